@@ -1,0 +1,2 @@
+//! What all of Holdfast's functions stand on.
+pub mod policy;

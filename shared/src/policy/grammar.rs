@@ -1,0 +1,425 @@
+//! The policy's grammar: what a company writes down. The JSON Schema is generated from these types and their comments.
+
+use super::{
+    databases::Databases,
+    later::{Audit, Costs, Drill, Files, Kubernetes, Notify, Postgres, Redis, Secrets, StatusPage},
+    text::{
+        AccountId, Arn, BucketName, Bytes, Cron, Name, Period, Region, Share, Threshold, ZoneName,
+    },
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, num::NonZeroU32};
+
+/// One company's backup strategy: what it has, how it must be backed up, and who hears of it.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// Version of this grammar; 1 is the only one.
+    #[schemars(range(min = 1, max = 1))]
+    pub holdfast: u32,
+    /// The company: marks everything that Holdfast makes for it, and begins no other name.
+    pub company: Name,
+    /// Where the assets are unless they say otherwise.
+    pub home: Home,
+    /// Time zone of every schedule that names none.
+    #[serde(default)]
+    pub time_zone: ZoneName,
+    /// Who answers for an asset.
+    #[serde(default)]
+    pub owners: BTreeMap<Name, Owner>,
+    /// Where copies go.
+    #[serde(default)]
+    pub destinations: BTreeMap<Name, Destination>,
+    /// RDS instances, Aurora clusters and Multi-AZ clusters, in groups that are treated alike.
+    #[serde(default)]
+    pub databases: BTreeMap<Name, Databases>,
+    /// S3 buckets.
+    #[serde(default)]
+    pub buckets: BTreeMap<Name, Bucket>,
+    /// PostgreSQL servers that are dumped, and whose WAL is archived.
+    #[serde(default)]
+    pub postgres: BTreeMap<Name, Postgres>,
+    /// Redis servers.
+    #[serde(default)]
+    pub redis: BTreeMap<Name, Redis>,
+    /// Kubernetes namespaces.
+    #[serde(default)]
+    pub kubernetes: BTreeMap<Name, Kubernetes>,
+    /// Secrets in Secrets Manager.
+    #[serde(default)]
+    pub secrets: BTreeMap<Name, Secrets>,
+    /// Files and configuration on hosts and in buckets.
+    #[serde(default)]
+    pub files: BTreeMap<Name, Files>,
+    /// CloudWatch alarms by their full name.
+    #[serde(default)]
+    pub alarms: BTreeMap<String, Alarm>,
+    /// Brakes on what one run may do.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Test restores.
+    #[serde(default)]
+    pub drills: BTreeMap<Name, Drill>,
+    /// Who is told what.
+    #[serde(default)]
+    pub notify: Option<Notify>,
+    /// What storage costs and may cost.
+    #[serde(default)]
+    pub costs: Option<Costs>,
+    /// The record of every operation.
+    #[serde(default)]
+    pub audit: Option<Audit>,
+    /// The status page.
+    #[serde(default)]
+    pub status_page: Option<StatusPage>,
+}
+
+/// Account and region of the assets.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Home {
+    /// The account that owns the assets.
+    pub account: AccountId,
+    /// The region that they are in.
+    pub region: Region,
+}
+
+/// A person or team that answers for assets.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Owner {
+    /// E-mail address.
+    #[serde(default)]
+    pub email: Option<String>,
+    /// What they are responsible for, in words.
+    #[serde(default)]
+    pub note: Option<String>,
+}
+
+/// A place for copies: another region, another account, another cloud.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Destination {
+    /// Region of the copies.
+    #[serde(default)]
+    pub region: Option<Region>,
+    /// Account of the copies, when it is not the home account.
+    #[serde(default)]
+    pub account: Option<AccountId>,
+    /// Role in that account which pulls the copies; needed with `account`.
+    #[serde(default)]
+    pub role: Option<Arn>,
+    /// KMS key of the destination's account and region that the copies are encrypted with.
+    #[serde(default)]
+    pub kms_key: Option<Arn>,
+    /// Customer-managed KMS key of the home region, shared with the destination's account: a snapshot under `aws/rds`
+    /// can't be shared, so it is first copied at home under this key.
+    #[serde(default)]
+    pub transfer_key: Option<Arn>,
+    /// Option group of the destination, where the engine needs one (TDE, time zone).
+    #[serde(default)]
+    pub option_group: Option<String>,
+    /// Bucket for copies of objects.
+    #[serde(default)]
+    pub bucket: Option<BucketName>,
+    /// Snapshot copies in flight at once in that region; RDS allows 20.
+    #[serde(default)]
+    pub in_flight: Option<NonZeroU32>,
+    /// Azure Blob Storage, for copies of objects. No function runs this yet.
+    #[serde(default)]
+    pub azure: Option<Azure>,
+}
+
+/// A container in Azure Blob Storage.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Azure {
+    /// Storage account.
+    pub account: String,
+    /// Container.
+    pub container: String,
+    /// Access tier of what is written.
+    #[serde(default)]
+    pub tier: Option<String>,
+}
+
+/// What the business asks of an asset.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Objectives {
+    /// The newest good recovery point may be this old.
+    #[serde(default)]
+    pub max_age: Option<Period>,
+    /// Recovery point objective: data lost at most, continuous backup included.
+    #[serde(default)]
+    pub rpo: Option<Period>,
+    /// Recovery time objective: a restore takes this long at most.
+    #[serde(default)]
+    pub rto: Option<Period>,
+    /// The newest object may not be smaller.
+    #[serde(default)]
+    pub min_size: Option<Bytes>,
+    /// The newest object's size may differ from the median of those before by this much.
+    #[serde(default)]
+    pub size_change: Option<Share>,
+}
+
+/// When something happens.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct When {
+    /// Cron fields, in the time zone given here or in the policy's.
+    pub cron: Cron,
+    /// Time zone of this schedule.
+    #[serde(default)]
+    pub time_zone: Option<ZoneName>,
+}
+
+/// What is kept. A point stays while any line here says so; an empty rule is an error, never "keep nothing".
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Keep {
+    /// Every point younger than this.
+    #[serde(default, rename = "for")]
+    pub age: Option<Period>,
+    /// The newest so many.
+    #[serde(default)]
+    pub newest: Option<NonZeroU32>,
+    /// The last point of each of so many hours.
+    #[serde(default)]
+    pub hourly: Option<NonZeroU32>,
+    /// The last point of each of so many days.
+    #[serde(default)]
+    pub daily: Option<NonZeroU32>,
+    /// The last point of each of so many weeks (Monday to Sunday).
+    #[serde(default)]
+    pub weekly: Option<NonZeroU32>,
+    /// The last point of each of so many months.
+    #[serde(default)]
+    pub monthly: Option<NonZeroU32>,
+    /// The last point of each of so many years.
+    #[serde(default)]
+    pub yearly: Option<NonZeroU32>,
+}
+
+/// An S3 bucket: what is set on it, and where its objects go.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Bucket {
+    /// The bucket's name.
+    pub bucket: BucketName,
+    /// Its region, when it is not the home region.
+    #[serde(default)]
+    pub region: Option<Region>,
+    /// Who answers for it.
+    #[serde(default)]
+    pub owner: Option<Name>,
+    /// Priority in a recovery, 1 first.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 9))]
+    pub priority: Option<u8>,
+    /// What the business asks of it.
+    #[serde(default)]
+    pub objectives: Objectives,
+    /// Versioning must be on.
+    #[serde(default)]
+    pub versioning: bool,
+    /// Default encryption that must be set.
+    #[serde(default)]
+    pub encryption: Option<Encryption>,
+    /// Non-current versions must be kept for this long by the bucket's lifecycle, and let go after it.
+    #[serde(default)]
+    pub noncurrent_versions: Option<Period>,
+    /// Replication by S3 itself.
+    #[serde(default)]
+    pub replication: Option<Replication>,
+    /// Copies that Holdfast makes, object by object.
+    #[serde(default)]
+    pub copies: Vec<ObjectCopy>,
+    /// Storage classes by age. No function runs this yet.
+    #[serde(default)]
+    pub tiers: Vec<Tier>,
+}
+
+/// Default encryption of a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Encryption {
+    /// Keys of S3.
+    #[serde(rename = "AES256")]
+    Aes256,
+    /// Keys of KMS.
+    #[serde(rename = "aws:kms")]
+    Kms,
+}
+
+/// Replication of a bucket by S3, and how far behind it may be.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Replication {
+    /// The destination (with its `bucket`) that the bucket's rules must name.
+    pub to: Name,
+    /// The oldest object not yet replicated may be this old.
+    pub max_lag: Period,
+    /// So many objects may be missing in the replica before it is a finding; younger ones than `max_lag` never count.
+    #[serde(default)]
+    pub tolerance: u32,
+    /// Objects read on both sides and compared, each run.
+    #[serde(default = "ten")]
+    pub sample: u32,
+}
+
+fn ten() -> u32 {
+    10
+}
+
+/// Copies of objects into a destination's bucket.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ObjectCopy {
+    /// The destination.
+    pub to: Name,
+    /// Only keys that begin with one of these; all keys when there is none.
+    #[serde(default)]
+    pub prefixes: Vec<String>,
+    /// Sweep the whole bucket at these times; without it every run sweeps.
+    #[serde(default)]
+    pub when: Option<When>,
+    /// Copy an object as soon as S3 says that it was created.
+    #[serde(default)]
+    pub on_create: bool,
+    /// The oldest object without a copy may be this old.
+    #[serde(default)]
+    pub max_age: Option<Period>,
+}
+
+/// A storage class from an age on.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tier {
+    /// Age from which on; `0` is written by leaving it out.
+    #[serde(default)]
+    pub after: Option<Period>,
+    /// The storage class.
+    pub class: StorageClass,
+}
+
+/// A storage class of S3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum StorageClass {
+    /// S3 Standard.
+    Standard,
+    /// S3 Standard-IA.
+    StandardIa,
+    /// S3 Glacier Flexible Retrieval.
+    Glacier,
+    /// S3 Glacier Instant Retrieval.
+    GlacierIr,
+    /// S3 Glacier Deep Archive.
+    DeepArchive,
+}
+
+/// Where an asset's points lie as objects, one object a point.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Store {
+    /// Bucket; or `directory`.
+    #[serde(default)]
+    pub bucket: Option<BucketName>,
+    /// The bucket's region, when it is not the home region.
+    #[serde(default)]
+    pub region: Option<Region>,
+    /// Keys begin with this.
+    #[serde(default)]
+    pub prefix: String,
+    /// Keys end with this (`.dump`): leaves out checksums and metadata that lie beside.
+    #[serde(default)]
+    pub suffix: String,
+    /// Directory on the host instead of a bucket. No function runs this yet.
+    #[serde(default)]
+    pub directory: Option<String>,
+    /// S3-compatible endpoint instead of AWS. No function runs this yet.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+    /// How a point's key is made below the prefix, for the function that writes it.
+    #[serde(default)]
+    pub key: Option<String>,
+}
+
+/// A CloudWatch alarm on one of Holdfast's metrics. Missing data always counts as breaching.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Alarm {
+    /// What is watched.
+    pub watch: Watch,
+    /// Only this group of assets; the whole policy without it.
+    #[serde(default)]
+    pub of: Option<Name>,
+    /// The alarm rings when the value is above this.
+    pub above: Threshold,
+    /// Topic that is told, besides the stack's own.
+    #[serde(default)]
+    pub topic: Option<Arn>,
+}
+
+/// What an alarm can watch; docs/metrics.md lists the metric behind each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Watch {
+    /// Assets with a critical finding, counted by `freshness`.
+    FailingAssets,
+    /// Age of the newest good recovery point, of the asset where it is oldest.
+    PointAge,
+    /// Age of the newest good offsite copy, of the asset where it is oldest.
+    OffsiteAge,
+    /// Automated-backup settings that differ from the policy.
+    SettingsDrift,
+    /// Databases that no group of the policy selects.
+    UnprotectedDatabases,
+    /// How far the automated backup's latest restorable time is behind.
+    RestorableLag,
+    /// Age of the oldest object not yet in the replica.
+    ReplicationLag,
+    /// Objects missing in the replica.
+    ReplicationMissing,
+    /// How far a read replica is behind.
+    ReplicaLag,
+    /// Points that one retention run refused to let go because of the limits.
+    DeletesRefused,
+}
+
+/// Brakes on what one run may do.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// What one retention run may delete; beyond either it deletes nothing and says so.
+    #[serde(default)]
+    pub delete: DeleteLimit,
+}
+
+/// How much one retention run may delete.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeleteLimit {
+    /// Points at most.
+    #[serde(default = "five_hundred")]
+    pub count: u32,
+    /// Share of the good points of one place at most.
+    #[serde(default = "half")]
+    pub share: Share,
+}
+
+impl Default for DeleteLimit {
+    fn default() -> Self {
+        Self { count: five_hundred(), share: half() }
+    }
+}
+
+fn five_hundred() -> u32 {
+    500
+}
+
+fn half() -> Share {
+    "50%".parse().expect("a share")
+}

@@ -1,0 +1,462 @@
+//! Parts of the grammar that no function runs yet. They are checked like the rest, and `holdfast policy check` names
+//! each one that a policy uses, so that nobody takes a line here for a backup.
+
+use super::{
+    grammar::{Keep, Objectives, Store, Tier, When},
+    text::{Arn, BucketName, Bytes, Cron, Name, Period, ReasonName, Share},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, num::NonZeroU32};
+
+/// A PostgreSQL server: logical dumps of its databases, and its WAL.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Postgres {
+    /// Databases on the server.
+    pub databases: Vec<String>,
+    /// Host, when it is not in the secret.
+    #[serde(default)]
+    pub host: Option<String>,
+    /// Port.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// User, when it is not in the secret.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// Where the password comes from.
+    #[serde(default)]
+    pub password: Option<SecretFrom>,
+    /// Who answers for it.
+    #[serde(default)]
+    pub owner: Option<Name>,
+    /// Priority in a recovery, 1 first.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 9))]
+    pub priority: Option<u8>,
+    /// What the business asks of it. `freshness` checks age and size of the newest object in `stored`.
+    #[serde(default)]
+    pub objectives: Objectives,
+    /// Where its dumps lie.
+    pub stored: Store,
+    /// Second places that each dump is written to as well.
+    #[serde(default)]
+    pub also_stored: Vec<Store>,
+    /// Dumps, by reason.
+    #[serde(default)]
+    pub dumps: BTreeMap<ReasonName, Dump>,
+    /// The write-ahead log.
+    #[serde(default)]
+    pub wal: Option<Wal>,
+    /// Tables whose row counts are checked after a restore.
+    #[serde(default)]
+    pub critical_tables: Vec<String>,
+    /// SQL that must return true after a restore.
+    #[serde(default)]
+    pub checks: BTreeMap<Name, String>,
+    /// Streaming replicas may be this far behind.
+    #[serde(default)]
+    pub replica_max_lag: Option<Period>,
+    /// Statements that take an erased person's rows out again after a restore.
+    #[serde(default)]
+    pub erasure: Vec<String>,
+    /// Storage classes of the dumps by age.
+    #[serde(default)]
+    pub tiers: Vec<Tier>,
+    /// Free space on the directory's disk.
+    #[serde(default)]
+    pub free_disk: Option<Bytes>,
+}
+
+/// Where a secret value comes from; never the value itself.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretFrom {
+    /// Secrets Manager: name or ARN.
+    #[serde(default)]
+    pub secret: Option<String>,
+    /// An environment variable's name.
+    #[serde(default)]
+    pub env: Option<String>,
+    /// A file with mode 0600.
+    #[serde(default)]
+    pub file: Option<String>,
+}
+
+/// How dumps for one reason are made and kept.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Dump {
+    /// Taken at these times; without it only on demand.
+    #[serde(default)]
+    pub when: Option<When>,
+    /// What is kept of them.
+    pub keep: Keep,
+    /// Archive format.
+    #[serde(default)]
+    pub format: DumpFormat,
+    /// Compression.
+    #[serde(default)]
+    pub compress: Compress,
+    /// Client-side encryption.
+    #[serde(default)]
+    pub encrypt: Option<Encrypt>,
+    /// Connections that dump in parallel.
+    #[serde(default)]
+    pub jobs: Option<NonZeroU32>,
+    /// Only these tables.
+    #[serde(default)]
+    pub tables: Vec<String>,
+}
+
+/// Archive format of a dump.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DumpFormat {
+    /// `pg_dump -Fc`.
+    #[default]
+    Custom,
+    /// `pg_dump -Fp`.
+    Plain,
+    /// CSV of tables or queries.
+    Csv,
+    /// A physical base backup.
+    Base,
+}
+
+/// Compression of a dump.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Compress {
+    /// Zstandard.
+    #[default]
+    Zstd,
+    /// gzip.
+    Gzip,
+}
+
+/// Client-side encryption.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Encrypt {
+    /// age recipients (X25519 public keys).
+    #[serde(default)]
+    pub age: Vec<String>,
+    /// Passphrase of an `openssl enc -aes-256-cbc` stream.
+    #[serde(default)]
+    pub openssl: Option<SecretFrom>,
+    /// The key may be this old.
+    #[serde(default)]
+    pub rotate_every: Option<Period>,
+}
+
+/// WAL archiving and point-in-time recovery.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Wal {
+    /// Where segments go.
+    pub stored: Store,
+    /// How long they are kept.
+    pub keep: Period,
+    /// A segment is switched at least this often.
+    #[serde(default)]
+    pub every: Option<Period>,
+    /// The newest archived segment may be this old.
+    #[serde(default)]
+    pub max_lag: Option<Period>,
+}
+
+/// A Redis server: its persistence settings and its RDB files.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Redis {
+    /// Host and port.
+    #[serde(default)]
+    pub address: Option<String>,
+    /// Where the password comes from.
+    #[serde(default)]
+    pub password: Option<SecretFrom>,
+    /// Who answers for it.
+    #[serde(default)]
+    pub owner: Option<Name>,
+    /// Priority in a recovery, 1 first.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 9))]
+    pub priority: Option<u8>,
+    /// What the business asks of it. `freshness` checks age and size of the newest object in `stored`.
+    #[serde(default)]
+    pub objectives: Objectives,
+    /// Settings that `CONFIG GET` must show.
+    #[serde(default)]
+    pub settings: BTreeMap<String, String>,
+    /// Where RDB files lie.
+    pub stored: Store,
+    /// When the RDB file is copied.
+    #[serde(default)]
+    pub when: Option<When>,
+    /// What is kept of them.
+    pub keep: Keep,
+    /// Replicas may be this far behind.
+    #[serde(default)]
+    pub replica_max_lag: Option<Period>,
+    /// Sentinels that must agree on the primary.
+    #[serde(default)]
+    pub sentinels: Vec<String>,
+}
+
+/// A Kubernetes namespace: its state, and its secrets encrypted.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Kubernetes {
+    /// The namespace.
+    pub namespace: String,
+    /// Who answers for it.
+    #[serde(default)]
+    pub owner: Option<Name>,
+    /// Priority in a recovery, 1 first.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 9))]
+    pub priority: Option<u8>,
+    /// What the business asks of it. `freshness` checks age and size of the newest object in `stored`.
+    #[serde(default)]
+    pub objectives: Objectives,
+    /// Where the exported state lies.
+    pub stored: Store,
+    /// When it is exported.
+    #[serde(default)]
+    pub when: Option<When>,
+    /// It is exported when it changes.
+    #[serde(default)]
+    pub on_change: bool,
+    /// What is kept of it.
+    pub keep: Keep,
+    /// Encryption of its secrets; without it they are left out.
+    #[serde(default)]
+    pub encrypt_secrets: Option<Encrypt>,
+}
+
+/// Secrets in Secrets Manager.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Secrets {
+    /// Names begin with this.
+    pub prefix: String,
+    /// Who answers for them.
+    #[serde(default)]
+    pub owner: Option<Name>,
+    /// Each must have its previous version.
+    #[serde(default)]
+    pub previous_version: bool,
+    /// Each must have been rotated within this time.
+    #[serde(default)]
+    pub rotate_every: Option<Period>,
+    /// How long versions are kept.
+    #[serde(default)]
+    pub keep: Option<Period>,
+}
+
+/// Files: media, configuration.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Files {
+    /// Bucket or directory that is backed up.
+    pub from: Store,
+    /// Where the backups lie.
+    pub stored: Store,
+    /// Second places that each backup is written to as well.
+    #[serde(default)]
+    pub also_stored: Vec<Store>,
+    /// Who answers for them.
+    #[serde(default)]
+    pub owner: Option<Name>,
+    /// Priority in a recovery, 1 first.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 9))]
+    pub priority: Option<u8>,
+    /// What the business asks of them. `freshness` checks age and size of the newest object in `stored`.
+    #[serde(default)]
+    pub objectives: Objectives,
+    /// Taken at these times.
+    #[serde(default)]
+    pub when: Option<When>,
+    /// Taken when something changes.
+    #[serde(default)]
+    pub on_change: bool,
+    /// What is kept.
+    pub keep: Keep,
+    /// Similar files are stored once.
+    #[serde(default)]
+    pub deduplicate: bool,
+    /// Storage classes by age.
+    #[serde(default)]
+    pub tiers: Vec<Tier>,
+    /// CloudFront distribution that is invalidated after a restore.
+    #[serde(default)]
+    pub invalidate: Option<String>,
+}
+
+/// A test restore, and what it must show.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Drill {
+    /// What kind of drill.
+    pub kind: DrillKind,
+    /// Group of assets whose points are restored.
+    #[serde(default)]
+    pub of: Option<Name>,
+    /// When.
+    pub when: When,
+    /// A month has several such days; only this one counts (1: the first).
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 5))]
+    pub week: Option<u8>,
+    /// Instance class of the restored database.
+    #[serde(default)]
+    pub instance_class: Option<String>,
+    /// What must be true before and after, in the operators' words.
+    #[serde(default)]
+    pub checklist: Vec<String>,
+    /// SQL checks that must return true on what was restored.
+    #[serde(default)]
+    pub checks: BTreeMap<Name, String>,
+}
+
+/// A kind of drill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DrillKind {
+    /// A snapshot is restored to a test instance.
+    Snapshot,
+    /// A dump is restored to a temporary database.
+    Dump,
+    /// A point in time is restored.
+    PointInTime,
+    /// An RDB file is loaded.
+    Redis,
+    /// Objects are read.
+    Objects,
+    /// A secret is restored.
+    Secret,
+    /// Hashes, decryption and sizes are checked.
+    Quick,
+    /// The application fails over to another region.
+    Failover,
+    /// Everything is recovered, in priority order.
+    Full,
+}
+
+/// Who is told what.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Notify {
+    /// Channels by name.
+    pub channels: BTreeMap<Name, Channel>,
+    /// Routes; every one that fits is used.
+    pub routes: Vec<Route>,
+    /// Later steps while a problem stays open.
+    #[serde(default)]
+    pub escalation: Vec<Escalation>,
+    /// When the daily digest is sent.
+    #[serde(default)]
+    pub digest: Option<When>,
+}
+
+/// A way to reach people; exactly one of its keys.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Channel {
+    /// Slack incoming webhook.
+    #[serde(default)]
+    pub slack: Option<SecretFrom>,
+    /// PagerDuty Events v2 routing key.
+    #[serde(default)]
+    pub pagerduty: Option<SecretFrom>,
+    /// E-mail addresses.
+    #[serde(default)]
+    pub email: Vec<String>,
+    /// SNS topic.
+    #[serde(default)]
+    pub sns: Option<Arn>,
+    /// Web address that is posted to.
+    #[serde(default)]
+    pub http: Option<String>,
+}
+
+/// What goes where.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// From this severity on.
+    pub severity: RouteSeverity,
+    /// Only these groups of assets.
+    #[serde(default)]
+    pub of: Vec<Name>,
+    /// Channels, in the order in which they are tried.
+    pub to: Vec<Name>,
+}
+
+/// How bad a thing must be to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RouteSeverity {
+    /// Successes too.
+    Info,
+    /// Warnings and worse.
+    Warning,
+    /// Failures only.
+    Critical,
+}
+
+/// Who is told when a problem stays open.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Escalation {
+    /// Open for this long.
+    pub after: Period,
+    /// Channels.
+    pub to: Vec<Name>,
+}
+
+/// What storage costs and may cost.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Costs {
+    /// Budget of a month, in the price table's currency.
+    #[serde(default)]
+    pub monthly_budget: Option<u32>,
+    /// Storage quota.
+    #[serde(default)]
+    pub quota: Option<Bytes>,
+    /// Share of the quota that is a warning.
+    #[serde(default)]
+    pub warn_at: Option<Share>,
+    /// Share of the quota that is critical.
+    #[serde(default)]
+    pub critical_at: Option<Share>,
+    /// When the report is sent.
+    #[serde(default)]
+    pub report: Option<Cron>,
+}
+
+/// The record of every operation.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Audit {
+    /// Bucket that it is written to.
+    pub bucket: BucketName,
+    /// Keys begin with this.
+    #[serde(default)]
+    pub prefix: String,
+    /// How long it is kept.
+    pub keep: Period,
+}
+
+/// The status page.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StatusPage {
+    /// Bucket that it is written to.
+    pub bucket: BucketName,
+    /// Key of the page.
+    pub key: String,
+}

@@ -1,0 +1,123 @@
+//! YAML with positions: the value for serde, and where each part of it stands in the file.
+
+use super::{Fault, structure::Found};
+use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
+use serde_json::{Map, Value};
+use std::collections::HashMap;
+
+/// Where each JSON Pointer of a policy stands: line and column from 1.
+pub(super) struct Places(HashMap<String, (usize, usize)>);
+
+impl Places {
+    /// Gives a finding its place: its own, or that of the nearest part around it.
+    pub(super) fn fault(&self, found: Found) -> Fault {
+        let mut pointer = found.pointer.as_str();
+        let (line, column) = loop {
+            if let Some(place) = self.0.get(pointer) {
+                break *place;
+            }
+            match pointer.rfind('/') {
+                Some(at) => pointer = &pointer[..at],
+                None => break (1, 1),
+            }
+        };
+        Fault { line, column, path: dotted(&found.pointer), message: found.message }
+    }
+}
+
+/// `/databases/fleet/copies/0/to` as people write it: `databases.fleet.copies[0].to`.
+fn dotted(pointer: &str) -> String {
+    let mut path = String::new();
+    for part in pointer.split('/').skip(1) {
+        let part = part.replace("~1", "/").replace("~0", "~");
+        if part.parse::<usize>().is_ok() {
+            path += &format!("[{part}]");
+        } else {
+            if !path.is_empty() {
+                path.push('.');
+            }
+            path += &part;
+        }
+    }
+    path
+}
+
+/// Joins a pointer and a key.
+pub(super) fn join(pointer: &str, key: &str) -> String {
+    format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"))
+}
+
+/// Deeper than any policy; keeps hostile nesting off the stack.
+const DEEPEST: usize = 32;
+
+/// Reads one YAML document.
+pub(super) fn load(yaml: &str) -> Result<(Value, Places), Fault> {
+    let fault = |line, column, message: String| Fault { line, column, path: String::new(), message };
+    let documents = MarkedYaml::load_from_str(yaml).map_err(|e| {
+        let at = e.marker();
+        fault(at.line(), at.col() + 1, format!("this is not YAML: {}", e.info()))
+    })?;
+    let [document] = documents.as_slice() else {
+        let message = format!("a policy is one YAML document, and this file has {}", documents.len());
+        return Err(fault(1, 1, message));
+    };
+    let mut places = HashMap::new();
+    let value = convert(document, "", 0, &mut places)?;
+    Ok((value, Places(places)))
+}
+
+fn convert(
+    node: &MarkedYaml,
+    pointer: &str,
+    depth: usize,
+    places: &mut HashMap<String, (usize, usize)>,
+) -> Result<Value, Fault> {
+    let (line, column) = (node.span.start.line(), node.span.start.col() + 1);
+    let fault =
+        |message: &str| Fault { line, column, path: dotted(pointer), message: message.to_owned() };
+    // A key's own place, set by the mapping around it, is better than its value's.
+    places.entry(pointer.to_owned()).or_insert((line, column));
+    if depth > DEEPEST {
+        return Err(fault("this is nested too deeply for a policy"));
+    }
+    Ok(match &node.data {
+        YamlData::Value(scalar) => match scalar {
+            Scalar::Null => Value::Null,
+            Scalar::Boolean(b) => Value::Bool(*b),
+            Scalar::Integer(i) => Value::from(*i),
+            Scalar::FloatingPoint(f) => Value::from(f.into_inner()),
+            Scalar::String(s) => Value::from(s.as_ref()),
+        },
+        YamlData::Sequence(items) => {
+            let mut array = Vec::with_capacity(items.len());
+            for (i, item) in items.iter().enumerate() {
+                array.push(convert(item, &join(pointer, &i.to_string()), depth + 1, places)?);
+            }
+            Value::Array(array)
+        }
+        YamlData::Mapping(entries) => {
+            let mut object = Map::new();
+            for (key, item) in entries {
+                let start = key.span.start;
+                let name = match &key.data {
+                    YamlData::Value(Scalar::String(s)) => s.to_string(),
+                    YamlData::Value(Scalar::Integer(i)) => i.to_string(),
+                    _ => {
+                        return Err(Fault {
+                            line: start.line(),
+                            column: start.col() + 1,
+                            path: dotted(pointer),
+                            message: "a key is plain text here".to_owned(),
+                        });
+                    }
+                };
+                let inner = join(pointer, &name);
+                places.insert(inner.clone(), (start.line(), start.col() + 1));
+                let item = convert(item, &inner, depth + 1, places)?;
+                object.insert(name, item);
+            }
+            Value::Object(object)
+        }
+        _ => return Err(fault("this YAML form (alias, tag or bad value) can't be used in a policy")),
+    })
+}

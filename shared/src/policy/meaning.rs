@@ -1,0 +1,375 @@
+//! What a schema can't say: that names refer to something, that rules are not empty, that values fit together.
+
+use super::{
+    Policy, Watch,
+    grammar::{Destination, Keep, Store},
+    locate::join,
+    structure::{Found, nearest},
+    text::{Limit, Name, Period, ReasonName},
+};
+use std::collections::BTreeMap;
+
+/// The reason that stands for RDS's own automated snapshots in `copies[].of`.
+pub(crate) const AUTOMATED: &str = "automated";
+
+/// Every fault in the meaning of a policy whose structure is right.
+pub(super) fn check(policy: &Policy) -> Vec<Found> {
+    let mut found = Vec::new();
+    let mut say = |pointer: String, message: String| found.push(Found::at(pointer, message));
+    groups(policy, &mut say);
+    destinations(policy, &mut say);
+    databases(policy, &mut say);
+    buckets(policy, &mut say);
+    stores(policy, &mut say);
+    alarms(policy, &mut say);
+    people(policy, &mut say);
+    found
+}
+
+type Say<'a> = &'a mut dyn FnMut(String, String);
+
+/// Every group of assets: section, name, owner.
+fn all_groups(policy: &Policy) -> Vec<(&'static str, &Name, Option<&Name>)> {
+    let mut all = Vec::new();
+    all.extend(policy.databases.iter().map(|(n, g)| ("databases", n, g.owner.as_ref())));
+    all.extend(policy.buckets.iter().map(|(n, g)| ("buckets", n, g.owner.as_ref())));
+    all.extend(policy.postgres.iter().map(|(n, g)| ("postgres", n, g.owner.as_ref())));
+    all.extend(policy.redis.iter().map(|(n, g)| ("redis", n, g.owner.as_ref())));
+    all.extend(policy.kubernetes.iter().map(|(n, g)| ("kubernetes", n, g.owner.as_ref())));
+    all.extend(policy.secrets.iter().map(|(n, g)| ("secrets", n, g.owner.as_ref())));
+    all.extend(policy.files.iter().map(|(n, g)| ("files", n, g.owner.as_ref())));
+    all
+}
+
+fn groups(policy: &Policy, say: Say<'_>) {
+    let mut first: BTreeMap<&Name, &str> = BTreeMap::new();
+    for (section, name, owner) in all_groups(policy) {
+        let at = format!("/{section}/{name}");
+        if let Some(other) = first.insert(name, section) {
+            say(at.clone(), format!("\"{name}\" is also a group in {other}: give each group a name of its own"));
+        }
+        if let Some(owner) = owner {
+            refers(owner, &policy.owners, "owners", &format!("{at}/owner"), say);
+        }
+    }
+}
+
+fn refers<T>(name: &Name, known: &BTreeMap<Name, T>, what: &str, at: &str, say: Say<'_>) {
+    if !known.contains_key(name) {
+        say(at.to_owned(), unknown(name.as_str(), known.keys().map(Name::as_str), what));
+    }
+}
+
+fn unknown<'n>(name: &str, known: impl Iterator<Item = &'n str>, what: &str) -> String {
+    let known: Vec<_> = known.collect();
+    let hint = match (nearest(name, &known), known.is_empty()) {
+        (Some(near), _) => format!("did you mean \"{near}\"?"),
+        (None, true) => format!("{what} has no entries yet"),
+        (None, false) => format!("{what} has: {}", known.join(", ")),
+    };
+    format!("\"{name}\" is not in {what}; {hint}")
+}
+
+fn destinations(policy: &Policy, say: Say<'_>) {
+    for (name, d) in &policy.destinations {
+        let at = format!("/destinations/{name}");
+        if let Some(account) = &d.account
+            && *account != policy.home.account
+            && d.role.is_none()
+        {
+            say(
+                at.clone(),
+                format!("account {account} is not the home account, so a role there must pull the copies: write role"),
+            );
+        }
+        if d.azure.is_none() && d.region.is_none() {
+            say(at, "a destination needs a region (or azure)".into());
+        }
+    }
+}
+
+fn not_empty(keep: &Keep, at: String, say: Say<'_>) {
+    if *keep == Keep::default() {
+        say(at, "an empty rule does not mean \"keep nothing\": write what is kept, such as \"for: 35d\"".into());
+    }
+}
+
+fn databases(policy: &Policy, say: Say<'_>) {
+    let mut named: BTreeMap<&str, &Name> = BTreeMap::new();
+    for (name, group) in &policy.databases {
+        let at = format!("/databases/{name}");
+        let select = &group.select;
+        if select.ids.is_empty() && select.like.is_empty() && select.tags.is_empty() {
+            say(format!("{at}/select"), "this selects nothing: write ids, like or tags".into());
+        }
+        for (i, id) in select.ids.iter().enumerate() {
+            if let Some(other) = named.insert(id, name) {
+                say(format!("{at}/select/ids/{i}"), format!("\"{id}\" is already in the group \"{other}\""));
+            }
+        }
+        if let Some(backups) = &group.automated_backups
+            && let Some(retention) = &backups.retention
+            && !whole_days(retention, 35)
+        {
+            // ModifyDBInstance, BackupRetentionPeriod: 0 to 35 days; 0 switches backups off.
+            say(
+                format!("{at}/automated_backups/retention"),
+                format!("RDS keeps automated backups for 1 to 35 whole days, not \"{retention}\""),
+            );
+        }
+        for (reason, snapshots) in &group.snapshots {
+            let at = format!("{at}/snapshots/{reason}");
+            if reason.as_str() == AUTOMATED {
+                say(at.clone(), "\"automated\" means RDS's own snapshots: choose another reason".into());
+            }
+            not_empty(&snapshots.keep, format!("{at}/keep"), say);
+        }
+        for (i, copy) in group.copies.iter().enumerate() {
+            let at = format!("{at}/copies/{i}");
+            not_empty(&copy.keep, format!("{at}/keep"), say);
+            for (j, reason) in copy.of.iter().enumerate() {
+                let known = group.snapshots.keys().map(ReasonName::as_str).chain([AUTOMATED]);
+                if !known.clone().any(|k| k == reason.as_str()) {
+                    say(format!("{at}/of/{j}"), unknown(reason.as_str(), known, "snapshots"));
+                }
+            }
+            if copy.of.is_empty() {
+                say(format!("{at}/of"), "no reason is named, so nothing would be copied".into());
+            }
+            let to = format!("{at}/to");
+            match policy.destinations.get(&copy.to) {
+                None => refers(&copy.to, &policy.destinations, "destinations", &to, say),
+                Some(d) => snapshot_destination(policy, d, to, say),
+            }
+        }
+    }
+}
+
+fn whole_days(period: &Period, most: i64) -> bool {
+    let seconds = period.duration().as_secs();
+    seconds % 86_400 == 0 && (1..=most).contains(&(seconds / 86_400))
+}
+
+fn snapshot_destination(policy: &Policy, d: &Destination, at: String, say: Say<'_>) {
+    let other_account = d.account.as_ref().is_some_and(|a| *a != policy.home.account);
+    if d.region.is_none() {
+        say(at, "a snapshot goes to a region, and this destination has none".into());
+    } else if !other_account && d.region.as_ref() == Some(&policy.home.region) {
+        say(at, "this destination is the home region of the home account: a copy there is not offsite".into());
+    } else if other_account && d.kms_key.is_none() {
+        // CopyDBSnapshot: an encrypted snapshot shared from another account must be given a key of the copying account.
+        say(at, "copies in another account must end under a key of that account: write kms_key in the destination".into());
+    }
+}
+
+fn buckets(policy: &Policy, say: Say<'_>) {
+    for (name, bucket) in &policy.buckets {
+        let at = format!("/buckets/{name}");
+        let mut object_destination = |to: &Name, at: String| match policy.destinations.get(to) {
+            None => refers(to, &policy.destinations, "destinations", &at, say),
+            Some(d) if d.bucket.is_none() && d.azure.is_none() => {
+                say(at, "objects go to a bucket, and this destination has none: write bucket there".into());
+            }
+            Some(d) if d.bucket.as_ref() == Some(&bucket.bucket) => {
+                say(at, "this destination is the bucket itself".into());
+            }
+            Some(_) => {}
+        };
+        if let Some(replication) = &bucket.replication {
+            object_destination(&replication.to, format!("{at}/replication/to"));
+        }
+        for (i, copy) in bucket.copies.iter().enumerate() {
+            object_destination(&copy.to, format!("{at}/copies/{i}/to"));
+        }
+        for (i, copy) in bucket.copies.iter().enumerate() {
+            for (j, prefix) in copy.prefixes.iter().enumerate() {
+                if prefix.starts_with('/') || prefix.is_empty() {
+                    say(
+                        format!("{at}/copies/{i}/prefixes/{j}"),
+                        format!("\"{prefix}\" matches no key or all keys: write one such as \"pg-logical/\""),
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Every group whose points lie as objects: section, name, store.
+fn all_stores(policy: &Policy) -> Vec<(String, &Store)> {
+    let mut all = Vec::new();
+    for (name, g) in &policy.postgres {
+        all.push((format!("/postgres/{name}/stored"), &g.stored));
+        all.extend(g.wal.iter().map(|w| (format!("/postgres/{name}/wal/stored"), &w.stored)));
+        let more = g.also_stored.iter().enumerate();
+        all.extend(more.map(|(i, s)| (format!("/postgres/{name}/also_stored/{i}"), s)));
+    }
+    all.extend(policy.redis.iter().map(|(n, g)| (format!("/redis/{n}/stored"), &g.stored)));
+    all.extend(policy.kubernetes.iter().map(|(n, g)| (format!("/kubernetes/{n}/stored"), &g.stored)));
+    for (name, g) in &policy.files {
+        all.push((format!("/files/{name}/stored"), &g.stored));
+        let more = g.also_stored.iter().enumerate();
+        all.extend(more.map(|(i, s)| (format!("/files/{name}/also_stored/{i}"), s)));
+    }
+    all
+}
+
+fn stores(policy: &Policy, say: Say<'_>) {
+    for (at, store) in all_stores(policy) {
+        if store.bucket.is_some() == store.directory.is_some() {
+            say(at, "points lie either in a bucket or in a directory: write one of the two".into());
+        }
+    }
+    for (name, group) in &policy.postgres {
+        for (reason, dump) in &group.dumps {
+            not_empty(&dump.keep, format!("/postgres/{name}/dumps/{reason}/keep"), say);
+        }
+        if group.databases.is_empty() {
+            say(format!("/postgres/{name}/databases"), "no database is named".into());
+        }
+    }
+    let keeps = policy.redis.iter().map(|(n, g)| ("redis", n, &g.keep));
+    let keeps = keeps.chain(policy.kubernetes.iter().map(|(n, g)| ("kubernetes", n, &g.keep)));
+    for (section, name, keep) in keeps.chain(policy.files.iter().map(|(n, g)| ("files", n, &g.keep))) {
+        not_empty(keep, format!("/{section}/{name}/keep"), say);
+    }
+}
+
+fn alarms(policy: &Policy, say: Say<'_>) {
+    let groups = all_groups(policy);
+    for (name, alarm) in &policy.alarms {
+        let at = join("/alarms", name);
+        // PutMetricAlarm, AlarmName: 1 to 255 characters; the shipped role may only write alarms of this company.
+        if name.len() > 255 || !name.starts_with(&format!("{}-", policy.company)) {
+            say(at.clone(), format!("an alarm's name begins with \"{}-\" and has 255 characters at most", policy.company));
+        }
+        if let Some(of) = &alarm.of
+            && !groups.iter().any(|(_, name, _)| *name == of)
+        {
+            let known = groups.iter().map(|(_, name, _)| name.as_str());
+            say(format!("{at}/of"), unknown(of.as_str(), known, "the groups of assets"));
+        }
+        let (fits, wanted) = match alarm.watch {
+            Watch::PointAge
+            | Watch::OffsiteAge
+            | Watch::RestorableLag
+            | Watch::ReplicationLag
+            | Watch::ReplicaLag => (matches!(alarm.above.limit(), Limit::Time(_)), "a length of time such as \"1h\""),
+            Watch::FailingAssets
+            | Watch::SettingsDrift
+            | Watch::UnprotectedDatabases
+            | Watch::ReplicationMissing
+            | Watch::DeletesRefused => (matches!(alarm.above.limit(), Limit::Number(_)), "a number in quotes such as \"0\""),
+        };
+        if !fits {
+            say(format!("{at}/above"), format!("\"{}\" does not fit what is watched: write {wanted}", alarm.above));
+        }
+    }
+}
+
+fn people(policy: &Policy, say: Say<'_>) {
+    let groups = all_groups(policy);
+    let known_group = |name: &Name| groups.iter().any(|(_, n, _)| *n == name);
+    for (name, drill) in &policy.drills {
+        if let Some(of) = drill.of.as_ref().filter(|of| !known_group(of)) {
+            let known = groups.iter().map(|(_, name, _)| name.as_str());
+            say(format!("/drills/{name}/of"), unknown(of.as_str(), known, "the groups of assets"));
+        }
+    }
+    let Some(notify) = &policy.notify else { return };
+    for (name, channel) in &notify.channels {
+        let ways = [
+            channel.slack.is_some(),
+            channel.pagerduty.is_some(),
+            !channel.email.is_empty(),
+            channel.sns.is_some(),
+            channel.http.is_some(),
+        ];
+        if ways.iter().filter(|w| **w).count() != 1 {
+            say(
+                format!("/notify/channels/{name}"),
+                "a channel is one way to reach people: write exactly one of slack, pagerduty, email, sns, http".into(),
+            );
+        }
+    }
+    for (i, route) in notify.routes.iter().enumerate() {
+        for (j, to) in route.to.iter().enumerate() {
+            refers(to, &notify.channels, "notify.channels", &format!("/notify/routes/{i}/to/{j}"), say);
+        }
+        for (j, of) in route.of.iter().enumerate().filter(|(_, of)| !known_group(of)) {
+            let known = groups.iter().map(|(_, name, _)| name.as_str());
+            say(format!("/notify/routes/{i}/of/{j}"), unknown(of.as_str(), known, "the groups of assets"));
+        }
+    }
+    for (i, step) in notify.escalation.iter().enumerate() {
+        for (j, to) in step.to.iter().enumerate() {
+            refers(to, &notify.channels, "notify.channels", &format!("/notify/escalation/{i}/to/{j}"), say);
+        }
+    }
+}
+
+/// The parts that a policy uses and no function runs yet.
+pub(super) fn not_run_yet(policy: &Policy) -> Vec<(String, &'static str)> {
+    let mut parts: Vec<(String, &'static str)> = Vec::new();
+    for (name, d) in &policy.destinations {
+        if d.azure.is_some() {
+            parts.push((format!("destinations.{name}.azure"), "nothing is copied to Azure yet"));
+        }
+    }
+    for (name, b) in &policy.buckets {
+        if !b.tiers.is_empty() {
+            parts.push((format!("buckets.{name}.tiers"), "storage classes are not checked or set yet"));
+        }
+    }
+    for (name, g) in &policy.postgres {
+        if !g.dumps.is_empty() {
+            parts.push((format!("postgres.{name}.dumps"), "no function takes dumps yet; what lies in `stored` is watched"));
+        }
+        if g.wal.is_some() {
+            parts.push((format!("postgres.{name}.wal"), "WAL is not archived or checked yet"));
+        }
+        if g.replica_max_lag.is_some() {
+            parts.push((format!("postgres.{name}.replica_max_lag"), "streaming replicas are not watched yet"));
+        }
+        if !g.critical_tables.is_empty() || !g.checks.is_empty() {
+            parts.push((format!("postgres.{name}.checks"), "nothing is restored and checked yet"));
+        }
+        if !g.erasure.is_empty() {
+            parts.push((format!("postgres.{name}.erasure"), "nothing is restored yet, so nothing is erased after it"));
+        }
+        if !g.tiers.is_empty() {
+            parts.push((format!("postgres.{name}.tiers"), "storage classes are not checked or set yet"));
+        }
+        if g.free_disk.is_some() {
+            parts.push((format!("postgres.{name}.free_disk"), "disks are not watched yet"));
+        }
+    }
+    for name in policy.redis.keys() {
+        let what = "RDB files are not taken and settings not checked yet; what lies in `stored` is watched";
+        parts.push((format!("redis.{name}"), what));
+    }
+    for name in policy.kubernetes.keys() {
+        let what = "cluster state is not exported yet; what lies in `stored` is watched";
+        parts.push((format!("kubernetes.{name}"), what));
+    }
+    for name in policy.secrets.keys() {
+        parts.push((format!("secrets.{name}"), "secrets are not checked yet"));
+    }
+    for name in policy.files.keys() {
+        parts.push((format!("files.{name}"), "files are not backed up yet; what lies in `stored` is watched"));
+    }
+    for (at, store) in all_stores(policy) {
+        if store.directory.is_some() || store.endpoint.is_some() {
+            let path = at.trim_start_matches('/').replace('/', ".");
+            parts.push((path, "directories and other endpoints are not watched yet"));
+        }
+    }
+    parts.extend(policy.drills.keys().map(|n| (format!("drills.{n}"), "no function runs drills yet")));
+    let whole = [
+        ("notify", policy.notify.is_some(), "failures go to the stack's SNS topic only"),
+        ("costs", policy.costs.is_some(), "costs and quotas are not watched yet"),
+        ("audit", policy.audit.is_some(), "operations are in the functions' logs only"),
+        ("status_page", policy.status_page.is_some(), "no page is written yet"),
+    ];
+    parts.extend(whole.into_iter().filter(|w| w.1).map(|(n, _, what)| (n.to_owned(), what)));
+    parts
+}

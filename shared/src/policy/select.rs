@@ -1,0 +1,56 @@
+//! Which databases a group has: one selector, one implementation, for every function.
+
+use super::databases::Select;
+use std::collections::BTreeMap;
+
+/// Whether a database with this identifier and these tags is in, and why.
+///
+/// Returns the reason in words either way, for `explain`.
+pub fn select(rule: &Select, id: &str, tags: &BTreeMap<String, String>) -> Result<String, String> {
+    if rule.except.iter().any(|e| e == id) {
+        return Err("except names it".into());
+    }
+    let named = rule.ids.iter().any(|i| i == id);
+    let pattern = rule.like.iter().find(|g| g.matcher().is_match(id));
+    let by_name = !rule.ids.is_empty() || !rule.like.is_empty();
+    if by_name && !named && pattern.is_none() {
+        return Err("neither ids nor like has it".into());
+    }
+    if let Some((key, value)) = rule.tags.iter().find(|(k, v)| tags.get(*k) != Some(v)) {
+        return Err(format!("it has not the tag {key}={value}"));
+    }
+    Ok(match (named, pattern) {
+        (true, _) => "ids names it".into(),
+        (false, Some(glob)) => format!("like \"{glob}\" matches it"),
+        (false, None) => "it has the tags".into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(yaml: serde_json::Value) -> Select {
+        serde_json::from_value(yaml).expect("a selection")
+    }
+
+    #[test]
+    fn a_glob_matches_whole_identifiers_only() {
+        let prod = rule(serde_json::json!({"like": ["prod-*"]}));
+        let none = BTreeMap::new();
+        assert!(select(&prod, "prod-orders", &none).is_ok());
+        // The older tools' PATTERN=prod also took these .
+        assert!(select(&prod, "nonprod-orders", &none).is_err());
+        assert!(select(&prod, "reproducer-1", &none).is_err());
+    }
+
+    #[test]
+    fn tags_narrow_names_and_except_always_wins() {
+        let r = rule(serde_json::json!({"like": ["a-*"], "tags": {"env": "prod"}, "except": ["a-9"]}));
+        let prod = BTreeMap::from([("env".to_owned(), "prod".to_owned())]);
+        assert!(select(&r, "a-1", &prod).is_ok());
+        assert!(select(&r, "a-1", &BTreeMap::new()).is_err());
+        assert!(select(&r, "a-9", &prod).is_err());
+        assert!(select(&r, "b-1", &prod).is_err());
+    }
+}

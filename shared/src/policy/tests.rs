@@ -1,0 +1,88 @@
+use super::{Policy, schema};
+
+const SMALL: &str = r#"
+holdfast: 1
+company: acme
+home: { account: "111122223333", region: eu-west-1 }
+owners: { ops: { email: ops@example.com } }
+destinations:
+  london: { region: eu-west-2, bucket: acme-replica }
+databases:
+  fleet:
+    select: { like: ["acme-*"] }
+    owner: ops
+    objectives: { max_age: 25h }
+    snapshots:
+      daily: { when: { cron: "0 2 * * *" }, keep: { for: 35d } }
+    copies:
+      - { to: london, of: [daily], keep: { newest: 3 } }
+alarms:
+  acme-backup-failed: { watch: failing-assets, of: fleet, above: "0" }
+"#;
+
+fn faults(yaml: &str) -> String {
+    Policy::parse(yaml).map(|_| ()).expect_err("faults").to_string()
+}
+
+#[test]
+fn a_small_policy_parses_with_its_defaults() {
+    let policy = Policy::parse(SMALL).expect("a policy");
+    let fleet = policy.databases.values().next().expect("a group");
+    assert_eq!(fleet.keep_at_least.get(), 1);
+    assert_eq!(policy.time_zone.as_str(), "UTC");
+    assert_eq!(policy.limits.delete.count, 500);
+}
+
+#[test]
+fn every_fault_of_the_structure_is_told_at_once_with_its_place_and_its_mend() {
+    let bad = SMALL
+        .replace("snapshots:", "snapshot:")
+        .replace("max_age: 25h", "max_age: 25")
+        .replace("eu-west-2", "EU")
+        .replace("watch: failing-assets", "watch: failing-asset")
+        .replace("\"111122223333\"", "11112222333")
+        .replace("owner: ops", "owner:");
+    insta::assert_snapshot!(faults(&bad), @"");
+}
+
+#[test]
+fn every_fault_of_the_meaning_is_told_at_once_with_its_place_and_its_mend() {
+    let bad = SMALL
+        .replace("to: london", "to: lodnon")
+        .replace("of: [daily]", "of: [dayly]")
+        .replace("{ for: 35d }", "{}")
+        .replace("owner: ops", "owner: opss")
+        .replace("above: \"0\"", "above: \"1h\"")
+        .replace("acme-backup-failed", "backup-failed");
+    insta::assert_snapshot!(faults(&bad), @"");
+}
+
+#[test]
+fn what_is_not_yaml_or_not_one_document_says_where() {
+    insta::assert_snapshot!(faults("holdfast: [1"), @"");
+    insta::assert_snapshot!(faults(""), @"");
+    insta::assert_snapshot!(faults("holdfast: 1\n---\nholdfast: 1"), @"");
+    insta::assert_snapshot!(faults("a: &x 1\na: 2"), @"");
+    insta::assert_snapshot!(faults(&"[".repeat(100)), @"");
+}
+
+#[test]
+fn zero_and_empty_never_mean_everything() {
+    for keep in ["{ for: 0d }", "{ newest: 0 }", "{ daily: 0 }", "{}", "{ for: \"\" }"] {
+        faults(&SMALL.replace("{ for: 35d }", keep));
+    }
+    for select in ["{}", "{ like: [\"*\"] }", "{ like: [] }"] {
+        faults(&SMALL.replace("{ like: [\"acme-*\"] }", select));
+    }
+}
+
+#[test]
+fn the_shipped_schema_is_the_generated_one() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../policies/schema.json");
+    let generated = serde_json::to_string_pretty(&schema()).expect("json") + "\n";
+    if std::env::var_os("UPDATE_SCHEMA").is_some() {
+        std::fs::write(path, &generated).expect("write the schema");
+    }
+    let shipped = std::fs::read_to_string(path).expect("policies/schema.json");
+    assert!(shipped == generated, "run UPDATE_SCHEMA=1 cargo test -p shared the_shipped_schema");
+}
