@@ -1,2 +1,25 @@
 //! What all of Holdfast's functions stand on.
+//!
+//! # Layout
+//! - [`policy`]: the company's strategy, parsed and checked; [`source`]: where it is read from
+//! - [`catalog`]: what exists; [`time`]: schedules, slots and ages; [`observe`]: looking at RDS
+//! - [`plan`]: findings, steps and [`plan::Cleared`]; [`keep`]: what stays and what may go
+//! - [`request`], [`run`], [`report`]: what a run is asked, how its steps are carried out, what it says
+//! - [`metrics`]: every metric, and the alarms on them
+//! - [`aws`]: the edges; [`lambda`]: what each function's `main` calls
+//!
+//! Nothing here knows a function.
+
+pub mod aws;
+pub mod catalog;
+pub mod keep;
+pub mod lambda;
+pub mod metrics;
+pub mod observe;
+pub mod plan;
 pub mod policy;
+pub mod report;
+pub mod request;
+pub mod run;
+pub mod source;
+pub mod time;

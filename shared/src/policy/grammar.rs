@@ -364,7 +364,9 @@ pub struct Alarm {
 }
 
 /// What an alarm can watch; docs/metrics.md lists the metric behind each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Watch {
     /// Assets with a critical finding, counted by `freshness`.

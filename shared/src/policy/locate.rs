@@ -52,13 +52,15 @@ const DEEPEST: usize = 32;
 
 /// Reads one YAML document.
 pub(super) fn load(yaml: &str) -> Result<(Value, Places), Fault> {
-    let fault = |line, column, message: String| Fault { line, column, path: String::new(), message };
+    let fault =
+        |line, column, message: String| Fault { line, column, path: String::new(), message };
     let documents = MarkedYaml::load_from_str(yaml).map_err(|e| {
         let at = e.marker();
         fault(at.line(), at.col() + 1, format!("this is not YAML: {}", e.info()))
     })?;
     let [document] = documents.as_slice() else {
-        let message = format!("a policy is one YAML document, and this file has {}", documents.len());
+        let message =
+            format!("a policy is one YAML document, and this file has {}", documents.len());
         return Err(fault(1, 1, message));
     };
     let mut places = HashMap::new();
@@ -118,6 +120,10 @@ fn convert(
             }
             Value::Object(object)
         }
-        _ => return Err(fault("this YAML form (alias, tag or bad value) can't be used in a policy")),
+        _ => {
+            return Err(fault(
+                "this YAML form (alias, tag or bad value) can't be used in a policy",
+            ));
+        }
     })
 }

@@ -46,7 +46,10 @@ fn groups(policy: &Policy, say: Say<'_>) {
     for (section, name, owner) in all_groups(policy) {
         let at = format!("/{section}/{name}");
         if let Some(other) = first.insert(name, section) {
-            say(at.clone(), format!("\"{name}\" is also a group in {other}: give each group a name of its own"));
+            say(
+                at.clone(),
+                format!("\"{name}\" is also a group in {other}: give each group a name of its own"),
+            );
         }
         if let Some(owner) = owner {
             refers(owner, &policy.owners, "owners", &format!("{at}/owner"), say);
@@ -79,7 +82,9 @@ fn destinations(policy: &Policy, say: Say<'_>) {
         {
             say(
                 at.clone(),
-                format!("account {account} is not the home account, so a role there must pull the copies: write role"),
+                format!(
+                    "account {account} is not the home account, so a role there must pull the copies: write role"
+                ),
             );
         }
         if d.azure.is_none() && d.region.is_none() {
@@ -104,7 +109,10 @@ fn databases(policy: &Policy, say: Say<'_>) {
         }
         for (i, id) in select.ids.iter().enumerate() {
             if let Some(other) = named.insert(id, name) {
-                say(format!("{at}/select/ids/{i}"), format!("\"{id}\" is already in the group \"{other}\""));
+                say(
+                    format!("{at}/select/ids/{i}"),
+                    format!("\"{id}\" is already in the group \"{other}\""),
+                );
             }
         }
         if let Some(backups) = &group.automated_backups
@@ -120,7 +128,10 @@ fn databases(policy: &Policy, say: Say<'_>) {
         for (reason, snapshots) in &group.snapshots {
             let at = format!("{at}/snapshots/{reason}");
             if reason.as_str() == AUTOMATED {
-                say(at.clone(), "\"automated\" means RDS's own snapshots: choose another reason".into());
+                say(
+                    at.clone(),
+                    "\"automated\" means RDS's own snapshots: choose another reason".into(),
+                );
             }
             not_empty(&snapshots.keep, format!("{at}/keep"), say);
         }
@@ -155,7 +166,11 @@ fn snapshot_destination(policy: &Policy, d: &Destination, at: String, say: Say<'
     if d.region.is_none() {
         say(at, "a snapshot goes to a region, and this destination has none".into());
     } else if !other_account && d.region.as_ref() == Some(&policy.home.region) {
-        say(at, "this destination is the home region of the home account: a copy there is not offsite".into());
+        say(
+            at,
+            "this destination is the home region of the home account: a copy there is not offsite"
+                .into(),
+        );
     } else if other_account && d.kms_key.is_none() {
         // CopyDBSnapshot: an encrypted snapshot shared from another account must be given a key of the copying account.
         say(at, "copies in another account must end under a key of that account: write kms_key in the destination".into());
@@ -168,7 +183,11 @@ fn buckets(policy: &Policy, say: Say<'_>) {
         let mut object_destination = |to: &Name, at: String| match policy.destinations.get(to) {
             None => refers(to, &policy.destinations, "destinations", &at, say),
             Some(d) if d.bucket.is_none() && d.azure.is_none() => {
-                say(at, "objects go to a bucket, and this destination has none: write bucket there".into());
+                say(
+                    at,
+                    "objects go to a bucket, and this destination has none: write bucket there"
+                        .into(),
+                );
             }
             Some(d) if d.bucket.as_ref() == Some(&bucket.bucket) => {
                 say(at, "this destination is the bucket itself".into());
@@ -186,7 +205,9 @@ fn buckets(policy: &Policy, say: Say<'_>) {
                 if prefix.starts_with('/') || prefix.is_empty() {
                     say(
                         format!("{at}/copies/{i}/prefixes/{j}"),
-                        format!("\"{prefix}\" matches no key or all keys: write one such as \"pg-logical/\""),
+                        format!(
+                            "\"{prefix}\" matches no key or all keys: write one such as \"pg-logical/\""
+                        ),
                     );
                 }
             }
@@ -204,7 +225,9 @@ fn all_stores(policy: &Policy) -> Vec<(String, &Store)> {
         all.extend(more.map(|(i, s)| (format!("/postgres/{name}/also_stored/{i}"), s)));
     }
     all.extend(policy.redis.iter().map(|(n, g)| (format!("/redis/{n}/stored"), &g.stored)));
-    all.extend(policy.kubernetes.iter().map(|(n, g)| (format!("/kubernetes/{n}/stored"), &g.stored)));
+    all.extend(
+        policy.kubernetes.iter().map(|(n, g)| (format!("/kubernetes/{n}/stored"), &g.stored)),
+    );
     for (name, g) in &policy.files {
         all.push((format!("/files/{name}/stored"), &g.stored));
         let more = g.also_stored.iter().enumerate();
@@ -229,7 +252,9 @@ fn stores(policy: &Policy, say: Say<'_>) {
     }
     let keeps = policy.redis.iter().map(|(n, g)| ("redis", n, &g.keep));
     let keeps = keeps.chain(policy.kubernetes.iter().map(|(n, g)| ("kubernetes", n, &g.keep)));
-    for (section, name, keep) in keeps.chain(policy.files.iter().map(|(n, g)| ("files", n, &g.keep))) {
+    for (section, name, keep) in
+        keeps.chain(policy.files.iter().map(|(n, g)| ("files", n, &g.keep)))
+    {
         not_empty(keep, format!("/{section}/{name}/keep"), say);
     }
 }
@@ -240,7 +265,13 @@ fn alarms(policy: &Policy, say: Say<'_>) {
         let at = join("/alarms", name);
         // PutMetricAlarm, AlarmName: 1 to 255 characters; the shipped role may only write alarms of this company.
         if name.len() > 255 || !name.starts_with(&format!("{}-", policy.company)) {
-            say(at.clone(), format!("an alarm's name begins with \"{}-\" and has 255 characters at most", policy.company));
+            say(
+                at.clone(),
+                format!(
+                    "an alarm's name begins with \"{}-\" and has 255 characters at most",
+                    policy.company
+                ),
+            );
         }
         if let Some(of) = &alarm.of
             && !groups.iter().any(|(_, name, _)| *name == of)
@@ -253,15 +284,23 @@ fn alarms(policy: &Policy, say: Say<'_>) {
             | Watch::OffsiteAge
             | Watch::RestorableLag
             | Watch::ReplicationLag
-            | Watch::ReplicaLag => (matches!(alarm.above.limit(), Limit::Time(_)), "a length of time such as \"1h\""),
+            | Watch::ReplicaLag => {
+                (matches!(alarm.above.limit(), Limit::Time(_)), "a length of time such as \"1h\"")
+            }
             Watch::FailingAssets
             | Watch::SettingsDrift
             | Watch::UnprotectedDatabases
             | Watch::ReplicationMissing
-            | Watch::DeletesRefused => (matches!(alarm.above.limit(), Limit::Number(_)), "a number in quotes such as \"0\""),
+            | Watch::DeletesRefused => (
+                matches!(alarm.above.limit(), Limit::Number(_)),
+                "a number in quotes such as \"0\"",
+            ),
         };
         if !fits {
-            say(format!("{at}/above"), format!("\"{}\" does not fit what is watched: write {wanted}", alarm.above));
+            say(
+                format!("{at}/above"),
+                format!("\"{}\" does not fit what is watched: write {wanted}", alarm.above),
+            );
         }
     }
 }
@@ -293,16 +332,31 @@ fn people(policy: &Policy, say: Say<'_>) {
     }
     for (i, route) in notify.routes.iter().enumerate() {
         for (j, to) in route.to.iter().enumerate() {
-            refers(to, &notify.channels, "notify.channels", &format!("/notify/routes/{i}/to/{j}"), say);
+            refers(
+                to,
+                &notify.channels,
+                "notify.channels",
+                &format!("/notify/routes/{i}/to/{j}"),
+                say,
+            );
         }
         for (j, of) in route.of.iter().enumerate().filter(|(_, of)| !known_group(of)) {
             let known = groups.iter().map(|(_, name, _)| name.as_str());
-            say(format!("/notify/routes/{i}/of/{j}"), unknown(of.as_str(), known, "the groups of assets"));
+            say(
+                format!("/notify/routes/{i}/of/{j}"),
+                unknown(of.as_str(), known, "the groups of assets"),
+            );
         }
     }
     for (i, step) in notify.escalation.iter().enumerate() {
         for (j, to) in step.to.iter().enumerate() {
-            refers(to, &notify.channels, "notify.channels", &format!("/notify/escalation/{i}/to/{j}"), say);
+            refers(
+                to,
+                &notify.channels,
+                "notify.channels",
+                &format!("/notify/escalation/{i}/to/{j}"),
+                say,
+            );
         }
     }
 }
@@ -317,27 +371,42 @@ pub(super) fn not_run_yet(policy: &Policy) -> Vec<(String, &'static str)> {
     }
     for (name, b) in &policy.buckets {
         if !b.tiers.is_empty() {
-            parts.push((format!("buckets.{name}.tiers"), "storage classes are not checked or set yet"));
+            parts.push((
+                format!("buckets.{name}.tiers"),
+                "storage classes are not checked or set yet",
+            ));
         }
     }
     for (name, g) in &policy.postgres {
         if !g.dumps.is_empty() {
-            parts.push((format!("postgres.{name}.dumps"), "no function takes dumps yet; what lies in `stored` is watched"));
+            parts.push((
+                format!("postgres.{name}.dumps"),
+                "no function takes dumps yet; what lies in `stored` is watched",
+            ));
         }
         if g.wal.is_some() {
             parts.push((format!("postgres.{name}.wal"), "WAL is not archived or checked yet"));
         }
         if g.replica_max_lag.is_some() {
-            parts.push((format!("postgres.{name}.replica_max_lag"), "streaming replicas are not watched yet"));
+            parts.push((
+                format!("postgres.{name}.replica_max_lag"),
+                "streaming replicas are not watched yet",
+            ));
         }
         if !g.critical_tables.is_empty() || !g.checks.is_empty() {
             parts.push((format!("postgres.{name}.checks"), "nothing is restored and checked yet"));
         }
         if !g.erasure.is_empty() {
-            parts.push((format!("postgres.{name}.erasure"), "nothing is restored yet, so nothing is erased after it"));
+            parts.push((
+                format!("postgres.{name}.erasure"),
+                "nothing is restored yet, so nothing is erased after it",
+            ));
         }
         if !g.tiers.is_empty() {
-            parts.push((format!("postgres.{name}.tiers"), "storage classes are not checked or set yet"));
+            parts.push((
+                format!("postgres.{name}.tiers"),
+                "storage classes are not checked or set yet",
+            ));
         }
         if g.free_disk.is_some() {
             parts.push((format!("postgres.{name}.free_disk"), "disks are not watched yet"));
@@ -355,7 +424,10 @@ pub(super) fn not_run_yet(policy: &Policy) -> Vec<(String, &'static str)> {
         parts.push((format!("secrets.{name}"), "secrets are not checked yet"));
     }
     for name in policy.files.keys() {
-        parts.push((format!("files.{name}"), "files are not backed up yet; what lies in `stored` is watched"));
+        parts.push((
+            format!("files.{name}"),
+            "files are not backed up yet; what lies in `stored` is watched",
+        ));
     }
     for (at, store) in all_stores(policy) {
         if store.directory.is_some() || store.endpoint.is_some() {
@@ -363,7 +435,9 @@ pub(super) fn not_run_yet(policy: &Policy) -> Vec<(String, &'static str)> {
             parts.push((path, "directories and other endpoints are not watched yet"));
         }
     }
-    parts.extend(policy.drills.keys().map(|n| (format!("drills.{n}"), "no function runs drills yet")));
+    parts.extend(
+        policy.drills.keys().map(|n| (format!("drills.{n}"), "no function runs drills yet")),
+    );
     let whole = [
         ("notify", policy.notify.is_some(), "failures go to the stack's SNS topic only"),
         ("costs", policy.costs.is_some(), "costs and quotas are not watched yet"),

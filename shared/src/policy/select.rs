@@ -46,7 +46,8 @@ mod tests {
 
     #[test]
     fn tags_narrow_names_and_except_always_wins() {
-        let r = rule(serde_json::json!({"like": ["a-*"], "tags": {"env": "prod"}, "except": ["a-9"]}));
+        let r =
+            rule(serde_json::json!({"like": ["a-*"], "tags": {"env": "prod"}, "except": ["a-9"]}));
         let prod = BTreeMap::from([("env".to_owned(), "prod".to_owned())]);
         assert!(select(&r, "a-1", &prod).is_ok());
         assert!(select(&r, "a-1", &BTreeMap::new()).is_err());

@@ -32,7 +32,8 @@ pub fn schema() -> Value {
 /// `inline` puts every type where it is used, so that an error's schema path can be followed without references.
 fn generate(inline: bool) -> Value {
     let settings = SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = inline);
-    let mut schema = settings.with_transform(plain).into_generator().into_root_schema_for::<Policy>();
+    let mut schema =
+        settings.with_transform(plain).into_generator().into_root_schema_for::<Policy>();
     schema.insert("title".into(), json!("Holdfast policy"));
     schema.to_value()
 }
@@ -109,7 +110,8 @@ fn words(e: &jsonschema::ValidationError<'_>, schema: &Value) -> Vec<Found> {
                 .unwrap_or_else(|| e.to_string())
         }
         Kind::Enum { options } => {
-            let words: Vec<_> = options.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            let words: Vec<_> =
+                options.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
             let near = is.as_str().and_then(|word| nearest(word, &words));
             let hint = near.map_or(String::new(), |near| format!("; did you mean \"{near}\"?"));
             format!("{is} is not one of: {}{hint}", words.join(", "))
@@ -123,7 +125,9 @@ fn words(e: &jsonschema::ValidationError<'_>, schema: &Value) -> Vec<Found> {
         Kind::PropertyNames { error } => {
             return words(error, schema)
                 .into_iter()
-                .map(|f| Found::at(join(at, error.instance().as_str().unwrap_or_default()), f.message))
+                .map(|f| {
+                    Found::at(join(at, error.instance().as_str().unwrap_or_default()), f.message)
+                })
                 .collect();
         }
         _ => e.to_string(),
@@ -145,7 +149,9 @@ fn wrong_type(is: &Value, kind: &str, at: &str) -> String {
         _ => "another kind of value",
     };
     match is {
-        Value::Null => format!("nothing is written here: write {wanted_words}, or leave the key out"),
+        Value::Null => {
+            format!("nothing is written here: write {wanted_words}, or leave the key out")
+        }
         Value::Number(n) if wanted == "String" && at.ends_with("account") => {
             format!("{n} is a number and an account id is text: write \"{n:0>12}\" in quotes")
         }

@@ -274,8 +274,10 @@ fn account(s: &str) -> Result<(), String> {
 
 fn arn(s: &str) -> Result<(), String> {
     let parts: Vec<_> = s.splitn(6, ':').collect();
-    let fits =
-        parts.len() == 6 && parts[0] == "arn" && parts[1].starts_with("aws") && !parts[5].is_empty();
+    let fits = parts.len() == 6
+        && parts[0] == "arn"
+        && parts[1].starts_with("aws")
+        && !parts[5].is_empty();
     fits.then_some(()).ok_or_else(|| {
         format!("\"{s}\" is not an ARN: write one such as \"arn:aws:kms:eu-west-1:111122223333:key/...\"")
     })
@@ -341,16 +343,16 @@ fn cron(s: &str) -> Result<(), String> {
 
 fn time_zone(s: &str) -> Result<TimeZone, String> {
     TimeZone::get(s).map_err(|_| {
-        format!("\"{s}\" is not a time zone: write an IANA name such as \"UTC\" or \"Europe/London\"")
+        format!(
+            "\"{s}\" is not a time zone: write an IANA name such as \"UTC\" or \"Europe/London\""
+        )
     })
 }
 
 fn window(s: &str) -> Result<(Time, Time), String> {
     let parse = || {
         let (from, to) = s.split_once('-')?;
-        let time = |t: &str| {
-            (t.len() == 5).then(|| Time::strptime("%H:%M", t).ok()).flatten()
-        };
+        let time = |t: &str| (t.len() == 5).then(|| Time::strptime("%H:%M", t).ok()).flatten();
         Some((time(from)?, time(to)?))
     };
     let bounds = parse().ok_or_else(|| {
@@ -383,12 +385,17 @@ fn share(s: &str) -> Result<f64, String> {
         .and_then(|n| n.parse::<f64>().ok())
         .filter(|n| (0.0..=100.0).contains(n))
         .map(|n| n / 100.0)
-        .ok_or_else(|| format!("\"{s}\" is not a share: write one from 0% to 100%, such as \"20%\""))
+        .ok_or_else(|| {
+            format!("\"{s}\" is not a share: write one from 0% to 100%, such as \"20%\"")
+        })
 }
 
 fn bytes(s: &str) -> Result<u64, String> {
-    let wrong =
-        || format!("\"{s}\" is not a size: write a whole number and a unit, such as \"100MB\" or \"5GiB\"");
+    let wrong = || {
+        format!(
+            "\"{s}\" is not a size: write a whole number and a unit, such as \"100MB\" or \"5GiB\""
+        )
+    };
     let digits = s.chars().take_while(char::is_ascii_digit).count();
     let number: u64 = s[..digits].parse().map_err(|_| wrong())?;
     let unit = match &s[digits..] {
@@ -436,9 +443,17 @@ mod tests {
             ("holdfast-arn", &["arn:aws:sns:eu-west-1:1:t"], &["sns:t", "arn:aws:sns"]),
             ("holdfast-bucket", &["lomash-wood-backups"], &["s3://x", "a/b", "Ab"]),
             ("holdfast-period", &["35d", "12mo"], &["0d", "35", "-1d", "9999999y", "1.5h", "d"]),
-            ("holdfast-cron", &["0 2 * * 0", "*/15 * * * *"], &["0 2 * *", "61 * * * *", "0 0 31 2 *"]),
+            (
+                "holdfast-cron",
+                &["0 2 * * 0", "*/15 * * * *"],
+                &["0 2 * *", "61 * * * *", "0 0 31 2 *"],
+            ),
             ("holdfast-time-zone", &["UTC", "Europe/Sofia"], &["Mars", ""]),
-            ("holdfast-window", &["02:00-03:00", "23:45-00:15"], &["2-3", "02:00-02:10", "25:00-26:00"]),
+            (
+                "holdfast-window",
+                &["02:00-03:00", "23:45-00:15"],
+                &["2-3", "02:00-02:10", "25:00-26:00"],
+            ),
             ("holdfast-glob", &["lomash-*-prod"], &["*", "**", "a[", ""]),
             ("holdfast-share", &["20%", "0.1%"], &["20", "120%"]),
             ("holdfast-bytes", &["5GiB", "1MB"], &["5", "x", "99999999999TB"]),

@@ -1,0 +1,399 @@
+"""What no linter knows about template.yaml: who may delete, what is watched, which event starts what.
+
+    .cache/lint/bin/python dev/test_template.py
+
+Works on the expanded template (see lint_template.py), offline. Where the template has an `Fn::If`, both branches are looked at.
+"""
+
+import copy
+import json
+import re
+import unittest
+
+from lint_template import ROOT, TEMPLATE, expand
+
+EXPANDED = expand(TEMPLATE.read_text())
+RESOURCES = EXPANDED["Resources"]
+NAMES = ["snapshot", "offsite", "freshness", "replication", "retention"]
+SAMPLES = {path.name: json.loads(path.read_text()) for path in sorted((ROOT / "events").glob("*.json"))}
+
+# The calls that know no resource but "*" (AWS's Service Authorization Reference), or that list what isn't known by name yet.
+NEED_ALL = re.compile(
+    r"rds:Describe\w+|cloudwatch:(DescribeAlarms|GetMetricData|PutMetricData)|xray:Put(TraceSegments|TelemetryRecords)"
+)
+# Delete by its own name, and what deletes by another: lifecycle rules, lifted locks, keys put to death.
+DELETES = re.compile(
+    r":(Batch)?(Delete|Remove|Purge|Terminate|Schedule\w*Deletion|Put\w*Lifecycle|PutObjectRetention|PutObjectLegalHold|Bypass)"
+)
+BUCKETS_AND_KEYS = {"PolicyKmsKeyArn", "SourceBuckets", "OffsiteBuckets", "VaultRoleArns", "KmsKeyArns"}
+
+
+def of_type(kind):
+    return {name: resource for name, resource in RESOURCES.items() if resource["Type"] == kind}
+
+
+def props(name):
+    return RESOURCES[name]["Properties"]
+
+
+def listed(value):
+    return value if isinstance(value, list) else [value]
+
+
+def statements(role):
+    """Every statement of a role and of the managed policies that it wears, as (condition or None, statement)."""
+    documents = [policy["PolicyDocument"] for policy in props(role).get("Policies", [])]
+    for arn in props(role).get("ManagedPolicyArns", []):
+        documents.append(props(arn["Ref"])["PolicyDocument"])
+    for statement in (statement for document in documents for statement in listed(document["Statement"])):
+        if "Fn::If" in statement:
+            condition, *branches = statement["Fn::If"]
+            yield from ((condition, branch) for branch in branches if branch != {"Ref": "AWS::NoValue"})
+        else:
+            yield None, statement
+
+
+def roles():
+    return {name: [statement for _, statement in statements(name)] for name in of_type("AWS::IAM::Role")}
+
+
+def refs(value):
+    """Names that a value refers to, by Ref, GetAtt or ${..} of Sub, at any depth."""
+    if isinstance(value, dict):
+        if "Ref" in value:
+            return {value["Ref"]}
+        if "Fn::GetAtt" in value:
+            return {listed(value["Fn::GetAtt"])[0].split(".")[0]}
+        return set().union(*map(refs, value.values()), set())
+    if isinstance(value, list):
+        return set().union(*map(refs, value), set())
+    return set(re.findall(r"\$\{([\w:]+)", value)) if isinstance(value, str) else set()
+
+
+def function(name):
+    """Logical id of the function called ${AWS::StackName}-<name>."""
+    wanted = {"Fn::Sub": "${AWS::StackName}-" + name}
+    return next(key for key, value in of_type("AWS::Lambda::Function").items() if value["Properties"]["FunctionName"] == wanted)
+
+
+def invoke_configs():
+    """How Lambda treats events that fail, by the function's logical id."""
+    made = [resource["Properties"] for resource in of_type("AWS::Lambda::EventInvokeConfig").values()]
+    return {one["FunctionName"]["Ref"]: one for one in made}
+
+
+def schedule(name):
+    """The one schedule of a function."""
+    made = [resource["Properties"] for resource in of_type("AWS::Scheduler::Schedule").values()]
+    found = [one for one in made if function(name) in refs(one["Target"]["Arn"])]
+    assert len(found) == 1, f"{name} has {len(found)} schedules"
+    return found[0]
+
+
+def alarms(metric, **dimensions):
+    for alarm in of_type("AWS::CloudWatch::Alarm").values():
+        seen = {d["Name"]: d["Value"] for d in alarm["Properties"]["Dimensions"]}
+        if alarm["Properties"]["MetricName"] == metric and seen == dimensions:
+            yield alarm["Properties"]
+
+
+def seconds(expression):
+    """Length of rate(..) in seconds, 0 for a cron(..); ValueError for what EventBridge Scheduler would refuse."""
+    if rate := re.fullmatch(r"rate\(([1-9]\d*) (minute|hour|day)(s?)\)", expression):
+        if (rate[1] == "1") == bool(rate[3]):
+            raise ValueError(f"{expression}: 1 goes with the singular, all else with the plural")
+        return int(rate[1]) * {"minute": 60, "hour": 3600, "day": 86400}[rate[2]]
+    if cron := re.fullmatch(r"cron\((.+)\)", expression):
+        fields = cron[1].split(" ")
+        if len(fields) != 6 or not all(re.fullmatch(r"[0-9A-Z*?,/#L-]+", field) for field in fields):
+            raise ValueError(f"{expression}: six fields")
+        if (fields[2] == "?") == (fields[4] == "?"):
+            raise ValueError(f"{expression}: just one of day-of-month and day-of-week is ?")
+        return 0
+    raise ValueError(f"{expression}: neither rate(..) nor cron(..)")
+
+
+def matches(pattern, event):
+    """EventBridge's own rule, for the operators that the template uses: exact values and prefix."""
+    for key, wanted in pattern.items():
+        if key not in event:
+            return False
+        if isinstance(wanted, dict):
+            if not isinstance(event[key], dict) or not matches(wanted, event[key]):
+                return False
+            continue
+        for choice in wanted:
+            if isinstance(choice, dict) and set(choice) != {"prefix"}:
+                raise NotImplementedError(f"operator {choice}: teach it to this matcher")
+        values = listed(event[key])
+        if not any(v.startswith(c["prefix"]) if isinstance(c, dict) else v == c for c in wanted for v in values):
+            return False
+    return True
+
+
+def started_by(event, buckets=("lomash-wood-backups",)):
+    """Names of the rules that an event sets off, when SourceBucketNames is `buckets`."""
+
+    def resolved(value):
+        if value == {"Ref": "SourceBucketNames"}:
+            return list(buckets)
+        return {key: resolved(inner) for key, inner in value.items()} if isinstance(value, dict) else value
+
+    rules = of_type("AWS::Events::Rule")
+    return {name for name, rule in rules.items() if matches(resolved(rule["Properties"]["EventPattern"]), event)}
+
+
+class Permissions(unittest.TestCase):
+    def test_no_role_may_do_an_action_given_by_wildcard(self):
+        for role, found in roles().items():
+            for statement in found:
+                self.assertNotIn("NotAction", statement, role)
+                self.assertNotIn("NotResource", statement, role)
+                for action in listed(statement["Action"]):
+                    self.assertNotIn("*", action, role)
+
+    def test_only_calls_that_know_no_resource_have_all_resources(self):
+        for role, found in roles().items():
+            for statement in found:
+                if "*" in listed(statement["Resource"]):
+                    for action in listed(statement["Action"]):
+                        self.assertRegex(action, rf"^({NEED_ALL.pattern})$", role)
+
+    def test_only_retention_may_delete_and_only_what_carries_the_tag_and_is_not_held(self):
+        deleting = [(r, s) for r, found in roles().items() for s in found if any(map(DELETES.search, listed(s["Action"])))]
+        self.assertEqual({role for role, _ in deleting}, {"RetentionRole"})
+        for _, statement in deleting:
+            own = {"StringEquals": {"aws:ResourceTag/holdfast:policy": {"Ref": "Company"}}}
+            self.assertEqual(statement["Condition"], own | {"Null": {"aws:ResourceTag/holdfast:hold": "true"}})
+            for resource in listed(statement["Resource"]):
+                self.assertRegex(resource["Fn::Sub"], r":rds:\*:\$\{AWS::AccountId\}:(cluster-)?snapshot:\*$")
+
+    def test_what_is_made_carries_the_tag(self):
+        made = re.compile(r"^rds:(Create|Copy|AddTags)")
+        for role, found in roles().items():
+            for statement in found:
+                if any(map(made.search, listed(statement["Action"]))):
+                    self.assertEqual(
+                        statement["Condition"], {"StringEquals": {"aws:RequestTag/holdfast:policy": {"Ref": "Company"}}}, role
+                    )
+
+    def test_databases_are_changed_by_freshness_alone_and_only_if_the_parameter_says_so(self):
+        for role in of_type("AWS::IAM::Role"):
+            for condition, statement in statements(role):
+                if any(re.match(r"rds:Modify(DBInstance|DBCluster)$", action) for action in listed(statement["Action"])):
+                    self.assertEqual((role, condition), ("FreshnessRole", "Enforce"))
+
+    def test_buckets_keys_and_other_accounts_are_named_by_parameters(self):
+        for role in of_type("AWS::IAM::Role"):
+            for condition, statement in statements(role):
+                if not any(re.match("(s3|kms|sts):", action) for action in listed(statement["Action"])):
+                    continue
+                with self.subTest(role, sid=statement["Sid"]):
+                    named = refs(statement["Resource"]) - {"AWS::Partition", "Each"}
+                    if statement["Sid"] == "ReadPolicyFile":
+                        the_file = "arn:${AWS::Partition}:s3:::${PolicyBucket}/${PolicyKey}"
+                        self.assertEqual(statement["Resource"], {"Fn::Sub": the_file})
+                        continue
+                    self.assertEqual(len(named), 1)
+                    self.assertLessEqual(named, BUCKETS_AND_KEYS)
+                    # Left out when its list is empty: IAM refuses a statement without resources.
+                    self.assertIsNotNone(condition)
+                    self.assertEqual(refs(EXPANDED["Conditions"][condition]), named)
+
+    def test_objects_and_buckets_are_not_mixed_up(self):
+        for role, found in roles().items():
+            for statement in found:
+                for action in listed(statement["Action"]):
+                    if action.startswith("s3:"):
+                        of_objects = re.search(r"Object|MultipartUpload", action) is not None
+                        self.assertEqual("/" in json.dumps(statement["Resource"]), of_objects, f"{role}: {action}")
+
+    def test_metrics_go_to_one_namespace(self):
+        put = [s for found in roles().values() for s in found if "cloudwatch:PutMetricData" in listed(s["Action"])]
+        self.assertEqual(len(put), len(NAMES))
+        for statement in put:
+            self.assertEqual(statement["Condition"], {"StringEquals": {"cloudwatch:namespace": "Holdfast"}})
+
+    def test_every_role_keeps_to_the_boundary_and_the_path(self):
+        for role in of_type("AWS::IAM::Role"):
+            self.assertEqual(props(role)["PermissionsBoundary"]["Fn::If"][0], "HasBoundary", role)
+            self.assertEqual(props(role)["Path"], {"Ref": "RolePath"}, role)
+
+    def test_no_partition_is_written_down(self):
+        for name, resource in RESOURCES.items():
+            self.assertNotRegex(json.dumps(resource), r"arn:aws[a-z-]*:", name)
+
+
+class Functions(unittest.TestCase):
+    def test_there_are_these_and_no_others(self):
+        self.assertEqual(len(of_type("AWS::Lambda::Function")), len(NAMES))
+        used = [props(function(name))["Role"]["Fn::GetAtt"][0] for name in NAMES]
+        self.assertEqual(len(set(used)), len(NAMES), "two functions wear one role")
+
+    def test_each_runs_as_the_runtime_and_the_house_want_it(self):
+        for name in NAMES:
+            made = props(function(name))
+            with self.subTest(name):
+                self.assertEqual((made["Runtime"], made["Handler"]), ("provided.al2023", "bootstrap"))
+                self.assertLessEqual(made["Timeout"], 900)
+                self.assertEqual(made["TracingConfig"], {"Mode": "Active"})
+                self.assertEqual(made["ReservedConcurrentExecutions"]["Fn::If"][:2], ["Reserve", 1])
+                self.assertEqual(set(made["Environment"]["Variables"]), {"HOLDFAST_POLICY", "HOLDFAST_TOPIC_ARN", "HOLDFAST_STACK"})
+
+    def test_each_writes_json_to_a_log_group_of_its_own_that_ends(self):
+        for name in NAMES:
+            logging = props(function(name))["LoggingConfig"]
+            group = RESOURCES[logging["LogGroup"]["Ref"]]
+            with self.subTest(name):
+                self.assertEqual(logging["LogFormat"], "JSON")
+                self.assertEqual(group["Properties"]["LogGroupName"], {"Fn::Sub": "/aws/lambda/${AWS::StackName}-" + name})
+                self.assertIn("RetentionInDays", group["Properties"])
+                self.assertIn("DeletionPolicy", group)
+                self.assertIn("UpdateReplacePolicy", group)
+                role = props(function(name))["Role"]["Fn::GetAtt"][0]
+                written = [s["Resource"] for _, s in statements(role) if "logs:PutLogEvents" in listed(s["Action"])]
+                self.assertEqual([refs(resource) for resource in written], [{logging["LogGroup"]["Ref"]}])
+
+    def test_what_failed_is_kept_and_the_role_may_keep_it(self):
+        configs = invoke_configs()
+        for name in NAMES:
+            with self.subTest(name):
+                queue = configs[function(name)]["DestinationConfig"]["OnFailure"]["Destination"]["Fn::GetAtt"][0]
+                self.assertEqual(RESOURCES[queue]["Type"], "AWS::SQS::Queue")
+                self.assertLessEqual(configs[function(name)]["MaximumRetryAttempts"], 2)
+                role = props(function(name))["Role"]["Fn::GetAtt"][0]
+                sent = [refs(s["Resource"]) for _, s in statements(role) if "sqs:SendMessage" in listed(s["Action"])]
+                self.assertIn({queue}, sent)
+
+    def test_checks_are_not_retried_and_steps_are(self):
+        configs = invoke_configs()
+        tries = {name: configs[function(name)]["MaximumRetryAttempts"] for name in NAMES}
+        self.assertEqual(tries, {"snapshot": 2, "offsite": 2, "freshness": 0, "replication": 0, "retention": 2})
+
+    def test_the_source_names_the_folder_and_how_to_build_it(self):
+        from samcli.yamlhelper import yaml_parse
+
+        source = yaml_parse(TEMPLATE.read_text())["Resources"]
+        for name in NAMES:
+            self.assertEqual(source[function(name)]["Properties"]["CodeUri"], f"functions/{name}")
+            self.assertEqual(source[function(name)]["Metadata"], {"BuildMethod": "rust-cargolambda"})
+
+
+class Watching(unittest.TestCase):
+    def test_each_function_has_an_alarm_for_errors_and_one_for_throttles(self):
+        for name in NAMES:
+            for metric in ["Errors", "Throttles"]:
+                with self.subTest(name, metric=metric):
+                    (alarm,) = alarms(metric, FunctionName={"Ref": function(name)})
+                    self.assertEqual((alarm["Namespace"], alarm["Statistic"], alarm["Threshold"]), ("AWS/Lambda", "Sum", 0))
+                    self.assertEqual(alarm["ComparisonOperator"], "GreaterThanThreshold")
+                    self.assertEqual(alarm["TreatMissingData"], "notBreaching")
+
+    def test_each_function_has_a_dead_man_that_gives_it_two_looks_and_a_full_run(self):
+        for name in NAMES:
+            with self.subTest(name):
+                (alarm,) = alarms("RunCompleted", Policy={"Ref": "Company"}, Function=name)
+                self.assertEqual((alarm["Namespace"], alarm["Threshold"]), ("Holdfast", 1))
+                self.assertIn(alarm["Statistic"], ["Sum", "SampleCount"])
+                self.assertEqual(alarm["ComparisonOperator"], "LessThanThreshold")
+                self.assertEqual(alarm["TreatMissingData"], "breaching")
+                window = alarm["Period"] * alarm.get("DatapointsToAlarm", alarm["EvaluationPeriods"])
+                patience = 2 * seconds(schedule(name)["ScheduleExpression"]) + props(function(name))["Timeout"]
+                self.assertGreaterEqual(window, patience)
+
+    def test_each_queue_has_an_alarm(self):
+        for queue in of_type("AWS::SQS::Queue"):
+            (alarm,) = alarms("ApproximateNumberOfMessagesVisible", QueueName={"Fn::GetAtt": [queue, "QueueName"]})
+            self.assertEqual((alarm["Threshold"], alarm["ComparisonOperator"]), (0, "GreaterThanThreshold"), queue)
+            self.assertEqual((props(queue)["MessageRetentionPeriod"], props(queue)["SqsManagedSseEnabled"]), (14 * 86400, True))
+
+    def test_every_alarm_tells_the_topic_says_what_to_do_and_has_a_name_that_may_publish(self):
+        (publishers,) = [p["Properties"]["PolicyDocument"]["Statement"] for p in of_type("AWS::SNS::TopicPolicy").values()]
+        self.assertIn(":alarm:${Company}-*", json.dumps(publishers))
+        names = []
+        for key, alarm in of_type("AWS::CloudWatch::Alarm").items():
+            alarm = alarm["Properties"]
+            names.append(alarm["AlarmName"]["Fn::Sub"])
+            self.assertRegex(names[-1], r"^\$\{Company\}-holdfast-[a-z-]+$")
+            self.assertEqual(alarm["AlarmActions"], [{"Ref": "Failures"}], key)
+            text = alarm["AlarmDescription"]
+            text = text["Fn::Sub"] if isinstance(text, dict) else text
+            # AlarmDescription holds 1,024 characters; ${AWS::StackName} may grow to 128.
+            self.assertTrue(80 < len(text) < 600, f"{key}: {len(text)}")
+        self.assertEqual(len(names), len(set(names)))
+
+
+class Starting(unittest.TestCase):
+    def test_each_function_looks_by_schedule(self):
+        for name in NAMES:
+            with self.subTest(name):
+                made = schedule(name)
+                self.assertEqual(made["Name"], {"Fn::Sub": "${AWS::StackName}-" + name})
+                self.assertLessEqual(seconds(made["ScheduleExpression"]), 3600)
+                self.assertEqual(json.loads(made["Target"]["Input"]), SAMPLES["schedule.json"])
+                self.assertIn("RetryPolicy", made["Target"])
+                self.assertEqual(refs(made["Target"]["DeadLetterConfig"]), {"Undelivered"})
+                role = made["Target"]["RoleArn"]["Fn::GetAtt"][0]
+                allowed = {a: refs(s["Resource"]) for _, s in statements(role) for a in listed(s["Action"])}
+                self.assertIn(function(name), allowed["lambda:InvokeFunction"])
+                self.assertIn("Undelivered", allowed["sqs:SendMessage"])
+
+    def test_a_bad_schedule_is_seen(self):
+        for good in ["rate(1 hour)", "rate(15 minutes)", "cron(0 2 * * ? *)", "cron(0/15 * ? * MON-FRI *)"]:
+            seconds(good)
+        rates = ["rate(15 minute)", "rate(1 hours)", "rate(0 hours)", "15 minutes"]
+        for bad in [*rates, "cron(0 2 * * *)", "cron(0 2 * * * *)", "cron(0 2 ? * ? *)"]:
+            with self.assertRaises(ValueError, msg=bad):
+                seconds(bad)
+
+    def test_each_event_starts_what_it_should_and_nothing_else(self):
+        snapshot = {"OffsiteRds", "FreshnessRds"}
+        expected = {
+            "pre-deploy.json": set(),
+            "rds-automated-snapshot-created.json": snapshot,
+            "rds-backups-disabled.json": {"FreshnessBackupsDisabled"},
+            "rds-cluster-snapshot-created.json": snapshot,
+            "rds-copy-finished.json": snapshot,
+            "rds-snapshot-created.json": snapshot,
+            "s3-object-created.json": {"OffsiteObjects"},
+            "schedule.json": set(),
+        }
+        self.assertEqual({name: started_by(event) for name, event in SAMPLES.items()}, expected)
+        self.assertEqual(set().union(*expected.values()), set(of_type("AWS::Events::Rule")), "a rule that no sample starts")
+
+    def test_events_that_look_alike_start_nothing(self):
+        def changed(name, **detail):
+            event = copy.deepcopy(SAMPLES[name])
+            event["detail"] |= detail
+            return event
+
+        self.assertEqual(started_by(changed("rds-snapshot-created.json", EventID="RDS-EVENT-0040")), set(), "only being made")
+        self.assertEqual(started_by(changed("rds-backups-disabled.json", EventID="RDS-EVENT-0032")), set(), "switched on")
+        self.assertEqual(started_by(changed("rds-snapshot-created.json", EventID="RDS-EVENT-0041")), {"FreshnessRds"}, "deleted")
+        self.assertEqual(started_by(changed("s3-object-created.json", bucket={"name": "another"})), set())
+        removed = SAMPLES["s3-object-created.json"] | {"detail-type": "Object Deleted"}
+        self.assertEqual(started_by(removed), set())
+
+    def test_the_samples_have_the_envelope_that_eventbridge_gives(self):
+        for name, event in SAMPLES.items():
+            if "source" in event:
+                envelope = {"version", "id", "detail-type", "source", "account", "time", "region", "resources", "detail"}
+                self.assertEqual(set(event), envelope, name)
+
+    def test_each_rule_may_start_its_function_and_keeps_what_it_could_not_deliver(self):
+        permitted = {
+            (p["Properties"]["SourceArn"]["Fn::GetAtt"][0], p["Properties"]["FunctionName"]["Ref"])
+            for p in of_type("AWS::Lambda::Permission").values()
+        }
+        for name, rule in of_type("AWS::Events::Rule").items():
+            (target,) = rule["Properties"]["Targets"]
+            with self.subTest(name):
+                self.assertIn((name, target["Arn"]["Fn::GetAtt"][0]), permitted)
+                self.assertIn("RetryPolicy", target)
+                self.assertEqual(refs(target["DeadLetterConfig"]), {"Undelivered"})
+                # The queue's policy knows the rules by this beginning.
+                self.assertTrue(rule["Properties"]["Name"]["Fn::Sub"].startswith("${AWS::StackName}-"))
+
+
+if __name__ == "__main__":
+    unittest.main()

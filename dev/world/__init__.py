@@ -1,0 +1,1 @@
+"""The local AWS of Holdfast: servers, clock, fleet, deployment. See ../README.md."""

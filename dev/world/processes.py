@@ -1,0 +1,73 @@
+"""Starts processes that belong to a world, and ends every one of them.
+
+Each carries HOLDFAST_WORLD=<the world's folder> in its environment, and so do the Lambda processes that
+ministack starts in its turn. That mark, not a name, says what is ours to end.
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+MARK = "HOLDFAST_WORLD"
+PIDS = "pids"
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def start(command: list[str], env: dict[str, str], work: Path, log: Path) -> subprocess.Popen:
+    """Starts a server in a session of its own, which the kernel ends if this process dies."""
+    parent = os.getpid()
+
+    def die_with_parent() -> None:
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    with open(log, "wb") as output:
+        server = subprocess.Popen(
+            command, env={**env, MARK: str(work)}, cwd=work, stdin=subprocess.DEVNULL, stdout=output,
+            stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=die_with_parent)
+    with open(work / PIDS, "a") as pids:
+        print(server.pid, file=pids)
+    return server
+
+
+def members(work: Path) -> list[int]:
+    """The ids of all living processes that carry this world's mark."""
+    mark = f"{MARK}={work}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+            except OSError:
+                continue  # it ended meanwhile, or is another user's
+    return found
+
+
+def sweep(work: Path) -> None:
+    """Ends all processes of this world; they hold nothing worth a farewell."""
+    while alive := members(work):
+        for pid in alive:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        time.sleep(0.02)
+    remove_shared_memory(work)
+
+
+def remove_shared_memory(work: Path) -> None:
+    """Removes what libfaketime left of the servers, which had no time to do so themselves.
+
+    It names shared memory after the process that made it, and refuses to start in a later process that
+    happens to get the same id. Lambda processes use the memory of the server that started them.
+    """
+    pids = work / PIDS
+    for pid in pids.read_text().split() if pids.exists() else []:
+        for name in (f"faketime_shm_{pid}", f"sem.faketime_sem_{pid}"):
+            Path("/dev/shm", name).unlink(missing_ok=True)

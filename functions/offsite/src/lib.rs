@@ -1,0 +1,11 @@
+//! Copies snapshots and objects to other regions and accounts.
+
+use shared::{report::Report, request::Request, run::World};
+
+/// The function's name.
+pub const NAME: &str = "offsite";
+
+/// Looks, plans, acts and reports.
+pub async fn run(world: &World<'_>, _request: &Request) -> Report {
+    Report::new(NAME, world)
+}

@@ -1,0 +1,155 @@
+//! The edges to AWS: made once, from one place, which knows regions, assumed roles and how calls are counted.
+//!
+//! Each service is one concrete struct with methods in domain words; nothing outside this module sees the SDK. Every
+//! list is read to its last page, and an error says what was being done, what AWS said and what to do about it.
+
+mod calls;
+pub mod cloudwatch;
+mod error;
+pub mod kms;
+pub mod rds;
+pub mod s3;
+pub mod sns;
+
+pub use calls::{Calls, Use};
+pub use error::{EdgeError, Kind};
+
+use crate::catalog::Place;
+use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_credential_types::provider::SharedCredentialsProvider;
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+/// All clients of one process.
+#[derive(Debug)]
+pub struct Aws {
+    base: SdkConfig,
+    places: Mutex<BTreeMap<Place, SdkConfig>>,
+    calls: Calls,
+}
+
+impl Aws {
+    /// Reads region, credentials and endpoint overrides from the environment, as every AWS tool does.
+    pub async fn from_env() -> Self {
+        let base = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            // The quota of the RDS API is shared with every other tool of the account: adaptive retry slows the whole
+            // process down when AWS says so, instead of hammering on (part of the reason why older tools got throttled).
+            .retry_config(RetryConfig::adaptive().with_max_attempts(6))
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(Duration::from_secs(5))
+                    .operation_attempt_timeout(Duration::from_secs(60))
+                    .build(),
+            )
+            .load()
+            .await;
+        Self::new(base)
+    }
+
+    /// Clients from a given configuration.
+    pub fn new(base: SdkConfig) -> Self {
+        Self { base, places: Mutex::default(), calls: Calls::default() }
+    }
+
+    /// The region that the process runs in.
+    pub fn region(&self) -> Option<String> {
+        self.base.region().map(ToString::to_string)
+    }
+
+    /// What this process has asked of AWS so far.
+    pub fn calls(&self) -> &Calls {
+        &self.calls
+    }
+
+    /// Configuration for a place: its region, and its role's credentials when it is another account's.
+    fn at(&self, place: &Place) -> SdkConfig {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = places.entry(place.clone()).or_insert_with(|| {
+            let region = Region::new(place.region.to_string());
+            let builder = self.base.to_builder().region(region.clone());
+            match &place.role {
+                None => builder.build(),
+                Some(role) => builder
+                    .credentials_provider(SharedCredentialsProvider::new(Assumed {
+                        role: role.clone(),
+                        base: self.base.clone(),
+                        region,
+                        provider: tokio::sync::OnceCell::new(),
+                    }))
+                    .build(),
+            }
+        });
+        made.clone()
+    }
+
+    /// RDS at a place.
+    pub fn rds(&self, place: &Place) -> rds::Rds {
+        let config = aws_sdk_rds::config::Builder::from(&self.at(place));
+        let client = aws_sdk_rds::Client::from_conf(config.interceptor(self.calls.clone()).build());
+        rds::Rds::new(client, place.clone())
+    }
+
+    /// S3 at a place.
+    pub fn s3(&self, place: &Place) -> s3::S3 {
+        let config = aws_sdk_s3::config::Builder::from(&self.at(place));
+        // An endpoint override means a local or S3-compatible store, whose buckets have no host names of their own.
+        let path_style =
+            self.base.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
+        let config = config.interceptor(self.calls.clone()).force_path_style(path_style);
+        s3::S3::new(aws_sdk_s3::Client::from_conf(config.build()), place.clone())
+    }
+
+    /// KMS at a place.
+    pub fn kms(&self, place: &Place) -> kms::Kms {
+        let config = aws_sdk_kms::config::Builder::from(&self.at(place));
+        kms::Kms(aws_sdk_kms::Client::from_conf(config.interceptor(self.calls.clone()).build()))
+    }
+
+    /// CloudWatch at a place.
+    pub fn cloudwatch(&self, place: &Place) -> cloudwatch::CloudWatch {
+        let config = aws_sdk_cloudwatch::config::Builder::from(&self.at(place));
+        let client =
+            aws_sdk_cloudwatch::Client::from_conf(config.interceptor(self.calls.clone()).build());
+        cloudwatch::CloudWatch(client)
+    }
+
+    /// SNS at a place.
+    pub fn sns(&self, place: &Place) -> sns::Sns {
+        let config = aws_sdk_sns::config::Builder::from(&self.at(place));
+        sns::Sns(aws_sdk_sns::Client::from_conf(config.interceptor(self.calls.clone()).build()))
+    }
+}
+
+/// Credentials of a role, assumed when they are first needed.
+#[derive(Debug)]
+struct Assumed {
+    role: String,
+    base: SdkConfig,
+    region: Region,
+    provider: tokio::sync::OnceCell<aws_config::sts::AssumeRoleProvider>,
+}
+
+impl aws_credential_types::provider::ProvideCredentials for Assumed {
+    fn provide_credentials<'a>(
+        &'a self,
+    ) -> aws_credential_types::provider::future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        aws_credential_types::provider::future::ProvideCredentials::new(async {
+            let make = || async {
+                aws_config::sts::AssumeRoleProvider::builder(&self.role)
+                    .session_name("holdfast")
+                    // Opt-in regions know their own STS endpoint only.
+                    .region(self.region.clone())
+                    .configure(&self.base)
+                    .build()
+                    .await
+            };
+            self.provider.get_or_init(make).await.provide_credentials().await
+        })
+    }
+}

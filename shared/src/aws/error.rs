@@ -1,0 +1,123 @@
+//! Errors of the edges: what was being done, what AWS said, and what to do about it.
+
+use aws_sdk_rds::error::SdkError;
+use aws_smithy_types::error::{display::DisplayErrorContext, metadata::ProvideErrorMetadata};
+
+/// Why a call could not be made or was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{doing}: {why}")]
+pub struct EdgeError {
+    /// Verb and object: `create snapshot orders-daily-202611200200`.
+    pub doing: String,
+    /// AWS's own words.
+    pub why: String,
+    /// What kind of refusal, for what a caller does about it.
+    pub kind: Kind,
+    /// AWS's error code, when it gave one.
+    pub code: Option<String>,
+}
+
+/// What a caller can do about a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The role lacks a permission; waiting does not help.
+    Denied,
+    /// What was named is not there.
+    Missing,
+    /// It is there already, which is what was wanted.
+    Exists,
+    /// The database or snapshot is busy with something else; a later run will do it.
+    Busy,
+    /// A quota is used up; a later run will do it.
+    Quota,
+    /// A KMS key can't be used.
+    Key,
+    /// AWS is not reached, or told us to slow down beyond all retries.
+    Unreachable,
+    /// Any other refusal.
+    Refused,
+}
+
+impl EdgeError {
+    /// Turns an SDK error into ours.
+    pub fn new<E, R>(doing: impl Into<String>, e: &SdkError<E, R>) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+        R: std::fmt::Debug,
+    {
+        let code = e.code().map(str::to_owned);
+        let why = match (e.message(), &code) {
+            (Some(message), Some(code)) => format!("{code}: {message}"),
+            (None, Some(code)) => code.clone(),
+            _ => {
+                DisplayErrorContext(e).to_string().split(" (").next().unwrap_or_default().to_owned()
+            }
+        };
+        let kind = match (e, code.as_deref()) {
+            (_, Some(code)) => kind(code),
+            (SdkError::ServiceError(_), None) => Kind::Refused,
+            _ => Kind::Unreachable,
+        };
+        Self { doing: doing.into(), why, kind, code }
+    }
+
+    /// A refusal of our own, for what AWS answered but can't be right.
+    pub fn refused(doing: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { doing: doing.into(), why: why.into(), kind: Kind::Refused, code: None }
+    }
+
+    /// What the operator can do about it.
+    pub fn hint(&self) -> &'static str {
+        match self.kind {
+            Kind::Denied => "allow this action in the role that made the call",
+            Kind::Missing => "check the name, the account and the region in the policy",
+            Kind::Exists => "look at what is there under that name",
+            Kind::Busy => "nothing: the next run tries again",
+            Kind::Quota => "nothing if it is rare: the next run goes on; otherwise raise the quota",
+            Kind::Key => {
+                "check that the key is enabled and that its key policy lets this role use it"
+            }
+            Kind::Unreachable => "check the network and the endpoint; the next run tries again",
+            Kind::Refused => "see AWS's words",
+        }
+    }
+
+    /// The place could not be looked at.
+    pub fn gap(&self, place: &crate::catalog::Place) -> crate::catalog::Gap {
+        crate::catalog::Gap {
+            place: place.clone(),
+            why: self.to_string(),
+            mend: self.hint().into(),
+        }
+    }
+}
+
+/// Codes as the models of RDS, S3, KMS and STS spell them; cluster codes end in `Fault` where instance codes do not.
+fn kind(code: &str) -> Kind {
+    match code {
+        "AccessDenied"
+        | "AccessDeniedException"
+        | "UnauthorizedOperation"
+        | "AuthorizationError"
+        | "InvalidClientTokenId"
+        | "ExpiredToken"
+        | "SignatureDoesNotMatch"
+        | "403" => Kind::Denied,
+        "NoSuchBucket" | "NoSuchKey" | "NotFound" | "404" => Kind::Missing,
+        code if code.contains("AlreadyExists") => Kind::Exists,
+        "SnapshotQuotaExceeded" | "SnapshotQuotaExceededFault" => Kind::Quota,
+        code if code.starts_with("Invalid") && code.contains("State") => Kind::Busy,
+        code if code.contains("NotFound") => Kind::Missing,
+        code if code.starts_with("KMS") || code.contains("KeyState") => Kind::Key,
+        code if code.contains("Throttl")
+            || code == "SlowDown"
+            || code == "RequestLimitExceeded" =>
+        {
+            Kind::Unreachable
+        }
+        "ServiceUnavailable" | "InternalError" | "InternalFailure" | "RequestTimeout" => {
+            Kind::Unreachable
+        }
+        _ => Kind::Refused,
+    }
+}

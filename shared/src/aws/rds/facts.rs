@@ -1,0 +1,144 @@
+//! RDS's descriptions turned into facts.
+
+use crate::catalog::{Database, Family, Marks, Point, State, mark};
+use aws_sdk_rds::types::{DbCluster, DbClusterSnapshot, DbInstance, DbSnapshot, Tag};
+use aws_smithy_types::DateTime;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+
+/// A time as RDS gives it, to the second.
+pub(super) fn time(at: &DateTime) -> Option<Timestamp> {
+    Timestamp::from_second(at.secs()).ok()
+}
+
+fn tags(list: &[Tag]) -> BTreeMap<String, String> {
+    pairs(list).map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
+}
+
+fn pairs(list: &[Tag]) -> impl Iterator<Item = (&str, &str)> {
+    list.iter().filter_map(|t| Some((t.key()?, t.value().unwrap_or_default())))
+}
+
+fn text(s: Option<&str>) -> String {
+    s.unwrap_or_default().to_owned()
+}
+
+/// An instance of its own; members of clusters are backed up with their cluster.
+pub(super) fn instance(i: &DbInstance) -> Option<Database> {
+    if i.db_cluster_identifier().is_some() {
+        return None;
+    }
+    Some(Database {
+        id: i.db_instance_identifier()?.to_owned(),
+        family: Family::Instance,
+        resource_id: text(i.dbi_resource_id()),
+        engine: text(i.engine()),
+        status: text(i.db_instance_status()),
+        retention_days: i.backup_retention_period().unwrap_or(0),
+        window: text(i.preferred_backup_window()),
+        latest_restorable: i.latest_restorable_time().and_then(time),
+        earliest_restorable: None,
+        created: i.instance_create_time().and_then(time),
+        multi_az: i.multi_az().unwrap_or(false),
+        encrypted: i.storage_encrypted().unwrap_or(false),
+        log_exports: i.enabled_cloudwatch_logs_exports().to_vec(),
+        replica_of: i.read_replica_source_db_instance_identifier().map(str::to_owned),
+        tags: tags(i.tag_list()),
+    })
+}
+
+/// An Aurora or Multi-AZ cluster. `DescribeDBClusters` also answers with DocumentDB and Neptune, which are not ours.
+pub(super) fn cluster(c: &DbCluster) -> Option<Database> {
+    let engine = text(c.engine());
+    if matches!(engine.as_str(), "docdb" | "neptune") {
+        return None;
+    }
+    Some(Database {
+        id: c.db_cluster_identifier()?.to_owned(),
+        family: Family::Cluster,
+        resource_id: text(c.db_cluster_resource_id()),
+        engine,
+        status: text(c.status()),
+        retention_days: c.backup_retention_period().unwrap_or(0),
+        window: text(c.preferred_backup_window()),
+        latest_restorable: c.latest_restorable_time().and_then(time),
+        earliest_restorable: c.earliest_restorable_time().and_then(time),
+        created: c.cluster_create_time().and_then(time),
+        multi_az: c.multi_az().unwrap_or(false),
+        encrypted: c.storage_encrypted().unwrap_or(false),
+        log_exports: c.enabled_cloudwatch_logs_exports().to_vec(),
+        replica_of: c.replication_source_identifier().map(str::to_owned),
+        tags: tags(c.tag_list()),
+    })
+}
+
+/// A snapshot's state from RDS's word for it.
+fn state(status: Option<&str>) -> State {
+    match status.unwrap_or_default() {
+        "available" => State::Good,
+        word @ ("failed"
+        | "error"
+        | "incompatible-restore"
+        | "incompatible-parameters"
+        | "deleted"
+        | "deleting") => State::Failed(word.to_owned()),
+        // creating, copying, pending, queued, and whatever RDS may call it next: not there yet.
+        _ => State::InFlight,
+    }
+}
+
+/// The honest age of a snapshot: the last transaction in it, else when the original was taken. `SnapshotCreateTime`
+/// changes on copy, so it is believed only of a snapshot that is no copy.
+pub(super) fn snapshot(s: &DbSnapshot) -> Option<Point> {
+    let marks = Marks::from_tags(pairs(s.tag_list()));
+    let source = s.source_db_snapshot_identifier().filter(|s| !s.is_empty()).map(str::to_owned);
+    let is_copy = source.is_some() || marks.copy_of.is_some();
+    let state = state(s.status());
+    let own = s.snapshot_create_time().filter(|_| !is_copy);
+    let taken = s.snapshot_database_time().or(s.original_snapshot_create_time()).or(own);
+    Some(Point {
+        id: s.db_snapshot_identifier()?.to_owned(),
+        arn: text(s.db_snapshot_arn()),
+        database: text(s.db_instance_identifier()),
+        resource_id: text(s.dbi_resource_id()),
+        family: Family::Instance,
+        automated: s.snapshot_type() == Some("automated"),
+        data_time: taken.and_then(time).filter(|_| state == State::Good),
+        state,
+        size_gib: s.allocated_storage().unwrap_or(0),
+        encrypted: s.encrypted().unwrap_or(false),
+        kms_key: s.kms_key_id().map(str::to_owned),
+        option_group: s.option_group_name().map(str::to_owned),
+        source_arn: source,
+        marks,
+    })
+}
+
+/// RDS tells no data time of cluster snapshots, so a copy's is the one that its maker wrote on it.
+pub(super) fn cluster_snapshot(s: &DbClusterSnapshot) -> Option<Point> {
+    let marks = Marks::from_tags(pairs(s.tag_list()));
+    let source = s.source_db_cluster_snapshot_arn().filter(|s| !s.is_empty()).map(str::to_owned);
+    let is_copy = source.is_some() || marks.copy_of.is_some();
+    let state = state(s.status());
+    let written = || {
+        let tag = s.tag_list().iter().find(|t| t.key() == Some(mark::DATA_TIME))?;
+        tag.value()?.parse().ok()
+    };
+    let taken = if is_copy { written() } else { s.snapshot_create_time().and_then(time) };
+    Some(Point {
+        id: s.db_cluster_snapshot_identifier()?.to_owned(),
+        arn: text(s.db_cluster_snapshot_arn()),
+        database: text(s.db_cluster_identifier()),
+        resource_id: text(s.db_cluster_resource_id()),
+        family: Family::Cluster,
+        automated: s.snapshot_type() == Some("automated"),
+        data_time: taken.filter(|_| state == State::Good),
+        state,
+        size_gib: s.allocated_storage().unwrap_or(0),
+        encrypted: s.storage_encrypted().unwrap_or(false),
+        kms_key: s.kms_key_id().map(str::to_owned),
+        option_group: None,
+        source_arn: source,
+        marks,
+    })
+}

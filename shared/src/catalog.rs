@@ -1,0 +1,253 @@
+//! The facts: what exists, where, since when. Nothing here judges.
+
+use crate::policy::{
+    Policy,
+    text::{AccountId, Region},
+};
+use jiff::Timestamp;
+use serde::Serialize;
+use std::{collections::BTreeMap, fmt};
+
+/// An account and a region, and the role that reaches it when it is not our own account.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Place {
+    /// The account.
+    pub account: AccountId,
+    /// The region.
+    pub region: Region,
+    /// Role to assume; none at home.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+}
+
+impl Place {
+    /// Where the policy's assets are.
+    pub fn home(policy: &Policy) -> Self {
+        Self {
+            account: policy.home.account.clone(),
+            region: policy.home.region.clone(),
+            role: None,
+        }
+    }
+
+    /// Where a destination's copies are; none when the destination has no region.
+    pub fn of(policy: &Policy, to: &crate::policy::text::Name) -> Option<Self> {
+        let d = policy.destinations.get(to)?;
+        Some(Self {
+            account: d.account.clone().unwrap_or_else(|| policy.home.account.clone()),
+            region: d.region.clone()?,
+            role: d.role.as_ref().map(ToString::to_string),
+        })
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {}", self.region, self.account)
+    }
+}
+
+/// Which API family of RDS an asset belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Family {
+    /// A DB instance.
+    Instance,
+    /// An Aurora or Multi-AZ DB cluster.
+    Cluster,
+}
+
+/// A database as RDS describes it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Database {
+    /// Its identifier.
+    pub id: String,
+    /// Instance or cluster.
+    pub family: Family,
+    /// Its immutable resource id: stays when it is renamed, differs when it is made again under the same name.
+    pub resource_id: String,
+    /// Engine, such as `postgres`.
+    pub engine: String,
+    /// RDS's word for its state.
+    pub status: String,
+    /// Days that automated backups are kept; 0 is off.
+    pub retention_days: i32,
+    /// Preferred backup window, `hh24:mi-hh24:mi` UTC.
+    pub window: String,
+    /// Up to which time it can be restored.
+    pub latest_restorable: Option<Timestamp>,
+    /// From which time on it can be restored.
+    pub earliest_restorable: Option<Timestamp>,
+    /// When it was created.
+    pub created: Option<Timestamp>,
+    /// Whether a standby runs in another availability zone.
+    pub multi_az: bool,
+    /// Whether its storage is encrypted.
+    pub encrypted: bool,
+    /// Log types exported to CloudWatch Logs.
+    pub log_exports: Vec<String>,
+    /// The instance that it is a read replica of.
+    pub replica_of: Option<String>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// Where a recovery point stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// On its way: creating, copying, queued.
+    InFlight,
+    /// Complete.
+    Good,
+    /// It will never be complete; RDS's word for it.
+    Failed(String),
+}
+
+/// The tags that Holdfast puts on what it makes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Marks {
+    /// `holdfast:policy`: the company it was made for; without it a point is not ours.
+    pub policy: Option<String>,
+    /// `holdfast:reason`.
+    pub reason: Option<String>,
+    /// `holdfast:slot`: the time it was due at.
+    pub slot: Option<String>,
+    /// `holdfast:request`: the demand it answers.
+    pub request: Option<String>,
+    /// `holdfast:copy-of`: ARN of the point that it is a copy of.
+    pub copy_of: Option<String>,
+    /// `holdfast:transfer`: a copy made only to be copied on.
+    pub transfer: bool,
+    /// `holdfast:hold`: nobody may delete it; the value says why.
+    pub hold: Option<String>,
+}
+
+/// Keys of [`Marks`].
+pub mod mark {
+    /// The company that it was made for.
+    pub const POLICY: &str = "holdfast:policy";
+    /// Why it was made.
+    pub const REASON: &str = "holdfast:reason";
+    /// The time it was due at.
+    pub const SLOT: &str = "holdfast:slot";
+    /// The demand it answers.
+    pub const REQUEST: &str = "holdfast:request";
+    /// ARN of the point that it is a copy of.
+    pub const COPY_OF: &str = "holdfast:copy-of";
+    /// A copy made only to be copied on.
+    pub const TRANSFER: &str = "holdfast:transfer";
+    /// Nobody may delete it.
+    pub const HOLD: &str = "holdfast:hold";
+    /// The time of the data in a copy, where RDS does not tell it.
+    pub const DATA_TIME: &str = "holdfast:data-time";
+    /// The asset that it is a point of.
+    pub const ASSET: &str = "holdfast:asset";
+}
+
+impl Marks {
+    /// Takes our marks out of a point's tags.
+    pub fn from_tags<'t>(tags: impl Iterator<Item = (&'t str, &'t str)>) -> Self {
+        let mut marks = Self::default();
+        for (key, value) in tags {
+            let value = || Some(value.to_owned());
+            match key {
+                mark::POLICY => marks.policy = value(),
+                mark::REASON => marks.reason = value(),
+                mark::SLOT => marks.slot = value(),
+                mark::REQUEST => marks.request = value(),
+                mark::COPY_OF => marks.copy_of = value(),
+                mark::TRANSFER => marks.transfer = true,
+                mark::HOLD => marks.hold = value(),
+                _ => {}
+            }
+        }
+        marks
+    }
+}
+
+/// A recovery point: a snapshot of an RDS database, at home or as a copy.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Point {
+    /// Its identifier.
+    pub id: String,
+    /// Its ARN.
+    pub arn: String,
+    /// Identifier of the database that it is a point of.
+    pub database: String,
+    /// That database's resource id: the lineage.
+    pub resource_id: String,
+    /// Instance or cluster snapshot.
+    pub family: Family,
+    /// RDS's own automated snapshot, which RDS alone lets go.
+    pub automated: bool,
+    /// Where it stands.
+    pub state: State,
+    /// Time of the data in it; unknown while it is on its way.
+    pub data_time: Option<Timestamp>,
+    /// Allocated storage in GiB.
+    pub size_gib: i32,
+    /// Whether it is encrypted.
+    pub encrypted: bool,
+    /// The KMS key that it is encrypted with.
+    pub kms_key: Option<String>,
+    /// Option group that a restore needs.
+    pub option_group: Option<String>,
+    /// For a copy, the ARN of its source, as RDS tells it.
+    pub source_arn: Option<String>,
+    /// Our tags on it.
+    pub marks: Marks,
+}
+
+impl Point {
+    /// Whether it is complete.
+    pub fn good(&self) -> bool {
+        self.state == State::Good
+    }
+
+    /// Whether Holdfast made it for this company.
+    pub fn made_for(&self, company: &str) -> bool {
+        self.marks.policy.as_deref() == Some(company)
+    }
+
+    /// The reason that it was taken for; RDS's own are `automated`.
+    pub fn reason(&self) -> &str {
+        if self.automated { "automated" } else { self.marks.reason.as_deref().unwrap_or("manual") }
+    }
+}
+
+/// Something that could not be seen. What follows from not seeing it must not be deleting.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Gap {
+    /// Where.
+    pub place: Place,
+    /// What was asked, and what came back.
+    pub why: String,
+    /// What to do about it.
+    pub mend: String,
+}
+
+/// What was seen of RDS at one place.
+#[derive(Clone, Debug, Default)]
+pub struct Fleet {
+    /// Databases.
+    pub databases: Vec<Database>,
+    /// Recovery points.
+    pub points: Vec<Point>,
+}
+
+/// What is seen of RDS at every place the policy names.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// By place, what was seen whole.
+    pub places: BTreeMap<Place, Fleet>,
+    /// What could not be seen.
+    pub gaps: Vec<Gap>,
+}
+
+impl Seen {
+    /// What was seen at a place; none when there is a gap.
+    pub fn at(&self, place: &Place) -> Option<&Fleet> {
+        self.places.get(place)
+    }
+}

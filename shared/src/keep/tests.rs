@@ -1,0 +1,222 @@
+use super::*;
+use crate::catalog::{Family, Marks};
+use proptest::prelude::*;
+
+fn at(s: &str) -> Timestamp {
+    s.parse().expect("a timestamp")
+}
+
+fn rule(json: serde_json::Value) -> Keep {
+    serde_json::from_value(json).expect("a rule")
+}
+
+/// A good point of ours, taken for "daily".
+fn point(id: &str, data_time: Timestamp) -> Point {
+    Point {
+        id: id.into(),
+        arn: format!("arn:aws:rds:eu-west-1:111122223333:snapshot:{id}"),
+        database: "orders".into(),
+        resource_id: "db-A".into(),
+        family: Family::Instance,
+        automated: false,
+        state: State::Good,
+        data_time: Some(data_time),
+        size_gib: 20,
+        encrypted: true,
+        kms_key: None,
+        option_group: None,
+        source_arn: None,
+        marks: Marks {
+            policy: Some("acme".into()),
+            reason: Some("daily".into()),
+            slot: Some(crate::time::slot(data_time)),
+            ..Marks::default()
+        },
+    }
+}
+
+fn question<'a>(points: &'a [Point], rule: &'a Keep) -> Question<'a> {
+    Question {
+        company: "acme",
+        points: points.iter().collect(),
+        rules: BTreeMap::from([("daily", rule)]),
+        floor: 1,
+        holds: &[],
+        max_age: None,
+        needed: BTreeMap::new(),
+        transferred: BTreeSet::new(),
+    }
+}
+
+fn print(points: &[Point], fates: &[Fate]) -> String {
+    let line = |(p, f): (&Point, &Fate)| match f {
+        Fate::Stays(why) => format!("{:12} stays {}", p.id, why.join(", ")),
+        Fate::Goes(_, why) => format!("{:12} GOES  {why}", p.id),
+    };
+    points.iter().zip(fates).map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn tiers_count_the_last_point_of_each_period() {
+    let days = [
+        "2026-11-20T02:00:00Z",
+        "2026-11-19T14:00:00Z",
+        "2026-11-19T02:00:00Z",
+        "2026-11-15T02:00:00Z",
+        "2026-11-09T02:00:00Z",
+        "2026-10-31T02:00:00Z",
+        "2026-10-01T02:00:00Z",
+        "2025-12-31T02:00:00Z",
+    ];
+    let times: Vec<_> = days.iter().map(|d| (&d[..13], at(d))).collect();
+    let rule = rule(
+        serde_json::json!({"daily": 2, "weekly": 2, "monthly": 2, "yearly": 2, "newest": 1, "for": "25h"}),
+    );
+    let now = at("2026-11-20T12:00:00Z");
+    let why = kept(&times, &rule, now);
+    let lines: Vec<_> = times
+        .iter()
+        .map(|(k, _)| format!("{k}: {}", why.get(k).map_or("-".into(), |w| w.join(", "))))
+        .collect();
+    insta::assert_snapshot!(lines.join("\n"), @"");
+}
+
+#[test]
+fn every_safety_question_is_asked() {
+    let now = at("2026-11-20T12:00:00Z");
+    let day = |n: i64| now - SignedDuration::from_hours(24 * n);
+    let change = |id: &str, age: i64, f: fn(&mut Point)| {
+        let mut p = point(id, day(age));
+        f(&mut p);
+        p
+    };
+    let points = [
+        point("new", day(0)),
+        point("old", day(40)),
+        change("by-hand", 40, |p| p.marks = Marks::default()),
+        change("other", 40, |p| p.marks.policy = Some("others".into())),
+        change("rds", 40, |p| p.automated = true),
+        change("tag-held", 40, |p| p.marks.hold = Some("audit 7".into())),
+        change("list-held", 40, |_| ()),
+        change("wanted", 40, |_| ()),
+        change("creating", 40, |p| (p.state, p.data_time) = (State::InFlight, None)),
+        change("failed", 40, |p| (p.state, p.data_time) = (State::Failed("failed".into()), None)),
+        change("no-time", 40, |p| p.data_time = None),
+        change("other-why", 40, |p| p.marks.reason = Some("quarterly".into())),
+        change("hop", 1, |p| p.marks.transfer = true),
+        change("hop-done", 1, |p| p.marks.transfer = true),
+        change("future", -2, |_| ()),
+    ];
+    let rule = rule(serde_json::json!({"for": "35d"}));
+    let holds = ["list-held".to_owned()];
+    let mut q = question(&points, &rule);
+    q.holds = &holds;
+    q.needed =
+        BTreeMap::from([(points[7].arn.as_str(), "its copy to vault is in flight".to_owned())]);
+    q.transferred = BTreeSet::from([points[13].arn.as_str()]);
+    insta::assert_snapshot!(print(&points, &decide(&q, now)), @"");
+}
+
+#[test]
+fn the_floor_stays_when_every_point_has_expired() {
+    let points = [
+        point("a", at("2026-01-01T00:00:00Z")),
+        point("b", at("2026-02-01T00:00:00Z")),
+        point("c", at("2026-03-01T00:00:00Z")),
+    ];
+    let rule = rule(serde_json::json!({"for": "7d"}));
+    let mut q = question(&points, &rule);
+    q.floor = 2;
+    insta::assert_snapshot!(print(&points, &decide(&q, at("2026-11-20T00:00:00Z"))), @"");
+}
+
+#[test]
+fn nothing_goes_while_backups_are_failing() {
+    // An older tool, whose takes failed for 8 days with 7 days' retention, deleted 15 of 15.
+    let now = at("2026-11-20T00:00:00Z");
+    let points: Vec<_> = (8..23)
+        .map(|d| point(&format!("d{d}"), now - SignedDuration::from_hours(24 * d)))
+        .collect();
+    let rule = rule(serde_json::json!({"for": "7d"}));
+    let mut q = question(&points, &rule);
+    q.max_age = Some(SignedDuration::from_hours(25));
+    assert!(decide(&q, now).iter().all(|f| matches!(f, Fate::Stays(_))));
+}
+
+prop_compose! {
+    fn any_point()(
+        days in -3i64..400, reason in prop::sample::select(vec!["daily", "pre-deploy", "gone"]),
+        ours in prop::bool::weighted(0.8), automated in prop::bool::weighted(0.1), held in prop::bool::weighted(0.1),
+        state in prop::sample::select(vec![State::Good, State::Good, State::Good, State::InFlight, State::Failed("failed".into())]),
+        transfer in prop::bool::weighted(0.1), known in prop::bool::weighted(0.9),
+    ) -> (i64, Point) {
+        let mut p = point("x", Timestamp::UNIX_EPOCH);
+        p.automated = automated;
+        p.state = state;
+        p.marks.reason = Some(reason.into());
+        p.marks.policy = Some(if ours { "acme" } else { "others" }.into());
+        p.marks.hold = held.then(|| "why".into());
+        p.marks.transfer = transfer;
+        if !known { p.data_time = None; }
+        (days, p)
+    }
+}
+
+fn any_rule() -> impl Strategy<Value = Keep> {
+    (1u32..400, 0u32..10, 0u32..5, 0u32..5).prop_map(|(days, newest, weekly, monthly)| {
+        let mut json = serde_json::json!({ "for": format!("{days}d") });
+        for (key, n) in [("newest", newest), ("weekly", weekly), ("monthly", monthly)] {
+            if n > 0 {
+                json[key] = n.into();
+            }
+        }
+        rule(json)
+    })
+}
+
+proptest! {
+    /// Runs of any length with any clock: what goes is ours, expired, free, and the floor is never touched.
+    #[test]
+    fn no_history_and_no_clock_deletes_the_last_good_points(
+        history in prop::collection::vec(any_point(), 0..40),
+        rules in (any_rule(), any_rule()),
+        floor in 1usize..5,
+        max_age in prop::option::of(1i64..60),
+        clocks in prop::collection::vec(-400i64..4000, 1..6),
+    ) {
+        let start = at("2026-11-20T12:00:00Z");
+        let mut points: Vec<Point> = history.into_iter().enumerate().map(|(i, (days, mut p))| {
+            p.id = format!("p{i}");
+            p.arn = format!("arn:p{i}");
+            if p.data_time.is_some() {
+                p.data_time = Some(start - SignedDuration::from_hours(24 * days));
+            }
+            p
+        }).collect();
+        let good = |points: &[Point]| points.iter()
+            .filter(|p| p.good() && p.made_for("acme") && !p.marks.transfer && !p.automated).count();
+        let before = good(&points);
+        for clock in clocks {
+            let now = start + SignedDuration::from_hours(24 * clock);
+            let mut q = question(&points, &rules.0);
+            q.rules.insert("pre-deploy", &rules.1);
+            q.floor = floor;
+            q.max_age = max_age.map(|d| SignedDuration::from_hours(24 * d));
+            let fates = decide(&q, now);
+            for (p, fate) in points.iter().zip(&fates) {
+                if let Fate::Goes(cleared, _) = fate {
+                    prop_assert_eq!(cleared.point(), p);
+                    prop_assert!(p.made_for("acme") && !p.automated && p.marks.hold.is_none());
+                    if p.good() && !p.marks.transfer {
+                        let rule = if p.reason() == "daily" { &rules.0 } else { &rules.1 };
+                        let age = now.duration_since(p.data_time.expect("a time"));
+                        prop_assert!(age >= rule.age.as_ref().expect("for").duration());
+                    }
+                }
+            }
+            let mut stay = fates.iter().map(|f| matches!(f, Fate::Stays(_)));
+            points.retain(|_| stay.next().unwrap_or(true));
+        }
+        prop_assert!(good(&points) >= before.min(floor));
+    }
+}

@@ -1,0 +1,121 @@
+//! What each function's `main` calls: set up once, then answer invocations until the environment ends.
+
+use crate::{
+    aws::Aws,
+    report::Report,
+    request::Request,
+    run::{Budget, World, finish},
+    source::Source,
+};
+use jiff::Timestamp;
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use serde_json::Value;
+use std::time::{Duration, SystemTime};
+use tokio::sync::Mutex;
+use tracing_subscriber::EnvFilter;
+
+pub use lambda_runtime::Error;
+
+/// What `serve` needs of the environment.
+struct Config {
+    policy: String,
+    topic: Option<String>,
+}
+
+impl Config {
+    fn from_vars(var: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let some = |name| var(name).filter(|v: &String| !v.is_empty());
+        let policy = some("HOLDFAST_POLICY").ok_or(
+            "HOLDFAST_POLICY is not set: name the policy as s3://bucket/key or as a path in the function's package",
+        )?;
+        Ok(Self { policy, topic: some("HOLDFAST_TOPIC_ARN") })
+    }
+}
+
+/// Serves a function: reads the policy, then runs each event and answers with its report.
+///
+/// # Errors
+/// If the environment is not set up, before the first event.
+pub async fn serve(
+    function: &'static str,
+    run: impl AsyncFn(&World<'_>, &Request) -> Report,
+) -> Result<(), Error> {
+    log_json();
+    let config = Config::from_vars(|name| std::env::var(name).ok())?;
+    let aws = Aws::from_env().await;
+    let source = Mutex::new(Source::new(&config.policy));
+    // Read now, so that the first event finds it; what is wrong with it is said to that event, not to the void.
+    let _ = source.lock().await.policy(&aws).await;
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
+        let context = &event.context;
+        let used = aws.calls().so_far();
+        let request = Request::read(&event.payload).map_err(|e| refused("BadEvent", &e))?;
+        let policy = source.lock().await.policy(&aws).await.map_err(|e| refused("NoPolicy", &e))?;
+        let world = World {
+            aws: &aws,
+            policy: &policy,
+            #[expect(clippy::disallowed_methods, reason = "the edge where time comes in")]
+            now: Timestamp::now(),
+            budget: Budget::of(time_left(context.deadline(), SystemTime::now())),
+            run: context.request_id.clone(),
+            dry_run: request.dry_run,
+            topic: config.topic.clone(),
+        };
+        let span = tracing::info_span!("run", function, run = world.run);
+        let report = tracing::Instrument::instrument(run(&world, &request), span.clone()).await;
+        let report = tracing::Instrument::instrument(finish(&world, report, used), span).await;
+        if report.failed {
+            return Err(refused("Failed", &report));
+        }
+        serde_json::to_value(bounded(report)).map_err(|e| refused("Report", &e))
+    }))
+    .await
+}
+
+fn time_left(deadline: SystemTime, now: SystemTime) -> Duration {
+    deadline.duration_since(now).unwrap_or_default()
+}
+
+fn refused(kind: &str, why: &dyn std::fmt::Display) -> Diagnostic {
+    tracing::error!(kind, "{why}");
+    Diagnostic { error_type: format!("Holdfast.{kind}"), error_message: why.to_string() }
+}
+
+/// A Lambda's answer has 6 MB at most, and 256 KB on its way to a destination.
+fn bounded(mut report: Report) -> Report {
+    report.findings.truncate(200);
+    report.outcomes.truncate(200);
+    report.assets.truncate(200);
+    report
+}
+
+/// One JSON line an event, with time, level, run and function, at the level that the function's configuration sets.
+fn log_json() {
+    let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").unwrap_or_else(|_| "info".into());
+    let filter = EnvFilter::try_new(format!("warn,{0}={1}", "shared", level.to_lowercase()));
+    let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_span_list(false)
+        .with_env_filter(filter)
+        .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_variable_is_one_clear_error() {
+        let error = Config::from_vars(|_| None).err().expect("an error");
+        assert!(error.contains("HOLDFAST_POLICY") && error.contains("s3://bucket/key"));
+        assert!(Config::from_vars(|name| (name == "HOLDFAST_POLICY").then(|| "p".into())).is_ok());
+    }
+
+    #[test]
+    fn a_deadline_in_the_past_leaves_no_time() {
+        let now = SystemTime::now();
+        assert_eq!(time_left(now - Duration::from_secs(1), now), Duration::ZERO);
+    }
+}

@@ -1,0 +1,200 @@
+//! Looking at RDS: the same eyes for every function.
+
+use crate::catalog::Database;
+use crate::{
+    catalog::{Fleet, Place, Seen},
+    plan::{Finding, Severity},
+    policy::{Databases, Policy, select, text::Name},
+    run::World,
+};
+use futures_util::future::join_all;
+use std::collections::BTreeMap;
+
+/// How much is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Where {
+    /// The assets' own place.
+    Home,
+    /// Home, and every destination that a group copies to.
+    Everywhere,
+}
+
+/// Every place that the policy has snapshots at: home first.
+pub fn places(policy: &Policy) -> Vec<Place> {
+    let mut places = vec![Place::home(policy)];
+    for copy in policy.databases.values().flat_map(|g| &g.copies) {
+        places.extend(Place::of(policy, &copy.to).filter(|p| !places.contains(p)));
+    }
+    places
+}
+
+/// Looks at the databases and points of the policy. A place that does not answer is a gap, and the others still count.
+pub async fn observe(world: &World<'_>, how: Where) -> Seen {
+    let mut all = places(world.policy);
+    if how == Where::Home {
+        all.truncate(1);
+    }
+    let home = all[0].clone();
+    let looks = all.into_iter().map(|place| {
+        let rds = world.aws.rds(&place);
+        let at_home = place == home;
+        async move {
+            let fleet = if at_home {
+                rds.fleet().await
+            } else {
+                rds.points().await.map(|points| Fleet { points, ..Fleet::default() })
+            };
+            (place, fleet.map_err(|e| rds.gap(&e)))
+        }
+    });
+    let mut seen = Seen::default();
+    for (place, fleet) in join_all(looks).await {
+        match fleet {
+            Ok(fleet) => {
+                seen.places.insert(place, fleet);
+            }
+            Err(gap) => seen.gaps.push(gap),
+        }
+    }
+    seen
+}
+
+/// Looks at one database alone, wherever the policy has points of it: for an event that speaks of one snapshot, so that
+/// a hundred events do not list the whole account a hundred times.
+pub async fn observe_one(world: &World<'_>, snapshot_arn: &str) -> Seen {
+    let mut seen = Seen::default();
+    let home = world.home();
+    let rds = world.aws.rds(&home);
+    let database = match rds.database_of(snapshot_arn).await {
+        Ok(Some(found)) => found,
+        // The snapshot is gone already, or another account's: nothing to do sooner than the next sweep.
+        Ok(None) => return seen,
+        Err(e) => {
+            seen.gaps.push(rds.gap(&e));
+            return seen;
+        }
+    };
+    let (family, id) = &database;
+    let looks = places(world.policy).into_iter().map(|place| {
+        let rds = world.aws.rds(&place);
+        let at_home = place == home;
+        async move {
+            let fleet = rds.fleet_of(*family, id, at_home).await;
+            (place, fleet.map_err(|e| rds.gap(&e)))
+        }
+    });
+    for (place, fleet) in join_all(looks).await {
+        match fleet {
+            Ok(fleet) => {
+                seen.places.insert(place, fleet);
+            }
+            Err(gap) => seen.gaps.push(gap),
+        }
+    }
+    seen
+}
+
+/// The databases of each group of the policy, the findings about the selection itself, and what no group selects.
+#[derive(Debug, Default)]
+pub struct Selection<'a> {
+    /// By group, its databases.
+    pub groups: BTreeMap<&'a Name, (&'a Databases, Vec<&'a Database>)>,
+    /// Databases that no group selects and none excepts.
+    pub unprotected: Vec<&'a Database>,
+    /// Names that are not there, groups that found too few, databases in two groups.
+    pub findings: Vec<Finding>,
+}
+
+impl<'a> Selection<'a> {
+    /// Every selected database with its group.
+    pub fn all(&self) -> impl Iterator<Item = (&'a Name, &'a Databases, &'a Database)> {
+        self.groups.iter().flat_map(|(name, (group, databases))| {
+            databases.iter().map(|d| (*name, *group, *d)).collect::<Vec<_>>()
+        })
+    }
+
+    /// The group of a database.
+    pub fn of(&self, database: &str) -> Option<(&'a Name, &'a Databases, &'a Database)> {
+        self.all().find(|(_, _, d)| d.id == database)
+    }
+}
+
+/// Selects the databases of each group. A database that two groups select belongs to the first by name, and that is a
+/// finding. Read replicas are in only when a group names them: their primary is what is backed up.
+pub fn selection<'a>(policy: &'a Policy, databases: &'a [Database]) -> Selection<'a> {
+    let mut out = Selection::default();
+    let mut taken: BTreeMap<&str, &Name> = BTreeMap::new();
+    for (name, group) in &policy.databases {
+        let mut mine = Vec::new();
+        for database in databases {
+            let named = group.select.ids.contains(&database.id);
+            if select(&group.select, &database.id, &database.tags).is_err()
+                || (database.replica_of.is_some() && !named)
+            {
+                continue;
+            }
+            if let Some(first) = taken.get(database.id.as_str()) {
+                out.findings.push(
+                    Finding::new(
+                        Severity::Warning,
+                        &database.id,
+                        "two-groups",
+                        format!("the groups {first} and {name} both select it; {first} has it"),
+                        format!("name it under except in {name}"),
+                    )
+                    .in_group(first),
+                );
+                continue;
+            }
+            taken.insert(&database.id, name);
+            mine.push(database);
+        }
+        for id in group.select.ids.iter().filter(|id| !databases.iter().any(|d| d.id == **id)) {
+            let why = "the policy names it and RDS has no instance or cluster of that name";
+            let mend = "check the name; if it was deleted on purpose, take it out of the policy";
+            out.findings
+                .push(Finding::new(Severity::Critical, id, "missing", why, mend).in_group(name));
+        }
+        let expected = group.expect.map_or(1, |n| n.get() as usize);
+        if mine.len() < expected {
+            let why = format!(
+                "the group selects {} databases and the policy expects {expected}",
+                mine.len()
+            );
+            let mend = "check the selection, or expect, in the policy";
+            let finding = Finding::new(Severity::Critical, name.to_string(), "too-few", why, mend);
+            out.findings.push(finding.in_group(name));
+        }
+        out.groups.insert(name, (group, mine));
+    }
+    let excepted =
+        |id: &str| policy.databases.values().any(|g| g.select.except.iter().any(|e| e == id));
+    out.unprotected = databases
+        .iter()
+        .filter(|d| {
+            !taken.contains_key(d.id.as_str()) && d.replica_of.is_none() && !excepted(&d.id)
+        })
+        .collect();
+    out
+}
+
+/// Assets of a request that no group selects, each with what the policy has: asked for by name, an unknown asset is an
+/// error before anything happens.
+pub fn unknown_assets(asked: &[String], selection: &Selection<'_>) -> Vec<Finding> {
+    let known: Vec<&str> = selection.all().map(|(_, _, d)| d.id.as_str()).collect();
+    asked
+        .iter()
+        .filter(|a| !known.contains(&a.as_str()))
+        .map(|a| {
+            let some = known.iter().take(20).copied().collect::<Vec<_>>().join(", ");
+            let why = "no group of the policy selects a database of that name";
+            Finding::new(
+                Severity::Critical,
+                a,
+                "unknown-asset",
+                why,
+                format!("write one of: {some}"),
+            )
+        })
+        .collect()
+}

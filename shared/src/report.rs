@@ -1,0 +1,193 @@
+//! What a run found and did. It goes to the log, to CloudWatch, to whoever called, and never says more than was seen.
+
+use crate::{
+    aws::EdgeError,
+    metrics::{Metric, Value},
+    plan::{Finding, Plan, Severity, Step},
+};
+use jiff::Timestamp;
+use serde::Serialize;
+use std::fmt;
+
+/// What became of a step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "result", content = "detail")]
+pub enum Result {
+    /// It was done.
+    Done(String),
+    /// It can't be done now and will be done by a later run.
+    Deferred(String),
+    /// It failed.
+    Failed(String),
+    /// There was no time left for it; the next run goes on.
+    Unfinished,
+    /// Nothing is done in a dry run.
+    Planned,
+}
+
+/// A step with what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Outcome {
+    /// The asset.
+    pub asset: String,
+    /// What was to be done.
+    pub action: String,
+    /// Why.
+    pub because: String,
+    /// What became of it.
+    #[serde(flatten)]
+    pub result: Result,
+}
+
+/// How an asset stands, for the table of `holdfast status`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Standing {
+    /// The asset.
+    pub asset: String,
+    /// Its group in the policy.
+    pub group: String,
+    /// Its newest good recovery point.
+    pub newest: Option<String>,
+    /// Age of the data in it, in seconds.
+    pub age_seconds: Option<i64>,
+    /// The age that the policy allows, in seconds.
+    pub max_age_seconds: Option<i64>,
+    /// Size of it, in bytes.
+    pub size_bytes: Option<i64>,
+    /// Age of the data in the newest good offsite copy, in seconds; of several destinations, where it is oldest.
+    pub offsite_age_seconds: Option<i64>,
+    /// Whether the policy wants it offsite at all.
+    pub offsite_wanted: bool,
+    /// The worst severity of its findings; none when all is well.
+    pub worst: Option<Severity>,
+    /// Why, in words.
+    pub why: Vec<String>,
+}
+
+/// What a run found and did.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// The function.
+    pub function: &'static str,
+    /// The company whose policy was run.
+    pub policy: String,
+    /// The run's id: stands in every log line of the run.
+    pub run: String,
+    /// When it ran.
+    pub at: Timestamp,
+    /// Nothing was changed.
+    pub dry_run: bool,
+    /// Whether it failed: a step failed or a finding is critical.
+    pub failed: bool,
+    /// What differs between policy and world, worst first.
+    pub findings: Vec<Finding>,
+    /// What was done.
+    pub outcomes: Vec<Outcome>,
+    /// How each asset stands, where the function judges that.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub assets: Vec<Standing>,
+    /// Values for CloudWatch.
+    #[serde(skip)]
+    pub values: Vec<Value>,
+}
+
+impl Report {
+    /// An empty report of a function's run.
+    pub fn new(function: &'static str, world: &crate::run::World<'_>) -> Self {
+        Self {
+            function,
+            policy: world.policy.company.to_string(),
+            run: world.run.clone(),
+            at: world.now,
+            dry_run: world.dry_run,
+            failed: false,
+            findings: Vec::new(),
+            outcomes: Vec::new(),
+            assets: Vec::new(),
+            values: Vec::new(),
+        }
+    }
+
+    /// Adds a finding.
+    pub fn find(&mut self, finding: Finding) {
+        self.findings.push(finding);
+    }
+
+    /// Adds a value of the whole policy.
+    pub fn value(&mut self, metric: Metric, value: usize) {
+        #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+        self.values.push(Value::of_policy(metric, value as f64));
+    }
+
+    /// How many steps ended in a way.
+    pub fn count(&self, is: fn(&Result) -> bool) -> usize {
+        self.outcomes.iter().filter(|o| is(&o.result)).count()
+    }
+
+    /// Sorts the findings worst first and settles whether the run failed.
+    pub(crate) fn settle(&mut self) {
+        self.findings
+            .sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.asset.cmp(&b.asset)));
+        self.failed = self.findings.iter().any(|f| f.severity == Severity::Critical)
+            || self.count(|r| matches!(r, Result::Failed(_))) > 0;
+    }
+
+    /// One line: what happened, and to whom when it went wrong.
+    pub fn summary(&self) -> String {
+        let count = |what: &str, n: usize| (n > 0).then(|| format!("{n} {what}"));
+        let severity = |s| self.findings.iter().filter(|f| f.severity == s).count();
+        let parts = [
+            count("done", self.count(|r| matches!(r, Result::Done(_)))),
+            count("planned", self.count(|r| matches!(r, Result::Planned))),
+            count("deferred", self.count(|r| matches!(r, Result::Deferred(_)))),
+            count("failed", self.count(|r| matches!(r, Result::Failed(_)))),
+            count("left to the next run", self.count(|r| matches!(r, Result::Unfinished))),
+            count("critical", severity(Severity::Critical)),
+            count("warnings", severity(Severity::Warning)),
+        ];
+        let parts: Vec<_> = parts.into_iter().flatten().collect();
+        let parts = if parts.is_empty() { "nothing to do".to_owned() } else { parts.join(", ") };
+        let mut bad: Vec<String> = self
+            .outcomes
+            .iter()
+            .filter_map(|o| match &o.result {
+                Result::Failed(why) => Some(format!("{}: {why}", o.asset)),
+                _ => None,
+            })
+            .collect();
+        let critical = self.findings.iter().filter(|f| f.severity == Severity::Critical);
+        bad.extend(critical.map(|f| format!("{}: {}", f.asset, f.why)));
+        let (shown, more) =
+            (bad.iter().take(10).cloned().collect::<Vec<_>>(), bad.len().saturating_sub(10));
+        let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+        let tail =
+            if shown.is_empty() { String::new() } else { format!(": {}{more}", shown.join("; ")) };
+        format!("{} of {}: {parts}{tail}", self.function, self.policy)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.summary())
+    }
+}
+
+/// What doing a step came to; an edge's refusal is sorted into what waits and what failed.
+pub type Did = std::result::Result<String, EdgeError>;
+
+impl Outcome {
+    /// The outcome of a step.
+    pub fn of<A: fmt::Display>(step: &Step<A>, result: Result) -> Self {
+        Self {
+            asset: step.asset.clone(),
+            action: step.action.to_string(),
+            because: step.because.clone(),
+            result,
+        }
+    }
+}
+
+/// The outcomes of a plan in a dry run.
+pub fn planned<A: fmt::Display>(plan: &Plan<A>) -> Vec<Outcome> {
+    plan.steps.iter().map(|s| Outcome::of(s, Result::Planned)).collect()
+}

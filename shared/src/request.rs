@@ -1,0 +1,151 @@
+//! What a function is asked: by a schedule, by an RDS or S3 event, by a pipeline or a person.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// What a run is asked. An event only makes a function look sooner and narrower; what it does follows from policy and
+/// world alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// Why: `schedule`, or the reason of an on-demand snapshot such as `pre-deploy`.
+    pub reason: String,
+    /// Only these assets.
+    #[serde(default)]
+    pub assets: Vec<String>,
+    /// Wait until what was started is complete, as long as the run's time allows.
+    #[serde(default)]
+    pub wait: bool,
+    /// Change nothing and say what would be done.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Names the demand: asked twice under one name, it is done once. The invocation's id when it is left out.
+    #[serde(default)]
+    pub request: Option<String>,
+    /// The snapshot that an RDS event speaks of.
+    #[serde(skip)]
+    pub snapshot: Option<String>,
+    /// The object that an S3 event speaks of: bucket and key.
+    #[serde(skip)]
+    pub object: Option<(String, String)>,
+}
+
+/// The reason of a plain look.
+pub const SCHEDULE: &str = "schedule";
+
+/// An event that is none of ours.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this event can't be read: {0}")]
+pub struct BadEvent(String);
+
+/// The shape of an EventBridge event, as far as it matters here.
+#[derive(Deserialize)]
+struct Envelope {
+    source: String,
+    #[serde(rename = "detail-type")]
+    detail_type: String,
+    detail: Value,
+}
+
+impl Request {
+    /// A plain look at everything.
+    pub fn look() -> Self {
+        Self { reason: SCHEDULE.into(), ..Self::default() }
+    }
+
+    /// Reads a Lambda event: our own request, or an EventBridge event of RDS or S3.
+    ///
+    /// # Errors
+    /// If it is neither, naming what is wrong with it.
+    pub fn read(event: &Value) -> Result<Self, BadEvent> {
+        if event.get("detail-type").is_some() || event.get("source").is_some() {
+            return Self::from_event(event);
+        }
+        let own: Self = serde_json::from_value(event.clone()).map_err(|e| {
+            BadEvent(format!(
+                "{e}; send {{\"reason\": \"schedule\"}}, or a reason of the policy such as \"pre-deploy\" with \
+                 \"assets\": [...], \"wait\": true"
+            ))
+        })?;
+        if own.reason.is_empty() {
+            return Err(BadEvent(
+                "\"reason\" is empty; write \"schedule\" or a reason of the policy".into(),
+            ));
+        }
+        Ok(own)
+    }
+
+    fn from_event(event: &Value) -> Result<Self, BadEvent> {
+        let envelope: Envelope = serde_json::from_value(event.clone())
+            .map_err(|e| BadEvent(format!("{e} in an EventBridge event")))?;
+        let Envelope { source, detail_type, detail } = &envelope;
+        let text = |pointer: &str| {
+            let found = detail.pointer(pointer).and_then(Value::as_str).filter(|s| !s.is_empty());
+            found.map(str::to_owned).ok_or_else(|| {
+                BadEvent(format!(
+                    "\"{detail_type}\" of {source} lacks detail{}",
+                    pointer.replace('/', ".")
+                ))
+            })
+        };
+        let look = Self::look();
+        match (source.as_str(), detail_type.as_str()) {
+            ("aws.rds", "RDS DB Snapshot Event" | "RDS DB Cluster Snapshot Event") => {
+                Ok(Self { snapshot: Some(text("/SourceArn")?), ..look })
+            }
+            ("aws.rds", _) | ("aws.scheduler" | "aws.events", "Scheduled Event") => Ok(look),
+            ("aws.s3", "Object Created") => {
+                Ok(Self { object: Some((text("/bucket/name")?, text("/object/key")?)), ..look })
+            }
+            _ => Err(BadEvent(format!(
+                "\"{detail_type}\" of {source} is not an event that Holdfast knows; see the rules in template.yaml"
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(file: &str) -> Request {
+        let path = format!("{}/../events/{file}", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(&path).expect(&path);
+        Request::read(&serde_json::from_str(&text).expect("json")).expect(file)
+    }
+
+    #[test]
+    fn every_sample_event_is_read() {
+        assert_eq!(read("schedule.json"), Request::look());
+        assert!(read("pre-deploy.json").wait);
+        let automated = read("rds-automated-snapshot-created.json").snapshot.expect("an ARN");
+        assert!(automated.contains(":snapshot:rds:"), "{automated}");
+        assert!(
+            read("rds-cluster-snapshot-created.json")
+                .snapshot
+                .expect("an ARN")
+                .contains(":cluster-snapshot:")
+        );
+        assert!(read("rds-copy-finished.json").snapshot.is_some());
+        assert_eq!(read("rds-backups-disabled.json"), Request::look());
+        assert!(read("s3-object-created.json").object.is_some());
+    }
+
+    #[test]
+    fn a_wrong_event_is_refused_with_the_place_and_the_mend() {
+        let table = [
+            serde_json::json!({}),
+            serde_json::json!({"reason": ""}),
+            serde_json::json!({"reason": "pre-deploy", "asset": "orders"}),
+            serde_json::json!({"reason": 7}),
+            serde_json::json!([]),
+            serde_json::json!({"source": "aws.rds", "detail-type": "RDS DB Snapshot Event", "detail": {}}),
+            serde_json::json!({"source": "aws.s3", "detail-type": "Object Created", "detail": {"bucket": {"name": "b"}}}),
+            serde_json::json!({"source": "aws.ec2", "detail-type": "EC2 Instance State-change", "detail": {}}),
+            serde_json::json!({"source": "aws.rds"}),
+        ];
+        let said: Vec<_> =
+            table.iter().map(|e| Request::read(e).expect_err("bad").to_string()).collect();
+        insta::assert_snapshot!(said.join("\n"), @"");
+    }
+}
