@@ -30,7 +30,7 @@ def clock_file() -> str:
 
 def run_client(command: str, arguments: list[str]) -> None:
     """Becomes the client command: on the world's clock, with the Python that has boto3."""
-    env = {**os.environ, **clock_env(clock_file()), "PYTHONPATH": str(DEV), "PYTHONDONTWRITEBYTECODE": "1"}
+    env = {**os.environ, **clock_env(clock_file()), "PYTHONPATH": str(DEV)}
     python = program("ministack", "python")
     os.execve(python, [python, "-m", CLIENTS[command], *arguments], env)
 

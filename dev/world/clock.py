@@ -15,12 +15,14 @@ def set_clock(clock_file: str | Path, offset: float) -> None:
 
 
 def clock_env(clock_file: str | Path) -> dict[str, str]:
-    """The variables that put a process on the world's clock. Timers (CLOCK_MONOTONIC) stay real."""
+    """The variables that put a process on the world's clock. Timers (CLOCK_MONOTONIC) and
+    the times of files stay real."""
     return {
         "LD_PRELOAD": libfaketime(),
         "FAKETIME_TIMESTAMP_FILE": str(clock_file),
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "NO_FAKE_STAT": "1",
     }
 
 

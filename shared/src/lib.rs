@@ -3,7 +3,8 @@
 //! # Layout
 //! - [`policy`]: the company's strategy, parsed and checked; [`source`]: where it is read from
 //! - [`catalog`]: what exists; [`time`]: schedules, slots and ages; [`observe`]: looking at RDS
-//! - [`plan`]: findings, steps and [`plan::Cleared`]; [`keep`]: what stays and what may go
+//! - [`plan`]: findings, steps and [`plan::Cleared`]; [`keep`]: what stays and what may go; [`copies`]: points and their
+//!   copies; [`name`]: identifiers and tags
 //! - [`request`], [`run`], [`report`]: what a run is asked, how its steps are carried out, what it says
 //! - [`metrics`]: every metric, and the alarms on them
 //! - [`aws`]: the edges; [`lambda`]: what each function's `main` calls
@@ -12,9 +13,11 @@
 
 pub mod aws;
 pub mod catalog;
+pub mod copies;
 pub mod keep;
 pub mod lambda;
 pub mod metrics;
+pub mod name;
 pub mod observe;
 pub mod plan;
 pub mod policy;

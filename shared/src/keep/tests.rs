@@ -78,7 +78,16 @@ fn tiers_count_the_last_point_of_each_period() {
         .iter()
         .map(|(k, _)| format!("{k}: {}", why.get(k).map_or("-".into(), |w| w.join(", "))))
         .collect();
-    insta::assert_snapshot!(lines.join("\n"), @"");
+    insta::assert_snapshot!(lines.join("\n"), @"
+    2026-11-20T02: younger than 25h, by 15h, daily 1 of 2, weekly 1 of 2, monthly 1 of 2, yearly 1 of 2, newest 1 of 1
+    2026-11-19T14: younger than 25h, by 3h, daily 2 of 2
+    2026-11-19T02: -
+    2026-11-15T02: weekly 2 of 2
+    2026-11-09T02: -
+    2026-10-31T02: monthly 2 of 2
+    2026-10-01T02: -
+    2025-12-31T02: yearly 2 of 2
+    ");
 }
 
 #[test]
@@ -114,7 +123,23 @@ fn every_safety_question_is_asked() {
     q.needed =
         BTreeMap::from([(points[7].arn.as_str(), "its copy to vault is in flight".to_owned())]);
     q.transferred = BTreeSet::from([points[13].arn.as_str()]);
-    insta::assert_snapshot!(print(&points, &decide(&q, now)), @"");
+    insta::assert_snapshot!(print(&points, &decide(&q, now)), @r#"
+    new          stays younger than 35d, by 35d
+    old          GOES  no line of the rule for "daily" keeps it
+    by-hand      stays Holdfast did not make it for this policy
+    other        stays Holdfast did not make it for this policy
+    rds          stays RDS lets its own snapshots go itself
+    tag-held     stays held: audit 7
+    list-held    stays held by the policy
+    wanted       stays its copy to vault is in flight
+    creating     stays it is still on its way
+    failed       GOES  it is failed and a newer one is good
+    no-time      stays the time of its data is unknown
+    other-why    stays no rule of the policy speaks of "quarterly"
+    hop          stays a transfer copy that is still to be copied on
+    hop-done     GOES  a transfer copy whose onward copy is good
+    future       stays its time is in the future
+    "#);
 }
 
 #[test]
@@ -127,7 +152,11 @@ fn the_floor_stays_when_every_point_has_expired() {
     let rule = rule(serde_json::json!({"for": "7d"}));
     let mut q = question(&points, &rule);
     q.floor = 2;
-    insta::assert_snapshot!(print(&points, &decide(&q, at("2026-11-20T00:00:00Z"))), @"");
+    insta::assert_snapshot!(print(&points, &decide(&q, at("2026-11-20T00:00:00Z"))), @r#"
+    a            GOES  no line of the rule for "daily" keeps it
+    b            stays one of the 2 that always stay
+    c            stays one of the 2 that always stay
+    "#);
 }
 
 #[test]

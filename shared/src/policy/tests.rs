@@ -42,7 +42,14 @@ fn every_fault_of_the_structure_is_told_at_once_with_its_place_and_its_mend() {
         .replace("watch: failing-assets", "watch: failing-asset")
         .replace("\"111122223333\"", "11112222333")
         .replace("owner: ops", "owner:");
-    insta::assert_snapshot!(faults(&bad), @"");
+    insta::assert_snapshot!(faults(&bad), @r#"
+    4:9: home.account: 11112222333 is a number and an account id is text: write "11112222333" in quotes
+    7:13: destinations.london.region: "EU" is not an AWS region: write one such as "eu-west-1"
+    11:5: databases.fleet.owner: nothing is written here: write text, or leave the key out
+    12:19: databases.fleet.objectives.max_age: 25 has no unit: write "25d" for days, or put it in quotes if it is text
+    13:5: databases.fleet.snapshot: unknown key "snapshot"; did you mean "snapshots"?
+    18:25: alarms.acme-backup-failed.watch: "failing-asset" is not one of: failing-assets, point-age, offsite-age, settings-drift, unprotected-databases, restorable-lag, replication-lag, replication-missing, replica-lag, deletes-refused; did you mean "failing-assets"?
+    "#);
 }
 
 #[test]
@@ -54,16 +61,23 @@ fn every_fault_of_the_meaning_is_told_at_once_with_its_place_and_its_mend() {
         .replace("owner: ops", "owner: opss")
         .replace("above: \"0\"", "above: \"1h\"")
         .replace("acme-backup-failed", "backup-failed");
-    insta::assert_snapshot!(faults(&bad), @"");
+    insta::assert_snapshot!(faults(&bad), @r#"
+    11:5: databases.fleet.owner: "opss" is not in owners; did you mean "ops"?
+    14:45: databases.fleet.snapshots.daily.keep: an empty rule does not mean "keep nothing": write what is kept, such as "for: 35d"
+    16:11: databases.fleet.copies[0].to: "lodnon" is not in destinations; did you mean "london"?
+    16:28: databases.fleet.copies[0].of[0]: "dayly" is not in snapshots; did you mean "daily"?
+    18:3: alarms.backup-failed: an alarm's name begins with "acme-" and has 255 characters at most
+    18:54: alarms.backup-failed.above: "1h" does not fit what is watched: write a number in quotes such as "0"
+    "#);
 }
 
 #[test]
 fn what_is_not_yaml_or_not_one_document_says_where() {
-    insta::assert_snapshot!(faults("holdfast: [1"), @"");
-    insta::assert_snapshot!(faults(""), @"");
-    insta::assert_snapshot!(faults("holdfast: 1\n---\nholdfast: 1"), @"");
-    insta::assert_snapshot!(faults("a: &x 1\na: 2"), @"");
-    insta::assert_snapshot!(faults(&"[".repeat(100)), @"");
+    insta::assert_snapshot!(faults("holdfast: [1"), @"2:1: this is not YAML: while parsing a flow sequence, expected ',' or ']'");
+    insta::assert_snapshot!(faults(""), @"1:1: a policy is one YAML document, and this file has 0");
+    insta::assert_snapshot!(faults("holdfast: 1\n---\nholdfast: 1"), @"1:1: a policy is one YAML document, and this file has 2");
+    insta::assert_snapshot!(faults("a: &x 1\na: 2"), @"2:1: this is not YAML: duplicated key in mapping");
+    insta::assert_snapshot!(faults(&"[".repeat(100)), @"2:1: this is not YAML: while parsing a node, did not find expected node content");
 }
 
 #[test]

@@ -1,0 +1,106 @@
+"""Fits the project's SAM template to the local world: built code in, what ministack cannot create out. No I/O."""
+
+from collections.abc import Callable, Iterator
+
+import yaml
+
+FUNCTION = "AWS::Serverless::Function"
+UNKNOWN = {"AWS::CloudWatch::CompositeAlarm", "AWS::RDS::EventSubscription"}
+NOT_APPLIED = ["LifecycleConfiguration", "ObjectLockConfiguration", "Tags"]
+
+
+class Loader(yaml.SafeLoader):
+    """Reads CloudFormation's YAML, with `!Ref` and its kin as the JSON form writes them."""
+
+
+def short_form(loader: Loader, suffix: str, node: yaml.Node) -> dict:
+    """`!Name value` as `{"Fn::Name": value}`."""
+    if isinstance(node, yaml.ScalarNode):
+        value = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        value = loader.construct_mapping(node, deep=True)
+    if suffix == "GetAtt" and isinstance(value, str):
+        value = value.split(".", 1)
+    return {suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}": value}
+
+
+Loader.add_multi_constructor("!", short_form)
+Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in pairs if tag != "tag:yaml.org,2002:timestamp"]
+    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def load(text: str) -> dict:
+    """The template as plain data, ready to be written as JSON."""
+    try:
+        return yaml.load(text, Loader)  # noqa: S506 (a SafeLoader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"the template is no YAML: {error}") from error
+
+
+def unsupported(resource: dict) -> str | None:
+    """Why ministack cannot create this resource, if it cannot."""
+    properties = resource.get("Properties", {})
+    if resource["Type"] in UNKNOWN:
+        return f"ministack does not know {resource['Type']}"
+    if resource["Type"] == "AWS::CloudWatch::Alarm" and "Metrics" in properties:
+        return "ministack cannot create alarms on metric math"
+    return None
+
+
+def references(value: object) -> Iterator[str]:
+    """The logical names that a piece of a template refers to by Ref or GetAtt."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key == "Ref":
+                yield inner
+            elif key == "Fn::GetAtt":
+                yield inner[0]
+            else:
+                yield from references(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from references(inner)
+
+
+def drop_unsupported(template: dict) -> list[str]:
+    """Takes out what cannot be created, and outputs and orderings that lean on it. Returns a note for each."""
+    resources = template["Resources"]
+    reasons = {name: reason for name, resource in resources.items() if (reason := unsupported(resource))}
+    for name in reasons:
+        del resources[name]
+    for resource in resources.values():
+        if "DependsOn" in resource:
+            after = resource["DependsOn"]
+            after = [after] if isinstance(after, str) else after
+            resource["DependsOn"] = [name for name in after if name not in reasons]
+    outputs = template.get("Outputs", {})
+    for output in [name for name, output in outputs.items() if reasons.keys() & set(references(output))]:
+        del outputs[output]
+        reasons[f"output {output}"] = "it refers to something dropped"
+    ignored = [
+        f"kept {name}, but ministack does not apply its {what}"
+        for name, resource in resources.items() if resource["Type"] == "AWS::S3::Bucket"
+        for what in NOT_APPLIED if what in resource.get("Properties", {})
+    ]
+    return [f"dropped {name}: {reason}" for name, reason in reasons.items()] + ignored
+
+
+def binary_names(logical_name: str, resource: dict) -> list[str]:
+    """What the function's binary may be called, likeliest first."""
+    binary = resource.get("Metadata", {}).get("BuildProperties", {}).get("Binary")
+    code = resource["Properties"].get("CodeUri")
+    folder = code.rstrip("/").rsplit("/", 1)[-1] if isinstance(code, str) else None
+    short = logical_name.removesuffix("Function").lower()
+    return [name for name in (binary, folder, short) if name]
+
+
+def set_code(template: dict, upload: Callable[[str, list[str]], dict]) -> None:
+    """Points each function at its built code; `upload` takes its logical and possible binary names."""
+    for name, resource in template["Resources"].items():
+        if resource["Type"] == FUNCTION:
+            resource["Properties"]["CodeUri"] = upload(name, binary_names(name, resource))
+            resource.pop("Metadata", None)
