@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Provides what the local world needs; a second run takes no time.
 
-    install.py           the virtual environments of the world, and libfaketime
+    install.py           the virtual environments of the world, and its clock
     install.py lint      the one with sam, cfn-lint and cargo-lambda
 
 Virtual environments live in `.cache/` of the checkout, or in $HOLDFAST_CACHE.
@@ -17,7 +17,7 @@ import sys
 import venv
 from pathlib import Path
 
-from world.paths import CACHE, find_libfaketime, requirements
+from world.paths import CACHE, CLOCK_LIBRARY, CLOCK_SOURCE, requirements
 
 WORLD = ["ministack", "moto"]
 LINT = ["lint"]
@@ -54,17 +54,20 @@ def ensure_venv(name: str) -> None:
     stamp.write_text(wanted)
 
 
-def ensure_faketime() -> None:
-    """Installs Debian's libfaketime when it is absent."""
-    if find_libfaketime():
+def ensure_clock() -> None:
+    """Builds the clock, with the C compiler that Rust links by, unless this very source is built."""
+    stamp = CLOCK_LIBRARY.with_suffix(".stamp")
+    wanted = sha256(CLOCK_SOURCE)
+    if CLOCK_LIBRARY.exists() and stamp.exists() and stamp.read_text() == wanted:
         return
-    if not shutil.which("apt-get"):
-        sys.exit("install: libfaketime is missing and this is no Debian-like machine: install the package "
-                 "that has libfaketimeMT.so.1 in /usr/lib/*/faketime/ by hand")
-    root = [] if os.geteuid() == 0 else ["sudo"]
-    quiet = {"check": True, "stdout": sys.stderr}
-    subprocess.run([*root, "apt-get", "update", "-q"], **quiet)
-    subprocess.run([*root, "apt-get", "install", "-q", "-y", "--no-install-recommends", "faketime"], **quiet)
+    compiler = os.environ.get("CC", "cc")
+    if not shutil.which(compiler):
+        sys.exit(f"install: there is no C compiler `{compiler}`: install one (Debian: apt-get install gcc libc6-dev)")
+    fresh = CLOCK_LIBRARY.with_suffix(".new")
+    warnings = ["-Wall", "-Wextra", "-Werror"]
+    subprocess.run([compiler, "-shared", "-fPIC", "-O2", *warnings, "-o", fresh, CLOCK_SOURCE], check=True)
+    fresh.replace(CLOCK_LIBRARY)
+    stamp.write_text(wanted)
 
 
 def main() -> None:
@@ -79,7 +82,7 @@ def main() -> None:
             for name in WORLD if what == "world" else LINT:
                 ensure_venv(name)
             if what == "world":
-                ensure_faketime()
+                ensure_clock()
         except subprocess.CalledProcessError as error:
             sys.exit(f"install: `{' '.join(map(str, error.cmd))}` failed with code {error.returncode}")
 

@@ -347,7 +347,7 @@ class Starting(unittest.TestCase):
                 seconds(bad)
 
     def test_each_event_starts_what_it_should_and_nothing_else(self):
-        snapshot = {"OffsiteRds", "FreshnessRds"}
+        snapshot = {"OffsiteRds"}
         expected = {
             "pre-deploy.json": set(),
             "rds-automated-snapshot-created.json": snapshot,
@@ -369,7 +369,7 @@ class Starting(unittest.TestCase):
 
         self.assertEqual(started_by(changed("rds-snapshot-created.json", EventID="RDS-EVENT-0040")), set(), "only being made")
         self.assertEqual(started_by(changed("rds-backups-disabled.json", EventID="RDS-EVENT-0032")), set(), "switched on")
-        self.assertEqual(started_by(changed("rds-snapshot-created.json", EventID="RDS-EVENT-0041")), {"FreshnessRds"}, "deleted")
+        self.assertEqual(started_by(changed("rds-snapshot-created.json", EventID="RDS-EVENT-0041")), set(), "deleted")
         self.assertEqual(started_by(changed("s3-object-created.json", bucket={"name": "another"})), set())
         removed = SAMPLES["s3-object-created.json"] | {"detail-type": "Object Deleted"}
         self.assertEqual(started_by(removed), set())

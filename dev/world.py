@@ -14,7 +14,7 @@ import argparse
 import os
 import sys
 
-from world.clock import clock_env, set_clock
+from world.clock import FILE, clock_env, set_clock
 from world.paths import DEV, Missing, program
 from world.serve import serve
 
@@ -23,9 +23,9 @@ CLIENTS = {"seed": "world.seed", "deploy": "world.deploy", "rds-event": "world.r
 
 def clock_file() -> str:
     """The running world's clock, from the environment."""
-    if "HOLDFAST_CLOCK_FILE" not in os.environ:
-        sys.exit("world: HOLDFAST_CLOCK_FILE is not set: set the `env` that `world.py serve --json` prints")
-    return os.environ["HOLDFAST_CLOCK_FILE"]
+    if FILE not in os.environ:
+        sys.exit(f"world: {FILE} is not set: set the `env` that `world.py serve --json` prints")
+    return os.environ[FILE]
 
 
 def run_client(command: str, arguments: list[str]) -> None:

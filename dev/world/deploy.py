@@ -1,6 +1,7 @@
 """Deploys a SAM template into the running world and prints its outputs and functions as JSON.
 
-    python3 dev/world.py deploy --bootstraps target/lambda --param Policy=lomash-wood.json --policy policies/x.json
+    python3 dev/world.py deploy --bootstraps target/lambda --policy policies/lomash-wood.yaml --policy-key policy.yaml \\
+        --param Company=lomash-wood --param PolicyBucket=lomash-wood-holdfast
 
 What ministack cannot create is left out, with a note on stderr for each.
 """
@@ -109,7 +110,7 @@ def deploy(options: argparse.Namespace) -> dict:
             Body=options.policy.read_bytes())
     ensure_bucket(CODE_BUCKET)
     body = template.load(options.template.read_text())
-    for note in template.drop_unsupported(body):
+    for note in template.fit(body):
         print(f"deploy: {note}", file=sys.stderr)
     template.set_code(body, lambda name, names: upload_code(options.bootstraps, name, names))
     described = create_stack(options.stack, body, dict(each.split("=", 1) for each in options.param))

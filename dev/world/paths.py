@@ -1,11 +1,12 @@
-"""Where things are: this folder, the cache of virtual environments, libfaketime."""
+"""Where things are: this folder, the cache of virtual environments, the clock."""
 
-import glob
 import os
 from pathlib import Path
 
 DEV = Path(__file__).resolve().parent.parent
-CACHE = Path(os.environ.get("HOLDFAST_CACHE") or DEV.parent / ".cache")
+CACHE = Path(os.environ.get("HOLDFAST_CACHE") or DEV.parent / ".cache").absolute()
+CLOCK_SOURCE = DEV / "clock.c"
+CLOCK_LIBRARY = CACHE / "clock.so"
 
 
 class Missing(Exception):
@@ -25,15 +26,8 @@ def program(venv: str, name: str) -> str:
     return str(path)
 
 
-def find_libfaketime() -> str | None:
-    """The path of libfaketime's multi-threaded build, if it is installed."""
-    found = sorted(glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1"))
-    return found[0] if found else None
-
-
-def libfaketime() -> str:
-    """As `find_libfaketime`, but its absence is an error that says the mend."""
-    library = find_libfaketime()
-    if library is None:
-        raise Missing(f"libfaketime is missing: run `python3 {DEV / 'install.py'}` first")
-    return library
+def clock_library() -> str:
+    """The path of the built `clock.c`."""
+    if not CLOCK_LIBRARY.exists():
+        raise Missing(f"{CLOCK_LIBRARY} is missing: run `python3 {DEV / 'install.py'}` first")
+    return str(CLOCK_LIBRARY)

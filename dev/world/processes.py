@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 MARK = "HOLDFAST_WORLD"
-PIDS = "pids"
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -27,12 +26,9 @@ def start(command: list[str], env: dict[str, str], work: Path, log: Path) -> sub
             os._exit(1)
 
     with open(log, "wb") as output:
-        server = subprocess.Popen(
+        return subprocess.Popen(
             command, env={**env, MARK: str(work)}, cwd=work, stdin=subprocess.DEVNULL, stdout=output,
             stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=die_with_parent)
-    with open(work / PIDS, "a") as pids:
-        print(server.pid, file=pids)
-    return server
 
 
 def members(work: Path) -> list[int]:
@@ -58,16 +54,3 @@ def sweep(work: Path) -> None:
             except ProcessLookupError:
                 pass
         time.sleep(0.02)
-    remove_shared_memory(work)
-
-
-def remove_shared_memory(work: Path) -> None:
-    """Removes what libfaketime left of the servers, which had no time to do so themselves.
-
-    It names shared memory after the process that made it, and refuses to start in a later process that
-    happens to get the same id. Lambda processes use the memory of the server that started them.
-    """
-    pids = work / PIDS
-    for pid in pids.read_text().split() if pids.exists() else []:
-        for name in (f"faketime_shm_{pid}", f"sem.faketime_sem_{pid}"):
-            Path("/dev/shm", name).unlink(missing_ok=True)

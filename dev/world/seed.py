@@ -10,7 +10,7 @@ from datetime import datetime, timedelta, timezone
 
 from world import fleet
 from world.aws import client, tag_list
-from world.clock import Clock
+from world.clock import FILE, Clock
 
 ALIASES = {"alias/lomash-wood-rds": fleet.HOME, "alias/lomash-wood-offsite": fleet.OFFSITE_REGION}
 
@@ -131,7 +131,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="world.py seed", description=__doc__)
     parser.add_argument("fleet", choices=FLEETS)
     options = parser.parse_args()
-    clock = Clock(os.environ["HOLDFAST_CLOCK_FILE"], datetime.now(timezone.utc))
+    clock = Clock(os.environ[FILE], datetime.now(timezone.utc))
     print(json.dumps(FLEETS[options.fleet](clock)))
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from world import processes
-from world.clock import clock_env, set_clock
+from world.clock import FILE, clock_env, set_clock
 from world.paths import DEV, Missing, program
 from world.warden import clean
 
@@ -60,7 +60,7 @@ def client_env(endpoint: str, rds_endpoint: str, clock_file: Path) -> dict[str, 
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ENDPOINT_URL_RDS": rds_endpoint,
         "AWS_EC2_METADATA_DISABLED": "true",
-        "HOLDFAST_CLOCK_FILE": str(clock_file),
+        FILE: str(clock_file),
     }
 
 
@@ -74,7 +74,7 @@ def stand_ins(client: dict[str, str], work: Path) -> list[Server]:
     port, rds_port = (url.rsplit(":", 1)[1] for url in (endpoint, rds_endpoint))
     base = {
         "PATH": os.defpath, "HOME": str(work), "TMPDIR": str(work / "tmp"), "LANG": "C.UTF-8",
-        **client, **clock_env(client["HOLDFAST_CLOCK_FILE"]),
+        **client, **clock_env(client[FILE]),
     }
     ministack = {
         "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": port, "MINISTACK_REGION": REGION, "MINISTACK_ACCOUNT_ID": ACCOUNT,

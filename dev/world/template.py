@@ -6,6 +6,7 @@ import yaml
 
 FUNCTION = "AWS::Serverless::Function"
 UNKNOWN = {"AWS::CloudWatch::CompositeAlarm", "AWS::RDS::EventSubscription"}
+UNKNOWN_CONDITION = "cloudwatch:namespace"
 NOT_APPLIED = ["LifecycleConfiguration", "ObjectLockConfiguration", "Tags"]
 
 
@@ -87,6 +88,36 @@ def drop_unsupported(template: dict) -> list[str]:
         for what in NOT_APPLIED if what in resource.get("Properties", {})
     ]
     return [f"dropped {name}: {reason}" for name, reason in reasons.items()] + ignored
+
+
+def drop_unknown_conditions(value: object) -> int:
+    """Takes out IAM conditions on a key that ministack does not know, which it would hold to be unmet.
+
+    Returns how many. AWS knows the key, so the template keeps them.
+    """
+    if isinstance(value, list):
+        return sum(map(drop_unknown_conditions, value))
+    if not isinstance(value, dict):
+        return 0
+    dropped = sum(map(drop_unknown_conditions, value.values()))
+    condition = value.get("Condition")
+    if "Effect" in value and isinstance(condition, dict):
+        for operator in [name for name, keys in condition.items() if UNKNOWN_CONDITION in keys]:
+            del condition[operator][UNKNOWN_CONDITION]
+            dropped += 1
+            if not condition[operator]:
+                del condition[operator]
+        if not condition:
+            del value["Condition"]
+    return dropped
+
+
+def fit(template: dict) -> list[str]:
+    """Takes out all that ministack cannot do. Returns a note for each."""
+    notes = drop_unsupported(template)
+    if count := drop_unknown_conditions(template["Resources"]):
+        notes.append(f"dropped {count} IAM condition(s) on {UNKNOWN_CONDITION}: ministack does not know that key")
+    return notes
 
 
 def binary_names(logical_name: str, resource: dict) -> list[str]:

@@ -236,6 +236,40 @@ pub struct Fleet {
     pub points: Vec<Point>,
 }
 
+/// A fleet's points by the database that they are of.
+#[derive(Clone, Debug, Default)]
+pub struct ByDatabase<'a>(BTreeMap<&'a str, Vec<&'a Point>>);
+
+impl Fleet {
+    /// The points by database.
+    pub fn by_database(&self) -> ByDatabase<'_> {
+        let mut by = BTreeMap::<&str, Vec<&Point>>::new();
+        for point in &self.points {
+            by.entry(&point.database).or_default().push(point);
+        }
+        ByDatabase(by)
+    }
+}
+
+impl<'a> ByDatabase<'a> {
+    /// Points of this very database, not of one that had its name before.
+    pub fn of(&self, database: &Database) -> Vec<&'a Point> {
+        let mut points = self.0.get(database.id.as_str()).cloned().unwrap_or_default();
+        points.retain(|p| p.resource_id == database.resource_id || p.resource_id.is_empty());
+        points
+    }
+
+    /// Points of every database that has or had this name.
+    pub fn named(&self, database: &str) -> &[&'a Point] {
+        self.0.get(database).map_or(&[], Vec::as_slice)
+    }
+
+    /// Every database's name with its points of all lineages.
+    pub fn all(&self) -> impl Iterator<Item = (&'a str, &Vec<&'a Point>)> {
+        self.0.iter().map(|(id, points)| (*id, points))
+    }
+}
+
 /// What is seen of RDS at every place the policy names.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {

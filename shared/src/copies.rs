@@ -11,15 +11,15 @@ use std::collections::BTreeMap;
 
 /// One database's points at home and at a destination.
 #[derive(Clone, Copy, Debug)]
-pub struct Pair<'a> {
+pub struct Pair<'a, 's> {
     /// The policy.
     pub policy: &'a Policy,
     /// The copy rule.
     pub rule: &'a SnapshotCopy,
     /// Every point of the database at home, one lineage.
-    pub home: &'a [&'a Point],
+    pub home: &'s [&'a Point],
     /// Every point of the database at the destination.
-    pub there: &'a [&'a Point],
+    pub there: &'s [&'a Point],
 }
 
 /// Where the copy of a point stands.
@@ -49,7 +49,7 @@ pub struct Sent<'a> {
     pub copied: Copied<'a>,
 }
 
-impl<'a> Pair<'a> {
+impl<'a> Pair<'a, '_> {
     fn destination(&self) -> Option<&'a Destination> {
         self.policy.destinations.get(&self.rule.to)
     }

@@ -1,5 +1,6 @@
 //! What a function is asked: by a schedule, by an RDS or S3 event, by a pipeline or a person.
 
+use crate::policy::text::Period;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -19,6 +20,9 @@ pub struct Request {
     /// Change nothing and say what would be done.
     #[serde(default)]
     pub dry_run: bool,
+    /// A good point with data younger than this answers the demand; without it a new one is always taken.
+    #[serde(default)]
+    pub reuse: Option<Period>,
     /// Names the demand: asked twice under one name, it is done once. The invocation's id when it is left out.
     #[serde(default)]
     pub request: Option<String>,

@@ -1,11 +1,37 @@
-//! Judges age, offsite copies, restore window and backup settings of every asset.
+//! Judges age, offsite copies, restore window and backup settings of every asset against the policy.
+//!
+//! The age of a point is the age of the data in it. Nothing found where the policy expects something is critical, and so
+//! is a place that can't be seen. Where the policy says `enforce`, drifted backup settings are mended.
 
-use shared::{report::Report, request::Request, run::World};
+mod observe;
+mod plan;
+
+pub use plan::{Facts, Mend, Stored, StoredPoint, Verdict, plan, stored};
+
+use shared::{
+    report::Report,
+    request::Request,
+    run::{World, apply},
+};
 
 /// The function's name.
 pub const NAME: &str = "freshness";
 
-/// Looks, plans, acts and reports.
+/// `ModifyDBInstance` calls at once.
+const WIDTH: usize = 4;
+
+/// Looks, judges, mends where it may, and reports.
 pub async fn run(world: &World<'_>, _request: &Request) -> Report {
-    Report::new(NAME, world)
+    let mut report = Report::new(NAME, world);
+    let facts = observe::observe(world).await;
+    let verdict = plan(world.policy, &facts, world.now);
+    report.findings.clone_from(&verdict.plan.findings);
+    report.assets.clone_from(&verdict.assets);
+    report.values.clone_from(&verdict.values);
+    report.outcomes = apply(world, &verdict.plan, WIDTH, async |mend| {
+        world.aws.rds(&world.home()).set_backups(mend.family, &mend.database, &mend.settings).await?;
+        Ok("RDS has taken the change".into())
+    })
+    .await;
+    report
 }

@@ -1,11 +1,79 @@
 //! Copies snapshots and objects to other regions and accounts.
+//!
+//! A copy is wanted when the destination's own keep rule would keep it, so nothing is copied to be deleted. Copies are
+//! started into the free slots of the destination's quota, the worst-served objective first, and count only when they
+//! are complete and under the right key. What failed or found no slot is found again by the next look.
+//!
+//! - [`plan()`]: which snapshots; [`objects`]: which objects
 
-use shared::{report::Report, request::Request, run::World};
+pub mod objects;
+mod plan;
+
+pub use plan::{Action, AwsManaged, Copies, keys_to_ask, plan};
+
+use shared::{
+    catalog::Place,
+    metrics::Metric,
+    observe::{Where, observe, observe_one},
+    plan::{Finding, Severity},
+    report::{Did, Report, Result},
+    request::Request,
+    run::{World, apply},
+};
 
 /// The function's name.
 pub const NAME: &str = "offsite";
 
+/// `CopyDBSnapshot` calls at once.
+const WIDTH: usize = 4;
+
 /// Looks, plans, acts and reports.
-pub async fn run(world: &World<'_>, _request: &Request) -> Report {
-    Report::new(NAME, world)
+pub async fn run(world: &World<'_>, request: &Request) -> Report {
+    let mut report = Report::new(NAME, world);
+    if request.object.is_none() {
+        snapshots(world, request, &mut report).await;
+    }
+    if request.snapshot.is_none() {
+        objects::run(world, request, &mut report).await;
+    }
+    report
+}
+
+async fn snapshots(world: &World<'_>, request: &Request, report: &mut Report) {
+    if world.policy.databases.values().all(|g| g.copies.is_empty()) {
+        return;
+    }
+    let seen = match &request.snapshot {
+        Some(arn) => observe_one(world, arn).await,
+        None => observe(world, Where::Everywhere).await,
+    };
+    let mut keys = AwsManaged::new();
+    for key in keys_to_ask(world.policy, &seen) {
+        match world.aws.kms(&world.home()).is_aws_managed(&key).await {
+            Ok(managed) => {
+                keys.insert(key, managed);
+            }
+            Err(e) => report.find(Finding::new(Severity::Warning, &key, "key-unknown", e.to_string(), e.hint())),
+        }
+    }
+    let copies = plan(world.policy, &seen, &keys, world.now);
+    report.findings.extend(copies.plan.findings.iter().cloned());
+    let outcomes = apply(world, &copies.plan, WIDTH, async |action| act(world, action).await).await;
+    let started = outcomes.iter().filter(|o| matches!(o.result, Result::Done(_))).count();
+    report.outcomes.extend(outcomes);
+    report.value(Metric::CopiesStarted, started);
+    // An event looks at one database alone, and these speak of all.
+    if request.snapshot.is_none() {
+        report.value(Metric::CopiesInFlight, copies.in_flight + started);
+        report.value(Metric::CopiesWaiting, copies.waiting);
+    }
+}
+
+async fn act(world: &World<'_>, action: &Action) -> Did {
+    let Action::Copy { to, family, share, copy } = action;
+    if let Some((id, account)) = share {
+        world.aws.rds(&Place::home(world.policy)).share(*family, id, account).await?;
+    }
+    world.aws.rds(to).copy(*family, copy).await?;
+    Ok(format!("{} is on its way", copy.id))
 }

@@ -1,11 +1,39 @@
-//! Lets go of what the policy lets go.
+//! Lets go of what the policy lets go, and of nothing else.
+//!
+//! [`plan()`] asks the safety check of `shared::keep` about every point at every place; only what it clears can be
+//! deleted, oldest first. This is the only function whose role may delete.
 
-use shared::{report::Report, request::Request, run::World};
+mod plan;
+
+pub use plan::{Delete, Judged, Letting, judge, plan};
+
+use shared::{
+    metrics::Metric,
+    observe::{Where, observe},
+    report::{Report, Result},
+    request::Request,
+    run::{World, apply},
+};
 
 /// The function's name.
 pub const NAME: &str = "retention";
 
+/// `DeleteDBSnapshot` calls at once.
+const WIDTH: usize = 4;
+
 /// Looks, plans, acts and reports.
 pub async fn run(world: &World<'_>, _request: &Request) -> Report {
-    Report::new(NAME, world)
+    let mut report = Report::new(NAME, world);
+    let seen = observe(world, Where::Everywhere).await;
+    let letting = plan(world.policy, &seen, world.now);
+    report.findings.clone_from(&letting.plan.findings);
+    report.outcomes = apply(world, &letting.plan, WIDTH, async |delete| {
+        world.aws.rds(&delete.at).delete(&delete.point).await?;
+        Ok(format!("{} is deleted", delete.point.point().id))
+    })
+    .await;
+    report.value(Metric::PointsDeleted, report.count(|r| matches!(r, Result::Done(_))));
+    report.value(Metric::PointsKept, letting.kept);
+    report.value(Metric::DeletesRefused, letting.refused);
+    report
 }

@@ -1,11 +1,105 @@
 //! Takes snapshots of RDS databases: on schedule, and before a deployment.
+//!
+//! A schedule only makes it look: the policy's cron says which slot is due, and a slot without a good or growing
+//! snapshot gets one. A demand (`{"reason": "pre-deploy", "wait": true}`) is done once, however often it is delivered.
+//!
+//! - [`plan()`]: what is due; the rest of this file: doing it and waiting for it
 
-use shared::{report::Report, request::Request, run::World};
+mod plan;
+
+pub use plan::{Action, plan};
+
+use shared::{
+    aws::{EdgeError, Kind},
+    catalog::{Family, State},
+    metrics::Metric,
+    observe::{Where, observe},
+    plan::{Finding, Severity},
+    report::{Did, Report, Result},
+    request::{Request, SCHEDULE},
+    run::{World, apply},
+};
+use std::time::Duration;
 
 /// The function's name.
 pub const NAME: &str = "snapshot";
 
+/// `CreateDBSnapshot` calls at once; RDS queues the work itself.
+const WIDTH: usize = 8;
+/// How often a snapshot that is waited for is looked at.
+const POLL: Duration = Duration::from_secs(10);
+
 /// Looks, plans, acts and reports.
-pub async fn run(world: &World<'_>, _request: &Request) -> Report {
-    Report::new(NAME, world)
+pub async fn run(world: &World<'_>, request: &Request) -> Report {
+    let mut report = Report::new(NAME, world);
+    let demand = request.request.clone().unwrap_or_else(|| world.run.clone());
+    let seen = observe(world, Where::Home).await;
+    let plan = plan(world.policy, &seen, request, &demand, world.now);
+    let demanded = request.reason != SCHEDULE;
+    report.findings.clone_from(&plan.findings);
+    report.outcomes = apply(world, &plan, WIDTH, async |action| act(world, action, request.wait).await).await;
+    if demanded {
+        // Nobody comes back for a demand that was put off, so whoever asked must know.
+        let open = |r: &Result| matches!(r, Result::Deferred(_) | Result::Unfinished);
+        let put_off: Vec<_> = report.outcomes.iter().filter(|o| open(&o.result)).cloned().collect();
+        for outcome in put_off {
+            let why = match outcome.result {
+                Result::Deferred(why) => why,
+                _ => "there was no time left".into(),
+            };
+            let mend = "ask again when the database is available";
+            report.find(Finding::new(Severity::Critical, outcome.asset, "not-taken", why, mend));
+        }
+    }
+    let deferred = plan.findings.iter().filter(|f| f.what == "deferred").count();
+    report.value(Metric::SnapshotsTaken, report.count(|r| matches!(r, Result::Done(_))));
+    report.value(Metric::SnapshotsDeferred, deferred + report.count(|r| matches!(r, Result::Deferred(_))));
+    report
+}
+
+async fn act(world: &World<'_>, action: &Action, wait: bool) -> Did {
+    let rds = world.aws.rds(&world.home());
+    match action {
+        Action::Reuse { id } => Ok(id.clone()),
+        Action::Await { family, id } => {
+            if wait { complete(world, *family, id).await } else { Ok(format!("{id} is on its way")) }
+        }
+        Action::Take { family, database, id, tags } => {
+            loop {
+                let taken = rds.take(*family, database, id, tags).await;
+                match taken {
+                    Ok(()) => break,
+                    Err(e) if e.kind == Kind::Exists => break,
+                    // Whoever waits for it would rather wait for a busy database than hear that it is busy.
+                    Err(e) if e.kind == Kind::Busy && wait && !world.budget.spent() => {
+                        tokio::time::sleep(POLL).await;
+                    }
+                    // The quota of manual snapshots does not free itself.
+                    Err(e) if e.kind == Kind::Quota => {
+                        let why = format!("{}; let go of manual snapshots or ask AWS for a higher quota", e.why);
+                        return Err(EdgeError { kind: Kind::Refused, why, ..e });
+                    }
+                    Err(e) => return Err(e),
+                }
+            }
+            if wait { complete(world, *family, id).await } else { Ok(id.clone()) }
+        }
+    }
+}
+
+/// Waits until a snapshot is complete, as long as the run's time allows.
+async fn complete(world: &World<'_>, family: Family, id: &str) -> Did {
+    let rds = world.aws.rds(&world.home());
+    let failed = |why: String| Err(EdgeError::refused(format!("wait for {id}"), why));
+    loop {
+        match rds.point(family, id).await?.map(|p| p.state) {
+            Some(State::Good) => return Ok(id.to_owned()),
+            Some(State::Failed(word)) => return failed(format!("RDS says that it is {word}")),
+            None => return failed("it is gone".into()),
+            Some(State::InFlight) if world.budget.spent() => {
+                return failed("it is not complete and the run's time is over; ask again under the same request".into());
+            }
+            Some(State::InFlight) => tokio::time::sleep(POLL).await,
+        }
+    }
 }

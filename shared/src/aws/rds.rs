@@ -116,21 +116,21 @@ impl Rds {
         Ok(found)
     }
 
-    /// The earliest restorable time of every instance, by resource id. RDS tells it with the automated backups and not
-    /// with the instance.
+    /// The earliest restorable time of every instance that has automated backups, by its identifier. RDS tells it with
+    /// the automated backups and not with the instance; it is none while the first backup is being made.
     ///
     /// # Errors
     /// If any page can't be read.
-    pub async fn earliest_restorable(&self) -> Result<BTreeMap<String, Timestamp>, EdgeError> {
+    pub async fn earliest_restorable(&self) -> Result<BTreeMap<String, Option<Timestamp>>, EdgeError> {
         let mut found = BTreeMap::new();
-        let mut pages =
-            self.client.describe_db_instance_automated_backups().into_paginator().send();
+        let mut pages = self.client.describe_db_instance_automated_backups().into_paginator().send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|e| self.error("describe automated backups", &e))?;
-            for backup in page.db_instance_automated_backups() {
-                let earliest =
-                    backup.restore_window().and_then(|w| w.earliest_time()).and_then(facts::time);
-                if let (Some(id), Some(earliest)) = (backup.dbi_resource_id(), earliest) {
+            // Retained backups of deleted instances are listed too.
+            let active = page.db_instance_automated_backups().iter().filter(|b| b.status() != Some("retained"));
+            for backup in active {
+                let earliest = backup.restore_window().and_then(|w| w.earliest_time()).and_then(facts::time);
+                if let Some(id) = backup.db_instance_identifier() {
                     found.insert(id.to_owned(), earliest);
                 }
             }

@@ -1,4 +1,22 @@
 //! The S3 edge: objects listed, copied and compared; buckets' settings read.
+//!
+//! - `objects`: listing, page by page, and what S3 knows of one object
+//! - `pairs`: two listings side by side, neither held in memory
+//! - `copy`, `parts`: copies inside S3, read back and proven; the data never comes through this process
+//! - `settings`: versioning, encryption, replication and lifecycle of a bucket
+//! - `keys`: how keys are written in headers and lists
+
+mod copy;
+mod keys;
+mod objects;
+mod pairs;
+mod parts;
+mod settings;
+
+pub use copy::CopyObject;
+pub use objects::{Checksum, Head, Object, Objects};
+pub use pairs::{Pair, Pairs};
+pub use settings::{DefaultEncryption, NoncurrentRule, ReplicationRule, Versioning};
 
 use super::EdgeError;
 use crate::catalog::Place;
@@ -58,3 +76,6 @@ impl S3 {
         Ok(Some(Text { text, etag }))
     }
 }
+
+#[cfg(test)]
+mod tests;

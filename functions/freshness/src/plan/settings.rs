@@ -1,0 +1,153 @@
+//! RDS's own automated backups: their settings and the restore window that they give.
+
+use super::{Facts, Judged};
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use shared::{
+    aws::rds::BackupSettings,
+    catalog::{Database, Family},
+    plan::Severity,
+    policy::{AutomatedBackups, Databases, Drift},
+    time::human,
+};
+use std::{fmt, num::NonZeroU8};
+
+/// Sets a database's automated backups to the policy.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Mend {
+    /// Instance or cluster.
+    pub family: Family,
+    /// The database.
+    pub database: String,
+    /// What is changed.
+    pub settings: BackupSettings,
+}
+
+impl fmt::Display for Mend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let BackupSettings { retention_days, window, log_exports } = &self.settings;
+        write!(f, "set the automated backups of {}:", self.database)?;
+        retention_days.map_or(Ok(()), |d| write!(f, " retention {d} days"))?;
+        window.as_ref().map_or(Ok(()), |w| write!(f, " window {w}"))?;
+        if log_exports.is_empty() { Ok(()) } else { write!(f, " log exports {}", log_exports.join(", ")) }
+    }
+}
+
+pub(super) fn judge(judged: &mut Judged, facts: &Facts, group: &Databases, database: &Database, now: Timestamp) {
+    let Some(wanted) = &group.automated_backups else { return };
+    drift(judged, wanted, database);
+    window(judged, facts, wanted, database, now);
+}
+
+fn days(wanted: &AutomatedBackups) -> Option<u8> {
+    let retention = wanted.retention.as_ref()?.duration();
+    u8::try_from(retention.as_hours() / 24).ok()
+}
+
+fn drift(judged: &mut Judged, wanted: &AutomatedBackups, database: &Database) {
+    let mut settings = BackupSettings::default();
+    let id = &database.id;
+    let what = match database.family {
+        Family::Instance => format!("aws rds modify-db-instance --apply-immediately --db-instance-identifier {id}"),
+        Family::Cluster => format!("aws rds modify-db-cluster --apply-immediately --db-cluster-identifier {id}"),
+    };
+    if let Some(days) = days(wanted) {
+        let is = database.retention_days;
+        let mend = format!("run `{what} --backup-retention-period {days}`");
+        if is == 0 {
+            // From 0 to anything else is an outage (WorkingWithAutomatedBackups): a person decides when.
+            let why = format!("its automated backups are switched off, and the policy wants {days} days");
+            judged.drift += 1;
+            judged.bad("drift", why, format!("{mend} in a quiet hour: switching backups on is a short outage"));
+        } else if is != i32::from(days) {
+            judged.drift += 1;
+            let severity = if is < i32::from(days) { Severity::Critical } else { Severity::Warning };
+            let why = format!("its automated backups are kept for {is} days, and the policy wants {days}");
+            judged.find(severity, "drift", why, mend);
+            settings.retention_days = NonZeroU8::new(days);
+        }
+    }
+    if let Some(window) = wanted.window.as_ref().filter(|w| w.as_str() != database.window) {
+        judged.drift += 1;
+        let why = format!("its backup window is {}, and the policy wants {window}", database.window);
+        let mend = format!("run `{what} --preferred-backup-window {window}`");
+        judged.find(Severity::Warning, "drift", why, mend);
+        settings.window = Some(window.to_string());
+    }
+    let missing: Vec<_> = wanted.log_exports.iter().filter(|l| !database.log_exports.contains(l)).cloned().collect();
+    if !missing.is_empty() {
+        judged.drift += 1;
+        let why = format!("its logs are not exported: {}", missing.join(", "));
+        let types = missing.join("\",\"");
+        let mend = format!("run `{what} --cloudwatch-logs-export-configuration '{{\"EnableLogTypes\":[\"{types}\"]}}'`");
+        judged.find(Severity::Warning, "drift", why, mend);
+        settings.log_exports = missing;
+    }
+    if let Some(wanted) = wanted.multi_az.filter(|w| *w != database.multi_az) {
+        judged.drift += 1;
+        let (why, severity) = if wanted {
+            ("it has no standby in another availability zone", Severity::Critical)
+        } else {
+            ("it has a standby in another availability zone, and the policy wants none", Severity::Info)
+        };
+        judged.find(severity, "drift", why, "change it in a quiet hour");
+    }
+    // Across 0 nothing is ever mended: that would be an outage.
+    let changes = settings != BackupSettings::default() && database.retention_days != 0;
+    if wanted.drift == Drift::Enforce && changes {
+        let mend = Mend { family: database.family, database: id.clone(), settings };
+        judged.mends.push((mend, "the policy says enforce".into()));
+    }
+}
+
+/// The window is really there: it ends a few minutes ago and begins as long ago as the policy says (or when the database
+/// was created). A latest restorable time that stands still is the earliest sign that backups have stopped.
+fn window(judged: &mut Judged, facts: &Facts, wanted: &AutomatedBackups, database: &Database, now: Timestamp) {
+    if database.retention_days == 0 {
+        return; // Said above.
+    }
+    let settled = |since: SignedDuration| database.created.is_none_or(|c| now.duration_since(c) > since);
+    match database.latest_restorable {
+        None if settled(SignedDuration::from_hours(2)) => {
+            judged.bad("no-window", "RDS names no latest restorable time", "see the database's events in RDS");
+        }
+        None => {}
+        Some(latest) => {
+            let lag = now.duration_since(latest);
+            judged.restorable_lag = Some(lag);
+            if lag > wanted.max_lag.duration() {
+                let why = format!(
+                    "it can be restored up to {} ago only; the policy allows {}",
+                    human(lag),
+                    human(wanted.max_lag.duration())
+                );
+                judged.bad("restorable-lag", why, "see the database's events in RDS: log backups have stopped");
+            }
+        }
+    }
+    let Some(days) = days(wanted) else { return };
+    let listed = facts.earliest.as_ref().map(|e| e.get(&database.id));
+    let earliest = database.earliest_restorable.or_else(|| listed.flatten().copied().flatten());
+    let full = SignedDuration::from_hours(24 * i64::from(days));
+    // One backup a day: the window's begin jumps by a day.
+    let day = SignedDuration::from_hours(25);
+    match (earliest, listed) {
+        (Some(earliest), _) if now.duration_since(earliest) + day < full && settled(full + day) => {
+            let why = format!(
+                "it can be restored from {} ago on, and the policy wants {}",
+                human(now.duration_since(earliest)),
+                human(full)
+            );
+            judged.find(Severity::Critical, "short-window", why, "it grows by a day each day if the retention is right");
+        }
+        (None, Some(None)) if database.family == Family::Instance && settled(day) => {
+            let why = "RDS lists no automated backup of it, so it can't be restored to a point in time";
+            judged.bad("no-window", why, "see the database's events in RDS");
+        }
+        (None, Some(Some(None))) if settled(day) => {
+            let why = "RDS tells no earliest restorable time of its automated backup";
+            judged.find(Severity::Info, "no-window", why, "see the automated backup in RDS");
+        }
+        _ => {}
+    }
+}

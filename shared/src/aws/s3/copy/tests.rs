@@ -1,0 +1,306 @@
+use super::super::tests::{refusal, s3};
+use super::*;
+use aws_sdk_s3::{
+    Client,
+    operation::{
+        abort_multipart_upload::AbortMultipartUploadOutput,
+        complete_multipart_upload::CompleteMultipartUploadOutput,
+        copy_object::CopyObjectOutput,
+        create_multipart_upload::CreateMultipartUploadOutput,
+        get_object_tagging::GetObjectTaggingOutput,
+        head_object::{HeadObjectOutput, builders::HeadObjectOutputBuilder},
+        upload_part_copy::UploadPartCopyOutput,
+    },
+    types::{ChecksumType, CopyObjectResult, CopyPartResult, Tag},
+};
+use aws_smithy_mocks::{Rule, mock};
+use aws_smithy_types::DateTime;
+
+const MD5: &str = "900150983cd24fb0d6963f7d28e17f72";
+const KEY: &str = "arn:aws:kms:us-east-1:444455556666:key/1";
+
+fn order(size: u64) -> CopyObject {
+    CopyObject {
+        from: "backups".into(),
+        object: Object {
+            key: "pg/a b+c%.dump".into(),
+            size,
+            etag: MD5.into(),
+            modified: jiff::Timestamp::UNIX_EPOCH,
+            class: "STANDARD".into(),
+        },
+        to: "offsite".into(),
+        kms_key: None,
+    }
+}
+
+fn copied(etag: &'static str, sha256: Option<&'static str>) -> Rule {
+    mock!(Client::copy_object).then_output(move || {
+        let result = CopyObjectResult::builder().e_tag(format!("\"{etag}\""));
+        let result = result.set_checksum_sha256(sha256.map(str::to_owned)).build();
+        CopyObjectOutput::builder().copy_object_result(result).build()
+    })
+}
+
+fn head(size: i64, etag: &str) -> HeadObjectOutputBuilder {
+    HeadObjectOutput::builder()
+        .content_length(size)
+        .e_tag(format!("\"{etag}\""))
+        .last_modified(DateTime::from_secs(1_795_000_000))
+}
+
+fn at(
+    bucket: &'static str,
+    head: impl Fn() -> HeadObjectOutputBuilder + Send + Sync + 'static,
+) -> Rule {
+    mock!(Client::head_object)
+        .match_requests(move |r| r.bucket() == Some(bucket))
+        .then_output(move || head().build())
+}
+
+async fn copy(rules: &[&Rule], order: &CopyObject) -> Result<Checksum, EdgeError> {
+    let s3 = s3(rules);
+    s3.copy(&s3, order, None).await
+}
+
+#[tokio::test]
+async fn a_copy_is_asked_for_with_its_etag_and_checksum_and_read_back() {
+    let made = mock!(Client::copy_object)
+        .match_requests(|r| {
+            r.copy_source() == Some("backups/pg/a%20b%2Bc%25.dump")
+                && r.copy_source_if_match() == Some("\"900150983cd24fb0d6963f7d28e17f72\"")
+                && r.checksum_algorithm() == Some(&ChecksumAlgorithm::Sha256)
+                && (r.bucket(), r.key()) == (Some("offsite"), Some("pg/a b+c%.dump"))
+                && r.server_side_encryption().is_none()
+        })
+        .then_output(|| {
+            let result = CopyObjectResult::builder().e_tag(MD5).checksum_sha256("sum").build();
+            CopyObjectOutput::builder().copy_object_result(result).build()
+        });
+    let back = at("offsite", || head(3, MD5).checksum_sha256("sum"));
+    let proof = copy(&[&made, &back], &order(3)).await;
+    assert_eq!(proof, Ok(Checksum::Sha256("sum".into())));
+    assert_eq!((made.num_calls(), back.num_calls()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_copy_that_is_not_what_was_said_is_an_error() {
+    type Back = fn() -> HeadObjectOutputBuilder;
+    let table: [(&str, Back); 6] = [
+        ("shorter", || head(2, MD5).checksum_sha256("sum")),
+        ("another checksum", || head(3, MD5).checksum_sha256("other")),
+        ("no checksum", || head(3, MD5)),
+        ("overwritten at once", || head(3, "ffff").checksum_sha256("sum")),
+        ("under another key", || {
+            head(3, MD5)
+                .checksum_sha256("sum")
+                .ssekms_key_id("k2")
+                .server_side_encryption(ServerSideEncryption::AwsKms)
+        }),
+        ("under no key", || head(3, MD5).checksum_sha256("sum")),
+    ];
+    let mut said = Vec::new();
+    for (case, back) in table {
+        let mut order = order(3);
+        order.kms_key = case.starts_with("under").then(|| KEY.to_owned());
+        let error = copy(&[&copied(MD5, Some("sum")), &at("offsite", back)], &order).await;
+        said.push(format!("{case}: {}", error.expect_err(case).why));
+    }
+    let gone = mock!(Client::head_object).then_http_response(|| refusal(404, ""));
+    let error = copy(&[&copied(MD5, Some("sum")), &gone], &order(3)).await;
+    said.push(format!("not there: {}", error.expect_err("gone")));
+    insta::assert_snapshot!(said.join("\n"), @"");
+}
+
+#[tokio::test]
+async fn etags_prove_a_copy_where_they_are_md5s_of_the_same_bytes() {
+    let other = "e1d23c0e1d23c0e1d23c0e1d23c0e1d2";
+    let kms = || head(3, MD5).server_side_encryption(ServerSideEncryption::AwsKms);
+    // The source's ETag is MD5 in the list; the copy's is another.
+    let back = || at("offsite", move || head(3, other).checksum_sha256("sum"));
+    let plain =
+        copy(&[&copied(other, Some("sum")), &back(), &at("backups", || head(3, MD5))], &order(3));
+    let error = plain.await.expect_err("two MD5s differ");
+    assert!(error.why.contains("the source's"), "{error}");
+
+    let keyed = copy(&[&copied(other, Some("sum")), &back(), &at("backups", kms)], &order(3)).await;
+    assert!(keyed.is_ok(), "KMS makes the source's ETag no MD5: {keyed:?}");
+
+    let mut of_parts = order(3);
+    of_parts.object.etag = format!("{MD5}-2");
+    let proof = copy(&[&copied(other, Some("sum")), &back()], &of_parts).await;
+    assert!(proof.is_ok(), "an ETag of parts is no MD5, and nothing is asked: {proof:?}");
+
+    let bare = copy(&[&copied(MD5, None), &at("offsite", || head(3, MD5))], &order(3)).await;
+    assert_eq!(bare, Ok(Checksum::Md5(MD5.into())), "a store without checksums");
+    let proofless =
+        copy(&[&copied(other, None), &at("offsite", move || head(3, other))], &of_parts).await;
+    assert!(proofless.is_err(), "nothing proves this copy");
+}
+
+#[tokio::test]
+async fn a_source_that_moved_on_waits_for_the_next_run_and_a_denied_one_fails() {
+    let table = [
+        (412, "PreconditionFailed", Kind::Busy),
+        (404, "NoSuchKey", Kind::Busy),
+        (404, "NoSuchBucket", Kind::Missing),
+        (403, "AccessDenied", Kind::Denied),
+        (403, "ObjectNotInActiveTierError", Kind::Refused),
+    ];
+    for (status, code, kind) in table {
+        let refused = mock!(Client::copy_object).then_http_response(move || refusal(status, code));
+        let error = copy(&[&refused], &order(3)).await.expect_err(code);
+        assert_eq!(error.kind, kind, "{error}");
+        assert!(error.doing.starts_with("copy s3://backups/pg/"), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_copy_is_tried_again() {
+    let busy = mock!(Client::copy_object)
+        .sequence()
+        .http_response(|| refusal(503, "SlowDown"))
+        .times(2)
+        .output(|| {
+            let result = CopyObjectResult::builder().e_tag(MD5).checksum_sha256("sum").build();
+            CopyObjectOutput::builder().copy_object_result(result).build()
+        })
+        .build();
+    let back = at("offsite", || head(3, MD5).checksum_sha256("sum"));
+    let proof = copy(&[&busy, &back], &order(3)).await;
+    assert!(proof.is_ok(), "{proof:?}");
+    assert_eq!(busy.num_calls(), 3);
+}
+
+/// 6 GiB: 48 parts of 128 MiB.
+const LARGE: u64 = 6 << 30;
+
+fn begun() -> [Rule; 3] {
+    let source = at("backups", || {
+        head(6 << 30, MD5)
+            .content_type("application/zstd")
+            .metadata("rows", "7")
+            .checksum_crc64_nvme("crc")
+    });
+    let tags = mock!(Client::get_object_tagging).then_output(|| {
+        let tag = |k: &str, v: &str| Tag::builder().key(k).value(v).build().expect("a tag");
+        let tags = GetObjectTaggingOutput::builder().tag_set(tag("team", "R&D/x=y"));
+        tags.tag_set(tag("a b", "")).build().expect("tags")
+    });
+    let create = mock!(Client::create_multipart_upload)
+        .match_requests(|r| {
+            r.tagging() == Some("team=R%26D%2Fx%3Dy&a%20b=")
+                && r.content_type() == Some("application/zstd")
+                && r.metadata().is_some_and(|m| m.get("rows").is_some_and(|v| v == "7"))
+                && r.checksum_algorithm() == Some(&ChecksumAlgorithm::Crc64Nvme)
+                && r.checksum_type() == Some(&ChecksumType::FullObject)
+        })
+        .then_output(|| CreateMultipartUploadOutput::builder().upload_id("u1").build());
+    [source, tags, create]
+}
+
+fn part() -> UploadPartCopyOutput {
+    let result = CopyPartResult::builder().e_tag("\"p\"").checksum_crc64_nvme("c").build();
+    UploadPartCopyOutput::builder().copy_part_result(result).build()
+}
+
+fn aborted() -> Rule {
+    mock!(Client::abort_multipart_upload)
+        .match_requests(|r| r.upload_id() == Some("u1") && r.bucket() == Some("offsite"))
+        .then_output(|| AbortMultipartUploadOutput::builder().build())
+}
+
+fn completed() -> Rule {
+    mock!(Client::complete_multipart_upload)
+        .match_requests(|r| {
+            let parts = r.multipart_upload().map(|m| m.parts()).unwrap_or_default();
+            let numbers = parts.iter().filter_map(|p| p.part_number());
+            numbers.eq(1..=48)
+                && parts
+                    .iter()
+                    .all(|p| p.e_tag() == Some("\"p\"") && p.checksum_crc64_nvme() == Some("c"))
+                && r.mpu_object_size() == Some(6 << 30)
+        })
+        .then_output(|| {
+            let done = CompleteMultipartUploadOutput::builder().e_tag("\"whole-48\"");
+            done.checksum_crc64_nvme("crc").build()
+        })
+}
+
+#[tokio::test]
+async fn a_large_object_is_copied_in_parts_with_its_metadata_and_tags() {
+    let [source, tags, create] = begun();
+    let parts = mock!(Client::upload_part_copy)
+        .match_requests(|r| {
+            let n = u64::try_from(r.part_number().unwrap_or(0)).unwrap_or(0);
+            let range = format!("bytes={}-{}", (n - 1) << 27, (n << 27) - 1);
+            r.copy_source_range() == Some(&range)
+                && r.copy_source() == Some("backups/pg/a%20b%2Bc%25.dump")
+                && r.copy_source_if_match().is_some()
+                && r.upload_id() == Some("u1")
+        })
+        .then_output(part);
+    let back = at("offsite", || head(6 << 30, "whole-48").checksum_crc64_nvme("crc"));
+    let complete = completed();
+    let rules = [&source, &tags, &create, &parts, &complete, &back];
+    assert_eq!(copy(&rules, &order(LARGE)).await, Ok(Checksum::Crc64Nvme("crc".into())));
+    assert_eq!((parts.num_calls(), complete.num_calls()), (48, 1));
+}
+
+#[tokio::test]
+async fn a_part_that_fails_takes_the_whole_upload_back() {
+    let refusals = [(412, "PreconditionFailed", Kind::Busy), (403, "AccessDenied", Kind::Denied)];
+    for (status, code, kind) in refusals {
+        let [source, tags, create] = begun();
+        let bad = mock!(Client::upload_part_copy)
+            .match_requests(|r| r.part_number() == Some(7))
+            .then_http_response(move || refusal(status, code));
+        let good = mock!(Client::upload_part_copy)
+            .match_requests(|r| r.part_number() != Some(7))
+            .then_output(part);
+        let (complete, abort) = (completed(), aborted());
+        let rules = [&source, &tags, &create, &bad, &good, &complete, &abort];
+        let error = copy(&rules, &order(LARGE)).await.expect_err(code);
+        assert_eq!(error.kind, kind, "{error}");
+        assert_eq!((abort.num_calls(), complete.num_calls()), (1, 0));
+        assert!(good.num_calls() < 20, "no more parts are begun after one failed");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_cannot_be_taken_back_is_named() {
+    let [source, tags, create] = begun();
+    let bad = mock!(Client::upload_part_copy).then_http_response(|| refusal(403, "AccessDenied"));
+    let stays =
+        mock!(Client::abort_multipart_upload).then_http_response(|| refusal(403, "AccessDenied"));
+    let error = copy(&[&source, &tags, &create, &bad, &stays], &order(LARGE)).await;
+    insta::assert_snapshot!(error.expect_err("denied"), @"");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_outlasts_the_run_is_given_up_and_waits() {
+    let [source, tags, create] = begun();
+    // Throttled so long that the pauses between the tries outlast the run.
+    let slow = mock!(Client::upload_part_copy).then_http_response(|| refusal(503, "SlowDown"));
+    let abort = aborted();
+    let s3 = s3(&[&source, &tags, &create, &slow, &abort]);
+    let error = s3.copy(&s3, &order(LARGE), Some(Duration::from_millis(1))).await;
+    assert_eq!(error.expect_err("no time").kind, Kind::Busy);
+    assert_eq!(abort.num_calls(), 1);
+}
+
+#[tokio::test]
+async fn a_copy_in_parts_with_another_checksum_than_the_source_is_an_error() {
+    let [_, tags, create] = begun();
+    let source = at("backups", || {
+        head(6 << 30, MD5)
+            .content_type("application/zstd")
+            .metadata("rows", "7")
+            .checksum_crc64_nvme("other")
+    });
+    let parts = mock!(Client::upload_part_copy).then_output(part);
+    let back = at("offsite", || head(6 << 30, "whole-48").checksum_crc64_nvme("crc"));
+    let rules = [&source, &tags, &create, &parts, &completed(), &back];
+    let error = copy(&rules, &order(LARGE)).await.expect_err("it differs");
+    assert!(error.why.contains("the source's other"), "{error}");
+}

@@ -1,0 +1,122 @@
+//! Two listings side by side, neither held in memory.
+
+use super::objects::{Object, Objects};
+use crate::aws::EdgeError;
+use std::cmp::Ordering;
+
+/// What stands under one key on the two sides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pair {
+    /// In the source alone.
+    Missing(Object),
+    /// On both sides: the source's, then the copy's.
+    Both(Object, Object),
+    /// On the copy's side alone.
+    Extra(Object),
+}
+
+/// The source's and the copy's objects, key by key.
+#[derive(Debug)]
+pub struct Pairs {
+    source: Objects,
+    copy: Objects,
+}
+
+impl Pairs {
+    /// Sets two listings side by side.
+    pub fn new(source: Objects, copy: Objects) -> Self {
+        Self { source, copy }
+    }
+
+    /// The next key's pair; none when both listings are at their end.
+    ///
+    /// # Errors
+    /// If a page of either side can't be read.
+    pub async fn next(&mut self) -> Result<Option<Pair>, EdgeError> {
+        // Where the two sides are nearly the same their pages end together, and both next ones are fetched at once.
+        let (source, copy) = futures_util::join!(self.source.fill(), self.copy.fill());
+        source.and(copy)?;
+        let order = match (self.source.peek(), self.copy.peek()) {
+            (Some(source), Some(copy)) => source.cmp(copy),
+            (Some(_), None) => Ordering::Less,
+            (None, _) => Ordering::Greater,
+        };
+        Ok(match order {
+            Ordering::Less => self.source.take().map(Pair::Missing),
+            Ordering::Greater => self.copy.take().map(Pair::Extra),
+            Ordering::Equal => self
+                .source
+                .take()
+                .zip(self.copy.take())
+                .map(|(source, copy)| Pair::Both(source, copy)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::{StreamExt, executor::block_on, stream};
+    use jiff::Timestamp;
+    use proptest::{collection::btree_set, prelude::*};
+    use std::collections::BTreeSet;
+
+    fn objects(keys: &BTreeSet<String>, page: usize) -> Objects {
+        let all: Vec<Object> = keys
+            .iter()
+            .map(|key| Object {
+                key: key.clone(),
+                size: 1,
+                etag: String::new(),
+                modified: Timestamp::UNIX_EPOCH,
+                class: "STANDARD".into(),
+            })
+            .collect();
+        let pages: Vec<_> = all.chunks(page).map(|p| Ok(p.to_vec())).collect();
+        // An empty page in the middle is allowed and ends nothing.
+        Objects::of_pages("list", stream::iter(pages).flat_map(|p| stream::iter([Ok(vec![]), p])))
+    }
+
+    proptest! {
+        #[test]
+        fn every_key_comes_once_and_on_its_side(
+            left in btree_set("[a-c/é]{1,3}", 0..30),
+            right in btree_set("[a-c/é]{1,3}", 0..30),
+            page in 1_usize..7,
+        ) {
+            let mut pairs = Pairs::new(objects(&left, page), objects(&right, page + 1));
+            let (mut missing, mut both, mut extra) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+            let mut keys = Vec::new();
+            while let Some(pair) = block_on(pairs.next()).expect("no page fails") {
+                let (set, key) = match pair {
+                    Pair::Missing(o) => (&mut missing, o.key),
+                    Pair::Both(s, c) => { assert_eq!(s.key, c.key); (&mut both, s.key) }
+                    Pair::Extra(o) => (&mut extra, o.key),
+                };
+                keys.push(key.clone());
+                set.insert(key);
+            }
+            prop_assert!(keys.is_sorted());
+            prop_assert_eq!(missing, left.difference(&right).cloned().collect());
+            prop_assert_eq!(both, left.intersection(&right).cloned().collect());
+            prop_assert_eq!(extra, right.difference(&left).cloned().collect());
+        }
+    }
+
+    #[test]
+    fn a_listing_out_of_order_is_refused_and_not_misread() {
+        let object = |key: &str| Object {
+            key: key.into(),
+            size: 1,
+            etag: String::new(),
+            modified: Timestamp::UNIX_EPOCH,
+            class: "STANDARD".into(),
+        };
+        let pages = vec![Ok(vec![object("b")]), Ok(vec![object("a")])];
+        let left = Objects::of_pages("list s3://odd/", stream::iter(pages));
+        let mut pairs = Pairs::new(left, objects(&BTreeSet::new(), 1));
+        block_on(pairs.next()).expect("b");
+        let error = block_on(pairs.next()).expect_err("a comes after b").to_string();
+        insta::assert_snapshot!(error, @"");
+    }
+}

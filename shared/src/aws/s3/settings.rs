@@ -1,0 +1,183 @@
+//! Versioning, encryption, replication and lifecycle of a bucket.
+
+use super::S3;
+use crate::aws::EdgeError;
+use aws_sdk_s3::types::{
+    BucketVersioningStatus, ExpirationStatus, LifecycleRule, MetricsStatus, ReplicationRuleStatus,
+    ReplicationTimeStatus,
+};
+use std::fmt;
+
+/// Whether a bucket keeps what is overwritten and deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Versioning {
+    /// It does.
+    Enabled,
+    /// It did once; new writes are not kept.
+    Suspended,
+    /// It never did.
+    Off,
+}
+
+impl fmt::Display for Versioning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Enabled => "on",
+            Self::Suspended => "suspended",
+            Self::Off => "off",
+        })
+    }
+}
+
+/// What new objects are encrypted with when nobody says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DefaultEncryption {
+    /// S3's word: `AES256`, `aws:kms`, `aws:kms:dsse`.
+    pub algorithm: String,
+    /// The KMS key; S3's own of the account without it.
+    pub kms_key: Option<String>,
+}
+
+/// A rule by which S3 replicates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicationRule {
+    /// Its id.
+    pub id: String,
+    /// Whether it is on.
+    pub enabled: bool,
+    /// Name of the bucket that it replicates to.
+    pub to: String,
+    /// Whether it takes in every object of the bucket.
+    pub whole: bool,
+    /// Only keys that begin with this.
+    pub prefix: String,
+    /// Whether S3 publishes its lag to CloudWatch.
+    pub metrics: bool,
+    /// Whether S3 promises a time (replication time control).
+    pub timed: bool,
+}
+
+/// An enabled lifecycle rule that lets go of non-current versions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoncurrentRule {
+    /// Its id.
+    pub id: String,
+    /// Days after which a version that was replaced or deleted goes.
+    pub days: i32,
+    /// Whether it takes in every object of the bucket.
+    pub whole: bool,
+}
+
+impl S3 {
+    /// Whether the bucket keeps versions.
+    ///
+    /// # Errors
+    /// If S3 can't be asked.
+    pub async fn versioning(&self, bucket: &str) -> Result<Versioning, EdgeError> {
+        let doing = || format!("read versioning of s3://{bucket}");
+        let answer = self.client.get_bucket_versioning().bucket(bucket).send().await;
+        let answer = answer.map_err(|e| EdgeError::new(doing(), &e))?;
+        Ok(match answer.status() {
+            Some(BucketVersioningStatus::Enabled) => Versioning::Enabled,
+            Some(_) => Versioning::Suspended,
+            None => Versioning::Off,
+        })
+    }
+
+    /// The bucket's default encryption; none when it has none.
+    ///
+    /// # Errors
+    /// If S3 can't be asked.
+    pub async fn encryption(&self, bucket: &str) -> Result<Option<DefaultEncryption>, EdgeError> {
+        let doing = || format!("read encryption of s3://{bucket}");
+        let answer = self.client.get_bucket_encryption().bucket(bucket).send().await;
+        let answer = answer.map_err(|e| EdgeError::new(doing(), &e));
+        let Some(answer) = unless(answer, "ServerSideEncryptionConfigurationNotFoundError")? else {
+            return Ok(None);
+        };
+        let rules = answer.server_side_encryption_configuration().map(|c| c.rules());
+        let default = rules.unwrap_or_default().iter();
+        let mut default = default.filter_map(|r| r.apply_server_side_encryption_by_default());
+        Ok(default.next().map(|d| DefaultEncryption {
+            algorithm: d.sse_algorithm().as_str().to_owned(),
+            kms_key: d.kms_master_key_id().map(str::to_owned),
+        }))
+    }
+
+    /// The bucket's replication rules, those that are off too.
+    ///
+    /// # Errors
+    /// If S3 can't be asked.
+    pub async fn replication_rules(&self, bucket: &str) -> Result<Vec<ReplicationRule>, EdgeError> {
+        let doing = || format!("read replication of s3://{bucket}");
+        let answer = self.client.get_bucket_replication().bucket(bucket).send().await;
+        let answer = answer.map_err(|e| EdgeError::new(doing(), &e));
+        let answer = unless(answer, "ReplicationConfigurationNotFoundError")?;
+        let rules = answer.as_ref().and_then(|a| a.replication_configuration());
+        Ok(rules.map(|c| c.rules()).unwrap_or_default().iter().map(replication).collect())
+    }
+
+    /// The bucket's enabled lifecycle rules that let go of non-current versions.
+    ///
+    /// # Errors
+    /// If S3 can't be asked.
+    pub async fn noncurrent_days(&self, bucket: &str) -> Result<Vec<NoncurrentRule>, EdgeError> {
+        let doing = || format!("read lifecycle of s3://{bucket}");
+        let answer = self.client.get_bucket_lifecycle_configuration().bucket(bucket).send().await;
+        let answer = answer.map_err(|e| EdgeError::new(doing(), &e));
+        let answer = unless(answer, "NoSuchLifecycleConfiguration")?;
+        let rules = answer.as_ref().map(|a| a.rules()).unwrap_or_default().iter();
+        Ok(rules.filter_map(noncurrent).collect())
+    }
+}
+
+/// None where the refusal only means that there is no such setting.
+fn unless<T>(answer: Result<T, EdgeError>, code: &str) -> Result<Option<T>, EdgeError> {
+    match answer {
+        Err(e) if e.code.as_deref() == Some(code) => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+fn replication(rule: &aws_sdk_s3::types::ReplicationRule) -> ReplicationRule {
+    // Version 1 of the configuration has a prefix and no filter.
+    #[expect(deprecated, reason = "rules of version 1 still exist")]
+    let old = rule.prefix();
+    let filter = rule.filter();
+    let both = filter.and_then(|f| f.and());
+    let prefix = both.and_then(|b| b.prefix()).or(filter.and_then(|f| f.prefix())).or(old);
+    let prefix = prefix.unwrap_or_default().to_owned();
+    let tagged =
+        filter.is_some_and(|f| f.tag().is_some()) || both.is_some_and(|b| !b.tags().is_empty());
+    let to = rule.destination();
+    let metrics = to.and_then(|d| d.metrics()).map(|m| m.status());
+    let time = to.and_then(|d| d.replication_time()).map(|t| t.status());
+    let arn = to.map(|d| d.bucket()).unwrap_or_default();
+    ReplicationRule {
+        id: rule.id().unwrap_or_default().to_owned(),
+        enabled: rule.status() == &ReplicationRuleStatus::Enabled,
+        to: arn.rsplit(':').next().unwrap_or_default().to_owned(),
+        whole: prefix.is_empty() && !tagged,
+        prefix,
+        metrics: metrics == Some(&MetricsStatus::Enabled),
+        timed: time == Some(&ReplicationTimeStatus::Enabled),
+    }
+}
+
+fn noncurrent(rule: &LifecycleRule) -> Option<NoncurrentRule> {
+    let days = rule.noncurrent_version_expiration()?.noncurrent_days()?;
+    #[expect(deprecated, reason = "rules of version 1 still exist")]
+    let old = rule.prefix().is_none_or(str::is_empty);
+    let filter = rule.filter().is_none_or(|f| {
+        f.prefix().is_none_or(str::is_empty)
+            && f.tag().is_none()
+            && f.and().is_none()
+            && f.object_size_greater_than().is_none()
+            && f.object_size_less_than().is_none()
+    });
+    (rule.status() == &ExpirationStatus::Enabled).then(|| NoncurrentRule {
+        id: rule.id().unwrap_or_default().to_owned(),
+        days,
+        whole: old && filter,
+    })
+}

@@ -1,0 +1,284 @@
+use super::*;
+use aws_sdk_s3::{
+    config::http::HttpResponse,
+    operation::{
+        get_bucket_encryption::GetBucketEncryptionOutput,
+        get_bucket_lifecycle_configuration::GetBucketLifecycleConfigurationOutput,
+        get_bucket_replication::GetBucketReplicationOutput,
+        get_bucket_versioning::GetBucketVersioningOutput, get_object::GetObjectOutput,
+        head_object::HeadObjectOutput, list_objects_v2::ListObjectsV2Output as Page,
+    },
+    primitives::ByteStream,
+    types::{
+        self, BucketVersioningStatus, EncodingType, ExpirationStatus, LifecycleRule,
+        LifecycleRuleFilter, NoncurrentVersionExpiration, ReplicationConfiguration,
+        ReplicationRuleFilter, ReplicationRuleStatus, ServerSideEncryption,
+        ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
+    },
+};
+use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
+use aws_smithy_types::{DateTime, body::SdkBody};
+
+/// S3 behind mocked answers, at home.
+pub(super) fn s3(rules: &[&Rule]) -> S3 {
+    let place = Place {
+        account: "111122223333".parse().expect("an account"),
+        region: "eu-west-1".parse().expect("a region"),
+        role: None,
+    };
+    S3::new(mock_client!(aws_sdk_s3, RuleMode::MatchAny, rules), place)
+}
+
+/// An error as S3 writes it on the wire.
+pub(super) fn refusal(status: u16, code: &str) -> HttpResponse {
+    let body = format!("<Error><Code>{code}</Code><Message>said S3</Message></Error>");
+    HttpResponse::new(status.try_into().expect("a status"), SdkBody::from(body))
+}
+
+fn object(key: &str, size: i64) -> types::Object {
+    types::Object::builder()
+        .key(key)
+        .size(size)
+        .e_tag("\"e\"")
+        .last_modified(DateTime::from_secs(1_795_000_000))
+        .build()
+}
+
+async fn keys(s3: &S3) -> Result<Vec<String>, EdgeError> {
+    let mut objects = s3.objects("backups", "pg/");
+    let mut keys = Vec::new();
+    while let Some(object) = objects.next().await? {
+        keys.push(format!("{} {} {} {}", object.key, object.size, object.etag, object.class));
+    }
+    Ok(keys)
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_page_is_read_with_its_token_and_a_throttled_one_again() {
+    let first = mock!(Client::list_objects_v2)
+        .match_requests(|r| {
+            r.continuation_token().is_none()
+                && r.prefix() == Some("pg/")
+                && r.encoding_type() == Some(&EncodingType::Url)
+        })
+        .then_output(|| {
+            let page = Page::builder().is_truncated(true).next_continuation_token("2");
+            let page = page.encoding_type(EncodingType::Url);
+            page.contents(object("pg/a+b%2Bc%01", 1)).contents(object("pg/b", 2)).build()
+        });
+    let second = mock!(Client::list_objects_v2)
+        .match_requests(|r| r.continuation_token() == Some("2"))
+        .sequence()
+        .http_status(503, None)
+        .output(|| Page::builder().contents(object("pg/c%20", 3)).build())
+        .build();
+    let read = keys(&s3(&[&first, &second])).await.expect("two pages");
+    // The second page does not say that it is encoded, so its key is taken as it is.
+    insta::assert_debug_snapshot!(read, @"");
+    assert_eq!((first.num_calls(), second.num_calls()), (1, 2));
+}
+
+#[tokio::test]
+async fn a_list_that_fails_halfway_is_an_error_and_never_a_short_list() {
+    let first = mock!(Client::list_objects_v2)
+        .match_requests(|r| r.continuation_token().is_none())
+        .then_output(|| {
+            let page = Page::builder().is_truncated(true).next_continuation_token("2");
+            page.contents(object("pg/a", 1)).build()
+        });
+    let denied = mock!(Client::list_objects_v2)
+        .match_requests(|r| r.continuation_token().is_some())
+        .then_http_response(|| refusal(403, "AccessDenied"));
+    let error = keys(&s3(&[&first, &denied])).await.expect_err("no second page");
+    assert_eq!(error.kind, crate::aws::Kind::Denied);
+    assert_eq!(error.to_string(), "list s3://backups/pg/: AccessDenied: said S3");
+
+    let cut = mock!(Client::list_objects_v2)
+        .then_output(|| Page::builder().is_truncated(true).contents(object("pg/a", 1)).build());
+    let error = keys(&s3(&[&cut])).await.expect_err("S3 said that there is more");
+    assert!(error.why.contains("there is more"), "{error}");
+}
+
+#[tokio::test]
+async fn head_tells_gone_denied_and_there_apart() {
+    let missing = mock!(Client::head_object).then_http_response(|| refusal(404, ""));
+    assert_eq!(s3(&[&missing]).head("b", "k").await, Ok(None));
+
+    let denied = mock!(Client::head_object).then_http_response(|| refusal(403, ""));
+    let error = s3(&[&denied]).head("b", "k").await.expect_err("denied");
+    assert_eq!(error.kind, crate::aws::Kind::Denied);
+
+    let there = mock!(Client::head_object).then_output(|| {
+        HeadObjectOutput::builder()
+            .content_length(7)
+            .e_tag("\"abc-2\"")
+            .last_modified(DateTime::from_secs(1_795_000_000))
+            .checksum_sha256("c29tZQ==-2")
+            .server_side_encryption(ServerSideEncryption::AwsKms)
+            .ssekms_key_id("arn:aws:kms:eu-west-1:111122223333:key/1")
+            .build()
+    });
+    let head = s3(&[&there]).head("b", "k").await.expect("an answer").expect("an object");
+    assert_eq!((head.object.size, head.object.etag.as_str(), head.keyed), (7, "abc-2", true));
+    assert_eq!(head.checksum, None, "a checksum of parts is none of the whole");
+}
+
+#[tokio::test]
+async fn what_is_not_configured_is_none_and_no_error() {
+    let encryption = mock!(Client::get_bucket_encryption)
+        .then_http_response(|| refusal(404, "ServerSideEncryptionConfigurationNotFoundError"));
+    let replication = mock!(Client::get_bucket_replication)
+        .then_http_response(|| refusal(404, "ReplicationConfigurationNotFoundError"));
+    let lifecycle = mock!(Client::get_bucket_lifecycle_configuration)
+        .then_http_response(|| refusal(404, "NoSuchLifecycleConfiguration"));
+    let versioning = mock!(Client::get_bucket_versioning)
+        .then_output(|| GetBucketVersioningOutput::builder().build());
+    let s3 = s3(&[&encryption, &replication, &lifecycle, &versioning]);
+    assert_eq!(s3.encryption("b").await, Ok(None));
+    assert_eq!(s3.replication_rules("b").await, Ok(vec![]));
+    assert_eq!(s3.noncurrent_days("b").await, Ok(vec![]));
+    assert_eq!(s3.versioning("b").await, Ok(Versioning::Off));
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_not_there_is_an_error_for_every_setting() {
+    let rules = [
+        mock!(Client::get_bucket_encryption).then_http_response(|| refusal(404, "NoSuchBucket")),
+        mock!(Client::get_bucket_replication).then_http_response(|| refusal(404, "NoSuchBucket")),
+        mock!(Client::get_bucket_lifecycle_configuration)
+            .then_http_response(|| refusal(404, "NoSuchBucket")),
+        mock!(Client::get_bucket_versioning).then_http_response(|| refusal(404, "NoSuchBucket")),
+    ];
+    let s3 = s3(&rules.iter().collect::<Vec<_>>());
+    let errors = [
+        s3.encryption("b").await.map(drop),
+        s3.replication_rules("b").await.map(drop),
+        s3.noncurrent_days("b").await.map(drop),
+        s3.versioning("b").await.map(drop),
+    ];
+    for error in errors {
+        assert_eq!(error.expect_err("no bucket").kind, crate::aws::Kind::Missing);
+    }
+}
+
+#[tokio::test]
+async fn settings_are_read_as_they_are_set() {
+    let versioning = mock!(Client::get_bucket_versioning).then_output(|| {
+        let status = BucketVersioningStatus::Suspended;
+        GetBucketVersioningOutput::builder().status(status).build()
+    });
+    let encryption = mock!(Client::get_bucket_encryption).then_output(|| {
+        let by = ServerSideEncryptionByDefault::builder()
+            .sse_algorithm(ServerSideEncryption::AwsKms)
+            .kms_master_key_id("key");
+        let rule = ServerSideEncryptionRule::builder()
+            .apply_server_side_encryption_by_default(by.build().expect("an algorithm"));
+        let rules = ServerSideEncryptionConfiguration::builder().rules(rule.build());
+        GetBucketEncryptionOutput::builder()
+            .server_side_encryption_configuration(rules.build().expect("rules"))
+            .build()
+    });
+    let lifecycle = mock!(Client::get_bucket_lifecycle_configuration).then_output(|| {
+        let rule = |id: &str, days, status, prefix: &str| {
+            LifecycleRule::builder()
+                .id(id)
+                .status(status)
+                .filter(LifecycleRuleFilter::builder().prefix(prefix).build())
+                .noncurrent_version_expiration(
+                    NoncurrentVersionExpiration::builder().noncurrent_days(days).build(),
+                )
+                .build()
+                .expect("a rule")
+        };
+        GetBucketLifecycleConfigurationOutput::builder()
+            .rules(rule("all", 90, ExpirationStatus::Enabled, ""))
+            .rules(rule("tmp", 1, ExpirationStatus::Enabled, "tmp/"))
+            .rules(rule("old", 30, ExpirationStatus::Disabled, ""))
+            .build()
+    });
+    let replication = mock!(Client::get_bucket_replication).then_output(|| {
+        let to = types::Destination::builder().bucket("arn:aws:s3:::media-replica");
+        let metrics = types::Metrics::builder().status(types::MetricsStatus::Enabled).build();
+        let rule = types::ReplicationRule::builder()
+            .id("all")
+            .status(ReplicationRuleStatus::Enabled)
+            .filter(ReplicationRuleFilter::builder().prefix("img/").build())
+            .destination(to.metrics(metrics.expect("metrics")).build().expect("a destination"))
+            .build()
+            .expect("a rule");
+        let rules = ReplicationConfiguration::builder().role("arn").rules(rule);
+        GetBucketReplicationOutput::builder()
+            .replication_configuration(rules.build().expect("rules"))
+            .build()
+    });
+    let s3 = s3(&[&versioning, &encryption, &lifecycle, &replication]);
+    assert_eq!(s3.versioning("b").await, Ok(Versioning::Suspended));
+    insta::assert_debug_snapshot!(s3.encryption("b").await, @"");
+    insta::assert_debug_snapshot!(s3.noncurrent_days("b").await, @"");
+    insta::assert_debug_snapshot!(s3.replication_rules("b").await, @"");
+}
+
+fn seen(size: u64) -> Object {
+    Object {
+        key: "k".into(),
+        size,
+        etag: "e".into(),
+        modified: jiff::Timestamp::UNIX_EPOCH,
+        class: "STANDARD".into(),
+    }
+}
+
+#[tokio::test]
+async fn a_hash_is_of_the_first_bytes_and_only_of_what_was_listed() {
+    let small = mock!(Client::get_object)
+        .match_requests(|r| r.range().is_none() && r.if_match() == Some("\"e\""))
+        .then_output(|| GetObjectOutput::builder().body(ByteStream::from_static(b"abc")).build());
+    let large = mock!(Client::get_object)
+        .match_requests(|r| r.range() == Some("bytes=0-2"))
+        .then_output(|| GetObjectOutput::builder().body(ByteStream::from_static(b"abc")).build());
+    let store = s3(&[&small, &large]);
+    // FIPS 180-2, appendix B.1.
+    let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let hash = async |size, most| store.read_hash("b", &seen(size), most).await;
+    assert_eq!(hash(3, 10).await, Ok(Some(abc.into())));
+    assert_eq!(hash(9_000, 3).await, Ok(Some(abc.into())));
+    assert!(hash(5, 10).await.expect_err("cut short").why.contains("3 bytes came of 5"));
+
+    for (status, code) in [(412, "PreconditionFailed"), (404, "NoSuchKey")] {
+        let moved = mock!(Client::get_object).then_http_response(move || refusal(status, code));
+        assert_eq!(s3(&[&moved]).read_hash("b", &seen(3), 10).await, Ok(None), "{code}");
+    }
+    for (status, code) in
+        [(403, "AccessDenied"), (404, "NoSuchBucket"), (403, "InvalidObjectState")]
+    {
+        let refused = mock!(Client::get_object).then_http_response(move || refusal(status, code));
+        let error = s3(&[&refused]).read_hash("b", &seen(3), 10).await.expect_err(code);
+        assert_eq!(error.code.as_deref(), Some(code));
+    }
+}
+
+#[tokio::test]
+async fn a_text_that_did_not_change_is_not_read_again() {
+    let unchanged = mock!(Client::get_object)
+        .match_requests(|r| r.if_none_match() == Some("\"e\""))
+        .then_http_response(|| refusal(304, ""));
+    assert_eq!(s3(&[&unchanged]).text("b", "policy.yaml", Some("\"e\"")).await, Ok(None));
+
+    let read = mock!(Client::get_object).then_output(|| {
+        GetObjectOutput::builder().e_tag("\"f\"").body(ByteStream::from_static(b"text")).build()
+    });
+    let text = s3(&[&read]).text("b", "policy.yaml", None).await.expect("read").expect("new");
+    assert_eq!((text.text.as_str(), text.etag.as_str()), ("text", "\"f\""));
+
+    let binary = mock!(Client::get_object)
+        .then_output(|| GetObjectOutput::builder().body(ByteStream::from_static(b"\xff")).build());
+    let error = s3(&[&binary]).text("b", "policy.yaml", None).await.expect_err("no text");
+    assert_eq!(error.to_string(), "read s3://b/policy.yaml: it is not UTF-8 text");
+}
+
+#[test]
+fn an_archived_object_is_told_by_its_class() {
+    let classes = ["STANDARD", "GLACIER", "GLACIER_IR", "DEEP_ARCHIVE", "STANDARD_IA"];
+    let archived = classes.map(|class| Object { class: class.into(), ..seen(1) }.archived());
+    assert_eq!(archived, [false, true, false, true, false]);
+}
