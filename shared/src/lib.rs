@@ -9,6 +9,8 @@
 //! - [`metrics`]: every metric, and the alarms on them
 //! - [`aws`]: the edges; [`lambda`]: what each function's `main` calls
 //!
+//! - `model` (feature `model`): a small RDS for tests
+//!
 //! Nothing here knows a function.
 
 pub mod aws;
@@ -17,6 +19,8 @@ pub mod copies;
 pub mod keep;
 pub mod lambda;
 pub mod metrics;
+#[cfg(feature = "model")]
+pub mod model;
 pub mod name;
 pub mod observe;
 pub mod plan;

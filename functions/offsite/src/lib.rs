@@ -58,6 +58,11 @@ async fn snapshots(world: &World<'_>, request: &Request, report: &mut Report) {
     }
     let copies = plan(world.policy, &seen, &keys, world.now);
     report.findings.extend(copies.plan.findings.iter().cloned());
+    if copies.waiting > 0 {
+        let why = format!("{} copies wait for a free slot; {} are on their way", copies.waiting, copies.in_flight);
+        let mend = "nothing: the next runs start them";
+        report.find(Finding::new(Severity::Info, "offsite", "waiting", why, mend));
+    }
     let outcomes = apply(world, &copies.plan, WIDTH, async |action| act(world, action).await).await;
     let started = outcomes.iter().filter(|o| matches!(o.result, Result::Done(_))).count();
     report.outcomes.extend(outcomes);

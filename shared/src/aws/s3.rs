@@ -29,12 +29,12 @@ pub struct S3 {
     place: Place,
 }
 
-/// A small object's text and its ETag.
+/// A small object's text and its `ETag`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Text {
     /// The text.
     pub text: String,
-    /// Its ETag, to ask for it again only when it changed.
+    /// Its `ETag`, to ask for it again only when it changed.
     pub etag: String,
 }
 
@@ -49,7 +49,7 @@ impl S3 {
         &self.place
     }
 
-    /// Reads a small text object; none when its ETag still is `known`.
+    /// Reads a small text object; none when its `ETag` still is `known`.
     ///
     /// # Errors
     /// If it can't be read or is no UTF-8 text.

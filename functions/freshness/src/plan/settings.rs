@@ -138,7 +138,7 @@ fn window(judged: &mut Judged, facts: &Facts, wanted: &AutomatedBackups, databas
                 human(now.duration_since(earliest)),
                 human(full)
             );
-            judged.find(Severity::Critical, "short-window", why, "it grows by a day each day if the retention is right");
+            judged.find(Severity::Warning, "short-window", why, "it grows by a day each day if the retention is right");
         }
         (None, Some(None)) if database.family == Family::Instance && settled(day) => {
             let why = "RDS lists no automated backup of it, so it can't be restored to a point in time";

@@ -1,1 +1,179 @@
+use super::*;
+use shared::model::{at, automated, copied, database, point, policy, seen, settled};
 
+const POLICY: &str = r#"
+holdfast: 1
+company: acme
+home: { account: "111122223333", region: eu-west-1 }
+destinations:
+  dr: { region: us-east-1, kms_key: "arn:aws:kms:us-east-1:111122223333:key/dr", in_flight: 3 }
+  vault:
+    account: "444455556666"
+    region: us-east-1
+    role: arn:aws:iam::444455556666:role/vault
+    kms_key: arn:aws:kms:us-east-1:444455556666:key/vault
+    transfer_key: arn:aws:kms:eu-west-1:111122223333:key/transfer
+databases:
+  fleet:
+    select: { like: ["acme-*"] }
+    snapshots:
+      daily: { when: { cron: "0 2 * * *" }, keep: { for: 35d } }
+    copies:
+      - { to: dr, of: [daily], keep: { newest: 2 }, max_age: 26h }
+"#;
+
+const NOW: &str = "2026-11-20T12:00:00Z";
+
+fn print(copies: &Copies) -> String {
+    let Copies { plan, in_flight, waiting } = copies;
+    let steps = plan.steps.iter().map(|s| {
+        let Action::Copy { share, copy, .. } = &s.action;
+        let key = copy.kms_key.as_deref().and_then(|k| k.rsplit('/').next()).unwrap_or("-");
+        let share = share.as_ref().map_or(String::new(), |(id, account)| format!(" sharing {id} with {account}"));
+        format!("{} [key {key}{share}]: {}", s.action, s.because)
+    });
+    let findings = plan.findings.iter().map(ToString::to_string);
+    let tail = [format!("in flight {in_flight}, waiting {waiting}")];
+    steps.chain(findings).chain(tail).collect::<Vec<_>>().join("\n")
+}
+
+fn days(policy: &Policy, id: &str, days: &[&str]) -> (Database, Vec<Point>) {
+    let db = database(id, at(NOW));
+    let points = days.iter().map(|d| point(policy, &db, "daily", at(&format!("2026-11-{d}T02:00:00Z")))).collect();
+    (db, points)
+}
+
+fn start(world: &mut Seen, copies: &Copies) {
+    for step in &copies.plan.steps {
+        let Action::Copy { to, copy, .. } = &step.action;
+        copied(world, to, copy);
+    }
+}
+
+#[test]
+fn the_newest_of_every_database_goes_before_the_second_of_any_and_the_quota_holds() {
+    let policy = policy(POLICY);
+    let (a, mut points) = days(&policy, "acme-a", &["18", "19", "20"]);
+    let (b, more) = days(&policy, "acme-b", &["19", "20"]);
+    points.extend(more);
+    let mut world = seen(&policy, vec![a, b], points);
+    let first = plan(&policy, &world, &AwsManaged::new(), at(NOW));
+    insta::assert_snapshot!(print(&first), @"
+    copy acme-a-daily-202611200200 to us-east-1 in 111122223333 as acme-a-daily-202611200200 [key dr]: dr wants it (newest 1 of 2); there is no copy yet
+    copy acme-b-daily-202611200200 to us-east-1 in 111122223333 as acme-b-daily-202611200200 [key dr]: dr wants it (newest 1 of 2); there is no copy yet
+    copy acme-a-daily-202611190200 to us-east-1 in 111122223333 as acme-a-daily-202611190200 [key dr]: dr wants it (newest 2 of 2); there is no copy yet
+    in flight 0, waiting 1
+    ");
+    start(&mut world, &first);
+    let while_busy = plan(&policy, &world, &AwsManaged::new(), at(NOW));
+    insta::assert_snapshot!(print(&while_busy), @"in flight 3, waiting 1");
+    settled(&mut world, at(NOW), |_| true);
+    let then = plan(&policy, &world, &AwsManaged::new(), at(NOW));
+    insta::assert_snapshot!(print(&then), @"
+    copy acme-b-daily-202611190200 to us-east-1 in 111122223333 as acme-b-daily-202611190200 [key dr]: dr wants it (newest 2 of 2); the newest copy's data is 10h old
+    in flight 0, waiting 0
+    ");
+    start(&mut world, &then);
+    settled(&mut world, at(NOW), |_| true);
+    insta::assert_snapshot!(print(&plan(&policy, &world, &AwsManaged::new(), at(NOW))), @"in flight 0, waiting 0");
+}
+
+#[test]
+fn a_failed_copy_is_made_again_under_another_name_until_a_person_has_to_look() {
+    let policy = policy(POLICY);
+    let (a, points) = days(&policy, "acme-a", &["20"]);
+    let mut world = seen(&policy, vec![a], points);
+    let mut names = Vec::new();
+    for _ in 0..MOST_TRIES {
+        let copies = plan(&policy, &world, &AwsManaged::new(), at(NOW));
+        let Action::Copy { copy, .. } = &copies.plan.steps[0].action;
+        names.push(copy.id.clone());
+        start(&mut world, &copies);
+        settled(&mut world, at(NOW), |_| false);
+    }
+    let last = plan(&policy, &world, &AwsManaged::new(), at(NOW));
+    insta::assert_snapshot!(format!("{}\n{}", names.join("\n"), print(&last)), @"
+    acme-a-daily-202611200200
+    acme-a-daily-202611200200-r2
+    acme-a-daily-202611200200-r3
+    acme-a-daily-202611200200-r4
+    acme-a-daily-202611200200-r5
+    critical acme-a keeps-failing: 5 tries to copy acme-a-daily-202611200200 to us-east-1 in 111122223333 failed; see the failed copies there: most often it is the key or its policy
+    in flight 0, waiting 0
+    ");
+}
+
+#[test]
+fn a_copy_under_the_wrong_key_does_not_count() {
+    let policy = policy(POLICY);
+    let (a, points) = days(&policy, "acme-a", &["20"]);
+    let mut world = seen(&policy, vec![a], points);
+    let first = plan(&policy, &world, &AwsManaged::new(), at(NOW));
+    start(&mut world, &first);
+    settled(&mut world, at(NOW), |_| true);
+    let there = world.places.values_mut().flat_map(|f| &mut f.points);
+    there.filter(|p| p.marks.copy_of.is_some()).for_each(|p| p.kms_key = Some("arn:aws:kms:us-east-1:1:key/aws-rds".into()));
+    insta::assert_snapshot!(print(&plan(&policy, &world, &AwsManaged::new(), at(NOW))), @"
+    critical acme-a wrong-copy: the copy acme-a-daily-202611200200 at us-east-1 in 111122223333 does not count: it is under arn:aws:kms:us-east-1:1:key/aws-rds instead of arn:aws:kms:us-east-1:111122223333:key/dr; delete it when you know why; a new one is made after that
+    in flight 0, waiting 0
+    ");
+}
+
+#[test]
+fn another_account_is_shared_with_and_only_a_key_or_an_automated_snapshot_forces_a_second_hop() {
+    let yaml = POLICY.replace("to: dr, of: [daily]", "to: vault, of: [daily, automated]");
+    let policy = policy(&yaml);
+    let (a, mut points) = days(&policy, "acme-a", &["20"]);
+    let (b, mut under_aws) = days(&policy, "acme-b", &["20"]);
+    under_aws[0].kms_key = Some("arn:aws:kms:eu-west-1:111122223333:key/aws-rds".into());
+    points.append(&mut under_aws);
+    let c = database("acme-c", at(NOW));
+    points.push(automated(&policy, &c, at("2026-11-20T02:30:00Z")));
+    let keys = AwsManaged::from([
+        ("arn:aws:kms:eu-west-1:111122223333:key/home".to_owned(), false),
+        ("arn:aws:kms:eu-west-1:111122223333:key/aws-rds".to_owned(), true),
+    ]);
+    let mut world = seen(&policy, vec![a, b, c], points);
+    assert_eq!(keys_to_ask(&policy, &world), keys.keys().cloned().collect());
+    let first = plan(&policy, &world, &keys, at(NOW));
+    insta::assert_snapshot!(print(&first), @"
+    copy acme-a-daily-202611200200 to us-east-1 in 444455556666 as acme-a-daily-202611200200-111122223333 [key vault sharing acme-a-daily-202611200200 with 444455556666]: vault wants it (newest 1 of 2); there is no copy yet
+    copy acme-b-daily-202611200200 to eu-west-1 in 111122223333 as acme-b-daily-202611200200-transfer [key transfer]: RDS can't share it as it is
+    copy rds:acme-c-202611200230 to eu-west-1 in 111122223333 as acme-c-automated-202611200230-transfer [key transfer]: RDS can't share it as it is
+    in flight 0, waiting 0
+    ");
+    start(&mut world, &first);
+    settled(&mut world, at(NOW), |_| true);
+    let second = plan(&policy, &world, &keys, at(NOW));
+    insta::assert_snapshot!(print(&second), @"
+    copy acme-b-daily-202611200200-transfer to us-east-1 in 444455556666 as acme-b-daily-202611200200-111122223333 [key vault sharing acme-b-daily-202611200200-transfer with 444455556666]: vault wants it (newest 1 of 2); there is no copy yet
+    copy acme-c-automated-202611200230-transfer to us-east-1 in 444455556666 as acme-c-automated-202611200230-111122223333 [key vault sharing acme-c-automated-202611200230-transfer with 444455556666]: vault wants it (newest 1 of 2); there is no copy yet
+    in flight 0, waiting 0
+    ");
+    start(&mut world, &second);
+    settled(&mut world, at(NOW), |_| true);
+    insta::assert_snapshot!(print(&plan(&policy, &world, &keys, at(NOW))), @"in flight 0, waiting 0");
+}
+
+#[test]
+fn what_can_not_leave_is_told_before_anything_is_tried() {
+    let vault = POLICY.replace("to: dr, of: [daily]", "to: vault, of: [daily]");
+    let no_hop = policy(&vault.replace("    transfer_key: arn:aws:kms:eu-west-1:111122223333:key/transfer\n", ""));
+    let no_key = policy(&POLICY.replace(", kms_key: \"arn:aws:kms:us-east-1:111122223333:key/dr\"", ""));
+    let (a, points) = days(&no_hop, "acme-a", &["20"]);
+    let world = seen(&no_hop, vec![a.clone()], points.clone());
+    let managed = AwsManaged::from([("arn:aws:kms:eu-west-1:111122223333:key/home".to_owned(), true)]);
+    insta::assert_snapshot!(print(&plan(&no_hop, &world, &managed, at(NOW))), @"
+    critical acme-a key-cannot-leave: acme-a-daily-202611200200 is under AWS's own key, which no other account can use; write transfer_key in the destination vault: a key of yours, shared with it
+    in flight 0, waiting 0
+    ");
+    insta::assert_snapshot!(print(&plan(&no_hop, &world, &AwsManaged::new(), at(NOW))), @"
+    critical acme-a key-unknown: it is not known whether arn:aws:kms:eu-west-1:111122223333:key/home may be used by another account; allow kms:DescribeKey on that key
+    in flight 0, waiting 0
+    ");
+    let world = seen(&no_key, vec![a], points);
+    insta::assert_snapshot!(print(&plan(&no_key, &world, &AwsManaged::new(), at(NOW))), @"
+    critical acme-a no-key: acme-a-daily-202611200200 is encrypted, and a copy at us-east-1 in 111122223333 needs a key there; write kms_key in the destination dr
+    in flight 0, waiting 0
+    ");
+}

@@ -13,7 +13,7 @@ use aws_sdk_s3::{
 use serde::Serialize;
 use std::{fmt, time::Duration};
 
-/// What one CopyObject takes; above it an object is copied in parts.
+/// What one `CopyObject` takes; above it an object is copied in parts.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/CopyingObjectsExamples.html>
 const MOST_AT_ONCE: u64 = 5 << 30;
 
@@ -40,7 +40,7 @@ impl fmt::Display for CopyObject {
 /// What S3 answered when it had made a copy.
 #[derive(Debug)]
 pub(super) struct Made {
-    /// ETag of the copy.
+    /// `ETag` of the copy.
     pub(super) etag: String,
     /// The checksum that S3 computed while it copied.
     pub(super) checksum: Option<Checksum>,
@@ -81,7 +81,7 @@ impl CopyObject {
 }
 
 /// A copy of 5 GiB to another region takes minutes in which S3 sends nothing: neither the time that suits other calls
-/// nor the watch for stalled streams may end it. The SDK exempts CopyObject from that watch, and not UploadPartCopy:
+/// nor the watch for stalled streams may end it. The SDK exempts `CopyObject` from that watch, and not `UploadPartCopy`:
 /// <https://github.com/smithy-lang/smithy-rs/issues/4439>
 pub(super) fn patient() -> aws_sdk_s3::config::Builder {
     // As long as a Lambda can run at all.
@@ -210,7 +210,7 @@ fn differs(order: &CopyObject, made: &Made, copy: &Head) -> Option<String> {
     None
 }
 
-/// Whether both ETags are MD5s, as far as a list and the copy itself can tell: not of parts, and not under KMS.
+/// Whether both `ETag`s are MD5s, as far as a list and the copy itself can tell: not of parts, and not under KMS.
 fn comparable(order: &CopyObject, copy: &Head) -> bool {
     !copy.keyed && !copy.object.etag.contains('-') && !order.object.etag.contains('-')
 }

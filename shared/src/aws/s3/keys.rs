@@ -46,12 +46,12 @@ pub(super) fn listed(text: &str) -> Option<String> {
     String::from_utf8(out).ok()
 }
 
-/// An ETag as it stands in conditions: in quotes.
+/// An `ETag` as it stands in conditions: in quotes.
 pub(super) fn quoted(etag: &str) -> String {
     format!("\"{etag}\"")
 }
 
-/// An ETag as it is compared: without quotes, which some S3-compatible stores leave out.
+/// An `ETag` as it is compared: without quotes, which some S3-compatible stores leave out.
 pub(super) fn bare(etag: &str) -> String {
     etag.trim_matches('"').to_owned()
 }
@@ -65,7 +65,15 @@ mod tests {
     fn a_copy_source_escapes_what_s3_would_read_otherwise() {
         let table = ["a/b.dump", "a b", "a+b", "50%", "naïve/Ω", "q?x=1&y#z", "~-_."];
         let written: Vec<_> = table.iter().map(|k| copy_source("bucket", k)).collect();
-        insta::assert_snapshot!(written.join("\n"), @"");
+        insta::assert_snapshot!(written.join("\n"), @"
+        bucket/a/b.dump
+        bucket/a%20b
+        bucket/a%2Bb
+        bucket/50%25
+        bucket/na%C3%AFve/%CE%A9
+        bucket/q%3Fx%3D1%26y%23z
+        bucket/~-_.
+        ");
     }
 
     #[test]

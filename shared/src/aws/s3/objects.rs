@@ -20,7 +20,7 @@ pub struct Object {
     pub key: String,
     /// Its size in bytes.
     pub size: u64,
-    /// Its ETag, without quotes.
+    /// Its `ETag`, without quotes.
     pub etag: String,
     /// When this version of it was written.
     pub modified: Timestamp,
@@ -42,7 +42,7 @@ pub enum Checksum {
     Sha256(String),
     /// CRC-64/NVME of the whole object, in base64.
     Crc64Nvme(String),
-    /// MD5 of the whole object, in hex: an ETag that is one.
+    /// MD5 of the whole object, in hex: an `ETag` that is one.
     Md5(String),
 }
 
@@ -63,7 +63,7 @@ pub struct Head {
     pub object: Object,
     /// Checksum of the whole object, if S3 has one of a kind that Holdfast compares.
     pub checksum: Option<Checksum>,
-    /// Whether its ETag is no MD5 because KMS or the customer's own key encrypts it.
+    /// Whether its `ETag` is no MD5 because KMS or the customer's own key encrypts it.
     pub keyed: bool,
     /// The KMS key that it is encrypted with.
     pub kms_key: Option<String>,
@@ -225,7 +225,8 @@ impl S3 {
         if read != expected {
             return Err(EdgeError::refused(doing, format!("{read} bytes came of {expected}")));
         }
-        Ok(Some(hash.finalize().iter().map(|b| format!("{b:02x}")).collect()))
+        let digits = hash.finalize().iter().flat_map(|b| [b >> 4, b & 15]).collect::<Vec<_>>();
+        Ok(Some(digits.iter().filter_map(|d| char::from_digit((*d).into(), 16)).collect()))
     }
 }
 

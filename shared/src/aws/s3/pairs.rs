@@ -56,10 +56,15 @@ impl Pairs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures_util::{StreamExt, executor::block_on, stream};
+    use futures_util::{StreamExt, stream};
     use jiff::Timestamp;
     use proptest::{collection::btree_set, prelude::*};
     use std::collections::BTreeSet;
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.expect("a runtime").block_on(future)
+    }
 
     fn objects(keys: &BTreeSet<String>, page: usize) -> Objects {
         let all: Vec<Object> = keys
@@ -117,6 +122,6 @@ mod tests {
         let mut pairs = Pairs::new(left, objects(&BTreeSet::new(), 1));
         block_on(pairs.next()).expect("b");
         let error = block_on(pairs.next()).expect_err("a comes after b").to_string();
-        insta::assert_snapshot!(error, @"");
+        insta::assert_snapshot!(error, @r#"list s3://odd/: "a" is not in the order of keys"#);
     }
 }

@@ -34,7 +34,7 @@ fn parts(size: u64) -> impl Iterator<Item = Part> {
 }
 
 impl S3 {
-    /// Copies in parts. What CopyObject carries over by itself is carried by hand here: metadata and tags.
+    /// Copies in parts. What `CopyObject` carries over by itself is carried by hand here: metadata and tags.
     pub(super) async fn copy_in_parts(
         &self,
         source: &S3,
@@ -197,6 +197,13 @@ mod tests {
             assert!(all.len() <= 10_000 && first.2 < 5 * gib, "S3 refuses that");
             format!("{size}: {} parts of {} MiB", all.len(), (first.2 + 1) >> 20)
         });
-        insta::assert_snapshot!(said.join("\n"), @"");
+        insta::assert_snapshot!(said.join("\n"), @"
+        5368709121: 41 parts of 128 MiB
+        107374182400: 800 parts of 128 MiB
+        1342177280000: 10000 parts of 128 MiB
+        1342177280001: 9923 parts of 129 MiB
+        5000000000000: 9997 parts of 477 MiB
+        53687091200000: 10000 parts of 5120 MiB
+        ");
     }
 }

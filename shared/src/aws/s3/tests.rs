@@ -1,6 +1,6 @@
 use super::*;
 use aws_sdk_s3::{
-    config::http::HttpResponse,
+    config::{http::HttpResponse, retry::RetryConfig},
     operation::{
         get_bucket_encryption::GetBucketEncryptionOutput,
         get_bucket_lifecycle_configuration::GetBucketLifecycleConfigurationOutput,
@@ -18,6 +18,7 @@ use aws_sdk_s3::{
 };
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 use aws_smithy_types::{DateTime, body::SdkBody};
+use std::time::Duration;
 
 /// S3 behind mocked answers, at home.
 pub(super) fn s3(rules: &[&Rule]) -> S3 {
@@ -26,7 +27,11 @@ pub(super) fn s3(rules: &[&Rule]) -> S3 {
         region: "eu-west-1".parse().expect("a region"),
         role: None,
     };
-    S3::new(mock_client!(aws_sdk_s3, RuleMode::MatchAny, rules), place)
+    // Real pauses between tries, only shorter.
+    let soon = RetryConfig::standard().with_initial_backoff(Duration::from_millis(1));
+    let client =
+        mock_client!(aws_sdk_s3, RuleMode::MatchAny, rules, |c| c.retry_config(soon.clone()));
+    S3::new(client, place)
 }
 
 /// An error as S3 writes it on the wire.
@@ -53,7 +58,7 @@ async fn keys(s3: &S3) -> Result<Vec<String>, EdgeError> {
     Ok(keys)
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn every_page_is_read_with_its_token_and_a_throttled_one_again() {
     let first = mock!(Client::list_objects_v2)
         .match_requests(|r| {
@@ -74,7 +79,13 @@ async fn every_page_is_read_with_its_token_and_a_throttled_one_again() {
         .build();
     let read = keys(&s3(&[&first, &second])).await.expect("two pages");
     // The second page does not say that it is encoded, so its key is taken as it is.
-    insta::assert_debug_snapshot!(read, @"");
+    insta::assert_debug_snapshot!(read, @r#"
+    [
+        "pg/a b+c\u{1} 1 e STANDARD",
+        "pg/b 2 e STANDARD",
+        "pg/c%20 3 e STANDARD",
+    ]
+    "#);
     assert_eq!((first.num_calls(), second.num_calls()), (1, 2));
 }
 
@@ -213,9 +224,49 @@ async fn settings_are_read_as_they_are_set() {
     });
     let s3 = s3(&[&versioning, &encryption, &lifecycle, &replication]);
     assert_eq!(s3.versioning("b").await, Ok(Versioning::Suspended));
-    insta::assert_debug_snapshot!(s3.encryption("b").await, @"");
-    insta::assert_debug_snapshot!(s3.noncurrent_days("b").await, @"");
-    insta::assert_debug_snapshot!(s3.replication_rules("b").await, @"");
+    insta::assert_debug_snapshot!(s3.encryption("b").await, @r#"
+    Ok(
+        Some(
+            DefaultEncryption {
+                algorithm: "aws:kms",
+                kms_key: Some(
+                    "key",
+                ),
+            },
+        ),
+    )
+    "#);
+    insta::assert_debug_snapshot!(s3.noncurrent_days("b").await, @r#"
+    Ok(
+        [
+            NoncurrentRule {
+                id: "all",
+                days: 90,
+                whole: true,
+            },
+            NoncurrentRule {
+                id: "tmp",
+                days: 1,
+                whole: false,
+            },
+        ],
+    )
+    "#);
+    insta::assert_debug_snapshot!(s3.replication_rules("b").await, @r#"
+    Ok(
+        [
+            ReplicationRule {
+                id: "all",
+                enabled: true,
+                to: "media-replica",
+                whole: false,
+                prefix: "img/",
+                metrics: true,
+                timed: false,
+            },
+        ],
+    )
+    "#);
 }
 
 fn seen(size: u64) -> Object {

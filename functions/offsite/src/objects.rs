@@ -1,0 +1,128 @@
+//! Copies of objects, into a bucket of another region or account.
+//!
+//! Source and destination are listed side by side, a page at a time; what the destination lacks, or has in an older
+//! form, is copied inside S3 and read back. Nothing is copied twice and nothing is ever deleted. A run that was cut
+//! short is continued by the next one, which finds copied what this one copied.
+//!
+//! - `plan`: which objects, pure; `sweep`: page by page through a bucket
+
+mod plan;
+mod sweep;
+
+use plan::{Task, plan};
+use shared::{
+    aws::{
+        EdgeError,
+        s3::{Pair, S3},
+    },
+    catalog::Place,
+    metrics::Metric,
+    policy::{Bucket, ObjectCopy, Policy, text::Name},
+    report::Report,
+    request::Request,
+    run::World,
+    time::Schedule,
+};
+use sweep::{Done, carry_out, gap, sweep};
+
+/// Copies the objects that the policy wants elsewhere: all of them, or the one that an S3 event speaks of.
+pub async fn run(world: &World<'_>, request: &Request, report: &mut Report) {
+    let tasks = tasks(world, request);
+    if tasks.is_empty() {
+        return;
+    }
+    let mut done = Done::default();
+    for (task, home, there) in tasks {
+        // The destination's role pulls; the list comes from where the bucket is.
+        let (source, destination) = (world.aws.s3(&home), world.aws.s3(&there));
+        match &request.object {
+            Some((_, key)) => {
+                one(world, &task, key, &source, &destination, &mut done, report).await;
+            }
+            None => sweep(world, &task, &source, &destination, &mut done, report).await,
+        }
+    }
+    report.outcomes.extend(done.rest());
+    report.value(Metric::ObjectsCopied, done.objects);
+    report.value(Metric::BytesCopied, usize::try_from(done.bytes).unwrap_or(usize::MAX));
+}
+
+/// What this run is to look at, with the place of the bucket and that of the copies.
+fn tasks<'a>(world: &World<'a>, request: &Request) -> Vec<(Task<'a>, Place, Place)> {
+    let policy: &'a Policy = world.policy;
+    let copies = policy.buckets.iter().flat_map(|(g, b)| b.copies.iter().map(move |c| (g, b, c)));
+    copies
+        .filter(|(group, bucket, copy)| asked(request, group, bucket, copy))
+        .filter_map(|(group, bucket, copy)| {
+            let to = policy.destinations.get(&copy.to)?;
+            // A destination in Azure has no bucket; the policy's own check names it as not run yet.
+            let (name, there) = (to.bucket.as_ref()?, Place::of(policy, &copy.to)?);
+            let home = Place::home(policy);
+            let home = Place { region: bucket.region.clone().unwrap_or(home.region), ..home };
+            let schedule = copy.when.as_ref().map(|w| Schedule::new(w, &policy.time_zone));
+            let task = Task {
+                group,
+                from: bucket.bucket.as_str(),
+                to: name.as_str(),
+                prefixes: &copy.prefixes,
+                kms_key: to.kms_key.as_ref().map(ToString::to_string),
+                // What was there when a sweep was last due; without a schedule, or for an event, all.
+                until: match schedule.filter(|_| request.object.is_none()) {
+                    Some(schedule) => schedule.last_due(world.now),
+                    None => Some(jiff::Timestamp::MAX),
+                },
+                max_age: copy.max_age.as_ref().map(shared::policy::text::Period::duration),
+            };
+            Some((task, home, there))
+        })
+        .collect()
+}
+
+fn asked(request: &Request, group: &Name, bucket: &Bucket, copy: &ObjectCopy) -> bool {
+    let named = |a: &String| a == bucket.bucket.as_str() || a == group.as_str();
+    let begins = |key: &str| {
+        copy.prefixes.is_empty() || copy.prefixes.iter().any(|p| key.starts_with(p.as_str()))
+    };
+    match &request.object {
+        Some((name, key)) => copy.on_create && name == bucket.bucket.as_str() && begins(key),
+        None => request.assets.is_empty() || request.assets.iter().any(named),
+    }
+}
+
+/// Copies one object, as a sweep would.
+async fn one(
+    world: &World<'_>,
+    task: &Task<'_>,
+    key: &str,
+    source: &S3,
+    destination: &S3,
+    done: &mut Done,
+    report: &mut Report,
+) {
+    match pair(task, key, source, destination).await {
+        Ok(Some(pair)) => {
+            let page = plan(task, &[pair]);
+            carry_out(world, &page.plan, source, destination, done, report).await;
+        }
+        // It was deleted since: there is nothing to copy.
+        Ok(None) => {}
+        Err(e) => report.find(gap(task, &e)),
+    }
+}
+
+async fn pair(
+    task: &Task<'_>,
+    key: &str,
+    source: &S3,
+    destination: &S3,
+) -> Result<Option<Pair>, EdgeError> {
+    let Some(object) = source.head(task.from, key).await? else { return Ok(None) };
+    let copy = destination.head(task.to, key).await?;
+    Ok(Some(match copy {
+        Some(copy) => Pair::Both(object.object, copy.object),
+        None => Pair::Missing(object.object),
+    }))
+}
+
+#[cfg(test)]
+mod tests;

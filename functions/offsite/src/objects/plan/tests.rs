@@ -1,0 +1,253 @@
+use super::*;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+fn object(key: &str, size: u64, etag: &str, modified: &str) -> Object {
+    Object {
+        key: key.into(),
+        size,
+        etag: etag.into(),
+        modified: format!("2026-11-{modified}:00Z").parse().expect("a time"),
+        class: "STANDARD".into(),
+    }
+}
+
+fn task(group: &Name) -> Task<'_> {
+    Task {
+        group,
+        from: "backups",
+        to: "offsite",
+        prefixes: &[],
+        kms_key: None,
+        until: Some("2026-11-15T04:00:00Z".parse().expect("a time")),
+        max_age: None,
+    }
+}
+
+#[test]
+fn an_object_is_copied_when_its_copy_is_missing_or_older_and_its_time_has_come() {
+    let old = || object("k", 3, "a", "14T00:00");
+    let archived = || Object { class: "DEEP_ARCHIVE".into(), ..old() };
+    let table = [
+        ("no copy", Pair::Missing(old())),
+        ("no copy, written at the slot", Pair::Missing(object("k", 3, "a", "15T04:00"))),
+        ("no copy, written after the slot", Pair::Missing(object("k", 3, "a", "15T04:01"))),
+        ("copied", Pair::Both(old(), object("k", 3, "a", "15T04:00"))),
+        ("copied under KMS or in parts", Pair::Both(old(), object("k", 3, "b", "15T04:00"))),
+        ("another size", Pair::Both(old(), object("k", 2, "b", "15T04:00"))),
+        ("overwritten", Pair::Both(old(), object("k", 3, "b", "13T00:00"))),
+        (
+            "overwritten in the second of the copy",
+            Pair::Both(old(), object("k", 3, "b", "14T00:00")),
+        ),
+        ("an older copy of the same bytes", Pair::Both(old(), object("k", 3, "a", "13T00:00"))),
+        (
+            "overwritten after the slot",
+            Pair::Both(object("k", 3, "a", "16T00:00"), object("k", 3, "b", "15T04:00")),
+        ),
+        ("in an archive class", Pair::Missing(archived())),
+        ("in an archive class and copied", Pair::Both(archived(), object("k", 3, "a", "15T04:00"))),
+        ("only at the destination", Pair::Extra(old())),
+    ];
+    let name: Name = "backups".parse().expect("a name");
+    let task = task(&name);
+    let judged: Vec<_> =
+        table.iter().map(|(case, pair)| format!("{case}: {:?}", judge(&task, pair))).collect();
+    insta::assert_snapshot!(judged.join("\n"), @r#"
+    no copy: Copy("it has no copy")
+    no copy, written at the slot: Copy("it has no copy")
+    no copy, written after the slot: Waits
+    copied: Copied
+    copied under KMS or in parts: Copied
+    another size: Copy("its copy has 2 bytes and it has 3")
+    overwritten: Copy("it was written at 2026-11-14T00:00:00Z, its copy at 2026-11-13T00:00:00Z")
+    overwritten in the second of the copy: Copy("it was written at 2026-11-14T00:00:00Z, its copy at 2026-11-14T00:00:00Z")
+    an older copy of the same bytes: Copied
+    overwritten after the slot: Waits
+    in an archive class: Archived
+    in an archive class and copied: Copied
+    only at the destination: Copied
+    "#);
+
+    let never = Task { until: None, ..task };
+    assert_eq!(judge(&never, &table[0].1), Verdict::Waits, "a schedule that never came");
+}
+
+#[test]
+fn a_page_says_what_it_copies_what_waits_and_what_is_archived() {
+    let name: Name = "backups".parse().expect("a name");
+    let task = Task { kms_key: Some("arn:key".into()), ..task(&name) };
+    let cold = Object { class: "GLACIER".into(), ..object("c", 1, "c", "02T00:00") };
+    let page = plan(
+        &task,
+        &[
+            Pair::Missing(object("a", 1, "a", "01T00:00")),
+            Pair::Missing(object("b", 1, "b", "20T00:00")),
+            Pair::Missing(cold),
+            Pair::Extra(object("d", 1, "d", "01T00:00")),
+        ],
+    );
+    insta::assert_debug_snapshot!(page, @r#"
+    Page {
+        plan: Plan {
+            steps: [
+                Step {
+                    asset: "backups",
+                    action: CopyObject {
+                        from: "backups",
+                        object: Object {
+                            key: "a",
+                            size: 1,
+                            etag: "a",
+                            modified: 2026-11-01T00:00:00Z,
+                            class: "STANDARD",
+                        },
+                        to: "offsite",
+                        kms_key: Some(
+                            "arn:key",
+                        ),
+                    },
+                    because: "it has no copy",
+                },
+            ],
+            findings: [],
+        },
+        waits: Some(
+            (
+                2026-11-02T00:00:00Z,
+                "c",
+            ),
+        ),
+        archived: [
+            "c",
+        ],
+    }
+    "#);
+}
+
+#[test]
+fn a_prefix_within_another_is_listed_once() {
+    let name: Name = "backups".parse().expect("a name");
+    let prefixes = ["redis/", "pg/daily/", "pg/", "pg/"].map(String::from);
+    assert_eq!(Task { prefixes: &prefixes, ..task(&name) }.lists(), ["pg/", "redis/"]);
+    assert_eq!(task(&name).lists(), [""]);
+}
+
+/// What really lies under a key: the ETag stands for it at the source, and not always at the destination.
+#[derive(Clone, Debug, PartialEq)]
+struct Stored {
+    content: u8,
+    seen: Object,
+}
+
+/// Two buckets and a clock of seconds.
+#[derive(Debug, Default)]
+struct Buckets {
+    clock: i64,
+    source: BTreeMap<String, Stored>,
+    destination: BTreeMap<String, Stored>,
+}
+
+impl Buckets {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_second(self.clock).expect("a time")
+    }
+
+    fn write(&mut self, key: &str, content: u8) {
+        let seen = Object {
+            key: key.into(),
+            size: u64::from(content % 3),
+            etag: format!("md5-of-{content}"),
+            modified: self.now(),
+            class: "STANDARD".into(),
+        };
+        self.source.insert(key.into(), Stored { content, seen });
+    }
+
+    fn pairs(&self) -> Vec<Pair> {
+        let keys: std::collections::BTreeSet<_> =
+            self.source.keys().chain(self.destination.keys()).collect();
+        let pair = |k: &String| match (self.source.get(k), self.destination.get(k)) {
+            (Some(s), Some(d)) => Pair::Both(s.seen.clone(), d.seen.clone()),
+            (Some(s), None) => Pair::Missing(s.seen.clone()),
+            (None, Some(d)) => Pair::Extra(d.seen.clone()),
+            (None, None) => unreachable!("the key is of one of them"),
+        };
+        keys.into_iter().map(pair).collect()
+    }
+
+    /// Does a step as S3 does: only while the source is what was listed; under KMS the copy's `ETag` is another.
+    fn copy(&mut self, order: &CopyObject, kms: bool) {
+        let key = &order.object.key;
+        let modified = self.now();
+        if let Some(there) = self.source.get(key).filter(|s| s.seen.etag == order.object.etag) {
+            let etag = if kms { format!("kms-{}", self.clock) } else { there.seen.etag.clone() };
+            let seen = Object { etag, modified, ..there.seen.clone() };
+            self.destination.insert(key.clone(), Stored { content: there.content, seen });
+        }
+    }
+}
+
+/// A run, or what happens between two.
+#[derive(Clone, Debug)]
+enum Event {
+    /// An object is written at the source.
+    Write(u8, u8),
+    /// An object is deleted at the source.
+    Delete(u8),
+    /// Time passes.
+    Wait(i64),
+    /// A run, cut off after so many steps; the source may be written under it.
+    Run(usize, Option<(u8, u8)>),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        (0..6_u8, any::<u8>()).prop_map(|(k, c)| Event::Write(k, c)),
+        (0..6_u8).prop_map(Event::Delete),
+        (0..3_i64).prop_map(Event::Wait),
+        (0..4_usize, proptest::option::of((0..6_u8, any::<u8>())))
+            .prop_map(|(n, under)| Event::Run(n, under)),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn after_any_interrupted_runs_a_full_one_makes_every_copy_equal_and_the_next_does_nothing(
+        events in proptest::collection::vec(event(), 0..40),
+        kms: bool,
+    ) {
+        let name: Name = "backups".parse().expect("a name");
+        let task = Task { until: Some(Timestamp::MAX), ..task(&name) };
+        let mut buckets = Buckets::default();
+        for event in events {
+            match event {
+                Event::Write(k, content) => buckets.write(&k.to_string(), content),
+                Event::Delete(k) => {
+                    buckets.source.remove(&k.to_string());
+                }
+                Event::Wait(seconds) => buckets.clock += seconds,
+                Event::Run(steps, under) => {
+                    let page = plan(&task, &buckets.pairs());
+                    if let Some((k, content)) = under {
+                        buckets.write(&k.to_string(), content);
+                    }
+                    for step in page.plan.steps.iter().take(steps) {
+                        buckets.copy(&step.action, kms);
+                    }
+                }
+            }
+        }
+        let before: Vec<_> = buckets.destination.keys().cloned().collect();
+        buckets.clock += 1;
+        for step in plan(&task, &buckets.pairs()).plan.steps {
+            buckets.copy(&step.action, kms);
+        }
+        for (key, stored) in &buckets.source {
+            let copy = buckets.destination.get(key).expect("a copy of every object");
+            prop_assert_eq!((copy.content, copy.seen.size), (stored.content, stored.seen.size));
+        }
+        prop_assert!(before.iter().all(|k| buckets.destination.contains_key(k)), "nothing is deleted");
+        prop_assert_eq!(plan(&task, &buckets.pairs()).plan.steps, vec![]);
+    }
+}

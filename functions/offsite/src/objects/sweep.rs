@@ -1,0 +1,298 @@
+//! Page by page through a bucket. Memory stays flat however many objects there are.
+
+use super::plan::{Oldest, Task, older, plan};
+use shared::{
+    aws::{
+        EdgeError,
+        s3::{CopyObject, Pair, Pairs, S3},
+    },
+    plan::{Finding, Plan, Severity},
+    report::{Outcome, Report, Result},
+    run::{World, apply},
+    time::human,
+};
+use std::mem::discriminant;
+
+/// Pairs that are planned and carried out together: what one list call answers.
+const PAGE: usize = 1000;
+/// Copies on their way at once.
+const WIDTH: usize = 8;
+/// Outcomes of one kind that the report names; the rest it counts.
+const NAMED: usize = 200;
+/// When so many copies of one page fail and none succeeds, what is wrong is the bucket and not the objects.
+const HOPELESS: usize = 50;
+
+/// What the run copied, over all buckets.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    /// Objects copied.
+    pub(super) objects: usize,
+    /// Their bytes.
+    pub(super) bytes: u64,
+    /// Outcomes beyond those that the report names, by kind.
+    more: Vec<(Result, usize)>,
+}
+
+/// What is known of a bucket so far.
+#[derive(Default)]
+struct Progress {
+    /// The oldest object without a copy.
+    waits: Oldest,
+    /// Objects in an archive class, and the first of them.
+    archived: usize,
+    first_archived: Option<String>,
+    /// For each prefix of the policy, whether an object was found.
+    found: Vec<bool>,
+    /// Why the sweep did not come to its end.
+    stopped: Option<String>,
+}
+
+/// Copies what a bucket's copies lack, and judges how they stand after it.
+pub(super) async fn sweep(
+    world: &World<'_>,
+    task: &Task<'_>,
+    source: &S3,
+    destination: &S3,
+    done: &mut Done,
+    report: &mut Report,
+) {
+    let before = done.objects;
+    let mut progress =
+        Progress { found: vec![false; task.prefixes.len().max(1)], ..Progress::default() };
+    for prefix in task.lists() {
+        let listed = (source.objects(task.from, prefix), destination.objects(task.to, prefix));
+        let mut pairs = Pairs::new(listed.0, listed.1);
+        if let Err(e) =
+            list(world, task, &mut pairs, (source, destination), &mut progress, done, report).await
+        {
+            // Half a list says neither what is missing nor that nothing is.
+            report.find(gap(task, &e));
+            return;
+        }
+        if progress.stopped.is_some() {
+            break;
+        }
+    }
+    let copied = done.objects > before;
+    report.findings.extend(judge(world, task, &progress, copied));
+}
+
+/// One list to its end, or until the time is over.
+async fn list(
+    world: &World<'_>,
+    task: &Task<'_>,
+    pairs: &mut Pairs,
+    (source, destination): (&S3, &S3),
+    progress: &mut Progress,
+    done: &mut Done,
+    report: &mut Report,
+) -> std::result::Result<(), EdgeError> {
+    loop {
+        let (page, end) = read(pairs).await;
+        let planned = plan(task, &page);
+        for object in page.iter().filter_map(in_source) {
+            let prefixes = task.prefixes.iter().map(String::as_str).chain([""]);
+            for (found, prefix) in progress.found.iter_mut().zip(prefixes) {
+                *found |= object.starts_with(prefix);
+            }
+        }
+        if let Some((at, key)) = planned.waits
+            && progress.waits.as_ref().is_none_or(|(oldest, _)| at < *oldest)
+        {
+            progress.waits = Some((at, key));
+        }
+        progress.archived += planned.archived.len();
+        progress.first_archived =
+            progress.first_archived.take().or(planned.archived.into_iter().next());
+        let went = carry_out(world, &planned.plan, source, destination, done, report).await;
+        for object in went.left {
+            older(&mut progress.waits, &object);
+        }
+        match end {
+            End::There => return Ok(()),
+            End::Failed(e) => return Err(e),
+            End::More => {}
+        }
+        let last = page.last().map(key).unwrap_or_default();
+        if went.hopeless {
+            progress.stopped = Some(format!("every copy failed up to \"{last}\""));
+        } else if world.budget.spent() {
+            progress.stopped = Some(format!("its time was over at \"{last}\""));
+        }
+        if progress.stopped.is_some() {
+            return Ok(());
+        }
+    }
+}
+
+/// How a page ended.
+enum End {
+    /// There may be more.
+    More,
+    /// The list is at its end.
+    There,
+    /// What follows can't be read.
+    Failed(EdgeError),
+}
+
+async fn read(pairs: &mut Pairs) -> (Vec<Pair>, End) {
+    let mut page = Vec::with_capacity(PAGE);
+    while page.len() < PAGE {
+        match pairs.next().await {
+            Ok(Some(pair)) => page.push(pair),
+            Ok(None) => return (page, End::There),
+            Err(e) => return (page, End::Failed(e)),
+        }
+    }
+    (page, End::More)
+}
+
+fn in_source(pair: &Pair) -> Option<&str> {
+    match pair {
+        Pair::Missing(object) | Pair::Both(object, _) => Some(&object.key),
+        Pair::Extra(_) => None,
+    }
+}
+
+fn key(pair: &Pair) -> &str {
+    let (Pair::Missing(object) | Pair::Both(object, _) | Pair::Extra(object)) = pair;
+    &object.key
+}
+
+/// How the steps of a page went.
+pub(super) struct Went {
+    /// Objects that still have no copy.
+    left: Vec<shared::aws::s3::Object>,
+    /// Many failed and none succeeded.
+    hopeless: bool,
+}
+
+/// Carries out a page's steps and puts their outcomes into the report.
+pub(super) async fn carry_out(
+    world: &World<'_>,
+    plan: &Plan<CopyObject>,
+    source: &S3,
+    destination: &S3,
+    done: &mut Done,
+    report: &mut Report,
+) -> Went {
+    let outcomes = apply(world, plan, WIDTH, async |order| {
+        let proof = destination.copy(source, order, world.budget.left()).await?;
+        Ok(format!("{} bytes, read back with {proof}", order.object.size))
+    })
+    .await;
+    let (mut left, mut failed) = (Vec::new(), 0);
+    for (step, outcome) in plan.steps.iter().zip(outcomes) {
+        match &outcome.result {
+            Result::Done(_) => {
+                done.objects += 1;
+                done.bytes += step.action.object.size;
+            }
+            other => {
+                failed += usize::from(matches!(other, Result::Failed(_)));
+                left.push(step.action.object.clone());
+            }
+        }
+        done.keep(outcome, report);
+    }
+    Went { left, hopeless: failed >= HOPELESS && failed == plan.steps.len() }
+}
+
+impl Done {
+    /// Names an outcome in the report, or only counts it when there are many of its kind already.
+    fn keep(&mut self, outcome: Outcome, report: &mut Report) {
+        let kind = discriminant(&outcome.result);
+        let same = report.outcomes.iter().filter(|o| discriminant(&o.result) == kind).count();
+        // What is left to the next run is one page at most, and its metric counts the outcomes.
+        if same < NAMED || outcome.result == Result::Unfinished {
+            report.outcomes.push(outcome);
+            return;
+        }
+        match self.more.iter_mut().find(|(result, _)| discriminant(result) == kind) {
+            Some((_, n)) => *n += 1,
+            None => self.more.push((outcome.result, 1)),
+        }
+    }
+
+    /// The outcomes that were only counted, one of each kind.
+    pub(super) fn rest(&mut self) -> impl Iterator<Item = Outcome> {
+        std::mem::take(&mut self.more).into_iter().map(|(result, n)| Outcome {
+            asset: "objects".into(),
+            action: format!("copy {n} objects more"),
+            because: "as those named here".into(),
+            result,
+        })
+    }
+}
+
+/// A bucket that could not be looked at.
+pub(super) fn gap(task: &Task<'_>, e: &EdgeError) -> Finding {
+    let mend = match e.code.as_deref() {
+        Some("PermanentRedirect" | "AuthorizationHeaderMalformed") => {
+            "the bucket is in another region: write its region in the policy"
+        }
+        _ => e.hint(),
+    };
+    Finding::new(Severity::Critical, task.from, "gap", e.to_string(), mend).in_group(task.group)
+}
+
+/// How a bucket's copies stand after a sweep.
+fn judge(world: &World<'_>, task: &Task<'_>, progress: &Progress, copied: bool) -> Vec<Finding> {
+    let Task { from, to, .. } = task;
+    let mut found = Vec::new();
+    let mut find = |severity, what, why: String, mend: &str| {
+        found.push(Finding::new(severity, *from, what, why, mend).in_group(task.group));
+    };
+    if let Some(stopped) = &progress.stopped {
+        // What is behind can't be judged; that is no worry as long as each run comes further.
+        let severity = if copied { Severity::Warning } else { Severity::Critical };
+        let why = format!("the sweep to {to} did not come to its end: {stopped}");
+        find(
+            severity,
+            "unfinished",
+            why,
+            "the next run goes on; when it never ends, run it by hand or give the function more time",
+        );
+    } else {
+        let prefixes = task.prefixes.iter().map(String::as_str).chain([""]);
+        for (prefix, _) in prefixes.zip(&progress.found).filter(|(_, found)| !**found) {
+            let why = format!("the policy copies s3://{from}/{prefix} and there is no object");
+            find(
+                Severity::Critical,
+                "no-objects",
+                why,
+                "check what writes there, or the prefix in the policy",
+            );
+        }
+    }
+    if progress.archived > 0 {
+        let first = progress.first_archived.as_deref().unwrap_or_default();
+        let why = format!(
+            "{} objects without a copy in {to} lie in an archive class, such as \"{first}\"",
+            progress.archived
+        );
+        find(
+            Severity::Warning,
+            "archived",
+            why,
+            "restore them for some days; the next run copies them then",
+        );
+    }
+    if let (Some((at, key)), Some(max_age)) = (&progress.waits, task.max_age) {
+        let age = world.now.duration_since(*at);
+        if age > max_age {
+            let why = format!(
+                "\"{key}\" has no copy in {to} and is {} old; {} is allowed",
+                human(age),
+                human(max_age)
+            );
+            find(
+                Severity::Critical,
+                "offsite-stale",
+                why,
+                "see what became of its copy, and whether `when` fits max_age",
+            );
+        }
+    }
+    found
+}

@@ -1,0 +1,317 @@
+use super::*;
+use aws_sdk_s3::{
+    Client,
+    config::{http::HttpResponse, retry::RetryConfig},
+    operation::{
+        copy_object::CopyObjectOutput, head_object::HeadObjectOutput,
+        list_objects_v2::ListObjectsV2Output,
+    },
+    types::CopyObjectResult,
+};
+use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
+use aws_smithy_types::{DateTime, body::SdkBody};
+use shared::{aws::Aws, run::Budget};
+use std::time::Duration;
+
+const POLICY: &str = r#"
+holdfast: 1
+company: lomash-wood
+home: { account: "111122223333", region: eu-west-1 }
+destinations:
+  virginia: { region: us-east-1, bucket: offsite }
+  azure: { azure: { account: a, container: c } }
+buckets:
+  backups:
+    bucket: backups
+    copies:
+      - { to: virginia, prefixes: [pg/, redis/], when: { cron: "0 4 * * 0" }, on_create: true, max_age: 8d }
+      - { to: azure, on_create: true }
+  media:
+    bucket: media
+    region: eu-west-2
+    copies: [{ to: virginia }]
+"#;
+
+/// Friday; the sweep of Sunday, 15 November, 04:00 was the last.
+const NOW: &str = "2026-11-20T12:00:00Z";
+const SUNDAY: i64 = 1_794_715_200;
+
+struct Ground {
+    aws: Aws,
+    policy: Policy,
+}
+
+impl Ground {
+    fn new() -> Self {
+        let version = aws_config::BehaviorVersion::v2026_01_12();
+        let config = aws_config::SdkConfig::builder().behavior_version(version).build();
+        Self { aws: Aws::new(config), policy: Policy::parse(POLICY).expect("a policy") }
+    }
+
+    fn world(&self, budget: Budget, dry_run: bool) -> World<'_> {
+        World {
+            aws: &self.aws,
+            policy: &self.policy,
+            now: NOW.parse().expect("now"),
+            budget,
+            run: "r".into(),
+            dry_run,
+            topic: None,
+        }
+    }
+}
+
+fn s3(rules: &[&Rule]) -> S3 {
+    let place = Place {
+        account: "111122223333".parse().expect("an account"),
+        region: "eu-west-1".parse().expect("a region"),
+        role: None,
+    };
+    let retry = RetryConfig::standard().with_max_attempts(3);
+    S3::new(
+        mock_client!(aws_sdk_s3, RuleMode::MatchAny, rules, |c| c.retry_config(retry.clone())),
+        place,
+    )
+}
+
+fn refusal(status: u16, code: &str) -> HttpResponse {
+    let body =
+        SdkBody::from(format!("<Error><Code>{code}</Code><Message>said S3</Message></Error>"));
+    HttpResponse::new(status.try_into().expect("a status"), body)
+}
+
+/// A bucket that lists these keys, each of three bytes and written at a time.
+fn lists(bucket: &'static str, keys: Vec<String>, at: i64) -> Rule {
+    mock!(Client::list_objects_v2)
+        .match_requests(move |r| r.bucket() == Some(bucket))
+        .then_compute_output(move |r| {
+            let mine = keys.iter().filter(|k| k.starts_with(r.prefix().unwrap_or_default()));
+            let objects = mine.map(|k| {
+                let object = aws_sdk_s3::types::Object::builder().key(k).size(3).e_tag("\"e\"");
+                object.last_modified(DateTime::from_secs(at)).build()
+            });
+            ListObjectsV2Output::builder().set_contents(Some(objects.collect())).build()
+        })
+}
+
+fn keys(names: &[&str]) -> Vec<String> {
+    names.iter().map(|n| (*n).to_owned()).collect()
+}
+
+fn copies() -> Rule {
+    mock!(Client::copy_object).then_output(|| {
+        let result = CopyObjectResult::builder().e_tag("e").checksum_sha256("sum").build();
+        CopyObjectOutput::builder().copy_object_result(result).build()
+    })
+}
+
+fn there(bucket: &'static str) -> Rule {
+    mock!(Client::head_object).match_requests(move |r| r.bucket() == Some(bucket)).then_output(
+        || {
+            HeadObjectOutput::builder()
+                .content_length(3)
+                .e_tag("e")
+                .checksum_sha256("sum")
+                .last_modified(DateTime::from_secs(SUNDAY))
+                .build()
+        },
+    )
+}
+
+/// The task of the group `backups`, with what a run of it says.
+async fn swept(world: &World<'_>, rules: &[&Rule]) -> (Report, Done) {
+    let tasks = tasks(world, &Request::look());
+    let (task, _, _) = &tasks[0];
+    let mut report = Report::new("offsite", world);
+    let mut done = Done::default();
+    let s3 = s3(rules);
+    sweep(world, task, &s3, &s3, &mut done, &mut report).await;
+    (report, done)
+}
+
+fn said(report: &Report) -> String {
+    let outcomes = report.outcomes.iter().map(|o| format!("{}: {:?}", o.action, o.result));
+    outcomes.chain(report.findings.iter().map(ToString::to_string)).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_request_is_answered_by_the_copies_that_it_speaks_of() {
+    let ground = Ground::new();
+    let world = ground.world(Budget::endless(), false);
+    let of = |bucket: &str, key: &str| Request {
+        object: Some((bucket.into(), key.into())),
+        ..Request::look()
+    };
+    let only = |name: &str| Request { assets: vec![name.into()], ..Request::look() };
+    let table = [
+        ("a look", Request::look()),
+        ("an object below a prefix", of("backups", "pg/a.dump")),
+        ("an object below none", of("backups", "k8s/a.yaml")),
+        ("an object of a bucket without on_create", of("media", "a.png")),
+        ("an object of a bucket that is not in the policy", of("logs", "pg/a")),
+        ("one group", only("media")),
+        ("something else", only("orders")),
+    ];
+    let found = table.map(|(case, request)| {
+        let tasks = tasks(&world, &request);
+        let tasks = tasks.iter().map(|(t, home, there)| {
+            let until = t.until.map_or("never".into(), |u| u.to_string());
+            format!("{} ({home}) to {} ({there}) until {until}", t.from, t.to)
+        });
+        format!("{case}: {}", tasks.collect::<Vec<_>>().join(", "))
+    });
+    insta::assert_snapshot!(found.join("\n"), @"
+    a look: backups (eu-west-1 in 111122223333) to offsite (us-east-1 in 111122223333) until 2026-11-15T04:00:00Z, media (eu-west-2 in 111122223333) to offsite (us-east-1 in 111122223333) until 9999-12-30T22:00:00.999999999Z
+    an object below a prefix: backups (eu-west-1 in 111122223333) to offsite (us-east-1 in 111122223333) until 9999-12-30T22:00:00.999999999Z
+    an object below none: 
+    an object of a bucket without on_create: 
+    an object of a bucket that is not in the policy: 
+    one group: media (eu-west-2 in 111122223333) to offsite (us-east-1 in 111122223333) until 9999-12-30T22:00:00.999999999Z
+    something else:
+    ");
+}
+
+#[tokio::test]
+async fn what_was_there_at_the_slot_is_copied_and_what_came_later_waits() {
+    let ground = Ground::new();
+    let world = ground.world(Budget::endless(), false);
+    let there_is = lists("backups", keys(&["k8s/x", "pg/a", "pg/b", "redis/r"]), SUNDAY - 60);
+    let has = lists("offsite", keys(&["pg/a", "pg/z"]), SUNDAY);
+    let (copy, back) = (copies(), there("offsite"));
+    let (report, done) = swept(&world, &[&there_is, &has, &copy, &back]).await;
+    insta::assert_snapshot!(said(&report), @"");
+    assert_eq!((done.objects, done.bytes, copy.num_calls()), (2, 6, 2));
+
+    let later = lists("backups", keys(&["pg/a", "pg/b", "redis/r"]), SUNDAY + 60);
+    let (report, done) = swept(&world, &[&later, &has, &copy, &back]).await;
+    assert_eq!((said(&report).as_str(), done.objects), ("", 0));
+}
+
+#[tokio::test]
+async fn a_dry_run_copies_nothing_and_says_what_it_would() {
+    let ground = Ground::new();
+    let world = ground.world(Budget::endless(), true);
+    let there_is = lists("backups", keys(&["pg/a", "redis/r"]), SUNDAY - 60);
+    let has = lists("offsite", vec![], SUNDAY);
+    let copy = copies();
+    let (report, _) = swept(&world, &[&there_is, &has, &copy]).await;
+    assert_eq!(copy.num_calls(), 0);
+    assert_eq!(report.count(|r| *r == shared::report::Result::Planned), 2);
+}
+
+#[tokio::test]
+async fn a_prefix_without_any_object_and_an_object_too_long_without_a_copy_are_critical() {
+    let ground = Ground::new();
+    let world = ground.world(Budget::endless(), false);
+    let there_is = lists("backups", keys(&["pg/a"]), SUNDAY - 10 * 86_400);
+    let has = lists("offsite", vec![], SUNDAY);
+    let denied = mock!(Client::copy_object).then_http_response(|| refusal(403, "AccessDenied"));
+    let (report, done) = swept(&world, &[&there_is, &has, &denied]).await;
+    insta::assert_snapshot!(said(&report), @"");
+    assert_eq!(done.objects, 0);
+}
+
+#[tokio::test]
+async fn a_bucket_that_can_not_be_listed_is_one_finding_and_nothing_is_concluded() {
+    let ground = Ground::new();
+    let world = ground.world(Budget::endless(), false);
+    let there_is = lists("backups", keys(&["pg/a"]), SUNDAY - 10 * 86_400);
+    let gone = mock!(Client::list_objects_v2)
+        .match_requests(|r| r.bucket() == Some("offsite"))
+        .then_http_response(|| refusal(404, "NoSuchBucket"));
+    let copy = copies();
+    let (report, _) = swept(&world, &[&there_is, &gone, &copy]).await;
+    insta::assert_snapshot!(said(&report), @"critical backups gap: list s3://offsite/pg/: NoSuchBucket: said S3; check the name, the account and the region in the policy");
+    assert_eq!(copy.num_calls(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_list_and_a_throttled_copy_are_tried_again() {
+    let ground = Ground::new();
+    let world = ground.world(Budget::endless(), false);
+    let there_is = lists("backups", keys(&["pg/a", "redis/r"]), SUNDAY - 60);
+    let has = mock!(Client::list_objects_v2)
+        .match_requests(|r| r.bucket() == Some("offsite"))
+        .sequence()
+        .http_response(|| refusal(503, "SlowDown"))
+        .output(|| ListObjectsV2Output::builder().build())
+        .repeatedly()
+        .build();
+    let copy = mock!(Client::copy_object)
+        .sequence()
+        .http_status(503, None)
+        .output(|| {
+            let result = CopyObjectResult::builder().e_tag("e").checksum_sha256("sum").build();
+            CopyObjectOutput::builder().copy_object_result(result).build()
+        })
+        .repeatedly()
+        .build();
+    let back = there("offsite");
+    let (_, done) = swept(&world, &[&there_is, &has, &copy, &back]).await;
+    assert_eq!((done.objects, copy.num_calls()), (2, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_without_time_left_names_where_it_stopped() {
+    let ground = Ground::new();
+    let world = ground.world(Budget::of(Duration::ZERO), false);
+    let many = (0..1500).map(|n| format!("pg/{n:04}")).collect();
+    let there_is = lists("backups", many, SUNDAY - 60);
+    let has = lists("offsite", vec![], SUNDAY);
+    let copy = copies();
+    let (report, _) = swept(&world, &[&there_is, &has, &copy]).await;
+    assert_eq!(report.count(|r| *r == shared::report::Result::Unfinished), 1000);
+    assert_eq!(copy.num_calls(), 0);
+    insta::assert_snapshot!(report.findings[0], @"");
+}
+
+#[tokio::test]
+async fn when_every_copy_of_a_page_fails_the_rest_is_not_tried() {
+    let ground = Ground::new();
+    let world = ground.world(Budget::endless(), false);
+    let many = (0..1500).map(|n| format!("pg/{n:04}")).collect();
+    let there_is = lists("backups", many, SUNDAY - 60);
+    let has = lists("offsite", vec![], SUNDAY);
+    let denied = mock!(Client::copy_object).then_http_response(|| refusal(403, "AccessDenied"));
+    let (report, mut done) = swept(&world, &[&there_is, &has, &denied]).await;
+    assert_eq!(denied.num_calls(), 1000);
+    assert_eq!(report.outcomes.len(), 200, "the report names some");
+    let rest: Vec<_> = done.rest().map(|o| o.action).collect();
+    assert_eq!(rest, ["copy 800 objects more"], "and counts the others");
+    insta::assert_snapshot!(report.findings[0], @"");
+}
+
+#[tokio::test]
+async fn an_event_copies_its_object_once_and_at_once() {
+    let ground = Ground::new();
+    let world = ground.world(Budget::endless(), false);
+    let request = Request { object: Some(("backups".into(), "pg/a".into())), ..Request::look() };
+    let tasks = tasks(&world, &request);
+    let (task, _, _) = &tasks[0];
+    let run = async |rules: &[&Rule]| {
+        let (mut report, mut done) = (Report::new("offsite", &world), Done::default());
+        let s3 = s3(rules);
+        one(&world, task, "pg/a", &s3, &s3, &mut done, &mut report).await;
+        (said(&report), done.objects)
+    };
+    let copy = copies();
+    let source = there("backups");
+    let copied = mock!(Client::head_object)
+        .match_requests(|r| r.bucket() == Some("offsite"))
+        .sequence()
+        .http_response(|| refusal(404, ""))
+        .output(|| {
+            let head = HeadObjectOutput::builder().content_length(3).e_tag("e");
+            head.checksum_sha256("sum").last_modified(DateTime::from_secs(SUNDAY)).build()
+        })
+        .repeatedly()
+        .build();
+    assert_eq!(run(&[&source, &copied, &copy]).await.1, 1);
+    assert_eq!(run(&[&source, &copied, &copy]).await, (String::new(), 0), "the event came twice");
+    assert_eq!(copy.num_calls(), 1);
+
+    let gone = mock!(Client::head_object).then_http_response(|| refusal(404, ""));
+    assert_eq!(run(&[&gone, &copy]).await, (String::new(), 0), "deleted since");
+    let denied = mock!(Client::head_object).then_http_response(|| refusal(403, ""));
+    insta::assert_snapshot!(run(&[&denied, &copy]).await.0, @"critical backups gap: look at s3://backups/pg/a: 403 Forbidden; allow this action in the role that made the call");
+}
