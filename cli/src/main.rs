@@ -1,2 +1,108 @@
-//! x
-fn main() {}
+//! `holdfast`: the functions by hand, a gate for deployments, and what stands how and why.
+//!
+//! # Layout
+//! - [`args`]: the command line; [`commands`]: a file for each command
+//! - [`session`]: policy and clients; [`function`]: the functions by name, run as their Lambdas run them
+//! - [`stop`]: exit codes; [`interrupt`]: Ctrl-C
+//! - [`output`]: the only file that writes to stdout; [`table`], [`words`]: what it writes; [`progress`]: life signs
+//!
+//! Time, ids and the environment come in here and nowhere else.
+
+mod args;
+mod commands;
+mod function;
+mod interrupt;
+mod output;
+mod progress;
+mod session;
+mod stop;
+mod table;
+mod words;
+
+use args::Args;
+use clap::Parser;
+use interrupt::Interrupt;
+use jiff::Timestamp;
+use session::Edge;
+use std::{env, process::ExitCode};
+use stop::Exit;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    if args.global.verbose {
+        log_json();
+    }
+    #[expect(clippy::disallowed_methods, reason = "the edge where time comes in")]
+    let now = Timestamp::now();
+    let run = run_id(now, std::process::id());
+    let edge = Edge {
+        now,
+        demand: demand_id(|name| env::var(name).ok()).unwrap_or_else(|| run.clone()),
+        run,
+        attempts: env::var("AWS_MAX_ATTEMPTS").ok().and_then(|n| n.parse().ok()),
+        interrupt: Interrupt::listen(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let ended = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
+        let ended = runtime.block_on(commands::run(&args, &edge));
+        // A look-up of a name that hangs must not hold up the end.
+        runtime.shutdown_background();
+        ended
+    });
+    ended.unwrap_or_else(|e| {
+        output::tell(&format!("holdfast: {e:#}"));
+        Exit::of(&e)
+    }).into()
+}
+
+/// An id for this run: in every log line, and in the tags of what a demand makes.
+fn run_id(now: Timestamp, process: u32) -> String {
+    format!("{:x}-{process:x}", now.as_nanosecond())
+}
+
+/// The pipeline's own name for this try, so that the same job asked again continues instead of starting anew.
+fn demand_id(var: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let some = |name| var(name).filter(|v| !v.is_empty());
+    Some(format!("{}-{}", some("GITHUB_RUN_ID")?, some("GITHUB_RUN_ATTEMPT")?))
+}
+
+/// The Lambdas' own log lines, on stderr.
+fn log_json() {
+    let ours = "holdfast,shared,snapshot,offsite,freshness,replication,retention";
+    let ours: Vec<_> = ours.split(',').map(|name| format!("{name}=info")).collect();
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_span_list(false)
+        .with_writer(std::io::stderr)
+        .with_env_filter(EnvFilter::new(format!("warn,{}", ours.join(","))))
+        .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipelines_try_names_the_demand_and_half_a_name_is_none() {
+        let github = |name: &str| match name {
+            "GITHUB_RUN_ID" => Some("1234".to_owned()),
+            "GITHUB_RUN_ATTEMPT" => Some("2".to_owned()),
+            _ => None,
+        };
+        assert_eq!(demand_id(github).as_deref(), Some("1234-2"));
+        assert_eq!(demand_id(|_| None), None);
+        assert_eq!(demand_id(|n| (n == "GITHUB_RUN_ID").then(|| "1".into())), None);
+    }
+
+    #[test]
+    fn two_runs_have_two_ids() {
+        let at = |s: &str| s.parse::<Timestamp>().expect("a time");
+        assert_ne!(run_id(at("2026-11-20T12:00:00Z"), 7), run_id(at("2026-11-20T12:00:00Z"), 8));
+        assert_ne!(
+            run_id(at("2026-11-20T12:00:00Z"), 7),
+            run_id(at("2026-11-20T12:00:00.000001Z"), 7)
+        );
+    }
+}

@@ -35,6 +35,18 @@ pub fn attempt(tail: &str, number: usize) -> String {
     if number <= 1 { tail.to_owned() } else { format!("{tail}-r{number}") }
 }
 
+/// The first identifier of `tail`'s tries that is not taken. A name that is taken stays taken, be it by a failed try, by a
+/// database that had this one's name before, or by somebody else.
+pub fn free_id<'t>(
+    family: Family,
+    asset: &str,
+    tail: &str,
+    taken: impl Iterator<Item = &'t str> + Clone,
+) -> String {
+    let ids = (1..).map(|number| snapshot_id(family, asset, &attempt(tail, number)));
+    ids.into_iter().find(|id| !taken.clone().any(|t| t == id)).expect("numbers do not end")
+}
+
 /// RDS takes 50 tags.
 /// <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_Tagging.html>
 const MOST_TAGS: usize = 50;

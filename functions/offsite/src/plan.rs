@@ -75,6 +75,9 @@ struct Due<'a> {
     newest: Option<Timestamp>,
     /// Copies made at home only to be copied on.
     transfers: Vec<&'a Point>,
+    /// Identifiers that are taken at the destination, and at home.
+    there: Vec<&'a str>,
+    home: Vec<&'a str>,
 }
 
 /// KMS keys that sources of cross-account copies are under, to be asked about before planning.
@@ -136,8 +139,23 @@ pub fn plan(policy: &Policy, seen: &Seen, keys: &AwsManaged, now: Timestamp) -> 
                     }
                     Copied::Missing { .. } => {}
                 }
-                let (group, transfers) = (group_name, transfers.clone());
-                let one = Due { group, database, rule, destination, place: place.clone(), sent, rank, newest, transfers };
+                let taken = |place: &Place| {
+                    let named = points.get(place).map_or(&[][..], |p| p.named(&database.id));
+                    named.iter().map(|p| p.id.as_str()).collect()
+                };
+                let one = Due {
+                    group: group_name,
+                    database,
+                    rule,
+                    destination,
+                    place: place.clone(),
+                    sent,
+                    rank,
+                    newest,
+                    transfers: transfers.clone(),
+                    there: taken(&place),
+                    home: taken(&home_place),
+                };
                 due.entry(place.clone()).or_default().push(one);
                 rank += 1;
             }
@@ -220,15 +238,14 @@ fn step(
                         let why = format!("{tries} tries to copy {} at home for the transfer failed", source.id);
                         return refuse(plan, "keeps-failing", why, "see the failed copies: most often it is the key");
                     }
-                    plan.step(&d.database.id, transfer(policy, d, tries), "RDS can't share it as it is");
+                    plan.step(&d.database.id, transfer(policy, d), "RDS can't share it as it is");
                     return true;
                 }
             }
         }
     }
     let tail = tail(policy, d, account.is_some());
-    let Copied::Missing { failed } = d.sent.copied else { return false };
-    let id = name::snapshot_id(source.family, &d.database.id, &name::attempt(&tail, failed + 1));
+    let id = name::free_id(source.family, &d.database.id, &tail, d.there.iter().copied());
     let mut more = vec![(mark::COPY_OF, source.arn.clone())];
     more.extend(source.data_time.map(|t| (mark::DATA_TIME, t.to_string())));
     more.extend(source.marks.slot.clone().map(|s| (mark::SLOT, s)));
@@ -261,7 +278,7 @@ fn tail(policy: &Policy, d: &Due<'_>, other: bool) -> String {
     format!("{}-{at}{from}", source.reason())
 }
 
-fn transfer(policy: &Policy, d: &Due<'_>, tries: usize) -> Action {
+fn transfer(policy: &Policy, d: &Due<'_>) -> Action {
     let source = d.sent.source;
     let tail = format!("{}-transfer", tail(policy, d, false));
     let mut more = vec![(mark::COPY_OF, source.arn.clone()), (mark::TRANSFER, "true".to_owned())];
@@ -269,7 +286,7 @@ fn transfer(policy: &Policy, d: &Due<'_>, tries: usize) -> Action {
     let ours = name::marks(policy.company.as_str(), &d.database.id, source.reason(), more);
     let copy = Copy {
         source: source.arn.clone(),
-        id: name::snapshot_id(source.family, &d.database.id, &name::attempt(&tail, tries + 1)),
+        id: name::free_id(source.family, &d.database.id, &tail, d.home.iter().copied()),
         kms_key: d.destination.transfer_key.as_ref().filter(|_| source.encrypted).map(ToString::to_string),
         option_group: None,
         tags: name::merge_tags(&d.database.tags, ours).0,

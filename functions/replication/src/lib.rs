@@ -1,11 +1,36 @@
-//! Checks that S3 replication and read replicas keep up.
+//! Checks that S3 replication and read replicas keep up. Looks only; changes nothing.
+//!
+//! Source and replica are listed side by side and compared object by object, and some are read on both sides: counts that
+//! agree say nothing of what was counted. Settings that the comparison stands on are checked as well. What could not be
+//! seen is a finding, never a pass.
+//!
+//! - `observe`: buckets, replicas and lags as they are; `compare`: two listings against each other, pure
+//! - [`plan()`]: what that means for the policy, pure
+
+mod compare;
+mod observe;
+mod plan;
+
+pub use compare::{Comparison, Count};
+pub use observe::{Lagging, Look, Replicated, Sampled, Seen, SeenBucket};
+pub use plan::{Judged, plan};
 
 use shared::{report::Report, request::Request, run::World};
 
 /// The function's name.
 pub const NAME: &str = "replication";
 
-/// Looks, plans, acts and reports.
-pub async fn run(world: &World<'_>, _request: &Request) -> Report {
-    Report::new(NAME, world)
+/// Looks, plans and reports.
+pub async fn run(world: &World<'_>, request: &Request) -> Report {
+    let mut report = Report::new(NAME, world);
+    let seen = observe::observe(world, request).await;
+    let judged = plan(world.policy, &seen, world.now);
+    report.findings = judged.findings;
+    report.assets = judged.assets;
+    report.values = judged.values;
+    if !request.assets.is_empty() {
+        // A part of the policy was looked at: no value may pass for that of the whole.
+        report.values.retain(|v| v.asset.is_some());
+    }
+    report
 }

@@ -151,7 +151,7 @@ fn at_home<'a>(
     now: Timestamp,
 ) -> Question<'a> {
     let mut needed = BTreeMap::new();
-    let mut transferred = BTreeSet::new();
+    let mut to_transfer = BTreeSet::new();
     for rule in &group.copies {
         let Some(place) = Place::of(policy, &rule.to) else { continue };
         let there: Vec<&Point> = match (points.get(&place), lineage.first()) {
@@ -161,6 +161,9 @@ fn at_home<'a>(
         let pair = Pair { policy, rule, home: &lineage, there: &there };
         for sent in pair.sent(now) {
             let arn = sent.source.arn.as_str();
+            if !matches!(sent.copied, Copied::Good(_)) && !sent.wanted.is_empty() {
+                to_transfer.insert(arn);
+            }
             match &sent.copied {
                 _ if seen.at(&place).is_none() => {
                     needed.insert(arn, format!("{} can't be seen, so nobody knows whether its copy is there", rule.to));
@@ -172,14 +175,14 @@ fn at_home<'a>(
                 Copied::Missing { .. } | Copied::Wrong(..) if !sent.wanted.is_empty() => {
                     needed.insert(arn, format!("its copy to {} is still to be made", rule.to));
                 }
-                Copied::Good(_) => {
-                    let of_source = |t: &&&Point| t.marks.transfer && t.marks.copy_of.as_deref() == Some(arn);
-                    transferred.extend(lineage.iter().filter(of_source).map(|t| t.arn.as_str()));
-                }
                 _ => {}
             }
         }
     }
+    // A transfer copy has done its work when no destination that wants its source is without a good copy.
+    let done = |t: &&&Point| t.marks.copy_of.as_deref().is_none_or(|arn| !to_transfer.contains(arn));
+    let transfers = lineage.iter().filter(|t| t.marks.transfer);
+    let transferred = transfers.filter(done).map(|t| t.arn.as_str()).collect();
     let rules = group.snapshots.iter().map(|(reason, s)| (reason.as_str(), &s.keep)).collect();
     let max_age = group.objectives.max_age.as_ref().filter(|_| alive).map(|p| p.duration());
     question(policy, group, lineage, rules, max_age, needed, transferred)

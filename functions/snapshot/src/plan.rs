@@ -230,16 +230,8 @@ fn take<'m>(
     more: impl IntoIterator<Item = (&'m str, String)>,
     because: String,
 ) {
-    // An identifier that is taken, by a failed try or by somebody else's snapshot, stays taken: the next number is free.
-    let mut number = 1;
-    let id = loop {
-        let tail = name::attempt(&format!("{reason}-{due}"), number);
-        let id = name::snapshot_id(database.family, &database.id, &tail);
-        if !all.named(&database.id).iter().any(|p| p.id == id) {
-            break id;
-        }
-        number += 1;
-    };
+    let taken = all.named(&database.id).iter().map(|p| p.id.as_str());
+    let id = name::free_id(database.family, &database.id, &format!("{reason}-{due}"), taken);
     let ours = name::marks(policy.company.as_str(), &database.id, reason, more);
     let (tags, left) = name::merge_tags(&database.tags, ours);
     if !left.is_empty() {

@@ -113,7 +113,7 @@ async fn list(
             End::Failed(e) => return Err(e),
             End::More => {}
         }
-        let last = page.last().map(key).unwrap_or_default();
+        let last = page.last().map(Pair::key).unwrap_or_default();
         if went.hopeless {
             progress.stopped = Some(format!("every copy failed up to \"{last}\""));
         } else if world.budget.spent() {
@@ -152,11 +152,6 @@ fn in_source(pair: &Pair) -> Option<&str> {
         Pair::Missing(object) | Pair::Both(object, _) => Some(&object.key),
         Pair::Extra(_) => None,
     }
-}
-
-fn key(pair: &Pair) -> &str {
-    let (Pair::Missing(object) | Pair::Both(object, _) | Pair::Extra(object)) = pair;
-    &object.key
 }
 
 /// How the steps of a page went.

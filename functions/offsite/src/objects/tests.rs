@@ -179,7 +179,10 @@ async fn what_was_there_at_the_slot_is_copied_and_what_came_later_waits() {
     let has = lists("offsite", keys(&["pg/a", "pg/z"]), SUNDAY);
     let (copy, back) = (copies(), there("offsite"));
     let (report, done) = swept(&world, &[&there_is, &has, &copy, &back]).await;
-    insta::assert_snapshot!(said(&report), @"");
+    insta::assert_snapshot!(said(&report), @r#"
+    copy s3://backups/pg/b (3 bytes) to s3://offsite: Done("3 bytes, read back with SHA-256 sum")
+    copy s3://backups/redis/r (3 bytes) to s3://offsite: Done("3 bytes, read back with SHA-256 sum")
+    "#);
     assert_eq!((done.objects, done.bytes, copy.num_calls()), (2, 6, 2));
 
     let later = lists("backups", keys(&["pg/a", "pg/b", "redis/r"]), SUNDAY + 60);
@@ -207,7 +210,11 @@ async fn a_prefix_without_any_object_and_an_object_too_long_without_a_copy_are_c
     let has = lists("offsite", vec![], SUNDAY);
     let denied = mock!(Client::copy_object).then_http_response(|| refusal(403, "AccessDenied"));
     let (report, done) = swept(&world, &[&there_is, &has, &denied]).await;
-    insta::assert_snapshot!(said(&report), @"");
+    insta::assert_snapshot!(said(&report), @r#"
+    copy s3://backups/pg/a (3 bytes) to s3://offsite: Failed("copy s3://backups/pg/a (3 bytes) to s3://offsite: AccessDenied: said S3; allow this action in the role that made the call")
+    critical backups no-objects: the policy copies s3://backups/redis/ and there is no object; check what writes there, or the prefix in the policy
+    critical backups offsite-stale: "pg/a" has no copy in offsite and is 15d 8h old; 8d is allowed; see what became of its copy, and whether `when` fits max_age
+    "#);
     assert_eq!(done.objects, 0);
 }
 
@@ -262,7 +269,7 @@ async fn a_run_without_time_left_names_where_it_stopped() {
     let (report, _) = swept(&world, &[&there_is, &has, &copy]).await;
     assert_eq!(report.count(|r| *r == shared::report::Result::Unfinished), 1000);
     assert_eq!(copy.num_calls(), 0);
-    insta::assert_snapshot!(report.findings[0], @"");
+    insta::assert_snapshot!(report.findings[0], @r#"critical backups unfinished: the sweep to offsite did not come to its end: its time was over at "pg/0999"; the next run goes on; when it never ends, run it by hand or give the function more time"#);
 }
 
 #[tokio::test]
@@ -278,7 +285,7 @@ async fn when_every_copy_of_a_page_fails_the_rest_is_not_tried() {
     assert_eq!(report.outcomes.len(), 200, "the report names some");
     let rest: Vec<_> = done.rest().map(|o| o.action).collect();
     assert_eq!(rest, ["copy 800 objects more"], "and counts the others");
-    insta::assert_snapshot!(report.findings[0], @"");
+    insta::assert_snapshot!(report.findings[0], @r#"critical backups unfinished: the sweep to offsite did not come to its end: every copy failed up to "pg/0999"; the next run goes on; when it never ends, run it by hand or give the function more time"#);
 }
 
 #[tokio::test]

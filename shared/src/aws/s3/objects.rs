@@ -89,7 +89,9 @@ impl Objects {
         what: impl Into<String>,
         pages: impl Stream<Item = Result<Vec<Object>, EdgeError>> + Send + 'static,
     ) -> Self {
-        Self { what: what.into(), pages: pages.boxed(), page: VecDeque::new(), last: None }
+        // Side by side, the shorter listing is asked again after its end.
+        let pages = pages.fuse().boxed();
+        Self { what: what.into(), pages, page: VecDeque::new(), last: None }
     }
 
     /// The next object, in key order; none at the end.

@@ -15,6 +15,14 @@ pub enum Pair {
     Extra(Object),
 }
 
+impl Pair {
+    /// The key.
+    pub fn key(&self) -> &str {
+        let (Self::Missing(object) | Self::Both(object, _) | Self::Extra(object)) = self;
+        &object.key
+    }
+}
+
 /// The source's and the copy's objects, key by key.
 #[derive(Debug)]
 pub struct Pairs {

@@ -114,8 +114,8 @@ impl S3 {
 
     async fn copy_all_parts(&self, order: &CopyObject, upload: &str) -> Result<Made, EdgeError> {
         let CopyObject { object, to, .. } = order;
-        let copies = stream::iter(parts(object.size)).map(|p| self.copy_part(order, upload, p));
-        let copied: Vec<CompletedPart> = copies.buffered(WIDTH).try_collect().await?;
+        let parts = stream::iter(parts(object.size)).map(|p| self.copy_part(order, upload, p));
+        let copied: Vec<CompletedPart> = parts.buffered(WIDTH).try_collect().await?;
         let request = self.client.complete_multipart_upload().bucket(to).key(&object.key);
         let whole = CompletedMultipartUpload::builder().set_parts(Some(copied)).build();
         let answer = request

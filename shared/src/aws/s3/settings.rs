@@ -51,10 +51,10 @@ pub struct ReplicationRule {
     pub whole: bool,
     /// Only keys that begin with this.
     pub prefix: String,
-    /// Whether S3 publishes its lag to CloudWatch.
+    /// Whether S3 publishes its lag as a metric.
     pub metrics: bool,
-    /// Whether S3 promises a time (replication time control).
-    pub timed: bool,
+    /// The minutes that S3 promises by replication time control, where it is on.
+    pub promised: Option<i32>,
 }
 
 /// An enabled lifecycle rule that lets go of non-current versions.
@@ -95,10 +95,12 @@ impl S3 {
         let Some(answer) = unless(answer, "ServerSideEncryptionConfigurationNotFoundError")? else {
             return Ok(None);
         };
-        let rules = answer.server_side_encryption_configuration().map(|c| c.rules());
-        let default = rules.unwrap_or_default().iter();
-        let mut default = default.filter_map(|r| r.apply_server_side_encryption_by_default());
-        Ok(default.next().map(|d| DefaultEncryption {
+        let Some(configured) = answer.server_side_encryption_configuration() else {
+            return Ok(None);
+        };
+        let rules = configured.rules().iter();
+        let mut defaults = rules.filter_map(|r| r.apply_server_side_encryption_by_default());
+        Ok(defaults.next().map(|d| DefaultEncryption {
             algorithm: d.sse_algorithm().as_str().to_owned(),
             kms_key: d.kms_master_key_id().map(str::to_owned),
         }))
@@ -113,8 +115,9 @@ impl S3 {
         let answer = self.client.get_bucket_replication().bucket(bucket).send().await;
         let answer = answer.map_err(|e| EdgeError::new(doing(), &e));
         let answer = unless(answer, "ReplicationConfigurationNotFoundError")?;
-        let rules = answer.as_ref().and_then(|a| a.replication_configuration());
-        Ok(rules.map(|c| c.rules()).unwrap_or_default().iter().map(replication).collect())
+        let configured = answer.as_ref().and_then(|a| a.replication_configuration());
+        let Some(configured) = configured else { return Ok(Vec::new()) };
+        Ok(configured.rules().iter().map(replication).collect())
     }
 
     /// The bucket's enabled lifecycle rules that let go of non-current versions.
@@ -126,8 +129,8 @@ impl S3 {
         let answer = self.client.get_bucket_lifecycle_configuration().bucket(bucket).send().await;
         let answer = answer.map_err(|e| EdgeError::new(doing(), &e));
         let answer = unless(answer, "NoSuchLifecycleConfiguration")?;
-        let rules = answer.as_ref().map(|a| a.rules()).unwrap_or_default().iter();
-        Ok(rules.filter_map(noncurrent).collect())
+        let Some(answer) = answer else { return Ok(Vec::new()) };
+        Ok(answer.rules().iter().filter_map(noncurrent).collect())
     }
 }
 
@@ -150,17 +153,19 @@ fn replication(rule: &aws_sdk_s3::types::ReplicationRule) -> ReplicationRule {
     let tagged =
         filter.is_some_and(|f| f.tag().is_some()) || both.is_some_and(|b| !b.tags().is_empty());
     let to = rule.destination();
-    let metrics = to.and_then(|d| d.metrics()).map(|m| m.status());
-    let time = to.and_then(|d| d.replication_time()).map(|t| t.status());
-    let arn = to.map(|d| d.bucket()).unwrap_or_default();
+    let arn = to.map_or("", |d| d.bucket());
+    let metrics = to.and_then(|d| d.metrics());
+    let time = to.and_then(|d| d.replication_time());
+    let time = time.filter(|t| t.status() == &ReplicationTimeStatus::Enabled);
     ReplicationRule {
         id: rule.id().unwrap_or_default().to_owned(),
         enabled: rule.status() == &ReplicationRuleStatus::Enabled,
         to: arn.rsplit(':').next().unwrap_or_default().to_owned(),
         whole: prefix.is_empty() && !tagged,
         prefix,
-        metrics: metrics == Some(&MetricsStatus::Enabled),
-        timed: time == Some(&ReplicationTimeStatus::Enabled),
+        // Time control brings the metrics with it.
+        metrics: time.is_some() || metrics.is_some_and(|m| m.status() == &MetricsStatus::Enabled),
+        promised: time.and_then(|t| t.time()?.minutes()),
     }
 }
 

@@ -262,7 +262,7 @@ async fn settings_are_read_as_they_are_set() {
                 whole: false,
                 prefix: "img/",
                 metrics: true,
-                timed: false,
+                promised: None,
             },
         ],
     )

@@ -1,0 +1,121 @@
+//! The functions by name, run as their Lambdas run them.
+
+use shared::{
+    plan::{Finding, Severity},
+    policy::Policy,
+    report::{Report, Result},
+    request::Request,
+    run::{Budget, World, finish},
+};
+use std::time::Duration;
+use tracing::Instrument;
+
+use crate::{stop::Exit, words};
+
+/// A function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Function {
+    /// Takes snapshots of databases
+    Snapshot,
+    /// Copies snapshots and objects to other regions and accounts
+    Offsite,
+    /// Judges ages, settings and restore windows
+    Freshness,
+    /// Judges S3 replication and read replicas
+    Replication,
+    /// Deletes the snapshots that the policy lets go
+    Retention,
+}
+
+impl Function {
+    /// All, in the order in which one builds on the other.
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Snapshot, Self::Offsite, Self::Freshness, Self::Replication, Self::Retention];
+
+    /// Its name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Snapshot => snapshot::NAME,
+            Self::Offsite => offsite::NAME,
+            Self::Freshness => freshness::NAME,
+            Self::Replication => replication::NAME,
+            Self::Retention => retention::NAME,
+        }
+    }
+
+    /// Runs it, and publishes its report unless the world says dry run.
+    pub(crate) async fn run(self, world: &World<'_>, request: &Request) -> Report {
+        let used = world.aws.calls().so_far();
+        let span = tracing::info_span!("run", function = self.name(), run = world.run);
+        let work = async {
+            let report = match self {
+                Self::Snapshot => Box::pin(snapshot::run(world, request)).await,
+                Self::Offsite => Box::pin(offsite::run(world, request)).await,
+                Self::Freshness => Box::pin(freshness::run(world, request)).await,
+                Self::Replication => Box::pin(replication::run(world, request)).await,
+                Self::Retention => Box::pin(retention::run(world, request)).await,
+            };
+            Box::pin(finish(world, report, used)).await
+        };
+        work.instrument(span).await
+    }
+}
+
+/// A run keeps this much of its time for publishing, and a person who says 10 minutes means the work.
+const PUBLISHING: Duration = Duration::from_secs(20);
+
+/// A budget whose work may take this long.
+pub(crate) fn budget(timeout: &shared::policy::text::Period) -> Budget {
+    let span = Duration::try_from(timeout.duration()).unwrap_or_default();
+    Budget::of(span + PUBLISHING)
+}
+
+/// What could not be looked at.
+pub(crate) fn gaps(report: &Report) -> impl Iterator<Item = &Finding> {
+    report.findings.iter().filter(|f| f.what == "gap")
+}
+
+/// Why nothing at all could be seen; none when something was.
+pub(crate) fn blind<'r>(policy: &Policy, report: &'r Report) -> Option<&'r Finding> {
+    let home = shared::catalog::Place::home(policy).to_string();
+    let gap = gaps(report).find(|f| policy.databases.is_empty() || f.asset == home)?;
+    (report.assets.is_empty() && report.outcomes.is_empty()).then_some(gap)
+}
+
+/// What to say when AWS could not be asked.
+pub(crate) fn blindness(gap: &Finding) -> String {
+    words::plain(&format!("AWS could not be asked: {}; {}", gap.why, gap.mend))
+}
+
+/// Whether the request itself was wrong.
+pub(crate) fn refused(findings: &[Finding]) -> Option<&Finding> {
+    findings.iter().find(|f| {
+        matches!((f.what, f.asset.as_str()), ("unknown-reason" | "unknown-asset", _) | ("nothing", "request"))
+    })
+}
+
+/// A run's exit code.
+pub(crate) fn exit(policy: &Policy, report: &Report, budget: Budget) -> Exit {
+    if blind(policy, report).is_some() {
+        return Exit::Blind;
+    }
+    if refused(&report.findings).is_some() {
+        return Exit::Wrong;
+    }
+    let waits = |r: &Result| match r {
+        Result::Unfinished => true,
+        Result::Deferred(_) => budget.spent(),
+        Result::Failed(why) => budget.spent() && why.contains("time is over"),
+        Result::Done(_) | Result::Planned => false,
+    };
+    let broke = |r: &Result| matches!(r, Result::Failed(_)) && !waits(r);
+    // `not-taken` only repeats a step that there was no time for.
+    let other = report.findings.iter().any(|f| f.severity == Severity::Critical && f.what != "not-taken");
+    let late = report.outcomes.iter().any(|o| waits(&o.result));
+    match (report.outcomes.iter().any(|o| broke(&o.result)) || other, late, report.failed) {
+        (true, ..) => Exit::Failed,
+        (false, true, _) => Exit::Late,
+        (false, false, true) => Exit::Failed,
+        (false, false, false) => Exit::Well,
+    }
+}

@@ -1,0 +1,128 @@
+//! How a command ends: its exit code, and what keeps it from going on.
+
+use shared::{
+    aws::{EdgeError, Kind},
+    source::NoPolicy,
+};
+use std::process::ExitCode;
+
+/// How a command ended. The numbers are a promise: docs/cli.md.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// All is well.
+    Well = 0,
+    /// Something failed, or a finding is critical.
+    Failed = 1,
+    /// The command, the policy or the request is wrong.
+    Wrong = 2,
+    /// AWS could not be asked at all.
+    Blind = 3,
+    /// Not finished in time.
+    Late = 4,
+    /// Interrupted: 128 and the number of SIGINT, as shells have it.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command can't go on, with the exit code that it ends with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{said}")]
+pub(crate) struct Stop {
+    exit: Exit,
+    said: String,
+}
+
+impl Stop {
+    /// The command, the policy or the request is wrong.
+    pub(crate) fn wrong(said: impl Into<String>) -> anyhow::Error {
+        Self { exit: Exit::Wrong, said: said.into() }.into()
+    }
+
+    /// AWS could not be asked at all.
+    pub(crate) fn blind(said: impl Into<String>) -> anyhow::Error {
+        Self { exit: Exit::Blind, said: said.into() }.into()
+    }
+
+    /// Somebody does not want to wait any longer.
+    pub(crate) fn interrupted(said: impl Into<String>) -> anyhow::Error {
+        Self { exit: Exit::Interrupted, said: said.into() }.into()
+    }
+
+    /// An edge's refusal, with what to do about it.
+    pub(crate) fn edge(e: &EdgeError) -> anyhow::Error {
+        let exit = match e.kind {
+            Kind::Denied | Kind::Unreachable => Exit::Blind,
+            _ => Exit::Failed,
+        };
+        Self { exit, said: format!("{e}; {}", e.hint()) }.into()
+    }
+
+    /// There is no policy to go by. One that is not where the command says is the command's fault; one that could not be
+    /// asked for is not.
+    pub(crate) fn no_policy(e: &NoPolicy) -> anyhow::Error {
+        let missing = EdgeError {
+            doing: String::new(),
+            why: String::new(),
+            kind: Kind::Missing,
+            code: None,
+        };
+        let exit = match e {
+            NoPolicy::Unreadable { at, mend, .. }
+                if at.starts_with("s3://") && mend != missing.hint() =>
+            {
+                Exit::Blind
+            }
+            _ => Exit::Wrong,
+        };
+        Self { exit, said: e.to_string() }.into()
+    }
+}
+
+impl Exit {
+    /// The exit code of an error: its own, or 1.
+    pub(crate) fn of(e: &anyhow::Error) -> Self {
+        e.downcast_ref::<Stop>().map_or(Self::Failed, |stop| stop.exit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn each_way_to_stop_has_its_exit_code_whatever_is_said_around_it() {
+        let edge = |kind| EdgeError { doing: "list".into(), why: "no".into(), kind, code: None };
+        let unreadable = |at: &str, mend: &str| NoPolicy::Unreadable {
+            at: at.into(),
+            why: "no".into(),
+            mend: mend.into(),
+        };
+        let faulty =
+            NoPolicy::Faulty { at: "p.yaml".into(), faults: shared::policy::Faults(vec![]) };
+        let table = [
+            (Stop::wrong("x"), 2),
+            (Stop::blind("x"), 3),
+            (Stop::interrupted("x"), 130),
+            (Stop::edge(&edge(Kind::Denied)), 3),
+            (Stop::edge(&edge(Kind::Unreachable)), 3),
+            (Stop::edge(&edge(Kind::Refused)), 1),
+            (Stop::no_policy(&faulty), 2),
+            (Stop::no_policy(&unreadable("p.yaml", "name one")), 2),
+            (Stop::no_policy(&unreadable("s3://b/k", edge(Kind::Missing).hint())), 2),
+            (Stop::no_policy(&unreadable("s3://b/k", edge(Kind::Denied).hint())), 3),
+            (anyhow::anyhow!("disk full"), 1),
+        ];
+        for (error, code) in table {
+            let said = error.to_string();
+            let wrapped = Err::<(), _>(error).context("around it").expect_err("an error");
+            assert_eq!(Exit::of(&wrapped) as u8, code, "{said}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! How figures and findings are written for people.
+
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use shared::{
+    plan::{Finding, Severity},
+    time::human,
+};
+
+/// What stands where there is nothing.
+pub(crate) const NONE: &str = "-";
+
+/// Text from outside without what would steer a terminal.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().filter(|c| *c == '\n' || !c.is_control()).collect()
+}
+
+/// A time, to the minute, in UTC.
+pub(crate) fn time(at: Timestamp) -> String {
+    at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M").to_string()
+}
+
+/// An age in seconds.
+pub(crate) fn age(seconds: i64) -> String {
+    human(SignedDuration::from_secs(seconds))
+}
+
+/// A size in the largest unit that leaves a figure above one.
+pub(crate) fn size(bytes: i64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+    let mut figure = bytes as f64;
+    let mut unit = "B";
+    for larger in ["KiB", "MiB", "GiB", "TiB", "PiB"] {
+        if figure < 1024.0 {
+            break;
+        }
+        figure /= 1024.0;
+        unit = larger;
+    }
+    let text = if unit == "B" { format!("{figure:.0}") } else { format!("{figure:.1}") };
+    format!("{} {unit}", text.trim_end_matches(".0"))
+}
+
+/// A verdict: critical shouts, so that it is found in a long table.
+pub(crate) fn verdict(worst: Option<Severity>) -> &'static str {
+    match worst {
+        Some(Severity::Critical) => "CRITICAL",
+        Some(Severity::Warning) => "warning",
+        Some(Severity::Info) | None => "ok",
+    }
+}
+
+/// A finding, and below it what to do.
+pub(crate) fn finding(f: &Finding) -> String {
+    let Finding { severity, asset, what, why, mend, .. } = f;
+    let severity = match severity {
+        Severity::Info => "info",
+        severity => verdict(Some(*severity)),
+    };
+    let mut lines = format!("{severity} {asset} ({what}): {why}");
+    if !mend.is_empty() {
+        lines += &format!("\n    do: {mend}");
+    }
+    plain(&lines)
+}
+
+/// A count with its word.
+pub(crate) fn count(n: usize, one: &str, many: &str) -> String {
+    if n == 1 { format!("1 {one}") } else { format!("{n} {many}") }
+}
+
+/// Names that are near `asked`, nearest first, five at most.
+pub(crate) fn nearest(asked: &str, names: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut near: Vec<(f64, String)> = names
+        .into_iter()
+        .map(|n| {
+            let within = n.contains(asked) || asked.contains(&n);
+            (strsim::jaro_winkler(asked, &n) + if within { 1.0 } else { 0.0 }, n)
+        })
+        .collect();
+    near.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+    near.dedup_by(|a, b| a.1 == b.1);
+    near.into_iter().map(|(_, n)| n).take(5).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_written_in_their_largest_unit() {
+        let table = [0, 1023, 1024, 1536, 20 << 30, 5 << 40].map(size);
+        assert_eq!(table, ["0 B", "1023 B", "1 KiB", "1.5 KiB", "20 GiB", "5 TiB"]);
+    }
+
+    #[test]
+    fn a_typing_error_finds_the_name_that_was_meant() {
+        let names = ["lomash-orders-prod", "lomash-auth-prod", "media"].map(str::to_owned);
+        assert_eq!(nearest("lomash-order-prod", names.clone())[0], "lomash-orders-prod");
+        assert_eq!(nearest("orders", names)[0], "lomash-orders-prod");
+    }
+}

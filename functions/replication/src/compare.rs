@@ -1,0 +1,221 @@
+//! Two listings against each other. Pure; memory grows with the sample and with nothing else.
+
+use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest, Sha256};
+use shared::aws::s3::{Object, Pair};
+use std::collections::BTreeMap;
+
+/// Objects and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Objects.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Count {
+    fn add(&mut self, object: &Object) {
+        self.objects += 1;
+        self.bytes += object.size;
+    }
+}
+
+/// What two listings say of each other.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    /// What the source has.
+    pub source: Count,
+    /// What the replica has.
+    pub replica: Count,
+    /// Objects that the replica lacks, those on their way too.
+    pub missing: u64,
+    /// Objects that the replica has in another form than the newest.
+    pub differing: u64,
+    /// Objects that the replica lacks or has in an older form, and that have had their time.
+    pub late: u64,
+    /// Objects that only the replica has.
+    pub extra: u64,
+    /// The oldest object that is not in the replica in its newest form.
+    pub oldest: Option<(Timestamp, String)>,
+    /// By hash, pairs to read on both sides.
+    sample: BTreeMap<[u8; 8], (Object, Object)>,
+    size: usize,
+    salt: String,
+    /// Younger objects may still be on their way.
+    in_time: Timestamp,
+}
+
+impl Comparison {
+    /// Nothing compared yet. `sample` pairs will be chosen to be read, other ones each day.
+    pub fn new(now: Timestamp, max_lag: SignedDuration, sample: u32) -> Self {
+        Self {
+            source: Count::default(),
+            replica: Count::default(),
+            missing: 0,
+            differing: 0,
+            late: 0,
+            extra: 0,
+            oldest: None,
+            sample: BTreeMap::new(),
+            size: usize::try_from(sample).unwrap_or(usize::MAX),
+            salt: now.strftime("%F").to_string(),
+            in_time: now.checked_sub(max_lag).unwrap_or(Timestamp::MIN),
+        }
+    }
+
+    /// Takes in the next pair.
+    pub fn add(&mut self, pair: Pair) {
+        match pair {
+            Pair::Missing(object) => {
+                self.source.add(&object);
+                self.missing += 1;
+                self.behind(object);
+            }
+            Pair::Both(object, replica) => {
+                self.source.add(&object);
+                self.replica.add(&replica);
+                if differs(&object, &replica) {
+                    self.differing += 1;
+                    self.behind(object);
+                } else if !object.archived() && !replica.archived() {
+                    self.consider(object, replica);
+                }
+            }
+            Pair::Extra(object) => {
+                self.replica.add(&object);
+                self.extra += 1;
+            }
+        }
+    }
+
+    /// How far the replica is behind: the age of the oldest object that is not in it, 0 when all are.
+    pub fn lag(&self, now: Timestamp) -> SignedDuration {
+        let age = self.oldest.as_ref().map(|(at, _)| now.duration_since(*at));
+        age.unwrap_or_default().max(SignedDuration::ZERO)
+    }
+
+    /// The pairs to read on both sides, source first.
+    pub fn sample(&self) -> impl Iterator<Item = &(Object, Object)> {
+        self.sample.values()
+    }
+
+    fn behind(&mut self, object: Object) {
+        self.late += u64::from(object.modified < self.in_time);
+        if self.oldest.as_ref().is_none_or(|(at, _)| object.modified < *at) {
+            self.oldest = Some((object.modified, object.key));
+        }
+    }
+
+    /// Keeps the pairs of the smallest hashes: a fair choice in one pass, the same for every run of a day.
+    fn consider(&mut self, object: Object, replica: Object) {
+        if self.size == 0 {
+            return;
+        }
+        let hash = Sha256::new().chain_update(&self.salt).chain_update(&object.key).finalize();
+        let mut rank = [0; 8];
+        rank.copy_from_slice(&hash[..8]);
+        if self.sample.len() == self.size {
+            match self.sample.last_key_value() {
+                Some((largest, _)) if rank < *largest => self.sample.pop_last(),
+                _ => return,
+            };
+        }
+        self.sample.insert(rank, (object, replica));
+    }
+}
+
+/// S3 gives a replica the source's time, so an older one is an older form; its `ETag` alone says nothing where KMS
+/// encrypts either side.
+fn differs(object: &Object, replica: &Object) -> bool {
+    object.size != replica.size
+        || (replica.modified < object.modified && replica.etag != object.etag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: &str = "2026-11-20T12:00:00Z";
+
+    fn at(s: &str) -> Timestamp {
+        s.parse().expect("a time")
+    }
+
+    fn object(key: &str, size: u64, etag: &str, time: &str) -> Object {
+        let modified = at(&format!("2026-11-20T{time}:00Z"));
+        Object { key: key.into(), size, etag: etag.into(), modified, class: "STANDARD".into() }
+    }
+
+    fn compared(pairs: Vec<Pair>, now: &str) -> Comparison {
+        let mut comparison = Comparison::new(at(now), SignedDuration::from_hours(1), 3);
+        pairs.into_iter().for_each(|p| comparison.add(p));
+        comparison
+    }
+
+    #[test]
+    fn each_pair_counts_on_its_side_and_young_objects_are_not_late() {
+        let old = || object("k", 3, "a", "09:00");
+        let table = [
+            ("the same", vec![Pair::Both(old(), old())]),
+            ("under KMS", vec![Pair::Both(old(), object("k", 3, "b", "09:00"))]),
+            ("written again by hand", vec![Pair::Both(old(), object("k", 3, "b", "10:00"))]),
+            ("missing", vec![Pair::Missing(old())]),
+            ("missing and young", vec![Pair::Missing(object("k", 3, "a", "11:30"))]),
+            ("missing for just as long", vec![Pair::Missing(object("k", 3, "a", "11:00"))]),
+            ("from the future", vec![Pair::Missing(object("k", 3, "a", "13:00"))]),
+            ("another size", vec![Pair::Both(old(), object("k", 2, "b", "09:00"))]),
+            ("an older form", vec![Pair::Both(old(), object("k", 3, "b", "08:00"))]),
+            ("only in the replica", vec![Pair::Extra(old())]),
+            ("nothing at all", vec![]),
+            (
+                "the oldest counts",
+                vec![Pair::Missing(object("a", 1, "a", "10:00")), Pair::Missing(old())],
+            ),
+        ];
+        let lines = table.map(|(case, pairs)| {
+            let c = compared(pairs, NOW);
+            let lag = shared::time::human(c.lag(at(NOW)));
+            format!(
+                "{case}: {} of {} missing, {} differ, {} late, {} extra, lag {lag}",
+                c.missing, c.source.objects, c.differing, c.late, c.extra
+            )
+        });
+        insta::assert_snapshot!(lines.join("\n"), @"");
+    }
+
+    #[test]
+    fn the_sample_is_the_same_all_day_and_another_one_the_next() {
+        let pairs = || {
+            (0..500)
+                .map(|n| object(&n.to_string(), 1, "a", "09:00"))
+                .map(|o| Pair::Both(o.clone(), o))
+                .collect()
+        };
+        let keys = |c: &Comparison| c.sample().map(|(s, _)| s.key.clone()).collect::<Vec<_>>();
+        let today = keys(&compared(pairs(), NOW));
+        assert_eq!(today.len(), 3);
+        assert_eq!(today, keys(&compared(pairs(), "2026-11-20T23:59:59Z")));
+        assert_ne!(today, keys(&compared(pairs(), "2026-11-21T00:00:00Z")));
+        let mut backwards: Vec<_> = pairs();
+        backwards.reverse();
+        assert_eq!(today, keys(&compared(backwards, NOW)), "the order does not choose");
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_not_chosen() {
+        let cold = Object { class: "GLACIER".into(), ..object("k", 1, "a", "09:00") };
+        let warm = object("k", 1, "a", "09:00");
+        let pairs = vec![
+            Pair::Both(warm.clone(), cold.clone()),
+            Pair::Both(cold, warm.clone()),
+            Pair::Missing(warm.clone()),
+            Pair::Both(warm.clone(), object("k", 2, "a", "09:00")),
+        ];
+        assert_eq!(compared(pairs, NOW).sample().count(), 0);
+        let none = Comparison { size: 0, ..compared(vec![], NOW) };
+        let mut none = none;
+        none.add(Pair::Both(warm.clone(), warm));
+        assert_eq!(none.sample().count(), 0);
+    }
+}

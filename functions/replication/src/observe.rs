@@ -1,0 +1,289 @@
+//! Buckets, replicas and lags as they are. Nothing here judges.
+
+use crate::compare::Comparison;
+use futures_util::{StreamExt, future, stream};
+use jiff::SignedDuration;
+use shared::{
+    aws::{
+        EdgeError,
+        s3::{DefaultEncryption, NoncurrentRule, Object, Pairs, ReplicationRule, S3, Versioning},
+    },
+    catalog::{Database, Family, Place},
+    observe::{Where, selection},
+    plan::Finding,
+    policy::{Bucket, Databases, Policy, text::Name},
+    request::Request,
+    run::World,
+};
+
+/// Buckets looked at at once: each holds two pages of its listings.
+const BUCKETS: usize = 4;
+/// Metrics asked for, and objects read, at once.
+const WIDTH: usize = 4;
+/// At most this much is read of each side of a sampled object.
+const MOST_READ: u64 = 8 << 20;
+/// Both metrics have a value for each minute, some minutes late.
+const RECENT: SignedDuration = SignedDuration::from_mins(10);
+/// Pairs between two looks at the time.
+const STRIDE: u64 = 1000;
+
+/// What was seen, or why it could not be.
+pub type Look<T> = std::result::Result<T, EdgeError>;
+
+/// Everything that is seen.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Buckets that the policy asks something of.
+    pub buckets: Vec<(Name, Look<SeenBucket>)>,
+    /// Read replicas that a group watches.
+    pub replicas: Vec<Lagging>,
+    /// Groups that watch read replicas and have none.
+    pub without: Vec<Name>,
+    /// RDS could not be looked at, and groups that watch read replicas are not judged.
+    pub blind: Option<(Finding, Vec<Name>)>,
+    /// Assets that were asked for and are not in the policy.
+    pub unknown: Vec<String>,
+}
+
+/// A bucket as it is set, each where the policy asks for it.
+#[derive(Debug, Default)]
+pub struct SeenBucket {
+    /// Whether it keeps versions.
+    pub versioning: Option<Versioning>,
+    /// Its default encryption.
+    pub encryption: Option<Option<DefaultEncryption>>,
+    /// The rules that let go of non-current versions.
+    pub noncurrent: Option<Vec<NoncurrentRule>>,
+    /// How it is replicated.
+    pub replication: Option<Replicated>,
+}
+
+/// A bucket and its replica.
+#[derive(Debug)]
+pub struct Replicated {
+    /// The replica's bucket.
+    pub to: String,
+    /// The rules of the source.
+    pub rules: Vec<ReplicationRule>,
+    /// Whether the replica keeps versions.
+    pub versioning: Versioning,
+    /// The two listings against each other.
+    pub comparison: Comparison,
+    /// Key at which the comparison ran out of time.
+    pub cut: Option<String>,
+    /// The lag that S3 itself tells, in seconds, largest of the rules that tell it.
+    pub latency: Option<f64>,
+    /// Objects read on both sides.
+    pub sampled: Vec<(String, Sampled)>,
+}
+
+/// What reading an object on both sides came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sampled {
+    /// The same bytes.
+    Same,
+    /// Other bytes.
+    Differs,
+    /// One side was changed or lies in an archive tier: nothing follows from it.
+    Moved,
+    /// A side can't be read: what was said, and the mend.
+    Unread(String, String),
+}
+
+/// A read replica and how far it is behind.
+#[derive(Debug)]
+pub struct Lagging {
+    /// The group that watches it.
+    pub group: Name,
+    /// The replica.
+    pub id: String,
+    /// What it is a replica of.
+    pub of: String,
+    /// Seconds behind; none when the metric has no value.
+    pub seconds: Look<Option<f64>>,
+}
+
+/// Looks at everything that the policy asks for, or at the assets of the request alone.
+pub(crate) async fn observe(world: &World<'_>, request: &Request) -> Seen {
+    let policy = world.policy;
+    let asked = |names: &[&str]| {
+        request.assets.is_empty() || request.assets.iter().any(|a| names.contains(&a.as_str()))
+    };
+    let buckets = policy
+        .buckets
+        .iter()
+        .filter(|(name, b)| wanted(policy, b) && asked(&[name.as_str(), b.bucket.as_str()]));
+    let looks = stream::iter(buckets).map(async |(name, bucket)| {
+        let home = world.home();
+        let home = Place { region: bucket.region.clone().unwrap_or(home.region), ..home };
+        (name.clone(), look(world, bucket, &world.aws.s3(&home)).await)
+    });
+    let buckets: Vec<_> = looks.buffered(BUCKETS).collect().await;
+    let mut seen = Seen { buckets, ..Seen::default() };
+    if policy.databases.values().any(|g| g.replica_max_lag.is_some()) {
+        replicas(world, &asked, &mut seen).await;
+    }
+    let known = |a: &&String| {
+        let named = |b: &Bucket| b.bucket.as_str() == a.as_str();
+        policy.buckets.iter().any(|(n, b)| n.as_str() == a.as_str() || named(b))
+            || policy.databases.keys().any(|n| n.as_str() == a.as_str())
+            || seen.replicas.iter().any(|r| r.id == **a)
+    };
+    // While RDS can't be seen, a name may be a replica's.
+    if seen.blind.is_none() {
+        seen.unknown = request.assets.iter().filter(|a| !known(a)).cloned().collect();
+    }
+    seen
+}
+
+/// Whether the policy asks anything of a bucket that is looked at here.
+fn wanted(policy: &Policy, bucket: &Bucket) -> bool {
+    bucket.versioning
+        || bucket.encryption.is_some()
+        || bucket.noncurrent_versions.is_some()
+        || replica(policy, bucket).is_some()
+}
+
+/// The replica's bucket and place. A destination without a bucket is in Azure, where S3 does not replicate to.
+fn replica<'p>(policy: &'p Policy, bucket: &'p Bucket) -> Option<(&'p str, Place)> {
+    let to = &bucket.replication.as_ref()?.to;
+    let name = policy.destinations.get(to)?.bucket.as_ref()?;
+    Some((name.as_str(), Place::of(policy, to)?))
+}
+
+/// One bucket. The first refusal ends the look: nothing is concluded from half of it.
+async fn look(world: &World<'_>, bucket: &Bucket, source: &S3) -> Look<SeenBucket> {
+    let name = bucket.bucket.as_str();
+    let mut seen = SeenBucket::default();
+    if bucket.versioning {
+        seen.versioning = Some(source.versioning(name).await?);
+    }
+    if bucket.encryption.is_some() {
+        seen.encryption = Some(source.encryption(name).await?);
+    }
+    if bucket.noncurrent_versions.is_some() {
+        seen.noncurrent = Some(source.noncurrent_days(name).await?);
+    }
+    if let (Some((to, place)), Some(asked)) = (replica(world.policy, bucket), &bucket.replication) {
+        let comparison = Comparison::new(world.now, asked.max_lag.duration(), asked.sample);
+        let there = world.aws.s3(&place);
+        let mut replicated = compare(world, (name, source), (to, &there), comparison).await?;
+        replicated.latency = latency(world, name, &place, &replicated).await?;
+        seen.replication = Some(replicated);
+    }
+    Ok(seen)
+}
+
+/// Source and replica side by side, and some objects read on both sides.
+pub(crate) async fn compare(
+    world: &World<'_>,
+    (name, source): (&str, &S3),
+    (to, there): (&str, &S3),
+    mut comparison: Comparison,
+) -> Look<Replicated> {
+    let (rules, versioning) =
+        future::try_join(source.replication_rules(name), there.versioning(to)).await?;
+    let mut pairs = Pairs::new(source.objects(name, ""), there.objects(to, ""));
+    let (mut cut, mut read) = (None, 0);
+    while let Some(pair) = pairs.next().await? {
+        read += 1;
+        if read % STRIDE == 0 && world.budget.spent() {
+            cut = Some(pair.key().to_owned());
+            break;
+        }
+        comparison.add(pair);
+    }
+    let reads = stream::iter(comparison.sample()).map(async |(object, replica)| {
+        (object.key.clone(), read_both((name, source, object), (to, there, replica)).await)
+    });
+    let sampled = reads.buffered(WIDTH).collect().await;
+    let to = to.to_owned();
+    Ok(Replicated { to, rules, versioning, comparison, cut, latency: None, sampled })
+}
+
+type Side<'a> = (&'a str, &'a S3, &'a Object);
+
+async fn read_both(source: Side<'_>, replica: Side<'_>) -> Sampled {
+    let read = async |(bucket, s3, object): Side<'_>| s3.read_hash(bucket, object, MOST_READ).await;
+    match future::join(read(source), read(replica)).await {
+        (Ok(Some(a)), Ok(Some(b))) if a == b => Sampled::Same,
+        (Ok(Some(_)), Ok(Some(_))) => Sampled::Differs,
+        // The archive tiers of Intelligent-Tiering do not show in a list.
+        (Err(e), _) | (_, Err(e)) if e.code.as_deref() == Some("InvalidObjectState") => {
+            Sampled::Moved
+        }
+        (Err(e), _) | (_, Err(e)) => Sampled::Unread(e.to_string(), e.hint().into()),
+        (Ok(None), _) | (_, Ok(None)) => Sampled::Moved,
+    }
+}
+
+/// The lag that S3 publishes for rules with metrics: in the region of the replica, to the account of the source.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/repl-metrics.html>
+async fn latency(
+    world: &World<'_>,
+    source: &str,
+    there: &Place,
+    replicated: &Replicated,
+) -> Look<Option<f64>> {
+    let place = Place { region: there.region.clone(), ..world.home() };
+    let cloudwatch = world.aws.cloudwatch(&place);
+    let mut largest: Option<f64> = None;
+    let to = replicated.to.as_str();
+    for rule in replicated.rules.iter().filter(|r| r.enabled && r.to == to && r.metrics) {
+        let of =
+            [("SourceBucket", source), ("DestinationBucket", to), ("RuleId", rule.id.as_str())];
+        let found =
+            cloudwatch.largest("AWS/S3", "ReplicationLatency", &of, world.now, RECENT).await?;
+        largest = match (largest, found) {
+            (Some(a), Some(b)) => Some(a.max(b)),
+            (a, b) => a.or(b),
+        };
+    }
+    Ok(largest)
+}
+
+/// Read replicas that a group watches, and their lag.
+async fn replicas(world: &World<'_>, asked: &impl Fn(&[&str]) -> bool, seen: &mut Seen) {
+    let policy = world.policy;
+    let watching = policy.databases.iter().filter(|(_, g)| g.replica_max_lag.is_some());
+    let looked = shared::observe::observe(world, Where::Home).await;
+    let Some(fleet) = looked.at(&world.home()) else {
+        let gap = looked.gaps.first().map(Finding::gap);
+        seen.blind = gap.map(|g| (g, watching.map(|(n, _)| n.clone()).collect()));
+        return;
+    };
+    let watched = watched(policy, &fleet.databases);
+    let alone = watching.filter(|(n, _)| !watched.iter().any(|(g, _)| g == n));
+    seen.without = alone.map(|(n, _)| n.clone()).filter(|n| asked(&[n.as_str()])).collect();
+    let cloudwatch = world.aws.cloudwatch(&world.home());
+    let watched = watched.into_iter().filter(|(g, d)| asked(&[g.as_str(), d.id.as_str()]));
+    let looks = stream::iter(watched).map(async |(group, replica)| {
+        let of = [("DBInstanceIdentifier", replica.id.as_str())];
+        let seconds = cloudwatch.largest("AWS/RDS", "ReplicaLag", &of, world.now, RECENT).await;
+        let of = replica.replica_of.clone().unwrap_or_default();
+        Lagging { group: group.clone(), id: replica.id.clone(), of, seconds }
+    });
+    seen.replicas = looks.buffered(WIDTH).collect().await;
+}
+
+/// Read replicas with the group that watches them: their own, or else that of their primary.
+pub(crate) fn watched<'a>(
+    policy: &'a Policy,
+    databases: &'a [Database],
+) -> Vec<(&'a Name, &'a Database)> {
+    let selection = selection(policy, databases);
+    let watching = |id: &str| {
+        let found = selection.of(id);
+        found.and_then(|(n, g, _): (&Name, &Databases, _)| g.replica_max_lag.as_ref().map(|_| n))
+    };
+    let replicas = databases.iter().filter(|d| d.family == Family::Instance);
+    // The primary of a replica from another region is named by its ARN, and no group of this region has it.
+    let group = |d: &'a Database| {
+        let primary = d.replica_of.as_deref()?;
+        Some((watching(&d.id).or_else(|| watching(primary))?, d))
+    };
+    replicas.filter_map(group).collect()
+}
+
+#[cfg(test)]
+mod tests;

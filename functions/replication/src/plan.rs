@@ -1,0 +1,340 @@
+//! What was seen, held against the policy. Pure: no I/O and no clock.
+
+use crate::observe::{Lagging, Look, Replicated, Sampled, Seen, SeenBucket};
+use jiff::{SignedDuration, Timestamp};
+use shared::{
+    aws::{EdgeError, s3::Versioning},
+    metrics::{self, Metric, Value},
+    plan::{Finding, Severity},
+    policy::{Bucket, Encryption, Policy, Replication, text::Name},
+    report::Standing,
+    time::human,
+};
+
+/// What follows from what was seen.
+#[derive(Debug, Default)]
+pub struct Judged {
+    /// What differs from the policy.
+    pub findings: Vec<Finding>,
+    /// How each bucket stands.
+    pub assets: Vec<Standing>,
+    /// Lags and missing objects.
+    pub values: Vec<Value>,
+}
+
+/// Judges everything that was seen.
+pub fn plan(policy: &Policy, seen: &Seen, now: Timestamp) -> Judged {
+    let mut judged = Judged::default();
+    let (mut lags, mut missing) = (Vec::new(), Vec::new());
+    for (group, look) in &seen.buckets {
+        let Some(bucket) = policy.buckets.get(group) else { continue };
+        let findings = of_bucket(bucket, look, now);
+        judged.assets.push(standing(group, bucket, look, &findings));
+        judged.findings.extend(findings.into_iter().map(|f| f.in_group(group)));
+        if bucket.replication.is_some() {
+            let name = bucket.bucket.as_str();
+            let whole = look.as_ref().ok().and_then(|s| s.replication.as_ref());
+            let whole = whole.filter(|r| r.cut.is_none());
+            lags.push((group.as_str(), name, whole.map(|r| lag(r, now).as_secs_f64())));
+            #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+            missing.push((group.as_str(), name, whole.map(|r| r.comparison.late as f64)));
+        }
+    }
+    judged.values.extend(metrics::worst(Metric::ReplicationLag, lags.into_iter()));
+    judged.values.extend(metrics::worst(Metric::ReplicationMissing, missing.into_iter()));
+    of_replicas(policy, seen, &mut judged);
+    for asset in &seen.unknown {
+        let why = "no bucket, group or watched read replica has this name";
+        let mend = "write the name of a bucket, of its group, or of a read replica";
+        judged.findings.push(Finding::new(Severity::Critical, asset, "unknown-asset", why, mend));
+    }
+    judged
+}
+
+/// The larger of what the listings show and what S3 says.
+fn lag(replicated: &Replicated, now: Timestamp) -> SignedDuration {
+    let told = replicated.latency.filter(|s| s.is_finite() && *s > 0.0).unwrap_or(0.0);
+    let told = SignedDuration::try_from_secs_f64(told).unwrap_or(SignedDuration::MAX);
+    replicated.comparison.lag(now).max(told)
+}
+
+fn standing(
+    group: &Name,
+    bucket: &Bucket,
+    look: &Look<SeenBucket>,
+    findings: &[Finding],
+) -> Standing {
+    let replicated = look.as_ref().ok().and_then(|s| s.replication.as_ref());
+    let size = replicated.and_then(|r| i64::try_from(r.comparison.source.bytes).ok());
+    Standing {
+        asset: bucket.bucket.to_string(),
+        group: group.to_string(),
+        newest: None,
+        age_seconds: None,
+        max_age_seconds: None,
+        size_bytes: size,
+        offsite_age_seconds: None,
+        offsite_wanted: bucket.replication.is_some(),
+        worst: findings.iter().map(|f| f.severity).max(),
+        why: findings.iter().map(|f| f.why.clone()).collect(),
+    }
+}
+
+fn of_bucket(bucket: &Bucket, look: &Look<SeenBucket>, now: Timestamp) -> Vec<Finding> {
+    let name = bucket.bucket.as_str();
+    let seen = match look {
+        Ok(seen) => seen,
+        Err(e) => {
+            return vec![Finding::new(Severity::Critical, name, "gap", e.to_string(), mend(e))];
+        }
+    };
+    let mut findings = Vec::new();
+    let mut find = |severity, what, why: String, mend: &str| {
+        findings.push(Finding::new(severity, name, what, why, mend));
+    };
+    if let Some(versioning) = seen.versioning.filter(|v| *v != Versioning::Enabled) {
+        let why = format!("versioning is {versioning}: what is overwritten or deleted is lost");
+        find(Severity::Critical, "versioning", why, "switch the bucket's versioning on");
+    }
+    if let (Some(wanted), Some(set)) = (bucket.encryption, &seen.encryption) {
+        encryption(wanted, set.as_ref().map(|e| e.algorithm.as_str()), &mut find);
+    }
+    if let (Some(period), Some(rules)) = (&bucket.noncurrent_versions, &seen.noncurrent) {
+        noncurrent(period.duration(), rules, &mut find);
+    }
+    if let (Some(asked), Some(replicated)) = (&bucket.replication, &seen.replication) {
+        settings(replicated, &mut find);
+        compared(asked, replicated, now, &mut find);
+        sampled(replicated, &mut find);
+    }
+    findings
+}
+
+type Find<'a> = &'a mut dyn FnMut(Severity, &'static str, String, &str);
+
+fn mend(e: &EdgeError) -> &'static str {
+    match e.code.as_deref() {
+        Some("PermanentRedirect" | "AuthorizationHeaderMalformed") => {
+            "the bucket is in another region: write its region in the policy"
+        }
+        _ => e.hint(),
+    }
+}
+
+fn encryption(wanted: Encryption, set: Option<&str>, find: Find<'_>) {
+    let mend = "set the bucket's default encryption as the policy says";
+    match (wanted, set) {
+        (Encryption::Aes256, Some("AES256"))
+        | (Encryption::Kms, Some("aws:kms" | "aws:kms:dsse")) => {}
+        (Encryption::Aes256, Some(set)) => {
+            let why = format!("default encryption is {set}, the policy says AES256");
+            find(Severity::Warning, "encryption", why, mend);
+        }
+        (Encryption::Kms, set) => {
+            let set = set.unwrap_or("off");
+            let why = format!("default encryption is {set}, the policy says aws:kms");
+            find(Severity::Critical, "encryption", why, mend);
+        }
+        (Encryption::Aes256, None) => {
+            let why = "default encryption is off, the policy says AES256".into();
+            find(Severity::Critical, "encryption", why, mend);
+        }
+    }
+}
+
+fn noncurrent(wanted: SignedDuration, rules: &[shared::aws::s3::NoncurrentRule], find: Find<'_>) {
+    let of = |days: i32| SignedDuration::from_hours(24 * i64::from(days));
+    let mend = "set NoncurrentDays of the bucket's lifecycle as the policy says";
+    for rule in rules.iter().filter(|r| of(r.days) < wanted) {
+        let why = format!(
+            "the lifecycle rule \"{}\" lets go of replaced and deleted versions after {} days, the policy keeps them for {}",
+            rule.id,
+            rule.days,
+            human(wanted)
+        );
+        find(Severity::Critical, "noncurrent-too-short", why, mend);
+    }
+    let whole = rules.iter().filter(|r| r.whole).map(|r| r.days).min();
+    match whole {
+        None => {
+            let why = "no lifecycle rule of the whole bucket lets go of replaced and deleted versions: they stay for ever";
+            find(Severity::Warning, "noncurrent-unlimited", why.into(), mend);
+        }
+        Some(days) if of(days) > wanted => {
+            let why = format!(
+                "replaced and deleted versions stay for {days} days, the policy lets them go after {}",
+                human(wanted)
+            );
+            find(Severity::Warning, "noncurrent-too-long", why, mend);
+        }
+        Some(_) => {}
+    }
+}
+
+fn settings(replicated: &Replicated, find: Find<'_>) {
+    let Replicated { to, rules, versioning, .. } = replicated;
+    let on = || rules.iter().filter(|r| r.enabled && r.to == *to);
+    if on().next().is_none() {
+        let off = rules.iter().any(|r| r.to == *to);
+        let why = if off { "is not enabled" } else { "does not exist" };
+        let why =
+            format!("a replication rule to {to} {why}: what is written now is not replicated");
+        find(
+            Severity::Critical,
+            "no-rule",
+            why,
+            "enable a rule of the whole bucket to that bucket",
+        );
+    } else if !on().any(|r| r.whole) {
+        let some: Vec<_> = on().map(|r| format!("\"{}\"", r.id)).collect();
+        let why = format!("the rules to {to} ({}) take in some keys or tags only", some.join(", "));
+        find(Severity::Warning, "rule-narrow", why, "let a rule take in the whole bucket");
+    }
+    if *versioning != Versioning::Enabled {
+        let why =
+            format!("versioning of the replica {to} is {versioning}: S3 can't replicate to it");
+        find(Severity::Critical, "replica-versioning", why, "switch the replica's versioning on");
+    }
+}
+
+fn compared(asked: &Replication, replicated: &Replicated, now: Timestamp, find: Find<'_>) {
+    let Replicated { to, comparison: c, cut, .. } = replicated;
+    if let Some(key) = cut {
+        let why = format!("there was no time to compare with {to} beyond \"{key}\"");
+        find(
+            Severity::Critical,
+            "unfinished",
+            why,
+            "give the function more time, or run it by hand, which has no end",
+        );
+    } else if c.source.objects == 0 {
+        let why = format!("the policy replicates it to {to} and it has no objects");
+        find(Severity::Warning, "no-objects", why, "check what writes there, or the policy");
+    }
+    let (lag, max_lag) = (lag(replicated, now), asked.max_lag.duration());
+    if lag > max_lag {
+        let oldest = c.oldest.as_ref().map(|(_, key)| format!("; the oldest object is \"{key}\""));
+        let why = format!(
+            "the replica {to} is {} behind, {} is allowed{}",
+            human(lag),
+            human(max_lag),
+            oldest.unwrap_or_default()
+        );
+        find(
+            Severity::Critical,
+            "lag",
+            why,
+            "look at the replication status of that object: HEAD shows PENDING or FAILED",
+        );
+    }
+    if c.late > u64::from(asked.tolerance) {
+        let why = format!(
+            "{} of {} objects are not in the replica {to} in their newest form after {}, {} are tolerated ({} missing, {} differ, the youngest included)",
+            c.late,
+            c.source.objects,
+            human(max_lag),
+            asked.tolerance,
+            c.missing,
+            c.differing
+        );
+        find(
+            Severity::Critical,
+            "missing",
+            why,
+            "objects from before the rule need S3 Batch Replication; else look at their replication status",
+        );
+    }
+    if c.extra > 0 {
+        let why = format!(
+            "the replica {to} has {} objects that the source has not ({} objects and {} bytes there, {} and {} in the source)",
+            c.extra, c.replica.objects, c.replica.bytes, c.source.objects, c.source.bytes
+        );
+        find(Severity::Info, "extra", why, "deletes are not replicated unless a rule says so");
+    }
+}
+
+fn sampled(replicated: &Replicated, find: Find<'_>) {
+    let to = &replicated.to;
+    for (key, sampled) in &replicated.sampled {
+        match sampled {
+            Sampled::Same | Sampled::Moved => {}
+            Sampled::Differs => {
+                let why = format!("\"{key}\" has other bytes in the replica {to}");
+                find(
+                    Severity::Critical,
+                    "differs",
+                    why,
+                    "find out which side is right, and who writes to the replica",
+                );
+            }
+            Sampled::Unread(why, mend) => {
+                let why = format!("\"{key}\" could not be compared with its replica: {why}");
+                find(Severity::Critical, "unread", why, mend);
+            }
+        }
+    }
+}
+
+fn of_replicas(policy: &Policy, seen: &Seen, judged: &mut Judged) {
+    let mut lags = Vec::new();
+    for replica in &seen.replicas {
+        let max = policy.databases.get(&replica.group).and_then(|g| g.replica_max_lag.as_ref());
+        let Some(max) = max.map(shared::policy::text::Period::duration) else { continue };
+        let (value, finding) = of_replica(replica, max);
+        lags.push((replica.group.as_str(), replica.id.as_str(), value));
+        judged.findings.extend(finding.map(|f| f.in_group(&replica.group)));
+    }
+    for group in &seen.without {
+        let why = "the policy watches the lag of read replicas and there is none";
+        let mend = "check that the replica exists, or take replica_max_lag out of the policy";
+        let finding = Finding::new(Severity::Critical, group.to_string(), "no-replica", why, mend);
+        judged.findings.push(finding.in_group(group));
+        lags.push((group.as_str(), "", None));
+    }
+    if let Some((gap, groups)) = &seen.blind {
+        judged.findings.push(gap.clone());
+        lags.extend(groups.iter().map(|g| (g.as_str(), "", None)));
+    }
+    judged.values.extend(metrics::worst(Metric::ReplicaLag, lags.into_iter()));
+}
+
+/// A replica's lag as a value, and what is wrong with it.
+fn of_replica(replica: &Lagging, max: SignedDuration) -> (Option<f64>, Option<Finding>) {
+    let Lagging { id, of, seconds, .. } = replica;
+    let critical =
+        |what, why: String, mend: &str| Some(Finding::new(Severity::Critical, id, what, why, mend));
+    match seconds {
+        Err(e) => (None, critical("gap", e.to_string(), e.hint())),
+        Ok(None) => {
+            let why =
+                format!("CloudWatch has no lag of it behind {of}: that it keeps up is not proven");
+            (
+                None,
+                critical("no-data", why, "look whether the replica runs and its replication is on"),
+            )
+        }
+        // RDS's word for replication that is not running.
+        Ok(Some(seconds)) if *seconds < 0.0 => {
+            let why = format!("its replication from {of} is not running");
+            (
+                None,
+                critical("not-running", why, "see the replica's events; RDS says what stopped it"),
+            )
+        }
+        Ok(Some(seconds)) => {
+            let lag = SignedDuration::try_from_secs_f64(*seconds).unwrap_or(SignedDuration::MAX);
+            let finding = (lag > max).then(|| {
+                let why = format!("it is {} behind {of}, {} is allowed", human(lag), human(max));
+                critical(
+                    "replica-lag",
+                    why,
+                    "look for long queries on the replica, or a burst of writes",
+                )
+            });
+            (Some(*seconds), finding.flatten())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
