@@ -6,6 +6,7 @@
     world.py seed FLEET            fill it with a fleet (lomash)
     world.py deploy --help         deploy the project's SAM template into it
     world.py rds-event FILE        deliver an RDS event to the rules that match it
+    world.py story --help          the main job, told (what dev/demo runs)
 
 All but `serve` find the running world by the environment variables that `serve` prints.
 """
@@ -18,7 +19,7 @@ from world.clock import FILE, clock_env, set_clock
 from world.paths import DEV, Missing, program
 from world.serve import serve
 
-CLIENTS = {"seed": "world.seed", "deploy": "world.deploy", "rds-event": "world.rds_events"}
+CLIENTS = {"seed": "world.seed", "deploy": "world.deploy", "rds-event": "world.rds_events", "story": "world.story"}
 
 
 def clock_file() -> str:

@@ -36,7 +36,7 @@ Credentials and region come from where the AWS CLI takes them: AWS_PROFILE, AWS_
 /// What every command takes.
 #[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct Global {
-    /// The policy: a file, or s3://bucket/key
+    /// The policy: a file, or an object in S3
     #[arg(
         long,
         global = true,
@@ -220,12 +220,15 @@ fn topic(s: &str) -> Result<Topic, String> {
     }
     let arn: Arn = s.parse()?;
     let fits = arn.as_str().split(':').nth(2) == Some("sns");
-    fits.then(|| Topic(Some(s.to_owned()))).ok_or_else(|| "it is not the ARN of an SNS topic".into())
+    fits.then(|| Topic(Some(s.to_owned())))
+        .ok_or_else(|| "it is not the ARN of an SNS topic".into())
 }
 
 fn demanded(s: &str) -> Result<String, String> {
     if s == shared::request::SCHEDULE {
-        return Err("a gate has a reason of its own; `holdfast run snapshot` takes what is due".into());
+        return Err(
+            "a gate has a reason of its own; `holdfast run snapshot` takes what is due".into()
+        );
     }
     Ok(s.to_owned())
 }

@@ -90,7 +90,10 @@ pub(crate) fn blindness(gap: &Finding) -> String {
 /// Whether the request itself was wrong.
 pub(crate) fn refused(findings: &[Finding]) -> Option<&Finding> {
     findings.iter().find(|f| {
-        matches!((f.what, f.asset.as_str()), ("unknown-reason" | "unknown-asset", _) | ("nothing", "request"))
+        matches!(
+            (f.what, f.asset.as_str()),
+            ("unknown-reason" | "unknown-asset", _) | ("nothing", "request")
+        )
     })
 }
 
@@ -110,7 +113,8 @@ pub(crate) fn exit(policy: &Policy, report: &Report, budget: Budget) -> Exit {
     };
     let broke = |r: &Result| matches!(r, Result::Failed(_)) && !waits(r);
     // `not-taken` only repeats a step that there was no time for.
-    let other = report.findings.iter().any(|f| f.severity == Severity::Critical && f.what != "not-taken");
+    let other =
+        report.findings.iter().any(|f| f.severity == Severity::Critical && f.what != "not-taken");
     let late = report.outcomes.iter().any(|o| waits(&o.result));
     match (report.outcomes.iter().any(|o| broke(&o.result)) || other, late, report.failed) {
         (true, ..) => Exit::Failed,

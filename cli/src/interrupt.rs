@@ -30,7 +30,10 @@ impl Interrupt {
     }
 
     /// Does `work` unless it comes first.
-    pub(crate) async fn or<T>(&self, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    pub(crate) async fn or<T>(
+        &self,
+        work: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
         tokio::select! {
             done = work => done,
             () = self.came() => Err(Stop::interrupted("interrupted; nothing was changed")),

@@ -50,10 +50,12 @@ fn main() -> ExitCode {
         runtime.shutdown_background();
         ended
     });
-    ended.unwrap_or_else(|e| {
-        output::tell(&format!("holdfast: {e:#}"));
-        Exit::of(&e)
-    }).into()
+    ended
+        .unwrap_or_else(|e| {
+            output::tell(&format!("holdfast: {e:#}"));
+            Exit::of(&e)
+        })
+        .into()
 }
 
 /// An id for this run: in every log line, and in the tags of what a demand makes.

@@ -8,7 +8,7 @@ use std::io::{self, ErrorKind, Write};
 /// A command's answer, for people and for programs.
 pub(crate) trait Answer: Serialize {
     /// For people.
-    fn text(&self, look: &Look) -> String;
+    fn text(&self, look: Look) -> String;
 }
 
 /// Where answers go.
@@ -32,13 +32,17 @@ impl Output {
         if self.json {
             write(&mut io::stdout().lock(), &serde_json::to_string_pretty(answer)?)
         } else {
-            write(&mut io::stdout().lock(), &answer.text(&self.look))
+            write(&mut io::stdout().lock(), &answer.text(self.look))
         }
     }
 }
 
 fn write(to: &mut impl Write, text: &str) -> io::Result<()> {
-    match to.write_all(text.trim_end().as_bytes()).and_then(|()| to.write_all(b"\n")).and_then(|()| to.flush()) {
+    match to
+        .write_all(text.trim_end().as_bytes())
+        .and_then(|()| to.write_all(b"\n"))
+        .and_then(|()| to.flush())
+    {
         Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }

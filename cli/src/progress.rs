@@ -25,7 +25,8 @@ impl Progress {
             return work.await;
         }
         let _cleared = Cleared;
-        let (began, mut tick, mut work) = (Instant::now(), interval(Duration::from_secs(1)), pin!(work));
+        let (began, mut tick, mut work) =
+            (Instant::now(), interval(Duration::from_secs(1)), pin!(work));
         loop {
             tokio::select! {
                 done = &mut work => return done,

@@ -66,12 +66,8 @@ impl Stop {
     /// There is no policy to go by. One that is not where the command says is the command's fault; one that could not be
     /// asked for is not.
     pub(crate) fn no_policy(e: &NoPolicy) -> anyhow::Error {
-        let missing = EdgeError {
-            doing: String::new(),
-            why: String::new(),
-            kind: Kind::Missing,
-            code: None,
-        };
+        let missing =
+            EdgeError { doing: String::new(), why: String::new(), kind: Kind::Missing, code: None };
         let exit = match e {
             NoPolicy::Unreadable { at, mend, .. }
                 if at.starts_with("s3://") && mend != missing.hint() =>

@@ -21,7 +21,7 @@ impl Look {
 
     /// A table with a head. Words that shout are coloured.
     pub(crate) fn table(
-        &self,
+        self,
         head: &[&str],
         rows: impl IntoIterator<Item = Vec<String>>,
     ) -> String {
@@ -34,7 +34,9 @@ impl Look {
             table.enforce_styling();
         }
         table.set_header(head.iter().map(|h| Cell::new(h.to_uppercase())));
-        table.add_rows(rows.into_iter().map(|row| row.iter().map(|c| self.cell(c)).collect::<Vec<_>>()));
+        table.add_rows(
+            rows.into_iter().map(|row| row.iter().map(|c| self.cell(c)).collect::<Vec<_>>()),
+        );
         for column in table.column_iter_mut() {
             column.set_padding((0, 2));
         }
@@ -64,7 +66,11 @@ mod tests {
     fn rows() -> Vec<Vec<String>> {
         let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
         vec![
-            row(["orders", "CRITICAL", "its newest good point is 2d old, over the objective of 25h"]),
+            row([
+                "orders",
+                "CRITICAL",
+                "its newest good point is 2d old, over the objective of 25h",
+            ]),
             row(["auth", "ok", ""]),
         ]
     }

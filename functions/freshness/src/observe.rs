@@ -28,7 +28,11 @@ pub(crate) async fn observe(world: &World<'_>) -> Facts {
             match objects.next().await {
                 Ok(Some(o)) => asset.add(&o.key, o.size, o.modified),
                 Ok(None) => break facts.stored.push(asset),
-                Err(e) => break facts.gaps.push(e.gap(&place)),
+                Err(e) => {
+                    facts.gaps.push(e.gap(&place));
+                    asset.unseen();
+                    break facts.stored.push(asset);
+                }
             }
         }
     }

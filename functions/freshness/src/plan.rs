@@ -13,7 +13,7 @@ use shared::{
     metrics::{Metric, Value, worst},
     observe::{Selection, selection},
     plan::{Finding, Plan, Severity},
-    policy::Policy,
+    policy::{Databases, Policy},
     report::Standing,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,6 +39,8 @@ pub(crate) struct Judged {
     pub(crate) mends: Vec<(Mend, String)>,
     pub(crate) drift: usize,
     pub(crate) restorable_lag: Option<SignedDuration>,
+    /// Whether a restore window is asked of it; a lag that is missing then is not a small one.
+    pub(crate) window_wanted: bool,
 }
 
 impl Judged {
@@ -55,7 +57,14 @@ impl Judged {
             worst: None,
             why: Vec::new(),
         };
-        Self { standing, findings: Vec::new(), mends: Vec::new(), drift: 0, restorable_lag: None }
+        Self {
+            standing,
+            findings: Vec::new(),
+            mends: Vec::new(),
+            drift: 0,
+            restorable_lag: None,
+            window_wanted: false,
+        }
     }
 
     fn find(&mut self, severity: Severity, what: &'static str, why: impl Into<String>, mend: impl Into<String>) {
@@ -131,22 +140,37 @@ fn publish(
 ) {
     let standing = |j: &Judged| (j.standing.group.clone(), j.standing.asset.clone());
     let names: Vec<_> = judged.iter().map(standing).collect();
-    let of = |metric, value: fn(&Judged) -> Option<f64>, only: fn(&Judged) -> bool| {
+    // Groups with databases that should be there and were not judged: missing, too few, or all of them unseen. They have
+    // no value, so that what is left of the group does not speak for it.
+    let lacking: BTreeMap<String, &Databases> = (policy.databases.iter())
+        .map(|(name, group)| (name.to_string(), group))
+        .filter(|(name, _)| {
+            let lacks = |f: &Finding| f.severity == Severity::Critical && f.group.as_ref() == Some(name);
+            unprotected.is_none() || selected.iter().any(lacks)
+        })
+        .collect();
+    let of = |metric, value: fn(&Judged) -> Option<f64>, only: fn(&Judged) -> bool, asks: fn(&Databases) -> bool| {
         let rows = judged.iter().zip(&names).filter(|(j, _)| only(j));
-        worst(metric, rows.map(|(j, (group, asset))| (group.as_str(), asset.as_str(), value(j))))
+        let rows = rows.map(|(j, (group, asset))| (group.as_str(), asset.as_str(), value(j)));
+        let lacking = lacking.iter().filter(|(_, g)| asks(g)).map(|(name, _)| (name.as_str(), "", None));
+        worst(metric, rows.chain(lacking))
     };
-    out.values.extend(of(Metric::PointAge, |j| seconds(j.standing.age_seconds), |_| true));
+    out.values.extend(of(Metric::PointAge, |j| seconds(j.standing.age_seconds), |_| true, |_| true));
     out.values.extend(of(
         Metric::OffsiteAge,
         |j| seconds(j.standing.offsite_age_seconds),
         |j| j.standing.offsite_wanted,
+        |g| !g.copies.is_empty(),
     ));
-    let sizes = of(Metric::PointSize, |j| seconds(j.standing.size_bytes), |j| j.standing.size_bytes.is_some());
-    out.values.extend(sizes.into_iter().filter(|v| v.asset.is_some()));
+    let sizes = judged.iter().zip(&names).filter_map(|(j, (group, asset))| {
+        Some(Value::of_asset(Metric::PointSize, group, asset, seconds(j.standing.size_bytes)?))
+    });
+    out.values.extend(sizes);
     out.values.extend(of(
         Metric::RestorableLag,
         |j| j.restorable_lag.map(|l| l.as_secs_f64().max(0.0)),
-        |j| j.restorable_lag.is_some(),
+        |j| j.window_wanted || j.restorable_lag.is_some(),
+        |g| g.automated_backups.is_some(),
     ));
 
     let mut failing: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
@@ -171,7 +195,8 @@ fn publish(
         *drift.entry(&j.standing.group).or_default() += j.drift;
     }
     out.values.extend(drift.iter().map(|(g, n)| Value::of_group(Metric::SettingsDrift, g, count(*n))));
-    out.values.push(Value::of_policy(Metric::SettingsDrift, count(drift.values().sum())));
+    // Settings that were not seen are not right.
+    out.values.extend(unprotected.map(|_| Value::of_policy(Metric::SettingsDrift, count(drift.values().sum()))));
     out.values.extend(unprotected.map(|n| Value::of_policy(Metric::UnprotectedDatabases, count(n))));
 }
 

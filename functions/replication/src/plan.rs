@@ -1,6 +1,8 @@
 //! What was seen, held against the policy. Pure: no I/O and no clock.
 
-use crate::observe::{Lagging, Look, Replicated, Sampled, Seen, SeenBucket};
+mod replicas;
+
+use crate::observe::{Look, Replicated, Sampled, Seen, SeenBucket};
 use jiff::{SignedDuration, Timestamp};
 use shared::{
     aws::{EdgeError, s3::Versioning},
@@ -42,7 +44,7 @@ pub fn plan(policy: &Policy, seen: &Seen, now: Timestamp) -> Judged {
     }
     judged.values.extend(metrics::worst(Metric::ReplicationLag, lags.into_iter()));
     judged.values.extend(metrics::worst(Metric::ReplicationMissing, missing.into_iter()));
-    of_replicas(policy, seen, &mut judged);
+    replicas::judge(policy, seen, &mut judged);
     for asset in &seen.unknown {
         let why = "no bucket, group or watched read replica has this name";
         let mend = "write the name of a bucket, of its group, or of a read replica";
@@ -271,67 +273,6 @@ fn sampled(replicated: &Replicated, find: Find<'_>) {
                 let why = format!("\"{key}\" could not be compared with its replica: {why}");
                 find(Severity::Critical, "unread", why, mend);
             }
-        }
-    }
-}
-
-fn of_replicas(policy: &Policy, seen: &Seen, judged: &mut Judged) {
-    let mut lags = Vec::new();
-    for replica in &seen.replicas {
-        let max = policy.databases.get(&replica.group).and_then(|g| g.replica_max_lag.as_ref());
-        let Some(max) = max.map(shared::policy::text::Period::duration) else { continue };
-        let (value, finding) = of_replica(replica, max);
-        lags.push((replica.group.as_str(), replica.id.as_str(), value));
-        judged.findings.extend(finding.map(|f| f.in_group(&replica.group)));
-    }
-    for group in &seen.without {
-        let why = "the policy watches the lag of read replicas and there is none";
-        let mend = "check that the replica exists, or take replica_max_lag out of the policy";
-        let finding = Finding::new(Severity::Critical, group.to_string(), "no-replica", why, mend);
-        judged.findings.push(finding.in_group(group));
-        lags.push((group.as_str(), "", None));
-    }
-    if let Some((gap, groups)) = &seen.blind {
-        judged.findings.push(gap.clone());
-        lags.extend(groups.iter().map(|g| (g.as_str(), "", None)));
-    }
-    judged.values.extend(metrics::worst(Metric::ReplicaLag, lags.into_iter()));
-}
-
-/// A replica's lag as a value, and what is wrong with it.
-fn of_replica(replica: &Lagging, max: SignedDuration) -> (Option<f64>, Option<Finding>) {
-    let Lagging { id, of, seconds, .. } = replica;
-    let critical =
-        |what, why: String, mend: &str| Some(Finding::new(Severity::Critical, id, what, why, mend));
-    match seconds {
-        Err(e) => (None, critical("gap", e.to_string(), e.hint())),
-        Ok(None) => {
-            let why =
-                format!("CloudWatch has no lag of it behind {of}: that it keeps up is not proven");
-            (
-                None,
-                critical("no-data", why, "look whether the replica runs and its replication is on"),
-            )
-        }
-        // RDS's word for replication that is not running.
-        Ok(Some(seconds)) if *seconds < 0.0 => {
-            let why = format!("its replication from {of} is not running");
-            (
-                None,
-                critical("not-running", why, "see the replica's events; RDS says what stopped it"),
-            )
-        }
-        Ok(Some(seconds)) => {
-            let lag = SignedDuration::try_from_secs_f64(*seconds).unwrap_or(SignedDuration::MAX);
-            let finding = (lag > max).then(|| {
-                let why = format!("it is {} behind {of}, {} is allowed", human(lag), human(max));
-                critical(
-                    "replica-lag",
-                    why,
-                    "look for long queries on the replica, or a burst of writes",
-                )
-            });
-            (Some(*seconds), finding.flatten())
         }
     }
 }

@@ -1,7 +1,7 @@
 //! RDS databases: the newest good point, its copies, the restore window and the backup settings.
 
 use super::{Facts, Judged, age, settings};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use shared::{
     catalog::{ByDatabase, Database, Place, Point, State},
     copies::{Copied, Pair},
@@ -11,6 +11,11 @@ use shared::{
     time::human,
 };
 use std::collections::BTreeMap;
+
+/// Whether a database is younger than this. RDS tells no time of creation while it makes one.
+pub(super) fn younger(database: &Database, than: SignedDuration, now: Timestamp) -> bool {
+    database.created.map_or(database.status == "creating", |at| now.duration_since(at) < than)
+}
 
 const GIB: i64 = 1 << 30;
 
@@ -41,11 +46,11 @@ fn newest(judged: &mut Judged, group: &Databases, database: &Database, points: &
     }
     let dated = good().filter_map(|p| Some((age(p.data_time?, now)?, *p)));
     let newest = dated.min_by_key(|(age, _)| *age);
-    let growing = points.iter().filter(|p| p.state == State::InFlight).count();
+    let growing = points.iter().filter(|p| p.state == State::InFlight && !p.marks.transfer).count();
     let coming = if growing > 0 { format!("; {growing} on the way") } else { String::new() };
     let run = "run `holdfast run snapshot`";
     match (newest, max_age) {
-        (None, _) if database.created.is_some_and(|c| now.duration_since(c) < max_age.unwrap_or_default()) => {
+        (None, _) if younger(database, max_age.unwrap_or_default(), now) => {
             judged.find(Severity::Info, "new", format!("it is new and has no recovery point yet{coming}"), "");
         }
         (None, _) => judged.bad("no-point", format!("it has no good recovery point{coming}"), run),
@@ -83,28 +88,39 @@ fn offsite(
     points: &BTreeMap<&Place, ByDatabase<'_>>,
     now: Timestamp,
 ) {
+    // Where one destination has none, the others' ages do not speak for it.
+    let mut ages = Some(Vec::new());
     for rule in &group.copies {
         judged.standing.offsite_wanted = true;
         let Some(place) = Place::of(policy, &rule.to) else { continue };
         // A place that can't be seen is a finding of its own; its copies' age is unknown, so it is not published.
         let Some(there) = points.get(&place).map(|p| p.of(database)) else {
             judged.bad("offsite-unknown", format!("its copies at {place} can't be seen"), "see the gap of that place");
+            ages = None;
             continue;
         };
         let pair = Pair { policy, rule, home, there: &there };
-        let newest = pair.newest().and_then(|p| p.data_time).and_then(|t| age(t, now));
+        // A copy from the future proves nothing, and must not hide one that does.
+        let dated: Vec<_> = (there.iter().copied())
+            .filter(|p| p.data_time.is_some_and(|t| age(t, now).is_some()))
+            .collect();
+        let newest = Pair { there: &dated, ..pair }.newest();
+        let newest = newest.and_then(|p| age(p.data_time?, now));
         let max = rule.max_age.as_ref().map(|p| p.duration());
         let on_the_way = there.iter().filter(|p| p.state == State::InFlight).count();
         let coming = if on_the_way > 0 { format!("; {on_the_way} on the way") } else { String::new() };
+        ages = ages.zip(newest).map(|(ages, age)| [ages, vec![age]].concat());
         match newest {
             None if home.iter().all(|p| !p.good()) => {} // Nothing to copy yet: said above, once.
+            None if younger(database, max.unwrap_or_default(), now) => {
+                let why = format!("it is new and {} has no copy of it yet{coming}", rule.to);
+                judged.find(Severity::Info, "new", why, "");
+            }
             None => {
                 let why = format!("{} has no good copy of it{coming}", rule.to);
                 judged.bad("no-offsite", why, "run `holdfast run offsite`");
             }
             Some(old) => {
-                let oldest = judged.standing.offsite_age_seconds.unwrap_or(0).max(old.as_secs());
-                judged.standing.offsite_age_seconds = Some(oldest);
                 if let Some(max) = max.filter(|max| old > *max) {
                     let why = format!(
                         "its newest good copy at {} has data {} old, over the objective of {}{coming}",
@@ -123,4 +139,5 @@ fn offsite(
             }
         }
     }
+    judged.standing.offsite_age_seconds = ages.and_then(|a| a.into_iter().max()).map(|a| a.as_secs());
 }

@@ -1,6 +1,6 @@
 //! RDS's own automated backups: their settings and the restore window that they give.
 
-use super::{Facts, Judged};
+use super::{Facts, Judged, databases::younger};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use shared::{
@@ -51,21 +51,31 @@ fn drift(judged: &mut Judged, wanted: &AutomatedBackups, database: &Database) {
         Family::Instance => format!("aws rds modify-db-instance --apply-immediately --db-instance-identifier {id}"),
         Family::Cluster => format!("aws rds modify-db-cluster --apply-immediately --db-cluster-identifier {id}"),
     };
-    if let Some(days) = days(wanted) {
-        let is = database.retention_days;
-        let mend = format!("run `{what} --backup-retention-period {days}`");
-        if is == 0 {
+    let is = database.retention_days;
+    let mend = |days: &str| format!("run `{what} --backup-retention-period {days}`");
+    match days(wanted) {
+        days if is == 0 => {
             // From 0 to anything else is an outage (WorkingWithAutomatedBackups): a person decides when.
-            let why = format!("its automated backups are switched off, and the policy wants {days} days");
+            let (wants, days) = days.map_or(("them".into(), "DAYS".into()), |d| (format!("{d} days"), d.to_string()));
+            let why = format!("its automated backups are switched off, and the policy wants {wants}");
+            let mend = format!("{} in a quiet hour: switching backups on is a short outage", mend(&days));
             judged.drift += 1;
-            judged.bad("drift", why, format!("{mend} in a quiet hour: switching backups on is a short outage"));
-        } else if is != i32::from(days) {
+            judged.bad("drift", why, mend);
+        }
+        Some(days) if is < i32::from(days) => {
             judged.drift += 1;
-            let severity = if is < i32::from(days) { Severity::Critical } else { Severity::Warning };
             let why = format!("its automated backups are kept for {is} days, and the policy wants {days}");
-            judged.find(severity, "drift", why, mend);
+            judged.bad("drift", why, mend(&days.to_string()));
             settings.retention_days = NonZeroU8::new(days);
         }
+        Some(days) if is > i32::from(days) => {
+            judged.drift += 1;
+            let why = format!("its automated backups are kept for {is} days, and the policy wants {days}");
+            // RDS deletes what a shorter retention no longer covers, at once: never without a person.
+            let mend = format!("{}, which deletes its older automated backups; or raise the policy's", mend(&days.to_string()));
+            judged.find(Severity::Warning, "drift", why, mend);
+        }
+        _ => {}
     }
     if let Some(window) = wanted.window.as_ref().filter(|w| w.as_str() != database.window) {
         judged.drift += 1;
@@ -103,10 +113,11 @@ fn drift(judged: &mut Judged, wanted: &AutomatedBackups, database: &Database) {
 /// The window is really there: it ends a few minutes ago and begins as long ago as the policy says (or when the database
 /// was created). A latest restorable time that stands still is the earliest sign that backups have stopped.
 fn window(judged: &mut Judged, facts: &Facts, wanted: &AutomatedBackups, database: &Database, now: Timestamp) {
+    let settled = |since| !younger(database, since, now);
+    judged.window_wanted = settled(SignedDuration::from_hours(2));
     if database.retention_days == 0 {
         return; // Said above.
     }
-    let settled = |since: SignedDuration| database.created.is_none_or(|c| now.duration_since(c) > since);
     match database.latest_restorable {
         None if settled(SignedDuration::from_hours(2)) => {
             judged.bad("no-window", "RDS names no latest restorable time", "see the database's events in RDS");

@@ -1,7 +1,7 @@
 //! Points that lie as objects: dumps, RDB files, exports. Judged by the newest object of each asset.
 
 use super::{Judged, age};
-use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, civil::DateTime, fmt::strtime::BrokenDownTime, tz::TimeZone};
 use shared::{
     plan::Severity,
     policy::{Objectives, Policy, Store, text::Name},
@@ -23,10 +23,14 @@ pub struct Stored {
     pub prefix: String,
     /// Keys end with this.
     pub suffix: String,
-    /// The rest of the key's form behind the prefix, with strftime fields.
+    /// The whole key's form, with strftime fields.
     pub form: Option<String>,
+    /// Whether only keys of that form are this asset's, because other assets' lie beside them.
+    pub by_form: bool,
     /// What is asked of them.
     pub objectives: Objectives,
+    /// Whether the listing was read to its end.
+    pub seen: bool,
     /// The newest objects that were found, newest first, a few.
     pub newest: Vec<StoredPoint>,
 }
@@ -45,7 +49,7 @@ pub struct StoredPoint {
 /// So many objects before the newest are compared with it.
 const COMPARED: usize = 7;
 
-/// Every asset of the policy whose points lie in a bucket. Where the store's `key` begins with the database's name, each
+/// Every asset of the policy whose points lie in a bucket. Where the store's `key` has the database's name, each
 /// database is an asset of its own: one fresh dump must not hide seven stale ones.
 pub fn stored(policy: &Policy) -> Vec<Stored> {
     let mut all = Vec::new();
@@ -64,7 +68,10 @@ pub fn stored(policy: &Policy) -> Vec<Stored> {
 fn one(name: &Name, store: &Store, objectives: &Objectives, database: Option<&str>) -> Option<Stored> {
     let bucket = store.bucket.as_ref().filter(|_| store.endpoint.is_none())?;
     // Without an objective there is nothing to judge; `holdfast policy check` names what only a later function does.
-    objectives.max_age.as_ref()?;
+    let Objectives { max_age, min_size, size_change, .. } = objectives;
+    if max_age.is_none() && min_size.is_none() && size_change.is_none() {
+        return None;
+    }
     let key = store.key.clone().map(|k| k.replace("{database}", database.unwrap_or("{database}")));
     // What is fixed at the key's begin narrows the listing to this asset.
     let fixed = key.as_deref().map_or("", |k| k.split(['%', '{']).next().unwrap_or_default());
@@ -77,7 +84,9 @@ fn one(name: &Name, store: &Store, objectives: &Objectives, database: Option<&st
         prefix: format!("{}{fixed}", store.prefix),
         suffix: store.suffix.clone(),
         form: key.as_deref().map(|k| format!("{}{k}", store.prefix)),
+        by_form: database.is_some(),
         objectives: objectives.clone(),
+        seen: true,
         newest: Vec::new(),
     })
 }
@@ -88,25 +97,48 @@ impl Stored {
         if !key.starts_with(&self.prefix) || !key.ends_with(&self.suffix) || key.ends_with('/') {
             return;
         }
+        let read = self.form.as_deref().and_then(|form| read(form, key));
+        if read.is_none() && self.by_form {
+            return; // Another database's, or nothing that the policy speaks of.
+        }
         // A copy of an old dump has a young object; the time in its name tells its data's age.
-        let at = self.time_in(key).map_or(modified, |named| named.min(modified));
+        let at = read.and_then(|r| latest(&r)).map_or(modified, |named| named.min(modified));
         self.newest.push(StoredPoint { key: key.to_owned(), size, at });
         self.newest.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| b.key.cmp(&a.key)));
         self.newest.truncate(COMPARED + 1);
     }
 
-    /// The latest time that the key's own time can mean: of a date alone, the end of the day.
-    fn time_in(&self, key: &str) -> Option<Timestamp> {
-        let form = self.form.as_deref().filter(|f| f.contains('%') && !f.contains('{'))?;
-        let parsed = jiff::fmt::strtime::parse(form, key).ok()?;
-        let exact = form.contains("%H");
-        let civil = if exact {
-            parsed.to_datetime().ok()?
-        } else {
-            DateTime::from(parsed.to_date().ok()?).checked_add(SignedDuration::from_hours(24)).ok()?
-        };
-        civil.to_zoned(TimeZone::UTC).ok().map(|z| z.timestamp())
+    /// What lies there can't be told whole, so nothing is concluded from what was seen of it.
+    pub fn unseen(&mut self) {
+        self.seen = false;
+        self.newest.clear();
     }
+}
+
+/// A key read by its form: strftime fields, and placeholders such as `{reason}` for any text without a slash. What
+/// follows the form's end is free.
+fn read(form: &str, key: &str) -> Option<BrokenDownTime> {
+    let Some((head, rest)) = form.split_once('{') else {
+        return BrokenDownTime::parse_prefix(form, key).ok().map(|(read, _)| read);
+    };
+    let (_, tail) = rest.split_once('}')?;
+    let (_, at) = BrokenDownTime::parse_prefix(head, key).ok()?;
+    let free = key.get(at..)?.split('/').next()?;
+    let ends = free.char_indices().map(|(i, _)| i).skip(1).chain([free.len()]).filter(|end| *end > 0);
+    let mut forms = ends.map(|end| format!("{head}{}{tail}", free[..end].replace('%', "%%").replace('{', "?")));
+    forms.find_map(|form| read(&form, key))
+}
+
+/// The latest time that the key's own time can mean: of a date alone, the end of the day.
+fn latest(read: &BrokenDownTime) -> Option<Timestamp> {
+    let exact = read.hour().is_some();
+    let civil = if exact {
+        read.to_datetime().ok()?
+    } else {
+        DateTime::from(read.to_date().ok()?).checked_add(SignedDuration::from_hours(24)).ok()?
+    };
+    let zone = read.offset().map_or(TimeZone::UTC, TimeZone::fixed);
+    civil.to_zoned(zone).ok().map(|z| z.timestamp())
 }
 
 pub(super) fn judge(_: &Policy, stored: &Stored, now: Timestamp) -> Judged {
@@ -115,8 +147,17 @@ pub(super) fn judge(_: &Policy, stored: &Stored, now: Timestamp) -> Judged {
     let max_age = max_age.as_ref().map(|p| p.duration());
     judged.standing.max_age_seconds = max_age.map(|a| a.as_secs());
     let at = format!("s3://{}/{}", stored.bucket, stored.prefix);
+    if !stored.seen {
+        judged.bad("unknown", format!("what lies under {at} can't be seen"), "see the gap of that place");
+        return judged;
+    }
     let Some(newest) = stored.newest.iter().find(|p| age(p.at, now).is_some()) else {
-        judged.bad("no-point", format!("there is nothing under {at}"), "see whether what writes there runs");
+        if stored.newest.is_empty() {
+            judged.bad("no-point", format!("there is nothing under {at}"), "see whether what writes there runs");
+        } else {
+            let why = format!("what lies under {at} has a time in the future, which proves nothing");
+            judged.bad("future", why, "compare the clocks of this host and of AWS");
+        }
         return judged;
     };
     let old = age(newest.at, now).unwrap_or_default();

@@ -115,7 +115,8 @@ async fn list(
         }
         let last = page.last().map(Pair::key).unwrap_or_default();
         if went.hopeless {
-            progress.stopped = Some(format!("every copy failed up to \"{last}\""));
+            progress.stopped =
+                Some(format!("every copy failed up to \"{last}\", as the failures say"));
         } else if world.budget.spent() {
             progress.stopped = Some(format!("its time was over at \"{last}\""));
         }
@@ -242,12 +243,8 @@ fn judge(world: &World<'_>, task: &Task<'_>, progress: &Progress, copied: bool) 
         // What is behind can't be judged; that is no worry as long as each run comes further.
         let severity = if copied { Severity::Warning } else { Severity::Critical };
         let why = format!("the sweep to {to} did not come to its end: {stopped}");
-        find(
-            severity,
-            "unfinished",
-            why,
-            "the next run goes on; when it never ends, run it by hand or give the function more time",
-        );
+        let mend = "the next run goes on; when it never ends, run it by hand or give the function more time";
+        find(severity, "unfinished", why, mend);
     } else {
         let prefixes = task.prefixes.iter().map(String::as_str).chain([""]);
         for (prefix, _) in prefixes.zip(&progress.found).filter(|(_, found)| !**found) {

@@ -1,1 +1,351 @@
+use super::*;
+use crate::{compare::Comparison, observe::Lagging};
+use shared::aws::s3::{DefaultEncryption, NoncurrentRule, Object, Pair, ReplicationRule};
 
+const POLICY: &str = r#"
+holdfast: 1
+company: lomash-wood
+home: { account: "111122223333", region: eu-west-1 }
+destinations:
+  london: { region: eu-west-2, bucket: media-replica }
+databases:
+  fleet:
+    select: { ids: [orders] }
+    replica_max_lag: 1m
+buckets:
+  media:
+    bucket: media
+    versioning: true
+    encryption: aws:kms
+    noncurrent_versions: 90d
+    replication: { to: london, max_lag: 1h, tolerance: 2 }
+"#;
+
+fn policy() -> Policy {
+    Policy::parse(POLICY).expect("a policy")
+}
+
+fn now() -> Timestamp {
+    "2026-11-20T12:00:00Z".parse().expect("now")
+}
+
+fn object(key: &str, minutes_old: i64) -> Object {
+    Object {
+        key: key.into(),
+        size: 10,
+        etag: "e".into(),
+        modified: now() - SignedDuration::from_mins(minutes_old),
+        class: "STANDARD".into(),
+    }
+}
+
+fn same(key: &str) -> Pair {
+    Pair::Both(object(key, 600), object(key, 600))
+}
+
+fn rule() -> ReplicationRule {
+    ReplicationRule {
+        id: "all".into(),
+        enabled: true,
+        to: "media-replica".into(),
+        whole: true,
+        prefix: String::new(),
+        metrics: true,
+        promised: None,
+    }
+}
+
+fn replicated(pairs: Vec<Pair>) -> Replicated {
+    let mut comparison = Comparison::new(now(), SignedDuration::from_hours(1), 10);
+    for pair in pairs {
+        comparison.add(pair);
+    }
+    Replicated {
+        to: "media-replica".into(),
+        rules: vec![rule()],
+        versioning: Versioning::Enabled,
+        comparison,
+        cut: None,
+        latency: None,
+        sampled: vec![("a".into(), Sampled::Same)],
+    }
+}
+
+/// A bucket as the policy asks for it.
+fn good() -> SeenBucket {
+    let encryption = DefaultEncryption { algorithm: "aws:kms".into(), kms_key: None };
+    SeenBucket {
+        versioning: Some(Versioning::Enabled),
+        encryption: Some(Some(encryption)),
+        noncurrent: Some(vec![NoncurrentRule { id: "old".into(), days: 90, whole: true }]),
+        replication: Some(replicated(vec![same("a"), same("b")])),
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "a look that came to something")]
+fn with(change: impl FnOnce(&mut SeenBucket)) -> Look<SeenBucket> {
+    let mut seen = good();
+    change(&mut seen);
+    Ok(seen)
+}
+
+fn of(pairs: Vec<Pair>) -> Look<SeenBucket> {
+    with(|b| b.replication = Some(replicated(pairs)))
+}
+
+fn having(change: impl FnOnce(&mut Replicated)) -> Look<SeenBucket> {
+    let mut replicated = replicated(vec![same("a"), same("b")]);
+    change(&mut replicated);
+    with(|b| b.replication = Some(replicated))
+}
+
+fn judged(look: Look<SeenBucket>) -> Judged {
+    let group = policy().buckets.keys().next().expect("a group").clone();
+    plan(&policy(), &Seen { buckets: vec![(group, look)], ..Seen::default() }, now())
+}
+
+fn said(judged: &Judged) -> String {
+    let lines: Vec<_> = judged
+        .findings
+        .iter()
+        .map(|f| format!("\n    {} {}: {}", f.severity, f.what, f.why))
+        .collect();
+    if lines.is_empty() { " fine".into() } else { lines.concat() }
+}
+
+fn denied() -> EdgeError {
+    EdgeError {
+        doing: "read versioning of s3://media".into(),
+        why: "AccessDenied: said S3".into(),
+        kind: shared::aws::Kind::Denied,
+        code: Some("AccessDenied".into()),
+    }
+}
+
+fn days(days: i32, whole: bool) -> NoncurrentRule {
+    NoncurrentRule { id: format!("after-{days}"), days, whole }
+}
+
+#[test]
+fn a_buckets_settings_are_held_against_the_policy() {
+    let encrypted = |algorithm: &str| {
+        Some(Some(DefaultEncryption { algorithm: algorithm.into(), kms_key: None }))
+    };
+    let table = [
+        ("as the policy asks", with(|_| {})),
+        ("suspended", with(|b| b.versioning = Some(Versioning::Suspended))),
+        ("never versioned", with(|b| b.versioning = Some(Versioning::Off))),
+        ("keys of S3", with(|b| b.encryption = encrypted("AES256"))),
+        ("twice under KMS", with(|b| b.encryption = encrypted("aws:kms:dsse"))),
+        ("not encrypted", with(|b| b.encryption = Some(None))),
+        ("kept too short", with(|b| b.noncurrent = Some(vec![days(30, true)]))),
+        (
+            "a part kept too short",
+            with(|b| b.noncurrent = Some(vec![days(90, true), days(7, false)])),
+        ),
+        ("kept for longer", with(|b| b.noncurrent = Some(vec![days(365, true)]))),
+        ("kept for ever", with(|b| b.noncurrent = Some(vec![]))),
+        ("denied", Err(denied())),
+    ];
+    let lines: Vec<_> =
+        table.into_iter().map(|(case, look)| format!("{case}:{}", said(&judged(look)))).collect();
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    as the policy asks: fine
+    suspended:
+        critical versioning: versioning is suspended: what is overwritten or deleted is lost
+    never versioned:
+        critical versioning: versioning is off: what is overwritten or deleted is lost
+    keys of S3:
+        critical encryption: default encryption is AES256, the policy says aws:kms
+    twice under KMS: fine
+    not encrypted:
+        critical encryption: default encryption is off, the policy says aws:kms
+    kept too short:
+        critical noncurrent-too-short: the lifecycle rule "after-30" lets go of replaced and deleted versions after 30 days, the policy keeps them for 90d
+    a part kept too short:
+        critical noncurrent-too-short: the lifecycle rule "after-7" lets go of replaced and deleted versions after 7 days, the policy keeps them for 90d
+    kept for longer:
+        warning noncurrent-too-long: replaced and deleted versions stay for 365 days, the policy lets them go after 90d
+    kept for ever:
+        warning noncurrent-unlimited: no lifecycle rule of the whole bucket lets go of replaced and deleted versions: they stay for ever
+    denied:
+        critical gap: read versioning of s3://media: AccessDenied: said S3
+    "#);
+}
+
+#[test]
+fn a_replica_is_judged_by_what_it_lacks_and_what_s3_says() {
+    let missing = |n: usize, age| {
+        let mut pairs = vec![same("a")];
+        pairs.extend((0..n).map(|i| Pair::Missing(object(&format!("m{i}"), age))));
+        of(pairs)
+    };
+    let other = Object { size: 9, ..object("d", 90) };
+    let table = [
+        ("all there", of(vec![same("a")])),
+        ("young ones on their way", missing(50, 59)),
+        ("as many late as tolerated", missing(2, 61)),
+        ("one more", missing(3, 61)),
+        ("another form", of(vec![Pair::Both(object("d", 90), other)])),
+        ("more in the replica", of(vec![same("a"), Pair::Extra(object("x", 600))])),
+        ("nothing in the source", of(vec![])),
+        ("S3 says that it is behind", having(|r| r.latency = Some(7200.0))),
+        ("S3 says that it is not", having(|r| r.latency = Some(3.0))),
+        ("no rule", having(|r| r.rules.clear())),
+        ("a rule to another bucket", having(|r| r.rules[0].to = "other".into())),
+        ("the rule is off", having(|r| r.rules[0].enabled = false)),
+        ("the rule takes in a part", having(|r| r.rules[0].whole = false)),
+        ("the replica keeps no versions", having(|r| r.versioning = Versioning::Suspended)),
+        ("no time", having(|r| r.cut = Some("k".into()))),
+        ("other bytes", having(|r| r.sampled.push(("b".into(), Sampled::Differs)))),
+        ("moved on while it was read", having(|r| r.sampled.push(("b".into(), Sampled::Moved)))),
+        (
+            "unreadable",
+            having(|r| {
+                r.sampled.push((
+                    "b".into(),
+                    Sampled::Unread("read s3://media/b: AccessDenied".into(), "allow it".into()),
+                ));
+            }),
+        ),
+    ];
+    let lines: Vec<_> =
+        table.into_iter().map(|(case, look)| format!("{case}:{}", said(&judged(look)))).collect();
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    all there: fine
+    young ones on their way: fine
+    as many late as tolerated:
+        critical lag: the replica media-replica is 1h 1m behind, 1h is allowed; the oldest object is "m0"
+    one more:
+        critical lag: the replica media-replica is 1h 1m behind, 1h is allowed; the oldest object is "m0"
+        critical missing: 3 of 4 objects are not in the replica media-replica in their newest form after 1h, 2 are tolerated (3 missing, 0 differ, the youngest included)
+    another form:
+        critical lag: the replica media-replica is 1h 30m behind, 1h is allowed; the oldest object is "d"
+    more in the replica:
+        info extra: the replica media-replica has 1 objects that the source has not (2 objects and 20 bytes there, 1 and 10 in the source)
+    nothing in the source:
+        warning no-objects: the policy replicates it to media-replica and it has no objects
+    S3 says that it is behind:
+        critical lag: the replica media-replica is 2h behind, 1h is allowed
+    S3 says that it is not: fine
+    no rule:
+        critical no-rule: a replication rule to media-replica does not exist: what is written now is not replicated
+    a rule to another bucket:
+        critical no-rule: a replication rule to media-replica does not exist: what is written now is not replicated
+    the rule is off:
+        critical no-rule: a replication rule to media-replica is not enabled: what is written now is not replicated
+    the rule takes in a part:
+        warning rule-narrow: the rules to media-replica ("all") take in some keys or tags only
+    the replica keeps no versions:
+        critical replica-versioning: versioning of the replica media-replica is suspended: S3 can't replicate to it
+    no time:
+        critical unfinished: there was no time to compare with media-replica beyond "k"
+    other bytes:
+        critical differs: "b" has other bytes in the replica media-replica
+    moved on while it was read: fine
+    unreadable:
+        critical unread: "b" could not be compared with its replica: read s3://media/b: AccessDenied
+    "#);
+}
+
+#[test]
+fn values_are_published_only_of_what_was_compared_whole() {
+    let value = |look| {
+        let values = judged(look).values;
+        let asset = values.iter().filter(|v| v.asset.is_some());
+        asset.map(|v| format!("{} {}", v.metric.name(), v.value)).collect::<Vec<_>>().join(", ")
+    };
+    let late =
+        || of(vec![same("a"), Pair::Missing(object("m", 90)), Pair::Missing(object("y", 30))]);
+    assert_eq!(value(late()), "ReplicationLag 5400, ReplicationMissing 1");
+    let larger = having(|r| r.latency = Some(60.0));
+    assert_eq!(value(larger), "ReplicationLag 60, ReplicationMissing 0");
+    assert_eq!(value(Err(denied())), "", "missing data makes the alarm ring");
+    assert_eq!(value(having(|r| r.cut = Some("k".into()))), "");
+    assert_eq!(judged(Err(denied())).values, vec![]);
+}
+
+#[test]
+fn a_buckets_standing_carries_its_worst_finding_and_its_size() {
+    let fine = judged(with(|_| {}));
+    assert_eq!((fine.assets[0].worst, fine.assets[0].size_bytes), (None, Some(20)));
+    let bad = judged(Err(denied()));
+    insta::assert_debug_snapshot!(bad.assets, @r#"
+    [
+        Standing {
+            asset: "media",
+            group: "media",
+            newest: None,
+            age_seconds: None,
+            max_age_seconds: None,
+            size_bytes: None,
+            offsite_age_seconds: None,
+            offsite_wanted: true,
+            worst: Some(
+                Critical,
+            ),
+            why: [
+                "read versioning of s3://media: AccessDenied: said S3",
+            ],
+        },
+    ]
+    "#);
+}
+
+fn replica(seconds: Look<Option<f64>>) -> Seen {
+    let group = policy().databases.keys().next().expect("a group").clone();
+    let (id, of) = ("orders-read".into(), "orders".into());
+    Seen { replicas: vec![Lagging { group, id, of, seconds }], ..Seen::default() }
+}
+
+#[test]
+fn a_read_replica_is_judged_by_its_lag_and_silence_is_no_proof() {
+    let group = policy().databases.keys().next().expect("a group").clone();
+    let gap =
+        Finding::new(Severity::Critical, "eu-west-1 in 111122223333", "gap", "denied", "allow it");
+    let table = [
+        ("in time", replica(Ok(Some(59.5)))),
+        ("just in time", replica(Ok(Some(60.0)))),
+        ("late", replica(Ok(Some(61.0)))),
+        ("not replicating", replica(Ok(Some(-1.0)))),
+        ("silent", replica(Ok(None))),
+        ("not to be asked", replica(Err(denied()))),
+        ("no replica", Seen { without: vec![group.clone()], ..Seen::default() }),
+        ("RDS not seen", Seen { blind: Some((gap, vec![group])), ..Seen::default() }),
+        ("an unknown name", Seen { unknown: vec!["ordres".into()], ..Seen::default() }),
+    ];
+    let lines = table.map(|(case, seen)| {
+        let judged = plan(&policy(), &seen, now());
+        let values = judged.values.iter().map(|v| {
+            format!("\n    {} of {:?} {:?}: {}", v.metric.name(), v.group, v.asset, v.value)
+        });
+        format!("{case}:{}{}", said(&judged), values.collect::<String>())
+    });
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    in time: fine
+        ReplicaLag of Some("fleet") Some("orders-read"): 59.5
+        ReplicaLag of Some("fleet") None: 59.5
+        ReplicaLag of None None: 59.5
+    just in time: fine
+        ReplicaLag of Some("fleet") Some("orders-read"): 60
+        ReplicaLag of Some("fleet") None: 60
+        ReplicaLag of None None: 60
+    late:
+        critical replica-lag: it is 61 s behind orders, 60 s are allowed
+        ReplicaLag of Some("fleet") Some("orders-read"): 61
+        ReplicaLag of Some("fleet") None: 61
+        ReplicaLag of None None: 61
+    not replicating:
+        critical not-running: its replication from orders is not running
+    silent:
+        critical no-data: CloudWatch has no lag of it behind orders: that it keeps up is not proven
+    not to be asked:
+        critical gap: read versioning of s3://media: AccessDenied: said S3
+    no replica:
+        critical no-replica: the policy watches the lag of read replicas and there is none
+    RDS not seen:
+        critical gap: denied
+    an unknown name:
+        critical unknown-asset: no bucket, group or watched read replica has this name
+    "#);
+}

@@ -186,3 +186,6 @@ fn noncurrent(rule: &LifecycleRule) -> Option<NoncurrentRule> {
         whole: old && filter,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -133,7 +133,7 @@ fn a_prefix_within_another_is_listed_once() {
     assert_eq!(task(&name).lists(), [""]);
 }
 
-/// What really lies under a key: the ETag stands for it at the source, and not always at the destination.
+/// What really lies under a key: the `ETag` stands for it at the source, and not always at the destination.
 #[derive(Clone, Debug, PartialEq)]
 struct Stored {
     content: u8,

@@ -1,0 +1,175 @@
+//! `holdfast alarms`: the policy's alarms, and how they are.
+
+use crate::{
+    output::Answer,
+    session::Session,
+    stop::{Exit, Stop},
+    table::Look,
+    words::{NONE, count, time},
+};
+use jiff::Timestamp;
+use serde::Serialize;
+use shared::{
+    aws::cloudwatch::{AlarmState, MetricAlarm},
+    catalog::Place,
+    metrics,
+    policy::Policy,
+};
+
+/// There is no alarm of that name.
+const MISSING: &str = "MISSING";
+
+/// Shows the alarms.
+pub(super) async fn run(session: &Session<'_>) -> anyhow::Result<Exit> {
+    let cloudwatch = session.aws.cloudwatch(&Place::home(&session.policy));
+    let names: Vec<_> = session.policy.alarms.keys().cloned().collect();
+    let asked = session.progress.during("asking CloudWatch", cloudwatch.alarms(&names)).await;
+    let alarms = Alarms(rows(&session.policy, &asked.map_err(|e| Stop::edge(&e))?));
+    session.output.answer(&alarms)?;
+    let bad = alarms.0.iter().any(|a| a.state == MISSING || a.state == "ALARM");
+    Ok(if bad { Exit::Failed } else { Exit::Well })
+}
+
+/// An alarm of the policy with its state.
+#[derive(Debug, Serialize)]
+struct Row {
+    name: String,
+    state: String,
+    since: Option<Timestamp>,
+    watches: String,
+    of: Option<String>,
+    above: String,
+    /// The function that feeds its metric, and sets it.
+    function: &'static str,
+    reason: String,
+    /// It is there, and not as the policy wants it.
+    differs: bool,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct Alarms(Vec<Row>);
+
+fn rows(policy: &Policy, found: &[AlarmState]) -> Vec<Row> {
+    let mut rows: Vec<_> = policy
+        .alarms
+        .iter()
+        .map(|(name, alarm)| {
+            let metric = alarm.watch.metric();
+            let function = metric.publisher();
+            let state = found.iter().find(|f| f.name == *name);
+            let wanted = metrics::alarms(policy, function, None);
+            let wanted = wanted.iter().find(|w| w.name == *name);
+            let differs = state.is_some_and(|s| !same(wanted, s.alarm.as_ref()));
+            let reason = match state {
+                None => {
+                    format!("CloudWatch has none of this name; `holdfast run {function}` sets it")
+                }
+                Some(state) if !differs => state.reason.clone(),
+                Some(state) => {
+                    let differs = format!(
+                        "it differs from the policy; `holdfast run {function}` sets it again"
+                    );
+                    [state.reason.as_str(), &differs]
+                        .into_iter()
+                        .filter(|r| !r.is_empty())
+                        .collect::<Vec<_>>()
+                        .join("; ")
+                }
+            };
+            Row {
+                name: name.clone(),
+                state: state.map_or(MISSING.to_owned(), |s| s.state.clone()),
+                since: state.and_then(|s| s.since),
+                watches: metric.name().to_owned(),
+                of: alarm.of.as_ref().map(ToString::to_string),
+                above: alarm.above.to_string(),
+                function,
+                reason,
+                differs,
+            }
+        })
+        .collect();
+    let rank = |r: &Row| {
+        ["ALARM", MISSING, "INSUFFICIENT_DATA"].iter().position(|s| r.state == *s).unwrap_or(9)
+    };
+    rows.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| a.name.cmp(&b.name)));
+    rows
+}
+
+/// Whether an alarm is as the policy wants it; the topics also depend on the stack, so they are not compared.
+fn same(wanted: Option<&MetricAlarm>, found: Option<&MetricAlarm>) -> bool {
+    let without = |a: &MetricAlarm| MetricAlarm { topics: Vec::new(), ..a.clone() };
+    matches!((wanted, found), (Some(wanted), Some(found)) if without(wanted) == without(found))
+}
+
+impl Answer for Alarms {
+    fn text(&self, look: Look) -> String {
+        if self.0.is_empty() {
+            return "the policy asks for no alarms".into();
+        }
+        let rows = self.0.iter().map(|r| {
+            let watches =
+                r.of.as_ref().map_or(r.watches.clone(), |of| format!("{} of {of}", r.watches));
+            let since = r.since.map_or(NONE.to_owned(), time);
+            vec![
+                r.name.clone(),
+                r.state.clone(),
+                since,
+                watches,
+                format!("> {}", r.above),
+                r.reason.clone(),
+            ]
+        });
+        let table =
+            look.table(&["alarm", "state", "since (UTC)", "watches", "threshold", "reason"], rows);
+        let states = ["ALARM", MISSING, "INSUFFICIENT_DATA", "OK"];
+        let counts: Vec<_> = states
+            .iter()
+            .map(|s| (self.0.iter().filter(|r| r.state == *s).count(), s))
+            .filter(|(n, _)| *n > 0)
+            .map(|(n, s)| format!("{n} {s}"))
+            .collect();
+        format!("{table}\n\n{}: {}", count(self.0.len(), "alarm", "alarms"), counts.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy() -> Policy {
+        Policy::parse(
+            r#"
+holdfast: 1
+company: acme
+home: { account: "111122223333", region: eu-west-1 }
+databases:
+  fleet: { select: { like: ["acme-*"] }, objectives: { max_age: 25h } }
+alarms:
+  acme-age: { watch: point-age, of: fleet, above: 25h }
+  acme-failing: { watch: failing-assets, above: "0" }
+  acme-unprotected: { watch: unprotected-databases, above: "0" }
+"#,
+        )
+        .expect("a policy")
+    }
+
+    #[test]
+    fn what_rings_and_what_is_missing_stands_first_and_a_changed_alarm_is_told() {
+        let policy = policy();
+        let wanted = metrics::alarms(&policy, "freshness", Some("arn:aws:sns:eu-west-1:1:t"));
+        let state = |alarm: &MetricAlarm, state: &str, reason: &str| AlarmState {
+            name: alarm.name.clone(),
+            alarm: Some(alarm.clone()),
+            state: state.into(),
+            reason: reason.into(),
+            since: "2026-11-20T02:07:00Z".parse().ok(),
+        };
+        let louder = MetricAlarm { above: 5.0, ..wanted[1].clone() };
+        let found =
+            [state(&louder, "OK", ""), state(&wanted[0], "ALARM", "2 datapoints were greater")];
+        let alarms = Alarms(rows(&policy, &found));
+        insta::assert_snapshot!(alarms.text(Look::default()), @"");
+    }
+}

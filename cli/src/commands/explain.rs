@@ -1,0 +1,91 @@
+//! `holdfast explain`: one asset, all that is known of it, and why it is treated as it is.
+//!
+//! - `database`: an RDS database and its points; `stored`: what lies as objects, and buckets; `show`: all that for people
+
+mod database;
+mod show;
+mod stored;
+
+use crate::{
+    function::blindness,
+    session::Session,
+    stop::{Exit, Stop},
+    words::nearest,
+};
+use database::DatabaseView;
+use serde::Serialize;
+use shared::{
+    catalog::{Gap, Place, Seen},
+    observe::{Where, observe},
+    plan::Finding,
+    policy::Policy,
+};
+use std::collections::BTreeSet;
+use stored::{BucketView, StoredView};
+
+/// What is known of one asset.
+#[derive(Debug, Serialize)]
+struct Explained {
+    asset: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database: Option<DatabaseView>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stored: Vec<StoredView>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    buckets: Vec<BucketView>,
+    /// What could not be looked at.
+    gaps: Vec<Gap>,
+}
+
+/// Explains an asset.
+pub(super) async fn run(session: &Session<'_>, asset: &str) -> anyhow::Result<Exit> {
+    let policy = &session.policy;
+    let world = session.look();
+    let seen = if policy.databases.is_empty() {
+        Seen::default()
+    } else {
+        session.progress.during("looking at databases", observe(&world, Where::Everywhere)).await
+    };
+    let mut gaps = seen.gaps.clone();
+    let looks = async {
+        let stored = stored::stored(&world, asset, &mut gaps).await;
+        (stored, stored::buckets(&world, asset).await)
+    };
+    let (stored, buckets) = session.progress.during("looking at buckets", looks).await;
+    let names = names(policy, &seen);
+    let database = database::view(policy, seen, asset, session.edge.now);
+    let explained = Explained { asset: asset.to_owned(), database, stored, buckets, gaps };
+    let Explained { database, stored, buckets, gaps, .. } = &explained;
+    if database.is_none() && stored.is_empty() && buckets.is_empty() {
+        let home = Place::home(policy);
+        if let Some(gap) = gaps.iter().find(|g| g.place == home) {
+            return Err(Stop::blind(blindness(&Finding::gap(gap))));
+        }
+        return Err(unknown(policy, asset, names));
+    }
+    session.output.answer(&explained)?;
+    Ok(if explained.gaps.is_empty() { Exit::Well } else { Exit::Failed })
+}
+
+/// Every name that can be explained.
+fn names(policy: &Policy, seen: &Seen) -> BTreeSet<String> {
+    let databases =
+        seen.at(&Place::home(policy)).into_iter().flat_map(|f| &f.databases).map(|d| d.id.clone());
+    let points = seen.places.values().flat_map(|f| &f.points).map(|p| p.database.clone());
+    databases.chain(points).chain(stored::names(policy)).collect()
+}
+
+fn unknown(policy: &Policy, asset: &str, names: BTreeSet<String>) -> anyhow::Error {
+    if policy.databases.keys().any(|g| g.as_str() == asset) {
+        return Stop::wrong(format!(
+            "{asset} is a group; explain one of its databases, which `holdfast status` lists"
+        ));
+    }
+    let near = nearest(asset, names);
+    let near = if near.is_empty() {
+        "there are no assets at all".to_owned()
+    } else {
+        format!("the nearest names are {}", near.join(", "))
+    };
+    Stop::wrong(format!("there is no asset {asset}; {near}"))
+}

@@ -1,0 +1,336 @@
+//! An RDS database: which group has it and why, its points everywhere and what becomes of each, and what is due next.
+
+use jiff::{SignedDuration, Timestamp};
+use retention::judge;
+use serde::Serialize;
+use shared::{
+    catalog::{Database, Family, Place, Point, Seen, State},
+    copies::{Copied, Pair},
+    keep::Fate,
+    observe::selection,
+    plan::Finding,
+    policy::{
+        Databases, Keep, Objectives, Policy, Snapshots, select,
+        text::{Name, Period, ReasonName},
+    },
+    time::Schedule,
+};
+use std::collections::BTreeMap;
+
+/// A database and its points.
+#[derive(Debug, Serialize)]
+pub(super) struct DatabaseView {
+    /// As RDS describes it; none when it is no longer there and only its points are.
+    pub(super) now: Option<Described>,
+    /// The group that has it, or had it.
+    pub(super) group: Option<String>,
+    /// Every group of databases, and why it selects it or not.
+    pub(super) selection: Vec<Selected>,
+    /// What is asked of it.
+    pub(super) objectives: Objectives,
+    /// Good points that always stay at each place.
+    pub(super) keep_at_least: Option<u32>,
+    /// What is wrong with it.
+    pub(super) findings: Vec<Finding>,
+    /// The snapshots that the policy takes of it.
+    pub(super) due: Vec<Due>,
+    /// Home first.
+    pub(super) places: Vec<PlaceView>,
+}
+
+/// What RDS says of it.
+#[derive(Debug, Serialize)]
+pub(super) struct Described {
+    pub(super) family: Family,
+    pub(super) engine: String,
+    pub(super) status: String,
+    pub(super) resource_id: String,
+    pub(super) created: Option<Timestamp>,
+    pub(super) retention_days: i32,
+    pub(super) window: String,
+    pub(super) latest_restorable: Option<Timestamp>,
+    pub(super) multi_az: bool,
+    pub(super) encrypted: bool,
+    pub(super) replica_of: Option<String>,
+}
+
+/// A group, and whether it selects the database.
+#[derive(Debug, Serialize)]
+pub(super) struct Selected {
+    pub(super) group: String,
+    pub(super) selects: bool,
+    pub(super) why: String,
+}
+
+/// Snapshots for one reason.
+#[derive(Debug, Serialize)]
+pub(super) struct Due {
+    pub(super) reason: String,
+    /// Cron fields and their zone; none when they are taken on demand.
+    pub(super) schedule: Option<String>,
+    pub(super) next: Option<Timestamp>,
+    pub(super) keep: Keep,
+}
+
+/// The points at one place, newest first.
+#[derive(Debug, Serialize)]
+pub(super) struct PlaceView {
+    /// `home`, or the destinations that are there.
+    pub(super) name: String,
+    pub(super) place: Place,
+    /// Whether it could be looked at.
+    pub(super) seen: bool,
+    pub(super) points: Vec<PointView>,
+}
+
+/// A recovery point, and what becomes of it.
+#[derive(Debug, Serialize)]
+pub(super) struct PointView {
+    pub(super) id: String,
+    pub(super) arn: String,
+    pub(super) state: State,
+    /// When the data was so.
+    pub(super) data_time: Option<Timestamp>,
+    pub(super) age_seconds: Option<i64>,
+    pub(super) reason: String,
+    pub(super) size_gib: i32,
+    /// Of a database that had this name before.
+    pub(super) earlier: bool,
+    /// Whether it stays, the limits on deleting aside.
+    pub(super) stays: bool,
+    pub(super) because: Vec<String>,
+    /// Until when its rule's `for` keeps it.
+    pub(super) kept_until: Option<Timestamp>,
+    /// Its copies.
+    pub(super) offsite: Vec<Offsite>,
+}
+
+/// A point's copy at a destination.
+#[derive(Debug, Serialize)]
+pub(super) struct Offsite {
+    pub(super) to: String,
+    /// `good`, `in-flight`, `wrong`, `due` or `not-wanted`.
+    pub(super) state: &'static str,
+    /// The copy, or why there is none.
+    pub(super) detail: String,
+}
+
+/// Everything about the database `id`; none when there is neither a database nor a point of that name.
+pub(super) fn view(policy: &Policy, seen: Seen, id: &str, now: Timestamp) -> Option<DatabaseView> {
+    let home_place = Place::home(policy);
+    let facts = freshness::Facts { rds: seen, ..freshness::Facts::default() };
+    let seen = &facts.rds;
+    let home = seen.at(&home_place)?;
+    let database = home.databases.iter().find(|d| d.id == id);
+    let points = || seen.places.values().flat_map(|f| &f.points).filter(|p| p.database == id);
+    if database.is_none() && points().next().is_none() {
+        return None;
+    }
+    let selected = selection(policy, &home.databases);
+    let judged = judge(policy, seen, now);
+    let fates: BTreeMap<&str, &Fate> =
+        judged.iter().map(|j| (j.point.arn.as_str(), &j.fate)).collect();
+    let group = selected.of(id).map(|(name, group, _)| (name, group)).or_else(|| {
+        let judged = judged.iter().find(|j| j.point.database == id)?;
+        Some((judged.group, &policy.databases[judged.group]))
+    });
+    let about = |f: &Finding| f.asset == id;
+    let findings = freshness::plan(policy, &facts, now).plan.findings.into_iter().filter(about);
+    let asked = Asked { policy, group, database, seen, fates: &fates, now };
+    Some(DatabaseView {
+        now: database.map(described),
+        group: group.map(|(name, _)| name.to_string()),
+        selection: why(policy, database, id, group.map(|(name, _)| name)),
+        objectives: group.map(|(_, g)| g.objectives.clone()).unwrap_or_default(),
+        keep_at_least: group.map(|(_, g)| g.keep_at_least.get()),
+        findings: findings.collect(),
+        due: group.map(|(_, g)| due(policy, g, now)).unwrap_or_default(),
+        places: asked.places(id),
+    })
+}
+
+fn described(d: &Database) -> Described {
+    Described {
+        family: d.family,
+        engine: d.engine.clone(),
+        status: d.status.clone(),
+        resource_id: d.resource_id.clone(),
+        created: d.created,
+        retention_days: d.retention_days,
+        window: d.window.clone(),
+        latest_restorable: d.latest_restorable,
+        multi_az: d.multi_az,
+        encrypted: d.encrypted,
+        replica_of: d.replica_of.clone(),
+    }
+}
+
+/// Why each group has it or not.
+fn why(
+    policy: &Policy,
+    database: Option<&Database>,
+    id: &str,
+    group: Option<&Name>,
+) -> Vec<Selected> {
+    let none = BTreeMap::new();
+    let tags = database.map_or(&none, |d| &d.tags);
+    let one = |(name, g): (&Name, &Databases)| {
+        let replica = database.and_then(|d| d.replica_of.as_ref());
+        let named = g.select.ids.iter().any(|i| i == id);
+        let (selects, why) = match (select(&g.select, id, tags), replica) {
+            (Err(why), _) => (false, why),
+            (Ok(why), Some(of)) if !named => (
+                false,
+                format!("{why}, but it is a read replica of {of}, and ids does not name it"),
+            ),
+            (Ok(why), _) => match group.filter(|first| *first != name) {
+                Some(first) => (false, format!("{why}, but {first} has it already")),
+                None if database.is_none() => (true, format!("{why}, as long as it was there")),
+                None => (true, why),
+            },
+        };
+        Selected { group: name.to_string(), selects, why }
+    };
+    policy.databases.iter().map(one).collect()
+}
+
+fn due(policy: &Policy, group: &Databases, now: Timestamp) -> Vec<Due> {
+    let one = |(reason, rule): (&_, &Snapshots)| {
+        let reason: &ReasonName = reason;
+        let when = rule.when.as_ref();
+        Due {
+            reason: reason.to_string(),
+            schedule: when.map(|w| {
+                format!("{} {}", w.cron, w.time_zone.as_ref().unwrap_or(&policy.time_zone))
+            }),
+            next: when.and_then(|w| Schedule::new(w, &policy.time_zone).next_due(now)),
+            keep: rule.keep.clone(),
+        }
+    };
+    group.snapshots.iter().map(one).collect()
+}
+
+/// What the views of points are made from.
+struct Asked<'a> {
+    policy: &'a Policy,
+    group: Option<(&'a Name, &'a Databases)>,
+    database: Option<&'a Database>,
+    seen: &'a Seen,
+    fates: &'a BTreeMap<&'a str, &'a Fate>,
+    now: Timestamp,
+}
+
+impl<'a> Asked<'a> {
+    /// Home, the group's destinations, and wherever else there is a point of it.
+    fn places(&self, id: &str) -> Vec<PlaceView> {
+        let mut places = vec![Place::home(self.policy)];
+        let copies = self.group.iter().flat_map(|(_, g)| &g.copies);
+        let wanted = copies.filter_map(|c| Place::of(self.policy, &c.to));
+        let lying = |place: &Place| self.points(place, id).next().is_some();
+        let others = self.seen.places.keys().filter(|p| lying(p)).cloned();
+        for place in wanted.chain(others).collect::<Vec<_>>() {
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
+        places.into_iter().map(|place| self.place(id, place)).collect()
+    }
+
+    fn points(&self, place: &Place, id: &str) -> impl Iterator<Item = &'a Point> {
+        let fleet = self.seen.at(place);
+        let id = id.to_owned();
+        fleet.into_iter().flat_map(|f| &f.points).filter(move |p| p.database == id)
+    }
+
+    fn place(&self, id: &str, place: Place) -> PlaceView {
+        let home = place == Place::home(self.policy);
+        let here = |to: &Name| Place::of(self.policy, to).as_ref() == Some(&place);
+        let names = self.policy.destinations.keys().filter(|to| here(to)).map(ToString::to_string);
+        let name = if home { "home".to_owned() } else { names.collect::<Vec<_>>().join(", ") };
+        let rules = self.rules(&place);
+        let mut offsite = if home { self.offsite(id) } else { BTreeMap::new() };
+        let mut points: Vec<_> = self
+            .points(&place, id)
+            .map(|p| {
+                let copies = offsite.remove(p.arn.as_str()).unwrap_or_default();
+                self.point(p, rules.get(p.reason()).copied(), copies)
+            })
+            .collect();
+        points.sort_by(|a, b| b.data_time.cmp(&a.data_time).then_with(|| a.id.cmp(&b.id)));
+        // Unknown is not oldest: what is on its way is newer than all.
+        points.sort_by_key(|p| p.data_time.is_some() || p.state != State::InFlight);
+        PlaceView { name, seen: self.seen.at(&place).is_some(), place, points }
+    }
+
+    /// The keep rule of each reason at a place.
+    fn rules(&self, place: &Place) -> BTreeMap<&'a str, &'a Keep> {
+        let Some((_, group)) = self.group else { return BTreeMap::new() };
+        if *place == Place::home(self.policy) {
+            return group.snapshots.iter().map(|(reason, s)| (reason.as_str(), &s.keep)).collect();
+        }
+        let here = |to: &Name| Place::of(self.policy, to).as_ref() == Some(place);
+        let copies = group.copies.iter().filter(|c| here(&c.to));
+        copies.flat_map(|c| c.of.iter().map(|reason| (reason.as_str(), &c.keep))).collect()
+    }
+
+    fn point(&self, p: &Point, rule: Option<&Keep>, offsite: Vec<Offsite>) -> PointView {
+        let (stays, because) = match self.fates.get(p.arn.as_str()) {
+            Some(Fate::Stays(why)) => (true, why.clone()),
+            Some(Fate::Goes(_, why)) => (false, vec![why.clone()]),
+            None => (true, vec!["no group has its database, so nothing of it goes".into()]),
+        };
+        let ruled = p.good() && !p.automated && p.made_for(self.policy.company.as_str());
+        let span = rule.filter(|_| ruled).and_then(|r| r.age.as_ref()).map(Period::duration);
+        PointView {
+            id: p.id.clone(),
+            arn: p.arn.clone(),
+            state: p.state.clone(),
+            data_time: p.data_time,
+            age_seconds: p.data_time.map(|t| self.now.duration_since(t).as_secs()),
+            reason: p.reason().to_owned(),
+            size_gib: p.size_gib,
+            earlier: !p.resource_id.is_empty()
+                && self.database.is_some_and(|d| d.resource_id != p.resource_id),
+            stays,
+            because,
+            kept_until: p
+                .data_time
+                .zip(span)
+                .and_then(|(t, s): (_, SignedDuration)| t.checked_add(s).ok()),
+            offsite,
+        }
+    }
+
+    /// Where the copies of each point at home stand, by the point's ARN.
+    fn offsite(&self, id: &str) -> BTreeMap<&'a str, Vec<Offsite>> {
+        let mut all: BTreeMap<&str, Vec<Offsite>> = BTreeMap::new();
+        let Some((_, group)) = self.group else { return all };
+        let home: Vec<&Point> = self.points(&Place::home(self.policy), id).collect();
+        for rule in &group.copies {
+            let Some(place) = Place::of(self.policy, &rule.to) else { continue };
+            let there: Vec<&Point> = self.points(&place, id).collect();
+            let pair = Pair { policy: self.policy, rule, home: &home, there: &there };
+            for sent in pair.sent(self.now) {
+                let wanted = !sent.wanted.is_empty();
+                let (state, detail) = match &sent.copied {
+                    _ if self.seen.at(&place).is_none() => {
+                        ("unknown", "that place can't be seen".into())
+                    }
+                    Copied::Good(copy) => ("good", copy.id.clone()),
+                    Copied::InFlight(copy) => ("in-flight", copy.id.clone()),
+                    Copied::Wrong(copy, why) => ("wrong", format!("{}: {why}", copy.id)),
+                    Copied::Missing { failed: 0 } if wanted => ("due", sent.wanted.join(", ")),
+                    Copied::Missing { failed } if wanted => {
+                        ("due", format!("{failed} tries failed"))
+                    }
+                    Copied::Missing { .. } => {
+                        ("not-wanted", "its rule there would not keep it".into())
+                    }
+                };
+                let to = rule.to.to_string();
+                all.entry(&sent.source.arn).or_default().push(Offsite { to, state, detail });
+            }
+        }
+        all
+    }
+}

@@ -1,0 +1,229 @@
+//! What is known of an asset, for people.
+
+use super::{
+    Explained,
+    database::{DatabaseView, Due, Offsite, PlaceView, PointView},
+    stored::{BucketView, StoredView},
+};
+use crate::{
+    commands::gate,
+    output::Answer,
+    table::Look,
+    words::{self, NONE, age, plain, size, time},
+};
+use shared::policy::{Keep, Objectives};
+
+impl Answer for Explained {
+    fn text(&self, look: Look) -> String {
+        let mut parts = Vec::new();
+        parts.extend(self.database.as_ref().map(|d| database(&self.asset, d, look)));
+        parts.extend(self.stored.iter().map(|s| stored(&self.asset, s, look)));
+        parts.extend(self.buckets.iter().map(bucket));
+        parts.extend(
+            self.gaps
+                .iter()
+                .map(|g| plain(&format!("NOT SEEN {}: {}; {}", g.place, g.why, g.mend))),
+        );
+        parts.join("\n\n")
+    }
+}
+
+/// Lines of `name: value`.
+fn facts<const N: usize>(facts: [(&str, String); N]) -> String {
+    let lines = facts.into_iter().filter(|(_, value)| !value.is_empty());
+    lines.map(|(name, value)| format!("  {name:<14}{value}")).collect::<Vec<_>>().join("\n")
+}
+
+fn database(asset: &str, d: &DatabaseView, look: Look) -> String {
+    let now = d.now.as_ref();
+    let what = now.map_or("no longer there; its points are".to_owned(), |n| {
+        format!("{}, {}", n.engine, n.status)
+    });
+    let restorable = now.and_then(|n| n.latest_restorable);
+    let chosen =
+        d.group.as_ref().map_or("none has it, so nothing backs it up".to_owned(), Clone::clone);
+    let mut parts = vec![format!("{asset}: {what}")];
+    parts[0] += "\n";
+    parts[0] += &facts([
+        ("group", chosen),
+        ("resource id", now.map(|n| n.resource_id.clone()).unwrap_or_default()),
+        (
+            "RDS keeps",
+            now.map(|n| format!("{} days, window {} UTC", n.retention_days, n.window))
+                .unwrap_or_default(),
+        ),
+        ("restorable to", restorable.map(|t| format!("{} UTC", time(t))).unwrap_or_default()),
+        ("objectives", objectives(&d.objectives)),
+        (
+            "always stay",
+            d.keep_at_least.map(|n| format!("{n} good points at each place")).unwrap_or_default(),
+        ),
+    ]);
+    let groups = d.selection.iter().map(|s| {
+        format!("  {}: {}, because {}", s.group, if s.selects { "yes" } else { "no" }, s.why)
+    });
+    parts.push(plain(&format!("selected by\n{}", groups.collect::<Vec<_>>().join("\n"))));
+    if !d.due.is_empty() {
+        parts.push(
+            look.table(&["snapshots", "schedule", "next (UTC)", "keep"], d.due.iter().map(due)),
+        );
+    }
+    if !d.findings.is_empty() {
+        parts.push(d.findings.iter().map(words::finding).collect::<Vec<_>>().join("\n"));
+    }
+    parts.extend(d.places.iter().map(|p| place(p, look)));
+    parts.join("\n\n")
+}
+
+fn due(d: &Due) -> Vec<String> {
+    vec![
+        d.reason.clone(),
+        d.schedule.clone().unwrap_or_else(|| "on demand".into()),
+        d.next.map_or(NONE.to_owned(), time),
+        keep(&d.keep),
+    ]
+}
+
+fn place(p: &PlaceView, look: Look) -> String {
+    let head = format!("{} ({})", p.name, p.place);
+    if !p.seen {
+        return format!("{head}: can't be seen");
+    }
+    if p.points.is_empty() {
+        return format!("{head}: no points");
+    }
+    let home = p.name == "home";
+    let mut columns =
+        vec!["point", "status", "data time (UTC)", "age", "reason", "size", "fate", "kept until"];
+    if home {
+        columns.push("offsite");
+    }
+    let rows = p.points.iter().map(|p| {
+        let mut row = point(p);
+        if home {
+            row.push(offsite(&p.offsite));
+        }
+        row
+    });
+    format!(
+        "{head}: {}\n{}",
+        words::count(p.points.len(), "point", "points"),
+        look.table(&columns, rows)
+    )
+}
+
+fn point(p: &PointView) -> Vec<String> {
+    let fate = format!("{}: {}", if p.stays { "stays" } else { "goes" }, p.because.join(", "));
+    let earlier = if p.earlier { " (of an earlier database of this name)" } else { "" };
+    vec![
+        p.id.clone(),
+        gate::state(&p.state),
+        p.data_time.map_or(NONE.to_owned(), time),
+        p.age_seconds.map_or(NONE.to_owned(), age),
+        format!("{}{earlier}", p.reason),
+        format!("{} GiB", p.size_gib),
+        fate,
+        p.kept_until.map_or(NONE.to_owned(), time),
+    ]
+}
+
+fn offsite(copies: &[Offsite]) -> String {
+    let said = copies.iter().map(|c| match c.state {
+        "good" | "not-wanted" => format!("{}: {}", c.to, c.state.replace('-', " ")),
+        state => format!("{}: {} ({})", c.to, state.replace('-', " "), c.detail),
+    });
+    let said: Vec<_> = said.collect();
+    if said.is_empty() { NONE.to_owned() } else { said.join("\n") }
+}
+
+/// A keep rule as the policy has it.
+fn keep(rule: &Keep) -> String {
+    let Keep { age, newest, hourly, daily, weekly, monthly, yearly } = rule;
+    let mut parts: Vec<String> = age.iter().map(|a| format!("for {a}")).collect();
+    let counts = [
+        ("newest", newest),
+        ("hourly", hourly),
+        ("daily", daily),
+        ("weekly", weekly),
+        ("monthly", monthly),
+        ("yearly", yearly),
+    ];
+    parts.extend(counts.iter().filter_map(|(word, n)| n.map(|n| format!("{word} {n}"))));
+    parts.join(", ")
+}
+
+fn objectives(o: &Objectives) -> String {
+    let Objectives { max_age, rpo, rto, min_size, size_change } = o;
+    let said = |word: &str, value: Option<String>| value.map(|v| format!("{word} {v}"));
+    let parts = [
+        said("newest point at most", max_age.as_ref().map(|p| format!("{p} old"))),
+        said("data lost at most", rpo.as_ref().map(ToString::to_string)),
+        said("restored within", rto.as_ref().map(ToString::to_string)),
+        said("size at least", min_size.as_ref().map(ToString::to_string)),
+        said("size changes at most", size_change.as_ref().map(ToString::to_string)),
+    ];
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    if parts.is_empty() { "none".into() } else { parts.join(", ") }
+}
+
+fn stored(asset: &str, s: &StoredView, look: Look) -> String {
+    let name = s.standing.as_ref().map_or(asset, |s| s.asset.as_str());
+    let suffix = if s.suffix.is_empty() { String::new() } else { format!("*{}", s.suffix) };
+    let mut parts = vec![format!(
+        "{name}: objects\n{}",
+        facts([
+            ("group", s.group.clone()),
+            ("lies at", format!("{}{suffix}", s.at)),
+            ("objectives", objectives(&s.objectives)),
+        ])
+    )];
+    if !s.findings.is_empty() {
+        parts.push(s.findings.iter().map(words::finding).collect::<Vec<_>>().join("\n"));
+    }
+    if !s.newest.is_empty() {
+        let rows = s.newest.iter().map(|l| {
+            let bytes = i64::try_from(l.size_bytes).unwrap_or(i64::MAX);
+            vec![l.key.clone(), size(bytes), time(l.data_time)]
+        });
+        parts.push(look.table(&["newest objects", "size", "data time (UTC, at the latest)"], rows));
+    }
+    parts.join("\n\n")
+}
+
+fn bucket(b: &BucketView) -> String {
+    let p = &b.policy;
+    let copies = p.copies.iter().map(|c| {
+        let prefixes = if c.prefixes.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", c.prefixes.join(", "))
+        };
+        format!("to {}{prefixes}", c.to)
+    });
+    let replication =
+        p.replication.as_ref().map(|r| format!("to {}, at most {} behind", r.to, r.max_lag));
+    let mut parts = vec![format!(
+        "{}: bucket\n{}",
+        p.bucket,
+        facts([
+            ("group", b.group.clone()),
+            ("region", p.region.as_ref().map(ToString::to_string).unwrap_or_default()),
+            ("objectives", objectives(&p.objectives)),
+            ("versioning", if p.versioning { "must be on".into() } else { String::new() }),
+            (
+                "old versions",
+                p.noncurrent_versions.as_ref().map(|n| format!("kept for {n}")).unwrap_or_default()
+            ),
+            ("replicated", replication.unwrap_or_default()),
+            ("copied", copies.collect::<Vec<_>>().join("; ")),
+        ])
+    )];
+    let standings = b.standings.iter().map(|s| {
+        let newest = s.newest.as_ref().map_or(String::new(), |n| format!(", newest {n}"));
+        let why = if s.why.is_empty() { String::new() } else { format!(": {}", s.why.join("; ")) };
+        plain(&format!("{} {}{newest}{why}", s.asset, words::verdict(s.worst)))
+    });
+    parts.extend(standings);
+    parts.extend(b.findings.iter().map(words::finding));
+    parts.join("\n")
+}

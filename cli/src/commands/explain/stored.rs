@@ -1,0 +1,133 @@
+//! Assets that are no databases: points that lie as objects, and buckets.
+
+use crate::function::Function;
+use freshness::{Facts, Stored, StoredPoint};
+use serde::Serialize;
+use shared::{
+    catalog::{Gap, Place},
+    plan::Finding,
+    policy::{Bucket, Objectives, Policy},
+    report::Standing,
+    request::Request,
+    run::World,
+};
+use std::collections::BTreeMap;
+
+/// An asset whose points lie as objects.
+#[derive(Debug, Serialize)]
+pub(super) struct StoredView {
+    pub(super) group: String,
+    /// Where its points lie.
+    pub(super) at: String,
+    /// Keys end with this.
+    pub(super) suffix: String,
+    pub(super) objectives: Objectives,
+    pub(super) standing: Option<Standing>,
+    pub(super) findings: Vec<Finding>,
+    /// The newest objects, newest first.
+    pub(super) newest: Vec<Lies>,
+}
+
+/// An object that is a point.
+#[derive(Debug, Serialize)]
+pub(super) struct Lies {
+    pub(super) key: String,
+    pub(super) size_bytes: u64,
+    /// The latest time that its data can be of.
+    pub(super) data_time: jiff::Timestamp,
+}
+
+/// A bucket of the policy.
+#[derive(Debug, Serialize)]
+pub(super) struct BucketView {
+    pub(super) group: String,
+    /// What the policy says of it.
+    pub(super) policy: Bucket,
+    pub(super) standings: Vec<Standing>,
+    pub(super) findings: Vec<Finding>,
+}
+
+/// Names of all such assets.
+pub(super) fn names(policy: &Policy) -> Vec<String> {
+    let stored = freshness::stored(policy).into_iter().flat_map(|s| [s.asset, s.group]);
+    let buckets = policy.buckets.iter().flat_map(|(n, b)| [n.to_string(), b.bucket.to_string()]);
+    stored.chain(buckets).collect()
+}
+
+/// The assets of that name, or of the group of that name, whose points lie as objects.
+pub(super) async fn stored(world: &World<'_>, asset: &str, gaps: &mut Vec<Gap>) -> Vec<StoredView> {
+    let mut views = Vec::new();
+    for mut one in freshness::stored(world.policy) {
+        if one.asset != asset && one.group != asset {
+            continue;
+        }
+        let home = world.home();
+        let region = one.region.as_ref().and_then(|r| r.parse().ok());
+        let place = Place { region: region.unwrap_or_else(|| home.region.clone()), ..home };
+        if let Err(gap) = list(world, &place, &mut one).await {
+            gaps.push(gap);
+        }
+        views.push(view(world, one));
+    }
+    views
+}
+
+async fn list(world: &World<'_>, place: &Place, one: &mut Stored) -> Result<(), Gap> {
+    let mut objects = world.aws.s3(place).objects(&one.bucket, &one.prefix);
+    while let Some(object) = objects.next().await.map_err(|e| e.gap(place))? {
+        one.add(&object.key, object.size, object.modified);
+    }
+    Ok(())
+}
+
+/// Judged as `freshness` judges it.
+fn view(world: &World<'_>, one: Stored) -> StoredView {
+    let facts = Facts { stored: vec![one.clone()], ..Facts::default() };
+    let verdict = freshness::plan(world.policy, &facts, world.now);
+    let newest = one.newest.into_iter();
+    StoredView {
+        at: format!("s3://{}/{}", one.bucket, one.prefix),
+        findings: verdict.plan.findings.into_iter().filter(|f| f.asset == one.asset).collect(),
+        standing: verdict.assets.into_iter().next(),
+        group: one.group,
+        suffix: one.suffix,
+        objectives: one.objectives,
+        newest: newest
+            .map(|StoredPoint { key, size, at }| Lies { key, size_bytes: size, data_time: at })
+            .collect(),
+    }
+}
+
+/// The buckets of that name, by group or by their own, judged as `replication` judges them.
+pub(super) async fn buckets(world: &World<'_>, asset: &str) -> Vec<BucketView> {
+    let named = |(name, bucket): &(&_, &Bucket)| {
+        let name: &shared::policy::text::Name = name;
+        name.as_str() == asset || bucket.bucket.as_str() == asset
+    };
+    let mut views = Vec::new();
+    for (name, bucket) in world.policy.buckets.iter().filter(named) {
+        // The policy of this bucket alone, so that nothing else is asked for.
+        let mut alone = world.policy.clone();
+        alone.databases = BTreeMap::new();
+        alone.postgres = BTreeMap::new();
+        alone.buckets.retain(|n, _| n == name);
+        let world = World {
+            aws: world.aws,
+            policy: &alone,
+            now: world.now,
+            budget: world.budget,
+            run: world.run.clone(),
+            dry_run: true,
+            topic: None,
+        };
+        let request = Request { dry_run: true, ..Request::look() };
+        let report = Function::Replication.run(&world, &request).await;
+        views.push(BucketView {
+            group: name.to_string(),
+            policy: bucket.clone(),
+            standings: report.assets,
+            findings: report.findings,
+        });
+    }
+    views
+}

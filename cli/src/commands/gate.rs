@@ -1,0 +1,257 @@
+//! `holdfast gate`: snapshots before a deployment, and nothing passes before they are there.
+
+mod restore;
+
+use super::report::failures;
+use crate::{
+    args::GateArgs,
+    function::{Function, blindness, budget, exit, refused},
+    output::{Answer, tell},
+    session::Session,
+    stop::{Exit, Stop},
+    table::Look,
+    words::{count, nearest, plain},
+};
+use serde::Serialize;
+use shared::{
+    catalog::{Fleet, Place, State},
+    observe::{Where, observe, selection, unknown_assets},
+    plan::{Finding, Plan},
+    report::{Report, Result},
+    request::{Request, SCHEDULE},
+    run::Budget,
+};
+use snapshot::Action;
+use std::time::Duration;
+
+/// Takes the snapshots, or finds ones that are young enough, and waits for them.
+pub(super) async fn run(session: &Session<'_>, args: &GateArgs) -> anyhow::Result<Exit> {
+    let GateArgs { reason, assets, max_age, timeout, request } = args;
+    let demand = request.as_ref().unwrap_or(&session.edge.demand);
+    let request = Request {
+        reason: reason.clone(),
+        assets: assets.clone(),
+        wait: true,
+        reuse: max_age.clone(),
+        request: Some(demand.clone()),
+        ..Request::default()
+    };
+    let interrupt = &session.edge.interrupt;
+    let (fleet, planned) = interrupt.or(check(session, &request, demand)).await?;
+    tell(&begun(demand, &planned));
+
+    let budget = budget(timeout);
+    let world = session.work(Function::Snapshot, budget).await;
+    let what = format!("waiting for {}", count(planned.steps.len(), "snapshot", "snapshots"));
+    let report = tokio::select! {
+        report = session.progress.during(&what, Function::Snapshot.run(&world, &request)) => report,
+        () = interrupt.came() => {
+            return Err(Stop::interrupted(interrupted(session, demand, &planned).await));
+        }
+    };
+    let exit = ended(session, &report, budget);
+    session.output.answer(&Gate::new(session, &fleet, &report))?;
+    if exit != Exit::Well {
+        tell(&refusal(&report, exit, demand));
+    }
+    Ok(exit)
+}
+
+/// A gate that held nothing holds nobody back by mistake: it fails.
+fn ended(session: &Session<'_>, report: &Report, budget: Budget) -> Exit {
+    match exit(&session.policy, report, budget) {
+        Exit::Well if report.outcomes.is_empty() => Exit::Failed,
+        exit => exit,
+    }
+}
+
+/// Looks before anything is done: what is there, and what the request comes to.
+///
+/// # Errors
+/// If home can't be seen, or the request names what the policy does not have.
+pub(super) async fn check(
+    session: &Session<'_>,
+    request: &Request,
+    demand: &str,
+) -> anyhow::Result<(Fleet, Plan<Action>)> {
+    let policy = &session.policy;
+    let world = session.look();
+    let looked =
+        session.progress.during("looking at the databases", observe(&world, Where::Home)).await;
+    if let Some(gap) = looked.gaps.first() {
+        return Err(Stop::blind(blindness(&Finding::gap(gap))));
+    }
+    let planned = snapshot::plan(policy, &looked, request, demand, session.edge.now);
+    let fleet = looked.places.into_iter().find(|(place, _)| *place == Place::home(policy));
+    let fleet = fleet.map(|(_, fleet)| fleet).unwrap_or_default();
+    let selected = selection(policy, &fleet.databases);
+    let mut wrong: Vec<Finding> = refused(&planned.findings).into_iter().cloned().collect();
+    // A scheduled look passes over names that it does not know.
+    if request.reason == SCHEDULE || wrong.iter().any(|f| f.what == "unknown-asset") {
+        wrong = unknown_assets(&request.assets, &selected);
+    }
+    if wrong.is_empty() {
+        return Ok((fleet, planned));
+    }
+    let known = || selected.all().map(|(_, _, d)| d.id.clone());
+    let lines = wrong.iter().map(|f| match f.what {
+        "unknown-asset" => {
+            let near = nearest(&f.asset, known()).join(", ");
+            format!("{}: {}; the nearest names are {near}", f.asset, f.why)
+        }
+        _ => format!("{}: {}; {}", f.asset, f.why, f.mend),
+    });
+    Err(Stop::wrong(plain(&lines.collect::<Vec<_>>().join("\n"))))
+}
+
+fn begun(demand: &str, planned: &Plan<Action>) -> String {
+    let of = |is: fn(&Action) -> bool| planned.steps.iter().filter(|s| is(&s.action)).count();
+    let parts = [
+        (of(|a| matches!(a, Action::Take { .. })), "to take"),
+        (of(|a| matches!(a, Action::Await { .. })), "under way"),
+        (of(|a| matches!(a, Action::Reuse { .. })), "young enough"),
+    ];
+    let parts: Vec<_> =
+        parts.iter().filter(|p| p.0 > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    let parts = if parts.is_empty() { "nothing to do".to_owned() } else { parts.join(", ") };
+    format!("gate: request {demand}: {parts}")
+}
+
+/// What to say to somebody who does not want to wait: what RDS is doing now, from RDS itself if it answers soon.
+async fn interrupted(session: &Session<'_>, demand: &str, planned: &Plan<Action>) -> String {
+    let world = session.look();
+    let looked = tokio::time::timeout(Duration::from_secs(10), observe(&world, Where::Home)).await;
+    let fleet = looked.ok().and_then(|seen| seen.places.into_values().next());
+    let started: Vec<String> = match &fleet {
+        Some(fleet) => {
+            let ours = fleet.points.iter().filter(|p| p.marks.request.as_deref() == Some(demand));
+            ours.map(|p| format!("  {} ({})", p.id, state(&p.state))).collect()
+        }
+        None => planned.steps.iter().map(|s| format!("  {} (perhaps)", s.action.id())).collect(),
+    };
+    let again = format!("ask again with --request {demand} to go on");
+    if started.is_empty() {
+        return format!("interrupted; nothing was started; {again}");
+    }
+    format!(
+        "interrupted; RDS goes on with\n{}\n{again}: nothing is taken twice",
+        started.join("\n")
+    )
+}
+
+pub(super) fn state(state: &State) -> String {
+    match state {
+        State::InFlight => "on its way".into(),
+        State::Good => "available".into(),
+        State::Failed(word) => format!("FAILED: {word}"),
+    }
+}
+
+fn refusal(report: &Report, exit: Exit, demand: &str) -> String {
+    let mut lines = vec![match exit {
+        Exit::Late => {
+            format!("gate: not finished in time; ask again with --request {demand} to go on")
+        }
+        _ => "gate: do not deploy".to_owned(),
+    }];
+    let why = failures(report);
+    if why.is_empty() {
+        lines.push("  no database was snapshotted".into());
+    }
+    lines.extend(why.iter().map(|f| format!("  {}", f.replace('\n', "\n  "))));
+    lines.join("\n")
+}
+
+/// One database at the gate.
+#[derive(Debug, Serialize)]
+struct Passed {
+    asset: String,
+    /// Its snapshot; none when there is none that counts.
+    snapshot: Option<String>,
+    /// Whether it was there before.
+    reused: bool,
+    /// One line that restores it beside the original.
+    restore: Option<String>,
+    /// Why there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct Gate(Vec<Passed>);
+
+impl Gate {
+    fn new(session: &Session<'_>, fleet: &Fleet, report: &Report) -> Self {
+        let region = session.policy.home.region.as_str();
+        let all = report.outcomes.iter().map(|o| {
+            let (snapshot, error) = match &o.result {
+                Result::Done(id) => (Some(id.clone()), None),
+                Result::Failed(why) | Result::Deferred(why) => (None, Some(why.clone())),
+                Result::Unfinished | Result::Planned => {
+                    (None, Some("there was no time left".into()))
+                }
+            };
+            let database = fleet.databases.iter().find(|d| d.id == o.asset);
+            let restore = database.zip(snapshot.as_ref());
+            Passed {
+                asset: o.asset.clone(),
+                reused: snapshot.is_some() && o.action.starts_with("reuse "),
+                restore: restore.map(|(database, id)| restore::command(database, id, region)),
+                snapshot,
+                error,
+            }
+        });
+        Self(all.collect())
+    }
+}
+
+impl Answer for Gate {
+    fn text(&self, look: Look) -> String {
+        let rows = self.0.iter().map(|p| {
+            let how = match (&p.snapshot, p.reused) {
+                (None, _) => "FAILED",
+                (Some(_), true) => "reused",
+                (Some(_), false) => "available",
+            };
+            let what = p.snapshot.clone().or_else(|| p.error.clone()).unwrap_or_default();
+            vec![p.asset.clone(), how.to_owned(), what]
+        });
+        let mut parts = Vec::new();
+        if !self.0.is_empty() {
+            parts.push(look.table(&["asset", "state", "snapshot"], rows));
+        }
+        // Not in the table: a command that wraps can't be copied.
+        let restores: Vec<_> = self.0.iter().filter_map(|p| p.restore.clone()).collect();
+        if !restores.is_empty() {
+            parts.push(format!("to restore beside the original:\n{}", restores.join("\n")));
+        }
+        parts.join("\n\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passed_is_shown_with_the_way_back_and_what_did_not_with_why() {
+        let passed = |asset: &str, reused| Passed {
+            asset: asset.into(),
+            snapshot: Some(format!("{asset}-pre-deploy-202611201205")),
+            reused,
+            restore: Some(format!("aws rds restore {asset}")),
+            error: None,
+        };
+        let failed = Passed {
+            asset: "users".into(),
+            snapshot: None,
+            reused: false,
+            restore: None,
+            error: Some("create snapshot: the database is stopped".into()),
+        };
+        let gate = Gate(vec![passed("auth", false), passed("orders", true), failed]);
+        insta::assert_snapshot!(gate.text(Look::default()), @"");
+        insta::assert_snapshot!(serde_json::to_string_pretty(&gate.0[1..]).expect("json"), @"");
+    }
+}

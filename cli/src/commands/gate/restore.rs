@@ -1,0 +1,81 @@
+//! The way back: one line of AWS CLI that restores a snapshot beside the original.
+
+use shared::catalog::{Database, Family};
+
+/// Longest identifier of an instance or cluster.
+/// <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/CHAP_Limits.html>
+const LONGEST: usize = 63;
+
+/// A command that restores `snapshot` as `<id>-restored`. What only a person can choose is written in capitals. RDS
+/// restores into default subnet and security groups; docs/cli.md says how to name others.
+pub(super) fn command(database: &Database, snapshot: &str, region: &str) -> String {
+    let tail = "-restored";
+    let cut: String = database.id.chars().take(LONGEST - tail.len()).collect();
+    let new = format!("{}{tail}", cut.trim_end_matches('-'));
+    let engine = &database.engine;
+    match database.family {
+        Family::Instance => format!(
+            "aws rds restore-db-instance-from-db-snapshot --region {region} --db-instance-identifier {new} \
+             --db-snapshot-identifier {snapshot} --no-publicly-accessible"
+        ),
+        // An Aurora cluster is restored without instances.
+        Family::Cluster if engine.starts_with("aurora") => {
+            let member: String = cut.chars().take(LONGEST - tail.len() - 2).collect();
+            let member = format!("{}{tail}-1", member.trim_end_matches('-'));
+            format!(
+                "aws rds restore-db-cluster-from-snapshot --region {region} --db-cluster-identifier {new} \
+                 --snapshot-identifier {snapshot} --engine {engine} && aws rds create-db-instance --region {region} \
+                 --db-cluster-identifier {new} --db-instance-identifier {member} --engine {engine} \
+                 --db-instance-class CLASS"
+            )
+        }
+        Family::Cluster => format!(
+            "aws rds restore-db-cluster-from-snapshot --region {region} --db-cluster-identifier {new} \
+             --snapshot-identifier {snapshot} --engine {engine} --db-cluster-instance-class CLASS"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn database(id: &str, family: Family, engine: &str) -> Database {
+        Database {
+            id: id.into(),
+            family,
+            resource_id: "db-1".into(),
+            engine: engine.into(),
+            status: "available".into(),
+            retention_days: 35,
+            window: "02:00-03:00".into(),
+            latest_restorable: None,
+            earliest_restorable: None,
+            created: None,
+            multi_az: true,
+            encrypted: true,
+            log_exports: Vec::new(),
+            replica_of: None,
+            tags: std::collections::BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn each_kind_of_database_has_its_own_way_back() {
+        let table = [
+            database("orders", Family::Instance, "postgres"),
+            database("ledger", Family::Cluster, "aurora-postgresql"),
+            database("stock", Family::Cluster, "mysql"),
+        ];
+        let lines: Vec<_> = table.iter().map(|d| command(d, "s-1", "eu-west-1")).collect();
+        insta::assert_snapshot!(lines.join("\n"), @"");
+    }
+
+    #[test]
+    fn no_identifier_is_longer_than_rds_takes() {
+        let long = "a".repeat(63);
+        let line = command(&database(&long, Family::Cluster, "aurora-mysql"), "s", "eu-west-1");
+        let ids = line.split(' ').filter(|w| w.starts_with("aaa"));
+        assert!(ids.clone().count() == 3 && ids.clone().all(|w| w.len() <= LONGEST), "{line}");
+    }
+}

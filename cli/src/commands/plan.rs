@@ -1,0 +1,48 @@
+//! `holdfast plan`: what the functions would do now.
+
+use super::report;
+use crate::{
+    function::{Function, blind, blindness, gaps},
+    output::Answer,
+    session::Session,
+    stop::{Exit, Stop},
+    table::Look,
+};
+use serde::Serialize;
+use shared::{report::Report, request::Request};
+
+/// Runs the functions as dry runs, one after the other: together they would ask AWS for the same pages at once.
+pub(super) async fn run(session: &Session<'_>, functions: &[Function]) -> anyhow::Result<Exit> {
+    let functions = if functions.is_empty() { &Function::ALL[..] } else { functions };
+    let request = Request { dry_run: true, ..Request::look() };
+    let world = session.look();
+    let mut plans = Plans(Vec::new());
+    for function in functions {
+        let what = format!("planning {}", function.name());
+        plans.0.push(session.progress.during(&what, function.run(&world, &request)).await);
+    }
+    let unseen: Vec<_> = plans.0.iter().filter_map(|r| blind(&session.policy, r)).collect();
+    // A function that has nothing to do for this policy looks at nothing, and is no sign that AWS answers.
+    let looked = plans.0.iter().any(|r| blind(&session.policy, r).is_none() && something(r));
+    if let (Some(gap), false) = (unseen.first(), looked) {
+        return Err(Stop::blind(blindness(gap)));
+    }
+    session.output.answer(&plans)?;
+    let gap = plans.0.iter().any(|r| gaps(r).next().is_some());
+    Ok(if gap { Exit::Failed } else { Exit::Well })
+}
+
+fn something(report: &Report) -> bool {
+    !(report.outcomes.is_empty() && report.findings.is_empty() && report.assets.is_empty())
+}
+
+/// The functions' reports.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Plans(Vec<Report>);
+
+impl Answer for Plans {
+    fn text(&self, look: Look) -> String {
+        self.0.iter().map(|r| report::text(r, look)).collect::<Vec<_>>().join("\n\n")
+    }
+}

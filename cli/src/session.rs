@@ -1,0 +1,185 @@
+//! What a command stands on: the policy, the clients, and what came in at the edge.
+
+use crate::{
+    args::Global, function::Function, interrupt::Interrupt, output::Output, progress::Progress,
+    stop::Stop,
+};
+use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_credential_types::provider::ProvideCredentials;
+use jiff::Timestamp;
+use shared::{
+    aws::Aws,
+    metrics,
+    policy::Policy,
+    run::{Budget, World},
+    source::Source,
+};
+use std::{error::Error, sync::Arc, time::Duration};
+
+/// What comes in from outside, once.
+#[derive(Debug)]
+pub(crate) struct Edge {
+    /// Now.
+    pub(crate) now: Timestamp,
+    /// The run's id.
+    pub(crate) run: String,
+    /// The name of a demand that names none itself.
+    pub(crate) demand: String,
+    /// Tries of a call, where the environment says how many.
+    pub(crate) attempts: Option<u32>,
+    /// Ctrl-C.
+    pub(crate) interrupt: Interrupt,
+}
+
+/// A command's policy and clients.
+#[derive(Debug)]
+pub(crate) struct Session<'e> {
+    /// The clients.
+    pub(crate) aws: Aws,
+    /// The policy.
+    pub(crate) policy: Arc<Policy>,
+    /// What came in.
+    pub(crate) edge: &'e Edge,
+    /// Where the answer goes.
+    pub(crate) output: Output,
+    /// Life signs.
+    pub(crate) progress: Progress,
+    topic: Option<String>,
+}
+
+/// How long an unreachable AWS is tried.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Patience {
+    /// Somebody waits for an answer: three tries, as every AWS tool does.
+    Answer,
+    /// A throttled call must not end a pipeline: as many tries as the Lambdas'.
+    Work,
+}
+
+impl<'e> Session<'e> {
+    /// Reads the policy and finds credentials, in this order: a faulty policy is told without either.
+    ///
+    /// # Errors
+    /// If there is no policy, or nobody to ask AWS as.
+    pub(crate) async fn open(
+        global: &Global,
+        edge: &'e Edge,
+        patience: Patience,
+    ) -> anyhow::Result<Self> {
+        let progress = Progress::new(global.json, global.verbose);
+        let local = if global.policy.starts_with("s3://") {
+            None
+        } else {
+            Some(read(&global.policy, &offline()).await?)
+        };
+        let tries = edge.attempts.unwrap_or(match patience {
+            Patience::Answer => 3,
+            Patience::Work => 6,
+        });
+        let aws = progress.during("finding credentials", connect(tries)).await?;
+        let policy = match local {
+            Some(policy) => policy,
+            None => progress.during("reading the policy", read(&global.policy, &aws)).await?,
+        };
+        let topic = global.topic.as_ref().and_then(|t| t.0.clone());
+        Ok(Self { aws, policy, edge, output: Output::new(global.json), progress, topic })
+    }
+
+    /// The world of a dry run.
+    pub(crate) fn look(&self) -> World<'_> {
+        self.world(Budget::endless(), true, None)
+    }
+
+    /// The world of a run that does something. Alarms are set to tell the topic, so a run without one must not take
+    /// theirs away: it goes by the topic that the function's alarms have already.
+    pub(crate) async fn work(&self, function: Function, budget: Budget) -> World<'_> {
+        let topic = match &self.topic {
+            Some(topic) => Some(topic.clone()),
+            None => self.alarms_topic(function).await,
+        };
+        self.world(budget, false, topic)
+    }
+
+    fn world(&self, budget: Budget, dry_run: bool, topic: Option<String>) -> World<'_> {
+        World {
+            aws: &self.aws,
+            policy: &self.policy,
+            now: self.edge.now,
+            budget,
+            run: self.edge.run.clone(),
+            dry_run,
+            topic,
+        }
+    }
+
+    async fn alarms_topic(&self, function: Function) -> Option<String> {
+        let wanted = metrics::alarms(&self.policy, function.name(), None);
+        if wanted.is_empty() {
+            return None;
+        }
+        let home = shared::catalog::Place::home(&self.policy);
+        let names: Vec<_> = wanted.iter().map(|a| a.name.clone()).collect();
+        // If they can't be read, they can't be set either, and the run says so.
+        let found = self.aws.cloudwatch(&home).alarms(&names).await.ok()?;
+        found.iter().filter_map(|f| f.alarm.as_ref()).find_map(|found| {
+            // Topics that the policy itself names are written again anyway.
+            let own = wanted.iter().find(|w| w.name == found.name)?;
+            found.topics.iter().find(|t| !own.topics.contains(t)).cloned()
+        })
+    }
+}
+
+/// Reads a policy from where `at` says.
+///
+/// # Errors
+/// If it can't be read or has faults.
+pub(crate) async fn read(at: &str, aws: &Aws) -> anyhow::Result<Arc<Policy>> {
+    Source::new(at).policy(aws).await.map_err(|e| Stop::no_policy(&e))
+}
+
+/// Clients that reach nothing, for what needs no AWS.
+pub(crate) fn offline() -> Aws {
+    Aws::new(SdkConfig::builder().build())
+}
+
+/// Clients from the environment, once it is known that there is somebody to ask as.
+///
+/// # Errors
+/// If there are no credentials.
+pub(crate) async fn connect(tries: u32) -> anyhow::Result<Aws> {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(5))
+        .operation_attempt_timeout(Duration::from_secs(60))
+        .build();
+    let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        // The account's quota is shared with the Lambdas: slow down when AWS says so, as they do.
+        .retry_config(RetryConfig::adaptive().with_max_attempts(tries.max(1)))
+        .timeout_config(timeouts)
+        .load()
+        .await;
+    let found = match config.credentials_provider() {
+        Some(provider) => provider.provide_credentials().await.map_err(|e| chain(&e)),
+        None => Err("no provider is set up".to_owned()),
+    };
+    found.map_err(|why| {
+        Stop::blind(format!(
+            "no AWS credentials: {why}; log in, and name the profile in AWS_PROFILE, or set AWS_ACCESS_KEY_ID and \
+             AWS_SECRET_ACCESS_KEY"
+        ))
+    })?;
+    Ok(Aws::new(config))
+}
+
+/// An error with what is behind it, on one line.
+fn chain(e: &dyn Error) -> String {
+    let mut said = e.to_string();
+    let mut behind = e.source();
+    while let Some(e) = behind {
+        let why = e.to_string();
+        if !said.contains(&why) {
+            said += &format!(": {why}");
+        }
+        behind = e.source();
+    }
+    said.replace('\n', " ")
+}

@@ -1,0 +1,140 @@
+"""The main job, told: what was late, taken, copied, checked, deleted and alarmed, until all is well.
+
+    python3 dev/world.py story --binaries target/debug
+
+Seeds and deploys into the running world, then moves its clock, so that EventBridge's own schedules run the functions.
+What is printed is read from the functions' logs and from `holdfast`.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+
+from world import fleet, rds_events, stack
+from world.aws import client
+from world.clock import FILE
+from world.paths import DEV
+
+POLICY = DEV.parent / "policies" / "lomash-wood.yaml"
+BOLD, DIM, PLAIN = ("\033[1m", "\033[2m", "\033[0m") if sys.stdout.isatty() else ("", "", "")
+
+
+def say(text: str) -> None:
+    """A heading."""
+    print(f"\n{BOLD}{text}{PLAIN}", flush=True)
+
+
+def show(lines: list[dict], most: int = 6) -> None:
+    """What a run did and found, the first few of each kind, and its summary."""
+    told = [line for line in lines if "action" in line or line["level"] in ("WARN", "ERROR")]
+    for line in told[:most]:
+        because = f" {DIM}({line['because']}){PLAIN}" if "because" in line else ""
+        print(f"   {line.get('asset', '')}: {line['message']}{because}" if "action" not in line
+              else f"   {line['message']}{because}")
+    if len(told) > most:
+        print(f"   {DIM}... and {len(told) - most} more{PLAIN}")
+    for end in stack.ends(lines):
+        print(f"   {'FAILED ' if end['failed'] else ''}{end['message'][:300]}", flush=True)
+
+
+def snapshot_created(name: str) -> dict:
+    """What RDS says when a manual snapshot is there."""
+    event = json.loads((DEV.parent / "events" / "rds-snapshot-created.json").read_text())
+    arn = client("rds").describe_db_snapshots(DBSnapshotIdentifier=name)["DBSnapshots"][0]["DBSnapshotArn"]
+    event["resources"] = [arn]
+    event["detail"] |= {"SourceArn": arn, "SourceIdentifier": name}
+    return event
+
+
+class Story:
+    """One telling."""
+
+    def __init__(self, binaries: Path) -> None:
+        self.binaries = binaries
+        self.clock = stack.Shift(os.environ[FILE])
+        self.watch = stack.Watch()
+
+    def holdfast(self, *arguments: str) -> int:
+        """Runs the command as an operator would. Returns its exit code."""
+        print(f"{DIM}$ holdfast --policy policies/{POLICY.name} {' '.join(arguments)}{PLAIN}", flush=True)
+        return subprocess.run([self.binaries / "holdfast", "--policy", POLICY, *arguments]).returncode
+
+    def tick(self, minutes: int, names: list[str]) -> dict[str, list[dict]]:
+        """Lets time pass, and what is scheduled run. Redis goes on writing its hourly file."""
+        self.clock.forward(minutes)
+        hour = datetime.now(timezone.utc)
+        key = f"redis/dump-{hour:%Y%m%d%H}.rdb"
+        client("s3").put_object(Bucket=fleet.BACKUPS, Key=key, Body=fleet.content(key, b"REDIS0011"))
+        return self.watch.wait(names)
+
+    def events(self, lines: list[dict]) -> None:
+        """Delivers the event that RDS sends when a snapshot is there, for each that was taken."""
+        for line in lines:
+            if line.get("action", "").startswith("take "):
+                rds_events.deliver(json.dumps(snapshot_created(line["action"].split()[1])))
+
+    def tell(self) -> int:
+        """Tells it all. Returns the exit code of the last status: 0 when all is well."""
+        began = time.monotonic()
+        say("1. A fleet like Lomash Wood's, a hundred days old, and the stack of template.yaml")
+        subprocess.run([sys.executable, "-m", "world.seed", "lomash"], cwd=DEV, check=True)
+        made = stack.deploy(self.binaries, POLICY)
+        print(f"   functions: {', '.join(sorted(made['functions'].values()))}")
+        self.watch.skip()
+
+        say("2. What the policy says of it: late snapshots, no copy offsite, drifted backup settings")
+        self.holdfast("status")
+
+        say("3. Fifteen minutes pass; EventBridge Scheduler runs the functions, each under its own role")
+        lines = self.tick(16, ["snapshot", "offsite", "freshness", "replication"])
+        for name in ["snapshot", "offsite", "replication"]:
+            print(f" {BOLD}{name}{PLAIN}")
+            show(lines[name])
+        say("4. RDS says that the new snapshots are there; its events run offsite at once")
+        taken = [line for line in lines["snapshot"] if line.get("action", "").startswith("take ")]
+        self.events(lines["snapshot"])
+        show(self.watch.wait(["offsite"], runs=len(taken))["offsite"])
+
+        say("5. An operator does what status said of the drifted settings")
+        wrong = fleet.instance(fleet.DRIFTED)
+        print(f"{DIM}$ aws rds modify-db-instance --apply-immediately --db-instance-identifier {wrong} "
+              f"--backup-retention-period 35 --preferred-backup-window 02:00-03:00{PLAIN}")
+        client("rds").modify_db_instance(
+            DBInstanceIdentifier=wrong, BackupRetentionPeriod=35, PreferredBackupWindow="02:00-03:00",
+            ApplyImmediately=True)
+
+        say("6. An hour passes; the copies catch up, and retention lets go of what the policy lets go")
+        for _ in range(4):
+            lines = self.tick(16, ["snapshot", "offsite", "freshness", "replication"])
+            for end in stack.ends(lines["offsite"]):
+                print(f"   {end['message'][:200]}")
+        show(self.watch.wait(["retention"])["retention"])
+        show(self.tick(61, ["freshness", "retention"])["retention"])
+
+        say("7. Before a deployment: the gate of a pipeline")
+        self.holdfast("gate", "--asset", "lomash-orders-prod", "--timeout", "1m")
+
+        say("8. The alarms that the functions keep")
+        self.holdfast("alarms")
+
+        say("9. And now")
+        code = self.holdfast("status")
+        print(f"\n{BOLD}{'All is well' if code == 0 else 'Not all is well'}{PLAIN} after {time.monotonic() - began:.0f} s.")
+        return code
+
+
+def main() -> int:
+    """Reads the command line and tells the story."""
+    parser = argparse.ArgumentParser(
+        prog="world.py story", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--binaries", type=Path, required=True, help="where the functions and holdfast are")
+    return Story(parser.parse_args().binaries.absolute()).tell()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

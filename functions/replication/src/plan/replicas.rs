@@ -1,0 +1,73 @@
+//! Read replicas: how far they are behind.
+
+use super::Judged;
+use crate::observe::{Lagging, Seen};
+use jiff::SignedDuration;
+use shared::{
+    metrics::{self, Metric},
+    plan::{Finding, Severity},
+    policy::{Policy, text::Period},
+};
+
+/// Judges the read replicas that the policy watches.
+pub(super) fn judge(policy: &Policy, seen: &Seen, judged: &mut Judged) {
+    let mut lags = Vec::new();
+    for replica in &seen.replicas {
+        let max = policy.databases.get(&replica.group).and_then(|g| g.replica_max_lag.as_ref());
+        let Some(max) = max.map(Period::duration) else { continue };
+        let (value, finding) = of_replica(replica, max);
+        lags.push((replica.group.as_str(), replica.id.as_str(), value));
+        judged.findings.extend(finding.map(|f| f.in_group(&replica.group)));
+    }
+    for group in &seen.without {
+        let why = "the policy watches the lag of read replicas and there is none";
+        let mend = "check that the replica exists, or take replica_max_lag out of the policy";
+        let finding = Finding::new(Severity::Critical, group.to_string(), "no-replica", why, mend);
+        judged.findings.push(finding.in_group(group));
+        lags.push((group.as_str(), "", None));
+    }
+    if let Some((gap, groups)) = &seen.blind {
+        judged.findings.push(gap.clone());
+        lags.extend(groups.iter().map(|g| (g.as_str(), "", None)));
+    }
+    judged.values.extend(metrics::worst(Metric::ReplicaLag, lags.into_iter()));
+}
+
+/// A replica's lag as a value, and what is wrong with it.
+fn of_replica(replica: &Lagging, max: SignedDuration) -> (Option<f64>, Option<Finding>) {
+    let Lagging { id, of, seconds, .. } = replica;
+    let critical =
+        |what, why: String, mend: &str| Some(Finding::new(Severity::Critical, id, what, why, mend));
+    match seconds {
+        Err(e) => (None, critical("gap", e.to_string(), e.hint())),
+        Ok(None) => {
+            let why =
+                format!("CloudWatch has no lag of it behind {of}: that it keeps up is not proven");
+            (
+                None,
+                critical("no-data", why, "look whether the replica runs and its replication is on"),
+            )
+        }
+        // RDS's word for replication that is not running.
+        Ok(Some(seconds)) if *seconds < 0.0 => {
+            let why = format!("its replication from {of} is not running");
+            (
+                None,
+                critical("not-running", why, "see the replica's events; RDS says what stopped it"),
+            )
+        }
+        Ok(Some(seconds)) => {
+            let lag = SignedDuration::try_from_secs_f64(*seconds).unwrap_or(SignedDuration::MAX);
+            let finding = (lag > max).then(|| {
+                let why =
+                    format!("it is {seconds:.0} s behind {of}, {} s are allowed", max.as_secs());
+                critical(
+                    "replica-lag",
+                    why,
+                    "look for long queries on the replica, or a burst of writes",
+                )
+            });
+            (Some(*seconds), finding.flatten())
+        }
+    }
+}
