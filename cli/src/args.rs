@@ -287,7 +287,15 @@ mod tests {
         .into_iter()
         .map(refused)
         .collect();
-        insta::assert_snapshot!(said.join("\n"), @"");
+        insta::assert_snapshot!(said.join("\n"), @r#"
+        error: invalid value 's3://bucket' for '--policy <PATH|s3://BUCKET/KEY>': write s3://bucket/key
+        error: invalid value 'backup' for '<FUNCTION>'
+        error: invalid value '15' for '--timeout <TIME>': "15" is not a length of time: write a whole number above zero and a unit (s, m, h, d, w, mo, y), such as "35d" or "25h"
+        error: invalid value 'schedule' for '--reason <REASON>': a gate has a reason of its own; `holdfast run snapshot` takes what is due
+        error: invalid value 'a,b' for '--request <ID>': write 1 to 128 letters, digits and _ . : / = + - @
+        error: invalid value 'arn:aws:sqs:eu-west-1:111122223333:q' for '--topic <ARN>': it is not the ARN of an SNS topic
+        error: the following required arguments were not provided:
+        "#);
     }
 
     #[test]

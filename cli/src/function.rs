@@ -117,9 +117,110 @@ pub(crate) fn exit(policy: &Policy, report: &Report, budget: Budget) -> Exit {
         report.findings.iter().any(|f| f.severity == Severity::Critical && f.what != "not-taken");
     let late = report.outcomes.iter().any(|o| waits(&o.result));
     match (report.outcomes.iter().any(|o| broke(&o.result)) || other, late, report.failed) {
-        (true, ..) => Exit::Failed,
         (false, true, _) => Exit::Late,
-        (false, false, true) => Exit::Failed,
         (false, false, false) => Exit::Well,
+        _ => Exit::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::Timestamp;
+    use shared::report::Outcome;
+
+    fn report(findings: Vec<Finding>, results: Vec<Result>) -> Report {
+        let outcome = |result| Outcome {
+            asset: "orders".into(),
+            action: "take it".into(),
+            because: "it is due".into(),
+            result,
+        };
+        let outcomes: Vec<_> = results.into_iter().map(outcome).collect();
+        let failed = findings.iter().any(|f| f.severity == Severity::Critical)
+            || outcomes.iter().any(|o| matches!(o.result, Result::Failed(_)));
+        Report {
+            function: "snapshot",
+            policy: "acme".into(),
+            run: "r".into(),
+            at: Timestamp::UNIX_EPOCH,
+            dry_run: false,
+            failed,
+            findings,
+            outcomes,
+            assets: Vec::new(),
+            values: Vec::new(),
+        }
+    }
+
+    fn critical(asset: &str, what: &'static str) -> Finding {
+        Finding::new(Severity::Critical, asset, what, "why", "mend")
+    }
+
+    #[test]
+    fn every_end_of_a_run_has_its_exit_code() {
+        let policy = Policy::parse(
+            "{holdfast: 1, company: acme, home: {account: \"111122223333\", region: eu-west-1}, \
+             databases: {fleet: {select: {ids: [orders]}}}}",
+        )
+        .expect("a policy");
+        let (home, away) = ("eu-west-1 in 111122223333", "us-east-1 in 111122223333");
+        let failed = |why: &str| Result::Failed(why.into());
+        let out_of_time = || failed("wait for x: it is not complete and the run's time is over");
+        let (done, busy) = (|| Result::Done("x".into()), || Result::Deferred("busy".into()));
+        // What happened, with time left and without.
+        let table = [
+            ("nothing to do", report(vec![], vec![]), Exit::Well, Exit::Well),
+            ("done", report(vec![], vec![done()]), Exit::Well, Exit::Well),
+            (
+                "put off to the next run",
+                report(vec![], vec![done(), busy()]),
+                Exit::Well,
+                Exit::Late,
+            ),
+            (
+                "a step failed",
+                report(vec![], vec![done(), failed("no")]),
+                Exit::Failed,
+                Exit::Failed,
+            ),
+            ("no time", report(vec![], vec![done(), Result::Unfinished]), Exit::Late, Exit::Late),
+            (
+                "a demand had no time",
+                report(vec![critical("orders", "not-taken")], vec![Result::Unfinished]),
+                Exit::Late,
+                Exit::Late,
+            ),
+            ("waited in vain", report(vec![], vec![out_of_time()]), Exit::Failed, Exit::Late),
+            (
+                "failed, and no time",
+                report(vec![], vec![failed("no"), Result::Unfinished]),
+                Exit::Failed,
+                Exit::Failed,
+            ),
+            (
+                "metrics not published",
+                report(vec![critical("metrics", "not-published")], vec![done()]),
+                Exit::Failed,
+                Exit::Failed,
+            ),
+            (
+                "wrong reason",
+                report(vec![critical("request", "unknown-reason")], vec![]),
+                Exit::Wrong,
+                Exit::Wrong,
+            ),
+            ("home unseen", report(vec![critical(home, "gap")], vec![]), Exit::Blind, Exit::Blind),
+            (
+                "another place unseen",
+                report(vec![critical(away, "gap")], vec![]),
+                Exit::Failed,
+                Exit::Failed,
+            ),
+        ];
+        for (case, report, in_time, over) in table {
+            assert_eq!(exit(&policy, &report, Budget::endless()), in_time, "{case}");
+            assert_eq!(exit(&policy, &report, Budget::of(Duration::ZERO)), over, "{case}");
+        }
     }
 }

@@ -28,7 +28,7 @@ impl Output {
     ///
     /// # Errors
     /// If stdout can't be written, such as on a full disk.
-    pub(crate) fn answer(&self, answer: &impl Answer) -> io::Result<()> {
+    pub(crate) fn answer(self, answer: &impl Answer) -> io::Result<()> {
         if self.json {
             write(&mut io::stdout().lock(), &serde_json::to_string_pretty(answer)?)
         } else {

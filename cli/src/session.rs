@@ -76,7 +76,7 @@ impl<'e> Session<'e> {
             Patience::Answer => 3,
             Patience::Work => 6,
         });
-        let aws = progress.during("finding credentials", connect(tries)).await?;
+        let aws = progress.during("finding credentials", Box::pin(connect(tries))).await?;
         let policy = match local {
             Some(policy) => policy,
             None => progress.during("reading the policy", read(&global.policy, &aws)).await?,
@@ -149,7 +149,7 @@ pub(crate) fn offline() -> Aws {
 pub(crate) async fn connect(tries: u32) -> anyhow::Result<Aws> {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(5))
-        .operation_attempt_timeout(Duration::from_secs(60))
+        .operation_attempt_timeout(Duration::from_mins(1))
         .build();
     let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
         // The account's quota is shared with the Lambdas: slow down when AWS says so, as they do.
@@ -158,7 +158,11 @@ pub(crate) async fn connect(tries: u32) -> anyhow::Result<Aws> {
         .load()
         .await;
     let found = match config.credentials_provider() {
-        Some(provider) => provider.provide_credentials().await.map_err(|e| chain(&e)),
+        Some(provider) => provider.provide_credentials().await.map_err(|e| {
+            // Where nothing was found, the list of everywhere that was looked helps nobody.
+            let why = chain(&e);
+            why.split(" Attempted:").next().unwrap_or(&why).trim_end_matches('.').to_owned()
+        }),
         None => Err("no provider is set up".to_owned()),
     };
     found.map_err(|why| {
@@ -177,7 +181,7 @@ fn chain(e: &dyn Error) -> String {
     while let Some(e) = behind {
         let why = e.to_string();
         if !said.contains(&why) {
-            said += &format!(": {why}");
+            said = format!("{said}: {why}");
         }
         behind = e.source();
     }

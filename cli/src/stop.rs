@@ -56,11 +56,13 @@ impl Stop {
 
     /// An edge's refusal, with what to do about it.
     pub(crate) fn edge(e: &EdgeError) -> anyhow::Error {
-        let exit = match e.kind {
-            Kind::Denied | Kind::Unreachable => Exit::Blind,
-            _ => Exit::Failed,
-        };
-        Self { exit, said: format!("{e}; {}", e.hint()) }.into()
+        let said = format!("{e}; {}", e.hint());
+        match e.kind {
+            Kind::Denied | Kind::Unreachable => {
+                Self::blind(format!("AWS could not be asked: {said}"))
+            }
+            _ => Self { exit: Exit::Failed, said }.into(),
+        }
     }
 
     /// There is no policy to go by. One that is not where the command says is the command's fault; one that could not be

@@ -78,8 +78,17 @@ mod tests {
     #[test]
     fn a_table_is_one_line_a_row_in_a_pipe_and_wraps_on_a_terminal() {
         let head = ["asset", "verdict", "why"];
-        insta::assert_snapshot!(Look::default().table(&head, rows()), @"");
-        insta::assert_snapshot!(Look { width: Some(50), colour: false }.table(&head, rows()), @"");
+        insta::assert_snapshot!(Look::default().table(&head, rows()), @"
+        ASSET   VERDICT   WHY
+        orders  CRITICAL  its newest good point is 2d old, over the objective of 25h
+        auth    ok
+        ");
+        insta::assert_snapshot!(Look { width: Some(50), colour: false }.table(&head, rows()), @"
+        ASSET   VERDICT   WHY
+        orders  CRITICAL  its newest good point is 2d
+                          old, over the objective of 25h
+        auth    ok
+        ");
     }
 
     #[test]

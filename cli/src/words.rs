@@ -56,11 +56,8 @@ pub(crate) fn finding(f: &Finding) -> String {
         Severity::Info => "info",
         severity => verdict(Some(*severity)),
     };
-    let mut lines = format!("{severity} {asset} ({what}): {why}");
-    if !mend.is_empty() {
-        lines += &format!("\n    do: {mend}");
-    }
-    plain(&lines)
+    let mend = if mend.is_empty() { String::new() } else { format!("\n    do: {mend}") };
+    plain(&format!("{severity} {asset} ({what}): {why}{mend}"))
 }
 
 /// A count with its word.

@@ -4,7 +4,7 @@ use crate::{
     aws::cloudwatch::{Datum, MetricAlarm},
     policy::{Alarm, Policy, Watch, text::Limit},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Namespace of all of Holdfast's metrics; the functions' roles may write to no other.
 pub const NAMESPACE: &str = "Holdfast";
@@ -181,8 +181,9 @@ fn metric_alarm(policy: &Policy, name: &str, alarm: &Alarm, topic: Option<&str>)
         Limit::Time(span) => span.as_secs_f64(),
         Limit::Number(n) | Limit::Share(n) => n,
     };
-    let topics =
-        topic.map(str::to_owned).into_iter().chain(alarm.topic.iter().map(ToString::to_string));
+    // In order and each once, so that what CloudWatch answers compares equal.
+    let topics: BTreeSet<_> =
+        topic.map(str::to_owned).into_iter().chain(alarm.topic.iter().map(ToString::to_string)).collect();
     let of =
         alarm.of.as_ref().map_or("the whole policy".to_owned(), |of| format!("the group {of}"));
     MetricAlarm {
@@ -200,7 +201,7 @@ fn metric_alarm(policy: &Policy, name: &str, alarm: &Alarm, topic: Option<&str>)
         above,
         period: PERIOD_SECONDS,
         periods: PERIODS,
-        topics: topics.collect(),
+        topics: topics.into_iter().collect(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A run of a function: what it is given, how its steps are carried out, and how its report gets out.
 
 use crate::{
-    aws::{Aws, Kind, Use},
+    aws::{Aws, EdgeError, Kind, Use},
     catalog::Place,
     metrics::{self, Metric, Value},
     plan::{Finding, Plan, Severity},
@@ -57,7 +57,7 @@ impl Budget {
         Self(Some(Instant::now() + span))
     }
 
-    /// Whether no new work should start: less than the margin is left (or a tenth, of a short budget).
+    /// Whether no new work should start: less than the margin is left.
     pub fn spent(&self) -> bool {
         self.left() == Some(Duration::ZERO)
     }
@@ -99,8 +99,8 @@ pub async fn apply<A: fmt::Display>(
     stream::iter(&plan.steps).map(one).buffered(width).collect().await
 }
 
-/// Publishes a report: metrics first, then alarms, then the topic if the run failed. What can't be published is itself
-/// a critical finding. `used` is what was counted before the run began.
+/// Publishes a report: alarms, then metrics, which count a failure of the alarms too, then the topic if the run failed.
+/// What can't be published is itself a critical finding. `used` is what was counted before the run began.
 pub async fn finish(world: &World<'_>, mut report: Report, used: Use) -> Report {
     report.settle();
     if !world.dry_run {
@@ -122,10 +122,10 @@ pub async fn finish(world: &World<'_>, mut report: Report, used: Use) -> Report 
 async fn publish(world: &World<'_>, report: &mut Report, used: Use) {
     let cloudwatch = world.aws.cloudwatch(&world.home());
     let wanted = metrics::alarms(world.policy, report.function, world.topic.as_deref());
-    if let Err(e) = reconcile(&cloudwatch, &wanted).await {
+    for e in reconcile(&cloudwatch, &wanted).await {
         report.find(Finding::new(Severity::Critical, "alarms", "not-set", e.to_string(), e.hint()));
-        report.settle();
     }
+    report.settle();
     let now_used = world.aws.calls().so_far();
     report.value(Metric::RunCompleted, 1);
     report.value(Metric::RunFailed, usize::from(report.failed));
@@ -165,21 +165,24 @@ async fn publish(world: &World<'_>, report: &mut Report, used: Use) {
     }
 }
 
-/// Sets the alarms that differ from what the policy asks, and those alone.
+/// Sets the alarms that differ from what the policy asks, and those alone. One that is refused stops no other.
 async fn reconcile(
     cloudwatch: &crate::aws::cloudwatch::CloudWatch,
     wanted: &[crate::aws::cloudwatch::MetricAlarm],
-) -> std::result::Result<(), crate::aws::EdgeError> {
-    if wanted.is_empty() {
-        return Ok(());
-    }
+) -> Vec<EdgeError> {
+    let mut refused = Vec::new();
     let names: Vec<_> = wanted.iter().map(|a| a.name.clone()).collect();
-    let found = cloudwatch.alarms(&names).await?;
+    let found = match cloudwatch.alarms(&names).await {
+        Ok(found) => found,
+        Err(e) => return vec![e],
+    };
     for alarm in wanted.iter().filter(|w| !found.iter().any(|f| f.alarm.as_ref() == Some(w))) {
-        cloudwatch.set_alarm(alarm).await?;
-        tracing::info!(alarm = alarm.name, "set alarm {}", alarm.name);
+        match cloudwatch.set_alarm(alarm).await {
+            Ok(()) => tracing::info!(alarm = alarm.name, "set alarm {}", alarm.name),
+            Err(e) => refused.push(e),
+        }
     }
-    Ok(())
+    refused
 }
 
 /// What the topic is told: the summary, then failures and findings, worst first, within what SNS takes.
@@ -203,3 +206,6 @@ fn message(report: &Report) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -170,6 +170,13 @@ alarms:
         let found =
             [state(&louder, "OK", ""), state(&wanted[0], "ALARM", "2 datapoints were greater")];
         let alarms = Alarms(rows(&policy, &found));
-        insta::assert_snapshot!(alarms.text(Look::default()), @"");
+        insta::assert_snapshot!(alarms.text(Look::default()), @"
+        ALARM             STATE    SINCE (UTC)       WATCHES               THRESHOLD  REASON
+        acme-age          ALARM    2026-11-20 02:07  PointAge of fleet     > 25h      2 datapoints were greater
+        acme-unprotected  MISSING  -                 UnprotectedDatabases  > 0        CloudWatch has none of this name; `holdfast run freshness` sets it
+        acme-failing      OK       2026-11-20 02:07  FailingAssets         > 0        it differs from the policy; `holdfast run freshness` sets it again
+
+        3 alarms: 1 ALARM, 1 MISSING, 1 OK
+        ");
     }
 }

@@ -251,7 +251,32 @@ mod tests {
             error: Some("create snapshot: the database is stopped".into()),
         };
         let gate = Gate(vec![passed("auth", false), passed("orders", true), failed]);
-        insta::assert_snapshot!(gate.text(Look::default()), @"");
-        insta::assert_snapshot!(serde_json::to_string_pretty(&gate.0[1..]).expect("json"), @"");
+        insta::assert_snapshot!(gate.text(Look::default()), @"
+        ASSET   STATE      SNAPSHOT
+        auth    available  auth-pre-deploy-202611201205
+        orders  reused     orders-pre-deploy-202611201205
+        users   FAILED     create snapshot: the database is stopped
+
+        to restore beside the original:
+        aws rds restore auth
+        aws rds restore orders
+        ");
+        insta::assert_snapshot!(serde_json::to_string_pretty(&gate.0[1..]).expect("json"), @r#"
+        [
+          {
+            "asset": "orders",
+            "snapshot": "orders-pre-deploy-202611201205",
+            "reused": true,
+            "restore": "aws rds restore orders"
+          },
+          {
+            "asset": "users",
+            "snapshot": null,
+            "reused": false,
+            "restore": null,
+            "error": "create snapshot: the database is stopped"
+          }
+        ]
+        "#);
     }
 }

@@ -150,7 +150,7 @@ impl Answer for Checked {
         if !self.not_run_yet.is_empty() {
             let parts = count(self.not_run_yet.len(), "part", "parts");
             lines.push(format!(
-                "\n{parts} of it no function runs yet; what stands there BACKS NOTHING UP:"
+                "\n{parts} of it no function runs yet; DO NOT COUNT ON what stands there:"
             ));
             let widest = self.not_run_yet.iter().map(|p| p.path.len()).max().unwrap_or(0);
             lines.extend(

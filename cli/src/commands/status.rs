@@ -169,7 +169,8 @@ fn row(s: &Standing) -> Vec<String> {
         s.newest.clone().unwrap_or_else(|| nothing(s.max_age_seconds.is_some())),
         s.size_bytes.map_or_else(|| NONE.to_owned(), size),
         s.age_seconds.map_or_else(|| NONE.to_owned(), age),
-        s.offsite_age_seconds.map_or_else(|| nothing(s.offsite_wanted), age),
+        // A replicated bucket is wanted offsite and has no single copy whose age could be told.
+        s.offsite_age_seconds.map_or_else(|| nothing(s.offsite_wanted && s.worst.is_some()), age),
         verdict(s.worst).to_owned(),
         s.why.join("\n"),
     ]
@@ -241,6 +242,20 @@ mod tests {
         let replication = report("replication", vec![behind], vec![gap, replica]);
         let at = "2026-11-20T12:05:00Z".parse().expect("a time");
         let status = Status::new("acme".into(), at, [fresh, replication]);
-        insta::assert_snapshot!(status.text(Look::default()), @"");
+        insta::assert_snapshot!(status.text(Look::default()), @"
+        ASSET   GROUP  NEWEST POINT               SIZE    AGE     OFFSITE AGE  VERDICT   WHY
+        orders  fleet  orders-daily-202611200200  20 GiB  10h 5m  none         CRITICAL  it is 2d old
+        users   fleet  users-daily-202611200200   20 GiB  10h 5m  none         CRITICAL  it is 2d old
+        auth    fleet  auth-daily-202611200200    20 GiB  10h 5m  11h 6m       warning   its replica is 20m behind
+
+        CRITICAL us-east-1 in 1 (gap): describe: denied
+            do: allow it
+
+        what to do:
+          orders, users: run `holdfast run snapshot`
+          auth: look
+
+        acme at 2026-11-20 12:05 UTC: 3 assets: 0 ok, 1 warning, 2 critical; 1 finding of no single asset
+        ");
     }
 }

@@ -48,7 +48,7 @@ pub struct MetricAlarm {
     pub period: i32,
     /// Periods that must be above, or without data.
     pub periods: i32,
-    /// Topics that are told when it rings and when it is over.
+    /// Topics that are told when it rings and when it is over, in order.
     pub topics: Vec<String>,
 }
 
@@ -195,10 +195,18 @@ impl CloudWatch {
 }
 
 fn described(a: &aws_sdk_cloudwatch::types::MetricAlarm) -> AlarmState {
+    let sorted = |topics: &[String]| {
+        let mut topics = topics.to_vec();
+        topics.sort();
+        topics
+    };
+    let topics = sorted(a.alarm_actions());
     let ours = a.statistic() == Some(&Statistic::Maximum)
         && a.comparison_operator() == Some(&ComparisonOperator::GreaterThanThreshold)
         && a.treat_missing_data() == Some(BREACHING)
-        && a.alarm_actions() == a.ok_actions()
+        && a.unit().is_none()
+        && a.datapoints_to_alarm().is_none_or(|n| Some(n) == a.evaluation_periods())
+        && topics == sorted(a.ok_actions())
         && a.actions_enabled() != Some(false);
     let dimensions = a.dimensions().iter();
     let dimensions =
@@ -214,7 +222,7 @@ fn described(a: &aws_sdk_cloudwatch::types::MetricAlarm) -> AlarmState {
             above: a.threshold().unwrap_or(f64::NAN),
             period: a.period().unwrap_or(0),
             periods: a.evaluation_periods().unwrap_or(0),
-            topics: a.alarm_actions().to_vec(),
+            topics,
         }),
         name: text(a.alarm_name()),
         state: a.state_value().map(|s| s.as_str().to_owned()).unwrap_or_default(),

@@ -100,15 +100,20 @@ fn kind(code: &str) -> Kind {
         | "UnauthorizedOperation"
         | "AuthorizationError"
         | "InvalidClientTokenId"
+        | "InvalidAccessKeyId"
+        | "UnrecognizedClientException"
         | "ExpiredToken"
+        | "ExpiredTokenException"
         | "SignatureDoesNotMatch"
         | "403" => Kind::Denied,
         "NoSuchBucket" | "NoSuchKey" | "NotFound" | "404" => Kind::Missing,
         code if code.contains("AlreadyExists") => Kind::Exists,
         "SnapshotQuotaExceeded" | "SnapshotQuotaExceededFault" => Kind::Quota,
+        // An archived object does not become readable by waiting.
+        "InvalidObjectState" => Kind::Refused,
+        code if code.starts_with("KMS") || code.contains("KeyState") => Kind::Key,
         code if code.starts_with("Invalid") && code.contains("State") => Kind::Busy,
         code if code.contains("NotFound") => Kind::Missing,
-        code if code.starts_with("KMS") || code.contains("KeyState") => Kind::Key,
         code if code.contains("Throttl")
             || code == "SlowDown"
             || code == "RequestLimitExceeded" =>

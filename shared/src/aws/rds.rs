@@ -175,11 +175,13 @@ impl Rds {
             Family::Instance => {
                 if described {
                     let request = self.client.describe_db_instances().db_instance_identifier(id);
-                    let answer =
-                        request.send().await.map_err(|e| self.error("describe DB instance", &e))?;
-                    fleet
-                        .databases
-                        .extend(answer.db_instances().iter().filter_map(facts::instance));
+                    let answer = request.send().await;
+                    let answer = answer.map_err(|e| self.error("describe DB instance", &e));
+                    // One that is gone is not there; its points may be.
+                    if let Some(answer) = there(answer)? {
+                        let found = answer.db_instances().iter().filter_map(facts::instance);
+                        fleet.databases.extend(found);
+                    }
                 }
                 let request = self.client.describe_db_snapshots().db_instance_identifier(id);
                 let mut pages = request.into_paginator().send();
@@ -191,9 +193,12 @@ impl Rds {
             Family::Cluster => {
                 if described {
                     let request = self.client.describe_db_clusters().db_cluster_identifier(id);
-                    let answer =
-                        request.send().await.map_err(|e| self.error("describe DB cluster", &e))?;
-                    fleet.databases.extend(answer.db_clusters().iter().filter_map(facts::cluster));
+                    let answer = request.send().await;
+                    let answer = answer.map_err(|e| self.error("describe DB cluster", &e));
+                    if let Some(answer) = there(answer)? {
+                        let found = answer.db_clusters().iter().filter_map(facts::cluster);
+                        fleet.databases.extend(found);
+                    }
                 }
                 let request = self.client.describe_db_cluster_snapshots().db_cluster_identifier(id);
                 let mut pages = request.into_paginator().send();
@@ -214,17 +219,20 @@ impl Rds {
     /// If RDS can't be asked.
     pub async fn point(&self, family: Family, id: &str) -> Result<Option<Point>, EdgeError> {
         let doing = || format!("describe snapshot {id}");
+        // RDS wants the type of a snapshot that it took itself named with its identifier.
+        let automated = id.starts_with("rds:").then(|| "automated".to_owned());
         let found = match family {
             Family::Instance => {
-                let answer =
-                    self.client.describe_db_snapshots().db_snapshot_identifier(id).send().await;
+                let request = self.client.describe_db_snapshots().db_snapshot_identifier(id);
+                let answer = request.set_snapshot_type(automated).send().await;
                 answer
                     .map(|page| page.db_snapshots().iter().find_map(facts::snapshot))
                     .map_err(|e| EdgeError::new(doing(), &e))
             }
             Family::Cluster => {
                 let request = self.client.describe_db_cluster_snapshots();
-                let answer = request.db_cluster_snapshot_identifier(id).send().await;
+                let request = request.db_cluster_snapshot_identifier(id);
+                let answer = request.set_snapshot_type(automated).send().await;
                 answer
                     .map(|page| {
                         page.db_cluster_snapshots().iter().find_map(facts::cluster_snapshot)
@@ -232,10 +240,7 @@ impl Rds {
                     .map_err(|e| EdgeError::new(doing(), &e))
             }
         };
-        match found {
-            Err(e) if e.kind == super::Kind::Missing => Ok(None),
-            other => other,
-        }
+        Ok(there(found)?.flatten())
     }
 
     /// Starts a snapshot. `tags` are all of its tags: any tag given switches RDS's own copying of tags off.
@@ -371,10 +376,7 @@ impl Rds {
                 request.send().await.map(drop).map_err(|e| EdgeError::new(doing(), &e))
             }
         };
-        match done {
-            Err(e) if e.kind == super::Kind::Missing => Ok(()),
-            other => other,
-        }
+        there(done).map(drop)
     }
 
     /// Changes automated-backup settings at once.
@@ -425,6 +427,15 @@ impl Rds {
         R: std::fmt::Debug,
     {
         EdgeError::new(format!("{doing} in {}", self.place), e)
+    }
+}
+
+/// What is not there is none.
+fn there<T>(answer: Result<T, EdgeError>) -> Result<Option<T>, EdgeError> {
+    match answer {
+        Ok(found) => Ok(Some(found)),
+        Err(e) if e.kind == super::Kind::Missing => Ok(None),
+        Err(e) => Err(e),
     }
 }
 

@@ -342,7 +342,8 @@ pub struct Store {
     /// S3-compatible endpoint instead of AWS. No function runs this yet.
     #[serde(default)]
     pub endpoint: Option<String>,
-    /// How a point's key is made below the prefix, for the function that writes it.
+    /// How a point's key is made below the prefix: text, `{database}`, `{reason}` and strftime fields (`%Y%m%d`). With
+    /// `{database}`, each database is watched on its own.
     #[serde(default)]
     pub key: Option<String>,
 }

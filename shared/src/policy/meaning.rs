@@ -2,7 +2,8 @@
 
 use super::{
     Policy, Watch,
-    grammar::{Destination, Keep, Store},
+    grammar::{Destination, Keep, Objectives, Store},
+    later::SecretFrom,
     locate::join,
     structure::{Found, nearest},
     text::{Limit, Name, Period, ReasonName},
@@ -20,6 +21,8 @@ pub(super) fn check(policy: &Policy) -> Vec<Found> {
     destinations(policy, &mut say);
     databases(policy, &mut say);
     buckets(policy, &mut say);
+    collisions(policy, &mut say);
+    secrets(policy, &mut say);
     stores(policy, &mut say);
     alarms(policy, &mut say);
     people(policy, &mut say);
@@ -215,6 +218,55 @@ fn buckets(policy: &Policy, say: Say<'_>) {
     }
 }
 
+/// Objects keep their keys at a destination, so two sources must not write the same keys into one bucket.
+fn collisions(policy: &Policy, say: Say<'_>) {
+    let mut written: Vec<(&str, &str, String)> = Vec::new();
+    for (name, bucket) in &policy.buckets {
+        for (i, copy) in bucket.copies.iter().enumerate() {
+            let Some(there) = policy.destinations.get(&copy.to).and_then(|d| d.bucket.as_ref()) else { continue };
+            let prefixes: Vec<&str> =
+                if copy.prefixes.is_empty() { vec![""] } else { copy.prefixes.iter().map(String::as_str).collect() };
+            for prefix in prefixes {
+                let at = format!("/buckets/{name}/copies/{i}");
+                let meets = |(to, other, from): &&(&str, &str, String)| {
+                    *to == there.as_str()
+                        && (other.starts_with(prefix) || prefix.starts_with(other))
+                        && !from.starts_with(&format!("/buckets/{name}/"))
+                };
+                if let Some((_, other, from)) = written.iter().find(meets) {
+                    let from = from.trim_start_matches('/').replace('/', ".");
+                    say(at.clone(), format!(
+                        "{from} writes keys beginning with \"{other}\" into {there} too: give the two different prefixes, \
+                         or another bucket"
+                    ));
+                }
+                written.push((there.as_str(), prefix, at));
+            }
+        }
+    }
+}
+
+/// A secret comes from exactly one place.
+fn secrets(policy: &Policy, say: Say<'_>) {
+    let mut all: Vec<(String, &SecretFrom)> = Vec::new();
+    for (name, g) in &policy.postgres {
+        all.extend(g.password.iter().map(|s| (format!("/postgres/{name}/password"), s)));
+        let openssl = g.dumps.iter().filter_map(|(r, d)| Some((r, d.encrypt.as_ref()?.openssl.as_ref()?)));
+        all.extend(openssl.map(|(r, s)| (format!("/postgres/{name}/dumps/{r}/encrypt/openssl"), s)));
+    }
+    all.extend(policy.redis.iter().filter_map(|(n, g)| Some((format!("/redis/{n}/password"), g.password.as_ref()?))));
+    for (name, channel) in policy.notify.iter().flat_map(|n| &n.channels) {
+        let at = |key| format!("/notify/channels/{name}/{key}");
+        all.extend(channel.slack.iter().map(|s| (at("slack"), s)));
+        all.extend(channel.pagerduty.iter().map(|s| (at("pagerduty"), s)));
+    }
+    for (at, from) in all {
+        if [from.secret.is_some(), from.env.is_some(), from.file.is_some()].iter().filter(|x| **x).count() != 1 {
+            say(at, "a secret comes from one place: write exactly one of secret, env, file".into());
+        }
+    }
+}
+
 /// Every group whose points lie as objects: section, name, store.
 fn all_stores(policy: &Policy) -> Vec<(String, &Store)> {
     let mut all = Vec::new();
@@ -361,6 +413,18 @@ fn people(policy: &Policy, say: Say<'_>) {
     }
 }
 
+/// The objectives and the recovery priority of every group.
+fn all_objectives(policy: &Policy) -> Vec<(String, &Objectives, Option<u8>)> {
+    let mut all = Vec::new();
+    all.extend(policy.databases.iter().map(|(n, g)| (format!("databases.{n}"), &g.objectives, g.priority)));
+    all.extend(policy.buckets.iter().map(|(n, g)| (format!("buckets.{n}"), &g.objectives, g.priority)));
+    all.extend(policy.postgres.iter().map(|(n, g)| (format!("postgres.{n}"), &g.objectives, g.priority)));
+    all.extend(policy.redis.iter().map(|(n, g)| (format!("redis.{n}"), &g.objectives, g.priority)));
+    all.extend(policy.kubernetes.iter().map(|(n, g)| (format!("kubernetes.{n}"), &g.objectives, g.priority)));
+    all.extend(policy.files.iter().map(|(n, g)| (format!("files.{n}"), &g.objectives, g.priority)));
+    all
+}
+
 /// The parts that a policy uses and no function runs yet.
 pub(super) fn not_run_yet(policy: &Policy) -> Vec<(String, &'static str)> {
     let mut parts: Vec<(String, &'static str)> = Vec::new();
@@ -377,7 +441,21 @@ pub(super) fn not_run_yet(policy: &Policy) -> Vec<(String, &'static str)> {
             ));
         }
     }
+    for (path, objectives, priority) in all_objectives(policy) {
+        if objectives.rto.is_some() {
+            parts.push((format!("{path}.objectives.rto"), "no drill measures it yet"));
+        }
+        if objectives.rpo.is_some() {
+            parts.push((format!("{path}.objectives.rpo"), "judged by max_age and the restorable window only"));
+        }
+        if priority.is_some() {
+            parts.push((format!("{path}.priority"), "no recovery uses it yet"));
+        }
+    }
     for (name, g) in &policy.postgres {
+        if !g.also_stored.is_empty() {
+            parts.push((format!("postgres.{name}.also_stored"), "nothing is written there or watched there yet"));
+        }
         if !g.dumps.is_empty() {
             parts.push((
                 format!("postgres.{name}.dumps"),

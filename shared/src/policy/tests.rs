@@ -100,3 +100,30 @@ fn the_shipped_schema_is_the_generated_one() {
     let shipped = std::fs::read_to_string(path).expect("policies/schema.json");
     assert!(shipped == generated, "run UPDATE_SCHEMA=1 cargo test -p shared the_shipped_schema");
 }
+
+#[test]
+fn the_five_shipped_policies_are_policies() {
+    let folder = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../policies"));
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("policies") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|e| e == "yaml") {
+            let text = std::fs::read_to_string(&path).expect("a policy");
+            let policy = Policy::parse(&text).unwrap_or_else(|faults| panic!("{}:\n{faults}", path.display()));
+            assert!(!policy.not_run_yet().is_empty(), "{} says what is not run yet", policy.company);
+            names.push(policy.company.to_string());
+        }
+    }
+    names.sort();
+    assert_eq!(names, ["boom-card", "indostar-naturals", "listings", "lomash-wood", "pasargad-prints"]);
+}
+
+#[test]
+fn two_buckets_never_write_the_same_keys_and_a_secret_has_one_place() {
+    let two = SMALL.replace(
+        "alarms:",
+        "buckets:\n  a: { bucket: acme-a, copies: [{ to: london, prefixes: [x/] }] }\n  b: { bucket: acme-b, copies: [{ to: london }] }\n\
+         redis:\n  r: { password: { env: A, file: b }, stored: { bucket: acme-r }, keep: { for: 7d } }\nalarms:",
+    );
+    insta::assert_snapshot!(faults(&two), @"");
+}

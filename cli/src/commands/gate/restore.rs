@@ -68,7 +68,11 @@ mod tests {
             database("stock", Family::Cluster, "mysql"),
         ];
         let lines: Vec<_> = table.iter().map(|d| command(d, "s-1", "eu-west-1")).collect();
-        insta::assert_snapshot!(lines.join("\n"), @"");
+        insta::assert_snapshot!(lines.join("\n"), @"
+        aws rds restore-db-instance-from-db-snapshot --region eu-west-1 --db-instance-identifier orders-restored --db-snapshot-identifier s-1 --no-publicly-accessible
+        aws rds restore-db-cluster-from-snapshot --region eu-west-1 --db-cluster-identifier ledger-restored --snapshot-identifier s-1 --engine aurora-postgresql && aws rds create-db-instance --region eu-west-1 --db-cluster-identifier ledger-restored --db-instance-identifier ledger-restored-1 --engine aurora-postgresql --db-instance-class CLASS
+        aws rds restore-db-cluster-from-snapshot --region eu-west-1 --db-cluster-identifier stock-restored --snapshot-identifier s-1 --engine mysql --db-cluster-instance-class CLASS
+        ");
     }
 
     #[test]

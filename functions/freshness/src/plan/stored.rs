@@ -83,7 +83,7 @@ fn one(name: &Name, store: &Store, objectives: &Objectives, database: Option<&st
         region: store.region.as_ref().map(ToString::to_string),
         prefix: format!("{}{fixed}", store.prefix),
         suffix: store.suffix.clone(),
-        form: key.as_deref().map(|k| format!("{}{k}", store.prefix)),
+        form: key.as_deref().map(|k| format!("{}{k}", store.prefix.replace('%', "%%"))),
         by_form: database.is_some(),
         objectives: objectives.clone(),
         seen: true,

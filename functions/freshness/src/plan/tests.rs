@@ -1,1 +1,287 @@
+use super::*;
+use shared::{
+    catalog::{Database, Point, State},
+    model::{at, automated, database, point, policy, seen},
+};
 
+mod settings;
+mod stored;
+
+const HOME: &str = r#"
+holdfast: 1
+company: acme
+home: { account: "111122223333", region: eu-west-1 }
+destinations:
+  dr: { region: us-east-1, kms_key: "arn:aws:kms:us-east-1:111122223333:key/dr" }
+  far: { region: eu-central-1, kms_key: "arn:aws:kms:eu-central-1:111122223333:key/far" }
+databases:
+  fleet:
+    select: { like: ["acme-*"] }
+    objectives: { max_age: 25h }
+    snapshots:
+      daily: { when: { cron: "0 2 * * *" }, keep: { for: 35d } }
+"#;
+
+/// The fleet with more lines in its group.
+fn fleet(more: &str) -> Policy {
+    policy(&format!("{HOME}    {more}\n"))
+}
+
+const COPIES: &str = "copies: [{ to: dr, of: [daily], keep: { newest: 2 }, max_age: 26h }]";
+
+fn judge(policy: &Policy, seen: Seen, now: &str) -> Verdict {
+    plan(policy, &Facts { rds: seen, ..Facts::default() }, at(now))
+}
+
+fn print(verdict: &Verdict) -> String {
+    let steps = verdict.plan.steps.iter().map(|s| format!("{}: {}", s.action, s.because));
+    let findings = verdict.plan.findings.iter().map(ToString::to_string);
+    let all: Vec<_> = steps.chain(findings).collect();
+    if all.is_empty() { "fine".into() } else { all.join("\n") }
+}
+
+/// The values of some metrics: metric, group, asset, value.
+fn values(verdict: &Verdict, of: &[Metric]) -> String {
+    let some = verdict.values.iter().filter(|v| of.contains(&v.metric));
+    let lines = some.map(|v| {
+        let (group, asset) = (v.group.as_deref().unwrap_or("*"), v.asset.as_deref().unwrap_or("*"));
+        format!("{} {group} {asset} {}", v.metric.name(), v.value)
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn gap(place: Place) -> Gap {
+    Gap { place, why: "describe DB snapshots: Throttling: Rate exceeded".into(), mend: "wait".into() }
+}
+
+/// Loses sight of the place of this region.
+fn blind(mut seen: Seen, region: &str) -> Seen {
+    let place = seen.places.keys().find(|p| p.region.as_str() == region).cloned().expect(region);
+    seen.places.remove(&place);
+    seen.gaps.push(gap(place));
+    seen
+}
+
+/// A good copy of a point at the place of this region.
+fn copied(seen: &mut Seen, region: &str, source: &Point) {
+    let (_, fleet) = seen.places.iter_mut().find(|(p, _)| p.region.as_str() == region).expect(region);
+    let key = if region == "us-east-1" { "us-east-1:111122223333:key/dr" } else { "eu-central-1:111122223333:key/far" };
+    fleet.points.push(Point {
+        arn: source.arn.replace("eu-west-1", region),
+        kms_key: Some(format!("arn:aws:kms:{key}")),
+        marks: shared::catalog::Marks { copy_of: Some(source.arn.clone()), ..source.marks.clone() },
+        ..source.clone()
+    });
+}
+
+fn with(mut point: Point, change: impl FnOnce(&mut Point)) -> Point {
+    change(&mut point);
+    point
+}
+
+/// The last second within the objective of a point of 02:00 the day before, and the first beyond it.
+const CLOCKS: [&str; 2] = ["2026-11-20T03:00:00Z", "2026-11-20T03:00:01Z"];
+
+#[test]
+fn a_database_is_judged_by_the_age_of_its_newest_good_data_to_the_second() {
+    let policy = fleet("");
+    let db = database("acme-a", at(CLOCKS[0]));
+    let of = |time: &str| point(&policy, &db, "daily", at(time));
+    let good = || of("2026-11-19T02:00:00Z");
+    let state = |time: &str, state: State| with(of(time), |p| p.state = state);
+    let failed = || State::Failed("failed".into());
+    let table: Vec<(&str, Vec<Point>)> = vec![
+        ("one good point", vec![good()]),
+        ("RDS's own point", vec![automated(&policy, &db, at("2026-11-19T02:00:00Z"))]),
+        ("none at all", vec![]),
+        ("one from the future", vec![of("2026-11-20T03:05:02Z")]),
+        ("one from the future beside a good one", vec![of("2026-11-20T03:05:02Z"), good()]),
+        ("one ahead by what clocks may differ", vec![of("2026-11-20T03:05:00Z")]),
+        ("only one on its way", vec![state("2026-11-20T02:00:00Z", State::InFlight)]),
+        ("one on its way beside a good one", vec![state("2026-11-20T02:00:00Z", State::InFlight), good()]),
+        ("the newest failed", vec![state("2026-11-20T02:00:00Z", failed()), good()]),
+        ("only a failed one", vec![state("2026-11-20T02:00:00Z", failed())]),
+        ("one failed before the newest good", vec![state("2026-11-18T02:00:00Z", failed()), good()]),
+        ("same name, another database's", vec![with(of("2026-11-20T02:00:00Z"), |p| p.resource_id = "db-old".into())]),
+        ("a transfer copy", vec![with(of("2026-11-20T02:00:00Z"), |p| p.marks.transfer = true)]),
+        ("a transfer copy on its way", vec![with(state("2026-11-20T02:00:00Z", State::InFlight), |p| p.marks.transfer = true)]),
+        ("one whose data has no known time", vec![with(good(), |p| p.data_time = None)]),
+    ];
+    let rows = table.into_iter().map(|(case, points)| {
+        let said = CLOCKS.map(|now| print(&judge(&policy, seen(&policy, vec![db.clone()], points.clone()), now)));
+        let said = if said[0] == said[1] { said[0].clone() } else { said.join("\n  then ") };
+        format!("{case}\n  {said}")
+    });
+    insta::assert_snapshot!(rows.collect::<Vec<_>>().join("\n"), @"");
+}
+
+#[test]
+fn a_new_database_has_its_objectives_time_for_a_first_point_and_no_second_more() {
+    let policy = fleet(COPIES);
+    let mut db = database("acme-a", at(CLOCKS[0]));
+    db.created = Some(at("2026-11-19T02:00:00Z"));
+    let said = ["2026-11-20T02:59:59Z", CLOCKS[0]].map(|now| print(&judge(&policy, seen(&policy, vec![db.clone()], vec![]), now)));
+    insta::assert_snapshot!(said.join("\n"), @"");
+    // With its first point, its copy has the time that the copy's own objective gives it.
+    let first = vec![point(&policy, &db, "daily", at("2026-11-20T02:00:00Z"))];
+    let said = ["2026-11-20T03:59:59Z", "2026-11-20T04:00:00Z"].map(|now| print(&judge(&policy, seen(&policy, vec![db.clone()], first.clone()), now)));
+    insta::assert_snapshot!(said.join("\n"), @"");
+    // RDS tells no time of creation while it makes one.
+    db.created = None;
+    db.status = "creating".into();
+    insta::assert_snapshot!(print(&judge(&policy, seen(&policy, vec![db.clone()], vec![]), CLOCKS[0])), @"");
+    db.status = "available".into();
+    insta::assert_snapshot!(print(&judge(&policy, seen(&policy, vec![db], vec![]), CLOCKS[0])), @"");
+}
+
+#[test]
+fn copies_are_judged_by_the_age_of_their_data_to_the_second() {
+    let policy = fleet(COPIES);
+    let db = database("acme-a", at(CLOCKS[0]));
+    let source = point(&policy, &db, "daily", at("2026-11-19T02:00:00Z"));
+    let fresh = automated(&policy, &db, at("2026-11-20T02:00:00Z"));
+    let world = |change: &dyn Fn(&mut Point)| {
+        let mut seen = seen(&policy, vec![db.clone()], vec![source.clone(), fresh.clone()]);
+        copied(&mut seen, "us-east-1", &source);
+        let there = seen.places.iter_mut().find(|(p, _)| p.region.as_str() == "us-east-1").expect("dr").1;
+        change(&mut there.points[0]);
+        seen
+    };
+    let none = || seen(&policy, vec![db.clone()], vec![source.clone(), fresh.clone()]);
+    let table: Vec<(&str, Seen)> = vec![
+        ("good", world(&|_| {})),
+        ("none", none()),
+        ("on its way", world(&|p| (p.state, p.data_time) = (State::InFlight, None))),
+        ("failed", world(&|p| (p.state, p.data_time) = (State::Failed("failed".into()), None))),
+        ("under another key", world(&|p| p.kms_key = Some("arn:aws:kms:us-east-1:111122223333:key/aws-rds".into()))),
+        ("smaller than its source", world(&|p| p.size_gib = 19)),
+        ("not encrypted", world(&|p| (p.encrypted, p.kms_key) = (false, None))),
+        ("for another reason", world(&|p| p.marks.reason = Some("weekly".into()))),
+        ("not made by Holdfast", world(&|p| p.marks = shared::catalog::Marks::default())),
+        ("of the database that had the name before", world(&|p| p.resource_id = "db-old".into())),
+        ("from the future", world(&|p| p.data_time = Some(at("2026-11-21T02:00:00Z")))),
+        ("the place does not answer", blind(none(), "us-east-1")),
+    ];
+    // A copy may be 26 hours old, one hour more than the point itself.
+    let rows = table.into_iter().map(|(case, seen)| {
+        let said = ["2026-11-20T04:00:00Z", "2026-11-20T04:00:01Z"].map(|now| print(&judge(&policy, seen.clone(), now)));
+        let said = if said[0] == said[1] { said[0].clone() } else { said.join("\n  then ") };
+        format!("{case}\n  {said}")
+    });
+    insta::assert_snapshot!(rows.collect::<Vec<_>>().join("\n"), @"");
+}
+
+#[test]
+fn a_copy_counts_after_its_source_is_gone_and_one_from_the_future_hides_none() {
+    let policy = fleet(COPIES);
+    let db = database("acme-a", at(CLOCKS[0]));
+    let gone = point(&policy, &db, "daily", at("2026-11-19T02:00:00Z"));
+    let fresh = point(&policy, &db, "daily", at("2026-11-20T02:00:00Z"));
+    let mut world = seen(&policy, vec![db], vec![fresh.clone()]);
+    copied(&mut world, "us-east-1", &gone);
+    copied(&mut world, "us-east-1", &with(fresh, |p| p.data_time = Some(at("2026-12-24T00:00:00Z"))));
+    let verdict = judge(&policy, world, "2026-11-20T04:00:00Z");
+    assert_eq!(print(&verdict), "fine");
+    assert_eq!(verdict.assets[0].offsite_age_seconds, Some(26 * 3600));
+}
+
+#[test]
+fn an_asset_that_lacks_one_of_its_two_places_has_no_offsite_age() {
+    let policy = fleet(
+        "copies: [{ to: dr, of: [daily], keep: { newest: 2 } }, { to: far, of: [daily], keep: { newest: 2 } }]",
+    );
+    let now = "2026-11-20T04:00:00Z";
+    let db = database("acme-a", at(now));
+    let old = point(&policy, &db, "daily", at("2026-11-19T02:00:00Z"));
+    let new = point(&policy, &db, "daily", at("2026-11-20T02:00:00Z"));
+    let mut world = seen(&policy, vec![db], vec![old.clone(), new.clone()]);
+    copied(&mut world, "us-east-1", &new);
+    let age = |seen: &Seen| {
+        let verdict = judge(&policy, seen.clone(), now);
+        (verdict.assets[0].offsite_age_seconds, values(&verdict, &[Metric::OffsiteAge]))
+    };
+    assert_eq!(age(&world), (None, String::new()));
+    copied(&mut world, "eu-central-1", &old);
+    let (seconds, published) = age(&world);
+    assert_eq!(seconds, Some(26 * 3600), "of two places, the older");
+    insta::assert_snapshot!(published, @"");
+    assert_eq!(age(&blind(world, "us-east-1")), (None, String::new()));
+}
+
+#[test]
+fn what_the_selection_lacks_or_has_twice_is_said() {
+    let yaml = format!(
+        "{HOME}{}",
+        r#"    expect: 3
+  billing:
+    select: { ids: [acme-b, ledger] }
+    snapshots: { daily: { keep: { for: 35d } } }
+  rest:
+    select: { tags: { tier: none }, except: [scratch] }
+    snapshots: { daily: { keep: { for: 35d } } }
+"#
+    );
+    let policy = policy(&yaml);
+    let now = at(CLOCKS[0]);
+    let mut replica = database("stray-replica", now);
+    replica.replica_of = Some("acme-a".into());
+    let databases = vec![database("acme-a", now), database("acme-b", now), database("stray", now), database("scratch", now), replica];
+    let points = databases.iter().map(|d| point(&policy, d, "daily", at("2026-11-20T02:00:00Z"))).collect();
+    let verdict = judge(&policy, seen(&policy, databases, points), CLOCKS[0]);
+    insta::assert_snapshot!(print(&verdict), @"");
+    // A group that lacks a database has no age: the ages of the others do not speak for it, nor do they for the policy.
+    let of = [Metric::PointAge, Metric::FailingAssets, Metric::UnprotectedDatabases];
+    insta::assert_snapshot!(values(&verdict, &of), @"");
+}
+
+#[test]
+fn assets_that_fail_are_counted_for_their_group_and_the_policy_and_a_gap_fails_all() {
+    let yaml = format!(
+        "{HOME}    {COPIES}\n{}",
+        r#"  media:
+    select: { like: ["media-*"] }
+    objectives: { max_age: 25h }
+    snapshots: { daily: { keep: { for: 35d } } }
+"#
+    );
+    let policy = policy(&yaml);
+    let db = |id: &str| database(id, at(CLOCKS[1]));
+    let (a, b, m) = (db("acme-a"), db("acme-b"), db("media-m"));
+    let daily = |d: &Database, time: &str| point(&policy, d, "daily", at(time));
+    // a: fresh and copied; b: stale and without a copy, two findings of one asset; m: fresh.
+    let points = [daily(&a, "2026-11-20T02:00:00Z"), daily(&b, "2026-11-19T02:00:00Z"), daily(&m, "2026-11-20T01:00:00Z")];
+    let mut world = seen(&policy, vec![a, b, m], points.to_vec());
+    copied(&mut world, "us-east-1", &points[0]);
+    let of = [Metric::FailingAssets, Metric::PointAge, Metric::OffsiteAge];
+    let told = |seen: Seen| values(&judge(&policy, seen, CLOCKS[1]), &of);
+    insta::assert_snapshot!(told(world.clone()), @"");
+    insta::assert_snapshot!(told(blind(world.clone(), "us-east-1")), @"");
+
+    // Nothing of RDS is seen: nothing is told but that everything fails.
+    let unseen = judge(&policy, blind(world, "eu-west-1"), CLOCKS[1]);
+    insta::assert_snapshot!(values(&unseen, Metric::ALL), @"");
+    insta::assert_snapshot!(print(&unseen), @"");
+}
+
+#[test]
+fn an_asset_without_a_point_takes_its_groups_and_the_policys_age_away() {
+    let policy = fleet("");
+    let (a, b) = (database("acme-a", at(CLOCKS[0])), database("acme-b", at(CLOCKS[0])));
+    let mut points = vec![point(&policy, &a, "daily", at("2026-11-20T02:00:00Z"))];
+    let told = |points: &[Point]| {
+        let verdict = judge(&policy, seen(&policy, vec![a.clone(), b.clone()], points.to_vec()), CLOCKS[0]);
+        values(&verdict, &[Metric::PointAge, Metric::PointSize])
+    };
+    insta::assert_snapshot!(told(&points), @"");
+    points.push(point(&policy, &b, "daily", at("2026-11-20T01:00:00Z")));
+    insta::assert_snapshot!(told(&points), @"");
+}
+
+#[test]
+fn an_asset_stands_with_its_worst_finding_and_why() {
+    let policy = fleet(COPIES);
+    let db = database("acme-a", at(CLOCKS[1]));
+    let points = vec![point(&policy, &db, "daily", at("2026-11-19T02:00:00Z"))];
+    let verdict = judge(&policy, seen(&policy, vec![db], points), CLOCKS[1]);
+    insta::assert_debug_snapshot!(verdict.assets, @"");
+}

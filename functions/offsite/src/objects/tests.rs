@@ -285,7 +285,7 @@ async fn when_every_copy_of_a_page_fails_the_rest_is_not_tried() {
     assert_eq!(report.outcomes.len(), 200, "the report names some");
     let rest: Vec<_> = done.rest().map(|o| o.action).collect();
     assert_eq!(rest, ["copy 800 objects more"], "and counts the others");
-    insta::assert_snapshot!(report.findings[0], @r#"critical backups unfinished: the sweep to offsite did not come to its end: every copy failed up to "pg/0999"; the next run goes on; when it never ends, run it by hand or give the function more time"#);
+    insta::assert_snapshot!(report.findings[0], @r#"critical backups unfinished: the sweep to offsite did not come to its end: every copy failed up to "pg/0999", as the failures say; the next run goes on; when it never ends, run it by hand or give the function more time"#);
 }
 
 #[tokio::test]

@@ -50,7 +50,7 @@ pub(super) fn instance(i: &DbInstance) -> Option<Database> {
 /// An Aurora or Multi-AZ cluster. `DescribeDBClusters` also answers with DocumentDB and Neptune, which are not ours.
 pub(super) fn cluster(c: &DbCluster) -> Option<Database> {
     let engine = text(c.engine());
-    if matches!(engine.as_str(), "docdb" | "neptune") {
+    if other_service(&engine) {
         return None;
     }
     Some(Database {
@@ -70,6 +70,11 @@ pub(super) fn cluster(c: &DbCluster) -> Option<Database> {
         replica_of: c.replication_source_identifier().map(str::to_owned),
         tags: tags(c.tag_list()),
     })
+}
+
+/// Services that answer to RDS's cluster calls and are not RDS.
+fn other_service(engine: &str) -> bool {
+    matches!(engine, "docdb" | "neptune")
 }
 
 /// A snapshot's state from RDS's word for it.
@@ -116,6 +121,9 @@ pub(super) fn snapshot(s: &DbSnapshot) -> Option<Point> {
 
 /// RDS tells no data time of cluster snapshots, so a copy's is the one that its maker wrote on it.
 pub(super) fn cluster_snapshot(s: &DbClusterSnapshot) -> Option<Point> {
+    if s.engine().is_some_and(other_service) {
+        return None;
+    }
     let marks = Marks::from_tags(pairs(s.tag_list()));
     let source = s.source_db_cluster_snapshot_arn().filter(|s| !s.is_empty()).map(str::to_owned);
     let is_copy = source.is_some() || marks.copy_of.is_some();

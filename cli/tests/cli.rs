@@ -1,0 +1,283 @@
+//! The built command, without any AWS: what it says, where, and how it exits.
+
+use std::{
+    fs,
+    io::Read,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+const GOOD: &str = r#"holdfast: 1
+company: acme
+home: { account: "111122223333", region: eu-west-1 }
+databases:
+  fleet:
+    select: { like: ["acme-*-prod"] }
+    snapshots: { pre-deploy: { keep: { for: 90d } } }
+buckets:
+  media: { bucket: acme-media, tiers: [{ after: 30d, class: GLACIER }] }
+alarms:
+  acme-age: { watch: point-age, of: fleet, above: 25h }
+"#;
+
+const BAD: &str = r#"holdfast: 1
+company: Acme
+home: { account: "1111", region: eu-west-1 }
+databases:
+  fleet:
+    select: { like: ["acme-*-prod"] }
+    snapshot: {}
+"#;
+
+/// The command with nothing of this machine's environment, and an AWS that refuses every connection.
+fn holdfast(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
+    command
+        .args(args)
+        .env_clear()
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("AWS_CONFIG_FILE", "/dev/null")
+        .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+        .env("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+        .env("AWS_MAX_ATTEMPTS", "1")
+        .stdin(Stdio::null());
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    holdfast(args).output().expect("it runs")
+}
+
+fn with_keys(args: &[&str]) -> Output {
+    let mut command = holdfast(args);
+    command.env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE").env("AWS_SECRET_ACCESS_KEY", "hush-hush");
+    command.output().expect("it runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// One clear error: the exit code, nothing on stdout, no panic, no secret.
+#[track_caller]
+fn refuses(output: &Output, code: i32, words: &[&str]) {
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    assert_eq!(text(&output.stdout), "");
+    assert!(!said.contains("panicked") && !said.contains("hush-hush"), "{said}");
+    for word in words {
+        assert!(said.contains(word), "lacks {word:?}: {said}");
+    }
+}
+
+fn policy(folder: &Path, text: &str) -> String {
+    let path = folder.join("policy.yaml");
+    fs::write(&path, text).expect("a policy is written");
+    path.to_str().expect("a path").to_owned()
+}
+
+#[test]
+fn a_good_policy_is_summed_up_and_what_runs_nothing_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = policy(folder.path(), GOOD);
+    let output = run(&["policy", "check", &file]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    insta::assert_snapshot!(text(&output.stdout).replace(&file, "policy.yaml"), @"
+    policy.yaml is right: acme in eu-west-1 of account 111122223333
+      databases     fleet
+      buckets       media
+      destinations  none
+      alarms        acme-age
+
+    1 part of it no function runs yet; what stands there BACKS NOTHING UP:
+      buckets.media.tiers  storage classes are not checked or set yet
+    ");
+}
+
+#[test]
+fn every_fault_of_a_bad_policy_has_its_own_line_with_its_place() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = policy(folder.path(), BAD);
+    let output = run(&["policy", "check", &file]);
+    assert_eq!(output.status.code(), Some(2));
+    insta::assert_snapshot!(text(&output.stdout).replace(&file, "policy.yaml"), @r#"
+    policy.yaml:2:1: company: "Acme" is not a name: write a lower-case letter, then letters, digits and single hyphens, 40 characters at most, such as "pre-deploy"
+    policy.yaml:3:9: home.account: "1111" is not an AWS account id: write twelve digits in quotes, such as "111122223333"
+    policy.yaml:7:5: databases.fleet.snapshot: unknown key "snapshot"; did you mean "snapshots"?
+    "#);
+
+    let output = run(&["policy", "check", &file, "--json"]);
+    assert_eq!(output.status.code(), Some(2));
+    let checked: serde_json::Value = serde_json::from_slice(&output.stdout).expect("json");
+    assert_eq!(checked["faults"][0]["line"], 2);
+    assert!(checked["faults"].as_array().is_some_and(|f| f.len() >= 3), "{checked}");
+}
+
+#[test]
+fn the_policies_that_come_with_holdfast_are_right() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../policies");
+    let mut checked = 0;
+    for entry in fs::read_dir(folder).expect("policies") {
+        let path = entry.expect("a file").path();
+        if path.extension().is_some_and(|e| e == "yaml") {
+            let output = run(&["policy", "check", path.to_str().expect("a path")]);
+            assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+            checked += 1;
+        }
+    }
+    assert!(checked >= 5, "{checked}");
+}
+
+#[test]
+fn the_schema_is_the_one_in_the_repository() {
+    let output = run(&["policy", "schema"]);
+    assert_eq!(output.status.code(), Some(0));
+    let schema: serde_json::Value = serde_json::from_slice(&output.stdout).expect("json");
+    let kept = include_str!("../../policies/schema.json");
+    assert_eq!(schema, serde_json::from_str::<serde_json::Value>(kept).expect("json"));
+}
+
+#[test]
+fn a_policy_that_can_not_be_read_is_the_commands_fault() {
+    refuses(
+        &run(&["policy", "check", "/nowhere/policy.yaml"]),
+        2,
+        &["/nowhere/policy.yaml", "--policy"],
+    );
+    refuses(&run(&["status", "--policy", "/nowhere/policy.yaml"]), 2, &["No such file"]);
+    refuses(&run(&["status", "--policy", "s3://bucket-only"]), 2, &["s3://bucket/key"]);
+    refuses(&run(&["status", "--policy", "/"]), 2, &["HOLDFAST_POLICY"]);
+    let mut by_environment = holdfast(&["status"]);
+    by_environment.env("HOLDFAST_POLICY", "/nowhere/else.yaml");
+    refuses(&by_environment.output().expect("it runs"), 2, &["/nowhere/else.yaml"]);
+}
+
+#[test]
+fn a_faulty_policy_stops_every_command_before_aws_is_asked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = policy(folder.path(), BAD);
+    let commands: &[&[&str]] = &[
+        &["status"],
+        &["plan"],
+        &["run", "retention"],
+        &["gate"],
+        &["explain", "orders"],
+        &["alarms"],
+    ];
+    for command in commands {
+        let output = run(&[*command, &["--policy", &file]].concat());
+        refuses(&output, 2, &["fault", "company"]);
+    }
+}
+
+#[test]
+fn a_wrong_command_is_refused_before_anything() {
+    refuses(&run(&[]), 2, &["Usage"]);
+    refuses(&run(&["run", "everything"]), 2, &["retention"]);
+    refuses(&run(&["gate", "--timeout", "soon"]), 2, &["length of time"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = policy(folder.path(), GOOD);
+    let narrowed = ["run", "retention", "--asset", "orders", "--policy", &file];
+    refuses(&with_keys(&narrowed), 2, &["--asset is for snapshot only"]);
+}
+
+#[test]
+fn without_credentials_there_is_one_clear_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = policy(folder.path(), GOOD);
+    for command in [&["status"][..], &["gate"], &["alarms"], &["run", "freshness"]] {
+        let output = run(&[command, &["--policy", &file]].concat());
+        refuses(&output, 3, &["no AWS credentials", "AWS_PROFILE"]);
+    }
+    refuses(&run(&["status", "--policy", "s3://bucket/policy.yaml"]), 3, &["no AWS credentials"]);
+}
+
+#[test]
+fn an_aws_that_is_not_reached_is_one_clear_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = policy(folder.path(), GOOD);
+    let commands: &[&[&str]] = &[
+        &["status"],
+        &["status", "--json"],
+        &["plan"],
+        &["plan", "retention"],
+        &["gate"],
+        &["explain", "acme-orders-prod"],
+        &["alarms"],
+        &["run", "snapshot", "--reason", "pre-deploy"],
+    ];
+    for command in commands {
+        let output = with_keys(&[*command, &["--policy", &file]].concat());
+        refuses(&output, 3, &["AWS could not be asked"]);
+    }
+    let remote = with_keys(&["policy", "check", "s3://bucket/policy.yaml"]);
+    refuses(&remote, 3, &["s3://bucket/policy.yaml can't be read"]);
+    // A run has a report all the same: what it would have done is part of it.
+    let output = with_keys(&["run", "retention", "--json", "--policy", &file]);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("json");
+    assert_eq!(report["failed"], true);
+    assert!(report["findings"].as_array().is_some_and(|f| f.iter().any(|f| f["what"] == "gap")));
+}
+
+#[test]
+fn log_lines_are_json_on_stderr_and_only_when_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = policy(folder.path(), GOOD);
+    let output = with_keys(&["run", "retention", "--dry-run", "-v", "--policy", &file]);
+    assert_eq!(output.status.code(), Some(3));
+    let log = text(&output.stderr);
+    let lines: Vec<serde_json::Value> =
+        log.lines().map(|l| serde_json::from_str(l).expect(l)).collect();
+    assert!(lines.iter().any(|l| l["span"]["function"] == "retention"), "{log}");
+    let quiet = with_keys(&["run", "retention", "--dry-run", "--policy", &file]);
+    assert_eq!(text(&quiet.stderr), "");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let mut child = holdfast(&["policy", "schema"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    // Closed before anything is read: the schema is larger than a pipe holds.
+    drop(child.stdout.take());
+    let mut said = String::new();
+    child.stderr.take().expect("stderr").read_to_string(&mut said).expect("text");
+    assert_eq!((child.wait().expect("it ends").code(), said.as_str()), (Some(0), ""));
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_ends_a_call_that_is_never_answered() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = policy(folder.path(), GOOD);
+    // Connections are taken by the system and never answered.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = format!("http://{}", silent.local_addr().expect("an address"));
+    let child = holdfast(&["gate", "--policy", &file])
+        .env("AWS_ENDPOINT_URL", address)
+        .env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+        .env("AWS_SECRET_ACCESS_KEY", "hush-hush")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    // Once it has connected, it is listening for the interrupt.
+    let _connection = silent.accept().expect("a connection");
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(kill.expect("kill").success());
+    let output = child.wait_with_output().expect("it ends");
+    refuses(&output, 130, &["interrupted"]);
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    for args in [&["--help"][..], &["--version"], &["gate", "--help"], &["help", "run"]] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(text(&output.stdout).contains("holdfast"));
+    }
+    assert!(text(&run(&["--help"]).stdout).contains("AWS could not be asked"));
+}

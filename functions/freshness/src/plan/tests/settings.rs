@@ -1,0 +1,177 @@
+//! Automated backups: what differs, what is mended, and the restore window.
+
+use super::*;
+use std::collections::BTreeMap;
+
+const NOW: &str = "2026-11-20T12:00:00Z";
+
+fn wants(settings: &str) -> Policy {
+    fleet(&format!("automated_backups: {{ {settings} }}"))
+}
+
+/// What is said of one database with a fresh point, as it is told by RDS and by its list of automated backups.
+fn judged(policy: &Policy, db: &Database, earliest: Option<BTreeMap<String, Option<Timestamp>>>, now: &str) -> Verdict {
+    let points = vec![point(policy, db, "daily", at("2026-11-20T02:00:00Z"))];
+    let facts = Facts { rds: seen(policy, vec![db.clone()], points), earliest, ..Facts::default() };
+    plan(policy, &facts, at(now))
+}
+
+fn said(policy: &Policy, change: impl FnOnce(&mut Database)) -> String {
+    let mut db = database("acme-a", at(NOW));
+    change(&mut db);
+    print(&judged(policy, &db, None, NOW))
+}
+
+type Change = fn(&mut Database);
+
+const DIFFERENCES: [(&str, Change); 9] = [
+    ("as it should be", |_| {}),
+    ("kept for less", |d| d.retention_days = 7),
+    ("kept for longer", |d| d.retention_days = 35),
+    ("switched off", |d| d.retention_days = 0),
+    ("another window", |d| d.window = "04:00-05:00".into()),
+    ("a log that is not exported", |d| d.log_exports = vec!["audit".into()]),
+    ("no standby", |d| d.multi_az = false),
+    ("all at once", |d| {
+        (d.retention_days, d.window) = (7, "04:00-05:00".into());
+        d.log_exports.clear();
+    }),
+    ("all at once and switched off", |d| {
+        (d.retention_days, d.window) = (0, "04:00-05:00".into());
+        d.log_exports.clear();
+    }),
+];
+
+fn differences(drift: &str) -> String {
+    let policy = wants(&format!(
+        "retention: 30d, window: \"02:00-03:00\", log_exports: [postgresql], multi_az: true, drift: {drift}"
+    ));
+    let rows = DIFFERENCES.map(|(case, change)| {
+        let said = said(&policy, |d| {
+            (d.retention_days, d.log_exports) = (30, vec!["audit".into(), "postgresql".into()]);
+            change(d);
+        });
+        format!("{case}\n  {}", said.replace('\n', "\n  "))
+    });
+    rows.join("\n")
+}
+
+#[test]
+fn a_difference_is_told_with_the_command_that_mends_it_and_nothing_is_changed() {
+    insta::assert_snapshot!(differences("report"), @"");
+}
+
+#[test]
+fn enforced_settings_are_mended_but_never_across_zero_and_never_by_deleting_backups() {
+    let steps = differences("enforce");
+    let steps: Vec<_> = steps.lines().filter(|l| !l.starts_with("  ") || l.starts_with("  set ")).collect();
+    insta::assert_snapshot!(steps.join("\n"), @"");
+}
+
+#[test]
+fn a_mend_holds_the_whole_change_and_no_zero() {
+    let policy = wants("retention: 30d, window: \"02:00-03:00\", log_exports: [postgresql], drift: enforce");
+    let mut db = database("acme-a", at(NOW));
+    (db.retention_days, db.window) = (1, "04:00-05:00".into());
+    let verdict = judged(&policy, &db, None, NOW);
+    insta::assert_snapshot!(serde_json::to_string_pretty(&verdict.plan.steps).expect("json"), @"");
+}
+
+#[test]
+fn backups_that_are_off_are_told_even_where_no_retention_is_asked() {
+    insta::assert_snapshot!(said(&wants("window: \"02:00-03:00\""), |d| d.retention_days = 0), @"");
+    insta::assert_snapshot!(said(&wants("multi_az: false"), |_| {}), @"");
+}
+
+#[test]
+fn a_cluster_is_told_the_clusters_command() {
+    let policy = wants("retention: 30d, log_exports: [postgresql, upgrade]");
+    let said = said(&policy, |d| (d.family, d.retention_days) = (shared::catalog::Family::Cluster, 7));
+    insta::assert_snapshot!(said, @"");
+}
+
+#[test]
+fn a_restorable_time_that_stands_still_is_told_to_the_second() {
+    let policy = wants("max_lag: 15m");
+    let lag = |latest: Option<&str>, created: &str, now: &str| {
+        let mut db = database("acme-a", at(NOW));
+        (db.latest_restorable, db.created) = (latest.map(at), Some(at(created)));
+        let verdict = judged(&policy, &db, None, now);
+        format!("{}\n  {}", print(&verdict), values(&verdict, &[Metric::RestorableLag]).replace('\n', "\n  "))
+    };
+    let long_ago = "2025-01-01T00:00:00Z";
+    let table = [
+        ("at the limit", lag(Some("2026-11-20T11:45:00Z"), long_ago, NOW)),
+        ("a second beyond", lag(Some("2026-11-20T11:45:00Z"), long_ago, "2026-11-20T12:00:01Z")),
+        ("ahead of our clock", lag(Some("2026-11-20T12:00:10Z"), long_ago, NOW)),
+        ("none told", lag(None, long_ago, NOW)),
+        ("none told, and new", lag(None, "2026-11-20T10:00:01Z", NOW)),
+        ("none told, two hours old", lag(None, "2026-11-20T10:00:00Z", NOW)),
+    ];
+    let rows = table.map(|(case, said)| format!("{case}\n  {said}"));
+    insta::assert_snapshot!(rows.join("\n"), @"");
+}
+
+#[test]
+fn one_database_without_a_restorable_time_takes_the_groups_lag_away() {
+    let policy = wants("max_lag: 15m");
+    let (a, mut b) = (database("acme-a", at(NOW)), database("acme-b", at(NOW)));
+    let told = |b: &Database| {
+        let points = [&a, b].map(|d| point(&policy, d, "daily", at("2026-11-20T02:00:00Z"))).to_vec();
+        let seen = seen(&policy, vec![a.clone(), b.clone()], points);
+        values(&judge(&policy, seen, NOW), &[Metric::RestorableLag])
+    };
+    insta::assert_snapshot!(told(&b), @"");
+    b.latest_restorable = None;
+    insta::assert_snapshot!(told(&b), @"");
+    b.retention_days = 0;
+    insta::assert_snapshot!(told(&b), @"");
+    // A new one has none yet.
+    (b.retention_days, b.created) = (7, Some(at(NOW)));
+    insta::assert_snapshot!(told(&b), @"");
+}
+
+#[test]
+fn a_restore_window_is_as_long_as_the_policy_says_or_told() {
+    let policy = wants("retention: 7d");
+    let told = |listed: Option<Option<&str>>, created: &str, family: shared::catalog::Family| {
+        let mut db = database("acme-a", at(NOW));
+        (db.retention_days, db.created, db.family) = (7, Some(at(created)), family);
+        let listed = listed.map(|earliest| ("acme-a".to_owned(), earliest.map(at)));
+        print(&judged(&policy, &db, Some(listed.into_iter().collect()), NOW))
+    };
+    use shared::catalog::Family::{Cluster, Instance};
+    let long_ago = "2025-01-01T00:00:00Z";
+    // RDS's window begins anew once a day, so a day and an hour may lack of the seven.
+    let table = [
+        ("whole", told(Some(Some("2026-11-13T12:00:00Z")), long_ago, Instance)),
+        ("a day and an hour short", told(Some(Some("2026-11-14T13:00:00Z")), long_ago, Instance)),
+        ("a second more", told(Some(Some("2026-11-14T13:00:01Z")), long_ago, Instance)),
+        ("short, and too new to be long", told(Some(Some("2026-11-19T12:00:00Z")), "2026-11-19T11:00:00Z", Instance)),
+        ("not listed", told(None, long_ago, Instance)),
+        ("not listed, and new", told(None, "2026-11-20T00:00:00Z", Instance)),
+        ("listed without a time", told(Some(None), long_ago, Instance)),
+        ("a cluster, which is not listed", told(None, long_ago, Cluster)),
+    ];
+    let rows = table.map(|(case, said)| format!("{case}\n  {said}"));
+    insta::assert_snapshot!(rows.join("\n"), @"");
+
+    let mut cluster = database("acme-a", at(NOW));
+    (cluster.family, cluster.retention_days) = (Cluster, 7);
+    cluster.earliest_restorable = Some(at("2026-11-18T12:00:00Z"));
+    let said = print(&judged(&policy, &cluster, Some(BTreeMap::new()), NOW));
+    insta::assert_snapshot!(said, @"");
+    cluster.earliest_restorable = None;
+    assert_eq!(print(&judged(&policy, &cluster, None, NOW)), "fine", "not asked is not absent");
+}
+
+#[test]
+fn drift_is_counted_for_the_group_and_the_policy() {
+    let policy = wants("retention: 30d, window: \"02:00-03:00\", multi_az: true");
+    let (a, mut b) = (database("acme-a", at(NOW)), database("acme-b", at(NOW)));
+    (b.retention_days, b.multi_az) = (7, false);
+    let points = [&a, &b].map(|d| point(&policy, d, "daily", at("2026-11-20T02:00:00Z"))).to_vec();
+    let world = seen(&policy, vec![a, b], points);
+    insta::assert_snapshot!(values(&judge(&policy, world.clone(), NOW), &[Metric::SettingsDrift]), @"");
+    assert_eq!(values(&judge(&policy, blind(world, "eu-west-1"), NOW), &[Metric::SettingsDrift]), "", "not seen is not right");
+}

@@ -1,0 +1,193 @@
+//! Points that lie as objects.
+
+use super::super::stored::{Stored, stored};
+use super::*;
+
+const NOW: &str = "2026-11-20T12:00:00Z";
+
+fn policy_of(kind: &str) -> Policy {
+    policy(&format!(
+        "holdfast: 1\ncompany: acme\nhome: {{ account: \"111122223333\", region: eu-west-1 }}\n{kind}"
+    ))
+}
+
+fn dumps(key: &str) -> Policy {
+    policy_of(&format!(
+        "postgres:\n  main:\n    databases: [orders, orders_old, users]\n    objectives: {{ max_age: 25h }}\n    \
+         stored: {{ bucket: acme-dumps, prefix: pg/, suffix: .dump, key: \"{key}\" }}\n"
+    ))
+}
+
+/// The policy's stores with these objects in the bucket: key, size, upload time.
+fn filled(policy: &Policy, objects: &[(&str, u64, &str)]) -> Vec<Stored> {
+    let mut all = stored(policy);
+    for asset in &mut all {
+        for (key, size, modified) in objects {
+            asset.add(key, *size, at(modified));
+        }
+    }
+    all
+}
+
+fn judged(policy: &Policy, objects: &[(&str, u64, &str)], now: &str) -> Verdict {
+    plan(policy, &Facts { stored: filled(policy, objects), ..Facts::default() }, at(now))
+}
+
+fn newest(verdict: &Verdict) -> String {
+    let lines = verdict.assets.iter().map(|a| {
+        let age = a.age_seconds.map_or("no age".into(), |s| human_hours(s));
+        format!("{} {}: {} {age}", a.group, a.asset, a.newest.as_deref().unwrap_or("nothing"))
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn human_hours(seconds: i64) -> String {
+    shared::time::human(SignedDuration::from_secs(seconds))
+}
+
+#[test]
+fn each_database_is_judged_alone_so_that_no_fresh_dump_hides_a_stale_one() {
+    for key in ["{database}_%Y%m%d.dump", "%Y/{database}_%Y%m%d.dump", "{reason}/{database}_%Y%m%d.dump"] {
+        let policy = dumps(key);
+        let named = |database: &str, day: &str| {
+            let key = key.replace("{database}", database).replace("%Y%m%d", day);
+            format!("pg/{}", key.replace("%Y", "2026").replace("{reason}", "by hand"))
+        };
+        // The name of one database begins another's.
+        let (fresh, stale) = (named("orders_old", "20261120"), named("orders", "20261118"));
+        let objects = [(fresh.as_str(), 9, "2026-11-20T02:10:00Z"), (stale.as_str(), 9, "2026-11-18T02:10:00Z")];
+        let verdict = judged(&policy, &objects, NOW);
+        let ages: Vec<_> = verdict.assets.iter().map(|a| (a.asset.as_str(), a.age_seconds)).collect();
+        let hour = 3600;
+        let expected = [("orders", Some(57 * hour + 3000)), ("orders_old", Some(9 * hour + 3000)), ("users", None)];
+        assert_eq!(ages, expected, "{key}");
+    }
+    let policy = dumps("{database}_%Y%m%d.dump");
+    let objects = [("pg/orders_old_20261120.dump", 9, "2026-11-20T02:10:00Z"), ("pg/orders_20261118.dump", 9, "2026-11-18T02:10:00Z")];
+    let verdict = judged(&policy, &objects, NOW);
+    insta::assert_snapshot!(print(&verdict), @"");
+    insta::assert_snapshot!(values(&verdict, &[Metric::PointAge, Metric::FailingAssets]), @"");
+}
+
+#[test]
+fn a_listing_is_narrowed_to_what_the_key_begins_with() {
+    let prefixes = |key: &str| stored(&dumps(key)).into_iter().map(|s| s.prefix).collect::<Vec<_>>();
+    assert_eq!(prefixes("{database}_%Y%m%d.dump"), ["pg/orders_", "pg/orders_old_", "pg/users_"]);
+    assert_eq!(prefixes("{database}/{reason}_%Y.dump"), ["pg/orders/", "pg/orders_old/", "pg/users/"]);
+    assert_eq!(prefixes("{reason}/{database}.dump"), ["pg/", "pg/", "pg/"]);
+    assert_eq!(prefixes("all_%Y%m%d.dump"), ["pg/"]);
+}
+
+#[test]
+fn the_time_in_the_key_is_the_datas_and_an_upload_never_makes_it_younger() {
+    let cache = |key: &str| {
+        policy_of(&format!(
+            "redis:\n  cache:\n    objectives: {{ max_age: 25h }}\n    stored: {{ bucket: acme-redis, prefix: \"r/\", key: \"{key}\" }}\n"
+        ))
+    };
+    let table = [
+        ("a date is the end of its day", "c_%Y%m%d.rdb", "r/c_20261118.rdb", "2026-11-20T11:00:00Z"),
+        ("but not later than the upload", "c_%Y%m%d.rdb", "r/c_20261120.rdb", "2026-11-20T02:00:00Z"),
+        ("a time is that time", "c_%Y%m%d%H%M.rdb", "r/c_202611200130.rdb", "2026-11-20T02:00:00Z"),
+        ("an old one uploaded again stays old", "c_%Y%m%d%H%M.rdb", "r/c_202611010130.rdb", "2026-11-20T11:00:00Z"),
+        ("short for hours and minutes", "c_%Y%m%d_%R.rdb", "r/c_20261120_01:30.rdb", "2026-11-20T02:00:00Z"),
+        ("with an offset", "c_%Y%m%dT%H%M%z.rdb", "r/c_20261120T0330+0200.rdb", "2026-11-20T02:00:00Z"),
+        ("what follows the form is free", "%Y%m%d/", "r/20261118/etc/app.conf", "2026-11-20T11:00:00Z"),
+        ("a key that is not of the form counts by its upload", "c_%Y%m%d.rdb", "r/dump.rdb", "2026-11-20T11:00:00Z"),
+        ("a day that is none too", "c_%Y%m%d.rdb", "r/c_20261399.rdb", "2026-11-20T11:00:00Z"),
+        ("no time in the form", "dump.rdb", "r/dump.rdb", "2026-11-20T11:00:00Z"),
+        ("from the future", "c_%Y%m%d%H%M.rdb", "r/c_202612010130.rdb", "2026-11-20T12:05:01Z"),
+    ];
+    let rows = table.map(|(case, form, key, modified)| {
+        let verdict = judged(&cache(form), &[(key, 9, modified)], NOW);
+        format!("{case}\n  {}\n  {}", newest(&verdict), print(&verdict))
+    });
+    insta::assert_snapshot!(rows.join("\n"), @"");
+}
+
+#[test]
+fn an_object_is_stale_from_the_second_after_the_objective_on() {
+    let policy = dumps("all_%Y%m%d_%H%M%S.dump");
+    let said = ["2026-11-21T03:00:00Z", "2026-11-21T03:00:01Z"]
+        .map(|now| print(&judged(&policy, &[("pg/all_20261120_020000.dump", 9, "2026-11-20T02:10:00Z")], now)));
+    insta::assert_snapshot!(said.join("\n"), @"");
+}
+
+#[test]
+fn folder_markers_checksums_and_other_suffixes_are_no_points() {
+    let policy = dumps("all_%Y%m%d.dump");
+    let beside = [
+        ("pg/", 0, "2026-11-20T02:00:00Z"),
+        ("pg/folder.dump/", 0, "2026-11-20T02:00:00Z"),
+        ("pg/all_20261120.dump.sha256", 64, "2026-11-20T02:00:00Z"),
+        ("pg/all_20261120.dump.part", 5, "2026-11-20T02:00:00Z"),
+        ("other/all_20261120.dump", 5, "2026-11-20T02:00:00Z"),
+    ];
+    insta::assert_snapshot!(print(&judged(&policy, &beside, NOW)), @"");
+    // Where no suffix is given, a marker still is none.
+    let bare = policy_of("files:\n  conf:\n    objectives: { max_age: 25h }\n    stored: { bucket: acme-conf, prefix: c/ }\n");
+    let bare = judged(&bare, &[("c/", 0, "2026-11-20T02:00:00Z"), ("c/2026/", 0, "2026-11-20T02:00:00Z")], NOW);
+    insta::assert_snapshot!(print(&bare), @"");
+}
+
+#[test]
+fn the_newest_objects_size_is_judged_by_the_least_and_by_the_median_before() {
+    let policy = policy_of(
+        "redis:\n  cache:\n    objectives: { max_age: 25h, min_size: 1kB, size_change: 50% }\n    stored: { bucket: acme-redis }\n",
+    );
+    let days = ["2026-11-13T02:00:00Z", "2026-11-14T02:00:00Z", "2026-11-15T02:00:00Z", "2026-11-16T02:00:00Z", "2026-11-17T02:00:00Z", "2026-11-18T02:00:00Z", "2026-11-19T02:00:00Z", "2026-11-20T02:00:00Z", "2026-11-20T03:00:00Z"];
+    let said = |sizes: &[u64]| {
+        let keys: Vec<_> = (0..sizes.len()).map(|i| format!("{i}.rdb")).collect();
+        let first = days.len() - sizes.len();
+        let objects: Vec<_> = (0..sizes.len()).map(|i| (keys[i].as_str(), sizes[i], days[first + i])).collect();
+        print(&judged(&policy, &objects, NOW))
+    };
+    let table = [
+        ("the least", said(&[1000])),
+        ("under the least", said(&[999])),
+        ("nothing in it", said(&[0])),
+        ("half as much again", said(&[2000, 2000, 2000, 3000])),
+        ("a byte more than that", said(&[2000, 2000, 2000, 3001])),
+        ("half", said(&[4000, 4000, 4000, 2000])),
+        ("less than half", said(&[4000, 4000, 4000, 1999])),
+        ("one strange one before does not matter", said(&[2000, 1, 2000, 2000])),
+        ("of nine, the first is forgotten", said(&[1, 2000, 2000, 2000, 2000, 2000, 2000, 2000, 2000])),
+        ("nothing before it had anything in it", said(&[0, 0, 2000])),
+    ];
+    let rows = table.map(|(case, said)| format!("{case}\n  {}", said.replace('\n', "\n  ")));
+    insta::assert_snapshot!(rows.join("\n"), @"");
+}
+
+#[test]
+fn a_size_is_judged_where_no_age_is_asked_and_nothing_where_nothing_is() {
+    let store = |objectives: &str| {
+        policy_of(&format!("redis:\n  cache:\n    objectives: {{ {objectives} }}\n    stored: {{ bucket: acme-redis }}\n"))
+    };
+    insta::assert_snapshot!(print(&judged(&store("min_size: 1kB"), &[("a", 5, NOW)], NOW)), @"");
+    insta::assert_snapshot!(print(&judged(&store("min_size: 1kB"), &[], NOW)), @"");
+    assert!(stored(&store("")).is_empty());
+}
+
+#[test]
+fn a_store_that_can_not_be_read_to_its_end_has_no_newest_object() {
+    let policy = dumps("{database}_%Y%m%d.dump");
+    let mut all = filled(
+        &policy,
+        &[("pg/orders_20261120.dump", 9, "2026-11-20T02:00:00Z"), ("pg/users_20261120.dump", 9, "2026-11-20T02:00:00Z")],
+    );
+    all.retain(|s| s.asset != "orders_old");
+    all[0].unseen();
+    let facts = Facts { stored: all, gaps: vec![gap(Place::home(&policy))], ..Facts::default() };
+    let verdict = plan(&policy, &facts, at(NOW));
+    insta::assert_snapshot!(print(&verdict), @"");
+    insta::assert_snapshot!(values(&verdict, &[Metric::PointAge, Metric::FailingAssets]), @"");
+}
+
+#[test]
+fn directories_and_other_endpoints_are_not_looked_at() {
+    let policy = policy_of(
+        "redis:\n  here:\n    objectives: { max_age: 25h }\n    stored: { directory: /var/lib/redis }\n  \
+         there:\n    objectives: { max_age: 25h }\n    stored: { bucket: acme-redis, endpoint: \"https://minio.example\" }\n",
+    );
+    assert!(stored(&policy).is_empty());
+}
