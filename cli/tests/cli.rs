@@ -89,7 +89,7 @@ fn a_good_policy_is_summed_up_and_what_runs_nothing_is_named() {
       destinations  none
       alarms        acme-age
 
-    1 part of it no function runs yet; what stands there BACKS NOTHING UP:
+    1 part of it no function runs yet; DO NOT COUNT ON what stands there:
       buckets.media.tiers  storage classes are not checked or set yet
     ");
 }

@@ -78,11 +78,11 @@ def stand_ins(client: dict[str, str], work: Path) -> list[Server]:
     }
     ministack = {
         "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": port, "MINISTACK_REGION": REGION, "MINISTACK_ACCOUNT_ID": ACCOUNT,
-        "LAMBDA_EXECUTOR": "local", "AUTH": "true", "SFTP_ENABLED": "0", "IOT_MTLS_ENABLED": "0",
+        "LAMBDA_EXECUTOR": "local", "AUTH": "true", "SFTP_ENABLED": "0", "IOT_MTLS_ENABLED": "0", "PYTHONPATH": str(DEV),
     }
     moto = {"MOTO_ACCOUNT_ID": ACCOUNT}
     return [
-        Server("ministack", [program("ministack", "ministack")], base | ministack, f"{endpoint}/_ministack/ready"),
+        Server("ministack", [program("ministack", "python"), "-m", "world.ministack"], base | ministack, f"{endpoint}/_ministack/ready"),
         Server("moto", [program("moto", "moto_server"), "-H", "127.0.0.1", "-p", rds_port], base | moto,
                f"{rds_endpoint}/moto-api/"),
     ]

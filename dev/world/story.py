@@ -31,11 +31,11 @@ def say(text: str) -> None:
 
 def show(lines: list[dict], most: int = 6) -> None:
     """What a run did and found, the first few of each kind, and its summary."""
-    told = [line for line in lines if "action" in line or line["level"] in ("WARN", "ERROR")]
+    told = [line for line in lines if "action" in line or ("asset" in line and line["level"] != "INFO")]
     for line in told[:most]:
         because = f" {DIM}({line['because']}){PLAIN}" if "because" in line else ""
-        print(f"   {line.get('asset', '')}: {line['message']}{because}" if "action" not in line
-              else f"   {line['message']}{because}")
+        asset = "" if "action" in line else f"{line['asset']}: "
+        print(f"   {asset}{line['message']}{because}")
     if len(told) > most:
         print(f"   {DIM}... and {len(told) - most} more{PLAIN}")
     for end in stack.ends(lines):
@@ -112,7 +112,8 @@ class Story:
         for _ in range(4):
             lines = self.tick(16, ["snapshot", "offsite", "freshness", "replication"])
             for end in stack.ends(lines["offsite"]):
-                print(f"   {end['message'][:200]}")
+                if "nothing to do" not in end["message"]:
+                    print(f"   {end['message'][:200]}")
         show(self.watch.wait(["retention"])["retention"])
         show(self.tick(61, ["freshness", "retention"])["retention"])
 

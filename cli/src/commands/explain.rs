@@ -1,10 +1,13 @@
 //! `holdfast explain`: one asset, all that is known of it, and why it is treated as it is.
 //!
-//! - `database`: an RDS database and its points; `stored`: what lies as objects, and buckets; `show`: all that for people
+//! - `database`: an RDS database and its points, `view`: as programs read them
+//! - `stored`: what lies as objects, and buckets
+//! - `show`: all that for people
 
 mod database;
 mod show;
 mod stored;
+mod view;
 
 use crate::{
     function::blindness,
@@ -12,7 +15,6 @@ use crate::{
     stop::{Exit, Stop},
     words::nearest,
 };
-use database::DatabaseView;
 use serde::Serialize;
 use shared::{
     catalog::{Gap, Place, Seen},
@@ -22,6 +24,7 @@ use shared::{
 };
 use std::collections::BTreeSet;
 use stored::{BucketView, StoredView};
+use view::DatabaseView;
 
 /// What is known of one asset.
 #[derive(Debug, Serialize)]

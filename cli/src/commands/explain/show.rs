@@ -2,8 +2,8 @@
 
 use super::{
     Explained,
-    database::{DatabaseView, Due, Offsite, PlaceView, PointView},
     stored::{BucketView, StoredView},
+    view::{DatabaseView, Due, Offsite, PlaceView, PointView},
 };
 use crate::{
     commands::gate,

@@ -112,7 +112,48 @@ fn a_database_is_judged_by_the_age_of_its_newest_good_data_to_the_second() {
         let said = if said[0] == said[1] { said[0].clone() } else { said.join("\n  then ") };
         format!("{case}\n  {said}")
     });
-    insta::assert_snapshot!(rows.collect::<Vec<_>>().join("\n"), @"");
+    insta::assert_snapshot!(rows.collect::<Vec<_>>().join("\n"), @"
+    one good point
+      fine
+      then critical acme-a stale: its newest good point acme-a-daily-202611190200 is 1d 1h old, 1s over the objective of 1d 1h; run `holdfast run snapshot`
+    RDS's own point
+      fine
+      then critical acme-a stale: its newest good point rds:acme-a-202611190200 is 1d 1h old, 1s over the objective of 1d 1h; run `holdfast run snapshot`
+    none at all
+      critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot`
+    one from the future
+      critical acme-a future: 1 of its points have a time in the future, which proves nothing; compare the clocks of this host and of AWS
+    critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot`
+    one from the future beside a good one
+      critical acme-a future: 1 of its points have a time in the future, which proves nothing; compare the clocks of this host and of AWS
+      then critical acme-a future: 1 of its points have a time in the future, which proves nothing; compare the clocks of this host and of AWS
+    critical acme-a stale: its newest good point acme-a-daily-202611190200 is 1d 1h old, 1s over the objective of 1d 1h; run `holdfast run snapshot`
+    one ahead by what clocks may differ
+      fine
+    only one on its way
+      critical acme-a no-point: it has no good recovery point; 1 on the way; run `holdfast run snapshot`
+    one on its way beside a good one
+      fine
+      then critical acme-a stale: its newest good point acme-a-daily-202611190200 is 1d 1h old, 1s over the objective of 1d 1h; 1 on the way; run `holdfast run snapshot`
+    the newest failed
+      warning acme-a failed: its newest snapshot acme-a-daily-202611200200 is failed; see the database's events in RDS; the next run tries again
+      then critical acme-a stale: its newest good point acme-a-daily-202611190200 is 1d 1h old, 1s over the objective of 1d 1h; run `holdfast run snapshot`
+    warning acme-a failed: its newest snapshot acme-a-daily-202611200200 is failed; see the database's events in RDS; the next run tries again
+    only a failed one
+      critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot`
+    warning acme-a failed: its newest snapshot acme-a-daily-202611200200 is failed; see the database's events in RDS; the next run tries again
+    one failed before the newest good
+      fine
+      then critical acme-a stale: its newest good point acme-a-daily-202611190200 is 1d 1h old, 1s over the objective of 1d 1h; run `holdfast run snapshot`
+    same name, another database's
+      critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot`
+    a transfer copy
+      critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot`
+    a transfer copy on its way
+      critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot`
+    one whose data has no known time
+      critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot`
+    ");
 }
 
 #[test]
@@ -121,17 +162,23 @@ fn a_new_database_has_its_objectives_time_for_a_first_point_and_no_second_more()
     let mut db = database("acme-a", at(CLOCKS[0]));
     db.created = Some(at("2026-11-19T02:00:00Z"));
     let said = ["2026-11-20T02:59:59Z", CLOCKS[0]].map(|now| print(&judge(&policy, seen(&policy, vec![db.clone()], vec![]), now)));
-    insta::assert_snapshot!(said.join("\n"), @"");
+    insta::assert_snapshot!(said.join("\n"), @"
+    info acme-a new: it is new and has no recovery point yet
+    critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot`
+    ");
     // With its first point, its copy has the time that the copy's own objective gives it.
     let first = vec![point(&policy, &db, "daily", at("2026-11-20T02:00:00Z"))];
     let said = ["2026-11-20T03:59:59Z", "2026-11-20T04:00:00Z"].map(|now| print(&judge(&policy, seen(&policy, vec![db.clone()], first.clone()), now)));
-    insta::assert_snapshot!(said.join("\n"), @"");
+    insta::assert_snapshot!(said.join("\n"), @"
+    info acme-a new: it is new and dr has no copy of it yet
+    critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+    ");
     // RDS tells no time of creation while it makes one.
     db.created = None;
     db.status = "creating".into();
-    insta::assert_snapshot!(print(&judge(&policy, seen(&policy, vec![db.clone()], vec![]), CLOCKS[0])), @"");
+    insta::assert_snapshot!(print(&judge(&policy, seen(&policy, vec![db.clone()], vec![]), CLOCKS[0])), @"info acme-a new: it is new and has no recovery point yet");
     db.status = "available".into();
-    insta::assert_snapshot!(print(&judge(&policy, seen(&policy, vec![db], vec![]), CLOCKS[0])), @"");
+    insta::assert_snapshot!(print(&judge(&policy, seen(&policy, vec![db], vec![]), CLOCKS[0])), @"critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot`");
 }
 
 #[test]
@@ -168,7 +215,37 @@ fn copies_are_judged_by_the_age_of_their_data_to_the_second() {
         let said = if said[0] == said[1] { said[0].clone() } else { said.join("\n  then ") };
         format!("{case}\n  {said}")
     });
-    insta::assert_snapshot!(rows.collect::<Vec<_>>().join("\n"), @"");
+    insta::assert_snapshot!(rows.collect::<Vec<_>>().join("\n"), @"
+    good
+      fine
+      then critical acme-a offsite-stale: its newest good copy at dr has data 1d 2h old, over the objective of 1d 2h; run `holdfast run offsite`
+    none
+      critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+    on its way
+      critical acme-a no-offsite: dr has no good copy of it; 1 on the way; run `holdfast run offsite`
+    failed
+      critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+    under another key
+      critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+    critical acme-a wrong-copy: the copy acme-a-daily-202611190200 at dr does not count: it is under arn:aws:kms:us-east-1:111122223333:key/aws-rds instead of arn:aws:kms:us-east-1:111122223333:key/dr; delete it when you know why; a new one is made after that
+    smaller than its source
+      critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+    critical acme-a wrong-copy: the copy acme-a-daily-202611190200 at dr does not count: it has 19 GiB and its source 20; delete it when you know why; a new one is made after that
+    not encrypted
+      critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+    critical acme-a wrong-copy: the copy acme-a-daily-202611190200 at dr does not count: it is not encrypted and its source is; delete it when you know why; a new one is made after that
+    for another reason
+      critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+    not made by Holdfast
+      critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+    of the database that had the name before
+      critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+    from the future
+      critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+    the place does not answer
+      critical us-east-1 in 111122223333 gap: describe DB snapshots: Throttling: Rate exceeded; wait
+    critical acme-a offsite-unknown: its copies at us-east-1 in 111122223333 can't be seen; see the gap of that place
+    ");
 }
 
 #[test]
@@ -204,7 +281,11 @@ fn an_asset_that_lacks_one_of_its_two_places_has_no_offsite_age() {
     copied(&mut world, "eu-central-1", &old);
     let (seconds, published) = age(&world);
     assert_eq!(seconds, Some(26 * 3600), "of two places, the older");
-    insta::assert_snapshot!(published, @"");
+    insta::assert_snapshot!(published, @"
+    OffsiteAge fleet acme-a 93600
+    OffsiteAge fleet * 93600
+    OffsiteAge * * 93600
+    ");
     assert_eq!(age(&blind(world, "us-east-1")), (None, String::new()));
 }
 
@@ -228,10 +309,24 @@ fn what_the_selection_lacks_or_has_twice_is_said() {
     let databases = vec![database("acme-a", now), database("acme-b", now), database("stray", now), database("scratch", now), replica];
     let points = databases.iter().map(|d| point(&policy, d, "daily", at("2026-11-20T02:00:00Z"))).collect();
     let verdict = judge(&policy, seen(&policy, databases, points), CLOCKS[0]);
-    insta::assert_snapshot!(print(&verdict), @"");
+    insta::assert_snapshot!(print(&verdict), @"
+    critical stray unprotected: no group of the policy selects it, so nothing backs it up; select it in a group, or name it under except
+    critical ledger missing: the policy names it and RDS has no instance or cluster of that name; check the name; if it was deleted on purpose, take it out of the policy
+    warning acme-b two-groups: the groups billing and fleet both select it; billing has it; name it under except in fleet
+    critical fleet too-few: the group selects 1 databases and the policy expects 3; check the selection, or expect, in the policy
+    critical rest too-few: the group selects 0 databases and the policy expects 1; check the selection, or expect, in the policy
+    ");
     // A group that lacks a database has no age: the ages of the others do not speak for it, nor do they for the policy.
     let of = [Metric::PointAge, Metric::FailingAssets, Metric::UnprotectedDatabases];
-    insta::assert_snapshot!(values(&verdict, &of), @"");
+    insta::assert_snapshot!(values(&verdict, &of), @"
+    PointAge billing acme-b 3600
+    PointAge fleet acme-a 3600
+    FailingAssets billing * 1
+    FailingAssets fleet * 1
+    FailingAssets rest * 1
+    FailingAssets * * 4
+    UnprotectedDatabases * * 1
+    ");
 }
 
 #[test]
@@ -254,13 +349,38 @@ fn assets_that_fail_are_counted_for_their_group_and_the_policy_and_a_gap_fails_a
     copied(&mut world, "us-east-1", &points[0]);
     let of = [Metric::FailingAssets, Metric::PointAge, Metric::OffsiteAge];
     let told = |seen: Seen| values(&judge(&policy, seen, CLOCKS[1]), &of);
-    insta::assert_snapshot!(told(world.clone()), @"");
-    insta::assert_snapshot!(told(blind(world.clone(), "us-east-1")), @"");
+    insta::assert_snapshot!(told(world.clone()), @"
+    PointAge fleet acme-a 3601
+    PointAge fleet acme-b 90001
+    PointAge media media-m 7201
+    PointAge fleet * 90001
+    PointAge media * 7201
+    PointAge * * 90001
+    OffsiteAge fleet acme-a 3601
+    FailingAssets fleet * 1
+    FailingAssets media * 0
+    FailingAssets * * 1
+    ");
+    insta::assert_snapshot!(told(blind(world.clone(), "us-east-1")), @"
+    PointAge fleet acme-a 3601
+    PointAge fleet acme-b 90001
+    PointAge media media-m 7201
+    PointAge fleet * 90001
+    PointAge media * 7201
+    PointAge * * 90001
+    FailingAssets fleet * 3
+    FailingAssets media * 1
+    FailingAssets * * 3
+    ");
 
     // Nothing of RDS is seen: nothing is told but that everything fails.
     let unseen = judge(&policy, blind(world, "eu-west-1"), CLOCKS[1]);
-    insta::assert_snapshot!(values(&unseen, Metric::ALL), @"");
-    insta::assert_snapshot!(print(&unseen), @"");
+    insta::assert_snapshot!(values(&unseen, Metric::ALL), @"
+    FailingAssets fleet * 1
+    FailingAssets media * 1
+    FailingAssets * * 1
+    ");
+    insta::assert_snapshot!(print(&unseen), @"critical eu-west-1 in 111122223333 gap: describe DB snapshots: Throttling: Rate exceeded; wait");
 }
 
 #[test]
@@ -272,9 +392,19 @@ fn an_asset_without_a_point_takes_its_groups_and_the_policys_age_away() {
         let verdict = judge(&policy, seen(&policy, vec![a.clone(), b.clone()], points.to_vec()), CLOCKS[0]);
         values(&verdict, &[Metric::PointAge, Metric::PointSize])
     };
-    insta::assert_snapshot!(told(&points), @"");
+    insta::assert_snapshot!(told(&points), @"
+    PointAge fleet acme-a 3600
+    PointSize fleet acme-a 21474836480
+    ");
     points.push(point(&policy, &b, "daily", at("2026-11-20T01:00:00Z")));
-    insta::assert_snapshot!(told(&points), @"");
+    insta::assert_snapshot!(told(&points), @"
+    PointAge fleet acme-a 3600
+    PointAge fleet acme-b 7200
+    PointAge fleet * 7200
+    PointAge * * 7200
+    PointSize fleet acme-a 21474836480
+    PointSize fleet acme-b 21474836480
+    ");
 }
 
 #[test]
@@ -283,5 +413,33 @@ fn an_asset_stands_with_its_worst_finding_and_why() {
     let db = database("acme-a", at(CLOCKS[1]));
     let points = vec![point(&policy, &db, "daily", at("2026-11-19T02:00:00Z"))];
     let verdict = judge(&policy, seen(&policy, vec![db], points), CLOCKS[1]);
-    insta::assert_debug_snapshot!(verdict.assets, @"");
+    insta::assert_debug_snapshot!(verdict.assets, @r#"
+    [
+        Standing {
+            asset: "acme-a",
+            group: "fleet",
+            newest: Some(
+                "acme-a-daily-202611190200",
+            ),
+            age_seconds: Some(
+                90001,
+            ),
+            max_age_seconds: Some(
+                90000,
+            ),
+            size_bytes: Some(
+                21474836480,
+            ),
+            offsite_age_seconds: None,
+            offsite_wanted: true,
+            worst: Some(
+                Critical,
+            ),
+            why: [
+                "its newest good point acme-a-daily-202611190200 is 1d 1h old, 1s over the objective of 1d 1h",
+                "dr has no good copy of it",
+            ],
+        },
+    ]
+    "#);
 }

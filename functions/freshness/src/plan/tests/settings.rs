@@ -58,14 +58,51 @@ fn differences(drift: &str) -> String {
 
 #[test]
 fn a_difference_is_told_with_the_command_that_mends_it_and_nothing_is_changed() {
-    insta::assert_snapshot!(differences("report"), @"");
+    insta::assert_snapshot!(differences("report"), @r#"
+    as it should be
+      fine
+    kept for less
+      critical acme-a drift: its automated backups are kept for 7 days, and the policy wants 30; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --backup-retention-period 30`
+    kept for longer
+      warning acme-a drift: its automated backups are kept for 35 days, and the policy wants 30; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --backup-retention-period 30`, which deletes its older automated backups; or raise the policy's
+    switched off
+      critical acme-a drift: its automated backups are switched off, and the policy wants 30 days; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --backup-retention-period 30` in a quiet hour: switching backups on is a short outage
+    another window
+      warning acme-a drift: its backup window is 04:00-05:00, and the policy wants 02:00-03:00; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --preferred-backup-window 02:00-03:00`
+    a log that is not exported
+      warning acme-a drift: its logs are not exported: postgresql; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --cloudwatch-logs-export-configuration '{"EnableLogTypes":["postgresql"]}'`
+    no standby
+      critical acme-a drift: it has no standby in another availability zone; change it in a quiet hour
+    all at once
+      critical acme-a drift: its automated backups are kept for 7 days, and the policy wants 30; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --backup-retention-period 30`
+      warning acme-a drift: its backup window is 04:00-05:00, and the policy wants 02:00-03:00; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --preferred-backup-window 02:00-03:00`
+      warning acme-a drift: its logs are not exported: postgresql; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --cloudwatch-logs-export-configuration '{"EnableLogTypes":["postgresql"]}'`
+    all at once and switched off
+      critical acme-a drift: its automated backups are switched off, and the policy wants 30 days; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --backup-retention-period 30` in a quiet hour: switching backups on is a short outage
+      warning acme-a drift: its backup window is 04:00-05:00, and the policy wants 02:00-03:00; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --preferred-backup-window 02:00-03:00`
+      warning acme-a drift: its logs are not exported: postgresql; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --cloudwatch-logs-export-configuration '{"EnableLogTypes":["postgresql"]}'`
+    "#);
 }
 
 #[test]
 fn enforced_settings_are_mended_but_never_across_zero_and_never_by_deleting_backups() {
     let steps = differences("enforce");
     let steps: Vec<_> = steps.lines().filter(|l| !l.starts_with("  ") || l.starts_with("  set ")).collect();
-    insta::assert_snapshot!(steps.join("\n"), @"");
+    insta::assert_snapshot!(steps.join("\n"), @"
+    as it should be
+    kept for less
+      set the automated backups of acme-a: retention 30 days: the policy says enforce
+    kept for longer
+    switched off
+    another window
+      set the automated backups of acme-a: window 02:00-03:00: the policy says enforce
+    a log that is not exported
+      set the automated backups of acme-a: log exports postgresql: the policy says enforce
+    no standby
+    all at once
+      set the automated backups of acme-a: retention 30 days window 02:00-03:00 log exports postgresql: the policy says enforce
+    all at once and switched off
+    ");
 }
 
 #[test]
@@ -74,20 +111,39 @@ fn a_mend_holds_the_whole_change_and_no_zero() {
     let mut db = database("acme-a", at(NOW));
     (db.retention_days, db.window) = (1, "04:00-05:00".into());
     let verdict = judged(&policy, &db, None, NOW);
-    insta::assert_snapshot!(serde_json::to_string_pretty(&verdict.plan.steps).expect("json"), @"");
+    insta::assert_snapshot!(serde_json::to_string_pretty(&verdict.plan.steps).expect("json"), @r#"
+    [
+      {
+        "asset": "acme-a",
+        "family": "instance",
+        "database": "acme-a",
+        "settings": {
+          "retention_days": 30,
+          "window": "02:00-03:00",
+          "log_exports": [
+            "postgresql"
+          ]
+        },
+        "because": "the policy says enforce"
+      }
+    ]
+    "#);
 }
 
 #[test]
 fn backups_that_are_off_are_told_even_where_no_retention_is_asked() {
-    insta::assert_snapshot!(said(&wants("window: \"02:00-03:00\""), |d| d.retention_days = 0), @"");
-    insta::assert_snapshot!(said(&wants("multi_az: false"), |_| {}), @"");
+    insta::assert_snapshot!(said(&wants("window: \"02:00-03:00\""), |d| d.retention_days = 0), @"critical acme-a drift: its automated backups are switched off, and the policy wants them; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --backup-retention-period DAYS` in a quiet hour: switching backups on is a short outage");
+    insta::assert_snapshot!(said(&wants("multi_az: false"), |_| {}), @"info acme-a drift: it has a standby in another availability zone, and the policy wants none; change it in a quiet hour");
 }
 
 #[test]
 fn a_cluster_is_told_the_clusters_command() {
     let policy = wants("retention: 30d, log_exports: [postgresql, upgrade]");
     let said = said(&policy, |d| (d.family, d.retention_days) = (shared::catalog::Family::Cluster, 7));
-    insta::assert_snapshot!(said, @"");
+    insta::assert_snapshot!(said, @r#"
+    critical acme-a drift: its automated backups are kept for 7 days, and the policy wants 30; run `aws rds modify-db-cluster --apply-immediately --db-cluster-identifier acme-a --backup-retention-period 30`
+    warning acme-a drift: its logs are not exported: postgresql, upgrade; run `aws rds modify-db-cluster --apply-immediately --db-cluster-identifier acme-a --cloudwatch-logs-export-configuration '{"EnableLogTypes":["postgresql","upgrade"]}'`
+    "#);
 }
 
 #[test]
@@ -109,7 +165,31 @@ fn a_restorable_time_that_stands_still_is_told_to_the_second() {
         ("none told, two hours old", lag(None, "2026-11-20T10:00:00Z", NOW)),
     ];
     let rows = table.map(|(case, said)| format!("{case}\n  {said}"));
-    insta::assert_snapshot!(rows.join("\n"), @"");
+    insta::assert_snapshot!(rows.join("\n"), @"
+    at the limit
+      fine
+      RestorableLag fleet acme-a 900
+      RestorableLag fleet * 900
+      RestorableLag * * 900
+    a second beyond
+      critical acme-a restorable-lag: it can be restored up to 15m ago only; the policy allows 15m; see the database's events in RDS: log backups have stopped
+      RestorableLag fleet acme-a 901
+      RestorableLag fleet * 901
+      RestorableLag * * 901
+    ahead of our clock
+      fine
+      RestorableLag fleet acme-a 0
+      RestorableLag fleet * 0
+      RestorableLag * * 0
+    none told
+      critical acme-a no-window: RDS names no latest restorable time; see the database's events in RDS
+      
+    none told, and new
+      fine
+      
+    none told, two hours old
+      critical acme-a no-window: RDS names no latest restorable time; see the database's events in RDS
+    ");
 }
 
 #[test]
@@ -121,14 +201,23 @@ fn one_database_without_a_restorable_time_takes_the_groups_lag_away() {
         let seen = seen(&policy, vec![a.clone(), b.clone()], points);
         values(&judge(&policy, seen, NOW), &[Metric::RestorableLag])
     };
-    insta::assert_snapshot!(told(&b), @"");
+    insta::assert_snapshot!(told(&b), @"
+    RestorableLag fleet acme-a 0
+    RestorableLag fleet acme-b 0
+    RestorableLag fleet * 0
+    RestorableLag * * 0
+    ");
     b.latest_restorable = None;
-    insta::assert_snapshot!(told(&b), @"");
+    insta::assert_snapshot!(told(&b), @"RestorableLag fleet acme-a 0");
     b.retention_days = 0;
-    insta::assert_snapshot!(told(&b), @"");
+    insta::assert_snapshot!(told(&b), @"RestorableLag fleet acme-a 0");
     // A new one has none yet.
     (b.retention_days, b.created) = (7, Some(at(NOW)));
-    insta::assert_snapshot!(told(&b), @"");
+    insta::assert_snapshot!(told(&b), @"
+    RestorableLag fleet acme-a 0
+    RestorableLag fleet * 0
+    RestorableLag * * 0
+    ");
 }
 
 #[test]
@@ -154,13 +243,30 @@ fn a_restore_window_is_as_long_as_the_policy_says_or_told() {
         ("a cluster, which is not listed", told(None, long_ago, Cluster)),
     ];
     let rows = table.map(|(case, said)| format!("{case}\n  {said}"));
-    insta::assert_snapshot!(rows.join("\n"), @"");
+    insta::assert_snapshot!(rows.join("\n"), @"
+    whole
+      fine
+    a day and an hour short
+      fine
+    a second more
+      warning acme-a short-window: it can be restored from 5d 22h ago on, and the policy wants 7d; it grows by a day each day if the retention is right
+    short, and too new to be long
+      fine
+    not listed
+      critical acme-a no-window: RDS lists no automated backup of it, so it can't be restored to a point in time; see the database's events in RDS
+    not listed, and new
+      fine
+    listed without a time
+      info acme-a no-window: RDS tells no earliest restorable time of its automated backup; see the automated backup in RDS
+    a cluster, which is not listed
+      fine
+    ");
 
     let mut cluster = database("acme-a", at(NOW));
     (cluster.family, cluster.retention_days) = (Cluster, 7);
     cluster.earliest_restorable = Some(at("2026-11-18T12:00:00Z"));
     let said = print(&judged(&policy, &cluster, Some(BTreeMap::new()), NOW));
-    insta::assert_snapshot!(said, @"");
+    insta::assert_snapshot!(said, @"warning acme-a short-window: it can be restored from 2d ago on, and the policy wants 7d; it grows by a day each day if the retention is right");
     cluster.earliest_restorable = None;
     assert_eq!(print(&judged(&policy, &cluster, None, NOW)), "fine", "not asked is not absent");
 }
@@ -172,6 +278,9 @@ fn drift_is_counted_for_the_group_and_the_policy() {
     (b.retention_days, b.multi_az) = (7, false);
     let points = [&a, &b].map(|d| point(&policy, d, "daily", at("2026-11-20T02:00:00Z"))).to_vec();
     let world = seen(&policy, vec![a, b], points);
-    insta::assert_snapshot!(values(&judge(&policy, world.clone(), NOW), &[Metric::SettingsDrift]), @"");
+    insta::assert_snapshot!(values(&judge(&policy, world.clone(), NOW), &[Metric::SettingsDrift]), @"
+    SettingsDrift fleet * 3
+    SettingsDrift * * 3
+    ");
     assert_eq!(values(&judge(&policy, blind(world, "eu-west-1"), NOW), &[Metric::SettingsDrift]), "", "not seen is not right");
 }

@@ -65,8 +65,16 @@ fn each_database_is_judged_alone_so_that_no_fresh_dump_hides_a_stale_one() {
     let policy = dumps("{database}_%Y%m%d.dump");
     let objects = [("pg/orders_old_20261120.dump", 9, "2026-11-20T02:10:00Z"), ("pg/orders_20261118.dump", 9, "2026-11-18T02:10:00Z")];
     let verdict = judged(&policy, &objects, NOW);
-    insta::assert_snapshot!(print(&verdict), @"");
-    insta::assert_snapshot!(values(&verdict, &[Metric::PointAge, Metric::FailingAssets]), @"");
+    insta::assert_snapshot!(print(&verdict), @"
+    critical orders stale: its newest object pg/orders_20261118.dump is 2d 9h old, over the objective of 1d 1h; see whether what writes to s3://acme-dumps/pg/orders_ runs
+    critical users no-point: there is nothing under s3://acme-dumps/pg/users_; see whether what writes there runs
+    ");
+    insta::assert_snapshot!(values(&verdict, &[Metric::PointAge, Metric::FailingAssets]), @"
+    PointAge main orders 208200
+    PointAge main orders_old 35400
+    FailingAssets main * 2
+    FailingAssets * * 2
+    ");
 }
 
 #[test]
@@ -82,7 +90,7 @@ fn a_listing_is_narrowed_to_what_the_key_begins_with() {
 fn the_time_in_the_key_is_the_datas_and_an_upload_never_makes_it_younger() {
     let cache = |key: &str| {
         policy_of(&format!(
-            "redis:\n  cache:\n    objectives: {{ max_age: 25h }}\n    stored: {{ bucket: acme-redis, prefix: \"r/\", key: \"{key}\" }}\n"
+            "redis:\n  cache:\n    keep: {{ for: 7d }}\n    objectives: {{ max_age: 25h }}\n    stored: {{ bucket: acme-redis, prefix: \"r/\", key: \"{key}\" }}\n"
         ))
     };
     let table = [
@@ -102,7 +110,41 @@ fn the_time_in_the_key_is_the_datas_and_an_upload_never_makes_it_younger() {
         let verdict = judged(&cache(form), &[(key, 9, modified)], NOW);
         format!("{case}\n  {}\n  {}", newest(&verdict), print(&verdict))
     });
-    insta::assert_snapshot!(rows.join("\n"), @"");
+    insta::assert_snapshot!(rows.join("\n"), @"
+    a date is the end of its day
+      cache cache: r/c_20261118.rdb 1d 12h
+      critical cache stale: its newest object r/c_20261118.rdb is 1d 12h old, over the objective of 1d 1h; see whether what writes to s3://acme-redis/r/ runs
+    but not later than the upload
+      cache cache: r/c_20261120.rdb 10h
+      fine
+    a time is that time
+      cache cache: r/c_202611200130.rdb 10h 30m
+      fine
+    an old one uploaded again stays old
+      cache cache: r/c_202611010130.rdb 19d 10h
+      critical cache stale: its newest object r/c_202611010130.rdb is 19d 10h old, over the objective of 1d 1h; see whether what writes to s3://acme-redis/r/ runs
+    short for hours and minutes
+      cache cache: r/c_20261120_01:30.rdb 10h 30m
+      fine
+    with an offset
+      cache cache: r/c_20261120T0330+0200.rdb 10h 30m
+      fine
+    what follows the form is free
+      cache cache: r/20261118/etc/app.conf 1d 12h
+      critical cache stale: its newest object r/20261118/etc/app.conf is 1d 12h old, over the objective of 1d 1h; see whether what writes to s3://acme-redis/r/ runs
+    a key that is not of the form counts by its upload
+      cache cache: r/dump.rdb 1h
+      fine
+    a day that is none too
+      cache cache: r/c_20261399.rdb 1h
+      fine
+    no time in the form
+      cache cache: r/dump.rdb 1h
+      fine
+    from the future
+      cache cache: nothing no age
+      critical cache future: what lies under s3://acme-redis/r/ has a time in the future, which proves nothing; compare the clocks of this host and of AWS
+    ");
 }
 
 #[test]
@@ -110,7 +152,10 @@ fn an_object_is_stale_from_the_second_after_the_objective_on() {
     let policy = dumps("all_%Y%m%d_%H%M%S.dump");
     let said = ["2026-11-21T03:00:00Z", "2026-11-21T03:00:01Z"]
         .map(|now| print(&judged(&policy, &[("pg/all_20261120_020000.dump", 9, "2026-11-20T02:10:00Z")], now)));
-    insta::assert_snapshot!(said.join("\n"), @"");
+    insta::assert_snapshot!(said.join("\n"), @"
+    fine
+    critical main stale: its newest object pg/all_20261120_020000.dump is 1d 1h old, over the objective of 1d 1h; see whether what writes to s3://acme-dumps/pg/ runs
+    ");
 }
 
 #[test]
@@ -123,17 +168,17 @@ fn folder_markers_checksums_and_other_suffixes_are_no_points() {
         ("pg/all_20261120.dump.part", 5, "2026-11-20T02:00:00Z"),
         ("other/all_20261120.dump", 5, "2026-11-20T02:00:00Z"),
     ];
-    insta::assert_snapshot!(print(&judged(&policy, &beside, NOW)), @"");
+    insta::assert_snapshot!(print(&judged(&policy, &beside, NOW)), @"critical main no-point: there is nothing under s3://acme-dumps/pg/; see whether what writes there runs");
     // Where no suffix is given, a marker still is none.
-    let bare = policy_of("files:\n  conf:\n    objectives: { max_age: 25h }\n    stored: { bucket: acme-conf, prefix: c/ }\n");
+    let bare = policy_of("files:\n  conf:\n    keep: { for: 7d }\n    from: { directory: /etc/acme }\n    objectives: { max_age: 25h }\n    stored: { bucket: acme-conf, prefix: c/ }\n");
     let bare = judged(&bare, &[("c/", 0, "2026-11-20T02:00:00Z"), ("c/2026/", 0, "2026-11-20T02:00:00Z")], NOW);
-    insta::assert_snapshot!(print(&bare), @"");
+    insta::assert_snapshot!(print(&bare), @"critical conf no-point: there is nothing under s3://acme-conf/c/; see whether what writes there runs");
 }
 
 #[test]
 fn the_newest_objects_size_is_judged_by_the_least_and_by_the_median_before() {
     let policy = policy_of(
-        "redis:\n  cache:\n    objectives: { max_age: 25h, min_size: 1kB, size_change: 50% }\n    stored: { bucket: acme-redis }\n",
+        "redis:\n  cache:\n    keep: { for: 7d }\n    objectives: { max_age: 25h, min_size: 1kB, size_change: 50% }\n    stored: { bucket: acme-redis }\n",
     );
     let days = ["2026-11-13T02:00:00Z", "2026-11-14T02:00:00Z", "2026-11-15T02:00:00Z", "2026-11-16T02:00:00Z", "2026-11-17T02:00:00Z", "2026-11-18T02:00:00Z", "2026-11-19T02:00:00Z", "2026-11-20T02:00:00Z", "2026-11-20T03:00:00Z"];
     let said = |sizes: &[u64]| {
@@ -161,7 +206,7 @@ fn the_newest_objects_size_is_judged_by_the_least_and_by_the_median_before() {
 #[test]
 fn a_size_is_judged_where_no_age_is_asked_and_nothing_where_nothing_is() {
     let store = |objectives: &str| {
-        policy_of(&format!("redis:\n  cache:\n    objectives: {{ {objectives} }}\n    stored: {{ bucket: acme-redis }}\n"))
+        policy_of(&format!("redis:\n  cache:\n    keep: {{ for: 7d }}\n    objectives: {{ {objectives} }}\n    stored: {{ bucket: acme-redis }}\n"))
     };
     insta::assert_snapshot!(print(&judged(&store("min_size: 1kB"), &[("a", 5, NOW)], NOW)), @"");
     insta::assert_snapshot!(print(&judged(&store("min_size: 1kB"), &[], NOW)), @"");
@@ -179,15 +224,22 @@ fn a_store_that_can_not_be_read_to_its_end_has_no_newest_object() {
     all[0].unseen();
     let facts = Facts { stored: all, gaps: vec![gap(Place::home(&policy))], ..Facts::default() };
     let verdict = plan(&policy, &facts, at(NOW));
-    insta::assert_snapshot!(print(&verdict), @"");
-    insta::assert_snapshot!(values(&verdict, &[Metric::PointAge, Metric::FailingAssets]), @"");
+    insta::assert_snapshot!(print(&verdict), @"
+    critical eu-west-1 in 111122223333 gap: describe DB snapshots: Throttling: Rate exceeded; wait
+    critical orders unknown: what lies under s3://acme-dumps/pg/orders_ can't be seen; see the gap of that place
+    ");
+    insta::assert_snapshot!(values(&verdict, &[Metric::PointAge, Metric::FailingAssets]), @"
+    PointAge main users 36000
+    FailingAssets main * 2
+    FailingAssets * * 2
+    ");
 }
 
 #[test]
 fn directories_and_other_endpoints_are_not_looked_at() {
     let policy = policy_of(
-        "redis:\n  here:\n    objectives: { max_age: 25h }\n    stored: { directory: /var/lib/redis }\n  \
-         there:\n    objectives: { max_age: 25h }\n    stored: { bucket: acme-redis, endpoint: \"https://minio.example\" }\n",
+        "redis:\n  here:\n    keep: { for: 7d }\n    objectives: { max_age: 25h }\n    stored: { directory: /var/lib/redis }\n  \
+         there:\n    keep: { for: 7d }\n    objectives: { max_age: 25h }\n    stored: { bucket: acme-redis, endpoint: \"https://minio.example\" }\n",
     );
     assert!(stored(&policy).is_empty());
 }

@@ -1,0 +1,107 @@
+//! What is shown of a database, as programs read it.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use shared::{
+    catalog::{Family, Place, State},
+    plan::Finding,
+    policy::{Keep, Objectives},
+};
+
+/// A database and its points.
+#[derive(Debug, Serialize)]
+pub(super) struct DatabaseView {
+    /// As RDS describes it; none when it is no longer there and only its points are.
+    pub(super) now: Option<Described>,
+    /// The group that has it, or had it.
+    pub(super) group: Option<String>,
+    /// Every group of databases, and why it selects it or not.
+    pub(super) selection: Vec<Selected>,
+    /// What is asked of it.
+    pub(super) objectives: Objectives,
+    /// Good points that always stay at each place.
+    pub(super) keep_at_least: Option<u32>,
+    /// What is wrong with it.
+    pub(super) findings: Vec<Finding>,
+    /// The snapshots that the policy takes of it.
+    pub(super) due: Vec<Due>,
+    /// Home first.
+    pub(super) places: Vec<PlaceView>,
+}
+
+/// What RDS says of it.
+#[derive(Debug, Serialize)]
+pub(super) struct Described {
+    pub(super) family: Family,
+    pub(super) engine: String,
+    pub(super) status: String,
+    pub(super) resource_id: String,
+    pub(super) created: Option<Timestamp>,
+    pub(super) retention_days: i32,
+    pub(super) window: String,
+    pub(super) latest_restorable: Option<Timestamp>,
+    pub(super) multi_az: bool,
+    pub(super) encrypted: bool,
+    pub(super) replica_of: Option<String>,
+}
+
+/// A group, and whether it selects the database.
+#[derive(Debug, Serialize)]
+pub(super) struct Selected {
+    pub(super) group: String,
+    pub(super) selects: bool,
+    pub(super) why: String,
+}
+
+/// Snapshots for one reason.
+#[derive(Debug, Serialize)]
+pub(super) struct Due {
+    pub(super) reason: String,
+    /// Cron fields and their zone; none when they are taken on demand.
+    pub(super) schedule: Option<String>,
+    pub(super) next: Option<Timestamp>,
+    pub(super) keep: Keep,
+}
+
+/// The points at one place, newest first.
+#[derive(Debug, Serialize)]
+pub(super) struct PlaceView {
+    /// `home`, or the destinations that are there.
+    pub(super) name: String,
+    pub(super) place: Place,
+    /// Whether it could be looked at.
+    pub(super) seen: bool,
+    pub(super) points: Vec<PointView>,
+}
+
+/// A recovery point, and what becomes of it.
+#[derive(Debug, Serialize)]
+pub(super) struct PointView {
+    pub(super) id: String,
+    pub(super) arn: String,
+    pub(super) state: State,
+    /// When the data was so.
+    pub(super) data_time: Option<Timestamp>,
+    pub(super) age_seconds: Option<i64>,
+    pub(super) reason: String,
+    pub(super) size_gib: i32,
+    /// Of a database that had this name before.
+    pub(super) earlier: bool,
+    /// Whether it stays, the limits on deleting aside.
+    pub(super) stays: bool,
+    pub(super) because: Vec<String>,
+    /// Until when its rule's `for` keeps it.
+    pub(super) kept_until: Option<Timestamp>,
+    /// Its copies.
+    pub(super) offsite: Vec<Offsite>,
+}
+
+/// A point's copy at a destination.
+#[derive(Debug, Serialize)]
+pub(super) struct Offsite {
+    pub(super) to: String,
+    /// `good`, `in-flight`, `wrong`, `due` or `not-wanted`.
+    pub(super) state: &'static str,
+    /// The copy, or why there is none.
+    pub(super) detail: String,
+}

@@ -1,0 +1,43 @@
+"""Worlds for the end-to-end tests.
+
+    cargo build --workspace --bins && .cache/ministack/bin/python -m pytest tests/e2e
+
+A module has one world, made when its first test asks for it. Tests that change what others read use assets of their own.
+"""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from local import BINARIES, FUNCTIONS, running  # noqa: E402
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """There is nothing to test without the binaries, and that is a failure."""
+    missing = [name for name in [*FUNCTIONS, "holdfast"] if not (BINARIES / name).is_file()]
+    if missing and not session.config.option.collectonly:
+        pytest.exit(f"{', '.join(missing)} not found in {BINARIES}: run `cargo build --workspace --bins`", returncode=1)
+
+
+@pytest.fixture(scope="module")
+def bare():
+    """A world with nothing in it."""
+    with running() as world:
+        yield world
+
+
+@pytest.fixture(scope="module")
+def seeded(bare):
+    """A world with Lomash Wood's fleet."""
+    bare.seed()
+    return bare
+
+
+@pytest.fixture(scope="module")
+def world(seeded):
+    """A world with Lomash Wood's fleet and the stack, under its own policy."""
+    seeded.deploy()
+    return seeded
