@@ -10,6 +10,8 @@ pub mod kms;
 pub mod rds;
 pub mod s3;
 pub mod sns;
+#[cfg(test)]
+pub(crate) mod wire;
 
 pub use calls::{Calls, Use};
 pub use error::{EdgeError, Kind};

@@ -66,7 +66,7 @@ metrics! {
     UnprotectedDatabases "Count" "freshness" "Databases that no group of the policy selects",
     RestorableLag "Seconds" "freshness" "How far the latest restorable time is behind; of a group or policy, the largest",
     ReplicationLag "Seconds" "replication" "Age of the oldest object that is not yet in the replica; 0 when all are",
-    ReplicationMissing "Count" "replication" "Objects that are not in the replica",
+    ReplicationMissing "Count" "replication" "Objects that are missing or differ in the replica and are older than the lag that the policy allows",
     ReplicaLag "Seconds" "replication" "How far a read replica is behind; of a group or policy, the largest",
     PointsDeleted "Count" "retention" "Recovery points that the run deleted",
     PointsKept "Count" "retention" "Recovery points of Holdfast's that stay",

@@ -97,3 +97,97 @@ fn here(aws: &Aws) -> Place {
         role: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws::wire;
+    use std::sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    };
+
+    const POLICY: &str = "holdfast: 1\ncompany: acme\nhome: { account: \"111122223333\", region: eu-west-1 }\n";
+
+    /// An AWS that must not be asked.
+    fn unasked() -> Aws {
+        wire::aws(|request| panic!("{} is asked for", request.operation))
+    }
+
+    #[tokio::test]
+    async fn a_file_is_read_each_time_and_a_missing_one_is_said_with_the_mend() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("policy.yaml");
+        let mut source = Source::new(path.to_str().expect("text"));
+        let error = source.policy(&unasked()).await.expect_err("no file").to_string();
+        assert!(error.contains("policy.yaml can't be read: No such file"), "{error}");
+        assert!(error.ends_with("name a policy file with --policy or HOLDFAST_POLICY"), "{error}");
+
+        for company in ["acme", "other"] {
+            std::fs::write(&path, POLICY.replace("acme", company)).expect("written");
+            let policy = source.policy(&unasked()).await.expect("a policy");
+            assert_eq!(policy.company.as_str(), company);
+        }
+        std::fs::write(&path, "holdfast: 2").expect("written");
+        let error = source.policy(&unasked()).await.expect_err("faults").to_string();
+        assert!(error.contains("policy.yaml has ") && error.contains("1:1"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_none_is_refused_before_anything_is_asked() {
+        for address in ["s3://", "s3:///", "s3://bucket", "s3://bucket/", "s3:///key"] {
+            let error = Source::new(address).policy(&unasked()).await.expect_err(address);
+            let said = format!(
+                "the policy {address} can't be read: this is not an S3 address; write s3://bucket/key"
+            );
+            assert_eq!(error.to_string(), said);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_object_that_did_not_change_keeps_the_policy_that_is_held() {
+        let calls = AtomicUsize::new(0);
+        let aws = wire::aws(move |request| {
+            assert!(request.host.starts_with("policies."), "{request:?}");
+            assert!(request.operation.contains("acme/policy.yaml"), "{request:?}");
+            match calls.fetch_add(1, Relaxed) {
+                0 => (200, POLICY.into()),
+                1 => (304, Vec::new()),
+                2 => (200, b"holdfast: 2".to_vec()),
+                3 => (304, Vec::new()),
+                _ => (200, POLICY.replace("acme", "other").into()),
+            }
+        });
+        let mut source = Source::new("s3://policies/acme/policy.yaml");
+        let first = source.policy(&aws).await.expect("read");
+        let second = source.policy(&aws).await.expect("held");
+        assert!(Arc::ptr_eq(&first, &second), "it is not parsed again");
+        // A faulty one is said, never half used, and takes nothing away.
+        let faults = source.policy(&aws).await.expect_err("faults").to_string();
+        assert!(faults.contains("s3://policies/acme/policy.yaml has "), "{faults}");
+        assert!(Arc::ptr_eq(&first, &source.policy(&aws).await.expect("still held")));
+        assert_eq!(source.policy(&aws).await.expect("new").company.as_str(), "other");
+    }
+
+    #[tokio::test]
+    async fn an_object_that_can_not_be_read_is_said_in_s3s_words() {
+        let answers = Mutex::new(vec![(403, "AccessDenied"), (404, "NoSuchKey")]);
+        let aws = wire::aws(move |_| {
+            let (status, code) = answers.lock().expect("a lock").pop().expect("an answer");
+            (status, format!("<Error><Code>{code}</Code><Message>said S3</Message></Error>").into())
+        });
+        let mut source = Source::new("s3://policies/acme.yaml");
+        let mut said = Vec::new();
+        for _ in 0..2 {
+            said.push(source.policy(&aws).await.expect_err("refused").to_string());
+        }
+        insta::assert_snapshot!(said.join("\n"), @"");
+    }
+
+    #[tokio::test]
+    async fn nothing_changed_of_nothing_held_is_no_policy() {
+        let aws = wire::aws(|_| (304, Vec::new()));
+        let error = Source::new("s3://policies/acme.yaml").policy(&aws).await.expect_err("nothing");
+        assert!(error.to_string().contains("S3 says that nothing changed"), "{error}");
+    }
+}

@@ -5,6 +5,8 @@
 A module has one world, made when its first test asks for it. Tests that change what others read use assets of their own.
 """
 
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from local import BINARIES, FUNCTIONS, running  # noqa: E402
+from local import BINARIES, FUNCTIONS, LOMASH, running  # noqa: E402
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -36,8 +38,26 @@ def seeded(bare):
     return bare
 
 
+@pytest.fixture(scope="session")
+def functions(tmp_path_factory):
+    """The functions without their debug information: a fifth of the bytes to upload and to start, for each world."""
+    folder = tmp_path_factory.mktemp("functions")
+    for name in FUNCTIONS:
+        try:
+            subprocess.run(["strip", "-o", folder / name, BINARIES / name], check=True)
+        except FileNotFoundError:
+            shutil.copy(BINARIES / name, folder / name)
+    return folder
+
+
 @pytest.fixture(scope="module")
-def world(seeded):
-    """A world with Lomash Wood's fleet and the stack, under its own policy."""
-    seeded.deploy()
+def policy():
+    """The policy that the functions of the module run; a module may have its own."""
+    return LOMASH
+
+
+@pytest.fixture(scope="module")
+def world(seeded, functions, policy):
+    """A world with Lomash Wood's fleet and the stack."""
+    seeded.deploy(functions, policy)
     return seeded

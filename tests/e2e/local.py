@@ -29,7 +29,6 @@ LOMASH = ROOT / "policies" / "lomash-wood.yaml"
 POLICIES = Path(__file__).resolve().parent / "policies"
 FUNCTIONS = stack.FUNCTIONS
 INSTANCES = [fleet.instance(service) for service in fleet.SERVICES]
-OURS = ["holdfast:policy", "holdfast:reason", "holdfast:asset", "holdfast:slot"]
 QUICK = Config(retries={"max_attempts": 2, "mode": "standard"}, connect_timeout=5, read_timeout=120,
                s3={"addressing_style": "path"})
 PATIENCE = 60
@@ -54,6 +53,15 @@ def lomash(change: Callable[[dict], Any] | None = None) -> dict:
     return policy
 
 
+def without_object_key(policy: dict) -> None:
+    """Sends objects to the same bucket, but to a destination without a KMS key.
+
+    The stand-in's CopyObject computes no checksum, so that only an ETag proves a copy, and under KMS an ETag proves nothing.
+    """
+    policy["destinations"]["virginia-objects"] = {"region": fleet.OFFSITE_REGION, "bucket": fleet.OFFSITE}
+    policy["buckets"]["backups"]["copies"][0]["to"] = "virginia-objects"
+
+
 def slot_due(now: datetime, hour: int = 2) -> str:
     """The newest daily slot at `hour` up to `now`, as it stands in names."""
     due = now.replace(hour=hour, minute=0, second=0, microsecond=0)
@@ -66,7 +74,6 @@ class Answer:
 
     error: str | None
     payload: dict
-    log: str
 
     @property
     def said(self) -> str:
@@ -108,6 +115,18 @@ class World:
     def now(self) -> datetime:
         """The world's time."""
         return datetime.now(timezone.utc) + timedelta(seconds=self.shift)
+
+    def next_minute(self) -> None:
+        """Moves the clock to a minute in which nothing was named yet."""
+        self.forward(seconds=61)
+
+    def next_slot(self, hour: int = 2) -> str:
+        """Moves the clock to some minutes after the next daily slot at `hour`, and returns the slot."""
+        now = self.now()
+        due = now.replace(hour=hour, minute=0, second=0, microsecond=0)
+        due += timedelta(days=1) if due <= now else timedelta()
+        self.forward(seconds=(due - now).total_seconds() + 180)
+        return f"{due:%Y%m%d%H%M}"
 
     def forward(self, **span: float) -> None:
         """Moves the world's clock forward."""
@@ -171,13 +190,13 @@ class World:
         """Makes Lomash Wood's fleet."""
         self.dev("seed", "lomash")
 
-    def deploy(self, policy: Path | dict = LOMASH, **parameters: str) -> None:
+    def deploy(self, functions: Path, policy: Path | dict = LOMASH, **parameters: str) -> None:
         """Deploys template.yaml with the built functions."""
         if isinstance(policy, dict):
             path = Path(self.clock_file).parent / "policy.yaml"
             path.write_text(yaml.safe_dump(policy))
             policy = path
-        arguments = ["--bootstraps", str(BINARIES), "--stack", stack.STACK, "--policy", str(policy),
+        arguments = ["--bootstraps", str(functions), "--stack", stack.STACK, "--policy", str(policy),
                      "--policy-key", "policy.yaml"]
         for name, value in (stack.parameters() | parameters).items():
             arguments += ["--param", f"{name}={value}"]
@@ -199,9 +218,17 @@ class World:
     def invoke(self, function: str, event: Any = None) -> Answer:
         """Invokes a function as a pipeline does, and waits for its answer."""
         event = {"reason": "schedule"} if event is None else event
-        done = self.client("lambda").invoke(
-            FunctionName=f"{stack.STACK}-{function}", InvocationType="RequestResponse", Payload=json.dumps(event).encode())
-        return Answer(done.get("FunctionError"), json.loads(done["Payload"].read()), done.get("LogResult", ""))
+        name, aws = f"{stack.STACK}-{function}", self.client("lambda")
+
+        def free() -> dict | None:
+            # A schedule may have started it at the same moment, and it runs once at a time.
+            try:
+                return aws.invoke(FunctionName=name, InvocationType="RequestResponse", Payload=json.dumps(event).encode())
+            except aws.exceptions.TooManyRequestsException:
+                return None
+
+        done = until(f"{function} is free", free)
+        return Answer(done.get("FunctionError"), json.loads(done["Payload"].read()))
 
     def start(self, function: str, event: Any) -> None:
         """Invokes a function as a rule does, without waiting."""
@@ -220,6 +247,40 @@ class World:
     def runs(self, function: str) -> int:
         """How many runs of a function have come to their end."""
         return len(stack.ends(self.logged(function)))
+
+    def judged(self, function: str) -> tuple[Answer, list[dict]]:
+        """Runs a function, and returns its answer with the findings that it logged."""
+        before = len(self.logged(function))
+        answer = self.invoke(function)
+
+        def ended() -> list[dict]:
+            lines = self.logged(function)[before:]
+            return lines if stack.ends(lines) else []
+
+        lines = until(f"the log of {function}", ended)
+        return answer, [line for line in lines if "what" in line and "asset" in line]
+
+    def settle(self, invoke: Callable[[], dict]) -> None:
+        """Repeats a run until it has nothing left to do; moto's copies are complete at once."""
+        until("a run with nothing left to do", lambda: not invoke()["outcomes"])
+
+    def copies(self, instance: str | None = None, region: str = fleet.OFFSITE_REGION) -> dict[str, dict]:
+        """Copies elsewhere, by the ARN of what they are copies of."""
+        found = self.snapshots(instance, region)
+        sources = [each["tags"].get("holdfast:copy-of") for each in found.values()]
+        assert len(set(sources)) == len(sources), f"something was copied twice: {sorted(map(str, sources))}"
+        return dict(zip(sources, found.values()))
+
+    def metric(self, name: str, **dimensions: str) -> list[float]:
+        """The values of a metric of Holdfast's over the last hour, oldest first."""
+        wanted = [{"Name": key, "Value": value} for key, value in ({"Policy": fleet.POLICY} | dimensions).items()]
+        query = {"Id": "q", "MetricStat": {
+            "Metric": {"Namespace": "Holdfast", "MetricName": name, "Dimensions": wanted}, "Period": 1, "Stat": "Maximum"}}
+        now = self.now()
+        answer = self.client("cloudwatch").get_metric_data(
+            MetricDataQueries=[query], StartTime=now - timedelta(hours=1), EndTime=now + timedelta(minutes=5),
+            ScanBy="TimestampAscending")
+        return answer["MetricDataResults"][0]["Values"]
 
     # -- the command ---------------------------------------------------------------------------------------------------------
 

@@ -232,4 +232,4 @@ fn described(a: &aws_sdk_cloudwatch::types::MetricAlarm) -> AlarmState {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

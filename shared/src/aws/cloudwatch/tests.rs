@@ -1,1 +1,233 @@
+use super::*;
+use crate::{aws::Kind, model::at};
+use aws_sdk_cloudwatch::{
+    config::{http::HttpResponse, retry::RetryConfig},
+    operation::{
+        describe_alarms::DescribeAlarmsOutput, get_metric_data::GetMetricDataOutput,
+        put_metric_alarm::PutMetricAlarmOutput, put_metric_data::PutMetricDataOutput,
+    },
+    types::{self, MetricDataResult, StateValue},
+};
+use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
+use aws_smithy_types::body::SdkBody;
+use std::sync::{Arc, Mutex};
 
+const NOW: &str = "2026-11-20T12:00:00Z";
+
+/// CloudWatch behind mocked answers.
+pub(crate) fn cloudwatch(rules: &[&Rule]) -> CloudWatch {
+    let once = RetryConfig::disabled();
+    let client =
+        mock_client!(aws_sdk_cloudwatch, RuleMode::MatchAny, rules, |c| c.retry_config(once.clone()));
+    CloudWatch::new(client)
+}
+
+/// A refusal as CloudWatch writes it.
+pub(crate) fn refusal(status: u16, code: &str) -> HttpResponse {
+    let (status, body) = crate::aws::wire::refused(status, code);
+    HttpResponse::new(status.try_into().expect("a status"), SdkBody::from(body))
+}
+
+fn datum(n: usize) -> Datum {
+    let dimensions = vec![("Policy", "acme".to_owned()), ("Asset", format!("a-{n}"))];
+    #[expect(clippy::cast_precision_loss, reason = "a small number")]
+    let value = n as f64;
+    Datum { name: "PointAge", unit: "Seconds", dimensions, value }
+}
+
+/// The names of the assets in each call that puts values.
+fn putting(sizes: &Arc<Mutex<Vec<usize>>>) -> Rule {
+    let sizes = sizes.clone();
+    mock!(Client::put_metric_data).then_compute_output(move |r| {
+        sizes.lock().expect("a lock").push(r.metric_data().len());
+        PutMetricDataOutput::builder().build()
+    })
+}
+
+#[tokio::test]
+async fn a_thousand_values_are_one_call_one_more_is_two_and_none_is_none() {
+    for (values, calls) in [(0, vec![]), (1, vec![1]), (1_000, vec![1_000]), (1_001, vec![1_000, 1]), (2_500, vec![1_000, 1_000, 500])] {
+        let sizes = Arc::default();
+        let put = putting(&sizes);
+        let data: Vec<_> = (0..values).map(datum).collect();
+        cloudwatch(&[&put]).put("Holdfast", at(NOW), &data).await.expect("put");
+        assert_eq!(*sizes.lock().expect("a lock"), calls, "{values}");
+    }
+}
+
+#[tokio::test]
+async fn a_value_is_put_whole() {
+    let put = mock!(Client::put_metric_data)
+        .match_requests(|r| {
+            let one = &r.metric_data()[0];
+            let dimensions = one.dimensions().iter().map(|d| (d.name(), d.value()));
+            r.namespace() == Some("Holdfast")
+                && (one.metric_name(), one.value()) == (Some("PointAge"), Some(7.0))
+                && one.unit() == Some(&StandardUnit::Seconds)
+                && one.timestamp().map(DateTime::secs) == Some(at(NOW).as_second())
+                && dimensions.eq([(Some("Policy"), Some("acme")), (Some("Asset"), Some("a-7"))])
+        })
+        .then_output(|| PutMetricDataOutput::builder().build());
+    cloudwatch(&[&put]).put("Holdfast", at(NOW), &[datum(7)]).await.expect("put");
+    assert_eq!(put.num_calls(), 1);
+}
+
+#[tokio::test]
+async fn values_that_are_refused_are_an_error_with_a_mend() {
+    let denied = mock!(Client::put_metric_data).then_http_response(|| refusal(403, "AccessDenied"));
+    let error = cloudwatch(&[&denied]).put("Holdfast", at(NOW), &[datum(1)]).await.expect_err("refused");
+    assert_eq!((error.kind, error.to_string().as_str()), (Kind::Denied, "put 1 metric values: AccessDenied"));
+}
+
+fn wanted() -> MetricAlarm {
+    MetricAlarm {
+        name: "acme-age".into(),
+        description: "old".into(),
+        namespace: "Holdfast".into(),
+        metric: "PointAge".into(),
+        dimensions: [("Policy", "acme"), ("Group", "fleet")].map(|(k, v)| (k.into(), v.into())).into(),
+        above: 90_000.0,
+        period: 900,
+        periods: 2,
+        topics: vec!["arn:aws:sns:eu-west-1:1:a".into(), "arn:aws:sns:eu-west-1:1:b".into()],
+    }
+}
+
+/// An alarm as CloudWatch describes what was set.
+pub(crate) fn set(alarm: &MetricAlarm) -> types::builders::MetricAlarmBuilder {
+    let dimensions = alarm.dimensions.iter().map(|(n, v)| Dimension::builder().name(n).value(v).build());
+    types::MetricAlarm::builder()
+        .alarm_name(&alarm.name)
+        .alarm_description(&alarm.description)
+        .namespace(&alarm.namespace)
+        .metric_name(&alarm.metric)
+        .set_dimensions(Some(dimensions.collect()))
+        .statistic(Statistic::Maximum)
+        .comparison_operator(ComparisonOperator::GreaterThanThreshold)
+        .threshold(alarm.above)
+        .period(alarm.period)
+        .evaluation_periods(alarm.periods)
+        .datapoints_to_alarm(alarm.periods)
+        .treat_missing_data("breaching")
+        .actions_enabled(true)
+        .set_alarm_actions(Some(alarm.topics.clone()))
+        .set_ok_actions(Some(alarm.topics.clone()))
+        .state_value(StateValue::Alarm)
+        .state_reason("no data")
+        .state_updated_timestamp(DateTime::from_secs(1_795_000_000))
+}
+
+#[test]
+fn an_alarm_equals_what_is_wanted_only_when_every_setting_does() {
+    type Builder = types::builders::MetricAlarmBuilder;
+    let topics = |topics: &[&str]| Some(topics.iter().map(|t| format!("arn:aws:sns:eu-west-1:1:{t}")).collect::<Vec<_>>());
+    let same: Vec<(&str, Builder)> = vec![
+        ("as it was set", set(&wanted())),
+        ("topics in another order", set(&wanted()).set_alarm_actions(topics(&["b", "a"]))),
+        ("datapoints not told", set(&wanted()).set_datapoints_to_alarm(None)),
+    ];
+    for (case, alarm) in same {
+        assert_eq!(described(&alarm.build()).alarm, Some(wanted()), "{case}");
+    }
+    let other: Vec<(&str, Builder)> = vec![
+        ("threshold", set(&wanted()).threshold(90_001.0)),
+        ("no threshold", set(&wanted()).set_threshold(None)),
+        ("topic gone", set(&wanted()).set_alarm_actions(topics(&["a"])).set_ok_actions(topics(&["a"]))),
+        ("topic only when it rings", set(&wanted()).set_ok_actions(None)),
+        ("silence counts as fine", set(&wanted()).treat_missing_data("notBreaching")),
+        ("no word on silence", set(&wanted()).set_treat_missing_data(None)),
+        ("statistic", set(&wanted()).statistic(Statistic::Average)),
+        ("below", set(&wanted()).comparison_operator(ComparisonOperator::LessThanThreshold)),
+        ("switched off", set(&wanted()).actions_enabled(false)),
+        ("period", set(&wanted()).period(60)),
+        ("periods", set(&wanted()).evaluation_periods(3).datapoints_to_alarm(3)),
+        ("one datapoint is enough", set(&wanted()).datapoints_to_alarm(1)),
+        ("a unit", set(&wanted()).unit(StandardUnit::Count)),
+        ("dimensions", set(&wanted()).set_dimensions(None)),
+        ("description", set(&wanted()).alarm_description("older")),
+        ("metric", set(&wanted()).metric_name("OffsiteAge")),
+        ("an expression instead of a metric", set(&wanted()).set_metric_name(None)),
+    ];
+    for (case, alarm) in other {
+        assert_ne!(described(&alarm.build()).alarm, Some(wanted()), "{case}");
+    }
+}
+
+#[tokio::test]
+async fn alarms_are_asked_for_a_hundred_names_at_a_time_and_told_with_their_state() {
+    let asked: Arc<Mutex<Vec<usize>>> = Arc::default();
+    let held = asked.clone();
+    let found = mock!(Client::describe_alarms).then_compute_output(move |r| {
+        held.lock().expect("a lock").push(r.alarm_names().len());
+        let alarm = set(&MetricAlarm { name: r.alarm_names()[0].clone(), ..wanted() }).build();
+        DescribeAlarmsOutput::builder().metric_alarms(alarm).build()
+    });
+    let names: Vec<_> = (0..201).map(|n| format!("alarm-{n}")).collect();
+    let alarms = cloudwatch(&[&found]).alarms(&names).await.expect("alarms");
+    assert_eq!(*asked.lock().expect("a lock"), [100, 100, 1]);
+    let names: Vec<_> = alarms.iter().map(|a| a.name.as_str()).collect();
+    assert_eq!(names, ["alarm-0", "alarm-100", "alarm-200"]);
+    assert_eq!((alarms[0].state.as_str(), alarms[0].reason.as_str()), ("ALARM", "no data"));
+    assert_eq!(alarms[0].since.map(Timestamp::as_second), Some(1_795_000_000));
+    assert_eq!(cloudwatch(&[]).alarms(&[]).await, Ok(vec![]), "no names, no call");
+}
+
+#[tokio::test]
+async fn an_alarm_is_set_so_that_silence_rings_and_both_states_are_told() {
+    let put = mock!(Client::put_metric_alarm)
+        .match_requests(|r| {
+            r.alarm_name() == Some("acme-age")
+                && r.treat_missing_data() == Some("breaching")
+                && r.statistic() == Some(&Statistic::Maximum)
+                && r.threshold() == Some(90_000.0)
+                && (r.evaluation_periods(), r.datapoints_to_alarm()) == (Some(2), Some(2))
+                && r.alarm_actions() == r.ok_actions()
+                && r.alarm_actions().len() == 2
+        })
+        .then_output(|| PutMetricAlarmOutput::builder().build());
+    cloudwatch(&[&put]).set_alarm(&wanted()).await.expect("set");
+    assert_eq!(put.num_calls(), 1);
+}
+
+fn data(values: &[f64]) -> GetMetricDataOutput {
+    let result = MetricDataResult::builder().set_values(Some(values.to_vec())).build();
+    GetMetricDataOutput::builder().metric_data_results(result).build()
+}
+
+async fn largest(rules: &[&Rule]) -> Result<Option<f64>, EdgeError> {
+    let span = SignedDuration::from_hours(3);
+    cloudwatch(rules).largest("AWS/RDS", "ReplicaLag", &[("DBInstanceIdentifier", "r")], at(NOW), span).await
+}
+
+#[tokio::test]
+async fn the_largest_value_is_that_of_all_pages_and_none_without_data() {
+    let first = mock!(Client::get_metric_data)
+        .match_requests(|r| {
+            let from = at(NOW).as_second() - 3 * 3600;
+            r.next_token().is_none() && r.start_time().map(DateTime::secs) == Some(from)
+        })
+        .then_output(|| {
+            let page = data(&[3.0, 1.0]);
+            GetMetricDataOutput::builder()
+                .set_metric_data_results(page.metric_data_results)
+                .next_token("2")
+                .build()
+        });
+    let second = mock!(Client::get_metric_data)
+        .match_requests(|r| r.next_token() == Some("2"))
+        .then_output(|| data(&[2.0, 40.0]));
+    assert_eq!(largest(&[&first, &second]).await, Ok(Some(40.0)));
+
+    let zero = mock!(Client::get_metric_data).then_output(|| data(&[0.0]));
+    assert_eq!(largest(&[&zero]).await, Ok(Some(0.0)), "a zero is a value");
+    let silent = mock!(Client::get_metric_data).then_output(|| data(&[]));
+    assert_eq!(largest(&[&silent]).await, Ok(None));
+    let nothing = mock!(Client::get_metric_data).then_output(|| GetMetricDataOutput::builder().build());
+    assert_eq!(largest(&[&nothing]).await, Ok(None));
+
+    let denied = mock!(Client::get_metric_data)
+        .match_requests(|r| r.next_token() == Some("2"))
+        .then_http_response(|| refusal(403, "AccessDenied"));
+    let error = largest(&[&first, &denied]).await.expect_err("no second page");
+    assert_eq!((error.kind, error.to_string().as_str()), (Kind::Denied, "read metric ReplicaLag: AccessDenied"));
+}

@@ -1,1 +1,394 @@
+use super::*;
+use crate::{
+    aws::{
+        Aws, Calls, Kind,
+        wire::{self, Answer, Asked},
+    },
+    catalog::State,
+    model,
+    observe::{Where, observe},
+    policy::Policy,
+    run::{Budget, World},
+};
+use aws_sdk_rds::{
+    config::{http::HttpResponse, retry::RetryConfig},
+    operation::{
+        describe_db_cluster_snapshots::DescribeDbClusterSnapshotsOutput as ClusterSnapshots,
+        describe_db_clusters::DescribeDbClustersOutput as Clusters,
+        describe_db_instances::DescribeDbInstancesOutput as Instances,
+        describe_db_snapshots::DescribeDbSnapshotsOutput as Snapshots,
+    },
+    types::{
+        DbCluster, DbClusterSnapshot, DbInstance, DbInstanceAutomatedBackup, DbSnapshot,
+        RestoreWindow,
+    },
+};
+use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
+use aws_smithy_types::{DateTime, body::SdkBody};
+use std::sync::{Arc, Mutex};
 
+mod count;
+mod wired;
+
+fn home() -> Place {
+    Place {
+        account: "111122223333".parse().expect("an account"),
+        region: "eu-west-1".parse().expect("a region"),
+        role: None,
+    }
+}
+
+/// RDS behind mocked answers.
+fn rds(rules: &[&Rule]) -> Rds {
+    let once = RetryConfig::disabled();
+    let client =
+        mock_client!(aws_sdk_rds, RuleMode::MatchAny, rules, |c| c.retry_config(once.clone()));
+    Rds::new(client, home())
+}
+
+/// A refusal as RDS writes it on the wire.
+fn refusal(status: u16, code: &str) -> HttpResponse {
+    let (status, body) = wire::refusal(status, code);
+    HttpResponse::new(status.try_into().expect("a status"), SdkBody::from(body))
+}
+
+fn seconds(time: &str) -> DateTime {
+    DateTime::from_secs(model::at(time).as_second())
+}
+
+fn instance(id: &str) -> DbInstance {
+    DbInstance::builder().db_instance_identifier(id).dbi_resource_id(format!("db-{id}")).build()
+}
+
+fn cluster(id: &str, engine: &str) -> DbCluster {
+    DbCluster::builder().db_cluster_identifier(id).engine(engine).build()
+}
+
+fn snapshot(id: &str) -> aws_sdk_rds::types::builders::DbSnapshotBuilder {
+    DbSnapshot::builder().db_snapshot_identifier(id).status("available")
+}
+
+fn cluster_snapshot(id: &str) -> aws_sdk_rds::types::builders::DbClusterSnapshotBuilder {
+    DbClusterSnapshot::builder().db_cluster_snapshot_identifier(id).status("available")
+}
+
+fn tag(key: &str, value: &str) -> Tag {
+    Tag::builder().key(key).value(value).build()
+}
+
+/// The first pages of the four lists, each with a marker, then what `last` makes of the second ones.
+fn two_pages() -> [Rule; 4] {
+    [
+        mock!(Client::describe_db_instances)
+            .match_requests(|r| r.marker().is_none())
+            .then_output(|| Instances::builder().marker("2").db_instances(instance("a")).build()),
+        mock!(Client::describe_db_clusters).match_requests(|r| r.marker().is_none()).then_output(
+            || Clusters::builder().marker("2").db_clusters(cluster("c", "aurora-postgresql")).build(),
+        ),
+        mock!(Client::describe_db_snapshots)
+            .match_requests(|r| r.marker().is_none())
+            .then_output(|| Snapshots::builder().marker("2").db_snapshots(snapshot("a-1").build()).build()),
+        mock!(Client::describe_db_cluster_snapshots)
+            .match_requests(|r| r.marker().is_none())
+            .then_output(|| {
+                let first = cluster_snapshot("c-1").build();
+                ClusterSnapshots::builder().marker("2").db_cluster_snapshots(first).build()
+            }),
+    ]
+}
+
+fn last_pages() -> [Rule; 4] {
+    [
+        mock!(Client::describe_db_instances)
+            .match_requests(|r| r.marker() == Some("2"))
+            .then_output(|| Instances::builder().db_instances(instance("b")).build()),
+        mock!(Client::describe_db_clusters)
+            .match_requests(|r| r.marker() == Some("2"))
+            .then_output(|| Clusters::builder().db_clusters(cluster("d", "postgres")).build()),
+        mock!(Client::describe_db_snapshots)
+            .match_requests(|r| r.marker() == Some("2"))
+            .then_output(|| Snapshots::builder().db_snapshots(snapshot("a-2").build()).build()),
+        mock!(Client::describe_db_cluster_snapshots)
+            .match_requests(|r| r.marker() == Some("2"))
+            .then_output(|| {
+                ClusterSnapshots::builder().db_cluster_snapshots(cluster_snapshot("c-2").build()).build()
+            }),
+    ]
+}
+
+#[tokio::test]
+async fn every_list_is_read_to_its_last_page() {
+    let (first, last) = (two_pages(), last_pages());
+    let rules: Vec<_> = first.iter().chain(&last).collect();
+    let fleet = rds(&rules).fleet().await.expect("a fleet");
+    let databases: Vec<_> = fleet.databases.iter().map(|d| (d.id.as_str(), d.family)).collect();
+    let (instance, cluster) = (Family::Instance, Family::Cluster);
+    assert_eq!(databases, [("a", instance), ("b", instance), ("c", cluster), ("d", cluster)]);
+    let points: Vec<_> = fleet.points.iter().map(|p| p.id.as_str()).collect();
+    assert_eq!(points, ["a-1", "a-2", "c-1", "c-2"]);
+    assert!(rules.iter().all(|r| r.num_calls() == 1));
+}
+
+#[tokio::test]
+async fn a_last_page_that_fails_fails_the_whole_and_never_leaves_half_a_fleet() {
+    let denied = [
+        mock!(Client::describe_db_instances).then_http_response(|| refusal(403, "AccessDenied")),
+        mock!(Client::describe_db_clusters).then_http_response(|| refusal(403, "AccessDenied")),
+        mock!(Client::describe_db_snapshots).then_http_response(|| refusal(403, "AccessDenied")),
+        mock!(Client::describe_db_cluster_snapshots)
+            .then_http_response(|| refusal(403, "AccessDenied")),
+    ];
+    let mut said = Vec::new();
+    for (i, denied) in denied.iter().enumerate() {
+        let (first, last) = (two_pages(), last_pages());
+        let last = last.iter().enumerate().map(|(n, rule)| if n == i { denied } else { rule });
+        let rules: Vec<_> = first.iter().chain(last).collect();
+        let error = rds(&rules).fleet().await.expect_err("half a fleet");
+        assert_eq!(error.kind, Kind::Denied);
+        said.push(error.to_string());
+    }
+    insta::assert_snapshot!(said.join("\n"), @"");
+}
+
+#[tokio::test]
+async fn what_is_no_database_of_its_own_or_not_of_rds_is_left_out() {
+    let instances = mock!(Client::describe_db_instances).then_output(|| {
+        let member = DbInstance::builder().db_instance_identifier("member").engine("docdb");
+        let member = member.db_cluster_identifier("cluster").build();
+        Instances::builder().db_instances(member).db_instances(instance("own")).build()
+    });
+    let clusters = mock!(Client::describe_db_clusters).then_output(|| {
+        let all = ["docdb", "neptune", "aurora-mysql", "postgres"].map(|e| cluster(e, e));
+        Clusters::builder().set_db_clusters(Some(all.to_vec())).build()
+    });
+    let snapshots =
+        mock!(Client::describe_db_snapshots).then_output(|| Snapshots::builder().build());
+    let cluster_snapshots = mock!(Client::describe_db_cluster_snapshots).then_output(|| {
+        let all = ["docdb", "neptune", "aurora-mysql"].map(|e| cluster_snapshot(e).engine(e).build());
+        ClusterSnapshots::builder().set_db_cluster_snapshots(Some(all.to_vec())).build()
+    });
+    let rds = rds(&[&instances, &clusters, &snapshots, &cluster_snapshots]);
+    let fleet = rds.fleet().await.expect("a fleet");
+    let databases: Vec<_> = fleet.databases.iter().map(|d| d.id.as_str()).collect();
+    assert_eq!(databases, ["own", "aurora-mysql", "postgres"]);
+    let points: Vec<_> = fleet.points.iter().map(|p| p.id.as_str()).collect();
+    assert_eq!(points, ["aurora-mysql"]);
+}
+
+/// The one point that RDS describes, and how it stands.
+async fn stands(snapshot: DbSnapshot) -> String {
+    let rule = mock!(Client::describe_db_snapshots)
+        .then_output(move || Snapshots::builder().db_snapshots(snapshot.clone()).build());
+    let point = rds(&[&rule]).point(Family::Instance, "s").await.expect("an answer");
+    let point = point.expect("a point");
+    let time = point.data_time.map_or("no time".into(), |t| t.to_string());
+    format!("{:?} {time}{}", point.state, if point.automated { " automated" } else { "" })
+}
+
+#[tokio::test]
+async fn a_snapshots_time_is_the_datas_and_never_the_copys() {
+    let (data, original, own) =
+        ("2026-11-20T01:00:00Z", "2026-11-20T02:00:00Z", "2026-11-20T03:00:00Z");
+    let base = || snapshot("s").snapshot_create_time(seconds(own));
+    let both = || base().original_snapshot_create_time(seconds(original));
+    let copy = |s: aws_sdk_rds::types::builders::DbSnapshotBuilder| {
+        s.source_db_snapshot_identifier("arn:aws:rds:eu-west-1:111122223333:snapshot:x")
+    };
+    let marked = tag("holdfast:copy-of", "arn:aws:rds:eu-west-1:111122223333:snapshot:x");
+    let table = [
+        ("all three", both().snapshot_database_time(seconds(data))),
+        ("no time of the data", both()),
+        ("only its own", base()),
+        ("a copy with all three", copy(both().snapshot_database_time(seconds(data)))),
+        ("a copy without the data's", copy(both())),
+        ("a copy with its own only", copy(base())),
+        ("a copy by our mark only", base().tag_list(marked)),
+        ("no source, written as an empty text", base().source_db_snapshot_identifier("")),
+        ("at its very begin", DbSnapshot::builder().db_snapshot_identifier("s").status("creating")),
+        ("on its way, with a time", base().status("creating")),
+        ("copying", copy(both()).status("copying")),
+        ("queued", base().status("queued")),
+        ("a word that RDS may say one day", base().status("thinking")),
+        ("no word at all", DbSnapshot::builder().db_snapshot_identifier("s")),
+        ("failed", both().status("failed")),
+        ("being deleted", both().status("deleting")),
+        ("RDS's own", base().snapshot_type("automated")),
+        ("AWS Backup's", base().snapshot_type("awsbackup")),
+    ];
+    let mut rows = Vec::new();
+    for (case, snapshot) in table {
+        rows.push(format!("{case}: {}", stands(snapshot.build()).await));
+    }
+    insta::assert_snapshot!(rows.join("\n"), @"");
+}
+
+#[tokio::test]
+async fn a_cluster_copys_time_is_what_its_maker_wrote_on_it() {
+    let own = || cluster_snapshot("s").snapshot_create_time(seconds("2026-11-20T03:00:00Z"));
+    let copy = || own().source_db_cluster_snapshot_arn("arn:aws:rds:eu-west-1:1:cluster-snapshot:x");
+    let table = [
+        ("no copy", own()),
+        ("a copy that says so", copy().tag_list(tag("holdfast:data-time", "2026-11-20T01:00:00Z"))),
+        ("a copy that says nothing", copy()),
+        ("a copy that says nonsense", copy().tag_list(tag("holdfast:data-time", "yesterday"))),
+        ("no copy, whatever is written", own().tag_list(tag("holdfast:data-time", "2026-11-20T01:00:00Z"))),
+        ("on its way", own().status("creating")),
+    ];
+    let mut rows = Vec::new();
+    for (case, snapshot) in table {
+        let snapshot = snapshot.build();
+        let rule = mock!(Client::describe_db_cluster_snapshots).then_output(move || {
+            ClusterSnapshots::builder().db_cluster_snapshots(snapshot.clone()).build()
+        });
+        let point = rds(&[&rule]).point(Family::Cluster, "s").await.expect("an answer");
+        let time = point.expect("a point").data_time.map_or("no time".into(), |t| t.to_string());
+        rows.push(format!("{case}: {time}"));
+    }
+    insta::assert_snapshot!(rows.join("\n"), @"");
+}
+
+#[tokio::test]
+async fn a_snapshot_is_found_by_its_arn_whatever_its_identifier_holds() {
+    let instance = mock!(Client::describe_db_snapshots).match_requests(|r| {
+        r.db_snapshot_identifier() == Some("rds:orders-2026-11-20-02-00")
+            && r.snapshot_type() == Some("automated")
+    });
+    let instance = instance.then_output(|| {
+        let found = snapshot("rds:orders-2026-11-20-02-00").db_instance_identifier("orders");
+        Snapshots::builder().db_snapshots(found.build()).build()
+    });
+    let cluster = mock!(Client::describe_db_cluster_snapshots).match_requests(|r| {
+        r.db_cluster_snapshot_identifier() == Some("by-hand") && r.snapshot_type().is_none()
+    });
+    let cluster = cluster.then_output(|| {
+        let found = cluster_snapshot("by-hand").db_cluster_identifier("ledger").build();
+        ClusterSnapshots::builder().db_cluster_snapshots(found).build()
+    });
+    let gone = mock!(Client::describe_db_snapshots)
+        .match_requests(|r| r.db_snapshot_identifier() == Some("gone"))
+        .then_http_response(|| refusal(404, "DBSnapshotNotFound"));
+    let denied = mock!(Client::describe_db_snapshots)
+        .match_requests(|r| r.db_snapshot_identifier() == Some("secret"))
+        .then_http_response(|| refusal(403, "AccessDenied"));
+    let rds = rds(&[&instance, &cluster, &gone, &denied]);
+    let mut rows = Vec::new();
+    for arn in [
+        "arn:aws:rds:eu-west-1:111122223333:snapshot:rds:orders-2026-11-20-02-00",
+        "arn:aws:rds:eu-west-1:111122223333:cluster-snapshot:by-hand",
+        "arn:aws:rds:eu-west-1:111122223333:snapshot:gone",
+        "arn:aws:rds:us-east-1:111122223333:snapshot:elsewhere",
+        "arn:aws:rds:eu-west-1:111122223333:snapshot:secret",
+        "rds:orders-2026-11-20-02-00",
+        "",
+    ] {
+        let said = match rds.database_of(arn).await {
+            Ok(Some((family, id))) => format!("{family:?} {id}"),
+            Ok(None) => "none".into(),
+            Err(e) => format!("{e}; {}", e.hint()),
+        };
+        rows.push(format!("{arn}: {said}"));
+    }
+    insta::assert_snapshot!(rows.join("\n"), @"");
+}
+
+#[tokio::test]
+async fn one_database_that_is_gone_still_has_its_points() {
+    let database = mock!(Client::describe_db_instances)
+        .match_requests(|r| r.db_instance_identifier() == Some("orders"))
+        .then_http_response(|| refusal(404, "DBInstanceNotFound"));
+    let points = mock!(Client::describe_db_snapshots)
+        .match_requests(|r| r.db_instance_identifier() == Some("orders"))
+        .then_output(|| Snapshots::builder().db_snapshots(snapshot("last").build()).build());
+    let fleet = rds(&[&database, &points]).fleet_of(Family::Instance, "orders", true).await;
+    let fleet = fleet.expect("a fleet");
+    assert_eq!((fleet.databases.len(), fleet.points.len()), (0, 1));
+
+    let cluster = mock!(Client::describe_db_clusters)
+        .then_http_response(|| refusal(404, "DBClusterNotFoundFault"));
+    let none = mock!(Client::describe_db_cluster_snapshots)
+        .then_output(|| ClusterSnapshots::builder().build());
+    let fleet = rds(&[&cluster, &none]).fleet_of(Family::Cluster, "ledger", true).await;
+    assert_eq!(fleet.expect("a fleet").databases, []);
+}
+
+#[tokio::test]
+async fn restore_windows_are_of_living_instances_and_may_have_no_begin_yet() {
+    let backup = |id: &str| DbInstanceAutomatedBackup::builder().db_instance_identifier(id);
+    let window = RestoreWindow::builder().earliest_time(seconds("2026-11-13T02:00:00Z")).build();
+    let backups = vec![
+        backup("a").status("active").restore_window(window.clone()).build(),
+        backup("b").status("creating").build(),
+        backup("c").status("retained").restore_window(window).build(),
+    ];
+    let rule = mock!(Client::describe_db_instance_automated_backups).then_output(move || {
+        let page = aws_sdk_rds::operation::describe_db_instance_automated_backups::DescribeDbInstanceAutomatedBackupsOutput::builder();
+        page.set_db_instance_automated_backups(Some(backups.clone())).build()
+    });
+    let found = rds(&[&rule]).earliest_restorable().await.expect("an answer");
+    let expected = [("a".to_owned(), Some(model::at("2026-11-13T02:00:00Z"))), ("b".to_owned(), None)];
+    assert_eq!(found, BTreeMap::from(expected));
+}
+
+#[tokio::test]
+async fn a_refusal_is_sorted_by_what_a_caller_can_do_about_it() {
+    let table = [
+        (400, "DBSnapshotAlreadyExists"),
+        (400, "DBClusterSnapshotAlreadyExistsFault"),
+        (400, "InvalidDBInstanceState"),
+        (400, "InvalidDBSnapshotState"),
+        (400, "InvalidDBClusterStateFault"),
+        (400, "InvalidDBClusterSnapshotStateFault"),
+        (400, "SnapshotQuotaExceeded"),
+        (400, "SnapshotQuotaExceededFault"),
+        (403, "AccessDenied"),
+        (403, "AccessDeniedException"),
+        (403, "InvalidClientTokenId"),
+        (403, "UnrecognizedClientException"),
+        (403, "ExpiredToken"),
+        (400, "KMSKeyNotAccessibleFault"),
+        (400, "KMSInvalidStateException"),
+        (400, "KMS.NotFoundException"),
+        (404, "DBInstanceNotFound"),
+        (404, "DBClusterNotFoundFault"),
+        (400, "Throttling"),
+        (400, "RequestLimitExceeded"),
+        (503, "ServiceUnavailable"),
+        (403, "InvalidObjectState"),
+        (400, "InvalidParameterCombination"),
+        (400, "SomethingNew"),
+    ];
+    let mut rows = Vec::new();
+    for (status, code) in table {
+        let rule =
+            mock!(Client::create_db_snapshot).then_http_response(move || refusal(status, code));
+        let taken = rds(&[&rule]).take(Family::Instance, "orders", "s", &BTreeMap::new()).await;
+        let error = taken.expect_err(code);
+        assert_eq!(error.to_string(), format!("create snapshot s: {code}: said AWS"));
+        rows.push(format!("{:?} {code}: {}", error.kind, error.hint()));
+    }
+    insta::assert_snapshot!(rows.join("\n"), @"");
+}
+
+#[tokio::test]
+async fn deleting_what_is_gone_is_done_and_what_is_refused_is_an_error() {
+    let policy = wired::policy();
+    let database = model::database("orders", model::at("2026-11-20T12:00:00Z"));
+    let point = model::point(&policy, &database, "daily", model::at("2026-11-20T02:00:00Z"));
+    let cleared = |family| {
+        let point = Point { family, ..point.clone() };
+        Cleared::new(point, model::at("2026-11-20T12:00:00Z"))
+    };
+    let gone = [
+        mock!(Client::delete_db_snapshot).then_http_response(|| refusal(404, "DBSnapshotNotFound")),
+        mock!(Client::delete_db_cluster_snapshot)
+            .then_http_response(|| refusal(404, "DBClusterSnapshotNotFoundFault")),
+    ];
+    let store = rds(&gone.iter().collect::<Vec<_>>());
+    for family in [Family::Instance, Family::Cluster] {
+        assert_eq!(store.delete(&cleared(family)).await, Ok(()));
+    }
+    let busy = mock!(Client::delete_db_snapshot)
+        .then_http_response(|| refusal(400, "InvalidDBSnapshotState"));
+    let error = rds(&[&busy]).delete(&cleared(Family::Instance)).await.expect_err("busy");
+    assert_eq!(error.kind, Kind::Busy);
+}

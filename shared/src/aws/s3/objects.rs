@@ -44,6 +44,8 @@ pub enum Checksum {
     Crc64Nvme(String),
     /// MD5 of the whole object, in hex: an `ETag` that is one.
     Md5(String),
+    /// SHA-256 of the whole object, in hex, read on both sides.
+    Read(String),
 }
 
 impl fmt::Display for Checksum {
@@ -52,6 +54,7 @@ impl fmt::Display for Checksum {
             Self::Sha256(sum) => write!(f, "SHA-256 {sum}"),
             Self::Crc64Nvme(sum) => write!(f, "CRC-64/NVME {sum}"),
             Self::Md5(sum) => write!(f, "MD5 {sum}"),
+            Self::Read(sum) => write!(f, "SHA-256 {sum}, as read"),
         }
     }
 }

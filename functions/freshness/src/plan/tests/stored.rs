@@ -178,7 +178,7 @@ fn folder_markers_checksums_and_other_suffixes_are_no_points() {
 #[test]
 fn the_newest_objects_size_is_judged_by_the_least_and_by_the_median_before() {
     let policy = policy_of(
-        "redis:\n  cache:\n    keep: { for: 7d }\n    objectives: { max_age: 25h, min_size: 1kB, size_change: 50% }\n    stored: { bucket: acme-redis }\n",
+        "redis:\n  cache:\n    keep: { for: 7d }\n    objectives: { max_age: 25h, min_size: 1KB, size_change: 50% }\n    stored: { bucket: acme-redis }\n",
     );
     let days = ["2026-11-13T02:00:00Z", "2026-11-14T02:00:00Z", "2026-11-15T02:00:00Z", "2026-11-16T02:00:00Z", "2026-11-17T02:00:00Z", "2026-11-18T02:00:00Z", "2026-11-19T02:00:00Z", "2026-11-20T02:00:00Z", "2026-11-20T03:00:00Z"];
     let said = |sizes: &[u64]| {
@@ -208,8 +208,8 @@ fn a_size_is_judged_where_no_age_is_asked_and_nothing_where_nothing_is() {
     let store = |objectives: &str| {
         policy_of(&format!("redis:\n  cache:\n    keep: {{ for: 7d }}\n    objectives: {{ {objectives} }}\n    stored: {{ bucket: acme-redis }}\n"))
     };
-    insta::assert_snapshot!(print(&judged(&store("min_size: 1kB"), &[("a", 5, NOW)], NOW)), @"");
-    insta::assert_snapshot!(print(&judged(&store("min_size: 1kB"), &[], NOW)), @"");
+    insta::assert_snapshot!(print(&judged(&store("min_size: 1KB"), &[("a", 5, NOW)], NOW)), @"");
+    insta::assert_snapshot!(print(&judged(&store("min_size: 1KB"), &[], NOW)), @"");
     assert!(stored(&store("")).is_empty());
 }
 

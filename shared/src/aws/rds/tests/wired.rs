@@ -1,0 +1,202 @@
+//! What goes over the wire, and what comes back over it.
+
+use super::*;
+use std::num::NonZeroU8;
+
+pub(super) fn policy() -> Policy {
+    model::policy(
+        r#"
+holdfast: 1
+company: acme
+home: { account: "111122223333", region: eu-west-1 }
+destinations:
+  dr: { region: us-east-1, kms_key: "arn:aws:kms:us-east-1:111122223333:key/dr" }
+databases:
+  fleet:
+    select: { like: ["acme-*"] }
+    snapshots: { daily: { keep: { for: 35d } } }
+    copies: [{ to: dr, of: [daily], keep: { newest: 2 } }]
+"#,
+    )
+}
+
+/// An AWS that takes everything, and what it was asked.
+fn taking() -> (Aws, Arc<Mutex<Vec<Asked>>>) {
+    let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
+    let held = asked.clone();
+    let aws = wire::aws(move |request| {
+        held.lock().expect("a lock").push(request.clone());
+        wire::rds(&request.operation, "")
+    });
+    (aws, asked)
+}
+
+fn tags() -> BTreeMap<String, String> {
+    [("env", "prod & more"), ("holdfast:policy", "acme"), ("holdfast:slot", "202611200200")]
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .into()
+}
+
+/// What was sent, to where.
+fn sent(asked: &Mutex<Vec<Asked>>) -> String {
+    let asked = asked.lock().expect("a lock");
+    let lines = asked.iter().map(|a| format!("{}\n{}", a.host, a.body));
+    lines.collect::<Vec<_>>().join("\n\n")
+}
+
+#[tokio::test]
+async fn a_snapshot_is_asked_for_with_all_its_tags() {
+    let (aws, asked) = taking();
+    let rds = aws.rds(&home());
+    for (family, id) in [(Family::Instance, "orders"), (Family::Cluster, "ledger")] {
+        rds.take(family, id, &format!("{id}-daily-202611200200"), &tags()).await.expect("taken");
+    }
+    insta::assert_snapshot!(sent(&asked), @"");
+}
+
+#[tokio::test]
+async fn a_copy_is_asked_for_at_its_destination_with_key_and_tags() {
+    let (aws, asked) = taking();
+    let rds = aws.rds(&Place { region: "us-east-1".parse().expect("a region"), ..home() });
+    let copy = Copy {
+        source: "arn:aws:rds:eu-west-1:111122223333:snapshot:rds:orders-2026-11-20-02-00".into(),
+        id: "orders-automated-202611200200".into(),
+        kms_key: Some("arn:aws:kms:us-east-1:111122223333:key/dr".into()),
+        option_group: Some("tde".into()),
+        tags: tags(),
+    };
+    rds.copy(Family::Instance, &copy).await.expect("copied");
+    let bare = Copy { kms_key: None, option_group: None, ..copy };
+    rds.copy(Family::Cluster, &bare).await.expect("copied");
+    insta::assert_snapshot!(sent(&asked), @"");
+}
+
+#[tokio::test]
+async fn backup_settings_hold_only_what_changes_and_never_a_zero() {
+    let (aws, asked) = taking();
+    let rds = aws.rds(&home());
+    let all = BackupSettings {
+        retention_days: NonZeroU8::new(35),
+        window: Some("02:00-03:00".into()),
+        log_exports: vec!["postgresql".into(), "upgrade".into()],
+    };
+    let window = BackupSettings { window: Some("02:00-03:00".into()), ..Default::default() };
+    rds.set_backups(Family::Instance, "orders", &all).await.expect("set");
+    rds.set_backups(Family::Cluster, "ledger", &all).await.expect("set");
+    rds.set_backups(Family::Instance, "users", &window).await.expect("set");
+    insta::assert_snapshot!(sent(&asked), @"");
+    // A zero can't be written down, so it can't be sent.
+    assert_eq!(NonZeroU8::new(0), BackupSettings::default().retention_days);
+}
+
+#[tokio::test]
+async fn sharing_adds_one_account_and_is_read_back() {
+    let (aws, asked) = taking();
+    let rds = aws.rds(&home());
+    rds.share(Family::Instance, "s", "444455556666").await.expect("shared");
+    rds.share(Family::Cluster, "c", "444455556666").await.expect("shared");
+    insta::assert_snapshot!(sent(&asked), @"");
+
+    let answering = wire::aws(|request| {
+        let values = "<AttributeValues><AttributeValue>444455556666</AttributeValue></AttributeValues>";
+        let one = |kind: &str, name: &str| {
+            let (open, close) = (format!("<{kind}><AttributeName>{name}</AttributeName>"), format!("</{kind}>"));
+            format!("{open}{values}{close}")
+        };
+        let body = match request.operation.as_str() {
+            "DescribeDBSnapshotAttributes" => format!(
+                "<DBSnapshotAttributesResult><DBSnapshotAttributes>{}{}</DBSnapshotAttributes></DBSnapshotAttributesResult>",
+                one("DBSnapshotAttribute", "restore"),
+                one("DBSnapshotAttribute", "other").replace("4444", "9999")
+            ),
+            _ => format!(
+                "<DBClusterSnapshotAttributesResult><DBClusterSnapshotAttributes>{}</DBClusterSnapshotAttributes></DBClusterSnapshotAttributesResult>",
+                one("DBClusterSnapshotAttribute", "restore")
+            ),
+        };
+        wire::rds(&request.operation, &body)
+    });
+    let rds = answering.rds(&home());
+    for family in [Family::Instance, Family::Cluster] {
+        let accounts = rds.shared_with(family, "s").await.expect("an answer");
+        assert_eq!(accounts, BTreeSet::from(["444455556666".to_owned()]));
+    }
+    let (nothing, _) = taking();
+    let rds = nothing.rds(&home());
+    assert_eq!(rds.shared_with(Family::Instance, "s").await, Ok(BTreeSet::new()));
+}
+
+/// An AWS with one snapshot on two pages, whose second page is refused in these ways first.
+fn refusing(first: Vec<Answer>) -> Aws {
+    let refusals = Mutex::new(first.into_iter());
+    wire::aws(move |request| {
+        let last = request.parameter("Marker") == Some("2");
+        let refusal = if last { refusals.lock().expect("a lock").next() } else { None };
+        refusal.unwrap_or_else(|| {
+            let id = if last { "b" } else { "a" };
+            let snapshot = format!("<DBSnapshot><DBSnapshotIdentifier>{id}</DBSnapshotIdentifier></DBSnapshot>");
+            let snapshots = format!("<DBSnapshots>{snapshot}</DBSnapshots>");
+            let marker = if last { "" } else { "<Marker>2</Marker>" };
+            match request.operation.as_str() {
+                "DescribeDBSnapshots" => wire::rds("DescribeDBSnapshots", &(snapshots + marker)),
+                other => wire::rds(other, ""),
+            }
+        })
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_is_throttled_is_asked_for_again_and_counted() {
+    let slow = vec![
+        wire::refusal(400, "Throttling"),
+        wire::refusal(503, "ServiceUnavailable"),
+        wire::refusal(400, "ThrottlingException"),
+    ];
+    let aws = refusing(slow);
+    let points = aws.rds(&home()).points().await.expect("both pages");
+    assert_eq!(points.iter().map(|p| p.id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    let used = aws.calls().so_far();
+    assert_eq!((used.requests, used.throttled), (2 + 1 + 3, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_stays_throttled_is_an_error_and_no_short_list() {
+    let aws = refusing(vec![wire::refusal(400, "Throttling"); 6]);
+    let error = aws.rds(&home()).points().await.expect_err("no second page");
+    assert_eq!(error.kind, Kind::Unreachable);
+    insta::assert_snapshot!(format!("{error}; {}", error.hint()), @"");
+    assert_eq!(aws.calls().so_far(), crate::aws::Use { requests: 2 + 6, throttled: 6 });
+}
+
+#[tokio::test]
+async fn a_refusal_that_is_no_throttling_is_counted_as_none() {
+    let aws = wire::aws(|_| wire::refusal(400, "InvalidParameterValue"));
+    aws.rds(&home()).points().await.expect_err("refused");
+    assert_eq!(aws.calls().so_far(), crate::aws::Use { requests: 2, throttled: 0 });
+    assert_eq!(Calls::default().so_far(), crate::aws::Use::default());
+}
+
+#[tokio::test]
+async fn a_role_that_can_not_be_assumed_is_told_as_such() {
+    use aws_config::{BehaviorVersion, Region, SdkConfig};
+    use aws_credential_types::provider::{
+        ProvideCredentials, SharedCredentialsProvider, error::CredentialsError, future,
+    };
+    #[derive(Debug)]
+    struct Denied;
+    impl ProvideCredentials for Denied {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            let why = "AccessDenied: not authorized to perform sts:AssumeRole";
+            future::ProvideCredentials::ready(Err(CredentialsError::provider_error(why)))
+        }
+    }
+    let base = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::new("eu-west-1"))
+        .credentials_provider(SharedCredentialsProvider::new(Denied));
+    let error = Aws::new(base.build()).rds(&home()).points().await.expect_err("no credentials");
+    insta::assert_snapshot!(format!("{:?} {error}; {}", error.kind, error.hint()), @"");
+}

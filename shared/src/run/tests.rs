@@ -1,0 +1,331 @@
+use super::*;
+use crate::{
+    aws::{
+        EdgeError,
+        cloudwatch::MetricAlarm,
+        wire::{self, Answer, Asked},
+    },
+    model::{at, policy},
+};
+use std::{
+    cell::{Cell, RefCell},
+    sync::{Arc, Mutex},
+};
+
+const POLICY: &str = r#"
+holdfast: 1
+company: acme
+home: { account: "111122223333", region: eu-west-1 }
+databases:
+  fleet:
+    select: { like: ["acme-*"] }
+    snapshots: { daily: { keep: { for: 35d } } }
+alarms:
+  acme-age: { watch: point-age, above: 25h }
+  acme-failing: { watch: failing-assets, of: fleet, above: 0 }
+"#;
+
+const TOPIC: &str = "arn:aws:sns:eu-west-1:111122223333:holdfast";
+
+fn world<'a>(aws: &'a Aws, policy: &'a Policy) -> World<'a> {
+    World {
+        aws,
+        policy,
+        now: at("2026-11-20T12:00:00Z"),
+        budget: Budget::endless(),
+        run: "run-1".into(),
+        dry_run: false,
+        topic: Some(TOPIC.into()),
+    }
+}
+
+fn steps(assets: &[&str]) -> Plan<String> {
+    let mut plan = Plan::default();
+    for asset in assets {
+        plan.step(*asset, (*asset).to_owned(), "it is due");
+    }
+    plan
+}
+
+fn refused(kind: Kind) -> EdgeError {
+    EdgeError { kind, ..EdgeError::refused("create snapshot s", "said RDS") }
+}
+
+/// An AWS that must not be asked.
+fn unasked() -> Aws {
+    wire::aws(|request| panic!("{} is asked for", request.operation))
+}
+
+fn print(outcomes: &[Outcome]) -> String {
+    let lines = outcomes.iter().map(|o| format!("{}: {:?}", o.asset, o.result));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test]
+async fn every_step_has_its_own_outcome_and_none_stops_another() {
+    let (aws, policy) = (unasked(), policy(POLICY));
+    let kinds = [
+        ("denied", Kind::Denied),
+        ("missing", Kind::Missing),
+        ("there", Kind::Exists),
+        ("busy", Kind::Busy),
+        ("full", Kind::Quota),
+        ("key", Kind::Key),
+        ("slow", Kind::Unreachable),
+        ("odd", Kind::Refused),
+    ];
+    let mut assets = vec!["first"];
+    assets.extend(kinds.map(|(asset, _)| asset));
+    assets.push("last");
+    for width in [1, 3, 100] {
+        let outcomes = apply(&world(&aws, &policy), &steps(&assets), width, async |asset: &String| {
+            match kinds.iter().find(|(a, _)| a == asset) {
+                Some((_, kind)) => Err(refused(*kind)),
+                None => Ok("started".into()),
+            }
+        });
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(print(&outcomes.await), @"");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_dry_run_names_every_step_and_does_none() {
+    let (aws, policy) = (unasked(), policy(POLICY));
+    let world = World { dry_run: true, ..world(&aws, &policy) };
+    let outcomes = apply(&world, &steps(&["a", "b"]), 2, async |_: &String| panic!("it is done")).await;
+    assert_eq!(print(&outcomes), "a: Planned\nb: Planned");
+    let mut report = Report::new("snapshot", &world);
+    report.outcomes = outcomes;
+    report.find(Finding::new(Severity::Critical, "a", "stale", "old", "run it"));
+    // It is told to nobody, even when it fails.
+    let report = finish(&world, report, Use::default()).await;
+    assert!(report.failed && aws.calls().so_far() == Use::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_there_is_no_time_for_is_left_to_the_next_run_by_name() {
+    let (aws, policy) = (unasked(), policy(POLICY));
+    let began = RefCell::new(Vec::new());
+    // Time for work is what is left before the margin: two steps of a minute each begin in it.
+    let world = World { budget: Budget::of(MARGIN + Duration::from_secs(90)), ..world(&aws, &policy) };
+    let outcomes = apply(&world, &steps(&["a", "b", "c", "d"]), 1, async |asset: &String| {
+        began.borrow_mut().push(asset.clone());
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        Ok("started".into())
+    })
+    .await;
+    assert_eq!(*began.borrow(), ["a", "b"]);
+    assert_eq!(print(&outcomes), "a: Done(\"started\")\nb: Done(\"started\")\nc: Unfinished\nd: Unfinished");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_is_spent_when_the_margin_begins() {
+    let budget = Budget::of(MARGIN + Duration::from_secs(10));
+    assert_eq!((budget.left(), budget.spent()), (Some(Duration::from_secs(10)), false));
+    tokio::time::advance(Duration::from_millis(9_999)).await;
+    assert!(!budget.spent());
+    tokio::time::advance(Duration::from_millis(1)).await;
+    assert_eq!((budget.left(), budget.spent()), (Some(Duration::ZERO), true));
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    assert!(budget.spent() && Budget::of(Duration::ZERO).spent());
+    assert_eq!((Budget::endless().left(), Budget::endless().spent()), (None, false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_than_the_width_is_done_at_once_and_outcomes_keep_their_order() {
+    let (aws, policy) = (unasked(), policy(POLICY));
+    let names: Vec<_> = (0..50).map(|n| format!("a-{n:02}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let (now, most) = (Cell::new(0), Cell::new(0));
+    let outcomes = apply(&world(&aws, &policy), &steps(&names), 4, async |asset: &String| {
+        now.set(now.get() + 1);
+        most.set(most.get().max(now.get()));
+        // The first ones take longest.
+        let number: u64 = asset[2..].parse().expect("a number");
+        tokio::time::sleep(Duration::from_secs(60 - number)).await;
+        now.set(now.get() - 1);
+        Ok(String::new())
+    })
+    .await;
+    assert_eq!(most.get(), 4);
+    assert!(outcomes.iter().map(|o| o.asset.as_str()).eq(names));
+}
+
+/// A CloudWatch without alarms and an SNS that take everything, but for these operations; and what they were asked.
+fn publishing(refusing: &'static [&'static str]) -> (Aws, Arc<Mutex<Vec<Asked>>>) {
+    let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
+    let held = asked.clone();
+    let aws = wire::aws(move |request| -> Answer {
+        held.lock().expect("a lock").push(request.clone());
+        let refuse = refusing.contains(&request.operation.as_str());
+        match (request.operation.as_str(), refuse) {
+            ("Publish", true) => wire::refusal(403, "AuthorizationError"),
+            (_, true) => wire::refused(403, "AccessDenied"),
+            ("Publish", false) => wire::rds("Publish", "<MessageId>m</MessageId>"),
+            _ => wire::empty(),
+        }
+    });
+    (aws, asked)
+}
+
+fn operations(asked: &Mutex<Vec<Asked>>) -> Vec<String> {
+    asked.lock().expect("a lock").iter().map(|a| a.operation.clone()).collect()
+}
+
+/// A run of a function without alarms that finished.
+async fn finished(aws: &Aws, fill: impl FnOnce(&mut Report)) -> Report {
+    let policy = policy(POLICY);
+    let world = world(aws, &policy);
+    let mut report = Report::new("snapshot", &world);
+    fill(&mut report);
+    finish(&world, report, aws.calls().so_far()).await
+}
+
+fn value(report: &Report, metric: Metric) -> Option<f64> {
+    report.values.iter().find(|v| v.metric == metric).map(|v| v.value)
+}
+
+#[tokio::test]
+async fn a_fine_run_puts_its_metrics_and_tells_nobody() {
+    let (aws, asked) = publishing(&[]);
+    let report = finished(&aws, |r| r.find(Finding::new(Severity::Warning, "a", "busy", "why", "wait"))).await;
+    assert!(!report.failed);
+    assert_eq!(operations(&asked), ["PutMetricData"]);
+    let body = asked.lock().expect("a lock")[0].body.clone();
+    for name in ["RunCompleted", "RunFailed", "Unfinished", "ApiRequests", "ApiThrottled", "Function", "snapshot"] {
+        assert!(body.contains(name), "{name}");
+    }
+    assert_eq!((value(&report, Metric::RunCompleted), value(&report, Metric::RunFailed)), (Some(1.0), Some(0.0)));
+}
+
+#[tokio::test]
+async fn a_failed_run_puts_its_metrics_first_and_then_tells_the_topic() {
+    let (aws, asked) = publishing(&[]);
+    let report = finished(&aws, |r| {
+        r.outcomes = vec![Outcome {
+            asset: "acme-a".into(),
+            action: "take s".into(),
+            because: "it is due".into(),
+            result: Result::Failed("create snapshot s: AccessDenied: no; allow it".into()),
+        }];
+        r.find(Finding::new(Severity::Info, "acme-c", "new", "it is new", ""));
+        r.find(Finding::new(Severity::Warning, "acme-b", "busy", "it is stopped", "start it"));
+        r.find(Finding::new(Severity::Critical, "acme-b", "stale", "it is old", "run it"));
+    })
+    .await;
+    assert!(report.failed);
+    assert_eq!(value(&report, Metric::RunFailed), Some(1.0));
+    assert_eq!(operations(&asked), ["PutMetricData", "Publish"]);
+    let told = asked.lock().expect("a lock")[1].clone();
+    assert_eq!(told.parameter("TopicArn"), Some(TOPIC));
+    insta::assert_snapshot!(told.body, @"");
+}
+
+#[tokio::test]
+async fn metrics_that_can_not_be_put_fail_the_run_and_are_told() {
+    let (aws, asked) = publishing(&["PutMetricData"]);
+    let report = finished(&aws, |_| {}).await;
+    assert!(report.failed);
+    insta::assert_snapshot!(report.findings[0], @"");
+    assert_eq!(operations(&asked), ["PutMetricData", "Publish"]);
+}
+
+#[tokio::test]
+async fn a_topic_that_can_not_be_told_is_a_finding_too() {
+    let (aws, _) = publishing(&["PutMetricData", "Publish"]);
+    let report = finished(&aws, |_| {}).await;
+    let said: Vec<_> = report.findings.iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(said.join("\n"), @"");
+}
+
+#[tokio::test]
+async fn alarms_that_can_not_be_set_fail_the_run_and_its_metrics_say_so() {
+    let (aws, asked) = publishing(&["PutMetricAlarm"]);
+    let policy = policy(POLICY);
+    let world = world(&aws, &policy);
+    let report = finish(&world, Report::new("freshness", &world), Use::default()).await;
+    assert_eq!((report.failed, value(&report, Metric::RunFailed)), (true, Some(1.0)));
+    // One refusal stops no other alarm.
+    let expected = ["DescribeAlarms", "PutMetricAlarm", "PutMetricAlarm", "PutMetricData", "Publish"];
+    assert_eq!(operations(&asked), expected);
+    let said: Vec<_> = report.findings.iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(said.join("\n"), @"");
+}
+
+#[tokio::test]
+async fn what_a_run_asked_of_aws_is_counted_from_its_own_begin() {
+    let (aws, _) = publishing(&[]);
+    aws.cloudwatch(&Place::home(&policy(POLICY))).alarms(&["x".into()]).await.expect("an answer");
+    let report = finished(&aws, |_| {}).await;
+    assert_eq!(value(&report, Metric::ApiRequests), Some(0.0), "the call before it is another's");
+}
+
+#[tokio::test]
+async fn a_message_is_short_however_much_there_is_to_say() {
+    let (aws, asked) = publishing(&[]);
+    finished(&aws, |report| {
+        for n in 0..10_000 {
+            let why = format!("its newest good point is {n} days old");
+            report.find(Finding::new(Severity::Critical, format!("acme-{n:05}"), "stale", why, "run it"));
+        }
+    })
+    .await;
+    let told = asked.lock().expect("a lock")[1].clone();
+    let message = told.body.split_once("Message=").expect("a message").1;
+    assert!(message.len() < 20 * 1024, "{}", message.len());
+    let shown = message.matches("critical acme-").count();
+    assert!(shown > 100 && message.contains(&format!("... and {} more", 10_000 - shown)), "{shown} shown");
+    assert!(message.starts_with("snapshot of acme: 10000 critical: acme-00000: "), "{}", &message[..200]);
+}
+
+#[tokio::test]
+async fn only_alarms_that_differ_are_set() {
+    use crate::aws::cloudwatch::tests as fake;
+    use aws_sdk_cloudwatch::{
+        Client,
+        operation::{describe_alarms::DescribeAlarmsOutput, put_metric_alarm::PutMetricAlarmOutput},
+    };
+    use aws_smithy_mocks::mock;
+    type Change = fn(&mut MetricAlarm);
+    let policy = policy(POLICY);
+    let wanted = metrics::alarms(&policy, "freshness", Some(TOPIC));
+    let table: [(&str, Change, usize); 4] = [
+        ("nothing", |_| {}, 0),
+        ("the threshold", |a| a.above += 1.0, 1),
+        ("the topic", |a| a.topics = vec!["arn:aws:sns:eu-west-1:1:other".into()], 1),
+        ("the name, so that it is missing", |a| a.name = "other".into(), 1),
+    ];
+    for (case, change, puts) in table {
+        let mut there = wanted.clone();
+        change(&mut there[0]);
+        let found = mock!(Client::describe_alarms).then_output(move || {
+            let alarms = there.iter().map(|a| fake::set(a).build()).collect();
+            DescribeAlarmsOutput::builder().set_metric_alarms(Some(alarms)).build()
+        });
+        let put = mock!(Client::put_metric_alarm)
+            .then_output(|| PutMetricAlarmOutput::builder().build());
+        assert_eq!(reconcile(&fake::cloudwatch(&[&found, &put]), &wanted).await, vec![]);
+        assert_eq!((found.num_calls(), put.num_calls()), (1, puts), "{case}");
+    }
+    // Whoever changed how silence counts is corrected.
+    let quiet = wanted.clone();
+    let found = mock!(Client::describe_alarms).then_output(move || {
+        let alarms = quiet.iter().map(|a| fake::set(a).treat_missing_data("ignore").build()).collect();
+        DescribeAlarmsOutput::builder().set_metric_alarms(Some(alarms)).build()
+    });
+    let put =
+        mock!(Client::put_metric_alarm).then_output(|| PutMetricAlarmOutput::builder().build());
+    reconcile(&fake::cloudwatch(&[&found, &put]), &wanted).await;
+    assert_eq!(put.num_calls(), wanted.len());
+    // Where the policy has none, nothing is asked.
+    assert_eq!(reconcile(&fake::cloudwatch(&[]), &[]).await, vec![]);
+}
+
+#[test]
+fn a_topic_that_stands_twice_is_told_once() {
+    let yaml = POLICY.replace("above: 25h", &format!("above: 25h, topic: \"{TOPIC}\""));
+    let alarms = metrics::alarms(&policy(&yaml), "freshness", Some(TOPIC));
+    assert_eq!(alarms[0].topics, [TOPIC]);
+}
