@@ -19,7 +19,7 @@ pub mod copies;
 pub mod keep;
 pub mod lambda;
 pub mod metrics;
-#[cfg(feature = "model")]
+#[cfg(any(test, feature = "model"))]
 pub mod model;
 pub mod name;
 pub mod observe;

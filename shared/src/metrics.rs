@@ -111,11 +111,13 @@ impl Value {
     }
 
     /// A value of a group.
+    #[expect(clippy::needless_pass_by_value, reason = "names come as text and as references to it")]
     pub fn of_group(metric: Metric, group: impl ToString, value: f64) -> Self {
         Self { metric, group: Some(group.to_string()), asset: None, value }
     }
 
     /// A value of one asset.
+    #[expect(clippy::needless_pass_by_value, reason = "names come as text and as references to it")]
     pub fn of_asset(
         metric: Metric,
         group: impl ToString,
@@ -182,8 +184,11 @@ fn metric_alarm(policy: &Policy, name: &str, alarm: &Alarm, topic: Option<&str>)
         Limit::Number(n) | Limit::Share(n) => n,
     };
     // In order and each once, so that what CloudWatch answers compares equal.
-    let topics: BTreeSet<_> =
-        topic.map(str::to_owned).into_iter().chain(alarm.topic.iter().map(ToString::to_string)).collect();
+    let topics: BTreeSet<_> = topic
+        .map(str::to_owned)
+        .into_iter()
+        .chain(alarm.topic.iter().map(ToString::to_string))
+        .collect();
     let of =
         alarm.of.as_ref().map_or("the whole policy".to_owned(), |of| format!("the group {of}"));
     MetricAlarm {

@@ -153,9 +153,9 @@ mod tests {
         insta::assert_snapshot!(said.join("\n"), @r#"
         this event can't be read: missing field `reason`; send {"reason": "schedule"}, or a reason of the policy such as "pre-deploy" with "assets": [...], "wait": true
         this event can't be read: "reason" is empty; write "schedule" or a reason of the policy
-        this event can't be read: unknown field `asset`, expected one of `reason`, `assets`, `wait`, `dry_run`, `request`; send {"reason": "schedule"}, or a reason of the policy such as "pre-deploy" with "assets": [...], "wait": true
+        this event can't be read: unknown field `asset`, expected one of `reason`, `assets`, `wait`, `dry_run`, `reuse`, `request`; send {"reason": "schedule"}, or a reason of the policy such as "pre-deploy" with "assets": [...], "wait": true
         this event can't be read: invalid type: integer `7`, expected a string; send {"reason": "schedule"}, or a reason of the policy such as "pre-deploy" with "assets": [...], "wait": true
-        this event can't be read: invalid length 0, expected struct Request with 5 elements; send {"reason": "schedule"}, or a reason of the policy such as "pre-deploy" with "assets": [...], "wait": true
+        this event can't be read: invalid length 0, expected struct Request with 6 elements; send {"reason": "schedule"}, or a reason of the policy such as "pre-deploy" with "assets": [...], "wait": true
         this event can't be read: "RDS DB Snapshot Event" of aws.rds lacks detail.SourceArn
         this event can't be read: "Object Created" of aws.s3 lacks detail.object.key
         this event can't be read: "EC2 Instance State-change" of aws.ec2 is not an event that Holdfast knows; see the rules in template.yaml

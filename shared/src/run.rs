@@ -88,6 +88,7 @@ pub async fn apply<A: fmt::Display>(
             Ok(done) => Result::Done(done),
             // Somebody, perhaps an earlier try of this run, did it already: that is what was wanted.
             Err(e) if e.kind == Kind::Exists => Result::Done("it is there already".into()),
+            Err(e) if e.kind == Kind::Late => Result::Unfinished,
             Err(e) if matches!(e.kind, Kind::Busy | Kind::Quota) => Result::Deferred(e.to_string()),
             Err(e) => Result::Failed(format!("{e}; {}", e.hint())),
         };
@@ -199,7 +200,9 @@ fn message(report: &Report) -> String {
     for (i, line) in lines.iter().enumerate() {
         // SNS takes 256 KiB; a message that a person reads is far shorter.
         if text.len() + line.len() > 16 * 1024 {
-            text += &format!("\n... and {} more", lines.len() - i);
+            text += "\n... and ";
+            text += &(lines.len() - i).to_string();
+            text += " more";
             break;
         }
         text += line;

@@ -107,7 +107,8 @@ mod tests {
         atomic::{AtomicUsize, Ordering::Relaxed},
     };
 
-    const POLICY: &str = "holdfast: 1\ncompany: acme\nhome: { account: \"111122223333\", region: eu-west-1 }\n";
+    const POLICY: &str =
+        "holdfast: 1\ncompany: acme\nhome: { account: \"111122223333\", region: eu-west-1 }\n";
 
     /// An AWS that must not be asked.
     fn unasked() -> Aws {
@@ -152,9 +153,8 @@ mod tests {
             assert!(request.operation.contains("acme/policy.yaml"), "{request:?}");
             match calls.fetch_add(1, Relaxed) {
                 0 => (200, POLICY.into()),
-                1 => (304, Vec::new()),
                 2 => (200, b"holdfast: 2".to_vec()),
-                3 => (304, Vec::new()),
+                1 | 3 => (304, Vec::new()),
                 _ => (200, POLICY.replace("acme", "other").into()),
             }
         });
@@ -181,7 +181,10 @@ mod tests {
         for _ in 0..2 {
             said.push(source.policy(&aws).await.expect_err("refused").to_string());
         }
-        insta::assert_snapshot!(said.join("\n"), @"");
+        insta::assert_snapshot!(said.join("\n"), @"
+        the policy s3://policies/acme.yaml can't be read: read s3://policies/acme.yaml: NoSuchKey: said S3; check the name, the account and the region in the policy
+        the policy s3://policies/acme.yaml can't be read: read s3://policies/acme.yaml: AccessDenied: said S3; allow this action in the role that made the call
+        ");
     }
 
     #[tokio::test]

@@ -248,17 +248,42 @@ class World:
         """How many runs of a function have come to their end."""
         return len(stack.ends(self.logged(function)))
 
+    def await_runs(self, function: str, count: int) -> None:
+        """Waits until so many runs of a function have come to their end."""
+        until(f"{count} runs of {function}", lambda: self.runs(function) >= count)
+
     def judged(self, function: str) -> tuple[Answer, list[dict]]:
-        """Runs a function, and returns its answer with the findings that it logged."""
-        before = len(self.logged(function))
+        """Runs a function, and returns its answer with the findings that the newest run logged."""
+        def ended() -> list[str]:
+            return [end["span"]["run"] for end in stack.ends(self.logged(function))]
+
+        before = ended()
         answer = self.invoke(function)
-
-        def ended() -> list[dict]:
-            lines = self.logged(function)[before:]
-            return lines if stack.ends(lines) else []
-
-        lines = until(f"the log of {function}", ended)
+        run = until(f"the log of {function}", lambda: [each for each in ended() if each not in before])[-1]
+        lines = [line for line in self.logged(function) if line.get("span", {}).get("run") == run]
         return answer, [line for line in lines if "what" in line and "asset" in line]
+
+    def listener(self) -> str:
+        """A queue that hears what the topic of failures is told; returns its URL."""
+        sqs, topic = self.client("sqs"), self.deployed["outputs"]["FailuresTopic"]
+        queue = sqs.create_queue(QueueName="on-call")["QueueUrl"]
+        arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        allow = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage",
+                 "Resource": arn, "Condition": {"ArnEquals": {"aws:SourceArn": topic}}}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+        sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": policy})
+        self.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+        return queue
+
+    def heard(self, queue: str, subject: str) -> str:
+        """The next message at that queue with a subject; alarms speak there too."""
+        receive = self.client("sqs").receive_message
+
+        def message() -> str | None:
+            told = [json.loads(each["Body"]) for each in receive(QueueUrl=queue).get("Messages", [])]
+            return next((each["Message"] for each in told if each.get("Subject") == subject), None)
+
+        return until(f"the message \"{subject}\"", message)
 
     def settle(self, invoke: Callable[[], dict]) -> None:
         """Repeats a run until it has nothing left to do; moto's copies are complete at once."""

@@ -1,9 +1,8 @@
 """Before a deployment: a pipeline invokes the snapshot function, waits for it, and stops when it fails (L2, I5)."""
 
-import json
 import re
 
-from local import FUNCTIONS, INSTANCES, running, until
+from local import FUNCTIONS, INSTANCES, running
 from world import fleet
 
 
@@ -92,10 +91,7 @@ def test_one_bad_database_among_eight_stops_the_pipeline_and_no_other_snapshot(f
     with running() as world:
         world.seed()
         world.deploy(functions)
-        sqs, topic = world.client("sqs"), world.deployed["outputs"]["FailuresTopic"]
-        queue = sqs.create_queue(QueueName="on-call")["QueueUrl"]
-        arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        world.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+        queue = world.listener()
         world.client("rds").delete_db_instance(DBInstanceIdentifier="lomash-customers-prod", SkipFinalSnapshot=True)
 
         answer = world.invoke("snapshot", demand("deploy-1"))
@@ -109,10 +105,7 @@ def test_one_bad_database_among_eight_stops_the_pipeline_and_no_other_snapshot(f
         assert world.metric("RunFailed", Function="snapshot") == [1]
         assert world.metric("RunCompleted", Function="snapshot") == [1]
         assert world.metric("SnapshotsTaken") == [7]
-        told = until("the failure at the topic", lambda: sqs.receive_message(QueueUrl=queue).get("Messages"))
-        message = json.loads(told[0]["Body"])
-        assert message["Subject"] == "lomash-wood snapshot failed"
-        assert "lomash-customers-prod" in message["Message"]
+        assert "lomash-customers-prod" in world.heard(queue, "lomash-wood snapshot failed")
 
 
 def test_the_stack_has_all_five_functions(world):

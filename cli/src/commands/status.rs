@@ -22,13 +22,14 @@ pub(super) async fn run(session: &Session<'_>) -> anyhow::Result<Exit> {
     let request = Request { dry_run: true, ..Request::look() };
     let world = session.look();
     let looks = async {
-        tokio::join!(
-            Function::Freshness.run(&world, &request),
-            Function::Replication.run(&world, &request)
-        )
+        let freshness = Function::Freshness.run(&world, &request);
+        let replication = Function::Replication.run(&world, &request);
+        // Objects that wait too long for their copy are seen by the function that copies.
+        let offsite = Function::Offsite.run(&world, &request);
+        let (freshness, replication, offsite) = tokio::join!(freshness, replication, offsite);
+        vec![freshness, replication, offsite]
     };
-    let (freshness, replication) = session.progress.during("looking at everything", looks).await;
-    let reports = [freshness, replication];
+    let reports = session.progress.during("looking at everything", looks).await;
     if let Some(gap) = reports.iter().find_map(|r| blind(&session.policy, r))
         && reports.iter().all(|r| r.assets.is_empty())
     {
@@ -62,7 +63,7 @@ struct Counts {
 }
 
 impl Status {
-    fn new(policy: String, at: Timestamp, reports: [Report; 2]) -> Self {
+    fn new(policy: String, at: Timestamp, reports: Vec<Report>) -> Self {
         let failed = reports.iter().any(|r| r.failed);
         let mut assets: BTreeMap<(String, String), Standing> = BTreeMap::new();
         let mut findings: Vec<Finding> = Vec::new();
@@ -77,6 +78,16 @@ impl Status {
             findings.extend(
                 report.findings.into_iter().filter(|f| !findings.contains(f)).collect::<Vec<_>>(),
             );
+        }
+        // What the copying function finds of an asset belongs to how that asset stands.
+        for finding in findings.iter().filter(|f| f.severity > Severity::Info) {
+            let key = finding.group.clone().map(|group| (group, finding.asset.clone()));
+            if let Some(standing) = key.and_then(|key| assets.get_mut(&key)) {
+                standing.worst = standing.worst.max(Some(finding.severity));
+                if !standing.why.contains(&finding.why) {
+                    standing.why.push(finding.why.clone());
+                }
+            }
         }
         findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.asset.cmp(&b.asset)));
         let mut assets: Vec<_> = assets.into_values().collect();
@@ -241,7 +252,7 @@ mod tests {
                 .in_group("fleet");
         let replication = report("replication", vec![behind], vec![gap, replica]);
         let at = "2026-11-20T12:05:00Z".parse().expect("a time");
-        let status = Status::new("acme".into(), at, [fresh, replication]);
+        let status = Status::new("acme".into(), at, vec![fresh, replication]);
         insta::assert_snapshot!(status.text(Look::default()), @"
         ASSET   GROUP  NEWEST POINT               SIZE    AGE     OFFSITE AGE  VERDICT   WHY
         orders  fleet  orders-daily-202611200200  20 GiB  10h 5m  none         CRITICAL  it is 2d old

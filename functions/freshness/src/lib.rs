@@ -29,7 +29,11 @@ pub async fn run(world: &World<'_>, _request: &Request) -> Report {
     report.assets.clone_from(&verdict.assets);
     report.values.clone_from(&verdict.values);
     report.outcomes = apply(world, &verdict.plan, WIDTH, async |mend| {
-        world.aws.rds(&world.home()).set_backups(mend.family, &mend.database, &mend.settings).await?;
+        world
+            .aws
+            .rds(&world.home())
+            .set_backups(mend.family, &mend.database, &mend.settings)
+            .await?;
         Ok("RDS has taken the change".into())
     })
     .await;

@@ -67,7 +67,13 @@ impl Judged {
         }
     }
 
-    fn find(&mut self, severity: Severity, what: &'static str, why: impl Into<String>, mend: impl Into<String>) {
+    fn find(
+        &mut self,
+        severity: Severity,
+        what: &'static str,
+        why: impl Into<String>,
+        mend: impl Into<String>,
+    ) {
         let finding = Finding::new(severity, &self.standing.asset, what, why, mend);
         self.findings.push(finding.in_group(&self.standing.group));
     }
@@ -107,7 +113,8 @@ pub fn plan(policy: &Policy, facts: &Facts, now: Timestamp) -> Verdict {
     publish(policy, &mut out, &judged, &selected_findings, unprotected, !gaps.is_empty());
     out.plan.findings.extend(selected_findings);
     for mut one in judged {
-        one.standing.worst = one.findings.iter().map(|f| f.severity).max().filter(|s| *s > Severity::Info);
+        one.standing.worst =
+            one.findings.iter().map(|f| f.severity).max().filter(|s| *s > Severity::Info);
         let telling = one.findings.iter().filter(|f| f.severity > Severity::Info);
         one.standing.why = telling.map(|f| f.why.clone()).collect();
         for (mend, because) in one.mends {
@@ -123,7 +130,13 @@ fn find_unprotected(out: &mut Verdict, selected: &Selection<'_>) -> usize {
     for database in &selected.unprotected {
         let why = "no group of the policy selects it, so nothing backs it up";
         let mend = "select it in a group, or name it under except";
-        out.plan.findings.push(Finding::new(Severity::Critical, &database.id, "unprotected", why, mend));
+        out.plan.findings.push(Finding::new(
+            Severity::Critical,
+            &database.id,
+            "unprotected",
+            why,
+            mend,
+        ));
     }
     selected.unprotected.len()
 }
@@ -145,17 +158,27 @@ fn publish(
     let lacking: BTreeMap<String, &Databases> = (policy.databases.iter())
         .map(|(name, group)| (name.to_string(), group))
         .filter(|(name, _)| {
-            let lacks = |f: &Finding| f.severity == Severity::Critical && f.group.as_ref() == Some(name);
+            let lacks =
+                |f: &Finding| f.severity == Severity::Critical && f.group.as_ref() == Some(name);
             unprotected.is_none() || selected.iter().any(lacks)
         })
         .collect();
-    let of = |metric, value: fn(&Judged) -> Option<f64>, only: fn(&Judged) -> bool, asks: fn(&Databases) -> bool| {
+    let of = |metric,
+              value: fn(&Judged) -> Option<f64>,
+              only: fn(&Judged) -> bool,
+              asks: fn(&Databases) -> bool| {
         let rows = judged.iter().zip(&names).filter(|(j, _)| only(j));
         let rows = rows.map(|(j, (group, asset))| (group.as_str(), asset.as_str(), value(j)));
-        let lacking = lacking.iter().filter(|(_, g)| asks(g)).map(|(name, _)| (name.as_str(), "", None));
+        let lacking =
+            lacking.iter().filter(|(_, g)| asks(g)).map(|(name, _)| (name.as_str(), "", None));
         worst(metric, rows.chain(lacking))
     };
-    out.values.extend(of(Metric::PointAge, |j| seconds(j.standing.age_seconds), |_| true, |_| true));
+    out.values.extend(of(
+        Metric::PointAge,
+        |j| seconds(j.standing.age_seconds),
+        |_| true,
+        |_| true,
+    ));
     out.values.extend(of(
         Metric::OffsiteAge,
         |j| seconds(j.standing.offsite_age_seconds),
@@ -174,7 +197,9 @@ fn publish(
     ));
 
     let mut failing: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
-    for group in policy.databases.keys().map(ToString::to_string).chain(names.iter().map(|n| n.0.clone())) {
+    for group in
+        policy.databases.keys().map(ToString::to_string).chain(names.iter().map(|n| n.0.clone()))
+    {
         failing.entry(group).or_default();
     }
     let critical = judged.iter().flat_map(|j| &j.findings).chain(selected);
@@ -194,10 +219,14 @@ fn publish(
     for j in judged {
         *drift.entry(&j.standing.group).or_default() += j.drift;
     }
-    out.values.extend(drift.iter().map(|(g, n)| Value::of_group(Metric::SettingsDrift, g, count(*n))));
+    out.values
+        .extend(drift.iter().map(|(g, n)| Value::of_group(Metric::SettingsDrift, g, count(*n))));
     // Settings that were not seen are not right.
-    out.values.extend(unprotected.map(|_| Value::of_policy(Metric::SettingsDrift, count(drift.values().sum()))));
-    out.values.extend(unprotected.map(|n| Value::of_policy(Metric::UnprotectedDatabases, count(n))));
+    out.values.extend(
+        unprotected.map(|_| Value::of_policy(Metric::SettingsDrift, count(drift.values().sum()))),
+    );
+    out.values
+        .extend(unprotected.map(|n| Value::of_policy(Metric::UnprotectedDatabases, count(n))));
 }
 
 #[expect(clippy::cast_precision_loss, reason = "ages and sizes are far below 2^52")]

@@ -31,7 +31,7 @@ pub fn plan(policy: &Policy, seen: &Seen, now: Timestamp) -> Judged {
     for (group, look) in &seen.buckets {
         let Some(bucket) = policy.buckets.get(group) else { continue };
         let findings = of_bucket(bucket, look, now);
-        judged.assets.push(standing(group, bucket, look, &findings));
+        judged.assets.push(standing(group, bucket, look, &findings, now));
         judged.findings.extend(findings.into_iter().map(|f| f.in_group(group)));
         if bucket.replication.is_some() {
             let name = bucket.bucket.as_str();
@@ -65,6 +65,7 @@ fn standing(
     bucket: &Bucket,
     look: &Look<SeenBucket>,
     findings: &[Finding],
+    now: Timestamp,
 ) -> Standing {
     let replicated = look.as_ref().ok().and_then(|s| s.replication.as_ref());
     let size = replicated.and_then(|r| i64::try_from(r.comparison.source.bytes).ok());
@@ -75,7 +76,8 @@ fn standing(
         age_seconds: None,
         max_age_seconds: None,
         size_bytes: size,
-        offsite_age_seconds: None,
+        // How far the replica is behind is the age of its data.
+        offsite_age_seconds: replicated.map(|r| lag(r, now).as_secs()),
         offsite_wanted: bucket.replication.is_some(),
         worst: findings.iter().map(|f| f.severity).max(),
         why: findings.iter().map(|f| f.why.clone()).collect(),

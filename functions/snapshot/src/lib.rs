@@ -45,9 +45,9 @@ pub async fn run(world: &World<'_>, request: &Request) -> Report {
         for outcome in put_off {
             let why = match outcome.result {
                 Result::Deferred(why) => why,
-                _ => "there was no time left".into(),
+                _ => "it is not complete and the run's time is over".into(),
             };
-            let mend = "ask again when the database is available";
+            let mend = "ask again under the same request: what is on its way is not taken twice";
             report.find(Finding::new(Severity::Critical, outcome.asset, "not-taken", why, mend));
         }
     }
@@ -97,7 +97,8 @@ async fn complete(world: &World<'_>, family: Family, id: &str) -> Did {
             Some(State::Failed(word)) => return failed(format!("RDS says that it is {word}")),
             None => return failed("it is gone".into()),
             Some(State::InFlight) if world.budget.spent() => {
-                return failed("it is not complete and the run's time is over; ask again under the same request".into());
+                let why = "it is not complete and the run's time is over".into();
+                return Err(EdgeError { doing: format!("wait for {id}"), why, kind: Kind::Late, code: None });
             }
             Some(State::InFlight) => tokio::time::sleep(POLL).await,
         }

@@ -78,6 +78,7 @@ pub fn plan(policy: &Policy, seen: &Seen, request: &Request, demand: &str, now: 
     let points = fleet.by_database();
     if request.reason == SCHEDULE {
         plan.findings.extend(selected.findings.iter().cloned());
+        plan.findings.extend(unknown_assets(&request.assets, &selected));
         for (name, group, database) in selected.all() {
             if wanted(request, database) {
                 scheduled(&mut plan, policy, (name, group, database), &points, now);

@@ -4,8 +4,8 @@ use super::EdgeError;
 use aws_sdk_cloudwatch::{
     Client,
     types::{
-        ComparisonOperator, Dimension, Metric, MetricDataQuery, MetricDatum, MetricStat,
-        StandardUnit, Statistic,
+        ComparisonOperator, Dimension, Metric, MetricDataQuery, MetricDataResult, MetricDatum,
+        MetricStat, StandardUnit, Statistic,
     },
 };
 use aws_smithy_types::DateTime;
@@ -67,10 +67,10 @@ pub struct AlarmState {
     pub since: Option<Timestamp>,
 }
 
-/// PutMetricData takes 1,000 values a call.
+/// `PutMetricData` takes 1,000 values a call.
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html>
 const MOST_DATA: usize = 1000;
-/// DescribeAlarms takes 100 names a call.
+/// `DescribeAlarms` takes 100 names a call.
 const MOST_NAMES: usize = 100;
 /// What missing data counts as in every alarm that Holdfast sets: silence is the fault.
 const BREACHING: &str = "breaching";
@@ -186,7 +186,7 @@ impl CloudWatch {
         let mut largest: Option<f64> = None;
         while let Some(page) = pages.next().await {
             let page = page.map_err(|e| EdgeError::new(format!("read metric {metric}"), &e))?;
-            for value in page.metric_data_results().iter().flat_map(|r| r.values()) {
+            for value in page.metric_data_results().iter().flat_map(MetricDataResult::values) {
                 largest = Some(largest.map_or(*value, |l| l.max(*value)));
             }
         }

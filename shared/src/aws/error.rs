@@ -1,7 +1,7 @@
 //! Errors of the edges: what was being done, what AWS said, and what to do about it.
 
 use aws_sdk_rds::error::SdkError;
-use aws_smithy_types::error::{display::DisplayErrorContext, metadata::ProvideErrorMetadata};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 /// Why a call could not be made or was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +34,8 @@ pub enum Kind {
     Key,
     /// AWS is not reached, or told us to slow down beyond all retries.
     Unreachable,
+    /// The run's own time is over; the next run goes on.
+    Late,
     /// Any other refusal.
     Refused,
 }
@@ -43,19 +45,19 @@ impl EdgeError {
     pub fn new<E, R>(doing: impl Into<String>, e: &SdkError<E, R>) -> Self
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
-        R: std::fmt::Debug,
+        R: std::fmt::Debug + 'static,
     {
         let code = e.code().map(str::to_owned);
         let why = match (e.message(), &code) {
             (Some(message), Some(code)) => format!("{code}: {message}"),
             (None, Some(code)) => code.clone(),
-            _ => {
-                DisplayErrorContext(e).to_string().split(" (").next().unwrap_or_default().to_owned()
-            }
+            _ => chain(e),
         };
         let kind = match (e, code.as_deref()) {
             (_, Some(code)) => kind(code),
             (SdkError::ServiceError(_), None) => Kind::Refused,
+            // A role that may not be assumed is refused before there is an answer of the service.
+            (_, None) if why.contains("AccessDenied") => Kind::Denied,
             _ => Kind::Unreachable,
         };
         Self { doing: doing.into(), why, kind, code }
@@ -77,7 +79,13 @@ impl EdgeError {
             Kind::Key => {
                 "check that the key is enabled and that its key policy lets this role use it"
             }
+            Kind::Unreachable if self.code.as_deref().is_some_and(throttled) => {
+                "nothing if it is rare: the next run tries again; otherwise see who else uses up the account's calls"
+            }
             Kind::Unreachable => "check the network and the endpoint; the next run tries again",
+            Kind::Late => {
+                "nothing: the next run goes on; a demand goes on when it is asked again under its name"
+            }
             Kind::Refused => "see AWS's words",
         }
     }
@@ -90,6 +98,23 @@ impl EdgeError {
             mend: self.hint().into(),
         }
     }
+}
+
+/// An error and its causes, each once: `dispatch failure: io error: tcp connect error: Connection refused`.
+fn chain(e: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(e), |e| e.source());
+    let mut words: Vec<String> = Vec::new();
+    for word in causes.map(ToString::to_string) {
+        if !words.iter().any(|w| w.contains(&word)) {
+            words.push(word);
+        }
+    }
+    words.join(": ")
+}
+
+/// Whether a code says "slow down".
+fn throttled(code: &str) -> bool {
+    code.contains("Throttl") || matches!(code, "SlowDown" | "RequestLimitExceeded")
 }
 
 /// Codes as the models of RDS, S3, KMS and STS spell them; cluster codes end in `Fault` where instance codes do not.
@@ -114,12 +139,7 @@ fn kind(code: &str) -> Kind {
         code if code.starts_with("KMS") || code.contains("KeyState") => Kind::Key,
         code if code.starts_with("Invalid") && code.contains("State") => Kind::Busy,
         code if code.contains("NotFound") => Kind::Missing,
-        code if code.contains("Throttl")
-            || code == "SlowDown"
-            || code == "RequestLimitExceeded" =>
-        {
-            Kind::Unreachable
-        }
+        code if throttled(code) => Kind::Unreachable,
         "ServiceUnavailable" | "InternalError" | "InternalFailure" | "RequestTimeout" => {
             Kind::Unreachable
         }

@@ -9,7 +9,10 @@ use crate::{
     catalog::{Database, Family, Fleet, Gap, Place, Point},
     plan::Cleared,
 };
-use aws_sdk_rds::{Client, types::Tag};
+use aws_sdk_rds::{
+    Client,
+    types::{DbClusterSnapshotAttributesResult, DbSnapshotAttributesResult, Tag},
+};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -121,15 +124,22 @@ impl Rds {
     ///
     /// # Errors
     /// If any page can't be read.
-    pub async fn earliest_restorable(&self) -> Result<BTreeMap<String, Option<Timestamp>>, EdgeError> {
+    pub async fn earliest_restorable(
+        &self,
+    ) -> Result<BTreeMap<String, Option<Timestamp>>, EdgeError> {
         let mut found = BTreeMap::new();
-        let mut pages = self.client.describe_db_instance_automated_backups().into_paginator().send();
+        let mut pages =
+            self.client.describe_db_instance_automated_backups().into_paginator().send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|e| self.error("describe automated backups", &e))?;
             // Retained backups of deleted instances are listed too.
-            let active = page.db_instance_automated_backups().iter().filter(|b| b.status() != Some("retained"));
+            let active = page
+                .db_instance_automated_backups()
+                .iter()
+                .filter(|b| b.status() != Some("retained"));
             for backup in active {
-                let earliest = backup.restore_window().and_then(|w| w.earliest_time()).and_then(facts::time);
+                let earliest =
+                    backup.restore_window().and_then(|w| w.earliest_time()).and_then(facts::time);
                 if let Some(id) = backup.db_instance_identifier() {
                     found.insert(id.to_owned(), earliest);
                 }
@@ -274,7 +284,7 @@ impl Rds {
     }
 
     /// Starts a copy into this place, in a single step from whichever region and account the source is in. RDS finds the
-    /// source by its ARN; the presigned URL of older guides counts in GovCloud only, which Holdfast does not support.
+    /// source by its ARN; the presigned URL of older guides counts in `GovCloud` only, which Holdfast does not support.
     ///
     /// # Errors
     /// As RDS refuses it.
@@ -318,7 +328,9 @@ impl Rds {
                     self.client.describe_db_snapshot_attributes().db_snapshot_identifier(id);
                 let answer = request.send().await.map_err(|e| EdgeError::new(doing(), &e))?;
                 let attributes = answer.db_snapshot_attributes_result();
-                let attributes = attributes.map(|r| r.db_snapshot_attributes()).unwrap_or_default();
+                let attributes = attributes
+                    .map(DbSnapshotAttributesResult::db_snapshot_attributes)
+                    .unwrap_or_default();
                 let restore = attributes.iter().filter(|a| a.attribute_name() == Some("restore"));
                 restore.flat_map(|a| a.attribute_values().to_vec()).collect()
             }
@@ -327,8 +339,9 @@ impl Rds {
                 let request = request.db_cluster_snapshot_identifier(id);
                 let answer = request.send().await.map_err(|e| EdgeError::new(doing(), &e))?;
                 let attributes = answer.db_cluster_snapshot_attributes_result();
-                let attributes =
-                    attributes.map(|r| r.db_cluster_snapshot_attributes()).unwrap_or_default();
+                let attributes = attributes
+                    .map(DbClusterSnapshotAttributesResult::db_cluster_snapshot_attributes)
+                    .unwrap_or_default();
                 let restore = attributes.iter().filter(|a| a.attribute_name() == Some("restore"));
                 restore.flat_map(|a| a.attribute_values().to_vec()).collect()
             }
@@ -424,7 +437,7 @@ impl Rds {
     fn error<E, R>(&self, doing: &str, e: &aws_sdk_rds::error::SdkError<E, R>) -> EdgeError
     where
         E: aws_smithy_types::error::metadata::ProvideErrorMetadata + std::error::Error + 'static,
-        R: std::fmt::Debug,
+        R: std::fmt::Debug + 'static,
     {
         EdgeError::new(format!("{doing} in {}", self.place), e)
     }

@@ -60,7 +60,9 @@ pub(crate) fn aws(answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> 
 
 /// An answer of RDS.
 pub(crate) fn rds(operation: &str, result: &str) -> Answer {
-    let xml = format!("<{operation}Response><{operation}Result>{result}</{operation}Result></{operation}Response>");
+    let xml = format!(
+        "<{operation}Response><{operation}Result>{result}</{operation}Result></{operation}Response>"
+    );
     (200, xml.into_bytes())
 }
 

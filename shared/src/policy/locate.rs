@@ -26,7 +26,7 @@ impl Places {
 }
 
 /// `/databases/fleet/copies/0/to` as people write it: `databases.fleet.copies[0].to`.
-fn dotted(pointer: &str) -> String {
+pub(super) fn dotted(pointer: &str) -> String {
     let mut path = String::new();
     for part in pointer.split('/').skip(1) {
         let part = part.replace("~1", "/").replace("~0", "~");

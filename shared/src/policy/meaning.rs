@@ -4,7 +4,7 @@ use super::{
     Policy, Watch,
     grammar::{Destination, Keep, Objectives, Store},
     later::SecretFrom,
-    locate::join,
+    locate::{dotted, join},
     structure::{Found, nearest},
     text::{Limit, Name, Period, ReasonName},
 };
@@ -234,7 +234,7 @@ fn collisions(policy: &Policy, say: Say<'_>) {
                         && !from.starts_with(&format!("/buckets/{name}/"))
                 };
                 if let Some((_, other, from)) = written.iter().find(meets) {
-                    let from = from.trim_start_matches('/').replace('/', ".");
+                    let from = dotted(from);
                     say(at.clone(), format!(
                         "{from} writes keys beginning with \"{other}\" into {there} too: give the two different prefixes, \
                          or another bucket"
@@ -509,7 +509,7 @@ pub(super) fn not_run_yet(policy: &Policy) -> Vec<(String, &'static str)> {
     }
     for (at, store) in all_stores(policy) {
         if store.directory.is_some() || store.endpoint.is_some() {
-            let path = at.trim_start_matches('/').replace('/', ".");
+            let path = dotted(&at);
             parts.push((path, "directories and other endpoints are not watched yet"));
         }
     }

@@ -125,5 +125,8 @@ fn two_buckets_never_write_the_same_keys_and_a_secret_has_one_place() {
         "buckets:\n  a: { bucket: acme-a, copies: [{ to: london, prefixes: [x/] }] }\n  b: { bucket: acme-b, copies: [{ to: london }] }\n\
          redis:\n  r: { password: { env: A, file: b }, stored: { bucket: acme-r }, keep: { for: 7d } }\nalarms:",
     );
-    insta::assert_snapshot!(faults(&two), @"");
+    insta::assert_snapshot!(faults(&two), @r#"
+    19:33: buckets.b.copies[0]: buckets.a.copies[0] writes keys beginning with "x/" into acme-replica too: give the two different prefixes, or another bucket
+    21:8: redis.r.password: a secret comes from one place: write exactly one of secret, env, file
+    "#);
 }

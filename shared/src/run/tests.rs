@@ -22,7 +22,7 @@ databases:
     snapshots: { daily: { keep: { for: 35d } } }
 alarms:
   acme-age: { watch: point-age, above: 25h }
-  acme-failing: { watch: failing-assets, of: fleet, above: 0 }
+  acme-failing: { watch: failing-assets, of: fleet, above: "0" }
 "#;
 
 const TOPIC: &str = "arn:aws:sns:eu-west-1:111122223333:holdfast";
@@ -72,20 +72,37 @@ async fn every_step_has_its_own_outcome_and_none_stops_another() {
         ("full", Kind::Quota),
         ("key", Kind::Key),
         ("slow", Kind::Unreachable),
+        ("late", Kind::Late),
         ("odd", Kind::Refused),
     ];
     let mut assets = vec!["first"];
     assets.extend(kinds.map(|(asset, _)| asset));
     assets.push("last");
     for width in [1, 3, 100] {
-        let outcomes = apply(&world(&aws, &policy), &steps(&assets), width, async |asset: &String| {
-            match kinds.iter().find(|(a, _)| a == asset) {
+        let outcomes = apply(
+            &world(&aws, &policy),
+            &steps(&assets),
+            width,
+            async |asset: &String| match kinds.iter().find(|(a, _)| a == asset) {
                 Some((_, kind)) => Err(refused(*kind)),
                 None => Ok("started".into()),
-            }
-        });
+            },
+        )
+        .await;
         insta::allow_duplicates! {
-            insta::assert_snapshot!(print(&outcomes.await), @"");
+            insta::assert_snapshot!(print(&outcomes), @r#"
+            first: Done("started")
+            denied: Failed("create snapshot s: said RDS; allow this action in the role that made the call")
+            missing: Failed("create snapshot s: said RDS; check the name, the account and the region in the policy")
+            there: Done("it is there already")
+            busy: Deferred("create snapshot s: said RDS")
+            full: Deferred("create snapshot s: said RDS")
+            key: Failed("create snapshot s: said RDS; check that the key is enabled and that its key policy lets this role use it")
+            slow: Failed("create snapshot s: said RDS; check the network and the endpoint; the next run tries again")
+            late: Unfinished
+            odd: Failed("create snapshot s: said RDS; see AWS's words")
+            last: Done("started")
+            "#);
         }
     }
 }
@@ -94,7 +111,8 @@ async fn every_step_has_its_own_outcome_and_none_stops_another() {
 async fn a_dry_run_names_every_step_and_does_none() {
     let (aws, policy) = (unasked(), policy(POLICY));
     let world = World { dry_run: true, ..world(&aws, &policy) };
-    let outcomes = apply(&world, &steps(&["a", "b"]), 2, async |_: &String| panic!("it is done")).await;
+    let outcomes =
+        apply(&world, &steps(&["a", "b"]), 2, async |_: &String| panic!("it is done")).await;
     assert_eq!(print(&outcomes), "a: Planned\nb: Planned");
     let mut report = Report::new("snapshot", &world);
     report.outcomes = outcomes;
@@ -109,15 +127,19 @@ async fn what_there_is_no_time_for_is_left_to_the_next_run_by_name() {
     let (aws, policy) = (unasked(), policy(POLICY));
     let began = RefCell::new(Vec::new());
     // Time for work is what is left before the margin: two steps of a minute each begin in it.
-    let world = World { budget: Budget::of(MARGIN + Duration::from_secs(90)), ..world(&aws, &policy) };
+    let world =
+        World { budget: Budget::of(MARGIN + Duration::from_secs(90)), ..world(&aws, &policy) };
     let outcomes = apply(&world, &steps(&["a", "b", "c", "d"]), 1, async |asset: &String| {
         began.borrow_mut().push(asset.clone());
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        tokio::time::sleep(Duration::from_mins(1)).await;
         Ok("started".into())
     })
     .await;
     assert_eq!(*began.borrow(), ["a", "b"]);
-    assert_eq!(print(&outcomes), "a: Done(\"started\")\nb: Done(\"started\")\nc: Unfinished\nd: Unfinished");
+    assert_eq!(
+        print(&outcomes),
+        "a: Done(\"started\")\nb: Done(\"started\")\nc: Unfinished\nd: Unfinished"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -128,7 +150,7 @@ async fn a_budget_is_spent_when_the_margin_begins() {
     assert!(!budget.spent());
     tokio::time::advance(Duration::from_millis(1)).await;
     assert_eq!((budget.left(), budget.spent()), (Some(Duration::ZERO), true));
-    tokio::time::advance(Duration::from_secs(3600)).await;
+    tokio::time::advance(Duration::from_hours(1)).await;
     assert!(budget.spent() && Budget::of(Duration::ZERO).spent());
     assert_eq!((Budget::endless().left(), Budget::endless().spent()), (None, false));
 }
@@ -190,14 +212,27 @@ fn value(report: &Report, metric: Metric) -> Option<f64> {
 #[tokio::test]
 async fn a_fine_run_puts_its_metrics_and_tells_nobody() {
     let (aws, asked) = publishing(&[]);
-    let report = finished(&aws, |r| r.find(Finding::new(Severity::Warning, "a", "busy", "why", "wait"))).await;
+    let report =
+        finished(&aws, |r| r.find(Finding::new(Severity::Warning, "a", "busy", "why", "wait")))
+            .await;
     assert!(!report.failed);
     assert_eq!(operations(&asked), ["PutMetricData"]);
     let body = asked.lock().expect("a lock")[0].body.clone();
-    for name in ["RunCompleted", "RunFailed", "Unfinished", "ApiRequests", "ApiThrottled", "Function", "snapshot"] {
+    for name in [
+        "RunCompleted",
+        "RunFailed",
+        "Unfinished",
+        "ApiRequests",
+        "ApiThrottled",
+        "Function",
+        "snapshot",
+    ] {
         assert!(body.contains(name), "{name}");
     }
-    assert_eq!((value(&report, Metric::RunCompleted), value(&report, Metric::RunFailed)), (Some(1.0), Some(0.0)));
+    assert_eq!(
+        (value(&report, Metric::RunCompleted), value(&report, Metric::RunFailed)),
+        (Some(1.0), Some(0.0))
+    );
 }
 
 #[tokio::test]
@@ -220,7 +255,18 @@ async fn a_failed_run_puts_its_metrics_first_and_then_tells_the_topic() {
     assert_eq!(operations(&asked), ["PutMetricData", "Publish"]);
     let told = asked.lock().expect("a lock")[1].clone();
     assert_eq!(told.parameter("TopicArn"), Some(TOPIC));
-    insta::assert_snapshot!(told.body, @"");
+    insta::assert_snapshot!(told.body, @"
+    Action=Publish
+    Version=2010-03-31
+    TopicArn=arn:aws:sns:eu-west-1:111122223333:holdfast
+    Message=snapshot of acme: 1 failed, 1 critical, 1 warnings: acme-a: create snapshot s: AccessDenied: no; allow it; acme-b: it is old
+    run run-1 at 2026-11-20T12:00:00Z
+
+    failed acme-a: take s: create snapshot s: AccessDenied: no; allow it
+    critical acme-b stale: it is old; run it
+    warning acme-b busy: it is stopped; start it
+    Subject=acme snapshot failed
+    ");
 }
 
 #[tokio::test]
@@ -228,7 +274,7 @@ async fn metrics_that_can_not_be_put_fail_the_run_and_are_told() {
     let (aws, asked) = publishing(&["PutMetricData"]);
     let report = finished(&aws, |_| {}).await;
     assert!(report.failed);
-    insta::assert_snapshot!(report.findings[0], @"");
+    insta::assert_snapshot!(report.findings[0], @"critical metrics not-published: put 5 metric values: AccessDenied; allow this action in the role that made the call");
     assert_eq!(operations(&asked), ["PutMetricData", "Publish"]);
 }
 
@@ -237,7 +283,10 @@ async fn a_topic_that_can_not_be_told_is_a_finding_too() {
     let (aws, _) = publishing(&["PutMetricData", "Publish"]);
     let report = finished(&aws, |_| {}).await;
     let said: Vec<_> = report.findings.iter().map(ToString::to_string).collect();
-    insta::assert_snapshot!(said.join("\n"), @"");
+    insta::assert_snapshot!(said.join("\n"), @"
+    critical metrics not-published: put 5 metric values: AccessDenied; allow this action in the role that made the call
+    critical topic not-told: publish to arn:aws:sns:eu-west-1:111122223333:holdfast: AuthorizationError: said AWS; allow this action in the role that made the call
+    ");
 }
 
 #[tokio::test]
@@ -248,10 +297,14 @@ async fn alarms_that_can_not_be_set_fail_the_run_and_its_metrics_say_so() {
     let report = finish(&world, Report::new("freshness", &world), Use::default()).await;
     assert_eq!((report.failed, value(&report, Metric::RunFailed)), (true, Some(1.0)));
     // One refusal stops no other alarm.
-    let expected = ["DescribeAlarms", "PutMetricAlarm", "PutMetricAlarm", "PutMetricData", "Publish"];
+    let expected =
+        ["DescribeAlarms", "PutMetricAlarm", "PutMetricAlarm", "PutMetricData", "Publish"];
     assert_eq!(operations(&asked), expected);
     let said: Vec<_> = report.findings.iter().map(ToString::to_string).collect();
-    insta::assert_snapshot!(said.join("\n"), @"");
+    insta::assert_snapshot!(said.join("\n"), @"
+    critical alarms not-set: set alarm acme-age: AccessDenied; allow this action in the role that made the call
+    critical alarms not-set: set alarm acme-failing: AccessDenied; allow this action in the role that made the call
+    ");
 }
 
 #[tokio::test]
@@ -268,7 +321,13 @@ async fn a_message_is_short_however_much_there_is_to_say() {
     finished(&aws, |report| {
         for n in 0..10_000 {
             let why = format!("its newest good point is {n} days old");
-            report.find(Finding::new(Severity::Critical, format!("acme-{n:05}"), "stale", why, "run it"));
+            report.find(Finding::new(
+                Severity::Critical,
+                format!("acme-{n:05}"),
+                "stale",
+                why,
+                "run it",
+            ));
         }
     })
     .await;
@@ -276,8 +335,15 @@ async fn a_message_is_short_however_much_there_is_to_say() {
     let message = told.body.split_once("Message=").expect("a message").1;
     assert!(message.len() < 20 * 1024, "{}", message.len());
     let shown = message.matches("critical acme-").count();
-    assert!(shown > 100 && message.contains(&format!("... and {} more", 10_000 - shown)), "{shown} shown");
-    assert!(message.starts_with("snapshot of acme: 10000 critical: acme-00000: "), "{}", &message[..200]);
+    assert!(
+        shown > 100 && message.contains(&format!("... and {} more", 10_000 - shown)),
+        "{shown} shown"
+    );
+    assert!(
+        message.starts_with("snapshot of acme: 10000 critical: acme-00000: "),
+        "{}",
+        &message[..200]
+    );
 }
 
 #[tokio::test]
@@ -285,7 +351,9 @@ async fn only_alarms_that_differ_are_set() {
     use crate::aws::cloudwatch::tests as fake;
     use aws_sdk_cloudwatch::{
         Client,
-        operation::{describe_alarms::DescribeAlarmsOutput, put_metric_alarm::PutMetricAlarmOutput},
+        operation::{
+            describe_alarms::DescribeAlarmsOutput, put_metric_alarm::PutMetricAlarmOutput,
+        },
     };
     use aws_smithy_mocks::mock;
     type Change = fn(&mut MetricAlarm);
@@ -304,15 +372,16 @@ async fn only_alarms_that_differ_are_set() {
             let alarms = there.iter().map(|a| fake::set(a).build()).collect();
             DescribeAlarmsOutput::builder().set_metric_alarms(Some(alarms)).build()
         });
-        let put = mock!(Client::put_metric_alarm)
-            .then_output(|| PutMetricAlarmOutput::builder().build());
+        let put =
+            mock!(Client::put_metric_alarm).then_output(|| PutMetricAlarmOutput::builder().build());
         assert_eq!(reconcile(&fake::cloudwatch(&[&found, &put]), &wanted).await, vec![]);
         assert_eq!((found.num_calls(), put.num_calls()), (1, puts), "{case}");
     }
     // Whoever changed how silence counts is corrected.
     let quiet = wanted.clone();
     let found = mock!(Client::describe_alarms).then_output(move || {
-        let alarms = quiet.iter().map(|a| fake::set(a).treat_missing_data("ignore").build()).collect();
+        let alarms =
+            quiet.iter().map(|a| fake::set(a).treat_missing_data("ignore").build()).collect();
         DescribeAlarmsOutput::builder().set_metric_alarms(Some(alarms)).build()
     });
     let put =

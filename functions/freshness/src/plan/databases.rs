@@ -7,7 +7,7 @@ use shared::{
     copies::{Copied, Pair},
     observe::Selection,
     plan::Severity,
-    policy::{Databases, Policy},
+    policy::{Databases, Policy, text::Period},
     time::human,
 };
 use std::collections::BTreeMap;
@@ -20,8 +20,14 @@ pub(super) fn younger(database: &Database, than: SignedDuration, now: Timestamp)
 const GIB: i64 = 1 << 30;
 
 /// How every selected database stands.
-pub(super) fn judge(policy: &Policy, facts: &Facts, selected: &Selection<'_>, now: Timestamp) -> Vec<Judged> {
-    let points: BTreeMap<&Place, _> = facts.rds.places.iter().map(|(p, f)| (p, f.by_database())).collect();
+pub(super) fn judge(
+    policy: &Policy,
+    facts: &Facts,
+    selected: &Selection<'_>,
+    now: Timestamp,
+) -> Vec<Judged> {
+    let points: BTreeMap<&Place, _> =
+        facts.rds.places.iter().map(|(p, f)| (p, f.by_database())).collect();
     let home = Place::home(policy);
     let one = |(name, group, database): (&_, &Databases, &Database)| {
         let name: &shared::policy::text::Name = name;
@@ -35,8 +41,14 @@ pub(super) fn judge(policy: &Policy, facts: &Facts, selected: &Selection<'_>, no
     selected.all().map(one).collect()
 }
 
-fn newest(judged: &mut Judged, group: &Databases, database: &Database, points: &[&Point], now: Timestamp) {
-    let max_age = group.objectives.max_age.as_ref().map(|p| p.duration());
+fn newest(
+    judged: &mut Judged,
+    group: &Databases,
+    database: &Database,
+    points: &[&Point],
+    now: Timestamp,
+) {
+    let max_age = group.objectives.max_age.as_ref().map(Period::duration);
     judged.standing.max_age_seconds = max_age.map(|a| a.as_secs());
     let good = || points.iter().filter(|p| p.good() && !p.marks.transfer);
     let future = good().filter(|p| p.data_time.is_some_and(|t| age(t, now).is_none())).count();
@@ -51,7 +63,12 @@ fn newest(judged: &mut Judged, group: &Databases, database: &Database, points: &
     let run = "run `holdfast run snapshot`";
     match (newest, max_age) {
         (None, _) if younger(database, max_age.unwrap_or_default(), now) => {
-            judged.find(Severity::Info, "new", format!("it is new and has no recovery point yet{coming}"), "");
+            judged.find(
+                Severity::Info,
+                "new",
+                format!("it is new and has no recovery point yet{coming}"),
+                "",
+            );
         }
         (None, _) => judged.bad("no-point", format!("it has no good recovery point{coming}"), run),
         (Some((old, point)), max_age) => {
@@ -71,11 +88,17 @@ fn newest(judged: &mut Judged, group: &Databases, database: &Database, points: &
         }
     }
     let newest_good = newest.and_then(|(_, p)| p.data_time).map(shared::time::slot);
-    let failed = points.iter().filter(|p| matches!(p.state, State::Failed(_)) && p.marks.slot > newest_good);
+    let failed =
+        points.iter().filter(|p| matches!(p.state, State::Failed(_)) && p.marks.slot > newest_good);
     for point in failed {
         let State::Failed(word) = &point.state else { continue };
         let why = format!("its newest snapshot {} is {word}", point.id);
-        judged.find(Severity::Warning, "failed", why, "see the database's events in RDS; the next run tries again");
+        judged.find(
+            Severity::Warning,
+            "failed",
+            why,
+            "see the database's events in RDS; the next run tries again",
+        );
     }
 }
 
@@ -95,7 +118,11 @@ fn offsite(
         let Some(place) = Place::of(policy, &rule.to) else { continue };
         // A place that can't be seen is a finding of its own; its copies' age is unknown, so it is not published.
         let Some(there) = points.get(&place).map(|p| p.of(database)) else {
-            judged.bad("offsite-unknown", format!("its copies at {place} can't be seen"), "see the gap of that place");
+            judged.bad(
+                "offsite-unknown",
+                format!("its copies at {place} can't be seen"),
+                "see the gap of that place",
+            );
             ages = None;
             continue;
         };
@@ -106,9 +133,10 @@ fn offsite(
             .collect();
         let newest = Pair { there: &dated, ..pair }.newest();
         let newest = newest.and_then(|p| age(p.data_time?, now));
-        let max = rule.max_age.as_ref().map(|p| p.duration());
+        let max = rule.max_age.as_ref().map(Period::duration);
         let on_the_way = there.iter().filter(|p| p.state == State::InFlight).count();
-        let coming = if on_the_way > 0 { format!("; {on_the_way} on the way") } else { String::new() };
+        let coming =
+            if on_the_way > 0 { format!("; {on_the_way} on the way") } else { String::new() };
         ages = ages.zip(newest).map(|(ages, age)| [ages, vec![age]].concat());
         match newest {
             None if home.iter().all(|p| !p.good()) => {} // Nothing to copy yet: said above, once.
@@ -135,9 +163,14 @@ fn offsite(
         for sent in pair.sent(now) {
             if let Copied::Wrong(copy, why) = &sent.copied {
                 let why = format!("the copy {} at {} does not count: {why}", copy.id, rule.to);
-                judged.bad("wrong-copy", why, "delete it when you know why; a new one is made after that");
+                judged.bad(
+                    "wrong-copy",
+                    why,
+                    "delete it when you know why; a new one is made after that",
+                );
             }
         }
     }
-    judged.standing.offsite_age_seconds = ages.and_then(|a| a.into_iter().max()).map(|a| a.as_secs());
+    judged.standing.offsite_age_seconds =
+        ages.and_then(|a| a.into_iter().max()).map(|a| a.as_secs());
 }

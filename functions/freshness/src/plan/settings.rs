@@ -29,11 +29,21 @@ impl fmt::Display for Mend {
         write!(f, "set the automated backups of {}:", self.database)?;
         retention_days.map_or(Ok(()), |d| write!(f, " retention {d} days"))?;
         window.as_ref().map_or(Ok(()), |w| write!(f, " window {w}"))?;
-        if log_exports.is_empty() { Ok(()) } else { write!(f, " log exports {}", log_exports.join(", ")) }
+        if log_exports.is_empty() {
+            Ok(())
+        } else {
+            write!(f, " log exports {}", log_exports.join(", "))
+        }
     }
 }
 
-pub(super) fn judge(judged: &mut Judged, facts: &Facts, group: &Databases, database: &Database, now: Timestamp) {
+pub(super) fn judge(
+    judged: &mut Judged,
+    facts: &Facts,
+    group: &Databases,
+    database: &Database,
+    now: Timestamp,
+) {
     let Some(wanted) = &group.automated_backups else { return };
     drift(judged, wanted, database);
     window(judged, facts, wanted, database, now);
@@ -48,48 +58,66 @@ fn drift(judged: &mut Judged, wanted: &AutomatedBackups, database: &Database) {
     let mut settings = BackupSettings::default();
     let id = &database.id;
     let what = match database.family {
-        Family::Instance => format!("aws rds modify-db-instance --apply-immediately --db-instance-identifier {id}"),
-        Family::Cluster => format!("aws rds modify-db-cluster --apply-immediately --db-cluster-identifier {id}"),
+        Family::Instance => {
+            format!("aws rds modify-db-instance --apply-immediately --db-instance-identifier {id}")
+        }
+        Family::Cluster => {
+            format!("aws rds modify-db-cluster --apply-immediately --db-cluster-identifier {id}")
+        }
     };
     let is = database.retention_days;
     let mend = |days: &str| format!("run `{what} --backup-retention-period {days}`");
     match days(wanted) {
         days if is == 0 => {
             // From 0 to anything else is an outage (WorkingWithAutomatedBackups): a person decides when.
-            let (wants, days) = days.map_or(("them".into(), "DAYS".into()), |d| (format!("{d} days"), d.to_string()));
-            let why = format!("its automated backups are switched off, and the policy wants {wants}");
-            let mend = format!("{} in a quiet hour: switching backups on is a short outage", mend(&days));
+            let (wants, days) = days
+                .map_or(("them".into(), "DAYS".into()), |d| (format!("{d} days"), d.to_string()));
+            let why =
+                format!("its automated backups are switched off, and the policy wants {wants}");
+            let mend =
+                format!("{} in a quiet hour: switching backups on is a short outage", mend(&days));
             judged.drift += 1;
             judged.bad("drift", why, mend);
         }
         Some(days) if is < i32::from(days) => {
             judged.drift += 1;
-            let why = format!("its automated backups are kept for {is} days, and the policy wants {days}");
+            let why = format!(
+                "its automated backups are kept for {is} days, and the policy wants {days}"
+            );
             judged.bad("drift", why, mend(&days.to_string()));
             settings.retention_days = NonZeroU8::new(days);
         }
         Some(days) if is > i32::from(days) => {
             judged.drift += 1;
-            let why = format!("its automated backups are kept for {is} days, and the policy wants {days}");
+            let why = format!(
+                "its automated backups are kept for {is} days, and the policy wants {days}"
+            );
             // RDS deletes what a shorter retention no longer covers, at once: never without a person.
-            let mend = format!("{}, which deletes its older automated backups; or raise the policy's", mend(&days.to_string()));
+            let mend = format!(
+                "{}, which deletes its older automated backups; or raise the policy's",
+                mend(&days.to_string())
+            );
             judged.find(Severity::Warning, "drift", why, mend);
         }
         _ => {}
     }
     if let Some(window) = wanted.window.as_ref().filter(|w| w.as_str() != database.window) {
         judged.drift += 1;
-        let why = format!("its backup window is {}, and the policy wants {window}", database.window);
+        let why =
+            format!("its backup window is {}, and the policy wants {window}", database.window);
         let mend = format!("run `{what} --preferred-backup-window {window}`");
         judged.find(Severity::Warning, "drift", why, mend);
         settings.window = Some(window.to_string());
     }
-    let missing: Vec<_> = wanted.log_exports.iter().filter(|l| !database.log_exports.contains(l)).cloned().collect();
+    let missing: Vec<_> =
+        wanted.log_exports.iter().filter(|l| !database.log_exports.contains(l)).cloned().collect();
     if !missing.is_empty() {
         judged.drift += 1;
         let why = format!("its logs are not exported: {}", missing.join(", "));
         let types = missing.join("\",\"");
-        let mend = format!("run `{what} --cloudwatch-logs-export-configuration '{{\"EnableLogTypes\":[\"{types}\"]}}'`");
+        let mend = format!(
+            "run `{what} --cloudwatch-logs-export-configuration '{{\"EnableLogTypes\":[\"{types}\"]}}'`"
+        );
         judged.find(Severity::Warning, "drift", why, mend);
         settings.log_exports = missing;
     }
@@ -98,7 +126,10 @@ fn drift(judged: &mut Judged, wanted: &AutomatedBackups, database: &Database) {
         let (why, severity) = if wanted {
             ("it has no standby in another availability zone", Severity::Critical)
         } else {
-            ("it has a standby in another availability zone, and the policy wants none", Severity::Info)
+            (
+                "it has a standby in another availability zone, and the policy wants none",
+                Severity::Info,
+            )
         };
         judged.find(severity, "drift", why, "change it in a quiet hour");
     }
@@ -112,7 +143,13 @@ fn drift(judged: &mut Judged, wanted: &AutomatedBackups, database: &Database) {
 
 /// The window is really there: it ends a few minutes ago and begins as long ago as the policy says (or when the database
 /// was created). A latest restorable time that stands still is the earliest sign that backups have stopped.
-fn window(judged: &mut Judged, facts: &Facts, wanted: &AutomatedBackups, database: &Database, now: Timestamp) {
+fn window(
+    judged: &mut Judged,
+    facts: &Facts,
+    wanted: &AutomatedBackups,
+    database: &Database,
+    now: Timestamp,
+) {
     let settled = |since| !younger(database, since, now);
     judged.window_wanted = settled(SignedDuration::from_hours(2));
     if database.retention_days == 0 {
@@ -120,7 +157,11 @@ fn window(judged: &mut Judged, facts: &Facts, wanted: &AutomatedBackups, databas
     }
     match database.latest_restorable {
         None if settled(SignedDuration::from_hours(2)) => {
-            judged.bad("no-window", "RDS names no latest restorable time", "see the database's events in RDS");
+            judged.bad(
+                "no-window",
+                "RDS names no latest restorable time",
+                "see the database's events in RDS",
+            );
         }
         None => {}
         Some(latest) => {
@@ -132,7 +173,11 @@ fn window(judged: &mut Judged, facts: &Facts, wanted: &AutomatedBackups, databas
                     human(lag),
                     human(wanted.max_lag.duration())
                 );
-                judged.bad("restorable-lag", why, "see the database's events in RDS: log backups have stopped");
+                judged.bad(
+                    "restorable-lag",
+                    why,
+                    "see the database's events in RDS: log backups have stopped",
+                );
             }
         }
     }
@@ -149,10 +194,16 @@ fn window(judged: &mut Judged, facts: &Facts, wanted: &AutomatedBackups, databas
                 human(now.duration_since(earliest)),
                 human(full)
             );
-            judged.find(Severity::Warning, "short-window", why, "it grows by a day each day if the retention is right");
+            judged.find(
+                Severity::Warning,
+                "short-window",
+                why,
+                "it grows by a day each day if the retention is right",
+            );
         }
         (None, Some(None)) if database.family == Family::Instance && settled(day) => {
-            let why = "RDS lists no automated backup of it, so it can't be restored to a point in time";
+            let why =
+                "RDS lists no automated backup of it, so it can't be restored to a point in time";
             judged.bad("no-window", why, "see the database's events in RDS");
         }
         (None, Some(Some(None))) if settled(day) => {

@@ -1,10 +1,15 @@
 //! Points that lie as objects: dumps, RDB files, exports. Judged by the newest object of each asset.
 
 use super::{Judged, age};
-use jiff::{SignedDuration, Timestamp, civil::DateTime, fmt::strtime::BrokenDownTime, tz::TimeZone};
+use jiff::{
+    SignedDuration, Timestamp, civil::DateTime, fmt::strtime::BrokenDownTime, tz::TimeZone,
+};
 use shared::{
     plan::Severity,
-    policy::{Objectives, Policy, Store, text::Name},
+    policy::{
+        Objectives, Policy, Store,
+        text::{Name, Period},
+    },
     time::human,
 };
 
@@ -55,17 +60,29 @@ pub fn stored(policy: &Policy) -> Vec<Stored> {
     let mut all = Vec::new();
     for (name, group) in &policy.postgres {
         let each = group.stored.key.as_deref().is_some_and(|k| k.contains("{database}"));
-        let databases: Vec<Option<&str>> =
-            if each { group.databases.iter().map(|d| Some(d.as_str())).collect() } else { vec![None] };
-        all.extend(databases.into_iter().filter_map(|d| one(name, &group.stored, &group.objectives, d)));
+        let databases: Vec<Option<&str>> = if each {
+            group.databases.iter().map(|d| Some(d.as_str())).collect()
+        } else {
+            vec![None]
+        };
+        all.extend(
+            databases.into_iter().filter_map(|d| one(name, &group.stored, &group.objectives, d)),
+        );
     }
     all.extend(policy.redis.iter().filter_map(|(n, g)| one(n, &g.stored, &g.objectives, None)));
-    all.extend(policy.kubernetes.iter().filter_map(|(n, g)| one(n, &g.stored, &g.objectives, None)));
+    all.extend(
+        policy.kubernetes.iter().filter_map(|(n, g)| one(n, &g.stored, &g.objectives, None)),
+    );
     all.extend(policy.files.iter().filter_map(|(n, g)| one(n, &g.stored, &g.objectives, None)));
     all
 }
 
-fn one(name: &Name, store: &Store, objectives: &Objectives, database: Option<&str>) -> Option<Stored> {
+fn one(
+    name: &Name,
+    store: &Store,
+    objectives: &Objectives,
+    database: Option<&str>,
+) -> Option<Stored> {
     let bucket = store.bucket.as_ref().filter(|_| store.endpoint.is_none())?;
     // Without an objective there is nothing to judge; `holdfast policy check` names what only a later function does.
     let Objectives { max_age, min_size, size_change, .. } = objectives;
@@ -124,8 +141,10 @@ fn read(form: &str, key: &str) -> Option<BrokenDownTime> {
     let (_, tail) = rest.split_once('}')?;
     let (_, at) = BrokenDownTime::parse_prefix(head, key).ok()?;
     let free = key.get(at..)?.split('/').next()?;
-    let ends = free.char_indices().map(|(i, _)| i).skip(1).chain([free.len()]).filter(|end| *end > 0);
-    let mut forms = ends.map(|end| format!("{head}{}{tail}", free[..end].replace('%', "%%").replace('{', "?")));
+    let ends =
+        free.char_indices().map(|(i, _)| i).skip(1).chain([free.len()]).filter(|end| *end > 0);
+    let mut forms =
+        ends.map(|end| format!("{head}{}{tail}", free[..end].replace('%', "%%").replace('{', "?")));
     forms.find_map(|form| read(&form, key))
 }
 
@@ -144,18 +163,27 @@ fn latest(read: &BrokenDownTime) -> Option<Timestamp> {
 pub(super) fn judge(_: &Policy, stored: &Stored, now: Timestamp) -> Judged {
     let mut judged = Judged::new(&stored.group, &stored.asset);
     let Objectives { max_age, min_size, size_change, .. } = &stored.objectives;
-    let max_age = max_age.as_ref().map(|p| p.duration());
+    let max_age = max_age.as_ref().map(Period::duration);
     judged.standing.max_age_seconds = max_age.map(|a| a.as_secs());
     let at = format!("s3://{}/{}", stored.bucket, stored.prefix);
     if !stored.seen {
-        judged.bad("unknown", format!("what lies under {at} can't be seen"), "see the gap of that place");
+        judged.bad(
+            "unknown",
+            format!("what lies under {at} can't be seen"),
+            "see the gap of that place",
+        );
         return judged;
     }
     let Some(newest) = stored.newest.iter().find(|p| age(p.at, now).is_some()) else {
         if stored.newest.is_empty() {
-            judged.bad("no-point", format!("there is nothing under {at}"), "see whether what writes there runs");
+            judged.bad(
+                "no-point",
+                format!("there is nothing under {at}"),
+                "see whether what writes there runs",
+            );
         } else {
-            let why = format!("what lies under {at} has a time in the future, which proves nothing");
+            let why =
+                format!("what lies under {at} has a time in the future, which proves nothing");
             judged.bad("future", why, "compare the clocks of this host and of AWS");
         }
         return judged;
@@ -165,16 +193,27 @@ pub(super) fn judge(_: &Policy, stored: &Stored, now: Timestamp) -> Judged {
     judged.standing.age_seconds = Some(old.as_secs());
     judged.standing.size_bytes = i64::try_from(newest.size).ok();
     if let Some(max) = max_age.filter(|max| old > *max) {
-        let why = format!("its newest object {} is {} old, over the objective of {}", newest.key, human(old), human(max));
+        let why = format!(
+            "its newest object {} is {} old, over the objective of {}",
+            newest.key,
+            human(old),
+            human(max)
+        );
         judged.bad("stale", why, format!("see whether what writes to {at} runs"));
     }
     if let Some(least) = min_size.as_ref().filter(|least| newest.size < least.count()) {
-        let why = format!("its newest object {} has {} bytes, under the least of {least}", newest.key, newest.size);
+        let why = format!(
+            "its newest object {} has {} bytes, under the least of {least}",
+            newest.key, newest.size
+        );
         judged.bad("too-small", why, "look into it before older ones go: it may be empty");
     }
-    let mut before: Vec<u64> = stored.newest.iter().filter(|p| p.key != newest.key).map(|p| p.size).collect();
+    let mut before: Vec<u64> =
+        stored.newest.iter().filter(|p| p.key != newest.key).map(|p| p.size).collect();
     before.sort_unstable();
-    if let (Some(share), Some(median)) = (size_change, before.get(before.len() / 2).filter(|m| **m > 0)) {
+    if let (Some(share), Some(median)) =
+        (size_change, before.get(before.len() / 2).filter(|m| **m > 0))
+    {
         #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
         let change = (newest.size as f64 - *median as f64) / *median as f64;
         if change.abs() > share.fraction() {

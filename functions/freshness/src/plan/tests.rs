@@ -51,7 +51,11 @@ fn values(verdict: &Verdict, of: &[Metric]) -> String {
 }
 
 fn gap(place: Place) -> Gap {
-    Gap { place, why: "describe DB snapshots: Throttling: Rate exceeded".into(), mend: "wait".into() }
+    Gap {
+        place,
+        why: "describe DB snapshots: Throttling: Rate exceeded".into(),
+        mend: "wait".into(),
+    }
 }
 
 /// Loses sight of the place of this region.
@@ -64,8 +68,13 @@ fn blind(mut seen: Seen, region: &str) -> Seen {
 
 /// A good copy of a point at the place of this region.
 fn copied(seen: &mut Seen, region: &str, source: &Point) {
-    let (_, fleet) = seen.places.iter_mut().find(|(p, _)| p.region.as_str() == region).expect(region);
-    let key = if region == "us-east-1" { "us-east-1:111122223333:key/dr" } else { "eu-central-1:111122223333:key/far" };
+    let (_, fleet) =
+        seen.places.iter_mut().find(|(p, _)| p.region.as_str() == region).expect(region);
+    let key = if region == "us-east-1" {
+        "us-east-1:111122223333:key/dr"
+    } else {
+        "eu-central-1:111122223333:key/far"
+    };
     fleet.points.push(Point {
         arn: source.arn.replace("eu-west-1", region),
         kms_key: Some(format!("arn:aws:kms:{key}")),
@@ -98,17 +107,31 @@ fn a_database_is_judged_by_the_age_of_its_newest_good_data_to_the_second() {
         ("one from the future beside a good one", vec![of("2026-11-20T03:05:02Z"), good()]),
         ("one ahead by what clocks may differ", vec![of("2026-11-20T03:05:00Z")]),
         ("only one on its way", vec![state("2026-11-20T02:00:00Z", State::InFlight)]),
-        ("one on its way beside a good one", vec![state("2026-11-20T02:00:00Z", State::InFlight), good()]),
+        (
+            "one on its way beside a good one",
+            vec![state("2026-11-20T02:00:00Z", State::InFlight), good()],
+        ),
         ("the newest failed", vec![state("2026-11-20T02:00:00Z", failed()), good()]),
         ("only a failed one", vec![state("2026-11-20T02:00:00Z", failed())]),
-        ("one failed before the newest good", vec![state("2026-11-18T02:00:00Z", failed()), good()]),
-        ("same name, another database's", vec![with(of("2026-11-20T02:00:00Z"), |p| p.resource_id = "db-old".into())]),
+        (
+            "one failed before the newest good",
+            vec![state("2026-11-18T02:00:00Z", failed()), good()],
+        ),
+        (
+            "same name, another database's",
+            vec![with(of("2026-11-20T02:00:00Z"), |p| p.resource_id = "db-old".into())],
+        ),
         ("a transfer copy", vec![with(of("2026-11-20T02:00:00Z"), |p| p.marks.transfer = true)]),
-        ("a transfer copy on its way", vec![with(state("2026-11-20T02:00:00Z", State::InFlight), |p| p.marks.transfer = true)]),
+        (
+            "a transfer copy on its way",
+            vec![with(state("2026-11-20T02:00:00Z", State::InFlight), |p| p.marks.transfer = true)],
+        ),
         ("one whose data has no known time", vec![with(good(), |p| p.data_time = None)]),
     ];
     let rows = table.into_iter().map(|(case, points)| {
-        let said = CLOCKS.map(|now| print(&judge(&policy, seen(&policy, vec![db.clone()], points.clone()), now)));
+        let said = CLOCKS.map(|now| {
+            print(&judge(&policy, seen(&policy, vec![db.clone()], points.clone()), now))
+        });
         let said = if said[0] == said[1] { said[0].clone() } else { said.join("\n  then ") };
         format!("{case}\n  {said}")
     });
@@ -161,14 +184,16 @@ fn a_new_database_has_its_objectives_time_for_a_first_point_and_no_second_more()
     let policy = fleet(COPIES);
     let mut db = database("acme-a", at(CLOCKS[0]));
     db.created = Some(at("2026-11-19T02:00:00Z"));
-    let said = ["2026-11-20T02:59:59Z", CLOCKS[0]].map(|now| print(&judge(&policy, seen(&policy, vec![db.clone()], vec![]), now)));
+    let said = ["2026-11-20T02:59:59Z", CLOCKS[0]]
+        .map(|now| print(&judge(&policy, seen(&policy, vec![db.clone()], vec![]), now)));
     insta::assert_snapshot!(said.join("\n"), @"
     info acme-a new: it is new and has no recovery point yet
     critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot`
     ");
     // With its first point, its copy has the time that the copy's own objective gives it.
     let first = vec![point(&policy, &db, "daily", at("2026-11-20T02:00:00Z"))];
-    let said = ["2026-11-20T03:59:59Z", "2026-11-20T04:00:00Z"].map(|now| print(&judge(&policy, seen(&policy, vec![db.clone()], first.clone()), now)));
+    let said = ["2026-11-20T03:59:59Z", "2026-11-20T04:00:00Z"]
+        .map(|now| print(&judge(&policy, seen(&policy, vec![db.clone()], first.clone()), now)));
     insta::assert_snapshot!(said.join("\n"), @"
     info acme-a new: it is new and dr has no copy of it yet
     critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
@@ -190,7 +215,8 @@ fn copies_are_judged_by_the_age_of_their_data_to_the_second() {
     let world = |change: &dyn Fn(&mut Point)| {
         let mut seen = seen(&policy, vec![db.clone()], vec![source.clone(), fresh.clone()]);
         copied(&mut seen, "us-east-1", &source);
-        let there = seen.places.iter_mut().find(|(p, _)| p.region.as_str() == "us-east-1").expect("dr").1;
+        let there =
+            seen.places.iter_mut().find(|(p, _)| p.region.as_str() == "us-east-1").expect("dr").1;
         change(&mut there.points[0]);
         seen
     };
@@ -200,7 +226,10 @@ fn copies_are_judged_by_the_age_of_their_data_to_the_second() {
         ("none", none()),
         ("on its way", world(&|p| (p.state, p.data_time) = (State::InFlight, None))),
         ("failed", world(&|p| (p.state, p.data_time) = (State::Failed("failed".into()), None))),
-        ("under another key", world(&|p| p.kms_key = Some("arn:aws:kms:us-east-1:111122223333:key/aws-rds".into()))),
+        (
+            "under another key",
+            world(&|p| p.kms_key = Some("arn:aws:kms:us-east-1:111122223333:key/aws-rds".into())),
+        ),
         ("smaller than its source", world(&|p| p.size_gib = 19)),
         ("not encrypted", world(&|p| (p.encrypted, p.kms_key) = (false, None))),
         ("for another reason", world(&|p| p.marks.reason = Some("weekly".into()))),
@@ -211,7 +240,8 @@ fn copies_are_judged_by_the_age_of_their_data_to_the_second() {
     ];
     // A copy may be 26 hours old, one hour more than the point itself.
     let rows = table.into_iter().map(|(case, seen)| {
-        let said = ["2026-11-20T04:00:00Z", "2026-11-20T04:00:01Z"].map(|now| print(&judge(&policy, seen.clone(), now)));
+        let said = ["2026-11-20T04:00:00Z", "2026-11-20T04:00:01Z"]
+            .map(|now| print(&judge(&policy, seen.clone(), now)));
         let said = if said[0] == said[1] { said[0].clone() } else { said.join("\n  then ") };
         format!("{case}\n  {said}")
     });
@@ -256,7 +286,11 @@ fn a_copy_counts_after_its_source_is_gone_and_one_from_the_future_hides_none() {
     let fresh = point(&policy, &db, "daily", at("2026-11-20T02:00:00Z"));
     let mut world = seen(&policy, vec![db], vec![fresh.clone()]);
     copied(&mut world, "us-east-1", &gone);
-    copied(&mut world, "us-east-1", &with(fresh, |p| p.data_time = Some(at("2026-12-24T00:00:00Z"))));
+    copied(
+        &mut world,
+        "us-east-1",
+        &with(fresh, |p| p.data_time = Some(at("2026-12-24T00:00:00Z"))),
+    );
     let verdict = judge(&policy, world, "2026-11-20T04:00:00Z");
     assert_eq!(print(&verdict), "fine");
     assert_eq!(verdict.assets[0].offsite_age_seconds, Some(26 * 3600));
@@ -293,21 +327,28 @@ fn an_asset_that_lacks_one_of_its_two_places_has_no_offsite_age() {
 fn what_the_selection_lacks_or_has_twice_is_said() {
     let yaml = format!(
         "{HOME}{}",
-        r#"    expect: 3
+        r"    expect: 3
   billing:
     select: { ids: [acme-b, ledger] }
     snapshots: { daily: { keep: { for: 35d } } }
   rest:
     select: { tags: { tier: none }, except: [scratch] }
     snapshots: { daily: { keep: { for: 35d } } }
-"#
+"
     );
     let policy = policy(&yaml);
     let now = at(CLOCKS[0]);
     let mut replica = database("stray-replica", now);
     replica.replica_of = Some("acme-a".into());
-    let databases = vec![database("acme-a", now), database("acme-b", now), database("stray", now), database("scratch", now), replica];
-    let points = databases.iter().map(|d| point(&policy, d, "daily", at("2026-11-20T02:00:00Z"))).collect();
+    let databases = vec![
+        database("acme-a", now),
+        database("acme-b", now),
+        database("stray", now),
+        database("scratch", now),
+        replica,
+    ];
+    let points =
+        databases.iter().map(|d| point(&policy, d, "daily", at("2026-11-20T02:00:00Z"))).collect();
     let verdict = judge(&policy, seen(&policy, databases, points), CLOCKS[0]);
     insta::assert_snapshot!(print(&verdict), @"
     critical stray unprotected: no group of the policy selects it, so nothing backs it up; select it in a group, or name it under except
@@ -344,7 +385,11 @@ fn assets_that_fail_are_counted_for_their_group_and_the_policy_and_a_gap_fails_a
     let (a, b, m) = (db("acme-a"), db("acme-b"), db("media-m"));
     let daily = |d: &Database, time: &str| point(&policy, d, "daily", at(time));
     // a: fresh and copied; b: stale and without a copy, two findings of one asset; m: fresh.
-    let points = [daily(&a, "2026-11-20T02:00:00Z"), daily(&b, "2026-11-19T02:00:00Z"), daily(&m, "2026-11-20T01:00:00Z")];
+    let points = [
+        daily(&a, "2026-11-20T02:00:00Z"),
+        daily(&b, "2026-11-19T02:00:00Z"),
+        daily(&m, "2026-11-20T01:00:00Z"),
+    ];
     let mut world = seen(&policy, vec![a, b, m], points.to_vec());
     copied(&mut world, "us-east-1", &points[0]);
     let of = [Metric::FailingAssets, Metric::PointAge, Metric::OffsiteAge];
@@ -389,7 +434,8 @@ fn an_asset_without_a_point_takes_its_groups_and_the_policys_age_away() {
     let (a, b) = (database("acme-a", at(CLOCKS[0])), database("acme-b", at(CLOCKS[0])));
     let mut points = vec![point(&policy, &a, "daily", at("2026-11-20T02:00:00Z"))];
     let told = |points: &[Point]| {
-        let verdict = judge(&policy, seen(&policy, vec![a.clone(), b.clone()], points.to_vec()), CLOCKS[0]);
+        let verdict =
+            judge(&policy, seen(&policy, vec![a.clone(), b.clone()], points.to_vec()), CLOCKS[0]);
         values(&verdict, &[Metric::PointAge, Metric::PointSize])
     };
     insta::assert_snapshot!(told(&points), @"

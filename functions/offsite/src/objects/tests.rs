@@ -19,6 +19,7 @@ company: lomash-wood
 home: { account: "111122223333", region: eu-west-1 }
 destinations:
   virginia: { region: us-east-1, bucket: offsite }
+  ohio: { region: us-east-2, bucket: elsewhere }
   azure: { azure: { account: a, container: c } }
 buckets:
   backups:
@@ -29,7 +30,7 @@ buckets:
   media:
     bucket: media
     region: eu-west-2
-    copies: [{ to: virginia }]
+    copies: [{ to: ohio }]
 "#;
 
 /// Friday; the sweep of Sunday, 15 November, 04:00 was the last.
@@ -161,12 +162,12 @@ fn a_request_is_answered_by_the_copies_that_it_speaks_of() {
         format!("{case}: {}", tasks.collect::<Vec<_>>().join(", "))
     });
     insta::assert_snapshot!(found.join("\n"), @"
-    a look: backups (eu-west-1 in 111122223333) to offsite (us-east-1 in 111122223333) until 2026-11-15T04:00:00Z, media (eu-west-2 in 111122223333) to offsite (us-east-1 in 111122223333) until 9999-12-30T22:00:00.999999999Z
+    a look: backups (eu-west-1 in 111122223333) to offsite (us-east-1 in 111122223333) until 2026-11-15T04:00:00Z, media (eu-west-2 in 111122223333) to elsewhere (us-east-2 in 111122223333) until 9999-12-30T22:00:00.999999999Z
     an object below a prefix: backups (eu-west-1 in 111122223333) to offsite (us-east-1 in 111122223333) until 9999-12-30T22:00:00.999999999Z
     an object below none: 
     an object of a bucket without on_create: 
     an object of a bucket that is not in the policy: 
-    one group: media (eu-west-2 in 111122223333) to offsite (us-east-1 in 111122223333) until 9999-12-30T22:00:00.999999999Z
+    one group: media (eu-west-2 in 111122223333) to elsewhere (us-east-2 in 111122223333) until 9999-12-30T22:00:00.999999999Z
     something else:
     ");
 }

@@ -215,12 +215,12 @@ fn a_replica_is_judged_by_what_it_lacks_and_what_s3_says() {
     all there: fine
     young ones on their way: fine
     as many late as tolerated:
-        critical lag: the replica media-replica is 1h 1m behind, 1h is allowed; the oldest object is "m0"
+        warning lag: the replica media-replica is 1h 1m behind, 1h is allowed; the oldest object is "m0"
     one more:
         critical lag: the replica media-replica is 1h 1m behind, 1h is allowed; the oldest object is "m0"
         critical missing: 3 of 4 objects are not in the replica media-replica in their newest form after 1h, 2 are tolerated (3 missing, 0 differ, the youngest included)
     another form:
-        critical lag: the replica media-replica is 1h 30m behind, 1h is allowed; the oldest object is "d"
+        warning lag: the replica media-replica is 1h 30m behind, 1h is allowed; the oldest object is "d"
     more in the replica:
         info extra: the replica media-replica has 1 objects that the source has not (2 objects and 20 bytes there, 1 and 10 in the source)
     nothing in the source:

@@ -17,8 +17,8 @@ const NOW: &str = "2026-11-20T12:00:00Z";
 /// CloudWatch behind mocked answers.
 pub(crate) fn cloudwatch(rules: &[&Rule]) -> CloudWatch {
     let once = RetryConfig::disabled();
-    let client =
-        mock_client!(aws_sdk_cloudwatch, RuleMode::MatchAny, rules, |c| c.retry_config(once.clone()));
+    let client = mock_client!(aws_sdk_cloudwatch, RuleMode::MatchAny, rules, |c| c
+        .retry_config(once.clone()));
     CloudWatch::new(client)
 }
 
@@ -46,7 +46,13 @@ fn putting(sizes: &Arc<Mutex<Vec<usize>>>) -> Rule {
 
 #[tokio::test]
 async fn a_thousand_values_are_one_call_one_more_is_two_and_none_is_none() {
-    for (values, calls) in [(0, vec![]), (1, vec![1]), (1_000, vec![1_000]), (1_001, vec![1_000, 1]), (2_500, vec![1_000, 1_000, 500])] {
+    for (values, calls) in [
+        (0, vec![]),
+        (1, vec![1]),
+        (1_000, vec![1_000]),
+        (1_001, vec![1_000, 1]),
+        (2_500, vec![1_000, 1_000, 500]),
+    ] {
         let sizes = Arc::default();
         let put = putting(&sizes);
         let data: Vec<_> = (0..values).map(datum).collect();
@@ -75,8 +81,12 @@ async fn a_value_is_put_whole() {
 #[tokio::test]
 async fn values_that_are_refused_are_an_error_with_a_mend() {
     let denied = mock!(Client::put_metric_data).then_http_response(|| refusal(403, "AccessDenied"));
-    let error = cloudwatch(&[&denied]).put("Holdfast", at(NOW), &[datum(1)]).await.expect_err("refused");
-    assert_eq!((error.kind, error.to_string().as_str()), (Kind::Denied, "put 1 metric values: AccessDenied"));
+    let error =
+        cloudwatch(&[&denied]).put("Holdfast", at(NOW), &[datum(1)]).await.expect_err("refused");
+    assert_eq!(
+        (error.kind, error.to_string().as_str()),
+        (Kind::Denied, "put 1 metric values: AccessDenied")
+    );
 }
 
 fn wanted() -> MetricAlarm {
@@ -85,7 +95,9 @@ fn wanted() -> MetricAlarm {
         description: "old".into(),
         namespace: "Holdfast".into(),
         metric: "PointAge".into(),
-        dimensions: [("Policy", "acme"), ("Group", "fleet")].map(|(k, v)| (k.into(), v.into())).into(),
+        dimensions: [("Policy", "acme"), ("Group", "fleet")]
+            .map(|(k, v)| (k.into(), v.into()))
+            .into(),
         above: 90_000.0,
         period: 900,
         periods: 2,
@@ -95,7 +107,8 @@ fn wanted() -> MetricAlarm {
 
 /// An alarm as CloudWatch describes what was set.
 pub(crate) fn set(alarm: &MetricAlarm) -> types::builders::MetricAlarmBuilder {
-    let dimensions = alarm.dimensions.iter().map(|(n, v)| Dimension::builder().name(n).value(v).build());
+    let dimensions =
+        alarm.dimensions.iter().map(|(n, v)| Dimension::builder().name(n).value(v).build());
     types::MetricAlarm::builder()
         .alarm_name(&alarm.name)
         .alarm_description(&alarm.description)
@@ -120,7 +133,9 @@ pub(crate) fn set(alarm: &MetricAlarm) -> types::builders::MetricAlarmBuilder {
 #[test]
 fn an_alarm_equals_what_is_wanted_only_when_every_setting_does() {
     type Builder = types::builders::MetricAlarmBuilder;
-    let topics = |topics: &[&str]| Some(topics.iter().map(|t| format!("arn:aws:sns:eu-west-1:1:{t}")).collect::<Vec<_>>());
+    let topics = |topics: &[&str]| {
+        Some(topics.iter().map(|t| format!("arn:aws:sns:eu-west-1:1:{t}")).collect::<Vec<_>>())
+    };
     let same: Vec<(&str, Builder)> = vec![
         ("as it was set", set(&wanted())),
         ("topics in another order", set(&wanted()).set_alarm_actions(topics(&["b", "a"]))),
@@ -132,7 +147,10 @@ fn an_alarm_equals_what_is_wanted_only_when_every_setting_does() {
     let other: Vec<(&str, Builder)> = vec![
         ("threshold", set(&wanted()).threshold(90_001.0)),
         ("no threshold", set(&wanted()).set_threshold(None)),
-        ("topic gone", set(&wanted()).set_alarm_actions(topics(&["a"])).set_ok_actions(topics(&["a"]))),
+        (
+            "topic gone",
+            set(&wanted()).set_alarm_actions(topics(&["a"])).set_ok_actions(topics(&["a"])),
+        ),
         ("topic only when it rings", set(&wanted()).set_ok_actions(None)),
         ("silence counts as fine", set(&wanted()).treat_missing_data("notBreaching")),
         ("no word on silence", set(&wanted()).set_treat_missing_data(None)),
@@ -196,7 +214,9 @@ fn data(values: &[f64]) -> GetMetricDataOutput {
 
 async fn largest(rules: &[&Rule]) -> Result<Option<f64>, EdgeError> {
     let span = SignedDuration::from_hours(3);
-    cloudwatch(rules).largest("AWS/RDS", "ReplicaLag", &[("DBInstanceIdentifier", "r")], at(NOW), span).await
+    cloudwatch(rules)
+        .largest("AWS/RDS", "ReplicaLag", &[("DBInstanceIdentifier", "r")], at(NOW), span)
+        .await
 }
 
 #[tokio::test]
@@ -222,12 +242,16 @@ async fn the_largest_value_is_that_of_all_pages_and_none_without_data() {
     assert_eq!(largest(&[&zero]).await, Ok(Some(0.0)), "a zero is a value");
     let silent = mock!(Client::get_metric_data).then_output(|| data(&[]));
     assert_eq!(largest(&[&silent]).await, Ok(None));
-    let nothing = mock!(Client::get_metric_data).then_output(|| GetMetricDataOutput::builder().build());
+    let nothing =
+        mock!(Client::get_metric_data).then_output(|| GetMetricDataOutput::builder().build());
     assert_eq!(largest(&[&nothing]).await, Ok(None));
 
     let denied = mock!(Client::get_metric_data)
         .match_requests(|r| r.next_token() == Some("2"))
         .then_http_response(|| refusal(403, "AccessDenied"));
     let error = largest(&[&first, &denied]).await.expect_err("no second page");
-    assert_eq!((error.kind, error.to_string().as_str()), (Kind::Denied, "read metric ReplicaLag: AccessDenied"));
+    assert_eq!(
+        (error.kind, error.to_string().as_str()),
+        (Kind::Denied, "read metric ReplicaLag: AccessDenied")
+    );
 }

@@ -47,7 +47,7 @@ pub(super) fn instance(i: &DbInstance) -> Option<Database> {
     })
 }
 
-/// An Aurora or Multi-AZ cluster. `DescribeDBClusters` also answers with DocumentDB and Neptune, which are not ours.
+/// An Aurora or Multi-AZ cluster. `DescribeDBClusters` also answers with `DocumentDB` and Neptune, which are not ours.
 pub(super) fn cluster(c: &DbCluster) -> Option<Database> {
     let engine = text(c.engine());
     if other_service(&engine) {

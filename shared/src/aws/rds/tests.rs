@@ -4,7 +4,6 @@ use crate::{
         Aws, Calls, Kind,
         wire::{self, Answer, Asked},
     },
-    catalog::State,
     model,
     observe::{Where, observe},
     policy::Policy,
@@ -83,11 +82,16 @@ fn two_pages() -> [Rule; 4] {
             .match_requests(|r| r.marker().is_none())
             .then_output(|| Instances::builder().marker("2").db_instances(instance("a")).build()),
         mock!(Client::describe_db_clusters).match_requests(|r| r.marker().is_none()).then_output(
-            || Clusters::builder().marker("2").db_clusters(cluster("c", "aurora-postgresql")).build(),
+            || {
+                Clusters::builder()
+                    .marker("2")
+                    .db_clusters(cluster("c", "aurora-postgresql"))
+                    .build()
+            },
         ),
-        mock!(Client::describe_db_snapshots)
-            .match_requests(|r| r.marker().is_none())
-            .then_output(|| Snapshots::builder().marker("2").db_snapshots(snapshot("a-1").build()).build()),
+        mock!(Client::describe_db_snapshots).match_requests(|r| r.marker().is_none()).then_output(
+            || Snapshots::builder().marker("2").db_snapshots(snapshot("a-1").build()).build(),
+        ),
         mock!(Client::describe_db_cluster_snapshots)
             .match_requests(|r| r.marker().is_none())
             .then_output(|| {
@@ -111,7 +115,9 @@ fn last_pages() -> [Rule; 4] {
         mock!(Client::describe_db_cluster_snapshots)
             .match_requests(|r| r.marker() == Some("2"))
             .then_output(|| {
-                ClusterSnapshots::builder().db_cluster_snapshots(cluster_snapshot("c-2").build()).build()
+                ClusterSnapshots::builder()
+                    .db_cluster_snapshots(cluster_snapshot("c-2").build())
+                    .build()
             }),
     ]
 }
@@ -147,7 +153,12 @@ async fn a_last_page_that_fails_fails_the_whole_and_never_leaves_half_a_fleet() 
         assert_eq!(error.kind, Kind::Denied);
         said.push(error.to_string());
     }
-    insta::assert_snapshot!(said.join("\n"), @"");
+    insta::assert_snapshot!(said.join("\n"), @"
+    describe DB instances in eu-west-1 in 111122223333: AccessDenied: said AWS
+    describe DB clusters in eu-west-1 in 111122223333: AccessDenied: said AWS
+    describe DB snapshots in eu-west-1 in 111122223333: AccessDenied: said AWS
+    describe DB cluster snapshots in eu-west-1 in 111122223333: AccessDenied: said AWS
+    ");
 }
 
 #[tokio::test]
@@ -164,7 +175,8 @@ async fn what_is_no_database_of_its_own_or_not_of_rds_is_left_out() {
     let snapshots =
         mock!(Client::describe_db_snapshots).then_output(|| Snapshots::builder().build());
     let cluster_snapshots = mock!(Client::describe_db_cluster_snapshots).then_output(|| {
-        let all = ["docdb", "neptune", "aurora-mysql"].map(|e| cluster_snapshot(e).engine(e).build());
+        let all =
+            ["docdb", "neptune", "aurora-mysql"].map(|e| cluster_snapshot(e).engine(e).build());
         ClusterSnapshots::builder().set_db_cluster_snapshots(Some(all.to_vec())).build()
     });
     let rds = rds(&[&instances, &clusters, &snapshots, &cluster_snapshots]);
@@ -219,19 +231,42 @@ async fn a_snapshots_time_is_the_datas_and_never_the_copys() {
     for (case, snapshot) in table {
         rows.push(format!("{case}: {}", stands(snapshot.build()).await));
     }
-    insta::assert_snapshot!(rows.join("\n"), @"");
+    insta::assert_snapshot!(rows.join("\n"), @r#"
+    all three: Good 2026-11-20T01:00:00Z
+    no time of the data: Good 2026-11-20T02:00:00Z
+    only its own: Good 2026-11-20T03:00:00Z
+    a copy with all three: Good 2026-11-20T01:00:00Z
+    a copy without the data's: Good 2026-11-20T02:00:00Z
+    a copy with its own only: Good no time
+    a copy by our mark only: Good no time
+    no source, written as an empty text: Good 2026-11-20T03:00:00Z
+    at its very begin: InFlight no time
+    on its way, with a time: InFlight no time
+    copying: InFlight no time
+    queued: InFlight no time
+    a word that RDS may say one day: InFlight no time
+    no word at all: InFlight no time
+    failed: Failed("failed") no time
+    being deleted: Failed("deleting") no time
+    RDS's own: Good 2026-11-20T03:00:00Z automated
+    AWS Backup's: Good 2026-11-20T03:00:00Z
+    "#);
 }
 
 #[tokio::test]
 async fn a_cluster_copys_time_is_what_its_maker_wrote_on_it() {
     let own = || cluster_snapshot("s").snapshot_create_time(seconds("2026-11-20T03:00:00Z"));
-    let copy = || own().source_db_cluster_snapshot_arn("arn:aws:rds:eu-west-1:1:cluster-snapshot:x");
+    let copy =
+        || own().source_db_cluster_snapshot_arn("arn:aws:rds:eu-west-1:1:cluster-snapshot:x");
     let table = [
         ("no copy", own()),
         ("a copy that says so", copy().tag_list(tag("holdfast:data-time", "2026-11-20T01:00:00Z"))),
         ("a copy that says nothing", copy()),
         ("a copy that says nonsense", copy().tag_list(tag("holdfast:data-time", "yesterday"))),
-        ("no copy, whatever is written", own().tag_list(tag("holdfast:data-time", "2026-11-20T01:00:00Z"))),
+        (
+            "no copy, whatever is written",
+            own().tag_list(tag("holdfast:data-time", "2026-11-20T01:00:00Z")),
+        ),
         ("on its way", own().status("creating")),
     ];
     let mut rows = Vec::new();
@@ -244,7 +279,14 @@ async fn a_cluster_copys_time_is_what_its_maker_wrote_on_it() {
         let time = point.expect("a point").data_time.map_or("no time".into(), |t| t.to_string());
         rows.push(format!("{case}: {time}"));
     }
-    insta::assert_snapshot!(rows.join("\n"), @"");
+    insta::assert_snapshot!(rows.join("\n"), @"
+    no copy: 2026-11-20T03:00:00Z
+    a copy that says so: 2026-11-20T01:00:00Z
+    a copy that says nothing: no time
+    a copy that says nonsense: no time
+    no copy, whatever is written: 2026-11-20T03:00:00Z
+    on its way: no time
+    ");
 }
 
 #[tokio::test]
@@ -288,7 +330,15 @@ async fn a_snapshot_is_found_by_its_arn_whatever_its_identifier_holds() {
         };
         rows.push(format!("{arn}: {said}"));
     }
-    insta::assert_snapshot!(rows.join("\n"), @"");
+    insta::assert_snapshot!(rows.join("\n"), @"
+    arn:aws:rds:eu-west-1:111122223333:snapshot:rds:orders-2026-11-20-02-00: Instance orders
+    arn:aws:rds:eu-west-1:111122223333:cluster-snapshot:by-hand: Cluster ledger
+    arn:aws:rds:eu-west-1:111122223333:snapshot:gone: none
+    arn:aws:rds:us-east-1:111122223333:snapshot:elsewhere: none
+    arn:aws:rds:eu-west-1:111122223333:snapshot:secret: describe snapshot secret: AccessDenied: said AWS; allow this action in the role that made the call
+    rds:orders-2026-11-20-02-00: read rds:orders-2026-11-20-02-00: it is not the ARN of a snapshot; see AWS's words
+    : read : it is not the ARN of a snapshot; see AWS's words
+    ");
 }
 
 #[tokio::test]
@@ -325,7 +375,8 @@ async fn restore_windows_are_of_living_instances_and_may_have_no_begin_yet() {
         page.set_db_instance_automated_backups(Some(backups.clone())).build()
     });
     let found = rds(&[&rule]).earliest_restorable().await.expect("an answer");
-    let expected = [("a".to_owned(), Some(model::at("2026-11-13T02:00:00Z"))), ("b".to_owned(), None)];
+    let expected =
+        [("a".to_owned(), Some(model::at("2026-11-13T02:00:00Z"))), ("b".to_owned(), None)];
     assert_eq!(found, BTreeMap::from(expected));
 }
 
@@ -366,7 +417,32 @@ async fn a_refusal_is_sorted_by_what_a_caller_can_do_about_it() {
         assert_eq!(error.to_string(), format!("create snapshot s: {code}: said AWS"));
         rows.push(format!("{:?} {code}: {}", error.kind, error.hint()));
     }
-    insta::assert_snapshot!(rows.join("\n"), @"");
+    insta::assert_snapshot!(rows.join("\n"), @"
+    Exists DBSnapshotAlreadyExists: look at what is there under that name
+    Exists DBClusterSnapshotAlreadyExistsFault: look at what is there under that name
+    Busy InvalidDBInstanceState: nothing: the next run tries again
+    Busy InvalidDBSnapshotState: nothing: the next run tries again
+    Busy InvalidDBClusterStateFault: nothing: the next run tries again
+    Busy InvalidDBClusterSnapshotStateFault: nothing: the next run tries again
+    Quota SnapshotQuotaExceeded: nothing if it is rare: the next run goes on; otherwise raise the quota
+    Quota SnapshotQuotaExceededFault: nothing if it is rare: the next run goes on; otherwise raise the quota
+    Denied AccessDenied: allow this action in the role that made the call
+    Denied AccessDeniedException: allow this action in the role that made the call
+    Denied InvalidClientTokenId: allow this action in the role that made the call
+    Denied UnrecognizedClientException: allow this action in the role that made the call
+    Denied ExpiredToken: allow this action in the role that made the call
+    Key KMSKeyNotAccessibleFault: check that the key is enabled and that its key policy lets this role use it
+    Key KMSInvalidStateException: check that the key is enabled and that its key policy lets this role use it
+    Key KMS.NotFoundException: check that the key is enabled and that its key policy lets this role use it
+    Missing DBInstanceNotFound: check the name, the account and the region in the policy
+    Missing DBClusterNotFoundFault: check the name, the account and the region in the policy
+    Unreachable Throttling: nothing if it is rare: the next run tries again; otherwise see who else uses up the account's calls
+    Unreachable RequestLimitExceeded: nothing if it is rare: the next run tries again; otherwise see who else uses up the account's calls
+    Unreachable ServiceUnavailable: check the network and the endpoint; the next run tries again
+    Refused InvalidObjectState: see AWS's words
+    Refused InvalidParameterCombination: see AWS's words
+    Refused SomethingNew: see AWS's words
+    ");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Automated backups: what differs, what is mended, and the restore window.
 
 use super::*;
+use shared::catalog::Family::{self, Cluster, Instance};
 use std::collections::BTreeMap;
 
 const NOW: &str = "2026-11-20T12:00:00Z";
@@ -10,7 +11,12 @@ fn wants(settings: &str) -> Policy {
 }
 
 /// What is said of one database with a fresh point, as it is told by RDS and by its list of automated backups.
-fn judged(policy: &Policy, db: &Database, earliest: Option<BTreeMap<String, Option<Timestamp>>>, now: &str) -> Verdict {
+fn judged(
+    policy: &Policy,
+    db: &Database,
+    earliest: Option<BTreeMap<String, Option<Timestamp>>>,
+    now: &str,
+) -> Verdict {
     let points = vec![point(policy, db, "daily", at("2026-11-20T02:00:00Z"))];
     let facts = Facts { rds: seen(policy, vec![db.clone()], points), earliest, ..Facts::default() };
     plan(policy, &facts, at(now))
@@ -87,7 +93,8 @@ fn a_difference_is_told_with_the_command_that_mends_it_and_nothing_is_changed() 
 #[test]
 fn enforced_settings_are_mended_but_never_across_zero_and_never_by_deleting_backups() {
     let steps = differences("enforce");
-    let steps: Vec<_> = steps.lines().filter(|l| !l.starts_with("  ") || l.starts_with("  set ")).collect();
+    let steps: Vec<_> =
+        steps.lines().filter(|l| !l.starts_with("  ") || l.starts_with("  set ")).collect();
     insta::assert_snapshot!(steps.join("\n"), @"
     as it should be
     kept for less
@@ -107,7 +114,8 @@ fn enforced_settings_are_mended_but_never_across_zero_and_never_by_deleting_back
 
 #[test]
 fn a_mend_holds_the_whole_change_and_no_zero() {
-    let policy = wants("retention: 30d, window: \"02:00-03:00\", log_exports: [postgresql], drift: enforce");
+    let policy =
+        wants("retention: 30d, window: \"02:00-03:00\", log_exports: [postgresql], drift: enforce");
     let mut db = database("acme-a", at(NOW));
     (db.retention_days, db.window) = (1, "04:00-05:00".into());
     let verdict = judged(&policy, &db, None, NOW);
@@ -139,7 +147,7 @@ fn backups_that_are_off_are_told_even_where_no_retention_is_asked() {
 #[test]
 fn a_cluster_is_told_the_clusters_command() {
     let policy = wants("retention: 30d, log_exports: [postgresql, upgrade]");
-    let said = said(&policy, |d| (d.family, d.retention_days) = (shared::catalog::Family::Cluster, 7));
+    let said = said(&policy, |d| (d.family, d.retention_days) = (Cluster, 7));
     insta::assert_snapshot!(said, @r#"
     critical acme-a drift: its automated backups are kept for 7 days, and the policy wants 30; run `aws rds modify-db-cluster --apply-immediately --db-cluster-identifier acme-a --backup-retention-period 30`
     warning acme-a drift: its logs are not exported: postgresql, upgrade; run `aws rds modify-db-cluster --apply-immediately --db-cluster-identifier acme-a --cloudwatch-logs-export-configuration '{"EnableLogTypes":["postgresql","upgrade"]}'`
@@ -153,7 +161,11 @@ fn a_restorable_time_that_stands_still_is_told_to_the_second() {
         let mut db = database("acme-a", at(NOW));
         (db.latest_restorable, db.created) = (latest.map(at), Some(at(created)));
         let verdict = judged(&policy, &db, None, now);
-        format!("{}\n  {}", print(&verdict), values(&verdict, &[Metric::RestorableLag]).replace('\n', "\n  "))
+        format!(
+            "{}\n  {}",
+            print(&verdict),
+            values(&verdict, &[Metric::RestorableLag]).replace('\n', "\n  ")
+        )
     };
     let long_ago = "2025-01-01T00:00:00Z";
     let table = [
@@ -197,7 +209,8 @@ fn one_database_without_a_restorable_time_takes_the_groups_lag_away() {
     let policy = wants("max_lag: 15m");
     let (a, mut b) = (database("acme-a", at(NOW)), database("acme-b", at(NOW)));
     let told = |b: &Database| {
-        let points = [&a, b].map(|d| point(&policy, d, "daily", at("2026-11-20T02:00:00Z"))).to_vec();
+        let points =
+            [&a, b].map(|d| point(&policy, d, "daily", at("2026-11-20T02:00:00Z"))).to_vec();
         let seen = seen(&policy, vec![a.clone(), b.clone()], points);
         values(&judge(&policy, seen, NOW), &[Metric::RestorableLag])
     };
@@ -223,20 +236,22 @@ fn one_database_without_a_restorable_time_takes_the_groups_lag_away() {
 #[test]
 fn a_restore_window_is_as_long_as_the_policy_says_or_told() {
     let policy = wants("retention: 7d");
-    let told = |listed: Option<Option<&str>>, created: &str, family: shared::catalog::Family| {
+    let told = |listed: Option<Option<&str>>, created: &str, family: Family| {
         let mut db = database("acme-a", at(NOW));
         (db.retention_days, db.created, db.family) = (7, Some(at(created)), family);
         let listed = listed.map(|earliest| ("acme-a".to_owned(), earliest.map(at)));
         print(&judged(&policy, &db, Some(listed.into_iter().collect()), NOW))
     };
-    use shared::catalog::Family::{Cluster, Instance};
     let long_ago = "2025-01-01T00:00:00Z";
     // RDS's window begins anew once a day, so a day and an hour may lack of the seven.
     let table = [
         ("whole", told(Some(Some("2026-11-13T12:00:00Z")), long_ago, Instance)),
         ("a day and an hour short", told(Some(Some("2026-11-14T13:00:00Z")), long_ago, Instance)),
         ("a second more", told(Some(Some("2026-11-14T13:00:01Z")), long_ago, Instance)),
-        ("short, and too new to be long", told(Some(Some("2026-11-19T12:00:00Z")), "2026-11-19T11:00:00Z", Instance)),
+        (
+            "short, and too new to be long",
+            told(Some(Some("2026-11-19T12:00:00Z")), "2026-11-19T11:00:00Z", Instance),
+        ),
         ("not listed", told(None, long_ago, Instance)),
         ("not listed, and new", told(None, "2026-11-20T00:00:00Z", Instance)),
         ("listed without a time", told(Some(None), long_ago, Instance)),
@@ -282,5 +297,9 @@ fn drift_is_counted_for_the_group_and_the_policy() {
     SettingsDrift fleet * 3
     SettingsDrift * * 3
     ");
-    assert_eq!(values(&judge(&policy, blind(world, "eu-west-1"), NOW), &[Metric::SettingsDrift]), "", "not seen is not right");
+    assert_eq!(
+        values(&judge(&policy, blind(world, "eu-west-1"), NOW), &[Metric::SettingsDrift]),
+        "",
+        "not seen is not right"
+    );
 }

@@ -35,7 +35,7 @@ fn judged(policy: &Policy, objects: &[(&str, u64, &str)], now: &str) -> Verdict 
 
 fn newest(verdict: &Verdict) -> String {
     let lines = verdict.assets.iter().map(|a| {
-        let age = a.age_seconds.map_or("no age".into(), |s| human_hours(s));
+        let age = a.age_seconds.map_or("no age".into(), human_hours);
         format!("{} {}: {} {age}", a.group, a.asset, a.newest.as_deref().unwrap_or("nothing"))
     });
     lines.collect::<Vec<_>>().join("\n")
@@ -47,7 +47,9 @@ fn human_hours(seconds: i64) -> String {
 
 #[test]
 fn each_database_is_judged_alone_so_that_no_fresh_dump_hides_a_stale_one() {
-    for key in ["{database}_%Y%m%d.dump", "%Y/{database}_%Y%m%d.dump", "{reason}/{database}_%Y%m%d.dump"] {
+    for key in
+        ["{database}_%Y%m%d.dump", "%Y/{database}_%Y%m%d.dump", "{reason}/{database}_%Y%m%d.dump"]
+    {
         let policy = dumps(key);
         let named = |database: &str, day: &str| {
             let key = key.replace("{database}", database).replace("%Y%m%d", day);
@@ -55,15 +57,26 @@ fn each_database_is_judged_alone_so_that_no_fresh_dump_hides_a_stale_one() {
         };
         // The name of one database begins another's.
         let (fresh, stale) = (named("orders_old", "20261120"), named("orders", "20261118"));
-        let objects = [(fresh.as_str(), 9, "2026-11-20T02:10:00Z"), (stale.as_str(), 9, "2026-11-18T02:10:00Z")];
+        let objects = [
+            (fresh.as_str(), 9, "2026-11-20T02:10:00Z"),
+            (stale.as_str(), 9, "2026-11-18T02:10:00Z"),
+        ];
         let verdict = judged(&policy, &objects, NOW);
-        let ages: Vec<_> = verdict.assets.iter().map(|a| (a.asset.as_str(), a.age_seconds)).collect();
+        let ages: Vec<_> =
+            verdict.assets.iter().map(|a| (a.asset.as_str(), a.age_seconds)).collect();
         let hour = 3600;
-        let expected = [("orders", Some(57 * hour + 3000)), ("orders_old", Some(9 * hour + 3000)), ("users", None)];
+        let expected = [
+            ("orders", Some(57 * hour + 3000)),
+            ("orders_old", Some(9 * hour + 3000)),
+            ("users", None),
+        ];
         assert_eq!(ages, expected, "{key}");
     }
     let policy = dumps("{database}_%Y%m%d.dump");
-    let objects = [("pg/orders_old_20261120.dump", 9, "2026-11-20T02:10:00Z"), ("pg/orders_20261118.dump", 9, "2026-11-18T02:10:00Z")];
+    let objects = [
+        ("pg/orders_old_20261120.dump", 9, "2026-11-20T02:10:00Z"),
+        ("pg/orders_20261118.dump", 9, "2026-11-18T02:10:00Z"),
+    ];
     let verdict = judged(&policy, &objects, NOW);
     insta::assert_snapshot!(print(&verdict), @"
     critical orders stale: its newest object pg/orders_20261118.dump is 2d 9h old, over the objective of 1d 1h; see whether what writes to s3://acme-dumps/pg/orders_ runs
@@ -79,9 +92,13 @@ fn each_database_is_judged_alone_so_that_no_fresh_dump_hides_a_stale_one() {
 
 #[test]
 fn a_listing_is_narrowed_to_what_the_key_begins_with() {
-    let prefixes = |key: &str| stored(&dumps(key)).into_iter().map(|s| s.prefix).collect::<Vec<_>>();
+    let prefixes =
+        |key: &str| stored(&dumps(key)).into_iter().map(|s| s.prefix).collect::<Vec<_>>();
     assert_eq!(prefixes("{database}_%Y%m%d.dump"), ["pg/orders_", "pg/orders_old_", "pg/users_"]);
-    assert_eq!(prefixes("{database}/{reason}_%Y.dump"), ["pg/orders/", "pg/orders_old/", "pg/users/"]);
+    assert_eq!(
+        prefixes("{database}/{reason}_%Y.dump"),
+        ["pg/orders/", "pg/orders_old/", "pg/users/"]
+    );
     assert_eq!(prefixes("{reason}/{database}.dump"), ["pg/", "pg/", "pg/"]);
     assert_eq!(prefixes("all_%Y%m%d.dump"), ["pg/"]);
 }
@@ -94,14 +111,49 @@ fn the_time_in_the_key_is_the_datas_and_an_upload_never_makes_it_younger() {
         ))
     };
     let table = [
-        ("a date is the end of its day", "c_%Y%m%d.rdb", "r/c_20261118.rdb", "2026-11-20T11:00:00Z"),
-        ("but not later than the upload", "c_%Y%m%d.rdb", "r/c_20261120.rdb", "2026-11-20T02:00:00Z"),
+        (
+            "a date is the end of its day",
+            "c_%Y%m%d.rdb",
+            "r/c_20261118.rdb",
+            "2026-11-20T11:00:00Z",
+        ),
+        (
+            "but not later than the upload",
+            "c_%Y%m%d.rdb",
+            "r/c_20261120.rdb",
+            "2026-11-20T02:00:00Z",
+        ),
         ("a time is that time", "c_%Y%m%d%H%M.rdb", "r/c_202611200130.rdb", "2026-11-20T02:00:00Z"),
-        ("an old one uploaded again stays old", "c_%Y%m%d%H%M.rdb", "r/c_202611010130.rdb", "2026-11-20T11:00:00Z"),
-        ("short for hours and minutes", "c_%Y%m%d_%R.rdb", "r/c_20261120_01:30.rdb", "2026-11-20T02:00:00Z"),
-        ("with an offset", "c_%Y%m%dT%H%M%z.rdb", "r/c_20261120T0330+0200.rdb", "2026-11-20T02:00:00Z"),
-        ("what follows the form is free", "%Y%m%d/", "r/20261118/etc/app.conf", "2026-11-20T11:00:00Z"),
-        ("a key that is not of the form counts by its upload", "c_%Y%m%d.rdb", "r/dump.rdb", "2026-11-20T11:00:00Z"),
+        (
+            "an old one uploaded again stays old",
+            "c_%Y%m%d%H%M.rdb",
+            "r/c_202611010130.rdb",
+            "2026-11-20T11:00:00Z",
+        ),
+        (
+            "short for hours and minutes",
+            "c_%Y%m%d_%R.rdb",
+            "r/c_20261120_01:30.rdb",
+            "2026-11-20T02:00:00Z",
+        ),
+        (
+            "with an offset",
+            "c_%Y%m%dT%H%M%z.rdb",
+            "r/c_20261120T0330+0200.rdb",
+            "2026-11-20T02:00:00Z",
+        ),
+        (
+            "what follows the form is free",
+            "%Y%m%d/",
+            "r/20261118/etc/app.conf",
+            "2026-11-20T11:00:00Z",
+        ),
+        (
+            "a key that is not of the form counts by its upload",
+            "c_%Y%m%d.rdb",
+            "r/dump.rdb",
+            "2026-11-20T11:00:00Z",
+        ),
         ("a day that is none too", "c_%Y%m%d.rdb", "r/c_20261399.rdb", "2026-11-20T11:00:00Z"),
         ("no time in the form", "dump.rdb", "r/dump.rdb", "2026-11-20T11:00:00Z"),
         ("from the future", "c_%Y%m%d%H%M.rdb", "r/c_202612010130.rdb", "2026-11-20T12:05:01Z"),
@@ -150,8 +202,9 @@ fn the_time_in_the_key_is_the_datas_and_an_upload_never_makes_it_younger() {
 #[test]
 fn an_object_is_stale_from_the_second_after_the_objective_on() {
     let policy = dumps("all_%Y%m%d_%H%M%S.dump");
-    let said = ["2026-11-21T03:00:00Z", "2026-11-21T03:00:01Z"]
-        .map(|now| print(&judged(&policy, &[("pg/all_20261120_020000.dump", 9, "2026-11-20T02:10:00Z")], now)));
+    let said = ["2026-11-21T03:00:00Z", "2026-11-21T03:00:01Z"].map(|now| {
+        print(&judged(&policy, &[("pg/all_20261120_020000.dump", 9, "2026-11-20T02:10:00Z")], now))
+    });
     insta::assert_snapshot!(said.join("\n"), @"
     fine
     critical main stale: its newest object pg/all_20261120_020000.dump is 1d 1h old, over the objective of 1d 1h; see whether what writes to s3://acme-dumps/pg/ runs
@@ -170,8 +223,14 @@ fn folder_markers_checksums_and_other_suffixes_are_no_points() {
     ];
     insta::assert_snapshot!(print(&judged(&policy, &beside, NOW)), @"critical main no-point: there is nothing under s3://acme-dumps/pg/; see whether what writes there runs");
     // Where no suffix is given, a marker still is none.
-    let bare = policy_of("files:\n  conf:\n    keep: { for: 7d }\n    from: { directory: /etc/acme }\n    objectives: { max_age: 25h }\n    stored: { bucket: acme-conf, prefix: c/ }\n");
-    let bare = judged(&bare, &[("c/", 0, "2026-11-20T02:00:00Z"), ("c/2026/", 0, "2026-11-20T02:00:00Z")], NOW);
+    let bare = policy_of(
+        "files:\n  conf:\n    keep: { for: 7d }\n    from: { directory: /etc/acme }\n    objectives: { max_age: 25h }\n    stored: { bucket: acme-conf, prefix: c/ }\n",
+    );
+    let bare = judged(
+        &bare,
+        &[("c/", 0, "2026-11-20T02:00:00Z"), ("c/2026/", 0, "2026-11-20T02:00:00Z")],
+        NOW,
+    );
     insta::assert_snapshot!(print(&bare), @"critical conf no-point: there is nothing under s3://acme-conf/c/; see whether what writes there runs");
 }
 
@@ -180,11 +239,22 @@ fn the_newest_objects_size_is_judged_by_the_least_and_by_the_median_before() {
     let policy = policy_of(
         "redis:\n  cache:\n    keep: { for: 7d }\n    objectives: { max_age: 25h, min_size: 1KB, size_change: 50% }\n    stored: { bucket: acme-redis }\n",
     );
-    let days = ["2026-11-13T02:00:00Z", "2026-11-14T02:00:00Z", "2026-11-15T02:00:00Z", "2026-11-16T02:00:00Z", "2026-11-17T02:00:00Z", "2026-11-18T02:00:00Z", "2026-11-19T02:00:00Z", "2026-11-20T02:00:00Z", "2026-11-20T03:00:00Z"];
+    let days = [
+        "2026-11-13T02:00:00Z",
+        "2026-11-14T02:00:00Z",
+        "2026-11-15T02:00:00Z",
+        "2026-11-16T02:00:00Z",
+        "2026-11-17T02:00:00Z",
+        "2026-11-18T02:00:00Z",
+        "2026-11-19T02:00:00Z",
+        "2026-11-20T02:00:00Z",
+        "2026-11-20T03:00:00Z",
+    ];
     let said = |sizes: &[u64]| {
         let keys: Vec<_> = (0..sizes.len()).map(|i| format!("{i}.rdb")).collect();
         let first = days.len() - sizes.len();
-        let objects: Vec<_> = (0..sizes.len()).map(|i| (keys[i].as_str(), sizes[i], days[first + i])).collect();
+        let objects: Vec<_> =
+            (0..sizes.len()).map(|i| (keys[i].as_str(), sizes[i], days[first + i])).collect();
         print(&judged(&policy, &objects, NOW))
     };
     let table = [
@@ -196,20 +266,46 @@ fn the_newest_objects_size_is_judged_by_the_least_and_by_the_median_before() {
         ("half", said(&[4000, 4000, 4000, 2000])),
         ("less than half", said(&[4000, 4000, 4000, 1999])),
         ("one strange one before does not matter", said(&[2000, 1, 2000, 2000])),
-        ("of nine, the first is forgotten", said(&[1, 2000, 2000, 2000, 2000, 2000, 2000, 2000, 2000])),
+        (
+            "of nine, the first is forgotten",
+            said(&[1, 2000, 2000, 2000, 2000, 2000, 2000, 2000, 2000]),
+        ),
         ("nothing before it had anything in it", said(&[0, 0, 2000])),
     ];
     let rows = table.map(|(case, said)| format!("{case}\n  {}", said.replace('\n', "\n  ")));
-    insta::assert_snapshot!(rows.join("\n"), @"");
+    insta::assert_snapshot!(rows.join("\n"), @"
+    the least
+      fine
+    under the least
+      critical cache too-small: its newest object 0.rdb has 999 bytes, under the least of 1KB; look into it before older ones go: it may be empty
+    nothing in it
+      critical cache too-small: its newest object 0.rdb has 0 bytes, under the least of 1KB; look into it before older ones go: it may be empty
+    half as much again
+      fine
+    a byte more than that
+      warning cache size: its newest object 3.rdb has 3001 bytes, +50% against the median of the 3 before it (2000); see what changed in the data
+    half
+      fine
+    less than half
+      warning cache size: its newest object 3.rdb has 1999 bytes, -50% against the median of the 3 before it (4000); see what changed in the data
+    one strange one before does not matter
+      fine
+    of nine, the first is forgotten
+      fine
+    nothing before it had anything in it
+      fine
+    ");
 }
 
 #[test]
 fn a_size_is_judged_where_no_age_is_asked_and_nothing_where_nothing_is() {
     let store = |objectives: &str| {
-        policy_of(&format!("redis:\n  cache:\n    keep: {{ for: 7d }}\n    objectives: {{ {objectives} }}\n    stored: {{ bucket: acme-redis }}\n"))
+        policy_of(&format!(
+            "redis:\n  cache:\n    keep: {{ for: 7d }}\n    objectives: {{ {objectives} }}\n    stored: {{ bucket: acme-redis }}\n"
+        ))
     };
-    insta::assert_snapshot!(print(&judged(&store("min_size: 1KB"), &[("a", 5, NOW)], NOW)), @"");
-    insta::assert_snapshot!(print(&judged(&store("min_size: 1KB"), &[], NOW)), @"");
+    insta::assert_snapshot!(print(&judged(&store("min_size: 1KB"), &[("a", 5, NOW)], NOW)), @"critical cache too-small: its newest object a has 5 bytes, under the least of 1KB; look into it before older ones go: it may be empty");
+    insta::assert_snapshot!(print(&judged(&store("min_size: 1KB"), &[], NOW)), @"critical cache no-point: there is nothing under s3://acme-redis/; see whether what writes there runs");
     assert!(stored(&store("")).is_empty());
 }
 
@@ -218,7 +314,10 @@ fn a_store_that_can_not_be_read_to_its_end_has_no_newest_object() {
     let policy = dumps("{database}_%Y%m%d.dump");
     let mut all = filled(
         &policy,
-        &[("pg/orders_20261120.dump", 9, "2026-11-20T02:00:00Z"), ("pg/users_20261120.dump", 9, "2026-11-20T02:00:00Z")],
+        &[
+            ("pg/orders_20261120.dump", 9, "2026-11-20T02:00:00Z"),
+            ("pg/users_20261120.dump", 9, "2026-11-20T02:00:00Z"),
+        ],
     );
     all.retain(|s| s.asset != "orders_old");
     all[0].unseen();

@@ -24,32 +24,39 @@ fn page(request: &Asked, list: &str, total: usize, one: impl Fn(usize) -> String
 fn account(databases: usize, clusters: usize) -> Aws {
     wire::aws(move |request| match request.operation.as_str() {
         "DescribeDBInstances" => page(request, "DBInstances", databases, |n| {
-            format!("<DBInstance><DBInstanceIdentifier>acme-{n}</DBInstanceIdentifier></DBInstance>")
+            format!(
+                "<DBInstance><DBInstanceIdentifier>acme-{n}</DBInstanceIdentifier></DBInstance>"
+            )
         }),
         "DescribeDBClusters" => page(request, "DBClusters", clusters, |n| {
             format!("<DBCluster><DBClusterIdentifier>acme-c{n}</DBClusterIdentifier></DBCluster>")
         }),
         "DescribeDBSnapshots" => page(request, "DBSnapshots", databases * SNAPSHOTS, |n| {
-            let tags = "<TagList><Tag><Key>holdfast:policy</Key><Value>acme</Value></Tag></TagList>";
+            let tags =
+                "<TagList><Tag><Key>holdfast:policy</Key><Value>acme</Value></Tag></TagList>";
             format!(
                 "<DBSnapshot><DBSnapshotIdentifier>s{n}</DBSnapshotIdentifier><DBInstanceIdentifier>acme-{}\
                  </DBInstanceIdentifier><Status>available</Status>{tags}</DBSnapshot>",
                 n / SNAPSHOTS
             )
         }),
-        "DescribeDBClusterSnapshots" => page(request, "DBClusterSnapshots", clusters * SNAPSHOTS, |n| {
-            format!(
-                "<DBClusterSnapshot><DBClusterSnapshotIdentifier>c{n}</DBClusterSnapshotIdentifier>\
+        "DescribeDBClusterSnapshots" => {
+            page(request, "DBClusterSnapshots", clusters * SNAPSHOTS, |n| {
+                format!(
+                    "<DBClusterSnapshot><DBClusterSnapshotIdentifier>c{n}</DBClusterSnapshotIdentifier>\
                  <DBClusterIdentifier>acme-c{}</DBClusterIdentifier></DBClusterSnapshot>",
-                n / SNAPSHOTS
-            )
-        }),
-        "DescribeDBInstanceAutomatedBackups" => page(request, "DBInstanceAutomatedBackups", databases, |n| {
-            format!(
-                "<DBInstanceAutomatedBackup><DBInstanceIdentifier>acme-{n}</DBInstanceIdentifier>\
+                    n / SNAPSHOTS
+                )
+            })
+        }
+        "DescribeDBInstanceAutomatedBackups" => {
+            page(request, "DBInstanceAutomatedBackups", databases, |n| {
+                format!(
+                    "<DBInstanceAutomatedBackup><DBInstanceIdentifier>acme-{n}</DBInstanceIdentifier>\
                  </DBInstanceAutomatedBackup>"
-            )
-        }),
+                )
+            })
+        }
         other => panic!("{other} is asked for"),
     })
 }
@@ -109,5 +116,9 @@ async fn a_sweep_over_a_thousand_databases_with_nothing_to_do_makes_at_most_two_
     // Ten pages of instances, 160 of their snapshots, and one of clusters and of their snapshots, which is empty.
     assert_eq!(aws.calls().so_far().requests, 172);
     aws.rds(&Place::home(&policy)).earliest_restorable().await.expect("windows");
-    assert_eq!(aws.calls().so_far().requests, 182, "with the restore windows, which freshness asks for");
+    assert_eq!(
+        aws.calls().so_far().requests,
+        182,
+        "with the restore windows, which freshness asks for"
+    );
 }

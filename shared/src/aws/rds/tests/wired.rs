@@ -51,7 +51,31 @@ async fn a_snapshot_is_asked_for_with_all_its_tags() {
     for (family, id) in [(Family::Instance, "orders"), (Family::Cluster, "ledger")] {
         rds.take(family, id, &format!("{id}-daily-202611200200"), &tags()).await.expect("taken");
     }
-    insta::assert_snapshot!(sent(&asked), @"");
+    insta::assert_snapshot!(sent(&asked), @"
+    rds.eu-west-1.amazonaws.com
+    Action=CreateDBSnapshot
+    Version=2014-10-31
+    DBSnapshotIdentifier=orders-daily-202611200200
+    DBInstanceIdentifier=orders
+    Tags.Tag.1.Key=env
+    Tags.Tag.1.Value=prod & more
+    Tags.Tag.2.Key=holdfast:policy
+    Tags.Tag.2.Value=acme
+    Tags.Tag.3.Key=holdfast:slot
+    Tags.Tag.3.Value=202611200200
+
+    rds.eu-west-1.amazonaws.com
+    Action=CreateDBClusterSnapshot
+    Version=2014-10-31
+    DBClusterSnapshotIdentifier=ledger-daily-202611200200
+    DBClusterIdentifier=ledger
+    Tags.Tag.1.Key=env
+    Tags.Tag.1.Value=prod & more
+    Tags.Tag.2.Key=holdfast:policy
+    Tags.Tag.2.Value=acme
+    Tags.Tag.3.Key=holdfast:slot
+    Tags.Tag.3.Value=202611200200
+    ");
 }
 
 #[tokio::test]
@@ -68,7 +92,33 @@ async fn a_copy_is_asked_for_at_its_destination_with_key_and_tags() {
     rds.copy(Family::Instance, &copy).await.expect("copied");
     let bare = Copy { kms_key: None, option_group: None, ..copy };
     rds.copy(Family::Cluster, &bare).await.expect("copied");
-    insta::assert_snapshot!(sent(&asked), @"");
+    insta::assert_snapshot!(sent(&asked), @"
+    rds.us-east-1.amazonaws.com
+    Action=CopyDBSnapshot
+    Version=2014-10-31
+    SourceDBSnapshotIdentifier=arn:aws:rds:eu-west-1:111122223333:snapshot:rds:orders-2026-11-20-02-00
+    TargetDBSnapshotIdentifier=orders-automated-202611200200
+    KmsKeyId=arn:aws:kms:us-east-1:111122223333:key/dr
+    Tags.Tag.1.Key=env
+    Tags.Tag.1.Value=prod & more
+    Tags.Tag.2.Key=holdfast:policy
+    Tags.Tag.2.Value=acme
+    Tags.Tag.3.Key=holdfast:slot
+    Tags.Tag.3.Value=202611200200
+    OptionGroupName=tde
+
+    rds.us-east-1.amazonaws.com
+    Action=CopyDBClusterSnapshot
+    Version=2014-10-31
+    SourceDBClusterSnapshotIdentifier=arn:aws:rds:eu-west-1:111122223333:snapshot:rds:orders-2026-11-20-02-00
+    TargetDBClusterSnapshotIdentifier=orders-automated-202611200200
+    Tags.Tag.1.Key=env
+    Tags.Tag.1.Value=prod & more
+    Tags.Tag.2.Key=holdfast:policy
+    Tags.Tag.2.Value=acme
+    Tags.Tag.3.Key=holdfast:slot
+    Tags.Tag.3.Value=202611200200
+    ");
 }
 
 #[tokio::test]
@@ -84,7 +134,34 @@ async fn backup_settings_hold_only_what_changes_and_never_a_zero() {
     rds.set_backups(Family::Instance, "orders", &all).await.expect("set");
     rds.set_backups(Family::Cluster, "ledger", &all).await.expect("set");
     rds.set_backups(Family::Instance, "users", &window).await.expect("set");
-    insta::assert_snapshot!(sent(&asked), @"");
+    insta::assert_snapshot!(sent(&asked), @"
+    rds.eu-west-1.amazonaws.com
+    Action=ModifyDBInstance
+    Version=2014-10-31
+    DBInstanceIdentifier=orders
+    ApplyImmediately=true
+    BackupRetentionPeriod=35
+    PreferredBackupWindow=02:00-03:00
+    CloudwatchLogsExportConfiguration.EnableLogTypes.member.1=postgresql
+    CloudwatchLogsExportConfiguration.EnableLogTypes.member.2=upgrade
+
+    rds.eu-west-1.amazonaws.com
+    Action=ModifyDBCluster
+    Version=2014-10-31
+    DBClusterIdentifier=ledger
+    ApplyImmediately=true
+    BackupRetentionPeriod=35
+    PreferredBackupWindow=02:00-03:00
+    CloudwatchLogsExportConfiguration.EnableLogTypes.member.1=postgresql
+    CloudwatchLogsExportConfiguration.EnableLogTypes.member.2=upgrade
+
+    rds.eu-west-1.amazonaws.com
+    Action=ModifyDBInstance
+    Version=2014-10-31
+    DBInstanceIdentifier=users
+    ApplyImmediately=true
+    PreferredBackupWindow=02:00-03:00
+    ");
     // A zero can't be written down, so it can't be sent.
     assert_eq!(NonZeroU8::new(0), BackupSettings::default().retention_days);
 }
@@ -95,12 +172,28 @@ async fn sharing_adds_one_account_and_is_read_back() {
     let rds = aws.rds(&home());
     rds.share(Family::Instance, "s", "444455556666").await.expect("shared");
     rds.share(Family::Cluster, "c", "444455556666").await.expect("shared");
-    insta::assert_snapshot!(sent(&asked), @"");
+    insta::assert_snapshot!(sent(&asked), @"
+    rds.eu-west-1.amazonaws.com
+    Action=ModifyDBSnapshotAttribute
+    Version=2014-10-31
+    DBSnapshotIdentifier=s
+    AttributeName=restore
+    ValuesToAdd.AttributeValue.1=444455556666
+
+    rds.eu-west-1.amazonaws.com
+    Action=ModifyDBClusterSnapshotAttribute
+    Version=2014-10-31
+    DBClusterSnapshotIdentifier=c
+    AttributeName=restore
+    ValuesToAdd.AttributeValue.1=444455556666
+    ");
 
     let answering = wire::aws(|request| {
-        let values = "<AttributeValues><AttributeValue>444455556666</AttributeValue></AttributeValues>";
+        let values =
+            "<AttributeValues><AttributeValue>444455556666</AttributeValue></AttributeValues>";
         let one = |kind: &str, name: &str| {
-            let (open, close) = (format!("<{kind}><AttributeName>{name}</AttributeName>"), format!("</{kind}>"));
+            let (open, close) =
+                (format!("<{kind}><AttributeName>{name}</AttributeName>"), format!("</{kind}>"));
             format!("{open}{values}{close}")
         };
         let body = match request.operation.as_str() {
@@ -134,7 +227,9 @@ fn refusing(first: Vec<Answer>) -> Aws {
         let refusal = if last { refusals.lock().expect("a lock").next() } else { None };
         refusal.unwrap_or_else(|| {
             let id = if last { "b" } else { "a" };
-            let snapshot = format!("<DBSnapshot><DBSnapshotIdentifier>{id}</DBSnapshotIdentifier></DBSnapshot>");
+            let snapshot = format!(
+                "<DBSnapshot><DBSnapshotIdentifier>{id}</DBSnapshotIdentifier></DBSnapshot>"
+            );
             let snapshots = format!("<DBSnapshots>{snapshot}</DBSnapshots>");
             let marker = if last { "" } else { "<Marker>2</Marker>" };
             match request.operation.as_str() {
@@ -164,7 +259,7 @@ async fn what_stays_throttled_is_an_error_and_no_short_list() {
     let aws = refusing(vec![wire::refusal(400, "Throttling"); 6]);
     let error = aws.rds(&home()).points().await.expect_err("no second page");
     assert_eq!(error.kind, Kind::Unreachable);
-    insta::assert_snapshot!(format!("{error}; {}", error.hint()), @"");
+    insta::assert_snapshot!(format!("{error}; {}", error.hint()), @"describe DB snapshots in eu-west-1 in 111122223333: Throttling: said AWS; nothing if it is rare: the next run tries again; otherwise see who else uses up the account's calls");
     assert_eq!(aws.calls().so_far(), crate::aws::Use { requests: 2 + 6, throttled: 6 });
 }
 
@@ -198,5 +293,5 @@ async fn a_role_that_can_not_be_assumed_is_told_as_such() {
         .region(Region::new("eu-west-1"))
         .credentials_provider(SharedCredentialsProvider::new(Denied));
     let error = Aws::new(base.build()).rds(&home()).points().await.expect_err("no credentials");
-    insta::assert_snapshot!(format!("{:?} {error}; {}", error.kind, error.hint()), @"");
+    insta::assert_snapshot!(format!("{:?} {error}; {}", error.kind, error.hint()), @"Denied describe DB snapshots in eu-west-1 in 111122223333: dispatch failure: other: an error occurred while loading credentials: AccessDenied: not authorized to perform sts:AssumeRole; allow this action in the role that made the call");
 }

@@ -7,10 +7,12 @@ use aws_sdk_s3::{
         complete_multipart_upload::CompleteMultipartUploadOutput,
         copy_object::CopyObjectOutput,
         create_multipart_upload::CreateMultipartUploadOutput,
+        get_object::GetObjectOutput,
         get_object_tagging::GetObjectTaggingOutput,
         head_object::{HeadObjectOutput, builders::HeadObjectOutputBuilder},
         upload_part_copy::UploadPartCopyOutput,
     },
+    primitives::ByteStream,
     types::{ChecksumType, CopyObjectResult, CopyPartResult, Tag},
 };
 use aws_smithy_mocks::{Rule, mock};
@@ -140,9 +142,25 @@ async fn etags_prove_a_copy_where_they_are_md5s_of_the_same_bytes() {
 
     let bare = copy(&[&copied(MD5, None), &at("offsite", || head(3, MD5))], &order(3)).await;
     assert_eq!(bare, Ok(Checksum::Md5(MD5.into())), "a store without checksums");
-    let proofless =
-        copy(&[&copied(other, None), &at("offsite", move || head(3, other))], &of_parts).await;
-    assert!(proofless.is_err(), "nothing proves this copy");
+}
+
+#[tokio::test]
+async fn where_nothing_else_proves_a_copy_both_sides_are_read() {
+    let other = "e1d23c0e1d23c0e1d23c0e1d23c0e1d2";
+    let mut of_parts = order(3);
+    of_parts.object.etag = format!("{MD5}-2");
+    let read = |bucket: &'static str, bytes: &'static [u8]| {
+        mock!(Client::get_object)
+            .match_requests(move |r| r.bucket() == Some(bucket))
+            .then_output(move || GetObjectOutput::builder().body(ByteStream::from_static(bytes)).build())
+    };
+    let back = || at("offsite", move || head(3, other));
+    let same = [&copied(other, None), &back(), &read("backups", b"abc"), &read("offsite", b"abc")];
+    let proof = copy(&same, &of_parts).await;
+    assert!(matches!(proof, Ok(Checksum::Read(_))), "{proof:?}");
+    let differs = [&copied(other, None), &back(), &read("backups", b"abc"), &read("offsite", b"abd")];
+    let error = copy(&differs, &of_parts).await.expect_err("other bytes");
+    assert!(error.why.contains("bytes are not the source's"), "{error}");
 }
 
 #[tokio::test]

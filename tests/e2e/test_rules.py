@@ -1,0 +1,130 @@
+"""One rule of a policy each, on a database of its own, by the command: enforcing settings, and the brakes on deleting."""
+
+import pytest
+
+from local import slot_due
+
+HOME = {"account": "123456789012", "region": "eu-west-1"}
+
+
+def policy(database: str, limits: dict | None = None, **group: object) -> dict:
+    """A policy of one database."""
+    fleet = {"select": {"ids": [database]}, **group}
+    return {"holdfast": 1, "company": "lomash-wood", "home": HOME, "databases": {"fleet": fleet},
+            "limits": {"delete": limits or {"count": 500, "share": "100%"}}}
+
+
+def keep(newest: int) -> dict:
+    """Rules that keep so many of each reason."""
+    return {"daily": {"keep": {"newest": newest}}, "pre-deploy": {"keep": {"newest": newest}}}
+
+
+def newest_first(world, database: str) -> list[str]:
+    """Holdfast's snapshots of a database."""
+    ours = [s for s in world.snapshots(database).values() if "holdfast:policy" in s["tags"]]
+    return [s["DBSnapshotIdentifier"] for s in sorted(ours, key=lambda s: s["SnapshotCreateTime"], reverse=True)]
+
+
+def settings(world, database: str) -> tuple[int, str]:
+    """Retention and window of a database's automated backups."""
+    found = world.client("rds").describe_db_instances(DBInstanceIdentifier=database)["DBInstances"][0]
+    return found["BackupRetentionPeriod"], found["PreferredBackupWindow"]
+
+
+def test_enforced_settings_are_set(seeded):
+    """I1."""
+    database = "lomash-analytics-prod"
+    assert settings(seeded, database) == (7, "04:00-05:00")
+    wanted = {"retention": "35d", "window": "02:00-03:00", "drift": "enforce"}
+    ran = seeded.holdfast("run", "freshness", "--json", policy=policy(database, automated_backups=wanted))
+    assert [each["result"] for each in ran.json["outcomes"]] == ["done"], ran
+    assert settings(seeded, database) == (35, "02:00-03:00")
+    again = seeded.holdfast("run", "freshness", "--json", policy=policy(database, automated_backups=wanted))
+    assert again.json["outcomes"] == [], again
+
+
+def test_a_longer_retention_is_never_shortened(seeded):
+    database = "lomash-auth-prod"
+    wanted = {"retention": "7d", "window": "05:00-06:00", "drift": "enforce"}
+    seeded.holdfast("run", "freshness", policy=policy(database, automated_backups=wanted))
+    try:
+        assert settings(seeded, database) == (35, "05:00-06:00")
+    finally:
+        seeded.client("rds").modify_db_instance(
+            DBInstanceIdentifier=database, PreferredBackupWindow="02:00-03:00", ApplyImmediately=True)
+
+
+def test_backups_that_are_switched_off_are_named_and_never_switched_on(seeded):
+    database = "lomash-products-prod"
+    seeded.client("rds").modify_db_instance(
+        DBInstanceIdentifier=database, BackupRetentionPeriod=0, PreferredBackupWindow="04:00-05:00", ApplyImmediately=True)
+    wanted = {"retention": "35d", "window": "02:00-03:00", "drift": "enforce"}
+    ran = seeded.holdfast("run", "freshness", "--json", policy=policy(database, automated_backups=wanted))
+    assert (ran.code, ran.json["outcomes"]) == (1, [])
+    assert [f["asset"] for f in ran.json["findings"] if "switched off" in f["why"]] == [database]
+    assert settings(seeded, database) == (0, "04:00-05:00")
+
+
+def test_the_floor_holds_whatever_the_rules_say(seeded):
+    database = "lomash-orders-prod"
+    before = newest_first(seeded, database)
+    ran = seeded.holdfast("run", "retention", policy=policy(database, snapshots=keep(1), keep_at_least=4))
+    assert ran.code == 0, ran
+    after = newest_first(seeded, database)
+    assert len(after) == 4 < len(before)
+    assert before[0] in after and next(n for n in before if "pre-deploy" in n) in after, "what the rules keep is among them"
+    others = [name for name in before if name not in after]
+    assert before.index(others[0]) >= 3, "and the newest of the rest"
+    assert "lomash-orders-before-migration" in seeded.snapshots(database)
+
+
+def test_nothing_goes_while_backups_are_failing(seeded):
+    database = "lomash-content-prod"  # its newest snapshot is two days old
+    before = newest_first(seeded, database)
+    assert f"{database}-daily-{slot_due(seeded.now())}" not in before
+    ran = seeded.holdfast("run", "retention", "--json", policy=policy(
+        database, snapshots=keep(1), objectives={"max_age": "25h"}))
+    assert ran.json["outcomes"] == []
+    assert newest_first(seeded, database) == before
+    # It is the age that holds them: without an objective the same rule lets them go.
+    assert seeded.holdfast("run", "retention", policy=policy(database, snapshots=keep(1))).code == 0
+    assert len(newest_first(seeded, database)) == 2
+
+
+@pytest.mark.parametrize("limits", [{"count": 1, "share": "100%"}, {"count": 500, "share": "5%"}], ids=["count", "share"])
+def test_a_run_that_would_delete_too_much_deletes_nothing(seeded, limits):
+    database = "lomash-customers-prod"
+    before = newest_first(seeded, database)
+    ran = seeded.holdfast("run", "retention", "--json", policy=policy(database, limits, snapshots=keep(1)))
+    assert (ran.code, ran.json["outcomes"]) == (1, [])
+    runaway = [f for f in ran.json["findings"] if f["what"] == "runaway"]
+    assert runaway and "limits.delete" in runaway[0]["mend"]
+    assert newest_first(seeded, database) == before
+    assert seeded.metric("DeletesRefused")[-1] == len(before) - 2
+
+
+def test_a_hold_of_the_policy_stays(seeded):
+    database = "lomash-appointments-prod"
+    before = newest_first(seeded, database)
+    ran = seeded.holdfast("run", "retention", policy=policy(database, snapshots=keep(1), holds=[before[-1]]))
+    assert ran.code == 0, ran
+    assert before[-1] in newest_first(seeded, database)
+    assert len(newest_first(seeded, database)) == 3
+
+
+def test_what_another_policy_made_stays(seeded):
+    database = "lomash-auth-prod"
+    before = newest_first(seeded, database)
+    other = policy(database, snapshots=keep(1)) | {"company": "somebody-else"}
+    ran = seeded.holdfast("run", "retention", "--json", policy=other)
+    assert (ran.code, ran.json["outcomes"]) == (0, []), ran
+    assert newest_first(seeded, database) == before
+
+
+def test_a_plan_of_retention_says_what_would_go_and_deletes_nothing(seeded):
+    before = set(seeded.snapshots())
+    plan = seeded.holdfast("plan", "retention", "--json", policy=policy("lomash-notifications-prod", snapshots=keep(1)))
+    assert plan.code == 0, plan
+    planned = [each for each in plan.json[0]["outcomes"] if each["result"] == "planned"]
+    assert len(planned) == len(newest_first(seeded, "lomash-notifications-prod")) - 2
+    assert set(seeded.snapshots()) == before
