@@ -93,7 +93,11 @@ impl Model {
             }
             // One is under AWS's own key, which can't leave the account as it is.
             if i == 2 {
-                points.iter_mut().rev().take(3).for_each(|p| p.kms_key = Some("arn:aws-managed".into()));
+                points
+                    .iter_mut()
+                    .rev()
+                    .take(3)
+                    .for_each(|p| p.kms_key = Some("arn:aws-managed".into()));
             }
             let mut by_hand = point(&policy, db, "manual", at("2025-01-01T00:00:00Z"));
             by_hand.marks = shared::catalog::Marks::default();
@@ -153,11 +157,17 @@ impl Model {
     fn good(&self) -> Vec<((Place, String, String), usize)> {
         let mut lineages = BTreeSet::new();
         for (place, fleet) in &self.seen.places {
-            lineages.extend(fleet.points.iter().map(|p| (place.clone(), p.database.clone(), p.resource_id.clone())));
+            lineages.extend(
+                fleet
+                    .points
+                    .iter()
+                    .map(|p| (place.clone(), p.database.clone(), p.resource_id.clone())),
+            );
         }
         let counts = |l: &(Place, String, String)| {
             let same = |p: &&Point| p.database == l.1 && p.resource_id == l.2;
-            let ours = |p: &&Point| p.good() && p.made_for("acme") && !p.marks.transfer && !p.automated;
+            let ours =
+                |p: &&Point| p.good() && p.made_for("acme") && !p.marks.transfer && !p.automated;
             self.seen.places[&l.0].points.iter().filter(same).filter(ours).count()
         };
         lineages.into_iter().map(|l| (l.clone(), counts(&l))).collect()
@@ -182,7 +192,8 @@ impl Model {
             Event::Wait { hours } => self.now += SignedDuration::from_hours(*hours),
             Event::Busy { which } => {
                 let home = Place::home(&self.policy);
-                let database = &mut self.seen.places.get_mut(&home).expect("home").databases[*which as usize];
+                let database =
+                    &mut self.seen.places.get_mut(&home).expect("home").databases[*which as usize];
                 let busy = database.status == "available";
                 database.status = if busy { "backing-up".into() } else { "available".into() };
             }
@@ -190,7 +201,8 @@ impl Model {
                 // Deleted and made again under its old name: another lineage.
                 self.renewed += 1;
                 let home = Place::home(&self.policy);
-                let database = &mut self.seen.places.get_mut(&home).expect("home").databases[*which as usize];
+                let database =
+                    &mut self.seen.places.get_mut(&home).expect("home").databases[*which as usize];
                 database.resource_id = format!("db-renewed-{}", self.renewed);
             }
         }

@@ -4,7 +4,7 @@
 use crate::{
     catalog::{Place, Point, State},
     keep::kept,
-    policy::{Destination, Policy, SnapshotCopy},
+    policy::{Destination, Policy, SnapshotCopy, text::Arn},
 };
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -63,10 +63,12 @@ impl<'a> Pair<'a, '_> {
                 .filter(|p| p.good() && !p.marks.transfer && p.reason() == reason.as_str())
                 .filter(|p| p.automated || p.made_for(self.policy.company.as_str()))
                 .collect();
-            let copies = self.there.iter().filter(|c| self.ours(c) && c.good() && c.reason() == reason.as_str());
-            let mut times: BTreeMap<&str, Timestamp> = copies
-                .filter_map(|c| Some((c.marks.copy_of.as_deref()?, c.data_time?)))
-                .collect();
+            let copies = self
+                .there
+                .iter()
+                .filter(|c| self.ours(c) && c.good() && c.reason() == reason.as_str());
+            let mut times: BTreeMap<&str, Timestamp> =
+                copies.filter_map(|c| Some((c.marks.copy_of.as_deref()?, c.data_time?))).collect();
             times.extend(sources.iter().filter_map(|p| Some((p.arn.as_str(), p.data_time?))));
             let times: Vec<_> = times.into_iter().collect();
             let mut why = kept(&times, &self.rule.keep, now);
@@ -76,13 +78,20 @@ impl<'a> Pair<'a, '_> {
                 copied: self.copied(source),
             }));
         }
-        out.sort_by(|a, b| b.source.data_time.cmp(&a.source.data_time).then_with(|| a.source.arn.cmp(&b.source.arn)));
+        out.sort_by(|a, b| {
+            b.source
+                .data_time
+                .cmp(&a.source.data_time)
+                .then_with(|| a.source.arn.cmp(&b.source.arn))
+        });
         out
     }
 
     /// Whether a point at the destination is a copy that Holdfast made for this policy.
     fn ours(&self, copy: &Point) -> bool {
-        copy.made_for(self.policy.company.as_str()) && copy.marks.copy_of.is_some() && !copy.marks.transfer
+        copy.made_for(self.policy.company.as_str())
+            && copy.marks.copy_of.is_some()
+            && !copy.marks.transfer
     }
 
     fn copied(&self, source: &Point) -> Copied<'a> {
@@ -106,7 +115,7 @@ impl<'a> Pair<'a, '_> {
 
     /// The read-back: a copy under another key or of another size is not the copy that was asked for.
     fn wrong(&self, source: &Point, copy: &Point) -> Option<String> {
-        let key = self.destination().and_then(|d| d.kms_key.as_ref()).map(|k| k.as_str());
+        let key = self.destination().and_then(|d| d.kms_key.as_ref()).map(Arn::as_str);
         // An alias can't be compared: RDS answers with the key behind it.
         if let Some(key) = key.filter(|k| !k.contains(":alias/"))
             && copy.encrypted
@@ -119,16 +128,22 @@ impl<'a> Pair<'a, '_> {
             return Some("it is not encrypted and its source is".into());
         }
         if copy.size_gib < source.size_gib {
-            return Some(format!("it has {} GiB and its source {}", copy.size_gib, source.size_gib));
+            return Some(format!(
+                "it has {} GiB and its source {}",
+                copy.size_gib, source.size_gib
+            ));
         }
         None
     }
 
     /// The newest data in a good copy, whether or not its source is still at home.
     pub fn newest(&self) -> Option<&'a Point> {
-        let sources: BTreeMap<&str, &Point> = self.home.iter().map(|p| (p.arn.as_str(), *p)).collect();
+        let sources: BTreeMap<&str, &Point> =
+            self.home.iter().map(|p| (p.arn.as_str(), *p)).collect();
         (self.there.iter().copied())
-            .filter(|c| self.ours(c) && c.good() && self.rule.of.iter().any(|r| r.as_str() == c.reason()))
+            .filter(|c| {
+                self.ours(c) && c.good() && self.rule.of.iter().any(|r| r.as_str() == c.reason())
+            })
             .filter(|c| {
                 let source = c.marks.copy_of.as_deref().and_then(|arn| sources.get(arn).copied());
                 self.wrong(source.unwrap_or(c), c).is_none()

@@ -12,6 +12,9 @@ use crate::{
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The period that a time belongs to: a date, and the hour where hours count.
+type Bucket = fn(Timestamp) -> (Date, i8);
+
 /// Why each point is kept by `rule`; a point that is missing in the answer is not kept.
 ///
 /// `times` are data times with any key. Of each hour, day, week, month and year that has points, the last one counts,
@@ -41,7 +44,6 @@ pub fn kept<K: Ord + Clone>(
             }
         }
     }
-    type Bucket = fn(Timestamp) -> (Date, i8);
     let tiers: [(&str, Option<u32>, Bucket); 5] = [
         ("hourly", rule.hourly.map(Into::into), |t| (day(t), t.to_zoned(TimeZone::UTC).hour())),
         ("daily", rule.daily.map(Into::into), |t| (day(t), 0)),
@@ -124,7 +126,7 @@ pub fn decide(q: &Question<'_>, now: Timestamp) -> Vec<Fate> {
     }
 
     let mut fates: Vec<Fate> = (q.points.iter())
-        .map(|p| match stays(q, p, &frozen, &ruled) {
+        .map(|p| match stays(q, p, frozen.as_ref(), &ruled) {
             Err(reasons) => Fate::Stays(reasons),
             Ok(why) => Fate::Goes(Box::new(Cleared::new((*p).clone(), now)), why),
         })
@@ -168,7 +170,7 @@ fn frozen(q: &Question<'_>, now: Timestamp) -> Option<String> {
 fn stays(
     q: &Question<'_>,
     p: &Point,
-    frozen: &Option<String>,
+    frozen: Option<&String>,
     ruled: &BTreeMap<&str, Vec<String>>,
 ) -> Result<String, Vec<String>> {
     let because = |why: &str| Err(vec![why.to_owned()]);

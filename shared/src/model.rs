@@ -99,7 +99,13 @@ pub fn seen(policy: &Policy, databases: Vec<Database>, points: Vec<Point>) -> Se
 }
 
 /// The world after a snapshot was started: it is on its way, with the tags that it was given.
-pub fn taken(seen: &mut Seen, policy: &Policy, database: &str, id: &str, tags: &BTreeMap<String, String>) {
+pub fn taken(
+    seen: &mut Seen,
+    policy: &Policy,
+    database: &str,
+    id: &str,
+    tags: &BTreeMap<String, String>,
+) {
     let home = Place::home(policy);
     let fleet = seen.places.entry(home.clone()).or_default();
     if fleet.points.iter().any(|p| p.id == id) {
@@ -117,7 +123,8 @@ pub fn taken(seen: &mut Seen, policy: &Policy, database: &str, id: &str, tags: &
 
 /// The world after a copy was started: it is on its way at its place. RDS refuses one whose source is gone.
 pub fn copied(seen: &mut Seen, to: &Place, copy: &Copy) {
-    let source = seen.places.values().flat_map(|f| &f.points).find(|p| p.arn == copy.source).cloned();
+    let source =
+        seen.places.values().flat_map(|f| &f.points).find(|p| p.arn == copy.source).cloned();
     let Some(source) = source else { return };
     let fleet = seen.places.entry(to.clone()).or_default();
     if fleet.points.iter().any(|p| p.id == copy.id) {
@@ -150,8 +157,12 @@ pub fn deleted(seen: &mut Seen, at: &Place, arn: &str) {
 
 /// What is on its way comes to its end: good with the data of `now` (a copy: with its source's), or failed.
 pub fn settled(seen: &mut Seen, now: Timestamp, mut good: impl FnMut(&Point) -> bool) {
-    let times: BTreeMap<String, Option<Timestamp>> =
-        seen.places.values().flat_map(|f| &f.points).map(|p| (p.arn.clone(), p.data_time)).collect();
+    let times: BTreeMap<String, Option<Timestamp>> = seen
+        .places
+        .values()
+        .flat_map(|f| &f.points)
+        .map(|p| (p.arn.clone(), p.data_time))
+        .collect();
     for point in seen.places.values_mut().flat_map(|f| &mut f.points) {
         if point.state != State::InFlight {
             continue;

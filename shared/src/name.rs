@@ -2,9 +2,9 @@
 
 use crate::catalog::{Family, mark};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Longest snapshot identifier: 255 for instances; a cluster snapshot's copy may have 63 (CopyDBClusterSnapshot).
+/// Longest snapshot identifier: 255 for instances; a cluster snapshot's copy may have 63 (`CopyDBClusterSnapshot`).
 fn longest(family: Family) -> usize {
     match family {
         Family::Instance => 255,
@@ -19,10 +19,10 @@ pub fn snapshot_id(family: Family, asset: &str, tail: &str) -> String {
     let most = longest(family);
     if id.len() > most {
         let hash = Sha256::digest(asset.as_bytes());
-        let hash: String = hash.iter().take(4).map(|b| format!("{b:02x}")).collect();
+        let hash = u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]);
         let room = most - tail.len() - 10;
         let cut = asset[..room.min(asset.len())].trim_end_matches('-');
-        id = format!("{cut}-{hash}-{tail}").to_lowercase();
+        id = format!("{cut}-{hash:08x}-{tail}").to_lowercase();
     }
     while id.contains("--") {
         id = id.replace("--", "-");
@@ -41,10 +41,11 @@ pub fn free_id<'t>(
     family: Family,
     asset: &str,
     tail: &str,
-    taken: impl Iterator<Item = &'t str> + Clone,
+    taken: impl IntoIterator<Item = &'t str>,
 ) -> String {
+    let taken: BTreeSet<&str> = taken.into_iter().collect();
     let ids = (1..).map(|number| snapshot_id(family, asset, &attempt(tail, number)));
-    ids.into_iter().find(|id| !taken.clone().any(|t| t == id)).expect("numbers do not end")
+    ids.into_iter().find(|id| !taken.contains(id.as_str())).expect("numbers do not end")
 }
 
 /// RDS takes 50 tags.
@@ -59,7 +60,8 @@ pub fn merge_tags(
 ) -> (BTreeMap<String, String>, Vec<String>) {
     let mut tags = ours;
     let mut left = Vec::new();
-    let reserved = |k: &str| ["aws:", "rds:", "holdfast:"].iter().any(|p| k.to_lowercase().starts_with(p));
+    let reserved =
+        |k: &str| ["aws:", "rds:", "holdfast:"].iter().any(|p| k.to_lowercase().starts_with(p));
     for (key, value) in own.iter().filter(|(k, _)| !reserved(k)) {
         if tags.len() < MOST_TAGS {
             tags.insert(key.clone(), value.clone());
@@ -120,7 +122,10 @@ mod tests {
         let own: BTreeMap<_, _> = (0..60).map(|i| (format!("k{i:02}"), "v".to_owned())).collect();
         let (tags, left) = merge_tags(&own, marks("acme", "a", "daily", []));
         assert_eq!((tags.len(), left.len()), (50, 13));
-        let own = BTreeMap::from([("aws:cloudformation:stack-name".to_owned(), "s".to_owned()), ("env".to_owned(), "prod".to_owned())]);
+        let own = BTreeMap::from([
+            ("aws:cloudformation:stack-name".to_owned(), "s".to_owned()),
+            ("env".to_owned(), "prod".to_owned()),
+        ]);
         let (tags, left) = merge_tags(&own, BTreeMap::new());
         assert_eq!((tags.len(), left.len()), (1, 0));
     }

@@ -53,15 +53,6 @@ def lomash(change: Callable[[dict], Any] | None = None) -> dict:
     return policy
 
 
-def without_object_key(policy: dict) -> None:
-    """Sends objects to the same bucket, but to a destination without a KMS key.
-
-    The stand-in's CopyObject computes no checksum, so that only an ETag proves a copy, and under KMS an ETag proves nothing.
-    """
-    policy["destinations"]["virginia-objects"] = {"region": fleet.OFFSITE_REGION, "bucket": fleet.OFFSITE}
-    policy["buckets"]["backups"]["copies"][0]["to"] = "virginia-objects"
-
-
 def slot_due(now: datetime, hour: int = 2) -> str:
     """The newest daily slot at `hour` up to `now`, as it stands in names."""
     due = now.replace(hour=hour, minute=0, second=0, microsecond=0)

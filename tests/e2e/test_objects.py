@@ -5,16 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from local import lomash, until, without_object_key
+from local import until
 from world import fleet
 
 PREFIXES = ("pg-logical/", "redis/")
-
-
-@pytest.fixture(scope="module")
-def policy():
-    """Lomash Wood's, with objects that the stand-in can prove."""
-    return lomash(without_object_key)
 
 
 @pytest.fixture(scope="module")

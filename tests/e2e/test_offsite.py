@@ -5,17 +5,11 @@ import json
 import boto3
 import pytest
 
-from local import INSTANCES, POLICIES, lomash, without_object_key
+from local import INSTANCES, POLICIES
 from world import fleet
 
 NEWEST = 7
 REASONS = ("daily", "pre-deploy")
-
-
-@pytest.fixture(scope="module")
-def policy():
-    """Lomash Wood's, with objects that the stand-in can prove."""
-    return lomash(without_object_key)
 
 
 @pytest.fixture(scope="module")

@@ -4,17 +4,11 @@ from datetime import timedelta
 
 import pytest
 
-from local import INSTANCES, lomash, without_object_key
+from local import INSTANCES
 from world import fleet
 
 OLD = timedelta(days=90)
 HELD = "lomash-auth-prod"
-
-
-@pytest.fixture(scope="module")
-def policy():
-    """Lomash Wood's, with objects that the stand-in can prove."""
-    return lomash(without_object_key)
 
 
 def older_than_the_rule(world, snapshots: dict[str, dict]) -> set[str]:

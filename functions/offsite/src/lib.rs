@@ -53,13 +53,22 @@ async fn snapshots(world: &World<'_>, request: &Request, report: &mut Report) {
             Ok(managed) => {
                 keys.insert(key, managed);
             }
-            Err(e) => report.find(Finding::new(Severity::Warning, &key, "key-unknown", e.to_string(), e.hint())),
+            Err(e) => report.find(Finding::new(
+                Severity::Warning,
+                &key,
+                "key-unknown",
+                e.to_string(),
+                e.hint(),
+            )),
         }
     }
     let copies = plan(world.policy, &seen, &keys, world.now);
     report.findings.extend(copies.plan.findings.iter().cloned());
     if copies.waiting > 0 {
-        let why = format!("{} copies wait for a free slot; {} are on their way", copies.waiting, copies.in_flight);
+        let why = format!(
+            "{} copies wait for a free slot; {} are on their way",
+            copies.waiting, copies.in_flight
+        );
         let mend = "nothing: the next runs start them";
         report.find(Finding::new(Severity::Info, "offsite", "waiting", why, mend));
     }

@@ -37,7 +37,12 @@ pub enum Action {
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self::Copy { to, copy, .. } = self;
-        write!(f, "copy {} to {to} as {}", copy.source.rsplit(":snapshot:").next().unwrap_or_default(), copy.id)
+        write!(
+            f,
+            "copy {} to {to} as {}",
+            copy.source.rsplit(":snapshot:").next().unwrap_or_default(),
+            copy.id
+        )
     }
 }
 
@@ -102,13 +107,15 @@ pub fn plan(policy: &Policy, seen: &Seen, keys: &AwsManaged, now: Timestamp) -> 
     let home_place = Place::home(policy);
     let Some(home) = seen.at(&home_place) else { return out };
     let selected = selection(policy, &home.databases);
-    let points: BTreeMap<&Place, _> = seen.places.iter().map(|(place, f)| (place, f.by_database())).collect();
+    let points: BTreeMap<&Place, _> =
+        seen.places.iter().map(|(place, f)| (place, f.by_database())).collect();
 
     let mut due: BTreeMap<Place, Vec<Due<'_>>> = BTreeMap::new();
     for (group_name, group, database) in selected.all() {
         let mine = points[&home_place].of(database);
         for rule in &group.copies {
-            let (Some(place), Some(destination)) = (Place::of(policy, &rule.to), policy.destinations.get(&rule.to))
+            let (Some(place), Some(destination)) =
+                (Place::of(policy, &rule.to), policy.destinations.get(&rule.to))
             else {
                 continue;
             };
@@ -126,14 +133,23 @@ pub fn plan(policy: &Policy, seen: &Seen, keys: &AwsManaged, now: Timestamp) -> 
                     Copied::Wrong(copy, why) => {
                         let why = format!("the copy {} at {place} does not count: {why}", copy.id);
                         let mend = "delete it when you know why; a new one is made after that";
-                        let finding = Finding::new(Severity::Critical, &database.id, "wrong-copy", why, mend);
+                        let finding =
+                            Finding::new(Severity::Critical, &database.id, "wrong-copy", why, mend);
                         out.plan.findings.push(finding.in_group(group_name));
                         continue;
                     }
                     Copied::Missing { failed } if *failed >= MOST_TRIES => {
-                        let why = format!("{failed} tries to copy {} to {place} failed", sent.source.id);
-                        let mend = "see the failed copies there: most often it is the key or its policy";
-                        let finding = Finding::new(Severity::Critical, &database.id, "keeps-failing", why, mend);
+                        let why =
+                            format!("{failed} tries to copy {} to {place} failed", sent.source.id);
+                        let mend =
+                            "see the failed copies there: most often it is the key or its policy";
+                        let finding = Finding::new(
+                            Severity::Critical,
+                            &database.id,
+                            "keeps-failing",
+                            why,
+                            mend,
+                        );
                         out.plan.findings.push(finding.in_group(group_name));
                         continue;
                     }
@@ -163,7 +179,8 @@ pub fn plan(policy: &Policy, seen: &Seen, keys: &AwsManaged, now: Timestamp) -> 
     }
 
     for (place, fleet) in &seen.places {
-        out.in_flight += fleet.points.iter().filter(|p| p.state == State::InFlight && is_copy(p)).count();
+        out.in_flight +=
+            fleet.points.iter().filter(|p| p.state == State::InFlight && is_copy(p)).count();
         let Some(mut due) = due.remove(place) else { continue };
         // Everybody's copies use up the quota, not only ours.
         let busy = fleet.points.iter().filter(|p| p.state == State::InFlight).count();
@@ -202,27 +219,39 @@ fn step(
     };
     if source.encrypted && d.destination.kms_key.is_none() {
         // CopyDBSnapshot refuses an encrypted snapshot in another region without a key of that region.
-        let why = format!("{} is encrypted, and a copy at {} needs a key there", source.id, d.place);
-        return refuse(plan, "no-key", why, &format!("write kms_key in the destination {}", d.rule.to));
+        let why =
+            format!("{} is encrypted, and a copy at {} needs a key there", source.id, d.place);
+        return refuse(
+            plan,
+            "no-key",
+            why,
+            &format!("write kms_key in the destination {}", d.rule.to),
+        );
     }
     let account = other_account(policy, &d.place).then(|| d.place.account.to_string());
     let mut from = source;
     if account.is_some() {
         let managed = match source.kms_key.as_ref().filter(|_| source.encrypted) {
             None => false,
-            Some(key) => match keys.get(key) {
-                Some(managed) => *managed,
-                None => {
-                    let why = format!("it is not known whether {key} may be used by another account");
+            Some(key) => {
+                if let Some(managed) = keys.get(key) {
+                    *managed
+                } else {
+                    let why =
+                        format!("it is not known whether {key} may be used by another account");
                     return refuse(plan, "key-unknown", why, "allow kms:DescribeKey on that key");
                 }
-            },
+            }
         };
         // RDS shares neither its automated snapshots nor what is under aws/rds: those take a copy at home first.
         if source.automated || managed {
             if managed && d.destination.transfer_key.is_none() {
-                let why = format!("{} is under AWS's own key, which no other account can use", source.id);
-                let mend = format!("write transfer_key in the destination {}: a key of yours, shared with it", d.rule.to);
+                let why =
+                    format!("{} is under AWS's own key, which no other account can use", source.id);
+                let mend = format!(
+                    "write transfer_key in the destination {}: a key of yours, shared with it",
+                    d.rule.to
+                );
                 return refuse(plan, "key-cannot-leave", why, &mend);
             }
             let of_source = |t: &&&Point| t.marks.copy_of.as_deref() == Some(source.arn.as_str());
@@ -230,17 +259,24 @@ fn step(
             if mine.iter().any(|t| t.state == State::InFlight) {
                 return false;
             }
-            match mine.iter().find(|t| t.good()) {
-                Some(transfer) => from = transfer,
-                None => {
-                    let tries = mine.iter().filter(|t| matches!(t.state, State::Failed(_))).count();
-                    if tries >= MOST_TRIES {
-                        let why = format!("{tries} tries to copy {} at home for the transfer failed", source.id);
-                        return refuse(plan, "keeps-failing", why, "see the failed copies: most often it is the key");
-                    }
-                    plan.step(&d.database.id, transfer(policy, d), "RDS can't share it as it is");
-                    return true;
+            if let Some(transfer) = mine.iter().find(|t| t.good()) {
+                from = transfer;
+            } else {
+                let tries = mine.iter().filter(|t| matches!(t.state, State::Failed(_))).count();
+                if tries >= MOST_TRIES {
+                    let why = format!(
+                        "{tries} tries to copy {} at home for the transfer failed",
+                        source.id
+                    );
+                    return refuse(
+                        plan,
+                        "keeps-failing",
+                        why,
+                        "see the failed copies: most often it is the key",
+                    );
                 }
+                plan.step(&d.database.id, transfer(policy, d), "RDS can't share it as it is");
+                return true;
             }
         }
     }
@@ -265,7 +301,11 @@ fn step(
         tags,
     };
     let share = account.map(|account| (from.id.clone(), account));
-    plan.step(&d.database.id, Action::Copy { to: d.place.clone(), family: source.family, share, copy }, because);
+    plan.step(
+        &d.database.id,
+        Action::Copy { to: d.place.clone(), family: source.family, share, copy },
+        because,
+    );
     true
 }
 
@@ -287,7 +327,12 @@ fn transfer(policy: &Policy, d: &Due<'_>) -> Action {
     let copy = Copy {
         source: source.arn.clone(),
         id: name::free_id(source.family, &d.database.id, &tail, d.home.iter().copied()),
-        kms_key: d.destination.transfer_key.as_ref().filter(|_| source.encrypted).map(ToString::to_string),
+        kms_key: d
+            .destination
+            .transfer_key
+            .as_ref()
+            .filter(|_| source.encrypted)
+            .map(ToString::to_string),
         option_group: None,
         tags: name::merge_tags(&d.database.tags, ours).0,
     };

@@ -66,7 +66,8 @@ pub fn plan(policy: &Policy, seen: &Seen, now: Timestamp) -> Letting {
     for (place, mut judged) in by_place {
         // Oldest first: a run that is stopped half-way leaves the newer points.
         judged.sort_by_key(|j| j.point.data_time);
-        let ours = |j: &&Judged<'_>| j.point.made_for(policy.company.as_str()) && !j.point.automated;
+        let ours =
+            |j: &&Judged<'_>| j.point.made_for(policy.company.as_str()) && !j.point.automated;
         let good = judged.iter().filter(ours).filter(|j| j.point.good()).count();
         let goes = |j: &&Judged<'_>| matches!(j.fate, Fate::Goes(..));
         let going = judged.iter().filter(goes).count();
@@ -83,7 +84,13 @@ pub fn plan(policy: &Policy, seen: &Seen, now: Timestamp) -> Letting {
             );
             let mend = "run `holdfast plan retention` to see them; if they are right, raise limits.delete in the policy \
                         for one run";
-            out.plan.findings.push(Finding::new(Severity::Critical, place.to_string(), "runaway", why, mend));
+            out.plan.findings.push(Finding::new(
+                Severity::Critical,
+                place.to_string(),
+                "runaway",
+                why,
+                mend,
+            ));
             continue;
         }
         for j in judged {
@@ -104,8 +111,10 @@ pub fn judge<'a>(policy: &'a Policy, seen: &'a Seen, now: Timestamp) -> Vec<Judg
         return Vec::new();
     };
     let selected = selection(policy, &home.databases);
-    let groups: BTreeMap<&str, _> = selected.all().map(|(name, group, d)| (d.id.as_str(), (name, group))).collect();
-    let points: BTreeMap<&Place, ByDatabase<'_>> = seen.places.iter().map(|(p, f)| (p, f.by_database())).collect();
+    let groups: BTreeMap<&str, _> =
+        selected.all().map(|(name, group, d)| (d.id.as_str(), (name, group))).collect();
+    let points: BTreeMap<&Place, ByDatabase<'_>> =
+        seen.places.iter().map(|(p, f)| (p, f.by_database())).collect();
     let mut out = Vec::new();
     for (place, by_database) in &points {
         for (database, all) in by_database.all() {
@@ -116,7 +125,8 @@ pub fn judge<'a>(policy: &'a Policy, seen: &'a Seen, now: Timestamp) -> Vec<Judg
                 lineages.entry(&point.resource_id).or_default().push(point);
             }
             for (resource_id, lineage) in lineages {
-                let alive = home.databases.iter().any(|d| d.id == database && d.resource_id == resource_id);
+                let alive =
+                    home.databases.iter().any(|d| d.id == database && d.resource_id == resource_id);
                 let question = if *place == home_place {
                     at_home(policy, group, lineage, &points, seen, alive, now)
                 } else {
@@ -166,7 +176,13 @@ fn at_home<'a>(
             }
             match &sent.copied {
                 _ if seen.at(&place).is_none() => {
-                    needed.insert(arn, format!("{} can't be seen, so nobody knows whether its copy is there", rule.to));
+                    needed.insert(
+                        arn,
+                        format!(
+                            "{} can't be seen, so nobody knows whether its copy is there",
+                            rule.to
+                        ),
+                    );
                 }
                 Copied::InFlight(_) => {
                     // Deleting a source that is being copied ends the copy.
@@ -180,11 +196,17 @@ fn at_home<'a>(
         }
     }
     // A transfer copy has done its work when no destination that wants its source is without a good copy.
-    let done = |t: &&&Point| t.marks.copy_of.as_deref().is_none_or(|arn| !to_transfer.contains(arn));
+    let done =
+        |t: &&&Point| t.marks.copy_of.as_deref().is_none_or(|arn| !to_transfer.contains(arn));
     let transfers = lineage.iter().filter(|t| t.marks.transfer);
     let transferred = transfers.filter(done).map(|t| t.arn.as_str()).collect();
     let rules = group.snapshots.iter().map(|(reason, s)| (reason.as_str(), &s.keep)).collect();
-    let max_age = group.objectives.max_age.as_ref().filter(|_| alive).map(|p| p.duration());
+    let max_age = group
+        .objectives
+        .max_age
+        .as_ref()
+        .filter(|_| alive)
+        .map(shared::policy::text::Period::duration);
     question(policy, group, lineage, rules, max_age, needed, transferred)
 }
 
@@ -197,8 +219,12 @@ fn away<'a>(
 ) -> Question<'a> {
     let here = |name: &Name| Place::of(policy, name).as_ref() == Some(place);
     let copies: Vec<_> = group.copies.iter().filter(|c| here(&c.to)).collect();
-    let rules = copies.iter().flat_map(|c| c.of.iter().map(|reason| (reason.as_str(), &c.keep))).collect();
-    let ages = copies.iter().filter_map(|c| c.max_age.as_ref()).map(|p| p.duration());
+    let rules =
+        copies.iter().flat_map(|c| c.of.iter().map(|reason| (reason.as_str(), &c.keep))).collect();
+    let ages = copies
+        .iter()
+        .filter_map(|c| c.max_age.as_ref())
+        .map(shared::policy::text::Period::duration);
     let max_age = ages.max().filter(|_| alive);
     question(policy, group, lineage, rules, max_age, BTreeMap::new(), BTreeSet::new())
 }

@@ -37,7 +37,8 @@ pub async fn run(world: &World<'_>, request: &Request) -> Report {
     let plan = plan(world.policy, &seen, request, &demand, world.now);
     let demanded = request.reason != SCHEDULE;
     report.findings.clone_from(&plan.findings);
-    report.outcomes = apply(world, &plan, WIDTH, async |action| act(world, action, request.wait).await).await;
+    report.outcomes =
+        apply(world, &plan, WIDTH, async |action| act(world, action, request.wait).await).await;
     if demanded {
         // Nobody comes back for a demand that was put off, so whoever asked must know.
         let open = |r: &Result| matches!(r, Result::Deferred(_) | Result::Unfinished);
@@ -53,7 +54,10 @@ pub async fn run(world: &World<'_>, request: &Request) -> Report {
     }
     let deferred = plan.findings.iter().filter(|f| f.what == "deferred").count();
     report.value(Metric::SnapshotsTaken, report.count(|r| matches!(r, Result::Done(_))));
-    report.value(Metric::SnapshotsDeferred, deferred + report.count(|r| matches!(r, Result::Deferred(_))));
+    report.value(
+        Metric::SnapshotsDeferred,
+        deferred + report.count(|r| matches!(r, Result::Deferred(_))),
+    );
     report
 }
 
@@ -62,7 +66,11 @@ async fn act(world: &World<'_>, action: &Action, wait: bool) -> Did {
     match action {
         Action::Reuse { id } => Ok(id.clone()),
         Action::Await { family, id } => {
-            if wait { complete(world, *family, id).await } else { Ok(format!("{id} is on its way")) }
+            if wait {
+                complete(world, *family, id).await
+            } else {
+                Ok(format!("{id} is on its way"))
+            }
         }
         Action::Take { family, database, id, tags } => {
             loop {
@@ -76,7 +84,10 @@ async fn act(world: &World<'_>, action: &Action, wait: bool) -> Did {
                     }
                     // The quota of manual snapshots does not free itself.
                     Err(e) if e.kind == Kind::Quota => {
-                        let why = format!("{}; let go of manual snapshots or ask AWS for a higher quota", e.why);
+                        let why = format!(
+                            "{}; let go of manual snapshots or ask AWS for a higher quota",
+                            e.why
+                        );
                         return Err(EdgeError { kind: Kind::Refused, why, ..e });
                     }
                     Err(e) => return Err(e),
@@ -94,11 +105,16 @@ async fn complete(world: &World<'_>, family: Family, id: &str) -> Did {
     loop {
         match rds.point(family, id).await?.map(|p| p.state) {
             Some(State::Good) => return Ok(id.to_owned()),
-            Some(State::Failed(word)) => return failed(format!("RDS says that it is {word}")),
+            Some(State::Failed(said)) => return failed(format!("RDS says that it is {said}")),
             None => return failed("it is gone".into()),
             Some(State::InFlight) if world.budget.spent() => {
                 let why = "it is not complete and the run's time is over".into();
-                return Err(EdgeError { doing: format!("wait for {id}"), why, kind: Kind::Late, code: None });
+                return Err(EdgeError {
+                    doing: format!("wait for {id}"),
+                    why,
+                    kind: Kind::Late,
+                    code: None,
+                });
             }
             Some(State::InFlight) => tokio::time::sleep(POLL).await,
         }

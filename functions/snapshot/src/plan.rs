@@ -70,7 +70,13 @@ const STUCK_AFTER_HOURS: i64 = 6;
 /// Plans the snapshots that are due at `now`, or that `request` asks for.
 ///
 /// `demand` names the request: asked twice under one name, it is done once.
-pub fn plan(policy: &Policy, seen: &Seen, request: &Request, demand: &str, now: Timestamp) -> Plan<Action> {
+pub fn plan(
+    policy: &Policy,
+    seen: &Seen,
+    request: &Request,
+    demand: &str,
+    now: Timestamp,
+) -> Plan<Action> {
     let mut plan = Plan::default();
     plan.findings.extend(seen.gaps.iter().map(Finding::gap));
     let Some(fleet) = seen.at(&Place::home(policy)) else { return plan };
@@ -100,7 +106,9 @@ fn taken<'p>(
     points: &'p [&'p Point],
     reason: &'p str,
 ) -> impl Iterator<Item = &'p Point> {
-    let ours = |p: &&Point| p.made_for(policy.company.as_str()) && !p.automated && p.marks.copy_of.is_none();
+    let ours = |p: &&Point| {
+        p.made_for(policy.company.as_str()) && !p.automated && p.marks.copy_of.is_none()
+    };
     points.iter().copied().filter(ours).filter(move |p| p.reason() == reason)
 }
 
@@ -113,7 +121,9 @@ fn scheduled(
 ) {
     let points = &all.of(database);
     for (reason, rule) in &group.snapshots {
-        let Some(due) = rule.when.as_ref().and_then(|w| Schedule::new(w, &policy.time_zone).last_due(now)) else {
+        let Some(due) =
+            rule.when.as_ref().and_then(|w| Schedule::new(w, &policy.time_zone).last_due(now))
+        else {
             continue;
         };
         let due_slot = slot(due);
@@ -129,14 +139,20 @@ fn scheduled(
         };
         if in_slot.len() >= MOST_TRIES {
             let why = format!("{} tries of {reason} for {due_slot} failed", in_slot.len());
-            plan.findings.push(finding(Severity::Critical, "keeps-failing", why, "see the database's events in RDS"));
+            plan.findings.push(finding(
+                Severity::Critical,
+                "keeps-failing",
+                why,
+                "see the database's events in RDS",
+            ));
             continue;
         }
         if let Some(busy) = busy(database) {
             let stuck = late.as_hours() >= STUCK_AFTER_HOURS;
             let severity = if stuck { Severity::Critical } else { Severity::Warning };
             let why = format!("{reason} is due since {} and the database {busy}", human(late));
-            let mend = "the next run tries again; start the database, or wait until it is available";
+            let mend =
+                "the next run tries again; start the database, or wait until it is available";
             plan.findings.push(finding(severity, "deferred", why, mend));
             continue;
         }
@@ -158,11 +174,18 @@ fn on_demand(
     let reason = request.reason.as_str();
     let has = |group: &Databases| group.snapshots.keys().any(|r| r.as_str() == reason);
     if !policy.databases.values().any(has) {
-        let known = policy.databases.values().flat_map(|g| g.snapshots.keys()).map(ToString::to_string);
+        let known =
+            policy.databases.values().flat_map(|g| g.snapshots.keys()).map(ToString::to_string);
         let known: Vec<_> = known.collect();
         let why = format!("no group of the policy takes snapshots for \"{reason}\"");
         let mend = format!("write one of: {SCHEDULE}, {}", known.join(", "));
-        plan.findings.push(Finding::new(Severity::Critical, "request", "unknown-reason", why, mend));
+        plan.findings.push(Finding::new(
+            Severity::Critical,
+            "request",
+            "unknown-reason",
+            why,
+            mend,
+        ));
         return;
     }
     // A demand that names what is not there is refused whole: half of it done would look like all of it.
@@ -187,8 +210,9 @@ fn on_demand(
         }
         any = true;
         let points = &all.of(database);
-        let of_demand = taken(policy, points, reason)
-            .filter(|p| p.marks.request.as_deref() == Some(demand) && !matches!(p.state, State::Failed(_)));
+        let of_demand = taken(policy, points, reason).filter(|p| {
+            p.marks.request.as_deref() == Some(demand) && !matches!(p.state, State::Failed(_))
+        });
         if let Some(point) = of_demand.max_by_key(|p| p.data_time) {
             let because = format!("an earlier try of the demand {demand} started it");
             let action = Action::Await { family: database.family, id: point.id.clone() };
@@ -208,9 +232,16 @@ fn on_demand(
             continue;
         }
         // https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_CreateSnapshot.html
-        if database.engine.starts_with("sqlserver") || (database.family == Family::Instance && !database.multi_az) {
+        if database.engine.starts_with("sqlserver")
+            || (database.family == Family::Instance && !database.multi_az)
+        {
             let why = "its snapshot suspends I/O for seconds to minutes (Single-AZ, or SQL Server)";
-            plan.findings.push(finding(Severity::Info, "io-pause", why.into(), "deploy in a quiet hour"));
+            plan.findings.push(finding(
+                Severity::Info,
+                "io-pause",
+                why.into(),
+                "deploy in a quiet hour",
+            ));
         }
         let this = slot(now);
         let more = [(mark::SLOT, this.clone()), (mark::REQUEST, demand.to_owned())];
@@ -218,7 +249,13 @@ fn on_demand(
     }
     if !any && plan.findings.is_empty() {
         let why = format!("no database takes snapshots for \"{reason}\"");
-        plan.findings.push(Finding::new(Severity::Critical, "request", "nothing", why, "check the policy"));
+        plan.findings.push(Finding::new(
+            Severity::Critical,
+            "request",
+            "nothing",
+            why,
+            "check the policy",
+        ));
     }
 }
 
@@ -237,7 +274,13 @@ fn take<'m>(
     let (tags, left) = name::merge_tags(&database.tags, ours);
     if !left.is_empty() {
         let why = format!("RDS takes 50 tags, so its snapshot lacks {}", left.join(", "));
-        plan.findings.push(Finding::new(Severity::Info, &database.id, "tags", why, "remove tags from the database"));
+        plan.findings.push(Finding::new(
+            Severity::Info,
+            &database.id,
+            "tags",
+            why,
+            "remove tags from the database",
+        ));
     }
     let action = Action::Take { family: database.family, database: database.id.clone(), id, tags };
     plan.step(&database.id, action, because);

@@ -105,7 +105,8 @@ pub enum Drift {
     /// It is a finding.
     #[default]
     Report,
-    /// It is a finding and is mended, but never across a retention of 0, which would be an outage.
+    /// It is a finding and is mended, but never across a retention of 0, which would be an outage, and a retention is
+    /// never shortened, which would delete backups.
     Enforce,
 }
 

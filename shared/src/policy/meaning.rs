@@ -223,9 +223,15 @@ fn collisions(policy: &Policy, say: Say<'_>) {
     let mut written: Vec<(&str, &str, String)> = Vec::new();
     for (name, bucket) in &policy.buckets {
         for (i, copy) in bucket.copies.iter().enumerate() {
-            let Some(there) = policy.destinations.get(&copy.to).and_then(|d| d.bucket.as_ref()) else { continue };
-            let prefixes: Vec<&str> =
-                if copy.prefixes.is_empty() { vec![""] } else { copy.prefixes.iter().map(String::as_str).collect() };
+            let Some(there) = policy.destinations.get(&copy.to).and_then(|d| d.bucket.as_ref())
+            else {
+                continue;
+            };
+            let prefixes: Vec<&str> = if copy.prefixes.is_empty() {
+                vec![""]
+            } else {
+                copy.prefixes.iter().map(String::as_str).collect()
+            };
             for prefix in prefixes {
                 let at = format!("/buckets/{name}/copies/{i}");
                 let meets = |(to, other, from): &&(&str, &str, String)| {
@@ -235,10 +241,13 @@ fn collisions(policy: &Policy, say: Say<'_>) {
                 };
                 if let Some((_, other, from)) = written.iter().find(meets) {
                     let from = dotted(from);
-                    say(at.clone(), format!(
-                        "{from} writes keys beginning with \"{other}\" into {there} too: give the two different prefixes, \
+                    say(
+                        at.clone(),
+                        format!(
+                            "{from} writes keys beginning with \"{other}\" into {there} too: give the two different prefixes, \
                          or another bucket"
-                    ));
+                        ),
+                    );
                 }
                 written.push((there.as_str(), prefix, at));
             }
@@ -251,17 +260,30 @@ fn secrets(policy: &Policy, say: Say<'_>) {
     let mut all: Vec<(String, &SecretFrom)> = Vec::new();
     for (name, g) in &policy.postgres {
         all.extend(g.password.iter().map(|s| (format!("/postgres/{name}/password"), s)));
-        let openssl = g.dumps.iter().filter_map(|(r, d)| Some((r, d.encrypt.as_ref()?.openssl.as_ref()?)));
-        all.extend(openssl.map(|(r, s)| (format!("/postgres/{name}/dumps/{r}/encrypt/openssl"), s)));
+        let openssl =
+            g.dumps.iter().filter_map(|(r, d)| Some((r, d.encrypt.as_ref()?.openssl.as_ref()?)));
+        all.extend(
+            openssl.map(|(r, s)| (format!("/postgres/{name}/dumps/{r}/encrypt/openssl"), s)),
+        );
     }
-    all.extend(policy.redis.iter().filter_map(|(n, g)| Some((format!("/redis/{n}/password"), g.password.as_ref()?))));
+    all.extend(
+        policy
+            .redis
+            .iter()
+            .filter_map(|(n, g)| Some((format!("/redis/{n}/password"), g.password.as_ref()?))),
+    );
     for (name, channel) in policy.notify.iter().flat_map(|n| &n.channels) {
         let at = |key| format!("/notify/channels/{name}/{key}");
         all.extend(channel.slack.iter().map(|s| (at("slack"), s)));
         all.extend(channel.pagerduty.iter().map(|s| (at("pagerduty"), s)));
     }
     for (at, from) in all {
-        if [from.secret.is_some(), from.env.is_some(), from.file.is_some()].iter().filter(|x| **x).count() != 1 {
+        if [from.secret.is_some(), from.env.is_some(), from.file.is_some()]
+            .iter()
+            .filter(|x| **x)
+            .count()
+            != 1
+        {
             say(at, "a secret comes from one place: write exactly one of secret, env, file".into());
         }
     }
@@ -416,11 +438,22 @@ fn people(policy: &Policy, say: Say<'_>) {
 /// The objectives and the recovery priority of every group.
 fn all_objectives(policy: &Policy) -> Vec<(String, &Objectives, Option<u8>)> {
     let mut all = Vec::new();
-    all.extend(policy.databases.iter().map(|(n, g)| (format!("databases.{n}"), &g.objectives, g.priority)));
-    all.extend(policy.buckets.iter().map(|(n, g)| (format!("buckets.{n}"), &g.objectives, g.priority)));
-    all.extend(policy.postgres.iter().map(|(n, g)| (format!("postgres.{n}"), &g.objectives, g.priority)));
+    all.extend(
+        policy.databases.iter().map(|(n, g)| (format!("databases.{n}"), &g.objectives, g.priority)),
+    );
+    all.extend(
+        policy.buckets.iter().map(|(n, g)| (format!("buckets.{n}"), &g.objectives, g.priority)),
+    );
+    all.extend(
+        policy.postgres.iter().map(|(n, g)| (format!("postgres.{n}"), &g.objectives, g.priority)),
+    );
     all.extend(policy.redis.iter().map(|(n, g)| (format!("redis.{n}"), &g.objectives, g.priority)));
-    all.extend(policy.kubernetes.iter().map(|(n, g)| (format!("kubernetes.{n}"), &g.objectives, g.priority)));
+    all.extend(
+        policy
+            .kubernetes
+            .iter()
+            .map(|(n, g)| (format!("kubernetes.{n}"), &g.objectives, g.priority)),
+    );
     all.extend(policy.files.iter().map(|(n, g)| (format!("files.{n}"), &g.objectives, g.priority)));
     all
 }
@@ -446,7 +479,10 @@ pub(super) fn not_run_yet(policy: &Policy) -> Vec<(String, &'static str)> {
             parts.push((format!("{path}.objectives.rto"), "no drill measures it yet"));
         }
         if objectives.rpo.is_some() {
-            parts.push((format!("{path}.objectives.rpo"), "judged by max_age and the restorable window only"));
+            parts.push((
+                format!("{path}.objectives.rpo"),
+                "judged by max_age and the restorable window only",
+            ));
         }
         if priority.is_some() {
             parts.push((format!("{path}.priority"), "no recovery uses it yet"));
@@ -454,7 +490,10 @@ pub(super) fn not_run_yet(policy: &Policy) -> Vec<(String, &'static str)> {
     }
     for (name, g) in &policy.postgres {
         if !g.also_stored.is_empty() {
-            parts.push((format!("postgres.{name}.also_stored"), "nothing is written there or watched there yet"));
+            parts.push((
+                format!("postgres.{name}.also_stored"),
+                "nothing is written there or watched there yet",
+            ));
         }
         if !g.dumps.is_empty() {
             parts.push((

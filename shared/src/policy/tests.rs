@@ -109,13 +109,21 @@ fn the_five_shipped_policies_are_policies() {
         let path = entry.expect("an entry").path();
         if path.extension().is_some_and(|e| e == "yaml") {
             let text = std::fs::read_to_string(&path).expect("a policy");
-            let policy = Policy::parse(&text).unwrap_or_else(|faults| panic!("{}:\n{faults}", path.display()));
-            assert!(!policy.not_run_yet().is_empty(), "{} says what is not run yet", policy.company);
+            let policy = Policy::parse(&text)
+                .unwrap_or_else(|faults| panic!("{}:\n{faults}", path.display()));
+            assert!(
+                !policy.not_run_yet().is_empty(),
+                "{} says what is not run yet",
+                policy.company
+            );
             names.push(policy.company.to_string());
         }
     }
     names.sort();
-    assert_eq!(names, ["boom-card", "indostar-naturals", "listings", "lomash-wood", "pasargad-prints"]);
+    assert_eq!(
+        names,
+        ["boom-card", "indostar-naturals", "listings", "lomash-wood", "pasargad-prints"]
+    );
 }
 
 #[test]

@@ -29,7 +29,9 @@ fn print(copies: &Copies) -> String {
     let steps = plan.steps.iter().map(|s| {
         let Action::Copy { share, copy, .. } = &s.action;
         let key = copy.kms_key.as_deref().and_then(|k| k.rsplit('/').next()).unwrap_or("-");
-        let share = share.as_ref().map_or(String::new(), |(id, account)| format!(" sharing {id} with {account}"));
+        let share = share
+            .as_ref()
+            .map_or(String::new(), |(id, account)| format!(" sharing {id} with {account}"));
         format!("{} [key {key}{share}]: {}", s.action, s.because)
     });
     let findings = plan.findings.iter().map(ToString::to_string);
@@ -39,7 +41,10 @@ fn print(copies: &Copies) -> String {
 
 fn days(policy: &Policy, id: &str, days: &[&str]) -> (Database, Vec<Point>) {
     let db = database(id, at(NOW));
-    let points = days.iter().map(|d| point(policy, &db, "daily", at(&format!("2026-11-{d}T02:00:00Z")))).collect();
+    let points = days
+        .iter()
+        .map(|d| point(policy, &db, "daily", at(&format!("2026-11-{d}T02:00:00Z"))))
+        .collect();
     (db, points)
 }
 
@@ -112,7 +117,9 @@ fn a_copy_under_the_wrong_key_does_not_count() {
     start(&mut world, &first);
     settled(&mut world, at(NOW), |_| true);
     let there = world.places.values_mut().flat_map(|f| &mut f.points);
-    there.filter(|p| p.marks.copy_of.is_some()).for_each(|p| p.kms_key = Some("arn:aws:kms:us-east-1:1:key/aws-rds".into()));
+    there
+        .filter(|p| p.marks.copy_of.is_some())
+        .for_each(|p| p.kms_key = Some("arn:aws:kms:us-east-1:1:key/aws-rds".into()));
     insta::assert_snapshot!(print(&plan(&policy, &world, &AwsManaged::new(), at(NOW))), @"
     critical acme-a wrong-copy: the copy acme-a-daily-202611200200 at us-east-1 in 111122223333 does not count: it is under arn:aws:kms:us-east-1:1:key/aws-rds instead of arn:aws:kms:us-east-1:111122223333:key/dr; delete it when you know why; a new one is made after that
     in flight 0, waiting 0
@@ -158,11 +165,15 @@ fn another_account_is_shared_with_and_only_a_key_or_an_automated_snapshot_forces
 #[test]
 fn what_can_not_leave_is_told_before_anything_is_tried() {
     let vault = POLICY.replace("to: dr, of: [daily]", "to: vault, of: [daily]");
-    let no_hop = policy(&vault.replace("    transfer_key: arn:aws:kms:eu-west-1:111122223333:key/transfer\n", ""));
-    let no_key = policy(&POLICY.replace(", kms_key: \"arn:aws:kms:us-east-1:111122223333:key/dr\"", ""));
+    let no_hop = policy(
+        &vault.replace("    transfer_key: arn:aws:kms:eu-west-1:111122223333:key/transfer\n", ""),
+    );
+    let no_key =
+        policy(&POLICY.replace(", kms_key: \"arn:aws:kms:us-east-1:111122223333:key/dr\"", ""));
     let (a, points) = days(&no_hop, "acme-a", &["20"]);
     let world = seen(&no_hop, vec![a.clone()], points.clone());
-    let managed = AwsManaged::from([("arn:aws:kms:eu-west-1:111122223333:key/home".to_owned(), true)]);
+    let managed =
+        AwsManaged::from([("arn:aws:kms:eu-west-1:111122223333:key/home".to_owned(), true)]);
     insta::assert_snapshot!(print(&plan(&no_hop, &world, &managed, at(NOW))), @"
     critical acme-a key-cannot-leave: acme-a-daily-202611200200 is under AWS's own key, which no other account can use; write transfer_key in the destination vault: a key of yours, shared with it
     in flight 0, waiting 0

@@ -22,7 +22,11 @@ limits: { delete: { count: 10, share: 80% } }
 const NOW: &str = "2026-11-20T12:00:00Z";
 
 /// A database with a daily point for each of so many days back, and its three newest copied.
-fn history(policy: &Policy, id: &str, days: std::ops::Range<i64>) -> (Database, Vec<Point>, Vec<Point>) {
+fn history(
+    policy: &Policy,
+    id: &str,
+    days: std::ops::Range<i64>,
+) -> (Database, Vec<Point>, Vec<Point>) {
     let db = database(id, at(NOW));
     let newest = at("2026-11-20T02:00:00Z");
     let points: Vec<_> = days
@@ -41,7 +45,12 @@ fn history(policy: &Policy, id: &str, days: std::ops::Range<i64>) -> (Database, 
 
 use shared::catalog::Database;
 
-fn world(policy: &Policy, databases: Vec<Database>, points: Vec<Point>, copies: Vec<Point>) -> Seen {
+fn world(
+    policy: &Policy,
+    databases: Vec<Database>,
+    points: Vec<Point>,
+    copies: Vec<Point>,
+) -> Seen {
     let mut seen = seen(policy, databases, points);
     let dr = seen.places.keys().find(|p| p.region.as_str() == "us-east-1").cloned().expect("dr");
     seen.places.get_mut(&dr).expect("dr").points = copies;
@@ -64,7 +73,8 @@ fn what_the_rule_lets_go_goes_oldest_first_and_copies_by_their_own_rule() {
     fourth.id = "acme-a-daily-202611160200".into();
     fourth.arn = fourth.arn.replace("1118", "1116");
     fourth.data_time = Some(at("2026-11-16T02:00:00Z"));
-    fourth.marks.copy_of = Some("arn:aws:rds:eu-west-1:111122223333:snapshot:acme-a-daily-202611160200".into());
+    fourth.marks.copy_of =
+        Some("arn:aws:rds:eu-west-1:111122223333:snapshot:acme-a-daily-202611160200".into());
     copies.push(fourth);
     insta::assert_snapshot!(print(&plan(&policy, &world(&policy, vec![a], points, copies), at(NOW))), @r#"
     delete acme-a-daily-202611120200 at eu-west-1 in 111122223333: no line of the rule for "daily" keeps it
@@ -91,7 +101,11 @@ fn a_place_that_was_not_seen_loses_nothing_and_neither_does_what_it_still_wants(
     let mut seen = world(&policy, vec![a], points, copies);
     let dr = seen.places.keys().find(|p| p.region.as_str() == "us-east-1").cloned().expect("dr");
     seen.places.remove(&dr);
-    seen.gaps.push(shared::catalog::Gap { place: dr, why: "describe DB snapshots: timed out".into(), mend: "x".into() });
+    seen.gaps.push(shared::catalog::Gap {
+        place: dr,
+        why: "describe DB snapshots: timed out".into(),
+        mend: "x".into(),
+    });
     insta::assert_snapshot!(print(&plan(&policy, &seen, at(NOW))), @"
     critical us-east-1 in 111122223333 gap: describe DB snapshots: timed out; x
     kept 9, refused 0
@@ -108,7 +122,11 @@ fn a_source_whose_copy_is_not_good_yet_stays() {
     let now = points[0].data_time.expect("a time") + jiff::SignedDuration::from_hours(24);
     let mut seen = world(&policy, vec![a.clone()], points, vec![]);
     // Even when all have expired: the newest three are still wanted at dr.
-    seen.places.get_mut(&Place::home(&policy)).expect("home").points.push(automated(&policy, &a, now));
+    seen.places
+        .get_mut(&Place::home(&policy))
+        .expect("home")
+        .points
+        .push(automated(&policy, &a, now));
     let later = now + jiff::SignedDuration::from_hours(24);
     insta::assert_snapshot!(print(&plan(&policy, &seen, later)), @"kept 3, refused 0");
 }

@@ -32,8 +32,14 @@ fn a_slot_is_due_until_it_has_a_good_or_growing_snapshot() {
         p.state = state;
         p
     };
-    let (none, old, done, growing, failed, hopeless) =
-        (db("acme-none"), db("acme-old"), db("acme-done"), db("acme-growing"), db("acme-failed"), db("acme-hopeless"));
+    let (none, old, done, growing, failed, hopeless) = (
+        db("acme-none"),
+        db("acme-old"),
+        db("acme-done"),
+        db("acme-growing"),
+        db("acme-failed"),
+        db("acme-hopeless"),
+    );
     let mut stopped = db("acme-stopped");
     stopped.status = "stopped".into();
     let mut renewed = db("acme-renewed");
@@ -53,7 +59,8 @@ fn a_slot_is_due_until_it_has_a_good_or_growing_snapshot() {
         automated(&policy, &none, slot),
     ];
     points.extend(failures);
-    let world = seen(&policy, vec![none, old, done, growing, failed, hopeless, stopped, renewed], points);
+    let world =
+        seen(&policy, vec![none, old, done, growing, failed, hopeless, stopped, renewed], points);
     let plan = plan(&policy, &world, &Request::look(), "run-1", now);
     insta::assert_snapshot!(print(&plan), @"
     acme-none take acme-none-daily-202611200200: daily is due since 2h 30m
@@ -76,14 +83,26 @@ fn a_demand_is_done_once_however_often_it_is_delivered() {
     acme-b take acme-b-pre-deploy-202611200430: asked for by deploy-7
     ");
     for step in &first.steps {
-        let Action::Take { database, id, tags, .. } = &step.action else { panic!("{}", step.action) };
+        let Action::Take { database, id, tags, .. } = &step.action else {
+            panic!("{}", step.action)
+        };
         shared::model::taken(&mut world, &policy, database, id, tags);
     }
     // Lambda delivers a failed asynchronous invocation again, a minute and then two minutes later.
-    let again = plan(&policy, &world, &demand(), "deploy-7", now + jiff::SignedDuration::from_mins(1));
-    assert!(again.steps.iter().all(|s| matches!(s.action, Action::Await { .. })), "{}", print(&again));
-    let other = plan(&policy, &world, &demand(), "deploy-8", now + jiff::SignedDuration::from_mins(1));
-    assert!(other.steps.iter().all(|s| matches!(s.action, Action::Take { .. })), "{}", print(&other));
+    let again =
+        plan(&policy, &world, &demand(), "deploy-7", now + jiff::SignedDuration::from_mins(1));
+    assert!(
+        again.steps.iter().all(|s| matches!(s.action, Action::Await { .. })),
+        "{}",
+        print(&again)
+    );
+    let other =
+        plan(&policy, &world, &demand(), "deploy-8", now + jiff::SignedDuration::from_mins(1));
+    assert!(
+        other.steps.iter().all(|s| matches!(s.action, Action::Take { .. })),
+        "{}",
+        print(&other)
+    );
 }
 
 #[test]
@@ -97,7 +116,12 @@ fn a_demand_reuses_a_young_point_only_when_asked_to() {
     ];
     let world = seen(&policy, vec![a, b], points);
     let mut request = demand();
-    assert!(plan(&policy, &world, &request, "d", now).steps.iter().all(|s| matches!(s.action, Action::Take { .. })));
+    assert!(
+        plan(&policy, &world, &request, "d", now)
+            .steps
+            .iter()
+            .all(|s| matches!(s.action, Action::Take { .. }))
+    );
     request.reuse = Some("15m".parse().expect("a period"));
     insta::assert_snapshot!(print(&plan(&policy, &world, &request, "d", now)), @"
     acme-a reuse acme-a-daily-202611200420: its data is 10m old, which is young enough
@@ -127,7 +151,11 @@ fn what_can_not_be_seen_gets_no_snapshot_and_is_said() {
     let policy = policy(POLICY);
     let mut world = Seen::default();
     let mend = "allow this action in the role that made the call".into();
-    world.gaps.push(shared::catalog::Gap { place: Place::home(&policy), why: "describe DB instances: AccessDenied".into(), mend });
+    world.gaps.push(shared::catalog::Gap {
+        place: Place::home(&policy),
+        why: "describe DB instances: AccessDenied".into(),
+        mend,
+    });
     insta::assert_snapshot!(print(&plan(&policy, &world, &Request::look(), "r", at("2026-11-20T04:30:00Z"))), @"critical eu-west-1 in 111122223333 gap: describe DB instances: AccessDenied; allow this action in the role that made the call");
     let empty = seen(&policy, vec![], vec![]);
     insta::assert_snapshot!(print(&plan(&policy, &empty, &Request::look(), "r", at("2026-11-20T04:30:00Z"))), @"critical fleet too-few: the group selects 0 databases and the policy expects 1; check the selection, or expect, in the policy");

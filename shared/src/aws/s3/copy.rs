@@ -174,7 +174,8 @@ impl S3 {
             // Neither proves it, as under KMS in a store that computes no checksum: both sides are read.
             (None, _) => {
                 let theirs = source.read_hash(from, object, u64::MAX).await?;
-                let theirs = theirs.ok_or_else(|| order.busy("it was changed since it was listed"))?;
+                let theirs =
+                    theirs.ok_or_else(|| order.busy("it was changed since it was listed"))?;
                 match self.read_hash(to, &copy.object, u64::MAX).await? {
                     Some(ours) if ours == theirs => Ok(Checksum::Read(ours)),
                     _ => Err(refused(order, "its bytes are not the source's")),
@@ -210,7 +211,8 @@ fn differs(order: &CopyObject, made: &Made, copy: &Head) -> Option<String> {
         return Some(format!("its CRC-64/NVME is {copy}, the source's {source}"));
     }
     // An alias can't be compared: S3 answers with the key behind it.
-    let other = |key: &String| !key.contains(":alias/") && copy.kms_key.as_ref().is_some_and(|k| k != key);
+    let other =
+        |key: &String| !key.contains(":alias/") && copy.kms_key.as_ref().is_some_and(|k| k != key);
     if let Some(key) = kms_key
         && (!copy.keyed || other(key))
     {

@@ -150,15 +150,16 @@ async fn where_nothing_else_proves_a_copy_both_sides_are_read() {
     let mut of_parts = order(3);
     of_parts.object.etag = format!("{MD5}-2");
     let read = |bucket: &'static str, bytes: &'static [u8]| {
-        mock!(Client::get_object)
-            .match_requests(move |r| r.bucket() == Some(bucket))
-            .then_output(move || GetObjectOutput::builder().body(ByteStream::from_static(bytes)).build())
+        mock!(Client::get_object).match_requests(move |r| r.bucket() == Some(bucket)).then_output(
+            move || GetObjectOutput::builder().body(ByteStream::from_static(bytes)).build(),
+        )
     };
     let back = || at("offsite", move || head(3, other));
     let same = [&copied(other, None), &back(), &read("backups", b"abc"), &read("offsite", b"abc")];
     let proof = copy(&same, &of_parts).await;
     assert!(matches!(proof, Ok(Checksum::Read(_))), "{proof:?}");
-    let differs = [&copied(other, None), &back(), &read("backups", b"abc"), &read("offsite", b"abd")];
+    let differs =
+        [&copied(other, None), &back(), &read("backups", b"abc"), &read("offsite", b"abd")];
     let error = copy(&differs, &of_parts).await.expect_err("other bytes");
     assert!(error.why.contains("bytes are not the source's"), "{error}");
 }
