@@ -2,7 +2,7 @@
 
 use crate::catalog::Database;
 use crate::{
-    catalog::{Fleet, Place, Seen},
+    catalog::{Fleet, Gap, Place, Seen},
     plan::{Finding, Severity},
     policy::{Databases, Policy, select, text::Name},
     run::World,
@@ -47,12 +47,17 @@ pub async fn observe(world: &World<'_>, how: Where) -> Seen {
             (place, fleet.map_err(|e| rds.gap(&e)))
         }
     });
+    gather(looks).await
+}
+
+/// What each place answers, side by side: a fleet or a gap.
+async fn gather(
+    looks: impl Iterator<Item = impl Future<Output = (Place, Result<Fleet, Gap>)>>,
+) -> Seen {
     let mut seen = Seen::default();
     for (place, fleet) in join_all(looks).await {
         match fleet {
-            Ok(fleet) => {
-                seen.places.insert(place, fleet);
-            }
+            Ok(fleet) => drop(seen.places.insert(place, fleet)),
             Err(gap) => seen.gaps.push(gap),
         }
     }
@@ -83,15 +88,7 @@ pub async fn observe_one(world: &World<'_>, snapshot_arn: &str) -> Seen {
             (place, fleet.map_err(|e| rds.gap(&e)))
         }
     });
-    for (place, fleet) in join_all(looks).await {
-        match fleet {
-            Ok(fleet) => {
-                seen.places.insert(place, fleet);
-            }
-            Err(gap) => seen.gaps.push(gap),
-        }
-    }
-    seen
+    gather(looks).await
 }
 
 /// The databases of each group of the policy, the findings about the selection itself, and what no group selects.

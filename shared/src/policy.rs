@@ -5,7 +5,8 @@
 //!
 //! - [`grammar`], [`databases`], [`later`]: the types, from which [`schema`] is generated
 //! - [`text`]: typed strings
-//! - `locate`: YAML with positions; `structure`: the schema's faults; `meaning`: what a schema can't say
+//! - `locate`: YAML with positions; `structure`: the schema's faults; `meaning`: what a schema can't say;
+//!   `not_run_yet`: what no function runs yet
 //! - [`select`](self::select()): which databases a group has
 
 pub mod databases;
@@ -13,6 +14,7 @@ pub mod grammar;
 pub mod later;
 mod locate;
 mod meaning;
+mod not_run_yet;
 mod select;
 mod structure;
 pub mod text;
@@ -86,7 +88,7 @@ impl Policy {
 
     /// The parts that this policy uses and no function runs yet, as paths with what is missing.
     pub fn not_run_yet(&self) -> Vec<(String, &'static str)> {
-        meaning::not_run_yet(self)
+        not_run_yet::list(self)
     }
 }
 

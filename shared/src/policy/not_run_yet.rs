@@ -1,0 +1,133 @@
+//! The parts of the grammar that no function runs yet, as a policy uses them: named, never dropped in silence.
+
+use super::{Policy, grammar::Objectives, locate::dotted, meaning::all_stores};
+
+/// The objectives and the recovery priority of every group.
+fn all_objectives(policy: &Policy) -> Vec<(String, &Objectives, Option<u8>)> {
+    let mut all = Vec::new();
+    all.extend(
+        policy.databases.iter().map(|(n, g)| (format!("databases.{n}"), &g.objectives, g.priority)),
+    );
+    all.extend(
+        policy.buckets.iter().map(|(n, g)| (format!("buckets.{n}"), &g.objectives, g.priority)),
+    );
+    all.extend(
+        policy.postgres.iter().map(|(n, g)| (format!("postgres.{n}"), &g.objectives, g.priority)),
+    );
+    all.extend(policy.redis.iter().map(|(n, g)| (format!("redis.{n}"), &g.objectives, g.priority)));
+    all.extend(
+        policy
+            .kubernetes
+            .iter()
+            .map(|(n, g)| (format!("kubernetes.{n}"), &g.objectives, g.priority)),
+    );
+    all.extend(policy.files.iter().map(|(n, g)| (format!("files.{n}"), &g.objectives, g.priority)));
+    all
+}
+
+/// The parts that a policy uses and no function runs yet.
+pub(super) fn list(policy: &Policy) -> Vec<(String, &'static str)> {
+    let mut parts: Vec<(String, &'static str)> = Vec::new();
+    for (name, d) in &policy.destinations {
+        if d.azure.is_some() {
+            parts.push((format!("destinations.{name}.azure"), "nothing is copied to Azure yet"));
+        }
+    }
+    for (name, b) in &policy.buckets {
+        if !b.tiers.is_empty() {
+            parts.push((
+                format!("buckets.{name}.tiers"),
+                "storage classes are not checked or set yet",
+            ));
+        }
+    }
+    for (path, objectives, priority) in all_objectives(policy) {
+        if objectives.rto.is_some() {
+            parts.push((format!("{path}.objectives.rto"), "no drill measures it yet"));
+        }
+        if objectives.rpo.is_some() {
+            parts.push((
+                format!("{path}.objectives.rpo"),
+                "judged by max_age and the restorable window only",
+            ));
+        }
+        if priority.is_some() {
+            parts.push((format!("{path}.priority"), "no recovery uses it yet"));
+        }
+    }
+    for (name, g) in &policy.postgres {
+        if !g.also_stored.is_empty() {
+            parts.push((
+                format!("postgres.{name}.also_stored"),
+                "nothing is written there or watched there yet",
+            ));
+        }
+        if !g.dumps.is_empty() {
+            parts.push((
+                format!("postgres.{name}.dumps"),
+                "no function takes dumps yet; what lies in `stored` is watched",
+            ));
+        }
+        if g.wal.is_some() {
+            parts.push((format!("postgres.{name}.wal"), "WAL is not archived or checked yet"));
+        }
+        if g.replica_max_lag.is_some() {
+            parts.push((
+                format!("postgres.{name}.replica_max_lag"),
+                "streaming replicas are not watched yet",
+            ));
+        }
+        if !g.critical_tables.is_empty() || !g.checks.is_empty() {
+            parts.push((format!("postgres.{name}.checks"), "nothing is restored and checked yet"));
+        }
+        if !g.erasure.is_empty() {
+            parts.push((
+                format!("postgres.{name}.erasure"),
+                "nothing is restored yet, so nothing is erased after it",
+            ));
+        }
+        if !g.tiers.is_empty() {
+            parts.push((
+                format!("postgres.{name}.tiers"),
+                "storage classes are not checked or set yet",
+            ));
+        }
+        if g.free_disk.is_some() {
+            parts.push((format!("postgres.{name}.free_disk"), "disks are not watched yet"));
+        }
+    }
+    for name in policy.redis.keys() {
+        let what = "RDB files are not taken and settings not checked yet; what lies in `stored` is watched";
+        parts.push((format!("redis.{name}"), what));
+    }
+    for name in policy.kubernetes.keys() {
+        let what = "cluster state is not exported yet; what lies in `stored` is watched";
+        parts.push((format!("kubernetes.{name}"), what));
+    }
+    for name in policy.secrets.keys() {
+        parts.push((format!("secrets.{name}"), "secrets are not checked yet"));
+    }
+    for name in policy.files.keys() {
+        parts.push((
+            format!("files.{name}"),
+            "files are not backed up yet; what lies in `stored` is watched",
+        ));
+    }
+    for (at, store) in all_stores(policy) {
+        if store.directory.is_some() || store.endpoint.is_some() {
+            let path = dotted(&at);
+            parts.push((path, "directories and other endpoints are not watched yet"));
+        }
+    }
+    parts.extend(
+        policy.drills.keys().map(|n| (format!("drills.{n}"), "no function runs drills yet")),
+    );
+    let whole = [
+        ("notify", policy.notify.is_some(), "failures go to the stack's SNS topic only"),
+        ("costs", policy.costs.is_some(), "costs and quotas are not watched yet"),
+        ("audit", policy.audit.is_some(), "operations are in the functions' logs only"),
+        ("status_page", policy.status_page.is_some(), "no page is written yet"),
+    ];
+    parts.extend(whole.into_iter().filter(|w| w.1).map(|(n, _, what)| (n.to_owned(), what)));
+    parts
+}
