@@ -6,7 +6,7 @@
 
 Each function's release binary is started 15 times after one warm-up (so that the page cache has it) and killed at its
 first `GET /2018-06-01/runtime/invocation/next`. Printed are medians at that moment: CPU of the process (user + system),
-wall time since exec, and peak resident memory. Three places of the policy:
+wall time since exec, peak resident memory, and its own part of it (without pages of the program's file). Three places of the policy:
 
 - file: a path in the package; no client is needed before the first event
 - s3: an object of a stand-in for S3 on 127.0.0.1, over HTTP
@@ -73,14 +73,15 @@ def certificate(folder: str) -> tuple[ssl.SSLContext, str] | None:
     return context, roots
 
 
-def measure(command: list[str], env: dict[str, str]) -> tuple[float, float, float]:
-    """Medians of CPU ms, wall ms and peak MB."""
+def measure(command: list[str], env: dict[str, str]) -> tuple[float, float, float, float]:
+    """Medians of CPU ms, wall ms, peak MB and own MB."""
     moments = []
     for _ in range(RUNS + 1):
         with Host(command, env) as host:
             moments.append(host.first_poll())
     moments = moments[1:]
-    return median(m.cpu * 1e3 for m in moments), median(m.wall * 1e3 for m in moments), median(m.peak for m in moments)
+    rows = [(m.cpu * 1e3, m.wall * 1e3, m.peak, m.own) for m in moments]
+    return tuple(median(column) for column in zip(*rows, strict=True))
 
 
 def main() -> int:
@@ -93,18 +94,18 @@ def main() -> int:
         if made := certificate(folder):
             tls = s3(made[0])
             ways["s3+tls"] = in_s3 | {"AWS_ENDPOINT_URL": f"https://localhost:{tls.port}", "SSL_CERT_FILE": made[1]}
-        print(f"{'function':<14}{'policy':<8}{'CPU ms':>8}{'wall ms':>9}{'peak MB':>9}")
+        print(f"{'function':<14}{'policy':<8}{'CPU ms':>8}{'wall ms':>9}{'peak MB':>9}{'own MB':>8}")
         worst = {}
         for function in sys.argv[1:] or FUNCTIONS:
             for way, env in ways.items():
-                cpu, wall, peak = measure([binary(function)], env)
+                cpu, wall, peak, own = measure([binary(function)], env)
                 worst[way] = max(worst.get(way, 0), cpu)
                 mark = "" if cpu <= MOST_CPU_MS and peak <= MOST_MB else "  over the target"
                 missed += bool(mark)
-                print(f"{function:<14}{way:<8}{cpu:8.1f}{wall:9.1f}{peak:9.1f}{mark}", flush=True)
+                print(f"{function:<14}{way:<8}{cpu:8.1f}{wall:9.1f}{peak:9.1f}{own:8.1f}{mark}", flush=True)
         if importlib.util.find_spec("boto3"):
-            cpu, wall, peak = measure([sys.executable, "-c", PYTHON], in_s3)
-            print(f"{'boto3':<14}{'s3':<8}{cpu:8.1f}{wall:9.1f}{peak:9.1f}  {cpu / worst['s3']:.0f} times the CPU")
+            cpu, wall, peak, own = measure([sys.executable, "-c", PYTHON], in_s3)
+            print(f"{'boto3':<14}{'s3':<8}{cpu:8.1f}{wall:9.1f}{peak:9.1f}{own:8.1f}  {cpu / worst['s3']:.0f} times the CPU")
         else:
             print("boto3 is not installed here: no comparison")
     return 1 if missed else 0

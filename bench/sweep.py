@@ -2,7 +2,7 @@
 """A sweep in which nothing is due: what looking at a whole fleet costs.
 
     cargo build --release --workspace --bins
-    python3 bench/sweep.py
+    python3 bench/sweep.py [function ...]
 
 Runs the release binaries against a stand-in for RDS, CloudWatch and SNS on 127.0.0.1 that answers with prebuilt pages of
 100 (fleet.py), for 8, 100 and 1,000 databases of 16 snapshots each. The first invocation warms up; of the next 5, the

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -208,6 +209,7 @@ class World:
 
     def invoke(self, function: str, event: Any = None) -> Answer:
         """Invokes a function as a pipeline does, and waits for its answer."""
+        self.forward(seconds=1)  # metrics have whole seconds, so each run has one of its own
         event = {"reason": "schedule"} if event is None else event
         name, aws = f"{stack.STACK}-{function}", self.client("lambda")
 
@@ -300,21 +302,24 @@ class World:
 
     # -- the command ---------------------------------------------------------------------------------------------------------
 
-    def command(self, *arguments: str, policy: Path | str | dict | None = LOMASH, **more: str) -> tuple[list, dict]:
+    def command(self, *arguments: str, policy: Path | str | dict = LOMASH, **more: str) -> tuple[list, dict]:
         """The command line and environment of `holdfast` in this world; only what the world and `more` say."""
         if isinstance(policy, dict):
             text = yaml.safe_dump(policy)
-            policy = Path(self.clock_file).parent / f"policy-{abs(hash(text))}.yaml"
+            policy = Path(self.clock_file).parent / f"policy-{zlib.crc32(text.encode()):08x}.yaml"
             policy.write_text(text)
         env = {"PATH": os.defpath, "HOME": str(Path(self.clock_file).parent), "AWS_CONFIG_FILE": os.devnull,
                "AWS_SHARED_CREDENTIALS_FILE": os.devnull, **self.env, **clock_env(self.clock_file), **more}
-        chosen = [] if policy is None else ["--policy", str(policy)]
-        return [str(BINARIES / "holdfast"), *chosen, *arguments], {k: v for k, v in env.items() if v}
+        line = [str(BINARIES / "holdfast"), "--policy", str(policy), *arguments]
+        return line, {name: value for name, value in env.items() if value}
 
-    def holdfast(self, *arguments: str, policy: Path | str | dict | None = LOMASH, **more: str) -> Ran:
+    def holdfast(self, *arguments: str, policy: Path | str | dict = LOMASH, **more: str) -> Ran:
         """Runs `holdfast` as an operator does. A variable that is empty is left out."""
+        if Path(self.clock_file).exists():
+            self.forward(seconds=1)
         line, env = self.command(*arguments, policy=policy, **more)
-        done = subprocess.run(line, env=env, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            line, env=env, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
         return Ran(done.returncode, done.stdout, done.stderr)
 
 

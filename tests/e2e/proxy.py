@@ -58,6 +58,15 @@ class Proxy:
         return self.after(number, call, reply) or reply
 
 
+class Server(ThreadingHTTPServer):
+    """Ends when all that it was asked has been answered."""
+
+    daemon_threads = False
+
+    def handle_error(self, *_: object) -> None:
+        """A client that was killed breaks its connection; that is what the tests are about."""
+
+
 @contextmanager
 def proxy(target: str):
     """A proxy in front of RDS, for as long as the block."""
@@ -65,6 +74,7 @@ def proxy(target: str):
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        timeout = 60
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -83,8 +93,7 @@ def proxy(target: str):
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", 0), Handler)
     state.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
