@@ -79,7 +79,12 @@ pub(crate) fn gaps(report: &Report) -> impl Iterator<Item = &Finding> {
 pub(crate) fn blind<'r>(policy: &Policy, report: &'r Report) -> Option<&'r Finding> {
     let home = shared::catalog::Place::home(policy).to_string();
     let gap = gaps(report).find(|f| policy.databases.is_empty() || f.asset == home)?;
-    (report.assets.is_empty() && report.outcomes.is_empty()).then_some(gap)
+    (unseen(report) && report.outcomes.is_empty()).then_some(gap)
+}
+
+/// Whether no asset of the report was seen: those that could not be are listed too, without a point or a size.
+pub(crate) fn unseen(report: &Report) -> bool {
+    report.assets.iter().all(|a| a.newest.is_none() && a.size_bytes.is_none())
 }
 
 /// What to say when AWS could not be asked.

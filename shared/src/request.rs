@@ -65,9 +65,15 @@ impl Request {
         if event.get("detail-type").is_some() || event.get("source").is_some() {
             return Self::from_event(event);
         }
-        let own: Self = serde_json::from_value(event.clone()).map_err(|e| {
+        // serde would take a list for the fields in their order, and a list that starts snapshots is nobody's wish.
+        let own = if event.is_object() {
+            serde_json::from_value(event.clone()).map_err(|e| e.to_string())
+        } else {
+            Err("it is not an object".to_owned())
+        };
+        let own: Self = own.map_err(|why| {
             BadEvent(format!(
-                "{e}; send {{\"reason\": \"schedule\"}}, or a reason of the policy such as \"pre-deploy\" with \
+                "{why}; send {{\"reason\": \"schedule\"}}, or a reason of the policy such as \"pre-deploy\" with \
                  \"assets\": [...], \"wait\": true"
             ))
         })?;
@@ -143,6 +149,9 @@ mod tests {
             serde_json::json!({"reason": "pre-deploy", "asset": "orders"}),
             serde_json::json!({"reason": 7}),
             serde_json::json!([]),
+            serde_json::json!(["pre-deploy"]),
+            serde_json::json!("pre-deploy"),
+            serde_json::Value::Null,
             serde_json::json!({"source": "aws.rds", "detail-type": "RDS DB Snapshot Event", "detail": {}}),
             serde_json::json!({"source": "aws.s3", "detail-type": "Object Created", "detail": {"bucket": {"name": "b"}}}),
             serde_json::json!({"source": "aws.ec2", "detail-type": "EC2 Instance State-change", "detail": {}}),
@@ -155,7 +164,10 @@ mod tests {
         this event can't be read: "reason" is empty; write "schedule" or a reason of the policy
         this event can't be read: unknown field `asset`, expected one of `reason`, `assets`, `wait`, `dry_run`, `reuse`, `request`; send {"reason": "schedule"}, or a reason of the policy such as "pre-deploy" with "assets": [...], "wait": true
         this event can't be read: invalid type: integer `7`, expected a string; send {"reason": "schedule"}, or a reason of the policy such as "pre-deploy" with "assets": [...], "wait": true
-        this event can't be read: invalid length 0, expected struct Request with 6 elements; send {"reason": "schedule"}, or a reason of the policy such as "pre-deploy" with "assets": [...], "wait": true
+        this event can't be read: it is not an object; send {"reason": "schedule"}, or a reason of the policy such as "pre-deploy" with "assets": [...], "wait": true
+        this event can't be read: it is not an object; send {"reason": "schedule"}, or a reason of the policy such as "pre-deploy" with "assets": [...], "wait": true
+        this event can't be read: it is not an object; send {"reason": "schedule"}, or a reason of the policy such as "pre-deploy" with "assets": [...], "wait": true
+        this event can't be read: it is not an object; send {"reason": "schedule"}, or a reason of the policy such as "pre-deploy" with "assets": [...], "wait": true
         this event can't be read: "RDS DB Snapshot Event" of aws.rds lacks detail.SourceArn
         this event can't be read: "Object Created" of aws.s3 lacks detail.object.key
         this event can't be read: "EC2 Instance State-change" of aws.ec2 is not an event that Holdfast knows; see the rules in template.yaml

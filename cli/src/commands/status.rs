@@ -1,7 +1,7 @@
 //! `holdfast status`: how everything stands.
 
 use crate::{
-    function::{Function, blind, blindness},
+    function::{Function, blind, blindness, unseen},
     output::Answer,
     session::Session,
     stop::{Exit, Stop},
@@ -31,7 +31,7 @@ pub(super) async fn run(session: &Session<'_>) -> anyhow::Result<Exit> {
     };
     let reports = session.progress.during("looking at everything", looks).await;
     if let Some(gap) = reports.iter().find_map(|r| blind(&session.policy, r))
-        && reports.iter().all(|r| r.assets.is_empty())
+        && reports.iter().all(unseen)
     {
         return Err(Stop::blind(blindness(gap)));
     }

@@ -59,7 +59,10 @@ impl Intercept for Calls {
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let response = context.response();
-        let said = |body: &[u8]| body.windows(10).any(|w| w == b"Throttling");
+        let said = |body: &[u8]| {
+            let has = |code: &str| body.windows(code.len()).any(|w| w == code.as_bytes());
+            ["Throttl", "RequestLimitExceeded", "TooManyRequests", "SlowDown"].into_iter().any(has)
+        };
         let status = response.status().as_u16();
         if status == 429
             || status == 503
