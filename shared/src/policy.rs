@@ -5,7 +5,7 @@
 //!
 //! - [`grammar`], [`databases`], [`later`]: the types, from which [`schema`] is generated
 //! - [`text`]: typed strings
-//! - `locate`: YAML with positions; `structure`: the schema's faults; `meaning`: what a schema can't say;
+//! - `locate`: YAML with positions; `structure`: the schema and differences from it; `meaning`: what a schema can't say;
 //!   `not_run_yet`: what no function runs yet
 //! - [`select`](self::select()): which databases a group has
 

@@ -60,7 +60,7 @@ macro_rules! text {
 }
 
 /// What a schema `format` checks.
-type Check = fn(&str) -> Result<(), String>;
+pub(super) type Check = fn(&str) -> Result<(), String>;
 
 /// Every `format` of the policy's schema with what checks it.
 pub(super) const FORMATS: &[(&str, Check)] = &[
