@@ -79,6 +79,9 @@ def proxy(target: str):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             call = {key: values[0] for key, values in parse_qs(body.decode()).items()}
+            # Credential=KEY/DATE/REGION/rds/aws4_request: the region that the call was signed for.
+            scope = self.headers.get("Authorization", "").partition("Credential=")[2].split("/")
+            call["region"] = scope[2] if len(scope) > 2 else ""
             headers = {key: value for key, value in self.headers.items() if key.lower() in PASSED_ON}
             reply = state.serve(call, headers, body)
             try:
