@@ -92,7 +92,7 @@ fn bounded(mut report: Report) -> Report {
 /// One JSON line an event, with time, level, run and function, at the level that the function's configuration sets.
 fn log_json() {
     let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").unwrap_or_else(|_| "info".into());
-    let filter = EnvFilter::try_new(format!("warn,{0}={1}", "shared", level.to_lowercase()));
+    let filter = EnvFilter::try_new(format!("warn,shared={}", level.to_lowercase()));
     let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .json()
