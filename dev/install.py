@@ -3,8 +3,10 @@
 
     install.py           the virtual environments of the world, and its clock
     install.py lint      the one with sam, cfn-lint and cargo-lambda
+    install.py peers     PostgreSQL, age, zstd, openssl and gzip from the system's packages where they are missing, and azurite
+    install.py bench     what bench/dump.py measures against: the peers, awscli, and s3s-fs, which cargo builds
 
-Virtual environments live in `.cache/` of the checkout, or in $HOLDFAST_CACHE.
+Virtual environments and azurite live in `.cache/` of the checkout, or in $HOLDFAST_CACHE.
 """
 
 import argparse
@@ -17,10 +19,11 @@ import sys
 import venv
 from pathlib import Path
 
+from install_peers import ensure_azurite, ensure_packages
 from world.paths import CACHE, CLOCK_LIBRARY, CLOCK_SOURCE, requirements
 
-WORLD = ["ministack", "moto"]
-LINT = ["lint"]
+VENVS = {"world": ["ministack", "moto"], "lint": ["lint"], "peers": [], "bench": ["awscli", "moto"]}
+S3S = "0.14.1"  # the newest that Rust 1.95 builds
 
 
 def sha256(path: Path) -> str:
@@ -70,19 +73,33 @@ def ensure_clock() -> None:
     stamp.write_text(wanted)
 
 
+def ensure_s3s() -> None:
+    """Builds the S3 server of the benchmark, unless it is there; cargo itself knows its version."""
+    home = CACHE / "s3s"
+    if not (home / "bin" / "s3s-fs").exists():
+        print(f"install: building s3s-fs {S3S} into {home}", file=sys.stderr)
+        version = ["--version", S3S, "--locked", "--features", "binary"]
+        subprocess.run(["cargo", "install", "s3s-fs", *version, "--root", home, "--quiet"], check=True)
+
+
 def main() -> None:
     """Installs one group; a lock keeps two runs from making one environment together."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", choices=["world", "lint"], default="world")
+    parser.add_argument("what", nargs="?", choices=list(VENVS), default="world")
     what = parser.parse_args().what
     CACHE.mkdir(parents=True, exist_ok=True)
     with open(CACHE / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
-            for name in WORLD if what == "world" else LINT:
+            for name in VENVS[what]:
                 ensure_venv(name)
             if what == "world":
                 ensure_clock()
+            if what in ("peers", "bench"):
+                ensure_packages()
+                ensure_azurite(sha256)
+            if what == "bench":
+                ensure_s3s()
         except subprocess.CalledProcessError as error:
             sys.exit(f"install: `{' '.join(map(str, error.cmd))}` failed with code {error.returncode}")
 

@@ -14,18 +14,24 @@ from lint_template import ROOT, TEMPLATE, expand
 
 EXPANDED = expand(TEMPLATE.read_text())
 RESOURCES = EXPANDED["Resources"]
-NAMES = ["snapshot", "offsite", "freshness", "replication", "retention"]
+NAMES = ["snapshot", "offsite", "freshness", "replication", "retention", "dump"]
+# Made only when its parameter gives an image, in place of a zip that `sam build` makes.
+IMAGES = ["dump"]
 SAMPLES = {path.name: json.loads(path.read_text()) for path in sorted((ROOT / "events").glob("*.json"))}
 
 # The calls that know no resource but "*" (AWS's Service Authorization Reference), or that list what isn't known by name yet.
+INTERFACES = re.compile(r"ec2:((Create|Delete|Describe)NetworkInterfaces?|DescribeSubnets|(Una|A)ssignPrivateIpAddresses)")
 NEED_ALL = re.compile(
-    r"rds:Describe\w+|cloudwatch:(DescribeAlarms|GetMetricData|PutMetricData)|xray:Put(TraceSegments|TelemetryRecords)"
+    INTERFACES.pattern + r"|rds:Describe\w+|cloudwatch:(DescribeAlarms|GetMetricData|PutMetricData)|xray:Put(TraceSegments|TelemetryRecords)"
 )
-# Delete by its own name, and what deletes by another: lifecycle rules, lifted locks, keys put to death.
+# Delete recovery points or what protects them, by its own name, and what deletes by another: lifecycle rules, lifted locks, keys put to death.
 DELETES = re.compile(
     r":(Batch)?(Delete|Remove|Purge|Terminate|Schedule\w*Deletion|Put\w*Lifecycle|PutObjectRetention|PutObjectLegalHold|Bypass)"
 )
-BUCKETS_AND_KEYS = {"PolicyKmsKeyArn", "SourceBuckets", "OffsiteBuckets", "VaultRoleArns", "KmsKeyArns"}
+# The retention of a new object, which goes with PutObject. It can't shorten or lift a lock without the other.
+LOCKS = {"s3:PutObjectRetention"}
+NAMED = {"PolicyKmsKeyArn", "SourceBuckets", "OffsiteBuckets", "VaultRoleArns", "KmsKeyArns"}
+NAMED |= {"DumpBuckets", "DumpSecretArns", "DumpDatabaseUserArns"}
 
 
 def of_type(kind):
@@ -54,7 +60,15 @@ def statements(role):
 
 
 def roles():
-    return {name: [statement for _, statement in statements(name)] for name in of_type("AWS::IAM::Role")}
+    """What each role may do."""
+    return {name: [one for _, one in statements(name) if one["Effect"] == "Allow"] for name in of_type("AWS::IAM::Role")}
+
+
+def parameters(condition):
+    """Parameters that a condition looks at, itself or by another."""
+    made = EXPANDED["Conditions"][condition]
+    others = re.findall(r'"Condition": "(\w+)"', json.dumps(made))
+    return refs(made).union(*map(parameters, others))
 
 
 def refs(value):
@@ -159,10 +173,41 @@ class Permissions(unittest.TestCase):
                     for action in listed(statement["Action"]):
                         self.assertRegex(action, rf"^({NEED_ALL.pattern})$", role)
 
-    def test_only_retention_may_delete_and_only_what_carries_the_tag_and_is_not_held(self):
-        deleting = [(r, s) for r, found in roles().items() for s in found if any(map(DELETES.search, listed(s["Action"])))]
-        self.assertEqual({role for role, _ in deleting}, {"RetentionRole"})
-        for _, statement in deleting:
+    def test_only_retention_and_dump_may_delete(self):
+        self.assertEqual({role for role, _ in self.deleting()}, {"RetentionRole", "DumpRole"})
+
+    def deleting(self):
+        """Roles and statements that could end a recovery point; a function's network interface is none."""
+        for role, found in roles().items():
+            for statement in found:
+                actions = [a for a in listed(statement["Action"]) if a not in LOCKS and not INTERFACES.fullmatch(a)]
+                if any(map(DELETES.search, actions)):
+                    yield role, statement
+
+    def test_objects_are_deleted_in_the_buckets_of_dumps_if_the_parameter_says_so_and_never_versions_or_locks(self):
+        self.assertEqual([s["Sid"] for role, s in self.deleting() if role == "DumpRole"], ["LetDumpsGo"])
+        for role in ["DumpRole", "RetentionRole"]:
+            ((condition, statement),) = [(c, s) for c, s in statements(role) if s["Sid"] == "LetDumpsGo"]
+            self.assertEqual(listed(statement["Action"]), ["s3:DeleteObject"])
+            self.assertEqual(refs(statement["Resource"]), {"DumpBuckets", "Each"})
+            self.assertEqual(parameters(condition), {"DumpBuckets", "DumpsMayBeDeleted"})
+        self.assertNotIn("Bypass", json.dumps(RESOURCES))
+
+    def test_the_code_of_a_function_in_a_vpc_has_no_hold_of_network_interfaces(self):
+        found = {s["Sid"]: (c, s) for c, s in statements("DumpRole") if INTERFACES.fullmatch(listed(s["Action"])[0])}
+        (allowed, allow), (denied, deny) = found["LetLambdaIntoTheVpc"], found["KeepTheFunctionItselfFromIt"]
+        self.assertEqual((allowed, denied), ("HasDumpSubnets", "HasDumpSubnets"))
+        self.assertEqual((allow["Action"], allow["Effect"], deny["Effect"]), (deny["Action"], "Allow", "Deny"))
+        itself = deny["Condition"]["ArnEquals"]["lambda:SourceFunctionArn"]["Fn::Sub"]
+        self.assertTrue(itself.endswith(":function:" + props("Dump")["FunctionName"]["Fn::Sub"]), itself)
+        self.assertEqual(props("Dump")["VpcConfig"]["Fn::If"][0], "HasDumpSubnets")
+        others = [role for role, allowed in roles().items() if "ec2:" in json.dumps(allowed)]
+        self.assertEqual(others, ["DumpRole"])
+
+    def test_retention_deletes_only_snapshots_that_carry_the_tag_and_are_not_held(self):
+        deleting = [s for role, s in self.deleting() if role == "RetentionRole" and s["Sid"] != "LetDumpsGo"]
+        self.assertTrue(deleting)
+        for statement in deleting:
             own = {"StringEquals": {"aws:ResourceTag/holdfast:policy": {"Ref": "Company"}}}
             self.assertEqual(statement["Condition"], own | {"Null": {"aws:ResourceTag/holdfast:hold": "true"}})
             for resource in listed(statement["Resource"]):
@@ -183,10 +228,10 @@ class Permissions(unittest.TestCase):
                 if any(re.match(r"rds:Modify(DBInstance|DBCluster)$", action) for action in listed(statement["Action"])):
                     self.assertEqual((role, condition), ("FreshnessRole", "Enforce"))
 
-    def test_buckets_keys_and_other_accounts_are_named_by_parameters(self):
+    def test_buckets_keys_secrets_and_other_accounts_are_named_by_parameters(self):
         for role in of_type("AWS::IAM::Role"):
             for condition, statement in statements(role):
-                if not any(re.match("(s3|kms|sts):", action) for action in listed(statement["Action"])):
+                if not any(re.match("(s3|kms|sts|secretsmanager|rds-db):", action) for action in listed(statement["Action"])):
                     continue
                 with self.subTest(role, sid=statement["Sid"]):
                     named = refs(statement["Resource"]) - {"AWS::Partition", "Each"}
@@ -195,17 +240,17 @@ class Permissions(unittest.TestCase):
                         self.assertEqual(statement["Resource"], {"Fn::Sub": the_file})
                         continue
                     self.assertEqual(len(named), 1)
-                    self.assertLessEqual(named, BUCKETS_AND_KEYS)
+                    self.assertLessEqual(named, NAMED)
                     # Left out when its list is empty: IAM refuses a statement without resources.
                     self.assertIsNotNone(condition)
-                    self.assertEqual(refs(EXPANDED["Conditions"][condition]), named)
+                    self.assertLessEqual(named, parameters(condition))
 
     def test_objects_and_buckets_are_not_mixed_up(self):
         for role, found in roles().items():
             for statement in found:
                 for action in listed(statement["Action"]):
                     if action.startswith("s3:"):
-                        of_objects = re.search(r"Object|MultipartUpload", action) is not None
+                        of_objects = re.search(r"Object|MultipartUpload", action) is not None and "Bucket" not in action
                         self.assertEqual("/" in json.dumps(statement["Resource"]), of_objects, f"{role}: {action}")
 
     def test_metrics_go_to_one_namespace(self):
@@ -234,7 +279,9 @@ class Functions(unittest.TestCase):
         for name in NAMES:
             made = props(function(name))
             with self.subTest(name):
-                self.assertEqual((made["Runtime"], made["Handler"]), ("provided.al2023", "bootstrap"))
+                package = (made.get("PackageType"), made.get("Runtime"), made.get("Handler"))
+                image = ({"Fn::Select": [0, ["Image"]]}, None, None)
+                self.assertEqual(package, image if name in IMAGES else (None, "provided.al2023", "bootstrap"))
                 self.assertLessEqual(made["Timeout"], 900)
                 self.assertEqual(made["TracingConfig"], {"Mode": "Active"})
                 self.assertEqual(made["ReservedConcurrentExecutions"]["Fn::If"][:2], ["Reserve", 1])
@@ -268,15 +315,41 @@ class Functions(unittest.TestCase):
     def test_checks_are_not_retried_and_steps_are(self):
         configs = invoke_configs()
         tries = {name: configs[function(name)]["MaximumRetryAttempts"] for name in NAMES}
-        self.assertEqual(tries, {"snapshot": 2, "offsite": 2, "freshness": 0, "replication": 0, "retention": 2})
+        steps = {"snapshot": 2, "offsite": 2, "retention": 2}
+        # A dump is a step, but one that loads a database: the next schedule tries again.
+        self.assertEqual(tries, steps | {"freshness": 0, "replication": 0, "dump": 0})
 
     def test_the_source_names_the_folder_and_how_to_build_it(self):
         from samcli.yamlhelper import yaml_parse
 
         source = yaml_parse(TEMPLATE.read_text())["Resources"]
-        for name in NAMES:
+        for name in sorted(set(NAMES) - set(IMAGES)):
             self.assertEqual(source[function(name)]["Properties"]["CodeUri"], f"functions/{name}")
             self.assertEqual(source[function(name)]["Metadata"], {"BuildMethod": "rust-cargolambda"})
+
+    def test_sam_builds_no_image_and_asks_nobody_for_a_repository(self):
+        from samcli.commands._utils.template import get_template_artifacts_format
+        from samcli.lib.providers.sam_function_provider import SamFunctionProvider
+        from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider
+
+        self.assertNotIn("Image", get_template_artifacts_format(str(TEMPLATE)))
+        for image in ["", "123456789012.dkr.ecr.eu-west-1.amazonaws.com/holdfast:0.1.0"]:
+            stacks, _ = SamLocalStackProvider.get_stacks(str(TEMPLATE), parameter_overrides={"DumpImage": image})
+            found = list(SamFunctionProvider(stacks, ignore_code_extraction_warnings=True).get_all())
+            built = {each.name for each in found if each.function_build_info.is_buildable()}
+            self.assertEqual(built, {function(name) for name in set(NAMES) - set(IMAGES)})
+            self.assertNotIn("Image", [each.packagetype for each in found])
+
+    def test_nothing_of_a_function_by_image_is_made_without_its_image(self):
+        self.assertEqual(EXPANDED["Conditions"]["HasDump"], {"Fn::Not": [{"Fn::Equals": [{"Ref": "DumpImage"}, ""]}]})
+        made = {key: one.get("Condition") for key, one in RESOURCES.items() if re.match("Dump[A-Z]|Dump$", key)}
+        self.assertGreaterEqual(set(made), {"Dump", "DumpRole", "DumpLogs", "DumpErrors", "DumpThrottled", "DumpSilent"})
+        self.assertEqual(set(made.values()), {"HasDump"}, made)
+        self.assertEqual(props("Dump")["Code"]["ImageUri"]["Fn::If"][:2], ["HasDump", {"Ref": "DumpImage"}])
+        # Nothing that is always made may lean on what is not.
+        for key, one in RESOURCES.items():
+            if key not in made and refs(one) & set(made):
+                self.assertIn('{"Fn::If": ["HasDump"', json.dumps(one), key)
 
 
 class Watching(unittest.TestCase):

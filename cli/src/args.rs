@@ -26,9 +26,13 @@ Where to begin:
 Exit codes:
   0    all is well
   1    something failed, or a finding is critical
-  2    the command, the policy or the request is wrong
-  3    AWS could not be asked at all: no credentials, not reached, denied
-  4    not finished in time (--timeout)
+  2    a database could not be connected to, or was lost on the way
+  3    AWS or a store was not reached or refused: no credentials, denied, an upload failed
+  4    encryption or decryption failed
+  5    letting go of old points or of leftovers failed
+  6    restored, but with losses
+  64   the command, the policy or the request is wrong
+  75   not finished in time (--timeout)
   130  interrupted
 
 Credentials and region come from where the AWS CLI takes them: AWS_PROFILE, AWS_REGION, the host's role, ...";
@@ -101,7 +105,7 @@ Examples:
   holdfast run snapshot                                   what the schedules say is due
   holdfast run snapshot --reason pre-deploy --asset orders-prod --wait
 
-Exits with 4 when the time was over before everything was done; the next run goes on from there.")]
+Exits with 75 when the time was over before everything was done; the next run goes on from there.")]
     Run(RunArgs),
     /// Snapshot before a deployment, and wait until it is complete
     ///
@@ -127,6 +131,80 @@ Examples:
         #[arg(value_name = "ASSET")]
         asset: String,
     },
+    /// Dump PostgreSQL databases: what the schedules say is due, or now for a reason
+    ///
+    /// Takes the lease, dumps on one snapshot, compresses, encrypts and uploads in one pass, reads back, writes the
+    /// commit record, copies to second places, then lets go of what the policy lets go. Killed at any moment, it leaves
+    /// nothing that counts as a backup and nothing that the next run does not clean up.
+    #[command(after_help = "\
+Examples:
+  holdfast dump                                  what is due now; for cron and CronJobs
+  holdfast dump --reason manual                  every group that has this reason, now
+  holdfast dump listings --reason daily          one group
+  holdfast dump production/shop --reason manual  one database
+  holdfast dump --dry-run
+
+Exit codes: 1 failed, 2 no connection to the database, 3 upload, 4 encryption, 5 clean-up.")]
+    Dump(DumpArgs),
+    /// The dumps that there are, newest first, from the stores alone
+    #[command(after_help = "\
+Examples:
+  holdfast list
+  holdfast list production
+  holdfast list production/shop --json | jq -r '.[0].backup'
+
+Only what has its commit record counts. Files of other tools whose names fit the policy's are listed as foreign.")]
+    List {
+        /// Only this group, or this database of it
+        #[arg(value_name = "GROUP[/DATABASE]")]
+        of: Option<String>,
+    },
+    /// Prove that dumps can be read, or that they come back
+    ///
+    /// Quick: hashes, decryption and decompression to the end. Full: restores into a temporary database, counts the rows
+    /// of every table against the commit record, runs the policy's checks, and drops the database again.
+    #[command(after_help = "\
+Examples:
+  holdfast verify                                 the newest dump of every database, quickly
+  holdfast verify --full                          and by a test restore
+  holdfast verify --all --width 4                 every dump there is
+  holdfast verify production/shop --full --markdown report.md
+
+Exits with 1 when a dump is not what it should be, 2 without the database, 3 without the store, 4 without the key.")]
+    Verify(VerifyArgs),
+    /// Restore a dump into a new database, or in the place of an existing one
+    ///
+    /// Everything is restored into a new database first and verified there. With --replace the existing database is
+    /// dumped, and the two change names at the very end; the old one stays beside it. A restore that fails leaves
+    /// everything as it was.
+    #[command(after_help = "\
+Examples:
+  holdfast restore production/shop --to shop_check          the newest dump into a new database
+  holdfast restore full/shop_20261120.dump --to shop_old    a certain one
+  holdfast restore production/shop --replace --dry-run      what would happen
+  holdfast restore production/shop --replace                asks before it does it
+  holdfast restore production/shop --to x --table orders    chosen tables, into a new database
+
+BACKUP is GROUP/DATABASE for its newest good dump, or a file as `holdfast list` prints it.
+Exits with 6 when it was restored and something that was in the dump is missing: each loss is listed.")]
+    Restore(RestoreArgs),
+    /// Keep a dump whatever the rules say, until it is released
+    #[command(after_help = "\
+Examples:
+  holdfast hold full/shop_20261120.dump --why \"audit 2026\"
+  holdfast release full/shop_20261120.dump")]
+    Hold {
+        /// The file, as `holdfast list` prints it
+        backup: String,
+        /// Why
+        #[arg(long)]
+        why: String,
+    },
+    /// Take a hold away
+    Release {
+        /// The file, as `holdfast list` prints it
+        backup: String,
+    },
     /// The policy's alarms and their state
     #[command(after_help = "\
 Examples:
@@ -147,7 +225,7 @@ Examples:
   holdfast policy check my-policy.yaml
   holdfast policy check s3://acme-holdfast/policy.yaml
 
-Exits with 2 when there is a fault.")]
+Exits with 64 when there is a fault.")]
     Check {
         /// The policy; without it the one of --policy
         #[arg(value_name = "FILE", value_parser = policy_address)]
@@ -181,6 +259,107 @@ pub(crate) struct RunArgs {
     /// Start and wait for nothing after this time
     #[arg(long, value_name = "TIME", default_value = "15m")]
     pub(crate) timeout: Period,
+}
+
+/// What `dump` takes.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct DumpArgs {
+    /// Only these groups, or databases of them; all without
+    #[arg(value_name = "GROUP[/DATABASE]")]
+    pub(crate) of: Vec<String>,
+    /// Dump now for this reason of the policy, instead of what is due
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+    /// Show what would be done and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Let nothing old go afterwards
+    #[arg(long)]
+    pub(crate) no_retention: bool,
+    /// Stop after this long; a dump that is not finished then does not count
+    #[arg(long, value_name = "TIME", default_value = "12h")]
+    pub(crate) timeout: Period,
+}
+
+/// What `verify` takes.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct VerifyArgs {
+    /// Files, groups or databases; the newest dump of every database without
+    #[arg(value_name = "BACKUP|GROUP[/DATABASE]")]
+    pub(crate) of: Vec<String>,
+    /// Every dump of the groups or databases, not the newest alone
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Hashes, decryption and decompression only (the default)
+    #[arg(long, conflicts_with = "full")]
+    pub(crate) quick: bool,
+    /// Restore into a temporary database, count and check
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// So many at once
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub(crate) width: u8,
+    /// Write a report in Markdown as well
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    pub(crate) keys: KeyArgs,
+}
+
+/// Keys that are not in the policy.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct KeyArgs {
+    /// File with an age identity or a passphrase for decryption, besides the policy's; mode 0600
+    #[arg(long = "key", value_name = "FILE")]
+    pub(crate) files: Vec<String>,
+}
+
+/// What `restore` takes.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct RestoreArgs {
+    /// The dump: GROUP/DATABASE for its newest, or a file
+    pub(crate) backup: String,
+    /// Restore into this new database
+    #[arg(long, value_name = "DATABASE", required_unless_present = "replace", conflicts_with = "replace")]
+    pub(crate) to: Option<String>,
+    /// Restore in the place of the database that was dumped, or of this one
+    #[arg(long, value_name = "DATABASE", num_args = 0..=1, default_missing_value = "")]
+    pub(crate) replace: Option<String>,
+    /// Only these tables with their data
+    #[arg(long = "table", value_name = "TABLE", conflicts_with = "replace")]
+    pub(crate) tables: Vec<String>,
+    /// Do not ask before an existing database is replaced
+    #[arg(long, alias = "force", short = 'y')]
+    pub(crate) yes: bool,
+    /// Take no dump of the existing database before it is replaced
+    #[arg(long)]
+    pub(crate) no_safety_backup: bool,
+    /// Drop the old database at the end instead of leaving it beside the new one
+    #[arg(long)]
+    pub(crate) drop_old: bool,
+    /// Go on although something was lost in the restore
+    #[arg(long)]
+    pub(crate) accept_losses: bool,
+    /// Give everything to the connecting user instead of its owner
+    #[arg(long)]
+    pub(crate) no_owner: bool,
+    /// Leave GRANTs out
+    #[arg(long)]
+    pub(crate) no_privileges: bool,
+    /// Connections that load in parallel
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub(crate) jobs: u8,
+    /// Second place that it is read from, by its number in `also_stored`, from 1
+    #[arg(long, value_name = "N")]
+    pub(crate) from: Option<usize>,
+    /// Wait until an archived file is thawed; hours
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Show what would be done and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) keys: KeyArgs,
 }
 
 /// What `gate` takes.

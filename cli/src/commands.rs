@@ -1,13 +1,18 @@
 //! The commands, a file for each.
 
 mod alarms;
+mod dump;
 mod explain;
 mod gate;
+mod hold;
+mod list;
 mod plan;
 mod policy;
 mod report;
+// mod restore;
 mod run;
 mod status;
+// mod verify;
 
 use crate::{
     args::{Args, Command},
@@ -47,6 +52,33 @@ pub(crate) async fn run(args: &Args, edge: &Edge) -> anyhow::Result<Exit> {
             interrupt
                 .or(Box::pin(async { alarms::run(&open(Patience::Answer).await?).await }))
                 .await
+        }
+        Command::Dump(args) => {
+            let session = interrupt.or(open(Patience::Host)).await?;
+            Box::pin(dump::run(&session, args)).await
+        }
+        Command::List { of } => {
+            interrupt
+                .or(Box::pin(async {
+                    list::run(&open(Patience::Host).await?, of.as_deref()).await
+                }))
+                .await
+        }
+        Command::Verify(args) => {
+            let session = interrupt.or(open(Patience::Host)).await?;
+            todo!("{session:?} {args:?}")
+        }
+        Command::Restore(args) => {
+            let session = interrupt.or(open(Patience::Host)).await?;
+            todo!("{session:?} {args:?}")
+        }
+        Command::Hold { backup, why } => {
+            let session = interrupt.or(open(Patience::Host)).await?;
+            Box::pin(hold::hold(&session, backup, why)).await
+        }
+        Command::Release { backup } => {
+            let session = interrupt.or(open(Patience::Host)).await?;
+            Box::pin(hold::release(&session, backup)).await
         }
         Command::Run(args) => {
             let session = interrupt.or(open(Patience::Work)).await?;

@@ -1,6 +1,7 @@
 //! The functions by name, run as their Lambdas run them.
 
 use shared::{
+    aws::Kind,
     plan::{Finding, Severity},
     policy::Policy,
     report::{Report, Result},
@@ -23,14 +24,22 @@ pub(crate) enum Function {
     Freshness,
     /// Judges S3 replication and read replicas
     Replication,
-    /// Deletes the snapshots that the policy lets go
+    /// Dumps PostgreSQL databases
+    Dump,
+    /// Deletes the snapshots and dumps that the policy lets go
     Retention,
 }
 
 impl Function {
     /// All, in the order in which one builds on the other.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Snapshot, Self::Offsite, Self::Freshness, Self::Replication, Self::Retention];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Snapshot,
+        Self::Dump,
+        Self::Offsite,
+        Self::Freshness,
+        Self::Replication,
+        Self::Retention,
+    ];
 
     /// Its name.
     pub(crate) fn name(self) -> &'static str {
@@ -39,6 +48,7 @@ impl Function {
             Self::Offsite => offsite::NAME,
             Self::Freshness => freshness::NAME,
             Self::Replication => replication::NAME,
+            Self::Dump => dump::NAME,
             Self::Retention => retention::NAME,
         }
     }
@@ -53,6 +63,7 @@ impl Function {
                 Self::Offsite => Box::pin(offsite::run(world, request)).await,
                 Self::Freshness => Box::pin(freshness::run(world, request)).await,
                 Self::Replication => Box::pin(replication::run(world, request)).await,
+                Self::Dump => Box::pin(dump::run(world, request)).await,
                 Self::Retention => Box::pin(retention::run(world, request)).await,
             };
             Box::pin(finish(world, report, used)).await
@@ -123,8 +134,29 @@ pub(crate) fn exit(policy: &Policy, report: &Report, budget: Budget) -> Exit {
     match (report.outcomes.iter().any(|o| broke(&o.result)) || other, late, report.failed) {
         (false, true, _) => Exit::Late,
         (false, false, false) => Exit::Well,
-        _ => Exit::Failed,
+        _ => data_path(report).unwrap_or(Exit::Failed),
     }
+}
+
+/// Which part of a dump failed: the codes that people's own scripts had.
+fn data_path(report: &Report) -> Option<Exit> {
+    if report.function != dump::NAME {
+        return None;
+    }
+    let failed = report.outcomes.iter().filter_map(|o| o.kind);
+    let exits = failed.map(|kind| match kind {
+        Kind::Database => Exit::NoDatabase,
+        Kind::Store | Kind::Denied | Kind::Unreachable => Exit::Blind,
+        Kind::Key => Exit::Key,
+        _ => Exit::Failed,
+    });
+    let found = report.findings.iter().filter(|f| f.severity == Severity::Critical);
+    let found = found.map(|f| match f.what {
+        "gap" => Exit::Blind,
+        "no-key" => Exit::Key,
+        _ => Exit::Failed,
+    });
+    exits.chain(found).next()
 }
 
 #[cfg(test)]
@@ -139,6 +171,7 @@ mod tests {
             action: "take it".into(),
             because: "it is due".into(),
             result,
+            kind: None,
         };
         let outcomes: Vec<_> = results.into_iter().map(outcome).collect();
         let failed = findings.iter().any(|f| f.severity == Severity::Critical)

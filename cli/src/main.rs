@@ -9,6 +9,7 @@
 //! Time, ids and the environment come in here and nowhere else.
 
 mod args;
+mod backups;
 mod commands;
 mod function;
 mod interrupt;
@@ -29,7 +30,14 @@ use stop::Exit;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(e) => {
+            // Help and version are answers; anything else is a wrong command line.
+            let _ = e.print();
+            return if e.use_stderr() { Exit::Wrong } else { Exit::Well }.into();
+        }
+    };
     if args.global.verbose {
         log_json();
     }
@@ -40,6 +48,7 @@ fn main() -> ExitCode {
         now,
         demand: demand_id(|name| env::var(name).ok()).unwrap_or_else(|| run.clone()),
         run,
+        user: who(|name| env::var(name).ok()),
         attempts: env::var("AWS_MAX_ATTEMPTS").ok().and_then(|n| n.parse().ok()),
         interrupt: Interrupt::listen(),
     };
@@ -63,6 +72,12 @@ fn run_id(now: Timestamp, process: u32) -> String {
     format!("{:x}-{process:x}", now.as_nanosecond())
 }
 
+/// Who asks: what `sudo` hides is the person that matters.
+fn who(var: impl Fn(&str) -> Option<String>) -> String {
+    let some = |name| var(name).filter(|v| !v.is_empty());
+    some("SUDO_USER").or_else(|| some("USER")).unwrap_or_else(|| "unknown".into())
+}
+
 /// The pipeline's own name for this try, so that the same job asked again continues instead of starting anew.
 fn demand_id(var: impl Fn(&str) -> Option<String>) -> Option<String> {
     let some = |name| var(name).filter(|v| !v.is_empty());
@@ -71,7 +86,7 @@ fn demand_id(var: impl Fn(&str) -> Option<String>) -> Option<String> {
 
 /// The Lambdas' own log lines, on stderr.
 fn log_json() {
-    let ours = "holdfast,shared,snapshot,offsite,freshness,replication,retention";
+    let ours = "holdfast,shared,snapshot,offsite,freshness,replication,retention,dump,archive,postgres,store,restore";
     let ours: Vec<_> = ours.split(',').map(|name| format!("{name}=info")).collect();
     tracing_subscriber::fmt()
         .json()

@@ -25,6 +25,8 @@ pub(crate) struct Edge {
     pub(crate) run: String,
     /// The name of a demand that names none itself.
     pub(crate) demand: String,
+    /// Who runs the command, on which host.
+    pub(crate) user: String,
     /// Tries of a call, where the environment says how many.
     pub(crate) attempts: Option<u32>,
     /// Ctrl-C.
@@ -54,6 +56,8 @@ pub(crate) enum Patience {
     Answer,
     /// A throttled call must not end a pipeline: as many tries as the Lambdas'.
     Work,
+    /// As for work, and without credentials what lies on this host is worked on all the same.
+    Host,
 }
 
 impl<'e> Session<'e> {
@@ -74,9 +78,14 @@ impl<'e> Session<'e> {
         };
         let tries = edge.attempts.unwrap_or(match patience {
             Patience::Answer => 3,
-            Patience::Work => 6,
+            Patience::Work | Patience::Host => 6,
         });
-        let aws = progress.during("finding credentials", Box::pin(connect(tries))).await?;
+        let needless = |p: &Arc<Policy>| p.home.is_none() || matches!(patience, Patience::Host);
+        let aws = if local.as_ref().is_some_and(needless) {
+            Aws::new(load(tries).await)
+        } else {
+            progress.during("finding credentials", Box::pin(connect(tries))).await?
+        };
         let policy = match local {
             Some(policy) => policy,
             None => progress.during("reading the policy", read(&global.policy, &aws)).await?,
@@ -108,6 +117,7 @@ impl<'e> Session<'e> {
             budget,
             run: self.edge.run.clone(),
             dry_run,
+            host: true,
             topic,
         }
     }
@@ -147,16 +157,7 @@ pub(crate) fn offline() -> Aws {
 /// # Errors
 /// If there are no credentials.
 pub(crate) async fn connect(tries: u32) -> anyhow::Result<Aws> {
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(5))
-        .operation_attempt_timeout(Duration::from_mins(1))
-        .build();
-    let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
-        // The account's quota is shared with the Lambdas: slow down when AWS says so, as they do.
-        .retry_config(RetryConfig::adaptive().with_max_attempts(tries.max(1)))
-        .timeout_config(timeouts)
-        .load()
-        .await;
+    let config = load(tries).await;
     let found = match config.credentials_provider() {
         Some(provider) => provider.provide_credentials().await.map_err(|e| {
             // Where nothing was found, the list of everywhere that was looked helps nobody.
@@ -172,6 +173,19 @@ pub(crate) async fn connect(tries: u32) -> anyhow::Result<Aws> {
         ))
     })?;
     Ok(Aws::new(config))
+}
+
+async fn load(tries: u32) -> SdkConfig {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(5))
+        .operation_attempt_timeout(Duration::from_mins(1))
+        .build();
+    aws_config::defaults(BehaviorVersion::v2026_01_12())
+        // The account's quota is shared with the Lambdas: slow down when AWS says so, as they do.
+        .retry_config(RetryConfig::adaptive().with_max_attempts(tries.max(1)))
+        .timeout_config(timeouts)
+        .load()
+        .await
 }
 
 /// An error with what is behind it, on one line.

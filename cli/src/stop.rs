@@ -14,12 +14,20 @@ pub(crate) enum Exit {
     Well = 0,
     /// Something failed, or a finding is critical.
     Failed = 1,
-    /// The command, the policy or the request is wrong.
-    Wrong = 2,
-    /// AWS could not be asked at all.
+    /// A database could not be connected to, or was lost on the way.
+    NoDatabase = 2,
+    /// AWS or a store was not reached or refused: nothing could be asked, or an upload failed.
     Blind = 3,
-    /// Not finished in time.
-    Late = 4,
+    /// Encryption or decryption failed.
+    Key = 4,
+    /// All was taken, and letting go of old points or of leftovers failed.
+    CleanUp = 5,
+    /// Restored, but not everything that was in the backup.
+    Losses = 6,
+    /// The command, the policy or the request is wrong: `EX_USAGE` of sysexits.h.
+    Wrong = 64,
+    /// Not finished in time: `EX_TEMPFAIL` of sysexits.h.
+    Late = 75,
     /// Interrupted: 128 and the number of SIGINT, as shells have it.
     Interrupted = 130,
 }
@@ -69,7 +77,7 @@ impl Stop {
     /// asked for is not.
     pub(crate) fn no_policy(e: &NoPolicy) -> anyhow::Error {
         let missing =
-            EdgeError { doing: String::new(), why: String::new(), kind: Kind::Missing, code: None };
+            EdgeError { doing: String::new(), why: String::new(), kind: Kind::Missing, code: None, mend: None };
         let exit = match e {
             NoPolicy::Unreadable { at, mend, .. }
                 if at.starts_with("s3://") && mend != missing.hint() =>
@@ -96,7 +104,7 @@ mod tests {
 
     #[test]
     fn each_way_to_stop_has_its_exit_code_whatever_is_said_around_it() {
-        let edge = |kind| EdgeError { doing: "list".into(), why: "no".into(), kind, code: None };
+        let edge = |kind| EdgeError { doing: "list".into(), why: "no".into(), kind, code: None, mend: None };
         let unreadable = |at: &str, mend: &str| NoPolicy::Unreadable {
             at: at.into(),
             why: "no".into(),
@@ -105,15 +113,15 @@ mod tests {
         let faulty =
             NoPolicy::Faulty { at: "p.yaml".into(), faults: shared::policy::Faults(vec![]) };
         let table = [
-            (Stop::wrong("x"), 2),
+            (Stop::wrong("x"), 64),
             (Stop::blind("x"), 3),
             (Stop::interrupted("x"), 130),
             (Stop::edge(&edge(Kind::Denied)), 3),
             (Stop::edge(&edge(Kind::Unreachable)), 3),
             (Stop::edge(&edge(Kind::Refused)), 1),
-            (Stop::no_policy(&faulty), 2),
-            (Stop::no_policy(&unreadable("p.yaml", "name one")), 2),
-            (Stop::no_policy(&unreadable("s3://b/k", edge(Kind::Missing).hint())), 2),
+            (Stop::no_policy(&faulty), 64),
+            (Stop::no_policy(&unreadable("p.yaml", "name one")), 64),
+            (Stop::no_policy(&unreadable("s3://b/k", edge(Kind::Missing).hint())), 64),
             (Stop::no_policy(&unreadable("s3://b/k", edge(Kind::Denied).hint())), 3),
             (anyhow::anyhow!("disk full"), 1),
         ];

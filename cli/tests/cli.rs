@@ -99,7 +99,7 @@ fn every_fault_of_a_bad_policy_has_its_own_line_with_its_place() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = policy(folder.path(), BAD);
     let output = run(&["policy", "check", &file]);
-    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(output.status.code(), Some(64));
     insta::assert_snapshot!(text(&output.stdout).replace(&file, "policy.yaml"), @r#"
     policy.yaml:2:1: company: "Acme" is not a name: write a lower-case letter, then letters, digits and single hyphens, 40 characters at most, such as "pre-deploy"
     policy.yaml:3:9: home.account: "1111" is not an AWS account id: write twelve digits in quotes, such as "111122223333"
@@ -107,7 +107,7 @@ fn every_fault_of_a_bad_policy_has_its_own_line_with_its_place() {
     "#);
 
     let output = run(&["policy", "check", &file, "--json"]);
-    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(output.status.code(), Some(64));
     let checked: serde_json::Value = serde_json::from_slice(&output.stdout).expect("json");
     assert_eq!(checked["faults"][0]["line"], 2);
     assert!(checked["faults"].as_array().is_some_and(|f| f.len() >= 3), "{checked}");
@@ -144,12 +144,12 @@ fn a_policy_that_can_not_be_read_is_the_commands_fault() {
         2,
         &["/nowhere/policy.yaml", "--policy"],
     );
-    refuses(&run(&["status", "--policy", "/nowhere/policy.yaml"]), 2, &["No such file"]);
-    refuses(&run(&["status", "--policy", "s3://bucket-only"]), 2, &["s3://bucket/key"]);
-    refuses(&run(&["status", "--policy", "/"]), 2, &["HOLDFAST_POLICY"]);
+    refuses(&run(&["status", "--policy", "/nowhere/policy.yaml"]), 64, &["No such file"]);
+    refuses(&run(&["status", "--policy", "s3://bucket-only"]), 64, &["s3://bucket/key"]);
+    refuses(&run(&["status", "--policy", "/"]), 64, &["HOLDFAST_POLICY"]);
     let mut by_environment = holdfast(&["status"]);
     by_environment.env("HOLDFAST_POLICY", "/nowhere/else.yaml");
-    refuses(&by_environment.output().expect("it runs"), 2, &["/nowhere/else.yaml"]);
+    refuses(&by_environment.output().expect("it runs"), 64, &["/nowhere/else.yaml"]);
 }
 
 #[test]
@@ -166,19 +166,19 @@ fn a_faulty_policy_stops_every_command_before_aws_is_asked() {
     ];
     for command in commands {
         let output = run(&[*command, &["--policy", &file]].concat());
-        refuses(&output, 2, &["fault", "company"]);
+        refuses(&output, 64, &["fault", "company"]);
     }
 }
 
 #[test]
 fn a_wrong_command_is_refused_before_anything() {
-    refuses(&run(&[]), 2, &["Usage"]);
-    refuses(&run(&["run", "everything"]), 2, &["retention"]);
-    refuses(&run(&["gate", "--timeout", "soon"]), 2, &["length of time"]);
+    refuses(&run(&[]), 64, &["Usage"]);
+    refuses(&run(&["run", "everything"]), 64, &["retention"]);
+    refuses(&run(&["gate", "--timeout", "soon"]), 64, &["length of time"]);
     let folder = tempfile::tempdir().expect("a folder");
     let file = policy(folder.path(), GOOD);
     let narrowed = ["run", "retention", "--asset", "orders", "--policy", &file];
-    refuses(&with_keys(&narrowed), 2, &["--asset is for snapshot only"]);
+    refuses(&with_keys(&narrowed), 64, &["--asset is for snapshot only"]);
 }
 
 #[test]

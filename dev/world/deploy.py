@@ -3,7 +3,8 @@
     python3 dev/world.py deploy --bootstraps target/lambda --policy policies/lomash-wood.yaml --policy-key policy.yaml \\
         --param Company=lomash-wood --param PolicyBucket=lomash-wood-holdfast
 
-What ministack cannot create is left out, with a note on stderr for each.
+What ministack cannot create is left out, with a note on stderr for each. With a DumpImage, whatever it says, the function dump is
+made from the built binary of that name, by its role and schedule in the template.
 """
 
 import argparse
@@ -76,9 +77,12 @@ def failures(stack: str) -> str:
 
 def create_stack(stack: str, body: dict, parameters: dict[str, str]) -> dict:
     """Creates the stack, waits for it, and returns its description."""
-    cloudformation = client("cloudformation")
+    cloudformation, s3 = client("cloudformation"), client("s3")
+    # By way of S3, as `sam deploy` does it: in the call itself a template may have 51,200 bytes.
+    s3.put_object(Bucket=CODE_BUCKET, Key="template.json", Body=json.dumps(body).encode())
+    url = f"{s3.meta.endpoint_url}/{CODE_BUCKET}/template.json"
     cloudformation.create_stack(
-        StackName=stack, TemplateBody=json.dumps(body), Capabilities=CAPABILITIES,
+        StackName=stack, TemplateURL=url, Capabilities=CAPABILITIES,
         Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()])
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
@@ -111,8 +115,10 @@ def deploy(options: argparse.Namespace) -> dict:
     body = template.load(options.template.read_text())
     for note in template.fit(body):
         print(f"deploy: {note}", file=sys.stderr)
-    template.set_code(body, lambda name, names: upload_code(options.bootstraps, name, names))
-    described = create_stack(options.stack, body, dict(each.split("=", 1) for each in options.param))
+    parameters = dict(each.split("=", 1) for each in options.param)
+    template.set_code(
+        body, lambda name, names: upload_code(options.bootstraps, name, names), images=bool(parameters.get("DumpImage")))
+    described = create_stack(options.stack, body, parameters)
     outputs = {each["OutputKey"]: each["OutputValue"] for each in described.get("Outputs", [])}
     return {"stack": options.stack, "outputs": outputs, "functions": functions(options.stack)}
 

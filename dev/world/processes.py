@@ -10,14 +10,20 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 MARK = "HOLDFAST_WORLD"
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def start(command: list[str], env: dict[str, str], work: Path, log: Path) -> subprocess.Popen:
-    """Starts a server in a session of its own, which the kernel ends if this process dies."""
+def start(
+    command: list[str], env: dict[str, str], work: Path, log: Path, mark: Path | None = None, **user: Any
+) -> subprocess.Popen:
+    """Starts a server in a session of its own, which the kernel ends if this process dies.
+
+    It works in `work`, and is marked as belonging to it or to `mark`. `user` is what subprocess takes to start it as another.
+    """
     parent = os.getpid()
 
     def die_with_parent() -> None:
@@ -27,8 +33,8 @@ def start(command: list[str], env: dict[str, str], work: Path, log: Path) -> sub
 
     with open(log, "wb") as output:
         return subprocess.Popen(
-            command, env={**env, MARK: str(work)}, cwd=work, stdin=subprocess.DEVNULL, stdout=output,
-            stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=die_with_parent)
+            command, env={**env, MARK: str(mark or work)}, cwd=work, stdin=subprocess.DEVNULL, stdout=output,
+            stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=die_with_parent, **user)
 
 
 def members(work: Path) -> list[int]:

@@ -4,19 +4,18 @@ import json
 import os
 import select
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from world import processes
 from world.clock import FILE, clock_env, set_clock
 from world.paths import DEV, Missing, program
+from world.ports import free_ports
 from world.warden import clean
 
 REGION = "eu-west-1"
@@ -36,15 +35,6 @@ class Server:
     command: list[str]
     env: dict[str, str]
     health: str
-
-
-def free_ports(count: int) -> list[int]:
-    """Loopback ports that nobody listens on."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 def client_env(endpoint: str, rds_endpoint: str, clock_file: Path) -> dict[str, str]:

@@ -13,6 +13,8 @@ from world.paths import DEV
 
 STACK = "holdfast"
 FUNCTIONS = ["snapshot", "offsite", "freshness", "replication", "retention"]
+DUMP = "dump"  # made only with `dump_parameters`
+ACCOUNT = "123456789012"  # as world.serve has it
 PATIENCE = 60
 
 
@@ -28,6 +30,13 @@ def parameters() -> dict[str, str]:
         "SourceBuckets": arns(fleet.MEDIA, fleet.BACKUPS), "SourceBucketNames": fleet.BACKUPS,
         "OffsiteBuckets": arns(fleet.REPLICA, fleet.OFFSITE),
     }
+
+
+def dump_parameters(*buckets: str, secrets: list[str] | None = None) -> dict[str, str]:
+    """What to add to them for the function dump: it may write to these buckets, and read these secrets (ARNs)."""
+    # Nobody fetches it: world.deploy makes the function from the built binary.
+    image = f"{ACCOUNT}.dkr.ecr.{fleet.HOME}.amazonaws.com/holdfast:local"
+    return {"DumpImage": image, "DumpBuckets": arns(*buckets), "DumpSecretArns": ",".join(secrets or [])}
 
 
 def deploy(binaries: Path, policy: Path) -> dict:

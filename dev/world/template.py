@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import yaml
 
 FUNCTION = "AWS::Serverless::Function"
+IMAGE_FUNCTION = "AWS::Lambda::Function"
 UNKNOWN = {"AWS::CloudWatch::CompositeAlarm", "AWS::RDS::EventSubscription"}
 UNKNOWN_CONDITION = "cloudwatch:namespace"
 NOT_APPLIED = ["LifecycleConfiguration", "ObjectLockConfiguration", "Tags"]
@@ -129,9 +130,22 @@ def binary_names(logical_name: str, resource: dict) -> list[str]:
     return [name for name in (binary, folder, short) if name]
 
 
-def set_code(template: dict, upload: Callable[[str, list[str]], dict]) -> None:
-    """Points each function at its built code; `upload` takes its logical and possible binary names."""
+def unpack_image(resource: dict, code: dict) -> None:
+    """Makes a function by image into one by zip: nothing here runs containers, and the image's program is a bootstrap."""
+    properties = resource["Properties"]
+    del properties["PackageType"]
+    properties["Code"] = {"S3Bucket": code["Bucket"], "S3Key": code["Key"]}
+    properties |= {"Runtime": "provided.al2023", "Handler": "bootstrap"}
+
+
+def set_code(template: dict, upload: Callable[[str, list[str]], dict], images: bool) -> None:
+    """Points each function at its built code; `upload` takes its logical and possible binary names.
+
+    Functions by image are left as they are unless `images`: then their parameter gives one, and they are made.
+    """
     for name, resource in template["Resources"].items():
         if resource["Type"] == FUNCTION:
             resource["Properties"]["CodeUri"] = upload(name, binary_names(name, resource))
             resource.pop("Metadata", None)
+        elif resource["Type"] == IMAGE_FUNCTION and images:
+            unpack_image(resource, upload(name, binary_names(name, resource)))

@@ -9,6 +9,7 @@ mod error;
 pub mod kms;
 pub mod rds;
 pub mod s3;
+pub mod secrets;
 pub mod sns;
 #[cfg(test)]
 pub(crate) mod wire;
@@ -19,6 +20,7 @@ pub use error::{EdgeError, Kind};
 use crate::catalog::Place;
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
+use secrecy::{ExposeSecret, SecretString};
 use std::{
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
@@ -98,10 +100,72 @@ impl Aws {
     pub fn s3(&self, place: &Place) -> s3::S3 {
         let config = aws_sdk_s3::config::Builder::from(&self.at(place));
         // An endpoint override means a local or S3-compatible store, whose buckets have no host names of their own.
-        let path_style =
-            self.base.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
-        let config = config.interceptor(self.calls.clone()).force_path_style(path_style);
+        let config = config.interceptor(self.calls.clone()).force_path_style(self.overridden());
         s3::S3::new(aws_sdk_s3::Client::from_conf(config.build()), place.clone())
+    }
+
+    /// A client of S3 for large objects, or of an S3-compatible store at `endpoint`, which is addressed by path. `keys`
+    /// are the store's own access key id and secret; without them the place's credentials are used.
+    ///
+    /// No checksum is added that the caller did not ask for: stores that know none of the SDK's would refuse it.
+    pub fn s3_client_for(
+        &self,
+        place: &Place,
+        endpoint: Option<&str>,
+        keys: Option<(&SecretString, &SecretString)>,
+    ) -> aws_sdk_s3::Client {
+        use aws_sdk_s3::config::{
+            Builder, Credentials, RequestChecksumCalculation, ResponseChecksumValidation,
+        };
+        let mut config = Builder::from(&self.at(place))
+            .interceptor(self.calls.clone())
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            // Each part is tried by itself: what slows one down must not slow the others, as adaptive retry would.
+            .retry_config(RetryConfig::standard().with_max_attempts(6))
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(Duration::from_secs(5))
+                    // A part of 525 MiB (5 TiB in 10,000 parts) over 5 Mbit/s.
+                    .operation_attempt_timeout(Duration::from_mins(15))
+                    .build(),
+            )
+            .force_path_style(endpoint.is_some() || self.overridden());
+        if let Some(endpoint) = endpoint {
+            config = config.endpoint_url(endpoint);
+        }
+        if let Some((id, secret)) = keys {
+            let (id, secret) = (id.expose_secret(), secret.expose_secret());
+            config =
+                config.credentials_provider(Credentials::new(id, secret, None, None, "policy"));
+        }
+        aws_sdk_s3::Client::from_conf(config.build())
+    }
+
+    /// Whether S3's endpoint is overridden in the environment.
+    fn overridden(&self) -> bool {
+        self.base.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some()
+    }
+
+    /// Secrets Manager at a place.
+    pub fn secrets(&self, place: &Place) -> secrets::SecretsManager {
+        let config = aws_sdk_secretsmanager::config::Builder::from(&self.at(place));
+        let config = config.interceptor(self.calls.clone()).build();
+        secrets::SecretsManager(aws_sdk_secretsmanager::Client::from_conf(config))
+    }
+
+    /// A token that stands for the password of `user` at a database of RDS with IAM authentication; good for 15 minutes.
+    ///
+    /// # Errors
+    /// If there are no credentials.
+    pub async fn rds_token(
+        &self,
+        place: &Place,
+        host: &str,
+        port: u16,
+        user: &str,
+    ) -> Result<SecretString, EdgeError> {
+        secrets::rds_token(&self.at(place), host, port, user).await
     }
 
     /// KMS at a place.

@@ -1,7 +1,7 @@
 //! The facts: what exists, where, since when. Nothing here judges.
 
 use crate::policy::{
-    Policy,
+    Home, Policy,
     text::{AccountId, Region},
 };
 use jiff::Timestamp;
@@ -23,18 +23,15 @@ pub struct Place {
 impl Place {
     /// Where the policy's assets are.
     pub fn home(policy: &Policy) -> Self {
-        Self {
-            account: policy.home.account.clone(),
-            region: policy.home.region.clone(),
-            role: None,
-        }
+        let Home { account, region } = policy.home();
+        Self { account, region, role: None }
     }
 
     /// Where a destination's copies are; none when the destination has no region.
     pub fn of(policy: &Policy, to: &crate::policy::text::Name) -> Option<Self> {
         let d = policy.destinations.get(to)?;
         Some(Self {
-            account: d.account.clone().unwrap_or_else(|| policy.home.account.clone()),
+            account: d.account.clone().unwrap_or_else(|| policy.home().account),
             region: d.region.clone()?,
             role: d.role.as_ref().map(ToString::to_string),
         })

@@ -154,5 +154,5 @@ impl<'a> Pair<'a, '_> {
 
 /// Whether a destination is in another account, so that snapshots must be shared with it.
 pub fn other_account(policy: &Policy, place: &Place) -> bool {
-    place.account != policy.home.account
+    place.account != policy.home().account
 }

@@ -59,6 +59,7 @@ pub async fn serve(
             budget: Budget::of(time_left(context.deadline(), SystemTime::now())),
             run: context.request_id.clone(),
             dry_run: request.dry_run,
+            host: false,
             topic: config.topic.clone(),
         };
         let span = tracing::info_span!("run", function, run = world.run);
@@ -92,7 +93,10 @@ fn bounded(mut report: Report) -> Report {
 /// One JSON line an event, with time, level, run and function, at the level that the function's configuration sets.
 fn log_json() {
     let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").unwrap_or_else(|_| "info".into());
-    let filter = EnvFilter::try_new(format!("warn,shared={}", level.to_lowercase()));
+    let filter = EnvFilter::try_new(format!(
+        "warn,shared={0},dump={0},store={0},postgres={0}",
+        level.to_lowercase()
+    ));
     let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .json()

@@ -6,6 +6,7 @@
 //! - [`plan`]: findings, steps and [`plan::Cleared`]; [`keep`]: what stays and what may go; [`copies`]: points and their
 //!   copies; [`name`]: identifiers and tags
 //! - [`request`], [`run`], [`report`]: what a run is asked, how its steps are carried out, what it says
+//! - [`secret`]: keys and passwords, from where the policy says they are
 //! - [`metrics`]: every metric, and the alarms on them
 //! - [`aws`]: the edges; [`lambda`]: what each function's `main` calls
 //!
@@ -28,5 +29,6 @@ pub mod policy;
 pub mod report;
 pub mod request;
 pub mod run;
+pub mod secret;
 pub mod source;
 pub mod time;

@@ -68,6 +68,7 @@ metrics! {
     ReplicationLag "Seconds" "replication" "Age of the oldest object that is not yet in the replica; 0 when all are",
     ReplicationMissing "Count" "replication" "Objects that are missing or differ in the replica and are older than the lag that the policy allows",
     ReplicaLag "Seconds" "replication" "How far a read replica is behind; of a group or policy, the largest",
+    DumpsTaken "Count" "dump" "Dumps and copies of dumps that the run made",
     PointsDeleted "Count" "retention" "Recovery points that the run deleted",
     PointsKept "Count" "retention" "Recovery points of Holdfast's that stay",
     DeletesRefused "Count" "retention" "Recovery points that the run would have deleted and did not, because of the policy's limits",

@@ -3,13 +3,14 @@
 //! [`Policy::parse`] reads YAML and answers with a whole policy or with every fault at its line and column. A policy
 //! that parses needs no further checks: names refer to what exists, rules are not empty, times are times.
 //!
-//! - [`grammar`], [`databases`], [`later`]: the types, from which [`schema`] is generated
+//! - [`grammar`], [`databases`], [`dumps`], [`later`]: the types, from which [`schema`] is generated
 //! - [`text`]: typed strings
 //! - `locate`: YAML with positions; `structure`: the schema and differences from it; `meaning`: what a schema can't say;
 //!   `not_run_yet`: what no function runs yet
 //! - [`select`](self::select()): which databases a group has
 
 pub mod databases;
+pub mod dumps;
 pub mod grammar;
 pub mod later;
 mod locate;
@@ -20,9 +21,11 @@ mod structure;
 pub mod text;
 
 pub use databases::{AutomatedBackups, Databases, Drift, SnapshotCopy, Snapshots};
+pub use dumps::{Compress, Dump, DumpFormat, Encrypt, Postgres, SecretFrom, Tls};
 pub use grammar::{
-    Alarm, Bucket, DeleteLimit, Destination, Encryption, Keep, ObjectCopy, Objectives, Policy,
-    Replication, Store, Watch, When,
+    Alarm, AzureContainer, Bucket, DeleteLimit, Destination, Encryption, Home, Keep, LockMode,
+    ObjectCopy, Objectives, Policy, Replication, StorageClass, Store, StoreChecksum, Tier, Watch,
+    When,
 };
 pub use select::select;
 pub use structure::schema;

@@ -1,7 +1,7 @@
 //! What a run found and did. It goes to the log, to CloudWatch, to whoever called, and never says more than was seen.
 
 use crate::{
-    aws::EdgeError,
+    aws::{EdgeError, Kind},
     metrics::{Metric, Value},
     plan::{Finding, Plan, Severity, Step},
 };
@@ -37,6 +37,9 @@ pub struct Outcome {
     /// What became of it.
     #[serde(flatten)]
     pub result: Result,
+    /// What kind of refusal made it fail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Kind>,
 }
 
 /// How an asset stands, for the table of `holdfast status`.
@@ -183,6 +186,7 @@ impl Outcome {
             action: step.action.to_string(),
             because: step.because.clone(),
             result,
+            kind: None,
         }
     }
 }

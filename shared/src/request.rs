@@ -85,6 +85,14 @@ impl Request {
         Ok(own)
     }
 
+    /// Whether it speaks of a database of a group: named by the group, by `group/database`, or by nobody.
+    pub fn asks(&self, group: &str, database: &str) -> bool {
+        let named = |a: &String| {
+            a == group || a.split_once('/').is_some_and(|(g, d)| g == group && d == database)
+        };
+        self.assets.is_empty() || self.assets.iter().any(named)
+    }
+
     fn from_event(event: &Value) -> Result<Self, BadEvent> {
         let envelope: Envelope = serde_json::from_value(event.clone())
             .map_err(|e| BadEvent(format!("{e} in an EventBridge event")))?;

@@ -28,6 +28,8 @@ pub struct World<'a> {
     pub run: String,
     /// Change nothing.
     pub dry_run: bool,
+    /// Whether this is a host, whose directories and sockets the policy may mean; a Lambda has none of them.
+    pub host: bool,
     /// Topic for failures and alarms.
     pub topic: Option<String>,
 }
@@ -84,16 +86,20 @@ pub async fn apply<A: fmt::Display>(
         if world.budget.spent() {
             return Outcome::of(step, Result::Unfinished);
         }
+        let mut kind = None;
         let result = match act(&step.action).await {
             Ok(done) => Result::Done(done),
             // Somebody, perhaps an earlier try of this run, did it already: that is what was wanted.
             Err(e) if e.kind == Kind::Exists => Result::Done("it is there already".into()),
             Err(e) if e.kind == Kind::Late => Result::Unfinished,
             Err(e) if matches!(e.kind, Kind::Busy | Kind::Quota) => Result::Deferred(e.to_string()),
-            Err(e) => Result::Failed(format!("{e}; {}", e.hint())),
+            Err(e) => {
+                kind = Some(e.kind);
+                Result::Failed(e.told())
+            }
         };
-        let outcome = Outcome::of(step, result);
-        let Outcome { asset, action, because, result } = &outcome;
+        let outcome = Outcome { kind, ..Outcome::of(step, result) };
+        let Outcome { asset, action, because, result, .. } = &outcome;
         tracing::info!(asset, action, because, ?result, "{action}");
         outcome
     };
@@ -104,7 +110,8 @@ pub async fn apply<A: fmt::Display>(
 /// What can't be published is itself a critical finding. `used` is what was counted before the run began.
 pub async fn finish(world: &World<'_>, mut report: Report, used: Use) -> Report {
     report.settle();
-    if !world.dry_run {
+    // A policy without a home is of a host without AWS: there is nobody to publish to.
+    if !world.dry_run && world.policy.home.is_some() {
         publish(world, &mut report, used).await;
         report.settle();
     }

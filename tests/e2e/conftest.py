@@ -15,6 +15,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from local import BINARIES, FUNCTIONS, LOMASH, running  # noqa: E402
+from world.stack import DUMP  # noqa: E402
+from peers import (  # noqa: E402, F401 (fixtures)
+    azurite, container, every_kind, fresh_database, holdfast, identity, postgres_server, s3_server, tools,
+)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -42,7 +46,7 @@ def seeded(bare):
 def functions(tmp_path_factory):
     """The functions without their debug information: a fifth of the bytes to upload and to start, for each world."""
     folder = tmp_path_factory.mktemp("functions")
-    for name in FUNCTIONS:
+    for name in [*FUNCTIONS, *(each for each in [DUMP] if (BINARIES / each).is_file())]:
         try:
             subprocess.run(["strip", "-o", folder / name, BINARIES / name], check=True)
         except FileNotFoundError:

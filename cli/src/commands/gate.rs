@@ -183,7 +183,8 @@ struct Gate(Vec<Passed>);
 
 impl Gate {
     fn new(session: &Session<'_>, fleet: &Fleet, report: &Report) -> Self {
-        let region = session.policy.home.region.as_str();
+        let home = session.policy.home();
+        let region = home.region.as_str();
         let all = report.outcomes.iter().map(|o| {
             let (snapshot, error) = match &o.result {
                 Result::Done(id) => (Some(id.clone()), None),

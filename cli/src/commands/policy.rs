@@ -96,8 +96,8 @@ impl Checked {
         let parts = policy.not_run_yet().into_iter().map(|(path, what)| Part { path, what });
         let summary = Summary {
             company: policy.company.to_string(),
-            account: policy.home.account.to_string(),
-            region: policy.home.region.to_string(),
+            account: policy.home().account.to_string(),
+            region: policy.home().region.to_string(),
             groups: sections(policy),
             destinations: policy.destinations.keys().map(ToString::to_string).collect(),
             alarms: policy.alarms.keys().cloned().collect(),

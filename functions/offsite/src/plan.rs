@@ -314,7 +314,7 @@ fn step(
 fn tail(policy: &Policy, d: &Due<'_>, other: bool) -> String {
     let source = d.sent.source;
     let at = source.marks.slot.clone().or_else(|| source.data_time.map(slot)).unwrap_or_default();
-    let from = if other { format!("-{}", policy.home.account) } else { String::new() };
+    let from = if other { format!("-{}", policy.home().account) } else { String::new() };
     format!("{}-{at}{from}", source.reason())
 }
 

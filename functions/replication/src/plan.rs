@@ -116,7 +116,7 @@ fn of_bucket(bucket: &Bucket, look: &Look<SeenBucket>, now: Timestamp) -> Vec<Fi
 
 type Find<'a> = &'a mut dyn FnMut(Severity, &'static str, String, &str);
 
-fn mend(e: &EdgeError) -> &'static str {
+fn mend(e: &EdgeError) -> &str {
     match e.code.as_deref() {
         Some("PermanentRedirect" | "AuthorizationHeaderMalformed") => {
             "the bucket is in another region: write its region in the policy"

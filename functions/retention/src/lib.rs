@@ -1,8 +1,10 @@
 //! Lets go of what the policy lets go, and of nothing else.
 //!
 //! [`plan()`] asks the safety check of `shared::keep` about every point at every place; only what it clears can be
-//! deleted, oldest first. This is the only function whose role may delete.
+//! deleted, oldest first. Dumps are judged by the same check, place by place: `dumps`. This is the only function whose
+//! role may delete.
 
+pub mod dumps;
 mod plan;
 
 pub use plan::{Delete, Judged, Letting, judge, plan};
@@ -22,7 +24,7 @@ pub const NAME: &str = "retention";
 const WIDTH: usize = 4;
 
 /// Looks, plans, acts and reports.
-pub async fn run(world: &World<'_>, _request: &Request) -> Report {
+pub async fn run(world: &World<'_>, request: &Request) -> Report {
     let mut report = Report::new(NAME, world);
     let seen = observe(world, Where::Everywhere).await;
     let letting = plan(world.policy, &seen, world.now);
@@ -32,8 +34,20 @@ pub async fn run(world: &World<'_>, _request: &Request) -> Report {
         Ok(format!("{} is deleted", delete.point.point().id))
     })
     .await;
+    let dumps = dumps::run(world, request, WIDTH).await;
+    report.findings.extend(dumps.plan.findings);
+    report.outcomes.extend(dumps.outcomes);
     report.value(Metric::PointsDeleted, report.count(|r| matches!(r, Result::Done(_))));
-    report.value(Metric::PointsKept, letting.kept);
-    report.value(Metric::DeletesRefused, letting.refused);
+    report.value(Metric::PointsKept, letting.kept + dumps.kept);
+    report.value(Metric::DeletesRefused, letting.refused + dumps.refused);
+    report
+}
+
+/// Lets go of dumps alone: what a host does after it has dumped.
+pub async fn run_dumps(world: &World<'_>, request: &Request) -> Report {
+    let mut report = Report::new(NAME, world);
+    let dumps = dumps::run(world, request, WIDTH).await;
+    report.findings = dumps.plan.findings;
+    report.outcomes = dumps.outcomes;
     report
 }

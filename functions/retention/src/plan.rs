@@ -8,7 +8,7 @@ use shared::{
     keep::{Fate, Question, decide},
     observe::selection,
     plan::{Cleared, Finding, Plan, Severity},
-    policy::{Databases, Keep, Policy, select, text::Name},
+    policy::{Databases, DeleteLimit, Keep, Policy, select, text::Name},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -71,26 +71,11 @@ pub fn plan(policy: &Policy, seen: &Seen, now: Timestamp) -> Letting {
         let good = judged.iter().filter(ours).filter(|j| j.point.good()).count();
         let goes = |j: &&Judged<'_>| matches!(j.fate, Fate::Goes(..));
         let going = judged.iter().filter(goes).count();
-        let limit = &policy.limits.delete;
-        #[expect(clippy::cast_precision_loss, reason = "counts of points are far below 2^52")]
-        let share = going as f64 / good.max(1) as f64;
-        let refused = going > limit.count as usize || share > limit.share.fraction();
-        out.kept += judged.iter().filter(ours).count() - if refused { 0 } else { going };
-        if refused {
+        let refused = runaway(&policy.limits.delete, &place.to_string(), going, good);
+        out.kept += judged.iter().filter(ours).count() - if refused.is_some() { 0 } else { going };
+        if let Some(finding) = refused {
             out.refused += going;
-            let why = format!(
-                "{going} of {good} good points would go at once, over the limit of {} or {}; nothing goes",
-                limit.count, limit.share
-            );
-            let mend = "run `holdfast plan retention` to see them; if they are right, raise limits.delete in the policy \
-                        for one run";
-            out.plan.findings.push(Finding::new(
-                Severity::Critical,
-                place.to_string(),
-                "runaway",
-                why,
-                mend,
-            ));
+            out.plan.findings.push(finding);
             continue;
         }
         for j in judged {
@@ -101,6 +86,26 @@ pub fn plan(policy: &Policy, seen: &Seen, now: Timestamp) -> Letting {
         }
     }
     out
+}
+
+/// What stands against letting so many points of one place go at once: a policy that was changed by mistake, a clock that
+/// jumped.
+pub(crate) fn runaway(
+    limit: &DeleteLimit,
+    place: &str,
+    going: usize,
+    good: usize,
+) -> Option<Finding> {
+    #[expect(clippy::cast_precision_loss, reason = "counts of points are far below 2^52")]
+    let share = going as f64 / good.max(1) as f64;
+    let over = going > limit.count as usize || share > limit.share.fraction();
+    let why = format!(
+        "{going} of {good} good points would go at once, over the limit of {} or {}; nothing goes",
+        limit.count, limit.share
+    );
+    let mend = "run `holdfast plan retention` to see them; if they are right, raise limits.delete in the policy \
+                for one run";
+    over.then(|| Finding::new(Severity::Critical, place, "runaway", why, mend))
 }
 
 /// The fate of every point at every place that was seen, limits aside.

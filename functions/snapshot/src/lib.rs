@@ -114,6 +114,7 @@ async fn complete(world: &World<'_>, family: Family, id: &str) -> Did {
                     why,
                     kind: Kind::Late,
                     code: None,
+                    mend: None,
                 });
             }
             Some(State::InFlight) => tokio::time::sleep(POLL).await,

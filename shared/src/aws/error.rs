@@ -15,10 +15,13 @@ pub struct EdgeError {
     pub kind: Kind,
     /// AWS's error code, when it gave one.
     pub code: Option<String>,
+    /// What to do about it, where that is known better than by the kind.
+    pub mend: Option<String>,
 }
 
 /// What a caller can do about a refusal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// The role lacks a permission; waiting does not help.
     Denied,
@@ -30,8 +33,14 @@ pub enum Kind {
     Busy,
     /// A quota is used up; a later run will do it.
     Quota,
-    /// A KMS key can't be used.
+    /// A KMS key can't be used, or a dump can't be encrypted or decrypted.
     Key,
+    /// A database server is not reached, or was lost on the way.
+    Database,
+    /// A store does not take or give what is asked.
+    Store,
+    /// What is left over could not be cleaned up.
+    CleanUp,
     /// AWS is not reached, or told us to slow down beyond all retries.
     Unreachable,
     /// The run's own time is over; the next run goes on.
@@ -60,16 +69,35 @@ impl EdgeError {
             (_, None) if why.contains("AccessDenied") => Kind::Denied,
             _ => Kind::Unreachable,
         };
-        Self { doing: doing.into(), why, kind, code }
+        Self { doing: doing.into(), why, kind, code, mend: None }
     }
 
     /// A refusal of our own, for what AWS answered but can't be right.
     pub fn refused(doing: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { doing: doing.into(), why: why.into(), kind: Kind::Refused, code: None }
+        Self { doing: doing.into(), why: why.into(), kind: Kind::Refused, code: None, mend: None }
+    }
+
+    /// A refusal of another edge than AWS, with its own mend.
+    pub fn of_kind(
+        kind: Kind,
+        doing: impl Into<String>,
+        why: impl Into<String>,
+        mend: impl Into<String>,
+    ) -> Self {
+        let mend = Some(mend.into()).filter(|m: &String| !m.is_empty());
+        Self { doing: doing.into(), why: why.into(), kind, code: None, mend }
+    }
+
+    /// All of it on one line: what, why, and what to do.
+    pub fn told(&self) -> String {
+        format!("{self}; {}", self.hint())
     }
 
     /// What the operator can do about it.
-    pub fn hint(&self) -> &'static str {
+    pub fn hint(&self) -> &str {
+        if let Some(mend) = &self.mend {
+            return mend;
+        }
         match self.kind {
             Kind::Denied => "allow this action in the role that made the call",
             Kind::Missing => "check the name, the account and the region in the policy",
@@ -82,6 +110,11 @@ impl EdgeError {
             Kind::Unreachable if self.code.as_deref().is_some_and(throttled) => {
                 "nothing if it is rare: the next run tries again; otherwise see who else uses up the account's calls"
             }
+            Kind::Database => {
+                "check that the server runs and that host, port, user and password are right"
+            }
+            Kind::Store => "check the store's address, credentials and free space",
+            Kind::CleanUp => "check that the role may delete there",
             Kind::Unreachable => "check the network and the endpoint; the next run tries again",
             Kind::Late => {
                 "nothing: the next run goes on; a demand goes on when it is asked again under its name"

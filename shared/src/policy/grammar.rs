@@ -2,7 +2,8 @@
 
 use super::{
     databases::Databases,
-    later::{Audit, Costs, Drill, Files, Kubernetes, Notify, Postgres, Redis, Secrets, StatusPage},
+    dumps::{Postgres, SecretFrom},
+    later::{Audit, Costs, Drill, Files, Kubernetes, Notify, Redis, Secrets, StatusPage},
     text::{
         AccountId, Arn, BucketName, Bytes, Cron, Name, Period, Region, Share, Threshold, ZoneName,
     },
@@ -20,8 +21,10 @@ pub struct Policy {
     pub holdfast: u32,
     /// The company: marks everything that Holdfast makes for it, and begins no other name.
     pub company: Name,
-    /// Where the assets are unless they say otherwise.
-    pub home: Home,
+    /// Where the assets are unless they say otherwise. Without it nothing is asked of AWS or published there but what a
+    /// store names by itself.
+    #[serde(default)]
+    pub home: Option<Home>,
     /// Time zone of every schedule that names none.
     #[serde(default)]
     pub time_zone: ZoneName,
@@ -83,6 +86,16 @@ pub struct Home {
     pub account: AccountId,
     /// The region that they are in.
     pub region: Region,
+}
+
+impl Policy {
+    /// Where the assets are; without AWS a place that does not exist, so that nothing there can be meant.
+    pub fn home(&self) -> Home {
+        self.home.clone().unwrap_or_else(|| Home {
+            account: "000000000000".parse().expect("twelve digits"),
+            region: "us-east-1".parse().expect("a region"),
+        })
+    }
 }
 
 /// A person or team that answers for assets.
@@ -336,16 +349,79 @@ pub struct Store {
     /// Keys end with this (`.dump`): leaves out checksums and metadata that lie beside.
     #[serde(default)]
     pub suffix: String,
-    /// Directory on the host instead of a bucket. No function runs this yet.
+    /// Directory on the host instead of a bucket.
     #[serde(default)]
     pub directory: Option<String>,
-    /// S3-compatible endpoint instead of AWS. No function runs this yet.
+    /// Container of Azure Blob Storage instead of a bucket.
+    #[serde(default)]
+    pub azure: Option<AzureContainer>,
+    /// S3-compatible endpoint instead of AWS (`http://localhost:9000`); its buckets are addressed by path.
     #[serde(default)]
     pub endpoint: Option<String>,
-    /// How a point's key is made below the prefix: text, `{database}`, `{reason}` and strftime fields (`%Y%m%d`). With
-    /// `{database}`, each database is watched on its own.
+    /// Access key id for the endpoint; without it the credentials of the environment.
+    #[serde(default)]
+    pub access_key: Option<SecretFrom>,
+    /// Secret access key for the endpoint.
+    #[serde(default)]
+    pub secret_key: Option<SecretFrom>,
+    /// Checksum that the store is asked to check on arrival; without it `sha256` on AWS and `md5` elsewhere.
+    #[serde(default)]
+    pub checksum: Option<StoreChecksum>,
+    /// Bytes a second that are written there at most (`20MB`).
+    #[serde(default)]
+    pub bandwidth: Option<Bytes>,
+    /// Encryption by the store, asked for with each object.
+    #[serde(default)]
+    pub encryption: Option<Encryption>,
+    /// KMS key for `encryption: aws:kms`.
+    #[serde(default)]
+    pub kms_key: Option<String>,
+    /// Each object is locked for as long as the keep rule surely keeps it (S3 Object Lock; the bucket must have it).
+    #[serde(default)]
+    pub lock: Option<LockMode>,
+    /// What is kept here, for a place in `also_stored`; without it the rule of each dump.
+    #[serde(default)]
+    pub keep: Option<Keep>,
+    /// How a point's key is made below the prefix: text, `{database}`, `{reason}`, `{table}` and strftime fields of the
+    /// time it is due at, in UTC (`%Y%m%d`). With `{database}`, each database is watched on its own.
     #[serde(default)]
     pub key: Option<String>,
+}
+
+/// A container of Azure Blob Storage.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AzureContainer {
+    /// Storage account.
+    pub account: String,
+    /// Container.
+    pub container: String,
+    /// Access key of the account; without it the environment's (`AZURE_STORAGE_ACCOUNT_KEY`, a managed identity, ...).
+    #[serde(default)]
+    pub access_key: Option<SecretFrom>,
+    /// Address of the account, when it is not Azure's own.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+}
+
+/// A checksum that an S3-compatible store checks on arrival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum StoreChecksum {
+    /// `x-amz-checksum-sha256`.
+    Sha256,
+    /// `Content-MD5`, for stores that know no newer one.
+    Md5,
+}
+
+/// How strict an object's lock is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LockMode {
+    /// Whoever has `s3:BypassGovernanceRetention` can still delete.
+    Governance,
+    /// Nobody can delete before the time.
+    Compliance,
 }
 
 /// A CloudWatch alarm on one of Holdfast's metrics. Missing data always counts as breaching.

@@ -2,8 +2,8 @@
 
 use super::{
     Policy, Watch,
+    dumps::{Compress, DumpFormat, SecretFrom},
     grammar::{Destination, Keep, Store},
-    later::SecretFrom,
     locate::{dotted, join},
     structure::{Found, nearest},
     text::{Limit, Name, Period, ReasonName},
@@ -45,6 +45,21 @@ fn all_groups(policy: &Policy) -> Vec<(&'static str, &Name, Option<&Name>)> {
 }
 
 fn groups(policy: &Policy, say: Say<'_>) {
+    if policy.home.is_none() {
+        for (section, used) in [
+            ("databases", !policy.databases.is_empty()),
+            ("buckets", !policy.buckets.is_empty()),
+            ("secrets", !policy.secrets.is_empty()),
+            ("alarms", !policy.alarms.is_empty()),
+        ] {
+            if used {
+                say(
+                    format!("/{section}"),
+                    "this is on AWS: write home with the account and region".into(),
+                );
+            }
+        }
+    }
     let mut first: BTreeMap<&Name, &str> = BTreeMap::new();
     for (section, name, owner) in all_groups(policy) {
         let at = format!("/{section}/{name}");
@@ -80,7 +95,7 @@ fn destinations(policy: &Policy, say: Say<'_>) {
     for (name, d) in &policy.destinations {
         let at = format!("/destinations/{name}");
         if let Some(account) = &d.account
-            && *account != policy.home.account
+            && *account != policy.home().account
             && d.role.is_none()
         {
             say(
@@ -165,10 +180,10 @@ fn whole_days(period: &Period, most: i64) -> bool {
 }
 
 fn snapshot_destination(policy: &Policy, d: &Destination, at: String, say: Say<'_>) {
-    let other_account = d.account.as_ref().is_some_and(|a| *a != policy.home.account);
+    let other_account = d.account.as_ref().is_some_and(|a| *a != policy.home().account);
     if d.region.is_none() {
         say(at, "a snapshot goes to a region, and this destination has none".into());
-    } else if !other_account && d.region.as_ref() == Some(&policy.home.region) {
+    } else if !other_account && d.region.as_ref() == Some(&policy.home().region) {
         say(
             at,
             "this destination is the home region of the home account: a copy there is not offsite"
@@ -260,11 +275,14 @@ fn secrets(policy: &Policy, say: Say<'_>) {
     let mut all: Vec<(String, &SecretFrom)> = Vec::new();
     for (name, g) in &policy.postgres {
         all.extend(g.password.iter().map(|s| (format!("/postgres/{name}/password"), s)));
-        let openssl =
-            g.dumps.iter().filter_map(|(r, d)| Some((r, d.encrypt.as_ref()?.openssl.as_ref()?)));
-        all.extend(
-            openssl.map(|(r, s)| (format!("/postgres/{name}/dumps/{r}/encrypt/openssl"), s)),
-        );
+        for (reason, encrypt) in g.dumps.iter().filter_map(|(r, d)| Some((r, d.encrypt.as_ref()?)))
+        {
+            let at = |key: &str| format!("/postgres/{name}/dumps/{reason}/encrypt/{key}");
+            all.extend(encrypt.openssl.iter().map(|s| (at("openssl"), s)));
+            all.extend(encrypt.identity.iter().map(|s| (at("identity"), s)));
+            let previous = encrypt.previous.iter().enumerate();
+            all.extend(previous.map(|(i, s)| (at(&format!("previous/{i}")), s)));
+        }
     }
     all.extend(
         policy
@@ -272,6 +290,12 @@ fn secrets(policy: &Policy, say: Say<'_>) {
             .iter()
             .filter_map(|(n, g)| Some((format!("/redis/{n}/password"), g.password.as_ref()?))),
     );
+    for (at, store) in all_stores(policy) {
+        let azure = store.azure.iter().filter_map(|a| a.access_key.as_ref());
+        all.extend(azure.map(|s| (format!("{at}/azure/access_key"), s)));
+        all.extend(store.access_key.iter().map(|s| (format!("{at}/access_key"), s)));
+        all.extend(store.secret_key.iter().map(|s| (format!("{at}/secret_key"), s)));
+    }
     for (name, channel) in policy.notify.iter().flat_map(|n| &n.channels) {
         let at = |key| format!("/notify/channels/{name}/{key}");
         all.extend(channel.slack.iter().map(|s| (at("slack"), s)));
@@ -312,13 +336,97 @@ pub(super) fn all_stores(policy: &Policy) -> Vec<(String, &Store)> {
 
 fn stores(policy: &Policy, say: Say<'_>) {
     for (at, store) in all_stores(policy) {
-        if store.bucket.is_some() == store.directory.is_some() {
-            say(at, "points lie either in a bucket or in a directory: write one of the two".into());
+        let places = [store.bucket.is_some(), store.directory.is_some(), store.azure.is_some()];
+        if places.iter().filter(|p| **p).count() != 1 {
+            say(
+                at.clone(),
+                "points lie in one place: write exactly one of bucket, directory, azure".into(),
+            );
+        }
+        if store.access_key.is_some() != store.secret_key.is_some() {
+            say(at.clone(), "access_key and secret_key go together: write both or none".into());
+        }
+        if store.bucket.is_none()
+            && (store.endpoint.is_some() || store.lock.is_some() || store.access_key.is_some())
+        {
+            say(at.clone(), "endpoint, access_key and lock are of a bucket: write bucket".into());
+        }
+        if store.bucket.is_some() && store.endpoint.is_none() && policy.home.is_none() {
+            say(
+                at.clone(),
+                "a bucket of AWS needs `home`: write it, or the bucket's endpoint".into(),
+            );
+        }
+        if store.keep.is_some() && !at.contains("/also_stored/") {
+            say(
+                format!("{at}/keep"),
+                "this place keeps what the dumps' own rules say: leave it out".into(),
+            );
+        }
+        if let Some(keep) = &store.keep {
+            not_empty(keep, format!("{at}/keep"), say);
         }
     }
     for (name, group) in &policy.postgres {
         for (reason, dump) in &group.dumps {
-            not_empty(&dump.keep, format!("/postgres/{name}/dumps/{reason}/keep"), say);
+            let at = format!("/postgres/{name}/dumps/{reason}");
+            not_empty(&dump.keep, format!("{at}/keep"), say);
+            if let Some(encrypt) = &dump.encrypt {
+                if encrypt.age.is_empty() == encrypt.openssl.is_none() {
+                    say(
+                        format!("{at}/encrypt"),
+                        "a dump is encrypted in one way: write exactly one of age, openssl".into(),
+                    );
+                }
+                if encrypt.identity.is_some() && encrypt.age.is_empty() {
+                    say(
+                        format!("{at}/encrypt/identity"),
+                        "an identity is for age: write age".into(),
+                    );
+                }
+            }
+            if dump.level.is_some_and(|l| l.get() > 9) && dump.compress == Compress::Gzip {
+                say(format!("{at}/level"), "gzip has levels 1 to 9".into());
+            }
+            if !dump.queries.is_empty() && dump.format != DumpFormat::Csv {
+                say(format!("{at}/queries"), "queries are for `format: csv`".into());
+            }
+            if dump.format == DumpFormat::Csv && dump.queries.is_empty() && dump.tables.is_empty() {
+                say(at.clone(), "CSV is of tables or queries: write tables or queries".into());
+            }
+            let files = dump.queries.len() + dump.tables.len();
+            for store in std::iter::once(&group.stored).chain(&group.also_stored) {
+                let key = store.key.as_deref();
+                if dump.format == DumpFormat::Csv
+                    && files > 1
+                    && key.is_some_and(|k| !k.contains("{table}"))
+                {
+                    say(
+                        at.clone(),
+                        "each table or query is a file of its own: write {table} in the store's key".into(),
+                    );
+                }
+            }
+        }
+        if group.iam && (group.password.is_some() || group.user.is_none() || group.host.is_none()) {
+            say(
+                format!("/postgres/{name}/iam"),
+                "an IAM token takes the password's place: write host and user, and no password"
+                    .into(),
+            );
+        }
+        // One key for all would let each database's dump collide with the others'.
+        let several = group.databases.len() > 1;
+        let stores = std::iter::once(("stored".to_owned(), &group.stored)).chain(
+            group.also_stored.iter().enumerate().map(|(i, s)| (format!("also_stored/{i}"), s)),
+        );
+        for (place, store) in stores.filter(|_| several && !group.dumps.is_empty()) {
+            if store.key.as_deref().is_some_and(|k| !k.contains("{database}")) {
+                say(
+                    format!("/postgres/{name}/{place}/key"),
+                    "the group has several databases: write {database} in the key".into(),
+                );
+            }
         }
         if group.databases.is_empty() {
             say(format!("/postgres/{name}/databases"), "no database is named".into());

@@ -59,14 +59,19 @@ pub(super) fn list(policy: &Policy) -> Vec<(String, &'static str)> {
         if !g.also_stored.is_empty() {
             parts.push((
                 format!("postgres.{name}.also_stored"),
-                "nothing is written there or watched there yet",
+                "dumps are copied there; `freshness` does not watch their age there yet",
             ));
         }
-        if !g.dumps.is_empty() {
-            parts.push((
-                format!("postgres.{name}.dumps"),
-                "no function takes dumps yet; what lies in `stored` is watched",
-            ));
+        for (reason, dump) in &g.dumps {
+            let at = format!("postgres.{name}.dumps.{reason}");
+            if dump.format == super::DumpFormat::Base {
+                parts.push((at, "base backups are not taken yet"));
+            } else if dump.encrypt.as_ref().is_some_and(|e| e.rotate_every.is_some()) {
+                parts.push((
+                    format!("{at}.encrypt.rotate_every"),
+                    "the age of keys is not watched yet",
+                ));
+            }
         }
         if g.wal.is_some() {
             parts.push((format!("postgres.{name}.wal"), "WAL is not archived or checked yet"));
@@ -77,23 +82,11 @@ pub(super) fn list(policy: &Policy) -> Vec<(String, &'static str)> {
                 "streaming replicas are not watched yet",
             ));
         }
-        if !g.critical_tables.is_empty() || !g.checks.is_empty() {
-            parts.push((format!("postgres.{name}.checks"), "nothing is restored and checked yet"));
-        }
-        if !g.erasure.is_empty() {
-            parts.push((
-                format!("postgres.{name}.erasure"),
-                "nothing is restored yet, so nothing is erased after it",
-            ));
-        }
         if !g.tiers.is_empty() {
             parts.push((
                 format!("postgres.{name}.tiers"),
                 "storage classes are not checked or set yet",
             ));
-        }
-        if g.free_disk.is_some() {
-            parts.push((format!("postgres.{name}.free_disk"), "disks are not watched yet"));
         }
     }
     for name in policy.redis.keys() {

@@ -35,6 +35,7 @@ fn world<'a>(aws: &'a Aws, policy: &'a Policy) -> World<'a> {
         budget: Budget::endless(),
         run: "run-1".into(),
         dry_run: false,
+        host: false,
         topic: Some(TOPIC.into()),
     }
 }
@@ -244,6 +245,7 @@ async fn a_failed_run_puts_its_metrics_first_and_then_tells_the_topic() {
             action: "take s".into(),
             because: "it is due".into(),
             result: Result::Failed("create snapshot s: AccessDenied: no; allow it".into()),
+            kind: None,
         }];
         r.find(Finding::new(Severity::Info, "acme-c", "new", "it is new", ""));
         r.find(Finding::new(Severity::Warning, "acme-b", "busy", "it is stopped", "start it"));

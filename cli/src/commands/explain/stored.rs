@@ -118,6 +118,7 @@ pub(super) async fn buckets(world: &World<'_>, asset: &str) -> Vec<BucketView> {
             budget: world.budget,
             run: world.run.clone(),
             dry_run: true,
+            host: true,
             topic: None,
         };
         let request = Request { dry_run: true, ..Request::look() };

@@ -12,6 +12,7 @@ use shared::{
     },
     time::human,
 };
+use std::collections::VecDeque;
 
 /// Where one asset's points lie, and what is asked of them.
 #[derive(Clone, Debug)]
@@ -32,12 +33,17 @@ pub struct Stored {
     pub form: Option<String>,
     /// Whether only keys of that form are this asset's, because other assets' lie beside them.
     pub by_form: bool,
+    /// Whether an object counts only with a commit record beside it: Holdfast makes the group's dumps, so what has none
+    /// is half a dump.
+    pub committed: bool,
     /// What is asked of them.
     pub objectives: Objectives,
     /// Whether the listing was read to its end.
     pub seen: bool,
     /// The newest objects that were found, newest first, a few.
     pub newest: Vec<StoredPoint>,
+    /// Objects whose commit record was not seen yet: it follows soon, in the order of keys.
+    open: VecDeque<StoredPoint>,
 }
 
 /// One object that is a recovery point.
@@ -54,6 +60,12 @@ pub struct StoredPoint {
 /// So many objects before the newest are compared with it.
 const COMPARED: usize = 7;
 
+/// Ending of the commit record beside a dump, and of what else lies there.
+const COMMIT: &str = ".json";
+const BESIDE: [&str; 2] = [".sha256", ".hold"];
+/// So many keys may stand between an object and its commit record in the order of keys.
+const BETWEEN: usize = 16;
+
 /// Every asset of the policy whose points lie in a bucket. Where the store's `key` has the database's name, each
 /// database is an asset of its own: one fresh dump must not hide seven stale ones.
 pub fn stored(policy: &Policy) -> Vec<Stored> {
@@ -66,7 +78,9 @@ pub fn stored(policy: &Policy) -> Vec<Stored> {
             vec![None]
         };
         all.extend(
-            databases.into_iter().filter_map(|d| one(name, &group.stored, &group.objectives, d)),
+            databases.into_iter().filter_map(|d| one(name, &group.stored, &group.objectives, d)).map(
+                |stored| Stored { committed: !group.dumps.is_empty(), ..stored },
+            ),
         );
     }
     all.extend(policy.redis.iter().filter_map(|(n, g)| one(n, &g.stored, &g.objectives, None)));
@@ -102,16 +116,29 @@ fn one(
         suffix: store.suffix.clone(),
         form: key.as_deref().map(|k| format!("{}{k}", store.prefix.replace('%', "%%"))),
         by_form: database.is_some(),
+        committed: false,
         objectives: objectives.clone(),
         seen: true,
         newest: Vec::new(),
+        open: VecDeque::new(),
     })
 }
 
 impl Stored {
     /// Takes note of an object, if it is one of the asset's points. Memory is that of the few newest.
     pub fn add(&mut self, key: &str, size: u64, modified: Timestamp) {
-        if !key.starts_with(&self.prefix) || !key.ends_with(&self.suffix) || key.ends_with('/') {
+        if self.committed
+            && let Some(of) = key.strip_suffix(COMMIT)
+        {
+            if let Some(at) = self.open.iter().position(|p| p.key == of) {
+                self.newest.extend(self.open.remove(at));
+                self.order();
+            }
+            return;
+        }
+        let beside = self.committed && BESIDE.iter().any(|end| key.ends_with(end));
+        let ours = key.starts_with(&self.prefix) && key.ends_with(&self.suffix);
+        if !ours || beside || key.ends_with('/') {
             return;
         }
         let read = self.form.as_deref().and_then(|form| read(form, key));
@@ -120,7 +147,19 @@ impl Stored {
         }
         // A copy of an old dump has a young object; the time in its name tells its data's age.
         let at = read.and_then(|r| latest(&r)).map_or(modified, |named| named.min(modified));
-        self.newest.push(StoredPoint { key: key.to_owned(), size, at });
+        let point = StoredPoint { key: key.to_owned(), size, at };
+        if self.committed {
+            self.open.push_back(point);
+            if self.open.len() > BETWEEN {
+                self.open.pop_front();
+            }
+            return;
+        }
+        self.newest.push(point);
+        self.order();
+    }
+
+    fn order(&mut self) {
         self.newest.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| b.key.cmp(&a.key)));
         self.newest.truncate(COMPARED + 1);
     }
@@ -176,9 +215,10 @@ pub(super) fn judge(_: &Policy, stored: &Stored, now: Timestamp) -> Judged {
     }
     let Some(newest) = stored.newest.iter().find(|p| age(p.at, now).is_some()) else {
         if stored.newest.is_empty() {
+            let nothing = if stored.committed { "no dump with a commit record" } else { "nothing" };
             judged.bad(
                 "no-point",
-                format!("there is nothing under {at}"),
+                format!("there is {nothing} under {at}"),
                 "see whether what writes there runs",
             );
         } else {

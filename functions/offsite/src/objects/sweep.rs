@@ -217,6 +217,7 @@ impl Done {
             action: format!("copy {n} objects more"),
             because: "as those named here".into(),
             result,
+            kind: None,
         })
     }
 }

@@ -57,6 +57,7 @@ impl Ground {
             budget,
             run: "r".into(),
             dry_run,
+            host: false,
             topic: None,
         }
     }

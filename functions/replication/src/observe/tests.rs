@@ -86,6 +86,7 @@ async fn compared(budget: Budget, sample: u32, rules: &[&Rule]) -> Look<Replicat
         budget,
         run: "r".into(),
         dry_run: false,
+        host: false,
         topic: None,
     };
     let [versioning, replication] = settings();

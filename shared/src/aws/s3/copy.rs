@@ -72,7 +72,7 @@ impl CopyObject {
 
     pub(super) fn busy(&self, why: &str) -> EdgeError {
         let (doing, why) = (self.to_string(), why.to_owned());
-        EdgeError { doing, why, kind: Kind::Busy, code: None }
+        EdgeError { doing, why, kind: Kind::Busy, code: None, mend: None }
     }
 
     pub(super) fn out_of_time(&self) -> EdgeError {

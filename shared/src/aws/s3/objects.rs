@@ -187,6 +187,7 @@ impl S3 {
                     why: "403 Forbidden".into(),
                     kind: Kind::Denied,
                     code: Some("403".into()),
+                    mend: None,
                 }),
                 _ => Err(EdgeError::new(doing, &e)),
             },

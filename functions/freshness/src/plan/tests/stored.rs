@@ -342,3 +342,26 @@ fn directories_and_other_endpoints_are_not_looked_at() {
     );
     assert!(stored(&policy).is_empty());
 }
+
+#[test]
+fn where_holdfast_takes_the_dumps_only_one_with_its_commit_record_counts() {
+    let policy = policy_of(
+        "postgres:\n  main:\n    databases: [orders]\n    objectives: { max_age: 25h }\n    \
+         stored: { bucket: acme-dumps, prefix: pg/, suffix: .dump, key: \"orders_%Y%m%d.dump\" }\n    \
+         dumps: { daily: { keep: { for: 30d } } }\n",
+    );
+    let whole = [
+        ("pg/orders_20261119.dump", 9, "2026-11-19T02:10:00Z"),
+        ("pg/orders_20261119.dump.json", 900, "2026-11-19T02:10:00Z"),
+        ("pg/orders_20261119.dump.sha256", 90, "2026-11-19T02:10:00Z"),
+    ];
+    // Of today's there is no record: the run that made it died, or it is not finished.
+    let half = [
+        ("pg/orders_20261120.dump", 9, "2026-11-20T02:10:00Z"),
+        ("pg/orders_20261120.dump.sha256", 90, "2026-11-20T02:10:00Z"),
+    ];
+    let both: Vec<_> = whole.into_iter().chain(half).collect();
+    insta::assert_snapshot!(newest(&judged(&policy, &both, NOW)), @"main orders: pg/orders_20261119.dump 1d 9h");
+    let verdict = judged(&policy, &half, NOW);
+    insta::assert_snapshot!(print(&verdict), @"");
+}

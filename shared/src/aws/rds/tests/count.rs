@@ -74,6 +74,7 @@ fn world<'a>(aws: &'a Aws, policy: &'a Policy) -> World<'a> {
         budget: Budget::endless(),
         run: "r".into(),
         dry_run: false,
+        host: false,
         topic: None,
     }
 }

@@ -1,0 +1,58 @@
+//! How many megabytes a second one thread encodes and decodes, for each recipe: `cargo run --release -p archive --example
+//! throughput [FILE]`. Without a file, 256 MiB of rows like pgbench's are made up.
+
+use archive::{Compression, Decoder, Encoder, Encryption, Keys, Recipe};
+use std::{
+    env, fs,
+    io::{self, Write},
+    time::Instant,
+};
+
+fn rows() -> Vec<u8> {
+    let mut text = Vec::new();
+    for id in 1u64.. {
+        let balance = id.wrapping_mul(6_364_136_223_846_793_005) >> 44;
+        let line = format!("{id}\t{}\t{balance}\t{:84}\n", id / 100_000, "");
+        text.extend_from_slice(line.as_bytes());
+        if text.len() >= 256 << 20 {
+            break;
+        }
+    }
+    text
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let plain = env::args_os().nth(1).map_or_else(|| Ok(rows()), fs::read)?;
+    let megabytes = f64::from(u32::try_from(plain.len() / 1000)?) / 1000.;
+    let identity = age::x25519::Identity::generate();
+    let mut keys = Keys::default();
+    keys.add_identity(secrecy::ExposeSecret::expose_secret(&identity.to_string()))?;
+    keys.add_passphrase("throughput".into());
+    let age = Encryption::Age(vec![identity.to_public().to_string().parse()?]);
+    let openssl = Encryption::OpenSsl { passphrase: "throughput".into(), iterations: 10_000 };
+    let mut out = io::stdout();
+    writeln!(out, "{} MB, MB of plain bytes a second", plain.len() / 1_000_000)?;
+    for compression in [Compression::None, Compression::Zstd(3), Compression::Gzip(6)] {
+        for encryption in [Encryption::None, age.clone(), openssl.clone()] {
+            let recipe = Recipe { compression, encryption };
+            let start = Instant::now();
+            let mut encoder = Encoder::new(Vec::with_capacity(plain.len() + 1_000_000), &recipe)?;
+            for piece in plain.chunks(256 * 1024) {
+                encoder.write_all(piece)?;
+            }
+            let (stored, sums) = encoder.finish()?;
+            let encode = megabytes / start.elapsed().as_secs_f64();
+            let start = Instant::now();
+            let read = Decoder::new(&stored[..], &recipe.layers(), &keys)?.finish()?;
+            let decode = megabytes / start.elapsed().as_secs_f64();
+            assert_eq!(read, sums);
+            let name = format!("{compression:?}{}", archive::extension(&recipe));
+            writeln!(
+                out,
+                "{name:20} encode {encode:5.0}, decode {decode:5.0}, {} MB",
+                stored.len() / 1_000_000
+            )?;
+        }
+    }
+    Ok(())
+}

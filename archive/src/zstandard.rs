@@ -1,0 +1,62 @@
+//! Zstandard frames to plain bytes.
+
+use crate::Error;
+use std::io::{self, BufRead};
+use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
+
+/// Undoes any number of frames, one after the other, and notices a missing end.
+pub(crate) struct Unzstd {
+    raw: Decoder<'static>,
+    /// A frame has begun and not ended.
+    within: bool,
+    /// A frame has ended.
+    any: bool,
+}
+
+impl Unzstd {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self { raw: Decoder::new()?, within: false, any: false })
+    }
+
+    pub(crate) fn read(&mut self, source: &mut impl BufRead, out: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let input = source.fill_buf()?;
+            let ended = input.is_empty();
+            if ended && !self.within {
+                if self.any {
+                    return Ok(0);
+                }
+                return Err(Error::Damaged("it is empty where zstd data is due".into()).into());
+            }
+            let mut from = InBuffer::around(input);
+            let mut to = OutBuffer::around(&mut *out);
+            let hint = self.raw.run(&mut from, &mut to).map_err(|e| self.explain(&e))?;
+            let (used, made) = (from.pos(), to.pos());
+            source.consume(used);
+            self.within = hint != 0;
+            self.any |= hint == 0;
+            if made > 0 {
+                return Ok(made);
+            }
+            if ended && self.within {
+                return Err(
+                    Error::Damaged("its zstd data ends in the middle of a frame".into()).into()
+                );
+            }
+        }
+    }
+
+    fn explain(&self, e: &io::Error) -> Error {
+        let why = e.to_string();
+        if why.contains("too much memory") {
+            return Error::Unsupported(
+                "its zstd window is larger than 128 MiB; undo it with zstd -dc --long=31".into(),
+            );
+        }
+        Error::Damaged(if self.any && !self.within {
+            "something that is no zstd frame follows the end of its zstd data".into()
+        } else {
+            format!("its zstd data can't be undone ({why})")
+        })
+    }
+}

@@ -1,0 +1,87 @@
+//! `holdfast dump`: dumps that are due or asked for, their copies, then what may go.
+
+use super::report;
+use crate::{
+    args::DumpArgs,
+    function::{Function, budget, exit},
+    output::Answer,
+    session::Session,
+    stop::{Exit, Stop},
+    table::Look,
+};
+use serde::Serialize;
+use shared::{
+    report::{Report, Result},
+    request::{Request, SCHEDULE},
+    run::World,
+};
+
+/// Dumps, then lets go, and shows both reports.
+pub(super) async fn run(session: &Session<'_>, args: &DumpArgs) -> anyhow::Result<Exit> {
+    let request = Request {
+        reason: args.reason.clone().unwrap_or_else(|| SCHEDULE.into()),
+        assets: args.of.clone(),
+        dry_run: args.dry_run,
+        ..Request::look()
+    };
+    let budget = budget(&args.timeout);
+    let world = if args.dry_run {
+        World { budget, ..session.look() }
+    } else {
+        session.work(Function::Dump, budget).await
+    };
+    let work = async {
+        let dumped = Function::Dump.run(&world, &request).await;
+        let refused = crate::function::refused(&dumped.findings).is_some();
+        let let_go = if args.no_retention || refused {
+            None
+        } else {
+            let request = Request { assets: args.of.clone(), ..Request::look() };
+            Some(Box::pin(retention::run_dumps(&world, &request)).await)
+        };
+        (dumped, let_go)
+    };
+    let (dumped, let_go) = tokio::select! {
+        done = session.progress.during("dumping", work) => done,
+        () = session.edge.interrupt.came() => {
+            return Err(Stop::interrupted(
+                "interrupted; what was not finished does not count, and the next run cleans it up",
+            ));
+        }
+    };
+    let exit = match exit(&session.policy, &dumped, budget) {
+        Exit::Well if let_go.as_ref().is_some_and(failed) => Exit::CleanUp,
+        exit => exit,
+    };
+    session.output.answer(&Dumped { dumped, let_go })?;
+    Ok(exit)
+}
+
+fn failed(report: &Report) -> bool {
+    report.count(|r| matches!(r, Result::Failed(_))) > 0
+        || report.findings.iter().any(|f| f.severity == shared::plan::Severity::Critical)
+}
+
+/// Both reports.
+#[derive(Serialize)]
+struct Dumped {
+    #[serde(flatten)]
+    dumped: Report,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    let_go: Option<Report>,
+}
+
+impl Answer for Dumped {
+    fn text(&self, look: Look) -> String {
+        let one = |r: &Report| {
+            let summary = crate::words::plain(&r.summary());
+            match report::text(r, look) {
+                text if text.trim().is_empty() => summary,
+                text => format!("{text}\n\n{summary}"),
+            }
+        };
+        let go = self.let_go.as_ref().filter(|r| !r.outcomes.is_empty() || !r.findings.is_empty());
+        let parts: Vec<_> = std::iter::once(&self.dumped).chain(go).map(one).collect();
+        parts.join("\n\n")
+    }
+}

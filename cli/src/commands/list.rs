@@ -1,0 +1,137 @@
+//! `holdfast list`: the dumps that there are, from the stores alone.
+
+use crate::{
+    backups::{Found, Item, find},
+    output::{self, Answer},
+    session::Session,
+    stop::Exit,
+    table::Look,
+    words::{NONE, age, count, size, time},
+};
+use jiff::Timestamp;
+use serde::Serialize;
+use shared::{catalog::Place, secret::Secrets};
+use store::catalogue::Of;
+
+/// Lists every dump of the groups, or of what was asked for.
+pub(super) async fn run(session: &Session<'_>, of: Option<&str>) -> anyhow::Result<Exit> {
+    let home = Place::home(&session.policy);
+    let secrets = Secrets::new(&session.aws, &home);
+    let looking = find(session, &secrets, of);
+    let found: Found<'_> = session.progress.during("looking at the stores", looking).await?;
+    let rows = found.items.iter().map(|i| Row::of(i, session.edge.now)).collect();
+    session.output.answer(&List(rows))?;
+    for gap in &found.gaps {
+        output::tell(&format!("holdfast: {}", gap.told()));
+    }
+    Ok(if found.gaps.is_empty() { Exit::Well } else { Exit::Blind })
+}
+
+/// A dump as it is listed.
+#[derive(Debug, Serialize)]
+struct Row {
+    /// What `verify` and `restore` take.
+    backup: String,
+    address: String,
+    group: String,
+    database: String,
+    /// 0 is `stored`, then each of `also_stored`.
+    place: usize,
+    reason: Option<String>,
+    table: Option<String>,
+    data_time: Option<Timestamp>,
+    age_seconds: Option<i64>,
+    bytes: u64,
+    format: Option<store::manifest::Format>,
+    encrypted: Option<bool>,
+    rows: Option<u64>,
+    archived: bool,
+    held: Option<String>,
+    locked_until: Option<Timestamp>,
+    state: &'static str,
+    why: Option<String>,
+}
+
+impl Row {
+    fn of(item: &Item<'_>, now: Timestamp) -> Self {
+        let m = item.good();
+        let at = item.at();
+        Self {
+            backup: item.backup.key.clone(),
+            address: item.open.store.arn(&item.backup.key),
+            group: item.group.to_string(),
+            database: item.database.clone(),
+            place: item.place,
+            reason: item.backup.reason().map(str::to_owned),
+            table: m.and_then(|m| m.table.clone()),
+            data_time: at,
+            age_seconds: at.map(|at| now.duration_since(at).as_secs()),
+            bytes: item.backup.size,
+            format: m.map(|m| m.format),
+            encrypted: m.map(|m| m.layers.cipher.is_some()),
+            rows: m.map(|m| m.tables.iter().map(|t| t.rows).sum()),
+            archived: item.backup.archived,
+            held: item.backup.hold.clone(),
+            locked_until: m.and_then(|m| m.locked_until).filter(|until| *until > now),
+            state: match &item.backup.kind {
+                Of::Committed(_) => "good",
+                Of::Foreign(_) => "foreign",
+                Of::Faulty { .. } => "faulty",
+            },
+            why: match &item.backup.kind {
+                Of::Faulty { why, .. } => Some(why.clone()),
+                _ => None,
+            },
+        }
+    }
+
+    /// What else there is to say of it.
+    fn notes(&self) -> String {
+        let mut notes = Vec::new();
+        match self.state {
+            "foreign" => notes.push("foreign: no commit record, never deleted".into()),
+            "faulty" => notes.push(format!("FAULTY: {}", self.why.as_deref().unwrap_or_default())),
+            _ => {}
+        }
+        notes.extend(self.held.as_ref().map(|why| format!("held: {why}")));
+        notes.extend(self.locked_until.map(|until| format!("locked until {}", time(until))));
+        if self.encrypted == Some(true) {
+            notes.push("encrypted".into());
+        }
+        if self.archived {
+            notes.push("archived".into());
+        }
+        if self.place > 0 {
+            notes.push(format!("copy in {}", self.address.trim_end_matches(&self.backup)));
+        }
+        notes.join(", ")
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct List(Vec<Row>);
+
+impl Answer for List {
+    fn text(&self, look: Look) -> String {
+        if self.0.is_empty() {
+            return "no dumps".into();
+        }
+        let head = ["database", "backup", "reason", "data of", "age", "size", "rows", "notes"];
+        let none = || NONE.to_owned();
+        let rows = self.0.iter().map(|r| {
+            vec![
+                format!("{}/{}", r.group, r.database),
+                r.backup.clone(),
+                r.reason.clone().unwrap_or_else(none),
+                r.data_time.map_or_else(none, time),
+                r.age_seconds.map_or_else(none, age),
+                size(i64::try_from(r.bytes).unwrap_or(i64::MAX)),
+                r.rows.map_or_else(none, |n| n.to_string()),
+                r.notes(),
+            ]
+        });
+        let good = self.0.iter().filter(|r| r.state == "good").count();
+        format!("{}\n\n{}", look.table(&head, rows), count(good, "good dump", "good dumps"))
+    }
+}

@@ -1,0 +1,98 @@
+"""Provides what Holdfast's data path talks to: PostgreSQL, the tools that read its files, and an emulator of Azure Blob Storage.
+
+What the machine has already is used as it is; what is missing comes from Debian's or Ubuntu's packages. No server is started
+or stopped here, and none is left behind: tests start their own (world/postgres.py).
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from world.azurite import HOME as AZURITE
+from world.paths import DEV, Missing
+from world.postgres import OLDEST, server_programs
+
+# A program that has to be in PATH, and the package that brings it.
+TOOLS = {"age": "age", "zstd": "zstd", "openssl": "openssl", "gzip": "gzip"}
+
+# The package postgresql makes and starts a cluster unless postgresql-common is told not to. It is told in a file of our own,
+# which goes away again: whoever installs a server for himself gets his cluster.
+APT = """
+set -e
+told=/etc/postgresql-common/createcluster.d/holdfast-install.conf
+trap 'rm -f "$told"' EXIT
+trap 'exit 1' INT TERM
+mkdir -p "${told%/*}"
+echo 'create_main_cluster = false' > "$told"
+export DEBIAN_FRONTEND=noninteractive
+install() { apt-get install --yes --quiet --no-install-recommends "$@"; }
+install "$@" || { apt-get update --quiet && install "$@"; }
+"""
+
+
+def has_server() -> bool:
+    """Whether there is a PostgreSQL server, with its clients beside it, that is new enough."""
+    try:
+        server_programs()
+    except Missing:
+        return False
+    return True
+
+
+def missing_packages() -> dict[str, str]:
+    """What is not there: the package that brings it, and what is missed."""
+    missed = {package: program for program, package in TOOLS.items() if not shutil.which(program)}
+    if not has_server():
+        missed["postgresql"] = f"a PostgreSQL server of version {OLDEST} or newer"
+    if not shutil.which("node") or not shutil.which("npm"):
+        missed |= {"nodejs": "node", "npm": "npm"}
+    return missed
+
+
+def become_root() -> list[str]:
+    """What to put before a command that needs root. Ends the program where nobody lets us."""
+    if os.geteuid() == 0:
+        return []
+    if shutil.which("sudo") and subprocess.run(["sudo", "-n", "true"], capture_output=True).returncode == 0:
+        return ["sudo", "-n"]
+    return ["sudo"] if shutil.which("sudo") and sys.stdin.isatty() else refuse("installing needs root, and there is no sudo")
+
+
+def refuse(why: str) -> list[str]:
+    """Ends the program, naming all that is missing."""
+    missed = missing_packages()
+    sys.exit(f"install: missing: {', '.join(missed.values())}; {why}: install {' '.join(missed)} and run this again")
+
+
+def ensure_packages() -> None:
+    """Installs the system packages that are missing, all in one go."""
+    missed = missing_packages()
+    if not missed:
+        return
+    if not shutil.which("apt-get"):
+        refuse("there is no apt-get here")
+    root = become_root()
+    print(f"install: apt-get install {' '.join(missed)}", file=sys.stderr)
+    # On stderr, for stdout is not ours to fill; a failure shows in the exit code and in what is still missing.
+    done = subprocess.run([*root, "sh", "-c", APT, "sh", *missed], stdout=sys.stderr, stdin=subprocess.DEVNULL)
+    if done.returncode or missing_packages():
+        refuse(f"apt-get ended with code {done.returncode}")
+
+
+def ensure_azurite(stamp_of: Callable[[Path], str]) -> None:
+    """Installs azurite as its lock file says, unless this very lock is installed. The stamp is written last."""
+    lock, stamp = DEV / "azurite" / "package-lock.json", AZURITE / "stamp"
+    wanted = stamp_of(lock)
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    print(f"install: making {AZURITE}", file=sys.stderr)
+    shutil.rmtree(AZURITE, ignore_errors=True)
+    AZURITE.mkdir(parents=True)
+    for name in ("package.json", lock.name):
+        shutil.copy(DEV / "azurite" / name, AZURITE)
+    quiet = ["--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"]
+    subprocess.run(["npm", "ci", "--omit=dev", "--ignore-scripts", *quiet], cwd=AZURITE, check=True, stdout=sys.stderr)
+    stamp.write_text(wanted)

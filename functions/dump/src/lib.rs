@@ -1,0 +1,163 @@
+//! Takes logical dumps of PostgreSQL: due by the policy's schedules, or asked for by a reason.
+//!
+//! # Layout
+//! - [`plan()`]: which dumps are due and which copies are missing; pure
+//! - `observe`: servers, keys and the dumps at every place
+//! - `take`: one dump, from the lease to the commit record; `copy`: to a second place; `record`: the commit record
+//! - [`means`]: logins, recipes and keys; [`fault`]: errors of the parts as one
+//!
+//! The database is read on one snapshot by several connections and never touches a disk here: COPY, compression,
+//! encryption, hashes and upload are one pass in bounded memory.
+
+mod copy;
+pub mod fault;
+pub mod means;
+mod observe;
+mod plan;
+mod record;
+mod take;
+
+pub use observe::dumped;
+pub use plan::{Action, Copying, Looked, Take, plan};
+
+use shared::{
+    aws::EdgeError,
+    metrics::Metric,
+    plan::{Finding, Plan, Severity},
+    policy::text::Name,
+    report::{Did, Report, Result},
+    request::Request,
+    run::{World, apply},
+    secret::Secrets,
+};
+use std::collections::BTreeMap;
+use store::{form::form, place};
+use take::Ground;
+
+/// The function's name.
+pub const NAME: &str = "dump";
+
+/// Dumps at once. Each already reads over several connections, and memory is bounded per dump.
+const WIDTH: usize = 1;
+
+/// Looks, plans, acts and reports.
+pub async fn run(world: &World<'_>, request: &Request) -> Report {
+    let mut report = Report::new(NAME, world);
+    let home = shared::catalog::Place::home(world.policy);
+    let secrets = Secrets::new(world.aws, &home);
+    if let Some(unknown) = unknown(world, request) {
+        report.find(unknown);
+        return report;
+    }
+    // Copies follow from what is there, so they are planned after the dumps.
+    for look in [Look::Dumps, Look::Copies] {
+        let looked = observe::observe(world, &secrets, request).await;
+        let mut planned = plan(world.policy, &looked, request, world.now);
+        let wanted = |a: &Action| matches!(a, Action::Take(_)) == (look == Look::Dumps);
+        planned.steps.retain(|s| wanted(&s.action));
+        if look == Look::Copies {
+            planned.findings.clear();
+        }
+        let outcomes = carry_out(world, &secrets, &planned).await;
+        report.findings.append(&mut planned.findings);
+        report.outcomes.extend(outcomes);
+    }
+    report.value(Metric::DumpsTaken, report.count(|r| matches!(r, Result::Done(_))));
+    report
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    Dumps,
+    Copies,
+}
+
+/// What was asked for and the policy does not have.
+fn unknown(world: &World<'_>, request: &Request) -> Option<Finding> {
+    let known: Vec<String> = dumped(world)
+        .flat_map(|(name, g)| {
+            std::iter::once(name.to_string())
+                .chain(g.databases.iter().map(move |d| format!("{name}/{d}")))
+        })
+        .collect();
+    let asked = request.assets.iter().find(|a| !known.contains(a))?;
+    let why = "no postgres group with dumps, and no database of one, has that name";
+    let mend = format!("write one of: {}", known.join(", "));
+    Some(Finding::new(Severity::Critical, asked, "unknown-asset", why, mend))
+}
+
+/// Carries out a plan, each group's server and stores opened once.
+async fn carry_out(
+    world: &World<'_>,
+    secrets: &Secrets<'_>,
+    plan: &Plan<Action>,
+) -> Vec<shared::report::Outcome> {
+    let mut grounds = BTreeMap::new();
+    let groups = plan.steps.iter().map(|s| s.action.group());
+    if !world.dry_run {
+        for group in groups.collect::<std::collections::BTreeSet<&Name>>() {
+            let rules = &world.policy.postgres[group];
+            let server = means::server(world, secrets, rules).await;
+            grounds.insert(group, (rules, server, place::open(world, secrets, rules).await));
+        }
+    }
+    apply(world, plan, WIDTH, async |action: &Action| -> Did {
+        let (rules, server, places) = &grounds[action.group()];
+        let place = |i: usize| places[i].as_ref().map_err(EdgeError::clone);
+        let dumps = rules.all_dumps();
+        match action {
+            Action::Take(t) => {
+                let server = server.as_ref().map_err(EdgeError::clone)?;
+                let ground = Ground { world, secrets, rules, server, stored: place(0)? };
+                let manifest = take::take(&ground, t, &dumps[&t.reason]).await?;
+                Ok(take::told(&manifest, world.now))
+            }
+            Action::Copy(c) => {
+                let to = place(c.to + 1)?;
+                let manifest = copy::copy(&world.run, place(0)?, to, rules, c).await?;
+                Ok(format!("{} is in {}", manifest.file.name, to.store.address()))
+            }
+        }
+    })
+    .await
+}
+
+/// Takes one dump of a database now, whatever is due: the safety backup before a restore.
+///
+/// # Errors
+/// If it can't be taken.
+pub async fn take_now(
+    world: &World<'_>,
+    group: &Name,
+    database: &str,
+    reason: &str,
+) -> std::result::Result<store::Manifest, EdgeError> {
+    let home = shared::catalog::Place::home(world.policy);
+    let secrets = Secrets::new(world.aws, &home);
+    let rules = &world.policy.postgres[group];
+    let refused = |why: String| EdgeError::refused(format!("dump {database} for {reason}"), why);
+    let dumps = rules.all_dumps();
+    let (reason, dump) = (dumps.iter().find(|(r, _)| r.as_str() == reason))
+        .ok_or_else(|| refused("the group takes no dumps at all".into()))?;
+    let server = means::server(world, &secrets, rules).await?;
+    let places = place::open(world, &secrets, rules).await;
+    let stored = places.first().expect("`stored` is always there");
+    let stored = stored.as_ref().map_err(EdgeError::clone)?;
+    let form = form(&rules.stored, dump).map_err(EdgeError::from)?;
+    let key = form.make(database, reason.as_str(), "", world.now).map_err(EdgeError::from)?;
+    let (group, database) = (group.clone(), database.to_owned());
+    let reason = reason.clone();
+    let what = Take { group, database, reason, slot: None, table: None, key };
+    let ground = Ground { world, secrets: &secrets, rules, server: &server, stored };
+    take::take(&ground, &what, dump).await
+}
+
+impl Action {
+    fn group(&self) -> &Name {
+        match self {
+            Self::Take(t) => &t.group,
+            Self::Copy(c) => &c.group,
+        }
+    }
+}
+

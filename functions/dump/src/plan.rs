@@ -1,0 +1,373 @@
+//! Which dumps are due and which copies are missing. Pure: no I/O and no clock.
+
+
+use jiff::Timestamp;
+use serde::Serialize;
+use shared::{
+    aws::{EdgeError, Kind},
+    keep::kept,
+    plan::{Finding, Plan, Severity},
+    policy::{
+        Dump, DumpFormat, Policy, Postgres, Store,
+        text::{Name, ReasonName},
+    },
+    request::{Request, SCHEDULE},
+    time::{Schedule, human},
+};
+use std::{collections::BTreeMap, fmt};
+use store::{Backup, catalogue::Of, form::form};
+
+/// One database of a group: what the policy says and what was seen of it.
+#[derive(Debug)]
+pub struct Looked<'p> {
+    /// The group.
+    pub group: &'p Name,
+    /// What the policy says about it.
+    pub rules: &'p Postgres,
+    /// Its dumps by reason.
+    pub dumps: BTreeMap<ReasonName, Dump>,
+    /// The database.
+    pub database: &'p str,
+    /// Size of the database, or why it can't be dumped: the server is not reached, the client is too old, ...
+    pub server: Result<u64, EdgeError>,
+    /// Why a reason's dumps can't be encrypted.
+    pub keyless: BTreeMap<ReasonName, EdgeError>,
+    /// Free bytes where the dumps lie, for a directory.
+    pub free: Option<u64>,
+    /// Backups in `stored`, then in each of `also_stored`; or why a place can't be seen.
+    pub places: Vec<Result<Vec<Backup>, EdgeError>>,
+}
+
+/// What the function does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "do")]
+pub enum Action {
+    /// Dump a database.
+    Take(Take),
+    /// Copy a dump to a second place.
+    Copy(Copying),
+}
+
+/// A dump to be taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Take {
+    /// The group.
+    pub group: Name,
+    /// The database.
+    pub database: String,
+    /// Why it is taken.
+    pub reason: ReasonName,
+    /// The time it was due at; none on demand.
+    pub slot: Option<Timestamp>,
+    /// For CSV, the one table or query of this file.
+    pub table: Option<String>,
+    /// Where it will lie, below the store's prefix.
+    pub key: String,
+}
+
+/// A dump to be copied to a second place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Copying {
+    /// The group.
+    pub group: Name,
+    /// The database.
+    pub database: String,
+    /// Its key in `stored`.
+    pub from: String,
+    /// Which of `also_stored`, from 0.
+    pub to: usize,
+    /// Its key there.
+    pub key: String,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Take(t) => write!(f, "dump {} to {}", t.database, t.key),
+            Self::Copy(c) => write!(f, "copy {} to also_stored[{}] as {}", c.from, c.to, c.key),
+        }
+    }
+}
+
+/// Plans the dumps that are due at `now` or that `request` asks for, and the copies that are missing.
+///
+/// Assets of a request are groups, or databases as `group/database`.
+pub fn plan(
+    policy: &Policy,
+    looked: &[Looked<'_>],
+    request: &Request,
+    now: Timestamp,
+) -> Plan<Action> {
+    let mut plan = Plan::default();
+    if request.reason != SCHEDULE {
+        on_demand(&mut plan, looked, request, now);
+        return plan;
+    }
+    for l in looked {
+        unseen(&mut plan, l);
+        let due = due(policy, l, now);
+        if due.is_empty() {
+            blocked_later(&mut plan, l);
+        }
+        for (reason, dump, slot) in due {
+            let because = format!("{reason} is due since {}", human(now.duration_since(slot)));
+            take(&mut plan, l, (reason, dump), Some(slot), now, &because);
+        }
+        copies(&mut plan, l, now);
+    }
+    plan
+}
+
+fn finding(
+    l: &Looked<'_>,
+    severity: Severity,
+    what: &'static str,
+    why: impl Into<String>,
+    mend: impl Into<String>,
+) -> Finding {
+    Finding::new(severity, format!("{}/{}", l.group, l.database), what, why, mend).in_group(l.group)
+}
+
+/// Places that could not be seen, and files there whose commit record can't be read.
+fn unseen(plan: &mut Plan<Action>, l: &Looked<'_>) {
+    for place in &l.places {
+        match place {
+            Err(e) => plan.findings.push(finding(
+                l,
+                Severity::Critical,
+                "gap",
+                e.to_string(),
+                e.hint().to_owned(),
+            )),
+            Ok(backups) => {
+                for backup in backups {
+                    if let Of::Faulty { why, mend, .. } = &backup.kind {
+                        let why = format!("{} is no backup any more: {why}", backup.arn);
+                        plan.findings.push(finding(l, Severity::Critical, "faulty", why, mend));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Each reason of a database that is due and has no good dump of its slot.
+fn due<'l>(
+    policy: &Policy,
+    l: &'l Looked<'_>,
+    now: Timestamp,
+) -> Vec<(&'l ReasonName, &'l Dump, Timestamp)> {
+    let scheduled = l.dumps.iter().filter(|(_, d)| d.format != DumpFormat::Base);
+    scheduled
+        .filter_map(|(reason, dump)| {
+            let schedule = Schedule::new(dump.when.as_ref()?, &policy.time_zone);
+            Some((reason, dump, schedule.last_due(now)?))
+        })
+        .filter(|(reason, dump, slot)| {
+            files(dump).iter().any(|table| !taken(l, reason, *slot, table.as_deref()))
+        })
+        .collect()
+}
+
+fn taken(l: &Looked<'_>, reason: &ReasonName, slot: Timestamp, table: Option<&str>) -> bool {
+    let Some(Ok(backups)) = l.places.first() else { return false };
+    backups.iter().filter_map(Backup::committed).any(|m| {
+        m.reason == reason.as_str() && m.slot == Some(slot) && m.table.as_deref() == table
+    })
+}
+
+/// The files that one dump is made of: one, or one for each table and query of CSV.
+fn files(dump: &Dump) -> Vec<Option<String>> {
+    if dump.format != DumpFormat::Csv {
+        return vec![None];
+    }
+    dump.tables.iter().cloned().chain(dump.queries.keys().map(ToString::to_string)).map(Some).collect()
+}
+
+/// What will be in the way of the next dump is said before it is due.
+fn blocked_later(plan: &mut Plan<Action>, l: &Looked<'_>) {
+    if l.dumps.values().all(|d| d.when.is_none()) {
+        return;
+    }
+    if let Err(e) = &l.server {
+        let why = format!("the next dump would fail: {e}");
+        let severity =
+            if e.kind == Kind::Database { Severity::Warning } else { Severity::Critical };
+        plan.findings.push(finding(l, severity, "not-ready", why, e.hint().to_owned()));
+    }
+    for (reason, e) in &l.keyless {
+        let why = format!("the next dump for {reason} would fail: {e}");
+        plan.findings.push(finding(l, Severity::Critical, "no-key", why, e.hint().to_owned()));
+    }
+}
+
+/// One dump: a step for each of its files, unless something is in the way that is known already.
+fn take(
+    plan: &mut Plan<Action>,
+    l: &Looked<'_>,
+    (reason, dump): (&ReasonName, &Dump),
+    slot: Option<Timestamp>,
+    now: Timestamp,
+    because: &str,
+) {
+    let Some(Ok(there)) = l.places.first() else {
+        // The gap is a finding already; blind, nobody knows whether the dump is there.
+        return;
+    };
+    if let (Some(free), Ok(size)) = (l.free, &l.server) {
+        let kept_free = l.rules.free_disk.as_ref().map_or(0, |b| b.count());
+        let needed = needs(there, reason, *size).saturating_add(kept_free);
+        if free < needed {
+            let why = format!("{free} bytes are free and {needed} are needed for {reason}");
+            let mend = "free space on the disk, or put the directory on a larger one";
+            plan.findings.push(finding(l, Severity::Critical, "no-space", why, mend));
+            return;
+        }
+    }
+    for table in files(dump) {
+        if slot.is_some_and(|slot| taken(l, reason, slot, table.as_deref())) {
+            continue;
+        }
+        let at = slot.unwrap_or(now);
+        let key = match key(&l.rules.stored, dump, l.database, reason, table.as_deref(), at) {
+            Ok(key) => key,
+            Err(e) => {
+                plan.findings.push(bad_key(l, &e));
+                return;
+            }
+        };
+        if let Some(other) = there.iter().find(|b| b.key == key) {
+            let whose = match &other.kind {
+                Of::Foreign(_) => "a file that Holdfast did not make",
+                _ => "another dump",
+            };
+            let why = format!("{whose} has the name {key} already, and nothing is ever written over");
+            let mend = "put {reason} or a finer time (%H%M%S) into the store's key in the policy";
+            plan.findings.push(finding(l, Severity::Critical, "name-taken", why, mend));
+            continue;
+        }
+        let take = Take {
+            group: l.group.clone(),
+            database: l.database.to_owned(),
+            reason: reason.clone(),
+            slot,
+            table,
+            key,
+        };
+        plan.step(format!("{}/{}", l.group, l.database), Action::Take(take), because);
+    }
+}
+
+fn key(
+    store: &Store,
+    dump: &Dump,
+    database: &str,
+    reason: &ReasonName,
+    table: Option<&str>,
+    at: Timestamp,
+) -> Result<String, store::Error> {
+    form(store, dump)?.make(database, reason.as_str(), table.unwrap_or_default(), at)
+}
+
+fn bad_key(l: &Looked<'_>, e: &store::Error) -> Finding {
+    finding(l, Severity::Critical, "bad-key", e.to_string(), e.mend.clone())
+}
+
+/// Bytes that a dump may need: the database's own size at most, or twice what the last one for this reason took.
+fn needs(there: &[Backup], reason: &ReasonName, database_bytes: u64) -> u64 {
+    let last = there
+        .iter()
+        .filter_map(Backup::committed)
+        .filter(|m| m.reason == reason.as_str())
+        .max_by_key(|m| m.data_time);
+    last.map_or(database_bytes, |m| database_bytes.min(m.file.bytes.saturating_mul(2)))
+}
+
+fn on_demand(
+    plan: &mut Plan<Action>,
+    looked: &[Looked<'_>],
+    request: &Request,
+    now: Timestamp,
+) {
+    let reason = request.reason.as_str();
+    if !looked.iter().any(|l| known(l, reason).is_some()) {
+        let all: std::collections::BTreeSet<_> =
+            looked.iter().flat_map(|l| l.dumps.keys()).map(ToString::to_string).collect();
+        let why = format!("none of these groups takes dumps for \"{reason}\"");
+        let mend = format!("write one of: {}", all.into_iter().collect::<Vec<_>>().join(", "));
+        plan.findings.push(Finding::new(
+            Severity::Critical,
+            "request",
+            "unknown-reason",
+            why,
+            mend,
+        ));
+        return;
+    }
+    for l in looked {
+        unseen(plan, l);
+        if let Some((reason, dump)) = known(l, reason) {
+            take(plan, l, (reason, dump), None, now, &format!("{reason} is asked for"));
+        }
+        copies(plan, l, now);
+    }
+}
+
+fn known<'l>(l: &'l Looked<'_>, reason: &str) -> Option<(&'l ReasonName, &'l Dump)> {
+    l.dumps.iter().find(|(r, _)| r.as_str() == reason)
+}
+
+/// Good dumps that a second place's rule would keep and that are not there.
+fn copies(plan: &mut Plan<Action>, l: &Looked<'_>, now: Timestamp) {
+    let Some((Ok(home), others)) = l.places.split_first() else { return };
+    for (to, (there, place)) in others.iter().zip(&l.rules.also_stored).enumerate() {
+        let Ok(there) = there else { continue };
+        for (reason, dump) in &l.dumps {
+            let of_reason = |b: &Backup| b.committed().is_some_and(|m| m.reason == reason.as_str());
+            // What is there already counts for the rule too, so that nothing is copied only to be let go.
+            let times: BTreeMap<&str, Timestamp> = home
+                .iter()
+                .chain(there)
+                .filter(|b| of_reason(b))
+                .filter_map(Backup::committed)
+                .map(|m| (m.file.sha256.as_str(), m.data_time))
+                .collect();
+            // What was taken after this run began is not of the future.
+            let now = times.values().copied().fold(now, Timestamp::max);
+            let times: Vec<_> = times.into_iter().collect();
+            let wanted = kept(&times, place.keep.as_ref().unwrap_or(&dump.keep), now);
+            for backup in home.iter().filter(|b| of_reason(b)) {
+                let Some(m) = backup.committed() else { continue };
+                let sum = m.file.sha256.as_str();
+                let copied = there.iter().filter_map(Backup::committed).any(|c| c.file.sha256 == sum);
+                let Some(why) = wanted.get(sum).filter(|_| !copied) else { continue };
+                let at = m.slot.unwrap_or(m.data_time);
+                let key = match key(place, dump, l.database, reason, m.table.as_deref(), at) {
+                    Ok(key) => key,
+                    Err(e) => {
+                        plan.findings.push(bad_key(l, &e));
+                        return;
+                    }
+                };
+                if there.iter().any(|b| b.key == key) {
+                    let why = format!("another file has the name {key} there already");
+                    let mend = "put {reason} or a finer time (%H%M%S) into the place's key in the policy";
+                    plan.findings.push(finding(l, Severity::Critical, "name-taken", why, mend));
+                    continue;
+                }
+                let copy = Copying {
+                    group: l.group.clone(),
+                    database: l.database.to_owned(),
+                    from: backup.key.clone(),
+                    to,
+                    key,
+                };
+                let because = format!("it is not there, and would be kept: {}", why.join(", "));
+                plan.step(format!("{}/{}", l.group, l.database), Action::Copy(copy), because);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

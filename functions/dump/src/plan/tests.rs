@@ -1,0 +1,178 @@
+use super::*;
+use shared::policy::Policy;
+use store::model::{backup, foreign};
+
+const NOW: &str = "2026-11-20T12:00:00Z";
+
+fn at(text: &str) -> Timestamp {
+    text.parse().expect("a time")
+}
+
+fn policy(group: &str) -> Policy {
+    let yaml = format!(
+        "{{holdfast: 1, company: acme, home: {{account: \"111122223333\", region: eu-west-1}}, \
+         postgres: {{main: {{databases: [orders], {group}}}}}}}"
+    );
+    Policy::parse(&yaml).unwrap_or_else(|e| panic!("{e}"))
+}
+
+const STORED: &str = "stored: {bucket: acme-dumps, prefix: pg/, key: \"{database}_{reason}_%Y%m%d_%H%M%S.dump\"}";
+const DAILY: &str = "dumps: {daily: {when: {cron: \"0 2 * * *\"}, keep: {daily: 7}}, manual: {keep: {for: 30d}}}";
+
+fn daily() -> Policy {
+    policy(&format!("{STORED}, {DAILY}"))
+}
+
+fn looked(policy: &Policy, places: Vec<Result<Vec<Backup>, EdgeError>>) -> Looked<'_> {
+    let (group, rules) = policy.postgres.first_key_value().expect("a group");
+    Looked {
+        group,
+        rules,
+        dumps: rules.all_dumps(),
+        database: "orders",
+        server: Ok(5_000_000),
+        keyless: BTreeMap::new(),
+        free: None,
+        places,
+    }
+}
+
+fn at_slot(reason: &str, slot: &str) -> Backup {
+    let slot = at(slot);
+    let time = slot.strftime("%Y%m%d_%H%M%S");
+    backup(&format!("orders_{reason}_{time}.dump"), "orders", reason, slot)
+}
+
+fn asked(reason: &str) -> Request {
+    Request { reason: reason.into(), ..Request::look() }
+}
+
+fn said(policy: &Policy, looked: Looked<'_>, request: &Request, now: &str) -> String {
+    let plan = plan(policy, &[looked], request, at(now));
+    let steps = plan.steps.iter().map(|s| format!("{}: {}", s.action, s.because));
+    let findings = plan.findings.iter().map(ToString::to_string);
+    steps.chain(findings).collect::<Vec<_>>().join("\n")
+}
+
+fn due(places: Vec<Result<Vec<Backup>, EdgeError>>, now: &str) -> String {
+    let policy = daily();
+    said(&policy, looked(&policy, places), &Request::look(), now)
+}
+
+#[test]
+fn a_slot_is_dumped_once_however_often_it_is_looked_and_however_late() {
+    let there = || at_slot("daily", "2026-11-20T02:00:00Z");
+    insta::assert_snapshot!(due(vec![Ok(vec![])], NOW), @"dump orders to orders_daily_20261120_020000.dump: daily is due since 10h");
+    insta::assert_snapshot!(due(vec![Ok(vec![there()])], NOW), @"");
+    insta::assert_snapshot!(due(vec![Ok(vec![there()])], "2026-11-21T01:59:59Z"), @"");
+    insta::assert_snapshot!(due(vec![Ok(vec![there()])], "2026-11-21T02:00:00Z"), @"dump orders to orders_daily_20261121_020000.dump: daily is due since 0s");
+}
+
+#[test]
+fn what_has_no_commit_record_of_this_reason_and_slot_is_no_dump_of_it() {
+    let slot = "2026-11-20T02:00:00Z";
+    let manual = at_slot("manual", slot);
+    insta::assert_snapshot!(due(vec![Ok(vec![manual])], NOW), @"dump orders to orders_daily_20261120_020000.dump: daily is due since 10h");
+    let old = foreign("orders_daily_20261120_020000.dump", at(slot));
+    insta::assert_snapshot!(due(vec![Ok(vec![old])], NOW), @"critical main/orders name-taken: a file that Holdfast did not make has the name orders_daily_20261120_020000.dump already, and nothing is ever written over; put {reason} or a finer time (%H%M%S) into the store's key in the policy");
+    let mut cut = at_slot("daily", slot);
+    let why = "its file has 3 bytes, and the manifest says 1000".to_owned();
+    cut.kind = Of::Faulty { read: None, manifest: None, why, mend: "find out what changed it".into() };
+    insta::assert_snapshot!(due(vec![Ok(vec![cut])], NOW), @"
+    critical main/orders faulty: s3://acme-dumps/pg/orders_daily_20261120_020000.dump is no backup any more: its file has 3 bytes, and the manifest says 1000; find out what changed it
+    critical main/orders name-taken: another dump has the name orders_daily_20261120_020000.dump already, and nothing is ever written over; put {reason} or a finer time (%H%M%S) into the store's key in the policy
+    ");
+}
+
+#[test]
+fn a_place_that_is_not_seen_gets_no_dump_blindly() {
+    let unseen = || Err(EdgeError::of_kind(Kind::Store, "list s3://acme-dumps/pg/", "timeout", ""));
+    insta::assert_snapshot!(due(vec![unseen()], NOW), @"critical main/orders gap: list s3://acme-dumps/pg/: timeout; check the store's address, credentials and free space");
+}
+
+#[test]
+fn what_would_stop_the_next_dump_is_said_before_it_is_due() {
+    let policy = daily();
+    let there = || vec![Ok(vec![at_slot("daily", "2026-11-20T02:00:00Z")])];
+    let old = EdgeError::of_kind(
+        Kind::Refused,
+        "find pg_dump",
+        "the server is 17 and pg_dump is 15",
+        "install postgresql-client-17",
+    );
+    let away = EdgeError::of_kind(Kind::Database, "connect", "refused", "");
+    let keyless = EdgeError::of_kind(Kind::Key, "read secret", "it is gone", "");
+    let reason = looked(&policy, there()).dumps.into_keys().next().expect("daily");
+    for (look, expected) in [
+        (Looked { server: Err(old), ..looked(&policy, there()) }, "critical main/orders not-ready"),
+        (Looked { server: Err(away), ..looked(&policy, there()) }, "warning main/orders not-ready"),
+        (
+            Looked { keyless: [(reason, keyless)].into(), ..looked(&policy, there()) },
+            "critical main/orders no-key",
+        ),
+    ] {
+        let said = said(&policy, look, &Request::look(), NOW);
+        assert!(said.starts_with(expected), "{said}");
+    }
+}
+
+#[test]
+fn a_disk_that_is_too_full_for_the_dump_is_not_filled() {
+    let policy = policy(&format!("{STORED}, free_disk: 1MB, {DAILY}"));
+    let room = |free, there| {
+        let look = Looked { free: Some(free), ..looked(&policy, vec![Ok(there)]) };
+        said(&policy, look, &Request::look(), NOW)
+    };
+    assert!(room(6_000_000, vec![]).starts_with("dump orders"));
+    insta::assert_snapshot!(room(5_999_999, vec![]), @"critical main/orders no-space: 5999999 bytes are free and 6000000 are needed for daily; free space on the disk, or put the directory on a larger one");
+    // The last dump tells better than the database's size: 1,000 bytes, twice.
+    assert!(room(1_002_000, vec![at_slot("daily", "2026-11-19T02:00:00Z")]).starts_with("dump orders"));
+    assert!(room(1_001_999, vec![at_slot("daily", "2026-11-19T02:00:00Z")]).contains("no-space"));
+}
+
+#[test]
+fn a_demand_dumps_now_for_its_reason_and_an_unknown_reason_does_nothing() {
+    let policy = daily();
+    let look = || looked(&policy, vec![Ok(vec![])]);
+    insta::assert_snapshot!(said(&policy, look(), &asked("manual"), NOW), @"dump orders to orders_manual_20261120_120000.dump: manual is asked for");
+    insta::assert_snapshot!(said(&policy, look(), &asked("pre-restore"), NOW), @"dump orders to orders_pre-restore_20261120_120000.dump: pre-restore is asked for");
+    insta::assert_snapshot!(said(&policy, look(), &asked("weekly"), NOW), @r#"critical request unknown-reason: none of these groups takes dumps for "weekly"; write one of: daily, manual, pre-restore"#);
+}
+
+#[test]
+fn every_table_and_query_of_csv_is_a_file_of_its_own() {
+    let policy = policy(
+        "stored: {bucket: acme-dumps}, dumps: {csv: {when: {cron: \"0 2 * * *\"}, keep: {for: 30d}, format: csv, \
+         compress: gzip, tables: [orders], queries: {recent: SELECT 1}}}",
+    );
+    let slot = at("2026-11-20T02:00:00Z");
+    let all = said(&policy, looked(&policy, vec![Ok(vec![])]), &Request::look(), NOW);
+    insta::assert_snapshot!(all, @"
+    dump orders to orders/orders_csv_orders_20261120_020000.csv.gz: csv is due since 10h
+    dump orders to orders/orders_csv_recent_20261120_020000.csv.gz: csv is due since 10h
+    ");
+    let one = backup("orders/orders_csv_orders_20261120_020000.csv.gz", "orders", "csv", slot)
+        .with(|m| m.table = Some("orders".into()));
+    let rest = said(&policy, looked(&policy, vec![Ok(vec![one])]), &Request::look(), NOW);
+    insta::assert_snapshot!(rest, @"dump orders to orders/orders_csv_recent_20261120_020000.csv.gz: csv is due since 10h");
+}
+
+#[test]
+fn a_second_place_gets_what_its_rule_keeps_and_never_twice() {
+    let policy = policy(&format!(
+        "{STORED}, also_stored: [{{bucket: acme-vault, key: \"%Y/{{database}}_{{reason}}_%Y%m%d.dump\", keep: {{newest: 2}}}}], {DAILY}"
+    ));
+    let slots = ["2026-11-18T02:00:00Z", "2026-11-19T02:00:00Z", "2026-11-20T02:00:00Z"];
+    let home = || slots.iter().map(|s| at_slot("daily", s)).collect::<Vec<_>>();
+    let copies = |there: Result<Vec<Backup>, EdgeError>| {
+        said(&policy, looked(&policy, vec![Ok(home()), there]), &Request::look(), NOW)
+    };
+    insta::assert_snapshot!(copies(Ok(vec![])), @"
+    copy orders_daily_20261119_020000.dump to also_stored[0] as 2026/orders_daily_20261119.dump: it is not there, and would be kept: newest 2 of 2
+    copy orders_daily_20261120_020000.dump to also_stored[0] as 2026/orders_daily_20261120.dump: it is not there, and would be kept: newest 1 of 2
+    ");
+    // A copy is the same bytes under another name.
+    let copy = |slot| Backup { key: "2026/x.dump".into(), ..at_slot("daily", slot) };
+    insta::assert_snapshot!(copies(Ok(vec![copy(slots[1]), copy(slots[2])])), @"");
+    insta::assert_snapshot!(copies(Err(EdgeError::refused("list", "no"))), @"critical main/orders gap: list: no; see AWS's words");
+}

@@ -1,0 +1,117 @@
+//! The commit record of a dump.
+
+use crate::{plan::Take, take::Ground};
+use archive::{Encryption, Recipe, Sums, mac};
+use jiff::Timestamp;
+use postgres::dump::Dumped;
+use shared::{
+    aws::{EdgeError, Kind},
+    policy::{Dump, DumpFormat},
+};
+use store::{
+    Manifest, Put, Written,
+    manifest::{self, Format, Restore},
+};
+
+/// Everything that is known of a finished dump.
+#[expect(clippy::too_many_arguments, reason = "a record of everything")]
+pub(crate) fn manifest(
+    ground: &Ground<'_>,
+    take: &Take,
+    dump: &Dump,
+    recipe: &Recipe,
+    put: &Put,
+    dumped: Dumped,
+    sums: &Sums,
+    written: Written,
+) -> Result<Manifest, EdgeError> {
+    let Ground { world, stored, .. } = ground;
+    let layers = recipe.layers();
+    let format = match dump.format {
+        DumpFormat::Plain => Format::Plain,
+        DumpFormat::Csv => Format::Csv,
+        _ => Format::Custom,
+    };
+    let name = take.key.rsplit('/').next().unwrap_or(&take.key).to_owned();
+    let mut manifest = Manifest {
+        holdfast: manifest::VERSION,
+        company: world.policy.company.to_string(),
+        group: take.group.to_string(),
+        database: take.database.clone(),
+        reason: take.reason.to_string(),
+        table: take.table.clone(),
+        run: world.run.clone(),
+        slot: take.slot,
+        data_time: dumped.data_time,
+        finished_at: now(),
+        file: manifest::File {
+            name,
+            bytes: sums.stored.bytes,
+            sha256: sums.stored.sha256.to_string(),
+            checksum: written.checksum,
+        },
+        plain: manifest::Plain { bytes: sums.plain.bytes, sha256: sums.plain.sha256.to_string() },
+        format,
+        recipients: dump.encrypt.iter().flat_map(|e| e.age.clone()).collect(),
+        key_id: dump.encrypt.as_ref().and_then(|e| Some(named(e.openssl.as_ref()?))),
+        server: server(dumped.server),
+        client: dumped.client,
+        extensions: dumped
+            .extensions
+            .into_iter()
+            .map(|e| manifest::Extension { name: e.name, version: e.version })
+            .collect(),
+        roles: dumped.roles,
+        tables: dumped
+            .tables
+            .into_iter()
+            .map(|t| manifest::Table { name: t.name, rows: t.rows, bytes: t.bytes })
+            .collect(),
+        large_objects: dumped.large_objects,
+        locked_until: put.lock_until,
+        restore: manifest::restore_line(&Restore {
+            fetch: &stored.store.command(&take.key),
+            layers: &layers,
+            format,
+            table: take.table.as_deref(),
+        }),
+        layers,
+        mac: None,
+    };
+    if let Encryption::OpenSsl { passphrase, .. } = &recipe.encryption {
+        let refused = |e: &dyn std::fmt::Display| {
+            EdgeError::of_kind(Kind::Key, format!("sign {}", take.key), e.to_string(), "")
+        };
+        let text = manifest::authenticated(&take.key, &manifest.to_json()).map_err(|e| refused(&e))?;
+        manifest.mac = Some(mac::sign(passphrase, &text).map_err(|e| refused(&e))?);
+    }
+    Ok(manifest)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a dump ends long after its run began")]
+fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// Where the policy says that a passphrase is: a name, never the value.
+fn named(from: &shared::policy::SecretFrom) -> String {
+    let place = [("secret", &from.secret), ("env", &from.env), ("file", &from.file)];
+    let place = place.into_iter().find_map(|(word, name)| Some(format!("{word}:{}", name.as_ref()?)));
+    let key = from.key.as_ref().map(|k| format!("#{k}")).unwrap_or_default();
+    format!("{}{key}", place.unwrap_or_default())
+}
+
+fn server(facts: postgres::dump::ServerFacts) -> manifest::Server {
+    manifest::Server {
+        version: facts.version,
+        version_num: facts.version_num,
+        system_identifier: facts.system_identifier,
+        timeline: facts.timeline,
+        encoding: facts.encoding,
+        collate: facts.collate,
+        ctype: facts.ctype,
+        owner: facts.owner,
+        database_bytes: facts.database_bytes,
+        is_replica: facts.is_replica,
+    }
+}

@@ -1,0 +1,232 @@
+//! One dump, from the lease to the commit record. Stopped at any point, it leaves nothing that counts as a backup.
+//!
+//! Lease, leftovers of dead runs, dump -> compress -> encrypt -> hash -> upload in one pass, read back, `.sha256`, and
+//! the manifest last.
+
+use crate::{
+    fault::{of_archive, of_postgres},
+    means,
+    plan::Take,
+    record,
+};
+use archive::{Sums, pipe};
+use bytes::Bytes;
+use jiff::Timestamp;
+use postgres::{
+    Server,
+    dump::{CsvOf, Dumped, Format, What},
+    lock::lock,
+};
+use shared::{
+    aws::{EdgeError, Kind},
+    policy::{self, Compress, Dump, DumpFormat, Postgres},
+    run::World,
+    secret::Secrets,
+};
+use std::{io, time::Duration};
+use store::{
+    Manifest, Put, Store, Upload, Written, beside,
+    place::{Open, lock_until},
+};
+use tokio::{
+    sync::mpsc,
+    task::spawn_blocking,
+    time::{Instant, sleep_until, timeout},
+};
+
+/// Pieces in each channel: of 256 KiB at most, so that both hold 4 MiB together.
+const DEPTH: usize = 8;
+/// How long a table may be locked by somebody else before the dump gives up.
+const LOCK_WAIT: Duration = Duration::from_mins(5);
+/// Connections that read, where the policy does not say how many.
+const JOBS: u8 = 2;
+
+/// A group's server, store and rules: what every dump of it needs.
+#[derive(Debug)]
+pub(crate) struct Ground<'a> {
+    pub(crate) world: &'a World<'a>,
+    pub(crate) secrets: &'a Secrets<'a>,
+    pub(crate) rules: &'a Postgres,
+    pub(crate) server: &'a Server,
+    pub(crate) stored: &'a Open<'a>,
+}
+
+/// Takes a dump and says what it came to.
+///
+/// # Errors
+/// If any part of it failed; the kind says which.
+pub(crate) async fn take(ground: &Ground<'_>, take: &Take, dump: &Dump) -> Result<Manifest, EdgeError> {
+    let Ground { world, secrets, server, stored, .. } = ground;
+    let recipe = means::recipe(secrets, dump).await?;
+    let session = server.connect(&take.database).await.map_err(|e| of_postgres(&e))?;
+    let name = format!("{}/{}/{}", world.policy.company, take.group, take.database);
+    let lease = lock(&session, &name).await.map_err(|e| of_postgres(&e))?;
+    clean(ground, take).await;
+
+    let size = postgres::dump::look(server, &take.database).await.map_err(|e| of_postgres(&e))?;
+    let put = Put {
+        run: world.run.clone(),
+        class: stored.first_class(&ground.rules.tiers),
+        lock_until: stored.policy.lock.and_then(|_| lock_until(&dump.keep, world.now)),
+        size_hint: size.database_bytes,
+    };
+    let work = flow(ground, take, dump, &recipe, &put);
+    let (dumped, sums, written) = match world.budget.left() {
+        None => work.await?,
+        Some(left) => timeout(left, work).await.map_err(|_| late(take))??,
+    };
+    // A lease that was lost meanwhile may be another run's, which may be cleaning up after us.
+    lease.held().await.map_err(|e| of_postgres(&e))?;
+    let manifest = record::manifest(ground, take, dump, &recipe, &put, dumped, &sums, written)?;
+    commit(&stored.store, &take.key, &manifest, &put).await?;
+    Ok(manifest)
+}
+
+/// Makes a file a backup: its hash, then its commit record, last of all.
+pub(crate) async fn commit(
+    store: &Store,
+    key: &str,
+    manifest: &Manifest,
+    put: &Put,
+) -> Result<(), EdgeError> {
+    let sums = store::manifest::sums(&manifest.file.sha256, key);
+    store.put(&beside::sums(key), sums.into(), put).await.map_err(EdgeError::from)?;
+    store.put(&beside::manifest(key), manifest.to_json().into(), put).await.map_err(EdgeError::from)
+}
+
+fn late(take: &Take) -> EdgeError {
+    EdgeError::of_kind(
+        Kind::Late,
+        format!("dump {}", take.database),
+        "the run's time was over",
+        "give it more time: raise jobs, or run it where there is no limit, such as on Fargate",
+    )
+}
+
+/// What dead runs left behind of this database. We have its lease, so none of it is a living run's. What can't be
+/// cleaned up costs a little and harms nothing: it is no reason not to dump.
+async fn clean(ground: &Ground<'_>, take: &Take) {
+    let Ok(forms) = ground.stored.forms(ground.rules) else { return };
+    let store = &ground.stored.store;
+    let found = match store.leftovers(&forms).await {
+        Ok(found) => found,
+        Err(e) => return tracing::warn!(asset = take.database, "leftovers can't be listed: {e}"),
+    };
+    let alone = ground.rules.databases.len() == 1;
+    let ours = |database: &Option<String>| match database {
+        Some(database) => *database == take.database,
+        None => alone,
+    };
+    for left in found.iter().filter(|l| ours(&l.database)) {
+        match store.clean(left).await {
+            Ok(()) => tracing::info!(key = left.key, "cleaned up what a dead run left: {}", left.key),
+            Err(e) => tracing::warn!(key = left.key, "a dead run's leftover stays: {e}"),
+        }
+    }
+}
+
+/// The one pass.
+async fn flow(
+    ground: &Ground<'_>,
+    take: &Take,
+    dump: &Dump,
+    recipe: &archive::Recipe,
+    put: &Put,
+) -> Result<(Dumped, Sums, Written), EdgeError> {
+    let what = what(dump, take);
+    let (plain_to, plain_from) = pipe::channel(DEPTH);
+    let (stored_to, stored_from) = pipe::channel(DEPTH);
+    let mut upload = ground.stored.store.begin(&take.key, put).await.map_err(EdgeError::from)?;
+    let encoding = {
+        let recipe = recipe.clone();
+        spawn_blocking(move || pipe::encode(plain_from, &recipe, stored_to))
+    };
+    let most = ground.stored.policy.bandwidth.as_ref();
+    let (dumped, sums, uploaded) = tokio::join!(
+        postgres::dump::dump(ground.server, &take.database, &what, plain_to),
+        encoding,
+        send(stored_from, &mut upload, most, |_| {}),
+    );
+    let sums = sums.unwrap_or_else(|e| Err(archive::Error::Io(io::Error::other(e))));
+    // The one that broke off the others is the cause: a store that refuses ends the stream before it, a dump that fails
+    // ends the stream after it.
+    let doing = || format!("encode the dump of {}", take.database);
+    let failed = match (uploaded, sums, dumped) {
+        (Err(Sent::Store(e)), _, _) => e.into(),
+        (_, Err(e @ archive::Error::Key(_)), _) => of_archive(&doing(), &e),
+        (_, _, Err(e)) => of_postgres(&e),
+        (_, Err(e), _) => of_archive(&doing(), &e),
+        (Err(Sent::Cut(e)), _, _) => of_archive(&doing(), &archive::Error::Io(e)),
+        (Ok(()), Ok(sums), Ok(dumped)) => {
+            let written = upload.finish().await.map_err(EdgeError::from)?;
+            if written.bytes != sums.stored.bytes {
+                let why = format!("{} bytes were sent and {} are there", sums.stored.bytes, written.bytes);
+                let doing = format!("read back {}", take.key);
+                return Err(EdgeError::of_kind(Kind::Store, doing, why, "dump again; it does not count"));
+            }
+            return Ok((dumped, sums, written));
+        }
+    };
+    upload.abort().await;
+    Err(failed)
+}
+
+/// Why sending ended early.
+pub(crate) enum Sent {
+    /// The store refused.
+    Store(store::Error),
+    /// The stream was cut.
+    Cut(io::Error),
+}
+
+/// Sends a stream into an upload, at most `most` bytes a second, and shows each piece to `see`.
+pub(crate) async fn send(
+    mut from: mpsc::Receiver<io::Result<Bytes>>,
+    upload: &mut Upload,
+    most: Option<&policy::text::Bytes>,
+    mut see: impl FnMut(&[u8]),
+) -> Result<(), Sent> {
+    let began = Instant::now();
+    let mut sent = 0_u64;
+    while let Some(piece) = pipe::next(&mut from).await.map_err(Sent::Cut)? {
+        sent += piece.len() as u64;
+        see(&piece);
+        upload.write(piece).await.map_err(Sent::Store)?;
+        if let Some(most) = most {
+            let due = Duration::from_millis(sent.saturating_mul(1000) / most.count().max(1));
+            sleep_until(began + due).await;
+        }
+    }
+    Ok(())
+}
+
+fn what(dump: &Dump, take: &Take) -> What {
+    let level = dump.level.map_or(6, |l| u32::from(l.get()));
+    let format = match (dump.format, &take.table) {
+        (DumpFormat::Csv, Some(name)) => Format::Csv(match dump.queries.iter().find(|(n, _)| n.as_str() == name).map(|(_, q)| q) {
+            Some(query) => CsvOf::Query(query.clone()),
+            None => CsvOf::Table(name.clone()),
+        }),
+        (DumpFormat::Plain, _) => Format::Plain,
+        _ => Format::Custom { zlib: (dump.compress == Compress::Gzip).then_some(level) },
+    };
+    What {
+        format,
+        tables: if dump.format == DumpFormat::Csv { Vec::new() } else { dump.tables.clone() },
+        jobs: usize::from(dump.jobs.map_or(JOBS, |j| j.get())),
+        lock_wait: LOCK_WAIT,
+    }
+}
+
+/// The line that a finished dump is reported with.
+pub(crate) fn told(m: &Manifest, now: Timestamp) -> String {
+    let rows: u64 = m.tables.iter().map(|t| t.rows).sum();
+    let took = m.finished_at.duration_since(now).as_secs().max(0);
+    format!(
+        "{}: {} bytes stored of {} read, {rows} rows in {} tables, {took} s",
+        m.file.name,
+        m.file.bytes,
+        m.plain.bytes,
+        m.tables.len()
+    )
+}

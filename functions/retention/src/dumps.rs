@@ -1,0 +1,251 @@
+//! Which dumps may go: the same safety check as for snapshots, asked for each database at each place.
+
+use crate::plan::runaway;
+use jiff::Timestamp;
+use serde::Serialize;
+use shared::{
+    aws::{EdgeError, Kind},
+    catalog::{Place, Point},
+    keep::{Fate, Question, decide, kept},
+    plan::{Cleared, Finding, Plan, Severity},
+    policy::{Dump, Policy, Postgres, text::{Name, Period, ReasonName}},
+    report::Outcome,
+    request::Request,
+    run::{World, apply},
+    secret::Secrets,
+};
+use std::{collections::{BTreeMap, BTreeSet}, fmt};
+use store::{
+    Backup, Manifest,
+    place::{self, Open},
+};
+
+/// One database of a group, and what was seen at each of its places.
+#[derive(Debug)]
+pub struct Dumps<'p> {
+    /// The group.
+    pub group: &'p Name,
+    /// What the policy says about it.
+    pub rules: &'p Postgres,
+    /// The database.
+    pub database: &'p str,
+    /// `stored`, then each of `also_stored`: its address, and the backups there or why they can't be seen.
+    pub places: Vec<(String, Result<Vec<Backup>, EdgeError>)>,
+}
+
+/// A dump to be let go.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LetGo {
+    /// The group.
+    pub group: Name,
+    /// Where it lies: 0 is `stored`, then each of `also_stored`.
+    pub place: usize,
+    /// The dump, cleared by the safety check.
+    pub point: Box<Cleared<Point>>,
+}
+
+impl fmt::Display for LetGo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "delete {}", self.point.point().arn)
+    }
+}
+
+/// What a plan for dumps comes to, with the counts that are published.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LettingDumps {
+    /// Steps and findings.
+    pub plan: Plan<LetGo>,
+    /// Dumps of Holdfast's that stay.
+    pub kept: usize,
+    /// Dumps that would have gone and did not, because of the limits.
+    pub refused: usize,
+    /// What became of the steps; empty until they are carried out.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// Looks at the dumps of every group, plans, and lets go. A group can only be asked for whole, or by database.
+pub async fn run(world: &World<'_>, request: &Request, width: usize) -> LettingDumps {
+    let home = Place::home(world.policy);
+    let secrets = Secrets::new(world.aws, &home);
+    let (mut seen, mut stores) = (Vec::new(), BTreeMap::new());
+    for (group, rules) in &world.policy.postgres {
+        let asked = |d: &&String| request.asks(group.as_str(), d);
+        let databases: Vec<_> = rules.databases.iter().filter(asked).collect();
+        // A Lambda has none of a host's directories; their host lets go of what lies there.
+        let local = rules.stored.directory.is_some() && !world.host;
+        if rules.dumps.is_empty() || databases.is_empty() || local {
+            continue;
+        }
+        let open = place::open(world, &secrets, rules).await;
+        let mut by_place = Vec::new();
+        for (open, policy) in open.iter().zip(place::places(rules)) {
+            let address = |o: &Open<'_>| o.store.address();
+            let address = open.as_ref().map_or_else(|_| written(policy), address);
+            let backups = match open {
+                Ok(open) => open.by_database(world.policy, rules).await,
+                Err(e) => Err(e.clone()),
+            };
+            by_place.push((address, backups));
+        }
+        for database in databases {
+            let of = |by: &BTreeMap<String, Vec<Backup>>| by.get(database).cloned();
+            let place = |(address, by): &(String, Result<BTreeMap<_, _>, EdgeError>)| {
+                let backups = by.as_ref().map(|by| of(by).unwrap_or_default());
+                (address.clone(), backups.map_err(EdgeError::clone))
+            };
+            let places = by_place.iter().map(place).collect();
+            seen.push(Dumps { group, rules, database, places });
+        }
+        stores.insert(group, open);
+    }
+    let mut letting = plan(world.policy, &seen, world.now);
+    let plan = std::mem::take(&mut letting.plan);
+    letting.outcomes = apply(world, &plan, width, async |step: &LetGo| {
+        let open = stores[&step.group][step.place].as_ref().map_err(EdgeError::clone)?;
+        let cleaned = open.store.delete(&step.point).await;
+        cleaned.map_err(|e| {
+            EdgeError::of_kind(Kind::CleanUp, e.doing.clone(), e.why.clone(), e.mend.clone())
+        })?;
+        Ok(format!("{} is deleted", step.point.point().id))
+    })
+    .await;
+    letting.plan = plan;
+    letting
+}
+
+/// A place that could not be opened, as the policy writes it.
+fn written(policy: &shared::policy::Store) -> String {
+    let bucket = policy.bucket.as_ref().map(|b| format!("s3://{b}/{}", policy.prefix));
+    let azure = policy.azure.as_ref().map(|a| format!("azure://{}/{}", a.account, a.container));
+    bucket.or(azure).or(policy.directory.clone()).unwrap_or_default()
+}
+
+/// Plans which dumps go at `now`. A place that was not seen loses nothing, and neither does `stored` while a place that
+/// copies from it is unseen.
+pub fn plan(policy: &Policy, seen: &[Dumps<'_>], now: Timestamp) -> LettingDumps {
+    let mut out = LettingDumps::default();
+    let mut by_place: BTreeMap<&str, Vec<(&Dumps<'_>, usize, Point, Fate)>> = BTreeMap::new();
+    for dumps in seen {
+        for (place, (address, backups)) in dumps.places.iter().enumerate() {
+            match backups {
+                Err(e) => {
+                    let asset = format!("{}/{}", dumps.group, dumps.database);
+                    let gap = Finding::new(Severity::Critical, asset, "gap", e.to_string(), e.hint());
+                    out.plan.findings.push(gap.in_group(dumps.group));
+                }
+                Ok(_) => {
+                    let fates = judge(policy, dumps, place, now).into_iter();
+                    let all = by_place.entry(address).or_default();
+                    all.extend(fates.map(|(point, fate)| (dumps, place, point, fate)));
+                }
+            }
+        }
+    }
+    for (address, mut judged) in by_place {
+        // Oldest first: a run that is stopped half-way leaves the newer points.
+        judged.sort_by_key(|(_, _, point, _)| point.data_time);
+        let going = judged.iter().filter(|(.., fate)| matches!(fate, Fate::Goes(..))).count();
+        if let Some(finding) = runaway(&policy.limits.delete, address, going, judged.len()) {
+            out.refused += going;
+            out.kept += judged.len();
+            out.plan.findings.push(finding);
+            continue;
+        }
+        out.kept += judged.len() - going;
+        for (dumps, place, _, fate) in judged {
+            if let Fate::Goes(point, why) = fate {
+                let asset = format!("{}/{}", dumps.group, dumps.database);
+                out.plan.step(asset, LetGo { group: dumps.group.clone(), place, point }, why);
+            }
+        }
+    }
+    out
+}
+
+/// The fate of every committed dump of one database at one place, limits aside. What has no commit record that can be
+/// read is nobody's to judge, and stays.
+pub fn judge(policy: &Policy, dumps: &Dumps<'_>, place: usize, now: Timestamp) -> Vec<(Point, Fate)> {
+    let Some((_, Ok(backups))) = dumps.places.get(place) else { return Vec::new() };
+    let company = policy.company.as_str();
+    let all: BTreeMap<ReasonName, Dump> = dumps.rules.all_dumps();
+    let own = place.checked_sub(1).and_then(|i| dumps.rules.also_stored[i].keep.as_ref());
+    let mut points = Vec::new();
+    let mut needed: BTreeMap<String, String> = BTreeMap::new();
+    let mut newest: BTreeMap<String, (Timestamp, String)> = BTreeMap::new();
+    for (backup, manifest) in backups.iter().filter_map(|b| Some((b, b.committed()?))) {
+        let point = backup.point(company);
+        if let Some(until) = manifest.locked_until.filter(|until| *until > now) {
+            needed.insert(point.arn.clone(), format!("locked until {until}"));
+        }
+        let lineage = newest.entry(point.resource_id.clone()).or_insert((manifest.data_time, point.arn.clone()));
+        if lineage.0 < manifest.data_time {
+            *lineage = (manifest.data_time, point.arn.clone());
+        }
+        points.push(point);
+    }
+    // After an upgrade or a new server of the same name, the old server's last dump is all that is left of it.
+    if newest.len() > 1 {
+        for (_, arn) in newest.into_values() {
+            needed.entry(arn).or_insert_with(|| "the newest dump of its server".into());
+        }
+    }
+    if place == 0 {
+        still_to_copy(dumps, backups, &all, now, |key, why| {
+            if let Some(point) = points.iter().find(|p| p.id == key) {
+                needed.entry(point.arn.clone()).or_insert(why);
+            }
+        });
+    }
+    let question = Question {
+        company,
+        points: points.iter().collect(),
+        rules: all.iter().map(|(r, d)| (r.as_str(), own.unwrap_or(&d.keep))).collect(),
+        floor: dumps.rules.keep_at_least.get() as usize,
+        holds: &dumps.rules.holds,
+        max_age: dumps.rules.objectives.max_age.as_ref().map(Period::duration),
+        needed: needed.iter().map(|(arn, why)| (arn.as_str(), why.clone())).collect(),
+        transferred: BTreeSet::new(),
+    };
+    let fates = decide(&question, now);
+    points.into_iter().zip(fates).collect()
+}
+
+/// Dumps in `stored` that a second place would keep and does not have yet, or of which nobody knows.
+fn still_to_copy(
+    dumps: &Dumps<'_>,
+    home: &[Backup],
+    all: &BTreeMap<ReasonName, Dump>,
+    now: Timestamp,
+    mut needed: impl FnMut(&str, String),
+) {
+    for ((address, there), place) in dumps.places.iter().skip(1).zip(&dumps.rules.also_stored) {
+        let Ok(there) = there else {
+            for backup in home {
+                needed(&backup.key, format!("{address} can't be seen, so nobody knows whether its copy is there"));
+            }
+            continue;
+        };
+        for (reason, dump) in all {
+            let of_reason = |m: &&Manifest| m.reason == reason.as_str();
+            let times: BTreeMap<&str, Timestamp> = home
+                .iter()
+                .chain(there)
+                .filter_map(Backup::committed)
+                .filter(of_reason)
+                .map(|m| (m.file.sha256.as_str(), m.data_time))
+                .collect();
+            let times: Vec<_> = times.into_iter().collect();
+            let wanted = kept(&times, place.keep.as_ref().unwrap_or(&dump.keep), now);
+            for (backup, m) in home.iter().filter_map(|b| Some((b, b.committed().filter(of_reason)?))) {
+                let sum = m.file.sha256.as_str();
+                let copied = there.iter().filter_map(Backup::committed).any(|c| c.file.sha256 == sum);
+                if wanted.contains_key(sum) && !copied {
+                    needed(&backup.key, format!("its copy to {address} is still to be made"));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

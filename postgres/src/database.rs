@@ -1,0 +1,300 @@
+//! Whole databases: made, dropped, counted, checked, and swapped.
+
+mod inherit;
+mod roles;
+
+pub use inherit::inherit;
+pub use roles::roles;
+
+use crate::{Error, Kind, Server, Session, TableRows, dump::ServerFacts, literal, quoted};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// The databases that statements about other databases are run from.
+const MAINTENANCE: [&str; 2] = ["postgres", "template1"];
+
+/// What a name of a temporary database of ours has in it.
+pub const MARK: &str = "_holdfast_";
+
+/// What the name of a database that a restore put aside has before its time.
+pub const ASIDE: &str = "_before_";
+
+/// The longest name of anything in PostgreSQL, in bytes (`NAMEDATALEN` less one).
+const LONGEST: usize = 63;
+
+/// A connection for statements about other databases.
+pub async fn maintenance(server: &Server) -> Result<Session, Error> {
+    match server.connect(MAINTENANCE[0]).await {
+        Ok(session) => Ok(session),
+        Err(first) => server.connect(MAINTENANCE[1]).await.map_err(|_| first),
+    }
+}
+
+/// `database` + [`MARK`] + `run`, cut so that it fits into a name: `orders_holdfast_01k9`.
+pub fn temporary_name(database: &str, run: &str) -> String {
+    joined(database, MARK, run)
+}
+
+/// `database` + [`ASIDE`] + `stamp`, cut so that it fits into a name: `orders_before_20261120020000`.
+pub fn aside_name(database: &str, stamp: &str) -> String {
+    joined(database, ASIDE, stamp)
+}
+
+fn joined(database: &str, mark: &str, end: &str) -> String {
+    let mut room = LONGEST.saturating_sub(mark.len() + end.len());
+    while !database.is_char_boundary(room.min(database.len())) {
+        room -= 1;
+    }
+    format!("{}{mark}{end}", &database[..room.min(database.len())])
+}
+
+/// Whether a database's name says that it was made by us, so that it may be dropped.
+pub fn is_ours(name: &str) -> bool {
+    let aside = |(live, stamp): (&str, &str)| {
+        !live.is_empty() && stamp.len() == 14 && stamp.bytes().all(|b| b.is_ascii_digit())
+    };
+    name.find(MARK).is_some_and(|at| at > 0 && at + MARK.len() < name.len())
+        || name.rsplit_once(ASIDE).is_some_and(aside)
+}
+
+/// Whether there is a database of this name.
+pub async fn exists(server: &Server, name: &str) -> Result<bool, Error> {
+    let session = maintenance(server).await?;
+    is_there(&session, name).await
+}
+
+async fn is_there(session: &Session, name: &str) -> Result<bool, Error> {
+    let sql = "SELECT FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) $1";
+    let row = session.query_opt(sql, &[&name]).await;
+    row.map(|row| row.is_some())
+        .map_err(|e| Error::from_pg(format!("look for database {name}"), &e))
+}
+
+/// The names of all databases of the server that can be connected to.
+pub async fn names(server: &Server) -> Result<Vec<String>, Error> {
+    let session = maintenance(server).await?;
+    let sql = "SELECT datname::text FROM pg_catalog.pg_database WHERE datallowconn ORDER BY 1";
+    let rows = session.query(sql, &[]).await;
+    let rows = rows.map_err(|e| Error::from_pg("list the databases", &e))?;
+    rows.iter()
+        .map(|row| row.try_get(0).map_err(|e| Error::from_pg("list the databases", &e)))
+        .collect()
+}
+
+/// Creates an empty database with the encoding, the collation and, where that role exists, the owner of the one that
+/// was dumped. Where the server has no such collation it gets the server's own, and that is the answer: texts then
+/// sort differently.
+///
+/// # Errors
+/// [`Kind::Refused`]: the name is taken, or the role may not create databases.
+pub async fn create(
+    server: &Server,
+    name: &str,
+    like: Option<&ServerFacts>,
+) -> Result<Option<String>, Error> {
+    let session = maintenance(server).await?;
+    let doing = || format!("create database {name}");
+    let base = format!("CREATE DATABASE {} TEMPLATE template0", quoted(name));
+    let run = async |sql: String| session.batch_execute(&sql).await;
+    let Some(like) = like else {
+        return run(base).await.map(|()| None).map_err(|e| Error::from_pg(doing(), &e));
+    };
+    let encoding = format!("{base} ENCODING {}", literal(&like.encoding));
+    let (collate, ctype) = (literal(&like.collate), literal(&like.ctype));
+    let same = run(format!("{encoding} LC_COLLATE {collate} LC_CTYPE {ctype}")).await;
+    let mut note = None;
+    if let Err(e) = same {
+        // 22023: no such locale; 42809: it does not fit the encoding.
+        if !e.code().is_some_and(|c| ["22023", "42809"].contains(&c.code())) {
+            return Err(Error::from_pg(doing(), &e));
+        }
+        run(encoding).await.map_err(|e| Error::from_pg(doing(), &e))?;
+        let (collate, ctype) = (&like.collate, &like.ctype);
+        note =
+            Some(format!("collation {collate}, {ctype} is not on this server; it has its default"));
+    }
+    // May fail when the role is absent, or is not ours to give to: the database then belongs to who restores.
+    let owner = format!("ALTER DATABASE {} OWNER TO {}", quoted(name), quoted(&like.owner));
+    if let Err(e) = run(owner).await {
+        tracing::debug!(error = %e, "{name} keeps its owner: {e}");
+    }
+    Ok(note)
+}
+
+/// Drops a database of ours, with whoever is connected to it. No error when it is gone already.
+///
+/// # Errors
+/// [`Kind::Refused`]: its name is none that we give.
+pub async fn drop(server: &Server, name: &str) -> Result<(), Error> {
+    let doing = || format!("drop database {name}");
+    if !is_ours(name) {
+        let why = "its name is none that Holdfast gives to a temporary or replaced database";
+        return Err(Error::new(Kind::Refused, doing(), why, "drop it by hand if that is meant"));
+    }
+    let session = maintenance(server).await?;
+    let force = if session.version_num >= 130_000 {
+        " WITH (FORCE)"
+    } else {
+        disconnect(&session, name).await?;
+        ""
+    };
+    let sql = format!("DROP DATABASE IF EXISTS {}{force}", quoted(name));
+    session.batch_execute(&sql).await.map_err(|e| Error::from_pg(doing(), &e))
+}
+
+/// Renames a database that nobody is connected to.
+pub async fn rename(server: &Server, from: &str, to: &str) -> Result<(), Error> {
+    let session = maintenance(server).await?;
+    rename_in(&session, from, to).await
+}
+
+async fn rename_in(session: &Session, from: &str, to: &str) -> Result<(), Error> {
+    let sql = format!("ALTER DATABASE {} RENAME TO {}", quoted(from), quoted(to));
+    session.batch_execute(&sql).await.map_err(|e| {
+        // 55006: others are connected.
+        let busy = e.code().is_some_and(|c| c.code() == "55006");
+        let error = Error::from_pg(format!("rename database {from} to {to}"), &e);
+        if busy { Error { kind: Kind::Busy, ..error } } else { error }
+    })
+}
+
+/// Ends all other connections to a database; how many there were. New ones are not kept out.
+pub async fn disconnect_others(server: &Server, name: &str) -> Result<u64, Error> {
+    let session = maintenance(server).await?;
+    disconnect(&session, name).await
+}
+
+async fn disconnect(session: &Session, name: &str) -> Result<u64, Error> {
+    let sql = "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
+               WHERE datname OPERATOR(pg_catalog.=) $1 AND pid <> pg_catalog.pg_backend_pid()";
+    let ended = session.execute(sql, &[&name]).await;
+    ended.map_err(|e| Error::from_pg(format!("end the connections to {name}"), &e))
+}
+
+/// Puts `fresh` into the place of `live`, which stays as `aside`; when there is no `live`, `fresh` just gets its name.
+///
+/// Both renames are one transaction, so that at any interruption (of this process, of the connection, of the server)
+/// either nothing happened or all of it. From the first rename on, the server lets nobody new into `live`; those that are
+/// in are disconnected then. Whoever waits outside gets the new database.
+///
+/// # Errors
+/// [`Kind::Busy`]: connections that we may not end stayed for 5 s. Nothing is changed then.
+pub async fn swap(server: &Server, fresh: &str, live: &str, aside: &str) -> Result<(), Error> {
+    let session = maintenance(server).await?;
+    let second = maintenance(server).await?;
+    if !is_there(&session, live).await? {
+        disconnect(&second, fresh).await?;
+        return rename_in(&session, fresh, live).await;
+    }
+    let begin = session.batch_execute("BEGIN").await;
+    begin.map_err(|e| Error::from_pg(format!("swap {fresh} for {live}"), &e))?;
+    let renames = async {
+        rename_in(&session, live, aside).await?;
+        rename_in(&session, fresh, live).await?;
+        let commit = session.batch_execute("COMMIT").await;
+        commit.map_err(|e| Error::from_pg(format!("swap {fresh} for {live}"), &e))
+    };
+    // The rename waits up to 5 s for others to leave, behind a lock that keeps new ones out: this makes them leave.
+    let clear = async {
+        loop {
+            disconnect(&second, live).await?;
+            disconnect(&second, fresh).await?;
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        done = renames => done,
+        failed = clear => failed, // dropping the session rolls the renames back
+    }
+}
+
+/// Counts the rows of tables, named as SQL names them, over `jobs` connections. A table that can't be read is an
+/// error.
+pub async fn count_rows(
+    server: &Server,
+    database: &str,
+    tables: &[String],
+    jobs: usize,
+) -> Result<Vec<TableRows>, Error> {
+    let jobs = jobs.clamp(1, tables.len().max(1));
+    let mut sessions = Vec::new();
+    for _ in 0..jobs {
+        sessions.push(server.connect(database).await?);
+    }
+    let (give, take) = (tokio::sync::Semaphore::new(jobs), tokio::sync::Mutex::new(sessions));
+    let count = async |table: &String| {
+        let _permit = give.acquire().await;
+        let Some(session) = take.lock().await.pop() else {
+            return Err(Error::new(Kind::Lost, "count rows", "no connection is left", ""));
+        };
+        let counted = count_in(&session, table).await;
+        take.lock().await.push(session);
+        counted
+    };
+    stream::iter(tables).map(count).buffered(jobs).try_collect().await
+}
+
+async fn count_in(session: &Session, table: &str) -> Result<TableRows, Error> {
+    // ONLY, as pg_dump reads each table: the rows of a partition are counted as the partition's.
+    let sql = format!("SELECT pg_catalog.count(*) FROM ONLY {table}");
+    let row = session.query_one(&sql, &[]).await;
+    let rows: i64 = row
+        .and_then(|row| row.try_get(0))
+        .map_err(|e| Error::from_pg(format!("count the rows of {table}"), &e))?;
+    Ok(TableRows { name: table.to_string(), rows: rows.unsigned_abs(), bytes: 0 })
+}
+
+/// Whether a SELECT says `true`: one row of one boolean. It runs read-only.
+///
+/// # Errors
+/// [`Kind::Refused`]: it is no such SELECT.
+pub async fn check(session: &Session, sql: &str) -> Result<bool, Error> {
+    let doing = || format!("check {}", sql.split_whitespace().collect::<Vec<_>>().join(" "));
+    let failed = |e: tokio_postgres::Error| Error::from_pg(doing(), &e);
+    session.batch_execute("BEGIN READ ONLY").await.map_err(failed)?;
+    let answer = session.query_one(sql, &[]).await;
+    session.batch_execute("ROLLBACK").await.map_err(failed)?;
+    let said: Option<bool> = answer.and_then(|row| row.try_get(0)).map_err(|e| {
+        let error = failed(e);
+        match error.kind {
+            Kind::Data => Error {
+                kind: Kind::Refused,
+                mend: "write it as a SELECT of one boolean".into(),
+                ..error
+            },
+            _ => error,
+        }
+    })?;
+    Ok(said == Some(true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_we_give_are_ours() {
+        for ours in ["orders_holdfast_x1", "orders_holdfast_verify_x1", "a_before_20261120020000"] {
+            assert!(is_ours(ours), "{ours}");
+        }
+        for other in [
+            "orders",
+            "holdfast",
+            "_holdfast_x",
+            "orders_holdfast_",
+            "a_before_2026",
+            "_before_20261120020000",
+        ] {
+            assert!(!is_ours(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn long_names_are_cut_at_a_character() {
+        let name = temporary_name(&"é".repeat(40), "run1");
+        assert!(name.len() <= LONGEST && name.ends_with("_holdfast_run1"), "{name}");
+        assert_eq!(aside_name("orders", "20261120020000"), "orders_before_20261120020000");
+    }
+}

@@ -1,0 +1,268 @@
+//! Dumps: one snapshot, read over several connections, as an archive that stock `pg_restore` or `psql` reads.
+//!
+//! Layout: `custom` is the fast path (head by `pg_dump`, data by us), made of `snapshot` (one view for all connections),
+//! `plan` (what is read by which statement), `read` (the connections), `objects` (large objects) and `emit` (the format);
+//! `plain` passes on what `pg_dump` writes, `csv` is one COPY; `child` runs `pg_dump`; `facts` and `roles` are for the
+//! manifest.
+
+mod child;
+mod csv;
+mod custom;
+mod emit;
+mod facts;
+mod objects;
+mod plain;
+mod plan;
+mod read;
+mod roles;
+mod snapshot;
+
+use crate::{Error, Kind, Server, TableRows, tools::Tools};
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::HashMap,
+    io,
+    time::{Duration, Instant},
+};
+use tokio::{process::Command, sync::mpsc};
+
+/// What is dumped, and how.
+#[derive(Clone, Debug)]
+pub struct What {
+    /// The form of the file.
+    pub format: Format,
+    /// Patterns of tables as `pg_dump --table` has them; empty for the whole database. Not for CSV.
+    pub tables: Vec<String>,
+    /// Connections that read data at once, in the custom format. One more holds the snapshot.
+    pub jobs: usize,
+    /// How long to wait for locks that others hold.
+    pub lock_wait: Duration,
+}
+
+/// The form of a dump.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// `pg_dump -Fc`, for `pg_restore`.
+    Custom {
+        /// zlib's level of the data inside; none leaves it to whoever packs the file.
+        zlib: Option<u32>,
+    },
+    /// SQL, for `psql`.
+    Plain,
+    /// One table or query.
+    Csv(CsvOf),
+}
+
+/// What a CSV file holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CsvOf {
+    /// A table or view, named as SQL does.
+    Table(String),
+    /// What a `SELECT` gives.
+    Query(String),
+}
+
+/// What was dumped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dumped {
+    /// Everything that was committed by then is in it.
+    pub data_time: Timestamp,
+    /// Where it comes from.
+    pub server: ServerFacts,
+    /// Version of the `pg_dump` that was used: `15.18`.
+    pub client: String,
+    /// Extensions of the database.
+    pub extensions: Vec<Extension>,
+    /// The server's roles as SQL, without passwords.
+    pub roles: String,
+    /// Rows of each table at the snapshot, in the order of the file.
+    pub tables: Vec<TableRows>,
+    /// How many large objects it holds; 0 for plain SQL, where they are not counted.
+    pub large_objects: u64,
+}
+
+/// An extension of a database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extension {
+    /// Its name.
+    pub name: String,
+    /// Its version there.
+    pub version: String,
+}
+
+/// What a server says of itself and of one database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerFacts {
+    /// `15.18 (Debian 15.18-0+deb12u1)`.
+    pub version: String,
+    /// `150018`.
+    pub version_num: u32,
+    /// Made with the cluster: another one is another lineage. Managed services may hide it.
+    pub system_identifier: Option<String>,
+    /// The timeline. Managed services may hide it.
+    pub timeline: Option<u32>,
+    /// The database's encoding, `UTF8`.
+    pub encoding: String,
+    /// Its `LC_COLLATE`.
+    pub collate: String,
+    /// Its `LC_CTYPE`.
+    pub ctype: String,
+    /// The role that owns it.
+    pub owner: String,
+    /// Bytes that it takes on the server's disk.
+    pub database_bytes: u64,
+    /// Whether the server is a replica.
+    pub is_replica: bool,
+}
+
+/// Looks at a server and a database without dumping: reached, let in, how large, and whether a fitting `pg_dump` is here.
+///
+/// # Errors
+/// As connecting fails, or [`Kind::Tool`] when every `pg_dump` here is older than the server.
+pub async fn look(server: &Server, database: &str) -> Result<ServerFacts, Error> {
+    let session = server.connect(database).await?;
+    Tools::find(server, session.version_num)?;
+    facts::facts(&session).await
+}
+
+/// How often it is begun afresh because a table was changed at the wrong moment.
+const ATTEMPTS: u32 = 5;
+
+/// Dumps a database into `out` in pieces of up to 256 KiB. The empty piece, the mark of a clean end, is sent when all was
+/// proven to be there: every row that the server says it sent, the snapshot alive to the end, `pg_dump` content.
+///
+/// # Errors
+/// In every way that servers, tools and connections fail; then `out` closes without its mark. [`Kind::Busy`] when a lock
+/// is not had within the time; [`Kind::Lost`] also when the receiver is gone. No `pg_dump` stays behind.
+pub async fn dump(
+    server: &Server,
+    database: &str,
+    what: &What,
+    out: mpsc::Sender<io::Result<Bytes>>,
+) -> Result<Dumped, Error> {
+    let watched = out.clone();
+    tokio::select! {
+        biased;
+        dumped = run(server, database, what, out) => dumped,
+        () = watched.closed() => Err(emit::gone()),
+    }
+    .map_err(|e| Error { doing: format!("dump {database}: {}", e.doing), ..e })
+}
+
+async fn run(
+    server: &Server,
+    database: &str,
+    what: &What,
+    out: mpsc::Sender<io::Result<Bytes>>,
+) -> Result<Dumped, Error> {
+    let session = server.connect(database).await?;
+    let tools = Tools::find(server, session.version_num)?;
+    let facts = facts::facts(&session).await?;
+    drop(session);
+    let job = Job { server, database, tools: &tools, tables: &what.tables };
+    let data = async {
+        let (leader, tables, large_objects) = data(&job, what, &out).await?;
+        let extensions = facts::extensions(&leader.session).await?;
+        leader.end().await?;
+        Ok((leader.data_time, tables, large_objects, extensions))
+    };
+    let roles = async { Ok(roles::roles(server, database, &tools).await) };
+    let ((data_time, tables, large_objects, extensions), roles) = tokio::try_join!(data, roles)?;
+    out.send(Ok(Bytes::new())).await.map_err(|_| emit::gone())?;
+    let client = tools.version.clone();
+    Ok(Dumped { data_time, server: facts, client, extensions, roles, tables, large_objects })
+}
+
+async fn data(
+    job: &Job<'_>,
+    what: &What,
+    out: &mpsc::Sender<io::Result<Bytes>>,
+) -> Result<(snapshot::Leader, Vec<TableRows>, u64), Error> {
+    match &what.format {
+        Format::Custom { zlib } => {
+            let mut head =
+                begin(what.lock_wait, async |wait| custom::head(job, *zlib, wait).await).await?;
+            let counts = custom::archive(job, &mut head, *zlib, what.jobs, out.clone()).await?;
+            Ok((head.leader, counts.tables, counts.large_objects))
+        }
+        Format::Plain => {
+            let begun = begin(what.lock_wait, async |wait| plain::begin(job, wait).await).await?;
+            let (leader, tables) = plain::pass(begun, out).await?;
+            Ok((leader, tables, 0))
+        }
+        Format::Csv(of) => {
+            let session = snapshot::settled(job.server, job.database).await?;
+            let wait = format!("SET lock_timeout = {}", millis(what.lock_wait));
+            let wait = session.batch_execute(&wait).await;
+            wait.map_err(|e| Error::from_pg("set up a connection", &e))?;
+            let leader = snapshot::Leader::begin(session).await?;
+            let rows = csv::csv(&leader, of, out).await?;
+            Ok((leader, vec![rows], 0))
+        }
+    }
+}
+
+/// Begins, and begins afresh while a table is being changed and there is time to wait; nothing was sent before.
+async fn begin<T>(
+    lock_wait: Duration,
+    mut once: impl AsyncFnMut(Duration) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let started = Instant::now();
+    for attempt in 1.. {
+        let left = lock_wait.saturating_sub(started.elapsed());
+        match once(left.max(Duration::from_millis(100))).await {
+            Err(e)
+                if e.kind == Kind::Busy && attempt < ATTEMPTS && started.elapsed() < lock_wait =>
+            {
+                tracing::info!(attempt, error = %e, "begin afresh: {e}");
+                tokio::time::sleep(Duration::from_millis(200) * attempt).await;
+            }
+            other => return other,
+        }
+    }
+    unreachable!("the last attempt returns")
+}
+
+fn millis(time: Duration) -> u64 {
+    // PostgreSQL's largest: about 24 days.
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX).min(i32::MAX as u64)
+}
+
+/// Adds the rows of a table. Partitions that are loaded through the root of their tree count as the root.
+fn add(
+    tables: &mut Vec<TableRows>,
+    places: &mut HashMap<String, usize>,
+    name: &str,
+    rows: u64,
+    bytes: u64,
+) {
+    let place = *places.entry(name.to_owned()).or_insert(tables.len());
+    if place == tables.len() {
+        tables.push(TableRows { name: name.to_owned(), rows: 0, bytes: 0 });
+    }
+    tables[place].rows += rows;
+    tables[place].bytes += bytes;
+}
+
+/// What every format needs.
+struct Job<'a> {
+    server: &'a Server,
+    database: &'a str,
+    tools: &'a Tools,
+    tables: &'a [String],
+}
+
+impl Job<'_> {
+    /// A `pg_dump` on this snapshot.
+    fn pg_dump(&self, snapshot: &str, lock_wait: Duration) -> Command {
+        let mut command = self.server.command(&self.tools.pg_dump, self.database);
+        command.args(["--no-password", "--snapshot", snapshot]);
+        command.arg(format!("--lock-wait-timeout={}", millis(lock_wait)));
+        for table in self.tables {
+            command.arg(format!("--table={table}"));
+        }
+        command
+    }
+}

@@ -1,0 +1,233 @@
+//! The custom format: the head as stock `pg_dump` writes it, the data read by us over several connections.
+
+use super::{
+    Job,
+    child::Dumper,
+    emit::Emitter,
+    plan::{self, Part, Unit},
+    read::{self, Flight, Piece, Source},
+    snapshot::{self, Leader, Table},
+};
+use crate::{
+    Error, Kind, TableRows,
+    toc::{Packing, Toc},
+};
+use bytes::Bytes;
+use std::{
+    collections::HashMap,
+    io::{self, BufReader},
+    time::Duration,
+};
+use tokio::sync::mpsc;
+
+/// Tables that are locked by one statement.
+const LOCKED_AT_ONCE: usize = 500;
+
+/// How long the leader waits for its locks. `pg_dump` holds the same ones, so only someone who waits for a stronger
+/// lock can be in the way, and he waits until we begin again.
+const LOCK_WAIT: &str = "SET LOCAL lock_timeout = '2s'";
+
+/// What is counted of the data.
+pub(super) struct Counts {
+    pub(super) tables: Vec<TableRows>,
+    pub(super) large_objects: u64,
+}
+
+/// All that must be there before the first byte is sent.
+pub(super) struct Head {
+    pub(super) leader: Leader,
+    toc: Toc,
+    tables: Vec<Table>,
+}
+
+/// Takes a snapshot, has `pg_dump` write the head, and locks the tables before `pg_dump` lets them go.
+///
+/// # Errors
+/// [`Kind::Busy`]: someone changed or wants to change a table just then; nothing was sent, and it can be tried again.
+pub(super) async fn head(
+    job: &Job<'_>,
+    zlib: Option<u32>,
+    lock_wait: Duration,
+) -> Result<Head, Error> {
+    let session = snapshot::settled(job.server, job.database).await?;
+    let leader = Leader::begin(session).await?;
+    let mut command = job.pg_dump(&leader.snapshot, lock_wait);
+    command.args(["--format=custom", &format!("--compress={}", zlib.unwrap_or(0))]);
+    let mut dumper = Dumper::start(command)?;
+    let Some(toc) = read_head(&mut dumper).await? else {
+        // It ended before its head was whole: its words say why.
+        dumper.finish().await?;
+        let why = "it ended well and wrote no whole table of contents";
+        return Err(Error::new(Kind::Tool, "run pg_dump", why, "install it afresh"));
+    };
+    let wanted = if zlib.is_some() { Packing::Zlib } else { Packing::None };
+    if toc.packing != wanted {
+        let why = format!("asked for {wanted:?}, it packs with {:?}", toc.packing);
+        return Err(Error::new(Kind::Tool, "run pg_dump", why, "install another build of it"));
+    }
+    let oids = plan::table_oids(&toc)?;
+    let tables = snapshot::tables(&leader.session, &oids).await?;
+    lock(&leader, &tables).await?;
+    dumper.end().await;
+    let plain = snapshot::settled(job.server, job.database).await?;
+    snapshot::unchanged(&tables, &snapshot::tables(&plain, &oids).await?)?;
+    Ok(Head { leader, toc, tables })
+}
+
+/// `None` when the program's output ends inside the head.
+async fn read_head(dumper: &mut Dumper) -> Result<Option<Toc>, Error> {
+    let Some(stdout) = dumper.stdout.take() else { return Ok(None) };
+    let failed = |e: io::Error| Error::from_io("read from pg_dump", &e);
+    // Blocking reads on a thread of their own; they end when pg_dump does.
+    let pipe = std::fs::File::from(stdout.into_owned_fd().map_err(failed)?);
+    let keep = pipe.try_clone().map_err(failed)?;
+    let read = tokio::task::spawn_blocking(move || {
+        let mut reader = BufReader::new(pipe);
+        Toc::read(&mut reader)
+    });
+    let read = read.await.map_err(|e| failed(io::Error::other(e)))?;
+    // An open pipe that nobody reads lets pg_dump wait, with its locks, until ours are there.
+    let back = tokio::process::ChildStdout::from_std(std::process::ChildStdout::from(
+        std::os::fd::OwnedFd::from(keep),
+    ));
+    dumper.stdout = Some(back.map_err(failed)?);
+    match read {
+        Ok(toc) => Ok(Some(toc)),
+        Err(e) if e.why.contains("it ends inside") => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+async fn lock(leader: &Leader, tables: &[Table]) -> Result<(), Error> {
+    let failed = |e| Error::from_pg("lock the tables", &e);
+    leader.session.batch_execute(LOCK_WAIT).await.map_err(failed)?;
+    for some in tables.chunks(LOCKED_AT_ONCE) {
+        let names: Vec<String> = some.iter().map(|t| format!("ONLY {}", t.name)).collect();
+        let sql = format!("LOCK TABLE {} IN ACCESS SHARE MODE", names.join(", "));
+        leader.session.batch_execute(&sql).await.map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Sends the whole archive.
+pub(super) async fn archive(
+    job: &Job<'_>,
+    head: &mut Head,
+    zlib: Option<u32>,
+    jobs: usize,
+    out: mpsc::Sender<io::Result<Bytes>>,
+) -> Result<Counts, Error> {
+    let Head { leader, toc, tables } = head;
+    let jobs = jobs.max(1);
+    let range = (jobs > 1).then(|| read::unit_bytes(jobs));
+    let parts = plan::plan(toc, tables, leader.session.version_num, range)?;
+    let units: Vec<Unit> = parts.iter().flat_map(|p| p.units.iter().cloned()).collect();
+    let wanted = jobs.min(units.len()).max(1);
+    let sessions = sessions(job, wanted).await?;
+    let int_size = toc.int_size;
+    let room = Emitter::room(int_size);
+    let source = Source { server: job.server, database: job.database, leader, room };
+    let (begun, flights) = read::flights(sessions.len());
+    let mut emitter = Emitter::new(out, int_size, zlib);
+    let writing = async {
+        emitter.raw(Bytes::from(std::mem::take(&mut toc.raw))).await?;
+        let counts = write(&mut emitter, &parts, room, flights).await?;
+        emitter.finish().await?;
+        Ok(counts)
+    };
+    let (counts, ()) = tokio::try_join!(writing, read::read(&source, sessions, units, begun))?;
+    Ok(counts)
+}
+
+/// As many connections as are wanted, or as the server has left.
+async fn sessions(job: &Job<'_>, wanted: usize) -> Result<Vec<crate::Session>, Error> {
+    let mut sessions = Vec::new();
+    while sessions.len() < wanted {
+        match read::settled(job.server, job.database).await {
+            Ok(session) => sessions.push(session),
+            Err(e) if sessions.is_empty() => return Err(e),
+            Err(e) => {
+                tracing::warn!(connections = sessions.len(), error = %e, "go on with fewer connections: {e}");
+                break;
+            }
+        }
+    }
+    Ok(sessions)
+}
+
+/// Writes the parts in their order, as their units come in.
+async fn write(
+    emitter: &mut Emitter,
+    parts: &[Part],
+    room: usize,
+    mut flights: mpsc::Receiver<Flight>,
+) -> Result<Counts, Error> {
+    let mut counts = Counts { tables: Vec::new(), large_objects: 0 };
+    let (mut at, mut places) = (0, HashMap::new());
+    for part in parts {
+        let (mut rows, mut bytes) = (0, 0);
+        match &part.table {
+            Some(_) => emitter.begin_data(part.dump_id).await?,
+            None => emitter.begin_objects(part.dump_id),
+        }
+        for _ in &part.units {
+            let mut pieces = next(&mut flights, at).await?;
+            at += 1;
+            let (count, length) = unit(emitter, &mut pieces, room).await?;
+            rows += count;
+            bytes += length;
+        }
+        if let Some(name) = &part.table {
+            emitter.end_data().await?;
+            super::add(&mut counts.tables, &mut places, name, rows, bytes);
+        } else {
+            emitter.end_objects().await?;
+            counts.large_objects += rows;
+        }
+    }
+    Ok(counts)
+}
+
+async fn next(
+    flights: &mut mpsc::Receiver<Flight>,
+    at: usize,
+) -> Result<mpsc::Receiver<Piece>, Error> {
+    match flights.recv().await {
+        Some((number, pieces)) if number == at => Ok(pieces),
+        Some((number, _)) => {
+            let why = format!("unit {number} came in the place of {at}");
+            Err(Error::new(Kind::Data, "write the archive", why, "report this"))
+        }
+        // The reading side failed; its error is the one to be told.
+        None => std::future::pending().await,
+    }
+}
+
+async fn unit(
+    emitter: &mut Emitter,
+    pieces: &mut mpsc::Receiver<Piece>,
+    room: usize,
+) -> Result<(u64, u64), Error> {
+    let (mut in_object, mut bytes) = (false, 0);
+    loop {
+        match pieces.recv().await {
+            Some(Piece::Block(block)) => {
+                bytes += (block.len() - room) as u64;
+                emitter.data(block).await?;
+            }
+            Some(Piece::Object(oid)) => {
+                if std::mem::replace(&mut in_object, true) {
+                    emitter.end_stream().await?;
+                }
+                emitter.begin_object(oid).await?;
+            }
+            Some(Piece::End(count)) => {
+                if in_object {
+                    emitter.end_stream().await?;
+                }
+                return Ok((count, bytes));
+            }
+            None => std::future::pending().await,
+        }
+    }
+}

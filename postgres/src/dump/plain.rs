@@ -1,0 +1,203 @@
+//! Plain SQL: what stock `pg_dump` writes, passed on; its rows are counted as they pass.
+
+use super::{
+    Job,
+    child::Dumper,
+    emit,
+    snapshot::{self, Leader},
+};
+use crate::{Error, Kind, TableRows};
+use bytes::{Bytes, BytesMut};
+use memchr::memchr;
+use std::{collections::HashMap, io, time::Duration};
+use tokio::{io::AsyncReadExt as _, sync::mpsc};
+
+/// Bytes that are passed on at once.
+const PIECE: usize = 128 << 10;
+
+/// What a whole dump has in its last lines.
+const COMPLETE: &[u8] = b"-- PostgreSQL database dump complete\n";
+
+/// How far before the end that may stand: a few lines follow it.
+const LAST: usize = 512;
+
+/// Everything that must be there before the first byte is sent.
+pub(super) struct Begun {
+    pub(super) leader: Leader,
+    dumper: Dumper,
+    first: Bytes,
+}
+
+/// Starts `pg_dump` on a snapshot and waits for its first bytes: then it has its locks.
+pub(super) async fn begin(job: &Job<'_>, lock_wait: Duration) -> Result<Begun, Error> {
+    let session = snapshot::settled(job.server, job.database).await?;
+    let leader = Leader::begin(session).await?;
+    let mut command = job.pg_dump(&leader.snapshot, lock_wait);
+    command.arg("--format=plain");
+    let mut dumper = Dumper::start(command)?;
+    let first = piece(&mut dumper).await?;
+    if first.is_empty() {
+        dumper.finish().await?;
+        return Err(incomplete());
+    }
+    if job.tables.is_empty() {
+        let sql = "SELECT oid FROM pg_class WHERE relkind = 'r' AND relpersistence <> 't'
+            AND relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_' OR nspname = 'information_schema')";
+        let oids = leader.session.query(sql, &[]).await;
+        let oids = oids.map_err(|e| Error::from_pg("list the tables", &e))?;
+        let oids: Vec<u32> = oids.iter().map(|r| r.get(0)).collect();
+        let plain = snapshot::settled(job.server, job.database).await?;
+        let seen = snapshot::tables(&leader.session, &oids).await?;
+        snapshot::unchanged(&seen, &snapshot::tables(&plain, &oids).await?)?;
+    }
+    Ok(Begun { leader, dumper, first })
+}
+
+/// Passes everything on and returns the rows of each table.
+pub(super) async fn pass(
+    mut begun: Begun,
+    out: &mpsc::Sender<io::Result<Bytes>>,
+) -> Result<(Leader, Vec<TableRows>), Error> {
+    let mut count = Count::default();
+    let mut last = Vec::new();
+    let mut next = std::mem::take(&mut begun.first);
+    while !next.is_empty() {
+        count.bytes(&next);
+        last.extend_from_slice(&next[next.len().saturating_sub(LAST)..]);
+        last.drain(..last.len().saturating_sub(LAST));
+        out.send(Ok(next)).await.map_err(|_| emit::gone())?;
+        next = piece(&mut begun.dumper).await?;
+    }
+    begun.dumper.finish().await?;
+    if !last.windows(COMPLETE.len()).any(|w| w == COMPLETE) || count.copying.is_some() {
+        return Err(incomplete());
+    }
+    Ok((begun.leader, count.tables))
+}
+
+fn incomplete() -> Error {
+    let why = "it ended well, but the line \"PostgreSQL database dump complete\" is not at its end";
+    Error::new(Kind::Tool, "run pg_dump", why, "run again; if it stays so, install pg_dump afresh")
+}
+
+/// The next bytes, as many as fit or as come before the end; none at the end.
+async fn piece(dumper: &mut Dumper) -> Result<Bytes, Error> {
+    let Some(stdout) = &mut dumper.stdout else { return Ok(Bytes::new()) };
+    let mut piece = BytesMut::with_capacity(PIECE);
+    while piece.len() < PIECE {
+        let read = stdout.read_buf(&mut piece).await;
+        if read.map_err(|e| Error::from_io("read from pg_dump", &e))? == 0 {
+            break;
+        }
+    }
+    Ok(piece.freeze())
+}
+
+/// Counts the rows between `COPY .. FROM stdin;` and `\.`; only what follows the heading of a table's data is that.
+#[derive(Debug, Default)]
+struct Count {
+    tables: Vec<TableRows>,
+    places: HashMap<String, usize>,
+    /// The table whose rows are passing.
+    copying: Option<usize>,
+    /// Lines since `-- Data for Name:`; the COPY is the third, or the fifth after a comment.
+    since: Option<u8>,
+    /// The beginning of a line whose end has not come.
+    line: Vec<u8>,
+    /// Whether that line is too long to be looked at.
+    long: bool,
+}
+
+/// No line that matters is longer, but for a COPY line with very many columns.
+const LONGEST: usize = 1 << 20;
+
+impl Count {
+    fn bytes(&mut self, mut bytes: &[u8]) {
+        while let Some(end) = memchr(b'\n', bytes) {
+            let (line, rest) = bytes.split_at(end);
+            bytes = &rest[1..];
+            if self.line.is_empty() && !self.long {
+                self.one(line);
+            } else {
+                let mut whole = std::mem::take(&mut self.line);
+                let length = whole.len() + line.len();
+                if std::mem::take(&mut self.long) || length > LONGEST {
+                    self.row(length);
+                } else {
+                    whole.extend_from_slice(line);
+                    self.one(&whole);
+                }
+            }
+        }
+        if self.long || self.line.len() + bytes.len() > LONGEST {
+            // A row: its bytes still count.
+            self.long = true;
+            if let Some(table) = self.copying.and_then(|t| self.tables.get_mut(t)) {
+                table.bytes += (self.line.len() + bytes.len()) as u64;
+            }
+            self.line.clear();
+        } else {
+            self.line.extend_from_slice(bytes);
+        }
+    }
+
+    fn row(&mut self, length: usize) {
+        if let Some(table) = self.copying.and_then(|t| self.tables.get_mut(t)) {
+            table.rows += 1;
+            table.bytes += length as u64 + 1;
+        }
+    }
+
+    fn one(&mut self, line: &[u8]) {
+        if self.copying.is_some() {
+            if line == b"\\." {
+                self.copying = None;
+            } else {
+                self.row(line.len());
+            }
+            return;
+        }
+        if line.starts_with(b"-- Data for Name: ") {
+            self.since = Some(0);
+            return;
+        }
+        self.since = self.since.map(|n| n + 1).filter(|n| *n <= 5);
+        if self.since.is_none() || !line.starts_with(b"COPY ") || !line.ends_with(b" FROM stdin;") {
+            return;
+        }
+        let rest = String::from_utf8_lossy(&line[5..]);
+        let mut quoted = false;
+        let end = rest.bytes().position(|b| {
+            quoted ^= b == b'"';
+            b == b' ' && !quoted
+        });
+        let name = &rest[..end.unwrap_or(rest.len())];
+        super::add(&mut self.tables, &mut self.places, name, 0, 0);
+        self.copying = self.places.get(name).copied();
+        self.since = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 50, failure_persistence: None, ..Default::default() })]
+        #[test]
+        fn rows_are_counted_however_the_text_is_cut(step in 1_usize..40) {
+            let sql = "SET x;\n\nCREATE FUNCTION f() AS $$\nCOPY app.fake (a) FROM stdin;\n1\n\\.\n$$;\n\n\
+                --\n-- Data for Name: a; Type: TABLE DATA; Schema: s; Owner: o\n--\n\n\
+                COPY s.\"a b\"\" (c\" (x, y) FROM stdin;\n1\t2\n\\\\.\t\\N\n3\t4\n\\.\n\n\n\
+                --\n-- Data for Name: n; Type: TABLE DATA; Schema: s; Owner: o\n--\n\n\
+                -- load via partition root s.n\n\n\
+                COPY s.n  FROM stdin;\n\n\n\\.\n\n";
+            let mut count = Count::default();
+            sql.as_bytes().chunks(step).for_each(|c| count.bytes(c));
+            let got: Vec<_> = count.tables.iter().map(|t| (t.name.as_str(), t.rows, t.bytes)).collect();
+            prop_assert_eq!(got, vec![("s.\"a b\"\" (c\"", 3, 15), ("s.n", 2, 2)]);
+            prop_assert!(count.copying.is_none());
+        }
+    }
+}

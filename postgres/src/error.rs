@@ -1,0 +1,125 @@
+//! The one error of this crate: what was being done, why it did not work, and what to do about it.
+
+use std::{fmt, io};
+
+/// Why something with PostgreSQL did not work. None of its texts holds a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// What was being done: verb and object, `dump orders`.
+    pub doing: String,
+    /// Why it failed, in the words of the server or the tool where there are any.
+    pub why: String,
+    /// What to do about it; may be empty.
+    pub mend: String,
+    /// What a caller can decide by.
+    pub kind: Kind,
+}
+
+/// Sorts of failure, by what a caller does about them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The server can't be reached, or does not let us in.
+    Connection,
+    /// A connection, a tool or the other end of a stream went away in the middle.
+    Lost,
+    /// Someone else holds what is needed: a lease, a lock. Later it may work.
+    Busy,
+    /// A PostgreSQL client program is missing, too old or failed.
+    Tool,
+    /// The server refuses: no permission, no such table, bad SQL.
+    Refused,
+    /// The data is not what it must be.
+    Data,
+    /// No room or no access on a local disk.
+    Disk,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { doing, why, mend, .. } = self;
+        write!(f, "{doing}: {why}")?;
+        if mend.is_empty() { Ok(()) } else { write!(f, "; {mend}") }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl Error {
+    /// An error in its four parts.
+    pub fn new(
+        kind: Kind,
+        doing: impl Into<String>,
+        why: impl Into<String>,
+        mend: impl Into<String>,
+    ) -> Self {
+        Self { doing: doing.into(), why: why.into(), mend: mend.into(), kind }
+    }
+
+    /// What the server or the connection to it answered.
+    pub fn from_pg(doing: impl Into<String>, e: &tokio_postgres::Error) -> Self {
+        let Some(db) = e.as_db_error() else {
+            let (kind, mend) = if e.is_closed() || is_io(e) {
+                (Kind::Lost, "see the server's log; the next run starts afresh")
+            } else {
+                (Kind::Data, "")
+            };
+            return Self::new(kind, doing, with_sources(e), mend);
+        };
+        let mut why = db.message().to_owned();
+        for more in [db.detail(), db.hint()].into_iter().flatten() {
+            why.push_str(": ");
+            why.push_str(more);
+        }
+        let (kind, mend) = sort(db.code().code());
+        Self::new(kind, doing, why, mend)
+    }
+
+    /// A local pipe or file that did not work.
+    pub fn from_io(doing: impl Into<String>, e: &io::Error) -> Self {
+        let kind = match e.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Kind::Disk,
+            io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound => Kind::Tool,
+            _ => Kind::Lost,
+        };
+        Self::new(kind, doing, e.to_string(), "")
+    }
+}
+
+/// What a code of <https://www.postgresql.org/docs/current/errcodes-appendix.html> means to us.
+fn sort(code: &str) -> (Kind, &'static str) {
+    match code {
+        "57P01" | "57P02" | "57P03" | "57P05" => {
+            (Kind::Lost, "see the server's log for who ended it")
+        }
+        "55P03" => (Kind::Busy, "run again when whoever holds the lock is done"),
+        "40001" => (
+            Kind::Busy,
+            "the replica removed rows that were still read: set hot_standby_feedback or a longer \
+             max_standby_streaming_delay, or read from the primary",
+        ),
+        "28000" | "28P01" | "3D000" | "53300" => {
+            (Kind::Connection, "check user, password, database and pg_hba.conf")
+        }
+        "42501" => (Kind::Refused, "grant it to the role that dumps, e.g. by pg_read_all_data"),
+        "53100" => (Kind::Disk, "make room on the server's disk"),
+        "53200" => (Kind::Refused, "raise max_locks_per_transaction if the detail says so"),
+        _ if code.starts_with("08") => (Kind::Lost, "see the server's log"),
+        _ if code.starts_with("22") || code.starts_with("XX") => (Kind::Data, ""),
+        _ => (Kind::Refused, ""),
+    }
+}
+
+fn is_io(e: &tokio_postgres::Error) -> bool {
+    std::error::Error::source(e).is_some_and(<dyn std::error::Error>::is::<io::Error>)
+}
+
+fn with_sources(e: &dyn std::error::Error) -> String {
+    let mut text = e.to_string();
+    let mut next = e.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
+}

@@ -1,0 +1,498 @@
+//! SQL text into statements and COPY data, by the rules of `psql`.
+//!
+//! Outside of quotes and comments a backslash starts a command of `psql`, anywhere in a line. Such a command could run
+//! programs here or go to another database, so all but the two that `pg_dump` itself writes are refused.
+
+use super::{rows::PART, source::bad};
+use crate::{Error, Kind};
+use bytes::{Bytes, BytesMut};
+use memchr::{memchr, memmem, memrchr};
+use std::{io, mem::take};
+
+/// The longest statement that is taken, in bytes.
+const LONGEST: usize = 256 << 20;
+
+/// What a plain dump consists of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Item {
+    /// A statement, without its semicolon.
+    Statement(Bytes),
+    /// `COPY .. FROM stdin`; its data follows.
+    Copy(Bytes),
+    /// Data of a COPY, not always at the end of a row.
+    Data(Bytes),
+    /// The end of a COPY's data.
+    End,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    Sql,
+    /// In a string; whether a backslash quotes the next character.
+    String(bool),
+    /// After a backslash in such a string.
+    Escaped,
+    Name,
+    Dollar,
+    Comment,
+    /// Nested comments: how deep.
+    Block(u32),
+    /// A backslash command that is skipped, up to its line's end.
+    Command,
+    /// After a COPY: the rest of its line.
+    BeforeData,
+    /// COPY data; whether the text held begins at a line's start.
+    Data(bool),
+}
+
+/// What the text says of itself in the comments that `pg_dump` writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Claim {
+    Nothing,
+    Begun,
+    Complete,
+}
+
+/// Takes text in pieces and gives [`Item`]s.
+pub(crate) struct Lexer {
+    state: State,
+    /// The statement so far, or COPY data that is not given yet.
+    held: BytesMut,
+    /// The tag of the dollar quote we are in: `$body$`.
+    tag: Vec<u8>,
+    /// A word, a dollar tag or a command that may go on in the next piece.
+    word: Vec<u8>,
+    previous: u8,
+    /// Whether the string that just ended had backslash escapes.
+    escapes: bool,
+    parens: u32,
+    /// `BEGIN` .. `END` of a function's SQL body, where semicolons end nothing.
+    begins: u32,
+    /// First letters of the statement's first words, which tell a function by.
+    letters: Vec<u8>,
+    plain_backslash: bool,
+    claim: Claim,
+}
+
+impl Default for Lexer {
+    fn default() -> Self {
+        Self {
+            state: State::Sql,
+            held: BytesMut::new(),
+            tag: Vec::new(),
+            word: Vec::new(),
+            previous: b'\n',
+            escapes: false,
+            parens: 0,
+            begins: 0,
+            letters: Vec::new(),
+            plain_backslash: true,
+            claim: Claim::Nothing,
+        }
+    }
+}
+
+type Out<'a> = dyn FnMut(Item) -> io::Result<()> + 'a;
+
+impl Lexer {
+    /// Takes a piece of text.
+    pub(crate) fn push(&mut self, mut text: &[u8], out: &mut Out<'_>) -> io::Result<()> {
+        if memchr(0, text).is_some() {
+            return Err(bad(
+                "a NUL byte: it is no SQL text (is the file encrypted or compressed?)",
+            ));
+        }
+        while !text.is_empty() {
+            if let State::Data(line_start) = self.state {
+                self.held.extend_from_slice(text);
+                let Some(rest) = self.data(line_start, out)? else { return Ok(()) };
+                // What is behind the data is SQL again; it is at most what came in this piece.
+                text = &text[text.len() - rest..];
+                continue;
+            }
+            let (first, rest) = (text[0], &text[1..]);
+            self.byte(first, out)?;
+            text = rest;
+            if self.held.len() > LONGEST {
+                return Err(bad(&format!("a statement longer than {LONGEST} bytes")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the text.
+    ///
+    /// # Errors
+    /// It ends inside of something, or is `pg_dump`'s and lacks its last line.
+    pub(crate) fn end(&mut self, out: &mut Out<'_>) -> io::Result<()> {
+        self.byte(b'\n', out)?;
+        let inside = !matches!(self.state, State::Sql | State::Comment);
+        if inside || !self.held.trim_ascii().is_empty() || self.claim == Claim::Begun {
+            let why = "the SQL ends before the dump is complete";
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, why));
+        }
+        Ok(())
+    }
+
+    /// Gives COPY data up to its mark; how many bytes come after it, when it is there.
+    fn data(&mut self, line_start: bool, out: &mut Out<'_>) -> io::Result<Option<usize>> {
+        for at in memmem::find_iter(&self.held, b"\\.\n") {
+            let begins = if at == 0 { line_start } else { self.held[at - 1] == b'\n' };
+            if begins {
+                let rest = self.held.len() - at - 3;
+                let data = self.held.split_to(at).freeze();
+                self.held = BytesMut::new();
+                if !data.is_empty() {
+                    out(Item::Data(data))?;
+                }
+                out(Item::End)?;
+                (self.state, self.previous) = (State::Sql, b'\n');
+                return Ok(Some(rest));
+            }
+        }
+        match memrchr(b'\n', &self.held) {
+            Some(at) if at + 1 >= PART / 4 => {
+                out(Item::Data(self.held.split_to(at + 1).freeze()))?;
+                self.state = State::Data(true);
+            }
+            None if self.held.len() >= PART => {
+                // Inside one long row: its last bytes could be the start of nothing but itself.
+                let most = self.held.len() - 2;
+                out(Item::Data(self.held.split_to(most).freeze()))?;
+                self.state = State::Data(false);
+            }
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    fn byte(&mut self, b: u8, out: &mut Out<'_>) -> io::Result<()> {
+        let previous = std::mem::replace(&mut self.previous, b);
+        match self.state {
+            State::Sql => return self.sql(previous, b, out),
+            State::String(escapes) => {
+                self.held.extend_from_slice(&[b]);
+                match b {
+                    b'\'' => {
+                        // A doubled one begins the same kind of string again at once.
+                        (self.state, self.escapes) = (State::Sql, escapes);
+                    }
+                    b'\\' if escapes => self.state = State::Escaped,
+                    _ => {}
+                }
+            }
+            State::Escaped => {
+                self.held.extend_from_slice(&[b]);
+                self.state = State::String(true);
+            }
+            State::Name => {
+                self.held.extend_from_slice(&[b]);
+                if b == b'"' {
+                    self.state = State::Sql;
+                }
+            }
+            State::Dollar => {
+                self.held.extend_from_slice(&[b]);
+                if b == b'$' && self.held.ends_with(&self.tag) && self.word.len() >= self.tag.len()
+                {
+                    self.state = State::Sql;
+                    self.word.clear();
+                } else if self.word.len() < self.tag.len() {
+                    self.word.push(b); // counts, so that the opening tag does not close itself
+                }
+            }
+            State::Comment => {
+                if b == b'\n' {
+                    match &self.word[..] {
+                        b" PostgreSQL database dump" => self.claim = Claim::Begun,
+                        b" PostgreSQL database dump complete" => self.claim = Claim::Complete,
+                        _ => {}
+                    }
+                    self.word.clear();
+                    self.state = State::Sql;
+                    self.held.extend_from_slice(b"\n");
+                } else if self.word.len() < 80 {
+                    self.word.push(b);
+                }
+            }
+            State::Block(depth) => {
+                self.state = match (previous, b) {
+                    (b'/', b'*') => State::Block(depth + 1),
+                    (b'*', b'/') if depth == 1 => State::Sql,
+                    (b'*', b'/') => State::Block(depth - 1),
+                    _ => return Ok(()),
+                };
+                self.previous = 0; // the star of `/*/` ends nothing
+                if self.state == State::Sql {
+                    self.held.extend_from_slice(b" ");
+                }
+            }
+            State::Command => {
+                if b == b'\n' {
+                    self.state = State::Sql;
+                    let word = take(&mut self.word);
+                    let name = word.split(u8::is_ascii_whitespace).next().unwrap_or_default();
+                    if !matches!(name, b"restrict" | b"unrestrict") {
+                        let name =
+                            String::from_utf8_lossy(&name[..name.len().min(20)]).into_owned();
+                        return Err(bad(&format!(
+                            "it has the psql command \\{name}, which a restore does not run"
+                        )));
+                    }
+                } else if self.word.len() < 200 {
+                    self.word.push(b);
+                }
+            }
+            State::BeforeData => {
+                if b == b'\n' {
+                    self.state = State::Data(true);
+                }
+            }
+            State::Data(_) => {} // handled in whole pieces
+        }
+        Ok(())
+    }
+
+    fn sql(&mut self, previous: u8, b: u8, out: &mut Out<'_>) -> io::Result<()> {
+        let in_word = !self.word.is_empty();
+        if b.is_ascii_alphanumeric()
+            || b == b'_'
+            || b >= 0x80
+            || (b == b'$' && in_word && !self.word.starts_with(b"$"))
+        {
+            self.word.push(b);
+            self.held.extend_from_slice(&[b]);
+            return Ok(());
+        }
+        if b == b'$' {
+            self.held.extend_from_slice(&[b]);
+            let tag = take(&mut self.word);
+            let number = tag.get(1).is_some_and(u8::is_ascii_digit);
+            if tag.first() == Some(&b'$') && !number {
+                self.tag = tag;
+                self.tag.push(b'$');
+                self.state = State::Dollar;
+            } else {
+                self.word.push(b'$');
+            }
+            return Ok(());
+        }
+        let word = take(&mut self.word);
+        self.note_word(&word);
+        match b {
+            b'\'' => {
+                let again = previous == b'\'' && self.escapes;
+                let escapes = again || matches!(&word[..], b"E" | b"e") || !self.plain_backslash;
+                self.state = State::String(escapes);
+            }
+            b'"' => self.state = State::Name,
+            b'-' if previous == b'-' => {
+                self.held.truncate(self.held.len().saturating_sub(1));
+                self.state = State::Comment;
+                return Ok(());
+            }
+            b'*' if previous == b'/' => {
+                self.held.truncate(self.held.len().saturating_sub(1));
+                self.state = State::Block(1);
+                self.previous = 0;
+                return Ok(());
+            }
+            b'\\' => {
+                self.state = State::Command;
+                return Ok(());
+            }
+            b'(' => self.parens += 1,
+            b')' => self.parens = self.parens.saturating_sub(1),
+            b';' if self.parens == 0 && self.begins == 0 => return self.statement(out),
+            _ => {}
+        }
+        self.held.extend_from_slice(&[b]);
+        Ok(())
+    }
+
+    /// Counts the blocks of a function whose body is SQL.
+    fn note_word(&mut self, word: &[u8]) {
+        if word.is_empty() || word[0].is_ascii_digit() {
+            return;
+        }
+        if self.letters.len() < 4 {
+            self.letters.push(match &word.to_ascii_lowercase()[..] {
+                b"create" => b'c',
+                b"or" => b'o',
+                b"replace" => b'r',
+                b"function" | b"procedure" => b'f',
+                _ => b' ',
+            });
+        }
+        let function = self.letters.starts_with(b"cf") || self.letters.starts_with(b"corf");
+        if function && self.parens == 0 {
+            match &word.to_ascii_lowercase()[..] {
+                b"begin" => self.begins += 1,
+                b"case" if self.begins > 0 => self.begins += 1,
+                b"end" => self.begins = self.begins.saturating_sub(1),
+                _ => {}
+            }
+        }
+    }
+
+    fn statement(&mut self, out: &mut Out<'_>) -> io::Result<()> {
+        self.letters.clear();
+        let text = take(&mut self.held).freeze();
+        let text = text.slice_ref(text.trim_ascii());
+        if text.is_empty() {
+            return Ok(());
+        }
+        let upper = text[..text.len().min(60)].to_ascii_uppercase();
+        if upper.starts_with(b"SET STANDARD_CONFORMING_STRINGS") {
+            self.plain_backslash = upper.ends_with(b"ON") || upper.ends_with(b"ON'");
+        }
+        if upper.starts_with(b"COPY ") && is_from_stdin(&text) {
+            self.state = State::BeforeData;
+            return out(Item::Copy(text));
+        }
+        out(Item::Statement(text))
+    }
+}
+
+fn is_from_stdin(statement: &[u8]) -> bool {
+    let text = statement.to_ascii_uppercase();
+    let words: Vec<&[u8]> = text.split(u8::is_ascii_whitespace).filter(|w| !w.is_empty()).collect();
+    words.windows(2).any(|w| w == [b"FROM", &b"STDIN"[..]])
+}
+
+/// The statements of a text that has no COPY.
+pub(crate) fn statements(text: &str) -> Result<Vec<String>, Error> {
+    let mut all = Vec::new();
+    let mut out = |item| match item {
+        Item::Statement(text) => {
+            all.push(String::from_utf8_lossy(&text).into_owned());
+            Ok(())
+        }
+        _ => Err(bad("a COPY where there should be none")),
+    };
+    let mut lexer = Lexer::default();
+    let read = lexer.push(text.as_bytes(), &mut out).and_then(|()| lexer.end(&mut out));
+    read.map_err(|e| Error::new(Kind::Data, "read SQL", e.to_string(), ""))?;
+    Ok(all)
+}
+
+/// The name of a table at the start of `text`, quotes and schema included.
+pub(crate) fn name(text: &str) -> &str {
+    let mut quoted = false;
+    let end = text.find(|c: char| {
+        quoted ^= c == '"';
+        !quoted && (c.is_whitespace() || c == '(')
+    });
+    &text[..end.unwrap_or(text.len())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn items(text: &[u8], step: usize) -> io::Result<Vec<Item>> {
+        let mut all: Vec<Item> = Vec::new();
+        let mut lexer = Lexer::default();
+        {
+            let mut out = |item| {
+                if let (Some(Item::Data(so_far)), Item::Data(more)) = (all.last_mut(), &item) {
+                    *so_far = [&so_far[..], more].concat().into();
+                } else {
+                    all.push(item);
+                }
+                Ok(())
+            };
+            for piece in text.chunks(step) {
+                lexer.push(piece, &mut out)?;
+            }
+            lexer.end(&mut out)?;
+        }
+        Ok(all)
+    }
+
+    fn statements(text: &str) -> Vec<String> {
+        let show = |item: &Item| match item {
+            Item::Statement(s) => String::from_utf8_lossy(s).into_owned(),
+            other => format!("{other:?}"),
+        };
+        let reference: Vec<_> =
+            items(text.as_bytes(), 1).expect("it is whole").iter().map(show).collect();
+        for step in [2, 7, 4096] {
+            let again: Vec<_> =
+                items(text.as_bytes(), step).expect("it is whole").iter().map(show).collect();
+            assert_eq!(again, reference, "in pieces of {step}");
+        }
+        reference
+    }
+
+    #[test]
+    fn semicolons_in_quotes_comments_and_bodies_end_nothing() {
+        let text = "-- a; comment\nSELECT 'a;''b', \"x;\"\"y\", E'it\\'s;' /* ; /* ; */ ; */;\n\
+            CREATE FUNCTION f() AS $b$ x; \\d $$ ; $b$;\n\
+            CREATE OR REPLACE FUNCTION g() RETURNS int BEGIN ATOMIC SELECT CASE 1 WHEN 1 THEN 2 END; SELECT 2; END;\n\
+            CREATE RULE r AS ON INSERT TO t DO ALSO (SELECT 1; SELECT 2);\nSELECT a$b, $1 - -2;\nBEGIN; COMMIT;";
+        assert_eq!(
+            statements(text),
+            [
+                "SELECT 'a;''b', \"x;\"\"y\", E'it\\'s;'",
+                "CREATE FUNCTION f() AS $b$ x; \\d $$ ; $b$",
+                "CREATE OR REPLACE FUNCTION g() RETURNS int BEGIN ATOMIC SELECT CASE 1 WHEN 1 THEN 2 END; SELECT 2; END",
+                "CREATE RULE r AS ON INSERT TO t DO ALSO (SELECT 1; SELECT 2)",
+                "SELECT a$b, $1 - -2",
+                "BEGIN",
+                "COMMIT",
+            ]
+        );
+    }
+
+    #[test]
+    fn copy_data_is_no_sql() {
+        let text = b"COPY public.t (a, b) FROM stdin;\n1\t\\N\n2\t\\\\.\n\\.\n\nSELECT 1;\n";
+        for step in [1, 5, 1000] {
+            let copy = Item::Copy("COPY public.t (a, b) FROM stdin".into());
+            let data = Item::Data("1\t\\N\n2\t\\\\.\n".into());
+            let statement = Item::Statement("SELECT 1".into());
+            assert_eq!(items(text, step).expect("whole"), [copy, data, Item::End, statement]);
+        }
+        let empty = items(b"COPY t FROM stdin;\n\\.\nSELECT 1;", 1000).expect("whole");
+        assert_eq!(empty.len(), 3);
+    }
+
+    #[test]
+    fn only_the_commands_that_pg_dump_writes_are_passed_over() {
+        assert_eq!(statements("\\restrict abc\nSELECT 1;\n\\unrestrict abc\n"), ["SELECT 1"]);
+        for evil in ["\\connect other\n", "SELECT 1 \\! touch /tmp/x\n;", "\\i file\n", "\\.\n"] {
+            let refused = items(evil.as_bytes(), 3).expect_err("refused");
+            assert!(refused.to_string().contains("psql command"), "{refused}");
+        }
+        assert_eq!(statements("SELECT '\n\\connect x\n';").len(), 1);
+    }
+
+    #[test]
+    fn text_that_is_cut_or_not_text_is_an_error() {
+        for cut in [
+            "SELECT 1",
+            "SELECT 'a;",
+            "COPY t FROM stdin;\n1\n",
+            "CREATE FUNCTION f() AS $$ x;",
+            "--\n-- PostgreSQL database dump\n--\nSELECT 1;\n",
+        ] {
+            assert!(items(cut.as_bytes(), 100).is_err(), "{cut}");
+        }
+        assert!(items(b"SELECT 1\0;", 100).is_err());
+        let whole =
+            "-- PostgreSQL database dump\nSELECT 1;\n-- PostgreSQL database dump complete\n";
+        assert_eq!(statements(whole), ["SELECT 1"]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics_and_pieces_make_no_difference(
+            text in "[a-c$'\"\\\\;()\n \\-/*E.]{0,120}", step in 1_usize..40,
+        ) {
+            let whole = items(text.as_bytes(), 1000).ok();
+            prop_assert_eq!(items(text.as_bytes(), step).ok(), whole);
+        }
+    }
+}

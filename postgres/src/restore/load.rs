@@ -1,0 +1,307 @@
+//! Rows and large objects into the database, over several connections at once.
+//!
+//! Parts of a table go to whichever connection has room; each runs its own `COPY .. FROM STDIN` in its own transaction.
+//! When all parts of a table are in, the connections wait for each other and commit, or all roll back: a table is
+//! loaded as a whole or not at all. The order of rows does not matter: constraints and triggers come later.
+
+use super::{
+    loss::{Loss, bearable},
+    parse::{Piece, Slice},
+    rows::Part,
+};
+use crate::{Error, Kind, Session, TableRows};
+use bytes::Bytes;
+use futures_util::{
+    SinkExt,
+    future::{select_all, try_join_all},
+};
+use std::{
+    collections::HashMap,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+use tokio::sync::{Barrier, mpsc};
+use tokio_postgres::CopyInSink;
+
+/// A table that is loaded.
+#[derive(Debug)]
+pub(crate) struct Table {
+    /// As SQL names it.
+    pub(crate) name: String,
+    /// `COPY .. FROM STDIN ..`
+    pub(crate) copy: String,
+    rows: AtomicU64,
+    bytes: AtomicU64,
+    failed: AtomicBool,
+}
+
+impl Table {
+    /// A table of which nothing is loaded yet.
+    pub(crate) fn new(name: String, copy: String) -> Self {
+        Self {
+            name,
+            copy,
+            rows: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            failed: AtomicBool::new(false),
+        }
+    }
+
+    fn counted(&self) -> TableRows {
+        TableRows {
+            name: self.name.clone(),
+            rows: self.rows.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+        }
+    }
+}
+
+enum Work {
+    /// Rows of a table, more of which may come.
+    Rows(Arc<Table>, Bytes),
+    /// A table's only rows.
+    Only(Arc<Table>, Bytes),
+    /// The table is complete; all who meet at the barrier have a part of it.
+    End(Arc<Table>, Arc<Barrier>),
+    Objects(Vec<Slice>),
+}
+
+/// What was loaded, and what was not.
+pub(crate) struct Loaded {
+    pub(crate) tables: Vec<TableRows>,
+    pub(crate) losses: Vec<Loss>,
+}
+
+type Losses = Mutex<Vec<Loss>>;
+
+fn note(losses: &Losses, loss: Loss) {
+    losses.lock().unwrap_or_else(PoisonError::into_inner).push(loss);
+}
+
+/// Loads everything that comes, each session being one connection; `tables` by the number of their data entry.
+pub(crate) async fn load(
+    sessions: &[Session],
+    tables: &HashMap<i32, Arc<Table>>,
+    from: mpsc::Receiver<Piece>,
+) -> Result<Loaded, Error> {
+    let losses = Losses::default();
+    let (senders, workers): (Vec<_>, Vec<_>) = sessions
+        .iter()
+        .map(|session| {
+            let (give, take) = mpsc::channel(2);
+            (give, work(session, take, &losses))
+        })
+        .unzip();
+    // When a connection is lost its worker's channel closes; then the worker's error is the one to tell.
+    let (dealt, worked) = tokio::join!(deal(tables, from, senders), try_join_all(workers));
+    worked?;
+    let order = dealt.map_err(|()| {
+        Error::new(Kind::Lost, "load the data", "a connection went away", "see the server's log")
+    })?;
+    let counted = order.iter().map(|t| t.counted()).collect();
+    Ok(Loaded {
+        tables: counted,
+        losses: losses.into_inner().unwrap_or_else(PoisonError::into_inner),
+    })
+}
+
+/// Gives each piece to a connection; answers the tables in their order.
+async fn deal(
+    tables: &HashMap<i32, Arc<Table>>,
+    mut from: mpsc::Receiver<Piece>,
+    to: Vec<mpsc::Sender<Work>>,
+) -> Result<Vec<Arc<Table>>, ()> {
+    let mut order = Vec::new();
+    let mut next = 0; // where the search for a free connection starts
+    let mut part_of = vec![false; to.len()]; // which connections have a part of the table under way
+    let mut bound: Option<usize> = None; // the connection that has the start of an unfinished row
+    while let Some(piece) = from.recv().await {
+        let (id, Part { bytes, whole, last }) = match piece {
+            Piece::Objects(slices) => {
+                let (at, permit) = free(&to, next).await?;
+                permit.send(Work::Objects(slices));
+                next = at + 1;
+                continue;
+            }
+            Piece::Rows(id, part) => (id, part),
+        };
+        let Some(table) = tables.get(&id) else { return Err(()) };
+        table.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        let first = !part_of.contains(&true);
+        if last && first {
+            if !bytes.is_empty() {
+                let (at, permit) = free(&to, next).await?;
+                permit.send(Work::Only(table.clone(), bytes));
+                next = at + 1;
+            }
+            order.push(table.clone());
+            continue;
+        }
+        if !bytes.is_empty() {
+            let (at, permit) = match bound {
+                Some(at) => (at, to[at].reserve().await.map_err(|_| ())?),
+                None => free(&to, next).await?,
+            };
+            permit.send(Work::Rows(table.clone(), bytes));
+            part_of[at] = true;
+            bound = (!whole).then_some(at);
+            next = at + 1;
+        }
+        if last {
+            let count = part_of.iter().filter(|p| **p).count();
+            let barrier = Arc::new(Barrier::new(count));
+            for (at, sender) in to.iter().enumerate() {
+                if std::mem::take(&mut part_of[at]) {
+                    let end = Work::End(table.clone(), barrier.clone());
+                    sender.send(end).await.map_err(|_| ())?;
+                }
+            }
+            bound = None;
+            order.push(table.clone());
+        }
+    }
+    Ok(order)
+}
+
+/// The first connection that has room, from `next` on.
+async fn free(
+    to: &[mpsc::Sender<Work>],
+    next: usize,
+) -> Result<(usize, mpsc::Permit<'_, Work>), ()> {
+    let order = (0..to.len()).map(|i| (next + i) % to.len());
+    let waits: Vec<Pin<Box<dyn Future<Output = _> + Send + '_>>> = order
+        .map(|at| {
+            let wait: Pin<Box<dyn Future<Output = _> + Send + '_>> =
+                Box::pin(async move { to[at].reserve().await.map(|permit| (at, permit)) });
+            wait
+        })
+        .collect();
+    select_all(waits).await.0.map_err(|_| ())
+}
+
+/// A COPY under way on one connection.
+struct Copying {
+    table: Arc<Table>,
+    sink: Option<Pin<Box<CopyInSink<Bytes>>>>,
+}
+
+async fn work(
+    session: &Session,
+    mut from: mpsc::Receiver<Work>,
+    losses: &Losses,
+) -> Result<(), Error> {
+    let mut copying: Option<Copying> = None;
+    while let Some(work) = from.recv().await {
+        match work {
+            Work::Only(table, bytes) => {
+                let mut one = begin(session, &table, losses, false).await?;
+                feed(session, &mut one, bytes, losses).await?;
+                if let Some(rows) = finish(&mut one, losses).await? {
+                    table.rows.fetch_add(rows, Ordering::Relaxed);
+                }
+            }
+            Work::Rows(table, bytes) => {
+                if copying.is_none() {
+                    copying = Some(begin(session, &table, losses, true).await?);
+                }
+                if let Some(copying) = &mut copying {
+                    feed(session, copying, bytes, losses).await?;
+                }
+            }
+            Work::End(table, barrier) => {
+                let mut rows = None;
+                if let Some(mut copying) = copying.take() {
+                    rows = finish(&mut copying, losses).await?;
+                }
+                barrier.wait().await;
+                let good = !table.failed.load(Ordering::SeqCst);
+                let end = if good { "COMMIT" } else { "ROLLBACK" };
+                match session.batch_execute(end).await {
+                    Ok(()) if good => {
+                        table.rows.fetch_add(rows.unwrap_or(0), Ordering::Relaxed);
+                    }
+                    Ok(()) => {}
+                    Err(e) => lost(&e, &table, losses)?,
+                }
+            }
+            Work::Objects(slices) => {
+                super::objects::write(session, &slices, |l| note(losses, l)).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Notes that a table is lost, once; an error that is not about the table ends the restore.
+fn lost(e: &tokio_postgres::Error, table: &Table, losses: &Losses) -> Result<(), Error> {
+    if !bearable(e) {
+        return Err(Error::from_pg(format!("load {}", table.name), e));
+    }
+    if !table.failed.swap(true, Ordering::SeqCst) {
+        note(losses, Loss::of_data(e, &table.copy));
+    }
+    Ok(())
+}
+
+async fn begin(
+    session: &Session,
+    table: &Arc<Table>,
+    losses: &Losses,
+    transaction: bool,
+) -> Result<Copying, Error> {
+    let mut copying = Copying { table: table.clone(), sink: None };
+    if transaction {
+        let begun = session.batch_execute("BEGIN").await;
+        begun.map_err(|e| Error::from_pg(format!("load {}", table.name), &e))?;
+    }
+    if !table.failed.load(Ordering::SeqCst) {
+        match session.copy_in(table.copy.as_str()).await {
+            Ok(sink) => copying.sink = Some(Box::pin(sink)),
+            Err(e) => lost(&e, table, losses)?,
+        }
+    }
+    Ok(copying)
+}
+
+/// Sends rows; those of a table that failed already are dropped.
+async fn feed(
+    session: &Session,
+    copying: &mut Copying,
+    bytes: Bytes,
+    losses: &Losses,
+) -> Result<(), Error> {
+    let Some(sink) = &mut copying.sink else { return Ok(()) };
+    if copying.table.failed.load(Ordering::SeqCst) {
+        copying.sink = None; // ends the COPY with an error, which the rollback of its transaction answers
+        return Ok(());
+    }
+    if sink.send(bytes).await.is_err() {
+        // The reason is in the answer to the COPY, not in the failed sending.
+        let mut sink = copying.sink.take();
+        let why = match &mut sink {
+            Some(sink) => sink.as_mut().finish().await.err(),
+            None => None,
+        };
+        match why {
+            Some(e) if !session.is_closed() => lost(&e, &copying.table, losses)?,
+            Some(e) => return Err(Error::from_pg(format!("load {}", copying.table.name), &e)),
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// Ends a COPY; its rows when it went well.
+async fn finish(copying: &mut Copying, losses: &Losses) -> Result<Option<u64>, Error> {
+    let Some(mut sink) = copying.sink.take() else { return Ok(None) };
+    if copying.table.failed.load(Ordering::SeqCst) {
+        return Ok(None);
+    }
+    match sink.as_mut().finish().await {
+        Ok(rows) => Ok(Some(rows)),
+        Err(e) => lost(&e, &copying.table, losses).map(|()| None),
+    }
+}

@@ -1,0 +1,129 @@
+//! Cuts COPY text at row ends, so that parts of one table can go through several connections.
+//!
+//! A raw newline always ends a row of COPY text: the server writes a newline in a value as `\n`.
+
+use bytes::{Bytes, BytesMut};
+use std::io;
+
+/// About how much goes to one connection at a time, in bytes.
+pub(crate) const PART: usize = 1 << 20;
+
+/// What `pg_dump` writes after the last row of a table.
+const MARK: &[u8] = b"\\.\n\n\n";
+
+/// A part of a table's rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// COPY text.
+    pub(crate) bytes: Bytes,
+    /// Whether it ends with the end of a row; the next part of the table follows on the same connection when not.
+    pub(crate) whole: bool,
+    /// Whether it is the last one of its table.
+    pub(crate) last: bool,
+}
+
+/// Cuts one table's COPY text.
+#[derive(Default)]
+pub(crate) struct Cutter {
+    held: BytesMut,
+}
+
+impl Cutter {
+    /// Takes text in, and gives each part that is full to `out`.
+    pub(crate) fn push(
+        &mut self,
+        mut text: &[u8],
+        out: &mut impl FnMut(Part) -> io::Result<()>,
+    ) -> io::Result<()> {
+        while !text.is_empty() {
+            if self.held.capacity() - self.held.len() < text.len().min(PART) {
+                self.held.reserve(PART + PART / 8);
+            }
+            let (now, later) = text.split_at(text.len().min(PART));
+            self.held.extend_from_slice(now);
+            text = later;
+            if self.held.len() >= PART {
+                // The end mark is never cut: as many bytes as it has stay here until the end is known.
+                let most = self.held.len() - MARK.len();
+                let end = self.held[..most].iter().rposition(|b| *b == b'\n').map(|at| at + 1);
+                let bytes = self.held.split_to(end.unwrap_or(most)).freeze();
+                out(Part { bytes, whole: end.is_some(), last: false })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the rest, without the end mark, to `out`.
+    pub(crate) fn end(mut self, out: &mut impl FnMut(Part) -> io::Result<()>) -> io::Result<()> {
+        if self.held.ends_with(MARK) {
+            let length = self.held.len() - MARK.len();
+            // `\.` inside a row would be `\\.`: only one at the start of a line is the mark.
+            if length == 0 || self.held[length - 1] == b'\n' {
+                self.held.truncate(length);
+            }
+        }
+        out(Part { bytes: self.held.freeze(), whole: true, last: true })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn cut(text: &[u8], step: usize) -> Vec<Part> {
+        let mut parts = Vec::new();
+        let mut out = |p| {
+            parts.push(p);
+            Ok(())
+        };
+        let mut cutter = Cutter::default();
+        for piece in text.chunks(step.max(1)) {
+            cutter.push(piece, &mut out).expect("nothing fails");
+        }
+        cutter.end(&mut out).expect("nothing fails");
+        parts
+    }
+
+    #[test]
+    fn the_end_mark_never_reaches_the_server() {
+        for step in [1, 3, 1000] {
+            let parts = cut(b"1\ta\n2\tb\n\\.\n\n\n", step);
+            assert_eq!(parts, [Part { bytes: "1\ta\n2\tb\n".into(), whole: true, last: true }]);
+            assert_eq!(cut(b"\\.\n\n\n", step)[0].bytes, "");
+        }
+    }
+
+    #[test]
+    fn a_row_larger_than_a_part_is_given_in_pieces() {
+        let mut text = vec![b'x'; 3 * PART];
+        text.extend_from_slice(b"\nshort\n\\.\n\n\n");
+        let parts = cut(&text, 1 << 18);
+        assert!(parts.iter().all(|p| p.bytes.len() <= 2 * PART));
+        assert!(!parts[0].whole && parts.last().is_some_and(|p| p.last));
+        let all: Vec<u8> = parts.iter().flat_map(|p| p.bytes.to_vec()).collect();
+        assert_eq!(all, &text[..text.len() - MARK.len()]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn parts_end_at_row_ends_and_nothing_is_lost(
+            rows in proptest::collection::vec(0_usize..200_000, 1..40), step in 1_usize..400_000,
+        ) {
+            let mut text = Vec::new();
+            for (i, length) in rows.iter().enumerate() {
+                text.extend(std::iter::repeat_n(b'a' + u8::try_from(i % 26).expect("small"), *length));
+                text.push(b'\n');
+            }
+            let whole = text.len();
+            text.extend_from_slice(MARK);
+            let parts = cut(&text, step);
+            let all: Vec<u8> = parts.iter().flat_map(|p| p.bytes.to_vec()).collect();
+            prop_assert_eq!(&all[..], &text[..whole]);
+            for part in &parts {
+                prop_assert!(!part.whole || part.bytes.is_empty() || part.bytes.ends_with(b"\n"));
+            }
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! A PostgreSQL server: how it is reached, connections to it, and client programs that are started against it.
+
+mod copy;
+mod tap;
+mod tls;
+
+pub(crate) use copy::Fault;
+pub(crate) use tap::BLOCK;
+
+use crate::{Error, Kind};
+use secrecy::{ExposeSecret as _, SecretString};
+use socket2::{SockRef, TcpKeepalive};
+use std::{
+    ops::Deref,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+use tap::{Tap, Wire};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, UnixStream},
+    process::Command,
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_postgres::{Client, NoTls};
+
+/// Time to reach the server, encrypt and log in.
+const CONNECT: Duration = Duration::from_secs(30);
+
+/// Both ends ask a silent other end after 30 s, then every 10 s, and give it up after 6 of those: a dead host's
+/// connections, and the leases that hang on them, are gone within two minutes.
+const KEEPALIVE: (u64, u64, u32) = (30, 10, 6);
+
+/// How the connection to a server is protected; libpq's `sslmode` of the same name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// No TLS.
+    Disable,
+    /// TLS where the server offers it, and no check of who it is without a CA file.
+    Prefer,
+    /// TLS or nothing. With a CA file the server's certificate must come from it.
+    Require,
+    /// TLS, a certificate from the CA file (or one that the system trusts) and for this host.
+    VerifyFull,
+}
+
+/// How a server is reached.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Host name, address, or the directory of a Unix socket.
+    pub host: String,
+    /// Port, 5432 usually.
+    pub port: u16,
+    /// The role that logs in.
+    pub user: String,
+    /// Its password or IAM token. Given to programs by environment only.
+    pub password: Option<SecretString>,
+    /// How the connection is protected. A Unix socket has no TLS.
+    pub tls: Tls,
+    /// PEM file of the certificates that are trusted.
+    pub ca: Option<PathBuf>,
+    /// What `pg_stat_activity` shows as `application_name`; names the run when another finds its lease taken.
+    pub application: String,
+    /// Where else to look for `pg_dump` and its like; of equal versions these win.
+    pub tool_dirs: Vec<PathBuf>,
+}
+
+impl Server {
+    /// Connects and logs in. No timeout of the server's applies to the session.
+    ///
+    /// # Errors
+    /// [`Kind::Connection`]: not reached, not who it should be, not let in.
+    pub async fn connect(&self, database: &str) -> Result<Session, Error> {
+        let doing = || format!("connect to {database} at {}:{}", self.host, self.port);
+        let connecting = async {
+            if self.is_local() {
+                let path = format!("{}/.s.PGSQL.{}", self.host, self.port);
+                let socket = UnixStream::connect(&path).await.map_err(|e| self.unreached(&e))?;
+                return self.log_in(database, socket).await;
+            }
+            let address = (self.host.as_str(), self.port);
+            let tcp = TcpStream::connect(address).await.map_err(|e| self.unreached(&e))?;
+            keep_alive(&tcp).map_err(|e| self.unreached(&e))?;
+            match tls::secure(self, tcp).await? {
+                tls::Secured::Plain(tcp) => self.log_in(database, tcp).await,
+                tls::Secured::Tls(stream) => self.log_in(database, stream).await,
+            }
+        };
+        let why = format!("no answer within {} s", CONNECT.as_secs());
+        timeout(CONNECT, connecting).await.map_err(|_| {
+            Error::new(Kind::Connection, doing(), why, "check host, port and firewall")
+        })?
+    }
+
+    fn is_local(&self) -> bool {
+        self.host.starts_with('/')
+    }
+
+    fn unreached(&self, e: &std::io::Error) -> Error {
+        let doing = format!("connect to {}:{}", self.host, self.port);
+        Error::new(Kind::Connection, doing, e.to_string(), "check host, port and firewall")
+    }
+
+    async fn log_in<S>(&self, database: &str, stream: S) -> Result<Session, Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let doing = || format!("log in to {database} at {} as {}", self.host, self.user);
+        let failed = |e: &tokio_postgres::Error| Error {
+            kind: Kind::Connection,
+            ..Error::from_pg(doing(), e)
+        };
+        let mut config = tokio_postgres::Config::new();
+        config.user(&self.user).dbname(database).application_name(&self.application);
+        config.ssl_mode(tokio_postgres::config::SslMode::Disable); // done already, beneath
+        if let Some(password) = &self.password {
+            config.password(password.expose_secret());
+        }
+        let tap = Tap::default();
+        let wire = Wire::new(stream, tap.clone());
+        let (client, connection) = config.connect_raw(wire, NoTls).await.map_err(|e| failed(&e))?;
+        let task = tokio::spawn(async move {
+            if let Err(e) = connection.await {
+                // Whoever waits for an answer gets the error too; nobody may be waiting.
+                tracing::debug!(error = %e, "a connection to PostgreSQL ended: {e}");
+            }
+        });
+        let mut session = Session { client, tap, task, version_num: 0 };
+        let (idle, interval, count) = KEEPALIVE;
+        let set = format!(
+            "SELECT current_setting('server_version_num')::int4, count(set_config(name, value, false))
+             FROM pg_catalog.pg_settings JOIN (VALUES ('statement_timeout', '0'), ('lock_timeout', '0'),
+               ('idle_in_transaction_session_timeout', '0'), ('idle_session_timeout', '0'),
+               ('transaction_timeout', '0'), ('tcp_keepalives_idle', '{idle}'),
+               ('tcp_keepalives_interval', '{interval}'), ('tcp_keepalives_count', '{count}'))
+             AS ours (name, value) USING (name)"
+        );
+        let row = session.query_one(&set, &[]).await.map_err(|e| failed(&e))?;
+        session.version_num = u32::try_from(row.get::<_, i32>(0)).unwrap_or(0);
+        if session.version_num < 110_000 {
+            let why = format!("the server's version number is {}", session.version_num);
+            return Err(Error::new(
+                Kind::Refused,
+                doing(),
+                why,
+                "PostgreSQL 11 or later is needed",
+            ));
+        }
+        Ok(session)
+    }
+
+    /// A client program that will connect to `database`; host, user, password and TLS go by its environment, and it is
+    /// killed when it is dropped. Its messages are in English.
+    pub fn command(&self, program: &Path, database: &str) -> Command {
+        let mut command = Command::new(program);
+        // A service file or options of whoever started us would change what is dumped.
+        for foreign in [
+            "PGSERVICE",
+            "PGSERVICEFILE",
+            "PGOPTIONS",
+            "PGHOSTADDR",
+            "PGCLIENTENCODING",
+            "PGDATESTYLE",
+            "PGTARGETSESSIONATTRS",
+            "PGLOADBALANCEHOSTS",
+            "PGREQUIRESSL",
+            "PGSSLNEGOTIATION",
+        ] {
+            command.env_remove(foreign);
+        }
+        let mode = match self.tls {
+            Tls::Disable => "disable",
+            Tls::Prefer => "prefer",
+            Tls::Require => "require",
+            Tls::VerifyFull => "verify-full",
+        };
+        command
+            .env("PGHOST", &self.host)
+            .env("PGPORT", self.port.to_string())
+            .env("PGUSER", &self.user)
+            .env("PGDATABASE", database)
+            .env("PGAPPNAME", &self.application)
+            .env("PGSSLMODE", mode)
+            .env("PGCONNECT_TIMEOUT", CONNECT.as_secs().to_string())
+            .env("LC_ALL", "C")
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        if let Some(file) = tls::trusted(self) {
+            command.env("PGSSLROOTCERT", file);
+        }
+        if let Some(password) = &self.password {
+            command.env("PGPASSWORD", password.expose_secret());
+        }
+        command
+    }
+}
+
+fn keep_alive(tcp: &TcpStream) -> std::io::Result<()> {
+    let (idle, interval, count) = KEEPALIVE;
+    let keep = TcpKeepalive::new()
+        .with_time(Duration::from_secs(idle))
+        .with_interval(Duration::from_secs(interval))
+        .with_retries(count);
+    tcp.set_nodelay(true)?;
+    SockRef::from(tcp).set_tcp_keepalive(&keep)
+}
+
+/// A connection. Dropping it ends it, also in the middle of a query.
+#[derive(Debug)]
+pub struct Session {
+    client: Client,
+    tap: Tap,
+    task: JoinHandle<()>,
+    /// The server's version, `150004` for 15.4.
+    pub version_num: u32,
+}
+
+impl Deref for Session {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // In the middle of a COPY nobody would take the data any more. Otherwise the task says goodbye and ends.
+        if self.tap.open() {
+            self.task.abort();
+        }
+    }
+}

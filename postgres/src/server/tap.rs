@@ -1,0 +1,288 @@
+//! Takes COPY data off the wire before the client library sees it.
+//!
+//! `COPY .. TO STDOUT` sends one message per row, and a client library makes an object of each. Here the rows are
+//! copied from the receive buffer into blocks of 128 KiB right at the socket; all other messages pass through. What
+//! each message is: <https://www.postgresql.org/docs/current/protocol-message-formats.html>
+
+use std::{
+    collections::VecDeque,
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker, ready},
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Bytes of COPY data in a block; a block ends with the message that fills it, or in the middle of a large one.
+pub(crate) const BLOCK: usize = 128 << 10;
+
+/// What is received at once. Larger ones don't make it faster: the server sends 8 KiB at a time.
+const RECEIVE: usize = 256 << 10;
+
+/// Blocks that wait to be fetched before the server is left waiting.
+const WAITING: usize = 4;
+
+/// The place where a connection's COPY data can be fetched.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tap(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Whether the next COPY is ours; without it `CopyOutResponse` passes through.
+    armed: bool,
+    /// Bytes left free at the start of each block, for a header.
+    room: usize,
+    blocks: VecDeque<Vec<u8>>,
+    rows: u64,
+    ended: bool,
+    fetcher: Option<Waker>,
+    wire: Option<Waker>,
+}
+
+impl Tap {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next COPY's data goes here, in blocks that begin with `room` zero bytes.
+    pub(crate) fn arm(&self, room: usize) {
+        let mut state = self.state();
+        *state = State { armed: true, room, wire: state.wire.take(), ..State::default() };
+    }
+
+    /// Whether a COPY was begun and its end was not seen.
+    pub(crate) fn open(&self) -> bool {
+        let state = self.state();
+        state.armed && !state.ended
+    }
+
+    /// The COPY is over, or never came.
+    pub(crate) fn disarm(&self) {
+        *self.state() = State::default();
+    }
+
+    /// Messages of the COPY so far: rows, and a header line where one was asked for.
+    pub(crate) fn rows(&self) -> u64 {
+        self.state().rows
+    }
+
+    /// The next block, `None` after `CopyDone`.
+    pub(crate) fn poll_block(&self, cx: &mut Context<'_>) -> Poll<Option<Vec<u8>>> {
+        let mut state = self.state();
+        if let Some(block) = state.blocks.pop_front() {
+            if let Some(wire) = state.wire.take() {
+                wire.wake();
+            }
+            return Poll::Ready(Some(block));
+        }
+        if state.ended {
+            return Poll::Ready(None);
+        }
+        state.fetcher = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Hands over a full block; `false` when too many wait, and then the wire is woken later.
+    fn push(&self, block: &mut Vec<u8>, rows: &mut u64, cx: &Context<'_>) -> bool {
+        let mut state = self.state();
+        if state.blocks.len() >= WAITING {
+            state.wire = Some(cx.waker().clone());
+            return false;
+        }
+        let next = fresh(state.room);
+        state.blocks.push_back(std::mem::replace(block, next));
+        state.rows += std::mem::take(rows);
+        if let Some(fetcher) = state.fetcher.take() {
+            fetcher.wake();
+        }
+        true
+    }
+
+    fn end(&self, block: &mut Vec<u8>, rows: &mut u64) {
+        let mut state = self.state();
+        if block.len() > state.room {
+            state.blocks.push_back(std::mem::take(block));
+        }
+        state.rows += std::mem::take(rows);
+        state.ended = true;
+        if let Some(fetcher) = state.fetcher.take() {
+            fetcher.wake();
+        }
+    }
+}
+
+fn fresh(room: usize) -> Vec<u8> {
+    // A little more than a block, so that the row that fills it rarely makes it grow.
+    let mut block = Vec::with_capacity(BLOCK + (8 << 10));
+    block.resize(room, 0);
+    block
+}
+
+/// What the bytes at the front of the buffer are.
+#[derive(Clone, Copy, Debug)]
+enum At {
+    /// The five bytes of a message's type and length.
+    Head,
+    /// So many bytes of a message that the client library gets.
+    Pass(usize),
+    /// So many bytes of a row.
+    Row(usize),
+    /// So many bytes that nobody needs: `CopyOutResponse`.
+    Skip(usize),
+}
+
+/// A socket with a [`Tap`] in it.
+#[derive(Debug)]
+pub(crate) struct Wire<S> {
+    inner: S,
+    tap: Tap,
+    received: Box<[u8]>,
+    start: usize,
+    end: usize,
+    at: At,
+    copying: bool,
+    block: Vec<u8>,
+    rows: u64,
+}
+
+impl<S> Wire<S> {
+    pub(crate) fn new(inner: S, tap: Tap) -> Self {
+        let received = vec![0; RECEIVE].into_boxed_slice();
+        let (block, at) = (Vec::new(), At::Head);
+        Self { inner, tap, received, start: 0, end: 0, at, copying: false, block, rows: 0 }
+    }
+
+    /// Takes apart what was received. Ready when `out` is full or more must be received, pending when nobody fetches.
+    fn sort(&mut self, cx: &Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let buffered = self.end - self.start;
+            match self.at {
+                At::Pass(0) | At::Row(0) | At::Skip(0) => self.at = At::Head,
+                At::Pass(left) => {
+                    let n = left.min(buffered).min(out.remaining());
+                    if n == 0 {
+                        return Poll::Ready(Ok(()));
+                    }
+                    out.put_slice(&self.received[self.start..self.start + n]);
+                    self.start += n;
+                    self.at = At::Pass(left - n);
+                }
+                At::Skip(left) => {
+                    let n = left.min(buffered);
+                    if n == 0 {
+                        return Poll::Ready(Ok(()));
+                    }
+                    self.start += n;
+                    self.at = At::Skip(left - n);
+                }
+                At::Row(left) => {
+                    let n = left.min(buffered).min(BLOCK);
+                    if n == 0 {
+                        return Poll::Ready(Ok(()));
+                    }
+                    if self.block.len() >= BLOCK
+                        && !self.tap.push(&mut self.block, &mut self.rows, cx)
+                    {
+                        return Poll::Pending;
+                    }
+                    self.block.extend_from_slice(&self.received[self.start..self.start + n]);
+                    self.start += n;
+                    self.at = At::Row(left - n);
+                }
+                At::Head => {
+                    if buffered < 5 {
+                        return Poll::Ready(Ok(()));
+                    }
+                    self.head()?;
+                }
+            }
+        }
+    }
+
+    fn head(&mut self) -> io::Result<()> {
+        let head = &self.received[self.start..self.start + 5];
+        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
+        let Some(body) = length.checked_sub(4) else {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a message without a length"));
+        };
+        self.at = match head[0] {
+            b'd' if self.copying => {
+                self.rows += 1;
+                self.start += 5;
+                At::Row(body)
+            }
+            b'H' if self.tap.open() => {
+                self.copying = true;
+                self.rows = 0;
+                self.block = fresh(self.tap.state().room);
+                self.start += 5;
+                At::Skip(body)
+            }
+            b'c' if self.copying => {
+                self.copying = false;
+                self.tap.end(&mut self.block, &mut self.rows);
+                self.start += 5;
+                At::Skip(body)
+            }
+            other => {
+                // An error ends a COPY too; the client library gets it, and with it whoever waits for the answer.
+                self.copying &= other != b'E';
+                At::Pass(5 + body)
+            }
+        };
+        Ok(())
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = out.filled().len();
+        loop {
+            let sorted = this.sort(cx, out)?;
+            if out.filled().len() > before {
+                return Poll::Ready(Ok(()));
+            }
+            ready!(sorted);
+            if this.start == this.end {
+                (this.start, this.end) = (0, 0);
+            } else if this.start > 0 {
+                // Less than a message's head is left, or the client library's buffer is full.
+                this.received.copy_within(this.start..this.end, 0);
+                (this.start, this.end) = (0, this.end - this.start);
+            }
+            let mut space = ReadBuf::new(&mut this.received[this.end..]);
+            ready!(Pin::new(&mut this.inner).poll_read(cx, &mut space))?;
+            let n = space.filled().len();
+            if n == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            this.end += n;
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests;

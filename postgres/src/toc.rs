@@ -1,0 +1,342 @@
+//! The head of a custom-format archive: its header and its table of contents.
+//!
+//! Everything is read with bounds: a length in the file is never trusted with an allocation, and a bad byte ends in an
+//! [`Error`]. What was read is kept as it was, so that the same head can be handed to stock `pg_restore`.
+
+use crate::{Error, Kind};
+use std::{
+    collections::HashMap,
+    io::{self, Read},
+    ops::Range,
+};
+
+/// The largest head that is read: a million large objects take about 150 MB.
+const LARGEST: usize = 512 << 20;
+
+/// The largest single text of an entry: PostgreSQL's own limit of a value is 1 GB, a view of 64 MB is nobody's.
+const LONGEST: u64 = 64 << 20;
+
+/// How the data blocks of an archive are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// Not at all.
+    None,
+    /// Each block (each large object) is one zlib stream.
+    Zlib,
+    /// LZ4 frames, PostgreSQL 16 and later.
+    Lz4,
+    /// Zstandard, PostgreSQL 16 and later.
+    Zstd,
+}
+
+/// When an entry is restored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    /// With the entry before it: comments, grants.
+    None,
+    /// Before the data.
+    PreData,
+    /// The data.
+    Data,
+    /// After the data.
+    PostData,
+}
+
+/// One line of the table of contents. Text that is not UTF-8 has replacement characters here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The number of the entry in this archive, by which data blocks and dependencies name it.
+    pub dump_id: i32,
+    /// The catalogue that the object is in (1259 is `pg_class`), as text; `0` for none.
+    pub catalogue_oid: String,
+    /// The object's own OID in the database that was dumped, as text: for `TABLE DATA` the table's.
+    pub table_oid: String,
+    /// The object's name.
+    pub tag: String,
+    /// Its kind: `TABLE`, `TABLE DATA`, `INDEX`, ..
+    pub desc: String,
+    /// When it is restored.
+    pub section: Section,
+    /// The statement that makes it.
+    pub defn: String,
+    /// `COPY schema.table (columns) FROM stdin;` of a `TABLE DATA` entry that holds COPY text.
+    pub copy_stmt: Option<String>,
+    /// Its schema, without quotes.
+    pub namespace: Option<String>,
+    /// Its owner.
+    pub owner: Option<String>,
+    /// Whether a data block with its number follows the head.
+    pub has_data: bool,
+    /// The entries that come before it.
+    pub dependencies: Vec<i32>,
+    copy_bytes: Option<Range<usize>>,
+}
+
+/// The head of a custom-format archive.
+#[derive(Clone, Debug)]
+pub struct Toc {
+    /// The archive's version: (1, 12) to (1, 16).
+    pub version: (u8, u8),
+    /// Bytes of an integer in this archive, 1 to 8.
+    pub int_size: u8,
+    /// Bytes of a file offset in this archive, 1 to 8.
+    pub off_size: u8,
+    /// How the data blocks are compressed.
+    pub packing: Packing,
+    /// The database that was dumped.
+    pub database: String,
+    /// The version of the server that was dumped, as it said it.
+    pub server_version: String,
+    /// The version of the `pg_dump` that wrote this.
+    pub dump_version: String,
+    /// The entries in their order.
+    pub entries: Vec<Entry>,
+    /// The bytes of the head as they were read.
+    pub raw: Vec<u8>,
+}
+
+impl Toc {
+    /// Reads a header and a table of contents and not one byte more.
+    ///
+    /// # Errors
+    /// [`Kind::Data`]: not a custom-format archive, a version that is not known, a truncated or damaged one.
+    pub fn read(from: &mut impl Read) -> Result<Self, Error> {
+        let mut reader = Reader { from, raw: Vec::with_capacity(1 << 16), int: 4 };
+        read(&mut reader).map_err(|e| match e {
+            Fault::Io(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
+                damaged("it ends inside its table of contents".into())
+            }
+            Fault::Io(e) => damaged(e.to_string()),
+            Fault::Bad(why) => damaged(why),
+        })
+    }
+
+    /// The entry with this number.
+    pub fn entry(&self, dump_id: i32) -> Option<&Entry> {
+        self.entries.iter().find(|e| e.dump_id == dump_id)
+    }
+
+    /// Each entry's place by its number.
+    pub fn by_id(&self) -> HashMap<i32, &Entry> {
+        self.entries.iter().map(|e| (e.dump_id, e)).collect()
+    }
+
+    /// The encoding of all text in the archive, from its `ENCODING` entry: `UTF8`, `LATIN1`, ..
+    pub fn encoding(&self) -> &str {
+        let entry = self.entries.iter().find(|e| e.desc == "ENCODING");
+        entry.and_then(|e| e.defn.split('\'').nth(1)).unwrap_or("SQL_ASCII")
+    }
+
+    /// An entry's COPY statement as the archive has it, in the archive's encoding.
+    pub fn copy_bytes(&self, entry: &Entry) -> Option<&[u8]> {
+        self.raw.get(entry.copy_bytes.clone()?)
+    }
+}
+
+fn damaged(why: String) -> Error {
+    Error {
+        doing: "read the archive's table of contents".into(),
+        why,
+        mend: "check the file against its .sha256, or take another backup".into(),
+        kind: Kind::Data,
+    }
+}
+
+enum Fault {
+    Io(io::Error),
+    Bad(String),
+}
+
+impl From<io::Error> for Fault {
+    fn from(e: io::Error) -> Self {
+        Self::Io(e)
+    }
+}
+
+struct Reader<'a, R> {
+    from: &'a mut R,
+    raw: Vec<u8>,
+    int: u8,
+}
+
+impl<R: Read> Reader<'_, R> {
+    fn bytes(&mut self, length: u64) -> Result<Range<usize>, Fault> {
+        let start = self.raw.len();
+        if length > LONGEST || start as u64 + length > LARGEST as u64 {
+            return Err(Fault::Bad(format!("a text of {length} bytes at byte {start}")));
+        }
+        // `take` grows the buffer as bytes arrive, so a false length costs nothing.
+        let got = self.from.by_ref().take(length).read_to_end(&mut self.raw)?;
+        if (got as u64) < length {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        Ok(start..self.raw.len())
+    }
+
+    fn byte(&mut self) -> Result<u8, Fault> {
+        let range = self.bytes(1)?;
+        Ok(self.raw[range.start])
+    }
+
+    /// A sign byte and the magnitude, least significant byte first.
+    fn int(&mut self) -> Result<i64, Fault> {
+        let range = self.bytes(1 + u64::from(self.int))?;
+        int(&self.raw[range]).ok_or_else(|| Fault::Bad("an integer out of range".into()))
+    }
+
+    fn small(&mut self, what: &str) -> Result<i32, Fault> {
+        let value = self.int()?;
+        i32::try_from(value).map_err(|_| Fault::Bad(format!("{what} of {value}")))
+    }
+
+    fn text_range(&mut self) -> Result<Option<Range<usize>>, Fault> {
+        match self.int()? {
+            -1 => Ok(None),
+            length => {
+                let length = u64::try_from(length)
+                    .map_err(|_| Fault::Bad(format!("a text of {length} bytes")))?;
+                self.bytes(length).map(Some)
+            }
+        }
+    }
+
+    fn text(&mut self) -> Result<Option<String>, Fault> {
+        let range = self.text_range()?;
+        Ok(range.map(|r| String::from_utf8_lossy(&self.raw[r]).into_owned()))
+    }
+
+    fn texts<const N: usize>(&mut self) -> Result<[Option<String>; N], Fault> {
+        let mut all = [const { None }; N];
+        for one in &mut all {
+            *one = self.text()?;
+        }
+        Ok(all)
+    }
+}
+
+/// An integer as archives have it: `bytes` is the sign and the magnitude; `None` when it doesn't fit.
+pub(crate) fn int(bytes: &[u8]) -> Option<i64> {
+    let (sign, magnitude) = bytes.split_first()?;
+    let mut value = 0_u64;
+    for (i, byte) in magnitude.iter().enumerate() {
+        if i >= 8 && *byte != 0 {
+            return None;
+        }
+        value |= u64::from(*byte).checked_shl(u32::try_from(i * 8).ok()?).unwrap_or(0);
+    }
+    let value = i64::try_from(value).ok()?;
+    Some(if *sign == 0 { value } else { -value })
+}
+
+fn read<R: Read>(r: &mut Reader<'_, R>) -> Result<Toc, Fault> {
+    let magic = r.bytes(5)?;
+    if &r.raw[magic] != b"PGDMP" {
+        return Err(Fault::Bad("it is no custom-format archive of pg_dump".into()));
+    }
+    let version = (r.byte()?, r.byte()?);
+    let _revision = r.byte()?;
+    if version.0 != 1 || !(12..=16).contains(&version.1) {
+        return Err(Fault::Bad(format!(
+            "its version is {}.{}; 1.12 to 1.16 (PostgreSQL 11 to 18) are known here",
+            version.0, version.1
+        )));
+    }
+    let (int_size, off_size) = (r.byte()?, r.byte()?);
+    if !(1..=8).contains(&int_size) || !(1..=8).contains(&off_size) {
+        return Err(Fault::Bad(format!("integers of {int_size} and offsets of {off_size} bytes")));
+    }
+    r.int = int_size;
+    if r.byte()? != 1 {
+        return Err(Fault::Bad("it is no custom-format archive (a tar or directory one)".into()));
+    }
+    let packing = packing(r, version.1)?;
+    for _ in 0..7 {
+        r.int()?; // the local time of pg_dump's start, without its zone: of no use
+    }
+    let [database, server_version, dump_version] = r.texts()?.map(Option::unwrap_or_default);
+    let count = r.small("a number of entries")?;
+    let mut entries = Vec::new();
+    for _ in 0..count {
+        entries.push(entry(r, version.1, off_size)?);
+    }
+    let raw = std::mem::take(&mut r.raw);
+    Ok(Toc {
+        version,
+        int_size,
+        off_size,
+        packing,
+        database,
+        server_version,
+        dump_version,
+        entries,
+        raw,
+    })
+}
+
+fn packing<R: Read>(r: &mut Reader<'_, R>, minor: u8) -> Result<Packing, Fault> {
+    if minor < 15 {
+        // The zlib level; -1 is zlib's default.
+        return Ok(if r.int()? == 0 { Packing::None } else { Packing::Zlib });
+    }
+    match r.byte()? {
+        0 => Ok(Packing::None),
+        1 => Ok(Packing::Zlib),
+        2 => Ok(Packing::Lz4),
+        3 => Ok(Packing::Zstd),
+        other => Err(Fault::Bad(format!("compression number {other} is not known"))),
+    }
+}
+
+fn entry<R: Read>(r: &mut Reader<'_, R>, minor: u8, off_size: u8) -> Result<Entry, Fault> {
+    let dump_id = r.small("an entry's number")?;
+    if dump_id <= 0 {
+        return Err(Fault::Bad(format!("an entry's number of {dump_id}")));
+    }
+    let had_dumper = r.int()? != 0;
+    let [catalogue_oid, table_oid, tag, desc] = r.texts()?.map(Option::unwrap_or_default);
+    let section = match r.int()? {
+        1 => Section::None,
+        2 => Section::PreData,
+        3 => Section::Data,
+        4 => Section::PostData,
+        other => return Err(Fault::Bad(format!("section {other} of {desc} {tag}"))),
+    };
+    let [defn, _drop] = r.texts()?.map(Option::unwrap_or_default);
+    let copy_bytes = r.text_range()?.filter(|range| !range.is_empty());
+    let copy_stmt = copy_bytes.clone().map(|c| String::from_utf8_lossy(&r.raw[c]).into_owned());
+    let [namespace, _tablespace] = r.texts()?;
+    if minor >= 14 {
+        r.text_range()?; // the table access method
+    }
+    if minor >= 16 {
+        r.int()?; // the kind of relation
+    }
+    let owner = r.text()?;
+    r.text_range()?; // WITH OIDS, gone since PostgreSQL 12
+    let mut dependencies = Vec::new();
+    while let Some(text) = r.text()? {
+        let id = text.parse().map_err(|_| Fault::Bad(format!("a dependency of {desc} {tag}")))?;
+        dependencies.push(id);
+    }
+    // Whether the offset is set (2), not set (1) or there is no data (3), and the offset itself.
+    let state = r.byte()?;
+    if !(1..=3).contains(&state) {
+        return Err(Fault::Bad(format!("the data state {state} of {desc} {tag}")));
+    }
+    r.bytes(u64::from(off_size))?;
+    Ok(Entry {
+        dump_id,
+        catalogue_oid,
+        table_oid,
+        tag,
+        desc,
+        section,
+        defn,
+        copy_stmt,
+        namespace: namespace.filter(|n| !n.is_empty()),
+        owner: owner.filter(|o| !o.is_empty()),
+        has_data: had_dumper && state != 3,
+        dependencies,
+        copy_bytes,
+    })
+}

@@ -1,0 +1,150 @@
+//! PostgreSQL's client programs: which of those on this machine fit a server.
+
+use crate::{Error, Kind, Server};
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+};
+
+/// Client programs of one version, in one folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tools {
+    /// Writes the definitions of a dump.
+    pub pg_dump: PathBuf,
+    /// Restores definitions.
+    pub pg_restore: PathBuf,
+    /// Runs SQL scripts.
+    pub psql: PathBuf,
+    /// Writes roles.
+    pub pg_dumpall: PathBuf,
+    /// As `pg_dump --version` has it: `15.18`.
+    pub version: String,
+}
+
+impl Tools {
+    /// The oldest programs that are not older than the server, so that an archive can be read by as many as possible.
+    /// Looked for in the server's `tool_dirs`, in `/usr/lib/postgresql/*/bin`, in `/usr/pgsql-*/bin` and in `PATH`; of
+    /// equal versions the first counts. Each `pg_dump` there is asked for its version, which takes milliseconds.
+    ///
+    /// # Errors
+    /// [`Kind::Tool`] when there are none, or only older ones: `pg_dump` refuses a server that is newer than itself.
+    pub fn find(server: &Server, server_version_num: u32) -> Result<Self, Error> {
+        let mut found = Vec::new();
+        for folder in folders(&server.tool_dirs) {
+            if let Some(version) = version(&folder.join("pg_dump")) {
+                found.push((version, folder));
+            }
+        }
+        let (version, folder) = choose(&found, server_version_num)?;
+        let at = |name: &str| folder.join(name);
+        Ok(Self {
+            pg_dump: at("pg_dump"),
+            pg_restore: at("pg_restore"),
+            psql: at("psql"),
+            pg_dumpall: at("pg_dumpall"),
+            version,
+        })
+    }
+}
+
+fn folders(more: &[PathBuf]) -> Vec<PathBuf> {
+    let mut folders = more.to_vec();
+    folders.extend(below(Path::new("/usr/lib/postgresql"), "").map(|v| v.join("bin")));
+    folders.extend(below(Path::new("/usr"), "pgsql-").map(|v| v.join("bin")));
+    // Last: Debian's programs there are wrappers around those above.
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    folders.extend(std::env::split_paths(&path));
+    folders.retain(|f| f.join("pg_dump").is_file());
+    folders
+}
+
+/// The folders in `folder` whose names begin with `name`.
+fn below(folder: &Path, name: &'static str) -> impl Iterator<Item = PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter(move |e| OsStr::to_str(&e.file_name()).is_some_and(|n| n.starts_with(name)))
+        .map(|e| e.path())
+}
+
+/// What `pg_dump --version` says; `None` when it can't be run or says something else.
+fn version(pg_dump: &Path) -> Option<String> {
+    let output = std::process::Command::new(pg_dump).arg("--version").env("LC_ALL", "C").output();
+    parse(&String::from_utf8(output.ok()?.stdout).ok()?)
+}
+
+/// `pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)` has 15.18, `18beta1` and `9.6.24` are versions too.
+fn parse(said: &str) -> Option<String> {
+    let version = said.split_once("(PostgreSQL)")?.1.split_whitespace().next()?;
+    major(version).map(|_| version.to_owned())
+}
+
+/// `15` of `15.18`, `18` of `18beta1`.
+fn major(version: &str) -> Option<u32> {
+    let digits = version.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok()
+}
+
+fn choose(
+    found: &[(String, PathBuf)],
+    server_version_num: u32,
+) -> Result<(String, PathBuf), Error> {
+    let needed = server_version_num / 10_000;
+    let fits = found.iter().filter_map(|f| Some((major(&f.0)?, f)));
+    // `min_by_key` takes the first of equals.
+    if let Some((_, fit)) = fits.filter(|(m, _)| *m >= needed).min_by_key(|(m, _)| *m) {
+        return Ok(fit.clone());
+    }
+    let why = if found.is_empty() {
+        format!("no pg_dump is on this machine; the server is PostgreSQL {needed}")
+    } else {
+        let have: Vec<_> = found.iter().map(|(v, f)| format!("{v} in {}", f.display())).collect();
+        format!("the server is PostgreSQL {needed}, and here is only pg_dump {}", have.join(", "))
+    };
+    let mend = format!(
+        "install version {needed} or later: apt install postgresql-client-{needed} or dnf install \
+         postgresql{needed} (https://www.postgresql.org/download/), or name its folder in tool_dirs"
+    );
+    Err(Error::new(Kind::Tool, "find a pg_dump that fits the server", why, mend))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_from_what_the_programs_say_of_themselves() {
+        let said = [
+            ("pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n", Some("15.18")),
+            ("pg_dump (PostgreSQL) 18beta1\n", Some("18beta1")),
+            ("pg_dump (PostgreSQL) 9.6.24", Some("9.6.24")),
+            ("pg_dump (PostgreSQL) devel", None),
+            ("command not found", None),
+        ];
+        for (line, version) in said {
+            assert_eq!(parse(line).as_deref(), version, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_oldest_program_that_is_not_older_than_the_server_is_chosen() {
+        let all = || {
+            ["17.2", "13.4", "15.1", "15.18", "16beta2"]
+                .iter()
+                .enumerate()
+                .map(|(i, v)| ((*v).to_owned(), PathBuf::from(format!("/{i}"))))
+                .collect::<Vec<_>>()
+        };
+        let table =
+            [(110_022, "/1"), (130_000, "/1"), (150_004, "/2"), (160_000, "/4"), (170_001, "/0")];
+        for (server, folder) in table {
+            assert_eq!(choose(&all(), server).expect("one fits").1, PathBuf::from(folder));
+        }
+        let refused = choose(&all(), 180_000).expect_err("all are older").to_string();
+        assert!(
+            refused.contains("PostgreSQL 18") && refused.contains("postgresql-client-18"),
+            "{refused}"
+        );
+        let none = choose(&[], 150_000).expect_err("there is none").to_string();
+        assert!(none.contains("no pg_dump is on this machine"), "{none}");
+    }
+}

@@ -1,0 +1,175 @@
+//! Databases made, swapped and dropped on a real PostgreSQL.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use postgres::{Kind, database};
+use support::shared;
+
+#[tokio::main(flavor = "current_thread")]
+async fn wait<T>(work: impl Future<Output = T>) -> T {
+    work.await
+}
+
+#[test]
+fn a_swap_disconnects_who_is_in_and_lets_the_waiting_into_the_new_one() {
+    let cluster = shared();
+    let (live, fresh) = (cluster.database("live"), cluster.database("live_holdfast_r1"));
+    cluster.psql(&fresh, "CREATE TABLE restored ()");
+    let aside = database::aside_name(&live, "20261120020000");
+    wait(async {
+        let server = cluster.server();
+        let inside = server.connect(&live).await.unwrap();
+        database::swap(&server, &fresh, &live, &aside).await.unwrap();
+        assert!(inside.batch_execute("SELECT 1").await.is_err(), "it is disconnected");
+        assert!(database::exists(&server, &aside).await.unwrap());
+        assert!(!database::exists(&server, &fresh).await.unwrap());
+        let after = server.connect(&live).await.unwrap();
+        after.batch_execute("SELECT * FROM restored").await.unwrap();
+        drop(after);
+        // And back again, as after a failure.
+        database::swap(&server, &aside, &live, &fresh).await.unwrap();
+        assert!(
+            server
+                .connect(&live)
+                .await
+                .unwrap()
+                .batch_execute("SELECT * FROM restored")
+                .await
+                .is_err()
+        );
+    });
+}
+
+#[test]
+fn a_swap_that_is_interrupted_at_any_step_changes_nothing() {
+    let cluster = shared();
+    let (live, fresh) = (cluster.database("steps"), cluster.database("steps_holdfast_r1"));
+    // Step 1: the second rename can't be done. The first one is undone with it.
+    wait(async {
+        let server = cluster.server();
+        let failed =
+            database::swap(&server, "not_there_holdfast_x", &live, "steps_before_20261120020001")
+                .await;
+        assert!(failed.unwrap_err().to_string().contains("does not exist"));
+    });
+    assert_eq!(cluster.psql(&live, "SELECT current_database()"), live);
+    // Step 2: our connection is ended, or our process dies, between the renames.
+    let renames = format!(
+        "BEGIN; ALTER DATABASE \"{live}\" RENAME TO aside_of_steps; SELECT pg_terminate_backend(pg_backend_pid());"
+    );
+    let ended = cluster.feed("psql", &["-X", "-d", "postgres"], renames.as_bytes());
+    assert!(!ended.status.success());
+    assert_eq!(
+        cluster.psql(&live, "SELECT current_database()"),
+        live,
+        "and connections are let in"
+    );
+    // Step 3: dropped while it waits for connections that stay.
+    wait(async {
+        let server = cluster.server();
+        let swapping = database::swap(&server, &fresh, &live, "steps_before_20261120020002");
+        let _ = tokio::time::timeout(std::time::Duration::from_millis(1), swapping).await;
+    });
+    cluster.until("SELECT count(*) = 0 FROM pg_stat_activity WHERE query LIKE '%RENAME%' AND state = 'active' AND pid <> pg_backend_pid()");
+    let there = cluster.psql(
+        "postgres",
+        &format!("SELECT count(*) FROM pg_database WHERE datname IN ('{live}', '{fresh}')"),
+    );
+    assert!(["1", "2"].contains(&there.as_str()), "the live name is never absent: {there}");
+    assert_eq!(cluster.psql(&live, "SELECT current_database()"), live);
+}
+
+#[test]
+fn only_databases_of_ours_are_dropped() {
+    let cluster = shared();
+    let (other, ours) = (cluster.database("precious"), cluster.database("x_holdfast_r2"));
+    wait(async {
+        let server = cluster.server();
+        let refused = database::drop(&server, &other).await.unwrap_err();
+        assert_eq!(refused.kind, Kind::Refused);
+        let _inside = server.connect(&ours).await.unwrap();
+        database::drop(&server, &ours).await.unwrap();
+        assert!(!database::exists(&server, &ours).await.unwrap());
+        database::drop(&server, &ours).await.unwrap();
+    });
+}
+
+#[test]
+fn rows_are_counted_and_checks_are_read_only_booleans() {
+    let cluster = shared();
+    let name = cluster.database("counted");
+    cluster.psql(
+        &name,
+        "CREATE TABLE \"Odd.Name\" AS SELECT generate_series(1, 7); CREATE TABLE p (a int) PARTITION BY LIST (a);
+         CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1); INSERT INTO p VALUES (1)",
+    );
+    wait(async {
+        let server = cluster.server();
+        let tables: Vec<String> =
+            ["public.\"Odd.Name\"", "public.p", "p1"].map(String::from).into();
+        let counts = database::count_rows(&server, &name, &tables, 2).await.unwrap();
+        assert_eq!(counts.iter().map(|t| t.rows).collect::<Vec<_>>(), [7, 0, 1]);
+        assert!(database::count_rows(&server, &name, &["nothing".into()], 2).await.is_err());
+        let session = server.connect(&name).await.unwrap();
+        let check = |sql: &'static str| database::check(&session, sql);
+        assert!(check("SELECT count(*) > 0 FROM p").await.unwrap());
+        assert!(!check("SELECT NULL::bool").await.unwrap());
+        for wrong in [
+            "SELECT 1",
+            "DELETE FROM p RETURNING true",
+            "SELECT true; DROP TABLE p",
+            "SELECT true WHERE false",
+        ] {
+            let refused = check(wrong).await.unwrap_err();
+            assert_eq!(refused.kind, Kind::Refused, "{wrong}: {refused}");
+        }
+        assert!(check("SELECT count(*) = 1 FROM p").await.unwrap(), "the session goes on");
+    });
+}
+
+#[test]
+fn missing_roles_are_created_and_existing_ones_left_alone() {
+    let cluster = shared();
+    cluster.psql("postgres", "CREATE ROLE kept LOGIN");
+    let sql = "CREATE ROLE kept;\nALTER ROLE kept WITH NOLOGIN;\nCREATE ROLE made;\n\
+        ALTER ROLE made WITH SUPERUSER INHERIT LOGIN CREATEDB PASSWORD 'x;y';\nGRANT kept TO made GRANTED BY nobody;\n";
+    wait(async {
+        let server = cluster.server();
+        assert_eq!(database::roles(&server, sql).await.unwrap(), []);
+        assert_eq!(database::roles(&server, sql).await.unwrap(), [], "twice is once");
+    });
+    let list = "SELECT string_agg(concat_ws(' ', rolname, rolcanlogin, rolsuper, rolcreatedb, rolpassword), ',' ORDER BY rolname)
+                FROM pg_authid WHERE rolname IN ('kept', 'made')";
+    assert_eq!(cluster.psql("postgres", list), "kept t f f,made f f t");
+    assert_eq!(cluster.psql("postgres", "SELECT pg_has_role('made', 'kept', 'member')"), "t");
+}
+
+#[test]
+fn settings_grants_and_limits_of_a_database_are_passed_on() {
+    let cluster = shared();
+    let (from, to) = (cluster.database("settings"), cluster.database("settings_holdfast_r1"));
+    cluster.psql(
+        "postgres",
+        &format!(
+            "CREATE ROLE \"Set ter\"; ALTER DATABASE {from} OWNER TO \"Set ter\"; ALTER DATABASE {from} CONNECTION LIMIT 7;
+             ALTER DATABASE {from} SET search_path TO \"Odd, one\", public; ALTER DATABASE {from} SET work_mem TO '7MB';
+             ALTER DATABASE {from} SET my.own TO 'x''y'; ALTER ROLE \"Set ter\" IN DATABASE {from} SET work_mem TO '9MB';
+             REVOKE CONNECT ON DATABASE {from} FROM PUBLIC; GRANT TEMP ON DATABASE {from} TO \"Set ter\" WITH GRANT OPTION"
+        ),
+    );
+    wait(async {
+        assert_eq!(database::inherit(&cluster.server(), &from, &to).await.unwrap(), []);
+    });
+    let describe = |name: &str| {
+        let sql = format!(
+            "SELECT pg_get_userbyid(datdba), datconnlimit, (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(datacl) a),
+                (SELECT array_agg(setrole::regrole || ' ' || setconfig::text ORDER BY setrole) FROM pg_db_role_setting s
+                 WHERE s.setdatabase = d.oid)
+             FROM pg_database d WHERE datname = '{name}'"
+        );
+        cluster.psql("postgres", &sql)
+    };
+    assert_eq!(describe(&to), describe(&from));
+    assert!(describe(&from).contains("7MB"));
+}

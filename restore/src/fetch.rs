@@ -1,0 +1,172 @@
+//! From a store to plain bytes: read, hashed, decrypted, decompressed.
+
+use crate::{Error, Kind};
+use archive::{Content, Decoder, Digest, Keys, Layers, Sums, pipe};
+use postgres::restore::Stored;
+use secrecy::SecretString;
+use std::io::{self, Read as _};
+use store::{Backup, Manifest, Store, manifest::Format};
+use tokio::{sync::oneshot, task::spawn_blocking};
+
+/// Pieces that wait between two stages, of about 256 KiB each.
+const DEPTH: usize = 8;
+
+/// What opens backups.
+#[derive(Clone, Debug, Default)]
+pub struct Opening {
+    /// Identities and passphrases for the archives.
+    pub keys: Keys,
+    /// The passphrases again, for the proof of origin of a manifest beside an openssl archive.
+    pub passphrases: Vec<SecretString>,
+}
+
+/// What the plain bytes of a backup are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inside {
+    /// What was undone.
+    pub layers: Layers,
+    /// What can be restored; none for CSV and what is not known.
+    pub stored: Option<Stored>,
+}
+
+/// A backup that went through `consume`.
+pub(crate) struct Fetched<T> {
+    /// What `consume` made of it.
+    pub(crate) value: T,
+    /// Hashes of all of it, or why it could not be read. [`None`] when `consume` did not want the rest.
+    pub(crate) sums: Option<Result<Sums, Error>>,
+}
+
+/// Sends a backup's plain bytes through `consume`. The stream ends cleanly only when all was read and, with a manifest,
+/// its hashes are the manifest's.
+///
+/// # Errors
+/// If what the backup is can't be found out: no key, damaged first bytes, not there.
+pub(crate) async fn fetch<T>(
+    store: &Store,
+    backup: &Backup,
+    opening: &Opening,
+    consume: impl AsyncFnOnce(Inside, pipe::Receiver) -> T,
+) -> Result<Fetched<T>, Error> {
+    let (stored_in, stored_out) = pipe::channel(DEPTH);
+    let (plain_in, plain_out) = pipe::channel(DEPTH);
+    let (tell, told) = oneshot::channel();
+    let known = backup.committed().map(|m| (inside(m), expected(m)));
+    let keys = opening.keys.clone();
+    let decoding = spawn_blocking(move || decode(known, &keys, stored_out, plain_in, tell));
+    let consume = async {
+        match told.await {
+            Ok(inside) => Some(consume(inside, plain_out).await),
+            Err(_) => None,
+        }
+    };
+    let (read, done, value) = tokio::join!(store.read(&backup.key, stored_in), decoding, consume);
+    let done = done.map_err(|e| {
+        Error::new(
+            Kind::Refused,
+            format!("read {}", backup.arn),
+            e.to_string(),
+            "report this fault",
+        )
+    })?;
+    // The store's own error says more than what it did to the decoder.
+    let sums = match (read, done) {
+        (Err(e), Err(_)) => Some(Err(e.into())),
+        (_, Err(archive::Error::Io(e))) if e.kind() == io::ErrorKind::BrokenPipe => None,
+        (_, Err(e)) => Some(Err(Error::of_archive(&backup.arn, &e))),
+        (_, Ok(sums)) => Some(Ok(sums)),
+    };
+    match (value, sums) {
+        (Some(value), sums) => Ok(Fetched { value, sums }),
+        (None, Some(Err(e))) => Err(e),
+        (None, _) => {
+            let why = "its first bytes could not be read";
+            Err(Error::new(Kind::Damaged, format!("read {}", backup.arn), why, ""))
+        }
+    }
+}
+
+/// What the manifest says.
+fn inside(manifest: &Manifest) -> Inside {
+    let stored = match manifest.format {
+        Format::Custom => Some(Stored::Custom),
+        Format::Plain => Some(Stored::Plain),
+        Format::Csv => None,
+    };
+    Inside { layers: manifest.layers, stored }
+}
+
+/// The hashes of a manifest; none when they are none, which [`store::Manifest::read`] refuses before.
+fn expected(manifest: &Manifest) -> Option<Sums> {
+    let digest = |bytes, sha256: &str| Some(Digest { bytes, sha256: sha256.parse().ok()? });
+    Some(Sums {
+        plain: digest(manifest.plain.bytes, &manifest.plain.sha256)?,
+        stored: digest(manifest.file.bytes, &manifest.file.sha256)?,
+    })
+}
+
+fn decode(
+    known: Option<(Inside, Option<Sums>)>,
+    keys: &Keys,
+    from: pipe::Receiver,
+    to: pipe::Sender,
+    tell: oneshot::Sender<Inside>,
+) -> Result<Sums, archive::Error> {
+    if let Some((inside, expected)) = known {
+        let _ = tell.send(inside);
+        return pipe::decode(from, &inside.layers, keys, expected.as_ref(), to);
+    }
+    let (layers, content, source) = archive::guess(pipe::PipeReader::new(from), keys)?;
+    let stored = match content {
+        Content::Custom => Some(Stored::Custom),
+        Content::Plain => Some(Stored::Plain),
+        Content::Unknown => None,
+    };
+    let _ = tell.send(Inside { layers, stored });
+    let mut writer = pipe::PipeWriter::new(to);
+    let copied = (|| {
+        let mut decoder = Decoder::new(source, &layers, keys)?;
+        let mut piece = vec![0; 64 << 10];
+        loop {
+            let got = decoder.read(&mut piece)?;
+            if got == 0 {
+                return decoder.finish();
+            }
+            io::Write::write_all(&mut writer, &piece[..got])?;
+        }
+    })();
+    match copied {
+        Ok(sums) => writer.finish().map(|()| sums).map_err(archive::Error::from),
+        Err(e) => {
+            writer.fail(io::Error::new(io::ErrorKind::InvalidData, e.to_string()));
+            Err(e)
+        }
+    }
+}
+
+/// Reads a stream to its end and forgets it; how many bytes came.
+pub(crate) async fn drain(mut from: pipe::Receiver) -> u64 {
+    let mut bytes = 0;
+    while let Ok(Some(piece)) = pipe::next(&mut from).await {
+        bytes += piece.len() as u64;
+    }
+    bytes
+}
+
+/// Whether the keys open a backup: reads its first bytes only.
+///
+/// # Errors
+/// As [`Kind::Key`], [`Kind::Damaged`] or [`Kind::Store`].
+pub async fn probe(store: &Store, backup: &Backup, opening: &Opening) -> Result<Inside, Error> {
+    let first = async |inside, mut from: pipe::Receiver| match pipe::next(&mut from).await {
+        Ok(Some(_)) => Ok(inside),
+        Ok(None) => Err("it is empty".to_owned()),
+        Err(e) => Err(e.to_string()),
+    };
+    let fetched = fetch(store, backup, opening, first).await?;
+    match (fetched.value, fetched.sums) {
+        (Ok(inside), None | Some(Ok(_))) => Ok(inside),
+        (_, Some(Err(e))) => Err(e),
+        (Err(why), _) => Err(Error::new(Kind::Damaged, format!("read {}", backup.arn), why, "")),
+    }
+}

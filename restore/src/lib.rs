@@ -1,0 +1,22 @@
+//! Proves that backups can be restored, and restores them.
+//!
+//! A backup flows from its store through decryption and decompression into the database, in constant memory and without a
+//! local disk; it counts as read only when its hashes are those of its manifest. Layout:
+//!
+//! - [`fetch`]: from a store to plain bytes
+//! - [`verify`]: quickly by hashes, or fully by restoring into a temporary database
+//! - [`restore`](mod@restore): into a new database, checked there, then swapped for the old one by rename
+//!
+//! No time is read here but to measure durations; names and times of a run come in as values.
+
+mod error;
+pub mod fetch;
+pub mod restore;
+mod trial;
+pub mod verify;
+
+pub use error::{Error, Kind};
+pub use fetch::Opening;
+pub use restore::{Options, Outcome, Phase, restore};
+pub use trial::Rules;
+pub use verify::{Trial, Verified, full, quick};

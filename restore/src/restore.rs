@@ -1,0 +1,351 @@
+//! A backup into its place: restored beside, checked there, swapped by rename.
+//!
+//! Until the swap the target is not touched; the swap is one transaction of the server; a failure after it swaps back.
+//! Chosen tables are restored into a new database only: putting them among living tables, with their keys and what refers
+//! to them, is a decision about rows that no tool can take. From the new database they are copied by hand.
+
+mod plan;
+
+pub use plan::Plan;
+
+use crate::{
+    Error, Kind, Opening,
+    fetch::probe,
+    trial::{Room, Rules, judge, sweep},
+    verify::{Check, Took, Went},
+};
+use postgres::{
+    Server, database,
+    lock::lock,
+    restore::{Into, Loss, LossClass, Restored},
+};
+use serde::Serialize;
+use std::time::Instant;
+use store::{Backup, Store, Thaw, catalogue::Of};
+
+/// Days that a thawed backup can be read.
+const THAWED: u32 = 3;
+
+/// How to restore.
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+pub struct Options {
+    /// The database that there will be.
+    pub target: String,
+    /// Only these tables, into a target that does not exist.
+    pub tables: Vec<String>,
+    /// Connections.
+    pub jobs: usize,
+    /// Whether objects get their owners.
+    pub owners: bool,
+    /// Whether grants are restored.
+    pub privileges: bool,
+    /// Whether roles that are missing are created, without login.
+    pub roles: bool,
+    /// Whether an existing target is dumped first.
+    pub safety: bool,
+    /// Whether to say only what would be done.
+    pub dry_run: bool,
+    /// Whether the old database is dropped after the swap; otherwise it stays beside.
+    pub drop_old: bool,
+    /// What must be true of the restored database before it takes its place.
+    pub rules: Rules,
+    /// Statements that take erased people's rows out again, run before it takes its place.
+    pub erasure: Vec<String>,
+    /// The run: part of the temporary database's name.
+    pub run: String,
+    /// The time of the run as `yyyymmddhhmmss`, UTC: part of the old database's name.
+    pub stamp: String,
+}
+
+/// Where a restore is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Looking whether it can be done.
+    Checking,
+    /// Dumping the existing target.
+    Safety,
+    /// Reading the backup into a database beside the target.
+    Restoring,
+    /// Asking that database.
+    Verifying,
+    /// Taking out who was erased.
+    Erasing,
+    /// Renaming.
+    Swapping,
+    /// Undoing what was begun.
+    Undoing,
+}
+
+/// How a restore ended.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// A dry run: this would be done.
+    Planned(Plan),
+    /// The backup is archived: this was asked of the store. Call again when it is there.
+    Cold(Thaw),
+    /// It is in its place.
+    Restored(Box<Report>),
+}
+
+/// What a restore did.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// The backup's whole name.
+    pub backup: String,
+    /// The database that was restored.
+    pub database: String,
+    /// What the replaced database is called now, if it is there.
+    pub aside: Option<String>,
+    /// What was checked before it took its place.
+    pub checks: Vec<Check>,
+    /// What could not be restored; not empty means "restored with losses".
+    pub losses: Vec<Loss>,
+    /// How long each phase took.
+    pub took: Vec<Took>,
+}
+
+/// Restores a backup.
+///
+/// `safety` dumps the named database and says where to, before anything is done to it. `progress` is told of each phase.
+///
+/// # Errors
+/// Whatever goes wrong, the target is what it was before: not touched, or swapped back. The error says so when even that
+/// did not work.
+pub async fn restore(
+    store: &Store,
+    backup: &Backup,
+    opening: &Opening,
+    server: &Server,
+    options: &Options,
+    safety: impl AsyncFnOnce(&str) -> Result<(), Error>,
+    progress: impl Fn(Phase),
+) -> Result<Outcome, Error> {
+    progress(Phase::Checking);
+    if backup.archived {
+        let thaw = store.thaw(&backup.key, THAWED).await?;
+        if !matches!(thaw, Thaw::Ready | Thaw::Needless) {
+            return Ok(Outcome::Cold(thaw));
+        }
+    }
+    let plan = checked(store, backup, opening, server, options).await?;
+    if options.dry_run {
+        return Ok(Outcome::Planned(plan));
+    }
+    // Two restores of one target would swap each other's work away.
+    let lease = database::maintenance(server).await?;
+    lock(&lease, &format!("restore of {}", options.target)).await?;
+    sweep(server, &database::temporary_name(&options.target, "")).await?;
+
+    let mut times = Vec::new();
+    if plan.replaces && options.safety {
+        progress(Phase::Safety);
+        timed(&mut times, "safety backup", safety(&options.target)).await?;
+    }
+    progress(Phase::Restoring);
+    let mut losses = Vec::new();
+    if options.roles
+        && let Some(manifest) = backup.committed()
+    {
+        losses.extend(database::roles(server, &manifest.roles).await?);
+    }
+    let room = Room::open(server, plan.fresh.clone(), backup).await?;
+    let ready =
+        make_ready(&room, store, backup, opening, server, options, &plan, &progress, &mut times);
+    let (checks, more) = match Box::pin(ready).await {
+        Ok(done) => done,
+        Err(e) => {
+            progress(Phase::Undoing);
+            return Err(undone(e, room.close().await, &options.target));
+        }
+    };
+    losses.extend(more);
+    progress(Phase::Swapping);
+    let swapped = timed(&mut times, "swap", async {
+        database::swap(server, &plan.fresh, &options.target, &plan.aside).await
+    });
+    if let Err(e) = swapped.await {
+        progress(Phase::Undoing);
+        return Err(undone(e.into(), room.close().await, &options.target));
+    }
+    let aside = after_swap(server, options, &plan, &progress).await?;
+    drop((room, lease));
+    Ok(Outcome::Restored(Box::new(Report {
+        backup: backup.arn.clone(),
+        database: options.target.clone(),
+        aside,
+        checks,
+        losses,
+        took: times,
+    })))
+}
+
+/// Whether it can be done, and how.
+async fn checked(
+    store: &Store,
+    backup: &Backup,
+    opening: &Opening,
+    server: &Server,
+    options: &Options,
+) -> Result<Plan, Error> {
+    let doing = || format!("restore {}", backup.arn);
+    let refused = |why: String, mend: &str| Err(Error::new(Kind::Refused, doing(), why, mend));
+    if let Of::Faulty { why, mend, .. } = &backup.kind {
+        return refused(why.clone(), mend);
+    }
+    let inside = probe(store, backup, opening).await?;
+    if inside.stored.is_none() {
+        return refused(
+            "it is no archive and no SQL of pg_dump".into(),
+            "load it by hand: its manifest's line `restore` says how",
+        );
+    }
+    let session = database::maintenance(server).await?;
+    postgres::tools::Tools::find(server, session.version_num)?;
+    let replaces = database::exists(server, &options.target).await?;
+    if replaces && !options.tables.is_empty() {
+        return refused(
+            format!(
+                "chosen tables are restored into a new database only, and {} exists",
+                options.target
+            ),
+            "name a new database, and copy the rows from there",
+        );
+    }
+    if options.target.len() > 63 {
+        return refused(
+            format!("{} is too long for a name", options.target),
+            "choose a shorter one",
+        );
+    }
+    let fresh = database::temporary_name(&options.target, &options.run);
+    let aside = database::aside_name(&options.target, &options.stamp);
+    for name in [&fresh, &aside] {
+        if database::exists(server, name).await? {
+            return refused(format!("there is a database {name} already"), "run again, or drop it");
+        }
+    }
+    Ok(Plan::new(backup, options, &session, replaces, fresh, aside))
+}
+
+/// Restores, checks and erases in the fresh database.
+#[expect(clippy::too_many_arguments, reason = "the parts of one restore, used here only")]
+async fn make_ready(
+    room: &Room<'_>,
+    store: &Store,
+    backup: &Backup,
+    opening: &Opening,
+    server: &Server,
+    options: &Options,
+    plan: &Plan,
+    progress: &impl Fn(Phase),
+    times: &mut Vec<Took>,
+) -> Result<(Vec<Check>, Vec<Loss>), Error> {
+    let how = Into {
+        jobs: options.jobs,
+        tables: options.tables.clone(),
+        owners: options.owners,
+        privileges: options.privileges,
+    };
+    let load = Box::pin(room.load(store, backup, opening, &how));
+    let Restored { mut losses, tables } = timed(times, "fetch and restore", load).await?;
+    progress(Phase::Verifying);
+    let chosen = (!options.tables.is_empty()).then_some(&tables[..]);
+    let judging = judge(server, &room.name, backup, chosen, &options.rules, options.jobs);
+    let checks = timed(times, "verify", judging).await?;
+    if let Some(failed) = checks.iter().find(|c| c.went == Went::Failed) {
+        let lost = losses.iter().find(|l| l.class == LossClass::Data).or(losses.first());
+        let because =
+            lost.map(|l| format!(" ({}: {})", l.statement, l.message)).unwrap_or_default();
+        return Err(Error::new(
+            Kind::Check,
+            format!("check what was restored of {}", backup.arn),
+            format!("{}: {}{because}", failed.name, failed.detail),
+            "restore another backup, or mend what the message names",
+        ));
+    }
+    if !options.erasure.is_empty() {
+        progress(Phase::Erasing);
+        timed(times, "erasure", erase(server, &room.name, &options.erasure)).await?;
+    }
+    if plan.replaces {
+        losses.extend(database::inherit(server, &options.target, &room.name).await?);
+    }
+    Ok((checks, losses))
+}
+
+async fn erase(server: &Server, name: &str, statements: &[String]) -> Result<(), Error> {
+    let session = server.connect(name).await?;
+    let all = [&["BEGIN".to_owned()], statements, &["COMMIT".to_owned()]].concat();
+    for (i, statement) in all.iter().enumerate() {
+        session.batch_execute(statement).await.map_err(|e| {
+            let said = postgres::Error::from_pg(format!("run erasure statement {i}"), &e);
+            // Its detail may hold the row of whom it erases.
+            let why = e.as_db_error().map_or(said.why.clone(), |db| db.message().to_owned());
+            Error { why, mend: "mend `erasure` in the policy".into(), ..Error::from(said) }
+        })?;
+    }
+    Ok(())
+}
+
+/// Looks whether the restored database lets people in; swaps back when it does not. Then the old one goes, if asked.
+async fn after_swap(
+    server: &Server,
+    options: &Options,
+    plan: &Plan,
+    progress: &impl Fn(Phase),
+) -> Result<Option<String>, Error> {
+    let lets_in = async {
+        let session = server.connect(&options.target).await?;
+        database::check(&session, "SELECT true").await
+    };
+    if let Err(e) = lets_in.await {
+        progress(Phase::Undoing);
+        let back = if plan.replaces {
+            database::swap(server, &plan.aside, &options.target, &plan.fresh).await
+        } else {
+            database::rename(server, &options.target, &plan.fresh).await
+        };
+        let dropped = match back {
+            Ok(()) => database::drop(server, &plan.fresh).await,
+            Err(e) => Err(e),
+        };
+        return Err(undone(e.into(), dropped.map_err(Error::from), &options.target));
+    }
+    if !plan.replaces {
+        return Ok(None);
+    }
+    if options.drop_old {
+        return match database::drop(server, &plan.aside).await {
+            Ok(()) => Ok(None),
+            // The restore is done; what could not be dropped is only in the way.
+            Err(e) => {
+                tracing::warn!(error = %e, "the replaced database stays as {}: {e}", plan.aside);
+                Ok(Some(plan.aside.clone()))
+            }
+        };
+    }
+    Ok(Some(plan.aside.clone()))
+}
+
+/// An error, and whether all is as before.
+fn undone(e: Error, undo: Result<(), Error>, target: &str) -> Error {
+    let state = match undo {
+        Ok(()) => format!("{target} is as it was"),
+        Err(also) => format!("and it could not all be undone: {also}"),
+    };
+    let mend = if e.mend.is_empty() { state } else { format!("{} ({state})", e.mend) };
+    Error { mend, ..e }
+}
+
+async fn timed<T, E>(
+    times: &mut Vec<Took>,
+    phase: &str,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let begun = Instant::now();
+    let done = work.await?;
+    times.push(Took { phase: phase.into(), seconds: begun.elapsed().as_secs_f64() });
+    Ok(done)
+}

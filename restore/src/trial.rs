@@ -1,0 +1,207 @@
+//! A backup in a database of its own, and what is asked of it there.
+
+use crate::{Error, Kind, Opening, fetch::fetch, verify::Check};
+use postgres::{
+    Server, Session, TableRows, database,
+    dump::ServerFacts,
+    lock::lock,
+    restore::{Into, Restored, restore},
+};
+use std::collections::BTreeMap;
+use store::{Backup, Manifest, Store};
+
+/// Tables that are named in one line of a report.
+const NAMED: usize = 10;
+
+/// What must be true of a restored database, beside the manifest's counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Tables that must have rows, as SQL names them.
+    pub critical_tables: Vec<String>,
+    /// SELECTs of one boolean that must be true, by name.
+    pub checks: BTreeMap<String, String>,
+}
+
+/// A temporary database and the lease that shows that its run lives.
+pub(crate) struct Room<'a> {
+    server: &'a Server,
+    /// Its name.
+    pub(crate) name: String,
+    /// What the server could not give it.
+    pub(crate) note: Option<String>,
+    lease: Session,
+}
+
+impl<'a> Room<'a> {
+    /// Creates it, like the database that was dumped.
+    pub(crate) async fn open(
+        server: &'a Server,
+        name: String,
+        backup: &Backup,
+    ) -> Result<Self, Error> {
+        let lease = database::maintenance(server).await?;
+        lock(&lease, &name).await?;
+        let like = backup.committed().and_then(facts);
+        let note = database::create(server, &name, like.as_ref()).await?;
+        Ok(Self { server, name, note, lease })
+    }
+
+    /// Sends the backup into it.
+    pub(crate) async fn load(
+        &self,
+        store: &Store,
+        backup: &Backup,
+        opening: &Opening,
+        how: &Into,
+    ) -> Result<Restored, Error> {
+        let consume = async |inside: crate::fetch::Inside, from| match inside.stored {
+            Some(stored) => {
+                restore(self.server, &self.name, stored, from, how).await.map_err(Error::from)
+            }
+            None => Err(Error::new(
+                Kind::Refused,
+                format!("restore {}", backup.arn),
+                "it is no archive and no SQL of pg_dump",
+                "load it by hand: its manifest's line `restore` says how",
+            )),
+        };
+        let fetched = fetch(store, backup, opening, consume).await?;
+        // A stream that failed fails the restore too, in words that say less.
+        match (fetched.value, fetched.sums) {
+            (_, Some(Err(e))) | (Err(e), _) => Err(e),
+            (Ok(restored), _) => Ok(restored),
+        }
+    }
+
+    /// Drops it. To be called on every way out; a killed run's is found by [`sweep`].
+    pub(crate) async fn close(self) -> Result<(), Error> {
+        database::drop(self.server, &self.name).await?;
+        drop(self.lease);
+        Ok(())
+    }
+}
+
+/// What a database is created like; none where the manifest does not say.
+fn facts(manifest: &Manifest) -> Option<ServerFacts> {
+    let server = manifest.server.clone();
+    (!server.encoding.is_empty()).then_some(ServerFacts {
+        version: server.version,
+        version_num: server.version_num,
+        system_identifier: server.system_identifier,
+        timeline: server.timeline,
+        encoding: server.encoding,
+        collate: server.collate,
+        ctype: server.ctype,
+        owner: server.owner,
+        database_bytes: server.database_bytes,
+        is_replica: server.is_replica,
+    })
+}
+
+/// Drops the temporary databases of runs that are dead: their names are ours, and nobody has their lease. `marked` is
+/// what the names have in them. What was dropped is the answer.
+pub(crate) async fn sweep(server: &Server, marked: &str) -> Result<Vec<String>, Error> {
+    let mut dropped = Vec::new();
+    for name in database::names(server).await? {
+        if !name.contains(marked) || !database::is_ours(&name) {
+            continue;
+        }
+        let session = database::maintenance(server).await?;
+        match lock(&session, &name).await {
+            Ok(_) => {
+                database::drop(server, &name).await?;
+                dropped.push(name);
+            }
+            Err(e) if e.kind == postgres::Kind::Busy => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(dropped)
+}
+
+/// Asks a restored database everything: the rows of each table, the critical tables, the policy's SQL.
+pub(crate) async fn judge(
+    server: &Server,
+    name: &str,
+    backup: &Backup,
+    chosen: Option<&[TableRows]>,
+    rules: &Rules,
+    jobs: usize,
+) -> Result<Vec<Check>, Error> {
+    let mut checks = vec![rows(server, name, backup, chosen, jobs).await?];
+    let session = server.connect(name).await?;
+    for table in &rules.critical_tables {
+        let sql = format!("SELECT EXISTS (SELECT FROM {table})");
+        let title = format!("{table} has rows");
+        checks.push(ask(&session, title, &sql, "it is empty").await?);
+    }
+    for (title, sql) in &rules.checks {
+        checks.push(ask(&session, title.clone(), sql, "it is not true").await?);
+    }
+    Ok(checks)
+}
+
+async fn ask(session: &Session, title: String, sql: &str, not: &str) -> Result<Check, Error> {
+    match database::check(session, sql).await {
+        Ok(true) => Ok(Check::passed(title, "")),
+        Ok(false) => Ok(Check::failed(title, not)),
+        Err(e) if matches!(e.kind, postgres::Kind::Lost | postgres::Kind::Connection) => {
+            Err(e.into())
+        }
+        Err(e) => Ok(Check::failed(title, e.why)),
+    }
+}
+
+/// Counts what is there and holds it against the manifest.
+async fn rows(
+    server: &Server,
+    name: &str,
+    backup: &Backup,
+    chosen: Option<&[TableRows]>,
+    jobs: usize,
+) -> Result<Check, Error> {
+    let title = "rows of each table";
+    let Some(manifest) = backup.committed() else {
+        return Ok(Check::skipped(title, "it has no manifest to count against"));
+    };
+    let wanted: Vec<_> = (manifest.tables.iter())
+        .filter(|t| chosen.is_none_or(|c| c.iter().any(|have| have.name == t.name)))
+        .collect();
+    let mut wrong = Vec::new();
+    let names: Vec<String> = wanted.iter().map(|t| t.name.clone()).collect();
+    match database::count_rows(server, name, &names, jobs).await {
+        Ok(counts) => {
+            let differ = wanted.iter().zip(&counts).filter(|(want, have)| want.rows != have.rows);
+            wrong.extend(differ.map(|(want, have)| {
+                format!("{}: {} instead of {}", want.name, have.rows, want.rows)
+            }));
+        }
+        Err(e) if e.kind != postgres::Kind::Refused => return Err(e.into()),
+        // One that is not there hides the others: each by itself.
+        Err(_) => {
+            for want in &wanted {
+                let one = std::slice::from_ref(&want.name);
+                match database::count_rows(server, name, one, 1).await {
+                    Ok(have) if have[0].rows == want.rows => {}
+                    Ok(have) => wrong
+                        .push(format!("{}: {} instead of {}", want.name, have[0].rows, want.rows)),
+                    Err(e) if e.kind == postgres::Kind::Refused => {
+                        wrong.push(format!("{}: {}", want.name, e.why));
+                    }
+                    Err(e) => return Err(e.into()),
+                }
+            }
+        }
+    }
+    let total: u64 = wanted.iter().map(|t| t.rows).sum();
+    if wrong.is_empty() {
+        let detail = format!("{total} rows in {} tables, as the manifest says", wanted.len());
+        return Ok(Check::passed(title, detail));
+    }
+    let more = wrong.len().saturating_sub(NAMED);
+    let mut detail = wrong.into_iter().take(NAMED).collect::<Vec<_>>().join("; ");
+    if more > 0 {
+        detail.push_str(&format!("; and {more} more"));
+    }
+    Ok(Check::failed(title, detail))
+}

@@ -1,0 +1,361 @@
+//! Whether a backup is good: quickly by its hashes, or fully by restoring it.
+
+mod report;
+
+use crate::{
+    Error, Opening,
+    fetch::{drain, fetch},
+    trial::{Room, Rules, judge, sweep},
+};
+use archive::{Digest, Layers, Sums, mac};
+use futures_util::{StreamExt as _, stream};
+use jiff::Timestamp;
+use postgres::{
+    Server, database,
+    restore::{Into, Loss},
+};
+use serde::{Deserialize, Serialize};
+use std::time::Instant;
+use store::{Backup, Store, beside, catalogue::Of, manifest::authenticated};
+
+/// What the name of a temporary database of `full` has between database and run.
+const MARK: &str = "_holdfast_verify_";
+
+/// How one check went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Went {
+    /// As it should.
+    Passed,
+    /// Not so: the backup is not good.
+    Failed,
+    /// It could not be asked, for a reason that is no fault.
+    Skipped,
+}
+
+/// One thing that was checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// What.
+    pub name: String,
+    /// How it went.
+    pub went: Went,
+    /// What was seen; may be empty.
+    pub detail: String,
+}
+
+impl Check {
+    pub(crate) fn passed(name: impl AsRef<str>, detail: impl AsRef<str>) -> Self {
+        Self { name: name.as_ref().into(), went: Went::Passed, detail: detail.as_ref().into() }
+    }
+
+    pub(crate) fn failed(name: impl AsRef<str>, detail: impl AsRef<str>) -> Self {
+        Self { name: name.as_ref().into(), went: Went::Failed, detail: detail.as_ref().into() }
+    }
+
+    pub(crate) fn skipped(name: impl AsRef<str>, detail: impl AsRef<str>) -> Self {
+        Self { name: name.as_ref().into(), went: Went::Skipped, detail: detail.as_ref().into() }
+    }
+}
+
+/// How long a phase took.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Took {
+    /// Which: `fetch`, `fetch and restore` (the backup is streamed: both happen at once), `verify`, ..
+    pub phase: String,
+    /// Seconds by the wall clock.
+    pub seconds: f64,
+}
+
+/// What a verification found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verified {
+    /// The backup's whole name.
+    pub backup: String,
+    /// Its database, as far as it is told.
+    pub database: Option<String>,
+    /// The time of its data, as far as it is told.
+    pub data_time: Option<Timestamp>,
+    /// Whether it was restored, or only read and hashed.
+    pub full: bool,
+    /// Whether no check failed.
+    pub good: bool,
+    /// What was checked.
+    pub checks: Vec<Check>,
+    /// What could not be restored.
+    pub losses: Vec<Loss>,
+    /// How long it took; of a full one, the recovery time that was measured.
+    pub took: Vec<Took>,
+}
+
+/// How a full verification restores.
+#[derive(Clone, Debug)]
+pub struct Trial<'a> {
+    /// The server that the temporary database is made on.
+    pub server: &'a Server,
+    /// The run: part of the temporary database's name.
+    pub run: &'a str,
+    /// Connections.
+    pub jobs: usize,
+    /// What must be true there.
+    pub rules: &'a Rules,
+    /// Stored sizes of the backups before this one, of the same database and reason, in bytes.
+    pub earlier: &'a [u64],
+    /// By how much the size may differ from their median: 0.5 is by half.
+    pub size_change: Option<f64>,
+    /// Whether owners and grants are restored too: false where the server does not have the roles.
+    pub owners: bool,
+}
+
+/// Reads a backup to its end and checks every hash. An error is a failed check.
+pub async fn quick(store: &Store, backup: &Backup, opening: &Opening) -> Verified {
+    let begun = Instant::now();
+    let mut checks = beside_it(store, backup, opening).await;
+    if !faulty(&checks) {
+        let read = fetch(store, backup, opening, async |_, from| drain(from).await).await;
+        match read {
+            Err(e) => checks.push(Check::failed("readable", e.to_string())),
+            Ok(fetched) => {
+                checks.extend(hashes(backup, fetched.sums.transpose()));
+                checks.extend(file_hash(store, backup, &checks).await);
+            }
+        }
+    }
+    let took = vec![took("fetch", begun)];
+    verified(backup, false, checks, Vec::new(), took)
+}
+
+/// Several at once, `width` at most; in the order of `backups`.
+pub async fn all(
+    store: &Store,
+    backups: &[Backup],
+    opening: &Opening,
+    width: usize,
+) -> Vec<Verified> {
+    let each = backups.iter().map(|backup| quick(store, backup, opening));
+    stream::iter(each).buffered(width.max(1)).collect().await
+}
+
+/// Restores a backup into a temporary database, which is dropped again, and asks it everything. Leftovers of dead runs
+/// are dropped before.
+///
+/// # Errors
+/// If the server can't be reached or refuses the database: that says nothing about the backup. All else is a failed check.
+pub async fn full(
+    store: &Store,
+    backup: &Backup,
+    opening: &Opening,
+    trial: &Trial<'_>,
+) -> Result<Verified, Error> {
+    sweep(trial.server, MARK).await?;
+    let mut checks = beside_it(store, backup, opening).await;
+    checks.extend(size(backup, trial));
+    if faulty(&checks) {
+        return Ok(verified(backup, true, checks, Vec::new(), Vec::new()));
+    }
+    let of = format!("verify_{}", trial.run);
+    let name = database::temporary_name(backup.database().unwrap_or("backup"), &of);
+    let room = Room::open(trial.server, name, backup).await?;
+    let (mut losses, mut times) = (Vec::new(), Vec::new());
+    let tried =
+        Box::pin(try_in(&room, store, backup, opening, trial, &mut losses, &mut times)).await;
+    let closed = room.close().await;
+    match tried {
+        Ok(more) => checks.extend(more),
+        // A lost connection is the server's fault and not the backup's.
+        Err(e) if e.kind == crate::Kind::Connection => return Err(e),
+        Err(e) => checks.push(Check::failed("restores", e.to_string())),
+    }
+    closed?;
+    Ok(verified(backup, true, checks, losses, times))
+}
+
+async fn try_in(
+    room: &Room<'_>,
+    store: &Store,
+    backup: &Backup,
+    opening: &Opening,
+    trial: &Trial<'_>,
+    losses: &mut Vec<Loss>,
+    times: &mut Vec<Took>,
+) -> Result<Vec<Check>, Error> {
+    let begun = Instant::now();
+    let how = Into {
+        jobs: trial.jobs,
+        tables: Vec::new(),
+        owners: trial.owners,
+        privileges: trial.owners,
+    };
+    let restored = room.load(store, backup, opening, &how).await?;
+    times.push(took("fetch and restore", begun));
+    let mut checks = vec![match &room.note {
+        None => Check::passed("restores", "its hashes are right to the last byte"),
+        Some(note) => Check::passed("restores", note),
+    }];
+    let data = restored.losses.iter().filter(|l| l.class == postgres::restore::LossClass::Data);
+    let data: Vec<&str> = data.map(|l| l.message.as_str()).collect();
+    if let Some(first) = data.first() {
+        checks.push(Check::failed("no data lost", format!("{} losses: {first}", data.len())));
+    }
+    *losses = restored.losses;
+    let begun = Instant::now();
+    checks.extend(judge(trial.server, &room.name, backup, None, trial.rules, trial.jobs).await?);
+    times.push(took("verify", begun));
+    Ok(checks)
+}
+
+fn took(phase: &str, since: Instant) -> Took {
+    Took { phase: phase.into(), seconds: since.elapsed().as_secs_f64() }
+}
+
+fn faulty(checks: &[Check]) -> bool {
+    checks.iter().any(|c| c.went == Went::Failed)
+}
+
+fn verified(
+    backup: &Backup,
+    full: bool,
+    checks: Vec<Check>,
+    losses: Vec<Loss>,
+    took: Vec<Took>,
+) -> Verified {
+    Verified {
+        backup: backup.arn.clone(),
+        database: backup.database().map(str::to_owned),
+        data_time: backup.data_time(),
+        full,
+        good: !faulty(&checks),
+        checks,
+        losses,
+        took,
+    }
+}
+
+/// What lies beside the backup: its manifest and who wrote that, and its `.sha256`.
+async fn beside_it(store: &Store, backup: &Backup, opening: &Opening) -> Vec<Check> {
+    let mut checks = Vec::new();
+    match &backup.kind {
+        Of::Committed(_) => {
+            checks.push(Check::passed("manifest", "valid, and of the size that is stored"));
+        }
+        Of::Foreign(_) => {
+            checks.push(Check::skipped("manifest", "another tool made it: it has none"));
+        }
+        Of::Faulty { why, mend, .. } => {
+            checks.push(Check::failed("manifest", format!("{why}; {mend}")));
+            return checks;
+        }
+    }
+    if backup.archived {
+        let class = backup.class.as_deref().unwrap_or("an archive class");
+        checks
+            .push(Check::failed("readable", format!("it is in {class} and must be thawed first")));
+        return checks;
+    }
+    if let Some(mac) = backup.committed().and_then(|m| m.mac.as_ref()) {
+        checks.push(match origin(store, backup, opening, mac).await {
+            Ok(()) => Check::passed("manifest's origin", "written with the passphrase"),
+            Err(why) => Check::failed("manifest's origin", why),
+        });
+    }
+    match sums_of(store, backup).await {
+        Ok(None) if backup.committed().is_some() => {
+            checks.push(Check::failed(".sha256", "it is not there"));
+        }
+        Ok(Some(said)) => {
+            if let Some(manifest) = backup.committed() {
+                checks.push(if said.eq_ignore_ascii_case(&manifest.file.sha256) {
+                    Check::passed(".sha256", "agrees with the manifest")
+                } else {
+                    Check::failed(".sha256", "does not agree with the manifest")
+                });
+            }
+        }
+        Ok(None) => {}
+        Err(e) => checks.push(Check::failed(".sha256", e.to_string())),
+    }
+    checks
+}
+
+/// The hash in the backup's `.sha256`.
+async fn sums_of(store: &Store, backup: &Backup) -> Result<Option<String>, Error> {
+    let Some(bytes) = store.get(&beside::sums(&backup.key)).await? else { return Ok(None) };
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(Some(text.split_whitespace().next().unwrap_or_default().to_owned()))
+}
+
+/// Whether one of the passphrases signed the manifest as it lies there.
+async fn origin(
+    store: &Store,
+    backup: &Backup,
+    opening: &Opening,
+    signed: &mac::Mac,
+) -> Result<(), String> {
+    let json = store.get(&beside::manifest(&backup.key)).await.map_err(|e| e.to_string())?;
+    let json = json.ok_or("it was deleted just now")?;
+    let text = authenticated(&backup.key, &json).map_err(|e| e.to_string())?;
+    let mut last = "no passphrase was given".to_owned();
+    for passphrase in &opening.passphrases {
+        match mac::verify(passphrase, &text, signed) {
+            Ok(()) => return Ok(()),
+            Err(e) => last = e.to_string(),
+        }
+    }
+    Err(last)
+}
+
+/// What the reading of everything says.
+fn hashes(backup: &Backup, sums: Result<Option<Sums>, Error>) -> Vec<Check> {
+    let sums = match sums {
+        Ok(Some(sums)) => sums,
+        Ok(None) => return vec![Check::failed("readable", "it was not read to its end")],
+        Err(e) => return vec![Check::failed("readable", e.to_string())],
+    };
+    let show = |d: &Digest| format!("{} bytes, {}", d.bytes, d.sha256);
+    let layers = backup.committed().map_or_else(Layers::default, |m| m.layers);
+    let undone = match (layers.cipher, layers.compressed) {
+        (None, None) => "to its end",
+        (None, Some(_)) => "decompressed to its end",
+        (Some(_), None) => "decrypted to its end",
+        (Some(_), Some(_)) => "decrypted and decompressed to its end",
+    };
+    vec![
+        Check::passed("readable", undone),
+        Check::passed("stored bytes", show(&sums.stored)),
+        Check::passed("plain bytes", show(&sums.plain)),
+    ]
+}
+
+/// Of a foreign backup, what was read against the `.sha256` beside it.
+async fn file_hash(store: &Store, backup: &Backup, checks: &[Check]) -> Option<Check> {
+    if backup.committed().is_some() {
+        return None;
+    }
+    let read = checks.iter().find(|c| c.name == "stored bytes")?;
+    let said = sums_of(store, backup).await.ok()??;
+    Some(if read.detail.ends_with(&said.to_lowercase()) {
+        Check::passed(".sha256", "agrees with what was read")
+    } else {
+        Check::failed(".sha256", format!("says {said}"))
+    })
+}
+
+/// The size against the median of those before.
+fn size(backup: &Backup, trial: &Trial<'_>) -> Option<Check> {
+    let most = trial.size_change?;
+    let name = "size";
+    let mut earlier = trial.earlier.to_vec();
+    earlier.sort_unstable();
+    let Some(median) = earlier.get(earlier.len() / 2).filter(|m| **m > 0) else {
+        return Some(Check::skipped(name, "there is none before it"));
+    };
+    #[expect(clippy::cast_precision_loss, reason = "a share of a size")]
+    let change = (backup.size as f64 - *median as f64).abs() / *median as f64;
+    let detail = format!(
+        "{} bytes, {:.0} % from the median {median} of {} before it",
+        backup.size,
+        change * 100.0,
+        earlier.len()
+    );
+    Some(if change > most { Check::failed(name, detail) } else { Check::passed(name, detail) })
+}

@@ -1,0 +1,75 @@
+//! Verifications as Markdown, for people.
+
+use super::{Verified, Went};
+use std::fmt::Write as _;
+
+impl Verified {
+    /// A section of a report: what was checked, how it went, how long it took.
+    pub fn markdown(&self) -> String {
+        let mut text = String::new();
+        let word = if self.good { "good" } else { "NOT GOOD" };
+        let how = if self.full { "restored" } else { "read and hashed" };
+        let _ = writeln!(text, "## {}: {word}\n", self.backup);
+        let database = self.database.as_deref().unwrap_or("unknown database");
+        let at = self.data_time.map_or("an unknown time".into(), |t| t.to_string());
+        let _ = writeln!(text, "{database}, data of {at}, {how}.\n");
+        text.push_str("| check | result | detail |\n| --- | --- | --- |\n");
+        for check in &self.checks {
+            let went = match check.went {
+                Went::Passed => "passed",
+                Went::Failed => "**failed**",
+                Went::Skipped => "skipped",
+            };
+            let _ = writeln!(text, "| {} | {went} | {} |", cell(&check.name), cell(&check.detail));
+        }
+        if !self.losses.is_empty() {
+            text.push_str("\n| lost | statement | message |\n| --- | --- | --- |\n");
+            for loss in &self.losses {
+                let class = format!("{:?}", loss.class).to_lowercase();
+                let (statement, message) = (cell(&loss.statement), cell(&loss.message));
+                let _ = writeln!(text, "| {class} | {statement} | {message} |");
+            }
+        }
+        if !self.took.is_empty() {
+            let times = self.took.iter().map(|t| format!("{} {:.1} s", t.phase, t.seconds));
+            let _ = writeln!(text, "\nMeasured: {}.", times.collect::<Vec<_>>().join(", "));
+        }
+        text
+    }
+}
+
+/// Text that can't leave its cell.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace(['\n', '\r'], " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Check, Took, Verified};
+
+    #[test]
+    fn a_report_says_what_failed_first() {
+        let verified = Verified {
+            backup: "/backups/orders.dump".into(),
+            database: Some("orders".into()),
+            data_time: None,
+            full: true,
+            good: false,
+            checks: vec![Check::passed("manifest", ""), Check::failed("rows | of", "t: 1\n2")],
+            losses: Vec::new(),
+            took: vec![Took { phase: "verify".into(), seconds: 1.25 }],
+        };
+        insta::assert_snapshot!(verified.markdown(), @r"
+        ## /backups/orders.dump: NOT GOOD
+
+        orders, data of an unknown time, restored.
+
+        | check | result | detail |
+        | --- | --- | --- |
+        | manifest | passed |  |
+        | rows \| of | **failed** | t: 1 2 |
+
+        Measured: verify 1.2 s.
+        ");
+    }
+}

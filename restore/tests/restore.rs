@@ -1,0 +1,419 @@
+//! Backups of a real server in a directory, verified and restored.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "../../postgres/tests/support/mod.rs"]
+mod support;
+
+use archive::{Compression, Digest, Encoder, Encryption, Keys, Recipe, mac};
+use jiff::Timestamp;
+use postgres::restore::LossClass;
+use ::restore::{
+    Error, Kind, Opening, Options, Outcome, Phase, Rules, Trial, full, quick, restore,
+    verify::{Verified, Went, all},
+};
+use secrecy::SecretString;
+use std::{cell::RefCell, fs, io::Write as _, path::Path};
+use store::{
+    Backup, Directory, KeyForm, Manifest, Put, Store, beside, catalogue,
+    manifest::{self, Format},
+};
+use support::{Cluster, shared};
+
+const PASSPHRASE: &str = "correct horse";
+
+#[tokio::main(flavor = "current_thread")]
+async fn wait<T>(work: impl Future<Output = T>) -> T {
+    work.await
+}
+
+fn opening(passphrase: &str) -> &'static Opening {
+    let passphrase = SecretString::from(passphrase);
+    let mut keys = Keys::default();
+    keys.add_passphrase(passphrase.clone());
+    Box::leak(Box::new(Opening { keys, passphrases: vec![passphrase] }))
+}
+
+struct Place {
+    dir: tempfile::TempDir,
+    store: Store,
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::Directory(Directory::new(dir.path(), String::new()));
+        Self { dir, store }
+    }
+
+    /// Stores a dump of `database` with its manifest, as a run would.
+    async fn take(&self, cluster: &Cluster, database: &str, format: Format) -> Backup {
+        let how = if format == Format::Plain { "-Fp" } else { "-Fc" };
+        let output = cluster.command("pg_dump").args([how, "-Z0", "-d", database]).output().unwrap();
+        assert!(output.status.success());
+        let tables = "SELECT format('%I.%I', nspname, relname), (xpath('/row/c/text()',
+                query_to_xml(format('SELECT count(*) AS c FROM ONLY %I.%I', nspname, relname), false, true, '')))[1]
+            FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+            WHERE relkind = 'r' AND nspname !~ '^pg_|information_schema'";
+        let tables = cluster.psql(database, tables);
+        let tables = tables.lines().map(|l| l.split_once('|').unwrap());
+        let tables = tables.map(|(name, rows)| manifest::Table {
+            name: name.into(),
+            rows: rows.parse().unwrap(),
+            bytes: 0,
+        });
+        let passphrase = SecretString::from(PASSPHRASE);
+        let encryption = Encryption::OpenSsl { passphrase: passphrase.clone(), iterations: 10_000 };
+        let recipe = Recipe { compression: Compression::Zstd(1), encryption };
+        let mut encoder = Encoder::new(Vec::new(), &recipe).unwrap();
+        encoder.write_all(&output.stdout).unwrap();
+        let (bytes, sums) = encoder.finish().unwrap();
+        let key = format!("{database}/{database}_daily_20261120_020000.dump.zst.enc");
+        let put = Put { run: "r1".into(), ..Put::default() };
+        self.store.put(&key, bytes.into(), &put).await.unwrap();
+        let sha256 = |d: &Digest| d.sha256.to_string();
+        let line = manifest::sums(&sha256(&sums.stored), &key);
+        self.store.put(&beside::sums(&key), line.into(), &put).await.unwrap();
+        let facts = postgres::dump::look(&cluster.server(), database).await.unwrap();
+        let at: Timestamp = "2026-11-20T02:00:00Z".parse().unwrap();
+        let mut manifest = Manifest {
+            holdfast: manifest::VERSION,
+            company: "acme".into(),
+            group: "main".into(),
+            database: database.into(),
+            reason: "daily".into(),
+            table: None,
+            run: "r1".into(),
+            slot: None,
+            data_time: at,
+            finished_at: at,
+            file: manifest::File {
+                name: key.rsplit('/').next().unwrap().into(),
+                bytes: sums.stored.bytes,
+                sha256: sha256(&sums.stored),
+                checksum: None,
+            },
+            plain: manifest::Plain { bytes: sums.plain.bytes, sha256: sha256(&sums.plain) },
+            format,
+            layers: recipe.layers(),
+            recipients: Vec::new(),
+            key_id: None,
+            server: manifest::Server {
+                version: facts.version,
+                version_num: facts.version_num,
+                encoding: facts.encoding,
+                collate: facts.collate,
+                ctype: facts.ctype,
+                owner: facts.owner,
+                ..manifest::Server::default()
+            },
+            client: "15".into(),
+            extensions: Vec::new(),
+            roles: String::new(),
+            tables: tables.collect(),
+            large_objects: 0,
+            locked_until: None,
+            restore: String::new(),
+            mac: None,
+        };
+        let text = manifest::authenticated(&key, &manifest.to_json()).unwrap();
+        manifest.mac = Some(mac::sign(&passphrase, &text).unwrap());
+        self.store.put(&beside::manifest(&key), manifest.to_json().into(), &put).await.unwrap();
+        self.list().await.pop().unwrap()
+    }
+
+    async fn list(&self) -> Vec<Backup> {
+        catalogue(&self.store, &[] as &[KeyForm], &[], "acme").await.unwrap()
+    }
+
+    fn file(&self, backup: &Backup) -> std::path::PathBuf {
+        self.dir.path().join(&backup.key)
+    }
+}
+
+/// Changes a file that was written to be read only.
+fn alter(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(path).unwrap();
+    change(&mut bytes);
+    fs::remove_file(path).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+fn sample(cluster: &Cluster, name: &str) -> String {
+    let database = cluster.database(name);
+    let sql = "CREATE TABLE orders (id int PRIMARY KEY, who text);
+        INSERT INTO orders SELECT i, 'customer ' || i FROM generate_series(1, 5000) i; CREATE TABLE empty ()";
+    cluster.psql(&database, sql);
+    database
+}
+
+fn options(target: &str, run: &str) -> Options {
+    Options {
+        target: target.into(),
+        tables: Vec::new(),
+        jobs: 2,
+        owners: true,
+        privileges: true,
+        roles: true,
+        safety: true,
+        dry_run: false,
+        drop_old: false,
+        rules: Rules::default(),
+        erasure: Vec::new(),
+        run: run.into(),
+        stamp: "20261121030000".into(),
+    }
+}
+
+fn failed(verified: &Verified) -> Vec<&str> {
+    let failed = verified.checks.iter().filter(|c| c.went == Went::Failed);
+    failed.map(|c| c.name.as_str()).collect()
+}
+
+async fn no_safety(_: &str) -> Result<(), Error> {
+    Ok(())
+}
+
+#[test]
+fn a_good_backup_verifies_and_every_damage_is_found_quickly() {
+    let cluster = shared();
+    let database = sample(cluster, "quick");
+    let place = Place::new();
+    wait(async {
+        let backup = place.take(cluster, &database, Format::Custom).await;
+        let good = quick(&place.store, &backup, opening(PASSPHRASE)).await;
+        assert!(good.good, "{good:?}");
+        assert_eq!(all(&place.store, &[backup.clone(), backup.clone()], opening(PASSPHRASE), 2).await.len(), 2);
+
+        let wrong = quick(&place.store, &backup, opening("another")).await;
+        assert_eq!(failed(&wrong), ["manifest's origin"]);
+
+        // One bit of the file, so that its size stays.
+        alter(&place.file(&backup), |bytes| bytes[5000] ^= 1);
+        let damaged = quick(&place.store, &backup, opening(PASSPHRASE)).await;
+        assert_eq!(failed(&damaged), ["readable"]);
+        alter(&place.file(&backup), |bytes| bytes.truncate(4000));
+        let cut = quick(&place.store, &place.list().await[0], opening(PASSPHRASE)).await;
+        assert_eq!(failed(&cut), ["manifest"]);
+    });
+    wait(async {
+        let place = Place::new();
+        let backup = place.take(cluster, &database, Format::Custom).await;
+        let sums = place.dir.path().join(beside::sums(&backup.key));
+        alter(&sums, |bytes| bytes[0] = if bytes[0] == b'0' { b'1' } else { b'0' });
+        assert_eq!(failed(&quick(&place.store, &backup, opening(PASSPHRASE)).await), [".sha256"]);
+        // Somebody changes the manifest: fewer rows than there were.
+        let manifest = place.dir.path().join(beside::manifest(&backup.key));
+        alter(&manifest, |bytes| {
+            *bytes = String::from_utf8_lossy(bytes).replace("5000", "4000").into_bytes();
+        });
+        let forged = place.list().await.pop().unwrap();
+        let forged = quick(&place.store, &forged, opening(PASSPHRASE)).await;
+        assert!(failed(&forged).contains(&"manifest's origin"), "{forged:?}");
+    });
+}
+
+#[test]
+fn a_full_verification_restores_counts_asks_and_leaves_nothing_behind() {
+    let cluster = shared();
+    let database = sample(cluster, "fully");
+    let place = Place::new();
+    let left = "SELECT count(*) FROM pg_database WHERE datname LIKE 'fully%_holdfast_verify_%'";
+    wait(async {
+        let server = cluster.server();
+        let backup = place.take(cluster, &database, Format::Custom).await;
+        let mut rules = Rules { critical_tables: vec!["orders".into()], ..Rules::default() };
+        rules.checks.insert("last order".into(), "SELECT max(id) = 5000 FROM orders".into());
+        let earlier = [backup.size, backup.size * 2, backup.size];
+        let trial = |rules| Trial {
+            server: &server,
+            run: "r7",
+            jobs: 2,
+            rules,
+            earlier: &earlier,
+            size_change: Some(0.5),
+            owners: true,
+        };
+        // What a killed run left behind is dropped first; that of a living one stays.
+        cluster.psql("postgres", &format!("CREATE DATABASE {database}_holdfast_verify_dead"));
+        let good = full(&place.store, &backup, opening(PASSPHRASE), &trial(&rules)).await.unwrap();
+        assert!(good.good, "{good:?}");
+        assert_eq!(good.took.iter().map(|t| t.phase.as_str()).collect::<Vec<_>>(), ["fetch and restore", "verify"]);
+        assert!(good.markdown().contains("| last order | passed |"), "{}", good.markdown());
+        assert_eq!(serde_json::from_str::<Verified>(&serde_json::to_string(&good).unwrap()).unwrap(), good);
+        assert_eq!(cluster.psql("postgres", left), "0");
+
+        rules.critical_tables.push("empty".into());
+        rules.checks.insert("wrong".into(), "SELECT count(*) = 7 FROM orders".into());
+        rules.checks.insert("absurd".into(), "SELECT nothing FROM nowhere".into());
+        let mut fewer = backup.clone();
+        if let store::catalogue::Of::Committed(manifest) = &mut fewer.kind {
+            manifest.mac = None;
+            manifest.tables[0].rows += 1;
+            manifest.tables.push(manifest::Table { name: "public.gone".into(), rows: 1, bytes: 0 });
+        }
+        let bad = full(&place.store, &fewer, opening(PASSPHRASE), &trial(&rules)).await.unwrap();
+        assert_eq!(failed(&bad), ["rows of each table", "empty has rows", "absurd", "wrong"]);
+        assert_eq!(cluster.psql("postgres", left), "0");
+    });
+}
+
+#[test]
+fn a_restore_replaces_a_database_and_keeps_the_old_one() {
+    let cluster = shared();
+    for format in [Format::Custom, Format::Plain] {
+        let database = sample(cluster, "replaced");
+        let place = Place::new();
+        wait(async {
+            let server = cluster.server();
+            let backup = place.take(cluster, &database, format).await;
+            cluster.psql(&database, "DELETE FROM orders WHERE id > 10; CREATE TABLE newer ()");
+            cluster.psql("postgres", &format!("ALTER DATABASE {database} SET work_mem TO '7MB'"));
+            let phases = RefCell::new(Vec::new());
+            let dumped = RefCell::new(String::new());
+            let safety = async |of: &str| {
+                *dumped.borrow_mut() = of.to_owned();
+                Ok(())
+            };
+            let how = Options {
+                erasure: vec!["DELETE FROM orders WHERE id = 77".into()],
+                ..options(&database, "r1")
+            };
+            let done = restore(&place.store, &backup, opening(PASSPHRASE), &server, &how, safety, |p| {
+                phases.borrow_mut().push(p);
+            });
+            let Outcome::Restored(report) = done.await.unwrap() else { panic!("not restored") };
+            assert_eq!(report.losses, []);
+            assert_eq!(*dumped.borrow(), database);
+            let aside = report.aside.unwrap();
+            assert_eq!(aside, format!("{database}_before_20261121030000"));
+            use Phase::{Checking, Erasing, Restoring, Safety, Swapping, Verifying};
+            assert_eq!(*phases.borrow(), [Checking, Safety, Restoring, Verifying, Erasing, Swapping]);
+            assert_eq!(cluster.psql(&database, "SELECT count(*) FROM orders"), "4999");
+            assert_eq!(cluster.psql(&database, "SHOW work_mem"), "7MB");
+            assert_eq!(cluster.psql(&aside, "SELECT count(*) FROM orders, (SELECT FROM pg_class WHERE relname = 'newer') n"), "10");
+        });
+    }
+}
+
+#[test]
+fn a_dry_run_touches_nothing_and_says_what_would_be_done() {
+    let cluster = shared();
+    let database = sample(cluster, "dry");
+    let place = Place::new();
+    wait(async {
+        let server = cluster.server();
+        let backup = place.take(cluster, &database, Format::Custom).await;
+        let how = Options { dry_run: true, ..options(&database, "r1") };
+        let done = restore(&place.store, &backup, opening(PASSPHRASE), &server, &how, no_safety, |_| {});
+        let Outcome::Planned(plan) = done.await.unwrap() else { panic!("not planned") };
+        let text = plan.to_string();
+        assert!(text.contains("1. dump") && text.contains("both at once"), "{text}");
+        assert!(!postgres::database::exists(&server, &plan.fresh).await.unwrap());
+
+        let wrong = restore(&place.store, &backup, opening("another"), &server, &how, no_safety, |_| {});
+        assert_eq!(wrong.await.unwrap_err().kind, Kind::Key);
+        let chosen = Options { tables: vec!["orders".into()], ..how };
+        let refused = restore(&place.store, &backup, opening(PASSPHRASE), &server, &chosen, no_safety, |_| {});
+        assert!(refused.await.unwrap_err().to_string().contains("new database only"));
+    });
+}
+
+#[test]
+fn whatever_fails_the_target_is_as_it_was() {
+    let cluster = shared();
+    let database = sample(cluster, "untouched");
+    let place = Place::new();
+    wait(async {
+        let server = cluster.server();
+        let backup = place.take(cluster, &database, Format::Custom).await;
+        let untouched = |what: &str| {
+            assert_eq!(cluster.psql(&database, "SELECT count(*) FROM orders"), "5000", "{what}");
+            let others = format!("SELECT count(*) FROM pg_database WHERE datname LIKE '{database}\\_%'");
+            assert_eq!(cluster.psql("postgres", &others), "0", "{what}");
+        };
+        let base = options(&database, "r1");
+        let mut checks = base.clone();
+        checks.rules.checks.insert("never".into(), "SELECT false".into());
+        let erasure = Options { erasure: vec!["DELETE FROM nowhere".into()], ..base.clone() };
+        for (what, how) in [("a check", &checks), ("an erasure", &erasure)] {
+            let done = restore(&place.store, &backup, opening(PASSPHRASE), &server, how, no_safety, |_| {});
+            let e = done.await.unwrap_err();
+            assert!(e.to_string().contains("is as it was"), "{what}: {e}");
+            untouched(what);
+        }
+        let no = async |_: &str| Err(Error::new(Kind::Store, "dump", "the disk is full", ""));
+        let done = restore(&place.store, &backup, opening(PASSPHRASE), &server, &base, no, |_| {});
+        assert_eq!(done.await.unwrap_err().why, "the disk is full");
+        untouched("the safety backup");
+
+        // A damaged file: found at its end, long after rows went in.
+        alter(&place.file(&backup), |bytes| {
+            let last = bytes.len() - 20;
+            bytes[last] ^= 1;
+        });
+        let done = restore(&place.store, &backup, opening(PASSPHRASE), &server, &base, no_safety, |_| {});
+        assert_eq!(done.await.unwrap_err().kind, Kind::Damaged);
+        untouched("a damaged file");
+
+        // Killed in the middle: what it left is dropped by the next restore, and the target was not touched.
+        let killed = cluster.psql("postgres", &format!("CREATE DATABASE {database}_holdfast_r0"));
+        drop(killed);
+        let place = Place::new();
+        let backup = place.take(cluster, &database, Format::Custom).await;
+        let how = Options { drop_old: true, ..base };
+        let done = restore(&place.store, &backup, opening(PASSPHRASE), &server, &how, no_safety, |_| {});
+        assert!(matches!(done.await.unwrap(), Outcome::Restored(r) if r.aside.is_none()));
+        untouched("a restore that dropped the old one");
+    });
+}
+
+#[test]
+fn a_restore_into_a_new_database_can_choose_tables_and_tells_its_losses() {
+    let cluster = shared();
+    let database = sample(cluster, "chosen");
+    cluster.psql("postgres", "CREATE ROLE chosen_owner");
+    cluster.psql(&database, "ALTER TABLE orders OWNER TO chosen_owner");
+    let place = Place::new();
+    wait(async {
+        let server = cluster.server();
+        let backup = place.take(cluster, &database, Format::Custom).await;
+        cluster.psql(&database, "DROP OWNED BY chosen_owner");
+        cluster.psql("postgres", "DROP ROLE chosen_owner");
+        let target = format!("{database}_new");
+        let how = Options { tables: vec!["orders".into()], ..options(&target, "r1") };
+        let done = restore(&place.store, &backup, opening(PASSPHRASE), &server, &how, no_safety, |_| {});
+        let Outcome::Restored(report) = done.await.unwrap() else { panic!("not restored") };
+        assert_eq!(report.losses.iter().map(|l| l.class).collect::<Vec<_>>(), [LossClass::Role]);
+        assert_eq!(report.aside, None);
+        assert_eq!(cluster.psql(&target, "SELECT count(*) FROM orders"), "5000");
+    });
+}
+
+#[test]
+fn a_foreign_backup_is_verified_and_restored_too() {
+    let cluster = shared();
+    let database = sample(cluster, "foreign");
+    let place = Place::new();
+    let script = format!(
+        "pg_dump -Fp -d {database} | gzip | openssl enc -aes-256-cbc -pbkdf2 -salt -pass 'pass:{PASSPHRASE}'"
+    );
+    let mut command = cluster.command("psql");
+    let env: Vec<_> = command.get_envs().filter_map(|(k, v)| Some((k.to_owned(), v?.to_owned()))).collect();
+    command = std::process::Command::new("sh");
+    let output = command.args(["-c", &script]).envs(env).output().unwrap();
+    assert!(output.status.success());
+    fs::write(place.dir.path().join(format!("{database}_20261120_020000.sql.gz.enc")), output.stdout).unwrap();
+    wait(async {
+        let server = cluster.server();
+        let form = KeyForm::new("{database}_%Y%m%d_%H%M%S", ".sql.gz.enc").unwrap();
+        let backup = catalogue(&place.store, &[form], &[], "acme").await.unwrap().pop().unwrap();
+        let good = quick(&place.store, &backup, opening(PASSPHRASE)).await;
+        assert!(good.good, "{good:?}");
+        assert!(!quick(&place.store, &backup, opening("another")).await.good);
+        let target = format!("{database}_back");
+        let how = options(&target, "r1");
+        let done = restore(&place.store, &backup, opening(PASSPHRASE), &server, &how, no_safety, |_| {});
+        assert!(matches!(done.await.unwrap(), Outcome::Restored(_)));
+        assert_eq!(cluster.psql(&target, "SELECT count(*) FROM orders"), "5000");
+    });
+}

@@ -1,0 +1,93 @@
+//! The edge to secret values: Secrets Manager, and the tokens that RDS takes for passwords.
+
+use super::{EdgeError, Kind};
+use aws_config::SdkConfig;
+use aws_sdk_rds::auth_token::{AuthTokenGenerator, Config};
+use aws_sdk_secretsmanager::Client;
+use secrecy::SecretString;
+
+/// Secrets Manager in one region and account.
+#[derive(Clone, Debug)]
+pub struct SecretsManager(pub(super) Client);
+
+/// Which version of a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// The one in use.
+    Current,
+    /// The one that was in use before the last rotation.
+    Previous,
+}
+
+impl Stage {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Current => "AWSCURRENT",
+            Self::Previous => "AWSPREVIOUS",
+        }
+    }
+}
+
+impl SecretsManager {
+    /// The text of a secret; none when there is no previous version.
+    ///
+    /// # Errors
+    /// If it is not there, can't be read, or is no text.
+    pub async fn value(&self, id: &str, stage: Stage) -> Result<Option<SecretString>, EdgeError> {
+        let doing = format!("read secret {id}");
+        let request = self.0.get_secret_value().secret_id(id).version_stage(stage.label());
+        let answer = match request.send().await.map_err(|e| EdgeError::new(&doing, &e)) {
+            Ok(answer) => answer,
+            // A secret that was never rotated has no previous version, and its absence is told as the secret's own.
+            Err(e) if stage == Stage::Previous && e.kind == Kind::Missing => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        let binary = || {
+            let bytes = answer.secret_binary()?.clone().into_inner();
+            String::from_utf8(bytes).ok()
+        };
+        let text = answer.secret_string().map(str::to_owned).or_else(binary);
+        let text = text.ok_or_else(|| EdgeError::refused(doing, "its value is no text"))?;
+        Ok(Some(text.into()))
+    }
+}
+
+/// A presigned request to connect, without its scheme. Signing asks nothing of AWS; the server checks it.
+/// <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.Connecting.html>
+pub(super) async fn rds_token(
+    config: &SdkConfig,
+    host: &str,
+    port: u16,
+    user: &str,
+) -> Result<SecretString, EdgeError> {
+    let doing = || format!("sign a token for {user} at {host}:{port}");
+    let refused = |why: String| EdgeError::refused(doing(), why);
+    let request = Config::builder()
+        .hostname(host)
+        .port(port.into())
+        // The generator writes it into the address as it is.
+        .username(escaped(user))
+        .expires_in(900)
+        .build()
+        .map_err(|e| refused(e.to_string()))?;
+    let token = AuthTokenGenerator::new(request).auth_token(config).await;
+    token.map(|t| t.to_string().into()).map_err(|e| EdgeError {
+        kind: Kind::Denied,
+        ..refused(format!("no credentials to sign it with: {e}"))
+    })
+}
+
+/// A value as it stands in an address.
+fn escaped(text: &str) -> String {
+    let byte = |b: u8| {
+        if b.is_ascii_alphanumeric() || b"-._~".contains(&b) {
+            char::from(b).to_string()
+        } else {
+            format!("%{b:02X}")
+        }
+    };
+    text.bytes().map(byte).collect()
+}
+
+#[cfg(test)]
+mod tests;

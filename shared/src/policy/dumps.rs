@@ -1,0 +1,251 @@
+//! PostgreSQL servers in the policy: their databases, their logical dumps, and where keys and passwords come from.
+
+use super::{
+    grammar::{Keep, Objectives, Store, Tier, When},
+    later::Wal,
+    text::{Bytes, Name, Period, ReasonName},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    num::{NonZeroU8, NonZeroU32},
+};
+
+/// A PostgreSQL server: logical dumps of its databases, and its WAL.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Postgres {
+    /// Databases on the server.
+    pub databases: Vec<String>,
+    /// Host, or directory of a Unix socket, when it is not in the secret.
+    #[serde(default)]
+    pub host: Option<String>,
+    /// Port, when it is not in the secret; 5432 by default.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// User, when it is not in the secret.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// Where the password comes from. A secret of Secrets Manager that is JSON, as RDS writes it, gives host, port and
+    /// user too.
+    #[serde(default)]
+    pub password: Option<SecretFrom>,
+    /// The password is an RDS IAM authentication token, made anew for each connection.
+    #[serde(default)]
+    pub iam: bool,
+    /// Encryption of connections; without it `prefer`, and `verify-full` with `iam`.
+    #[serde(default)]
+    pub tls: Option<Tls>,
+    /// File with the certificates that the server's is checked against (RDS: `global-bundle.pem`).
+    #[serde(default)]
+    pub tls_ca: Option<String>,
+    /// Who answers for it.
+    #[serde(default)]
+    pub owner: Option<Name>,
+    /// Priority in a recovery, 1 first.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 9))]
+    pub priority: Option<u8>,
+    /// What the business asks of it. `freshness` checks age and size of the newest dump in `stored`.
+    #[serde(default)]
+    pub objectives: Objectives,
+    /// Where its dumps lie.
+    pub stored: Store,
+    /// Second places that each dump is copied to.
+    #[serde(default)]
+    pub also_stored: Vec<Store>,
+    /// Dumps, by reason.
+    #[serde(default)]
+    pub dumps: BTreeMap<ReasonName, Dump>,
+    /// Good dumps of each database that always stay, whatever the rules let go.
+    #[serde(default = "one")]
+    pub keep_at_least: NonZeroU32,
+    /// Files of dumps that nobody may delete, beside those with a hold of their own.
+    #[serde(default)]
+    pub holds: Vec<String>,
+    /// The write-ahead log.
+    #[serde(default)]
+    pub wal: Option<Wal>,
+    /// Tables that must have rows after a restore.
+    #[serde(default)]
+    pub critical_tables: Vec<String>,
+    /// SQL that must return true after a restore.
+    #[serde(default)]
+    pub checks: BTreeMap<Name, String>,
+    /// Streaming replicas may be this far behind.
+    #[serde(default)]
+    pub replica_max_lag: Option<Period>,
+    /// Statements that take an erased person's rows out again after a restore.
+    #[serde(default)]
+    pub erasure: Vec<String>,
+    /// Storage classes of the dumps by age.
+    #[serde(default)]
+    pub tiers: Vec<Tier>,
+    /// Free space that a dump must leave on the directory's disk.
+    #[serde(default)]
+    pub free_disk: Option<Bytes>,
+}
+
+fn one() -> NonZeroU32 {
+    NonZeroU32::MIN
+}
+
+/// The reason of the dump that is taken of a database before a restore replaces it.
+pub const PRE_RESTORE: &str = "pre-restore";
+
+impl Postgres {
+    /// Every reason with its dump, the one before a restore included: where the policy does not speak of it, it is made
+    /// like the first dump of the whole database and kept for 30 days.
+    pub fn all_dumps(&self) -> BTreeMap<ReasonName, Dump> {
+        let mut all = self.dumps.clone();
+        let name: ReasonName = PRE_RESTORE.parse().expect("a reason");
+        if !all.is_empty() && !all.contains_key(&name) {
+            let whole = |d: &&Dump| {
+                matches!(d.format, DumpFormat::Custom | DumpFormat::Plain) && d.tables.is_empty()
+            };
+            let like = self.dumps.values().find(whole);
+            let encrypted = self.dumps.values().find_map(|d| d.encrypt.clone());
+            all.insert(
+                name,
+                Dump {
+                    when: None,
+                    keep: Keep { age: Some("30d".parse().expect("a period")), ..Keep::default() },
+                    format: like.map_or(DumpFormat::Custom, |d| d.format),
+                    compress: like.map_or(Compress::Zstd, |d| d.compress),
+                    level: like.and_then(|d| d.level),
+                    encrypt: like.map_or(encrypted, |d| d.encrypt.clone()),
+                    jobs: like.and_then(|d| d.jobs),
+                    tables: Vec::new(),
+                    queries: BTreeMap::new(),
+                },
+            );
+        }
+        all
+    }
+}
+
+/// How a connection to PostgreSQL is encrypted; the words are libpq's `sslmode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tls {
+    /// Never.
+    Disable,
+    /// When the server can; the server's certificate is not checked.
+    Prefer,
+    /// Always; the server's certificate is not checked.
+    Require,
+    /// Always, and the server's certificate must be for this host and by a known authority.
+    VerifyFull,
+}
+
+/// Where a secret value comes from; never the value itself. Exactly one of `secret`, `env`, `file`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretFrom {
+    /// Secrets Manager: name or ARN.
+    #[serde(default)]
+    pub secret: Option<String>,
+    /// An environment variable's name.
+    #[serde(default)]
+    pub env: Option<String>,
+    /// A file that only its owner can read (mode 0600 or 0400).
+    #[serde(default)]
+    pub file: Option<String>,
+    /// The value's name inside, where the secret is JSON or the file has lines `NAME=value`.
+    #[serde(default)]
+    pub key: Option<String>,
+}
+
+/// How dumps for one reason are made and kept.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Dump {
+    /// Taken at these times; without it only on demand.
+    #[serde(default)]
+    pub when: Option<When>,
+    /// What is kept of them.
+    pub keep: Keep,
+    /// Archive format.
+    #[serde(default)]
+    pub format: DumpFormat,
+    /// Compression.
+    #[serde(default)]
+    pub compress: Compress,
+    /// Level of the compression: 1 to 19 for zstd (3 when it is left out), 1 to 9 for gzip (6).
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 19))]
+    pub level: Option<NonZeroU8>,
+    /// Client-side encryption.
+    #[serde(default)]
+    pub encrypt: Option<Encrypt>,
+    /// Connections that read tables in parallel, on one snapshot; 2 when it is left out.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 32))]
+    pub jobs: Option<NonZeroU8>,
+    /// Only these tables, as `pg_dump --table` takes them.
+    #[serde(default)]
+    pub tables: Vec<String>,
+    /// Queries by name, for format `csv`: one file each.
+    #[serde(default)]
+    pub queries: BTreeMap<Name, String>,
+}
+
+/// Archive format of a dump.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DumpFormat {
+    /// `pg_dump -Fc`.
+    #[default]
+    Custom,
+    /// `pg_dump -Fp`.
+    Plain,
+    /// CSV with a header, one file for each table or query.
+    Csv,
+    /// A physical base backup.
+    Base,
+}
+
+/// Compression of a dump.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Compress {
+    /// Zstandard, around the whole file.
+    #[default]
+    Zstd,
+    /// gzip; in the format `custom` inside the archive, as `pg_dump -Fc` does it, so that `pg_restore` reads the file.
+    Gzip,
+    /// None.
+    None,
+}
+
+/// Client-side encryption; exactly one of `age` and `openssl`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Encrypt {
+    /// age recipients (X25519 public keys, `age1...`): whoever has one of their identities can read the dump. A host
+    /// that has none can't read its own backups.
+    #[serde(default)]
+    pub age: Vec<String>,
+    /// The age identity (`AGE-SECRET-KEY-1...`) for `verify` and `restore`, where there may be one.
+    #[serde(default)]
+    pub identity: Option<SecretFrom>,
+    /// Passphrase of a stream that `openssl enc -d -aes-256-cbc -pbkdf2` reads.
+    #[serde(default)]
+    pub openssl: Option<SecretFrom>,
+    /// Rounds of PBKDF2 with SHA-256; `openssl enc` alone takes 10,000.
+    #[serde(default = "rounds")]
+    #[schemars(range(min = 10_000))]
+    pub iterations: u32,
+    /// Identities or passphrases that older dumps were made for.
+    #[serde(default)]
+    pub previous: Vec<SecretFrom>,
+    /// The key may be this old.
+    #[serde(default)]
+    pub rotate_every: Option<Period>,
+}
+
+/// OWASP's figure for PBKDF2-HMAC-SHA256 (2023).
+fn rounds() -> u32 {
+    600_000
+}

@@ -1,0 +1,252 @@
+//! Keys and passwords, from where the policy says they are: the environment, a file, Secrets Manager.
+//!
+//! A value never leaves [`SecretString`] here, so that no log, error or debug output can show it.
+
+mod pick;
+
+use crate::{
+    aws::{Aws, EdgeError, Kind, secrets::Stage},
+    catalog::Place,
+    policy::SecretFrom,
+};
+use rustix::fs::OFlags;
+use secrecy::{ExposeSecret, SecretString};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    fs::{File, OpenOptions},
+    io::Read,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::Path,
+};
+use tokio::sync::Mutex;
+
+/// No key or password is larger; a file that is was named by mistake.
+const LARGEST: u64 = 64 << 10;
+
+/// The value of an environment variable.
+type Variables<'a> = Box<dyn Fn(&str) -> Option<String> + Send + Sync + 'a>;
+
+/// Resolves secrets; one of Secrets Manager is asked for once.
+pub struct Secrets<'a> {
+    aws: &'a Aws,
+    home: Place,
+    variable: Variables<'a>,
+    asked: Mutex<BTreeMap<(String, Stage), Option<SecretString>>>,
+}
+
+impl fmt::Debug for Secrets<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Secrets").field("home", &self.home).finish_non_exhaustive()
+    }
+}
+
+/// What is needed to log in to a database.
+#[derive(Clone, Debug, Default)]
+pub struct DatabaseSecret {
+    /// The password.
+    pub password: Option<SecretString>,
+    /// User.
+    pub user: Option<String>,
+    /// Host.
+    pub host: Option<String>,
+    /// Port.
+    pub port: Option<u16>,
+    /// Database.
+    pub database: Option<String>,
+    /// Engine, such as `postgres`.
+    pub engine: Option<String>,
+}
+
+impl<'a> Secrets<'a> {
+    /// Secrets of a run: the process's environment, files of this host, Secrets Manager at `home` unless an ARN names
+    /// another region.
+    pub fn new(aws: &'a Aws, home: &Place) -> Self {
+        Self::with_variables(aws, home, |name| std::env::var(name).ok())
+    }
+
+    /// Secrets with another environment.
+    pub fn with_variables(
+        aws: &'a Aws,
+        home: &Place,
+        variable: impl Fn(&str) -> Option<String> + Send + Sync + 'a,
+    ) -> Self {
+        let variable = Box::new(variable);
+        Self { aws, home: home.clone(), variable, asked: Mutex::default() }
+    }
+
+    /// The value in use.
+    ///
+    /// # Errors
+    /// If it is not there, not readable, or readable for others than its owner.
+    pub async fn get(&self, from: &SecretFrom) -> Result<SecretString, EdgeError> {
+        let value = self.text(from, Stage::Current).await?.ok_or_else(|| missing(from))?;
+        picked(from, value)
+    }
+
+    /// The value in use and, where Secrets Manager has one, the one before it: what older backups were encrypted with.
+    ///
+    /// # Errors
+    /// As for [`Secrets::get`].
+    pub async fn versions(&self, from: &SecretFrom) -> Result<Vec<SecretString>, EdgeError> {
+        let mut all = vec![self.get(from).await?];
+        if from.secret.is_some()
+            && let Some(previous) = self.text(from, Stage::Previous).await?
+        {
+            all.push(picked(from, previous)?);
+        }
+        Ok(all)
+    }
+
+    /// What a secret says of a database: all that is in JSON as RDS writes it; else it is the password alone.
+    ///
+    /// # Errors
+    /// As for [`Secrets::get`].
+    pub async fn database(&self, from: &SecretFrom) -> Result<DatabaseSecret, EdgeError> {
+        let value = self.text(from, Stage::Current).await?.ok_or_else(|| missing(from))?;
+        match database_secret(&value) {
+            Some(all) if from.key.is_none() => Ok(all),
+            _ => Ok(DatabaseSecret { password: Some(picked(from, value)?), ..Default::default() }),
+        }
+    }
+
+    /// The whole text that the value is in.
+    async fn text(
+        &self,
+        from: &SecretFrom,
+        stage: Stage,
+    ) -> Result<Option<SecretString>, EdgeError> {
+        if let Some(name) = &from.env {
+            let value = (self.variable)(name).filter(|v| !v.is_empty());
+            return Ok(value.map(Into::into));
+        }
+        if let Some(path) = &from.file {
+            return file(Path::new(path)).map(Some);
+        }
+        let Some(id) = &from.secret else { return Ok(None) };
+        // Held while it is asked: who wants the same secret waits for this answer.
+        let mut asked = self.asked.lock().await;
+        let key = (id.clone(), stage);
+        if let Some(known) = asked.get(&key) {
+            return Ok(known.clone());
+        }
+        let mut value = self.aws.secrets(&self.place(id)).value(id, stage).await;
+        if let Err(e) = &mut value
+            && e.kind == Kind::Denied
+        {
+            e.mend = Some(format!(
+                "allow secretsmanager:GetSecretValue on {id} in the role, and kms:Decrypt where it has a key of its own"
+            ));
+        }
+        let value = value?;
+        asked.insert(key, value.clone());
+        Ok(value)
+    }
+
+    /// Where a secret is: its ARN names the region.
+    fn place(&self, id: &str) -> Place {
+        let region = id.strip_prefix("arn:").and_then(|arn| arn.split(':').nth(2)?.parse().ok());
+        Place { region: region.unwrap_or_else(|| self.home.region.clone()), ..self.home.clone() }
+    }
+}
+
+/// Reads JSON as RDS writes it into a secret: `{"username", "password", "host", "port", "dbname", "engine"}`. None when
+/// it is no JSON object with a password.
+pub fn database_secret(value: &SecretString) -> Option<DatabaseSecret> {
+    let fields: serde_json::Value = serde_json::from_str(value.expose_secret()).ok()?;
+    let text = |name: &str| pick::scalar(fields.get(name)?).filter(|v| !v.is_empty());
+    Some(DatabaseSecret {
+        password: Some(text("password")?.into()),
+        user: text("username"),
+        host: text("host"),
+        port: text("port").and_then(|p| p.parse().ok()),
+        database: text("dbname"),
+        engine: text("engine"),
+    })
+}
+
+/// How a source is called in errors.
+fn called(from: &SecretFrom) -> String {
+    match (&from.env, &from.file, &from.secret) {
+        (Some(name), ..) => format!("environment variable {name}"),
+        (_, Some(path), _) => format!("file {path}"),
+        (_, _, Some(id)) => format!("secret {id}"),
+        _ => "a secret that names no source".into(),
+    }
+}
+
+fn missing(from: &SecretFrom) -> EdgeError {
+    let mend = match (&from.env, &from.secret) {
+        (Some(name), _) => format!("set {name}, or change where the policy says the value is"),
+        (_, Some(_)) => "give the secret a value".into(),
+        _ => "write one of secret, env, file in the policy".into(),
+    };
+    EdgeError::of_kind(Kind::Missing, format!("read {}", called(from)), "it is not set", mend)
+}
+
+/// The value itself out of the text that it is in.
+fn picked(from: &SecretFrom, text: SecretString) -> Result<SecretString, EdgeError> {
+    let found = match &from.key {
+        None => Some(text).filter(|t| !t.expose_secret().is_empty()),
+        Some(key) => pick::value(text.expose_secret(), key).map(Into::into),
+    };
+    found.ok_or_else(|| {
+        let (why, mend) = match &from.key {
+            None => ("it is empty".into(), "give it a value".into()),
+            Some(key) => (
+                format!("there is no value named {key} in it"),
+                format!("write a JSON field \"{key}\" or a line {key}=value, or mend `key` in the policy"),
+            ),
+        };
+        EdgeError::of_kind(Kind::Missing, format!("read {}", called(from)), why, mend)
+    })
+}
+
+/// A file that nobody but its owner can read.
+fn file(path: &Path) -> Result<SecretString, EdgeError> {
+    let shown = path.display();
+    let doing = || format!("read file {shown}");
+    let error = |kind, why: String, mend: String| EdgeError::of_kind(kind, doing(), why, mend);
+    let io = |e: std::io::Error| match e.kind() {
+        std::io::ErrorKind::NotFound => error(
+            Kind::Missing,
+            "it is not there".into(),
+            format!("write it, readable for its owner alone: chmod 600 {shown}"),
+        ),
+        _ => error(Kind::Denied, e.to_string(), "let the user of this process own it".into()),
+    };
+    // Without waiting: a pipe of that name would never open. What is checked is what was opened, not the name.
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let mut opened: File =
+        OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(io)?;
+    let facts = opened.metadata().map_err(io)?;
+    if !facts.is_file() {
+        let mend = "name a regular file".into();
+        return Err(error(Kind::Refused, "it is no regular file".into(), mend));
+    }
+    let mode = facts.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        let why = format!("its mode is {mode:04o}: others than its owner can read or change it");
+        return Err(error(Kind::Refused, why, format!("chmod 600 {shown}")));
+    }
+    let us = rustix::process::geteuid().as_raw();
+    if facts.uid() != us && facts.uid() != 0 {
+        let why = format!("it belongs to user {}, who can change it", facts.uid());
+        return Err(error(Kind::Refused, why, format!("chown {us} {shown}")));
+    }
+    let mut text = String::new();
+    opened.by_ref().take(LARGEST + 1).read_to_string(&mut text).map_err(|e| {
+        error(Kind::Refused, e.to_string(), "name a file of text with the value".into())
+    })?;
+    if text.len() as u64 > LARGEST {
+        let why = format!("it is larger than {LARGEST} bytes, as no key or password is");
+        return Err(error(Kind::Refused, why, "name the file with the value".into()));
+    }
+    // Editors end files with a line end that is no part of the value.
+    let end = text.trim_end_matches(['\r', '\n']).len();
+    text.truncate(end);
+    Ok(text.into())
+}
+
+#[cfg(test)]
+mod tests;

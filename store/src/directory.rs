@@ -1,0 +1,219 @@
+//! A directory of this host as a store.
+//!
+//! An object `NAME` is written into `.NAME.holdfast`, synced, read back from the disk and linked to its name, which fails
+//! when that is taken. The temporary name stays until the manifest is there: should the run be killed before, it tells
+//! which file is ours and unfinished (they are the same inode).
+
+mod leftovers;
+mod steps;
+mod writing;
+
+pub(crate) use writing::Writing;
+
+use crate::{Entry, Error, Kind, SMALL, Thaw, beside, quote};
+use bytes::Bytes;
+use jiff::Timestamp;
+use std::{
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+use tokio::sync::mpsc;
+
+/// Bytes of one read.
+const CHUNK: usize = 1 << 20;
+
+/// A directory, and what keys begin with in it.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    root: PathBuf,
+    prefix: String,
+}
+
+impl Directory {
+    /// Backups below `root`, whose names begin with `prefix`.
+    pub fn new(root: impl Into<PathBuf>, prefix: impl Into<String>) -> Self {
+        Self { root: root.into(), prefix: prefix.into() }
+    }
+
+    pub(crate) fn address(&self) -> String {
+        self.whole("").trim_end_matches('/').to_owned()
+    }
+
+    pub(crate) fn whole(&self, key: &str) -> String {
+        let root = self.root.display().to_string();
+        format!("{}/{}{key}", root.trim_end_matches('/'), self.prefix)
+    }
+
+    pub(crate) fn command(&self, key: &str) -> String {
+        format!("cat {}", quote(&self.whole(key)))
+    }
+
+    /// The file of a key. A key never leads out of the directory, and never to a temporary name.
+    fn path(&self, key: &str) -> Result<PathBuf, Error> {
+        let whole = format!("{}{key}", self.prefix);
+        let fine = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.contains('\0');
+        if !whole.split('/').all(fine) {
+            let why = "a part of it is empty or begins with a dot";
+            let doing = format!("use the key {whole}");
+            return Err(Error::new(Kind::Refused, doing, why, "mend the store's key or prefix"));
+        }
+        Ok(self.root.join(whole))
+    }
+
+    pub(crate) async fn list(&self, prefix: &str) -> Result<Vec<Entry>, Error> {
+        let this = self.clone();
+        let begin = format!("{}{prefix}", self.prefix);
+        blocking(move || {
+            let mut all = Vec::new();
+            steps::walk(&this.root, "", &begin, &mut |name, facts| {
+                if let Some(key) = name.strip_prefix(&this.prefix)
+                    && name.starts_with(&begin)
+                    && !steps::hidden(name)
+                {
+                    all.push(Entry {
+                        key: key.to_owned(),
+                        size: facts.len(),
+                        modified: modified(facts),
+                        class: None,
+                        archived: false,
+                    });
+                }
+            })?;
+            Ok(all)
+        })
+        .await
+    }
+
+    pub(crate) async fn begin(&self, key: &str) -> Result<Writing, Error> {
+        let path = self.path(key)?;
+        Writing::begin(self.root.clone(), path).await
+    }
+
+    pub(crate) async fn put(&self, key: &str, bytes: Bytes) -> Result<(), Error> {
+        let path = self.path(key)?;
+        // Writing the commit record is what ends the backup, so its temporary name goes after it.
+        let ended = key.strip_suffix(".json").map(|of| self.path(of)).transpose()?;
+        let root = self.root.clone();
+        blocking(move || {
+            steps::small(&root, &path, &bytes)?;
+            match ended {
+                Some(of) => steps::unlink(&steps::temporary(&of)),
+                None => Ok(()),
+            }
+        })
+        .await
+    }
+
+    pub(crate) async fn get(&self, key: &str) -> Result<Option<Bytes>, Error> {
+        let path = self.path(key)?;
+        blocking(move || {
+            let doing = || format!("read {}", path.display());
+            let file = match std::fs::File::open(&path) {
+                Ok(file) => file,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(e) => return Err(Error::io(doing(), &e)),
+            };
+            let mut bytes = Vec::new();
+            file.take(SMALL + 1).read_to_end(&mut bytes).map_err(|e| Error::io(doing(), &e))?;
+            if bytes.len() as u64 > SMALL {
+                return Err(Error::new(Kind::Refused, doing(), "it is too large", "look at it"));
+            }
+            Ok(Some(bytes.into()))
+        })
+        .await
+    }
+
+    pub(crate) async fn read(
+        &self,
+        key: &str,
+        out: &mpsc::Sender<io::Result<Bytes>>,
+    ) -> Result<(), Error> {
+        let path = self.path(key)?;
+        let out = out.clone();
+        blocking(move || {
+            let doing = || format!("read {}", path.display());
+            let io = |e: io::Error| Error::io(doing(), &e);
+            let mut file = std::fs::File::open(&path).map_err(io)?;
+            let size = file.metadata().map_err(io)?.len();
+            let mut came = 0;
+            loop {
+                let mut chunk = vec![0; CHUNK];
+                let n = file.read(&mut chunk).map_err(io)?;
+                if n == 0 {
+                    break;
+                }
+                chunk.truncate(n);
+                came += n as u64;
+                if out.blocking_send(Ok(chunk.into())).is_err() {
+                    return Ok(());
+                }
+            }
+            if came == size {
+                return Ok(());
+            }
+            let why = format!("{came} bytes came of {size}: it was changed while it was read");
+            Err(Error::new(Kind::Damaged, doing(), why, "see what else writes there"))
+        })
+        .await
+    }
+
+    pub(crate) async fn thaw(&self, key: &str) -> Result<Thaw, Error> {
+        let path = self.path(key)?;
+        blocking(move || {
+            let doing = format!("look at {}", path.display());
+            std::fs::metadata(&path).map(|_| Thaw::Needless).map_err(|e| Error::io(doing, &e))
+        })
+        .await
+    }
+
+    pub(crate) async fn delete(&self, key: &str) -> Result<(), Error> {
+        let object = self.path(key)?;
+        let (manifest, sums) = (self.path(&beside::manifest(key))?, self.path(&beside::sums(key))?);
+        blocking(move || {
+            // Marked as ours and unfinished first: killed after the manifest went, the rest is a leftover.
+            steps::mark(&object)?;
+            steps::unlink(&manifest)?;
+            steps::unlink(&sums)?;
+            steps::unlink(&object)?;
+            steps::unlink(&steps::temporary(&object))
+        })
+        .await
+    }
+
+    pub(crate) async fn remove(&self, key: &str) -> Result<(), Error> {
+        let path = self.path(key)?;
+        blocking(move || steps::unlink(&path)).await
+    }
+
+    pub(crate) async fn free_space(&self) -> Result<u64, Error> {
+        let root = self.root.clone();
+        blocking(move || {
+            // Before the first backup the directory need not be there.
+            let there = root.ancestors().find(|p| p.exists()).unwrap_or(Path::new("/"));
+            let doing = format!("ask for free space at {}", there.display());
+            let facts = rustix::fs::statvfs(there).map_err(|e| Error::io(doing, &e.into()))?;
+            // What is left for who is not root.
+            Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
+        })
+        .await
+    }
+}
+
+/// When a file was written.
+fn modified(facts: &std::fs::Metadata) -> Timestamp {
+    Timestamp::from_second(facts.mtime()).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// Work on files, where it does not hold up anything else.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(e) => Err(Error::new(Kind::Refused, "work on files", e.to_string(), "tell its makers")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+use super::*;
+use proptest::prelude::*;
+
+fn form(text: &str) -> KeyForm {
+    KeyForm::new(text, "").expect("a form")
+}
+
+fn at(text: &str) -> Timestamp {
+    text.parse().expect("a time")
+}
+
+fn list(names: &[&str]) -> Vec<String> {
+    names.iter().map(|n| (*n).to_owned()).collect()
+}
+
+/// What a key tells, in a line.
+fn told(read: Option<Read>) -> String {
+    let Some(Read { database, reason, table, at, precision }) = read else { return "none".into() };
+    let text = |t: Option<String>| t.unwrap_or_else(|| "-".into());
+    format!("{} {} {} {at} +{}s", text(database), text(reason), text(table), precision.as_secs())
+}
+
+#[test]
+fn keys_of_the_forms_that_companies_use_are_read() {
+    let names = Names { databases: &list(&["orders", "orders_archive"]), reasons: &[] };
+    let table = [
+        ("{database}/{database}_%Y%m%d.dump", "orders/orders_20261120.dump"),
+        ("{database}/{database}_%Y%m%d.dump", "orders/orders_archive_20261120.dump"),
+        ("{database}/{database}_%Y%m%d.dump", "orders_archive/orders_archive_20261120.dump"),
+        ("{database}_%Y%m%d.dump", "orders_archive_20261120.dump"),
+        ("{database}_%Y%m%d.dump", "other_20261120.dump"),
+        ("{reason}/{database}_%Y%m%d_%H%M%S.sql.gz", "daily/orders_20261120_020000.sql.gz"),
+        ("%Y/%m/%d/{database}_%Y%m%d_%H%M%S.sql.gz", "2026/11/20/orders_20261120_020000.sql.gz"),
+        ("%Y/%m/%d/{database}_%Y%m%d_%H%M%S.sql.gz", "2026/11/19/orders_20261120_020000.sql.gz"),
+        ("backup_%Y%m%d_%H%M%S.sql.gz.enc", "backup_20261120_020000.sql.gz.enc"),
+        ("backup_%Y%m%d_%H%M%S.sql.gz.enc", "backup_20261120_020000.sql.gz"),
+        ("backup_%Y%m%d_%H%M%S.sql.gz.enc", "backup_20261120_020000.sql.gz.enc.sha256"),
+        ("backup_%Y%m%d_%H%M%S.sql.gz.enc", "backup_20261131_020000.sql.gz.enc"),
+        ("backup-manual-%Y%m%d-%H%M.gz", "backup-manual-20261120-0230.gz"),
+        ("{database}_{table}_%Y%m%d_%H%M%S.csv", "orders_line_items_20261120_020000.csv"),
+        (USUAL, "orders/orders_pre_deploy_20261120_020000"),
+    ];
+    let lines = table.map(|(text, key)| format!("{key}: {}", told(form(text).read(key, names))));
+    insta::assert_snapshot!(lines.join("\n"), @"
+    orders/orders_20261120.dump: orders - - 2026-11-20T00:00:00Z +86400s
+    orders/orders_archive_20261120.dump: none
+    orders_archive/orders_archive_20261120.dump: orders_archive - - 2026-11-20T00:00:00Z +86400s
+    orders_archive_20261120.dump: orders_archive - - 2026-11-20T00:00:00Z +86400s
+    other_20261120.dump: none
+    daily/orders_20261120_020000.sql.gz: orders daily - 2026-11-20T02:00:00Z +1s
+    2026/11/20/orders_20261120_020000.sql.gz: orders - - 2026-11-20T02:00:00Z +1s
+    2026/11/19/orders_20261120_020000.sql.gz: none
+    backup_20261120_020000.sql.gz.enc: - - - 2026-11-20T02:00:00Z +1s
+    backup_20261120_020000.sql.gz: none
+    backup_20261120_020000.sql.gz.enc.sha256: none
+    backup_20261131_020000.sql.gz.enc: none
+    backup-manual-20261120-0230.gz: - - - 2026-11-20T02:30:00Z +60s
+    orders_line_items_20261120_020000.csv: orders - line_items 2026-11-20T02:00:00Z +1s
+    orders/orders_pre_deploy_20261120_020000: orders pre_deploy - 2026-11-20T02:00:00Z +1s
+    ");
+}
+
+#[test]
+fn names_that_can_be_divided_in_two_ways_tell_neither() {
+    let form = form("{database}_{reason}_%Y%m%d");
+    let names = Names { databases: &list(&["a", "a_b"]), reasons: &list(&["c", "b_c", "daily"]) };
+    assert_eq!(told(form.read("a_b_c_20261120", names)), "- - - 2026-11-20T00:00:00Z +86400s");
+    assert_eq!(
+        told(form.read("a_b_daily_20261120", names)),
+        "a_b daily - 2026-11-20T00:00:00Z +86400s"
+    );
+}
+
+#[test]
+fn a_form_that_could_not_be_read_back_is_refused() {
+    let table = [
+        "latest.dump",
+        "{database}.dump",
+        "{databas}_%Y%m%d",
+        "{database_%Y%m%d",
+        "%Y%m",
+        "%Q",
+        "%H%M%S",
+    ];
+    let lines = table.map(|text| match KeyForm::new(text, "") {
+        Ok(_) => format!("{text}: fine"),
+        Err(e) => format!("{e}; {}", e.mend),
+    });
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    read the key "latest.dump": its time can't be read back, so backups would not be told apart; write the date at least, as in %Y%m%d
+    read the key "{database}.dump": its time can't be read back, so backups would not be told apart; write the date at least, as in %Y%m%d
+    read the key "{databas}_%Y%m%d": {databas} is no placeholder; write {database}, {reason} or {table}
+    read the key "{database_%Y%m%d": a brace is not closed; write {database}, {reason} or {table}
+    read the key "%Y%m": its time can't be read back, so backups would not be told apart; write the date at least, as in %Y%m%d
+    read the key "%Q": its time can't be read back, so backups would not be told apart; write the date at least, as in %Y%m%d
+    read the key "%H%M%S": its time can't be read back, so backups would not be told apart; write the date at least, as in %Y%m%d
+    "#);
+}
+
+#[test]
+fn an_ending_is_added_once_and_a_percent_sign_in_it_is_text() {
+    let at = at("2026-11-20T02:00:00Z");
+    let make = |text, ending| {
+        KeyForm::new(text, ending).expect("a form").make("d", "r", "t", at).expect("a key")
+    };
+    assert_eq!(make("x_%Y%m%d.dump", ".dump"), "x_20261120.dump");
+    assert_eq!(make("x_%Y%m%d", ".dump.zst"), "x_20261120.dump.zst");
+    assert_eq!(make("x_%Y%m%d", ".100%"), "x_20261120.100%");
+    assert_eq!(make(USUAL, ".sql.gz"), "d/d_r_20261120_020000.sql.gz");
+    assert_eq!(form("dumps/{database}_%Y%m%d").fixed(), "dumps/");
+}
+
+#[test]
+fn a_name_never_leaves_its_place() {
+    let at = at("2026-11-20T02:00:00Z");
+    let make = |name| form("x/{database}/%Y%m%d").make(name, "r", "", at).expect("a key");
+    let names = ["..", ".hidden", "a/b", "my db", "50%", "naïve", "a;rm -rf ~", "$HOME", "O'Hara"];
+    insta::assert_snapshot!(names.map(make).join("\n"), @"
+    x/%2E./20261120
+    x/%2Ehidden/20261120
+    x/a%2Fb/20261120
+    x/my%20db/20261120
+    x/50%25/20261120
+    x/naïve/20261120
+    x/a%3Brm%20-rf%20%7E/20261120
+    x/%24HOME/20261120
+    x/O%27Hara/20261120
+    ");
+    assert!(form("{database}%Y%m%d").make("", "r", "", at).is_err());
+}
+
+#[test]
+fn a_day_holds_all_its_times() {
+    let read = form("%Y%m%d").read("20261120", Names::default()).expect("a day");
+    assert!(read.holds(at("2026-11-20T23:59:59Z")) && !read.holds(at("2026-11-21T00:00:00Z")));
+    assert_eq!(read.latest(), at("2026-11-20T23:59:59Z"));
+}
+
+proptest! {
+    #[test]
+    fn what_is_made_is_read_back(
+        database in ".{1,20}", reason in "[a-z][a-z0-9-]{0,10}", seconds in 0i64..4_000_000_000
+    ) {
+        let at = Timestamp::from_second(seconds).expect("a time");
+        for (text, ending) in [
+            (USUAL, ".dump.zst.age"),
+            ("{reason}/{database}_%Y%m%d_%H%M%S", ".sql.gz"),
+            ("%Y/%m/%d/{database}/{reason}-%s", ""),
+            ("{database}/{reason}/%FT%H%M", ""),
+        ] {
+            let form = KeyForm::new(text, ending).expect("a form");
+            let key = form.make(&database, &reason, "", at).expect("a key");
+            let read = form.read(&key, Names::default());
+            let read = read.expect("its own key");
+            prop_assert_eq!(read.database.as_deref(), Some(database.as_str()), "{}", key);
+            prop_assert_eq!(read.reason.as_deref(), Some(reason.as_str()), "{}", key);
+            prop_assert!(read.holds(at), "{} {:?}", key, read);
+        }
+    }
+
+    #[test]
+    fn any_table_is_told_where_the_databases_are_known(
+        table in "\\PC{1,20}", other in "[a-z_]{1,8}", seconds in 0i64..4_000_000_000
+    ) {
+        let at = Timestamp::from_second(seconds).expect("a time");
+        let form = KeyForm::new(USUAL_OF_TABLES, ".csv.gz").expect("a form");
+        let (databases, reasons) = (list(&["orders", &format!("orders_{other}")]), list(&["daily"]));
+        let key = form.make("orders", "daily", &table, at).expect("a key");
+        let read = form.read(&key, Names { databases: &databases, reasons: &reasons });
+        let read = read.expect("its own key");
+        prop_assert_eq!(read.database.as_deref(), Some("orders"));
+        prop_assert_eq!(read.table, Some(table));
+    }
+
+    #[test]
+    fn no_text_makes_it_fail(key in ".*") {
+        let _ = form(USUAL).read(&key, Names::default());
+    }
+}

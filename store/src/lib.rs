@@ -1,0 +1,422 @@
+//! Where dumps lie: a directory, S3 or what speaks like it, Azure Blob Storage.
+//!
+//! Every store is write-once: an object is made whole under a name that was free, read back, and never rewritten, so that
+//! object lock works. A backup is an object with a manifest beside it, which is written last: without it, it is nothing.
+//!
+//! # Layout
+//! - [`key`]: how keys are made and read back; [`beside`]: what lies beside a backup; [`parts`]: how uploads are cut
+//! - [`manifest`]: the commit record and its schema; [`catalogue`](mod@catalogue): which backups a store has
+//! - `directory`, `s3`, `azure`: the three kinds of store; `open`: from the policy's words to one of them
+//!
+//! Streams are channels of `io::Result<Bytes>`: an empty `Bytes` is the clean end, and a channel that closes without it
+//! was cut.
+
+mod azure;
+pub mod beside;
+pub mod catalogue;
+mod directory;
+mod error;
+pub mod form;
+pub mod key;
+pub mod manifest;
+#[cfg(feature = "model")]
+pub mod model;
+mod open;
+pub mod parts;
+pub mod place;
+mod quote;
+mod s3;
+
+pub use azure::AzureStore;
+pub use catalogue::{Backup, catalogue};
+pub use directory::Directory;
+pub use error::{Error, Kind};
+pub use key::{KeyForm, Names};
+pub use manifest::{Hold, Manifest};
+pub use open::open;
+pub use quote::quote;
+pub use s3::S3Store;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use shared::{catalog::Point, plan::Cleared, policy::StorageClass};
+use std::io;
+use tokio::sync::mpsc;
+
+/// The longest object that [`Store::get`] reads, in bytes.
+pub const SMALL: u64 = 16 << 20;
+/// Name of the metadata that marks an object as made by a run of Holdfast.
+pub const RUN: &str = "holdfast-run";
+
+/// A place for backups.
+#[derive(Clone, Debug)]
+pub enum Store {
+    /// A directory of this host.
+    Directory(Directory),
+    /// A bucket.
+    S3(S3Store),
+    /// A container.
+    Azure(AzureStore),
+}
+
+/// How an object is written.
+#[derive(Clone, Debug, Default)]
+pub struct Put {
+    /// The run that writes it.
+    pub run: String,
+    /// Storage class; the store's own without it. Directories have none.
+    pub class: Option<StorageClass>,
+    /// Nobody can delete it before, where the policy has `lock`.
+    pub lock_until: Option<Timestamp>,
+    /// About how large it gets, in bytes; 0 when nothing is known.
+    pub size_hint: u64,
+}
+
+/// An object as a list shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its key, below the store's prefix.
+    pub key: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was written.
+    pub modified: Timestamp,
+    /// Its storage class, where the store says one.
+    pub class: Option<String>,
+    /// Whether it must be thawed before it can be read.
+    pub archived: bool,
+}
+
+/// What the store has of an object after it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Its size in bytes, as the store says it.
+    pub bytes: u64,
+    /// The checksum that was compared, as the store says it: `sha256:...`, `etag:...`.
+    pub checksum: Option<String>,
+}
+
+/// Whether an archived object can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Thaw {
+    /// It was thawed and can be read now.
+    Ready,
+    /// The thaw was asked for.
+    Asked {
+        /// It takes so many hours at most.
+        hours: u32,
+    },
+    /// The thaw was asked for before and goes on.
+    Thawing,
+    /// It is not archived.
+    Needless,
+}
+
+/// Something that a run left behind which never became a backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leftover {
+    /// The key that it is of.
+    pub key: String,
+    /// The database that it is of, as far as the key tells. Who cleans must hold its lease: it may be a run's that goes on.
+    pub database: Option<String>,
+    /// What it is.
+    pub what: Left,
+    /// When it was begun.
+    pub since: Option<Timestamp>,
+}
+
+/// Kinds of leftovers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// A multipart upload that was not ended; it costs as long as it lies there.
+    Upload {
+        /// The store's name for it.
+        id: String,
+    },
+    /// An object of ours without a manifest.
+    Object,
+    /// A temporary file; the object under its name was committed, or there is none.
+    Temporary,
+}
+
+/// An object that is being written. It is there under its key only after [`Upload::finish`]; dropped before, it is taken
+/// back as far as that can be done then.
+#[derive(Debug)]
+pub struct Upload(Writing);
+
+#[derive(Debug)]
+enum Writing {
+    Directory(directory::Writing),
+    S3(Box<s3::Writing>),
+    Azure(Box<azure::Writing>),
+}
+
+impl Store {
+    /// Where it is: `/var/backups`, `s3://bucket/prefix`, `azure://account/container/prefix`.
+    pub fn address(&self) -> String {
+        match self {
+            Self::Directory(d) => d.address(),
+            Self::S3(s) => s.address(),
+            Self::Azure(a) => a.address(),
+        }
+    }
+
+    /// A shell command that writes an object to its standard output.
+    pub fn command(&self, key: &str) -> String {
+        match self {
+            Self::Directory(d) => d.command(key),
+            Self::S3(s) => s.command(key),
+            Self::Azure(a) => a.command(key),
+        }
+    }
+
+    /// Every object whose key below the store's prefix begins with `prefix`, in the order of keys.
+    ///
+    /// # Errors
+    /// If the list can't be read to its end.
+    pub async fn list(&self, prefix: &str) -> Result<Vec<Entry>, Error> {
+        let mut all = match self {
+            Self::Directory(d) => d.list(prefix).await,
+            Self::S3(s) => s.list(prefix).await,
+            Self::Azure(a) => a.list(prefix).await,
+        }?;
+        all.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(all)
+    }
+
+    /// Begins an object.
+    ///
+    /// # Errors
+    /// If there is one under that key already, or the store refuses.
+    pub async fn begin(&self, key: &str, put: &Put) -> Result<Upload, Error> {
+        Ok(Upload(match self {
+            Self::Directory(d) => Writing::Directory(d.begin(key).await?),
+            Self::S3(s) => Writing::S3(Box::new(s.begin(key, put).await?)),
+            Self::Azure(a) => Writing::Azure(Box::new(a.begin(key, put).await?)),
+        }))
+    }
+
+    /// Writes a small object where there is none. It is in the store's own class, so that it can always be read.
+    ///
+    /// # Errors
+    /// If there is one under that key already, or the store refuses.
+    pub async fn put(&self, key: &str, bytes: Bytes, put: &Put) -> Result<(), Error> {
+        match self {
+            Self::Directory(d) => d.put(key, bytes).await,
+            Self::S3(s) => s.put(key, bytes, put).await,
+            Self::Azure(a) => a.put(key, bytes, put).await,
+        }
+    }
+
+    /// Reads a small object, of [`SMALL`] bytes at most; none when there is none.
+    ///
+    /// # Errors
+    /// If it can't be read or is larger.
+    pub async fn get(&self, key: &str) -> Result<Option<Bytes>, Error> {
+        match self {
+            Self::Directory(d) => d.get(key).await,
+            Self::S3(s) => s.get(key).await,
+            Self::Azure(a) => a.get(key).await,
+        }
+    }
+
+    /// Reads a whole object in order, one version of it, going on after a lost connection. When it can't be read, the
+    /// error goes into the stream too. When nobody listens any more, it ends.
+    ///
+    /// # Errors
+    /// If it can't be read to its end.
+    pub async fn read(&self, key: &str, out: mpsc::Sender<io::Result<Bytes>>) -> Result<(), Error> {
+        let read = match self {
+            Self::Directory(d) => d.read(key, &out).await,
+            Self::S3(s) => s.read(key, &out).await,
+            Self::Azure(a) => a.read(key, &out).await,
+        };
+        let end = match &read {
+            Ok(()) => Ok(Bytes::new()),
+            Err(e) => Err(e.to_io()),
+        };
+        // Who went away does not wait for the end.
+        let _ = out.send(end).await;
+        read
+    }
+
+    /// Asks for the thaw of an archived object, for `days`.
+    ///
+    /// # Errors
+    /// If it is not there or the store refuses.
+    pub async fn thaw(&self, key: &str, days: u32) -> Result<Thaw, Error> {
+        match self {
+            Self::Directory(d) => d.thaw(key).await,
+            Self::S3(s) => s.thaw(key, days).await,
+            Self::Azure(a) => a.thaw(key).await,
+        }
+    }
+
+    /// What runs left behind under keys of these forms. Something of a run that goes on is among it.
+    ///
+    /// # Errors
+    /// If the store can't be looked through.
+    pub async fn leftovers(&self, forms: &[KeyForm]) -> Result<Vec<Leftover>, Error> {
+        match self {
+            Self::Directory(d) => d.leftovers(forms).await,
+            Self::S3(s) => s.leftovers(forms).await,
+            Self::Azure(a) => a.leftovers(forms).await,
+        }
+    }
+
+    /// Those of `entries` under keys of these forms that are ours and have no manifest.
+    async fn unfinished(
+        &self,
+        forms: &[KeyForm],
+        entries: &[Entry],
+    ) -> Result<Vec<Leftover>, Error> {
+        match self {
+            Self::Directory(d) => {
+                let mut all = d.leftovers(forms).await?;
+                all.retain(|l| l.what == Left::Object);
+                Ok(all)
+            }
+            Self::S3(s) => s.unfinished(forms, entries).await,
+            Self::Azure(a) => a.unfinished(forms, entries).await,
+        }
+    }
+
+    /// Takes a leftover away. The caller holds the lease of its database, so that no run goes on with it. What became a
+    /// backup since it was seen stays.
+    ///
+    /// # Errors
+    /// If the store refuses.
+    pub async fn clean(&self, left: &Leftover) -> Result<(), Error> {
+        match self {
+            Self::Directory(d) => d.clean(left).await,
+            Self::S3(s) => s.clean(left).await,
+            Self::Azure(a) => a.clean(left).await,
+        }
+    }
+
+    /// Deletes a backup: its manifest first, which makes it none, then its hash, then the object. Killed in between, it
+    /// is a leftover.
+    ///
+    /// # Errors
+    /// If it is held or the store refuses.
+    pub async fn delete(&self, point: &Cleared<Point>) -> Result<(), Error> {
+        let Point { id, arn, .. } = point.point();
+        let doing = || format!("delete {arn}");
+        if *arn != self.arn(id) {
+            let why = format!("it is not of {}", self.address());
+            return Err(Error::new(Kind::Refused, doing(), why, "delete it at its own store"));
+        }
+        if let Some(why) = self.held(id).await? {
+            let mend = format!("take the hold away first: {}", beside::hold(id));
+            return Err(Error::new(Kind::Locked, doing(), format!("held: {why}"), mend));
+        }
+        match self {
+            Self::Directory(d) => d.delete(id).await,
+            Self::S3(s) => s.delete(id).await,
+            Self::Azure(a) => a.delete(id).await,
+        }
+    }
+
+    /// Space that is free for backups, in bytes; none where there is no end to it.
+    ///
+    /// # Errors
+    /// If the file system does not say.
+    pub async fn free_space(&self) -> Result<Option<u64>, Error> {
+        match self {
+            Self::Directory(d) => d.free_space().await.map(Some),
+            Self::S3(_) | Self::Azure(_) => Ok(None),
+        }
+    }
+
+    /// Holds a backup: nobody may delete it.
+    ///
+    /// # Errors
+    /// If it is held already, or the store refuses.
+    pub async fn hold(&self, key: &str, hold: &Hold) -> Result<(), Error> {
+        let json = serde_json::to_vec_pretty(hold).expect("a hold is plain data");
+        self.put(&beside::hold(key), json.into(), &Put::default()).await
+    }
+
+    /// Takes a hold away.
+    ///
+    /// # Errors
+    /// If the store refuses.
+    pub async fn release(&self, key: &str) -> Result<(), Error> {
+        let hold = beside::hold(key);
+        match self {
+            Self::Directory(d) => d.remove(&hold).await,
+            Self::S3(s) => s.remove(&hold).await,
+            Self::Azure(a) => a.remove(&hold).await,
+        }
+    }
+
+    /// Why a backup is held, if it is. A hold that can't be read is one.
+    ///
+    /// # Errors
+    /// If the store can't be asked.
+    pub async fn held(&self, key: &str) -> Result<Option<String>, Error> {
+        let hold = self.get(&beside::hold(key)).await?;
+        Ok(hold.map(|json| match serde_json::from_slice::<Hold>(&json) {
+            Ok(Hold { why, by, .. }) => format!("{why} ({by})"),
+            Err(_) => "for a reason that can't be read".into(),
+        }))
+    }
+
+    /// The whole name of an object, for a [`Point`]'s `arn`.
+    pub fn arn(&self, key: &str) -> String {
+        match self {
+            // The prefix is the begin of keys and may end within a name.
+            Self::Directory(d) => d.whole(key),
+            Self::S3(s) => s.whole(key),
+            Self::Azure(a) => a.whole(key),
+        }
+    }
+}
+
+impl Upload {
+    /// Writes on.
+    ///
+    /// # Errors
+    /// If the store refuses; nothing of it is left to count then.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
+        match &mut self.0 {
+            Writing::Directory(w) => w.write(bytes).await,
+            Writing::S3(w) => w.write(bytes).await,
+            Writing::Azure(w) => w.write(bytes).await,
+        }
+    }
+
+    /// Ends it: from now on it is there under its key. Size and checksum are read back and compared.
+    ///
+    /// # Errors
+    /// If something took its name meanwhile, if what lies there is not what was written, or if the store refuses.
+    pub async fn finish(self) -> Result<Written, Error> {
+        match self.0 {
+            Writing::Directory(w) => w.finish().await,
+            Writing::S3(w) => w.finish().await,
+            Writing::Azure(w) => w.finish().await,
+        }
+    }
+
+    /// Takes back what was written.
+    pub async fn abort(self) {
+        match self.0 {
+            // Dropped, it takes itself back.
+            Writing::Directory(w) => drop(w),
+            Writing::S3(w) => w.abort().await,
+            Writing::Azure(w) => w.abort().await,
+        }
+    }
+}
+
+/// What a key tells, be it a backup's of one of the forms or of what lies beside one.
+fn of_form(forms: &[KeyForm], key: &str) -> Option<key::Read> {
+    let read = |key: &str| forms.iter().find_map(|form| form.read(key, Names::default()));
+    read(key).or_else(|| read(beside::whose(key)?))
+}
+
+/// Hex digits.
+fn hex(bytes: &[u8]) -> String {
+    let digits = bytes.iter().flat_map(|b| [b >> 4, b & 15]);
+    digits.filter_map(|d| char::from_digit(d.into(), 16)).collect()
+}

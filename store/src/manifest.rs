@@ -1,0 +1,281 @@
+//! The manifest: what a backup is, as JSON beside it. It is written last and turns an object into a backup; with it,
+//! anyone can restore without Holdfast.
+
+use crate::{Error, Kind};
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+mod line;
+
+pub use archive::{Cipher, Compressed, Kdf, KdfDigest, Layers, mac::Mac};
+pub use line::{Restore, restore_line};
+
+/// The version of the manifest that this Holdfast writes, and the newest that it reads.
+pub const VERSION: u32 = 1;
+
+/// A backup's commit record. Fields that a reader does not know are no fault: newer writers may add some.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "Manifest of a backup made by Holdfast")]
+pub struct Manifest {
+    /// Version of this format; a reader that knows only older ones must not guess.
+    #[schemars(range(min = 1, max = 1))]
+    pub holdfast: u32,
+    /// The company that it was made for.
+    pub company: String,
+    /// The policy's group.
+    pub group: String,
+    /// The database.
+    pub database: String,
+    /// Why it was made.
+    pub reason: String,
+    /// The table or query, of a file that has one alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+    /// The run that made it.
+    pub run: String,
+    /// The time it was due at; none of a dump on demand.
+    #[serde(default)]
+    #[schemars(with = "Option<Time>")]
+    pub slot: Option<Timestamp>,
+    /// The time of the data: when the snapshot was taken that it was read from.
+    #[schemars(with = "Time")]
+    pub data_time: Timestamp,
+    /// When its last byte was stored.
+    #[schemars(with = "Time")]
+    pub finished_at: Timestamp,
+    /// The file as it is stored.
+    pub file: File,
+    /// The archive inside, before compression and encryption.
+    pub plain: Plain,
+    /// Format of the archive inside.
+    pub format: Format,
+    /// What a reader must undo, from the outside in.
+    #[serde(default)]
+    pub layers: Layers,
+    /// age recipients that it is encrypted for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<String>,
+    /// Name of the key or passphrase that it is encrypted with; never the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
+    /// The server that it was read from.
+    pub server: Server,
+    /// The client that wrote the archive.
+    pub client: String,
+    /// Extensions of the database.
+    #[serde(default)]
+    pub extensions: Vec<Extension>,
+    /// SQL that makes the roles, without passwords.
+    #[serde(default)]
+    pub roles: String,
+    /// Tables and their rows at the snapshot.
+    #[serde(default)]
+    pub tables: Vec<Table>,
+    /// Large objects.
+    #[serde(default)]
+    pub large_objects: u64,
+    /// Nobody can delete it before, as far as the store was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Time>")]
+    pub locked_until: Option<Timestamp>,
+    /// A line of shell that restores it with stock tools.
+    pub restore: String,
+    /// Proof that who wrote this manifest had the passphrase, over all other fields.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<Mac>,
+}
+
+/// RFC 3339, UTC.
+#[derive(JsonSchema)]
+#[schemars(inline)]
+#[expect(dead_code, reason = "it is only a schema")]
+struct Time(#[schemars(extend("format" = "date-time"))] String);
+
+/// A file as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct File {
+    /// Its name: the last part of its key.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
+    /// SHA-256, 64 hex digits; the same as in `<name>.sha256`.
+    pub sha256: String,
+    /// The store's own checksum, as it was read back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<String>,
+}
+
+/// Size and hash of what is inside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Plain {
+    /// Its size.
+    pub bytes: u64,
+    /// SHA-256, 64 hex digits.
+    pub sha256: String,
+}
+
+/// Format of an archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// `pg_dump -Fc`.
+    Custom,
+    /// `pg_dump -Fp`.
+    Plain,
+    /// CSV with a header.
+    Csv,
+}
+
+/// The server that a dump was read from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Server {
+    /// Version as it says it.
+    pub version: String,
+    /// Version as a number: 150013.
+    pub version_num: u32,
+    /// System identifier: stays while the cluster lives.
+    #[serde(default)]
+    pub system_identifier: Option<String>,
+    /// Timeline.
+    #[serde(default)]
+    pub timeline: Option<u32>,
+    /// Encoding of the database.
+    #[serde(default)]
+    pub encoding: String,
+    /// Its order of text.
+    #[serde(default)]
+    pub collate: String,
+    /// Its classes of characters.
+    #[serde(default)]
+    pub ctype: String,
+    /// Its owner.
+    #[serde(default)]
+    pub owner: String,
+    /// Its size on the server's disk.
+    #[serde(default)]
+    pub database_bytes: u64,
+    /// Whether it is a replica.
+    #[serde(default)]
+    pub is_replica: bool,
+}
+
+/// An extension of a database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Extension {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// A table's rows at the snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Table {
+    /// Its name with its schema, in quotes where SQL needs them.
+    pub name: String,
+    /// Rows.
+    pub rows: u64,
+    /// Bytes of its data in the archive.
+    pub bytes: u64,
+}
+
+/// A hold: nobody may delete the backup, whatever the rules say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Hold {
+    /// Why.
+    pub why: String,
+    /// Since when.
+    #[schemars(with = "Time")]
+    pub since: Timestamp,
+    /// Who asked for it.
+    pub by: String,
+}
+
+impl Manifest {
+    /// The JSON that is stored.
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut json = serde_json::to_vec_pretty(self).expect("a manifest is plain data");
+        json.push(b'\n');
+        json
+    }
+
+    /// Reads a manifest; `key` is the backup's, for errors.
+    ///
+    /// # Errors
+    /// If it is no manifest, or of a version that this Holdfast does not know.
+    pub fn read(key: &str, json: &[u8]) -> Result<Self, Error> {
+        let damaged = |why: String| {
+            let mend = "look at it: without its manifest the file counts as no backup";
+            Error::new(Kind::Damaged, format!("read the manifest of {key}"), why, mend)
+        };
+        // The version first: all else may mean something else in another one.
+        let value: Value = serde_json::from_slice(json).map_err(|e| damaged(e.to_string()))?;
+        match value.get("holdfast").and_then(Value::as_u64) {
+            Some(v) if v == u64::from(VERSION) => {}
+            Some(v) if v > u64::from(VERSION) => {
+                return Err(Error::new(
+                    Kind::Refused,
+                    format!("read the manifest of {key}"),
+                    format!(
+                        "it was made by a newer Holdfast: version {v}, and this one knows {VERSION}"
+                    ),
+                    "use that Holdfast, or the manifest's own line `restore`",
+                ));
+            }
+            _ => return Err(damaged("it has no version of Holdfast's".into())),
+        }
+        let manifest: Self = serde_json::from_value(value).map_err(|e| damaged(e.to_string()))?;
+        if !sha256_like(&manifest.file.sha256) || !sha256_like(&manifest.plain.sha256) {
+            return Err(damaged("a hash in it is no SHA-256".into()));
+        }
+        Ok(manifest)
+    }
+}
+
+/// Whether this is 64 hex digits.
+fn sha256_like(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// What a MAC is made over: every field of a manifest as it is stored but `mac`, in the order of their names, without
+/// spaces. Fields that this Holdfast does not know are in it.
+///
+/// # Errors
+/// If it is no JSON object.
+pub fn authenticated(key: &str, json: &[u8]) -> Result<Vec<u8>, Error> {
+    let value: Value = serde_json::from_slice(json).unwrap_or(Value::Null);
+    let Value::Object(mut fields) = value else {
+        let doing = format!("read the manifest of {key}");
+        return Err(Error::new(Kind::Damaged, doing, "it is no JSON object", "look at it"));
+    };
+    fields.remove("mac");
+    Ok(serde_json::to_vec(&ordered(Value::Object(fields))).expect("JSON again"))
+}
+
+/// JSON whose objects are in the order of their names, however this build of the JSON library keeps them.
+fn ordered(value: Value) -> Value {
+    match value {
+        Value::Array(list) => list.into_iter().map(ordered).collect(),
+        Value::Object(fields) => {
+            let sorted: BTreeMap<_, _> = fields.into_iter().collect();
+            Value::Object(sorted.into_iter().map(|(k, v)| (k, ordered(v))).collect())
+        }
+        other => other,
+    }
+}
+
+/// The line of `<key>.sha256`, as `sha256sum -c` reads it in the file's directory.
+pub fn sums(sha256: &str, key: &str) -> String {
+    format!("{sha256}  {}\n", key.rsplit('/').next().unwrap_or(key))
+}
+
+/// The JSON Schema of manifests.
+pub fn schema() -> Value {
+    serde_json::to_value(schemars::schema_for!(Manifest)).expect("a schema is JSON")
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

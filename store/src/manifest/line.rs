@@ -1,0 +1,37 @@
+//! The line of shell that restores a backup with stock tools.
+
+use super::{Cipher, Format, Layers};
+
+/// What a line of restore is built of.
+#[derive(Clone, Debug)]
+pub struct Restore<'a> {
+    /// What writes the stored file to its standard output: [`crate::Store::command`].
+    pub fetch: &'a str,
+    /// What must be undone.
+    pub layers: &'a Layers,
+    /// Format of the archive.
+    pub format: Format,
+    /// The table of a CSV file.
+    pub table: Option<&'a str>,
+}
+
+/// One line with stock tools. Words in capitals are to be replaced: `TARGET` is a database or connection string, `KEY.txt`
+/// the age identity, `PASSPHRASE.txt` a file with the passphrase. No secret is on a command line.
+pub fn restore_line(of: &Restore<'_>) -> String {
+    let mut steps = vec![of.fetch.to_owned()];
+    let key = match of.layers.cipher {
+        Some(Cipher::OpenSsl { .. }) => "PASSPHRASE.txt",
+        _ => "KEY.txt",
+    };
+    steps.extend(of.layers.commands(key));
+    steps.push(match (of.format, of.table) {
+        (Format::Custom, _) => "pg_restore --no-owner -d TARGET".into(),
+        (Format::Plain, _) => "psql -X -v ON_ERROR_STOP=1 -d TARGET".into(),
+        (Format::Csv, table) => {
+            let copy =
+                format!("\\copy {} FROM STDIN (FORMAT csv, HEADER)", table.unwrap_or("TABLE"));
+            format!("psql -X -v ON_ERROR_STOP=1 -d TARGET -c {}", crate::quote(&copy))
+        }
+    });
+    steps.join(" | ")
+}

@@ -1,0 +1,128 @@
+use super::*;
+
+pub(crate) fn manifest() -> Manifest {
+    let time = |t: &str| t.parse().expect("a time");
+    Manifest {
+        holdfast: VERSION,
+        company: "listings".into(),
+        group: "main".into(),
+        database: "orders".into(),
+        reason: "daily".into(),
+        table: None,
+        run: "01JD5W3K".into(),
+        slot: Some(time("2026-11-20T02:00:00Z")),
+        data_time: time("2026-11-20T02:00:03Z"),
+        finished_at: time("2026-11-20T02:01:00Z"),
+        file: File {
+            name: "orders_daily_20261120_020000.dump.zst.age".into(),
+            bytes: 7,
+            sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".into(),
+            checksum: None,
+        },
+        plain: Plain {
+            bytes: 9,
+            sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".into(),
+        },
+        format: Format::Custom,
+        layers: Layers { cipher: Some(Cipher::Age), compressed: Some(Compressed::Zstd) },
+        recipients: vec!["age1example".into()],
+        key_id: None,
+        server: Server {
+            version: "15.19".into(),
+            version_num: 150_019,
+            system_identifier: Some("7301".into()),
+            ..Server::default()
+        },
+        client: "pg_dump (PostgreSQL) 15.19".into(),
+        extensions: vec![Extension { name: "pg_trgm".into(), version: "1.6".into() }],
+        roles: "CREATE ROLE app;\n".into(),
+        tables: vec![Table { name: "public.orders".into(), rows: 3, bytes: 60 }],
+        large_objects: 0,
+        locked_until: None,
+        restore: "cat x".into(),
+        mac: None,
+    }
+}
+
+#[test]
+fn the_shipped_schema_is_the_generated_one() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/manifest.schema.json");
+    let generated = serde_json::to_string_pretty(&schema()).expect("json") + "\n";
+    if std::env::var_os("UPDATE_SCHEMA").is_some() {
+        std::fs::write(path, &generated).expect("write the schema");
+    }
+    let shipped = std::fs::read_to_string(path).expect("docs/manifest.schema.json");
+    assert!(shipped == generated, "run UPDATE_SCHEMA=1 cargo test -p store the_shipped_schema");
+}
+
+#[test]
+fn a_manifest_comes_back_as_it_was_and_fits_its_schema() {
+    let json = manifest().to_json();
+    assert_eq!(Manifest::read("k", &json), Ok(manifest()));
+    let value = serde_json::from_slice(&json).expect("json");
+    let validator = jsonschema::validator_for(&schema()).expect("a schema");
+    let faults: Vec<_> = validator.iter_errors(&value).map(|e| e.to_string()).collect();
+    assert_eq!(faults, [""; 0]);
+}
+
+#[test]
+fn a_newer_version_is_refused_and_an_unknown_field_is_not() {
+    let change = |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut value = serde_json::from_slice(&manifest().to_json()).expect("json");
+        change(&mut value);
+        Manifest::read("orders.dump", value.to_string().as_bytes())
+    };
+    assert!(change(&|v| v["later"] = 1.into()).is_ok());
+    let said = [
+        change(&|v| v["holdfast"] = 2.into()),
+        change(&|v| v["holdfast"] = "x".into()),
+        change(&|v| v["file"]["sha256"] = "abc".into()),
+        change(&|v| v["file"] = serde_json::Value::Null),
+        change(&|v| v["data_time"] = "yesterday".into()),
+        Manifest::read("orders.dump", b"{\"holdfast\": 1, \"comp"),
+        Manifest::read("orders.dump", b""),
+    ];
+    let said = said.map(|r| r.map_or_else(|e| e.to_string(), |_| "read".into()));
+    insta::assert_snapshot!(said.join("\n"), @"
+    read the manifest of orders.dump: it was made by a newer Holdfast: version 2, and this one knows 1
+    read the manifest of orders.dump: it has no version of Holdfast's
+    read the manifest of orders.dump: a hash in it is no SHA-256
+    read the manifest of orders.dump: invalid type: null, expected struct File
+    read the manifest of orders.dump: failed to parse four digit integer as year: invalid digit, expected 0-9 but got y
+    read the manifest of orders.dump: EOF while parsing a string at line 1 column 21
+    read the manifest of orders.dump: EOF while parsing a value at line 1 column 0
+    ");
+}
+
+#[test]
+fn a_mac_is_over_everything_but_itself_however_the_fields_are_ordered() {
+    let one = authenticated("k", br#"{"b":1,"mac":{"hmac":"x"},"a":{"d":[2.5,3],"c":null}}"#);
+    let two = authenticated("k", br#"{ "a": {"c":null, "d":[2.5,3]}, "b":1 }"#);
+    assert_eq!(one, two);
+    assert_eq!(one.expect("an object"), br#"{"a":{"c":null,"d":[2.5,3]},"b":1}"#);
+    assert_ne!(two, authenticated("k", br#"{"a":{"c":null,"d":[2.5,4]},"b":1}"#));
+    assert!(authenticated("k", b"[]").is_err());
+}
+
+#[test]
+fn the_line_of_restore_undoes_each_layer_with_stock_tools() {
+    let zstd = Some(Compressed::Zstd);
+    let kdf = |kdf| Some(Cipher::OpenSsl { kdf });
+    let table = [
+        (Some(Cipher::Age), zstd, Format::Custom, None),
+        (kdf(Kdf::Pbkdf2 { iterations: 600_000 }), Some(Compressed::Gzip), Format::Plain, None),
+        (kdf(Kdf::BytesToKey { digest: KdfDigest::Md5 }), None, Format::Custom, None),
+        (None, zstd, Format::Csv, Some("public.\"Line Items\"")),
+    ];
+    let lines = table.map(|(cipher, compressed, format, table)| {
+        let layers = Layers { cipher, compressed };
+        restore_line(&Restore { fetch: "cat /b/x", layers: &layers, format, table })
+    });
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    cat /b/x | age -d -i KEY.txt | zstd -dc | pg_restore --no-owner -d TARGET
+    cat /b/x | openssl enc -d -aes-256-cbc -pbkdf2 -iter 600000 -pass file:PASSPHRASE.txt | gzip -dc | psql -X -v ON_ERROR_STOP=1 -d TARGET
+    cat /b/x | openssl enc -d -aes-256-cbc -md md5 -pass file:PASSPHRASE.txt | pg_restore --no-owner -d TARGET
+    cat /b/x | zstd -dc | psql -X -v ON_ERROR_STOP=1 -d TARGET -c '\copy public."Line Items" FROM STDIN (FORMAT csv, HEADER)'
+    "#);
+    assert_eq!(sums("ab", "orders/x.dump"), "ab  x.dump\n");
+}

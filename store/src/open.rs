@@ -1,0 +1,70 @@
+//! From the policy's words to a store.
+
+use crate::{AzureStore, Directory, Error, Kind, S3Store, Store, s3::Bucket};
+use shared::{
+    aws::Aws,
+    catalog::Place,
+    policy::{self, StoreChecksum},
+    secret::Secrets,
+};
+
+/// Opens a store of the policy. Nothing is asked of a directory or of Azure yet; of a bucket only whether it can lock, if
+/// the policy asks for it.
+///
+/// # Errors
+/// If a key of it can't be read, if it can't do what the policy asks, or if the policy names no place.
+pub async fn open(
+    aws: &Aws,
+    home: &Place,
+    store: &policy::Store,
+    secrets: &Secrets<'_>,
+) -> Result<Store, Error> {
+    if let Some(directory) = &store.directory {
+        return Ok(Store::Directory(Directory::new(directory, store.prefix.clone())));
+    }
+    if let Some(azure) = &store.azure {
+        if store.lock.is_some() {
+            return Err(Error::new(
+                Kind::Refused,
+                format!("open azure://{}/{}", azure.account, azure.container),
+                "the policy asks for a lock, and blobs are locked by the container's own immutability policy",
+                "take `lock` out of this store, and give the container an immutability policy",
+            ));
+        }
+        let key = match &azure.access_key {
+            Some(from) => Some(secrets.get(from).await?),
+            None => None,
+        };
+        let (account, container) = (&azure.account, &azure.container);
+        let endpoint = azure.endpoint.as_deref();
+        let opened = AzureStore::new(account, container, endpoint, key.as_ref(), &store.prefix)?;
+        return Ok(Store::Azure(opened));
+    }
+    let Some(bucket) = &store.bucket else {
+        let mend = "write exactly one of bucket, directory, azure";
+        return Err(Error::new(Kind::Refused, "open a store", "the policy names no place", mend));
+    };
+    let region = store.region.clone().unwrap_or_else(|| home.region.clone());
+    let place = Place { region, ..home.clone() };
+    let endpoint = store.endpoint.as_deref();
+    let keys = match (&store.access_key, &store.secret_key) {
+        (Some(id), Some(secret)) => Some((secrets.get(id).await?, secrets.get(secret).await?)),
+        _ => None,
+    };
+    let keys = keys.as_ref().map(|(id, secret)| (id, secret));
+    let client = aws.s3_client_for(&place, endpoint, keys);
+    let usual = if endpoint.is_some() { StoreChecksum::Md5 } else { StoreChecksum::Sha256 };
+    let what = Bucket {
+        name: bucket.to_string(),
+        prefix: store.prefix.clone(),
+        region: store.region.as_ref().map(ToString::to_string),
+        endpoint: store.endpoint.clone(),
+        checksum: store.checksum.unwrap_or(usual),
+        encryption: store.encryption,
+        kms_key: store.kms_key.clone(),
+        lock: store.lock,
+    };
+    let opened = S3Store::new(client, place, what);
+    opened.check_lock().await?;
+    Ok(Store::S3(opened))
+}

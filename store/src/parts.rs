@@ -1,0 +1,138 @@
+//! Into which parts an upload is cut, and how much memory they take. Pure.
+//!
+//! An upload has 10,000 parts at most. Parts have one size up to the size that is expected, some S3-compatible stores
+//! want it so; beyond it they double every so many parts, so that no dump is too large for the store whatever was
+//! expected.
+//! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>
+
+/// Most parts of an upload.
+pub const MOST_PARTS: u32 = 10_000;
+/// S3 takes no smaller part but the last.
+const LEAST: u64 = 5 << 20;
+/// S3 takes no larger part.
+const LARGEST: u64 = 5 << 30;
+/// Small enough that five fit in the budget; below it a call costs much beside its data.
+const USUAL: u64 = 8 << 20;
+/// Parts planned for what is expected; the others are there for what is not.
+const PLANNED: u64 = 8_000;
+/// Parts of one size before they double, at least.
+const EVEN: u32 = 1_000;
+/// Doublings until the last part.
+const DOUBLINGS: u32 = 16;
+/// Buffers at once, at most: the one that is filled and those on their way.
+const MOST_BUFFERS: usize = 5;
+
+/// Memory that the buffers of one upload take, in bytes, unless one part alone is larger.
+pub const BUDGET: u64 = 40 << 20;
+
+/// How an upload is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts {
+    base: u64,
+    even: u32,
+    budget: u64,
+}
+
+impl Parts {
+    /// For an upload of about `expected` bytes (0 when nothing is known), with `budget` bytes of memory.
+    pub fn new(expected: u64, budget: u64) -> Self {
+        let usual = USUAL.min((budget / 2).max(LEAST));
+        let base = expected.div_ceil(PLANNED).next_multiple_of(1 << 20).clamp(usual, LARGEST);
+        let planned = u32::try_from(expected.div_ceil(base)).unwrap_or(MOST_PARTS);
+        Self { base, even: planned.clamp(EVEN, MOST_PARTS), budget }
+    }
+
+    /// Size of the part `number`, from 1, in bytes.
+    pub fn size(&self, number: u32) -> u64 {
+        let after = number.saturating_sub(self.even);
+        if after == 0 {
+            return self.base;
+        }
+        let step = ((MOST_PARTS - self.even) / DOUBLINGS).max(1);
+        let doubled = 1 + (after - 1) / step;
+        self.base.saturating_mul(1 << doubled.min(40)).min(LARGEST)
+    }
+
+    /// Buffers of the part `number`'s size that there may be at once, the one that is being filled included. One means
+    /// that a part is on its way before the next is begun.
+    pub fn buffers(&self, number: u32) -> usize {
+        let fit = usize::try_from(self.budget / self.size(number)).unwrap_or(MOST_BUFFERS);
+        fit.clamp(1, MOST_BUFFERS)
+    }
+
+    /// Memory that buffers take while the part `number` is filled, in bytes.
+    pub fn memory(&self, number: u32) -> u64 {
+        self.size(number) * self.buffers(number) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const TIB: u64 = 1 << 40;
+
+    #[test]
+    fn parts_are_small_while_they_can_be_and_the_buffers_few() {
+        let say = |expected: u64| {
+            let parts = Parts::new(expected, BUDGET);
+            let (last, number) = (0..)
+                .map(|n| n + 1)
+                .scan(0, |sum, n| {
+                    let before = *sum;
+                    *sum += parts.size(n);
+                    (before < expected.max(1)).then_some((parts.size(n), n))
+                })
+                .last()
+                .expect("a part");
+            format!(
+                "{} GiB: {number} parts of {} to {} MiB, {} buffers, {} MiB",
+                expected >> 30,
+                parts.size(1) >> 20,
+                last >> 20,
+                parts.buffers(1),
+                parts.memory(1) >> 20
+            )
+        };
+        let table = [0, 1 << 30, 60 << 30, 100 << 30, 300 << 30, TIB, 5 * TIB].map(say);
+        insta::assert_snapshot!(table.join("\n"), @"
+        0 GiB: 1 parts of 8 to 8 MiB, 5 buffers, 40 MiB
+        1 GiB: 128 parts of 8 to 8 MiB, 5 buffers, 40 MiB
+        60 GiB: 7680 parts of 8 to 8 MiB, 5 buffers, 40 MiB
+        100 GiB: 7877 parts of 13 to 13 MiB, 3 buffers, 39 MiB
+        300 GiB: 7877 parts of 39 to 39 MiB, 1 buffers, 39 MiB
+        1024 GiB: 7944 parts of 132 to 132 MiB, 1 buffers, 132 MiB
+        5120 GiB: 7993 parts of 656 to 656 MiB, 1 buffers, 656 MiB
+        ");
+    }
+
+    proptest! {
+        #[test]
+        fn any_expectation_leaves_room_for_5_tib(expected in 0..=5 * TIB) {
+            let parts = Parts::new(expected, BUDGET);
+            let room: u64 = (1..=MOST_PARTS).map(|n| parts.size(n)).sum();
+            prop_assert!(room >= 5 * TIB, "{room}");
+        }
+
+        #[test]
+        fn what_was_expected_goes_into_equal_parts(expected in 0..=5 * TIB) {
+            let parts = Parts::new(expected, BUDGET);
+            let needed = expected.div_ceil(parts.size(1));
+            prop_assert!(needed <= PLANNED);
+            let last = u32::try_from(needed.max(1)).expect("few");
+            prop_assert_eq!(parts.size(last), parts.size(1));
+        }
+
+        #[test]
+        fn every_part_is_one_that_s3_takes_and_memory_is_bounded(
+            expected in 0..=5 * TIB, budget in 0..(1u64 << 31), number in 1..=MOST_PARTS
+        ) {
+            let parts = Parts::new(expected, budget);
+            let size = parts.size(number);
+            prop_assert!((LEAST..=LARGEST).contains(&size));
+            prop_assert!(parts.memory(number) <= budget.max(size));
+            prop_assert!(parts.size(number.min(MOST_PARTS - 1) + 1) >= parts.size(number.min(MOST_PARTS - 1)));
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Words of a shell.
+
+/// A word as any POSIX shell reads it back.
+pub fn quote(word: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&b);
+    if !word.is_empty() && word.bytes().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn plain_words_stay_as_they_are() {
+        let words = ["s3://b/orders_1.dump", "a b", "it's", "", "$HOME", "~", "a=b", "*"];
+        let quoted = words.map(quote);
+        assert_eq!(
+            quoted,
+            ["s3://b/orders_1.dump", "'a b'", "'it'\\''s'", "''", "'$HOME'", "'~'", "a=b", "'*'"]
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+        #[test]
+        fn a_shell_reads_the_very_word(word in "[^\0]*") {
+            let script = format!("printf %s {}", quote(&word));
+            let out = std::process::Command::new("sh").args(["-c", &script]).output().expect("sh");
+            prop_assert_eq!(String::from_utf8_lossy(&out.stdout), word);
+        }
+    }
+}

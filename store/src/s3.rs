@@ -1,0 +1,255 @@
+//! S3, and what speaks like it, as a store.
+//!
+//! - `upload`: objects written in parts, each with a checksum that the store checks on arrival, and read back
+//! - `read`: whole objects in ranges, pinned to one version
+//! - `cold`: archived objects; `leftovers`: what killed runs left
+//!
+//! Checksums are ours, never the SDK's defaults: stores that know no newer ones refuse those.
+
+mod cold;
+mod leftovers;
+mod read;
+mod sums;
+mod upload;
+
+pub(crate) use upload::Writing;
+
+use crate::{Entry, Error, Kind, Put, RUN, SMALL, beside, parts, quote};
+use aws_sdk_s3::{
+    Client,
+    error::{ProvideErrorMetadata, SdkError},
+    operation::head_object::HeadObjectOutput,
+    types::{ChecksumMode, ServerSideEncryption},
+};
+use bytes::Bytes;
+use shared::{
+    aws::{EdgeError, s3::S3},
+    catalog::Place,
+    policy::{Encryption, LockMode, StoreChecksum},
+};
+
+/// A bucket, and what keys begin with in it.
+#[derive(Clone, Debug)]
+pub struct S3Store {
+    client: Client,
+    lister: S3,
+    what: Bucket,
+    budget: u64,
+}
+
+/// Which bucket, and how it is written to.
+#[derive(Clone, Debug)]
+pub struct Bucket {
+    /// Its name.
+    pub name: String,
+    /// Keys begin with this.
+    pub prefix: String,
+    /// Its region, when a command has to say it.
+    pub region: Option<String>,
+    /// An S3-compatible store's address.
+    pub endpoint: Option<String>,
+    /// Checksum that is checked on arrival.
+    pub checksum: StoreChecksum,
+    /// Encryption that is asked for with each object.
+    pub encryption: Option<Encryption>,
+    /// KMS key for it.
+    pub kms_key: Option<String>,
+    /// How strict the lock is.
+    pub lock: Option<LockMode>,
+}
+
+impl S3Store {
+    /// A bucket behind a client which adds no checksums by itself.
+    pub fn new(client: Client, place: Place, what: Bucket) -> Self {
+        let lister = S3::new(client.clone(), place);
+        Self { client, lister, what, budget: parts::BUDGET }
+    }
+
+    /// With `bytes` of memory for the buffers of one upload instead of [`parts::BUDGET`].
+    #[must_use]
+    pub fn with_budget(self, bytes: u64) -> Self {
+        Self { budget: bytes, ..self }
+    }
+
+    pub(crate) fn address(&self) -> String {
+        self.whole("").trim_end_matches('/').to_owned()
+    }
+
+    pub(crate) fn whole(&self, key: &str) -> String {
+        format!("s3://{}/{}", self.what.name, self.key(key))
+    }
+
+    pub(crate) fn command(&self, key: &str) -> String {
+        let mut command = format!("aws s3 cp {} -", quote(&self.whole(key)));
+        if let Some(endpoint) = &self.what.endpoint {
+            command += &format!(" --endpoint-url {}", quote(endpoint));
+        }
+        if let Some(region) = &self.what.region {
+            command += &format!(" --region {}", quote(region));
+        }
+        command
+    }
+
+    fn key(&self, key: &str) -> String {
+        format!("{}{key}", self.what.prefix)
+    }
+
+    pub(crate) async fn list(&self, prefix: &str) -> Result<Vec<Entry>, Error> {
+        let mut objects = self.lister.objects(&self.what.name, &self.key(prefix));
+        let mut all = Vec::new();
+        while let Some(object) = objects.next().await? {
+            let Some(key) = object.key.strip_prefix(&self.what.prefix) else { continue };
+            // Consoles make such objects to show folders.
+            if key.is_empty() || key.ends_with('/') {
+                continue;
+            }
+            all.push(Entry {
+                key: key.to_owned(),
+                size: object.size,
+                modified: object.modified,
+                archived: object.archived(),
+                class: Some(object.class),
+            });
+        }
+        Ok(all)
+    }
+
+    pub(crate) async fn begin(&self, key: &str, put: &Put) -> Result<Writing, Error> {
+        // The store is asked again at the end; this saves a whole dump that could never be stored.
+        if self.head(key).await?.is_some() {
+            return Err(self.exists(key));
+        }
+        Ok(Writing::new(self.clone(), key, put))
+    }
+
+    pub(crate) async fn put(&self, key: &str, bytes: Bytes, put: &Put) -> Result<(), Error> {
+        let put = Put { class: None, ..put.clone() };
+        let mut writing = Writing::new(self.clone(), key, &put);
+        writing.write(bytes).await?;
+        writing.finish().await.map(drop)
+    }
+
+    pub(crate) async fn get(&self, key: &str) -> Result<Option<Bytes>, Error> {
+        let doing = || format!("read {}", self.whole(key));
+        let request = self.client.get_object().bucket(&self.what.name).key(self.key(key));
+        let answer = match request.send().await {
+            Ok(answer) => answer,
+            Err(e) if code(&e) == Some("NoSuchKey") => return Ok(None),
+            Err(e) => return Err(EdgeError::new(doing(), &e).into()),
+        };
+        let size = answer.content_length().and_then(|n| u64::try_from(n).ok());
+        if size.is_none_or(|n| n > SMALL) {
+            return Err(Error::new(Kind::Refused, doing(), "it is too large", "look at it"));
+        }
+        let lost = |e: &dyn std::fmt::Display| {
+            Error::new(Kind::Unreachable, doing(), e.to_string(), "check the network; try again")
+        };
+        let body = answer.body.collect().await.map_err(|e| lost(&e))?.into_bytes();
+        if Some(body.len() as u64) != size {
+            return Err(lost(&format!("{} bytes came of {size:?}", body.len())));
+        }
+        Ok(Some(body))
+    }
+
+    pub(crate) async fn delete(&self, key: &str) -> Result<(), Error> {
+        self.remove(&beside::manifest(key)).await?;
+        self.remove(&beside::sums(key)).await?;
+        self.remove(key).await
+    }
+
+    pub(crate) async fn remove(&self, key: &str) -> Result<(), Error> {
+        let request = self.client.delete_object().bucket(&self.what.name).key(self.key(key));
+        match request.send().await {
+            Ok(_) => Ok(()),
+            Err(e) => {
+                let mut error: Error =
+                    EdgeError::new(format!("delete {}", self.whole(key)), &e).into();
+                let said = error.why.to_lowercase();
+                if ["object lock", "retention", "worm"].iter().any(|w| said.contains(w)) {
+                    error.kind = Kind::Locked;
+                    error.mend = "wait until its lock ends; it is let go then".into();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// What the store knows of an object; none when there is none.
+    async fn head(&self, key: &str) -> Result<Option<HeadObjectOutput>, Error> {
+        let doing = format!("look at {}", self.whole(key));
+        let request = self.client.head_object().bucket(&self.what.name).key(self.key(key));
+        match request.checksum_mode(ChecksumMode::Enabled).send().await {
+            Ok(head) => Ok(Some(head)),
+            // An answer to HEAD has no body, so the status is all that tells the refusals apart.
+            Err(e) => match e.raw_response().map(|r| r.status().as_u16()) {
+                Some(404) => Ok(None),
+                Some(403) => Err(Error::new(
+                    Kind::Denied,
+                    doing,
+                    "403 Forbidden",
+                    "allow s3:GetObject and s3:ListBucket to the role: without the second, S3 says so of what is not there",
+                )),
+                _ => Err(EdgeError::new(doing, &e).into()),
+            },
+        }
+    }
+
+    fn exists(&self, key: &str) -> Error {
+        Error::new(
+            Kind::Exists,
+            format!("write {}", self.whole(key)),
+            "there is an object of that name",
+            "look at it: nothing is ever rewritten",
+        )
+    }
+
+    fn encryption(&self) -> Option<ServerSideEncryption> {
+        self.what.encryption.map(|e| match e {
+            Encryption::Aes256 => ServerSideEncryption::Aes256,
+            Encryption::Kms => ServerSideEncryption::AwsKms,
+        })
+    }
+
+    /// Whether a lock can be kept in this bucket, where the policy asks for one.
+    ///
+    /// # Errors
+    /// If it can't: versioning is off or object lock is.
+    pub async fn check_lock(&self) -> Result<(), Error> {
+        if self.what.lock.is_none() {
+            return Ok(());
+        }
+        let doing = || format!("lock objects in s3://{}", self.what.name);
+        let refused = |why: &str| {
+            let mend = "turn versioning and Object Lock on for the bucket, or take `lock` out of the policy";
+            Err(Error::new(Kind::Refused, doing(), why, mend))
+        };
+        if self.lister.versioning(&self.what.name).await? != shared::aws::s3::Versioning::Enabled {
+            return refused("the bucket's versioning is off, and a lock is of a version");
+        }
+        let request = self.client.get_object_lock_configuration().bucket(&self.what.name);
+        match request.send().await {
+            Ok(answer) => {
+                let enabled =
+                    answer.object_lock_configuration().and_then(|c| c.object_lock_enabled());
+                if enabled.is_some() { Ok(()) } else { refused("the bucket has no Object Lock") }
+            }
+            Err(e) if code(&e) == Some("ObjectLockConfigurationNotFoundError") => {
+                refused("the bucket has no Object Lock")
+            }
+            Err(e) => Err(EdgeError::new(doing(), &e).into()),
+        }
+    }
+}
+
+/// The store's error code.
+fn code<E: ProvideErrorMetadata, R>(e: &SdkError<E, R>) -> Option<&str> {
+    e.code()
+}
+
+/// The run that an object was made by.
+fn run(head: &HeadObjectOutput) -> Option<&str> {
+    head.metadata()?.get(RUN).map(String::as_str)
+}
+
+#[cfg(test)]
+mod tests;

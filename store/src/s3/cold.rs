@@ -1,0 +1,47 @@
+//! Archived objects: whether one can be read, and the asking for its thaw.
+
+use super::{S3Store, code};
+use crate::{Error, Kind, Thaw};
+use aws_sdk_s3::types::{GlacierJobParameters, RestoreRequest, StorageClass, Tier};
+use shared::aws::EdgeError;
+
+impl S3Store {
+    pub(crate) async fn thaw(&self, key: &str, days: u32) -> Result<Thaw, Error> {
+        let doing = || format!("thaw {}", self.whole(key));
+        let Some(head) = self.head(key).await? else {
+            let mend = "list the store: it may have been deleted";
+            return Err(Error::new(Kind::Missing, doing(), "it is not there", mend));
+        };
+        let deep = match (head.storage_class(), head.archive_status()) {
+            (Some(StorageClass::Glacier), _) => false,
+            (Some(StorageClass::DeepArchive), _) => true,
+            // Intelligent-Tiering has archives of its own.
+            (_, Some(status)) => status.as_str().contains("DEEP"),
+            _ => return Ok(Thaw::Needless),
+        };
+        match head.restore() {
+            Some(said) if said.contains("ongoing-request=\"true\"") => return Ok(Thaw::Thawing),
+            Some(said) if said.contains("ongoing-request=\"false\"") => return Ok(Thaw::Ready),
+            _ => {}
+        }
+        let standard = GlacierJobParameters::builder().tier(Tier::Standard).build();
+        let standard = standard.map_err(|e| EdgeError::refused(doing(), e.to_string()))?;
+        let mut order = RestoreRequest::builder().glacier_job_parameters(standard);
+        if head.archive_status().is_none() {
+            // Intelligent-Tiering takes none: what is thawed there stays.
+            order = order.days(i32::try_from(days.max(1)).unwrap_or(i32::MAX));
+        }
+        let request = self.client.restore_object().bucket(&self.what.name).key(self.key(key));
+        match request.restore_request(order.build()).send().await {
+            Ok(_) => Ok(Thaw::Asked { hours: hours(deep) }),
+            Err(e) if code(&e) == Some("RestoreAlreadyInProgress") => Ok(Thaw::Thawing),
+            Err(e) => Err(EdgeError::new(doing(), &e).into()),
+        }
+    }
+}
+
+/// How long a Standard retrieval takes at most: 3 to 5 hours from Glacier Flexible Retrieval, 12 from Deep Archive.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/restoring-objects-retrieval-options.html>
+fn hours(deep: bool) -> u32 {
+    if deep { 12 } else { 5 }
+}
