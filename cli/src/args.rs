@@ -320,7 +320,12 @@ pub(crate) struct RestoreArgs {
     /// The dump: GROUP/DATABASE for its newest, or a file
     pub(crate) backup: String,
     /// Restore into this new database
-    #[arg(long, value_name = "DATABASE", required_unless_present = "replace", conflicts_with = "replace")]
+    #[arg(
+        long,
+        value_name = "DATABASE",
+        required_unless_present = "replace",
+        conflicts_with = "replace"
+    )]
     pub(crate) to: Option<String>,
     /// Restore in the place of the database that was dumped, or of this one
     #[arg(long, value_name = "DATABASE", num_args = 0..=1, default_missing_value = "")]
@@ -337,9 +342,6 @@ pub(crate) struct RestoreArgs {
     /// Drop the old database at the end instead of leaving it beside the new one
     #[arg(long)]
     pub(crate) drop_old: bool,
-    /// Go on although something was lost in the restore
-    #[arg(long)]
-    pub(crate) accept_losses: bool,
     /// Give everything to the connecting user instead of its owner
     #[arg(long)]
     pub(crate) no_owner: bool,

@@ -3,7 +3,7 @@
 use crate::{session::Session, stop::Stop};
 use shared::{
     aws::EdgeError,
-    policy::{Postgres, text::Name},
+    policy::{Postgres, dumps::PRE_RESTORE, text::Name},
     secret::Secrets,
 };
 use store::{
@@ -62,9 +62,7 @@ pub(crate) async fn find<'s>(
     let world = session.look();
     let (group, database) = match of.map(|of| of.split_once('/').unwrap_or((of, ""))) {
         None => (None, None),
-        Some((group, database)) => {
-            (Some(group), Some(database).filter(|d| !d.is_empty()))
-        }
+        Some((group, database)) => (Some(group), Some(database).filter(|d| !d.is_empty())),
     };
     let mut found = Found::default();
     let mut known = Vec::new();
@@ -115,7 +113,9 @@ pub(crate) async fn find<'s>(
     }
     found.items.sort_by(|a, b| {
         let (a_at, b_at) = (a.at(), b.at());
-        b_at.cmp(&a_at).then_with(|| a.place.cmp(&b.place)).then_with(|| a.backup.key.cmp(&b.backup.key))
+        b_at.cmp(&a_at)
+            .then_with(|| a.place.cmp(&b.place))
+            .then_with(|| a.backup.key.cmp(&b.backup.key))
     });
     Ok(found)
 }
@@ -134,15 +134,15 @@ pub(crate) async fn one<'s>(
     let head = meant.split('/').next().unwrap_or(meant);
     let of_group = session.policy.postgres.iter().any(|(name, g)| {
         let rest = meant.strip_prefix(&format!("{name}/"));
-        name.as_str() == meant
-            || rest.is_some_and(|rest| g.databases.iter().any(|d| d == rest))
+        name.as_str() == meant || rest.is_some_and(|rest| g.databases.iter().any(|d| d == rest))
     });
     let of = of_group.then_some(meant);
     let found = find(session, secrets, of).await?;
     let here = |i: &Item<'_>| place.is_none_or(|p| p == i.place);
     let mut items: Vec<_> = found.items.into_iter().filter(here).collect();
     if of_group {
-        items.retain(|i| i.good().is_some());
+        // A dump that was taken before a restore is of what was to be replaced: it is only taken when it is named.
+        items.retain(|i| i.good().is_some_and(|m| m.reason != PRE_RESTORE && m.table.is_none()));
         let databases: std::collections::BTreeSet<_> =
             items.iter().map(|i| i.database.clone()).collect();
         if databases.len() > 1 {
@@ -155,9 +155,7 @@ pub(crate) async fn one<'s>(
     } else {
         items.retain(|i| {
             let key = i.backup.key.as_str();
-            key == meant
-                || i.open.store.arn(key) == meant
-                || key.rsplit('/').next() == Some(meant)
+            key == meant || i.open.store.arn(key) == meant || key.rsplit('/').next() == Some(meant)
         });
         // The same file in several places is one dump; it is read from the first.
         items.sort_by_key(|i| i.place);

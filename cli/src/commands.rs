@@ -9,10 +9,10 @@ mod list;
 mod plan;
 mod policy;
 mod report;
-// mod restore;
+mod restore;
 mod run;
 mod status;
-// mod verify;
+mod verify;
 
 use crate::{
     args::{Args, Command},
@@ -66,11 +66,11 @@ pub(crate) async fn run(args: &Args, edge: &Edge) -> anyhow::Result<Exit> {
         }
         Command::Verify(args) => {
             let session = interrupt.or(open(Patience::Host)).await?;
-            todo!("{session:?} {args:?}")
+            Box::pin(verify::run(&session, args)).await
         }
         Command::Restore(args) => {
             let session = interrupt.or(open(Patience::Host)).await?;
-            todo!("{session:?} {args:?}")
+            Box::pin(restore::run(&session, args)).await
         }
         Command::Hold { backup, why } => {
             let session = interrupt.or(open(Patience::Host)).await?;

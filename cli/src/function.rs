@@ -1,7 +1,6 @@
 //! The functions by name, run as their Lambdas run them.
 
 use shared::{
-    aws::Kind,
     plan::{Finding, Severity},
     policy::Policy,
     report::{Report, Result},
@@ -144,12 +143,7 @@ fn data_path(report: &Report) -> Option<Exit> {
         return None;
     }
     let failed = report.outcomes.iter().filter_map(|o| o.kind);
-    let exits = failed.map(|kind| match kind {
-        Kind::Database => Exit::NoDatabase,
-        Kind::Store | Kind::Denied | Kind::Unreachable => Exit::Blind,
-        Kind::Key => Exit::Key,
-        _ => Exit::Failed,
-    });
+    let exits = failed.map(|kind| Exit::of_kind(kind).unwrap_or(Exit::Failed));
     let found = report.findings.iter().filter(|f| f.severity == Severity::Critical);
     let found = found.map(|f| match f.what {
         "gap" => Exit::Blind,

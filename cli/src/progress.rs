@@ -36,6 +36,15 @@ impl Progress {
     }
 }
 
+impl Progress {
+    /// Says what goes on now, on a line of its own.
+    pub(crate) fn say(self, what: &str) {
+        if self.on {
+            draw(&format!("{what}\n"));
+        }
+    }
+}
+
 /// Takes the line away again, whichever way the work ends.
 struct Cleared;
 

@@ -73,11 +73,39 @@ impl Stop {
         }
     }
 
+    /// It takes longer than anybody waits.
+    pub(crate) fn late(said: impl Into<String>) -> anyhow::Error {
+        Self { exit: Exit::Late, said: said.into() }.into()
+    }
+
+    /// A refusal on the way of a dump's data: the part that failed decides the exit code.
+    pub(crate) fn data(e: &EdgeError) -> anyhow::Error {
+        let exit = Exit::of_kind(e.kind).unwrap_or(Exit::Failed);
+        Self { exit, said: e.told() }.into()
+    }
+
+    /// A restore that failed.
+    pub(crate) fn restore(e: &restore::Error) -> anyhow::Error {
+        let exit = match e.kind {
+            restore::Kind::Connection => Exit::NoDatabase,
+            restore::Kind::Store => Exit::Blind,
+            restore::Kind::Key => Exit::Key,
+            restore::Kind::Busy => Exit::Late,
+            _ => Exit::Failed,
+        };
+        Self { exit, said: e.to_string() }.into()
+    }
+
     /// There is no policy to go by. One that is not where the command says is the command's fault; one that could not be
     /// asked for is not.
     pub(crate) fn no_policy(e: &NoPolicy) -> anyhow::Error {
-        let missing =
-            EdgeError { doing: String::new(), why: String::new(), kind: Kind::Missing, code: None, mend: None };
+        let missing = EdgeError {
+            doing: String::new(),
+            why: String::new(),
+            kind: Kind::Missing,
+            code: None,
+            mend: None,
+        };
         let exit = match e {
             NoPolicy::Unreadable { at, mend, .. }
                 if at.starts_with("s3://") && mend != missing.hint() =>
@@ -91,6 +119,17 @@ impl Stop {
 }
 
 impl Exit {
+    /// The exit code of what kind of part failed on the way of a dump's data; none where it is just a failure.
+    pub(crate) fn of_kind(kind: Kind) -> Option<Self> {
+        match kind {
+            Kind::Database => Some(Self::NoDatabase),
+            Kind::Store | Kind::Denied | Kind::Unreachable => Some(Self::Blind),
+            Kind::Key => Some(Self::Key),
+            Kind::CleanUp => Some(Self::CleanUp),
+            _ => None,
+        }
+    }
+
     /// The exit code of an error: its own, or 1.
     pub(crate) fn of(e: &anyhow::Error) -> Self {
         e.downcast_ref::<Stop>().map_or(Self::Failed, |stop| stop.exit)
@@ -104,7 +143,13 @@ mod tests {
 
     #[test]
     fn each_way_to_stop_has_its_exit_code_whatever_is_said_around_it() {
-        let edge = |kind| EdgeError { doing: "list".into(), why: "no".into(), kind, code: None, mend: None };
+        let edge = |kind| EdgeError {
+            doing: "list".into(),
+            why: "no".into(),
+            kind,
+            code: None,
+            mend: None,
+        };
         let unreadable = |at: &str, mend: &str| NoPolicy::Unreadable {
             at: at.into(),
             why: "no".into(),

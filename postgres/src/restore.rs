@@ -6,6 +6,7 @@
 //! a stream that is cut or damaged is an [`Error`], and then the database is worth nothing.
 
 mod chosen;
+mod early;
 mod lexer;
 mod load;
 mod loss;
@@ -134,14 +135,37 @@ async fn custom(
         .await;
     };
     restored.losses = stock.run(Run::Before, list.as_deref()).await?;
-    let loaded =
-        rows(server, database, session, &toc, tables, source, chosen.as_ref(), how).await?;
-    restored.tables = loaded.tables;
-    restored.losses.extend(loaded.losses);
-    if let Some(values) = stock::values(&toc, chosen.as_ref()) {
-        restored.losses.extend(stock.run(Run::Values, Some(&values)).await?);
+    let (ready, finished) = mpsc::unbounded_channel();
+    let ready = (how.jobs > 1).then_some(ready);
+    let lane = early::Lane::default();
+    let wanted = |id: &i32| chosen.as_ref().is_none_or(|c| c.contains(id));
+    let load = async {
+        let chosen = chosen.as_ref();
+        let loaded =
+            rows(server, database, session, &toc, tables, source, chosen, how, ready).await?;
+        // What the lane is at goes on beside this.
+        let (done, held) = (lane.done(), lane.held(&toc));
+        let mut losses = Vec::new();
+        if let Some(values) = stock::values(&toc, chosen) {
+            losses.extend(stock.run(Run::Values, Some(&values)).await?);
+        }
+        let now = |id: i32| wanted(&id) && !done.contains(&id) && !held.contains(&id);
+        losses.extend(stock.run(Run::After, Some(&stock::list(&toc, now))).await?);
+        Ok((loaded, losses, held))
+    };
+    let (loaded, early) =
+        tokio::try_join!(load, lane.run(&stock, &toc, chosen.as_ref(), finished))?;
+    let (loaded, after, held) = loaded;
+    let done = lane.done();
+    let late = |id: i32| wanted(&id) && held.contains(&id) && !done.contains(&id);
+    if toc.entries.iter().any(|e| late(e.dump_id)) {
+        let list = stock::list(&toc, late);
+        restored.losses.extend(stock.run(Run::After, Some(&list)).await?);
     }
-    restored.losses.extend(stock.run(Run::After, list.as_deref()).await?);
+    restored.tables = loaded.tables;
+    for losses in [loaded.losses, early, after] {
+        restored.losses.extend(losses);
+    }
     Ok(restored)
 }
 
@@ -156,6 +180,7 @@ async fn rows(
     source: Source,
     chosen: Option<&HashSet<i32>>,
     how: &Into,
+    ready: Option<mpsc::UnboundedSender<early::Ready>>,
 ) -> Result<load::Loaded, Error> {
     let mut sessions = vec![first];
     while sessions.len() < how.jobs.max(1) {
@@ -173,7 +198,7 @@ async fn rows(
     // A part is about 1 MiB: one is being cut, one waits here, two wait at each connection.
     let (give, take) = mpsc::channel(1);
     let parser = spawn_blocking(move || parse::parse(blocks, wanted, &give));
-    let loaded = load::load(&sessions, &tables, take).await;
+    let loaded = load::load(&sessions, &tables, take, ready).await;
     match parser.await.map_err(|e| panicked(&e))? {
         // The loader stopped taking: its own error says why.
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe && loaded.is_err() => loaded,
@@ -217,7 +242,8 @@ async fn copy_of(
 ) -> Result<Option<load::Table>, Error> {
     let Some(bytes) = toc.copy_bytes(entry) else { return Ok(None) };
     let statement = in_utf8(session, bytes, toc.encoding()).await?;
-    Ok(copy_from(&statement, toc.encoding()).map(|(name, copy)| load::Table::new(name, copy)))
+    Ok(copy_from(&statement, toc.encoding())
+        .map(|(name, copy)| load::Table::new(entry.dump_id, name, copy)))
 }
 
 /// Text of an archive in UTF-8; the server knows every encoding that an archive can be in.

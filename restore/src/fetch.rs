@@ -1,24 +1,14 @@
 //! From a store to plain bytes: read, hashed, decrypted, decompressed.
 
-use crate::{Error, Kind};
+use crate::{Error, Kind, Opening};
 use archive::{Content, Decoder, Digest, Keys, Layers, Sums, pipe};
 use postgres::restore::Stored;
-use secrecy::SecretString;
 use std::io::{self, Read as _};
 use store::{Backup, Manifest, Store, manifest::Format};
 use tokio::{sync::oneshot, task::spawn_blocking};
 
 /// Pieces that wait between two stages, of about 256 KiB each.
 const DEPTH: usize = 8;
-
-/// What opens backups.
-#[derive(Clone, Debug, Default)]
-pub struct Opening {
-    /// Identities and passphrases for the archives.
-    pub keys: Keys,
-    /// The passphrases again, for the proof of origin of a manifest beside an openssl archive.
-    pub passphrases: Vec<SecretString>,
-}
 
 /// What the plain bytes of a backup are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

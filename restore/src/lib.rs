@@ -11,12 +11,13 @@
 
 mod error;
 pub mod fetch;
+pub mod opening;
 pub mod restore;
 mod trial;
 pub mod verify;
 
 pub use error::{Error, Kind};
-pub use fetch::Opening;
+pub use opening::Opening;
 pub use restore::{Options, Outcome, Phase, restore};
 pub use trial::Rules;
 pub use verify::{Trial, Verified, full, quick};

@@ -12,7 +12,7 @@ use crate::{
     Error, Kind, Opening,
     fetch::probe,
     trial::{Room, Rules, judge, sweep},
-    verify::{Check, Took, Went},
+    verify::{Check, READABLE, Took, Went, beside_it},
 };
 use postgres::{
     Server, database,
@@ -193,6 +193,17 @@ async fn checked(
     let refused = |why: String, mend: &str| Err(Error::new(Kind::Refused, doing(), why, mend));
     if let Of::Faulty { why, mend, .. } = &backup.kind {
         return refused(why.clone(), mend);
+    }
+    let beside = beside_it(store, backup, opening).await;
+    if let Some(bad) = beside.iter().find(|c| c.went == Went::Failed && c.name != READABLE) {
+        let kind = bad.kind.unwrap_or(Kind::Damaged);
+        let why = format!("{}: {}", bad.name, bad.detail);
+        return Err(Error::new(
+            kind,
+            doing(),
+            why,
+            "restore another backup, or give the key it was made with",
+        ));
     }
     let inside = probe(store, backup, opening).await?;
     if inside.stored.is_none() {

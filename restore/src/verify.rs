@@ -2,12 +2,14 @@
 
 mod report;
 
+pub use report::markdown;
+
 use crate::{
-    Error, Opening,
+    Error, Kind, Opening,
     fetch::{drain, fetch},
     trial::{Room, Rules, judge, sweep},
 };
-use archive::{Digest, Layers, Sums, mac};
+use archive::{Cipher, Digest, Layers, Sums, mac};
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use postgres::{
@@ -20,6 +22,9 @@ use store::{Backup, Store, beside, catalogue::Of, manifest::authenticated};
 
 /// What the name of a temporary database of `full` has between database and run.
 const MARK: &str = "_holdfast_verify_";
+
+/// Name of the check whether the file can be read.
+pub(crate) const READABLE: &str = "readable";
 
 /// How one check went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,19 +47,31 @@ pub struct Check {
     pub went: Went,
     /// What was seen; may be empty.
     pub detail: String,
+    /// What kind of part failed, where that is not the backup itself.
+    #[serde(skip)]
+    pub kind: Option<Kind>,
 }
 
 impl Check {
     pub(crate) fn passed(name: impl AsRef<str>, detail: impl AsRef<str>) -> Self {
-        Self { name: name.as_ref().into(), went: Went::Passed, detail: detail.as_ref().into() }
+        Self::new(name, Went::Passed, detail)
     }
 
     pub(crate) fn failed(name: impl AsRef<str>, detail: impl AsRef<str>) -> Self {
-        Self { name: name.as_ref().into(), went: Went::Failed, detail: detail.as_ref().into() }
+        Self::new(name, Went::Failed, detail)
+    }
+
+    /// Failed by an error.
+    pub(crate) fn broken(name: impl AsRef<str>, e: &Error) -> Self {
+        Self { kind: Some(e.kind), ..Self::failed(name, e.to_string()) }
     }
 
     pub(crate) fn skipped(name: impl AsRef<str>, detail: impl AsRef<str>) -> Self {
-        Self { name: name.as_ref().into(), went: Went::Skipped, detail: detail.as_ref().into() }
+        Self::new(name, Went::Skipped, detail)
+    }
+
+    fn new(name: impl AsRef<str>, went: Went, detail: impl AsRef<str>) -> Self {
+        Self { name: name.as_ref().into(), went, detail: detail.as_ref().into(), kind: None }
     }
 }
 
@@ -114,7 +131,7 @@ pub async fn quick(store: &Store, backup: &Backup, opening: &Opening) -> Verifie
     if !faulty(&checks) {
         let read = fetch(store, backup, opening, async |_, from| drain(from).await).await;
         match read {
-            Err(e) => checks.push(Check::failed("readable", e.to_string())),
+            Err(e) => checks.push(Check::broken(READABLE, &e)),
             Ok(fetched) => {
                 checks.extend(hashes(backup, fetched.sums.transpose()));
                 checks.extend(file_hash(store, backup, &checks).await);
@@ -163,8 +180,8 @@ pub async fn full(
     match tried {
         Ok(more) => checks.extend(more),
         // A lost connection is the server's fault and not the backup's.
-        Err(e) if e.kind == crate::Kind::Connection => return Err(e),
-        Err(e) => checks.push(Check::failed("restores", e.to_string())),
+        Err(e) if e.kind == Kind::Connection => return Err(e),
+        Err(e) => checks.push(Check::broken("restores", &e)),
     }
     closed?;
     Ok(verified(backup, true, checks, losses, times))
@@ -232,7 +249,7 @@ fn verified(
 }
 
 /// What lies beside the backup: its manifest and who wrote that, and its `.sha256`.
-async fn beside_it(store: &Store, backup: &Backup, opening: &Opening) -> Vec<Check> {
+pub(crate) async fn beside_it(store: &Store, backup: &Backup, opening: &Opening) -> Vec<Check> {
     let mut checks = Vec::new();
     match &backup.kind {
         Of::Committed(_) => {
@@ -248,14 +265,19 @@ async fn beside_it(store: &Store, backup: &Backup, opening: &Opening) -> Vec<Che
     }
     if backup.archived {
         let class = backup.class.as_deref().unwrap_or("an archive class");
-        checks
-            .push(Check::failed("readable", format!("it is in {class} and must be thawed first")));
+        checks.push(Check::failed(READABLE, format!("it is in {class} and must be thawed first")));
         return checks;
     }
-    if let Some(mac) = backup.committed().and_then(|m| m.mac.as_ref()) {
-        checks.push(match origin(store, backup, opening, mac).await {
-            Ok(()) => Check::passed("manifest's origin", "written with the passphrase"),
-            Err(why) => Check::failed("manifest's origin", why),
+    let signed = |m: &store::Manifest| matches!(m.layers.cipher, Some(Cipher::OpenSsl { .. }));
+    if let Some(manifest) = backup.committed().filter(|m| signed(m) || m.mac.is_some()) {
+        let name = "manifest's origin";
+        checks.push(match &manifest.mac {
+            // CBC shows no change of a byte: without the signature, whoever can write there could make both anew.
+            None => Check::failed(name, "it is not signed with the passphrase"),
+            Some(mac) => match origin(store, backup, opening, mac).await {
+                Ok(()) => Check::passed(name, "written with the passphrase"),
+                Err(why) => Check { kind: Some(Kind::Key), ..Check::failed(name, why) },
+            },
         });
     }
     match sums_of(store, backup).await {
@@ -272,7 +294,7 @@ async fn beside_it(store: &Store, backup: &Backup, opening: &Opening) -> Vec<Che
             }
         }
         Ok(None) => {}
-        Err(e) => checks.push(Check::failed(".sha256", e.to_string())),
+        Err(e) => checks.push(Check::broken(".sha256", &e)),
     }
     checks
 }
@@ -308,8 +330,8 @@ async fn origin(
 fn hashes(backup: &Backup, sums: Result<Option<Sums>, Error>) -> Vec<Check> {
     let sums = match sums {
         Ok(Some(sums)) => sums,
-        Ok(None) => return vec![Check::failed("readable", "it was not read to its end")],
-        Err(e) => return vec![Check::failed("readable", e.to_string())],
+        Ok(None) => return vec![Check::failed(READABLE, "it was not read to its end")],
+        Err(e) => return vec![Check::broken(READABLE, &e)],
     };
     let show = |d: &Digest| format!("{} bytes, {}", d.bytes, d.sha256);
     let layers = backup.committed().map_or_else(Layers::default, |m| m.layers);
@@ -320,7 +342,7 @@ fn hashes(backup: &Backup, sums: Result<Option<Sums>, Error>) -> Vec<Check> {
         (Some(_), Some(_)) => "decrypted and decompressed to its end",
     };
     vec![
-        Check::passed("readable", undone),
+        Check::passed(READABLE, undone),
         Check::passed("stored bytes", show(&sums.stored)),
         Check::passed("plain bytes", show(&sums.plain)),
     ]

@@ -4,13 +4,13 @@
 #[path = "../../postgres/tests/support/mod.rs"]
 mod support;
 
-use archive::{Compression, Digest, Encoder, Encryption, Keys, Recipe, mac};
-use jiff::Timestamp;
-use postgres::restore::LossClass;
 use ::restore::{
     Error, Kind, Opening, Options, Outcome, Phase, Rules, Trial, full, quick, restore,
     verify::{Verified, Went, all},
 };
+use archive::{Compression, Digest, Encoder, Encryption, Keys, Recipe, mac};
+use jiff::Timestamp;
+use postgres::restore::LossClass;
 use secrecy::SecretString;
 use std::{cell::RefCell, fs, io::Write as _, path::Path};
 use store::{
@@ -48,7 +48,8 @@ impl Place {
     /// Stores a dump of `database` with its manifest, as a run would.
     async fn take(&self, cluster: &Cluster, database: &str, format: Format) -> Backup {
         let how = if format == Format::Plain { "-Fp" } else { "-Fc" };
-        let output = cluster.command("pg_dump").args([how, "-Z0", "-d", database]).output().unwrap();
+        let output =
+            cluster.command("pg_dump").args([how, "-Z0", "-d", database]).output().unwrap();
         assert!(output.status.success());
         let tables = "SELECT format('%I.%I', nspname, relname), (xpath('/row/c/text()',
                 query_to_xml(format('SELECT count(*) AS c FROM ONLY %I.%I', nspname, relname), false, true, '')))[1]
@@ -182,7 +183,12 @@ fn a_good_backup_verifies_and_every_damage_is_found_quickly() {
         let backup = place.take(cluster, &database, Format::Custom).await;
         let good = quick(&place.store, &backup, opening(PASSPHRASE)).await;
         assert!(good.good, "{good:?}");
-        assert_eq!(all(&place.store, &[backup.clone(), backup.clone()], opening(PASSPHRASE), 2).await.len(), 2);
+        assert_eq!(
+            all(&place.store, &[backup.clone(), backup.clone()], opening(PASSPHRASE), 2)
+                .await
+                .len(),
+            2
+        );
 
         let wrong = quick(&place.store, &backup, opening("another")).await;
         assert_eq!(failed(&wrong), ["manifest's origin"]);
@@ -224,6 +230,7 @@ fn a_full_verification_restores_counts_asks_and_leaves_nothing_behind() {
         let mut rules = Rules { critical_tables: vec!["orders".into()], ..Rules::default() };
         rules.checks.insert("last order".into(), "SELECT max(id) = 5000 FROM orders".into());
         let earlier = [backup.size, backup.size * 2, backup.size];
+        let strict = rules.clone();
         let trial = |rules| Trial {
             server: &server,
             run: "r7",
@@ -235,11 +242,17 @@ fn a_full_verification_restores_counts_asks_and_leaves_nothing_behind() {
         };
         // What a killed run left behind is dropped first; that of a living one stays.
         cluster.psql("postgres", &format!("CREATE DATABASE {database}_holdfast_verify_dead"));
-        let good = full(&place.store, &backup, opening(PASSPHRASE), &trial(&rules)).await.unwrap();
+        let good = full(&place.store, &backup, opening(PASSPHRASE), &trial(&strict)).await.unwrap();
         assert!(good.good, "{good:?}");
-        assert_eq!(good.took.iter().map(|t| t.phase.as_str()).collect::<Vec<_>>(), ["fetch and restore", "verify"]);
+        assert_eq!(
+            good.took.iter().map(|t| t.phase.as_str()).collect::<Vec<_>>(),
+            ["fetch and restore", "verify"]
+        );
         assert!(good.markdown().contains("| last order | passed |"), "{}", good.markdown());
-        assert_eq!(serde_json::from_str::<Verified>(&serde_json::to_string(&good).unwrap()).unwrap(), good);
+        assert_eq!(
+            serde_json::from_str::<Verified>(&serde_json::to_string(&good).unwrap()).unwrap(),
+            good
+        );
         assert_eq!(cluster.psql("postgres", left), "0");
 
         rules.critical_tables.push("empty".into());
@@ -278,19 +291,29 @@ fn a_restore_replaces_a_database_and_keeps_the_old_one() {
                 erasure: vec!["DELETE FROM orders WHERE id = 77".into()],
                 ..options(&database, "r1")
             };
-            let done = restore(&place.store, &backup, opening(PASSPHRASE), &server, &how, safety, |p| {
-                phases.borrow_mut().push(p);
-            });
+            let done =
+                restore(&place.store, &backup, opening(PASSPHRASE), &server, &how, safety, |p| {
+                    phases.borrow_mut().push(p);
+                });
             let Outcome::Restored(report) = done.await.unwrap() else { panic!("not restored") };
             assert_eq!(report.losses, []);
             assert_eq!(*dumped.borrow(), database);
             let aside = report.aside.unwrap();
             assert_eq!(aside, format!("{database}_before_20261121030000"));
             use Phase::{Checking, Erasing, Restoring, Safety, Swapping, Verifying};
-            assert_eq!(*phases.borrow(), [Checking, Safety, Restoring, Verifying, Erasing, Swapping]);
+            assert_eq!(
+                *phases.borrow(),
+                [Checking, Safety, Restoring, Verifying, Erasing, Swapping]
+            );
             assert_eq!(cluster.psql(&database, "SELECT count(*) FROM orders"), "4999");
             assert_eq!(cluster.psql(&database, "SHOW work_mem"), "7MB");
-            assert_eq!(cluster.psql(&aside, "SELECT count(*) FROM orders, (SELECT FROM pg_class WHERE relname = 'newer') n"), "10");
+            assert_eq!(
+                cluster.psql(
+                    &aside,
+                    "SELECT count(*) FROM orders, (SELECT FROM pg_class WHERE relname = 'newer') n"
+                ),
+                "10"
+            );
         });
     }
 }
@@ -304,16 +327,26 @@ fn a_dry_run_touches_nothing_and_says_what_would_be_done() {
         let server = cluster.server();
         let backup = place.take(cluster, &database, Format::Custom).await;
         let how = Options { dry_run: true, ..options(&database, "r1") };
-        let done = restore(&place.store, &backup, opening(PASSPHRASE), &server, &how, no_safety, |_| {});
+        let done =
+            restore(&place.store, &backup, opening(PASSPHRASE), &server, &how, no_safety, |_| {});
         let Outcome::Planned(plan) = done.await.unwrap() else { panic!("not planned") };
         let text = plan.to_string();
         assert!(text.contains("1. dump") && text.contains("both at once"), "{text}");
         assert!(!postgres::database::exists(&server, &plan.fresh).await.unwrap());
 
-        let wrong = restore(&place.store, &backup, opening("another"), &server, &how, no_safety, |_| {});
+        let wrong =
+            restore(&place.store, &backup, opening("another"), &server, &how, no_safety, |_| {});
         assert_eq!(wrong.await.unwrap_err().kind, Kind::Key);
         let chosen = Options { tables: vec!["orders".into()], ..how };
-        let refused = restore(&place.store, &backup, opening(PASSPHRASE), &server, &chosen, no_safety, |_| {});
+        let refused = restore(
+            &place.store,
+            &backup,
+            opening(PASSPHRASE),
+            &server,
+            &chosen,
+            no_safety,
+            |_| {},
+        );
         assert!(refused.await.unwrap_err().to_string().contains("new database only"));
     });
 }
@@ -328,7 +361,8 @@ fn whatever_fails_the_target_is_as_it_was() {
         let backup = place.take(cluster, &database, Format::Custom).await;
         let untouched = |what: &str| {
             assert_eq!(cluster.psql(&database, "SELECT count(*) FROM orders"), "5000", "{what}");
-            let others = format!("SELECT count(*) FROM pg_database WHERE datname LIKE '{database}\\_%'");
+            let others =
+                format!("SELECT count(*) FROM pg_database WHERE datname LIKE '{database}\\_%'");
             assert_eq!(cluster.psql("postgres", &others), "0", "{what}");
         };
         let base = options(&database, "r1");
@@ -336,7 +370,15 @@ fn whatever_fails_the_target_is_as_it_was() {
         checks.rules.checks.insert("never".into(), "SELECT false".into());
         let erasure = Options { erasure: vec!["DELETE FROM nowhere".into()], ..base.clone() };
         for (what, how) in [("a check", &checks), ("an erasure", &erasure)] {
-            let done = restore(&place.store, &backup, opening(PASSPHRASE), &server, how, no_safety, |_| {});
+            let done = restore(
+                &place.store,
+                &backup,
+                opening(PASSPHRASE),
+                &server,
+                how,
+                no_safety,
+                |_| {},
+            );
             let e = done.await.unwrap_err();
             assert!(e.to_string().contains("is as it was"), "{what}: {e}");
             untouched(what);
@@ -351,7 +393,8 @@ fn whatever_fails_the_target_is_as_it_was() {
             let last = bytes.len() - 20;
             bytes[last] ^= 1;
         });
-        let done = restore(&place.store, &backup, opening(PASSPHRASE), &server, &base, no_safety, |_| {});
+        let done =
+            restore(&place.store, &backup, opening(PASSPHRASE), &server, &base, no_safety, |_| {});
         assert_eq!(done.await.unwrap_err().kind, Kind::Damaged);
         untouched("a damaged file");
 
@@ -361,7 +404,8 @@ fn whatever_fails_the_target_is_as_it_was() {
         let place = Place::new();
         let backup = place.take(cluster, &database, Format::Custom).await;
         let how = Options { drop_old: true, ..base };
-        let done = restore(&place.store, &backup, opening(PASSPHRASE), &server, &how, no_safety, |_| {});
+        let done =
+            restore(&place.store, &backup, opening(PASSPHRASE), &server, &how, no_safety, |_| {});
         assert!(matches!(done.await.unwrap(), Outcome::Restored(r) if r.aside.is_none()));
         untouched("a restore that dropped the old one");
     });
@@ -381,7 +425,8 @@ fn a_restore_into_a_new_database_can_choose_tables_and_tells_its_losses() {
         cluster.psql("postgres", "DROP ROLE chosen_owner");
         let target = format!("{database}_new");
         let how = Options { tables: vec!["orders".into()], ..options(&target, "r1") };
-        let done = restore(&place.store, &backup, opening(PASSPHRASE), &server, &how, no_safety, |_| {});
+        let done =
+            restore(&place.store, &backup, opening(PASSPHRASE), &server, &how, no_safety, |_| {});
         let Outcome::Restored(report) = done.await.unwrap() else { panic!("not restored") };
         assert_eq!(report.losses.iter().map(|l| l.class).collect::<Vec<_>>(), [LossClass::Role]);
         assert_eq!(report.aside, None);
@@ -398,11 +443,16 @@ fn a_foreign_backup_is_verified_and_restored_too() {
         "pg_dump -Fp -d {database} | gzip | openssl enc -aes-256-cbc -pbkdf2 -salt -pass 'pass:{PASSPHRASE}'"
     );
     let mut command = cluster.command("psql");
-    let env: Vec<_> = command.get_envs().filter_map(|(k, v)| Some((k.to_owned(), v?.to_owned()))).collect();
+    let env: Vec<_> =
+        command.get_envs().filter_map(|(k, v)| Some((k.to_owned(), v?.to_owned()))).collect();
     command = std::process::Command::new("sh");
     let output = command.args(["-c", &script]).envs(env).output().unwrap();
     assert!(output.status.success());
-    fs::write(place.dir.path().join(format!("{database}_20261120_020000.sql.gz.enc")), output.stdout).unwrap();
+    fs::write(
+        place.dir.path().join(format!("{database}_20261120_020000.sql.gz.enc")),
+        output.stdout,
+    )
+    .unwrap();
     wait(async {
         let server = cluster.server();
         let form = KeyForm::new("{database}_%Y%m%d_%H%M%S", ".sql.gz.enc").unwrap();
@@ -412,8 +462,36 @@ fn a_foreign_backup_is_verified_and_restored_too() {
         assert!(!quick(&place.store, &backup, opening("another")).await.good);
         let target = format!("{database}_back");
         let how = options(&target, "r1");
-        let done = restore(&place.store, &backup, opening(PASSPHRASE), &server, &how, no_safety, |_| {});
+        let done =
+            restore(&place.store, &backup, opening(PASSPHRASE), &server, &how, no_safety, |_| {});
         assert!(matches!(done.await.unwrap(), Outcome::Restored(_)));
         assert_eq!(cluster.psql(&target, "SELECT count(*) FROM orders"), "5000");
+    });
+}
+
+#[test]
+fn a_database_that_lets_nobody_in_after_the_swap_is_swapped_back() {
+    let cluster = shared();
+    let database = sample(cluster, "locked");
+    let place = Place::new();
+    wait(async {
+        let server = cluster.server();
+        let backup = place.take(cluster, &database, Format::Custom).await;
+        let oid = format!("SELECT oid FROM pg_database WHERE datname = '{database}'");
+        let before = cluster.psql("postgres", &oid);
+        // The restored database gets this setting of the old one, and then no session can start in it.
+        cluster.psql(
+            "postgres",
+            &format!("ALTER DATABASE {database} SET session_preload_libraries TO 'not_there'"),
+        );
+        let how = options(&database, "r1");
+        let done =
+            restore(&place.store, &backup, opening(PASSPHRASE), &server, &how, no_safety, |_| {});
+        let e = done.await.unwrap_err();
+        assert!(e.to_string().contains("is as it was"), "{e}");
+        assert_eq!(cluster.psql("postgres", &oid), before);
+        let others =
+            format!("SELECT count(*) FROM pg_database WHERE datname LIKE '{database}\\_%'");
+        assert_eq!(cluster.psql("postgres", &others), "0");
     });
 }

@@ -3,7 +3,10 @@
 //! A form is text with `{database}`, `{reason}`, `{table}` and strftime fields of a time in UTC. What is made is read
 //! back to the same; a key that can be read in two ways tells neither.
 
+mod escape;
+
 use crate::{Error, Kind};
+use escape::{escaped, plain};
 use jiff::{SignedDuration, Timestamp, fmt::strtime::BrokenDownTime, tz::TimeZone};
 use std::collections::BTreeSet;
 
@@ -314,40 +317,6 @@ fn texts(rest: &str) -> impl Iterator<Item = &str> {
     let free = rest.split('/').next().unwrap_or_default();
     let ends = free.char_indices().map(|(i, _)| i).skip(1);
     ends.chain((!free.is_empty()).then_some(free.len())).map(|end| &free[..end])
-}
-
-/// A name as it stands in a key: letters and digits of any script, `_`, `-` and `.` as they are, all else as escapes. So
-/// it is one segment on every store, and needs no quotes in a shell. A leading dot is escaped: it would hide the file.
-fn escaped(name: &str) -> String {
-    let mut out = String::with_capacity(name.len());
-    for (i, c) in name.chars().enumerate() {
-        if c.is_alphanumeric() || matches!(c, '_' | '-') || (c == '.' && i > 0) {
-            out.push(c);
-        } else {
-            let mut bytes = [0; 4];
-            for byte in c.encode_utf8(&mut bytes).bytes() {
-                out += &format!("%{byte:02X}");
-            }
-        }
-    }
-    out
-}
-
-/// The name that was escaped so; none when it was not.
-fn plain(text: &str) -> Option<String> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        out.push(match byte {
-            b'%' => {
-                let digit = |b: Option<u8>| char::from(b?).to_digit(16);
-                let (high, low) = (digit(bytes.next())?, digit(bytes.next())?);
-                u8::try_from(high * 16 + low).ok()?
-            }
-            plain => plain,
-        });
-    }
-    String::from_utf8(out).ok().filter(|name| escaped(name) == text)
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ pub mod parts;
 pub mod place;
 mod quote;
 mod s3;
+mod upload;
 
 pub use azure::AzureStore;
 pub use catalogue::{Backup, catalogue};
@@ -36,12 +37,14 @@ pub use manifest::{Hold, Manifest};
 pub use open::open;
 pub use quote::quote;
 pub use s3::S3Store;
+pub use upload::Upload;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use shared::{catalog::Point, plan::Cleared, policy::StorageClass};
 use std::io;
 use tokio::sync::mpsc;
+use upload::Writing;
 
 /// The longest object that [`Store::get`] reads, in bytes.
 pub const SMALL: u64 = 16 << 20;
@@ -137,18 +140,6 @@ pub enum Left {
     Object,
     /// A temporary file; the object under its name was committed, or there is none.
     Temporary,
-}
-
-/// An object that is being written. It is there under its key only after [`Upload::finish`]; dropped before, it is taken
-/// back as far as that can be done then.
-#[derive(Debug)]
-pub struct Upload(Writing);
-
-#[derive(Debug)]
-enum Writing {
-    Directory(directory::Writing),
-    S3(Box<s3::Writing>),
-    Azure(Box<azure::Writing>),
 }
 
 impl Store {
@@ -369,42 +360,6 @@ impl Store {
             Self::Directory(d) => d.whole(key),
             Self::S3(s) => s.whole(key),
             Self::Azure(a) => a.whole(key),
-        }
-    }
-}
-
-impl Upload {
-    /// Writes on.
-    ///
-    /// # Errors
-    /// If the store refuses; nothing of it is left to count then.
-    pub async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
-        match &mut self.0 {
-            Writing::Directory(w) => w.write(bytes).await,
-            Writing::S3(w) => w.write(bytes).await,
-            Writing::Azure(w) => w.write(bytes).await,
-        }
-    }
-
-    /// Ends it: from now on it is there under its key. Size and checksum are read back and compared.
-    ///
-    /// # Errors
-    /// If something took its name meanwhile, if what lies there is not what was written, or if the store refuses.
-    pub async fn finish(self) -> Result<Written, Error> {
-        match self.0 {
-            Writing::Directory(w) => w.finish().await,
-            Writing::S3(w) => w.finish().await,
-            Writing::Azure(w) => w.finish().await,
-        }
-    }
-
-    /// Takes back what was written.
-    pub async fn abort(self) {
-        match self.0 {
-            // Dropped, it takes itself back.
-            Writing::Directory(w) => drop(w),
-            Writing::S3(w) => w.abort().await,
-            Writing::Azure(w) => w.abort().await,
         }
     }
 }

@@ -77,15 +77,12 @@ mod tests {
     fn parts_are_small_while_they_can_be_and_the_buffers_few() {
         let say = |expected: u64| {
             let parts = Parts::new(expected, BUDGET);
-            let (last, number) = (0..)
-                .map(|n| n + 1)
-                .scan(0, |sum, n| {
-                    let before = *sum;
-                    *sum += parts.size(n);
-                    (before < expected.max(1)).then_some((parts.size(n), n))
-                })
-                .last()
-                .expect("a part");
+            let (mut room, mut number) = (0, 0);
+            while number == 0 || room < expected {
+                number += 1;
+                room += parts.size(number);
+            }
+            let last = parts.size(number);
             format!(
                 "{} GiB: {number} parts of {} to {} MiB, {} buffers, {} MiB",
                 expected >> 30,

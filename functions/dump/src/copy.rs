@@ -64,14 +64,15 @@ pub(crate) async fn copy(
     manifest.file.name = what.key.rsplit('/').next().unwrap_or(&what.key).to_owned();
     manifest.file.checksum = written.checksum;
     manifest.locked_until = put.lock_until;
-    manifest.restore = manifest.restore.replace(&from.store.command(&what.from), &to.store.command(&what.key));
+    manifest.restore =
+        manifest.restore.replace(&from.store.command(&what.from), &to.store.command(&what.key));
     commit(&to.store, &what.key, &manifest, &put).await?;
     Ok(manifest)
 }
 
 /// What was read must be what was written once.
 fn same(key: &str, hash: &[u8], record: &str) -> Result<(), EdgeError> {
-    let hash: String = hash.iter().map(|b| format!("{b:02x}")).collect();
+    let hash = archive::Sha256Hex(hash.try_into().expect("SHA-256 has 32 bytes")).to_string();
     if hash == record {
         return Ok(());
     }

@@ -109,12 +109,12 @@ async fn carry_out(
             Action::Take(t) => {
                 let server = server.as_ref().map_err(EdgeError::clone)?;
                 let ground = Ground { world, secrets, rules, server, stored: place(0)? };
-                let manifest = take::take(&ground, t, &dumps[&t.reason]).await?;
+                let manifest = Box::pin(take::take(&ground, t, &dumps[&t.reason])).await?;
                 Ok(take::told(&manifest, world.now))
             }
             Action::Copy(c) => {
                 let to = place(c.to + 1)?;
-                let manifest = copy::copy(&world.run, place(0)?, to, rules, c).await?;
+                let manifest = Box::pin(copy::copy(&world.run, place(0)?, to, rules, c)).await?;
                 Ok(format!("{} is in {}", manifest.file.name, to.store.address()))
             }
         }
@@ -149,7 +149,7 @@ pub async fn take_now(
     let reason = reason.clone();
     let what = Take { group, database, reason, slot: None, table: None, key };
     let ground = Ground { world, secrets: &secrets, rules, server: &server, stored };
-    take::take(&ground, &what, dump).await
+    Box::pin(take::take(&ground, &what, dump)).await
 }
 
 impl Action {
@@ -160,4 +160,3 @@ impl Action {
         }
     }
 }
-

@@ -1,10 +1,6 @@
 //! What there is: servers, keys, and the dumps at every place.
 
-use crate::{
-    fault::of_postgres,
-    means,
-    plan::Looked,
-};
+use crate::{fault::of_postgres, means, plan::Looked};
 use futures_util::future::join_all;
 use shared::{
     policy::{Policy, Postgres, text::Name},
@@ -16,7 +12,7 @@ use std::collections::BTreeMap;
 use store::place;
 
 /// Every database that the request speaks of, as it stands.
-pub async fn observe<'p>(
+pub(crate) async fn observe<'p>(
     world: &World<'p>,
     secrets: &Secrets<'_>,
     request: &Request,
@@ -78,7 +74,8 @@ async fn look<'p>(
             },
         };
         let of = |by: &BTreeMap<_, Vec<_>>| by.get(*database).cloned().unwrap_or_default();
-        let places = seen.iter().map(|place| place.as_ref().map(of).map_err(Clone::clone)).collect();
+        let places =
+            seen.iter().map(|place| place.as_ref().map(of).map_err(Clone::clone)).collect();
         Looked {
             group,
             rules,

@@ -1,6 +1,5 @@
 //! Which dumps are due and which copies are missing. Pure: no I/O and no clock.
 
-
 use jiff::Timestamp;
 use serde::Serialize;
 use shared::{
@@ -9,7 +8,7 @@ use shared::{
     plan::{Finding, Plan, Severity},
     policy::{
         Dump, DumpFormat, Policy, Postgres, Store,
-        text::{Name, ReasonName},
+        text::{Bytes, Name, ReasonName},
     },
     request::{Request, SCHEDULE},
     time::{Schedule, human},
@@ -171,9 +170,10 @@ fn due<'l>(
 
 fn taken(l: &Looked<'_>, reason: &ReasonName, slot: Timestamp, table: Option<&str>) -> bool {
     let Some(Ok(backups)) = l.places.first() else { return false };
-    backups.iter().filter_map(Backup::committed).any(|m| {
-        m.reason == reason.as_str() && m.slot == Some(slot) && m.table.as_deref() == table
-    })
+    backups
+        .iter()
+        .filter_map(Backup::committed)
+        .any(|m| m.reason == reason.as_str() && m.slot == Some(slot) && m.table.as_deref() == table)
 }
 
 /// The files that one dump is made of: one, or one for each table and query of CSV.
@@ -181,7 +181,12 @@ fn files(dump: &Dump) -> Vec<Option<String>> {
     if dump.format != DumpFormat::Csv {
         return vec![None];
     }
-    dump.tables.iter().cloned().chain(dump.queries.keys().map(ToString::to_string)).map(Some).collect()
+    dump.tables
+        .iter()
+        .cloned()
+        .chain(dump.queries.keys().map(ToString::to_string))
+        .map(Some)
+        .collect()
 }
 
 /// What will be in the way of the next dump is said before it is due.
@@ -215,7 +220,7 @@ fn take(
         return;
     };
     if let (Some(free), Ok(size)) = (l.free, &l.server) {
-        let kept_free = l.rules.free_disk.as_ref().map_or(0, |b| b.count());
+        let kept_free = l.rules.free_disk.as_ref().map_or(0, Bytes::count);
         let needed = needs(there, reason, *size).saturating_add(kept_free);
         if free < needed {
             let why = format!("{free} bytes are free and {needed} are needed for {reason}");
@@ -241,7 +246,8 @@ fn take(
                 Of::Foreign(_) => "a file that Holdfast did not make",
                 _ => "another dump",
             };
-            let why = format!("{whose} has the name {key} already, and nothing is ever written over");
+            let why =
+                format!("{whose} has the name {key} already, and nothing is ever written over");
             let mend = "put {reason} or a finer time (%H%M%S) into the store's key in the policy";
             plan.findings.push(finding(l, Severity::Critical, "name-taken", why, mend));
             continue;
@@ -283,12 +289,7 @@ fn needs(there: &[Backup], reason: &ReasonName, database_bytes: u64) -> u64 {
     last.map_or(database_bytes, |m| database_bytes.min(m.file.bytes.saturating_mul(2)))
 }
 
-fn on_demand(
-    plan: &mut Plan<Action>,
-    looked: &[Looked<'_>],
-    request: &Request,
-    now: Timestamp,
-) {
+fn on_demand(plan: &mut Plan<Action>, looked: &[Looked<'_>], request: &Request, now: Timestamp) {
     let reason = request.reason.as_str();
     if !looked.iter().any(|l| known(l, reason).is_some()) {
         let all: std::collections::BTreeSet<_> =
@@ -339,7 +340,8 @@ fn copies(plan: &mut Plan<Action>, l: &Looked<'_>, now: Timestamp) {
             for backup in home.iter().filter(|b| of_reason(b)) {
                 let Some(m) = backup.committed() else { continue };
                 let sum = m.file.sha256.as_str();
-                let copied = there.iter().filter_map(Backup::committed).any(|c| c.file.sha256 == sum);
+                let copied =
+                    there.iter().filter_map(Backup::committed).any(|c| c.file.sha256 == sum);
                 let Some(why) = wanted.get(sum).filter(|_| !copied) else { continue };
                 let at = m.slot.unwrap_or(m.data_time);
                 let key = match key(place, dump, l.database, reason, m.table.as_deref(), at) {
@@ -351,7 +353,8 @@ fn copies(plan: &mut Plan<Action>, l: &Looked<'_>, now: Timestamp) {
                 };
                 if there.iter().any(|b| b.key == key) {
                     let why = format!("another file has the name {key} there already");
-                    let mend = "put {reason} or a finer time (%H%M%S) into the place's key in the policy";
+                    let mend =
+                        "put {reason} or a finer time (%H%M%S) into the place's key in the policy";
                     plan.findings.push(finding(l, Severity::Critical, "name-taken", why, mend));
                     continue;
                 }

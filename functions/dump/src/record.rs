@@ -82,7 +82,8 @@ pub(crate) fn manifest(
         let refused = |e: &dyn std::fmt::Display| {
             EdgeError::of_kind(Kind::Key, format!("sign {}", take.key), e.to_string(), "")
         };
-        let text = manifest::authenticated(&take.key, &manifest.to_json()).map_err(|e| refused(&e))?;
+        let text =
+            manifest::authenticated(&take.key, &manifest.to_json()).map_err(|e| refused(&e))?;
         manifest.mac = Some(mac::sign(passphrase, &text).map_err(|e| refused(&e))?);
     }
     Ok(manifest)
@@ -96,7 +97,8 @@ fn now() -> Timestamp {
 /// Where the policy says that a passphrase is: a name, never the value.
 fn named(from: &shared::policy::SecretFrom) -> String {
     let place = [("secret", &from.secret), ("env", &from.env), ("file", &from.file)];
-    let place = place.into_iter().find_map(|(word, name)| Some(format!("{word}:{}", name.as_ref()?)));
+    let place =
+        place.into_iter().find_map(|(word, name)| Some(format!("{word}:{}", name.as_ref()?)));
     let key = from.key.as_ref().map(|k| format!("#{k}")).unwrap_or_default();
     format!("{}{key}", place.unwrap_or_default())
 }

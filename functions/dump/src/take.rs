@@ -23,7 +23,7 @@ use shared::{
     run::World,
     secret::Secrets,
 };
-use std::{io, time::Duration};
+use std::{io, num::NonZero, time::Duration};
 use store::{
     Manifest, Put, Store, Upload, Written, beside,
     place::{Open, lock_until},
@@ -55,7 +55,11 @@ pub(crate) struct Ground<'a> {
 ///
 /// # Errors
 /// If any part of it failed; the kind says which.
-pub(crate) async fn take(ground: &Ground<'_>, take: &Take, dump: &Dump) -> Result<Manifest, EdgeError> {
+pub(crate) async fn take(
+    ground: &Ground<'_>,
+    take: &Take,
+    dump: &Dump,
+) -> Result<Manifest, EdgeError> {
     let Ground { world, secrets, server, stored, .. } = ground;
     let recipe = means::recipe(secrets, dump).await?;
     let session = server.connect(&take.database).await.map_err(|e| of_postgres(&e))?;
@@ -70,7 +74,7 @@ pub(crate) async fn take(ground: &Ground<'_>, take: &Take, dump: &Dump) -> Resul
         lock_until: stored.policy.lock.and_then(|_| lock_until(&dump.keep, world.now)),
         size_hint: size.database_bytes,
     };
-    let work = flow(ground, take, dump, &recipe, &put);
+    let work = Box::pin(flow(ground, take, dump, &recipe, &put));
     let (dumped, sums, written) = match world.budget.left() {
         None => work.await?,
         Some(left) => timeout(left, work).await.map_err(|_| late(take))??,
@@ -119,7 +123,9 @@ async fn clean(ground: &Ground<'_>, take: &Take) {
     };
     for left in found.iter().filter(|l| ours(&l.database)) {
         match store.clean(left).await {
-            Ok(()) => tracing::info!(key = left.key, "cleaned up what a dead run left: {}", left.key),
+            Ok(()) => {
+                tracing::info!(key = left.key, "cleaned up what a dead run left: {}", left.key);
+            }
             Err(e) => tracing::warn!(key = left.key, "a dead run's leftover stays: {e}"),
         }
     }
@@ -160,9 +166,17 @@ async fn flow(
         (Ok(()), Ok(sums), Ok(dumped)) => {
             let written = upload.finish().await.map_err(EdgeError::from)?;
             if written.bytes != sums.stored.bytes {
-                let why = format!("{} bytes were sent and {} are there", sums.stored.bytes, written.bytes);
+                let why = format!(
+                    "{} bytes were sent and {} are there",
+                    sums.stored.bytes, written.bytes
+                );
                 let doing = format!("read back {}", take.key);
-                return Err(EdgeError::of_kind(Kind::Store, doing, why, "dump again; it does not count"));
+                return Err(EdgeError::of_kind(
+                    Kind::Store,
+                    doing,
+                    why,
+                    "dump again; it does not count",
+                ));
             }
             return Ok((dumped, sums, written));
         }
@@ -203,17 +217,19 @@ pub(crate) async fn send(
 fn what(dump: &Dump, take: &Take) -> What {
     let level = dump.level.map_or(6, |l| u32::from(l.get()));
     let format = match (dump.format, &take.table) {
-        (DumpFormat::Csv, Some(name)) => Format::Csv(match dump.queries.iter().find(|(n, _)| n.as_str() == name).map(|(_, q)| q) {
-            Some(query) => CsvOf::Query(query.clone()),
-            None => CsvOf::Table(name.clone()),
-        }),
+        (DumpFormat::Csv, Some(name)) => Format::Csv(
+            match dump.queries.iter().find(|(n, _)| n.as_str() == name).map(|(_, q)| q) {
+                Some(query) => CsvOf::Query(query.clone()),
+                None => CsvOf::Table(name.clone()),
+            },
+        ),
         (DumpFormat::Plain, _) => Format::Plain,
         _ => Format::Custom { zlib: (dump.compress == Compress::Gzip).then_some(level) },
     };
     What {
         format,
         tables: if dump.format == DumpFormat::Csv { Vec::new() } else { dump.tables.clone() },
-        jobs: usize::from(dump.jobs.map_or(JOBS, |j| j.get())),
+        jobs: usize::from(dump.jobs.map_or(JOBS, NonZero::get)),
         lock_wait: LOCK_WAIT,
     }
 }

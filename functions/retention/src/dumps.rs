@@ -8,13 +8,19 @@ use shared::{
     catalog::{Place, Point},
     keep::{Fate, Question, decide, kept},
     plan::{Cleared, Finding, Plan, Severity},
-    policy::{Dump, Policy, Postgres, text::{Name, Period, ReasonName}},
+    policy::{
+        Dump, Policy, Postgres,
+        text::{Name, Period, ReasonName},
+    },
     report::Outcome,
     request::Request,
     run::{World, apply},
     secret::Secrets,
 };
-use std::{collections::{BTreeMap, BTreeSet}, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 use store::{
     Backup, Manifest,
     place::{self, Open},
@@ -127,18 +133,15 @@ pub fn plan(policy: &Policy, seen: &[Dumps<'_>], now: Timestamp) -> LettingDumps
     let mut by_place: BTreeMap<&str, Vec<(&Dumps<'_>, usize, Point, Fate)>> = BTreeMap::new();
     for dumps in seen {
         for (place, (address, backups)) in dumps.places.iter().enumerate() {
-            match backups {
-                Err(e) => {
-                    let asset = format!("{}/{}", dumps.group, dumps.database);
-                    let gap = Finding::new(Severity::Critical, asset, "gap", e.to_string(), e.hint());
-                    out.plan.findings.push(gap.in_group(dumps.group));
-                }
-                Ok(_) => {
-                    let fates = judge(policy, dumps, place, now).into_iter();
-                    let all = by_place.entry(address).or_default();
-                    all.extend(fates.map(|(point, fate)| (dumps, place, point, fate)));
-                }
+            if let Err(e) = backups {
+                let asset = format!("{}/{}", dumps.group, dumps.database);
+                let gap = Finding::new(Severity::Critical, asset, "gap", e.to_string(), e.hint());
+                out.plan.findings.push(gap.in_group(dumps.group));
+                continue;
             }
+            let fates = judge(policy, dumps, place, now).into_iter();
+            let all = by_place.entry(address).or_default();
+            all.extend(fates.map(|(point, fate)| (dumps, place, point, fate)));
         }
     }
     for (address, mut judged) in by_place {
@@ -164,7 +167,12 @@ pub fn plan(policy: &Policy, seen: &[Dumps<'_>], now: Timestamp) -> LettingDumps
 
 /// The fate of every committed dump of one database at one place, limits aside. What has no commit record that can be
 /// read is nobody's to judge, and stays.
-pub fn judge(policy: &Policy, dumps: &Dumps<'_>, place: usize, now: Timestamp) -> Vec<(Point, Fate)> {
+pub fn judge(
+    policy: &Policy,
+    dumps: &Dumps<'_>,
+    place: usize,
+    now: Timestamp,
+) -> Vec<(Point, Fate)> {
     let Some((_, Ok(backups))) = dumps.places.get(place) else { return Vec::new() };
     let company = policy.company.as_str();
     let all: BTreeMap<ReasonName, Dump> = dumps.rules.all_dumps();
@@ -177,7 +185,9 @@ pub fn judge(policy: &Policy, dumps: &Dumps<'_>, place: usize, now: Timestamp) -
         if let Some(until) = manifest.locked_until.filter(|until| *until > now) {
             needed.insert(point.arn.clone(), format!("locked until {until}"));
         }
-        let lineage = newest.entry(point.resource_id.clone()).or_insert((manifest.data_time, point.arn.clone()));
+        let lineage = newest
+            .entry(point.resource_id.clone())
+            .or_insert((manifest.data_time, point.arn.clone()));
         if lineage.0 < manifest.data_time {
             *lineage = (manifest.data_time, point.arn.clone());
         }
@@ -221,7 +231,10 @@ fn still_to_copy(
     for ((address, there), place) in dumps.places.iter().skip(1).zip(&dumps.rules.also_stored) {
         let Ok(there) = there else {
             for backup in home {
-                needed(&backup.key, format!("{address} can't be seen, so nobody knows whether its copy is there"));
+                needed(
+                    &backup.key,
+                    format!("{address} can't be seen, so nobody knows whether its copy is there"),
+                );
             }
             continue;
         };
@@ -236,9 +249,12 @@ fn still_to_copy(
                 .collect();
             let times: Vec<_> = times.into_iter().collect();
             let wanted = kept(&times, place.keep.as_ref().unwrap_or(&dump.keep), now);
-            for (backup, m) in home.iter().filter_map(|b| Some((b, b.committed().filter(of_reason)?))) {
+            for (backup, m) in
+                home.iter().filter_map(|b| Some((b, b.committed().filter(of_reason)?)))
+            {
                 let sum = m.file.sha256.as_str();
-                let copied = there.iter().filter_map(Backup::committed).any(|c| c.file.sha256 == sum);
+                let copied =
+                    there.iter().filter_map(Backup::committed).any(|c| c.file.sha256 == sum);
                 if wanted.contains_key(sum) && !copied {
                     needed(&backup.key, format!("its copy to {address} is still to be made"));
                 }

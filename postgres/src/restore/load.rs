@@ -5,6 +5,7 @@
 //! loaded as a whole or not at all. The order of rows does not matter: constraints and triggers come later.
 
 use super::{
+    early::Ready,
     loss::{Loss, bearable},
     parse::{Piece, Slice},
     rows::Part,
@@ -36,12 +37,14 @@ pub(crate) struct Table {
     rows: AtomicU64,
     bytes: AtomicU64,
     failed: AtomicBool,
+    id: i32,
 }
 
 impl Table {
     /// A table of which nothing is loaded yet.
-    pub(crate) fn new(name: String, copy: String) -> Self {
+    pub(crate) fn new(id: i32, name: String, copy: String) -> Self {
         Self {
+            id,
             name,
             copy,
             rows: AtomicU64::new(0),
@@ -77,22 +80,30 @@ pub(crate) struct Loaded {
 
 type Losses = Mutex<Vec<Loss>>;
 
+/// Losses that are told one by one; a million large objects that are refused are told as this many.
+const TOLD: usize = 10_000;
+
 fn note(losses: &Losses, loss: Loss) {
-    losses.lock().unwrap_or_else(PoisonError::into_inner).push(loss);
+    let mut losses = losses.lock().unwrap_or_else(PoisonError::into_inner);
+    if losses.len() < TOLD {
+        losses.push(loss);
+    }
 }
 
-/// Loads everything that comes, each session being one connection; `tables` by the number of their data entry.
+/// Loads everything that comes, each session being one connection; `tables` by the number of their data entry. Whoever
+/// waits for tables that are complete is told of each that has more than one part.
 pub(crate) async fn load(
     sessions: &[Session],
     tables: &HashMap<i32, Arc<Table>>,
     from: mpsc::Receiver<Piece>,
+    ready: Option<mpsc::UnboundedSender<Ready>>,
 ) -> Result<Loaded, Error> {
     let losses = Losses::default();
     let (senders, workers): (Vec<_>, Vec<_>) = sessions
         .iter()
         .map(|session| {
             let (give, take) = mpsc::channel(2);
-            (give, work(session, take, &losses))
+            (give, work(session, take, &losses, ready.as_ref()))
         })
         .unzip();
     // When a connection is lost its worker's channel closes; then the worker's error is the one to tell.
@@ -192,6 +203,7 @@ async fn work(
     session: &Session,
     mut from: mpsc::Receiver<Work>,
     losses: &Losses,
+    ready: Option<&mpsc::UnboundedSender<Ready>>,
 ) -> Result<(), Error> {
     let mut copying: Option<Copying> = None;
     while let Some(work) = from.recv().await {
@@ -225,6 +237,12 @@ async fn work(
                     }
                     Ok(()) => {}
                     Err(e) => lost(&e, &table, losses)?,
+                }
+                let last = barrier.wait().await.is_leader();
+                if let Some(ready) = ready.filter(|_| last && !table.failed.load(Ordering::SeqCst))
+                {
+                    // Nobody has to listen.
+                    let _ = ready.send((table.id, table.bytes.load(Ordering::Relaxed)));
                 }
             }
             Work::Objects(slices) => {

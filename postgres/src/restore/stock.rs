@@ -28,6 +28,8 @@ pub(crate) enum Run {
     Before,
     /// Entries of the data section that have no data block: values of sequences.
     Values,
+    /// One entry of post-data while rows are loaded.
+    Early,
     /// `--section=post-data`, over several connections.
     After,
 }
@@ -51,8 +53,11 @@ impl<'a> Stock<'a> {
         command.arg(match run {
             Run::Before => "--section=pre-data",
             Run::Values => "--section=data",
-            Run::After => "--section=post-data",
+            Run::Early | Run::After => "--section=post-data",
         });
+        if run == Run::Early {
+            command.env("PGOPTIONS", format!("-c lock_timeout={}", super::early::LOCK_WAIT));
+        }
         if run == Run::After {
             command.arg(format!("--jobs={}", self.how.jobs.max(1)));
         }

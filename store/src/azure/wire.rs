@@ -63,7 +63,7 @@ impl HttpService for Adding {
 }
 
 /// Adds the headers; whether there were any to add.
-fn add(request: &mut HttpRequest) -> bool {
+pub(super) fn add(request: &mut HttpRequest) -> bool {
     if request.method().as_str() != "PUT" {
         return false;
     }

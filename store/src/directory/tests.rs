@@ -275,7 +275,7 @@ async fn a_file_that_is_cut_while_it_is_read_is_no_clean_end() {
     let store = store(&root);
     let path = root.path().join("backups/x.dump");
     std::fs::create_dir_all(path.parent().expect("a parent")).expect("made");
-    std::fs::write(&path, vec![7; 3 * CHUNK]).expect("write");
+    std::fs::write(&path, vec![7; 9 * CHUNK]).expect("write");
     let (out, mut stream) = mpsc::channel(1);
     let reading = tokio::spawn(async move { store.read("x.dump", out).await });
     assert_eq!(stream.recv().await.expect("a chunk").expect("bytes").len(), CHUNK);

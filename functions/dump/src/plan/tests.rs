@@ -16,8 +16,10 @@ fn policy(group: &str) -> Policy {
     Policy::parse(&yaml).unwrap_or_else(|e| panic!("{e}"))
 }
 
-const STORED: &str = "stored: {bucket: acme-dumps, prefix: pg/, key: \"{database}_{reason}_%Y%m%d_%H%M%S.dump\"}";
-const DAILY: &str = "dumps: {daily: {when: {cron: \"0 2 * * *\"}, keep: {daily: 7}}, manual: {keep: {for: 30d}}}";
+const STORED: &str =
+    "stored: {bucket: acme-dumps, prefix: pg/, key: \"{database}_{reason}_%Y%m%d_%H%M%S.dump\"}";
+const DAILY: &str =
+    "dumps: {daily: {when: {cron: \"0 2 * * *\"}, keep: {daily: 7}}, manual: {keep: {for: 30d}}}";
 
 fn daily() -> Policy {
     policy(&format!("{STORED}, {DAILY}"))
@@ -77,7 +79,8 @@ fn what_has_no_commit_record_of_this_reason_and_slot_is_no_dump_of_it() {
     insta::assert_snapshot!(due(vec![Ok(vec![old])], NOW), @"critical main/orders name-taken: a file that Holdfast did not make has the name orders_daily_20261120_020000.dump already, and nothing is ever written over; put {reason} or a finer time (%H%M%S) into the store's key in the policy");
     let mut cut = at_slot("daily", slot);
     let why = "its file has 3 bytes, and the manifest says 1000".to_owned();
-    cut.kind = Of::Faulty { read: None, manifest: None, why, mend: "find out what changed it".into() };
+    cut.kind =
+        Of::Faulty { read: None, manifest: None, why, mend: "find out what changed it".into() };
     insta::assert_snapshot!(due(vec![Ok(vec![cut])], NOW), @"
     critical main/orders faulty: s3://acme-dumps/pg/orders_daily_20261120_020000.dump is no backup any more: its file has 3 bytes, and the manifest says 1000; find out what changed it
     critical main/orders name-taken: another dump has the name orders_daily_20261120_020000.dump already, and nothing is ever written over; put {reason} or a finer time (%H%M%S) into the store's key in the policy
@@ -126,7 +129,9 @@ fn a_disk_that_is_too_full_for_the_dump_is_not_filled() {
     assert!(room(6_000_000, vec![]).starts_with("dump orders"));
     insta::assert_snapshot!(room(5_999_999, vec![]), @"critical main/orders no-space: 5999999 bytes are free and 6000000 are needed for daily; free space on the disk, or put the directory on a larger one");
     // The last dump tells better than the database's size: 1,000 bytes, twice.
-    assert!(room(1_002_000, vec![at_slot("daily", "2026-11-19T02:00:00Z")]).starts_with("dump orders"));
+    assert!(
+        room(1_002_000, vec![at_slot("daily", "2026-11-19T02:00:00Z")]).starts_with("dump orders")
+    );
     assert!(room(1_001_999, vec![at_slot("daily", "2026-11-19T02:00:00Z")]).contains("no-space"));
 }
 

@@ -78,9 +78,10 @@ pub fn stored(policy: &Policy) -> Vec<Stored> {
             vec![None]
         };
         all.extend(
-            databases.into_iter().filter_map(|d| one(name, &group.stored, &group.objectives, d)).map(
-                |stored| Stored { committed: !group.dumps.is_empty(), ..stored },
-            ),
+            databases
+                .into_iter()
+                .filter_map(|d| one(name, &group.stored, &group.objectives, d))
+                .map(|stored| Stored { committed: !group.dumps.is_empty(), ..stored }),
         );
     }
     all.extend(policy.redis.iter().filter_map(|(n, g)| one(n, &g.stored, &g.objectives, None)));

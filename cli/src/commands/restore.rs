@@ -1,0 +1,294 @@
+//! `holdfast restore`: a dump into a new database, or in the place of an existing one.
+
+use crate::{
+    args::RestoreArgs,
+    backups::{Item, one},
+    output::{self, Answer},
+    session::Session,
+    stop::{Exit, Stop},
+    table::Look,
+    words::{plain, size},
+};
+use dump::means;
+use jiff::tz::TimeZone;
+use postgres::Server;
+use restore::{
+    Kind, Opening, Options, Outcome, Phase, Rules,
+    restore::{Plan, Report},
+    verify::{Check, Went},
+};
+use serde::Serialize;
+use shared::{
+    aws::EdgeError,
+    catalog::Place,
+    policy::dumps::PRE_RESTORE,
+    run::{Budget, World},
+    secret::Secrets,
+};
+use std::{
+    io::{self, BufRead, IsTerminal},
+    time::Duration,
+};
+use store::Thaw;
+
+/// How often a thaw that is waited for is looked at.
+const THAW_POLL: Duration = Duration::from_mins(10);
+
+/// Restores what was asked for.
+pub(super) async fn run(session: &Session<'_>, args: &RestoreArgs) -> anyhow::Result<Exit> {
+    let interrupt = &session.edge.interrupt;
+    let home = Place::home(&session.policy);
+    let secrets = Secrets::new(&session.aws, &home);
+    let place = args.from.or(None);
+    let finding = one(session, &secrets, &args.backup, place);
+    let item = interrupt.or(session.progress.during("looking for the dump", finding)).await?;
+    let opening = Opening::of(&secrets, item.rules, &args.keys.files).await;
+    let opening = opening.map_err(|e| Stop::data(&e))?;
+    let world = World { dry_run: args.dry_run, ..session.look() };
+    let server = means::server(&world, &secrets, item.rules).await.map_err(|e| Stop::data(&e))?;
+    let target = target(args, &item)?;
+    if args.to.is_some()
+        && postgres::database::exists(&server, &target)
+            .await
+            .map_err(|e| Stop::restore(&e.into()))?
+    {
+        return Err(Stop::wrong(format!(
+            "there is a database {target} already; write --replace {target} to put the dump in its place, or another name"
+        )));
+    }
+    let options = options(session, args, &item, target);
+    if !args.dry_run && args.to.is_none() && !args.yes {
+        confirm(&item, &options)?;
+    }
+    loop {
+        let outcome = tokio::select! {
+            done = once(session, &item, &opening, &server, &options) => done?,
+            () = interrupt.came() => {
+                return Err(Stop::interrupted(format!(
+                    "interrupted; {} is as it was, and the next restore of it drops what is left beside it",
+                    options.target
+                )));
+            }
+        };
+        match outcome {
+            Outcome::Planned(plan) => {
+                session.output.answer(&Planned(plan))?;
+                return Ok(Exit::Well);
+            }
+            Outcome::Restored(report) => {
+                let exit = if report.losses.is_empty() { Exit::Well } else { Exit::Losses };
+                session.output.answer(&Restored(*report))?;
+                return Ok(exit);
+            }
+            Outcome::Cold(thaw) => {
+                let said = cold(&item, thaw);
+                if !args.wait {
+                    return Err(Stop::late(format!("{said}; ask again then, or write --wait")));
+                }
+                output::tell(&format!("holdfast: {said}; waiting"));
+                tokio::select! {
+                    () = tokio::time::sleep(THAW_POLL) => {}
+                    () = interrupt.came() => {
+                        return Err(Stop::interrupted("interrupted; the store goes on with the thaw"));
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn once(
+    session: &Session<'_>,
+    item: &Item<'_>,
+    opening: &Opening,
+    server: &Server,
+    options: &Options,
+) -> anyhow::Result<Outcome> {
+    let world = World { budget: Budget::endless(), dry_run: false, ..session.look() };
+    let safety = async |database: &str| {
+        let failed = |e: EdgeError| {
+            let kind = match e.kind {
+                shared::aws::Kind::Database => Kind::Connection,
+                shared::aws::Kind::Store => Kind::Store,
+                shared::aws::Kind::Key => Kind::Key,
+                _ => Kind::Refused,
+            };
+            restore::Error::new(kind, e.doing.clone(), e.why.clone(), e.hint())
+        };
+        let taken = Box::pin(dump::take_now(&world, item.group, database, PRE_RESTORE)).await;
+        let manifest = taken.map_err(failed)?;
+        proven(session, item, opening, &manifest).await?;
+        output::tell(&format!("holdfast: {database} is dumped as {}", manifest.file.name));
+        Ok(())
+    };
+    let told = |phase: Phase| session.progress.say(words(phase));
+    let work =
+        restore::restore(&item.open.store, &item.backup, opening, server, options, safety, told);
+    let done =
+        session.progress.during(&format!("restoring {}", options.target), Box::pin(work)).await;
+    done.map_err(|e| Stop::restore(&e))
+}
+
+/// The safety dump read back whole: until then nothing is touched. A host that only has public keys can't decrypt it, and
+/// then its stored bytes are what can be proven.
+async fn proven(
+    session: &Session<'_>,
+    item: &Item<'_>,
+    opening: &Opening,
+    manifest: &store::Manifest,
+) -> Result<(), restore::Error> {
+    let refused = |why: String| {
+        let doing = format!("read back {}", manifest.file.name);
+        restore::Error::new(Kind::Store, doing, why, "look at the store; nothing was touched")
+    };
+    let rules = item.rules;
+    let secrets_home = Place::home(&session.policy);
+    let secrets = Secrets::new(&session.aws, &secrets_home);
+    let places = store::place::open(&session.look(), &secrets, rules).await;
+    let stored = match places.first() {
+        Some(Ok(open)) => open,
+        Some(Err(e)) => return Err(refused(e.to_string())),
+        None => return Err(refused("there is no store".into())),
+    };
+    let found =
+        stored.by_database(&session.policy, rules).await.map_err(|e| refused(e.to_string()))?;
+    let backup = found
+        .into_values()
+        .flatten()
+        .find(|b| b.committed().is_some_and(|m| m.file.sha256 == manifest.file.sha256));
+    let backup = backup.ok_or_else(|| refused("it is not in the store's list".into()))?;
+    let verified = restore::quick(&stored.store, &backup, opening).await;
+    let keyless = |c: &&Check| c.kind != Some(Kind::Key);
+    match verified.checks.iter().filter(|c| c.went == Went::Failed).find(keyless) {
+        Some(bad) => Err(refused(format!("{}: {}", bad.name, bad.detail))),
+        None => Ok(()),
+    }
+}
+
+/// The database that there will be.
+fn target(args: &RestoreArgs, item: &Item<'_>) -> anyhow::Result<String> {
+    let target = match (&args.to, args.replace.as_deref()) {
+        (Some(to), _) => to.clone(),
+        (None, Some("")) | (None, None) => item.database.clone(),
+        (None, Some(named)) => named.to_owned(),
+    };
+    if target.is_empty() {
+        return Err(Stop::wrong("the name of the database is empty"));
+    }
+    Ok(target)
+}
+
+fn options(session: &Session<'_>, args: &RestoreArgs, item: &Item<'_>, target: String) -> Options {
+    let rules = item.rules;
+    let whole = args.tables.is_empty();
+    Options {
+        target,
+        tables: args.tables.clone(),
+        jobs: usize::from(args.jobs.max(1)),
+        owners: !args.no_owner,
+        privileges: !args.no_privileges,
+        roles: !args.no_owner,
+        safety: !args.no_safety_backup,
+        dry_run: args.dry_run,
+        drop_old: args.drop_old,
+        // Of chosen tables, rules about the whole database can't be true.
+        rules: Rules {
+            critical_tables: if whole { rules.critical_tables.clone() } else { Vec::new() },
+            checks: rules
+                .checks
+                .iter()
+                .filter(|_| whole)
+                .map(|(n, sql)| (n.to_string(), sql.clone()))
+                .collect(),
+        },
+        erasure: if whole { rules.erasure.clone() } else { Vec::new() },
+        run: session.edge.run.clone(),
+        stamp: session.edge.now.to_zoned(TimeZone::UTC).strftime("%Y%m%d%H%M%S").to_string(),
+    }
+}
+
+/// Asks the person at the terminal. Nobody there means no.
+fn confirm(item: &Item<'_>, options: &Options) -> anyhow::Result<()> {
+    let target = &options.target;
+    if !io::stdin().is_terminal() {
+        return Err(Stop::wrong(format!(
+            "this puts the dump in the place of the database {target}, and there is nobody to ask; write --yes if that \
+             is meant"
+        )));
+    }
+    let at = item.at().map_or_else(|| "an unknown time".into(), crate::words::time);
+    let dumped = if options.safety { "It is dumped first. " } else { "NO DUMP OF IT IS TAKEN. " };
+    output::tell(&format!(
+        "{} of {at} UTC will take the place of the database {target}.\n{dumped}Whoever is connected is disconnected in the \
+         end.\nWrite the database's name to go on:",
+        item.backup.key
+    ));
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line)?;
+    if line.trim() == target {
+        return Ok(());
+    }
+    Err(Stop::wrong("that is not its name; nothing was changed"))
+}
+
+fn cold(item: &Item<'_>, thaw: Thaw) -> String {
+    let class = item.backup.class.as_deref().unwrap_or("an archive class");
+    match thaw {
+        Thaw::Asked { hours } => format!(
+            "{} is in {class}; its thaw is asked for and takes up to {hours} hours",
+            item.backup.key
+        ),
+        _ => format!("{} is in {class}, and its thaw goes on", item.backup.key),
+    }
+}
+
+fn words(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Checking => "looking whether it can be done",
+        Phase::Safety => "dumping the existing database",
+        Phase::Restoring => "restoring",
+        Phase::Verifying => "verifying",
+        Phase::Erasing => "taking erased people's rows out",
+        Phase::Swapping => "changing names",
+        Phase::Undoing => "undoing",
+    }
+}
+
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Planned(Plan);
+
+impl Answer for Planned {
+    fn text(&self, _: Look) -> String {
+        let bytes = i64::try_from(self.0.bytes).unwrap_or(i64::MAX);
+        plain(&format!("{}\nto be read: {}; nothing was changed", self.0, size(bytes)))
+    }
+}
+
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Restored(Report);
+
+impl Answer for Restored {
+    fn text(&self, _: Look) -> String {
+        let r = &self.0;
+        let mut lines = vec![format!("{} is restored from {}", r.database, r.backup)];
+        lines.extend(r.checks.iter().map(|c| format!("  {}: {}", c.name, c.detail)));
+        lines.extend(r.took.iter().map(|t| format!("  {}: {:.1} s", t.phase, t.seconds)));
+        if let Some(aside) = &r.aside {
+            lines.push(format!(
+                "the old database is {aside}; when you need it no more: DROP DATABASE \"{aside}\""
+            ));
+        }
+        if !r.losses.is_empty() {
+            lines
+                .push(format!("LOST, {}:", crate::words::count(r.losses.len(), "thing", "things")));
+            lines.extend(
+                r.losses
+                    .iter()
+                    .map(|l| format!("  {:?}: {} ({})", l.class, l.message, l.statement)),
+            );
+        }
+        plain(&lines.join("\n"))
+    }
+}

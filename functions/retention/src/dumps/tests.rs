@@ -1,0 +1,141 @@
+use super::*;
+use jiff::SignedDuration;
+use store::model::{backup, foreign};
+
+const NOW: &str = "2026-11-20T12:00:00Z";
+
+fn at(text: &str) -> Timestamp {
+    text.parse().expect("a time")
+}
+
+fn policy(group: &str) -> Policy {
+    let yaml = format!(
+        "{{holdfast: 1, company: acme, home: {{account: \"111122223333\", region: eu-west-1}}, limits: {{delete: {{share: \
+         100%}}}}, postgres: {{main: {{databases: [orders], stored: {{bucket: acme-dumps}}, {group}}}}}}}"
+    );
+    Policy::parse(&yaml).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// Daily dumps of so many days up to today's.
+fn days(count: i64) -> Vec<Backup> {
+    let day = |i| at("2026-11-20T02:00:00Z") - SignedDuration::from_hours(24 * i);
+    (0..count)
+        .rev()
+        .map(|i| backup(&day(i).strftime("%m%d").to_string(), "orders", "daily", day(i)))
+        .collect()
+}
+
+fn seen(policy: &Policy, places: Vec<Result<Vec<Backup>, EdgeError>>) -> Dumps<'_> {
+    let (group, rules) = policy.postgres.first_key_value().expect("a group");
+    let names = ["s3://acme-dumps/", "s3://acme-vault/"].into_iter().map(str::to_owned);
+    Dumps { group, rules, database: "orders", places: names.zip(places).collect() }
+}
+
+fn going(policy: &Policy, places: Vec<Result<Vec<Backup>, EdgeError>>) -> String {
+    let letting = plan(policy, &[seen(policy, places)], at(NOW));
+    let steps =
+        letting.plan.steps.iter().map(|s| format!("{}: {}", s.action.point.point().id, s.because));
+    let findings = letting.plan.findings.iter().map(ToString::to_string);
+    let counts = [format!("{} stay", letting.kept)];
+    steps.chain(findings).chain(counts).collect::<Vec<_>>().join("\n")
+}
+
+const FOR_7_DAYS: &str = "dumps: {daily: {keep: {for: 7d}}}";
+
+#[test]
+fn what_the_rule_keeps_stays_and_the_rest_goes_oldest_first() {
+    insta::assert_snapshot!(going(&policy(FOR_7_DAYS), vec![Ok(days(10))]), @r#"
+    1111: no line of the rule for "daily" keeps it
+    1112: no line of the rule for "daily" keeps it
+    1113: no line of the rule for "daily" keeps it
+    7 stay
+    "#);
+}
+
+#[test]
+fn what_has_no_commit_record_of_this_company_is_never_let_go() {
+    let mut all = days(10);
+    all[0] = foreign("1111", at("2026-11-11T02:00:00Z"));
+    all[1].kind = store::catalogue::Of::Faulty {
+        read: None,
+        manifest: None,
+        why: "cut".into(),
+        mend: String::new(),
+    };
+    all[2] = all[2].clone().with(|m| m.company = "another".into());
+    insta::assert_snapshot!(going(&policy(FOR_7_DAYS), vec![Ok(all)]), @"8 stay");
+}
+
+#[test]
+fn holds_locks_the_floor_and_failing_backups_keep_what_the_rule_lets_go() {
+    let base = policy(FOR_7_DAYS);
+    let mut held = days(10);
+    held[0].hold = Some("audit".into());
+    held[1] = held[1].clone().with(|m| m.locked_until = Some(at("2026-12-24T00:00:00Z")));
+    insta::assert_snapshot!(going(&base, vec![Ok(held)]), @r#"
+    1113: no line of the rule for "daily" keeps it
+    9 stay
+    "#);
+    let by_policy = policy(&format!("holds: [\"1112\"], {FOR_7_DAYS}"));
+    insta::assert_snapshot!(going(&by_policy, vec![Ok(days(9))]), @r#"
+    1113: no line of the rule for "daily" keeps it
+    8 stay
+    "#);
+    // All are older than the rule, but two stay.
+    let floor = policy(&format!("keep_at_least: 2, {FOR_7_DAYS}"));
+    let old = || days(12).into_iter().take(4).collect::<Vec<_>>();
+    insta::assert_snapshot!(going(&floor, vec![Ok(old())]), @r#"
+    1109: no line of the rule for "daily" keeps it
+    1110: no line of the rule for "daily" keeps it
+    2 stay
+    "#);
+    // The newest is too old for the objective: dumps are failing.
+    let failing = policy(&format!("objectives: {{max_age: 25h}}, {FOR_7_DAYS}"));
+    insta::assert_snapshot!(going(&failing, vec![Ok(old())]), @"4 stay");
+}
+
+#[test]
+fn the_last_dump_of_a_server_that_was_replaced_stays() {
+    let mut all = days(10);
+    for old in &mut all[..3] {
+        *old = old.clone().with(|m| m.server.system_identifier = Some("6000".into()));
+    }
+    insta::assert_snapshot!(going(&policy(FOR_7_DAYS), vec![Ok(all)]), @r#"
+    1111: no line of the rule for "daily" keeps it
+    1112: no line of the rule for "daily" keeps it
+    8 stay
+    "#);
+}
+
+#[test]
+fn nothing_goes_before_its_copy_is_where_it_is_wanted() {
+    let two =
+        policy(&format!("also_stored: [{{bucket: acme-vault, keep: {{for: 30d}}}}], {FOR_7_DAYS}"));
+    insta::assert_snapshot!(going(&two, vec![Ok(days(9)), Ok(vec![])]), @"9 stay");
+    let copied: Vec<_> = days(9).into_iter().take(1).collect();
+    insta::assert_snapshot!(going(&two, vec![Ok(days(9)), Ok(copied)]), @r#"
+    1112: no line of the rule for "daily" keeps it
+    9 stay
+    "#);
+    let unseen = Err(EdgeError::refused("list s3://acme-vault/", "timeout"));
+    insta::assert_snapshot!(going(&two, vec![Ok(days(9)), unseen]), @"
+    critical main/orders gap: list s3://acme-vault/: timeout; see AWS's words
+    9 stay
+    ");
+}
+
+#[test]
+fn a_place_that_is_not_seen_loses_nothing_and_a_runaway_stops() {
+    let base = policy(FOR_7_DAYS);
+    let unseen = Err(EdgeError::refused("list s3://acme-dumps/", "timeout"));
+    insta::assert_snapshot!(going(&base, vec![unseen]), @"
+    critical main/orders gap: list s3://acme-dumps/: timeout; see AWS's words
+    0 stay
+    ");
+    let mut careful = policy(FOR_7_DAYS);
+    careful.limits.delete.count = 2;
+    insta::assert_snapshot!(going(&careful, vec![Ok(days(10))]), @"
+    critical s3://acme-dumps/ runaway: 3 of 10 good points would go at once, over the limit of 2 or 100%; nothing goes; run `holdfast plan retention` to see them; if they are right, raise limits.delete in the policy for one run
+    10 stay
+    ");
+}

@@ -1,0 +1,65 @@
+//! The keys that open backups, from where the policy and the command line say they are.
+
+use archive::Keys;
+use secrecy::{ExposeSecret, SecretString};
+use shared::{
+    aws::{EdgeError, Kind},
+    policy::{Postgres, SecretFrom},
+    secret::Secrets,
+};
+
+/// What opens backups.
+#[derive(Clone, Debug, Default)]
+pub struct Opening {
+    /// Identities and passphrases for the archives.
+    pub keys: Keys,
+    /// The passphrases again, for the proof of origin of a manifest beside an openssl archive.
+    pub passphrases: Vec<SecretString>,
+}
+
+impl Opening {
+    /// Every key of a group's policy that may open its backups: those in use, those before them, and `files` given by
+    /// hand. A key of the policy that can't be had is left out, since another one may do; what is left says what it lacks.
+    ///
+    /// # Errors
+    /// If a file given by hand can't be read, or others can read it too.
+    pub async fn of(
+        secrets: &Secrets<'_>,
+        rules: &Postgres,
+        files: &[String],
+    ) -> Result<Self, EdgeError> {
+        let mut opening = Self::default();
+        for path in files {
+            let file = Some(path.clone());
+            let from = SecretFrom { secret: None, env: None, file, key: None };
+            let value = secrets.get(&from).await;
+            opening.add(path, &value.map_err(|e| EdgeError { kind: Kind::Key, ..e })?);
+        }
+        for encrypt in rules.dumps.values().filter_map(|d| d.encrypt.as_ref()) {
+            opening.keys.add_iterations(encrypt.iterations);
+            for from in encrypt.identity.iter().chain(&encrypt.openssl).chain(&encrypt.previous) {
+                match secrets.versions(from).await {
+                    Ok(values) => values.iter().for_each(|v| opening.add("the policy's key", v)),
+                    Err(e) => tracing::info!("a key of the policy is not here: {e}"),
+                }
+            }
+        }
+        Ok(opening)
+    }
+
+    /// A key of either kind: an identity of age begins with a word that no passphrase begins with by chance.
+    fn add(&mut self, name: &str, value: &SecretString) {
+        let identity =
+            value.expose_secret().lines().map(str::trim).find(|l| l.starts_with("AGE-SECRET-KEY-"));
+        if let Some(identity) = identity
+            && self.keys.add_identity(identity).is_ok()
+        {
+            return;
+        }
+        // A file ends with the end of its line, and a passphrase does not.
+        let line = value.expose_secret().lines().next().unwrap_or_default();
+        let passphrase = SecretString::from(line.to_owned());
+        self.keys.add_named_passphrase(name, passphrase.clone());
+        self.passphrases.push(passphrase);
+    }
+}
