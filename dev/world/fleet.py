@@ -1,8 +1,11 @@
 """Lomash Wood's fleet as plain data: what exists, how old it is, and when it was made. No I/O."""
 
+import hashlib
+import json
 import random
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from zlib import crc32
 
 POLICY = "lomash-wood"
 HOME, REPLICA_REGION, OFFSITE_REGION = "eu-west-1", "eu-west-2", "us-east-1"
@@ -102,6 +105,28 @@ def media(now: datetime) -> list[Object]:
     return [*puts, *changed, Object(now - timedelta(days=4), MEDIA, puts[3].key, None)]
 
 
+def commit_record(bucket: str, key: str, body: bytes, slot: datetime, taken: datetime, **other: object) -> bytes:
+    """The commit record of a weekly dump, as docs/manifest.schema.json has it; `other` takes the place of its fields."""
+    file, digest = key.rsplit("/", 1)[-1], hashlib.sha256(body).hexdigest()
+    database = key.split("/")[1]
+    record = {
+        "holdfast": 1, "company": POLICY, "group": "dumps", "database": database, "reason": "weekly", "run": f"seed-{slot:%Y%m%d}",
+        "slot": f"{slot:%FT%TZ}", "data_time": f"{taken:%FT%TZ}", "finished_at": f"{taken:%FT%TZ}",
+        "file": {"name": file, "bytes": len(body), "sha256": digest}, "plain": {"bytes": len(body), "sha256": digest},
+        "format": "custom", "server": {"version": "16.4", "version_num": 160004, "system_identifier": f"7{crc32(database.encode()):018}"},
+        "client": "pg_dump (PostgreSQL) 16.4", "restore": f"aws s3 cp s3://{bucket}/{key} - | pg_restore --no-owner -d TARGET",
+    }
+    return json.dumps(record | other).encode()
+
+
+def dump(bucket: str, key: str, slot: datetime, taken: datetime, **other: object) -> list[Object]:
+    """A dump that counts, in the order in which it is written: the file, its hash, its commit record."""
+    body = content(key, b"PGDMP")
+    sums = f"{hashlib.sha256(body).hexdigest()}  {key.rsplit('/', 1)[-1]}\n".encode()
+    files = {key: body, f"{key}.sha256": sums, f"{key}.json": commit_record(bucket, key, body, slot, taken, **other)}
+    return [Object(taken, bucket, name, text) for name, text in files.items()]
+
+
 def dumps(now: datetime) -> list[Object]:
     """The logical dumps of the last Sundays, 01:00 UTC."""
     sunday = last_slot(now, 1)
@@ -112,7 +137,7 @@ def dumps(now: datetime) -> list[Object]:
         for number, service in enumerate(SERVICES):
             database = f"lomash_{service}"
             key = f"pg-logical/{database}/{database}_{day:%Y%m%d}.dump"
-            made.append(Object(day + timedelta(minutes=1, seconds=20 * number), BACKUPS, key, content(key, b"PGDMP")))
+            made += dump(BACKUPS, key, day, day + timedelta(minutes=1, seconds=20 * number))
     return made
 
 

@@ -29,6 +29,8 @@ def parameters() -> dict[str, str]:
         "Company": fleet.POLICY, "PolicyBucket": fleet.POLICIES, "PolicyKey": "policy.yaml", "Architecture": "x86_64",
         "SourceBuckets": arns(fleet.MEDIA, fleet.BACKUPS), "SourceBucketNames": fleet.BACKUPS,
         "OffsiteBuckets": arns(fleet.REPLICA, fleet.OFFSITE),
+        # Its dumps are taken by a host, and let go of here.
+        "DumpBuckets": arns(fleet.BACKUPS),
     }
 
 

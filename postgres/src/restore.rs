@@ -157,9 +157,9 @@ async fn custom(
         tokio::try_join!(load, lane.run(&stock, &toc, chosen.as_ref(), finished))?;
     let (loaded, after, held) = loaded;
     let done = lane.done();
-    let late = |id: i32| wanted(&id) && held.contains(&id) && !done.contains(&id);
-    if toc.entries.iter().any(|e| late(e.dump_id)) {
-        let list = stock::list(&toc, late);
+    let rest = |id: i32| wanted(&id) && held.contains(&id) && !done.contains(&id);
+    if toc.entries.iter().any(|e| rest(e.dump_id)) {
+        let list = stock::list(&toc, rest);
         restored.losses.extend(stock.run(Run::After, Some(&list)).await?);
     }
     restored.tables = loaded.tables;

@@ -97,7 +97,8 @@ fn same_rows(cluster: &Cluster, a: &str, b: &str) {
         );
         assert_eq!(cluster.psql(a, &sum), cluster.psql(b, &sum), "rows of {table}");
     }
-    let objects = "SELECT md5(string_agg(loid || ':' || pageno || encode(data, 'hex'), ',' ORDER BY loid, pageno)) FROM pg_largeobject";
+    // As they read: holes of a sparse one come back as zeros, which is the same to every reader.
+    let objects = "SELECT md5(string_agg(oid || ':' || md5(lo_get(oid)), ',' ORDER BY oid)) FROM pg_largeobject_metadata";
     assert_eq!(cluster.psql(a, objects), cluster.psql(b, objects), "large objects");
 }
 
@@ -146,6 +147,32 @@ fn large_tables_and_large_objects_go_in_over_several_connections() {
         let rows = |table: &str| restored.tables.iter().find(|t| t.name == table).unwrap().rows;
         assert_eq!([rows("public.big"), rows("public.long"), rows("public.empty")], [60000, 3, 0]);
         assert_eq!(cluster.psql(&to, "SELECT nextval('long_id_seq')"), "104");
+    }
+}
+
+#[test]
+fn indexes_of_a_large_table_are_made_once_while_others_are_loaded() {
+    let cluster = shared();
+    let from = cluster.database("early");
+    cluster.psql(
+        &from,
+        "CREATE TABLE a (id int, v text); INSERT INTO a SELECT i, repeat(md5(i::text), 4) FROM generate_series(1, 300000) i;
+         ALTER TABLE a ADD PRIMARY KEY (id); CREATE INDEX a_v ON a (v); CREATE INDEX a_h ON a USING hash (v);
+         ALTER TABLE a CLUSTER ON a_v; COMMENT ON INDEX a_h IS 'hashed';
+         CREATE TABLE b (id int REFERENCES a, v text); INSERT INTO b SELECT id, v FROM a; CREATE INDEX ON b (id);
+         CREATE TABLE p (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);
+         CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (1000000); INSERT INTO p SELECT * FROM a;
+         CREATE FUNCTION tell() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
+         CREATE EVENT TRIGGER told ON ddl_command_end EXECUTE FUNCTION tell()",
+    );
+    let archive = dumped(cluster, &from, &["-Fc", "-Z0"]);
+    for jobs in [1, 2] {
+        let to = cluster.database("early_back");
+        let restored =
+            into(cluster, &to, Stored::Custom, archive.clone(), &Into { jobs, ..how() }).unwrap();
+        assert_eq!(restored.losses, [], "{jobs} jobs");
+        assert_eq!(cluster.described(&from, &["-s"]), cluster.described(&to, &["-s"]));
+        same_rows(cluster, &from, &to);
     }
 }
 

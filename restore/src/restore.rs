@@ -357,6 +357,6 @@ async fn timed<T, E>(
 ) -> Result<T, E> {
     let begun = Instant::now();
     let done = work.await?;
-    times.push(Took { phase: phase.into(), seconds: begun.elapsed().as_secs_f64() });
+    times.push(Took { phase: phase.into(), seconds: seconds(begun) });
     Ok(done)
 }

@@ -222,7 +222,12 @@ async fn try_in(
 }
 
 fn took(phase: &str, since: Instant) -> Took {
-    Took { phase: phase.into(), seconds: since.elapsed().as_secs_f64() }
+    Took { phase: phase.into(), seconds: seconds(since) }
+}
+
+/// Seconds since then, to the millisecond: more is noise, and JSON would not give every digit back.
+pub(crate) fn seconds(since: Instant) -> f64 {
+    (since.elapsed().as_secs_f64() * 1000.0).round() / 1000.0
 }
 
 fn faulty(checks: &[Check]) -> bool {

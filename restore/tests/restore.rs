@@ -260,7 +260,6 @@ fn a_full_verification_restores_counts_asks_and_leaves_nothing_behind() {
         rules.checks.insert("absurd".into(), "SELECT nothing FROM nowhere".into());
         let mut fewer = backup.clone();
         if let store::catalogue::Of::Committed(manifest) = &mut fewer.kind {
-            manifest.mac = None;
             manifest.tables[0].rows += 1;
             manifest.tables.push(manifest::Table { name: "public.gone".into(), rows: 1, bytes: 0 });
         }
@@ -300,10 +299,17 @@ fn a_restore_replaces_a_database_and_keeps_the_old_one() {
             assert_eq!(*dumped.borrow(), database);
             let aside = report.aside.unwrap();
             assert_eq!(aside, format!("{database}_before_20261121030000"));
-            use Phase::{Checking, Erasing, Restoring, Safety, Swapping, Verifying};
+
             assert_eq!(
                 *phases.borrow(),
-                [Checking, Safety, Restoring, Verifying, Erasing, Swapping]
+                [
+                    Phase::Checking,
+                    Phase::Safety,
+                    Phase::Restoring,
+                    Phase::Verifying,
+                    Phase::Erasing,
+                    Phase::Swapping
+                ]
             );
             assert_eq!(cluster.psql(&database, "SELECT count(*) FROM orders"), "4999");
             assert_eq!(cluster.psql(&database, "SHOW work_mem"), "7MB");

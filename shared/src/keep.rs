@@ -132,19 +132,12 @@ pub fn decide(q: &Question<'_>, now: Timestamp) -> Vec<Fate> {
         })
         .collect();
 
-    // The floor: whatever the rules let go, the newest good points stay.
-    let mut standing = q
-        .points
-        .iter()
-        .zip(&fates)
-        .filter(|(p, f)| counts(p) && matches!(f, Fate::Stays(_)))
-        .count();
-    let mut newest_first: Vec<usize> = (0..fates.len()).collect();
+    // The floor: whatever the rules let go, the newest good points stay. An old one that is held is no stand-in for them.
+    let mut newest_first: Vec<usize> = (0..fates.len()).filter(|i| counts(q.points[*i])).collect();
     newest_first.sort_by_key(|i| std::cmp::Reverse(q.points[*i].data_time));
-    for i in newest_first {
-        if standing < q.floor && counts(q.points[i]) && matches!(fates[i], Fate::Goes(..)) {
+    for i in newest_first.into_iter().take(q.floor) {
+        if matches!(fates[i], Fate::Goes(..)) {
             fates[i] = Fate::Stays(vec![format!("one of the {} that always stay", q.floor)]);
-            standing += 1;
         }
     }
     fates

@@ -111,6 +111,7 @@ impl From<EdgeError> for Error {
 /// For callers that speak of all edges in one way.
 impl From<Error> for EdgeError {
     fn from(e: Error) -> Self {
-        Self::of_kind(AwsKind::Store, e.doing, e.why, e.mend)
+        let kind = if e.kind == Kind::Denied { AwsKind::Denied } else { AwsKind::Store };
+        Self::of_kind(kind, e.doing, e.why, e.mend)
     }
 }

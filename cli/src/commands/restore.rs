@@ -109,7 +109,7 @@ async fn once(
         let failed = |e: EdgeError| {
             let kind = match e.kind {
                 shared::aws::Kind::Database => Kind::Connection,
-                shared::aws::Kind::Store => Kind::Store,
+                shared::aws::Kind::Store | shared::aws::Kind::Denied => Kind::Store,
                 shared::aws::Kind::Key => Kind::Key,
                 _ => Kind::Refused,
             };

@@ -134,9 +134,10 @@ pub fn plan(policy: &Policy, seen: &[Dumps<'_>], now: Timestamp) -> LettingDumps
     for dumps in seen {
         for (place, (address, backups)) in dumps.places.iter().enumerate() {
             if let Err(e) = backups {
-                let asset = format!("{}/{}", dumps.group, dumps.database);
-                let gap = Finding::new(Severity::Critical, asset, "gap", e.to_string(), e.hint());
-                out.plan.findings.push(gap.in_group(dumps.group));
+                let finding = unseen(dumps.group, address, e);
+                if !out.plan.findings.contains(&finding) {
+                    out.plan.findings.push(finding);
+                }
                 continue;
             }
             let fates = judge(policy, dumps, place, now).into_iter();
@@ -163,6 +164,21 @@ pub fn plan(policy: &Policy, seen: &[Dumps<'_>], now: Timestamp) -> LettingDumps
         }
     }
     out
+}
+
+/// A place that was not seen, said once for its group. One that this role was never given is no fault of the run: whoever
+/// dumps there from a host lets go there too.
+fn unseen(group: &Name, address: &str, e: &EdgeError) -> Finding {
+    let finding = if e.kind == Kind::Denied {
+        let why = format!(
+            "none of its dumps in {address} is let go here, for this role may not look there: {e}"
+        );
+        let mend = "name the bucket in the stack's parameter DumpBuckets; or leave it as it is where a host dumps there: its `holdfast dump` lets go too";
+        Finding::new(Severity::Warning, group.as_str(), "not-listed", why, mend)
+    } else {
+        Finding::new(Severity::Critical, group.as_str(), "gap", e.to_string(), e.hint())
+    };
+    finding.in_group(group)
 }
 
 /// The fate of every committed dump of one database at one place, limits aside. What has no commit record that can be

@@ -1,11 +1,13 @@
 //! Lets go of what the policy lets go, and of nothing else.
 //!
 //! [`plan()`] asks the safety check of `shared::keep` about every point at every place; only what it clears can be
-//! deleted, oldest first. Dumps are judged by the same check, place by place: `dumps`. This is the only function whose
+//! deleted, oldest first. Dumps are judged by the same check, place by place: `dumps`. Storage classes by age
+//! are lifecycle rules of the buckets, kept as the policy says: `tiers`. This is the only function whose
 //! role may delete.
 
 pub mod dumps;
 mod plan;
+pub mod tiers;
 
 pub use plan::{Delete, Judged, Letting, judge, plan};
 
@@ -38,6 +40,9 @@ pub async fn run(world: &World<'_>, request: &Request) -> Report {
     report.findings.extend(dumps.plan.findings);
     report.outcomes.extend(dumps.outcomes);
     report.value(Metric::PointsDeleted, report.count(|r| matches!(r, Result::Done(_))));
+    let tiers = tiers::run(world).await;
+    report.findings.extend(tiers.findings);
+    report.outcomes.extend(tiers.outcomes);
     report.value(Metric::PointsKept, letting.kept + dumps.kept);
     report.value(Metric::DeletesRefused, letting.refused + dumps.refused);
     report

@@ -43,6 +43,18 @@ fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace(['\n', '\r'], " ")
 }
 
+/// A report of several, the bad ones first.
+pub fn markdown(all: &[Verified]) -> String {
+    let good = all.iter().filter(|v| v.good).count();
+    let mut text = format!("# Verification of backups\n\n{good} of {} are good.\n", all.len());
+    let (good, bad): (Vec<_>, Vec<_>) = all.iter().partition(|v| v.good);
+    for verified in bad.into_iter().chain(good) {
+        text.push('\n');
+        text.push_str(&verified.markdown());
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{Check, Took, Verified};
@@ -72,16 +84,4 @@ mod tests {
         Measured: verify 1.2 s.
         ");
     }
-}
-
-/// A report of several, the bad ones first.
-pub fn markdown(all: &[Verified]) -> String {
-    let good = all.iter().filter(|v| v.good).count();
-    let mut text = format!("# Verification of backups\n\n{good} of {} are good.\n", all.len());
-    let (good, bad): (Vec<_>, Vec<_>) = all.iter().partition(|v| v.good);
-    for verified in bad.into_iter().chain(good) {
-        text.push('\n');
-        text.push_str(&verified.markdown());
-    }
-    text
 }

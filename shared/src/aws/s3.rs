@@ -4,6 +4,7 @@
 //! - `pairs`: two listings side by side, neither held in memory
 //! - `copy`, `parts`: copies inside S3, read back and proven; the data never comes through this process
 //! - `settings`: versioning, encryption, replication and lifecycle of a bucket
+//! - `tiers`: lifecycle rules for storage classes by age
 //! - `keys`: how keys are written in headers and lists
 
 mod copy;
@@ -12,10 +13,12 @@ mod objects;
 mod pairs;
 mod parts;
 mod settings;
+mod tiers;
 
 pub use copy::CopyObject;
 pub use objects::{Checksum, Head, Object, Objects};
 pub use pairs::{Pair, Pairs};
+pub use tiers::{Lifecycle, Tiers};
 pub use settings::{DefaultEncryption, NoncurrentRule, ReplicationRule, Versioning};
 
 use super::EdgeError;

@@ -250,7 +250,7 @@ pub struct Bucket {
     /// Copies that Holdfast makes, object by object.
     #[serde(default)]
     pub copies: Vec<ObjectCopy>,
-    /// Storage classes by age. No function runs this yet.
+    /// Storage classes by age: lifecycle rules that `retention` keeps.
     #[serde(default)]
     pub tiers: Vec<Tier>,
 }
@@ -331,6 +331,19 @@ pub enum StorageClass {
     GlacierIr,
     /// S3 Glacier Deep Archive.
     DeepArchive,
+}
+
+impl StorageClass {
+    /// S3's name of it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Standard => "STANDARD",
+            Self::StandardIa => "STANDARD_IA",
+            Self::Glacier => "GLACIER",
+            Self::GlacierIr => "GLACIER_IR",
+            Self::DeepArchive => "DEEP_ARCHIVE",
+        }
+    }
 }
 
 /// Where an asset's points lie as objects, one object a point.

@@ -408,6 +408,22 @@ fn stores(policy: &Policy, say: Say<'_>) {
                 }
             }
         }
+        // A run cleans up what dead runs of its database left; what it finds under another group's names would be alive.
+        let place = |g: &super::Postgres| {
+            let s = &g.stored;
+            let azure = s.azure.as_ref().map(|a| (a.account.clone(), a.container.clone()));
+            let bucket = s.bucket.as_ref().map(ToString::to_string);
+            (bucket, s.endpoint.clone(), s.directory.clone(), azure, s.prefix.clone())
+        };
+        let other = policy.postgres.iter().find(|(n, g)| {
+            *n < name && !g.dumps.is_empty() && !group.dumps.is_empty() && place(g) == place(group)
+        });
+        if let Some((other, _)) = other {
+            say(
+                format!("/postgres/{name}/stored"),
+                format!("\"{other}\" puts its dumps in the same place: give each group a prefix of its own"),
+            );
+        }
         if group.iam && (group.password.is_some() || group.user.is_none() || group.host.is_none()) {
             say(
                 format!("/postgres/{name}/iam"),

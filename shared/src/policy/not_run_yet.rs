@@ -33,14 +33,6 @@ pub(super) fn list(policy: &Policy) -> Vec<(String, &'static str)> {
             parts.push((format!("destinations.{name}.azure"), "nothing is copied to Azure yet"));
         }
     }
-    for (name, b) in &policy.buckets {
-        if !b.tiers.is_empty() {
-            parts.push((
-                format!("buckets.{name}.tiers"),
-                "storage classes are not checked or set yet",
-            ));
-        }
-    }
     for (path, objectives, priority) in all_objectives(policy) {
         if objectives.rto.is_some() {
             parts.push((format!("{path}.objectives.rto"), "no drill measures it yet"));
@@ -80,12 +72,6 @@ pub(super) fn list(policy: &Policy) -> Vec<(String, &'static str)> {
             parts.push((
                 format!("postgres.{name}.replica_max_lag"),
                 "streaming replicas are not watched yet",
-            ));
-        }
-        if !g.tiers.is_empty() {
-            parts.push((
-                format!("postgres.{name}.tiers"),
-                "storage classes are not checked or set yet",
             ));
         }
     }

@@ -139,3 +139,55 @@ fn a_place_that_is_not_seen_loses_nothing_and_a_runaway_stops() {
     10 stay
     ");
 }
+
+/// A history: for each dump its age in hours, reason, server, and what stands against deleting it.
+fn history() -> impl proptest::strategy::Strategy<Value = Vec<(i64, u8, u8, u8)>> {
+    proptest::collection::vec((-48_i64..4000, 0_u8..3, 0_u8..2, 0_u8..6), 0..40)
+}
+
+fn backups(history: &[(i64, u8, u8, u8)]) -> Vec<Backup> {
+    let one = |(i, (hours, reason, server, state)): (usize, &(i64, u8, u8, u8))| {
+        let slot = at(NOW) - SignedDuration::from_hours(*hours);
+        let reason = ["daily", "manual", "gone"][usize::from(*reason)];
+        let mut b = backup(&format!("{i:02}"), "orders", reason, slot)
+            .with(|m| m.server.system_identifier = Some(format!("{server}000")));
+        match state {
+            0 => b = foreign(&b.key, slot),
+            1 => b.hold = Some("audit".into()),
+            2 => b = b.with(|m| m.locked_until = Some(at("2027-01-01T00:00:00Z"))),
+            3 => b = b.with(|m| m.company = "another".into()),
+            _ => {}
+        }
+        b
+    };
+    history.iter().enumerate().map(one).collect()
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_history_loses_its_last_good_dumps_or_what_must_stay(
+        history in history(), floor in 1_usize..4, newest in 1_u32..5, objective: bool,
+    ) {
+        let objective = if objective { "objectives: {max_age: 25h}, " } else { "" };
+        let policy = policy(&format!(
+            "{objective}keep_at_least: {floor}, dumps: {{daily: {{keep: {{newest: {newest}}}}}, manual: {{keep: {{for: 7d}}}}}}"
+        ));
+        let all = backups(&history);
+        let letting = plan(&policy, &[seen(&policy, vec![Ok(all.clone())])], at(NOW));
+        let goes = |b: &Backup| letting.plan.steps.iter().any(|s| s.action.point.point().id == b.key);
+        let ours = |b: &&Backup| b.committed().is_some_and(|m| m.company == "acme");
+        let good: Vec<_> = all.iter().filter(ours).collect();
+        for b in &all {
+            let must = !ours(&b) || b.hold.is_some() || b.committed().is_some_and(|m| m.locked_until.is_some());
+            proptest::prop_assert!(!(must && goes(b)), "{} must stay", b.key);
+        }
+        let stays = good.iter().filter(|b| !goes(b)).count();
+        proptest::prop_assert!(stays >= floor.min(good.len()));
+        let last = good.iter().max_by_key(|b| b.data_time());
+        proptest::prop_assert!(last.is_none_or(|b| !goes(b)), "the newest goes");
+        // Done once, it is done: the next run finds nothing more.
+        let rest: Vec<_> = all.iter().filter(|b| !goes(b)).cloned().collect();
+        let again = plan(&policy, &[seen(&policy, vec![Ok(rest)])], at(NOW));
+        proptest::prop_assert!(again.plan.steps.is_empty(), "{:?}", again.plan.steps);
+    }
+}

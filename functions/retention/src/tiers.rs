@@ -1,0 +1,185 @@
+//! Storage classes by age: the buckets' lifecycle rules are kept as the policy says. S3 itself moves the objects.
+
+use jiff::SignedDuration;
+use serde::Serialize;
+use shared::{
+    aws::{
+        EdgeError,
+        s3::{Lifecycle, Tiers},
+    },
+    catalog::Place,
+    plan::{Finding, Plan, Severity},
+    policy::{Policy, StorageClass, Tier, text::Region},
+    report::Outcome,
+    run::{World, apply},
+};
+use std::{collections::BTreeMap, fmt};
+
+/// A commit record of some ten thousand tables has less; what is small costs nothing anyway.
+const LARGER_THAN: i64 = 1 << 20;
+/// Days after which an upload without end is given up, by S3 itself, should no run clean it up.
+const ABORT_AFTER: i32 = 7;
+/// Days before which S3 moves nothing to STANDARD_IA.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/lifecycle-transition-general-considerations.html>
+const IA_AFTER: i32 = 30;
+
+/// The rules that a bucket must have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Set {
+    /// The bucket.
+    pub bucket: String,
+    /// Its region, when it is not the home region.
+    pub region: Option<Region>,
+    /// The rules.
+    #[serde(skip)]
+    pub rules: Vec<Tiers>,
+}
+
+impl fmt::Display for Set {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let steps = self.rules.iter().flat_map(|r| &r.steps);
+        let steps: Vec<_> = steps.map(|(days, class)| format!("{class} after {days}d")).collect();
+        write!(f, "set storage classes of s3://{}: {}", self.bucket, steps.join(", "))
+    }
+}
+
+/// The rules of every bucket that the policy gives tiers, and what S3 can't do of them.
+pub fn wanted(policy: &Policy) -> (Vec<Set>, Vec<Finding>) {
+    let mut by: BTreeMap<String, Set> = BTreeMap::new();
+    let mut findings = Vec::new();
+    let buckets = policy.buckets.iter().map(|(name, b)| {
+        (name, b.bucket.to_string(), b.region.clone(), String::new(), b.tiers.as_slice())
+    });
+    let groups = policy.postgres.iter().filter_map(|(name, g)| {
+        // Another endpoint has other classes, or none.
+        let bucket = g.stored.bucket.as_ref().filter(|_| g.stored.endpoint.is_none())?;
+        let prefix = g.stored.prefix.clone();
+        Some((name, bucket.to_string(), g.stored.region.clone(), prefix, g.tiers.as_slice()))
+    });
+    for (name, bucket, region, prefix, tiers) in buckets.chain(groups) {
+        let (early, steps) = steps(tiers);
+        if let Some(days) = early {
+            let why = format!(
+                "the policy wants STANDARD_IA after {days} days, and S3 moves nothing there before {IA_AFTER}; that step is \
+                 left out"
+            );
+            let mend = "write 30d or more, or begin with STANDARD_IA: objects can be written there at once";
+            findings.push(
+                Finding::new(Severity::Warning, name.to_string(), "too-early", why, mend)
+                    .in_group(name),
+            );
+        }
+        if steps.is_empty() {
+            continue;
+        }
+        let id = format!("holdfast-{}-{name}", policy.company);
+        let rule = Tiers { id, prefix, larger_than: LARGER_THAN, steps, abort_after: ABORT_AFTER };
+        let set = by.entry(bucket.clone()).or_insert(Set { bucket, region, rules: Vec::new() });
+        set.rules.push(rule);
+    }
+    (by.into_values().collect(), findings)
+}
+
+/// Days and classes; and the days of a step that S3 would refuse. The class from the begin on is set by whoever writes.
+fn steps(tiers: &[Tier]) -> (Option<i32>, Vec<(i32, String)>) {
+    let days = |age: SignedDuration| i32::try_from(age.as_hours() / 24).unwrap_or(i32::MAX);
+    let mut early = None;
+    let mut steps = Vec::new();
+    for tier in tiers {
+        let Some(after) = &tier.after else { continue };
+        let after = days(after.duration());
+        match tier.class {
+            // Nothing moves back.
+            StorageClass::Standard => {}
+            StorageClass::StandardIa if after < IA_AFTER => early = Some(after),
+            class => steps.push((after, class.name().to_owned())),
+        }
+    }
+    steps.sort();
+    (early, steps)
+}
+
+/// What became of it.
+#[derive(Debug, Default)]
+pub struct Tiering {
+    /// What differs or can't be done.
+    pub findings: Vec<Finding>,
+    /// What was set.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// Sets the rules that differ, and those alone; rules that are not ours stay as they are.
+pub async fn run(world: &World<'_>) -> Tiering {
+    let (sets, findings) = wanted(world.policy);
+    let mut tiering = Tiering { findings, outcomes: Vec::new() };
+    let mut plan = Plan::default();
+    let mut there: BTreeMap<String, Lifecycle> = BTreeMap::new();
+    for set in sets {
+        match s3(world, &set).lifecycle(&set.bucket).await {
+            Err(e) => {
+                let mend = e.hint().to_owned();
+                let gap = Finding::new(Severity::Critical, &set.bucket, "gap", e.to_string(), mend);
+                tiering.findings.push(gap);
+            }
+            Ok(found) if set.rules.iter().all(|r| found.has(r)) => {}
+            Ok(found) => {
+                there.insert(set.bucket.clone(), found);
+                plan.step(
+                    set.bucket.clone(),
+                    set,
+                    "the bucket's lifecycle rules differ from the policy",
+                );
+            }
+        }
+    }
+    tiering.outcomes = apply(world, &plan, 1, async |set: &Set| {
+        let found = there.get(&set.bucket).cloned().unwrap_or_default();
+        let all = set.rules.iter().fold(found, |all, rule| all.with(rule));
+        s3(world, set).set_lifecycle(&set.bucket, &all).await?;
+        Ok::<_, EdgeError>(format!("s3://{} moves objects as the policy says", set.bucket))
+    })
+    .await;
+    tiering
+}
+
+fn s3(world: &World<'_>, set: &Set) -> shared::aws::s3::S3 {
+    let home = Place::home(world.policy);
+    let region = set.region.clone().unwrap_or_else(|| home.region.clone());
+    world.aws.s3(&Place { region, ..home })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(text: &str) -> Policy {
+        let yaml = format!(
+            "{{holdfast: 1, company: acme, home: {{account: \"111122223333\", region: eu-west-1}}, {text}}}"
+        );
+        Policy::parse(&yaml).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    #[test]
+    fn every_bucket_gets_one_rule_for_each_group_and_no_step_that_s3_would_refuse() {
+        let policy = policy(
+            "buckets: {vault: {bucket: acme-vault, tiers: [{class: STANDARD}, {after: 8d, class: STANDARD_IA}, {after: \
+             31d, class: GLACIER}]}}, postgres: {main: {databases: [orders], stored: {bucket: acme-vault, prefix: pg/}, \
+             tiers: [{class: STANDARD_IA}, {after: 90d, class: DEEP_ARCHIVE}, {after: 30d, class: GLACIER}]}, host: \
+             {databases: [x], stored: {directory: /var/backups}, tiers: [{after: 30d, class: GLACIER}]}}",
+        );
+        let (sets, findings) = wanted(&policy);
+        let rules: Vec<_> = sets
+            .iter()
+            .flat_map(|s| {
+                s.rules
+                    .iter()
+                    .map(|r| format!("{} {} {:?} {:?}", s.bucket, r.id, r.prefix, r.steps))
+            })
+            .collect();
+        insta::assert_snapshot!(rules.join("\n"), @r#"
+        acme-vault holdfast-acme-vault "" [(31, "GLACIER")]
+        acme-vault holdfast-acme-main "pg/" [(30, "GLACIER"), (90, "DEEP_ARCHIVE")]
+        "#);
+        insta::assert_snapshot!(findings[0], @"warning vault too-early: the policy wants STANDARD_IA after 8 days, and S3 moves nothing there before 30; that step is left out; write 30d or more, or begin with STANDARD_IA: objects can be written there at once");
+    }
+}

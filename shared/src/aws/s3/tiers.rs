@@ -1,0 +1,106 @@
+//! Storage classes by age: the lifecycle rules that Holdfast sets, and whatever other rules a bucket has.
+
+use super::S3;
+use crate::aws::EdgeError;
+use aws_sdk_s3::types::{
+    AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, ExpirationStatus, LifecycleRule,
+    LifecycleRuleAndOperator, LifecycleRuleFilter, Transition, TransitionStorageClass,
+};
+
+/// A rule that moves objects to other storage classes as they get older.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tiers {
+    /// Its id.
+    pub id: String,
+    /// Keys of the objects begin with this.
+    pub prefix: String,
+    /// Only objects of more bytes: commit records and hashes must stay readable at once.
+    pub larger_than: i64,
+    /// Days and the class from then on, in order.
+    pub steps: Vec<(i32, String)>,
+    /// Days after which an upload that was never finished is given up.
+    pub abort_after: i32,
+}
+
+/// Every lifecycle rule of a bucket.
+#[derive(Clone, Debug, Default)]
+pub struct Lifecycle(Vec<LifecycleRule>);
+
+impl Lifecycle {
+    /// Whether there is this very rule, and it is on.
+    pub fn has(&self, tiers: &Tiers) -> bool {
+        let wanted = rule(tiers);
+        self.0.iter().any(|r| {
+            let mut r = r.clone();
+            // S3 answers in its own order.
+            if let Some(steps) = &mut r.transitions {
+                steps.sort_by_key(|t| t.days);
+            }
+            r == wanted
+        })
+    }
+
+    /// These rules with this one, in the place of the one that has its id; all others stay as they are.
+    #[must_use]
+    pub fn with(mut self, tiers: &Tiers) -> Self {
+        self.0.retain(|r| r.id() != Some(&tiers.id));
+        self.0.push(rule(tiers));
+        self
+    }
+}
+
+fn rule(tiers: &Tiers) -> LifecycleRule {
+    let step = |(days, class): &(i32, String)| {
+        let class = TransitionStorageClass::from(class.as_str());
+        Transition::builder().days(*days).storage_class(class).build()
+    };
+    let objects = LifecycleRuleAndOperator::builder()
+        .prefix(&tiers.prefix)
+        .object_size_greater_than(tiers.larger_than);
+    LifecycleRule::builder()
+        .id(&tiers.id)
+        .status(ExpirationStatus::Enabled)
+        .filter(LifecycleRuleFilter::builder().and(objects.build()).build())
+        .set_transitions(Some(tiers.steps.iter().map(step).collect()))
+        .abort_incomplete_multipart_upload(
+            AbortIncompleteMultipartUpload::builder()
+                .days_after_initiation(tiers.abort_after)
+                .build(),
+        )
+        .build()
+        .expect("a rule has a status")
+}
+
+impl S3 {
+    /// Every lifecycle rule of a bucket.
+    ///
+    /// # Errors
+    /// If S3 can't be asked.
+    pub async fn lifecycle(&self, bucket: &str) -> Result<Lifecycle, EdgeError> {
+        let doing = format!("read lifecycle of s3://{bucket}");
+        let answer = self.client.get_bucket_lifecycle_configuration().bucket(bucket).send().await;
+        match answer.map_err(|e| EdgeError::new(doing, &e)) {
+            Ok(answer) => Ok(Lifecycle(answer.rules.unwrap_or_default())),
+            Err(e) if e.code.as_deref() == Some("NoSuchLifecycleConfiguration") => {
+                Ok(Lifecycle::default())
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Sets all lifecycle rules of a bucket: S3 knows no way to set one.
+    ///
+    /// # Errors
+    /// If S3 refuses them.
+    pub async fn set_lifecycle(&self, bucket: &str, all: &Lifecycle) -> Result<(), EdgeError> {
+        let rules = BucketLifecycleConfiguration::builder().set_rules(Some(all.0.clone())).build();
+        let rules = rules.expect("rules are set");
+        let request = self.client.put_bucket_lifecycle_configuration().bucket(bucket);
+        let answer = request.lifecycle_configuration(rules).send().await;
+        answer.map_err(|e| EdgeError::new(format!("set lifecycle of s3://{bucket}"), &e))?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
