@@ -157,6 +157,10 @@ def started_by(event, buckets=("lomash-wood-backups",)):
     return {name for name, rule in rules.items() if matches(resolved(rule["Properties"]["EventPattern"]), event)}
 
 
+# Statements of retention that are about dumps: they have a test of their own.
+DUMPS = {"LetDumpsGo", "KeepStorageClasses"}
+
+
 class Permissions(unittest.TestCase):
     def test_no_role_may_do_an_action_given_by_wildcard(self):
         for role, found in roles().items():
@@ -191,6 +195,10 @@ class Permissions(unittest.TestCase):
             self.assertEqual(listed(statement["Action"]), ["s3:DeleteObject"])
             self.assertEqual(refs(statement["Resource"]), {"DumpBuckets", "Each"})
             self.assertEqual(parameters(condition), {"DumpBuckets", "DumpsMayBeDeleted"})
+        ((condition, statement),) = [
+            (c, s) for c, s in statements("RetentionRole") if s["Sid"] == "KeepStorageClasses"
+        ]
+        self.assertEqual((listed(statement["Action"]), condition), (["s3:PutLifecycleConfiguration"], "LetsDumpsGo"))
         self.assertNotIn("Bypass", json.dumps(RESOURCES))
 
     def test_the_code_of_a_function_in_a_vpc_has_no_hold_of_network_interfaces(self):
@@ -205,7 +213,7 @@ class Permissions(unittest.TestCase):
         self.assertEqual(others, ["DumpRole"])
 
     def test_retention_deletes_only_snapshots_that_carry_the_tag_and_are_not_held(self):
-        deleting = [s for role, s in self.deleting() if role == "RetentionRole" and s["Sid"] != "LetDumpsGo"]
+        deleting = [s for role, s in self.deleting() if role == "RetentionRole" and s["Sid"] not in DUMPS]
         self.assertTrue(deleting)
         for statement in deleting:
             own = {"StringEquals": {"aws:ResourceTag/holdfast:policy": {"Ref": "Company"}}}

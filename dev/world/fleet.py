@@ -107,14 +107,15 @@ def media(now: datetime) -> list[Object]:
 
 def commit_record(bucket: str, key: str, body: bytes, slot: datetime, taken: datetime, **other: object) -> bytes:
     """The commit record of a weekly dump, as docs/manifest.schema.json has it; `other` takes the place of its fields."""
-    file, digest = key.rsplit("/", 1)[-1], hashlib.sha256(body).hexdigest()
-    database = key.split("/")[1]
+    database, file = key.split("/")[-2:]
+    digest = hashlib.sha256(body).hexdigest()
     record = {
-        "holdfast": 1, "company": POLICY, "group": "dumps", "database": database, "reason": "weekly", "run": f"seed-{slot:%Y%m%d}",
-        "slot": f"{slot:%FT%TZ}", "data_time": f"{taken:%FT%TZ}", "finished_at": f"{taken:%FT%TZ}",
+        "holdfast": 1, "company": POLICY, "group": "dumps", "database": database, "reason": "weekly",
+        "run": f"seed-{slot:%Y%m%d}", "slot": f"{slot:%FT%TZ}", "data_time": f"{taken:%FT%TZ}", "finished_at": f"{taken:%FT%TZ}",
         "file": {"name": file, "bytes": len(body), "sha256": digest}, "plain": {"bytes": len(body), "sha256": digest},
-        "format": "custom", "server": {"version": "16.4", "version_num": 160004, "system_identifier": f"7{crc32(database.encode()):018}"},
-        "client": "pg_dump (PostgreSQL) 16.4", "restore": f"aws s3 cp s3://{bucket}/{key} - | pg_restore --no-owner -d TARGET",
+        "format": "custom", "client": "pg_dump (PostgreSQL) 16.4",
+        "server": {"version": "16.4", "version_num": 160004, "system_identifier": str(crc32(database.encode()))},
+        "restore": f"aws s3 cp s3://{bucket}/{key} - | pg_restore --no-owner -d TARGET",
     }
     return json.dumps(record | other).encode()
 

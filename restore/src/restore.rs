@@ -12,7 +12,7 @@ use crate::{
     Error, Kind, Opening,
     fetch::probe,
     trial::{Room, Rules, judge, sweep},
-    verify::{Check, READABLE, Took, Went, beside_it},
+    verify::{Check, READABLE, Took, Went, beside_it, seconds},
 };
 use postgres::{
     Server, database,

@@ -198,7 +198,7 @@ def test_a_gate_with_a_bad_database_does_not_let_the_pipeline_through(green):
 def test_what_the_policy_does_not_have_is_refused_with_what_it_has(green, arguments, words):
     before = green.everything()
     ran = green.holdfast(*arguments)
-    assert (ran.code, ran.out) == (2, "")
+    assert (ran.code, ran.out) == (64, "")
     assert words in ran.err
     assert green.everything() == before
 
@@ -206,7 +206,7 @@ def test_what_the_policy_does_not_have_is_refused_with_what_it_has(green, argume
 @pytest.mark.parametrize("command", ["status", "plan", "gate", "alarms"])
 def test_a_policy_that_is_not_there_is_one_clear_error(seeded, command):
     ran = seeded.holdfast(command, policy="/nowhere/policy.yaml")
-    assert (ran.code, ran.out) == (2, "")
+    assert (ran.code, ran.out) == (64, "")
     assert "/nowhere/policy.yaml" in ran.err and "--policy" in ran.err and len(ran.err.splitlines()) == 1
 
 
