@@ -1,6 +1,6 @@
 //! From the policy's words to a store.
 
-use crate::{AzureStore, Directory, Error, Kind, S3Store, Store, s3::Bucket};
+use crate::{AzureStore, Directory, Error, Kind, S3Store, Store, parts::BUDGET, s3::Bucket};
 use shared::{
     aws::Aws,
     catalog::Place,
@@ -38,7 +38,8 @@ pub async fn open(
         let (account, container) = (&azure.account, &azure.container);
         let endpoint = azure.endpoint.as_deref();
         let opened = AzureStore::new(account, container, endpoint, key.as_ref(), &store.prefix)?;
-        return Ok(Store::Azure(opened));
+        let memory = store.memory.as_ref().map_or(BUDGET, policy::text::Bytes::count);
+        return Ok(Store::Azure(opened.with_budget(memory)));
     }
     let Some(bucket) = &store.bucket else {
         let mend = "write exactly one of bucket, directory, azure";
@@ -66,5 +67,6 @@ pub async fn open(
     };
     let opened = S3Store::new(client, place, what);
     opened.check_lock().await?;
-    Ok(Store::S3(opened))
+    let memory = store.memory.as_ref().map_or(BUDGET, policy::text::Bytes::count);
+    Ok(Store::S3(opened.with_budget(memory)))
 }

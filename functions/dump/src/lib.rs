@@ -37,9 +37,6 @@ use take::Ground;
 /// The function's name.
 pub const NAME: &str = "dump";
 
-/// Dumps at once. Each already reads over several connections, and memory is bounded per dump.
-const WIDTH: usize = 1;
-
 /// Looks, plans, acts and reports.
 pub async fn run(world: &World<'_>, request: &Request) -> Report {
     let mut report = Report::new(NAME, world);
@@ -101,7 +98,9 @@ async fn carry_out(
             grounds.insert(group, (rules, server, place::open(world, secrets, rules).await));
         }
     }
-    apply(world, plan, WIDTH, async |action: &Action| -> Did {
+    // Each dump already reads over several connections, and its memory is its own.
+    let width = world.policy.limits.dumps.map_or(1, |n| n.get() as usize);
+    apply(world, plan, width, async |action: &Action| -> Did {
         let (rules, server, places) = &grounds[action.group()];
         let place = |i: usize| places[i].as_ref().map_err(EdgeError::clone);
         let dumps = rules.all_dumps();

@@ -383,6 +383,10 @@ pub struct Store {
     /// Bytes a second that are written there at most (`20MB`).
     #[serde(default)]
     pub bandwidth: Option<Bytes>,
+    /// Memory for the parts of one upload (`40MiB` when it is left out); one part alone is always allowed, and parts grow
+    /// with the database, so that 5 TB fits in S3's 10,000 parts.
+    #[serde(default)]
+    pub memory: Option<Bytes>,
     /// Encryption by the store, asked for with each object.
     #[serde(default)]
     pub encryption: Option<Encryption>,
@@ -488,6 +492,10 @@ pub struct Limits {
     /// What one retention run may delete; beyond either it deletes nothing and says so.
     #[serde(default)]
     pub delete: DeleteLimit,
+    /// Databases that one run dumps at once; 1 when it is left out. Each has its own connections and its own memory.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 16))]
+    pub dumps: Option<NonZeroU32>,
 }
 
 /// How much one retention run may delete.

@@ -119,7 +119,7 @@ fn nothing_goes_before_its_copy_is_where_it_is_wanted() {
     "#);
     let unseen = Err(EdgeError::refused("list s3://acme-vault/", "timeout"));
     insta::assert_snapshot!(going(&two, vec![Ok(days(9)), unseen]), @"
-    critical main/orders gap: list s3://acme-vault/: timeout; see AWS's words
+    critical main gap: list s3://acme-vault/: timeout; see AWS's words
     9 stay
     ");
 }
@@ -129,7 +129,7 @@ fn a_place_that_is_not_seen_loses_nothing_and_a_runaway_stops() {
     let base = policy(FOR_7_DAYS);
     let unseen = Err(EdgeError::refused("list s3://acme-dumps/", "timeout"));
     insta::assert_snapshot!(going(&base, vec![unseen]), @"
-    critical main/orders gap: list s3://acme-dumps/: timeout; see AWS's words
+    critical main gap: list s3://acme-dumps/: timeout; see AWS's words
     0 stay
     ");
     let mut careful = policy(FOR_7_DAYS);
@@ -138,6 +138,17 @@ fn a_place_that_is_not_seen_loses_nothing_and_a_runaway_stops() {
     critical s3://acme-dumps/ runaway: 3 of 10 good points would go at once, over the limit of 2 or 100%; nothing goes; run `holdfast plan retention` to see them; if they are right, raise limits.delete in the policy for one run
     10 stay
     ");
+}
+
+#[test]
+fn a_store_that_this_role_was_not_given_is_said_once_and_fails_nothing() {
+    let two = policy(&format!("also_stored: [{{bucket: acme-vault}}], {FOR_7_DAYS}"));
+    let denied = EdgeError::of_kind(Kind::Denied, "list s3://acme-dumps/", "403", "");
+    let Dumps { group, rules, places, .. } = seen(&two, vec![Err(denied), Ok(days(9))]);
+    let of = |database| Dumps { group, rules, database, places: places.clone() };
+    let letting = plan(&two, &[of("orders"), of("carts")], at(NOW));
+    let told = letting.plan.findings.iter().map(ToString::to_string).collect::<Vec<_>>();
+    insta::assert_snapshot!(told.join("\n"), @"warning main not-listed: none of its dumps in s3://acme-dumps/ is let go here, for this role may not look there: list s3://acme-dumps/: 403; name the bucket in the stack's parameter DumpBuckets; or leave it as it is where a host dumps there: its `holdfast dump` lets go too");
 }
 
 /// A history: for each dump its age in hours, reason, server, and what stands against deleting it.
