@@ -316,6 +316,7 @@ pub(crate) struct KeyArgs {
 
 /// What `restore` takes.
 #[derive(Clone, Debug, ClapArgs)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(crate) struct RestoreArgs {
     /// The dump: GROUP/DATABASE for its newest, or a file
     pub(crate) backup: String,

@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -122,13 +122,14 @@ def make_certificates(folder: Path) -> Path:
 
 @dataclass
 class Postgres:
-    """A running server. `password` is the administrator's; `ca` is there when it speaks TLS."""
+    """A running server. `password` is the administrator's; `ca` is there when it speaks TLS; `extra` is in its environment."""
 
     folder: Path
     programs: Path
     port: int
     password: str
     ca: Path | None
+    extra: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen | None = None
 
     host = HOST
@@ -186,7 +187,8 @@ class Postgres:
     def start(self) -> None:
         """Starts the server and waits until it answers."""
         self.process = processes.start(
-            [str(self.programs / "postgres"), "-D", str(self.data)], {"PATH": os.defpath, "LANG": "C.UTF-8", "HOME": str(self.folder)},
+            [str(self.programs / "postgres"), "-D", str(self.data)],
+            {"PATH": os.defpath, "LANG": "C.UTF-8", "HOME": str(self.folder)} | self.extra,
             self.data, self.folder / "log", mark=self.folder, **as_owner())
         deadline = time.monotonic() + PATIENCE
         ready = [self.programs / "pg_isready", "-q", "-h", HOST, "-p", str(self.port)]
@@ -231,15 +233,20 @@ def init(server: Postgres, settings: dict[str, object]) -> None:
 
 
 @contextmanager
-def postgres(folder: Path | None = None, tls: bool = False, **settings: object) -> Iterator[Postgres]:
-    """A server with these settings, in a folder of its own or one that its owner can reach (pytest's can't be, for root)."""
+def postgres(
+    folder: Path | None = None, tls: bool = False, extra: dict[str, str] | None = None, **settings: object
+) -> Iterator[Postgres]:
+    """A server with these settings, in a folder of its own or one that its owner can reach (pytest's can't be, for root).
+
+    `extra` is in its environment: the world's clock, for one.
+    """
     programs = server_programs()
     home = Path(tempfile.mkdtemp(prefix="holdfast-postgres-")) if folder is None else folder
     home.chmod(0o755)
     server = None
     try:
         ca = make_certificates(home) if tls else None
-        server = Postgres(home, programs, free_ports(1)[0], secrets.token_hex(16), ca)
+        server = Postgres(home, programs, free_ports(1)[0], secrets.token_hex(16), ca, extra or {})
         init(server, settings)
         server.start()
         yield server

@@ -16,7 +16,7 @@ def policy():
     def private(policy: dict) -> None:
         policy["redis"]["redis"]["stored"]["bucket"] = PRIVATE
         policy["buckets"]["private"] = {"bucket": PRIVATE, "versioning": True}
-        policy["postgres"]["private"] = {
+        policy["postgres"]["ledger"] = {
             "databases": ["one", "two"], "stored": {"bucket": PRIVATE, "prefix": "pg/"}, "dumps": {"daily": {"keep": {"for": "7d"}}}}
     return lomash(private)
 
@@ -53,7 +53,7 @@ def test_replication_names_the_bucket_that_it_may_not_look_at_and_judges_the_res
 def test_retention_names_the_group_whose_dumps_it_may_not_list_and_judges_the_rest(world):
     answer, findings = world.judged("retention")
     assert answer.error is None, answer.payload
-    assert [(each["asset"], each["what"], each["level"]) for each in findings] == [("private", "not-listed", "WARN")]
+    assert [(each["asset"], each["what"], each["level"]) for each in findings] == [("ledger", "not-listed", "WARN")]
     assert PRIVATE in findings[0]["message"] and "DumpBuckets" in findings[0]["mend"]
     assert world.metric("PointsKept")[-1] >= fleet.DUMP_WEEKS * len(fleet.SERVICES)
 

@@ -15,6 +15,7 @@ use shared::{
     request::{Request, SCHEDULE},
     run::World,
 };
+use std::time::Instant;
 
 /// Dumps, then lets go, and shows both reports.
 pub(super) async fn run(session: &Session<'_>, args: &DumpArgs) -> anyhow::Result<Exit> {
@@ -30,6 +31,7 @@ pub(super) async fn run(session: &Session<'_>, args: &DumpArgs) -> anyhow::Resul
     } else {
         session.work(Function::Dump, budget).await
     };
+    let begun = Instant::now();
     let work = async {
         let dumped = Function::Dump.run(&world, &request).await;
         let refused = crate::function::refused(&dumped.findings).is_some();
@@ -37,6 +39,8 @@ pub(super) async fn run(session: &Session<'_>, args: &DumpArgs) -> anyhow::Resul
             None
         } else {
             let request = Request { assets: args.of.clone(), ..Request::look() };
+            // The dumps just taken are of the past by now, and count for the rules.
+            let world = World { now: world.now + begun.elapsed(), ..world };
             Some(Box::pin(retention::run_dumps(&world, &request)).await)
         };
         (dumped, let_go)

@@ -20,9 +20,10 @@ struct Held {
 
 impl Answer for Held {
     fn text(&self, _: Look) -> String {
-        match self.held {
-            true => format!("{} is held: nothing deletes it", self.backup),
-            false => format!("{} is released: the policy's rules decide again", self.backup),
+        if self.held {
+            format!("{} is held: nothing deletes it", self.backup)
+        } else {
+            format!("{} is released: the policy's rules decide again", self.backup)
         }
     }
 }
@@ -33,8 +34,8 @@ pub(super) async fn hold(session: &Session<'_>, backup: &str, why: &str) -> anyh
     let secrets = Secrets::new(&session.aws, &home);
     let item = one(session, &secrets, backup, None).await?;
     let hold = Hold { why: why.to_owned(), since: session.edge.now, by: session.edge.user.clone() };
-    let held = item.open.store.hold(&item.backup.key, &hold).await;
-    held.map_err(|e| Stop::edge(&e.into()))?;
+    let done = item.open.store.hold(&item.backup.key, &hold).await;
+    done.map_err(|e| Stop::edge(&e.into()))?;
     session.output.answer(&Held { backup: item.backup.key, held: true })?;
     Ok(Exit::Well)
 }

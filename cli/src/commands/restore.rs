@@ -39,8 +39,7 @@ pub(super) async fn run(session: &Session<'_>, args: &RestoreArgs) -> anyhow::Re
     let interrupt = &session.edge.interrupt;
     let home = Place::home(&session.policy);
     let secrets = Secrets::new(&session.aws, &home);
-    let place = args.from.or(None);
-    let finding = one(session, &secrets, &args.backup, place);
+    let finding = Box::pin(one(session, &secrets, &args.backup, args.from));
     let item = interrupt.or(session.progress.during("looking for the dump", finding)).await?;
     let opening = Opening::of(&secrets, item.rules, &args.keys.files).await;
     let opening = opening.map_err(|e| Stop::data(&e))?;
@@ -169,7 +168,7 @@ async fn proven(
 fn target(args: &RestoreArgs, item: &Item<'_>) -> anyhow::Result<String> {
     let target = match (&args.to, args.replace.as_deref()) {
         (Some(to), _) => to.clone(),
-        (None, Some("")) | (None, None) => item.database.clone(),
+        (None, Some("") | None) => item.database.clone(),
         (None, Some(named)) => named.to_owned(),
     };
     if target.is_empty() {

@@ -18,7 +18,7 @@ use restore::{
 };
 use serde::Serialize;
 use shared::{catalog::Place, secret::Secrets};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 /// Earlier dumps whose sizes are compared.
 const EARLIER: usize = 7;
@@ -28,7 +28,7 @@ pub(super) async fn run(session: &Session<'_>, args: &VerifyArgs) -> anyhow::Res
     let home = Place::home(&session.policy);
     let secrets = Secrets::new(&session.aws, &home);
     let interrupt = &session.edge.interrupt;
-    let choosing = choose(session, &secrets, args);
+    let choosing = Box::pin(choose(session, &secrets, args));
     let items = interrupt.or(session.progress.during("looking at the stores", choosing)).await?;
     let what = if args.full { "restoring for proof" } else { "reading" };
     let work = async {
@@ -92,13 +92,11 @@ async fn choose<'s>(
         if let Some(gap) = found.gaps.first() {
             return Err(Stop::edge(gap));
         }
-        let mut newest = BTreeMap::new();
+        let mut newest = BTreeSet::new();
         for item in found.items {
             // Of a database, the newest in its first place; with --all, every one in every place.
             let key = (item.group.to_string(), item.database.clone());
-            if args.all || (item.place == 0 && !newest.contains_key(&key) && item.good().is_some())
-            {
-                newest.insert(key, ());
+            if args.all || (item.place == 0 && item.good().is_some() && newest.insert(key)) {
                 items.push(item);
             }
         }

@@ -19,7 +19,7 @@ use std::{collections::BTreeMap, fmt};
 const LARGER_THAN: i64 = 1 << 20;
 /// Days after which an upload without end is given up, by S3 itself, should no run clean it up.
 const ABORT_AFTER: i32 = 7;
-/// Days before which S3 moves nothing to STANDARD_IA.
+/// Days before which S3 moves nothing to `STANDARD_IA`.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/lifecycle-transition-general-considerations.html>
 const IA_AFTER: i32 = 30;
 
@@ -134,7 +134,7 @@ pub async fn run(world: &World<'_>) -> Tiering {
     }
     tiering.outcomes = apply(world, &plan, 1, async |set: &Set| {
         let found = there.get(&set.bucket).cloned().unwrap_or_default();
-        let all = set.rules.iter().fold(found, |all, rule| all.with(rule));
+        let all = set.rules.iter().fold(found, Lifecycle::with);
         s3(world, set).set_lifecycle(&set.bucket, &all).await?;
         Ok::<_, EdgeError>(format!("s3://{} moves objects as the policy says", set.bucket))
     })

@@ -18,8 +18,8 @@ mod tiers;
 pub use copy::CopyObject;
 pub use objects::{Checksum, Head, Object, Objects};
 pub use pairs::{Pair, Pairs};
-pub use tiers::{Lifecycle, Tiers};
 pub use settings::{DefaultEncryption, NoncurrentRule, ReplicationRule, Versioning};
+pub use tiers::{Lifecycle, Tiers};
 
 use super::EdgeError;
 use crate::catalog::Place;

@@ -421,7 +421,9 @@ fn stores(policy: &Policy, say: Say<'_>) {
         if let Some((other, _)) = other {
             say(
                 format!("/postgres/{name}/stored"),
-                format!("\"{other}\" puts its dumps in the same place: give each group a prefix of its own"),
+                format!(
+                    "\"{other}\" puts its dumps in the same place: give each group a prefix of its own"
+                ),
             );
         }
         if group.iam && (group.password.is_some() || group.user.is_none() || group.host.is_none()) {
