@@ -119,6 +119,7 @@ fn denied() -> EdgeError {
         why: "AccessDenied: said S3".into(),
         kind: shared::aws::Kind::Denied,
         code: Some("AccessDenied".into()),
+        mend: None,
     }
 }
 
