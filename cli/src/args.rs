@@ -4,9 +4,9 @@ use crate::function::Function;
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
 use shared::policy::text::{Arn, Period};
 
-/// Backups of AWS databases and buckets, held to a policy: what stands how, what would be done, and doing it now.
+/// Backups of databases and buckets, held to a policy: what stands how, what would be done, and doing it now.
 ///
-/// Nothing here changes anything except `run` and `gate`.
+/// Nothing here changes anything except `run`, `gate`, `dump`, `restore`, `hold` and `release`.
 #[derive(Debug, Parser)]
 #[command(name = "holdfast", version, max_term_width = 100, after_help = AFTER, subcommand_required = true)]
 pub(crate) struct Args {
@@ -22,6 +22,8 @@ Where to begin:
   holdfast explain orders-prod       one database: its snapshots, and what becomes of each
   holdfast plan                      what the functions would do now; changes nothing
   holdfast gate --reason pre-deploy  snapshot before a deployment, and wait for it
+  holdfast dump                      dump the PostgreSQL databases that are due
+  holdfast restore shop/orders --to orders_check
 
 Exit codes:
   0    all is well
@@ -190,9 +192,8 @@ Exits with 6 when it was restored and something that was in the dump is missing:
     Restore(RestoreArgs),
     /// Keep a dump whatever the rules say, until it is released
     #[command(after_help = "\
-Examples:
-  holdfast hold full/shop_20261120.dump --why \"audit 2026\"
-  holdfast release full/shop_20261120.dump")]
+Example:
+  holdfast hold full/shop_20261120.dump --why \"audit 2026\"")]
     Hold {
         /// The file, as `holdfast list` prints it
         backup: String,
@@ -201,6 +202,9 @@ Examples:
         why: String,
     },
     /// Take a hold away
+    #[command(after_help = "\
+Example:
+  holdfast release full/shop_20261120.dump")]
     Release {
         /// The file, as `holdfast list` prints it
         backup: String,

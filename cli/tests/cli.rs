@@ -16,6 +16,8 @@ databases:
     snapshots: { pre-deploy: { keep: { for: 90d } } }
 buckets:
   media: { bucket: acme-media, tiers: [{ after: 30d, class: GLACIER }] }
+secrets:
+  app: { prefix: acme }
 alarms:
   acme-age: { watch: point-age, of: fleet, above: 25h }
 "#;
@@ -86,11 +88,12 @@ fn a_good_policy_is_summed_up_and_what_runs_nothing_is_named() {
     policy.yaml is right: acme in eu-west-1 of account 111122223333
       databases     fleet
       buckets       media
+      secrets       app
       destinations  none
       alarms        acme-age
 
     1 part of it no function runs yet; DO NOT COUNT ON what stands there:
-      buckets.media.tiers  storage classes are not checked or set yet
+      secrets.app  secrets are not checked yet
     ");
 }
 
@@ -141,7 +144,7 @@ fn the_schema_is_the_one_in_the_repository() {
 fn a_policy_that_can_not_be_read_is_the_commands_fault() {
     refuses(
         &run(&["policy", "check", "/nowhere/policy.yaml"]),
-        2,
+        64,
         &["/nowhere/policy.yaml", "--policy"],
     );
     refuses(&run(&["status", "--policy", "/nowhere/policy.yaml"]), 64, &["No such file"]);
@@ -279,5 +282,5 @@ fn help_and_version_are_no_errors() {
         assert_eq!(output.status.code(), Some(0));
         assert!(text(&output.stdout).contains("holdfast"));
     }
-    assert!(text(&run(&["--help"]).stdout).contains("AWS could not be asked"));
+    assert!(text(&run(&["--help"]).stdout).contains("encryption or decryption failed"));
 }

@@ -101,6 +101,8 @@ def fresh_database(postgres_server) -> Iterator[Callable[..., Database]]:
 def every_kind(fresh_database) -> Database:
     """A database with every kind of object."""
     database = fresh_database()
+    if database.sql("SELECT count(*) FROM pg_roles WHERE rolname = 'holdfast_owner'") == "0":
+        database.load(EVERY_KIND.with_name("roles.sql"))
     database.load(EVERY_KIND)
     return database
 
@@ -241,6 +243,7 @@ class Command:
 
     folder: Path
     env: dict[str, str] = field(default_factory=dict)
+    started: list[subprocess.Popen] = field(default_factory=list)
 
     def prepare(self, policy: dict, env: dict[str, str]) -> tuple[list, dict[str, str]]:
         """How the command begins, with its policy written to a file; and its environment."""
@@ -257,15 +260,20 @@ class Command:
         return Ran(done.returncode, done.stdout, done.stderr)
 
     def start(self, policy: dict, *arguments: str, **env: str) -> subprocess.Popen:
-        """Starts it, for tests that end it in the middle; they wait for it or kill it by its id."""
+        """Starts it, for tests that end it in the middle; what still runs at the end of the test is killed."""
         begin, variables = self.prepare(policy, env)
-        return subprocess.Popen([*begin, *arguments], cwd=self.folder, env=variables, stdin=subprocess.DEVNULL,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.started.append(subprocess.Popen([*begin, *arguments], cwd=self.folder, env=variables, stdin=subprocess.DEVNULL,
+                                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        return self.started[-1]
 
 
 @pytest.fixture
-def holdfast(tmp_path, postgres_server) -> Command:
+def holdfast(tmp_path, postgres_server) -> Iterator[Command]:
     """The command; it knows the password that policies of `group` name, and is in a folder of its own."""
     folder = tmp_path / "command"
     folder.mkdir()
-    return Command(folder, {PASSWORD: postgres_server.password})
+    command = Command(folder, {PASSWORD: postgres_server.password})
+    yield command
+    for each in command.started:
+        each.kill()
+        each.communicate()

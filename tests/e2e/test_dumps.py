@@ -166,11 +166,11 @@ def days(dated, holdfast, tmp_path):
     database = Database(server, name)
     holdfast.env |= clock_env(clock) | {"DATABASE_PASSWORD": server.password}
 
-    def run(policy: dict, *on: int) -> list:
+    def run(policy: dict, *on: int, more: tuple = ()) -> list:
         results = []
         for day in on:
             set_clock(clock, timedelta(days=day).total_seconds())
-            results.append(well(holdfast(policy, "dump", "--json")).json)
+            results.append(well(holdfast(policy, "dump", "--json", *more)).json)
         return results
 
     yield run, database
@@ -189,16 +189,16 @@ def test_old_dumps_go_and_with_them_all_that_lies_beside(holdfast, days, folder)
 
 def test_a_held_dump_stays_until_it_is_released(holdfast, days, folder):
     run, database = days
-    policy = scheduled(database, folder, dumps={"daily": DAILY | {"keep": {"daily": 1}}})
+    policy = scheduled(database, folder, dumps={"daily": DAILY | {"keep": {"daily": 2}}})
     run(policy, 1)
     first, = good(holdfast, policy)
     well(holdfast(policy, "hold", first, "--why", "audit 2026"))
-    run(policy, 2, 3)
-    assert first in good(holdfast, policy) and len(good(holdfast, policy)) == 2
+    run(policy, 2, 3, 4)
+    assert good(holdfast, policy)[2:] == [first]
     assert "audit 2026" in well(holdfast(policy, "list")).out
     well(holdfast(policy, "release", first))
-    run(policy, 4)
-    assert first not in good(holdfast, policy)
+    run(policy, 5)
+    assert len(good(holdfast, policy)) == 2
 
 
 def test_so_many_good_dumps_always_stay(holdfast, days, folder):
@@ -208,11 +208,10 @@ def test_so_many_good_dumps_always_stay(holdfast, days, folder):
     assert len(good(holdfast, policy)) == 3
 
 
-def test_nothing_goes_when_it_is_not_wanted(holdfast, days, folder):
+def test_nothing_goes_when_that_is_asked_and_never_most_at_once(holdfast, days, folder):
     run, database = days
     policy = scheduled(database, folder, dumps={"daily": DAILY | {"keep": {"newest": 1}}})
-    run(policy, 1)
-    for reason in ("daily", "daily"):
-        well(holdfast(policy, "dump", "--reason", reason, "--no-retention"))
-        run_again = good(holdfast, policy)
-    assert len(run_again) == 3
+    run(policy, 1, 2, 3, more=("--no-retention",))
+    assert len(good(holdfast, policy)) == 3
+    refused(holdfast(policy, "dump"), 5, "2 of 3 good points would go at once", "limits.delete")
+    assert len(good(holdfast, policy)) == 3

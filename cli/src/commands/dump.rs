@@ -53,7 +53,10 @@ pub(super) async fn run(session: &Session<'_>, args: &DumpArgs) -> anyhow::Resul
             ));
         }
     };
+    let deferred = |r: &Result| matches!(r, Result::Deferred(_));
     let exit = match exit(&session.policy, &dumped, budget) {
+        // Another run has the lease. That one may fail, so nobody may think that this one did its work.
+        Exit::Well if dumped.count(deferred) > 0 => Exit::Late,
         Exit::Well if let_go.as_ref().is_some_and(failed) => Exit::CleanUp,
         exit => exit,
     };

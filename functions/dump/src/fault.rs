@@ -9,7 +9,8 @@ pub fn of_postgres(e: &postgres::Error) -> EdgeError {
         postgres::Kind::Busy => Kind::Busy,
         _ => Kind::Refused,
     };
-    EdgeError::of_kind(kind, e.doing.clone(), e.why.clone(), e.mend.clone())
+    let mend = if e.mend.is_empty() { "see the server's log" } else { &e.mend };
+    EdgeError::of_kind(kind, e.doing.clone(), e.why.clone(), mend)
 }
 
 /// The encoder's.

@@ -25,14 +25,15 @@ use shared::{
     metrics::Metric,
     plan::{Finding, Plan, Severity},
     policy::text::Name,
-    report::{Did, Report, Result},
-    request::Request,
+    report::{Did, Outcome, Report, Result},
+    request::{Request, SCHEDULE},
     run::{World, apply},
     secret::Secrets,
 };
 use std::collections::BTreeMap;
 use store::{form::form, place};
 use take::Ground;
+use tokio::time::Instant;
 
 /// The function's name.
 pub const NAME: &str = "dump";
@@ -59,8 +60,30 @@ pub async fn run(world: &World<'_>, request: &Request) -> Report {
         report.findings.append(&mut planned.findings);
         report.outcomes.extend(outcomes);
     }
+    for open in put_off(&report.outcomes, request) {
+        report.find(open);
+    }
     report.value(Metric::DumpsTaken, report.count(|r| matches!(r, Result::Done(_))));
     report
+}
+
+/// What nobody would come back for: a demand that was put off, and a dump for which a whole run's time is too short. Where
+/// a scheduled run came to the end of one dump at least, the next goes on with the others.
+fn put_off(outcomes: &[Outcome], request: &Request) -> Vec<Finding> {
+    let demanded = request.reason != SCHEDULE;
+    let on = outcomes.iter().any(|o| matches!(o.result, Result::Done(_)));
+    let finding = |o: &Outcome| {
+        let (why, mend) = match &o.result {
+            Result::Deferred(why) if demanded => (why.clone(), "ask again"),
+            Result::Unfinished if demanded || !on => (
+                "it was not finished in the run's time, so it does not count".into(),
+                "give it more time: raise jobs or the timeout, or dump it where there is no limit, such as on Fargate",
+            ),
+            _ => return None,
+        };
+        Some(Finding::new(Severity::Critical, &o.asset, "not-taken", why, mend))
+    };
+    outcomes.iter().filter_map(finding).collect()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -84,11 +107,7 @@ fn unknown(world: &World<'_>, request: &Request) -> Option<Finding> {
 }
 
 /// Carries out a plan, each group's server and stores opened once.
-async fn carry_out(
-    world: &World<'_>,
-    secrets: &Secrets<'_>,
-    plan: &Plan<Action>,
-) -> Vec<shared::report::Outcome> {
+async fn carry_out(world: &World<'_>, secrets: &Secrets<'_>, plan: &Plan<Action>) -> Vec<Outcome> {
     let mut grounds = BTreeMap::new();
     let groups = plan.steps.iter().map(|s| s.action.group());
     if !world.dry_run {
@@ -108,8 +127,9 @@ async fn carry_out(
             Action::Take(t) => {
                 let server = server.as_ref().map_err(EdgeError::clone)?;
                 let ground = Ground { world, secrets, rules, server, stored: place(0)? };
+                let began = Instant::now();
                 let manifest = Box::pin(take::take(&ground, t, &dumps[&t.reason])).await?;
-                Ok(take::told(&manifest, world.now))
+                Ok(take::told(&manifest, began.elapsed()))
             }
             Action::Copy(c) => {
                 let to = place(c.to + 1)?;

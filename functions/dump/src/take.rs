@@ -11,7 +11,6 @@ use crate::{
 };
 use archive::{Sums, pipe};
 use bytes::Bytes;
-use jiff::Timestamp;
 use postgres::{
     Server,
     dump::{CsvOf, Dumped, Format, What},
@@ -235,14 +234,14 @@ fn what(dump: &Dump, take: &Take) -> What {
 }
 
 /// The line that a finished dump is reported with.
-pub(crate) fn told(m: &Manifest, now: Timestamp) -> String {
+pub(crate) fn told(m: &Manifest, took: Duration) -> String {
     let rows: u64 = m.tables.iter().map(|t| t.rows).sum();
-    let took = m.finished_at.duration_since(now).as_secs().max(0);
     format!(
-        "{}: {} bytes stored of {} read, {rows} rows in {} tables, {took} s",
+        "{}: {} bytes stored of {} read, {rows} rows in {} tables, {} s",
         m.file.name,
         m.file.bytes,
         m.plain.bytes,
-        m.tables.len()
+        m.tables.len(),
+        took.as_secs()
     )
 }

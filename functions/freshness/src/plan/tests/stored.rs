@@ -361,7 +361,7 @@ fn where_holdfast_takes_the_dumps_only_one_with_its_commit_record_counts() {
         ("pg/orders_20261120.dump.sha256", 90, "2026-11-20T02:10:00Z"),
     ];
     let both: Vec<_> = whole.into_iter().chain(half).collect();
-    insta::assert_snapshot!(newest(&judged(&policy, &both, NOW)), @"main orders: pg/orders_20261119.dump 1d 9h");
+    insta::assert_snapshot!(newest(&judged(&policy, &both, NOW)), @"main main: pg/orders_20261119.dump 1d 9h");
     let verdict = judged(&policy, &half, NOW);
-    insta::assert_snapshot!(print(&verdict), @"");
+    insta::assert_snapshot!(print(&verdict), @"critical main no-point: there is no dump with a commit record under s3://acme-dumps/pg/; see whether what writes there runs");
 }

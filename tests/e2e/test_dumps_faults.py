@@ -1,0 +1,305 @@
+"""Faults while a dump is taken: each ends in a clear error and exit code, nothing counts as a backup, nothing good is lost."""
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from backups import LARGE, dump, ended, good, in_folder, listed, locked, refused, well
+from local import Ran, until
+from peers import PASSWORD, Command, Database, group, policy_of, stored
+from world.postgres import postgres
+
+SLOW = "500KB"  # a second: a dump of LARGE can be met in the middle, and its rest is never waited for
+
+
+@pytest.fixture(scope="module")
+def kept(postgres_server):
+    """A database that takes a while to write, only read by the tests here."""
+    database = Database(postgres_server, "faults")
+    postgres_server.sql("CREATE DATABASE faults")
+    database.sql(LARGE.format(rows=300_000))
+    yield database
+    postgres_server.drop("faults")
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Where the dumps lie."""
+    return tmp_path / "backups"
+
+
+@pytest.fixture
+def policy(kept, folder) -> Callable[..., dict]:
+    """Policies of that database: `policy()`, `policy(slow=True)`, `policy(host=...)`."""
+
+    def make(slow: bool = False, dump: dict | None = None, **more) -> dict:
+        where = in_folder(folder) | ({"bandwidth": SLOW} if slow else {})
+        what = {"compress": "none"} | (dump or {})
+        return policy_of(shop=group(kept.server, [kept.name], where, what) | more)
+
+    return make
+
+
+def taking(policy: dict) -> tuple:
+    """The words of the command that takes a dump."""
+    return policy, "dump", "--reason", "manual"
+
+
+@pytest.fixture
+def nothing_lost(holdfast, policy, folder):
+    """Before the fault there is a good dump, and it is all that counts after it; then the next run succeeds."""
+    first = dump(holdfast, policy())["backup"]
+    yield
+    assert good(holdfast, policy()) == [first]
+    well(holdfast(policy(), "verify", first))
+    dump(holdfast, policy())
+    assert len(good(holdfast, policy())) == 2
+    assert len(listed(holdfast, policy())) == 2
+    leftovers = {name for name in stored(folder) if not name.endswith("/")} - {
+        f"{o}{end}" for o in good(holdfast, policy()) for end in ("", ".sha256", ".json")}
+    assert not leftovers
+
+
+def half_written(folder: Path, more_than: int = 0) -> Path | None:
+    """The temporary file that a dump grows in."""
+    return next((f for f in folder.glob("*/.*.holdfast") if f.stat().st_size > more_than), None)
+
+
+def dumping(run: subprocess.Popen) -> int | None:
+    """The id of the pg_dump that a run has started; the one that is only asked for its version does not count."""
+    for each in Path(f"/proc/{run.pid}/task").glob("*/children"):
+        for child in each.read_text().split():
+            if b"--snapshot" in Path(f"/proc/{child}/cmdline").read_bytes():
+                return int(child)
+    return None
+
+
+# -- the database ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_wrong_password_or_no_server_is_said(holdfast, policy, nothing_lost):
+    refused(holdfast(*taking(policy()), **{PASSWORD: "not this"}), 2, "password authentication failed")
+    refused(holdfast(*taking(policy(port=1))), 2, "127.0.0.1:1")
+
+
+def test_an_unknown_database_is_said(holdfast, policy, nothing_lost):
+    refused(holdfast(*taking(policy(databases=["nobody"]))), 2, "nobody", "does not exist")
+
+
+def test_a_name_with_a_nul_is_refused(holdfast, policy, nothing_lost):
+    refused(holdfast(*taking(policy(databases=["shop\0drop"]))), 2, "embedded null")
+
+
+@pytest.mark.parametrize("format", ["plain", "custom"])
+def test_pg_dump_killed_in_the_middle(format, holdfast, kept, policy, folder, nothing_lost):
+    with locked(kept, "large"):
+        run = holdfast.start(*taking(policy(slow=True, dump={"format": format})))
+        os.kill(until("pg_dump to wait for the table", lambda: dumping(run)), signal.SIGKILL)
+        refused(ended(run), 1, "pg_dump")
+
+
+def test_pg_dump_killed_while_it_writes(holdfast, policy, folder, nothing_lost):
+    run = holdfast.start(*taking(policy(slow=True, dump={"format": "plain"})))
+    until("bytes to be written", lambda: half_written(folder, 100_000))
+    os.kill(dumping(run), signal.SIGKILL)
+    refused(ended(run), 1, "pg_dump")
+
+
+def test_the_server_crashes_in_the_middle(holdfast, folder):
+    with postgres() as server:
+        database = Database(server, "frail")
+        server.sql("CREATE DATABASE frail")
+        database.sql(LARGE.format(rows=400_000))
+        policy = policy_of(shop=group(server, ["frail"], in_folder(folder), {"compress": "none"}))
+        slow = policy_of(shop=group(server, ["frail"], in_folder(folder) | {"bandwidth": SLOW}, {"compress": "none"}))
+        holdfast.env[PASSWORD] = server.password
+        first = dump(holdfast, policy)["backup"]
+        run = holdfast.start(*taking(slow))
+        until("bytes to be written", lambda: half_written(folder, 100_000))
+        backend = server.sql("SELECT pid FROM pg_stat_activity WHERE datname = 'frail' AND query LIKE 'COPY%' LIMIT 1")
+        os.kill(int(backend), signal.SIGKILL)  # the server ends all connections and recovers, as after a crash
+        refused(ended(run), 2)
+        assert good(holdfast, policy) == [first]
+        until("the server to be back", lambda: answers(server))
+        dump(holdfast, policy)
+        assert len(good(holdfast, policy)) == 2 and not half_written(folder, -1)
+
+
+def answers(server) -> bool:
+    """Whether a server takes connections again."""
+    return subprocess.run([server.programs / "pg_isready", "-q", "-h", server.host, "-p", str(server.port)]).returncode == 0
+
+
+def test_a_client_that_is_older_than_the_server_is_refused_before_the_window(holdfast, policy, folder, tmp_path, nothing_lost):
+    fake = tmp_path / "bin" / "pg_dump"
+    fake.parent.mkdir()
+    fake.write_text("#!/bin/sh\necho 'pg_dump (PostgreSQL) 9.6.24'\n")
+    fake.chmod(0o755)
+    scheduled = policy()
+    scheduled["postgres"]["shop"]["dumps"] |= {"daily": {"when": {"cron": "0 2 1 1 *"}, "keep": {"newest": 2}}}
+    well(holdfast(scheduled, "dump"))
+    for each in folder.glob("daily/*"):
+        each.rename(folder / each.name)  # no dump is due, and none is in the way of `nothing_lost`
+    hide = "for d in /usr/lib/postgresql /usr/pgsql-*; do [ ! -d $d ] || mount -t tmpfs none $d; done; exec \"$@\""
+    begin, env = holdfast.prepare(scheduled, {"PATH": f"{fake.parent}:/usr/sbin:/sbin:/nowhere"})
+    shell = ["unshare", "--mount", "--map-root-user", "/bin/sh", "-c", hide, "sh"]
+    if subprocess.run([*shell, "true"], capture_output=True, env=env).returncode:
+        pytest.skip("nobody may hide the real clients here")
+    done = subprocess.run([*shell, *begin, "dump", "--reason", "manual"], cwd=holdfast.folder, env=env, capture_output=True, text=True)
+    refused(Ran(done.returncode, done.stdout, done.stderr), 1, "9.6.24", "postgresql-client-")
+    for each in folder.glob("*faults*.*"):
+        each.unlink()
+
+
+# -- the store -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_that_cannot_be_written(holdfast, policy, folder, tmp_path, nothing_lost):
+    (tmp_path / "file").write_text("in the way")
+    refused(holdfast(*taking(policy(stored=in_folder(tmp_path / "file" / "backups")))), 3, "file")
+    if os.geteuid() != 0:  # root may write anywhere
+        folder.chmod(0o500)
+        refused(holdfast(*taking(policy())), 3, str(folder))
+        folder.chmod(0o750)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 14 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    mount = [*sudo, "mount", "-t", "tmpfs", "-o", f"size=14m,mode=700,uid={os.geteuid()}", "none", disk]
+    if shutil.which(mount[0]) is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("nobody may mount a small disk here")
+    yield disk
+    subprocess.run([*sudo, "umount", disk], check=True)
+
+
+def test_a_disk_that_fills_up_in_the_middle(holdfast, fresh_database, small_disk):
+    database = fresh_database()
+    # Small on the server's disk, for it is compressed there, and 20 MB of dump.
+    database.sql("CREATE TABLE wide AS SELECT repeat('x', 2000000) AS x FROM generate_series(1, 10)")
+    policy = policy_of(shop=group(database.server, [database.name], in_folder(small_disk), {"compress": "none"}))
+    refused(holdfast(*taking(policy)), 3, "space")
+    assert good(holdfast, policy) == [] and not half_written(small_disk, -1)
+    policy["postgres"]["shop"]["dumps"]["manual"]["compress"] = "zstd"
+    dump(holdfast, policy)
+
+
+def test_a_disk_that_is_too_full_is_not_begun_on(holdfast, policy, nothing_lost):
+    refused(holdfast(*taking(policy(free_disk="900TB"))), 1, "bytes are free")
+
+
+# -- the run itself --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("written", [-1, 0, 300_000, 1_000_000])
+def test_kill_9_at_any_time(written, holdfast, policy, folder, nothing_lost):
+    run = holdfast.start(*taking(policy(slow=True)))
+    until("so much to be written", lambda: half_written(folder, written))
+    run.kill()
+    assert ended(run).code == -signal.SIGKILL
+    assert half_written(folder, -1)
+
+
+def test_kill_9_between_the_dump_and_its_commit_record(holdfast, policy, folder, nothing_lost):
+    """The record can't be written while a folder has its name; killed then, or ended by that, the dump does not count."""
+    run = holdfast.start(*taking(policy(slow=True, dump={"tables": ["small"]})))
+    temporary = until("the dump to begin", lambda: half_written(folder, -1))
+    (temporary.parent / f"{temporary.name[1:-len('.holdfast')]}.json").mkdir()
+    refused(ended(run), 3, ".json")
+    (temporary.parent / f"{temporary.name[1:-len('.holdfast')]}.json").rmdir()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_says_so(how, holdfast, policy, folder, nothing_lost):
+    run = holdfast.start(*taking(policy(slow=True)))
+    until("bytes to be written", lambda: half_written(folder, 100_000))
+    run.send_signal(how)
+    refused(ended(run), 130, "interrupted", "does not count")
+
+
+def test_a_run_that_is_not_finished_in_time(holdfast, policy, nothing_lost):
+    refused(holdfast(*taking(policy(slow=True)), "--timeout", "3s"), 75, "time")
+
+
+def test_two_runs_at_once(holdfast, kept, policy, folder, nothing_lost):
+    with locked(kept, "large"):
+        first = holdfast.start(*taking(policy()))
+        until("the first to have begun", lambda: half_written(folder, -1))
+        since = kept.sql("SELECT to_char(min(backend_start), 'YYYY-MM-DD HH24:MI') FROM pg_stat_activity WHERE application_name LIKE 'holdfast/%'")
+        second = holdfast(*taking(policy()))
+        refused(second, 75, "has it since", since, "holdfast/")
+        first.kill()
+        ended(first)
+
+
+def test_the_lease_of_a_killed_run_is_gone_with_it(holdfast, kept, policy, folder, nothing_lost):
+    with locked(kept, "large"):
+        first = holdfast.start(*taking(policy()))
+        until("the first to have begun", lambda: half_written(folder, -1))
+        first.kill()
+        ended(first)
+        until("its connections to end", lambda: kept.sql(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'holdfast/%'") == "0")
+
+
+# -- what lies there -------------------------------------------------------------------------------------------------------
+
+
+def cut(file: Path) -> None:
+    """Cuts a file off."""
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def flip(file: Path) -> None:
+    """Changes one bit in the middle."""
+    with open(file, "r+b") as open_file:
+        open_file.seek(file.stat().st_size // 2)
+        byte = open_file.read(1)[0]
+        open_file.seek(-1, os.SEEK_CUR)
+        open_file.write(bytes([byte ^ 1]))
+
+
+def edited(file: Path, before: str = '"rows": 10', after: str = '"rows": 11') -> None:
+    """Changes a commit record by hand."""
+    record = file.with_name(f"{file.name}.json")
+    assert before in record.read_text()
+    record.write_text(record.read_text().replace(before, after))
+
+
+@pytest.mark.parametrize("compress", ["none", "zstd"])
+@pytest.mark.parametrize("damage", [cut, flip])
+def test_a_damaged_dump_is_found_and_not_restored(damage, compress, holdfast, kept, policy, folder):
+    older = dump(holdfast, policy())["backup"]
+    dumps = policy(dump={"compress": compress})
+    item = dump(holdfast, dumps)["backup"]
+    damage(folder / item)
+    refused(holdfast(dumps, "verify", item), 1)
+    databases = kept.server.databases()
+    assert holdfast(dumps, "restore", item, "--to", "never").code == 1
+    assert kept.server.databases() == databases
+    assert holdfast(dumps, "verify", older).code == 0
+
+
+def test_a_commit_record_edited_by_hand_is_found(holdfast, policy, folder):
+    item = dump(holdfast, policy(dump={"tables": ["small"]}))["backup"]
+    edited(folder / item)
+    refused(holdfast(policy(), "verify", item, "--full"), 1, "rows")
+    edited(folder / item, '"holdfast": 1', '"holdfast": 2')
+    assert good(holdfast, policy()) == []
+
+
+def test_a_signed_commit_record_edited_by_hand_is_found_without_a_restore(holdfast, policy, folder):
+    sealed = policy(dump={"tables": ["small"], "encrypt": {"openssl": {"env": "PHRASE"}, "iterations": 10_000}})
+    holdfast.env["PHRASE"] = "a passphrase"
+    item = dump(holdfast, sealed)["backup"]
+    edited(folder / item)
+    refused(holdfast(sealed, "verify", item), 1)
+    assert holdfast(sealed, "restore", item, "--to", "never").code != 0
