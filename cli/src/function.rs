@@ -145,12 +145,14 @@ fn data_path(report: &Report) -> Option<Exit> {
     let failed = report.outcomes.iter().filter_map(|o| o.kind);
     let exits = failed.map(|kind| Exit::of_kind(kind).unwrap_or(Exit::Failed));
     let found = report.findings.iter().filter(|f| f.severity == Severity::Critical);
-    let found = found.map(|f| match f.what {
+    let (put_off, found): (Vec<_>, Vec<_>) = found.partition(|f| f.what == "not-taken");
+    let found = found.into_iter().map(|f| match f.what {
         "gap" => Exit::Blind,
         "no-key" => Exit::Key,
         _ => Exit::Failed,
     });
-    exits.chain(found).next()
+    // Nothing failed: another run was at it.
+    exits.chain(found).chain(put_off.iter().map(|_| Exit::Late)).next()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use crate::{
     args::Global, function::Function, interrupt::Interrupt, output::Output, progress::Progress,
     stop::Stop,
 };
-use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_credential_types::provider::ProvideCredentials;
 use jiff::Timestamp;
 use shared::{
@@ -81,8 +81,9 @@ impl<'e> Session<'e> {
             Patience::Work | Patience::Host => 6,
         });
         let needless = |p: &Arc<Policy>| p.home.is_none() || matches!(patience, Patience::Host);
-        let aws = if local.as_ref().is_some_and(needless) {
-            Aws::new(load(tries).await)
+        let aws = if let Some(policy) = local.as_ref().filter(|p| needless(p)) {
+            // Named, the region is not looked for: a host that is not on AWS would wait for an answer that never comes.
+            Aws::new(load(tries, Some(policy.home().region.to_string())).await)
         } else {
             progress.during("finding credentials", Box::pin(connect(tries))).await?
         };
@@ -157,7 +158,7 @@ pub(crate) fn offline() -> Aws {
 /// # Errors
 /// If there are no credentials.
 pub(crate) async fn connect(tries: u32) -> anyhow::Result<Aws> {
-    let config = load(tries).await;
+    let config = load(tries, None).await;
     let found = match config.credentials_provider() {
         Some(provider) => provider.provide_credentials().await.map_err(|e| {
             // Where nothing was found, the list of everywhere that was looked helps nobody.
@@ -175,17 +176,19 @@ pub(crate) async fn connect(tries: u32) -> anyhow::Result<Aws> {
     Ok(Aws::new(config))
 }
 
-async fn load(tries: u32) -> SdkConfig {
+async fn load(tries: u32, region: Option<String>) -> SdkConfig {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(5))
         .operation_attempt_timeout(Duration::from_mins(1))
         .build();
-    aws_config::defaults(BehaviorVersion::v2026_01_12())
+    let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
         // The account's quota is shared with the Lambdas: slow down when AWS says so, as they do.
         .retry_config(RetryConfig::adaptive().with_max_attempts(tries.max(1)))
-        .timeout_config(timeouts)
-        .load()
-        .await
+        .timeout_config(timeouts);
+    match region {
+        Some(region) => config.region(Region::new(region)).load().await,
+        None => config.load().await,
+    }
 }
 
 /// An error with what is behind it, on one line.

@@ -32,7 +32,11 @@ impl Tools {
         let mut found = Vec::new();
         for folder in folders(&server.tool_dirs) {
             if let Some(version) = version(&folder.join("pg_dump")) {
+                let exact = major(&version) == Some(server_version_num / 10_000);
                 found.push((version, folder));
+                if exact {
+                    break; // None can fit better, and each question starts a program.
+                }
             }
         }
         let (version, folder) = choose(&found, server_version_num)?;

@@ -117,7 +117,8 @@ async fn a_server_that_is_killed_in_the_middle_ends_the_dump() {
         let pid = cluster.pid.to_string();
         let fault = move || {
             // All of its processes at once, as when the machine dies. One may have ended by itself meanwhile.
-            let kill = "children=$(ps -o pid= --ppid $0); kill -9 $0 && { kill -9 $children; true; }";
+            let kill =
+                "children=$(ps -o pid= --ppid $0); kill -9 $0 && { kill -9 $children; true; }";
             assert!(Command::new("sh").args(["-c", kill, &pid]).status().unwrap().success());
         };
         let started = Instant::now();

@@ -7,12 +7,18 @@ use store::{Error, KeyForm, Kind, Left, Put, Store, beside, key::USUAL, open};
 use tokio::sync::mpsc;
 
 const KEY: &str = "orders/orders_daily_20261120_020000.dump";
-/// Azurite's own key, which is no secret: <https://learn.microsoft.com/azure/storage/common/storage-use-azurite>.
+/// Azurite's own account and key, which is no secret: <https://learn.microsoft.com/azure/storage/common/storage-use-azurite>.
+/// `HOLDFAST_TEST_AZURE_ACCOUNT` and `HOLDFAST_TEST_AZURE_KEY` name others.
+const ACCOUNT: &str = "devstoreaccount1";
 const AZURITE: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
 fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} says where the peer is"))
+}
+
+fn account() -> String {
+    std::env::var("HOLDFAST_TEST_AZURE_ACCOUNT").unwrap_or_else(|_| ACCOUNT.into())
 }
 
 async fn opened(json: serde_json::Value) -> Store {
@@ -24,7 +30,8 @@ async fn opened(json: serde_json::Value) -> Store {
     };
     let aws = Aws::from_env().await;
     let secrets = Secrets::with_variables(&aws, &home, |name| {
-        Some(if name == "AZURITE_KEY" { AZURITE.into() } else { "testtesttest".into() })
+        let own = || std::env::var("HOLDFAST_TEST_AZURE_KEY").unwrap_or_else(|_| AZURITE.into());
+        Some(if name == "AZURITE_KEY" { own() } else { "testtesttest".into() })
     });
     open(&aws, &home, &words, &secrets).await.expect("opened")
 }
@@ -52,7 +59,7 @@ async fn azure(test: &str) -> Store {
     opened(serde_json::json!({
         "prefix": prefix(test),
         "azure": {
-            "account": "devstoreaccount1", "container": container, "endpoint": endpoint,
+            "account": account(), "container": container, "endpoint": endpoint,
             "access_key": { "env": "AZURITE_KEY" },
         },
     }))
@@ -193,13 +200,8 @@ async fn azure_behaves() {
 async fn azure_refuses_a_key_that_is_none() {
     let endpoint = variable("HOLDFAST_TEST_AZURE_ENDPOINT");
     let wrong = SecretString::from("d3Jvbmc=".to_owned());
-    let store = store::AzureStore::new(
-        "devstoreaccount1",
-        "holdfast-test",
-        Some(&endpoint),
-        Some(&wrong),
-        "x/",
-    );
+    let store =
+        store::AzureStore::new(&account(), "holdfast-test", Some(&endpoint), Some(&wrong), "x/");
     let error = Store::Azure(store.expect("opened")).list("").await.expect_err("denied");
     assert_eq!(error.kind, Kind::Denied, "{error}");
     assert!(!error.to_string().contains("d3Jvbmc="), "{error}");

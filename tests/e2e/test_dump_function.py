@@ -77,8 +77,7 @@ def world(seeded, functions, policy, server) -> World:
     newest = max(key[-len("20261115.dump"):-len(".dump")] for key in dumps(seeded))
     for key in [key for key in seeded.objects(fleet.BACKUPS, "pg-logical/") if newest in key]:
         s3.delete_object(Bucket=fleet.BACKUPS, Key=key)
-    seen = {"SourceBuckets": stack.arns(fleet.MEDIA, fleet.BACKUPS, TILL)}
-    seeded.deploy(functions, policy, **seen, **stack.dump_parameters(fleet.BACKUPS, TILL, secrets=[arns[SECRET]]))
+    seeded.deploy(functions, policy, **stack.dump_parameters(fleet.BACKUPS, TILL, secrets=[arns[SECRET]]))
     seeded.slot = datetime.strptime(newest, "%Y%m%d")
     return seeded
 

@@ -48,7 +48,11 @@ pub async fn run(world: &World<'_>, request: &Request) -> Report {
         return report;
     }
     // Copies follow from what is there, so they are planned after the dumps.
+    let copied = dumped(world).any(|(_, g)| !g.also_stored.is_empty());
     for look in [Look::Dumps, Look::Copies] {
+        if look == Look::Copies && !copied {
+            break;
+        }
         let looked = observe::observe(world, &secrets, request).await;
         let mut planned = plan(world.policy, &looked, request, world.now);
         let wanted = |a: &Action| matches!(a, Action::Take(_)) == (look == Look::Dumps);
@@ -177,5 +181,39 @@ impl Action {
             Self::Take(t) => &t.group,
             Self::Copy(c) => &c.group,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(reason: &str, results: Vec<Result>) -> Vec<String> {
+        let outcome = |result| Outcome {
+            asset: "main/orders".into(),
+            action: "dump".into(),
+            because: "due".into(),
+            result,
+            kind: None,
+        };
+        let outcomes: Vec<_> = results.into_iter().map(outcome).collect();
+        let request = Request { reason: reason.into(), ..Request::default() };
+        put_off(&outcomes, &request).into_iter().map(|f| f.why).collect()
+    }
+
+    #[test]
+    fn a_run_that_finished_no_dump_fails_and_one_that_came_further_is_gone_on_with() {
+        let done = || Result::Done("x".into());
+        assert_eq!(told(SCHEDULE, vec![Result::Unfinished, Result::Unfinished]).len(), 2);
+        assert!(told(SCHEDULE, vec![done(), Result::Unfinished]).is_empty());
+        assert!(told(SCHEDULE, vec![]).is_empty());
+    }
+
+    #[test]
+    fn a_demand_that_is_put_off_fails() {
+        let held = || Result::Deferred("held by another run".into());
+        assert_eq!(told("manual", vec![Result::Done("x".into()), Result::Unfinished]).len(), 1);
+        assert_eq!(told("manual", vec![held()]), ["held by another run"]);
+        assert!(told(SCHEDULE, vec![held()]).is_empty());
     }
 }

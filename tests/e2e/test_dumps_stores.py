@@ -1,0 +1,245 @@
+"""Stores: S3-compatible, Azure Blob Storage, second places, and what happens when one refuses."""
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from backups import LARGE, dump, ended, good, in_folder, listed, refused, rows, well
+from local import ROOT, Ran, until
+from peers import Command, Database, dump_text, group, policy_of
+from store_proxy import StoreProxy, store_proxy
+
+KEY = "{database}_{reason}_%Y%m%d_%H%M%S.dump"
+
+
+@pytest.fixture(scope="module")
+def shop(postgres_server):
+    """A database whose dump is of several parts, only read by the tests here."""
+    database = Database(postgres_server, "stores")
+    postgres_server.sql("CREATE DATABASE stores")
+    database.sql(LARGE.format(rows=200_000))
+    yield database
+    postgres_server.drop("stores")
+
+
+@pytest.fixture
+def command(holdfast, s3_server, azurite) -> Command:
+    """The command with the keys of both servers in its environment."""
+    holdfast.env |= {"S3_KEY": s3_server.server.access_key, "S3_SECRET": s3_server.server.secret_key, "AZURE_KEY": azurite.key}
+    return holdfast
+
+
+def in_bucket(s3_server, bucket: str, endpoint: str | None = None, **more) -> dict:
+    """A store in a bucket of the S3-compatible server."""
+    return {"bucket": bucket, "region": s3_server.server.region, "prefix": "pg/", "key": KEY,
+            "endpoint": endpoint or s3_server.server.endpoint, "access_key": {"env": "S3_KEY"}, "secret_key": {"env": "S3_SECRET"}} | more
+
+
+def in_container(azurite, container: str, endpoint: str | None = None, **more) -> dict:
+    """A store in a container."""
+    return {"azure": {"account": azurite.account, "container": container, "endpoint": endpoint or azurite.endpoint,
+                      "access_key": {"env": "AZURE_KEY"}}, "key": KEY} | more
+
+
+def policy(shop: Database, stored: dict, *also: dict, **dump) -> dict:
+    """A policy of uncompressed dumps there, with copies."""
+    return policy_of(shop=group(shop.server, [shop.name], stored, {"compress": "none"} | dump) | {"also_stored": list(also)})
+
+
+# -- each of them ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_dump_lies_in_a_bucket_and_comes_back(command, shop, s3_server):
+    bucket = s3_server.bucket()
+    dumps = policy(shop, in_bucket(s3_server, bucket))
+    item = dump(command, dumps)
+    key = f"pg/{item['backup']}"
+    objects = s3_server.objects(bucket)
+    assert set(objects) == {key, f"{key}.sha256", f"{key}.json"} and objects[key] == item["bytes"] > 2 * 8 * 2**20
+    assert s3_server.uploads(bucket) == []
+    said = json.loads(s3_server.get(bucket, f"{key}.json"))
+    assert rows(said) == {"public.large": 200_000, "public.small": 10} and f"s3://{bucket}/{key}" in said["restore"]
+    well(command(dumps, "verify"))
+    well(command(dumps, "restore", f"shop/{shop.name}", "--to", "stores_back"))
+    assert dump_text(shop.server, "stores_back") == dump_text(shop.server, shop.name)
+    shop.server.drop("stores_back")
+
+
+def test_a_dump_lies_in_a_container_and_comes_back(command, shop, azurite, container):
+    dumps = policy(shop, in_container(azurite, container))
+    item = dump(command, dumps)
+    assert azurite.blobs(container) == azurite.blobs(container, include="uncommittedblobs")
+    assert set(azurite.blobs(container)) == {item["backup"] + end for end in ("", ".sha256", ".json")}
+    well(command(dumps, "verify"))
+    well(command(dumps, "restore", item["backup"], "--to", "stores_back", "--table", "small"))
+    assert Database(shop.server, "stores_back").sql("SELECT count(*) FROM small") == "10"
+    shop.server.drop("stores_back")
+
+
+def test_objects_are_locked_as_long_as_the_rule_surely_keeps_them(command, shop, s3_server):
+    bucket = s3_server.bucket(ObjectLockEnabledForBucket=True)
+    dumps = policy(shop, in_bucket(s3_server, bucket, lock="governance"), tables=["small"], keep={"for": "30d"})
+    item = dump(command, dumps)
+    kept = s3_server.client.get_object_retention(Bucket=bucket, Key=f"pg/{item['backup']}")["Retention"]
+    assert kept["Mode"] == "GOVERNANCE" and item["locked_until"].startswith(f"{kept['RetainUntilDate']:%Y-%m-%dT%H}")
+
+
+def test_a_lock_needs_a_bucket_with_versioning(command, shop, s3_server):
+    bucket = s3_server.bucket()
+    s3_server.client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
+    dumps = policy(shop, in_bucket(s3_server, bucket, lock="governance"), keep={"for": "30d"})
+    refused(command(dumps, "dump", "--reason", "manual"), 3, "versioning")
+    assert s3_server.objects(bucket) == {}
+
+
+# -- second places ---------------------------------------------------------------------------------------------------------
+
+
+def test_copies_are_the_same_bytes_with_a_record_of_their_own(command, shop, s3_server, azurite, container, tmp_path):
+    bucket = s3_server.bucket()
+    dumps = policy(shop, in_folder(tmp_path / "b", KEY), in_bucket(s3_server, bucket), in_container(azurite, container), tables=["small"])
+    item = dump(command, dumps)["backup"]
+    here = (tmp_path / "b" / item).read_bytes()
+    assert s3_server.get(bucket, f"pg/{item}") == here == azurite.get(container, item)
+    records = [json.loads(text) for text in ((tmp_path / "b" / f"{item}.json").read_text(), s3_server.get(bucket, f"pg/{item}.json"),
+                                             azurite.get(container, f"{item}.json"))]
+    assert len({each["file"]["sha256"] for each in records}) == 1 and len({each["restore"] for each in records}) == 3
+    assert [each["place"] for each in listed(command, dumps)] == [0, 1, 2]
+    well(command(dumps, "verify", "--all"))
+    (tmp_path / "b" / item).unlink()
+    for place in ("1", "2"):
+        well(command(dumps, "restore", item, "--from", place, "--to", "stores_back"))
+        assert Database(shop.server, "stores_back").sql("SELECT count(*) FROM small") == "10"
+        shop.server.drop("stores_back")
+
+
+def test_a_second_place_that_is_down_fails_the_copy_only_and_the_next_run_makes_up(command, shop, s3_server, tmp_path):
+    bucket = s3_server.bucket()
+    away = in_bucket(s3_server, bucket, endpoint="http://127.0.0.1:1")
+    down = policy(shop, in_folder(tmp_path / "b", KEY), away, tables=["small"])
+    refused(command(down, "dump", "--reason", "manual", AWS_MAX_ATTEMPTS="1"), 3)
+    up = policy(shop, in_folder(tmp_path / "b", KEY), in_bucket(s3_server, bucket), tables=["small"])
+    first, = listed(command, up)
+    assert (first["place"], first["state"]) == (0, "good")
+    well(command(up, "dump"))
+    assert [(each["place"], each["backup"]) for each in listed(command, up)] == [(0, first["backup"]), (1, first["backup"])]
+
+
+def test_a_damaged_dump_is_not_copied(command, shop, s3_server, tmp_path):
+    bucket = s3_server.bucket()
+    item = dump(command, policy(shop, in_folder(tmp_path / "b", KEY), tables=["small"]))["backup"]
+    file = tmp_path / "b" / item
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    dumps = policy(shop, in_folder(tmp_path / "b", KEY), in_bucket(s3_server, bucket), tables=["small"])
+    refused(command(dumps, "dump"), 3, "SHA-256")
+    assert s3_server.objects(bucket) == {} and s3_server.uploads(bucket) == []
+
+
+# -- one that refuses ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def refusing(s3_server):
+    """A proxy in front of the S3-compatible server."""
+    with store_proxy(s3_server.server.endpoint) as proxy:
+        yield proxy
+
+
+def nothing_there(command: Command, dumps: dict, s3_server, bucket: str) -> None:
+    """Nothing counts, and nothing is left that anybody pays for."""
+    assert good(command, dumps) == []
+    assert not [key for key in s3_server.objects(bucket) if key.endswith(".json")]
+
+
+def test_a_bucket_that_is_not_there(command, shop, s3_server):
+    refused(command(policy(shop, in_bucket(s3_server, "nobody-made-this")), "dump", "--reason", "manual"), 3, "nobody-made-this")
+
+
+@pytest.mark.parametrize("how", [500, 403, "drop"])
+def test_a_part_that_is_refused_in_the_middle(how, command, shop, s3_server, refusing):
+    bucket = s3_server.bucket()
+    dumps = policy(shop, in_bucket(s3_server, bucket, endpoint=refusing.url))
+    refusing.before = lambda request: how if request.part >= 2 else None
+    refused(command(dumps, "dump", "--reason", "manual", AWS_MAX_ATTEMPTS="2"), 3, bucket)
+    nothing_there(command, dumps, s3_server, bucket)
+    assert s3_server.objects(bucket) == {} and s3_server.uploads(bucket) == []
+
+
+def test_a_part_that_is_refused_once_is_sent_again(command, shop, s3_server, refusing):
+    bucket, lost = s3_server.bucket(), []
+    dumps = policy(shop, in_bucket(s3_server, bucket, endpoint=refusing.url))
+    refusing.before = lambda request: lost.append(request) or "drop" if request.part == 2 and len(lost) < 1 else None
+    dump(command, dumps)
+    assert len(lost) == 1
+    well(command(dumps, "verify"))
+
+
+def test_a_connection_that_is_lost_while_it_is_read_is_taken_up_again(command, shop, s3_server, refusing):
+    bucket, lost = s3_server.bucket(), []
+    dumps = policy(shop, in_bucket(s3_server, bucket, endpoint=refusing.url))
+    item = dump(command, dumps)["backup"]
+    refusing.before = lambda request: (
+        lost.append(request) or "drop" if request.method == "GET" and request.path.endswith(item) and len(lost) < 2 else None)
+    well(command(dumps, "verify"))
+    assert len(lost) == 2
+
+
+KILLED_AT: dict[str, Callable] = {
+    "the second part": lambda request: request.part == 2,
+    "the end of the upload": lambda request: request.method == "POST" and "uploadId" in request.query,
+    "the hash": lambda request: request.method == "PUT" and request.path.endswith(".sha256"),
+    "the commit record": lambda request: request.method == "PUT" and request.path.endswith(".json"),
+}
+
+
+@pytest.mark.parametrize("moment", KILLED_AT)
+def test_kill_9_leaves_nothing_that_the_next_run_does_not_clean_up(moment, command, shop, s3_server, refusing):
+    bucket = s3_server.bucket()
+    dumps = policy(shop, in_bucket(s3_server, bucket, endpoint=refusing.url))
+    runs: list[subprocess.Popen] = []
+
+    def before(request):
+        if not KILLED_AT[moment](request):
+            return None
+        until("the run to be known", lambda: runs)
+        runs[0].kill()
+        return "drop"
+
+    refusing.before = before
+    runs.append(command.start(dumps, "dump", "--reason", "manual"))
+    assert ended(runs[0]).code == -signal.SIGKILL
+    refusing.before = lambda request: None
+    assert s3_server.objects(bucket) or s3_server.uploads(bucket)
+    nothing_there(command, dumps, s3_server, bucket)
+    item = dump(command, dumps)["backup"]
+    assert set(s3_server.objects(bucket)) == {f"pg/{item}{end}" for end in ("", ".sha256", ".json")}
+    assert s3_server.uploads(bucket) == []
+
+
+def test_azure_that_refuses_in_the_middle(command, shop, azurite, container):
+    # The emulator's path begins with the account, and so does the proxy's.
+    with store_proxy(azurite.endpoint.removesuffix(f"/{azurite.account}")) as proxy:
+        dumps = policy(shop, in_container(azurite, container, endpoint=f"{proxy.url}/{azurite.account}"))
+        proxy.before = lambda request: 403 if request.part and len([each for each in proxy.seen if each.part]) > 1 else None
+        refused(command(dumps, "dump", "--reason", "manual"), 3)
+        assert good(command, dumps) == [] and azurite.blobs(container) == {}
+        proxy.before = lambda request: None
+        dump(command, dumps)
+
+
+# -- the crate's own tests against real peers --------------------------------------------------------------------------------
+
+
+def test_the_stores_own_tests_against_these_servers(s3_server, azurite):
+    s3_server.client.create_bucket(Bucket="holdfast-test")
+    env = os.environ | {"HOLDFAST_TEST_S3_ENDPOINT": s3_server.server.endpoint, "HOLDFAST_TEST_AZURE_ENDPOINT": azurite.endpoint,
+                        "HOLDFAST_TEST_AZURE_ACCOUNT": azurite.account, "HOLDFAST_TEST_AZURE_KEY": azurite.key}
+    azurite.create_container("holdfast-test")
+    done = subprocess.run(["cargo", "test", "-q", "-p", "store", "--test", "peers", "--", "--ignored"], cwd=ROOT, env=env,
+                          capture_output=True, text=True)
+    refused(Ran(done.returncode, done.stdout, done.stderr), 0, "test result: ok")
