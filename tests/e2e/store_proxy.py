@@ -33,11 +33,13 @@ Hook = Callable[[Request], int | str | None]
 
 @dataclass
 class StoreProxy:
-    """What happens on the way: `before` answers with a status to refuse by, "drop" to cut the connection off, or None."""
+    """What happens on the way: `before` answers with a status to refuse by, "drop" to cut the connection off, or None;
+    `after` may change what the store answered."""
 
     target: str
     url: str = ""
     before: Hook = lambda request: None
+    after: Callable[[Request, bytes], bytes] = lambda request, body: body
     seen: list[Request] = field(default_factory=list)
 
 
@@ -78,7 +80,7 @@ def store_proxy(target: str) -> Iterator[StoreProxy]:
             try:
                 onward.request(self.command, self.path, body, dict(self.headers))
                 answer = onward.getresponse()
-                self.answer(answer.status, dict(answer.getheaders()), answer.read())
+                self.answer(answer.status, dict(answer.getheaders()), state.after(request, answer.read()))
             finally:
                 onward.close()
 
@@ -86,7 +88,8 @@ def store_proxy(target: str) -> Iterator[StoreProxy]:
 
         def answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
             self.send_response_only(status)
-            size = headers.get("Content-Length") if self.command == "HEAD" else str(len(body))
+            given = {name.lower(): value for name, value in headers.items()}
+            size = given.get("content-length") if self.command == "HEAD" else str(len(body))
             for name, value in headers.items():
                 if name.lower() not in OF_A_HOP:
                     self.send_header(name, value)

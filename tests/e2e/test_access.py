@@ -17,7 +17,8 @@ def policy():
         policy["redis"]["redis"]["stored"]["bucket"] = PRIVATE
         policy["buckets"]["private"] = {"bucket": PRIVATE, "versioning": True}
         policy["postgres"]["ledger"] = {
-            "databases": ["one", "two"], "stored": {"bucket": PRIVATE, "prefix": "pg/"}, "dumps": {"daily": {"keep": {"for": "7d"}}}}
+            "databases": ["one", "two"], "stored": {"bucket": PRIVATE, "prefix": "pg/"},
+            "dumps": {"daily": {"keep": {"for": "7d"}}}}
     return lomash(private)
 
 

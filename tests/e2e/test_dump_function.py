@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -238,29 +239,17 @@ def test_a_secret_that_the_stack_does_not_name_is_not_read(weekly):
     assert not weekly.objects(TILL, "foreign/")
 
 
-@pytest.fixture
-def no_records(weekly) -> Iterator[None]:
+@contextmanager
+def no_records(world: World) -> Iterator[None]:
     """The function may write no commit records."""
-    role = weekly.client("lambda").get_function_configuration(FunctionName="holdfast-dump")["Role"].split("/")[-1]
+    role = world.client("lambda").get_function_configuration(FunctionName="holdfast-dump")["Role"].split("/")[-1]
     deny = {"Effect": "Deny", "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{TILL}/*.json"}
-    iam = weekly.client("iam")
-    iam.put_role_policy(RoleName=role, PolicyName="no-records", PolicyDocument=json.dumps(
-        {"Version": "2012-10-17", "Statement": [deny]}))
-    yield
-    iam.delete_role_policy(RoleName=role, PolicyName="no-records")
-
-
-@pytest.fixture
-def uncommitted(weekly, no_records) -> str:
-    """The key of a dump that is whole, of today, and has no commit record: the record is what is written last."""
-    s3 = weekly.client("s3")
-    for key in weekly.objects(TILL, "till/"):
-        s3.delete_object(Bucket=TILL, Key=key)
-    answer = ask(weekly, "till")
-    assert answer.error and ".json" in answer.said, answer.payload
-    (key,) = [key for key in weekly.objects(TILL, "till/") if not key.endswith(".sha256")]
-    assert f"{key}.sha256" in weekly.objects(TILL, "till/")
-    return key
+    denies = json.dumps({"Version": "2012-10-17", "Statement": [deny]})
+    world.client("iam").put_role_policy(RoleName=role, PolicyName="no-records", PolicyDocument=denies)
+    try:
+        yield
+    finally:
+        world.client("iam").delete_role_policy(RoleName=role, PolicyName="no-records")
 
 
 def ages(world: World) -> dict[str, list[str]]:
@@ -272,19 +261,25 @@ def ages(world: World) -> dict[str, list[str]]:
     return found
 
 
-def test_freshness_counts_a_dump_from_its_commit_record_on(weekly, uncommitted):
-    """And the next run cleans up what has none, and takes the dump."""
+def test_a_dump_counts_from_its_commit_record_on_which_is_written_last(weekly):
+    """And the next run cleans up what has none, takes the dump, and lets other tools' files be."""
+    s3, foreign = weekly.client("s3"), "till/till/till_nightly_20260101_020000.dump.zst"
+    for key in weekly.objects(TILL, "till/"):
+        s3.delete_object(Bucket=TILL, Key=key)
+    s3.put_object(Bucket=TILL, Key=foreign, Body=b"by another tool")
+    with no_records(weekly):
+        answer = ask(weekly, "till")
+    assert answer.error and ".json" in answer.said, answer.payload
+    (key,) = [key for key in weekly.objects(TILL, "till/") if not key.endswith(".sha256") and key != foreign]
+    assert set(weekly.objects(TILL, "till/")) == {foreign, key, f"{key}.sha256"}
     assert ages(weekly)["till"] == ["no-point"]
     listed = weekly.holdfast("list", "till", "--json", policy=lomash(lambda p: p["postgres"].update(till=till("till"))))
-    assert (listed.code, listed.json) == (0, [])
-    role = weekly.client("lambda").get_function_configuration(FunctionName="holdfast-dump")["Role"].split("/")[-1]
-    weekly.client("iam").put_role_policy(RoleName=role, PolicyName="no-records", PolicyDocument=json.dumps(
-        {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "*"}]}))
+    assert listed.code == 0 and [each["state"] for each in listed.json] == ["foreign"], listed
+
     answer = ask(weekly, "till")
     assert answer.error is None, answer.payload
-    assert dumps(weekly, TILL, "till/") == {uncommitted}, "the same slot has the same name"
-    assert set(weekly.objects(TILL, "till/")) == {uncommitted + end for end in ("", ".sha256", ".json")}
-    assert [line for line in weekly.logged("dump") if line.get("key") and "cleaned up" in line["message"]]
+    assert set(weekly.objects(TILL, "till/")) == {foreign, key, f"{key}.sha256", f"{key}.json"}, "a slot has one name"
+    assert [line for line in weekly.logged("dump") if "cleaned up" in line["message"] and line.get("key") in key]
     assert "till" not in ages(weekly)
 
 

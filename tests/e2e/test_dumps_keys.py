@@ -73,7 +73,8 @@ def test_a_recipient_is_added_and_taken_out_and_older_dumps_are_still_read(holdf
 
 
 def test_a_key_that_is_none_stops_the_dump(holdfast, shop, folder):
-    refused(holdfast(policy(shop, folder, age=["age1nonsense"]), "dump", "--reason", "manual"), 64, "age1")
+    refused(holdfast(policy(shop, folder, age=["age1nonsense"]), "dump", "--reason", "manual"), 4, "age1")
+    assert not list(folder.rglob("*.zst"))
 
 
 # -- openssl ---------------------------------------------------------------------------------------------------------------

@@ -51,6 +51,13 @@ def policy(shop: Database, stored: dict, *also: dict, **dump) -> dict:
     return policy_of(shop=group(shop.server, [shop.name], stored, {"compress": "none"} | dump) | {"also_stored": list(also)})
 
 
+@pytest.fixture
+def refusing(s3_server):
+    """A proxy in front of the S3-compatible server."""
+    with store_proxy(s3_server.server.endpoint) as proxy:
+        yield proxy
+
+
 # -- each of them ----------------------------------------------------------------------------------------------------------
 
 
@@ -60,7 +67,7 @@ def test_a_dump_lies_in_a_bucket_and_comes_back(command, shop, s3_server):
     item = dump(command, dumps)
     key = f"pg/{item['backup']}"
     objects = s3_server.objects(bucket)
-    assert set(objects) == {key, f"{key}.sha256", f"{key}.json"} and objects[key] == item["bytes"] > 2 * 8 * 2**20
+    assert set(objects) == {key, f"{key}.sha256", f"{key}.json"} and objects[key] == item["bytes"] > 8 * 2**20
     assert s3_server.uploads(bucket) == []
     said = json.loads(s3_server.get(bucket, f"{key}.json"))
     assert rows(said) == {"public.large": 200_000, "public.small": 10} and f"s3://{bucket}/{key}" in said["restore"]
@@ -81,19 +88,30 @@ def test_a_dump_lies_in_a_container_and_comes_back(command, shop, azurite, conta
     shop.server.drop("stores_back")
 
 
-def test_objects_are_locked_as_long_as_the_rule_surely_keeps_them(command, shop, s3_server):
+@pytest.fixture
+def locking(s3_server):
+    """The S3-compatible server, whose answer about versioning is put as S3 puts it: moto gives it another root."""
+    with store_proxy(s3_server.server.endpoint) as proxy:
+        proxy.after = lambda request, body: body.replace(b"GetBucketVersioningResponse", b"VersioningConfiguration")
+        yield proxy
+
+
+def test_objects_are_locked_as_long_as_the_rule_surely_keeps_them(command, shop, s3_server, locking):
     bucket = s3_server.bucket(ObjectLockEnabledForBucket=True)
-    dumps = policy(shop, in_bucket(s3_server, bucket, lock="governance"), tables=["small"], keep={"for": "30d"})
+    dumps = policy(shop, in_bucket(s3_server, bucket, locking.url, lock="governance"), tables=["small"], keep={"for": "30d"})
     item = dump(command, dumps)
-    kept = s3_server.client.get_object_retention(Bucket=bucket, Key=f"pg/{item['backup']}")["Retention"]
-    assert kept["Mode"] == "GOVERNANCE" and item["locked_until"].startswith(f"{kept['RetainUntilDate']:%Y-%m-%dT%H}")
+    for end in ("", ".sha256", ".json"):
+        kept = s3_server.client.head_object(Bucket=bucket, Key=f"pg/{item['backup']}{end}")
+        assert (kept.get("ObjectLockMode"), end) == ("GOVERNANCE", end)
+        assert item["locked_until"].startswith(f"{kept['ObjectLockRetainUntilDate']:%Y-%m-%dT%H:%M}")
 
 
-def test_a_lock_needs_a_bucket_with_versioning(command, shop, s3_server):
-    bucket = s3_server.bucket()
-    s3_server.client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
-    dumps = policy(shop, in_bucket(s3_server, bucket, lock="governance"), keep={"for": "30d"})
-    refused(command(dumps, "dump", "--reason", "manual"), 3, "versioning")
+def test_a_lock_needs_a_bucket_with_versioning(command, shop, s3_server, locking):
+    bucket = s3_server.bucket(ObjectLockEnabledForBucket=True)
+    locking.after = lambda request, body: b"<VersioningConfiguration><Status>Suspended</Status></VersioningConfiguration>" \
+        if "versioning" in request.query else body
+    dumps = policy(shop, in_bucket(s3_server, bucket, locking.url, lock="governance"), keep={"for": "30d"})
+    refused(command(dumps, "dump", "--reason", "manual"), 3, "the bucket's versioning is off")
     assert s3_server.objects(bucket) == {}
 
 
@@ -118,11 +136,13 @@ def test_copies_are_the_same_bytes_with_a_record_of_their_own(command, shop, s3_
         shop.server.drop("stores_back")
 
 
-def test_a_second_place_that_is_down_fails_the_copy_only_and_the_next_run_makes_up(command, shop, s3_server, tmp_path):
+@pytest.mark.parametrize("refuses", [lambda request: 403, lambda request: 403 if request.method == "PUT" else None])
+def test_a_second_place_that_refuses_fails_the_copy_only_and_the_next_run_makes_up(
+        refuses, command, shop, s3_server, refusing, tmp_path):
     bucket = s3_server.bucket()
-    away = in_bucket(s3_server, bucket, endpoint="http://127.0.0.1:1")
-    down = policy(shop, in_folder(tmp_path / "b", KEY), away, tables=["small"])
-    refused(command(down, "dump", "--reason", "manual", AWS_MAX_ATTEMPTS="1"), 3)
+    refusing.before = refuses
+    down = policy(shop, in_folder(tmp_path / "b", KEY), in_bucket(s3_server, bucket, refusing.url), tables=["small"])
+    refused(command(down, "dump", "--reason", "manual"), 3, bucket)
     up = policy(shop, in_folder(tmp_path / "b", KEY), in_bucket(s3_server, bucket), tables=["small"])
     first, = listed(command, up)
     assert (first["place"], first["state"]) == (0, "good")
@@ -141,13 +161,6 @@ def test_a_damaged_dump_is_not_copied(command, shop, s3_server, tmp_path):
 
 
 # -- one that refuses ------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def refusing(s3_server):
-    """A proxy in front of the S3-compatible server."""
-    with store_proxy(s3_server.server.endpoint) as proxy:
-        yield proxy
 
 
 def nothing_there(command: Command, dumps: dict, s3_server, bucket: str) -> None:

@@ -1,6 +1,6 @@
 //! Which dumps are due and which copies are missing. Pure: no I/O and no clock.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use shared::{
     aws::{EdgeError, Kind},
@@ -14,7 +14,7 @@ use shared::{
     time::{Schedule, human},
 };
 use std::{collections::BTreeMap, fmt};
-use store::{Backup, catalogue::Of, form::form};
+use store::{Backup, catalogue::Of, form::form, key::Names};
 
 /// One database of a group: what the policy says and what was seen of it.
 #[derive(Debug)]
@@ -275,6 +275,12 @@ fn key(
     form(store, dump)?.make(database, reason.as_str(), table.unwrap_or_default(), at)
 }
 
+/// The time in a dump's name, when that is to the second: its copies get the same name.
+fn named(l: &Looked<'_>, dump: &Dump, key: &str) -> Option<Timestamp> {
+    let read = form(&l.rules.stored, dump).ok()?.read(key, Names::default())?;
+    (read.precision <= SignedDuration::from_secs(1)).then_some(read.at)
+}
+
 fn bad_key(l: &Looked<'_>, e: &store::Error) -> Finding {
     finding(l, Severity::Critical, "bad-key", e.to_string(), e.mend.clone())
 }
@@ -343,7 +349,7 @@ fn copies(plan: &mut Plan<Action>, l: &Looked<'_>, now: Timestamp) {
                 let copied =
                     there.iter().filter_map(Backup::committed).any(|c| c.file.sha256 == sum);
                 let Some(why) = wanted.get(sum).filter(|_| !copied) else { continue };
-                let at = m.slot.unwrap_or(m.data_time);
+                let at = m.slot.or_else(|| named(l, dump, &backup.key)).unwrap_or(m.data_time);
                 let key = match key(place, dump, l.database, reason, m.table.as_deref(), at) {
                     Ok(key) => key,
                     Err(e) => {
