@@ -5,16 +5,18 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
 
 from backups import LARGE, dump, ended, good, in_folder, listed, locked, refused, well
 from local import Ran, until
-from peers import PASSWORD, Command, Database, group, policy_of, stored
+from peers import PASSWORD, Database, group, policy_of, stored
 from world.postgres import postgres
 
-SLOW = "500KB"  # a second: a dump of LARGE can be met in the middle, and its rest is never waited for
+REASONS = ("before", "manual", "after")
+SLOW = "2MB"  # a second: a dump of LARGE can be met in the middle, and its rest is never waited for
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +37,12 @@ def folder(tmp_path) -> Path:
 
 @pytest.fixture
 def policy(kept, folder) -> Callable[..., dict]:
-    """Policies of that database: `policy()`, `policy(slow=True)`, `policy(host=...)`."""
+    """Policies of that database: `policy()`, `policy(slow=True)`, `policy(port=...)`; each reason may be asked for once a second."""
 
     def make(slow: bool = False, dump: dict | None = None, **more) -> dict:
         where = in_folder(folder) | ({"bandwidth": SLOW} if slow else {})
-        what = {"compress": "none"} | (dump or {})
-        return policy_of(shop=group(kept.server, [kept.name], where, what) | more)
+        what = {"keep": {"newest": 3}, "compress": "none"} | (dump or {})
+        return policy_of(shop=group(kept.server, [kept.name], where) | {"dumps": {each: deepcopy(what) for each in REASONS}} | more)
 
     return make
 
@@ -53,16 +55,15 @@ def taking(policy: dict) -> tuple:
 @pytest.fixture
 def nothing_lost(holdfast, policy, folder):
     """Before the fault there is a good dump, and it is all that counts after it; then the next run succeeds."""
-    first = dump(holdfast, policy())["backup"]
+    small = policy(dump={"tables": ["small"]})
+    first = dump(holdfast, small, reason="before")["backup"]
     yield
     assert good(holdfast, policy()) == [first]
     well(holdfast(policy(), "verify", first))
-    dump(holdfast, policy())
-    assert len(good(holdfast, policy())) == 2
-    assert len(listed(holdfast, policy())) == 2
-    leftovers = {name for name in stored(folder) if not name.endswith("/")} - {
-        f"{o}{end}" for o in good(holdfast, policy()) for end in ("", ".sha256", ".json")}
-    assert not leftovers
+    dump(holdfast, small, reason="after")
+    both = [each["backup"] for each in listed(holdfast, policy())]
+    assert len(both) == 2 and good(holdfast, policy()) == both
+    assert {name for name in stored(folder) if not name.endswith("/")} == {f"{o}{end}" for o in both for end in ("", ".sha256", ".json")}
 
 
 def half_written(folder: Path, more_than: int = 0) -> Path | None:
@@ -110,24 +111,23 @@ def test_pg_dump_killed_while_it_writes(holdfast, policy, folder, nothing_lost):
     refused(ended(run), 1, "pg_dump")
 
 
-def test_the_server_crashes_in_the_middle(holdfast, folder):
+def test_the_server_crashes_in_the_middle(holdfast, policy, folder):
     with postgres() as server:
         database = Database(server, "frail")
         server.sql("CREATE DATABASE frail")
         database.sql(LARGE.format(rows=400_000))
-        policy = policy_of(shop=group(server, ["frail"], in_folder(folder), {"compress": "none"}))
-        slow = policy_of(shop=group(server, ["frail"], in_folder(folder) | {"bandwidth": SLOW}, {"compress": "none"}))
+        frail = {"databases": ["frail"], "port": server.port}
         holdfast.env[PASSWORD] = server.password
-        first = dump(holdfast, policy)["backup"]
-        run = holdfast.start(*taking(slow))
+        first = dump(holdfast, policy(**frail), reason="before")["backup"]
+        run = holdfast.start(*taking(policy(slow=True, **frail)))
         until("bytes to be written", lambda: half_written(folder, 100_000))
         backend = server.sql("SELECT pid FROM pg_stat_activity WHERE datname = 'frail' AND query LIKE 'COPY%' LIMIT 1")
         os.kill(int(backend), signal.SIGKILL)  # the server ends all connections and recovers, as after a crash
         refused(ended(run), 2)
-        assert good(holdfast, policy) == [first]
+        assert good(holdfast, policy(**frail)) == [first]
         until("the server to be back", lambda: answers(server))
-        dump(holdfast, policy)
-        assert len(good(holdfast, policy)) == 2 and not half_written(folder, -1)
+        dump(holdfast, policy(**frail), reason="after")
+        assert len(good(holdfast, policy(**frail))) == 2 and not half_written(folder, -1)
 
 
 def answers(server) -> bool:
@@ -145,11 +145,11 @@ def test_a_client_that_is_older_than_the_server_is_refused_before_the_window(hol
     fake.write_text("#!/bin/sh\necho 'pg_dump (PostgreSQL) 9.6.24'\n")
     fake.chmod(0o755)
     # No dump is due now; the real clients are hidden from this one process.
-    hide = "for d in /usr/lib/postgresql /usr/pgsql-*; do [ ! -d $d ] || mount -t tmpfs none $d || exit; done; exec \"$@\""
-    begin, env = holdfast.prepare(yearly, {"PATH": f"{fake.parent}:/usr/sbin:/sbin"})
-    shell = [shutil.which("unshare"), "--mount", "--map-root-user", "/bin/sh", "-c", hide, "sh"]
-    env["PATH"] += ":/bin" if not (Path("/bin") / "pg_dump").exists() else ""
-    if not shell[0] or subprocess.run([*shell, "true"], capture_output=True, env=env).returncode:
+    begin, env = holdfast.prepare(yearly, {"PATH": str(fake.parent)})
+    hide = "for d in /usr/lib/postgresql /usr/pgsql-*; do [ ! -d $d ] || $0 -t tmpfs none $d || exit; done; exec \"$@\""
+    unshare, mount, true = (shutil.which(name) for name in ("unshare", "mount", "true"))
+    shell = [unshare, "--mount", "--map-root-user", "/bin/sh", "-c", hide, mount]
+    if not unshare or not mount or subprocess.run([*shell, true], capture_output=True, env=env).returncode:
         pytest.skip("nobody may hide the real clients here")
     done = subprocess.run([*shell, *begin, "dump"], cwd=holdfast.folder, env=env, capture_output=True, text=True)
     refused(Ran(done.returncode, done.stdout, done.stderr), 1, "9.6.24", "postgresql-client-")
@@ -227,7 +227,7 @@ def test_an_interrupted_run_says_so(how, holdfast, policy, folder, nothing_lost)
 
 
 def test_a_run_that_is_not_finished_in_time(holdfast, policy, nothing_lost):
-    refused(holdfast(*taking(policy(slow=True)), "--timeout", "3s"), 75, "time")
+    refused(holdfast(*taking(policy(slow=True)), "--timeout", "2s"), 75, "time")
 
 
 def test_two_runs_at_once(holdfast, kept, policy, folder, nothing_lost):
@@ -242,13 +242,14 @@ def test_two_runs_at_once(holdfast, kept, policy, folder, nothing_lost):
 
 
 def test_the_lease_of_a_killed_run_is_gone_with_it(holdfast, kept, policy, folder, nothing_lost):
+    leases = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE locktype = 'advisory' AND datname = 'faults'"
     with locked(kept, "large"):
         first = holdfast.start(*taking(policy()))
         until("the first to have begun", lambda: half_written(folder, -1))
+        assert kept.sql(leases) == "1"
         first.kill()
         ended(first)
-        until("its connections to end", lambda: kept.sql(
-            "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'holdfast/%'") == "0")
+        until("its lease to go", lambda: kept.sql(leases) == "0", patience=5)
 
 
 # -- what lies there -------------------------------------------------------------------------------------------------------
@@ -278,7 +279,7 @@ def edited(file: Path, before: str = '"rows": 10', after: str = '"rows": 11') ->
 @pytest.mark.parametrize("compress", ["none", "zstd"])
 @pytest.mark.parametrize("damage", [cut, flip])
 def test_a_damaged_dump_is_found_and_not_restored(damage, compress, holdfast, kept, policy, folder):
-    older = dump(holdfast, policy())["backup"]
+    older = dump(holdfast, policy(), reason="before")["backup"]
     dumps = policy(dump={"compress": compress})
     item = dump(holdfast, dumps)["backup"]
     damage(folder / item)

@@ -162,7 +162,12 @@ impl Worker<'_> {
         let session = self.session.insert(session);
         if !self.joined {
             let joined = snapshot::join(session, &self.source.leader.snapshot).await;
-            joined.map_err(|e| Error::from_pg("see the same snapshot", &e))?;
+            joined.map_err(|e| {
+                let e = Error::from_pg("see the same snapshot", &e);
+                // There was one: a server that does not know it any more has ended the connection that held it.
+                let kind = if e.why.contains("snapshot") { Kind::Lost } else { e.kind };
+                Error { kind, ..e }
+            })?;
             self.joined = true;
         }
         Ok(session)

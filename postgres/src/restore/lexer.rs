@@ -129,7 +129,7 @@ impl Lexer {
         let inside = !matches!(self.state, State::Sql | State::Comment);
         if inside || !self.held.trim_ascii().is_empty() || self.claim == Claim::Begun {
             let why = "the SQL ends before the dump is complete";
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, why));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
         }
         Ok(())
     }
