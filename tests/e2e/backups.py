@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from local import Ran, until
-from peers import Command, Database
+from peers import Command, Database, stored
 
 # A table that is not read, compressed and written in a moment, so that a run can be met in the middle.
 LARGE = """
@@ -44,6 +44,16 @@ def dump(holdfast: Command, policy: dict, *more: str, reason: str = "manual", **
 def record(folder: Path, backup: str) -> dict:
     """The commit record beside a backup in a directory."""
     return json.loads((folder / f"{backup}.json").read_text())
+
+
+def files(folder: Path) -> set[str]:
+    """All files in a folder."""
+    return {name for name in stored(folder) if not name.endswith("/")}
+
+
+def whole(*backups: str) -> set[str]:
+    """The files that these backups are made of."""
+    return {f"{each}{end}" for each in backups for end in ("", ".sha256", ".json")}
 
 
 def rows(record: dict) -> dict[str, int]:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from backups import LARGE, dump, ended, good, in_folder, listed, locked, refused, well
+from backups import LARGE, dump, ended, files, good, in_folder, listed, locked, refused, well, whole
 from local import Ran, until
-from peers import PASSWORD, Database, group, policy_of, stored
+from peers import PASSWORD, Database, group, policy_of
 from world.postgres import postgres
 
+LEASES = "FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' AND datname = 'faults'"
 REASONS = ("before", "manual", "after")
 SLOW = "2MB"  # a second: a dump of LARGE can be met in the middle, and its rest is never waited for
 
@@ -37,12 +38,16 @@ def folder(tmp_path) -> Path:
 
 @pytest.fixture
 def policy(kept, folder) -> Callable[..., dict]:
-    """Policies of that database: `policy()`, `policy(slow=True)`, `policy(port=...)`; each reason may be asked for once a second."""
+    """Policies of that database: `policy()`, `policy(slow=True)`, `policy(port=...)`.
+
+    Names have seconds in them, so a test asks for each reason once.
+    """
 
     def make(slow: bool = False, dump: dict | None = None, **more) -> dict:
         where = in_folder(folder) | ({"bandwidth": SLOW} if slow else {})
         what = {"keep": {"newest": 3}, "compress": "none"} | (dump or {})
-        return policy_of(shop=group(kept.server, [kept.name], where) | {"dumps": {each: deepcopy(what) for each in REASONS}} | more)
+        dumps = {each: deepcopy(what) for each in REASONS}
+        return policy_of(shop=group(kept.server, [kept.name], where) | {"dumps": dumps} | more)
 
     return make
 
@@ -63,7 +68,7 @@ def nothing_lost(holdfast, policy, folder):
     dump(holdfast, small, reason="after")
     both = [each["backup"] for each in listed(holdfast, policy())]
     assert len(both) == 2 and good(holdfast, policy()) == both
-    assert {name for name in stored(folder) if not name.endswith("/")} == {f"{o}{end}" for o in both for end in ("", ".sha256", ".json")}
+    assert files(folder) == whole(*both)
 
 
 def half_written(folder: Path, more_than: int = 0) -> Path | None:
@@ -234,7 +239,7 @@ def test_two_runs_at_once(holdfast, kept, policy, folder, nothing_lost):
     with locked(kept, "large"):
         first = holdfast.start(*taking(policy()))
         until("the first to have begun", lambda: half_written(folder, -1))
-        since = kept.sql("SELECT to_char(min(backend_start), 'YYYY-MM-DD HH24:MI') FROM pg_stat_activity WHERE application_name LIKE 'holdfast/%'")
+        since = kept.sql(f"SELECT to_char(backend_start, 'YYYY-MM-DD HH24:MI:SS') {LEASES}")
         second = holdfast(*taking(policy()))
         refused(second, 75, "has it since", since, "holdfast/")
         first.kill()
@@ -242,14 +247,13 @@ def test_two_runs_at_once(holdfast, kept, policy, folder, nothing_lost):
 
 
 def test_the_lease_of_a_killed_run_is_gone_with_it(holdfast, kept, policy, folder, nothing_lost):
-    leases = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE locktype = 'advisory' AND datname = 'faults'"
     with locked(kept, "large"):
         first = holdfast.start(*taking(policy()))
         until("the first to have begun", lambda: half_written(folder, -1))
-        assert kept.sql(leases) == "1"
+        assert kept.sql(f"SELECT count(*) {LEASES}") == "1"
         first.kill()
         ended(first)
-        until("its lease to go", lambda: kept.sql(leases) == "0", patience=5)
+        until("its lease to go", lambda: kept.sql(f"SELECT count(*) {LEASES}") == "0", patience=5)
 
 
 # -- what lies there -------------------------------------------------------------------------------------------------------

@@ -39,7 +39,8 @@ FORMATS = {
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_every_kind_of_object_comes_back_by_holdfast_and_without_it(name, holdfast, every_kind, fresh_database, folder, identity, tools):
+def test_every_kind_of_object_comes_back_by_holdfast_and_without_it(
+        name, holdfast, every_kind, fresh_database, folder, identity, tools):
     ending, what = FORMATS[name]
     key = identity()
     if "age" in name:
@@ -47,7 +48,8 @@ def test_every_kind_of_object_comes_back_by_holdfast_and_without_it(name, holdfa
     if "openssl" in name:
         what = what | {"encrypt": {"openssl": {"env": "PHRASE"}, "iterations": 10_000}}
     database, server = every_kind, every_kind.server
-    policy = policy_of(shop=group(server, [database.name], in_folder(folder, f"{{database}}_{{reason}}_%Y%m%d_%H%M%S.{ending}"), what))
+    stored_as = in_folder(folder, f"{{database}}_%Y%m%d_%H%M%S.{ending}")
+    policy = policy_of(shop=group(server, [database.name], stored_as, what))
     holdfast.env["PHRASE"] = PHRASE
     before = dump_text(server, database.name)
 
@@ -100,7 +102,8 @@ def test_tables_and_queries_are_csv_files_of_their_own(holdfast, every_kind, fre
 
 
 def test_chosen_tables_only_are_dumped(holdfast, every_kind, folder):
-    policy = policy_of(shop=group(every_kind.server, [every_kind.name], in_folder(folder), {"tables": ["app.serial", "public.order"]}))
+    chosen = {"tables": ["app.serial", "public.order"]}
+    policy = policy_of(shop=group(every_kind.server, [every_kind.name], in_folder(folder), chosen))
     assert set(rows(record(folder, dump(holdfast, policy)["backup"]))) == {"app.serial", 'public."order"'}
 
 

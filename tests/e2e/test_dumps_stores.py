@@ -36,7 +36,8 @@ def command(holdfast, s3_server, azurite) -> Command:
 def in_bucket(s3_server, bucket: str, endpoint: str | None = None, **more) -> dict:
     """A store in a bucket of the S3-compatible server."""
     return {"bucket": bucket, "region": s3_server.server.region, "prefix": "pg/", "key": KEY,
-            "endpoint": endpoint or s3_server.server.endpoint, "access_key": {"env": "S3_KEY"}, "secret_key": {"env": "S3_SECRET"}} | more
+            "endpoint": endpoint or s3_server.server.endpoint, "access_key": {"env": "S3_KEY"},
+            "secret_key": {"env": "S3_SECRET"}} | more
 
 
 def in_container(azurite, container: str, endpoint: str | None = None, **more) -> dict:
@@ -119,12 +120,13 @@ def test_a_lock_needs_a_bucket_with_versioning(command, shop, s3_server, locking
 
 def test_copies_are_the_same_bytes_with_a_record_of_their_own(command, shop, s3_server, azurite, container, tmp_path):
     bucket = s3_server.bucket()
-    dumps = policy(shop, in_folder(tmp_path / "b", KEY), in_bucket(s3_server, bucket), in_container(azurite, container), tables=["small"])
+    copies = in_bucket(s3_server, bucket), in_container(azurite, container)
+    dumps = policy(shop, in_folder(tmp_path / "b", KEY), *copies, tables=["small"])
     item = dump(command, dumps)["backup"]
     here = (tmp_path / "b" / item).read_bytes()
     assert s3_server.get(bucket, f"pg/{item}") == here == azurite.get(container, item)
-    records = [json.loads(text) for text in ((tmp_path / "b" / f"{item}.json").read_text(), s3_server.get(bucket, f"pg/{item}.json"),
-                                             azurite.get(container, f"{item}.json"))]
+    texts = (tmp_path / "b" / f"{item}.json").read_text(), s3_server.get(bucket, f"pg/{item}.json"), azurite.get(container, f"{item}.json")
+    records = [json.loads(text) for text in texts]
     assert len({each["file"]["sha256"] for each in records}) == 1 and len({each["restore"] for each in records}) == 3
     assert [each["place"] for each in listed(command, dumps)] == [0, 1, 2]
     well(command(dumps, "verify", "--all"))
