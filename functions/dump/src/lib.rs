@@ -166,8 +166,16 @@ pub async fn take_now(
     let places = place::open(world, &secrets, rules).await;
     let stored = places.first().expect("`stored` is always there");
     let stored = stored.as_ref().map_err(EdgeError::clone)?;
-    let form = form(&rules.stored, dump).map_err(EdgeError::from)?;
-    let key = form.make(database, reason.as_str(), "", world.now).map_err(EdgeError::from)?;
+    let form = form(&rules.stored, dump)?;
+    // Asked twice in a second, as after a restore that was killed: the next free second names the second one.
+    let (mut at, mut key) = (world.now, String::new());
+    for _ in 0..60 {
+        key = form.make(database, reason.as_str(), "", at)?;
+        if stored.store.list(&key).await?.is_empty() {
+            break;
+        }
+        at += jiff::SignedDuration::from_secs(1);
+    }
     let (group, database) = (group.clone(), database.to_owned());
     let reason = reason.clone();
     let what = Take { group, database, reason, slot: None, table: None, key };
