@@ -3,7 +3,8 @@
 
     install.py           the virtual environments of the world, and its clock
     install.py lint      the one with sam, cfn-lint and cargo-lambda
-    install.py peers     PostgreSQL, age, zstd, openssl and gzip from the system's packages where they are missing, and azurite
+    install.py peers     PostgreSQL, age, zstd, openssl and gzip from the system's packages where they are missing, azurite, promtool, and
+                         PostgreSQL 16 and 18
     install.py bench     what bench/dump.py measures against: the peers, awscli, and s3s-fs, which cargo builds
 
 Virtual environments and azurite live in `.cache/` of the checkout, or in $HOLDFAST_CACHE.
@@ -21,8 +22,9 @@ from pathlib import Path
 
 from install_peers import ensure_azurite, ensure_packages
 from world.paths import CACHE, CLOCK_LIBRARY, CLOCK_SOURCE, requirements
+from world.promtool import ensure_promtool
 
-VENVS = {"world": ["ministack", "moto"], "lint": ["lint"], "peers": [], "bench": ["awscli", "moto"]}
+VENVS = {"world": ["ministack", "moto"], "lint": ["lint"], "peers": ["postgres"], "bench": ["awscli", "moto"]}
 S3S = "0.14.1"  # the newest that Rust 1.95 builds
 
 
@@ -98,6 +100,8 @@ def main() -> None:
             if what in ("peers", "bench"):
                 ensure_packages()
                 ensure_azurite(sha256)
+            if what == "peers":
+                ensure_promtool()
             if what == "bench":
                 ensure_s3s()
         except subprocess.CalledProcessError as error:

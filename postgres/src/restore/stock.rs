@@ -1,7 +1,10 @@
 //! Stock `pg_restore` for everything but rows: it knows owners, grants, table spaces and their order.
 
 use super::{Into, loss::Loss};
-use crate::{Error, Kind, Server, toc::Toc};
+use crate::{
+    Error, Kind, Server,
+    toc::{Entry, Section, Toc},
+};
 use std::{collections::HashSet, fmt::Write as _, io::Write as _, path::Path, process::Stdio};
 use tempfile::NamedTempFile;
 use tokio::{
@@ -26,7 +29,7 @@ pub(crate) struct Stock<'a> {
 pub(crate) enum Run {
     /// `--section=pre-data`
     Before,
-    /// Entries of the data section that have no data block: values of sequences.
+    /// Entries of the data section that have no data block: values of sequences; since PostgreSQL 17 empty large objects.
     Values,
     /// One entry of post-data while rows are loaded.
     Early,
@@ -144,13 +147,31 @@ pub(crate) fn list(toc: &Toc, wanted: impl Fn(i32) -> bool) -> String {
     text
 }
 
-/// The list of the data section's entries without data blocks; `None` when there are none.
+/// The list of the entries that make large objects, before their bytes come, and of what is said of those; `None` when
+/// there are none. Until PostgreSQL 16 they are of the first section.
+pub(crate) fn objects(toc: &Toc, chosen: Option<&HashSet<i32>>) -> Option<String> {
+    without_data(toc, chosen, |e| {
+        // Comments and grants are of no section: `pg_restore` takes them for that of the entry listed before them.
+        let about = e.section == Section::None && e.tag.starts_with("LARGE OBJECT");
+        about || (e.section == Section::Data && e.desc == "BLOB METADATA")
+    })
+    .filter(|_| toc.entries.iter().any(|e| e.desc == "BLOB METADATA"))
+}
+
+/// The list of the data section's other entries without data blocks; `None` when there are none.
 pub(crate) fn values(toc: &Toc, chosen: Option<&HashSet<i32>>) -> Option<String> {
-    let entries = toc.entries.iter().filter(|e| {
-        e.section == crate::toc::Section::Data
-            && !e.has_data
-            && chosen.is_none_or(|c| c.contains(&e.dump_id))
-    });
+    without_data(toc, chosen, |e| e.section == Section::Data && e.desc != "BLOB METADATA")
+}
+
+fn without_data(
+    toc: &Toc,
+    chosen: Option<&HashSet<i32>>,
+    is: impl Fn(&Entry) -> bool,
+) -> Option<String> {
+    let entries = toc
+        .entries
+        .iter()
+        .filter(|e| !e.has_data && chosen.is_none_or(|c| c.contains(&e.dump_id)) && is(e));
     let ids: HashSet<i32> = entries.map(|e| e.dump_id).collect();
     (!ids.is_empty()).then(|| list(toc, |id| ids.contains(&id)))
 }
