@@ -1,5 +1,6 @@
 //! The one error of this crate.
 
+use shared::aws::EdgeError;
 use std::fmt;
 
 /// Why a backup could not be restored: what was being done, why it did not work, what to do about it.
@@ -73,6 +74,19 @@ impl From<store::Error> for Error {
     fn from(e: store::Error) -> Self {
         let kind = if e.kind == store::Kind::Damaged { Kind::Damaged } else { Kind::Store };
         Self { doing: e.doing, why: e.why, mend: e.mend, kind }
+    }
+}
+
+impl From<EdgeError> for Error {
+    fn from(e: EdgeError) -> Self {
+        use shared::aws::Kind as Of;
+        let kind = match e.kind {
+            Of::Database => Kind::Connection,
+            Of::Store | Of::Denied => Kind::Store,
+            Of::Key => Kind::Key,
+            _ => Kind::Refused,
+        };
+        Self { mend: e.hint().into(), doing: e.doing, why: e.why, kind }
     }
 }
 

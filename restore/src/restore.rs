@@ -10,10 +10,10 @@ pub use plan::Plan;
 
 use crate::{
     Error, Kind, Opening,
-    fetch::probe,
     trial::{Room, Rules, judge, sweep},
-    verify::{Check, READABLE, Took, Went, beside_it, seconds},
+    verify::{Check, Took, Went, seconds},
 };
+use plan::checked;
 use postgres::{
     Server, database,
     lock::lock,
@@ -21,7 +21,7 @@ use postgres::{
 };
 use serde::Serialize;
 use std::time::Instant;
-use store::{Backup, Store, Thaw, catalogue::Of};
+use store::{Backup, Store, Thaw};
 
 /// Days that a thawed backup can be read.
 const THAWED: u32 = 3;
@@ -179,65 +179,6 @@ pub async fn restore(
         losses,
         took: times,
     })))
-}
-
-/// Whether it can be done, and how.
-async fn checked(
-    store: &Store,
-    backup: &Backup,
-    opening: &Opening,
-    server: &Server,
-    options: &Options,
-) -> Result<Plan, Error> {
-    let doing = || format!("restore {}", backup.arn);
-    let refused = |why: String, mend: &str| Err(Error::new(Kind::Refused, doing(), why, mend));
-    if let Of::Faulty { why, mend, .. } = &backup.kind {
-        return refused(why.clone(), mend);
-    }
-    let beside = beside_it(store, backup, opening).await;
-    if let Some(bad) = beside.iter().find(|c| c.went == Went::Failed && c.name != READABLE) {
-        let kind = bad.kind.unwrap_or(Kind::Damaged);
-        let why = format!("{}: {}", bad.name, bad.detail);
-        return Err(Error::new(
-            kind,
-            doing(),
-            why,
-            "restore another backup, or give the key it was made with",
-        ));
-    }
-    let inside = probe(store, backup, opening).await?;
-    if inside.stored.is_none() {
-        return refused(
-            "it is no archive and no SQL of pg_dump".into(),
-            "load it by hand: its manifest's line `restore` says how",
-        );
-    }
-    let session = database::maintenance(server).await?;
-    postgres::tools::Tools::find(server, session.version_num)?;
-    let replaces = database::exists(server, &options.target).await?;
-    if replaces && !options.tables.is_empty() {
-        return refused(
-            format!(
-                "chosen tables are restored into a new database only, and {} exists",
-                options.target
-            ),
-            "name a new database, and copy the rows from there",
-        );
-    }
-    if options.target.len() > 63 {
-        return refused(
-            format!("{} is too long for a name", options.target),
-            "choose a shorter one",
-        );
-    }
-    let fresh = database::temporary_name(&options.target, &options.run);
-    let aside = database::aside_name(&options.target, &options.stamp);
-    for name in [&fresh, &aside] {
-        if database::exists(server, name).await? {
-            return refused(format!("there is a database {name} already"), "run again, or drop it");
-        }
-    }
-    Ok(Plan::new(backup, options, &session, replaces, fresh, aside))
 }
 
 /// Restores, checks and erases in the fresh database.

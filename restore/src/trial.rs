@@ -7,6 +7,7 @@ use postgres::{
     lock::lock,
     restore::{Into, Restored, restore},
 };
+use shared::policy::Postgres;
 use std::collections::BTreeMap;
 use store::{Backup, Manifest, Store};
 
@@ -20,6 +21,14 @@ pub struct Rules {
     pub critical_tables: Vec<String>,
     /// SELECTs of one boolean that must be true, by name.
     pub checks: BTreeMap<String, String>,
+}
+
+impl Rules {
+    /// The rules of a group's policy.
+    pub fn of(policy: &Postgres) -> Self {
+        let checks = policy.checks.iter().map(|(name, sql)| (name.to_string(), sql.clone()));
+        Self { critical_tables: policy.critical_tables.clone(), checks: checks.collect() }
+    }
 }
 
 /// A temporary database and the lease that shows that its run lives.

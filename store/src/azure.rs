@@ -11,9 +11,11 @@ mod wire;
 use error::error;
 pub(crate) use upload::Writing;
 
-use crate::{Entry, Error, KeyForm, Kind, Left, Leftover, Put, beside, parts, quote};
+use crate::{
+    Entry, Error, KeyForm, Kind, Leftover, Put, beside, leftovers::unfinished, parts, quote,
+};
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use object_store::{
     Attribute, GetOptions, GetResult, ObjectStore, ObjectStoreExt,
@@ -21,10 +23,8 @@ use object_store::{
     path::Path,
 };
 use secrecy::{ExposeSecret, SecretString};
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
-/// Blobs looked at once.
-const WIDTH: usize = 16;
 /// Name of the metadata that marks a blob as ours: [`crate::RUN`] as an identifier, which Azure wants.
 const RUN: &str = "holdfast_run";
 
@@ -166,31 +166,12 @@ impl AzureStore {
 
     /// Blocks that were never listed are dropped by Azure itself after a week; what is left are blobs without a manifest.
     pub(crate) async fn leftovers(&self, forms: &[KeyForm]) -> Result<Vec<Leftover>, Error> {
-        self.unfinished(forms, &self.list("").await?).await
+        unfinished(forms, &self.list("").await?, |key| self.ours(key)).await
     }
 
-    /// Blobs of ours without a manifest.
-    pub(crate) async fn unfinished(
-        &self,
-        forms: &[KeyForm],
-        entries: &[Entry],
-    ) -> Result<Vec<Leftover>, Error> {
-        let keys: BTreeSet<&str> = entries.iter().map(|e| e.key.as_str()).collect();
-        let bare = entries.iter().filter(|e| !keys.contains(beside::manifest(&e.key).as_str()));
-        let bare = bare.filter(|e| beside::whose(&e.key).is_none());
-        let bare = bare.filter_map(|e| Some((e, crate::of_form(forms, &e.key)?)));
-        let looked = stream::iter(bare).map(|(entry, read)| async move {
-            let head = self.head(&entry.key).await?;
-            let ours = head.is_some_and(|h| run(&h).is_some());
-            Ok::<_, Error>(ours.then(|| Leftover {
-                key: entry.key.clone(),
-                database: read.database,
-                what: Left::Object,
-                since: Some(entry.modified),
-            }))
-        });
-        let found: Vec<Option<Leftover>> = looked.buffered(WIDTH).try_collect().await?;
-        Ok(found.into_iter().flatten().collect())
+    /// Whether a run of Holdfast made a blob; what is gone meanwhile is none of ours.
+    pub(crate) async fn ours(&self, key: &str) -> Result<bool, Error> {
+        Ok(self.head(key).await?.is_some_and(|h| run(&h).is_some()))
     }
 
     pub(crate) async fn clean(&self, left: &Leftover) -> Result<(), Error> {

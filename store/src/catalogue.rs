@@ -119,6 +119,18 @@ pub async fn catalogue(
     Ok(all)
 }
 
+/// One backup, by its key: without a manifest, or without its file, it is a faulty one.
+///
+/// # Errors
+/// If the store can't be asked.
+pub async fn one(store: &Store, key: &str) -> Result<Backup, Error> {
+    let entries = store.list(key).await?;
+    let entry = entries.iter().find(|e| e.key == key);
+    let mut backup = backup(store, key, entry, judged(store, key, entry, None).await);
+    backup.hold = store.held(key).await?;
+    Ok(backup)
+}
+
 /// Reads a manifest and holds it against what lies there.
 async fn judged(store: &Store, key: &str, entry: Option<&Entry>, read: Option<Read>) -> Of {
     let faulty = |e: Error, manifest: Option<Manifest>| Of::Faulty {

@@ -5,8 +5,10 @@
 //!
 //! # Layout
 //! - [`key`]: how keys are made and read back; [`beside`]: what lies beside a backup; [`parts`]: how uploads are cut
-//! - [`manifest`]: the commit record and its schema; [`catalogue`](mod@catalogue): which backups a store has
+//! - [`manifest`]: the commit record and its schema; [`catalogue`](mod@catalogue): which backups a store has;
+//!   [`copies`]: which of them a second place lacks
 //! - `directory`, `s3`, `azure`: the three kinds of store; `open`: from the policy's words to one of them
+//! - `object`: what is known of an object; `ranges`: how a long one is read; `leftovers`: what dead runs left
 //!
 //! Streams are channels of `io::Result<Bytes>`: an empty `Bytes` is the clean end, and a channel that closes without it
 //! was cut.
@@ -14,17 +16,21 @@
 mod azure;
 pub mod beside;
 pub mod catalogue;
+pub mod copies;
 mod directory;
 mod error;
 pub mod form;
 pub mod key;
+mod leftovers;
 pub mod manifest;
-#[cfg(feature = "model")]
+#[cfg(any(test, feature = "model"))]
 pub mod model;
+mod object;
 mod open;
 pub mod parts;
 pub mod place;
 mod quote;
+mod ranges;
 mod s3;
 mod upload;
 
@@ -33,15 +39,16 @@ pub use catalogue::{Backup, catalogue};
 pub use directory::Directory;
 pub use error::{Error, Kind};
 pub use key::{KeyForm, Names};
+pub use leftovers::{Left, Leftover};
 pub use manifest::{Hold, Manifest};
+pub use object::{Entry, Put, Thaw, Written};
 pub use open::open;
 pub use quote::quote;
 pub use s3::S3Store;
 pub use upload::Upload;
 
 use bytes::Bytes;
-use jiff::Timestamp;
-use shared::{catalog::Point, plan::Cleared, policy::StorageClass};
+use shared::{catalog::Point, plan::Cleared};
 use std::io;
 use tokio::sync::mpsc;
 use upload::Writing;
@@ -60,86 +67,6 @@ pub enum Store {
     S3(S3Store),
     /// A container.
     Azure(AzureStore),
-}
-
-/// How an object is written.
-#[derive(Clone, Debug, Default)]
-pub struct Put {
-    /// The run that writes it.
-    pub run: String,
-    /// Storage class; the store's own without it. Directories have none.
-    pub class: Option<StorageClass>,
-    /// Nobody can delete it before, where the policy has `lock`.
-    pub lock_until: Option<Timestamp>,
-    /// About how large it gets, in bytes; 0 when nothing is known.
-    pub size_hint: u64,
-}
-
-/// An object as a list shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Its key, below the store's prefix.
-    pub key: String,
-    /// Its size in bytes.
-    pub size: u64,
-    /// When it was written.
-    pub modified: Timestamp,
-    /// Its storage class, where the store says one.
-    pub class: Option<String>,
-    /// Whether it must be thawed before it can be read.
-    pub archived: bool,
-}
-
-/// What the store has of an object after it was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Written {
-    /// Its size in bytes, as the store says it.
-    pub bytes: u64,
-    /// The checksum that was compared, as the store says it: `sha256:...`, `etag:...`.
-    pub checksum: Option<String>,
-}
-
-/// Whether an archived object can be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Thaw {
-    /// It was thawed and can be read now.
-    Ready,
-    /// The thaw was asked for.
-    Asked {
-        /// It takes so many hours at most.
-        hours: u32,
-    },
-    /// The thaw was asked for before and goes on.
-    Thawing,
-    /// It is not archived.
-    Needless,
-}
-
-/// Something that a run left behind which never became a backup.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Leftover {
-    /// The key that it is of.
-    pub key: String,
-    /// The database that it is of, as far as the key tells. Who cleans must hold its lease: it may be a run's that goes on.
-    pub database: Option<String>,
-    /// What it is.
-    pub what: Left,
-    /// When it was begun.
-    pub since: Option<Timestamp>,
-}
-
-/// Kinds of leftovers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Left {
-    /// A multipart upload that was not ended; it costs as long as it lies there.
-    Upload {
-        /// The store's name for it.
-        id: String,
-    },
-    /// An object of ours without a manifest.
-    Object,
-    /// A temporary file; the object under its name was committed, or there is none.
-    Temporary,
 }
 
 impl Store {
@@ -267,8 +194,8 @@ impl Store {
                 all.retain(|l| l.what == Left::Object);
                 Ok(all)
             }
-            Self::S3(s) => s.unfinished(forms, entries).await,
-            Self::Azure(a) => a.unfinished(forms, entries).await,
+            Self::S3(s) => leftovers::unfinished(forms, entries, |key| s.ours(key)).await,
+            Self::Azure(a) => leftovers::unfinished(forms, entries, |key| a.ours(key)).await,
         }
     }
 
@@ -362,12 +289,6 @@ impl Store {
             Self::Azure(a) => a.whole(key),
         }
     }
-}
-
-/// What a key tells, be it a backup's of one of the forms or of what lies beside one.
-fn of_form(forms: &[KeyForm], key: &str) -> Option<key::Read> {
-    let read = |key: &str| forms.iter().find_map(|form| form.read(key, Names::default()));
-    read(key).or_else(|| read(beside::whose(key)?))
 }
 
 /// Hex digits.

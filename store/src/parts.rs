@@ -5,6 +5,8 @@
 //! expected.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>
 
+use bytes::Bytes;
+
 /// Most parts of an upload.
 pub const MOST_PARTS: u32 = 10_000;
 /// S3 takes no smaller part but the last.
@@ -66,6 +68,62 @@ impl Parts {
     }
 }
 
+/// The part of an upload that is being filled.
+#[derive(Debug)]
+pub(crate) struct Filling {
+    parts: Parts,
+    /// From 1.
+    number: u32,
+    buffer: Vec<u8>,
+    expected: u64,
+    bytes: u64,
+}
+
+impl Filling {
+    /// The first part of an upload of about `expected` bytes (0 when nothing is known), with `budget` bytes of memory.
+    pub(crate) fn new(expected: u64, budget: u64) -> Self {
+        let parts = Parts::new(expected, budget);
+        Self { parts, number: 1, buffer: Vec::new(), expected, bytes: 0 }
+    }
+
+    /// Takes what there is room for from the begin of `bytes`. True when some is left over: the part is to be sent first.
+    pub(crate) fn fill(&mut self, bytes: &mut Bytes) -> bool {
+        let size = usize::try_from(self.parts.size(self.number)).unwrap_or(usize::MAX);
+        let room = (size - self.buffer.len()).min(bytes.len());
+        if self.buffer.capacity() == 0 && room > 0 {
+            // Once, to its size: growing would copy, and hold both copies.
+            let expected = usize::try_from(self.expected).unwrap_or(size).max(1 << 20);
+            let first = if self.number == 1 { expected.min(size) } else { size };
+            self.buffer.reserve_exact(first);
+        }
+        self.buffer.extend_from_slice(&bytes.split_to(room));
+        self.bytes += room as u64;
+        !bytes.is_empty()
+    }
+
+    /// The part and its number, from 1; the next one is begun.
+    pub(crate) fn take(&mut self) -> (u32, Bytes) {
+        let part = (self.number, Bytes::from(std::mem::take(&mut self.buffer)));
+        self.number += 1;
+        part
+    }
+
+    /// Whether nothing is in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
+    /// Bytes that came so far, of every part.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Parts that may be in flight while this one is filled.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.parts.buffers(self.number) - 1
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +160,33 @@ mod tests {
         1024 GiB: 7944 parts of 132 to 132 MiB, 1 buffers, 132 MiB
         5120 GiB: 7993 parts of 656 to 656 MiB, 1 buffers, 656 MiB
         ");
+    }
+
+    #[test]
+    fn what_is_filled_comes_out_in_parts_of_their_size_and_in_order() {
+        let mut filling = Filling::new(0, BUDGET);
+        let size = usize::try_from(USUAL).expect("it fits");
+        let mut all = (0..=250_u8).cycle().take(2 * size + 3).collect::<Bytes>();
+        let (whole, mut parts) = (all.clone(), Vec::new());
+        let mut head = all.split_to(5);
+        assert!(!filling.fill(&mut head) && !filling.is_empty());
+        while filling.fill(&mut all) {
+            parts.push(filling.take());
+        }
+        assert_eq!(filling.bytes(), whole.len() as u64);
+        parts.push(filling.take());
+        assert!(filling.is_empty());
+        let shown: Vec<_> = parts.iter().map(|(number, part)| (*number, part.len())).collect();
+        assert_eq!(shown, [(1, size), (2, size), (3, 3)]);
+        assert_eq!(parts.into_iter().flat_map(|(_, part)| part).collect::<Bytes>(), whole);
+    }
+
+    #[test]
+    fn a_part_that_is_full_is_sent_only_when_more_comes() {
+        let mut filling = Filling::new(0, BUDGET);
+        let size = usize::try_from(USUAL).expect("it fits");
+        assert!(!filling.fill(&mut vec![0; size].into()));
+        assert!(filling.fill(&mut vec![0; 1].into()));
     }
 
     proptest! {

@@ -5,8 +5,10 @@ import threading
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, urlsplit
+
+from serving import serving
 
 PASSED_ON = {"content-type", "authorization", "x-amz-date", "x-amz-security-token", "x-amz-target", "user-agent"}
 
@@ -58,15 +60,6 @@ class Proxy:
         return self.after(number, call, reply) or reply
 
 
-class Server(ThreadingHTTPServer):
-    """Ends when all that it was asked has been answered."""
-
-    daemon_threads = False
-
-    def handle_error(self, *_: object) -> None:
-        """A client that was killed breaks its connection; that is what the tests are about."""
-
-
 @contextmanager
 def proxy(target: str):
     """A proxy in front of RDS, for as long as the block."""
@@ -96,13 +89,5 @@ def proxy(target: str):
         def log_message(self, *_: object) -> None:
             pass
 
-    server = Server(("127.0.0.1", 0), Handler)
-    state.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with serving(Handler) as state.url:
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

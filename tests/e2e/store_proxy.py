@@ -2,12 +2,13 @@
 
 import http.client
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from serving import Server, serving
 
 REFUSAL = "<?xml version='1.0'?><Error><Code>{code}</Code><Message>as the test wants it</Message></Error>"
 OF_A_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
@@ -43,14 +44,11 @@ class StoreProxy:
     seen: list[Request] = field(default_factory=list)
 
 
-class Server(ThreadingHTTPServer):
+class Impatient(Server):
     """Does not wait for connections that a client keeps open."""
 
     daemon_threads = True
     block_on_close = False
-
-    def handle_error(self, *_: object) -> None:
-        """A client that was killed breaks its connection; that is what the tests are about."""
 
 
 @contextmanager
@@ -101,13 +99,5 @@ def store_proxy(target: str) -> Iterator[StoreProxy]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = Server(("127.0.0.1", 0), Handler)
-    state.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with serving(Handler, Impatient) as state.url:
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

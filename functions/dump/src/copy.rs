@@ -1,7 +1,9 @@
 //! A dump copied to a second place: the very bytes, its hash, and a commit record of its own.
 
 use crate::{
+    means,
     plan::Copying,
+    record,
     take::{Sent, commit, send},
 };
 use archive::pipe;
@@ -9,6 +11,7 @@ use sha2::{Digest, Sha256};
 use shared::{
     aws::{EdgeError, Kind},
     policy::Postgres,
+    secret::Secrets,
 };
 use store::{
     Manifest, Put,
@@ -18,9 +21,10 @@ use store::{
 /// Copies a dump and says what it came to.
 ///
 /// # Errors
-/// If it can't be read, is not what its commit record says, or can't be written.
+/// If it can't be read, is not what its commit record says, was not signed by its passphrase, or can't be written.
 pub(crate) async fn copy(
     run: &str,
+    secrets: &Secrets<'_>,
     from: &Open<'_>,
     to: &Open<'_>,
     rules: &Postgres,
@@ -29,8 +33,16 @@ pub(crate) async fn copy(
     let record = store::beside::manifest(&what.from);
     let json = from.store.get(&record).await.map_err(EdgeError::from)?;
     let gone = || EdgeError::of_kind(Kind::Store, format!("copy {}", what.from), "it is gone", "");
-    let mut manifest =
-        Manifest::read(&what.from, &json.ok_or_else(gone)?).map_err(EdgeError::from)?;
+    let json = json.ok_or_else(gone)?;
+    let mut manifest = Manifest::read(&what.from, &json).map_err(EdgeError::from)?;
+    let passphrases = match &manifest.mac {
+        Some(_) => means::passphrases(secrets, rules).await,
+        None => Vec::new(),
+    };
+    let passphrase = match &manifest.mac {
+        Some(mac) => Some(record::signer(&what.from, &json, mac, &passphrases)?),
+        None => None,
+    };
     let dumps = rules.all_dumps();
     let own = dumps.iter().find(|(reason, _)| reason.as_str() == manifest.reason);
     let keep = to.policy.keep.as_ref().or(own.map(|(_, dump)| &dump.keep));
@@ -66,6 +78,10 @@ pub(crate) async fn copy(
     manifest.locked_until = put.lock_until;
     manifest.restore =
         manifest.restore.replace(&from.store.command(&what.from), &to.store.command(&what.key));
+    if let Some(passphrase) = passphrase {
+        // Name and place are signed too, and they are others there.
+        record::sign(&mut manifest, &what.key, passphrase)?;
+    }
     commit(&to.store, &what.key, &manifest, &put).await?;
     Ok(manifest)
 }

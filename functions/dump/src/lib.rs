@@ -4,6 +4,7 @@
 //! - [`plan()`]: which dumps are due and which copies are missing; pure
 //! - `observe`: servers, keys and the dumps at every place
 //! - `take`: one dump, from the lease to the commit record; `copy`: to a second place; `record`: the commit record
+//! - `values`: what is published of them
 //! - [`means`]: logins, recipes and keys; [`fault`]: errors of the parts as one
 //!
 //! The database is read on one snapshot by several connections and never touches a disk here: COPY, compression,
@@ -16,22 +17,28 @@ mod observe;
 mod plan;
 mod record;
 mod take;
+mod values;
 
 pub use observe::dumped;
 pub use plan::{Action, Copying, Looked, Take, plan};
 
 use shared::{
-    aws::EdgeError,
+    aws::{EdgeError, Kind},
     metrics::Metric,
     plan::{Finding, Plan, Severity},
     policy::text::Name,
-    report::{Did, Outcome, Report, Result},
+    report::{Did, Done, Made, Outcome, Report, Result},
     request::{Request, SCHEDULE},
     run::{World, apply},
     secret::Secrets,
 };
 use std::collections::BTreeMap;
-use store::{form::form, place};
+use store::{
+    Backup, Store,
+    catalogue::{self, Of},
+    form::form,
+    place,
+};
 use take::Ground;
 use tokio::time::Instant;
 
@@ -41,19 +48,18 @@ pub const NAME: &str = "dump";
 /// Looks, plans, acts and reports.
 pub async fn run(world: &World<'_>, request: &Request) -> Report {
     let mut report = Report::new(NAME, world);
-    let home = shared::catalog::Place::home(world.policy);
-    let secrets = Secrets::new(world.aws, &home);
+    let secrets = world.secrets();
     if let Some(unknown) = unknown(world, request) {
         report.find(unknown);
         return report;
     }
     // Copies follow from what is there, so they are planned after the dumps.
     let copied = dumped(world).any(|(_, g)| !g.also_stored.is_empty());
+    let mut looked = observe::observe(world, &secrets, request).await;
     for look in [Look::Dumps, Look::Copies] {
         if look == Look::Copies && !copied {
             break;
         }
-        let looked = observe::observe(world, &secrets, request).await;
         let mut planned = plan(world.policy, &looked, request, world.now);
         let wanted = |a: &Action| matches!(a, Action::Take(_)) == (look == Look::Dumps);
         planned.steps.retain(|s| wanted(&s.action));
@@ -61,7 +67,14 @@ pub async fn run(world: &World<'_>, request: &Request) -> Report {
             planned.findings.clear();
         }
         let outcomes = carry_out(world, &secrets, &planned).await;
+        if look == Look::Dumps && copied && !planned.steps.is_empty() && !world.dry_run {
+            // Dumps take hours, in which others work on the stores too.
+            looked = observe::observe(world, &secrets, request).await;
+        }
         report.findings.append(&mut planned.findings);
+        if look == Look::Dumps {
+            report.values.extend(values::of(&outcomes));
+        }
         report.outcomes.extend(outcomes);
     }
     for open in put_off(&report.outcomes, request) {
@@ -133,30 +146,51 @@ async fn carry_out(world: &World<'_>, secrets: &Secrets<'_>, plan: &Plan<Action>
                 let ground = Ground { world, secrets, rules, server, stored: place(0)? };
                 let began = Instant::now();
                 let manifest = Box::pin(take::take(&ground, t, &dumps[&t.reason])).await?;
-                Ok(take::told(&manifest, began.elapsed()))
+                let told = take::told(&manifest, began.elapsed());
+                Ok(Done::made(told, made(&place(0)?.store, &t.key, &manifest, began)))
             }
             Action::Copy(c) => {
-                let to = place(c.to + 1)?;
-                let manifest = Box::pin(copy::copy(&world.run, place(0)?, to, rules, c)).await?;
-                Ok(format!("{} is in {}", manifest.file.name, to.store.address()))
+                let (to, began) = (place(c.to + 1)?, Instant::now());
+                let manifest =
+                    Box::pin(copy::copy(&world.run, secrets, place(0)?, to, rules, c)).await?;
+                let told = format!("{} is in {}", manifest.file.name, to.store.address());
+                Ok(Done::made(told, made(&to.store, &c.key, &manifest, began)))
             }
         }
     })
     .await
 }
 
+/// A file that was made since `began`.
+fn made(store: &store::Store, key: &str, manifest: &store::Manifest, began: Instant) -> Made {
+    Made {
+        what: key.to_owned(),
+        place: store.address(),
+        bytes: Some(manifest.file.bytes),
+        seconds: Some(began.elapsed().as_secs_f64()),
+    }
+}
+
+/// A dump that was just taken, as the store has it.
+#[derive(Debug)]
+pub struct Taken {
+    /// The store.
+    pub store: Store,
+    /// The dump there.
+    pub backup: Backup,
+}
+
 /// Takes one dump of a database now, whatever is due: the safety backup before a restore.
 ///
 /// # Errors
-/// If it can't be taken.
+/// If it can't be taken, or is not what lies in the store afterwards.
 pub async fn take_now(
     world: &World<'_>,
     group: &Name,
     database: &str,
     reason: &str,
-) -> std::result::Result<store::Manifest, EdgeError> {
-    let home = shared::catalog::Place::home(world.policy);
-    let secrets = Secrets::new(world.aws, &home);
+) -> std::result::Result<Taken, EdgeError> {
+    let secrets = world.secrets();
     let rules = &world.policy.postgres[group];
     let refused = |why: String| EdgeError::refused(format!("dump {database} for {reason}"), why);
     let dumps = rules.all_dumps();
@@ -180,7 +214,16 @@ pub async fn take_now(
     let reason = reason.clone();
     let what = Take { group, database, reason, slot: None, table: None, key };
     let ground = Ground { world, secrets: &secrets, rules, server: &server, stored };
-    Box::pin(take::take(&ground, &what, dump)).await
+    let manifest = Box::pin(take::take(&ground, &what, dump)).await?;
+    let backup = catalogue::one(&stored.store, &what.key).await?;
+    if backup.committed().is_some_and(|m| m.file.sha256 == manifest.file.sha256) {
+        return Ok(Taken { store: stored.store.clone(), backup });
+    }
+    let (why, mend) = match backup.kind {
+        Of::Faulty { why, mend, .. } => (why, mend),
+        _ => ("another dump lies there".into(), "look at what else writes there".into()),
+    };
+    Err(EdgeError::of_kind(Kind::Store, format!("read back {}", what.key), why, mend))
 }
 
 impl Action {
@@ -203,6 +246,7 @@ mod tests {
             because: "due".into(),
             result,
             kind: None,
+            made: None,
         };
         let outcomes: Vec<_> = results.into_iter().map(outcome).collect();
         let request = Request { reason: reason.into(), ..Request::default() };

@@ -1,10 +1,14 @@
 //! Which dumps are due and which copies are missing. Pure: no I/O and no clock.
 
-use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+mod action;
+mod copies;
+
+pub use action::{Action, Copying, Take};
+
+use copies::copy;
+use jiff::Timestamp;
 use shared::{
     aws::{EdgeError, Kind},
-    keep::kept,
     plan::{Finding, Plan, Severity},
     policy::{
         Dump, DumpFormat, Policy, Postgres, Store,
@@ -13,8 +17,8 @@ use shared::{
     request::{Request, SCHEDULE},
     time::{Schedule, human},
 };
-use std::{collections::BTreeMap, fmt};
-use store::{Backup, catalogue::Of, form::form, key::Names};
+use std::collections::BTreeMap;
+use store::{Backup, catalogue::Of, form::form};
 
 /// One database of a group: what the policy says and what was seen of it.
 #[derive(Debug)]
@@ -35,57 +39,6 @@ pub struct Looked<'p> {
     pub free: Option<u64>,
     /// Backups in `stored`, then in each of `also_stored`; or why a place can't be seen.
     pub places: Vec<Result<Vec<Backup>, EdgeError>>,
-}
-
-/// What the function does.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case", tag = "do")]
-pub enum Action {
-    /// Dump a database.
-    Take(Take),
-    /// Copy a dump to a second place.
-    Copy(Copying),
-}
-
-/// A dump to be taken.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Take {
-    /// The group.
-    pub group: Name,
-    /// The database.
-    pub database: String,
-    /// Why it is taken.
-    pub reason: ReasonName,
-    /// The time it was due at; none on demand.
-    pub slot: Option<Timestamp>,
-    /// For CSV, the one table or query of this file.
-    pub table: Option<String>,
-    /// Where it will lie, below the store's prefix.
-    pub key: String,
-}
-
-/// A dump to be copied to a second place.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Copying {
-    /// The group.
-    pub group: Name,
-    /// The database.
-    pub database: String,
-    /// Its key in `stored`.
-    pub from: String,
-    /// Which of `also_stored`, from 0.
-    pub to: usize,
-    /// Its key there.
-    pub key: String,
-}
-
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Take(t) => write!(f, "dump {} to {}", t.database, t.key),
-            Self::Copy(c) => write!(f, "copy {} to also_stored[{}] as {}", c.from, c.to, c.key),
-        }
-    }
 }
 
 /// Plans the dumps that are due at `now` or that `request` asks for, and the copies that are missing.
@@ -112,7 +65,7 @@ pub fn plan(
             let because = format!("{reason} is due since {}", human(now.duration_since(slot)));
             take(&mut plan, l, (reason, dump), Some(slot), now, &because);
         }
-        copies(&mut plan, l, now);
+        copy(&mut plan, l, now);
     }
     plan
 }
@@ -275,12 +228,6 @@ fn key(
     form(store, dump)?.make(database, reason.as_str(), table.unwrap_or_default(), at)
 }
 
-/// The time in a dump's name, when that is to the second: its copies get the same name.
-fn named(l: &Looked<'_>, dump: &Dump, key: &str) -> Option<Timestamp> {
-    let read = form(&l.rules.stored, dump).ok()?.read(key, Names::default())?;
-    (read.precision <= SignedDuration::from_secs(1)).then_some(read.at)
-}
-
 fn bad_key(l: &Looked<'_>, e: &store::Error) -> Finding {
     finding(l, Severity::Critical, "bad-key", e.to_string(), e.mend.clone())
 }
@@ -316,66 +263,12 @@ fn on_demand(plan: &mut Plan<Action>, looked: &[Looked<'_>], request: &Request, 
         if let Some((reason, dump)) = known(l, reason) {
             take(plan, l, (reason, dump), None, now, &format!("{reason} is asked for"));
         }
-        copies(plan, l, now);
+        copy(plan, l, now);
     }
 }
 
 fn known<'l>(l: &'l Looked<'_>, reason: &str) -> Option<(&'l ReasonName, &'l Dump)> {
     l.dumps.iter().find(|(r, _)| r.as_str() == reason)
-}
-
-/// Good dumps that a second place's rule would keep and that are not there.
-fn copies(plan: &mut Plan<Action>, l: &Looked<'_>, now: Timestamp) {
-    let Some((Ok(home), others)) = l.places.split_first() else { return };
-    for (to, (there, place)) in others.iter().zip(&l.rules.also_stored).enumerate() {
-        let Ok(there) = there else { continue };
-        for (reason, dump) in &l.dumps {
-            let of_reason = |b: &Backup| b.committed().is_some_and(|m| m.reason == reason.as_str());
-            // What is there already counts for the rule too, so that nothing is copied only to be let go.
-            let times: BTreeMap<&str, Timestamp> = home
-                .iter()
-                .chain(there)
-                .filter(|b| of_reason(b))
-                .filter_map(Backup::committed)
-                .map(|m| (m.file.sha256.as_str(), m.data_time))
-                .collect();
-            // What was taken after this run began is not of the future.
-            let now = times.values().copied().fold(now, Timestamp::max);
-            let times: Vec<_> = times.into_iter().collect();
-            let wanted = kept(&times, place.keep.as_ref().unwrap_or(&dump.keep), now);
-            for backup in home.iter().filter(|b| of_reason(b)) {
-                let Some(m) = backup.committed() else { continue };
-                let sum = m.file.sha256.as_str();
-                let copied =
-                    there.iter().filter_map(Backup::committed).any(|c| c.file.sha256 == sum);
-                let Some(why) = wanted.get(sum).filter(|_| !copied) else { continue };
-                let at = m.slot.or_else(|| named(l, dump, &backup.key)).unwrap_or(m.data_time);
-                let key = match key(place, dump, l.database, reason, m.table.as_deref(), at) {
-                    Ok(key) => key,
-                    Err(e) => {
-                        plan.findings.push(bad_key(l, &e));
-                        return;
-                    }
-                };
-                if there.iter().any(|b| b.key == key) {
-                    let why = format!("another file has the name {key} there already");
-                    let mend =
-                        "put {reason} or a finer time (%H%M%S) into the place's key in the policy";
-                    plan.findings.push(finding(l, Severity::Critical, "name-taken", why, mend));
-                    continue;
-                }
-                let copy = Copying {
-                    group: l.group.clone(),
-                    database: l.database.to_owned(),
-                    from: backup.key.clone(),
-                    to,
-                    key,
-                };
-                let because = format!("it is not there, and would be kept: {}", why.join(", "));
-                plan.step(format!("{}/{}", l.group, l.database), Action::Copy(copy), because);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

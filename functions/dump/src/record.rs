@@ -4,6 +4,7 @@ use crate::{plan::Take, take::Ground};
 use archive::{Encryption, Recipe, Sums, mac};
 use jiff::Timestamp;
 use postgres::dump::Dumped;
+use secrecy::SecretString;
 use shared::{
     aws::{EdgeError, Kind},
     policy::{Dump, DumpFormat},
@@ -79,14 +80,45 @@ pub(crate) fn manifest(
         mac: None,
     };
     if let Encryption::OpenSsl { passphrase, .. } = &recipe.encryption {
-        let refused = |e: &dyn std::fmt::Display| {
-            EdgeError::of_kind(Kind::Key, format!("sign {}", take.key), e.to_string(), "")
-        };
-        let text =
-            manifest::authenticated(&take.key, &manifest.to_json()).map_err(|e| refused(&e))?;
-        manifest.mac = Some(mac::sign(passphrase, &text).map_err(|e| refused(&e))?);
+        sign(&mut manifest, &take.key, passphrase)?;
     }
     Ok(manifest)
+}
+
+/// Signs a commit record with the passphrase that its file is encrypted with.
+///
+/// # Errors
+/// If it can't be signed.
+pub(crate) fn sign(
+    manifest: &mut Manifest,
+    key: &str,
+    passphrase: &SecretString,
+) -> Result<(), EdgeError> {
+    let refused = |e: &dyn std::fmt::Display| {
+        EdgeError::of_kind(Kind::Key, format!("sign {key}"), e.to_string(), "")
+    };
+    let text = manifest::authenticated(key, &manifest.to_json()).map_err(|e| refused(&e))?;
+    manifest.mac = Some(mac::sign(passphrase, &text).map_err(|e| refused(&e))?);
+    Ok(())
+}
+
+/// The one of `passphrases` that the commit record `json` is signed with.
+///
+/// # Errors
+/// If none of them did: it was altered, or the passphrase is gone.
+pub(crate) fn signer<'p>(
+    key: &str,
+    json: &[u8],
+    signed: &mac::Mac,
+    passphrases: &'p [SecretString],
+) -> Result<&'p SecretString, EdgeError> {
+    let text = manifest::authenticated(key, json).map_err(EdgeError::from)?;
+    let ours = passphrases.iter().find(|p| mac::verify(p, &text, signed).is_ok());
+    ours.ok_or_else(|| {
+        let why = "no passphrase of the policy signed its commit record: somebody altered it, or the passphrase is gone";
+        let mend = "name the passphrase under `previous`; if it is there, find out who changed the record";
+        EdgeError::of_kind(Kind::Key, format!("copy {key}"), why, mend)
+    })
 }
 
 #[expect(clippy::disallowed_methods, reason = "a dump ends long after its run began")]

@@ -1,10 +1,15 @@
-//! What a restore will do, for a dry run.
+//! Whether a restore can be done, and what it will do.
 
 use super::Options;
-use postgres::Session;
+use crate::{
+    Error, Kind, Opening,
+    fetch::probe,
+    verify::{READABLE, Went, beside_it},
+};
+use postgres::{Server, Session, database};
 use serde::Serialize;
 use std::fmt;
-use store::Backup;
+use store::{Backup, Store, catalogue::Of};
 
 /// What a restore will do. Everything that can be known before was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -27,6 +32,65 @@ pub struct Plan {
     pub bytes: u64,
     /// What to know before.
     pub notes: Vec<String>,
+}
+
+/// Whether it can be done, and how.
+pub(super) async fn checked(
+    store: &Store,
+    backup: &Backup,
+    opening: &Opening,
+    server: &Server,
+    options: &Options,
+) -> Result<Plan, Error> {
+    let doing = || format!("restore {}", backup.arn);
+    let refused = |why: String, mend: &str| Err(Error::new(Kind::Refused, doing(), why, mend));
+    if let Of::Faulty { why, mend, .. } = &backup.kind {
+        return refused(why.clone(), mend);
+    }
+    let beside = beside_it(store, backup, opening).await;
+    if let Some(bad) = beside.iter().find(|c| c.went == Went::Failed && c.name != READABLE) {
+        let kind = bad.kind.unwrap_or(Kind::Damaged);
+        let why = format!("{}: {}", bad.name, bad.detail);
+        return Err(Error::new(
+            kind,
+            doing(),
+            why,
+            "restore another backup, or give the key it was made with",
+        ));
+    }
+    let inside = probe(store, backup, opening).await?;
+    if inside.stored.is_none() {
+        return refused(
+            "it is no archive and no SQL of pg_dump".into(),
+            "load it by hand: its manifest's line `restore` says how",
+        );
+    }
+    let session = database::maintenance(server).await?;
+    postgres::tools::Tools::find(server, session.version_num)?;
+    let replaces = database::exists(server, &options.target).await?;
+    if replaces && !options.tables.is_empty() {
+        return refused(
+            format!(
+                "chosen tables are restored into a new database only, and {} exists",
+                options.target
+            ),
+            "name a new database, and copy the rows from there",
+        );
+    }
+    if options.target.len() > 63 {
+        return refused(
+            format!("{} is too long for a name", options.target),
+            "choose a shorter one",
+        );
+    }
+    let fresh = database::temporary_name(&options.target, &options.run);
+    let aside = database::aside_name(&options.target, &options.stamp);
+    for name in [&fresh, &aside] {
+        if database::exists(server, name).await? {
+            return refused(format!("there is a database {name} already"), "run again, or drop it");
+        }
+    }
+    Ok(Plan::new(backup, options, &session, replaces, fresh, aside))
 }
 
 impl Plan {

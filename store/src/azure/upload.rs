@@ -1,7 +1,7 @@
 //! Blobs written: in one request when small, else in blocks, a few of them on their way at once.
 
 use super::{AzureStore, RUN, error, run};
-use crate::{Error, Kind, Put, Written, parts::Parts};
+use crate::{Error, Kind, Put, Written, parts::Filling};
 use bytes::Bytes;
 use object_store::{
     Attribute, Attributes, MultipartUpload, ObjectStore, PutMode, PutMultipartOptions, PutOptions,
@@ -17,10 +17,7 @@ pub(crate) struct Writing {
     key: String,
     path: Path,
     put: Put,
-    parts: Parts,
-    number: u32,
-    buffer: Vec<u8>,
-    bytes: u64,
+    part: Filling,
     upload: Option<Box<dyn MultipartUpload>>,
     on_their_way: JoinSet<object_store::Result<()>>,
 }
@@ -29,34 +26,18 @@ impl Writing {
     pub(super) fn new(store: AzureStore, key: &str, put: &Put) -> Result<Self, Error> {
         Ok(Self {
             path: store.path(key)?,
-            parts: Parts::new(put.size_hint, store.budget),
+            part: Filling::new(put.size_hint, store.budget),
             store,
             key: key.to_owned(),
             put: put.clone(),
-            number: 1,
-            buffer: Vec::new(),
-            bytes: 0,
             upload: None,
             on_their_way: JoinSet::new(),
         })
     }
 
     pub(crate) async fn write(&mut self, mut bytes: Bytes) -> Result<(), Error> {
-        while !bytes.is_empty() {
-            let size = usize::try_from(self.parts.size(self.number)).unwrap_or(usize::MAX);
-            if self.buffer.len() == size {
-                self.send().await?;
-                continue;
-            }
-            if self.buffer.capacity() == 0 {
-                // Once, to its size: growing would copy, and hold both copies.
-                let expected = usize::try_from(self.put.size_hint).unwrap_or(size).max(1 << 20);
-                let first = if self.number == 1 { expected.min(size) } else { size };
-                self.buffer.reserve_exact(first);
-            }
-            let room = (size - self.buffer.len()).min(bytes.len());
-            self.buffer.extend_from_slice(&bytes.split_to(room));
-            self.bytes += room as u64;
+        while self.part.fill(&mut bytes) {
+            self.send().await?;
         }
         Ok(())
     }
@@ -68,13 +49,11 @@ impl Writing {
             let upload = self.store.store.put_multipart_opts(&self.path, options).await;
             self.upload = Some(upload.map_err(|e| error(self.doing(), &e))?);
         }
-        let body = Bytes::from(std::mem::take(&mut self.buffer));
+        let (_, body) = self.part.take();
         if let Some(upload) = &mut self.upload {
             self.on_their_way.spawn(upload.put_part(PutPayload::from(body)));
         }
-        self.number += 1;
-        let most = self.parts.buffers(self.number) - 1;
-        while self.on_their_way.len() > most {
+        while self.on_their_way.len() > self.part.in_flight() {
             self.arrive().await?;
         }
         Ok(())
@@ -106,7 +85,7 @@ impl Writing {
 
     pub(crate) async fn finish(mut self) -> Result<Written, Error> {
         let ended = if self.upload.is_none() {
-            let body = Bytes::from(std::mem::take(&mut self.buffer));
+            let (_, body) = self.part.take();
             let options = PutOptions {
                 mode: PutMode::Create,
                 attributes: self.attributes(),
@@ -114,7 +93,7 @@ impl Writing {
             };
             self.store.store.put_opts(&self.path, PutPayload::from(body), options).await
         } else {
-            if !self.buffer.is_empty() {
+            if !self.part.is_empty() {
                 self.send().await?;
             }
             while !self.on_their_way.is_empty() {
@@ -133,12 +112,12 @@ impl Writing {
             return Err(Error::new(Kind::Damaged, doing, "it is not there", mend));
         };
         let ours = run(&head) == Some(self.put.run.as_str());
-        let whole = head.meta.size == self.bytes;
+        let whole = head.meta.size == self.part.bytes();
         match ended {
             // The answer may have been lost after the blob was made, and the next try then finds it there.
             Err(e) if !(ours && whole) || self.put.run.is_empty() => Err(e),
             _ if !whole => {
-                let why = format!("{} bytes lie there, of {}", head.meta.size, self.bytes);
+                let why = format!("{} bytes lie there, of {}", head.meta.size, self.part.bytes());
                 let mend = "nothing counts of it; look at the store";
                 Err(Error::new(Kind::Damaged, doing, why, mend))
             }

@@ -1,7 +1,7 @@
 //! What killed runs left in a directory, and how it is taken away.
 
 use super::{Directory, blocking, modified, steps};
-use crate::{Error, KeyForm, Left, Leftover, beside};
+use crate::{Error, KeyForm, Left, Leftover, beside, leftovers::of_form};
 
 impl Directory {
     pub(crate) async fn leftovers(&self, forms: &[KeyForm]) -> Result<Vec<Leftover>, Error> {
@@ -14,7 +14,7 @@ impl Directory {
                 let whole =
                     if folder.is_empty() { of.to_owned() } else { format!("{folder}/{of}") };
                 let Some(key) = whole.strip_prefix(&this.prefix) else { return };
-                let Some(read) = crate::of_form(&forms, key) else { return };
+                let Some(read) = of_form(&forms, key) else { return };
                 let what = if this.unfinished(key) { Left::Object } else { Left::Temporary };
                 all.push(Leftover {
                     key: key.to_owned(),

@@ -1,17 +1,14 @@
 //! Archived objects: whether one can be read, and the asking for its thaw.
 
 use super::{S3Store, code};
-use crate::{Error, Kind, Thaw};
+use crate::{Error, Thaw, ranges};
 use aws_sdk_s3::types::{GlacierJobParameters, RestoreRequest, StorageClass, Tier};
 use shared::aws::EdgeError;
 
 impl S3Store {
     pub(crate) async fn thaw(&self, key: &str, days: u32) -> Result<Thaw, Error> {
         let doing = || format!("thaw {}", self.whole(key));
-        let Some(head) = self.head(key).await? else {
-            let mend = "list the store: it may have been deleted";
-            return Err(Error::new(Kind::Missing, doing(), "it is not there", mend));
-        };
+        let Some(head) = self.head(key).await? else { return Err(ranges::missing(doing())) };
         let deep = match (head.storage_class(), head.archive_status()) {
             (Some(StorageClass::Glacier), _) => false,
             (Some(StorageClass::DeepArchive), _) => true,

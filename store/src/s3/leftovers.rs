@@ -1,45 +1,23 @@
 //! What killed runs left in a bucket: uploads without end, and objects of ours without a manifest.
 
 use super::{S3Store, run};
-use crate::{Entry, Error, KeyForm, Left, Leftover, beside};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use crate::{
+    Error, KeyForm, Left, Leftover, beside,
+    leftovers::{of_form, unfinished},
+};
 use jiff::Timestamp;
 use shared::aws::{EdgeError, Kind};
-use std::collections::BTreeSet;
-
-/// Objects looked at once.
-const WIDTH: usize = 16;
 
 impl S3Store {
     pub(crate) async fn leftovers(&self, forms: &[KeyForm]) -> Result<Vec<Leftover>, Error> {
         let mut all = self.uploads(forms).await?;
-        all.extend(self.unfinished(forms, &self.list("").await?).await?);
+        all.extend(unfinished(forms, &self.list("").await?, |key| self.ours(key)).await?);
         Ok(all)
     }
 
-    /// Objects of ours without a manifest.
-    pub(crate) async fn unfinished(
-        &self,
-        forms: &[KeyForm],
-        entries: &[Entry],
-    ) -> Result<Vec<Leftover>, Error> {
-        let keys: BTreeSet<&str> = entries.iter().map(|e| e.key.as_str()).collect();
-        let bare = entries.iter().filter(|e| !keys.contains(beside::manifest(&e.key).as_str()));
-        let bare = bare.filter(|e| beside::whose(&e.key).is_none());
-        let bare = bare.filter_map(|e| Some((e, crate::of_form(forms, &e.key)?)));
-        let looked = stream::iter(bare).map(|(entry, read)| async move {
-            // Foreign ones have no such mark. What is gone meanwhile is none.
-            let head = self.head(&entry.key).await?;
-            let ours = head.is_some_and(|h| run(&h).is_some());
-            Ok::<_, Error>(ours.then(|| Leftover {
-                key: entry.key.clone(),
-                database: read.database,
-                what: Left::Object,
-                since: Some(entry.modified),
-            }))
-        });
-        let found: Vec<Option<Leftover>> = looked.buffered(WIDTH).try_collect().await?;
-        Ok(found.into_iter().flatten().collect())
+    /// Whether a run of Holdfast made an object. Foreign ones have no such mark; what is gone meanwhile is none of ours.
+    pub(crate) async fn ours(&self, key: &str) -> Result<bool, Error> {
+        Ok(self.head(key).await?.is_some_and(|h| run(&h).is_some()))
     }
 
     /// Uploads in parts that were not ended.
@@ -55,7 +33,7 @@ impl S3Store {
             for upload in page.uploads() {
                 let key = upload.key().and_then(|k| k.strip_prefix(&self.what.prefix));
                 let (Some(key), Some(id)) = (key, upload.upload_id()) else { continue };
-                let Some(read) = crate::of_form(forms, key) else { continue };
+                let Some(read) = of_form(forms, key) else { continue };
                 all.push(Leftover {
                     key: key.to_owned(),
                     database: read.database,

@@ -351,8 +351,14 @@ async fn a_part_that_is_refused_ends_the_upload_and_takes_it_back() {
     let error = upload(&store, &put(), 40 * MIB).await.expect_err("refused");
     assert_eq!(error.kind, Kind::Damaged, "{error}");
     // Taken back when it is dropped, beside everything else.
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-    assert!(log.lines().contains("DELETE /pg/"), "{}", log.lines());
+    let taken_back = async {
+        while !log.lines().contains("DELETE /pg/") {
+            tokio::task::yield_now().await;
+        }
+    };
+    let deadline = std::time::Duration::from_secs(30);
+    let waited = tokio::time::timeout(deadline, taken_back).await;
+    assert!(waited.is_ok(), "{}", log.lines());
     assert!(!log.lines().contains("POST /pg/orders/orders_daily_20261120_020000.dump?uploadId"));
 }
 

@@ -1,0 +1,57 @@
+//! What the function does.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use shared::policy::text::{Name, ReasonName};
+use std::fmt;
+
+/// What the function does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "do")]
+pub enum Action {
+    /// Dump a database.
+    Take(Take),
+    /// Copy a dump to a second place.
+    Copy(Copying),
+}
+
+/// A dump to be taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Take {
+    /// The group.
+    pub group: Name,
+    /// The database.
+    pub database: String,
+    /// Why it is taken.
+    pub reason: ReasonName,
+    /// The time it was due at; none on demand.
+    pub slot: Option<Timestamp>,
+    /// For CSV, the one table or query of this file.
+    pub table: Option<String>,
+    /// Where it will lie, below the store's prefix.
+    pub key: String,
+}
+
+/// A dump to be copied to a second place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Copying {
+    /// The group.
+    pub group: Name,
+    /// The database.
+    pub database: String,
+    /// Its key in `stored`.
+    pub from: String,
+    /// Which of `also_stored`, from 0.
+    pub to: usize,
+    /// Its key there.
+    pub key: String,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Take(t) => write!(f, "dump {} to {}", t.database, t.key),
+            Self::Copy(c) => write!(f, "copy {} to also_stored[{}] as {}", c.from, c.to, c.key),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Which dumps a second place lacks. Pure.
+
+use crate::{Backup, Manifest};
+use jiff::Timestamp;
+use shared::{keep::kept, policy::Keep};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A good dump that a second place's rule would keep and that is not there.
+#[derive(Clone, Debug)]
+pub struct Missing<'b> {
+    /// The dump in the first place.
+    pub backup: &'b Backup,
+    /// Its commit record.
+    pub manifest: &'b Manifest,
+    /// The lines of the rule that would keep it, in words.
+    pub why: Vec<String>,
+}
+
+/// The good dumps for `reason` in `home` that `keep` would keep at `now` in the second place and that are not `there`, in
+/// the order of `home`.
+///
+/// What is there already counts for the rule too, so that nothing is copied only to be let go. A copy is the same bytes,
+/// whatever its name.
+pub fn missing<'b>(
+    home: &'b [Backup],
+    there: &[Backup],
+    reason: &str,
+    keep: &Keep,
+    now: Timestamp,
+) -> Vec<Missing<'b>> {
+    let times: BTreeMap<&str, Timestamp> = (committed(home, reason)
+        .chain(committed(there, reason)))
+    .map(|(_, m)| (m.file.sha256.as_str(), m.data_time))
+    .collect();
+    let wanted = kept(&times.into_iter().collect::<Vec<_>>(), keep, now);
+    let copied: BTreeSet<&str> =
+        there.iter().filter_map(Backup::committed).map(|m| m.file.sha256.as_str()).collect();
+    let lacking = committed(home, reason).filter(|(_, m)| !copied.contains(m.file.sha256.as_str()));
+    lacking
+        .filter_map(|(backup, manifest)| {
+            let why = wanted.get(manifest.file.sha256.as_str())?.clone();
+            Some(Missing { backup, manifest, why })
+        })
+        .collect()
+}
+
+/// The newest data time of the good dumps for `reason`.
+pub fn newest<'b>(
+    backups: impl IntoIterator<Item = &'b Backup>,
+    reason: &str,
+) -> Option<Timestamp> {
+    committed(backups, reason).map(|(_, m)| m.data_time).max()
+}
+
+fn committed<'b>(
+    backups: impl IntoIterator<Item = &'b Backup>,
+    reason: &str,
+) -> impl Iterator<Item = (&'b Backup, &'b Manifest)> {
+    let all = backups.into_iter().filter_map(|b| Some((b, b.committed()?)));
+    all.filter(move |(_, m)| m.reason == reason)
+}
+
+#[cfg(test)]
+mod tests;
