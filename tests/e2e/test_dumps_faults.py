@@ -98,7 +98,7 @@ def test_an_unknown_database_is_said(holdfast, policy, nothing_lost):
 
 
 def test_a_name_with_a_nul_is_refused(holdfast, policy, nothing_lost):
-    refused(holdfast(*taking(policy(databases=["shop\0drop"]))), 2, "embedded null")
+    refused(holdfast(*taking(policy(databases=["shop\0drop"]))), 64, "zero byte")
 
 
 @pytest.mark.parametrize("format", ["plain", "custom"])

@@ -72,12 +72,32 @@ def test_a_recipient_is_added_and_taken_out_and_older_dumps_are_still_read(holdf
     refused(holdfast(policy(shop, folder, age=[new.recipient], identity={"file": str(new.file)}), "verify", before), 4)
 
 
-def test_a_key_that_is_none_stops_the_dump(holdfast, shop, folder):
-    refused(holdfast(policy(shop, folder, age=["age1nonsense"]), "dump", "--reason", "manual"), 4, "age1")
+@pytest.mark.parametrize("key, code", [("age1nonsense", 64), ("age1" + "q" * 58, 4)], ids=["no key", "a slip of the pen"])
+def test_a_key_that_is_none_stops_the_dump(key, code, holdfast, shop, folder):
+    refused(holdfast(policy(shop, folder, age=[key]), "dump", "--reason", "manual"), code, "age1")
     assert not list(folder.rglob("*.zst"))
 
 
 # -- openssl ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_copy_is_proven_by_the_passphrase_too_and_an_altered_record_is_not_copied(holdfast, shop, folder):
+    there = folder.with_name("there")
+    dumps = policy(shop, folder, openssl={"env": "PHRASE"})
+    item = dump(holdfast, dumps, PHRASE=PHRASE)["backup"]
+    copied = json.loads(json.dumps(dumps))
+    copied["postgres"]["shop"]["also_stored"] = [in_folder(there)]
+    record_file = folder / f"{item}.json"
+    true = record_file.read_bytes()
+    record_file.write_bytes(true.replace(b'"rows": 500', b'"rows": 400'))
+    refused(holdfast(copied, "dump", PHRASE=PHRASE), 4, "signed")
+    assert not list(there.rglob("*.json"))
+
+    record_file.write_bytes(true)
+    well(holdfast(copied, "dump", PHRASE=PHRASE))
+    assert len(good(holdfast, copied, PHRASE=PHRASE)) == 2
+    well(holdfast(copied, "verify", "--all", PHRASE=PHRASE))
+    well(holdfast(copied, "restore", item, "--from", "1", "--to", f"{shop.name}_copy", PHRASE=PHRASE))
 
 
 def test_an_old_passphrase_still_opens_what_was_made_with_it(holdfast, shop, folder):
