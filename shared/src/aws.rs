@@ -10,6 +10,7 @@ pub mod kms;
 pub mod rds;
 pub mod s3;
 pub mod secrets;
+pub mod ses;
 pub mod sns;
 #[cfg(test)]
 pub(crate) mod wire;
@@ -180,6 +181,12 @@ impl Aws {
         let client =
             aws_sdk_cloudwatch::Client::from_conf(config.interceptor(self.calls.clone()).build());
         cloudwatch::CloudWatch(client)
+    }
+
+    /// SES at a place.
+    pub fn ses(&self, place: &Place) -> ses::Ses {
+        let config = aws_sdk_sesv2::config::Builder::from(&self.at(place));
+        ses::Ses(aws_sdk_sesv2::Client::from_conf(config.interceptor(self.calls.clone()).build()))
     }
 
     /// SNS at a place.

@@ -4,7 +4,7 @@ use crate::{
     aws::Aws,
     report::Report,
     request::Request,
-    run::{Budget, World, finish},
+    run::{Begun, Budget, World, finish},
     source::Source,
 };
 use jiff::Timestamp;
@@ -20,6 +20,7 @@ pub use lambda_runtime::Error;
 struct Config {
     policy: String,
     topic: Option<String>,
+    reports: Option<String>,
 }
 
 impl Config {
@@ -28,7 +29,8 @@ impl Config {
         let policy = some("HOLDFAST_POLICY").ok_or(
             "HOLDFAST_POLICY is not set: name the policy as s3://bucket/key or as a path in the function's package",
         )?;
-        Ok(Self { policy, topic: some("HOLDFAST_TOPIC_ARN") })
+        let (topic, reports) = (some("HOLDFAST_TOPIC_ARN"), some("HOLDFAST_REPORTS_TOPIC_ARN"));
+        Ok(Self { policy, topic, reports })
     }
 }
 
@@ -48,8 +50,8 @@ pub async fn serve(
     let _ = source.lock().await.policy(&aws).await;
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
         let context = &event.context;
-        let used = aws.calls().so_far();
         let request = Request::read(&event.payload).map_err(|e| refused("BadEvent", &e))?;
+        let begun = Begun::now(&aws, &request);
         let policy = source.lock().await.policy(&aws).await.map_err(|e| refused("NoPolicy", &e))?;
         let world = World {
             aws: &aws,
@@ -61,14 +63,55 @@ pub async fn serve(
             dry_run: request.dry_run,
             host: false,
             topic: config.topic.clone(),
+            reports: config.reports.clone(),
+            user: None,
         };
         let span = tracing::info_span!("run", function, run = world.run);
         let report = tracing::Instrument::instrument(run(&world, &request), span.clone()).await;
-        let report = tracing::Instrument::instrument(finish(&world, report, used), span).await;
+        let report = tracing::Instrument::instrument(finish(&world, report, begun), span).await;
         if report.failed {
             return Err(refused("Failed", &report));
         }
         serde_json::to_value(bounded(report)).map_err(|e| refused("Report", &e))
+    }))
+    .await
+}
+
+/// Why an event was not handled: a word for its kind, and one clear sentence.
+pub type Unhandled = (&'static str, String);
+
+/// Serves a function that reads its events itself and publishes what it does itself.
+///
+/// # Errors
+/// If the environment is not set up, before the first event.
+pub async fn serve_events(
+    function: &'static str,
+    run: impl AsyncFn(&World<'_>, &Value) -> Result<Value, Unhandled>,
+) -> Result<(), Error> {
+    log_json();
+    let config = Config::from_vars(|name| std::env::var(name).ok())?;
+    let aws = Aws::from_env().await;
+    let source = Mutex::new(Source::new(&config.policy));
+    let _ = source.lock().await.policy(&aws).await;
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
+        let context = &event.context;
+        let policy = source.lock().await.policy(&aws).await.map_err(|e| refused("NoPolicy", &e))?;
+        let world = World {
+            aws: &aws,
+            policy: &policy,
+            #[expect(clippy::disallowed_methods, reason = "the edge where time comes in")]
+            now: Timestamp::now(),
+            budget: Budget::of(time_left(context.deadline(), SystemTime::now())),
+            run: context.request_id.clone(),
+            dry_run: false,
+            host: false,
+            topic: config.topic.clone(),
+            reports: None,
+            user: None,
+        };
+        let span = tracing::info_span!("run", function, run = world.run);
+        let done = tracing::Instrument::instrument(run(&world, &event.payload), span).await;
+        done.map_err(|(kind, why)| refused(kind, &why))
     }))
     .await
 }
@@ -94,7 +137,7 @@ fn bounded(mut report: Report) -> Report {
 fn log_json() {
     let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").unwrap_or_else(|_| "info".into());
     let filter = EnvFilter::try_new(format!(
-        "warn,shared={0},dump={0},store={0},postgres={0}",
+        "warn,shared={0},notify={0},dump={0},store={0},postgres={0}",
         level.to_lowercase()
     ));
     let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));

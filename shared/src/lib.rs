@@ -6,6 +6,7 @@
 //! - [`plan`]: findings, steps and [`plan::Cleared`]; [`keep`]: what stays and what may go; [`copies`]: points and their
 //!   copies; [`name`]: identifiers and tags
 //! - [`request`], [`run`], [`report`]: what a run is asked, how its steps are carried out, what it says
+//! - [`audit`]: the record of what was done
 //! - [`secret`]: keys and passwords, from where the policy says they are
 //! - [`metrics`]: every metric, and the alarms on them
 //! - [`aws`]: the edges; [`lambda`]: what each function's `main` calls
@@ -14,6 +15,7 @@
 //!
 //! Nothing here knows a function.
 
+pub mod audit;
 pub mod aws;
 pub mod catalog;
 pub mod copies;

@@ -1,17 +1,18 @@
 //! Every metric that Holdfast publishes, and the alarms that a policy asks for on them.
 
 use crate::{
-    aws::cloudwatch::{Datum, MetricAlarm},
-    policy::{Alarm, Policy, Watch, text::Limit},
+    aws::cloudwatch::{Datum, MetricAlarm, Missing},
+    policy::{Alarm, Policy, Side, Watch, text::Limit},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Namespace of all of Holdfast's metrics; the functions' roles may write to no other.
 pub const NAMESPACE: &str = "Holdfast";
 
-/// Declares the metrics: name, CloudWatch unit, the function that publishes it, what it means.
+/// Declares the metrics: name, CloudWatch unit, what it is published of besides the whole policy, the function that
+/// publishes it, what it means.
 macro_rules! metrics {
-    ($($name:ident $unit:literal $publisher:literal $meaning:literal,)*) => {
+    ($($name:ident $unit:literal $of:literal $publisher:literal $meaning:literal,)*) => {
         /// A metric. Its name in CloudWatch is the name here.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Metric {
@@ -32,6 +33,11 @@ macro_rules! metrics {
                 match self { $(Self::$name => $unit,)* }
             }
 
+            /// What it is published of, besides the whole policy: nothing, `Function`, `Group`, or `Group, Asset`.
+            pub fn of(self) -> &'static str {
+                match self { $(Self::$name => $of,)* }
+            }
+
             /// The function that publishes it; `every` for those of each run.
             pub fn publisher(self) -> &'static str {
                 match self { $(Self::$name => $publisher,)* }
@@ -46,32 +52,47 @@ macro_rules! metrics {
 }
 
 metrics! {
-    RunCompleted "Count" "every" "1 for each run that came to its end, good or bad; its absence means that the function is silent",
-    RunFailed "Count" "every" "1 when the run failed: a step failed or a finding is critical; else 0",
-    Unfinished "Count" "every" "Steps that the run left to the next one for lack of time",
-    ApiRequests "Count" "every" "Requests to AWS that the run made, retries included",
-    ApiThrottled "Count" "every" "Answers of AWS that told the run to slow down",
-    SnapshotsTaken "Count" "snapshot" "Snapshots that the run started",
-    SnapshotsDeferred "Count" "snapshot" "Snapshots that are due and that a busy database put off",
-    CopiesStarted "Count" "offsite" "Snapshot copies that the run started",
-    CopiesInFlight "Count" "offsite" "Snapshot copies on their way at the end of the run",
-    CopiesWaiting "Count" "offsite" "Snapshot copies that are due and wait for a free slot",
-    ObjectsCopied "Count" "offsite" "Objects that the run copied",
-    BytesCopied "Bytes" "offsite" "Bytes that the run copied",
-    FailingAssets "Count" "freshness" "Assets with a critical finding",
-    PointAge "Seconds" "freshness" "Age of the data in the newest good recovery point; of a group or policy, that of the oldest asset. Absent while an asset has none",
-    OffsiteAge "Seconds" "freshness" "Age of the data in the newest good offsite copy; of a group or policy, that of the oldest asset. Absent while an asset has none",
-    PointSize "Bytes" "freshness" "Size of the newest good recovery point",
-    SettingsDrift "Count" "freshness" "Automated-backup settings that differ from the policy",
-    UnprotectedDatabases "Count" "freshness" "Databases that no group of the policy selects",
-    RestorableLag "Seconds" "freshness" "How far the latest restorable time is behind; of a group or policy, the largest",
-    ReplicationLag "Seconds" "replication" "Age of the oldest object that is not yet in the replica; 0 when all are",
-    ReplicationMissing "Count" "replication" "Objects that are missing or differ in the replica and are older than the lag that the policy allows",
-    ReplicaLag "Seconds" "replication" "How far a read replica is behind; of a group or policy, the largest",
-    DumpsTaken "Count" "dump" "Dumps and copies of dumps that the run made",
-    PointsDeleted "Count" "retention" "Recovery points that the run deleted",
-    PointsKept "Count" "retention" "Recovery points of Holdfast's that stay",
-    DeletesRefused "Count" "retention" "Recovery points that the run would have deleted and did not, because of the policy's limits",
+    RunCompleted "Count" "Function" "every" "1 for each run that came to its end, good or bad; its absence means that the function is silent",
+    RunFailed "Count" "Function" "every" "1 when the run failed: a step failed or a finding is critical; else 0",
+    RunSeconds "Seconds" "Function" "every" "How long the run took, up to its report",
+    Unfinished "Count" "Function" "every" "Steps that the run left to the next one for lack of time",
+    ApiRequests "Count" "Function" "every" "Requests to AWS that the run made, retries included",
+    ApiThrottled "Count" "Function" "every" "Answers of AWS that told the run to slow down",
+    SnapshotsTaken "Count" "" "snapshot" "Snapshots that the run started",
+    SnapshotsDeferred "Count" "" "snapshot" "Snapshots that are due and that a busy database put off",
+    CopiesStarted "Count" "" "offsite" "Snapshot copies that the run started",
+    CopiesInFlight "Count" "" "offsite" "Snapshot copies on their way at the end of the run",
+    CopiesWaiting "Count" "" "offsite" "Snapshot copies that are due and wait for a free slot",
+    ObjectsCopied "Count" "" "offsite" "Objects that the run copied",
+    BytesCopied "Bytes" "" "offsite" "Bytes that the run copied",
+    FailingAssets "Count" "Group" "freshness" "Assets with a critical finding",
+    PointAge "Seconds" "Group, Asset" "freshness" "Age of the data in the newest good recovery point; of a group or policy, that of the oldest asset. Absent while an asset has none",
+    OffsiteAge "Seconds" "Group, Asset" "freshness" "Age of the data in the newest good offsite copy; of a group or policy, that of the oldest asset. Absent while an asset has none",
+    PointSize "Bytes" "Group, Asset" "freshness" "Size of the newest good recovery point",
+    Points "Count" "Group, Asset" "freshness" "Good recovery points at home; of a group or policy, all of them",
+    SizeDeviation "Percent" "Group, Asset" "freshness" "How much the newest point's size differs, up or down, from the median of those before it; of a group or policy, the largest. Absent while there is none to compare with",
+    DiskFree "Bytes" "Group" "freshness" "Free space on the disk of a group's directories, where it is least; only from a host",
+    SettingsDrift "Count" "Group" "freshness" "Automated-backup settings that differ from the policy",
+    UnprotectedDatabases "Count" "" "freshness" "Databases that no group of the policy selects",
+    RestorableLag "Seconds" "Group, Asset" "freshness" "How far the latest restorable time is behind; of a group or policy, the largest",
+    ReplicationLag "Seconds" "Group, Asset" "replication" "Age of the oldest object that is not yet in the replica; 0 when all are",
+    ReplicationMissing "Count" "Group, Asset" "replication" "Objects that are missing or differ in the replica and are older than the lag that the policy allows",
+    ReplicaLag "Seconds" "Group, Asset" "replication" "How far a read replica is behind; of a group or policy, the largest",
+    DumpsTaken "Count" "" "dump" "Dumps and copies of dumps that the run made",
+    DumpSeconds "Seconds" "Group, Asset" "dump" "How long a dump took, read back and committed; of a group or policy, the longest of the run. Absent in a run without one",
+    DumpBytes "Bytes" "Group, Asset" "dump" "Size of a dump as it is stored; of a group or policy, all of the run's. Absent in a run without one",
+    PointsDeleted "Count" "" "retention" "Recovery points that the run deleted",
+    PointsKept "Count" "" "retention" "Recovery points of Holdfast's that stay",
+    DeletesRefused "Count" "" "retention" "Recovery points that the run would have deleted and did not, because of the policy's limits",
+    DeliveriesFailed "Count" "" "notify" "Messages that a channel did not take when they were last tried",
+    IncidentsOpen "Count" "" "notify" "Problems that are open",
+    SuccessRate "Percent" "Group" "report" "Share of what was tried that was done, by the audit records; of a policy, over all groups. Absent while nothing was tried",
+    RecoverySeconds "Seconds" "Group" "report" "How long the newest restore took, by the audit records; of a policy, the longest. Absent while there is none",
+    VerificationPassed "Count" "Group" "report" "1 when the newest verification passed, else 0; of a policy, the least. Absent while there is none",
+    RestoreTestPassed "Count" "Group" "report" "1 when the newest restore passed its checks, else 0; of a policy, the least. Absent while there is none",
+    StorageBytes "Bytes" "Group" "report" "Bytes that recovery points take, copies included",
+    StorageCost "None" "Group" "report" "What storage costs a month as it lies now, in the currency of the policy's prices",
+    QuotaUsed "Percent" "" "report" "Share of the policy's storage quota that is used",
 }
 
 impl Watch {
@@ -88,6 +109,39 @@ impl Watch {
             Self::ReplicationMissing => Metric::ReplicationMissing,
             Self::ReplicaLag => Metric::ReplicaLag,
             Self::DeletesRefused => Metric::DeletesRefused,
+            Self::SuccessRate => Metric::SuccessRate,
+            Self::SizeChange => Metric::SizeDeviation,
+            Self::DumpSeconds => Metric::DumpSeconds,
+            Self::RecoveryTime => Metric::RecoverySeconds,
+            Self::RestoreTest => Metric::RestoreTestPassed,
+            Self::Verification => Metric::VerificationPassed,
+            Self::StorageCost => Metric::StorageCost,
+            Self::QuotaUsed => Metric::QuotaUsed,
+            Self::DeliveriesFailed => Metric::DeliveriesFailed,
+        }
+    }
+
+    /// What no data means: for most the fault itself, for what happens now and then that nothing new happened.
+    fn missing(self) -> Missing {
+        match self {
+            Self::SizeChange
+            | Self::DumpSeconds
+            | Self::RecoveryTime
+            | Self::RestoreTest
+            | Self::Verification => Missing::Ignore,
+            _ => Missing::Breaching,
+        }
+    }
+
+    /// Seconds of a period, and how many in a row must be bad.
+    ///
+    /// A value may fall on either side of a period's edge: two periods in a row without a good value are real, when a
+    /// period is as long as the schedule of the function that publishes it (template.yaml). Of a dump there is one value.
+    fn rhythm(self) -> (i32, i32) {
+        match (self, self.metric().publisher()) {
+            (Self::DumpSeconds, _) => (900, 1),
+            (_, "retention" | "report") => (3600, 2),
+            _ => (900, 2),
         }
     }
 }
@@ -129,7 +183,17 @@ impl Value {
     }
 
     /// As CloudWatch takes it. Metrics of each run carry the function's name.
-    pub(crate) fn datum(&self, policy: &Policy, function: &str) -> Datum {
+    pub fn datum(&self, policy: &Policy, function: &str) -> Datum {
+        debug_assert!(
+            self.group.is_none() || self.metric.of().contains("Group"),
+            "{} is published of a group, and its row says otherwise",
+            self.metric.name()
+        );
+        debug_assert!(
+            self.asset.is_none() || self.metric.of().contains("Asset"),
+            "{} is published of an asset, and its row says otherwise",
+            self.metric.name()
+        );
         let mut dimensions = vec![("Policy", policy.company.to_string())];
         if self.metric.publisher() == "every" {
             dimensions.push(("Function", function.to_owned()));
@@ -165,10 +229,16 @@ pub fn worst<'v>(
     out
 }
 
-/// The functions look every 15 minutes (template.yaml), and a value may fall on either side of a period's edge: two
-/// periods in a row without a good value are real.
-const PERIOD_SECONDS: i32 = 900;
-const PERIODS: i32 = 2;
+/// Beyond so many assets only their groups' values are published: CloudWatch is paid by metric, and people look at groups.
+const MOST_ASSETS: usize = 500;
+
+/// The values that go to CloudWatch: those of single assets only while there are few enough.
+pub fn bounded(values: &[Value]) -> impl Iterator<Item = &Value> {
+    let assets: BTreeSet<_> =
+        values.iter().filter_map(|v| Some((&v.group, v.asset.as_ref()?))).collect();
+    let few = assets.len() <= MOST_ASSETS;
+    values.iter().filter(move |v| few || v.asset.is_none())
+}
 
 /// The alarms that the policy asks for on metrics of this function.
 pub fn alarms(policy: &Policy, function: &str, topic: Option<&str>) -> Vec<MetricAlarm> {
@@ -180,9 +250,16 @@ fn metric_alarm(policy: &Policy, name: &str, alarm: &Alarm, topic: Option<&str>)
     let metric = alarm.watch.metric();
     let mut dimensions = BTreeMap::from([("Policy".to_owned(), policy.company.to_string())]);
     dimensions.extend(alarm.of.iter().map(|of| ("Group".to_owned(), of.to_string())));
-    let above = match alarm.above.limit() {
+    let (limit, side) = alarm.limit();
+    let threshold = match limit.limit() {
         Limit::Time(span) => span.as_secs_f64(),
-        Limit::Number(n) | Limit::Share(n) => n,
+        Limit::Number(n) => n,
+        Limit::Share(n) => n * 100.0,
+    };
+    let (period, periods) = alarm.watch.rhythm();
+    let or_none = match alarm.watch.missing() {
+        Missing::Breaching => ", or no data",
+        Missing::Ignore => "",
     };
     // In order and each once, so that what CloudWatch answers compares equal.
     let topics: BTreeSet<_> = topic
@@ -195,18 +272,19 @@ fn metric_alarm(policy: &Policy, name: &str, alarm: &Alarm, topic: Option<&str>)
     MetricAlarm {
         name: name.to_owned(),
         description: format!(
-            "{meaning}, for {of}: above {above_text}, or no data. Set by Holdfast from the policy of {company}; run \
+            "{meaning}, for {of}: {side} {limit}{or_none}. Set by Holdfast from the policy of {company}; run \
              `holdfast status` to see which asset it is.",
             meaning = metric.meaning().split([';', '.']).next().unwrap_or_default(),
-            above_text = alarm.above,
             company = policy.company,
         ),
         namespace: NAMESPACE.to_owned(),
         metric: metric.name().to_owned(),
         dimensions,
-        above,
-        period: PERIOD_SECONDS,
-        periods: PERIODS,
+        threshold,
+        below: side == Side::Below,
+        missing: alarm.watch.missing(),
+        period,
+        periods,
         topics: topics.into_iter().collect(),
     }
 }
@@ -229,12 +307,137 @@ mod tests {
     }
 
     #[test]
-    fn docs_metrics_lists_every_metric_with_its_unit_publisher_and_meaning() {
-        let docs = include_str!("../../docs/metrics.md");
+    fn beyond_five_hundred_assets_only_groups_and_the_policy_are_published() {
+        let values = |assets: usize| {
+            let asset = |n| Value::of_asset(Metric::PointAge, "fleet", format!("a-{n}"), 1.0);
+            let mut values: Vec<_> = (0..assets).map(asset).collect();
+            values.push(Value::of_asset(Metric::PointSize, "fleet", "a-0", 1.0)); // one asset, two metrics
+            values.push(Value::of_group(Metric::PointAge, "fleet", 1.0));
+            values.push(Value::of_policy(Metric::PointAge, 1.0));
+            bounded(&values).cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(values(500).len(), 503);
+        let left = values(501);
+        assert_eq!(left.len(), 2);
+        assert!(left.iter().all(|v| v.asset.is_none()));
+    }
+
+    #[test]
+    fn an_alarm_rings_on_its_side_at_its_publishers_pace_and_silence_is_a_fault_where_values_come_by_schedule()
+     {
+        let policy = Policy::parse(
+            "{holdfast: 1, company: acme, home: {account: \"111122223333\", region: eu-west-1}, \
+             databases: {fleet: {select: {ids: [orders]}}}, alarms: {\
+             acme-rate: {watch: success-rate, below: \"99%\"}, \
+             acme-size: {watch: size-change, of: fleet, above: \"50%\"}, \
+             acme-dump: {watch: dump-seconds, above: 2h}, \
+             acme-age: {watch: point-age, above: 25h}}}",
+        )
+        .expect("a policy");
+        let all = ["report", "freshness", "dump"].map(|f| alarms(&policy, f, None)).concat();
+        let told: Vec<_> = all
+            .iter()
+            .map(|a| (&a.name[5..], a.threshold, a.below, a.missing, a.period, a.periods))
+            .collect();
+        let (silent, ignore) = (Missing::Breaching, Missing::Ignore);
+        assert_eq!(
+            told,
+            [
+                ("rate", 99.0, true, silent, 3600, 2),
+                ("age", 90_000.0, false, silent, 900, 2),
+                ("size", 50.0, false, ignore, 900, 2),
+                ("dump", 7200.0, false, ignore, 900, 1),
+            ]
+        );
+        assert!(all[0].description.contains("below 99%, or no data"), "{}", all[0].description);
+        assert!(
+            all[2].description.contains("the group fleet: above 50%. Set"),
+            "{}",
+            all[2].description
+        );
+    }
+
+    /// Alarms of template.yaml on metrics of ours: name without the company, metric.
+    fn alarms_of_the_template() -> Vec<(String, String)> {
+        let template = include_str!("../../template.yaml");
+        let value = |block: &str, key: &str| {
+            let line = block.lines().find_map(|l| l.trim().strip_prefix(key))?;
+            Some(
+                line.trim()
+                    .trim_start_matches("!Sub ")
+                    .trim_start_matches("${Company}-")
+                    .to_owned(),
+            )
+        };
+        let blocks = template.split("Type: AWS::CloudWatch::Alarm").skip(1);
+        let ours = blocks.filter(|b| value(b, "Namespace:").as_deref() == Some(NAMESPACE));
+        ours.filter_map(|b| Some((value(b, "AlarmName:")?, value(b, "MetricName:")?))).collect()
+    }
+
+    /// The table of docs/metrics.md.
+    fn table() -> String {
+        let template = alarms_of_the_template();
+        let mut rows = vec![
+            "| metric | unit | of the policy, and | published by | watched by | meaning |"
+                .to_owned(),
+            "|---|---|---|---|---|---|".to_owned(),
+        ];
         for m in Metric::ALL {
-            let row =
-                format!("| {} | {} | {} | {} |", m.name(), m.unit(), m.publisher(), m.meaning());
-            assert!(docs.contains(&row), "docs/metrics.md lacks the row\n{row}");
+            let words = Watch::ALL.iter().filter(|w| w.metric() == *m).map(|w| format!("`{w}`"));
+            let ours = template.iter().filter(|(_, metric)| metric == m.name());
+            let watched: Vec<_> = words.chain(ours.map(|(name, _)| format!("*{name}*"))).collect();
+            let [name, unit, of] = [m.name(), m.unit(), m.of()];
+            let (publisher, meaning) = (m.publisher(), m.meaning());
+            rows.push(format!(
+                "| {name} | {unit} | {of} | {publisher} | {} | {meaning} |",
+                watched.join(", ")
+            ));
+        }
+        rows.join("\n")
+    }
+
+    #[test]
+    fn docs_metrics_has_the_table_of_the_code_the_policys_words_and_the_templates_alarms() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+        let docs = std::fs::read_to_string(path).expect("docs/metrics.md");
+        let (begin, end) = (docs.find("| metric |"), docs.find("\n\n## What an alarm"));
+        let (begin, end) = (begin.expect("a table"), end.expect("its end"));
+        if std::env::var_os("UPDATE_METRICS").is_some() {
+            let mended = format!("{}{}{}", &docs[..begin], table(), &docs[end..]);
+            std::fs::write(path, mended).expect("docs/metrics.md");
+            return;
+        }
+        assert_eq!(
+            &docs[begin..end],
+            table(),
+            "UPDATE_METRICS=1 cargo test -p shared docs_metrics"
+        );
+    }
+
+    #[test]
+    fn each_metric_is_published_by_whom_its_row_says() {
+        fn text(path: &std::path::Path) -> String {
+            let mut all = String::new();
+            for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
+                let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+                if path.is_dir() && name != "tests" {
+                    all += &text(&path);
+                } else if path.extension().is_some_and(|e| e == "rs") && name != "tests.rs" {
+                    all += &std::fs::read_to_string(&path).unwrap_or_default();
+                }
+            }
+            all
+        }
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+        for m in Metric::ALL {
+            let path = match m.publisher() {
+                "every" => format!("{root}/shared/src/run.rs"),
+                function => format!("{root}/functions/{function}/src"),
+            };
+            let code = std::fs::read_to_string(&path).unwrap_or_else(|_| text(path.as_ref()));
+            let named = format!("Metric::{}", m.name());
+            let ends = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric());
+            assert!(code.split(&named).skip(1).any(ends), "{path} publishes no {}", m.name());
         }
     }
 }

@@ -3,29 +3,34 @@
 //! [`Policy::parse`] reads YAML and answers with a whole policy or with every fault at its line and column. A policy
 //! that parses needs no further checks: names refer to what exists, rules are not empty, times are times.
 //!
-//! - [`grammar`], [`databases`], [`dumps`], [`later`]: the types, from which [`schema`] is generated
+//! - [`grammar`], [`audit`], [`costs`], [`databases`], [`dumps`], [`notify`], [`monitor`], [`later`]: the types, from which [`schema`] is generated
 //! - [`text`]: typed strings
 //! - `locate`: YAML with positions; `structure`: the schema and differences from it; `meaning`: what a schema can't say;
 //!   `not_run_yet`: what no function runs yet
 //! - [`select`](self::select()): which databases a group has
 
+pub mod audit;
+pub mod costs;
 pub mod databases;
 pub mod dumps;
 pub mod grammar;
 pub mod later;
 mod locate;
 mod meaning;
+pub mod monitor;
 mod not_run_yet;
+pub mod notify;
 mod select;
 mod structure;
 pub mod text;
 
+pub use costs::{Costs, StatusPage};
 pub use databases::{AutomatedBackups, Databases, Drift, SnapshotCopy, Snapshots};
 pub use dumps::{Compress, Dump, DumpFormat, Encrypt, Postgres, SecretFrom, Tls};
 pub use grammar::{
     Alarm, AzureContainer, Bucket, DeleteLimit, Destination, Encryption, Home, Keep, LockMode,
-    ObjectCopy, Objectives, Policy, Replication, StorageClass, Store, StoreChecksum, Tier, Watch,
-    When,
+    ObjectCopy, Objectives, Policy, Replication, Side, StorageClass, Store, StoreChecksum, Tier,
+    Watch, When,
 };
 pub use select::select;
 pub use structure::schema;

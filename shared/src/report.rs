@@ -1,12 +1,14 @@
 //! What a run found and did. It goes to the log, to CloudWatch, to whoever called, and never says more than was seen.
 
+pub(crate) mod message;
+
 use crate::{
     aws::{EdgeError, Kind},
     metrics::{Metric, Value},
     plan::{Finding, Plan, Severity, Step},
 };
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// What became of a step.
@@ -26,7 +28,7 @@ pub enum Result {
 }
 
 /// A step with what became of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Outcome {
     /// The asset.
     pub asset: String,
@@ -40,6 +42,24 @@ pub struct Outcome {
     /// What kind of refusal made it fail.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<Kind>,
+    /// What was made, where something was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub made: Option<Made>,
+}
+
+/// A recovery point or a copy of one that a step made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Made {
+    /// Its key or identifier.
+    pub what: String,
+    /// Where it is: a store's address, or region and account.
+    pub place: String,
+    /// Its size as it is stored, in bytes, where the step knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// How long making it took, in seconds, where the step saw its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
 }
 
 /// How an asset stands, for the table of `holdfast status`.
@@ -78,6 +98,11 @@ pub struct Report {
     pub run: String,
     /// When it ran.
     pub at: Timestamp,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// Whether it looked at everything that the policy names. If not (it was asked for one asset or reason, or a place
+    /// could not be seen), a finding that is missing proves nothing.
+    pub whole: bool,
     /// Nothing was changed.
     pub dry_run: bool,
     /// Whether it failed: a step failed or a finding is critical.
@@ -102,6 +127,8 @@ impl Report {
             policy: world.policy.company.to_string(),
             run: world.run.clone(),
             at: world.now,
+            seconds: 0.0,
+            whole: true,
             dry_run: world.dry_run,
             failed: false,
             findings: Vec::new(),
@@ -176,7 +203,29 @@ impl fmt::Display for Report {
 }
 
 /// What doing a step came to; an edge's refusal is sorted into what waits and what failed.
-pub type Did = std::result::Result<String, EdgeError>;
+pub type Did = std::result::Result<Done, EdgeError>;
+
+/// A step that was done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Done {
+    /// In words.
+    pub told: String,
+    /// What it made.
+    pub made: Option<Made>,
+}
+
+impl Done {
+    /// A step that made something.
+    pub fn made(told: impl Into<String>, made: Made) -> Self {
+        Self { told: told.into(), made: Some(made) }
+    }
+}
+
+impl From<String> for Done {
+    fn from(told: String) -> Self {
+        Self { told, made: None }
+    }
+}
 
 impl Outcome {
     /// The outcome of a step.
@@ -187,6 +236,7 @@ impl Outcome {
             because: step.because.clone(),
             result,
             kind: None,
+            made: None,
         }
     }
 }

@@ -37,6 +37,12 @@ pub struct Request {
 /// The reason of a plain look.
 pub const SCHEDULE: &str = "schedule";
 
+/// Whether `asset` names a database of a group: as the group, which means all of its databases, or as `group/database`.
+pub fn names(asset: &str, group: &str, database: &str) -> bool {
+    let rest = asset.strip_prefix(group);
+    rest.is_some_and(|rest| rest.is_empty() || rest.strip_prefix('/') == Some(database))
+}
+
 /// An event that is none of ours.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this event can't be read: {0}")]
@@ -85,12 +91,17 @@ impl Request {
         Ok(own)
     }
 
+    /// Whether it asks for a look at everything that the policy names.
+    pub fn whole(&self) -> bool {
+        self.reason == SCHEDULE
+            && self.assets.is_empty()
+            && self.snapshot.is_none()
+            && self.object.is_none()
+    }
+
     /// Whether it speaks of a database of a group: named by the group, by `group/database`, or by nobody.
     pub fn asks(&self, group: &str, database: &str) -> bool {
-        let named = |a: &String| {
-            a == group || a.split_once('/').is_some_and(|(g, d)| g == group && d == database)
-        };
-        self.assets.is_empty() || self.assets.iter().any(named)
+        self.assets.is_empty() || self.assets.iter().any(|a| names(a, group, database))
     }
 
     fn from_event(event: &Value) -> Result<Self, BadEvent> {
@@ -130,6 +141,23 @@ mod tests {
         let path = format!("{}/../events/{file}", env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read_to_string(&path).expect(&path);
         Request::read(&serde_json::from_str(&text).expect("json")).expect(file)
+    }
+
+    #[test]
+    fn an_asset_is_a_group_or_one_of_its_databases() {
+        assert!(names("main", "main", "orders") && names("main/orders", "main", "orders"));
+        for other in
+            ["", "mai", "main2", "orders", "main/", "main/order", "main/orders/x", "/orders"]
+        {
+            assert!(!names(other, "main", "orders"), "{other}");
+        }
+        let request = |assets: &[&str]| Request {
+            assets: assets.iter().map(ToString::to_string).collect(),
+            ..Request::look()
+        };
+        assert!(request(&[]).asks("main", "orders"));
+        assert!(request(&["other", "main/orders"]).asks("main", "orders"));
+        assert!(!request(&["main/billing"]).asks("main", "orders"));
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! A run of a function: what it is given, how its steps are carried out, and how its report gets out.
 
 use crate::{
+    audit,
     aws::{Aws, EdgeError, Kind, Use},
     catalog::Place,
     metrics::{self, Metric, Value},
     plan::{Finding, Plan, Severity},
     policy::Policy,
-    report::{Did, Outcome, Report, Result, planned},
+    report::{self, Did, Outcome, Report, Result, planned},
+    request::Request,
+    secret::Secrets,
 };
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
@@ -32,12 +35,21 @@ pub struct World<'a> {
     pub host: bool,
     /// Topic for failures and alarms.
     pub topic: Option<String>,
+    /// Topic for every run's report, as JSON.
+    pub reports: Option<String>,
+    /// The person who asked, on a host.
+    pub user: Option<String>,
 }
 
-impl World<'_> {
+impl<'a> World<'a> {
     /// Where the policy's assets are.
     pub fn home(&self) -> Place {
         Place::home(self.policy)
+    }
+
+    /// What the policy's secrets are found with; each is asked for once.
+    pub fn secrets(&self) -> Secrets<'a> {
+        Secrets::new(self.aws, &self.home())
     }
 }
 
@@ -86,9 +98,12 @@ pub async fn apply<A: fmt::Display>(
         if world.budget.spent() {
             return Outcome::of(step, Result::Unfinished);
         }
-        let mut kind = None;
+        let (mut kind, mut made) = (None, None);
         let result = match act(&step.action).await {
-            Ok(done) => Result::Done(done),
+            Ok(done) => {
+                made = done.made;
+                Result::Done(done.told)
+            }
             // Somebody, perhaps an earlier try of this run, did it already: that is what was wanted.
             Err(e) if e.kind == Kind::Exists => Result::Done("it is there already".into()),
             Err(e) if e.kind == Kind::Late => Result::Unfinished,
@@ -98,7 +113,7 @@ pub async fn apply<A: fmt::Display>(
                 Result::Failed(e.told())
             }
         };
-        let outcome = Outcome { kind, ..Outcome::of(step, result) };
+        let outcome = Outcome { kind, made, ..Outcome::of(step, result) };
         let Outcome { asset, action, because, result, .. } = &outcome;
         tracing::info!(asset, action, because, ?result, "{action}");
         outcome
@@ -106,13 +121,31 @@ pub async fn apply<A: fmt::Display>(
     stream::iter(&plan.steps).map(one).buffered(width).collect().await
 }
 
-/// Publishes a report: alarms, then metrics, which count a failure of the alarms too, then the topic if the run failed.
-/// What can't be published is itself a critical finding. `used` is what was counted before the run began.
-pub async fn finish(world: &World<'_>, mut report: Report, used: Use) -> Report {
+/// What was known when a run began.
+#[derive(Clone, Copy, Debug)]
+pub struct Begun {
+    at: Instant,
+    used: Use,
+    whole: bool,
+}
+
+impl Begun {
+    /// A run begins now: what it asks of AWS, and how long it takes, is counted from here.
+    pub fn now(aws: &Aws, request: &Request) -> Self {
+        Self { at: Instant::now(), used: aws.calls().so_far(), whole: request.whole() }
+    }
+}
+
+/// Publishes a report: alarms, then metrics, which count a failure of the alarms too, then the topic if the run failed,
+/// then the topic of reports. /// What can't be published is itself a critical finding.
+pub async fn finish(world: &World<'_>, mut report: Report, begun: Begun) -> Report {
+    report.seconds = begun.at.elapsed().as_secs_f64();
+    report.whole &= begun.whole && !report.findings.iter().any(|f| f.what == "gap");
     report.settle();
+    record(world, &mut report).await;
     // A policy without a home is of a host without AWS: there is nobody to publish to.
     if !world.dry_run && world.policy.home.is_some() {
-        publish(world, &mut report, used).await;
+        publish(world, &mut report, begun.used).await;
         report.settle();
     }
     for finding in &report.findings {
@@ -127,6 +160,20 @@ pub async fn finish(world: &World<'_>, mut report: Report, used: Use) -> Report 
     report
 }
 
+/// Records what a run did. What can't be recorded was done all the same, so it is a critical finding of the run.
+pub async fn record(world: &World<'_>, report: &mut Report) {
+    let entries = audit::entries(report);
+    match audit::record(world, report.function, entries, report.seconds).await {
+        Ok(None) => {}
+        Ok(Some(head)) => tracing::info!(head = %head, "recorded what was done"),
+        Err(e) => {
+            let (why, mend) = (e.to_string(), e.hint().to_owned());
+            report.find(Finding::new(Severity::Critical, "audit", "not-recorded", why, mend));
+            report.settle();
+        }
+    }
+}
+
 async fn publish(world: &World<'_>, report: &mut Report, used: Use) {
     let cloudwatch = world.aws.cloudwatch(&world.home());
     let wanted = metrics::alarms(world.policy, report.function, world.topic.as_deref());
@@ -137,6 +184,7 @@ async fn publish(world: &World<'_>, report: &mut Report, used: Use) {
     let now_used = world.aws.calls().so_far();
     report.value(Metric::RunCompleted, 1);
     report.value(Metric::RunFailed, usize::from(report.failed));
+    report.values.push(Value::of_policy(Metric::RunSeconds, report.seconds));
     report.value(Metric::Unfinished, report.count(|r| *r == Result::Unfinished));
     #[expect(clippy::cast_possible_truncation, reason = "counts of one run")]
     for (metric, n) in [
@@ -145,8 +193,9 @@ async fn publish(world: &World<'_>, report: &mut Report, used: Use) {
     ] {
         report.value(metric, n as usize);
     }
-    let data: Vec<_> =
-        report.values.iter().map(|v: &Value| v.datum(world.policy, report.function)).collect();
+    let data: Vec<_> = metrics::bounded(&report.values)
+        .map(|v: &Value| v.datum(world.policy, report.function))
+        .collect();
     if let Err(e) = cloudwatch.put(metrics::NAMESPACE, world.now, &data).await {
         report.find(Finding::new(
             Severity::Critical,
@@ -157,19 +206,41 @@ async fn publish(world: &World<'_>, report: &mut Report, used: Use) {
         ));
         report.settle();
     }
-    if let (true, Some(topic)) = (report.failed, &world.topic) {
+    let told = report.failed;
+    if told {
+        tell(world, report).await;
+    }
+    if let Some(reports) = &world.reports {
+        let subject = format!("{} {}", report.policy, report.function);
+        publish_to(world, report, reports, &subject, report::message::message).await;
+    }
+    // Whoever hears of reports can't say that none comes: people are told themselves.
+    if report.failed && !told {
+        tell(world, report).await;
+    }
+}
+
+/// Tells people that the run failed.
+async fn tell(world: &World<'_>, report: &mut Report) {
+    if let Some(topic) = &world.topic {
         let subject = format!("{} {} failed", report.policy, report.function);
-        if let Err(e) =
-            world.aws.sns(&world.home()).publish(topic, &subject, &message(report)).await
-        {
-            report.find(Finding::new(
-                Severity::Critical,
-                "topic",
-                "not-told",
-                e.to_string(),
-                e.hint(),
-            ));
-        }
+        publish_to(world, report, topic, &subject, message).await;
+    }
+}
+
+/// Publishes the report to a topic, in some words; a refusal is a critical finding.
+async fn publish_to(
+    world: &World<'_>,
+    report: &mut Report,
+    topic: &str,
+    subject: &str,
+    words: fn(&Report) -> String,
+) {
+    let sns = world.aws.sns(&world.home());
+    if let Err(e) = sns.publish(topic, subject, &words(report)).await {
+        let (why, mend) = (e.to_string(), e.hint().to_owned());
+        report.find(Finding::new(Severity::Critical, "topic", "not-told", why, mend));
+        report.settle();
     }
 }
 

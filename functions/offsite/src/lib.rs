@@ -16,7 +16,7 @@ use shared::{
     metrics::Metric,
     observe::{Where, observe, observe_one},
     plan::{Finding, Severity},
-    report::{Did, Report, Result},
+    report::{Did, Done, Made, Report, Result},
     request::Request,
     run::{World, apply},
 };
@@ -89,5 +89,7 @@ async fn act(world: &World<'_>, action: &Action) -> Did {
         world.aws.rds(&Place::home(world.policy)).share(*family, id, account).await?;
     }
     world.aws.rds(to).copy(*family, copy).await?;
-    Ok(format!("{} is on its way", copy.id))
+    let (what, place) = (copy.id.clone(), to.to_string());
+    let made = Made { what, place, bytes: None, seconds: None };
+    Ok(Done::made(format!("{} is on its way", copy.id), made))
 }

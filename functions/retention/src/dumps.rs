@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use shared::{
     aws::{EdgeError, Kind},
-    catalog::{Place, Point},
-    keep::{Fate, Question, decide, kept},
+    catalog::Point,
+    keep::{Fate, Question, decide},
     plan::{Cleared, Finding, Plan, Severity},
     policy::{
         Dump, Policy, Postgres,
@@ -15,14 +15,13 @@ use shared::{
     report::Outcome,
     request::Request,
     run::{World, apply},
-    secret::Secrets,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
 use store::{
-    Backup, Manifest,
+    Backup, copies,
     place::{self, Open},
 };
 
@@ -71,8 +70,7 @@ pub struct LettingDumps {
 
 /// Looks at the dumps of every group, plans, and lets go. A group can only be asked for whole, or by database.
 pub async fn run(world: &World<'_>, request: &Request, width: usize) -> LettingDumps {
-    let home = Place::home(world.policy);
-    let secrets = Secrets::new(world.aws, &home);
+    let secrets = world.secrets();
     let (mut seen, mut stores) = (Vec::new(), BTreeMap::new());
     for (group, rules) in &world.policy.postgres {
         let asked = |d: &&String| request.asks(group.as_str(), d);
@@ -112,7 +110,7 @@ pub async fn run(world: &World<'_>, request: &Request, width: usize) -> LettingD
         cleaned.map_err(|e| {
             EdgeError::of_kind(Kind::CleanUp, e.doing.clone(), e.why.clone(), e.mend.clone())
         })?;
-        Ok(format!("{} is deleted", step.point.point().id))
+        Ok(format!("{} is deleted", step.point.point().id).into())
     })
     .await;
     letting.plan = plan;
@@ -255,25 +253,9 @@ fn still_to_copy(
             continue;
         };
         for (reason, dump) in all {
-            let of_reason = |m: &&Manifest| m.reason == reason.as_str();
-            let times: BTreeMap<&str, Timestamp> = home
-                .iter()
-                .chain(there)
-                .filter_map(Backup::committed)
-                .filter(of_reason)
-                .map(|m| (m.file.sha256.as_str(), m.data_time))
-                .collect();
-            let times: Vec<_> = times.into_iter().collect();
-            let wanted = kept(&times, place.keep.as_ref().unwrap_or(&dump.keep), now);
-            for (backup, m) in
-                home.iter().filter_map(|b| Some((b, b.committed().filter(of_reason)?)))
-            {
-                let sum = m.file.sha256.as_str();
-                let copied =
-                    there.iter().filter_map(Backup::committed).any(|c| c.file.sha256 == sum);
-                if wanted.contains_key(sum) && !copied {
-                    needed(&backup.key, format!("its copy to {address} is still to be made"));
-                }
+            let keep = place.keep.as_ref().unwrap_or(&dump.keep);
+            for missing in copies::missing(home, there, reason.as_str(), keep, now) {
+                needed(&missing.backup.key, format!("its copy to {address} is still to be made"));
             }
         }
     }

@@ -2,9 +2,10 @@
 //!
 //! [`plan()`] asks the safety check of `shared::keep` about every point at every place; only what it clears can be
 //! deleted, oldest first. Dumps are judged by the same check, place by place: `dumps`. Storage classes by age
-//! are lifecycle rules of the buckets, kept as the policy says: `tiers`. This is the only function whose
+//! are lifecycle rules of the buckets, kept as the policy says: `tiers`; so is the end of audit records: `audit`. This is the only function whose
 //! role may delete.
 
+pub mod audit;
 pub mod dumps;
 mod plan;
 pub mod tiers;
@@ -33,7 +34,7 @@ pub async fn run(world: &World<'_>, request: &Request) -> Report {
     report.findings.clone_from(&letting.plan.findings);
     report.outcomes = apply(world, &letting.plan, WIDTH, async |delete| {
         world.aws.rds(&delete.at).delete(&delete.point).await?;
-        Ok(format!("{} is deleted", delete.point.point().id))
+        Ok(format!("{} is deleted", delete.point.point().id).into())
     })
     .await;
     let dumps = dumps::run(world, request, WIDTH).await;
@@ -43,16 +44,24 @@ pub async fn run(world: &World<'_>, request: &Request) -> Report {
     let tiers = tiers::run(world).await;
     report.findings.extend(tiers.findings);
     report.outcomes.extend(tiers.outcomes);
+    let audit = audit::run(world).await;
+    report.findings.extend(audit.findings);
+    report.outcomes.extend(audit.outcomes);
     report.value(Metric::PointsKept, letting.kept + dumps.kept);
     report.value(Metric::DeletesRefused, letting.refused + dumps.refused);
     report
 }
 
-/// Lets go of dumps alone: what a host does after it has dumped.
+/// Lets go of dumps, and of audit records in a directory: what a host does after it has dumped.
 pub async fn run_dumps(world: &World<'_>, request: &Request) -> Report {
     let mut report = Report::new(NAME, world);
     let dumps = dumps::run(world, request, WIDTH).await;
     report.findings = dumps.plan.findings;
     report.outcomes = dumps.outcomes;
+    if world.policy.audit.as_ref().is_some_and(|audit| audit.directory.is_some()) {
+        let audit = audit::run(world).await;
+        report.findings.extend(audit.findings);
+        report.outcomes.extend(audit.outcomes);
+    }
     report
 }

@@ -136,7 +136,7 @@ pub async fn run(world: &World<'_>) -> Tiering {
         let found = there.get(&set.bucket).cloned().unwrap_or_default();
         let all = set.rules.iter().fold(found, Lifecycle::with);
         s3(world, set).set_lifecycle(&set.bucket, &all).await?;
-        Ok::<_, EdgeError>(format!("s3://{} moves objects as the policy says", set.bucket))
+        Ok::<_, EdgeError>(format!("s3://{} moves objects as the policy says", set.bucket).into())
     })
     .await;
     tiering

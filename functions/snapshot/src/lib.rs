@@ -15,7 +15,7 @@ use shared::{
     metrics::Metric,
     observe::{Where, observe},
     plan::{Finding, Severity},
-    report::{Did, Report, Result},
+    report::{Did, Done, Made, Report, Result},
     request::{Request, SCHEDULE},
     run::{World, apply},
 };
@@ -64,15 +64,16 @@ pub async fn run(world: &World<'_>, request: &Request) -> Report {
 async fn act(world: &World<'_>, action: &Action, wait: bool) -> Did {
     let rds = world.aws.rds(&world.home());
     match action {
-        Action::Reuse { id } => Ok(id.clone()),
+        Action::Reuse { id } => Ok(id.clone().into()),
         Action::Await { family, id } => {
             if wait {
                 complete(world, *family, id).await
             } else {
-                Ok(format!("{id} is on its way"))
+                Ok(format!("{id} is on its way").into())
             }
         }
         Action::Take { family, database, id, tags } => {
+            let began = tokio::time::Instant::now();
             loop {
                 let taken = rds.take(*family, database, id, tags).await;
                 match taken {
@@ -93,7 +94,12 @@ async fn act(world: &World<'_>, action: &Action, wait: bool) -> Did {
                     Err(e) => return Err(e),
                 }
             }
-            if wait { complete(world, *family, id).await } else { Ok(id.clone()) }
+            if wait {
+                complete(world, *family, id).await?;
+            }
+            let seconds = wait.then(|| began.elapsed().as_secs_f64());
+            let place = world.home().to_string();
+            Ok(Done::made(id.as_str(), Made { what: id.clone(), place, bytes: None, seconds }))
         }
     }
 }
@@ -104,7 +110,7 @@ async fn complete(world: &World<'_>, family: Family, id: &str) -> Did {
     let failed = |why: String| Err(EdgeError::refused(format!("wait for {id}"), why));
     loop {
         match rds.point(family, id).await?.map(|p| p.state) {
-            Some(State::Good) => return Ok(id.to_owned()),
+            Some(State::Good) => return Ok(id.to_owned().into()),
             Some(State::Failed(said)) => return failed(format!("RDS says that it is {said}")),
             None => return failed("it is gone".into()),
             Some(State::InFlight) if world.budget.spent() => {

@@ -42,14 +42,37 @@ pub struct MetricAlarm {
     pub metric: String,
     /// Dimensions of the metric.
     pub dimensions: BTreeMap<String, String>,
-    /// It rings above this.
-    pub above: f64,
+    /// It rings above this, or below it.
+    pub threshold: f64,
+    /// Whether it rings below.
+    pub below: bool,
+    /// What no data means.
+    pub missing: Missing,
     /// Seconds of one period.
     pub period: i32,
     /// Periods that must be above, or without data.
     pub periods: i32,
     /// Topics that are told when it rings and when it is over, in order.
     pub topics: Vec<String>,
+}
+
+/// What an alarm takes missing data for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// The fault itself: silence.
+    Breaching,
+    /// Nothing new: the alarm stays as it is.
+    Ignore,
+}
+
+impl Missing {
+    /// CloudWatch's word.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Breaching => "breaching",
+            Self::Ignore => "ignore",
+        }
+    }
 }
 
 /// An alarm as CloudWatch has it.
@@ -72,8 +95,6 @@ pub struct AlarmState {
 const MOST_DATA: usize = 1000;
 /// `DescribeAlarms` takes 100 names a call.
 const MOST_NAMES: usize = 100;
-/// What missing data counts as in every alarm that Holdfast sets: silence is the fault.
-const BREACHING: &str = "breaching";
 
 impl CloudWatch {
     /// CloudWatch behind this client.
@@ -144,14 +165,13 @@ impl CloudWatch {
             .namespace(&alarm.namespace)
             .metric_name(&alarm.metric)
             .set_dimensions(Some(dimensions.collect()))
-            // The maximum, so that a value delivered twice changes nothing.
-            .statistic(Statistic::Maximum)
-            .comparison_operator(ComparisonOperator::GreaterThanThreshold)
-            .threshold(alarm.above)
+            .statistic(side(alarm.below).0)
+            .comparison_operator(side(alarm.below).1)
+            .threshold(alarm.threshold)
             .period(alarm.period)
             .evaluation_periods(alarm.periods)
             .datapoints_to_alarm(alarm.periods)
-            .treat_missing_data(BREACHING)
+            .treat_missing_data(alarm.missing.word())
             .set_alarm_actions(topics())
             .set_ok_actions(topics());
         request
@@ -194,6 +214,15 @@ impl CloudWatch {
     }
 }
 
+/// Statistic and comparison of an alarm: the worst value of a period, so that one delivered twice changes nothing.
+fn side(below: bool) -> (Statistic, ComparisonOperator) {
+    if below {
+        (Statistic::Minimum, ComparisonOperator::LessThanThreshold)
+    } else {
+        (Statistic::Maximum, ComparisonOperator::GreaterThanThreshold)
+    }
+}
+
 fn described(a: &aws_sdk_cloudwatch::types::MetricAlarm) -> AlarmState {
     let sorted = |topics: &[String]| {
         let mut topics = topics.to_vec();
@@ -201,10 +230,13 @@ fn described(a: &aws_sdk_cloudwatch::types::MetricAlarm) -> AlarmState {
         topics
     };
     let topics = sorted(a.alarm_actions());
-    let ours = a.statistic() == Some(&Statistic::Maximum)
-        && a.comparison_operator() == Some(&ComparisonOperator::GreaterThanThreshold)
-        && a.treat_missing_data() == Some(BREACHING)
-        && a.unit().is_none()
+    let below = [false, true].into_iter().find(|below| {
+        let (statistic, operator) = side(*below);
+        a.statistic() == Some(&statistic) && a.comparison_operator() == Some(&operator)
+    });
+    let missing = [Missing::Breaching, Missing::Ignore];
+    let missing = missing.into_iter().find(|m| a.treat_missing_data() == Some(m.word()));
+    let ours = a.unit().is_none()
         && a.datapoints_to_alarm().is_none_or(|n| Some(n) == a.evaluation_periods())
         && topics == sorted(a.ok_actions())
         && a.actions_enabled() != Some(false);
@@ -213,13 +245,15 @@ fn described(a: &aws_sdk_cloudwatch::types::MetricAlarm) -> AlarmState {
         dimensions.filter_map(|d| Some((d.name()?.to_owned(), d.value()?.to_owned()))).collect();
     let text = |s: Option<&str>| s.unwrap_or_default().to_owned();
     AlarmState {
-        alarm: ours.then(|| MetricAlarm {
+        alarm: below.zip(missing).filter(|_| ours).map(|(below, missing)| MetricAlarm {
             name: text(a.alarm_name()),
             description: text(a.alarm_description()),
             namespace: text(a.namespace()),
             metric: text(a.metric_name()),
             dimensions,
-            above: a.threshold().unwrap_or(f64::NAN),
+            threshold: a.threshold().unwrap_or(f64::NAN),
+            below,
+            missing,
             period: a.period().unwrap_or(0),
             periods: a.evaluation_periods().unwrap_or(0),
             topics,

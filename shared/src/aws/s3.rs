@@ -1,15 +1,19 @@
 //! The S3 edge: objects listed, copied and compared; buckets' settings read.
 //!
 //! - `objects`: listing, page by page, and what S3 knows of one object
+//! - `page`: the status page, which is written again in its place
 //! - `pairs`: two listings side by side, neither held in memory
 //! - `copy`, `parts`: copies inside S3, read back and proven; the data never comes through this process
 //! - `settings`: versioning, encryption, replication and lifecycle of a bucket
 //! - `tiers`: lifecycle rules for storage classes by age
+//! - `once`: small objects that are written once
 //! - `keys`: how keys are written in headers and lists
 
 mod copy;
 mod keys;
 mod objects;
+mod once;
+mod page;
 mod pairs;
 mod parts;
 mod settings;
@@ -19,7 +23,7 @@ pub use copy::CopyObject;
 pub use objects::{Checksum, Head, Object, Objects};
 pub use pairs::{Pair, Pairs};
 pub use settings::{DefaultEncryption, NoncurrentRule, ReplicationRule, Versioning};
-pub use tiers::{Lifecycle, Tiers};
+pub use tiers::{Expiry, Lifecycle, Tiers};
 
 use super::EdgeError;
 use crate::catalog::Place;
@@ -77,6 +81,43 @@ impl S3 {
         let text = String::from_utf8(body.to_vec());
         let text = text.map_err(|_| EdgeError::refused(doing, "it is not UTF-8 text"))?;
         Ok(Some(Text { text, etag }))
+    }
+
+    /// Writes a small text object in place of the one with this `ETag`, or where there is none yet; answers with the new
+    /// `ETag`. None when somebody else has written in between.
+    ///
+    /// # Errors
+    /// If it can't be written.
+    pub async fn put_text(
+        &self,
+        bucket: &str,
+        key: &str,
+        text: String,
+        instead_of: Option<&str>,
+    ) -> Result<Option<String>, EdgeError> {
+        let request =
+            self.client.put_object().bucket(bucket).key(key).body(text.into_bytes().into());
+        let request = match instead_of {
+            Some(etag) => request.if_match(etag),
+            None => request.if_none_match("*"),
+        };
+        match request.content_type("application/json").send().await {
+            Ok(answer) => Ok(Some(answer.e_tag().unwrap_or_default().to_owned())),
+            // 412: another one stands there. 409: two were written at once. 404: the one to replace is gone.
+            Err(e)
+                if e.raw_response().is_some_and(|r| [409, 412].contains(&r.status().as_u16())) =>
+            {
+                Ok(None)
+            }
+            Err(e)
+                if instead_of.is_some()
+                    && e.raw_response().is_some_and(|r| r.status().as_u16() == 404) =>
+            {
+                let gone = EdgeError::new(format!("write s3://{bucket}/{key}"), &e);
+                if gone.code.as_deref() == Some("NoSuchKey") { Ok(None) } else { Err(gone) }
+            }
+            Err(e) => Err(EdgeError::new(format!("write s3://{bucket}/{key}"), &e)),
+        }
     }
 }
 

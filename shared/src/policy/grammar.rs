@@ -1,9 +1,13 @@
 //! The policy's grammar: what a company writes down. The JSON Schema is generated from these types and their comments.
 
 use super::{
+    audit::Audit,
+    costs::{Costs, StatusPage},
     databases::Databases,
     dumps::{Postgres, SecretFrom},
-    later::{Audit, Costs, Drill, Files, Kubernetes, Notify, Redis, Secrets, StatusPage},
+    later::{Drill, Files, Kubernetes, Redis, Secrets},
+    monitor::Monitor,
+    notify::Notify,
     text::{
         AccountId, Arn, BucketName, Bytes, Cron, Name, Period, Region, Share, Threshold, ZoneName,
     },
@@ -76,6 +80,9 @@ pub struct Policy {
     /// The status page.
     #[serde(default)]
     pub status_page: Option<StatusPage>,
+    /// Metrics for Prometheus, of `holdfast monitor`.
+    #[serde(default)]
+    pub monitor: Monitor,
 }
 
 /// Account and region of the assets.
@@ -405,6 +412,13 @@ pub struct Store {
     pub key: Option<String>,
 }
 
+impl Store {
+    /// Whether it is no bucket on AWS: a directory, another endpoint, another cloud. A Lambda has no way there.
+    pub fn elsewhere(&self) -> bool {
+        self.bucket.is_none() || self.endpoint.is_some()
+    }
+}
+
 /// A container of Azure Blob Storage.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -441,7 +455,8 @@ pub enum LockMode {
     Compliance,
 }
 
-/// A CloudWatch alarm on one of Holdfast's metrics. Missing data always counts as breaching.
+/// A CloudWatch alarm on one of Holdfast's metrics. Missing data counts as breaching, but of `size-change`, `dump-seconds`,
+/// `recovery-time`, `restore-test` and `verification`, where it means that nothing new happened. Exactly one of `above` and `below`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Alarm {
@@ -451,10 +466,46 @@ pub struct Alarm {
     #[serde(default)]
     pub of: Option<Name>,
     /// The alarm rings when the value is above this.
-    pub above: Threshold,
+    #[serde(default)]
+    pub above: Option<Threshold>,
+    /// The alarm rings when the value is below this.
+    #[serde(default)]
+    pub below: Option<Threshold>,
     /// Topic that is told, besides the stack's own.
     #[serde(default)]
     pub topic: Option<Arn>,
+}
+
+/// On which side of its threshold an alarm rings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Above it.
+    Above,
+    /// Below it.
+    Below,
+}
+
+impl std::fmt::Display for Side {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Above => "above",
+            Self::Below => "below",
+        })
+    }
+}
+
+impl Alarm {
+    /// The threshold, and on which side of it the alarm rings.
+    ///
+    /// # Panics
+    /// If it has none, which a parsed policy has not.
+    pub fn limit(&self) -> (&Threshold, Side) {
+        match (&self.above, &self.below) {
+            (Some(above), _) => (above, Side::Above),
+            (_, Some(below)) => (below, Side::Below),
+            _ => unreachable!("checked when the policy was parsed"),
+        }
+    }
 }
 
 /// What an alarm can watch; docs/metrics.md lists the metric behind each.
@@ -483,6 +534,55 @@ pub enum Watch {
     ReplicaLag,
     /// Points that one retention run refused to let go because of the limits.
     DeletesRefused,
+    /// Share of what was tried that was done: `below: "99%"`.
+    SuccessRate,
+    /// How much the newest point's size differs from the median of those before it, up or down.
+    SizeChange,
+    /// How long a dump took.
+    DumpSeconds,
+    /// How long the newest restore took.
+    RecoveryTime,
+    /// Whether the newest restores passed their checks: `below: "1"`.
+    RestoreTest,
+    /// Whether the newest verifications passed: `below: "1"`.
+    Verification,
+    /// What storage costs a month, in the currency of the policy's prices.
+    StorageCost,
+    /// Share of the storage quota that is used.
+    QuotaUsed,
+    /// Messages that could not be delivered.
+    DeliveriesFailed,
+}
+
+impl Watch {
+    /// All words.
+    pub const ALL: &[Self] = &[
+        Self::FailingAssets,
+        Self::PointAge,
+        Self::OffsiteAge,
+        Self::SettingsDrift,
+        Self::UnprotectedDatabases,
+        Self::RestorableLag,
+        Self::ReplicationLag,
+        Self::ReplicationMissing,
+        Self::ReplicaLag,
+        Self::DeletesRefused,
+        Self::SuccessRate,
+        Self::SizeChange,
+        Self::DumpSeconds,
+        Self::RecoveryTime,
+        Self::RestoreTest,
+        Self::Verification,
+        Self::StorageCost,
+        Self::QuotaUsed,
+        Self::DeliveriesFailed,
+    ];
+}
+
+impl std::fmt::Display for Watch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.serialize(f)
+    }
 }
 
 /// Brakes on what one run may do.

@@ -4,7 +4,7 @@
 use super::{
     dumps::{Encrypt, SecretFrom},
     grammar::{Keep, Objectives, Store, Tier, When},
-    text::{Arn, BucketName, Bytes, Cron, Name, Period, Share},
+    text::{Name, Period},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -203,120 +203,4 @@ pub enum DrillKind {
     Failover,
     /// Everything is recovered, in priority order.
     Full,
-}
-
-/// Who is told what.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Notify {
-    /// Channels by name.
-    pub channels: BTreeMap<Name, Channel>,
-    /// Routes; every one that fits is used.
-    pub routes: Vec<Route>,
-    /// Later steps while a problem stays open.
-    #[serde(default)]
-    pub escalation: Vec<Escalation>,
-    /// When the daily digest is sent.
-    #[serde(default)]
-    pub digest: Option<When>,
-}
-
-/// A way to reach people; exactly one of its keys.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Channel {
-    /// Slack incoming webhook.
-    #[serde(default)]
-    pub slack: Option<SecretFrom>,
-    /// PagerDuty Events v2 routing key.
-    #[serde(default)]
-    pub pagerduty: Option<SecretFrom>,
-    /// E-mail addresses.
-    #[serde(default)]
-    pub email: Vec<String>,
-    /// SNS topic.
-    #[serde(default)]
-    pub sns: Option<Arn>,
-    /// Web address that is posted to.
-    #[serde(default)]
-    pub http: Option<String>,
-}
-
-/// What goes where.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Route {
-    /// From this severity on.
-    pub severity: RouteSeverity,
-    /// Only these groups of assets.
-    #[serde(default)]
-    pub of: Vec<Name>,
-    /// Channels, in the order in which they are tried.
-    pub to: Vec<Name>,
-}
-
-/// How bad a thing must be to be sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum RouteSeverity {
-    /// Successes too.
-    Info,
-    /// Warnings and worse.
-    Warning,
-    /// Failures only.
-    Critical,
-}
-
-/// Who is told when a problem stays open.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Escalation {
-    /// Open for this long.
-    pub after: Period,
-    /// Channels.
-    pub to: Vec<Name>,
-}
-
-/// What storage costs and may cost.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Costs {
-    /// Budget of a month, in the price table's currency.
-    #[serde(default)]
-    pub monthly_budget: Option<u32>,
-    /// Storage quota.
-    #[serde(default)]
-    pub quota: Option<Bytes>,
-    /// Share of the quota that is a warning.
-    #[serde(default)]
-    pub warn_at: Option<Share>,
-    /// Share of the quota that is critical.
-    #[serde(default)]
-    pub critical_at: Option<Share>,
-    /// When the report is sent.
-    #[serde(default)]
-    pub report: Option<Cron>,
-}
-
-/// The record of every operation.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Audit {
-    /// Bucket that it is written to.
-    pub bucket: BucketName,
-    /// Keys begin with this.
-    #[serde(default)]
-    pub prefix: String,
-    /// How long it is kept.
-    pub keep: Period,
-}
-
-/// The status page.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct StatusPage {
-    /// Bucket that it is written to.
-    pub bucket: BucketName,
-    /// Key of the page.
-    pub key: String,
 }

@@ -1,8 +1,12 @@
 //! What a schema can't say: that names refer to something, that rules are not empty, that values fit together.
 
+mod audit;
+mod notify;
+mod postgres;
+
 use super::{
-    Policy, Watch,
-    dumps::{Compress, DumpFormat, SecretFrom},
+    Policy,
+    dumps::SecretFrom,
     grammar::{Destination, Keep, Store},
     locate::{dotted, join},
     structure::{Found, nearest},
@@ -24,8 +28,11 @@ pub(super) fn check(policy: &Policy) -> Vec<Found> {
     collisions(policy, &mut say);
     secrets(policy, &mut say);
     stores(policy, &mut say);
+    postgres::check(policy, &mut say);
     alarms(policy, &mut say);
     people(policy, &mut say);
+    money(policy, &mut say);
+    audit::check(policy, &mut say);
     found
 }
 
@@ -296,11 +303,7 @@ fn secrets(policy: &Policy, say: Say<'_>) {
         all.extend(store.access_key.iter().map(|s| (format!("{at}/access_key"), s)));
         all.extend(store.secret_key.iter().map(|s| (format!("{at}/secret_key"), s)));
     }
-    for (name, channel) in policy.notify.iter().flat_map(|n| &n.channels) {
-        let at = |key| format!("/notify/channels/{name}/{key}");
-        all.extend(channel.slack.iter().map(|s| (at("slack"), s)));
-        all.extend(channel.pagerduty.iter().map(|s| (at("pagerduty"), s)));
-    }
+    all.extend(policy.notify.iter().flat_map(notify::secrets));
     for (at, from) in all {
         if [from.secret.is_some(), from.env.is_some(), from.file.is_some()]
             .iter()
@@ -367,89 +370,6 @@ fn stores(policy: &Policy, say: Say<'_>) {
             not_empty(keep, format!("{at}/keep"), say);
         }
     }
-    for (name, group) in &policy.postgres {
-        for (reason, dump) in &group.dumps {
-            let at = format!("/postgres/{name}/dumps/{reason}");
-            not_empty(&dump.keep, format!("{at}/keep"), say);
-            if let Some(encrypt) = &dump.encrypt {
-                if encrypt.age.is_empty() == encrypt.openssl.is_none() {
-                    say(
-                        format!("{at}/encrypt"),
-                        "a dump is encrypted in one way: write exactly one of age, openssl".into(),
-                    );
-                }
-                if encrypt.identity.is_some() && encrypt.age.is_empty() {
-                    say(
-                        format!("{at}/encrypt/identity"),
-                        "an identity is for age: write age".into(),
-                    );
-                }
-            }
-            if dump.level.is_some_and(|l| l.get() > 9) && dump.compress == Compress::Gzip {
-                say(format!("{at}/level"), "gzip has levels 1 to 9".into());
-            }
-            if !dump.queries.is_empty() && dump.format != DumpFormat::Csv {
-                say(format!("{at}/queries"), "queries are for `format: csv`".into());
-            }
-            if dump.format == DumpFormat::Csv && dump.queries.is_empty() && dump.tables.is_empty() {
-                say(at.clone(), "CSV is of tables or queries: write tables or queries".into());
-            }
-            let files = dump.queries.len() + dump.tables.len();
-            for store in std::iter::once(&group.stored).chain(&group.also_stored) {
-                let key = store.key.as_deref();
-                if dump.format == DumpFormat::Csv
-                    && files > 1
-                    && key.is_some_and(|k| !k.contains("{table}"))
-                {
-                    say(
-                        at.clone(),
-                        "each table or query is a file of its own: write {table} in the store's key".into(),
-                    );
-                }
-            }
-        }
-        // A run cleans up what dead runs of its database left; what it finds under another group's names would be alive.
-        let place = |g: &super::Postgres| {
-            let s = &g.stored;
-            let azure = s.azure.as_ref().map(|a| (a.account.clone(), a.container.clone()));
-            let bucket = s.bucket.as_ref().map(ToString::to_string);
-            (bucket, s.endpoint.clone(), s.directory.clone(), azure, s.prefix.clone())
-        };
-        let other = policy.postgres.iter().find(|(n, g)| {
-            *n < name && !g.dumps.is_empty() && !group.dumps.is_empty() && place(g) == place(group)
-        });
-        if let Some((other, _)) = other {
-            say(
-                format!("/postgres/{name}/stored"),
-                format!(
-                    "\"{other}\" puts its dumps in the same place: give each group a prefix of its own"
-                ),
-            );
-        }
-        if group.iam && (group.password.is_some() || group.user.is_none() || group.host.is_none()) {
-            say(
-                format!("/postgres/{name}/iam"),
-                "an IAM token takes the password's place: write host and user, and no password"
-                    .into(),
-            );
-        }
-        // One key for all would let each database's dump collide with the others'.
-        let several = group.databases.len() > 1;
-        let stores = std::iter::once(("stored".to_owned(), &group.stored)).chain(
-            group.also_stored.iter().enumerate().map(|(i, s)| (format!("also_stored/{i}"), s)),
-        );
-        for (place, store) in stores.filter(|_| several && !group.dumps.is_empty()) {
-            if store.key.as_deref().is_some_and(|k| !k.contains("{database}")) {
-                say(
-                    format!("/postgres/{name}/{place}/key"),
-                    "the group has several databases: write {database} in the key".into(),
-                );
-            }
-        }
-        if group.databases.is_empty() {
-            say(format!("/postgres/{name}/databases"), "no database is named".into());
-        }
-    }
     let keeps = policy.redis.iter().map(|(n, g)| ("redis", n, &g.keep));
     let keeps = keeps.chain(policy.kubernetes.iter().map(|(n, g)| ("kubernetes", n, &g.keep)));
     for (section, name, keep) in
@@ -479,29 +399,60 @@ fn alarms(policy: &Policy, say: Say<'_>) {
             let known = groups.iter().map(|(_, name, _)| name.as_str());
             say(format!("{at}/of"), unknown(of.as_str(), known, "the groups of assets"));
         }
-        let (fits, wanted) = match alarm.watch {
-            Watch::PointAge
-            | Watch::OffsiteAge
-            | Watch::RestorableLag
-            | Watch::ReplicationLag
-            | Watch::ReplicaLag => {
-                (matches!(alarm.above.limit(), Limit::Time(_)), "a length of time such as \"1h\"")
-            }
-            Watch::FailingAssets
-            | Watch::SettingsDrift
-            | Watch::UnprotectedDatabases
-            | Watch::ReplicationMissing
-            | Watch::DeletesRefused => (
-                matches!(alarm.above.limit(), Limit::Number(_)),
-                "a number in quotes such as \"0\"",
-            ),
+        if alarm.above.is_some() == alarm.below.is_some() {
+            say(at, "write exactly one of above and below".into());
+            continue;
+        }
+        let (threshold, side) = alarm.limit();
+        let limit = threshold.limit();
+        let (fits, wanted) = match alarm.watch.metric().unit() {
+            "Seconds" => (matches!(limit, Limit::Time(_)), "a length of time such as \"1h\""),
+            "Percent" => (matches!(limit, Limit::Share(_)), "a share such as \"99%\""),
+            _ => (matches!(limit, Limit::Number(_)), "a number in quotes such as \"0\""),
         };
         if !fits {
             say(
-                format!("{at}/above"),
-                format!("\"{}\" does not fit what is watched: write {wanted}", alarm.above),
+                format!("{at}/{side}"),
+                format!("\"{threshold}\" does not fit what is watched: write {wanted}"),
             );
         }
+    }
+}
+
+fn money(policy: &Policy, say: Say<'_>) {
+    if let Some(costs) = &policy.costs {
+        let share = |s: &Option<super::text::Share>, usual| {
+            s.as_ref().map_or(usual, super::text::Share::fraction)
+        };
+        if share(&costs.warn_at, 0.8) > share(&costs.critical_at, 0.9) {
+            say(
+                "/costs/warn_at".into(),
+                "the warning comes before it is critical: write a smaller share than critical_at"
+                    .into(),
+            );
+        }
+        if costs.quota.is_none() && (costs.warn_at.is_some() || costs.critical_at.is_some()) {
+            say(
+                "/costs".into(),
+                "warn_at and critical_at are shares of a quota: write quota".into(),
+            );
+        }
+    }
+    let Some(page) = &policy.status_page else { return };
+    if page.bucket.is_some() == page.directory.is_some() {
+        say(
+            "/status_page".into(),
+            "the page lies in one place: write exactly one of bucket, directory".into(),
+        );
+    }
+    let fine = |part: &str| !part.is_empty() && part != "." && part != "..";
+    let name = page.key.rsplit('/').next();
+    if !page.key.split('/').all(fine) || name == Some("report.json") {
+        let why = format!(
+            "\"{}\" is no name for the page: write one such as \"status/index.html\"",
+            page.key
+        );
+        say("/status_page/key".into(), why);
     }
 }
 
@@ -514,49 +465,5 @@ fn people(policy: &Policy, say: Say<'_>) {
             say(format!("/drills/{name}/of"), unknown(of.as_str(), known, "the groups of assets"));
         }
     }
-    let Some(notify) = &policy.notify else { return };
-    for (name, channel) in &notify.channels {
-        let ways = [
-            channel.slack.is_some(),
-            channel.pagerduty.is_some(),
-            !channel.email.is_empty(),
-            channel.sns.is_some(),
-            channel.http.is_some(),
-        ];
-        if ways.iter().filter(|w| **w).count() != 1 {
-            say(
-                format!("/notify/channels/{name}"),
-                "a channel is one way to reach people: write exactly one of slack, pagerduty, email, sns, http".into(),
-            );
-        }
-    }
-    for (i, route) in notify.routes.iter().enumerate() {
-        for (j, to) in route.to.iter().enumerate() {
-            refers(
-                to,
-                &notify.channels,
-                "notify.channels",
-                &format!("/notify/routes/{i}/to/{j}"),
-                say,
-            );
-        }
-        for (j, of) in route.of.iter().enumerate().filter(|(_, of)| !known_group(of)) {
-            let known = groups.iter().map(|(_, name, _)| name.as_str());
-            say(
-                format!("/notify/routes/{i}/of/{j}"),
-                unknown(of.as_str(), known, "the groups of assets"),
-            );
-        }
-    }
-    for (i, step) in notify.escalation.iter().enumerate() {
-        for (j, to) in step.to.iter().enumerate() {
-            refers(
-                to,
-                &notify.channels,
-                "notify.channels",
-                &format!("/notify/escalation/{i}/to/{j}"),
-                say,
-            );
-        }
-    }
+    notify::check(policy, say);
 }

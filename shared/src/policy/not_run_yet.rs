@@ -1,6 +1,6 @@
 //! The parts of the grammar that no function runs yet, as a policy uses them: named, never dropped in silence.
 
-use super::{Policy, grammar::Objectives, locate::dotted, meaning::all_stores};
+use super::{Policy, grammar::Objectives};
 
 /// The objectives and the recovery priority of every group.
 fn all_objectives(policy: &Policy) -> Vec<(String, &Objectives, Option<u8>)> {
@@ -48,12 +48,6 @@ pub(super) fn list(policy: &Policy) -> Vec<(String, &'static str)> {
         }
     }
     for (name, g) in &policy.postgres {
-        if !g.also_stored.is_empty() {
-            parts.push((
-                format!("postgres.{name}.also_stored"),
-                "dumps are copied there; `freshness` does not watch their age there yet",
-            ));
-        }
         for (reason, dump) in &g.dumps {
             let at = format!("postgres.{name}.dumps.{reason}");
             if dump.format == super::DumpFormat::Base {
@@ -92,21 +86,8 @@ pub(super) fn list(policy: &Policy) -> Vec<(String, &'static str)> {
             "files are not backed up yet; what lies in `stored` is watched",
         ));
     }
-    for (at, store) in all_stores(policy) {
-        if store.directory.is_some() || store.endpoint.is_some() {
-            let path = dotted(&at);
-            parts.push((path, "directories and other endpoints are not watched yet"));
-        }
-    }
     parts.extend(
         policy.drills.keys().map(|n| (format!("drills.{n}"), "no function runs drills yet")),
     );
-    let whole = [
-        ("notify", policy.notify.is_some(), "failures go to the stack's SNS topic only"),
-        ("costs", policy.costs.is_some(), "costs and quotas are not watched yet"),
-        ("audit", policy.audit.is_some(), "operations are in the functions' logs only"),
-        ("status_page", policy.status_page.is_some(), "no page is written yet"),
-    ];
-    parts.extend(whole.into_iter().filter(|w| w.1).map(|(n, _, what)| (n.to_owned(), what)));
     parts
 }

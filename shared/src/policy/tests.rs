@@ -48,7 +48,7 @@ fn every_fault_of_the_structure_is_told_at_once_with_its_place_and_its_mend() {
     11:5: databases.fleet.owner: nothing is written here: write text, or leave the key out
     12:19: databases.fleet.objectives.max_age: 25 has no unit: write "25d" for days, or put it in quotes if it is text
     13:5: databases.fleet.snapshot: unknown key "snapshot"; did you mean "snapshots"?
-    18:25: alarms.acme-backup-failed.watch: "failing-asset" is not one of: failing-assets, point-age, offsite-age, settings-drift, unprotected-databases, restorable-lag, replication-lag, replication-missing, replica-lag, deletes-refused; did you mean "failing-assets"?
+    18:25: alarms.acme-backup-failed.watch: "failing-asset" is not one of: failing-assets, point-age, offsite-age, settings-drift, unprotected-databases, restorable-lag, replication-lag, replication-missing, replica-lag, deletes-refused, success-rate, size-change, dump-seconds, recovery-time, restore-test, verification, storage-cost, quota-used, deliveries-failed; did you mean "failing-assets"?
     "#);
 }
 
@@ -137,4 +137,25 @@ fn two_buckets_never_write_the_same_keys_and_a_secret_has_one_place() {
     19:33: buckets.b.copies[0]: buckets.a.copies[0] writes keys beginning with "x/" into acme-replica too: give the two different prefixes, or another bucket
     21:8: redis.r.password: a secret comes from one place: write exactly one of secret, env, file
     "#);
+}
+
+#[test]
+fn costs_and_the_page_are_told_what_does_not_fit() {
+    let of = |yaml: &str| faults(&format!("{SMALL}{yaml}"));
+    let costs = of("costs: { quota: 1TB, warn_at: 95%, critical_at: 90% }\n");
+    assert!(costs.contains("costs.warn_at: the warning comes before it is critical"), "{costs}");
+    let costs = of("costs: { warn_at: 80% }\n");
+    assert!(costs.contains("shares of a quota: write quota"), "{costs}");
+    let costs = of("costs: { prices: { as_of: yesterday, storage: { STANDART: 1 } } }\n");
+    assert!(
+        costs.contains("is not a day") && costs.contains("did you mean \"STANDARD\"?"),
+        "{costs}"
+    );
+    let page = of("status_page: { key: ../index.html }\n");
+    assert!(page.contains("write exactly one of bucket, directory"), "{page}");
+    assert!(page.contains("is no name for the page"), "{page}");
+    let good =
+        "costs: { prices: { storage: { STANDARD: 0.03 } } }\nstatus_page: { directory: /srv }\n";
+    let policy = Policy::parse(&format!("{SMALL}{good}")).expect("a policy");
+    assert_eq!(policy.status_page.expect("a page").key, "index.html");
 }

@@ -78,6 +78,10 @@ pub(super) const FORMATS: &[(&str, Check)] = &[
     ("holdfast-share", check_share),
     ("holdfast-bytes", check_bytes),
     ("holdfast-threshold", check_threshold),
+    ("holdfast-listen", check_listen),
+    ("holdfast-metric-prefix", metric_prefix),
+    ("holdfast-date", check_date),
+    ("holdfast-currency", currency),
 ];
 
 text!(
@@ -139,6 +143,47 @@ text!(
     Threshold, "holdfast-threshold", check_threshold
 );
 
+text!(
+    /// A day: `2026-11-20`.
+    Date, "holdfast-date", check_date
+);
+text!(
+    /// Three letters of ISO 4217: `USD`.
+    Currency, "holdfast-currency", currency
+);
+
+text!(
+    /// An address with a port to serve on: `127.0.0.1:9090`, `[::1]:9090`.
+    Listen, "holdfast-listen", check_listen
+);
+text!(
+    /// What names of metrics begin with: `listings`.
+    MetricPrefix, "holdfast-metric-prefix", metric_prefix
+);
+
+impl Listen {
+    /// The address.
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.0.parse().expect(CHECKED)
+    }
+}
+
+fn check_listen(s: &str) -> Result<(), String> {
+    s.parse::<std::net::SocketAddr>().map(drop).map_err(|_| {
+        format!("\"{s}\" is not an address with a port: write one such as \"127.0.0.1:9090\"")
+    })
+}
+
+fn metric_prefix(s: &str) -> Result<(), String> {
+    let fits = s.starts_with(|c: char| c.is_ascii_lowercase())
+        && s.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        && !s.ends_with('_')
+        && s.len() <= 40;
+    fits.then_some(()).ok_or_else(|| {
+        format!("\"{s}\" can't begin a metric's name: write lower-case letters, digits and single underscores, such as \"listings\"")
+    })
+}
+
 fn check_period(s: &str) -> Result<(), String> {
     period(s).map(drop)
 }
@@ -181,6 +226,12 @@ impl ZoneName {
 impl Default for ZoneName {
     fn default() -> Self {
         Self("UTC".into())
+    }
+}
+
+impl Default for Currency {
+    fn default() -> Self {
+        Self("USD".into())
     }
 }
 
@@ -413,6 +464,18 @@ fn bytes(s: &str) -> Result<u64, String> {
     number.checked_mul(unit).ok_or_else(wrong)
 }
 
+fn check_date(s: &str) -> Result<(), String> {
+    let fits = s.len() == 10 && s.parse::<jiff::civil::Date>().is_ok();
+    fits.then_some(())
+        .ok_or_else(|| format!("\"{s}\" is not a day: write one such as \"2026-11-20\""))
+}
+
+fn currency(s: &str) -> Result<(), String> {
+    let fits = s.len() == 3 && s.bytes().all(|b| b.is_ascii_uppercase());
+    fits.then_some(())
+        .ok_or_else(|| format!("\"{s}\" is not a currency: write three letters such as \"USD\""))
+}
+
 fn threshold(s: &str) -> Result<Limit, String> {
     if let Ok(number) = s.parse::<f64>()
         && number.is_finite()
@@ -458,6 +521,14 @@ mod tests {
             ("holdfast-share", &["20%", "0.1%"], &["20", "120%"]),
             ("holdfast-bytes", &["5GiB", "1MB"], &["5", "x", "99999999999TB"]),
             ("holdfast-threshold", &["1h", "0", "20%"], &["-1", "many", "nan"]),
+            (
+                "holdfast-listen",
+                &["127.0.0.1:9090", "[::]:1"],
+                &["9090", "localhost:9090", ":1", "1.2.3.4:99999"],
+            ),
+            ("holdfast-metric-prefix", &["listings", "a_1"], &["", "Listings", "1a", "a_", "a-b"]),
+            ("holdfast-date", &["2026-11-20"], &["2026-02-30", "20 Nov", "20261120"]),
+            ("holdfast-currency", &["USD", "EUR"], &["usd", "$", "EURO"]),
         ];
         for (format, good, bad) in table {
             let (_, check) = FORMATS.iter().find(|(name, _)| name == format).expect(format);

@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     aws::{
         EdgeError,
-        cloudwatch::MetricAlarm,
+        cloudwatch::{MetricAlarm, Missing},
         wire::{self, Answer, Asked},
     },
     model::{at, policy},
@@ -37,6 +37,8 @@ fn world<'a>(aws: &'a Aws, policy: &'a Policy) -> World<'a> {
         dry_run: false,
         host: false,
         topic: Some(TOPIC.into()),
+        reports: None,
+        user: None,
     }
 }
 
@@ -86,7 +88,7 @@ async fn every_step_has_its_own_outcome_and_none_stops_another() {
             width,
             async |asset: &String| match kinds.iter().find(|(a, _)| a == asset) {
                 Some((_, kind)) => Err(refused(*kind)),
-                None => Ok("started".into()),
+                None => Ok("started".to_owned().into()),
             },
         )
         .await;
@@ -119,7 +121,7 @@ async fn a_dry_run_names_every_step_and_does_none() {
     report.outcomes = outcomes;
     report.find(Finding::new(Severity::Critical, "a", "stale", "old", "run it"));
     // It is told to nobody, even when it fails.
-    let report = finish(&world, report, Use::default()).await;
+    let report = finish(&world, report, Begun::now(&aws, &Request::look())).await;
     assert!(report.failed && aws.calls().so_far() == Use::default());
 }
 
@@ -133,7 +135,7 @@ async fn what_there_is_no_time_for_is_left_to_the_next_run_by_name() {
     let outcomes = apply(&world, &steps(&["a", "b", "c", "d"]), 1, async |asset: &String| {
         began.borrow_mut().push(asset.clone());
         tokio::time::sleep(Duration::from_mins(1)).await;
-        Ok("started".into())
+        Ok("started".to_owned().into())
     })
     .await;
     assert_eq!(*began.borrow(), ["a", "b"]);
@@ -169,7 +171,7 @@ async fn no_more_than_the_width_is_done_at_once_and_outcomes_keep_their_order() 
         let number: u64 = asset[2..].parse().expect("a number");
         tokio::time::sleep(Duration::from_secs(60 - number)).await;
         now.set(now.get() - 1);
-        Ok(String::new())
+        Ok(String::new().into())
     })
     .await;
     assert_eq!(most.get(), 4);
@@ -203,7 +205,7 @@ async fn finished(aws: &Aws, fill: impl FnOnce(&mut Report)) -> Report {
     let world = world(aws, &policy);
     let mut report = Report::new("snapshot", &world);
     fill(&mut report);
-    finish(&world, report, aws.calls().so_far()).await
+    finish(&world, report, Begun::now(aws, &Request::look())).await
 }
 
 fn value(report: &Report, metric: Metric) -> Option<f64> {
@@ -246,6 +248,7 @@ async fn a_failed_run_puts_its_metrics_first_and_then_tells_the_topic() {
             because: "it is due".into(),
             result: Result::Failed("create snapshot s: AccessDenied: no; allow it".into()),
             kind: None,
+            made: None,
         }];
         r.find(Finding::new(Severity::Info, "acme-c", "new", "it is new", ""));
         r.find(Finding::new(Severity::Warning, "acme-b", "busy", "it is stopped", "start it"));
@@ -276,7 +279,7 @@ async fn metrics_that_can_not_be_put_fail_the_run_and_are_told() {
     let (aws, asked) = publishing(&["PutMetricData"]);
     let report = finished(&aws, |_| {}).await;
     assert!(report.failed);
-    insta::assert_snapshot!(report.findings[0], @"critical metrics not-published: put 5 metric values: AccessDenied; allow this action in the role that made the call");
+    insta::assert_snapshot!(report.findings[0], @"critical metrics not-published: put 6 metric values: AccessDenied; allow this action in the role that made the call");
     assert_eq!(operations(&asked), ["PutMetricData", "Publish"]);
 }
 
@@ -286,7 +289,7 @@ async fn a_topic_that_can_not_be_told_is_a_finding_too() {
     let report = finished(&aws, |_| {}).await;
     let said: Vec<_> = report.findings.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(said.join("\n"), @"
-    critical metrics not-published: put 5 metric values: AccessDenied; allow this action in the role that made the call
+    critical metrics not-published: put 6 metric values: AccessDenied; allow this action in the role that made the call
     critical topic not-told: publish to arn:aws:sns:eu-west-1:111122223333:holdfast: AuthorizationError: said AWS; allow this action in the role that made the call
     ");
 }
@@ -296,7 +299,8 @@ async fn alarms_that_can_not_be_set_fail_the_run_and_its_metrics_say_so() {
     let (aws, asked) = publishing(&["PutMetricAlarm"]);
     let policy = policy(POLICY);
     let world = world(&aws, &policy);
-    let report = finish(&world, Report::new("freshness", &world), Use::default()).await;
+    let report =
+        finish(&world, Report::new("freshness", &world), Begun::now(&aws, &Request::look())).await;
     assert_eq!((report.failed, value(&report, Metric::RunFailed)), (true, Some(1.0)));
     // One refusal stops no other alarm.
     let expected =
@@ -361,9 +365,11 @@ async fn only_alarms_that_differ_are_set() {
     type Change = fn(&mut MetricAlarm);
     let policy = policy(POLICY);
     let wanted = metrics::alarms(&policy, "freshness", Some(TOPIC));
-    let table: [(&str, Change, usize); 4] = [
+    let table: [(&str, Change, usize); 6] = [
         ("nothing", |_| {}, 0),
-        ("the threshold", |a| a.above += 1.0, 1),
+        ("the threshold", |a| a.threshold += 1.0, 1),
+        ("the side", |a| a.below = true, 1),
+        ("what no data means", |a| a.missing = Missing::Ignore, 1),
         ("the topic", |a| a.topics = vec!["arn:aws:sns:eu-west-1:1:other".into()], 1),
         ("the name, so that it is missing", |a| a.name = "other".into(), 1),
     ];
@@ -399,4 +405,102 @@ fn a_topic_that_stands_twice_is_told_once() {
     let yaml = POLICY.replace("above: 25h", &format!("above: 25h, topic: \"{TOPIC}\""));
     let alarms = metrics::alarms(&policy(&yaml), "freshness", Some(TOPIC));
     assert_eq!(alarms[0].topics, [TOPIC]);
+}
+
+const REPORTS: &str = "arn:aws:sns:eu-west-1:111122223333:holdfast-reports";
+
+/// A run that tells its report, which is filled by `fill`.
+async fn reported(aws: &Aws, dry_run: bool, fill: impl FnOnce(&mut Report)) -> Report {
+    let policy = policy(POLICY);
+    let world = World { reports: Some(REPORTS.into()), dry_run, ..world(aws, &policy) };
+    let mut report = Report::new("snapshot", &world);
+    fill(&mut report);
+    finish(&world, report, Begun::now(aws, &Request::look())).await
+}
+
+fn told(asked: &Mutex<Vec<Asked>>) -> Vec<(String, String)> {
+    let asked = asked.lock().expect("a lock");
+    let publish = asked.iter().filter(|a| a.operation == "Publish");
+    let text = |a: &Asked, name| a.parameter(name).unwrap_or_default().to_owned();
+    publish.map(|a| (text(a, "TopicArn"), text(a, "Message"))).collect()
+}
+
+#[tokio::test]
+async fn every_run_tells_its_report_as_json_and_a_dry_one_does_not() {
+    let (aws, asked) = publishing(&[]);
+    let report = reported(&aws, false, |_| {}).await;
+    let told = told(&asked);
+    assert_eq!(told.len(), 1, "nothing failed, so people are not told");
+    assert_eq!(told[0].0, REPORTS);
+    let json: serde_json::Value = serde_json::from_str(&told[0].1).expect("JSON");
+    assert_eq!((json["run"].as_str(), json["whole"].as_bool()), (Some("run-1"), Some(true)));
+    assert_eq!(json["seconds"].as_f64(), Some(report.seconds));
+
+    let (aws, asked) = publishing(&[]);
+    reported(&aws, true, |_| {}).await;
+    assert!(operations(&asked).is_empty());
+}
+
+#[tokio::test]
+async fn ten_thousand_findings_are_told_in_one_message() {
+    let (aws, asked) = publishing(&[]);
+    reported(&aws, false, |r| {
+        for n in 0..10_000 {
+            let why = "it is old ".repeat(10);
+            r.find(Finding::new(Severity::Critical, format!("a-{n}"), "stale", why, "run it"));
+        }
+    })
+    .await;
+    let told = told(&asked);
+    let json: serde_json::Value = serde_json::from_str(&told[1].1).expect("JSON");
+    assert!(told[1].1.len() <= 200_000, "{}", told[1].1.len());
+    let shown = json["findings"].as_array().expect("a list").len();
+    assert!(shown > 500 && json["omitted"]["findings"] == 10_000 - shown, "{shown}");
+}
+
+#[tokio::test]
+async fn a_topic_of_reports_that_refuses_is_a_finding_and_people_are_told_of_it() {
+    let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
+    let held = asked.clone();
+    let aws = wire::aws(move |request| -> Answer {
+        held.lock().expect("a lock").push(request.clone());
+        match (request.operation.as_str(), request.parameter("TopicArn")) {
+            ("Publish", Some(REPORTS)) => wire::refusal(403, "AuthorizationError"),
+            ("Publish", _) => wire::rds("Publish", "<MessageId>m</MessageId>"),
+            _ => wire::empty(),
+        }
+    });
+    let report = reported(&aws, false, |_| {}).await;
+    assert!(report.failed);
+    insta::assert_snapshot!(report.findings[0], @"critical topic not-told: publish to arn:aws:sns:eu-west-1:111122223333:holdfast-reports: AuthorizationError: said AWS; allow this action in the role that made the call");
+    let told = told(&asked);
+    assert_eq!(told.iter().map(|t| t.0.as_str()).collect::<Vec<_>>(), [REPORTS, TOPIC]);
+    assert!(told[1].1.contains("holdfast-reports"), "{}", told[1].1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_says_how_long_the_run_took_and_whether_it_looked_at_everything() {
+    let (aws, policy) = (unasked(), policy(POLICY));
+    let world = World { dry_run: true, ..world(&aws, &policy) };
+    let whole = async |request: &Request, finding: Option<Finding>| {
+        let begun = Begun::now(&aws, request);
+        tokio::time::advance(Duration::from_millis(2500)).await;
+        let mut report = Report::new("snapshot", &world);
+        report.findings.extend(finding);
+        let report = finish(&world, report, begun).await;
+        assert_eq!(report.seconds.to_string(), "2.5");
+        report.whole
+    };
+    let look = Request::look;
+    assert!(whole(&look(), None).await);
+    assert!(whole(&look(), Some(Finding::new(Severity::Critical, "a", "stale", "", ""))).await);
+    assert!(!whole(&look(), Some(Finding::new(Severity::Critical, "a", "gap", "", ""))).await);
+    for narrow in [
+        Request { reason: "pre-deploy".into(), ..look() },
+        Request { assets: vec!["orders".into()], ..look() },
+        Request { snapshot: Some("arn".into()), ..look() },
+        Request { object: Some(("bucket".into(), "key".into())), ..look() },
+    ] {
+        assert!(!whole(&narrow, None).await, "{narrow:?}");
+    }
 }

@@ -174,7 +174,7 @@ pub(super) async fn carry_out(
 ) -> Went {
     let outcomes = apply(world, plan, WIDTH, async |order| {
         let proof = destination.copy(source, order, world.budget.left()).await?;
-        Ok(format!("{} bytes, read back with {proof}", order.object.size))
+        Ok(format!("{} bytes, read back with {proof}", order.object.size).into())
     })
     .await;
     let (mut left, mut failed) = (Vec::new(), 0);
@@ -218,6 +218,7 @@ impl Done {
             because: "as those named here".into(),
             result,
             kind: None,
+            made: None,
         })
     }
 }

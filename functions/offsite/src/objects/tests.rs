@@ -59,6 +59,8 @@ impl Ground {
             dry_run,
             host: false,
             topic: None,
+            reports: None,
+            user: None,
         }
     }
 }

@@ -88,6 +88,8 @@ async fn compared(budget: Budget, sample: u32, rules: &[&Rule]) -> Look<Replicat
         dry_run: false,
         host: false,
         topic: None,
+        reports: None,
+        user: None,
     };
     let [versioning, replication] = settings();
     let mut all = vec![&versioning, &replication];

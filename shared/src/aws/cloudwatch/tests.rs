@@ -98,7 +98,9 @@ fn wanted() -> MetricAlarm {
         dimensions: [("Policy", "acme"), ("Group", "fleet")]
             .map(|(k, v)| (k.into(), v.into()))
             .into(),
-        above: 90_000.0,
+        threshold: 90_000.0,
+        below: false,
+        missing: Missing::Breaching,
         period: 900,
         periods: 2,
         topics: vec!["arn:aws:sns:eu-west-1:1:a".into(), "arn:aws:sns:eu-west-1:1:b".into()],
@@ -115,13 +117,13 @@ pub(crate) fn set(alarm: &MetricAlarm) -> types::builders::MetricAlarmBuilder {
         .namespace(&alarm.namespace)
         .metric_name(&alarm.metric)
         .set_dimensions(Some(dimensions.collect()))
-        .statistic(Statistic::Maximum)
-        .comparison_operator(ComparisonOperator::GreaterThanThreshold)
-        .threshold(alarm.above)
+        .statistic(side(alarm.below).0)
+        .comparison_operator(side(alarm.below).1)
+        .threshold(alarm.threshold)
         .period(alarm.period)
         .evaluation_periods(alarm.periods)
         .datapoints_to_alarm(alarm.periods)
-        .treat_missing_data("breaching")
+        .treat_missing_data(alarm.missing.word())
         .actions_enabled(true)
         .set_alarm_actions(Some(alarm.topics.clone()))
         .set_ok_actions(Some(alarm.topics.clone()))
@@ -156,6 +158,13 @@ fn an_alarm_equals_what_is_wanted_only_when_every_setting_does() {
         ("no word on silence", set(&wanted()).set_treat_missing_data(None)),
         ("statistic", set(&wanted()).statistic(Statistic::Average)),
         ("below", set(&wanted()).comparison_operator(ComparisonOperator::LessThanThreshold)),
+        (
+            "below, as one is set that rings below",
+            set(&wanted())
+                .statistic(Statistic::Minimum)
+                .comparison_operator(ComparisonOperator::LessThanThreshold),
+        ),
+        ("silence changes nothing", set(&wanted()).treat_missing_data("ignore")),
         ("switched off", set(&wanted()).actions_enabled(false)),
         ("period", set(&wanted()).period(60)),
         ("periods", set(&wanted()).evaluation_periods(3).datapoints_to_alarm(3)),

@@ -3,8 +3,9 @@
 use super::S3;
 use crate::aws::EdgeError;
 use aws_sdk_s3::types::{
-    AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, ExpirationStatus, LifecycleRule,
-    LifecycleRuleAndOperator, LifecycleRuleFilter, Transition, TransitionStorageClass,
+    AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, ExpirationStatus,
+    LifecycleExpiration, LifecycleRule, LifecycleRuleAndOperator, LifecycleRuleFilter,
+    NoncurrentVersionExpiration, Transition, TransitionStorageClass,
 };
 
 /// A rule that moves objects to other storage classes as they get older.
@@ -21,6 +22,23 @@ pub struct Tiers {
     /// Days after which an upload that was never finished is given up.
     pub abort_after: i32,
 }
+
+/// A rule that ends objects when they get old.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    /// Its id.
+    pub id: String,
+    /// Keys of the objects begin with this.
+    pub prefix: String,
+    /// Days after which an object ends.
+    pub days: i32,
+    /// Days after which a version ends that is no more the newest, in a bucket with versions.
+    pub noncurrent_days: i32,
+}
+
+/// Lifecycle rules that S3 keeps for one bucket, at most.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lifecycle-mgmt.html>
+const MOST: usize = 1000;
 
 /// Every lifecycle rule of a bucket.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +65,35 @@ impl Lifecycle {
         self.0.push(rule(tiers));
         self
     }
+}
+
+impl Lifecycle {
+    /// Whether there is this very rule, and it is on.
+    pub fn expires(&self, expiry: &Expiry) -> bool {
+        self.0.contains(&ending(expiry))
+    }
+
+    /// These rules with this one, in the place of the one that has its id; all others stay as they are. None when S3
+    /// keeps no more of them.
+    #[must_use]
+    pub fn with_expiry(mut self, expiry: &Expiry) -> Option<Self> {
+        self.0.retain(|r| r.id() != Some(&expiry.id));
+        self.0.push(ending(expiry));
+        (self.0.len() <= MOST).then_some(self)
+    }
+}
+
+fn ending(expiry: &Expiry) -> LifecycleRule {
+    let noncurrent =
+        NoncurrentVersionExpiration::builder().noncurrent_days(expiry.noncurrent_days).build();
+    LifecycleRule::builder()
+        .id(&expiry.id)
+        .status(ExpirationStatus::Enabled)
+        .filter(LifecycleRuleFilter::builder().prefix(&expiry.prefix).build())
+        .expiration(LifecycleExpiration::builder().days(expiry.days).build())
+        .noncurrent_version_expiration(noncurrent)
+        .build()
+        .expect("a rule has a status")
 }
 
 fn rule(tiers: &Tiers) -> LifecycleRule {

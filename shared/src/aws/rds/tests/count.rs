@@ -76,6 +76,8 @@ fn world<'a>(aws: &'a Aws, policy: &'a Policy) -> World<'a> {
         dry_run: false,
         host: false,
         topic: None,
+        reports: None,
+        user: None,
     }
 }
 

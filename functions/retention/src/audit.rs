@@ -1,0 +1,179 @@
+//! The record of operations, kept as long as the policy says: in a bucket by a lifecycle rule, in a directory by removing
+//! whole objects from the oldest on, never the newest.
+
+use jiff::SignedDuration;
+use serde::Serialize;
+use shared::{
+    audit::Log,
+    aws::s3::{Expiry, Lifecycle},
+    plan::{Finding, Plan, Severity},
+    policy::Policy,
+    report::{Did, Outcome},
+    run::{World, apply},
+};
+use std::fmt;
+
+/// Days that a version stays in a bucket with versions after it ended, or after somebody deleted it.
+const NONCURRENT: i32 = 30;
+
+/// What is done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Action {
+    /// Objects are removed from a directory.
+    Remove {
+        /// Their numbers, oldest first.
+        seqs: Vec<u64>,
+    },
+    /// A bucket gets its rule.
+    Expire {
+        /// The bucket.
+        bucket: String,
+        /// After so many days.
+        days: i32,
+    },
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Remove { seqs } => write!(f, "remove {} objects of audit records", seqs.len()),
+            Self::Expire { bucket, days } => {
+                write!(f, "let audit records in s3://{bucket} end after {days}d")
+            }
+        }
+    }
+}
+
+/// What became of it.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// What could not be looked at.
+    pub findings: Vec<Finding>,
+    /// What was done.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// The rule of the policy's bucket; none when it wants none. S3 counts whole days, so a begun one is kept to its end.
+fn expiry(policy: &Policy) -> Option<Expiry> {
+    let audit = policy.audit.as_ref()?;
+    audit.bucket.as_ref()?;
+    let hours = audit.keep.duration().as_hours();
+    let days = i32::try_from((hours + 23) / 24).unwrap_or(i32::MAX).max(1);
+    let id = format!("holdfast-{}-audit", policy.company);
+    Some(Expiry { id, prefix: audit.prefix.clone(), days, noncurrent_days: NONCURRENT })
+}
+
+/// Looks, and lets go of what is older than the policy keeps.
+pub async fn run(world: &World<'_>) -> Kept {
+    let Some(log) = Log::of(world.aws, world.policy) else { return Kept::default() };
+    let looked = match &log {
+        Log::Bucket { s3, bucket, .. } => match expiry(world.policy) {
+            Some(expiry) => s3.lifecycle(bucket).await.map(|found| ruled(bucket, found, &expiry)),
+            None => return Kept::default(),
+        },
+        // A Lambda does not see a host's directory; the host removes by itself.
+        Log::Directory { .. } if !world.host => return Kept::default(),
+        Log::Directory { .. } => log.before(world.now - keep(world.policy)).await.map(removed),
+    };
+    let (plan, rules, findings) = match looked {
+        Ok(looked) => looked,
+        Err(e) => {
+            let (why, mend) = (e.to_string(), e.hint().to_owned());
+            let gap = Finding::new(Severity::Critical, "audit", "gap", why, mend);
+            return Kept { findings: vec![gap], outcomes: Vec::new() };
+        }
+    };
+    let outcomes = apply(world, &plan, 1, async |action: &Action| -> Did {
+        match (action, &log, &rules) {
+            (Action::Expire { bucket, days }, Log::Bucket { s3, .. }, Some(rules)) => {
+                s3.set_lifecycle(bucket, rules).await?;
+                Ok(format!("records in s3://{bucket} end after {days} days").into())
+            }
+            (Action::Remove { seqs }, ..) => {
+                for seq in seqs {
+                    log.remove(*seq).await?;
+                }
+                let (first, last) = (seqs.first().copied(), seqs.last().copied());
+                let told = format!("{} to {} are removed", first.unwrap_or(0), last.unwrap_or(0));
+                Ok(told.into())
+            }
+            (Action::Expire { .. }, ..) => unreachable!("it is planned for a bucket only"),
+        }
+    })
+    .await;
+    Kept { findings, outcomes }
+}
+
+type Looked = (Plan<Action>, Option<Lifecycle>, Vec<Finding>);
+
+fn keep(policy: &Policy) -> SignedDuration {
+    policy.audit.as_ref().map_or(SignedDuration::MAX, |audit| audit.keep.duration())
+}
+
+fn removed(seqs: Vec<u64>) -> Looked {
+    let mut plan = Plan::default();
+    if !seqs.is_empty() {
+        plan.step("audit", Action::Remove { seqs }, "they are older than the policy keeps them");
+    }
+    (plan, None, Vec::new())
+}
+
+fn ruled(bucket: &str, found: Lifecycle, expiry: &Expiry) -> Looked {
+    let mut plan = Plan::default();
+    if found.expires(expiry) {
+        return (plan, None, Vec::new());
+    }
+    let Some(rules) = found.with_expiry(expiry) else {
+        let why = "the bucket has as many lifecycle rules as S3 keeps, so records stay for ever";
+        let mend = "take rules away that are not needed, or write another bucket";
+        let finding = Finding::new(Severity::Warning, bucket, "no-rule", why, mend);
+        return (plan, None, vec![finding]);
+    };
+    let action = Action::Expire { bucket: bucket.to_owned(), days: expiry.days };
+    plan.step("audit", action, "the bucket's lifecycle rules differ from the policy");
+    (plan, Some(rules), Vec::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(audit: &str) -> Policy {
+        let yaml = format!(
+            "{{holdfast: 1, company: acme, home: {{account: \"111122223333\", region: eu-west-1}}, {audit}}}"
+        );
+        Policy::parse(&yaml).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    #[test]
+    fn a_rule_ends_records_after_whole_days_and_never_before() {
+        let days = |keep: &str| {
+            let audit = format!("audit: {{bucket: acme-audit, prefix: audit/, keep: {keep}}}");
+            expiry(&policy(&audit)).map(|e| e.days)
+        };
+        assert_eq!([days("1y"), days("36h"), days("1h")], [Some(366), Some(2), Some(1)]);
+        assert_eq!(expiry(&policy("audit: {directory: /x, keep: 1y}")), None);
+        assert_eq!(expiry(&policy("limits: {}")), None);
+    }
+
+    #[test]
+    fn the_rule_is_set_when_it_differs_and_stands_beside_all_others() {
+        let expiry = expiry(&policy("audit: {bucket: acme-audit, keep: 1y}")).expect("a rule");
+        let (plan, rules, findings) = ruled("acme-audit", Lifecycle::default(), &expiry);
+        assert_eq!((plan.steps.len(), findings.len()), (1, 0));
+        let there = rules.expect("rules");
+        assert!(ruled("acme-audit", there.clone(), &expiry).0.steps.is_empty());
+        let longer = Expiry { days: 400, ..expiry.clone() };
+        let (plan, rules, _) = ruled("acme-audit", there.clone(), &longer);
+        assert_eq!(plan.steps.len(), 1);
+        let rules = rules.expect("rules");
+        assert!(rules.expires(&longer) && !rules.expires(&expiry), "in the place of the old one");
+        let mut full = Lifecycle::default();
+        for n in 0..1000 {
+            let other = Expiry { id: format!("other-{n}"), ..expiry.clone() };
+            full = full.with_expiry(&other).expect("room");
+        }
+        let (plan, _, findings) = ruled("acme-audit", full, &expiry);
+        assert_eq!((plan.steps.len(), findings[0].what), (0, "no-rule"));
+    }
+}

@@ -1,0 +1,141 @@
+//! A log in a directory: a file appears whole under its name, or not at all, and never in the place of another.
+
+use crate::aws::{EdgeError, Kind};
+use std::{
+    fs, io,
+    io::Write,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+use tokio::task::spawn_blocking;
+
+/// Readable by the group, so that a monitor needs no more rights than that.
+const FILE_MODE: u32 = 0o640;
+const DIRECTORY_MODE: u32 = 0o750;
+
+/// Folders whose names begin with `prefix`, without it; and what else lies there.
+pub(super) async fn folders(
+    directory: &Path,
+    prefix: &str,
+) -> Result<(Vec<String>, Vec<String>), EdgeError> {
+    let prefix = prefix.to_owned();
+    // The prefix may end within a name, as in a bucket.
+    let (inner, start) = match prefix.rsplit_once('/') {
+        Some((inner, start)) => (directory.join(inner), start.to_owned()),
+        None => (directory.to_owned(), prefix),
+    };
+    blocking("list", inner, move |path| {
+        let (mut folders, mut files) = (Vec::new(), Vec::new());
+        for (name, is_folder) in list(path)? {
+            if let Some(name) = name.strip_prefix(&start) {
+                if is_folder { &mut folders } else { &mut files }.push(name.to_owned());
+            }
+        }
+        Ok((folders, files))
+    })
+    .await
+}
+
+/// Names of what lies in a folder.
+pub(super) async fn objects(folder: &Path) -> Result<Vec<String>, EdgeError> {
+    blocking("list", folder.to_owned(), |path| {
+        Ok(list(path)?.into_iter().map(|(name, _)| name).collect())
+    })
+    .await
+}
+
+/// The bytes of a file; none when it is not there.
+pub(super) async fn get(path: PathBuf) -> Result<Option<Vec<u8>>, EdgeError> {
+    blocking("read", path, |path| match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    })
+    .await
+}
+
+/// Writes a file that is not there yet; false when it is.
+pub(super) async fn create(path: PathBuf, bytes: Vec<u8>) -> Result<bool, EdgeError> {
+    blocking("write", path, move |path| {
+        let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+        fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(folder)?;
+        let mut temporary = tempfile(folder)?;
+        let written = temporary.1.write_all(&bytes).and_then(|()| temporary.1.sync_all());
+        // A link is refused when there is a file of that name, and what it names is whole.
+        let linked = written.and_then(|()| match fs::hard_link(&temporary.0, path) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(e) => Err(e),
+        });
+        let _ = fs::remove_file(&temporary.0);
+        if matches!(linked, Ok(true)) {
+            fs::File::open(folder)?.sync_all()?;
+        }
+        linked
+    })
+    .await
+}
+
+/// Takes a file away, and its folder with the last one.
+pub(super) async fn remove(path: PathBuf) -> Result<(), EdgeError> {
+    blocking("remove", path, |path| {
+        fs::remove_file(path)?;
+        if let Some(folder) = path.parent() {
+            let _ = fs::remove_dir(folder);
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Names that are not hidden, and whether each is a folder. A directory that is not there is empty.
+fn list(path: &Path) -> io::Result<Vec<(String, bool)>> {
+    let mut names = Vec::new();
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(names),
+        Err(e) => return Err(e),
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.starts_with('.') {
+            names.push((name, entry.file_type()?.is_dir()));
+        }
+    }
+    Ok(names)
+}
+
+/// A new hidden file, which no other process has.
+fn tempfile(folder: &Path) -> io::Result<(PathBuf, fs::File)> {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = folder.join(format!(".{}-{next}.tmp", std::process::id()));
+        match fs::OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&path) {
+            Ok(file) => return Ok((path, file)),
+            // Left by a process that died and had our number.
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    verb: &str,
+    path: PathBuf,
+    work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+) -> Result<T, EdgeError> {
+    let doing = format!("{verb} {}", path.display());
+    let done =
+        spawn_blocking(move || work(&path)).await.unwrap_or_else(|e| Err(io::Error::other(e)));
+    done.map_err(|e| {
+        let kind = match e.kind() {
+            io::ErrorKind::PermissionDenied => Kind::Denied,
+            _ => Kind::Store,
+        };
+        let mend = "check the directory of `audit` in the policy: its owner, its mode, its space";
+        EdgeError::of_kind(kind, doing, e.to_string(), mend)
+    })
+}

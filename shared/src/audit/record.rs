@@ -1,0 +1,247 @@
+//! A record: its fields, its JSON, its hash.
+//!
+//! The JSON of a record has its names in order and no spaces; its hash is the SHA-256 of that JSON without `hash`. So
+//! `jq -cjS 'del(.hash)' | sha256sum` computes it as well.
+
+use crate::{report::Made, run::World};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+
+/// What stands for the hash before the very first record.
+pub(super) const NONE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+/// A text is cut to so many bytes: a log is no place for pages.
+const TEXT: usize = 2000;
+
+/// Evidence that is longer is left out.
+const EVIDENCE: usize = 32 * 1024;
+
+/// How an operation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Went {
+    /// It was done.
+    Done,
+    /// It was tried and failed.
+    Failed,
+}
+
+/// An operation, as whoever did it tells it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The asset.
+    pub asset: String,
+    /// What was done or tried.
+    pub action: String,
+    /// Why.
+    pub because: String,
+    /// How it ended.
+    pub result: Went,
+    /// How, in words.
+    pub detail: String,
+    /// What it made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made: Option<Made>,
+    /// How long it took, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+    /// What proves it: the checks of a verification or a restore.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Value>,
+}
+
+/// An operation as it is recorded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Number of the object that it is in; one more than that of the object before.
+    pub seq: u64,
+    /// Its line in the object, from 1.
+    pub line: usize,
+    /// Lines of the object.
+    pub of: usize,
+    /// When it was recorded.
+    pub at: Timestamp,
+    /// The run's id.
+    pub run: String,
+    /// The function, or the command's word.
+    pub by: String,
+    /// The person, on a host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The company whose policy was run.
+    pub policy: String,
+    /// The asset's group, where its name tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// The operation.
+    #[serde(flatten)]
+    pub entry: Entry,
+    /// Hash of the record before.
+    pub prev: String,
+    /// When the record before was recorded; none of the very first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prev_at: Option<Timestamp>,
+    /// Hash of this record; 64 hex digits.
+    #[serde(default)]
+    pub hash: String,
+}
+
+/// What the records of one run have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    pub(crate) at: Timestamp,
+    pub(crate) id: String,
+    pub(crate) by: String,
+    pub(crate) user: Option<String>,
+    pub(crate) host: Option<String>,
+    pub(crate) policy: String,
+}
+
+impl Run {
+    /// A run that has taken `seconds` by now.
+    pub(crate) fn of(world: &World<'_>, by: &str, seconds: f64) -> Self {
+        let took = SignedDuration::try_from_secs_f64(seconds).unwrap_or_default();
+        let name = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+        Self {
+            at: world.now.checked_add(took).unwrap_or(world.now),
+            id: world.run.clone(),
+            by: by.to_owned(),
+            user: world.user.clone(),
+            host: world.host.then(name),
+            policy: world.policy.company.to_string(),
+        }
+    }
+}
+
+/// The last record so far, that the next is chained to.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Last {
+    pub(crate) hash: String,
+    pub(crate) at: Option<Timestamp>,
+}
+
+impl Last {
+    /// Before the very first record.
+    pub(crate) fn none() -> Self {
+        Self { hash: NONE.into(), at: None }
+    }
+
+    pub(crate) fn of(record: &Record) -> Self {
+        Self { hash: record.hash.clone(), at: Some(record.at) }
+    }
+}
+
+/// The bytes of an object: its records, chained to the last one before.
+pub(crate) fn object(seq: u64, run: &Run, entries: &[Entry], mut last: Last) -> (Vec<u8>, Last) {
+    let mut bytes = Vec::new();
+    for (i, entry) in entries.iter().enumerate() {
+        let (line, of) = (i + 1, entries.len());
+        let sealed = sealed(&Record {
+            seq,
+            line,
+            of,
+            at: run.at,
+            run: run.id.clone(),
+            by: run.by.clone(),
+            user: run.user.clone(),
+            host: run.host.clone(),
+            policy: run.policy.clone(),
+            group: entry.asset.split_once('/').map(|(group, _)| group.to_owned()),
+            entry: bounded(entry.clone()),
+            prev: last.hash,
+            prev_at: last.at,
+            hash: String::new(),
+        });
+        bytes.extend_from_slice(&sealed.1);
+        bytes.push(b'\n');
+        last = Last { hash: sealed.0, at: Some(run.at) };
+    }
+    (bytes, last)
+}
+
+/// An entry whose texts and numbers have a length that everybody reads alike.
+fn bounded(mut entry: Entry) -> Entry {
+    for text in [&mut entry.asset, &mut entry.action, &mut entry.because, &mut entry.detail] {
+        if text.len() > TEXT {
+            let end = (0..=TEXT).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+            text.truncate(end);
+            text.push_str(" ...");
+        }
+    }
+    // Milliseconds are exact in every JSON library.
+    let millis = |s: &mut Option<f64>| *s = s.map(|s| (s * 1000.0).round() / 1000.0);
+    millis(&mut entry.seconds);
+    if let Some(made) = &mut entry.made {
+        millis(&mut made.seconds);
+    }
+    let length = entry.evidence.as_ref().map_or(0, |evidence| evidence.to_string().len());
+    if length > EVIDENCE {
+        entry.evidence = Some(json!({ "omitted_bytes": length }));
+    }
+    entry
+}
+
+/// Hash and JSON of a record.
+pub(crate) fn sealed(record: &Record) -> (String, Vec<u8>) {
+    let Ok(Value::Object(mut fields)) = serde_json::to_value(record) else {
+        unreachable!("a record is plain data")
+    };
+    let hash = hash(&mut fields);
+    fields.insert("hash".into(), Value::String(hash.clone()));
+    (hash, canonical(Value::Object(fields)))
+}
+
+/// What a line must be to be a record, and the record.
+///
+/// # Errors
+/// In words, if it is none or was changed.
+pub(crate) fn read(line: &[u8]) -> Result<Record, String> {
+    let value: Value = serde_json::from_slice(line).map_err(|e| format!("it is no JSON: {e}"))?;
+    let Value::Object(mut fields) = value.clone() else { return Err("it is no record".into()) };
+    // Whatever was changed, even a space or a name that stands twice, is not what was written.
+    if canonical(value.clone()) != line {
+        return Err("it was changed: it is not written as Holdfast writes".into());
+    }
+    let told = fields.get("hash").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let found = hash(&mut fields);
+    if told != found {
+        return Err(format!("it was changed: its hash is {found}, and it says \"{told}\""));
+    }
+    serde_json::from_value(value).map_err(|e| format!("it is no record: {e}"))
+}
+
+/// The hash of a record's fields, from which `hash` is taken away.
+fn hash(fields: &mut Map<String, Value>) -> String {
+    fields.remove("hash");
+    hex(&Sha256::digest(canonical(Value::Object(fields.clone()))))
+}
+
+/// JSON with its names in order, however this build of the JSON library keeps them.
+fn canonical(value: Value) -> Vec<u8> {
+    fn ordered(value: Value) -> Value {
+        match value {
+            Value::Array(list) => list.into_iter().map(ordered).collect(),
+            Value::Object(fields) => {
+                let sorted: BTreeMap<_, _> = fields.into_iter().collect();
+                Value::Object(sorted.into_iter().map(|(k, v)| (k, ordered(v))).collect())
+            }
+            other => other,
+        }
+    }
+    serde_json::to_vec(&ordered(value)).expect("JSON again")
+}
+
+/// What is chained to a line that is no record: the hash of its bytes.
+pub(crate) fn damaged(line: &[u8]) -> Last {
+    Last { hash: hex(&Sha256::digest(line)), at: None }
+}
+
+fn hex(digest: &[u8]) -> String {
+    let digits = digest.iter().flat_map(|b| [b >> 4, b & 15]);
+    digits.filter_map(|d| char::from_digit(d.into(), 16)).collect()
+}

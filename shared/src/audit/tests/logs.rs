@@ -1,0 +1,382 @@
+//! Logs in directories and buckets: numbers, writers, reading.
+
+use super::*;
+use crate::{
+    aws::{Aws, wire},
+    model::policy,
+    plan::{Finding, Severity},
+    report::{Made, Outcome, Report},
+    request::Request,
+    run::{Begun, Budget, finish},
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+const NOW: &str = "2026-11-20T12:00:00Z";
+
+fn directory(root: &tempfile::TempDir) -> Log {
+    Log::Directory { directory: root.path().to_owned(), prefix: "audit/".into() }
+}
+
+/// What a bucket holds, by key.
+type Objects = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
+
+/// A bucket that keeps what it is given and heeds `If-None-Match`, behind S3's own wire format.
+fn bucket() -> (Log, Objects, Arc<Mutex<Vec<String>>>) {
+    let (held, asked) = (Arc::<Mutex<BTreeMap<_, _>>>::default(), Arc::<Mutex<Vec<_>>>::default());
+    let (objects, log) = (held.clone(), asked.clone());
+    let aws = wire::aws(move |request| {
+        let mut objects = objects.lock().expect("a lock");
+        log.lock().expect("a lock").push(request.operation.clone());
+        let (method, uri) = request.operation.split_once(' ').expect("a method");
+        let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
+        let key = path.split("amazonaws.com/").nth(1).unwrap_or_default().to_owned();
+        match method {
+            "GET" if query.contains("list-type") => (200, listed(&objects, query).into_bytes()),
+            "GET" => match objects.get(&key) {
+                Some(bytes) => (200, bytes.clone()),
+                None => (404, b"<Error><Code>NoSuchKey</Code></Error>".to_vec()),
+            },
+            "PUT" if objects.contains_key(&key) => {
+                (412, b"<Error><Code>PreconditionFailed</Code></Error>".to_vec())
+            }
+            "PUT" => {
+                let body = request.body.clone();
+                let start = body.find('{').unwrap_or(0);
+                let end = body.rfind("}\n").or(body.rfind("}\r")).map_or(body.len(), |i| i + 1);
+                objects.insert(key, format!("{}\n", &body[start..end]).into_bytes());
+                (200, Vec::new())
+            }
+            other => panic!("{other} is asked for"),
+        }
+    });
+    let s3 = aws.s3(&Place {
+        account: "111122223333".parse().expect("an account"),
+        region: "eu-west-1".parse().expect("a region"),
+        role: None,
+    });
+    (Log::Bucket { s3, bucket: "acme".into(), prefix: "audit/".into() }, held, asked)
+}
+
+fn listed(objects: &BTreeMap<String, Vec<u8>>, query: &str) -> String {
+    let parameter = |name: &str| {
+        let found = query.split('&').find_map(|p| p.strip_prefix(name)?.strip_prefix('='));
+        found.unwrap_or_default().replace("%2F", "/")
+    };
+    let (prefix, folders) = (parameter("prefix"), query.contains("delimiter"));
+    let mut xml = String::new();
+    let mut seen = Vec::new();
+    for key in objects.keys().filter(|k| k.starts_with(&prefix)) {
+        match key[prefix.len()..].split_once('/').filter(|_| folders) {
+            Some((folder, _)) if seen.contains(&folder) => {}
+            Some((folder, _)) => {
+                seen.push(folder);
+                xml +=
+                    &format!("<CommonPrefixes><Prefix>{prefix}{folder}/</Prefix></CommonPrefixes>");
+            }
+            None => {
+                xml += &format!(
+                    "<Contents><Key>{key}</Key><Size>1</Size><ETag>e</ETag>\
+                     <LastModified>2026-01-01T00:00:00Z</LastModified></Contents>"
+                );
+            }
+        }
+    }
+    format!("<ListBucketResult>{xml}<IsTruncated>false</IsTruncated></ListBucketResult>")
+}
+
+async fn well(log: &Log) -> Verdict {
+    let verdict = log.verify(&year(NOW)).await.expect("it is read");
+    assert_eq!(verdict.bad, None);
+    verdict
+}
+
+#[tokio::test]
+async fn each_run_writes_the_next_object_and_the_chain_holds() {
+    let root = tempfile::tempdir().expect("a directory");
+    let (in_bucket, held, _) = bucket();
+    for log in [directory(&root), in_bucket] {
+        for n in 1..=3 {
+            let entries = [entry("main/a"), entry("main/b")];
+            let run = run(&format!("run-{n}"), NOW);
+            assert_eq!(log.append(&run, &entries).await.expect("written").seq, n);
+        }
+        let verdict = well(&log).await;
+        assert_eq!((verdict.objects, verdict.records), (3, 6));
+    }
+    let keys: Vec<_> = held.lock().expect("a lock").keys().cloned().collect();
+    assert_eq!(keys[0], "audit/000000/000000001.jsonl");
+}
+
+#[tokio::test]
+async fn two_lists_and_one_read_find_the_head() {
+    let (log, _, asked) = bucket();
+    log.append(&run("r", NOW), &[entry("a")]).await.expect("written");
+    asked.lock().expect("a lock").clear();
+    log.append(&run("s", NOW), &[entry("a")]).await.expect("written");
+    let asked = asked.lock().expect("a lock");
+    let lists = asked.iter().filter(|a| a.contains("list-type")).count();
+    assert_eq!((lists, asked.len()), (2, 4), "{asked:#?}");
+}
+
+#[tokio::test]
+async fn folders_hold_a_thousand_and_the_next_begins_by_itself() {
+    let root = tempfile::tempdir().expect("a directory");
+    let log = directory(&root);
+    let folder = root.path().join("audit/000000");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let (bytes, _) = object(999, &run("r", NOW), &[entry("a")], Last::none());
+    std::fs::write(folder.join("000000999.jsonl"), bytes).expect("written");
+    assert_eq!(log.append(&run("r", NOW), &[entry("a")]).await.expect("written").seq, 1000);
+    assert!(root.path().join("audit/000001/000001000.jsonl").exists());
+}
+
+#[tokio::test]
+async fn more_records_than_an_object_holds_go_into_the_next() {
+    let root = tempfile::tempdir().expect("a directory");
+    let log = directory(&root);
+    let entries = vec![entry("a"); 2500];
+    assert_eq!(log.append(&run("r", NOW), &entries).await.expect("written").seq, 3);
+    assert_eq!(well(&log).await.records, 2500);
+    assert_eq!(log.read(at(NOW)).await.expect("it is read").len(), 2500);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn writers_at_once_make_one_chain_and_lose_nothing() {
+    let root = tempfile::tempdir().expect("a directory");
+    let (in_bucket, ..) = bucket();
+    for log in [directory(&root), in_bucket] {
+        let writers = (0..2).map(|w| {
+            let log = log.clone();
+            tokio::spawn(async move {
+                for n in 0..25 {
+                    let run = run(&format!("{w}-{n}"), NOW);
+                    log.append(&run, &[entry("a")]).await.expect("written");
+                }
+            })
+        });
+        for writer in writers.collect::<Vec<_>>() {
+            writer.await.expect("it ends");
+        }
+        let verdict = well(&log).await;
+        assert_eq!((verdict.objects, verdict.records), (50, 50));
+        let runs: std::collections::BTreeSet<_> =
+            log.read(at(NOW)).await.expect("it is read").into_iter().map(|r| r.run).collect();
+        assert_eq!(runs.len(), 50, "none is written twice or lost");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_was_lost_is_no_second_record() {
+    let root = tempfile::tempdir().expect("a directory");
+    let log = directory(&root);
+    let run = run("r", NOW);
+    let (bytes, _) = object(1, &run, &[entry("a")], Last::none());
+    // As a retry finds it: the head was read before our first try got through.
+    log.create(1, bytes).await.expect("written");
+    let head = log.append_after(&run, &[entry("a")], 0).await;
+    assert_eq!((head, well(&log).await.records), (1, 1));
+}
+
+impl Log {
+    /// An append that saw the log end with object `seq`.
+    async fn append_after(&self, run: &Run, entries: &[Entry], seq: u64) -> u64 {
+        self.append_one(run, entries, (seq, Last::none()), 0).await.expect("written").0
+    }
+}
+
+#[tokio::test]
+async fn files_are_for_owner_and_group_and_nothing_else_is_left() {
+    use std::os::unix::fs::PermissionsExt;
+    let root = tempfile::tempdir().expect("a directory");
+    let log = directory(&root);
+    log.append(&run("r", NOW), &[entry("a")]).await.expect("written");
+    assert!(
+        !log.create(1, b"other".to_vec()).await.expect("asked"),
+        "never in the place of another"
+    );
+    let folder = root.path().join("audit/000000");
+    let names: Vec<_> = std::fs::read_dir(&folder).expect("a folder").collect();
+    assert_eq!(names.len(), 1);
+    let file = std::fs::metadata(folder.join("000000001.jsonl")).expect("a file");
+    assert_eq!(file.permissions().mode() & 0o777, 0o640);
+}
+
+#[tokio::test]
+async fn what_is_not_ours_among_the_records_is_named() {
+    let root = tempfile::tempdir().expect("a directory");
+    let log = directory(&root);
+    log.append(&run("r", NOW), &[entry("a")]).await.expect("written");
+    for name in ["audit/000000/notes.txt", "audit/000000/000001000.jsonl", "audit/7/x", "audit/y"] {
+        let path = root.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(&path, "x").expect("written");
+        let bad = log.verify(&year(NOW)).await.expect("it is read").bad.expect("bad");
+        let found = name.strip_suffix("/x").map_or_else(|| name.to_owned(), |n| format!("{n}/"));
+        assert_eq!(bad.place, root.path().join(&found).display().to_string(), "{name}");
+        std::fs::remove_file(&path).expect("removed");
+        let _ = std::fs::remove_dir(root.path().join("audit/7"));
+    }
+    // What a writer that was killed left is none of the chain.
+    std::fs::write(root.path().join("audit/000000/.1-2.tmp"), "half").expect("written");
+    well(&log).await;
+}
+
+#[tokio::test]
+async fn reading_since_a_time_reads_no_more_than_it_takes() {
+    let (log, held, asked) = bucket();
+    for (seq, bytes) in super::log(&[1; 40]) {
+        let key = format!("audit/000000/{seq:09}.jsonl");
+        held.lock().expect("a lock").insert(key, bytes);
+    }
+    // A day apart, from 1 January on.
+    let records = log.read(at("2026-02-07T00:00:00Z")).await.expect("it is read");
+    let seqs: Vec<_> = records.iter().map(|r| r.seq).collect();
+    assert_eq!(seqs, [38, 39, 40]);
+    let gets = asked.lock().expect("a lock").iter().filter(|a| a.ends_with("GetObject")).count();
+    assert!(gets <= 21, "{gets}");
+    assert_eq!(log.read(at("2025-01-01T00:00:00Z")).await.expect("it is read").len(), 40);
+    assert_eq!(log.read(at("2027-01-01T00:00:00Z")).await.expect("it is read"), []);
+    held.lock().expect("a lock").insert("audit/000000/000000041.jsonl".into(), b"x\n".to_vec());
+    let e = log.read(at("2026-02-07T00:00:00Z")).await.expect_err("damaged");
+    assert!(
+        e.told().contains("000000041.jsonl") && e.told().contains("audit verify"),
+        "{}",
+        e.told()
+    );
+    // And the next run records all the same.
+    assert_eq!(log.append(&run("r", NOW), &[entry("a")]).await.expect("written").seq, 42);
+}
+
+#[tokio::test]
+async fn what_is_older_than_kept_is_found_from_the_oldest_and_never_the_newest() {
+    let root = tempfile::tempdir().expect("a directory");
+    let log = directory(&root);
+    for (seq, bytes) in super::log(&[1, 2, 1]) {
+        log.create(seq, bytes).await.expect("written");
+    }
+    let before = async |time: &str| log.before(at(time)).await.expect("it is read");
+    assert_eq!(before("2026-01-01T00:00:00Z").await, [0; 0]);
+    assert_eq!(before("2026-01-01T00:00:01Z").await, [1]);
+    assert_eq!(before("2027-01-01T00:00:00Z").await, [1, 2]);
+    log.remove(1).await.expect("removed");
+    let late = log.verify(&year("2027-06-01T00:00:00Z")).await.expect("it is read");
+    assert_eq!((late.bad, late.objects), (None, 2), "what was let go is no gap");
+    let late = log.verify(&year("2027-06-01T00:00:00Z")).await.expect("it is read");
+    assert_eq!((late.bad, late.objects), (None, 2), "what was let go is no gap");
+    assert_eq!(log.append(&run("r", NOW), &[entry("a")]).await.expect("written").seq, 4);
+}
+
+const POLICY: &str =
+    "{holdfast: 1, company: acme, postgres: {}, audit: {directory: DIR, keep: 1y}}";
+
+fn outcome(asset: &str, result: Step) -> Outcome {
+    Outcome {
+        asset: asset.into(),
+        action: "dump".into(),
+        because: "it is due".into(),
+        result,
+        kind: None,
+        made: None,
+    }
+}
+
+/// A run on a host whose policy records in a directory.
+async fn finished(directory: &str, dry_run: bool, host: bool) -> Report {
+    let aws: Aws = wire::aws(|request| panic!("{} is asked for", request.operation));
+    let policy = policy(&POLICY.replace("DIR", directory));
+    let world = World {
+        aws: &aws,
+        policy: &policy,
+        now: at(NOW),
+        budget: Budget::endless(),
+        run: "run-1".into(),
+        dry_run,
+        host,
+        topic: None,
+        reports: None,
+        user: Some("ana".into()),
+    };
+    let mut report = Report::new("dump", &world);
+    let made =
+        Made { what: "a.dump".into(), place: "/b".into(), bytes: Some(7), seconds: Some(2.0) };
+    report.outcomes = vec![
+        Outcome { made: Some(made), ..outcome("main/a", Step::Done("stored".into())) },
+        outcome("main/b", Step::Failed("refused".into())),
+        outcome("main/c", Step::Unfinished),
+        outcome("main/d", Step::Deferred("busy".into())),
+    ];
+    report.find(Finding::new(Severity::Warning, "a", "stale", "why", "mend"));
+    finish(&world, report, Begun::now(&aws, &Request::look())).await
+}
+
+#[tokio::test]
+async fn a_run_records_what_it_did_and_what_failed() {
+    let root = tempfile::tempdir().expect("a directory");
+    let path = root.path().display().to_string();
+    finished(&path, true, true).await;
+    assert!(!root.path().join("000000").exists(), "a dry run does nothing");
+    finished(&path, false, true).await;
+    let log = Log::Directory { directory: root.path().into(), prefix: String::new() };
+    let records = log.read(at("2026-11-20T00:00:00Z")).await.expect("it is read");
+    let told: Vec<_> = records
+        .iter()
+        .map(|r| {
+            let made = r.entry.made.as_ref().map_or("-", |m| m.what.as_str());
+            let user = r.user.as_deref().unwrap_or("-");
+            format!(
+                "{} {user} {} {:?} {} {made}",
+                r.by, r.entry.asset, r.entry.result, r.entry.detail
+            )
+        })
+        .collect();
+    assert_eq!(told, ["dump ana main/a Done stored a.dump", "dump ana main/b Failed refused -"]);
+    assert!(records[0].host.as_ref().is_some_and(|h| !h.is_empty()));
+}
+
+#[tokio::test]
+async fn what_can_not_be_recorded_is_a_critical_finding_of_the_run() {
+    let root = tempfile::tempdir().expect("a directory");
+    let file = root.path().join("file");
+    std::fs::write(&file, "").expect("written");
+    let found = |report: &Report| {
+        let found = report.findings.iter().find(|f| f.what == "not-recorded");
+        found.map(|f| (f.severity, f.asset.clone(), f.why.clone(), f.mend.clone()))
+    };
+    let report = finished(&file.display().to_string(), false, true).await;
+    let (severity, asset, _, mend) = found(&report).expect("a finding");
+    assert_eq!((severity, asset.as_str()), (Severity::Critical, "audit"));
+    assert!(report.failed && mend.contains("directory"), "{mend}");
+    // In a Lambda a directory would be gone with its environment.
+    let report = finished(&root.path().display().to_string(), false, false).await;
+    assert!(found(&report).is_some_and(|f| f.3.contains("bucket")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_never_answers_holds_no_run_up() {
+    let aws: Aws = wire::aws(|_| (503, b"<Error><Code>SlowDown</Code></Error>".to_vec()));
+    let text = "{holdfast: 1, company: acme, home: {account: \"111122223333\", region: eu-west-1}, \
+                audit: {bucket: acme-audit, keep: 1y}}";
+    let policy = policy(text);
+    let world = World {
+        aws: &aws,
+        policy: &policy,
+        now: at(NOW),
+        budget: Budget::endless(),
+        run: "run-1".into(),
+        dry_run: false,
+        host: false,
+        topic: None,
+        reports: None,
+        user: None,
+    };
+    let began = tokio::time::Instant::now();
+    let e = record(&world, "dump", vec![entry("a")], 0.0).await.expect_err("no answer");
+    assert!(began.elapsed() <= PATIENCE, "{:?}", began.elapsed());
+    assert!(
+        e.to_string().starts_with("record 1 operations: ") || e.to_string().starts_with("list"),
+        "{e}"
+    );
+}

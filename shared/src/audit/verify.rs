@@ -1,0 +1,220 @@
+//! The whole chain, from the oldest record to the newest: what is missing, changed, moved or put in.
+
+use super::{
+    Head, Log, Named, Record,
+    record::{self, Last},
+};
+use crate::aws::EdgeError;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+/// Objects read at once.
+const WIDTH: usize = 16;
+
+/// What became of a walk along the chain.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// Records that were seen, up to the first bad place.
+    pub records: usize,
+    /// Objects that they are in.
+    pub objects: usize,
+    /// When the first of them was recorded.
+    pub from: Option<Timestamp>,
+    /// When the last of them was recorded.
+    pub to: Option<Timestamp>,
+    /// `SEQ:HASH` of the last of them; keep it elsewhere, and a later verification also finds a tail that was cut.
+    pub head: Option<String>,
+    /// The first bad place; none when all is well.
+    pub bad: Option<Bad>,
+}
+
+/// A place where the chain is broken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Bad {
+    /// The object, and the line where it is one.
+    pub place: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// What verification is held to.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    /// Now.
+    pub now: Timestamp,
+    /// How long records are kept.
+    pub keep: SignedDuration,
+    /// Where the log ended at an earlier verification.
+    pub head: Option<Head>,
+}
+
+/// A walk along the chain, object by object.
+#[derive(Clone, Debug)]
+pub(crate) struct Walk<'e> {
+    expected: &'e Expected,
+    verdict: Verdict,
+    seq: Option<u64>,
+    last: Last,
+    met: bool,
+}
+
+impl Log {
+    /// Walks the whole chain.
+    ///
+    /// # Errors
+    /// If the log can't be read; what is wrong with it is no error but the verdict.
+    pub async fn verify(&self, expected: &Expected) -> Result<Verdict, EdgeError> {
+        let mut walk = Walk::new(expected);
+        let (folders, mut foreign) = self.folders().await?;
+        'all: for folder in folders {
+            let mut numbers = Vec::new();
+            for named in self.objects(folder).await? {
+                match named {
+                    Named::Object(seq) => numbers.push(seq),
+                    Named::Foreign(name) => foreign.push(name),
+                }
+            }
+            let get = |seq| async move { self.get(seq).await.map(|bytes| (seq, bytes)) };
+            let mut objects = stream::iter(numbers).map(get).buffered(WIDTH);
+            while let Some((seq, bytes)) = objects.try_next().await? {
+                if !walk.step(seq, &bytes.unwrap_or_default()) {
+                    break 'all;
+                }
+            }
+        }
+        if let Some(name) = foreign.into_iter().min() {
+            walk.bad(name, "it is no record of Holdfast's");
+        }
+        let mut verdict = walk.end();
+        if let Some(bad) = &mut verdict.bad {
+            bad.place = self.told(&bad.place);
+        }
+        Ok(verdict)
+    }
+
+    /// A place below the prefix with the log's address.
+    fn told(&self, place: &str) -> String {
+        let sample = super::path(0);
+        self.name(0).replace(&sample, place)
+    }
+}
+
+impl<'e> Walk<'e> {
+    pub(crate) fn new(expected: &'e Expected) -> Self {
+        let (verdict, last) = (Verdict::default(), Last::none());
+        Self { expected, verdict, seq: None, last, met: false }
+    }
+
+    /// Notes a bad place, if it is the first.
+    fn bad(&mut self, place: impl Into<String>, why: impl Into<String>) -> bool {
+        if self.verdict.bad.is_none() {
+            self.verdict.bad = Some(Bad { place: place.into(), why: why.into() });
+        }
+        false
+    }
+
+    /// Looks at the next object; false when the chain is broken there.
+    pub(crate) fn step(&mut self, seq: u64, bytes: &[u8]) -> bool {
+        let name = super::path(seq);
+        if let Some(before) = self.seq.filter(|before| before + 1 != seq) {
+            let why = if seq <= before {
+                format!("it comes a second time, or out of order, after {before}")
+            } else {
+                format!("it is missing; what follows {before} is {seq}")
+            };
+            return self.bad(super::path(before + 1), why);
+        }
+        let lines: Vec<&[u8]> = bytes.split_inclusive(|b| *b == b'\n').collect();
+        if lines.is_empty() {
+            return self.bad(name, "it is empty");
+        }
+        let first = self.seq.is_none();
+        for (i, line) in lines.iter().enumerate() {
+            let place = format!("{name} line {}", i + 1);
+            let Some(line) = line.strip_suffix(b"\n") else {
+                return self.bad(place, "it was changed: it has no end");
+            };
+            let record = match record::read(line) {
+                Ok(record) => record,
+                Err(why) => return self.bad(place, why),
+            };
+            let wrong = self.wrong(&record, (seq, i + 1, lines.len()), first && i == 0);
+            if let Some(why) = wrong {
+                return self.bad(place, why);
+            }
+            self.verdict.records += 1;
+            self.verdict.from.get_or_insert(record.at);
+            self.verdict.to = Some(record.at);
+            self.last = Last::of(&record);
+        }
+        self.seq = Some(seq);
+        self.verdict.objects += 1;
+        self.verdict.head = Some(Head { seq, hash: self.last.hash.clone() }.to_string());
+        self.meets(seq)
+    }
+
+    /// What is wrong with a record at its place in the chain.
+    fn wrong(&self, r: &Record, place: (u64, usize, usize), begin: bool) -> Option<String> {
+        if (r.seq, r.line, r.of) != place {
+            let (seq, line, of) = place;
+            return Some(format!(
+                "it is record {} of {} of object {}, and lies as {line} of {of} in {seq}",
+                r.line, r.of, r.seq
+            ));
+        }
+        if !begin {
+            let fits = r.prev == self.last.hash && r.prev_at == self.last.at;
+            return (!fits).then(|| {
+                "it is not chained to the record before it: that one was changed, or this one"
+                    .to_owned()
+            });
+        }
+        match (place.0, r.prev_at) {
+            (1, _) if r.prev != Last::none().hash => {
+                Some("it is the first object and says that there was one before it".into())
+            }
+            (1, _) => None,
+            // What was let go lies before the beginning; what is younger than that was taken away.
+            (_, Some(at)) if self.expected.now.duration_since(at) < self.expected.keep => {
+                Some(format!(
+                    "the object before it is missing: it was written at {at}, and is to be kept longer"
+                ))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the object is what an earlier verification ended with.
+    fn meets(&mut self, seq: u64) -> bool {
+        let Some(head) = self.expected.head.as_ref().filter(|head| head.seq == seq) else {
+            return true;
+        };
+        self.met = true;
+        if head.hash == self.last.hash {
+            return true;
+        }
+        let why = format!(
+            "its last record's hash is {}, and an earlier verification saw {}",
+            self.last.hash, head.hash
+        );
+        self.bad(super::path(seq), why)
+    }
+
+    /// The verdict, once there is no more.
+    pub(crate) fn end(mut self) -> Verdict {
+        if let Some(head) = self.expected.head.clone().filter(|_| !self.met) {
+            let (seq, last) = (head.seq, self.seq.unwrap_or(0));
+            let why = if seq > last {
+                format!(
+                    "it is missing: an earlier verification saw it, and the log ends with {last}"
+                )
+            } else {
+                "an earlier verification ended with it, and it is not there to compare: take the head of a newer one"
+                    .into()
+            };
+            self.bad(super::path(seq), why);
+        }
+        self.verdict
+    }
+}

@@ -1,0 +1,314 @@
+//! What a schema can't say of who is told what: names that are there, channels of one kind, routes that lead somewhere.
+
+use super::{Policy, Say, all_groups, refers, unknown};
+use crate::policy::{
+    SecretFrom,
+    notify::{Channel, Escalation, Notify, On, Route, RouteSeverity, Smtp},
+    text::Name,
+};
+use jiff::SignedDuration;
+
+/// Every fault in who is told what.
+pub(super) fn check(policy: &Policy, say: Say<'_>) {
+    let Some(notify) = &policy.notify else { return };
+    if notify.channels.is_empty() {
+        say("/notify/channels".into(), "nobody can be told anything: write a channel".into());
+    }
+    for (name, channel) in &notify.channels {
+        let at = format!("/notify/channels/{name}");
+        one_kind(channel, &at, say);
+        of_its_kind(channel, &at, say);
+    }
+    mail(notify.smtp.as_ref(), notify.ses.is_some(), "/notify", say);
+    for (i, route) in notify.routes.iter().enumerate() {
+        leads_somewhere(policy, route, &format!("/notify/routes/{i}"), say);
+    }
+    if !notify.routes.iter().any(of_failures) {
+        let mend = "write a route without `of` and `on`, or with `on: [failure]`";
+        say(
+            "/notify/routes".into(),
+            format!("no route is for failures, so nobody would hear of one: {mend}"),
+        );
+    }
+    for (i, step) in notify.escalation.iter().enumerate() {
+        let before = i.checked_sub(1).map(|b| &notify.escalation[b]);
+        step_leads_somewhere(policy, step, before, &format!("/notify/escalation/{i}"), say);
+    }
+    let digest = notify.digest.iter().map(|d| ("/notify/digest/to", &d.to));
+    let recovery = notify.recovery.iter().flat_map(|r| {
+        [("/notify/recovery/to", &r.to), ("/notify/recovery/complete_to", &r.complete_to)]
+    });
+    for (at, to) in digest.chain(recovery) {
+        channels(notify, to, at, say);
+    }
+    periods(notify, say);
+}
+
+/// Every secret that a channel is reached with.
+pub(super) fn secrets(notify: &Notify) -> Vec<(String, &SecretFrom)> {
+    let mut all = Vec::new();
+    for (name, channel) in &notify.channels {
+        let at = |key| format!("/notify/channels/{name}/{key}");
+        all.extend(channel.slack.iter().map(|s| (at("slack"), s)));
+        all.extend(channel.pagerduty.iter().map(|s| (at("pagerduty"), s)));
+        all.extend(channel.token.iter().map(|s| (at("token"), s)));
+        let password = channel.smtp.iter().filter_map(|s| s.password.as_ref());
+        all.extend(password.map(|s| (at("smtp/password"), s)));
+    }
+    let password = notify.smtp.iter().filter_map(|s| s.password.as_ref());
+    all.extend(password.map(|s| ("/notify/smtp/password".into(), s)));
+    all.extend(notify.heartbeat.iter().map(|h| ("/notify/heartbeat/http".into(), &h.http)));
+    all
+}
+
+fn one_kind(channel: &Channel, at: &str, say: Say<'_>) {
+    let ways = [
+        channel.slack.is_some(),
+        channel.pagerduty.is_some(),
+        !channel.email.is_empty(),
+        channel.sns.is_some(),
+        channel.http.is_some(),
+    ];
+    if ways.iter().filter(|w| **w).count() != 1 {
+        let what = "a channel is one way to reach people: write exactly one of slack, pagerduty, email, sns, http";
+        say(at.to_owned(), what.into());
+    }
+}
+
+/// Keys that belong to another kind of channel would do nothing in silence.
+fn of_its_kind(channel: &Channel, at: &str, say: Say<'_>) {
+    let http = [
+        ("body", channel.body.is_some()),
+        ("headers", !channel.headers.is_empty()),
+        ("token", channel.token.is_some()),
+    ];
+    for (key, _) in http.iter().filter(|(_, used)| *used && channel.http.is_none()) {
+        say(format!("{at}/{key}"), "this goes with http alone".into());
+    }
+    if channel.email.is_empty() && (channel.smtp.is_some() || channel.ses.is_some()) {
+        say(at.to_owned(), "smtp and ses go with email alone: write email".into());
+    }
+    if channel.endpoint.is_some() && channel.pagerduty.is_none() {
+        say(format!("{at}/endpoint"), "this goes with pagerduty alone".into());
+    }
+    if let Some(url) = channel.http.as_ref().filter(|u| !is_web_address(u)) {
+        say(
+            format!("{at}/http"),
+            format!(
+                "\"{url}\" is no web address that can be posted to: write one that begins with https:// (http:// on this host only)"
+            ),
+        );
+    }
+    for (name, value) in &channel.headers {
+        let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+        if name.is_empty() || !name.chars().all(token) || value.chars().any(char::is_control) {
+            say(format!("{at}/headers/{name}"), "this is no HTTP header".into());
+        } else if name.eq_ignore_ascii_case("authorization") {
+            say(
+                format!("{at}/headers/{name}"),
+                "a secret does not stand in a policy: write token".into(),
+            );
+        }
+    }
+    for (i, address) in channel.email.iter().enumerate().filter(|(_, a)| !is_mail_address(a)) {
+        say(format!("{at}/email/{i}"), format!("\"{address}\" is no e-mail address"));
+    }
+    mail(channel.smtp.as_ref(), channel.ses.is_some(), at, say);
+}
+
+fn mail(smtp: Option<&Smtp>, ses: bool, at: &str, say: Say<'_>) {
+    if smtp.is_some() && ses {
+        say(at.to_owned(), "mail goes one way: write smtp or ses".into());
+    }
+    let Some(smtp) = smtp else { return };
+    if smtp.user.is_some() != smtp.password.is_some() {
+        say(format!("{at}/smtp"), "user and password go together: write both or none".into());
+    }
+    if !is_mail_address(&smtp.from) {
+        say(format!("{at}/smtp/from"), format!("\"{}\" is no e-mail address", smtp.from));
+    }
+}
+
+/// Enough to find a slip; whether a letter arrives, only `holdfast notify --test` shows.
+fn is_mail_address(text: &str) -> bool {
+    let bare = text.rsplit_once('<').map_or(text, |(_, rest)| rest.trim_end_matches('>'));
+    let (name, host) = bare.rsplit_once('@').unwrap_or_default();
+    !name.is_empty()
+        && !host.is_empty()
+        && !bare.contains(|c: char| c.is_whitespace() || c.is_control())
+}
+
+/// Nothing is posted over a network that reads along: `http://` is for this host alone.
+fn is_web_address(text: &str) -> bool {
+    let host = |rest: &str| rest.split(['/', '?', '#']).next().unwrap_or_default().to_owned();
+    if text.contains(char::is_whitespace) {
+        return false;
+    }
+    match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+        (Some(rest), _) => !host(rest).is_empty(),
+        (_, Some(rest)) => {
+            let host = host(rest);
+            let name = if host.starts_with('[') {
+                host.as_str()
+            } else {
+                host.split(':').next().unwrap_or_default()
+            };
+            name == "localhost" || name.starts_with("127.") || name.starts_with("[::1]")
+        }
+        _ => false,
+    }
+}
+
+fn of_failures(route: &Route) -> bool {
+    route.on.is_empty() || route.on.contains(&On::Failure)
+}
+
+fn leads_somewhere(policy: &Policy, route: &Route, at: &str, say: Say<'_>) {
+    let notify = policy.notify.as_ref().expect("its routes are checked");
+    if route.to.is_empty() {
+        say(format!("{at}/to"), "an empty route tells nobody: write a channel".into());
+    }
+    channels(notify, &route.to, &format!("{at}/to"), say);
+    groups(policy, &route.of, &format!("{at}/of"), say);
+    let only_good = !route.on.is_empty() && route.on.iter().all(|on| *on == On::Success);
+    if only_good && route.severity != RouteSeverity::Info {
+        say(format!("{at}/severity"), "a success is of severity info: write info".into());
+    }
+}
+
+fn step_leads_somewhere(
+    policy: &Policy,
+    step: &Escalation,
+    before: Option<&Escalation>,
+    at: &str,
+    say: Say<'_>,
+) {
+    let notify = policy.notify.as_ref().expect("its steps are checked");
+    if step.to.is_empty() {
+        say(format!("{at}/to"), "an empty step tells nobody: write a channel".into());
+    }
+    channels(notify, &step.to, &format!("{at}/to"), say);
+    groups(policy, &step.of, &format!("{at}/of"), say);
+    if before.is_some_and(|b| b.after.duration() > step.after.duration()) {
+        say(format!("{at}/after"), "steps stand in the order of their times".into());
+    }
+}
+
+fn channels(notify: &Notify, to: &[Name], at: &str, say: Say<'_>) {
+    for (j, name) in to.iter().enumerate() {
+        refers(name, &notify.channels, "notify.channels", &format!("{at}/{j}"), say);
+        if to[..j].contains(name) {
+            say(format!("{at}/{j}"), format!("\"{name}\" stands here twice"));
+        }
+    }
+}
+
+fn groups(policy: &Policy, of: &[Name], at: &str, say: Say<'_>) {
+    let groups = all_groups(policy);
+    for (j, of) in of.iter().enumerate() {
+        if !groups.iter().any(|(_, name, _)| *name == of) {
+            let known = groups.iter().map(|(_, name, _)| name.as_str());
+            say(format!("{at}/{j}"), unknown(of.as_str(), known, "the groups of assets"));
+        }
+    }
+}
+
+/// The functions whose reports can be awaited.
+const FUNCTIONS: &[&str] =
+    &["snapshot", "offsite", "freshness", "replication", "retention", "dump", "report"];
+
+fn periods(notify: &Notify, say: Say<'_>) {
+    for (name, after) in &notify.expect {
+        let at = format!("/notify/expect/{name}");
+        if !FUNCTIONS.contains(&name.as_str()) {
+            say(at.clone(), unknown(name.as_str(), FUNCTIONS.iter().copied(), "the functions"));
+        }
+        if after.duration() < SignedDuration::from_mins(5) {
+            say(at, "notify looks every 5 minutes: write that or more".into());
+        }
+    }
+    let minute = SignedDuration::from_mins(1);
+    if notify.heartbeat.as_ref().is_some_and(|h| h.every.duration() < minute) {
+        say("/notify/heartbeat/every".into(), "a minute is the least".into());
+    }
+    if notify.recovery.iter().filter_map(|r| r.every.as_ref()).any(|e| e.duration() < minute) {
+        say("/notify/recovery/every".into(), "a minute is the least".into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::policy::Policy;
+
+    fn faults(notify: &str) -> String {
+        let text = format!(
+            "holdfast: 1\ncompany: acme\npostgres:\n  shop: {{ databases: [shop], stored: {{ directory: /b }} }}\nnotify:\n{notify}"
+        );
+        match Policy::parse(&text) {
+            Ok(_) => "none".into(),
+            Err(faults) => faults.to_string(),
+        }
+    }
+
+    #[test]
+    fn every_fault_in_who_is_told_is_found_with_its_place_and_the_mend() {
+        let said = faults(
+            r#"  channels:
+    both: { slack: { env: S }, http: "https://a.example" }
+    none: {}
+    mail: { email: ["nobody"], body: alert, smtp: { host: h, from: "a b", user: u } }
+    web: { http: "a.example", headers: { Authorization: x, "a b": y }, ses: { from: a@b.example } }
+    slack: { slack: { env: A, file: B } }
+  routes:
+    - { severity: critical, to: [] }
+    - { severity: warning, of: [shopp], on: [success], to: [slak, slack, slack] }
+  escalation:
+    - { after: 4h, to: [slack] }
+    - { after: 1h, to: [] }
+  digest: { cron: "0 8 * * *", to: [nobody] }
+  recovery: { to: [slack], every: 10s }
+  heartbeat: { http: { env: H }, every: 5s }
+  expect: { freshnes: 45m, dump: 1m }
+"#,
+        );
+        insta::assert_snapshot!(said, @r#"
+        7:5: notify.channels.both: a channel is one way to reach people: write exactly one of slack, pagerduty, email, sns, http
+        8:5: notify.channels.none: a channel is one way to reach people: write exactly one of slack, pagerduty, email, sns, http
+        9:21: notify.channels.mail.email[0]: "nobody" is no e-mail address
+        9:32: notify.channels.mail.body: this goes with http alone
+        9:45: notify.channels.mail.smtp: user and password go together: write both or none
+        9:62: notify.channels.mail.smtp.from: "a b" is no e-mail address
+        10:5: notify.channels.web: smtp and ses go with email alone: write email
+        10:12: notify.channels.web.http: "a.example" is no web address that can be posted to: write one that begins with https:// (http:// on this host only)
+        10:42: notify.channels.web.headers.Authorization: a secret does not stand in a policy: write token
+        10:60: notify.channels.web.headers.a b: this is no HTTP header
+        11:14: notify.channels.slack.slack: a secret comes from one place: write exactly one of secret, env, file
+        13:29: notify.routes[0].to: an empty route tells nobody: write a channel
+        14:9: notify.routes[1].severity: a success is of severity info: write info
+        14:33: notify.routes[1].of[0]: "shopp" is not in the groups of assets; did you mean "shop"?
+        14:61: notify.routes[1].to[0]: "slak" is not in notify.channels; did you mean "slack"?
+        14:74: notify.routes[1].to[2]: "slack" stands here twice
+        17:9: notify.escalation[1].after: steps stand in the order of their times
+        17:20: notify.escalation[1].to: an empty step tells nobody: write a channel
+        18:37: notify.digest.to[0]: "nobody" is not in notify.channels; notify.channels has: both, mail, none, slack, web
+        19:28: notify.recovery.every: a minute is the least
+        20:34: notify.heartbeat.every: a minute is the least
+        21:13: notify.expect.freshnes: "freshnes" is not in the functions; did you mean "freshness"?
+        21:28: notify.expect.dump: notify looks every 5 minutes: write that or more
+        "#);
+    }
+
+    #[test]
+    fn a_policy_in_which_nobody_hears_of_a_failure_is_faulty() {
+        let said = faults(
+            "  channels: { s: { slack: { env: S } } }\n  routes:\n    - { severity: info, on: [success], to: [s] }\n",
+        );
+        assert!(said.contains("nobody would hear"), "{said}");
+        assert_eq!(
+            faults(
+                "  channels: { s: { slack: { env: S } } }\n  routes: [{ severity: critical, to: [s] }]\n"
+            ),
+            "none"
+        );
+    }
+}

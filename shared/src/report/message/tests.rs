@@ -1,0 +1,185 @@
+use super::*;
+use crate::{
+    plan::{Finding, Severity},
+    report::Made,
+};
+use jiff::Timestamp;
+
+fn report() -> Report {
+    Report {
+        function: "dump",
+        policy: "acme".into(),
+        run: "run-1".into(),
+        at: "2026-11-20T12:00:00Z".parse::<Timestamp>().expect("a time"),
+        seconds: 12.5,
+        whole: true,
+        dry_run: false,
+        failed: true,
+        findings: Vec::new(),
+        outcomes: Vec::new(),
+        assets: Vec::new(),
+        values: Vec::new(),
+    }
+}
+
+fn outcome(asset: &str, result: Result, made: Option<Made>) -> Outcome {
+    Outcome {
+        asset: asset.into(),
+        action: "dump".into(),
+        because: "it is due".into(),
+        result,
+        kind: None,
+        made,
+    }
+}
+
+fn made(what: &str) -> Made {
+    let place = "s3://acme".into();
+    Made { what: what.into(), place, bytes: Some(7), seconds: Some(1.5) }
+}
+
+fn read(report: &Report) -> Value {
+    let text = message(report);
+    assert!(text.len() <= MOST, "{}", text.len());
+    serde_json::from_str(&text).expect("JSON")
+}
+
+#[test]
+fn a_short_report_is_told_whole_the_most_pressing_first() {
+    let mut report = report();
+    report.find(Finding::new(Severity::Warning, "b", "busy", "why", "mend"));
+    report.find(Finding::new(Severity::Critical, "a", "stale", "why", "mend").in_group("main"));
+    report.outcomes = vec![
+        outcome("w", Result::Unfinished, None),
+        outcome("y", Result::Done("done".into()), Some(made("y.dump"))),
+        outcome("z", Result::Failed("no".into()), None),
+    ];
+    insta::assert_snapshot!(serde_json::to_string_pretty(&read(&report)).expect("JSON"), @r#"
+    {
+      "function": "dump",
+      "policy": "acme",
+      "run": "run-1",
+      "at": "2026-11-20T12:00:00Z",
+      "seconds": 12.5,
+      "whole": true,
+      "dry_run": false,
+      "failed": true,
+      "findings": [
+        {
+          "severity": "critical",
+          "asset": "a",
+          "group": "main",
+          "what": "stale",
+          "why": "why",
+          "mend": "mend"
+        },
+        {
+          "severity": "warning",
+          "asset": "b",
+          "what": "busy",
+          "why": "why",
+          "mend": "mend"
+        }
+      ],
+      "outcomes": [
+        {
+          "asset": "z",
+          "action": "dump",
+          "because": "it is due",
+          "result": "failed",
+          "detail": "no"
+        },
+        {
+          "asset": "y",
+          "action": "dump",
+          "because": "it is due",
+          "result": "done",
+          "detail": "done",
+          "made": {
+            "what": "y.dump",
+            "place": "s3://acme",
+            "bytes": 7,
+            "seconds": 1.5
+          }
+        },
+        {
+          "asset": "w",
+          "action": "dump",
+          "because": "it is due",
+          "result": "unfinished"
+        }
+      ],
+      "assets": [],
+      "summary": "dump of acme: 1 done, 1 failed, 1 left to the next run, 1 critical, 1 warnings: z: no; a: why",
+      "omitted": {
+        "findings": 0,
+        "outcomes": 0,
+        "assets": 0
+      }
+    }
+    "#);
+}
+
+#[test]
+fn ten_thousand_findings_fit_into_one_message_that_counts_the_rest() {
+    let mut report = report();
+    for n in 0..10_000 {
+        let severity = if n % 10 == 9 { Severity::Critical } else { Severity::Warning };
+        let why = format!("its newest good point is {n} \"days\" old\n");
+        report.find(Finding::new(severity, format!("acme-{n:05}"), "stale", why, "run it"));
+    }
+    report.outcomes = vec![outcome("z", Result::Failed("no".into()), None)];
+    let told = read(&report);
+    let findings = told["findings"].as_array().expect("a list");
+    assert!(findings.len() > 1000, "{}", findings.len());
+    assert!(findings[..1000].iter().all(|f| f["severity"] == "critical"), "the worst first");
+    assert_eq!(told["omitted"]["findings"], 10_000 - findings.len());
+    assert_eq!(told["omitted"]["outcomes"], 1);
+    assert_eq!(told["outcomes"], json!([]));
+}
+
+#[test]
+fn one_endless_text_pushes_nothing_else_out() {
+    let mut report = report();
+    let page = "é".repeat(1_000_000);
+    report.find(Finding::new(Severity::Critical, "a", "stale", page.clone(), page.clone()));
+    report.find(Finding::new(Severity::Critical, "b", "stale", "why", "mend"));
+    report.outcomes = vec![outcome("z", Result::Failed(page.clone()), Some(made(&page)))];
+    let told = read(&report);
+    assert_eq!(told["omitted"], json!({"findings": 0, "outcomes": 0, "assets": 0}));
+    assert!(told["findings"][0]["why"].as_str().expect("a text").ends_with("é ..."));
+}
+
+#[test]
+fn what_was_made_and_bad_assets_come_before_what_is_well() {
+    let mut report = report();
+    let long = "x".repeat(1500);
+    for n in 0..200 {
+        report.outcomes.push(outcome(&format!("well-{n}"), Result::Done(long.clone()), None));
+        let done = Result::Done(long.clone());
+        report.outcomes.push(outcome(&format!("made-{n}"), done, Some(made("a.dump"))));
+    }
+    let standing = |n: usize| Standing {
+        asset: format!("asset-{n}"),
+        group: "fleet".into(),
+        newest: None,
+        age_seconds: None,
+        max_age_seconds: None,
+        size_bytes: None,
+        offsite_age_seconds: None,
+        offsite_wanted: false,
+        worst: (n == 199).then_some(Severity::Critical),
+        why: vec![long.clone()],
+    };
+    report.assets = (0..200).map(standing).collect();
+    let told = read(&report);
+    let made = |o: &&Value| o["asset"].as_str().is_some_and(|a| a.starts_with("made-"));
+    let outcomes = told["outcomes"].as_array().expect("a list");
+    assert!(outcomes.len() > 100 && outcomes.iter().all(|o| made(&o)), "{}", outcomes.len());
+
+    report.outcomes.truncate(20);
+    let told = read(&report);
+    assert_eq!(told["assets"][0]["asset"], "asset-199");
+    assert!(told["omitted"]["assets"].as_u64().expect("a count") > 0);
+    assert_eq!(told["outcomes"].as_array().map(Vec::len), Some(10), "the rest after the assets");
+}
