@@ -1,0 +1,52 @@
+//! Sends one message to one channel, for the end-to-end tests of channels:
+//!
+//!     {"notify": {the policy's section}, "channel": "slack", "message": {..}, "now": ".."}
+//!
+//! on standard input. What is refused is printed as JSON, and the exit code is 1.
+
+use jiff::Timestamp;
+use notify::{
+    channel::{Edges, Http, send},
+    message::Message,
+};
+use serde::Deserialize;
+use shared::{
+    aws::Aws,
+    catalog::Place,
+    policy::{notify::Notify, text::Name},
+    secret::Secrets,
+};
+use std::{error::Error, io::read_to_string, process::ExitCode};
+
+#[derive(Deserialize)]
+struct Asked {
+    notify: Notify,
+    channel: Name,
+    message: Message,
+    now: Timestamp,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<ExitCode, Box<dyn Error>> {
+    let asked: Asked = serde_json::from_str(&read_to_string(std::io::stdin())?)?;
+    let aws = Aws::from_env().await;
+    let home = Place { account: "000000000000".parse()?, region: "eu-west-1".parse()?, role: None };
+    let secrets = Secrets::new(&aws, &home);
+    let http = Http::new();
+    let edges = Edges {
+        aws: &aws,
+        home: &home,
+        secrets: &secrets,
+        http: &http,
+        notify: &asked.notify,
+        now: asked.now,
+    };
+    let channel = asked.notify.channels.get(&asked.channel).ok_or("no such channel")?;
+    let Err(refused) = send(channel, &asked.message, &edges).await else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    let seconds = refused.retry_after.map(|d| d.as_secs());
+    let all = serde_json::json!({"why": refused.why, "retry_after": seconds, "permanent": refused.permanent});
+    serde_json::to_writer(std::io::stdout(), &all)?;
+    Ok(ExitCode::FAILURE)
+}

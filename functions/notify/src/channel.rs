@@ -1,0 +1,136 @@
+//! Sending: a message becomes what a channel's service takes, and is handed over.
+//!
+//! Each channel is a module with two halves: what the message looks like there (pure), and how it is posted. Whatever a
+//! service answers, a secret is never in what is said of it: no address of a webhook, no key, no password.
+
+mod email;
+mod http;
+mod pagerduty;
+mod post;
+mod slack;
+mod sns;
+pub mod words;
+
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod sink;
+
+use crate::message::Message;
+use jiff::Timestamp;
+use secrecy::SecretString;
+use shared::{
+    aws::{Aws, EdgeError, Kind},
+    catalog::Place,
+    policy::{
+        SecretFrom,
+        notify::{Channel, Notify},
+    },
+    secret::Secrets,
+};
+use std::{fmt, time::Duration};
+
+pub use post::Http;
+
+/// What sending needs of the world.
+pub struct Edges<'a> {
+    /// AWS, for SES and SNS.
+    pub aws: &'a Aws,
+    /// Where the policy's assets are: SES is there unless the policy says otherwise.
+    pub home: &'a Place,
+    /// Where webhooks, keys, tokens and passwords come from.
+    pub secrets: &'a Secrets<'a>,
+    /// The web; made when it is first needed.
+    pub http: &'a Http,
+    /// The mail servers of channels that name none.
+    pub notify: &'a Notify,
+    /// Now: what `Retry-After` with a date is counted from.
+    pub now: Timestamp,
+}
+
+impl fmt::Debug for Edges<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Edges").field("home", &self.home).finish_non_exhaustive()
+    }
+}
+
+impl Edges<'_> {
+    /// A secret's value.
+    async fn secret(&self, from: &SecretFrom) -> Result<SecretString, Refused> {
+        self.secrets.get(from).await.map_err(|e| Refused::by_aws(&e))
+    }
+}
+
+/// Why a message was not delivered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct Refused {
+    /// What was refused and why, without any secret.
+    pub why: String,
+    /// How long the service wants to be left alone.
+    pub retry_after: Option<Duration>,
+    /// Whether trying again can't help: the next channel should be told at once.
+    pub permanent: bool,
+}
+
+impl Refused {
+    /// Trying again can't help.
+    fn permanent(why: impl Into<String>) -> Self {
+        Self { why: why.into(), retry_after: None, permanent: true }
+    }
+
+    /// Trying again may help.
+    fn passing(why: impl Into<String>) -> Self {
+        Self { why: why.into(), retry_after: None, permanent: false }
+    }
+
+    /// What AWS, or the place of a secret, refused. What SES and SNS refuse for a while has these codes.
+    fn by_aws(e: &EdgeError) -> Self {
+        let passing = matches!(
+            e.kind,
+            Kind::Unreachable | Kind::Busy | Kind::Quota | Kind::Late | Kind::Database
+        ) || matches!(
+            e.code.as_deref(),
+            Some("TooManyRequestsException" | "LimitExceededException" | "SendingPausedException")
+        );
+        Self { why: e.told(), retry_after: None, permanent: !passing }
+    }
+}
+
+/// All of a message's sending: two dozen events, or a mail server that takes its time. Shorter than the time for which
+/// a message is claimed.
+const WHOLE: Duration = Duration::from_secs(90);
+
+/// Sends a message to a channel. Sending it again is harmless where the service can know it by its id: PagerDuty,
+/// `http`, mail clients.
+///
+/// # Errors
+/// If it was not taken; of several addresses or events, if one was not.
+pub async fn send(channel: &Channel, message: &Message, edges: &Edges<'_>) -> Result<(), Refused> {
+    match tokio::time::timeout(WHOLE, post(channel, &words::bounded(message), edges)).await {
+        Ok(done) => done,
+        Err(_) => Err(Refused::passing(format!("not done within {} s", WHOLE.as_secs()))),
+    }
+}
+
+async fn post(channel: &Channel, message: &Message, edges: &Edges<'_>) -> Result<(), Refused> {
+    if let Some(webhook) = &channel.slack {
+        return slack::send(&edges.secret(webhook).await?, message, edges).await;
+    }
+    if let Some(key) = &channel.pagerduty {
+        let key = edges.secret(key).await?;
+        return pagerduty::send(&key, channel.endpoint.as_deref(), message, edges).await;
+    }
+    if let Some(address) = &channel.http {
+        return http::send(address, channel, message, edges).await;
+    }
+    if let Some(topic) = &channel.sns {
+        return sns::send(topic, message, edges).await;
+    }
+    if !channel.email.is_empty() {
+        return email::send(channel, message, edges).await;
+    }
+    Err(Refused::permanent(
+        "the channel names no way to reach people: write one of slack, pagerduty, email, sns, http",
+    ))
+}

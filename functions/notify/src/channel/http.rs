@@ -1,0 +1,166 @@
+//! Any web address: the whole message as JSON, or one of the bodies that a company's own service takes.
+//!
+//! The small bodies have nothing but their fields, for a service may refuse others. What has no place in one is not
+//! posted: a digest is no backup.
+
+use super::{
+    Edges, Refused,
+    post::Post,
+    words::{label, line, more, name, text},
+};
+use crate::message::{Incident, Kind, Made, Message};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use shared::policy::notify::{Body, Channel};
+
+/// Version of the whole message as JSON; `docs/message.schema.json` describes it.
+const VERSION: u32 = 1;
+/// Longest message of an alert, in characters.
+const ALERT: usize = 1_500;
+
+/// Posts a message, in as many bodies as it takes. Each has an `Idempotency-Key`, which is the same at every try. One that
+/// is refused for good does not stop the others.
+pub(super) async fn send(
+    address: &str,
+    channel: &Channel,
+    message: &Message,
+    edges: &Edges<'_>,
+) -> Result<(), Refused> {
+    let token = match &channel.token {
+        Some(from) => Some(edges.secret(from).await?),
+        None => None,
+    };
+    let address = address.into();
+    let headers = headers(channel, token.as_ref())?;
+    let mut refused = None;
+    for (number, body) in bodies(channel.body.unwrap_or(Body::Full), message).iter().enumerate() {
+        let mut headers = headers.clone();
+        let key = if number == 0 { message.id.clone() } else { format!("{}-{number}", message.id) };
+        headers.insert("idempotency-key", value(&key)?);
+        let post = Post { address: &address, headers, body, secrets: token.iter().collect() };
+        match edges.http.post(post, edges.now).await {
+            Err(e) if e.permanent => refused = Some(e),
+            other => other?,
+        }
+    }
+    refused.map_or(Ok(()), Err)
+}
+
+/// The policy's headers and the token. No value of them is said in an error: any may be a secret.
+fn headers(channel: &Channel, token: Option<&SecretString>) -> Result<HeaderMap, Refused> {
+    let mut all = HeaderMap::new();
+    for (name, text) in &channel.headers {
+        let header: HeaderName = name.parse().map_err(|_| {
+            Refused::permanent(format!("{} is no name of a header", line(name, 50)))
+        })?;
+        all.insert(header, value(text)?);
+    }
+    if let Some(token) = token {
+        let mut bearer = value(&format!("Bearer {}", token.expose_secret()))?;
+        bearer.set_sensitive(true);
+        all.insert(AUTHORIZATION, bearer);
+    }
+    Ok(all)
+}
+
+fn value(text: &str) -> Result<HeaderValue, Refused> {
+    HeaderValue::from_str(text).map_err(|_| {
+        Refused::permanent(
+            "a header or the token has a line end or another character that HTTP does not allow",
+        )
+    })
+}
+
+/// What is posted.
+pub(super) fn bodies(body: Body, message: &Message) -> Vec<Value> {
+    match body {
+        Body::Full => vec![full(message)],
+        Body::Alert => alerts(message),
+        Body::Backup => backups(message),
+        Body::Verification => verifications(message),
+    }
+}
+
+fn full(message: &Message) -> Value {
+    let mut all = json!(message);
+    all["holdfast"] = json!(VERSION);
+    all["text"] = json!(text(message));
+    all
+}
+
+/// `{"severity", "message"}`: one for each incident, and one for what the message does not name.
+fn alerts(message: &Message) -> Vec<Value> {
+    let alert =
+        |severity: String, text: &str| json!({"severity": severity, "message": line(text, ALERT)});
+    let incident = |i: &Incident| match i.until {
+        Some(_) => alert("info".into(), &format!("resolved: {}: {}", name(i), i.why)),
+        None => alert(i.severity.to_string(), &format!("{}: {}", name(i), i.why)),
+    };
+    let mut all: Vec<_> = message.incidents.iter().map(incident).collect();
+    let rest = match more(message) {
+        Some(more) => Some(more),
+        None if all.is_empty() => Some(format!("{}: {}", label(message), message.title)),
+        None => None,
+    };
+    all.extend(rest.map(|text| alert(message.severity.to_string(), &text)));
+    all
+}
+
+/// `{"status", "backup_file", "size"}`: one for each backup that was made, `failed` for each asset that something is wrong
+/// with.
+fn backups(message: &Message) -> Vec<Value> {
+    let made = |m: &Made| {
+        let size = m.bytes.map(du).unwrap_or_default();
+        json!({"status": "success", "backup_file": file(&m.what), "size": size})
+    };
+    let failed = |i: &Incident| json!({"status": "failed", "backup_file": i.asset, "size": "0"});
+    match message.kind {
+        Kind::Success => message.made.iter().map(made).collect(),
+        Kind::Opened | Kind::StillOpen => message.incidents.iter().map(failed).collect(),
+        Kind::Test => vec![json!({"status": "test", "backup_file": "", "size": "0"})],
+        _ => vec![],
+    }
+}
+
+/// `{"status", "backup_file", "record_count"}`: one for each backup whose rows were counted, `failed` for each that did not
+/// prove good.
+fn verifications(message: &Message) -> Vec<Value> {
+    let proven = |m: &Made| {
+        let rows = m.rows?;
+        let status = if rows > 0 { "success" } else { "failed" };
+        Some(json!({"status": status, "backup_file": file(&m.what), "record_count": rows}))
+    };
+    let failed =
+        |i: &Incident| json!({"status": "failed", "backup_file": i.asset, "record_count": 0});
+    match message.kind {
+        Kind::Success => message.made.iter().filter_map(proven).collect(),
+        Kind::Opened | Kind::StillOpen => message.incidents.iter().map(failed).collect(),
+        Kind::Test => vec![json!({"status": "test", "backup_file": "", "record_count": 0})],
+        _ => vec![],
+    }
+}
+
+/// The file's name without what is before it, as scripts that make one know it.
+fn file(what: &str) -> &str {
+    what.rsplit('/').next().unwrap_or(what)
+}
+
+/// A size as `du -h` writes it: `12K`, `1.5G`, rounded up.
+fn du(bytes: u64) -> String {
+    let mut unit = 1_u64;
+    for name in ["", "K", "M", "G", "T", "P"] {
+        let tenths = (u128::from(bytes) * 10).div_ceil(u128::from(unit));
+        if tenths < 100 && !name.is_empty() {
+            return format!("{}.{}{name}", tenths / 10, tenths % 10);
+        }
+        if bytes.div_ceil(unit) < 1024 || name == "P" {
+            return format!("{}{name}", bytes.div_ceil(unit));
+        }
+        unit *= 1024;
+    }
+    unreachable!("the last unit returns")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+//! Messages for tests: one of each kind, with names that are not ASCII and one that is HTML.
+
+use crate::message::{AtRisk, Incident, Kind, Made, Message};
+use shared::plan::Severity;
+
+/// Every kind.
+pub(super) const KINDS: [Kind; 10] = [
+    Kind::Opened,
+    Kind::StillOpen,
+    Kind::Resolved,
+    Kind::Success,
+    Kind::Digest,
+    Kind::RecoveryStarted,
+    Kind::RecoveryUpdate,
+    Kind::RecoveryComplete,
+    Kind::Undelivered,
+    Kind::Test,
+];
+
+/// A message of a kind.
+pub(super) fn sample(kind: Kind) -> Message {
+    let (severity, title, incidents, made, lines): (_, _, _, _, &[&str]) = match kind {
+        Kind::Opened => (
+            Severity::Critical,
+            "2 assets are in danger",
+            vec![stale(0, None), script()],
+            vec![],
+            &[],
+        ),
+        Kind::StillOpen => (
+            Severity::Critical,
+            "bestellungen-größe is stale for 1h",
+            vec![stale(2, None)],
+            vec![],
+            &[],
+        ),
+        Kind::Resolved => {
+            let until = Some("2026-11-21T08:30:00Z");
+            (
+                Severity::Critical,
+                "bestellungen-größe is good again",
+                vec![stale(0, until)],
+                vec![],
+                &[],
+            )
+        }
+        Kind::Success => (Severity::Info, "1 backup was made", vec![], vec![dump()], &[]),
+        Kind::Digest => (
+            Severity::Info,
+            "8 assets good, 1 stale",
+            vec![],
+            vec![],
+            &["8 of 9 assets have a fresh point", "R&D: 3 points were let go"],
+        ),
+        Kind::RecoveryStarted => {
+            recovery("the recovery of lomash-orders began", &["by alice, from db-1"])
+        }
+        Kind::RecoveryUpdate => {
+            recovery("the recovery of lomash-orders goes on for 15m", &["40% restored"])
+        }
+        Kind::RecoveryComplete => recovery("lomash-orders is recovered in 42m", &["RTO 1h: kept"]),
+        Kind::Undelivered => (
+            Severity::Critical,
+            "slack could not be reached",
+            vec![],
+            vec![],
+            &["hooks.slack.com answers 503"],
+        ),
+        Kind::Test => (Severity::Info, "this channel works", vec![], vec![], &[]),
+    };
+    Message {
+        id: format!("lomash-{kind:?}-202611210830").to_lowercase(),
+        company: "Lomash Wöod & Söhne".into(),
+        kind,
+        severity,
+        at: "2026-11-21T08:30:00Z".parse().expect("a time"),
+        title: title.into(),
+        incidents,
+        more: 0,
+        made,
+        lines: lines.iter().map(|l| (*l).to_owned()).collect(),
+        thread: matches!(
+            kind,
+            Kind::RecoveryStarted | Kind::RecoveryUpdate | Kind::RecoveryComplete
+        )
+        .then(|| "recovery-7".into()),
+    }
+}
+
+type Parts = (Severity, &'static str, Vec<Incident>, Vec<Made>, &'static [&'static str]);
+
+fn recovery(title: &'static str, lines: &'static [&'static str]) -> Parts {
+    (Severity::Info, title, vec![], vec![], lines)
+}
+
+fn stale(step: u32, until: Option<&str>) -> Incident {
+    Incident {
+        key: "lomash/bestellungen-größe/stale".into(),
+        asset: "bestellungen-größe".into(),
+        group: Some("production".into()),
+        what: "stale".into(),
+        severity: Severity::Critical,
+        why: "the newest good point is 26h old, 24h are allowed".into(),
+        mend: "holdfast run snapshot --asset bestellungen-größe".into(),
+        since: "2026-11-21T06:15:00Z".parse().expect("a time"),
+        until: until.map(|u| u.parse().expect("a time")),
+        at_risk: Some(AtRisk {
+            newest: Some("orders-daily-202611200200".into()),
+            age_seconds: Some(26 * 3600),
+            max_age_seconds: Some(24 * 3600),
+            place: Some("eu-west-1".into()),
+        }),
+        step,
+    }
+}
+
+fn script() -> Incident {
+    Incident {
+        key: "lomash/<script>/no-point".into(),
+        asset: "<script>alert('1')</script>".into(),
+        group: None,
+        what: "no-point".into(),
+        severity: Severity::Warning,
+        why: "no recovery point & no copy; see <!channel>".into(),
+        mend: "look at what is there under that name".into(),
+        since: "2026-11-21T08:30:00Z".parse().expect("a time"),
+        until: None,
+        at_risk: Some(AtRisk {
+            newest: None,
+            age_seconds: None,
+            max_age_seconds: None,
+            place: None,
+        }),
+        step: 0,
+    }
+}
+
+fn dump() -> Made {
+    Made {
+        asset: "indostar".into(),
+        what: "daily/indostar_20261121.dump".into(),
+        place: "s3://indostar-backups-primary".into(),
+        bytes: Some(1_610_612_736),
+        seconds: Some(194.6),
+        rows: Some(48_211),
+    }
+}
+
+/// Ten thousand findings, each with the longest names and sentences that anybody could write.
+pub(super) fn flood() -> Message {
+    let long = |c: char, n: usize| c.to_string().repeat(n);
+    let mut message = sample(Kind::Opened);
+    message.title = format!("10,000 assets are in danger {}", long('&', 5_000));
+    message.incidents = (0..10_000)
+        .map(|n| Incident {
+            key: format!("{n}-{}", long('k', 400)),
+            asset: format!("{n}-{}", long('<', 3_000)),
+            why: format!("{}\r\nBcc: everybody@example.com\r\n\r\n", long('&', 9_000)),
+            mend: format!("holdfast {}```", long('ü', 9_000)),
+            ..script()
+        })
+        .collect();
+    message.lines = vec![long('é', 4_000); 10_000];
+    message
+}

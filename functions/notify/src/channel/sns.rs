@@ -1,0 +1,33 @@
+//! SNS: text for people who subscribed to a topic.
+
+use super::{Edges, Refused, words};
+use crate::message::Message;
+use shared::{catalog::Place, policy::text::Arn};
+
+/// SNS takes 256 KiB; attributes and encoding want their share.
+const LARGEST: usize = 200 << 10;
+
+/// Publishes a message at the topic's own region.
+pub(super) async fn send(topic: &Arn, message: &Message, edges: &Edges<'_>) -> Result<(), Refused> {
+    let region = topic.as_str().split(':').nth(3).and_then(|region| region.parse().ok());
+    let region = region.unwrap_or_else(|| edges.home.region.clone());
+    let place = Place { region, ..edges.home.clone() };
+    let (subject, text) = render(message);
+    let sns = edges.aws.sns(&place);
+    sns.publish(topic.as_str(), &subject, &text).await.map_err(|e| Refused::by_aws(&e))
+}
+
+/// Subject and text. SNS refuses subjects that are not ASCII: such letters are question marks there, and right in the text.
+pub(super) fn render(message: &Message) -> (String, String) {
+    let mut text = words::text(message);
+    if text.len() > LARGEST {
+        let end = text.floor_char_boundary(LARGEST - 4);
+        text.truncate(end);
+        text.push_str("…\n");
+    }
+    let ascii = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
+    (words::subject(message).chars().map(ascii).take(99).collect(), text)
+}
+
+#[cfg(test)]
+mod tests;

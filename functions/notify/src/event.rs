@@ -1,0 +1,134 @@
+//! Lambda events: what SNS, CloudWatch, Lambda itself and the schedule send.
+
+use crate::heard::{Alarm, Heard, NotCompleted, Run};
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// An event that is none of ours.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this event can't be read: {0}")]
+pub struct BadEvent(String);
+
+/// What an event says; nothing for a tick of the schedule.
+///
+/// # Errors
+/// If it is none that notify knows, naming what is wrong with it.
+pub fn read(event: &Value) -> Result<Vec<Heard>, BadEvent> {
+    if event.get("tick").and_then(Value::as_bool) == Some(true) {
+        return Ok(Vec::new());
+    }
+    if event.get("detail-type").and_then(Value::as_str) == Some("Scheduled Event") {
+        return Ok(Vec::new());
+    }
+    if let Some(records) = event.get("Records").and_then(Value::as_array) {
+        let heard: Result<Vec<_>, _> = records.iter().map(record).collect();
+        return heard.map(|all| all.into_iter().flatten().collect());
+    }
+    body(event).map(Vec::from_iter)
+}
+
+/// One message of an SNS topic.
+fn record(record: &Value) -> Result<Option<Heard>, BadEvent> {
+    let Some(text) = record.pointer("/Sns/Message").and_then(Value::as_str) else {
+        return Err(BadEvent("a record is no message of SNS: it lacks Sns.Message".into()));
+    };
+    match serde_json::from_str::<Value>(text) {
+        Ok(message) if message.is_object() => body(&message),
+        _ => {
+            // What `finish` writes for people about a failed run: the report says more.
+            let subject =
+                record.pointer("/Sns/Subject").and_then(Value::as_str).unwrap_or_default();
+            if subject.ends_with(" failed") {
+                tracing::info!(subject, "a message for people is not news: its report is");
+                return Ok(None);
+            }
+            Err(BadEvent(format!(
+                "the message \"{}\" of SNS is no JSON object",
+                crate::state::clip(subject, 100)
+            )))
+        }
+    }
+}
+
+fn body(message: &Value) -> Result<Option<Heard>, BadEvent> {
+    let has = |key: &str| message.get(key).is_some();
+    if has("AlarmName") {
+        return alarm(message).map(|a| Some(Heard::Alarm(a)));
+    }
+    if message.pointer("/requestContext/functionArn").is_some() {
+        return not_completed(message).map(|n| n.map(Heard::NotCompleted));
+    }
+    if has("function") && has("run") {
+        let run: Result<Run, _> = serde_json::from_value(message.clone());
+        let run = run.map_err(|e| BadEvent(format!("{e} in a report")))?;
+        return Ok(Some(Heard::Run(Box::new(run))));
+    }
+    Err(BadEvent(
+        "it is no report of a function, no change of a CloudWatch alarm, no failure that Lambda tells of, and no \
+         {\"tick\": true}"
+            .into(),
+    ))
+}
+
+fn text<'v>(message: &'v Value, pointer: &str, of: &str) -> Result<&'v str, BadEvent> {
+    let found = message.pointer(pointer).and_then(Value::as_str);
+    found.ok_or_else(|| {
+        BadEvent(format!("{of} lacks {}", pointer.trim_start_matches('/').replace('/', ".")))
+    })
+}
+
+/// CloudWatch writes `2026-11-20T12:00:00.000+0000`, Lambda `2026-11-20T12:00:00.000Z`.
+fn time(text: &str, of: &str) -> Result<Timestamp, BadEvent> {
+    let offset =
+        jiff::fmt::strtime::parse("%Y-%m-%dT%H:%M:%S%.f%z", text).and_then(|t| t.to_timestamp());
+    let time = text.parse().or(offset);
+    time.map_err(|_| BadEvent(format!("\"{}\" is no time in {of}", crate::state::clip(text, 60))))
+}
+
+fn alarm(message: &Value) -> Result<Alarm, BadEvent> {
+    let of = "a change of a CloudWatch alarm";
+    Ok(Alarm {
+        name: text(message, "/AlarmName", of)?.to_owned(),
+        state: text(message, "/NewStateValue", of)?.to_owned(),
+        at: time(text(message, "/StateChangeTime", of)?, of)?,
+        reason: text(message, "/NewStateReason", of).unwrap_or_default().to_owned(),
+    })
+}
+
+/// What Lambda hands on when it gave up an asynchronous invocation. One that succeeded is no news.
+fn not_completed(message: &Value) -> Result<Option<NotCompleted>, BadEvent> {
+    let of = "what Lambda says of an invocation";
+    let condition = text(message, "/requestContext/condition", of)?;
+    if condition == "Success" {
+        return Ok(None);
+    }
+    let arn = text(message, "/requestContext/functionArn", of)?;
+    // `arn:aws:lambda:eu-west-1:111122223333:function:holdfast-freshness:$LATEST`
+    let name = arn.split(':').nth(6).unwrap_or(arn);
+    let error = |key| message.pointer(&format!("/responsePayload/{key}")).and_then(Value::as_str);
+    let why = match (error("errorType"), error("errorMessage")) {
+        (Some(kind), Some(why)) => format!("{kind}: {why}"),
+        (None, Some(why)) => why.to_owned(),
+        (Some(kind), None) => kind.to_owned(),
+        (None, None) => condition.to_owned(),
+    };
+    Ok(Some(NotCompleted {
+        function: function(name).to_owned(),
+        run: text(message, "/requestContext/requestId", of)?.to_owned(),
+        at: time(text(message, "/timestamp", of)?, of)?,
+        why: crate::state::clip(&why, 400),
+        reported: error("errorType") == Some("Holdfast.Failed"),
+    }))
+}
+
+/// The function of ours behind a Lambda's name: the stack's name, a hyphen, the function.
+fn function(name: &str) -> &str {
+    let known = ["snapshot", "offsite", "freshness", "replication", "retention", "dump", "report"];
+    let ours = |f: &&&str| {
+        name.strip_suffix(**f).is_some_and(|stack| stack.is_empty() || stack.ends_with('-'))
+    };
+    known.iter().find(ours).map_or(name, |f| f)
+}
+
+#[cfg(test)]
+mod tests;

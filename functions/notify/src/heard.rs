@@ -1,0 +1,215 @@
+//! What is heard: reports of runs, alarms, runs that never came to their end, recoveries, verifications.
+
+use crate::message::Made;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use shared::plan::Severity;
+
+/// One thing that is heard.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Heard {
+    /// A function's report.
+    Run(Box<Run>),
+    /// A CloudWatch alarm changed its state.
+    Alarm(Alarm),
+    /// A function was started and never came to its end.
+    NotCompleted(NotCompleted),
+    /// A recovery began, goes on, or ended.
+    Recovery(RecoveryNews),
+    /// A backup was verified.
+    Verified(Verified),
+}
+
+/// A function's report, as it stands on the topic of reports.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Run {
+    /// The function.
+    pub function: String,
+    /// The company.
+    pub policy: String,
+    /// The run's id.
+    pub run: String,
+    /// When it began.
+    pub at: Timestamp,
+    /// How long it took, in seconds.
+    #[serde(default)]
+    pub seconds: f64,
+    /// Whether a finding that is missing is mended.
+    #[serde(default)]
+    pub whole: bool,
+    /// Nothing was changed.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// What differs between policy and world.
+    #[serde(default)]
+    pub findings: Vec<Found>,
+    /// What was done.
+    #[serde(default)]
+    pub outcomes: Vec<Came>,
+    /// How each asset stands.
+    #[serde(default)]
+    pub assets: Vec<Stands>,
+    /// What the report had no room for.
+    #[serde(default)]
+    pub omitted: Option<Omitted>,
+}
+
+/// How much a report had no room for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Omitted {
+    /// Findings.
+    pub findings: usize,
+    /// Outcomes.
+    pub outcomes: usize,
+    /// Assets.
+    pub assets: usize,
+}
+
+/// A finding of a report.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Found {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The asset.
+    pub asset: String,
+    /// Its group.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// A fixed word.
+    pub what: String,
+    /// In words.
+    #[serde(default)]
+    pub why: String,
+    /// What to do.
+    #[serde(default)]
+    pub mend: String,
+}
+
+/// What became of a step.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Came {
+    /// The asset.
+    pub asset: String,
+    /// What was to be done.
+    #[serde(default)]
+    pub action: String,
+    /// `done`, `failed`, ...
+    pub result: String,
+    /// In words.
+    #[serde(default)]
+    pub detail: Option<String>,
+    /// What was made.
+    #[serde(default)]
+    pub made: Option<shared::report::Made>,
+}
+
+/// How an asset stands.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Stands {
+    /// The asset.
+    pub asset: String,
+    /// Its group.
+    pub group: String,
+    /// Its newest good point.
+    #[serde(default)]
+    pub newest: Option<String>,
+    /// Age of the data in it, in seconds.
+    #[serde(default)]
+    pub age_seconds: Option<i64>,
+    /// The age that the policy allows, in seconds.
+    #[serde(default)]
+    pub max_age_seconds: Option<i64>,
+}
+
+/// A CloudWatch alarm that changed its state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alarm {
+    /// Its name.
+    pub name: String,
+    /// `ALARM`, `INSUFFICIENT_DATA` or `OK`.
+    pub state: String,
+    /// When it changed.
+    pub at: Timestamp,
+    /// CloudWatch's words.
+    pub reason: String,
+}
+
+/// A function that was started and never came to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotCompleted {
+    /// The function.
+    pub function: String,
+    /// The invocation's id, which is the run's.
+    pub run: String,
+    /// When Lambda gave it up.
+    pub at: Timestamp,
+    /// What it said last.
+    pub why: String,
+    /// Whether it ended by saying that something failed: its report then says more.
+    pub reported: bool,
+}
+
+/// A recovery, as `holdfast restore` tells of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecoveryNews {
+    /// The run's id.
+    pub id: String,
+    /// What is recovered.
+    pub asset: String,
+    /// How far it is.
+    pub stage: Stage,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// How far a recovery is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Stage {
+    /// It began: what is restored, from which point, into what.
+    Started(String),
+    /// It is at this phase.
+    At(String),
+    /// It ended.
+    Ended {
+        /// Whether it succeeded.
+        well: bool,
+        /// The report, line by line.
+        lines: Vec<String>,
+        /// What was restored from.
+        made: Option<Made>,
+    },
+}
+
+/// A backup that was verified.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verified {
+    /// The run's id.
+    pub id: String,
+    /// The backup.
+    pub made: Made,
+    /// Why it does not count; none when all is well.
+    pub fault: Option<String>,
+    /// What to do about it.
+    pub mend: String,
+    /// When it was judged.
+    pub at: Timestamp,
+}
+
+impl From<&shared::report::Report> for Run {
+    fn from(report: &shared::report::Report) -> Self {
+        let text = serde_json::to_value(report).and_then(serde_json::from_value);
+        text.expect("a report is read as it is written")
+    }
+}
+
+/// Something that is wrong, before it is known whether it is news.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Problem {
+    pub(crate) asset: String,
+    pub(crate) group: Option<String>,
+    pub(crate) what: String,
+    pub(crate) severity: Severity,
+    pub(crate) why: String,
+    pub(crate) mend: String,
+}

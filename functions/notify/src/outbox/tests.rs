@@ -1,0 +1,174 @@
+use super::*;
+use crate::{
+    heard::{Heard, Run},
+    plan::{plan, post},
+};
+use std::time::Duration;
+
+fn policy() -> Policy {
+    Policy::parse(
+        r"
+holdfast: 1
+company: acme
+notify:
+  channels:
+    chat: { slack: { env: S } }
+    pager: { pagerduty: { env: P } }
+    spare: { http: 'https://spare.example' }
+  routes:
+    - { severity: critical, to: [pager, chat] }
+  escalation:
+    - { after: 1h, to: [spare] }
+",
+    )
+    .expect("a policy")
+}
+
+fn now(minutes: i64) -> Timestamp {
+    Timestamp::from_second(1_795_000_000).expect("a time") + SignedDuration::from_mins(minutes)
+}
+
+fn report(at: Timestamp, stale: bool) -> Vec<Heard> {
+    let finding = serde_json::json!({"severity": "critical", "asset": "orders", "what": "stale", "why": "old", "mend": "x"});
+    let findings = if stale { vec![finding] } else { vec![] };
+    let run = serde_json::json!({"function": "freshness", "policy": "acme", "run": at, "at": at, "whole": true, "findings": findings});
+    vec![Heard::Run(Box::new(serde_json::from_value::<Run>(run).expect("a report")))]
+}
+
+fn hears(state: State, heard: &[Heard], at: Timestamp) -> State {
+    let (mut state, told) = plan(&policy(), state, heard, at);
+    post(&mut state, told, at);
+    state
+}
+
+fn refused(retry_after: Option<u64>, permanent: bool) -> Refused {
+    Refused { why: "503".into(), retry_after: retry_after.map(Duration::from_secs), permanent }
+}
+
+/// Sends what is claimed: to the channels that work.
+fn send(state: &mut State, down: &[&str], with: &Refused, at: Timestamp) -> Vec<String> {
+    let claimed = claim(state, at);
+    let result =
+        |e: &Entry| if down.contains(&e.channel.as_str()) { Err(with.clone()) } else { Ok(()) };
+    let results: Vec<_> = claimed.into_iter().map(|e| (e.clone(), result(&e))).collect();
+    sent(&policy(), state, &results, at);
+    results
+        .iter()
+        .filter(|(_, r)| r.is_ok())
+        .map(|(e, _)| format!("{} {}", e.channel, e.message.title))
+        .collect()
+}
+
+/// Sends until nothing is left to send now.
+fn settle(mut state: State, down: &[&str], with: &Refused, at: Timestamp) -> (State, Vec<String>) {
+    let mut said = Vec::new();
+    for _ in 0..4 {
+        said.extend(send(&mut state, down, with, at));
+        state = hears(state, &[], at);
+    }
+    (state, said)
+}
+
+#[test]
+fn what_is_claimed_is_nobody_elses_for_two_minutes() {
+    let mut state = hears(State::new(now(0)), &report(now(0), true), now(0));
+    assert_eq!(claim(&mut state, now(0)).len(), 2);
+    assert!(claim(&mut state, now(1)).is_empty());
+    assert_eq!(claim(&mut state, now(2)).len(), 2, "who claimed them was killed");
+}
+
+#[test]
+fn a_channel_that_is_down_is_a_problem_of_its_own_and_its_message_waits_for_it() {
+    let state = hears(State::new(now(0)), &report(now(0), true), now(0));
+    let (state, said) = settle(state, &["chat"], &refused(None, false), now(0));
+    assert_eq!(said, ["pager critical: orders: stale", "pager the channel chat can't be reached"]);
+    assert_eq!(state.outbox.len(), 1, "{:?}", state.outbox);
+    let (state, said) = settle(state, &[], &refused(None, false), now(1));
+    assert_eq!(
+        said,
+        ["chat critical: orders: stale", "pager resolved after 1m: notify/chat: undelivered"]
+    );
+    assert!(state.outbox.is_empty());
+}
+
+#[test]
+fn when_a_whole_route_is_down_another_channel_is_told_and_later_of_the_end_too() {
+    let state = hears(State::new(now(0)), &report(now(0), true), now(0));
+    let down = ["chat", "pager"];
+    let (state, said) = settle(state, &down, &refused(None, false), now(0));
+    assert!(said.contains(&"spare critical: orders: stale".to_owned()), "{said:?}");
+    let state = hears(state, &report(now(30), false), now(30));
+    let (_, said) = settle(state, &down, &refused(None, false), now(30));
+    assert!(said.iter().any(|s| s.starts_with("spare resolved after 30m: orders")), "{said:?}");
+}
+
+#[test]
+fn who_asks_for_patience_gets_it_before_others_are_told() {
+    let state = hears(State::new(now(0)), &report(now(0), true), now(0));
+    let busy = refused(Some(120), false);
+    let (state, said) = settle(state, &["chat"], &busy, now(0));
+    assert_eq!(said, ["pager critical: orders: stale"]);
+    let (state, said) = settle(state, &["chat"], &busy, now(1));
+    assert!(said.is_empty() && state.outbox[0].tries == 1, "not before it said: {said:?}");
+    let (_, said) = settle(state, &["chat"], &busy, now(6));
+    assert_eq!(said, ["pager the channel chat can't be reached"]);
+}
+
+#[test]
+fn pauses_double_up_to_an_hour_and_what_is_a_day_old_goes_into_the_digest() {
+    assert_eq!(pause(1, &refused(None, false)), SignedDuration::from_secs(30));
+    assert_eq!(pause(2, &refused(None, false)), SignedDuration::from_secs(60));
+    assert_eq!(pause(99, &refused(None, false)), SignedDuration::from_hours(1));
+    assert_eq!(pause(1, &refused(None, true)), SignedDuration::from_hours(1));
+    assert_eq!(pause(1, &refused(Some(900), false)), SignedDuration::from_mins(15));
+    assert_eq!(pause(1, &refused(Some(9_000_000), false)), SignedDuration::from_hours(6));
+    let state = hears(State::new(now(0)), &report(now(0), true), now(0));
+    let (mut state, _) = settle(state, &["chat"], &refused(None, false), now(0));
+    let lost = claim(&mut state, now(24 * 60));
+    assert!(lost.iter().all(|e| e.channel.as_str() != "chat") && state.day.lost == 1);
+    assert_eq!(state.day.lost_titles, ["chat: critical: orders: stale"]);
+}
+
+#[test]
+fn later_messages_of_a_channel_wait_behind_the_one_that_could_not_be_sent() {
+    let state = hears(State::new(now(0)), &report(now(0), true), now(0));
+    let (state, _) = settle(state, &["chat"], &refused(None, false), now(0));
+    let mut state = hears(
+        state,
+        &report(now(0) + SignedDuration::from_secs(5), false),
+        now(0) + SignedDuration::from_secs(5),
+    );
+    let claimed = claim(&mut state, now(0) + SignedDuration::from_secs(5));
+    assert!(
+        claimed.iter().all(|e| e.channel.as_str() != "chat"),
+        "mended is not told before it was wrong"
+    );
+}
+
+#[test]
+fn the_outbox_is_bounded_and_keeps_the_worst() {
+    let mut state = hears(State::new(now(0)), &report(now(0), true), now(0));
+    let critical = state.outbox[0].clone();
+    for n in 0..MOST_WAITING {
+        let mut info = critical.clone();
+        info.message.severity = Severity::Info;
+        info.message.id = format!("i{n}");
+        state.outbox.push(info);
+    }
+    bound(&mut state);
+    assert_eq!(state.outbox.len(), MOST_WAITING);
+    assert_eq!(state.outbox.iter().filter(|e| e.message.severity == Severity::Critical).count(), 2);
+}
+
+#[test]
+fn with_every_channel_down_nothing_runs_in_circles_and_all_is_said_when_they_are_back() {
+    let mut state = hears(State::new(now(0)), &report(now(0), true), now(0));
+    let down = ["chat", "pager", "spare"];
+    for minute in 0..120 {
+        state = settle(state, &down, &refused(None, false), now(minute)).0;
+        assert!(state.outbox.len() < 20, "{} wait", state.outbox.len());
+    }
+    let (state, said) = settle(state, &[], &refused(None, false), now(240));
+    assert!(said.contains(&"pager critical: orders: stale".to_owned()), "{said:?}");
+    assert!(state.outbox.is_empty());
+}

@@ -1,0 +1,49 @@
+//! What was not heard: a function that says nothing any more, and the sign of life that is only given while all speak.
+
+use super::{NOTIFY, Planning, leave, touch};
+use crate::{heard::Problem, state::State};
+use jiff::Timestamp;
+use shared::{plan::Severity, policy::notify::Notify, time::human};
+
+/// A function that says nothing.
+const SILENT: &str = "silent";
+
+/// Notes the functions that were not heard of for longer than the policy allows.
+pub(super) fn absent(planning: &Planning<'_>, state: &mut State) {
+    for (function, most) in planning.notify.expected() {
+        let source = state.sources.get(function.as_str());
+        let heard = source.map_or(state.began, |s| s.heard.max(state.began));
+        let quiet = planning.now.duration_since(heard);
+        let problem = Problem {
+            asset: format!("function/{function}"),
+            group: None,
+            what: SILENT.into(),
+            severity: Severity::Critical,
+            why: format!(
+                "nothing was heard of {function} for {}, and the policy allows {most}: nobody looks after the backups",
+                human(quiet)
+            ),
+            mend: format!("holdfast run {function}"),
+        };
+        if quiet > most.duration() {
+            touch(planning, state, NOTIFY, &problem, planning.now);
+        } else {
+            leave(state, NOTIFY, &super::hear::id(&problem), planning.now);
+        }
+    }
+}
+
+/// Whether a sign of life is due: all that is expected was heard, and the last one is old enough.
+pub fn heartbeat_due(notify: &Notify, state: &State, now: Timestamp) -> bool {
+    let Some(heartbeat) = &notify.heartbeat else { return false };
+    let heard = notify.expected().iter().all(|(function, most)| {
+        let source = state.sources.get(function.as_str());
+        source.is_some_and(|s| now.duration_since(s.heard) <= most.duration())
+    });
+    // A schedule does not tick to the second.
+    let slack = jiff::SignedDuration::from_secs(30);
+    let due = state.heartbeat.is_none_or(|last| {
+        now < last || now.duration_since(last) + slack >= heartbeat.every.duration()
+    });
+    heard && due
+}

@@ -1,0 +1,139 @@
+//! What is told to whom, by histories.
+
+mod anything;
+mod histories;
+mod time;
+
+use super::*;
+use crate::heard::{Came, Found, Run, Stands};
+
+/// A route for all, one for successes, and steps as Pasargad has them.
+const POLICY: &str = r#"
+holdfast: 1
+company: acme
+time_zone: Europe/Sofia
+home: { account: "111122223333", region: eu-west-1 }
+databases:
+  fleet: { select: { ids: [orders] }, objectives: { max_age: 25h } }
+postgres:
+  shop: { databases: [shop], stored: { bucket: acme-dumps, prefix: daily/ } }
+alarms:
+  acme-age: { watch: point-age, of: fleet, above: 25h }
+notify:
+  channels:
+    chat: { slack: { env: S } }
+    pager: { pagerduty: { env: P } }
+    manager: { email: [m@acme.example], smtp: { host: h, from: b@acme.example } }
+  routes:
+    - { severity: warning, to: [chat] }
+    - { severity: critical, to: [pager, chat] }
+    - { severity: info, on: [success], to: [chat] }
+  escalation:
+    - { after: 1h, to: [manager] }
+    - { after: 4h, to: [manager, pager] }
+  digest: { cron: "0 8 * * *", to: [manager] }
+"#;
+
+pub(super) fn policy() -> Policy {
+    Policy::parse(POLICY).expect("a policy")
+}
+
+pub(super) fn at(text: &str) -> Timestamp {
+    text.parse().expect("a time")
+}
+
+/// A moment of the day on which all histories begin.
+pub(super) fn day(hhmm: &str) -> Timestamp {
+    at(&format!("2026-11-20T{hhmm}:00Z"))
+}
+
+pub(super) fn found(severity: Severity, asset: &str, what: &str) -> Found {
+    Found {
+        severity,
+        asset: asset.into(),
+        group: Some("fleet".into()),
+        what: what.into(),
+        why: "27h old, 25h allowed".into(),
+        mend: "holdfast run snapshot".into(),
+    }
+}
+
+pub(super) fn run(function: &str, when: Timestamp, findings: Vec<Found>) -> Run {
+    Run {
+        function: function.into(),
+        policy: "acme".into(),
+        run: format!("run-{function}-{when}"),
+        at: when,
+        seconds: 0.0,
+        whole: true,
+        dry_run: false,
+        findings,
+        outcomes: Vec::new(),
+        assets: Vec::new(),
+        omitted: None,
+    }
+}
+
+pub(super) fn heard(run: Run) -> Heard {
+    Heard::Run(Box::new(run))
+}
+
+/// A history: what it knows, and what was told, as `channel kind asset...`.
+pub(super) struct History {
+    pub(super) policy: Policy,
+    pub(super) state: State,
+}
+
+impl History {
+    pub(super) fn begin() -> Self {
+        Self { policy: policy(), state: State::new(day("00:00")) }
+    }
+
+    pub(super) fn told(&mut self, now: Timestamp, heard: &[Heard]) -> Vec<Told> {
+        let state = self.state.clone();
+        // As it is written and read between two looks.
+        let text = serde_json::to_string(&state).expect("json");
+        let state = serde_json::from_str(&text).expect("the same");
+        let (state, told) = plan(&self.policy, state, heard, now);
+        self.state = state;
+        told
+    }
+
+    pub(super) fn says(&mut self, now: Timestamp, heard: &[Heard]) -> Vec<String> {
+        self.told(now, heard).iter().map(|t| format!("{} {}", t.channel, t.message.title)).collect()
+    }
+
+    /// A report of freshness, so that nobody misses it.
+    pub(super) fn looks(&mut self, hhmm: &str, findings: Vec<Found>) -> Vec<String> {
+        self.says(day(hhmm), &[heard(run("freshness", day(hhmm), findings))])
+    }
+}
+
+pub(super) fn stale(asset: &str) -> Found {
+    found(Severity::Critical, asset, "stale")
+}
+
+pub(super) fn done(asset: &str, what: &str) -> Came {
+    Came {
+        asset: asset.into(),
+        action: "dump".into(),
+        result: "done".into(),
+        detail: None,
+        made: Some(shared::report::Made {
+            what: what.into(),
+            place: "s3://acme-dumps".into(),
+            bytes: Some(1_500_000_000),
+            seconds: Some(12.0),
+        }),
+    }
+}
+
+pub(super) fn stands(asset: &str, age: i64) -> Stands {
+    Stands {
+        asset: asset.into(),
+        group: "fleet".into(),
+        newest: Some(format!("{asset}-daily-1")),
+        age_seconds: Some(age),
+        max_age_seconds: Some(90_000),
+    }
+}

@@ -1,0 +1,152 @@
+//! Whatever happens, in whatever order: nobody is told twice, nobody who should know is not told.
+
+use super::*;
+use crate::heard::Alarm;
+use proptest::prelude::*;
+
+/// Something that happens.
+#[derive(Clone, Debug)]
+enum Happens {
+    /// Time goes on, or back.
+    Wait(i64),
+    /// A report: function, whether whole, problems, how late it is heard, whether twice.
+    Report { function: usize, whole: bool, problems: Vec<(usize, bool)>, late: i64, twice: bool },
+    /// An alarm changes.
+    Rings(bool),
+    /// A tick.
+    Tick,
+}
+
+fn happens() -> impl Strategy<Value = Happens> {
+    let problems = prop::collection::vec((0..4_usize, any::<bool>()), 0..4);
+    prop_oneof![
+        4 => (1..90_i64).prop_map(Happens::Wait),
+        1 => (-2000..3000_i64).prop_map(Happens::Wait),
+        6 => (0..2_usize, prop::bool::weighted(0.8), problems, -30..30_i64, any::<bool>()).prop_map(
+            |(function, whole, problems, late, twice)| Happens::Report { function, whole, problems, late, twice }
+        ),
+        1 => any::<bool>().prop_map(Happens::Rings),
+        3 => Just(Happens::Tick),
+    ]
+}
+
+/// What each channel was told of each incident that it takes for open.
+type Known = BTreeMap<(Name, String), Severity>;
+
+fn check(known: &mut Known, told: &[Told]) -> Result<(), TestCaseError> {
+    for t in told {
+        let m = &t.message;
+        prop_assert!(m.incidents.len() <= crate::message::MOST && m.title.chars().count() <= 200);
+        prop_assert!(!m.id.is_empty());
+        for i in &m.incidents {
+            let at = (t.channel.clone(), i.key.clone());
+            match m.kind {
+                Kind::Opened | Kind::Undelivered => {
+                    let before = known.insert(at, i.severity);
+                    prop_assert!(
+                        before.is_none_or(|b| b < i.severity),
+                        "opened twice: {} {}",
+                        t.channel,
+                        i.key
+                    );
+                }
+                Kind::StillOpen => drop(known.insert(at, i.severity)),
+                Kind::Resolved => {
+                    prop_assert!(
+                        known.remove(&at).is_some(),
+                        "{} never heard of {}",
+                        t.channel,
+                        i.key
+                    );
+                    prop_assert!(i.until.is_some_and(|u| u >= i.since));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nobody_is_told_twice_and_nobody_who_should_know_is_not_told(
+        history in prop::collection::vec(happens(), 1..60)
+    ) {
+        let mut h = History::begin();
+        let (mut now, mut known, mut ids) = (day("00:00"), Known::new(), std::collections::BTreeSet::new());
+        for (n, what) in history.into_iter().enumerate() {
+            let news = match what {
+                Happens::Wait(minutes) => {
+                    now += SignedDuration::from_mins(minutes);
+                    continue;
+                }
+                Happens::Tick => vec![],
+                Happens::Rings(rings) => vec![Heard::Alarm(Alarm {
+                    name: "acme-age".into(),
+                    state: if rings { "ALARM" } else { "OK" }.into(),
+                    at: now,
+                    reason: String::new(),
+                })],
+                Happens::Report { function, whole, problems, late, twice } => {
+                    let findings = problems.into_iter().map(|(asset, critical)| {
+                        let severity = if critical { Severity::Critical } else { Severity::Warning };
+                        found(severity, &format!("a{asset}"), "stale")
+                    });
+                    let name = ["freshness", "offsite"][function];
+                    let when = now + SignedDuration::from_mins(late);
+                    let mut report = run(name, when, findings.collect());
+                    (report.whole, report.run) = (whole, format!("r{n}"));
+                    vec![heard(report); 1 + usize::from(twice)]
+                }
+            };
+            let told = h.told(now, &news);
+            check(&mut known, &told)?;
+            for t in &told {
+                prop_assert!(ids.insert(t.message.id.clone()), "an id stands for one message");
+            }
+            for t in h.state.incidents.values() {
+                if t.closed.is_none() && t.gone.is_none() && t.severity == Severity::Critical && t.what != "alarm" {
+                    prop_assert!(!t.told.is_empty(), "nobody knows of {}", t.key);
+                    for channel in ["chat", "pager"] {
+                        let at = (channel.parse().expect("a name"), t.key.clone());
+                        prop_assert!(known.contains_key(&at), "{channel} does not know of {}", t.key);
+                    }
+                }
+            }
+            // The same once more is no news.
+            let (same, again) = plan(&h.policy, h.state.clone(), &news, now);
+            prop_assert!(again.is_empty(), "{again:?}");
+            prop_assert_eq!(same, h.state.clone());
+        }
+    }
+
+    #[test]
+    fn what_ends_well_is_forgotten(history in prop::collection::vec(happens(), 1..30)) {
+        let mut h = History::begin();
+        let mut now = day("00:00");
+        for (n, what) in history.into_iter().enumerate() {
+            match what {
+                Happens::Wait(minutes) => now += SignedDuration::from_mins(minutes.abs()),
+                Happens::Report { function, problems, .. } => {
+                    let findings = problems.into_iter().map(|(a, _)| stale(&format!("a{a}"))).collect();
+                    let mut report = run(["freshness", "offsite"][function], now, findings);
+                    report.run = format!("r{n}");
+                    h.told(now, &[heard(report)]);
+                }
+                Happens::Rings(_) | Happens::Tick => drop(h.told(now, &[])),
+            }
+        }
+        // All is well from here on, and each function says so.
+        for n in 0..8 {
+            now += SignedDuration::from_mins(15);
+            let mut reports = vec![run("freshness", now, vec![]), run("offsite", now, vec![])];
+            for report in &mut reports {
+                report.run = format!("end-{n}");
+            }
+            h.told(now, &reports.into_iter().map(heard).collect::<Vec<_>>());
+        }
+        prop_assert!(h.state.incidents.is_empty(), "{:?}", h.state.incidents.keys());
+    }
+}

@@ -1,0 +1,143 @@
+//! What time alone brings: steps, the digest, silence, signs of life, recoveries, clocks that jump.
+
+use super::*;
+use crate::heard::{RecoveryNews, Stage};
+
+#[test]
+fn missed_ticks_take_all_steps_at_once_and_each_step_once() {
+    let mut h = History::begin();
+    h.looks("00:15", vec![stale("orders")]);
+    h.looks("05:00", vec![stale("orders")]);
+    let still: Vec<_> = h.state.incidents.values().map(|t| t.step).collect();
+    assert!(still.contains(&2), "{still:?}");
+    assert!(h.looks("05:15", vec![stale("orders")]).is_empty());
+    let mut h = History::begin();
+    h.looks("00:15", vec![stale("orders")]);
+    let told = h.looks("05:00", vec![stale("orders")]);
+    let still: Vec<_> = told.iter().filter(|t| t.contains("still open after 4h 45m")).collect();
+    assert_eq!(still.len(), 2, "manager and pager, once each: {told:?}");
+}
+
+#[test]
+fn the_digest_is_sent_once_a_day_in_the_policys_zone_also_when_it_is_late() {
+    let mut h = History::begin();
+    let digests = |h: &mut History, hhmm: &str| {
+        h.told(day(hhmm), &[heard(run("freshness", day(hhmm), vec![stale("orders")]))])
+            .into_iter()
+            .filter(|t| t.message.kind == Kind::Digest)
+            .collect::<Vec<_>>()
+    };
+    assert!(digests(&mut h, "00:15").is_empty(), "what was due before the first look is nobody's");
+    assert!(digests(&mut h, "05:59").is_empty());
+    let sent = digests(&mut h, "06:40");
+    assert_eq!(sent.len(), 1, "8:00 in Sofia is 6:00 UTC in November");
+    assert_eq!(sent[0].message.title, "1 problem is open");
+    assert_eq!(sent[0].message.incidents.len(), 1);
+    assert!(sent[0].message.lines[0].contains("opened"), "{:?}", sent[0].message.lines);
+    assert!(digests(&mut h, "06:45").is_empty());
+    assert!(digests(&mut h, "23:00").is_empty());
+}
+
+#[test]
+fn a_function_that_says_nothing_is_told_and_no_sign_of_life_is_given() {
+    let mut h = History::begin();
+    let text = format!("{POLICY}  heartbeat: {{ http: {{ env: H }}, every: 5m }}\n");
+    h.policy = Policy::parse(&text).expect("a policy");
+    let beats = |h: &History, hhmm: &str| {
+        heartbeat_due(h.policy.notify.as_ref().expect("notify"), &h.state, day(hhmm))
+    };
+    assert!(h.says(day("00:05"), &[]).is_empty());
+    assert!(!beats(&h, "00:05"), "nothing was heard yet");
+    h.looks("00:15", vec![]);
+    assert!(beats(&h, "00:15"));
+    h.state.heartbeat = Some(day("00:15"));
+    assert!(!beats(&h, "00:18") && beats(&h, "00:20"));
+    assert!(h.says(day("01:00"), &[]).is_empty());
+    let told = h.says(day("01:05"), &[]);
+    assert!(told.contains(&"pager critical: function/freshness: silent".to_owned()), "{told:?}");
+    assert!(!beats(&h, "01:05"));
+    assert_eq!(h.looks("01:10", vec![]).len(), 2, "it is back");
+    assert!(beats(&h, "01:10"));
+}
+
+#[test]
+fn who_was_never_heard_of_is_silent_too() {
+    let mut h = History::begin();
+    assert!(h.says(day("00:30"), &[]).is_empty());
+    assert_eq!(h.says(day("00:50"), &[]).len(), 2);
+}
+
+#[test]
+fn a_clock_that_ran_ahead_blocks_nothing_that_is_true() {
+    let mut h = History::begin();
+    h.looks("00:00", vec![]);
+    let ahead = heard(run("freshness", at("2031-01-01T00:00:00Z"), vec![]));
+    assert!(h.says(day("00:10"), &[ahead]).is_empty(), "a function's clock");
+    assert_eq!(h.looks("00:15", vec![stale("orders")]).len(), 2);
+    // notify's own clock: a tick in 2031, and back.
+    h.says(at("2031-01-01T00:00:00Z"), &[]);
+    let told = h.looks("00:30", vec![stale("orders")]);
+    assert!(
+        told.iter().all(|t| !t.contains("orders: stale and") || !t.contains("critical")),
+        "{told:?}"
+    );
+    let end = h.looks("00:45", vec![]);
+    assert!(end.iter().any(|t| t.starts_with("pager resolved")), "{end:?}");
+}
+
+#[test]
+fn a_recovery_is_told_when_it_starts_every_quarter_of_an_hour_and_when_it_ends() {
+    let mut h = History::begin();
+    let text =
+        format!("{POLICY}  recovery: {{ to: [chat, manager], every: 15m, report_within: 24h }}\n");
+    h.policy = Policy::parse(&text).expect("a policy");
+    let news = |hhmm: &str, stage| {
+        Heard::Recovery(RecoveryNews {
+            id: "r1".into(),
+            asset: "shop/shop".into(),
+            stage,
+            at: day(hhmm),
+        })
+    };
+    h.looks("00:00", vec![]);
+    let started =
+        h.told(day("00:05"), &[news("00:05", Stage::Started("shop.dump into shop_check".into()))]);
+    assert_eq!(started.len(), 2);
+    assert_eq!(started[0].message.severity, Severity::Critical);
+    h.looks("00:10", vec![]);
+    assert!(h.says(day("00:15"), &[news("00:15", Stage::At("loading data".into()))]).is_empty());
+    let update = h.says(day("00:20"), &[]);
+    assert_eq!(
+        update,
+        [
+            "chat recovery of shop/shop goes on: loading data",
+            "manager recovery of shop/shop goes on: loading data"
+        ]
+    );
+    let lines = vec!["restored 42 rows".to_owned()];
+    let ended = Stage::Ended { well: true, lines, made: None };
+    let told = h.told(day("00:30"), &[news("00:30", ended.clone())]);
+    assert_eq!(told[0].message.title, "recovery of shop/shop is complete after 25m");
+    assert_eq!(told[0].message.lines, ["restored 42 rows"]);
+    assert_eq!(told[0].message.thread, started[0].message.thread);
+    assert!(
+        h.says(day("00:31"), &[news("00:05", Stage::Started("late".into())), news("00:30", ended)])
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_recovery_that_never_tells_its_end_is_a_problem() {
+    let mut h = History::begin();
+    h.policy =
+        Policy::parse(&format!("{POLICY}  recovery: {{ report_within: 2h }}\n")).expect("a policy");
+    let begun = RecoveryNews {
+        id: "r1".into(),
+        asset: "shop/shop".into(),
+        stage: Stage::Started("x".into()),
+        at: day("00:05"),
+    };
+    h.says(day("00:05"), &[Heard::Recovery(begun)]);
+    let told = h.looks("02:10", vec![]);
+    assert!(told.iter().any(|t| t == "pager critical: shop/shop: no-recovery-report"), "{told:?}");
+}

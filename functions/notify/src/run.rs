@@ -1,0 +1,345 @@
+//! Hearing, remembering, sending: what the Lambda and the command do alike.
+
+use crate::{
+    channel::{Edges, Http, Refused, send},
+    heard::{Heard, Problem},
+    keep::{Fresh, Keep},
+    message::{Kind, Message},
+    outbox,
+    plan::{NOTIFY, Planning, Told, heartbeat_due, leave, plan, post, touch},
+    state::{Entry, State},
+};
+use futures_util::future::join_all;
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use shared::{
+    aws::{Aws, EdgeError, Kind as Because},
+    catalog::Place,
+    plan::Severity,
+    policy::{Policy, notify::Notify, text::Name},
+    secret::Secrets,
+};
+use std::{collections::BTreeMap, time::Duration};
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// Tries of one message in one look, and the pauses between them.
+const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
+/// A service that asks for no more than this is waited for.
+const SHORT: Duration = Duration::from_secs(5);
+/// All sending of one round ends within this time, before the claims do.
+const SENDING: Duration = Duration::from_secs(80);
+/// Rounds of one look: what can't be delivered makes new messages.
+const ROUNDS: usize = 3;
+/// Tries to write the memory while others write it too.
+const WRITES: usize = 50;
+/// The memory was lost.
+const STATE_LOST: &str = "state-lost";
+
+/// What one look came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Looked {
+    /// Messages that were delivered.
+    pub delivered: usize,
+    /// Tries that failed.
+    pub failed: usize,
+    /// Problems that are open.
+    pub open: usize,
+    /// Messages that wait for a later try.
+    pub waiting: usize,
+    /// Why deliveries failed, by channel.
+    pub refused: BTreeMap<String, String>,
+    /// A sign of life was given.
+    pub heartbeat: bool,
+}
+
+/// What a look stands on.
+#[derive(Debug)]
+pub struct Ground<'g> {
+    /// The clients.
+    pub aws: &'g Aws,
+    /// The policy.
+    pub policy: &'g Policy,
+    /// The memory.
+    pub keep: &'g Keep,
+    /// When the look began.
+    pub now: Timestamp,
+}
+
+/// Takes in what was heard and sends what follows from it. With nothing heard, this is a tick: what time alone brings.
+///
+/// # Errors
+/// If the memory can't be read or written. What can't be delivered is no error: it is remembered, and tried again.
+pub async fn look(ground: &Ground<'_>, heard: &[Heard]) -> Result<Looked, EdgeError> {
+    let Some(notify) = &ground.policy.notify else { return Ok(Looked::default()) };
+    let clock = Clock { now: ground.now, began: Instant::now() };
+    let home = Place::home(ground.policy);
+    let secrets = Secrets::new(ground.aws, &home);
+    let http = Http::new();
+    let mut looked = Looked::default();
+    let mut heard = heard;
+    for _ in 0..ROUNDS {
+        let now = clock.now();
+        let claimed = change(ground, &clock, |state| {
+            let (planned, told) =
+                plan(ground.policy, std::mem::replace(state, State::new(now)), heard, now);
+            *state = planned;
+            post(state, told, now);
+            outbox::claim(state, now)
+        })
+        .await?;
+        heard = &[];
+        if claimed.is_empty() {
+            break;
+        }
+        let edges =
+            Edges { aws: ground.aws, home: &home, secrets: &secrets, http: &http, notify, now };
+        let results = send_all(notify, claimed, &edges, Instant::now() + SENDING).await;
+        for (entry, result) in &results {
+            match result {
+                Ok(()) => looked.delivered += 1,
+                Err(refused) => {
+                    looked.failed += 1;
+                    tracing::warn!(channel = %entry.channel, id = entry.message.id, "not delivered: {refused}");
+                    looked.refused.insert(entry.channel.to_string(), refused.why.clone());
+                }
+            }
+        }
+        let now = clock.now();
+        change(ground, &clock, |state| outbox::sent(ground.policy, state, &results, now)).await?;
+    }
+    looked.heartbeat = beat(ground, &clock, &secrets, &http).await?;
+    let found = ground.keep.load(clock.now()).await?;
+    looked.open = found.state.incidents.values().filter(|t| t.open()).count();
+    looked.waiting = found.state.outbox.len();
+    Ok(looked)
+}
+
+/// Time goes on while messages are sent.
+struct Clock {
+    now: Timestamp,
+    began: Instant,
+}
+
+impl Clock {
+    fn now(&self) -> Timestamp {
+        self.now.checked_add(self.began.elapsed()).unwrap_or(self.now)
+    }
+}
+
+/// Changes the memory, again from what is there when another notifier was faster.
+async fn change<T>(
+    ground: &Ground<'_>,
+    clock: &Clock,
+    mut change: impl FnMut(&mut State) -> T,
+) -> Result<T, EdgeError> {
+    for wait in 0..WRITES {
+        let found = ground.keep.load(clock.now()).await?;
+        let (before, fresh) = (found.fresh.is_none().then(|| found.state.clone()), found.fresh);
+        let mut state = found.state;
+        remembered(ground, &mut state, fresh, clock.now());
+        let answer = change(&mut state);
+        if before.as_ref() == Some(&state) || ground.keep.save(&state, &found.tag).await? {
+            return Ok(answer);
+        }
+        // Who comes later waits longer, so that not all come again at once.
+        sleep(Duration::from_millis(20 + 17 * wait as u64)).await;
+    }
+    let why = "other notifiers write it all the time";
+    Err(EdgeError::of_kind(
+        Because::Busy,
+        format!("write {}", ground.keep.address()),
+        why,
+        "the next look tries again",
+    ))
+}
+
+/// Says that the memory was lost: all that is still wrong is told again.
+fn remembered(ground: &Ground<'_>, state: &mut State, fresh: Option<Fresh>, now: Timestamp) {
+    let id = format!("{STATE_LOST} {NOTIFY}");
+    match fresh {
+        None => {
+            let an_hour = SignedDuration::from_hours(1);
+            if state.incidents.get(&id).is_some_and(|t| now.duration_since(t.since) >= an_hour) {
+                leave(state, NOTIFY, &id, now);
+            }
+        }
+        Some(Fresh::First) => {
+            tracing::info!(at = ground.keep.address(), "nothing is remembered yet");
+        }
+        Some(Fresh::Lost(why)) => {
+            tracing::error!(
+                at = ground.keep.address(),
+                "the memory can't be read and begins anew: {why}"
+            );
+            let problem = Problem {
+                asset: NOTIFY.into(),
+                group: None,
+                what: STATE_LOST.into(),
+                severity: Severity::Critical,
+                why: format!(
+                    "the memory {} can't be read ({}) and begins anew: what is still wrong is told again, and what was \
+                     mended meanwhile is not",
+                    ground.keep.address(),
+                    crate::state::clip(&why, 200)
+                ),
+                mend: "holdfast notify --list".into(),
+            };
+            if let Some(planning) = Planning::new(ground.policy, now) {
+                touch(&planning, state, NOTIFY, &problem, now);
+            }
+        }
+    }
+}
+
+/// Sends messages: the channels at once, the messages of one channel in their order.
+async fn send_all(
+    notify: &Notify,
+    entries: Vec<Entry>,
+    edges: &Edges<'_>,
+    until: Instant,
+) -> Vec<(Entry, Result<(), Refused>)> {
+    let mut channels: BTreeMap<Name, Vec<Entry>> = BTreeMap::new();
+    for entry in entries {
+        channels.entry(entry.channel.clone()).or_default().push(entry);
+    }
+    let one =
+        |(name, entries): (Name, Vec<Entry>)| send_channel(notify, name, entries, edges, until);
+    join_all(channels.into_iter().map(one)).await.into_iter().flatten().collect()
+}
+
+async fn send_channel(
+    notify: &Notify,
+    name: Name,
+    entries: Vec<Entry>,
+    edges: &Edges<'_>,
+    until: Instant,
+) -> Vec<(Entry, Result<(), Refused>)> {
+    let mut results: Vec<(Entry, Result<(), Refused>)> = Vec::new();
+    for entry in entries {
+        // One that is down would let each further message wait as long.
+        let down =
+            results.iter().rev().find_map(|(_, r)| r.as_ref().err()).filter(|r| !r.permanent);
+        let result = match down {
+            Some(refused) => Err(refused.clone()),
+            None => send_tries(notify, &name, &entry.message, edges, until).await,
+        };
+        results.push((entry, result));
+    }
+    results
+}
+
+/// Sends one message, with some quick tries.
+async fn send_tries(
+    notify: &Notify,
+    name: &Name,
+    message: &Message,
+    edges: &Edges<'_>,
+    until: Instant,
+) -> Result<(), Refused> {
+    let Some(channel) = notify.channels.get(name) else {
+        let why = format!("the policy has no channel {name} any more");
+        return Err(Refused { why, retry_after: None, permanent: true });
+    };
+    let late = || Refused {
+        why: "it was not taken within the time of one look".into(),
+        retry_after: None,
+        permanent: false,
+    };
+    let mut pauses = PAUSES.into_iter();
+    loop {
+        let sent = timeout_at(until, Box::pin(send(channel, message, edges))).await;
+        let refused = match sent.unwrap_or_else(|_| Err(late())) {
+            Ok(()) => return Ok(()),
+            Err(refused) => refused,
+        };
+        let asked = refused.retry_after.unwrap_or_default();
+        let Some(pause) = pauses.next().map(|p| p.max(asked)) else { return Err(refused) };
+        if refused.permanent || asked > SHORT || Instant::now() + pause >= until {
+            return Err(refused);
+        }
+        sleep(pause).await;
+    }
+}
+
+/// Gives a sign of life when it is due.
+async fn beat(
+    ground: &Ground<'_>,
+    clock: &Clock,
+    secrets: &Secrets<'_>,
+    http: &Http,
+) -> Result<bool, EdgeError> {
+    let Some(notify) = &ground.policy.notify else { return Ok(false) };
+    let Some(heartbeat) = &notify.heartbeat else { return Ok(false) };
+    let now = clock.now();
+    if !heartbeat_due(notify, &ground.keep.load(now).await?.state, now) {
+        return Ok(false);
+    }
+    // Whoever waits for it rings when it does not come: nothing else needs to be said of a failure.
+    let asked = match secrets.get(&heartbeat.http).await {
+        Ok(address) => http.get(&address, now).await.map_err(|e| e.why),
+        Err(e) => Err(e.told()),
+    };
+    if let Err(why) = asked {
+        tracing::error!("no sign of life could be given: {why}");
+        return Ok(false);
+    }
+    change(ground, clock, |state| state.heartbeat = Some(now)).await?;
+    Ok(true)
+}
+
+/// What would be told now, without telling or remembering it.
+///
+/// # Errors
+/// If the memory can't be read.
+pub async fn dry(ground: &Ground<'_>, heard: &[Heard]) -> Result<Vec<Told>, EdgeError> {
+    let found = ground.keep.load(ground.now).await?;
+    let mut state = found.state;
+    remembered(ground, &mut state, found.fresh, ground.now);
+    let waiting: Vec<Told> = state
+        .outbox
+        .iter()
+        .map(|e| Told {
+            channel: e.channel.clone(),
+            others: e.others.clone(),
+            message: e.message.clone(),
+        })
+        .collect();
+    let (_, told) = plan(ground.policy, state, heard, ground.now);
+    Ok(waiting.into_iter().chain(told).collect())
+}
+
+/// Sends a test message to each channel, or to one, and says what came of each.
+pub async fn test(
+    aws: &Aws,
+    policy: &Policy,
+    only: Option<&Name>,
+    now: Timestamp,
+) -> Vec<(Name, Result<(), Refused>)> {
+    let Some(notify) = &policy.notify else { return Vec::new() };
+    let home = Place::home(policy);
+    let secrets = Secrets::new(aws, &home);
+    let http = Http::new();
+    let edges = Edges { aws, home: &home, secrets: &secrets, http: &http, notify, now };
+    let wanted = notify.channels.iter().filter(|(name, _)| only.is_none_or(|o| o == *name));
+    let one = async |(name, channel): (&Name, &shared::policy::notify::Channel)| {
+        let message = test_message(policy, name, now);
+        (name.clone(), Box::pin(send(channel, &message, &edges)).await)
+    };
+    join_all(wanted.map(one)).await
+}
+
+fn test_message(policy: &Policy, channel: &Name, now: Timestamp) -> Message {
+    Message {
+        id: format!("{}-test-{channel}-{}", policy.company, now.as_millisecond()),
+        company: policy.company.to_string(),
+        kind: Kind::Test,
+        severity: Severity::Info,
+        at: now,
+        title: format!("this is a test of the channel {channel}: nothing is wrong"),
+        incidents: Vec::new(),
+        more: 0,
+        made: Vec::new(),
+        lines: Vec::new(),
+        thread: None,
+    }
+}

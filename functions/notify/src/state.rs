@@ -1,0 +1,309 @@
+//! What notify remembers between two looks: one small document, bounded in size.
+
+use crate::message::{Made, Message};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use shared::{plan::Severity, policy::text::Name};
+use std::collections::{BTreeMap, VecDeque};
+
+/// Incidents that are remembered at most; what is beyond is counted, and said.
+pub const MOST_INCIDENTS: usize = 500;
+/// Assets whose newest point is remembered at most.
+pub(crate) const MOST_ASSETS: usize = 1000;
+/// Functions and alarms that are remembered at most.
+pub(crate) const MOST_SOURCES: usize = 500;
+/// Messages that wait to be sent at most; of more, the oldest go into the digest.
+pub const MOST_WAITING: usize = 200;
+/// Runs of a function that are known again at most.
+const MOST_RUNS: usize = 24;
+/// Version of the document.
+pub(crate) const VERSION: u32 = 1;
+
+/// What notify remembers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Version of this document.
+    pub version: u32,
+    /// When the first look was.
+    pub began: Timestamp,
+    /// Counts the messages: part of each one's id.
+    #[serde(default)]
+    pub messages: u64,
+    /// Functions and alarms, by name.
+    #[serde(default)]
+    pub sources: BTreeMap<String, Source>,
+    /// What is wrong, or was a moment ago.
+    #[serde(default)]
+    pub incidents: BTreeMap<String, Tracked>,
+    /// Problems beyond [`MOST_INCIDENTS`], by function.
+    #[serde(default)]
+    pub beyond: BTreeMap<String, usize>,
+    /// The newest point of each asset.
+    #[serde(default)]
+    pub assets: BTreeMap<String, Newest>,
+    /// Recoveries that run.
+    #[serde(default)]
+    pub recoveries: BTreeMap<String, Recovering>,
+    /// Messages that wait to be sent.
+    #[serde(default)]
+    pub outbox: Vec<Entry>,
+    /// The newest digest's time by the schedule.
+    #[serde(default)]
+    pub digest: Option<Timestamp>,
+    /// What happened since the digest.
+    #[serde(default)]
+    pub day: Day,
+    /// The newest heartbeat.
+    #[serde(default)]
+    pub heartbeat: Option<Timestamp>,
+}
+
+/// A function or an alarm that speaks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    /// The end of the newest run that was heard of.
+    pub heard: Timestamp,
+    /// The end of the newest run that looked at everything: what it did not find is mended.
+    #[serde(default)]
+    pub whole: Option<Timestamp>,
+    /// The newest runs, to know one that is heard twice.
+    #[serde(default)]
+    pub runs: VecDeque<String>,
+}
+
+/// Something that is wrong, or was a moment ago.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tracked {
+    /// The same for as long as it is one incident, and after a loss of this document too.
+    pub key: String,
+    /// The asset.
+    pub asset: String,
+    /// Its group.
+    pub group: Option<String>,
+    /// A fixed word.
+    pub what: String,
+    /// Who says so.
+    pub by: BTreeMap<String, Said>,
+    /// How bad it is, or was at last.
+    pub severity: Severity,
+    /// In words.
+    pub why: String,
+    /// What to do.
+    pub mend: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Since when it is as bad as it is.
+    pub risen: Timestamp,
+    /// Since when nobody says so any more.
+    #[serde(default)]
+    pub gone: Option<Timestamp>,
+    /// When it counted as mended.
+    #[serde(default)]
+    pub closed: Option<Timestamp>,
+    /// How often it came back.
+    #[serde(default)]
+    pub flaps: u32,
+    /// Steps of the escalation that it has taken.
+    #[serde(default)]
+    pub step: u32,
+    /// When another incident last said the same: of alarms.
+    #[serde(default)]
+    pub covered: Option<Timestamp>,
+    /// The channels that were told, and how bad it was then.
+    #[serde(default)]
+    pub told: BTreeMap<Name, Severity>,
+    /// The backup that it is about.
+    #[serde(default)]
+    pub made: Option<Made>,
+}
+
+/// Who says that something is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    /// How bad.
+    pub severity: Severity,
+    /// When, at last.
+    pub seen: Timestamp,
+}
+
+impl Tracked {
+    /// Whether it is wrong now, or counts as it.
+    pub fn open(&self) -> bool {
+        self.closed.is_none()
+    }
+}
+
+/// An asset's newest good point.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Newest {
+    /// Its group.
+    pub group: String,
+    /// The point.
+    pub newest: Option<String>,
+    /// The time of the data in it.
+    pub data: Option<Timestamp>,
+    /// The age that the policy allows, in seconds.
+    pub max_age_seconds: Option<i64>,
+}
+
+/// A recovery that runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recovering {
+    /// What is recovered.
+    pub asset: String,
+    /// What is restored, in words.
+    pub what: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Its phase.
+    pub phase: String,
+    /// The newest sign of life.
+    pub heard: Timestamp,
+    /// The newest message about it.
+    pub told: Timestamp,
+    /// When it ended; remembered for a day, so that what is heard late does not begin it again.
+    #[serde(default)]
+    pub ended: Option<Timestamp>,
+}
+
+/// A message that waits to be sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The message.
+    pub message: Message,
+    /// Where it goes.
+    pub channel: Name,
+    /// Where it may go instead, in order.
+    pub others: Vec<Name>,
+    /// Tries so far.
+    #[serde(default)]
+    pub tries: u32,
+    /// Not before this time.
+    pub next: Timestamp,
+    /// Another notifier is sending it until this time.
+    #[serde(default)]
+    pub claimed: Option<Timestamp>,
+    /// It went to another channel as well.
+    #[serde(default)]
+    pub passed_on: bool,
+}
+
+/// What happened since the digest.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Day {
+    /// Incidents that were opened.
+    pub opened: u64,
+    /// Incidents that were mended.
+    pub resolved: u64,
+    /// Points that were made.
+    pub made: u64,
+    /// Bytes of them, where known.
+    pub bytes: u64,
+    /// The newest of them.
+    pub newest: VecDeque<Made>,
+    /// Messages that could not be delivered in a day.
+    pub lost: u64,
+    /// What they were.
+    pub lost_titles: Vec<String>,
+    /// Tries to deliver that failed.
+    pub failed_tries: u64,
+}
+
+impl State {
+    /// A memory that begins now.
+    pub fn new(now: Timestamp) -> Self {
+        Self {
+            version: VERSION,
+            began: now,
+            messages: 0,
+            sources: BTreeMap::new(),
+            incidents: BTreeMap::new(),
+            beyond: BTreeMap::new(),
+            assets: BTreeMap::new(),
+            recoveries: BTreeMap::new(),
+            outbox: Vec::new(),
+            digest: None,
+            day: Day::default(),
+            heartbeat: None,
+        }
+    }
+
+    /// Takes back what a clock that ran ahead has written: nothing was before now.
+    pub(crate) fn clamp(&mut self, now: Timestamp) {
+        let back = |t: &mut Timestamp| *t = (*t).min(now);
+        back(&mut self.began);
+        for source in self.sources.values_mut() {
+            back(&mut source.heard);
+            source.whole.iter_mut().for_each(back);
+        }
+        for t in self.incidents.values_mut() {
+            back(&mut t.since);
+            back(&mut t.risen);
+            [&mut t.gone, &mut t.closed, &mut t.covered].into_iter().flatten().for_each(back);
+            t.by.values_mut().for_each(|s| back(&mut s.seen));
+        }
+        for r in self.recoveries.values_mut() {
+            [&mut r.since, &mut r.heard, &mut r.told].into_iter().for_each(back);
+            r.ended.iter_mut().for_each(back);
+        }
+        for newest in self.assets.values_mut() {
+            newest.data.iter_mut().for_each(back);
+        }
+        let soon = now + SignedDuration::from_hours(6);
+        for entry in &mut self.outbox {
+            back(&mut entry.message.at);
+            // What was put off by a clock that ran ahead is not put off for longer than any delay.
+            if entry.next > soon {
+                entry.next = now;
+            }
+            entry.claimed = entry.claimed.filter(|c| *c <= now + crate::outbox::CLAIM);
+        }
+        self.heartbeat.iter_mut().for_each(back);
+    }
+
+    /// The source of this name, heard of at a time.
+    pub(crate) fn source(&mut self, name: &str, at: Timestamp) -> &mut Source {
+        if !self.sources.contains_key(name) && self.sources.len() >= MOST_SOURCES {
+            let oldest = self.sources.iter().min_by_key(|(_, s)| s.heard).map(|(n, _)| n.clone());
+            oldest.and_then(|n| self.sources.remove(&n));
+        }
+        let new = || Source { heard: at, whole: None, runs: VecDeque::new() };
+        self.sources.entry(name.to_owned()).or_insert_with(new)
+    }
+}
+
+impl Source {
+    /// Notes a run; false when it is known already.
+    pub(crate) fn note(&mut self, run: String, end: Timestamp) -> bool {
+        if self.runs.contains(&run) {
+            return false;
+        }
+        self.runs.push_back(run);
+        while self.runs.len() > MOST_RUNS {
+            self.runs.pop_front();
+        }
+        self.heard = self.heard.max(end);
+        true
+    }
+}
+
+/// A text within so many characters.
+pub(crate) fn clip(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    let mut out: String = text.chars().take(most.saturating_sub(1)).collect();
+    out.push('…');
+    out
+}
+
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        for half in [byte >> 4, byte & 15] {
+            text.push(char::from_digit(u32::from(half), 16).expect("half a byte"));
+        }
+        text
+    })
+}
