@@ -1,0 +1,198 @@
+//! What was seen, in the smallest form that the page needs: a thousand assets with a year of points fit in some megabytes.
+
+use crate::prices::Class;
+use jiff::Timestamp;
+use shared::{aws::cloudwatch::AlarmState, plan::Finding, report::Standing};
+use std::collections::BTreeMap;
+
+/// An asset's name: its group in the policy, and its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// The group.
+    pub group: String,
+    /// The asset.
+    pub asset: String,
+}
+
+impl Key {
+    /// A name.
+    #[expect(clippy::needless_pass_by_value, reason = "names come as text and as references to it")]
+    pub fn new(group: impl ToString, asset: impl ToString) -> Self {
+        Self { group: group.to_string(), asset: asset.to_string() }
+    }
+}
+
+/// A place where backups lie.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Spot {
+    /// Its address: `eu-west-1 in 111122223333`, `s3://bucket/prefix`, `/var/backups`.
+    pub name: String,
+    /// Its region, where it has one: prices differ by it.
+    pub region: Option<String>,
+    /// Where points are made; the others hold copies of them.
+    pub home: bool,
+}
+
+/// A recovery point, or a copy of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Point {
+    /// Time of its data, in seconds since 1970.
+    pub at: i64,
+    /// When it was stored there, in seconds since 1970: what is paid from then on.
+    pub stored: i64,
+    /// Its size in bytes; of a snapshot, the size of its database.
+    pub bytes: u64,
+    /// Index of its place.
+    pub spot: u16,
+    /// What it is stored as.
+    pub class: Class,
+    /// Complete, and good to restore from. What is not costs all the same.
+    pub good: bool,
+}
+
+/// Bytes that are no recovery point of their own and are paid for: a replica's objects, files of other tools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weight {
+    /// Objects.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes that are billed for them, where a class has a least size or an overhead for each.
+    pub billed: u64,
+    /// Bytes that are billed as S3 Standard for them: what Glacier keeps there of each object.
+    pub index: u64,
+    /// When they were stored, on average, in seconds since 1970; none when it is not known, and the whole month is paid.
+    pub stored: Option<i64>,
+    /// Index of their place.
+    pub spot: u16,
+    /// What they are stored as.
+    pub class: Class,
+}
+
+/// What there is of one asset.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Recovery points and copies, in any order.
+    pub points: Vec<Point>,
+    /// What else is paid for.
+    pub weights: Vec<Weight>,
+    /// Places of it that could not be seen: nothing is concluded from their silence.
+    pub blind: Vec<u16>,
+    /// Name of its newest good point, where no function told one.
+    pub newest: Option<String>,
+}
+
+/// A place that could not be seen.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub struct Gap {
+    /// Where.
+    pub place: String,
+    /// What was asked, and what came back.
+    pub why: String,
+    /// What to do about it.
+    pub mend: String,
+}
+
+/// One line of the audit trail that the page counts with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// When.
+    pub at: Timestamp,
+    /// Group of the asset, where the record tells it.
+    pub group: Option<String>,
+    /// The asset.
+    pub asset: String,
+    /// What kind of action.
+    pub kind: Kind,
+    /// What was done, in words.
+    pub action: String,
+    /// Whether it went well.
+    pub done: bool,
+    /// What came of it.
+    pub detail: String,
+    /// How long it took, in seconds.
+    pub seconds: Option<f64>,
+}
+
+/// Kinds of actions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A point or a copy was made.
+    Backup,
+    /// A point was read to its end and its sums compared.
+    Check,
+    /// A point was restored, for a test or in earnest.
+    Restore,
+    /// Anything else.
+    Other,
+}
+
+/// The newest record of an audit trail.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Head {
+    /// Its number.
+    pub seq: u64,
+    /// When it was written.
+    pub at: Timestamp,
+    /// Its hash: whoever keeps it can prove later that nothing before it was changed.
+    pub hash: String,
+}
+
+/// What is known of the past.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Trail {
+    /// The policy keeps none.
+    #[default]
+    None,
+    /// It could not be read; why.
+    Unseen(String),
+    /// What it says, oldest first.
+    Read {
+        /// The records.
+        events: Vec<Event>,
+        /// The newest of all; none when there is none yet.
+        head: Option<Head>,
+    },
+}
+
+/// Everything that the page is made of.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// How the judging functions say that each asset stands.
+    pub standings: Vec<Standing>,
+    /// What they found.
+    pub findings: Vec<Finding>,
+    /// How far continuous backup is behind, in seconds, where there is one.
+    pub lags: BTreeMap<Key, f64>,
+    /// Places.
+    pub spots: Vec<Spot>,
+    /// What there is.
+    pub held: BTreeMap<Key, Held>,
+    /// What could not be seen.
+    pub gaps: Vec<Gap>,
+    /// Directories of hosts, which a Lambda can't see and does not miss.
+    pub elsewhere: Vec<String>,
+    /// The audit trail.
+    pub trail: Trail,
+    /// The policy's alarms.
+    pub alarms: Option<Vec<AlarmState>>,
+    /// Pages of listings that one look takes.
+    pub pages: u64,
+}
+
+impl Facts {
+    /// The index of a place, which is added when it is new.
+    pub fn spot(&mut self, spot: Spot) -> u16 {
+        let known = self.spots.iter().position(|s| *s == spot);
+        let at = known.unwrap_or_else(|| {
+            self.spots.push(spot);
+            self.spots.len() - 1
+        });
+        u16::try_from(at).unwrap_or(u16::MAX)
+    }
+
+    /// The place of a point.
+    pub(crate) fn at(&self, spot: u16) -> Option<&Spot> {
+        self.spots.get(usize::from(spot))
+    }
+}

@@ -1,0 +1,168 @@
+//! The page for people: one file that stands on its own. Made by `maud`, whose templates are checked by the compiler and
+//! escape whatever they are given; only the plots and the style sheet go in as they are.
+//!
+//! - `fleet`: the table of all assets; `asset`: one asset; `money`: costs and quota; `past`: proofs, alarms, audit
+//! - `text`: times, ages and sizes in words
+
+mod asset;
+mod fleet;
+mod money;
+mod past;
+mod text;
+
+use crate::model::{Page, State};
+use maud::{DOCTYPE, Markup, PreEscaped, html as markup};
+use text::{count, plural, when};
+
+const STYLE: &str = include_str!("html/style.css");
+/// Says when the page is old. An old page that looks good is the one lie that this page could tell, and no server is
+/// there to say it; without scripts its time stands there all the same.
+const SCRIPT: &str = include_str!("html/old.js");
+/// SHA-256 of the script, by which the page's own policy lets it run and nothing else.
+const SCRIPT_HASH: &str = "sha256-vZqbQcOmQhShnzosMi5xDqgfzxnnQKIDCrRwR7gW2Cw=";
+
+/// The page as HTML.
+pub fn html(page: &Page) -> String {
+    let policy = format!(
+        "default-src 'none'; style-src 'unsafe-inline'; script-src '{SCRIPT_HASH}'; img-src data:; \
+         base-uri 'none'; form-action 'none'"
+    );
+    let title = format!("{}: backups {}", page.policy, page.summary.state.word());
+    markup! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta name="robots" content="noindex, nofollow";
+                meta name="referrer" content="no-referrer";
+                meta http-equiv="Content-Security-Policy" content=(policy);
+                link rel="icon" href="data:,";
+                title { (title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                (top(page))
+                main {
+                    (mends(page))
+                    (unseen(page))
+                    (fleet::fleet(page))
+                    (money::costs(page))
+                    (past::past(page))
+                    (asset::assets(page))
+                }
+                (foot(page))
+                script { (PreEscaped(SCRIPT)) }
+            }
+        }
+    }
+    .into_string()
+}
+
+/// A state by word and shape, so that no colour is needed to read it. The shapes are in the style sheet: on a large page
+/// there are hundreds, and a screen reader says the word alone.
+fn badge(state: State) -> Markup {
+    markup! { span class={ "state " (state.word()) } { (state.word()) } }
+}
+
+fn top(page: &Page) -> Markup {
+    let s = &page.summary;
+    let tally = [
+        (State::Critical, s.critical),
+        (State::Unknown, s.unknown),
+        (State::Warning, s.warning),
+        (State::Ok, s.ok),
+    ];
+    markup! {
+        header class={ "top " (s.state.word()) } {
+            p.kicker { (page.policy) " \u{b7} backups" }
+            h1 { (s.sentence) }
+            p #old hidden { "This page is old: nothing wrote it for " span #hours {} ". Trust nothing on it; see why " code { "holdfast report" } " does not run." }
+            p.written { "Looked at " time #written datetime=(page.at.to_string()) { (when(page.at)) " UTC" } "." }
+            ul.tally aria-label="Assets by state" {
+                @for (state, n) in tally.into_iter().filter(|(state, n)| *n > 0 || *state == State::Ok) {
+                    li { strong { (n) } " " (badge(state)) }
+                }
+            }
+            dl.facts {
+                @if let Some(newest) = &s.newest {
+                    div { dt { "Newest backup" } dd { (text::age(newest.age_seconds)) " ago" small { (s.newest_of.as_deref().unwrap_or_default()) @if let Some(b) = newest.bytes { ", " (text::size(b)) } } } }
+                }
+                div { dt { "Recovery points" } dd { (count(s.points)) small { (text::size(s.bytes)) " stored" } } }
+                @if let Some(cost) = page.costs.total.so_far {
+                    div { dt { "This month" } dd { (text::money(cost, &page.costs)) small { @if let Some(f) = page.costs.total.forecast { (text::money(f, &page.costs)) " forecast" } @if page.costs.total.at_most { ", at most" } } } }
+                }
+                @if let Some(success) = page.success {
+                    div { dt { "Success, 30 days" } dd { @match success.rate { Some(r) => (text::share(r)), None => "\u{2013}" } small { @if success.done + success.failed == 0 { "nothing was recorded" } @else { (success.done) " of " (success.done + success.failed) } } } }
+                }
+            }
+        }
+    }
+}
+
+/// The most things to do that are listed; whoever has more begins with these.
+const MENDS: usize = 25;
+/// Names of one thing to do.
+const NAMES: usize = 12;
+
+fn mends(page: &Page) -> Markup {
+    if page.mends.is_empty() {
+        return markup! {};
+    }
+    let state = |s| match s {
+        shared::plan::Severity::Critical => State::Critical,
+        shared::plan::Severity::Warning => State::Warning,
+        shared::plan::Severity::Info => State::Ok,
+    };
+    markup! {
+        section aria-labelledby="mends" {
+            h2 #mends { "What to do" }
+            ol.mends {
+                @for mend in page.mends.iter().take(MENDS) {
+                    li {
+                        (badge(state(mend.severity))) " "
+                        strong { (mend.of.iter().take(NAMES).map(String::as_str).collect::<Vec<_>>().join(", ")) @if mend.of.len() > NAMES { " and " (mend.of.len() - NAMES) " more" } }
+                        p { (mend.why) @if mend.of.len() > 1 { span.dim { " (the first of them)" } } }
+                        p.mend { (text::code(&mend.mend)) }
+                    }
+                }
+            }
+            @if page.mends.len() > MENDS { p.dim { "And " (page.mends.len() - MENDS) " more in report.json." } }
+        }
+    }
+}
+
+fn unseen(page: &Page) -> Markup {
+    if page.gaps.is_empty() && page.elsewhere.is_empty() {
+        return markup! {};
+    }
+    markup! {
+        section aria-labelledby="unseen" {
+            h2 #unseen { "Not seen" }
+            @if !page.gaps.is_empty() {
+                p { "Nothing is concluded about these places; what lies there may be good or gone." }
+                ul.unseen { @for gap in page.gaps.iter().take(MENDS) { li { strong { (gap.place) } ": " (gap.why) @if !gap.mend.is_empty() { p.mend { (text::code(&gap.mend)) } } } } }
+            }
+            @if !page.elsewhere.is_empty() {
+                p { (plural(page.elsewhere.len(), "directory", "directories")) " of hosts can only be seen there, by a page of their own: " (page.elsewhere.join(", ")) "." }
+            }
+        }
+    }
+}
+
+fn foot(page: &Page) -> Markup {
+    let costs = &page.costs;
+    markup! {
+        footer {
+            p {
+                "Ages are those of the data, not of the files. A dash means that it is not known. Costs are list prices of "
+                (costs.as_of) ", unless the policy has its own. The same data: " a href="report.json" { "report.json" } "."
+            }
+            p.dim { "Holdfast " (env!("CARGO_PKG_VERSION")) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,50 @@
+//! Writes the status page: what stands how, since when, at what cost, and what to do next.
+//!
+//! Looks as `holdfast status` looks, and at every place where points lie; makes one page of it that stands on its own, and
+//! the same as `report.json`. Nothing is judged anew that another function judges.
+//!
+//! - `observe`: everything as it is; [`facts`]: in the form that the page needs
+//! - [`page()`]: what that means, pure; [`model`]: the page as data
+//! - [`prices`]: what storing a byte costs
+//! - `html`, `plot`: the page for people; [`write()`]: to a bucket or a folder
+
+pub mod facts;
+mod html;
+pub mod model;
+mod observe;
+pub mod page;
+mod plot;
+pub mod prices;
+mod write;
+
+pub use html::html;
+pub use observe::observe;
+pub use page::{Told, page};
+pub use write::{Target, write};
+
+use shared::{
+    plan::{Finding, Severity},
+    report::Report,
+    request::Request,
+    run::World,
+};
+
+/// The function's name.
+pub const NAME: &str = "report";
+
+/// Looks, makes the page, writes it where the policy says, and reports.
+pub async fn run(world: &World<'_>, _request: &Request) -> Report {
+    let mut report = Report::new(NAME, world);
+    let told = page(world.policy, &observe(world).await, world.now);
+    report.findings = told.findings;
+    report.values = told.values;
+    let Some(target) = Target::of(world) else { return report };
+    if world.dry_run {
+        return report;
+    }
+    if let Err(e) = write(world, &target, &told.page).await {
+        let hint = e.hint();
+        report.find(Finding::new(Severity::Critical, "page", "not-written", e.to_string(), hint));
+    }
+    report
+}

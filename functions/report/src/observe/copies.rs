@@ -1,0 +1,149 @@
+//! What the policy's buckets copy into other buckets: copies of points where a group's points lie in the source, and
+//! weight where not.
+
+use crate::{
+    facts::{Facts, Key, Point, Spot, Weight},
+    prices::Class,
+};
+use shared::{
+    aws::{EdgeError, s3::Object},
+    catalog::Place,
+    policy::{Policy, Store},
+    run::World,
+};
+use std::collections::BTreeMap;
+
+/// What was seen of one destination of one bucket.
+pub(super) struct Found {
+    /// The group of the bucket.
+    group: String,
+    /// The bucket that is copied.
+    source: String,
+    spot: Spot,
+    objects: Vec<Object>,
+    gap: Option<EdgeError>,
+}
+
+/// Lists every destination of every bucket's copies.
+pub(super) async fn look(world: &World<'_>) -> Vec<Found> {
+    let mut all = Vec::new();
+    for (group, bucket) in &world.policy.buckets {
+        for copy in &bucket.copies {
+            let to = world.policy.destinations.get(&copy.to);
+            let there = Place::of(world.policy, &copy.to);
+            let Some((name, place)) = to.and_then(|t| t.bucket.as_ref()).zip(there) else {
+                continue;
+            };
+            let region = Some(place.region.to_string());
+            let mut found = Found {
+                group: group.to_string(),
+                source: bucket.bucket.to_string(),
+                spot: Spot { name: format!("s3://{name}"), region, home: false },
+                objects: Vec::new(),
+                gap: None,
+            };
+            let prefixes =
+                if copy.prefixes.is_empty() { vec![String::new()] } else { copy.prefixes.clone() };
+            for prefix in prefixes {
+                let listed = list(world, &place, name.as_str(), &prefix, &mut found.objects).await;
+                found.gap = found.gap.or(listed.err());
+            }
+            all.push(found);
+        }
+    }
+    all
+}
+
+async fn list(
+    world: &World<'_>,
+    place: &Place,
+    bucket: &str,
+    prefix: &str,
+    into: &mut Vec<Object>,
+) -> Result<(), EdgeError> {
+    let mut objects = world.aws.s3(place).objects(bucket, prefix);
+    while let Some(object) = objects.next().await? {
+        into.push(object);
+    }
+    Ok(())
+}
+
+/// Groups whose points lie in a bucket: where, and what their keys begin with.
+fn stores(policy: &Policy) -> impl Iterator<Item = (String, &Store, &[String])> {
+    let postgres = policy.postgres.iter();
+    let postgres = postgres.map(|(n, g)| (n.to_string(), &g.stored, g.databases.as_slice()));
+    let redis = policy.redis.iter().map(|(n, g)| (n.to_string(), &g.stored, &[][..]));
+    let cluster = policy.kubernetes.iter().map(|(n, g)| (n.to_string(), &g.stored, &[][..]));
+    let files = policy.files.iter().map(|(n, g)| (n.to_string(), &g.stored, &[][..]));
+    postgres.chain(redis).chain(cluster).chain(files)
+}
+
+impl Found {
+    pub(super) fn into_facts(self, policy: &Policy, facts: &mut Facts) {
+        let Self { group, source, spot, objects, gap } = self;
+        let name = spot.name.clone();
+        let at = facts.spot(spot);
+        let mine = |s: &&(String, &Store, &[String])| {
+            s.1.bucket.as_ref().is_some_and(|b| b.as_str() == source) && s.1.endpoint.is_none()
+        };
+        let all: Vec<_> = stores(policy).collect();
+        let of_source: Vec<_> = all.iter().filter(mine).collect();
+        let mut rest: BTreeMap<Class, Weight> = BTreeMap::new();
+        facts.pages += objects.len() as u64 / 1000 + 1;
+        for object in objects {
+            let class = Class::of_s3(&object.class);
+            let owner = of_source.iter().find_map(|(g, store, databases)| {
+                Some(Key::new(g, asset(g, store, databases, &object.key)?))
+            });
+            let stored = object.modified.as_second();
+            match owner {
+                Some(key) => {
+                    let bytes = object.size;
+                    let point = Point { at: stored, stored, bytes, spot: at, class, good: true };
+                    facts.held(key).points.push(point);
+                }
+                None => weigh(&mut rest, &object, class, at),
+            }
+        }
+        facts.held(Key::new(&group, &source)).weights.extend(rest.into_values());
+        if let Some(e) = gap {
+            facts.gap(name, &e);
+            facts.held(Key::new(&group, &source)).blind.push(at);
+        }
+    }
+}
+
+fn weigh(rest: &mut BTreeMap<Class, Weight>, object: &Object, class: Class, spot: u16) {
+    let (billed, index) = class.billed(object.size);
+    let new = Weight { objects: 0, bytes: 0, billed: 0, index: 0, stored: None, spot, class };
+    let weight = rest.entry(class).or_insert(new);
+    weight.objects += 1;
+    weight.bytes += object.size;
+    weight.billed += billed;
+    weight.index += index;
+}
+
+/// The asset of a key: the group, or the database of it that the key names.
+fn asset<'a>(group: &'a str, store: &Store, databases: &'a [String], key: &str) -> Option<&'a str> {
+    let rest = key.strip_prefix(store.prefix.as_str()).filter(|_| key.ends_with(&store.suffix))?;
+    // A commit record, a hash, a hold: what lies beside a point is none.
+    if [".json", ".sha256", ".hold"].iter().any(|end| key.ends_with(end)) {
+        return None;
+    }
+    match databases {
+        [] => Some(group),
+        [only] => Some(only),
+        several => {
+            // The longest name that the key has as a word of its own: shop_eu is not shop.
+            let named = several.iter().filter(|d| words(rest, d));
+            named.max_by_key(|d| d.len()).map(String::as_str)
+        }
+    }
+}
+
+fn words(key: &str, name: &str) -> bool {
+    key.match_indices(name).any(|(at, _)| {
+        let edge = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric());
+        edge(key[..at].chars().next_back()) && edge(key[at + name.len()..].chars().next())
+    })
+}

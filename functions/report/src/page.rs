@@ -1,0 +1,235 @@
+//! The page from what was seen. Pure: policy, facts and `now` in; the same page out.
+
+mod asset;
+mod money;
+mod past;
+mod points;
+pub(crate) mod words;
+
+use crate::{
+    facts::{Facts, Held},
+    model::{Alarm, Asset, Line, Mend, Page, Quota, State, Success, Summary},
+    prices::Table,
+};
+use jiff::{SignedDuration, Timestamp};
+use money::Ledger;
+use shared::{
+    metrics::{Metric, Value},
+    plan::{Finding, Severity},
+    policy::{Policy, When},
+    time::Schedule,
+};
+use std::collections::BTreeMap;
+
+/// Version of the form of `report.json`.
+pub const VERSION: u32 = 1;
+/// Group of what is stored and is no asset's.
+pub const UNOWNED: &str = "";
+
+/// What a run comes to: the page, what it found itself, and what it publishes.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// The page.
+    pub page: Page,
+    /// Findings about costs, quota, success and places that no other function looks at.
+    pub findings: Vec<Finding>,
+    /// Values to publish.
+    pub values: Vec<Value>,
+}
+
+/// Makes the page.
+pub fn page(policy: &Policy, facts: &Facts, now: Timestamp) -> Told {
+    let past = past::Past::new(&facts.trail);
+    let rules = asset::rules(policy);
+    let mut ledger = Ledger::new(Table::new(policy.costs.as_ref()), now);
+    let look = asset::Look { facts, past: &past, now };
+    let (mut assets, mut judged) = (Vec::new(), Vec::new());
+    let (nothing, no_rule) = (Held::default(), asset::Rule::default());
+    for (key, standing) in asset::all(facts) {
+        let held = facts.held.get(&key).unwrap_or(&nothing);
+        let rule = rules.get(key.group.as_str()).unwrap_or(&no_rule);
+        let line = ledger.add(facts, held, rule.dense, true);
+        let (asset, found) = look.asset(&key, standing, held, rule, line);
+        assets.push(asset);
+        judged.extend(found);
+    }
+    for (_, held) in facts.held.iter().filter(|(k, _)| k.group == UNOWNED) {
+        ledger.add(facts, held, 0, false);
+    }
+    assets.sort_by(|a, b| b.state.cmp(&a.state).then_with(|| a.group.cmp(&b.group)));
+    let costs = ledger.costs(facts.pages);
+    let quota = quota(policy, &costs.total);
+    let success = past::success(&facts.trail, now);
+    let mut own = own_findings(policy, facts, &costs, quota.as_ref(), success.as_ref(), now);
+    own.extend(judged);
+    let mut findings = facts.findings.clone();
+    findings.extend(own.iter().cloned());
+    findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.asset.cmp(&b.asset)));
+    findings.dedup();
+    let mut values = values(&assets, &costs, quota.as_ref(), success.as_ref());
+    let groups = assets.iter().map(|a| (a.asset.as_str(), a.group.as_str())).collect();
+    values.extend(past::values(&facts.trail, &groups, now));
+    let page = Page {
+        version: VERSION,
+        policy: policy.company.to_string(),
+        at: now,
+        summary: summary(facts, &assets, &findings, &costs.total),
+        mends: mends(&findings),
+        assets,
+        findings,
+        gaps: facts.gaps.clone(),
+        elsewhere: facts.elsewhere.clone(),
+        costs,
+        quota,
+        success,
+        proofs: past::proofs(&facts.trail),
+        alarms: alarms(policy, facts),
+        audit: past::audit(&facts.trail),
+    };
+    Told { page, findings: own, values }
+}
+
+fn summary(facts: &Facts, assets: &[Asset], findings: &[Finding], total: &Line) -> Summary {
+    let of = |state| assets.iter().filter(|a| a.state == state).count();
+    let newest = assets.iter().filter_map(|a| Some((a, a.newest.as_ref()?)));
+    let newest = newest.max_by_key(|(_, n)| n.at);
+    let worst = assets.iter().map(|a| a.state).max().unwrap_or(State::Unknown);
+    let fleet = findings.iter().map(|f| f.severity).max().map_or(State::Ok, |s| match s {
+        Severity::Critical => State::Critical,
+        Severity::Warning => State::Warning,
+        Severity::Info => State::Ok,
+    });
+    Summary {
+        state: worst.max(fleet).max(if facts.gaps.is_empty() { State::Ok } else { State::Unknown }),
+        sentence: words::sentence(assets, findings, facts.gaps.len(), facts.elsewhere.len()),
+        assets: assets.len(),
+        ok: of(State::Ok),
+        warning: of(State::Warning),
+        unknown: of(State::Unknown),
+        critical: of(State::Critical),
+        newest: newest.map(|(_, n)| n.clone()),
+        newest_of: newest.map(|(a, _)| a.asset.clone()),
+        points: assets.iter().map(|a| a.points).sum(),
+        bytes: total.bytes,
+    }
+}
+
+/// Each thing to do once, the worst first, with all that it is for.
+fn mends(findings: &[Finding]) -> Vec<Mend> {
+    let mut mends: Vec<Mend> = Vec::new();
+    let mut at: BTreeMap<&str, usize> = BTreeMap::new();
+    // What could not be seen has a part of the page of its own.
+    let told = |f: &&Finding| f.severity > Severity::Info && !f.mend.is_empty() && f.what != "gap";
+    for f in findings.iter().filter(told) {
+        let i = *at.entry(&f.mend).or_insert_with(|| {
+            let (mend, why) = (f.mend.clone(), f.why.clone());
+            mends.push(Mend { mend, severity: f.severity, of: Vec::new(), why });
+            mends.len() - 1
+        });
+        if !mends[i].of.contains(&f.asset) {
+            mends[i].of.push(f.asset.clone());
+        }
+    }
+    mends
+}
+
+fn alarms(policy: &Policy, facts: &Facts) -> Option<Vec<Alarm>> {
+    let found = facts.alarms.as_ref()?;
+    let alarm = |name: &String| {
+        let state = found.iter().find(|f| f.name == *name);
+        Alarm {
+            name: name.clone(),
+            state: state.map_or_else(|| "MISSING".to_owned(), |s| s.state.clone()),
+            since: state.and_then(|s| s.since),
+        }
+    };
+    let mut all: Vec<Alarm> = policy.alarms.keys().map(alarm).collect();
+    all.sort_by_key(|a| a.state == "OK");
+    Some(all)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a share for people")]
+fn quota(policy: &Policy, total: &Line) -> Option<Quota> {
+    let (quota, warn_at, critical_at) = Table::new(policy.costs.as_ref()).quota()?;
+    let used = total.bytes as f64 / (quota as f64).max(1.0);
+    let state = match used {
+        used if used >= critical_at => State::Critical,
+        used if used >= warn_at => State::Warning,
+        _ => State::Ok,
+    };
+    Some(Quota { bytes: total.bytes, quota, used, warn_at, critical_at, state })
+}
+
+/// What only this function looks at.
+fn own_findings(
+    policy: &Policy,
+    facts: &Facts,
+    costs: &crate::model::Costs,
+    quota: Option<&Quota>,
+    success: Option<&Success>,
+    now: Timestamp,
+) -> Vec<Finding> {
+    let company = policy.company.as_str();
+    let mut found = Vec::new();
+    found.extend(quota.and_then(|q| words::over_quota(company, q, costs.total.at_most)));
+    found.extend(words::over_budget(company, costs));
+    found.extend(success.and_then(|s| words::failing(company, s)));
+    let told = |place: &str| facts.findings.iter().any(|f| f.what == "gap" && f.asset == place);
+    for gap in facts.gaps.iter().filter(|g| !told(&g.place)) {
+        let (why, mend) = (gap.why.clone(), gap.mend.clone());
+        found.push(Finding::new(Severity::Warning, &gap.place, "gap", why, mend));
+    }
+    if let Some(cron) = policy.costs.as_ref().and_then(|c| c.report.as_ref()) {
+        let when = When { cron: cron.clone(), time_zone: None };
+        let due = Schedule::new(&when, &policy.time_zone).last_due(now);
+        // The function runs each hour, so one run falls in the hour after it is due.
+        if due.is_some_and(|d| now.duration_since(d) < SignedDuration::from_hours(1)) {
+            let why = words::storage_report(costs, quota);
+            found.push(Finding::new(Severity::Info, company, "storage-report", why, ""));
+        }
+    }
+    found
+}
+
+fn values(
+    assets: &[Asset],
+    costs: &crate::model::Costs,
+    quota: Option<&Quota>,
+    success: Option<&Success>,
+) -> Vec<Value> {
+    let mut out = Vec::new();
+    let mut groups: BTreeMap<&str, (u64, Option<f64>)> = BTreeMap::new();
+    for asset in assets {
+        let group = groups.entry(&asset.group).or_insert((0, Some(0.0)));
+        group.0 += asset.bytes;
+        // A cost that is not known whole is not published: a sum of what is known would look like less.
+        let known = asset.cost.month.filter(|_| !asset.cost.at_least);
+        group.1 = group.1.zip(known.or((asset.bytes == 0).then_some(0.0))).map(|(a, b)| a + b);
+    }
+    #[expect(clippy::cast_precision_loss, reason = "bytes of a fleet are far below 2^52")]
+    for (group, (bytes, cost)) in &groups {
+        out.push(Value::of_group(Metric::StorageBytes, group, *bytes as f64));
+        out.extend(cost.map(|c| Value::of_group(Metric::StorageCost, group, c)));
+    }
+    #[expect(clippy::cast_precision_loss, reason = "bytes of a fleet are far below 2^52")]
+    out.push(Value::of_policy(Metric::StorageBytes, costs.total.bytes as f64));
+    let cost = costs.total.month.filter(|_| !costs.total.at_least);
+    out.extend(cost.map(|c| Value::of_policy(Metric::StorageCost, c)));
+    out.extend(quota.map(|q| Value::of_policy(Metric::QuotaUsed, q.used * 100.0)));
+    let rate = success.and_then(|s| s.rate);
+    out.extend(rate.map(|r| Value::of_policy(Metric::SuccessRate, r * 100.0)));
+    let mut slowest: BTreeMap<&str, f64> = BTreeMap::new();
+    for (group, took) in
+        assets.iter().filter_map(|a| Some((a.group.as_str(), a.rto.newest_seconds?)))
+    {
+        let most = slowest.entry(group).or_insert(took);
+        *most = most.max(took);
+    }
+    out.extend(slowest.iter().map(|(g, s)| Value::of_group(Metric::RecoverySeconds, g, *s)));
+    let most = slowest.values().copied().reduce(f64::max);
+    out.extend(most.map(|m| Value::of_policy(Metric::RecoverySeconds, m)));
+    out
+}
+
+#[cfg(test)]
+mod tests;

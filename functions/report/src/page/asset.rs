@@ -1,0 +1,345 @@
+//! One asset: how it stands, its points over time, what a loss would cost.
+
+use super::{
+    UNOWNED,
+    past::Past,
+    points::{self, dense, good, kept, lanes, longest, sizes, time},
+};
+use crate::{
+    facts::{Facts, Held, Key, Point},
+    model::{Asset, Lane, Line, Newest, Rpo, State},
+};
+use jiff::{SignedDuration, Timestamp};
+use shared::{
+    plan::{Finding, Severity},
+    policy::{Keep, Objectives, Policy, text::Period},
+    report::Standing,
+    time::human,
+};
+use std::collections::BTreeMap;
+
+/// What the policy says of a group's points.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rule {
+    max_age: Option<i64>,
+    rpo: Option<i64>,
+    rto: Option<i64>,
+    size_change: Option<f64>,
+    /// For how long points are kept, in seconds.
+    kept: i64,
+    /// For how long every point is kept, in seconds.
+    pub(crate) dense: i64,
+    offsite: bool,
+    /// Whether it has points at all; a bucket is its own data.
+    points: bool,
+    /// What makes its points.
+    maker: &'static str,
+}
+
+impl Rule {
+    fn new<'k>(
+        objectives: &Objectives,
+        keeps: impl Iterator<Item = &'k Keep> + Clone,
+        offsite: bool,
+        maker: &'static str,
+    ) -> Self {
+        let span = |p: &Option<Period>| p.as_ref().map(|p| p.duration().as_secs());
+        Self {
+            max_age: span(&objectives.max_age),
+            rpo: span(&objectives.rpo).or_else(|| span(&objectives.max_age)),
+            rto: span(&objectives.rto),
+            size_change: objectives.size_change.as_ref().map(shared::policy::text::Share::fraction),
+            kept: keeps.clone().map(kept).max().unwrap_or(0),
+            dense: keeps.map(dense).max().unwrap_or(0),
+            offsite,
+            points: true,
+            maker,
+        }
+    }
+}
+
+/// The rules of every group by its name.
+pub(crate) fn rules(policy: &Policy) -> BTreeMap<&str, Rule> {
+    let mut rules = BTreeMap::new();
+    for (name, g) in &policy.databases {
+        // What is only taken on demand leaves gaps by itself.
+        let own = g.snapshots.values().filter(|s| s.when.is_some()).map(|s| &s.keep);
+        let mut rule = Rule::new(&g.objectives, own, !g.copies.is_empty(), "holdfast run snapshot");
+        let automated = g.automated_backups.as_ref().and_then(|a| a.retention.as_ref());
+        let automated = automated.map_or(0, |r| r.duration().as_secs());
+        let all = g.snapshots.values().map(|s| &s.keep).chain(g.copies.iter().map(|c| &c.keep));
+        rule.dense = rule.dense.max(automated);
+        rule.kept = all.map(kept).max().unwrap_or(0).max(automated);
+        rules.insert(name.as_str(), rule);
+    }
+    for (name, g) in &policy.buckets {
+        let offsite = g.replication.is_some() || !g.copies.is_empty();
+        let rule = Rule::new(&g.objectives, std::iter::empty(), offsite, "");
+        rules.insert(name.as_str(), Rule { points: false, ..rule });
+    }
+    for (name, g) in &policy.postgres {
+        let keeps = g.dumps.values().filter(|d| d.when.is_some()).map(|d| &d.keep);
+        let mut rule = Rule::new(&g.objectives, keeps, !g.also_stored.is_empty(), "holdfast dump");
+        rule.kept = g.dumps.values().map(|d| kept(&d.keep)).max().unwrap_or(0);
+        rules.insert(name.as_str(), rule);
+    }
+    let files = policy.files.iter().map(|(n, g)| (n, &g.objectives, &g.keep, &g.also_stored[..]));
+    let redis = policy.redis.iter().map(|(n, g)| (n, &g.objectives, &g.keep, &[][..]));
+    let kubernetes = policy.kubernetes.iter().map(|(n, g)| (n, &g.objectives, &g.keep, &[][..]));
+    for (name, objectives, keep, also) in files.chain(redis).chain(kubernetes) {
+        let rule = Rule::new(objectives, std::iter::once(keep), !also.is_empty(), "");
+        rules.insert(name.as_str(), rule);
+    }
+    rules
+}
+
+/// Every asset with how the judging functions say that it stands. A group whose databases are seen one by one is none
+/// itself: what was said of it is said of each.
+pub(crate) fn all(facts: &Facts) -> Vec<(Key, Option<Standing>)> {
+    let mut standings: BTreeMap<Key, Standing> = BTreeMap::new();
+    for s in &facts.standings {
+        let key = Key::new(&s.group, &s.asset);
+        match standings.get_mut(&key) {
+            Some(held) => merge(held, s),
+            None => drop(standings.insert(key, s.clone())),
+        }
+    }
+    for f in facts.findings.iter().filter(|f| f.severity > Severity::Info) {
+        let key = f.group.as_ref().map(|g| Key::new(g, &f.asset));
+        if let Some(held) = key.and_then(|k| standings.get_mut(&k)) {
+            held.worst = held.worst.max(Some(f.severity));
+            if !held.why.contains(&f.why) {
+                held.why.push(f.why.clone());
+            }
+        }
+    }
+    let whole = |key: &Key| Key::new(&key.group, &key.group);
+    let mut out = Vec::new();
+    for key in facts.held.keys().filter(|k| k.group != UNOWNED) {
+        let standing = standings.remove(key).or_else(|| {
+            let group = standings.get(&whole(key))?;
+            let (age_seconds, newest, size_bytes) = (None, None, None);
+            let asset = key.asset.clone();
+            Some(Standing { asset, age_seconds, newest, size_bytes, ..group.clone() })
+        });
+        out.push((key.clone(), standing));
+    }
+    let split = |k: &Key| k.group == k.asset && facts.held.keys().any(|h| h.group == k.group);
+    standings.retain(|k, _| !split(k));
+    out.extend(standings.into_iter().map(|(key, standing)| (key, Some(standing))));
+    out
+}
+
+/// One asset, as two functions see it.
+fn merge(held: &mut Standing, other: &Standing) {
+    held.newest = held.newest.take().or_else(|| other.newest.clone());
+    held.age_seconds = held.age_seconds.or(other.age_seconds);
+    held.max_age_seconds = held.max_age_seconds.or(other.max_age_seconds);
+    held.size_bytes = held.size_bytes.or(other.size_bytes);
+    held.offsite_age_seconds = held.offsite_age_seconds.max(other.offsite_age_seconds);
+    held.offsite_wanted |= other.offsite_wanted;
+    held.worst = held.worst.max(other.worst);
+    held.why
+        .extend(other.why.iter().filter(|w| !held.why.contains(w)).cloned().collect::<Vec<_>>());
+}
+
+/// What assets are looked at with.
+pub(crate) struct Look<'a> {
+    /// What was seen.
+    pub(crate) facts: &'a Facts,
+    /// What was proven.
+    pub(crate) past: &'a Past<'a>,
+    /// Now.
+    pub(crate) now: Timestamp,
+}
+
+/// Where an asset's own points lead to, when no function judged it.
+#[derive(Default)]
+struct Judged {
+    state: Option<State>,
+    findings: Vec<Finding>,
+}
+
+impl Look<'_> {
+    /// An asset, and what was found of one that no other function judges.
+    pub(crate) fn asset(
+        &self,
+        key: &Key,
+        standing: Option<Standing>,
+        held: &Held,
+        rule: &Rule,
+        cost: Line,
+    ) -> (Asset, Vec<Finding>) {
+        let (facts, now) = (self.facts, self.now);
+        let points = good(held, now);
+        let since = points::since(rule.kept, now);
+        let lanes = lanes(facts, held, &points, since, now);
+        let judged = match standing {
+            Some(_) => Judged::default(),
+            None => self.judge(key, held, rule, &points, &lanes),
+        };
+        let standing = standing.unwrap_or_else(|| Standing {
+            asset: key.asset.clone(),
+            group: key.group.clone(),
+            newest: None,
+            age_seconds: None,
+            max_age_seconds: rule.max_age,
+            size_bytes: None,
+            offsite_age_seconds: None,
+            offsite_wanted: rule.offsite,
+            worst: judged.findings.iter().map(|f| f.severity).max(),
+            why: judged.findings.iter().map(|f| f.why.clone()).collect(),
+        });
+        let (sizes, deviation) = sizes(facts, &points, rule.size_change);
+        let newest = self.newest(&standing, held, &points);
+        let offsite = standing.offsite_age_seconds.or_else(|| offsite_age(&lanes, now));
+        let asset = Asset {
+            state: judged.state.unwrap_or_else(|| self.state(&standing)),
+            max_age_seconds: standing.max_age_seconds.or(rule.max_age),
+            offsite_wanted: standing.offsite_wanted || rule.offsite,
+            offsite_age_seconds: offsite,
+            rpo: self.rpo(key, rule, newest.as_ref(), &points),
+            rto: self.past.rto(key, rule.rto, now),
+            proofs: self.past.shown(key, since),
+            points: points.len(),
+            points_wanted: rule.points,
+            bytes: cost.bytes,
+            group: standing.group,
+            asset: standing.asset,
+            why: standing.why,
+            newest,
+            since,
+            lanes,
+            sizes,
+            deviation,
+            cost,
+        };
+        (asset, judged.findings)
+    }
+
+    fn state(&self, standing: &Standing) -> State {
+        let mine = |f: &&Finding| {
+            f.severity == Severity::Critical
+                && f.asset == standing.asset
+                && f.group.as_ref() == Some(&standing.group)
+        };
+        let mut bad = self.facts.findings.iter().filter(mine).peekable();
+        // Not seeing is not missing.
+        let blind = bad.peek().is_some() && bad.all(|f| f.what.contains("unknown"));
+        match standing.worst {
+            Some(Severity::Critical) if blind => State::Unknown,
+            Some(Severity::Critical) => State::Critical,
+            Some(Severity::Warning) => State::Warning,
+            Some(Severity::Info) | None => State::Ok,
+        }
+    }
+
+    fn newest(&self, standing: &Standing, held: &Held, points: &[Point]) -> Option<Newest> {
+        let here = |p: &&Point| self.facts.at(p.spot).is_some_and(|s| s.home);
+        let seen = points.iter().rev().find(here).or(points.last());
+        let told = standing
+            .age_seconds
+            .and_then(|age| self.now.checked_sub(SignedDuration::from_secs(age)).ok());
+        let at = told.or_else(|| seen.and_then(|p| time(p.at)))?;
+        Some(Newest {
+            name: standing.newest.clone().or_else(|| held.newest.clone()),
+            at,
+            age_seconds: self.now.duration_since(at).as_secs().max(0),
+            bytes: standing
+                .size_bytes
+                .and_then(|b| u64::try_from(b).ok())
+                .or_else(|| seen.map(|p| p.bytes)),
+        })
+    }
+
+    /// Judges what no function judges: what lies in directories, at other endpoints, in Azure, at second places.
+    fn judge(
+        &self,
+        key: &Key,
+        held: &Held,
+        rule: &Rule,
+        points: &[Point],
+        lanes: &[Lane],
+    ) -> Judged {
+        let mut judged = Judged::default();
+        if !rule.points {
+            return judged;
+        }
+        let mut find = |severity, what, why: String, mend: String| {
+            let found = Finding::new(severity, &key.asset, what, why, mend);
+            judged.findings.push(found.in_group(&key.group));
+        };
+        let run = match rule.maker {
+            "" => "see whether what writes there runs".to_owned(),
+            maker => format!("run `{maker}`"),
+        };
+        let home = |p: &&Point| self.facts.at(p.spot).is_some_and(|s| s.home);
+        let newest = points.iter().rev().find(home).and_then(|p| time(p.at));
+        let old = newest.map(|at| self.now.duration_since(at));
+        let blind = lanes.iter().any(|l| l.home && !l.seen);
+        match (old, rule.max_age.map(SignedDuration::from_secs)) {
+            (None, _) if blind => judged.state = Some(State::Unknown),
+            (None, Some(_)) => {
+                find(Severity::Critical, "no-point", "it has no good recovery point".into(), run);
+            }
+            // Without an objective there is nothing that it misses, and nothing that it has.
+            (None, None) if held.points.is_empty() => judged.state = Some(State::Unknown),
+            (Some(old), Some(max)) if old > max => {
+                let why = format!(
+                    "its newest good point is {} old, over the objective of {}",
+                    human(old),
+                    human(max)
+                );
+                find(Severity::Critical, "stale", why, run);
+            }
+            _ => {}
+        }
+        for lane in lanes.iter().filter(|l| !l.home && l.seen) {
+            let behind = newest.zip(lane.newest).map(|(n, there)| n.duration_since(there));
+            let allowed = rule.max_age.map(SignedDuration::from_secs);
+            if let Some((behind, allowed)) = behind.zip(allowed).filter(|(b, a)| b > a) {
+                let why = format!(
+                    "its newest copy at {} is {} behind, more than {}",
+                    lane.place,
+                    human(behind),
+                    human(allowed)
+                );
+                let mend = "see why it is not copied there".to_owned();
+                find(Severity::Warning, "copy-behind", why, mend);
+            }
+        }
+        judged
+    }
+
+    fn rpo(&self, key: &Key, rule: &Rule, newest: Option<&Newest>, points: &[Point]) -> Rpo {
+        let (now, target) = (self.now, rule.rpo);
+        let lag = self.facts.lags.get(key).copied();
+        #[expect(clippy::cast_possible_truncation, reason = "a lag in whole seconds")]
+        let lag = lag.map(|l| l.max(0.0) as i64);
+        let age = newest.map(|n| n.age_seconds);
+        let since = now.as_second() - rule.dense;
+        let longest = (rule.dense > 0).then(|| longest(points, since, now)).flatten();
+        let now_seconds = match (lag, age) {
+            (Some(lag), Some(age)) => Some(lag.min(age)),
+            (lag, age) => lag.or(age),
+        };
+        let continuous = lag.is_some() && now_seconds == lag;
+        let worst = if continuous { now_seconds } else { now_seconds.max(longest) };
+        Rpo {
+            target_seconds: target,
+            now_seconds,
+            continuous,
+            longest_seconds: longest,
+            measured_since: longest.and_then(|_| time(since)),
+            met: worst.zip(target).map(|(worst, target)| worst <= target),
+        }
+    }
+}
+
+/// Age of the data in the newest copy elsewhere; of several places, where it is oldest; none where one has none.
+fn offsite_age(lanes: &[Lane], now: Timestamp) -> Option<i64> {
+    let away = lanes.iter().filter(|l| !l.home);
+    let ages: Option<Vec<i64>> =
+        away.map(|l| Some(now.duration_since(l.newest?).as_secs().max(0))).collect();
+    ages?.into_iter().max()
+}

@@ -1,0 +1,258 @@
+//! Plots, as SVG by the crate `svg`: it draws nothing by itself, so that a plot is a few paths with a class each, whose
+//! colours are the page's CSS; charting crates write colours and fonts into each shape, at ten times the size, and know
+//! no dark page.
+//!
+//! Plots stretch to the width that there is. So they hold no text, which would stretch too: labels are HTML beside them,
+//! and what a plot shows stands in its title for whoever does not see it. The crate does not escape quotes in attributes:
+//! names go into titles only, never into attributes.
+
+use crate::model::{Costs, Lane, Shown, Size};
+use jiff::Timestamp;
+use maud::{Markup, PreEscaped};
+use std::fmt::Write;
+use svg::{
+    Document,
+    node::element::{Path, Title},
+};
+
+/// Width of every plot, in its own units.
+const WIDTH: f64 = 1000.0;
+/// Height of a lane.
+const LANE: f64 = 14.0;
+/// Heights of a size trend and of the month.
+const TREND: f64 = 48.0;
+const MONTH: f64 = 160.0;
+/// The least width of a mark that can still be seen on a telephone.
+const MARK: f64 = 4.0;
+
+fn document(height: f64, title: &str) -> Document {
+    Document::new()
+        .set("viewBox", format!("0 0 {WIDTH} {height}"))
+        .set("preserveAspectRatio", "none")
+        .set("role", "img")
+        .add(Title::new(title))
+}
+
+fn path(class: &str, d: String) -> Option<Path> {
+    (!d.is_empty()).then(|| Path::new().set("class", class).set("d", d))
+}
+
+fn finish(document: Document, paths: impl IntoIterator<Item = Option<Path>>) -> Markup {
+    let all = paths.into_iter().flatten().fold(document, Document::add);
+    // Inside of HTML a plot needs no name space, and no lines; together they are a twentieth of a large page.
+    PreEscaped(
+        all.to_string().replace(" xmlns=\"http://www.w3.org/2000/svg\"", "").replace('\n', ""),
+    )
+}
+
+/// From a time to its place on the width.
+struct Scale {
+    from: f64,
+    span: f64,
+}
+
+impl Scale {
+    #[expect(clippy::cast_precision_loss, reason = "times are far below 2^52")]
+    fn new(from: Timestamp, to: Timestamp) -> Self {
+        let from = from.as_second() as f64;
+        Self { from, span: (to.as_second() as f64 - from).max(1.0) }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "times are far below 2^52")]
+    fn x(&self, seconds: i64) -> f64 {
+        ((seconds as f64 - self.from) / self.span * WIDTH).clamp(0.0, WIDTH)
+    }
+}
+
+/// Marks of one height side by side, as strokes that move on from each other: a year of points is a few hundred bytes.
+#[derive(Default)]
+struct Marks {
+    d: String,
+    at: i64,
+}
+
+impl Marks {
+    #[expect(clippy::cast_possible_truncation, reason = "0 to 1000")]
+    fn add(&mut self, x: f64, top: i64, height: i64) {
+        let x = x as i64;
+        let _ = if self.d.is_empty() {
+            write!(self.d, "M{x} {top}v{height}")
+        } else {
+            write!(self.d, "m{} -{height}v{height}", x - self.at)
+        };
+        self.at = x;
+    }
+}
+
+/// The points of one place over time. Where a point was young enough, the lane is covered; between, it gapes.
+pub(crate) fn lane(
+    lane: &Lane,
+    since: Timestamp,
+    now: Timestamp,
+    max_age: Option<i64>,
+    title: &str,
+) -> Markup {
+    let scale = Scale::new(since, now);
+    let (mut covered, mut gaps, mut bars) = (String::new(), String::new(), String::new());
+    let mut marks = Marks::default();
+    let mut cover: Option<(f64, f64)> = None;
+    for span in &lane.spans {
+        let (from, to) = (scale.x(span.from.as_second()), scale.x(span.to.as_second()));
+        if to - from > MARK {
+            stretch(&mut bars, from, to);
+        } else {
+            marks.add(from.clamp(MARK / 2.0, WIDTH - MARK / 2.0), 3, 8);
+        }
+        let Some(max) = max_age else { continue };
+        let end = scale.x(span.to.as_second() + max);
+        cover = match cover {
+            Some((begun, until)) if from - until <= 1.0 => Some((begun, end)),
+            Some((begun, until)) => {
+                stretch(&mut covered, begun, until);
+                stretch(&mut gaps, until, from);
+                Some((from, end))
+            }
+            None => Some((from, end)),
+        };
+    }
+    if let Some((begun, until)) = cover {
+        stretch(&mut covered, begun, until);
+        if WIDTH - until > 1.0 {
+            stretch(&mut gaps, until, WIDTH);
+        }
+    }
+    let paths =
+        [path("covered", covered), path("gap", gaps), path("bar", bars), path("point", marks.d)];
+    finish(document(LANE, title), paths)
+}
+
+/// A stretch of a lane: a thick stroke along its middle.
+fn stretch(d: &mut String, from: f64, to: f64) {
+    let _ = write!(d, "M{from:.0} 7h{:.0}", to.round() - from.round());
+}
+
+/// Verifications and restores over time: a short mark for a check, a tall one for a restore, a cross where it failed.
+pub(crate) fn proofs(proofs: &[Shown], since: Timestamp, now: Timestamp, title: &str) -> Markup {
+    let scale = Scale::new(since, now);
+    let (mut checks, mut restores) = (Marks::default(), Marks::default());
+    let mut failed = String::new();
+    for proof in proofs {
+        let x = scale.x(proof.at.as_second()).clamp(MARK, WIDTH - 2.0 * MARK);
+        match (proof.done, proof.restore) {
+            (true, false) => checks.add(x, 5, 4),
+            (true, true) => restores.add(x, 1, 12),
+            (false, _) => {
+                let _ = write!(failed, "M{x:.0} 1l8 12m0 -12l-8 12");
+            }
+        }
+    }
+    let paths = [path("point", checks.d), path("point", restores.d), path("failed", failed)];
+    finish(document(LANE, title), paths)
+}
+
+/// Sizes over time, from zero, with the median of those before the newest.
+pub(crate) fn sizes(sizes: &[Size], median: Option<u64>, title: &str) -> Option<Markup> {
+    let (first, last) = (sizes.first()?, sizes.last()?);
+    if sizes.len() < 2 {
+        return None;
+    }
+    let most = sizes.iter().map(|s| s.bytes).chain(median).max().filter(|m| *m > 0)?;
+    #[expect(clippy::cast_precision_loss, reason = "bytes of one point are far below 2^52")]
+    let y = |bytes: u64| TREND - 1.0 - (TREND - 6.0) * bytes as f64 / most as f64;
+    let scale = Scale::new(first.at, last.at);
+    // The line's ends and the ground lie outside of what is shown, so that one path is both the line and its area. The
+    // newest is a dot, which needs room.
+    let room = WIDTH - 8.0;
+    let mut area = format!("M-9 70V{:.0}", y(first.bytes));
+    for size in sizes {
+        let x = scale.x(size.at.as_second()) * room / WIDTH;
+        let _ = write!(area, "L{x:.0} {:.1}", y(size.bytes));
+    }
+    let _ = write!(area, "H1009V70z");
+    let usual = median.map(|m| format!("M0 {0:.1}H{room}", y(m))).unwrap_or_default();
+    // A line of no length with a round end is a dot, which stays round however the plot is stretched.
+    let dot = format!("M{room} {:.1}h0", y(last.bytes));
+    let paths = [path("area", area), path("median", usual), path("dot", dot)];
+    Some(finish(document(TREND, title), paths))
+}
+
+/// The month's plot with the highest value of its axis.
+pub(crate) struct Month {
+    /// The plot.
+    pub(crate) plot: Markup,
+    /// The highest value of the axis.
+    pub(crate) top: f64,
+}
+
+/// What the month costs day by day, what it will cost, and the budget.
+pub(crate) fn month(costs: &Costs, title: &str) -> Option<Month> {
+    let so_far = *costs.days.last()?;
+    let forecast = costs.total.forecast.unwrap_or(so_far);
+    let top = nice(forecast.max(so_far).max(costs.budget.unwrap_or(0.0)));
+    let days = f64::from(costs.days_in_month).max(1.0);
+    let y = |m: f64| MONTH - MONTH * m / top;
+    let mut line = "M0 160".to_owned();
+    let mut x = 0.0;
+    for (day, cost) in (1_u8..).zip(&costs.days) {
+        x = f64::from(day) / days * WIDTH;
+        let _ = write!(line, "L{x:.0} {:.1}", y(*cost));
+    }
+    let ahead = format!("M{x:.0} {:.1}L{WIDTH} {:.1}", y(so_far), y(forecast));
+    let area = format!("{line}V{MONTH}z");
+    let grid = format!("M0 {0}H{WIDTH}M0 0.5H{WIDTH}", MONTH / 2.0);
+    let budget = costs.budget.map(|b| format!("M0 {0:.1}H{WIDTH}", y(b))).unwrap_or_default();
+    let paths = [
+        path("grid", grid),
+        path("ground", area),
+        path("line", line),
+        path("ahead", ahead),
+        path("budget", budget),
+    ];
+    Some(Month { plot: finish(document(MONTH, title), paths), top })
+}
+
+/// The next figure that reads well on an axis: 1, 2, 2.5 or 5 and zeros.
+fn nice(value: f64) -> f64 {
+    if value <= 0.0 {
+        return 1.0;
+    }
+    let power = 10_f64.powf(value.log10().floor());
+    let steps = [1.0, 2.0, 2.5, 5.0, 10.0];
+    steps.into_iter().map(|s| s * power).find(|s| *s >= value).unwrap_or(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Span;
+
+    #[test]
+    fn an_axis_ends_at_a_figure_that_reads_well() {
+        let table =
+            [(0.0, 1.0), (0.03, 0.05), (1.0, 1.0), (21.0, 25.0), (260.0, 500.0), (999.0, 1000.0)];
+        for (value, expected) in table {
+            assert!((nice(value) - expected).abs() < 1e-9, "{value}: {}", nice(value));
+        }
+    }
+
+    #[test]
+    fn a_gap_is_drawn_where_no_point_was_young_enough() {
+        let at = |s: i64| Timestamp::from_second(s).expect("a time");
+        let span = |from, to| Span { from: at(from), to: at(to), points: 1 };
+        let lane_of = |spans| Lane {
+            place: "x".into(),
+            home: true,
+            seen: true,
+            points: 2,
+            newest: None,
+            oldest: None,
+            spans,
+        };
+        let drawn = |spans| lane(&lane_of(spans), at(0), at(1000), Some(100), "<b>").into_string();
+        let whole = drawn(vec![span(0, 500), span(590, 950)]);
+        assert!(!whole.contains("gap"), "{whole}");
+        assert!(whole.contains("&lt;b&gt;"), "the title is text: {whole}");
+        let broken = drawn(vec![span(0, 300), span(600, 950)]);
+        assert!(broken.contains("class=\"gap\" d=\"M400 7h200"), "{broken}");
+    }
+}

@@ -1,0 +1,135 @@
+//! Writing the page and its data. They are the one thing that Holdfast writes again in its place.
+
+use crate::{html, model::Page};
+use shared::{
+    aws::{EdgeError, Kind},
+    catalog::Place,
+    policy::{StatusPage, text::Region},
+    run::World,
+};
+use std::{
+    io::{self, Write},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+/// Name of the data beside the page.
+const DATA: &str = "report.json";
+
+/// Where the page goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A bucket.
+    Bucket {
+        /// Its name.
+        bucket: String,
+        /// Its region, when it is not the home region.
+        region: Option<Region>,
+        /// Key of the page.
+        key: String,
+    },
+    /// A folder of this host.
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// Name of the page in it.
+        key: String,
+    },
+}
+
+impl Target {
+    /// Where the policy wants it; none when it wants no page, or one on a host that this is not.
+    pub fn of(world: &World<'_>) -> Option<Self> {
+        let StatusPage { bucket, region, directory, key } = world.policy.status_page.clone()?;
+        match (bucket, directory) {
+            (Some(bucket), _) => Some(Self::Bucket { bucket: bucket.to_string(), region, key }),
+            (_, Some(folder)) if world.host => Some(Self::Folder { folder: folder.into(), key }),
+            _ => None,
+        }
+    }
+
+    /// A folder, with the page as `index.html`.
+    pub fn folder(folder: impl Into<PathBuf>) -> Self {
+        Self::Folder { folder: folder.into(), key: "index.html".into() }
+    }
+
+    /// The whole address of the page.
+    pub fn address(&self) -> String {
+        match self {
+            Self::Bucket { bucket, key, .. } => format!("s3://{bucket}/{key}"),
+            Self::Folder { folder, key } => folder.join(key).display().to_string(),
+        }
+    }
+}
+
+/// Writes the page and its data. The data goes first, so that a page never stands beside data that is older.
+///
+/// # Errors
+/// If either can't be written; the one before stays whole then.
+pub async fn write(world: &World<'_>, target: &Target, page: &Page) -> Result<(), EdgeError> {
+    let data = serde_json::to_vec(page).expect("a page is plain data");
+    let html = html(page).into_bytes();
+    match target {
+        Target::Bucket { bucket, region, key } => {
+            let home = Place::home(world.policy);
+            let region = region.clone().unwrap_or_else(|| home.region.clone());
+            let s3 = world.aws.s3(&Place { region, ..home });
+            s3.publish(bucket, &beside(key), "application/json", data).await?;
+            s3.publish(bucket, key, "text/html; charset=utf-8", html).await
+        }
+        Target::Folder { folder, key } => {
+            let (data_path, path) = (folder.join(beside(key)), folder.join(key));
+            replaced(&data_path, &data)?;
+            replaced(&path, &html)
+        }
+    }
+}
+
+/// The key of the data beside a page.
+fn beside(key: &str) -> String {
+    key.rsplit_once('/').map_or_else(|| DATA.to_owned(), |(folder, _)| format!("{folder}/{DATA}"))
+}
+
+/// Replaces a file in one step: whoever opens it sees the old one or the new one, whole.
+fn replaced(path: &Path, bytes: &[u8]) -> Result<(), EdgeError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let work = || -> io::Result<()> {
+        std::fs::create_dir_all(folder)?;
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(bytes)?;
+        // A web server reads it as another user.
+        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|e| e.error)?;
+        Ok(())
+    };
+    work().map_err(|e| {
+        let doing = format!("write {}", path.display());
+        let mend = "see that the folder can be written to and has space";
+        EdgeError::of_kind(Kind::Store, doing, e.to_string(), mend)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_data_lies_beside_the_page() {
+        assert_eq!(beside("status/index.html"), "status/report.json");
+        assert_eq!(beside("index.html"), "report.json");
+    }
+
+    #[test]
+    fn a_page_is_replaced_whole_and_everybody_may_read_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("status/index.html");
+        replaced(&path, b"old").expect("written");
+        replaced(&path, b"new").expect("replaced");
+        assert_eq!(std::fs::read(&path).expect("read"), b"new");
+        let mode = std::fs::metadata(&path).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o644);
+        let left = std::fs::read_dir(folder.path().join("status")).expect("listed").count();
+        assert_eq!(left, 1, "no temporary file stays");
+    }
+}
