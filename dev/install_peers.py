@@ -1,4 +1,5 @@
-"""Provides what Holdfast's data path talks to: PostgreSQL, the tools that read its files, and an emulator of Azure Blob Storage.
+"""Provides what Holdfast's data path talks to: PostgreSQL, the tools that read its files, an emulator of Azure Blob Storage;
+and the browser that opens its status page.
 
 What the machine has already is used as it is; what is missing comes from Debian's or Ubuntu's packages. No server is started
 or stopped here, and none is left behind: tests start their own (world/postgres.py).
@@ -16,7 +17,7 @@ from world.paths import DEV, Missing
 from world.postgres import OLDEST, server_programs
 
 # A program that has to be in PATH, and the package that brings it.
-TOOLS = {"age": "age", "zstd": "zstd", "openssl": "openssl", "gzip": "gzip"}
+TOOLS = {"chromedriver": "chromium-driver", "age": "age", "zstd": "zstd", "openssl": "openssl", "gzip": "gzip"}
 
 # The package postgresql makes and starts a cluster unless postgresql-common is told not to. It is told in a file of our own,
 # which goes away again: whoever installs a server for himself gets his cluster.

@@ -14,7 +14,9 @@ from lint_template import ROOT, TEMPLATE, expand
 
 EXPANDED = expand(TEMPLATE.read_text())
 RESOURCES = EXPANDED["Resources"]
-NAMES = ["snapshot", "offsite", "freshness", "replication", "retention", "dump"]
+NAMES = ["snapshot", "offsite", "freshness", "replication", "retention", "notify", "report", "dump"]
+# They change something, and so write it down; replication and report only look, and notify tells.
+CHANGING = {"SnapshotRole", "OffsiteRole", "FreshnessRole", "RetentionRole", "DumpRole"}
 # Made only when its parameter gives an image, in place of a zip that `sam build` makes.
 IMAGES = ["dump"]
 SAMPLES = {path.name: json.loads(path.read_text()) for path in sorted((ROOT / "events").glob("*.json"))}
@@ -32,6 +34,9 @@ DELETES = re.compile(
 LOCKS = {"s3:PutObjectRetention"}
 NAMED = {"PolicyKmsKeyArn", "SourceBuckets", "OffsiteBuckets", "VaultRoleArns", "KmsKeyArns"}
 NAMED |= {"DumpBuckets", "DumpSecretArns", "DumpDatabaseUserArns"}
+NAMED |= {"NotifySecretArns", "NotifyTopicArns", "NotifyEmailIdentityArns", "StatusPageBucket", "AuditBucket"}
+# The beginnings of keys, in a bucket that another parameter names.
+PREFIXES = {"StatusPagePrefix", "AuditPrefix"}
 
 
 def of_type(kind):
@@ -49,14 +54,17 @@ def listed(value):
 def statements(role):
     """Every statement of a role and of the managed policies that it wears, as (condition or None, statement)."""
     documents = [policy["PolicyDocument"] for policy in props(role).get("Policies", [])]
+    documents = [(None, document) for document in documents]
     for arn in props(role).get("ManagedPolicyArns", []):
-        documents.append(props(arn["Ref"])["PolicyDocument"])
-    for statement in (statement for document in documents for statement in listed(document["Statement"])):
-        if "Fn::If" in statement:
-            condition, *branches = statement["Fn::If"]
-            yield from ((condition, branch) for branch in branches if branch != {"Ref": "AWS::NoValue"})
-        else:
-            yield None, statement
+        condition, arn = (arn["Fn::If"][0], arn["Fn::If"][1]) if "Fn::If" in arn else (None, arn)
+        documents.append((condition, props(arn["Ref"])["PolicyDocument"]))
+    for outer, document in documents:
+        for statement in listed(document["Statement"]):
+            if "Fn::If" in statement:
+                condition, *branches = statement["Fn::If"]
+                yield from ((condition, branch) for branch in branches if branch != {"Ref": "AWS::NoValue"})
+            else:
+                yield outer, statement
 
 
 def roles():
@@ -88,6 +96,19 @@ def function(name):
     """Logical id of the function called ${AWS::StackName}-<name>."""
     wanted = {"Fn::Sub": "${AWS::StackName}-" + name}
     return next(key for key, value in of_type("AWS::Lambda::Function").items() if value["Properties"]["FunctionName"] == wanted)
+
+
+def subscriptions(topic):
+    """What hears a topic."""
+    return [one for one in of_type("AWS::SNS::Subscription").values() if one["Properties"]["TopicArn"] == {"Ref": topic}]
+
+
+def dashboard():
+    """The dashboard's body as CloudWatch gets it, with and without the function by image."""
+    text, given = props("Dashboard")["DashboardBody"]["Fn::Sub"]
+    for alarms_of_dump in given["DumpAlarms"]["Fn::If"][1:]:
+        whole = text.replace("${DumpAlarms}", alarms_of_dump["Fn::Sub"] if isinstance(alarms_of_dump, dict) else alarms_of_dump)
+        yield json.loads(whole.replace("${Company}", "acme"))
 
 
 def invoke_configs():
@@ -158,7 +179,7 @@ def started_by(event, buckets=("lomash-wood-backups",)):
 
 
 # Statements of retention that are about dumps: they have a test of their own.
-DUMPS = {"LetDumpsGo", "KeepStorageClasses"}
+DUMPS = {"LetDumpsGo", "KeepStorageClasses", "EndAuditRecordsByLifecycle"}
 
 
 class Permissions(unittest.TestCase):
@@ -201,6 +222,19 @@ class Permissions(unittest.TestCase):
         self.assertEqual((listed(statement["Action"]), condition), (["s3:PutLifecycleConfiguration"], "LetsDumpsGo"))
         self.assertNotIn("Bypass", json.dumps(RESOURCES))
 
+    def test_audit_records_are_written_by_who_changes_things_and_ended_by_a_lifecycle_rule_alone(self):
+        def writing(role):
+            return [(c, s) for c, s in statements(role) if s["Sid"] == "WriteAuditRecords"]
+
+        self.assertEqual({role for role in of_type("AWS::IAM::Role") if writing(role)}, CHANGING)
+        ((condition, statement),) = writing("DumpRole")
+        self.assertEqual((condition, listed(statement["Action"])), ("HasAudit", ["s3:PutObject", "s3:GetObject"]))
+        touching = [(r, c, s) for r in of_type("AWS::IAM::Role") for c, s in statements(r) if "AuditBucket" in refs(s["Resource"])]
+        deleting = [(r, c, s) for r, c, s in touching if any(map(DELETES.search, listed(s["Action"])))]
+        self.assertEqual([(role, condition) for role, condition, _ in deleting], [("RetentionRole", "LetsAuditGo")])
+        self.assertEqual(parameters("LetsAuditGo"), {"AuditBucket", "DumpsMayBeDeleted"})
+        self.assertNotIn("Delete", json.dumps([s["Action"] for _, _, s in touching]))
+
     def test_the_code_of_a_function_in_a_vpc_has_no_hold_of_network_interfaces(self):
         found = {s["Sid"]: (c, s) for c, s in statements("DumpRole") if INTERFACES.fullmatch(listed(s["Action"])[0])}
         (allowed, allow), (denied, deny) = found["LetLambdaIntoTheVpc"], found["KeepTheFunctionItselfFromIt"]
@@ -239,10 +273,13 @@ class Permissions(unittest.TestCase):
     def test_buckets_keys_secrets_and_other_accounts_are_named_by_parameters(self):
         for role in of_type("AWS::IAM::Role"):
             for condition, statement in statements(role):
-                if not any(re.match("(s3|kms|sts|secretsmanager|rds-db):", action) for action in listed(statement["Action"])):
+                if not any(re.match("(s3|kms|sts|secretsmanager|rds-db|ses):", action) for action in listed(statement["Action"])):
                     continue
                 with self.subTest(role, sid=statement["Sid"]):
-                    named = refs(statement["Resource"]) - {"AWS::Partition", "Each"}
+                    named = refs(statement["Resource"]) - {"AWS::Partition", "Each"} - PREFIXES
+                    if named <= {"State", "State.Arn"}:
+                        self.assertEqual(role, "NotifyRole")
+                        continue
                     if statement["Sid"] == "ReadPolicyFile":
                         the_file = "arn:${AWS::Partition}:s3:::${PolicyBucket}/${PolicyKey}"
                         self.assertEqual(statement["Resource"], {"Fn::Sub": the_file})
@@ -293,7 +330,12 @@ class Functions(unittest.TestCase):
                 self.assertLessEqual(made["Timeout"], 900)
                 self.assertEqual(made["TracingConfig"], {"Mode": "Active"})
                 self.assertEqual(made["ReservedConcurrentExecutions"]["Fn::If"][:2], ["Reserve", 1])
-                self.assertEqual(set(made["Environment"]["Variables"]), {"HOLDFAST_POLICY", "HOLDFAST_TOPIC_ARN", "HOLDFAST_STACK"})
+                variables = {"HOLDFAST_POLICY", "HOLDFAST_TOPIC_ARN", "HOLDFAST_REPORTS_TOPIC_ARN", "HOLDFAST_STACK"}
+                variables |= {"HOLDFAST_STATE"} if name == "notify" else set()
+                self.assertEqual(set(made["Environment"]["Variables"]), variables)
+                # A report of notify's own would start it again.
+                reports = "" if name == "notify" else {"Ref": "Reports"}
+                self.assertEqual(made["Environment"]["Variables"]["HOLDFAST_REPORTS_TOPIC_ARN"], reports)
 
     def test_each_writes_json_to_a_log_group_of_its_own_that_ends(self):
         for name in NAMES:
@@ -313,19 +355,57 @@ class Functions(unittest.TestCase):
         configs = invoke_configs()
         for name in NAMES:
             with self.subTest(name):
-                queue = configs[function(name)]["DestinationConfig"]["OnFailure"]["Destination"]["Fn::GetAtt"][0]
-                self.assertEqual(RESOURCES[queue]["Type"], "AWS::SQS::Queue")
+                destination = configs[function(name)]["DestinationConfig"]["OnFailure"]["Destination"]
+                # All but notify's own go by the topic, which keeps them in the queue and tells notify.
+                direct = name == "notify"
+                self.assertEqual(refs(destination), {"FailedRuns" if direct else "FailedRunsTopic"})
                 self.assertLessEqual(configs[function(name)]["MaximumRetryAttempts"], 2)
                 role = props(function(name))["Role"]["Fn::GetAtt"][0]
-                sent = [refs(s["Resource"]) for _, s in statements(role) if "sqs:SendMessage" in listed(s["Action"])]
-                self.assertIn({queue}, sent)
+                action = "sqs:SendMessage" if direct else "sns:Publish"
+                sent = set().union(*(refs(s["Resource"]) for _, s in statements(role) if action in listed(s["Action"])))
+                self.assertLessEqual(refs(destination), sent)
+        ends = {one["Properties"]["Protocol"]: refs(one["Properties"]["Endpoint"]) for one in subscriptions("FailedRunsTopic")}
+        self.assertEqual(ends, {"sqs": {"FailedRuns"}, "lambda": {"Notify"}})
+        (queue,) = [one["Properties"] for one in subscriptions("FailedRunsTopic") if one["Properties"]["Protocol"] == "sqs"]
+        self.assertIs(queue["RawMessageDelivery"], True)
+        self.assertIn("FailedRunsTopic", refs(props("FailedRunsPolicy")["PolicyDocument"]["Statement"][0]["Condition"]))
+
+    def test_notify_hears_reports_failed_runs_and_alarms_and_never_itself(self):
+        heard = {}
+        for one in of_type("AWS::SNS::Subscription").values():
+            if one["Properties"]["Protocol"] == "lambda":
+                self.assertEqual(refs(one["Properties"]["Endpoint"]), {"Notify"})
+                self.assertEqual(refs(one["Properties"]["RedrivePolicy"]), {"Undelivered"})
+                heard[one["Properties"]["TopicArn"]["Ref"]] = one["Properties"]
+        self.assertEqual(set(heard), {"Reports", "FailedRunsTopic", "Failures"})
+        # What functions, and so notify, write to people is text, and CloudWatch's are JSON with this name.
+        self.assertEqual(heard["Failures"]["FilterPolicyScope"], "MessageBody")
+        self.assertEqual(heard["Failures"]["FilterPolicy"], {"AlarmName": [{"exists": True}]})
+        allowed = next(s for s in props("UndeliveredPolicy")["PolicyDocument"]["Statement"] if s["Sid"] == "TopicsOfThisStack")
+        self.assertEqual(refs(allowed["Condition"]), set(heard))
+
+    def test_the_state_is_encrypted_private_versioned_by_tls_alone_and_outlives_the_stack(self):
+        state = RESOURCES["State"]
+        self.assertEqual((state["DeletionPolicy"], state["UpdateReplacePolicy"]), ("RetainExceptOnCreate", "Retain"))
+        made = state["Properties"]
+        self.assertEqual(set(made["PublicAccessBlockConfiguration"].values()), {True})
+        self.assertEqual(len(made["PublicAccessBlockConfiguration"]), 4)
+        self.assertEqual(made["VersioningConfiguration"], {"Status": "Enabled"})
+        (rule,) = made["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+        self.assertEqual(rule["ServerSideEncryptionByDefault"], {"SSEAlgorithm": "AES256"})
+        (statement,) = props("StatePolicy")["PolicyDocument"]["Statement"]
+        self.assertEqual((statement["Effect"], statement["Principal"], statement["Action"]), ("Deny", "*", "s3:*"))
+        self.assertEqual(statement["Condition"], {"Bool": {"aws:SecureTransport": "false"}})
+        self.assertEqual(props("Notify")["Environment"]["Variables"]["HOLDFAST_STATE"], {"Fn::Sub": "s3://${State}/notify"})
 
     def test_checks_are_not_retried_and_steps_are(self):
         configs = invoke_configs()
         tries = {name: configs[function(name)]["MaximumRetryAttempts"] for name in NAMES}
         steps = {"snapshot": 2, "offsite": 2, "retention": 2}
+        # A message that is lost is not found by a later look; sending it twice is kept from by its state.
+        steps |= {"notify": 2}
         # A dump is a step, but one that loads a database: the next schedule tries again.
-        self.assertEqual(tries, steps | {"freshness": 0, "replication": 0, "dump": 0})
+        self.assertEqual(tries, steps | {"freshness": 0, "replication": 0, "report": 0, "dump": 0})
 
     def test_the_source_names_the_folder_and_how_to_build_it(self):
         from samcli.yamlhelper import yaml_parse
@@ -404,6 +484,34 @@ class Watching(unittest.TestCase):
         self.assertEqual(len(names), len(set(names)))
 
 
+class Dashboard(unittest.TestCase):
+    def test_it_is_json_and_its_first_row_is_six_single_values(self):
+        for body in dashboard():
+            first = [one for one in body["widgets"] if one["y"] == 0]
+            self.assertEqual([one["properties"]["view"] for one in first], ["singleValue"] * 6)
+            self.assertEqual(sum(one["width"] for one in first), 24)
+            cells = [(x, y) for one in body["widgets"] for x in range(one["x"], one["x"] + one["width"])
+                     for y in range(one["y"], one["y"] + one["height"])]
+            self.assertEqual(len(cells), len(set(cells)), "two widgets lie on one another")
+            self.assertLess(max(x for x, _ in cells), 24)
+
+    def test_it_shows_every_alarm_that_means_a_fault(self):
+        shown = list(dashboard())
+        for body, more in zip(shown, [{"DumpErrors", "DumpSilent"}, set()], strict=True):
+            (listed_alarms,) = [one["properties"]["alarms"] for one in body["widgets"] if one["type"] == "alarm"]
+            names = {re.fullmatch(r"\$\{(\w+)\.Arn\}", one)[1] for one in listed_alarms}
+            all_of = {name for name in of_type("AWS::CloudWatch::Alarm") if not name.endswith("Throttled") and "Dump" not in name}
+            self.assertEqual(names, all_of | more)
+
+    def test_it_names_no_metric_of_the_functions_that_is_not_in_the_table(self):
+        known = set(re.findall(r"^\| (\w+) \|", (ROOT / "docs" / "metrics.md").read_text(), re.M))
+        for body in dashboard():
+            text = json.dumps(body)
+            named = set(re.findall(r'MetricName=\\"(\w+)\\"', text)) | set(re.findall(r'\["Holdfast", "(\w+)"', text))
+            self.assertGreater(len(named), 15)
+            self.assertLessEqual(named, known)
+
+
 class Starting(unittest.TestCase):
     def test_each_function_looks_by_schedule(self):
         for name in NAMES:
@@ -411,7 +519,8 @@ class Starting(unittest.TestCase):
                 made = schedule(name)
                 self.assertEqual(made["Name"], {"Fn::Sub": "${AWS::StackName}-" + name})
                 self.assertLessEqual(seconds(made["ScheduleExpression"]), 3600)
-                self.assertEqual(json.loads(made["Target"]["Input"]), SAMPLES["schedule.json"])
+                tick = SAMPLES["notify-tick.json" if name == "notify" else "schedule.json"]
+                self.assertEqual(json.loads(made["Target"]["Input"]), tick)
                 self.assertIn("RetryPolicy", made["Target"])
                 self.assertEqual(refs(made["Target"]["DeadLetterConfig"]), {"Undelivered"})
                 role = made["Target"]["RoleArn"]["Fn::GetAtt"][0]
@@ -439,6 +548,8 @@ class Starting(unittest.TestCase):
             "s3-object-created.json": {"OffsiteObjects"},
             "schedule.json": set(),
         }
+        # By schedule and by topics, not by rules.
+        expected |= {name: set() for name in SAMPLES if name.startswith("notify-") or name == "schedule-event.json"}
         self.assertEqual({name: started_by(event) for name, event in SAMPLES.items()}, expected)
         self.assertEqual(set().union(*expected.values()), set(of_type("AWS::Events::Rule")), "a rule that no sample starts")
 
@@ -463,9 +574,11 @@ class Starting(unittest.TestCase):
 
     def test_each_rule_may_start_its_function_and_keeps_what_it_could_not_deliver(self):
         permitted = {
-            (p["Properties"]["SourceArn"]["Fn::GetAtt"][0], p["Properties"]["FunctionName"]["Ref"])
-            for p in of_type("AWS::Lambda::Permission").values()
+            (source, p["Properties"]["FunctionName"]["Ref"])
+            for p in of_type("AWS::Lambda::Permission").values() for source in refs(p["Properties"]["SourceArn"])
         }
+        for topic in ["Reports", "FailedRunsTopic", "Failures"]:
+            self.assertIn((topic, "Notify"), permitted)
         for name, rule in of_type("AWS::Events::Rule").items():
             (target,) = rule["Properties"]["Targets"]
             with self.subTest(name):

@@ -12,7 +12,7 @@ from world.clock import set_clock
 from world.paths import DEV
 
 STACK = "holdfast"
-FUNCTIONS = ["snapshot", "offsite", "freshness", "replication", "retention"]
+FUNCTIONS = ["snapshot", "offsite", "freshness", "replication", "retention", "notify", "report"]
 DUMP = "dump"  # made only with `dump_parameters`
 ACCOUNT = "123456789012"  # as world.serve has it
 PATIENCE = 60
@@ -32,6 +32,17 @@ def parameters() -> dict[str, str]:
         # Its dumps are taken by a host, and let go of here.
         "DumpBuckets": arns(fleet.BACKUPS),
     }
+
+
+def told_parameters(*secrets: str, topics: list[str] | None = None, mail_from: list[str] | None = None) -> dict[str, str]:
+    """What to add to them for the channels of notify: secrets, topics and identities of SES, as ARNs."""
+    return {"NotifySecretArns": ",".join(secrets), "NotifyTopicArns": ",".join(topics or []),
+            "NotifyEmailIdentityArns": ",".join(mail_from or [])}
+
+
+def written_parameters(page: str = "", page_prefix: str = "", audit: str = "", audit_prefix: str = "") -> dict[str, str]:
+    """What to add to them for the status page and the audit records: buckets, and what keys begin with."""
+    return {"StatusPageBucket": page, "StatusPagePrefix": page_prefix, "AuditBucket": audit, "AuditPrefix": audit_prefix}
 
 
 def dump_parameters(*buckets: str, secrets: list[str] | None = None) -> dict[str, str]:

@@ -7,7 +7,7 @@ import yaml
 FUNCTION = "AWS::Serverless::Function"
 IMAGE_FUNCTION = "AWS::Lambda::Function"
 UNKNOWN = {"AWS::CloudWatch::CompositeAlarm", "AWS::RDS::EventSubscription"}
-UNKNOWN_CONDITION = "cloudwatch:namespace"
+UNKNOWN_CONDITIONS = {"cloudwatch:namespace", "s3:prefix"}
 NOT_APPLIED = ["LifecycleConfiguration", "ObjectLockConfiguration", "Tags"]
 
 
@@ -50,6 +50,8 @@ def unsupported(resource: dict) -> str | None:
         return f"ministack does not know {resource['Type']}"
     if resource["Type"] == "AWS::CloudWatch::Alarm" and "Metrics" in properties:
         return "ministack cannot create alarms on metric math"
+    if resource["Type"] == "AWS::S3::BucketPolicy" and "aws:SecureTransport" in str(properties):
+        return "ministack speaks plain HTTP, which it refuses"
     return None
 
 
@@ -92,9 +94,9 @@ def drop_unsupported(template: dict) -> list[str]:
 
 
 def drop_unknown_conditions(value: object) -> int:
-    """Takes out IAM conditions on a key that ministack does not know, which it would hold to be unmet.
+    """Takes out IAM conditions on keys that ministack does not know, which it would hold to be unmet.
 
-    Returns how many. AWS knows the key, so the template keeps them.
+    Returns how many. AWS knows the keys, so the template keeps them.
     """
     if isinstance(value, list):
         return sum(map(drop_unknown_conditions, value))
@@ -103,9 +105,10 @@ def drop_unknown_conditions(value: object) -> int:
     dropped = sum(map(drop_unknown_conditions, value.values()))
     condition = value.get("Condition")
     if "Effect" in value and isinstance(condition, dict):
-        for operator in [name for name, keys in condition.items() if UNKNOWN_CONDITION in keys]:
-            del condition[operator][UNKNOWN_CONDITION]
-            dropped += 1
+        for operator in [name for name, keys in condition.items() if UNKNOWN_CONDITIONS & set(keys)]:
+            for key in UNKNOWN_CONDITIONS & set(condition[operator]):
+                del condition[operator][key]
+                dropped += 1
             if not condition[operator]:
                 del condition[operator]
         if not condition:
@@ -117,7 +120,8 @@ def fit(template: dict) -> list[str]:
     """Takes out all that ministack cannot do. Returns a note for each."""
     notes = drop_unsupported(template)
     if count := drop_unknown_conditions(template["Resources"]):
-        notes.append(f"dropped {count} IAM condition(s) on {UNKNOWN_CONDITION}: ministack does not know that key")
+        keys = " and ".join(sorted(UNKNOWN_CONDITIONS))
+        notes.append(f"dropped {count} IAM condition(s) on {keys}: ministack does not know them")
     return notes
 
 

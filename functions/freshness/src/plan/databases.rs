@@ -56,6 +56,7 @@ fn newest(
         let why = format!("{future} of its points have a time in the future, which proves nothing");
         judged.bad("future", why, "compare the clocks of this host and of AWS");
     }
+    judged.points = Some(good().count());
     let dated = good().filter_map(|p| Some((age(p.data_time?, now)?, *p)));
     let newest = dated.min_by_key(|(age, _)| *age);
     let growing = points.iter().filter(|p| p.state == State::InFlight && !p.marks.transfer).count();

@@ -1,17 +1,9 @@
-//! Points that lie as objects: dumps, RDB files, exports. Judged by the newest object of each asset.
+//! Points that lie as objects or files: dumps, RDB files, exports. What is looked for, and what is kept of a listing.
 
-use super::{Judged, age};
 use jiff::{
     SignedDuration, Timestamp, civil::DateTime, fmt::strtime::BrokenDownTime, tz::TimeZone,
 };
-use shared::{
-    plan::Severity,
-    policy::{
-        Objectives, Policy, Store,
-        text::{Name, Period},
-    },
-    time::human,
-};
+use shared::policy::{Objectives, Policy, Postgres, Store, text::Name};
 use std::collections::VecDeque;
 
 /// Where one asset's points lie, and what is asked of them.
@@ -21,8 +13,10 @@ pub struct Stored {
     pub group: String,
     /// The asset: a database of the group, or the group itself.
     pub asset: String,
-    /// Bucket.
+    /// Bucket on AWS; empty where it is `elsewhere`.
     pub bucket: String,
+    /// A directory, another endpoint, another cloud: only whoever calls on a host can look there.
+    pub elsewhere: Option<Box<Store>>,
     /// The bucket's region, when it is not the home region.
     pub region: Option<String>,
     /// Keys begin with this.
@@ -40,10 +34,33 @@ pub struct Stored {
     pub objectives: Objectives,
     /// Whether the listing was read to its end.
     pub seen: bool,
+    /// Why it was not, and what to do, where nothing else says so.
+    pub unseen_because: Option<(String, String)>,
+    /// Good points that were found, those beyond the newest counted too.
+    pub count: usize,
+    /// Files that count as no point: their key, and what is wrong with them.
+    pub faulty: Vec<(String, String)>,
+    /// Whether the newest point is as the checksum beside it says, where that was looked at.
+    pub checksum: Option<Checksum>,
+    /// Space that is free on its disk, in bytes.
+    pub free: Option<u64>,
+    /// Second places that each point is copied to.
+    pub copies: Vec<Stored>,
     /// The newest objects that were found, newest first, a few.
     pub newest: Vec<StoredPoint>,
     /// Objects whose commit record was not seen yet: it follows soon, in the order of keys.
     open: VecDeque<StoredPoint>,
+}
+
+/// A point held against the checksum that lies beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checksum {
+    /// It is what the checksum says.
+    Matches,
+    /// It is something else, or the checksum is none.
+    Differs,
+    /// None lies beside it.
+    Missing,
 }
 
 /// One object that is a recovery point.
@@ -55,6 +72,8 @@ pub struct StoredPoint {
     pub size: u64,
     /// The latest time that its data can be of.
     pub at: Timestamp,
+    /// Why it was made, where that is known: sizes are compared among points of one reason.
+    pub reason: Option<String>,
 }
 
 /// So many objects before the newest are compared with it.
@@ -66,24 +85,11 @@ const BESIDE: [&str; 2] = [".sha256", ".hold"];
 /// So many keys may stand between an object and its commit record in the order of keys.
 const BETWEEN: usize = 16;
 
-/// Every asset of the policy whose points lie in a bucket. Where the store's `key` has the database's name, each
+/// Every asset of the policy whose points lie as objects or files. Where the store's `key` has the database's name, each
 /// database is an asset of its own: one fresh dump must not hide seven stale ones.
 pub fn stored(policy: &Policy) -> Vec<Stored> {
-    let mut all = Vec::new();
-    for (name, group) in &policy.postgres {
-        let each = group.stored.key.as_deref().is_some_and(|k| k.contains("{database}"));
-        let databases: Vec<Option<&str>> = if each {
-            group.databases.iter().map(|d| Some(d.as_str())).collect()
-        } else {
-            vec![None]
-        };
-        all.extend(
-            databases
-                .into_iter()
-                .filter_map(|d| one(name, &group.stored, &group.objectives, d))
-                .map(|stored| Stored { committed: !group.dumps.is_empty(), ..stored }),
-        );
-    }
+    let mut all: Vec<Stored> =
+        policy.postgres.iter().flat_map(|(name, group)| dumps(name, group)).collect();
     all.extend(policy.redis.iter().filter_map(|(n, g)| one(n, &g.stored, &g.objectives, None)));
     all.extend(
         policy.kubernetes.iter().filter_map(|(n, g)| one(n, &g.stored, &g.objectives, None)),
@@ -92,13 +98,35 @@ pub fn stored(policy: &Policy) -> Vec<Stored> {
     all
 }
 
+/// The assets of a group of dumps, each with its second places.
+fn dumps(name: &Name, group: &Postgres) -> Vec<Stored> {
+    // Elsewhere the commit records are read, and tell the database whatever the key is.
+    let told = group.stored.elsewhere() && !group.dumps.is_empty();
+    let named = group.stored.key.as_deref().is_some_and(|k| k.contains("{database}"));
+    let databases: Vec<Option<&str>> = if named || told {
+        group.databases.iter().map(|d| Some(d.as_str())).collect()
+    } else {
+        vec![None]
+    };
+    let place = |store: &Store, database: Option<&str>| {
+        let stored = one(name, store, &group.objectives, database)?;
+        Some(Stored { committed: !group.dumps.is_empty(), ..stored })
+    };
+    let assets = databases.into_iter().filter_map(|database| {
+        let copies = group.also_stored.iter().filter_map(|store| place(store, database)).collect();
+        Some(Stored { copies, ..place(&group.stored, database)? })
+    });
+    assets.collect()
+}
+
 fn one(
     name: &Name,
     store: &Store,
     objectives: &Objectives,
     database: Option<&str>,
 ) -> Option<Stored> {
-    let bucket = store.bucket.as_ref().filter(|_| store.endpoint.is_none())?;
+    let elsewhere = store.elsewhere();
+    let bucket = store.bucket.as_ref().filter(|_| !elsewhere);
     // Without an objective there is nothing to judge; `holdfast policy check` names what only a later function does.
     let Objectives { max_age, min_size, size_change, .. } = objectives;
     if max_age.is_none() && min_size.is_none() && size_change.is_none() {
@@ -111,7 +139,8 @@ fn one(
     Some(Stored {
         group: name.to_string(),
         asset: database.map_or_else(|| name.to_string(), str::to_owned),
-        bucket: bucket.to_string(),
+        bucket: bucket.map(ToString::to_string).unwrap_or_default(),
+        elsewhere: elsewhere.then(|| Box::new(store.clone())),
         region: store.region.as_ref().map(ToString::to_string),
         prefix: format!("{}{fixed}", store.prefix),
         suffix: store.suffix.clone(),
@@ -120,6 +149,12 @@ fn one(
         committed: false,
         objectives: objectives.clone(),
         seen: true,
+        unseen_because: None,
+        count: 0,
+        faulty: Vec::new(),
+        checksum: None,
+        free: None,
+        copies: Vec::new(),
         newest: Vec::new(),
         open: VecDeque::new(),
     })
@@ -131,9 +166,9 @@ impl Stored {
         if self.committed
             && let Some(of) = key.strip_suffix(COMMIT)
         {
-            if let Some(at) = self.open.iter().position(|p| p.key == of) {
-                self.newest.extend(self.open.remove(at));
-                self.order();
+            let at = self.open.iter().position(|p| p.key == of);
+            if let Some(point) = at.and_then(|at| self.open.remove(at)) {
+                self.point(point);
             }
             return;
         }
@@ -148,7 +183,7 @@ impl Stored {
         }
         // A copy of an old dump has a young object; the time in its name tells its data's age.
         let at = read.and_then(|r| latest(&r)).map_or(modified, |named| named.min(modified));
-        let point = StoredPoint { key: key.to_owned(), size, at };
+        let point = StoredPoint { key: key.to_owned(), size, at, reason: None };
         if self.committed {
             self.open.push_back(point);
             if self.open.len() > BETWEEN {
@@ -156,11 +191,13 @@ impl Stored {
             }
             return;
         }
-        self.newest.push(point);
-        self.order();
+        self.point(point);
     }
 
-    fn order(&mut self) {
+    /// Takes note of a good point.
+    pub fn point(&mut self, point: StoredPoint) {
+        self.count += 1;
+        self.newest.push(point);
         self.newest.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| b.key.cmp(&a.key)));
         self.newest.truncate(COMPARED + 1);
     }
@@ -169,6 +206,25 @@ impl Stored {
     pub fn unseen(&mut self) {
         self.seen = false;
         self.newest.clear();
+        self.count = 0;
+    }
+
+    /// Where its points lie, for people: `s3://bucket/prefix`, `/var/backups/orders`.
+    pub fn at(&self) -> String {
+        let Some(store) = &self.elsewhere else {
+            return format!("s3://{}/{}", self.bucket, self.prefix);
+        };
+        match (&store.directory, &store.azure, &store.bucket) {
+            (Some(directory), ..) => format!("{}/{}", directory.trim_end_matches('/'), self.prefix),
+            (_, Some(azure), _) => {
+                format!("azure://{}/{}/{}", azure.account, azure.container, self.prefix)
+            }
+            (_, _, bucket) => {
+                let bucket = bucket.as_ref().map(ToString::to_string).unwrap_or_default();
+                let endpoint = store.endpoint.as_deref().unwrap_or_default();
+                format!("s3://{bucket}/{} at {endpoint}", self.prefix)
+            }
+        }
     }
 }
 
@@ -198,75 +254,4 @@ fn latest(read: &BrokenDownTime) -> Option<Timestamp> {
     };
     let zone = read.offset().map_or(TimeZone::UTC, TimeZone::fixed);
     civil.to_zoned(zone).ok().map(|z| z.timestamp())
-}
-
-pub(super) fn judge(_: &Policy, stored: &Stored, now: Timestamp) -> Judged {
-    let mut judged = Judged::new(&stored.group, &stored.asset);
-    let Objectives { max_age, min_size, size_change, .. } = &stored.objectives;
-    let max_age = max_age.as_ref().map(Period::duration);
-    judged.standing.max_age_seconds = max_age.map(|a| a.as_secs());
-    let at = format!("s3://{}/{}", stored.bucket, stored.prefix);
-    if !stored.seen {
-        judged.bad(
-            "unknown",
-            format!("what lies under {at} can't be seen"),
-            "see the gap of that place",
-        );
-        return judged;
-    }
-    let Some(newest) = stored.newest.iter().find(|p| age(p.at, now).is_some()) else {
-        if stored.newest.is_empty() {
-            let nothing = if stored.committed { "no dump with a commit record" } else { "nothing" };
-            judged.bad(
-                "no-point",
-                format!("there is {nothing} under {at}"),
-                "see whether what writes there runs",
-            );
-        } else {
-            let why =
-                format!("what lies under {at} has a time in the future, which proves nothing");
-            judged.bad("future", why, "compare the clocks of this host and of AWS");
-        }
-        return judged;
-    };
-    let old = age(newest.at, now).unwrap_or_default();
-    judged.standing.newest = Some(newest.key.clone());
-    judged.standing.age_seconds = Some(old.as_secs());
-    judged.standing.size_bytes = i64::try_from(newest.size).ok();
-    if let Some(max) = max_age.filter(|max| old > *max) {
-        let why = format!(
-            "its newest object {} is {} old, over the objective of {}",
-            newest.key,
-            human(old),
-            human(max)
-        );
-        judged.bad("stale", why, format!("see whether what writes to {at} runs"));
-    }
-    if let Some(least) = min_size.as_ref().filter(|least| newest.size < least.count()) {
-        let why = format!(
-            "its newest object {} has {} bytes, under the least of {least}",
-            newest.key, newest.size
-        );
-        judged.bad("too-small", why, "look into it before older ones go: it may be empty");
-    }
-    let mut before: Vec<u64> =
-        stored.newest.iter().filter(|p| p.key != newest.key).map(|p| p.size).collect();
-    before.sort_unstable();
-    if let (Some(share), Some(median)) =
-        (size_change, before.get(before.len() / 2).filter(|m| **m > 0))
-    {
-        #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
-        let change = (newest.size as f64 - *median as f64) / *median as f64;
-        if change.abs() > share.fraction() {
-            let why = format!(
-                "its newest object {} has {} bytes, {:+.0}% against the median of the {} before it ({median})",
-                newest.key,
-                newest.size,
-                change * 100.0,
-                before.len()
-            );
-            judged.find(Severity::Warning, "size", why, "see what changed in the data");
-        }
-    }
-    judged
 }

@@ -1,9 +1,11 @@
 use super::*;
+use shared::metrics::Metric;
 use shared::{
     catalog::{Database, Point, State},
     model::{at, automated, database, point, policy, seen},
 };
 
+mod hosts;
 mod settings;
 mod stored;
 

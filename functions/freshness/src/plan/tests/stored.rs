@@ -195,7 +195,7 @@ fn the_time_in_the_key_is_the_datas_and_an_upload_never_makes_it_younger() {
       fine
     from the future
       cache cache: nothing no age
-      critical cache future: what lies under s3://acme-redis/r/ has a time in the future, which proves nothing; compare the clocks of this host and of AWS
+      critical cache future: what lies under s3://acme-redis/r/ has a time in the future, which proves nothing; compare the clocks of this host and of what writes there
     ");
 }
 
@@ -332,15 +332,6 @@ fn a_store_that_can_not_be_read_to_its_end_has_no_newest_object() {
     FailingAssets main * 2
     FailingAssets * * 2
     ");
-}
-
-#[test]
-fn directories_and_other_endpoints_are_not_looked_at() {
-    let policy = policy_of(
-        "redis:\n  here:\n    keep: { for: 7d }\n    objectives: { max_age: 25h }\n    stored: { directory: /var/lib/redis }\n  \
-         there:\n    keep: { for: 7d }\n    objectives: { max_age: 25h }\n    stored: { bucket: acme-redis, endpoint: \"https://minio.example\" }\n",
-    );
-    assert!(stored(&policy).is_empty());
 }
 
 #[test]

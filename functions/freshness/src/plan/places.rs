@@ -1,0 +1,201 @@
+//! How an asset stands whose points lie as objects or files: age, size, checksum, second places, disks.
+
+use super::{
+    Judged, age,
+    stored::{Checksum, Stored, StoredPoint},
+};
+use jiff::Timestamp;
+use shared::{
+    plan::{Finding, Severity},
+    policy::{Objectives, Policy, text::Period},
+    time::human,
+};
+use std::collections::BTreeMap;
+
+/// How an asset stands at `now` by what lies in its places.
+pub(super) fn judge(stored: &Stored, now: Timestamp) -> Judged {
+    let mut judged = Judged::new(&stored.group, &stored.asset);
+    let Objectives { max_age, min_size, .. } = &stored.objectives;
+    let max_age = max_age.as_ref().map(Period::duration);
+    judged.standing.max_age_seconds = max_age.map(|a| a.as_secs());
+    let at = stored.at();
+    offsite(&mut judged, stored, now);
+    if !stored.seen {
+        let (why, mend) = unseen(stored);
+        judged.bad("unknown", format!("what lies under {at} can't be seen{why}"), mend);
+        return judged;
+    }
+    judged.points = Some(stored.count);
+    for (key, why) in &stored.faulty {
+        let why = format!("{key} counts as no backup: {why}");
+        judged.find(
+            Severity::Warning,
+            "faulty",
+            why,
+            "look into it; it is never deleted by itself",
+        );
+    }
+    let Some(newest) = stored.newest.iter().find(|p| age(p.at, now).is_some()) else {
+        if stored.newest.is_empty() {
+            let nothing = if stored.committed { "no dump with a commit record" } else { "nothing" };
+            judged.bad(
+                "no-point",
+                format!("there is {nothing} under {at}"),
+                "see whether what writes there runs",
+            );
+        } else {
+            let why =
+                format!("what lies under {at} has a time in the future, which proves nothing");
+            judged.bad("future", why, "compare the clocks of this host and of what writes there");
+        }
+        return judged;
+    };
+    let old = age(newest.at, now).unwrap_or_default();
+    judged.standing.newest = Some(newest.key.clone());
+    judged.standing.age_seconds = Some(old.as_secs());
+    judged.standing.size_bytes = i64::try_from(newest.size).ok();
+    if let Some(max) = max_age.filter(|max| old > *max) {
+        let why = format!(
+            "its newest object {} is {} old, over the objective of {}",
+            newest.key,
+            human(old),
+            human(max)
+        );
+        judged.bad("stale", why, format!("see whether what writes to {at} runs"));
+    }
+    if let Some(least) = min_size.as_ref().filter(|least| newest.size < least.count()) {
+        let why = format!(
+            "its newest object {} has {} bytes, under the least of {least}",
+            newest.key, newest.size
+        );
+        judged.bad("too-small", why, "look into it before older ones go: it may be empty");
+    }
+    sizes(&mut judged, stored, newest);
+    checksum(&mut judged, stored, newest);
+    judged
+}
+
+/// Why a place was not seen, and what to do.
+fn unseen(place: &Stored) -> (String, String) {
+    match &place.unseen_because {
+        Some((why, mend)) => (format!(": {why}"), mend.clone()),
+        None => (String::new(), "see the gap of that place".into()),
+    }
+}
+
+/// Size against the median of those before it, of the same reason.
+fn sizes(judged: &mut Judged, stored: &Stored, newest: &StoredPoint) {
+    let alike = |p: &&StoredPoint| p.key != newest.key && p.reason == newest.reason;
+    let mut before: Vec<u64> = stored.newest.iter().filter(alike).map(|p| p.size).collect();
+    before.sort_unstable();
+    let Some(median) = before.get(before.len() / 2).filter(|m| **m > 0) else { return };
+    #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
+    let change = (newest.size as f64 - *median as f64) / *median as f64;
+    judged.size_change = Some(change);
+    if let Some(share) = &stored.objectives.size_change
+        && change.abs() > share.fraction()
+    {
+        let why = format!(
+            "its newest object {} has {} bytes, {:+.0}% against the median of the {} before it ({median})",
+            newest.key,
+            newest.size,
+            change * 100.0,
+            before.len()
+        );
+        judged.find(Severity::Warning, "size", why, "see what changed in the data");
+    }
+}
+
+/// The newest point against the checksum beside it, where somebody looked.
+fn checksum(judged: &mut Judged, stored: &Stored, newest: &StoredPoint) {
+    match stored.checksum {
+        Some(Checksum::Differs) => {
+            let why = format!("its newest object {} is not what its checksum says", newest.key);
+            let mend = "take a new one now, and find out what changed it: it was whole when it was written";
+            judged.bad("damaged", why, mend);
+        }
+        Some(Checksum::Missing) => {
+            let why = format!("no checksum lies beside its newest object {}", newest.key);
+            let mend =
+                "write one beside each (`sha256sum`), so that damage is seen before it is needed";
+            judged.find(Severity::Warning, "no-checksum", why, mend);
+        }
+        Some(Checksum::Matches) | None => {}
+    }
+}
+
+/// The age of the newest point in each second place; of several, where it is oldest.
+fn offsite(judged: &mut Judged, stored: &Stored, now: Timestamp) {
+    let max = stored.objectives.max_age.as_ref().map(Period::duration);
+    let mut ages = Some(Vec::new());
+    for place in &stored.copies {
+        judged.standing.offsite_wanted = true;
+        let at = place.at();
+        if !place.seen {
+            let (why, mend) = unseen(place);
+            judged.bad(
+                "offsite-unknown",
+                format!("its copies under {at} can't be seen{why}"),
+                mend,
+            );
+            ages = None;
+            continue;
+        }
+        let newest = place.newest.iter().find_map(|p| Some((age(p.at, now)?, p)));
+        ages = ages.zip(newest).map(|(ages, (age, _))| [ages, vec![age]].concat());
+        let run = "run `holdfast run dump`";
+        match newest {
+            None if stored.seen && stored.newest.is_empty() => {} // Nothing to copy yet: said of the first place.
+            None => judged.bad("no-offsite", format!("no copy of it lies under {at}"), run),
+            Some((old, point)) => {
+                if let Some(max) = max.filter(|max| old > *max) {
+                    let why = format!(
+                        "its newest copy {} under {at} is {} old, over the objective of {}",
+                        point.key,
+                        human(old),
+                        human(max)
+                    );
+                    judged.bad("offsite-stale", why, run);
+                }
+            }
+        }
+    }
+    judged.standing.offsite_age_seconds =
+        ages.and_then(|a| a.into_iter().max()).map(|a| a.as_secs());
+}
+
+/// Disks with less free space than a group's dumps must leave, each once.
+pub(super) fn disks(policy: &Policy, stored: &[Stored]) -> Disks {
+    let mut free: BTreeMap<(&str, String), u64> = BTreeMap::new();
+    for place in stored.iter().flat_map(|s| std::iter::once(s).chain(&s.copies)) {
+        let directory = place.elsewhere.as_ref().and_then(|e| e.directory.clone());
+        if let (Some(bytes), Some(directory)) = (place.free, directory) {
+            free.insert((&place.group, directory), bytes);
+        }
+    }
+    let mut disks = Disks::default();
+    for ((group, directory), bytes) in free {
+        let least = disks.least.entry(group.to_owned()).or_insert(bytes);
+        *least = bytes.min(*least);
+        let rules = policy.postgres.iter().find(|(name, _)| name.as_str() == group);
+        let Some(wanted) = rules.and_then(|(_, g)| g.free_disk.as_ref()) else { continue };
+        if bytes < wanted.count() {
+            let why = format!(
+                "{bytes} bytes are free on the disk of {directory}, under the {wanted} that a dump must leave"
+            );
+            let mend = "free some, or let older dumps go: the next dump is not taken otherwise";
+            let finding = Finding::new(Severity::Critical, group, "disk", why, mend);
+            disks.findings.push(finding.in_group(group));
+        }
+    }
+    disks
+}
+
+/// What the disks of directories come to.
+#[derive(Debug, Default)]
+pub(super) struct Disks {
+    /// Disks that are too full.
+    pub(super) findings: Vec<Finding>,
+    /// The least free space of each group's disks, in bytes.
+    pub(super) least: BTreeMap<String, u64>,
+}

@@ -1,0 +1,185 @@
+//! What lies on hosts and in second places.
+
+use super::super::stored::{Checksum, Stored, StoredPoint, stored};
+use super::*;
+
+const NOW: &str = "2026-11-20T12:00:00Z";
+
+fn host() -> Policy {
+    policy(
+        "holdfast: 1\ncompany: acme\npostgres:\n  main:\n    databases: [orders]\n    free_disk: 10GB\n    \
+         objectives: { max_age: 25h, min_size: 1MB, size_change: 50% }\n    \
+         stored: { directory: /var/backups/orders, suffix: .sql.gz, key: \"{reason}/{database}_%Y%m%d_%H%M%S.sql.gz\" }\n    \
+         also_stored: [{ bucket: acme-dumps, endpoint: \"http://localhost:9000\", prefix: pg/ }]\n    \
+         dumps: { daily: { keep: { for: 7d } } }\n",
+    )
+}
+
+fn point(key: &str, megabytes: u64, hours: i64) -> StoredPoint {
+    let at = at(NOW) - SignedDuration::from_hours(hours);
+    StoredPoint { key: key.into(), size: megabytes << 20, at, reason: Some("daily".into()) }
+}
+
+/// Everything well: seven dumps of 20 MiB here, the newest of them copied, and disk enough.
+fn well() -> Stored {
+    let all = stored(&host());
+    assert_eq!(all.len(), 1);
+    let mut orders = all[0].clone();
+    for day in 0..7 {
+        orders.point(point(&format!("daily/orders_{day}"), 20, 10 + 24 * day));
+    }
+    orders.copies[0].point(point("pg/orders_0", 20, 10));
+    orders.free = Some(50_000_000_000);
+    orders.checksum = Some(Checksum::Matches);
+    orders
+}
+
+fn verdict(change: impl FnOnce(&mut Stored)) -> Verdict {
+    let mut orders = well();
+    change(&mut orders);
+    plan(&host(), &Facts { stored: vec![orders], ..Facts::default() }, at(NOW))
+}
+
+#[test]
+fn a_host_where_all_is_well_has_no_finding_and_all_its_values() {
+    let verdict = verdict(|_| {});
+    insta::assert_snapshot!(print(&verdict), @"fine");
+    let of = [
+        Metric::PointAge,
+        Metric::OffsiteAge,
+        Metric::PointSize,
+        Metric::Points,
+        Metric::SizeDeviation,
+        Metric::DiskFree,
+        Metric::FailingAssets,
+    ];
+    insta::assert_snapshot!(values(&verdict, &of), @"
+    PointAge main orders 36000
+    PointAge main * 36000
+    PointAge * * 36000
+    OffsiteAge main orders 36000
+    OffsiteAge main * 36000
+    OffsiteAge * * 36000
+    PointSize main orders 20971520
+    FailingAssets main * 0
+    FailingAssets * * 0
+    Points main orders 7
+    SizeDeviation main orders 0
+    Points main * 7
+    Points * * 7
+    SizeDeviation main * 0
+    SizeDeviation * * 0
+    DiskFree main * 50000000000
+    DiskFree * * 50000000000
+    ");
+}
+
+#[test]
+fn every_fault_of_a_host_is_found_with_its_mend() {
+    type Change = fn(&mut Stored);
+    let table: &[(&str, Change)] = &[
+        ("nothing there", |s| s.newest.clear()),
+        ("too old", |s| s.newest.retain(|p| p.at < at("2026-11-19T12:00:00Z"))),
+        ("from the future", |s| s.newest = vec![point("daily/orders_x", 20, -3)]),
+        ("too small", |s| s.newest[0].size = 1000),
+        ("much larger", |s| s.newest[0].size *= 3),
+        ("much larger than another reason's", |s| {
+            s.newest[0].size *= 3;
+            s.newest[0].reason = Some("monthly".into());
+        }),
+        ("damaged", |s| s.checksum = Some(Checksum::Differs)),
+        ("no checksum", |s| s.checksum = Some(Checksum::Missing)),
+        ("a file without its record", |s| s.faulty = vec![("daily/x".into(), "no file".into())]),
+        ("a full disk", |s| s.free = Some(9_999_999_999)),
+        ("a full disk of the second place", |s| {
+            s.copies[0].elsewhere.as_mut().expect("a store").directory = Some("/mnt/usb".into());
+            s.copies[0].free = Some(5);
+        }),
+        ("no copy", |s| s.copies[0].newest.clear()),
+        ("an old copy", |s| s.copies[0].newest = vec![point("pg/orders_1", 20, 40)]),
+        ("the directory is gone", |s| {
+            s.unseen();
+            s.unseen_because =
+                Some(("list /var/backups/orders: not there".into(), "mount it".into()));
+        }),
+        ("the second place is down", |s| {
+            s.copies[0].unseen();
+            s.copies[0].unseen_because = Some(("connection refused".into(), "start it".into()));
+        }),
+    ];
+    let told = table.iter().map(|(case, change)| {
+        format!("{case}\n  {}", print(&verdict(change)).replace('\n', "\n  "))
+    });
+    insta::assert_snapshot!(told.collect::<Vec<_>>().join("\n"), @"
+    nothing there
+      critical orders no-point: there is no dump with a commit record under /var/backups/orders/; see whether what writes there runs
+    too old
+      critical orders stale: its newest object daily/orders_1 is 1d 10h old, over the objective of 1d 1h; see whether what writes to /var/backups/orders/ runs
+    from the future
+      critical orders future: what lies under /var/backups/orders/ has a time in the future, which proves nothing; compare the clocks of this host and of what writes there
+    too small
+      critical orders too-small: its newest object daily/orders_0 has 1000 bytes, under the least of 1MB; look into it before older ones go: it may be empty
+      warning orders size: its newest object daily/orders_0 has 1000 bytes, -100% against the median of the 6 before it (20971520); see what changed in the data
+    much larger
+      warning orders size: its newest object daily/orders_0 has 62914560 bytes, +200% against the median of the 6 before it (20971520); see what changed in the data
+    much larger than another reason's
+      fine
+    damaged
+      critical orders damaged: its newest object daily/orders_0 is not what its checksum says; take a new one now, and find out what changed it: it was whole when it was written
+    no checksum
+      warning orders no-checksum: no checksum lies beside its newest object daily/orders_0; write one beside each (`sha256sum`), so that damage is seen before it is needed
+    a file without its record
+      warning orders faulty: daily/x counts as no backup: no file; look into it; it is never deleted by itself
+    a full disk
+      critical main disk: 9999999999 bytes are free on the disk of /var/backups/orders, under the 10GB that a dump must leave; free some, or let older dumps go: the next dump is not taken otherwise
+    a full disk of the second place
+      critical main disk: 5 bytes are free on the disk of /mnt/usb, under the 10GB that a dump must leave; free some, or let older dumps go: the next dump is not taken otherwise
+    no copy
+      critical orders no-offsite: no copy of it lies under s3://acme-dumps/pg/ at http://localhost:9000; run `holdfast run dump`
+    an old copy
+      critical orders offsite-stale: its newest copy pg/orders_1 under s3://acme-dumps/pg/ at http://localhost:9000 is 1d 16h old, over the objective of 1d 1h; run `holdfast run dump`
+    the directory is gone
+      critical orders unknown: what lies under /var/backups/orders/ can't be seen: list /var/backups/orders: not there; mount it
+    the second place is down
+      critical orders offsite-unknown: its copies under s3://acme-dumps/pg/ at http://localhost:9000 can't be seen: connection refused; start it
+    ");
+}
+
+#[test]
+fn a_place_that_was_not_seen_leaves_its_age_unknown_and_hides_behind_no_other() {
+    let verdict = verdict(|s| {
+        s.copies.push(s.copies[0].clone());
+        s.copies[1].unseen();
+    });
+    assert_eq!(verdict.assets[0].offsite_age_seconds, None);
+    insta::assert_snapshot!(values(&verdict, &[Metric::OffsiteAge, Metric::FailingAssets]), @"
+    FailingAssets main * 1
+    FailingAssets * * 1
+    ");
+    let old = self::verdict(|s| {
+        s.copies.push(s.copies[0].clone());
+        s.copies[1].newest = vec![point("pg/orders_1", 20, 20)];
+    });
+    assert_eq!(old.assets[0].offsite_age_seconds, Some(20 * 3600), "of two places the older");
+}
+
+#[test]
+fn what_is_elsewhere_is_every_group_that_lies_in_a_directory_at_an_endpoint_or_in_azure() {
+    let policy = policy(
+        "holdfast: 1\ncompany: acme\nhome: { account: \"111122223333\", region: eu-west-1 }\nredis:\n  \
+         here: { keep: { for: 7d }, objectives: { max_age: 25h }, stored: { directory: /var/lib/redis/ } }\n  \
+         there: { keep: { for: 7d }, objectives: { max_age: 25h }, stored: { bucket: acme-redis, endpoint: \"https://minio.example\", prefix: r/ } }\n  \
+         blue: { keep: { for: 7d }, objectives: { max_age: 25h }, stored: { azure: { account: acme, container: rdb } } }\n  \
+         aws: { keep: { for: 7d }, objectives: { max_age: 25h }, stored: { bucket: acme-redis, prefix: aws/ } }\n",
+    );
+    let all: Vec<_> = stored(&policy).iter().map(|s| (s.elsewhere.is_some(), s.at())).collect();
+    assert_eq!(
+        all,
+        [
+            (false, "s3://acme-redis/aws/".to_owned()),
+            (true, "azure://acme/rdb/".to_owned()),
+            (true, "/var/lib/redis/".to_owned()),
+            (true, "s3://acme-redis/r/ at https://minio.example".to_owned()),
+        ]
+    );
+}
