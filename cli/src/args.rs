@@ -2,7 +2,7 @@
 
 use crate::function::Function;
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
-use shared::policy::text::{Arn, Period};
+use shared::policy::text::{Arn, Listen, Period};
 
 /// Backups of databases and buckets, held to a policy: what stands how, what would be done, and doing it now.
 ///
@@ -58,6 +58,18 @@ pub(crate) struct Global {
     /// SNS topic that failures and alarms go to; without it the alarms keep the topic that they have
     #[arg(long, global = true, value_name = "ARN", env = "HOLDFAST_TOPIC_ARN", value_parser = topic)]
     pub(crate) topic: Option<Topic>,
+    /// SNS topic that every run's report goes to as JSON, for the notify function; without it reports go nowhere else
+    #[arg(
+        long,
+        global = true,
+        value_name = "ARN",
+        env = "HOLDFAST_REPORTS_TOPIC_ARN",
+        value_parser = topic
+    )]
+    pub(crate) reports_topic: Option<Topic>,
+    /// Where notify remembers what it told: given, `run`, `dump`, `verify` and `restore` tell the policy's channels
+    #[arg(long, global = true, value_name = "DIR|s3://BUCKET/PREFIX", env = "HOLDFAST_STATE")]
+    pub(crate) state: Option<String>,
     /// Write log lines (JSON) to stderr, as the Lambdas do
     #[arg(short, long, global = true, action = ArgAction::SetTrue)]
     pub(crate) verbose: bool,
@@ -209,7 +221,50 @@ Example:
         /// The file, as `holdfast list` prints it
         backup: String,
     },
-    /// The policy's alarms and their state
+    /// Serve to Prometheus how everything stands
+    ///
+    /// Looks as `holdfast status` looks, hourly unless the policy or --every says otherwise, and answers scrapes at once
+    /// from the last look. A look that fails leaves the ages growing and health at 0. The newest file of each directory is
+    /// read once a day and held against its checksum.
+    #[command(after_help = "\
+Examples:
+  holdfast monitor                                        http://127.0.0.1:9090/metrics and /healthz
+  holdfast monitor --serve 0.0.0.0:9090 --every 15m
+  holdfast monitor --once                                 print them, for a look or a pipe into promtool
+  holdfast monitor --textfile /var/lib/node_exporter/textfile/holdfast.prom
+
+/healthz answers 503 while nothing was seen, the last look failed, or it is too old. Stops at SIGTERM and SIGINT with 0;
+--once exits with 1 when anything is critical.")]
+    Monitor(MonitorArgs),
+    /// What was done, by whom and why; and whether the record of it is whole
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Tell people what time alone brings: escalations, the digest, what could not be sent, who says nothing any more
+    ///
+    /// Without options this is one tick, for cron every 5 minutes; needs --state. What `run`, `dump`, `verify` and
+    /// `restore` do is told by themselves.
+    #[command(after_help = "\
+Examples:
+  holdfast notify --state /var/lib/holdfast      a tick
+  holdfast notify --test                         a test message to every channel of the policy
+  holdfast notify --test pager
+  holdfast notify --list --json | jq '.open[]'   what is open, since when, and who knows
+
+Exits with 1 when a channel could not be told, and with --list when something critical is open.")]
+    Notify(NotifyArgs),
+    /// Write the status page: what stands how, since when, at what cost
+    ///
+    /// One HTML page that stands on its own, and the same as `report.json` beside it, to where the policy's `status_page` says.
+    /// Nothing else is changed or published; the Lambda of that name publishes the metrics.
+    #[command(after_help = "\
+Examples:
+  holdfast report                          to the bucket or directory of status_page
+  holdfast report --to /var/www/backups    to a folder, whatever the policy says
+  holdfast report --dry-run --json | jq -r .summary.sentence
+
+Exits with 0 when the page was written, whatever it says; `holdfast status` is the check.")]
+    Report(ReportArgs),
+    /// The policy's alarms, their state, and since when
     #[command(after_help = "\
 Examples:
   holdfast alarms
@@ -242,6 +297,38 @@ Example:
     Schema,
 }
 
+/// What is asked of the record of operations.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Walk the whole chain of records: nothing missing, changed, moved or put in
+    #[command(after_help = "\
+Examples:
+  holdfast audit verify
+  holdfast audit verify --head 1042:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+
+Keep the head that it prints somewhere else: given to a later verify, it also finds records that were cut off at the end.
+Exits with 1 when the chain is broken, and names the first bad place.")]
+    Verify {
+        /// Where the record ended at an earlier verify
+        #[arg(long, value_name = "SEQ:HASH")]
+        head: Option<shared::audit::Head>,
+    },
+    /// What was done or tried, newest first
+    #[command(after_help = "\
+Examples:
+  holdfast audit list
+  holdfast audit list --since 30d --asset production/shop
+  holdfast audit list --json | jq -r '.[] | select(.result == \"failed\") | .detail'")]
+    List {
+        /// So far back
+        #[arg(long, value_name = "TIME", default_value = "7d")]
+        since: Period,
+        /// Only this asset, or those of this group
+        #[arg(long, value_name = "ASSET")]
+        asset: Option<String>,
+    },
+}
+
 /// What `run` takes.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct RunArgs {
@@ -263,6 +350,49 @@ pub(crate) struct RunArgs {
     /// Start and wait for nothing after this time
     #[arg(long, value_name = "TIME", default_value = "15m")]
     pub(crate) timeout: Period,
+}
+
+/// What `report` takes.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct ReportArgs {
+    /// Write index.html and report.json into this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: Option<std::path::PathBuf>,
+    /// Write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// What `monitor` takes.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct MonitorArgs {
+    /// Serve on this address instead of the policy's, or of 127.0.0.1:9090
+    #[arg(long, value_name = "ADDR:PORT")]
+    #[expect(clippy::option_option, reason = "not given, given without an address, or with one")]
+    pub(crate) serve: Option<Option<Listen>>,
+    /// Write the metrics to this file after each look, for the textfile collector of `node_exporter`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) textfile: Option<std::path::PathBuf>,
+    /// Look once, print (or write) the metrics, and end
+    #[arg(long, conflicts_with = "serve")]
+    pub(crate) once: bool,
+    /// Look this often, instead of as often as the policy says, or hourly
+    #[arg(long, value_name = "TIME")]
+    pub(crate) every: Option<Period>,
+}
+
+/// What `notify` takes.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct NotifyArgs {
+    /// Send a test message to this channel, or to all, and say what happened
+    #[arg(long, value_name = "CHANNEL", num_args = 0..=1, default_missing_value = "")]
+    pub(crate) test: Option<String>,
+    /// Show what is open and what waits to be sent
+    #[arg(long, conflicts_with = "test")]
+    pub(crate) list: bool,
+    /// Show what would be sent, and send and remember nothing
+    #[arg(long, conflicts_with_all = ["test", "list"])]
+    pub(crate) dry_run: bool,
 }
 
 /// What `dump` takes.

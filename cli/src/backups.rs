@@ -3,16 +3,18 @@
 use crate::{session::Session, stop::Stop};
 use shared::{
     aws::EdgeError,
-    policy::{Postgres, dumps::PRE_RESTORE, text::Name},
+    policy::{Policy, Postgres, dumps::PRE_RESTORE, text::Name},
+    request::names,
     secret::Secrets,
 };
+use std::collections::BTreeSet;
 use store::{
     Backup, Manifest,
     place::{Open, open},
 };
 
 /// A dump, and where it is.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Item<'s> {
     /// The group.
     pub(crate) group: &'s Name,
@@ -60,19 +62,13 @@ pub(crate) async fn find<'s>(
 ) -> anyhow::Result<Found<'s>> {
     let policy = &session.policy;
     let world = session.look();
-    let (group, database) = match of.map(|of| of.split_once('/').unwrap_or((of, ""))) {
-        None => (None, None),
-        Some((group, database)) => (Some(group), Some(database).filter(|d| !d.is_empty())),
-    };
+    let of = of.map(|of| of.strip_suffix('/').unwrap_or(of));
     let mut found = Found::default();
     let mut known = Vec::new();
     let mut any = false;
     for (name, rules) in policy.postgres.iter().filter(|(_, g)| !g.dumps.is_empty()) {
         known.push(name.to_string());
-        if group.is_some_and(|g| g != name.as_str()) {
-            continue;
-        }
-        let asked = |d: &&String| database.is_none_or(|asked| asked == d.as_str());
+        let asked = |d: &&String| of.is_none_or(|of| names(of, name.as_str(), d));
         let databases: Vec<String> = rules.databases.iter().filter(asked).cloned().collect();
         any |= !databases.is_empty();
         if databases.is_empty() {
@@ -131,48 +127,39 @@ pub(crate) async fn one<'s>(
     meant: &str,
     place: Option<usize>,
 ) -> anyhow::Result<Item<'s>> {
-    let head = meant.split('/').next().unwrap_or(meant);
-    let of_group = session.policy.postgres.iter().any(|(name, g)| {
-        let rest = meant.strip_prefix(&format!("{name}/"));
-        name.as_str() == meant || rest.is_some_and(|rest| g.databases.iter().any(|d| d == rest))
-    });
-    let of = of_group.then_some(meant);
+    let of = names_group(&session.policy, meant).then_some(meant);
     let found = find(session, secrets, of).await?;
-    let here = |i: &Item<'_>| place.is_none_or(|p| p == i.place);
-    let mut items: Vec<_> = found.items.into_iter().filter(here).collect();
-    if of_group {
-        // A dump that was taken before a restore is of what was to be replaced: it is only taken when it is named.
-        items.retain(|i| i.good().is_some_and(|m| m.reason != PRE_RESTORE && m.table.is_none()));
-        let databases: std::collections::BTreeSet<_> =
-            items.iter().map(|i| i.database.clone()).collect();
-        if databases.len() > 1 {
-            return Err(Stop::wrong(format!(
-                "\"{meant}\" has several databases: write one of {}",
-                databases.iter().map(|d| format!("{head}/{d}")).collect::<Vec<_>>().join(", ")
-            )));
-        }
-        items.truncate(1);
+    pick(session, &found, meant, place)
+}
+
+/// Whether this names a group or one of its databases, and not a file.
+pub(crate) fn names_group(policy: &Policy, of: &str) -> bool {
+    policy.postgres.iter().any(|(name, group)| {
+        of == name.as_str() || group.databases.iter().any(|d| names(of, name.as_str(), d))
+    })
+}
+
+/// The one that is meant among those found, as [`one`] means it.
+///
+/// # Errors
+/// If there is none, or more than one.
+pub(crate) fn pick<'s>(
+    session: &Session<'_>,
+    found: &Found<'s>,
+    meant: &str,
+    place: Option<usize>,
+) -> anyhow::Result<Item<'s>> {
+    let here = |i: &&Item<'_>| place.is_none_or(|p| p == i.place);
+    let items: Vec<&Item<'s>> = found.items.iter().filter(here).collect();
+    let items = if names_group(&session.policy, meant) {
+        newest(items, meant)?
     } else {
-        items.retain(|i| {
-            let key = i.backup.key.as_str();
-            key == meant || i.open.store.arn(key) == meant || key.rsplit('/').next() == Some(meant)
-        });
-        // The same file in several places is one dump; it is read from the first.
-        items.sort_by_key(|i| i.place);
-        let same = |i: &Item<'_>| i.good().map(|m| m.file.sha256.clone());
-        if let Some(first) = items.first().map(same)
-            && first.is_some()
-        {
-            let all = items.iter().all(|i| same(i) == first);
-            if all {
-                items.truncate(1);
-            }
-        }
-    }
-    match (items.len(), found.gaps.first()) {
-        (1, _) => Ok(items.remove(0)),
-        (0, Some(gap)) => Err(Stop::edge(gap)),
-        (0, None) => Err(Stop::wrong(format!(
+        called(items, meant)
+    };
+    match (items.as_slice(), found.gaps.first()) {
+        ([item], _) => Ok((*item).clone()),
+        ([], Some(gap)) => Err(Stop::edge(gap)),
+        ([], None) => Err(Stop::wrong(format!(
             "there is no dump \"{meant}\"; `holdfast list` shows what there is"
         ))),
         _ => Err(Stop::wrong(format!(
@@ -180,4 +167,35 @@ pub(crate) async fn one<'s>(
             items.iter().map(|i| i.open.store.arn(&i.backup.key)).collect::<Vec<_>>().join(", ")
         ))),
     }
+}
+
+/// The newest good one of a group or database; none when there is none.
+fn newest<'i, 's>(mut items: Vec<&'i Item<'s>>, meant: &str) -> anyhow::Result<Vec<&'i Item<'s>>> {
+    // A dump that was taken before a restore is of what was to be replaced: it is only taken when it is named.
+    items.retain(|i| i.good().is_some_and(|m| m.reason != PRE_RESTORE && m.table.is_none()));
+    let databases: BTreeSet<_> = items.iter().map(|i| i.database.as_str()).collect();
+    if databases.len() > 1 {
+        let all: Vec<String> = databases.iter().map(|d| format!("{meant}/{d}")).collect();
+        return Err(Stop::wrong(format!(
+            "\"{meant}\" has several databases: write one of {}",
+            all.join(", ")
+        )));
+    }
+    items.truncate(1);
+    Ok(items)
+}
+
+/// Those with that key, name or whole address. The same file in several places is one dump; it is read from the first.
+fn called<'i, 's>(mut items: Vec<&'i Item<'s>>, meant: &str) -> Vec<&'i Item<'s>> {
+    items.retain(|i| {
+        let key = i.backup.key.as_str();
+        key == meant || i.open.store.arn(key) == meant || key.rsplit('/').next() == Some(meant)
+    });
+    items.sort_by_key(|i| i.place);
+    let same = |i: &&Item<'_>| i.good().map(|m| m.file.sha256.clone());
+    let first = items.first().and_then(same);
+    if first.is_some() && items.iter().all(|i| same(i) == first) {
+        items.truncate(1);
+    }
+    items
 }

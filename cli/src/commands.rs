@@ -1,11 +1,15 @@
 //! The commands, a file for each.
 
 mod alarms;
+mod audit;
 mod dump;
 mod explain;
 mod gate;
 mod hold;
 mod list;
+mod monitor;
+mod notify;
+mod page;
 mod plan;
 mod policy;
 mod report;
@@ -45,12 +49,28 @@ pub(crate) async fn run(args: &Args, edge: &Edge) -> anyhow::Result<Exit> {
         }
         Command::Explain { asset } => {
             interrupt
-                .or(Box::pin(async { explain::run(&open(Patience::Answer).await?, asset).await }))
+                .or(Box::pin(async {
+                    Box::pin(explain::run(&open(Patience::Answer).await?, asset)).await
+                }))
                 .await
+        }
+        Command::Notify(args) => {
+            let session = interrupt.or(open(Patience::Host)).await?;
+            interrupt.or(Box::pin(notify::run(&session, args))).await
+        }
+        Command::Monitor(args) => Box::pin(monitor::run(global, edge, args)).await,
+        Command::Report(args) => {
+            let session = interrupt.or(open(Patience::Host)).await?;
+            interrupt.or(Box::pin(page::run(&session, args))).await
         }
         Command::Alarms => {
             interrupt
                 .or(Box::pin(async { alarms::run(&open(Patience::Answer).await?).await }))
+                .await
+        }
+        Command::Audit(command) => {
+            interrupt
+                .or(Box::pin(async { audit::run(&open(Patience::Host).await?, command).await }))
                 .await
         }
         Command::Dump(args) => {

@@ -5,12 +5,16 @@ use shared::{
     policy::Policy,
     report::{Report, Result},
     request::Request,
-    run::{Budget, World, finish},
+    run::{Begun, Budget, World, finish},
 };
 use std::time::Duration;
 use tracing::Instrument;
 
-use crate::{stop::Exit, words};
+use crate::{
+    places::{Memory, Places},
+    stop::Exit,
+    words,
+};
 
 /// A function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -54,18 +58,32 @@ impl Function {
 
     /// Runs it, and publishes its report unless the world says dry run.
     pub(crate) async fn run(self, world: &World<'_>, request: &Request) -> Report {
-        let used = world.aws.calls().so_far();
+        self.run_reading(world, request, None).await
+    }
+
+    /// As [`Function::run`]; with a memory, `freshness` reads the newest files of directories.
+    pub(crate) async fn run_reading(
+        self,
+        world: &World<'_>,
+        request: &Request,
+        memory: Option<&Memory>,
+    ) -> Report {
+        let begun = Begun::now(world.aws, request);
         let span = tracing::info_span!("run", function = self.name(), run = world.run);
         let work = async {
             let report = match self {
                 Self::Snapshot => Box::pin(snapshot::run(world, request)).await,
                 Self::Offsite => Box::pin(offsite::run(world, request)).await,
-                Self::Freshness => Box::pin(freshness::run(world, request)).await,
+                Self::Freshness => {
+                    let places = Places::new(world, memory);
+                    let look = async |stored: &mut freshness::Stored| places.look(stored).await;
+                    Box::pin(freshness::run_with(world, request, look)).await
+                }
                 Self::Replication => Box::pin(replication::run(world, request)).await,
                 Self::Dump => Box::pin(dump::run(world, request)).await,
                 Self::Retention => Box::pin(retention::run(world, request)).await,
             };
-            Box::pin(finish(world, report, used)).await
+            Box::pin(finish(world, report, begun)).await
         };
         work.instrument(span).await
     }
@@ -168,6 +186,7 @@ mod tests {
             because: "it is due".into(),
             result,
             kind: None,
+            made: None,
         };
         let outcomes: Vec<_> = results.into_iter().map(outcome).collect();
         let failed = findings.iter().any(|f| f.severity == Severity::Critical)
@@ -177,6 +196,8 @@ mod tests {
             policy: "acme".into(),
             run: "r".into(),
             at: Timestamp::UNIX_EPOCH,
+            seconds: 0.0,
+            whole: true,
             dry_run: false,
             failed,
             findings,

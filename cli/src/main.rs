@@ -3,6 +3,8 @@
 //! # Layout
 //! - [`args`]: the command line; [`commands`]: a file for each command
 //! - [`session`]: policy and clients; [`function`]: the functions by name, run as their Lambdas run them
+//! - [`look`]: looking at everything; [`places`]: at what is no bucket on AWS
+//! - [`recorded`]: what commands write into the record of operations
 //! - [`stop`]: exit codes; [`interrupt`]: Ctrl-C
 //! - [`output`]: the only file that writes to stdout; [`table`], [`words`]: what it writes; [`progress`]: life signs
 //!
@@ -13,11 +15,15 @@ mod backups;
 mod commands;
 mod function;
 mod interrupt;
+mod look;
 mod output;
+mod places;
 mod progress;
+mod recorded;
 mod session;
 mod stop;
 mod table;
+mod telling;
 mod words;
 
 use args::Args;
@@ -42,7 +48,8 @@ fn main() -> ExitCode {
         log_json();
     }
     #[expect(clippy::disallowed_methods, reason = "the edge where time comes in")]
-    let now = Timestamp::now();
+    let clock = Timestamp::now;
+    let now = clock();
     let run = run_id(now, std::process::id());
     let edge = Edge {
         now,
@@ -51,6 +58,7 @@ fn main() -> ExitCode {
         user: who(|name| env::var(name).ok()),
         attempts: env::var("AWS_MAX_ATTEMPTS").ok().and_then(|n| n.parse().ok()),
         interrupt: Interrupt::listen(),
+        clock,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let ended = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
@@ -86,7 +94,7 @@ fn demand_id(var: impl Fn(&str) -> Option<String>) -> Option<String> {
 
 /// The Lambdas' own log lines, on stderr.
 fn log_json() {
-    let ours = "holdfast,shared,snapshot,offsite,freshness,replication,retention,dump,archive,postgres,store,restore";
+    let ours = "holdfast,shared,snapshot,offsite,freshness,replication,retention,dump,archive,postgres,store,restore,report";
     let ours: Vec<_> = ours.split(',').map(|name| format!("{name}=info")).collect();
     tracing_subscriber::fmt()
         .json()

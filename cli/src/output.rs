@@ -24,6 +24,11 @@ impl Output {
         Self { json, look: Look::of_stdout() }
     }
 
+    /// Whether answers are JSON.
+    pub(crate) fn json(self) -> bool {
+        self.json
+    }
+
     /// Writes an answer.
     ///
     /// # Errors
@@ -46,6 +51,14 @@ fn write(to: &mut impl Write, text: &str) -> io::Result<()> {
         Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }
+}
+
+/// Writes text as it is, such as a format of somebody else's.
+///
+/// # Errors
+/// As for [`Output::answer`].
+pub(crate) fn print(text: &str) -> io::Result<()> {
+    write(&mut io::stdout().lock(), text)
 }
 
 /// Says something on stderr; when nobody listens there, nothing can be done about it.

@@ -1,7 +1,11 @@
 //! What a command stands on: the policy, the clients, and what came in at the edge.
 
 use crate::{
-    args::Global, function::Function, interrupt::Interrupt, output::Output, progress::Progress,
+    args::{Global, Topic},
+    function::Function,
+    interrupt::Interrupt,
+    output::Output,
+    progress::Progress,
     stop::Stop,
 };
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
@@ -12,9 +16,14 @@ use shared::{
     metrics,
     policy::Policy,
     run::{Budget, World},
+    secret::Secrets,
     source::Source,
 };
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// What comes in from outside, once.
 #[derive(Debug)]
@@ -31,6 +40,23 @@ pub(crate) struct Edge {
     pub(crate) attempts: Option<u32>,
     /// Ctrl-C.
     pub(crate) interrupt: Interrupt,
+    /// The time, for what goes on for longer than one answer.
+    pub(crate) clock: fn() -> Timestamp,
+}
+
+impl Edge {
+    /// The edge of the next of several looks.
+    pub(crate) fn again(&self, now: Timestamp, n: usize) -> Self {
+        Self {
+            now,
+            run: format!("{}-{n}", self.run),
+            demand: self.demand.clone(),
+            user: self.user.clone(),
+            attempts: self.attempts,
+            interrupt: self.interrupt.clone(),
+            clock: self.clock,
+        }
+    }
 }
 
 /// A command's policy and clients.
@@ -46,7 +72,12 @@ pub(crate) struct Session<'e> {
     pub(crate) output: Output,
     /// Life signs.
     pub(crate) progress: Progress,
+    /// When it was opened.
+    pub(crate) began: Instant,
+    /// Where notify remembers what it told.
+    pub(crate) state: Option<String>,
     topic: Option<String>,
+    reports: Option<String>,
 }
 
 /// How long an unreachable AWS is tried.
@@ -70,6 +101,7 @@ impl<'e> Session<'e> {
         edge: &'e Edge,
         patience: Patience,
     ) -> anyhow::Result<Self> {
+        let began = Instant::now();
         let progress = Progress::new(global.json, global.verbose);
         let local = if global.policy.starts_with("s3://") {
             None
@@ -91,8 +123,24 @@ impl<'e> Session<'e> {
             Some(policy) => policy,
             None => progress.during("reading the policy", read(&global.policy, &aws)).await?,
         };
-        let topic = global.topic.as_ref().and_then(|t| t.0.clone());
-        Ok(Self { aws, policy, edge, output: Output::new(global.json), progress, topic })
+        let arn = |t: &Option<Topic>| t.as_ref().and_then(|t| t.0.clone());
+        let (topic, reports) = (arn(&global.topic), arn(&global.reports_topic));
+        Ok(Self {
+            aws,
+            policy,
+            edge,
+            output: Output::new(global.json),
+            progress,
+            began,
+            state: global.state.clone().filter(|at| !at.is_empty()),
+            topic,
+            reports,
+        })
+    }
+
+    /// What the policy's secrets are found with.
+    pub(crate) fn secrets(&self) -> Secrets<'_> {
+        self.look().secrets()
     }
 
     /// The world of a dry run.
@@ -120,6 +168,8 @@ impl<'e> Session<'e> {
             dry_run,
             host: true,
             topic,
+            reports: self.reports.clone(),
+            user: Some(self.edge.user.clone()),
         }
     }
 

@@ -5,7 +5,7 @@ use crate::{
     session::Session,
     stop::{Exit, Stop},
     table::Look,
-    words::{NONE, count, time},
+    words::{NONE, age, count, time},
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -24,7 +24,8 @@ pub(super) async fn run(session: &Session<'_>) -> anyhow::Result<Exit> {
     let cloudwatch = session.aws.cloudwatch(&Place::home(&session.policy));
     let names: Vec<_> = session.policy.alarms.keys().cloned().collect();
     let asked = session.progress.during("asking CloudWatch", cloudwatch.alarms(&names)).await;
-    let alarms = Alarms(rows(&session.policy, &asked.map_err(|e| Stop::edge(&e))?));
+    let found = asked.map_err(|e| Stop::edge(&e))?;
+    let alarms = Alarms(rows(&session.policy, &found, session.edge.now));
     session.output.answer(&alarms)?;
     let bad = alarms.0.iter().any(|a| a.state == MISSING || a.state == "ALARM");
     Ok(if bad { Exit::Failed } else { Exit::Well })
@@ -36,9 +37,15 @@ struct Row {
     name: String,
     state: String,
     since: Option<Timestamp>,
+    /// For how long it is in that state.
+    age_seconds: Option<i64>,
     watches: String,
     of: Option<String>,
-    above: String,
+    /// It rings above this, or below that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    above: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    below: Option<String>,
     /// The function that feeds its metric, and sets it.
     function: &'static str,
     reason: String,
@@ -50,7 +57,7 @@ struct Row {
 #[serde(transparent)]
 struct Alarms(Vec<Row>);
 
-fn rows(policy: &Policy, found: &[AlarmState]) -> Vec<Row> {
+fn rows(policy: &Policy, found: &[AlarmState], now: Timestamp) -> Vec<Row> {
     let mut rows: Vec<_> = policy
         .alarms
         .iter()
@@ -77,13 +84,16 @@ fn rows(policy: &Policy, found: &[AlarmState]) -> Vec<Row> {
                         .join("; ")
                 }
             };
+            let since = state.and_then(|s| s.since);
             Row {
                 name: name.clone(),
                 state: state.map_or(MISSING.to_owned(), |s| s.state.clone()),
-                since: state.and_then(|s| s.since),
+                since,
+                age_seconds: since.map(|since| now.duration_since(since).as_secs().max(0)),
                 watches: metric.name().to_owned(),
                 of: alarm.of.as_ref().map(ToString::to_string),
-                above: alarm.above.to_string(),
+                above: alarm.above.as_ref().map(ToString::to_string),
+                below: alarm.below.as_ref().map(ToString::to_string),
                 function,
                 reason,
                 differs,
@@ -103,6 +113,12 @@ fn same(wanted: Option<&MetricAlarm>, found: Option<&MetricAlarm>) -> bool {
     matches!((wanted, found), (Some(wanted), Some(found)) if without(wanted) == without(found))
 }
 
+/// `> 25h`, `< 99%`.
+fn threshold(row: &Row) -> String {
+    let above = row.above.as_ref().map(|t| format!("> {t}"));
+    above.or(row.below.as_ref().map(|t| format!("< {t}"))).unwrap_or_default()
+}
+
 impl Answer for Alarms {
     fn text(&self, look: Look) -> String {
         if self.0.is_empty() {
@@ -116,13 +132,14 @@ impl Answer for Alarms {
                 r.name.clone(),
                 r.state.clone(),
                 since,
+                r.age_seconds.map_or(NONE.to_owned(), age),
                 watches,
-                format!("> {}", r.above),
+                threshold(r),
                 r.reason.clone(),
             ]
         });
-        let table =
-            look.table(&["alarm", "state", "since (UTC)", "watches", "threshold", "reason"], rows);
+        let head = ["alarm", "state", "since (UTC)", "for", "watches", "threshold", "reason"];
+        let table = look.table(&head, rows);
         let states = ["ALARM", MISSING, "INSUFFICIENT_DATA", "OK"];
         let counts: Vec<_> = states
             .iter()
@@ -166,15 +183,16 @@ alarms:
             reason: reason.into(),
             since: "2026-11-20T02:07:00Z".parse().ok(),
         };
-        let louder = MetricAlarm { above: 5.0, ..wanted[1].clone() };
+        let louder = MetricAlarm { threshold: 5.0, ..wanted[1].clone() };
         let found =
             [state(&louder, "OK", ""), state(&wanted[0], "ALARM", "2 datapoints were greater")];
-        let alarms = Alarms(rows(&policy, &found));
+        let now = "2026-11-20T14:09:00Z".parse().expect("a time");
+        let alarms = Alarms(rows(&policy, &found, now));
         insta::assert_snapshot!(alarms.text(Look::default()), @"
-        ALARM             STATE    SINCE (UTC)       WATCHES               THRESHOLD  REASON
-        acme-age          ALARM    2026-11-20 02:07  PointAge of fleet     > 25h      2 datapoints were greater
-        acme-unprotected  MISSING  -                 UnprotectedDatabases  > 0        CloudWatch has none of this name; `holdfast run freshness` sets it
-        acme-failing      OK       2026-11-20 02:07  FailingAssets         > 0        it differs from the policy; `holdfast run freshness` sets it again
+        ALARM             STATE    SINCE (UTC)       FOR     WATCHES               THRESHOLD  REASON
+        acme-age          ALARM    2026-11-20 02:07  12h 2m  PointAge of fleet     > 25h      2 datapoints were greater
+        acme-unprotected  MISSING  -                 -       UnprotectedDatabases  > 0        CloudWatch has none of this name; `holdfast run freshness` sets it
+        acme-failing      OK       2026-11-20 02:07  12h 2m  FailingAssets         > 0        it differs from the policy; `holdfast run freshness` sets it again
 
         3 alarms: 1 ALARM, 1 MISSING, 1 OK
         ");

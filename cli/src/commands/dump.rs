@@ -8,6 +8,7 @@ use crate::{
     session::Session,
     stop::{Exit, Stop},
     table::Look,
+    telling,
 };
 use serde::Serialize;
 use shared::{
@@ -41,7 +42,11 @@ pub(super) async fn run(session: &Session<'_>, args: &DumpArgs) -> anyhow::Resul
             let request = Request { assets: args.of.clone(), ..Request::look() };
             // The dumps just taken are of the past by now, and count for the rules.
             let world = World { now: world.now + begun.elapsed(), ..world };
-            Some(Box::pin(retention::run_dumps(&world, &request)).await)
+            let mut let_go = Box::pin(retention::run_dumps(&world, &request)).await;
+            Box::pin(shared::run::record(&world, &mut let_go)).await;
+            // Of some groups it proves nothing about the others.
+            let_go.whole &= args.of.is_empty();
+            Some(let_go)
         };
         (dumped, let_go)
     };
@@ -53,6 +58,8 @@ pub(super) async fn run(session: &Session<'_>, args: &DumpArgs) -> anyhow::Resul
             ));
         }
     };
+    let both: Vec<&Report> = std::iter::once(&dumped).chain(&let_go).collect();
+    Box::pin(telling::tell_runs(session, &both)).await;
     let deferred = |r: &Result| matches!(r, Result::Deferred(_));
     let exit = match exit(&session.policy, &dumped, budget) {
         // Another run has the lease. That one may fail, so nobody may think that this one did its work.

@@ -50,10 +50,10 @@ pub(super) async fn run(session: &Session<'_>, asset: &str) -> anyhow::Result<Ex
         session.progress.during("looking at databases", observe(&world, Where::Everywhere)).await
     };
     let mut gaps = seen.gaps.clone();
-    let looks = async {
+    let looks = Box::pin(async {
         let stored = stored::stored(&world, asset, &mut gaps).await;
         (stored, stored::buckets(&world, asset).await)
-    };
+    });
     let (stored, buckets) = session.progress.during("looking at buckets", looks).await;
     let names = names(policy, &seen);
     let database = database::view(policy, seen, asset, session.edge.now);

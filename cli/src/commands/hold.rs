@@ -3,12 +3,13 @@
 use crate::{
     backups::one,
     output::Answer,
+    recorded,
     session::Session,
     stop::{Exit, Stop},
     table::Look,
 };
 use serde::Serialize;
-use shared::{catalog::Place, secret::Secrets};
+use shared::audit::Entry;
 use store::Hold;
 
 /// What was done to a dump.
@@ -30,23 +31,39 @@ impl Answer for Held {
 
 /// Holds a dump.
 pub(super) async fn hold(session: &Session<'_>, backup: &str, why: &str) -> anyhow::Result<Exit> {
-    let home = Place::home(&session.policy);
-    let secrets = Secrets::new(&session.aws, &home);
+    let secrets = session.secrets();
     let item = one(session, &secrets, backup, None).await?;
     let hold = Hold { why: why.to_owned(), since: session.edge.now, by: session.edge.user.clone() };
     let done = item.open.store.hold(&item.backup.key, &hold).await;
+    let entry = recorded::of(&item, "hold", format!("it is held: {why}"));
+    let exit = tell(session, "hold", entry, done.as_ref().err()).await;
     done.map_err(|e| Stop::edge(&e.into()))?;
     session.output.answer(&Held { backup: item.backup.key, held: true })?;
-    Ok(Exit::Well)
+    Ok(exit)
 }
 
 /// Takes a hold away.
 pub(super) async fn release(session: &Session<'_>, backup: &str) -> anyhow::Result<Exit> {
-    let home = Place::home(&session.policy);
-    let secrets = Secrets::new(&session.aws, &home);
+    let secrets = session.secrets();
     let item = one(session, &secrets, backup, None).await?;
     let released = item.open.store.release(&item.backup.key).await;
+    let entry = recorded::of(&item, "release", "the policy's rules decide again");
+    let exit = tell(session, "release", entry, released.as_ref().err()).await;
     released.map_err(|e| Stop::edge(&e.into()))?;
     session.output.answer(&Held { backup: item.backup.key, held: false })?;
-    Ok(Exit::Well)
+    Ok(exit)
+}
+
+/// Records what became of it.
+async fn tell(
+    session: &Session<'_>,
+    by: &str,
+    entry: Entry,
+    refused: Option<&store::Error>,
+) -> Exit {
+    let entry = match refused {
+        None => entry,
+        Some(e) => recorded::failed(entry, e.to_string()),
+    };
+    recorded::record(session, by, vec![entry], Exit::Well).await
 }

@@ -10,13 +10,11 @@ use crate::{
 };
 use jiff::Timestamp;
 use serde::Serialize;
-use shared::{catalog::Place, secret::Secrets};
 use store::catalogue::Of;
 
 /// Lists every dump of the groups, or of what was asked for.
 pub(super) async fn run(session: &Session<'_>, of: Option<&str>) -> anyhow::Result<Exit> {
-    let home = Place::home(&session.policy);
-    let secrets = Secrets::new(&session.aws, &home);
+    let secrets = session.secrets();
     let looking = find(session, &secrets, of);
     let found: Found<'_> = session.progress.during("looking at the stores", looking).await?;
     let rows = found.items.iter().map(|i| Row::of(i, session.edge.now)).collect();

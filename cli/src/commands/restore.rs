@@ -4,9 +4,11 @@ use crate::{
     args::RestoreArgs,
     backups::{Item, one},
     output::{self, Answer},
+    recorded,
     session::Session,
     stop::{Exit, Stop},
     table::Look,
+    telling::Recovery,
     words::{plain, size},
 };
 use dump::means;
@@ -19,11 +21,9 @@ use restore::{
 };
 use serde::Serialize;
 use shared::{
-    aws::EdgeError,
-    catalog::Place,
+    audit::Entry,
     policy::dumps::PRE_RESTORE,
     run::{Budget, World},
-    secret::Secrets,
 };
 use std::{
     io::{self, BufRead, IsTerminal},
@@ -37,8 +37,7 @@ const THAW_POLL: Duration = Duration::from_mins(10);
 /// Restores what was asked for.
 pub(super) async fn run(session: &Session<'_>, args: &RestoreArgs) -> anyhow::Result<Exit> {
     let interrupt = &session.edge.interrupt;
-    let home = Place::home(&session.policy);
-    let secrets = Secrets::new(&session.aws, &home);
+    let secrets = session.secrets();
     let finding = Box::pin(one(session, &secrets, &args.backup, args.from));
     let item = interrupt.or(session.progress.during("looking for the dump", finding)).await?;
     let opening = Opening::of(&secrets, item.rules, &args.keys.files).await;
@@ -59,10 +58,22 @@ pub(super) async fn run(session: &Session<'_>, args: &RestoreArgs) -> anyhow::Re
     if !args.dry_run && args.to.is_none() && !args.yes {
         confirm(&item, &options)?;
     }
+    let recovery = Recovery::of(session, &item);
+    if !args.dry_run {
+        recovery.started(&options.target).await;
+    }
     loop {
         let outcome = tokio::select! {
-            done = once(session, &item, &opening, &server, &options) => done?,
+            done = once(session, &item, &opening, &server, &options, &recovery) => match done {
+                Ok(outcome) => outcome,
+                Err(e) => {
+                    record(session, &item, &options, &recovery, Err(e.to_string())).await;
+                    return Err(e);
+                }
+            },
+            never = recovery.signs_of_life(), if !args.dry_run => match never {},
             () = interrupt.came() => {
+                record(session, &item, &options, &recovery, Err("it was interrupted".into())).await;
                 return Err(Stop::interrupted(format!(
                     "interrupted; {} is as it was, and the next restore of it drops what is left beside it",
                     options.target
@@ -75,13 +86,15 @@ pub(super) async fn run(session: &Session<'_>, args: &RestoreArgs) -> anyhow::Re
                 return Ok(Exit::Well);
             }
             Outcome::Restored(report) => {
-                let exit = if report.losses.is_empty() { Exit::Well } else { Exit::Losses };
+                let recorded = record(session, &item, &options, &recovery, Ok(&report)).await;
+                let exit = if report.losses.is_empty() { recorded } else { Exit::Losses };
                 session.output.answer(&Restored(*report))?;
                 return Ok(exit);
             }
             Outcome::Cold(thaw) => {
                 let said = cold(&item, thaw);
                 if !args.wait {
+                    recovery.ended(Err(said.clone())).await;
                     return Err(Stop::late(format!("{said}; ask again then, or write --wait")));
                 }
                 output::tell(&format!("holdfast: {said}; waiting"));
@@ -96,31 +109,65 @@ pub(super) async fn run(session: &Session<'_>, args: &RestoreArgs) -> anyhow::Re
     }
 }
 
+/// Records how a restore ended; a dry run is no restore.
+async fn record(
+    session: &Session<'_>,
+    item: &Item<'_>,
+    options: &Options,
+    recovery: &Recovery<'_>,
+    ended: Result<&Report, String>,
+) -> Exit {
+    if options.dry_run {
+        return Exit::Well;
+    }
+    recovery.ended(ended.clone()).await;
+    let entry = recorded::of(item, "restore", "");
+    let entry = match ended {
+        Err(why) => recorded::failed(entry, format!("into {}: {why}", options.target)),
+        Ok(report) => Entry {
+            detail: into(report),
+            seconds: Some(report.took.iter().map(|t| t.seconds).sum()),
+            evidence: Some(recorded::checks(&report.checks)),
+            ..entry
+        },
+    };
+    recorded::record(session, "restore", vec![entry], Exit::Well).await
+}
+
+/// Where a dump was restored to, and what was lost.
+fn into(report: &Report) -> String {
+    let aside = report.aside.as_ref().map(|aside| format!(", the old one is {aside}"));
+    let lost = (!report.losses.is_empty()).then(|| format!(", {} losses", report.losses.len()));
+    let parts = [aside, lost].map(Option::unwrap_or_default).concat();
+    format!("into {}{parts}", report.database)
+}
+
 async fn once(
     session: &Session<'_>,
     item: &Item<'_>,
     opening: &Opening,
     server: &Server,
     options: &Options,
+    recovery: &Recovery<'_>,
 ) -> anyhow::Result<Outcome> {
     let world = World { budget: Budget::endless(), dry_run: false, ..session.look() };
     let safety = async |database: &str| {
-        let failed = |e: EdgeError| {
-            let kind = match e.kind {
-                shared::aws::Kind::Database => Kind::Connection,
-                shared::aws::Kind::Store | shared::aws::Kind::Denied => Kind::Store,
-                shared::aws::Kind::Key => Kind::Key,
-                _ => Kind::Refused,
-            };
-            restore::Error::new(kind, e.doing.clone(), e.why.clone(), e.hint())
-        };
-        let taken = Box::pin(dump::take_now(&world, item.group, database, PRE_RESTORE)).await;
-        let manifest = taken.map_err(failed)?;
-        proven(session, item, opening, &manifest).await?;
-        output::tell(&format!("holdfast: {database} is dumped as {}", manifest.file.name));
+        let taken = Box::pin(dump::take_now(&world, item.group, database, PRE_RESTORE)).await?;
+        let entry = recorded::of(
+            &Item { database: database.to_owned(), backup: taken.backup.clone(), ..item.clone() },
+            "dump before a restore",
+            "",
+        );
+        recorded::record(session, "restore", vec![entry], Exit::Well).await;
+        proven(&taken, opening).await?;
+        let name = taken.backup.key.rsplit('/').next().unwrap_or_default();
+        output::tell(&format!("holdfast: {database} is dumped as {name}"));
         Ok(())
     };
-    let told = |phase: Phase| session.progress.say(words(phase));
+    let told = |phase: Phase| {
+        recovery.at(words(phase));
+        session.progress.say(words(phase));
+    };
     let work =
         restore::restore(&item.open.store, &item.backup, opening, server, options, safety, told);
     let done =
@@ -130,36 +177,18 @@ async fn once(
 
 /// The safety dump read back whole: until then nothing is touched. A host that only has public keys can't decrypt it, and
 /// then its stored bytes are what can be proven.
-async fn proven(
-    session: &Session<'_>,
-    item: &Item<'_>,
-    opening: &Opening,
-    manifest: &store::Manifest,
-) -> Result<(), restore::Error> {
-    let refused = |why: String| {
-        let doing = format!("read back {}", manifest.file.name);
-        restore::Error::new(Kind::Store, doing, why, "look at the store; nothing was touched")
-    };
-    let rules = item.rules;
-    let secrets_home = Place::home(&session.policy);
-    let secrets = Secrets::new(&session.aws, &secrets_home);
-    let places = store::place::open(&session.look(), &secrets, rules).await;
-    let stored = match places.first() {
-        Some(Ok(open)) => open,
-        Some(Err(e)) => return Err(refused(e.to_string())),
-        None => return Err(refused("there is no store".into())),
-    };
-    let found =
-        stored.by_database(&session.policy, rules).await.map_err(|e| refused(e.to_string()))?;
-    let backup = found
-        .into_values()
-        .flatten()
-        .find(|b| b.committed().is_some_and(|m| m.file.sha256 == manifest.file.sha256));
-    let backup = backup.ok_or_else(|| refused("it is not in the store's list".into()))?;
-    let verified = restore::quick(&stored.store, &backup, opening).await;
+async fn proven(taken: &dump::Taken, opening: &Opening) -> Result<(), restore::Error> {
+    let verified = restore::quick(&taken.store, &taken.backup, opening).await;
     let keyless = |c: &&Check| c.kind != Some(Kind::Key);
     match verified.checks.iter().filter(|c| c.went == Went::Failed).find(keyless) {
-        Some(bad) => Err(refused(format!("{}: {}", bad.name, bad.detail))),
+        Some(bad) => {
+            let (doing, why) = (
+                format!("read back {}", taken.backup.arn),
+                format!("{}: {}", bad.name, bad.detail),
+            );
+            let mend = "look at the store; nothing was touched";
+            Err(restore::Error::new(Kind::Store, doing, why, mend))
+        }
         None => Ok(()),
     }
 }
@@ -191,15 +220,7 @@ fn options(session: &Session<'_>, args: &RestoreArgs, item: &Item<'_>, target: S
         dry_run: args.dry_run,
         drop_old: args.drop_old,
         // Of chosen tables, rules about the whole database can't be true.
-        rules: Rules {
-            critical_tables: if whole { rules.critical_tables.clone() } else { Vec::new() },
-            checks: rules
-                .checks
-                .iter()
-                .filter(|_| whole)
-                .map(|(n, sql)| (n.to_string(), sql.clone()))
-                .collect(),
-        },
+        rules: if whole { Rules::of(rules) } else { Rules::default() },
         erasure: if whole { rules.erasure.clone() } else { Vec::new() },
         run: session.edge.run.clone(),
         stamp: session.edge.now.to_zoned(TimeZone::UTC).strftime("%Y%m%d%H%M%S").to_string(),

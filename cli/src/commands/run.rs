@@ -8,6 +8,7 @@ use crate::{
     session::Session,
     stop::{Exit, Stop},
     table::Look,
+    telling,
 };
 use serde::Serialize;
 use shared::{
@@ -47,6 +48,7 @@ pub(super) async fn run(session: &Session<'_>, args: &RunArgs) -> anyhow::Result
             )));
         }
     };
+    Box::pin(telling::tell_runs(session, &[&report])).await;
     let exit = exit(&session.policy, &report, budget);
     session.output.answer(&Ran(report))?;
     Ok(exit)

@@ -1,10 +1,10 @@
 //! `holdfast status`: how everything stands.
 
 use crate::{
-    function::{Function, blind, blindness, unseen},
+    look,
     output::Answer,
     session::Session,
-    stop::{Exit, Stop},
+    stop::Exit,
     table::Look,
     words::{self, NONE, age, count, plain, size, verdict},
 };
@@ -13,28 +13,15 @@ use serde::Serialize;
 use shared::{
     plan::{Finding, Severity},
     report::{Report, Standing},
-    request::Request,
 };
 use std::collections::{BTreeMap, btree_map::Entry};
 
 /// Looks at everything and says how it stands.
 pub(super) async fn run(session: &Session<'_>) -> anyhow::Result<Exit> {
-    let request = Request { dry_run: true, ..Request::look() };
     let world = session.look();
-    let looks = async {
-        let freshness = Function::Freshness.run(&world, &request);
-        let replication = Function::Replication.run(&world, &request);
-        // Objects that wait too long for their copy are seen by the function that copies.
-        let offsite = Function::Offsite.run(&world, &request);
-        let (freshness, replication, offsite) = tokio::join!(freshness, replication, offsite);
-        vec![freshness, replication, offsite]
-    };
+    let looks = look::everything(&world, None);
     let reports = session.progress.during("looking at everything", looks).await;
-    if let Some(gap) = reports.iter().find_map(|r| blind(&session.policy, r))
-        && reports.iter().all(unseen)
-    {
-        return Err(Stop::blind(blindness(gap)));
-    }
+    look::something(&world, &reports)?;
     let status = Status::new(session.policy.company.to_string(), session.edge.now, reports);
     session.output.answer(&status)?;
     Ok(if status.failed { Exit::Failed } else { Exit::Well })
@@ -42,16 +29,16 @@ pub(super) async fn run(session: &Session<'_>) -> anyhow::Result<Exit> {
 
 /// How everything stands.
 #[derive(Debug, Serialize)]
-struct Status {
+pub(super) struct Status {
     policy: String,
     at: Timestamp,
     /// Whether anything is critical.
-    failed: bool,
+    pub(super) failed: bool,
     counts: Counts,
     /// Worst first.
-    assets: Vec<Standing>,
+    pub(super) assets: Vec<Standing>,
     /// All of them, worst first, with what to do.
-    findings: Vec<Finding>,
+    pub(super) findings: Vec<Finding>,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -63,7 +50,8 @@ struct Counts {
 }
 
 impl Status {
-    fn new(policy: String, at: Timestamp, reports: Vec<Report>) -> Self {
+    /// What these reports say together.
+    pub(super) fn new(policy: String, at: Timestamp, reports: Vec<Report>) -> Self {
         let failed = reports.iter().any(|r| r.failed);
         let mut assets: BTreeMap<(String, String), Standing> = BTreeMap::new();
         let mut findings: Vec<Finding> = Vec::new();
@@ -212,6 +200,8 @@ mod tests {
             policy: "acme".into(),
             run: "r".into(),
             at: Timestamp::UNIX_EPOCH,
+            seconds: 0.0,
+            whole: true,
             dry_run: true,
             failed: true,
             findings,

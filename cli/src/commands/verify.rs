@@ -2,11 +2,13 @@
 
 use crate::{
     args::VerifyArgs,
-    backups::{Item, find, one},
+    backups::{Found, Item, find, names_group, pick},
     output::{self, Answer},
+    recorded,
     session::Session,
     stop::{Exit, Stop},
     table::Look,
+    telling,
     words::{NONE, count, plain, time},
 };
 use anyhow::Context;
@@ -17,7 +19,7 @@ use restore::{
     verify::{Went, markdown},
 };
 use serde::Serialize;
-use shared::{catalog::Place, secret::Secrets};
+use shared::{audit::Entry, secret::Secrets};
 use std::collections::BTreeSet;
 
 /// Earlier dumps whose sizes are compared.
@@ -25,14 +27,13 @@ const EARLIER: usize = 7;
 
 /// Verifies what was asked for and shows it.
 pub(super) async fn run(session: &Session<'_>, args: &VerifyArgs) -> anyhow::Result<Exit> {
-    let home = Place::home(&session.policy);
-    let secrets = Secrets::new(&session.aws, &home);
+    let secrets = session.secrets();
     let interrupt = &session.edge.interrupt;
     let choosing = Box::pin(choose(session, &secrets, args));
     let items = interrupt.or(session.progress.during("looking at the stores", choosing)).await?;
     let what = if args.full { "restoring for proof" } else { "reading" };
     let work = async {
-        let each = items.iter().map(|item| verify(session, &secrets, args, item, &items));
+        let each = items.iter().map(|item| verify(session, &secrets, args, item));
         stream::iter(each).buffered(usize::from(args.width.max(1))).collect::<Vec<_>>().await
     };
     let tried = tokio::select! {
@@ -44,10 +45,21 @@ pub(super) async fn run(session: &Session<'_>, args: &VerifyArgs) -> anyhow::Res
         }
     };
     let (mut all, mut exit) = (Vec::new(), Exit::Well);
-    for tried in tried {
+    let mut entries = Vec::new();
+    let mut heard = Vec::new();
+    for (Chosen { item, .. }, tried) in items.iter().zip(tried) {
         match tried {
-            Ok(verified) => all.push(verified),
+            Ok(verified) => {
+                entries.push(entry(item, &verified));
+                heard.push(telling::verified(session, item, Ok(&verified)));
+                all.push(verified);
+            }
             Err(e) => {
+                heard.push(telling::verified(session, item, Err(e.to_string())));
+                entries.push(recorded::failed(
+                    recorded::of(item, action(args.full), ""),
+                    e.to_string(),
+                ));
                 output::tell(&format!("holdfast: {e:#}"));
                 exit = exit.max(Exit::of(&e));
             }
@@ -56,6 +68,8 @@ pub(super) async fn run(session: &Session<'_>, args: &VerifyArgs) -> anyhow::Res
     if exit == Exit::Well && all.iter().any(|v| !v.good) {
         exit = all.iter().filter(|v| !v.good).map(broke).max().unwrap_or(Exit::Failed);
     }
+    exit = recorded::record(session, "verify", entries, exit).await;
+    Box::pin(telling::tell(session, heard)).await;
     if let Some(path) = &args.markdown {
         let text = markdown(&all);
         std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
@@ -64,56 +78,85 @@ pub(super) async fn run(session: &Session<'_>, args: &VerifyArgs) -> anyhow::Res
     Ok(exit)
 }
 
+/// What verifying is called in the record of operations.
+fn action(full: bool) -> &'static str {
+    if full { "verify full" } else { "verify" }
+}
+
+/// A verification as it is recorded, with its proof.
+fn entry(item: &Item<'_>, verified: &Verified) -> Entry {
+    let entry = Entry {
+        seconds: Some(verified.took.iter().map(|t| t.seconds).sum()),
+        evidence: Some(recorded::checks(&verified.checks)),
+        ..recorded::of(item, action(verified.full), recorded::verdict(&verified.checks))
+    };
+    let why = entry.detail.clone();
+    if verified.good { entry } else { recorded::failed(entry, why) }
+}
+
+/// A dump that is to be verified.
+struct Chosen<'s> {
+    item: Item<'s>,
+    /// Stored sizes of those before it, of its database, place and reason, in bytes.
+    earlier: Vec<u64>,
+}
+
+impl<'s> Chosen<'s> {
+    fn of(item: Item<'s>, found: &Found<'s>) -> Self {
+        let before = |other: &&Item<'_>| {
+            other.database == item.database
+                && other.group == item.group
+                && other.place == item.place
+                && other.good().map(|m| &m.reason) == item.good().map(|m| &m.reason)
+                && other.at() < item.at()
+        };
+        let earlier = found.items.iter().filter(before).take(EARLIER).map(|i| i.backup.size);
+        Self { earlier: earlier.collect(), item }
+    }
+}
+
 /// Which dumps: files by name, or the newest or all of groups and databases.
 async fn choose<'s>(
     session: &'s Session<'_>,
     secrets: &Secrets<'_>,
     args: &VerifyArgs,
-) -> anyhow::Result<Vec<Item<'s>>> {
-    let mut items = Vec::new();
+) -> anyhow::Result<Vec<Chosen<'s>>> {
+    let mut chosen = Vec::new();
     let named: Vec<Option<&str>> = match args.of.as_slice() {
         [] => vec![None],
         of => of.iter().map(|s| Some(s.as_str())).collect(),
     };
     for of in named {
-        let groups = &session.policy.postgres;
-        let group = |of: &str| {
-            let name = of.split('/').next().unwrap_or(of);
-            groups.iter().any(|(n, g)| {
-                n.as_str() == name
-                    && (of == name || g.databases.iter().any(|d| of == format!("{name}/{d}")))
-            })
-        };
-        if let Some(file) = of.filter(|of| !group(of)) {
-            items.push(one(session, secrets, file, None).await?);
+        let group = of.filter(|of| names_group(&session.policy, of));
+        let found = find(session, secrets, group).await?;
+        if let Some(file) = of.filter(|_| group.is_none()) {
+            chosen.push(Chosen::of(pick(session, &found, file, None)?, &found));
             continue;
         }
-        let found = find(session, secrets, of).await?;
         if let Some(gap) = found.gaps.first() {
             return Err(Stop::edge(gap));
         }
         let mut newest = BTreeSet::new();
-        for item in found.items {
+        for item in &found.items {
             // Of a database, the newest in its first place; with --all, every one in every place.
             let key = (item.group.to_string(), item.database.clone());
             if args.all || (item.place == 0 && item.good().is_some() && newest.insert(key)) {
-                items.push(item);
+                chosen.push(Chosen::of(item.clone(), &found));
             }
         }
     }
-    if items.is_empty() {
+    if chosen.is_empty() {
         let said = "there is no dump to verify; `holdfast list` shows what there is";
         return Err(anyhow::anyhow!(said));
     }
-    Ok(items)
+    Ok(chosen)
 }
 
 async fn verify(
     session: &Session<'_>,
     secrets: &Secrets<'_>,
     args: &VerifyArgs,
-    item: &Item<'_>,
-    all: &[Item<'_>],
+    Chosen { item, earlier }: &Chosen<'_>,
 ) -> anyhow::Result<Verified> {
     let opening = Opening::of(secrets, item.rules, &args.keys.files).await;
     let opening = opening.map_err(|e| Stop::data(&e))?;
@@ -123,31 +166,13 @@ async fn verify(
     }
     let world = session.look();
     let server = means::server(&world, secrets, item.rules).await.map_err(|e| Stop::data(&e))?;
-    let rules = Rules {
-        critical_tables: item.rules.critical_tables.clone(),
-        checks: item.rules.checks.iter().map(|(n, sql)| (n.to_string(), sql.clone())).collect(),
-    };
-    let before = |other: &&Item<'_>| {
-        other.database == item.database
-            && other.group == item.group
-            && other.place == item.place
-            && other.good().map(|m| &m.reason) == item.good().map(|m| &m.reason)
-            && other.at() < item.at()
-    };
-    let of = format!("{}/{}", item.group, item.database);
-    let earlier: Vec<u64> = if args.all {
-        all.iter().filter(before).take(EARLIER).map(|i| i.backup.size).collect()
-    } else {
-        let found = find(session, secrets, Some(&of)).await?;
-        found.items.iter().filter(before).take(EARLIER).map(|i| i.backup.size).collect()
-    };
     let size_change = item.rules.objectives.size_change.as_ref();
     let trial = Trial {
         server: &server,
         run: &session.edge.run,
         jobs: 2,
-        rules: &rules,
-        earlier: &earlier,
+        rules: &Rules::of(item.rules),
+        earlier,
         size_change: size_change.map(shared::policy::text::Share::fraction),
         owners: false,
     };

@@ -1,10 +1,10 @@
 //! Assets that are no databases: points that lie as objects, and buckets.
 
-use crate::function::Function;
+use crate::{function::Function, places::Places};
 use freshness::{Facts, Stored, StoredPoint};
 use serde::Serialize;
 use shared::{
-    catalog::{Gap, Place},
+    catalog::Gap,
     plan::Finding,
     policy::{Bucket, Objectives, Policy},
     report::Standing,
@@ -57,43 +57,34 @@ pub(super) fn names(policy: &Policy) -> Vec<String> {
 /// The assets of that name, or of the group of that name, whose points lie as objects.
 pub(super) async fn stored(world: &World<'_>, asset: &str, gaps: &mut Vec<Gap>) -> Vec<StoredView> {
     let mut views = Vec::new();
-    for mut one in freshness::stored(world.policy) {
+    let places = Places::new(world, None);
+    let look = async |stored: &mut Stored| places.look(stored).await;
+    for one in freshness::stored(world.policy) {
         if one.asset != asset && one.group != asset {
             continue;
         }
-        let home = world.home();
-        let region = one.region.as_ref().and_then(|r| r.parse().ok());
-        let place = Place { region: region.unwrap_or_else(|| home.region.clone()), ..home };
-        if let Err(gap) = list(world, &place, &mut one).await {
-            gaps.push(gap);
+        if let Some(one) = freshness::look_at(world, &look, one, gaps).await {
+            views.push(view(world, one));
         }
-        views.push(view(world, one));
     }
     views
-}
-
-async fn list(world: &World<'_>, place: &Place, one: &mut Stored) -> Result<(), Gap> {
-    let mut objects = world.aws.s3(place).objects(&one.bucket, &one.prefix);
-    while let Some(object) = objects.next().await.map_err(|e| e.gap(place))? {
-        one.add(&object.key, object.size, object.modified);
-    }
-    Ok(())
 }
 
 /// Judged as `freshness` judges it.
 fn view(world: &World<'_>, one: Stored) -> StoredView {
     let facts = Facts { stored: vec![one.clone()], ..Facts::default() };
     let verdict = freshness::plan(world.policy, &facts, world.now);
+    let at = one.at();
     let newest = one.newest.into_iter();
     StoredView {
-        at: format!("s3://{}/{}", one.bucket, one.prefix),
+        at,
         findings: verdict.plan.findings.into_iter().filter(|f| f.asset == one.asset).collect(),
         standing: verdict.assets.into_iter().next(),
         group: one.group,
         suffix: one.suffix,
         objectives: one.objectives,
         newest: newest
-            .map(|StoredPoint { key, size, at }| Lies { key, size_bytes: size, data_time: at })
+            .map(|StoredPoint { key, size, at, .. }| Lies { key, size_bytes: size, data_time: at })
             .collect(),
     }
 }
@@ -120,6 +111,8 @@ pub(super) async fn buckets(world: &World<'_>, asset: &str) -> Vec<BucketView> {
             dry_run: true,
             host: true,
             topic: None,
+            reports: None,
+            user: None,
         };
         let request = Request { dry_run: true, ..Request::look() };
         let report = Function::Replication.run(&world, &request).await;

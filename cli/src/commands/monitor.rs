@@ -1,0 +1,175 @@
+//! `holdfast monitor`: what stands how, for Prometheus.
+//!
+//! It looks as `holdfast status` looks, now and then, and answers each scrape at once from the last look. A look that
+//! fails leaves what was seen growing older, and health at 0: what is served is never better than what is known.
+//!
+//! - [`board`]: what is served, and how; [`serve`]: by whom
+
+mod board;
+mod serve;
+
+use super::status::Status;
+use crate::{
+    args::{Global, MonitorArgs},
+    look, output,
+    places::Memory,
+    session::{Edge, Patience, Session},
+    stop::Exit,
+};
+use anyhow::Context;
+use board::{Board, Seen};
+use jiff::SignedDuration;
+use std::{
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{net::TcpListener, time::Instant};
+
+/// How often is looked where nobody says it.
+const HOURLY: SignedDuration = SignedDuration::from_hours(1);
+
+/// What is served, for whoever asks.
+type Shared = Arc<Mutex<Board>>;
+
+/// Looks and serves until it is stopped, or once.
+pub(super) async fn run(global: &Global, edge: &Edge, args: &MonitorArgs) -> anyhow::Result<Exit> {
+    let session = Box::pin(Session::open(global, edge, Patience::Host)).await?;
+    let policy = session.policy.clone();
+    drop(session);
+    let every = args.every.as_ref().or(policy.monitor.every.as_ref());
+    let every = every.map_or(HOURLY, shared::policy::text::Period::duration);
+    let prefix = policy.monitor.prefix.as_ref().map(|p| p.as_str().to_owned());
+    let board: Shared = Arc::new(Mutex::new(Board::new(policy.company.to_string(), every, prefix)));
+    let memory = Memory::default();
+    let look = async |n: usize| look(global, edge, n, &board, &memory).await;
+    if args.once {
+        let once = async {
+            look(0).await;
+            Ok(())
+        };
+        edge.interrupt.or(once).await?;
+        return print(edge, args, &board);
+    }
+    let listening = if args.serve.is_some() || args.textfile.is_none() {
+        let named = args.serve.clone().flatten().or(policy.monitor.listen.clone());
+        let address = named.map_or(([127, 0, 0, 1], 9090).into(), |l| l.address());
+        let listener = TcpListener::bind(address).await;
+        let listener = listener.with_context(|| format!("listen on {address}"))?;
+        output::tell(&format!("holdfast: serving http://{}/metrics", listener.local_addr()?));
+        Some(listener)
+    } else {
+        None
+    };
+    let looks = async {
+        let mut next = Instant::now();
+        for n in 0.. {
+            look(n).await;
+            if let Some(path) = &args.textfile
+                && let Err(e) = write(path, &text(&board, edge))
+            {
+                output::tell(&format!("holdfast: {e:#}"));
+            }
+            // A look that took longer than the time between two is followed by the next at once.
+            next = (next + Duration::try_from(every).unwrap_or_default()).max(Instant::now());
+            tokio::time::sleep_until(next).await;
+        }
+    };
+    let stop = edge.interrupt.came();
+    let serving = async {
+        match listening {
+            Some(listener) => serve::until(stop, listener, board.clone(), edge.clock).await,
+            None => stop.await,
+        }
+    };
+    // Looks have no end.
+    tokio::select! {
+        () = looks => {}
+        () = serving => {}
+    }
+    Ok(Exit::Well)
+}
+
+/// One look, on the board.
+async fn look(global: &Global, edge: &Edge, n: usize, board: &Shared, memory: &Memory) {
+    let edge = edge.again((edge.clock)(), n);
+    let began = Instant::now();
+    // A store that hangs must not keep the next look from trying.
+    let limit = Duration::from_hours(6);
+    let seen = tokio::time::timeout(limit, Box::pin(see(global, &edge, memory))).await;
+    let seen = seen.unwrap_or_else(|_| Err(anyhow::anyhow!("it did not end in 6 hours")));
+    if let Err(e) = &seen {
+        output::tell(&format!("holdfast: the look failed: {e:#}"));
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    let seen = seen.map(|(status, values)| Seen { at: edge.now, seconds, status, values });
+    board.lock().unwrap_or_else(PoisonError::into_inner).looked(seen.ok());
+}
+
+/// How everything stands now. The policy is read anew, so that what is judged is what holds.
+async fn see(
+    global: &Global,
+    edge: &Edge,
+    memory: &Memory,
+) -> anyhow::Result<(Status, Vec<shared::metrics::Value>)> {
+    let session = Box::pin(Session::open(global, edge, Patience::Host)).await?;
+    let world = session.look();
+    let mut reports = Box::pin(look::everything(&world, Some(memory))).await;
+    look::something(&world, &reports)?;
+    let values = reports.iter_mut().flat_map(|r| std::mem::take(&mut r.values)).collect();
+    Ok((Status::new(session.policy.company.to_string(), edge.now, reports), values))
+}
+
+fn text(board: &Shared, edge: &Edge) -> String {
+    board.lock().unwrap_or_else(PoisonError::into_inner).text((edge.clock)())
+}
+
+/// Prints or writes what one look saw; it is a check of its own.
+fn print(edge: &Edge, args: &MonitorArgs, board: &Shared) -> anyhow::Result<Exit> {
+    let text = text(board, edge);
+    match &args.textfile {
+        Some(path) => write(path, &text)?,
+        None => output::print(&text)?,
+    }
+    let well = board.lock().unwrap_or_else(PoisonError::into_inner).healthy((edge.clock)());
+    Ok(if well { Exit::Well } else { Exit::Failed })
+}
+
+/// Writes a file whole or not at all: readers see the old one or the new one.
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    // Not ending with `.prom`: the collector reads all that do.
+    let fresh = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o644);
+    let written = options.open(&fresh).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&fresh, path)
+    });
+    if written.is_err() {
+        let _ = std::fs::remove_file(&fresh);
+    }
+    written.with_context(|| format!("write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_readable_for_the_collector_and_nothing_is_left_beside_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("holdfast.prom");
+        write(&path, "one\n").expect("written");
+        write(&path, "two\n").expect("written");
+        assert_eq!(std::fs::read_to_string(&path).expect("a file"), "two\n");
+        let mode = std::fs::metadata(&path).expect("a file").permissions().mode();
+        assert_eq!(mode & 0o644, 0o644);
+        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1);
+        assert!(write(&folder.path().join("none/x.prom"), "x").is_err());
+    }
+}

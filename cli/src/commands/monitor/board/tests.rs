@@ -1,0 +1,141 @@
+use super::*;
+use shared::{plan::Finding, report::Report};
+
+fn at(text: &str) -> Timestamp {
+    text.parse().expect("a time")
+}
+
+const NOON: &str = "2026-11-20T12:00:00Z";
+
+fn standing(asset: &str, age_hours: Option<i64>, worst: Option<Severity>) -> Standing {
+    Standing {
+        asset: asset.into(),
+        group: "main".into(),
+        newest: age_hours.map(|_| format!("{asset}.dump")),
+        age_seconds: age_hours.map(|h| h * 3600),
+        max_age_seconds: Some(90_000),
+        size_bytes: age_hours.map(|_| 5 << 20),
+        offsite_age_seconds: None,
+        offsite_wanted: false,
+        worst,
+        why: Vec::new(),
+    }
+}
+
+/// A look at noon that took a second and a half.
+fn seen(assets: Vec<Standing>, findings: Vec<Finding>) -> Seen {
+    let points = assets.iter().filter(|s| s.newest.is_some()).count();
+    let mut values: Vec<_> =
+        assets.iter().map(|s| Value::of_asset(Metric::Points, "main", &s.asset, 3.0)).collect();
+    values.push(Value::of_asset(Metric::SizeDeviation, "main", "orders", 12.0));
+    values.push(Value::of_group(Metric::DiskFree, "main", 1e10));
+    values.push(Value::of_policy(Metric::DiskFree, 1e10));
+    values.push(Value::of_policy(Metric::Points, 3.0 * size(points)));
+    values.push(Value::of_policy(Metric::UnprotectedDatabases, 0.0));
+    let report = Report {
+        function: "freshness",
+        policy: "acme".into(),
+        run: "r".into(),
+        at: at(NOON),
+        seconds: 0.0,
+        whole: true,
+        dry_run: true,
+        failed: findings.iter().any(|f| f.severity == Severity::Critical),
+        findings,
+        outcomes: Vec::new(),
+        assets,
+        values: Vec::new(),
+    };
+    let status = Status::new("acme".into(), at(NOON), vec![report]);
+    Seen { at: at(NOON), seconds: 1.5, status, values }
+}
+
+fn board(prefix: Option<&str>) -> Board {
+    Board::new("acme".into(), SignedDuration::from_hours(1), prefix.map(str::to_owned))
+}
+
+/// The lines of samples; the version changes.
+fn samples(board: &Board, now: &str) -> String {
+    let text = board.text(at(now));
+    let lines = text.lines().filter(|l| !l.starts_with('#') && !l.contains("build_info"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn everything_that_was_seen_is_served_with_its_age_now() {
+    let mut board = board(None);
+    board.looked(Some(seen(vec![standing("orders", Some(10), None)], vec![])));
+    insta::assert_snapshot!(samples(&board, "2026-11-20T12:30:00Z"), @r#"
+    holdfast_asset_health{asset="orders",group="main",policy="acme"} 1
+    holdfast_backup_age_seconds{asset="orders",group="main",policy="acme"} 37800
+    holdfast_backup_max_age_seconds{asset="orders",group="main",policy="acme"} 90000
+    holdfast_backup_size_bytes{asset="orders",group="main",policy="acme"} 5242880
+    holdfast_backup_size_deviation_ratio{asset="orders",group="main",policy="acme"} 0.12
+    holdfast_backups{asset="orders",group="main",policy="acme"} 3
+    holdfast_disk_free_bytes{group="main",policy="acme"} 10000000000
+    holdfast_findings{policy="acme",severity="critical"} 0
+    holdfast_findings{policy="acme",severity="info"} 0
+    holdfast_findings{policy="acme",severity="warning"} 0
+    holdfast_health{policy="acme"} 1
+    holdfast_last_look_timestamp_seconds{policy="acme"} 1795176000
+    holdfast_look_duration_seconds{policy="acme"} 1.5
+    holdfast_look_success{policy="acme"} 1
+    holdfast_unprotected_databases{policy="acme"} 0
+    "#);
+}
+
+#[test]
+fn a_look_that_fails_leaves_the_age_growing_and_health_at_0() {
+    let mut board = board(Some("listings"));
+    board.looked(Some(seen(vec![standing("orders", Some(10), None)], vec![])));
+    let value = |board: &Board, now: &str, name: &str| {
+        let text = samples(board, now);
+        let line = text.lines().find(|l| l.starts_with(name)).map(str::to_owned);
+        line.and_then(|l| l.rsplit(' ').next()?.parse::<f64>().ok())
+    };
+    assert_eq!(value(&board, NOON, "listings_backup_age_hours"), Some(10.0));
+    assert_eq!(value(&board, NOON, "listings_backup_health"), Some(1.0));
+    board.looked(None);
+    assert_eq!(board.blind(at("2026-11-20T13:00:00Z")), Some("the last look failed"));
+    assert_eq!(value(&board, "2026-11-20T13:00:00Z", "listings_backup_age_hours"), Some(11.0));
+    for health in ["listings_backup_health", "holdfast_health", "holdfast_look_success"] {
+        assert_eq!(value(&board, "2026-11-20T13:00:00Z", health), Some(0.0), "{health}");
+    }
+    // The next one that is good ends it.
+    board.looked(Some(seen(vec![standing("orders", Some(10), None)], vec![])));
+    assert_eq!(value(&board, NOON, "holdfast_health"), Some(1.0));
+}
+
+#[test]
+fn looks_that_stop_are_seen_by_their_age() {
+    let mut board = board(None);
+    assert_eq!(board.blind(at(NOON)), Some("nothing was looked at yet"));
+    assert!(!board.healthy(at(NOON)));
+    board.looked(Some(seen(vec![standing("orders", Some(10), None)], vec![])));
+    assert!(board.healthy(at("2026-11-20T14:05:00Z")));
+    assert!(!board.healthy(at("2026-11-20T14:05:01Z")));
+    assert_eq!(board.blind(at("2026-11-20T14:05:01Z")), Some("the last look is too old"));
+}
+
+#[test]
+fn what_is_critical_is_unhealthy_and_an_asset_without_a_backup_hides_behind_no_other() {
+    let mut board = board(Some("listings"));
+    let critical = Some(Severity::Critical);
+    let none = Finding::new(Severity::Critical, "users", "no-point", "it has none", "take one");
+    let assets = vec![standing("orders", Some(1), None), standing("users", None, critical)];
+    board.looked(Some(seen(assets, vec![none.in_group("main")])));
+    let text = samples(&board, NOON);
+    assert!(!text.contains("listings_backup_age_hours"), "{text}");
+    assert!(text.contains("listings_backup_health 0\n"), "{text}");
+    assert!(text.contains(r#"holdfast_asset_health{asset="users",group="main",policy="acme"} 0"#));
+    assert!(text.contains(r#"holdfast_asset_health{asset="orders",group="main",policy="acme"} 1"#));
+    assert!(text.contains(r#"holdfast_findings{policy="acme",severity="critical"} 1"#), "{text}");
+}
+
+#[test]
+fn names_of_assets_can_not_break_out_of_their_label() {
+    let mut board = board(None);
+    board.looked(Some(seen(vec![standing("a\"} 1\nx{b=\"", Some(1), None)], vec![])));
+    let text = samples(&board, NOON);
+    assert!(text.contains(r#"asset="a\"} 1\nx{b=\"""#), "{text}");
+}

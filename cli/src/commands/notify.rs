@@ -1,0 +1,310 @@
+//! `holdfast notify`: what notify knows and says, on a host or from afar.
+
+use crate::{
+    args::NotifyArgs,
+    output::{self, Answer},
+    session::Session,
+    stop::{Exit, Stop},
+    table::Look,
+    words::{NONE, count, plain, time, verdict},
+};
+use jiff::Timestamp;
+use notify::{
+    Ground, Looked, Told,
+    keep::{Fresh, Keep},
+    message::Message,
+    state::State,
+};
+use serde::Serialize;
+use shared::{plan::Severity, policy::text::Name, time::human};
+
+/// Ticks, tests, or lists.
+pub(super) async fn run(session: &Session<'_>, args: &NotifyArgs) -> anyhow::Result<Exit> {
+    let Some(rules) = &session.policy.notify else {
+        return Err(Stop::wrong(
+            "the policy names nobody to tell: write notify with channels and routes",
+        ));
+    };
+    if let Some(named) = &args.test {
+        let only = channel(named, rules.channels.keys())?;
+        return test(session, only.as_ref()).await;
+    }
+    let Some(at) = session.state.as_deref() else {
+        return Err(Stop::wrong(
+            "notify remembers what it told: name a place for that with --state or HOLDFAST_STATE, s3://BUCKET/PREFIX or a \
+             directory",
+        ));
+    };
+    let keep = Keep::new(at, &session.aws, &session.policy).map_err(|e| Stop::wrong(e.told()))?;
+    let ground =
+        Ground { aws: &session.aws, policy: &session.policy, keep: &keep, now: session.edge.now };
+    if args.list {
+        return list(session, &ground).await;
+    }
+    if args.dry_run {
+        let told = Box::pin(notify::dry(&ground, &[])).await.map_err(|e| Stop::data(&e))?;
+        session.output.answer(&Would(told.into_iter().map(Into::into).collect()))?;
+        return Ok(Exit::Well);
+    }
+    let looking = Box::pin(notify::look(&ground, &[]));
+    let looked = session.progress.during("telling", looking).await.map_err(|e| Stop::data(&e))?;
+    let failed = !looked.refused.is_empty();
+    session.output.answer(&Did(looked))?;
+    Ok(if failed { Exit::Failed } else { Exit::Well })
+}
+
+/// The channel that is meant; none for all.
+fn channel<'n>(named: &str, known: impl Iterator<Item = &'n Name>) -> anyhow::Result<Option<Name>> {
+    let known: Vec<&Name> = known.collect();
+    match known.iter().find(|n| n.as_str() == named) {
+        Some(name) => Ok(Some((*name).clone())),
+        None if named.is_empty() => Ok(None),
+        None => {
+            let known: Vec<_> = known.iter().map(|n| n.as_str()).collect();
+            Err(Stop::wrong(format!(
+                "the policy has no channel {named}; it has: {}",
+                known.join(", ")
+            )))
+        }
+    }
+}
+
+async fn test(session: &Session<'_>, only: Option<&Name>) -> anyhow::Result<Exit> {
+    let testing = Box::pin(notify::test(&session.aws, &session.policy, only, session.edge.now));
+    let tried = session.progress.during("sending", testing).await;
+    let rows: Vec<_> = tried
+        .into_iter()
+        .map(|(channel, result)| Tried {
+            channel: channel.to_string(),
+            delivered: result.is_ok(),
+            why: result.err().map(|e| e.why),
+        })
+        .collect();
+    let failed = rows.iter().any(|r| !r.delivered);
+    session.output.answer(&Tests(rows))?;
+    Ok(if failed { Exit::Failed } else { Exit::Well })
+}
+
+async fn list(session: &Session<'_>, ground: &Ground<'_>) -> anyhow::Result<Exit> {
+    let found = ground.keep.load(ground.now).await.map_err(|e| Stop::data(&e))?;
+    match &found.fresh {
+        Some(Fresh::Lost(why)) => {
+            output::tell(&format!("holdfast: {} can't be read: {why}", ground.keep.address()));
+        }
+        Some(Fresh::First) => output::tell(&format!(
+            "holdfast: nothing is remembered in {} yet",
+            ground.keep.address()
+        )),
+        None => {}
+    }
+    let list = Known::of(&found.state, ground.now);
+    let bad = list.open.iter().any(|r| r.severity == Severity::Critical);
+    session.output.answer(&list)?;
+    Ok(if bad { Exit::Failed } else { Exit::Well })
+}
+
+/// A message that would be sent.
+#[derive(Serialize)]
+struct WouldSay {
+    channel: String,
+    message: Message,
+}
+
+impl From<Told> for WouldSay {
+    fn from(told: Told) -> Self {
+        Self { channel: told.channel.to_string(), message: told.message }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Would(Vec<WouldSay>);
+
+impl Answer for Would {
+    fn text(&self, look: Look) -> String {
+        if self.0.is_empty() {
+            return "nobody would be told anything".into();
+        }
+        let rows = self.0.iter().map(|w| vec![w.channel.clone(), w.message.title.clone()]);
+        format!("{}\n\nnothing was sent", look.table(&["channel", "message"], rows))
+    }
+}
+
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Did(Looked);
+
+impl Answer for Did {
+    fn text(&self, _: Look) -> String {
+        let did = &self.0;
+        let mut lines = vec![format!(
+            "{} delivered, {} waiting; {} open",
+            count(did.delivered, "message", "messages"),
+            did.waiting,
+            count(did.open, "problem is", "problems are"),
+        )];
+        let refused = did.refused.iter().map(|(channel, why)| plain(&format!("{channel}: {why}")));
+        lines.extend(refused);
+        lines.join("\n")
+    }
+}
+
+/// What came of a test.
+#[derive(Serialize)]
+struct Tried {
+    channel: String,
+    delivered: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Tests(Vec<Tried>);
+
+impl Answer for Tests {
+    fn text(&self, look: Look) -> String {
+        let rows = self.0.iter().map(|t| {
+            let went = if t.delivered { "ok" } else { "FAILED" };
+            vec![t.channel.clone(), went.into(), t.why.clone().unwrap_or_default()]
+        });
+        let well = self.0.iter().filter(|t| t.delivered).count();
+        let table = look.table(&["channel", "went", "why not"], rows);
+        format!(
+            "{table}\n\n{well} of {} took the test message",
+            count(self.0.len(), "channel", "channels")
+        )
+    }
+}
+
+/// A problem that is open.
+#[derive(Serialize)]
+struct Row {
+    severity: Severity,
+    asset: String,
+    what: String,
+    since: Timestamp,
+    lasts_seconds: i64,
+    told: Vec<String>,
+    why: String,
+    mend: String,
+}
+
+/// What is open, and what waits to be sent.
+#[derive(Serialize)]
+struct Known {
+    open: Vec<Row>,
+    /// More than can be followed one by one.
+    beyond: usize,
+    waiting: Vec<Waiting>,
+}
+
+#[derive(Serialize)]
+struct Waiting {
+    channel: String,
+    title: String,
+    tries: u32,
+    next: Timestamp,
+}
+
+impl Known {
+    fn of(state: &State, now: Timestamp) -> Self {
+        let mut open: Vec<_> = state
+            .incidents
+            .values()
+            .filter(|t| t.open())
+            .map(|t| Row {
+                severity: t.severity,
+                asset: t.asset.clone(),
+                what: t.what.clone(),
+                since: t.since,
+                lasts_seconds: now.duration_since(t.since).as_secs(),
+                told: t.told.keys().map(ToString::to_string).collect(),
+                why: t.why.clone(),
+                mend: t.mend.clone(),
+            })
+            .collect();
+        open.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.since.cmp(&b.since)));
+        let waiting = state.outbox.iter().map(|e| Waiting {
+            channel: e.channel.to_string(),
+            title: e.message.title.clone(),
+            tries: e.tries,
+            next: e.next,
+        });
+        Self { open, beyond: state.beyond.values().sum(), waiting: waiting.collect() }
+    }
+}
+
+impl Answer for Known {
+    fn text(&self, look: Look) -> String {
+        let mut parts = Vec::new();
+        let rows = self.open.iter().map(|r| {
+            let told = if r.told.is_empty() { NONE.to_owned() } else { r.told.join(", ") };
+            vec![
+                verdict(Some(r.severity)).to_owned(),
+                r.asset.clone(),
+                r.what.clone(),
+                time(r.since),
+                human(jiff::SignedDuration::from_secs(r.lasts_seconds)),
+                told,
+                format!("{}; {}", r.why, r.mend),
+            ]
+        });
+        if self.open.is_empty() {
+            parts.push("nothing is open".to_owned());
+        } else {
+            let head = ["severity", "asset", "what", "since (UTC)", "for", "told", "why"];
+            parts.push(look.table(&head, rows));
+        }
+        if self.beyond > 0 {
+            parts.push(format!("and {} more than can be followed one by one", self.beyond));
+        }
+        if !self.waiting.is_empty() {
+            let rows = self.waiting.iter().map(|w| {
+                vec![w.channel.clone(), w.title.clone(), w.tries.to_string(), time(w.next)]
+            });
+            parts.push(look.table(&["waits for", "message", "tries", "next (UTC)"], rows));
+        }
+        parts.join("\n\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_open_stands_worst_first_and_what_waits_below() {
+        let policy = shared::policy::Policy::parse(
+            "holdfast: 1\ncompany: acme\nnotify:\n  channels: { s: { slack: { env: S } } }\n  routes: [{ severity: warning, to: [s] }]\n",
+        )
+        .expect("a policy");
+        let now = |m: i64| Timestamp::from_second(1_795_000_000 + 60 * m).expect("a time");
+        let report = serde_json::json!({
+            "function": "freshness", "policy": "acme", "run": "r", "at": now(0), "whole": true,
+            "findings": [
+                {"severity": "warning", "asset": "b", "what": "drift", "why": "off", "mend": "set it"},
+                {"severity": "critical", "asset": "a", "what": "stale", "why": "27h old", "mend": "holdfast run snapshot"},
+            ],
+        });
+        let run = serde_json::from_value(report).expect("a report");
+        let heard = [notify::heard::Heard::Run(Box::new(run))];
+        let (mut state, told) = notify::plan(&policy, State::new(now(0)), &heard, now(0));
+        notify::post(&mut state, told, now(0));
+        let text = Known::of(&state, now(90)).text(Look::default());
+        let lines: Vec<_> = text.lines().collect();
+        assert!(lines[1].starts_with("CRITICAL") && lines[1].contains("1h 30m"), "{text}");
+        assert!(lines[1].ends_with("27h old; holdfast run snapshot"), "{text}");
+        assert!(lines[2].starts_with("warning"), "{text}");
+        assert!(lines[4].starts_with("WAITS FOR"), "{text}");
+        assert!(lines[5].contains("critical: a: stale and 1 more"), "{text}");
+    }
+
+    #[test]
+    fn a_channel_that_is_not_there_is_named_with_those_that_are() {
+        let known: [Name; 2] = ["chat".parse().expect("a name"), "pager".parse().expect("a name")];
+        let said = channel("pagr", known.iter()).expect_err("unknown").to_string();
+        assert!(said.contains("chat, pager"), "{said}");
+        assert_eq!(channel("", known.iter()).expect("all"), None);
+    }
+}

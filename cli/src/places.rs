@@ -1,0 +1,187 @@
+//! Looking at what lies on this host, at other endpoints and in other clouds, for `freshness` to judge.
+//!
+//! Each place is listed once a look, whatever number of assets lie there. The newest file of a directory is held against
+//! the checksum beside it: by what is written, or, for `monitor`, by reading it, once a day for each.
+
+use freshness::{Checksum, Looked, Stored, StoredPoint};
+use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest, Sha256};
+use shared::{
+    aws::EdgeError,
+    catalog::Place,
+    policy::{Postgres, Store as Rules},
+    run::World,
+    secret::Secrets,
+};
+use std::{collections::BTreeMap, sync::Arc};
+use store::{Backup, Entry, Store, beside, catalogue::Of, place::Open};
+use tokio::sync::{Mutex, mpsc};
+
+/// A file that was read and found as its checksum says is read again after this: disks forget.
+const READ_AGAIN: SignedDuration = SignedDuration::from_hours(24);
+
+/// What was read before, so that a file is not read at each look.
+#[derive(Debug, Default)]
+pub(crate) struct Memory(Mutex<BTreeMap<(String, u64), (Checksum, Timestamp)>>);
+
+/// The places of one look.
+pub(crate) struct Places<'w> {
+    world: &'w World<'w>,
+    secrets: Secrets<'w>,
+    memory: Option<&'w Memory>,
+    seen: Mutex<BTreeMap<String, Seen>>,
+}
+
+type Seen = Result<Arc<Listing>, (String, String)>;
+
+/// What lies in a place.
+struct Listing {
+    store: Store,
+    /// Dumps of Holdfast's and of other tools, by database; none of a group that has no dumps of ours.
+    dumps: Option<BTreeMap<String, Vec<Backup>>>,
+    /// Files, of other groups.
+    entries: Vec<Entry>,
+    free: Option<u64>,
+}
+
+impl<'w> Places<'w> {
+    /// The places of a world; with a memory, the newest files are read.
+    pub(crate) fn new(world: &'w World<'w>, memory: Option<&'w Memory>) -> Self {
+        let secrets = Secrets::new(world.aws, &Place::home(world.policy));
+        Self { world, secrets, memory, seen: Mutex::default() }
+    }
+
+    /// Looks at one place.
+    pub(crate) async fn look(&self, stored: &mut Stored) -> Looked {
+        let Some(rules) = stored.elsewhere.clone() else { return Looked::Elsewhere };
+        let group = self.world.policy.postgres.iter().find(|(n, _)| n.as_str() == stored.group);
+        let group = group.map(|(_, g)| g).filter(|g| !g.dumps.is_empty());
+        match self.listing(&stored.group, &rules, group).await {
+            Ok(listing) => {
+                stored.free = listing.free;
+                match &listing.dumps {
+                    Some(dumps) => add_dumps(stored, &rules, dumps),
+                    None => listing.entries.iter().for_each(|e| {
+                        stored.add(&format!("{}{}", rules.prefix, e.key), e.size, e.modified);
+                    }),
+                }
+                stored.checksum = self.checksum(stored, &rules, &listing).await;
+                Looked::Seen
+            }
+            Err((why, mend)) => Looked::Unseen(why, mend),
+        }
+    }
+
+    /// What lies in a place, listed at its first asset.
+    async fn listing(&self, name: &str, rules: &Rules, group: Option<&Postgres>) -> Seen {
+        let key = format!("{name} {}", serde_json::to_string(rules).unwrap_or_default());
+        let mut seen = self.seen.lock().await;
+        if let Some(listing) = seen.get(&key) {
+            return listing.clone();
+        }
+        let listed = self.list(rules, group).await;
+        let listed = listed.map(Arc::new).map_err(|e| (e.to_string(), e.hint().to_string()));
+        seen.insert(key, listed.clone());
+        listed
+    }
+
+    async fn list(&self, rules: &Rules, group: Option<&Postgres>) -> Result<Listing, EdgeError> {
+        let home = Place::home(self.world.policy);
+        let store = store::open(self.world.aws, &home, rules, &self.secrets).await;
+        let store = store.map_err(EdgeError::from)?;
+        let free = store.free_space().await.map_err(EdgeError::from)?;
+        let (mut dumps, mut entries) = (None, Vec::new());
+        match group {
+            Some(group) => {
+                let open = Open { store: store.clone(), policy: rules };
+                dumps = Some(open.by_database(self.world.policy, group).await?);
+            }
+            None => entries = store.list("").await.map_err(EdgeError::from)?,
+        }
+        Ok(Listing { store, dumps, entries, free })
+    }
+
+    /// The newest point of a directory against its checksum.
+    async fn checksum(
+        &self,
+        stored: &Stored,
+        rules: &Rules,
+        listing: &Listing,
+    ) -> Option<Checksum> {
+        rules.directory.as_ref()?;
+        let newest = stored.newest.first()?;
+        let key = newest.key.strip_prefix(&rules.prefix)?;
+        let of = listing
+            .dumps
+            .as_ref()
+            .and_then(|d| d.get(&stored.asset)?.iter().find(|b| b.key == key));
+        let written = of.and_then(Backup::committed).map(|m| m.file.sha256.clone());
+        let sums = listing.store.get(&beside::sums(key)).await.ok()?;
+        let Some(sums) = sums else { return Some(Checksum::Missing) };
+        let said = String::from_utf8_lossy(&sums).split_whitespace().next().map(str::to_lowercase);
+        let said = said.filter(|s| s.len() == 64 && s.chars().all(|c| c.is_ascii_hexdigit()));
+        match (said, written) {
+            (None, _) => Some(Checksum::Differs),
+            (Some(said), Some(written)) if said != written => Some(Checksum::Differs),
+            (Some(said), _) => self.read(listing, key, newest, &said).await,
+        }
+    }
+
+    /// Reads a file, unless it was read before.
+    async fn read(
+        &self,
+        listing: &Listing,
+        key: &str,
+        newest: &StoredPoint,
+        said: &str,
+    ) -> Option<Checksum> {
+        let memory = self.memory?;
+        let name = (format!("{} {said}", listing.store.arn(key)), newest.size);
+        if let Some((known, at)) = memory.0.lock().await.get(&name)
+            && self.world.now.duration_since(*at) < READ_AGAIN
+        {
+            return Some(*known);
+        }
+        let hash = sha256(&listing.store, key).await?;
+        let checksum = if hash == said { Checksum::Matches } else { Checksum::Differs };
+        let mut memory = memory.0.lock().await;
+        memory.retain(|_, (_, at)| self.world.now.duration_since(*at) < READ_AGAIN);
+        memory.insert(name, (checksum, self.world.now));
+        Some(checksum)
+    }
+}
+
+/// Takes note of the dumps of an asset's database.
+fn add_dumps(stored: &mut Stored, rules: &Rules, dumps: &BTreeMap<String, Vec<Backup>>) {
+    for backup in dumps.get(&stored.asset).into_iter().flatten() {
+        let key = format!("{}{}", rules.prefix, backup.key);
+        match (&backup.kind, backup.data_time()) {
+            (Of::Faulty { why, .. }, _) => stored.faulty.push((key, why.clone())),
+            (_, Some(at)) => {
+                let reason = backup.reason().map(str::to_owned);
+                stored.point(StoredPoint { key, size: backup.size, at, reason });
+            }
+            (_, None) => {}
+        }
+    }
+}
+
+/// The hash of a file; none when it can't be read to its end, which the next look tries again.
+async fn sha256(store: &Store, key: &str) -> Option<String> {
+    let (out, mut blocks) = mpsc::channel::<std::io::Result<bytes::Bytes>>(4);
+    let hash = async {
+        let mut hash = Sha256::new();
+        while let Some(Ok(block)) = blocks.recv().await {
+            if block.is_empty() {
+                return Some(hash.finalize());
+            }
+            hash.update(&block);
+            // Scrapes are answered in between.
+            tokio::task::yield_now().await;
+        }
+        None
+    };
+    let (read, hash) = tokio::join!(store.read(key, out), hash);
+    read.ok()?;
+    Some(archive::Sha256Hex(hash?.into()).to_string())
+}

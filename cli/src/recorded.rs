@@ -1,0 +1,77 @@
+//! What a command writes into the record of operations, for what no function's run records.
+
+use crate::{backups::Item, output, session::Session, stop::Exit};
+use restore::verify::{Check, Went as Checked};
+use serde_json::{Value, json};
+use shared::{
+    audit::{self, Entry, Went},
+    report::Made,
+    run::World,
+};
+
+/// Checks of one dump that are recorded; a database may have thousands of tables, each with a check of its own.
+const CHECKS: usize = 50;
+
+/// Records entries. What can't be recorded was done all the same: it is told, and the command does not end well.
+pub(crate) async fn record(
+    session: &Session<'_>,
+    by: &str,
+    entries: Vec<Entry>,
+    exit: Exit,
+) -> Exit {
+    let world = World { dry_run: false, ..session.look() };
+    let took = session.began.elapsed().as_secs_f64();
+    match Box::pin(audit::record(&world, by, entries, took)).await {
+        Ok(_) => exit,
+        Err(e) => {
+            let told = e.told();
+            output::tell(&format!("holdfast: done, but not in the record of operations: {told}"));
+            if exit == Exit::Well { Exit::Failed } else { exit }
+        }
+    }
+}
+
+/// An entry about a dump that somebody asked for, which went well.
+pub(crate) fn of(item: &Item<'_>, action: &str, detail: impl Into<String>) -> Entry {
+    Entry {
+        asset: format!("{}/{}", item.group, item.database),
+        action: action.into(),
+        because: "it was asked for".into(),
+        result: Went::Done,
+        detail: detail.into(),
+        made: Some(Made {
+            what: item.backup.key.clone(),
+            place: item.open.store.address(),
+            bytes: Some(item.backup.size),
+            seconds: None,
+        }),
+        seconds: None,
+        evidence: None,
+    }
+}
+
+/// The same entry of something that failed.
+pub(crate) fn failed(entry: Entry, why: impl Into<String>) -> Entry {
+    Entry { result: Went::Failed, detail: why.into(), ..entry }
+}
+
+/// What was checked, as evidence: those that failed first.
+pub(crate) fn checks(checks: &[Check]) -> Value {
+    let mut shown: Vec<&Check> = checks.iter().collect();
+    shown.sort_by_key(|c| c.went != Checked::Failed);
+    json!({
+        "checks": shown.iter().take(CHECKS).collect::<Vec<_>>(),
+        "more_checks": shown.len().saturating_sub(CHECKS),
+    })
+}
+
+/// The failed checks in words; how many there were when all passed.
+pub(crate) fn verdict(checks: &[Check]) -> String {
+    let failed = checks.iter().filter(|c| c.went == Checked::Failed);
+    let failed: Vec<_> = failed.map(|c| format!("{}: {}", c.name, c.detail)).collect();
+    if failed.is_empty() {
+        let passed = checks.iter().filter(|c| c.went == Checked::Passed).count();
+        return format!("{passed} checks passed");
+    }
+    failed.join("; ")
+}

@@ -1,0 +1,152 @@
+//! Telling people: what a command did is heard by notify in the same process, where a state is named to remember it in.
+
+use crate::{backups::Item, output, session::Session};
+use jiff::Timestamp;
+use notify::{
+    Ground,
+    heard::{Heard, RecoveryNews, Stage, Verified},
+    keep::Keep,
+    message::Made,
+};
+use restore::{restore::Report as Restored, verify::Went};
+use shared::report::Report;
+use std::{cell::Cell, convert::Infallible, time::Duration};
+
+/// How often a recovery gives a sign of life; the policy says how often people hear of it.
+const SIGN_OF_LIFE: Duration = Duration::from_mins(1);
+
+/// Lets notify hear of something. What can't be told is said here, and changes nothing of how the command ends.
+pub(crate) async fn tell(session: &Session<'_>, heard: Vec<Heard>) {
+    let Some(at) = session.state.as_deref().filter(|_| session.policy.notify.is_some()) else {
+        return;
+    };
+    let told = async {
+        let keep = Keep::new(at, &session.aws, &session.policy)?;
+        let ground =
+            Ground { aws: &session.aws, policy: &session.policy, keep: &keep, now: now(session) };
+        Box::pin(notify::look(&ground, &heard)).await
+    };
+    match Box::pin(told).await {
+        Ok(looked) => {
+            for (channel, why) in looked.refused {
+                output::tell(&format!("holdfast: {channel} could not be told: {why}"));
+            }
+        }
+        Err(e) => output::tell(&format!("holdfast: nobody could be told: {}", e.told())),
+    }
+}
+
+/// Lets notify hear of runs. A dry run is no news.
+pub(crate) async fn tell_runs(session: &Session<'_>, reports: &[&Report]) {
+    if session.state.is_none() || reports.iter().all(|r| r.dry_run) {
+        return;
+    }
+    tell(session, reports.iter().map(|r| Heard::Run(Box::new((*r).into()))).collect()).await;
+}
+
+/// Now, as far as the command has come.
+fn now(session: &Session<'_>) -> Timestamp {
+    session.edge.now.checked_add(session.began.elapsed()).unwrap_or(session.edge.now)
+}
+
+/// A dump that was verified, or could not be.
+pub(crate) fn verified(
+    session: &Session<'_>,
+    item: &Item<'_>,
+    ended: Result<&restore::Verified, String>,
+) -> Heard {
+    let (fault, seconds, rows) = match ended {
+        Err(why) => (Some(why), None, None),
+        Ok(v) => {
+            let bad = v.checks.iter().filter(|c| c.went == Went::Failed);
+            let bad: Vec<_> = bad.map(|c| format!("{}: {}", c.name, c.detail)).collect();
+            let fault = (!v.good).then(|| bad.join("; "));
+            // The rows that were counted are those of the commit record, or a check has failed.
+            let counted = item.good().filter(|_| v.full && v.good);
+            let rows = counted.map(|m| m.tables.iter().map(|t| t.rows).sum());
+            (fault, Some(v.took.iter().map(|t| t.seconds).sum()), rows)
+        }
+    };
+    let mend = format!("holdfast list {}/{}", item.group, item.database);
+    let made = Made { seconds, rows, ..made(item) };
+    Heard::Verified(Verified { id: session.edge.run.clone(), made, fault, mend, at: now(session) })
+}
+
+fn made(item: &Item<'_>) -> Made {
+    Made {
+        asset: format!("{}/{}", item.group, item.database),
+        what: item.backup.key.clone(),
+        place: item.open.store.address(),
+        bytes: Some(item.backup.size),
+        seconds: None,
+        rows: None,
+    }
+}
+
+/// A recovery that people hear of while it runs.
+pub(crate) struct Recovery<'r> {
+    session: &'r Session<'r>,
+    made: Made,
+    phase: Cell<&'static str>,
+}
+
+impl<'r> Recovery<'r> {
+    /// A recovery from a dump, which is not told yet.
+    pub(crate) fn of(session: &'r Session<'r>, item: &Item<'_>) -> Self {
+        Self { session, made: made(item), phase: Cell::new("starting") }
+    }
+
+    /// It begins, into this database.
+    pub(crate) async fn started(&self, target: &str) {
+        let at = self.session.edge.now;
+        let what = format!("{} in {} into {target}", self.made.what, self.made.place);
+        self.tell(Stage::Started(what), at).await;
+    }
+
+    /// It is at a phase.
+    pub(crate) fn at(&self, phase: &'static str) {
+        self.phase.set(phase);
+    }
+
+    /// Gives signs of life for as long as it is waited for.
+    pub(crate) async fn signs_of_life(&self) -> Infallible {
+        loop {
+            tokio::time::sleep(SIGN_OF_LIFE).await;
+            self.tell(Stage::At(self.phase.get().to_owned()), now(self.session)).await;
+        }
+    }
+
+    /// It ended.
+    pub(crate) async fn ended(&self, ended: Result<&Restored, String>) {
+        let (well, lines, seconds) = match ended {
+            Err(why) => (false, vec![why], None),
+            Ok(report) => {
+                let seconds = report.took.iter().map(|t| t.seconds).sum();
+                (report.losses.is_empty(), lines(report), Some(seconds))
+            }
+        };
+        let made = Some(Made { seconds, ..self.made.clone() });
+        self.tell(Stage::Ended { well, lines, made }, now(self.session)).await;
+    }
+
+    async fn tell(&self, stage: Stage, at: Timestamp) {
+        let (id, asset) = (self.session.edge.run.clone(), self.made.asset.clone());
+        tell(self.session, vec![Heard::Recovery(RecoveryNews { id, asset, stage, at })]).await;
+    }
+}
+
+/// The report of a recovery, line by line.
+fn lines(report: &Restored) -> Vec<String> {
+    let mut lines = vec![format!("{} is restored from {}", report.database, report.backup)];
+    lines.extend(report.checks.iter().map(|c| format!("{}: {}", c.name, c.detail)));
+    lines.extend(report.took.iter().map(|t| format!("{}: {:.1} s", t.phase, t.seconds)));
+    if let Some(aside) = &report.aside {
+        lines.push(format!("the old database is {aside}"));
+    }
+    lines.push(match report.losses.len() {
+        0 => "nothing was lost".into(),
+        n => format!("{n} things were lost"),
+    });
+    lines.extend(report.losses.iter().take(20).map(|l| l.message.clone()));
+    lines
+}
