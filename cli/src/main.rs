@@ -94,7 +94,7 @@ fn demand_id(var: impl Fn(&str) -> Option<String>) -> Option<String> {
 
 /// The Lambdas' own log lines, on stderr.
 fn log_json() {
-    let ours = "holdfast,shared,snapshot,offsite,freshness,replication,retention,dump,archive,postgres,store,restore,report";
+    let ours = "holdfast,shared,snapshot,offsite,freshness,replication,retention,dump,archive,postgres,store,restore,report,notify";
     let ours: Vec<_> = ours.split(',').map(|name| format!("{name}=info")).collect();
     tracing_subscriber::fmt()
         .json()

@@ -49,6 +49,7 @@ async fn publish(world: &World<'_>, looked: &Looked, tick: bool, begun: Begun) {
     // It would hear itself: of a run of its own it tells CloudWatch alone.
     let mut report = Report::new(NAME, world);
     report.value(Metric::DeliveriesFailed, looked.failed);
+    report.value(Metric::IncidentsOpen, looked.open);
     let world = World {
         topic: world.topic.clone(),
         reports: None,
