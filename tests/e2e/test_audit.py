@@ -196,3 +196,16 @@ def test_runs_of_functions_leave_records_in_a_bucket_and_retention_ends_them_by_
     s3.put_object(Bucket=AUDIT, Key=key, Body=seeded.body(AUDIT, key).replace(b"snapshot", b"snapshut", 1))
     broken = seeded.holdfast("audit", "verify", "--json", policy=policy)
     assert broken.code == 1 and broken.json["bad"]["place"] == f"s3://{AUDIT}/{key} line 1"
+
+
+def test_a_lambda_records_what_it_does_under_its_own_role(seeded, functions):
+    bucket = f"{AUDIT}-lambda"
+    seeded.client("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": fleet.HOME})
+    policy = lomash(lambda policy: policy.update(audit={"bucket": bucket, "prefix": "audit/", "keep": "1y"}))
+    seeded.deploy(functions, policy, AuditBucket=bucket, AuditPrefix="audit/")
+    answer = seeded.invoke("snapshot", {"reason": "pre-deploy", "assets": ["lomash-orders-prod"]})
+    assert not answer.error, answer.payload
+    records = seeded.holdfast("audit", "list", "--json", policy=policy).json
+    assert [(each["by"], each["asset"], each["result"]) for each in records] == [("snapshot", "lomash-orders-prod", "done")]
+    assert records[0]["made"]["what"].startswith("lomash-orders-prod-pre-deploy-")
+    assert seeded.holdfast("audit", "verify", policy=policy).code == 0

@@ -155,7 +155,7 @@ pub struct Route {
     pub of: Vec<Name>,
     /// Only these kinds. Without it failures; with `severity: info` successes, verifications and recoveries too.
     #[serde(default)]
-    pub on: Vec<On>,
+    pub events: Vec<On>,
     /// Channels; each is told. What one can't deliver goes to the next.
     pub to: Vec<Name>,
 }

@@ -26,8 +26,8 @@ pub(super) fn of(groups: &[Name], group: Option<&str>) -> bool {
 
 /// Whether a route is for this kind of news.
 pub(super) fn takes(route: &Route, on: On) -> bool {
-    if !route.on.is_empty() {
-        return route.on.contains(&on);
+    if !route.events.is_empty() {
+        return route.events.contains(&on);
     }
     on == On::Failure || route.severity == RouteSeverity::Info
 }
@@ -36,7 +36,7 @@ pub(super) fn takes(route: &Route, on: On) -> bool {
 pub(super) fn of_incident(planning: &Planning<'_>, t: &Tracked) -> Vec<Name> {
     let broken = broken(&t.asset);
     let fits = |r: &&Route| {
-        let verified = t.what == NOT_VERIFIED && r.on.contains(&On::Verification);
+        let verified = t.what == NOT_VERIFIED && r.events.contains(&On::Verification);
         verified || (bad_enough(r.severity, t.severity) && takes(r, On::Failure))
     };
     let routes = &planning.notify.routes;

@@ -79,7 +79,9 @@ fn cover(planning: &Planning<'_>, state: &mut State) {
         .filter(|t| !t.told.is_empty() || !of_incident(planning, t).is_empty())
         .map(|t| (t.group.clone(), t.severity))
         .collect();
-    for t in state.incidents.values_mut().filter(|t| t.what == ALARM && t.told.is_empty()) {
+    // Of an alarm that is not the policy's, such as one on a function that is silent, nothing else says the same.
+    let ours = |t: &&mut Tracked| t.what == ALARM && planning.policy.alarms.contains_key(&t.asset);
+    for t in state.incidents.values_mut().filter(ours).filter(|t| t.told.is_empty()) {
         let same = |(group, severity): &(Option<String>, Severity)| {
             *severity >= t.severity && group.is_some() && (t.group.is_none() || t.group == *group)
         };

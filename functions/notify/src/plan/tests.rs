@@ -27,7 +27,7 @@ notify:
   routes:
     - { severity: warning, to: [chat] }
     - { severity: critical, to: [pager, chat] }
-    - { severity: info, on: [success], to: [chat] }
+    - { severity: info, events: [success], to: [chat] }
   escalation:
     - { after: 1h, to: [manager] }
     - { after: 4h, to: [manager, pager] }

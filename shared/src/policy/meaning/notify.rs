@@ -24,7 +24,7 @@ pub(super) fn check(policy: &Policy, say: Say<'_>) {
         leads_somewhere(policy, route, &format!("/notify/routes/{i}"), say);
     }
     if !notify.routes.iter().any(of_failures) {
-        let mend = "write a route without `of` and `on`, or with `on: [failure]`";
+        let mend = "write a route without `of` and `events`, or with `events: [failure]`";
         say(
             "/notify/routes".into(),
             format!("no route is for failures, so nobody would hear of one: {mend}"),
@@ -160,7 +160,7 @@ fn is_web_address(text: &str) -> bool {
 }
 
 fn of_failures(route: &Route) -> bool {
-    route.on.is_empty() || route.on.contains(&On::Failure)
+    route.events.is_empty() || route.events.contains(&On::Failure)
 }
 
 fn leads_somewhere(policy: &Policy, route: &Route, at: &str, say: Say<'_>) {
@@ -170,7 +170,7 @@ fn leads_somewhere(policy: &Policy, route: &Route, at: &str, say: Say<'_>) {
     }
     channels(notify, &route.to, &format!("{at}/to"), say);
     groups(policy, &route.of, &format!("{at}/of"), say);
-    let only_good = !route.on.is_empty() && route.on.iter().all(|on| *on == On::Success);
+    let only_good = !route.events.is_empty() && route.events.iter().all(|on| *on == On::Success);
     if only_good && route.severity != RouteSeverity::Info {
         say(format!("{at}/severity"), "a success is of severity info: write info".into());
     }
@@ -261,7 +261,7 @@ mod tests {
     slack: { slack: { env: A, file: B } }
   routes:
     - { severity: critical, to: [] }
-    - { severity: warning, of: [shopp], on: [success], to: [slak, slack, slack] }
+    - { severity: warning, of: [shopp], events: [success], to: [slak, slack, slack] }
   escalation:
     - { after: 4h, to: [slack] }
     - { after: 1h, to: [] }
@@ -286,8 +286,8 @@ mod tests {
         13:29: notify.routes[0].to: an empty route tells nobody: write a channel
         14:9: notify.routes[1].severity: a success is of severity info: write info
         14:33: notify.routes[1].of[0]: "shopp" is not in the groups of assets; did you mean "shop"?
-        14:61: notify.routes[1].to[0]: "slak" is not in notify.channels; did you mean "slack"?
-        14:74: notify.routes[1].to[2]: "slack" stands here twice
+        14:65: notify.routes[1].to[0]: "slak" is not in notify.channels; did you mean "slack"?
+        14:78: notify.routes[1].to[2]: "slack" stands here twice
         17:9: notify.escalation[1].after: steps stand in the order of their times
         17:20: notify.escalation[1].to: an empty step tells nobody: write a channel
         18:37: notify.digest.to[0]: "nobody" is not in notify.channels; notify.channels has: both, mail, none, slack, web
@@ -301,7 +301,7 @@ mod tests {
     #[test]
     fn a_policy_in_which_nobody_hears_of_a_failure_is_faulty() {
         let said = faults(
-            "  channels: { s: { slack: { env: S } } }\n  routes:\n    - { severity: info, on: [success], to: [s] }\n",
+            "  channels: { s: { slack: { env: S } } }\n  routes:\n    - { severity: info, events: [success], to: [s] }\n",
         );
         assert!(said.contains("nobody would hear"), "{said}");
         assert_eq!(

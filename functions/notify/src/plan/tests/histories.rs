@@ -165,6 +165,19 @@ fn an_alarm_that_says_what_an_incident_says_is_not_told_besides() {
 }
 
 #[test]
+fn an_alarm_that_is_not_the_policys_is_told_whatever_else_is_wrong() {
+    let mut h = History::begin();
+    h.looks("00:15", vec![stale("orders")]);
+    let rings = Alarm {
+        name: "acme-holdfast-snapshot-silent".into(),
+        state: "ALARM".into(),
+        at: day("00:20"),
+        reason: "no data".into(),
+    };
+    assert_eq!(h.says(day("00:20"), &[Heard::Alarm(rings)]).len(), 2);
+}
+
+#[test]
 fn ten_thousand_findings_are_one_message_of_bounded_size_and_worst_first() {
     let mut h = History::begin();
     let mut findings: Vec<_> = (0..9_999)
