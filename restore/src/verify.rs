@@ -18,7 +18,10 @@ use postgres::{
 };
 use reading::{file_hash, hashes};
 use serde::{Deserialize, Serialize};
-use std::time::Instant;
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    time::Instant,
+};
 use store::{Backup, Store};
 
 /// What the name of a temporary database of `full` has between database and run.
@@ -160,7 +163,10 @@ pub async fn full(
     if faulty(&checks) {
         return Ok(verified(backup, true, checks, Vec::new(), Vec::new()));
     }
-    let of = format!("verify_{}", trial.run);
+    // Of each backup its own: a run may verify several of one database at once.
+    let mut which = DefaultHasher::new();
+    backup.arn.hash(&mut which);
+    let of = format!("verify_{}-{:08x}", trial.run, which.finish() & 0xffff_ffff);
     let name = database::temporary_name(backup.database().unwrap_or("backup"), &of);
     let room = Room::open(trial.server, name, backup).await?;
     let (mut losses, mut times) = (Vec::new(), Vec::new());

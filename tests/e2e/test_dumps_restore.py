@@ -268,6 +268,9 @@ def test_all_are_verified_at_once(holdfast, changed, policy):
     dump(holdfast, rules, reason="other")
     proven = well(holdfast(rules, "verify", "--all", "--width", "4", "--json")).json
     assert [each["good"] for each in proven] == [True, True] and not any(each["full"] for each in proven)
+    proven = well(holdfast(rules, "verify", "--all", "--full", "--width", "4", "--json")).json
+    assert [each["good"] for each in proven] == [True, True] and all(each["full"] for each in proven)
+    assert changed.server.databases() == [changed.name]
 
 
 def test_a_server_that_is_away_is_no_fault_of_the_dump(holdfast, changed, policy):
