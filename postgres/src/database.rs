@@ -221,7 +221,11 @@ pub async fn count_rows(
     let jobs = jobs.clamp(1, tables.len().max(1));
     let mut sessions = Vec::new();
     for _ in 0..jobs {
-        sessions.push(server.connect(database).await?);
+        let session = server.connect(database).await?;
+        // A plan that is run once is not worth compiling.
+        let set = session.batch_execute("SET jit = off").await;
+        set.map_err(|e| Error::from_pg("set up a connection", &e))?;
+        sessions.push(session);
     }
     let (give, take) = (tokio::sync::Semaphore::new(jobs), tokio::sync::Mutex::new(sessions));
     let count = async |table: &String| {

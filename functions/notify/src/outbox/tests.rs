@@ -78,6 +78,15 @@ fn what_is_claimed_is_nobody_elses_for_two_minutes() {
 }
 
 #[test]
+fn a_claim_holds_for_a_notifier_whose_clock_is_a_little_behind() {
+    let ahead = now(0) + SignedDuration::from_millis(27);
+    let mut state = hears(State::new(ahead), &report(ahead, true), ahead);
+    assert_eq!(claim(&mut state, ahead).len(), 2);
+    let mut state = hears(state, &report(now(0), true), now(0));
+    assert!(claim(&mut state, now(0)).is_empty(), "it would be sent twice");
+}
+
+#[test]
 fn a_channel_that_is_down_is_a_problem_of_its_own_and_its_message_waits_for_it() {
     let state = hears(State::new(now(0)), &report(now(0), true), now(0));
     let (state, said) = settle(state, &["chat"], &refused(None, false), now(0));
