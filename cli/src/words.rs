@@ -6,6 +6,8 @@ use shared::{
     time::human,
 };
 
+pub(crate) use shared::words::size;
+
 /// What stands where there is nothing.
 pub(crate) const NONE: &str = "-";
 
@@ -22,22 +24,6 @@ pub(crate) fn time(at: Timestamp) -> String {
 /// An age in seconds.
 pub(crate) fn age(seconds: i64) -> String {
     human(SignedDuration::from_secs(seconds))
-}
-
-/// A size in the largest unit that leaves a figure above one.
-pub(crate) fn size(bytes: i64) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-    let mut figure = bytes as f64;
-    let mut unit = "B";
-    for larger in ["KiB", "MiB", "GiB", "TiB", "PiB"] {
-        if figure < 1024.0 {
-            break;
-        }
-        figure /= 1024.0;
-        unit = larger;
-    }
-    let text = if unit == "B" { format!("{figure:.0}") } else { format!("{figure:.1}") };
-    format!("{} {unit}", text.trim_end_matches(".0"))
 }
 
 /// A verdict: critical shouts, so that it is found in a long table.
@@ -82,12 +68,6 @@ pub(crate) fn nearest(asked: &str, names: impl IntoIterator<Item = String>) -> V
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_written_in_their_largest_unit() {
-        let table = [0, 1023, 1024, 1536, 20 << 30, 5 << 40].map(size);
-        assert_eq!(table, ["0 B", "1023 B", "1 KiB", "1.5 KiB", "20 GiB", "5 TiB"]);
-    }
 
     #[test]
     fn a_typing_error_finds_the_name_that_was_meant() {

@@ -2,15 +2,19 @@
 
 use crate::{
     aws::Aws,
+    policy::Policy,
     report::Report,
     request::Request,
     run::{Begun, Budget, World, finish},
     source::Source,
 };
 use jiff::Timestamp;
-use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use lambda_runtime::{Context, Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 use tokio::sync::Mutex;
 use tracing_subscriber::EnvFilter;
 
@@ -34,6 +38,47 @@ impl Config {
     }
 }
 
+/// What every event of a function finds there.
+struct Ready {
+    config: Config,
+    aws: Aws,
+    source: Mutex<Source>,
+}
+
+impl Ready {
+    async fn begin() -> Result<Self, Error> {
+        log_json();
+        let config = Config::from_vars(|name| std::env::var(name).ok())?;
+        let aws = Aws::from_env().await;
+        let source = Mutex::new(Source::new(&config.policy));
+        // Read now, so that the first event finds it; what is wrong with it is said to that event, not to the void.
+        let _ = source.lock().await.policy(&aws).await;
+        Ok(Self { config, aws, source })
+    }
+
+    async fn policy(&self) -> Result<Arc<Policy>, Diagnostic> {
+        let policy = self.source.lock().await.policy(&self.aws).await;
+        policy.map_err(|e| refused("NoPolicy", &e))
+    }
+
+    /// The world of a run that changes things and reports to nobody.
+    fn world<'a>(&'a self, policy: &'a Policy, context: &Context) -> World<'a> {
+        World {
+            aws: &self.aws,
+            policy,
+            #[expect(clippy::disallowed_methods, reason = "the edge where time comes in")]
+            now: Timestamp::now(),
+            budget: Budget::of(time_left(context.deadline(), SystemTime::now())),
+            run: context.request_id.clone(),
+            dry_run: false,
+            host: false,
+            topic: self.config.topic.clone(),
+            reports: None,
+            user: None,
+        }
+    }
+}
+
 /// Serves a function: reads the policy, then runs each event and answers with its report.
 ///
 /// # Errors
@@ -42,29 +87,15 @@ pub async fn serve(
     function: &'static str,
     run: impl AsyncFn(&World<'_>, &Request) -> Report,
 ) -> Result<(), Error> {
-    log_json();
-    let config = Config::from_vars(|name| std::env::var(name).ok())?;
-    let aws = Aws::from_env().await;
-    let source = Mutex::new(Source::new(&config.policy));
-    // Read now, so that the first event finds it; what is wrong with it is said to that event, not to the void.
-    let _ = source.lock().await.policy(&aws).await;
+    let ready = Ready::begin().await?;
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
-        let context = &event.context;
         let request = Request::read(&event.payload).map_err(|e| refused("BadEvent", &e))?;
-        let begun = Begun::now(&aws, &request);
-        let policy = source.lock().await.policy(&aws).await.map_err(|e| refused("NoPolicy", &e))?;
+        let begun = Begun::now(&ready.aws, &request);
+        let policy = ready.policy().await?;
         let world = World {
-            aws: &aws,
-            policy: &policy,
-            #[expect(clippy::disallowed_methods, reason = "the edge where time comes in")]
-            now: Timestamp::now(),
-            budget: Budget::of(time_left(context.deadline(), SystemTime::now())),
-            run: context.request_id.clone(),
             dry_run: request.dry_run,
-            host: false,
-            topic: config.topic.clone(),
-            reports: config.reports.clone(),
-            user: None,
+            reports: ready.config.reports.clone(),
+            ..ready.world(&policy, &event.context)
         };
         let span = tracing::info_span!("run", function, run = world.run);
         let report = tracing::Instrument::instrument(run(&world, &request), span.clone()).await;
@@ -80,7 +111,8 @@ pub async fn serve(
 /// Why an event was not handled: a word for its kind, and one clear sentence.
 pub type Unhandled = (&'static str, String);
 
-/// Serves a function that reads its events itself and publishes what it does itself.
+/// Serves a function that reads its events itself and publishes what it does itself: its reports go to no topic, where it
+/// might hear itself.
 ///
 /// # Errors
 /// If the environment is not set up, before the first event.
@@ -88,27 +120,10 @@ pub async fn serve_events(
     function: &'static str,
     run: impl AsyncFn(&World<'_>, &Value) -> Result<Value, Unhandled>,
 ) -> Result<(), Error> {
-    log_json();
-    let config = Config::from_vars(|name| std::env::var(name).ok())?;
-    let aws = Aws::from_env().await;
-    let source = Mutex::new(Source::new(&config.policy));
-    let _ = source.lock().await.policy(&aws).await;
+    let ready = Ready::begin().await?;
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
-        let context = &event.context;
-        let policy = source.lock().await.policy(&aws).await.map_err(|e| refused("NoPolicy", &e))?;
-        let world = World {
-            aws: &aws,
-            policy: &policy,
-            #[expect(clippy::disallowed_methods, reason = "the edge where time comes in")]
-            now: Timestamp::now(),
-            budget: Budget::of(time_left(context.deadline(), SystemTime::now())),
-            run: context.request_id.clone(),
-            dry_run: false,
-            host: false,
-            topic: config.topic.clone(),
-            reports: None,
-            user: None,
-        };
+        let policy = ready.policy().await?;
+        let world = ready.world(&policy, &event.context);
         let span = tracing::info_span!("run", function, run = world.run);
         let done = tracing::Instrument::instrument(run(&world, &event.payload), span).await;
         done.map_err(|(kind, why)| refused(kind, &why))

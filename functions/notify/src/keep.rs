@@ -1,6 +1,6 @@
 //! Where the memory lies: an object in S3, or a file on a host. Written only in place of what was read.
 
-use crate::state::{State, VERSION, hex};
+use crate::state::{State, VERSION};
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest, Sha256};
@@ -8,6 +8,7 @@ use shared::{
     aws::{Aws, EdgeError, Kind, s3::S3},
     catalog::Place,
     policy::Policy,
+    words::hex,
 };
 use std::{
     fs::{DirBuilder, File, OpenOptions},

@@ -46,19 +46,11 @@ async fn handle(world: &World<'_>, event: &Value, at: &str) -> Result<Value, Unh
 
 /// A tick publishes as every run of a function does; what is heard in between, only that a delivery failed.
 async fn publish(world: &World<'_>, looked: &Looked, tick: bool, begun: Begun) {
-    // It would hear itself: of a run of its own it tells CloudWatch alone.
     let mut report = Report::new(NAME, world);
     report.value(Metric::DeliveriesFailed, looked.failed);
     report.value(Metric::IncidentsOpen, looked.open);
-    let world = World {
-        topic: world.topic.clone(),
-        reports: None,
-        run: world.run.clone(),
-        user: None,
-        ..*world
-    };
     if tick {
-        Box::pin(finish(&world, report, begun)).await;
+        Box::pin(finish(world, report, begun)).await;
     } else if looked.failed > 0 && world.policy.home.is_some() {
         let data: Vec<_> = report.values.iter().map(|v| v.datum(world.policy, NAME)).collect();
         let cloudwatch = world.aws.cloudwatch(&world.home());

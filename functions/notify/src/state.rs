@@ -298,13 +298,3 @@ pub(crate) fn clip(text: &str, most: usize) -> String {
     out.push('…');
     out
 }
-
-/// Bytes as hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        for half in [byte >> 4, byte & 15] {
-            text.push(char::from_digit(u32::from(half), 16).expect("half a byte"));
-        }
-        text
-    })
-}

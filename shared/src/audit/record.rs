@@ -3,7 +3,7 @@
 //! The JSON of a record has its names in order and no spaces; its hash is the SHA-256 of that JSON without `hash`. So
 //! `jq -cjS 'del(.hash)' | sha256sum` computes it as well.
 
-use crate::{report::Made, run::World};
+use crate::{report::Made, run::World, words::hex};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -239,9 +239,4 @@ fn canonical(value: Value) -> Vec<u8> {
 /// What is chained to a line that is no record: the hash of its bytes.
 pub(crate) fn damaged(line: &[u8]) -> Last {
     Last { hash: hex(&Sha256::digest(line)), at: None }
-}
-
-fn hex(digest: &[u8]) -> String {
-    let digits = digest.iter().flat_map(|b| [b >> 4, b & 15]);
-    digits.filter_map(|d| char::from_digit(d.into(), 16)).collect()
 }

@@ -1,10 +1,11 @@
 //! A file that is being written.
 
 use super::{CHUNK, blocking, steps};
-use crate::{Error, Kind, Written, hex};
+use crate::{Error, Kind, Written};
 use bytes::Bytes;
 use rustix::fs::{Advice, fadvise};
 use sha2::{Digest, Sha256};
+use shared::words::hex;
 use std::{
     fs::File,
     io::{Read, Write},

@@ -25,7 +25,7 @@ impl Sum {
     }
 
     fn hex(&self) -> String {
-        crate::hex(&self.0)
+        shared::words::hex(&self.0)
     }
 }
 

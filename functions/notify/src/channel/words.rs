@@ -76,7 +76,7 @@ pub(super) fn clip(text: String, most: usize) -> String {
 
 /// The SHA-256 of a text, in hex.
 pub(super) fn hash(of: &str) -> String {
-    Sha256::digest(of).iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+    shared::words::hex(&Sha256::digest(of))
 }
 
 /// What kind of news it is, in one or two words.
@@ -107,18 +107,7 @@ pub(super) fn time(at: Timestamp) -> String {
 
 /// A size in the largest unit that leaves a figure above one.
 pub(super) fn size(bytes: u64) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-    let mut figure = bytes as f64;
-    let mut unit = "B";
-    for larger in ["KiB", "MiB", "GiB", "TiB", "PiB"] {
-        if figure < 1024.0 {
-            break;
-        }
-        figure /= 1024.0;
-        unit = larger;
-    }
-    let text = if unit == "B" { format!("{figure:.0}") } else { format!("{figure:.1}") };
-    format!("{} {unit}", text.trim_end_matches(".0"))
+    shared::words::size(i64::try_from(bytes).unwrap_or(i64::MAX))
 }
 
 /// A length of time in seconds.

@@ -4,11 +4,11 @@ use super::{Planning, recovery};
 use crate::{
     heard::{Alarm, Came, Heard, NotCompleted, Problem, Run, Verified},
     message::Made,
-    state::{MOST_ASSETS, MOST_INCIDENTS, Newest, Said, State, Tracked, clip, hex},
+    state::{MOST_ASSETS, MOST_INCIDENTS, Newest, Said, State, Tracked, clip},
 };
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
-use shared::{plan::Severity, policy::notify::On};
+use shared::{plan::Severity, policy::notify::On, words::hex};
 use std::collections::BTreeMap;
 
 /// What notify itself finds.
