@@ -100,7 +100,7 @@ impl Digest {
 /// What has passed so far.
 #[derive(Clone, Default)]
 pub(crate) struct Tally {
-    bytes: u64,
+    pub(crate) bytes: u64,
     sha256: Sha256,
 }
 

@@ -1,8 +1,11 @@
 //! What opens archives.
 
-use crate::Error;
+use crate::{Error, openssl::Last};
 use secrecy::{ExposeSecret, SecretString};
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 /// Identities and passphrases, tried in the order in which they were added, so that archives from before a rotation open
 /// too. Their memory is wiped when they are dropped, and `Debug` shows public keys and names only.
@@ -11,9 +14,15 @@ pub struct Keys {
     pub(crate) identities: Vec<age::x25519::Identity>,
     pub(crate) passphrases: Vec<(String, SecretString)>,
     pub(crate) iterations: Vec<u32>,
+    last: Arc<Mutex<Option<Last>>>,
 }
 
 impl Keys {
+    /// The key that opened an openssl archive last; clones share it.
+    pub(crate) fn last(&self) -> MutexGuard<'_, Option<Last>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Adds the age identities of a text: one `AGE-SECRET-KEY-1...`, or a whole file as `age-keygen` writes it.
     pub fn add_identity(&mut self, text: &str) -> Result<(), Error> {
         let lines = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
@@ -47,6 +56,8 @@ impl Keys {
         let line = passphrase.expose_secret().lines().next().unwrap_or_default();
         let cut = (line.len() < passphrase.expose_secret().len()).then(|| line.into());
         self.passphrases.push((name.into(), cut.unwrap_or(passphrase)));
+        // It goes by the places of passphrases, which are no longer those of the clones.
+        self.last = Arc::default();
     }
 
     /// Adds a number of PBKDF2 rounds for [`guess`](crate::guess()) to try, beside openssl's own 10,000: the policy's.
@@ -72,7 +83,7 @@ impl fmt::Debug for Keys {
             .field("identities", &self.recipients())
             .field("passphrases", &self.passphrase_names())
             .field("iterations", &self.iterations)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

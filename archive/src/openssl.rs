@@ -17,7 +17,18 @@ const BLOCK: usize = 16;
 const BUFFER: usize = 64 * 1024;
 
 /// Key (32 bytes) and IV (16 bytes), as openssl makes them of passphrase and salt.
-fn derive(kdf: Kdf, passphrase: &SecretString, salt: [u8; 8]) -> Zeroizing<[u8; 48]> {
+pub(crate) type Derived = Zeroizing<[u8; 48]>;
+
+/// What a file was opened with last: its key takes a good part of a second to make, and a restore opens a file twice.
+#[derive(Clone)]
+pub(crate) struct Last {
+    salt: [u8; 8],
+    kdf: Kdf,
+    passphrase: usize,
+    derived: Derived,
+}
+
+fn derive(kdf: Kdf, passphrase: &SecretString, salt: [u8; 8]) -> Derived {
     let passphrase = passphrase.expose_secret().as_bytes();
     let mut made = Zeroizing::new([0; 48]);
     match kdf {
@@ -207,7 +218,7 @@ fn padding(plain: &[u8]) -> Option<usize> {
 /// What opens an archive.
 pub(crate) struct Found {
     pub(crate) kdf: Kdf,
-    derived: Zeroizing<[u8; 48]>,
+    derived: Derived,
 }
 
 /// The key and the KDF that make the most sense of the `head` of a file (all of it when `whole`): CBC has no proof of the
@@ -234,17 +245,24 @@ pub(crate) fn find(
             "the archive is encrypted by openssl and no passphrase was given; give the one it was made with".into(),
         ));
     }
-    let mut best: Option<(looks::Sense, Found)> = None;
+    let last = keys.last().clone();
+    let mut best: Option<(looks::Sense, Last)> = None;
     for kdf in kdfs {
-        for (_, passphrase) in &keys.passphrases {
-            let derived = derive(*kdf, passphrase, *salt);
+        for (at, (_, passphrase)) in keys.passphrases.iter().enumerate() {
+            let same = |l: &&Last| l.salt == *salt && l.kdf == *kdf && l.passphrase == at;
+            let known = last.as_ref().filter(same).map(|l| l.derived.clone());
+            let derived = known.unwrap_or_else(|| derive(*kdf, passphrase, *salt));
             let sense = judge(body, whole, &derived, expected);
             if sense > best.as_ref().map_or(looks::Sense::None, |(sense, _)| *sense) {
-                best = Some((sense, Found { kdf: *kdf, derived }));
+                best = Some((sense, Last { salt: *salt, kdf: *kdf, passphrase: at, derived }));
             }
         }
     }
-    best.map(|(_, found)| found).ok_or_else(|| {
+    let found = best.map(|(_, found)| {
+        *keys.last() = Some(found.clone());
+        Found { kdf: found.kdf, derived: found.derived }
+    });
+    found.ok_or_else(|| {
         let kdfs: Vec<String> = kdfs.iter().copied().map(name).collect();
         Error::Key(format!(
             "no passphrase opens this archive: tried {} with {}; give the one it was made with, or, if this is it, \

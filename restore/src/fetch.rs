@@ -1,7 +1,10 @@
 //! From a store to plain bytes: read, hashed, decrypted, decompressed.
 
 use crate::{Error, Kind, Opening};
-use archive::{Content, Decoder, Digest, Keys, Layers, Sums, pipe};
+use archive::{
+    Content, Decoder, Digest, Keys, Layers, Sums,
+    pipe::{self, Against},
+};
 use postgres::restore::Stored;
 use std::io::{self, Read as _};
 use store::{Backup, Manifest, Store, manifest::Format};
@@ -19,6 +22,15 @@ pub struct Inside {
     pub stored: Option<Stored>,
 }
 
+/// Which hashes of a manifest are looked at; a backup without one has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hashes {
+    /// Of what is stored and of what is inside.
+    Both,
+    /// Of what is stored. What is inside follows from it, and its compression has a checksum of its own.
+    Stored,
+}
+
 /// A backup that went through `consume`.
 pub(crate) struct Fetched<T> {
     /// What `consume` made of it.
@@ -28,7 +40,7 @@ pub(crate) struct Fetched<T> {
 }
 
 /// Sends a backup's plain bytes through `consume`. The stream ends cleanly only when all was read and, with a manifest,
-/// its hashes are the manifest's.
+/// its `hashes` are the manifest's.
 ///
 /// # Errors
 /// If what the backup is can't be found out: no key, damaged first bytes, not there.
@@ -36,6 +48,7 @@ pub(crate) async fn fetch<T>(
     store: &Store,
     backup: &Backup,
     opening: &Opening,
+    hashes: Hashes,
     consume: impl AsyncFnOnce(Inside, pipe::Receiver) -> T,
 ) -> Result<Fetched<T>, Error> {
     let (stored_in, stored_out) = pipe::channel(DEPTH);
@@ -43,7 +56,7 @@ pub(crate) async fn fetch<T>(
     let (tell, told) = oneshot::channel();
     let known = backup.committed().map(|m| (inside(m), expected(m)));
     let keys = opening.keys.clone();
-    let decoding = spawn_blocking(move || decode(known, &keys, stored_out, plain_in, tell));
+    let decoding = spawn_blocking(move || decode(known, hashes, &keys, stored_out, plain_in, tell));
     let consume = async {
         match told.await {
             Ok(inside) => Some(consume(inside, plain_out).await),
@@ -97,6 +110,7 @@ fn expected(manifest: &Manifest) -> Option<Sums> {
 
 fn decode(
     known: Option<(Inside, Option<Sums>)>,
+    hashes: Hashes,
     keys: &Keys,
     from: pipe::Receiver,
     to: pipe::Sender,
@@ -104,7 +118,12 @@ fn decode(
 ) -> Result<Sums, archive::Error> {
     if let Some((inside, expected)) = known {
         let _ = tell.send(inside);
-        return pipe::decode(from, &inside.layers, keys, expected.as_ref(), to);
+        let against = match (&expected, hashes) {
+            (None, _) => Against::Nothing,
+            (Some(sums), Hashes::Both) => Against::Both(sums),
+            (Some(sums), Hashes::Stored) => Against::Stored(sums),
+        };
+        return pipe::decode(from, &inside.layers, keys, against, to);
     }
     let (layers, content, source) = archive::guess(pipe::PipeReader::new(from), keys)?;
     let stored = match content {
@@ -153,7 +172,7 @@ pub async fn probe(store: &Store, backup: &Backup, opening: &Opening) -> Result<
         Ok(None) => Err("it is empty".to_owned()),
         Err(e) => Err(e.to_string()),
     };
-    let fetched = fetch(store, backup, opening, first).await?;
+    let fetched = fetch(store, backup, opening, Hashes::Both, first).await?;
     match (fetched.value, fetched.sums) {
         (Ok(inside), None | Some(Ok(_))) => Ok(inside),
         (_, Some(Err(e))) => Err(e),

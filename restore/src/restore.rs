@@ -10,6 +10,7 @@ pub use plan::Plan;
 
 use crate::{
     Error, Kind, Opening,
+    fetch::Hashes,
     trial::{Room, Rules, judge, sweep},
     verify::{Check, Took, Went, seconds},
 };
@@ -200,11 +201,11 @@ async fn make_ready(
         owners: options.owners,
         privileges: options.privileges,
     };
-    let load = Box::pin(room.load(store, backup, opening, &how));
+    let load = Box::pin(room.load(store, backup, opening, Hashes::Stored, &how));
     let Restored { mut losses, tables } = timed(times, "fetch and restore", load).await?;
     progress(Phase::Verifying);
     let chosen = (!options.tables.is_empty()).then_some(&tables[..]);
-    let judging = judge(server, &room.name, backup, chosen, &options.rules, options.jobs);
+    let judging = judge(server, &room.name, backup, &tables, chosen, &options.rules, options.jobs);
     let checks = timed(times, "verify", judging).await?;
     if let Some(failed) = checks.iter().find(|c| c.went == Went::Failed) {
         let lost = losses.iter().find(|l| l.class == LossClass::Data).or(losses.first());

@@ -1,6 +1,10 @@
 //! A backup in a database of its own, and what is asked of it there.
 
-use crate::{Error, Kind, Opening, fetch::fetch, verify::Check};
+use crate::{
+    Error, Kind, Opening,
+    fetch::{Hashes, Inside, fetch},
+    verify::Check,
+};
 use postgres::{
     Server, Session, TableRows, database,
     dump::ServerFacts,
@@ -61,9 +65,10 @@ impl<'a> Room<'a> {
         store: &Store,
         backup: &Backup,
         opening: &Opening,
+        hashes: Hashes,
         how: &Into,
     ) -> Result<Restored, Error> {
-        let consume = async |inside: crate::fetch::Inside, from| match inside.stored {
+        let consume = async |inside: Inside, from| match inside.stored {
             Some(stored) => {
                 restore(self.server, &self.name, stored, from, how).await.map_err(Error::from)
             }
@@ -74,7 +79,7 @@ impl<'a> Room<'a> {
                 "load it by hand: its manifest's line `restore` says how",
             )),
         };
-        let fetched = fetch(store, backup, opening, consume).await?;
+        let fetched = fetch(store, backup, opening, hashes, consume).await?;
         // A stream that failed fails the restore too, in words that say less.
         match (fetched.value, fetched.sums) {
             (_, Some(Err(e))) | (Err(e), _) => Err(e),
@@ -128,16 +133,18 @@ pub(crate) async fn sweep(server: &Server, marked: &str) -> Result<Vec<String>, 
     Ok(dropped)
 }
 
-/// Asks a restored database everything: the rows of each table, the critical tables, the policy's SQL.
+/// Asks a restored database everything: the rows of each table, the critical tables, the policy's SQL. What the server
+/// said that it `loaded` is not counted again where it is what the manifest says.
 pub(crate) async fn judge(
     server: &Server,
     name: &str,
     backup: &Backup,
+    loaded: &[TableRows],
     chosen: Option<&[TableRows]>,
     rules: &Rules,
     jobs: usize,
 ) -> Result<Vec<Check>, Error> {
-    let mut checks = vec![rows(server, name, backup, chosen, jobs).await?];
+    let mut checks = vec![rows(server, name, backup, loaded, chosen, jobs).await?];
     let session = server.connect(name).await?;
     for table in &rules.critical_tables {
         let sql = format!("SELECT EXISTS (SELECT FROM {table})");
@@ -166,6 +173,7 @@ async fn rows(
     server: &Server,
     name: &str,
     backup: &Backup,
+    loaded: &[TableRows],
     chosen: Option<&[TableRows]>,
     jobs: usize,
 ) -> Result<Check, Error> {
@@ -176,11 +184,17 @@ async fn rows(
     let wanted: Vec<_> = (manifest.tables.iter())
         .filter(|t| chosen.is_none_or(|c| c.iter().any(|have| have.name == t.name)))
         .collect();
+    let sums = loaded.iter().fold(BTreeMap::new(), |mut sums, table| {
+        *sums.entry(&table.name).or_insert(0) += table.rows;
+        sums
+    });
+    let doubtful: Vec<_> =
+        wanted.iter().filter(|t| sums.get(&t.name) != Some(&t.rows)).copied().collect();
     let mut wrong = Vec::new();
-    let names: Vec<String> = wanted.iter().map(|t| t.name.clone()).collect();
+    let names: Vec<String> = doubtful.iter().map(|t| t.name.clone()).collect();
     match database::count_rows(server, name, &names, jobs).await {
         Ok(counts) => {
-            let differ = wanted.iter().zip(&counts).filter(|(want, have)| want.rows != have.rows);
+            let differ = doubtful.iter().zip(&counts).filter(|(want, have)| want.rows != have.rows);
             wrong.extend(differ.map(|(want, have)| {
                 format!("{}: {} instead of {}", want.name, have.rows, want.rows)
             }));
@@ -188,7 +202,7 @@ async fn rows(
         Err(e) if e.kind != postgres::Kind::Refused => return Err(e.into()),
         // One that is not there hides the others: each by itself.
         Err(_) => {
-            for want in &wanted {
+            for want in &doubtful {
                 let one = std::slice::from_ref(&want.name);
                 match database::count_rows(server, name, one, 1).await {
                     Ok(have) if have[0].rows == want.rows => {}

@@ -8,7 +8,7 @@ pub use report::markdown;
 
 use crate::{
     Error, Kind, Opening,
-    fetch::{drain, fetch},
+    fetch::{Hashes, drain, fetch},
     trial::{Room, Rules, judge, sweep},
 };
 use jiff::Timestamp;
@@ -133,7 +133,8 @@ pub async fn quick(store: &Store, backup: &Backup, opening: &Opening) -> Verifie
     let begun = Instant::now();
     let mut checks = beside_it(store, backup, opening).await;
     if !faulty(&checks) {
-        let read = fetch(store, backup, opening, async |_, from| drain(from).await).await;
+        let read =
+            fetch(store, backup, opening, Hashes::Both, async |_, from| drain(from).await).await;
         match read {
             Err(e) => checks.push(Check::broken(READABLE, &e)),
             Ok(fetched) => {
@@ -199,7 +200,7 @@ async fn try_in(
         owners: trial.owners,
         privileges: trial.owners,
     };
-    let restored = room.load(store, backup, opening, &how).await?;
+    let restored = room.load(store, backup, opening, Hashes::Both, &how).await?;
     times.push(took("fetch and restore", begun));
     let mut checks = vec![match &room.note {
         None => Check::passed("restores", "its hashes are right to the last byte"),
@@ -212,7 +213,8 @@ async fn try_in(
     }
     *losses = restored.losses;
     let begun = Instant::now();
-    checks.extend(judge(trial.server, &room.name, backup, None, trial.rules, trial.jobs).await?);
+    checks
+        .extend(judge(trial.server, &room.name, backup, &[], None, trial.rules, trial.jobs).await?);
     times.push(took("verify", begun));
     Ok(checks)
 }

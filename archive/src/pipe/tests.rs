@@ -108,8 +108,10 @@ fn a_dump_goes_through_both_threads() {
             let nothing = crate::HashingReader::new(io::empty()).finish().expect("memory");
             Sums { plain: nothing, stored: nothing }
         });
-        let decoder =
-            thread::spawn(move || decode(stored_from, &layers, &keys, expected.as_ref(), again_to));
+        let decoder = thread::spawn(move || {
+            let against = expected.as_ref().map_or(Against::Nothing, Against::Both);
+            decode(stored_from, &layers, &keys, against, again_to)
+        });
         let read = read_all(again_from);
         feeder.join().expect("no panic").expect("a receiver");
         let stored = encoder.join().expect("no panic");

@@ -126,7 +126,9 @@ fn alone(toc: &Toc) -> HashMap<i32, Vec<i32>> {
     }
     let mut alone: HashMap<i32, Vec<i32>> = HashMap::new();
     for entry in toc.entries.iter().filter(|e| ["INDEX", "CONSTRAINT"].contains(&&*e.desc)) {
-        let on: Vec<&i32> = entry.dependencies.iter().filter(|d| tables.contains_key(d)).collect();
+        let mut on: Vec<&i32> =
+            entry.dependencies.iter().filter(|d| tables.contains_key(d)).collect();
+        on.dedup(); // an index of several columns names its table for each
         if let [table] = on[..]
             && let Some(data) = data_of.get(table)
         {

@@ -80,6 +80,9 @@ pub(crate) struct Loaded {
 
 type Losses = Mutex<Vec<Loss>>;
 
+/// Bytes of one message to the server: it copies them several times, and these stay in its cache meanwhile.
+const MESSAGE: usize = 64 << 10;
+
 /// Losses that are told one by one; a million large objects that are refused are told as this many.
 const TOLD: usize = 10_000;
 
@@ -288,7 +291,7 @@ async fn begin(
 async fn feed(
     session: &Session,
     copying: &mut Copying,
-    bytes: Bytes,
+    mut bytes: Bytes,
     losses: &Losses,
 ) -> Result<(), Error> {
     let Some(sink) = &mut copying.sink else { return Ok(()) };
@@ -296,7 +299,13 @@ async fn feed(
         copying.sink = None; // ends the COPY with an error, which the rollback of its transaction answers
         return Ok(());
     }
-    if sink.send(bytes).await.is_err() {
+    let send = async {
+        while !bytes.is_empty() {
+            sink.feed(bytes.split_to(bytes.len().min(MESSAGE))).await?;
+        }
+        sink.flush().await
+    };
+    if send.await.is_err() {
         // The reason is in the answer to the COPY, not in the failed sending.
         let mut sink = copying.sink.take();
         let why = match &mut sink {
