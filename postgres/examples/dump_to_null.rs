@@ -33,6 +33,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         tables: Vec::new(),
         jobs: args.next().map_or(Ok(2), |n| n.parse())?,
         lock_wait: Duration::from_mins(1),
+        fingerprint: false,
     };
     let (out, mut pieces) = mpsc::channel::<std::io::Result<bytes::Bytes>>(4);
     let receive = async {

@@ -10,6 +10,7 @@ mod csv;
 mod custom;
 mod emit;
 mod facts;
+mod fingerprint;
 mod objects;
 mod plain;
 mod plan;
@@ -19,6 +20,7 @@ mod snapshot;
 
 use crate::{Error, Kind, Server, TableRows, tools::Tools};
 use bytes::Bytes;
+use fingerprint::Fingerprint;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -39,6 +41,8 @@ pub struct What {
     pub jobs: usize,
     /// How long to wait for locks that others hold.
     pub lock_wait: Duration,
+    /// Whether to take a [fingerprint](Dumped::fingerprint): as much work as another hash. Not for CSV.
+    pub fingerprint: bool,
 }
 
 /// The form of a dump.
@@ -81,6 +85,9 @@ pub struct Dumped {
     pub tables: Vec<TableRows>,
     /// How many large objects it holds; 0 for plain SQL, where they are not counted.
     pub large_objects: u64,
+    /// SHA-256 of what was dumped, without when and how: the same for two dumps of a database in which nothing changed
+    /// in between, be it a row, a definition, a role or an extension. None when it was not asked for.
+    pub fingerprint: Option<[u8; 32]>,
 }
 
 /// An extension of a database.
@@ -163,34 +170,50 @@ async fn run(
     drop(session);
     let job = Job { server, database, tools: &tools, tables: &what.tables };
     let data = async {
-        let (leader, tables, large_objects) = data(&job, what, &out).await?;
-        let extensions = facts::extensions(&leader.session).await?;
-        leader.end().await?;
-        Ok((leader.data_time, tables, large_objects, extensions))
+        let data = data(&job, what, &out).await?;
+        let extensions = facts::extensions(&data.leader.session).await?;
+        data.leader.end().await?;
+        Ok((data, extensions))
     };
     let roles = async { Ok(roles::roles(server, database, &tools).await) };
-    let ((data_time, tables, large_objects, extensions), roles) = tokio::try_join!(data, roles)?;
+    let ((data, extensions), roles) = tokio::try_join!(data, roles)?;
     out.send(Ok(Bytes::new())).await.map_err(|_| emit::gone())?;
-    let client = tools.version.clone();
-    Ok(Dumped { data_time, server: facts, client, extensions, roles, tables, large_objects })
+    Ok(Dumped {
+        data_time: data.leader.data_time,
+        server: facts,
+        client: tools.version.clone(),
+        fingerprint: data.fingerprint.map(|f| f.end(&extensions, &roles)),
+        extensions,
+        roles,
+        tables: data.tables,
+        large_objects: data.large_objects,
+    })
+}
+
+/// What every format comes to.
+struct Data {
+    leader: snapshot::Leader,
+    tables: Vec<TableRows>,
+    large_objects: u64,
+    fingerprint: Option<Fingerprint>,
 }
 
 async fn data(
     job: &Job<'_>,
     what: &What,
     out: &mpsc::Sender<io::Result<Bytes>>,
-) -> Result<(snapshot::Leader, Vec<TableRows>, u64), Error> {
+) -> Result<Data, Error> {
     match &what.format {
         Format::Custom { zlib } => {
-            let mut head =
+            let head =
                 begin(what.lock_wait, async |wait| custom::head(job, *zlib, wait).await).await?;
-            let counts = custom::archive(job, &mut head, *zlib, what.jobs, out.clone()).await?;
-            Ok((head.leader, counts.tables, counts.large_objects))
+            custom::archive(job, head, *zlib, what, out.clone()).await
         }
         Format::Plain => {
             let begun = begin(what.lock_wait, async |wait| plain::begin(job, wait).await).await?;
-            let (leader, tables) = plain::pass(begun, out).await?;
-            Ok((leader, tables, 0))
+            let fingerprint = what.fingerprint.then(Fingerprint::default);
+            let (leader, tables, fingerprint) = plain::pass(begun, fingerprint, out).await?;
+            Ok(Data { leader, tables, large_objects: 0, fingerprint })
         }
         Format::Csv(of) => {
             let session = snapshot::settled(job.server, job.database).await?;
@@ -199,7 +222,7 @@ async fn data(
             wait.map_err(|e| Error::from_pg("set up a connection", &e))?;
             let leader = snapshot::Leader::begin(session).await?;
             let rows = csv::csv(&leader, of, out).await?;
-            Ok((leader, vec![rows], 0))
+            Ok(Data { leader, tables: vec![rows], large_objects: 0, fingerprint: None })
         }
     }
 }

@@ -93,6 +93,8 @@ pub struct Toc {
     pub entries: Vec<Entry>,
     /// The bytes of the head as they were read.
     pub raw: Vec<u8>,
+    /// Where in `raw` the time is at which it was made: all else is the same as long as nothing changes.
+    pub(crate) made_at: Range<usize>,
 }
 
 impl Toc {
@@ -250,9 +252,11 @@ fn read<R: Read>(r: &mut Reader<'_, R>) -> Result<Toc, Fault> {
         return Err(Fault::Bad("it is no custom-format archive (a tar or directory one)".into()));
     }
     let packing = packing(r, version.1)?;
+    let before = r.raw.len();
     for _ in 0..7 {
         r.int()?; // the local time of pg_dump's start, without its zone: of no use
     }
+    let made_at = before..r.raw.len();
     let [database, server_version, dump_version] = r.texts()?.map(Option::unwrap_or_default);
     let count = r.small("a number of entries")?;
     let mut entries = Vec::new();
@@ -270,6 +274,7 @@ fn read<R: Read>(r: &mut Reader<'_, R>) -> Result<Toc, Fault> {
         dump_version,
         entries,
         raw,
+        made_at,
     })
 }
 

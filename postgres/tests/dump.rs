@@ -6,7 +6,7 @@ mod support;
 
 use postgres::{
     Kind,
-    dump::{CsvOf, Dumped, Format},
+    dump::{CsvOf, Dumped, Format, What},
 };
 use std::fs;
 use support::{Cluster, comparable, dumping::*, same, shared};
@@ -76,6 +76,51 @@ async fn a_database_with_every_kind_of_object_comes_back_identical_from_a_pipe_a
     assert!(dumped.server.system_identifier.is_some() && dumped.server.timeline == Some(1));
     let written = serde_json::to_string(&dumped).unwrap();
     assert_eq!(serde_json::from_str::<Dumped>(&written).unwrap(), dumped);
+}
+
+#[tokio::test]
+async fn two_dumps_of_what_did_not_change_have_one_fingerprint() {
+    let cluster = Cluster::start();
+    let database = cluster.database("still");
+    cluster.psql(
+        &database,
+        "CREATE TABLE t AS SELECT i AS id, md5(i::text) AS what FROM generate_series(1, 200000) i; \
+         CREATE SEQUENCE s; SELECT lo_from_bytea(70001, 'one'); SELECT lo_from_bytea(70002, 'two');",
+    );
+    let taken = async |jobs, zlib| {
+        let how = What { jobs, ..what(Format::Custom { zlib }) };
+        let (dumped, _) = collect(&cluster, &database, &how).await.unwrap();
+        dumped.fingerprint.unwrap()
+    };
+    let first = taken(3, None).await;
+    assert_eq!(first, taken(3, None).await);
+    assert_eq!(first, taken(1, None).await, "however it was read");
+    let packed = taken(2, Some(6)).await;
+    assert_eq!(packed, taken(3, Some(6)).await);
+    let plain = async || {
+        let (dumped, _) = collect(&cluster, &database, &what(Format::Plain)).await.unwrap();
+        dumped.fingerprint.unwrap()
+    };
+    assert_eq!(plain().await, plain().await);
+    let mut seen_plain = vec![plain().await];
+    let mut seen = vec![first];
+    for change in [
+        "UPDATE t SET what = 'other' WHERE id = 199999",
+        "CREATE INDEX ON t (id)",
+        "SELECT nextval('s')",
+        "SELECT lo_put(70002, 0, 'tvo')",
+        "SELECT lo_put(70001, 3, 'tvo'), lo_unlink(70002), lo_from_bytea(70002, '')",
+        "CREATE ROLE somebody",
+        "COMMENT ON TABLE t IS 'said'",
+    ] {
+        cluster.psql(&database, change);
+        let now = taken(3, None).await;
+        assert!(!seen.contains(&now), "{change}");
+        seen.push(now);
+        let now = plain().await;
+        assert!(!seen_plain.contains(&now), "{change}, as SQL");
+        seen_plain.push(now);
+    }
 }
 
 #[tokio::test]

@@ -112,6 +112,7 @@ impl Place {
             roles: String::new(),
             tables: tables.collect(),
             large_objects: 0,
+            fingerprint: None,
             locked_until: None,
             restore: String::new(),
             mac: None,

@@ -44,6 +44,16 @@ impl fmt::Display for Place {
     }
 }
 
+/// What lies beside a dump and says that its database was the same at a later time: `<key>.unchanged-20261121T020000Z`.
+pub const UNCHANGED: &str = ".unchanged-%Y%m%dT%H%M%SZ";
+
+/// The key of the dump that such a note is beside, and the time that it says.
+pub fn unchanged(key: &str) -> Option<(&str, Timestamp)> {
+    let (of, _) = key.rsplit_once(".unchanged-")?;
+    let read = jiff::civil::DateTime::strptime(UNCHANGED, &key[of.len()..]).ok()?;
+    Some((of, read.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp()))
+}
+
 /// Which API family of RDS an asset belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -17,7 +17,8 @@ type Bucket = fn(Timestamp) -> (Date, i8);
 
 /// Why each point is kept by `rule`; a point that is missing in the answer is not kept.
 ///
-/// `times` are data times with any key. Of each hour, day, week, month and year that has points, the last one counts,
+/// `times` are data times with any key; a point whose data was the same at several times comes with each of them, and
+/// counts once among the newest. Of each hour, day, week, month and year that has points, the last one counts,
 /// as restic and Borg count them. Points from the future are kept and counted by no rule: their time proves nothing.
 pub fn kept<K: Ord + Clone>(
     times: &[(K, Timestamp)],
@@ -62,8 +63,12 @@ pub fn kept<K: Ord + Clone>(
         }
     }
     if let Some(count) = rule.newest {
-        for (i, (key, _)) in newest_first.iter().take(count.get() as usize).enumerate() {
-            why.entry(key.clone()).or_default().push(format!("newest {} of {count}", i + 1));
+        let mut counted = BTreeSet::new();
+        for (key, _) in &newest_first {
+            if counted.len() < count.get() as usize && counted.insert(key) {
+                let reason = format!("newest {} of {count}", counted.len());
+                why.entry(key.clone()).or_default().push(reason);
+            }
         }
     }
     why
@@ -99,6 +104,8 @@ pub struct Question<'a> {
     pub needed: BTreeMap<&'a str, String>,
     /// ARNs of transfer copies whose onward copy is good.
     pub transferred: BTreeSet<&'a str>,
+    /// By ARN, earlier times at which a point's data was the same as at its own.
+    pub earlier: BTreeMap<&'a str, Vec<Timestamp>>,
 }
 
 /// What becomes of a point.
@@ -121,6 +128,10 @@ pub fn decide(q: &Question<'_>, now: Timestamp) -> Vec<Fate> {
         let times: Vec<_> = (q.points.iter())
             .filter(|p| counts(p) && p.reason() == *reason)
             .filter_map(|p| Some((p.arn.as_str(), p.data_time?)))
+            .flat_map(|(arn, at)| {
+                let earlier = q.earlier.get(arn).into_iter().flatten().copied();
+                earlier.chain([at]).map(move |at| (arn, at))
+            })
             .collect();
         ruled.append(&mut kept(&times, rule, now));
     }

@@ -1,5 +1,8 @@
 //! What lies beside a backup, under its own key and an ending more.
 
+use jiff::{Timestamp, tz::TimeZone};
+use shared::catalog::UNCHANGED;
+
 /// The commit record.
 pub fn manifest(key: &str) -> String {
     format!("{key}.json")
@@ -15,7 +18,34 @@ pub fn hold(key: &str) -> String {
     format!("{key}.hold")
 }
 
+/// The note that the database was still the same at `at`.
+pub fn unchanged(key: &str, at: Timestamp) -> String {
+    format!("{key}{}", at.to_zoned(TimeZone::UTC).strftime(UNCHANGED))
+}
+
 /// The backup that this lies beside, if it is of such a kind.
 pub fn whose(key: &str) -> Option<&str> {
-    [".json", ".sha256", ".hold"].iter().find_map(|end| key.strip_suffix(end))
+    let plain = [".json", ".sha256", ".hold"].iter().find_map(|end| key.strip_suffix(end));
+    plain.or_else(|| shared::catalog::unchanged(key).map(|(of, _)| of))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_is_read_back_by_its_name_and_nothing_else_is_one() {
+        let at: Timestamp = "2026-11-21T02:00:00.9Z".parse().expect("a time");
+        let note = unchanged("daily/orders.dump", at);
+        assert_eq!(note, "daily/orders.dump.unchanged-20261121T020000Z");
+        assert_eq!(whose(&note), Some("daily/orders.dump"));
+        for other in [
+            "orders.dump",
+            "a.unchanged-",
+            "a.unchanged-20261121",
+            "a.unchanged-20261121T020000Z.gz",
+        ] {
+            assert_eq!(whose(other), None, "{other}");
+        }
+    }
 }

@@ -6,7 +6,7 @@
 use crate::{Entry, Error, KeyForm, Kind, Manifest, Names, Store, beside, key::Read};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
-use shared::catalog::{Family, Marks, Point, State};
+use shared::catalog::{Family, Marks, Point, State, unchanged};
 use std::collections::BTreeMap;
 
 /// Manifests read at once.
@@ -31,6 +31,8 @@ pub struct Backup {
     pub kind: Of,
     /// Why it is held, if it is.
     pub hold: Option<String>,
+    /// Later times at which the database was still the same, in their order.
+    pub unchanged: Vec<Timestamp>,
 }
 
 /// What is known of a backup.
@@ -108,6 +110,11 @@ pub async fn catalogue(
         all.retain(|b| !ours.iter().any(|left| left.key == b.key));
     }
 
+    for (of, at) in entries.keys().filter_map(|key| unchanged(key)) {
+        if let Some(backup) = all.iter_mut().find(|b| b.key == of) {
+            backup.unchanged.push(at);
+        }
+    }
     let held = stream::iter(&mut all)
         .filter(|b| std::future::ready(entries.contains_key(&beside::hold(&b.key))))
         .map(|b| async {
@@ -128,6 +135,8 @@ pub async fn one(store: &Store, key: &str) -> Result<Backup, Error> {
     let entry = entries.iter().find(|e| e.key == key);
     let mut backup = backup(store, key, entry, judged(store, key, entry, None).await);
     backup.hold = store.held(key).await?;
+    let notes = entries.iter().filter_map(|e| unchanged(&e.key)).filter(|(of, _)| *of == key);
+    backup.unchanged = notes.map(|(_, at)| at).collect();
     Ok(backup)
 }
 
@@ -178,6 +187,7 @@ fn backup(store: &Store, key: &str, entry: Option<&Entry>, kind: Of) -> Backup {
         archived: entry.is_some_and(|e| e.archived),
         kind,
         hold: None,
+        unchanged: Vec::new(),
     }
 }
 
@@ -210,10 +220,19 @@ impl Backup {
         self.manifest().map(|m| m.reason.as_str()).or(named)
     }
 
-    /// The time of its data. A name tells the latest time that it can mean, and never one after it was stored.
+    /// The time of its data: the latest at which the database was seen to be the same. A name tells the latest time that
+    /// it can mean, and never one after it was stored.
     pub fn data_time(&self) -> Option<Timestamp> {
         let named = self.read().map(|r| r.latest().min(self.modified.max(r.at)));
-        self.manifest().map(|m| m.data_time).or(named)
+        let newest = self.data_times().max();
+        newest.or(self.manifest().map(|m| m.data_time)).or(named)
+    }
+
+    /// Of a good one, every time at which the database was as it is here.
+    pub fn data_times(&self) -> impl Iterator<Item = Timestamp> {
+        let read = self.committed().map(|m| m.data_time);
+        let notes = self.unchanged.iter().copied();
+        read.into_iter().flat_map(move |at| std::iter::once(at).chain(notes.clone()))
     }
 
     /// Whether it has a manifest and lies there as that says.

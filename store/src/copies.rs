@@ -28,9 +28,9 @@ pub fn missing<'b>(
     keep: &Keep,
     now: Timestamp,
 ) -> Vec<Missing<'b>> {
-    let times: BTreeMap<&str, Timestamp> = (committed(home, reason)
+    let times: BTreeSet<(&str, Timestamp)> = (committed(home, reason)
         .chain(committed(there, reason)))
-    .map(|(_, m)| (m.file.sha256.as_str(), m.data_time))
+    .flat_map(|(b, m)| b.data_times().map(|at| (m.file.sha256.as_str(), at)))
     .collect();
     let wanted = kept(&times.into_iter().collect::<Vec<_>>(), keep, now);
     let copied: BTreeSet<&str> =
@@ -44,12 +44,31 @@ pub fn missing<'b>(
         .collect()
 }
 
+/// Notes that a dump in the second place is still true, which only the first place has: the dump in the first place, the
+/// one in the second, and the time.
+pub fn notes<'b>(
+    home: &'b [Backup],
+    there: &'b [Backup],
+) -> Vec<(&'b Backup, &'b Backup, Timestamp)> {
+    let sum = |b: &Backup| b.committed().map(|m| m.file.sha256.clone());
+    let copies: BTreeMap<String, &Backup> =
+        there.iter().filter_map(|b| Some((sum(b)?, b))).collect();
+    let noted = home.iter().filter(|b| !b.unchanged.is_empty());
+    noted
+        .filter_map(|b| Some((b, *copies.get(&sum(b)?)?)))
+        .flat_map(|(b, copy)| {
+            let lacking = b.unchanged.iter().filter(|at| !copy.unchanged.contains(at));
+            lacking.map(move |at| (b, copy, *at))
+        })
+        .collect()
+}
+
 /// The newest data time of the good dumps for `reason`.
 pub fn newest<'b>(
     backups: impl IntoIterator<Item = &'b Backup>,
     reason: &str,
 ) -> Option<Timestamp> {
-    committed(backups, reason).map(|(_, m)| m.data_time).max()
+    committed(backups, reason).flat_map(|(b, _)| b.data_times()).max()
 }
 
 fn committed<'b>(

@@ -40,7 +40,7 @@ pub use directory::Directory;
 pub use error::{Error, Kind};
 pub use key::{KeyForm, Names};
 pub use leftovers::{Left, Leftover};
-pub use manifest::{Hold, Manifest};
+pub use manifest::{Hold, Manifest, Unchanged};
 pub use object::{Entry, Put, Thaw, Written};
 pub use open::open;
 pub use quote::quote;
@@ -48,7 +48,10 @@ pub use s3::S3Store;
 pub use upload::Upload;
 
 use bytes::Bytes;
-use shared::{catalog::Point, plan::Cleared};
+use shared::{
+    catalog::{Point, unchanged},
+    plan::Cleared,
+};
 use std::io;
 use tokio::sync::mpsc;
 use upload::Writing;
@@ -212,11 +215,11 @@ impl Store {
         }
     }
 
-    /// Deletes a backup: its manifest first, which makes it none, then its hash, then the object. Killed in between, it
-    /// is a leftover.
+    /// Deletes a backup: first the notes that it was still true, which make it older than it is at worst, then its
+    /// manifest, which makes it none, then its hash, then the object. Killed in between, it is a leftover.
     ///
     /// # Errors
-    /// If it is held or the store refuses.
+    /// If it is held, was found to be still true after it was judged, or the store refuses.
     pub async fn delete(&self, point: &Cleared<Point>) -> Result<(), Error> {
         let Point { id, arn, .. } = point.point();
         let doing = || format!("delete {arn}");
@@ -228,10 +231,28 @@ impl Store {
             let mend = format!("take the hold away first: {}", beside::hold(id));
             return Err(Error::new(Kind::Locked, doing(), format!("held: {why}"), mend));
         }
+        let beside = self.list(&format!("{id}.")).await?;
+        let notes = beside.iter().filter_map(|e| Some((&e.key, unchanged(&e.key)?)));
+        let notes: Vec<_> = notes.filter(|(_, (of, _))| of == id).collect();
+        if notes.iter().any(|(_, (_, at))| Some(*at) > point.point().data_time) {
+            let why = "a dump found meanwhile that its database is still the same";
+            return Err(Error::new(Kind::Refused, doing(), why, "the next run judges it again"));
+        }
+        for (note, _) in notes {
+            self.remove(note).await?;
+        }
         match self {
             Self::Directory(d) => d.delete(id).await,
             Self::S3(s) => s.delete(id).await,
             Self::Azure(a) => a.delete(id).await,
+        }
+    }
+
+    async fn remove(&self, key: &str) -> Result<(), Error> {
+        match self {
+            Self::Directory(d) => d.remove(key).await,
+            Self::S3(s) => s.remove(key).await,
+            Self::Azure(a) => a.remove(key).await,
         }
     }
 
@@ -260,12 +281,7 @@ impl Store {
     /// # Errors
     /// If the store refuses.
     pub async fn release(&self, key: &str) -> Result<(), Error> {
-        let hold = beside::hold(key);
-        match self {
-            Self::Directory(d) => d.remove(&hold).await,
-            Self::S3(s) => s.remove(&hold).await,
-            Self::Azure(a) => a.remove(&hold).await,
-        }
+        self.remove(&beside::hold(key)).await
     }
 
     /// Why a backup is held, if it is. A hold that can't be read is one.
@@ -289,10 +305,4 @@ impl Store {
             Self::Azure(a) => a.whole(key),
         }
     }
-}
-
-/// Hex digits.
-fn hex(bytes: &[u8]) -> String {
-    let digits = bytes.iter().flat_map(|b| [b >> 4, b & 15]);
-    digits.filter_map(|d| char::from_digit(d.into(), 16)).collect()
 }

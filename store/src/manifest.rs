@@ -77,6 +77,10 @@ pub struct Manifest {
     /// Large objects.
     #[serde(default)]
     pub large_objects: u64,
+    /// SHA-256 of what the dump holds, 64 hex digits, without when and how it was made: the same for two dumps of a
+    /// database in which nothing changed in between. Where the policy asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
     /// Nobody can delete it before, as far as the store was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Time>")]
@@ -180,6 +184,34 @@ pub struct Table {
     pub rows: u64,
     /// Bytes of its data in the archive.
     pub bytes: u64,
+}
+
+/// A note beside a backup: when its database was dumped again, it was still the same, so nothing more was stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Unchanged {
+    /// Version of this format.
+    pub holdfast: u32,
+    /// SHA-256 of the backup's file.
+    pub sha256: String,
+    /// The time at which the database was the same.
+    #[schemars(with = "Time")]
+    pub data_time: Timestamp,
+    /// The time that dump was due at; none of one on demand.
+    #[serde(default)]
+    #[schemars(with = "Option<Time>")]
+    pub slot: Option<Timestamp>,
+    /// The run that found it so.
+    pub run: String,
+    /// Proof that who wrote this had the passphrase, over all other fields.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<Mac>,
+}
+
+impl Unchanged {
+    /// The JSON that is stored.
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self).expect("a note is plain data")
+    }
 }
 
 /// A hold: nobody may delete the backup, whatever the rules say.

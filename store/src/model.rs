@@ -47,6 +47,7 @@ pub fn backup(key: &str, database: &str, reason: &str, slot: Timestamp) -> Backu
         roles: String::new(),
         tables: Vec::new(),
         large_objects: 0,
+        fingerprint: None,
         locked_until: None,
         restore: String::new(),
         mac: None,
@@ -60,6 +61,7 @@ pub fn backup(key: &str, database: &str, reason: &str, slot: Timestamp) -> Backu
         archived: false,
         kind: Of::Committed(Box::new(manifest)),
         hold: None,
+        unchanged: Vec::new(),
     }
 }
 

@@ -38,6 +38,8 @@ struct Row {
     reason: Option<String>,
     table: Option<String>,
     data_time: Option<Timestamp>,
+    /// When the file itself was read, where its database was still the same later.
+    unchanged_since: Option<Timestamp>,
     age_seconds: Option<i64>,
     bytes: u64,
     format: Option<store::manifest::Format>,
@@ -63,6 +65,7 @@ impl Row {
             reason: item.backup.reason().map(str::to_owned),
             table: m.and_then(|m| m.table.clone()),
             data_time: at,
+            unchanged_since: m.map(|m| m.data_time).filter(|_| !item.backup.unchanged.is_empty()),
             age_seconds: at.map(|at| now.duration_since(at).as_secs()),
             bytes: item.backup.size,
             format: m.map(|m| m.format),
@@ -93,6 +96,7 @@ impl Row {
         }
         notes.extend(self.held.as_ref().map(|why| format!("held: {why}")));
         notes.extend(self.locked_until.map(|until| format!("locked until {}", time(until))));
+        notes.extend(self.unchanged_since.map(|since| format!("unchanged since {}", time(since))));
         if self.encrypted == Some(true) {
             notes.push("encrypted".into());
         }

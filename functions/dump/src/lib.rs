@@ -3,7 +3,8 @@
 //! # Layout
 //! - [`plan()`]: which dumps are due and which copies are missing; pure
 //! - `observe`: servers, keys and the dumps at every place
-//! - `take`: one dump, from the lease to the commit record; `copy`: to a second place; `record`: the commit record
+//! - `take`: one dump, from the lease to the commit record; `copy`: to a second place; `record`: the commit record;
+//!   `same`: the note in its place where nothing changed
 //! - `values`: what is published of them
 //! - [`means`]: logins, recipes and keys; [`fault`]: errors of the parts as one
 //!
@@ -16,11 +17,12 @@ pub mod means;
 mod observe;
 mod plan;
 mod record;
+mod same;
 mod take;
 mod values;
 
 pub use observe::dumped;
-pub use plan::{Action, Copying, Looked, Take, plan};
+pub use plan::{Action, Copying, Looked, Noting, Take, plan};
 
 use shared::{
     aws::{EdgeError, Kind},
@@ -145,9 +147,14 @@ async fn carry_out(world: &World<'_>, secrets: &Secrets<'_>, plan: &Plan<Action>
                 let server = server.as_ref().map_err(EdgeError::clone)?;
                 let ground = Ground { world, secrets, rules, server, stored: place(0)? };
                 let began = Instant::now();
-                let manifest = Box::pin(take::take(&ground, t, &dumps[&t.reason])).await?;
-                let told = take::told(&manifest, began.elapsed());
-                Ok(Done::made(told, made(&place(0)?.store, &t.key, &manifest, began)))
+                let taken = Box::pin(take::take(&ground, t, &dumps[&t.reason])).await?;
+                let told = take::told(&taken, began.elapsed());
+                Ok(Done::made(told, made(&place(0)?.store, &taken.key, &taken.manifest, began)))
+            }
+            Action::Note(n) => {
+                let to = place(n.to + 1)?;
+                same::copy(place(0)?, to, n).await?;
+                Ok(format!("{} is noted to be still true at {}", n.key, n.at).into())
             }
             Action::Copy(c) => {
                 let (to, began) = (place(c.to + 1)?, Instant::now());
@@ -212,9 +219,9 @@ pub async fn take_now(
     }
     let (group, database) = (group.clone(), database.to_owned());
     let reason = reason.clone();
-    let what = Take { group, database, reason, slot: None, table: None, key };
+    let what = Take { group, database, reason, slot: None, table: None, key, same_as: None };
     let ground = Ground { world, secrets: &secrets, rules, server: &server, stored };
-    let manifest = Box::pin(take::take(&ground, &what, dump)).await?;
+    let manifest = Box::pin(take::take(&ground, &what, dump)).await?.manifest;
     let backup = catalogue::one(&stored.store, &what.key).await?;
     if backup.committed().is_some_and(|m| m.file.sha256 == manifest.file.sha256) {
         return Ok(Taken { store: stored.store.clone(), backup });
@@ -231,6 +238,7 @@ impl Action {
         match self {
             Self::Take(t) => &t.group,
             Self::Copy(c) => &c.group,
+            Self::Note(n) => &n.group,
         }
     }
 }

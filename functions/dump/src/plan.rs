@@ -3,7 +3,7 @@
 mod action;
 mod copies;
 
-pub use action::{Action, Copying, Take};
+pub use action::{Action, Copying, Noting, Take};
 
 use copies::copy;
 use jiff::Timestamp;
@@ -123,10 +123,25 @@ fn due<'l>(
 
 fn taken(l: &Looked<'_>, reason: &ReasonName, slot: Timestamp, table: Option<&str>) -> bool {
     let Some(Ok(backups)) = l.places.first() else { return false };
-    backups
-        .iter()
-        .filter_map(Backup::committed)
-        .any(|m| m.reason == reason.as_str() && m.slot == Some(slot) && m.table.as_deref() == table)
+    backups.iter().filter_map(|b| Some((b, b.committed()?))).any(|(b, m)| {
+        m.reason == reason.as_str()
+            && m.table.as_deref() == table
+            && (m.slot == Some(slot) || b.unchanged.iter().any(|at| *at >= slot))
+    })
+}
+
+/// The newest dump for this reason, if a new one that holds the same need not be stored: one that can be read at once,
+/// and stays so until the tiers of the policy move it.
+fn same_as(l: &Looked<'_>, reason: &ReasonName, dump: &Dump, now: Timestamp) -> Option<String> {
+    let there = l.places.first()?.as_ref().ok().filter(|_| dump.deduplicate)?;
+    let good = there.iter().filter_map(|b| Some((b, b.committed()?)));
+    let (newest, manifest) = good
+        .filter(|(_, m)| m.reason == reason.as_str() && m.table.is_none())
+        .max_by_key(|(b, _)| b.data_time())?;
+    let colder = l.rules.tiers.iter().filter_map(|t| Some(t.after.as_ref()?.duration())).min();
+    let old = now.duration_since(newest.modified);
+    let warm = !newest.archived && colder.is_none_or(|after| old < after);
+    (warm && manifest.fingerprint.is_some()).then(|| newest.key.clone())
 }
 
 /// The files that one dump is made of: one, or one for each table and query of CSV.
@@ -212,6 +227,7 @@ fn take(
             slot,
             table,
             key,
+            same_as: same_as(l, reason, dump, now),
         };
         plan.step(format!("{}/{}", l.group, l.database), Action::Take(take), because);
     }

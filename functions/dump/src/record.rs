@@ -1,13 +1,17 @@
 //! The commit record of a dump.
 
 use crate::{plan::Take, take::Ground};
-use archive::{Encryption, Recipe, Sums, mac};
+use archive::{
+    Encryption, Recipe, Sums,
+    mac::{self, Mac},
+};
 use jiff::Timestamp;
 use postgres::dump::Dumped;
 use secrecy::SecretString;
 use shared::{
     aws::{EdgeError, Kind},
     policy::{Dump, DumpFormat},
+    words::hex,
 };
 use store::{
     Manifest, Put, Written,
@@ -28,11 +32,7 @@ pub(crate) fn manifest(
 ) -> Result<Manifest, EdgeError> {
     let Ground { world, stored, .. } = ground;
     let layers = recipe.layers();
-    let format = match dump.format {
-        DumpFormat::Plain => Format::Plain,
-        DumpFormat::Csv => Format::Csv,
-        _ => Format::Custom,
-    };
+    let format = format(dump);
     let name = take.key.rsplit('/').next().unwrap_or(&take.key).to_owned();
     let mut manifest = Manifest {
         holdfast: manifest::VERSION,
@@ -53,7 +53,7 @@ pub(crate) fn manifest(
         },
         plain: manifest::Plain { bytes: sums.plain.bytes, sha256: sums.plain.sha256.to_string() },
         format,
-        recipients: dump.encrypt.iter().flat_map(|e| e.age.clone()).collect(),
+        recipients: recipients(dump),
         key_id: dump.encrypt.as_ref().and_then(|e| Some(named(e.openssl.as_ref()?))),
         server: server(dumped.server),
         client: dumped.client,
@@ -69,6 +69,7 @@ pub(crate) fn manifest(
             .map(|t| manifest::Table { name: t.name, rows: t.rows, bytes: t.bytes })
             .collect(),
         large_objects: dumped.large_objects,
+        fingerprint: dumped.fingerprint.map(|f| hex(&f)),
         locked_until: put.lock_until,
         restore: manifest::restore_line(&Restore {
             fetch: &stored.store.command(&take.key),
@@ -94,12 +95,34 @@ pub(crate) fn sign(
     key: &str,
     passphrase: &SecretString,
 ) -> Result<(), EdgeError> {
+    manifest.mac = Some(mac(key, passphrase, &manifest.to_json())?);
+    Ok(())
+}
+
+/// A passphrase's signature of the JSON of what lies beside a dump.
+///
+/// # Errors
+/// If it can't be signed.
+pub(crate) fn mac(key: &str, passphrase: &SecretString, json: &[u8]) -> Result<Mac, EdgeError> {
     let refused = |e: &dyn std::fmt::Display| {
         EdgeError::of_kind(Kind::Key, format!("sign {key}"), e.to_string(), "")
     };
-    let text = manifest::authenticated(key, &manifest.to_json()).map_err(|e| refused(&e))?;
-    manifest.mac = Some(mac::sign(passphrase, &text).map_err(|e| refused(&e))?);
-    Ok(())
+    let text = manifest::authenticated(key, json).map_err(|e| refused(&e))?;
+    mac::sign(passphrase, &text).map_err(|e| refused(&e))
+}
+
+/// The format of a dump's file.
+pub(crate) fn format(dump: &Dump) -> Format {
+    match dump.format {
+        DumpFormat::Plain => Format::Plain,
+        DumpFormat::Csv => Format::Csv,
+        _ => Format::Custom,
+    }
+}
+
+/// The age recipients that a dump is encrypted for.
+pub(crate) fn recipients(dump: &Dump) -> Vec<String> {
+    dump.encrypt.iter().flat_map(|e| e.age.clone()).collect()
 }
 
 /// The one of `passphrases` that the commit record `json` is signed with.

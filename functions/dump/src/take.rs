@@ -8,9 +8,11 @@ use crate::{
     means,
     plan::Take,
     record,
+    same::{self, Before},
 };
 use archive::{Sums, pipe};
 use bytes::Bytes;
+use jiff::Timestamp;
 use postgres::{
     Server,
     dump::{CsvOf, Dumped, Format, What},
@@ -50,6 +52,17 @@ pub(crate) struct Ground<'a> {
     pub(crate) stored: &'a Open<'a>,
 }
 
+/// A dump that was taken.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    /// Its key.
+    pub(crate) key: String,
+    /// Its commit record.
+    pub(crate) manifest: Manifest,
+    /// It was there already, and is noted to hold what the database held at this time.
+    pub(crate) unchanged: Option<Timestamp>,
+}
+
 /// Takes a dump and says what it came to.
 ///
 /// # Errors
@@ -58,7 +71,7 @@ pub(crate) async fn take(
     ground: &Ground<'_>,
     take: &Take,
     dump: &Dump,
-) -> Result<Manifest, EdgeError> {
+) -> Result<Taken, EdgeError> {
     let Ground { world, secrets, server, stored, .. } = ground;
     let recipe = means::recipe(secrets, dump).await?;
     let session = server.connect(&take.database).await.map_err(|e| of_postgres(&e))?;
@@ -73,16 +86,38 @@ pub(crate) async fn take(
         lock_until: stored.policy.lock.and_then(|_| lock_until(&dump.keep, world.now)),
         size_hint: size.database_bytes,
     };
-    let work = Box::pin(flow(ground, take, dump, &recipe, &put));
-    let (dumped, sums, written) = match world.budget.left() {
+    let before = match &take.same_as {
+        Some(key) => same::before(&stored.store, key, dump, &recipe).await?,
+        None => None,
+    };
+    let work = Box::pin(flow(ground, take, dump, &recipe, &put, before));
+    let flowed = match world.budget.left() {
         None => work.await?,
         Some(left) => timeout(left, work).await.map_err(|_| late(take))??,
     };
     // A lease that was lost meanwhile may be another run's, which may be cleaning up after us.
     lease.held().await.map_err(|e| of_postgres(&e))?;
-    let manifest = record::manifest(ground, take, dump, &recipe, &put, dumped, &sums, written)?;
-    commit(&stored.store, &take.key, &manifest, &put).await?;
-    Ok(manifest)
+    match flowed {
+        Flowed::Stored(dumped, sums, written) => {
+            let manifest =
+                record::manifest(ground, take, dump, &recipe, &put, *dumped, &sums, written)?;
+            commit(&stored.store, &take.key, &manifest, &put).await?;
+            Ok(Taken { key: take.key.clone(), manifest, unchanged: None })
+        }
+        Flowed::Same(before, at) => {
+            same::note(ground, take, &before, &recipe, at).await?;
+            let Before { key, manifest } = *before;
+            Ok(Taken { key, manifest, unchanged: Some(at) })
+        }
+    }
+}
+
+/// What became of the one pass.
+enum Flowed {
+    /// It is stored.
+    Stored(Box<Dumped>, Sums, Written),
+    /// It holds what this one holds, as of this time, and is not stored.
+    Same(Box<Before>, Timestamp),
 }
 
 /// Makes a file a backup: its hash, then its commit record, last of all.
@@ -137,7 +172,8 @@ async fn flow(
     dump: &Dump,
     recipe: &archive::Recipe,
     put: &Put,
-) -> Result<(Dumped, Sums, Written), EdgeError> {
+    before: Option<Before>,
+) -> Result<Flowed, EdgeError> {
     let what = what(dump, take);
     let (plain_to, plain_from) = pipe::channel(DEPTH);
     let (stored_to, stored_from) = pipe::channel(DEPTH);
@@ -163,6 +199,12 @@ async fn flow(
         (_, Err(e), _) => of_archive(&doing(), &e),
         (Err(Sent::Cut(e)), _, _) => of_archive(&doing(), &archive::Error::Io(e)),
         (Ok(()), Ok(sums), Ok(dumped)) => {
+            if let Some(before) = before.filter(|b| b.holds(&dumped))
+                && before.intact(&ground.stored.store).await
+            {
+                upload.abort().await;
+                return Ok(Flowed::Same(Box::new(before), dumped.data_time));
+            }
             let written = upload.finish().await.map_err(EdgeError::from)?;
             if written.bytes != sums.stored.bytes {
                 let why = format!(
@@ -177,7 +219,7 @@ async fn flow(
                     "dump again; it does not count",
                 ));
             }
-            return Ok((dumped, sums, written));
+            return Ok(Flowed::Stored(Box::new(dumped), sums, written));
         }
     };
     upload.abort().await;
@@ -230,11 +272,20 @@ fn what(dump: &Dump, take: &Take) -> What {
         tables: if dump.format == DumpFormat::Csv { Vec::new() } else { dump.tables.clone() },
         jobs: usize::from(dump.jobs.map_or(JOBS, NonZero::get)),
         lock_wait: LOCK_WAIT,
+        fingerprint: dump.deduplicate,
     }
 }
 
 /// The line that a finished dump is reported with.
-pub(crate) fn told(m: &Manifest, took: Duration) -> String {
+pub(crate) fn told(taken: &Taken, took: Duration) -> String {
+    let m = &taken.manifest;
+    if taken.unchanged.is_some() {
+        let took = took.as_secs();
+        return format!(
+            "{} is still true: nothing changed, nothing was stored, {took} s",
+            m.file.name
+        );
+    }
     let rows: u64 = m.tables.iter().map(|t| t.rows).sum();
     format!(
         "{}: {} bytes stored of {} read, {rows} rows in {} tables, {} s",

@@ -194,17 +194,18 @@ pub fn judge(
     let mut points = Vec::new();
     let mut needed: BTreeMap<String, String> = BTreeMap::new();
     let mut newest: BTreeMap<String, (Timestamp, String)> = BTreeMap::new();
+    let mut earlier: BTreeMap<&str, Vec<Timestamp>> = BTreeMap::new();
     for (backup, manifest) in backups.iter().filter_map(|b| Some((b, b.committed()?))) {
         let point = backup.point(company);
         if let Some(until) = manifest.locked_until.filter(|until| *until > now) {
             needed.insert(point.arn.clone(), format!("locked until {until}"));
         }
-        let lineage = newest
-            .entry(point.resource_id.clone())
-            .or_insert((manifest.data_time, point.arn.clone()));
-        if lineage.0 < manifest.data_time {
-            *lineage = (manifest.data_time, point.arn.clone());
+        let at = point.data_time.unwrap_or(manifest.data_time);
+        let lineage = newest.entry(point.resource_id.clone()).or_insert((at, point.arn.clone()));
+        if lineage.0 < at {
+            *lineage = (at, point.arn.clone());
         }
+        earlier.insert(&backup.arn, backup.data_times().filter(|t| *t < at).collect());
         points.push(point);
     }
     // After an upgrade or a new server of the same name, the old server's last dump is all that is left of it.
@@ -229,6 +230,7 @@ pub fn judge(
         max_age: dumps.rules.objectives.max_age.as_ref().map(Period::duration),
         needed: needed.iter().map(|(arn, why)| (arn.as_str(), why.clone())).collect(),
         transferred: BTreeSet::new(),
+        earlier,
     };
     let fates = decide(&question, now);
     points.into_iter().zip(fates).collect()

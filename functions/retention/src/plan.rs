@@ -244,6 +244,7 @@ fn question<'a>(
     transferred: BTreeSet<&'a str>,
 ) -> Question<'a> {
     Question {
+        earlier: BTreeMap::new(),
         company: policy.company.as_str(),
         points,
         rules,

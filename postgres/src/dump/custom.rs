@@ -1,9 +1,10 @@
 //! The custom format: the head as stock `pg_dump` writes it, the data read by us over several connections.
 
 use super::{
-    Job,
+    Data, Job, What,
     child::Dumper,
     emit::Emitter,
+    fingerprint::Fingerprint,
     plan::{self, Part, Unit},
     read::{self, Flight, Piece, Source},
     snapshot::{self, Leader, Table},
@@ -28,14 +29,14 @@ const LOCKED_AT_ONCE: usize = 500;
 const LOCK_WAIT: &str = "SET LOCAL lock_timeout = '2s'";
 
 /// What is counted of the data.
-pub(super) struct Counts {
-    pub(super) tables: Vec<TableRows>,
-    pub(super) large_objects: u64,
+struct Counts {
+    tables: Vec<TableRows>,
+    large_objects: u64,
 }
 
 /// All that must be there before the first byte is sent.
 pub(super) struct Head {
-    pub(super) leader: Leader,
+    leader: Leader,
     toc: Toc,
     tables: Vec<Table>,
 }
@@ -112,31 +113,33 @@ async fn lock(leader: &Leader, tables: &[Table]) -> Result<(), Error> {
 /// Sends the whole archive.
 pub(super) async fn archive(
     job: &Job<'_>,
-    head: &mut Head,
+    head: Head,
     zlib: Option<u32>,
-    jobs: usize,
+    what: &What,
     out: mpsc::Sender<io::Result<Bytes>>,
-) -> Result<Counts, Error> {
-    let Head { leader, toc, tables } = head;
-    let jobs = jobs.max(1);
+) -> Result<Data, Error> {
+    let Head { leader, mut toc, tables } = head;
+    let jobs = what.jobs.max(1);
     let range = (jobs > 1).then(|| read::unit_bytes(jobs));
-    let parts = plan::plan(toc, tables, leader.session.version_num, range)?;
+    let parts = plan::plan(&toc, &tables, leader.session.version_num, range)?;
     let units: Vec<Unit> = parts.iter().flat_map(|p| p.units.iter().cloned()).collect();
     let wanted = jobs.min(units.len()).max(1);
     let sessions = sessions(job, wanted).await?;
     let int_size = toc.int_size;
     let room = Emitter::room(int_size);
-    let source = Source { server: job.server, database: job.database, leader, room };
+    let source = Source { server: job.server, database: job.database, leader: &leader, room };
     let (begun, flights) = read::flights(sessions.len());
-    let mut emitter = Emitter::new(out, int_size, zlib);
+    let fingerprint = what.fingerprint.then(|| Fingerprint::of(&toc));
+    let mut emitter = Emitter::new(out, int_size, zlib, fingerprint);
     let writing = async {
         emitter.raw(Bytes::from(std::mem::take(&mut toc.raw))).await?;
         let counts = write(&mut emitter, &parts, room, flights).await?;
-        emitter.finish().await?;
-        Ok(counts)
+        Ok((counts, emitter.finish().await?))
     };
-    let (counts, ()) = tokio::try_join!(writing, read::read(&source, sessions, units, begun))?;
-    Ok(counts)
+    let read = read::read(&source, sessions, units, begun);
+    let ((counts, fingerprint), ()) = tokio::try_join!(writing, read)?;
+    let Counts { tables, large_objects } = counts;
+    Ok(Data { leader, tables, large_objects, fingerprint })
 }
 
 /// As many connections as are wanted, or as the server has left.

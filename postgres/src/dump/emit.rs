@@ -3,6 +3,7 @@
 //! A block is its type, the number of its entry, chunks (length and bytes) and a zero length:
 //! <https://github.com/postgres/postgres/blob/master/src/bin/pg_dump/pg_backup_custom.c>
 
+use super::fingerprint::Fingerprint;
 use crate::{Error, Kind, server::BLOCK};
 use bytes::Bytes;
 use flate2::{Compression, write::ZlibEncoder};
@@ -31,6 +32,7 @@ pub(super) struct Emitter {
     int: usize,
     level: Option<u32>,
     zlib: Option<ZlibEncoder<Vec<u8>>>,
+    fingerprint: Option<Fingerprint>,
     pending: Vec<u8>,
 }
 
@@ -39,8 +41,10 @@ impl Emitter {
         out: mpsc::Sender<io::Result<Bytes>>,
         int_size: u8,
         level: Option<u32>,
+        fingerprint: Option<Fingerprint>,
     ) -> Self {
-        Self { out, int: usize::from(int_size), level, zlib: None, pending: Vec::new() }
+        let int = usize::from(int_size);
+        Self { out, int, level, zlib: None, fingerprint, pending: Vec::new() }
     }
 
     /// Bytes that [`Self::data`] needs free at the front of a block.
@@ -59,7 +63,7 @@ impl Emitter {
 
     pub(super) async fn begin_data(&mut self, dump_id: i32) -> Result<(), Error> {
         self.pending.push(DATA);
-        self.integer(dump_id);
+        self.number(dump_id);
         self.begin_stream();
         self.full().await
     }
@@ -73,11 +77,19 @@ impl Emitter {
 
     pub(super) fn begin_objects(&mut self, dump_id: i32) {
         self.pending.push(OBJECTS);
-        self.integer(dump_id);
+        self.number(dump_id);
+    }
+
+    /// The number of what follows.
+    fn number(&mut self, number: i32) {
+        self.integer(number);
+        if let Some(fingerprint) = &mut self.fingerprint {
+            fingerprint.part(number);
+        }
     }
 
     pub(super) async fn begin_object(&mut self, oid: u32) -> Result<(), Error> {
-        self.integer(oid.cast_signed()); // as pg_dump does; readers cast it back
+        self.number(oid.cast_signed()); // as pg_dump does; readers cast it back
         self.begin_stream();
         self.full().await
     }
@@ -108,6 +120,15 @@ impl Emitter {
     /// A block of data with [`Self::room`] free bytes at its front.
     pub(super) async fn data(&mut self, mut block: Vec<u8>) -> Result<(), Error> {
         let room = 1 + self.int;
+        if let Some(mut fingerprint) = self.fingerprint.take() {
+            let hashed = tokio::task::spawn_blocking(move || {
+                fingerprint.data(&block[room..]);
+                (fingerprint, block)
+            });
+            let (fingerprint, same) = hashed.await.map_err(|e| broken(&e))?;
+            self.fingerprint = Some(fingerprint);
+            block = same;
+        }
         if let Some(mut zlib) = self.zlib.take() {
             // Not on the thread that reads the sockets.
             let packed =
@@ -161,8 +182,9 @@ impl Emitter {
     }
 
     /// All was written; what follows is the mark of a clean end.
-    pub(super) async fn finish(mut self) -> Result<(), Error> {
-        self.flush().await
+    pub(super) async fn finish(mut self) -> Result<Option<Fingerprint>, Error> {
+        self.flush().await?;
+        Ok(self.fingerprint)
     }
 }
 

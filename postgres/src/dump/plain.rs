@@ -4,6 +4,7 @@ use super::{
     Job,
     child::Dumper,
     emit,
+    fingerprint::Fingerprint,
     snapshot::{self, Leader},
 };
 use crate::{Error, Kind, TableRows};
@@ -53,12 +54,13 @@ pub(super) async fn begin(job: &Job<'_>, lock_wait: Duration) -> Result<Begun, E
     Ok(Begun { leader, dumper, first })
 }
 
-/// Passes everything on and returns the rows of each table.
+/// Passes everything on and returns the rows of each table, and the fingerprint that was begun.
 pub(super) async fn pass(
     mut begun: Begun,
+    fingerprint: Option<Fingerprint>,
     out: &mpsc::Sender<io::Result<Bytes>>,
-) -> Result<(Leader, Vec<TableRows>), Error> {
-    let mut count = Count::default();
+) -> Result<(Leader, Vec<TableRows>, Option<Fingerprint>), Error> {
+    let mut count = Count { fingerprint, ..Count::default() };
     let mut last = Vec::new();
     let mut next = std::mem::take(&mut begun.first);
     while !next.is_empty() {
@@ -72,7 +74,7 @@ pub(super) async fn pass(
     if !last.windows(COMPLETE.len()).any(|w| w == COMPLETE) || count.copying.is_some() {
         return Err(incomplete());
     }
-    Ok((begun.leader, count.tables))
+    Ok((begun.leader, count.tables, count.fingerprint))
 }
 
 fn incomplete() -> Error {
@@ -106,7 +108,12 @@ struct Count {
     line: Vec<u8>,
     /// Whether that line is too long to be looked at.
     long: bool,
+    fingerprint: Option<Fingerprint>,
 }
+
+/// What `pg_dump` writes around its SQL with another word each time, since the minor releases of August 2025.
+/// <https://www.postgresql.org/docs/release/17.6/>
+const RESTRICT: [&[u8]; 2] = [b"\\restrict ", b"\\unrestrict "];
 
 /// No line that matters is longer, but for a COPY line with very many columns.
 const LONGEST: usize = 1 << 20;
@@ -122,6 +129,7 @@ impl Count {
                 let mut whole = std::mem::take(&mut self.line);
                 let length = whole.len() + line.len();
                 if std::mem::take(&mut self.long) || length > LONGEST {
+                    self.hash(&[&whole, line, b"\n"]);
                     self.row(length);
                 } else {
                     whole.extend_from_slice(line);
@@ -132,10 +140,11 @@ impl Count {
         if self.long || self.line.len() + bytes.len() > LONGEST {
             // A row: its bytes still count.
             self.long = true;
+            let begun = std::mem::take(&mut self.line);
+            self.hash(&[&begun, bytes]);
             if let Some(table) = self.copying.and_then(|t| self.tables.get_mut(t)) {
-                table.bytes += (self.line.len() + bytes.len()) as u64;
+                table.bytes += (begun.len() + bytes.len()) as u64;
             }
-            self.line.clear();
         } else {
             self.line.extend_from_slice(bytes);
         }
@@ -148,7 +157,19 @@ impl Count {
         }
     }
 
+    fn hash(&mut self, pieces: &[&[u8]]) {
+        if let Some(fingerprint) = &mut self.fingerprint {
+            for piece in pieces {
+                fingerprint.data(piece);
+            }
+        }
+    }
+
     fn one(&mut self, line: &[u8]) {
+        // A row may begin so too: with a carriage return, which COPY writes as `\r`.
+        if self.copying.is_some() || !RESTRICT.iter().any(|word| line.starts_with(word)) {
+            self.hash(&[line, b"\n"]);
+        }
         if self.copying.is_some() {
             if line == b"\\." {
                 self.copying = None;
@@ -198,6 +219,25 @@ mod tests {
             let got: Vec<_> = count.tables.iter().map(|t| (t.name.as_str(), t.rows, t.bytes)).collect();
             prop_assert_eq!(got, vec![("s.\"a b\"\" (c\"", 3, 15), ("s.n", 2, 2)]);
             prop_assert!(count.copying.is_none());
+        }
+
+        #[test]
+        fn the_fingerprint_leaves_out_pg_dump_s_own_word_and_nothing_else(step in 1_usize..3_000_000) {
+            let long = "x".repeat(LONGEST + 7);
+            let of = |word: &str, row: &str, long: &str| {
+                let sql = format!(
+                    "--\n\\restrict {word}\n\n-- Data for Name: a; Type: TABLE DATA\n--\n\n\
+                     COPY a (b) FROM stdin;\n\\restrict {row}\n{long}\n\\.\n\\unrestrict {word}\n"
+                );
+                let mut count = Count { fingerprint: Some(Fingerprint::default()), ..Count::default() };
+                sql.as_bytes().chunks(step).for_each(|c| count.bytes(c));
+                count.fingerprint.take().map(|f| f.end(&[], ""))
+            };
+            let first = of("one", "row", &long);
+            prop_assert_eq!(first, of("two", "row", &long));
+            prop_assert_ne!(first, of("one", "other", &long));
+            prop_assert_ne!(first, of("one", "row", &long[1..]));
+            prop_assert_ne!(first, of("one", "row", &format!("{}y", &long[1..])));
         }
     }
 }

@@ -12,7 +12,8 @@ use tokio::sync::mpsc;
 pub const CUSTOM: Format = Format::Custom { zlib: None };
 
 pub fn what(format: Format) -> What {
-    What { format, tables: Vec::new(), jobs: 3, lock_wait: Duration::from_secs(20) }
+    let lock_wait = Duration::from_secs(20);
+    What { format, tables: Vec::new(), jobs: 3, lock_wait, fingerprint: true }
 }
 
 /// Dumps and collects; the bytes are whole only when the dump says so and the mark of the end came.

@@ -3,7 +3,7 @@
 use super::{Check, READABLE};
 use crate::{Error, Kind, Opening};
 use archive::{Cipher, Digest, Layers, Sums, mac};
-use store::{Backup, Store, beside, catalogue::Of, manifest::authenticated};
+use store::{Backup, Store, Unchanged, beside, catalogue::Of, manifest::authenticated};
 
 /// What lies beside the backup: its manifest and who wrote that, and its `.sha256`.
 pub(crate) async fn beside_it(store: &Store, backup: &Backup, opening: &Opening) -> Vec<Check> {
@@ -37,6 +37,7 @@ pub(crate) async fn beside_it(store: &Store, backup: &Backup, opening: &Opening)
             },
         });
     }
+    checks.extend(notes(store, backup, opening).await);
     match sums_of(store, backup).await {
         Ok(None) if backup.committed().is_some() => {
             checks.push(Check::failed(".sha256", "it is not there"));
@@ -56,6 +57,41 @@ pub(crate) async fn beside_it(store: &Store, backup: &Backup, opening: &Opening)
     checks
 }
 
+/// The notes that the database was still the same later: each of this very file, and of who has the passphrase.
+async fn notes(store: &Store, backup: &Backup, opening: &Opening) -> Option<Check> {
+    let manifest = backup.committed()?;
+    let name = "notes that it is still true";
+    for at in &backup.unchanged {
+        let key = beside::unchanged(&backup.key, *at);
+        let bad = |why: String| Some(Check::failed(name, format!("{key}: {why}")));
+        let json = match store.get(&key).await {
+            Ok(Some(json)) => json,
+            Ok(None) => continue, // let go just now
+            Err(e) => return Some(Check::broken(name, &e.into())),
+        };
+        let note: Unchanged = match serde_json::from_slice(&json) {
+            Ok(note) => note,
+            Err(e) => return bad(e.to_string()),
+        };
+        if note.sha256 != manifest.file.sha256
+            || beside::unchanged(&backup.key, note.data_time) != key
+        {
+            return bad("it is of another file, or of another time".into());
+        }
+        if manifest.mac.is_none() {
+            continue;
+        }
+        let Some(mac) = &note.mac else {
+            return bad("it is not signed with the passphrase".into());
+        };
+        if let Err(why) = signed(&key, &json, opening, mac) {
+            return bad(why).map(|c| Check { kind: Some(Kind::Key), ..c });
+        }
+    }
+    let last = backup.unchanged.last()?;
+    Some(Check::passed(name, format!("{}, the last of {last}", backup.unchanged.len())))
+}
+
 /// The hash in the backup's `.sha256`.
 async fn sums_of(store: &Store, backup: &Backup) -> Result<Option<String>, Error> {
     let Some(bytes) = store.get(&beside::sums(&backup.key)).await? else { return Ok(None) };
@@ -72,7 +108,12 @@ async fn origin(
 ) -> Result<(), String> {
     let json = store.get(&beside::manifest(&backup.key)).await.map_err(|e| e.to_string())?;
     let json = json.ok_or("it was deleted just now")?;
-    let text = authenticated(&backup.key, &json).map_err(|e| e.to_string())?;
+    self::signed(&backup.key, &json, opening, signed)
+}
+
+/// Whether one of the passphrases signed this JSON.
+fn signed(key: &str, json: &[u8], opening: &Opening, signed: &mac::Mac) -> Result<(), String> {
+    let text = authenticated(key, json).map_err(|e| e.to_string())?;
     let mut last = "no passphrase was given".to_owned();
     for passphrase in &opening.passphrases {
         match mac::verify(passphrase, &text, signed) {

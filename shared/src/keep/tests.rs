@@ -37,6 +37,7 @@ fn point(id: &str, data_time: Timestamp) -> Point {
 
 fn question<'a>(points: &'a [Point], rule: &'a Keep) -> Question<'a> {
     Question {
+        earlier: BTreeMap::new(),
         company: "acme",
         points: points.iter().collect(),
         rules: BTreeMap::from([("daily", rule)]),
@@ -247,5 +248,34 @@ proptest! {
             points.retain(|_| stay.next().unwrap_or(true));
         }
         prop_assert!(good(&points) >= before.min(floor));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..Default::default() })]
+    /// Storing what did not change once must let nothing go that would have stayed.
+    #[test]
+    fn data_that_was_stored_once_stays_as_long_as_if_it_had_been_stored_each_time(
+        changes in proptest::collection::vec(any::<bool>(), 1..120), hours in 1_i64..60,
+        daily in 1_u32..10, weekly in 1_u32..6, monthly in 1_u32..6, newest in 1_u32..8,
+    ) {
+        let now = at("2026-11-20T12:00:00Z");
+        let rule = rule(serde_json::json!({
+            "daily": daily, "weekly": weekly, "monthly": monthly, "newest": newest, "for": "36h",
+        }));
+        let mut data = 0;
+        let taken: Vec<_> = (changes.iter().rev().enumerate())
+            .map(|(i, changed)| {
+                data += u32::from(*changed);
+                let ago = i64::try_from(changes.len() - 1 - i).expect("few") * hours;
+                (i, data, now - SignedDuration::from_hours(ago))
+            })
+            .collect();
+        let each: Vec<_> = taken.iter().map(|(i, _, at)| (*i, *at)).collect();
+        let once: Vec<_> = taken.iter().map(|(_, data, at)| (*data, *at)).collect();
+        let (each, once) = (kept(&each, &rule, now), kept(&once, &rule, now));
+        for (i, data, _) in taken {
+            prop_assert!(!each.contains_key(&i) || once.contains_key(&data), "{data} of dump {i}");
+        }
     }
 }

@@ -118,6 +118,7 @@ impl Postgres {
                     jobs: like.and_then(|d| d.jobs),
                     tables: Vec::new(),
                     queries: BTreeMap::new(),
+                    deduplicate: false,
                 },
             );
         }
@@ -189,6 +190,10 @@ pub struct Dump {
     /// Queries by name, for format `csv`: one file each.
     #[serde(default)]
     pub queries: BTreeMap<Name, String>,
+    /// Whether a dump that holds the same as the newest one is not stored again: that one is noted to be still true. For
+    /// the formats `custom` and `plain`; read in full all the same, since only that shows that nothing changed.
+    #[serde(default)]
+    pub deduplicate: bool,
 }
 
 /// Archive format of a dump.

@@ -121,6 +121,7 @@ async fn what_does_not_fit_its_manifest_is_faulty_and_neither_counts_nor_goes() 
     let rule = serde_json::from_value(serde_json::json!({ "for": "1d" })).expect("a rule");
     let points: Vec<_> = seen.iter().map(|b| b.point("listings")).collect();
     let question = Question {
+        earlier: std::collections::BTreeMap::new(),
         company: "listings",
         points: points.iter().collect(),
         rules: BTreeMap::from([("daily", &rule)]),
@@ -150,4 +151,52 @@ async fn what_does_not_fit_its_manifest_is_faulty_and_neither_counts_nor_goes() 
     // Another store's word is not for this one.
     let other = Store::Directory(Directory::new(world.root.path(), "x/"));
     assert_eq!(other.delete(&goes[0]).await.expect_err("elsewhere").kind, Kind::Refused);
+}
+
+#[tokio::test]
+async fn a_note_makes_a_backup_younger_and_goes_with_it() {
+    let world = world();
+    world.commit(KEY, |_| ()).await;
+    let at = |text: &str| text.parse::<Timestamp>().expect("a time");
+    let (first, second) = (at("2026-11-21T02:00:00Z"), at("2026-11-22T02:00:00Z"));
+    for note in [second, first] {
+        world.write(&beside::unchanged(KEY, note), "{}");
+    }
+    world.write(&beside::unchanged("orders/gone_daily_20261101_020000.dump", first), "{}");
+    let seen = world.seen().await;
+    insta::assert_snapshot!(shown(&seen), @"orders/orders_daily_20261118_020000.dump: orders daily 2026-11-22T02:00:00Z committed -");
+    assert_eq!(seen[0].unchanged, [first, second]);
+    assert_eq!(seen[0], one(&world.store, KEY).await.expect("looked at"));
+    assert_eq!(seen[0].data_times().count(), 3);
+
+    let now = at("2027-11-20T00:00:00Z");
+    let rule = serde_json::from_value(serde_json::json!({ "for": "1d" })).expect("a rule");
+    let cleared = |backup: &Backup| {
+        let point = backup.point("listings");
+        let question = Question {
+            earlier: BTreeMap::new(),
+            company: "listings",
+            points: vec![&point],
+            rules: BTreeMap::from([("daily", &rule)]),
+            floor: 0,
+            holds: &[],
+            max_age: None,
+            needed: BTreeMap::new(),
+            transferred: std::collections::BTreeSet::new(),
+        };
+        match decide(&question, now).remove(0) {
+            Fate::Goes(cleared, _) => cleared,
+            Fate::Stays(why) => panic!("{why:?}"),
+        }
+    };
+    // A dump that ended after the judgement found it to be still true.
+    let judged = cleared(&seen[0]);
+    let later = at("2026-11-23T02:00:00Z");
+    world.write(&beside::unchanged(KEY, later), "{}");
+    let refused = world.store.delete(&judged).await.expect_err("still true");
+    assert_eq!((refused.kind, world.seen().await.len()), (Kind::Refused, 1));
+    world.store.delete(&cleared(&world.seen().await[0])).await.expect("deleted");
+    let left: Vec<_> =
+        world.store.list("").await.expect("listed").into_iter().map(|e| e.key).collect();
+    assert_eq!(left, [beside::unchanged("orders/gone_daily_20261101_020000.dump", first)]);
 }

@@ -38,6 +38,7 @@ pub(crate) fn manifest() -> Manifest {
         roles: "CREATE ROLE app;\n".into(),
         tables: vec![Table { name: "public.orders".into(), rows: 3, bytes: 60 }],
         large_objects: 0,
+        fingerprint: None,
         locked_until: None,
         restore: "cat x".into(),
         mac: None,

@@ -13,6 +13,8 @@ pub enum Action {
     Take(Take),
     /// Copy a dump to a second place.
     Copy(Copying),
+    /// Note at a second place that a dump is still true.
+    Note(Noting),
 }
 
 /// A dump to be taken.
@@ -30,6 +32,9 @@ pub struct Take {
     pub table: Option<String>,
     /// Where it will lie, below the store's prefix.
     pub key: String,
+    /// The dump that is noted to be still true, instead, if this one holds the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub same_as: Option<String>,
 }
 
 /// A dump to be copied to a second place.
@@ -47,11 +52,31 @@ pub struct Copying {
     pub key: String,
 }
 
+/// A note to be copied to a second place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Noting {
+    /// The group.
+    pub group: Name,
+    /// The database.
+    pub database: String,
+    /// The dump's key in `stored`.
+    pub from: String,
+    /// Which of `also_stored`, from 0.
+    pub to: usize,
+    /// The dump's key there.
+    pub key: String,
+    /// When the database was still the same.
+    pub at: Timestamp,
+}
+
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Take(t) => write!(f, "dump {} to {}", t.database, t.key),
             Self::Copy(c) => write!(f, "copy {} to also_stored[{}] as {}", c.from, c.to, c.key),
+            Self::Note(n) => {
+                write!(f, "note in also_stored[{}] that {} is still true", n.to, n.key)
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Which dumps are copied to a second place, and under which names.
 
-use super::{Action, Copying, Looked, bad_key, finding, key};
+use super::{Action, Copying, Looked, Noting, bad_key, finding, key};
 use jiff::{SignedDuration, Timestamp};
 use shared::{
     plan::{Plan, Severity},
@@ -17,6 +17,18 @@ pub(super) fn copy(plan: &mut Plan<Action>, l: &Looked<'_>, now: Timestamp) {
     let Some((Ok(home), others)) = l.places.split_first() else { return };
     for (to, (there, place)) in others.iter().zip(&l.rules.also_stored).enumerate() {
         let Ok(there) = there else { continue };
+        for (backup, copy, at) in copies::notes(home, there) {
+            let note = Noting {
+                group: l.group.clone(),
+                database: l.database.to_owned(),
+                from: backup.key.clone(),
+                to,
+                key: copy.key.clone(),
+                at,
+            };
+            let because = format!("its database was still the same at {at}");
+            plan.step(format!("{}/{}", l.group, l.database), Action::Note(note), because);
+        }
         for (reason, dump) in &l.dumps {
             // What was taken after this run began is not of the future.
             let newest = copies::newest(home.iter().chain(there), reason.as_str());

@@ -181,3 +181,59 @@ fn a_second_place_gets_what_its_rule_keeps_and_never_twice() {
     insta::assert_snapshot!(copies(Ok(vec![copy(slots[1]), copy(slots[2])])), @"");
     insta::assert_snapshot!(copies(Err(EdgeError::refused("list", "no"))), @"critical main/orders gap: list: no; see AWS's words");
 }
+
+#[test]
+fn a_dump_may_be_the_same_as_the_newest_one_for_its_reason_that_can_be_read_at_once() {
+    let dumps = "dumps: {daily: {when: {cron: \"0 2 * * *\"}, keep: {daily: 7}, deduplicate: true}}, \
+                 tiers: [{class: STANDARD_IA}, {after: 30d, class: GLACIER}]";
+    let policy = policy(&format!("{STORED}, {dumps}"));
+    let named = |backups: Vec<Backup>| {
+        let plan = plan(&policy, &[looked(&policy, vec![Ok(backups)])], &Request::look(), at(NOW));
+        let takes = plan.steps.into_iter().filter_map(|s| match s.action {
+            Action::Take(t) => Some(t.same_as.unwrap_or_else(|| "none".into())),
+            _ => None,
+        });
+        takes.collect::<Vec<_>>().join(", ")
+    };
+    let dump =
+        |slot: &str| at_slot("daily", slot).with(|m| m.fingerprint = Some(m.file.sha256.clone()));
+    let newest = "orders_daily_20261118_020000.dump";
+    let old = || dump("2026-11-17T02:00:00Z");
+    let new = || dump("2026-11-18T02:00:00Z");
+    assert_eq!(named(vec![old(), new()]), newest);
+    let later = vec![at("2026-11-19T02:00:10Z")];
+    assert_eq!(
+        named(vec![Backup { unchanged: later, ..old() }, new()]),
+        "orders_daily_20261117_020000.dump"
+    );
+    for other in [
+        new().with(|m| m.fingerprint = None),
+        Backup { archived: true, ..new() },
+        new().with(|m| m.reason = "manual".into()),
+        dump("2026-10-20T02:00:00Z"),
+    ] {
+        assert_eq!(named(vec![other]), "none");
+    }
+    // Found to be the same at its time, its slot is served.
+    let noted = |time| named(vec![Backup { unchanged: vec![at(time)], ..new() }]);
+    assert_eq!(noted("2026-11-20T02:00:05Z"), "");
+    assert_eq!(noted("2026-11-20T01:59:59Z"), newest);
+}
+
+#[test]
+fn a_second_place_is_told_that_its_copy_is_still_true() {
+    let policy = policy(&format!(
+        "{STORED}, also_stored: [{{bucket: acme-vault, key: \"{{database}}_{{reason}}_%Y%m%d_%H%M%S.dump\"}}], {DAILY}"
+    ));
+    let dump = |unchanged: &[&str]| {
+        let unchanged = unchanged.iter().map(|t| at(t)).collect();
+        Backup { unchanged, ..at_slot("daily", "2026-11-18T02:00:00Z") }
+    };
+    let notes = ["2026-11-19T02:00:05Z", "2026-11-20T02:00:05Z"];
+    let told = |there| {
+        let places = vec![Ok(vec![dump(&notes)]), Ok(there)];
+        said(&policy, looked(&policy, places), &Request::look(), NOW)
+    };
+    insta::assert_snapshot!(told(vec![dump(&notes[..1])]), @"note in also_stored[0] that orders_daily_20261118_020000.dump is still true: its database was still the same at 2026-11-20T02:00:05Z");
+    insta::assert_snapshot!(told(vec![dump(&notes)]), @"");
+}

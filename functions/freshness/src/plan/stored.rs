@@ -3,7 +3,10 @@
 use jiff::{
     SignedDuration, Timestamp, civil::DateTime, fmt::strtime::BrokenDownTime, tz::TimeZone,
 };
-use shared::policy::{Objectives, Policy, Postgres, Store, text::Name};
+use shared::{
+    catalog::unchanged,
+    policy::{Objectives, Policy, Postgres, Store, text::Name},
+};
 use std::collections::VecDeque;
 
 /// Where one asset's points lie, and what is asked of them.
@@ -50,6 +53,8 @@ pub struct Stored {
     pub newest: Vec<StoredPoint>,
     /// Objects whose commit record was not seen yet: it follows soon, in the order of keys.
     open: VecDeque<StoredPoint>,
+    /// The point that was found last: notes about it follow in the order of keys.
+    last: Option<StoredPoint>,
 }
 
 /// A point held against the checksum that lies beside it.
@@ -157,6 +162,7 @@ fn one(
         copies: Vec::new(),
         newest: Vec::new(),
         open: VecDeque::new(),
+        last: None,
     })
 }
 
@@ -170,6 +176,12 @@ impl Stored {
             if let Some(point) = at.and_then(|at| self.open.remove(at)) {
                 self.point(point);
             }
+            return;
+        }
+        if self.committed
+            && let Some((of, at)) = unchanged(key)
+        {
+            self.renew(of, at);
             return;
         }
         let beside = self.committed && BESIDE.iter().any(|end| key.ends_with(end));
@@ -194,9 +206,19 @@ impl Stored {
         self.point(point);
     }
 
+    /// Takes note that a point was still true at a later time: its database had not changed. Notes follow their point in
+    /// the order of keys.
+    fn renew(&mut self, of: &str, at: Timestamp) {
+        let Some(point) = self.last.take_if(|p| p.key == of) else { return };
+        self.newest.retain(|p| p.key != of);
+        self.count -= 1;
+        self.point(StoredPoint { at: at.max(point.at), ..point });
+    }
+
     /// Takes note of a good point.
     pub fn point(&mut self, point: StoredPoint) {
         self.count += 1;
+        self.last = Some(point.clone());
         self.newest.push(point);
         self.newest.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| b.key.cmp(&a.key)));
         self.newest.truncate(COMPARED + 1);

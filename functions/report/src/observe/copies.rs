@@ -126,8 +126,8 @@ fn weigh(rest: &mut BTreeMap<Class, Weight>, object: &Object, class: Class, spot
 /// The asset of a key: the group, or the database of it that the key names.
 fn asset<'a>(group: &'a str, store: &Store, databases: &'a [String], key: &str) -> Option<&'a str> {
     let rest = key.strip_prefix(store.prefix.as_str()).filter(|_| key.ends_with(&store.suffix))?;
-    // A commit record, a hash, a hold: what lies beside a point is none.
-    if [".json", ".sha256", ".hold"].iter().any(|end| key.ends_with(end)) {
+    // A commit record, a hash, a hold, a note: what lies beside a point is none.
+    if store::beside::whose(key).is_some() {
         return None;
     }
     match databases {

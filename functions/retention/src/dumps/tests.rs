@@ -202,3 +202,29 @@ proptest::proptest! {
         proptest::prop_assert!(again.plan.steps.is_empty(), "{:?}", again.plan.steps);
     }
 }
+
+#[test]
+fn a_dump_that_was_still_true_later_stays_for_each_time_at_which_it_was() {
+    let policy = policy("dumps: {daily: {keep: {daily: 2, monthly: 3}}}, keep_at_least: 1");
+    let dump = |key: &str, taken: &str, unchanged: &[&str]| {
+        let taken = at(taken);
+        let unchanged = unchanged.iter().map(|t| at(t)).collect();
+        Backup { unchanged, ..backup(key, "orders", "daily", taken) }
+    };
+    // It is September's last, and nothing else of September is there.
+    let all = vec![
+        dump("august", "2026-08-30T02:00:00Z", &[]),
+        dump(
+            "september",
+            "2026-09-10T02:00:00Z",
+            &["2026-09-30T02:00:00Z", "2026-10-05T02:00:00Z"],
+        ),
+        dump("october", "2026-10-31T02:00:00Z", &[]),
+        dump("yesterday", "2026-11-19T02:00:00Z", &[]),
+        dump("today", "2026-11-20T02:00:00Z", &[]),
+    ];
+    insta::assert_snapshot!(going(&policy, vec![Ok(all)]), @r#"
+    august: no line of the rule for "daily" keeps it
+    4 stay
+    "#);
+}

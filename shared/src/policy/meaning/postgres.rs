@@ -75,6 +75,14 @@ fn is_recipient(text: &str) -> bool {
 }
 
 fn form(group: &Postgres, dump: &Dump, at: &str, say: Say<'_>) {
+    if dump.deduplicate && !matches!(dump.format, DumpFormat::Custom | DumpFormat::Plain) {
+        let why = "only dumps of `format: custom` and `plain` can be compared";
+        say(format!("{at}/deduplicate"), why.into());
+    }
+    if dump.deduplicate && stores(group).any(|(_, store)| store.lock.is_some()) {
+        let why = "each point of a store with `lock` is locked for itself: leave out one of them";
+        say(format!("{at}/deduplicate"), why.into());
+    }
     if dump.level.is_some_and(|l| l.get() > 9) && dump.compress == Compress::Gzip {
         say(format!("{at}/level"), "gzip has levels 1 to 9".into());
     }

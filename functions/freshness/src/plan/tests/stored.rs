@@ -356,3 +356,32 @@ fn where_holdfast_takes_the_dumps_only_one_with_its_commit_record_counts() {
     let verdict = judged(&policy, &half, NOW);
     insta::assert_snapshot!(print(&verdict), @"critical main no-point: there is no dump with a commit record under s3://acme-dumps/pg/; see whether what writes there runs");
 }
+
+#[test]
+fn a_note_beside_a_dump_makes_it_younger_and_is_no_dump_itself() {
+    let mut all = stored(&policy_of(
+        "postgres:\n  main:\n    databases: [orders]\n    objectives: { max_age: 25h }\n    dumps: { daily: { keep: { for: 7d } } }\n    \
+         stored: { bucket: acme-dumps, prefix: pg/, key: \"{database}_%Y%m%d.dump\" }\n",
+    ));
+    let uploaded = at("2026-11-10T02:10:00Z");
+    for key in [
+        "pg/orders_20261109.dump",
+        "pg/orders_20261109.dump.json",
+        "pg/orders_20261110.dump",
+        "pg/orders_20261110.dump.json",
+        "pg/orders_20261110.dump.sha256",
+        "pg/orders_20261110.dump.unchanged-20261119T020005Z",
+        "pg/orders_20261110.dump.unchanged-20261120T020005Z",
+        // Of a dump that has no commit record.
+        "pg/orders_20261111.dump",
+        "pg/orders_20261111.dump.unchanged-20261120T030005Z",
+    ] {
+        all[0].add(key, 9, uploaded);
+    }
+    let found: Vec<_> = all[0].newest.iter().map(|p| (p.key.as_str(), p.at)).collect();
+    let expected = [
+        ("pg/orders_20261110.dump", at("2026-11-20T02:00:05Z")),
+        ("pg/orders_20261109.dump", at("2026-11-10T00:00:00Z")),
+    ];
+    assert_eq!((all[0].count, &found[..]), (2, &expected[..]));
+}

@@ -1,0 +1,44 @@
+//! What tells whether two dumps hold the same: neither when they were made is in it, nor how the rows came over the wire.
+
+use super::Extension;
+use crate::toc::Toc;
+use sha2::{Digest as _, Sha256};
+
+/// A hash that is being made.
+#[derive(Debug, Default)]
+pub(super) struct Fingerprint {
+    hash: Sha256,
+    /// Bytes of data since the last part began.
+    bytes: u64,
+}
+
+impl Fingerprint {
+    /// Begins with all definitions of an archive.
+    pub(super) fn of(toc: &Toc) -> Self {
+        let (before, after) = (&toc.raw[..toc.made_at.start], &toc.raw[toc.made_at.end..]);
+        Self { hash: Sha256::new_with_prefix(before).chain_update(after), bytes: 0 }
+    }
+
+    /// The data of this entry, or of this large object, follows.
+    pub(super) fn part(&mut self, number: i32) {
+        // With the length of what came before, so that no data can look like a part's beginning.
+        self.hash.update(std::mem::take(&mut self.bytes).to_le_bytes());
+        self.hash.update(number.to_le_bytes());
+    }
+
+    /// Bytes of it.
+    pub(super) fn data(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len() as u64;
+        self.hash.update(bytes);
+    }
+
+    /// The hash, with what is not in the archive and yet in its commit record.
+    pub(super) fn end(mut self, extensions: &[Extension], roles: &str) -> [u8; 32] {
+        self.part(0);
+        for Extension { name, version } in extensions {
+            self.hash.update(format!("{name} {version}\n"));
+        }
+        self.hash.update(roles);
+        self.hash.finalize().into()
+    }
+}

@@ -1,0 +1,174 @@
+"""A database in which nothing changed: its newest dump is noted to be still true, and nothing more is stored."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from backups import files, good, in_folder, listed, record, refused, well, whole
+from local import Ran, until
+from peers import Command, Database, group, policy_of
+
+PHRASE, OLD = "geheim: der Satz von heute", "geheim: der Satz von gestern"
+NOTE = ".unchanged-"
+
+
+@pytest.fixture
+def shop(fresh_database) -> Database:
+    """A small database."""
+    database = fresh_database()
+    database.sql("CREATE TABLE orders AS SELECT i AS id, md5(i::text) AS what FROM generate_series(1, 5000) i")
+    return database
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Where the dumps lie."""
+    return tmp_path / "backups"
+
+
+def policy(shop: Database, folder: Path, **more) -> dict:
+    """A policy that stores the same once."""
+    rules = policy_of(shop=group(shop.server, [shop.name], in_folder(folder), {"deduplicate": True} | more))
+    return rules
+
+
+def locked_by(phrase: str, *previous: str) -> dict:
+    """Encryption by a passphrase, with those before it."""
+    kept = {"previous": [{"env": f"OLD{i}"} for i in range(len(previous))]} if previous else {}
+    env = {f"OLD{i}": each for i, each in enumerate(previous)} | {"PHRASE": phrase}
+    return {"encrypt": {"openssl": {"env": "PHRASE"}, "iterations": 10_000} | kept}, env
+
+
+def next_second() -> None:
+    """Waits for it: names have whole seconds."""
+    now = int(time.time())
+    until("the next second", lambda: int(time.time()) > now)
+
+
+def take(holdfast: Command, rules: dict, **env: str) -> Ran:
+    """Dumps in a second of its own."""
+    next_second()
+    return well(holdfast(rules, "dump", "--reason", "manual", **env))
+
+
+def dump(holdfast: Command, rules: dict, **env: str) -> dict:
+    """The same, and how it is listed."""
+    take(holdfast, rules, **env)
+    return listed(holdfast, rules, **env)[0]
+
+
+def notes(folder: Path) -> list[str]:
+    """The notes that lie there."""
+    return sorted(name for name in files(folder) if NOTE in name)
+
+
+@pytest.mark.parametrize("form", [{}, {"compress": "gzip", "level": 1}, {"format": "plain"}], ids=["custom", "gzip", "plain"])
+def test_what_did_not_change_is_stored_once_and_counts_as_young(form, holdfast, shop, folder):
+    rules = policy(shop, folder, **form)
+    first = dump(holdfast, rules)
+    assert len(record(folder, first["backup"])["fingerprint"]) == 64 and first["unchanged_since"] is None
+    ran = take(holdfast, rules)
+    assert "nothing changed" in ran.out
+    again = listed(holdfast, rules)
+    assert [each["backup"] for each in again] == [first["backup"]]
+    assert again[0]["data_time"] > first["data_time"] == again[0]["unchanged_since"]
+    assert files(folder) == whole(first["backup"]) | set(notes(folder)) and len(notes(folder)) == 1
+    assert "unchanged since" in holdfast(rules, "list").out
+    well(holdfast(rules, "verify", "--full", "--all"))
+
+    shop.sql("UPDATE orders SET what = 'changed' WHERE id = 77")
+    second = dump(holdfast, rules)
+    assert second["backup"] != first["backup"] and len(good(holdfast, rules)) == 2
+    well(holdfast(rules, "restore", "shop", "--to", f"{shop.name}_back"))
+    assert Database(shop.server, f"{shop.name}_back").sql("SELECT what FROM orders WHERE id = 77") == "changed"
+
+
+def test_without_the_word_in_the_policy_each_dump_is_stored(holdfast, shop, folder):
+    rules = policy(shop, folder, deduplicate=False)
+    dump(holdfast, rules)
+    assert "fingerprint" not in record(folder, dump(holdfast, rules)["backup"])
+    assert len(good(holdfast, rules)) == 2 and not notes(folder)
+
+
+def test_after_a_new_key_it_is_stored_anew(holdfast, shop, folder, identity):
+    one, two = identity(), identity()
+    for keys in ([one], [one], [one, two], [one, two]):
+        age = {"age": [key.recipient for key in keys], "identity": {"file": str(one.file)}}
+        take(holdfast, policy(shop, folder, encrypt=age))
+    assert len(good(holdfast, policy(shop, folder))) == 2 and len(notes(folder)) == 2
+
+
+def test_a_note_is_signed_with_the_passphrase_and_a_forged_one_is_found(holdfast, shop, folder):
+    encrypt, env = locked_by(PHRASE)
+    rules = policy(shop, folder, **encrypt)
+    backup = dump(holdfast, rules, **env)["backup"]
+    take(holdfast, rules, **env)
+    well(holdfast(rules, "verify", **env))
+    [note] = notes(folder)
+    true = json.loads((folder / note).read_text())
+    forged = folder / f"{backup}{NOTE}20991231T000000Z"
+    for text in (
+        json.dumps(true | {"data_time": "2099-12-31T00:00:00Z"}),
+        json.dumps({key: value for key, value in true.items() if key != "mac"} | {"data_time": "2099-12-31T00:00:00Z"}),
+        json.dumps(true), "rubbish",
+    ):
+        forged.write_text(text)
+        ran = holdfast(rules, "verify", **env)
+        assert ran.code != 0 and forged.name in ran.out + ran.err, f"{ran.out}\n{ran.err}"
+    forged.unlink()
+    well(holdfast(rules, "verify", **env))
+
+    # A passphrase of the same name and another value.
+    rotated, env = locked_by(PHRASE + "!", PHRASE)
+    rules = policy(shop, folder, **rotated)
+    take(holdfast, rules, **env)
+    assert len(good(holdfast, rules, **env)) == 2 and len(notes(folder)) == 1
+    well(holdfast(rules, "verify", "--all", **env))
+
+
+@pytest.mark.parametrize("how", ["cut", "one bit"])
+def test_a_damaged_file_is_no_reason_to_store_nothing(how, holdfast, shop, folder):
+    rules = policy(shop, folder)
+    backup = dump(holdfast, rules)["backup"]
+    file = folder / backup
+    whole_one = bytearray(file.read_bytes())
+    file.chmod(0o640)
+    if how == "cut":
+        file.write_bytes(whole_one[:-1])
+        next_second()
+        refused(holdfast(rules, "dump", "--reason", "manual"), 1, "no backup any more")
+    else:
+        whole_one[len(whole_one) // 2] ^= 1
+        file.write_bytes(whole_one)
+        assert "nothing changed" not in take(holdfast, rules).out
+    assert good(holdfast, rules)[0] != backup and not notes(folder)
+
+
+def test_a_second_place_is_told_too(holdfast, shop, folder, tmp_path):
+    rules = policy(shop, folder)
+    rules["postgres"]["shop"]["also_stored"] = [in_folder(tmp_path / "second")]
+    for _ in range(2):
+        take(holdfast, rules)
+    assert len(notes(tmp_path / "second")) == 1
+    ages = {each["place"]: each["data_time"] for each in listed(holdfast, rules)}
+    assert ages[0] == ages[1]
+
+
+def test_with_the_last_reason_to_keep_it_a_dump_goes_with_its_notes(holdfast, shop, folder):
+    rules = policy(shop, folder, keep={"newest": 1})
+    rules["postgres"]["shop"]["keep_at_least"] = 1
+    rules["limits"] = {"delete": {"share": "100%"}}
+    for _ in range(2):
+        dump(holdfast, rules)
+    shop.sql("INSERT INTO orders VALUES (0, 'new')")
+    last = dump(holdfast, rules)["backup"]
+    assert files(folder) == whole(last)
+
+
+def test_what_can_not_be_compared_or_is_locked_each_for_itself_is_refused(holdfast, shop, folder):
+    refused(holdfast(policy(shop, folder, format="csv", tables=["orders"]), "policy", "check"), 64, "deduplicate", "custom")
+    stored = {"bucket": "acme-dumps", "lock": "governance"}
+    rules = policy_of(shop=group(shop.server, [shop.name], stored, {"deduplicate": True}))
+    refused(holdfast(rules, "policy", "check"), 64, "deduplicate", "lock")
