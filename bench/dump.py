@@ -3,6 +3,7 @@
 
     cargo build --release -p holdfast
     python3 bench/dump.py                      # some 10 minutes; 12 GB below --folder
+    python3 bench/dump.py --postgres 18        # with the server of that version that the tests use
     python3 bench/dump.py --scale 5 --s3 moto --repeat 1      # a quick look whether the script works; no figures
 
 The database is pgbench's at scale 100 and a table of JSON: 1.5 GB as SQL, a third of it JSON. Its server is ours, on this machine, and so is the S3
@@ -32,14 +33,16 @@ sys.path.insert(0, str(ROOT / "dev"))
 
 from world.paths import CACHE  # noqa: E402
 from world.ports import free_ports  # noqa: E402
-from world.postgres import Postgres, postgres  # noqa: E402
+from world.postgres import Postgres, other_versions, postgres  # noqa: E402
 from world.servers import serving  # noqa: E402
 
 DATABASE, BUCKET, REGION = "bench", "bench", "us-east-1"
 JSON_BYTES_A_SCALE = 7_000_000  # 700 MB at scale 100
 MEMORY_LIMIT_MB = 128
 # Memory for sorting indexes as a server of this size has it; the rest as PostgreSQL comes, so that both sides wait for the same.
-SERVER = {"shared_buffers": "512MB", "maintenance_work_mem": "256MB", "max_wal_size": "4GB", "fsync": "off", "max_connections": 40}
+# WAL files are kept for use again: whoever comes after a lull would have to fill new ones with zeros, which takes up to 5 s.
+SERVER = {"shared_buffers": "512MB", "maintenance_work_mem": "256MB", "max_wal_size": "4GB", "min_wal_size": "4GB", "fsync": "off",
+          "max_connections": 40}
 
 JSON_TABLE = """
 CREATE TABLE documents (id bigint PRIMARY KEY, kind text NOT NULL, made timestamptz NOT NULL, body jsonb NOT NULL);
@@ -267,6 +270,7 @@ def measure(bench: Bench) -> bool:
     print("\nsizes, MB: " + ", ".join(f"{name} {size / 1e6:.1f}" for name, size in {
         "plain SQL": sizes["plain"], "gzip -6": sizes["6"], "gzip -9": sizes["9"], "ours": sizes["ours"]}.items()))
     print("\nrestores:")
+    bench.stock_restore(0)  # makes the WAL files that all use again
     restores = in_turns(options.repeat, {
         "pg_restore -j2, local -Fc file": lambda: bench.stock_restore(6),
         "pg_restore -j2, local -Fc -Z0 file": lambda: bench.stock_restore(0),
@@ -298,6 +302,7 @@ def main() -> int:
     parser.add_argument("--scale", type=int, default=100, help="of pgbench; 100 is what the targets are for")
     parser.add_argument("--repeat", type=int, default=3, help="turns; figures are medians")
     parser.add_argument("--jobs", type=int, default=2, help="connections of holdfast dump")
+    parser.add_argument("--postgres", type=int, choices=[16, 18], help="a newer server than the packages bring")
     parser.add_argument("--encrypt", choices=["age", "openssl"], default="openssl", help="openssl: the same cipher on both sides")
     parser.add_argument("--s3", choices=["s3s-fs", "moto"], default="s3s-fs", help="moto is Python: to try the script with")
     parser.add_argument("--holdfast", type=Path, default=RELEASE / "holdfast", help="the release build")
@@ -314,7 +319,8 @@ def main() -> int:
             for name in ("pg", "s3", "data"):
                 (work / name).mkdir()
             work.chmod(0o755)
-            server = stack.enter_context(postgres(work / "pg", **SERVER))
+            programs = other_versions()[options.postgres] if options.postgres else None
+            server = stack.enter_context(postgres(work / "pg", programs=programs, **SERVER))
             port, keys = free_ports(1)[0], ("bench", secrets.token_hex(16))
             env = {"PATH": os.defpath, "HOME": str(work), "TMPDIR": str(work / "s3"), "RUST_LOG": "error"}
             command = s3_command(options.s3, port, keys, work / "data")
