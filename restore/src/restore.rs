@@ -14,6 +14,7 @@ use crate::{
     trial::{Room, Rules, judge, sweep},
     verify::{Check, Took, Went, seconds},
 };
+use jiff::Timestamp;
 use plan::checked;
 use postgres::{
     Server, database,
@@ -55,8 +56,8 @@ pub struct Options {
     pub erasure: Vec<String>,
     /// The run: part of the temporary database's name.
     pub run: String,
-    /// The time of the run as `yyyymmddhhmmss`, UTC: part of the old database's name.
-    pub stamp: String,
+    /// The time of the run: part of the old database's name.
+    pub at: Timestamp,
 }
 
 /// Where a restore is.

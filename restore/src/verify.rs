@@ -3,7 +3,7 @@
 mod reading;
 mod report;
 
-pub(crate) use reading::beside_it;
+pub(crate) use reading::{NOTES, beside_it};
 pub use report::markdown;
 
 use crate::{

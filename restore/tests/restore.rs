@@ -162,7 +162,7 @@ fn options(target: &str, run: &str) -> Options {
         rules: Rules::default(),
         erasure: Vec::new(),
         run: run.into(),
-        stamp: "20261121030000".into(),
+        at: "2026-11-21T03:00:00Z".parse().unwrap(),
     }
 }
 
@@ -318,6 +318,16 @@ fn a_restore_replaces_a_database_and_keeps_the_old_one() {
                 ),
                 "10"
             );
+
+            // Again in the same second: both old ones stay.
+            let safety = async |_: &str| Ok(());
+            let opening = opening(PASSPHRASE);
+            let again = restore(&place.store, &backup, opening, &server, &how, safety, |_| ());
+            let Outcome::Restored(report) = again.await.unwrap() else { panic!("not restored") };
+            let next = format!("{database}_before_20261121030001");
+            assert_eq!(report.aside.as_ref(), Some(&next));
+            assert_eq!(cluster.psql(&next, "SELECT count(*) FROM orders"), "4999");
+            assert_eq!(cluster.psql(&aside, "SELECT count(*) FROM orders"), "10");
         });
     }
 }

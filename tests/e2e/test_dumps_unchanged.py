@@ -117,6 +117,7 @@ def test_a_note_is_signed_with_the_passphrase_and_a_forged_one_is_found(holdfast
         forged.write_text(text)
         ran = holdfast(rules, "verify", **env)
         assert ran.code != 0 and forged.name in ran.out + ran.err, f"{ran.out}\n{ran.err}"
+    well(holdfast(rules, "restore", backup, "--to", f"{shop.name}_back", **env))
     forged.unlink()
     well(holdfast(rules, "verify", **env))
 

@@ -12,7 +12,6 @@ use crate::{
     words::{plain, size},
 };
 use dump::means;
-use jiff::tz::TimeZone;
 use postgres::Server;
 use restore::{
     Kind, Opening, Options, Outcome, Phase, Rules,
@@ -223,7 +222,7 @@ fn options(session: &Session<'_>, args: &RestoreArgs, item: &Item<'_>, target: S
         rules: if whole { Rules::of(rules) } else { Rules::default() },
         erasure: if whole { rules.erasure.clone() } else { Vec::new() },
         run: session.edge.run.clone(),
-        stamp: session.edge.now.to_zoned(TimeZone::UTC).strftime("%Y%m%d%H%M%S").to_string(),
+        at: session.edge.now,
     }
 }
 

@@ -4,8 +4,9 @@ use super::Options;
 use crate::{
     Error, Kind, Opening,
     fetch::probe,
-    verify::{READABLE, Went, beside_it},
+    verify::{NOTES, READABLE, Went, beside_it},
 };
+use jiff::SignedDuration;
 use postgres::{Server, Session, database};
 use serde::Serialize;
 use std::fmt;
@@ -48,7 +49,9 @@ pub(super) async fn checked(
         return refused(why.clone(), mend);
     }
     let beside = beside_it(store, backup, opening).await;
-    if let Some(bad) = beside.iter().find(|c| c.went == Went::Failed && c.name != READABLE) {
+    if let Some(bad) =
+        beside.iter().find(|c| c.went == Went::Failed && ![READABLE, NOTES].contains(&&*c.name))
+    {
         let kind = bad.kind.unwrap_or(Kind::Damaged);
         let why = format!("{}: {}", bad.name, bad.detail);
         return Err(Error::new(
@@ -84,12 +87,19 @@ pub(super) async fn checked(
         );
     }
     let fresh = database::temporary_name(&options.target, &options.run);
-    let aside = database::aside_name(&options.target, &options.stamp);
-    for name in [&fresh, &aside] {
-        if database::exists(server, name).await? {
-            return refused(format!("there is a database {name} already"), "run again, or drop it");
-        }
+    if database::exists(server, &fresh).await? {
+        return refused(format!("there is a database {fresh} already"), "run again, or drop it");
     }
+    // A second restore in the same second has the next one in its name.
+    let mut at = options.at;
+    let aside = loop {
+        let stamp = at.strftime("%Y%m%d%H%M%S").to_string();
+        let aside = database::aside_name(&options.target, &stamp);
+        if !database::exists(server, &aside).await? {
+            break aside;
+        }
+        at += SignedDuration::from_secs(1);
+    };
     Ok(Plan::new(backup, options, &session, replaces, fresh, aside))
 }
 

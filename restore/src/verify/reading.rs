@@ -5,6 +5,9 @@ use crate::{Error, Kind, Opening};
 use archive::{Cipher, Digest, Layers, Sums, mac};
 use store::{Backup, Store, Unchanged, beside, catalogue::Of, manifest::authenticated};
 
+/// Of the notes beside it; a false one makes it look young, and it is as good a backup as without.
+pub(crate) const NOTES: &str = "notes that it is still true";
+
 /// What lies beside the backup: its manifest and who wrote that, and its `.sha256`.
 pub(crate) async fn beside_it(store: &Store, backup: &Backup, opening: &Opening) -> Vec<Check> {
     let mut checks = Vec::new();
@@ -60,7 +63,7 @@ pub(crate) async fn beside_it(store: &Store, backup: &Backup, opening: &Opening)
 /// The notes that the database was still the same later: each of this very file, and of who has the passphrase.
 async fn notes(store: &Store, backup: &Backup, opening: &Opening) -> Option<Check> {
     let manifest = backup.committed()?;
-    let name = "notes that it is still true";
+    let name = NOTES;
     for at in &backup.unchanged {
         let key = beside::unchanged(&backup.key, *at);
         let bad = |why: String| Some(Check::failed(name, format!("{key}: {why}")));
