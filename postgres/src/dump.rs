@@ -85,8 +85,8 @@ pub struct Dumped {
     pub tables: Vec<TableRows>,
     /// How many large objects it holds; 0 for plain SQL, where they are not counted.
     pub large_objects: u64,
-    /// SHA-256 of what was dumped, without when and how: the same for two dumps of a database in which nothing changed
-    /// in between, be it a row, a definition, a role or an extension. None when it was not asked for.
+    /// SHA-256 of what was dumped, without when and how: the same for two dumps of a database on one server in which
+    /// nothing changed in between, be it a row, a definition, a role or an extension. None when it was not asked for.
     pub fingerprint: Option<[u8; 32]>,
 }
 
@@ -180,9 +180,9 @@ async fn run(
     out.send(Ok(Bytes::new())).await.map_err(|_| emit::gone())?;
     Ok(Dumped {
         data_time: data.leader.data_time,
-        server: facts,
         client: tools.version.clone(),
-        fingerprint: data.fingerprint.map(|f| f.end(&extensions, &roles)),
+        fingerprint: data.fingerprint.map(|f| f.end(&facts, &extensions, &roles)),
+        server: facts,
         extensions,
         roles,
         tables: data.tables,

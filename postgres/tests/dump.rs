@@ -112,6 +112,7 @@ async fn two_dumps_of_what_did_not_change_have_one_fingerprint() {
         "SELECT lo_put(70001, 3, 'tvo'), lo_unlink(70002), lo_from_bytea(70002, '')",
         "CREATE ROLE somebody",
         "COMMENT ON TABLE t IS 'said'",
+        &format!("ALTER DATABASE {database} OWNER TO somebody"),
     ] {
         cluster.psql(&database, change);
         let now = taken(3, None).await;

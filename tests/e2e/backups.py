@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +40,12 @@ def dump(holdfast: Command, policy: dict, *more: str, reason: str = "manual", **
     assert ran.code == 0, f"{ran.out}\n{ran.err}"
     found = [each for each in listed(holdfast, policy, **env) if each["reason"] == reason and each["place"] == 0]
     return found[0]
+
+
+def next_second() -> None:
+    """Waits for it: names have whole seconds."""
+    now = int(time.time())
+    until("the next second", lambda: int(time.time()) > now)
 
 
 def record(folder: Path, backup: str) -> dict:

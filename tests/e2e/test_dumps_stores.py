@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from backups import LARGE, dump, ended, good, in_folder, listed, refused, rows, well
+from backups import LARGE, dump, ended, good, in_folder, listed, next_second, refused, rows, well
 from local import ROOT, Ran, until
 from peers import Command, Database, dump_text, group, policy_of
 from store_proxy import store_proxy
@@ -159,6 +159,30 @@ def test_a_damaged_dump_is_not_copied(command, shop, s3_server, tmp_path):
     dumps = policy(shop, in_folder(tmp_path / "b", KEY), in_bucket(s3_server, bucket), tables=["small"])
     refused(command(dumps, "dump"), 3, "SHA-256")
     assert s3_server.objects(bucket) == {} and s3_server.uploads(bucket) == []
+
+
+def test_what_did_not_change_leaves_a_note_in_a_bucket_and_a_container_and_no_upload(
+        command, fresh_database, s3_server, azurite, container):
+    shop, bucket = fresh_database(), s3_server.bucket()
+    shop.sql(LARGE.format(rows=200_000))
+    dumps = policy(shop, in_bucket(s3_server, bucket), in_container(azurite, container), deduplicate=True, keep={"newest": 1})
+    dumps["postgres"]["shop"]["keep_at_least"] = 1
+    dumps["limits"] = {"delete": {"share": "100%"}}
+    item = dump(command, dumps)["backup"]
+    assert s3_server.objects(bucket)[f"pg/{item}"] > 8 * 2**20
+    next_second()
+    assert dump(command, dumps)["backup"] == item
+    note, = {name.removeprefix("pg/") for name in s3_server.objects(bucket)} - {item + end for end in ("", ".sha256", ".json")}
+    assert note.startswith(f"{item}.unchanged-") and s3_server.uploads(bucket) == []
+    assert azurite.get(container, note) == s3_server.get(bucket, f"pg/{note}")
+    assert azurite.blobs(container) == azurite.blobs(container, include="uncommittedblobs")
+    well(command(dumps, "verify", "--all"))
+
+    shop.sql("DELETE FROM small WHERE id = 7")
+    next_second()
+    last = dump(command, dumps)["backup"]
+    parts = {last + end for end in ("", ".sha256", ".json")}
+    assert set(s3_server.objects(bucket)) == {f"pg/{each}" for each in parts} and set(azurite.blobs(container)) == parts
 
 
 # -- one that refuses ------------------------------------------------------------------------------------------------------

@@ -1,13 +1,12 @@
 """A database in which nothing changed: its newest dump is noted to be still true, and nothing more is stored."""
 
 import json
-import time
 from pathlib import Path
 
 import pytest
 
-from backups import files, good, in_folder, listed, record, refused, well, whole
-from local import Ran, until
+from backups import files, good, in_folder, listed, next_second, record, refused, well, whole
+from local import Ran
 from peers import Command, Database, group, policy_of
 
 PHRASE, OLD = "geheim: der Satz von heute", "geheim: der Satz von gestern"
@@ -39,12 +38,6 @@ def locked_by(phrase: str, *previous: str) -> dict:
     kept = {"previous": [{"env": f"OLD{i}"} for i in range(len(previous))]} if previous else {}
     env = {f"OLD{i}": each for i, each in enumerate(previous)} | {"PHRASE": phrase}
     return {"encrypt": {"openssl": {"env": "PHRASE"}, "iterations": 10_000} | kept}, env
-
-
-def next_second() -> None:
-    """Waits for it: names have whole seconds."""
-    now = int(time.time())
-    until("the next second", lambda: int(time.time()) > now)
 
 
 def take(holdfast: Command, rules: dict, **env: str) -> Ran:

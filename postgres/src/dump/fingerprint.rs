@@ -1,6 +1,6 @@
 //! What tells whether two dumps hold the same: neither when they were made is in it, nor how the rows came over the wire.
 
-use super::Extension;
+use super::{Extension, ServerFacts};
 use crate::toc::Toc;
 use sha2::{Digest as _, Sha256};
 
@@ -32,9 +32,21 @@ impl Fingerprint {
         self.hash.update(bytes);
     }
 
-    /// The hash, with what is not in the archive and yet in its commit record.
-    pub(super) fn end(mut self, extensions: &[Extension], roles: &str) -> [u8; 32] {
+    /// The hash, with what is not in every archive and yet in its commit record. Another server is another lineage,
+    /// though it may hold the same.
+    pub(super) fn end(
+        mut self,
+        server: &ServerFacts,
+        extensions: &[Extension],
+        roles: &str,
+    ) -> [u8; 32] {
         self.part(0);
+        let ServerFacts { system_identifier, version, encoding, collate, ctype, owner, .. } =
+            server;
+        let system_identifier = system_identifier.as_deref().unwrap_or_default();
+        for fact in [system_identifier, version, encoding, collate, ctype, owner] {
+            self.hash.update(format!("{fact}\n"));
+        }
         for Extension { name, version } in extensions {
             self.hash.update(format!("{name} {version}\n"));
         }
