@@ -128,6 +128,7 @@ fn alone(toc: &Toc) -> HashMap<i32, Vec<i32>> {
     for entry in toc.entries.iter().filter(|e| ["INDEX", "CONSTRAINT"].contains(&&*e.desc)) {
         let mut on: Vec<&i32> =
             entry.dependencies.iter().filter(|d| tables.contains_key(d)).collect();
+        on.sort_unstable();
         on.dedup(); // an index of several columns names its table for each
         if let [table] = on[..]
             && let Some(data) = data_of.get(table)
@@ -136,4 +137,60 @@ fn alone(toc: &Toc) -> HashMap<i32, Vec<i32>> {
         }
     }
     alone
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn int(out: &mut Vec<u8>, value: i32) {
+        out.push(u8::from(value < 0));
+        out.extend(value.unsigned_abs().to_le_bytes());
+    }
+
+    fn text(out: &mut Vec<u8>, text: &str) {
+        int(out, i32::try_from(text.len()).expect("short"));
+        out.extend(text.as_bytes());
+    }
+
+    /// The head of an archive of version 1.14 with these entries: number, kind, what they depend on.
+    fn toc(entries: &[(i32, &str, &[i32])]) -> Toc {
+        let mut out = b"PGDMP\x01\x0e\x00\x04\x08\x01".to_vec();
+        (0..8).for_each(|_| int(&mut out, 0)); // no compression, and a time
+        ["database", "15.18", "15.18"].iter().for_each(|word| text(&mut out, word));
+        int(&mut out, i32::try_from(entries.len()).expect("few"));
+        for (id, desc, on) in entries {
+            int(&mut out, *id);
+            int(&mut out, i32::from(*desc == "TABLE DATA"));
+            ["1259", "16384", "name", desc].iter().for_each(|word| text(&mut out, word));
+            int(&mut out, 4);
+            // Definition, drop and copy statements, schema, tablespace, access method, owner, WITH OIDS.
+            (0..8).for_each(|_| int(&mut out, -1));
+            on.iter().for_each(|id| text(&mut out, &id.to_string()));
+            int(&mut out, -1);
+            out.push(if *desc == "TABLE DATA" { 1 } else { 3 });
+            out.extend([0; 8]);
+        }
+        Toc::read(&mut &out[..]).expect("a table of contents")
+    }
+
+    #[test]
+    fn what_depends_on_one_table_alone_may_be_made_early() {
+        let toc = toc(&[
+            (1, "TABLE", &[]),
+            (2, "TABLE", &[]),
+            (3, "TABLE", &[]),
+            (11, "TABLE DATA", &[1]),
+            (12, "TABLE DATA", &[2]),
+            (13, "TABLE DATA", &[3]),
+            (21, "CONSTRAINT", &[1]),
+            (22, "INDEX", &[1, 1, 1]),
+            (23, "INDEX", &[2, 99, 2]),
+            (24, "FK CONSTRAINT", &[1, 2, 21]),
+            (25, "INDEX", &[1, 2]),
+            (31, "TABLE ATTACH", &[3]),
+            (32, "INDEX", &[3]),
+        ]);
+        assert_eq!(alone(&toc), HashMap::from([(11, vec![21, 22]), (12, vec![23])]));
+    }
 }
