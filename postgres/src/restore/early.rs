@@ -157,12 +157,16 @@ mod tests {
     fn toc(entries: &[(i32, &str, &[i32])]) -> Toc {
         let mut out = b"PGDMP\x01\x0e\x00\x04\x08\x01".to_vec();
         (0..8).for_each(|_| int(&mut out, 0)); // no compression, and a time
-        ["database", "15.18", "15.18"].iter().for_each(|word| text(&mut out, word));
+        for word in ["database", "15.18", "15.18"] {
+            text(&mut out, word);
+        }
         int(&mut out, i32::try_from(entries.len()).expect("few"));
         for (id, desc, on) in entries {
             int(&mut out, *id);
             int(&mut out, i32::from(*desc == "TABLE DATA"));
-            ["1259", "16384", "name", desc].iter().for_each(|word| text(&mut out, word));
+            for word in ["1259", "16384", "name", desc] {
+                text(&mut out, word);
+            }
             int(&mut out, 4);
             // Definition, drop and copy statements, schema, tablespace, access method, owner, WITH OIDS.
             (0..8).for_each(|_| int(&mut out, -1));
