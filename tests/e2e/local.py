@@ -243,7 +243,8 @@ class World:
 
     def await_runs(self, function: str, count: int) -> None:
         """Waits until so many runs of a function have come to their end."""
-        until(f"{count} runs of {function}", lambda: self.runs(function) >= count)
+        # At the first run of a quarter of an hour six functions are unpacked at once, debug builds of 80 MB each.
+        until(f"{count} runs of {function}", lambda: self.runs(function) >= count, 3 * PATIENCE)
 
     def judged(self, function: str) -> tuple[Answer, list[dict]]:
         """Runs a function, and returns its answer with the findings that the newest run logged."""
