@@ -5,7 +5,6 @@
 
 use freshness::{Checksum, Looked, Stored, StoredPoint};
 use jiff::{SignedDuration, Timestamp};
-use sha2::{Digest, Sha256};
 use shared::{
     aws::EdgeError,
     catalog::Place,
@@ -15,7 +14,7 @@ use shared::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 use store::{Backup, Entry, Store, beside, catalogue::Of, place::Open};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::Mutex;
 
 /// A file that was read and found as its checksum says is read again after this: disks forget.
 const READ_AGAIN: SignedDuration = SignedDuration::from_hours(24);
@@ -142,7 +141,8 @@ impl<'w> Places<'w> {
         {
             return Some(*known);
         }
-        let hash = sha256(&listing.store, key).await?;
+        // One that can't be read to its end is tried again by the next look.
+        let hash = listing.store.sha256(key).await.ok()?;
         let checksum = if hash == said { Checksum::Matches } else { Checksum::Differs };
         let mut memory = memory.0.lock().await;
         memory.retain(|_, (_, at)| self.world.now.duration_since(*at) < READ_AGAIN);
@@ -164,24 +164,4 @@ fn add_dumps(stored: &mut Stored, rules: &Rules, dumps: &BTreeMap<String, Vec<Ba
             (_, None) => {}
         }
     }
-}
-
-/// The hash of a file; none when it can't be read to its end, which the next look tries again.
-async fn sha256(store: &Store, key: &str) -> Option<String> {
-    let (out, mut blocks) = mpsc::channel::<std::io::Result<bytes::Bytes>>(4);
-    let hash = async {
-        let mut hash = Sha256::new();
-        while let Some(Ok(block)) = blocks.recv().await {
-            if block.is_empty() {
-                return Some(hash.finalize());
-            }
-            hash.update(&block);
-            // Scrapes are answered in between.
-            tokio::task::yield_now().await;
-        }
-        None
-    };
-    let (read, hash) = tokio::join!(store.read(key, out), hash);
-    read.ok()?;
-    Some(archive::Sha256Hex(hash?.into()).to_string())
 }

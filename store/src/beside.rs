@@ -1,7 +1,7 @@
 //! What lies beside a backup, under its own key and an ending more.
 
 use jiff::{Timestamp, tz::TimeZone};
-use shared::catalog::UNCHANGED;
+use shared::catalog::{self, UNCHANGED};
 
 /// The commit record.
 pub fn manifest(key: &str) -> String {
@@ -23,10 +23,20 @@ pub fn unchanged(key: &str, at: Timestamp) -> String {
     format!("{key}{}", at.to_zoned(TimeZone::UTC).strftime(UNCHANGED))
 }
 
+/// Those of `keys` that are such notes of this backup, each with its time.
+pub fn notes<'k>(
+    keys: impl Iterator<Item = &'k str>,
+    of: &str,
+) -> impl Iterator<Item = (&'k str, Timestamp)> {
+    keys.filter_map(move |key| {
+        catalog::unchanged(key).filter(|(whose, _)| *whose == of).map(|(_, at)| (key, at))
+    })
+}
+
 /// The backup that this lies beside, if it is of such a kind.
 pub fn whose(key: &str) -> Option<&str> {
     let plain = [".json", ".sha256", ".hold"].iter().find_map(|end| key.strip_suffix(end));
-    plain.or_else(|| shared::catalog::unchanged(key).map(|(of, _)| of))
+    plain.or_else(|| catalog::unchanged(key).map(|(of, _)| of))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use crate::{Entry, Error, KeyForm, Kind, Manifest, Names, Store, beside, key::Read};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
-use shared::catalog::{Family, Marks, Point, State, unchanged};
+use shared::catalog::{Family, Marks, Point, State};
 use std::collections::BTreeMap;
 
 /// Manifests read at once.
@@ -110,10 +110,10 @@ pub async fn catalogue(
         all.retain(|b| !ours.iter().any(|left| left.key == b.key));
     }
 
-    for (of, at) in entries.keys().filter_map(|key| unchanged(key)) {
-        if let Some(backup) = all.iter_mut().find(|b| b.key == of) {
-            backup.unchanged.push(at);
-        }
+    for backup in &mut all {
+        let beside = entries.range(backup.key.clone()..).map(|(key, _)| key.as_str());
+        let beside = beside.take_while(|key| key.starts_with(&backup.key));
+        backup.unchanged = beside::notes(beside, &backup.key).map(|(_, at)| at).collect();
     }
     let held = stream::iter(&mut all)
         .filter(|b| std::future::ready(entries.contains_key(&beside::hold(&b.key))))
@@ -135,8 +135,8 @@ pub async fn one(store: &Store, key: &str) -> Result<Backup, Error> {
     let entry = entries.iter().find(|e| e.key == key);
     let mut backup = backup(store, key, entry, judged(store, key, entry, None).await);
     backup.hold = store.held(key).await?;
-    let notes = entries.iter().filter_map(|e| unchanged(&e.key)).filter(|(of, _)| *of == key);
-    backup.unchanged = notes.map(|(_, at)| at).collect();
+    let keys = entries.iter().map(|e| e.key.as_str());
+    backup.unchanged = beside::notes(keys, key).map(|(_, at)| at).collect();
     Ok(backup)
 }
 
@@ -224,15 +224,14 @@ impl Backup {
     /// it can mean, and never one after it was stored.
     pub fn data_time(&self) -> Option<Timestamp> {
         let named = self.read().map(|r| r.latest().min(self.modified.max(r.at)));
-        let newest = self.data_times().max();
-        newest.or(self.manifest().map(|m| m.data_time)).or(named)
+        self.data_times().max().or(self.manifest().map(|m| m.data_time)).or(named)
     }
 
     /// Of a good one, every time at which the database was as it is here.
     pub fn data_times(&self) -> impl Iterator<Item = Timestamp> {
         let read = self.committed().map(|m| m.data_time);
-        let notes = self.unchanged.iter().copied();
-        read.into_iter().flat_map(move |at| std::iter::once(at).chain(notes.clone()))
+        let notes = if read.is_some() { &self.unchanged[..] } else { &[] };
+        read.into_iter().chain(notes.iter().copied())
     }
 
     /// Whether it has a manifest and lies there as that says.

@@ -48,10 +48,8 @@ pub use s3::S3Store;
 pub use upload::Upload;
 
 use bytes::Bytes;
-use shared::{
-    catalog::{Point, unchanged},
-    plan::Cleared,
-};
+use sha2::{Digest, Sha256};
+use shared::{catalog::Point, plan::Cleared, words::hex};
 use std::io;
 use tokio::sync::mpsc;
 use upload::Writing;
@@ -161,6 +159,26 @@ impl Store {
         read
     }
 
+    /// The SHA-256 of a whole object, in hex digits: all of it is read.
+    ///
+    /// # Errors
+    /// If it can't be read to its end.
+    pub async fn sha256(&self, key: &str) -> Result<String, Error> {
+        let (out, mut pieces) = mpsc::channel::<io::Result<Bytes>>(4);
+        let hash = async {
+            let mut hash = Sha256::new();
+            // The end is an empty piece; of a failure the reading says why.
+            while let Some(Ok(piece)) = pieces.recv().await {
+                hash.update(&piece);
+                // Others get on in between.
+                tokio::task::yield_now().await;
+            }
+            hex(&hash.finalize())
+        };
+        let (read, hash) = tokio::join!(self.read(key, out), hash);
+        read.map(|()| hash)
+    }
+
     /// Asks for the thaw of an archived object, for `days`.
     ///
     /// # Errors
@@ -232,13 +250,12 @@ impl Store {
             return Err(Error::new(Kind::Locked, doing(), format!("held: {why}"), mend));
         }
         let beside = self.list(&format!("{id}.")).await?;
-        let notes = beside.iter().filter_map(|e| Some((&e.key, unchanged(&e.key)?)));
-        let notes: Vec<_> = notes.filter(|(_, (of, _))| of == id).collect();
-        if notes.iter().any(|(_, (_, at))| Some(*at) > point.point().data_time) {
+        let keys = || beside.iter().map(|e| e.key.as_str());
+        if beside::notes(keys(), id).any(|(_, at)| Some(at) > point.point().data_time) {
             let why = "a dump found meanwhile that its database is still the same";
             return Err(Error::new(Kind::Refused, doing(), why, "the next run judges it again"));
         }
-        for (note, _) in notes {
+        for (note, _) in beside::notes(keys(), id) {
             self.remove(note).await?;
         }
         match self {

@@ -54,6 +54,12 @@ def functions(tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Where the dumps lie."""
+    return tmp_path / "backups"
+
+
 @pytest.fixture(scope="module")
 def policy():
     """The policy that the functions of the module run; a module may have its own."""

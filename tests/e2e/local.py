@@ -243,7 +243,7 @@ class World:
 
     def await_runs(self, function: str, count: int) -> None:
         """Waits until so many runs of a function have come to their end."""
-        # At the first run of a quarter of an hour six functions are unpacked at once, debug builds of 80 MB each.
+        # At a quarter of an hour six functions begin at once, some for the first time.
         until(f"{count} runs of {function}", lambda: self.runs(function) >= count, 3 * PATIENCE)
 
     def judged(self, function: str) -> tuple[Answer, list[dict]]:

@@ -29,12 +29,6 @@ def shop(fresh_database) -> Database:
     return database
 
 
-@pytest.fixture
-def folder(tmp_path):
-    """Where the dumps lie."""
-    return tmp_path / "backups"
-
-
 def scheduled(database: Database, folder, **more) -> dict:
     """A policy with daily and weekly dumps in a directory."""
     dumps = {"daily": DAILY, "weekly": WEEKLY, "pre-restore": BEFORE_RESTORE}

@@ -31,12 +31,6 @@ def kept(postgres_server):
 
 
 @pytest.fixture
-def folder(tmp_path) -> Path:
-    """Where the dumps lie."""
-    return tmp_path / "backups"
-
-
-@pytest.fixture
 def policy(kept, folder) -> Callable[..., dict]:
     """Policies of that database: `policy()`, `policy(slow=True)`, `policy(port=...)`.
 

@@ -15,12 +15,6 @@ from peers import dump_text, group, policy_of, stock_shell, stored
 PHRASE = "ein Satz, der nichts öffnet; $HOME `id` \"'"
 
 
-@pytest.fixture
-def folder(tmp_path) -> Path:
-    """Where the dumps lie."""
-    return tmp_path / "backups"
-
-
 def shell(server, folder: Path, line: str, **words: str) -> subprocess.CompletedProcess:
     """Runs the line of a commit record as a stranger does: stock tools, its words in capitals replaced."""
     for word, meant in words.items():

@@ -13,12 +13,6 @@ PHRASE, OLD = "geheim: der Satz von heute", "geheim: der Satz von gestern"
 
 
 @pytest.fixture
-def folder(tmp_path) -> Path:
-    """Where the dumps lie."""
-    return tmp_path / "backups"
-
-
-@pytest.fixture
 def shop(fresh_database) -> Database:
     """A small database."""
     database = fresh_database()

@@ -5,7 +5,6 @@ import pty
 import signal
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -19,12 +18,6 @@ ORDERS = """
     CREATE TABLE people (name text); INSERT INTO people VALUES ('kept'), ('erased');
 """
 SLOW = {"slow": "SELECT pg_sleep(600) IS NOT NULL"}  # a restore waits in it, and can be met there
-
-
-@pytest.fixture
-def folder(tmp_path) -> Path:
-    """Where the dumps lie."""
-    return tmp_path / "backups"
 
 
 @pytest.fixture

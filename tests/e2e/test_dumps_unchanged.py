@@ -21,12 +21,6 @@ def shop(fresh_database) -> Database:
     return database
 
 
-@pytest.fixture
-def folder(tmp_path) -> Path:
-    """Where the dumps lie."""
-    return tmp_path / "backups"
-
-
 def policy(shop: Database, folder: Path, **more) -> dict:
     """A policy that stores the same once."""
     rules = policy_of(shop=group(shop.server, [shop.name], in_folder(folder), {"deduplicate": True} | more))

@@ -40,12 +40,6 @@ def shop(fresh_database) -> Database:
     return database
 
 
-@pytest.fixture
-def folder(tmp_path) -> Path:
-    """Where the dumps lie."""
-    return tmp_path / "backups"
-
-
 def watched(database: Database, folder: Path, monitor: dict | None = None, **more: object) -> dict:
     """A policy with a daily dump in a directory, as the monitor watches it."""
     shop = group(database.server, [database.name], in_folder(folder)) | {"dumps": {"daily": DAILY}, "objectives": ASKED}

@@ -8,10 +8,9 @@ use crate::{
     record,
     take::Ground,
 };
-use archive::{Encryption, Recipe, mac, pipe};
+use archive::{Encryption, Recipe};
 use jiff::Timestamp;
 use postgres::dump::Dumped;
-use sha2::{Digest, Sha256};
 use shared::{
     aws::{EdgeError, Kind},
     policy::Dump,
@@ -19,10 +18,7 @@ use shared::{
 };
 use store::{Manifest, Put, Store, Unchanged, beside, catalogue, manifest, place::Open};
 
-/// Pieces that wait while a file is read.
-const DEPTH: usize = 8;
-
-/// A dump that may still be true.
+/// A dump that is still true.
 #[derive(Debug)]
 pub(crate) struct Before {
     /// Its key.
@@ -31,33 +27,8 @@ pub(crate) struct Before {
     pub(crate) manifest: Manifest,
 }
 
-impl Before {
-    /// Whether it holds what was just dumped.
-    pub(crate) fn holds(&self, dumped: &Dumped) -> bool {
-        let fingerprint = dumped.fingerprint.map(|f| hex(&f));
-        fingerprint.is_some() && fingerprint == self.manifest.fingerprint
-    }
-
-    /// Whether its file is what was written once: all of it is read, for what is relied on anew must be proven anew.
-    pub(crate) async fn intact(&self, store: &Store) -> bool {
-        let (to, mut from) = pipe::channel(DEPTH);
-        let hash = async {
-            let mut hash = Sha256::new();
-            while let Some(piece) = pipe::next(&mut from).await? {
-                hash.update(&piece);
-            }
-            std::io::Result::Ok(hex(&hash.finalize()))
-        };
-        let (read, hash) = tokio::join!(store.read(&self.key, to), hash);
-        let intact = read.is_ok() && hash.is_ok_and(|hash| hash == self.manifest.file.sha256);
-        if !intact {
-            tracing::warn!(key = self.key, "{} is damaged: its data is stored anew", self.key);
-        }
-        intact
-    }
-}
-
-/// The dump under this key, if it is good and made as one would be made now, with the same keys.
+/// The dump under this key, if it holds what was just dumped, is good, and was made as one would be made now, with the
+/// same keys. All of its file is read: what is relied on anew must be proven anew.
 ///
 /// # Errors
 /// If the store can't be asked.
@@ -66,24 +37,29 @@ pub(crate) async fn before(
     key: &str,
     dump: &Dump,
     recipe: &Recipe,
+    dumped: &Dumped,
 ) -> Result<Option<Before>, EdgeError> {
     let backup = catalogue::one(store, key).await.map_err(EdgeError::from)?;
-    let Some(manifest) = backup.committed() else { return Ok(None) };
-    let alike = manifest.format == record::format(dump)
-        && manifest.layers == recipe.layers()
-        && manifest.recipients == record::recipients(dump);
-    if !alike {
-        return Ok(None);
-    }
+    let fingerprint = dumped.fingerprint.map(|f| hex(&f));
+    let alike = |m: &&Manifest| {
+        fingerprint.is_some()
+            && m.fingerprint == fingerprint
+            && m.format == record::format(dump)
+            && m.layers == recipe.layers()
+            && m.recipients == record::recipients(dump)
+    };
+    let Some(manifest) = backup.committed().filter(alike) else { return Ok(None) };
     if let Encryption::OpenSsl { passphrase, .. } = &recipe.encryption {
         let json = store.get(&beside::manifest(key)).await.map_err(EdgeError::from)?;
-        let signed = manifest.mac.as_ref().zip(json).is_some_and(|(mac, json)| {
-            manifest::authenticated(key, &json)
-                .is_ok_and(|text| mac::verify(passphrase, &text, mac).is_ok())
-        });
-        if !signed {
+        let now = std::slice::from_ref(passphrase);
+        let signed = manifest.mac.as_ref().zip(json);
+        if signed.is_none_or(|(mac, json)| record::signer(key, &json, mac, now).is_err()) {
             return Ok(None);
         }
+    }
+    if store.sha256(key).await.ok().as_ref() != Some(&manifest.file.sha256) {
+        tracing::warn!(key, "{key} is damaged: its data is stored anew");
+        return Ok(None);
     }
     Ok(Some(Before { key: key.to_owned(), manifest: manifest.clone() }))
 }

@@ -59,8 +59,8 @@ pub(crate) struct Taken {
     pub(crate) key: String,
     /// Its commit record.
     pub(crate) manifest: Manifest,
-    /// It was there already, and is noted to hold what the database held at this time.
-    pub(crate) unchanged: Option<Timestamp>,
+    /// Whether it was there already, and is noted to be still true.
+    pub(crate) unchanged: bool,
 }
 
 /// Takes a dump and says what it came to.
@@ -86,11 +86,7 @@ pub(crate) async fn take(
         lock_until: stored.policy.lock.and_then(|_| lock_until(&dump.keep, world.now)),
         size_hint: size.database_bytes,
     };
-    let before = match &take.same_as {
-        Some(key) => same::before(&stored.store, key, dump, &recipe).await?,
-        None => None,
-    };
-    let work = Box::pin(flow(ground, take, dump, &recipe, &put, before));
+    let work = Box::pin(flow(ground, take, dump, &recipe, &put));
     let flowed = match world.budget.left() {
         None => work.await?,
         Some(left) => timeout(left, work).await.map_err(|_| late(take))??,
@@ -102,12 +98,12 @@ pub(crate) async fn take(
             let manifest =
                 record::manifest(ground, take, dump, &recipe, &put, *dumped, &sums, written)?;
             commit(&stored.store, &take.key, &manifest, &put).await?;
-            Ok(Taken { key: take.key.clone(), manifest, unchanged: None })
+            Ok(Taken { key: take.key.clone(), manifest, unchanged: false })
         }
         Flowed::Same(before, at) => {
             same::note(ground, take, &before, &recipe, at).await?;
             let Before { key, manifest } = *before;
-            Ok(Taken { key, manifest, unchanged: Some(at) })
+            Ok(Taken { key, manifest, unchanged: true })
         }
     }
 }
@@ -172,7 +168,6 @@ async fn flow(
     dump: &Dump,
     recipe: &archive::Recipe,
     put: &Put,
-    before: Option<Before>,
 ) -> Result<Flowed, EdgeError> {
     let what = what(dump, take);
     let (plain_to, plain_from) = pipe::channel(DEPTH);
@@ -199,11 +194,13 @@ async fn flow(
         (_, Err(e), _) => of_archive(&doing(), &e),
         (Err(Sent::Cut(e)), _, _) => of_archive(&doing(), &archive::Error::Io(e)),
         (Ok(()), Ok(sums), Ok(dumped)) => {
-            if let Some(before) = before.filter(|b| b.holds(&dumped))
-                && before.intact(&ground.stored.store).await
-            {
+            let before = match &take.same_as {
+                Some(key) => same::before(&ground.stored.store, key, dump, recipe, &dumped).await,
+                None => Ok(None),
+            };
+            if let Some(before) = before.transpose() {
                 upload.abort().await;
-                return Ok(Flowed::Same(Box::new(before), dumped.data_time));
+                return before.map(|b| Flowed::Same(Box::new(b), dumped.data_time));
             }
             let written = upload.finish().await.map_err(EdgeError::from)?;
             if written.bytes != sums.stored.bytes {
@@ -279,7 +276,7 @@ fn what(dump: &Dump, take: &Take) -> What {
 /// The line that a finished dump is reported with.
 pub(crate) fn told(taken: &Taken, took: Duration) -> String {
     let m = &taken.manifest;
-    if taken.unchanged.is_some() {
+    if taken.unchanged {
         let took = took.as_secs();
         return format!(
             "{} is still true: nothing changed, nothing was stored, {took} s",

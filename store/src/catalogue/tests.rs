@@ -1,6 +1,10 @@
 use super::*;
 use crate::{Directory, Hold, Put, key::USUAL};
-use shared::keep::{Fate, Question, decide};
+use shared::{
+    keep::{Fate, Question, decide},
+    policy::Keep,
+};
+use std::collections::BTreeSet;
 
 const KEY: &str = "orders/orders_daily_20261118_020000.dump";
 
@@ -37,6 +41,21 @@ impl World {
         let forms = [KeyForm::new(USUAL, ".dump").expect("a form")];
         let databases = ["orders".to_owned(), "orders_archive".to_owned()];
         catalogue(&self.store, &forms, &databases, "listings").await.expect("listed")
+    }
+}
+
+/// Whether these may go by this rule alone.
+fn question<'a>(points: Vec<&'a Point>, rule: &'a Keep) -> Question<'a> {
+    Question {
+        company: "listings",
+        points,
+        rules: BTreeMap::from([("daily", rule)]),
+        floor: 0,
+        holds: &[],
+        max_age: None,
+        needed: BTreeMap::new(),
+        transferred: BTreeSet::new(),
+        earlier: BTreeMap::new(),
     }
 }
 
@@ -120,17 +139,7 @@ async fn what_does_not_fit_its_manifest_is_faulty_and_neither_counts_nor_goes() 
     let now = "2027-11-20T00:00:00Z".parse().expect("a time");
     let rule = serde_json::from_value(serde_json::json!({ "for": "1d" })).expect("a rule");
     let points: Vec<_> = seen.iter().map(|b| b.point("listings")).collect();
-    let question = Question {
-        earlier: std::collections::BTreeMap::new(),
-        company: "listings",
-        points: points.iter().collect(),
-        rules: BTreeMap::from([("daily", &rule)]),
-        floor: 0,
-        holds: &[],
-        max_age: None,
-        needed: BTreeMap::new(),
-        transferred: std::collections::BTreeSet::new(),
-    };
+    let question = question(points.iter().collect(), &rule);
     let goes: Vec<_> = decide(&question, now)
         .into_iter()
         .filter_map(|fate| match fate {
@@ -173,17 +182,7 @@ async fn a_note_makes_a_backup_younger_and_goes_with_it() {
     let rule = serde_json::from_value(serde_json::json!({ "for": "1d" })).expect("a rule");
     let cleared = |backup: &Backup| {
         let point = backup.point("listings");
-        let question = Question {
-            earlier: BTreeMap::new(),
-            company: "listings",
-            points: vec![&point],
-            rules: BTreeMap::from([("daily", &rule)]),
-            floor: 0,
-            holds: &[],
-            max_age: None,
-            needed: BTreeMap::new(),
-            transferred: std::collections::BTreeSet::new(),
-        };
+        let question = question(vec![&point], &rule);
         match decide(&question, now).remove(0) {
             Fate::Goes(cleared, _) => cleared,
             Fate::Stays(why) => panic!("{why:?}"),
