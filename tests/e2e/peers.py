@@ -234,7 +234,7 @@ def group(server: Postgres, databases: list[str], stored: dict, dump: dict | Non
 
 def policy_of(**groups: dict) -> dict:
     """A policy of nothing but groups of `postgres`; it has no home on AWS."""
-    return {"holdfast": 1, "company": "tests", "postgres": groups}
+    return {"holdfast": 1, "company": "tests", "id": "host-1", "postgres": groups}
 
 
 @dataclass

@@ -364,7 +364,7 @@ def test_the_command_tells_whether_each_channel_works(bare):
         }
         smtp = {"host": "127.0.0.1", "port": mails.port, "from": "backups@example.com", "tls": "never"}
         routes = [{"severity": "critical", "to": list(channels)}]
-        policy = {"holdfast": 1, "company": "lomash-wood", "notify": {"channels": channels, "routes": routes, "smtp": smtp}}
+        policy = {"holdfast": 1, "company": "lomash-wood", "id": "host-1", "notify": {"channels": channels, "routes": routes, "smtp": smtp}}
         ran = bare.holdfast("notify", "--test", "--json", policy=policy, WEBHOOK=f"{sink.url}/services/{WEBHOOK}",
                             KEY=KEY, GONE="http://127.0.0.1:9/marked4webhook")
     assert sink.faults == []

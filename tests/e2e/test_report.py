@@ -189,7 +189,7 @@ def test_an_old_page_says_that_it_is_old(browser, folder, tmp_path):
 
 def test_a_name_that_is_a_script_stays_text(browser, tmp_path):
     policy = {
-        "holdfast": 1, "company": "acme",
+        "holdfast": 1, "company": "acme", "id": "host-1",
         "postgres": {"shop": {
             "databases": [EVIL], "host": "localhost", "user": "u", "password": {"env": "P"}, "objectives": {"max_age": "25h"},
             "stored": {"directory": str(tmp_path / "dumps"), "key": "{database}-%Y%m%d.dump"},

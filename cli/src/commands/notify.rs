@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn what_is_open_stands_worst_first_and_what_waits_below() {
         let policy = shared::policy::Policy::parse(
-            "holdfast: 1\ncompany: acme\nnotify:\n  channels: { s: { slack: { env: S } } }\n  routes: [{ severity: warning, to: [s] }]\n",
+            "holdfast: 1\ncompany: acme\nid: host-1\nnotify:\n  channels: { s: { slack: { env: S } } }\n  routes: [{ severity: warning, to: [s] }]\n",
         )
         .expect("a policy");
         let now = |m: i64| Timestamp::from_second(1_795_000_000 + 60 * m).expect("a time");

@@ -29,6 +29,10 @@ pub struct Policy {
     /// store names by itself.
     #[serde(default)]
     pub home: Option<Home>,
+    /// Tells this policy from the company's other policies (`host-1`). Needed without `home`; otherwise account and region
+    /// of `home` tell them apart. It is part of the owner of every recovery point: changing it makes the old ones foreign.
+    #[serde(default)]
+    pub id: Option<Name>,
     /// Time zone of every schedule that names none.
     #[serde(default)]
     pub time_zone: ZoneName,
@@ -102,6 +106,22 @@ impl Policy {
             account: "000000000000".parse().expect("twelve digits"),
             region: "us-east-1".parse().expect("a region"),
         })
+    }
+}
+
+impl Policy {
+    /// The owner of what this policy makes: `acme@111122223333/eu-west-1`, or `acme@host-1` with an `id`. It is written
+    /// into every recovery point (the tag `holdfast:owner`, the field `owner` of a record), and decides alone what this
+    /// policy may count, copy and delete. Only characters that an RDS tag takes.
+    pub fn owner(&self) -> String {
+        match (&self.id, &self.home) {
+            (Some(id), _) => format!("{}@{id}", self.company),
+            (None, Some(Home { account, region })) => {
+                format!("{}@{account}/{region}", self.company)
+            }
+            // Refused by `policy check`; nothing in the world has this owner.
+            (None, None) => format!("{}@", self.company),
+        }
     }
 }
 

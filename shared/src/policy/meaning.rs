@@ -53,6 +53,10 @@ fn all_groups(policy: &Policy) -> Vec<(&'static str, &Name, Option<&Name>)> {
 
 fn groups(policy: &Policy, say: Say<'_>) {
     if policy.home.is_none() {
+        if policy.id.is_none() {
+            let why = "without home, an id tells this policy's backups from those of the company's other policies: write id, such as the host's name";
+            say("/id".into(), why.into());
+        }
         for (section, used) in [
             ("databases", !policy.databases.is_empty()),
             ("buckets", !policy.buckets.is_empty()),

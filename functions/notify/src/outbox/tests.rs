@@ -10,6 +10,7 @@ fn policy() -> Policy {
         r"
 holdfast: 1
 company: acme
+id: host-1
 notify:
   channels:
     chat: { slack: { env: S } }

@@ -11,6 +11,7 @@ use crate::heard::{Came, Found, Run, Stands};
 const POLICY: &str = r#"
 holdfast: 1
 company: acme
+id: host-1
 time_zone: Europe/Sofia
 home: { account: "111122223333", region: eu-west-1 }
 databases:

@@ -270,7 +270,7 @@ async fn what_is_older_than_kept_is_found_from_the_oldest_and_never_the_newest()
 }
 
 const POLICY: &str =
-    "{holdfast: 1, company: acme, postgres: {}, audit: {directory: DIR, keep: 1y}}";
+    "{holdfast: 1, company: acme, id: host-1, postgres: {}, audit: {directory: DIR, keep: 1y}}";
 
 fn outcome(asset: &str, result: Step) -> Outcome {
     Outcome {

@@ -47,7 +47,7 @@ mod tests {
         ];
         for (home, audit, said) in table {
             let yaml =
-                format!("{{holdfast: 1, company: acme, {home}audit: {{{audit}, keep: 1y}}}}");
+                format!("{{holdfast: 1, company: acme, id: host-1, {home}audit: {{{audit}, keep: 1y}}}}");
             match Policy::parse(&yaml) {
                 Ok(_) => assert_eq!(said, "", "{audit}"),
                 Err(e) => {

@@ -242,7 +242,7 @@ mod tests {
 
     fn faults(notify: &str) -> String {
         let text = format!(
-            "holdfast: 1\ncompany: acme\npostgres:\n  shop: {{ databases: [shop], stored: {{ directory: /b }} }}\nnotify:\n{notify}"
+            "holdfast: 1\ncompany: acme\nid: host-1\npostgres:\n  shop: {{ databases: [shop], stored: {{ directory: /b }} }}\nnotify:\n{notify}"
         );
         match Policy::parse(&text) {
             Ok(_) => "none".into(),

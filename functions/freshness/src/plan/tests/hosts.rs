@@ -7,7 +7,7 @@ const NOW: &str = "2026-11-20T12:00:00Z";
 
 fn host() -> Policy {
     policy(
-        "holdfast: 1\ncompany: acme\npostgres:\n  main:\n    databases: [orders]\n    free_disk: 10GB\n    \
+        "holdfast: 1\ncompany: acme\nid: host-1\npostgres:\n  main:\n    databases: [orders]\n    free_disk: 10GB\n    \
          objectives: { max_age: 25h, min_size: 1MB, size_change: 50% }\n    \
          stored: { directory: /var/backups/orders, suffix: .sql.gz, key: \"{reason}/{database}_%Y%m%d_%H%M%S.sql.gz\" }\n    \
          also_stored: [{ bucket: acme-dumps, endpoint: \"http://localhost:9000\", prefix: pg/ }]\n    \
