@@ -2,13 +2,13 @@
 
 use crate::catalog::Database;
 use crate::{
-    catalog::{Fleet, Gap, Place, Seen},
+    catalog::{Family, Fleet, Gap, Place, Seen},
     plan::{Finding, Severity},
     policy::{Databases, Policy, select, text::Name},
     run::World,
 };
 use futures_util::future::join_all;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How much is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,29 +66,46 @@ async fn gather(
 
 /// Looks at one database alone, wherever the policy has points of it: for an event that speaks of one snapshot, so that
 /// a hundred events do not list the whole account a hundred times.
+///
+/// It is looked for by its resource id, so a database that was renamed is found with the points of all its names.
 pub async fn observe_one(world: &World<'_>, snapshot_arn: &str) -> Seen {
     let mut seen = Seen::default();
     let home = world.home();
     let rds = world.aws.rds(&home);
-    let database = match rds.database_of(snapshot_arn).await {
-        Ok(Some(found)) => found,
+    let found = async {
         // The snapshot is gone already, or another account's: nothing to do sooner than the next sweep.
+        let Some(point) = rds.point_at(snapshot_arn).await? else { return Ok(None) };
+        let fleet = rds.fleet_of(&point).await?;
+        Ok(Some((point.family, fleet)))
+    };
+    let (family, fleet) = match found.await {
+        Ok(Some(found)) => found,
         Ok(None) => return seen,
         Err(e) => {
             seen.gaps.push(rds.gap(&e));
             return seen;
         }
     };
-    let (family, id) = &database;
-    let looks = places(world.policy).into_iter().map(|place| {
-        let rds = world.aws.rds(&place);
-        let at_home = place == home;
+    let points = fleet.points.iter().map(|p| p.database.clone());
+    let names: BTreeSet<String> =
+        fleet.databases.iter().map(|d| d.id.clone()).chain(points).collect();
+    let away = places(world.policy).into_iter().filter(|place| *place != home);
+    let looks = away.map(|place| {
+        let (rds, names) = (world.aws.rds(&place), &names);
         async move {
-            let fleet = rds.fleet_of(*family, id, at_home).await;
-            (place, fleet.map_err(|e| rds.gap(&e)))
+            let mut points = Vec::new();
+            for name in names {
+                match rds.points_named(family, name).await {
+                    Ok(found) => points.extend(found),
+                    Err(e) => return (place, Err(rds.gap(&e))),
+                }
+            }
+            (place, Ok(Fleet { points, ..Fleet::default() }))
         }
     });
-    gather(looks).await
+    seen = gather(looks).await;
+    seen.places.insert(home, fleet);
+    seen
 }
 
 /// The databases of each group of the policy, the findings about the selection itself, and what no group selects.
@@ -110,7 +127,13 @@ impl<'a> Selection<'a> {
         })
     }
 
-    /// The group of a database.
+    /// The group of this very database.
+    pub fn group_of(&self, database: &Database) -> Option<(&'a Name, &'a Databases)> {
+        let found = self.all().find(|(_, _, d)| d.lineage() == database.lineage());
+        found.map(|(name, group, _)| (name, group))
+    }
+
+    /// The group of the first database of a name; an instance and a cluster may share one.
     pub fn of(&self, database: &str) -> Option<(&'a Name, &'a Databases, &'a Database)> {
         self.all().find(|(_, _, d)| d.id == database)
     }
@@ -120,7 +143,8 @@ impl<'a> Selection<'a> {
 /// finding. Read replicas are in only when a group names them: their primary is what is backed up.
 pub fn selection<'a>(policy: &'a Policy, databases: &'a [Database]) -> Selection<'a> {
     let mut out = Selection::default();
-    let mut taken: BTreeMap<&str, &Name> = BTreeMap::new();
+    // An instance and a cluster of one name are two databases.
+    let mut taken: BTreeMap<(Family, &str), &Name> = BTreeMap::new();
     for (name, group) in &policy.databases {
         let mut mine = Vec::new();
         for database in databases {
@@ -130,7 +154,7 @@ pub fn selection<'a>(policy: &'a Policy, databases: &'a [Database]) -> Selection
             {
                 continue;
             }
-            if let Some(first) = taken.get(database.id.as_str()) {
+            if let Some(first) = taken.get(&(database.family, database.id.as_str())) {
                 out.findings.push(
                     Finding::new(
                         Severity::Warning,
@@ -143,7 +167,7 @@ pub fn selection<'a>(policy: &'a Policy, databases: &'a [Database]) -> Selection
                 );
                 continue;
             }
-            taken.insert(&database.id, name);
+            taken.insert((database.family, &database.id), name);
             mine.push(database);
         }
         for id in group.select.ids.iter().filter(|id| !databases.iter().any(|d| d.id == **id)) {
@@ -169,7 +193,9 @@ pub fn selection<'a>(policy: &'a Policy, databases: &'a [Database]) -> Selection
     out.unprotected = databases
         .iter()
         .filter(|d| {
-            !taken.contains_key(d.id.as_str()) && d.replica_of.is_none() && !excepted(&d.id)
+            !taken.contains_key(&(d.family, d.id.as_str()))
+                && d.replica_of.is_none()
+                && !excepted(&d.id)
         })
         .collect();
     out

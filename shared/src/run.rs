@@ -104,8 +104,6 @@ pub async fn apply<A: fmt::Display>(
                 made = done.made;
                 Result::Done(done.told)
             }
-            // Somebody, perhaps an earlier try of this run, did it already: that is what was wanted.
-            Err(e) if e.kind == Kind::Exists => Result::Done("it is there already".into()),
             Err(e) if e.kind == Kind::Late => Result::Unfinished,
             Err(e) if matches!(e.kind, Kind::Busy | Kind::Quota) => Result::Deferred(e.to_string()),
             Err(e) => {

@@ -272,13 +272,11 @@ impl Backup {
             option_group: None,
             source_arn: None,
             marks: Marks {
-                policy: ours.map(|m| m.company.clone()),
+                owner: ours.map(|m| m.company.clone()),
                 reason: self.reason().map(str::to_owned),
                 slot: manifest.and_then(|m| m.slot).map(shared::time::slot),
-                request: None,
-                copy_of: None,
-                transfer: false,
                 hold: self.hold.clone(),
+                ..Marks::default()
             },
         }
     }

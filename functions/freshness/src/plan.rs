@@ -25,7 +25,8 @@ use std::collections::BTreeMap;
 pub struct Facts {
     /// Databases and snapshots, at home and at destinations.
     pub rds: Seen,
-    /// Earliest restorable time of each instance with automated backups, if RDS tells one; none when RDS was not asked.
+    /// By resource id, the earliest restorable time of each instance with automated backups, if RDS tells one; none when RDS
+    /// was not asked.
     pub earliest: Option<BTreeMap<String, Option<Timestamp>>>,
     /// What lies as objects, an entry for each asset.
     pub stored: Vec<Stored>,

@@ -27,7 +27,7 @@ pub enum Kind {
     Denied,
     /// What was named is not there.
     Missing,
-    /// It is there already, which is what was wanted.
+    /// Something of that name is there already; whether it is what was wanted is for who asked to see.
     Exists,
     /// The database or snapshot is busy with something else; a later run will do it.
     Busy,

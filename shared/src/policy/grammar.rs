@@ -66,6 +66,9 @@ pub struct Policy {
     /// CloudWatch alarms by their full name.
     #[serde(default)]
     pub alarms: BTreeMap<String, Alarm>,
+    /// When recovery points that no rule keeps are deleted.
+    #[serde(default)]
+    pub retention: Retention,
     /// Brakes on what one run may do.
     #[serde(default)]
     pub limits: Limits,
@@ -603,6 +606,16 @@ impl std::fmt::Display for Watch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.serialize(f)
     }
+}
+
+/// When recovery points that no rule keeps are deleted.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    /// Only in the 24 hours from each of these times on (`cron: "0 4 1 * *"`); without it by every run of `retention`. How
+    /// often the function is started is no matter of the policy.
+    #[serde(default)]
+    pub schedule: Option<When>,
 }
 
 /// Brakes on what one run may do.

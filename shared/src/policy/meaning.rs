@@ -12,10 +12,8 @@ use super::{
     structure::{Found, nearest},
     text::{Limit, Name, Period, ReasonName},
 };
+use crate::catalog::AUTOMATED;
 use std::collections::BTreeMap;
-
-/// The reason that stands for RDS's own automated snapshots in `copies[].of`.
-pub(crate) const AUTOMATED: &str = "automated";
 
 /// Every fault in the meaning of a policy whose structure is right.
 pub(super) fn check(policy: &Policy) -> Vec<Found> {

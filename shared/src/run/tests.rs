@@ -97,7 +97,7 @@ async fn every_step_has_its_own_outcome_and_none_stops_another() {
             first: Done("started")
             denied: Failed("create snapshot s: said RDS; allow this action in the role that made the call")
             missing: Failed("create snapshot s: said RDS; check the name, the account and the region in the policy")
-            there: Done("it is there already")
+            there: Failed("create snapshot s: said RDS; look at what is there under that name")
             busy: Deferred("create snapshot s: said RDS")
             full: Deferred("create snapshot s: said RDS")
             key: Failed("create snapshot s: said RDS; check that the key is enabled and that its key policy lets this role use it")

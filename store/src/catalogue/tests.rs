@@ -1,10 +1,10 @@
 use super::*;
 use crate::{Directory, Hold, Put, key::USUAL};
 use shared::{
-    keep::{Fate, Question, decide},
+    keep::{Fate, Owed, Question, ReasonRule, decide},
     policy::Keep,
 };
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 const KEY: &str = "orders/orders_daily_20261118_020000.dump";
 
@@ -47,15 +47,10 @@ impl World {
 /// Whether these may go by this rule alone.
 fn question<'a>(points: Vec<&'a Point>, rule: &'a Keep) -> Question<'a> {
     Question {
-        company: "listings",
+        owner: "listings",
         points,
-        rules: BTreeMap::from([("daily", rule)]),
-        floor: 0,
-        holds: &[],
-        max_age: None,
-        needed: BTreeMap::new(),
-        transferred: BTreeSet::new(),
-        earlier: BTreeMap::new(),
+        kinds: BTreeMap::from([("daily", ReasonRule { keep: vec![rule], owed: Owed::Nothing })]),
+        ..Question::default()
     }
 }
 
@@ -153,13 +148,13 @@ async fn what_does_not_fit_its_manifest_is_faulty_and_neither_counts_nor_goes() 
     let hold = Hold { why: "court".into(), since: now, by: "ana".into() };
     world.store.hold(&key("14"), &hold).await.expect("held");
     let error = world.store.delete(&goes[0]).await.expect_err("held");
-    assert_eq!((error.kind, error.why.as_str()), (Kind::Locked, "held: court (ana)"));
+    assert_eq!((error.kind, error.why.as_str()), (ReasonRule::Locked, "held: court (ana)"));
     world.store.release(&key("14")).await.expect("released");
     world.store.delete(&goes[0]).await.expect("deleted");
     assert!(!world.store.list("").await.expect("listed").iter().any(|e| e.key.contains("1114")));
     // Another store's word is not for this one.
     let other = Store::Directory(Directory::new(world.root.path(), "x/"));
-    assert_eq!(other.delete(&goes[0]).await.expect_err("elsewhere").kind, Kind::Refused);
+    assert_eq!(other.delete(&goes[0]).await.expect_err("elsewhere").kind, ReasonRule::Refused);
 }
 
 #[tokio::test]
@@ -193,7 +188,7 @@ async fn a_note_makes_a_backup_younger_and_goes_with_it() {
     let later = at("2026-11-23T02:00:00Z");
     world.write(&beside::unchanged(KEY, later), "{}");
     let refused = world.store.delete(&judged).await.expect_err("still true");
-    assert_eq!((refused.kind, world.seen().await.len()), (Kind::Refused, 1));
+    assert_eq!((refused.kind, world.seen().await.len()), (ReasonRule::Refused, 1));
     world.store.delete(&cleared(&world.seen().await[0])).await.expect("deleted");
     let left: Vec<_> =
         world.store.list("").await.expect("listed").into_iter().map(|e| e.key).collect();

@@ -88,9 +88,9 @@ fn newest(
             }
         }
     }
-    let newest_good = newest.and_then(|(_, p)| p.data_time).map(shared::time::slot);
-    let failed =
-        points.iter().filter(|p| matches!(p.state, State::Failed(_)) && p.marks.slot > newest_good);
+    let newest_good = newest.and_then(|(_, p)| p.data_time);
+    let newer = |p: &&&Point| p.meant_time() > newest_good && !p.marks.transfer;
+    let failed = points.iter().filter(|p| matches!(p.state, State::Failed(_))).filter(newer);
     for point in failed {
         let State::Failed(word) = &point.state else { continue };
         let why = format!("its newest snapshot {} is {word}", point.id);
@@ -127,7 +127,7 @@ fn offsite(
             ages = None;
             continue;
         };
-        let pair = Pair { policy, rule, home, there: &there };
+        let pair = Pair { policy, group, rule, home, there: &there };
         // A copy from the future proves nothing, and must not hide one that does.
         let dated: Vec<_> = (there.iter().copied())
             .filter(|p| p.data_time.is_some_and(|t| age(t, now).is_some()))

@@ -1,6 +1,6 @@
 //! RDS's descriptions turned into facts.
 
-use crate::catalog::{Database, Family, Marks, Point, State, mark};
+use crate::catalog::{Database, Family, Marks, Point, State};
 use aws_sdk_rds::types::{DbCluster, DbClusterSnapshot, DbInstance, DbSnapshot, Tag};
 use aws_smithy_types::DateTime;
 use jiff::Timestamp;
@@ -92,6 +92,14 @@ fn state(status: Option<&str>) -> State {
     }
 }
 
+/// The resource id of a snapshot's database. RDS knows its own; what it says of a copy is of another region or account, so
+/// there the maker's mark comes first.
+fn resource_id(told: Option<&str>, marks: &Marks, is_copy: bool) -> String {
+    let (told, marked) = (told.filter(|id| !id.is_empty()), marks.resource_id.as_deref());
+    let found = if is_copy { marked.or(told) } else { told.or(marked) };
+    text(found)
+}
+
 /// The honest age of a snapshot: the last transaction in it, else when the original was taken. `SnapshotCreateTime`
 /// changes on copy, so it is believed only of a snapshot that is no copy.
 pub(super) fn snapshot(s: &DbSnapshot) -> Option<Point> {
@@ -105,7 +113,7 @@ pub(super) fn snapshot(s: &DbSnapshot) -> Option<Point> {
         id: s.db_snapshot_identifier()?.to_owned(),
         arn: text(s.db_snapshot_arn()),
         database: text(s.db_instance_identifier()),
-        resource_id: text(s.dbi_resource_id()),
+        resource_id: resource_id(s.dbi_resource_id(), &marks, is_copy),
         family: Family::Instance,
         automated: s.snapshot_type() == Some("automated"),
         data_time: taken.and_then(time).filter(|_| state == State::Good),
@@ -128,16 +136,12 @@ pub(super) fn cluster_snapshot(s: &DbClusterSnapshot) -> Option<Point> {
     let source = s.source_db_cluster_snapshot_arn().filter(|s| !s.is_empty()).map(str::to_owned);
     let is_copy = source.is_some() || marks.copy_of.is_some();
     let state = state(s.status());
-    let written = || {
-        let tag = s.tag_list().iter().find(|t| t.key() == Some(mark::DATA_TIME))?;
-        tag.value()?.parse().ok()
-    };
-    let taken = if is_copy { written() } else { s.snapshot_create_time().and_then(time) };
+    let taken = if is_copy { marks.data_time } else { s.snapshot_create_time().and_then(time) };
     Some(Point {
         id: s.db_cluster_snapshot_identifier()?.to_owned(),
         arn: text(s.db_cluster_snapshot_arn()),
         database: text(s.db_cluster_identifier()),
-        resource_id: text(s.db_cluster_resource_id()),
+        resource_id: resource_id(s.db_cluster_resource_id(), &marks, is_copy),
         family: Family::Cluster,
         automated: s.snapshot_type() == Some("automated"),
         data_time: taken.filter(|_| state == State::Good),

@@ -323,8 +323,8 @@ async fn a_snapshot_is_found_by_its_arn_whatever_its_identifier_holds() {
         "rds:orders-2026-11-20-02-00",
         "",
     ] {
-        let said = match rds.database_of(arn).await {
-            Ok(Some((family, id))) => format!("{family:?} {id}"),
+        let said = match rds.point_at(arn).await {
+            Ok(Some(point)) => format!("{:?} {}", point.family, point.database),
             Ok(None) => "none".into(),
             Err(e) => format!("{e}; {}", e.hint()),
         };
@@ -341,34 +341,122 @@ async fn a_snapshot_is_found_by_its_arn_whatever_its_identifier_holds() {
     ");
 }
 
+/// A point whose database is looked for.
+async fn point_of(family: Family, name: &str, resource_id: &str) -> Point {
+    let (name, id) = (name.to_owned(), resource_id.to_owned());
+    let instance = mock!(Client::describe_db_snapshots).then_output({
+        let found = snapshot("s").db_instance_identifier(&name).dbi_resource_id(&id).build();
+        move || Snapshots::builder().db_snapshots(found.clone()).build()
+    });
+    let cluster = mock!(Client::describe_db_cluster_snapshots).then_output(move || {
+        let found = cluster_snapshot("s").db_cluster_identifier(&name).db_cluster_resource_id(&id);
+        ClusterSnapshots::builder().db_cluster_snapshots(found.build()).build()
+    });
+    let point = rds(&[&instance, &cluster]).point(family, "s").await;
+    point.expect("an answer").expect("a point")
+}
+
+#[tokio::test]
+async fn one_database_is_found_by_its_resource_id_under_any_name() {
+    // It was called orders; another one has that name now.
+    let instances = mock!(Client::describe_db_instances)
+        .match_requests(|r| {
+            r.filters()
+                .iter()
+                .any(|f| f.name() == Some("dbi-resource-id") && f.values() == ["db-1"])
+        })
+        .then_output(|| {
+            let instance = |id: &str, resource: &str| {
+                DbInstance::builder().db_instance_identifier(id).dbi_resource_id(resource).build()
+            };
+            // Who knows no filter answers with all.
+            let all = vec![instance("orders", "db-2"), instance("orders-old1", "db-1")];
+            Instances::builder().set_db_instances(Some(all)).build()
+        });
+    let points = mock!(Client::describe_db_snapshots)
+        .match_requests(|r| r.dbi_resource_id() == Some("db-1"))
+        .then_output(|| {
+            let point = |id: &str, name: &str, resource: &str| {
+                snapshot(id).db_instance_identifier(name).dbi_resource_id(resource).build()
+            };
+            let all = vec![
+                point("before", "orders", "db-1"),
+                point("after", "orders-old1", "db-1"),
+                point("other", "orders", "db-2"),
+            ];
+            Snapshots::builder().set_db_snapshots(Some(all)).build()
+        });
+    let point = point_of(Family::Instance, "orders", "db-1").await;
+    let fleet = rds(&[&instances, &points]).fleet_of(&point).await.expect("a fleet");
+    let databases: Vec<_> = fleet.databases.iter().map(|d| d.id.as_str()).collect();
+    let points: Vec<_> = fleet.points.iter().map(|p| p.id.as_str()).collect();
+    assert_eq!((databases, points), (vec!["orders-old1"], vec!["before", "after"]));
+}
+
 #[tokio::test]
 async fn one_database_that_is_gone_still_has_its_points() {
     let database = mock!(Client::describe_db_instances)
-        .match_requests(|r| r.db_instance_identifier() == Some("orders"))
         .then_http_response(|| refusal(404, "DBInstanceNotFound"));
-    let points = mock!(Client::describe_db_snapshots)
-        .match_requests(|r| r.db_instance_identifier() == Some("orders"))
-        .then_output(|| Snapshots::builder().db_snapshots(snapshot("last").build()).build());
-    let fleet = rds(&[&database, &points]).fleet_of(Family::Instance, "orders", true).await;
-    let fleet = fleet.expect("a fleet");
+    let points = mock!(Client::describe_db_snapshots).then_output(|| {
+        let last = snapshot("last").db_instance_identifier("orders").dbi_resource_id("db-1");
+        Snapshots::builder().db_snapshots(last.build()).build()
+    });
+    let point = point_of(Family::Instance, "orders", "db-1").await;
+    let fleet = rds(&[&database, &points]).fleet_of(&point).await.expect("a fleet");
     assert_eq!((fleet.databases.len(), fleet.points.len()), (0, 1));
 
     let cluster = mock!(Client::describe_db_clusters)
         .then_http_response(|| refusal(404, "DBClusterNotFoundFault"));
     let none = mock!(Client::describe_db_cluster_snapshots)
         .then_output(|| ClusterSnapshots::builder().build());
-    let fleet = rds(&[&cluster, &none]).fleet_of(Family::Cluster, "ledger", true).await;
+    let point = point_of(Family::Cluster, "ledger", "cluster-1").await;
+    let fleet = rds(&[&cluster, &none]).fleet_of(&point).await;
     assert_eq!(fleet.expect("a fleet").databases, []);
 }
 
 #[tokio::test]
+async fn a_copy_is_of_the_database_that_its_maker_wrote_on_it() {
+    let marked = |id: &str| tag("holdfast:resource-id", id);
+    let copy = |s: aws_sdk_rds::types::builders::DbSnapshotBuilder| {
+        s.source_db_snapshot_identifier("arn:aws:rds:eu-west-1:111122223333:snapshot:x")
+    };
+    let own = || snapshot("s").dbi_resource_id("db-RDS");
+    let table = [
+        ("an original", own()),
+        ("an original that is marked", own().tag_list(marked("db-MARK"))),
+        ("an original of which RDS tells nothing", snapshot("s").tag_list(marked("db-MARK"))),
+        ("a copy", copy(own())),
+        ("a copy that is marked", copy(own().tag_list(marked("db-MARK")))),
+    ];
+    let mut rows = Vec::new();
+    for (case, snapshot) in table {
+        let snapshot = snapshot.build();
+        let rule = mock!(Client::describe_db_snapshots)
+            .then_output(move || Snapshots::builder().db_snapshots(snapshot.clone()).build());
+        let point = rds(&[&rule]).point(Family::Instance, "s").await.expect("an answer");
+        rows.push(format!("{case}: {}", point.expect("a point").resource_id));
+    }
+    insta::assert_snapshot!(rows.join("\n"), @"
+    an original: db-RDS
+    an original that is marked: db-RDS
+    an original of which RDS tells nothing: db-MARK
+    a copy: db-RDS
+    a copy that is marked: db-MARK
+    ");
+}
+
+#[tokio::test]
 async fn restore_windows_are_of_living_instances_and_may_have_no_begin_yet() {
-    let backup = |id: &str| DbInstanceAutomatedBackup::builder().db_instance_identifier(id);
+    // An instance of the same name in another region replicates its backups to here.
+    let backup = |id: &str| {
+        DbInstanceAutomatedBackup::builder().db_instance_identifier("orders").dbi_resource_id(id)
+    };
     let window = RestoreWindow::builder().earliest_time(seconds("2026-11-13T02:00:00Z")).build();
     let backups = vec![
         backup("a").status("active").restore_window(window.clone()).build(),
         backup("b").status("creating").build(),
-        backup("c").status("retained").restore_window(window).build(),
+        backup("c").status("retained").restore_window(window.clone()).build(),
+        backup("d").status("replicating").region("us-east-1").restore_window(window).build(),
     ];
     let rule = mock!(Client::describe_db_instance_automated_backups).then_output(move || {
         let page = aws_sdk_rds::operation::describe_db_instance_automated_backups::DescribeDbInstanceAutomatedBackupsOutput::builder();
