@@ -135,7 +135,9 @@ def snapshot(i: int, region: str, taken: datetime, number: int) -> str:
     slot = f"{taken:%Y%m%d%H%M}"
     home_id = f"rds:{name(i)}-{taken:%Y-%m-%d-%H-%M}" if automated else f"{name(i)}-daily-{slot}"
     marks = {
-        "holdfast:policy": "acme",
+        "holdfast:owner": f"acme@{ACCOUNT}/{REGION}",
+        "holdfast:resource-id": resource(i),
+        "holdfast:family": "instance",
         "holdfast:asset": name(i),
         "holdfast:reason": "daily",
         "holdfast:slot": slot,

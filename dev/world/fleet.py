@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from zlib import crc32
 
 POLICY = "lomash-wood"
+OWNER = "lomash-wood@123456789012/eu-west-1"
 HOME, REPLICA_REGION, OFFSITE_REGION = "eu-west-1", "eu-west-2", "us-east-1"
 SERVICES = ["auth", "products", "orders", "appointments", "content", "customers", "notifications", "analytics"]
 DRIFTED = "analytics"
@@ -51,7 +52,7 @@ class Snapshot:
     def tags(self) -> dict[str, str]:
         """The tags that say whose it is."""
         return {
-            "holdfast:policy": POLICY, "holdfast:reason": self.reason,
+            "holdfast:owner": OWNER, "holdfast:family": "instance", "holdfast:reason": self.reason,
             "holdfast:asset": instance(self.service), "holdfast:slot": f"{self.slot:%Y%m%d%H%M}",
         }
 

@@ -118,6 +118,29 @@ fn destinations(policy: &Policy, say: Say<'_>) {
             say(at, "a destination needs a region (or azure)".into());
         }
     }
+    one_place_one_destination(policy, say);
+}
+
+/// Snapshot copies in one region of one account are one set, with one key and one quota, so two names for that place must
+/// say the same.
+fn one_place_one_destination(policy: &Policy, say: Say<'_>) {
+    let copied = |name: &Name| policy.databases.values().flat_map(|g| &g.copies).any(|c| c.to == *name);
+    let mut first: BTreeMap<_, (&Name, &Destination)> = BTreeMap::new();
+    for (name, d) in policy.destinations.iter().filter(|(name, _)| copied(name)) {
+        let account = d.account.clone().unwrap_or_else(|| policy.home().account);
+        let (other, known) = *first.entry((account, &d.region)).or_insert((name, d));
+        let same = known.role == d.role
+            && known.kms_key == d.kms_key
+            && known.transfer_key == d.transfer_key
+            && known.option_group == d.option_group
+            && known.in_flight == d.in_flight;
+        if !same {
+            let why = format!(
+                "\"{other}\" is the same region of the same account with other settings: let the copy rules name one of the two"
+            );
+            say(format!("/destinations/{name}"), why);
+        }
+    }
 }
 
 fn not_empty(keep: &Keep, at: String, say: Say<'_>) {

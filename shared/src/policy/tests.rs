@@ -91,6 +91,18 @@ fn zero_and_empty_never_mean_everything() {
 }
 
 #[test]
+fn one_place_for_snapshot_copies_is_one_destination() {
+    let two = |second: &str| {
+        SMALL
+            .replace("  london: { region: eu-west-2, bucket: acme-replica }", &format!("  london: {{ region: eu-west-2 }}\n  again: {{ {second} }}"))
+            .replace("of: [daily], keep: { newest: 3 } }", "of: [daily], keep: { newest: 3 } }\n      - { to: again, of: [daily], keep: { monthly: 12 } }")
+    };
+    Policy::parse(&two("region: eu-west-2")).expect("the same");
+    Policy::parse(&two("region: eu-west-3, kms_key: \"arn:aws:kms:eu-west-3:111122223333:key/a\"")).expect("another place");
+    insta::assert_snapshot!(faults(&two("region: eu-west-2, kms_key: \"arn:aws:kms:eu-west-2:111122223333:key/a\"")), @r#"8:3: destinations.london: "again" is the same region of the same account with other settings: let the copy rules name one of the two"#);
+}
+
+#[test]
 fn the_shipped_schema_is_the_generated_one() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../policies/schema.json");
     let generated = serde_json::to_string_pretty(&schema()).expect("json") + "\n";
