@@ -152,10 +152,11 @@ pub fn plan(policy: &Policy, seen: &Seen, keys: &AwsManaged, now: Timestamp) -> 
     for (place, fleet) in &seen.places {
         out.in_flight +=
             fleet.points.iter().filter(|p| p.state == State::InFlight && is_copy(p)).count();
-        let Some(mut due) = due.remove(place) else { continue };
+        let mut due = due.remove(place).unwrap_or_default();
         // Everybody's copies use up the quota, not only ours.
         let busy = fleet.points.iter().filter(|p| p.state == State::InFlight).count();
-        let most = due[0].destination.in_flight.map_or(IN_FLIGHT, |n| n.get() as usize);
+        let most = due.first().and_then(|d| d.destination.in_flight);
+        let most = most.map_or(IN_FLIGHT, |n| n.get() as usize);
         let free = most.saturating_sub(busy);
         due.sort_by_key(|d| (d.rank, d.newest, d.sent.source.arn.clone()));
         let mut started = 0;

@@ -111,7 +111,7 @@ fn every_safety_question_is_asked() {
         change("creating", 40, |p| (p.state, p.data_time) = (State::InFlight, None)),
         change("failed", 40, |p| (p.state, p.data_time) = (State::Failed("failed".into()), None)),
         change("failed-now", -1, |p| {
-            (p.state, p.data_time) = (State::Failed("failed".into()), None)
+            (p.state, p.data_time) = (State::Failed("failed".into()), None);
         }),
         change("wrong", 1, |_| ()),
         change("no-time", 40, |p| p.data_time = None),
@@ -120,7 +120,7 @@ fn every_safety_question_is_asked() {
         change("hop-done", 1, |p| p.marks.transfer = true),
         change("future", -2, |_| ()),
         change("two-reasons", 40, |p| {
-            p.marks.also = vec![("quarterly".into(), "202601010000".into())]
+            p.marks.also = vec![("quarterly".into(), "202601010000".into())];
         }),
     ];
     let rule = rule(serde_json::json!({"for": "35d"}));
@@ -132,6 +132,8 @@ fn every_safety_question_is_asked() {
     q.needed = BTreeMap::from([(arn("wanted"), "its copy to vault is in flight".to_owned())]);
     q.transferred = BTreeSet::from([arn("hop-done")]);
     q.wrong = BTreeMap::from([(arn("wrong"), "it is under another key".to_owned())]);
+    let owed = Owed::Since(at("2026-11-19T02:00:00Z"));
+    q.kinds.insert("daily", ReasonRule { keep: vec![&rule], owed });
     assert_eq!(unmatched(&holds, &q.points), ["lst-held"]);
     insta::assert_snapshot!(print(&points, &decide(&q, now)), @r#"
     new          stays younger than 35d, by 35d

@@ -1,6 +1,7 @@
 use super::*;
-use crate::model;
+use crate::{model, policy::Policy};
 use proptest::prelude::*;
+use std::sync::OnceLock;
 
 fn database(id: &str, family: Family) -> Database {
     let resource_id = format!("{}-{}", family.word(), id.to_uppercase());
@@ -9,11 +10,14 @@ fn database(id: &str, family: Family) -> Database {
 
 /// A point that was made as wanted.
 fn made(wanted: &Wanted<'_>, id: &str, state: State) -> Point {
-    let policy = model::policy(
-        "{holdfast: 1, company: acme, home: {account: \"111122223333\", region: eu-west-1}}",
-    );
+    static POLICY: OnceLock<Policy> = OnceLock::new();
+    let policy = POLICY.get_or_init(|| {
+        model::policy(
+            "{holdfast: 1, company: acme, home: {account: \"111122223333\", region: eu-west-1}}",
+        )
+    });
     let tags = wanted.tags.iter().map(|(k, v)| (k.as_str(), v.as_str()));
-    let point = model::point(&policy, wanted.database, "any", jiff::Timestamp::UNIX_EPOCH);
+    let point = model::point(policy, wanted.database, "any", jiff::Timestamp::UNIX_EPOCH);
     Point { id: id.into(), state, marks: Marks::from_tags(tags), ..point }
 }
 

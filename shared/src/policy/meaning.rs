@@ -124,7 +124,8 @@ fn destinations(policy: &Policy, say: Say<'_>) {
 /// Snapshot copies in one region of one account are one set, with one key and one quota, so two names for that place must
 /// say the same.
 fn one_place_one_destination(policy: &Policy, say: Say<'_>) {
-    let copied = |name: &Name| policy.databases.values().flat_map(|g| &g.copies).any(|c| c.to == *name);
+    let copied =
+        |name: &Name| policy.databases.values().flat_map(|g| &g.copies).any(|c| c.to == *name);
     let mut first: BTreeMap<_, (&Name, &Destination)> = BTreeMap::new();
     for (name, d) in policy.destinations.iter().filter(|(name, _)| copied(name)) {
         let account = d.account.clone().unwrap_or_else(|| policy.home().account);

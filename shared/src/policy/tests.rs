@@ -98,8 +98,9 @@ fn one_place_for_snapshot_copies_is_one_destination() {
             .replace("of: [daily], keep: { newest: 3 } }", "of: [daily], keep: { newest: 3 } }\n      - { to: again, of: [daily], keep: { monthly: 12 } }")
     };
     Policy::parse(&two("region: eu-west-2")).expect("the same");
-    Policy::parse(&two("region: eu-west-3, kms_key: \"arn:aws:kms:eu-west-3:111122223333:key/a\"")).expect("another place");
-    insta::assert_snapshot!(faults(&two("region: eu-west-2, kms_key: \"arn:aws:kms:eu-west-2:111122223333:key/a\"")), @r#"8:3: destinations.london: "again" is the same region of the same account with other settings: let the copy rules name one of the two"#);
+    Policy::parse(&two("region: eu-west-3, kms_key: \"arn:aws:kms:eu-west-3:111122223333:key/a\""))
+        .expect("another place");
+    insta::assert_snapshot!(faults(&two("region: eu-west-2, kms_key: \"arn:aws:kms:eu-west-2:111122223333:key/a\"")), @r#"7:3: destinations.london: "again" is the same region of the same account with other settings: let the copy rules name one of the two"#);
 }
 
 #[test]

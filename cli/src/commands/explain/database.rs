@@ -197,8 +197,8 @@ impl<'a> Asked<'a> {
             Some(Fate::Goes(_, why)) => (false, vec![why.clone()]),
             None => (true, vec!["no group has its database, so nothing of it goes".into()]),
         };
-        let ruled = p.good() && !p.automated && p.made_for(&self.policy.owner());
-        let ages = rules.filter(|_| ruled).filter_map(|r| r.age.as_ref());
+        let ours = p.good() && !p.automated && p.made_for(&self.policy.owner());
+        let ages = rules.filter(|_| ours).filter_map(|r| r.age.as_ref());
         let span = ages.map(Period::duration).max();
         PointView {
             id: p.id.clone(),

