@@ -281,7 +281,7 @@ pub fn decide(q: &Question<'_>, now: Timestamp) -> Vec<Fate> {
         (0..fates.len()).filter(|i| q.counts(q.points[*i])).collect();
     newest_first.sort_by_key(|i| std::cmp::Reverse(q.points[*i].data_time));
     for i in newest_first.into_iter().take(q.floor) {
-        if matches!(fates[i], Fate::Goes(..)) {
+        if !matches!(fates[i], Fate::Stays(_)) {
             fates[i] = Fate::Stays(vec![format!("one of the {} that always stay", q.floor)]);
         }
     }

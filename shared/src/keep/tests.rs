@@ -235,7 +235,7 @@ fn an_on_demand_kind_waits_only_after_its_newest_try_failed() {
     (points[2].state, points[2].data_time) = (State::Failed("failed".into()), None);
     insta::assert_snapshot!(fates(&points), @r#"
     old          waits the newest try for "daily", failed, failed; nothing of it goes
-    last         waits the newest try for "daily", failed, failed; nothing of it goes
+    last         stays one of the 1 that always stay
     failed       stays it failed and no newer one is good yet
     "#);
     // Asked again, it succeeded.
