@@ -2,7 +2,8 @@
 //!
 //! # Layout
 //! - [`policy`]: the company's strategy, parsed and checked; [`source`]: where it is read from
-//! - [`catalog`]: what exists; [`time`]: schedules, slots and ages; [`observe`]: looking at RDS
+//! - [`catalog`]: what exists; [`time`]: schedules, slots and ages; [`objective`]: how old a point may be;
+//!   [`observe`]: looking at RDS
 //! - [`plan`]: findings, steps and [`plan::Cleared`]; [`keep`]: what stays and what may go; [`copies`]: points and their
 //!   copies; [`name`]: identifiers and tags
 //! - [`request`], [`run`], [`report`]: what a run is asked, how its steps are carried out, what it says
@@ -26,6 +27,7 @@ pub mod metrics;
 #[cfg(any(test, feature = "model"))]
 pub mod model;
 pub mod name;
+pub mod objective;
 pub mod observe;
 pub mod plan;
 pub mod policy;
