@@ -3,7 +3,7 @@
 //! # Layout
 //! - [`policy`]: the company's strategy, parsed and checked; [`source`]: where it is read from
 //! - [`catalog`]: what exists; [`time`]: schedules, slots and ages; [`objective`]: how old a point may be;
-//!   [`observe`]: looking at RDS
+//!   [`observe`]: looking at RDS; [`parts`]: every asset and part that a policy names
 //! - [`plan`]: findings, steps and [`plan::Cleared`]; [`keep`]: what stays and what may go; [`copies`]: points and their
 //!   copies; [`name`]: identifiers and tags
 //! - [`request`], [`run`], [`report`]: what a run is asked, how its steps are carried out, what it says
@@ -29,6 +29,7 @@ pub mod model;
 pub mod name;
 pub mod objective;
 pub mod observe;
+pub mod parts;
 pub mod plan;
 pub mod policy;
 pub mod report;
