@@ -3,6 +3,9 @@
 //! A sweep is pages and nothing else: tags, keys and times come with Describe, so nothing is asked for again.
 
 mod facts;
+mod quota;
+
+pub use quota::{Quota, Quotas};
 
 use super::EdgeError;
 use crate::{
