@@ -192,6 +192,8 @@ pub struct Point {
     pub state: State,
     /// Time of the data in it; unknown while it is on its way.
     pub data_time: Option<Timestamp>,
+    /// When it, or this copy of it, was begun, where RDS tells it.
+    pub started: Option<Timestamp>,
     /// Allocated storage in GiB.
     pub size_gib: i32,
     /// Whether it is encrypted.

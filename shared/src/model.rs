@@ -60,6 +60,7 @@ pub fn point(policy: &Policy, database: &Database, reason: &str, data_time: Time
         automated: false,
         state: State::Good,
         data_time: Some(data_time),
+        started: Some(data_time),
         size_gib: 20,
         encrypted: database.encrypted,
         kms_key: database.encrypted.then(|| "arn:aws:kms:eu-west-1:111122223333:key/home".into()),

@@ -168,11 +168,16 @@ pub fn selection<'a>(policy: &'a Policy, databases: &'a [Database]) -> Selection
         |id: &str| policy.databases.values().any(|g| g.select.except.iter().any(|e| e == id));
     out.unprotected = databases
         .iter()
-        .filter(|d| {
-            !taken.contains_key(d.id.as_str()) && d.replica_of.is_none() && !excepted(&d.id)
-        })
+        .filter(|d| !taken.contains_key(d.id.as_str()) && !excepted(&d.id))
+        .filter(|d| !follows_one_of(d, databases))
         .collect();
     out
+}
+
+/// Whether it is a read replica of a database that is here: that one is what is backed up. The primary in another region
+/// or account, or outside of RDS, is nobody's here.
+fn follows_one_of(replica: &Database, databases: &[Database]) -> bool {
+    replica.replica_of.as_ref().is_some_and(|primary| databases.iter().any(|d| d.id == *primary))
 }
 
 /// Assets of a request that no group selects, each with what the policy has: asked for by name, an unknown asset is an

@@ -266,6 +266,7 @@ impl Backup {
             automated: false,
             state,
             data_time: self.data_time(),
+            started: None,
             size_gib: i32::try_from(self.size.div_ceil(1 << 30)).unwrap_or(i32::MAX),
             encrypted,
             kms_key: None,

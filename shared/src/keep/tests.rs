@@ -21,6 +21,7 @@ fn point(id: &str, data_time: Timestamp) -> Point {
         automated: false,
         state: State::Good,
         data_time: Some(data_time),
+        started: Some(data_time),
         size_gib: 20,
         encrypted: true,
         kms_key: None,

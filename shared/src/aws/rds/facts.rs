@@ -42,7 +42,11 @@ pub(super) fn instance(i: &DbInstance) -> Option<Database> {
         multi_az: i.multi_az().unwrap_or(false),
         encrypted: i.storage_encrypted().unwrap_or(false),
         log_exports: i.enabled_cloudwatch_logs_exports().to_vec(),
-        replica_of: i.read_replica_source_db_instance_identifier().map(str::to_owned),
+        // A read replica may follow an instance or a Multi-AZ cluster.
+        replica_of: i
+            .read_replica_source_db_instance_identifier()
+            .or(i.read_replica_source_db_cluster_identifier())
+            .map(str::to_owned),
         tags: tags(i.tag_list()),
     })
 }
@@ -109,6 +113,7 @@ pub(super) fn snapshot(s: &DbSnapshot) -> Option<Point> {
         family: Family::Instance,
         automated: s.snapshot_type() == Some("automated"),
         data_time: taken.and_then(time).filter(|_| state == State::Good),
+        started: s.snapshot_create_time().and_then(time),
         state,
         size_gib: s.allocated_storage().unwrap_or(0),
         encrypted: s.encrypted().unwrap_or(false),
@@ -141,6 +146,7 @@ pub(super) fn cluster_snapshot(s: &DbClusterSnapshot) -> Option<Point> {
         family: Family::Cluster,
         automated: s.snapshot_type() == Some("automated"),
         data_time: taken.filter(|_| state == State::Good),
+        started: s.snapshot_create_time().and_then(time),
         state,
         size_gib: s.allocated_storage().unwrap_or(0),
         encrypted: s.storage_encrypted().unwrap_or(false),
