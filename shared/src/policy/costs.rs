@@ -24,7 +24,7 @@ pub struct Costs {
     /// Share of the quota that is critical; 90% when it is left out.
     #[serde(default)]
     pub critical_at: Option<Share>,
-    /// When the storage report is due: the run in that hour carries it as a finding of severity `info`.
+    /// When the storage report is due: `notify` sends it to the channels of its digest, or to those that hear of everything.
     #[serde(default)]
     pub report: Option<Cron>,
     /// Share of a database that each further snapshot of it adds. RDS bills the blocks that changed and tells nobody how
@@ -49,6 +49,10 @@ pub struct Prices {
     /// Requests, a thousand, everywhere.
     #[serde(default)]
     pub requests: RequestPrices,
+    /// Transfer from one region to another, a GB (10^9 bytes).
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub transfer: Option<f64>,
     /// What differs in a region.
     #[serde(default)]
     pub regions: BTreeMap<Region, RegionPrices>,

@@ -3,7 +3,7 @@
 use super::{
     grammar::{Keep, Objectives, Store, Tier, When},
     later::Wal,
-    text::{Bytes, Name, Period, ReasonName},
+    text::{Bytes, Glob, Name, Period, ReasonName},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,9 @@ use std::{
 pub struct Postgres {
     /// Databases on the server.
     pub databases: Vec<String>,
+    /// Databases on the server that are not backed up on purpose, as globs. Any other that no group names is a finding.
+    #[serde(default)]
+    pub except: Vec<Glob>,
     /// Host, or directory of a Unix socket, when it is not in the secret.
     #[serde(default)]
     pub host: Option<String>,

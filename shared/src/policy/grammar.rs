@@ -307,6 +307,9 @@ pub struct Replication {
     /// Objects read on both sides and compared, each run.
     #[serde(default = "ten")]
     pub sample: u32,
+    /// Only keys that begin with one of these are replicated, on purpose; all keys when there is none.
+    #[serde(default)]
+    pub prefixes: Vec<String>,
 }
 
 fn ten() -> u32 {

@@ -51,6 +51,8 @@ pub struct ReplicationRule {
     pub whole: bool,
     /// Only keys that begin with this.
     pub prefix: String,
+    /// Only objects with some tags.
+    pub tagged: bool,
     /// Whether S3 publishes its lag as a metric.
     pub metrics: bool,
     /// The minutes that S3 promises by replication time control, where it is on.
@@ -163,6 +165,7 @@ fn replication(rule: &aws_sdk_s3::types::ReplicationRule) -> ReplicationRule {
         to: arn.rsplit(':').next().unwrap_or_default().to_owned(),
         whole: prefix.is_empty() && !tagged,
         prefix,
+        tagged,
         // Time control brings the metrics with it.
         metrics: time.is_some() || metrics.is_some_and(|m| m.status() == &MetricsStatus::Enabled),
         promised: time.and_then(|t| t.time()?.minutes()),
