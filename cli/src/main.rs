@@ -3,7 +3,7 @@
 //! # Layout
 //! - [`args`]: the command line; [`commands`]: a file for each command
 //! - [`session`]: policy and clients; [`function`]: the functions by name, run as their Lambdas run them
-//! - [`look`]: looking at everything; [`places`]: at what is no bucket on AWS
+//! - [`look`]: looking at everything
 //! - [`recorded`]: what commands write into the record of operations
 //! - [`stop`]: exit codes; [`interrupt`]: Ctrl-C
 //! - [`output`]: the only file that writes to stdout; [`table`], [`words`]: what it writes; [`progress`]: life signs
@@ -17,7 +17,6 @@ mod function;
 mod interrupt;
 mod look;
 mod output;
-mod places;
 mod progress;
 mod recorded;
 mod session;
