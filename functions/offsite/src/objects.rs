@@ -17,6 +17,7 @@ use shared::{
     },
     catalog::Place,
     metrics::Metric,
+    objective::{Objective, interval},
     policy::{Bucket, ObjectCopy, Policy, text::Name},
     report::Report,
     request::Request,
@@ -71,11 +72,20 @@ fn tasks<'a>(world: &World<'a>, request: &Request) -> Vec<(Task<'a>, Place, Plac
                     Some(schedule) => schedule.last_due(world.now),
                     None => Some(jiff::Timestamp::MAX),
                 },
-                max_age: copy.max_age.as_ref().map(shared::policy::text::Period::duration),
+                objective: objective(policy, copy, world.now),
             };
             Some((task, home, there))
         })
         .collect()
+}
+
+/// How long an object may wait for its copy: as the policy says, or until the next sweep is done.
+fn objective(policy: &Policy, copy: &ObjectCopy, now: jiff::Timestamp) -> Option<Objective> {
+    let each = match &copy.when {
+        Some(when) => interval(when, &policy.time_zone, now),
+        None => Some(jiff::SignedDuration::ZERO), // Every run sweeps.
+    };
+    Objective::of_copy(copy.max_age.as_ref(), each)
 }
 
 fn asked(request: &Request, group: &Name, bucket: &Bucket, copy: &ObjectCopy) -> bool {

@@ -7,7 +7,7 @@ use shared::{
         s3::{CopyObject, Pair, Pairs, S3},
     },
     plan::{Finding, Plan, Severity},
-    report::{Outcome, Report, Result},
+    report::{Coverage, Outcome, Report, Result, Standing},
     run::{World, apply},
     time::human,
 };
@@ -66,7 +66,9 @@ pub(super) async fn sweep(
             list(world, task, &mut pairs, (source, destination), &mut progress, done, report).await
         {
             // Half a list says neither what is missing nor that nothing is.
-            report.find(gap(task, &e));
+            let gap = gap(task, &e);
+            stand(task, report, Coverage::NotObserved, std::slice::from_ref(&gap));
+            report.find(gap);
             return;
         }
         if progress.stopped.is_some() {
@@ -74,7 +76,25 @@ pub(super) async fn sweep(
         }
     }
     let copied = done.objects > before;
-    report.findings.extend(judge(world, task, &progress, copied));
+    let found = judge(world, task, &progress, copied);
+    stand(task, report, Coverage::Watched, &found);
+    report.findings.extend(found);
+}
+
+/// The bucket's row, one for all of its copies.
+fn stand(task: &Task<'_>, report: &mut Report, coverage: Coverage, found: &[Finding]) {
+    let mut row = Standing::new(task.group.to_string(), task.from);
+    (row.coverage, row.offsite_wanted) = (coverage, true);
+    found.iter().for_each(|f| row.add(f));
+    match report.assets.iter_mut().find(|s| s.group == row.group && s.asset == row.asset) {
+        // Of two copies the one that was not seen speaks for both.
+        Some(held) => {
+            let worse = held.coverage.max(coverage);
+            held.merge(row);
+            held.coverage = worse;
+        }
+        None => report.assets.push(row),
+    }
 }
 
 /// One list to its end, or until the time is over.
@@ -272,13 +292,14 @@ fn judge(world: &World<'_>, task: &Task<'_>, progress: &Progress, copied: bool) 
             "restore them for some days; the next run copies them then",
         );
     }
-    if let (Some((at, key)), Some(max_age)) = (&progress.waits, task.max_age) {
+    if let (Some((at, key)), Some(objective)) = (&progress.waits, task.objective) {
         let age = world.now.duration_since(*at);
-        if age > max_age {
+        if age > objective.max_age {
+            let from = if objective.derived { " by its schedule" } else { "" };
             let why = format!(
-                "\"{key}\" has no copy in {to} and is {} old; {} is allowed",
+                "\"{key}\" has no copy in {to} and is {} old; {} is allowed{from}",
                 human(age),
-                human(max_age)
+                human(objective.max_age)
             );
             find(
                 Severity::Critical,

@@ -50,6 +50,7 @@ fn rule() -> ReplicationRule {
         to: "media-replica".into(),
         whole: true,
         prefix: String::new(),
+        tagged: false,
         metrics: true,
         promised: None,
     }

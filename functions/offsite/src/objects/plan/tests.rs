@@ -20,7 +20,7 @@ fn task(group: &Name) -> Task<'_> {
         prefixes: &[],
         kms_key: None,
         until: Some("2026-11-15T04:00:00Z".parse().expect("a time")),
-        max_age: None,
+        objective: None,
     }
 }
 
