@@ -40,12 +40,15 @@ pub struct Told {
 /// Makes the page.
 pub fn page(policy: &Policy, facts: &Facts, now: Timestamp) -> Told {
     let past = past::Past::new(&facts.trail);
-    let rules = asset::rules(policy);
-    let mut ledger = Ledger::new(Table::new(policy.costs.as_ref()), now);
+    let rules = asset::rules(policy, now);
+    let home = policy.home.as_ref().map(|h| h.region.to_string());
+    let mut ledger = Ledger::new(Table::new(policy.costs.as_ref()), now, home);
     let look = asset::Look { facts, past: &past, now };
     let (mut assets, mut judged) = (Vec::new(), Vec::new());
     let (nothing, no_rule) = (Held::default(), asset::Rule::default());
-    for (key, standing) in asset::all(facts) {
+    let (all, unseen) = asset::all(policy, facts);
+    judged.extend(unseen);
+    for (key, standing) in all {
         let held = facts.held.get(&key).unwrap_or(&nothing);
         let rule = rules.get(key.group.as_str()).unwrap_or(&no_rule);
         let line = ledger.add(facts, held, rule.dense, true);
@@ -182,8 +185,8 @@ fn own_findings(
     if let Some(cron) = policy.costs.as_ref().and_then(|c| c.report.as_ref()) {
         let when = When { cron: cron.clone(), time_zone: None };
         let due = Schedule::new(&when, &policy.time_zone).last_due(now);
-        // The function runs each hour, so one run falls in the hour after it is due.
-        if due.is_some_and(|d| now.duration_since(d) < SignedDuration::from_hours(1)) {
+        // The function runs each hour, and a run may fail: each of a day carries it, and `notify` sends it once.
+        if due.is_some_and(|d| now.duration_since(d) < SignedDuration::from_hours(24)) {
             let why = words::storage_report(costs, quota);
             found.push(Finding::new(Severity::Info, company, "storage-report", why, ""));
         }

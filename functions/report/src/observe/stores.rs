@@ -112,16 +112,18 @@ async fn dumps(
     rules: &Postgres,
 ) -> Result<BTreeMap<String, Held>, EdgeError> {
     let by = open.by_database(policy, rules).await?;
-    Ok(by.into_iter().map(|(database, backups)| (database, held(open, &backups))).collect())
+    Ok(by.into_iter().map(|(database, backups)| (database, held(open, rules, &backups))).collect())
 }
 
-fn held(open: &Open<'_>, backups: &[Backup]) -> Held {
+fn held(open: &Open<'_>, rules: &Postgres, backups: &[Backup]) -> Held {
     let (mut held, mut newest) = (Held::default(), i64::MIN);
     for backup in backups {
         let class = class(open.policy, backup.class.as_deref());
         let stored = backup.modified.as_second();
         let at = backup.data_time().map_or(stored, jiff::Timestamp::as_second);
-        let good = backup.good();
+        // What holds some tables, or was made before a restore, is not what a loss would be restored from.
+        let whole = backup.reason().is_none_or(|r| freshness::whole(rules, r));
+        let good = backup.good() && whole;
         let point = Point { at, stored, bytes: backup.size, spot: 0, class, good };
         held.name(&backup.key, &mut newest, &point);
         held.points.push(point);
