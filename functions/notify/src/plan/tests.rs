@@ -136,5 +136,6 @@ pub(super) fn stands(asset: &str, age: i64) -> Stands {
         newest: Some(format!("{asset}-daily-1")),
         age_seconds: Some(age),
         max_age_seconds: Some(90_000),
+        coverage: None,
     }
 }
