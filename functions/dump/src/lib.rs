@@ -19,6 +19,7 @@ mod plan;
 mod record;
 mod same;
 mod take;
+mod unprotected;
 mod values;
 
 pub use observe::dumped;
@@ -78,6 +79,10 @@ pub async fn run(world: &World<'_>, request: &Request) -> Report {
             report.values.extend(values::of(&outcomes));
         }
         report.outcomes.extend(outcomes);
+    }
+    // A dry run is a look at everything; a run that dumps does not ask each server again for what is no work of its own.
+    if world.dry_run && request.whole() {
+        report.findings.extend(unprotected::find(world, &secrets).await);
     }
     for open in put_off(&report.outcomes, request) {
         report.find(open);
