@@ -283,12 +283,16 @@ pub(crate) enum PolicyCommand {
 Examples:
   holdfast policy check my-policy.yaml
   holdfast policy check s3://acme-holdfast/policy.yaml
+  holdfast policy check --aws my-policy.yaml
 
-Exits with 64 when there is a fault.")]
+Exits with 64 when there is a fault, and with 1 when --aws finds something critical.")]
     Check {
         /// The policy; without it the one of --policy
         #[arg(value_name = "FILE", value_parser = policy_address)]
         file: Option<String>,
+        /// Asks AWS what will be in the way: quotas without room for what the policy keeps, keys that can't decrypt
+        #[arg(long)]
+        aws: bool,
     },
     /// The JSON Schema of policies, for editors
     #[command(after_help = "\

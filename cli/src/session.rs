@@ -143,6 +143,11 @@ impl<'e> Session<'e> {
         self.look().secrets()
     }
 
+    /// Whether the reports of runs go to a topic, on which notify hears of them.
+    pub(crate) fn reported(&self) -> bool {
+        self.reports.is_some() && self.policy.home.is_some()
+    }
+
     /// The world of a dry run.
     pub(crate) fn look(&self) -> World<'_> {
         self.world(Budget::endless(), true, None)

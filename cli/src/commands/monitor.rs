@@ -12,12 +12,12 @@ use super::status::Status;
 use crate::{
     args::{Global, MonitorArgs},
     look, output,
-    places::Memory,
     session::{Edge, Patience, Session},
     stop::Exit,
 };
 use anyhow::Context;
 use board::{Board, Seen};
+use freshness::Memory;
 use jiff::SignedDuration;
 use std::{
     io::Write,
@@ -119,7 +119,7 @@ async fn see(
     let mut reports = Box::pin(look::everything(&world, Some(memory))).await;
     look::something(&world, &reports)?;
     let values = reports.iter_mut().flat_map(|r| std::mem::take(&mut r.values)).collect();
-    Ok((Status::new(session.policy.company.to_string(), edge.now, reports), values))
+    Ok((Status::new(&session.policy, edge.now, reports), values))
 }
 
 fn text(board: &Shared, edge: &Edge) -> String {

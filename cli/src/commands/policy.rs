@@ -6,12 +6,15 @@ use crate::{
     session::{Edge, connect, offline},
     stop::{Exit, Stop},
     table::Look,
-    words::count,
+    words::{count, finding},
 };
 use serde::Serialize;
 use serde_json::Value;
 use shared::{
+    aws::Aws,
+    plan::{Finding, Severity},
     policy::{Fault, Policy, text::Name},
+    run::{Budget, World},
     source::{NoPolicy, Source},
 };
 use std::collections::BTreeMap;
@@ -23,23 +26,48 @@ pub(super) async fn run(
     command: &PolicyCommand,
 ) -> anyhow::Result<Exit> {
     let output = Output::new(global.json);
-    let PolicyCommand::Check { file } = command else {
+    let PolicyCommand::Check { file, aws: preflight } = command else {
         output.answer(&Schema(shared::policy::schema()))?;
         return Ok(Exit::Well);
     };
     let at = file.as_ref().unwrap_or(&global.policy);
-    let aws = if at.starts_with("s3://") {
+    let aws = if at.starts_with("s3://") || *preflight {
         connect(edge.attempts.unwrap_or(3)).await?
     } else {
         offline()
     };
     let checked = match Source::new(at).policy(&aws).await {
-        Ok(policy) => Checked::right(at, &policy),
+        Ok(policy) => {
+            let ahead = if *preflight { Some(look_ahead(&aws, &policy, edge).await) } else { None };
+            Checked { ahead, ..Checked::right(at, &policy) }
+        }
         Err(NoPolicy::Faulty { faults, .. }) => Checked::wrong(at, faults.0),
         Err(e) => return Err(Stop::no_policy(&e)),
     };
     output.answer(&checked)?;
-    Ok(if checked.faults.is_empty() { Exit::Well } else { Exit::Wrong })
+    let critical = checked.ahead.iter().flatten().any(|f| f.severity == Severity::Critical);
+    Ok(match (checked.faults.is_empty(), critical) {
+        (false, _) => Exit::Wrong,
+        (true, true) => Exit::Failed,
+        (true, false) => Exit::Well,
+    })
+}
+
+/// What will be in the way on the policy's account.
+async fn look_ahead(aws: &Aws, policy: &Policy, edge: &Edge) -> Vec<Finding> {
+    let world = World {
+        aws,
+        policy,
+        now: edge.now,
+        budget: Budget::endless(),
+        run: edge.run.clone(),
+        dry_run: true,
+        host: true,
+        topic: None,
+        reports: None,
+        user: None,
+    };
+    Box::pin(freshness::preflight(&world)).await
 }
 
 /// The schema: JSON either way.
@@ -62,6 +90,9 @@ struct Checked {
     summary: Option<Summary>,
     /// Parts that are checked and that no function runs.
     not_run_yet: Vec<Part>,
+    /// What will be in the way on the policy's account, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ahead: Option<Vec<Finding>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -89,7 +120,7 @@ struct Part {
 
 impl Checked {
     fn wrong(file: &str, faults: Vec<Fault>) -> Self {
-        Self { file: file.to_owned(), faults, summary: None, not_run_yet: Vec::new() }
+        Self { file: file.to_owned(), faults, summary: None, not_run_yet: Vec::new(), ahead: None }
     }
 
     fn right(file: &str, policy: &Policy) -> Self {
@@ -107,6 +138,7 @@ impl Checked {
             faults: Vec::new(),
             summary: Some(summary),
             not_run_yet: parts.collect(),
+            ahead: None,
         }
     }
 }
@@ -156,6 +188,12 @@ impl Answer for Checked {
             lines.extend(
                 self.not_run_yet.iter().map(|p| format!("  {:<widest$}  {}", p.path, p.what)),
             );
+        }
+        if let Some(ahead) = &self.ahead {
+            let none =
+                "\nnothing on its account is in the way: quotas and keys are as it needs them";
+            lines.push(if ahead.is_empty() { none.into() } else { "\non its account:".into() });
+            lines.extend(ahead.iter().map(finding));
         }
         lines.join("\n")
     }

@@ -93,7 +93,7 @@ pub(super) async fn run(session: &Session<'_>, args: &RestoreArgs) -> anyhow::Re
             Outcome::Cold(thaw) => {
                 let said = cold(&item, thaw);
                 if !args.wait {
-                    recovery.ended(Err(said.clone())).await;
+                    recovery.waits(&said).await;
                     return Err(Stop::late(format!("{said}; ask again then, or write --wait")));
                 }
                 output::tell(&format!("holdfast: {said}; waiting"));

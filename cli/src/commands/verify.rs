@@ -51,11 +51,11 @@ pub(super) async fn run(session: &Session<'_>, args: &VerifyArgs) -> anyhow::Res
         match tried {
             Ok(verified) => {
                 entries.push(entry(item, &verified));
-                heard.push(telling::verified(session, item, Ok(&verified)));
+                heard.extend(telling::verified(session, item, Ok(&verified)));
                 all.push(verified);
             }
             Err(e) => {
-                heard.push(telling::verified(session, item, Err(e.to_string())));
+                heard.extend(telling::verified(session, item, Err(e.to_string())));
                 entries.push(recorded::failed(
                     recorded::of(item, action(args.full), ""),
                     e.to_string(),
