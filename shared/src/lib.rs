@@ -8,6 +8,7 @@
 //! - [`request`], [`run`], [`report`]: what a run is asked, how its steps are carried out, what it says
 //! - [`audit`]: the record of what was done
 //! - [`secret`]: keys and passwords, from where the policy says they are
+//! - [`signing`]: signatures of what lies in stores and logs
 //! - [`words`]: figures as people read them
 //! - [`metrics`]: every metric, and the alarms on them
 //! - [`aws`]: the edges; [`lambda`]: what each function's `main` calls
@@ -33,6 +34,7 @@ pub mod report;
 pub mod request;
 pub mod run;
 pub mod secret;
+pub mod signing;
 pub mod source;
 pub mod time;
 pub mod words;

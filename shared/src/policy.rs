@@ -3,10 +3,10 @@
 //! [`Policy::parse`] reads YAML and answers with a whole policy or with every fault at its line and column. A policy
 //! that parses needs no further checks: names refer to what exists, rules are not empty, times are times.
 //!
-//! - [`grammar`], [`audit`], [`costs`], [`databases`], [`dumps`], [`notify`], [`monitor`], [`later`]: the types, from which [`schema`] is generated
+//! - [`grammar`], [`audit`], [`costs`], [`databases`], [`dumps`], [`notify`], [`monitor`], [`signing`], [`later`]: the types, from which [`schema`] is generated
 //! - [`text`]: typed strings
 //! - `locate`: YAML with positions; `structure`: the schema and differences from it; `meaning`: what a schema can't say;
-//!   `not_run_yet`: what no function runs yet
+//!   `not_run_yet`: what no function runs yet; `warnings`: what is no fault and should be known
 //! - [`select`](self::select()): which databases a group has
 
 pub mod audit;
@@ -21,8 +21,10 @@ pub mod monitor;
 mod not_run_yet;
 pub mod notify;
 mod select;
+pub mod signing;
 mod structure;
 pub mod text;
+mod warnings;
 
 pub use costs::{Costs, StatusPage};
 pub use databases::{AutomatedBackups, Databases, Drift, SnapshotCopy, Snapshots};
@@ -33,6 +35,7 @@ pub use grammar::{
     Watch, When,
 };
 pub use select::select;
+pub use signing::Signing;
 pub use structure::schema;
 
 use std::fmt;
@@ -97,6 +100,11 @@ impl Policy {
     /// The parts that this policy uses and no function runs yet, as paths with what is missing.
     pub fn not_run_yet(&self) -> Vec<(String, &'static str)> {
         not_run_yet::list(self)
+    }
+
+    /// What is no fault and leaves something open, as paths with what that is.
+    pub fn warnings(&self) -> Vec<(String, &'static str)> {
+        warnings::list(self)
     }
 }
 

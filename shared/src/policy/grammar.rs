@@ -8,6 +8,7 @@ use super::{
     later::{Drill, Files, Kubernetes, Redis, Secrets},
     monitor::Monitor,
     notify::Notify,
+    signing::Signing,
     text::{
         AccountId, Arn, BucketName, Bytes, Cron, Name, Period, Region, Share, Threshold, ZoneName,
     },
@@ -48,6 +49,9 @@ pub struct Policy {
     /// S3 buckets.
     #[serde(default)]
     pub buckets: BTreeMap<Name, Bucket>,
+    /// Who signs what lies in stores. Without it, whoever may write there decides what is restored.
+    #[serde(default)]
+    pub signing: Option<Signing>,
     /// PostgreSQL servers that are dumped, and whose WAL is archived.
     #[serde(default)]
     pub postgres: BTreeMap<Name, Postgres>,

@@ -3,6 +3,7 @@
 mod audit;
 mod notify;
 mod postgres;
+mod signing;
 
 use super::{
     Policy,
@@ -33,6 +34,7 @@ pub(super) fn check(policy: &Policy) -> Vec<Found> {
     people(policy, &mut say);
     money(policy, &mut say);
     audit::check(policy, &mut say);
+    signing::check(policy, &mut say);
     found
 }
 
@@ -308,6 +310,8 @@ fn secrets(policy: &Policy, say: Say<'_>) {
         all.extend(store.secret_key.iter().map(|s| (format!("{at}/secret_key"), s)));
     }
     all.extend(policy.notify.iter().flat_map(notify::secrets));
+    let signing = policy.signing.iter().filter_map(|s| s.secret_key.as_ref());
+    all.extend(signing.map(|s| ("/signing/secret_key".to_owned(), s)));
     for (at, from) in all {
         if [from.secret.is_some(), from.env.is_some(), from.file.is_some()]
             .iter()

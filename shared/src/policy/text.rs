@@ -82,6 +82,7 @@ pub(super) const FORMATS: &[(&str, Check)] = &[
     ("holdfast-metric-prefix", metric_prefix),
     ("holdfast-date", check_date),
     ("holdfast-currency", currency),
+    ("holdfast-signing-key", signing_key),
 ];
 
 text!(
@@ -125,6 +126,10 @@ text!(
 text!(
     /// A daily window in UTC, as RDS writes it: `02:00-03:00`, 30 minutes at least.
     Window, "holdfast-window", check_window
+);
+text!(
+    /// A public key that signatures are checked with, as `minisign` and `holdfast key new` print it: `RW...`.
+    SigningKey, "holdfast-signing-key", signing_key
 );
 text!(
     /// A glob that must match the whole identifier: `lomash-*-prod`.
@@ -468,6 +473,10 @@ fn check_date(s: &str) -> Result<(), String> {
     let fits = s.len() == 10 && s.parse::<jiff::civil::Date>().is_ok();
     fits.then_some(())
         .ok_or_else(|| format!("\"{s}\" is not a day: write one such as \"2026-11-20\""))
+}
+
+fn signing_key(s: &str) -> Result<(), String> {
+    s.parse::<crate::signing::PublicKey>().map(drop)
 }
 
 fn currency(s: &str) -> Result<(), String> {

@@ -178,7 +178,8 @@ mod tests {
     }
 
     fn faults(group: &str) -> String {
-        let text = format!("{{holdfast: 1, company: acme, id: host-1, postgres: {{shop: {group}}}}}");
+        let text =
+            format!("{{holdfast: 1, company: acme, id: host-1, postgres: {{shop: {group}}}}}");
         Policy::parse(&text).expect_err("a fault").to_string()
     }
 
