@@ -17,7 +17,7 @@ use std::{fmt, time::Duration};
 use tokio::time::Instant;
 
 /// Everything that a run is given. Time comes in here and nowhere else.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct World<'a> {
     /// The clients.
     pub aws: &'a Aws,

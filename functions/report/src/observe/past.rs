@@ -19,7 +19,7 @@ pub(super) async fn look(world: &World<'_>) -> (Trail, Option<Vec<AlarmState>>) 
 
 async fn trail(world: &World<'_>) -> Trail {
     let Some(log) = Log::of(world.aws, world.policy) else { return Trail::None };
-    if matches!(log, Log::Directory { .. }) && !world.host {
+    if log.is_local() && !world.host {
         return Trail::Unseen("it lies in a directory of a host".into());
     }
     let since = world.now.checked_sub(SignedDuration::from_hours(24 * DAYS)).unwrap_or(world.now);
