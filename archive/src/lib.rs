@@ -6,7 +6,7 @@
 //!
 //! - [`recipe`]: how an archive is to be made; [`layers`]: what a reader must undo; [`keys`]: what opens it
 //! - [`encoder`], [`decoder`], [`guess`](mod@guess) (archives that have no manifest), with a module for each format they speak
-//! - [`digest`]: counting and SHA-256; [`mac`]: proof of origin for a manifest beside an openssl archive
+//! - [`digest`]: counting and SHA-256
 //! - [`pipe`]: channels between async tasks and the threads that compress
 //!
 //! # Streams of bytes
@@ -51,7 +51,6 @@ mod hex;
 pub mod keys;
 pub mod layers;
 mod looks;
-pub mod mac;
 mod openssl;
 pub mod pipe;
 pub mod recipe;

@@ -23,8 +23,8 @@ pub enum Encryption {
     None,
     /// age, for whoever owns the identity of one of these recipients; the host that writes can't read it.
     Age(Vec<Recipient>),
-    /// As `openssl enc -aes-256-cbc -pbkdf2 -iter N` does. It has no proof of integrity of its own: see [`mac`](crate::mac).
-    /// Nor of the key, so that noise without compression can't be read back: it looks like a wrong key's work. (A dump does
+    /// As `openssl enc -aes-256-cbc -pbkdf2 -iter N` does. It has no proof of integrity of its own: the
+    /// signed record of the dump has its hash. Nor has it one of the key, so that noise without compression can't be read back: it looks like a wrong key's work. (A dump does
     /// not.)
     OpenSsl {
         /// One line, as openssl's `file:` reads it.

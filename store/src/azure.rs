@@ -179,12 +179,14 @@ impl AzureStore {
         if self.head(&beside::manifest(&left.key)).await?.is_some() {
             return Ok(());
         }
+        self.remove(&beside::signature(&beside::manifest(&left.key))).await?;
         self.remove(&beside::sums(&left.key)).await?;
         self.remove(&left.key).await
     }
 
     pub(crate) async fn delete(&self, key: &str) -> Result<(), Error> {
         self.remove(&beside::manifest(key)).await?;
+        self.remove(&beside::signature(&beside::manifest(key))).await?;
         self.remove(&beside::sums(key)).await?;
         self.remove(key).await
     }

@@ -109,8 +109,12 @@ impl Directory {
         let path = self.path(key)?;
         blocking(move || {
             let doing = || format!("read {}", path.display());
-            let file = match std::fs::File::open(&path) {
-                Ok(file) => file,
+            let file = match steps::open_regular(&path) {
+                Ok(Some(file)) => file,
+                Ok(None) => {
+                    let mend = "look at it: a store has regular files";
+                    return Err(Error::new(Kind::Refused, doing(), "it is no regular file", mend));
+                }
                 Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(e) => return Err(Error::io(doing(), &e)),
             };
@@ -169,11 +173,14 @@ impl Directory {
 
     pub(crate) async fn delete(&self, key: &str) -> Result<(), Error> {
         let object = self.path(key)?;
-        let (manifest, sums) = (self.path(&beside::manifest(key))?, self.path(&beside::sums(key))?);
+        let manifest = self.path(&beside::manifest(key))?;
+        let signature = self.path(&beside::signature(&beside::manifest(key)))?;
+        let sums = self.path(&beside::sums(key))?;
         blocking(move || {
             // Marked as ours and unfinished first: killed after the manifest went, the rest is a leftover.
             steps::mark(&object)?;
             steps::unlink(&manifest)?;
+            steps::unlink(&signature)?;
             steps::unlink(&sums)?;
             steps::unlink(&object)?;
             steps::unlink(&steps::temporary(&object))

@@ -6,11 +6,10 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
 
 mod line;
 
-pub use archive::{Cipher, Compressed, Kdf, KdfDigest, Layers, mac::Mac};
+pub use archive::{Cipher, Compressed, Kdf, KdfDigest, Layers};
 pub use line::{Restore, restore_line};
 
 /// The version of the manifest that this Holdfast writes, and the newest that it reads.
@@ -23,8 +22,10 @@ pub struct Manifest {
     /// Version of this format; a reader that knows only older ones must not guess.
     #[schemars(range(min = 1, max = 1))]
     pub holdfast: u32,
-    /// The company that it was made for.
-    pub company: String,
+    /// The owner that it was made for: company and home, or company and the policy's id. No other counts or deletes it.
+    pub owner: String,
+    /// The file's key below the store's prefix: laid beside another file, the record is none.
+    pub key: String,
     /// The policy's group.
     pub group: String,
     /// The database.
@@ -87,9 +88,6 @@ pub struct Manifest {
     pub locked_until: Option<Timestamp>,
     /// A line of shell that restores it with stock tools.
     pub restore: String,
-    /// Proof that who wrote this manifest had the passphrase, over all other fields.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mac: Option<Mac>,
 }
 
 /// RFC 3339, UTC.
@@ -202,9 +200,6 @@ pub struct Unchanged {
     pub slot: Option<Timestamp>,
     /// The run that found it so.
     pub run: String,
-    /// Proof that who wrote this had the passphrase, over all other fields.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mac: Option<Mac>,
 }
 
 impl Unchanged {
@@ -270,33 +265,6 @@ impl Manifest {
 /// Whether this is 64 hex digits.
 fn sha256_like(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
-}
-
-/// What a MAC is made over: every field of a manifest as it is stored but `mac`, in the order of their names, without
-/// spaces. Fields that this Holdfast does not know are in it.
-///
-/// # Errors
-/// If it is no JSON object.
-pub fn authenticated(key: &str, json: &[u8]) -> Result<Vec<u8>, Error> {
-    let value: Value = serde_json::from_slice(json).unwrap_or(Value::Null);
-    let Value::Object(mut fields) = value else {
-        let doing = format!("read the manifest of {key}");
-        return Err(Error::new(Kind::Damaged, doing, "it is no JSON object", "look at it"));
-    };
-    fields.remove("mac");
-    Ok(serde_json::to_vec(&ordered(Value::Object(fields))).expect("JSON again"))
-}
-
-/// JSON whose objects are in the order of their names, however this build of the JSON library keeps them.
-fn ordered(value: Value) -> Value {
-    match value {
-        Value::Array(list) => list.into_iter().map(ordered).collect(),
-        Value::Object(fields) => {
-            let sorted: BTreeMap<_, _> = fields.into_iter().collect();
-            Value::Object(sorted.into_iter().map(|(k, v)| (k, ordered(v))).collect())
-        }
-        other => other,
-    }
 }
 
 /// The line of `<key>.sha256`, as `sha256sum -c` reads it in the file's directory.

@@ -153,6 +153,7 @@ impl S3Store {
 
     pub(crate) async fn delete(&self, key: &str) -> Result<(), Error> {
         self.remove(&beside::manifest(key)).await?;
+        self.remove(&beside::signature(&beside::manifest(key))).await?;
         self.remove(&beside::sums(key)).await?;
         self.remove(key).await
     }

@@ -3,6 +3,7 @@
 use super::{
     Field, KeyForm, Names, Token,
     escape::{escaped, plain},
+    suffix,
 };
 use jiff::{SignedDuration, Timestamp, fmt::strtime::BrokenDownTime, tz::TimeZone};
 use std::collections::BTreeSet;
@@ -27,6 +28,7 @@ struct Found {
     database: Option<String>,
     reason: Option<String>,
     table: Option<String>,
+    suffix: Option<String>,
 }
 
 impl Found {
@@ -92,6 +94,17 @@ impl KeyForm {
                     self.walk(index + 1, key, rest, form, found, names, all);
                 }
             }
+            Token::Suffix => {
+                if !self.dateless {
+                    self.walk(index + 1, key, rest, form, found, names, all);
+                }
+                if let Some((suffix, rest)) = suffix::at_begin(rest) {
+                    *form += suffix;
+                    found.suffix = Some(suffix.to_owned());
+                    self.walk(index + 1, key, rest, form, found, names, all);
+                    found.suffix = None;
+                }
+            }
             Token::Field(field) => {
                 let known = found.of(*field).clone();
                 let list = match field {
@@ -127,18 +140,21 @@ impl KeyForm {
             let civil = read.to_date().ok()?.at(time[0], time[1], time[2], 0);
             Some(civil.to_zoned(TimeZone::UTC).ok()?.timestamp())
         };
-        // Seconds of the epoch, or a time with its offset, stand for themselves.
-        let at = read.to_timestamp().ok().or_else(civil)?;
+        let (at, precision) = match &found.suffix {
+            Some(suffix) => (suffix::time(suffix)?, SignedDuration::from_secs(1)),
+            // Seconds of the epoch, or a time with its offset, stand for themselves.
+            None => (read.to_timestamp().ok().or_else(civil)?, self.precision),
+        };
         let text = |t: &Option<String>| t.clone().unwrap_or_default();
-        let again = self
-            .make(&text(&found.database), &text(&found.reason), &text(&found.table), at)
-            .ok()?;
+        let (database, reason, table) =
+            (text(&found.database), text(&found.reason), text(&found.table));
+        let again = self.write(&database, &reason, &table, at, found.suffix.as_deref()).ok()?;
         (again == key).then(|| Read {
             database: found.database.clone(),
             reason: found.reason.clone(),
             table: found.table.clone(),
             at,
-            precision: self.precision,
+            precision,
         })
     }
 }
