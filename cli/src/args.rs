@@ -6,7 +6,7 @@ use shared::policy::text::{Arn, Listen, Period};
 
 /// Backups of databases and buckets, held to a policy: what stands how, what would be done, and doing it now.
 ///
-/// Nothing here changes anything except `run`, `gate`, `dump`, `restore`, `hold` and `release`.
+/// Nothing here changes anything except `run`, `gate`, `dump`, `restore`, `hold`, `release`, `store` and `key`.
 #[derive(Debug, Parser)]
 #[command(name = "holdfast", version, max_term_width = 100, after_help = AFTER, subcommand_required = true)]
 pub(crate) struct Args {
@@ -213,6 +213,12 @@ Example:
         #[arg(long)]
         why: String,
     },
+    /// Where dumps lie
+    #[command(subcommand)]
+    Store(StoreCommand),
+    /// Keys that sign what lies in stores
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Take a hold away
     #[command(after_help = "\
 Example:
@@ -295,6 +301,46 @@ Exits with 64 when there is a fault.")]
 Example:
   holdfast policy schema > schema.json")]
     Schema,
+}
+
+/// What is done with stores.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Write the mark that says whose a store is, once
+    ///
+    /// A directory without its mark holds no dumps and gets none: perhaps nothing is mounted there. A bucket gets its mark
+    /// with its first dump. What is there already stays as it is.
+    #[command(after_help = "\
+Examples:
+  holdfast store init                every place of every group
+  holdfast store init production")]
+    Init {
+        /// Only this group's places
+        #[arg(value_name = "GROUP")]
+        group: Option<String>,
+    },
+}
+
+/// What is done with keys.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Make a pair of keys: the secret half into a file of mode 0600, the public one to stdout
+    ///
+    /// The secret half signs what is written into stores and stays with whoever makes backups; the public one checks it,
+    /// goes into the policy, and is checked by `minisign -V -P` as well.
+    #[command(after_help = "\
+Example:
+  holdfast key new /etc/holdfast/signing.key
+
+Then write into the policy:
+  signing:
+    secret_key: { file: /etc/holdfast/signing.key }
+    public_keys: [RW...]")]
+    New {
+        /// Where the secret half goes; nothing may be there
+        #[arg(value_name = "FILE")]
+        file: std::path::PathBuf,
+    },
 }
 
 /// What is asked of the record of operations.
@@ -486,6 +532,9 @@ pub(crate) struct RestoreArgs {
     /// Connections that load in parallel
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub(crate) jobs: u8,
+    /// Restore a file that nobody vouches for: of another tool, or without a record that counts. Whatever is in it is run
+    #[arg(long)]
+    pub(crate) untrusted: bool,
     /// Second place that it is read from, by its number in `also_stored`, from 1
     #[arg(long, value_name = "N")]
     pub(crate) from: Option<usize>,

@@ -82,7 +82,7 @@ pub(crate) async fn find<'s>(
                     continue;
                 }
             };
-            match open.by_database(policy, rules).await {
+            match open.by_database(&world, rules).await {
                 Err(e) => found.gaps.push(e),
                 Ok(by) => {
                     let by = by.into_iter().filter(|(d, _)| databases.contains(d));

@@ -6,6 +6,7 @@ mod dump;
 mod explain;
 mod gate;
 mod hold;
+mod key;
 mod list;
 mod monitor;
 mod notify;
@@ -16,6 +17,7 @@ mod report;
 mod restore;
 mod run;
 mod status;
+mod store;
 mod verify;
 
 use crate::{
@@ -92,6 +94,11 @@ pub(crate) async fn run(args: &Args, edge: &Edge) -> anyhow::Result<Exit> {
             let session = interrupt.or(open(Patience::Host)).await?;
             Box::pin(restore::run(&session, args)).await
         }
+        Command::Store(command) => {
+            let session = interrupt.or(open(Patience::Host)).await?;
+            interrupt.or(Box::pin(store::run(&session, command))).await
+        }
+        Command::Key(command) => key::run(global, command),
         Command::Hold { backup, why } => {
             let session = interrupt.or(open(Patience::Host)).await?;
             Box::pin(hold::hold(&session, backup, why)).await

@@ -93,7 +93,7 @@ impl<'w> Places<'w> {
         match group {
             Some(group) => {
                 let open = Open { store: store.clone(), policy: rules };
-                dumps = Some(open.by_database(self.world.policy, group).await?);
+                dumps = Some(open.by_database(self.world, group).await?);
             }
             None => entries = store.list("").await.map_err(EdgeError::from)?,
         }

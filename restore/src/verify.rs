@@ -3,7 +3,7 @@
 mod reading;
 mod report;
 
-pub(crate) use reading::{NOTES, beside_it};
+pub(crate) use reading::beside_it;
 pub use report::markdown;
 
 use crate::{
@@ -131,7 +131,7 @@ pub struct Trial<'a> {
 /// Reads a backup to its end and checks every hash. An error is a failed check.
 pub async fn quick(store: &Store, backup: &Backup, opening: &Opening) -> Verified {
     let begun = Instant::now();
-    let mut checks = beside_it(store, backup, opening).await;
+    let mut checks = beside_it(store, backup).await;
     if !faulty(&checks) {
         let read =
             fetch(store, backup, opening, Hashes::Both, async |_, from| drain(from).await).await;
@@ -159,7 +159,7 @@ pub async fn full(
     trial: &Trial<'_>,
 ) -> Result<Verified, Error> {
     sweep(trial.server, MARK).await?;
-    let mut checks = beside_it(store, backup, opening).await;
+    let mut checks = beside_it(store, backup).await;
     checks.extend(size(backup, trial));
     if faulty(&checks) {
         return Ok(verified(backup, true, checks, Vec::new(), Vec::new()));

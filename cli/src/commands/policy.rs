@@ -62,6 +62,8 @@ struct Checked {
     summary: Option<Summary>,
     /// Parts that are checked and that no function runs.
     not_run_yet: Vec<Part>,
+    /// What is no fault and leaves something open.
+    warnings: Vec<Part>,
 }
 
 #[derive(Debug, Serialize)]
@@ -89,11 +91,18 @@ struct Part {
 
 impl Checked {
     fn wrong(file: &str, faults: Vec<Fault>) -> Self {
-        Self { file: file.to_owned(), faults, summary: None, not_run_yet: Vec::new() }
+        Self {
+            file: file.to_owned(),
+            faults,
+            summary: None,
+            not_run_yet: Vec::new(),
+            warnings: Vec::new(),
+        }
     }
 
     fn right(file: &str, policy: &Policy) -> Self {
-        let parts = policy.not_run_yet().into_iter().map(|(path, what)| Part { path, what });
+        let part = |(path, what)| Part { path, what };
+        let parts = policy.not_run_yet().into_iter().map(part);
         let summary = Summary {
             company: policy.company.to_string(),
             account: policy.home().account.to_string(),
@@ -107,6 +116,7 @@ impl Checked {
             faults: Vec::new(),
             summary: Some(summary),
             not_run_yet: parts.collect(),
+            warnings: policy.warnings().into_iter().map(part).collect(),
         }
     }
 }
@@ -147,6 +157,7 @@ impl Answer for Checked {
             lines.push(format!("  {:<13} {}", "destinations", names(&s.destinations)));
             lines.push(format!("  {:<13} {}", "alarms", names(&s.alarms)));
         }
+        lines.extend(self.warnings.iter().map(|w| format!("\nwarning: {}: {}", w.path, w.what)));
         if !self.not_run_yet.is_empty() {
             let parts = count(self.not_run_yet.len(), "part", "parts");
             lines.push(format!(

@@ -2,7 +2,6 @@
 
 use archive::{Compression, Encryption, Recipe, Recipient};
 use postgres::{Server, Tls};
-use secrecy::SecretString;
 use shared::{
     aws::{EdgeError, Kind},
     catalog::Place,
@@ -77,20 +76,6 @@ pub async fn recipe(secrets: &Secrets<'_>, dump: &Dump) -> Result<Recipe, EdgeEr
         }
     };
     Ok(Recipe { compression, encryption })
-}
-
-/// Every passphrase of a group's dumps: those in use, and those before them. One that can't be had is left out.
-pub(crate) async fn passphrases(secrets: &Secrets<'_>, rules: &Postgres) -> Vec<SecretString> {
-    let mut all = Vec::new();
-    for encrypt in rules.dumps.values().filter_map(|d| d.encrypt.as_ref()) {
-        for from in encrypt.openssl.iter().chain(&encrypt.previous) {
-            match secrets.versions(from).await {
-                Ok(values) => all.extend(values),
-                Err(e) => tracing::info!("a passphrase of the policy is not here: {e}"),
-            }
-        }
-    }
-    all
 }
 
 fn key_error(e: EdgeError) -> EdgeError {

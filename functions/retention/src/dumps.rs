@@ -21,9 +21,10 @@ use std::{
     fmt,
 };
 use store::{
-    Backup, copies,
+    Backup, Trust, copies,
     place::{self, Open},
 };
+use tokio::time::Instant;
 
 /// One database of a group, and what was seen at each of its places.
 #[derive(Debug)]
@@ -86,7 +87,7 @@ pub async fn run(world: &World<'_>, request: &Request, width: usize) -> LettingD
             let address = |o: &Open<'_>| o.store.address();
             let address = open.as_ref().map_or_else(|_| written(policy), address);
             let backups = match open {
-                Ok(open) => open.by_database(world.policy, rules).await,
+                Ok(open) => open.by_database(world, rules).await,
                 Err(e) => Err(e.clone()),
             };
             by_place.push((address, backups));
@@ -102,11 +103,14 @@ pub async fn run(world: &World<'_>, request: &Request, width: usize) -> LettingD
         }
         stores.insert(group, open);
     }
+    let began = Instant::now();
     let mut letting = plan(world.policy, &seen, world.now);
     let plan = std::mem::take(&mut letting.plan);
     letting.outcomes = apply(world, &plan, width, async |step: &LetGo| {
         let open = stores[&step.group][step.place].as_ref().map_err(EdgeError::clone)?;
-        let cleaned = open.store.delete(&step.point).await;
+        let rules = &world.policy.postgres[&step.group];
+        let trust = Trust::of(world.policy, rules, world.now + began.elapsed());
+        let cleaned = open.store.delete(&step.point, &trust).await;
         cleaned.map_err(|e| {
             EdgeError::of_kind(Kind::CleanUp, e.doing.clone(), e.why.clone(), e.mend.clone())
         })?;
@@ -188,7 +192,7 @@ pub fn judge(
     now: Timestamp,
 ) -> Vec<(Point, Fate)> {
     let Some((_, Ok(backups))) = dumps.places.get(place) else { return Vec::new() };
-    let company = policy.company.as_str();
+    let company = &policy.owner();
     let all: BTreeMap<ReasonName, Dump> = dumps.rules.all_dumps();
     let own = place.checked_sub(1).and_then(|i| dumps.rules.also_stored[i].keep.as_ref());
     let mut points = Vec::new();

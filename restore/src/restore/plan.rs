@@ -4,7 +4,7 @@ use super::Options;
 use crate::{
     Error, Kind, Opening,
     fetch::probe,
-    verify::{NOTES, READABLE, Went, beside_it},
+    verify::{READABLE, Went, beside_it},
 };
 use jiff::SignedDuration;
 use postgres::{Server, Session, database};
@@ -48,10 +48,8 @@ pub(super) async fn checked(
     if let Of::Faulty { why, mend, .. } = &backup.kind {
         return refused(why.clone(), mend);
     }
-    let beside = beside_it(store, backup, opening).await;
-    if let Some(bad) =
-        beside.iter().find(|c| c.went == Went::Failed && ![READABLE, NOTES].contains(&&*c.name))
-    {
+    let beside = beside_it(store, backup).await;
+    if let Some(bad) = beside.iter().find(|c| c.went == Went::Failed && c.name != READABLE) {
         let kind = bad.kind.unwrap_or(Kind::Damaged);
         let why = format!("{}: {}", bad.name, bad.detail);
         return Err(Error::new(

@@ -86,7 +86,7 @@ const COMPARED: usize = 7;
 
 /// Ending of the commit record beside a dump, and of what else lies there.
 const COMMIT: &str = ".json";
-const BESIDE: [&str; 2] = [".sha256", ".hold"];
+const BESIDE: [&str; 3] = [".sha256", ".hold", ".minisig"];
 /// So many keys may stand between an object and its commit record in the order of keys.
 const BETWEEN: usize = 16;
 

@@ -6,7 +6,7 @@ use crate::{
 };
 use shared::{
     aws::EdgeError,
-    policy::{Policy, Postgres, text::Name},
+    policy::{Postgres, text::Name},
     run::World,
     secret::Secrets,
 };
@@ -74,7 +74,7 @@ async fn one(
     let open = open.map(|opened| Open { store: opened, policy: store }).map_err(EdgeError::from);
     found.seen = match (open, rules.filter(|r| !r.dumps.is_empty())) {
         (Err(e), _) => Err(e),
-        (Ok(open), Some(rules)) => dumps(world.policy, &open, rules).await,
+        (Ok(open), Some(rules)) => dumps(world, &open, rules).await,
         (Ok(open), None) => files(&open, group).await,
     };
     found.pages = found.seen.iter().flat_map(BTreeMap::values).map(objects).sum::<u64>() / PAGE + 1;
@@ -107,11 +107,11 @@ fn class(store: &shared::policy::Store, named: Option<&str>) -> Class {
 
 /// Dumps by database: those with a commit record are points, the others only weigh.
 async fn dumps(
-    policy: &Policy,
+    world: &World<'_>,
     open: &Open<'_>,
     rules: &Postgres,
 ) -> Result<BTreeMap<String, Held>, EdgeError> {
-    let by = open.by_database(policy, rules).await?;
+    let by = open.by_database(world, rules).await?;
     Ok(by.into_iter().map(|(database, backups)| (database, held(open, &backups))).collect())
 }
 
