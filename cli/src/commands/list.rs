@@ -15,7 +15,7 @@ use store::catalogue::Of;
 /// Lists every dump of the groups, or of what was asked for.
 pub(super) async fn run(session: &Session<'_>, of: Option<&str>) -> anyhow::Result<Exit> {
     let secrets = session.secrets();
-    let looking = find(session, &secrets, of);
+    let looking = Box::pin(find(session, &secrets, of));
     let found: Found<'_> = session.progress.during("looking at the stores", looking).await?;
     let rows = found.items.iter().map(|i| Row::of(i, session.edge.now)).collect();
     session.output.answer(&List(rows))?;

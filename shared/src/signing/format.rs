@@ -9,9 +9,9 @@ use std::borrow::Cow;
 
 /// Ed25519 of the bytes themselves, and what keys are marked with.
 const PLAIN: [u8; 2] = *b"Ed";
-/// Ed25519 of the BLAKE2b-512 of the bytes.
+/// Ed25519 of the `BLAKE2b-512` of the bytes.
 const HASHED: [u8; 2] = *b"ED";
-/// BLAKE2b, the checksum of secret keys.
+/// `BLAKE2b`, the checksum of secret keys.
 const CHECKSUM: [u8; 2] = *b"B2";
 /// No password protects the secret key.
 const NO_PASSWORD: [u8; 2] = [0, 0];
