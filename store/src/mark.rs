@@ -121,3 +121,71 @@ pub(crate) fn missing(store: &Store) -> Error {
     };
     Error::new(Kind::Missing, doing(store), why, mend)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Directory;
+    use shared::{
+        policy::Policy,
+        signing::{Author, Signer},
+    };
+
+    fn at() -> Timestamp {
+        "2026-11-20T12:00:00Z".parse().expect("a time")
+    }
+
+    /// What a policy that signs with this key trusts.
+    fn trust(signer: &Signer) -> Trust {
+        let text = format!(
+            "{{holdfast: 1, company: acme, id: host-1, signing: {{public_keys: [{}]}}, postgres: {{main: {{databases: [a], \
+             stored: {{directory: /b}}, dumps: {{manual: {{keep: {{newest: 1}}}}}}}}}}}}",
+            signer.public()
+        );
+        let policy = Policy::parse(&text).unwrap_or_else(|e| panic!("{e}"));
+        Trust::of(&policy, policy.postgres.values().next().expect("a group"), at())
+    }
+
+    #[tokio::test]
+    async fn a_store_has_one_owner_and_its_mark_is_written_once() {
+        let root = tempfile::tempdir().expect("a folder");
+        let store = Store::Directory(Directory::new(root.path(), ""));
+        let ours = Trust::in_owner("acme@host-1", at());
+        let theirs = Trust::in_owner("acme@host-2", at());
+        assert_eq!(find(&store, &ours).await, Ok(None));
+        let author = Author::new("acme@host-1", None);
+        let mark = write(&store, &author, "run-1", at()).await.expect("written");
+        assert_eq!(write(&store, &author, "run-2", at()).await, Ok(mark.clone()));
+        assert_eq!(find(&store, &ours).await, Ok(Some(mark)));
+        let other = Author::new("acme@host-2", None);
+        for e in [
+            find(&store, &theirs).await.expect_err("another's"),
+            write(&store, &other, "run", at()).await.expect_err("another's"),
+        ] {
+            assert!(e.why.contains("acme@host-1") && e.why.contains("acme@host-2"), "{e}");
+        }
+        std::fs::write(root.path().join(NAME), "x").expect("written");
+        assert_eq!(find(&store, &ours).await.expect_err("no mark").kind, Kind::Damaged);
+    }
+
+    #[tokio::test]
+    async fn where_the_policy_signs_the_mark_is_signed_and_a_killed_init_is_finished_by_the_next() {
+        let root = tempfile::tempdir().expect("a folder");
+        let store = Store::Directory(Directory::new(root.path(), ""));
+        let (signer, _) = Signer::generate().expect("random numbers");
+        let trust = trust(&signer);
+        let author = Author::new("acme@host-1", Some(signer));
+        // Killed before it was signed, or put there by somebody else.
+        let unsigned = Author::new("acme@host-1", None);
+        let mark = write(&store, &unsigned, "run-1", at()).await.expect("written");
+        assert!(find(&store, &trust).await.expect_err("not signed").mend.contains("store init"));
+        assert_eq!(write(&store, &author, "run-2", at()).await, Ok(mark.clone()));
+        assert_eq!(find(&store, &trust).await, Ok(Some(mark)));
+        // Somebody was quicker with a signature of his own.
+        let path = root.path().join(beside::signature(NAME));
+        std::fs::remove_file(&path).expect("removed");
+        std::fs::write(&path, "x").expect("written");
+        assert!(find(&store, &trust).await.is_err());
+        assert!(write(&store, &author, "run-3", at()).await.is_err());
+    }
+}

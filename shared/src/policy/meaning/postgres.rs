@@ -135,24 +135,35 @@ fn stores(group: &Postgres) -> impl Iterator<Item = (String, &Store)> {
         .chain(more.map(|(i, s)| (format!("also_stored/{i}"), s)))
 }
 
-/// A run cleans up what dead runs of its database left; what it finds under another group's names would be alive.
+/// A place belongs to one group: what lies under another's prefix would be judged as its own, and cleaned up by its runs.
 fn places(groups: &BTreeMap<crate::policy::text::Name, Postgres>, say: Say<'_>) {
-    let place = |g: &Postgres| {
-        let s = &g.stored;
-        let azure = s.azure.as_ref().map(|a| (a.account.clone(), a.container.clone()));
-        let bucket = s.bucket.as_ref().map(ToString::to_string);
-        (bucket, s.endpoint.clone(), s.directory.clone(), azure, s.prefix.clone())
-    };
-    for (name, group) in groups.iter().filter(|(_, g)| !g.dumps.is_empty()) {
-        let same =
-            |(n, g): &(_, &Postgres)| *n < name && !g.dumps.is_empty() && place(g) == place(group);
-        if let Some((other, _)) = groups.iter().find(same) {
-            say(
-                format!("/postgres/{name}/stored"),
-                format!(
-                    "\"{other}\" puts its dumps in the same place: give each group a prefix of its own"
-                ),
+    /// Where a store is, and what its keys begin with there.
+    fn place(s: &Store) -> (String, String) {
+        if let Some(directory) = &s.directory {
+            return (
+                "a directory".into(),
+                format!("{}/{}", directory.trim_end_matches('/'), s.prefix),
             );
+        }
+        let azure = s.azure.as_ref().map(|a| format!("azure {}/{}", a.account, a.container));
+        let bucket = s.bucket.as_ref().map(ToString::to_string).unwrap_or_default();
+        let endpoint = s.endpoint.clone().unwrap_or_default();
+        (azure.unwrap_or_else(|| format!("{endpoint} {bucket}")), s.prefix.clone())
+    }
+    let mut seen: Vec<(String, (String, String))> = Vec::new();
+    for (name, group) in groups.iter().filter(|(_, g)| !g.dumps.is_empty()) {
+        for (which, store) in stores(group) {
+            let (at, prefix) = place(store);
+            let within = |(other, begin): &(String, String)| {
+                *other == at && (begin.starts_with(&prefix) || prefix.starts_with(begin.as_str()))
+            };
+            if let Some((other, _)) = seen.iter().find(|(_, place)| within(place)) {
+                let why = format!(
+                    "\"{other}\" puts its dumps in the same place: give each group a prefix of its own, none of which begins with another"
+                );
+                say(format!("/postgres/{name}/{which}"), why);
+            }
+            seen.push((name.to_string(), (at, prefix)));
         }
     }
 }
@@ -191,6 +202,44 @@ mod tests {
         {
             let said_so = faults(&format!("{{databases: [{name}], {rest}}}"));
             assert!(said_so.contains(said) && said_so.contains("databases"), "{said_so}");
+        }
+    }
+
+    #[test]
+    fn no_group_puts_its_dumps_under_anothers_prefix() {
+        let parse = |one: &str, two: &str| {
+            let group = |stored: &str| {
+                format!(
+                    "{{databases: [a], stored: {stored}, dumps: {{manual: {{keep: {{newest: 1}}}}}}}}"
+                )
+            };
+            let text = format!(
+                "{{holdfast: 1, company: acme, home: {{account: \"111122223333\", region: eu-west-1}}, postgres: {{one: {}, two: {}}}}}",
+                group(one),
+                group(two)
+            );
+            Policy::parse(&text).map_or_else(|e| e.to_string(), |_| String::new())
+        };
+        for (one, two) in [
+            ("{directory: /b}", "{directory: /b}"),
+            ("{directory: /b}", "{directory: /b/two}"),
+            ("{directory: /b, prefix: two/}", "{directory: /b/two}"),
+            ("{bucket: acme}", "{bucket: acme, prefix: pg/}"),
+            ("{bucket: acme, prefix: pg}", "{bucket: acme, prefix: pg-two/}"),
+        ] {
+            let said = parse(one, two);
+            assert!(
+                said.contains("postgres.two.stored: \"one\" puts its dumps"),
+                "{one} {two}: {said}"
+            );
+        }
+        for (one, two) in [
+            ("{directory: /b/one}", "{directory: /b/two}"),
+            ("{bucket: acme, prefix: one/}", "{bucket: acme, prefix: two/}"),
+            ("{bucket: acme}", "{bucket: other}"),
+            ("{directory: /one}", "{directory: /one-more}"),
+        ] {
+            assert_eq!(parse(one, two), "", "{one} {two}");
         }
     }
 
