@@ -86,7 +86,8 @@ pub(super) fn secret_key(text: &str) -> Result<([u8; 8], Zeroizing<[u8; 32]>, [u
         return Err("it is protected by a password, and nobody is there to type it".into());
     }
     let (keys, sum) = bytes[54..].split_at(72);
-    if checksum(keys) != *sum {
+    // minisign itself writes none beside a key without a password.
+    if checksum(keys) != *sum && *sum != [0; 32] {
         return Err("its checksum is wrong: it was cut or changed".into());
     }
     let mut seed = Zeroizing::new([0; 32]);

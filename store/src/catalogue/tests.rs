@@ -71,9 +71,10 @@ impl World {
 
     /// A note of ours.
     async fn note(&self, key: &str, time: Timestamp) {
+        let json = self.store.get(&beside::manifest(key)).await.expect("read").expect("a record");
         let note = Unchanged {
             holdfast: 1,
-            sha256: crate::manifest::tests::manifest().file.sha256,
+            sha256: Manifest::read(key, &json).expect("a record").file.sha256,
             data_time: time,
             slot: None,
             run: "run".into(),
@@ -162,11 +163,12 @@ async fn a_store_alone_tells_its_backups_apart_from_all_else() {
         .expect("begun");
     upload.write("7 bytes".into()).await.expect("written");
     upload.finish().await.expect("finished");
-    insta::assert_snapshot!(shown(&world.seen().await), @"
+    insta::assert_snapshot!(shown(&world.seen().await), @r#"
     old/first.bin: orders weekly 2026-11-20T02:00:03Z committed -
+    orders/orders_daily_20261101_020000.dump: orders daily 2026-11-20T02:00:03Z faulty (read the manifest of orders/orders_daily_20261101_020000.dump: its record is of "other@host-1", and this place belongs to "listings@host-1"; find out who put it there; it does not count, and is never deleted) -
     orders/orders_daily_20261118_020000.dump: orders daily 2026-11-20T02:00:03Z committed audit (ana)
     orders_archive/orders_archive_daily_20261117_020000.dump: orders_archive daily 2026-11-17T02:00:00Z foreign -
-    ");
+    "#);
 
     world.store.release(KEY).await.expect("released");
     assert_eq!(world.seen().await[0].hold, None);
@@ -340,7 +342,15 @@ async fn the_policy_and_not_the_record_says_what_counts() {
         }
         lines.push(format!("{name}: {}", all.join(" | ")));
     }
-    insta::assert_snapshot!(lines.join("\n"), @"");
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    as it was made: counts | counts | counts
+    not encrypted: counts | its record says that it is not encrypted, and the policy encrypts | counts
+    of the future: its data is of 2026-11-30T02:10:01Z, which is in the future | its data is of 2026-11-30T02:10:01Z, which is in the future | its data is of 2026-11-30T02:10:01Z, which is in the future
+    of what clocks may differ by: counts | counts | counts
+    due after its data: it was due after its data was read | it was due after its data was read | it was due after its data was read
+    another owner's: its record is of "listings@stage", and this place belongs to "listings@host-1" | its record is of "listings@stage", and this place belongs to "listings@host-1" | its record is of "listings@stage", and this place belongs to "listings@host-1"
+    another key's: somebody copied it here | somebody copied it here | somebody copied it here
+    "#);
 }
 
 #[tokio::test]

@@ -114,7 +114,10 @@ impl KeyForm {
                 };
                 let candidates: Vec<String> = match &known {
                     Some(name) => vec![escaped(name)],
-                    None if list.is_empty() => texts(rest).map(str::to_owned).collect(),
+                    // A suffix right behind a name is no part of it.
+                    None if list.is_empty() => {
+                        texts(rest).filter(|t| !suffix::ends(t)).map(str::to_owned).collect()
+                    }
                     None => list.iter().map(|n| escaped(n)).collect(),
                 };
                 for text in candidates {

@@ -49,6 +49,12 @@ pub(super) fn at_begin(text: &str) -> Option<(&str, &str)> {
     Some(text.split_at(LENGTH + run))
 }
 
+/// Whether a text ends with a suffix.
+pub(super) fn ends(text: &str) -> bool {
+    let begins = text.match_indices('-').map(|(at, _)| at);
+    begins.into_iter().any(|at| at_begin(&text[at..]).is_some_and(|(_, rest)| rest.is_empty()))
+}
+
 /// The time in a suffix.
 pub(super) fn time(suffix: &str) -> Option<Timestamp> {
     let time = suffix.get(..LENGTH)?;

@@ -90,7 +90,15 @@ fn a_form_without_a_date_names_the_time_and_one_that_is_none_is_refused() {
         }
         Err(e) => format!("{e}; {}", e.mend),
     });
-    insta::assert_snapshot!(lines.join("\n"), @"");
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    latest-20261120T143015Z.dump: - - - 2026-11-20T14:30:15Z +1s
+    orders-20261120T143015Z.dump: orders - - 2026-11-20T14:30:15Z +1s
+    143015-20261120T143015Z: - - - 2026-11-20T14:30:15Z +1s
+    202611/x-20261120T143015Z.y.dump: - - - 2026-11-20T14:30:15Z +1s
+    read the key "{databas}_%Y%m%d": {databas} is no placeholder; write {database}, {reason} or {table}
+    read the key "{database_%Y%m%d": a brace is not closed; write {database}, {reason} or {table}
+    read the key "%Q": its time can't be read back, so backups would not be told apart; write the date, as in %Y%m%d, or no time at all
+    "#);
 }
 
 #[test]
@@ -112,7 +120,22 @@ fn a_name_that_is_taken_gets_its_time_and_then_its_run() {
             lines.push(format!("{key}: {}", told(read)));
         }
     }
-    insta::assert_snapshot!(lines.join("\n"), @"");
+    insta::assert_snapshot!(lines.join("\n"), @"
+    orders/orders_20261120.dump.zst: orders - - 2026-11-20T00:00:00Z +86400s
+    orders/orders_20261120-20261120T143015Z.dump.zst: orders - - 2026-11-20T14:30:15Z +1s
+    orders/orders_20261120-20261120T143015Z-18f0-ab.dump.zst: orders - - 2026-11-20T14:30:15Z +1s
+    2026/11/20/daily.sql.gz: - daily - 2026-11-20T00:00:00Z +86400s
+    2026/11/20/daily-20261120T143015Z.sql.gz: - daily - 2026-11-20T14:30:15Z +1s
+    2026/11/20/daily-20261120T143015Z-18f0-ab.sql.gz: - daily - 2026-11-20T14:30:15Z +1s
+    orders_20261120_143015: orders - - 2026-11-20T14:30:15Z +1s
+    orders_20261120_143015-20261120T143015Z: orders - - 2026-11-20T14:30:15Z +1s
+    orders_20261120_143015-20261120T143015Z-18f0-ab: orders - - 2026-11-20T14:30:15Z +1s
+    v1.2/orders_100%_20261120.x: orders - - 2026-11-20T00:00:00Z +86400s
+    v1.2/orders_100%_20261120-20261120T143015Z.x: orders - - 2026-11-20T14:30:15Z +1s
+    v1.2/orders_100%_20261120-20261120T143015Z-18f0-ab.x: orders - - 2026-11-20T14:30:15Z +1s
+    orders-20261120T143015Z.dump: orders - - 2026-11-20T14:30:15Z +1s
+    orders-20261120T143015Z-18f0-ab.dump: orders - - 2026-11-20T14:30:15Z +1s
+    ");
 }
 
 #[test]

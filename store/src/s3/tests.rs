@@ -588,6 +588,7 @@ async fn uploads_without_end_and_objects_without_manifest_are_leftovers_and_fore
     insta::assert_snapshot!(deleted.join("\n"), @"
     DELETE /pg/orders/orders_daily_20261120_020000.dump?uploadId=1
     DELETE /pg/orders/orders_daily_20261120_020000.dump.json?uploadId=3
+    DELETE /pg/a/a_daily_20261118_020000.dump.json.minisig
     DELETE /pg/a/a_daily_20261118_020000.dump.sha256
     DELETE /pg/a/a_daily_20261118_020000.dump
     ");
