@@ -34,7 +34,7 @@ pub struct Mark {
 pub async fn find(store: &Store, trust: &Trust) -> Result<Option<Mark>, Error> {
     let Some((json, mark)) = read(store, trust.owner()).await? else { return Ok(None) };
     if let Err(e) = trust.check(store, NAME, &json).await? {
-        let mend = "if you turned `signing` on just now, sign it with `holdfast store init`; else find out who put it there";
+        let mend = format!("{}; where `signing` is new: `holdfast store init`", e.mend);
         return Err(Error::new(Kind::Refused, doing(store), e.why, mend));
     }
     Ok(Some(mark))

@@ -142,7 +142,7 @@ def test_a_linked_folder_takes_no_dump_and_a_deep_one_hides_none(holdfast, signe
     elsewhere.mkdir()
     (folder / "linked").symlink_to(elsewhere)
     signed["postgres"]["shop"]["dumps"]["linked"] = {"keep": {"newest": 1}}
-    refused(holdfast(signed, "dump", "--reason", "linked"), 1, "is a link")
+    refused(holdfast(signed, "dump", "--reason", "linked"), 3, "is a link")
     assert not list(elsewhere.iterdir())
 
 
@@ -168,7 +168,7 @@ def test_after_a_new_key_older_dumps_still_count(holdfast, signed):
     take(holdfast, signed)
     assert len(good(holdfast, signed)) == 2
     signed["signing"]["previous"] = []
-    refused(holdfast(signed, "list"), 1, "sign it with")
+    refused(holdfast(signed, "list"), 3, "signing.previous")
     refused(holdfast(signed | {"signing": signed["signing"] | {"public_keys": old}}, "dump", "--reason", "manual"), 4, "public_keys")
 
 
