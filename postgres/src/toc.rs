@@ -59,6 +59,8 @@ pub struct Entry {
     pub section: Section,
     /// The statement that makes it.
     pub defn: String,
+    /// The statement that would drop it; `pg_restore` makes the one that sets the owner from it.
+    pub drop_stmt: String,
     /// `COPY schema.table (columns) FROM stdin;` of a `TABLE DATA` entry that holds COPY text.
     pub copy_stmt: Option<String>,
     /// Its schema, without quotes.
@@ -127,6 +129,12 @@ impl Toc {
     pub fn encoding(&self) -> &str {
         let entry = self.entries.iter().find(|e| e.desc == "ENCODING");
         entry.and_then(|e| e.defn.split('\'').nth(1)).unwrap_or("SQL_ASCII")
+    }
+
+    /// Whether a backslash in a plain string of its statements is just that, from its `STDSTRINGS` entry.
+    pub fn plain_backslash(&self) -> bool {
+        let entry = self.entries.iter().find(|e| e.desc == "STDSTRINGS");
+        entry.is_none_or(|e| e.defn.split('\'').nth(1) != Some("off"))
     }
 
     /// An entry's COPY statement as the archive has it, in the archive's encoding.
@@ -306,7 +314,7 @@ fn entry<R: Read>(r: &mut Reader<'_, R>, minor: u8, off_size: u8) -> Result<Entr
         4 => Section::PostData,
         other => return Err(Fault::Bad(format!("section {other} of {desc} {tag}"))),
     };
-    let [defn, _drop] = r.texts()?.map(Option::unwrap_or_default);
+    let [defn, drop_stmt] = r.texts()?.map(Option::unwrap_or_default);
     let copy_bytes = r.text_range()?.filter(|range| !range.is_empty());
     let copy_stmt = copy_bytes.clone().map(|c| String::from_utf8_lossy(&r.raw[c]).into_owned());
     let [namespace, _tablespace] = r.texts()?;
@@ -337,6 +345,7 @@ fn entry<R: Read>(r: &mut Reader<'_, R>, minor: u8, off_size: u8) -> Result<Entr
         desc,
         section,
         defn,
+        drop_stmt,
         copy_stmt,
         namespace: namespace.filter(|n| !n.is_empty()),
         owner: owner.filter(|o| !o.is_empty()),
