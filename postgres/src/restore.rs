@@ -7,6 +7,8 @@
 
 mod chosen;
 mod early;
+mod examine;
+mod judge;
 mod lexer;
 mod load;
 mod loss;
@@ -14,12 +16,13 @@ mod objects;
 mod parse;
 mod plain;
 mod rows;
+mod sandbox;
 mod source;
 mod stock;
 
+pub use examine::{Contents, examine, head};
 pub use loss::{Loss, LossClass};
 
-pub(crate) use lexer::{name as sql_name, statements};
 pub(crate) use loss::bearable;
 
 use crate::{
@@ -35,16 +38,17 @@ use std::{
     collections::{HashMap, HashSet},
     io,
     sync::Arc,
+    time::Duration,
 };
 use stock::{Run, Stock};
 use tokio::{
     io::AsyncWriteExt as _,
     sync::mpsc,
-    task::{JoinError, spawn_blocking},
+    task::{JoinError, JoinHandle, spawn_blocking},
 };
 
 /// How to restore.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Into {
     /// Connections that load rows and build indexes.
     pub jobs: usize,
@@ -55,6 +59,24 @@ pub struct Into {
     pub owners: bool,
     /// Whether grants are restored.
     pub privileges: bool,
+    /// The administrator of the server, of a test: then the role that restores is no superuser. Extensions are created
+    /// for it, by their names alone; what only a superuser can make is left out and told in [`Restored::untested`].
+    pub test: Option<Server>,
+    /// How long a COPY waits for its next rows before the restore ends: while it waits, PostgreSQL drops no database.
+    pub stall: Duration,
+}
+
+impl Default for Into {
+    fn default() -> Self {
+        Self {
+            jobs: 1,
+            tables: Vec::new(),
+            owners: true,
+            privileges: true,
+            test: None,
+            stall: Duration::from_mins(5),
+        }
+    }
 }
 
 /// What a stream holds, after decryption and decompression.
@@ -74,6 +96,9 @@ pub struct Restored {
     pub losses: Vec<Loss>,
     /// The rows that were loaded, table by table.
     pub tables: Vec<TableRows>,
+    /// What a test left out because it takes a superuser.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub untested: Vec<String>,
 }
 
 /// Restores a stream into an existing database, which should be empty: nothing is dropped before.
@@ -111,28 +136,30 @@ async fn custom(
         Toc::read(&mut source).map(|toc| (toc, source))
     });
     let (toc, source) = read.await.map_err(|e| panicked(&e))??;
-    let chosen = match &how.tables[..] {
+    judge::toc(&toc)?;
+    let mut chosen = match &how.tables[..] {
         [] => None,
         names => Some(chosen::choose(&toc, names)?),
     };
+    let mut restored = Restored::default();
+    if let Some(admin) = &how.test {
+        let sandbox = sandbox::Sandbox::open(admin, database, &server.user).await?;
+        let made = sandbox.extensions(&toc).await?;
+        let (kept, untested) = sandbox::Sandbox::testable(&toc, chosen.as_ref(), &made);
+        (chosen, restored.untested) = (Some(kept), untested);
+    }
     let session = server.connect(database).await?;
     let tools = Tools::find(server, session.version_num.max(needed(&toc)))?;
     let stock = Stock::new(server, database, &tools.pg_restore, how, &toc)?;
     let list = chosen.as_ref().map(|chosen| stock::list(&toc, |id| chosen.contains(&id)));
 
-    let mut restored = Restored::default();
-    let Some(tables) = tables(&session, &toc, chosen.as_ref()).await? else {
-        return whole(
-            server,
-            database,
-            &stock,
-            &toc,
-            source,
-            list.as_deref(),
-            chosen.as_ref(),
-            how,
-        )
-        .await;
+    let sql = examine::sql_blocks(&toc)?;
+    let Some(tables) = tables(&session, &toc, chosen.as_ref(), &sql).await? else {
+        let mut all =
+            whole(server, database, &stock, &toc, source, list.as_deref(), chosen.as_ref(), how)
+                .await?;
+        all.untested = restored.untested;
+        return Ok(all);
     };
     restored.losses = stock.run(Run::Before, list.as_deref()).await?;
     if let Some(objects) = stock::objects(&toc, chosen.as_ref()) {
@@ -145,7 +172,7 @@ async fn custom(
     let load = async {
         let chosen = chosen.as_ref();
         let loaded =
-            rows(server, database, session, &toc, tables, source, chosen, how, ready).await?;
+            rows(server, database, session, &toc, tables, source, chosen, how, ready, &sql).await?;
         // What the lane is at goes on beside this.
         let (done, held) = (lane.done(), lane.held(&toc));
         let mut losses = Vec::new();
@@ -184,29 +211,45 @@ async fn rows(
     chosen: Option<&HashSet<i32>>,
     how: &Into,
     ready: Option<mpsc::UnboundedSender<early::Ready>>,
+    sql: &HashSet<i32>,
 ) -> Result<load::Loaded, Error> {
+    let target = load::Target { server, database, encoding: toc.encoding(), stall: how.stall };
+    settle(&first).await?;
     let mut sessions = vec![first];
     while sessions.len() < how.jobs.max(1) {
-        sessions.push(server.connect(database).await?);
-    }
-    for session in &sessions {
-        settle(session).await?;
+        sessions.push(target.connect().await?);
     }
     let with_data = toc.entries.iter().filter(|e| e.has_data).map(|e| e.dump_id);
     let objects = toc.entries.iter().filter(|e| e.desc == "BLOBS").map(|e| e.dump_id);
-    let objects: HashSet<i32> = if chosen.is_none() { objects.collect() } else { HashSet::new() };
+    let objects: HashSet<i32> =
+        objects.filter(|id| chosen.is_none_or(|c| c.contains(id))).collect();
     let (load, skip) = with_data.partition(|id| tables.contains_key(id) || objects.contains(id));
-    let wanted = Wanted { load, skip, zlib: toc.packing == Packing::Zlib };
+    let sql = sql.clone();
+    let wanted = Wanted { load, skip, sql, zlib: toc.packing == Packing::Zlib };
     let blocks = Blocks::new(source, toc.int_size);
     // A part is about 1 MiB: one is being cut, one waits here, two wait at each connection.
     let (give, take) = mpsc::channel(1);
     let parser = spawn_blocking(move || parse::parse(blocks, wanted, &give));
-    let loaded = load::load(&sessions, &tables, take, ready).await;
-    match parser.await.map_err(|e| panicked(&e))? {
-        // The loader stopped taking: its own error says why.
-        Err(e) if e.kind() == io::ErrorKind::BrokenPipe && loaded.is_err() => loaded,
+    let loaded = load::load(target, sessions, &tables, take, ready).await;
+    ended(parser, loaded).await
+}
+
+/// What came of a thread that reads, and of who takes what it reads.
+async fn ended<T>(reader: JoinHandle<io::Result<()>>, taken: Result<T, Error>) -> Result<T, Error> {
+    let read = if taken.is_err() {
+        // It may wait for a stream that moves no more.
+        match tokio::time::timeout(Duration::from_secs(1), reader).await {
+            Ok(read) => read,
+            Err(_) => return taken,
+        }
+    } else {
+        reader.await
+    };
+    match read.map_err(|e| panicked(&e))? {
+        // Nobody took any more: their own error says why.
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe && taken.is_err() => taken,
         Err(e) => Err(damaged(&e)),
-        Ok(()) => loaded,
+        Ok(()) => taken,
     }
 }
 
@@ -222,19 +265,32 @@ async fn tables(
     session: &Session,
     toc: &Toc,
     chosen: Option<&HashSet<i32>>,
+    sql: &HashSet<i32>,
 ) -> Result<Option<HashMap<i32, Arc<load::Table>>>, Error> {
     if matches!(toc.packing, Packing::Lz4 | Packing::Zstd) {
         return Ok(None);
     }
     let mut tables = HashMap::new();
     for entry in toc.entries.iter().filter(|e| e.has_data && e.desc != "BLOBS") {
-        // A data block without a COPY statement holds INSERT statements (pg_dump --inserts).
-        let Some(copy) = copy_of(session, toc, entry).await? else { return Ok(None) };
+        let copy = if sql.contains(&entry.dump_id) {
+            load::Table::new(entry.dump_id, named(entry), String::new())
+        } else {
+            let Some(copy) = copy_of(session, toc, entry).await? else { return Ok(None) };
+            copy
+        };
         if chosen.is_none_or(|c| c.contains(&entry.dump_id)) {
             tables.insert(entry.dump_id, Arc::new(copy));
         }
     }
     Ok(Some(tables))
+}
+
+/// The table of an entry as SQL names it.
+fn named(entry: &Entry) -> String {
+    match &entry.namespace {
+        Some(schema) => format!("{}.{}", crate::quoted(schema), crate::quoted(&entry.tag)),
+        None => crate::quoted(&entry.tag),
+    }
 }
 
 /// The statement that loads an entry's rows.
@@ -301,22 +357,25 @@ async fn whole(
     let write = async {
         let Some(mut stdin) = stdin else { return io::Result::Ok(()) };
         stdin.write_all(&toc.raw).await?;
-        while let Some(bytes) = take.recv().await {
+        loop {
+            let next = tokio::time::timeout(how.stall, take.recv()).await;
+            let Some(bytes) = next.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))? else {
+                return stdin.shutdown().await;
+            };
             stdin.write_all(&bytes).await?;
         }
-        stdin.shutdown().await
     };
     // A failed write means that pg_restore ended; what it said is the reason.
-    let (_, losses) = tokio::join!(write, running.end());
+    let (written, losses) = tokio::join!(write, running.end());
     drop(take);
+    if written.is_err_and(|e| e.kind() == io::ErrorKind::TimedOut) {
+        return Err(load::stalled(how.stall));
+    }
     reader.await.map_err(|e| panicked(&e))?.map_err(|e| damaged(&e))?;
-    let mut restored = Restored { losses: losses?, tables: Vec::new() };
+    let mut restored = Restored { losses: losses?, ..Restored::default() };
     let names: Vec<String> = (toc.entries.iter())
         .filter(|e| e.desc == "TABLE DATA" && chosen.is_none_or(|c| c.contains(&e.dump_id)))
-        .map(|e| match &e.namespace {
-            Some(schema) => format!("{}.{}", crate::quoted(schema), crate::quoted(&e.tag)),
-            None => crate::quoted(&e.tag),
-        })
+        .map(named)
         .collect();
     restored.tables = crate::database::count_rows(server, database, &names, how.jobs).await?;
     Ok(restored)
@@ -333,7 +392,11 @@ fn needed(toc: &Toc) -> u32 {
 }
 
 fn damaged(e: &io::Error) -> Error {
-    let kind = if e.kind() == io::ErrorKind::InvalidData { Kind::Data } else { Kind::Lost };
+    let kind = match e.kind() {
+        io::ErrorKind::InvalidData => Kind::Data,
+        io::ErrorKind::PermissionDenied => return judge::refused(e.to_string()),
+        _ => Kind::Lost,
+    };
     let mend = "verify the backup; the database that was restored into is incomplete";
     Error::new(kind, "read the backup", e.to_string(), mend)
 }
