@@ -22,6 +22,7 @@ use crate::{Error, Kind, Server, TableRows, tools::Tools};
 use bytes::Bytes;
 use fingerprint::Fingerprint;
 use jiff::Timestamp;
+pub use roles::Role;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
@@ -79,8 +80,8 @@ pub struct Dumped {
     pub client: String,
     /// Extensions of the database.
     pub extensions: Vec<Extension>,
-    /// The server's roles as SQL, without passwords.
-    pub roles: String,
+    /// The server's roles, without passwords.
+    pub roles: Vec<Role>,
     /// Rows of each table at the snapshot, in the order of the file.
     pub tables: Vec<TableRows>,
     /// How many large objects it holds; 0 for plain SQL, where they are not counted.
@@ -175,7 +176,7 @@ async fn run(
         data.leader.end().await?;
         Ok((data, extensions))
     };
-    let roles = async { Ok(roles::roles(server, database, &tools).await) };
+    let roles = async { roles::roles(&server.connect(database).await?).await };
     let ((data, extensions), roles) = tokio::try_join!(data, roles)?;
     out.send(Ok(Bytes::new())).await.map_err(|_| emit::gone())?;
     Ok(Dumped {

@@ -70,24 +70,6 @@ async fn a_pg_dump_that_dies_is_an_error_in_its_own_words() {
 }
 
 #[tokio::test]
-async fn roles_are_read_from_the_catalogue_where_pg_dumpall_does_not_work() {
-    let cluster = shared();
-    cluster.every_kind("roles"); // makes the roles
-    let database = cluster.database("roles");
-    let tools = false_tools(cluster, "exec \"$real\" \"$@\""); // there is no pg_dumpall beside it
-    let server = Server { tool_dirs: vec![tools.path().into()], ..cluster.server() };
-    let (dumped, _) = collect_from(&server, &database, &what(CUSTOM)).await.unwrap();
-    for line in [
-        "CREATE ROLE \"holdfast_owner\";",
-        "ALTER ROLE \"holdfast_owner\" WITH NOSUPERUSER INHERIT NOCREATEROLE NOCREATEDB LOGIN NOREPLICATION NOBYPASSRLS;",
-        "ALTER ROLE \"holdfast_owner\" SET \"work_mem\" TO '8MB';",
-        "GRANT \"holdfast_reader\" TO \"holdfast_owner\";",
-    ] {
-        assert!(dumped.roles.contains(line), "{line}\n{}", dumped.roles);
-    }
-}
-
-#[tokio::test]
 async fn a_connection_that_is_terminated_in_the_middle_ends_the_dump() {
     let cluster = shared();
     let database = large(cluster, "terminated");

@@ -68,9 +68,12 @@ pub struct Manifest {
     /// Extensions of the database.
     #[serde(default)]
     pub extensions: Vec<Extension>,
-    /// SQL that makes the roles, without passwords.
+    /// Roles of the server, without passwords: facts, and no SQL.
     #[serde(default)]
-    pub roles: String,
+    pub roles: Vec<Role>,
+    /// The tables that the policy narrows it to; empty of a dump of the whole database.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub selection: Vec<String>,
     /// Tables and their rows at the snapshot.
     #[serde(default)]
     pub tables: Vec<Table>,
@@ -175,6 +178,44 @@ pub struct Extension {
     pub version: String,
 }
 
+/// A role of a server.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "PostgreSQL has that many attributes")]
+pub struct Role {
+    /// Its name.
+    pub name: String,
+    /// Whether it has every right.
+    #[serde(default)]
+    pub superuser: bool,
+    /// Whether it has the rights of the roles that it is a member of.
+    #[serde(default)]
+    pub inherit: bool,
+    /// Whether it may make roles.
+    #[serde(default)]
+    pub create_role: bool,
+    /// Whether it may make databases.
+    #[serde(default)]
+    pub create_database: bool,
+    /// Whether it may log in.
+    #[serde(default)]
+    pub login: bool,
+    /// Whether it may replicate.
+    #[serde(default)]
+    pub replication: bool,
+    /// Whether row security does not bind it.
+    #[serde(default)]
+    pub bypass_row_security: bool,
+    /// Connections that it may have at once; none without a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_limit: Option<u32>,
+    /// Its own settings: name and value, as the server keeps them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<(String, String)>,
+    /// Roles that it is a member of, and whether it may make others so.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub member_of: BTreeMap<String, bool>,
+}
+
 /// A table's rows at the snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Table {
@@ -227,6 +268,12 @@ pub struct Hold {
 }
 
 impl Manifest {
+    /// Whether it holds a part of its database alone: another kind of point, which replaces no database and is no newest
+    /// dump of one.
+    pub fn is_narrowed(&self) -> bool {
+        self.table.is_some() || !self.selection.is_empty()
+    }
+
     /// The JSON that is stored.
     pub fn to_json(&self) -> Vec<u8> {
         let mut json = serde_json::to_vec_pretty(self).expect("a manifest is plain data");

@@ -62,7 +62,8 @@ pub(crate) fn manifest(
             .into_iter()
             .map(|e| manifest::Extension { name: e.name, version: e.version })
             .collect(),
-        roles: dumped.roles,
+        roles: dumped.roles.into_iter().map(role).collect(),
+        selection: if dump.format == DumpFormat::Csv { Vec::new() } else { dump.tables.clone() },
         tables: dumped
             .tables
             .into_iter()
@@ -156,6 +157,22 @@ fn named(from: &shared::policy::SecretFrom) -> String {
         place.into_iter().find_map(|(word, name)| Some(format!("{word}:{}", name.as_ref()?)));
     let key = from.key.as_ref().map(|k| format!("#{k}")).unwrap_or_default();
     format!("{}{key}", place.unwrap_or_default())
+}
+
+fn role(role: postgres::dump::Role) -> manifest::Role {
+    manifest::Role {
+        name: role.name,
+        superuser: role.superuser,
+        inherit: role.inherit,
+        create_role: role.create_role,
+        create_database: role.create_database,
+        login: role.login,
+        replication: role.replication,
+        bypass_row_security: role.bypass_row_security,
+        connection_limit: role.connection_limit,
+        settings: role.settings,
+        member_of: role.member_of,
+    }
 }
 
 fn server(facts: postgres::dump::ServerFacts) -> manifest::Server {

@@ -254,7 +254,7 @@ mod tests {
                 );
                 let mut count = Count { fingerprint: Some(Fingerprint::default()), ..Count::default() };
                 sql.as_bytes().chunks(step).for_each(|c| count.bytes(c));
-                count.fingerprint.take().map(|f| f.end(&nobody(), &[], ""))
+                count.fingerprint.take().map(|f| f.end(&nobody(), &[], &[]))
             };
             let restricted = "\\restrict";
             let first = of(restricted, "one", "row", &long);
