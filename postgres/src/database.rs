@@ -1,10 +1,17 @@
 //! Whole databases: made, dropped, counted, checked, and swapped.
 
 mod inherit;
+mod lacking;
 mod roles;
+mod subscriptions;
+mod test_role;
 
 pub use inherit::inherit;
+pub use lacking::{Lacking, lacking, protected};
 pub use roles::roles;
+pub use subscriptions::disconnect_subscriptions;
+pub(crate) use test_role::random_password;
+pub use test_role::{TestRole, sweep_roles};
 
 use crate::{Error, Kind, Server, Session, TableRows, dump::ServerFacts, literal, quoted};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -133,6 +140,10 @@ pub async fn drop(server: &Server, name: &str) -> Result<(), Error> {
         return Err(Error::new(Kind::Refused, doing(), why, "drop it by hand if that is meant"));
     }
     let session = maintenance(server).await?;
+    subscriptions::drop_all(server, &session, name).await?;
+    // A backend that can't be interrupted (one that waits in a COPY) holds this back for ever.
+    let wait = session.batch_execute("SET statement_timeout = '5min'").await;
+    wait.map_err(|e| Error::from_pg(doing(), &e))?;
     let force = if session.version_num >= 130_000 {
         " WITH (FORCE)"
     } else {
@@ -241,13 +252,54 @@ pub async fn count_rows(
 }
 
 async fn count_in(session: &Session, table: &str) -> Result<TableRows, Error> {
+    // The name comes out of a record, which may have been written by anybody: it is a name or nothing.
+    let name = qualified(table).ok_or_else(|| {
+        let doing = format!("count the rows of {}", table.escape_debug());
+        Error::new(
+            Kind::Refused,
+            doing,
+            "it is no name of a table",
+            "find out who wrote the record",
+        )
+    })?;
     // ONLY, as pg_dump reads each table: the rows of a partition are counted as the partition's.
-    let sql = format!("SELECT pg_catalog.count(*) FROM ONLY {table}");
+    let sql = format!("SELECT pg_catalog.count(*) FROM ONLY {name}");
     let row = session.query_one(&sql, &[]).await;
     let rows: i64 = row
         .and_then(|row| row.try_get(0))
         .map_err(|e| Error::from_pg(format!("count the rows of {table}"), &e))?;
     Ok(TableRows { name: table.to_string(), rows: rows.unsigned_abs(), bytes: 0 })
+}
+
+/// `schema.table` or `table`, as SQL names it, with every part in quotes; nothing where it is anything else.
+pub fn qualified(name: &str) -> Option<String> {
+    let mut parts = Vec::new();
+    let mut rest = name;
+    loop {
+        let (part, after) = if let Some(inner) = rest.strip_prefix('"') {
+            let mut end = 0;
+            // A doubled quote is one of the name's own.
+            while let Some(at) = inner[end..].find('"') {
+                end += at;
+                if inner[end..].starts_with("\"\"") { end += 2 } else { break }
+            }
+            let part = inner.get(..end).filter(|_| inner[end..].starts_with('"'))?;
+            (part.replace("\"\"", "\""), &inner[end + 1..])
+        } else {
+            let word = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
+            let end = rest.find(|c| !word(c)).unwrap_or(rest.len());
+            (rest[..end].to_owned(), &rest[end..])
+        };
+        if part.is_empty() || part.contains('\0') {
+            return None;
+        }
+        parts.push(quoted(&part));
+        match after.strip_prefix('.') {
+            Some(more) => rest = more,
+            None if after.is_empty() && parts.len() <= 2 => return Some(parts.join(".")),
+            None => return None,
+        }
+    }
 }
 
 /// Whether a SELECT says `true`: one row of one boolean. It runs read-only.
@@ -292,6 +344,26 @@ mod tests {
             "_before_20261120020000",
         ] {
             assert!(!is_ours(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_table_of_a_record_is_a_name_or_nothing() {
+        let table = [
+            ("public.orders", Some("\"public\".\"orders\"")),
+            ("orders", Some("\"orders\"")),
+            ("public.\"Odd \"\"Name\"\".x\"", Some("\"public\".\"Odd \"\"Name\"\".x\"")),
+            ("größe", Some("\"größe\"")),
+            ("public.orders; DROP TABLE x", None),
+            ("(SELECT evil())", None),
+            ("a.b.c", None),
+            ("\"open", None),
+            ("\"\"", None),
+            ("a.", None),
+            ("", None),
+        ];
+        for (name, expected) in table {
+            assert_eq!(qualified(name).as_deref(), expected, "{name}");
         }
     }
 
