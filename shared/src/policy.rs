@@ -26,7 +26,7 @@ pub mod text;
 
 pub use costs::{Costs, StatusPage};
 pub use databases::{AutomatedBackups, Databases, Drift, SnapshotCopy, Snapshots};
-pub use dumps::{Compress, Dump, DumpFormat, Encrypt, Postgres, SecretFrom, Tls};
+pub use dumps::{Compress, Dump, DumpFormat, Encrypt, Postgres, Scratch, SecretFrom, Tls};
 pub use grammar::{
     Alarm, AzureContainer, Bucket, DeleteLimit, Destination, Encryption, Home, Keep, LockMode,
     ObjectCopy, Objectives, Policy, Replication, Side, StorageClass, Store, StoreChecksum, Tier,

@@ -54,6 +54,21 @@ pub async fn server(
     })
 }
 
+/// How to log in to the server that the policy names for test restores.
+///
+/// # Errors
+/// If a password or a host can't be found.
+pub async fn scratch_server(
+    world: &World<'_>,
+    secrets: &Secrets<'_>,
+    rules: &Postgres,
+    scratch: &policy::Scratch,
+) -> Result<Server, EdgeError> {
+    let policy::Scratch { host, port, user, password, tls, tls_ca, .. } = scratch.clone();
+    let there = Postgres { host, port, user, password, tls, tls_ca, iam: false, ..rules.clone() };
+    server(world, secrets, &there).await
+}
+
 /// How the bytes of a dump are compressed and encrypted.
 ///
 /// # Errors

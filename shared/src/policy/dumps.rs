@@ -67,6 +67,9 @@ pub struct Postgres {
     /// The write-ahead log.
     #[serde(default)]
     pub wal: Option<Wal>,
+    /// Where test restores of its dumps run, instead of what the policy says for all.
+    #[serde(default)]
+    pub scratch: Option<Scratch>,
     /// Tables that must have rows after a restore.
     #[serde(default)]
     pub critical_tables: Vec<String>,
@@ -123,6 +126,48 @@ impl Postgres {
             );
         }
         all
+    }
+}
+
+/// Where test restores run. A test runs what a dump holds, as a role without any right but to its own database; and never
+/// on the server that is backed up, unless this says so.
+///
+/// One of: nothing or `directory` (a server of Holdfast's own, which is gone afterwards), a connection to another server,
+/// or `production: true`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Scratch {
+    /// Folder for the data of a server of Holdfast's own, with room for the largest database; the folder of temporary
+    /// files when it is left out.
+    #[serde(default)]
+    pub directory: Option<String>,
+    /// Host of another server, or directory of a Unix socket, when it is not in the secret.
+    #[serde(default)]
+    pub host: Option<String>,
+    /// Its port, when it is not in the secret; 5432 by default.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// Its user, when it is not in the secret: may make databases and roles.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// Where the user's password comes from, as that of a group.
+    #[serde(default)]
+    pub password: Option<SecretFrom>,
+    /// Encryption of connections to it, as that of a group.
+    #[serde(default)]
+    pub tls: Option<Tls>,
+    /// File with the certificates that the server's is checked against.
+    #[serde(default)]
+    pub tls_ca: Option<String>,
+    /// Test restores run on the server that is backed up, beside its databases.
+    #[serde(default)]
+    pub production: bool,
+}
+
+impl Scratch {
+    /// Whether it names another server.
+    pub fn names_a_server(&self) -> bool {
+        self.host.is_some() || self.password.is_some()
     }
 }
 

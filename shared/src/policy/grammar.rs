@@ -4,7 +4,7 @@ use super::{
     audit::Audit,
     costs::{Costs, StatusPage},
     databases::Databases,
-    dumps::{Postgres, SecretFrom},
+    dumps::{Postgres, Scratch, SecretFrom},
     later::{Drill, Files, Kubernetes, Redis, Secrets},
     monitor::Monitor,
     notify::Notify,
@@ -51,6 +51,10 @@ pub struct Policy {
     /// PostgreSQL servers that are dumped, and whose WAL is archived.
     #[serde(default)]
     pub postgres: BTreeMap<Name, Postgres>,
+    /// Where test restores of dumps run, of every group that does not say so itself. Without it on a server of Holdfast's
+    /// own, started for the test where PostgreSQL's server is installed.
+    #[serde(default)]
+    pub scratch: Option<Scratch>,
     /// Redis servers.
     #[serde(default)]
     pub redis: BTreeMap<Name, Redis>,
@@ -110,6 +114,11 @@ impl Policy {
 }
 
 impl Policy {
+    /// Where test restores of a group's dumps run; nothing written means a server of Holdfast's own.
+    pub fn scratch_of(&self, group: &Postgres) -> Option<Scratch> {
+        group.scratch.clone().or_else(|| self.scratch.clone())
+    }
+
     /// The owner of what this policy makes: `acme@111122223333/eu-west-1`, or `acme@host-1` with an `id`. It is written
     /// into every recovery point (the tag `holdfast:owner`, the field `owner` of a record), and decides alone what this
     /// policy may count, copy and delete. Only characters that an RDS tag takes.

@@ -1,10 +1,16 @@
 //! What the groups of `postgres` must mean: dumps that can be made, told apart, and restored.
 
 use super::{Say, not_empty};
-use crate::policy::{Compress, Dump, DumpFormat, Policy, Postgres, Store, dumps::Encrypt};
+use crate::policy::{
+    Compress, Dump, DumpFormat, Policy, Postgres, Store,
+    dumps::{Encrypt, Scratch},
+};
 use std::{collections::BTreeMap, iter};
 
 pub(super) fn check(policy: &Policy, say: Say<'_>) {
+    if let Some(place) = &policy.scratch {
+        scratch(place, "/scratch", say);
+    }
     for (name, group) in &policy.postgres {
         let at = format!("/postgres/{name}");
         databases(group, &at, say);
@@ -17,6 +23,20 @@ pub(super) fn check(policy: &Policy, say: Say<'_>) {
             form(group, dump, &at, say);
         }
         connection(group, &at, say);
+        if let Some(place) = &group.scratch {
+            scratch(place, &format!("{at}/scratch"), say);
+        }
+        let same = |p: &&Scratch| {
+            p.host.is_some()
+                && p.host == group.host
+                && p.port.unwrap_or(5432) == group.port.unwrap_or(5432)
+        };
+        if policy.scratch_of(group).as_ref().is_some_and(|p| same(&p)) {
+            let why = "this is the server that is backed up: name another one, or write production: true if that is meant";
+            let at =
+                if group.scratch.is_some() { format!("{at}/scratch") } else { "/scratch".into() };
+            say(format!("{at}/host"), why.into());
+        }
         keys(group, &at, say);
     }
     places(&policy.postgres, say);
@@ -114,6 +134,25 @@ fn connection(group: &Postgres, at: &str, say: Say<'_>) {
     }
 }
 
+fn scratch(place: &Scratch, at: &str, say: Say<'_>) {
+    let ways = [place.directory.is_some(), place.names_a_server(), place.production];
+    if ways.iter().filter(|w| **w).count() > 1 {
+        let why = "test restores run in one place: write one of directory, a connection (host, user, password), \
+                   production: true";
+        say(at.into(), why.into());
+    }
+    let half = place.port.is_some() || place.user.is_some() || place.tls.is_some();
+    if half && !place.names_a_server() {
+        say(
+            at.into(),
+            "a server is reached by its host: write host, or a password whose secret has it".into(),
+        );
+    }
+    if place.directory.as_ref().is_some_and(|d| !d.starts_with('/')) {
+        say(format!("{at}/directory"), "write the whole path, from / on".into());
+    }
+}
+
 /// One key for all would let each database's dump collide with the others'.
 fn keys(group: &Postgres, at: &str, say: Say<'_>) {
     if group.databases.len() < 2 || group.dumps.is_empty() {
@@ -178,8 +217,31 @@ mod tests {
     }
 
     fn faults(group: &str) -> String {
-        let text = format!("{{holdfast: 1, company: acme, id: host-1, postgres: {{shop: {group}}}}}");
+        let text =
+            format!("{{holdfast: 1, company: acme, id: host-1, postgres: {{shop: {group}}}}}");
         Policy::parse(&text).expect_err("a fault").to_string()
+    }
+
+    #[test]
+    fn test_restores_run_in_one_place_and_on_production_only_in_words() {
+        let rest = "databases: [a], host: db, stored: {directory: /b}, dumps: {manual: {keep: {newest: 1}}}";
+        for (scratch, said) in [
+            ("{production: true, host: other}", "one place"),
+            ("{directory: /x, production: true}", "one place"),
+            ("{host: db}", "production: true if that is meant"),
+            ("{host: db, port: 5432}", "production: true if that is meant"),
+            ("{port: 5433}", "by its host"),
+            ("{directory: x}", "from / on"),
+        ] {
+            let said_so = faults(&format!("{{{rest}, scratch: {scratch}}}"));
+            assert!(said_so.contains(said) && said_so.contains("scratch"), "{scratch}: {said_so}");
+        }
+        for scratch in ["{}", "{production: true}", "{host: db, port: 5433}", "{directory: /x}"] {
+            let text = format!(
+                "{{holdfast: 1, company: acme, id: host-1, postgres: {{shop: {{{rest}, scratch: {scratch}}}}}}}"
+            );
+            Policy::parse(&text).unwrap_or_else(|e| panic!("{scratch}: {e}"));
+        }
     }
 
     #[test]
