@@ -6,10 +6,11 @@ use crate::{
     verify::Check,
 };
 use postgres::{
-    Server, Session, TableRows, database,
+    Server, Session, TableRows,
+    database::{self, TestRole},
     dump::ServerFacts,
     lock::lock,
-    restore::{Into, Restored, restore},
+    restore::{Into, Loss, LossClass, Restored, restore},
 };
 use shared::policy::Postgres;
 use std::collections::BTreeMap;
@@ -43,6 +44,8 @@ pub(crate) struct Room<'a> {
     /// What the server could not give it.
     pub(crate) note: Option<String>,
     lease: Session,
+    /// Of a test: the role that owns it and restores into it.
+    role: Option<TestRole>,
 }
 
 impl<'a> Room<'a> {
@@ -56,7 +59,37 @@ impl<'a> Room<'a> {
         lock(&lease, &name).await?;
         let like = backup.committed().and_then(facts);
         let note = database::create(server, &name, like.as_ref()).await?;
-        Ok(Self { server, name, note, lease })
+        Ok(Self { server, name, note, lease, role: None })
+    }
+
+    /// Creates it for a test, with a role of its own that has no rights but there: whatever the file does, it does as
+    /// that role.
+    ///
+    /// # Errors
+    /// As [`Kind::NoScratch`] where the login may not make one.
+    pub(crate) async fn for_test(
+        server: &'a Server,
+        name: String,
+        backup: &Backup,
+    ) -> Result<Self, Error> {
+        let mut room = Self::open(server, name, backup).await?;
+        match TestRole::create(server, &room.name).await {
+            Ok(role) => {
+                room.role = Some(role);
+                Ok(room)
+            }
+            Err(e) => {
+                room.close().await?;
+                let refused = e.kind == postgres::Kind::Refused;
+                let e = Error::from(e);
+                Err(if refused { Error { kind: Kind::NoScratch, ..e } } else { e })
+            }
+        }
+    }
+
+    /// How what is in it is reached: of a test as its role.
+    pub(crate) fn login(&self) -> Server {
+        self.role.as_ref().map_or_else(|| self.server.clone(), |role| role.server(self.server))
     }
 
     /// Sends the backup into it.
@@ -68,9 +101,12 @@ impl<'a> Room<'a> {
         hashes: Hashes,
         how: &Into,
     ) -> Result<Restored, Error> {
+        let test = self.role.is_some().then(|| self.server.clone());
+        let how = Into { test, ..how.clone() };
+        let login = self.login();
         let consume = async |inside: Inside, from| match inside.stored {
             Some(stored) => {
-                restore(self.server, &self.name, stored, from, how).await.map_err(Error::from)
+                restore(&login, &self.name, stored, from, &how).await.map_err(Error::from)
             }
             None => Err(Error::new(
                 Kind::Refused,
@@ -87,9 +123,12 @@ impl<'a> Room<'a> {
         }
     }
 
-    /// Drops it. To be called on every way out; a killed run's is found by [`sweep`].
+    /// Drops it, and its role. To be called on every way out; a killed run's is found by [`sweep`].
     pub(crate) async fn close(self) -> Result<(), Error> {
         database::drop(self.server, &self.name).await?;
+        if self.role.is_some() {
+            database::sweep_roles(self.server).await?;
+        }
         drop(self.lease);
         Ok(())
     }
@@ -133,18 +172,26 @@ pub(crate) async fn sweep(server: &Server, marked: &str) -> Result<Vec<String>, 
     Ok(dropped)
 }
 
-/// Asks a restored database everything: the rows of each table, the critical tables, the policy's SQL. What the server
-/// said that it `loaded` is not counted again where it is what the manifest says.
+/// Asks a restored database everything: whether a row was lost on the way, the rows of each table, the critical tables,
+/// the policy's SQL. What the server said that it `loaded` is not counted again where it is what the manifest says.
+#[expect(clippy::too_many_arguments, reason = "the parts of one restore, used here only")]
 pub(crate) async fn judge(
     server: &Server,
     name: &str,
     backup: &Backup,
+    losses: &[Loss],
     loaded: &[TableRows],
     chosen: Option<&[TableRows]>,
     rules: &Rules,
     jobs: usize,
 ) -> Result<Vec<Check>, Error> {
-    let mut checks = vec![rows(server, name, backup, loaded, chosen, jobs).await?];
+    let mut checks = Vec::new();
+    let data: Vec<&Loss> = losses.iter().filter(|l| l.class == LossClass::Data).collect();
+    if let Some(first) = data.first() {
+        let detail = format!("{} losses: {} ({})", data.len(), first.message, first.statement);
+        checks.push(Check::failed("no data lost", detail));
+    }
+    checks.push(rows(server, name, backup, loaded, chosen, jobs).await?);
     let session = server.connect(name).await?;
     for table in &rules.critical_tables {
         let sql = format!("SELECT EXISTS (SELECT FROM {table})");
