@@ -5,7 +5,7 @@
 mod support;
 
 use ::restore::{
-    Error, Kind, Opening, Options, Outcome, Phase, Rules, Trial, full, quick, restore,
+    Error, Kind, Opening, Options, Outcome, Phase, Rules, Scratch, Trial, full, quick, restore,
     verify::{Verified, Went},
 };
 use archive::{Compression, Digest, Encoder, Encryption, Keys, Recipe, mac};
@@ -109,7 +109,8 @@ impl Place {
             },
             client: "15".into(),
             extensions: Vec::new(),
-            roles: String::new(),
+            roles: Vec::new(),
+            selection: Vec::new(),
             tables: tables.collect(),
             large_objects: 0,
             fingerprint: None,
@@ -151,11 +152,13 @@ fn sample(cluster: &Cluster, name: &str) -> String {
 fn options(target: &str, run: &str) -> Options {
     Options {
         target: target.into(),
+        replace: true,
         tables: Vec::new(),
         jobs: 2,
         owners: true,
         privileges: true,
         roles: true,
+        accept_losses: false,
         safety: true,
         dry_run: false,
         drop_old: false,
@@ -223,20 +226,20 @@ fn a_full_verification_restores_counts_asks_and_leaves_nothing_behind() {
     let place = Place::new();
     let left = "SELECT count(*) FROM pg_database WHERE datname LIKE 'fully%_holdfast_verify_%'";
     wait(async {
-        let server = cluster.server();
+        // The policy says so in words: on the server that is backed up.
+        let scratch = Scratch::Production(cluster.server());
         let backup = place.take(cluster, &database, Format::Custom).await;
         let mut rules = Rules { critical_tables: vec!["orders".into()], ..Rules::default() };
         rules.checks.insert("last order".into(), "SELECT max(id) = 5000 FROM orders".into());
         let earlier = [backup.size, backup.size * 2, backup.size];
         let strict = rules.clone();
         let trial = |rules| Trial {
-            server: &server,
+            scratch: &scratch,
             run: "r7",
             jobs: 2,
             rules,
             earlier: &earlier,
             size_change: Some(0.5),
-            owners: true,
         };
         // What a killed run left behind is dropped first; that of a living one stays.
         cluster.psql("postgres", &format!("CREATE DATABASE {database}_holdfast_verify_dead"));
