@@ -483,6 +483,9 @@ pub(crate) struct RestoreArgs {
     /// Leave GRANTs out
     #[arg(long)]
     pub(crate) no_privileges: bool,
+    /// Restore the rest all the same when something can't be restored, and say what is missing: exit code 6
+    #[arg(long)]
+    pub(crate) accept_losses: bool,
     /// Connections that load in parallel
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub(crate) jobs: u8,

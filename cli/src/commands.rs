@@ -16,7 +16,7 @@ mod report;
 mod restore;
 mod run;
 mod status;
-mod verify;
+pub(crate) mod verify;
 
 use crate::{
     args::{Args, Command},

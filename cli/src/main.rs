@@ -20,6 +20,7 @@ mod output;
 mod places;
 mod progress;
 mod recorded;
+mod scratches;
 mod session;
 mod stop;
 mod table;

@@ -8,7 +8,7 @@ use notify::{
     keep::Keep,
     message::Made,
 };
-use restore::{restore::Report as Restored, verify::Went};
+use restore::restore::Report as Restored;
 use shared::report::Report;
 use std::{cell::Cell, convert::Infallible, time::Duration};
 
@@ -58,9 +58,7 @@ pub(crate) fn verified(
     let (fault, seconds, rows) = match ended {
         Err(why) => (Some(why), None, None),
         Ok(v) => {
-            let bad = v.checks.iter().filter(|c| c.went == Went::Failed);
-            let bad: Vec<_> = bad.map(|c| format!("{}: {}", c.name, c.detail)).collect();
-            let fault = (!v.good).then(|| bad.join("; "));
+            let fault = v.fault();
             // The rows that were counted are those of the commit record, or a check has failed.
             let counted = item.good().filter(|_| v.full && v.good);
             let rows = counted.map(|m| m.tables.iter().map(|t| t.rows).sum());

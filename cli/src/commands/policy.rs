@@ -11,7 +11,7 @@ use crate::{
 use serde::Serialize;
 use serde_json::Value;
 use shared::{
-    policy::{Fault, Policy, text::Name},
+    policy::{Fault, Policy, Postgres, text::Name},
     source::{NoPolicy, Source},
 };
 use std::collections::BTreeMap;
@@ -60,6 +60,9 @@ struct Checked {
     faults: Vec<Fault>,
     #[serde(skip_serializing_if = "Option::is_none")]
     summary: Option<Summary>,
+    /// Where test restores of each group of `postgres` run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    test_restores: Vec<TestRestores>,
     /// Parts that are checked and that no function runs.
     not_run_yet: Vec<Part>,
 }
@@ -81,6 +84,42 @@ struct Section {
     names: Vec<String>,
 }
 
+/// Where the test restores of a group run, known before one is needed.
+#[derive(Debug, Serialize)]
+struct TestRestores {
+    group: String,
+    place: String,
+    /// Whether that can be: false where `verify --full` could only say that it could not verify.
+    possible: bool,
+}
+
+impl TestRestores {
+    fn of(policy: &Policy, group: &Name, rules: &Postgres) -> Self {
+        let scratch = policy.scratch_of(rules).unwrap_or_default();
+        let (place, possible) = if scratch.production {
+            ("on the server that is backed up, as the policy says".into(), true)
+        } else if scratch.names_a_server() {
+            let host = scratch.host.as_deref().unwrap_or("the host of its secret");
+            (format!("on {host}, which the policy names for them"), true)
+        } else {
+            match postgres::tools::server_programs(0) {
+                Ok(programs) => {
+                    let (version, folder) =
+                        (programs.version, programs.folder.display().to_string());
+                    (
+                        format!(
+                            "on a server of their own on this host, PostgreSQL {version} of {folder}"
+                        ),
+                        true,
+                    )
+                }
+                Err(e) => (format!("NOWHERE on this host: {}; {}", e.why, e.mend), false),
+            }
+        };
+        Self { group: group.to_string(), place, possible }
+    }
+}
+
 #[derive(Debug, Serialize)]
 struct Part {
     path: String,
@@ -89,7 +128,13 @@ struct Part {
 
 impl Checked {
     fn wrong(file: &str, faults: Vec<Fault>) -> Self {
-        Self { file: file.to_owned(), faults, summary: None, not_run_yet: Vec::new() }
+        Self {
+            file: file.to_owned(),
+            faults,
+            summary: None,
+            not_run_yet: Vec::new(),
+            test_restores: Vec::new(),
+        }
     }
 
     fn right(file: &str, policy: &Policy) -> Self {
@@ -102,9 +147,13 @@ impl Checked {
             destinations: policy.destinations.keys().map(ToString::to_string).collect(),
             alarms: policy.alarms.keys().cloned().collect(),
         };
+        let dumped = policy.postgres.iter().filter(|(_, rules)| !rules.dumps.is_empty());
         Self {
             file: file.to_owned(),
             faults: Vec::new(),
+            test_restores: dumped
+                .map(|(name, rules)| TestRestores::of(policy, name, rules))
+                .collect(),
             summary: Some(summary),
             not_run_yet: parts.collect(),
         }
@@ -146,6 +195,12 @@ impl Answer for Checked {
             lines.extend(groups);
             lines.push(format!("  {:<13} {}", "destinations", names(&s.destinations)));
             lines.push(format!("  {:<13} {}", "alarms", names(&s.alarms)));
+        }
+        if !self.test_restores.is_empty() {
+            lines.push("\ntest restores (verify --full):".into());
+            lines.extend(
+                self.test_restores.iter().map(|t| format!("  {:<13} {}", t.group, t.place)),
+            );
         }
         if !self.not_run_yet.is_empty() {
             let parts = count(self.not_run_yet.len(), "part", "parts");

@@ -210,11 +210,13 @@ fn options(session: &Session<'_>, args: &RestoreArgs, item: &Item<'_>, target: S
     let whole = args.tables.is_empty();
     Options {
         target,
+        replace: args.to.is_none(),
         tables: args.tables.clone(),
         jobs: usize::from(args.jobs.max(1)),
         owners: !args.no_owner,
         privileges: !args.no_privileges,
         roles: !args.no_owner,
+        accept_losses: args.accept_losses,
         safety: !args.no_safety_backup,
         dry_run: args.dry_run,
         drop_old: args.drop_old,
@@ -292,8 +294,12 @@ impl Answer for Restored {
     fn text(&self, _: Look) -> String {
         let r = &self.0;
         let mut lines = vec![format!("{} is restored from {}", r.database, r.backup)];
-        lines.extend(r.checks.iter().map(|c| format!("  {}: {}", c.name, c.detail)));
+        lines.extend(r.checks.iter().map(|c| {
+            let failed = if c.went == Went::Failed { "FAILED: " } else { "" };
+            format!("  {failed}{}: {}", c.name, c.detail)
+        }));
         lines.extend(r.took.iter().map(|t| format!("  {}: {:.1} s", t.phase, t.seconds)));
+        lines.extend(r.notes.iter().map(|note| format!("note: {note}")));
         if let Some(aside) = &r.aside {
             lines.push(format!(
                 "the old database is {aside}; when you need it no more: DROP DATABASE \"{aside}\""
