@@ -1,15 +1,19 @@
 //! Archives into databases, from a stream, with constant memory and over several connections.
 //!
-//! A custom-format archive: its head goes to stock `pg_restore` for what comes before and after the rows, and rows and
+//! A custom-format archive: what comes before and after the rows is run entry by entry (`definitions`), and rows and
 //! large objects are loaded here ([`load`]). Blocks that are not COPY text or zlib go to `pg_restore` as a whole. Plain
 //! SQL is read statement by statement ([`plain`]). What the server refuses becomes a [`Loss`] and the restore goes on;
 //! a stream that is cut or damaged is an [`Error`], and then the database is worth nothing.
 
+mod archive;
 mod chosen;
+mod definitions;
 mod early;
 mod lexer;
 mod load;
 mod loss;
+#[cfg(test)]
+mod model;
 mod objects;
 mod parse;
 mod plain;
@@ -19,15 +23,18 @@ mod stock;
 
 pub use loss::{Loss, LossClass};
 
-pub(crate) use lexer::{name as sql_name, statements};
+pub(crate) use archive::{Block, read_archive};
+pub(crate) use lexer::{Item, Lexer, name as sql_name, statements};
 pub(crate) use loss::bearable;
 
 use crate::{
     Error, Kind, Server, Session, TableRows,
+    dump::shown,
     toc::{Entry, Packing, Toc},
     tools::Tools,
 };
 use bytes::Bytes;
+use definitions::{Definitions, Run};
 use parse::Wanted;
 use serde::{Deserialize, Serialize};
 use source::{Blocks, Source};
@@ -36,7 +43,7 @@ use std::{
     io,
     sync::Arc,
 };
-use stock::{Run, Stock};
+use stock::Whole;
 use tokio::{
     io::AsyncWriteExt as _,
     sync::mpsc,
@@ -110,63 +117,50 @@ async fn custom(
         let mut source = Source::new(source);
         Toc::read(&mut source).map(|toc| (toc, source))
     });
-    let (toc, source) = read.await.map_err(|e| panicked(&e))??;
+    let (mut toc, source) = read.await.map_err(|e| panicked(&e))??;
+    let session = server.connect(database).await?;
+    let readable = toc.decode(&session).await?;
     let chosen = match &how.tables[..] {
         [] => None,
         names => Some(chosen::choose(&toc, names)?),
     };
-    let session = server.connect(database).await?;
-    let tools = Tools::find(server, session.version_num.max(needed(&toc)))?;
-    let stock = Stock::new(server, database, &tools.pg_restore, how, &toc)?;
-    let list = chosen.as_ref().map(|chosen| stock::list(&toc, |id| chosen.contains(&id)));
-
-    let mut restored = Restored::default();
-    let Some(tables) = tables(&session, &toc, chosen.as_ref()).await? else {
-        return whole(
-            server,
-            database,
-            &stock,
-            &toc,
-            source,
-            list.as_deref(),
-            chosen.as_ref(),
-            how,
-        )
-        .await;
+    let tables = if readable { tables(&toc, chosen.as_ref()) } else { None };
+    let Some(tables) = tables else {
+        let part = chosen.as_ref();
+        return whole(server, database, &session, &toc, readable, source, part, how).await;
     };
-    restored.losses = stock.run(Run::Before, list.as_deref()).await?;
-    if let Some(objects) = stock::objects(&toc, chosen.as_ref()) {
-        restored.losses.extend(stock.run(Run::Values, Some(&objects)).await?);
-    }
+    let definitions = Definitions::new(server, database, how, &toc, &session).await?;
+    let wanted = |id: i32| chosen.as_ref().is_none_or(|c| c.contains(&id));
+
+    let losses = definitions.run(Run::Before, wanted).await?;
+    let mut restored = Restored { losses, tables: Vec::new() };
+    let objects = definitions::large_objects(&toc);
+    let made = |id: i32| wanted(id) && objects.contains(&id);
+    restored.losses.extend(definitions.run(Run::Values, made).await?);
     let (ready, finished) = mpsc::unbounded_channel();
     let ready = (how.jobs > 1).then_some(ready);
     let lane = early::Lane::default();
-    let wanted = |id: &i32| chosen.as_ref().is_none_or(|c| c.contains(id));
     let load = async {
         let chosen = chosen.as_ref();
         let loaded =
             rows(server, database, session, &toc, tables, source, chosen, how, ready).await?;
         // What the lane is at goes on beside this.
         let (done, held) = (lane.done(), lane.held(&toc));
-        let mut losses = Vec::new();
-        if let Some(values) = stock::values(&toc, chosen) {
-            losses.extend(stock.run(Run::Values, Some(&values)).await?);
-        }
-        let now = |id: i32| wanted(&id) && !done.contains(&id) && !held.contains(&id);
-        losses.extend(stock.run(Run::After, Some(&stock::list(&toc, now))).await?);
+        let values = definitions::values(&toc);
+        let set = |id: i32| wanted(id) && values.contains(&id);
+        let mut losses = definitions.run(Run::Values, set).await?;
+        let now = |id: i32| wanted(id) && !done.contains(&id) && !held.contains(&id);
+        losses.extend(definitions.run(Run::After, now).await?);
         Ok((loaded, losses, held))
     };
     let (loaded, early) =
-        tokio::try_join!(load, lane.run(&stock, &toc, chosen.as_ref(), finished))?;
+        tokio::try_join!(load, lane.run(&definitions, &toc, chosen.as_ref(), finished))?;
     let (loaded, after, held) = loaded;
     let done = lane.done();
-    let rest = |id: i32| wanted(&id) && held.contains(&id) && !done.contains(&id);
-    if toc.entries.iter().any(|e| rest(e.dump_id)) {
-        let list = stock::list(&toc, rest);
-        restored.losses.extend(stock.run(Run::After, Some(&list)).await?);
-    }
+    let rest = |id: i32| wanted(id) && held.contains(&id) && !done.contains(&id);
+    let rest = definitions.run(Run::After, rest).await?;
     restored.tables = loaded.tables;
-    for losses in [loaded.losses, early, after] {
+    for losses in [loaded.losses, early, after, rest, definitions.moved()] {
         restored.losses.extend(losses);
     }
     Ok(restored)
@@ -218,35 +212,25 @@ async fn settle(session: &Session) -> Result<(), Error> {
 }
 
 /// The tables whose rows are loaded here, by their data entry; `None` when there are blocks that we can't load.
-async fn tables(
-    session: &Session,
-    toc: &Toc,
-    chosen: Option<&HashSet<i32>>,
-) -> Result<Option<HashMap<i32, Arc<load::Table>>>, Error> {
+fn tables(toc: &Toc, chosen: Option<&HashSet<i32>>) -> Option<HashMap<i32, Arc<load::Table>>> {
     if matches!(toc.packing, Packing::Lz4 | Packing::Zstd) {
-        return Ok(None);
+        return None;
     }
     let mut tables = HashMap::new();
     for entry in toc.entries.iter().filter(|e| e.has_data && e.desc != "BLOBS") {
         // A data block without a COPY statement holds INSERT statements (pg_dump --inserts).
-        let Some(copy) = copy_of(session, toc, entry).await? else { return Ok(None) };
+        let copy = copy_of(toc, entry)?;
         if chosen.is_none_or(|c| c.contains(&entry.dump_id)) {
             tables.insert(entry.dump_id, Arc::new(copy));
         }
     }
-    Ok(Some(tables))
+    Some(tables)
 }
 
 /// The statement that loads an entry's rows.
-async fn copy_of(
-    session: &Session,
-    toc: &Toc,
-    entry: &Entry,
-) -> Result<Option<load::Table>, Error> {
-    let Some(bytes) = toc.copy_bytes(entry) else { return Ok(None) };
-    let statement = in_utf8(session, bytes, toc.encoding()).await?;
-    Ok(copy_from(&statement, toc.encoding())
-        .map(|(name, copy)| load::Table::new(entry.dump_id, name, copy)))
+fn copy_of(toc: &Toc, entry: &Entry) -> Option<load::Table> {
+    let (name, copy) = copy_from(entry.copy_stmt.as_deref()?, toc.encoding())?;
+    Some(load::Table::new(entry.dump_id, name, copy))
 }
 
 /// Text of an archive in UTF-8; the server knows every encoding that an archive can be in.
@@ -279,15 +263,17 @@ fn copy_from(statement: &str, encoding: &str) -> Option<(String, String)> {
 async fn whole(
     server: &Server,
     database: &str,
-    stock: &Stock<'_>,
+    session: &Session,
     toc: &Toc,
+    decoded: bool,
     mut source: Source,
-    list: Option<&str>,
     chosen: Option<&HashSet<i32>>,
     how: &Into,
 ) -> Result<Restored, Error> {
+    let tools = Tools::find(server, session.version_num.max(needed(toc)))?;
+    let list = chosen.map(|chosen| stock::list(toc, |id| chosen.contains(&id)));
     let list = list.map(|text| stock::file(text.as_bytes())).transpose()?;
-    let mut running = stock.whole(list.as_ref())?;
+    let mut running = Whole::start(server, database, &tools.pg_restore, how, list.as_ref())?;
     let stdin = running.stdin.take();
     let (give, mut take) = mpsc::channel::<Bytes>(4);
     let reader = spawn_blocking(move || {
@@ -307,15 +293,19 @@ async fn whole(
         stdin.shutdown().await
     };
     // A failed write means that pg_restore ended; what it said is the reason.
-    let (_, losses) = tokio::join!(write, running.end());
+    let (_, losses) = tokio::join!(write, running.end(toc));
     drop(take);
     reader.await.map_err(|e| panicked(&e))?.map_err(|e| damaged(&e))?;
+    // A connection that went away with pg_restore's was the server's fault.
+    let alive = session.simple_query("").await;
+    alive.map_err(|e| Error::from_pg("restore the archive by pg_restore", &e))?;
     let mut restored = Restored { losses: losses?, tables: Vec::new() };
     let names: Vec<String> = (toc.entries.iter())
         .filter(|e| e.desc == "TABLE DATA" && chosen.is_none_or(|c| c.contains(&e.dump_id)))
-        .map(|e| match &e.namespace {
-            Some(schema) => format!("{}.{}", crate::quoted(schema), crate::quoted(&e.tag)),
-            None => crate::quoted(&e.tag),
+        .map(|e| match (toc.table_name(e), &e.namespace) {
+            (Some(name), _) if !decoded => shown(name),
+            (_, Some(schema)) => format!("{}.{}", crate::quoted(schema), crate::quoted(&e.tag)),
+            (_, None) => crate::quoted(&e.tag),
         })
         .collect();
     restored.tables = crate::database::count_rows(server, database, &names, how.jobs).await?;

@@ -72,7 +72,12 @@ pub(crate) struct Lexer {
     letters: Vec<u8>,
     plain_backslash: bool,
     claim: Claim,
+    /// Bytes of a byte order mark that came, at the very beginning; none once something else came.
+    mark: Option<usize>,
 }
+
+/// What some editors and tools put before UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 impl Default for Lexer {
     fn default() -> Self {
@@ -88,6 +93,7 @@ impl Default for Lexer {
             letters: Vec::new(),
             plain_backslash: true,
             claim: Claim::Nothing,
+            mark: Some(0),
         }
     }
 }
@@ -101,6 +107,20 @@ impl Lexer {
             return Err(bad(
                 "a NUL byte: it is no SQL text (is the file encrypted or compressed?)",
             ));
+        }
+        while let Some(seen) = self.mark
+            && let Some((first, rest)) = text.split_first()
+        {
+            if *first != BYTE_ORDER_MARK[seen] {
+                self.mark = None;
+                // No mark after all: what was taken for one is text.
+                for b in &BYTE_ORDER_MARK[..seen] {
+                    self.byte(*b, out)?;
+                }
+                break;
+            }
+            text = rest;
+            self.mark = Some(seen + 1).filter(|seen| *seen < BYTE_ORDER_MARK.len());
         }
         while !text.is_empty() {
             if let State::Data(line_start) = self.state {
@@ -136,10 +156,16 @@ impl Lexer {
 
     /// Gives COPY data up to its mark; how many bytes come after it, when it is there.
     fn data(&mut self, line_start: bool, out: &mut Out<'_>) -> io::Result<Option<usize>> {
-        for at in memmem::find_iter(&self.held, b"\\.\n") {
+        for at in memmem::find_iter(&self.held, b"\\.") {
             let begins = if at == 0 { line_start } else { self.held[at - 1] == b'\n' };
+            // Text that came through Windows has two characters at each line's end; the server reads rows of that too.
+            let end = match &self.held[at + 2..] {
+                [b'\n', ..] => 3,
+                [b'\r', b'\n', ..] => 4,
+                _ => continue,
+            };
             if begins {
-                let rest = self.held.len() - at - 3;
+                let rest = self.held.len() - at - end;
                 let data = self.held.split_to(at).freeze();
                 self.held = BytesMut::new();
                 if !data.is_empty() {
@@ -157,7 +183,7 @@ impl Lexer {
             }
             None if self.held.len() >= PART => {
                 // Inside one long row: its last bytes could be the start of nothing but itself.
-                let most = self.held.len() - 2;
+                let most = self.held.len() - 3;
                 out(Item::Data(self.held.split_to(most).freeze()))?;
                 self.state = State::Data(false);
             }
@@ -203,7 +229,7 @@ impl Lexer {
             }
             State::Comment => {
                 if b == b'\n' {
-                    match &self.word[..] {
+                    match self.word.trim_ascii_end() {
                         b" PostgreSQL database dump" => self.claim = Claim::Begun,
                         b" PostgreSQL database dump complete" => self.claim = Claim::Complete,
                         _ => {}
@@ -457,6 +483,27 @@ mod tests {
         }
         let empty = items(b"COPY t FROM stdin;\n\\.\nSELECT 1;", 1000).expect("whole");
         assert_eq!(empty.len(), 3);
+    }
+
+    #[test]
+    fn text_that_came_through_windows_is_read_as_well() {
+        let unix = "-- PostgreSQL database dump\n\\restrict x\nCOPY t (a) FROM stdin;\n1\n\\.\nSELECT 'a';\n\
+            \\unrestrict x\n-- PostgreSQL database dump complete\n";
+        let items_of = |text: &[u8], step| {
+            let show = |item: Item| match item {
+                Item::Data(rows) => String::from_utf8_lossy(&rows).replace("\r\n", "\n"),
+                other => format!("{other:?}"),
+            };
+            items(text, step).expect("whole").into_iter().map(show).collect::<Vec<_>>()
+        };
+        let expected = items_of(unix.as_bytes(), 1000);
+        for step in [1, 2, 3, 1000] {
+            let dos = unix.replace('\n', "\r\n");
+            assert_eq!(items_of(dos.as_bytes(), step), expected, "CRLF, {step}");
+            let marked = format!("\u{feff}{unix}");
+            assert_eq!(items_of(marked.as_bytes(), step), expected, "a mark, {step}");
+        }
+        assert_eq!(statements("\u{fefe}SELECT 1;"), ["\u{fefe}SELECT 1"]);
     }
 
     #[test]

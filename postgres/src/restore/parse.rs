@@ -47,13 +47,17 @@ pub(crate) struct Wanted {
 }
 
 /// Reads every block and gives its pieces to `out`; ends early without an error when nobody takes them any more.
-pub(crate) fn parse(
+pub(crate) fn parse(blocks: Blocks, wanted: Wanted, out: &mpsc::Sender<Piece>) -> io::Result<()> {
+    let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
+    parse_each(blocks, wanted, &|piece| out.blocking_send(piece).map_err(|_| gone()))
+}
+
+/// As [`parse`], for whoever takes the pieces on this thread.
+pub(crate) fn parse_each(
     mut blocks: Blocks,
     mut wanted: Wanted,
-    out: &mpsc::Sender<Piece>,
+    give: &impl Fn(Piece) -> io::Result<()>,
 ) -> io::Result<()> {
-    let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
-    let give = |piece| out.blocking_send(piece).map_err(|_| gone());
     while let Some(head) = blocks.head()? {
         let load = wanted.load.remove(&head.dump_id);
         if !load && !wanted.skip.remove(&head.dump_id) {
@@ -62,7 +66,7 @@ pub(crate) fn parse(
                 head.dump_id
             )));
         }
-        block(&mut blocks, head, load, wanted.zlib, &give)?;
+        block(&mut blocks, head, load, wanted.zlib, give)?;
     }
     if let Some(absent) = wanted.load.iter().chain(&wanted.skip).min() {
         return Err(bad(&format!("the archive ends before the data of its entry {absent}")));
