@@ -11,7 +11,7 @@ pub use plan::Plan;
 use crate::{
     Error, Kind, Opening,
     fetch::Hashes,
-    trial::{Room, Rules, judge, sweep},
+    trial::{Room, Rules, database_facts, judge, sweep},
     verify::{Check, Took, Went, seconds},
 };
 use jiff::Timestamp;
@@ -223,8 +223,12 @@ async fn make_ready(
         progress(Phase::Erasing);
         timed(times, "erasure", erase(server, &room.name, &options.erasure)).await?;
     }
+    losses.extend(room.losses.iter().cloned());
     if plan.replaces {
         losses.extend(database::inherit(server, &options.target, &room.name).await?);
+    } else if let Some(manifest) = backup.committed() {
+        let facts = database_facts(&manifest.server.database);
+        losses.extend(database::apply(server, &room.name, &facts).await?);
     }
     Ok((checks, losses))
 }

@@ -7,13 +7,13 @@ use crate::{
 };
 use postgres::{
     Server, Session, TableRows, database,
-    dump::ServerFacts,
+    dump::{DatabaseFacts, ServerFacts},
     lock::lock,
-    restore::{Into, Restored, restore},
+    restore::{Into, Loss, Restored, restore},
 };
 use shared::policy::Postgres;
 use std::collections::BTreeMap;
-use store::{Backup, Manifest, Store};
+use store::{Backup, Manifest, Store, manifest::Format};
 
 /// Tables that are named in one line of a report.
 const NAMED: usize = 10;
@@ -41,7 +41,7 @@ pub(crate) struct Room<'a> {
     /// Its name.
     pub(crate) name: String,
     /// What the server could not give it.
-    pub(crate) note: Option<String>,
+    pub(crate) losses: Vec<Loss>,
     lease: Session,
 }
 
@@ -55,8 +55,8 @@ impl<'a> Room<'a> {
         let lease = database::maintenance(server).await?;
         lock(&lease, &name).await?;
         let like = backup.committed().and_then(facts);
-        let note = database::create(server, &name, like.as_ref()).await?;
-        Ok(Self { server, name, note, lease })
+        let losses = database::create(server, &name, like.as_ref()).await?;
+        Ok(Self { server, name, losses, lease })
     }
 
     /// Sends the backup into it.
@@ -109,7 +109,33 @@ fn facts(manifest: &Manifest) -> Option<ServerFacts> {
         owner: server.owner,
         database_bytes: server.database_bytes,
         is_replica: server.is_replica,
+        database: database_facts(&server.database),
     })
+}
+
+/// What belongs to the database itself, as its manifest says.
+pub(crate) fn database_facts(of: &store::manifest::Database) -> DatabaseFacts {
+    use postgres::dump::{Grant, LocaleProvider, Setting};
+    use store::manifest::{self, LocaleProvider as Of};
+    let of = of.clone();
+    let grant =
+        |manifest::Grant { role, privilege, grantable }| Grant { role, privilege, grantable };
+    let setting = |manifest::Setting { role, name, value }| Setting { role, name, value };
+    DatabaseFacts {
+        provider: match of.provider {
+            Of::Libc => LocaleProvider::Libc,
+            Of::Icu => LocaleProvider::Icu,
+            Of::Builtin => LocaleProvider::Builtin,
+        },
+        locale: of.locale,
+        icu_rules: of.icu_rules,
+        tablespace: of.tablespace,
+        connection_limit: of.connection_limit,
+        is_template: of.is_template,
+        comment: of.comment,
+        grants: of.grants.map(|all| all.into_iter().map(grant).collect()),
+        settings: of.settings.into_iter().map(setting).collect(),
+    }
 }
 
 /// Drops the temporary databases of runs that are dead: their names are ours, and nobody has their lease. `marked` is
@@ -145,6 +171,9 @@ pub(crate) async fn judge(
     jobs: usize,
 ) -> Result<Vec<Check>, Error> {
     let mut checks = vec![rows(server, name, backup, loaded, chosen, jobs).await?];
+    if chosen.is_none() {
+        checks.extend(large_objects(server, name, backup).await?);
+    }
     let session = server.connect(name).await?;
     for table in &rules.critical_tables {
         let sql = format!("SELECT EXISTS (SELECT FROM {table})");
@@ -166,6 +195,27 @@ async fn ask(session: &Session, title: String, sql: &str, not: &str) -> Result<C
         }
         Err(e) => Ok(Check::failed(title, e.why)),
     }
+}
+
+/// Counts the large objects and holds that against the manifest; nothing to say of a CSV file, which has none.
+async fn large_objects(
+    server: &Server,
+    name: &str,
+    backup: &Backup,
+) -> Result<Option<Check>, Error> {
+    let Some(manifest) = backup.committed().filter(|m| m.format != Format::Csv) else {
+        return Ok(None);
+    };
+    let (title, want) = ("large objects", manifest.large_objects);
+    let have = database::count_large_objects(server, name).await?;
+    if have == 0 && want == 0 {
+        return Ok(None);
+    }
+    Ok(Some(if have == want {
+        Check::passed(title, format!("{want}, as the manifest says"))
+    } else {
+        Check::failed(title, format!("{have} instead of {want}"))
+    }))
 }
 
 /// Counts what is there and holds it against the manifest.

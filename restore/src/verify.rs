@@ -202,16 +202,13 @@ async fn try_in(
     };
     let restored = room.load(store, backup, opening, Hashes::Both, &how).await?;
     times.push(took("fetch and restore", begun));
-    let mut checks = vec![match &room.note {
-        None => Check::passed("restores", "its hashes are right to the last byte"),
-        Some(note) => Check::passed("restores", note),
-    }];
+    let mut checks = vec![Check::passed("restores", "its hashes are right to the last byte")];
     let data = restored.losses.iter().filter(|l| l.class == postgres::restore::LossClass::Data);
     let data: Vec<&str> = data.map(|l| l.message.as_str()).collect();
     if let Some(first) = data.first() {
         checks.push(Check::failed("no data lost", format!("{} losses: {first}", data.len())));
     }
-    *losses = restored.losses;
+    *losses = room.losses.iter().cloned().chain(restored.losses).collect();
     let begun = Instant::now();
     checks
         .extend(judge(trial.server, &room.name, backup, &[], None, trial.rules, trial.jobs).await?);

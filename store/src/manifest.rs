@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+mod database;
 mod line;
 
 pub use archive::{Cipher, Compressed, Kdf, KdfDigest, Layers, mac::Mac};
+pub use database::{Database, Grant, LocaleProvider, Setting};
 pub use line::{Restore, restore_line};
 
 /// The version of the manifest that this Holdfast writes, and the newest that it reads.
@@ -164,6 +166,9 @@ pub struct Server {
     /// Whether it is a replica.
     #[serde(default)]
     pub is_replica: bool,
+    /// What belongs to the database itself and is in no archive of `pg_dump`.
+    #[serde(default)]
+    pub database: Database,
 }
 
 /// An extension of a database.

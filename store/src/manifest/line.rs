@@ -26,7 +26,8 @@ pub fn restore_line(of: &Restore<'_>) -> String {
     steps.extend(of.layers.commands(key));
     steps.push(match (of.format, of.table) {
         (Format::Custom, _) => "pg_restore --no-owner -d TARGET".into(),
-        (Format::Plain, _) => "psql -X -v ON_ERROR_STOP=1 -d TARGET".into(),
+        // It goes on where a role is missing, as pg_restore does, and says so.
+        (Format::Plain, _) => "psql -X -q -d TARGET".into(),
         (Format::Csv, table) => {
             let copy =
                 format!("\\copy {} FROM STDIN (FORMAT csv, HEADER)", table.unwrap_or("TABLE"));
