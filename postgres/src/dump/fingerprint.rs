@@ -41,12 +41,21 @@ impl Fingerprint {
         roles: &str,
     ) -> [u8; 32] {
         self.part(0);
-        let ServerFacts { system_identifier, version, encoding, collate, ctype, owner, .. } =
-            server;
+        let ServerFacts {
+            system_identifier,
+            version,
+            encoding,
+            collate,
+            ctype,
+            owner,
+            database,
+            ..
+        } = server;
         let system_identifier = system_identifier.as_deref().unwrap_or_default();
         for fact in [system_identifier, version, encoding, collate, ctype, owner] {
             self.hash.update(format!("{fact}\n"));
         }
+        self.hash.update(format!("{database:?}\n"));
         for Extension { name, version } in extensions {
             self.hash.update(format!("{name} {version}\n"));
         }
