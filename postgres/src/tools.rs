@@ -72,7 +72,7 @@ fn below(folder: &Path, name: &'static str) -> impl Iterator<Item = PathBuf> {
 
 /// What `pg_dump --version` says; `None` when it can't be run or says something else.
 fn version(pg_dump: &Path) -> Option<String> {
-    let output = std::process::Command::new(pg_dump).arg("--version").env("LC_ALL", "C").output();
+    let output = crate::child::command(pg_dump).arg("--version").output();
     parse(&String::from_utf8(output.ok()?.stdout).ok()?)
 }
 
