@@ -75,6 +75,11 @@ impl<'a> Secrets<'a> {
         Self { aws, home: home.clone(), variable, asked: Mutex::default() }
     }
 
+    /// A variable of the environment that is no secret.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        (self.variable)(name)
+    }
+
     /// The value in use.
     ///
     /// # Errors

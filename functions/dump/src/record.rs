@@ -170,5 +170,28 @@ fn server(facts: postgres::dump::ServerFacts) -> manifest::Server {
         owner: facts.owner,
         database_bytes: facts.database_bytes,
         is_replica: facts.is_replica,
+        database: database(facts.database),
+    }
+}
+
+fn database(facts: postgres::dump::DatabaseFacts) -> manifest::Database {
+    use postgres::dump::{Grant, LocaleProvider as Of, Setting};
+    let grant =
+        |Grant { role, privilege, grantable }| manifest::Grant { role, privilege, grantable };
+    let setting = |Setting { role, name, value }| manifest::Setting { role, name, value };
+    manifest::Database {
+        provider: match facts.provider {
+            Of::Libc => manifest::LocaleProvider::Libc,
+            Of::Icu => manifest::LocaleProvider::Icu,
+            Of::Builtin => manifest::LocaleProvider::Builtin,
+        },
+        locale: facts.locale,
+        icu_rules: facts.icu_rules,
+        tablespace: facts.tablespace,
+        connection_limit: facts.connection_limit,
+        is_template: facts.is_template,
+        comment: facts.comment,
+        grants: facts.grants.map(|all| all.into_iter().map(grant).collect()),
+        settings: facts.settings.into_iter().map(setting).collect(),
     }
 }

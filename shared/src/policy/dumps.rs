@@ -18,7 +18,8 @@ use std::{
 pub struct Postgres {
     /// Databases on the server.
     pub databases: Vec<String>,
-    /// Host, or directory of a Unix socket, when it is not in the secret.
+    /// Host, or directory of a Unix socket, when it is not in the secret; without it that of the service that `PGSERVICE`
+    /// names, else this host.
     #[serde(default)]
     pub host: Option<String>,
     /// Port, when it is not in the secret; 5432 by default.
@@ -27,14 +28,14 @@ pub struct Postgres {
     /// User, when it is not in the secret.
     #[serde(default)]
     pub user: Option<String>,
-    /// Where the password comes from. A secret of Secrets Manager that is JSON, as RDS writes it, gives host, port and
+    /// Where the password comes from; without it from `.pgpass`. A secret of Secrets Manager that is JSON, as RDS writes it, gives host, port and
     /// user too.
     #[serde(default)]
     pub password: Option<SecretFrom>,
     /// The password is an RDS IAM authentication token, made anew for each connection.
     #[serde(default)]
     pub iam: bool,
-    /// Encryption of connections; without it `prefer`, and `verify-full` with `iam`.
+    /// Encryption of connections; without it `verify-full`, and `prefer` to a server on this host.
     #[serde(default)]
     pub tls: Option<Tls>,
     /// File with the certificates that the server's is checked against (RDS: `global-bundle.pem`).
