@@ -1,0 +1,69 @@
+"""What comes back on a fresh server is what was there: `pg_dump --create` says the same of both databases."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from backups import dump, in_folder, record, well
+from peers import PASSWORD, group, policy_of
+from world.postgres import Postgres, other_versions, postgres
+
+# What is set for a database and is in no archive of pg_dump; `locale` differs by version.
+PROPERTIES = """
+    CREATE ROLE svc;
+    CREATE ROLE boss;
+    CREATE DATABASE shop TEMPLATE template0 {locale} OWNER boss CONNECTION LIMIT 23;
+    ALTER DATABASE shop SET timezone = 'Europe/Vienna';
+    ALTER DATABASE shop SET search_path = app, "Odd, one", public;
+    ALTER ROLE svc IN DATABASE shop SET statement_timeout = '5s';
+    COMMENT ON DATABASE shop IS 'main ''shop''';
+"""
+GRANTS = "REVOKE CONNECT ON DATABASE shop FROM PUBLIC; GRANT CONNECT ON DATABASE shop TO svc WITH GRANT OPTION"
+CONTENT = """
+    CREATE SCHEMA app;
+    CREATE TABLE app.names (n text PRIMARY KEY);
+    INSERT INTO app.names VALUES ('Ärger'), ('Zebra'), ('apfel'), ('Apfel');
+    COMMENT ON TABLE app.names IS E'x\\n--\\n-- Data for Name: n; Type: TABLE DATA\\n--\\n\\nCOPY app.fake (a) FROM stdin;\\n';
+    SELECT lo_from_bytea(4711, 'one');
+"""
+ICU = "LOCALE_PROVIDER icu ICU_LOCALE 'de-AT'"
+LOCALES = {15: ICU, 16: f"{ICU} ICU_RULES '&Z < apfel'", 18: "LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'"}
+
+
+@pytest.fixture(scope="module", params=[15, 16, 18])
+def servers(request) -> Iterator[tuple[int, Postgres, Postgres]]:
+    """A version, a server of it that has the database, and a fresh one."""
+    programs = other_versions().get(request.param)
+    with ExitStack() as stack:
+        yield request.param, *(stack.enter_context(postgres(programs=programs)) for _ in range(2))
+
+
+def described(server: Postgres, database: str) -> str:
+    """What `pg_dump --create` says of a database, under one name."""
+    text = server.run("pg_dump", "--create", database=database).decode().replace(database, "shop")
+    return "\n".join(line for line in text.splitlines() if not line.startswith(("\\restrict", "\\unrestrict")))
+
+
+@pytest.mark.parametrize("form", ["custom", "plain"])
+def test_a_fresh_server_gets_the_database_with_all_that_belongs_to_it(servers, form, holdfast, tmp_path):
+    version, old, fresh = servers
+    locale = LOCALES[version]
+    if "icu" in locale and old.sql("SELECT count(*) > 0 FROM pg_collation WHERE collprovider = 'i'") != "t":
+        locale = "LC_COLLATE 'C' LC_CTYPE 'C.UTF-8'"  # built without ICU
+    if "shop" not in old.databases():
+        for statement in PROPERTIES.format(locale=locale).strip().split(";\n"):
+            old.sql(statement)
+        old.sql(GRANTS)
+        old.sql(CONTENT, "shop")
+    path = {"PATH": f"{old.programs}:/usr/bin:/bin"}
+    stored = in_folder(tmp_path / "backups", "{database}_%Y%m%d_%H%M%S.dump.zst")
+    there = policy_of(shop=group(old, ["shop"], stored, {"keep": {"newest": 3}, "format": form}))
+    said = record(tmp_path / "backups", dump(holdfast, there, **path, **{PASSWORD: old.password})["backup"])
+    assert said["large_objects"] == 1
+    here = policy_of(shop=group(fresh, ["shop"], stored, {"keep": {"newest": 3}, "format": form}))
+    target = f"back_{form}"
+    well(holdfast(here, "restore", "shop/shop", "--to", target, **path, **{PASSWORD: fresh.password}))
+    assert described(fresh, target) == described(old, "shop")
+    order = "SELECT string_agg(n, ' ' ORDER BY n) FROM app.names"
+    assert fresh.sql(order, target) == old.sql(order, "shop")
