@@ -21,7 +21,7 @@ mod read;
 mod roles;
 mod snapshot;
 
-pub(crate) use names::shown;
+pub(crate) use names::{as_bytes, shown};
 
 use crate::{Error, Kind, Server, TableRows, tools::Tools};
 use bytes::Bytes;

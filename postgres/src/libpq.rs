@@ -131,7 +131,7 @@ mod tests {
             sslrootcert=/ca.pem\ndbname=orders\n\n[other]\nhost=other\n";
         let shop = service(file, "shop").expect("it is there");
         assert_eq!((shop.host.as_deref(), shop.port), (Some("db.example.com"), Some(6432)));
-        assert_eq!(shop.password.as_ref().map(|p| p.expose_secret()), Some("p=w"));
+        assert_eq!(shop.password.as_ref().map(secrecy::ExposeSecret::expose_secret), Some("p=w"));
         assert_eq!((shop.tls, shop.ca.as_deref()), (Some(Tls::VerifyFull), Some("/ca.pem")));
         assert!(service(file, "nothing").is_none());
         assert!(!format!("{shop:?}").contains("p=w"));

@@ -91,7 +91,9 @@ async fn roles_are_read_from_the_catalogue_where_pg_dumpall_does_not_work() {
 async fn a_connection_that_is_terminated_in_the_middle_ends_the_dump() {
     let cluster = shared();
     let database = large(cluster, "terminated");
-    for (n, format) in [CUSTOM, Format::Plain].into_iter().enumerate() {
+    // Of a pg_dump that was alone hit only its own words tell, and nothing is decided by those.
+    let formats = [(CUSTOM, Kind::Lost), (Format::Plain, Kind::Tool)];
+    for (n, (format, kind)) in formats.into_iter().enumerate() {
         let application = format!("terminated {n}");
         let end = format!(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -103,7 +105,7 @@ async fn a_connection_that_is_terminated_in_the_middle_ends_the_dump() {
         };
         let reached = server(cluster, &application);
         let e = interrupted(&reached, &database, &what(format), fault).await.unwrap_err();
-        assert_eq!(e.kind, Kind::Lost, "{e:?}");
+        assert_eq!(e.kind, kind, "{e:?}");
         assert!(e.why.contains("terminating connection") || e.why.contains("closed"), "{e}");
         none_left(&application).await;
     }

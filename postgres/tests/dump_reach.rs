@@ -156,7 +156,7 @@ async fn sessions_have_no_timeouts_and_watch_over_their_connection() {
     assert_eq!(row.get::<_, &str>(0), "0 0 0 30");
 }
 
-/// PgBouncer before a server, gone at the end.
+/// `PgBouncer` before a server, gone at the end.
 struct Pooler {
     child: std::process::Child,
     port: u16,

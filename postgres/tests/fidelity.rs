@@ -164,7 +164,8 @@ async fn names_of_any_encoding_come_back() {
             let (dumped, restored, lost) = through(cluster, &from, &to, format).await;
             assert_eq!((restored.losses, lost), (Vec::new(), Vec::new()), "{encoding}");
             let full = format!("\"{name}\".\"{name}\"");
-            assert_eq!((dumped.tables[1].name.as_str(), dumped.tables[1].rows), (full.as_str(), 2));
+            let rows = dumped.tables.iter().find(|t| t.name == full).map(|t| t.rows);
+            assert_eq!(rows, Some(2), "{:?}", dumped.tables);
             let counted = database::count_rows(&cluster.server(), &to, &[full], 1).await.unwrap();
             assert_eq!(counted[0].rows, 2);
             same(&created(cluster, &from), &created(cluster, &to));
@@ -260,15 +261,15 @@ async fn texts_that_look_like_rows_are_texts() {
     let from = cluster.database("looks_like");
     cluster.psql(
         &from,
-        "CREATE TABLE real (a int); INSERT INTO real VALUES (1), (2); CREATE TABLE fake (a int);
-         COMMENT ON TABLE real IS E'x\\n--\\n-- Data for Name: fake; Type: TABLE DATA; Schema: public; Owner: x\\n--\\n\\nCOPY public.fake (a) FROM stdin;\\n5\\n\\\\.\\n';
-         COMMENT ON TABLE fake IS E'COPY public.fake (a) FROM stdin;\\nDROP TABLE real;'",
+        "CREATE TABLE genuine (a int); INSERT INTO genuine VALUES (1), (2); CREATE TABLE fake (a int);
+         COMMENT ON TABLE genuine IS E'x\\n--\\n-- Data for Name: fake; Type: TABLE DATA; Schema: public; Owner: x\\n--\\n\\nCOPY public.fake (a) FROM stdin;\\n5\\n\\\\.\\n';
+         COMMENT ON TABLE fake IS E'COPY public.fake (a) FROM stdin;\\nDROP TABLE genuine;'",
     );
     for (n, format) in FORMATS.into_iter().enumerate() {
         let (dumped, restored, _) =
             through(cluster, &from, &format!("looks_like_{n}_back"), format).await;
         let rows: Vec<_> = dumped.tables.iter().map(|t| (t.name.as_str(), t.rows)).collect();
-        assert_eq!(rows, [("public.fake", 0), ("public.real", 2)]);
+        assert_eq!(rows, [("public.fake", 0), ("public.genuine", 2)]);
         assert_eq!(restored.losses, []);
         same(
             &created(cluster, &from).replace("_live", ""),
@@ -292,9 +293,9 @@ async fn large_objects_are_counted_in_each_format() {
 
 #[tokio::test]
 async fn a_server_with_room_for_one_set_of_locks_is_dumped() {
-    let cluster = Cluster::with("max_locks_per_transaction = 10\nmax_connections = 100");
+    let cluster = Cluster::with("max_locks_per_transaction = 10\nmax_connections = 20");
     let database = cluster.database("many");
-    for chunk in 0..15 {
+    for chunk in 0..8 {
         let tables = format!(
             "DO $$ BEGIN FOR i IN 1..100 LOOP EXECUTE format('CREATE TABLE t_{chunk}_%s (id int); INSERT INTO t_{chunk}_%s VALUES (1)', i, i); END LOOP; END $$"
         );
@@ -319,7 +320,7 @@ async fn a_server_with_room_for_one_set_of_locks_is_dumped() {
     let stock = cluster.command("pg_dump").args(["-Fc", "-d", &database]).output().unwrap();
     assert!(stock.status.success(), "{}", String::from_utf8_lossy(&stock.stderr));
     let (dumped, _) = collect(&cluster, &database, &what(CUSTOM)).await.unwrap();
-    assert_eq!(dumped.tables.len(), 1500);
+    assert_eq!(dumped.tables.len(), 800);
 }
 
 #[tokio::test]

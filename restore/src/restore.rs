@@ -239,9 +239,7 @@ async fn erase(server: &Server, name: &str, statements: &[String]) -> Result<(),
     for (i, statement) in all.iter().enumerate() {
         session.batch_execute(statement).await.map_err(|e| {
             let said = postgres::Error::from_pg(format!("run erasure statement {i}"), &e);
-            // Its detail may hold the row of whom it erases.
-            let why = e.as_db_error().map_or(said.why.clone(), |db| db.message().to_owned());
-            Error { why, mend: "mend `erasure` in the policy".into(), ..Error::from(said) }
+            Error { mend: "mend `erasure` in the policy".into(), ..Error::from(said) }
         })?;
     }
     Ok(())

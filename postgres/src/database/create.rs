@@ -51,11 +51,13 @@ pub async fn create(
                 made = true;
                 break;
             }
-            // No such locale (22023), not for this encoding (42809), or not in this build of the server (0A000).
+            // No such locale (22023), not for this encoding (42809), or not in this build of the server (0A000); ICU's own
+            // refusals have no code of theirs (XX000).
             Err(e)
                 if !locale.last
-                    && e.code()
-                        .is_some_and(|c| ["22023", "42809", "0A000"].contains(&c.code())) => {}
+                    && e.code().is_some_and(|c| {
+                        ["22023", "42809", "0A000", "XX000"].contains(&c.code())
+                    }) => {}
             Err(e) => return Err(failed(&e)),
         }
     }

@@ -1,6 +1,9 @@
 //! Counts what is in a database, as a dump of it counts it.
 
-use crate::{Error, Kind, Server, Session, TableRows, dump::shown};
+use crate::{
+    Error, Kind, Server, Session, TableRows,
+    dump::{as_bytes, shown},
+};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use std::collections::HashMap;
 
@@ -39,14 +42,17 @@ pub async fn count_rows(
 impl Counter {
     async fn new(server: &Server, database: &str) -> Result<Self, Error> {
         let session = server.connect(database).await?;
-        // A plan that is run once is not worth compiling. What a condition names is found as in a dump.
-        let set = session.batch_execute("SET jit = off; SET search_path = pg_catalog").await;
+        // A plan that is run once is not worth compiling.
+        let set = session.batch_execute("SET jit = off").await;
         set.map_err(|e| Error::from_pg("set up a connection", &e))?;
-        let sql = "SELECT pg_catalog.textsend(pg_catalog.format('%I.%I', n.nspname, c.relname)), e.extcondition[i.n]
+        let name = as_bytes("pg_catalog.format('%I.%I', n.nspname, c.relname)");
+        let sql = format!(
+            "SELECT {name}, e.extcondition[i.n]
             FROM pg_catalog.pg_extension e, pg_catalog.generate_subscripts(e.extconfig, 1) AS i (n),
                 pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-            WHERE c.oid = e.extconfig[i.n] AND e.extcondition[i.n] <> ''";
-        let rows = session.query(sql, &[]).await;
+            WHERE c.oid = e.extconfig[i.n] AND e.extcondition[i.n] <> ''"
+        );
+        let rows = session.query(&sql, &[]).await;
         let rows = rows.map_err(|e| Error::from_pg("list the tables of extensions", &e))?;
         let condition =
             |row: &tokio_postgres::Row| Ok((shown(row.try_get(0)?), row.try_get::<_, String>(1)?));
@@ -79,11 +85,10 @@ impl Counter {
     /// Counts a table whose name is bytes that are no UTF-8, as in a database of `SQL_ASCII`: it is found by what is shown
     /// of it, and the server puts its name into the statement.
     async fn by_bytes(&self, table: &str) -> Result<Option<i64>, tokio_postgres::Error> {
-        let sql =
-            "SELECT c.oid, pg_catalog.textsend(pg_catalog.format('%I.%I', n.nspname, c.relname))
-            FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-            WHERE c.relkind IN ('r', 'p', 'm')";
-        let rows = self.session.query(sql, &[]).await?;
+        let name = as_bytes("pg_catalog.format('%I.%I', n.nspname, c.relname)");
+        let sql = format!("SELECT c.oid, {name} FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+            WHERE c.relkind IN ('r', 'p', 'm')");
+        let rows = self.session.query(&sql, &[]).await?;
         let mut found = None;
         for row in &rows {
             if shown(row.try_get(1)?) == table {

@@ -11,6 +11,15 @@ pub(crate) fn shown(name: &[u8]) -> String {
     }
 }
 
+/// SQL of an expression's text as bytes: in UTF-8, or as they are where nobody knows their encoding. What a query gives as
+/// text must be UTF-8.
+pub(crate) fn as_bytes(expression: &str) -> String {
+    format!(
+        "pg_catalog.convert_to({expression}, (CASE pg_catalog.getdatabaseencoding() \
+         WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END)::pg_catalog.name)"
+    )
+}
+
 /// What is shown of names that are bytes in the encoding of the database that the session is connected to.
 pub(super) async fn decoded(session: &Session, names: Vec<&[u8]>) -> Result<Vec<String>, Error> {
     if names.iter().all(|name| name.is_ascii()) {

@@ -1,6 +1,6 @@
 //! One snapshot that several connections read: exported by the leader, which lives as long as it is needed.
 
-use super::names::shown;
+use super::names::{as_bytes, shown};
 use crate::{Error, Kind, Server, Session};
 use jiff::Timestamp;
 use tokio_postgres::Row;
@@ -81,22 +81,24 @@ pub(super) struct Table {
 
 /// The tables of these OIDs as the session's snapshot, or for one without a transaction the world, has them.
 pub(super) async fn tables(session: &Session, oids: &[u32]) -> Result<Vec<Table>, Error> {
-    // Names come as bytes: of an encoding that nobody knows they may be no UTF-8.
-    let sql = "SELECT c.oid, textsend(format('%I.%I', n.nspname, c.relname)), c.relkind = 'r' AND coalesce(m.amname = 'heap', true),
+    // Generated columns there are since version 12.
+    let generated = if session.version_num >= 120_000 { "attgenerated" } else { "''" };
+    let name = as_bytes("format('%I.%I', n.nspname, c.relname)");
+    let columns = as_bytes(&format!(
+        "coalesce((SELECT '(' || string_agg(quote_ident(attname), ', ' ORDER BY attnum) || ')' FROM pg_attribute a
+            WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND {generated} = ''), '')"
+    ));
+    let shape = as_bytes(
+        "c.relfilenode || ' ' || coalesce((SELECT string_agg(concat_ws(' ', attnum, attname, atttypid, attisdropped),
+            ',' ORDER BY attnum) FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0), '')",
+    );
+    let sql = format!("SELECT c.oid, {name}, c.relkind = 'r' AND coalesce(m.amname = 'heap', true),
             pg_relation_size(c.oid) / current_setting('block_size')::int8,
             coalesce(pg_relation_size(nullif(c.reltoastrelid, 0)), 0) / current_setting('block_size')::int8,
             coalesce((SELECT e.extcondition[i.n] FROM pg_extension e, generate_subscripts(e.extconfig, 1) i (n)
-                WHERE e.extconfig[i.n] = c.oid LIMIT 1), ''),
-            textsend(coalesce((SELECT '(' || string_agg(quote_ident(attname), ', ' ORDER BY attnum) || ')'
-                FROM pg_attribute a WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped
-                  AND {generated} = ''), '')),
-            textsend(c.relfilenode || ' ' || coalesce((SELECT string_agg(concat_ws(' ', attnum, attname, atttypid,
-                attisdropped), ',' ORDER BY attnum) FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0), ''))
+                WHERE e.extconfig[i.n] = c.oid LIMIT 1), ''), {columns}, {shape}
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_am m ON m.oid = c.relam
-        WHERE c.oid = ANY ($1::oid[])";
-    // Generated columns there are since version 12.
-    let generated = if session.version_num >= 120_000 { "attgenerated" } else { "''" };
-    let sql = sql.replace("{generated}", generated);
+        WHERE c.oid = ANY ($1::oid[])");
     let rows = session.query(&sql, &[&oids]).await;
     let rows = rows.map_err(|e| Error::from_pg("look at the tables", &e))?;
     let pages = |n: Option<i64>| u64::try_from(n.unwrap_or(0)).unwrap_or(0);

@@ -154,7 +154,9 @@ mod tests {
 
     fn heard(lines: &[&str]) -> Said {
         let mut said = Said::default();
-        lines.iter().for_each(|line| said.line(line));
+        for line in lines {
+            said.line(line);
+        }
         said
     }
 
