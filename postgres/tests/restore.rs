@@ -177,6 +177,31 @@ fn indexes_of_a_large_table_are_made_once_while_others_are_loaded() {
 }
 
 #[test]
+fn an_index_that_is_made_early_waits_for_no_lock_without_end() {
+    let cluster = shared();
+    let from = cluster.database("bounded");
+    cluster.psql(
+        &from,
+        "CREATE TABLE a AS SELECT i AS id, repeat(md5(i::text), 4) AS v FROM generate_series(1, 300000) i;
+         CREATE TABLE b AS SELECT * FROM a; CREATE INDEX a_id ON a (id); CREATE INDEX b_id ON b (id)",
+    );
+    let archive = dumped(cluster, &from, &["-Fc", "-Z0"]);
+    let to = cluster.database("bounded_back");
+    cluster.psql(
+        &to,
+        "CREATE TABLE public.seen (index text, wait text);
+         CREATE FUNCTION public.see() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
+            INSERT INTO public.seen SELECT object_identity, pg_catalog.current_setting('lock_timeout')
+            FROM pg_catalog.pg_event_trigger_ddl_commands(); END $$;
+         CREATE EVENT TRIGGER see ON ddl_command_end WHEN TAG IN ('CREATE INDEX') EXECUTE FUNCTION public.see()",
+    );
+    let restored = into(cluster, &to, Stored::Custom, archive, &Into { jobs: 2, ..how() }).unwrap();
+    assert_eq!(restored.losses, []);
+    let seen = "SELECT string_agg(index || ' ' || wait, ', ' ORDER BY index) FROM public.seen";
+    assert_eq!(cluster.psql(&to, seen), "public.a_id 2s, public.b_id 0");
+}
+
+#[test]
 fn a_table_that_is_refused_is_lost_as_a_whole_and_the_rest_goes_on() {
     let cluster = shared();
     let from = sample(cluster, "partly");

@@ -223,7 +223,7 @@ async fn make_ready(
         progress(Phase::Erasing);
         timed(times, "erasure", erase(server, &room.name, &options.erasure)).await?;
     }
-    losses.extend(room.losses.iter().cloned());
+    losses.extend(room.losses(options.owners));
     if plan.replaces {
         losses.extend(database::inherit(server, &options.target, &room.name).await?);
     } else if let Some(manifest) = backup.committed() {

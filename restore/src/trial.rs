@@ -9,7 +9,7 @@ use postgres::{
     Server, Session, TableRows, database,
     dump::{DatabaseFacts, ServerFacts},
     lock::lock,
-    restore::{Into, Loss, Restored, restore},
+    restore::{Into, Loss, LossClass, Restored, restore},
 };
 use shared::policy::Postgres;
 use std::collections::BTreeMap;
@@ -41,7 +41,7 @@ pub(crate) struct Room<'a> {
     /// Its name.
     pub(crate) name: String,
     /// What the server could not give it.
-    pub(crate) losses: Vec<Loss>,
+    losses: Vec<Loss>,
     lease: Session,
 }
 
@@ -57,6 +57,11 @@ impl<'a> Room<'a> {
         let like = backup.committed().and_then(facts);
         let losses = database::create(server, &name, like.as_ref()).await?;
         Ok(Self { server, name, losses, lease })
+    }
+
+    /// What the server could not give it, where an owner was asked for or not.
+    pub(crate) fn losses(&self, owners: bool) -> impl Iterator<Item = Loss> {
+        self.losses.iter().filter(move |l| owners || l.class != LossClass::Role).cloned()
     }
 
     /// Sends the backup into it.

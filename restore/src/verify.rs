@@ -208,7 +208,7 @@ async fn try_in(
     if let Some(first) = data.first() {
         checks.push(Check::failed("no data lost", format!("{} losses: {first}", data.len())));
     }
-    *losses = room.losses.iter().cloned().chain(restored.losses).collect();
+    *losses = room.losses(trial.owners).chain(restored.losses).collect();
     let begun = Instant::now();
     checks
         .extend(judge(trial.server, &room.name, backup, &[], None, trial.rules, trial.jobs).await?);

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import pytest
 
 from backups import dump, in_folder, record, well
-from peers import PASSWORD, group, policy_of
+from peers import PASSWORD, group, policy_of, stock_shell
 from world.postgres import Postgres, other_versions, postgres
 
 # What is set for a database and is in no archive of pg_dump; `locale` differs by version.
@@ -67,3 +67,25 @@ def test_a_fresh_server_gets_the_database_with_all_that_belongs_to_it(servers, f
     assert described(fresh, target) == described(old, "shop")
     order = "SELECT string_agg(n, ' ' ORDER BY n) FROM app.names"
     assert fresh.sql(order, target) == old.sql(order, "shop")
+
+
+def test_the_stock_line_of_plain_sql_goes_on_past_a_missing_role_and_says_so(fresh_database, holdfast, tmp_path):
+    database, folder = fresh_database(), tmp_path / "backups"
+    server, role = database.server, f"gone_from_{database.name}"
+    database.sql(f"CREATE ROLE {role}; CREATE TABLE a (i int); ALTER TABLE a OWNER TO {role}; CREATE TABLE z AS SELECT 1 AS i")
+    stored = in_folder(folder, "{database}_%Y%m%d_%H%M%S.sql")
+    policy = policy_of(shop=group(server, [database.name], stored, {"format": "plain", "compress": "none"}))
+    said = record(folder, dump(holdfast, policy)["backup"])
+    database.sql(f"ALTER ROLE {role} RENAME TO {role}_no_more")
+    again = fresh_database()
+    env = server.env() | {"PATH": f"{server.programs}:/usr/bin:/bin"}
+    done = stock_shell(said["restore"].replace("TARGET", again.name), env, folder)
+    assert done.returncode == 3 and role in done.stderr, done.stderr
+    assert again.sql("SELECT count(*) FROM z") == "1"
+    database.sql(f"ALTER ROLE {role}_no_more RENAME TO {role}")
+    whole = fresh_database()
+    done = stock_shell(said["restore"].replace("TARGET", whole.name), env, folder)
+    assert done.returncode == 0, done.stderr
+    for each in (database, again, whole):
+        server.drop(each.name)
+    server.sql(f"DROP ROLE {role}")

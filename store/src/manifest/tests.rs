@@ -121,7 +121,7 @@ fn the_line_of_restore_undoes_each_layer_with_stock_tools() {
     });
     insta::assert_snapshot!(lines.join("\n"), @r#"
     cat /b/x | age -d -i KEY.txt | zstd -dc | pg_restore --no-owner -d TARGET
-    cat /b/x | openssl enc -d -aes-256-cbc -pbkdf2 -iter 600000 -pass file:PASSPHRASE.txt | gzip -dc | psql -X -q -d TARGET
+    { cat /b/x | openssl enc -d -aes-256-cbc -pbkdf2 -iter 600000 -pass file:PASSPHRASE.txt | gzip -dc; printf '%s\n' "\set ON_ERROR_STOP on" "SELECT 1 / (:'LAST_ERROR_SQLSTATE' = '00000')::int AS complete;"; } | psql -X -q -d TARGET
     cat /b/x | openssl enc -d -aes-256-cbc -md md5 -pass file:PASSPHRASE.txt | pg_restore --no-owner -d TARGET
     cat /b/x | zstd -dc | psql -X -v ON_ERROR_STOP=1 -d TARGET -c '\copy public."Line Items" FROM STDIN (FORMAT csv, HEADER)'
     "#);
