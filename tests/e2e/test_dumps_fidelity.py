@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from backups import dump, in_folder, record, well
+from backups import dump, in_folder, next_second, record, refused, well
 from peers import PASSWORD, group, policy_of, stock_shell
 from world.postgres import Postgres, other_versions, postgres
 
@@ -67,6 +67,27 @@ def test_a_fresh_server_gets_the_database_with_all_that_belongs_to_it(servers, f
     assert described(fresh, target) == described(old, "shop")
     order = "SELECT string_agg(n, ' ' ORDER BY n) FROM app.names"
     assert fresh.sql(order, target) == old.sql(order, "shop")
+
+
+def test_pgpass_and_the_service_file_are_used_where_the_policy_names_nothing(fresh_database, holdfast, tmp_path):
+    database = fresh_database()
+    server, stored = database.server, in_folder(tmp_path / "backups", "{database}_%Y%m%d_%H%M%S.dump.zst")
+    rules = group(server, [database.name], stored)
+    del rules["password"]
+    passwords, services = tmp_path / "pgpass", tmp_path / "services"
+    passwords.write_text(f"other:*:*:*:wrong\n{server.host}:{server.port}:*:{server.user}:{server.password}\n")
+    passwords.chmod(0o644)
+    run = ["dump", "--reason", "manual"]
+    refused(holdfast(policy_of(shop=rules), *run, PGPASSFILE=str(passwords)), 1, "chmod 0600", str(passwords))
+    passwords.chmod(0o600)
+    dump(holdfast, policy_of(shop=rules), PGPASSFILE=str(passwords))
+    for name in ("host", "port", "user"):
+        del rules[name]
+    services.write_text(f"[shop]\nhost={server.host}\nport={server.port}\nuser={server.user}\n")
+    found = {"PGPASSFILE": str(passwords), "PGSERVICEFILE": str(services)}
+    next_second()
+    dump(holdfast, policy_of(shop=rules), PGSERVICE="shop", **found)
+    refused(holdfast(policy_of(shop=rules), *run, PGSERVICE="nothing", **found), 1, "[nothing]")
 
 
 def test_the_stock_line_of_plain_sql_goes_on_past_a_missing_role_and_says_so(fresh_database, holdfast, tmp_path):

@@ -20,16 +20,28 @@ pub(crate) fn as_bytes(expression: &str) -> String {
     )
 }
 
+/// Encodings of which nothing can be turned into UTF-8.
+const NO_ENCODING: [&str; 2] = ["SQL_ASCII", "MULE_INTERNAL"];
+
+/// Whether nobody knows what characters the bytes in the database are.
+pub(super) async fn is_of_no_encoding(session: &Session) -> Result<bool, Error> {
+    encoding(session).await.map(|encoding| NO_ENCODING.contains(&&*encoding))
+}
+
+async fn encoding(session: &Session) -> Result<String, Error> {
+    let sql = "SELECT pg_catalog.getdatabaseencoding()::pg_catalog.text";
+    let row = session.query_one(sql, &[]).await;
+    row.and_then(|row| row.try_get(0)).map_err(|e| Error::from_pg("ask for the encoding", &e))
+}
+
 /// What is shown of names that are bytes in the encoding of the database that the session is connected to.
 pub(super) async fn decoded(session: &Session, names: Vec<&[u8]>) -> Result<Vec<String>, Error> {
     if names.iter().all(|name| name.is_ascii()) {
         return Ok(names.into_iter().map(shown).collect());
     }
     let failed = |e: tokio_postgres::Error| Error::from_pg("read the names of tables", &e);
-    let sql = "SELECT pg_catalog.getdatabaseencoding()::pg_catalog.text";
-    let encoding: String =
-        session.query_one(sql, &[]).await.and_then(|row| row.try_get(0)).map_err(failed)?;
-    if ["UTF8", "SQL_ASCII", "MULE_INTERNAL"].contains(&&*encoding) {
+    let encoding = encoding(session).await?;
+    if encoding == "UTF8" || NO_ENCODING.contains(&&*encoding) {
         return Ok(names.into_iter().map(shown).collect());
     }
     let sql = "SELECT pg_catalog.convert_from(b, $2::pg_catalog.text::pg_catalog.name)

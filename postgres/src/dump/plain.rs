@@ -100,55 +100,74 @@ const LONGEST: usize = 1 << 20;
 #[derive(Default)]
 struct Count {
     lexer: Lexer,
+    seen: Seen,
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Seen {
     /// Names as the text has them, rows and bytes.
     tables: Vec<(Vec<u8>, u64, u64)>,
+    /// Whether a statement has bytes that are no UTF-8.
+    foreign: bool,
 }
 
 impl Count {
     fn bytes(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let Self { lexer, tables } = self;
+        let Self { lexer, seen } = self;
         let mut each = |item| {
-            count(tables, item);
+            seen.item(&item);
             Ok(())
         };
         lexer.push(bytes, &mut each).map_err(|e| unreadable(&e))
     }
 
     async fn end(mut self, session: &Session) -> Result<Vec<TableRows>, Error> {
-        let Self { lexer, tables } = &mut self;
+        let Self { lexer, seen } = &mut self;
         let mut each = |item| {
-            count(tables, item);
+            seen.item(&item);
             Ok(())
         };
         lexer.end(&mut each).map_err(|e| unreadable(&e))?;
-        let names = self.tables.iter().map(|(name, ..)| name.as_slice()).collect();
+        if seen.foreign && names::is_of_no_encoding(session).await? {
+            let why = "its statements have bytes that are no UTF-8, and nobody knows their encoding: only psql could \
+                       restore this";
+            let mend = "use the format custom";
+            return Err(Error::new(Kind::Refused, "dump as SQL", why, mend));
+        }
+        let names = seen.tables.iter().map(|(name, ..)| name.as_slice()).collect();
         let names = names::decoded(session, names).await?;
         let (mut all, mut places) = (Vec::new(), HashMap::new());
-        for (name, (_, rows, bytes)) in names.iter().zip(&self.tables) {
+        for (name, (_, rows, bytes)) in names.iter().zip(&seen.tables) {
             super::add(&mut all, &mut places, name, *rows, *bytes);
         }
         Ok(all)
     }
 }
 
-fn count(tables: &mut Vec<(Vec<u8>, u64, u64)>, item: Item) {
-    match item {
-        Item::Copy(statement) => {
-            let rest = statement.get(5..).unwrap_or_default();
-            let mut quoted = false;
-            let end = rest.iter().position(|b| {
-                quoted ^= *b == b'"';
-                !quoted && (b.is_ascii_whitespace() || *b == b'(')
-            });
-            tables.push((rest[..end.unwrap_or(rest.len())].to_vec(), 0, 0));
+impl Seen {
+    fn item(&mut self, item: &Item) {
+        if let Item::Copy(text) | Item::Statement(text) = item {
+            self.foreign |= std::str::from_utf8(text).is_err();
         }
-        Item::Data(data) => {
-            if let Some((_, rows, bytes)) = tables.last_mut() {
-                *rows += memchr_iter(b'\n', &data).count() as u64;
-                *bytes += data.len() as u64;
+        match item {
+            Item::Copy(statement) => {
+                let rest = statement.get(5..).unwrap_or_default();
+                let mut quoted = false;
+                let end = rest.iter().position(|b| {
+                    quoted ^= *b == b'"';
+                    !quoted && (b.is_ascii_whitespace() || *b == b'(')
+                });
+                self.tables.push((rest[..end.unwrap_or(rest.len())].to_vec(), 0, 0));
             }
+            Item::Data(data) => {
+                if let Some((_, rows, bytes)) = self.tables.last_mut() {
+                    *rows += memchr_iter(b'\n', data).count() as u64;
+                    *bytes += data.len() as u64;
+                }
+            }
+            Item::Statement(_) | Item::End => {}
         }
-        Item::Statement(_) | Item::End => {}
     }
 }
 
@@ -252,7 +271,7 @@ mod tests {
             for piece in sql.as_bytes().chunks(step) {
                 count.bytes(piece).expect("it is SQL");
             }
-            let got: Vec<_> = count.tables.iter().map(|(n, r, b)| (&n[..], *r, *b)).collect();
+            let got: Vec<_> = count.seen.tables.iter().map(|(n, r, b)| (&n[..], *r, *b)).collect();
             prop_assert_eq!(got, vec![(&b"s.\"a b\"\" (c\""[..], 3, 15), (b"s.n", 2, 2)]);
         }
 

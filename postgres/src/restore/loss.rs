@@ -55,6 +55,8 @@ pub(crate) enum Topic {
     Role,
     /// Rows or large objects.
     Data,
+    /// The tablespace of what follows.
+    Tablespace,
     /// Any other definition.
     Definition,
 }
@@ -80,6 +82,7 @@ impl Topic {
             ["GRANT" | "REVOKE", ..] | ["ALTER", "DEFAULT" | "ROLE", ..] => Self::Role,
             ["ALTER", ..] if is_owner(statement) => Self::Role,
             ["COPY" | "INSERT", ..] => Self::Data,
+            ["SET", "DEFAULT_TABLESPACE", ..] => Self::Tablespace,
             _ => Self::Definition,
         }
     }
@@ -153,6 +156,7 @@ fn class(code: &str, topic: Topic) -> LossClass {
         // Not available (since 15, and before), not in this version, one that it needs is absent.
         ("0A000" | "58P01" | "22023" | "42704", Topic::Extension) => LossClass::Extension,
         ("42704", Topic::Role) => LossClass::Role,
+        (_, Topic::Tablespace) => LossClass::Tablespace,
         _ if code.starts_with("22") || code.starts_with("23") => LossClass::Data,
         _ => LossClass::Other,
     }
@@ -193,6 +197,7 @@ mod tests {
             ("42P07", "CREATE TABLE public.t ()", Exists),
             ("23505", "ALTER TABLE ONLY public.t ADD CONSTRAINT t_pkey PRIMARY KEY (id)", Data),
             ("0A000", "CREATE VIEW public.v AS SELECT 1", Other),
+            ("22023", "SET default_tablespace = fast", LossClass::Tablespace),
         ];
         for (code, statement, expected) in table {
             assert_eq!(class(code, Topic::of_statement(statement)), expected, "{code} {statement}");

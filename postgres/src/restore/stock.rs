@@ -121,6 +121,7 @@ impl Said {
                 Topic::Extension => LossClass::Extension,
                 Topic::Role => LossClass::Role,
                 Topic::Data => LossClass::Data,
+                Topic::Tablespace => LossClass::Tablespace,
                 Topic::Definition => LossClass::Other,
             };
             let why = "pg_restore could not restore it; the server's log says why";
