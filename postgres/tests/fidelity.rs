@@ -133,7 +133,7 @@ async fn a_tablespace_that_is_not_there_is_one_loss_and_its_tables_come_back_els
         same(&cluster.described(&from, &[]), &cluster.described(&there, &[]));
         cluster.psql(
             "postgres",
-            &format!("DROP DATABASE {there}; ALTER TABLESPACE fast RENAME TO slow"),
+            &format!("DROP DATABASE {there} WITH (FORCE); ALTER TABLESPACE fast RENAME TO slow"),
         );
         let to = cluster.database("spaced_back");
         let losses = into(&cluster, &to, stored, archive).await.losses;

@@ -173,7 +173,7 @@ mod tests {
     fn a_server_that_is_not_this_host_must_show_who_it_is_unless_the_policy_says_otherwise() {
         let rules = |more: &str| {
             let yaml = format!(
-                "{{holdfast: 1, company: acme, id: host-1, postgres: {{main: {{databases: [orders], user: u, \
+                "{{holdfast: 1, company: acme, id: host-1, postgres: {{main: {{databases: [orders], host: h, user: u, \
                  stored: {{directory: /b}}, dumps: {{manual: {{keep: {{newest: 3}}}}}}{more}}}}}}}"
             );
             let policy = policy::Policy::parse(&yaml).unwrap_or_else(|e| panic!("{e}"));
