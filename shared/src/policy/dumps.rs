@@ -28,8 +28,8 @@ pub struct Postgres {
     /// User, when it is not in the secret.
     #[serde(default)]
     pub user: Option<String>,
-    /// Where the password comes from; without it from `.pgpass`. A secret of Secrets Manager that is JSON, as RDS writes it, gives host, port and
-    /// user too.
+    /// Where the password comes from; without it from `.pgpass`. A secret of Secrets Manager that is JSON, as RDS writes
+    /// it, gives host, port and user too.
     #[serde(default)]
     pub password: Option<SecretFrom>,
     /// The password is an RDS IAM authentication token, made anew for each connection.
