@@ -31,7 +31,7 @@ impl Opening {
         let mut opening = Self::default();
         for path in files {
             let file = Some(path.clone());
-            let from = SecretFrom { secret: None, env: None, file, key: None };
+            let from = SecretFrom { file, ..SecretFrom::default() };
             let value = secrets.get(&from).await;
             opening.add(path, &value.map_err(|e| EdgeError { kind: Kind::Key, ..e })?);
         }

@@ -22,6 +22,7 @@ pub mod catalog;
 pub mod copies;
 pub mod keep;
 pub mod lambda;
+pub mod mail;
 pub mod metrics;
 #[cfg(any(test, feature = "model"))]
 pub mod model;

@@ -6,7 +6,8 @@
 //! - [`grammar`], [`audit`], [`costs`], [`databases`], [`dumps`], [`notify`], [`monitor`], [`later`]: the types, from which [`schema`] is generated
 //! - [`text`]: typed strings
 //! - `locate`: YAML with positions; `structure`: the schema and differences from it; `meaning`: what a schema can't say;
-//!   `not_run_yet`: what no function runs yet
+//!   `secrets`: that none stands in a policy; `warnings`: what is legal and hardly meant; `not_run_yet`: what no function
+//!   runs yet
 //! - [`select`](self::select()): which databases a group has
 
 pub mod audit;
@@ -20,9 +21,11 @@ mod meaning;
 pub mod monitor;
 mod not_run_yet;
 pub mod notify;
+mod secrets;
 mod select;
 mod structure;
 pub mod text;
+mod warnings;
 
 pub use costs::{Costs, StatusPage};
 pub use databases::{AutomatedBackups, Databases, Drift, SnapshotCopy, Snapshots};
@@ -48,6 +51,14 @@ pub struct Fault {
     pub path: String,
     /// What is wrong and what to write instead.
     pub message: String,
+}
+
+impl Fault {
+    /// Without characters that would steer a terminal or forge a line: what stands in the file is repeated here.
+    fn printable(self) -> Self {
+        let printable = |text: &str| crate::words::printable(text).replace('\n', "\\n");
+        Self { path: printable(&self.path), message: printable(&self.message), ..self }
+    }
 }
 
 impl fmt::Display for Fault {
@@ -76,22 +87,32 @@ impl Policy {
     /// # Errors
     /// Every fault of the file: all of its structure first, and when that is right all of its meaning.
     pub fn parse(yaml: &str) -> Result<Self, Faults> {
-        let (value, places) = locate::load(yaml).map_err(|f| Faults(vec![f]))?;
-        let found = match serde_json::from_value::<Self>(value.clone()) {
-            Ok(policy) => match meaning::check(&policy) {
-                found if found.is_empty() => return Ok(policy),
-                found => found,
-            },
-            Err(e) => match structure::check(&value) {
-                // The schema is made from the same types; should it ever be laxer, serde's word stands.
-                found if found.is_empty() => vec![structure::Found::at("", e.to_string())],
-                found => found,
+        let (value, places) = locate::load(yaml).map_err(|f| Faults(vec![f.printable()]))?;
+        let (found, policy) = match structure::check(&value) {
+            found if !found.is_empty() => (found, None),
+            _ => match serde_json::from_value::<Self>(value.clone()) {
+                Ok(policy) => (meaning::check(&policy), Some(policy)),
+                // The schema is made from the same types. serde's own words could tell a value, so they are not said.
+                Err(_) => (
+                    vec![structure::Found::at("", "the schema takes this, and Holdfast can't")],
+                    None,
+                ),
             },
         };
-        let mut faults: Vec<Fault> = found.into_iter().map(|f| places.fault(f)).collect();
-        faults.sort();
-        faults.dedup();
-        Err(Faults(faults))
+        let placed = |found: Vec<structure::Found>| {
+            let mut all: Vec<Fault> =
+                found.into_iter().map(|f| places.fault(f).printable()).collect();
+            all.sort();
+            all.dedup();
+            all
+        };
+        match (secrets::hide(found, secrets::check(&value)), policy) {
+            (found, Some(mut policy)) if found.is_empty() => {
+                policy.warnings = placed(warnings::list(&policy));
+                Ok(policy)
+            }
+            (found, _) => Err(Faults(placed(found))),
+        }
     }
 
     /// The parts that this policy uses and no function runs yet, as paths with what is missing.

@@ -141,8 +141,11 @@ pub enum Tls {
 }
 
 /// Where a secret value comes from; never the value itself. Exactly one of `secret`, `env`, `file`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("x-secret" = true))]
 pub struct SecretFrom {
     /// Secrets Manager: name or ARN.
     #[serde(default)]
@@ -153,6 +156,10 @@ pub struct SecretFrom {
     /// A file that only its owner can read (mode 0600 or 0400).
     #[serde(default)]
     pub file: Option<String>,
+    /// The file is mounted by a container platform, which gives it mode 0440 or 0444: others may read it too. Nobody but
+    /// its owner may write it all the same.
+    #[serde(default)]
+    pub mounted: bool,
     /// The value's name inside, where the secret is JSON or the file has lines `NAME=value`.
     #[serde(default)]
     pub key: Option<String>,

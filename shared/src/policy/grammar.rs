@@ -1,6 +1,7 @@
 //! The policy's grammar: what a company writes down. The JSON Schema is generated from these types and their comments.
 
 use super::{
+    Fault,
     audit::Audit,
     costs::{Costs, StatusPage},
     databases::Databases,
@@ -9,7 +10,8 @@ use super::{
     monitor::Monitor,
     notify::Notify,
     text::{
-        AccountId, Arn, BucketName, Bytes, Cron, Name, Period, Region, Share, Threshold, ZoneName,
+        AccountId, Arn, BucketName, Bytes, Cron, Name, Period, Region, Share, StoreRegion,
+        Threshold, ZoneName,
     },
 };
 use schemars::JsonSchema;
@@ -87,6 +89,9 @@ pub struct Policy {
     /// Metrics for Prometheus, of `holdfast monitor`.
     #[serde(default)]
     pub monitor: Monitor,
+    /// What is legal in this policy and hardly meant, as `holdfast policy check` shows it. Found when the policy is parsed.
+    #[serde(skip)]
+    pub warnings: Vec<Fault>,
 }
 
 /// Account and region of the assets.
@@ -157,14 +162,16 @@ pub struct Destination {
     /// can't be shared, so it is first copied at home under this key.
     #[serde(default)]
     pub transfer_key: Option<Arn>,
-    /// Option group of the destination, where the engine needs one (TDE, time zone).
+    /// Option groups of the destination by those of the sources, where an engine needs one (TDE, time zone):
+    /// `{ oracle-tz: oracle-tz-virginia }`. A copy of a snapshot under any other option group names none.
     #[serde(default)]
-    pub option_group: Option<String>,
+    pub option_groups: BTreeMap<String, String>,
     /// Bucket for copies of objects.
     #[serde(default)]
     pub bucket: Option<BucketName>,
     /// Snapshot copies in flight at once in that region; RDS allows 20.
     #[serde(default)]
+    #[schemars(range(min = 1, max = 20))]
     pub in_flight: Option<NonZeroU32>,
     /// Azure Blob Storage, for copies of objects. No function runs this yet.
     #[serde(default)]
@@ -380,9 +387,10 @@ pub struct Store {
     /// Bucket; or `directory`.
     #[serde(default)]
     pub bucket: Option<BucketName>,
-    /// The bucket's region, when it is not the home region.
+    /// The bucket's region, when it is not the home region. With `endpoint` the store's own name for it (`fr-par`, `auto`);
+    /// without it there, that of the environment (`AWS_REGION`).
     #[serde(default)]
-    pub region: Option<Region>,
+    pub region: Option<StoreRegion>,
     /// Keys begin with this.
     #[serde(default)]
     pub prefix: String,
@@ -436,6 +444,11 @@ impl Store {
     /// Whether it is no bucket on AWS: a directory, another endpoint, another cloud. A Lambda has no way there.
     pub fn elsewhere(&self) -> bool {
         self.bucket.is_none() || self.endpoint.is_some()
+    }
+
+    /// The region of AWS that the policy names for its bucket; none for a bucket at another endpoint.
+    pub fn aws_region(&self) -> Option<Region> {
+        self.region.as_ref().filter(|_| !self.elsewhere())?.as_str().parse().ok()
     }
 }
 

@@ -1,7 +1,10 @@
 //! What the groups of `postgres` must mean: dumps that can be made, told apart, and restored.
 
-use super::{Say, not_empty};
-use crate::policy::{Compress, Dump, DumpFormat, Policy, Postgres, Store, dumps::Encrypt};
+use super::{Say, not_empty, reserved};
+use crate::policy::{
+    Compress, Dump, DumpFormat, Policy, Postgres, Store, dumps::Encrypt, secrets,
+    structure::nearest,
+};
 use std::{collections::BTreeMap, iter};
 
 pub(super) fn check(policy: &Policy, say: Say<'_>) {
@@ -10,6 +13,7 @@ pub(super) fn check(policy: &Policy, say: Say<'_>) {
         databases(group, &at, say);
         for (reason, dump) in &group.dumps {
             let at = format!("{at}/dumps/{reason}");
+            reserved(reason, &at, say);
             not_empty(&dump.keep, format!("{at}/keep"), say);
             if let Some(encrypt) = &dump.encrypt {
                 encryption(encrypt, &format!("{at}/encrypt"), say);
@@ -27,18 +31,26 @@ fn databases(group: &Postgres, at: &str, say: Say<'_>) {
         say(format!("{at}/databases"), "no database is named".into());
     }
     for (i, database) in group.databases.iter().enumerate() {
-        // NAMEDATALEN is 64, with the zero at its end; the server would cut a longer name and mean another database.
-        let fault = if database.is_empty() {
-            "a database has a name: this one is empty"
-        } else if database.contains('\0') {
-            "PostgreSQL has no zero byte in a name: take it out"
-        } else if database.len() > 63 {
-            "PostgreSQL's names have 63 bytes at most"
-        } else {
-            continue;
-        };
-        say(format!("{at}/databases/{i}"), fault.into());
+        if let Some(fault) = database_fault(database) {
+            say(format!("{at}/databases/{i}"), fault);
+        } else if group.databases[..i].contains(database) {
+            say(format!("{at}/databases/{i}"), format!("\"{database}\" stands here twice"));
+        }
     }
+}
+
+fn database_fault(name: &str) -> Option<String> {
+    // NAMEDATALEN is 64, with the zero at its end; the server would cut a longer name and mean another database.
+    let fault = match name {
+        "" => "a database has a name: this one is empty",
+        "*" | "%" => "a pattern is no database: write each database's name",
+        "template0" => "template0 takes no connections and is made anew by initdb: leave it out",
+        _ if name.contains('\0') => "PostgreSQL has no zero byte in a name: take it out",
+        _ if name.len() > 63 => "PostgreSQL's names have 63 bytes at most",
+        _ if name.contains("://") => "this is an address: write the database's name alone",
+        _ => return None,
+    };
+    Some(fault.into())
 }
 
 fn encryption(encrypt: &Encrypt, at: &str, say: Say<'_>) {
@@ -51,12 +63,7 @@ fn encryption(encrypt: &Encrypt, at: &str, say: Say<'_>) {
     for (i, recipient) in encrypt.age.iter().enumerate() {
         // Never with the text itself: where a secret key stands by mistake, it must not be told.
         if recipient.to_ascii_uppercase().starts_with("AGE-SECRET-KEY-") {
-            say(
-                format!("{at}/age/{i}"),
-                "a secret key stands where a recipient is wanted: write the public key (age1...), and make a new pair, \
-                 for this one has been in a file that others read"
-                    .into(),
-            );
+            say(format!("{at}/age/{i}"), secrets::SECRET_KEY.into());
         } else if !is_recipient(recipient) {
             say(
                 format!("{at}/age/{i}"),
@@ -114,8 +121,31 @@ fn connection(group: &Postgres, at: &str, say: Say<'_>) {
     }
 }
 
+/// What may stand in braces in a key.
+const FIELDS: &[&str] = &["database", "reason", "table"];
+
+/// A field that is not known would stand in every key as it is.
+fn fields(key: &str) -> Option<String> {
+    let mut rest = key;
+    while let Some((_, inner)) = rest.split_once('{') {
+        let (field, after) = inner.split_once('}')?;
+        if !FIELDS.contains(&field) {
+            let near = nearest(field, FIELDS)
+                .map_or(String::new(), |n| format!("; did you mean {{{n}}}?"));
+            return Some(format!("{{{field}}} is no field of a key{near}"));
+        }
+        rest = after;
+    }
+    None
+}
+
 /// One key for all would let each database's dump collide with the others'.
 fn keys(group: &Postgres, at: &str, say: Say<'_>) {
+    for (place, store) in stores(group) {
+        if let Some(why) = store.key.as_deref().and_then(fields) {
+            say(format!("{at}/{place}/key"), why);
+        }
+    }
     if group.databases.len() < 2 || group.dumps.is_empty() {
         return;
     }
@@ -178,7 +208,8 @@ mod tests {
     }
 
     fn faults(group: &str) -> String {
-        let text = format!("{{holdfast: 1, company: acme, id: host-1, postgres: {{shop: {group}}}}}");
+        let text =
+            format!("{{holdfast: 1, company: acme, id: host-1, postgres: {{shop: {group}}}}}");
         Policy::parse(&text).expect_err("a fault").to_string()
     }
 
