@@ -516,7 +516,7 @@ pub(crate) struct GateArgs {
     pub(crate) timeout: Period,
     /// A name for this demand: asked again under it, what was started is waited for and nothing is taken twice
     /// [default: GITHUB_RUN_ID-GITHUB_RUN_ATTEMPT, or one made up]
-    #[arg(long, value_name = "ID", value_parser = tag)]
+    #[arg(long, value_name = "ID", value_parser = request_name)]
     pub(crate) request: Option<String>,
 }
 
@@ -549,13 +549,8 @@ fn demanded(s: &str) -> Result<String, String> {
     Ok(s.to_owned())
 }
 
-/// The name of a demand becomes a tag's value.
-/// <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_Tagging.html>
-fn tag(s: &str) -> Result<String, String> {
-    let fits = (1..=128).contains(&s.len())
-        && s.chars().all(|c| c.is_ascii_alphanumeric() || "_.:/=+-@".contains(c));
-    fits.then(|| s.to_owned())
-        .ok_or_else(|| "write 1 to 128 letters, digits and _ . : / = + - @".into())
+fn request_name(s: &str) -> Result<String, String> {
+    shared::request::check_name(s).map(|()| s.to_owned())
 }
 
 #[cfg(test)]

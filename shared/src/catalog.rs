@@ -154,10 +154,10 @@ pub mod mark {
 
 impl Marks {
     /// Takes our marks out of a point's tags.
-    pub fn from_tags<'t>(tags: impl Iterator<Item = (&'t str, &'t str)>) -> Self {
+    pub fn from_tags<'t, V: AsRef<str>>(tags: impl Iterator<Item = (&'t str, V)>) -> Self {
         let mut marks = Self::default();
         for (key, value) in tags {
-            let value = || Some(value.to_owned());
+            let value = || Some(value.as_ref().to_owned());
             match key {
                 mark::POLICY => marks.policy = value(),
                 mark::REASON => marks.reason = value(),

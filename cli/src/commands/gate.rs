@@ -129,7 +129,7 @@ async fn interrupted(session: &Session<'_>, demand: &str, planned: &Plan<Action>
         }
         None => planned.steps.iter().map(|s| format!("  {} (perhaps)", s.action.id())).collect(),
     };
-    let again = format!("ask again with --request {demand} to go on");
+    let again = format!("ask again with --request {} to go on", store::quote(demand));
     if started.is_empty() {
         return format!("interrupted; nothing was started; {again}");
     }
@@ -150,7 +150,10 @@ pub(super) fn state(state: &State) -> String {
 fn refusal(report: &Report, exit: Exit, demand: &str) -> String {
     let mut lines = vec![match exit {
         Exit::Late => {
-            format!("gate: not finished in time; ask again with --request {demand} to go on")
+            format!(
+                "gate: not finished in time; ask again with --request {} to go on",
+                store::quote(demand)
+            )
         }
         _ => "gate: do not deploy".to_owned(),
     }];

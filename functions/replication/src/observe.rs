@@ -5,7 +5,7 @@ use futures_util::{StreamExt, future, stream};
 use jiff::SignedDuration;
 use shared::{
     aws::{
-        EdgeError,
+        EdgeError, Kind,
         s3::{DefaultEncryption, NoncurrentRule, Object, Pairs, ReplicationRule, S3, Versioning},
     },
     catalog::{Database, Family, Place},
@@ -209,9 +209,7 @@ async fn read_both(source: Side<'_>, replica: Side<'_>) -> Sampled {
         (Ok(Some(a)), Ok(Some(b))) if a == b => Sampled::Same,
         (Ok(Some(_)), Ok(Some(_))) => Sampled::Differs,
         // The archive tiers of Intelligent-Tiering do not show in a list.
-        (Err(e), _) | (_, Err(e)) if e.code.as_deref() == Some("InvalidObjectState") => {
-            Sampled::Moved
-        }
+        (Err(e), _) | (_, Err(e)) if e.kind == Kind::Archived => Sampled::Moved,
         (Err(e), _) | (_, Err(e)) => Sampled::Unread(e.to_string(), e.hint().into()),
         (Ok(None), _) | (_, Ok(None)) => Sampled::Moved,
     }

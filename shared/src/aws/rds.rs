@@ -3,6 +3,7 @@
 //! A sweep is pages and nothing else: tags, keys and times come with Describe, so nothing is asked for again.
 
 mod facts;
+pub(crate) mod tags;
 
 use super::EdgeError;
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
 };
 use aws_sdk_rds::{
     Client,
-    types::{DbClusterSnapshotAttributesResult, DbSnapshotAttributesResult, Tag},
+    types::{DbClusterSnapshotAttributesResult, DbSnapshotAttributesResult},
 };
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -269,14 +270,14 @@ impl Rds {
         match family {
             Family::Instance => {
                 let request = self.client.create_db_snapshot().db_instance_identifier(database);
-                let request = request.db_snapshot_identifier(id).set_tags(Some(sdk_tags(tags)));
+                let request = request.db_snapshot_identifier(id).set_tags(Some(tags::to_sdk(tags)));
                 request.send().await.map_err(|e| EdgeError::new(doing(), &e))?;
             }
             Family::Cluster => {
                 let request =
                     self.client.create_db_cluster_snapshot().db_cluster_identifier(database);
                 let request =
-                    request.db_cluster_snapshot_identifier(id).set_tags(Some(sdk_tags(tags)));
+                    request.db_cluster_snapshot_identifier(id).set_tags(Some(tags::to_sdk(tags)));
                 request.send().await.map_err(|e| EdgeError::new(doing(), &e))?;
             }
         }
@@ -297,7 +298,7 @@ impl Rds {
                 let request = request.target_db_snapshot_identifier(&copy.id);
                 let request = request.set_kms_key_id(copy.kms_key.clone());
                 let request = request.set_option_group_name(copy.option_group.clone());
-                let request = request.set_tags(Some(sdk_tags(&copy.tags)));
+                let request = request.set_tags(Some(tags::to_sdk(&copy.tags)));
                 request.send().await.map_err(|e| EdgeError::new(doing(), &e))?;
             }
             Family::Cluster => {
@@ -305,7 +306,7 @@ impl Rds {
                 let request = request.source_db_cluster_snapshot_identifier(&copy.source);
                 let request = request.target_db_cluster_snapshot_identifier(&copy.id);
                 let request = request.set_kms_key_id(copy.kms_key.clone());
-                let request = request.set_tags(Some(sdk_tags(&copy.tags)));
+                let request = request.set_tags(Some(tags::to_sdk(&copy.tags)));
                 request.send().await.map_err(|e| EdgeError::new(doing(), &e))?;
             }
         }
@@ -450,10 +451,6 @@ fn there<T>(answer: Result<T, EdgeError>) -> Result<Option<T>, EdgeError> {
         Err(e) if e.kind == super::Kind::Missing => Ok(None),
         Err(e) => Err(e),
     }
-}
-
-fn sdk_tags(tags: &BTreeMap<String, String>) -> Vec<Tag> {
-    tags.iter().map(|(k, v)| Tag::builder().key(k).value(v).build()).collect()
 }
 
 #[cfg(test)]

@@ -36,6 +36,7 @@ fn object(key: &str, minutes_old: i64) -> Object {
         etag: "e".into(),
         modified: now() - SignedDuration::from_mins(minutes_old),
         class: "STANDARD".into(),
+        restored: false,
     }
 }
 

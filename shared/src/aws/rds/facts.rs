@@ -1,5 +1,6 @@
 //! RDS's descriptions turned into facts.
 
+use super::tags::pairs;
 use crate::catalog::{Database, Family, Marks, Point, State, mark};
 use aws_sdk_rds::types::{DbCluster, DbClusterSnapshot, DbInstance, DbSnapshot, Tag};
 use aws_smithy_types::DateTime;
@@ -12,11 +13,7 @@ pub(super) fn time(at: &DateTime) -> Option<Timestamp> {
 }
 
 fn tags(list: &[Tag]) -> BTreeMap<String, String> {
-    pairs(list).map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
-}
-
-fn pairs(list: &[Tag]) -> impl Iterator<Item = (&str, &str)> {
-    list.iter().filter_map(|t| Some((t.key()?, t.value().unwrap_or_default())))
+    pairs(list).map(|(k, v)| (k.to_owned(), v.into_owned())).collect()
 }
 
 fn text(s: Option<&str>) -> String {

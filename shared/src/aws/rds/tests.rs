@@ -19,7 +19,7 @@ use aws_sdk_rds::{
     },
     types::{
         DbCluster, DbClusterSnapshot, DbInstance, DbInstanceAutomatedBackup, DbSnapshot,
-        RestoreWindow,
+        RestoreWindow, Tag,
     },
 };
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};

@@ -98,24 +98,49 @@ impl S3 {
     ///
     /// # Errors
     /// [`Kind::Busy`] when the source changed since it was seen or the time is over, [`Kind::Refused`] when the copy is
-    /// not what the source is, else as S3 refuses.
+    /// not what the source is, [`Kind::Archived`] and [`Kind::CustomerKey`] when the source can't be read as it is, else as
+    /// S3 refuses.
     pub async fn copy(
         &self,
         source: &S3,
         order: &CopyObject,
         within: Option<Duration>,
     ) -> Result<Checksum, EdgeError> {
-        let made = if order.object.size <= MOST_AT_ONCE {
+        let made = self.make(source, order, within).await;
+        let made = match made {
+            Err(e) if e.kind == Kind::Refused && source.wants_its_key(order).await => {
+                Err(EdgeError { kind: Kind::CustomerKey, ..e })
+            }
+            made => made,
+        }?;
+        self.read_back(source, order, made).await
+    }
+
+    async fn make(
+        &self,
+        source: &S3,
+        order: &CopyObject,
+        within: Option<Duration>,
+    ) -> Result<Made, EdgeError> {
+        if order.object.size <= MOST_AT_ONCE {
             let whole = self.copy_whole(order);
             match within {
                 Some(time) => tokio::time::timeout(time, whole).await,
                 None => Ok(whole.await),
             }
-            .unwrap_or_else(|_| Err(order.out_of_time()))?
+            .unwrap_or_else(|_| Err(order.out_of_time()))
         } else {
-            self.copy_in_parts(source, order, within).await?
-        };
-        self.read_back(source, order, made).await
+            self.copy_in_parts(source, order, within).await
+        }
+    }
+
+    /// Whether an object is encrypted with a key of the customer's own: neither a list nor a refused copy says so, and HEAD
+    /// answers without words. A read of one byte is refused with this code.
+    async fn wants_its_key(&self, order: &CopyObject) -> bool {
+        let CopyObject { from, object, .. } = order;
+        let request = self.client.get_object().bucket(from).key(&object.key).range("bytes=0-0");
+        let read = request.if_match(keys::quoted(&object.etag)).send().await;
+        read.is_err_and(|e| e.code() == Some("InvalidRequest"))
     }
 
     async fn copy_whole(&self, order: &CopyObject) -> Result<Made, EdgeError> {

@@ -133,6 +133,7 @@ fn seen(size: u64) -> Object {
         etag: "e".into(),
         modified: jiff::Timestamp::UNIX_EPOCH,
         class: "STANDARD".into(),
+        restored: false,
     }
 }
 

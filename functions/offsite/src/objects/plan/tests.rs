@@ -100,7 +100,7 @@ fn a_page_says_what_it_copies_what_waits_and_what_is_archived() {
                             size: 1,
                             etag: "a",
                             modified: 2026-11-01T00:00:00Z,
-                            class: "STANDARD",
+                            class: "STANDARD", restored: false,
                         },
                         to: "offsite",
                         kms_key: Some(

@@ -30,6 +30,7 @@ fn order(size: u64) -> CopyObject {
             etag: MD5.into(),
             modified: jiff::Timestamp::UNIX_EPOCH,
             class: "STANDARD".into(),
+            restored: false,
         },
         to: "offsite".into(),
         kms_key: None,
