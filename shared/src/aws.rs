@@ -105,14 +105,15 @@ impl Aws {
         s3::S3::new(aws_sdk_s3::Client::from_conf(config.build()), place.clone())
     }
 
-    /// A client of S3 for large objects, or of an S3-compatible store at `endpoint`, which is addressed by path. `keys`
-    /// are the store's own access key id and secret; without them the place's credentials are used.
+    /// A client of S3 for large objects, or of an S3-compatible store at `endpoint` (address and region), which is addressed by path. `keys`
+    /// are the store's own access key id and secret; without them the place's credentials are used. The store's region is
+    /// what it calls so itself, and goes into each signature.
     ///
     /// No checksum is added that the caller did not ask for: stores that know none of the SDK's would refuse it.
     pub fn s3_client_for(
         &self,
         place: &Place,
-        endpoint: Option<&str>,
+        endpoint: Option<(&str, &str)>,
         keys: Option<(&SecretString, &SecretString)>,
     ) -> aws_sdk_s3::Client {
         use aws_sdk_s3::config::{
@@ -132,8 +133,8 @@ impl Aws {
                     .build(),
             )
             .force_path_style(endpoint.is_some() || self.overridden());
-        if let Some(endpoint) = endpoint {
-            config = config.endpoint_url(endpoint);
+        if let Some((address, region)) = endpoint {
+            config = config.endpoint_url(address).region(Region::new(region.to_owned()));
         }
         if let Some((id, secret)) = keys {
             let (id, secret) = (id.expose_secret(), secret.expose_secret());

@@ -20,6 +20,7 @@ pub mod audit;
 pub mod aws;
 pub mod catalog;
 pub mod copies;
+pub mod hints;
 pub mod keep;
 pub mod lambda;
 pub mod mail;

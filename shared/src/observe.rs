@@ -19,8 +19,12 @@ pub enum Where {
     Everywhere,
 }
 
-/// Every place that the policy has snapshots at: home first.
+/// Every place that the policy has snapshots at: home first. None for a policy without a home, which is of a host without
+/// AWS.
 pub fn places(policy: &Policy) -> Vec<Place> {
+    if policy.home.is_none() {
+        return Vec::new();
+    }
     let mut places = vec![Place::home(policy)];
     for copy in policy.databases.values().flat_map(|g| &g.copies) {
         places.extend(Place::of(policy, &copy.to).filter(|p| !places.contains(p)));
@@ -28,13 +32,17 @@ pub fn places(policy: &Policy) -> Vec<Place> {
     places
 }
 
-/// Looks at the databases and points of the policy. A place that does not answer is a gap, and the others still count.
+/// Looks at the databases and points of the policy. A place that does not answer is a gap, and the others still count. Of a
+/// policy without a home AWS is asked nothing: it has no databases there, which is known without asking.
 pub async fn observe(world: &World<'_>, how: Where) -> Seen {
+    let home = world.home();
     let mut all = places(world.policy);
+    if all.is_empty() {
+        return Seen { places: BTreeMap::from([(home, Fleet::default())]), ..Seen::default() };
+    }
     if how == Where::Home {
         all.truncate(1);
     }
-    let home = all[0].clone();
     let looks = all.into_iter().map(|place| {
         let rds = world.aws.rds(&place);
         let at_home = place == home;
@@ -69,6 +77,9 @@ async fn gather(
 pub async fn observe_one(world: &World<'_>, snapshot_arn: &str) -> Seen {
     let mut seen = Seen::default();
     let home = world.home();
+    if world.policy.home.is_none() {
+        return seen;
+    }
     let rds = world.aws.rds(&home);
     let database = match rds.database_of(snapshot_arn).await {
         Ok(Some(found)) => found,

@@ -36,6 +36,7 @@ pub use grammar::{
     Watch, When,
 };
 pub use select::select;
+pub(crate) use structure::nearest;
 pub use structure::schema;
 
 use std::fmt;

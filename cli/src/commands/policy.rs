@@ -60,6 +60,8 @@ struct Checked {
     faults: Vec<Fault>,
     #[serde(skip_serializing_if = "Option::is_none")]
     summary: Option<Summary>,
+    /// What is legal and hardly meant.
+    warnings: Vec<Fault>,
     /// Parts that are checked and that no function runs.
     not_run_yet: Vec<Part>,
 }
@@ -67,8 +69,11 @@ struct Checked {
 #[derive(Debug, Serialize)]
 struct Summary {
     company: String,
-    account: String,
-    region: String,
+    /// Account and region of the assets; none for a policy of a host without AWS.
+    account: Option<String>,
+    region: Option<String>,
+    /// What marks its backups as its own.
+    owner: String,
     /// Sections with the names of their groups.
     groups: Vec<Section>,
     destinations: Vec<String>,
@@ -89,15 +94,17 @@ struct Part {
 
 impl Checked {
     fn wrong(file: &str, faults: Vec<Fault>) -> Self {
-        Self { file: file.to_owned(), faults, summary: None, not_run_yet: Vec::new() }
+        let (warnings, not_run_yet) = (Vec::new(), Vec::new());
+        Self { file: file.to_owned(), faults, summary: None, warnings, not_run_yet }
     }
 
     fn right(file: &str, policy: &Policy) -> Self {
         let parts = policy.not_run_yet().into_iter().map(|(path, what)| Part { path, what });
         let summary = Summary {
             company: policy.company.to_string(),
-            account: policy.home().account.to_string(),
-            region: policy.home().region.to_string(),
+            account: policy.home.as_ref().map(|h| h.account.to_string()),
+            region: policy.home.as_ref().map(|h| h.region.to_string()),
+            owner: policy.owner(),
             groups: sections(policy),
             destinations: policy.destinations.keys().map(ToString::to_string).collect(),
             alarms: policy.alarms.keys().cloned().collect(),
@@ -106,6 +113,7 @@ impl Checked {
             file: file.to_owned(),
             faults: Vec::new(),
             summary: Some(summary),
+            warnings: policy.warnings.clone(),
             not_run_yet: parts.collect(),
         }
     }
@@ -137,10 +145,13 @@ impl Answer for Checked {
             let names = |names: &[String]| {
                 if names.is_empty() { "none".to_owned() } else { names.join(", ") }
             };
-            lines.push(format!(
-                "{file} is right: {} in {} of account {}",
-                s.company, s.region, s.account
-            ));
+            lines.extend(self.warnings.iter().map(|w| format!("{file}:{w} (warning)")));
+            let place = match (&s.region, &s.account) {
+                (Some(region), Some(account)) => format!("in {region} of account {account}"),
+                _ => format!("on this host, as {}", s.owner),
+            };
+            let right = if self.warnings.is_empty() { "right" } else { "legal" };
+            lines.push(format!("{file} is {right}: {} {place}", s.company));
             let groups =
                 s.groups.iter().map(|g| format!("  {:<13} {}", g.section, names(&g.names)));
             lines.extend(groups);

@@ -71,8 +71,10 @@ pub(super) async fn run(session: &Session<'_>, args: &VerifyArgs) -> anyhow::Res
     exit = recorded::record(session, "verify", entries, exit).await;
     Box::pin(telling::tell(session, heard)).await;
     if let Some(path) = &args.markdown {
+        // People read it in a terminal too.
         let text = markdown(&all);
-        std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
+        std::fs::write(path, &*shared::words::printable(&text))
+            .with_context(|| format!("write {}", path.display()))?;
     }
     session.output.answer(&All(all))?;
     Ok(exit)

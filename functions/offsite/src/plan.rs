@@ -297,7 +297,11 @@ fn step(
         source: from.arn.clone(),
         id,
         kms_key: d.destination.kms_key.as_ref().filter(|_| keyed).map(ToString::to_string),
-        option_group: d.destination.option_group.clone(),
+        // One group is of one engine: of a source under any other, the copy takes the destination's default.
+        option_group: source
+            .option_group
+            .as_ref()
+            .and_then(|group| d.destination.option_groups.get(group).cloned()),
         tags,
     };
     let share = account.map(|account| (from.id.clone(), account));

@@ -54,7 +54,7 @@ pub fn wanted(policy: &Policy) -> (Vec<Set>, Vec<Finding>) {
         // Another endpoint has other classes, or none.
         let bucket = g.stored.bucket.as_ref().filter(|_| g.stored.endpoint.is_none())?;
         let prefix = g.stored.prefix.clone();
-        Some((name, bucket.to_string(), g.stored.region.clone(), prefix, g.tiers.as_slice()))
+        Some((name, bucket.to_string(), g.stored.aws_region(), prefix, g.tiers.as_slice()))
     });
     for (name, bucket, region, prefix, tiers) in buckets.chain(groups) {
         let (early, steps) = steps(tiers);

@@ -151,8 +151,7 @@ fn scheduled(
             let stuck = late.as_hours() >= STUCK_AFTER_HOURS;
             let severity = if stuck { Severity::Critical } else { Severity::Warning };
             let why = format!("{reason} is due since {} and the database {busy}", human(late));
-            let mend =
-                "the next run tries again; start the database, or wait until it is available";
+            let mend = shared::hints::of_status(&database.status);
             plan.findings.push(finding(severity, "deferred", why, mend));
             continue;
         }
@@ -176,9 +175,8 @@ fn on_demand(
     if !policy.databases.values().any(has) {
         let known =
             policy.databases.values().flat_map(|g| g.snapshots.keys()).map(ToString::to_string);
-        let known: Vec<_> = known.collect();
         let why = format!("no group of the policy takes snapshots for \"{reason}\"");
-        let mend = format!("write one of: {SCHEDULE}, {}", known.join(", "));
+        let mend = shared::hints::of_reason(reason, known);
         plan.findings.push(Finding::new(
             Severity::Critical,
             "request",

@@ -248,7 +248,13 @@ fn unit_is_missing(n: &serde_json::Number, schema: &Value) -> String {
         Some("holdfast-threshold") => format!(
             "{n} is no text: write \"{n}\" in quotes for a number, \"{n}h\" for a length of time, or \"{n}%\" for a share"
         ),
-        Some("holdfast-share") => format!("{n} has no unit: write \"{n}%\""),
+        Some("holdfast-share") => {
+            let share = n
+                .as_f64()
+                .filter(|n| *n > 0.0 && *n <= 1.0)
+                .map_or(n.to_string(), |n| format!("{}", n * 100.0));
+            format!("{n} has no unit: write \"{share}%\"")
+        }
         Some("holdfast-bytes") => {
             format!("{n} has no unit: write \"{n}MB\" or \"{n}GiB\", or \"{n}B\" for bytes")
         }
@@ -257,7 +263,7 @@ fn unit_is_missing(n: &serde_json::Number, schema: &Value) -> String {
 }
 
 /// The known word that a mistyped one most likely meant.
-pub(super) fn nearest<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
+pub(crate) fn nearest<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
     known
         .iter()
         .map(|k| (strsim::damerau_levenshtein(word, k), *k))

@@ -1,3 +1,5 @@
+mod mistakes;
+
 use super::{Policy, schema};
 
 const SMALL: &str = r#"

@@ -103,7 +103,7 @@ async fn every_step_has_its_own_outcome_and_none_stops_another() {
             key: Failed("create snapshot s: said RDS; check that the key is enabled and that its key policy lets this role use it")
             slow: Failed("create snapshot s: said RDS; check the network and the endpoint; the next run tries again")
             late: Unfinished
-            odd: Failed("create snapshot s: said RDS; see AWS's words")
+            odd: Failed("create snapshot s: said RDS; this is not what Holdfast expects there: look at it; the next run tries again")
             last: Done("started")
             "#);
         }

@@ -137,7 +137,11 @@ fn s3(
         .credentials_provider(SharedCredentialsProvider::new(keys))
         .retry_config(RetryConfig::standard())
         .http_client(http);
-    let client = Aws::new(base.build()).s3_client_for(&place(), what.endpoint.as_deref(), None);
+    let client = Aws::new(base.build()).s3_client_for(
+        &place(),
+        what.endpoint.as_deref().map(|address| (address, "us-east-1")),
+        None,
+    );
     (S3Store::new(client, place(), what), log)
 }
 

@@ -179,7 +179,7 @@ fn a_second_place_gets_what_its_rule_keeps_and_never_twice() {
     // A copy is the same bytes under another name.
     let copy = |slot| Backup { key: "2026/x.dump".into(), ..at_slot("daily", slot) };
     insta::assert_snapshot!(copies(Ok(vec![copy(slots[1]), copy(slots[2])])), @"");
-    insta::assert_snapshot!(copies(Err(EdgeError::refused("list", "no"))), @"critical main/orders gap: list: no; see AWS's words");
+    insta::assert_snapshot!(copies(Err(EdgeError::refused("list", "no"))), @"critical main/orders gap: list: no; this is not what Holdfast expects there: look at it; the next run tries again");
 }
 
 #[test]

@@ -57,7 +57,7 @@ async fn one(
     store: &shared::policy::Store,
     home: bool,
 ) -> Found {
-    let region = store.region.clone().unwrap_or_else(|| world.home().region).to_string();
+    let region = store.aws_region().unwrap_or_else(|| world.home().region).to_string();
     let region = (store.bucket.is_some() && store.endpoint.is_none()).then_some(region);
     let mut found = Found {
         group: group.to_string(),

@@ -119,7 +119,7 @@ fn nothing_goes_before_its_copy_is_where_it_is_wanted() {
     "#);
     let unseen = Err(EdgeError::refused("list s3://acme-vault/", "timeout"));
     insta::assert_snapshot!(going(&two, vec![Ok(days(9)), unseen]), @"
-    critical main gap: list s3://acme-vault/: timeout; see AWS's words
+    critical main gap: list s3://acme-vault/: timeout; this is not what Holdfast expects there: look at it; the next run tries again
     9 stay
     ");
 }
@@ -129,7 +129,7 @@ fn a_place_that_is_not_seen_loses_nothing_and_a_runaway_stops() {
     let base = policy(FOR_7_DAYS);
     let unseen = Err(EdgeError::refused("list s3://acme-dumps/", "timeout"));
     insta::assert_snapshot!(going(&base, vec![unseen]), @"
-    critical main gap: list s3://acme-dumps/: timeout; see AWS's words
+    critical main gap: list s3://acme-dumps/: timeout; this is not what Holdfast expects there: look at it; the next run tries again
     0 stay
     ");
     let mut careful = policy(FOR_7_DAYS);

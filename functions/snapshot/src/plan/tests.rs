@@ -68,7 +68,7 @@ fn a_slot_is_due_until_it_has_a_good_or_growing_snapshot() {
     acme-failed take acme-failed-daily-202611200200-r2: daily is due since 2h 30m
     acme-renewed take acme-renewed-daily-202611200200-r2: daily is due since 2h 30m
     critical acme-hopeless keeps-failing: 3 tries of daily for 202611200200 failed; see the database's events in RDS
-    warning acme-stopped deferred: daily is due since 2h 30m and the database is stopped; the next run tries again; start the database, or wait until it is available
+    warning acme-stopped deferred: daily is due since 2h 30m and the database is stopped; start the database: what is stopped is not backed up, and RDS starts it by itself after 7 days
     ");
 }
 
@@ -143,7 +143,7 @@ fn a_demand_for_what_is_not_there_is_refused_whole() {
         print(&plan(&policy, &world, &request, "d", now))
     };
     insta::assert_snapshot!(asked("pre-deploy", &["acme-a", "acme-z"]), @"critical acme-z unknown-asset: no group of the policy selects a database of that name; write one of: acme-a");
-    insta::assert_snapshot!(asked("predeploy", &[]), @r#"critical request unknown-reason: no group of the policy takes snapshots for "predeploy"; write one of: schedule, daily, pre-deploy"#);
+    insta::assert_snapshot!(asked("predeploy", &[]), @r#"critical request unknown-reason: no group of the policy takes snapshots for "predeploy"; did you mean "pre-deploy"?"#);
 }
 
 #[test]

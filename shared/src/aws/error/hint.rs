@@ -84,10 +84,7 @@ pub(super) fn of_code(code: &str) -> Option<&'static str> {
 /// What to do about a kind of refusal. `theirs` is whether the words before it are a service's own, with a code.
 pub(super) fn of_kind(kind: Kind, theirs: bool) -> &'static str {
     match kind {
-        Kind::Denied => {
-            "allow this action in the role that made the call, and see whether a policy of the resource or of the organisation \
-             denies it"
-        }
+        Kind::Denied => "allow this action in the role that made the call",
         Kind::Missing => "check the name, the account and the region in the policy",
         Kind::Exists => "look at what is there under that name",
         Kind::Busy => "nothing: the next run tries again",
@@ -111,7 +108,9 @@ pub(super) fn of_kind(kind: Kind, theirs: bool) -> &'static str {
         Kind::Refused if theirs => {
             "look this code up in the reference of that call; Holdfast tries again with the next run"
         }
-        Kind::Refused => "this is not what Holdfast expects there: look at it; nothing was changed",
+        Kind::Refused => {
+            "this is not what Holdfast expects there: look at it; the next run tries again"
+        }
     }
 }
 

@@ -336,8 +336,8 @@ async fn a_snapshot_is_found_by_its_arn_whatever_its_identifier_holds() {
     arn:aws:rds:eu-west-1:111122223333:snapshot:gone: none
     arn:aws:rds:us-east-1:111122223333:snapshot:elsewhere: none
     arn:aws:rds:eu-west-1:111122223333:snapshot:secret: describe snapshot secret: AccessDenied: said AWS; allow this action in the role that made the call
-    rds:orders-2026-11-20-02-00: read rds:orders-2026-11-20-02-00: it is not the ARN of a snapshot; see AWS's words
-    : read : it is not the ARN of a snapshot; see AWS's words
+    rds:orders-2026-11-20-02-00: read rds:orders-2026-11-20-02-00: it is not the ARN of a snapshot; this is not what Holdfast expects there: look at it; the next run tries again
+    : read : it is not the ARN of a snapshot; this is not what Holdfast expects there: look at it; the next run tries again
     ");
 }
 
@@ -420,28 +420,28 @@ async fn a_refusal_is_sorted_by_what_a_caller_can_do_about_it() {
     insta::assert_snapshot!(rows.join("\n"), @"
     Exists DBSnapshotAlreadyExists: look at what is there under that name
     Exists DBClusterSnapshotAlreadyExistsFault: look at what is there under that name
-    Busy InvalidDBInstanceState: nothing: the next run tries again
-    Busy InvalidDBSnapshotState: nothing: the next run tries again
-    Busy InvalidDBClusterStateFault: nothing: the next run tries again
-    Busy InvalidDBClusterSnapshotStateFault: nothing: the next run tries again
-    Quota SnapshotQuotaExceeded: nothing if it is rare: the next run goes on; otherwise raise the quota
-    Quota SnapshotQuotaExceededFault: nothing if it is rare: the next run goes on; otherwise raise the quota
+    Busy InvalidDBInstanceState: see the database's state: backing up or being changed it is soon over and the next run goes on; stopped, without storage or without its key it waits for a person
+    Busy InvalidDBSnapshotState: the next run tries again; where it stays so, see the snapshot's state in RDS
+    Busy InvalidDBClusterStateFault: see the database's state: backing up or being changed it is soon over and the next run goes on; stopped, without storage or without its key it waits for a person
+    Busy InvalidDBClusterSnapshotStateFault: the next run tries again; where it stays so, see the snapshot's state in RDS
+    Quota SnapshotQuotaExceeded: raise the quota of manual snapshots in this region (Service Quotas), or keep fewer; the next run goes on
+    Quota SnapshotQuotaExceededFault: raise the quota of manual snapshots in this region (Service Quotas), or keep fewer; the next run goes on
     Denied AccessDenied: allow this action in the role that made the call
     Denied AccessDeniedException: allow this action in the role that made the call
-    Denied InvalidClientTokenId: allow this action in the role that made the call
-    Denied UnrecognizedClientException: allow this action in the role that made the call
-    Denied ExpiredToken: allow this action in the role that made the call
+    Denied InvalidClientTokenId: this access key is not known there: check that it was not deleted, that it is of this partition or store, and that the account has this region enabled
+    Denied UnrecognizedClientException: this access key is not known there: check that it was not deleted, that it is of this partition or store, and that the account has this region enabled
+    Denied ExpiredToken: the session of these credentials is over: log in again, or write new ones into the environment
     Key KMSKeyNotAccessibleFault: check that the key is enabled and that its key policy lets this role use it
-    Key KMSInvalidStateException: check that the key is enabled and that its key policy lets this role use it
-    Key KMS.NotFoundException: check that the key is enabled and that its key policy lets this role use it
+    Key KMSInvalidStateException: see the key's state in KMS: cancel its deletion, enable it, or import its material again
+    Key KMS.NotFoundException: check the key's ARN, its region and its account in the policy; a key that was deleted does not come back
     Missing DBInstanceNotFound: check the name, the account and the region in the policy
     Missing DBClusterNotFoundFault: check the name, the account and the region in the policy
     Unreachable Throttling: nothing if it is rare: the next run tries again; otherwise see who else uses up the account's calls
     Unreachable RequestLimitExceeded: nothing if it is rare: the next run tries again; otherwise see who else uses up the account's calls
-    Unreachable ServiceUnavailable: check the network and the endpoint; the next run tries again
-    Refused InvalidObjectState: see AWS's words
-    Refused InvalidParameterCombination: see AWS's words
-    Refused SomethingNew: see AWS's words
+    Unreachable ServiceUnavailable: nothing: the next run tries again; where it goes on, see AWS's health dashboard
+    Archived InvalidObjectState: it lies in an archive class: restore it for some days (aws s3api restore-object), then it can be read
+    Refused InvalidParameterCombination: a value that AWS does not take came from the policy or the request: change the one that is named there
+    Refused SomethingNew: look this code up in the reference of that call; Holdfast tries again with the next run
     ");
 }
 

@@ -1,4 +1,5 @@
-//! What a text that was not understood most likely means, in the policy's own way of writing it.
+//! What a text that was not understood most likely means, in the policy's own way of writing it. Never the text itself: what
+//! checks it asks here again when it is wrong.
 
 use super::super::structure::nearest;
 
@@ -11,7 +12,7 @@ pub(super) fn name(s: &str, longest: usize) -> Option<String> {
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
         .collect();
     let parts: Vec<_> = plain.split('-').filter(|p| !p.is_empty()).collect();
-    Some(parts.join("-")).filter(|near| super::word(near, longest).is_ok())
+    Some(parts.join("-")).filter(|near| near != s && super::word(near, longest).is_ok())
 }
 
 /// Seconds and the policy's letters for a unit of time as people write it.
@@ -64,7 +65,7 @@ pub(super) fn period(s: &str) -> Option<String> {
             format!("{}{letter}", seconds / each)
         }
     };
-    Some(near).filter(|near| super::period(near).is_ok())
+    Some(near).filter(|near| near != s && super::period(near).is_ok())
 }
 
 /// `5 gb` is `5GB`, `1.5GB` is `1500MB`, `5G` is `5GB`.
@@ -83,7 +84,7 @@ pub(super) fn bytes(s: &str) -> Option<String> {
         let each = if at >= 5 { 1_024.0 } else { 1_000.0 };
         format!("{}{}", number * each, known[at.checked_sub(1)?])
     };
-    Some(near).filter(|near| super::bytes(near).is_ok())
+    Some(near).filter(|near| near != s && super::bytes(near).is_ok())
 }
 
 /// `0.2` is `20%`, `20` and `20 %` are `20%`.
@@ -91,7 +92,7 @@ pub(super) fn share(s: &str) -> Option<String> {
     let marked = s.trim().ends_with('%');
     let number: f64 = s.trim().trim_end_matches('%').trim_end().parse().ok()?;
     let number = if !marked && number > 0.0 && number <= 1.0 { number * 100.0 } else { number };
-    Some(format!("{number}%")).filter(|near| super::share(near).is_ok())
+    Some(format!("{number}%")).filter(|near| near != s && super::share(near).is_ok())
 }
 
 /// `@daily` is `0 2 * * *`, `cron(0 2 * * ? *)` is `0 2 * * *`.
@@ -110,7 +111,7 @@ pub(super) fn cron(s: &str) -> Option<String> {
             inner.split_whitespace().take(5).collect::<Vec<_>>().join(" ")
         }
     };
-    Some(near).filter(|near| super::cron(near).is_ok())
+    Some(near).filter(|near| near != s && super::cron(near).is_ok())
 }
 
 /// `Europe/Lodnon` is `Europe/London`, `Lisbon` is `Europe/Lisbon`.
