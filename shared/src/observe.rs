@@ -206,3 +206,35 @@ pub fn unknown_assets(asked: &[String], selection: &Selection<'_>) -> Vec<Findin
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{aws::wire, run::Budget};
+
+    #[tokio::test]
+    async fn a_policy_without_a_home_asks_aws_nothing() {
+        let aws = wire::aws(|request| panic!("{} is asked for", request.operation));
+        let policy = Policy::parse("{holdfast: 1, company: acme, id: host-1}").expect("a policy");
+        let world = World {
+            aws: &aws,
+            policy: &policy,
+            now: jiff::Timestamp::UNIX_EPOCH,
+            budget: Budget::endless(),
+            run: "r".into(),
+            dry_run: true,
+            host: true,
+            topic: None,
+            reports: None,
+            user: None,
+        };
+        for how in [Where::Home, Where::Everywhere] {
+            let seen = observe(&world, how).await;
+            assert!(seen.gaps.is_empty(), "{:?}", seen.gaps);
+            let fleet = seen.at(&world.home()).expect("home is known to be empty");
+            assert!(fleet.databases.is_empty() && fleet.points.is_empty());
+        }
+        let arn = "arn:aws:rds:us-east-1:000000000000:snapshot:orders";
+        assert!(observe_one(&world, arn).await.places.is_empty());
+    }
+}

@@ -54,6 +54,16 @@ pub struct Fault {
     pub message: String,
 }
 
+/// A path of serde's as a JSON Pointer.
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    path.iter().fold(String::new(), |at, segment| match segment {
+        Segment::Map { key } => locate::join(&at, key),
+        Segment::Seq { index } => locate::join(&at, &index.to_string()),
+        Segment::Enum { .. } | Segment::Unknown => at,
+    })
+}
+
 impl Fault {
     /// Without characters that would steer a terminal or forge a line: what stands in the file is repeated here.
     fn printable(self) -> Self {
@@ -91,16 +101,15 @@ impl Policy {
         let (value, places) = locate::load(yaml).map_err(|f| Faults(vec![f.printable()]))?;
         let (found, policy) = match structure::check(&value) {
             found if !found.is_empty() => (found, None),
-            _ => match serde_json::from_value::<Self>(value.clone()) {
+            _ => match serde_path_to_error::deserialize::<_, Self>(&value) {
                 Ok(policy) => (meaning::check(&policy), Some(policy)),
-                // The schema is made from the same types. serde's own words could tell a value, so they are not said.
-                Err(_) => (
-                    vec![structure::Found::at("", "the schema takes this, and Holdfast can't")],
-                    None,
-                ),
+                // Names of groups are checked by their types alone: the schema knows keys only by heart.
+                Err(e) => {
+                    (vec![structure::Found::at(pointer(e.path()), e.inner().to_string())], None)
+                }
             },
         };
-        let placed = |found: Vec<structure::Found>| {
+        let located = |found: Vec<structure::Found>| {
             let mut all: Vec<Fault> =
                 found.into_iter().map(|f| places.fault(f).printable()).collect();
             all.sort();
@@ -109,10 +118,10 @@ impl Policy {
         };
         match (secrets::hide(found, secrets::check(&value)), policy) {
             (found, Some(mut policy)) if found.is_empty() => {
-                policy.warnings = placed(warnings::list(&policy));
+                policy.warnings = located(warnings::list(&policy));
                 Ok(policy)
             }
-            (found, _) => Err(Faults(placed(found))),
+            (found, _) => Err(Faults(located(found))),
         }
     }
 

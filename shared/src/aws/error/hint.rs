@@ -36,7 +36,7 @@ pub(super) fn of_code(code: &str) -> Option<&'static str> {
             "the bucket is in another region: write its region in the policy"
         }
         "NoSuchBucket" => "check the bucket's name and its account in the policy",
-        "InvalidObjectState" => {
+        "InvalidObjectState" | "ObjectNotInActiveTierError" => {
             "it lies in an archive class: restore it for some days (aws s3api restore-object), then it can be read"
         }
         "NotImplemented" | "MethodNotAllowed" | "XNotImplemented" => {

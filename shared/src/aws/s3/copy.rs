@@ -108,7 +108,7 @@ impl S3 {
     ) -> Result<Checksum, EdgeError> {
         let made = self.make(source, order, within).await;
         let made = match made {
-            Err(e) if e.kind == Kind::Refused && source.wants_its_key(order).await => {
+            Err(e) if may_lack_key(&e) && source.wants_its_key(order).await => {
                 Err(EdgeError { kind: Kind::CustomerKey, ..e })
             }
             made => made,
@@ -208,6 +208,12 @@ impl S3 {
             }
         }
     }
+}
+
+/// Whether an object under a key of the customer's own is refused so: with this code, and of HEAD without any.
+fn may_lack_key(e: &EdgeError) -> bool {
+    e.kind == Kind::Refused
+        && e.code.as_deref().is_none_or(|c| matches!(c, "InvalidRequest" | "BadRequest"))
 }
 
 fn refused(order: &CopyObject, why: impl Into<String>) -> EdgeError {

@@ -185,6 +185,38 @@ async fn a_text_that_did_not_change_is_not_read_again() {
     assert_eq!(error.to_string(), "read s3://b/policy.yaml: it is not UTF-8 text");
 }
 
+#[tokio::test]
+async fn an_archived_object_that_is_restored_is_none_while_it_lasts() {
+    let listed = |restore: types::RestoreStatus| {
+        let cold = object("pg/cold", 1);
+        types::Object {
+            storage_class: Some("GLACIER".into()),
+            restore_status: Some(restore),
+            ..cold
+        }
+    };
+    let status = |going: bool, until: Option<i64>| {
+        let status = types::RestoreStatus::builder().is_restore_in_progress(going);
+        status.set_restore_expiry_date(until.map(DateTime::from_secs)).build()
+    };
+    for (restore, archived) in [
+        (status(false, Some(1_795_000_000)), false),
+        (status(true, None), true),
+        (status(false, None), true),
+    ] {
+        let page = mock!(Client::list_objects_v2)
+            .match_requests(|r| {
+                r.optional_object_attributes() == [types::OptionalObjectAttributes::RestoreStatus]
+            })
+            .then_output(move || {
+                let page = ListObjectsV2Output::builder().contents(listed(restore.clone()));
+                page.build()
+            });
+        let found = s3(&[&page]).objects("backups", "pg/").next().await.expect("listed");
+        assert_eq!(found.expect("an object").archived(), archived);
+    }
+}
+
 #[test]
 fn an_archived_object_is_told_by_its_class() {
     let classes = ["STANDARD", "GLACIER", "GLACIER_IR", "DEEP_ARCHIVE", "STANDARD_IA"];

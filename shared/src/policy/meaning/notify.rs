@@ -313,29 +313,29 @@ mod tests {
 "#,
         );
         insta::assert_snapshot!(said, @r#"
-        7:5: notify.channels.both: a channel is one way to reach people: write exactly one of slack, pagerduty, email, sns, http
-        8:5: notify.channels.none: a channel is one way to reach people: write exactly one of slack, pagerduty, email, sns, http
-        9:21: notify.channels.mail.email[0]: "nobody" is no e-mail address
-        9:32: notify.channels.mail.body: this goes with http alone
-        9:45: notify.channels.mail.smtp: user and password go together: write both or none
-        9:62: notify.channels.mail.smtp.from: "a b" is no e-mail address
-        10:5: notify.channels.web: smtp and ses go with email alone: write email
-        10:12: notify.channels.web.http: "a.example" is no web address that can be posted to: write one that begins with https:// (http:// on this host only)
-        10:42: notify.channels.web.headers.Authorization: a secret does not stand in a policy: write token
-        10:60: notify.channels.web.headers.a b: this is no HTTP header
-        11:14: notify.channels.slack.slack: a secret comes from one place: write exactly one of secret, env, file
-        13:29: notify.routes[0].to: an empty route tells nobody: write a channel
-        14:9: notify.routes[1].severity: a success is of severity info: write info
-        14:33: notify.routes[1].of[0]: "shopp" is not in the groups of assets; did you mean "shop"?
-        14:65: notify.routes[1].to[0]: "slak" is not in notify.channels; did you mean "slack"?
-        14:78: notify.routes[1].to[2]: "slack" stands here twice
-        17:9: notify.escalation[1].after: steps stand in the order of their times
-        17:20: notify.escalation[1].to: an empty step tells nobody: write a channel
-        18:37: notify.digest.to[0]: "nobody" is not in notify.channels; notify.channels has: both, mail, none, slack, web
-        19:28: notify.recovery.every: a minute is the least
-        20:34: notify.heartbeat.every: a minute is the least
-        21:13: notify.expect.freshnes: "freshnes" is not in the functions; did you mean "freshness"?
-        21:28: notify.expect.dump: notify looks every 5 minutes: write that or more
+        8:5: notify.channels.both: a channel is one way to reach people: write exactly one of slack, pagerduty, email, sns, http
+        9:5: notify.channels.none: a channel is one way to reach people: write exactly one of slack, pagerduty, email, sns, http
+        10:21: notify.channels.mail.email[0]: "nobody" is no e-mail address: it has no @; write one such as "Ops <ops@example.com>"
+        10:32: notify.channels.mail.body: this goes with http alone
+        10:45: notify.channels.mail.smtp: user and password go together: write both or none
+        10:62: notify.channels.mail.smtp.from: "a b" is no e-mail address: it has no @; write one such as "Ops <ops@example.com>"
+        11:5: notify.channels.web: smtp and ses go with email alone: write email
+        11:12: notify.channels.web.http: "a.example" is no web address that can be posted to: write one that begins with https:// (http:// on this host only)
+        11:42: notify.channels.web.headers.Authorization: a secret does not stand in a policy: write token
+        11:60: notify.channels.web.headers.a b: this is no HTTP header
+        12:14: notify.channels.slack.slack: a secret comes from one place: write exactly one of secret, env, file
+        14:29: notify.routes[0].to: an empty route tells nobody: write a channel
+        15:9: notify.routes[1].severity: a success is of severity info: write info
+        15:33: notify.routes[1].of[0]: "shopp" is not in the groups of assets; did you mean "shop"?
+        15:65: notify.routes[1].to[0]: "slak" is not in notify.channels; did you mean "slack"?
+        15:78: notify.routes[1].to[2]: "slack" stands here twice
+        18:9: notify.escalation[1].after: steps stand in the order of their times
+        18:20: notify.escalation[1].to: an empty step tells nobody: write a channel
+        19:37: notify.digest.to[0]: "nobody" is not in notify.channels; notify.channels has: both, mail, none, slack, web
+        20:28: notify.recovery.every: a minute is the least
+        21:34: notify.heartbeat.every: a minute is the least
+        22:13: notify.expect.freshnes: "freshnes" is not in the functions; did you mean "freshness"?
+        22:28: notify.expect.dump: notify looks every 5 minutes: write that or more
         "#);
     }
 
