@@ -150,8 +150,7 @@ impl Answer for Checked {
                 (Some(region), Some(account)) => format!("in {region} of account {account}"),
                 _ => format!("on this host, as {}", s.owner),
             };
-            let right = if self.warnings.is_empty() { "right" } else { "legal" };
-            lines.push(format!("{file} is {right}: {} {place}", s.company));
+            lines.push(format!("{file} is right: {} {place}", s.company));
             let groups =
                 s.groups.iter().map(|g| format!("  {:<13} {}", g.section, names(&g.names)));
             lines.extend(groups);

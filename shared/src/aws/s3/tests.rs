@@ -188,12 +188,11 @@ async fn a_text_that_did_not_change_is_not_read_again() {
 #[tokio::test]
 async fn an_archived_object_that_is_restored_is_none_while_it_lasts() {
     let listed = |restore: types::RestoreStatus| {
-        let cold = object("pg/cold", 1);
-        types::Object {
-            storage_class: Some("GLACIER".into()),
-            restore_status: Some(restore),
-            ..cold
-        }
+        let cold = types::Object::builder().key("pg/cold").size(1).e_tag("\"e\"");
+        cold.last_modified(DateTime::from_secs(1_795_000_000))
+            .storage_class("GLACIER".into())
+            .restore_status(restore)
+            .build()
     };
     let status = |going: bool, until: Option<i64>| {
         let status = types::RestoreStatus::builder().is_restore_in_progress(going);
@@ -208,10 +207,7 @@ async fn an_archived_object_that_is_restored_is_none_while_it_lasts() {
             .match_requests(|r| {
                 r.optional_object_attributes() == [types::OptionalObjectAttributes::RestoreStatus]
             })
-            .then_output(move || {
-                let page = ListObjectsV2Output::builder().contents(listed(restore.clone()));
-                page.build()
-            });
+            .then_output(move || Page::builder().contents(listed(restore.clone())).build());
         let found = s3(&[&page]).objects("backups", "pg/").next().await.expect("listed");
         assert_eq!(found.expect("an object").archived(), archived);
     }
