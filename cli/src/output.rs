@@ -72,7 +72,7 @@ pub(crate) fn tell(text: &str) {
 
 /// An answer without anything that steers a terminal but the table's own colours. Cells are made printable before they are
 /// coloured ([`crate::table`]), so what stands between two colours comes from here alone.
-fn harmless(text: &str) -> String {
+pub(crate) fn harmless(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('\u{1b}') {

@@ -44,11 +44,12 @@ pub async fn run(world: &World<'_>, request: &Request) -> Report {
         let open = |r: &Result| matches!(r, Result::Deferred(_) | Result::Unfinished);
         let put_off: Vec<_> = report.outcomes.iter().filter(|o| open(&o.result)).cloned().collect();
         for outcome in put_off {
-            let why = match outcome.result {
-                Result::Deferred(why) => why,
-                _ => "it is not complete and the run's time is over".into(),
+            let again = "ask again under the same request: what is on its way is not taken twice";
+            let (why, mend) = match outcome.result {
+                // Asking does not help while what refuses it stays as it is.
+                Result::Deferred(why) => (why, format!("see the database's state in RDS; when it is available, {again}")),
+                _ => ("it is not complete and the run's time is over".into(), again.to_owned()),
             };
-            let mend = "ask again under the same request: what is on its way is not taken twice";
             report.find(Finding::new(Severity::Critical, outcome.asset, "not-taken", why, mend));
         }
     }
