@@ -39,7 +39,7 @@ pub use select::select;
 pub(crate) use structure::nearest;
 pub use structure::schema;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 /// Something wrong in a policy file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -52,6 +52,24 @@ pub struct Fault {
     pub path: String,
     /// What is wrong and what to write instead.
     pub message: String,
+}
+
+/// Where each part of a policy stands in the file that it was parsed from; nowhere for one that was made otherwise.
+#[derive(Clone, Default)]
+pub struct Positions(Option<Arc<locate::Places>>);
+
+impl fmt::Debug for Positions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Positions").finish_non_exhaustive()
+    }
+}
+
+/// Findings at their places, in the file's order.
+fn faults(places: &locate::Places, found: Vec<structure::Found>) -> Vec<Fault> {
+    let mut all: Vec<Fault> = found.into_iter().map(|f| places.fault(f).printable()).collect();
+    all.sort();
+    all.dedup();
+    all
 }
 
 /// A path of serde's as a JSON Pointer.
@@ -109,20 +127,18 @@ impl Policy {
                 }
             },
         };
-        let located = |found: Vec<structure::Found>| {
-            let mut all: Vec<Fault> =
-                found.into_iter().map(|f| places.fault(f).printable()).collect();
-            all.sort();
-            all.dedup();
-            all
-        };
         match (secrets::hide(found, secrets::check(&value)), policy) {
-            (found, Some(mut policy)) if found.is_empty() => {
-                policy.warnings = located(warnings::list(&policy));
-                Ok(policy)
+            (found, Some(policy)) if found.is_empty() => {
+                Ok(Self { positions: Positions(Some(Arc::new(places))), ..policy })
             }
-            (found, _) => Err(Faults(located(found))),
+            (found, _) => Err(Faults(faults(&places, found))),
         }
+    }
+
+    /// What is legal in it and hardly meant, at its place. Schedules are followed for years, so it takes its time.
+    pub fn warnings(&self) -> Vec<Fault> {
+        let Positions(Some(places)) = &self.positions else { return Vec::new() };
+        faults(places, warnings::list(self))
     }
 
     /// The parts that this policy uses and no function runs yet, as paths with what is missing.

@@ -113,7 +113,7 @@ impl Checked {
             file: file.to_owned(),
             faults: Vec::new(),
             summary: Some(summary),
-            warnings: policy.warnings.clone(),
+            warnings: policy.warnings(),
             not_run_yet: parts.collect(),
         }
     }

@@ -93,7 +93,9 @@ fn put_off(outcomes: &[Outcome], request: &Request) -> Vec<Finding> {
     let on = outcomes.iter().any(|o| matches!(o.result, Result::Done(_)));
     let finding = |o: &Outcome| {
         let (why, mend) = match &o.result {
-            Result::Deferred(why) if demanded => (why.clone(), "wait until what is in its way is over, then ask again"),
+            Result::Deferred(why) if demanded => {
+                (why.clone(), "wait until what is in its way is over, then ask again")
+            }
             Result::Unfinished if demanded || !on => (
                 "it was not finished in the run's time, so it does not count".into(),
                 "give it more time: raise jobs or the timeout, or dump it where there is no limit, such as on Fargate",

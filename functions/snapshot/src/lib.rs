@@ -47,7 +47,9 @@ pub async fn run(world: &World<'_>, request: &Request) -> Report {
             let again = "ask again under the same request: what is on its way is not taken twice";
             let (why, mend) = match outcome.result {
                 // Asking does not help while what refuses it stays as it is.
-                Result::Deferred(why) => (why, format!("see the database's state in RDS; when it is available, {again}")),
+                Result::Deferred(why) => {
+                    (why, format!("see the database's state in RDS; when it is available, {again}"))
+                }
                 _ => ("it is not complete and the run's time is over".into(), again.to_owned()),
             };
             report.find(Finding::new(Severity::Critical, outcome.asset, "not-taken", why, mend));

@@ -1,7 +1,7 @@
 //! The policy's grammar: what a company writes down. The JSON Schema is generated from these types and their comments.
 
 use super::{
-    Fault,
+    Positions,
     audit::Audit,
     costs::{Costs, StatusPage},
     databases::Databases,
@@ -89,9 +89,9 @@ pub struct Policy {
     /// Metrics for Prometheus, of `holdfast monitor`.
     #[serde(default)]
     pub monitor: Monitor,
-    /// What is legal in this policy and hardly meant, as `holdfast policy check` shows it. Found when the policy is parsed.
+    /// Where each part of it stands in its file.
     #[serde(skip)]
-    pub warnings: Vec<Fault>,
+    pub positions: Positions,
 }
 
 /// Account and region of the assets.

@@ -143,7 +143,7 @@ fn faults() -> Vec<(String, &'static str, &'static str)> {
         (when("{ cron: \"@daily\" }"), "when.cron", "\"0 2 * * *\""),
         (when("{ cron: \"cron(0 3 * * ? *)\" }"), "when.cron", "\"0 3 * * *\""),
         (when("{ cron: \"0 0 31 2 *\" }"), "when.cron", "it never comes"),
-        (keep("7d"), "daily.keep", "of: daily, for, hourly"),
+        (keep("7d"), "daily.keep", "of: for, newest, hourly"),
         (keep("{ for: 35 days }"), "keep.for", "such as \"35d\""),
         (keep("{ daily: \"7\" }"), "keep.daily", "write it without quotes"),
         (keep("{}"), "daily.keep", "does not mean \"keep nothing\""),
@@ -210,7 +210,7 @@ fn faults() -> Vec<(String, &'static str, &'static str)> {
             "exactly one of bucket, directory, azure",
         ),
         (
-            stored("azure: { account: Acme_Store, container: pg }"),
+            stored("azure: { account: Acme_Store, container: dumps }"),
             "azure.account",
             "no storage account",
         ),
@@ -330,7 +330,7 @@ fn legal_things_that_are_hardly_meant_are_one_warning_each() {
     ];
     for (text, place, said) in table {
         let policy = Policy::parse(&text).unwrap_or_else(|e| panic!("this is legal:\n{text}\n{e}"));
-        let told: Vec<_> = policy.warnings.iter().map(ToString::to_string).collect();
+        let told: Vec<_> = policy.warnings().iter().map(ToString::to_string).collect();
         assert_eq!(told.len(), 1, "{text}\n{told:?}");
         assert!(told[0].contains(place) && told[0].contains(said), "{text}\n{told:?}");
     }
@@ -343,7 +343,7 @@ fn what_other_stores_call_their_regions_is_taken() {
             "bucket: acme-pg, endpoint: \"https://s3.example.com\", region: {region}"
         ));
         let policy = Policy::parse(&text).unwrap_or_else(|e| panic!("{region}: {e}"));
-        assert_eq!(policy.warnings, [], "{region}");
+        assert_eq!(policy.warnings(), [], "{region}");
     }
 }
 
