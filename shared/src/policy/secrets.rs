@@ -159,8 +159,6 @@ pub(super) fn file(path: &str) -> Result<(), &'static str> {
 
 /// Whether a header carries a credential: its name says so.
 pub(super) fn is_secret_header(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    let words: Vec<&str> = name.split('-').collect();
     const TELLING: &[&str] = &[
         "authorization",
         "auth",
@@ -172,7 +170,9 @@ pub(super) fn is_secret_header(name: &str) -> bool {
         "cookie",
         "signature",
     ];
-    words.iter().any(|w| TELLING.contains(w)) || nearest(&name, &["authorization"]).is_some()
+    let name = name.to_ascii_lowercase();
+    name.split('-').any(|word| TELLING.contains(&word))
+        || nearest(&name, &["authorization"]).is_some()
 }
 
 #[cfg(test)]
