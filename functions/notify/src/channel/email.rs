@@ -91,7 +91,7 @@ pub(super) async fn send(
             let region = ses.region.clone().unwrap_or_else(|| edges.home.region.clone());
             let at = edges.aws.ses(&Place { region, ..edges.home.clone() });
             for mail in &mails {
-                by_ses(&at, &from.email.to_string(), mail, &mut outcomes).await;
+                by_ses(&at, from.email.as_ref(), mail, &mut outcomes).await;
             }
         }
     }

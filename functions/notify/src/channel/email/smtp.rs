@@ -55,7 +55,7 @@ pub(super) async fn send(
                 talk.one_by_one(all, &bytes, outcomes).await;
             }
             Err(Unsent { why, .. }) => {
-                all.to().iter().for_each(|to| outcomes.refuse(&to.to_string(), why.clone()));
+                all.to().iter().for_each(|to| outcomes.refuse(to.as_ref(), why.clone()));
             }
         }
     }
@@ -105,7 +105,7 @@ impl Talk<'_> {
                 Err(e) => Err(Refused::permanent(e.to_string())),
             };
             if let Err(why) = sent {
-                outcomes.refuse(&to.to_string(), why);
+                outcomes.refuse(to.as_ref(), why);
             }
         }
     }
