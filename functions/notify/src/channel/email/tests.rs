@@ -192,12 +192,12 @@ async fn one_bad_address_never_keeps_the_good_ones_from_being_told() {
         "gone@example.com",
         "busy@example.com",
     ];
-    let refuses: fn(&str) -> Option<&'static str> = |to| match to {
+    let server_says: fn(&str) -> Option<&'static str> = |to| match to {
         "gone@example.com" => Some("550 no such person"),
         "busy@example.com" => Some("450 later"),
         _ => None,
     };
-    let (told, sent) = told(&all, refuses).await;
+    let (told, sent) = told(&all, server_says).await;
     assert_eq!(told, ["asa@example.com", "ops@xn--exmple-cua.se"]);
     let refused = sent.expect_err("four were not told");
     assert!(refused.why.starts_with("4 of 6 addresses: nobody: "), "{}", refused.why);
