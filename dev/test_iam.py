@@ -5,6 +5,7 @@
 `iam.py` judges as IAM does, with parameters as a company would give them: HOME runs template.yaml, VAULT deploy/vault.yaml.
 """
 
+import json
 import re
 import unittest
 
@@ -98,6 +99,22 @@ class Simulator(unittest.TestCase):
             home(NoSuch="x")
         with self.assertRaises(ValueError):
             Template(EXPANDED, HOME)
+
+
+class Sizes(unittest.TestCase):
+    def test_each_role_has_room_for_the_parameters_of_a_company(self):
+        """IAM takes 10,240 characters of inline policies a role, and 6,144 a managed policy; white space is free."""
+        many = {"SourceBuckets": ",".join([MEDIA] * 8), "DumpBuckets": ",".join([DUMPS] * 4), "OffsiteBuckets": ",".join([OFFSITE] * 4),
+                "KmsKeyArns": ",".join([KEY] * 6), "DumpSecretArns": ",".join([SECRET] * 8), "PolicyId": "fleet"}
+        for stack in [home(**many), fargate(), vault(DeletePrincipalArns=IN_VAULT + "keeper")]:
+            for name, one in stack.template["Resources"].items():
+                if one["Type"] == "AWS::IAM::Role":
+                    inline = stack.resolve(one["Properties"]).get("Policies", [])
+                    size = sum(len(json.dumps(policy["PolicyDocument"], separators=(",", ":"))) for policy in inline)
+                    self.assertLess(size, 10_240, name)
+                elif one["Type"] == "AWS::IAM::ManagedPolicy":
+                    document = stack.resolve(one["Properties"])["PolicyDocument"]
+                    self.assertLess(len(json.dumps(document, separators=(",", ":"))), 6_144, name)
 
 
 class Snapshots(unittest.TestCase):
@@ -205,6 +222,17 @@ class Watching(unittest.TestCase):
             for name in ["acme-holdfast-snapshot-silent", "acme-two-backup-failed", "acme-web-5xx", "acmebackup-x"]:
                 self.assertFalse(home().may(role, "cloudwatch:PutMetricAlarm", alarm.format(name)), (role, name))
 
+    def test_access_is_looked_at_by_who_judges_it_and_no_secret_is_read_for_that(self):
+        for name, role in ROLES.items():
+            judges = name in ("Freshness", "Report")
+            for action, arn in [("s3:GetBucketPolicy", DUMPS), ("s3:GetBucketPolicy", OFFSITE), ("kms:GetKeyRotationStatus", KEY),
+                                ("s3:GetBucketPolicy", "arn:aws:s3:::acme-audit"), ("secretsmanager:ListSecretVersionIds", SECRET),
+                                ("iam:GetRole", f"arn:aws:iam::{HOME}:role/x")]:
+                self.assertIs(home().may(role, action, arn), judges, (name, action))
+        self.assertTrue(vault().may("ReadRole", "s3:GetBucketPolicy", "arn:aws:s3:::acme-vault"))
+        self.assertTrue(vault().may("ReadRole", "iam:GetRole", IN_VAULT + "vault-PullRole-ABC"))
+        self.assertFalse(vault().may("ReadRole", "iam:GetRole", IN_VAULT + "another"))
+
     def test_what_looks_at_keys_and_quotas_may(self):
         for name, role in ROLES.items():
             self.assertIs(home().may(role, "kms:DescribeKey", KEY), name in ("Offsite", "Freshness", "Report"), name)
@@ -226,7 +254,7 @@ class Watching(unittest.TestCase):
         # Asked by AWS of a call that has another name: tags and locks in the call, keys in the name of a service, Lambda's own.
         implied = re.compile(
             r"rds:AddTagsToResource|rds:DescribeAccountAttributes|rds-db:connect|s3:PutObjectRetention|sts:AssumeRole|ses:SendRawEmail|sns:Publish|lambda:InvokeFunction"
-            r"|kms:(Decrypt|GenerateDataKey(WithoutPlaintext)?|ReEncrypt(From|To)|CreateGrant)|(logs|xray|ec2|sqs|ecr|ecs|iam):\w+")
+            r"|kms:(Decrypt|GenerateDataKey(WithoutPlaintext)?|ReEncrypt(From|To)|CreateGrant)|iam:PassRole|(logs|xray|ec2|sqs|ecr|ecs):\w+")
         for stack in [home(), fargate(), vault(DeletePrincipalArns=f"arn:aws:iam::{VAULT}:role/admin")]:
             for role in stack.roles():
                 for statement in stack.statements(role):

@@ -6,6 +6,7 @@
 mod calls;
 pub mod cloudwatch;
 mod error;
+pub mod iam;
 pub mod kms;
 pub mod rds;
 pub mod s3;
@@ -18,7 +19,7 @@ pub(crate) mod wire;
 pub use calls::{Calls, Use};
 pub use error::{EdgeError, Kind};
 
-use crate::catalog::Place;
+use crate::catalog::{Place, Purpose};
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use secrecy::{ExposeSecret, SecretString};
@@ -32,7 +33,7 @@ use std::{
 #[derive(Debug)]
 pub struct Aws {
     base: SdkConfig,
-    places: Mutex<BTreeMap<Place, SdkConfig>>,
+    places: Mutex<BTreeMap<(Place, Purpose), SdkConfig>>,
     calls: Calls,
 }
 
@@ -70,16 +71,17 @@ impl Aws {
     }
 
     /// Configuration for a place: its region, and its role's credentials when it is another account's.
-    fn at(&self, place: &Place) -> SdkConfig {
+    fn at(&self, place: &Place, purpose: Purpose) -> SdkConfig {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        let made = places.entry(place.clone()).or_insert_with(|| {
+        let made = places.entry((place.clone(), purpose)).or_insert_with(|| {
             let region = Region::new(place.region.to_string());
             let builder = self.base.to_builder().region(region.clone());
             match &place.role {
                 None => builder.build(),
-                Some(role) => builder
+                Some(roles) => builder
                     .credentials_provider(SharedCredentialsProvider::new(Assumed {
-                        role: role.clone(),
+                        role: roles.for_purpose(purpose).to_owned(),
+                        external_id: roles.external_id.clone(),
                         base: self.base.clone(),
                         region,
                         provider: tokio::sync::OnceCell::new(),
@@ -90,16 +92,26 @@ impl Aws {
         made.clone()
     }
 
-    /// RDS at a place.
+    /// RDS at a place, to look at it.
     pub fn rds(&self, place: &Place) -> rds::Rds {
-        let config = aws_sdk_rds::config::Builder::from(&self.at(place));
+        self.rds_for(place, Purpose::Read)
+    }
+
+    /// RDS at a place, for what is done there.
+    pub fn rds_for(&self, place: &Place, purpose: Purpose) -> rds::Rds {
+        let config = aws_sdk_rds::config::Builder::from(&self.at(place, purpose));
         let client = aws_sdk_rds::Client::from_conf(config.interceptor(self.calls.clone()).build());
         rds::Rds::new(client, place.clone())
     }
 
-    /// S3 at a place.
+    /// S3 at a place, to look at it; at home to write there too.
     pub fn s3(&self, place: &Place) -> s3::S3 {
-        let config = aws_sdk_s3::config::Builder::from(&self.at(place));
+        self.s3_for(place, Purpose::Read)
+    }
+
+    /// S3 at a place, for what is done there.
+    pub fn s3_for(&self, place: &Place, purpose: Purpose) -> s3::S3 {
+        let config = aws_sdk_s3::config::Builder::from(&self.at(place, purpose));
         // An endpoint override means a local or S3-compatible store, whose buckets have no host names of their own.
         let config = config.interceptor(self.calls.clone()).force_path_style(self.overridden());
         s3::S3::new(aws_sdk_s3::Client::from_conf(config.build()), place.clone())
@@ -118,7 +130,7 @@ impl Aws {
         use aws_sdk_s3::config::{
             Builder, Credentials, RequestChecksumCalculation, ResponseChecksumValidation,
         };
-        let mut config = Builder::from(&self.at(place))
+        let mut config = Builder::from(&self.at(place, Purpose::Read))
             .interceptor(self.calls.clone())
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
@@ -150,7 +162,7 @@ impl Aws {
 
     /// Secrets Manager at a place.
     pub fn secrets(&self, place: &Place) -> secrets::SecretsManager {
-        let config = aws_sdk_secretsmanager::config::Builder::from(&self.at(place));
+        let config = aws_sdk_secretsmanager::config::Builder::from(&self.at(place, Purpose::Read));
         let config = config.interceptor(self.calls.clone()).build();
         secrets::SecretsManager(aws_sdk_secretsmanager::Client::from_conf(config))
     }
@@ -166,18 +178,24 @@ impl Aws {
         port: u16,
         user: &str,
     ) -> Result<SecretString, EdgeError> {
-        secrets::rds_token(&self.at(place), host, port, user).await
+        secrets::rds_token(&self.at(place, Purpose::Read), host, port, user).await
     }
 
     /// KMS at a place.
     pub fn kms(&self, place: &Place) -> kms::Kms {
-        let config = aws_sdk_kms::config::Builder::from(&self.at(place));
+        let config = aws_sdk_kms::config::Builder::from(&self.at(place, Purpose::Read));
         kms::Kms(aws_sdk_kms::Client::from_conf(config.interceptor(self.calls.clone()).build()))
+    }
+
+    /// IAM of a place's account.
+    pub fn iam(&self, place: &Place) -> iam::Iam {
+        let config = aws_sdk_iam::config::Builder::from(&self.at(place, Purpose::Read));
+        iam::Iam(aws_sdk_iam::Client::from_conf(config.interceptor(self.calls.clone()).build()))
     }
 
     /// CloudWatch at a place.
     pub fn cloudwatch(&self, place: &Place) -> cloudwatch::CloudWatch {
-        let config = aws_sdk_cloudwatch::config::Builder::from(&self.at(place));
+        let config = aws_sdk_cloudwatch::config::Builder::from(&self.at(place, Purpose::Read));
         let client =
             aws_sdk_cloudwatch::Client::from_conf(config.interceptor(self.calls.clone()).build());
         cloudwatch::CloudWatch(client)
@@ -185,13 +203,13 @@ impl Aws {
 
     /// SES at a place.
     pub fn ses(&self, place: &Place) -> ses::Ses {
-        let config = aws_sdk_sesv2::config::Builder::from(&self.at(place));
+        let config = aws_sdk_sesv2::config::Builder::from(&self.at(place, Purpose::Read));
         ses::Ses(aws_sdk_sesv2::Client::from_conf(config.interceptor(self.calls.clone()).build()))
     }
 
     /// SNS at a place.
     pub fn sns(&self, place: &Place) -> sns::Sns {
-        let config = aws_sdk_sns::config::Builder::from(&self.at(place));
+        let config = aws_sdk_sns::config::Builder::from(&self.at(place, Purpose::Read));
         sns::Sns(aws_sdk_sns::Client::from_conf(config.interceptor(self.calls.clone()).build()))
     }
 }
@@ -200,6 +218,7 @@ impl Aws {
 #[derive(Debug)]
 struct Assumed {
     role: String,
+    external_id: Option<String>,
     base: SdkConfig,
     region: Region,
     provider: tokio::sync::OnceCell<aws_config::sts::AssumeRoleProvider>,
@@ -214,13 +233,15 @@ impl aws_credential_types::provider::ProvideCredentials for Assumed {
     {
         aws_credential_types::provider::future::ProvideCredentials::new(async {
             let make = || async {
-                aws_config::sts::AssumeRoleProvider::builder(&self.role)
+                let role = aws_config::sts::AssumeRoleProvider::builder(&self.role)
                     .session_name("holdfast")
                     // Opt-in regions know their own STS endpoint only.
                     .region(self.region.clone())
-                    .configure(&self.base)
-                    .build()
-                    .await
+                    .configure(&self.base);
+                match &self.external_id {
+                    Some(id) => role.external_id(id).build().await,
+                    None => role.build().await,
+                }
             };
             self.provider.get_or_init(make).await.provide_credentials().await
         })

@@ -15,9 +15,46 @@ pub struct Place {
     pub account: AccountId,
     /// The region.
     pub region: Region,
-    /// Role to assume; none at home.
+    /// Roles to assume there; none at home.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub role: Option<String>,
+    pub role: Option<Roles>,
+}
+
+/// The roles of another account that reach a place: one for each purpose, so that whoever has one can't do the others' work.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Roles {
+    /// Pulls copies.
+    pub pull: String,
+    /// Lists and reads; the one that pulls where the policy names none.
+    pub read: String,
+    /// Deletes; where the policy names none, nothing is deleted there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delete: Option<String>,
+    /// What has to be given with each assumption.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
+}
+
+/// What a role is assumed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Purpose {
+    /// To pull copies.
+    Pull,
+    /// To list and read.
+    Read,
+    /// To delete.
+    Delete,
+}
+
+impl Roles {
+    /// The role for a purpose. Deleting without a role of its own is the pulling role's, which a vault refuses.
+    pub fn for_purpose(&self, purpose: Purpose) -> &str {
+        match purpose {
+            Purpose::Pull => &self.pull,
+            Purpose::Read => &self.read,
+            Purpose::Delete => self.delete.as_ref().unwrap_or(&self.pull),
+        }
+    }
 }
 
 impl Place {
@@ -33,7 +70,12 @@ impl Place {
         Some(Self {
             account: d.account.clone().unwrap_or_else(|| policy.home().account),
             region: d.region.clone()?,
-            role: d.role.as_ref().map(ToString::to_string),
+            role: d.role.as_ref().map(|pull| Roles {
+                pull: pull.to_string(),
+                read: d.read_role.as_ref().unwrap_or(pull).to_string(),
+                delete: d.delete_role.as_ref().map(ToString::to_string),
+                external_id: d.external_id.clone(),
+            }),
         })
     }
 }

@@ -9,6 +9,7 @@
 //!   `not_run_yet`: what no function runs yet
 //! - [`select`](self::select()): which databases a group has
 
+pub mod access;
 pub mod audit;
 pub mod costs;
 pub mod databases;
@@ -24,7 +25,8 @@ mod select;
 mod structure;
 pub mod text;
 
-pub use costs::{Costs, StatusPage};
+pub use access::Access;
+pub use costs::{Costs, QuotaOf, StatusPage};
 pub use databases::{AutomatedBackups, Databases, Drift, SnapshotCopy, Snapshots};
 pub use dumps::{Compress, Dump, DumpFormat, Encrypt, Postgres, SecretFrom, Tls};
 pub use grammar::{

@@ -12,7 +12,7 @@ mod plan;
 pub use plan::{Action, AwsManaged, Copies, keys_to_ask, plan};
 
 use shared::{
-    catalog::Place,
+    catalog::{Place, Purpose},
     metrics::Metric,
     observe::{Where, observe, observe_one},
     plan::{Finding, Severity},
@@ -88,7 +88,7 @@ async fn act(world: &World<'_>, action: &Action) -> Did {
     if let Some((id, account)) = share {
         world.aws.rds(&Place::home(world.policy)).share(*family, id, account).await?;
     }
-    world.aws.rds(to).copy(*family, copy).await?;
+    world.aws.rds_for(to, Purpose::Pull).copy(*family, copy).await?;
     let (what, place) = (copy.id.clone(), to.to_string());
     let made = Made { what, place, bytes: None, seconds: None };
     Ok(Done::made(format!("{} is on its way", copy.id), made))

@@ -15,7 +15,7 @@ use shared::{
         EdgeError,
         s3::{Pair, S3},
     },
-    catalog::Place,
+    catalog::{Place, Purpose},
     metrics::Metric,
     policy::{Bucket, ObjectCopy, Policy, text::Name},
     report::Report,
@@ -34,7 +34,7 @@ pub async fn run(world: &World<'_>, request: &Request, report: &mut Report) {
     let mut done = Done::default();
     for (task, home, there) in tasks {
         // The destination's role pulls; the list comes from where the bucket is.
-        let (source, destination) = (world.aws.s3(&home), world.aws.s3(&there));
+        let (source, destination) = (world.aws.s3(&home), world.aws.s3_for(&there, Purpose::Pull));
         match &request.object {
             Some((_, key)) => {
                 one(world, &task, key, &source, &destination, &mut done, report).await;

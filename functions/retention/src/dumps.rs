@@ -103,7 +103,8 @@ pub async fn run(world: &World<'_>, request: &Request, width: usize) -> LettingD
         stores.insert(group, open);
     }
     let mut letting = plan(world.policy, &seen, world.now);
-    let plan = std::mem::take(&mut letting.plan);
+    let mut plan = std::mem::take(&mut letting.plan);
+    crate::when::hold_back(world.policy, &mut plan, world.now);
     letting.outcomes = apply(world, &plan, width, async |step: &LetGo| {
         let open = stores[&step.group][step.place].as_ref().map_err(EdgeError::clone)?;
         let cleaned = open.store.delete(&step.point).await;

@@ -9,10 +9,13 @@ pub mod audit;
 pub mod dumps;
 mod plan;
 pub mod tiers;
+mod vault;
+mod when;
 
 pub use plan::{Delete, Judged, Letting, judge, plan};
 
 use shared::{
+    catalog::Purpose,
     metrics::Metric,
     observe::{Where, observe},
     report::{Report, Result},
@@ -30,10 +33,12 @@ const WIDTH: usize = 4;
 pub async fn run(world: &World<'_>, request: &Request) -> Report {
     let mut report = Report::new(NAME, world);
     let seen = observe(world, Where::Everywhere).await;
-    let letting = plan(world.policy, &seen, world.now);
+    let mut letting = plan(world.policy, &seen, world.now);
+    vault::leave(world.policy, &mut letting.plan);
+    when::hold_back(world.policy, &mut letting.plan, world.now);
     report.findings.clone_from(&letting.plan.findings);
     report.outcomes = apply(world, &letting.plan, WIDTH, async |delete| {
-        world.aws.rds(&delete.at).delete(&delete.point).await?;
+        world.aws.rds_for(&delete.at, Purpose::Delete).delete(&delete.point).await?;
         Ok(format!("{} is deleted", delete.point.point().id).into())
     })
     .await;

@@ -18,6 +18,9 @@ pub struct Costs {
     /// Storage quota of all places together.
     #[serde(default)]
     pub quota: Option<Bytes>,
+    /// What counts towards the quota.
+    #[serde(default)]
+    pub quota_of: QuotaOf,
     /// Share of the quota that is a warning; 80% when it is left out.
     #[serde(default)]
     pub warn_at: Option<Share>,
@@ -34,6 +37,17 @@ pub struct Costs {
     /// Prices that differ from the built-in table.
     #[serde(default)]
     pub prices: Prices,
+}
+
+/// What counts towards the storage quota.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum QuotaOf {
+    /// Snapshots and objects.
+    #[default]
+    All,
+    /// Objects alone: what lies in buckets, containers and directories.
+    Objects,
 }
 
 /// Prices, where they differ from the built-in table (AWS's list prices of us-east-1).

@@ -3,7 +3,7 @@
 use super::{
     grammar::{Keep, Objectives, Store, Tier, When},
     later::Wal,
-    text::{Bytes, Name, Period, ReasonName},
+    text::{Bytes, Name, Period, ReasonName, Region},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -85,6 +85,9 @@ pub struct Postgres {
     /// Free space that a dump must leave on the directory's disk.
     #[serde(default)]
     pub free_disk: Option<Bytes>,
+    /// Regions that its backups may lie in; every one when it is left out. A copy to another is refused when the policy is read.
+    #[serde(default)]
+    pub regions: Vec<Region>,
 }
 
 fn one() -> NonZeroU32 {

@@ -1,6 +1,7 @@
 //! The policy's grammar: what a company writes down. The JSON Schema is generated from these types and their comments.
 
 use super::{
+    access::Access,
     audit::Audit,
     costs::{Costs, StatusPage},
     databases::Databases,
@@ -84,6 +85,12 @@ pub struct Policy {
     /// The status page.
     #[serde(default)]
     pub status_page: Option<StatusPage>,
+    /// Who may reach the backups.
+    #[serde(default)]
+    pub access: Option<Access>,
+    /// What the company has and Holdfast does not back up: a name, and the reason with what there is in its place.
+    #[serde(default)]
+    pub not_backed_up: BTreeMap<Name, String>,
     /// Metrics for Prometheus, of `holdfast monitor`.
     #[serde(default)]
     pub monitor: Monitor,
@@ -150,6 +157,16 @@ pub struct Destination {
     /// Role in that account which pulls the copies; needed with `account`.
     #[serde(default)]
     pub role: Option<Arn>,
+    /// Role in that account which lists and reads the copies; `role` when it is left out.
+    #[serde(default)]
+    pub read_role: Option<Arn>,
+    /// Role in that account which `retention` deletes copies of snapshots with. Without it nothing of another account is
+    /// deleted, and that account's own people let go of copies.
+    #[serde(default)]
+    pub delete_role: Option<Arn>,
+    /// External id that these roles ask for. It is no secret.
+    #[serde(default)]
+    pub external_id: Option<String>,
     /// KMS key of the destination's account and region that the copies are encrypted with.
     #[serde(default)]
     pub kms_key: Option<Arn>,
@@ -277,6 +294,9 @@ pub struct Bucket {
     /// Copies that Holdfast makes, object by object.
     #[serde(default)]
     pub copies: Vec<ObjectCopy>,
+    /// Regions that its backups may lie in; every one when it is left out. A copy to another is refused when the policy is read.
+    #[serde(default)]
+    pub regions: Vec<Region>,
     /// Storage classes by age: lifecycle rules that `retention` keeps.
     #[serde(default)]
     pub tiers: Vec<Tier>,
@@ -628,11 +648,14 @@ pub struct DeleteLimit {
     /// Share of the good points of one place at most.
     #[serde(default = "half")]
     pub share: Share,
+    /// Delete only in the day that begins at these times (a monthly clean-up); in every run when it is left out.
+    #[serde(default)]
+    pub when: Option<When>,
 }
 
 impl Default for DeleteLimit {
     fn default() -> Self {
-        Self { count: five_hundred(), share: half() }
+        Self { count: five_hundred(), share: half(), when: None }
     }
 }
 

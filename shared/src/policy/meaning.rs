@@ -1,8 +1,10 @@
 //! What a schema can't say: that names refer to something, that rules are not empty, that values fit together.
 
+mod access;
 mod audit;
 mod notify;
 mod postgres;
+mod tiers;
 
 use super::{
     Policy,
@@ -33,6 +35,8 @@ pub(super) fn check(policy: &Policy) -> Vec<Found> {
     people(policy, &mut say);
     money(policy, &mut say);
     audit::check(policy, &mut say);
+    access::check(policy, &mut say);
+    tiers::check(policy, &mut say);
     found
 }
 
@@ -114,6 +118,28 @@ fn destinations(policy: &Policy, say: Say<'_>) {
                 format!(
                     "account {account} is not the home account, so a role there must pull the copies: write role"
                 ),
+            );
+        }
+        for (key, written) in [
+            ("read_role", d.read_role.is_some()),
+            ("delete_role", d.delete_role.is_some()),
+            ("external_id", d.external_id.is_some()),
+        ] {
+            if written && d.role.is_none() {
+                say(
+                    format!("{at}/{key}"),
+                    format!("{key} goes with role: write the role that pulls the copies too"),
+                );
+            }
+        }
+        // AssumeRole, ExternalId: 2 to 1224 characters of these.
+        if let Some(id) = &d.external_id
+            && !((2..=1224).contains(&id.len())
+                && id.chars().all(|c| c.is_ascii_alphanumeric() || "_+=,.@:/-".contains(c)))
+        {
+            say(
+                format!("{at}/external_id"),
+                "an external id has 2 to 1224 letters, digits and _+=,.@:/-".into(),
             );
         }
         if d.azure.is_none() && d.region.is_none() {
@@ -387,12 +413,13 @@ fn alarms(policy: &Policy, say: Say<'_>) {
     let groups = all_groups(policy);
     for (name, alarm) in &policy.alarms {
         let at = join("/alarms", name);
-        // PutMetricAlarm, AlarmName: 1 to 255 characters; the shipped role may only write alarms of this company.
-        if name.len() > 255 || !name.starts_with(&format!("{}-", policy.company)) {
+        // PutMetricAlarm, AlarmName: 1 to 255 characters; the shipped roles may write no others,
+        // so that none of them reaches the stack's own alarms or another company's.
+        if name.len() > 255 || !name.starts_with(&format!("{}-backup-", policy.company)) {
             say(
                 at.clone(),
                 format!(
-                    "an alarm's name begins with \"{}-\" and has 255 characters at most",
+                    "an alarm's name begins with \"{}-backup-\" and has 255 characters at most",
                     policy.company
                 ),
             );

@@ -1,6 +1,6 @@
 //! The parts of the grammar that no function runs yet, as a policy uses them: named, never dropped in silence.
 
-use super::{Policy, grammar::Objectives};
+use super::{Encrypt, Policy, grammar::Objectives};
 
 /// The objectives and the recovery priority of every group.
 fn all_objectives(policy: &Policy) -> Vec<(String, &Objectives, Option<u8>)> {
@@ -23,6 +23,12 @@ fn all_objectives(policy: &Policy) -> Vec<(String, &Objectives, Option<u8>)> {
     );
     all.extend(policy.files.iter().map(|(n, g)| (format!("files.{n}"), &g.objectives, g.priority)));
     all
+}
+
+/// Whether a key has to be changed now and then, and nobody can tell when it was.
+fn age_unknown(encrypt: &Encrypt) -> bool {
+    let dated = encrypt.openssl.as_ref().is_some_and(|from| from.secret.is_some());
+    encrypt.rotate_every.is_some() && !dated
 }
 
 /// The parts that a policy uses and no function runs yet.
@@ -52,10 +58,10 @@ pub(super) fn list(policy: &Policy) -> Vec<(String, &'static str)> {
             let at = format!("postgres.{name}.dumps.{reason}");
             if dump.format == super::DumpFormat::Base {
                 parts.push((at, "base backups are not taken yet"));
-            } else if dump.encrypt.as_ref().is_some_and(|e| e.rotate_every.is_some()) {
+            } else if dump.encrypt.as_ref().is_some_and(age_unknown) {
                 parts.push((
                     format!("{at}.encrypt.rotate_every"),
-                    "the age of keys is not watched yet",
+                    "only the age of a passphrase in Secrets Manager is watched",
                 ));
             }
         }

@@ -159,3 +159,120 @@ fn costs_and_the_page_are_told_what_does_not_fit() {
     let policy = Policy::parse(&format!("{SMALL}{good}")).expect("a policy");
     assert_eq!(policy.status_page.expect("a page").key, "index.html");
 }
+
+#[test]
+fn storage_classes_are_those_that_s3_accepts() {
+    let of = |tiers: &str| {
+        let yaml = format!("{SMALL}buckets:\n  b: {{ bucket: acme-b, tiers: [{tiers}] }}\n");
+        Policy::parse(&yaml).map(|_| ()).map_err(|e| e.to_string())
+    };
+    for good in [
+        "{class: STANDARD_IA}, {after: 30d, class: GLACIER}, {after: 90d, class: DEEP_ARCHIVE}",
+        "{class: STANDARD}, {after: 31d, class: GLACIER}, {after: 91d, class: DEEP_ARCHIVE}",
+        "{after: 30d, class: STANDARD_IA}, {after: 60d, class: GLACIER}",
+        "{after: 1d, class: GLACIER_IR}, {after: 2d, class: DEEP_ARCHIVE}",
+    ] {
+        assert_eq!(of(good), Ok(()), "{good}");
+    }
+    for (bad, said) in [
+        ("{class: STANDARD}, {after: 8d, class: STANDARD_IA}", "before 30 days: write 30d or more"),
+        ("{after: 30d, class: STANDARD_IA}, {after: 31d, class: GLACIER}", "write 60d or more"),
+        ("{class: STANDARD_IA}, {after: 8d, class: GLACIER}", "write 30d or more"),
+        (
+            "{after: 30d, class: GLACIER}, {after: 60d, class: STANDARD_IA}",
+            "from GLACIER to STANDARD_IA",
+        ),
+        (
+            "{after: 30d, class: GLACIER}, {after: 30d, class: DEEP_ARCHIVE}",
+            "two classes from one age",
+        ),
+        ("{after: 36h, class: GLACIER}", "S3 counts whole days"),
+    ] {
+        let faults = of(bad).expect_err(bad);
+        assert!(faults.contains(said), "{bad}: {faults}");
+    }
+}
+
+#[test]
+fn copies_stay_in_the_regions_that_their_group_allows() {
+    let of = |group: &str| {
+        let yaml = SMALL.replace("    owner: ops\n", &format!("    owner: ops\n    {group}\n"));
+        Policy::parse(&yaml).map(|_| ()).map_err(|e| e.to_string())
+    };
+    assert_eq!(of("regions: [eu-west-1, eu-west-2]"), Ok(()));
+    let faults = of("regions: [eu-west-1, eu-central-1]").expect_err("london is not allowed");
+    let said = "databases.fleet.copies[0].to: london is in eu-west-2, and this group allows eu-west-1, eu-central-1";
+    assert!(faults.contains(said), "{faults}");
+    let stored = "postgres:\n  p: { databases: [x], regions: [eu-west-1], stored: { bucket: acme-p }, also_stored: [\
+                  { bucket: acme-q, region: us-east-1 }, { bucket: far, endpoint: \"https://s3.example.com\" }] }\n";
+    let faults = faults_of(stored);
+    assert!(faults.contains("postgres.p.also_stored[0]: acme-q is in us-east-1"), "{faults}");
+    assert_eq!(faults.lines().count(), 1, "{faults}");
+    let bucket = "buckets:\n  b: { bucket: acme-b, regions: [eu-west-1], replication: { to: london, max_lag: 1h } }\n";
+    assert!(faults_of(bucket).contains("buckets.b.replication.to: london is in eu-west-2"));
+}
+
+fn faults_of(more: &str) -> String {
+    faults(&format!("{SMALL}{more}"))
+}
+
+#[test]
+fn what_is_not_backed_up_is_named_with_a_reason_and_is_no_group() {
+    let good = "not_backed_up:\n  source-code: in Git, mirrored to a second host every night\n";
+    let policy = Policy::parse(&format!("{SMALL}{good}")).expect("a policy");
+    assert_eq!(policy.not_backed_up.len(), 1);
+    assert!(
+        faults_of("not_backed_up:\n  source-code: git\n").contains("write why it is not backed up")
+    );
+    let faults = faults_of("not_backed_up:\n  fleet: it is too large to be backed up\n");
+    assert!(faults.contains("\"fleet\" is a group in databases"), "{faults}");
+}
+
+#[test]
+fn access_is_given_to_principals_of_an_account_and_to_no_everybody() {
+    let of = |list: &str| {
+        let yaml = format!("{SMALL}access: {{ tls_only: true, may_delete: [{list}] }}\n");
+        Policy::parse(&yaml).map(|_| ()).map_err(|e| e.to_string())
+    };
+    assert_eq!(of("\"arn:aws:iam::111122223333:role/backup-*\""), Ok(()));
+    for bad in ["\"*\"", "arn:aws:iam::*:role/x", "\"arn:aws:iam::111122223333:\"", "backup-admin"]
+    {
+        let faults = of(bad).expect_err(bad);
+        assert!(faults.contains("is not the ARN of a principal of one account"), "{bad}: {faults}");
+    }
+}
+
+#[test]
+fn the_roles_of_a_vault_go_together() {
+    let of = |more: &str| {
+        let vault = format!(
+            "vault: {{ region: us-east-1, account: \"444455556666\", kms_key: \"arn:aws:kms:us-east-1:444455556666:key/v\"{more} }}"
+        );
+        SMALL.replace("destinations:\n", &format!("destinations:\n  {vault}\n"))
+    };
+    let role = "role: \"arn:aws:iam::444455556666:role/pull\"";
+    let read = "read_role: \"arn:aws:iam::444455556666:role/read\"";
+    let policy =
+        Policy::parse(&of(&format!(", {role}, {read}, external_id: acme-1"))).expect("a policy");
+    let place =
+        crate::catalog::Place::of(&policy, &"vault".parse().expect("a name")).expect("a place");
+    let roles = place.role.expect("roles");
+    assert_eq!(
+        (roles.read.as_str(), roles.delete, roles.external_id.as_deref()),
+        ("arn:aws:iam::444455556666:role/read", None, Some("acme-1"))
+    );
+    let faults = faults(&of(&format!(", {read}")));
+    assert!(faults.contains("read_role goes with role"), "{faults}");
+    assert!(
+        self::faults(&of(&format!(", {role}, external_id: \"a b\"")))
+            .contains("an external id has")
+    );
+}
+
+#[test]
+fn an_alarm_is_of_the_policys_own_names_so_that_no_role_reaches_the_stacks() {
+    let other = SMALL.replace("acme-backup-failed", "acme-holdfast-snapshot-silent");
+    assert!(faults(&other).contains("an alarm's name begins with \"acme-backup-\""));
+}
+
+mod shipped;

@@ -84,6 +84,20 @@ impl S3 {
         })
     }
 
+    /// A bucket's policy; none when it has none.
+    ///
+    /// # Errors
+    /// If S3 can't be asked.
+    pub async fn policy(&self, bucket: &str) -> Result<Option<String>, EdgeError> {
+        let doing = format!("read policy of s3://{bucket}");
+        let answer = self.client.get_bucket_policy().bucket(bucket).send().await;
+        match answer.map_err(|e| EdgeError::new(doing, &e)) {
+            Ok(answer) => Ok(answer.policy),
+            Err(e) if e.code.as_deref() == Some("NoSuchBucketPolicy") => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
     /// The bucket's default encryption; none when it has none.
     ///
     /// # Errors
