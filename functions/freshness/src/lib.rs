@@ -3,6 +3,7 @@
 //! The age of a point is the age of the data in it. Nothing found where the policy expects something is critical, and so
 //! is a place that can't be seen. Where the policy says `enforce`, drifted backup settings are mended.
 
+mod access;
 mod observe;
 mod plan;
 
@@ -37,6 +38,7 @@ pub async fn run_with(
     let facts = observe::observe(world, look).await;
     let verdict = plan(world.policy, &facts, world.now);
     report.findings.clone_from(&verdict.plan.findings);
+    report.findings.extend(access::check(world).await);
     report.assets.clone_from(&verdict.assets);
     report.values.clone_from(&verdict.values);
     report.outcomes = apply(world, &verdict.plan, WIDTH, async |mend| {
