@@ -16,7 +16,7 @@ use money::Ledger;
 use shared::{
     metrics::{Metric, Value},
     plan::{Finding, Severity},
-    policy::{Policy, When},
+    policy::{Policy, QuotaOf, When},
     time::Schedule,
 };
 use std::collections::BTreeMap;
@@ -58,7 +58,7 @@ pub fn page(policy: &Policy, facts: &Facts, now: Timestamp) -> Told {
     }
     assets.sort_by(|a, b| b.state.cmp(&a.state).then_with(|| a.group.cmp(&b.group)));
     let costs = ledger.costs(facts.pages);
-    let quota = quota(policy, &costs.total);
+    let quota = quota(policy, &costs);
     let success = past::success(&facts.trail, now);
     let mut own = own_findings(policy, facts, &costs, quota.as_ref(), success.as_ref(), now);
     own.extend(judged);
@@ -149,15 +149,21 @@ fn alarms(policy: &Policy, facts: &Facts) -> Option<Vec<Alarm>> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a share for people")]
-fn quota(policy: &Policy, total: &Line) -> Option<Quota> {
+fn quota(policy: &Policy, costs: &crate::model::Costs) -> Option<Quota> {
     let (quota, warn_at, critical_at) = Table::new(policy.costs.as_ref()).quota()?;
-    let used = total.bytes as f64 / (quota as f64).max(1.0);
+    let bytes = match policy.costs.as_ref().map(|c| c.quota_of).unwrap_or_default() {
+        QuotaOf::All => costs.total.bytes,
+        QuotaOf::Objects => {
+            costs.classes.iter().filter(|c| !c.class.is_snapshot()).map(|c| c.line.bytes).sum()
+        }
+    };
+    let used = bytes as f64 / (quota as f64).max(1.0);
     let state = match used {
         used if used >= critical_at => State::Critical,
         used if used >= warn_at => State::Warning,
         _ => State::Ok,
     };
-    Some(Quota { bytes: total.bytes, quota, used, warn_at, critical_at, state })
+    Some(Quota { bytes, quota, used, warn_at, critical_at, state })
 }
 
 /// What only this function looks at.

@@ -76,6 +76,11 @@ impl Class {
         Self::Directory,
     ];
 
+    /// Whether it is of RDS: no object, and no part of a quota of objects.
+    pub fn is_snapshot(self) -> bool {
+        matches!(self, Self::RdsSnapshot | Self::ClusterSnapshot | Self::Automated)
+    }
+
     /// The class that S3's listing names.
     pub fn of_s3(name: &str) -> Self {
         let known = Self::ALL.into_iter().take(6).find(|c| c.name() == name);

@@ -240,6 +240,20 @@ fn budget_and_quota_are_found_before_they_are_overrun() {
 }
 
 #[test]
+fn a_quota_of_objects_counts_no_snapshots() {
+    let used = |more: &str| {
+        let costs = format!(", costs: {{quota: 90GiB, snapshot_change: 10%{more}}}");
+        told(&costs, &facts()).page.quota.expect("a quota").bytes
+    };
+    let all = told("", &facts()).page.costs;
+    let objects: u64 =
+        all.classes.iter().filter(|c| !c.class.is_snapshot()).map(|c| c.line.bytes).sum();
+    assert_eq!(used(""), all.total.bytes);
+    assert_eq!(used(", quota_of: objects"), objects);
+    assert!(objects < all.total.bytes, "the fleet has snapshots");
+}
+
+#[test]
 fn the_storage_report_is_carried_by_the_run_of_its_hour_alone() {
     let due = |cron: &str| {
         let costs = format!(", costs: {{report: \"{cron}\"}}");
