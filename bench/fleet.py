@@ -45,7 +45,7 @@ home:
         keep: {{ for: 90d }}
     keep_at_least: 3
 {rule if copies else ""}alarms:
-  acme-age:
+  acme-backup-age:
     watch: point-age
     of: fleet
     above: 25h

@@ -19,7 +19,7 @@ buckets:
 secrets:
   app: { prefix: acme }
 alarms:
-  acme-age: { watch: point-age, of: fleet, above: 25h }
+  acme-backup-age: { watch: point-age, of: fleet, above: 25h }
 "#;
 
 const BAD: &str = r#"holdfast: 1
@@ -90,7 +90,7 @@ fn a_good_policy_is_summed_up_and_what_runs_nothing_is_named() {
       buckets       media
       secrets       app
       destinations  none
-      alarms        acme-age
+      alarms        acme-backup-age
 
     1 part of it no function runs yet; DO NOT COUNT ON what stands there:
       secrets.app  secrets are not checked yet

@@ -376,7 +376,7 @@ def test_the_lambda_refuses_what_it_does_not_know_and_hears_the_samples(told_wor
     for file in ("notify-tick.json", "schedule-event.json", "notify-alarm.json", "notify-not-completed.json"):
         answer = world.invoke("notify", event(file))
         assert not answer.error, (file, answer.payload)
-    assert of(sink, "acme-age") == ["opened"]
+    assert of(sink, "acme-backup-age") == ["opened"]
 
 
 def test_the_memory_is_in_the_bucket_and_another_notifier_waits_for_its_turn(told_world):

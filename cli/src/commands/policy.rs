@@ -73,6 +73,9 @@ struct Summary {
     groups: Vec<Section>,
     destinations: Vec<String>,
     alarms: Vec<String>,
+    /// What is named as not backed up, with the reason.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    not_backed_up: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -101,6 +104,11 @@ impl Checked {
             groups: sections(policy),
             destinations: policy.destinations.keys().map(ToString::to_string).collect(),
             alarms: policy.alarms.keys().cloned().collect(),
+            not_backed_up: policy
+                .not_backed_up
+                .iter()
+                .map(|(n, r)| (n.to_string(), r.clone()))
+                .collect(),
         };
         Self {
             file: file.to_owned(),
@@ -146,6 +154,10 @@ impl Answer for Checked {
             lines.extend(groups);
             lines.push(format!("  {:<13} {}", "destinations", names(&s.destinations)));
             lines.push(format!("  {:<13} {}", "alarms", names(&s.alarms)));
+            let left_out = s.not_backed_up.iter();
+            lines.extend(
+                left_out.map(|(name, why)| format!("  {:<13} {name}: {why}", "not backed up")),
+            );
         }
         if !self.not_run_yet.is_empty() {
             let parts = count(self.not_run_yet.len(), "part", "parts");

@@ -21,8 +21,8 @@ databases:
     select: { like: ["acme-*"] }
     snapshots: { daily: { keep: { for: 35d } } }
 alarms:
-  acme-age: { watch: point-age, above: 25h }
-  acme-failing: { watch: failing-assets, of: fleet, above: "0" }
+  acme-backup-age: { watch: point-age, above: 25h }
+  acme-backup-failing: { watch: failing-assets, of: fleet, above: "0" }
 "#;
 
 const TOPIC: &str = "arn:aws:sns:eu-west-1:111122223333:holdfast";
@@ -308,8 +308,8 @@ async fn alarms_that_can_not_be_set_fail_the_run_and_its_metrics_say_so() {
     assert_eq!(operations(&asked), expected);
     let said: Vec<_> = report.findings.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(said.join("\n"), @"
-    critical alarms not-set: set alarm acme-age: AccessDenied; allow this action in the role that made the call
-    critical alarms not-set: set alarm acme-failing: AccessDenied; allow this action in the role that made the call
+    critical alarms not-set: set alarm acme-backup-age: AccessDenied; allow this action in the role that made the call
+    critical alarms not-set: set alarm acme-backup-failing: AccessDenied; allow this action in the role that made the call
     ");
 }
 

@@ -19,7 +19,7 @@ databases:
 postgres:
   shop: { databases: [shop], stored: { bucket: acme-dumps, prefix: daily/ } }
 alarms:
-  acme-age: { watch: point-age, of: fleet, above: 25h }
+  acme-backup-age: { watch: point-age, of: fleet, above: 25h }
 notify:
   channels:
     chat: { slack: { env: S } }
