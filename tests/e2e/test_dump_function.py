@@ -147,6 +147,8 @@ def test_the_role_does_what_its_code_does_and_nothing_more(world):
         key = next(iter(world.objects(bucket)), "x")
         denied(s3.delete_object, Bucket=bucket, Key=key)
         denied(s3.put_object, Bucket=bucket, Key=key, Body=b"")
+    denied(s3.delete_object, Bucket=TILL, Key="till/x")  # who dumps only adds
+    denied(s3.delete_object, Bucket=fleet.BACKUPS, Key="pg-logical/x")
     denied(s3.get_object, Bucket=fleet.MEDIA, Key="products/00/oak-005.jpg")
     denied(s3.put_bucket_versioning, Bucket=TILL, VersioningConfiguration={"Status": "Suspended"})
     denied(s3.delete_bucket, Bucket=TILL)

@@ -66,7 +66,7 @@ fn every_fault_of_the_meaning_is_told_at_once_with_its_place_and_its_mend() {
     14:45: databases.fleet.snapshots.daily.keep: an empty rule does not mean "keep nothing": write what is kept, such as "for: 35d"
     16:11: databases.fleet.copies[0].to: "lodnon" is not in destinations; did you mean "london"?
     16:28: databases.fleet.copies[0].of[0]: "dayly" is not in snapshots; did you mean "daily"?
-    18:3: alarms.backup-failed: an alarm's name begins with "acme-" and has 255 characters at most
+    18:3: alarms.backup-failed: an alarm's name begins with "acme-backup-" and has 255 characters at most
     18:54: alarms.backup-failed.above: "1h" does not fit what is watched: write a number in quotes such as "0"
     "#);
 }

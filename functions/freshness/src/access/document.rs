@@ -3,7 +3,7 @@
 //! Conservative on both sides: a Deny counts only when nothing in it but named exceptions narrows it, and an Allow counts
 //! whatever narrows it.
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -53,8 +53,17 @@ fn statements<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Statement>, D::E
         Value::Array(all) => all,
         one => vec![one],
     };
-    let all = all.into_iter().map(serde_json::from_value);
+    let all = all.into_iter().map(object);
     all.collect::<Result<_, _>>().map_err(serde::de::Error::custom)
+}
+
+/// What is written as an object; serde would take a list for one too.
+fn object<T: DeserializeOwned>(value: Value) -> Result<T, serde_json::Error> {
+    if value.is_object() {
+        serde_json::from_value(value)
+    } else {
+        Err(serde::de::Error::custom("an object is wanted here"))
+    }
 }
 
 /// What a policy says of reading or deleting without MFA.
@@ -79,7 +88,7 @@ pub(super) struct Granted {
 
 impl Document {
     pub(super) fn parse(text: &str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(text)
+        object(serde_json::from_str(text)?)
     }
 
     fn denials<'d>(&'d self, bucket: &'d str) -> impl Iterator<Item = &'d Statement> {

@@ -245,7 +245,7 @@ fn a_quota_of_objects_counts_no_snapshots() {
         let costs = format!(", costs: {{quota: 90GiB, snapshot_change: 10%{more}}}");
         told(&costs, &facts()).page.quota.expect("a quota").bytes
     };
-    let all = told("", &facts()).page.costs;
+    let all = told(", costs: {snapshot_change: 10%}", &facts()).page.costs;
     let objects: u64 =
         all.classes.iter().filter(|c| !c.class.is_snapshot()).map(|c| c.line.bytes).sum();
     assert_eq!(used(""), all.total.bytes);
