@@ -167,6 +167,7 @@ fn past(i: usize, asset: &str, now: Timestamp) -> Vec<Event> {
         group: Some("fleet".into()),
         asset: asset.to_owned(),
         kind,
+        who: "holdfast".to_owned(),
         action: action.to_owned(),
         done,
         detail: detail.to_owned(),

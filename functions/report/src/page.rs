@@ -4,6 +4,7 @@ mod asset;
 mod money;
 mod past;
 mod points;
+mod review;
 pub(crate) mod words;
 
 use crate::{
@@ -192,6 +193,7 @@ fn own_findings(
         if due.is_some_and(|d| now.duration_since(d) < SignedDuration::from_hours(1)) {
             let why = words::storage_report(costs, quota);
             found.push(Finding::new(Severity::Info, company, "storage-report", why, ""));
+            found.extend(review::access(policy, &facts.trail, now));
         }
     }
     found

@@ -60,6 +60,7 @@ fn event(asset: &str, kind: Kind, days: i64, done: bool, seconds: Option<f64>) -
         group: None,
         asset: asset.into(),
         kind,
+        who: "holdfast".into(),
         action: "it".into(),
         done,
         detail: String::new(),
