@@ -16,6 +16,9 @@ use shared::{
     time::human,
 };
 
+/// When a secret got its value.
+type Changed = Result<Option<Timestamp>, EdgeError>;
+
 /// What was seen of access.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
@@ -24,7 +27,7 @@ pub(crate) struct Facts {
     /// KMS keys, with how they are rotated.
     pub(crate) keys: Vec<(String, Result<Rotation, EdgeError>)>,
     /// Secrets that dumps are encrypted with: the group, the secret's name, how old it may be, and when it was changed.
-    pub(crate) secrets: Vec<(String, String, Period, Result<Option<Timestamp>, EdgeError>)>,
+    pub(crate) secrets: Vec<(String, String, Period, Changed)>,
     /// Roles, with how long a session may last.
     pub(crate) roles: Vec<(String, Result<SignedDuration, EdgeError>)>,
 }
@@ -209,12 +212,7 @@ fn judge_key(key: &str, rotation: &Result<Rotation, EdgeError>, most: &Period) -
     Some(critical(key, "key-age", why, mend))
 }
 
-fn judge_secret(
-    secret: &str,
-    most: &Period,
-    changed: &Result<Option<Timestamp>, EdgeError>,
-    now: Timestamp,
-) -> Option<Finding> {
+fn judge_secret(secret: &str, most: &Period, changed: &Changed, now: Timestamp) -> Option<Finding> {
     let mend = "put a new value into the secret, and the old one under `previous`, so that older dumps stay readable";
     match changed {
         Err(e) => Some(unseen(secret, e)),
