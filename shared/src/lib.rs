@@ -18,6 +18,7 @@
 
 pub mod audit;
 pub mod aws;
+pub mod bounded;
 pub mod catalog;
 pub mod copies;
 pub mod keep;

@@ -1,6 +1,9 @@
 //! A log in a directory: a file appears whole under its name, or not at all, and never in the place of another.
 
-use crate::aws::{EdgeError, Kind};
+use crate::{
+    aws::{EdgeError, Kind},
+    bounded,
+};
 use std::{
     fs, io,
     io::Write,
@@ -44,9 +47,9 @@ pub(super) async fn objects(folder: &Path) -> Result<Vec<String>, EdgeError> {
     .await
 }
 
-/// The bytes of a file; none when it is not there.
+/// The bytes of a small file; none when it is not there.
 pub(super) async fn get(path: PathBuf) -> Result<Option<Vec<u8>>, EdgeError> {
-    blocking("read", path, |path| match fs::read(path) {
+    blocking("read", path, |path| match bounded::file(path, bounded::SMALL) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e),

@@ -1,7 +1,10 @@
 //! Small objects that are written once: a conditional write, whole reads, folders.
 
 use super::{S3, keys};
-use crate::aws::EdgeError;
+use crate::{
+    aws::EdgeError,
+    bounded::{self, SMALL},
+};
 use aws_sdk_s3::{primitives::ByteStream, types::EncodingType};
 
 impl S3 {
@@ -22,17 +25,16 @@ impl S3 {
         }
     }
 
-    /// All bytes of a small object; none when it is not there.
+    /// All bytes of a small object, of [`SMALL`] bytes at most; none when it is not there.
     ///
     /// # Errors
-    /// If it can't be read.
+    /// If it can't be read or is larger.
     pub async fn bytes(&self, bucket: &str, key: &str) -> Result<Option<Vec<u8>>, EdgeError> {
         let doing = format!("read s3://{bucket}/{key}");
         match self.client.get_object().bucket(bucket).key(key).send().await {
             Ok(answer) => {
-                let body = answer.body.collect().await;
-                let body = body.map_err(|e| EdgeError::refused(doing, e.to_string()))?;
-                Ok(Some(body.to_vec()))
+                let body = bounded::body(answer.body, SMALL).await;
+                Ok(Some(body.map_err(|e| EdgeError::refused(doing, e.to_string()))?))
             }
             Err(e) => match EdgeError::new(doing, &e) {
                 gone if gone.code.as_deref() == Some("NoSuchKey") => Ok(None),

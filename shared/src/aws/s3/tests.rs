@@ -170,17 +170,18 @@ async fn a_text_that_did_not_change_is_not_read_again() {
     let unchanged = mock!(Client::get_object)
         .match_requests(|r| r.if_none_match() == Some("\"e\""))
         .then_http_response(|| refusal(304, ""));
-    assert_eq!(s3(&[&unchanged]).text("b", "policy.yaml", Some("\"e\"")).await, Ok(None));
+    assert_eq!(s3(&[&unchanged]).text("b", "policy.yaml", Some("\"e\""), 1 << 20).await, Ok(None));
 
     let read = mock!(Client::get_object).then_output(|| {
         GetObjectOutput::builder().e_tag("\"f\"").body(ByteStream::from_static(b"text")).build()
     });
-    let text = s3(&[&read]).text("b", "policy.yaml", None).await.expect("read").expect("new");
+    let text =
+        s3(&[&read]).text("b", "policy.yaml", None, 1 << 20).await.expect("read").expect("new");
     assert_eq!((text.text.as_str(), text.etag.as_str()), ("text", "\"f\""));
 
     let binary = mock!(Client::get_object)
         .then_output(|| GetObjectOutput::builder().body(ByteStream::from_static(b"\xff")).build());
-    let error = s3(&[&binary]).text("b", "policy.yaml", None).await.expect_err("no text");
+    let error = s3(&[&binary]).text("b", "policy.yaml", None, 1 << 20).await.expect_err("no text");
     assert_eq!(error.to_string(), "read s3://b/policy.yaml: it is not UTF-8 text");
 }
 

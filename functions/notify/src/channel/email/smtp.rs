@@ -15,7 +15,10 @@ use lettre::{
     },
 };
 use secrecy::{ExposeSecret, SecretString};
-use shared::policy::notify::{MailTls, Smtp};
+use shared::{
+    bounded,
+    policy::notify::{MailTls, Smtp},
+};
 use std::time::Duration;
 
 /// A step of the conversation; mail servers let strangers wait on purpose.
@@ -138,10 +141,10 @@ async fn parameters(smtp: &Smtp) -> Result<TlsParameters, Refused> {
                 "certificates in {path}: {why}: name a file of PEM certificates in tls_ca"
             ))
         };
-        let pem = tokio::fs::read(path).await.map_err(|e| bad(e.to_string()))?;
-        if pem.len() > CERTIFICATES {
-            return Err(bad(format!("more than {CERTIFICATES} bytes")));
-        }
+        let file = std::path::PathBuf::from(path);
+        let read = tokio::task::spawn_blocking(move || bounded::file(&file, CERTIFICATES));
+        let read = read.await.unwrap_or_else(|e| Err(std::io::Error::other(e)));
+        let pem = read.map_err(|e| bad(e.to_string()))?;
         let authorities = Certificate::from_pem(&pem).map_err(|e| bad(e.to_string()))?;
         tls = tls.certificate_store(CertificateStore::None).add_root_certificate(authorities);
     }
