@@ -66,6 +66,22 @@ impl fmt::Display for Fault {
 #[error("{}", lines(.0))]
 pub struct Faults(pub Vec<Fault>);
 
+/// Nobody mends more at a time, and a hostile file has tens of thousands.
+const MOST_FAULTS: usize = 200;
+
+impl Faults {
+    /// The first of them, and how many more there are.
+    fn bounded(mut self) -> Self {
+        let more = self.0.len().saturating_sub(MOST_FAULTS);
+        self.0.truncate(MOST_FAULTS);
+        if let Some(last) = self.0.last().filter(|_| more > 0).cloned() {
+            let message = format!("and {more} more faults; mend these first");
+            self.0.push(Fault { path: String::new(), message, ..last });
+        }
+        self
+    }
+}
+
 fn lines(faults: &[Fault]) -> String {
     faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
@@ -88,10 +104,10 @@ impl Policy {
                 found => found,
             },
         };
-        let mut faults: Vec<Fault> = found.into_iter().map(|f| places.fault(f)).collect();
+        let mut faults: Vec<Fault> = found.iter().map(|f| places.fault(f)).collect();
         faults.sort();
         faults.dedup();
-        Err(Faults(faults))
+        Err(Faults(faults).bounded())
     }
 
     /// The parts that this policy uses and no function runs yet, as paths with what is missing.

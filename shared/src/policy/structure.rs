@@ -192,8 +192,12 @@ fn wrong_type(is: &Value, wanted: &str, at: &str) -> String {
     }
 }
 
-/// The known word that a mistyped one most likely meant.
+/// The known word that a mistyped one most likely meant. A word far longer than any known one means none of them.
 pub(super) fn nearest<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
+    const LONGEST: usize = 100;
+    if word.len() > LONGEST {
+        return None;
+    }
     known
         .iter()
         .map(|k| (strsim::damerau_levenshtein(word, k), *k))

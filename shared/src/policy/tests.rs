@@ -77,7 +77,7 @@ fn what_is_not_yaml_or_not_one_document_says_where() {
     insta::assert_snapshot!(faults(""), @"1:1: a policy is one YAML document, and this file has 0");
     insta::assert_snapshot!(faults("holdfast: 1\n---\nholdfast: 1"), @"1:1: a policy is one YAML document, and this file has 2");
     insta::assert_snapshot!(faults("a: &x 1\na: 2"), @"2:1: this is not YAML: duplicated key in mapping");
-    insta::assert_snapshot!(faults(&"[".repeat(100)), @"2:1: this is not YAML: while parsing a node, did not find expected node content");
+    insta::assert_snapshot!(faults(&"[".repeat(100)), @"1:33: this is nested too deeply for a policy");
 }
 
 #[test]
@@ -158,4 +158,59 @@ fn costs_and_the_page_are_told_what_does_not_fit() {
         "costs: { prices: { storage: { STANDARD: 0.03 } } }\nstatus_page: { directory: /srv }\n";
     let policy = Policy::parse(&format!("{SMALL}{good}")).expect("a policy");
     assert_eq!(policy.status_page.expect("a page").key, "index.html");
+}
+
+#[test]
+fn a_policy_has_a_bound_of_size_of_depth_and_of_number() {
+    let shown = |yaml: &str| {
+        let faults = Policy::parse(yaml).map(|_| ()).expect_err("faults");
+        assert!(faults.0.len() <= 201, "{}", faults.0.len());
+        let text = faults.to_string();
+        assert!(text.len() < 600_000, "{}", text.len());
+        text
+    };
+    let large = format!("{SMALL}# {}\n", "x".repeat(1 << 20));
+    insta::assert_snapshot!(shown(&large), @"1:1: it is larger than 1 MiB, the most that is read of it: no policy is so large");
+    // In a stack of its own, as small as a thread's: depth must not be told by an overflow.
+    let deep = std::thread::Builder::new().stack_size(512 << 10).spawn(move || {
+        [
+            shown(&"- ".repeat(5000)),
+            shown(&"[".repeat(5000)),
+            shown(&"a: {".repeat(5000)),
+            shown(&format!("databases: {}{}", "{a: ".repeat(40), "}".repeat(40))),
+        ]
+        .join("\n")
+    });
+    insta::assert_snapshot!(deep.expect("a thread").join().expect("no overflow"), @"
+    1:65: this is nested too deeply for a policy
+    1:256: this is not YAML: recursion limit exceeded
+    1:128: this is nested too deeply for a policy
+    1:136: this is nested too deeply for a policy
+    ");
+    let keys = |many: usize| (0..many).map(|n| format!("k{n}: 1\n")).collect::<Vec<_>>().concat();
+    let many = keys(200_000);
+    let many = shown(&many[..1 << 20]);
+    insta::assert_snapshot!(many, @"24999:9: this file has more keys and values than any policy");
+    // Below that bound, each unknown key is a fault, and the first of them are told.
+    let told = shown(&format!("{SMALL}{}", keys(10_000)));
+    assert!(told.ends_with("and 9800 more faults; mend these first"), "{told}");
+}
+
+#[test]
+fn an_alias_is_refused_and_a_long_value_is_not_repeated_whole() {
+    let aliased =
+        SMALL.replace("owner: ops", "owner: &who ops").replace("max_age: 25h", "max_age: *who");
+    insta::assert_snapshot!(faults(&aliased), @"12:28: an alias (*name) can't be used in a policy: write the value out where it is meant");
+    // Nine names for nine lists of nine lists: 387 million values, were they written out.
+    let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for n in 1..9 {
+        let before = format!("*a{}, ", n - 1).repeat(9);
+        laughs += &format!("a{n}: &a{n} [{before}]\n");
+    }
+    insta::assert_snapshot!(faults(&laughs), @"2:10: an alias (*name) can't be used in a policy: write the value out where it is meant");
+    let long = SMALL.replace("max_age: 25h", &format!("max_age: {}", "x".repeat(100_000)));
+    let told = faults(&long);
+    assert!(told.len() < 3000 && told.ends_with("..."), "{told}");
+    let key = SMALL.replace("max_age: 25h", &format!("{}: 1", "x".repeat(100_000)));
+    assert!(faults(&key).len() < 3000);
 }
