@@ -37,6 +37,13 @@ pub struct Request {
 /// The reason of a plain look.
 pub const SCHEDULE: &str = "schedule";
 
+/// Assets that one request names, at most: for more, name none, which means all.
+const MOST_ASSETS: usize = 1000;
+/// Bytes of a text in a request, at most: S3's longest key.
+const LONGEST: usize = 1024;
+/// Characters of an error about an event.
+const LONGEST_ERROR: usize = 1000;
+
 /// Whether `asset` names a database of a group: as the group, which means all of its databases, or as `group/database`.
 pub fn names(asset: &str, group: &str, database: &str) -> bool {
     let rest = asset.strip_prefix(group);
@@ -66,8 +73,33 @@ impl Request {
     /// Reads a Lambda event: our own request, or an EventBridge event of RDS or S3.
     ///
     /// # Errors
-    /// If it is neither, naming what is wrong with it.
+    /// If it is neither, or holds more than any has, naming what is wrong with it.
     pub fn read(event: &Value) -> Result<Self, BadEvent> {
+        let read = Self::read_any(event).and_then(Self::sized);
+        // An error repeats what it is about.
+        read.map_err(|BadEvent(why)| BadEvent(why.chars().take(LONGEST_ERROR).collect()))
+    }
+
+    /// Refuses what would be carried into every log line, report and tag.
+    fn sized(self) -> Result<Self, BadEvent> {
+        if self.assets.len() > MOST_ASSETS {
+            let many = self.assets.len();
+            return Err(BadEvent(format!(
+                "it names {many} assets, and {MOST_ASSETS} are the most"
+            )));
+        }
+        let object = self.object.iter().flat_map(|(bucket, key)| [bucket, key]);
+        let texts = self.assets.iter().chain([&self.reason]).chain(&self.request);
+        let longest = texts.chain(&self.snapshot).chain(object).map(String::len).max();
+        match longest {
+            Some(n) if n > LONGEST => {
+                Err(BadEvent(format!("a text in it has {n} bytes, and {LONGEST} are the most")))
+            }
+            _ => Ok(self),
+        }
+    }
+
+    fn read_any(event: &Value) -> Result<Self, BadEvent> {
         if event.get("detail-type").is_some() || event.get("source").is_some() {
             return Self::from_event(event);
         }
@@ -175,6 +207,26 @@ mod tests {
         assert!(read("rds-copy-finished.json").snapshot.is_some());
         assert_eq!(read("rds-backups-disabled.json"), Request::look());
         assert!(read("s3-object-created.json").object.is_some());
+    }
+
+    #[test]
+    fn an_event_that_holds_more_than_any_is_refused_in_few_words() {
+        let long = "x".repeat(100_000);
+        for event in [
+            serde_json::json!({"reason": long}),
+            serde_json::json!({"reason": "pre-deploy", "assets": [long]}),
+            serde_json::json!({"reason": "pre-deploy", "assets": vec!["a"; 1001]}),
+            serde_json::json!({"reason": "pre-deploy", "request": long}),
+            serde_json::json!({"reason": "pre-deploy", long.clone(): 1}),
+            serde_json::json!({"source": long, "detail-type": long, "detail": {}}),
+            serde_json::json!({"source": "aws.s3", "detail-type": "Object Created",
+                "detail": {"bucket": {"name": "b"}, "object": {"key": long}}}),
+        ] {
+            let said = Request::read(&event).expect_err("too much").to_string();
+            assert!(said.len() < 1200, "{said}");
+        }
+        let all = serde_json::json!({"reason": "pre-deploy", "assets": vec!["a"; 1000]});
+        assert_eq!(Request::read(&all).expect("it fits").assets.len(), 1000);
     }
 
     #[test]
