@@ -2,7 +2,8 @@
 //!
 //! An [`Encoder`] compresses and then encrypts what is written to it, and hashes both ends; a [`Decoder`] undoes that and
 //! proves that nothing is missing. Everything written is also undone by stock tools ([`Layers::commands`]). One pass,
-//! constant memory (below 4 MiB beside the compressor's own), no clock and no disk. Layout:
+//! constant memory (below 4 MiB beside the compressor's own; a reader takes 40 MiB at most, whatever the archive says), no
+//! clock and no disk. Layout:
 //!
 //! - [`recipe`]: how an archive is to be made; [`layers`]: what a reader must undo; [`keys`]: what opens it
 //! - [`encoder`], [`decoder`], [`guess`](mod@guess) (archives that have no manifest), with a module for each format they speak
