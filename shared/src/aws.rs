@@ -46,7 +46,9 @@ impl Aws {
             .timeout_config(
                 TimeoutConfig::builder()
                     .connect_timeout(Duration::from_secs(5))
-                    .operation_attempt_timeout(Duration::from_mins(1))
+                    // The longest list of RDS comes within seconds, a page of it; a try that hangs is better made anew.
+                    .operation_attempt_timeout(Duration::from_secs(30))
+                    .operation_timeout(Duration::from_mins(2))
                     .build(),
             )
             .load()
@@ -102,6 +104,7 @@ impl Aws {
         let config = aws_sdk_s3::config::Builder::from(&self.at(place));
         // An endpoint override means a local or S3-compatible store, whose buckets have no host names of their own.
         let config = config.interceptor(self.calls.clone()).force_path_style(self.overridden());
+        let config = config.timeout_config(s3_timeouts());
         s3::S3::new(aws_sdk_s3::Client::from_conf(config.build()), place.clone())
     }
 
@@ -124,13 +127,8 @@ impl Aws {
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             // Each part is tried by itself: what slows one down must not slow the others, as adaptive retry would.
             .retry_config(RetryConfig::standard().with_max_attempts(6))
-            .timeout_config(
-                TimeoutConfig::builder()
-                    .connect_timeout(Duration::from_secs(5))
-                    // A part of 525 MiB (5 TiB in 10,000 parts) over 5 Mbit/s.
-                    .operation_attempt_timeout(Duration::from_mins(15))
-                    .build(),
-            )
+            // Data has limits of its own where it is sent and read, by its size and its progress.
+            .timeout_config(s3_timeouts())
             .force_path_style(endpoint.is_some() || self.overridden());
         if let Some(endpoint) = endpoint {
             config = config.endpoint_url(endpoint);
@@ -194,6 +192,15 @@ impl Aws {
         let config = aws_sdk_sns::config::Builder::from(&self.at(place));
         sns::Sns(aws_sdk_sns::Client::from_conf(config.interceptor(self.calls.clone()).build()))
     }
+}
+
+/// What a call of S3 may take that carries no data: one try of it, and all of them.
+fn s3_timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(5))
+        .operation_attempt_timeout(Duration::from_mins(1))
+        .operation_timeout(Duration::from_mins(5))
+        .build()
 }
 
 /// Credentials of a role, assumed when they are first needed.

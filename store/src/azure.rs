@@ -18,8 +18,8 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use object_store::{
-    Attribute, GetOptions, GetResult, ObjectStore, ObjectStoreExt,
-    azure::{MicrosoftAzure, MicrosoftAzureBuilder},
+    Attribute, ClientConfigKey, GetOptions, GetResult, ObjectStore, ObjectStoreExt,
+    azure::{AzureConfigKey, MicrosoftAzure, MicrosoftAzureBuilder},
     path::Path,
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -53,6 +53,8 @@ impl AzureStore {
     ) -> Result<Self, Error> {
         let connector = wire::Connector::default();
         let mut builder = MicrosoftAzureBuilder::from_env()
+            // A part's time follows from its size (`wire`), and a range's from `ranges`: this bounds all else.
+            .with_config(AzureConfigKey::Client(ClientConfigKey::Timeout), "20 minutes")
             .with_account(account)
             .with_container_name(container)
             .with_http_connector(connector.clone());

@@ -32,6 +32,7 @@ pub mod place;
 mod quote;
 mod ranges;
 mod s3;
+mod stall;
 mod upload;
 
 pub use azure::AzureStore;
@@ -55,7 +56,7 @@ use tokio::sync::mpsc;
 use upload::Writing;
 
 /// The longest object that [`Store::get`] reads, in bytes.
-pub const SMALL: u64 = 16 << 20;
+pub const SMALL: usize = shared::bounded::SMALL;
 /// Name of the metadata that marks an object as made by a run of Holdfast.
 pub const RUN: &str = "holdfast-run";
 

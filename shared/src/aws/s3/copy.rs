@@ -84,8 +84,10 @@ impl CopyObject {
 /// nor the watch for stalled streams may end it. The SDK exempts `CopyObject` from that watch, and not `UploadPartCopy`:
 /// <https://github.com/smithy-lang/smithy-rs/issues/4439>
 pub(super) fn patient() -> aws_sdk_s3::config::Builder {
-    // As long as a Lambda can run at all.
-    let time = TimeoutConfig::builder().operation_attempt_timeout(Duration::from_mins(15));
+    // As long as a Lambda can run at all; all tries together not much longer, so that a store that hangs holds nobody.
+    let time = TimeoutConfig::builder()
+        .operation_attempt_timeout(Duration::from_mins(15))
+        .operation_timeout(Duration::from_mins(20));
     aws_sdk_s3::Config::builder()
         .timeout_config(time.build())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
