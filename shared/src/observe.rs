@@ -39,15 +39,23 @@ pub async fn observe(world: &World<'_>, how: Where) -> Seen {
         let rds = world.aws.rds(&place);
         let at_home = place == home;
         async move {
-            let fleet = if at_home {
-                rds.fleet().await
-            } else {
-                rds.points().await.map(|points| Fleet { points, ..Fleet::default() })
+            let look = async {
+                if at_home {
+                    rds.fleet().await
+                } else {
+                    rds.points().await.map(|points| Fleet { points, ..Fleet::default() })
+                }
             };
+            let fleet = world.observed(listing(&place), look).await;
             (place, fleet.map_err(|e| rds.gap(&e)))
         }
     });
     gather(looks).await
+}
+
+/// What is done at a place, for errors.
+fn listing(place: &Place) -> String {
+    format!("list databases and snapshots of {place}")
 }
 
 /// What each place answers, side by side: a fleet or a gap.
@@ -70,7 +78,8 @@ pub async fn observe_one(world: &World<'_>, snapshot_arn: &str) -> Seen {
     let mut seen = Seen::default();
     let home = world.home();
     let rds = world.aws.rds(&home);
-    let database = match rds.database_of(snapshot_arn).await {
+    let found = world.observed(format!("look at {snapshot_arn}"), rds.database_of(snapshot_arn));
+    let database = match found.await {
         Ok(Some(found)) => found,
         // The snapshot is gone already, or another account's: nothing to do sooner than the next sweep.
         Ok(None) => return seen,
@@ -84,7 +93,8 @@ pub async fn observe_one(world: &World<'_>, snapshot_arn: &str) -> Seen {
         let rds = world.aws.rds(&place);
         let at_home = place == home;
         async move {
-            let fleet = rds.fleet_of(*family, id, at_home).await;
+            let look = rds.fleet_of(*family, id, at_home);
+            let fleet = world.observed(listing(&place), look).await;
             (place, fleet.map_err(|e| rds.gap(&e)))
         }
     });

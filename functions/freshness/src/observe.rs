@@ -28,7 +28,8 @@ pub(crate) async fn observe(world: &World<'_>, look: impl AsyncFn(&mut Stored) -
     let home = world.home();
     if world.policy.databases.values().any(|g| g.automated_backups.is_some()) {
         let rds = world.aws.rds(&home);
-        match rds.earliest_restorable().await {
+        let earliest = world.observed("list restore windows", rds.earliest_restorable());
+        match earliest.await {
             Ok(earliest) => facts.earliest = Some(earliest),
             Err(e) => facts.gaps.push(rds.gap(&e)),
         }
@@ -86,9 +87,13 @@ async fn list(world: &World<'_>, asset: &mut Stored) -> Result<(), Gap> {
     let home = world.home();
     let region = asset.region.as_ref().and_then(|r| r.parse().ok());
     let place = Place { region: region.unwrap_or_else(|| home.region.clone()), ..home };
+    let doing = format!("list s3://{}/{}", asset.bucket, asset.prefix);
     let mut objects = world.aws.s3(&place).objects(&asset.bucket, &asset.prefix);
-    while let Some(object) = objects.next().await.map_err(|e| e.gap(&place))? {
-        asset.add(&object.key, object.size, object.modified);
-    }
-    Ok(())
+    let listed = world.observed(doing, async {
+        while let Some(object) = objects.next().await? {
+            asset.add(&object.key, object.size, object.modified);
+        }
+        Ok(())
+    });
+    listed.await.map_err(|e| e.gap(&place))
 }
