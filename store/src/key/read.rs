@@ -5,7 +5,7 @@ use super::{
     escape::{escaped, plain},
 };
 use jiff::{SignedDuration, Timestamp, fmt::strtime::BrokenDownTime, tz::TimeZone};
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 /// What a key tells.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,8 +22,14 @@ pub struct Read {
     pub precision: SignedDuration,
 }
 
+/// The longest key that is read, in bytes: S3's longest.
+const LONGEST: usize = 1024;
+/// Divisions of one key that are tried. A key of ours takes some dozens; whoever adds objects could make one take hours.
+const MOST_TRIED: u32 = 10_000;
+
 #[derive(Clone, Debug, Default)]
 struct Found {
+    tried: u32,
     database: Option<String>,
     reason: Option<String>,
     table: Option<String>,
@@ -41,10 +47,16 @@ impl Found {
 
 impl KeyForm {
     /// What a key tells, if it is of this form. Where its names can be divided in more than one way, only what all ways
-    /// agree on is told.
+    /// agree on is told; where there are too many ways to try them all, nothing is.
     pub fn read(&self, key: &str, names: Names<'_>) -> Option<Read> {
-        let mut all = BTreeSet::new();
-        self.walk(0, key, key, &mut String::new(), &mut Found::default(), names, &mut all);
+        if key.len() > LONGEST {
+            return None;
+        }
+        let (mut all, mut found) = (BTreeSet::new(), Found::default());
+        self.walk(0, key, key, &mut String::new(), &mut found, names, &mut all);
+        if found.tried > MOST_TRIED {
+            return None;
+        }
         let mut all = all.into_iter();
         let mut read = all.next()?;
         for other in all {
@@ -76,6 +88,10 @@ impl KeyForm {
         names: Names<'_>,
         all: &mut BTreeSet<Read>,
     ) {
+        found.tried += 1;
+        if found.tried > MOST_TRIED {
+            return;
+        }
         let Some(token) = self.tokens.get(index) else {
             if rest.is_empty() {
                 all.extend(self.settled(key, form, found));
@@ -99,13 +115,13 @@ impl KeyForm {
                     Field::Reason => names.reasons,
                     Field::Table => &[],
                 };
-                let candidates: Vec<String> = match &known {
-                    Some(name) => vec![escaped(name)],
-                    None if list.is_empty() => texts(rest).map(str::to_owned).collect(),
-                    None => list.iter().map(|n| escaped(n)).collect(),
+                let candidates: Box<dyn Iterator<Item = Cow<'_, str>>> = match &known {
+                    Some(name) => Box::new(std::iter::once(escaped(name).into())),
+                    None if list.is_empty() => Box::new(texts(rest).map(Cow::Borrowed)),
+                    None => Box::new(list.iter().map(|n| escaped(n).into())),
                 };
                 for text in candidates {
-                    let Some(rest) = rest.strip_prefix(text.as_str()) else { continue };
+                    let Some(rest) = rest.strip_prefix(&*text) else { continue };
                     let Some(name) = plain(&text) else { continue };
                     *form += &text.replace('%', "%%");
                     *found.of(*field) = Some(name);

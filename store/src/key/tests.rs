@@ -177,3 +177,16 @@ proptest! {
         let _ = form(USUAL).read(&key, Names::default());
     }
 }
+
+#[test]
+fn a_key_that_can_be_divided_in_too_many_ways_tells_nothing_and_takes_no_time() {
+    let form = KeyForm::new("{database}{reason}{table}%H%M%S%Y%m%d", ".dump").expect("a form");
+    let hostile = format!("{}02000020261120.dump", "020000".repeat(160));
+    assert!(hostile.len() < 1024);
+    assert_eq!(form.read(&hostile, Names::default()), None);
+    let long = format!("{}02000020261120.dump", "a".repeat(1024));
+    assert_eq!(form.read(&long, Names::default()), None);
+    let (databases, reasons) = (list(&["orders"]), list(&["daily"]));
+    let names = Names { databases: &databases, reasons: &reasons };
+    assert!(form.read("ordersdailya02000020261120.dump", names).is_some());
+}
