@@ -10,6 +10,8 @@ mod early;
 mod lexer;
 mod load;
 mod loss;
+#[cfg(feature = "model")]
+pub mod model;
 mod objects;
 mod parse;
 mod plain;

@@ -232,5 +232,15 @@ pub fn entries(report: &Report) -> Vec<Entry> {
     if report.dry_run { Vec::new() } else { report.outcomes.iter().filter_map(entry).collect() }
 }
 
+/// How many records an object of a log holds, each of which must be one; for tests that give it anything.
+///
+/// # Errors
+/// If a line of it is no record.
+#[cfg(feature = "model")]
+pub fn records(object: &[u8]) -> Result<usize, String> {
+    let lines = object.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+    lines.map(record::read).try_fold(0, |count, record| record.map(|_| count + 1))
+}
+
 #[cfg(test)]
 mod tests;
