@@ -113,7 +113,7 @@ pub async fn serve(
         };
         let span = tracing::info_span!("run", function, run = world.run);
         let report = tracing::Instrument::instrument(
-            whole(&world, function, begun, run(&world, &request)),
+            Box::pin(whole(&world, function, begun, run(&world, &request))),
             span,
         );
         let report = report.await?;
@@ -138,7 +138,7 @@ pub(crate) async fn whole(
     begun: Begun,
     run: impl Future<Output = Report>,
 ) -> Result<Report, Diagnostic> {
-    let report = world.budget.cut_off(run).await.unwrap_or_else(|| {
+    let report = world.budget.cut_off(Box::pin(run)).await.unwrap_or_else(|| {
         tracing::error!(
             "the run is cut off: its time is over and something that it waits for hangs"
         );
@@ -169,7 +169,7 @@ pub async fn serve_events(
         let policy = ready.policy(budget).await?;
         let world = ready.world(&policy, &event.context, budget);
         let span = tracing::info_span!("run", function, run = world.run);
-        let run = budget.ended(run(&world, &event.payload));
+        let run = budget.ended(Box::pin(run(&world, &event.payload)));
         let Some(done) = tracing::Instrument::instrument(run, span).await else {
             let why = "the run was cut off: its time is over and something that it waits for hangs";
             return Err(refused("OutOfTime", &why));

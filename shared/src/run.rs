@@ -64,7 +64,7 @@ impl<'a> World<'a> {
             let mend = "check the network and the endpoint; the next run tries again";
             Err(EdgeError::of_kind(Kind::Unreachable, doing, why, mend))
         };
-        tokio::time::timeout(limit, observation).await.unwrap_or_else(late)
+        tokio::time::timeout(limit, Box::pin(observation)).await.unwrap_or_else(late)
     }
 
     /// What the policy's secrets are found with; each is asked for once.
@@ -184,7 +184,7 @@ pub async fn apply<A: fmt::Display>(
             return Outcome::of(step, Result::Unfinished);
         }
         let (mut kind, mut made) = (None, None);
-        let Some(acted) = world.budget.cut_off(act(&step.action)).await else {
+        let Some(acted) = world.budget.cut_off(Box::pin(act(&step.action))).await else {
             tracing::warn!(
                 asset = step.asset,
                 "{} was cut off: the run's time is over",
