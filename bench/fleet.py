@@ -45,7 +45,7 @@ home:
         keep: {{ for: 90d }}
     keep_at_least: 3
 {rule if copies else ""}alarms:
-  acme-age:
+  acme-backup-age:
     watch: point-age
     of: fleet
     above: 25h
@@ -135,7 +135,9 @@ def snapshot(i: int, region: str, taken: datetime, number: int) -> str:
     slot = f"{taken:%Y%m%d%H%M}"
     home_id = f"rds:{name(i)}-{taken:%Y-%m-%d-%H-%M}" if automated else f"{name(i)}-daily-{slot}"
     marks = {
-        "holdfast:policy": "acme",
+        "holdfast:owner": f"acme@{ACCOUNT}/{REGION}",
+        "holdfast:resource-id": resource(i),
+        "holdfast:family": "instance",
         "holdfast:asset": name(i),
         "holdfast:reason": "daily",
         "holdfast:slot": slot,

@@ -17,7 +17,8 @@ from world.paths import DEV, Missing
 from world.postgres import OLDEST, server_programs
 
 # A program that has to be in PATH, and the package that brings it.
-TOOLS = {"chromedriver": "chromium-driver", "age": "age", "zstd": "zstd", "openssl": "openssl", "gzip": "gzip"}
+TOOLS = {"chromedriver": "chromium-driver", "age": "age", "zstd": "zstd", "openssl": "openssl", "gzip": "gzip",
+         "pgbouncer": "pgbouncer", "localedef": "locales", "minisign": "minisign"}
 
 # The package postgresql makes and starts a cluster unless postgresql-common is told not to. It is told in a file of our own,
 # which goes away again: whoever installs a server for himself gets his cluster.

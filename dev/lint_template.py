@@ -1,4 +1,4 @@
-"""Lints template.yaml twice, offline: as it is written, and as AWS will get it; and deploy/fargate.yaml.
+"""Lints template.yaml twice, offline: as it is written, and as AWS will get it; and deploy/fargate.yaml, deploy/vault.yaml.
 
 cfn-lint does not look into SAM's own resources (a wrong timeout, a misspelt action, `Effect: Alow` pass it), so the template is
 expanded first, by the code that AWS itself expands it with, and the result is linted too.
@@ -26,7 +26,7 @@ from samtranslator.translator.transform import transform  # noqa: E402
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "template.yaml"
 # Plain CloudFormation, linted as it is.
-PLAIN = [ROOT / "deploy" / "fargate.yaml"]
+PLAIN = [ROOT / "deploy" / "fargate.yaml", ROOT / "deploy" / "vault.yaml"]
 
 
 class NoManagedPolicies:
@@ -67,7 +67,7 @@ def main():
             *(passes("cfn-lint", "--", str(file)) for file in PLAIN),
             passes("sam", "validate", "--lint", "--template", str(TEMPLATE)),
         ]
-    print("template.yaml, deploy/fargate.yaml: " + ("no findings" if all(results) else "see the findings above"))
+    print("template.yaml, deploy/fargate.yaml, deploy/vault.yaml: " + ("no findings" if all(results) else "see the findings above"))
     return 0 if all(results) else 1
 
 

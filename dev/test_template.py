@@ -32,7 +32,8 @@ DELETES = re.compile(
 )
 # The retention of a new object, which goes with PutObject. It can't shorten or lift a lock without the other.
 LOCKS = {"s3:PutObjectRetention"}
-NAMED = {"PolicyKmsKeyArn", "SourceBuckets", "OffsiteBuckets", "VaultRoleArns", "KmsKeyArns"}
+NAMED = {"PolicyKmsKeyArn", "SourceBuckets", "OffsiteBuckets", "KmsKeyArns"}
+NAMED |= {"VaultPullRoleArns", "VaultReadRoleArns", "VaultDeleteRoleArns"}
 NAMED |= {"DumpBuckets", "DumpSecretArns", "DumpDatabaseUserArns"}
 NAMED |= {"NotifySecretArns", "NotifyTopicArns", "NotifyEmailIdentityArns", "StatusPageBucket", "AuditBucket"}
 # The beginnings of keys, in a bucket that another parameter names.
@@ -178,6 +179,8 @@ def started_by(event, buckets=("lomash-wood-backups",)):
     return {name for name, rule in rules.items() if matches(resolved(rule["Properties"]["EventPattern"]), event)}
 
 
+# The owner as Policy::owner() of the crate `shared` writes it: whom a recovery point belongs to.
+OWNER = {"Fn::If": ["HasPolicyId", {"Fn::Sub": "${Company}@${PolicyId}"}, {"Fn::Sub": "${Company}@${AWS::AccountId}/${AWS::Region}"}]}
 # Statements of retention that are about dumps: they have a test of their own.
 DUMPS = {"LetDumpsGo", "KeepStorageClasses", "EndAuditRecordsByLifecycle"}
 
@@ -198,8 +201,8 @@ class Permissions(unittest.TestCase):
                     for action in listed(statement["Action"]):
                         self.assertRegex(action, rf"^({NEED_ALL.pattern})$", role)
 
-    def test_only_retention_and_dump_may_delete(self):
-        self.assertEqual({role for role, _ in self.deleting()}, {"RetentionRole", "DumpRole"})
+    def test_only_retention_may_delete(self):
+        self.assertEqual({role for role, _ in self.deleting()}, {"RetentionRole"})
 
     def deleting(self):
         """Roles and statements that could end a recovery point; a function's network interface is none."""
@@ -210,12 +213,10 @@ class Permissions(unittest.TestCase):
                     yield role, statement
 
     def test_objects_are_deleted_in_the_buckets_of_dumps_if_the_parameter_says_so_and_never_versions_or_locks(self):
-        self.assertEqual([s["Sid"] for role, s in self.deleting() if role == "DumpRole"], ["LetDumpsGo"])
-        for role in ["DumpRole", "RetentionRole"]:
-            ((condition, statement),) = [(c, s) for c, s in statements(role) if s["Sid"] == "LetDumpsGo"]
-            self.assertEqual(listed(statement["Action"]), ["s3:DeleteObject"])
-            self.assertEqual(refs(statement["Resource"]), {"DumpBuckets", "Each"})
-            self.assertEqual(parameters(condition), {"DumpBuckets", "DumpsMayBeDeleted"})
+        ((condition, statement),) = [(c, s) for c, s in statements("RetentionRole") if s["Sid"] == "LetDumpsGo"]
+        self.assertEqual(listed(statement["Action"]), ["s3:DeleteObject"])
+        self.assertEqual(refs(statement["Resource"]), {"DumpBuckets", "Each"})
+        self.assertEqual(parameters(condition), {"DumpBuckets", "DumpsMayBeDeleted"})
         ((condition, statement),) = [
             (c, s) for c, s in statements("RetentionRole") if s["Sid"] == "KeepStorageClasses"
         ]
@@ -224,11 +225,12 @@ class Permissions(unittest.TestCase):
 
     def test_audit_records_are_written_by_who_changes_things_and_ended_by_a_lifecycle_rule_alone(self):
         def writing(role):
-            return [(c, s) for c, s in statements(role) if s["Sid"] == "WriteAuditRecords"]
+            return [(c, s) for c, s in statements(role) if s["Sid"] == "AddAuditRecords"]
 
         self.assertEqual({role for role in of_type("AWS::IAM::Role") if writing(role)}, CHANGING)
         ((condition, statement),) = writing("DumpRole")
-        self.assertEqual((condition, listed(statement["Action"])), ("HasAudit", ["s3:PutObject", "s3:GetObject"]))
+        self.assertEqual((condition, listed(statement["Action"])), ("HasAudit", ["s3:PutObject"]))
+        self.assertEqual(statement["Condition"], {"Null": {"s3:if-none-match": "false"}})
         touching = [(r, c, s) for r in of_type("AWS::IAM::Role") for c, s in statements(r) if "AuditBucket" in refs(s["Resource"])]
         deleting = [(r, c, s) for r, c, s in touching if any(map(DELETES.search, listed(s["Action"])))]
         self.assertEqual([(role, condition) for role, condition, _ in deleting], [("RetentionRole", "LetsAuditGo")])
@@ -250,7 +252,7 @@ class Permissions(unittest.TestCase):
         deleting = [s for role, s in self.deleting() if role == "RetentionRole" and s["Sid"] not in DUMPS]
         self.assertTrue(deleting)
         for statement in deleting:
-            own = {"StringEquals": {"aws:ResourceTag/holdfast:policy": {"Ref": "Company"}}}
+            own = {"StringEquals": {"aws:ResourceTag/holdfast:owner": OWNER}}
             self.assertEqual(statement["Condition"], own | {"Null": {"aws:ResourceTag/holdfast:hold": "true"}})
             for resource in listed(statement["Resource"]):
                 self.assertRegex(resource["Fn::Sub"], r":rds:\*:\$\{AWS::AccountId\}:(cluster-)?snapshot:\*$")
@@ -260,9 +262,7 @@ class Permissions(unittest.TestCase):
         for role, found in roles().items():
             for statement in found:
                 if any(map(made.search, listed(statement["Action"]))):
-                    self.assertEqual(
-                        statement["Condition"], {"StringEquals": {"aws:RequestTag/holdfast:policy": {"Ref": "Company"}}}, role
-                    )
+                    self.assertEqual(statement["Condition"]["StringEquals"], {"aws:RequestTag/holdfast:owner": OWNER}, role)
 
     def test_databases_are_changed_by_freshness_alone_and_only_if_the_parameter_says_so(self):
         for role in of_type("AWS::IAM::Role"):
@@ -345,8 +345,8 @@ class Functions(unittest.TestCase):
                 self.assertEqual(logging["LogFormat"], "JSON")
                 self.assertEqual(group["Properties"]["LogGroupName"], {"Fn::Sub": "/aws/lambda/${AWS::StackName}-" + name})
                 self.assertIn("RetentionInDays", group["Properties"])
-                self.assertIn("DeletionPolicy", group)
-                self.assertIn("UpdateReplacePolicy", group)
+                # Among the logs is the record of what was deleted, and why.
+                self.assertEqual((group["DeletionPolicy"], group["UpdateReplacePolicy"]), ("RetainExceptOnCreate", "Retain"))
                 role = props(function(name))["Role"]["Fn::GetAtt"][0]
                 written = [s["Resource"] for _, s in statements(role) if "logs:PutLogEvents" in listed(s["Action"])]
                 self.assertEqual([refs(resource) for resource in written], [{logging["LogGroup"]["Ref"]}])
@@ -470,7 +470,9 @@ class Watching(unittest.TestCase):
 
     def test_every_alarm_tells_the_topic_says_what_to_do_and_has_a_name_that_may_publish(self):
         (publishers,) = [p["Properties"]["PolicyDocument"]["Statement"] for p in of_type("AWS::SNS::TopicPolicy").values()]
-        self.assertIn(":alarm:${Company}-*", json.dumps(publishers))
+        (allowed,) = publishers
+        exact = [one["Fn::Sub"].split(":alarm:")[1] for one in allowed["Condition"]["ArnLike"]["aws:SourceArn"]]
+        self.assertEqual(exact, ["${Company}-backup-*", "${Company}-holdfast-*"])
         names = []
         for key, alarm in of_type("AWS::CloudWatch::Alarm").items():
             alarm = alarm["Properties"]

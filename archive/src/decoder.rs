@@ -6,7 +6,7 @@ use crate::{
 };
 use age::{DecryptError, stream::StreamReader};
 use std::{
-    io::{self, BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader, Chain, Cursor, Read},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -45,7 +45,7 @@ impl<R: Read> Read for Shared<R> {
 #[expect(clippy::large_enum_variant, reason = "there is one of them in an archive's life")]
 enum Opened<R: Read> {
     Bare(BufReader<R>),
-    Age(BufReader<StreamReader<BufReader<R>>>),
+    Age(BufReader<StreamReader<WithHeader<BufReader<R>>>>),
     OpenSsl(CbcReader<R>),
 }
 
@@ -199,7 +199,40 @@ impl<R: Read> BufRead for Opened<R> {
     }
 }
 
-fn open_age<R: BufRead>(source: R, keys: &Keys) -> Result<StreamReader<R>, Error> {
+/// A source whose header was read already, from its first byte on.
+type WithHeader<R> = Chain<Cursor<Vec<u8>>, R>;
+
+/// The most of age's header that is parsed: 500 recipients of X25519. The library parses a header anew with each line, so
+/// time grows with the square of this.
+const AGE_HEADER: usize = 64 << 10;
+/// Likewise, of its lines: two for each recipient of X25519, and one more for each further 48 bytes of others.
+const AGE_LINES: usize = 1024;
+
+/// Reads age's header up to its last line, the one with the MAC.
+fn age_header(source: &mut impl BufRead) -> Result<Vec<u8>, Error> {
+    let mut header = Vec::new();
+    for _ in 0..AGE_LINES {
+        let start = header.len();
+        (&mut *source).take((AGE_HEADER - start) as u64).read_until(b'\n', &mut header)?;
+        let line = &header[start..];
+        let ended = !line.ends_with(b"\n");
+        if ended && header.len() == AGE_HEADER {
+            break;
+        }
+        // What is cut short, or no header at all, is for the library to say.
+        if ended || line.starts_with(b"---") {
+            return Ok(header);
+        }
+    }
+    Err(Error::Unsupported(format!(
+        "its age header goes on after {} KiB or {AGE_LINES} lines: it has more recipients than are read here; undo it with age -d",
+        AGE_HEADER >> 10
+    )))
+}
+
+fn open_age<R: BufRead>(mut source: R, keys: &Keys) -> Result<StreamReader<WithHeader<R>>, Error> {
+    let header = age_header(&mut source)?;
+    let source = Cursor::new(header).chain(source);
     let damaged = |why: &DecryptError| {
         Error::Damaged(format!("its age header is not what was written ({why}); fetch it again"))
     };

@@ -1,4 +1,4 @@
-//! Hexadecimal digits, for digests and MACs.
+//! Hexadecimal digits, for digests.
 
 pub(crate) fn encode(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";

@@ -1,6 +1,9 @@
 //! What opens archives.
 
-use crate::{Error, openssl::Last};
+use crate::{
+    Error,
+    openssl::{Last, ROUNDS},
+};
 use secrecy::{ExposeSecret, SecretString};
 use std::{
     fmt,
@@ -60,9 +63,10 @@ impl Keys {
         self.last = Arc::default();
     }
 
-    /// Adds a number of PBKDF2 rounds for [`guess`](crate::guess()) to try, beside openssl's own 10,000: the policy's.
+    /// Adds a number of PBKDF2 rounds for [`guess`](crate::guess()) to try, beside openssl's own 10,000: the policy's. More
+    /// than are ever done are passed over.
     pub fn add_iterations(&mut self, rounds: u32) {
-        if rounds > 0 && !self.iterations.contains(&rounds) {
+        if ROUNDS.contains(&rounds) && !self.iterations.contains(&rounds) {
             self.iterations.push(rounds);
         }
     }

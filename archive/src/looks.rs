@@ -60,7 +60,8 @@ pub(crate) fn content(head: &[u8]) -> Content {
     }
     let statements =
         ["--", "SET ", "CREATE ", "BEGIN", "COPY ", "INSERT ", "DROP ", "ALTER ", "\\"];
-    let beginning = head.trim_ascii_start();
+    // A byte order mark, as some editors put it before UTF-8.
+    let beginning = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
     let sql = statements
         .iter()
         .any(|s| beginning.get(..s.len()).is_some_and(|b| b.eq_ignore_ascii_case(s.as_bytes())));
@@ -119,7 +120,8 @@ mod tests {
 
     #[test]
     fn contents_are_told_by_their_beginnings() {
-        let table: [(&[u8], Content); 6] = [
+        let table: [(&[u8], Content); 7] = [
+            (b"\xef\xbb\xbf--\r\n-- PostgreSQL database dump\r\n", Content::Plain),
             (b"PGDMP\x01\x0e\0", Content::Custom),
             (b"--\n-- PostgreSQL database dump\n--\n\n\\restrict x\n", Content::Plain),
             (b"\nset client_encoding = 'UTF8';", Content::Plain),

@@ -5,7 +5,10 @@ use cbc::cipher::{Array, BlockModeDecrypt, BlockModeEncrypt, KeyIvInit, typenum:
 use md5::Md5;
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 use sha2::{Digest, Sha256};
-use std::io::{self, BufRead, Read, Write};
+use std::{
+    io::{self, BufRead, Read, Write},
+    ops::RangeInclusive,
+};
 
 type Encryptor = cbc::Encryptor<aes::Aes256>;
 type Decryptor = cbc::Decryptor<aes::Aes256>;
@@ -15,6 +18,9 @@ pub(crate) const MAGIC: &[u8; 8] = b"Salted__";
 const BLOCK: usize = 16;
 /// What is encrypted or decrypted at once.
 const BUFFER: usize = 64 * 1024;
+
+/// Rounds of PBKDF2 that are done: what a stranger writes into a record must not keep us busy for hours.
+pub(crate) const ROUNDS: RangeInclusive<u32> = 1..=10_000_000;
 
 /// Key (32 bytes) and IV (16 bytes), as openssl makes them of passphrase and salt.
 pub(crate) type Derived = Zeroizing<[u8; 48]>;
@@ -144,6 +150,14 @@ impl<R: Read> CbcReader<R> {
         compressed: Option<Compressed>,
     ) -> Result<Self, Error> {
         const HEAD: usize = 2 * BLOCK + BUFFER;
+        if let Kdf::Pbkdf2 { iterations } = kdf
+            && !ROUNDS.contains(&iterations)
+        {
+            return Err(Error::Unsupported(format!(
+                "it wants {iterations} rounds of PBKDF2, and 1 to {} are done here; see whether its record is right",
+                ROUNDS.end()
+            )));
+        }
         let mut head = Vec::with_capacity(HEAD);
         (&mut inner).take(HEAD as u64).read_to_end(&mut head)?;
         let whole = head.len() < HEAD;

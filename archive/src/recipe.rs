@@ -1,16 +1,20 @@
 //! How an archive is to be made.
 
-use crate::{Cipher, Compressed, Error, Kdf, Layers};
+use crate::{Cipher, Compressed, Error, Kdf, Layers, openssl::ROUNDS};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::{borrow::Cow, fmt, str::FromStr};
+
+/// Far below what a reader takes of age's header.
+const MOST_RECIPIENTS: usize = 200;
 
 /// The first step: what makes it small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
     /// As it is.
     None,
-    /// Zstandard at this level, 1 to 22; 3 is zstd's own default. Memory grows with the level: about 5 MB at 3, 90 MB at 19.
+    /// Zstandard at this level, 1 to 19; 3 is zstd's own default. Memory grows with the level: about 5 MB at 3, 90 MB at 19;
+    /// those above need more of it than a reader here gives.
     Zstd(i32),
     /// Gzip at this level, 0 to 9; 6 is gzip's own default.
     Gzip(u32),
@@ -23,8 +27,8 @@ pub enum Encryption {
     None,
     /// age, for whoever owns the identity of one of these recipients; the host that writes can't read it.
     Age(Vec<Recipient>),
-    /// As `openssl enc -aes-256-cbc -pbkdf2 -iter N` does. It has no proof of integrity of its own: see [`mac`](crate::mac).
-    /// Nor of the key, so that noise without compression can't be read back: it looks like a wrong key's work. (A dump does
+    /// As `openssl enc -aes-256-cbc -pbkdf2 -iter N` does. It has no proof of integrity of its own: the
+    /// signed record of the dump has its hash. Nor has it one of the key, so that noise without compression can't be read back: it looks like a wrong key's work. (A dump does
     /// not.)
     OpenSsl {
         /// One line, as openssl's `file:` reads it.
@@ -65,8 +69,8 @@ impl Recipe {
     /// Refuses what no stock tool could undo, or nobody could read, before anything is written.
     pub(crate) fn check(&self) -> Result<(), Error> {
         match self.compression {
-            Compression::Zstd(level) if !(1..=22).contains(&level) => {
-                return Err(Error::Unsupported(format!("zstd level {level} is not in 1 to 22")));
+            Compression::Zstd(level) if !(1..=19).contains(&level) => {
+                return Err(Error::Unsupported(format!("zstd level {level} is not in 1 to 19")));
             }
             Compression::Gzip(level) if level > 9 => {
                 return Err(Error::Unsupported(format!("gzip level {level} is not in 0 to 9")));
@@ -78,9 +82,18 @@ impl Recipe {
                 "encryption with age has no recipient; name at least one public key (age1...)"
                     .into(),
             )),
-            Encryption::OpenSsl { iterations: 0, .. } => Err(Error::Unsupported(
-                "0 rounds of PBKDF2 protect nothing; 600000 is usual".into(),
-            )),
+            Encryption::Age(recipients) if recipients.len() > MOST_RECIPIENTS => {
+                Err(Error::Unsupported(format!(
+                    "{} age recipients are more than the {MOST_RECIPIENTS} that a reader here takes",
+                    recipients.len()
+                )))
+            }
+            Encryption::OpenSsl { iterations, .. } if !ROUNDS.contains(iterations) => {
+                Err(Error::Unsupported(format!(
+                    "{iterations} rounds of PBKDF2 are not 1 to {}; 600000 is usual",
+                    ROUNDS.end()
+                )))
+            }
             Encryption::OpenSsl { passphrase, .. } => check_passphrase(passphrase.expose_secret()),
             _ => Ok(()),
         }
@@ -190,7 +203,7 @@ mod tests {
         }
         assert!(matches!(openssl("one line", 0).check(), Err(Error::Unsupported(_))));
         assert!(matches!(with(Encryption::Age(vec![])).check(), Err(Error::Key(_))));
-        for compression in [Compression::Zstd(0), Compression::Zstd(23), Compression::Gzip(10)] {
+        for compression in [Compression::Zstd(0), Compression::Zstd(20), Compression::Gzip(10)] {
             let recipe = Recipe { compression, encryption: Encryption::None };
             assert!(matches!(recipe.check(), Err(Error::Unsupported(_))), "{compression:?}");
         }

@@ -2,7 +2,11 @@
 
 use crate::Error;
 use std::io::{self, BufRead};
-use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
+use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
+
+/// The largest window that is undone, as a power of two: 32 MiB, which is all that is held in memory. Levels up to 19 have
+/// 8 MiB at most; a few bytes of a frame's header could ask for 2 GiB otherwise.
+const WINDOW_LOG: u32 = 25;
 
 /// Undoes any number of frames, one after the other, and notices a missing end.
 pub(crate) struct Unzstd {
@@ -15,7 +19,9 @@ pub(crate) struct Unzstd {
 
 impl Unzstd {
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { raw: Decoder::new()?, within: false, any: false })
+        let mut raw = Decoder::new()?;
+        raw.set_parameter(DParameter::WindowLogMax(WINDOW_LOG))?;
+        Ok(Self { raw, within: false, any: false })
     }
 
     pub(crate) fn read(&mut self, source: &mut impl BufRead, out: &mut [u8]) -> io::Result<usize> {
@@ -49,9 +55,10 @@ impl Unzstd {
     fn explain(&self, e: &io::Error) -> Error {
         let why = e.to_string();
         if why.contains("too much memory") {
-            return Error::Unsupported(
-                "its zstd window is larger than 128 MiB; undo it with zstd -dc --long=31".into(),
-            );
+            return Error::Unsupported(format!(
+                "its zstd window is larger than the {} MiB that are held here; undo it with zstd -dc --long=31",
+                (1 << WINDOW_LOG) >> 20
+            ));
         }
         Error::Damaged(if self.any && !self.within {
             "something that is no zstd frame follows the end of its zstd data".into()

@@ -6,7 +6,7 @@ use shared::policy::text::{Arn, Listen, Period};
 
 /// Backups of databases and buckets, held to a policy: what stands how, what would be done, and doing it now.
 ///
-/// Nothing here changes anything except `run`, `gate`, `dump`, `restore`, `hold` and `release`.
+/// Nothing here changes anything except `run`, `gate`, `dump`, `restore`, `hold`, `release`, `store` and `key`.
 #[derive(Debug, Parser)]
 #[command(name = "holdfast", version, max_term_width = 100, after_help = AFTER, subcommand_required = true)]
 pub(crate) struct Args {
@@ -213,6 +213,12 @@ Example:
         #[arg(long)]
         why: String,
     },
+    /// Where dumps lie
+    #[command(subcommand)]
+    Store(StoreCommand),
+    /// Keys that sign what lies in stores
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Take a hold away
     #[command(after_help = "\
 Example:
@@ -283,18 +289,62 @@ pub(crate) enum PolicyCommand {
 Examples:
   holdfast policy check my-policy.yaml
   holdfast policy check s3://acme-holdfast/policy.yaml
+  holdfast policy check --aws my-policy.yaml
 
-Exits with 64 when there is a fault.")]
+Exits with 64 when there is a fault, and with 1 when --aws finds something critical.")]
     Check {
         /// The policy; without it the one of --policy
         #[arg(value_name = "FILE", value_parser = policy_address)]
         file: Option<String>,
+        /// Asks AWS what will be in the way: quotas without room for what the policy keeps, keys that can't decrypt
+        #[arg(long)]
+        aws: bool,
     },
     /// The JSON Schema of policies, for editors
     #[command(after_help = "\
 Example:
   holdfast policy schema > schema.json")]
     Schema,
+}
+
+/// What is done with stores.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Write the mark that says whose a store is, once
+    ///
+    /// A directory without its mark holds no dumps and gets none: perhaps nothing is mounted there. A bucket gets its mark
+    /// with its first dump. What is there already stays as it is.
+    #[command(after_help = "\
+Examples:
+  holdfast store init                every place of every group
+  holdfast store init production")]
+    Init {
+        /// Only this group's places
+        #[arg(value_name = "GROUP")]
+        group: Option<String>,
+    },
+}
+
+/// What is done with keys.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Make a pair of keys: the secret half into a file of mode 0600, the public one to stdout
+    ///
+    /// The secret half signs what is written into stores and stays with whoever makes backups; the public one checks it,
+    /// goes into the policy, and is checked by `minisign -V -P` as well.
+    #[command(after_help = "\
+Example:
+  holdfast key new /etc/holdfast/signing.key
+
+Then write into the policy:
+  signing:
+    secret_key: { file: /etc/holdfast/signing.key }
+    public_keys: [RW...]")]
+    New {
+        /// Where the secret half goes; nothing may be there
+        #[arg(value_name = "FILE")]
+        file: std::path::PathBuf,
+    },
 }
 
 /// What is asked of the record of operations.
@@ -483,9 +533,15 @@ pub(crate) struct RestoreArgs {
     /// Leave GRANTs out
     #[arg(long)]
     pub(crate) no_privileges: bool,
+    /// Restore the rest all the same when something can't be restored, and say what is missing: exit code 6
+    #[arg(long)]
+    pub(crate) accept_losses: bool,
     /// Connections that load in parallel
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub(crate) jobs: u8,
+    /// Restore a file that nobody vouches for: of another tool, or without a record that counts. Whatever is in it is run
+    #[arg(long)]
+    pub(crate) untrusted: bool,
     /// Second place that it is read from, by its number in `also_stored`, from 1
     #[arg(long, value_name = "N")]
     pub(crate) from: Option<usize>,
@@ -516,7 +572,7 @@ pub(crate) struct GateArgs {
     pub(crate) timeout: Period,
     /// A name for this demand: asked again under it, what was started is waited for and nothing is taken twice
     /// [default: GITHUB_RUN_ID-GITHUB_RUN_ATTEMPT, or one made up]
-    #[arg(long, value_name = "ID", value_parser = tag)]
+    #[arg(long, value_name = "ID", value_parser = request_name)]
     pub(crate) request: Option<String>,
 }
 
@@ -549,13 +605,8 @@ fn demanded(s: &str) -> Result<String, String> {
     Ok(s.to_owned())
 }
 
-/// The name of a demand becomes a tag's value.
-/// <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_Tagging.html>
-fn tag(s: &str) -> Result<String, String> {
-    let fits = (1..=128).contains(&s.len())
-        && s.chars().all(|c| c.is_ascii_alphanumeric() || "_.:/=+-@".contains(c));
-    fits.then(|| s.to_owned())
-        .ok_or_else(|| "write 1 to 128 letters, digits and _ . : / = + - @".into())
+fn request_name(s: &str) -> Result<String, String> {
+    shared::request::check_name(s).map(|()| s.to_owned())
 }
 
 #[cfg(test)]

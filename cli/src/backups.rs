@@ -82,7 +82,7 @@ pub(crate) async fn find<'s>(
                     continue;
                 }
             };
-            match open.by_database(policy, rules).await {
+            match open.by_database(&world, rules).await {
                 Err(e) => found.gaps.push(e),
                 Ok(by) => {
                     let by = by.into_iter().filter(|(d, _)| databases.contains(d));
@@ -172,7 +172,8 @@ pub(crate) fn pick<'s>(
 /// The newest good one of a group or database; none when there is none.
 fn newest<'i, 's>(mut items: Vec<&'i Item<'s>>, meant: &str) -> anyhow::Result<Vec<&'i Item<'s>>> {
     // A dump that was taken before a restore is of what was to be replaced: it is only taken when it is named.
-    items.retain(|i| i.good().is_some_and(|m| m.reason != PRE_RESTORE && m.table.is_none()));
+    // One of some tables alone is no dump of the database.
+    items.retain(|i| i.good().is_some_and(|m| m.reason != PRE_RESTORE && !m.is_narrowed()));
     let databases: BTreeSet<_> = items.iter().map(|i| i.database.as_str()).collect();
     if databases.len() > 1 {
         let all: Vec<String> = databases.iter().map(|d| format!("{meant}/{d}")).collect();

@@ -6,6 +6,7 @@ mod dump;
 mod explain;
 mod gate;
 mod hold;
+mod key;
 mod list;
 mod monitor;
 mod notify;
@@ -16,7 +17,8 @@ mod report;
 mod restore;
 mod run;
 mod status;
-mod verify;
+mod store;
+pub(crate) mod verify;
 
 use crate::{
     args::{Args, Command},
@@ -92,6 +94,11 @@ pub(crate) async fn run(args: &Args, edge: &Edge) -> anyhow::Result<Exit> {
             let session = interrupt.or(open(Patience::Host)).await?;
             Box::pin(restore::run(&session, args)).await
         }
+        Command::Store(command) => {
+            let session = interrupt.or(open(Patience::Host)).await?;
+            interrupt.or(Box::pin(store::run(&session, command))).await
+        }
+        Command::Key(command) => key::run(global, command),
         Command::Hold { backup, why } => {
             let session = interrupt.or(open(Patience::Host)).await?;
             Box::pin(hold::hold(&session, backup, why)).await

@@ -3,18 +3,15 @@
 use shared::{
     plan::{Finding, Severity},
     policy::Policy,
-    report::{Report, Result},
+    report::{Coverage, Report, Result},
     request::Request,
     run::{Begun, Budget, World, finish},
 };
 use std::time::Duration;
 use tracing::Instrument;
 
-use crate::{
-    places::{Memory, Places},
-    stop::Exit,
-    words,
-};
+use crate::{stop::Exit, words};
+use freshness::Memory;
 
 /// A function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -74,11 +71,7 @@ impl Function {
             let report = match self {
                 Self::Snapshot => Box::pin(snapshot::run(world, request)).await,
                 Self::Offsite => Box::pin(offsite::run(world, request)).await,
-                Self::Freshness => {
-                    let places = Places::new(world, memory);
-                    let look = async |stored: &mut freshness::Stored| places.look(stored).await;
-                    Box::pin(freshness::run_with(world, request, look)).await
-                }
+                Self::Freshness => Box::pin(freshness::run_reading(world, request, memory)).await,
                 Self::Replication => Box::pin(replication::run(world, request)).await,
                 Self::Dump => Box::pin(dump::run(world, request)).await,
                 Self::Retention => Box::pin(retention::run(world, request)).await,
@@ -110,9 +103,9 @@ pub(crate) fn blind<'r>(policy: &Policy, report: &'r Report) -> Option<&'r Findi
     (unseen(report) && report.outcomes.is_empty()).then_some(gap)
 }
 
-/// Whether no asset of the report was seen: those that could not be are listed too, without a point or a size.
+/// Whether no asset of the report was observed: those that could not be have a row too.
 pub(crate) fn unseen(report: &Report) -> bool {
-    report.assets.iter().all(|a| a.newest.is_none() && a.size_bytes.is_none())
+    report.assets.iter().all(|a| matches!(a.coverage, Coverage::NotObserved | Coverage::NotRun))
 }
 
 /// What to say when AWS could not be asked.

@@ -1,28 +1,70 @@
-//! Looking at everything, as `status` and `monitor` do: a dry run of the functions that judge.
+//! Looking at everything, as `status` and `monitor` do: a dry run of the functions that know what is wrong.
 
 use crate::{
     function::{Function, blind, blindness, unseen},
-    places::Memory,
     stop::Stop,
 };
-use shared::{report::Report, request::Request, run::World};
+use freshness::Memory;
+use shared::{
+    plan::{Finding, Severity},
+    report::Report,
+    request::Request,
+    run::World,
+};
+use std::time::Duration;
 
-/// What the functions that judge say of everything. With a memory, the newest files of directories are read.
+/// A function that has not come to its end by then hangs; the others still have their say.
+const PATIENCE: Duration = Duration::from_mins(15);
+
+/// What the functions say of everything. With a memory, the newest files of directories are read.
+///
+/// Those that make backups are asked too: what they know to be in the way (a secret, a grant, a tool that is too old, a
+/// quota) is no less critical before it is due.
 pub(crate) async fn everything(world: &World<'_>, memory: Option<&Memory>) -> Vec<Report> {
     let request = Request { dry_run: true, ..Request::look() };
-    let freshness = Function::Freshness.run_reading(world, &request, memory);
+    // Reading files may take its time; whoever reads them bounds the whole.
+    let patience = if memory.is_some() { Duration::MAX } else { PATIENCE };
+    let freshness = async {
+        let run = Function::Freshness.run_reading(world, &request, memory);
+        tokio::time::timeout(patience, run).await
+    };
+    let bounded = |function: Function| {
+        let (world, request) = (world, &request);
+        async move {
+            let ran = tokio::time::timeout(PATIENCE, function.run(world, request)).await;
+            ran.unwrap_or_else(|_| hung(world, function))
+        }
+    };
+    let freshness = async { freshness.await.unwrap_or_else(|_| hung(world, Function::Freshness)) };
     // Of a host without AWS there is nothing more to ask.
     if world.policy.home.is_none() {
-        return vec![freshness.await];
+        let (freshness, dump) = tokio::join!(freshness, bounded(Function::Dump));
+        return vec![freshness, dump];
     }
-    let replication = Function::Replication.run(world, &request);
-    // Objects that wait too long for their copy are seen by the function that copies.
-    let offsite = Function::Offsite.run(world, &request);
-    let (freshness, replication, offsite) = tokio::join!(freshness, replication, offsite);
-    vec![freshness, replication, offsite]
+    let (freshness, replication, offsite, snapshot, dump) = tokio::join!(
+        freshness,
+        bounded(Function::Replication),
+        // Objects that wait too long for their copy are seen by the function that copies.
+        bounded(Function::Offsite),
+        bounded(Function::Snapshot),
+        bounded(Function::Dump),
+    );
+    vec![freshness, replication, offsite, snapshot, dump]
 }
 
-/// Nothing could be seen at all: then there is nothing to say of any asset.
+/// The report of a function that did not answer: nothing that it would have said is known.
+fn hung(world: &World<'_>, function: Function) -> Report {
+    let mut report = Report::new(function.name(), world);
+    let why = format!("it did not answer within {} minutes", PATIENCE.as_secs() / 60);
+    let mend =
+        format!("run `holdfast run {} --dry-run -v` and see what it waits for", function.name());
+    let asset = format!("function/{}", function.name());
+    report.find(Finding::new(Severity::Critical, asset, "hung", why, mend));
+    (report.failed, report.whole) = (true, false);
+    report
+}
+
+/// Nothing could be observed at all: then there is nothing to say of any asset.
 ///
 /// # Errors
 /// If that is so.

@@ -3,7 +3,7 @@
 //! # Layout
 //! - [`args`]: the command line; [`commands`]: a file for each command
 //! - [`session`]: policy and clients; [`function`]: the functions by name, run as their Lambdas run them
-//! - [`look`]: looking at everything; [`places`]: at what is no bucket on AWS
+//! - [`look`]: looking at everything
 //! - [`recorded`]: what commands write into the record of operations
 //! - [`stop`]: exit codes; [`interrupt`]: Ctrl-C
 //! - [`output`]: the only file that writes to stdout; [`table`], [`words`]: what it writes; [`progress`]: life signs
@@ -17,9 +17,9 @@ mod function;
 mod interrupt;
 mod look;
 mod output;
-mod places;
 mod progress;
 mod recorded;
+mod scratches;
 mod session;
 mod stop;
 mod table;
@@ -57,6 +57,7 @@ fn main() -> ExitCode {
         run,
         user: who(|name| env::var(name).ok()),
         attempts: env::var("AWS_MAX_ATTEMPTS").ok().and_then(|n| n.parse().ok()),
+        region: region(|name| env::var(name).ok()),
         interrupt: Interrupt::listen(),
         clock,
     };
@@ -84,6 +85,12 @@ fn run_id(now: Timestamp, process: u32) -> String {
 fn who(var: impl Fn(&str) -> Option<String>) -> String {
     let some = |name| var(name).filter(|v| !v.is_empty());
     some("SUDO_USER").or_else(|| some("USER")).unwrap_or_else(|| "unknown".into())
+}
+
+/// The region of the environment, under both of the names that AWS's tools know.
+fn region(var: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let some = |name| var(name).filter(|v| !v.is_empty());
+    some("AWS_REGION").or_else(|| some("AWS_DEFAULT_REGION"))
 }
 
 /// The pipeline's own name for this try, so that the same job asked again continues instead of starting anew.

@@ -3,7 +3,11 @@
 
 use crate::table::Look;
 use serde::Serialize;
-use std::io::{self, ErrorKind, Write};
+use shared::words::printable;
+use std::{
+    borrow::Cow,
+    io::{self, ErrorKind, Write},
+};
 
 /// A command's answer, for people and for programs.
 pub(crate) trait Answer: Serialize {
@@ -35,9 +39,9 @@ impl Output {
     /// If stdout can't be written, such as on a full disk.
     pub(crate) fn answer(self, answer: &impl Answer) -> io::Result<()> {
         if self.json {
-            write(&mut io::stdout().lock(), &serde_json::to_string_pretty(answer)?)
+            write(&mut io::stdout().lock(), &in_json(&serde_json::to_string_pretty(answer)?))
         } else {
-            write(&mut io::stdout().lock(), &answer.text(self.look))
+            write(&mut io::stdout().lock(), &harmless(&answer.text(self.look)))
         }
     }
 }
@@ -53,17 +57,61 @@ fn write(to: &mut impl Write, text: &str) -> io::Result<()> {
     }
 }
 
-/// Writes text as it is, such as a format of somebody else's.
+/// Writes text in a format of somebody else's.
 ///
 /// # Errors
 /// As for [`Output::answer`].
 pub(crate) fn print(text: &str) -> io::Result<()> {
-    write(&mut io::stdout().lock(), text)
+    write(&mut io::stdout().lock(), &printable(text))
 }
 
 /// Says something on stderr; when nobody listens there, nothing can be done about it.
 pub(crate) fn tell(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = writeln!(io::stderr().lock(), "{}", printable(text));
+}
+
+/// An answer without anything that steers a terminal but the table's own colours. Cells are made printable before they are
+/// coloured ([`crate::table`]), so what stands between two colours comes from here alone.
+pub(crate) fn harmless(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\u{1b}') {
+        out += &printable(&rest[..at]);
+        rest = &rest[at..];
+        let colour = COLOURS.iter().find(|colour| rest.starts_with(**colour));
+        let length = colour.map_or(1, |colour| colour.len());
+        out += &colour.map_or_else(|| printable(&rest[..1]), |colour| (*colour).into());
+        rest = &rest[length..];
+    }
+    out += &printable(rest);
+    out
+}
+
+/// The sequences with which tables are coloured (crossterm's): bold, red, yellow and green, and their ends.
+const COLOURS: &[&str] = &[
+    "\u{1b}[1m",
+    "\u{1b}[22m",
+    "\u{1b}[0m",
+    "\u{1b}[38;5;9m",
+    "\u{1b}[38;5;10m",
+    "\u{1b}[38;5;11m",
+    "\u{1b}[39m",
+    "\u{1b}[m",
+];
+
+/// JSON has control characters of ASCII as escapes already; the others that steer a terminal can stand in strings alone,
+/// where an escape means the same.
+fn in_json(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        let mut utf8 = [0; 4];
+        if c.is_ascii() || matches!(printable(c.encode_utf8(&mut utf8)), Cow::Borrowed(_)) {
+            out.push(c);
+        } else {
+            out += &format!("\\u{:04x}", u32::from(c));
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -79,6 +127,20 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn what_comes_from_outside_never_steers_a_terminal_and_colours_stay() {
+        let hostile = "a\u{1b}]0;owned\u{7}b\u{1b}[2J\u{9b}2Jc\u{202e}d\re";
+        let shown = harmless(hostile);
+        assert!(!shown.contains(|c: char| c.is_control() || c == '\u{202e}'), "{shown:?}");
+        assert!(shown.contains("\\u{1b}]0;owned"), "{shown}");
+        let coloured = "\u{1b}[38;5;9m\u{1b}[1mCRITICAL\u{1b}[0m\nnext\tline";
+        assert_eq!(harmless(coloured), coloured);
+        let json = serde_json::to_string(hostile).expect("json");
+        let shown = in_json(&json);
+        assert!(!shown.contains(|c: char| c.is_control() || c == '\u{202e}'), "{shown:?}");
+        assert_eq!(serde_json::from_str::<String>(&shown).expect("json"), hostile);
     }
 
     #[test]

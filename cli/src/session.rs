@@ -38,6 +38,8 @@ pub(crate) struct Edge {
     pub(crate) user: String,
     /// Tries of a call, where the environment says how many.
     pub(crate) attempts: Option<u32>,
+    /// AWS's region, where the environment names one.
+    pub(crate) region: Option<String>,
     /// Ctrl-C.
     pub(crate) interrupt: Interrupt,
     /// The time, for what goes on for longer than one answer.
@@ -53,6 +55,7 @@ impl Edge {
             demand: self.demand.clone(),
             user: self.user.clone(),
             attempts: self.attempts,
+            region: self.region.clone(),
             interrupt: self.interrupt.clone(),
             clock: self.clock,
         }
@@ -115,7 +118,8 @@ impl<'e> Session<'e> {
         let needless = |p: &Arc<Policy>| p.home.is_none() || matches!(patience, Patience::Host);
         let aws = if let Some(policy) = local.as_ref().filter(|p| needless(p)) {
             // Named, the region is not looked for: a host that is not on AWS would wait for an answer that never comes.
-            Aws::new(load(tries, Some(policy.home().region.to_string())).await)
+            let region = edge.region.clone().unwrap_or_else(|| policy.home().region.to_string());
+            Aws::new(load(tries, Some(region)).await)
         } else {
             progress.during("finding credentials", Box::pin(connect(tries))).await?
         };
@@ -141,6 +145,11 @@ impl<'e> Session<'e> {
     /// What the policy's secrets are found with.
     pub(crate) fn secrets(&self) -> Secrets<'_> {
         self.look().secrets()
+    }
+
+    /// Whether the reports of runs go to a topic, on which notify hears of them.
+    pub(crate) fn reported(&self) -> bool {
+        self.reports.is_some() && self.policy.home.is_some()
     }
 
     /// The world of a dry run.

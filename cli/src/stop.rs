@@ -14,7 +14,7 @@ pub(crate) enum Exit {
     Well = 0,
     /// Something failed, or a finding is critical.
     Failed = 1,
-    /// A database could not be connected to, or was lost on the way.
+    /// A database could not be connected to, or was lost on the way, or there is no place for a test restore.
     NoDatabase = 2,
     /// AWS or a store was not reached or refused: nothing could be asked, or an upload failed.
     Blind = 3,
@@ -87,7 +87,7 @@ impl Stop {
     /// A restore that failed.
     pub(crate) fn restore(e: &restore::Error) -> anyhow::Error {
         let exit = match e.kind {
-            restore::Kind::Connection => Exit::NoDatabase,
+            restore::Kind::Connection | restore::Kind::NoScratch => Exit::NoDatabase,
             restore::Kind::Store => Exit::Blind,
             restore::Kind::Key => Exit::Key,
             restore::Kind::Busy => Exit::Late,

@@ -95,6 +95,7 @@ mod tests {
     fn only_colour_adds_escapes_and_what_comes_from_outside_never_does() {
         let coloured = Look { width: None, colour: true }.table(&["v"], rows());
         assert!(coloured.contains("\u{1b}["));
+        assert_eq!(crate::output::harmless(&coloured), coloured, "the output knows its colours");
         let hostile = vec![vec!["a\u{1b}[2Jb\u{7}".to_owned()]];
         assert!(!Look::default().table(&["v"], hostile).contains('\u{1b}'));
     }

@@ -8,16 +8,40 @@ use notify::{
     keep::Keep,
     message::Made,
 };
-use restore::{restore::Report as Restored, verify::Went};
-use shared::report::Report;
+use restore::restore::Report as Restored;
+use shared::{
+    plan::{Finding, Severity},
+    report::Report,
+};
 use std::{cell::Cell, convert::Infallible, time::Duration};
 
 /// How often a recovery gives a sign of life; the policy says how often people hear of it.
 const SIGN_OF_LIFE: Duration = Duration::from_mins(1);
 
+/// What is said where people should hear of something, and nobody can.
+const NO_STATE: &str = "the policy has notify, and notify remembers what it told in a place that nothing names: nobody is told";
+const NAME_STATE: &str =
+    "name it with --state or HOLDFAST_STATE: s3://BUCKET/PREFIX or a directory";
+
+/// That nobody is told: the policy has `notify`, and this host, the only one that could tell, has no place to remember it
+/// in. With a home, the Lambda `notify` hears of the functions there.
+pub(crate) fn untold(session: &Session<'_>) -> Option<Finding> {
+    let silent = session.policy.notify.is_some() && session.state.is_none();
+    let alone = session.policy.home.is_none();
+    (silent && alone)
+        .then(|| Finding::new(Severity::Critical, "notify", "no-state", NO_STATE, NAME_STATE))
+}
+
 /// Lets notify hear of something. What can't be told is said here, and changes nothing of how the command ends.
 pub(crate) async fn tell(session: &Session<'_>, heard: Vec<Heard>) {
-    let Some(at) = session.state.as_deref().filter(|_| session.policy.notify.is_some()) else {
+    if session.policy.notify.is_none() {
+        return;
+    }
+    let Some(at) = session.state.as_deref() else {
+        // Where reports go to a topic, notify hears of them there.
+        if !session.reported() {
+            output::tell(&format!("holdfast: {NO_STATE}; {NAME_STATE}"));
+        }
         return;
     };
     let told = async {
@@ -38,7 +62,7 @@ pub(crate) async fn tell(session: &Session<'_>, heard: Vec<Heard>) {
 
 /// Lets notify hear of runs. A dry run is no news.
 pub(crate) async fn tell_runs(session: &Session<'_>, reports: &[&Report]) {
-    if session.state.is_none() || reports.iter().all(|r| r.dry_run) {
+    if reports.iter().all(|r| r.dry_run) {
         return;
     }
     tell(session, reports.iter().map(|r| Heard::Run(Box::new((*r).into()))).collect()).await;
@@ -49,18 +73,19 @@ fn now(session: &Session<'_>) -> Timestamp {
     session.edge.now.checked_add(session.began.elapsed()).unwrap_or(session.edge.now)
 }
 
-/// A dump that was verified, or could not be.
+/// A dump that was verified, or could not be; none of one that lies in an archive: waiting for it is no failure, and no proof.
 pub(crate) fn verified(
     session: &Session<'_>,
     item: &Item<'_>,
     ended: Result<&restore::Verified, String>,
-) -> Heard {
+) -> Option<Heard> {
+    if item.backup.archived && !ended.as_ref().is_ok_and(|v| v.good) {
+        return None;
+    }
     let (fault, seconds, rows) = match ended {
         Err(why) => (Some(why), None, None),
         Ok(v) => {
-            let bad = v.checks.iter().filter(|c| c.went == Went::Failed);
-            let bad: Vec<_> = bad.map(|c| format!("{}: {}", c.name, c.detail)).collect();
-            let fault = (!v.good).then(|| bad.join("; "));
+            let fault = v.fault();
             // The rows that were counted are those of the commit record, or a check has failed.
             let counted = item.good().filter(|_| v.full && v.good);
             let rows = counted.map(|m| m.tables.iter().map(|t| t.rows).sum());
@@ -69,7 +94,8 @@ pub(crate) fn verified(
     };
     let mend = format!("holdfast list {}/{}", item.group, item.database);
     let made = Made { seconds, rows, ..made(item) };
-    Heard::Verified(Verified { id: session.edge.run.clone(), made, fault, mend, at: now(session) })
+    let (id, at) = (session.edge.run.clone(), now(session));
+    Some(Heard::Verified(Verified { id, made, fault, mend, at }))
 }
 
 fn made(item: &Item<'_>) -> Made {
@@ -114,6 +140,11 @@ impl<'r> Recovery<'r> {
             tokio::time::sleep(SIGN_OF_LIFE).await;
             self.tell(Stage::At(self.phase.get().to_owned()), now(self.session)).await;
         }
+    }
+
+    /// It can't go on before the store has brought the dump back from its archive; somebody begins it again then.
+    pub(crate) async fn waits(&self, why: &str) {
+        self.tell(Stage::Waits(why.to_owned()), now(self.session)).await;
     }
 
     /// It ended.

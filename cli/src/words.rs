@@ -13,7 +13,7 @@ pub(crate) const NONE: &str = "-";
 
 /// Text from outside without what would steer a terminal.
 pub(crate) fn plain(text: &str) -> String {
-    text.chars().filter(|c| *c == '\n' || !c.is_control()).collect()
+    shared::words::printable(text).into_owned()
 }
 
 /// A time, to the minute, in UTC.

@@ -19,7 +19,7 @@ buckets:
 secrets:
   app: { prefix: acme }
 alarms:
-  acme-age: { watch: point-age, of: fleet, above: 25h }
+  acme-backup-age: { watch: point-age, of: fleet, above: 25h }
 "#;
 
 const BAD: &str = r#"holdfast: 1
@@ -90,11 +90,44 @@ fn a_good_policy_is_summed_up_and_what_runs_nothing_is_named() {
       buckets       media
       secrets       app
       destinations  none
-      alarms        acme-age
+      alarms        acme-backup-age
 
     1 part of it no function runs yet; DO NOT COUNT ON what stands there:
       secrets.app  secrets are not checked yet
     ");
+}
+
+#[test]
+fn a_policy_without_a_home_asks_aws_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = policy(folder.path(), "holdfast: 1\ncompany: lane\nid: host-1\n");
+    let output = run(&["policy", "check", &file]);
+    assert!(text(&output.stdout).contains("is right: lane on this host, as lane@host-1"));
+    // Any call would fail here: there are no credentials, and nothing listens at the endpoint.
+    let functions = ["snapshot", "offsite", "freshness", "replication", "retention"];
+    let runs = functions.map(|function| vec!["run", function]);
+    for command in runs.into_iter().chain([vec!["plan"]]) {
+        let args: Vec<&str> = command.iter().copied().chain(["--policy", file.as_str()]).collect();
+        let output = run(&args);
+        let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(0), "{command:?}: {said}");
+        assert!(!said.contains("gap") && !said.contains("credentials"), "{command:?}: {said}");
+    }
+    refuses(&run(&["gate", "--policy", &file]), 64, &["no group of the policy takes snapshots"]);
+}
+
+#[test]
+fn a_faulty_policy_neither_steers_the_terminal_nor_tells_its_secrets() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let evil = "holdfast: 1\ncompany: acme\nid: host-1\ntime_zone: \"\\e]0;owned\\a\\e[2J\"\npostgres:\n  crm: { databases: [a], password: hush-hush, stored: { directory: /b } }\n";
+    let file = policy(folder.path(), evil);
+    for args in [vec!["policy", "check", &file], vec!["status", "--policy", &file]] {
+        let output = run(&args);
+        let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(64), "{said}");
+        assert!(!said.contains('\u{1b}') && !said.contains('\u{7}'), "{said:?}");
+        assert!(!said.contains("hush-hush") && said.contains("a secret never stands"), "{said}");
+    }
 }
 
 #[test]
@@ -104,7 +137,7 @@ fn every_fault_of_a_bad_policy_has_its_own_line_with_its_place() {
     let output = run(&["policy", "check", &file]);
     assert_eq!(output.status.code(), Some(64));
     insta::assert_snapshot!(text(&output.stdout).replace(&file, "policy.yaml"), @r#"
-    policy.yaml:2:1: company: "Acme" is not a name: write a lower-case letter, then letters, digits and single hyphens, 40 characters at most, such as "pre-deploy"
+    policy.yaml:2:1: company: "Acme" is not a name: write a lower-case letter, then letters, digits and single hyphens, 40 characters at most, such as "acme"
     policy.yaml:3:9: home.account: "1111" is not an AWS account id: write twelve digits in quotes, such as "111122223333"
     policy.yaml:7:5: databases.fleet.snapshot: unknown key "snapshot"; did you mean "snapshots"?
     "#);

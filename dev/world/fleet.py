@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from zlib import crc32
 
 POLICY = "lomash-wood"
+OWNER = "lomash-wood@123456789012/eu-west-1"
 HOME, REPLICA_REGION, OFFSITE_REGION = "eu-west-1", "eu-west-2", "us-east-1"
 SERVICES = ["auth", "products", "orders", "appointments", "content", "customers", "notifications", "analytics"]
 DRIFTED = "analytics"
@@ -16,6 +17,7 @@ LATE = ["content", "notifications"]
 MEDIA, REPLICA = "lomash-wood-media-prod", "lomash-wood-media-prod-replica"
 BACKUPS, OFFSITE = "lomash-wood-backups", "lomash-wood-backups-offsite"
 POLICIES = "lomash-wood-holdfast"
+OWNER, DUMPS = "lomash-wood@123456789012/eu-west-1", "pg-logical/"  # whose the dumps are, and what their keys begin with
 BUCKETS = {MEDIA: HOME, REPLICA: REPLICA_REGION, BACKUPS: HOME, OFFSITE: OFFSITE_REGION, POLICIES: HOME}
 
 FOUNDED = timedelta(days=101)
@@ -51,7 +53,7 @@ class Snapshot:
     def tags(self) -> dict[str, str]:
         """The tags that say whose it is."""
         return {
-            "holdfast:policy": POLICY, "holdfast:reason": self.reason,
+            "holdfast:owner": OWNER, "holdfast:family": "instance", "holdfast:reason": self.reason,
             "holdfast:asset": instance(self.service), "holdfast:slot": f"{self.slot:%Y%m%d%H%M}",
         }
 
@@ -110,7 +112,7 @@ def commit_record(bucket: str, key: str, body: bytes, slot: datetime, taken: dat
     database, file = key.split("/")[-2:]
     digest = hashlib.sha256(body).hexdigest()
     record = {
-        "holdfast": 1, "company": POLICY, "group": "dumps", "database": database, "reason": "weekly",
+        "holdfast": 1, "owner": OWNER, "key": key.removeprefix(DUMPS), "group": "dumps", "database": database, "reason": "weekly",
         "run": f"seed-{slot:%Y%m%d}", "slot": f"{slot:%FT%TZ}", "data_time": f"{taken:%FT%TZ}", "finished_at": f"{taken:%FT%TZ}",
         "file": {"name": file, "bytes": len(body), "sha256": digest}, "plain": {"bytes": len(body), "sha256": digest},
         "format": "custom", "client": "pg_dump (PostgreSQL) 16.4",
@@ -128,11 +130,17 @@ def dump(bucket: str, key: str, slot: datetime, taken: datetime, **other: object
     return [Object(taken, bucket, name, text) for name, text in files.items()]
 
 
+def mark(bucket: str, prefix: str, when: datetime, owner: str) -> Object:
+    """The mark that says whose a store is."""
+    text = {"holdfast": 1, "owner": owner, "id": "seed", "since": f"{when:%FT%TZ}"}
+    return Object(when, bucket, f"{prefix}holdfast-store.json", json.dumps(text).encode())
+
+
 def dumps(now: datetime) -> list[Object]:
     """The logical dumps of the last Sundays, 01:00 UTC."""
     sunday = last_slot(now, 1)
     sunday -= timedelta(days=(sunday.weekday() + 1) % 7)
-    made = []
+    made = [mark(BACKUPS, DUMPS, sunday - timedelta(weeks=DUMP_WEEKS), OWNER)]
     for week in range(DUMP_WEEKS):
         day = sunday - timedelta(weeks=week)
         for number, service in enumerate(SERVICES):

@@ -15,12 +15,12 @@ import time
 from datetime import datetime, timezone
 from pathlib import Path
 
-from world import fleet, rds_events, stack
+from world import fleet, lomash, rds_events, stack
 from world.aws import client
 from world.clock import FILE
 from world.paths import DEV
 
-POLICY = DEV.parent / "policies" / "lomash-wood.yaml"
+POLICY = lomash.written()
 BOLD, DIM, PLAIN = ("\033[1m", "\033[2m", "\033[0m") if sys.stdout.isatty() else ("", "", "")
 
 

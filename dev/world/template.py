@@ -7,7 +7,7 @@ import yaml
 FUNCTION = "AWS::Serverless::Function"
 IMAGE_FUNCTION = "AWS::Lambda::Function"
 UNKNOWN = {"AWS::CloudWatch::CompositeAlarm", "AWS::RDS::EventSubscription"}
-UNKNOWN_CONDITIONS = {"cloudwatch:namespace", "s3:prefix"}
+UNKNOWN_CONDITIONS = {"cloudwatch:namespace", "s3:prefix", "s3:if-none-match", "s3:ObjectCreationOperation"}
 NOT_APPLIED = ["LifecycleConfiguration", "ObjectLockConfiguration", "Tags"]
 
 

@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
         }
     });
-    let how = restore::Into { jobs, tables: Vec::new(), owners: true, privileges: true };
+    let how = restore::Into { jobs, ..restore::Into::default() };
     let started = Instant::now();
     let restored =
         restore::restore(&server, &database, restore::Stored::Custom, take, &how).await?;

@@ -1,13 +1,26 @@
 //! Whole databases: made, dropped, counted, checked, and swapped.
 
+mod create;
+mod facts;
 mod inherit;
+mod lacking;
 mod roles;
+mod rows;
+mod subscriptions;
+mod test_role;
 
+pub use create::create;
+pub use facts::apply;
+pub(crate) use facts::facts;
 pub use inherit::inherit;
+pub use lacking::{Lacking, lacking, protected};
 pub use roles::roles;
+pub use rows::{count_large_objects, count_rows};
+pub use subscriptions::disconnect_subscriptions;
+pub(crate) use test_role::random_password;
+pub use test_role::{TestRole, sweep_roles};
 
-use crate::{Error, Kind, Server, Session, TableRows, dump::ServerFacts, literal, quoted};
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use crate::{Error, Kind, Server, Session, quoted};
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -82,46 +95,6 @@ pub async fn names(server: &Server) -> Result<Vec<String>, Error> {
         .collect()
 }
 
-/// Creates an empty database with the encoding, the collation and, where that role exists, the owner of the one that
-/// was dumped. Where the server has no such collation it gets the server's own, and that is the answer: texts then
-/// sort differently.
-///
-/// # Errors
-/// [`Kind::Refused`]: the name is taken, or the role may not create databases.
-pub async fn create(
-    server: &Server,
-    name: &str,
-    like: Option<&ServerFacts>,
-) -> Result<Option<String>, Error> {
-    let session = maintenance(server).await?;
-    let doing = || format!("create database {name}");
-    let base = format!("CREATE DATABASE {} TEMPLATE template0", quoted(name));
-    let run = async |sql: String| session.batch_execute(&sql).await;
-    let Some(like) = like else {
-        return run(base).await.map(|()| None).map_err(|e| Error::from_pg(doing(), &e));
-    };
-    let encoding = format!("{base} ENCODING {}", literal(&like.encoding));
-    let (collate, ctype) = (literal(&like.collate), literal(&like.ctype));
-    let same = run(format!("{encoding} LC_COLLATE {collate} LC_CTYPE {ctype}")).await;
-    let mut note = None;
-    if let Err(e) = same {
-        // 22023: no such locale; 42809: it does not fit the encoding.
-        if !e.code().is_some_and(|c| ["22023", "42809"].contains(&c.code())) {
-            return Err(Error::from_pg(doing(), &e));
-        }
-        run(encoding).await.map_err(|e| Error::from_pg(doing(), &e))?;
-        let (collate, ctype) = (&like.collate, &like.ctype);
-        note =
-            Some(format!("collation {collate}, {ctype} is not on this server; it has its default"));
-    }
-    // May fail when the role is absent, or is not ours to give to: the database then belongs to who restores.
-    let owner = format!("ALTER DATABASE {} OWNER TO {}", quoted(name), quoted(&like.owner));
-    if let Err(e) = run(owner).await {
-        tracing::debug!(error = %e, "{name} keeps its owner: {e}");
-    }
-    Ok(note)
-}
-
 /// Drops a database of ours, with whoever is connected to it. No error when it is gone already.
 ///
 /// # Errors
@@ -133,12 +106,23 @@ pub async fn drop(server: &Server, name: &str) -> Result<(), Error> {
         return Err(Error::new(Kind::Refused, doing(), why, "drop it by hand if that is meant"));
     }
     let session = maintenance(server).await?;
+    subscriptions::drop_all(server, &session, name).await?;
+    // A backend that can't be interrupted (one that waits in a COPY) holds this back for ever.
+    let wait = session.batch_execute("SET statement_timeout = '5min'").await;
+    wait.map_err(|e| Error::from_pg(doing(), &e))?;
     let force = if session.version_num >= 130_000 {
         " WITH (FORCE)"
     } else {
         disconnect(&session, name).await?;
         ""
     };
+    // One that is a template can't be dropped.
+    let sql = "SELECT FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) $1 AND datistemplate";
+    let template = session.query_opt(sql, &[&name]).await;
+    if template.map_err(|e| Error::from_pg(doing(), &e))?.is_some() {
+        let sql = format!("ALTER DATABASE {} IS_TEMPLATE false", quoted(name));
+        session.batch_execute(&sql).await.map_err(|e| Error::from_pg(doing(), &e))?;
+    }
     let sql = format!("DROP DATABASE IF EXISTS {}{force}", quoted(name));
     session.batch_execute(&sql).await.map_err(|e| Error::from_pg(doing(), &e))
 }
@@ -210,44 +194,35 @@ pub async fn swap(server: &Server, fresh: &str, live: &str, aside: &str) -> Resu
     }
 }
 
-/// Counts the rows of tables, named as SQL names them, over `jobs` connections. A table that can't be read is an
-/// error.
-pub async fn count_rows(
-    server: &Server,
-    database: &str,
-    tables: &[String],
-    jobs: usize,
-) -> Result<Vec<TableRows>, Error> {
-    let jobs = jobs.clamp(1, tables.len().max(1));
-    let mut sessions = Vec::new();
-    for _ in 0..jobs {
-        let session = server.connect(database).await?;
-        // A plan that is run once is not worth compiling.
-        let set = session.batch_execute("SET jit = off").await;
-        set.map_err(|e| Error::from_pg("set up a connection", &e))?;
-        sessions.push(session);
-    }
-    let (give, take) = (tokio::sync::Semaphore::new(jobs), tokio::sync::Mutex::new(sessions));
-    let count = async |table: &String| {
-        let _permit = give.acquire().await;
-        let Some(session) = take.lock().await.pop() else {
-            return Err(Error::new(Kind::Lost, "count rows", "no connection is left", ""));
+/// `schema.table` or `table`, as SQL names it, with every part in quotes; nothing where it is anything else.
+pub fn qualified(name: &str) -> Option<String> {
+    let mut parts = Vec::new();
+    let mut rest = name;
+    loop {
+        let (part, after) = if let Some(inner) = rest.strip_prefix('"') {
+            let mut end = 0;
+            // A doubled quote is one of the name's own.
+            while let Some(at) = inner[end..].find('"') {
+                end += at;
+                if inner[end..].starts_with("\"\"") { end += 2 } else { break }
+            }
+            let part = inner.get(..end).filter(|_| inner[end..].starts_with('"'))?;
+            (part.replace("\"\"", "\""), &inner[end + 1..])
+        } else {
+            let word = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
+            let end = rest.find(|c| !word(c)).unwrap_or(rest.len());
+            (rest[..end].to_owned(), &rest[end..])
         };
-        let counted = count_in(&session, table).await;
-        take.lock().await.push(session);
-        counted
-    };
-    stream::iter(tables).map(count).buffered(jobs).try_collect().await
-}
-
-async fn count_in(session: &Session, table: &str) -> Result<TableRows, Error> {
-    // ONLY, as pg_dump reads each table: the rows of a partition are counted as the partition's.
-    let sql = format!("SELECT pg_catalog.count(*) FROM ONLY {table}");
-    let row = session.query_one(&sql, &[]).await;
-    let rows: i64 = row
-        .and_then(|row| row.try_get(0))
-        .map_err(|e| Error::from_pg(format!("count the rows of {table}"), &e))?;
-    Ok(TableRows { name: table.to_string(), rows: rows.unsigned_abs(), bytes: 0 })
+        if part.is_empty() || part.contains('\0') {
+            return None;
+        }
+        parts.push(quoted(&part));
+        match after.strip_prefix('.') {
+            Some(more) => rest = more,
+            None if after.is_empty() && parts.len() <= 2 => return Some(parts.join(".")),
+            None => return None,
+        }
+    }
 }
 
 /// Whether a SELECT says `true`: one row of one boolean. It runs read-only.
@@ -292,6 +267,26 @@ mod tests {
             "_before_20261120020000",
         ] {
             assert!(!is_ours(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_table_of_a_record_is_a_name_or_nothing() {
+        let table = [
+            ("public.orders", Some("\"public\".\"orders\"")),
+            ("orders", Some("\"orders\"")),
+            ("public.\"Odd \"\"Name\"\".x\"", Some("\"public\".\"Odd \"\"Name\"\".x\"")),
+            ("größe", Some("\"größe\"")),
+            ("public.orders; DROP TABLE x", None),
+            ("(SELECT evil())", None),
+            ("a.b.c", None),
+            ("\"open", None),
+            ("\"\"", None),
+            ("a.", None),
+            ("", None),
+        ];
+        for (name, expected) in table {
+            assert_eq!(qualified(name).as_deref(), expected, "{name}");
         }
     }
 

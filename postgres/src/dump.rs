@@ -2,30 +2,37 @@
 //!
 //! Layout: `custom` is the fast path (head by `pg_dump`, data by us), made of `snapshot` (one view for all connections),
 //! `plan` (what is read by which statement), `read` (the connections), `objects` (large objects) and `emit` (the format);
-//! `plain` passes on what `pg_dump` writes, `csv` is one COPY; `child` runs `pg_dump`; `facts` and `roles` are for the
-//! manifest.
+//! `passed` and `plain` pass on what `pg_dump` writes, `csv` is one COPY; `child` runs `pg_dump`, `failure` explains it;
+//! `names` shows names of any encoding; `facts` and `roles` are for the manifest.
 
 mod child;
 mod csv;
 mod custom;
 mod emit;
 mod facts;
+mod failure;
 mod fingerprint;
+mod names;
 mod objects;
+mod passed;
 mod plain;
 mod plan;
 mod read;
 mod roles;
 mod snapshot;
 
+pub(crate) use names::{as_bytes, shown};
+
 use crate::{Error, Kind, Server, TableRows, tools::Tools};
 use bytes::Bytes;
 use fingerprint::Fingerprint;
 use jiff::Timestamp;
+pub use roles::Role;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
     io,
+    path::Path,
     time::{Duration, Instant},
 };
 use tokio::{process::Command, sync::mpsc};
@@ -79,11 +86,11 @@ pub struct Dumped {
     pub client: String,
     /// Extensions of the database.
     pub extensions: Vec<Extension>,
-    /// The server's roles as SQL, without passwords.
-    pub roles: String,
+    /// The server's roles, without passwords.
+    pub roles: Vec<Role>,
     /// Rows of each table at the snapshot, in the order of the file.
     pub tables: Vec<TableRows>,
-    /// How many large objects it holds; 0 for plain SQL, where they are not counted.
+    /// How many large objects it holds.
     pub large_objects: u64,
     /// SHA-256 of what was dumped, without when and how: the same for two dumps of a database on one server in which
     /// nothing changed in between, be it a row, a definition, a role or an extension. None when it was not asked for.
@@ -122,6 +129,67 @@ pub struct ServerFacts {
     pub database_bytes: u64,
     /// Whether the server is a replica.
     pub is_replica: bool,
+    /// What belongs to the database itself.
+    #[serde(default)]
+    pub database: DatabaseFacts,
+}
+
+/// What gives a database its order of text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LocaleProvider {
+    /// The operating system.
+    #[default]
+    Libc,
+    /// ICU.
+    Icu,
+    /// PostgreSQL itself, since version 17.
+    Builtin,
+}
+
+/// What belongs to a database itself and is in no archive of `pg_dump`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatabaseFacts {
+    /// What gives it its order of text.
+    pub provider: LocaleProvider,
+    /// Its locale, where ICU or PostgreSQL itself provides it.
+    pub locale: Option<String>,
+    /// Further rules of ICU.
+    pub icu_rules: Option<String>,
+    /// The tablespace it is in, `pg_default` usually.
+    pub tablespace: String,
+    /// How many may be connected at once.
+    pub connection_limit: Option<i32>,
+    /// Whether others may copy it.
+    pub is_template: bool,
+    /// Its comment.
+    pub comment: Option<String>,
+    /// Who may do what with it; none where that is as usual.
+    pub grants: Option<Vec<Grant>>,
+    /// Settings of sessions in it, and of roles in it, in their order.
+    pub settings: Vec<Setting>,
+}
+
+/// A privilege on a database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// The role that has it; none is everybody.
+    pub role: Option<String>,
+    /// `CONNECT`, `CREATE` or `TEMPORARY`.
+    pub privilege: String,
+    /// Whether it may be passed on.
+    pub grantable: bool,
+}
+
+/// A setting that sessions in a database begin with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setting {
+    /// The role that it is for; none is for all.
+    pub role: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// Its value, as the server keeps it.
+    pub value: String,
 }
 
 /// Looks at a server and a database without dumping: reached, let in, how large, and whether a fitting `pg_dump` is here.
@@ -175,7 +243,7 @@ async fn run(
         data.leader.end().await?;
         Ok((data, extensions))
     };
-    let roles = async { Ok(roles::roles(server, database, &tools).await) };
+    let roles = async { roles::roles(&server.connect(database).await?).await };
     let ((data, extensions), roles) = tokio::try_join!(data, roles)?;
     out.send(Ok(Bytes::new())).await.map_err(|_| emit::gone())?;
     Ok(Dumped {
@@ -207,13 +275,24 @@ async fn data(
         Format::Custom { zlib } => {
             let head =
                 begin(what.lock_wait, async |wait| custom::head(job, *zlib, wait).await).await?;
-            custom::archive(job, head, *zlib, what, out.clone()).await
+            if head.is_nameable() {
+                return custom::archive(job, head, *zlib, what, out.clone()).await;
+            }
+            let leader = head.into_leader();
+            let patience = failure::Patience::new(what.lock_wait);
+            let mut data = match passed::pass(job, &leader, *zlib, what, out).await {
+                Ok(counted) => counted.with(leader),
+                Err(e) => return Err(failure::explained(job, &leader, patience, e).await),
+            };
+            data.large_objects = large_objects(job, &data.leader).await?;
+            Ok(data)
         }
         Format::Plain => {
             let begun = begin(what.lock_wait, async |wait| plain::begin(job, wait).await).await?;
             let fingerprint = what.fingerprint.then(Fingerprint::default);
-            let (leader, tables, fingerprint) = plain::pass(begun, fingerprint, out).await?;
-            Ok(Data { leader, tables, large_objects: 0, fingerprint })
+            let (leader, tables, fingerprint) = plain::pass(job, begun, fingerprint, out).await?;
+            let large_objects = large_objects(job, &leader).await?;
+            Ok(Data { leader, tables, large_objects, fingerprint })
         }
         Format::Csv(of) => {
             let session = snapshot::settled(job.server, job.database).await?;
@@ -225,6 +304,17 @@ async fn data(
             Ok(Data { leader, tables: vec![rows], large_objects: 0, fingerprint: None })
         }
     }
+}
+
+/// The large objects that `pg_dump` takes along: all of them, or none when it takes chosen tables.
+async fn large_objects(job: &Job<'_>, leader: &snapshot::Leader) -> Result<u64, Error> {
+    if !job.tables.is_empty() {
+        return Ok(0);
+    }
+    let sql = "SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata";
+    let row = leader.session.query_one(sql, &[]).await;
+    let count: Result<i64, _> = row.and_then(|row| row.try_get(0));
+    count.map(i64::unsigned_abs).map_err(|e| Error::from_pg("count the large objects", &e))
 }
 
 /// Begins, and begins afresh while a table is being changed and there is time to wait; nothing was sent before.
@@ -269,6 +359,11 @@ fn add(
     tables[place].bytes += bytes;
 }
 
+/// A shell, and the address space of a `pg_dump` that writes the head of an archive only: more than definitions need, unless
+/// there are very many.
+const SHELL: &str = "/bin/sh";
+const HEAD_MEMORY_KIB: u32 = 320 << 10;
+
 /// What every format needs.
 struct Job<'a> {
     server: &'a Server,
@@ -280,7 +375,21 @@ struct Job<'a> {
 impl Job<'_> {
     /// A `pg_dump` on this snapshot.
     fn pg_dump(&self, snapshot: &str, lock_wait: Duration) -> Command {
-        let mut command = self.server.command(&self.tools.pg_dump, self.database);
+        let command = self.server.command(&self.tools.pg_dump, self.database);
+        self.with_arguments(command, snapshot, lock_wait)
+    }
+
+    /// As [`Self::pg_dump`], in bounded memory. It ends when it is to read a row that does not fit; by then it has written
+    /// its head.
+    fn bounded_pg_dump(&self, snapshot: &str, lock_wait: Duration) -> Command {
+        let program = &self.tools.pg_dump;
+        let mut command = self.server.command(Path::new(SHELL), self.database);
+        command.args(["-c", "ulimit -v \"$0\"; exec \"$@\"", &HEAD_MEMORY_KIB.to_string()]);
+        command.arg(program);
+        self.with_arguments(command, snapshot, lock_wait)
+    }
+
+    fn with_arguments(&self, mut command: Command, snapshot: &str, lock_wait: Duration) -> Command {
         command.args(["--no-password", "--snapshot", snapshot]);
         command.arg(format!("--lock-wait-timeout={}", millis(lock_wait)));
         for table in self.tables {

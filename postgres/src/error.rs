@@ -1,6 +1,7 @@
 //! The one error of this crate: what was being done, why it did not work, and what to do about it.
 
 use std::{fmt, io};
+use tokio_postgres::error::DbError;
 
 /// Why something with PostgreSQL did not work. None of its texts holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,10 +66,12 @@ impl Error {
             };
             return Self::new(kind, doing, with_sources(e), mend);
         };
-        let mut why = db.message().to_owned();
-        for more in [db.detail(), db.hint()].into_iter().flatten() {
-            why.push_str(": ");
-            why.push_str(more);
+        let mut why = message(db);
+        if !may_hold_data(db) {
+            for more in [db.detail(), db.hint()].into_iter().flatten() {
+                why.push_str(": ");
+                why.push_str(more);
+            }
         }
         let (kind, mend) = sort(db.code().code());
         Self::new(kind, doing, why, mend)
@@ -83,6 +86,72 @@ impl Error {
         };
         Self::new(kind, doing, e.to_string(), "")
     }
+}
+
+/// Whether the server's words about an error may quote what is in a table: errors of data, errors that functions raise, and
+/// whatever happens inside of a function or a COPY, which is what the context says.
+fn may_hold_data(db: &DbError) -> bool {
+    let class = db.code().code().get(..2).unwrap_or_default();
+    ["22", "23", "38", "39", "44", "HV", "P0"].contains(&class) || db.where_().is_some()
+}
+
+/// What may be shown of an error: the server's words where they can't hold data, else its code and the names of what it
+/// is about.
+pub(crate) fn message(db: &DbError) -> String {
+    if may_hold_data(db) { by_code(db) } else { db.message().to_owned() }
+}
+
+/// An error by its code and the names of what it is about, whatever language the server speaks.
+pub(crate) fn by_code(db: &DbError) -> String {
+    let code = db.code().code();
+    let mut text = match condition(code) {
+        Some(condition) => format!("{condition} (SQLSTATE {code})"),
+        None => format!("SQLSTATE {code}"),
+    };
+    let names = [
+        ("table", db.table()),
+        ("column", db.column()),
+        ("constraint", db.constraint()),
+        ("type", db.datatype()),
+    ];
+    for (kind, name) in names {
+        if let Some(name) = name {
+            text.push_str(&format!(", {kind} {name}"));
+        }
+    }
+    text
+}
+
+/// The usual codes in words.
+fn condition(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "0A000" => "not supported there",
+        "22001" => "a text that is too long",
+        "22003" => "a number out of range",
+        "22007" | "22008" => "a time that is none",
+        "22021" => "bytes that are no text in the encoding",
+        "22P02" => "a text that is no value of its type",
+        "22P03" => "binary data that is no value of its type",
+        "22P04" => "rows that do not fit the columns",
+        "22P05" => "a character that the encoding does not have",
+        "23502" => "a null where none may be",
+        "23503" => "a foreign key without its row",
+        "23505" => "a duplicate key",
+        "23514" => "a row that a check forbids",
+        "23P01" => "rows that exclude each other",
+        "40P01" => "a deadlock",
+        "42501" => "permission denied",
+        "42601" => "a statement that is no SQL there",
+        "42704" => "something that does not exist",
+        "42883" => "a function or an operator that does not exist",
+        "42P01" => "a table that does not exist",
+        "42703" => "a column that does not exist",
+        "3F000" => "a schema that does not exist",
+        "55P03" => "a lock that others hold",
+        "57014" => "cancelled",
+        "P0001" => "an error that a function raised",
+        _ => return None,
+    })
 }
 
 /// What a code of <https://www.postgresql.org/docs/current/errcodes-appendix.html> means to us.

@@ -1,17 +1,20 @@
 //! PostgreSQL's side of the data path: dumps that are read fast and restored fast, as archives that stock tools read.
 //!
-//! Layout: [`server`] connects (own TLS, keepalives) and starts client programs; [`tools`] finds those; [`lock`] is the
+//! Layout: [`server`] connects (own TLS, keepalives) and starts client programs, [`child`] gives those their environment; [`tools`] finds those; [`libpq`] reads its files; [`lock`] is the
 //! lease that keeps two runs apart; [`toc`] reads the head of an archive; [`dump`](mod@dump) writes archives, [`restore`](mod@restore) reads
-//! them; [`database`] creates, swaps and counts.
+//! them; [`database`] creates, swaps and counts; [`scratch_server`] is a server of our own for test restores.
 //!
 //! Every stream of bytes is a `tokio::sync::mpsc` channel of `std::io::Result<bytes::Bytes>`. An empty [`bytes::Bytes`]
 //! is the clean end; a channel that closes without it broke off and its bytes are worth nothing.
 
+pub mod child;
 pub mod database;
 pub mod dump;
 pub mod error;
+pub mod libpq;
 pub mod lock;
 pub mod restore;
+pub mod scratch_server;
 pub mod server;
 pub mod toc;
 pub mod tools;

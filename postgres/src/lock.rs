@@ -39,7 +39,10 @@ pub async fn lock<'a>(session: &'a Session, name: &str) -> Result<Lease<'a>, Err
         || "another run has it".to_owned(),
         |row| {
             // Users without pg_read_all_stats don't see these of others.
-            let text = |i| row.get::<_, Option<String>>(i).unwrap_or_else(|| "unknown".into());
+            let text = |i| {
+                let text = row.try_get::<_, Option<String>>(i).ok().flatten();
+                text.unwrap_or_else(|| "unknown".into())
+            };
             let (application, user, address, since) = (text(0), text(1), text(2), text(4));
             let pid: i32 = row.get(3);
             format!(

@@ -1,33 +1,46 @@
 //! Archives into databases, from a stream, with constant memory and over several connections.
 //!
-//! A custom-format archive: its head goes to stock `pg_restore` for what comes before and after the rows, and rows and
+//! A custom-format archive: what comes before and after the rows is run entry by entry (`definitions`), and rows and
 //! large objects are loaded here ([`load`]). Blocks that are not COPY text or zlib go to `pg_restore` as a whole. Plain
 //! SQL is read statement by statement ([`plain`]). What the server refuses becomes a [`Loss`] and the restore goes on;
 //! a stream that is cut or damaged is an [`Error`], and then the database is worth nothing.
 
+mod archive;
 mod chosen;
+mod definitions;
 mod early;
+mod examine;
+mod judge;
 mod lexer;
 mod load;
 mod loss;
+#[cfg(feature = "model")]
+pub mod model;
 mod objects;
 mod parse;
 mod plain;
 mod rows;
+#[cfg(test)]
+mod sample;
+mod sandbox;
 mod source;
 mod stock;
 
+pub use examine::{Contents, examine, head};
 pub use loss::{Loss, LossClass};
 
-pub(crate) use lexer::{name as sql_name, statements};
+pub(crate) use archive::{Block, read_archive};
+pub(crate) use lexer::{Item, Lexer};
 pub(crate) use loss::bearable;
 
 use crate::{
     Error, Kind, Server, Session, TableRows,
+    dump::shown,
     toc::{Entry, Packing, Toc},
     tools::Tools,
 };
 use bytes::Bytes;
+use definitions::{Definitions, Run};
 use parse::Wanted;
 use serde::{Deserialize, Serialize};
 use source::{Blocks, Source};
@@ -35,16 +48,17 @@ use std::{
     collections::{HashMap, HashSet},
     io,
     sync::Arc,
+    time::Duration,
 };
-use stock::{Run, Stock};
+use stock::Whole;
 use tokio::{
     io::AsyncWriteExt as _,
     sync::mpsc,
-    task::{JoinError, spawn_blocking},
+    task::{JoinError, JoinHandle, spawn_blocking},
 };
 
 /// How to restore.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Into {
     /// Connections that load rows and build indexes.
     pub jobs: usize,
@@ -55,6 +69,24 @@ pub struct Into {
     pub owners: bool,
     /// Whether grants are restored.
     pub privileges: bool,
+    /// The administrator of the server, of a test: then the role that restores is no superuser. Extensions are created
+    /// for it, by their names alone; what only a superuser can make is left out and told in [`Restored::untested`].
+    pub test: Option<Server>,
+    /// How long a COPY waits for its next rows before the restore ends: while it waits, PostgreSQL drops no database.
+    pub stall: Duration,
+}
+
+impl Default for Into {
+    fn default() -> Self {
+        Self {
+            jobs: 1,
+            tables: Vec::new(),
+            owners: true,
+            privileges: true,
+            test: None,
+            stall: Duration::from_mins(5),
+        }
+    }
 }
 
 /// What a stream holds, after decryption and decompression.
@@ -74,6 +106,9 @@ pub struct Restored {
     pub losses: Vec<Loss>,
     /// The rows that were loaded, table by table.
     pub tables: Vec<TableRows>,
+    /// What a test left out because it takes a superuser.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub untested: Vec<String>,
 }
 
 /// Restores a stream into an existing database, which should be empty: nothing is dropped before.
@@ -110,63 +145,72 @@ async fn custom(
         let mut source = Source::new(source);
         Toc::read(&mut source).map(|toc| (toc, source))
     });
-    let (toc, source) = read.await.map_err(|e| panicked(&e))??;
-    let chosen = match &how.tables[..] {
+    let (mut toc, source) = read.await.map_err(|e| panicked(&e))??;
+    let session = server.connect(database).await?;
+    let readable = toc.decode(&session).await?;
+    // What runs is judged as it runs: in the encoding of the session.
+    judge::toc(&toc)?;
+    let mut chosen = match &how.tables[..] {
         [] => None,
         names => Some(chosen::choose(&toc, names)?),
     };
-    let session = server.connect(database).await?;
-    let tools = Tools::find(server, session.version_num.max(needed(&toc)))?;
-    let stock = Stock::new(server, database, &tools.pg_restore, how, &toc)?;
-    let list = chosen.as_ref().map(|chosen| stock::list(&toc, |id| chosen.contains(&id)));
-
-    let mut restored = Restored::default();
-    let Some(tables) = tables(&session, &toc, chosen.as_ref()).await? else {
-        return whole(
-            server,
-            database,
-            &stock,
-            &toc,
-            source,
-            list.as_deref(),
-            chosen.as_ref(),
-            how,
-        )
-        .await;
-    };
-    restored.losses = stock.run(Run::Before, list.as_deref()).await?;
-    if let Some(objects) = stock::objects(&toc, chosen.as_ref()) {
-        restored.losses.extend(stock.run(Run::Values, Some(&objects)).await?);
+    let mut untested = Vec::new();
+    if let Some(admin) = &how.test {
+        let sandbox = sandbox::Sandbox::open(admin, database, &server.user).await?;
+        let made = sandbox.extensions(&toc).await?;
+        let (kept, left_out) = sandbox::Sandbox::testable(&toc, chosen.as_ref(), &made);
+        (chosen, untested) = (Some(kept), left_out);
     }
+    let sql = examine::sql_blocks(&toc)?;
+    if !readable && !sql.is_empty() {
+        return Err(Error::new(
+            Kind::Refused,
+            "judge the statements of the backup",
+            format!(
+                "its rows are INSERT statements in {}, which only pg_restore can read",
+                toc.encoding()
+            ),
+            "dump it again without --inserts, or restore it by hand into a server of its own",
+        ));
+    }
+    let tables = if readable { tables(&toc, chosen.as_ref(), &sql) } else { None };
+    let Some(tables) = tables else {
+        let part = chosen.as_ref();
+        let all = whole(server, database, &session, &toc, readable, source, part, how).await?;
+        return Ok(Restored { untested, ..all });
+    };
+    let definitions = Definitions::new(server, database, how, &toc, &session).await?;
+    let wanted = |id: i32| chosen.as_ref().is_none_or(|c| c.contains(&id));
+
+    let losses = definitions.run(Run::Before, wanted).await?;
+    let mut restored = Restored { losses, untested, ..Restored::default() };
+    let objects = definitions::large_objects(&toc);
+    let made = |id: i32| wanted(id) && objects.contains(&id);
+    restored.losses.extend(definitions.run(Run::Values, made).await?);
     let (ready, finished) = mpsc::unbounded_channel();
     let ready = (how.jobs > 1).then_some(ready);
     let lane = early::Lane::default();
-    let wanted = |id: &i32| chosen.as_ref().is_none_or(|c| c.contains(id));
     let load = async {
         let chosen = chosen.as_ref();
         let loaded =
-            rows(server, database, session, &toc, tables, source, chosen, how, ready).await?;
+            rows(server, database, session, &toc, tables, source, chosen, how, ready, &sql).await?;
         // What the lane is at goes on beside this.
         let (done, held) = (lane.done(), lane.held(&toc));
-        let mut losses = Vec::new();
-        if let Some(values) = stock::values(&toc, chosen) {
-            losses.extend(stock.run(Run::Values, Some(&values)).await?);
-        }
-        let now = |id: i32| wanted(&id) && !done.contains(&id) && !held.contains(&id);
-        losses.extend(stock.run(Run::After, Some(&stock::list(&toc, now))).await?);
+        let values = definitions::values(&toc);
+        let set = |id: i32| wanted(id) && values.contains(&id);
+        let mut losses = definitions.run(Run::Values, set).await?;
+        let now = |id: i32| wanted(id) && !done.contains(&id) && !held.contains(&id);
+        losses.extend(definitions.run(Run::After, now).await?);
         Ok((loaded, losses, held))
     };
     let (loaded, early) =
-        tokio::try_join!(load, lane.run(&stock, &toc, chosen.as_ref(), finished))?;
+        tokio::try_join!(load, lane.run(&definitions, &toc, chosen.as_ref(), finished))?;
     let (loaded, after, held) = loaded;
     let done = lane.done();
-    let rest = |id: i32| wanted(&id) && held.contains(&id) && !done.contains(&id);
-    if toc.entries.iter().any(|e| rest(e.dump_id)) {
-        let list = stock::list(&toc, rest);
-        restored.losses.extend(stock.run(Run::After, Some(&list)).await?);
-    }
+    let rest = |id: i32| wanted(id) && held.contains(&id) && !done.contains(&id);
+    let rest = definitions.run(Run::After, rest).await?;
     restored.tables = loaded.tables;
-    for losses in [loaded.losses, early, after] {
+    for losses in [loaded.losses, early, after, rest, definitions.moved()] {
         restored.losses.extend(losses);
     }
     Ok(restored)
@@ -184,29 +228,45 @@ async fn rows(
     chosen: Option<&HashSet<i32>>,
     how: &Into,
     ready: Option<mpsc::UnboundedSender<early::Ready>>,
+    sql: &HashSet<i32>,
 ) -> Result<load::Loaded, Error> {
+    let target = load::Target { server, database, encoding: toc.encoding(), stall: how.stall };
+    settle(&first).await?;
     let mut sessions = vec![first];
     while sessions.len() < how.jobs.max(1) {
-        sessions.push(server.connect(database).await?);
-    }
-    for session in &sessions {
-        settle(session).await?;
+        sessions.push(target.connect().await?);
     }
     let with_data = toc.entries.iter().filter(|e| e.has_data).map(|e| e.dump_id);
     let objects = toc.entries.iter().filter(|e| e.desc == "BLOBS").map(|e| e.dump_id);
-    let objects: HashSet<i32> = if chosen.is_none() { objects.collect() } else { HashSet::new() };
+    let objects: HashSet<i32> =
+        objects.filter(|id| chosen.is_none_or(|c| c.contains(id))).collect();
     let (load, skip) = with_data.partition(|id| tables.contains_key(id) || objects.contains(id));
-    let wanted = Wanted { load, skip, zlib: toc.packing == Packing::Zlib };
+    let sql = sql.clone();
+    let wanted = Wanted { load, skip, sql, zlib: toc.packing == Packing::Zlib };
     let blocks = Blocks::new(source, toc.int_size);
     // A part is about 1 MiB: one is being cut, one waits here, two wait at each connection.
     let (give, take) = mpsc::channel(1);
     let parser = spawn_blocking(move || parse::parse(blocks, wanted, &give));
-    let loaded = load::load(&sessions, &tables, take, ready).await;
-    match parser.await.map_err(|e| panicked(&e))? {
-        // The loader stopped taking: its own error says why.
-        Err(e) if e.kind() == io::ErrorKind::BrokenPipe && loaded.is_err() => loaded,
+    let loaded = load::load(target, sessions, &tables, take, ready).await;
+    ended(parser, loaded).await
+}
+
+/// What came of a thread that reads, and of who takes what it reads.
+async fn ended<T>(reader: JoinHandle<io::Result<()>>, taken: Result<T, Error>) -> Result<T, Error> {
+    let read = if taken.is_err() {
+        // It may wait for a stream that moves no more.
+        match tokio::time::timeout(Duration::from_secs(1), reader).await {
+            Ok(read) => read,
+            Err(_) => return taken,
+        }
+    } else {
+        reader.await
+    };
+    match read.map_err(|e| panicked(&e))? {
+        // Nobody took any more: their own error says why.
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe && taken.is_err() => taken,
         Err(e) => Err(damaged(&e)),
-        Ok(()) => loaded,
+        Ok(()) => taken,
     }
 }
 
@@ -218,35 +278,40 @@ async fn settle(session: &Session) -> Result<(), Error> {
 }
 
 /// The tables whose rows are loaded here, by their data entry; `None` when there are blocks that we can't load.
-async fn tables(
-    session: &Session,
+fn tables(
     toc: &Toc,
     chosen: Option<&HashSet<i32>>,
-) -> Result<Option<HashMap<i32, Arc<load::Table>>>, Error> {
+    sql: &HashSet<i32>,
+) -> Option<HashMap<i32, Arc<load::Table>>> {
     if matches!(toc.packing, Packing::Lz4 | Packing::Zstd) {
-        return Ok(None);
+        return None;
     }
     let mut tables = HashMap::new();
     for entry in toc.entries.iter().filter(|e| e.has_data && e.desc != "BLOBS") {
-        // A data block without a COPY statement holds INSERT statements (pg_dump --inserts).
-        let Some(copy) = copy_of(session, toc, entry).await? else { return Ok(None) };
+        let copy = if sql.contains(&entry.dump_id) {
+            load::Table::new(entry.dump_id, named(entry), String::new())
+        } else {
+            copy_of(toc, entry)?
+        };
         if chosen.is_none_or(|c| c.contains(&entry.dump_id)) {
             tables.insert(entry.dump_id, Arc::new(copy));
         }
     }
-    Ok(Some(tables))
+    Some(tables)
+}
+
+/// The table of an entry as SQL names it.
+fn named(entry: &Entry) -> String {
+    match &entry.namespace {
+        Some(schema) => format!("{}.{}", crate::quoted(schema), crate::quoted(&entry.tag)),
+        None => crate::quoted(&entry.tag),
+    }
 }
 
 /// The statement that loads an entry's rows.
-async fn copy_of(
-    session: &Session,
-    toc: &Toc,
-    entry: &Entry,
-) -> Result<Option<load::Table>, Error> {
-    let Some(bytes) = toc.copy_bytes(entry) else { return Ok(None) };
-    let statement = in_utf8(session, bytes, toc.encoding()).await?;
-    Ok(copy_from(&statement, toc.encoding())
-        .map(|(name, copy)| load::Table::new(entry.dump_id, name, copy)))
+fn copy_of(toc: &Toc, entry: &Entry) -> Option<load::Table> {
+    let (name, copy) = copy_from(entry.copy_stmt.as_deref()?, toc.encoding())?;
+    Some(load::Table::new(entry.dump_id, name, copy))
 }
 
 /// Text of an archive in UTF-8; the server knows every encoding that an archive can be in.
@@ -279,15 +344,17 @@ fn copy_from(statement: &str, encoding: &str) -> Option<(String, String)> {
 async fn whole(
     server: &Server,
     database: &str,
-    stock: &Stock<'_>,
+    session: &Session,
     toc: &Toc,
+    decoded: bool,
     mut source: Source,
-    list: Option<&str>,
     chosen: Option<&HashSet<i32>>,
     how: &Into,
 ) -> Result<Restored, Error> {
+    let tools = Tools::find(server, session.version_num.max(needed(toc)))?;
+    let list = chosen.map(|chosen| stock::list(toc, |id| chosen.contains(&id)));
     let list = list.map(|text| stock::file(text.as_bytes())).transpose()?;
-    let mut running = stock.whole(list.as_ref())?;
+    let mut running = Whole::start(server, database, &tools.pg_restore, how, list.as_ref())?;
     let stdin = running.stdin.take();
     let (give, mut take) = mpsc::channel::<Bytes>(4);
     let reader = spawn_blocking(move || {
@@ -301,21 +368,30 @@ async fn whole(
     let write = async {
         let Some(mut stdin) = stdin else { return io::Result::Ok(()) };
         stdin.write_all(&toc.raw).await?;
-        while let Some(bytes) = take.recv().await {
+        loop {
+            let next = tokio::time::timeout(how.stall, take.recv()).await;
+            let Some(bytes) = next.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))? else {
+                return stdin.shutdown().await;
+            };
             stdin.write_all(&bytes).await?;
         }
-        stdin.shutdown().await
     };
     // A failed write means that pg_restore ended; what it said is the reason.
-    let (_, losses) = tokio::join!(write, running.end());
+    let (written, losses) = tokio::join!(write, running.end(toc));
     drop(take);
+    if written.is_err_and(|e| e.kind() == io::ErrorKind::TimedOut) {
+        return Err(load::stalled(how.stall));
+    }
     reader.await.map_err(|e| panicked(&e))?.map_err(|e| damaged(&e))?;
-    let mut restored = Restored { losses: losses?, tables: Vec::new() };
+    // A connection that went away with pg_restore's was the server's fault.
+    let alive = session.simple_query("").await;
+    alive.map_err(|e| Error::from_pg("restore the archive by pg_restore", &e))?;
+    let mut restored = Restored { losses: losses?, ..Restored::default() };
     let names: Vec<String> = (toc.entries.iter())
         .filter(|e| e.desc == "TABLE DATA" && chosen.is_none_or(|c| c.contains(&e.dump_id)))
-        .map(|e| match &e.namespace {
-            Some(schema) => format!("{}.{}", crate::quoted(schema), crate::quoted(&e.tag)),
-            None => crate::quoted(&e.tag),
+        .map(|e| match toc.table_name(e) {
+            Some(name) if !decoded => shown(name),
+            _ => named(e),
         })
         .collect();
     restored.tables = crate::database::count_rows(server, database, &names, how.jobs).await?;
@@ -333,7 +409,11 @@ fn needed(toc: &Toc) -> u32 {
 }
 
 fn damaged(e: &io::Error) -> Error {
-    let kind = if e.kind() == io::ErrorKind::InvalidData { Kind::Data } else { Kind::Lost };
+    let kind = match e.kind() {
+        io::ErrorKind::InvalidData => Kind::Data,
+        io::ErrorKind::PermissionDenied => return judge::refused(e.to_string()),
+        _ => Kind::Lost,
+    };
     let mend = "verify the backup; the database that was restored into is incomplete";
     Error::new(kind, "read the backup", e.to_string(), mend)
 }

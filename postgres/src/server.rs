@@ -24,7 +24,7 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 /// Time to reach the server, encrypt and log in.
 const CONNECT: Duration = Duration::from_secs(30);
@@ -32,6 +32,28 @@ const CONNECT: Duration = Duration::from_secs(30);
 /// Both ends ask a silent other end after 30 s, then every 10 s, and give it up after 6 of those: a dead host's
 /// connections, and the leases that hang on them, are gone within two minutes.
 const KEEPALIVE: (u64, u64, u32) = (30, 10, 6);
+
+/// What is set in each session of ours, whatever a role or a database begins with: no timeout ends it, and values are
+/// written and read in one form. `transform_null_equals` changes what a definition means, `array_nulls` and
+/// `IntervalStyle` what a row means that is read; a session that is read-only by default could restore nothing.
+const PINNED: [(&str, &str); 16] = [
+    ("statement_timeout", "0"),
+    ("lock_timeout", "0"),
+    ("idle_in_transaction_session_timeout", "0"),
+    ("idle_session_timeout", "0"),
+    ("transaction_timeout", "0"),
+    ("default_transaction_read_only", "off"),
+    ("default_transaction_isolation", "read committed"),
+    ("standard_conforming_strings", "on"),
+    ("array_nulls", "on"),
+    ("transform_null_equals", "off"),
+    ("DateStyle", "ISO"),
+    ("IntervalStyle", "postgres"),
+    ("extra_float_digits", "3"),
+    ("bytea_output", "hex"),
+    ("xmloption", "content"),
+    ("xmlbinary", "base64"),
+];
 
 /// How the connection to a server is protected; libpq's `sslmode` of the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,9 +130,19 @@ impl Server {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let doing = || format!("log in to {database} at {} as {}", self.host, self.user);
-        let failed = |e: &tokio_postgres::Error| Error {
-            kind: Kind::Connection,
-            ..Error::from_pg(doing(), e)
+        let failed = |e: &tokio_postgres::Error| {
+            // 0A000: the database's encoding can't be turned into UTF-8, in which all our sessions are.
+            let (kind, mend) = match e.code().map(tokio_postgres::error::SqlState::code) {
+                Some("0A000") => (
+                    Kind::Refused,
+                    Some(
+                        "dump it by pg_dump itself, or move it into a database of the encoding UTF8",
+                    ),
+                ),
+                _ => (Kind::Connection, None),
+            };
+            let error = Error::from_pg(doing(), e);
+            Error { kind, mend: mend.map_or(error.mend, str::to_owned), ..error }
         };
         let mut config = tokio_postgres::Config::new();
         config.user(&self.user).dbname(database).application_name(&self.application);
@@ -128,14 +160,16 @@ impl Server {
             }
         });
         let mut session = Session { client, tap, task, version_num: 0 };
+        self.refuse_pooler(&session).await?;
         let (idle, interval, count) = KEEPALIVE;
+        let ours: Vec<String> =
+            PINNED.iter().map(|(name, value)| format!("('{name}', '{value}')")).collect();
         let set = format!(
             "SELECT current_setting('server_version_num')::int4, count(set_config(name, value, false))
-             FROM pg_catalog.pg_settings JOIN (VALUES ('statement_timeout', '0'), ('lock_timeout', '0'),
-               ('idle_in_transaction_session_timeout', '0'), ('idle_session_timeout', '0'),
-               ('transaction_timeout', '0'), ('tcp_keepalives_idle', '{idle}'),
+             FROM pg_catalog.pg_settings JOIN (VALUES {}, ('tcp_keepalives_idle', '{idle}'),
                ('tcp_keepalives_interval', '{interval}'), ('tcp_keepalives_count', '{count}'))
-             AS ours (name, value) USING (name)"
+             AS ours (name, value) USING (name)",
+            ours.join(", ")
         );
         let row = session.query_one(&set, &[]).await.map_err(|e| failed(&e))?;
         session.version_num = u32::try_from(row.get::<_, i32>(0)).unwrap_or(0);
@@ -151,25 +185,31 @@ impl Server {
         Ok(session)
     }
 
-    /// A client program that will connect to `database`; host, user, password and TLS go by its environment, and it is
-    /// killed when it is dropped. Its messages are in English.
-    pub fn command(&self, program: &Path, database: &str) -> Command {
-        let mut command = Command::new(program);
-        // A service file or options of whoever started us would change what is dumped.
-        for foreign in [
-            "PGSERVICE",
-            "PGSERVICEFILE",
-            "PGOPTIONS",
-            "PGHOSTADDR",
-            "PGCLIENTENCODING",
-            "PGDATESTYLE",
-            "PGTARGETSESSIONATTRS",
-            "PGLOADBALANCEHOSTS",
-            "PGREQUIRESSL",
-            "PGSSLNEGOTIATION",
-        ] {
-            command.env_remove(foreign);
+    /// Refuses a connection that a pooler answers: statements would go to sessions of others, which would keep our
+    /// settings and locks, and the snapshot of a dump would be lost between two of them. A pooler makes up the number of
+    /// the backend that it names when a client logs in.
+    async fn refuse_pooler(&self, session: &Session) -> Result<(), Error> {
+        let doing = || format!("use the connection to {}:{}", self.host, self.port);
+        // By the simple protocol, which leaves nothing on the server, wherever that may be.
+        let answer = session.simple_query("SELECT pg_catalog.pg_backend_pid()").await;
+        let answer = answer.map_err(|e| Error::from_pg(doing(), &e))?;
+        let really = answer.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0)?.parse::<i32>().ok(),
+            _ => None,
+        });
+        let named = session.tap.backend();
+        if really == Some(named) {
+            return Ok(());
         }
+        let why = "a connection pooler such as PgBouncer answers there and not PostgreSQL itself";
+        let mend = "give host and port of the server: a dump needs sessions of its own, with one snapshot for all of them";
+        Err(Error::new(Kind::Refused, doing(), why, mend))
+    }
+
+    /// A client program that will connect to `database`; host, user, password and TLS go by its environment, which has
+    /// nothing else of ours, and it is killed when it is dropped. Its messages are in English.
+    pub fn command(&self, program: &Path, database: &str) -> Command {
+        let mut command = Command::from(crate::child::command(program));
         let mode = match self.tls {
             Tls::Disable => "disable",
             Tls::Prefer => "prefer",
@@ -184,7 +224,8 @@ impl Server {
             .env("PGAPPNAME", &self.application)
             .env("PGSSLMODE", mode)
             .env("PGCONNECT_TIMEOUT", CONNECT.as_secs().to_string())
-            .env("LC_ALL", "C")
+            // Rows mean the same whatever was set for the role or the database.
+            .env("PGOPTIONS", "-c array_nulls=on -c IntervalStyle=postgres")
             .stdin(Stdio::null())
             .kill_on_drop(true);
         if let Some(file) = tls::trusted(self) {

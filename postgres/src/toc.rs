@@ -3,12 +3,15 @@
 //! Everything is read with bounds: a length in the file is never trusted with an allocation, and a bad byte ends in an
 //! [`Error`]. What was read is kept as it was, so that the same head can be handed to stock `pg_restore`.
 
+mod texts;
+
 use crate::{Error, Kind};
 use std::{
     collections::HashMap,
     io::{self, Read},
     ops::Range,
 };
+use texts::Texts;
 
 /// The largest head that is read: a million large objects take about 150 MB.
 const LARGEST: usize = 512 << 20;
@@ -59,17 +62,26 @@ pub struct Entry {
     pub section: Section,
     /// The statement that makes it.
     pub defn: String,
+    /// The statement that would drop it; `pg_restore` makes the one that sets the owner from it, and what has none has no
+    /// owner of its own.
+    pub drop_stmt: String,
     /// `COPY schema.table (columns) FROM stdin;` of a `TABLE DATA` entry that holds COPY text.
     pub copy_stmt: Option<String>,
     /// Its schema, without quotes.
     pub namespace: Option<String>,
+    /// The tablespace it is in; an empty name is the database's own. None where it is in none.
+    pub tablespace: Option<String>,
+    /// The access method of a table or materialized view.
+    pub access_method: Option<String>,
+    /// Whether it is a partitioned table, as far as the archive says so.
+    pub is_partitioned: bool,
     /// Its owner.
     pub owner: Option<String>,
     /// Whether a data block with its number follows the head.
     pub has_data: bool,
     /// The entries that come before it.
     pub dependencies: Vec<i32>,
-    copy_bytes: Option<Range<usize>>,
+    texts: Texts,
 }
 
 /// The head of a custom-format archive.
@@ -103,14 +115,19 @@ impl Toc {
     /// # Errors
     /// [`Kind::Data`]: not a custom-format archive, a version that is not known, a truncated or damaged one.
     pub fn read(from: &mut impl Read) -> Result<Self, Error> {
+        Self::read_whole(from)?
+            .ok_or_else(|| damaged("it ends inside its table of contents".into()))
+    }
+
+    /// As [`Self::read`]; none when the bytes end inside the head.
+    pub(crate) fn read_whole(from: &mut impl Read) -> Result<Option<Self>, Error> {
         let mut reader = Reader { from, raw: Vec::with_capacity(1 << 16), int: 4 };
-        read(&mut reader).map_err(|e| match e {
-            Fault::Io(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
-                damaged("it ends inside its table of contents".into())
-            }
-            Fault::Io(e) => damaged(e.to_string()),
-            Fault::Bad(why) => damaged(why),
-        })
+        match read(&mut reader) {
+            Ok(toc) => Ok(Some(toc)),
+            Err(Fault::Io(e)) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(Fault::Io(e)) => Err(damaged(e.to_string())),
+            Err(Fault::Bad(why)) => Err(damaged(why)),
+        }
     }
 
     /// The entry with this number.
@@ -129,9 +146,10 @@ impl Toc {
         entry.and_then(|e| e.defn.split('\'').nth(1)).unwrap_or("SQL_ASCII")
     }
 
-    /// An entry's COPY statement as the archive has it, in the archive's encoding.
-    pub fn copy_bytes(&self, entry: &Entry) -> Option<&[u8]> {
-        self.raw.get(entry.copy_bytes.clone()?)
+    /// Whether a backslash in a plain string of its statements is just that, from its `STDSTRINGS` entry.
+    pub fn plain_backslash(&self) -> bool {
+        let entry = self.entries.iter().find(|e| e.desc == "STDSTRINGS");
+        entry.is_none_or(|e| e.defn.split('\'').nth(1) != Some("off"))
     }
 }
 
@@ -204,7 +222,11 @@ impl<R: Read> Reader<'_, R> {
 
     fn text(&mut self) -> Result<Option<String>, Fault> {
         let range = self.text_range()?;
-        Ok(range.map(|r| String::from_utf8_lossy(&self.raw[r]).into_owned()))
+        Ok(self.shown(range.as_ref()))
+    }
+
+    fn shown(&self, range: Option<&Range<usize>>) -> Option<String> {
+        Some(String::from_utf8_lossy(&self.raw[range?.clone()]).into_owned())
     }
 
     fn texts<const N: usize>(&mut self) -> Result<[Option<String>; N], Fault> {
@@ -298,26 +320,26 @@ fn entry<R: Read>(r: &mut Reader<'_, R>, minor: u8, off_size: u8) -> Result<Entr
         return Err(Fault::Bad(format!("an entry's number of {dump_id}")));
     }
     let had_dumper = r.int()? != 0;
-    let [catalogue_oid, table_oid, tag, desc] = r.texts()?.map(Option::unwrap_or_default);
+    let [catalogue_oid, table_oid] = r.texts()?.map(Option::unwrap_or_default);
+    let tag = r.text_range()?;
+    let desc = r.text()?.unwrap_or_default();
     let section = match r.int()? {
         1 => Section::None,
         2 => Section::PreData,
         3 => Section::Data,
         4 => Section::PostData,
-        other => return Err(Fault::Bad(format!("section {other} of {desc} {tag}"))),
+        other => return Err(Fault::Bad(format!("section {other} of an entry {desc}"))),
     };
-    let [defn, _drop] = r.texts()?.map(Option::unwrap_or_default);
-    let copy_bytes = r.text_range()?.filter(|range| !range.is_empty());
-    let copy_stmt = copy_bytes.clone().map(|c| String::from_utf8_lossy(&r.raw[c]).into_owned());
-    let [namespace, _tablespace] = r.texts()?;
-    if minor >= 14 {
-        r.text_range()?; // the table access method
-    }
-    if minor >= 16 {
-        r.int()?; // the kind of relation
-    }
-    let owner = r.text()?;
+    let (defn, drop_stmt) = (r.text_range()?, r.text_range()?);
+    let copy_stmt = r.text_range()?.filter(|range| !range.is_empty());
+    let (namespace, tablespace) = (r.text_range()?, r.text_range()?);
+    let access_method = if minor >= 14 { r.text()? } else { None };
+    // The kind of relation, as `pg_class.relkind` has it.
+    let is_partitioned = minor >= 16 && r.int()? == i64::from(b'p');
+    let owner = r.text_range()?;
     r.text_range()?; // WITH OIDS, gone since PostgreSQL 12
+    let texts = Texts { tag, defn, drop_stmt, copy_stmt, namespace, tablespace, owner };
+    let tag = r.shown(texts.tag.as_ref()).unwrap_or_default();
     let mut dependencies = Vec::new();
     while let Some(text) = r.text()? {
         let id = text.parse().map_err(|_| Fault::Bad(format!("a dependency of {desc} {tag}")))?;
@@ -329,6 +351,7 @@ fn entry<R: Read>(r: &mut Reader<'_, R>, minor: u8, off_size: u8) -> Result<Entr
         return Err(Fault::Bad(format!("the data state {state} of {desc} {tag}")));
     }
     r.bytes(u64::from(off_size))?;
+    let filled = |text: Option<String>| text.filter(|t| !t.is_empty());
     Ok(Entry {
         dump_id,
         catalogue_oid,
@@ -336,12 +359,16 @@ fn entry<R: Read>(r: &mut Reader<'_, R>, minor: u8, off_size: u8) -> Result<Entr
         tag,
         desc,
         section,
-        defn,
-        copy_stmt,
-        namespace: namespace.filter(|n| !n.is_empty()),
-        owner: owner.filter(|o| !o.is_empty()),
+        defn: r.shown(texts.defn.as_ref()).unwrap_or_default(),
+        drop_stmt: r.shown(texts.drop_stmt.as_ref()).unwrap_or_default(),
+        copy_stmt: r.shown(texts.copy_stmt.as_ref()),
+        namespace: filled(r.shown(texts.namespace.as_ref())),
+        tablespace: r.shown(texts.tablespace.as_ref()),
+        access_method: filled(access_method),
+        is_partitioned,
+        owner: filled(r.shown(texts.owner.as_ref())),
         has_data: had_dumper && state != 3,
         dependencies,
-        copy_bytes,
+        texts,
     })
 }

@@ -51,6 +51,47 @@ impl Tools {
     }
 }
 
+/// A server's programs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Programs {
+    /// Where `initdb` and `postgres` are.
+    pub folder: PathBuf,
+    /// As `pg_dump --version` there has it.
+    pub version: String,
+}
+
+/// The server's programs on this machine of the oldest version that is not older than `version_num`; for 0 the newest.
+///
+/// # Errors
+/// [`Kind::Tool`] when there are none, or only older ones.
+pub fn server_programs(version_num: u32) -> Result<Programs, Error> {
+    let mut found: Vec<(String, PathBuf)> = folders(&[])
+        .into_iter()
+        .filter(|f| f.join("initdb").is_file() && f.join("postgres").is_file())
+        .filter_map(|f| Some((version(&f.join("pg_dump"))?, f)))
+        .collect();
+    if version_num == 0 {
+        found.sort_by_key(|(v, _)| std::cmp::Reverse(major(v)));
+        found.truncate(1);
+    }
+    let chosen = choose(&found, version_num).map_err(|e| {
+        let needed = version_num / 10_000;
+        let why = match &found[..] {
+            [] => "no PostgreSQL server is installed on this machine".to_owned(),
+            some => {
+                let have: Vec<_> = some.iter().map(|(v, _)| v.as_str()).collect();
+                format!("the dump is of PostgreSQL {needed}, and here is only {}", have.join(", "))
+            }
+        };
+        let package = if needed == 0 { "postgresql".into() } else { format!("postgresql-{needed}") };
+        let mend = format!(
+            "apt install {package}, or name another server under `scratch:` in the policy, or write `scratch: production`"
+        );
+        Error { doing: "find a PostgreSQL server for a test restore".into(), why, mend, ..e }
+    })?;
+    Ok(Programs { version: chosen.0, folder: chosen.1 })
+}
+
 fn folders(more: &[PathBuf]) -> Vec<PathBuf> {
     let mut folders = more.to_vec();
     folders.extend(below(Path::new("/usr/lib/postgresql"), "").map(|v| v.join("bin")));
@@ -72,7 +113,7 @@ fn below(folder: &Path, name: &'static str) -> impl Iterator<Item = PathBuf> {
 
 /// What `pg_dump --version` says; `None` when it can't be run or says something else.
 fn version(pg_dump: &Path) -> Option<String> {
-    let output = std::process::Command::new(pg_dump).arg("--version").env("LC_ALL", "C").output();
+    let output = crate::child::command(pg_dump).arg("--version").output();
     parse(&String::from_utf8(output.ok()?.stdout).ok()?)
 }
 

@@ -5,7 +5,13 @@
 mod support;
 
 use postgres::{Kind, Server, Tls, dump::look, lock::lock, tools::Tools};
-use std::time::Duration;
+use std::{
+    fs,
+    net::TcpStream,
+    os::unix::fs::MetadataExt as _,
+    process::{Command, Stdio},
+    time::Duration,
+};
 use support::{dumping::*, shared};
 
 fn named(application: &str) -> Server {
@@ -148,4 +154,80 @@ async fn sessions_have_no_timeouts_and_watch_over_their_connection() {
         ('idle_in_transaction_session_timeout', 'statement_timeout', 'tcp_keepalives_idle', 'lock_timeout')";
     let row = session.query_one(sql, &[]).await.unwrap();
     assert_eq!(row.get::<_, &str>(0), "0 0 0 30");
+}
+
+/// `PgBouncer` before a server, gone at the end.
+struct Pooler {
+    child: std::process::Child,
+    port: u16,
+    _folder: tempfile::TempDir,
+}
+
+impl Pooler {
+    fn start(mode: &str) -> Self {
+        let cluster = shared();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let folder = tempfile::tempdir().unwrap();
+        let (ini, users) = (folder.path().join("pgbouncer.ini"), folder.path().join("users.txt"));
+        fs::write(&users, format!("\"postgres\" \"{}\"\n", support::PASSWORD)).unwrap();
+        let text = format!(
+            "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
+             unix_socket_dir =\nauth_type = scram-sha-256\nauth_file = {}\npool_mode = {mode}\n",
+            cluster.port,
+            users.display()
+        );
+        fs::write(&ini, text).unwrap();
+        // It refuses to run as root.
+        let root = fs::metadata("/proc/self").unwrap().uid() == 0;
+        let mut command = if root {
+            let mine = Command::new("chown").args(["-R", "postgres"]).arg(folder.path()).status();
+            assert!(mine.unwrap().success());
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=postgres", "--regid=postgres", "--init-groups", "pgbouncer"]);
+            command
+        } else {
+            Command::new("pgbouncer")
+        };
+        let path = format!("{}:/usr/sbin:/usr/local/sbin", std::env::var("PATH").unwrap());
+        let spawned = command.arg(&ini).env("PATH", path).stderr(Stdio::null()).spawn();
+        let child = spawned.expect("pgbouncer (apt install pgbouncer)");
+        for _ in 0..100 {
+            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Self { child, port, _folder: folder }
+    }
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+#[tokio::test]
+async fn a_pooler_is_refused_and_keeps_nothing_of_ours() {
+    let cluster = shared();
+    let database = cluster.database("pooled");
+    for mode in ["transaction", "session"] {
+        let pooler = Pooler::start(mode);
+        let through = Server { port: pooler.port, ..named("pooled") };
+        for format in [CUSTOM, postgres::dump::Format::Plain] {
+            let e = collect_from(&through, &database, &what(format)).await.unwrap_err();
+            assert!(e.kind == Kind::Refused && e.why.contains("pooler"), "{mode}: {e:?}");
+            assert!(e.mend.contains("host and port of the server"), "{e}");
+        }
+        let mut psql = cluster.command("psql");
+        psql.env("PGPORT", pooler.port.to_string()).args(["-XAtq", "-d", &database, "-c"]);
+        psql.arg("SELECT current_setting('search_path'), current_setting('row_security'), (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory')");
+        let said = psql.output().unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(&said.stdout).trim(),
+            "\"$user\", public|on|0",
+            "{mode}"
+        );
+    }
 }

@@ -10,12 +10,12 @@ use postgres::{
     toc::Toc,
 };
 use proptest::test_runner::{Config, TestRunner};
-use std::{fmt::Write as _, io};
+use std::{fmt::Write as _, io, time::Duration};
 use support::{Cluster, shared};
 use tokio::sync::mpsc;
 
 fn how() -> Into {
-    Into { jobs: 3, tables: Vec::new(), owners: true, privileges: true }
+    Into { jobs: 3, ..Into::default() }
 }
 
 /// A stream of `bytes` in pieces of 100 kB; `whole` says whether it has its clean end.
@@ -177,6 +177,83 @@ fn indexes_of_a_large_table_are_made_once_while_others_are_loaded() {
 }
 
 #[test]
+fn a_copy_that_can_not_start_leaves_its_cause_and_the_rest() {
+    let cluster = shared();
+    let from = cluster.database("start");
+    for table in ["a", "b", "c", "d"] {
+        let sql = format!("CREATE TABLE {table} AS SELECT i, i AS v FROM generate_series(1, 50) i");
+        cluster.psql(&from, &sql);
+    }
+    for (args, format) in [(["-Fc", "-Z0"], Stored::Custom), (["-Fp", "-Z0"], Stored::Plain)] {
+        for jobs in [1, 3] {
+            let to = cluster.database("start_back");
+            // There already, and not as it was: neither CREATE nor COPY of it works.
+            cluster.psql(&to, "CREATE TABLE a (i int); CREATE TABLE c (i int)");
+            let how = Into { jobs, ..how() };
+            let restored = into(cluster, &to, format, dumped(cluster, &from, &args), &how).unwrap();
+            let data = restored.losses.iter().filter(|l| l.class == LossClass::Data);
+            let data: Vec<_> = data.map(|l| l.message.as_str()).collect();
+            assert_eq!(data.len(), 2, "{data:?}");
+            assert!(data.iter().all(|m| m.contains("\"v\"")), "the cause: {data:?}");
+            let counts = "SELECT (SELECT count(*) FROM b), (SELECT count(*) FROM d)";
+            assert_eq!(cluster.psql(&to, counts), "50|50", "{args:?}, {jobs} jobs");
+        }
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn stalled(cluster: &Cluster, database: &str, format: Stored, bytes: Vec<u8>) -> Error {
+    let (give, take) = mpsc::channel(2);
+    let how = Into { jobs: 1, stall: Duration::from_millis(300), ..Into::default() };
+    let server = cluster.server();
+    give.send(Ok(bytes.into())).await.unwrap();
+    // The other end of the stream is there, and says nothing more.
+    let error = restore(&server, database, format, take, &how).await.unwrap_err();
+    drop(give);
+    error
+}
+
+#[test]
+fn a_restore_that_gets_nothing_more_in_a_copy_ends_and_holds_no_drop_back() {
+    let cluster = shared();
+    let from = sample(cluster, "stall");
+    for (args, format) in [(["-Fc", "-Z0"], Stored::Custom), (["-Fp", "-Z0"], Stored::Plain)] {
+        let to = cluster.database("stall_back");
+        let mut bytes = dumped(cluster, &from, &args);
+        bytes.truncate(3 << 20);
+        let error = stalled(cluster, &to, format, bytes);
+        assert!(error.kind == Kind::Lost && error.why.contains("nothing came"), "{error:?}");
+        let dropped = format!("SET statement_timeout = '20s'; DROP DATABASE {to} WITH (FORCE)");
+        cluster.psql("postgres", &dropped);
+    }
+}
+
+#[test]
+fn an_index_that_is_made_early_waits_for_no_lock_without_end() {
+    let cluster = shared();
+    let from = cluster.database("bounded");
+    cluster.psql(
+        &from,
+        "CREATE TABLE a AS SELECT i AS id, repeat(md5(i::text), 4) AS v FROM generate_series(1, 300000) i;
+         CREATE TABLE b AS SELECT * FROM a; CREATE INDEX a_id ON a (id); CREATE INDEX b_id ON b (id)",
+    );
+    let archive = dumped(cluster, &from, &["-Fc", "-Z0"]);
+    let to = cluster.database("bounded_back");
+    cluster.psql(
+        &to,
+        "CREATE TABLE public.seen (index text, wait text);
+         CREATE FUNCTION public.see() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
+            INSERT INTO public.seen SELECT object_identity, pg_catalog.current_setting('lock_timeout')
+            FROM pg_catalog.pg_event_trigger_ddl_commands(); END $$;
+         CREATE EVENT TRIGGER see ON ddl_command_end WHEN TAG IN ('CREATE INDEX') EXECUTE FUNCTION public.see()",
+    );
+    let restored = into(cluster, &to, Stored::Custom, archive, &Into { jobs: 2, ..how() }).unwrap();
+    assert_eq!(restored.losses, []);
+    let seen = "SELECT wait FROM public.seen WHERE index = 'public.a_id'";
+    assert_eq!(cluster.psql(&to, seen), "2s", "while b was still loaded");
+}
+
+#[test]
 fn a_table_that_is_refused_is_lost_as_a_whole_and_the_rest_goes_on() {
     let cluster = shared();
     let from = sample(cluster, "partly");
@@ -247,7 +324,8 @@ fn what_the_server_lacks_or_has_becomes_a_loss_of_its_class() {
 #[test]
 fn an_extension_that_is_not_there_is_a_loss_and_so_is_what_needs_it() {
     let cluster = shared();
-    let sql = b"CREATE EXTENSION nowhere_to_be_found;\nCREATE TABLE t (a nowhere_to_be_found.x);\nSELECT 1;\n".to_vec();
+    let sql = b"CREATE EXTENSION nowhere_to_be_found;\nCREATE TABLE t (a nowhere_to_be_found.x);\n"
+        .to_vec();
     let to = cluster.database("extension");
     let restored = into(cluster, &to, Stored::Plain, sql, &how()).unwrap();
     let classes: Vec<_> = restored.losses.iter().map(|l| l.class).collect();

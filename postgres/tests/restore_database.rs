@@ -3,7 +3,7 @@
 
 mod support;
 
-use postgres::{Kind, database};
+use postgres::{Kind, database, dump::Role};
 use support::shared;
 
 #[tokio::main(flavor = "current_thread")]
@@ -132,17 +132,36 @@ fn rows_are_counted_and_checks_are_read_only_booleans() {
 fn missing_roles_are_created_and_existing_ones_left_alone() {
     let cluster = shared();
     cluster.psql("postgres", "CREATE ROLE kept LOGIN");
-    let sql = "CREATE ROLE kept;\nALTER ROLE kept WITH NOLOGIN;\nCREATE ROLE made;\n\
-        ALTER ROLE made WITH SUPERUSER INHERIT LOGIN CREATEDB PASSWORD 'x;y';\nGRANT kept TO made GRANTED BY nobody;\n";
+    let role = |name: &str| Role { name: name.into(), inherit: true, ..Role::default() };
+    let mighty = Role {
+        superuser: true,
+        login: true,
+        create_role: true,
+        create_database: true,
+        settings: vec![
+            ("work_mem".into(), "8MB".into()),
+            ("search_path".into(), "\"a, b\", c".into()),
+        ],
+        member_of: [("kept".to_owned(), false), ("made too".to_owned(), false)].into(),
+        ..role("made")
+    };
+    let roles = [role("kept"), mighty, role("made too")];
     wait(async {
         let server = cluster.server();
-        assert_eq!(database::roles(&server, sql).await.unwrap(), []);
-        assert_eq!(database::roles(&server, sql).await.unwrap(), [], "twice is once");
+        let losses = database::roles(&server, &roles).await.unwrap();
+        // A role that is there may have any right: who wants its new member says so by hand.
+        let left: Vec<_> = losses.iter().map(|l| l.statement.as_str()).collect();
+        assert_eq!(left, ["GRANT \"kept\" TO \"made\""]);
+        assert_eq!(database::roles(&server, &roles).await.unwrap(), [], "twice is once");
     });
-    let list = "SELECT string_agg(concat_ws(' ', rolname, rolcanlogin, rolsuper, rolcreatedb, rolpassword), ',' ORDER BY rolname)
+    let list = "SELECT string_agg(concat_ws(' ', rolname, rolcanlogin, rolsuper, rolcreatedb, rolcreaterole, rolpassword), ',' ORDER BY rolname)
                 FROM pg_authid WHERE rolname IN ('kept', 'made')";
-    assert_eq!(cluster.psql("postgres", list), "kept t f f,made f f t");
-    assert_eq!(cluster.psql("postgres", "SELECT pg_has_role('made', 'kept', 'member')"), "t");
+    assert_eq!(cluster.psql("postgres", list), "kept t f f f,made f f f f");
+    let member =
+        "SELECT pg_has_role('made', 'kept', 'member'), pg_has_role('made', 'made too', 'member')";
+    assert_eq!(cluster.psql("postgres", member), "f|t");
+    let settings = "SELECT rolconfig::text FROM pg_roles WHERE rolname = 'made'";
+    assert_eq!(cluster.psql("postgres", settings), r#"{work_mem=8MB,"search_path=\"a, b\", c"}"#);
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub enum Kind {
     Check,
     /// Something else has what is needed. Later it may work.
     Busy,
+    /// There is no place for a test restore: nothing is known of the backup.
+    NoScratch,
     /// Asked for something that is not done.
     Refused,
 }

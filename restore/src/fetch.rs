@@ -6,9 +6,15 @@ use archive::{
     pipe::{self, Against},
 };
 use postgres::restore::Stored;
-use std::io::{self, Read as _};
+use std::{
+    io::{self, Read as _},
+    time::Duration,
+};
 use store::{Backup, Manifest, Store, manifest::Format};
-use tokio::{sync::oneshot, task::spawn_blocking};
+use tokio::{sync::oneshot, task::spawn_blocking, time::sleep};
+
+/// How long the reading may go on once nobody takes what is read: a store that answers nothing more would keep us.
+const LINGER: Duration = Duration::from_secs(60);
 
 /// Pieces that wait between two stages, of about 256 KiB each.
 const DEPTH: usize = 8;
@@ -57,13 +63,25 @@ pub(crate) async fn fetch<T>(
     let known = backup.committed().map(|m| (inside(m), expected(m)));
     let keys = opening.keys.clone();
     let decoding = spawn_blocking(move || decode(known, hashes, &keys, stored_out, plain_in, tell));
+    let (finish, finished) = oneshot::channel();
     let consume = async {
-        match told.await {
+        let value = match told.await {
             Ok(inside) => Some(consume(inside, plain_out).await),
             Err(_) => None,
+        };
+        let _ = finish.send(());
+        value
+    };
+    let read = async {
+        tokio::select! {
+            read = store.read(&backup.key, stored_in) => read,
+            () = async { let _ = finished.await; sleep(LINGER).await } => {
+                let why = "the store gives nothing more";
+                Err(store::Error::new(store::Kind::Unreachable, format!("read {}", backup.arn), why, ""))
+            }
         }
     };
-    let (read, done, value) = tokio::join!(store.read(&backup.key, stored_in), decoding, consume);
+    let (read, done, value) = tokio::join!(read, decoding, consume);
     let done = done.map_err(|e| {
         Error::new(
             Kind::Refused,

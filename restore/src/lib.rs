@@ -4,6 +4,7 @@
 //! local disk; it counts as read only when its hashes are those of its manifest. Layout:
 //!
 //! - [`fetch`]: from a store to plain bytes
+//! - [`scratch`]: where test restores run
 //! - [`verify`]: quickly by hashes, or fully by restoring into a temporary database
 //! - [`restore`](mod@restore): into a new database, checked there, then swapped for the old one by rename
 //!
@@ -13,11 +14,13 @@ mod error;
 pub mod fetch;
 pub mod opening;
 pub mod restore;
+pub mod scratch;
 mod trial;
 pub mod verify;
 
 pub use error::{Error, Kind};
 pub use opening::Opening;
 pub use restore::{Options, Outcome, Phase, restore};
+pub use scratch::Scratch;
 pub use trial::Rules;
-pub use verify::{Trial, Verified, full, quick};
+pub use verify::{Trial, Verdict, Verified, full, quick};

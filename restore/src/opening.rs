@@ -13,8 +13,6 @@ use shared::{
 pub struct Opening {
     /// Identities and passphrases for the archives.
     pub keys: Keys,
-    /// The passphrases again, for the proof of origin of a manifest beside an openssl archive.
-    pub passphrases: Vec<SecretString>,
 }
 
 impl Opening {
@@ -31,7 +29,7 @@ impl Opening {
         let mut opening = Self::default();
         for path in files {
             let file = Some(path.clone());
-            let from = SecretFrom { secret: None, env: None, file, key: None };
+            let from = SecretFrom { file, ..SecretFrom::default() };
             let value = secrets.get(&from).await;
             opening.add(path, &value.map_err(|e| EdgeError { kind: Kind::Key, ..e })?);
         }
@@ -58,8 +56,6 @@ impl Opening {
         }
         // A file ends with the end of its line, and a passphrase does not.
         let line = value.expose_secret().lines().next().unwrap_or_default();
-        let passphrase = SecretString::from(line.to_owned());
-        self.keys.add_named_passphrase(name, passphrase.clone());
-        self.passphrases.push(passphrase);
+        self.keys.add_named_passphrase(name, SecretString::from(line.to_owned()));
     }
 }

@@ -11,8 +11,8 @@ pub use plan::Plan;
 use crate::{
     Error, Kind, Opening,
     fetch::Hashes,
-    trial::{Room, Rules, judge, sweep},
-    verify::{Check, Took, Went, seconds},
+    trial::{Room, Rules, database_facts, judge, sweep},
+    verify::{Check, Took, Verdict, Went, seconds, verdict},
 };
 use jiff::Timestamp;
 use plan::checked;
@@ -23,7 +23,7 @@ use postgres::{
 };
 use serde::Serialize;
 use std::time::Instant;
-use store::{Backup, Store, Thaw};
+use store::{Backup, Store, Thaw, manifest::restore_line};
 
 /// Days that a thawed backup can be read.
 const THAWED: u32 = 3;
@@ -34,6 +34,8 @@ const THAWED: u32 = 3;
 pub struct Options {
     /// The database that there will be.
     pub target: String,
+    /// Whether it may take the place of one that is there.
+    pub replace: bool,
     /// Only these tables, into a target that does not exist.
     pub tables: Vec<String>,
     /// Connections.
@@ -44,6 +46,9 @@ pub struct Options {
     pub privileges: bool,
     /// Whether roles that are missing are created, without login.
     pub roles: bool,
+    /// Whether what can't be restored may be missing: without it nothing with losses takes the place of a database, and
+    /// nothing in which a check fails because of them stays.
+    pub accept_losses: bool,
     /// Whether an existing target is dumped first.
     pub safety: bool,
     /// Whether to say only what would be done.
@@ -104,6 +109,9 @@ pub struct Report {
     pub checks: Vec<Check>,
     /// What could not be restored; not empty means "restored with losses".
     pub losses: Vec<Loss>,
+    /// What to know of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// How long each phase took.
     pub took: Vec<Took>,
 }
@@ -150,19 +158,29 @@ pub async fn restore(
     if options.roles
         && let Some(manifest) = backup.committed()
     {
-        losses.extend(database::roles(server, &manifest.roles).await?);
+        let roles: Vec<_> = manifest.roles.iter().map(role).collect();
+        losses.extend(database::roles(server, &roles).await?);
     }
     let room = Room::open(server, plan.fresh.clone(), backup).await?;
-    let ready =
-        make_ready(&room, store, backup, opening, server, options, &plan, &progress, &mut times);
-    let (checks, more) = match Box::pin(ready).await {
+    let ready = make_ready(
+        &room,
+        store,
+        backup,
+        opening,
+        server,
+        options,
+        &plan,
+        &mut losses,
+        &progress,
+        &mut times,
+    );
+    let (checks, notes) = match Box::pin(ready).await {
         Ok(done) => done,
         Err(e) => {
             progress(Phase::Undoing);
             return Err(undone(e, room.close().await, &options.target));
         }
     };
-    losses.extend(more);
     progress(Phase::Swapping);
     let swapped = timed(&mut times, "swap", async {
         database::swap(server, &plan.fresh, &options.target, &plan.aside).await
@@ -179,8 +197,26 @@ pub async fn restore(
         aside,
         checks,
         losses,
+        notes,
         took: times,
     })))
+}
+
+fn role(role: &store::manifest::Role) -> postgres::dump::Role {
+    let role = role.clone();
+    postgres::dump::Role {
+        name: role.name,
+        superuser: role.superuser,
+        inherit: role.inherit,
+        create_role: role.create_role,
+        create_database: role.create_database,
+        login: role.login,
+        replication: role.replication,
+        bypass_row_security: role.bypass_row_security,
+        connection_limit: role.connection_limit,
+        settings: role.settings,
+        member_of: role.member_of,
+    }
 }
 
 /// Restores, checks and erases in the fresh database.
@@ -193,40 +229,79 @@ async fn make_ready(
     server: &Server,
     options: &Options,
     plan: &Plan,
+    losses: &mut Vec<Loss>,
     progress: &impl Fn(Phase),
     times: &mut Vec<Took>,
-) -> Result<(Vec<Check>, Vec<Loss>), Error> {
+) -> Result<(Vec<Check>, Vec<String>), Error> {
     let how = Into {
         jobs: options.jobs,
         tables: options.tables.clone(),
         owners: options.owners,
         privileges: options.privileges,
+        ..Into::default()
     };
     let load = Box::pin(room.load(store, backup, opening, Hashes::Stored, &how));
-    let Restored { mut losses, tables } = timed(times, "fetch and restore", load).await?;
+    let Restored { losses: lost, tables, .. } = timed(times, "fetch and restore", load).await?;
+    losses.extend(lost);
+    let subscriptions = database::disconnect_subscriptions(server, &room.name).await?;
     progress(Phase::Verifying);
     let chosen = (!options.tables.is_empty()).then_some(&tables[..]);
-    let judging = judge(server, &room.name, backup, &tables, chosen, &options.rules, options.jobs);
+    let (rules, jobs) = (&options.rules, options.jobs);
+    let judging = judge(server, &room.name, backup, losses, &tables, chosen, rules, jobs);
     let checks = timed(times, "verify", judging).await?;
-    if let Some(failed) = checks.iter().find(|c| c.went == Went::Failed) {
-        let lost = losses.iter().find(|l| l.class == LossClass::Data).or(losses.first());
-        let because =
-            lost.map(|l| format!(" ({}: {})", l.statement, l.message)).unwrap_or_default();
-        return Err(Error::new(
-            Kind::Check,
-            format!("check what was restored of {}", backup.arn),
-            format!("{}: {}{because}", failed.name, failed.detail),
-            "restore another backup, or mend what the message names",
-        ));
+    if verdict(&checks, losses) == Verdict::Bad && !(options.accept_losses && !losses.is_empty()) {
+        let failed = checks.iter().find(|c| c.went == Went::Failed);
+        let failed = failed.map(|c| format!("{}: {}", c.name, c.detail)).unwrap_or_default();
+        return Err(lacking(store, backup, losses, &failed));
     }
     if !options.erasure.is_empty() {
         progress(Phase::Erasing);
         timed(times, "erasure", erase(server, &room.name, &options.erasure)).await?;
     }
+    losses.extend(room.losses(options.owners));
     if plan.replaces {
         losses.extend(database::inherit(server, &options.target, &room.name).await?);
+    } else if let Some(manifest) = backup.committed() {
+        let facts = database_facts(&manifest.server.database);
+        losses.extend(database::apply(server, &room.name, &facts).await?);
     }
-    Ok((checks, losses))
+    if plan.replaces && !losses.is_empty() && !options.accept_losses {
+        let why = format!(
+            "it would not hold all that was dumped, and takes no place: {} losses",
+            losses.len()
+        );
+        return Err(lacking(store, backup, losses, &why));
+    }
+    let notes = subscriptions.into_iter().map(|name| {
+        format!(
+            "subscription {name} is disabled and has no slot, so that it does not read from its publisher beside the              first one; to use it: ALTER SUBSCRIPTION .. SET (slot_name = ..), then ENABLE"
+        )
+    });
+    Ok((checks, notes.collect()))
+}
+
+/// The error of what was restored and is not all there.
+fn lacking(store: &Store, backup: &Backup, losses: &[Loss], why: &str) -> Error {
+    let first = losses.iter().find(|l| l.class == LossClass::Data).or(losses.first());
+    let because = first.map(|l| format!(" ({}: {})", l.statement, l.message)).unwrap_or_default();
+    let mut mend = "restore another backup, or mend what the message names".to_owned();
+    if first.is_some() {
+        mend.push_str(
+            "; --accept-losses restores the rest all the same and says what is missing (exit code 6)",
+        );
+    }
+    if let Some(manifest) = backup.committed() {
+        // Made here and not taken from the record, which says what who wrote it wants.
+        let line = restore_line(&store::manifest::Restore {
+            fetch: &store.command(&backup.key),
+            layers: &manifest.layers,
+            format: manifest.format,
+            table: manifest.table.as_deref(),
+        });
+        mend.push_str(&format!("; by hand, into a database that you made: {line}"));
+    }
+    let doing = format!("check what was restored of {}", backup.arn);
+    Error::new(Kind::Check, doing, format!("{why}{because}"), mend)
 }
 
 async fn erase(server: &Server, name: &str, statements: &[String]) -> Result<(), Error> {
@@ -235,9 +310,7 @@ async fn erase(server: &Server, name: &str, statements: &[String]) -> Result<(),
     for (i, statement) in all.iter().enumerate() {
         session.batch_execute(statement).await.map_err(|e| {
             let said = postgres::Error::from_pg(format!("run erasure statement {i}"), &e);
-            // Its detail may hold the row of whom it erases.
-            let why = e.as_db_error().map_or(said.why.clone(), |db| db.message().to_owned());
-            Error { why, mend: "mend `erasure` in the policy".into(), ..Error::from(said) }
+            Error { mend: "mend `erasure` in the policy".into(), ..Error::from(said) }
         })?;
     }
     Ok(())

@@ -6,14 +6,15 @@ use crate::{
     verify::Check,
 };
 use postgres::{
-    Server, Session, TableRows, database,
-    dump::ServerFacts,
+    Server, Session, TableRows,
+    database::{self, TestRole},
+    dump::{DatabaseFacts, ServerFacts},
     lock::lock,
-    restore::{Into, Restored, restore},
+    restore::{Into, Loss, LossClass, Restored, restore},
 };
 use shared::policy::Postgres;
 use std::collections::BTreeMap;
-use store::{Backup, Manifest, Store};
+use store::{Backup, Manifest, Store, manifest::Format};
 
 /// Tables that are named in one line of a report.
 const NAMED: usize = 10;
@@ -41,8 +42,10 @@ pub(crate) struct Room<'a> {
     /// Its name.
     pub(crate) name: String,
     /// What the server could not give it.
-    pub(crate) note: Option<String>,
+    losses: Vec<Loss>,
     lease: Session,
+    /// Of a test: the role that owns it and restores into it.
+    role: Option<TestRole>,
 }
 
 impl<'a> Room<'a> {
@@ -55,8 +58,43 @@ impl<'a> Room<'a> {
         let lease = database::maintenance(server).await?;
         lock(&lease, &name).await?;
         let like = backup.committed().and_then(facts);
-        let note = database::create(server, &name, like.as_ref()).await?;
-        Ok(Self { server, name, note, lease })
+        let losses = database::create(server, &name, like.as_ref()).await?;
+        Ok(Self { server, name, losses, lease, role: None })
+    }
+
+    /// Creates it for a test, with a role of its own that has no rights but there: whatever the file does, it does as
+    /// that role.
+    ///
+    /// # Errors
+    /// As [`Kind::NoScratch`] where the login may not make one.
+    pub(crate) async fn for_test(
+        server: &'a Server,
+        name: String,
+        backup: &Backup,
+    ) -> Result<Self, Error> {
+        let mut room = Self::open(server, name, backup).await?;
+        match TestRole::create(server, &room.name).await {
+            Ok(role) => {
+                room.role = Some(role);
+                Ok(room)
+            }
+            Err(e) => {
+                room.close().await?;
+                let refused = e.kind == postgres::Kind::Refused;
+                let e = Error::from(e);
+                Err(if refused { Error { kind: Kind::NoScratch, ..e } } else { e })
+            }
+        }
+    }
+
+    /// How what is in it is reached: of a test as its role.
+    pub(crate) fn login(&self) -> Server {
+        self.role.as_ref().map_or_else(|| self.server.clone(), |role| role.server(self.server))
+    }
+
+    /// What the server could not give it, where an owner was asked for or not.
+    pub(crate) fn losses(&self, owners: bool) -> impl Iterator<Item = Loss> {
+        self.losses.iter().filter(move |l| owners || l.class != LossClass::Role).cloned()
     }
 
     /// Sends the backup into it.
@@ -68,9 +106,12 @@ impl<'a> Room<'a> {
         hashes: Hashes,
         how: &Into,
     ) -> Result<Restored, Error> {
+        let test = self.role.is_some().then(|| self.server.clone());
+        let how = Into { test, ..how.clone() };
+        let login = self.login();
         let consume = async |inside: Inside, from| match inside.stored {
             Some(stored) => {
-                restore(self.server, &self.name, stored, from, how).await.map_err(Error::from)
+                restore(&login, &self.name, stored, from, &how).await.map_err(Error::from)
             }
             None => Err(Error::new(
                 Kind::Refused,
@@ -87,9 +128,12 @@ impl<'a> Room<'a> {
         }
     }
 
-    /// Drops it. To be called on every way out; a killed run's is found by [`sweep`].
+    /// Drops it, and its role. To be called on every way out; a killed run's is found by [`sweep`].
     pub(crate) async fn close(self) -> Result<(), Error> {
         database::drop(self.server, &self.name).await?;
+        if self.role.is_some() {
+            database::sweep_roles(self.server).await?;
+        }
         drop(self.lease);
         Ok(())
     }
@@ -109,7 +153,33 @@ fn facts(manifest: &Manifest) -> Option<ServerFacts> {
         owner: server.owner,
         database_bytes: server.database_bytes,
         is_replica: server.is_replica,
+        database: database_facts(&server.database),
     })
+}
+
+/// What belongs to the database itself, as its manifest says.
+pub(crate) fn database_facts(of: &store::manifest::Database) -> DatabaseFacts {
+    use postgres::dump::{Grant, LocaleProvider, Setting};
+    use store::manifest::{self, LocaleProvider as Of};
+    let of = of.clone();
+    let grant =
+        |manifest::Grant { role, privilege, grantable }| Grant { role, privilege, grantable };
+    let setting = |manifest::Setting { role, name, value }| Setting { role, name, value };
+    DatabaseFacts {
+        provider: match of.provider {
+            Of::Libc => LocaleProvider::Libc,
+            Of::Icu => LocaleProvider::Icu,
+            Of::Builtin => LocaleProvider::Builtin,
+        },
+        locale: of.locale,
+        icu_rules: of.icu_rules,
+        tablespace: of.tablespace,
+        connection_limit: of.connection_limit,
+        is_template: of.is_template,
+        comment: of.comment,
+        grants: of.grants.map(|all| all.into_iter().map(grant).collect()),
+        settings: of.settings.into_iter().map(setting).collect(),
+    }
 }
 
 /// Drops the temporary databases of runs that are dead: their names are ours, and nobody has their lease. `marked` is
@@ -133,18 +203,29 @@ pub(crate) async fn sweep(server: &Server, marked: &str) -> Result<Vec<String>, 
     Ok(dropped)
 }
 
-/// Asks a restored database everything: the rows of each table, the critical tables, the policy's SQL. What the server
-/// said that it `loaded` is not counted again where it is what the manifest says.
+/// Asks a restored database everything: whether a row was lost on the way, the rows of each table, the critical tables,
+/// the policy's SQL. What the server said that it `loaded` is not counted again where it is what the manifest says.
+#[expect(clippy::too_many_arguments, reason = "the parts of one restore, used here only")]
 pub(crate) async fn judge(
     server: &Server,
     name: &str,
     backup: &Backup,
+    losses: &[Loss],
     loaded: &[TableRows],
     chosen: Option<&[TableRows]>,
     rules: &Rules,
     jobs: usize,
 ) -> Result<Vec<Check>, Error> {
-    let mut checks = vec![rows(server, name, backup, loaded, chosen, jobs).await?];
+    let mut checks = Vec::new();
+    let data: Vec<&Loss> = losses.iter().filter(|l| l.class == LossClass::Data).collect();
+    if let Some(first) = data.first() {
+        let detail = format!("{} losses: {} ({})", data.len(), first.message, first.statement);
+        checks.push(Check::failed("no data lost", detail));
+    }
+    checks.push(rows(server, name, backup, loaded, chosen, jobs).await?);
+    if chosen.is_none() {
+        checks.extend(large_objects(server, name, backup).await?);
+    }
     let session = server.connect(name).await?;
     for table in &rules.critical_tables {
         let sql = format!("SELECT EXISTS (SELECT FROM {table})");
@@ -166,6 +247,27 @@ async fn ask(session: &Session, title: String, sql: &str, not: &str) -> Result<C
         }
         Err(e) => Ok(Check::failed(title, e.why)),
     }
+}
+
+/// Counts the large objects and holds that against the manifest; nothing to say of a CSV file, which has none.
+async fn large_objects(
+    server: &Server,
+    name: &str,
+    backup: &Backup,
+) -> Result<Option<Check>, Error> {
+    let Some(manifest) = backup.committed().filter(|m| m.format != Format::Csv) else {
+        return Ok(None);
+    };
+    let (title, want) = ("large objects", manifest.large_objects);
+    let have = database::count_large_objects(server, name).await?;
+    if have == 0 && want == 0 {
+        return Ok(None);
+    }
+    Ok(Some(if have == want {
+        Check::passed(title, format!("{want}, as the manifest says"))
+    } else {
+        Check::failed(title, format!("{have} instead of {want}"))
+    }))
 }
 
 /// Counts what is there and holds it against the manifest.

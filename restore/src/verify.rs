@@ -3,18 +3,19 @@
 mod reading;
 mod report;
 
-pub(crate) use reading::{NOTES, beside_it};
+pub(crate) use reading::beside_it;
 pub use report::markdown;
 
 use crate::{
-    Error, Kind, Opening,
-    fetch::{Hashes, drain, fetch},
+    Error, Kind, Opening, Scratch,
+    fetch::{Hashes, Inside, drain, fetch},
     trial::{Room, Rules, judge, sweep},
 };
 use jiff::Timestamp;
 use postgres::{
-    Server, database,
-    restore::{Into, Loss},
+    database,
+    dump::Role,
+    restore::{Contents, Into, Loss, examine},
 };
 use reading::{file_hash, hashes};
 use serde::{Deserialize, Serialize};
@@ -22,13 +23,16 @@ use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
     time::Instant,
 };
-use store::{Backup, Store};
+use store::{Backup, Store, manifest::Format};
 
 /// What the name of a temporary database of `full` has between database and run.
 const MARK: &str = "_holdfast_verify_";
 
 /// Name of the check whether the file can be read.
 pub(crate) const READABLE: &str = "readable";
+
+/// Name of the check whether what is inside is a whole dump that may be restored.
+pub(crate) const CONTENTS: &str = "contents";
 
 /// How one check went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +83,36 @@ impl Check {
     }
 }
 
+/// What is known of a backup after it was tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Every check passed and nothing was lost.
+    Good,
+    /// It comes back, but not all of it: a restore of it would end with losses too.
+    WithLosses,
+    /// A check failed.
+    Bad,
+    /// It could not be tried, so nothing is known: never as good as good.
+    CouldNotVerify,
+}
+
+/// The one judgement of what was restored, of a test and of a restore alike.
+pub(crate) fn verdict(checks: &[Check], losses: &[Loss]) -> Verdict {
+    let unknown = |c: &Check| {
+        matches!(c.kind, Some(Kind::Store | Kind::Connection | Kind::NoScratch | Kind::Busy))
+    };
+    let mut failed = checks.iter().filter(|c| c.went == Went::Failed).peekable();
+    if failed.peek().is_some() {
+        // A store or a server that does not answer says nothing about the backup.
+        if failed.all(unknown) { Verdict::CouldNotVerify } else { Verdict::Bad }
+    } else if losses.is_empty() {
+        Verdict::Good
+    } else {
+        Verdict::WithLosses
+    }
+}
+
 /// How long a phase took.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Took {
@@ -99,7 +133,9 @@ pub struct Verified {
     pub data_time: Option<Timestamp>,
     /// Whether it was restored, or only read and hashed.
     pub full: bool,
-    /// Whether no check failed.
+    /// What that comes to.
+    pub verdict: Verdict,
+    /// Whether the verdict is [`Verdict::Good`].
     pub good: bool,
     /// What was checked.
     pub checks: Vec<Check>,
@@ -112,8 +148,8 @@ pub struct Verified {
 /// How a full verification restores.
 #[derive(Clone, Debug)]
 pub struct Trial<'a> {
-    /// The server that the temporary database is made on.
-    pub server: &'a Server,
+    /// Where the temporary database is made.
+    pub scratch: &'a Scratch,
     /// The run: part of the temporary database's name.
     pub run: &'a str,
     /// Connections.
@@ -124,52 +160,119 @@ pub struct Trial<'a> {
     pub earlier: &'a [u64],
     /// By how much the size may differ from their median: 0.5 is by half.
     pub size_change: Option<f64>,
-    /// Whether owners and grants are restored too: false where the server does not have the roles.
-    pub owners: bool,
 }
 
-/// Reads a backup to its end and checks every hash. An error is a failed check.
+impl Verified {
+    /// Why it is not good, in words; nothing of a good one.
+    pub fn fault(&self) -> Option<String> {
+        let failed = self.checks.iter().filter(|c| c.went == Went::Failed || c.kind.is_some());
+        let mut all: Vec<_> = failed.map(|c| format!("{}: {}", c.name, c.detail)).collect();
+        if let Some(first) = self.losses.first() {
+            let many = self.losses.len();
+            all.push(format!(
+                "restores with {many} losses: {} ({})",
+                first.statement, first.message
+            ));
+        }
+        let why =
+            if all.is_empty() { "it could not be verified".to_owned() } else { all.join("; ") };
+        (self.verdict != Verdict::Good).then_some(why)
+    }
+}
+
+/// Reads a backup to its end, checks every hash, and looks whether what is inside is a whole dump that may be restored. An
+/// error is a failed check.
 pub async fn quick(store: &Store, backup: &Backup, opening: &Opening) -> Verified {
     let begun = Instant::now();
-    let mut checks = beside_it(store, backup, opening).await;
+    let mut checks = beside_it(store, backup).await;
     if !faulty(&checks) {
-        let read =
-            fetch(store, backup, opening, Hashes::Both, async |_, from| drain(from).await).await;
-        match read {
-            Err(e) => checks.push(Check::broken(READABLE, &e)),
-            Ok(fetched) => {
-                checks.extend(hashes(backup, fetched.sums.transpose()));
-                checks.extend(file_hash(store, backup, &checks).await);
-            }
-        }
+        checks.extend(contents(store, backup, opening).await.1);
     }
     let took = vec![took("fetch", begun)];
     verified(backup, false, checks, Vec::new(), took)
 }
 
+/// Reads everything of a backup and judges it without a server: what it says of itself, and the checks.
+pub(crate) async fn contents(
+    store: &Store,
+    backup: &Backup,
+    opening: &Opening,
+) -> (Option<Contents>, Vec<Check>) {
+    let csv = backup.committed().is_some_and(|m| m.format == Format::Csv);
+    let consume = async |inside: Inside, from| match inside.stored {
+        Some(stored) => examine(stored, from).await.map(Some),
+        None => {
+            drain(from).await;
+            Ok(None)
+        }
+    };
+    let fetched = match fetch(store, backup, opening, Hashes::Both, consume).await {
+        Ok(fetched) => fetched,
+        Err(e) => return (None, vec![Check::broken(READABLE, &e)]),
+    };
+    let mut checks = Vec::new();
+    match (&fetched.value, &fetched.sums) {
+        // Nobody read on: what is wrong is what was read.
+        (Err(_), None) => {}
+        _ => checks.extend(hashes(backup, fetched.sums.transpose())),
+    }
+    checks.extend(file_hash(store, backup, &checks).await);
+    if faulty(&checks) {
+        return (None, checks);
+    }
+    let whole = "from its head to the mark of its end, and nothing in it that must not run";
+    match fetched.value {
+        Ok(Some(contents)) => {
+            checks.push(Check::passed(CONTENTS, whole));
+            return (Some(contents), checks);
+        }
+        Ok(None) if csv => {}
+        Ok(None) => {
+            checks.push(Check::failed(CONTENTS, "it is no archive of pg_dump and no SQL of it"));
+        }
+        Err(e) => checks.push(Check::broken(CONTENTS, &e.into())),
+    }
+    (None, checks)
+}
+
 /// Restores a backup into a temporary database, which is dropped again, and asks it everything. Leftovers of dead runs
-/// are dropped before.
+/// are dropped before. A file of another tool is read and judged as a whole before anything of it runs.
 ///
 /// # Errors
-/// If the server can't be reached or refuses the database: that says nothing about the backup. All else is a failed check.
+/// If there is no place for it, the server can't be reached or refuses the database: that says nothing about the backup.
+/// All else is a failed check.
 pub async fn full(
     store: &Store,
     backup: &Backup,
     opening: &Opening,
     trial: &Trial<'_>,
 ) -> Result<Verified, Error> {
-    sweep(trial.server, MARK).await?;
-    let mut checks = beside_it(store, backup, opening).await;
+    let mut checks = beside_it(store, backup).await;
     checks.extend(size(backup, trial));
+    let mut version = backup.committed().map_or(0, |m| m.server.version_num);
+    if !faulty(&checks) && backup.committed().is_none() {
+        let (contents, more) = contents(store, backup, opening).await;
+        version = contents.map_or(0, |c| c.server_version);
+        checks.extend(more);
+    }
     if faulty(&checks) {
         return Ok(verified(backup, true, checks, Vec::new(), Vec::new()));
     }
+    let server = trial.scratch.server(version).await?;
+    if let Some(manifest) = backup.committed().filter(|_| trial.scratch.is_ours()) {
+        // Policies and mappings name them. Names alone: nobody can log in as one, and none has a right.
+        let named = |r: &store::manifest::Role| Role { name: r.name.clone(), ..Role::default() };
+        let named: Vec<_> = manifest.roles.iter().map(named).collect();
+        database::roles(&server, &named).await?;
+    }
+    sweep(&server, MARK).await?;
+    database::sweep_roles(&server).await?;
     // Of each backup its own: a run may verify several of one database at once.
     let mut which = DefaultHasher::new();
     backup.arn.hash(&mut which);
     let of = format!("verify_{}-{:08x}", trial.run, which.finish() & 0xffff_ffff);
     let name = database::temporary_name(backup.database().unwrap_or("backup"), &of);
-    let room = Room::open(trial.server, name, backup).await?;
+    let room = Room::for_test(&server, name, backup).await?;
     let (mut losses, mut times) = (Vec::new(), Vec::new());
     let tried =
         Box::pin(try_in(&room, store, backup, opening, trial, &mut losses, &mut times)).await;
@@ -184,6 +287,17 @@ pub async fn full(
     Ok(verified(backup, true, checks, losses, times))
 }
 
+/// What is told of a backup that could not be tried.
+pub fn could_not(backup: &Backup, why: &Error) -> Verified {
+    let checks =
+        vec![Check { kind: Some(why.kind), ..Check::skipped("restores", why.to_string()) }];
+    Verified {
+        verdict: Verdict::CouldNotVerify,
+        good: false,
+        ..verified(backup, true, checks, Vec::new(), Vec::new())
+    }
+}
+
 async fn try_in(
     room: &Room<'_>,
     store: &Store,
@@ -194,27 +308,21 @@ async fn try_in(
     times: &mut Vec<Took>,
 ) -> Result<Vec<Check>, Error> {
     let begun = Instant::now();
-    let how = Into {
-        jobs: trial.jobs,
-        tables: Vec::new(),
-        owners: trial.owners,
-        privileges: trial.owners,
-    };
+    // The roles of owners and grants are not on a scratch server.
+    let how = Into { jobs: trial.jobs, owners: false, privileges: false, ..Into::default() };
     let restored = room.load(store, backup, opening, Hashes::Both, &how).await?;
     times.push(took("fetch and restore", begun));
-    let mut checks = vec![match &room.note {
-        None => Check::passed("restores", "its hashes are right to the last byte"),
-        Some(note) => Check::passed("restores", note),
-    }];
-    let data = restored.losses.iter().filter(|l| l.class == postgres::restore::LossClass::Data);
-    let data: Vec<&str> = data.map(|l| l.message.as_str()).collect();
-    if let Some(first) = data.first() {
-        checks.push(Check::failed("no data lost", format!("{} losses: {first}", data.len())));
+    let mut checks = vec![Check::passed("restores", "its hashes are right to the last byte")];
+    if !restored.untested.is_empty() {
+        let left = format!("left out of the test: {}", restored.untested.join(", "));
+        checks.push(Check::skipped("what takes a superuser", left));
     }
-    *losses = restored.losses;
+    *losses = room.losses(false).chain(restored.losses).collect();
     let begun = Instant::now();
-    checks
-        .extend(judge(trial.server, &room.name, backup, &[], None, trial.rules, trial.jobs).await?);
+    let login = room.login();
+    let asked =
+        judge(&login, &room.name, backup, losses, &[], None, trial.rules, trial.jobs).await?;
+    checks.extend(asked);
     times.push(took("verify", begun));
     Ok(checks)
 }
@@ -244,7 +352,8 @@ fn verified(
         database: backup.database().map(str::to_owned),
         data_time: backup.data_time(),
         full,
-        good: !faulty(&checks),
+        verdict: verdict(&checks, &losses),
+        good: verdict(&checks, &losses) == Verdict::Good,
         checks,
         losses,
         took,

@@ -5,16 +5,16 @@
 mod support;
 
 use ::restore::{
-    Error, Kind, Opening, Options, Outcome, Phase, Rules, Trial, full, quick, restore,
+    Error, Kind, Opening, Options, Outcome, Phase, Rules, Scratch, Trial, full, quick, restore,
     verify::{Verified, Went},
 };
-use archive::{Compression, Digest, Encoder, Encryption, Keys, Recipe, mac};
+use archive::{Compression, Digest, Encoder, Encryption, Keys, Recipe};
 use jiff::Timestamp;
 use postgres::restore::LossClass;
 use secrecy::SecretString;
 use std::{cell::RefCell, fs, io::Write as _, path::Path};
 use store::{
-    Backup, Directory, KeyForm, Manifest, Put, Store, beside, catalogue,
+    Backup, Directory, KeyForm, Manifest, Put, Store, Trust, beside, catalogue,
     manifest::{self, Format},
 };
 use support::{Cluster, shared};
@@ -29,8 +29,13 @@ async fn wait<T>(work: impl Future<Output = T>) -> T {
 fn opening(passphrase: &str) -> &'static Opening {
     let passphrase = SecretString::from(passphrase);
     let mut keys = Keys::default();
-    keys.add_passphrase(passphrase.clone());
-    Box::leak(Box::new(Opening { keys, passphrases: vec![passphrase] }))
+    keys.add_passphrase(passphrase);
+    Box::leak(Box::new(Opening { keys }))
+}
+
+/// What counts: all of `acme@host-1`.
+fn trust() -> Trust {
+    Trust::in_owner("acme@host-1", "2026-11-20T12:00:00Z".parse().unwrap())
 }
 
 struct Place {
@@ -76,9 +81,10 @@ impl Place {
         self.store.put(&beside::sums(&key), line.into(), &put).await.unwrap();
         let facts = postgres::dump::look(&cluster.server(), database).await.unwrap();
         let at: Timestamp = "2026-11-20T02:00:00Z".parse().unwrap();
-        let mut manifest = Manifest {
+        let manifest = Manifest {
             holdfast: manifest::VERSION,
-            company: "acme".into(),
+            owner: "acme@host-1".into(),
+            key: key.clone(),
             group: "main".into(),
             database: database.into(),
             reason: "daily".into(),
@@ -109,22 +115,20 @@ impl Place {
             },
             client: "15".into(),
             extensions: Vec::new(),
-            roles: String::new(),
+            roles: Vec::new(),
+            selection: Vec::new(),
             tables: tables.collect(),
             large_objects: 0,
             fingerprint: None,
             locked_until: None,
             restore: String::new(),
-            mac: None,
         };
-        let text = manifest::authenticated(&key, &manifest.to_json()).unwrap();
-        manifest.mac = Some(mac::sign(&passphrase, &text).unwrap());
         self.store.put(&beside::manifest(&key), manifest.to_json().into(), &put).await.unwrap();
         self.list().await.pop().unwrap()
     }
 
     async fn list(&self) -> Vec<Backup> {
-        catalogue(&self.store, &[] as &[KeyForm], &[], "acme").await.unwrap()
+        catalogue(&self.store, &[] as &[KeyForm], &[], &trust()).await.unwrap()
     }
 
     fn file(&self, backup: &Backup) -> std::path::PathBuf {
@@ -151,11 +155,13 @@ fn sample(cluster: &Cluster, name: &str) -> String {
 fn options(target: &str, run: &str) -> Options {
     Options {
         target: target.into(),
+        replace: true,
         tables: Vec::new(),
         jobs: 2,
         owners: true,
         privileges: true,
         roles: true,
+        accept_losses: false,
         safety: true,
         dry_run: false,
         drop_old: false,
@@ -189,7 +195,8 @@ fn a_good_backup_verifies_and_every_damage_is_found_quickly() {
         assert_eq!(again.checks, good.checks);
 
         let wrong = quick(&place.store, &backup, opening("another")).await;
-        assert_eq!(failed(&wrong), ["manifest's origin"]);
+        assert_eq!(failed(&wrong), ["readable"]);
+        assert_eq!(wrong.checks.iter().find_map(|c| c.kind), Some(Kind::Key));
 
         // One bit of the file, so that its size stays.
         alter(&place.file(&backup), |bytes| bytes[5000] ^= 1);
@@ -205,14 +212,14 @@ fn a_good_backup_verifies_and_every_damage_is_found_quickly() {
         let sums = place.dir.path().join(beside::sums(&backup.key));
         alter(&sums, |bytes| bytes[0] = if bytes[0] == b'0' { b'1' } else { b'0' });
         assert_eq!(failed(&quick(&place.store, &backup, opening(PASSPHRASE)).await), [".sha256"]);
-        // Somebody changes the manifest: fewer rows than there were.
+        // Somebody writes a manifest of his own: what does not count is not even read.
         let manifest = place.dir.path().join(beside::manifest(&backup.key));
         alter(&manifest, |bytes| {
-            *bytes = String::from_utf8_lossy(bytes).replace("5000", "4000").into_bytes();
+            *bytes = String::from_utf8_lossy(bytes).replace("acme@host-1", "acme@x").into_bytes();
         });
         let forged = place.list().await.pop().unwrap();
         let forged = quick(&place.store, &forged, opening(PASSPHRASE)).await;
-        assert!(failed(&forged).contains(&"manifest's origin"), "{forged:?}");
+        assert_eq!(failed(&forged), ["manifest"], "{forged:?}");
     });
 }
 
@@ -223,20 +230,20 @@ fn a_full_verification_restores_counts_asks_and_leaves_nothing_behind() {
     let place = Place::new();
     let left = "SELECT count(*) FROM pg_database WHERE datname LIKE 'fully%_holdfast_verify_%'";
     wait(async {
-        let server = cluster.server();
+        // The policy says so in words: on the server that is backed up.
+        let scratch = Scratch::Production(cluster.server());
         let backup = place.take(cluster, &database, Format::Custom).await;
         let mut rules = Rules { critical_tables: vec!["orders".into()], ..Rules::default() };
         rules.checks.insert("last order".into(), "SELECT max(id) = 5000 FROM orders".into());
         let earlier = [backup.size, backup.size * 2, backup.size];
         let strict = rules.clone();
         let trial = |rules| Trial {
-            server: &server,
+            scratch: &scratch,
             run: "r7",
             jobs: 2,
             rules,
             earlier: &earlier,
             size_change: Some(0.5),
-            owners: true,
         };
         // What a killed run left behind is dropped first; that of a living one stays.
         cluster.psql("postgres", &format!("CREATE DATABASE {database}_holdfast_verify_dead"));
@@ -470,7 +477,7 @@ fn a_foreign_backup_is_verified_and_restored_too() {
     wait(async {
         let server = cluster.server();
         let form = KeyForm::new("{database}_%Y%m%d_%H%M%S", ".sql.gz.enc").unwrap();
-        let backup = catalogue(&place.store, &[form], &[], "acme").await.unwrap().pop().unwrap();
+        let backup = catalogue(&place.store, &[form], &[], &trust()).await.unwrap().pop().unwrap();
         let good = quick(&place.store, &backup, opening(PASSPHRASE)).await;
         assert!(good.good, "{good:?}");
         assert!(!quick(&place.store, &backup, opening("another")).await.good);

@@ -6,6 +6,7 @@
 mod calls;
 pub mod cloudwatch;
 mod error;
+pub mod iam;
 pub mod kms;
 pub mod rds;
 pub mod s3;
@@ -18,7 +19,7 @@ pub(crate) mod wire;
 pub use calls::{Calls, Use};
 pub use error::{EdgeError, Kind};
 
-use crate::catalog::Place;
+use crate::catalog::{Place, Purpose};
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use secrecy::{ExposeSecret, SecretString};
@@ -32,7 +33,7 @@ use std::{
 #[derive(Debug)]
 pub struct Aws {
     base: SdkConfig,
-    places: Mutex<BTreeMap<Place, SdkConfig>>,
+    places: Mutex<BTreeMap<(Place, Purpose), SdkConfig>>,
     calls: Calls,
 }
 
@@ -46,7 +47,9 @@ impl Aws {
             .timeout_config(
                 TimeoutConfig::builder()
                     .connect_timeout(Duration::from_secs(5))
-                    .operation_attempt_timeout(Duration::from_mins(1))
+                    // The longest list of RDS comes within seconds, a page of it; a try that hangs is better made anew.
+                    .operation_attempt_timeout(Duration::from_secs(30))
+                    .operation_timeout(Duration::from_mins(2))
                     .build(),
             )
             .load()
@@ -70,16 +73,17 @@ impl Aws {
     }
 
     /// Configuration for a place: its region, and its role's credentials when it is another account's.
-    fn at(&self, place: &Place) -> SdkConfig {
+    fn at(&self, place: &Place, purpose: Purpose) -> SdkConfig {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        let made = places.entry(place.clone()).or_insert_with(|| {
+        let made = places.entry((place.clone(), purpose)).or_insert_with(|| {
             let region = Region::new(place.region.to_string());
             let builder = self.base.to_builder().region(region.clone());
             match &place.role {
                 None => builder.build(),
-                Some(role) => builder
+                Some(roles) => builder
                     .credentials_provider(SharedCredentialsProvider::new(Assumed {
-                        role: role.clone(),
+                        role: roles.for_purpose(purpose).to_owned(),
+                        external_id: roles.external_id.clone(),
                         base: self.base.clone(),
                         region,
                         provider: tokio::sync::OnceCell::new(),
@@ -90,50 +94,57 @@ impl Aws {
         made.clone()
     }
 
-    /// RDS at a place.
+    /// RDS at a place, to look at it.
     pub fn rds(&self, place: &Place) -> rds::Rds {
-        let config = aws_sdk_rds::config::Builder::from(&self.at(place));
+        self.rds_for(place, Purpose::Read)
+    }
+
+    /// RDS at a place, for what is done there.
+    pub fn rds_for(&self, place: &Place, purpose: Purpose) -> rds::Rds {
+        let config = aws_sdk_rds::config::Builder::from(&self.at(place, purpose));
         let client = aws_sdk_rds::Client::from_conf(config.interceptor(self.calls.clone()).build());
         rds::Rds::new(client, place.clone())
     }
 
-    /// S3 at a place.
+    /// S3 at a place, to look at it; at home to write there too.
     pub fn s3(&self, place: &Place) -> s3::S3 {
-        let config = aws_sdk_s3::config::Builder::from(&self.at(place));
+        self.s3_for(place, Purpose::Read)
+    }
+
+    /// S3 at a place, for what is done there.
+    pub fn s3_for(&self, place: &Place, purpose: Purpose) -> s3::S3 {
+        let config = aws_sdk_s3::config::Builder::from(&self.at(place, purpose));
         // An endpoint override means a local or S3-compatible store, whose buckets have no host names of their own.
         let config = config.interceptor(self.calls.clone()).force_path_style(self.overridden());
+        let config = config.timeout_config(s3_timeouts());
         s3::S3::new(aws_sdk_s3::Client::from_conf(config.build()), place.clone())
     }
 
-    /// A client of S3 for large objects, or of an S3-compatible store at `endpoint`, which is addressed by path. `keys`
-    /// are the store's own access key id and secret; without them the place's credentials are used.
+    /// A client of S3 for large objects, or of an S3-compatible store at `endpoint` (address and region), which is addressed by path. `keys`
+    /// are the store's own access key id and secret; without them the place's credentials are used. The store's region is
+    /// what it calls so itself, and goes into each signature.
     ///
     /// No checksum is added that the caller did not ask for: stores that know none of the SDK's would refuse it.
     pub fn s3_client_for(
         &self,
         place: &Place,
-        endpoint: Option<&str>,
+        endpoint: Option<(&str, &str)>,
         keys: Option<(&SecretString, &SecretString)>,
     ) -> aws_sdk_s3::Client {
         use aws_sdk_s3::config::{
             Builder, Credentials, RequestChecksumCalculation, ResponseChecksumValidation,
         };
-        let mut config = Builder::from(&self.at(place))
+        let mut config = Builder::from(&self.at(place, Purpose::Read))
             .interceptor(self.calls.clone())
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             // Each part is tried by itself: what slows one down must not slow the others, as adaptive retry would.
             .retry_config(RetryConfig::standard().with_max_attempts(6))
-            .timeout_config(
-                TimeoutConfig::builder()
-                    .connect_timeout(Duration::from_secs(5))
-                    // A part of 525 MiB (5 TiB in 10,000 parts) over 5 Mbit/s.
-                    .operation_attempt_timeout(Duration::from_mins(15))
-                    .build(),
-            )
+            // Data has limits of its own where it is sent and read, by its size and its progress.
+            .timeout_config(s3_timeouts())
             .force_path_style(endpoint.is_some() || self.overridden());
-        if let Some(endpoint) = endpoint {
-            config = config.endpoint_url(endpoint);
+        if let Some((address, region)) = endpoint {
+            config = config.endpoint_url(address).region(Region::new(region.to_owned()));
         }
         if let Some((id, secret)) = keys {
             let (id, secret) = (id.expose_secret(), secret.expose_secret());
@@ -150,7 +161,7 @@ impl Aws {
 
     /// Secrets Manager at a place.
     pub fn secrets(&self, place: &Place) -> secrets::SecretsManager {
-        let config = aws_sdk_secretsmanager::config::Builder::from(&self.at(place));
+        let config = aws_sdk_secretsmanager::config::Builder::from(&self.at(place, Purpose::Read));
         let config = config.interceptor(self.calls.clone()).build();
         secrets::SecretsManager(aws_sdk_secretsmanager::Client::from_conf(config))
     }
@@ -166,18 +177,24 @@ impl Aws {
         port: u16,
         user: &str,
     ) -> Result<SecretString, EdgeError> {
-        secrets::rds_token(&self.at(place), host, port, user).await
+        secrets::rds_token(&self.at(place, Purpose::Read), host, port, user).await
     }
 
     /// KMS at a place.
     pub fn kms(&self, place: &Place) -> kms::Kms {
-        let config = aws_sdk_kms::config::Builder::from(&self.at(place));
+        let config = aws_sdk_kms::config::Builder::from(&self.at(place, Purpose::Read));
         kms::Kms(aws_sdk_kms::Client::from_conf(config.interceptor(self.calls.clone()).build()))
+    }
+
+    /// IAM of a place's account.
+    pub fn iam(&self, place: &Place) -> iam::Iam {
+        let config = aws_sdk_iam::config::Builder::from(&self.at(place, Purpose::Read));
+        iam::Iam(aws_sdk_iam::Client::from_conf(config.interceptor(self.calls.clone()).build()))
     }
 
     /// CloudWatch at a place.
     pub fn cloudwatch(&self, place: &Place) -> cloudwatch::CloudWatch {
-        let config = aws_sdk_cloudwatch::config::Builder::from(&self.at(place));
+        let config = aws_sdk_cloudwatch::config::Builder::from(&self.at(place, Purpose::Read));
         let client =
             aws_sdk_cloudwatch::Client::from_conf(config.interceptor(self.calls.clone()).build());
         cloudwatch::CloudWatch(client)
@@ -185,21 +202,31 @@ impl Aws {
 
     /// SES at a place.
     pub fn ses(&self, place: &Place) -> ses::Ses {
-        let config = aws_sdk_sesv2::config::Builder::from(&self.at(place));
+        let config = aws_sdk_sesv2::config::Builder::from(&self.at(place, Purpose::Read));
         ses::Ses(aws_sdk_sesv2::Client::from_conf(config.interceptor(self.calls.clone()).build()))
     }
 
     /// SNS at a place.
     pub fn sns(&self, place: &Place) -> sns::Sns {
-        let config = aws_sdk_sns::config::Builder::from(&self.at(place));
+        let config = aws_sdk_sns::config::Builder::from(&self.at(place, Purpose::Read));
         sns::Sns(aws_sdk_sns::Client::from_conf(config.interceptor(self.calls.clone()).build()))
     }
+}
+
+/// What a call of S3 may take that carries no data: one try of it, and all of them.
+fn s3_timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(5))
+        .operation_attempt_timeout(Duration::from_mins(1))
+        .operation_timeout(Duration::from_mins(5))
+        .build()
 }
 
 /// Credentials of a role, assumed when they are first needed.
 #[derive(Debug)]
 struct Assumed {
     role: String,
+    external_id: Option<String>,
     base: SdkConfig,
     region: Region,
     provider: tokio::sync::OnceCell<aws_config::sts::AssumeRoleProvider>,
@@ -214,13 +241,15 @@ impl aws_credential_types::provider::ProvideCredentials for Assumed {
     {
         aws_credential_types::provider::future::ProvideCredentials::new(async {
             let make = || async {
-                aws_config::sts::AssumeRoleProvider::builder(&self.role)
+                let role = aws_config::sts::AssumeRoleProvider::builder(&self.role)
                     .session_name("holdfast")
                     // Opt-in regions know their own STS endpoint only.
                     .region(self.region.clone())
-                    .configure(&self.base)
-                    .build()
-                    .await
+                    .configure(&self.base);
+                match &self.external_id {
+                    Some(id) => role.external_id(id).build().await,
+                    None => role.build().await,
+                }
             };
             self.provider.get_or_init(make).await.provide_credentials().await
         })

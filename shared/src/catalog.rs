@@ -15,9 +15,46 @@ pub struct Place {
     pub account: AccountId,
     /// The region.
     pub region: Region,
-    /// Role to assume; none at home.
+    /// Roles to assume there; none at home.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub role: Option<String>,
+    pub role: Option<Roles>,
+}
+
+/// The roles of another account that reach a place: one for each purpose, so that whoever has one can't do the others' work.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Roles {
+    /// Pulls copies.
+    pub pull: String,
+    /// Lists and reads; the one that pulls where the policy names none.
+    pub read: String,
+    /// Deletes; where the policy names none, nothing is deleted there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delete: Option<String>,
+    /// What has to be given with each assumption.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
+}
+
+/// What a role is assumed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Purpose {
+    /// To pull copies.
+    Pull,
+    /// To list and read.
+    Read,
+    /// To delete.
+    Delete,
+}
+
+impl Roles {
+    /// The role for a purpose. Deleting without a role of its own is the pulling role's, which a vault refuses.
+    pub fn for_purpose(&self, purpose: Purpose) -> &str {
+        match purpose {
+            Purpose::Pull => &self.pull,
+            Purpose::Read => &self.read,
+            Purpose::Delete => self.delete.as_ref().unwrap_or(&self.pull),
+        }
+    }
 }
 
 impl Place {
@@ -33,7 +70,12 @@ impl Place {
         Some(Self {
             account: d.account.clone().unwrap_or_else(|| policy.home().account),
             region: d.region.clone()?,
-            role: d.role.as_ref().map(ToString::to_string),
+            role: d.role.as_ref().map(|pull| Roles {
+                pull: pull.to_string(),
+                read: d.read_role.as_ref().unwrap_or(pull).to_string(),
+                delete: d.delete_role.as_ref().map(ToString::to_string),
+                external_id: d.external_id.clone(),
+            }),
         })
     }
 }
@@ -62,6 +104,20 @@ pub enum Family {
     Instance,
     /// An Aurora or Multi-AZ DB cluster.
     Cluster,
+}
+
+impl Family {
+    /// Its word in a tag.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Instance => "instance",
+            Self::Cluster => "cluster",
+        }
+    }
+
+    fn from_word(word: &str) -> Option<Self> {
+        [Self::Instance, Self::Cluster].into_iter().find(|family| family.word() == word)
+    }
 }
 
 /// A database as RDS describes it.
@@ -114,30 +170,44 @@ pub enum State {
 /// The tags that Holdfast puts on what it makes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Marks {
-    /// `holdfast:policy`: the company it was made for; without it a point is not ours.
-    pub policy: Option<String>,
+    /// `holdfast:owner`: the policy that it was made for ([`Policy::owner`]); without it a point is not ours.
+    pub owner: Option<String>,
+    /// `holdfast:resource-id`: the resource id of the database that it was made from. A copy is known by it.
+    pub resource_id: Option<String>,
+    /// `holdfast:family`: which API family that database belongs to.
+    pub family: Option<Family>,
     /// `holdfast:reason`.
     pub reason: Option<String>,
     /// `holdfast:slot`: the time it was due at.
     pub slot: Option<String>,
+    /// `holdfast:also`: further reasons that it serves, each with the slot that it was due at.
+    pub also: Vec<(String, String)>,
     /// `holdfast:request`: the demand it answers.
     pub request: Option<String>,
     /// `holdfast:copy-of`: ARN of the point that it is a copy of.
     pub copy_of: Option<String>,
     /// `holdfast:transfer`: a copy made only to be copied on.
     pub transfer: bool,
+    /// `holdfast:data-time`: the time of the data in a copy.
+    pub data_time: Option<Timestamp>,
     /// `holdfast:hold`: nobody may delete it; the value says why.
     pub hold: Option<String>,
 }
 
 /// Keys of [`Marks`].
 pub mod mark {
-    /// The company that it was made for.
-    pub const POLICY: &str = "holdfast:policy";
+    /// The policy that it was made for.
+    pub const OWNER: &str = "holdfast:owner";
+    /// The resource id of the database that it was made from.
+    pub const RESOURCE_ID: &str = "holdfast:resource-id";
+    /// The API family of that database.
+    pub const FAMILY: &str = "holdfast:family";
     /// Why it was made.
     pub const REASON: &str = "holdfast:reason";
     /// The time it was due at.
     pub const SLOT: &str = "holdfast:slot";
+    /// Further reasons and slots that it serves: `monthly:202611010200 weekly:202611150200`.
+    pub const ALSO: &str = "holdfast:also";
     /// The demand it answers.
     pub const REQUEST: &str = "holdfast:request";
     /// ARN of the point that it is a copy of.
@@ -154,22 +224,43 @@ pub mod mark {
 
 impl Marks {
     /// Takes our marks out of a point's tags.
-    pub fn from_tags<'t>(tags: impl Iterator<Item = (&'t str, &'t str)>) -> Self {
+    pub fn from_tags<'t, V: AsRef<str>>(tags: impl Iterator<Item = (&'t str, V)>) -> Self {
         let mut marks = Self::default();
         for (key, value) in tags {
-            let value = || Some(value.to_owned());
+            let value = value.as_ref();
+            let text = || Some(value.to_owned());
             match key {
-                mark::POLICY => marks.policy = value(),
-                mark::REASON => marks.reason = value(),
-                mark::SLOT => marks.slot = value(),
-                mark::REQUEST => marks.request = value(),
-                mark::COPY_OF => marks.copy_of = value(),
+                mark::OWNER => marks.owner = text(),
+                mark::RESOURCE_ID => marks.resource_id = text(),
+                mark::FAMILY => marks.family = Family::from_word(value),
+                mark::REASON => marks.reason = text(),
+                mark::SLOT => marks.slot = text(),
+                mark::ALSO => {
+                    let pairs = value.split(' ').filter_map(|pair| pair.split_once(':'));
+                    marks.also = pairs.map(|(r, s)| (r.to_owned(), s.to_owned())).collect();
+                }
+                mark::REQUEST => marks.request = text(),
+                mark::COPY_OF => marks.copy_of = text(),
                 mark::TRANSFER => marks.transfer = true,
-                mark::HOLD => marks.hold = value(),
+                mark::DATA_TIME => marks.data_time = value.parse().ok(),
+                mark::HOLD => marks.hold = text(),
                 _ => {}
             }
         }
         marks
+    }
+
+    /// Whether both were written by one and the same step: same owner, database, reasons, slots, request and source. What
+    /// somebody added since (a hold) does not matter.
+    pub fn same(&self, other: &Self) -> bool {
+        let bare = |marks: &Self| Self { hold: None, ..marks.clone() };
+        bare(self) == bare(other)
+    }
+
+    /// Every reason that it serves, with the slot that it was due at.
+    pub fn serves(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        let first = self.reason.as_deref().map(|r| (r, self.slot.as_deref()));
+        first.into_iter().chain(self.also.iter().map(|(r, s)| (r.as_str(), Some(s.as_str()))))
     }
 }
 
@@ -182,7 +273,7 @@ pub struct Point {
     pub arn: String,
     /// Identifier of the database that it is a point of.
     pub database: String,
-    /// That database's resource id: the lineage.
+    /// That database's resource id: which database it is, whatever its name was or is.
     pub resource_id: String,
     /// Instance or cluster snapshot.
     pub family: Family,
@@ -192,6 +283,8 @@ pub struct Point {
     pub state: State,
     /// Time of the data in it; unknown while it is on its way.
     pub data_time: Option<Timestamp>,
+    /// When it, or this copy of it, was begun, where RDS tells it.
+    pub started: Option<Timestamp>,
     /// Allocated storage in GiB.
     pub size_gib: i32,
     /// Whether it is encrypted.
@@ -212,16 +305,44 @@ impl Point {
         self.state == State::Good
     }
 
-    /// Whether Holdfast made it for this company.
-    pub fn made_for(&self, company: &str) -> bool {
-        self.marks.policy.as_deref() == Some(company)
+    /// Whether Holdfast made it for the policy with this owner.
+    pub fn made_for(&self, owner: &str) -> bool {
+        self.marks.owner.as_deref() == Some(owner)
     }
 
-    /// The reason that it was taken for; RDS's own are `automated`.
+    /// The reason that it was taken for; RDS's own are `automated`. One may serve more: see [`Point::serves`].
     pub fn reason(&self) -> &str {
-        if self.automated { "automated" } else { self.marks.reason.as_deref().unwrap_or("manual") }
+        if self.automated { AUTOMATED } else { self.marks.reason.as_deref().unwrap_or("manual") }
+    }
+
+    /// Every reason that it serves.
+    pub fn reasons(&self) -> Vec<&str> {
+        let mut all = vec![self.reason()];
+        if !self.automated {
+            all.extend(self.marks.also.iter().map(|(reason, _)| reason.as_str()));
+        }
+        all
+    }
+
+    /// Whether it serves a reason.
+    pub fn serves(&self, reason: &str) -> bool {
+        self.reasons().contains(&reason)
+    }
+
+    /// The slot that it was due at for a reason.
+    pub fn slot_for(&self, reason: &str) -> Option<&str> {
+        self.marks.serves().find(|(r, _)| *r == reason).and_then(|(_, slot)| slot)
+    }
+
+    /// The time of its data; where there is none (it is on its way, or failed), the time that its maker meant.
+    pub fn meant_time(&self) -> Option<Timestamp> {
+        let slot = || self.marks.slot.as_deref().and_then(crate::time::read_slot);
+        self.data_time.or(self.marks.data_time).or_else(slot)
     }
 }
+
+/// The reason of RDS's own snapshots.
+pub const AUTOMATED: &str = "automated";
 
 /// Something that could not be seen. What follows from not seeing it must not be deleting.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -243,37 +364,83 @@ pub struct Fleet {
     pub points: Vec<Point>,
 }
 
+/// What tells one database from all others: its family and its resource id. Names change, and are used again. Where RDS
+/// tells no resource id, it is the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lineage<'a> {
+    /// A database by its resource id.
+    Of(Family, &'a str),
+    /// Whatever had this name.
+    Named(Family, &'a str),
+}
+
+impl Database {
+    /// Which database it is.
+    pub fn lineage(&self) -> Lineage<'_> {
+        lineage(self.family, &self.resource_id, &self.id)
+    }
+}
+
+impl Point {
+    /// Which database it is a point of.
+    pub fn lineage(&self) -> Lineage<'_> {
+        lineage(self.family, &self.resource_id, &self.database)
+    }
+}
+
+fn lineage<'a>(family: Family, resource_id: &'a str, name: &'a str) -> Lineage<'a> {
+    if resource_id.is_empty() {
+        Lineage::Named(family, name)
+    } else {
+        Lineage::Of(family, resource_id)
+    }
+}
+
 /// A fleet's points by the database that they are of.
 #[derive(Clone, Debug, Default)]
-pub struct ByDatabase<'a>(BTreeMap<&'a str, Vec<&'a Point>>);
+pub struct ByDatabase<'a>(BTreeMap<Lineage<'a>, Vec<&'a Point>>);
 
 impl Fleet {
     /// The points by database.
     pub fn by_database(&self) -> ByDatabase<'_> {
-        let mut by = BTreeMap::<&str, Vec<&Point>>::new();
+        let mut by = BTreeMap::<_, Vec<&Point>>::new();
         for point in &self.points {
-            by.entry(&point.database).or_default().push(point);
+            by.entry(point.lineage()).or_default().push(point);
         }
         ByDatabase(by)
+    }
+
+    /// The database that a point is one of, when it is still there, whatever its name is now.
+    pub fn database_of(&self, point: &Point) -> Option<&Database> {
+        let named = Lineage::Named(point.family, &point.database);
+        let is = |d: &&Database| {
+            d.lineage() == point.lineage()
+                || (point.lineage() == named
+                    && (d.family, &d.id) == (point.family, &point.database))
+        };
+        self.databases.iter().find(is)
     }
 }
 
 impl<'a> ByDatabase<'a> {
-    /// Points of this very database, not of one that had its name before.
+    /// Points of this very database, whatever its name was; not of one that had its name before.
     pub fn of(&self, database: &Database) -> Vec<&'a Point> {
-        let mut points = self.0.get(database.id.as_str()).cloned().unwrap_or_default();
-        points.retain(|p| p.resource_id == database.resource_id || p.resource_id.is_empty());
+        let mut points = self.lineage(database.lineage());
+        let named = Lineage::Named(database.family, &database.id);
+        if named != database.lineage() {
+            points.extend(self.lineage(named));
+        }
         points
     }
 
-    /// Points of every database that has or had this name.
-    pub fn named(&self, database: &str) -> &[&'a Point] {
-        self.0.get(database).map_or(&[], Vec::as_slice)
+    /// Points of one lineage.
+    pub fn lineage(&self, lineage: Lineage<'_>) -> Vec<&'a Point> {
+        self.0.get(&lineage).cloned().unwrap_or_default()
     }
 
-    /// Every database's name with its points of all lineages.
-    pub fn all(&self) -> impl Iterator<Item = (&'a str, &Vec<&'a Point>)> {
-        self.0.iter().map(|(id, points)| (*id, points))
+    /// Every lineage with its points.
+    pub fn all(&self) -> impl Iterator<Item = (Lineage<'a>, &[&'a Point])> {
+        self.0.iter().map(|(lineage, points)| (*lineage, points.as_slice()))
     }
 }
 

@@ -2,12 +2,16 @@
 //!
 //! [`kept`] applies a keep rule to points. [`decide`] asks every safety question about one asset's points at one place
 //! and is the only maker of [`Cleared`], without which nothing can be deleted.
+//!
+//! Deletion is suspended while backups are not being made: for each reason, [`Owed`] says what must be there before
+//! anything of it goes. It follows from the schedule, so no key of a policy can switch it off, and only what Holdfast made
+//! itself satisfies it.
 
 use crate::{
     catalog::{Point, State},
     plan::Cleared,
-    policy::Keep,
-    time::human,
+    policy::{Keep, When, text::ZoneName},
+    time::{Schedule, human},
 };
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use std::collections::{BTreeMap, BTreeSet};
@@ -85,25 +89,61 @@ fn week(t: Timestamp) -> Date {
     day.checked_sub(jiff::Span::new().days(back)).unwrap_or(day)
 }
 
+/// What must be there of a reason before anything of it may go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Owed {
+    /// Nothing: the asset is gone, and nothing more is made of it.
+    #[default]
+    Nothing,
+    /// It is made on a schedule: data of this time or later.
+    Since(Timestamp),
+    /// It is made on demand: its newest try must not have failed.
+    OnDemand,
+    /// Backups are known not to be made; why.
+    NotMade(String),
+}
+
+impl Owed {
+    /// What follows from a schedule, or from its absence.
+    pub fn by(when: Option<&When>, zone: &ZoneName, now: Timestamp) -> Self {
+        let owed = when.and_then(|when| Schedule::new(when, zone).owed(now));
+        owed.map_or(Self::OnDemand, Self::Since)
+    }
+}
+
+/// The time in a snapshot is that of its last transaction, which may lie before the moment that it was due.
+const BEFORE_DUE: SignedDuration = SignedDuration::from_mins(30);
+
+/// What the policy says of one reason.
+#[derive(Clone, Debug, Default)]
+pub struct ReasonRule<'a> {
+    /// Its rules; a point stays while any of them keeps it.
+    pub keep: Vec<&'a Keep>,
+    /// What must be there before anything of it goes.
+    pub owed: Owed,
+}
+
 /// One asset's points at one place, and what the policy says about them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Question<'a> {
-    /// The company: points of others are not ours to judge.
-    pub company: &'a str,
+    /// The policy's owner: points of others are not ours to judge.
+    pub owner: &'a str,
     /// Every point of one lineage at one place, in any state.
     pub points: Vec<&'a Point>,
-    /// The rule of each reason.
-    pub rules: BTreeMap<&'a str, &'a Keep>,
+    /// What the policy says of each reason.
+    pub kinds: BTreeMap<&'a str, ReasonRule<'a>>,
     /// Good points that always stay.
     pub floor: usize,
-    /// Identifiers that the policy holds.
+    /// Identifiers or ARNs that the policy holds, in any case.
     pub holds: &'a [String],
-    /// When the newest good point of a living asset is older than this, its backups are failing and nothing goes.
+    /// When the newest good point of a living asset, whoever made it, is older than this, nothing goes.
     pub max_age: Option<SignedDuration>,
     /// ARNs that something still needs: a copy in flight or a copy still to be made.
     pub needed: BTreeMap<&'a str, String>,
     /// ARNs of transfer copies whose onward copy is good.
     pub transferred: BTreeSet<&'a str>,
+    /// ARNs of copies that are not what was asked for, and why: they count for nothing, and a person looks at them.
+    pub wrong: BTreeMap<&'a str, String>,
     /// By ARN, earlier times at which a point's data was the same as at its own.
     pub earlier: BTreeMap<&'a str, Vec<Timestamp>>,
 }
@@ -113,81 +153,167 @@ pub struct Question<'a> {
 pub enum Fate {
     /// It stays, for these reasons.
     Stays(Vec<String>),
+    /// It stays although no rule keeps it: deletion is suspended, for this reason.
+    Suspended(String),
     /// It may go.
     Goes(Box<Cleared<Point>>, String),
 }
 
-/// The fate of every point of one asset at one place, in the order of `q.points`.
-pub fn decide(q: &Question<'_>, now: Timestamp) -> Vec<Fate> {
-    let counts = |p: &Point| p.good() && p.made_for(q.company) && !p.marks.transfer && !p.automated;
-    let frozen = frozen(q, now);
+/// Whether a hold of the policy means this point.
+fn holds(hold: &str, point: &Point) -> bool {
+    hold.eq_ignore_ascii_case(&point.id) || hold.eq_ignore_ascii_case(&point.arn)
+}
 
-    // What the rules keep, reason by reason; only good points count, so that failed ones never push good ones out.
-    let mut ruled: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for (reason, rule) in &q.rules {
-        let times: Vec<_> = (q.points.iter())
-            .filter(|p| counts(p) && p.reason() == *reason)
-            .filter_map(|p| Some((p.arn.as_str(), p.data_time?)))
-            .flat_map(|(arn, at)| {
-                let earlier = q.earlier.get(arn).into_iter().flatten().copied();
-                earlier.chain([at]).map(move |at| (arn, at))
-            })
-            .collect();
-        ruled.append(&mut kept(&times, rule, now));
+/// Holds that mean none of the points: a typing error would hold nothing, silently.
+pub fn unmatched<'h>(wanted: &'h [String], points: &[&Point]) -> Vec<&'h str> {
+    let matched = |hold: &&str| points.iter().any(|p| holds(hold, p));
+    wanted.iter().map(String::as_str).filter(|h| !matched(h)).collect()
+}
+
+impl<'a> Question<'a> {
+    /// Whether a point counts: complete, what was asked for, and made by Holdfast for this policy to stay.
+    fn counts(&self, p: &Point) -> bool {
+        p.good()
+            && p.made_for(self.owner)
+            && !p.marks.transfer
+            && !p.automated
+            && !self.wrong.contains_key(p.arn.as_str())
     }
 
+    /// What the rules keep, reason by reason; only what counts is counted, so that nothing else pushes a good one out.
+    fn ruled(&self, now: Timestamp) -> BTreeMap<&str, Vec<String>> {
+        let mut ruled: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for (reason, kind) in &self.kinds {
+            let times: Vec<_> = (self.points.iter())
+                .filter(|p| self.counts(p) && p.serves(reason))
+                .filter_map(|p| Some((p.arn.as_str(), p.data_time?)))
+                .flat_map(|(arn, at)| {
+                    let earlier = self.earlier.get(arn).into_iter().flatten().copied();
+                    earlier.chain([at]).map(move |at| (arn, at))
+                })
+                .collect();
+            for rule in &kind.keep {
+                for (arn, why) in kept(&times, rule, now) {
+                    ruled.entry(arn).or_default().extend(why);
+                }
+            }
+        }
+        ruled
+    }
+
+    /// Why nothing at all of this asset may go now.
+    fn all_suspended(&self, now: Timestamp) -> Option<String> {
+        let max_age = self.max_age?;
+        let good = self.points.iter().filter(|p| p.good() && !p.marks.transfer);
+        match good.filter_map(|p| p.data_time).max() {
+            None => Some("there is no good point, so nothing goes".into()),
+            Some(at) if now.duration_since(at) > max_age => Some(format!(
+                "the newest good point is {} old, over {}: backups are failing, so nothing goes",
+                human(now.duration_since(at)),
+                human(max_age)
+            )),
+            Some(_) => None,
+        }
+    }
+
+    /// Reasons of which nothing may go now, and why.
+    pub fn suspended(&self, now: Timestamp) -> BTreeMap<&'a str, String> {
+        let all = self.all_suspended(now);
+        let why = |(reason, kind): (&&'a str, &ReasonRule<'_>)| {
+            let why = self.kind_suspended(reason, &kind.owed, now).or_else(|| all.clone())?;
+            Some((*reason, why))
+        };
+        self.kinds.iter().filter_map(why).collect()
+    }
+
+    /// Why nothing of a reason may go now.
+    fn kind_suspended(&self, reason: &str, owed: &Owed, now: Timestamp) -> Option<String> {
+        let of = || self.points.iter().filter(|p| p.serves(reason));
+        match owed {
+            Owed::Nothing => None,
+            Owed::NotMade(why) => Some(why.clone()),
+            Owed::Since(due) => {
+                let newest = of().filter(|p| self.counts(p)).filter_map(|p| p.data_time);
+                let newest = newest.filter(|t| *t <= now).max();
+                let there = newest.and_then(|t| t.checked_add(BEFORE_DUE).ok());
+                (there < Some(*due)).then(|| {
+                    let newest = newest.map_or("there is none".to_owned(), |t| {
+                        format!("the newest is {} old", human(now.duration_since(t)))
+                    });
+                    let due = human(now.duration_since(*due));
+                    format!(
+                        "backups for \"{reason}\" are not being made: one was due {due} ago and {newest}; nothing of it goes"
+                    )
+                })
+            }
+            Owed::OnDemand => {
+                let tries = of().filter(|p| p.made_for(self.owner) && !p.marks.transfer);
+                let newest = tries.max_by_key(|p| (p.meant_time(), p.good()))?;
+                let failed = matches!(newest.state, State::Failed(_));
+                failed.then(|| {
+                    let id = &newest.id;
+                    format!("the newest try for \"{reason}\", {id}, failed; nothing of it goes")
+                })
+            }
+        }
+    }
+}
+
+/// The fate of every point of one asset at one place, in the order of `q.points`.
+pub fn decide(q: &Question<'_>, now: Timestamp) -> Vec<Fate> {
+    let ruled = q.ruled(now);
+    let suspended = q.suspended(now);
     let mut fates: Vec<Fate> = (q.points.iter())
-        .map(|p| match stays(q, p, frozen.as_ref(), &ruled) {
+        .map(|p| match stays(q, p, &ruled, now) {
             Err(reasons) => Fate::Stays(reasons),
-            Ok(why) => Fate::Goes(Box::new(Cleared::new((*p).clone(), now)), why),
+            Ok(Leave::Data(why)) => {
+                match p.reasons().iter().find_map(|reason| suspended.get(reason)) {
+                    Some(why) => Fate::Suspended(why.clone()),
+                    None => Fate::Goes(Box::new(Cleared::new((*p).clone(), now)), why),
+                }
+            }
+            Ok(Leave::NoData(why)) => Fate::Goes(Box::new(Cleared::new((*p).clone(), now)), why),
         })
         .collect();
 
     // The floor: whatever the rules let go, the newest good points stay. An old one that is held is no stand-in for them.
-    let mut newest_first: Vec<usize> = (0..fates.len()).filter(|i| counts(q.points[*i])).collect();
+    let mut newest_first: Vec<usize> =
+        (0..fates.len()).filter(|i| q.counts(q.points[*i])).collect();
     newest_first.sort_by_key(|i| std::cmp::Reverse(q.points[*i].data_time));
     for i in newest_first.into_iter().take(q.floor) {
-        if matches!(fates[i], Fate::Goes(..)) {
+        if !matches!(fates[i], Fate::Stays(_)) {
             fates[i] = Fate::Stays(vec![format!("one of the {} that always stay", q.floor)]);
         }
     }
     fates
 }
 
-/// Why nothing of this asset may go now.
-fn frozen(q: &Question<'_>, now: Timestamp) -> Option<String> {
-    let max_age = q.max_age?;
-    let newest =
-        q.points.iter().filter(|p| p.good() && !p.marks.transfer).filter_map(|p| p.data_time).max();
-    match newest {
-        None => Some("there is no good point, so nothing goes".into()),
-        Some(at) if now.duration_since(at) > max_age => Some(format!(
-            "the newest good point is {} old, over {}: backups are failing, so nothing goes",
-            human(now.duration_since(at)),
-            human(max_age)
-        )),
-        Some(_) => None,
-    }
+/// Why a point may go, as far as it alone is concerned.
+enum Leave {
+    /// It holds data that no rule keeps.
+    Data(String),
+    /// Nothing is lost with it: it failed, or what it was copied for is done.
+    NoData(String),
 }
 
 /// Why a point stays (`Err`), or why it may go as far as it alone is concerned (`Ok`).
 fn stays(
     q: &Question<'_>,
     p: &Point,
-    frozen: Option<&String>,
     ruled: &BTreeMap<&str, Vec<String>>,
-) -> Result<String, Vec<String>> {
+    now: Timestamp,
+) -> Result<Leave, Vec<String>> {
     let because = |why: &str| Err(vec![why.to_owned()]);
     if p.automated {
         return because("RDS lets its own snapshots go itself");
     }
-    if !p.made_for(q.company) {
+    if !p.made_for(q.owner) {
         return because("Holdfast did not make it for this policy");
     }
     if let Some(why) = &p.marks.hold {
         return Err(vec![format!("held: {why}")]);
     }
-    if q.holds.contains(&p.id) {
+    if q.holds.iter().any(|hold| holds(hold, p)) {
         return because("held by the policy");
     }
     if let Some(why) = q.needed.get(p.arn.as_str()) {
@@ -196,39 +322,63 @@ fn stays(
     match &p.state {
         State::InFlight => return because("it is still on its way"),
         State::Failed(word) => {
-            // A failed point has no data; it only goes once a good one took its place, so that a failure stays in sight.
-            let newer = q.points.iter().any(|o| {
-                o.good()
-                    && o.reason() == p.reason()
-                    && o.data_time.map(crate::time::slot) > p.marks.slot
-            });
-            return match (newer, &p.marks.slot) {
-                (true, Some(_)) => Ok(format!("it is {word} and a newer one is good")),
-                _ => because("it failed and no newer one is good yet"),
+            return match failed(q, p, now) {
+                Some(why) => Ok(Leave::NoData(format!("it is {word} and {why}"))),
+                None => because("it failed and no newer one is good yet"),
             };
         }
         State::Good => {}
     }
     if p.marks.transfer {
         return if q.transferred.contains(p.arn.as_str()) {
-            Ok("a transfer copy whose onward copy is good".into())
+            Ok(Leave::NoData("a transfer copy whose onward copy is good".into()))
         } else {
             because("a transfer copy that is still to be copied on")
         };
     }
+    if let Some(why) = q.wrong.get(p.arn.as_str()) {
+        return Err(vec![format!("it does not count, and a person has to look: {why}")]);
+    }
     if p.data_time.is_none() {
         return because("the time of its data is unknown");
     }
-    if !q.rules.contains_key(p.reason()) {
-        return Err(vec![format!("no rule of the policy speaks of \"{}\"", p.reason())]);
+    if let Some(reason) = p.reasons().into_iter().find(|r| !q.kinds.contains_key(r)) {
+        return Err(vec![format!("no rule of the policy speaks of \"{reason}\"")]);
     }
     if let Some(reasons) = ruled.get(p.arn.as_str()) {
         return Err(reasons.clone());
     }
-    if let Some(why) = frozen {
-        return because(why);
+    let reasons = p.reasons().iter().map(|r| format!("\"{r}\"")).collect::<Vec<_>>().join(", ");
+    Ok(Leave::Data(format!("no line of the rule for {reasons} keeps it")))
+}
+
+/// Why a failed point may go. It has no data, and uses up the quota of snapshots; it stays only to be seen, and to be
+/// counted as a try, until another one speaks for it.
+fn failed(q: &Question<'_>, p: &Point, now: Timestamp) -> Option<&'static str> {
+    let meant = p.meant_time();
+    let like = |o: &&Point| {
+        o.made_for(q.owner)
+            && o.marks.transfer == p.marks.transfer
+            && p.reasons().iter().any(|reason| o.serves(reason))
+    };
+    let took_its_place = |o: &Point| {
+        let same_slot = p.marks.slot.is_some() && o.marks.slot == p.marks.slot;
+        let same_source = p.marks.copy_of.is_some() && o.marks.copy_of == p.marks.copy_of;
+        let newer = o.data_time.is_some_and(|t| t <= now) && o.data_time >= meant;
+        o.good() && (same_slot || same_source || newer)
+    };
+    let others = || q.points.iter().copied().filter(like);
+    if others().any(took_its_place) {
+        return Some("a newer one is good");
     }
-    Ok(format!("no line of the rule for \"{}\" keeps it", p.reason()))
+    if p.marks.transfer && q.transferred.contains(p.arn.as_str()) {
+        return Some("what it was copied for is done");
+    }
+    if others().any(|o| !o.good() && o.meant_time() > meant) {
+        return Some("a newer try tells how it stands");
+    }
+    let gone = !q.kinds.is_empty() && q.kinds.values().all(|kind| kind.owed == Owed::Nothing);
+    gone.then_some("its database is gone")
 }
 
 #[cfg(test)]

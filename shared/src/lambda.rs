@@ -5,7 +5,7 @@ use crate::{
     policy::Policy,
     report::Report,
     request::Request,
-    run::{Begun, Budget, World, finish},
+    run::{Begun, Budget, World, cut_off, finish},
     source::Source,
 };
 use jiff::Timestamp;
@@ -19,6 +19,9 @@ use tokio::sync::Mutex;
 use tracing_subscriber::EnvFilter;
 
 pub use lambda_runtime::Error;
+
+/// What reading the policy may take at the start of an environment, of the ten seconds that Lambda gives it.
+const START: Duration = Duration::from_secs(5);
 
 /// What `serve` needs of the environment.
 struct Config {
@@ -52,23 +55,33 @@ impl Ready {
         let aws = Aws::from_env().await;
         let source = Mutex::new(Source::new(&config.policy));
         // Read now, so that the first event finds it; what is wrong with it is said to that event, not to the void.
-        let _ = source.lock().await.policy(&aws).await;
+        // An S3 that hangs is waited for in that event, which has the time to say so: the start has ten seconds.
+        let _ = tokio::time::timeout(START, async { source.lock().await.policy(&aws).await }).await;
         Ok(Self { config, aws, source })
     }
 
-    async fn policy(&self) -> Result<Arc<Policy>, Diagnostic> {
-        let policy = self.source.lock().await.policy(&self.aws).await;
+    async fn policy(&self, budget: Budget) -> Result<Arc<Policy>, Diagnostic> {
+        let limit = budget.share();
+        let read = async { self.source.lock().await.policy(&self.aws).await };
+        let Ok(policy) = tokio::time::timeout(limit, read).await else {
+            let why = format!(
+                "the policy {} did not come within {} s: check the network and the endpoint of S3",
+                self.config.policy,
+                limit.as_secs()
+            );
+            return Err(refused("NoPolicy", &why));
+        };
         policy.map_err(|e| refused("NoPolicy", &e))
     }
 
     /// The world of a run that changes things and reports to nobody.
-    fn world<'a>(&'a self, policy: &'a Policy, context: &Context) -> World<'a> {
+    fn world<'a>(&'a self, policy: &'a Policy, context: &Context, budget: Budget) -> World<'a> {
         World {
             aws: &self.aws,
             policy,
             #[expect(clippy::disallowed_methods, reason = "the edge where time comes in")]
             now: Timestamp::now(),
-            budget: Budget::of(time_left(context.deadline(), SystemTime::now())),
+            budget,
             run: context.request_id.clone(),
             dry_run: false,
             host: false,
@@ -91,21 +104,51 @@ pub async fn serve(
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
         let request = Request::read(&event.payload).map_err(|e| refused("BadEvent", &e))?;
         let begun = Begun::now(&ready.aws, &request);
-        let policy = ready.policy().await?;
+        let budget = budget(&event.context);
+        let policy = ready.policy(budget).await?;
         let world = World {
             dry_run: request.dry_run,
             reports: ready.config.reports.clone(),
-            ..ready.world(&policy, &event.context)
+            ..ready.world(&policy, &event.context, budget)
         };
         let span = tracing::info_span!("run", function, run = world.run);
-        let report = tracing::Instrument::instrument(run(&world, &request), span.clone()).await;
-        let report = tracing::Instrument::instrument(finish(&world, report, begun), span).await;
+        let report = tracing::Instrument::instrument(
+            Box::pin(whole(&world, function, begun, run(&world, &request))),
+            span,
+        );
+        let report = report.await?;
         if report.failed {
             return Err(refused("Failed", &report));
         }
         serde_json::to_value(bounded(report)).map_err(|e| refused("Report", &e))
     }))
     .await
+}
+
+/// The time that Lambda leaves to an event.
+fn budget(context: &Context) -> Budget {
+    Budget::of(time_left(context.deadline(), SystemTime::now()))
+}
+
+/// Runs and publishes. What hangs is cut off before Lambda would end it all without a word: the work in time to report
+/// that, the publishing in time to log it.
+pub(crate) async fn whole(
+    world: &World<'_>,
+    function: &'static str,
+    begun: Begun,
+    run: impl Future<Output = Report>,
+) -> Result<Report, Diagnostic> {
+    let report = world.budget.cut_off(Box::pin(run)).await.unwrap_or_else(|| {
+        tracing::error!(
+            "the run is cut off: its time is over and something that it waits for hangs"
+        );
+        cut_off(world, function)
+    });
+    let summary = report.summary();
+    world.budget.ended(Box::pin(finish(world, report, begun))).await.ok_or_else(|| {
+        let why = format!("the run's time was over before its report was published: {summary}");
+        refused("OutOfTime", &why)
+    })
 }
 
 /// Why an event was not handled: a word for its kind, and one clear sentence.
@@ -122,10 +165,15 @@ pub async fn serve_events(
 ) -> Result<(), Error> {
     let ready = Ready::begin().await?;
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
-        let policy = ready.policy().await?;
-        let world = ready.world(&policy, &event.context);
+        let budget = budget(&event.context);
+        let policy = ready.policy(budget).await?;
+        let world = ready.world(&policy, &event.context, budget);
         let span = tracing::info_span!("run", function, run = world.run);
-        let done = tracing::Instrument::instrument(run(&world, &event.payload), span).await;
+        let run = budget.ended(Box::pin(run(&world, &event.payload)));
+        let Some(done) = tracing::Instrument::instrument(run, span).await else {
+            let why = "the run was cut off: its time is over and something that it waits for hangs";
+            return Err(refused("OutOfTime", &why));
+        };
         done.map_err(|(kind, why)| refused(kind, &why))
     }))
     .await

@@ -328,16 +328,25 @@ mod tests {
         let policy = Policy::parse(
             "{holdfast: 1, company: acme, home: {account: \"111122223333\", region: eu-west-1}, \
              databases: {fleet: {select: {ids: [orders]}}}, alarms: {\
-             acme-rate: {watch: success-rate, below: \"99%\"}, \
-             acme-size: {watch: size-change, of: fleet, above: \"50%\"}, \
-             acme-dump: {watch: dump-seconds, above: 2h}, \
-             acme-age: {watch: point-age, above: 25h}}}",
+             acme-backup-rate: {watch: success-rate, below: \"99%\"}, \
+             acme-backup-size: {watch: size-change, of: fleet, above: \"50%\"}, \
+             acme-backup-dump: {watch: dump-seconds, above: 2h}, \
+             acme-backup-age: {watch: point-age, above: 25h}}}",
         )
         .expect("a policy");
         let all = ["report", "freshness", "dump"].map(|f| alarms(&policy, f, None)).concat();
         let told: Vec<_> = all
             .iter()
-            .map(|a| (&a.name[5..], a.threshold, a.below, a.missing, a.period, a.periods))
+            .map(|a| {
+                (
+                    &a.name["acme-backup-".len()..],
+                    a.threshold,
+                    a.below,
+                    a.missing,
+                    a.period,
+                    a.periods,
+                )
+            })
             .collect();
         let (silent, ignore) = (Missing::Breaching, Missing::Ignore);
         assert_eq!(

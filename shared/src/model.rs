@@ -52,7 +52,7 @@ pub fn point(policy: &Policy, database: &Database, reason: &str, data_time: Time
     let slot = crate::time::slot(data_time);
     let id = format!("{}-{reason}-{slot}", database.id);
     Point {
-        arn: arn(&Place::home(policy), &id),
+        arn: arn(&Place::home(policy), database.family, &id),
         id,
         database: database.id.clone(),
         resource_id: database.resource_id.clone(),
@@ -60,13 +60,16 @@ pub fn point(policy: &Policy, database: &Database, reason: &str, data_time: Time
         automated: false,
         state: State::Good,
         data_time: Some(data_time),
+        started: Some(data_time),
         size_gib: 20,
         encrypted: database.encrypted,
         kms_key: database.encrypted.then(|| "arn:aws:kms:eu-west-1:111122223333:key/home".into()),
         option_group: None,
         source_arn: None,
         marks: Marks {
-            policy: Some(policy.company.to_string()),
+            owner: Some(policy.owner()),
+            resource_id: Some(database.resource_id.clone()),
+            family: Some(database.family),
             reason: Some(reason.into()),
             slot: Some(slot),
             ..Marks::default()
@@ -78,14 +81,24 @@ pub fn point(policy: &Policy, database: &Database, reason: &str, data_time: Time
 pub fn automated(policy: &Policy, database: &Database, data_time: Timestamp) -> Point {
     let mut point = point(policy, database, "automated", data_time);
     point.id = format!("rds:{}-{}", database.id, crate::time::slot(data_time));
-    point.arn = arn(&Place::home(policy), &point.id);
+    point.arn = arn(&Place::home(policy), database.family, &point.id);
     point.automated = true;
     point.marks = Marks::default();
     point
 }
 
-fn arn(place: &Place, id: &str) -> String {
-    format!("arn:aws:rds:{}:{}:snapshot:{id}", place.region, place.account)
+fn arn(place: &Place, family: Family, id: &str) -> String {
+    let kind = match family {
+        Family::Instance => "snapshot",
+        Family::Cluster => "cluster-snapshot",
+    };
+    format!("arn:aws:rds:{}:{}:{kind}:{id}", place.region, place.account)
+}
+
+/// A cluster of that name.
+pub fn cluster(id: &str, now: Timestamp) -> Database {
+    let resource_id = format!("cluster-{id}");
+    Database { family: Family::Cluster, resource_id, ..database(id, now) }
 }
 
 /// What is seen: `databases` and `points` at home, nothing at any destination.
@@ -102,19 +115,20 @@ pub fn seen(policy: &Policy, databases: Vec<Database>, points: Vec<Point>) -> Se
 pub fn taken(
     seen: &mut Seen,
     policy: &Policy,
-    database: &str,
+    (family, database): (Family, &str),
     id: &str,
     tags: &BTreeMap<String, String>,
 ) {
     let home = Place::home(policy);
     let fleet = seen.places.entry(home.clone()).or_default();
-    if fleet.points.iter().any(|p| p.id == id) {
+    if fleet.points.iter().any(|p| (p.family, p.id.as_str()) == (family, id)) {
         return; // RDS answers DBSnapshotAlreadyExists.
     }
-    let Some(found) = fleet.databases.iter().find(|d| d.id == database) else { return };
+    let found = fleet.databases.iter().find(|d| (d.family, d.id.as_str()) == (family, database));
+    let Some(found) = found else { return };
     let mut point = point(policy, found, "any", Timestamp::UNIX_EPOCH);
     point.id = id.into();
-    point.arn = arn(&home, id);
+    point.arn = arn(&home, family, id);
     point.state = State::InFlight;
     point.data_time = None;
     point.marks = Marks::from_tags(tags.iter().map(|(k, v)| (k.as_str(), v.as_str())));
@@ -127,12 +141,12 @@ pub fn copied(seen: &mut Seen, to: &Place, copy: &Copy) {
         seen.places.values().flat_map(|f| &f.points).find(|p| p.arn == copy.source).cloned();
     let Some(source) = source else { return };
     let fleet = seen.places.entry(to.clone()).or_default();
-    if fleet.points.iter().any(|p| p.id == copy.id) {
+    if fleet.points.iter().any(|p| (p.family, &p.id) == (source.family, &copy.id)) {
         return;
     }
     fleet.points.push(Point {
         id: copy.id.clone(),
-        arn: arn(to, &copy.id),
+        arn: arn(to, source.family, &copy.id),
         automated: false,
         state: State::InFlight,
         data_time: None,

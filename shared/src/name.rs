@@ -1,6 +1,6 @@
 //! Names of what Holdfast makes: a function of asset, reason and slot, so that doing a thing twice is doing it once.
 
-use crate::catalog::{Family, mark};
+use crate::catalog::{Database, Family, Lineage, Marks, Point, State, mark};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,40 +12,102 @@ fn longest(family: Family) -> usize {
     }
 }
 
-/// The identifier `<asset>-<tail>`, lower case, valid for RDS: a letter first, single hyphens, none last. An asset's name
-/// that is too long is cut and told apart by a hash of the whole.
-pub fn snapshot_id(family: Family, asset: &str, tail: &str) -> String {
-    let mut id = format!("{asset}-{tail}").to_lowercase();
+/// What a new snapshot or copy is made of and for. Its identifier follows from it, and no two of them get the same one.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The database that it is made from.
+    pub database: &'a Database,
+    /// What follows the asset in the identifier: `<reason>-<slot>` and what else tells copies apart.
+    pub tail: &'a str,
+    /// All of its tags.
+    pub tags: &'a BTreeMap<String, String>,
+}
+
+impl Wanted<'_> {
+    /// Whether a point is what this would make, failed or not.
+    pub fn is(&self, point: &Point) -> bool {
+        let tags = self.tags.iter().map(|(k, v)| (k.as_str(), v.as_str()));
+        point.lineage() == self.database.lineage() && point.marks.same(&Marks::from_tags(tags))
+    }
+
+    /// A number that no other asset, reason, slot, request or owner has (of 2^32).
+    fn hash(&self) -> u32 {
+        let mut sha = Sha256::new();
+        let (kind, id) = match self.database.lineage() {
+            Lineage::Of(_, id) => ("id", id),
+            Lineage::Named(_, name) => ("name", name),
+        };
+        let own = self.tags.iter().filter(|(key, _)| key.starts_with("holdfast:"));
+        let own = own.flat_map(|(key, value)| [key.as_str(), value.as_str()]);
+        for part in [self.database.family.word(), kind, id, self.tail].into_iter().chain(own) {
+            // With its length before it, no two lists of parts read the same.
+            sha.update(part.len().to_be_bytes());
+            sha.update(part);
+        }
+        first_number(&sha.finalize())
+    }
+}
+
+fn first_number(hash: &[u8]) -> u32 {
+    u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]])
+}
+
+/// The identifier `<asset>-<tail>`, lower case, valid for RDS: a letter first, single hyphens, none last; with `apart` after
+/// it. An asset's name that is too long is cut, and `apart`, or a hash of the whole name, stands behind what is left.
+fn snapshot_id(family: Family, asset: &str, tail: &str, apart: Option<u32>) -> String {
+    let mut id = match apart {
+        None => format!("{asset}-{tail}"),
+        Some(hash) => format!("{asset}-{tail}-{hash:08x}"),
+    };
     let most = longest(family);
     if id.len() > most {
-        let hash = Sha256::digest(asset.as_bytes());
-        let hash = u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]);
-        let room = most - tail.len() - 10;
-        let cut = asset[..room.min(asset.len())].trim_end_matches('-');
-        id = format!("{cut}-{hash:08x}-{tail}").to_lowercase();
+        let hash = apart.unwrap_or_else(|| first_number(&Sha256::digest(asset.as_bytes())));
+        let room = most.saturating_sub(tail.len() + 10).max(1);
+        let cut: String = asset.chars().take(room).collect();
+        id = format!("{}-{hash:08x}-{tail}", cut.trim_end_matches('-'));
     }
     while id.contains("--") {
         id = id.replace("--", "-");
     }
-    id
+    id.to_lowercase()
 }
 
-/// Appends the number of a later try: the identifier of a failed one stays taken.
-pub fn attempt(tail: &str, number: usize) -> String {
-    if number <= 1 { tail.to_owned() } else { format!("{tail}-r{number}") }
-}
-
-/// The first identifier of `tail`'s tries that is not taken. A name that is taken stays taken, be it by a failed try, by a
-/// database that had this one's name before, or by somebody else.
-pub fn free_id<'t>(
-    family: Family,
-    asset: &str,
-    tail: &str,
-    taken: impl IntoIterator<Item = &'t str>,
+/// The identifier of a new snapshot or copy: the first of its tries that is not taken at its place.
+///
+/// Names are joined with hyphens that they may hold themselves, so two assets can want one name (`shop` + `eu-daily` and
+/// `shop-eu` + `daily`), and a name may be held by a database that had this one's name before, by the cluster beside an
+/// instance, by another demand of the same minute, or by a person. A name that is taken by anything else than a failed try
+/// of the very same is not ours to take over, and a hash of all that it is made of and for tells the new one apart.
+/// Failed tries are counted: `-r2`, `-r3`.
+///
+/// `points` is all that is at the place, of every database, and `promised` the identifiers that this run gives.
+pub fn free_id<'p>(
+    wanted: &Wanted<'_>,
+    points: impl IntoIterator<Item = &'p Point>,
+    promised: &BTreeSet<String>,
 ) -> String {
-    let taken: BTreeSet<&str> = taken.into_iter().collect();
-    let ids = (1..).map(|number| snapshot_id(family, asset, &attempt(tail, number)));
-    ids.into_iter().find(|id| !taken.contains(id.as_str())).expect("numbers do not end")
+    let taken: BTreeMap<&str, &Point> = points.into_iter().map(|p| (p.id.as_str(), p)).collect();
+    let Database { family, id: asset, .. } = wanted.database;
+    for number in 1.. {
+        let tail = match number {
+            1 => wanted.tail.to_owned(),
+            _ => format!("{}-r{number}", wanted.tail),
+        };
+        let failed = |p: &Point| matches!(p.state, State::Failed(_)) && wanted.is(p);
+        let free = |id: &str| !taken.contains_key(id) && !promised.contains(id);
+        let plain = snapshot_id(*family, asset, &tail, None);
+        if free(&plain) {
+            return plain;
+        }
+        if taken.get(plain.as_str()).is_some_and(|p| failed(p)) {
+            continue;
+        }
+        let apart = snapshot_id(*family, asset, &tail, Some(wanted.hash()));
+        if free(&apart) {
+            return apart;
+        }
+    }
+    unreachable!("numbers do not end")
 }
 
 /// RDS takes 50 tags.
@@ -72,61 +134,39 @@ pub fn merge_tags(
     (tags, left)
 }
 
-/// The marks of a new point.
+/// The marks of a new point of a database.
 pub fn marks<'v>(
-    policy: &str,
-    asset: &str,
+    owner: &str,
+    database: &Database,
     reason: &str,
     more: impl IntoIterator<Item = (&'v str, String)>,
 ) -> BTreeMap<String, String> {
     let mut tags = BTreeMap::from([
-        (mark::POLICY.to_owned(), policy.to_owned()),
-        (mark::ASSET.to_owned(), asset.to_owned()),
+        (mark::OWNER.to_owned(), owner.to_owned()),
+        (mark::ASSET.to_owned(), database.id.clone()),
+        (mark::FAMILY.to_owned(), database.family.word().to_owned()),
         (mark::REASON.to_owned(), reason.to_owned()),
     ]);
+    if !database.resource_id.is_empty() {
+        tags.insert(mark::RESOURCE_ID.to_owned(), database.resource_id.clone());
+    }
     tags.extend(more.into_iter().map(|(k, v)| (k.to_owned(), v)));
     tags
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn the_strategys_own_form_is_kept() {
-        let id = snapshot_id(Family::Instance, "lomash-orders-prod", "pre-deploy-202611210200");
-        assert_eq!(id, "lomash-orders-prod-pre-deploy-202611210200");
-    }
-
-    proptest! {
-        #[test]
-        fn every_identifier_is_one_that_rds_takes_and_long_assets_stay_apart(
-            asset in "[a-zA-Z][a-zA-Z0-9]{0,40}(-[a-zA-Z0-9]{1,10}){0,2}", other in "[a-z][a-z0-9]{0,62}",
-            cluster in any::<bool>(),
-        ) {
-            let family = if cluster { Family::Cluster } else { Family::Instance };
-            let tail = attempt("twenty-letters-long-202611210200-111122223333", 2);
-            let id = snapshot_id(family, &asset, &tail);
-            prop_assert!(id.len() <= longest(family), "{}", id);
-            prop_assert!(id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'));
-            prop_assert!(id.starts_with(|c: char| c.is_ascii_lowercase()) && !id.ends_with('-') && !id.contains("--"));
-            if asset.to_lowercase() != other {
-                prop_assert_ne!(id, snapshot_id(family, &other, &tail));
-            }
+/// The mark of further reasons and slots that one point serves, and how many of them it has room for.
+pub fn also(served: &[(&str, String)]) -> (Option<String>, usize) {
+    let mut text = String::new();
+    for (n, (reason, slot)) in served.iter().enumerate() {
+        // RDS takes `=`, where an escape would begin (`aws::rds::tags`).
+        let pair = format!("{}{reason}:{slot}", if n == 0 { "" } else { " " });
+        if text.len() + pair.len() > crate::aws::rds::tags::LONGEST_VALUE {
+            return (Some(text), n);
         }
+        text += &pair;
     }
-
-    #[test]
-    fn an_assets_tags_are_kept_and_fifty_is_the_most() {
-        let own: BTreeMap<_, _> = (0..60).map(|i| (format!("k{i:02}"), "v".to_owned())).collect();
-        let (tags, left) = merge_tags(&own, marks("acme", "a", "daily", []));
-        assert_eq!((tags.len(), left.len()), (50, 13));
-        let own = BTreeMap::from([
-            ("aws:cloudformation:stack-name".to_owned(), "s".to_owned()),
-            ("env".to_owned(), "prod".to_owned()),
-        ]);
-        let (tags, left) = merge_tags(&own, BTreeMap::new());
-        assert_eq!((tags.len(), left.len()), (1, 0));
-    }
+    (Some(text).filter(|t| !t.is_empty()), served.len())
 }
+
+#[cfg(test)]
+mod tests;

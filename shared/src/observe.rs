@@ -2,13 +2,13 @@
 
 use crate::catalog::Database;
 use crate::{
-    catalog::{Fleet, Gap, Place, Seen},
+    catalog::{Family, Fleet, Gap, Place, Seen},
     plan::{Finding, Severity},
     policy::{Databases, Policy, select, text::Name},
     run::World,
 };
 use futures_util::future::join_all;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How much is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +19,12 @@ pub enum Where {
     Everywhere,
 }
 
-/// Every place that the policy has snapshots at: home first.
+/// Every place that the policy has snapshots at: home first. None for a policy without a home, which is of a host without
+/// AWS.
 pub fn places(policy: &Policy) -> Vec<Place> {
+    if policy.home.is_none() {
+        return Vec::new();
+    }
     let mut places = vec![Place::home(policy)];
     for copy in policy.databases.values().flat_map(|g| &g.copies) {
         places.extend(Place::of(policy, &copy.to).filter(|p| !places.contains(p)));
@@ -28,26 +32,38 @@ pub fn places(policy: &Policy) -> Vec<Place> {
     places
 }
 
-/// Looks at the databases and points of the policy. A place that does not answer is a gap, and the others still count.
+/// Looks at the databases and points of the policy. A place that does not answer is a gap, and the others still count. Of a
+/// policy without a home AWS is asked nothing: it has no databases there, which is known without asking.
 pub async fn observe(world: &World<'_>, how: Where) -> Seen {
+    let home = world.home();
     let mut all = places(world.policy);
+    if all.is_empty() {
+        return Seen { places: BTreeMap::from([(home, Fleet::default())]), ..Seen::default() };
+    }
     if how == Where::Home {
         all.truncate(1);
     }
-    let home = all[0].clone();
     let looks = all.into_iter().map(|place| {
         let rds = world.aws.rds(&place);
         let at_home = place == home;
         async move {
-            let fleet = if at_home {
-                rds.fleet().await
-            } else {
-                rds.points().await.map(|points| Fleet { points, ..Fleet::default() })
+            let look = async {
+                if at_home {
+                    rds.fleet().await
+                } else {
+                    rds.points().await.map(|points| Fleet { points, ..Fleet::default() })
+                }
             };
+            let fleet = world.observed(listing(&place), look).await;
             (place, fleet.map_err(|e| rds.gap(&e)))
         }
     });
     gather(looks).await
+}
+
+/// What is done at a place, for errors.
+fn listing(place: &Place) -> String {
+    format!("list databases and snapshots of {place}")
 }
 
 /// What each place answers, side by side: a fleet or a gap.
@@ -66,29 +82,50 @@ async fn gather(
 
 /// Looks at one database alone, wherever the policy has points of it: for an event that speaks of one snapshot, so that
 /// a hundred events do not list the whole account a hundred times.
+///
+/// It is looked for by its resource id, so a database that was renamed is found with the points of all its names.
 pub async fn observe_one(world: &World<'_>, snapshot_arn: &str) -> Seen {
     let mut seen = Seen::default();
     let home = world.home();
+    if world.policy.home.is_none() {
+        return seen;
+    }
     let rds = world.aws.rds(&home);
-    let database = match rds.database_of(snapshot_arn).await {
-        Ok(Some(found)) => found,
+    let found = world.observed(format!("look at {snapshot_arn}"), async {
         // The snapshot is gone already, or another account's: nothing to do sooner than the next sweep.
+        let Some(point) = rds.point_at(snapshot_arn).await? else { return Ok(None) };
+        let fleet = rds.fleet_of(&point).await?;
+        Ok(Some((point.family, fleet)))
+    });
+    let (family, fleet) = match found.await {
+        Ok(Some(found)) => found,
         Ok(None) => return seen,
         Err(e) => {
             seen.gaps.push(rds.gap(&e));
             return seen;
         }
     };
-    let (family, id) = &database;
-    let looks = places(world.policy).into_iter().map(|place| {
-        let rds = world.aws.rds(&place);
-        let at_home = place == home;
+    let points = fleet.points.iter().map(|p| p.database.clone());
+    let names: BTreeSet<String> =
+        fleet.databases.iter().map(|d| d.id.clone()).chain(points).collect();
+    let away = places(world.policy).into_iter().filter(|place| *place != home);
+    let looks = away.map(|place| {
+        let (rds, names) = (world.aws.rds(&place), &names);
         async move {
-            let fleet = rds.fleet_of(*family, id, at_home).await;
+            let listed = world.observed(listing(&place), async {
+                let mut points = Vec::new();
+                for name in names {
+                    points.extend(rds.points_named(family, name).await?);
+                }
+                Ok(Fleet { points, ..Fleet::default() })
+            });
+            let fleet = listed.await;
             (place, fleet.map_err(|e| rds.gap(&e)))
         }
     });
-    gather(looks).await
+    seen = gather(looks).await;
+    seen.places.insert(home, fleet);
+    seen
 }
 
 /// The databases of each group of the policy, the findings about the selection itself, and what no group selects.
@@ -110,7 +147,13 @@ impl<'a> Selection<'a> {
         })
     }
 
-    /// The group of a database.
+    /// The group of this very database.
+    pub fn group_of(&self, database: &Database) -> Option<(&'a Name, &'a Databases)> {
+        let found = self.all().find(|(_, _, d)| d.lineage() == database.lineage());
+        found.map(|(name, group, _)| (name, group))
+    }
+
+    /// The group of the first database of a name; an instance and a cluster may share one.
     pub fn of(&self, database: &str) -> Option<(&'a Name, &'a Databases, &'a Database)> {
         self.all().find(|(_, _, d)| d.id == database)
     }
@@ -120,7 +163,8 @@ impl<'a> Selection<'a> {
 /// finding. Read replicas are in only when a group names them: their primary is what is backed up.
 pub fn selection<'a>(policy: &'a Policy, databases: &'a [Database]) -> Selection<'a> {
     let mut out = Selection::default();
-    let mut taken: BTreeMap<&str, &Name> = BTreeMap::new();
+    // An instance and a cluster of one name are two databases.
+    let mut taken: BTreeMap<(Family, &str), &Name> = BTreeMap::new();
     for (name, group) in &policy.databases {
         let mut mine = Vec::new();
         for database in databases {
@@ -130,7 +174,7 @@ pub fn selection<'a>(policy: &'a Policy, databases: &'a [Database]) -> Selection
             {
                 continue;
             }
-            if let Some(first) = taken.get(database.id.as_str()) {
+            if let Some(first) = taken.get(&(database.family, database.id.as_str())) {
                 out.findings.push(
                     Finding::new(
                         Severity::Warning,
@@ -143,7 +187,7 @@ pub fn selection<'a>(policy: &'a Policy, databases: &'a [Database]) -> Selection
                 );
                 continue;
             }
-            taken.insert(&database.id, name);
+            taken.insert((database.family, &database.id), name);
             mine.push(database);
         }
         for id in group.select.ids.iter().filter(|id| !databases.iter().any(|d| d.id == **id)) {
@@ -168,11 +212,16 @@ pub fn selection<'a>(policy: &'a Policy, databases: &'a [Database]) -> Selection
         |id: &str| policy.databases.values().any(|g| g.select.except.iter().any(|e| e == id));
     out.unprotected = databases
         .iter()
-        .filter(|d| {
-            !taken.contains_key(d.id.as_str()) && d.replica_of.is_none() && !excepted(&d.id)
-        })
+        .filter(|d| !taken.contains_key(&(d.family, d.id.as_str())) && !excepted(&d.id))
+        .filter(|d| !follows_one_of(d, databases))
         .collect();
     out
+}
+
+/// Whether it is a read replica of a database that is here: that one is what is backed up. The primary in another region
+/// or account, or outside of RDS, is nobody's here.
+fn follows_one_of(replica: &Database, databases: &[Database]) -> bool {
+    replica.replica_of.as_ref().is_some_and(|primary| databases.iter().any(|d| d.id == *primary))
 }
 
 /// Assets of a request that no group selects, each with what the policy has: asked for by name, an unknown asset is an
@@ -194,4 +243,36 @@ pub fn unknown_assets(asked: &[String], selection: &Selection<'_>) -> Vec<Findin
             )
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{aws::wire, run::Budget};
+
+    #[tokio::test]
+    async fn a_policy_without_a_home_asks_aws_nothing() {
+        let aws = wire::aws(|request| panic!("{} is asked for", request.operation));
+        let policy = Policy::parse("{holdfast: 1, company: acme, id: host-1}").expect("a policy");
+        let world = World {
+            aws: &aws,
+            policy: &policy,
+            now: jiff::Timestamp::UNIX_EPOCH,
+            budget: Budget::endless(),
+            run: "r".into(),
+            dry_run: true,
+            host: true,
+            topic: None,
+            reports: None,
+            user: None,
+        };
+        for how in [Where::Home, Where::Everywhere] {
+            let seen = observe(&world, how).await;
+            assert!(seen.gaps.is_empty(), "{:?}", seen.gaps);
+            let fleet = seen.at(&world.home()).expect("home is known to be empty");
+            assert!(fleet.databases.is_empty() && fleet.points.is_empty());
+        }
+        let arn = "arn:aws:rds:us-east-1:000000000000:snapshot:orders";
+        assert!(observe_one(&world, arn).await.places.is_empty());
+    }
 }

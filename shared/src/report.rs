@@ -62,6 +62,36 @@ pub struct Made {
     pub seconds: Option<f64>,
 }
 
+/// Whether an asset or a part of the policy is looked after at all. Only what is watched can be all right.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Coverage {
+    /// It was read and held against an objective.
+    Watched,
+    /// It was read, and there is no recovery point of it.
+    NeverTaken,
+    /// Nothing says how old its newest recovery point may be.
+    NotWatched,
+    /// No function does this part of the policy.
+    NotRun,
+    /// Nobody could read it.
+    #[default]
+    NotObserved,
+}
+
+impl Coverage {
+    /// In words, for tables.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Watched => "watched",
+            Self::NeverTaken => "never taken",
+            Self::NotWatched => "not watched",
+            Self::NotRun => "nothing runs this",
+            Self::NotObserved => "not observed",
+        }
+    }
+}
+
 /// How an asset stands, for the table of `holdfast status`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Standing {
@@ -75,16 +105,84 @@ pub struct Standing {
     pub age_seconds: Option<i64>,
     /// The age that the policy allows, in seconds.
     pub max_age_seconds: Option<i64>,
+    /// That age follows from a schedule; the policy does not write it.
+    pub max_age_derived: bool,
     /// Size of it, in bytes.
     pub size_bytes: Option<i64>,
     /// Age of the data in the newest good offsite copy, in seconds; of several destinations, where it is oldest.
     pub offsite_age_seconds: Option<i64>,
     /// Whether the policy wants it offsite at all.
     pub offsite_wanted: bool,
-    /// The worst severity of its findings; none when all is well.
+    /// Whether it is looked after at all.
+    pub coverage: Coverage,
+    /// The worst severity of its findings; none when nothing is wrong.
     pub worst: Option<Severity>,
     /// Why, in words.
     pub why: Vec<String>,
+}
+
+impl Standing {
+    /// An asset that nobody has looked at: whoever does says so.
+    pub fn new(group: impl Into<String>, asset: impl Into<String>) -> Self {
+        Self {
+            asset: asset.into(),
+            group: group.into(),
+            newest: None,
+            age_seconds: None,
+            max_age_seconds: None,
+            max_age_derived: false,
+            size_bytes: None,
+            offsite_age_seconds: None,
+            offsite_wanted: false,
+            coverage: Coverage::NotObserved,
+            worst: None,
+            why: Vec::new(),
+        }
+    }
+
+    /// Whether it is as the policy wants it: something watches it, saw it, and found nothing worth a warning.
+    pub fn ok(&self) -> bool {
+        self.coverage == Coverage::Watched && self.worst < Some(Severity::Warning)
+    }
+
+    /// How it stands, in a word or two: `ok`, `warning`, `CRITICAL`, or what is missing to tell.
+    pub fn verdict(&self) -> &'static str {
+        match (self.worst, self.coverage) {
+            (Some(Severity::Critical), _) => "CRITICAL",
+            (_, Coverage::Watched) if self.ok() => "ok",
+            (_, Coverage::Watched) => "warning",
+            (_, other) => other.word(),
+        }
+    }
+
+    /// What another function says of the same asset.
+    pub fn merge(&mut self, other: Self) {
+        self.newest = self.newest.take().or(other.newest);
+        self.age_seconds = self.age_seconds.or(other.age_seconds);
+        if self.max_age_seconds.is_none() {
+            self.max_age_seconds = other.max_age_seconds;
+            self.max_age_derived = other.max_age_derived;
+        }
+        self.size_bytes = self.size_bytes.or(other.size_bytes);
+        self.offsite_age_seconds = self.offsite_age_seconds.max(other.offsite_age_seconds);
+        self.offsite_wanted |= other.offsite_wanted;
+        // Whoever looked knows more than whoever did not; what both lack stays lacking.
+        self.coverage = self.coverage.min(other.coverage);
+        self.worst = self.worst.max(other.worst);
+        self.why
+            .extend(other.why.into_iter().filter(|w| !self.why.contains(w)).collect::<Vec<_>>());
+    }
+
+    /// A finding of it, whoever found it.
+    pub fn add(&mut self, finding: &Finding) {
+        if finding.severity == Severity::Info {
+            return;
+        }
+        self.worst = self.worst.max(Some(finding.severity));
+        if !self.why.contains(&finding.why) {
+            self.why.push(finding.why.clone());
+        }
+    }
 }
 
 /// What a run found and did.

@@ -37,6 +37,36 @@ pub struct Request {
 /// The reason of a plain look.
 pub const SCHEDULE: &str = "schedule";
 
+/// A request's name, which becomes the value of a tag on what it makes.
+///
+/// # Errors
+/// If it is empty, not on one line, or too long for a tag of RDS.
+pub fn check_name(name: &str) -> Result<(), String> {
+    let value = crate::aws::rds::tags::encoded(name);
+    if name.is_empty() {
+        return Err("a request's name is not empty".into());
+    }
+    if name.chars().any(char::is_control) {
+        return Err("a request's name stands on one line".into());
+    }
+    let most = crate::aws::rds::tags::LONGEST_VALUE;
+    if value.len() > most {
+        let length = value.len();
+        return Err(format!(
+            "a request's name fits a tag of RDS, which has {most} characters, and this one takes {length} there: write a \
+             shorter one, such as the number of the run"
+        ));
+    }
+    Ok(())
+}
+
+/// Assets that one request names, at most: for more, name none, which means all.
+const MOST_ASSETS: usize = 1000;
+/// Bytes of a text in a request, at most: S3's longest key.
+const LONGEST: usize = 1024;
+/// Characters of an error about an event.
+const LONGEST_ERROR: usize = 1000;
+
 /// Whether `asset` names a database of a group: as the group, which means all of its databases, or as `group/database`.
 pub fn names(asset: &str, group: &str, database: &str) -> bool {
     let rest = asset.strip_prefix(group);
@@ -55,6 +85,9 @@ struct Envelope {
     #[serde(rename = "detail-type")]
     detail_type: String,
     detail: Value,
+    /// ARNs of what it is about.
+    #[serde(default)]
+    resources: Vec<String>,
 }
 
 impl Request {
@@ -66,8 +99,33 @@ impl Request {
     /// Reads a Lambda event: our own request, or an EventBridge event of RDS or S3.
     ///
     /// # Errors
-    /// If it is neither, naming what is wrong with it.
+    /// If it is neither, or holds more than any has, naming what is wrong with it.
     pub fn read(event: &Value) -> Result<Self, BadEvent> {
+        let read = Self::read_any(event).and_then(Self::sized);
+        // An error repeats what it is about.
+        read.map_err(|BadEvent(why)| BadEvent(why.chars().take(LONGEST_ERROR).collect()))
+    }
+
+    /// Refuses what would be carried into every log line, report and tag.
+    fn sized(self) -> Result<Self, BadEvent> {
+        if self.assets.len() > MOST_ASSETS {
+            let many = self.assets.len();
+            return Err(BadEvent(format!(
+                "it names {many} assets, and {MOST_ASSETS} are the most"
+            )));
+        }
+        let object = self.object.iter().flat_map(|(bucket, key)| [bucket, key]);
+        let texts = self.assets.iter().chain([&self.reason]).chain(&self.request);
+        let longest = texts.chain(&self.snapshot).chain(object).map(String::len).max();
+        match longest {
+            Some(n) if n > LONGEST => {
+                Err(BadEvent(format!("a text in it has {n} bytes, and {LONGEST} are the most")))
+            }
+            _ => Ok(self),
+        }
+    }
+
+    fn read_any(event: &Value) -> Result<Self, BadEvent> {
         if event.get("detail-type").is_some() || event.get("source").is_some() {
             return Self::from_event(event);
         }
@@ -88,6 +146,9 @@ impl Request {
                 "\"reason\" is empty; write \"schedule\" or a reason of the policy".into(),
             ));
         }
+        if let Some(Err(why)) = own.request.as_deref().map(check_name) {
+            return Err(BadEvent(why));
+        }
         Ok(own)
     }
 
@@ -107,7 +168,7 @@ impl Request {
     fn from_event(event: &Value) -> Result<Self, BadEvent> {
         let envelope: Envelope = serde_json::from_value(event.clone())
             .map_err(|e| BadEvent(format!("{e} in an EventBridge event")))?;
-        let Envelope { source, detail_type, detail } = &envelope;
+        let Envelope { source, detail_type, detail, resources } = &envelope;
         let text = |pointer: &str| {
             let found = detail.pointer(pointer).and_then(Value::as_str).filter(|s| !s.is_empty());
             found.map(str::to_owned).ok_or_else(|| {
@@ -120,7 +181,11 @@ impl Request {
         let look = Self::look();
         match (source.as_str(), detail_type.as_str()) {
             ("aws.rds", "RDS DB Snapshot Event" | "RDS DB Cluster Snapshot Event") => {
-                Ok(Self { snapshot: Some(text("/SourceArn")?), ..look })
+                // RDS writes it in both places, and other tools that send such events in one of them.
+                let is_snapshot = |arn: &&String| arn.contains("snapshot:");
+                let resource = || resources.iter().find(is_snapshot).cloned();
+                let arn = text("/SourceArn").or_else(|e| resource().ok_or(e))?;
+                Ok(Self { snapshot: Some(arn), ..look })
             }
             ("aws.rds", _) | ("aws.scheduler" | "aws.events", "Scheduled Event") => Ok(look),
             ("aws.s3", "Object Created") => {
@@ -175,6 +240,56 @@ mod tests {
         assert!(read("rds-copy-finished.json").snapshot.is_some());
         assert_eq!(read("rds-backups-disabled.json"), Request::look());
         assert!(read("s3-object-created.json").object.is_some());
+    }
+
+    #[test]
+    fn an_event_of_rds_names_its_snapshot_in_either_place() {
+        let arn = "arn:aws:rds:eu-west-1:111122223333:snapshot:rds:orders-2026-11-20-02-00";
+        let event = serde_json::json!({
+            "source": "aws.rds", "detail-type": "RDS DB Snapshot Event",
+            "resources": ["arn:aws:rds:eu-west-1:111122223333:db:orders", arn],
+            "detail": { "EventID": "RDS-EVENT-0091" },
+        });
+        assert_eq!(Request::read(&event).expect("read").snapshot.as_deref(), Some(arn));
+    }
+
+    #[test]
+    fn a_requests_name_may_hold_what_people_write_and_fits_a_tag() {
+        for good in ["1234-2", "PR #12 (hotfix)", "Ärger: größer & schöner", &"x".repeat(256)] {
+            assert_eq!(check_name(good), Ok(()), "{good}");
+            let event = serde_json::json!({ "reason": "pre-deploy", "request": good });
+            assert_eq!(Request::read(&event).expect(good).request.as_deref(), Some(good));
+        }
+        for (bad, why) in [
+            ("", "not empty"),
+            ("a\nb", "one line"),
+            (&"x".repeat(300), "takes 300"),
+            (&"#".repeat(100), "takes 300"),
+        ] {
+            assert!(check_name(bad).expect_err(bad).contains(why), "{bad}");
+            let event = serde_json::json!({ "reason": "pre-deploy", "request": bad });
+            assert!(Request::read(&event).expect_err(bad).to_string().contains(why), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_event_that_holds_more_than_any_is_refused_in_few_words() {
+        let long = "x".repeat(100_000);
+        for event in [
+            serde_json::json!({"reason": long}),
+            serde_json::json!({"reason": "pre-deploy", "assets": [long]}),
+            serde_json::json!({"reason": "pre-deploy", "assets": vec!["a"; 1001]}),
+            serde_json::json!({"reason": "pre-deploy", "request": long}),
+            serde_json::json!({"reason": "pre-deploy", long.clone(): 1}),
+            serde_json::json!({"source": long, "detail-type": long, "detail": {}}),
+            serde_json::json!({"source": "aws.s3", "detail-type": "Object Created",
+                "detail": {"bucket": {"name": "b"}, "object": {"key": long}}}),
+        ] {
+            let said = Request::read(&event).expect_err("too much").to_string();
+            assert!(said.len() < 1200, "{said}");
+        }
+        let all = serde_json::json!({"reason": "pre-deploy", "assets": vec!["a"; 1000]});
+        assert_eq!(Request::read(&all).expect("it fits").assets.len(), 1000);
     }
 
     #[test]

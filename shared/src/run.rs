@@ -17,7 +17,7 @@ use std::{fmt, time::Duration};
 use tokio::time::Instant;
 
 /// Everything that a run is given. Time comes in here and nowhere else.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct World<'a> {
     /// The clients.
     pub aws: &'a Aws,
@@ -47,6 +47,26 @@ impl<'a> World<'a> {
         Place::home(self.policy)
     }
 
+    /// An observation that ends within its share of the run's time: a place that hangs is one that can't be read, and the
+    /// run goes on without it.
+    ///
+    /// # Errors
+    /// Its own, or that it was not done in time.
+    pub async fn observed<T>(
+        &self,
+        doing: impl Into<String>,
+        observation: impl Future<Output = std::result::Result<T, EdgeError>>,
+    ) -> std::result::Result<T, EdgeError> {
+        let limit = self.budget.share();
+        let late = |_| {
+            let why =
+                format!("no answer within {} s, its share of the run's time", limit.as_secs());
+            let mend = "check the network and the endpoint; the next run tries again";
+            Err(EdgeError::of_kind(Kind::Unreachable, doing, why, mend))
+        };
+        tokio::time::timeout(limit, Box::pin(observation)).await.unwrap_or_else(late)
+    }
+
     /// What the policy's secrets are found with; each is asked for once.
     pub fn secrets(&self) -> Secrets<'a> {
         Secrets::new(self.aws, &self.home())
@@ -57,8 +77,16 @@ impl<'a> World<'a> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Budget(Option<Instant>);
 
-/// Kept back for publishing what happened.
+/// Kept back for publishing what happened: no new work is started in it.
 const MARGIN: Duration = Duration::from_secs(20);
+/// What is still going on then is cut off with this left, so that the report can be written.
+const CUT: Duration = Duration::from_secs(14);
+/// Publishing is cut off with this left: a run always ends by itself, with a line in the log.
+const END: Duration = Duration::from_secs(2);
+/// An observation of one place takes seconds, a large one a minute.
+const OBSERVATION: Duration = Duration::from_mins(10);
+/// One call of what is published.
+const CALL: Duration = Duration::from_mins(5);
 
 impl Budget {
     /// No end: a person is waiting.
@@ -78,8 +106,65 @@ impl Budget {
 
     /// Time left for work; none means no end.
     pub fn left(&self) -> Option<Duration> {
-        self.0.map(|until| until.saturating_duration_since(Instant::now()).saturating_sub(MARGIN))
+        self.but(MARGIN)
     }
+
+    /// Time left but for so much; none means no end.
+    fn but(&self, kept: Duration) -> Option<Duration> {
+        self.0.map(|until| until.saturating_duration_since(Instant::now()).saturating_sub(kept))
+    }
+
+    /// What one observation may take: half of what is left, so that one place that hangs leaves time for the others' work
+    /// and for the report. It has a limit where the run has none.
+    pub fn share(&self) -> Duration {
+        self.left().map_or(OBSERVATION, |left| (left / 2).min(OBSERVATION))
+    }
+
+    /// What one call of publishing may take: half of what is left, so that one that hangs leaves time for the next.
+    fn call(&self) -> Duration {
+        self.but(END).map_or(CALL, |left| (left / 2).min(CALL))
+    }
+
+    /// Work, cut off while there still is time to write the report. None when it was.
+    pub async fn cut_off<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        within(self.but(CUT), work).await
+    }
+
+    /// The end of the run, cut off just before the run itself would be. None when it was.
+    pub async fn ended<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        within(self.but(END), work).await
+    }
+}
+
+async fn within<T>(limit: Option<Duration>, work: impl Future<Output = T>) -> Option<T> {
+    match limit {
+        Some(limit) => tokio::time::timeout(limit, work).await.ok(),
+        None => Some(work.await),
+    }
+}
+
+/// A call that is part of publishing, or of another short end of a run.
+async fn called<T>(
+    world: &World<'_>,
+    doing: &str,
+    call: impl Future<Output = std::result::Result<T, EdgeError>>,
+) -> std::result::Result<T, EdgeError> {
+    let limit = world.budget.call();
+    let late = |_| {
+        let why = format!("no answer within {} s", limit.as_secs());
+        Err(EdgeError::of_kind(Kind::Unreachable, doing, why, "check the network and the endpoint"))
+    };
+    tokio::time::timeout(limit, call).await.unwrap_or_else(late)
+}
+
+/// The report of a run that was cut off, for something it waited for hangs.
+pub fn cut_off(world: &World<'_>, function: &'static str) -> Report {
+    let mut report = Report::new(function, world);
+    let why = "the run's time was over before its work was, and it was cut off: something that it waited for hangs; \
+               what it did until then is in the log and not in this report";
+    let mend = "see the log for the last thing it did; the next run goes on; if it happens again, raise the timeout";
+    report.find(Finding::new(Severity::Critical, function, "out-of-time", why, mend));
+    report
 }
 
 /// Carries out the steps of a plan, `width` at a time. One failure never hides or stops another; what there is no time
@@ -99,13 +184,19 @@ pub async fn apply<A: fmt::Display>(
             return Outcome::of(step, Result::Unfinished);
         }
         let (mut kind, mut made) = (None, None);
-        let result = match act(&step.action).await {
+        let Some(acted) = world.budget.cut_off(Box::pin(act(&step.action))).await else {
+            tracing::warn!(
+                asset = step.asset,
+                "{} was cut off: the run's time is over",
+                step.action
+            );
+            return Outcome::of(step, Result::Unfinished);
+        };
+        let result = match acted {
             Ok(done) => {
                 made = done.made;
                 Result::Done(done.told)
             }
-            // Somebody, perhaps an earlier try of this run, did it already: that is what was wanted.
-            Err(e) if e.kind == Kind::Exists => Result::Done("it is there already".into()),
             Err(e) if e.kind == Kind::Late => Result::Unfinished,
             Err(e) if matches!(e.kind, Kind::Busy | Kind::Quota) => Result::Deferred(e.to_string()),
             Err(e) => {
@@ -137,33 +228,39 @@ impl Begun {
 }
 
 /// Publishes a report: alarms, then metrics, which count a failure of the alarms too, then the topic if the run failed,
-/// then the topic of reports. /// What can't be published is itself a critical finding.
+/// then the topic of reports. What can't be published is itself a critical finding.
 pub async fn finish(world: &World<'_>, mut report: Report, begun: Begun) -> Report {
     report.seconds = begun.at.elapsed().as_secs_f64();
     report.whole &= begun.whole && !report.findings.iter().any(|f| f.what == "gap");
     report.settle();
-    record(world, &mut report).await;
+    Box::pin(record(world, &mut report)).await;
+    // Before it is published: should that hang, the log has it all the same.
+    let logged = report.findings.clone();
+    logged.iter().for_each(log);
     // A policy without a home is of a host without AWS: there is nobody to publish to.
     if !world.dry_run && world.policy.home.is_some() {
-        publish(world, &mut report, begun.used).await;
+        Box::pin(publish(world, &mut report, begun.used)).await;
         report.settle();
     }
-    for finding in &report.findings {
-        let Finding { severity, asset, what, why, mend, .. } = finding;
-        match severity {
-            Severity::Critical => tracing::error!(asset, what, mend, "{why}"),
-            Severity::Warning => tracing::warn!(asset, what, mend, "{why}"),
-            Severity::Info => tracing::info!(asset, what, mend, "{why}"),
-        }
-    }
+    report.findings.iter().filter(|f| !logged.contains(f)).for_each(log);
     tracing::info!(failed = report.failed, "{}", report.summary());
     report
+}
+
+fn log(finding: &Finding) {
+    let Finding { severity, asset, what, why, mend, .. } = finding;
+    match severity {
+        Severity::Critical => tracing::error!(asset, what, mend, "{why}"),
+        Severity::Warning => tracing::warn!(asset, what, mend, "{why}"),
+        Severity::Info => tracing::info!(asset, what, mend, "{why}"),
+    }
 }
 
 /// Records what a run did. What can't be recorded was done all the same, so it is a critical finding of the run.
 pub async fn record(world: &World<'_>, report: &mut Report) {
     let entries = audit::entries(report);
-    match audit::record(world, report.function, entries, report.seconds).await {
+    let recorded = Box::pin(audit::record(world, report.function, entries, report.seconds));
+    match called(world, "record what was done", recorded).await {
         Ok(None) => {}
         Ok(Some(head)) => tracing::info!(head = %head, "recorded what was done"),
         Err(e) => {
@@ -177,7 +274,8 @@ pub async fn record(world: &World<'_>, report: &mut Report) {
 async fn publish(world: &World<'_>, report: &mut Report, used: Use) {
     let cloudwatch = world.aws.cloudwatch(&world.home());
     let wanted = metrics::alarms(world.policy, report.function, world.topic.as_deref());
-    for e in reconcile(&cloudwatch, &wanted).await {
+    let set = called(world, "set alarms", async { Ok(reconcile(&cloudwatch, &wanted).await) });
+    for e in set.await.unwrap_or_else(|e| vec![e]) {
         report.find(Finding::new(Severity::Critical, "alarms", "not-set", e.to_string(), e.hint()));
     }
     report.settle();
@@ -196,7 +294,8 @@ async fn publish(world: &World<'_>, report: &mut Report, used: Use) {
     let data: Vec<_> = metrics::bounded(&report.values)
         .map(|v: &Value| v.datum(world.policy, report.function))
         .collect();
-    if let Err(e) = cloudwatch.put(metrics::NAMESPACE, world.now, &data).await {
+    let put = cloudwatch.put(metrics::NAMESPACE, world.now, &data);
+    if let Err(e) = called(world, "publish metrics", put).await {
         report.find(Finding::new(
             Severity::Critical,
             "metrics",
@@ -237,7 +336,9 @@ async fn publish_to(
     words: fn(&Report) -> String,
 ) {
     let sns = world.aws.sns(&world.home());
-    if let Err(e) = sns.publish(topic, subject, &words(report)).await {
+    let text = words(report);
+    let published = called(world, "publish the report", sns.publish(topic, subject, &text)).await;
+    if let Err(e) = published {
         let (why, mend) = (e.to_string(), e.hint().to_owned());
         report.find(Finding::new(Severity::Critical, "topic", "not-told", why, mend));
         report.settle();

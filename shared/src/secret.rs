@@ -75,6 +75,11 @@ impl<'a> Secrets<'a> {
         Self { aws, home: home.clone(), variable, asked: Mutex::default() }
     }
 
+    /// A variable of the environment that is no secret.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        (self.variable)(name)
+    }
+
     /// The value in use.
     ///
     /// # Errors
@@ -121,7 +126,7 @@ impl<'a> Secrets<'a> {
             return Ok(value.map(Into::into));
         }
         if let Some(path) = &from.file {
-            return file(Path::new(path)).map(Some);
+            return file(Path::new(path), from.mounted).map(Some);
         }
         let Some(id) = &from.secret else { return Ok(None) };
         // Held while it is asked: who wants the same secret waits for this answer.
@@ -202,8 +207,9 @@ fn picked(from: &SecretFrom, text: SecretString) -> Result<SecretString, EdgeErr
     })
 }
 
-/// A file that nobody but its owner can read.
-fn file(path: &Path) -> Result<SecretString, EdgeError> {
+/// A file that nobody but its owner can read, or, where the policy says that it is mounted, that nobody but its owner can
+/// write: container platforms give such files to all users of the container.
+fn file(path: &Path, mounted: bool) -> Result<SecretString, EdgeError> {
     let shown = path.display();
     let doing = || format!("read file {shown}");
     let error = |kind, why: String, mend: String| EdgeError::of_kind(kind, doing(), why, mend);
@@ -225,9 +231,16 @@ fn file(path: &Path) -> Result<SecretString, EdgeError> {
         return Err(error(Kind::Refused, "it is no regular file".into(), mend));
     }
     let mode = facts.mode() & 0o7777;
-    if mode & 0o077 != 0 {
+    if mode & 0o022 != 0 || (mode & 0o055 != 0 && !mounted) {
         let why = format!("its mode is {mode:04o}: others than its owner can read or change it");
-        return Err(error(Kind::Refused, why, format!("chmod 600 {shown}")));
+        let chmod = format!("chmod 600 {shown}");
+        let mend = match mode & 0o022 {
+            0 => format!(
+                "{chmod}; or write mounted: true beside file, where a container platform mounts it so"
+            ),
+            _ => chmod,
+        };
+        return Err(error(Kind::Refused, why, mend));
     }
     let us = rustix::process::geteuid().as_raw();
     if facts.uid() != us && facts.uid() != 0 {

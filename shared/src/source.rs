@@ -2,6 +2,7 @@
 
 use crate::{
     aws::{Aws, EdgeError},
+    bounded::{self, POLICY},
     catalog::Place,
     policy::{Faults, Policy},
 };
@@ -50,7 +51,9 @@ impl Source {
     pub async fn policy(&mut self, aws: &Aws) -> Result<Arc<Policy>, NoPolicy> {
         let at = self.at.clone();
         let Some(address) = at.strip_prefix("s3://") else {
-            let text = std::fs::read_to_string(&at).map_err(|e| {
+            // A pipe is read too: policies are made by other programs.
+            let text = std::fs::File::open(&at).and_then(|f| bounded::text(f, POLICY));
+            let text = text.map_err(|e| {
                 let mend = "name a policy file with --policy or HOLDFAST_POLICY".into();
                 NoPolicy::Unreadable { at: at.clone(), why: e.to_string(), mend }
             })?;
@@ -69,7 +72,10 @@ impl Source {
             mend: e.hint().into(),
         };
         let place = here(aws);
-        match (aws.s3(&place).text(bucket, key, known).await.map_err(unreadable)?, &self.held) {
+        match (
+            aws.s3(&place).text(bucket, key, known, POLICY).await.map_err(unreadable)?,
+            &self.held,
+        ) {
             (None, Some((_, policy))) => Ok(policy.clone()),
             (None, None) => {
                 let (why, mend) = ("S3 says that nothing changed".into(), "try again".into());

@@ -1,45 +1,127 @@
 //! Times: what is due, and how ages are written.
 
 use crate::policy::{When, text::ZoneName};
-use cronexpr::Crontab;
-use jiff::{SignedDuration, Timestamp, Unit, tz::TimeZone};
+use cronexpr::{Crontab, MakeTimestamp};
+use jiff::{
+    SignedDuration, Span, Timestamp, Unit,
+    civil::DateTime,
+    tz::{AmbiguousOffset, TimeZone},
+};
 
 /// A policy's schedule, ready to be asked.
+///
+/// Cron fields speak of wall-clock times. Each wall-clock time that they name is one slot, never none and never two: one
+/// that the zone skips (the clock goes forward) moves to the next moment that exists, and one that comes twice (the clock
+/// goes back) is due when it comes first. Wall-clock times that move to the same moment are one slot.
 #[derive(Clone, Debug)]
-pub struct Schedule(Crontab);
+pub struct Schedule {
+    /// The fields, read in UTC, where every wall-clock time exists once; the zone comes after.
+    cron: Crontab,
+    zone: TimeZone,
+}
+
+/// A scheduled backup has this long to be made before it counts as not made; one that is due more often has until the
+/// next one is due.
+const GRACE: SignedDuration = SignedDuration::from_hours(6);
 
 impl Schedule {
     /// The schedule `when`, in its own time zone or in the policy's.
+    ///
+    /// # Panics
+    /// If the cron fields were not checked, which those of a parsed policy are.
     pub fn new(when: &When, policy_zone: &ZoneName) -> Self {
-        let zone = when.time_zone.as_ref().unwrap_or(policy_zone);
-        let cron = format!("{} {zone}", when.cron);
-        Self(cronexpr::parse_crontab(&cron).expect("cron and zone were checked with the policy"))
+        let zone = when.time_zone.as_ref().unwrap_or(policy_zone).zone();
+        let cron = cronexpr::parse_crontab(&format!("{} UTC", when.cron));
+        Self { cron: cron.expect("cron was checked with the policy"), zone }
     }
 
     /// The newest time at or before `now` at which it was due: the slot that a recovery point belongs to.
     pub fn last_due(&self, now: Timestamp) -> Option<Timestamp> {
         // Look back over ever longer spans, so that an hourly schedule is answered from an hour and a yearly one from years.
+        let longest = SignedDuration::from_hours(24 * 366 * 9);
         let mut span = SignedDuration::from_hours(2);
-        while span < SignedDuration::from_hours(24 * 366 * 9) {
+        loop {
             let from = now.checked_sub(span).ok()?;
-            let due = self.0.iter_after(from).ok()?.map_while(Result::ok);
-            if let Some(last) = due.map(|z| z.timestamp()).take_while(|t| *t <= now).last() {
+            if let Some(last) = self.after(from).take_while(|t| *t <= now).last() {
                 return Some(last);
             }
-            span *= 8;
+            if span == longest {
+                return None;
+            }
+            span = (span * 8).min(longest);
         }
-        None
     }
 
     /// The next time after `now`.
     pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
-        self.0.find_next(now.to_string().as_str()).ok().map(|z| z.timestamp())
+        self.after(now).next()
+    }
+
+    /// The newest time that was due so long ago that its backup should be there: while there is none, backups are not
+    /// being made.
+    pub fn owed(&self, now: Timestamp) -> Option<Timestamp> {
+        let newest = self.last_due(now)?;
+        let before = newest.checked_sub(SignedDuration::from_secs(1)).ok();
+        let before = before.and_then(|t| self.last_due(t));
+        let grace = before.map_or(GRACE, |t| GRACE.min(newest.duration_since(t)));
+        self.last_due(now.checked_sub(grace).ok()?)
+    }
+
+    /// The slots after `from`, in order, each once.
+    fn after(&self, from: Timestamp) -> impl Iterator<Item = Timestamp> + '_ {
+        let mut wall = self.zone.to_datetime(from);
+        let mut last = from;
+        std::iter::from_fn(move || {
+            loop {
+                wall = self.next_wall(wall)?;
+                let at = moment(&self.zone, wall)?;
+                if at > last {
+                    last = at;
+                    return Some(at);
+                }
+            }
+        })
+    }
+
+    /// The next wall-clock time that the fields name.
+    fn next_wall(&self, after: DateTime) -> Option<DateTime> {
+        let mut from = after;
+        // The parser gives up after four years; 29 February is eight years away around 2100.
+        for _ in 0..3 {
+            let start = TimeZone::UTC.to_timestamp(from).ok()?;
+            if let Ok(found) = self.cron.find_next(MakeTimestamp(start)) {
+                return Some(found.datetime());
+            }
+            from = from.checked_add(Span::new().years(4)).ok()?;
+        }
+        None
     }
 }
 
-/// A slot as it stands in identifiers: `202611210200`, UTC.
+/// The moment of a wall-clock time: the first of two, and where there is none, the end of the gap.
+fn moment(zone: &TimeZone, wall: DateTime) -> Option<Timestamp> {
+    match zone.to_ambiguous_timestamp(wall).offset() {
+        AmbiguousOffset::Unambiguous { offset: first }
+        | AmbiguousOffset::Fold { before: first, .. } => first.to_timestamp(wall).ok(),
+        // With the offset that comes after, the time lies before the clock is moved.
+        AmbiguousOffset::Gap { after, .. } => {
+            let before = after.to_timestamp(wall).ok()?;
+            zone.following(before).next().map(|moved| moved.timestamp())
+        }
+    }
+}
+
+/// A slot as it stands in identifiers and tags: `202611210200`, UTC.
 pub fn slot(at: Timestamp) -> String {
     at.to_zoned(TimeZone::UTC).strftime("%Y%m%d%H%M").to_string()
+}
+
+/// The time of a slot that is written so.
+pub fn read_slot(slot: &str) -> Option<Timestamp> {
+    // Digits alone: `strptime` would also take signs and spaces.
+    let digits = slot.len() == 12 && slot.bytes().all(|b| b.is_ascii_digit());
+    let read = DateTime::strptime("%Y%m%d%H%M", slot).ok().filter(|_| digits)?;
+    TimeZone::UTC.to_timestamp(read).ok()
 }
 
 /// A length of time as people say it, in its two largest units: `3d 4h`, `25h` is `1d 1h`.
@@ -58,47 +140,4 @@ pub fn human(span: SignedDuration) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn due(cron: &str, zone: &str, now: &str) -> String {
-        let when: When =
-            serde_json::from_value(serde_json::json!({ "cron": cron, "time_zone": zone }))
-                .expect("when");
-        let schedule = Schedule::new(&when, &ZoneName::default());
-        schedule.last_due(now.parse().expect("now")).map_or("never".into(), |t| t.to_string())
-    }
-
-    #[test]
-    fn the_slot_is_the_newest_due_time_up_to_now() {
-        let table = [
-            ("0 2 * * *", "UTC", "2026-11-20T02:00:00Z", "2026-11-20T02:00:00Z"),
-            ("0 2 * * *", "UTC", "2026-11-20T01:59:59Z", "2026-11-19T02:00:00Z"),
-            ("0 1 * * 0", "UTC", "2026-11-20T00:00:00Z", "2026-11-15T01:00:00Z"),
-            ("0 4 1 * *", "UTC", "2026-11-20T00:00:00Z", "2026-11-01T04:00:00Z"),
-            ("0 4 29 2 *", "UTC", "2026-11-20T00:00:00Z", "2024-02-29T04:00:00Z"),
-            ("*/5 * * * *", "UTC", "2026-11-20T00:07:00Z", "2026-11-20T00:05:00Z"),
-            ("0 2 * * *", "Europe/Sofia", "2026-11-20T12:00:00Z", "2026-11-20T00:00:00Z"),
-            // The clock goes from 03:00 to 04:00 on this day, so 03:30 is not there.
-            ("30 3 * * *", "Europe/Sofia", "2026-03-29T12:00:00Z", "2026-03-29T00:30:00Z"),
-        ];
-        for (cron, zone, now, expected) in table {
-            let got = due(cron, zone, now);
-            if cron == "30 3 * * *" {
-                // Either side of the jump will do; what matters is that a day without 03:30 does not stop the schedule.
-                assert!(got.as_str() >= "2026-03-28T01:30:00Z", "{got}");
-            } else {
-                assert_eq!(got, expected, "{cron} {zone} {now}");
-            }
-        }
-    }
-
-    #[test]
-    fn ages_are_written_in_two_units() {
-        let say = |s| human(SignedDuration::from_secs(s));
-        assert_eq!(
-            [say(5), say(65), say(3600), say(90_000), say(-7200), say(864_000)],
-            ["5s", "1m", "1h", "1d 1h", "-2h", "10d"]
-        );
-    }
-}
+mod tests;

@@ -1,4 +1,34 @@
-//! Figures as people and programs read them.
+//! Figures and texts as people and programs read them.
+
+use std::borrow::Cow;
+
+/// Whether a character steers a terminal, or shows what stands beside it in another order, instead of being shown.
+fn steers(c: char) -> bool {
+    (c.is_control() && c != '\n' && c != '\t')
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Text from outside as it may reach a terminal: characters that would steer it stand as their escapes (`\u{1b}`). Line
+/// ends and tabs stay.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(steers) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if steers(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
+    }
+    Cow::Owned(out)
+}
+
+/// A word as any POSIX shell reads it back.
+pub fn quote(word: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&b);
+    if !word.is_empty() && word.bytes().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
 
 /// Bytes as small hexadecimal digits, two each.
 pub fn hex(bytes: &[u8]) -> String {
@@ -25,6 +55,14 @@ pub fn size(bytes: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_would_steer_a_terminal_is_shown_as_its_escape() {
+        assert_eq!(printable("a\u{1b}[2J\u{9b}2J\rb"), "a\\u{1b}[2J\\u{9b}2J\\u{d}b");
+        assert_eq!(printable("user\u{202e}txt.exe"), "user\\u{202e}txt.exe");
+        let plain = "Åsa, 日本語 🔴\tx\nnext line";
+        assert!(matches!(printable(plain), Cow::Borrowed(same) if same == plain));
+    }
 
     #[test]
     fn sizes_are_written_in_their_largest_unit() {

@@ -18,8 +18,8 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use object_store::{
-    Attribute, GetOptions, GetResult, ObjectStore, ObjectStoreExt,
-    azure::{MicrosoftAzure, MicrosoftAzureBuilder},
+    Attribute, ClientConfigKey, GetOptions, GetResult, ObjectStore, ObjectStoreExt,
+    azure::{AzureConfigKey, MicrosoftAzure, MicrosoftAzureBuilder},
     path::Path,
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -53,6 +53,8 @@ impl AzureStore {
     ) -> Result<Self, Error> {
         let connector = wire::Connector::default();
         let mut builder = MicrosoftAzureBuilder::from_env()
+            // A part's time follows from its size (`wire`), and a range's from `ranges`: this bounds all else.
+            .with_config(AzureConfigKey::Client(ClientConfigKey::Timeout), "20 minutes")
             .with_account(account)
             .with_container_name(container)
             .with_http_connector(connector.clone());
@@ -179,12 +181,14 @@ impl AzureStore {
         if self.head(&beside::manifest(&left.key)).await?.is_some() {
             return Ok(());
         }
+        self.remove(&beside::signature(&beside::manifest(&left.key))).await?;
         self.remove(&beside::sums(&left.key)).await?;
         self.remove(&left.key).await
     }
 
     pub(crate) async fn delete(&self, key: &str) -> Result<(), Error> {
         self.remove(&beside::manifest(key)).await?;
+        self.remove(&beside::signature(&beside::manifest(key))).await?;
         self.remove(&beside::sums(key)).await?;
         self.remove(key).await
     }

@@ -8,6 +8,11 @@ pub fn manifest(key: &str) -> String {
     format!("{key}.json")
 }
 
+/// The signature of one of these.
+pub fn signature(name: &str) -> String {
+    shared::signing::beside(name)
+}
+
 /// The hash, as `sha256sum` reads it.
 pub fn sums(key: &str) -> String {
     format!("{key}.sha256")
@@ -35,6 +40,7 @@ pub fn notes<'k>(
 
 /// The backup that this lies beside, if it is of such a kind.
 pub fn whose(key: &str) -> Option<&str> {
+    let key = key.strip_suffix(shared::signing::ENDING).unwrap_or(key);
     let plain = [".json", ".sha256", ".hold"].iter().find_map(|end| key.strip_suffix(end));
     plain.or_else(|| catalog::unchanged(key).map(|(of, _)| of))
 }
@@ -49,8 +55,11 @@ mod tests {
         let note = unchanged("daily/orders.dump", at);
         assert_eq!(note, "daily/orders.dump.unchanged-20261121T020000Z");
         assert_eq!(whose(&note), Some("daily/orders.dump"));
+        assert_eq!(whose(&signature(&note)), Some("daily/orders.dump"));
+        assert_eq!(whose("orders.dump.json.minisig"), Some("orders.dump"));
         for other in [
             "orders.dump",
+            "orders.dump.minisig",
             "a.unchanged-",
             "a.unchanged-20261121",
             "a.unchanged-20261121T020000Z.gz",

@@ -1,11 +1,16 @@
 //! Which backups a store has: from the store alone.
 //!
-//! The store is listed once. What has a manifest is a backup; what has none and a name of a form is a foreign one, made
-//! by other tools: it is shown, verified and restored, and never deleted.
+//! The store is listed once. What has a manifest that counts by the policy ([`Trust`]) is a backup; one whose manifest
+//! does not count is a faulty one; what has none and a name of a form is a foreign one, made by other tools: it is shown,
+//! verified and restored, and never deleted. [`Backup::data_time`] is the one answer to which backup is the newest:
+//! nothing that is of the future has any.
 
-use crate::{Entry, Error, KeyForm, Kind, Manifest, Names, Store, beside, key::Read};
+use crate::{
+    Entry, Error, KeyForm, Kind, Manifest, Names, Store, Trust, Unchanged, beside, key::Read, mark,
+    trust::Distrust,
+};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use shared::catalog::{Family, Marks, Point, State};
 use std::collections::BTreeMap;
 
@@ -33,16 +38,19 @@ pub struct Backup {
     pub hold: Option<String>,
     /// Later times at which the database was still the same, in their order.
     pub unchanged: Vec<Timestamp>,
+    /// Notes and holds beside it that do not count, and why; a few.
+    pub ignored: Vec<String>,
 }
 
 /// What is known of a backup.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Of {
-    /// It has a manifest, and lies there as that says.
+    /// It has a manifest that counts by the policy, and lies there as that says.
     Committed(Box<Manifest>),
     /// Made by another tool: what its name tells.
     Foreign(Read),
-    /// It counts as no backup, and is never deleted: its manifest can't be read, or does not fit what lies there.
+    /// It counts as no backup, and is never deleted: its manifest can't be read, does not count by the policy, or does not
+    /// fit what lies there. What it says is perhaps a stranger's word.
     Faulty {
         /// What its name tells, if it is of a form.
         read: Option<Read>,
@@ -55,42 +63,53 @@ pub enum Of {
     },
 }
 
+/// Notes and holds that do not count are told of a backup up to so many.
+const TOLD: usize = 5;
+
 /// The backups of a store, in the order of their keys.
 ///
 /// Of foreign files, those count whose names are of one of `forms`, with one of `databases` where the form has it. Of
-/// committed ones, those of `databases` and of `company`; in a store shared with others, theirs are left out. An empty
-/// list of databases means all.
+/// committed ones, those of `databases`. An empty list of databases means all.
 ///
 /// # Errors
-/// If the store can't be listed to its end.
+/// If the store can't be listed and read to its end.
 pub async fn catalogue(
     store: &Store,
     forms: &[KeyForm],
     databases: &[String],
-    company: &str,
+    trust: &Trust,
 ) -> Result<Vec<Backup>, Error> {
     let entries: BTreeMap<String, Entry> =
         store.list("").await?.into_iter().map(|e| (e.key.clone(), e)).collect();
     let names = Names { databases, reasons: &[] };
     let read = |key: &str| forms.iter().find_map(|form| form.read(key, names));
+    let asked =
+        |name: Option<&String>| databases.is_empty() || name.is_some_and(|n| databases.contains(n));
 
     // Whatever has a manifest beside it, whatever its name: forms change over the years, backups stay.
-    let manifests = entries.keys().filter_map(|key| key.strip_suffix(".json"));
+    let manifests = entries.keys().filter(|key| *key != mark::NAME);
+    let manifests = manifests.filter_map(|key| key.strip_suffix(".json"));
     let manifests = manifests.filter(|key| entries.contains_key(*key) || read(key).is_some());
     let committed = stream::iter(manifests).map(|key| {
         let (entry, read) = (entries.get(key), read(key));
-        async move { (key, judged(store, key, entry, read).await) }
+        async move { Ok::<_, Error>((key, judged(store, key, entry, read, trust).await?)) }
     });
-    let committed: BTreeMap<&str, Of> = committed.buffer_unordered(WIDTH).collect().await;
+    let committed: BTreeMap<&str, Of> = committed.buffer_unordered(WIDTH).try_collect().await?;
 
     let mut all = Vec::new();
     for (key, of) in &committed {
-        if let Of::Committed(m) | Of::Faulty { manifest: Some(m), .. } = of
-            && (m.company != company || !(databases.is_empty() || databases.contains(&m.database)))
-        {
-            continue;
+        let of_asked = match of {
+            Of::Committed(m) => asked(Some(&m.database)),
+            // A stranger's word hides nothing from whom the name belongs to.
+            Of::Faulty { manifest: Some(m), read, .. } => {
+                asked(Some(&m.database))
+                    || read.as_ref().is_some_and(|r| asked(r.database.as_ref()))
+            }
+            _ => true,
+        };
+        if of_asked {
+            all.push(backup(store, key, entries.get(*key), of.clone()));
         }
-        all.push(backup(store, key, entries.get(*key), of.clone()));
     }
     for (key, entry) in &entries {
         let beside = beside::whose(key).is_some_and(|of| entries.contains_key(of));
@@ -109,19 +128,12 @@ pub async fn catalogue(
         let ours = store.unfinished(forms, &bare).await?;
         all.retain(|b| !ours.iter().any(|left| left.key == b.key));
     }
-
-    for backup in &mut all {
-        let beside = entries.range(backup.key.clone()..).map(|(key, _)| key.as_str());
-        let beside = beside.take_while(|key| key.starts_with(&backup.key));
-        backup.unchanged = beside::notes(beside, &backup.key).map(|(_, at)| at).collect();
-    }
-    let held = stream::iter(&mut all)
-        .filter(|b| std::future::ready(entries.contains_key(&beside::hold(&b.key))))
-        .map(|b| async {
-            b.hold = store.held(&b.key).await?.or(Some("it was released just now".into()));
-            Ok::<_, Error>(())
-        });
-    held.buffer_unordered(WIDTH).try_collect::<()>().await?;
+    let looked = stream::iter(&mut all).map(|backup| async {
+        let beside = entries.range(backup.key.clone()..).map(|(key, _)| key.clone());
+        let beside = beside.take_while(|key| key.starts_with(&backup.key)).collect::<Vec<_>>();
+        look_beside(store, backup, &beside, trust).await
+    });
+    looked.buffer_unordered(WIDTH).try_collect::<()>().await?;
     all.sort_by(|a, b| a.key.cmp(&b.key));
     Ok(all)
 }
@@ -130,18 +142,101 @@ pub async fn catalogue(
 ///
 /// # Errors
 /// If the store can't be asked.
-pub async fn one(store: &Store, key: &str) -> Result<Backup, Error> {
+pub async fn one(store: &Store, key: &str, trust: &Trust) -> Result<Backup, Error> {
     let entries = store.list(key).await?;
     let entry = entries.iter().find(|e| e.key == key);
-    let mut backup = backup(store, key, entry, judged(store, key, entry, None).await);
-    backup.hold = store.held(key).await?;
-    let keys = entries.iter().map(|e| e.key.as_str());
-    backup.unchanged = beside::notes(keys, key).map(|(_, at)| at).collect();
+    let of = judged(store, key, entry, None, trust).await?;
+    let mut backup = backup(store, key, entry, of);
+    let keys: Vec<String> = entries.iter().map(|e| e.key.clone()).collect();
+    look_beside(store, &mut backup, &keys, trust).await?;
     Ok(backup)
 }
 
-/// Reads a manifest and holds it against what lies there.
-async fn judged(store: &Store, key: &str, entry: Option<&Entry>, read: Option<Read>) -> Of {
+/// Reads the notes and the hold beside a backup, as far as they count.
+async fn look_beside(
+    store: &Store,
+    backup: &mut Backup,
+    keys: &[String],
+    trust: &Trust,
+) -> Result<(), Error> {
+    let mut ignored = Vec::new();
+    let hold = beside::hold(&backup.key);
+    if keys.contains(&hold) {
+        match store.held(&backup.key, trust).await? {
+            Some(Ok(why)) => backup.hold = Some(why),
+            Some(Err(why)) => ignored.push(format!("{hold}: {}", why.why)),
+            None => backup.hold = Some("it was released just now".into()),
+        }
+    }
+    let notes = beside::notes(keys.iter().map(String::as_str), &backup.key);
+    let notes: Vec<(&str, Timestamp)> = notes.collect();
+    let deduplicated = backup.committed().cloned().filter(|m| trust.deduplicates(&m.reason));
+    if let Some(manifest) = deduplicated {
+        let looked = stream::iter(notes).map(|(name, at)| {
+            let manifest = &manifest;
+            async move { Ok::<_, Error>((name, at, note(store, name, at, manifest, trust).await?)) }
+        });
+        let looked: Vec<_> = looked.buffered(WIDTH).try_collect().await?;
+        for (name, at, counts) in looked {
+            match counts {
+                Ok(()) => backup.unchanged.push(at),
+                Err(e) => ignored.push(format!("{name}: {}", e.why)),
+            }
+        }
+    } else {
+        let told = "a note that it is still true, and nothing is deduplicated here";
+        ignored.extend(notes.iter().map(|(name, _)| format!("{name}: {told}")));
+    }
+    if ignored.len() > TOLD {
+        let more = ignored.len() - TOLD;
+        ignored.truncate(TOLD);
+        ignored.push(format!("and {more} more"));
+    }
+    backup.ignored = ignored;
+    Ok(())
+}
+
+/// Whether a note counts that the database was still the same as in this backup.
+async fn note(
+    store: &Store,
+    name: &str,
+    at: Timestamp,
+    manifest: &Manifest,
+    trust: &Trust,
+) -> Result<Result<(), Distrust>, Error> {
+    let distrust = |why: String| Ok(Err(Distrust { why, mend: "find out who put it there" }));
+    let json = match store.get(name).await {
+        Ok(Some(json)) => json,
+        Ok(None) => return distrust("it was let go just now".into()),
+        Err(e) if e.kind == Kind::Unreachable => return Err(e),
+        Err(e) => return distrust(e.why),
+    };
+    if let Err(e) = trust.check(store, name, &json).await? {
+        return Ok(Err(e));
+    }
+    let note: Unchanged = match serde_json::from_slice(&json) {
+        Ok(note) => note,
+        Err(e) => return distrust(format!("it is no note: {e}")),
+    };
+    let named = beside::unchanged(&manifest.key, note.data_time) == name;
+    if note.sha256 != manifest.file.sha256 || !named {
+        return distrust("it is of another file, or of another time".into());
+    }
+    if trust.is_future(at) {
+        return distrust("its time is in the future".into());
+    }
+    Ok(Ok(()))
+}
+
+/// Reads a manifest and holds it against the policy and what lies there. What a single object has wrong is a fault of
+/// that backup alone.
+async fn judged(
+    store: &Store,
+    key: &str,
+    entry: Option<&Entry>,
+    read: Option<Read>,
+    trust: &Trust,
+) -> Result<Of, Error> {
     let faulty = |e: Error, manifest: Option<Manifest>| Of::Faulty {
         read: read.clone(),
         manifest: manifest.map(Box::new),
@@ -149,21 +244,28 @@ async fn judged(store: &Store, key: &str, entry: Option<&Entry>, read: Option<Re
         mend: e.mend,
     };
     let doing = || format!("read the manifest of {key}");
-    let json = match store.get(&beside::manifest(key)).await {
+    let name = beside::manifest(key);
+    let json = match store.get(&name).await {
         Ok(Some(json)) => json,
         Ok(None) => {
             let e = Error::new(Kind::Missing, doing(), "it was deleted just now", "look again");
-            return faulty(e, None);
+            return Ok(faulty(e, None));
         }
-        Err(e) => return faulty(e, None),
+        // Of a store that does not answer, nothing is known.
+        Err(e) if e.kind == Kind::Unreachable => return Err(e),
+        Err(e) => return Ok(faulty(e, None)),
     };
+    let signed = trust.check(store, &name, &json).await?;
     let manifest = match Manifest::read(key, &json) {
         Ok(manifest) => manifest,
-        Err(e) => return faulty(e, None),
+        Err(e) => return Ok(faulty(e, None)),
     };
+    if let Err(e) = signed.and_then(|()| trust.record(key, &manifest)) {
+        return Ok(faulty(Error::new(Kind::Refused, doing(), e.why, e.mend), Some(manifest)));
+    }
     let damaged = |why: String, mend: &str| Error::new(Kind::Damaged, doing(), why, mend);
     let said = manifest.file.bytes;
-    match entry {
+    Ok(match entry {
         None => {
             let mend = "find out who deleted it; the manifest alone is no backup";
             faulty(damaged("its file is not there".into(), mend), Some(manifest))
@@ -174,7 +276,7 @@ async fn judged(store: &Store, key: &str, entry: Option<&Entry>, read: Option<Re
             faulty(damaged(why, mend), Some(manifest))
         }
         Some(_) => Of::Committed(Box::new(manifest)),
-    }
+    })
 }
 
 fn backup(store: &Store, key: &str, entry: Option<&Entry>, kind: Of) -> Backup {
@@ -188,6 +290,7 @@ fn backup(store: &Store, key: &str, entry: Option<&Entry>, kind: Of) -> Backup {
         kind,
         hold: None,
         unchanged: Vec::new(),
+        ignored: Vec::new(),
     }
 }
 
@@ -247,10 +350,49 @@ impl Backup {
         }
     }
 
-    /// As a recovery point, for [`shared::keep`] to judge: only what Holdfast made for `company`, and whole, can go.
-    pub fn point(&self, company: &str) -> Point {
+    /// This backup as it may be restored. Of what does not count, nothing but its file is believed, and that only where it
+    /// is meant; where the policy signs, files of other tools are meant so too.
+    ///
+    /// # Errors
+    /// In words, if it may not.
+    pub fn admitted(self, signs: bool, untrusted: bool) -> Result<Self, String> {
+        let why = match &self.kind {
+            Of::Committed(_) => return Ok(self),
+            Of::Foreign(_) if untrusted || !signs => return Ok(self),
+            Of::Foreign(_) => {
+                "another tool made it, so it is not signed, and the policy says that it must be"
+                    .into()
+            }
+            Of::Faulty { why, mend, .. } => format!("{why}; {mend}"),
+        };
+        let Of::Faulty { read, .. } = &self.kind else {
+            return Err(format!(
+                "{}: {why}; to restore it all the same, write --untrusted: whatever is in it is run",
+                self.arn
+            ));
+        };
+        if !untrusted {
+            return Err(format!(
+                "{}: {why}; to restore its file all the same, write --untrusted: whatever is in it is run",
+                self.arn
+            ));
+        }
+        let at = self.modified;
+        let named = Read {
+            database: None,
+            reason: None,
+            table: None,
+            at,
+            precision: SignedDuration::from_secs(1),
+        };
+        let read = read.clone().unwrap_or(named);
+        Ok(Self { kind: Of::Foreign(read), unchanged: Vec::new(), ..self })
+    }
+
+    /// As a recovery point, for [`shared::keep`] to judge: only what Holdfast made for `owner`, and whole, can go.
+    pub fn point(&self, owner: &str) -> Point {
         let manifest = self.manifest();
-        let ours = manifest.filter(|m| self.good() && m.company == company);
+        let ours = manifest.filter(|m| self.good() && m.owner == owner);
         let system = manifest.and_then(|m| m.server.system_identifier.clone());
         let (state, encrypted) = match &self.kind {
             Of::Faulty { .. } => (State::Failed("faulty".into()), false),
@@ -266,19 +408,18 @@ impl Backup {
             automated: false,
             state,
             data_time: self.data_time(),
+            started: None,
             size_gib: i32::try_from(self.size.div_ceil(1 << 30)).unwrap_or(i32::MAX),
             encrypted,
             kms_key: None,
             option_group: None,
             source_arn: None,
             marks: Marks {
-                policy: ours.map(|m| m.company.clone()),
+                owner: ours.map(|m| m.owner.clone()),
                 reason: self.reason().map(str::to_owned),
                 slot: manifest.and_then(|m| m.slot).map(shared::time::slot),
-                request: None,
-                copy_of: None,
-                transfer: false,
                 hold: self.hold.clone(),
+                ..Marks::default()
             },
         }
     }

@@ -10,13 +10,15 @@ mod writing;
 
 pub(crate) use writing::Writing;
 
-use crate::{Entry, Error, Kind, SMALL, Thaw, beside, quote};
+use crate::{Entry, Error, Kind, Thaw, beside, quote};
 use bytes::Bytes;
 use jiff::Timestamp;
+use shared::bounded;
 use std::{
     io::{self, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 use tokio::sync::mpsc;
 
@@ -109,17 +111,17 @@ impl Directory {
         let path = self.path(key)?;
         blocking(move || {
             let doing = || format!("read {}", path.display());
-            let file = match std::fs::File::open(&path) {
-                Ok(file) => file,
+            let file = match steps::open_regular(&path) {
+                Ok(Some(file)) => file,
+                Ok(None) => {
+                    let mend = "look at it: a store has regular files";
+                    return Err(Error::new(Kind::Refused, doing(), "it is no regular file", mend));
+                }
                 Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(e) => return Err(Error::io(doing(), &e)),
             };
-            let mut bytes = Vec::new();
-            file.take(SMALL + 1).read_to_end(&mut bytes).map_err(|e| Error::io(doing(), &e))?;
-            if bytes.len() as u64 > SMALL {
-                return Err(Error::new(Kind::Refused, doing(), "it is too large", "look at it"));
-            }
-            Ok(Some(bytes.into()))
+            let bytes = bounded::read(file, bounded::SMALL);
+            bytes.map(|b| Some(b.into())).map_err(|e| Error::io(doing(), &e))
         })
         .await
     }
@@ -130,32 +132,40 @@ impl Directory {
         out: &mpsc::Sender<io::Result<Bytes>>,
     ) -> Result<(), Error> {
         let path = self.path(key)?;
-        let out = out.clone();
-        blocking(move || {
-            let doing = || format!("read {}", path.display());
-            let io = |e: io::Error| Error::io(doing(), &e);
-            let mut file = std::fs::File::open(&path).map_err(io)?;
-            let size = file.metadata().map_err(io)?.len();
-            let mut came = 0;
-            loop {
+        let doing = format!("read {}", path.display());
+        let io = |doing: &str, e: io::Error| Error::io(doing, &e);
+        let of = doing.clone();
+        let opened = blocking(move || {
+            let file = bounded::open(&path).map_err(|e| io(&of, e))?;
+            let size = file.metadata().map_err(|e| io(&of, e))?.len();
+            Ok((file, size))
+        });
+        let (mut file, size) = opened.await?;
+        let mut came = 0;
+        loop {
+            // Piece by piece: what hangs is noticed, however long its reader takes.
+            let of = doing.clone();
+            let piece = blocking(move || {
                 let mut chunk = vec![0; CHUNK];
-                let n = file.read(&mut chunk).map_err(io)?;
-                if n == 0 {
-                    break;
-                }
+                let n = file.read(&mut chunk).map_err(|e| io(&of, e))?;
                 chunk.truncate(n);
-                came += n as u64;
-                if out.blocking_send(Ok(chunk.into())).is_err() {
-                    return Ok(());
-                }
+                Ok((file, Bytes::from(chunk)))
+            });
+            let (again, chunk) = piece.await?;
+            file = again;
+            if chunk.is_empty() {
+                break;
             }
-            if came == size {
+            came += chunk.len() as u64;
+            if out.send(Ok(chunk)).await.is_err() {
                 return Ok(());
             }
-            let why = format!("{came} bytes came of {size}: it was changed while it was read");
-            Err(Error::new(Kind::Damaged, doing(), why, "see what else writes there"))
-        })
-        .await
+        }
+        if came == size {
+            return Ok(());
+        }
+        let why = format!("{came} bytes came of {size}: it was changed while it was read");
+        Err(Error::new(Kind::Damaged, doing, why, "see what else writes there"))
     }
 
     pub(crate) async fn thaw(&self, key: &str) -> Result<Thaw, Error> {
@@ -169,11 +179,14 @@ impl Directory {
 
     pub(crate) async fn delete(&self, key: &str) -> Result<(), Error> {
         let object = self.path(key)?;
-        let (manifest, sums) = (self.path(&beside::manifest(key))?, self.path(&beside::sums(key))?);
+        let manifest = self.path(&beside::manifest(key))?;
+        let signature = self.path(&beside::signature(&beside::manifest(key)))?;
+        let sums = self.path(&beside::sums(key))?;
         blocking(move || {
             // Marked as ours and unfinished first: killed after the manifest went, the rest is a leftover.
             steps::mark(&object)?;
             steps::unlink(&manifest)?;
+            steps::unlink(&signature)?;
             steps::unlink(&sums)?;
             steps::unlink(&object)?;
             steps::unlink(&steps::temporary(&object))
@@ -205,13 +218,39 @@ fn modified(facts: &std::fs::Metadata) -> Timestamp {
     Timestamp::from_second(facts.mtime()).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
+/// A file system that does not answer for so long is gone: a network mount whose server is away waits for ever.
+const HANGS: Duration = Duration::from_mins(5);
+/// Bytes a second, below which a disk is no use.
+const SLOWEST: u64 = 4 << 20;
+
 /// Work on files, where it does not hold up anything else.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(e) => Err(Error::new(Kind::Refused, "work on files", e.to_string(), "tell its makers")),
+    blocking_for(HANGS, work).await
+}
+
+/// The longest that reading or syncing so many bytes may take.
+fn longest(bytes: u64) -> Duration {
+    HANGS + Duration::from_secs(bytes / SLOWEST)
+}
+
+/// Work on files that may take so long. What hangs is left to its thread, which nothing can end.
+async fn blocking_for<T: Send + 'static>(
+    longest: Duration,
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::time::timeout(longest, tokio::task::spawn_blocking(work)).await {
+        Ok(Ok(done)) => done,
+        Ok(Err(e)) => {
+            let mend = "internal error; please report it";
+            Err(Error::new(Kind::Refused, "work on files", e.to_string(), mend))
+        }
+        Err(_) => {
+            let why = format!("the file system did not answer within {} s", longest.as_secs());
+            let mend = "see whether the disk is well, and the server of a network mount there";
+            Err(Error::new(Kind::Unreachable, "work on files", why, mend))
+        }
     }
 }
 

@@ -62,7 +62,11 @@ impl Error {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
                 (Kind::Full, "make room on that disk; nothing of this run is left to count")
             }
-            _ => (Kind::Refused, "see the system's words"),
+            // What is larger than what it is read as, or no file at all.
+            ErrorKind::InvalidData | ErrorKind::InvalidInput => {
+                (Kind::Refused, "look at what lies there: it is nothing that Holdfast writes")
+            }
+            _ => (Kind::Refused, "see the error above"),
         };
         Self::new(kind, doing, e.to_string(), mend)
     }

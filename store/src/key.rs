@@ -1,10 +1,12 @@
 //! How a backup's key is made, and read back. Pure.
 //!
 //! A form is text with `{database}`, `{reason}`, `{table}` and strftime fields of a time in UTC. What is made is read
-//! back to the same; a key that can be read in two ways tells neither.
+//! back to the same; a key that can be read in two ways tells neither. A name that is taken gets the time as a suffix
+//! before its ending (`shop_20261120-20261120T143015Z.dump`), and one whose form has no date always has it.
 
 mod escape;
 mod read;
+mod suffix;
 
 pub use read::Read;
 
@@ -22,6 +24,8 @@ pub const USUAL_OF_TABLES: &str = "{database}/{database}_{reason}_{table}_%Y%m%d
 pub struct KeyForm {
     tokens: Vec<Token>,
     precision: SignedDuration,
+    /// It has no date of its own, so that every key has the suffix.
+    dateless: bool,
 }
 
 /// A piece of a form.
@@ -30,6 +34,8 @@ enum Token {
     /// Text and strftime fields.
     Time(String),
     Field(Field),
+    /// Where the suffix stands, if there is one.
+    Suffix,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +58,7 @@ impl KeyForm {
     /// A form from its text; `ending` is added where the text does not end with it.
     ///
     /// # Errors
-    /// If it has a placeholder that is none, a field that is none, or no time that can be read back.
+    /// If it has a placeholder that is none, or a field that is none.
     pub fn new(text: &str, ending: &str) -> Result<Self, Error> {
         let refused = |why: String, mend: &str| {
             Err(Error::new(Kind::Refused, format!("read the key \"{text}\""), why, mend))
@@ -83,24 +89,35 @@ impl KeyForm {
             tokens.push(Token::Field(field));
             rest = tail;
         }
-        if !rest.is_empty() {
-            tokens.push(Token::Time(rest.to_owned()));
+        let (head, tail) = suffix::split(rest);
+        if !head.is_empty() {
+            tokens.push(Token::Time(head.to_owned()));
+        }
+        tokens.push(Token::Suffix);
+        if !tail.is_empty() {
+            tokens.push(Token::Time(tail.to_owned()));
         }
         // Read back what is made of a time in which no two fields are alike.
-        let mut form = Self { tokens, precision: SignedDuration::ZERO };
+        let mut form = Self { tokens, precision: SignedDuration::ZERO, dateless: false };
         let sample = jiff::civil::date(2031, 11, 24).at(17, 48, 59, 0);
         let sample = sample.to_zoned(TimeZone::UTC).expect("UTC has every time").timestamp();
-        let mend = "write the date at least, as in %Y%m%d";
-        let Ok(made) = form.make("d", "r", "t", sample) else {
-            return refused("it has a time field that is none".into(), mend);
-        };
-        for precision in [1, 60, 3_600, 86_400].map(SignedDuration::from_secs) {
-            form.precision = precision;
+        for (precision, dateless) in
+            [(1, false), (60, false), (3_600, false), (86_400, false), (1, true)]
+        {
+            form.precision = SignedDuration::from_secs(precision);
+            form.dateless = dateless;
+            let Ok(made) = form.make("d", "r", "t", sample) else {
+                let mend = "write strftime fields, as in %Y%m%d_%H%M%S";
+                return refused("it has a time field that is none".into(), mend);
+            };
             if form.read(&made, Names::default()).is_some_and(|r| r.holds(sample)) {
                 return Ok(form);
             }
         }
-        refused("its time can't be read back, so backups would not be told apart".into(), mend)
+        refused(
+            "its time can't be read back, so backups would not be told apart".into(),
+            "write the date, as in %Y%m%d, or no time at all",
+        )
     }
 
     /// The form of a store's keys: the policy's, or the usual one with the ending of the dump's format (`.dump.zst`).
@@ -127,6 +144,41 @@ impl KeyForm {
         table: &str,
         at: Timestamp,
     ) -> Result<String, Error> {
+        let suffix = self.dateless.then(|| suffix::of(at, None));
+        self.write(database, reason, table, at, suffix.as_deref())
+    }
+
+    /// The keys that a backup may get, in the order in which they are tried: the plain one, with its time, and with its
+    /// time and the run's name, which nobody can know before.
+    ///
+    /// # Errors
+    /// As for [`KeyForm::make`].
+    pub fn candidates(
+        &self,
+        database: &str,
+        reason: &str,
+        table: &str,
+        at: Timestamp,
+        run: &str,
+    ) -> Result<Vec<String>, Error> {
+        let mut all = vec![self.make(database, reason, table, at)?];
+        for suffix in [suffix::of(at, None), suffix::of(at, Some(run))] {
+            let key = self.write(database, reason, table, at, Some(&suffix))?;
+            if !all.contains(&key) {
+                all.push(key);
+            }
+        }
+        Ok(all)
+    }
+
+    fn write(
+        &self,
+        database: &str,
+        reason: &str,
+        table: &str,
+        at: Timestamp,
+        suffix: Option<&str>,
+    ) -> Result<String, Error> {
         let time = BrokenDownTime::from(&at.to_zoned(TimeZone::UTC));
         let refused = |why: String| {
             let doing = format!("make a key for {database}");
@@ -134,22 +186,23 @@ impl KeyForm {
         };
         let mut key = String::new();
         for token in &self.tokens {
-            match token {
+            let (name, value) = match token {
                 Token::Time(form) => {
                     key += &time.to_string(form).map_err(|e| refused(e.to_string()))?;
+                    continue;
                 }
-                Token::Field(field) => {
-                    let (name, value) = match field {
-                        Field::Database => ("database", database),
-                        Field::Reason => ("reason", reason),
-                        Field::Table => ("table", table),
-                    };
-                    if value.is_empty() {
-                        return Err(refused(format!("the key has {{{name}}}, and there is none")));
-                    }
-                    key += &escaped(value);
+                Token::Suffix => {
+                    key += suffix.unwrap_or_default();
+                    continue;
                 }
+                Token::Field(Field::Database) => ("database", database),
+                Token::Field(Field::Reason) => ("reason", reason),
+                Token::Field(Field::Table) => ("table", table),
+            };
+            if value.is_empty() {
+                return Err(refused(format!("the key has {{{name}}}, and there is none")));
             }
+            key += &escaped(value);
         }
         Ok(key)
     }

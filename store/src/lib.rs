@@ -2,11 +2,13 @@
 //!
 //! Every store is write-once: an object is made whole under a name that was free, read back, and never rewritten, so that
 //! object lock works. A backup is an object with a manifest beside it, which is written last: without it, it is nothing.
+//! What lies in a store was perhaps put there by anybody: it counts as far as the policy says ([`Trust`]).
 //!
 //! # Layout
 //! - [`key`]: how keys are made and read back; [`beside`]: what lies beside a backup; [`parts`]: how uploads are cut
 //! - [`manifest`]: the commit record and its schema; [`catalogue`](mod@catalogue): which backups a store has;
 //!   [`copies`]: which of them a second place lacks
+//! - [`trust`]: what counts; [`mark`]: whose a store is
 //! - `directory`, `s3`, `azure`: the three kinds of store; `open`: from the policy's words to one of them
 //! - `object`: what is known of an object; `ranges`: how a long one is read; `leftovers`: what dead runs left
 //!
@@ -23,6 +25,7 @@ pub mod form;
 pub mod key;
 mod leftovers;
 pub mod manifest;
+pub mod mark;
 #[cfg(any(test, feature = "model"))]
 pub mod model;
 mod object;
@@ -32,6 +35,8 @@ pub mod place;
 mod quote;
 mod ranges;
 mod s3;
+mod stall;
+pub mod trust;
 mod upload;
 
 pub use azure::AzureStore;
@@ -45,17 +50,19 @@ pub use object::{Entry, Put, Thaw, Written};
 pub use open::open;
 pub use quote::quote;
 pub use s3::S3Store;
+pub use trust::Trust;
 pub use upload::Upload;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use shared::{catalog::Point, plan::Cleared, words::hex};
+use shared::{catalog::Point, plan::Cleared, signing::Author, words::hex};
 use std::io;
 use tokio::sync::mpsc;
+use trust::Distrust;
 use upload::Writing;
 
 /// The longest object that [`Store::get`] reads, in bytes.
-pub const SMALL: u64 = 16 << 20;
+pub const SMALL: usize = shared::bounded::SMALL;
 /// Name of the metadata that marks an object as made by a run of Holdfast.
 pub const RUN: &str = "holdfast-run";
 
@@ -125,6 +132,40 @@ impl Store {
             Self::S3(s) => s.put(key, bytes, put).await,
             Self::Azure(a) => a.put(key, bytes, put).await,
         }
+    }
+
+    /// Writes a small object that is believed later: its signature first, where the author signs, so that what is there
+    /// is signed.
+    ///
+    /// # Errors
+    /// As for [`Store::put`].
+    pub async fn put_signed(
+        &self,
+        key: &str,
+        bytes: Bytes,
+        put: &Put,
+        author: &Author,
+    ) -> Result<(), Error> {
+        if let Some(signature) = author.sign(key, &bytes) {
+            self.put(&beside::signature(key), signature.into(), put).await?;
+        }
+        self.put(key, bytes, put).await
+    }
+
+    /// The first of these keys that is free, with all that would lie beside it.
+    ///
+    /// # Errors
+    /// If the store can't be asked, or all of them are taken.
+    pub async fn free(&self, candidates: &[String]) -> Result<String, Error> {
+        for key in candidates {
+            let taken = |e: &Entry| e.key == *key || beside::whose(&e.key) == Some(key);
+            if !self.list(key).await?.iter().any(taken) {
+                return Ok(key.clone());
+            }
+        }
+        let last = candidates.last().map_or("a backup", String::as_str);
+        let mend = "find out what else writes there: nobody but this run knew that name";
+        Err(Error::new(Kind::Exists, format!("name {last}"), "every name for it is taken", mend))
     }
 
     /// Reads a small object, of [`SMALL`] bytes at most; none when there is none.
@@ -237,26 +278,33 @@ impl Store {
     /// manifest, which makes it none, then its hash, then the object. Killed in between, it is a leftover.
     ///
     /// # Errors
-    /// If it is held, was found to be still true after it was judged, or the store refuses.
-    pub async fn delete(&self, point: &Cleared<Point>) -> Result<(), Error> {
+    /// If it is held, is no good backup any more, was found to be still true after it was judged, or the store refuses.
+    pub async fn delete(&self, point: &Cleared<Point>, trust: &Trust) -> Result<(), Error> {
         let Point { id, arn, .. } = point.point();
-        let doing = || format!("delete {arn}");
+        let refused = |kind, why: String, mend: &str| {
+            Err(Error::new(kind, format!("delete {arn}"), why, mend))
+        };
         if *arn != self.arn(id) {
             let why = format!("it is not of {}", self.address());
-            return Err(Error::new(Kind::Refused, doing(), why, "delete it at its own store"));
+            return refused(Kind::Refused, why, "delete it at its own store");
         }
-        if let Some(why) = self.held(id).await? {
+        let there = catalogue::one(self, id, trust).await?;
+        if let Some(why) = there.hold {
             let mend = format!("take the hold away first: {}", beside::hold(id));
-            return Err(Error::new(Kind::Locked, doing(), format!("held: {why}"), mend));
+            return refused(Kind::Locked, format!("held: {why}"), &mend);
         }
-        let beside = self.list(&format!("{id}.")).await?;
-        let keys = || beside.iter().map(|e| e.key.as_str());
-        if beside::notes(keys(), id).any(|(_, at)| Some(at) > point.point().data_time) {
-            let why = "a dump found meanwhile that its database is still the same";
-            return Err(Error::new(Kind::Refused, doing(), why, "the next run judges it again"));
+        if !there.good() {
+            let why = "it is not what was judged any more".into();
+            return refused(Kind::Refused, why, "the next run judges it again");
         }
-        for (note, _) in beside::notes(keys(), id) {
-            self.remove(note).await?;
+        if there.unchanged.last().copied() > point.point().data_time {
+            let why = "a dump found meanwhile that its database is still the same".into();
+            return refused(Kind::Refused, why, "the next run judges it again");
+        }
+        for at in there.unchanged {
+            let note = beside::unchanged(id, at);
+            self.remove(&note).await?;
+            self.remove(&beside::signature(&note)).await?;
         }
         match self {
             Self::Directory(d) => d.delete(id).await,
@@ -288,9 +336,9 @@ impl Store {
     ///
     /// # Errors
     /// If it is held already, or the store refuses.
-    pub async fn hold(&self, key: &str, hold: &Hold) -> Result<(), Error> {
+    pub async fn hold(&self, key: &str, hold: &Hold, author: &Author) -> Result<(), Error> {
         let json = serde_json::to_vec_pretty(hold).expect("a hold is plain data");
-        self.put(&beside::hold(key), json.into(), &Put::default()).await
+        self.put_signed(&beside::hold(key), json.into(), &Put::default(), author).await
     }
 
     /// Takes a hold away.
@@ -298,19 +346,34 @@ impl Store {
     /// # Errors
     /// If the store refuses.
     pub async fn release(&self, key: &str) -> Result<(), Error> {
-        self.remove(&beside::hold(key)).await
+        self.remove(&beside::hold(key)).await?;
+        self.remove(&beside::signature(&beside::hold(key))).await
     }
 
-    /// Why a backup is held, if it is. A hold that can't be read is one.
+    /// Why a backup is held, if it is, or why the hold that lies there does not count. Where nothing is signed, a hold
+    /// that can't be read is one.
     ///
     /// # Errors
     /// If the store can't be asked.
-    pub async fn held(&self, key: &str) -> Result<Option<String>, Error> {
-        let hold = self.get(&beside::hold(key)).await?;
-        Ok(hold.map(|json| match serde_json::from_slice::<Hold>(&json) {
+    pub(crate) async fn held(
+        &self,
+        key: &str,
+        trust: &Trust,
+    ) -> Result<Option<Result<String, Distrust>>, Error> {
+        let name = beside::hold(key);
+        let json = match self.get(&name).await {
+            Ok(Some(json)) => json,
+            Ok(None) => return Ok(None),
+            Err(e) if e.kind == Kind::Unreachable => return Err(e),
+            Err(_) => Bytes::new(),
+        };
+        if let Err(e) = trust.check(self, &name, &json).await? {
+            return Ok(Some(Err(e)));
+        }
+        Ok(Some(Ok(match serde_json::from_slice::<Hold>(&json) {
             Ok(Hold { why, by, .. }) => format!("{why} ({by})"),
             Err(_) => "for a reason that can't be read".into(),
-        }))
+        })))
     }
 
     /// The whole name of an object, for a [`Point`]'s `arn`.

@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+mod database;
 mod line;
 
-pub use archive::{Cipher, Compressed, Kdf, KdfDigest, Layers, mac::Mac};
+pub use archive::{Cipher, Compressed, Kdf, KdfDigest, Layers};
+pub use database::{Database, Grant, LocaleProvider, Setting};
 pub use line::{Restore, restore_line};
 
 /// The version of the manifest that this Holdfast writes, and the newest that it reads.
@@ -23,8 +25,10 @@ pub struct Manifest {
     /// Version of this format; a reader that knows only older ones must not guess.
     #[schemars(range(min = 1, max = 1))]
     pub holdfast: u32,
-    /// The company that it was made for.
-    pub company: String,
+    /// The owner that it was made for: company and home, or company and the policy's id. No other counts or deletes it.
+    pub owner: String,
+    /// The file's key below the store's prefix: laid beside another file, the record is none.
+    pub key: String,
     /// The policy's group.
     pub group: String,
     /// The database.
@@ -68,9 +72,12 @@ pub struct Manifest {
     /// Extensions of the database.
     #[serde(default)]
     pub extensions: Vec<Extension>,
-    /// SQL that makes the roles, without passwords.
+    /// Roles of the server, without passwords: facts, and no SQL.
     #[serde(default)]
-    pub roles: String,
+    pub roles: Vec<Role>,
+    /// The tables that the policy narrows it to; empty of a dump of the whole database.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub selection: Vec<String>,
     /// Tables and their rows at the snapshot.
     #[serde(default)]
     pub tables: Vec<Table>,
@@ -87,9 +94,6 @@ pub struct Manifest {
     pub locked_until: Option<Timestamp>,
     /// A line of shell that restores it with stock tools.
     pub restore: String,
-    /// Proof that who wrote this manifest had the passphrase, over all other fields.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mac: Option<Mac>,
 }
 
 /// RFC 3339, UTC.
@@ -164,6 +168,9 @@ pub struct Server {
     /// Whether it is a replica.
     #[serde(default)]
     pub is_replica: bool,
+    /// What belongs to the database itself and is in no archive of `pg_dump`.
+    #[serde(default)]
+    pub database: Database,
 }
 
 /// An extension of a database.
@@ -173,6 +180,44 @@ pub struct Extension {
     pub name: String,
     /// Its version.
     pub version: String,
+}
+
+/// A role of a server.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "PostgreSQL has that many attributes")]
+pub struct Role {
+    /// Its name.
+    pub name: String,
+    /// Whether it has every right.
+    #[serde(default)]
+    pub superuser: bool,
+    /// Whether it has the rights of the roles that it is a member of.
+    #[serde(default)]
+    pub inherit: bool,
+    /// Whether it may make roles.
+    #[serde(default)]
+    pub create_role: bool,
+    /// Whether it may make databases.
+    #[serde(default)]
+    pub create_database: bool,
+    /// Whether it may log in.
+    #[serde(default)]
+    pub login: bool,
+    /// Whether it may replicate.
+    #[serde(default)]
+    pub replication: bool,
+    /// Whether row security does not bind it.
+    #[serde(default)]
+    pub bypass_row_security: bool,
+    /// Connections that it may have at once; none without a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_limit: Option<u32>,
+    /// Its own settings: name and value, as the server keeps them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<(String, String)>,
+    /// Roles that it is a member of, and whether it may make others so.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub member_of: BTreeMap<String, bool>,
 }
 
 /// A table's rows at the snapshot.
@@ -202,9 +247,6 @@ pub struct Unchanged {
     pub slot: Option<Timestamp>,
     /// The run that found it so.
     pub run: String,
-    /// Proof that who wrote this had the passphrase, over all other fields.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mac: Option<Mac>,
 }
 
 impl Unchanged {
@@ -227,6 +269,12 @@ pub struct Hold {
 }
 
 impl Manifest {
+    /// Whether it holds a part of its database alone: another kind of point, which replaces no database and is no newest
+    /// dump of one.
+    pub fn is_narrowed(&self) -> bool {
+        self.table.is_some() || !self.selection.is_empty()
+    }
+
     /// The JSON that is stored.
     pub fn to_json(&self) -> Vec<u8> {
         let mut json = serde_json::to_vec_pretty(self).expect("a manifest is plain data");
@@ -270,33 +318,6 @@ impl Manifest {
 /// Whether this is 64 hex digits.
 fn sha256_like(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
-}
-
-/// What a MAC is made over: every field of a manifest as it is stored but `mac`, in the order of their names, without
-/// spaces. Fields that this Holdfast does not know are in it.
-///
-/// # Errors
-/// If it is no JSON object.
-pub fn authenticated(key: &str, json: &[u8]) -> Result<Vec<u8>, Error> {
-    let value: Value = serde_json::from_slice(json).unwrap_or(Value::Null);
-    let Value::Object(mut fields) = value else {
-        let doing = format!("read the manifest of {key}");
-        return Err(Error::new(Kind::Damaged, doing, "it is no JSON object", "look at it"));
-    };
-    fields.remove("mac");
-    Ok(serde_json::to_vec(&ordered(Value::Object(fields))).expect("JSON again"))
-}
-
-/// JSON whose objects are in the order of their names, however this build of the JSON library keeps them.
-fn ordered(value: Value) -> Value {
-    match value {
-        Value::Array(list) => list.into_iter().map(ordered).collect(),
-        Value::Object(fields) => {
-            let sorted: BTreeMap<_, _> = fields.into_iter().collect();
-            Value::Object(sorted.into_iter().map(|(k, v)| (k, ordered(v))).collect())
-        }
-        other => other,
-    }
 }
 
 /// The line of `<key>.sha256`, as `sha256sum -c` reads it in the file's directory.

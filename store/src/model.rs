@@ -8,7 +8,7 @@ use crate::{
 };
 use jiff::{SignedDuration, Timestamp};
 
-/// A committed backup of `acme`'s group `main`, due at its slot and read a minute later; 1,000 bytes.
+/// A committed backup of the owner `acme@111122223333/eu-west-1` and its group `main`, due at its slot and read a minute later; 1,000 bytes.
 pub fn backup(key: &str, database: &str, reason: &str, slot: Timestamp) -> Backup {
     let data_time = slot.checked_add(SignedDuration::from_mins(1)).expect("a time");
     let sha256 = format!(
@@ -17,7 +17,8 @@ pub fn backup(key: &str, database: &str, reason: &str, slot: Timestamp) -> Backu
     );
     let manifest = Manifest {
         holdfast: VERSION,
-        company: "acme".into(),
+        owner: "acme@111122223333/eu-west-1".into(),
+        key: key.into(),
         group: "main".into(),
         database: database.into(),
         reason: reason.into(),
@@ -44,13 +45,13 @@ pub fn backup(key: &str, database: &str, reason: &str, slot: Timestamp) -> Backu
         },
         client: "15.18".into(),
         extensions: Vec::new(),
-        roles: String::new(),
+        roles: Vec::new(),
+        selection: Vec::new(),
         tables: Vec::new(),
         large_objects: 0,
         fingerprint: None,
         locked_until: None,
         restore: String::new(),
-        mac: None,
     };
     Backup {
         key: key.into(),
@@ -62,6 +63,7 @@ pub fn backup(key: &str, database: &str, reason: &str, slot: Timestamp) -> Backu
         kind: Of::Committed(Box::new(manifest)),
         hold: None,
         unchanged: Vec::new(),
+        ignored: Vec::new(),
     }
 }
 

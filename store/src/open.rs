@@ -45,9 +45,10 @@ pub async fn open(
         let mend = "write exactly one of bucket, directory, azure";
         return Err(Error::new(Kind::Refused, "open a store", "the policy names no place", mend));
     };
-    let region = store.region.clone().unwrap_or_else(|| home.region.clone());
+    let region = store.aws_region().unwrap_or_else(|| home.region.clone());
     let place = Place { region, ..home.clone() };
-    let endpoint = store.endpoint.as_deref();
+    let own_region = region_of_endpoint(store, aws.region());
+    let endpoint = store.endpoint.as_deref().map(|address| (address, own_region.as_str()));
     let keys = match (&store.access_key, &store.secret_key) {
         (Some(id), Some(secret)) => Some((secrets.get(id).await?, secrets.get(secret).await?)),
         _ => None,
@@ -69,4 +70,31 @@ pub async fn open(
     opened.check_lock().await?;
     let memory = store.memory.as_ref().map_or(BUDGET, policy::text::Bytes::count);
     Ok(Store::S3(opened.with_budget(memory)))
+}
+
+/// The region that requests to an S3-compatible store are signed for: the policy's, else that of the environment
+/// (`AWS_REGION`), as every other tool takes it; stores that know none take any.
+fn region_of_endpoint(store: &policy::Store, environment: Option<String>) -> String {
+    let named = store.region.as_ref().map(ToString::to_string);
+    named.or(environment).unwrap_or_else(|| "us-east-1".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stores_region_is_its_own_then_the_environments() {
+        let store = |region: &str| -> policy::Store {
+            let text = format!("{{\"bucket\": \"b-1\", \"endpoint\": \"https://x\"{region}}}");
+            serde_json::from_str(&text).expect("a store")
+        };
+        let environment = || Some("garage".to_owned());
+        for own in ["fr-par", "garage", "auto", "nyc3", "gra", "eu-west-1"] {
+            let named = store(&format!(", \"region\": \"{own}\""));
+            assert_eq!(region_of_endpoint(&named, environment()), own);
+        }
+        assert_eq!(region_of_endpoint(&store(""), environment()), "garage");
+        assert_eq!(region_of_endpoint(&store(""), None), "us-east-1");
+    }
 }

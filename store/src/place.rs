@@ -1,13 +1,14 @@
 //! A place of a group: its store, and what the policy says of it.
 
-use crate::{Backup, Error, KeyForm, Store, catalogue, form::form};
+use crate::{Backup, Error, KeyForm, Store, Trust, catalogue, form::form, mark};
 use jiff::Timestamp;
 use shared::{
     aws::EdgeError,
     catalog::Place,
-    policy::{Keep, Policy, Postgres, StorageClass, Tier},
+    policy::{Dump, Keep, Postgres, StorageClass, Tier, text::ReasonName},
     run::World,
     secret::Secrets,
+    signing::Author,
 };
 use std::collections::BTreeMap;
 
@@ -48,7 +49,7 @@ impl Open<'_> {
     pub fn forms(&self, rules: &Postgres) -> Result<Vec<KeyForm>, Error> {
         let mut forms: Vec<KeyForm> = Vec::new();
         for dump in rules.all_dumps().values() {
-            let form = form(self.policy, dump)?;
+            let form = self.form(rules, dump)?;
             if !forms.contains(&form) {
                 forms.push(form);
             }
@@ -56,19 +57,78 @@ impl Open<'_> {
         Ok(forms)
     }
 
+    /// The form of the keys of one reason's dumps here: a second place without `key` has the first one's.
+    ///
+    /// # Errors
+    /// As for [`Open::forms`].
+    pub fn form(&self, rules: &Postgres, dump: &Dump) -> Result<KeyForm, Error> {
+        key_form(self.policy, rules, dump)
+    }
+
+    /// A name for a new dump of this reason with data of `at`, which nothing here has. Whoever can write here can take
+    /// any name that he can guess, and the last that is tried has the run's.
+    ///
+    /// # Errors
+    /// If none can be made, or the store can't be asked.
+    pub async fn free_key(
+        &self,
+        rules: &Postgres,
+        database: &str,
+        (reason, dump): (&ReasonName, &Dump),
+        table: &str,
+        at: Timestamp,
+        run: &str,
+    ) -> Result<String, Error> {
+        let form = self.form(rules, dump)?;
+        let candidates = form.candidates(database, reason.as_str(), table, at, run)?;
+        self.store.free(&candidates).await
+    }
+
+    /// Makes sure that this place is ours before something is written there. A bucket or container that has no mark gets
+    /// it now.
+    ///
+    /// # Errors
+    /// If it is another owner's, or a directory that has no mark.
+    pub async fn claim(
+        &self,
+        trust: &Trust,
+        author: &Author,
+        world: &World<'_>,
+    ) -> Result<(), Error> {
+        if mark::find(&self.store, trust).await?.is_some() {
+            return Ok(());
+        }
+        if matches!(self.store, Store::Directory(_)) {
+            return Err(mark::missing(&self.store));
+        }
+        mark::write(&self.store, author, &world.run, world.now).await.map(drop)
+    }
+
     /// The backups of these databases here.
     ///
     /// # Errors
-    /// If the store can't be listed to its end.
+    /// If the store can't be listed to its end, belongs to another owner, or is a directory that has no mark: perhaps
+    /// nothing is mounted there.
     pub async fn backups(
         &self,
-        policy: &Policy,
+        world: &World<'_>,
         rules: &Postgres,
         databases: &[String],
     ) -> Result<Vec<Backup>, EdgeError> {
+        let trust = Trust::of(world.policy, rules, world.now);
+        let marked = mark::find(&self.store, &trust).await.map_err(EdgeError::from)?.is_some();
+        let directory = matches!(self.store, Store::Directory(_));
+        if !marked && directory {
+            return Err(mark::missing(&self.store).into());
+        }
         let forms = self.forms(rules).map_err(EdgeError::from)?;
-        let found = catalogue(&self.store, &forms, databases, policy.company.as_str()).await;
-        found.map_err(EdgeError::from)
+        let found = catalogue(&self.store, &forms, databases, &trust).await;
+        let found = found.map_err(EdgeError::from)?;
+        // A bucket has its mark since its first backup.
+        if !marked && found.iter().any(Backup::good) {
+            return Err(mark::missing(&self.store).into());
+        }
+        Ok(found)
     }
 
     /// The backups of every database of a group here, each database's by itself; the store is listed once.
@@ -77,12 +137,12 @@ impl Open<'_> {
     /// As for [`Open::backups`].
     pub async fn by_database(
         &self,
-        policy: &Policy,
+        world: &World<'_>,
         rules: &Postgres,
     ) -> Result<BTreeMap<String, Vec<Backup>>, EdgeError> {
         let mut by: BTreeMap<String, Vec<Backup>> =
             rules.databases.iter().map(|d| (d.clone(), Vec::new())).collect();
-        for backup in self.backups(policy, rules, &rules.databases).await? {
+        for backup in self.backups(world, rules, &rules.databases).await? {
             // A file of another tool in a group of one database needs no name in its key.
             let only = rules.databases.first().filter(|_| rules.databases.len() == 1);
             let of = backup.database().map(str::to_owned).or(only.cloned());
@@ -98,6 +158,31 @@ impl Open<'_> {
         self.policy.bucket.as_ref()?;
         tiers.iter().find(|t| t.after.is_none()).map(|t| t.class)
     }
+}
+
+/// The place that names what lies in this one.
+fn named_by<'p>(
+    place: &'p shared::policy::Store,
+    rules: &'p Postgres,
+) -> &'p shared::policy::Store {
+    if named_alike(place) { &rules.stored } else { place }
+}
+
+/// The form of the keys of one reason's dumps in a place of a group.
+///
+/// # Errors
+/// If the policy's key is none that can be made and read back.
+pub fn key_form(
+    place: &shared::policy::Store,
+    rules: &Postgres,
+    dump: &Dump,
+) -> Result<KeyForm, Error> {
+    form(named_by(place, rules), dump)
+}
+
+/// Whether what lies in a second place has the names of the first.
+pub fn named_alike(place: &shared::policy::Store) -> bool {
+    place.key.is_none() && place.suffix.is_empty()
 }
 
 /// Until when a dump of `now` is surely kept by a rule: for its age, or for as many periods as its finest line counts.

@@ -1,13 +1,6 @@
 //! Words of a shell.
 
-/// A word as any POSIX shell reads it back.
-pub fn quote(word: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&b);
-    if !word.is_empty() && word.bytes().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
-}
+pub use shared::words::quote;
 
 #[cfg(test)]
 mod tests {

@@ -12,6 +12,8 @@ const RANGE: u64 = 8 << 20;
 const CHUNK: usize = 1 << 20;
 /// Ranges in memory at once.
 const AHEAD: usize = 3;
+/// A range has to come within this, all tries included: 14 KB a second.
+const LONGEST: Duration = Duration::from_mins(10);
 /// Times that one range is asked for after its connection was lost.
 pub(crate) const TRIES: u32 = 6;
 
@@ -33,7 +35,7 @@ where
     let ranges = starts.map(|from| {
         // A task of its own: it reads on while the reader is busy, so that no connection stands idle and is cut.
         let mut task = JoinSet::new();
-        task.spawn(range(from, (from + RANGE).min(size)));
+        task.spawn(tokio::time::timeout(LONGEST, range(from, (from + RANGE).min(size))));
         async move { task.join_next().await }
     });
     let mut ranges = stream::iter(ranges).buffered(AHEAD);
@@ -42,7 +44,7 @@ where
             let mend = "this is a fault of Holdfast";
             return Err(Error::new(Kind::Refused, doing, "its task was ended", mend));
         };
-        let mut range = range?;
+        let mut range = range.unwrap_or_else(|_| Err(late(doing.clone())))?;
         while !range.is_empty() {
             let chunk = range.split_to(CHUNK.min(range.len()));
             if out.send(Ok(chunk)).await.is_err() {
@@ -66,6 +68,13 @@ pub(crate) fn lost(doing: String, how: &str) -> Error {
     Error::new(Kind::Unreachable, doing, why, "check the network; try again")
 }
 
+/// The bytes came too slowly, or no more of them.
+fn late(doing: String) -> Error {
+    let why =
+        format!("{} MiB of it did not come within {} minutes", RANGE >> 20, LONGEST.as_secs() / 60);
+    Error::new(Kind::Unreachable, doing, why, "check the network and the store; try again")
+}
+
 /// The object is another version than the one whose reading was begun.
 pub(crate) fn changed(doing: String) -> Error {
     let mend = "see what else writes there: backups are never rewritten";
@@ -76,4 +85,17 @@ pub(crate) fn changed(doing: String) -> Error {
 pub(crate) fn missing(doing: String) -> Error {
     let mend = "list the store: it may have been deleted";
     Error::new(Kind::Missing, doing, "it is not there", mend)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_range_that_never_comes_is_an_error_and_not_a_wait() {
+        let (out, _held) = mpsc::channel(1);
+        let read = read("read it".into(), 1, &out, |_, _| std::future::pending());
+        let error = read.await.expect_err("late");
+        assert_eq!(error.to_string(), "read it: 8 MiB of it did not come within 10 minutes");
+    }
 }

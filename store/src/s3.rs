@@ -14,7 +14,7 @@ mod upload;
 
 pub(crate) use upload::Writing;
 
-use crate::{Entry, Error, Kind, Put, RUN, SMALL, beside, parts, quote};
+use crate::{Entry, Error, Kind, Put, RUN, beside, parts, quote};
 use aws_sdk_s3::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
@@ -24,9 +24,11 @@ use aws_sdk_s3::{
 use bytes::Bytes;
 use shared::{
     aws::{EdgeError, s3::S3},
+    bounded,
     catalog::Place,
     policy::{Encryption, LockMode, StoreChecksum},
 };
+use std::io::ErrorKind;
 
 /// A bucket, and what keys begin with in it.
 #[derive(Clone, Debug)]
@@ -137,22 +139,24 @@ impl S3Store {
             Err(e) if code(&e) == Some("NoSuchKey") => return Ok(None),
             Err(e) => return Err(EdgeError::new(doing(), &e).into()),
         };
-        let size = answer.content_length().and_then(|n| u64::try_from(n).ok());
-        if size.is_none_or(|n| n > SMALL) {
-            return Err(Error::new(Kind::Refused, doing(), "it is too large", "look at it"));
-        }
-        let lost = |e: &dyn std::fmt::Display| {
-            Error::new(Kind::Unreachable, doing(), e.to_string(), "check the network; try again")
+        let size = answer.content_length().and_then(|n| usize::try_from(n).ok());
+        let body = bounded::body(answer.body, bounded::SMALL).await;
+        let lost = |why: String| {
+            Error::new(Kind::Unreachable, doing(), why, "check the network; try again")
         };
-        let body = answer.body.collect().await.map_err(|e| lost(&e))?.into_bytes();
-        if Some(body.len() as u64) != size {
-            return Err(lost(&format!("{} bytes came of {size:?}", body.len())));
+        let body = body.map_err(|e| match e.kind() {
+            ErrorKind::InvalidData => Error::io(doing(), &e),
+            _ => lost(e.to_string()),
+        })?;
+        if size.is_some_and(|size| size != body.len()) {
+            return Err(lost(format!("{} bytes came of {size:?}", body.len())));
         }
-        Ok(Some(body))
+        Ok(Some(body.into()))
     }
 
     pub(crate) async fn delete(&self, key: &str) -> Result<(), Error> {
         self.remove(&beside::manifest(key)).await?;
+        self.remove(&beside::signature(&beside::manifest(key))).await?;
         self.remove(&beside::sums(key)).await?;
         self.remove(key).await
     }

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from local import Ran, until
-from peers import Command, Database, stored
+from peers import MARK, Command, Database, stored
 
 # A table that is not read, compressed and written in a moment, so that a run can be met in the middle.
 LARGE = """
@@ -54,8 +54,8 @@ def record(folder: Path, backup: str) -> dict:
 
 
 def files(folder: Path) -> set[str]:
-    """All files in a folder."""
-    return {name for name in stored(folder) if not name.endswith("/")}
+    """All files in a folder, but the mark of the store."""
+    return {name for name in stored(folder) if not name.endswith("/") and not name.endswith(MARK)}
 
 
 def whole(*backups: str) -> set[str]:

@@ -22,11 +22,11 @@ ROOT = Path(__file__).resolve().parents[2]
 DEV = ROOT / "dev"
 sys.path.insert(0, str(DEV))
 
-from world import fleet, stack  # noqa: E402
+from world import fleet, lomash as shipped, stack  # noqa: E402
 from world.clock import clock_env, set_clock  # noqa: E402
 
 BINARIES = Path(os.environ.get("HOLDFAST_BINARIES") or ROOT / "target" / "debug").absolute()
-LOMASH = ROOT / "policies" / "lomash-wood.yaml"
+LOMASH = shipped.written()
 POLICIES = Path(__file__).resolve().parent / "policies"
 FUNCTIONS = stack.FUNCTIONS
 INSTANCES = [fleet.instance(service) for service in fleet.SERVICES]
@@ -48,7 +48,7 @@ def until(what: str, look: Callable[[], Any], patience: float = PATIENCE) -> Any
 
 def lomash(change: Callable[[dict], Any] | None = None) -> dict:
     """The policy of Lomash Wood as data, with one change."""
-    policy = yaml.safe_load(LOMASH.read_text())
+    policy = shipped.fitted()
     if change:
         change(policy)
     return policy

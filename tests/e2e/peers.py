@@ -5,11 +5,13 @@ containers of its own in it.
 """
 
 import itertools
+import json
 import os
 import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -237,6 +239,27 @@ def policy_of(**groups: dict) -> dict:
     return {"holdfast": 1, "company": "tests", "id": "host-1", "postgres": groups}
 
 
+MARK = "holdfast-store.json"
+
+
+def mark_directories(policy: dict) -> None:
+    """Gives the directories of a policy that signs nothing the mark that `holdfast store init` would give them."""
+    if not isinstance(policy, dict) or "signing" in policy:
+        return
+    home = policy.get("home", {})
+    owner = f"{policy.get('company')}@{policy.get('id') or '{account}/{region}'.format(**home)}" if home or policy.get("id") else ""
+    mark = {"holdfast": 1, "owner": owner, "id": "test", "since": "2026-01-01T00:00:00Z"}
+    for each in (policy.get("postgres") or {}).values():
+        stores = [each.get("stored", {}), *each.get("also_stored", [])] if each.get("dumps") else []
+        for store in stores:
+            if store.get("directory"):
+                file = Path(store["directory"]) / f"{store.get('prefix', '')}{MARK}"
+                with suppress(OSError):
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    if not file.exists():
+                        file.write_text(json.dumps(mark))
+
+
 @dataclass
 class Command:
     """The built `holdfast`, in an environment without credentials, of AWS or anything else."""
@@ -249,6 +272,7 @@ class Command:
         """How the command begins, with its policy written to a file; and its environment."""
         file = self.folder / "policy.yaml"
         file.write_text(yaml.safe_dump(policy, allow_unicode=True, sort_keys=False))
+        mark_directories(policy)
         base = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "LANG": "C.UTF-8", "AWS_EC2_METADATA_DISABLED": "true"}
         return [BINARIES / "holdfast", "--policy", file], base | self.env | env
 

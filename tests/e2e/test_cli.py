@@ -44,10 +44,17 @@ def test_status_shows_what_is_late_worst_first_and_exits_with_1(late):
     for instance in LATE:
         assert "CRITICAL" in row(table, instance)
     assert "ok" in row(table, "redis")
-    verdicts = re.findall(r" (CRITICAL|warning|ok)\b", table.out.split("\n\n")[0])
-    assert verdicts == sorted(verdicts, key=["CRITICAL", "warning", "ok"].index)
+    verdicts = re.findall(r"  (CRITICAL|nothing runs this|never taken|ok)\b", table.out.split("\n\n")[0])
+    assert verdicts == sorted(verdicts, key=["CRITICAL", "nothing runs this", "never taken", "ok"].index)
     # Eight databases have no copy, and the bucket of dumps has none.
-    assert re.search(r"lomash-wood at .* UTC: 19 assets: 10 ok, 0 warnings, 9 critical", table.out)
+    assert re.search(r"lomash-wood at .* UTC: \d+ assets: 10 ok, 0 warnings, 9 critical, \d+ that nobody watches", table.out)
+
+
+def test_status_has_a_row_for_every_part_that_nothing_runs(late):
+    rows = {each["asset"]: each for each in late["json"].json["assets"] if each["coverage"] == "not-run"}
+    policy = lomash()
+    assert {f"drills.{name}" for name in policy["drills"]} | {f"secrets.{name}" for name in policy["secrets"]} <= set(rows)
+    assert all(each["worst"] for each in rows.values())
 
 
 def test_status_as_json_has_the_same_and_nothing_else_on_stdout(late):
@@ -62,7 +69,7 @@ def test_status_as_json_has_the_same_and_nothing_else_on_stdout(late):
 
 
 def test_plan_says_what_would_be_done_and_does_nothing(late, seeded):
-    assert late["plan"].code == 0
+    assert late["plan"].code == 1, "what is critical is so before it is due"
     plans = {each["function"]: each for each in late["plans"].json}
     taken = {each["asset"] for each in plans["snapshot"]["outcomes"]}
     assert taken >= LATE
@@ -86,7 +93,7 @@ def test_status_is_green_and_exits_with_0_when_all_is_done(green):
     table, status = green.holdfast("status"), green.holdfast("status", "--json")
     assert (table.code, status.code) == (0, 0), table
     assert "19 ok, 0 warnings, 0 critical" in table.out
-    assert {each["worst"] for each in status.json["assets"]} == {None}
+    assert {each["worst"] for each in status.json["assets"] if each["coverage"] == "watched"} == {None}
     for instance in INSTANCES:
         point = next(each for each in status.json["assets"] if each["asset"] == instance)
         newest = max(green.snapshots(instance).values(), key=lambda each: each["SnapshotCreateTime"])

@@ -91,7 +91,8 @@ def dumps(world: World, bucket: str = fleet.BACKUPS, prefix: str = "pg-logical/"
 
 def key_of(world: World, service: str, weeks: int = 0) -> str:
     """Where the weekly dump of a service belongs."""
-    day = world.slot - timedelta(weeks=weeks)
+    # What was seeded is named by its day; what the function takes by the day on which it does.
+    day = world.slot - timedelta(weeks=weeks) if weeks else world.now()
     return f"pg-logical/lomash_{service}/lomash_{service}_{day:%Y%m%d}.dump"
 
 
@@ -147,6 +148,8 @@ def test_the_role_does_what_its_code_does_and_nothing_more(world):
         key = next(iter(world.objects(bucket)), "x")
         denied(s3.delete_object, Bucket=bucket, Key=key)
         denied(s3.put_object, Bucket=bucket, Key=key, Body=b"")
+    denied(s3.delete_object, Bucket=TILL, Key="till/x")  # who dumps only adds
+    denied(s3.delete_object, Bucket=fleet.BACKUPS, Key="pg-logical/x")
     denied(s3.get_object, Bucket=fleet.MEDIA, Key="products/00/oak-005.jpg")
     denied(s3.put_bucket_versioning, Bucket=TILL, VersioningConfiguration={"Status": "Suspended"})
     denied(s3.delete_bucket, Bucket=TILL)
@@ -178,8 +181,8 @@ def test_the_record_and_the_hash_beside_a_dump_are_true(weekly, server):
     digest = hashlib.sha256(body).hexdigest()
     assert weekly.body(fleet.BACKUPS, f"{key}.sha256").decode() == f"{digest}  {Path(key).name}\n"
     assert (told["file"]["bytes"], told["file"]["sha256"]) == (len(body), digest)
-    assert (told["company"], told["group"], told["database"], told["reason"]) == (
-        fleet.POLICY, "dumps", "lomash_products", "weekly")
+    assert (told["owner"], told["group"], told["database"], told["reason"]) == (
+        fleet.OWNER, "dumps", "lomash_products", "weekly")
     assert told["slot"] == f"{weekly.slot:%Y-%m-%d}T01:00:00Z"
     assert {each["name"]: each["rows"] for each in told["tables"]} == {"public._prisma_migrations": 3, "public.things": 2000}
     assert told["restore"].startswith(f"aws s3 cp s3://{fleet.BACKUPS}/{key} - | pg_restore")
@@ -311,13 +314,13 @@ def test_when_the_lambdas_time_is_over_nothing_is_left_that_counts(weekly):
 
 @pytest.fixture(scope="module")
 def aged(weekly) -> dict[str, list[str]]:
-    """Dumps of a hundred days ago: one of ours, one held, one locked, one of another company, one of another tool."""
+    """Dumps of a hundred days ago: one of ours, one held, one locked, one of another owner, one of another tool."""
     s3, keys = weekly.client("s3"), {}
-    for number, what in enumerate(["ours", "held", "locked", "company", "foreign"]):
+    for number, what in enumerate(["ours", "held", "locked", "owner", "foreign"]):
         taken = weekly.slot - timedelta(weeks=16 - number)
         key = f"pg-logical/lomash_auth/lomash_auth_{taken:%Y%m%d}.dump"
         until_when = {"locked_until": f"{weekly.now() + timedelta(days=9):%FT%TZ}"}
-        other = {"locked": until_when, "company": {"company": "another"}}.get(what, {})
+        other = {"locked": until_when, "owner": {"owner": "another@host-1"}}.get(what, {})
         system = {"server": record(weekly, fleet.BACKUPS, key_of(weekly, "auth"))["server"]}
         files = fleet.dump(fleet.BACKUPS, key, taken, taken, **system, **other)
         files = files[:1] if what == "foreign" else files

@@ -17,6 +17,7 @@ from world import fleet
 from world.postgres import Postgres
 
 BUCKET, DATABASE, USER = "indostar-backups-primary", "indostar_naturals", "indostar_user"
+OWNER = "indostar-naturals@111122223333/us-east-1"
 PASSWORD = "ein Passwort: äöü'\"$"
 SCHEMA = """
     CREATE TABLE orders (id int PRIMARY KEY, buyer text, created_at timestamptz NOT NULL);
@@ -94,10 +95,12 @@ def history(world, server) -> list[str]:
     told = {"version": "15", "version_num": 150000,
             "system_identifier": server.sql("SELECT system_identifier FROM pg_control_system()")}
     keys = []
+    mark = fleet.mark(BUCKET, "daily/", newest - timedelta(days=37), OWNER)
+    world.client("s3", "us-east-1").put_object(Bucket=BUCKET, Key=mark.key, Body=mark.body)
     for night in range(36, 0, -1):
         slot = newest - timedelta(days=night)
         keys.append(f"daily/indostar_{slot:%Y%m%d_%H%M%S}.sql.gz")
-        for each in fleet.dump(BUCKET, keys[-1], slot, slot + timedelta(seconds=9), company="indostar-naturals",
+        for each in fleet.dump(BUCKET, keys[-1], slot, slot + timedelta(seconds=9), owner=OWNER, key=keys[-1].removeprefix("daily/"),
                                group="daily-dumps", database=DATABASE, reason="daily", server=told):
             world.client("s3", "us-east-1").put_object(Bucket=BUCKET, Key=each.key, Body=each.body)
     return keys
@@ -106,7 +109,7 @@ def history(world, server) -> list[str]:
 def test_the_daily_dump_is_what_their_script_made_and_the_newest_thirty_stay(world, policy, server, history, fresh_database):
     """I2; and one of each of twelve months."""
     (key,) = made(world, policy, "daily/", "daily-dumps")
-    assert re.fullmatch(r"daily/indostar_\d{8}_020000\.sql\.gz", key)
+    assert re.fullmatch(r"daily/indostar_\d{8}_\d{6}\.sql\.gz", key)
     assert restored(world, server, key, fresh_database) == dump_text(server, DATABASE, "--no-owner")
     left = dumps(world, "daily/")
     newest = [*history, key][-30:]

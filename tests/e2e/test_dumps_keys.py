@@ -75,25 +75,6 @@ def test_a_key_that_is_none_stops_the_dump(key, code, holdfast, shop, folder):
 # -- openssl ---------------------------------------------------------------------------------------------------------------
 
 
-def test_a_copy_is_proven_by_the_passphrase_too_and_an_altered_record_is_not_copied(holdfast, shop, folder):
-    there = folder.with_name("there")
-    dumps = policy(shop, folder, openssl={"env": "PHRASE"})
-    item = dump(holdfast, dumps, PHRASE=PHRASE)["backup"]
-    copied = json.loads(json.dumps(dumps))
-    copied["postgres"]["shop"]["also_stored"] = [in_folder(there)]
-    record_file = folder / f"{item}.json"
-    true = record_file.read_bytes()
-    record_file.write_bytes(true.replace(b'"rows": 500', b'"rows": 400'))
-    refused(holdfast(copied, "dump", PHRASE=PHRASE), 4, "signed")
-    assert not list(there.rglob("*.json"))
-
-    record_file.write_bytes(true)
-    well(holdfast(copied, "dump", PHRASE=PHRASE))
-    assert len(good(holdfast, copied, PHRASE=PHRASE)) == 2
-    well(holdfast(copied, "verify", "--all", PHRASE=PHRASE))
-    well(holdfast(copied, "restore", item, "--from", "1", "--to", f"{shop.name}_copy", PHRASE=PHRASE))
-
-
 def test_an_old_passphrase_still_opens_what_was_made_with_it(holdfast, shop, folder):
     before = dump(holdfast, policy(shop, folder, openssl={"env": "NOW"}), NOW=OLD)["backup"]
     rotated = policy(shop, folder, openssl={"env": "NOW"}, previous=[{"env": "BEFORE"}])

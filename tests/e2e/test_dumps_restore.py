@@ -2,9 +2,12 @@
 
 import os
 import pty
+import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -267,6 +270,89 @@ def test_all_are_verified_at_once(holdfast, changed, policy):
 
 
 def test_a_server_that_is_away_is_no_fault_of_the_dump(holdfast, changed, policy):
-    refused(holdfast(policy(port=1), "verify", "--full"), 2)
+    away = {"host": "127.0.0.1", "port": 1}
+    ran = holdfast(policy(scratch=away), "verify", "--full", "--json")
+    refused(ran, 2)
+    assert [(each["verdict"], each["good"]) for each in ran.json] == [("could-not-verify", False)]
     refused(holdfast(policy(port=1), "restore", f"shop/{changed.name}", "--to", "never"), 2)
     well(holdfast(policy(port=1), "verify"))
+
+
+# -- where test restores run -----------------------------------------------------------------------------------------------
+
+
+def test_a_test_restore_does_not_need_the_server_that_is_backed_up(holdfast, changed, policy):
+    proven, = well(holdfast(policy(port=1), "verify", "--full", "--json")).json
+    assert proven["verdict"] == "good"
+    assert "a server of their own" in well(holdfast(policy(), "policy", "check")).out
+
+
+def test_on_the_server_that_is_backed_up_only_in_words(holdfast, changed, policy):
+    here = {"host": "127.0.0.1", "port": changed.server.port}
+    refused(holdfast(policy(host="127.0.0.1", scratch=here), "verify", "--full"), 64, "production: true")
+    words = policy(scratch={"production": True}, checks={"here": f"SELECT current_setting('port') = '{changed.server.port}'"})
+    assert "the server that is backed up" in well(holdfast(words, "policy", "check")).out
+    well(holdfast(words, "verify", "--full"))
+    assert beside(changed) == []
+    assert changed.server.sql("SELECT count(*) FROM pg_roles WHERE rolname LIKE '%holdfast%'") == "0"
+
+
+def test_a_killed_test_restore_leaves_no_server(holdfast, changed, policy):
+    home = Path(tempfile.mkdtemp(prefix="holdfast-e2e-"))
+    home.chmod(0o1777)
+    try:
+        run = holdfast.start(policy(checks=SLOW, scratch={"directory": str(home)}), "verify", "--full")
+        until("the scratch server", lambda: list(home.glob("*/data/postmaster.pid")))
+        run.kill()
+        ended(run)
+        until("it to be gone", lambda: not list(home.iterdir()))
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def test_files_of_others_are_judged_before_anything_of_them_runs(holdfast, shop, folder):
+    folder.mkdir()
+    foreign = policy_of(shop=group(shop.server, [shop.name], in_folder(folder, "{database}_%Y%m%d_%H%M%S.sql"))
+                        | {"scratch": {"production": True}})
+    file = folder / f"{shop.name}_20251120_020000.sql"
+    end = b"\n--\n-- PostgreSQL database dump complete\n--\n"
+    evil = [
+        ("DROP DATABASE", f'DROP DATABASE "{shop.name}";'.encode() + end),
+        ("DROP DATABASE", shop.server.run("pg_dump", "-C", "-c", database=shop.name)),
+        ("psql command", b"SET row_security = off;\n\\connect postgres\n" + end),
+        ("no archive of pg_dump and no SQL", b"<html>503</html>"),
+        ("lacks the line", b"SET row_security = off;\n"),
+        ("ends before the dump is complete", shop.server.run("pg_dump", "-a", "-t", "people", database=shop.name).split(b"--\n-- PostgreSQL database dump complete")[0]),
+    ]
+    for said, text in evil:
+        file.write_bytes(text)
+        refused(holdfast(foreign, "verify", file.name), 1, said)
+        refused(holdfast(foreign, "verify", file.name, "--full"), 1, said)
+        refused(holdfast(foreign, "restore", file.name, "--to", f"{shop.name}_never"), 1, said)
+        assert (count(shop), beside(shop)) == ("1000", [])
+
+
+def test_a_dump_of_some_tables_replaces_no_database(holdfast, changed, policy):
+    narrow = policy()
+    narrow["postgres"]["shop"]["dumps"]["few"] = {"keep": {"newest": 1}, "tables": ["people"]}
+    dump(holdfast, narrow, reason="few")
+    few, = (each["backup"] for each in listed(holdfast, narrow) if each["reason"] == "few")
+    refused(holdfast(narrow, "restore", few, "--replace", "--yes"), 1, "a part of")
+    untouched(changed)
+    # It is not the newest of its database.
+    well(holdfast(narrow, "restore", f"shop/{changed.name}", "--replace", "--yes"))
+    assert count(changed) == "1000"
+
+
+def test_what_comes_back_in_part_has_one_judgement(holdfast, shop, policy):
+    shop.sql("""CREATE FUNCTION lower2(t text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT lower(t)';
+        CREATE FUNCTION norm(t text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN lower2(t); END $$;
+        CREATE INDEX ON people (norm(name))""")
+    dump(holdfast, policy())
+    ran = holdfast(policy(), "verify", "--full")
+    refused(ran, 6, "WITH LOSSES")
+    refused(holdfast(policy(), "restore", f"shop/{shop.name}", "--replace", "--yes"), 1, "--accept-losses", "pg_restore")
+    assert beside(shop) == []
+    refused(holdfast(policy(), "restore", f"shop/{shop.name}", "--replace", "--yes", "--accept-losses"), 6, "LOST")
+    for name in ["template1", "postgres"]:
+        refused(holdfast(policy(), "restore", f"shop/{shop.name}", "--replace", name, "--yes"), 1, "the server's own")

@@ -255,6 +255,18 @@ def test_a_test_message_says_what_came_of_each_channel_and_shows_no_secret(holdf
     assert holdfast(policy, "notify").code == 64, "a tick needs a memory"
 
 
+def test_a_policy_that_names_people_and_no_memory_is_never_silent(holdfast, sink, state, tmp_path):
+    policy = nowhere(tmp_path, {"full": {"http": f"{sink.url}/full"}}, [{"severity": "critical", "to": ["full"]}])
+    ran = holdfast(policy, "dump", "--reason", "manual")
+    assert ran.code == 2 and "nobody is told" in ran.err and "HOLDFAST_STATE" in ran.err
+    status = holdfast(policy, "status", "--json")
+    assert status.code == 1
+    assert {"no-state"} == {each["what"] for each in status.json["findings"] if each["asset"] == "notify"}
+    named = holdfast(policy, "status", "--json", **state)
+    assert not [each for each in named.json["findings"] if each["what"] == "no-state"]
+    assert sink.told == []
+
+
 def test_a_dry_run_sends_and_remembers_nothing(holdfast, sink, clock, state, tmp_path):
     policy = nowhere(tmp_path, {"full": {"http": f"{sink.url}/full"}}, [{"severity": "critical", "to": ["full"]}],
                      expect={"dump": "1h"})
@@ -376,7 +388,7 @@ def test_the_lambda_refuses_what_it_does_not_know_and_hears_the_samples(told_wor
     for file in ("notify-tick.json", "schedule-event.json", "notify-alarm.json", "notify-not-completed.json"):
         answer = world.invoke("notify", event(file))
         assert not answer.error, (file, answer.payload)
-    assert of(sink, "acme-age") == ["opened"]
+    assert of(sink, "acme-backup-age") == ["opened"]
 
 
 def test_the_memory_is_in_the_bucket_and_another_notifier_waits_for_its_turn(told_world):

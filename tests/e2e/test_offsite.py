@@ -18,7 +18,7 @@ def first(world):
     for days in (1, 2):  # so that one database has more snapshots than its copies' rule keeps
         name = f"lomash-orders-prod-pre-deploy-20200101000{days}"
         world.take("lomash-orders-prod", name, {
-            "holdfast:policy": fleet.POLICY, "holdfast:asset": "lomash-orders-prod", "holdfast:reason": "pre-deploy",
+            "holdfast:owner": fleet.OWNER, "holdfast:asset": "lomash-orders-prod", "holdfast:reason": "pre-deploy",
             "holdfast:slot": name[-12:]})
     answer = world.invoke("offsite")
     assert answer.error is None, answer.payload
@@ -67,7 +67,8 @@ def test_copies_are_under_the_destinations_key_with_the_databases_tags_and_their
         assert copy["Encrypted"] and copy["Status"] == "available"
         assert copy["KmsKeyId"].endswith(("alias/lomash-wood-offsite", key["KeyId"])), copy["KmsKeyId"]
         expected = settled.tags(instance) | {
-            "holdfast:policy": fleet.POLICY, "holdfast:asset": instance, "holdfast:copy-of": source,
+            "holdfast:owner": fleet.OWNER, "holdfast:asset": instance, "holdfast:copy-of": source,
+            "holdfast:family": "instance", "holdfast:resource-id": home[source]["DbiResourceId"],
             "holdfast:reason": home[source]["tags"]["holdfast:reason"],
             "holdfast:slot": home[source]["tags"]["holdfast:slot"]}
         assert copy["tags"].items() >= expected.items()
@@ -100,7 +101,7 @@ def test_the_event_of_a_snapshot_copies_that_databases_and_nothing_else(settled,
     for instance in ("lomash-products-prod", "lomash-customers-prod"):
         slot = f"{settled.now():%Y%m%d%H%M}"
         taken[instance] = settled.take(instance, f"{instance}-pre-deploy-{slot}", {
-            "holdfast:policy": fleet.POLICY, "holdfast:asset": instance, "holdfast:reason": "pre-deploy",
+            "holdfast:owner": fleet.OWNER, "holdfast:asset": instance, "holdfast:reason": "pre-deploy",
             "holdfast:slot": slot})
     before = settled.copies("lomash-customers-prod")
     event = json.loads((POLICIES.parents[2] / "events" / "rds-snapshot-created.json").read_text())

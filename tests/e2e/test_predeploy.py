@@ -32,7 +32,8 @@ def test_every_instance_gets_a_snapshot_named_and_tagged_as_the_strategy_says(wo
         assert (each["Status"], each["SnapshotType"]) == ("available", "manual")
         own = world.tags(instance)
         assert own, "the fleet's databases have tags of their own"
-        ours = {"holdfast:policy": fleet.POLICY, "holdfast:reason": "pre-deploy", "holdfast:asset": instance,
+        ours = {"holdfast:owner": fleet.OWNER, "holdfast:reason": "pre-deploy", "holdfast:asset": instance,
+                "holdfast:family": "instance", "holdfast:resource-id": each["DbiResourceId"],
                 "holdfast:slot": slot, "holdfast:request": "deploy-1"}
         assert each["tags"] == own | ours, name
     outcomes = answer.payload["outcomes"]
@@ -56,7 +57,7 @@ def test_another_demand_takes_eight_more_even_in_the_same_minute(world):
     more = set(world.snapshots()) - before
     assert more == set(taken(world, "deploy-b"))
     assert len(more) == 8 == len(taken(world, "deploy-a"))
-    assert all(re.fullmatch(r"lomash-\w+-prod-pre-deploy-\d{12}(-r\d+)?", name) for name in more)
+    assert all(re.fullmatch(r"lomash-\w+-prod-pre-deploy-\d{12}(-[0-9a-f]{8})?", name) for name in more)
 
 
 def test_a_demand_for_one_asset_takes_one(world):

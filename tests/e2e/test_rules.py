@@ -21,7 +21,7 @@ def keep(newest: int) -> dict:
 
 def newest_first(world, database: str) -> list[str]:
     """Holdfast's snapshots of a database."""
-    ours = [s for s in world.snapshots(database).values() if "holdfast:policy" in s["tags"]]
+    ours = [s for s in world.snapshots(database).values() if "holdfast:owner" in s["tags"]]
     return [s["DBSnapshotIdentifier"] for s in sorted(ours, key=lambda s: s["SnapshotCreateTime"], reverse=True)]
 
 
@@ -86,7 +86,13 @@ def test_nothing_goes_while_backups_are_failing(seeded):
         database, snapshots=keep(1), objectives={"max_age": "25h"}))
     assert ran.json["outcomes"] == []
     assert newest_first(seeded, database) == before
-    # It is the age that holds them: without an objective the same rule lets them go.
+    # A schedule alone holds them too: its newest slot has no snapshot.
+    scheduled = keep(1)
+    scheduled["daily"]["when"] = {"cron": "0 2 * * *"}
+    ran = seeded.holdfast("run", "retention", "--json", policy=policy(database, snapshots=scheduled))
+    assert {f["what"] for f in ran.json["findings"]} == {"deletion-suspended"}
+    assert len([name for name in newest_first(seeded, database) if "daily" in name]) == len([n for n in before if "daily" in n])
+    # It is the age that holds them: on demand and without an objective the same rule lets them go.
     assert seeded.holdfast("run", "retention", policy=policy(database, snapshots=keep(1))).code == 0
     assert len(newest_first(seeded, database)) == 2
 
@@ -98,7 +104,10 @@ def test_a_run_that_would_delete_too_much_deletes_nothing(seeded, limits):
     ran = seeded.holdfast("run", "retention", "--json", policy=policy(database, limits, snapshots=keep(1)))
     assert (ran.code, ran.json["outcomes"]) == (1, [])
     runaway = [f for f in ran.json["findings"] if f["what"] == "runaway"]
-    assert runaway and "limits.delete" in runaway[0]["mend"]
+    assert runaway and "limits: { delete: {" in runaway[0]["mend"]
+    # The hint can be followed: a plan shows what would go, and the limits that it names let it go.
+    plan = seeded.holdfast("plan", "retention", "--json", policy=policy(database, limits, snapshots=keep(1)))
+    assert len([each for each in plan.json[0]["outcomes"] if each["result"] == "planned"]) == len(before) - 2
     assert newest_first(seeded, database) == before
     assert seeded.metric("DeletesRefused")[-1] == len(before) - 2
 

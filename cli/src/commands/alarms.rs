@@ -164,9 +164,9 @@ home: { account: "111122223333", region: eu-west-1 }
 databases:
   fleet: { select: { like: ["acme-*"] }, objectives: { max_age: 25h } }
 alarms:
-  acme-age: { watch: point-age, of: fleet, above: 25h }
-  acme-failing: { watch: failing-assets, above: "0" }
-  acme-unprotected: { watch: unprotected-databases, above: "0" }
+  acme-backup-age: { watch: point-age, of: fleet, above: 25h }
+  acme-backup-failing: { watch: failing-assets, above: "0" }
+  acme-backup-unprotected: { watch: unprotected-databases, above: "0" }
 "#,
         )
         .expect("a policy")
@@ -189,10 +189,10 @@ alarms:
         let now = "2026-11-20T14:09:00Z".parse().expect("a time");
         let alarms = Alarms(rows(&policy, &found, now));
         insta::assert_snapshot!(alarms.text(Look::default()), @"
-        ALARM             STATE    SINCE (UTC)       FOR     WATCHES               THRESHOLD  REASON
-        acme-age          ALARM    2026-11-20 02:07  12h 2m  PointAge of fleet     > 25h      2 datapoints were greater
-        acme-unprotected  MISSING  -                 -       UnprotectedDatabases  > 0        CloudWatch has none of this name; `holdfast run freshness` sets it
-        acme-failing      OK       2026-11-20 02:07  12h 2m  FailingAssets         > 0        it differs from the policy; `holdfast run freshness` sets it again
+        ALARM                    STATE    SINCE (UTC)       FOR     WATCHES               THRESHOLD  REASON
+        acme-backup-age          ALARM    2026-11-20 02:07  12h 2m  PointAge of fleet     > 25h      2 datapoints were greater
+        acme-backup-unprotected  MISSING  -                 -       UnprotectedDatabases  > 0        CloudWatch has none of this name; `holdfast run freshness` sets it
+        acme-backup-failing      OK       2026-11-20 02:07  12h 2m  FailingAssets         > 0        it differs from the policy; `holdfast run freshness` sets it again
 
         3 alarms: 1 ALARM, 1 MISSING, 1 OK
         ");

@@ -14,7 +14,7 @@ use crate::{
 };
 use serde::Serialize;
 use shared::{
-    catalog::{Fleet, Place, State},
+    catalog::{Database, Fleet, Place, State},
     observe::{Where, observe, selection, unknown_assets},
     plan::{Finding, Plan},
     report::{Report, Result},
@@ -50,7 +50,7 @@ pub(super) async fn run(session: &Session<'_>, args: &GateArgs) -> anyhow::Resul
         }
     };
     let exit = ended(session, &report, budget);
-    session.output.answer(&Gate::new(session, &fleet, &report))?;
+    session.output.answer(&Gate::new(session, &fleet, &planned, &report))?;
     if exit != Exit::Well {
         tell(&refusal(&report, exit, demand));
     }
@@ -129,7 +129,7 @@ async fn interrupted(session: &Session<'_>, demand: &str, planned: &Plan<Action>
         }
         None => planned.steps.iter().map(|s| format!("  {} (perhaps)", s.action.id())).collect(),
     };
-    let again = format!("ask again with --request {demand} to go on");
+    let again = format!("ask again with --request {} to go on", store::quote(demand));
     if started.is_empty() {
         return format!("interrupted; nothing was started; {again}");
     }
@@ -150,7 +150,10 @@ pub(super) fn state(state: &State) -> String {
 fn refusal(report: &Report, exit: Exit, demand: &str) -> String {
     let mut lines = vec![match exit {
         Exit::Late => {
-            format!("gate: not finished in time; ask again with --request {demand} to go on")
+            format!(
+                "gate: not finished in time; ask again with --request {} to go on",
+                store::quote(demand)
+            )
         }
         _ => "gate: do not deploy".to_owned(),
     }];
@@ -182,7 +185,7 @@ struct Passed {
 struct Gate(Vec<Passed>);
 
 impl Gate {
-    fn new(session: &Session<'_>, fleet: &Fleet, report: &Report) -> Self {
+    fn new(session: &Session<'_>, fleet: &Fleet, planned: &Plan<Action>, report: &Report) -> Self {
         let home = session.policy.home();
         let region = home.region.as_str();
         let all = report.outcomes.iter().map(|o| {
@@ -193,7 +196,7 @@ impl Gate {
                     (None, Some("there was no time left".into()))
                 }
             };
-            let database = fleet.databases.iter().find(|d| d.id == o.asset);
+            let database = snapshot.as_ref().and_then(|id| taken_of(fleet, planned, &o.asset, id));
             let restore = database.zip(snapshot.as_ref());
             Passed {
                 asset: o.asset.clone(),
@@ -204,6 +207,30 @@ impl Gate {
             }
         });
         Self(all.collect())
+    }
+}
+
+/// The database that a snapshot was taken of. An instance and a cluster may share a name, so then its family tells.
+fn taken_of<'f>(
+    fleet: &'f Fleet,
+    planned: &Plan<Action>,
+    asset: &str,
+    snapshot: &str,
+) -> Option<&'f Database> {
+    let family = planned.steps.iter().find_map(|step| match &step.action {
+        Action::Take { family, id, .. } | Action::Await { family, id } => {
+            (id == snapshot).then_some(*family)
+        }
+        Action::Reuse { .. } => None,
+    });
+    let family = family.or_else(|| {
+        let known = fleet.points.iter().find(|p| p.id == snapshot && p.database == asset);
+        known.map(|p| p.family)
+    });
+    let named: Vec<_> = fleet.databases.iter().filter(|d| d.id == asset).collect();
+    match named.as_slice() {
+        [one] => Some(one),
+        several => several.iter().copied().find(|d| Some(d.family) == family),
     }
 }
 
@@ -234,6 +261,7 @@ impl Answer for Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use shared::catalog::Family;
 
     #[test]
     fn what_passed_is_shown_with_the_way_back_and_what_did_not_with_why() {
@@ -279,5 +307,26 @@ mod tests {
           }
         ]
         "#);
+    }
+
+    #[test]
+    fn the_way_back_is_that_of_the_very_database_where_an_instance_and_a_cluster_share_a_name() {
+        let now = shared::model::at("2026-11-20T12:00:00Z");
+        let both = vec![shared::model::database("a", now), shared::model::cluster("a", now)];
+        let fleet = Fleet { databases: both, ..Fleet::default() };
+        let take = |family: Family, id: &str| Action::Take {
+            family,
+            database: "a".into(),
+            resource_id: String::new(),
+            id: id.into(),
+            tags: std::collections::BTreeMap::new(),
+        };
+        let mut planned = Plan::default();
+        planned.step("a", take(Family::Instance, "s"), "");
+        planned.step("a", take(Family::Cluster, "s-1"), "");
+        let of = |id: &str| taken_of(&fleet, &planned, "a", id).map(|d| d.family);
+        assert_eq!(of("s"), Some(Family::Instance));
+        assert_eq!(of("s-1"), Some(Family::Cluster));
+        assert_eq!(of("s-2"), None, "no line is better than another database's");
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     table::Look,
 };
 use serde::Serialize;
-use shared::audit::Entry;
+use shared::{audit::Entry, signing::Author};
 use store::Hold;
 
 /// What was done to a dump.
@@ -34,7 +34,8 @@ pub(super) async fn hold(session: &Session<'_>, backup: &str, why: &str) -> anyh
     let secrets = session.secrets();
     let item = one(session, &secrets, backup, None).await?;
     let hold = Hold { why: why.to_owned(), since: session.edge.now, by: session.edge.user.clone() };
-    let done = item.open.store.hold(&item.backup.key, &hold).await;
+    let author = Author::of(&session.policy, &secrets).await.map_err(|e| Stop::data(&e))?;
+    let done = item.open.store.hold(&item.backup.key, &hold, &author).await;
     let entry = recorded::of(&item, "hold", format!("it is held: {why}"));
     let exit = tell(session, "hold", entry, done.as_ref().err()).await;
     done.map_err(|e| Stop::edge(&e.into()))?;

@@ -15,10 +15,10 @@ use store::catalogue::Of;
 /// Lists every dump of the groups, or of what was asked for.
 pub(super) async fn run(session: &Session<'_>, of: Option<&str>) -> anyhow::Result<Exit> {
     let secrets = session.secrets();
-    let looking = find(session, &secrets, of);
+    let looking = Box::pin(find(session, &secrets, of));
     let found: Found<'_> = session.progress.during("looking at the stores", looking).await?;
     let rows = found.items.iter().map(|i| Row::of(i, session.edge.now)).collect();
-    session.output.answer(&List(rows))?;
+    session.output.answer(&List { rows, whole: found.gaps.is_empty() })?;
     for gap in &found.gaps {
         output::tell(&format!("holdfast: {}", gap.told()));
     }
@@ -112,16 +112,22 @@ impl Row {
 
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-struct List(Vec<Row>);
+struct List {
+    rows: Vec<Row>,
+    /// Whether every place was seen.
+    #[serde(skip)]
+    whole: bool,
+}
 
 impl Answer for List {
     fn text(&self, look: Look) -> String {
-        if self.0.is_empty() {
-            return "no dumps".into();
+        if self.rows.is_empty() {
+            // Of a place that was not seen, nobody knows.
+            return if self.whole { "no dumps" } else { "nothing was seen" }.into();
         }
         let head = ["database", "backup", "reason", "data of", "age", "size", "rows", "notes"];
         let none = || NONE.to_owned();
-        let rows = self.0.iter().map(|r| {
+        let rows = self.rows.iter().map(|r| {
             vec![
                 format!("{}/{}", r.group, r.database),
                 r.backup.clone(),
@@ -133,7 +139,7 @@ impl Answer for List {
                 r.notes(),
             ]
         });
-        let good = self.0.iter().filter(|r| r.state == "good").count();
+        let good = self.rows.iter().filter(|r| r.state == "good").count();
         format!("{}\n\n{}", look.table(&head, rows), count(good, "good dump", "good dumps"))
     }
 }

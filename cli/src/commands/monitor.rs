@@ -12,16 +12,17 @@ use super::status::Status;
 use crate::{
     args::{Global, MonitorArgs},
     look, output,
-    places::Memory,
     session::{Edge, Patience, Session},
     stop::Exit,
 };
 use anyhow::Context;
 use board::{Board, Seen};
+use freshness::Memory;
 use jiff::SignedDuration;
 use std::{
+    fs::Permissions,
     io::Write,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::PermissionsExt,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -119,7 +120,7 @@ async fn see(
     let mut reports = Box::pin(look::everything(&world, Some(memory))).await;
     look::something(&world, &reports)?;
     let values = reports.iter_mut().flat_map(|r| std::mem::take(&mut r.values)).collect();
-    Ok((Status::new(session.policy.company.to_string(), edge.now, reports), values))
+    Ok((Status::new(&session.policy, edge.now, reports), values))
 }
 
 fn text(board: &Shared, edge: &Edge) -> String {
@@ -139,20 +140,19 @@ fn print(edge: &Edge, args: &MonitorArgs, board: &Shared) -> anyhow::Result<Exit
 
 /// Writes a file whole or not at all: readers see the old one or the new one.
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    // Not ending with `.prom`: the collector reads all that do.
-    let fresh = path.with_file_name(format!(".{name}.{}", std::process::id()));
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o644);
-    let written = options.open(&fresh).and_then(|mut file| {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let replace = || -> std::io::Result<()> {
+        // A name that nobody can guess and take before, not ending with `.prom`: the collector reads all that do.
+        let mut file =
+            tempfile::Builder::new().prefix(".holdfast-").suffix(".new").tempfile_in(folder)?;
         file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&fresh, path)
-    });
-    if written.is_err() {
-        let _ = std::fs::remove_file(&fresh);
-    }
-    written.with_context(|| format!("write {}", path.display()))
+        // Readable for the collector, whatever the umask.
+        file.as_file().set_permissions(Permissions::from_mode(0o644))?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
+    };
+    replace().with_context(|| format!("write {}", path.display()))
 }
 
 #[cfg(test)]
@@ -161,15 +161,18 @@ mod tests {
 
     #[test]
     fn a_file_is_replaced_whole_readable_for_the_collector_and_nothing_is_left_beside_it() {
-        use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("holdfast.prom");
+        // The name that could once be guessed: what another user puts there is neither followed nor written.
+        let guessed = folder.path().join(format!(".holdfast.prom.{}", std::process::id()));
+        std::os::unix::fs::symlink(folder.path().join("victim"), &guessed).expect("a link");
         write(&path, "one\n").expect("written");
         write(&path, "two\n").expect("written");
         assert_eq!(std::fs::read_to_string(&path).expect("a file"), "two\n");
         let mode = std::fs::metadata(&path).expect("a file").permissions().mode();
-        assert_eq!(mode & 0o644, 0o644);
-        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1);
+        assert_eq!(mode & 0o777, 0o644);
+        assert!(!folder.path().join("victim").exists());
+        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 2);
         assert!(write(&folder.path().join("none/x.prom"), "x").is_err());
     }
 }

@@ -2,7 +2,7 @@
 
 use super::report;
 use crate::{
-    function::{Function, blind, blindness, gaps},
+    function::{Function, blind, blindness},
     output::Answer,
     session::Session,
     stop::{Exit, Stop},
@@ -28,8 +28,8 @@ pub(super) async fn run(session: &Session<'_>, functions: &[Function]) -> anyhow
         return Err(Stop::blind(blindness(gap)));
     }
     session.output.answer(&plans)?;
-    let gap = plans.0.iter().any(|r| gaps(r).next().is_some());
-    Ok(if gap { Exit::Failed } else { Exit::Well })
+    // What is critical is so before it is due, too.
+    Ok(if plans.0.iter().any(|r| r.failed) { Exit::Failed } else { Exit::Well })
 }
 
 fn something(report: &Report) -> bool {

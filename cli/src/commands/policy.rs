@@ -6,12 +6,15 @@ use crate::{
     session::{Edge, connect, offline},
     stop::{Exit, Stop},
     table::Look,
-    words::count,
+    words::{count, finding},
 };
 use serde::Serialize;
 use serde_json::Value;
 use shared::{
-    policy::{Fault, Policy, text::Name},
+    aws::Aws,
+    plan::{Finding, Severity},
+    policy::{Fault, Policy, Postgres, text::Name},
+    run::{Budget, World},
     source::{NoPolicy, Source},
 };
 use std::collections::BTreeMap;
@@ -23,23 +26,48 @@ pub(super) async fn run(
     command: &PolicyCommand,
 ) -> anyhow::Result<Exit> {
     let output = Output::new(global.json);
-    let PolicyCommand::Check { file } = command else {
+    let PolicyCommand::Check { file, aws: preflight } = command else {
         output.answer(&Schema(shared::policy::schema()))?;
         return Ok(Exit::Well);
     };
     let at = file.as_ref().unwrap_or(&global.policy);
-    let aws = if at.starts_with("s3://") {
+    let aws = if at.starts_with("s3://") || *preflight {
         connect(edge.attempts.unwrap_or(3)).await?
     } else {
         offline()
     };
     let checked = match Source::new(at).policy(&aws).await {
-        Ok(policy) => Checked::right(at, &policy),
+        Ok(policy) => {
+            let ahead = if *preflight { Some(look_ahead(&aws, &policy, edge).await) } else { None };
+            Checked { ahead, ..Checked::right(at, &policy) }
+        }
         Err(NoPolicy::Faulty { faults, .. }) => Checked::wrong(at, faults.0),
         Err(e) => return Err(Stop::no_policy(&e)),
     };
     output.answer(&checked)?;
-    Ok(if checked.faults.is_empty() { Exit::Well } else { Exit::Wrong })
+    let critical = checked.ahead.iter().flatten().any(|f| f.severity == Severity::Critical);
+    Ok(match (checked.faults.is_empty(), critical) {
+        (false, _) => Exit::Wrong,
+        (true, true) => Exit::Failed,
+        (true, false) => Exit::Well,
+    })
+}
+
+/// What will be in the way on the policy's account.
+async fn look_ahead(aws: &Aws, policy: &Policy, edge: &Edge) -> Vec<Finding> {
+    let world = World {
+        aws,
+        policy,
+        now: edge.now,
+        budget: Budget::endless(),
+        run: edge.run.clone(),
+        dry_run: true,
+        host: true,
+        topic: None,
+        reports: None,
+        user: None,
+    };
+    Box::pin(freshness::preflight(&world)).await
 }
 
 /// The schema: JSON either way.
@@ -60,25 +88,75 @@ struct Checked {
     faults: Vec<Fault>,
     #[serde(skip_serializing_if = "Option::is_none")]
     summary: Option<Summary>,
+    /// Where test restores of each group of `postgres` run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    test_restores: Vec<TestRestores>,
+    /// What is legal and hardly meant.
+    warnings: Vec<Fault>,
     /// Parts that are checked and that no function runs.
     not_run_yet: Vec<Part>,
+    /// What will be in the way on the policy's account, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ahead: Option<Vec<Finding>>,
 }
 
 #[derive(Debug, Serialize)]
 struct Summary {
     company: String,
-    account: String,
-    region: String,
+    /// Account and region of the assets; none for a policy of a host without AWS.
+    account: Option<String>,
+    region: Option<String>,
+    /// What marks its backups as its own.
+    owner: String,
     /// Sections with the names of their groups.
     groups: Vec<Section>,
     destinations: Vec<String>,
     alarms: Vec<String>,
+    /// What is named as not backed up, with the reason.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    not_backed_up: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Serialize)]
 struct Section {
     section: &'static str,
     names: Vec<String>,
+}
+
+/// Where the test restores of a group run, known before one is needed.
+#[derive(Debug, Serialize)]
+struct TestRestores {
+    group: String,
+    place: String,
+    /// Whether that can be: false where `verify --full` could only say that it could not verify.
+    possible: bool,
+}
+
+impl TestRestores {
+    fn of(policy: &Policy, group: &Name, rules: &Postgres) -> Self {
+        let scratch = policy.scratch_of(rules).unwrap_or_default();
+        let (place, possible) = if scratch.production {
+            ("on the server that is backed up, as the policy says".into(), true)
+        } else if scratch.names_a_server() {
+            let host = scratch.host.as_deref().unwrap_or("the host of its secret");
+            (format!("on {host}, which the policy names for them"), true)
+        } else {
+            match postgres::tools::server_programs(0) {
+                Ok(programs) => {
+                    let (version, folder) =
+                        (programs.version, programs.folder.display().to_string());
+                    (
+                        format!(
+                            "on a server of their own on this host, PostgreSQL {version} of {folder}"
+                        ),
+                        true,
+                    )
+                }
+                Err(e) => (format!("NOWHERE on this host: {}; {}", e.why, e.mend), false),
+            }
+        };
+        Self { group: group.to_string(), place, possible }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -89,24 +167,39 @@ struct Part {
 
 impl Checked {
     fn wrong(file: &str, faults: Vec<Fault>) -> Self {
-        Self { file: file.to_owned(), faults, summary: None, not_run_yet: Vec::new() }
+        let (warnings, not_run_yet, test_restores) = (Vec::new(), Vec::new(), Vec::new());
+        let file = file.to_owned();
+        Self { file, faults, summary: None, test_restores, warnings, not_run_yet, ahead: None }
     }
 
     fn right(file: &str, policy: &Policy) -> Self {
-        let parts = policy.not_run_yet().into_iter().map(|(path, what)| Part { path, what });
+        let part = |(path, what)| Part { path, what };
+        let parts = policy.not_run_yet().into_iter().map(part);
         let summary = Summary {
             company: policy.company.to_string(),
-            account: policy.home().account.to_string(),
-            region: policy.home().region.to_string(),
+            account: policy.home.as_ref().map(|h| h.account.to_string()),
+            region: policy.home.as_ref().map(|h| h.region.to_string()),
+            owner: policy.owner(),
             groups: sections(policy),
             destinations: policy.destinations.keys().map(ToString::to_string).collect(),
             alarms: policy.alarms.keys().cloned().collect(),
+            not_backed_up: policy
+                .not_backed_up
+                .iter()
+                .map(|(n, r)| (n.to_string(), r.clone()))
+                .collect(),
         };
+        let dumped = policy.postgres.iter().filter(|(_, rules)| !rules.dumps.is_empty());
         Self {
             file: file.to_owned(),
             faults: Vec::new(),
+            test_restores: dumped
+                .map(|(name, rules)| TestRestores::of(policy, name, rules))
+                .collect(),
             summary: Some(summary),
+            warnings: policy.warnings(),
             not_run_yet: parts.collect(),
+            ahead: None,
         }
     }
 }
@@ -137,15 +230,27 @@ impl Answer for Checked {
             let names = |names: &[String]| {
                 if names.is_empty() { "none".to_owned() } else { names.join(", ") }
             };
-            lines.push(format!(
-                "{file} is right: {} in {} of account {}",
-                s.company, s.region, s.account
-            ));
+            lines.extend(self.warnings.iter().map(|w| format!("{file}:{w} (warning)")));
+            let place = match (&s.region, &s.account) {
+                (Some(region), Some(account)) => format!("in {region} of account {account}"),
+                _ => format!("on this host, as {}", s.owner),
+            };
+            lines.push(format!("{file} is right: {} {place}", s.company));
             let groups =
                 s.groups.iter().map(|g| format!("  {:<13} {}", g.section, names(&g.names)));
             lines.extend(groups);
             lines.push(format!("  {:<13} {}", "destinations", names(&s.destinations)));
             lines.push(format!("  {:<13} {}", "alarms", names(&s.alarms)));
+            let left_out = s.not_backed_up.iter();
+            lines.extend(
+                left_out.map(|(name, why)| format!("  {:<13} {name}: {why}", "not backed up")),
+            );
+        }
+        if !self.test_restores.is_empty() {
+            lines.push("\ntest restores (verify --full):".into());
+            lines.extend(
+                self.test_restores.iter().map(|t| format!("  {:<13} {}", t.group, t.place)),
+            );
         }
         if !self.not_run_yet.is_empty() {
             let parts = count(self.not_run_yet.len(), "part", "parts");
@@ -156,6 +261,12 @@ impl Answer for Checked {
             lines.extend(
                 self.not_run_yet.iter().map(|p| format!("  {:<widest$}  {}", p.path, p.what)),
             );
+        }
+        if let Some(ahead) = &self.ahead {
+            let none =
+                "\nnothing on its account is in the way: quotas and keys are as it needs them";
+            lines.push(if ahead.is_empty() { none.into() } else { "\non its account:".into() });
+            lines.extend(ahead.iter().map(finding));
         }
         lines.join("\n")
     }

@@ -38,7 +38,9 @@ pub(super) async fn run(session: &Session<'_>, args: &RestoreArgs) -> anyhow::Re
     let interrupt = &session.edge.interrupt;
     let secrets = session.secrets();
     let finding = Box::pin(one(session, &secrets, &args.backup, args.from));
-    let item = interrupt.or(session.progress.during("looking for the dump", finding)).await?;
+    let mut item = interrupt.or(session.progress.during("looking for the dump", finding)).await?;
+    let signs = session.policy.signing.is_some();
+    item.backup = item.backup.admitted(signs, args.untrusted).map_err(Stop::wrong)?;
     let opening = Opening::of(&secrets, item.rules, &args.keys.files).await;
     let opening = opening.map_err(|e| Stop::data(&e))?;
     let world = World { dry_run: args.dry_run, ..session.look() };
@@ -93,7 +95,7 @@ pub(super) async fn run(session: &Session<'_>, args: &RestoreArgs) -> anyhow::Re
             Outcome::Cold(thaw) => {
                 let said = cold(&item, thaw);
                 if !args.wait {
-                    recovery.ended(Err(said.clone())).await;
+                    recovery.waits(&said).await;
                     return Err(Stop::late(format!("{said}; ask again then, or write --wait")));
                 }
                 output::tell(&format!("holdfast: {said}; waiting"));
@@ -210,11 +212,13 @@ fn options(session: &Session<'_>, args: &RestoreArgs, item: &Item<'_>, target: S
     let whole = args.tables.is_empty();
     Options {
         target,
+        replace: args.to.is_none(),
         tables: args.tables.clone(),
         jobs: usize::from(args.jobs.max(1)),
         owners: !args.no_owner,
         privileges: !args.no_privileges,
         roles: !args.no_owner,
+        accept_losses: args.accept_losses,
         safety: !args.no_safety_backup,
         dry_run: args.dry_run,
         drop_old: args.drop_old,
@@ -292,8 +296,12 @@ impl Answer for Restored {
     fn text(&self, _: Look) -> String {
         let r = &self.0;
         let mut lines = vec![format!("{} is restored from {}", r.database, r.backup)];
-        lines.extend(r.checks.iter().map(|c| format!("  {}: {}", c.name, c.detail)));
+        lines.extend(r.checks.iter().map(|c| {
+            let failed = if c.went == Went::Failed { "FAILED: " } else { "" };
+            format!("  {failed}{}: {}", c.name, c.detail)
+        }));
         lines.extend(r.took.iter().map(|t| format!("  {}: {:.1} s", t.phase, t.seconds)));
+        lines.extend(r.notes.iter().map(|note| format!("note: {note}")));
         if let Some(aside) = &r.aside {
             lines.push(format!(
                 "the old database is {aside}; when you need it no more: DROP DATABASE \"{aside}\""

@@ -6,12 +6,15 @@ use crate::{
     session::Session,
     stop::Exit,
     table::Look,
-    words::{self, NONE, age, count, plain, size, verdict},
+    telling,
+    words::{self, NONE, age, count, plain, size},
 };
 use jiff::Timestamp;
 use serde::Serialize;
 use shared::{
+    parts,
     plan::{Finding, Severity},
+    policy::Policy,
     report::{Report, Standing},
 };
 use std::collections::{BTreeMap, btree_map::Entry};
@@ -22,7 +25,10 @@ pub(super) async fn run(session: &Session<'_>) -> anyhow::Result<Exit> {
     let looks = look::everything(&world, None);
     let reports = session.progress.during("looking at everything", looks).await;
     look::something(&world, &reports)?;
-    let status = Status::new(session.policy.company.to_string(), session.edge.now, reports);
+    let mut status = Status::new(&session.policy, session.edge.now, reports);
+    if let Some(untold) = telling::untold(session) {
+        status.find(untold);
+    }
     session.output.answer(&status)?;
     Ok(if status.failed { Exit::Failed } else { Exit::Well })
 }
@@ -47,19 +53,30 @@ struct Counts {
     ok: usize,
     warning: usize,
     critical: usize,
+    /// Assets and parts that nothing runs, watches or observes.
+    unknown: usize,
+}
+
+/// Whether a finding is of an asset, which dumps call `group/asset`.
+fn is_of(finding: &Finding, standing: &Standing) -> bool {
+    let Some(group) = finding.group.as_ref().filter(|g| **g == standing.group) else {
+        return false;
+    };
+    let rest = finding.asset.strip_prefix(group.as_str()).and_then(|r| r.strip_prefix('/'));
+    finding.asset == standing.asset || rest == Some(&standing.asset)
 }
 
 impl Status {
-    /// What these reports say together.
-    pub(super) fn new(policy: String, at: Timestamp, reports: Vec<Report>) -> Self {
-        let failed = reports.iter().any(|r| r.failed);
+    /// What these reports say together of everything that the policy names: what none of them speaks of has a row too.
+    pub(super) fn new(policy: &Policy, at: Timestamp, reports: Vec<Report>) -> Self {
+        let mut failed = reports.iter().any(|r| r.failed);
         let mut assets: BTreeMap<(String, String), Standing> = BTreeMap::new();
         let mut findings: Vec<Finding> = Vec::new();
         for report in reports {
             for standing in report.assets {
                 match assets.entry((standing.group.clone(), standing.asset.clone())) {
                     Entry::Vacant(free) => drop(free.insert(standing)),
-                    Entry::Occupied(mut held) => merge(held.get_mut(), standing),
+                    Entry::Occupied(mut held) => held.get_mut().merge(standing),
                 }
             }
             // Both functions look at RDS, and a gap there is one gap.
@@ -67,34 +84,47 @@ impl Status {
                 report.findings.into_iter().filter(|f| !findings.contains(f)).collect::<Vec<_>>(),
             );
         }
-        // What the copying function finds of an asset belongs to how that asset stands.
-        for finding in findings.iter().filter(|f| f.severity > Severity::Info) {
-            let key = finding.group.clone().map(|group| (group, finding.asset.clone()));
-            if let Some(standing) = key.and_then(|key| assets.get_mut(&key)) {
-                standing.worst = standing.worst.max(Some(finding.severity));
-                if !standing.why.contains(&finding.why) {
-                    standing.why.push(finding.why.clone());
-                }
-            }
-        }
-        findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.asset.cmp(&b.asset)));
         let mut assets: Vec<_> = assets.into_values().collect();
-        assets.sort_by_key(|s| std::cmp::Reverse(s.worst));
-        let of = |word| assets.iter().filter(|s| verdict(s.worst) == word).count();
-        let counts = Counts {
-            assets: assets.len(),
-            ok: of("ok"),
-            warning: of("warning"),
-            critical: of("CRITICAL"),
-        };
-        Self { policy, at, failed, counts, assets, findings }
+        let unseen = parts::complete(policy, &mut assets, |_| true);
+        failed |= !unseen.is_empty();
+        findings.extend(unseen);
+        // What another function finds of an asset belongs to how that asset stands.
+        for finding in &findings {
+            assets.iter_mut().filter(|s| is_of(finding, s)).for_each(|s| s.add(finding));
+        }
+        let policy = policy.company.to_string();
+        let mut status = Self { policy, at, failed, counts: Counts::default(), assets, findings };
+        status.settle();
+        status
+    }
+
+    /// Adds a finding of no asset.
+    pub(super) fn find(&mut self, finding: Finding) {
+        self.failed |= finding.severity == Severity::Critical;
+        self.findings.push(finding);
+        self.settle();
+    }
+
+    /// Sorts and counts.
+    fn settle(&mut self) {
+        self.findings
+            .sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.asset.cmp(&b.asset)));
+        // Worst first, and what nobody can tell before what is well.
+        self.assets.sort_by_key(|s| {
+            (std::cmp::Reverse(s.worst), std::cmp::Reverse(s.coverage), s.group.clone())
+        });
+        let of = |is: fn(&&Standing) -> bool| self.assets.iter().filter(is).count();
+        let (ok, critical) = (of(|s| s.ok()), of(|s| s.verdict() == "CRITICAL"));
+        let warning = of(|s| s.verdict() == "warning");
+        let assets = self.assets.len();
+        self.counts =
+            Counts { assets, ok, warning, critical, unknown: assets - ok - warning - critical };
     }
 
     /// Findings that the table of assets does not show.
     fn fleet(&self) -> impl Iterator<Item = &Finding> {
         let shown = |f: &Finding| {
-            let same =
-                |s: &Standing| s.asset == f.asset && f.group.as_ref().is_none_or(|g| *g == s.group);
+            let same = |s: &Standing| is_of(f, s) || (f.group.is_none() && s.asset == f.asset);
             self.assets.iter().any(same)
         };
         self.findings.iter().filter(move |f| f.severity > Severity::Info && !shown(f))
@@ -119,24 +149,21 @@ impl Status {
     }
 }
 
-/// One asset, as two functions see it.
-fn merge(held: &mut Standing, other: Standing) {
-    held.newest = held.newest.take().or(other.newest);
-    held.age_seconds = held.age_seconds.or(other.age_seconds);
-    held.max_age_seconds = held.max_age_seconds.or(other.max_age_seconds);
-    held.size_bytes = held.size_bytes.or(other.size_bytes);
-    held.offsite_age_seconds = held.offsite_age_seconds.max(other.offsite_age_seconds);
-    held.offsite_wanted |= other.offsite_wanted;
-    held.worst = held.worst.max(other.worst);
-    held.why.extend(other.why.into_iter().filter(|w| !held.why.contains(w)).collect::<Vec<_>>());
-}
-
 impl Answer for Status {
     fn text(&self, look: Look) -> String {
         let mut parts = Vec::new();
         if !self.assets.is_empty() {
-            let head =
-                ["asset", "group", "newest point", "size", "age", "offsite age", "verdict", "why"];
+            let head = [
+                "asset",
+                "group",
+                "newest point",
+                "size",
+                "age",
+                "allowed",
+                "offsite age",
+                "verdict",
+                "why",
+            ];
             parts.push(look.table(&head, self.assets.iter().map(row)));
         }
         let fleet: Vec<_> = self.fleet().map(words::finding).collect();
@@ -147,9 +174,11 @@ impl Answer for Status {
         if !mends.is_empty() {
             parts.push(format!("what to do:\n{}", mends.join("\n")));
         }
-        let Counts { assets, ok, warning, critical } = self.counts;
+        let Counts { assets, ok, warning, critical, unknown } = self.counts;
+        let unknown =
+            if unknown > 0 { format!(", {unknown} that nobody watches") } else { String::new() };
         parts.push(format!(
-            "{} at {} UTC: {}: {ok} ok, {}, {critical} critical; {}",
+            "{} at {} UTC: {}: {ok} ok, {}, {critical} critical{unknown}; {}",
             self.policy,
             words::time(self.at),
             count(assets, "asset", "assets"),
@@ -168,9 +197,14 @@ fn row(s: &Standing) -> Vec<String> {
         s.newest.clone().unwrap_or_else(|| nothing(s.max_age_seconds.is_some())),
         s.size_bytes.map_or_else(|| NONE.to_owned(), size),
         s.age_seconds.map_or_else(|| NONE.to_owned(), age),
+        match s.max_age_seconds {
+            Some(max) if s.max_age_derived => format!("{} (derived)", age(max)),
+            Some(max) => age(max),
+            None => NONE.to_owned(),
+        },
         // A replicated bucket is wanted offsite and has no single copy whose age could be told.
         s.offsite_age_seconds.map_or_else(|| nothing(s.offsite_wanted && s.worst.is_some()), age),
-        verdict(s.worst).to_owned(),
+        s.verdict().to_owned(),
         s.why.join("\n"),
     ]
 }
@@ -178,6 +212,7 @@ fn row(s: &Standing) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use shared::report::Coverage;
 
     fn standing(group: &str, asset: &str, worst: Option<Severity>, why: &[&str]) -> Standing {
         Standing {
@@ -187,12 +222,21 @@ mod tests {
             age_seconds: Some(36_300),
             max_age_seconds: Some(90_000),
             size_bytes: Some(20 << 30),
-            offsite_age_seconds: None,
             offsite_wanted: true,
+            coverage: Coverage::Watched,
             worst,
             why: why.iter().map(ToString::to_string).collect(),
+            ..Standing::new("", "")
         }
     }
+
+    fn policy(yaml: &str) -> Policy {
+        let home =
+            "holdfast: 1\ncompany: acme\nhome: { account: \"111122223333\", region: eu-west-1 }\n";
+        Policy::parse(&format!("{home}{yaml}")).unwrap_or_else(|faults| panic!("{faults}"))
+    }
+
+    const FLEET: &str = "databases: { fleet: { select: { ids: [auth, orders, users] } } }\n";
 
     fn report(function: &'static str, assets: Vec<Standing>, findings: Vec<Finding>) -> Report {
         Report {
@@ -242,12 +286,12 @@ mod tests {
                 .in_group("fleet");
         let replication = report("replication", vec![behind], vec![gap, replica]);
         let at = "2026-11-20T12:05:00Z".parse().expect("a time");
-        let status = Status::new("acme".into(), at, vec![fresh, replication]);
+        let status = Status::new(&policy(FLEET), at, vec![fresh, replication]);
         insta::assert_snapshot!(status.text(Look::default()), @"
-        ASSET   GROUP  NEWEST POINT               SIZE    AGE     OFFSITE AGE  VERDICT   WHY
-        orders  fleet  orders-daily-202611200200  20 GiB  10h 5m  none         CRITICAL  it is 2d old
-        users   fleet  users-daily-202611200200   20 GiB  10h 5m  none         CRITICAL  it is 2d old
-        auth    fleet  auth-daily-202611200200    20 GiB  10h 5m  11h 6m       warning   its replica is 20m behind
+        ASSET   GROUP  NEWEST POINT               SIZE    AGE     ALLOWED  OFFSITE AGE  VERDICT   WHY
+        orders  fleet  orders-daily-202611200200  20 GiB  10h 5m  1d 1h    none         CRITICAL  it is 2d old
+        users   fleet  users-daily-202611200200   20 GiB  10h 5m  1d 1h    none         CRITICAL  it is 2d old
+        auth    fleet  auth-daily-202611200200    20 GiB  10h 5m  1d 1h    11h 6m       warning   its replica is 20m behind
 
         CRITICAL us-east-1 in 1 (gap): describe: denied
             do: allow it
@@ -258,5 +302,43 @@ mod tests {
 
         acme at 2026-11-20 12:05 UTC: 3 assets: 0 ok, 1 warning, 2 critical; 1 finding of no single asset
         ");
+    }
+
+    #[test]
+    fn what_no_function_speaks_of_is_a_row_and_never_ok() {
+        let policy = policy(
+            "destinations: { azure: { azure: { account: a, container: c } } }\nbuckets: { media: { bucket: acme-media, copies: [{ to: azure, max_age: 24h }] } }\n",
+        );
+        let status = Status::new(&policy, Timestamp::UNIX_EPOCH, Vec::new());
+        assert!(status.failed);
+        insta::assert_snapshot!(status.text(Look::default()), @"
+        ASSET       GROUP  NEWEST POINT  SIZE  AGE  ALLOWED  OFFSITE AGE  VERDICT   WHY
+        acme-media  media  -             -     -    -        -            CRITICAL  nothing could be observed of it
+
+        what to do:
+          acme-media: see what could not be observed; run `holdfast status` where it can be reached
+
+        acme at 1970-01-01 00:00 UTC: 1 asset: 0 ok, 0 warnings, 1 critical; 0 findings of no single asset
+        ");
+    }
+
+    #[test]
+    fn what_dump_finds_of_a_database_belongs_to_its_row_and_a_part_without_a_function_is_none_ok() {
+        let policy = policy(
+            "postgres: { main: { databases: [shop], stored: { directory: /b }, dumps: { daily: { keep: { for: 7d } } }, wal: { stored: { directory: /w }, keep: 7d } } }\n",
+        );
+        let key =
+            Finding::new(Severity::Critical, "main/shop", "no-key", "no passphrase", "write it")
+                .in_group("main");
+        let wal = parts::not_run(&policy)[0].standing();
+        let fresh = report("freshness", vec![standing("main", "shop", None, &[]), wal], vec![]);
+        let status = Status::new(
+            &policy,
+            Timestamp::UNIX_EPOCH,
+            vec![fresh, report("dump", vec![], vec![key])],
+        );
+        let rows: Vec<_> = status.assets.iter().map(|s| (s.asset.as_str(), s.verdict())).collect();
+        assert_eq!(rows, [("postgres.main.wal", "CRITICAL"), ("shop", "CRITICAL")]);
+        assert_eq!(status.assets[1].why, ["no passphrase"]);
     }
 }

@@ -5,18 +5,18 @@ use crate::{
     backups::{Found, Item, find, names_group, pick},
     output::{self, Answer},
     recorded,
+    scratches::Scratches,
     session::Session,
     stop::{Exit, Stop},
     table::Look,
     telling,
-    words::{NONE, count, plain, time},
+    words::{NONE, plain, time},
 };
 use anyhow::Context;
-use dump::means;
 use futures_util::{StreamExt, stream};
 use restore::{
-    Kind, Opening, Rules, Trial, Verified, full, quick,
-    verify::{Went, markdown},
+    Kind, Opening, Rules, Trial, Verdict, Verified, full, quick,
+    verify::{Went, could_not, markdown},
 };
 use serde::Serialize;
 use shared::{audit::Entry, secret::Secrets};
@@ -31,19 +31,22 @@ pub(super) async fn run(session: &Session<'_>, args: &VerifyArgs) -> anyhow::Res
     let interrupt = &session.edge.interrupt;
     let choosing = Box::pin(choose(session, &secrets, args));
     let items = interrupt.or(session.progress.during("looking at the stores", choosing)).await?;
+    let scratches = Scratches::of(session, &secrets, &items, args.full).await;
     let what = if args.full { "restoring for proof" } else { "reading" };
     let work = async {
-        let each = items.iter().map(|item| verify(session, &secrets, args, item));
+        let each = items.iter().map(|item| verify(session, &secrets, args, &scratches, item));
         stream::iter(each).buffered(usize::from(args.width.max(1))).collect::<Vec<_>>().await
     };
     let tried = tokio::select! {
         tried = session.progress.during(what, work) => tried,
         () = interrupt.came() => {
+            scratches.stop().await;
             return Err(Stop::interrupted(
                 "interrupted; the next `holdfast verify --full` drops a temporary database that is left",
             ));
         }
     };
+    scratches.stop().await;
     let (mut all, mut exit) = (Vec::new(), Exit::Well);
     let mut entries = Vec::new();
     let mut heard = Vec::new();
@@ -51,11 +54,11 @@ pub(super) async fn run(session: &Session<'_>, args: &VerifyArgs) -> anyhow::Res
         match tried {
             Ok(verified) => {
                 entries.push(entry(item, &verified));
-                heard.push(telling::verified(session, item, Ok(&verified)));
+                heard.extend(telling::verified(session, item, Ok(&verified)));
                 all.push(verified);
             }
             Err(e) => {
-                heard.push(telling::verified(session, item, Err(e.to_string())));
+                heard.extend(telling::verified(session, item, Err(e.to_string())));
                 entries.push(recorded::failed(
                     recorded::of(item, action(args.full), ""),
                     e.to_string(),
@@ -71,8 +74,10 @@ pub(super) async fn run(session: &Session<'_>, args: &VerifyArgs) -> anyhow::Res
     exit = recorded::record(session, "verify", entries, exit).await;
     Box::pin(telling::tell(session, heard)).await;
     if let Some(path) = &args.markdown {
+        // People read it in a terminal too.
         let text = markdown(&all);
-        std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
+        std::fs::write(path, &*shared::words::printable(&text))
+            .with_context(|| format!("write {}", path.display()))?;
     }
     session.output.answer(&All(all))?;
     Ok(exit)
@@ -90,13 +95,15 @@ fn entry(item: &Item<'_>, verified: &Verified) -> Entry {
         evidence: Some(recorded::checks(&verified.checks)),
         ..recorded::of(item, action(verified.full), recorded::verdict(&verified.checks))
     };
-    let why = entry.detail.clone();
-    if verified.good { entry } else { recorded::failed(entry, why) }
+    match verified.fault() {
+        None => entry,
+        Some(why) => recorded::failed(entry, why),
+    }
 }
 
 /// A dump that is to be verified.
-struct Chosen<'s> {
-    item: Item<'s>,
+pub(crate) struct Chosen<'s> {
+    pub(crate) item: Item<'s>,
     /// Stored sizes of those before it, of its database, place and reason, in bytes.
     earlier: Vec<u64>,
 }
@@ -140,7 +147,9 @@ async fn choose<'s>(
         for item in &found.items {
             // Of a database, the newest in its first place; with --all, every one in every place.
             let key = (item.group.to_string(), item.database.clone());
-            if args.all || (item.place == 0 && item.good().is_some() && newest.insert(key)) {
+            // One of some tables alone proves nothing of the whole.
+            let whole = item.good().is_some_and(|m| !m.is_narrowed() || m.table.is_some());
+            if args.all || (item.place == 0 && whole && newest.insert(key)) {
                 chosen.push(Chosen::of(item.clone(), &found));
             }
         }
@@ -156,39 +165,46 @@ async fn verify(
     session: &Session<'_>,
     secrets: &Secrets<'_>,
     args: &VerifyArgs,
+    scratches: &Scratches,
     Chosen { item, earlier }: &Chosen<'_>,
 ) -> anyhow::Result<Verified> {
     let opening = Opening::of(secrets, item.rules, &args.keys.files).await;
     let opening = opening.map_err(|e| Stop::data(&e))?;
     let csv = item.good().is_some_and(|m| m.format == store::manifest::Format::Csv);
-    if !args.full || csv {
+    // What nobody vouches for is read and never run, unless it is meant.
+    let stranger = item.good().is_none() && session.policy.signing.is_some();
+    if !args.full || csv || stranger {
         return Ok(quick(&item.open.store, &item.backup, &opening).await);
     }
-    let world = session.look();
-    let server = means::server(&world, secrets, item.rules).await.map_err(|e| Stop::data(&e))?;
+    let scratch = match scratches.get(item) {
+        Ok(scratch) => scratch,
+        Err(e) => return Ok(could_not(&item.backup, &e)),
+    };
     let size_change = item.rules.objectives.size_change.as_ref();
     let trial = Trial {
-        server: &server,
+        scratch,
         run: &session.edge.run,
         jobs: 2,
         rules: &Rules::of(item.rules),
         earlier,
         size_change: size_change.map(shared::policy::text::Share::fraction),
-        owners: false,
     };
     let tried = full(&item.open.store, &item.backup, &opening, &trial).await;
-    tried.map_err(|e| Stop::restore(&e))
+    // Nothing is known of it then, which is told like a verdict and is never as good as one.
+    Ok(tried.unwrap_or_else(|e| could_not(&item.backup, &e)))
 }
 
 /// The exit code of a dump that is not good.
 fn broke(v: &Verified) -> Exit {
-    let failed = v.checks.iter().filter(|c| c.went == Went::Failed);
-    let kinds = failed.filter_map(|c| c.kind);
-    kinds
+    if v.verdict == Verdict::WithLosses {
+        return Exit::Losses; // as a restore of it would end
+    }
+    (v.checks.iter().filter_map(|c| c.kind))
         .map(|k| match k {
             Kind::Key => Exit::Key,
             Kind::Store => Exit::Blind,
-            Kind::Connection => Exit::NoDatabase,
+            Kind::Connection | Kind::NoScratch => Exit::NoDatabase,
+            Kind::Busy => Exit::Late,
             _ => Exit::Failed,
         })
         .max()
@@ -203,21 +219,24 @@ impl Answer for All {
     fn text(&self, look: Look) -> String {
         let head = ["backup", "data of", "verdict", "time", "what was seen"];
         let rows = self.0.iter().map(|v| {
-            let bad = v.checks.iter().filter(|c| c.went == Went::Failed);
-            let mut seen: Vec<String> =
-                bad.map(|c| plain(&format!("{}: {}", c.name, c.detail))).collect();
+            let mut seen: Vec<String> = v.fault().map(|why| plain(&why)).into_iter().collect();
             if seen.is_empty() {
                 let good = v.checks.iter().filter(|c| c.went == Went::Passed);
                 seen.extend(good.map(|c| c.name.clone()));
-            }
-            if !v.losses.is_empty() {
-                seen.push(count(v.losses.len(), "loss", "losses"));
+                let untested = v.checks.iter().filter(|c| c.went == Went::Skipped);
+                seen.extend(untested.map(|c| plain(&format!("{}: {}", c.name, c.detail))));
             }
             let seconds = v.took.iter().fold(0.0, |all, t| all + t.seconds);
             vec![
                 v.backup.clone(),
                 v.data_time.map_or_else(|| NONE.to_owned(), time),
-                if v.good { "ok" } else { "FAILED" }.to_owned(),
+                match v.verdict {
+                    Verdict::Good => "ok",
+                    Verdict::WithLosses => "WITH LOSSES",
+                    Verdict::Bad => "FAILED",
+                    Verdict::CouldNotVerify => "COULD NOT VERIFY",
+                }
+                .to_owned(),
                 format!("{seconds:.1} s"),
                 seen.join(", "),
             ]

@@ -1,9 +1,7 @@
 //! A dump copied to a second place: the very bytes, its hash, and a commit record of its own.
 
 use crate::{
-    means,
     plan::Copying,
-    record,
     take::{Sent, commit, send},
 };
 use archive::pipe;
@@ -11,49 +9,60 @@ use sha2::{Digest, Sha256};
 use shared::{
     aws::{EdgeError, Kind},
     policy::Postgres,
-    secret::Secrets,
+    run::World,
+    signing::Author,
 };
 use store::{
-    Manifest, Put,
-    place::{Open, lock_until},
+    Manifest, Put, Trust,
+    catalogue::{self, Of},
+    place::{Open, lock_until, named_alike},
 };
 
-/// Copies a dump and says what it came to.
+/// What a copy needs besides its two places.
+#[derive(Debug)]
+pub(crate) struct Means<'a> {
+    pub(crate) world: &'a World<'a>,
+    pub(crate) rules: &'a Postgres,
+    pub(crate) author: &'a Author,
+    pub(crate) trust: &'a Trust,
+}
+
+/// Copies a dump and says what it came to, and under which key.
 ///
 /// # Errors
-/// If it can't be read, is not what its commit record says, was not signed by its passphrase, or can't be written.
+/// If it does not count where it lies, is not what its commit record says, or can't be written.
 pub(crate) async fn copy(
-    run: &str,
-    secrets: &Secrets<'_>,
+    means: &Means<'_>,
     from: &Open<'_>,
     to: &Open<'_>,
-    rules: &Postgres,
     what: &Copying,
-) -> Result<Manifest, EdgeError> {
-    let record = store::beside::manifest(&what.from);
-    let json = from.store.get(&record).await.map_err(EdgeError::from)?;
-    let gone = || EdgeError::of_kind(Kind::Store, format!("copy {}", what.from), "it is gone", "");
-    let json = json.ok_or_else(gone)?;
-    let mut manifest = Manifest::read(&what.from, &json).map_err(EdgeError::from)?;
-    let passphrases = match &manifest.mac {
-        Some(_) => means::passphrases(secrets, rules).await,
-        None => Vec::new(),
+) -> Result<(String, Manifest), EdgeError> {
+    let Means { world, rules, author, trust } = means;
+    to.claim(trust, author, world).await.map_err(EdgeError::from)?;
+    let source = catalogue::one(&from.store, &what.from, trust).await.map_err(EdgeError::from)?;
+    let mut manifest = match source.kind {
+        Of::Committed(manifest) => *manifest,
+        Of::Faulty { why, mend, .. } => {
+            return Err(EdgeError::of_kind(Kind::Store, format!("copy {}", what.from), why, mend));
+        }
+        Of::Foreign(_) => {
+            let doing = format!("copy {}", what.from);
+            return Err(EdgeError::of_kind(Kind::Store, doing, "it has no commit record", ""));
+        }
     };
-    let passphrase = match &manifest.mac {
-        Some(mac) => Some(record::signer(&what.from, &json, mac, &passphrases)?),
-        None => None,
-    };
+    let key = name(means, to, &manifest).await?;
+    let run = &world.run;
     let dumps = rules.all_dumps();
     let own = dumps.iter().find(|(reason, _)| reason.as_str() == manifest.reason);
     let keep = to.policy.keep.as_ref().or(own.map(|(_, dump)| &dump.keep));
     let lock = to.policy.lock.and(keep).and_then(|keep| lock_until(keep, manifest.data_time));
     let put = Put {
-        run: run.to_owned(),
+        run: run.clone(),
         class: to.first_class(&rules.tiers),
         lock_until: lock,
         size_hint: manifest.file.bytes,
     };
-    let mut upload = to.store.begin(&what.key, &put).await.map_err(EdgeError::from)?;
+    let mut upload = to.store.begin(&key, &put).await.map_err(EdgeError::from)?;
     let (read_to, read_from) = pipe::channel(8);
     let mut hash = Sha256::new();
     let (read, sent) = tokio::join!(
@@ -73,17 +82,32 @@ pub(crate) async fn copy(
         return Err(e);
     }
     let written = upload.finish().await.map_err(EdgeError::from)?;
-    manifest.file.name = what.key.rsplit('/').next().unwrap_or(&what.key).to_owned();
+    // The record of a copy is its own: name, lock and line of restore are others there.
+    manifest.file.name = key.rsplit('/').next().unwrap_or(&key).to_owned();
     manifest.file.checksum = written.checksum;
     manifest.locked_until = put.lock_until;
     manifest.restore =
-        manifest.restore.replace(&from.store.command(&what.from), &to.store.command(&what.key));
-    if let Some(passphrase) = passphrase {
-        // Name and place are signed too, and they are others there.
-        record::sign(&mut manifest, &what.key, passphrase)?;
+        manifest.restore.replace(&from.store.command(&what.from), &to.store.command(&key));
+    manifest.key.clone_from(&key);
+    commit(&to.store, &key, &manifest, &put, author).await?;
+    Ok((key, manifest))
+}
+
+/// What a copy is called: as in the first place, unless the second one has names of its own.
+async fn name(means: &Means<'_>, to: &Open<'_>, m: &Manifest) -> Result<String, EdgeError> {
+    let Means { world, rules, .. } = means;
+    let mut candidates = Vec::new();
+    if named_alike(to.policy) {
+        candidates.push(m.key.clone());
     }
-    commit(&to.store, &what.key, &manifest, &put).await?;
-    Ok(manifest)
+    let dumps = rules.all_dumps();
+    if let Some((_, dump)) = dumps.iter().find(|(reason, _)| reason.as_str() == m.reason) {
+        let form = to.form(rules, dump).map_err(EdgeError::from)?;
+        let table = m.table.as_deref().unwrap_or_default();
+        let more = form.candidates(&m.database, &m.reason, table, m.data_time, &world.run);
+        candidates.extend(more.map_err(EdgeError::from)?);
+    }
+    to.store.free(&candidates).await.map_err(EdgeError::from)
 }
 
 /// What was read must be what was written once.

@@ -19,6 +19,7 @@ mod plan;
 mod record;
 mod same;
 mod take;
+mod unprotected;
 mod values;
 
 pub use observe::dumped;
@@ -33,12 +34,12 @@ use shared::{
     request::{Request, SCHEDULE},
     run::{World, apply},
     secret::Secrets,
+    signing::Author,
 };
 use std::collections::BTreeMap;
 use store::{
-    Backup, Store,
+    Backup, Store, Trust,
     catalogue::{self, Of},
-    form::form,
     place,
 };
 use take::Ground;
@@ -57,6 +58,7 @@ pub async fn run(world: &World<'_>, request: &Request) -> Report {
     }
     // Copies follow from what is there, so they are planned after the dumps.
     let copied = dumped(world).any(|(_, g)| !g.also_stored.is_empty());
+    let began = Instant::now();
     let mut looked = observe::observe(world, &secrets, request).await;
     for look in [Look::Dumps, Look::Copies] {
         if look == Look::Copies && !copied {
@@ -71,13 +73,18 @@ pub async fn run(world: &World<'_>, request: &Request) -> Report {
         let outcomes = carry_out(world, &secrets, &planned).await;
         if look == Look::Dumps && copied && !planned.steps.is_empty() && !world.dry_run {
             // Dumps take hours, in which others work on the stores too.
-            looked = observe::observe(world, &secrets, request).await;
+            let world = World { now: world.now + began.elapsed(), ..world.clone() };
+            looked = observe::observe(&world, &secrets, request).await;
         }
         report.findings.append(&mut planned.findings);
         if look == Look::Dumps {
             report.values.extend(values::of(&outcomes));
         }
         report.outcomes.extend(outcomes);
+    }
+    // A dry run is a look at everything; a run that dumps does not ask each server again for what is no work of its own.
+    if world.dry_run && request.whole() {
+        report.findings.extend(unprotected::find(world, &secrets).await);
     }
     for open in put_off(&report.outcomes, request) {
         report.find(open);
@@ -93,7 +100,9 @@ fn put_off(outcomes: &[Outcome], request: &Request) -> Vec<Finding> {
     let on = outcomes.iter().any(|o| matches!(o.result, Result::Done(_)));
     let finding = |o: &Outcome| {
         let (why, mend) = match &o.result {
-            Result::Deferred(why) if demanded => (why.clone(), "ask again"),
+            Result::Deferred(why) if demanded => {
+                (why.clone(), "wait until what is in its way is over, then ask again")
+            }
             Result::Unfinished if demanded || !on => (
                 "it was not finished in the run's time, so it does not count".into(),
                 "give it more time: raise jobs or the timeout, or dump it where there is no limit, such as on Fargate",
@@ -129,6 +138,11 @@ fn unknown(world: &World<'_>, request: &Request) -> Option<Finding> {
 async fn carry_out(world: &World<'_>, secrets: &Secrets<'_>, plan: &Plan<Action>) -> Vec<Outcome> {
     let mut grounds = BTreeMap::new();
     let groups = plan.steps.iter().map(|s| s.action.group());
+    let author = if world.dry_run {
+        Ok(Author::new(world.policy.owner(), None))
+    } else {
+        Author::of(world.policy, secrets).await
+    };
     if !world.dry_run {
         for group in groups.collect::<std::collections::BTreeSet<&Name>>() {
             let rules = &world.policy.postgres[group];
@@ -136,32 +150,37 @@ async fn carry_out(world: &World<'_>, secrets: &Secrets<'_>, plan: &Plan<Action>
             grounds.insert(group, (rules, server, place::open(world, secrets, rules).await));
         }
     }
+    let started = Instant::now();
     // Each dump already reads over several connections, and its memory is its own.
     let width = world.policy.limits.dumps.map_or(1, |n| n.get() as usize);
     apply(world, plan, width, async |action: &Action| -> Did {
         let (rules, server, places) = &grounds[action.group()];
         let place = |i: usize| places[i].as_ref().map_err(EdgeError::clone);
+        let author = author.as_ref().map_err(EdgeError::clone)?;
+        // What was written since the run began is not of the future.
+        let trust = &Trust::of(world.policy, rules, world.now + started.elapsed());
         let dumps = rules.all_dumps();
+        let began = Instant::now();
         match action {
             Action::Take(t) => {
                 let server = server.as_ref().map_err(EdgeError::clone)?;
-                let ground = Ground { world, secrets, rules, server, stored: place(0)? };
-                let began = Instant::now();
+                let stored = place(0)?;
+                let ground = Ground { world, secrets, rules, server, stored, author, trust };
                 let taken = Box::pin(take::take(&ground, t, &dumps[&t.reason])).await?;
                 let told = take::told(&taken, began.elapsed());
                 Ok(Done::made(told, made(&place(0)?.store, &taken.key, &taken.manifest, began)))
             }
             Action::Note(n) => {
                 let to = place(n.to + 1)?;
-                same::copy(place(0)?, to, n).await?;
+                same::copy(place(0)?, to, n, trust, author).await?;
                 Ok(format!("{} is noted to be still true at {}", n.key, n.at).into())
             }
             Action::Copy(c) => {
-                let (to, began) = (place(c.to + 1)?, Instant::now());
-                let manifest =
-                    Box::pin(copy::copy(&world.run, secrets, place(0)?, to, rules, c)).await?;
+                let to = place(c.to + 1)?;
+                let means = copy::Means { world, rules, author, trust };
+                let (key, manifest) = Box::pin(copy::copy(&means, place(0)?, to, c)).await?;
                 let told = format!("{} is in {}", manifest.file.name, to.store.address());
-                Ok(Done::made(told, made(&to.store, &c.key, &manifest, began)))
+                Ok(Done::made(told, made(&to.store, &key, &manifest, began)))
             }
         }
     })
@@ -207,22 +226,17 @@ pub async fn take_now(
     let places = place::open(world, &secrets, rules).await;
     let stored = places.first().expect("`stored` is always there");
     let stored = stored.as_ref().map_err(EdgeError::clone)?;
-    let form = form(&rules.stored, dump)?;
-    // Asked twice in a second, as after a restore that was killed: the next free second names the second one.
-    let (mut at, mut key) = (world.now, String::new());
-    for _ in 0..60 {
-        key = form.make(database, reason.as_str(), "", at)?;
-        if stored.store.list(&key).await?.is_empty() {
-            break;
-        }
-        at += jiff::SignedDuration::from_secs(1);
-    }
+    let author = Author::of(world.policy, &secrets).await?;
+    let trust = Trust::of(world.policy, rules, world.now);
     let (group, database) = (group.clone(), database.to_owned());
     let reason = reason.clone();
-    let what = Take { group, database, reason, slot: None, table: None, key, same_as: None };
-    let ground = Ground { world, secrets: &secrets, rules, server: &server, stored };
-    let manifest = Box::pin(take::take(&ground, &what, dump)).await?.manifest;
-    let backup = catalogue::one(&stored.store, &what.key).await?;
+    let what = Take { group, database, reason, slot: None, table: None, same_as: None };
+    let began = Instant::now();
+    let (secrets, server, author, trust) = (&secrets, &server, &author, &trust);
+    let ground = Ground { world, secrets, rules, server, stored, author, trust };
+    let take::Taken { key, manifest, .. } = Box::pin(take::take(&ground, &what, dump)).await?;
+    let trust = Trust::of(world.policy, rules, world.now + began.elapsed());
+    let backup = catalogue::one(&stored.store, &key, &trust).await?;
     if backup.committed().is_some_and(|m| m.file.sha256 == manifest.file.sha256) {
         return Ok(Taken { store: stored.store.clone(), backup });
     }
@@ -230,7 +244,7 @@ pub async fn take_now(
         Of::Faulty { why, mend, .. } => (why, mend),
         _ => ("another dump lies there".into(), "look at what else writes there".into()),
     };
-    Err(EdgeError::of_kind(Kind::Store, format!("read back {}", what.key), why, mend))
+    Err(EdgeError::of_kind(Kind::Store, format!("read back {key}"), why, mend))
 }
 
 impl Action {

@@ -1,7 +1,10 @@
 //! What a dump needs besides the database: a login, and a recipe for its bytes.
 
 use archive::{Compression, Encryption, Recipe, Recipient};
-use postgres::{Server, Tls};
+use postgres::{
+    Server, Tls,
+    libpq::{self, Service},
+};
 use secrecy::SecretString;
 use shared::{
     aws::{EdgeError, Kind},
@@ -10,7 +13,12 @@ use shared::{
     run::World,
     secret::Secrets,
 };
-use std::num::NonZero;
+use std::{
+    net::IpAddr,
+    num::NonZero,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
 
 /// How to log in to a group's server.
 ///
@@ -25,33 +33,103 @@ pub async fn server(
         Some(from) => secrets.database(from).await?,
         None => shared::secret::DatabaseSecret::default(),
     };
-    let host = rules.host.clone().or(found.host).unwrap_or_else(|| "localhost".into());
-    let port = rules.port.or(found.port).unwrap_or(5432);
-    let user = rules.user.clone().or(found.user).unwrap_or_else(|| "postgres".into());
+    // A policy or a secret that names a host means that one; else libpq's own service, where the environment has one.
+    let service = match rules.host.as_ref().or(found.host.as_ref()) {
+        Some(_) => Service::default(),
+        None => service(secrets)?,
+    };
+    let host = rules.host.clone().or(found.host).or(service.host);
+    let host = host.unwrap_or_else(|| "localhost".into());
+    let port = rules.port.or(found.port).or(service.port).unwrap_or(5432);
+    let user = rules.user.clone().or(found.user).or(service.user);
+    let user = user.unwrap_or_else(|| "postgres".into());
     let password = if rules.iam {
         let home = Place::home(world.policy);
         Some(world.aws.rds_token(&home, &host, port, &user).await?)
     } else {
-        found.password
+        match found.password.or(service.password) {
+            None => password_file(secrets, &host, port, &rules.databases, &user)?,
+            found => found,
+        }
     };
-    let tls = match rules.tls {
+    let tls = tls(rules, service.tls, &host);
+    let ca = rules.tls_ca.clone().or(service.ca).map(Into::into);
+    let application = format!("holdfast/{}", world.run);
+    Ok(Server { host, port, user, password, tls, ca, application, tool_dirs: Vec::new() })
+}
+
+/// How the connection is protected: as it is written, else so that nobody on the way can be the server. On this host there
+/// is no way.
+fn tls(rules: &Postgres, service: Option<Tls>, host: &str) -> Tls {
+    let local = host.starts_with('/')
+        || host == "localhost"
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    match rules.tls {
         Some(policy::Tls::Disable) => Tls::Disable,
+        Some(policy::Tls::Prefer) => Tls::Prefer,
         Some(policy::Tls::Require) => Tls::Require,
         Some(policy::Tls::VerifyFull) => Tls::VerifyFull,
+        None if local && !rules.iam => service.unwrap_or(Tls::Prefer),
         // RDS takes a token over TLS only, and a token must not go to whoever answers.
         None if rules.iam => Tls::VerifyFull,
-        Some(policy::Tls::Prefer) | None => Tls::Prefer,
-    };
-    Ok(Server {
-        host,
-        port,
-        user,
-        password,
-        tls,
-        ca: rules.tls_ca.as_ref().map(Into::into),
-        application: format!("holdfast/{}", world.run),
-        tool_dirs: Vec::new(),
+        None => service.unwrap_or(Tls::VerifyFull),
+    }
+}
+
+/// The service that `PGSERVICE` names; nothing where it names none.
+fn service(secrets: &Secrets<'_>) -> Result<Service, EdgeError> {
+    let variable = |name: &str| secrets.variable(name).filter(|v| !v.is_empty());
+    let Some(name) = variable("PGSERVICE") else { return Ok(Service::default()) };
+    let own = variable("PGSERVICEFILE").map(PathBuf::from);
+    let home = variable("HOME").map(|home| Path::new(&home).join(".pg_service.conf"));
+    let system = variable("PGSYSCONFDIR").unwrap_or_else(|| "/etc/postgresql-common".into());
+    let files = [own.or(home), Some(Path::new(&system).join("pg_service.conf"))];
+    let found = files
+        .iter()
+        .flatten()
+        .find_map(|file| libpq::service(&std::fs::read_to_string(file).ok()?, &name));
+    found.ok_or_else(|| {
+        let why = format!("no service file has the section [{name}] that PGSERVICE names");
+        let mend = "write host and user into the policy, or the section into ~/.pg_service.conf";
+        EdgeError::of_kind(Kind::Refused, "find the server", why, mend)
     })
+}
+
+/// The password that `.pgpass` has for this server, as libpq finds it.
+fn password_file(
+    secrets: &Secrets<'_>,
+    host: &str,
+    port: u16,
+    databases: &[String],
+    user: &str,
+) -> Result<Option<SecretString>, EdgeError> {
+    let named = secrets.variable("PGPASSFILE").filter(|v| !v.is_empty()).map(PathBuf::from);
+    let home = secrets.variable("HOME").map(|home| Path::new(&home).join(".pgpass"));
+    let Some(file) = named.or(home) else { return Ok(None) };
+    let Ok(text) = std::fs::read_to_string(&file) else { return Ok(None) };
+    let password = libpq::password(&text, host, port, databases, user);
+    let mode = std::fs::metadata(&file).map_or(0, |m| m.permissions().mode());
+    if password.is_some() && mode & 0o077 != 0 {
+        let doing = format!("read {}", file.display());
+        let why = "others than its owner may read it";
+        return Err(EdgeError::of_kind(Kind::Refused, doing, why, "chmod 0600 it"));
+    }
+    Ok(password)
+}
+
+/// How to log in to the server that the policy names for test restores.
+///
+/// # Errors
+/// If a password or a host can't be found.
+pub async fn scratch_server(
+    world: &World<'_>,
+    secrets: &Secrets<'_>,
+    rules: &Postgres,
+    scratch: &policy::Scratch,
+) -> Result<Server, EdgeError> {
+    let policy::Scratch { host, port, user, password, tls, tls_ca, .. } = scratch.clone();
+    let there = Postgres { host, port, user, password, tls, tls_ca, iam: false, ..rules.clone() };
+    server(world, secrets, &there).await
 }
 
 /// How the bytes of a dump are compressed and encrypted.
@@ -79,20 +157,6 @@ pub async fn recipe(secrets: &Secrets<'_>, dump: &Dump) -> Result<Recipe, EdgeEr
     Ok(Recipe { compression, encryption })
 }
 
-/// Every passphrase of a group's dumps: those in use, and those before them. One that can't be had is left out.
-pub(crate) async fn passphrases(secrets: &Secrets<'_>, rules: &Postgres) -> Vec<SecretString> {
-    let mut all = Vec::new();
-    for encrypt in rules.dumps.values().filter_map(|d| d.encrypt.as_ref()) {
-        for from in encrypt.openssl.iter().chain(&encrypt.previous) {
-            match secrets.versions(from).await {
-                Ok(values) => all.extend(values),
-                Err(e) => tracing::info!("a passphrase of the policy is not here: {e}"),
-            }
-        }
-    }
-    all
-}
-
 fn key_error(e: EdgeError) -> EdgeError {
     EdgeError { kind: Kind::Key, ..e }
 }
@@ -100,4 +164,37 @@ fn key_error(e: EdgeError) -> EdgeError {
 fn bad_recipient(e: &archive::Error) -> EdgeError {
     let mend = "write the public keys that `age-keygen` prints: age1...";
     EdgeError::of_kind(Kind::Key, "read the age recipients", e.to_string(), mend)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_not_this_host_must_show_who_it_is_unless_the_policy_says_otherwise() {
+        let rules = |more: &str| {
+            let yaml = format!(
+                "{{holdfast: 1, company: acme, id: host-1, postgres: {{main: {{databases: [orders], host: h, user: u, \
+                 stored: {{directory: /b}}, dumps: {{manual: {{keep: {{newest: 3}}}}}}{more}}}}}}}"
+            );
+            let policy = policy::Policy::parse(&yaml).unwrap_or_else(|e| panic!("{e}"));
+            policy.postgres.into_values().next().expect("a group")
+        };
+        let table = [
+            ("db.example.com", "", None, Tls::VerifyFull),
+            ("10.0.0.5", "", None, Tls::VerifyFull),
+            ("db.example.com", ", tls: prefer", None, Tls::Prefer),
+            ("db.example.com", ", tls: disable", Some(Tls::Require), Tls::Disable),
+            ("db.example.com", "", Some(Tls::Require), Tls::Require),
+            ("db.example.com", ", iam: true", Some(Tls::Prefer), Tls::VerifyFull),
+            ("localhost", "", None, Tls::Prefer),
+            ("127.0.0.1", "", None, Tls::Prefer),
+            ("::1", "", None, Tls::Prefer),
+            ("/run/postgresql", "", None, Tls::Prefer),
+            ("localhost", ", iam: true", None, Tls::VerifyFull),
+        ];
+        for (host, more, service, expected) in table {
+            assert_eq!(tls(&rules(more), service, host), expected, "{host} {more} {service:?}");
+        }
+    }
 }

@@ -62,7 +62,7 @@ async fn look<'p>(
     for open in &open {
         seen.push(match open {
             Err(e) => Err(e.clone()),
-            Ok(open) => open.by_database(world.policy, rules).await,
+            Ok(open) => open.by_database(world, rules).await,
         });
     }
     join_all(databases.iter().map(async |database| {

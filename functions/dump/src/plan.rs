@@ -18,7 +18,7 @@ use shared::{
     time::{Schedule, human},
 };
 use std::collections::BTreeMap;
-use store::{Backup, catalogue::Of, form::form};
+use store::{Backup, catalogue::Of, place::key_form};
 
 /// One database of a group: what the policy says and what was seen of it.
 #[derive(Debug)]
@@ -93,8 +93,13 @@ fn unseen(plan: &mut Plan<Action>, l: &Looked<'_>) {
             )),
             Ok(backups) => {
                 for backup in backups {
+                    if !backup.ignored.is_empty() {
+                        let why = format!("beside {}: {}", backup.arn, backup.ignored.join("; "));
+                        let mend = "find out who put it there; it does not count";
+                        plan.findings.push(finding(l, Severity::Warning, "ignored", why, mend));
+                    }
                     if let Of::Faulty { why, mend, .. } = &backup.kind {
-                        let why = format!("{} is no backup any more: {why}", backup.arn);
+                        let why = format!("{} counts as no backup: {why}", backup.arn);
                         plan.findings.push(finding(l, Severity::Critical, "faulty", why, mend));
                     }
                 }
@@ -201,24 +206,9 @@ fn take(
         if slot.is_some_and(|slot| taken(l, reason, slot, table.as_deref())) {
             continue;
         }
-        let at = slot.unwrap_or(now);
-        let key = match key(&l.rules.stored, dump, l.database, reason, table.as_deref(), at) {
-            Ok(key) => key,
-            Err(e) => {
-                plan.findings.push(bad_key(l, &e));
-                return;
-            }
-        };
-        if let Some(other) = there.iter().find(|b| b.key == key) {
-            let whose = match &other.kind {
-                Of::Foreign(_) => "a file that Holdfast did not make",
-                _ => "another dump",
-            };
-            let why =
-                format!("{whose} has the name {key} already, and nothing is ever written over");
-            let mend = "put {reason} or a finer time (%H%M%S) into the store's key in the policy";
-            plan.findings.push(finding(l, Severity::Critical, "name-taken", why, mend));
-            continue;
+        if let Err(e) = nameable(&l.rules.stored, l, (reason, dump), table.as_deref(), now) {
+            plan.findings.push(bad_key(l, &e));
+            return;
         }
         let take = Take {
             group: l.group.clone(),
@@ -226,22 +216,22 @@ fn take(
             reason: reason.clone(),
             slot,
             table,
-            key,
             same_as: same_as(l, reason, dump, now),
         };
         plan.step(format!("{}/{}", l.group, l.database), Action::Take(take), because);
     }
 }
 
-fn key(
-    store: &Store,
-    dump: &Dump,
-    database: &str,
-    reason: &ReasonName,
+/// Whether a dump can be named in a place. Which name it gets is seen when it is taken: it has the time of its data.
+fn nameable(
+    place: &Store,
+    l: &Looked<'_>,
+    (reason, dump): (&ReasonName, &Dump),
     table: Option<&str>,
     at: Timestamp,
-) -> Result<String, store::Error> {
-    form(store, dump)?.make(database, reason.as_str(), table.unwrap_or_default(), at)
+) -> Result<(), store::Error> {
+    let form = key_form(place, l.rules, dump)?;
+    form.make(l.database, reason.as_str(), table.unwrap_or_default(), at).map(drop)
 }
 
 fn bad_key(l: &Looked<'_>, e: &store::Error) -> Finding {

@@ -1,15 +1,12 @@
 //! The commit record of a dump.
 
-use crate::{plan::Take, take::Ground};
-use archive::{
-    Encryption, Recipe, Sums,
-    mac::{self, Mac},
+use crate::{
+    plan::Take,
+    take::{Ground, now},
 };
-use jiff::Timestamp;
+use archive::{Recipe, Sums};
 use postgres::dump::Dumped;
-use secrecy::SecretString;
 use shared::{
-    aws::{EdgeError, Kind},
     policy::{Dump, DumpFormat},
     words::hex,
 };
@@ -23,20 +20,22 @@ use store::{
 pub(crate) fn manifest(
     ground: &Ground<'_>,
     take: &Take,
+    key: &str,
     dump: &Dump,
     recipe: &Recipe,
     put: &Put,
     dumped: Dumped,
     sums: &Sums,
     written: Written,
-) -> Result<Manifest, EdgeError> {
+) -> Manifest {
     let Ground { world, stored, .. } = ground;
     let layers = recipe.layers();
     let format = format(dump);
-    let name = take.key.rsplit('/').next().unwrap_or(&take.key).to_owned();
-    let mut manifest = Manifest {
+    let name = key.rsplit('/').next().unwrap_or(key).to_owned();
+    Manifest {
         holdfast: manifest::VERSION,
-        company: world.policy.company.to_string(),
+        owner: world.policy.owner(),
+        key: key.to_owned(),
         group: take.group.to_string(),
         database: take.database.clone(),
         reason: take.reason.to_string(),
@@ -62,7 +61,8 @@ pub(crate) fn manifest(
             .into_iter()
             .map(|e| manifest::Extension { name: e.name, version: e.version })
             .collect(),
-        roles: dumped.roles,
+        roles: dumped.roles.into_iter().map(role).collect(),
+        selection: if dump.format == DumpFormat::Csv { Vec::new() } else { dump.tables.clone() },
         tables: dumped
             .tables
             .into_iter()
@@ -72,43 +72,13 @@ pub(crate) fn manifest(
         fingerprint: dumped.fingerprint.map(|f| hex(&f)),
         locked_until: put.lock_until,
         restore: manifest::restore_line(&Restore {
-            fetch: &stored.store.command(&take.key),
+            fetch: &stored.store.command(key),
             layers: &layers,
             format,
             table: take.table.as_deref(),
         }),
         layers,
-        mac: None,
-    };
-    if let Encryption::OpenSsl { passphrase, .. } = &recipe.encryption {
-        sign(&mut manifest, &take.key, passphrase)?;
     }
-    Ok(manifest)
-}
-
-/// Signs a commit record with the passphrase that its file is encrypted with.
-///
-/// # Errors
-/// If it can't be signed.
-pub(crate) fn sign(
-    manifest: &mut Manifest,
-    key: &str,
-    passphrase: &SecretString,
-) -> Result<(), EdgeError> {
-    manifest.mac = Some(mac(key, passphrase, &manifest.to_json())?);
-    Ok(())
-}
-
-/// A passphrase's signature of the JSON of what lies beside a dump.
-///
-/// # Errors
-/// If it can't be signed.
-pub(crate) fn mac(key: &str, passphrase: &SecretString, json: &[u8]) -> Result<Mac, EdgeError> {
-    let refused = |e: &dyn std::fmt::Display| {
-        EdgeError::of_kind(Kind::Key, format!("sign {key}"), e.to_string(), "")
-    };
-    let text = manifest::authenticated(key, json).map_err(|e| refused(&e))?;
-    mac::sign(passphrase, &text).map_err(|e| refused(&e))
 }
 
 /// The format of a dump's file.
@@ -125,30 +95,6 @@ pub(crate) fn recipients(dump: &Dump) -> Vec<String> {
     dump.encrypt.iter().flat_map(|e| e.age.clone()).collect()
 }
 
-/// The one of `passphrases` that the commit record `json` is signed with.
-///
-/// # Errors
-/// If none of them did: it was altered, or the passphrase is gone.
-pub(crate) fn signer<'p>(
-    key: &str,
-    json: &[u8],
-    signed: &mac::Mac,
-    passphrases: &'p [SecretString],
-) -> Result<&'p SecretString, EdgeError> {
-    let text = manifest::authenticated(key, json).map_err(EdgeError::from)?;
-    let ours = passphrases.iter().find(|p| mac::verify(p, &text, signed).is_ok());
-    ours.ok_or_else(|| {
-        let why = "no passphrase of the policy signed its commit record: somebody altered it, or the passphrase is gone";
-        let mend = "name the passphrase under `previous`; if it is there, find out who changed the record";
-        EdgeError::of_kind(Kind::Key, format!("copy {key}"), why, mend)
-    })
-}
-
-#[expect(clippy::disallowed_methods, reason = "a dump ends long after its run began")]
-fn now() -> Timestamp {
-    Timestamp::now()
-}
-
 /// Where the policy says that a passphrase is: a name, never the value.
 fn named(from: &shared::policy::SecretFrom) -> String {
     let place = [("secret", &from.secret), ("env", &from.env), ("file", &from.file)];
@@ -156,6 +102,22 @@ fn named(from: &shared::policy::SecretFrom) -> String {
         place.into_iter().find_map(|(word, name)| Some(format!("{word}:{}", name.as_ref()?)));
     let key = from.key.as_ref().map(|k| format!("#{k}")).unwrap_or_default();
     format!("{}{key}", place.unwrap_or_default())
+}
+
+fn role(role: postgres::dump::Role) -> manifest::Role {
+    manifest::Role {
+        name: role.name,
+        superuser: role.superuser,
+        inherit: role.inherit,
+        create_role: role.create_role,
+        create_database: role.create_database,
+        login: role.login,
+        replication: role.replication,
+        bypass_row_security: role.bypass_row_security,
+        connection_limit: role.connection_limit,
+        settings: role.settings,
+        member_of: role.member_of,
+    }
 }
 
 fn server(facts: postgres::dump::ServerFacts) -> manifest::Server {
@@ -170,5 +132,28 @@ fn server(facts: postgres::dump::ServerFacts) -> manifest::Server {
         owner: facts.owner,
         database_bytes: facts.database_bytes,
         is_replica: facts.is_replica,
+        database: database(facts.database),
+    }
+}
+
+fn database(facts: postgres::dump::DatabaseFacts) -> manifest::Database {
+    use postgres::dump::{Grant, LocaleProvider as Of, Setting};
+    let grant =
+        |Grant { role, privilege, grantable }| manifest::Grant { role, privilege, grantable };
+    let setting = |Setting { role, name, value }| manifest::Setting { role, name, value };
+    manifest::Database {
+        provider: match facts.provider {
+            Of::Libc => manifest::LocaleProvider::Libc,
+            Of::Icu => manifest::LocaleProvider::Icu,
+            Of::Builtin => manifest::LocaleProvider::Builtin,
+        },
+        locale: facts.locale,
+        icu_rules: facts.icu_rules,
+        tablespace: facts.tablespace,
+        connection_limit: facts.connection_limit,
+        is_template: facts.is_template,
+        comment: facts.comment,
+        grants: facts.grants.map(|all| all.into_iter().map(grant).collect()),
+        settings: facts.settings.into_iter().map(setting).collect(),
     }
 }

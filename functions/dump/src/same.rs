@@ -1,22 +1,24 @@
 //! A database in which nothing changed: its newest dump is noted to be still true, and nothing more is stored.
 //!
 //! Only a dump that was read in full shows that nothing changed. The note lies beside the older file, and is written last,
-//! as a commit record is. It says so of the very same bytes, under the same keys: after a rotation a new file is stored.
+//! as a commit record is, and signed where the policy signs. It says so of the very same bytes, under the same keys: after
+//! a rotation a new file is stored.
 
 use crate::{
     plan::{Noting, Take},
     record,
     take::Ground,
 };
-use archive::{Encryption, Recipe};
+use archive::Recipe;
 use jiff::Timestamp;
 use postgres::dump::Dumped;
 use shared::{
     aws::{EdgeError, Kind},
     policy::Dump,
+    signing::Author,
     words::hex,
 };
-use store::{Manifest, Put, Store, Unchanged, beside, catalogue, manifest, place::Open};
+use store::{Manifest, Put, Trust, Unchanged, beside, catalogue, manifest, place::Open};
 
 /// A dump that is still true.
 #[derive(Debug)]
@@ -33,13 +35,14 @@ pub(crate) struct Before {
 /// # Errors
 /// If the store can't be asked.
 pub(crate) async fn before(
-    store: &Store,
+    ground: &Ground<'_>,
     key: &str,
     dump: &Dump,
     recipe: &Recipe,
     dumped: &Dumped,
 ) -> Result<Option<Before>, EdgeError> {
-    let backup = catalogue::one(store, key).await.map_err(EdgeError::from)?;
+    let store = &ground.stored.store;
+    let backup = catalogue::one(store, key, ground.trust).await.map_err(EdgeError::from)?;
     let fingerprint = dumped.fingerprint.map(|f| hex(&f));
     let alike = |m: &&Manifest| {
         fingerprint.is_some()
@@ -49,14 +52,6 @@ pub(crate) async fn before(
             && m.recipients == record::recipients(dump)
     };
     let Some(manifest) = backup.committed().filter(alike) else { return Ok(None) };
-    if let Encryption::OpenSsl { passphrase, .. } = &recipe.encryption {
-        let json = store.get(&beside::manifest(key)).await.map_err(EdgeError::from)?;
-        let now = std::slice::from_ref(passphrase);
-        let signed = manifest.mac.as_ref().zip(json);
-        if signed.is_none_or(|(mac, json)| record::signer(key, &json, mac, now).is_err()) {
-            return Ok(None);
-        }
-    }
     if store.sha256(key).await.ok().as_ref() != Some(&manifest.file.sha256) {
         tracing::warn!(key, "{key} is damaged: its data is stored anew");
         return Ok(None);
@@ -72,26 +67,22 @@ pub(crate) async fn note(
     ground: &Ground<'_>,
     take: &Take,
     before: &Before,
-    recipe: &Recipe,
     at: Timestamp,
 ) -> Result<(), EdgeError> {
     let Before { key, manifest } = before;
-    let mut note = Unchanged {
+    let note = Unchanged {
         holdfast: manifest::VERSION,
         sha256: manifest.file.sha256.clone(),
         data_time: at,
         slot: take.slot,
         run: ground.world.run.clone(),
-        mac: None,
     };
-    if let Encryption::OpenSsl { passphrase, .. } = &recipe.encryption {
-        note.mac = Some(record::mac(key, passphrase, &note.to_json())?);
-    }
     let store = &ground.stored.store;
     let put = Put { run: note.run.clone(), ..Put::default() };
     let name = beside::unchanged(key, at);
-    store.put(&name, note.to_json().into(), &put).await.map_err(EdgeError::from)?;
-    let there = catalogue::one(store, key).await.map_err(EdgeError::from)?;
+    let json = note.to_json().into();
+    store.put_signed(&name, json, &put, ground.author).await.map_err(EdgeError::from)?;
+    let there = catalogue::one(store, key, ground.trust).await.map_err(EdgeError::from)?;
     if there.good() {
         return Ok(());
     }
@@ -104,15 +95,25 @@ pub(crate) async fn note(
     ))
 }
 
-/// Copies a note to a second place.
+/// Copies a note to a second place, under the name of the dump there.
 ///
 /// # Errors
-/// If it can't be read or written.
-pub(crate) async fn copy(from: &Open<'_>, to: &Open<'_>, what: &Noting) -> Result<(), EdgeError> {
+/// If it does not count, or can't be read or written.
+pub(crate) async fn copy(
+    from: &Open<'_>,
+    to: &Open<'_>,
+    what: &Noting,
+    trust: &Trust,
+    author: &Author,
+) -> Result<(), EdgeError> {
     let name = beside::unchanged(&what.from, what.at);
+    let refused = |why: &str| EdgeError::of_kind(Kind::Store, format!("copy {name}"), why, "");
+    let there = catalogue::one(&from.store, &what.from, trust).await.map_err(EdgeError::from)?;
+    if !there.unchanged.contains(&what.at) {
+        return Err(refused("it is gone, or does not count any more"));
+    }
     let json = from.store.get(&name).await.map_err(EdgeError::from)?;
-    let gone = || EdgeError::of_kind(Kind::Store, format!("copy {name}"), "it is gone", "");
-    let json = json.ok_or_else(gone)?;
-    let put = Put::default();
-    to.store.put(&beside::unchanged(&what.key, what.at), json, &put).await.map_err(EdgeError::from)
+    let json = json.ok_or_else(|| refused("it is gone"))?;
+    let name = beside::unchanged(&what.key, what.at);
+    to.store.put_signed(&name, json, &Put::default(), author).await.map_err(EdgeError::from)
 }

@@ -23,10 +23,11 @@ use shared::{
     policy::{self, Compress, Dump, DumpFormat, Postgres},
     run::World,
     secret::Secrets,
+    signing::Author,
 };
 use std::{io, num::NonZero, time::Duration};
 use store::{
-    Manifest, Put, Store, Upload, Written, beside,
+    Manifest, Put, Store, Trust, Upload, Written, beside,
     place::{Open, lock_until},
 };
 use tokio::{
@@ -50,6 +51,9 @@ pub(crate) struct Ground<'a> {
     pub(crate) rules: &'a Postgres,
     pub(crate) server: &'a Server,
     pub(crate) stored: &'a Open<'a>,
+    pub(crate) author: &'a Author,
+    /// What counts there; of the moment at which the run began.
+    pub(crate) trust: &'a Trust,
 }
 
 /// A dump that was taken.
@@ -72,12 +76,17 @@ pub(crate) async fn take(
     take: &Take,
     dump: &Dump,
 ) -> Result<Taken, EdgeError> {
-    let Ground { world, secrets, server, stored, .. } = ground;
+    let Ground { world, secrets, server, stored, author, trust, .. } = ground;
+    stored.claim(trust, author, world).await.map_err(EdgeError::from)?;
     let recipe = means::recipe(secrets, dump).await?;
     let session = server.connect(&take.database).await.map_err(|e| of_postgres(&e))?;
-    let name = format!("{}/{}/{}", world.policy.company, take.group, take.database);
+    let name = format!("{}/{}/{}", world.policy.owner(), take.group, take.database);
     let lease = lock(&session, &name).await.map_err(|e| of_postgres(&e))?;
     clean(ground, take).await;
+    // Its data is of about now, however long ago it was due.
+    let (named, table) = ((&take.reason, dump), take.table.as_deref().unwrap_or_default());
+    let key = stored.free_key(ground.rules, &take.database, named, table, now(), &world.run).await;
+    let key = key.map_err(EdgeError::from)?;
 
     let size = postgres::dump::look(server, &take.database).await.map_err(|e| of_postgres(&e))?;
     let put = Put {
@@ -86,7 +95,7 @@ pub(crate) async fn take(
         lock_until: stored.policy.lock.and_then(|_| lock_until(&dump.keep, world.now)),
         size_hint: size.database_bytes,
     };
-    let work = Box::pin(flow(ground, take, dump, &recipe, &put));
+    let work = Box::pin(flow(ground, take, &key, dump, &recipe, &put));
     let flowed = match world.budget.left() {
         None => work.await?,
         Some(left) => timeout(left, work).await.map_err(|_| late(take))??,
@@ -96,12 +105,12 @@ pub(crate) async fn take(
     match flowed {
         Flowed::Stored(dumped, sums, written) => {
             let manifest =
-                record::manifest(ground, take, dump, &recipe, &put, *dumped, &sums, written)?;
-            commit(&stored.store, &take.key, &manifest, &put).await?;
-            Ok(Taken { key: take.key.clone(), manifest, unchanged: false })
+                record::manifest(ground, take, &key, dump, &recipe, &put, *dumped, &sums, written);
+            commit(&stored.store, &key, &manifest, &put, author).await?;
+            Ok(Taken { key, manifest, unchanged: false })
         }
         Flowed::Same(before, at) => {
-            same::note(ground, take, &before, &recipe, at).await?;
+            same::note(ground, take, &before, at).await?;
             let Before { key, manifest } = *before;
             Ok(Taken { key, manifest, unchanged: true })
         }
@@ -122,10 +131,17 @@ pub(crate) async fn commit(
     key: &str,
     manifest: &Manifest,
     put: &Put,
+    author: &Author,
 ) -> Result<(), EdgeError> {
     let sums = store::manifest::sums(&manifest.file.sha256, key);
     store.put(&beside::sums(key), sums.into(), put).await.map_err(EdgeError::from)?;
-    store.put(&beside::manifest(key), manifest.to_json().into(), put).await.map_err(EdgeError::from)
+    let json = manifest.to_json().into();
+    store.put_signed(&beside::manifest(key), json, put, author).await.map_err(EdgeError::from)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a dump begins and ends long after its run began")]
+pub(crate) fn now() -> Timestamp {
+    Timestamp::now()
 }
 
 fn late(take: &Take) -> EdgeError {
@@ -165,6 +181,7 @@ async fn clean(ground: &Ground<'_>, take: &Take) {
 async fn flow(
     ground: &Ground<'_>,
     take: &Take,
+    key: &str,
     dump: &Dump,
     recipe: &archive::Recipe,
     put: &Put,
@@ -172,7 +189,7 @@ async fn flow(
     let what = what(dump, take);
     let (plain_to, plain_from) = pipe::channel(DEPTH);
     let (stored_to, stored_from) = pipe::channel(DEPTH);
-    let mut upload = ground.stored.store.begin(&take.key, put).await.map_err(EdgeError::from)?;
+    let mut upload = ground.stored.store.begin(key, put).await.map_err(EdgeError::from)?;
     let encoding = {
         let recipe = recipe.clone();
         spawn_blocking(move || pipe::encode(plain_from, &recipe, stored_to))
@@ -193,9 +210,11 @@ async fn flow(
         (_, _, Err(e)) => of_postgres(&e),
         (_, Err(e), _) => of_archive(&doing(), &e),
         (Err(Sent::Cut(e)), _, _) => of_archive(&doing(), &archive::Error::Io(e)),
-        (Ok(()), Ok(sums), Ok(dumped)) => {
+        (Ok(()), Ok(sums), Ok(mut dumped)) => {
+            // The server's clock tells it, and what is of the future would count nowhere.
+            dumped.data_time = dumped.data_time.min(now());
             let before = match &take.same_as {
-                Some(key) => same::before(&ground.stored.store, key, dump, recipe, &dumped).await,
+                Some(key) => same::before(ground, key, dump, recipe, &dumped).await,
                 None => Ok(None),
             };
             if let Some(before) = before.transpose() {
@@ -208,7 +227,7 @@ async fn flow(
                     "{} bytes were sent and {} are there",
                     sums.stored.bytes, written.bytes
                 );
-                let doing = format!("read back {}", take.key);
+                let doing = format!("read back {key}");
                 return Err(EdgeError::of_kind(
                     Kind::Store,
                     doing,

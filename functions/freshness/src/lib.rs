@@ -3,13 +3,17 @@
 //! The age of a point is the age of the data in it. Nothing found where the policy expects something is critical, and so
 //! is a place that can't be seen. Where the policy says `enforce`, drifted backup settings are mended.
 
+mod access;
 mod observe;
 mod plan;
 
-pub use observe::{Looked, look_at};
-pub use plan::{Checksum, Facts, Mend, Stored, StoredPoint, Verdict, plan, stored};
+pub use observe::{Memory, Places, look_at};
+pub use plan::{
+    Checksum, Facts, Mend, Scheduled, Stored, StoredPoint, Verdict, plan, stored, whole,
+};
 
 use shared::{
+    plan::Finding,
     report::Report,
     request::Request,
     run::{World, apply},
@@ -21,22 +25,32 @@ pub const NAME: &str = "freshness";
 /// `ModifyDBInstance` calls at once.
 const WIDTH: usize = 4;
 
-/// Looks, judges, mends where it may, and reports. What lies on hosts and in other clouds is not looked at: a Lambda has
-/// no way there, and what it links for it would make each start slower.
-pub async fn run(world: &World<'_>, request: &Request) -> Report {
-    run_with(world, request, async |_: &mut Stored| Looked::Elsewhere).await
+/// What will be in the way of this policy on this account: quotas without room for what it keeps, keys that can't decrypt,
+/// places that can't be read.
+pub async fn preflight(world: &World<'_>) -> Vec<Finding> {
+    let mut facts = Facts::default();
+    if world.policy.home.is_some() {
+        observe::rds(world, &mut facts).await;
+    }
+    let mut findings = plan(world.policy, &facts, world.now).plan.findings;
+    let asked = ["quota", "quota-unknown", "key", "key-unknown", "gap"];
+    findings.retain(|f| asked.contains(&f.what));
+    findings
 }
 
-/// As [`run`], where the caller looks at directories, other endpoints and other clouds by `look`.
-pub async fn run_with(
-    world: &World<'_>,
-    _request: &Request,
-    look: impl AsyncFn(&mut Stored) -> Looked,
-) -> Report {
+/// Looks, judges, mends where it may, and reports. What lies on hosts and in other clouds is looked at from a host alone:
+/// a Lambda has no way there.
+pub async fn run(world: &World<'_>, request: &Request) -> Report {
+    run_reading(world, request, None).await
+}
+
+/// As [`run`]; with a memory, the newest files of directories are read.
+pub async fn run_reading(world: &World<'_>, _request: &Request, memory: Option<&Memory>) -> Report {
     let mut report = Report::new(NAME, world);
-    let facts = observe::observe(world, look).await;
+    let facts = observe::observe(world, memory).await;
     let verdict = plan(world.policy, &facts, world.now);
     report.findings.clone_from(&verdict.plan.findings);
+    report.findings.extend(access::check(world).await);
     report.assets.clone_from(&verdict.assets);
     report.values.clone_from(&verdict.values);
     report.outcomes = apply(world, &verdict.plan, WIDTH, async |mend| {

@@ -1,22 +1,28 @@
 //! How every asset stands against its objectives. Pure: no I/O and no clock.
 
 mod databases;
+mod keys;
 mod places;
+mod quota;
 mod settings;
 mod stored;
 mod values;
 
+pub(crate) use keys::keys_to_ask;
 pub use settings::Mend;
-pub use stored::{Checksum, Stored, StoredPoint, stored};
+pub use stored::{Checksum, Scheduled, Stored, StoredPoint, stored, whole};
 
 use jiff::{SignedDuration, Timestamp};
 use shared::{
+    aws::{EdgeError, kms::KeyState, rds::Quotas},
     catalog::{Gap, Place, Seen},
     metrics::Value,
+    objective::Objective,
     observe::{Selection, selection},
+    parts::{self, Section},
     plan::{Finding, Plan, Severity},
     policy::Policy,
-    report::Standing,
+    report::{Coverage, Standing},
 };
 use std::collections::BTreeMap;
 
@@ -25,12 +31,17 @@ use std::collections::BTreeMap;
 pub struct Facts {
     /// Databases and snapshots, at home and at destinations.
     pub rds: Seen,
-    /// Earliest restorable time of each instance with automated backups, if RDS tells one; none when RDS was not asked.
+    /// By resource id, the earliest restorable time of each instance with automated backups, if RDS tells one; none when RDS
+    /// was not asked.
     pub earliest: Option<BTreeMap<String, Option<Timestamp>>>,
     /// What lies as objects, an entry for each asset.
     pub stored: Vec<Stored>,
     /// Stores that could not be read.
     pub gaps: Vec<Gap>,
+    /// By ARN, whether a KMS key can decrypt, or why that could not be asked.
+    pub keys: BTreeMap<String, Result<KeyState, EdgeError>>,
+    /// The limits on manual snapshots at each place, or why they could not be asked.
+    pub quotas: BTreeMap<Place, Result<Quotas, EdgeError>>,
 }
 
 /// How an asset stands, with what is published of it.
@@ -51,20 +62,8 @@ pub(crate) struct Judged {
 
 impl Judged {
     fn new(group: &str, asset: &str) -> Self {
-        let standing = Standing {
-            asset: asset.to_owned(),
-            group: group.to_owned(),
-            newest: None,
-            age_seconds: None,
-            max_age_seconds: None,
-            size_bytes: None,
-            offsite_age_seconds: None,
-            offsite_wanted: false,
-            worst: None,
-            why: Vec::new(),
-        };
         Self {
-            standing,
+            standing: Standing::new(group, asset),
             findings: Vec::new(),
             mends: Vec::new(),
             drift: 0,
@@ -84,6 +83,28 @@ impl Judged {
     ) {
         let finding = Finding::new(severity, &self.standing.asset, what, why, mend);
         self.findings.push(finding.in_group(&self.standing.group));
+    }
+
+    /// What its age is held against.
+    fn objective(&mut self, objective: Option<Objective>) {
+        self.standing.max_age_seconds = objective.map(|o| o.max_age.as_secs());
+        self.standing.max_age_derived = objective.is_some_and(|o| o.derived);
+        self.standing.coverage =
+            if objective.is_some() { Coverage::Watched } else { Coverage::NotWatched };
+    }
+
+    /// There is a point: where nothing says how old it may be, that is said.
+    fn there(&mut self) {
+        if self.standing.coverage == Coverage::NotWatched {
+            let why = "no objective is written and no schedule implies one, so nobody knows when its newest point is too old";
+            let mend = "write objectives.max_age in its group";
+            self.find(Severity::Warning, "not-watched", why, mend);
+        }
+    }
+
+    /// Whether something of these was found.
+    fn found(&self, what: &[&str]) -> bool {
+        self.findings.iter().any(|f| what.contains(&f.what))
     }
 
     /// A critical finding.
@@ -115,8 +136,12 @@ pub fn plan(policy: &Policy, facts: &Facts, now: Timestamp) -> Verdict {
         let selected = selection(policy, &home.databases);
         judged.extend(databases::judge(policy, facts, &selected, now));
         unprotected = Some(find_unprotected(&mut out, &selected));
+        out.plan.findings.extend(quota::judge(policy, facts, &selected, now));
+        out.plan.findings.extend(keys::unknown(facts));
         selected_findings = selected.findings;
     }
+    let not_run = parts::not_run(policy);
+    selected_findings.extend(not_run.iter().map(parts::NotRun::finding));
     judged.extend(facts.stored.iter().map(|s| places::judge(s, now)));
     let disks = places::disks(policy, &facts.stored);
     selected_findings.extend(disks.findings.clone());
@@ -134,7 +159,33 @@ pub fn plan(policy: &Policy, facts: &Facts, now: Timestamp) -> Verdict {
         out.plan.findings.extend(one.findings);
         out.assets.push(one.standing);
     }
+    rows(policy, &mut out, &not_run);
     out
+}
+
+/// The rows of what no database or store stands for: groups that match nothing, names that are not there, parts that
+/// nothing runs, and whatever else the policy names and nobody could see.
+fn rows(policy: &Policy, out: &mut Verdict, not_run: &[parts::NotRun]) {
+    out.assets.extend(not_run.iter().map(parts::NotRun::standing));
+    let lacking = |f: &&Finding| matches!(f.what, "missing" | "too-few");
+    for finding in out.plan.findings.iter().filter(lacking) {
+        let Some(group) = &finding.group else { continue };
+        let there = |s: &&mut Standing| s.group == *group && s.asset == finding.asset;
+        match out.assets.iter_mut().find(there) {
+            Some(standing) => standing.add(finding),
+            None => {
+                let mut standing = Standing::new(group, &finding.asset);
+                standing.add(finding);
+                out.assets.push(standing);
+            }
+        }
+    }
+    // Buckets are seen by `replication`.
+    let unseen = parts::complete(policy, &mut out.assets, |s| s != Section::Buckets);
+    // What is behind a gap is told by the gap.
+    if !out.plan.findings.iter().any(|f| f.what == "gap") {
+        out.plan.findings.extend(unseen);
+    }
 }
 
 fn find_unprotected(out: &mut Verdict, selected: &Selection<'_>) -> usize {

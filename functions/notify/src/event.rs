@@ -14,6 +14,11 @@ pub struct BadEvent(String);
 /// # Errors
 /// If it is none that notify knows, naming what is wrong with it.
 pub fn read(event: &Value) -> Result<Vec<Heard>, BadEvent> {
+    // An error repeats what it is about, which may be a megabyte.
+    read_any(event).map_err(|BadEvent(why)| BadEvent(crate::state::clip(&why, 1000)))
+}
+
+fn read_any(event: &Value) -> Result<Vec<Heard>, BadEvent> {
     if event.get("tick").and_then(Value::as_bool) == Some(true) {
         return Ok(Vec::new());
     }

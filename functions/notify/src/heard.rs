@@ -3,7 +3,7 @@
 use crate::message::Made;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use shared::plan::Severity;
+use shared::{plan::Severity, report::Coverage};
 
 /// One thing that is heard.
 #[derive(Clone, Debug, PartialEq)]
@@ -120,6 +120,17 @@ pub struct Stands {
     /// The age that the policy allows, in seconds.
     #[serde(default)]
     pub max_age_seconds: Option<i64>,
+    /// Whether it is looked after at all.
+    #[serde(default)]
+    pub coverage: Option<Coverage>,
+}
+
+impl Stands {
+    /// Whether somebody watches it: what nothing runs or sees is not counted among what is watched.
+    pub(crate) fn watched(&self) -> bool {
+        let watched = [Coverage::Watched, Coverage::NeverTaken];
+        self.coverage.is_none_or(|c| watched.contains(&c))
+    }
 }
 
 /// A CloudWatch alarm that changed its state.
@@ -170,6 +181,8 @@ pub enum Stage {
     Started(String),
     /// It is at this phase.
     At(String),
+    /// It was begun and waits for an archive: neither done nor failed. It is begun again later.
+    Waits(String),
     /// It ended.
     Ended {
         /// Whether it succeeded.

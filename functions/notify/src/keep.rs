@@ -6,6 +6,7 @@ use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest, Sha256};
 use shared::{
     aws::{Aws, EdgeError, Kind, s3::S3},
+    bounded,
     catalog::Place,
     policy::Policy,
     words::hex,
@@ -20,7 +21,7 @@ use std::{
 /// The document below the place that `HOLDFAST_STATE` names.
 const DOCUMENT: &str = "notify/state.json";
 /// A document of 500 incidents and 200 messages has some megabytes at most.
-const LARGEST: u64 = 64 << 20;
+const LARGEST: usize = 64 << 20;
 
 /// Where the memory lies.
 #[derive(Clone, Debug)]
@@ -87,7 +88,7 @@ impl Keep {
     /// If it can't be reached; one that can't be understood is a new one, and says so.
     pub async fn load(&self, now: Timestamp) -> Result<Found, EdgeError> {
         let (text, tag) = match &self.0 {
-            Where::S3 { s3, bucket, key } => match s3.text(bucket, key, None).await {
+            Where::S3 { s3, bucket, key } => match s3.text(bucket, key, None, LARGEST).await {
                 Ok(Some(found)) => (Some(found.text), Tag(Some(found.etag))),
                 Ok(None) => (None, Tag(None)),
                 Err(e) if e.code.as_deref() == Some("NoSuchKey") => (None, Tag(None)),
@@ -170,15 +171,13 @@ fn io(doing: &str, path: &Path, e: &std::io::Error) -> EdgeError {
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>, EdgeError> {
-    match std::fs::metadata(path) {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(io("read", path, &e)),
-        Ok(facts) if facts.len() > LARGEST => {
-            return Ok(Some(b"larger than any state".to_vec()));
-        }
-        Ok(_) => {}
+    match bounded::file(path, LARGEST) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        // What is larger than any state is none: a new one is begun, and says so.
+        Err(e) if e.kind() == ErrorKind::InvalidData => Ok(Some(e.to_string().into_bytes())),
+        Err(e) => Err(io("read", path, &e)),
     }
-    std::fs::read(path).map(Some).map_err(|e| io("read", path, &e))
 }
 
 /// Replaces a file as a whole, if it still is what was read: whoever holds the lock looks and writes alone.

@@ -18,6 +18,8 @@ pub enum Kind {
     Success,
     /// The day in one message.
     Digest,
+    /// What storage costs, once a month or as the policy says.
+    StorageReport,
     /// A recovery began.
     RecoveryStarted,
     /// A recovery goes on.

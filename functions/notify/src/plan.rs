@@ -3,7 +3,7 @@
 //! # Layout
 //! - `hear`: what was heard changes what is known to be wrong; `absent`: what was not heard
 //! - `tell`: changes become messages; `routes`: who is told what
-//! - `recovery`: recoveries; `digest`: the day in one message
+//! - `recovery`: recoveries; `digest`: the day in one message; `storage`: what storage costs
 //!
 //! An incident is an asset with a fixed word for what is wrong; several functions may say it. One message tells of all
 //! that changed for a channel at once.
@@ -13,6 +13,7 @@ mod digest;
 mod hear;
 mod recovery;
 mod routes;
+mod storage;
 mod tell;
 
 pub use absent::heartbeat_due;

@@ -50,6 +50,9 @@ pub struct State {
     /// The newest digest's time by the schedule.
     #[serde(default)]
     pub digest: Option<Timestamp>,
+    /// The newest storage report's time by the schedule.
+    #[serde(default)]
+    pub storage_report: Option<Timestamp>,
     /// What happened since the digest.
     #[serde(default)]
     pub day: Day,
@@ -224,6 +227,7 @@ impl State {
             recoveries: BTreeMap::new(),
             outbox: Vec::new(),
             digest: None,
+            storage_report: None,
             day: Day::default(),
             heartbeat: None,
         }

@@ -12,7 +12,8 @@ mod plan;
 pub use plan::{Action, AwsManaged, Copies, keys_to_ask, plan};
 
 use shared::{
-    catalog::Place,
+    aws::{EdgeError, Kind, rds::Copy},
+    catalog::{Marks, Place, Point, Purpose, State},
     metrics::Metric,
     observe::{Where, observe, observe_one},
     plan::{Finding, Severity},
@@ -83,13 +84,39 @@ async fn snapshots(world: &World<'_>, request: &Request, report: &mut Report) {
     }
 }
 
+/// Whether what has the name already is exactly what would have been made: by another run of the same plan a moment ago.
+/// Anything else is no success.
+fn same(there: Option<&Point>, copy: &Copy, e: EdgeError) -> std::result::Result<(), EdgeError> {
+    let marks = Marks::from_tags(copy.tags.iter().map(|(k, v)| (k.as_str(), v.as_str())));
+    let why = match there {
+        None => "something of that name was there and is gone",
+        Some(point) if !point.marks.same(&marks) => {
+            "something else has that name: of another database, owner, reason or source"
+        }
+        Some(Point { state: State::Failed(_), .. }) => "an earlier try under that name failed",
+        Some(_) => return Ok(()),
+    };
+    let mend = "nothing: the next run makes it under a name of its own".to_owned();
+    Err(EdgeError { kind: Kind::Refused, why: why.into(), mend: Some(mend), ..e })
+}
+
 async fn act(world: &World<'_>, action: &Action) -> Did {
     let Action::Copy { to, family, share, copy } = action;
     if let Some((id, account)) = share {
         world.aws.rds(&Place::home(world.policy)).share(*family, id, account).await?;
     }
-    world.aws.rds(to).copy(*family, copy).await?;
+    let rds = world.aws.rds_for(to, Purpose::Pull);
+    match rds.copy(*family, copy).await {
+        Ok(()) => {}
+        Err(e) if e.kind == Kind::Exists => {
+            same(rds.point(*family, &copy.id).await?.as_ref(), copy, e)?;
+        }
+        Err(e) => return Err(e),
+    }
     let (what, place) = (copy.id.clone(), to.to_string());
     let made = Made { what, place, bytes: None, seconds: None };
     Ok(Done::made(format!("{} is on its way", copy.id), made))
 }
+
+#[cfg(test)]
+mod tests;

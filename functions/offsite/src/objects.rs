@@ -15,8 +15,9 @@ use shared::{
         EdgeError,
         s3::{Pair, S3},
     },
-    catalog::Place,
+    catalog::{Place, Purpose},
     metrics::Metric,
+    objective::{Objective, interval},
     policy::{Bucket, ObjectCopy, Policy, text::Name},
     report::Report,
     request::Request,
@@ -34,7 +35,7 @@ pub async fn run(world: &World<'_>, request: &Request, report: &mut Report) {
     let mut done = Done::default();
     for (task, home, there) in tasks {
         // The destination's role pulls; the list comes from where the bucket is.
-        let (source, destination) = (world.aws.s3(&home), world.aws.s3(&there));
+        let (source, destination) = (world.aws.s3(&home), world.aws.s3_for(&there, Purpose::Pull));
         match &request.object {
             Some((_, key)) => {
                 one(world, &task, key, &source, &destination, &mut done, report).await;
@@ -71,11 +72,20 @@ fn tasks<'a>(world: &World<'a>, request: &Request) -> Vec<(Task<'a>, Place, Plac
                     Some(schedule) => schedule.last_due(world.now),
                     None => Some(jiff::Timestamp::MAX),
                 },
-                max_age: copy.max_age.as_ref().map(shared::policy::text::Period::duration),
+                objective: objective(policy, copy, world.now),
             };
             Some((task, home, there))
         })
         .collect()
+}
+
+/// How long an object may wait for its copy: as the policy says, or until the next sweep is done.
+fn objective(policy: &Policy, copy: &ObjectCopy, now: jiff::Timestamp) -> Option<Objective> {
+    let each = match &copy.when {
+        Some(when) => interval(when, &policy.time_zone, now),
+        None => Some(jiff::SignedDuration::ZERO), // Every run sweeps.
+    };
+    Objective::of_copy(copy.max_age.as_ref(), each)
 }
 
 fn asked(request: &Request, group: &Name, bucket: &Bucket, copy: &ObjectCopy) -> bool {

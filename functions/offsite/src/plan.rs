@@ -5,8 +5,8 @@ use serde::Serialize;
 use shared::{
     aws::rds::Copy,
     catalog::{Database, Family, Place, Point, Seen, State, mark},
-    copies::{Copied, Pair, Sent, other_account},
-    name,
+    copies::{self, Copied, Pair, Sent, other_account},
+    name::{self, Wanted},
     observe::selection,
     plan::{Finding, Plan, Severity},
     policy::{Databases, Destination, Policy, SnapshotCopy, text::Name},
@@ -80,9 +80,18 @@ struct Due<'a> {
     newest: Option<Timestamp>,
     /// Copies made at home only to be copied on.
     transfers: Vec<&'a Point>,
-    /// Identifiers that are taken at the destination, and at home.
-    there: Vec<&'a str>,
-    home: Vec<&'a str>,
+}
+
+/// What every copy is planned with.
+struct Planning<'a> {
+    policy: &'a Policy,
+    owner: String,
+    seen: &'a Seen,
+    keys: &'a AwsManaged,
+    /// By place, identifiers that this plan gives.
+    promised: BTreeMap<Place, BTreeSet<String>>,
+    now: Timestamp,
+    plan: Plan<Action>,
 }
 
 /// KMS keys that sources of cross-account copies are under, to be asked about before planning.
@@ -113,200 +122,234 @@ pub fn plan(policy: &Policy, seen: &Seen, keys: &AwsManaged, now: Timestamp) -> 
     let mut due: BTreeMap<Place, Vec<Due<'_>>> = BTreeMap::new();
     for (group_name, group, database) in selected.all() {
         let mine = points[&home_place].of(database);
-        for rule in &group.copies {
-            let (Some(place), Some(destination)) =
-                (Place::of(policy, &rule.to), policy.destinations.get(&rule.to))
-            else {
-                continue;
-            };
+        for (place, rule) in copies::places(policy, group) {
+            let Some(destination) = policy.destinations.get(&rule.to) else { continue };
             let Some(there) = points.get(&place).map(|p| p.of(database)) else { continue };
-            let pair = Pair { policy, rule, home: &mine, there: &there };
+            let pair = Pair { policy, group, rule, home: &mine, there: &there };
+            let transfers = mine.iter().copied().filter(|p| p.marks.transfer);
+            let transfers: Vec<_> = transfers.filter(|p| p.made_for(&policy.owner())).collect();
+            let (sent, findings) = missing(&pair, database, &place, now);
+            out.plan.findings.extend(findings.into_iter().map(|f| f.in_group(group_name)));
             let newest = pair.newest().and_then(|p| p.data_time);
-            let transfers: Vec<_> = mine.iter().copied().filter(|p| p.marks.transfer).collect();
-            let mut rank = 0;
-            for sent in pair.sent(now) {
-                if sent.wanted.is_empty() {
-                    continue;
-                }
-                match &sent.copied {
-                    Copied::Good(_) | Copied::InFlight(_) => continue,
-                    Copied::Wrong(copy, why) => {
-                        let why = format!("the copy {} at {place} does not count: {why}", copy.id);
-                        let mend = "delete it when you know why; a new one is made after that";
-                        let finding =
-                            Finding::new(Severity::Critical, &database.id, "wrong-copy", why, mend);
-                        out.plan.findings.push(finding.in_group(group_name));
-                        continue;
-                    }
-                    Copied::Missing { failed } if *failed >= MOST_TRIES => {
-                        let why =
-                            format!("{failed} tries to copy {} to {place} failed", sent.source.id);
-                        let mend =
-                            "see the failed copies there: most often it is the key or its policy";
-                        let finding = Finding::new(
-                            Severity::Critical,
-                            &database.id,
-                            "keeps-failing",
-                            why,
-                            mend,
-                        );
-                        out.plan.findings.push(finding.in_group(group_name));
-                        continue;
-                    }
-                    Copied::Missing { .. } => {}
-                }
-                let taken = |place: &Place| {
-                    let named = points.get(place).map_or(&[][..], |p| p.named(&database.id));
-                    named.iter().map(|p| p.id.as_str()).collect()
-                };
-                let one = Due {
-                    group: group_name,
-                    database,
-                    rule,
-                    destination,
-                    place: place.clone(),
-                    sent,
-                    rank,
-                    newest,
-                    transfers: transfers.clone(),
-                    there: taken(&place),
-                    home: taken(&home_place),
-                };
-                due.entry(place.clone()).or_default().push(one);
-                rank += 1;
-            }
+            let all = sent.into_iter().enumerate().map(|(rank, sent)| Due {
+                group: group_name,
+                database,
+                rule,
+                destination,
+                place: place.clone(),
+                sent,
+                rank,
+                newest,
+                transfers: transfers.clone(),
+            });
+            due.entry(place.clone()).or_default().extend(all);
         }
     }
 
+    let owner = policy.owner();
+    let (promised, plan) = (BTreeMap::new(), std::mem::take(&mut out.plan));
+    let mut planning = Planning { policy, owner, seen, keys, promised, now, plan };
     for (place, fleet) in &seen.places {
         out.in_flight +=
             fleet.points.iter().filter(|p| p.state == State::InFlight && is_copy(p)).count();
-        let Some(mut due) = due.remove(place) else { continue };
+        let mut due = due.remove(place).unwrap_or_default();
         // Everybody's copies use up the quota, not only ours.
         let busy = fleet.points.iter().filter(|p| p.state == State::InFlight).count();
-        let most = due[0].destination.in_flight.map_or(IN_FLIGHT, |n| n.get() as usize);
+        let most = due.first().and_then(|d| d.destination.in_flight);
+        let most = most.map_or(IN_FLIGHT, |n| n.get() as usize);
         let free = most.saturating_sub(busy);
         due.sort_by_key(|d| (d.rank, d.newest, d.sent.source.arn.clone()));
         let mut started = 0;
         for d in due {
             if started >= free {
                 out.waiting += 1;
-            } else if step(&mut out.plan, policy, keys, &d, now) {
+            } else if planning.step(&d) {
                 started += 1;
             }
         }
     }
+    out.plan = planning.plan;
     out
+}
+
+/// The copies of one database that a place wants and does not have, newest first, and what is wrong with others.
+fn missing<'a>(
+    pair: &Pair<'a, '_>,
+    database: &Database,
+    place: &Place,
+    now: Timestamp,
+) -> (Vec<Sent<'a>>, Vec<Finding>) {
+    let (mut missing, mut findings) = (Vec::new(), Vec::new());
+    let mut find = |what, why, mend| {
+        findings.push(Finding::new(Severity::Critical, &database.id, what, why, mend));
+    };
+    for sent in pair.sent(now).into_iter().filter(|sent| !sent.wanted.is_empty()) {
+        match &sent.copied {
+            Copied::Good(_) | Copied::InFlight(_) => {}
+            Copied::Wrong(copy, why) => {
+                let why = format!("the copy {} at {place} does not count: {why}", copy.id);
+                let mend = "delete it when you know why; a new one is made after that";
+                find("wrong-copy", why, mend);
+            }
+            Copied::Missing { failed } if *failed >= MOST_TRIES => {
+                let why = format!("{failed} tries to copy {} to {place} failed", sent.source.id);
+                let mend = "see the failed copies there: most often it is the key or its policy";
+                find("keeps-failing", why, mend);
+                // What fails for the newest fails for the older ones too, and would fill the quota with failed copies.
+                break;
+            }
+            Copied::Missing { .. } => missing.push(sent),
+        }
+    }
+    (missing, findings)
 }
 
 fn is_copy(p: &Point) -> bool {
     p.marks.copy_of.is_some() || p.source_arn.is_some()
 }
 
-/// Plans one copy; false when it can't be made.
-fn step(
-    plan: &mut Plan<Action>,
-    policy: &Policy,
-    keys: &AwsManaged,
-    d: &Due<'_>,
-    now: Timestamp,
-) -> bool {
-    let source = d.sent.source;
-    let refuse = |plan: &mut Plan<Action>, what, why: String, mend: &str| {
+impl Planning<'_> {
+    fn refuse(&mut self, d: &Due<'_>, what: &'static str, why: String, mend: &str) -> bool {
         let finding = Finding::new(Severity::Critical, &d.database.id, what, why, mend);
-        plan.findings.push(finding.in_group(d.group));
+        self.plan.findings.push(finding.in_group(d.group));
         false
-    };
-    if source.encrypted && d.destination.kms_key.is_none() {
-        // CopyDBSnapshot refuses an encrypted snapshot in another region without a key of that region.
-        let why =
-            format!("{} is encrypted, and a copy at {} needs a key there", source.id, d.place);
-        return refuse(
-            plan,
-            "no-key",
-            why,
-            &format!("write kms_key in the destination {}", d.rule.to),
-        );
     }
-    let account = other_account(policy, &d.place).then(|| d.place.account.to_string());
-    let mut from = source;
-    if account.is_some() {
+
+    /// Plans one copy; false when it can't be made.
+    fn step(&mut self, d: &Due<'_>) -> bool {
+        let source = d.sent.source;
+        if source.encrypted && d.destination.kms_key.is_none() {
+            // CopyDBSnapshot refuses an encrypted snapshot in another region without a key of that region.
+            let why =
+                format!("{} is encrypted, and a copy at {} needs a key there", source.id, d.place);
+            let mend = format!("write kms_key in the destination {}", d.rule.to);
+            return self.refuse(d, "no-key", why, &mend);
+        }
+        if !other_account(self.policy, &d.place) {
+            self.copy(d, source, None);
+            return true;
+        }
+        let account = d.place.account.to_string();
         let managed = match source.kms_key.as_ref().filter(|_| source.encrypted) {
             None => false,
             Some(key) => {
-                if let Some(managed) = keys.get(key) {
-                    *managed
-                } else {
+                let Some(managed) = self.keys.get(key) else {
                     let why =
                         format!("it is not known whether {key} may be used by another account");
-                    return refuse(plan, "key-unknown", why, "allow kms:DescribeKey on that key");
-                }
+                    return self.refuse(d, "key-unknown", why, "allow kms:DescribeKey on that key");
+                };
+                *managed
             }
         };
         // RDS shares neither its automated snapshots nor what is under aws/rds: those take a copy at home first.
-        if source.automated || managed {
-            if managed && d.destination.transfer_key.is_none() {
-                let why =
-                    format!("{} is under AWS's own key, which no other account can use", source.id);
-                let mend = format!(
-                    "write transfer_key in the destination {}: a key of yours, shared with it",
-                    d.rule.to
-                );
-                return refuse(plan, "key-cannot-leave", why, &mend);
-            }
-            let of_source = |t: &&&Point| t.marks.copy_of.as_deref() == Some(source.arn.as_str());
-            let mine: Vec<_> = d.transfers.iter().filter(of_source).collect();
-            if mine.iter().any(|t| t.state == State::InFlight) {
-                return false;
-            }
-            if let Some(transfer) = mine.iter().find(|t| t.good()) {
-                from = transfer;
-            } else {
-                let tries = mine.iter().filter(|t| matches!(t.state, State::Failed(_))).count();
-                if tries >= MOST_TRIES {
-                    let why = format!(
-                        "{tries} tries to copy {} at home for the transfer failed",
-                        source.id
-                    );
-                    return refuse(
-                        plan,
-                        "keeps-failing",
-                        why,
-                        "see the failed copies: most often it is the key",
-                    );
-                }
-                plan.step(&d.database.id, transfer(policy, d), "RDS can't share it as it is");
-                return true;
-            }
+        if !source.automated && !managed {
+            self.copy(d, source, Some(account));
+            return true;
         }
+        if managed && d.destination.transfer_key.is_none() {
+            let why =
+                format!("{} is under AWS's own key, which no other account can use", source.id);
+            let mend = format!(
+                "write transfer_key in the destination {}: a key of yours, shared with it",
+                d.rule.to
+            );
+            return self.refuse(d, "key-cannot-leave", why, &mend);
+        }
+        let of_source = |t: &&&Point| t.marks.copy_of.as_deref() == Some(source.arn.as_str());
+        let mine: Vec<&Point> = d.transfers.iter().filter(of_source).copied().collect();
+        if mine.iter().any(|t| t.state == State::InFlight) {
+            return false;
+        }
+        if let Some(transfer) = mine.iter().find(|t| t.good()) {
+            self.copy(d, transfer, Some(account));
+            return true;
+        }
+        let tries = mine.iter().filter(|t| matches!(t.state, State::Failed(_))).count();
+        if tries >= MOST_TRIES {
+            let why =
+                format!("{tries} tries to copy {} at home for the transfer failed", source.id);
+            let mend = "see the failed copies: most often it is the key";
+            return self.refuse(d, "keeps-failing", why, mend);
+        }
+        self.transfer(d);
+        true
     }
-    let tail = tail(policy, d, account.is_some());
-    let id = name::free_id(source.family, &d.database.id, &tail, d.there.iter().copied());
-    let mut more = vec![(mark::COPY_OF, source.arn.clone())];
-    more.extend(source.data_time.map(|t| (mark::DATA_TIME, t.to_string())));
-    more.extend(source.marks.slot.clone().map(|s| (mark::SLOT, s)));
-    let ours = name::marks(policy.company.as_str(), &d.database.id, source.reason(), more);
-    let (tags, _) = name::merge_tags(&d.database.tags, ours);
-    let age = d.newest.map_or("there is no copy yet".into(), |t| {
-        format!("the newest copy's data is {} old", human(now.duration_since(t)))
-    });
-    let because = format!("{} wants it ({}); {age}", d.rule.to, d.sent.wanted.join(", "));
-    // Aurora can't encrypt on copy (CopyDBClusterSnapshot), so a key for an unencrypted cluster snapshot is an error.
-    let keyed = source.encrypted || source.family == Family::Instance;
-    let copy = Copy {
-        source: from.arn.clone(),
-        id,
-        kms_key: d.destination.kms_key.as_ref().filter(|_| keyed).map(ToString::to_string),
-        option_group: d.destination.option_group.clone(),
-        tags,
-    };
-    let share = account.map(|account| (from.id.clone(), account));
-    plan.step(
-        &d.database.id,
-        Action::Copy { to: d.place.clone(), family: source.family, share, copy },
-        because,
-    );
-    true
+
+    /// A copy at the destination, `from` the source or its transfer copy, shared with `account` first.
+    fn copy(&mut self, d: &Due<'_>, from: &Point, account: Option<String>) {
+        let source = d.sent.source;
+        let mut marks = source_marks(source);
+        marks.extend(source.marks.slot.clone().map(|s| (mark::SLOT, s)));
+        let also: Vec<_> = source.marks.also.iter().map(|(r, s)| (r.as_str(), s.clone())).collect();
+        marks.extend(name::also(&also).0.map(|also| (mark::ALSO, also)));
+        let tail = tail(self.policy, d, account.is_some());
+        let (id, tags) = self.named(d, &d.place, &tail, marks);
+        let age = d.newest.map_or("there is no copy yet".into(), |t| {
+            format!("the newest copy's data is {} old", human(self.now.duration_since(t)))
+        });
+        let because = format!("{} wants it ({}); {age}", d.rule.to, d.sent.wanted.join(", "));
+        // Aurora can't encrypt on copy (CopyDBClusterSnapshot), so a key for an unencrypted cluster snapshot is an error.
+        let keyed = source.encrypted || source.family == Family::Instance;
+        let copy = Copy {
+            source: from.arn.clone(),
+            id,
+            kms_key: d.destination.kms_key.as_ref().filter(|_| keyed).map(ToString::to_string),
+            // One group is of one engine: of a source under any other, the copy takes the destination's default.
+            option_group: source
+                .option_group
+                .as_ref()
+                .and_then(|group| d.destination.option_groups.get(group).cloned()),
+            tags,
+        };
+        let share = account.map(|account| (from.id.clone(), account));
+        let action = Action::Copy { to: d.place.clone(), family: source.family, share, copy };
+        self.plan.step(&d.database.id, action, because);
+    }
+
+    /// A copy at home, to be copied on.
+    fn transfer(&mut self, d: &Due<'_>) {
+        let source = d.sent.source;
+        let tail = format!("{}-transfer", tail(self.policy, d, false));
+        let mut marks = source_marks(source);
+        marks.push((mark::TRANSFER, "true".to_owned()));
+        let home = Place::home(self.policy);
+        let (id, tags) = self.named(d, &home, &tail, marks);
+        let key = d.destination.transfer_key.as_ref().filter(|_| source.encrypted);
+        let copy = Copy {
+            source: source.arn.clone(),
+            id,
+            kms_key: key.map(ToString::to_string),
+            option_group: None,
+            tags,
+        };
+        let action = Action::Copy { to: home, family: source.family, share: None, copy };
+        self.plan.step(&d.database.id, action, "RDS can't share it as it is");
+    }
+
+    /// The identifier and tags of a new copy at a place.
+    fn named(
+        &mut self,
+        d: &Due<'_>,
+        place: &Place,
+        tail: &str,
+        marks: Vec<(&str, String)>,
+    ) -> (String, BTreeMap<String, String>) {
+        let ours = name::marks(&self.owner, d.database, d.sent.source.reason(), marks);
+        let (tags, _) = name::merge_tags(&d.database.tags, ours);
+        let there = self.seen.at(place).into_iter().flat_map(|fleet| &fleet.points);
+        let promised = self.promised.entry(place.clone()).or_default();
+        let wanted = Wanted { database: d.database, tail, tags: &tags };
+        let id = name::free_id(&wanted, there, promised);
+        promised.insert(id.clone());
+        (id, tags)
+    }
+}
+
+/// Of which point a copy is one.
+fn source_marks(source: &Point) -> Vec<(&'static str, String)> {
+    let mut marks = vec![(mark::COPY_OF, source.arn.clone())];
+    marks.extend(source.data_time.map(|t| (mark::DATA_TIME, t.to_string())));
+    marks
 }
 
 /// `<reason>-<time of the data>`, and the account for a copy in another one, where two accounts' databases of the same
@@ -316,27 +359,6 @@ fn tail(policy: &Policy, d: &Due<'_>, other: bool) -> String {
     let at = source.marks.slot.clone().or_else(|| source.data_time.map(slot)).unwrap_or_default();
     let from = if other { format!("-{}", policy.home().account) } else { String::new() };
     format!("{}-{at}{from}", source.reason())
-}
-
-fn transfer(policy: &Policy, d: &Due<'_>) -> Action {
-    let source = d.sent.source;
-    let tail = format!("{}-transfer", tail(policy, d, false));
-    let mut more = vec![(mark::COPY_OF, source.arn.clone()), (mark::TRANSFER, "true".to_owned())];
-    more.extend(source.data_time.map(|t| (mark::DATA_TIME, t.to_string())));
-    let ours = name::marks(policy.company.as_str(), &d.database.id, source.reason(), more);
-    let copy = Copy {
-        source: source.arn.clone(),
-        id: name::free_id(source.family, &d.database.id, &tail, d.home.iter().copied()),
-        kms_key: d
-            .destination
-            .transfer_key
-            .as_ref()
-            .filter(|_| source.encrypted)
-            .map(ToString::to_string),
-        option_group: None,
-        tags: name::merge_tags(&d.database.tags, ours).0,
-    };
-    Action::Copy { to: Place::home(policy), family: source.family, share: None, copy }
 }
 
 #[cfg(test)]

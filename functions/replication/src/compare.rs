@@ -144,7 +144,8 @@ mod tests {
 
     fn object(key: &str, size: u64, etag: &str, time: &str) -> Object {
         let modified = at(&format!("2026-11-20T{time}:00Z"));
-        Object { key: key.into(), size, etag: etag.into(), modified, class: "STANDARD".into() }
+        let class = "STANDARD".into();
+        Object { key: key.into(), size, etag: etag.into(), modified, class, restored: false }
     }
 
     fn compared(pairs: Vec<Pair>, now: &str) -> Comparison {

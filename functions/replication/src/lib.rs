@@ -24,7 +24,10 @@ pub const NAME: &str = "replication";
 pub async fn run(world: &World<'_>, request: &Request) -> Report {
     let mut report = Report::new(NAME, world);
     let seen = observe::observe(world, request).await;
-    let judged = plan(world.policy, &seen, world.now);
+    let mut judged = plan(world.policy, &seen, world.now);
+    if request.assets.is_empty() {
+        plan::unwatched(world.policy, &mut judged);
+    }
     report.findings = judged.findings;
     report.assets = judged.assets;
     report.values = judged.values;

@@ -5,7 +5,7 @@ use futures_util::{StreamExt, future, stream};
 use jiff::SignedDuration;
 use shared::{
     aws::{
-        EdgeError,
+        EdgeError, Kind,
         s3::{DefaultEncryption, NoncurrentRule, Object, Pairs, ReplicationRule, S3, Versioning},
     },
     catalog::{Database, Family, Place},
@@ -167,11 +167,25 @@ async fn look(world: &World<'_>, bucket: &Bucket, source: &S3) -> Look<SeenBucke
     if let (Some((to, place)), Some(asked)) = (replica(world.policy, bucket), &bucket.replication) {
         let comparison = Comparison::new(world.now, asked.max_lag.duration(), asked.sample);
         let there = world.aws.s3(&place);
-        let mut replicated = compare(world, (name, source), (to, &there), comparison).await?;
+        let lists = lists(&asked.prefixes);
+        let mut replicated =
+            compare(world, (name, source), (to, &there), &lists, comparison).await?;
         replicated.latency = latency(world, name, &place, &replicated).await?;
         seen.replication = Some(replicated);
     }
     Ok(seen)
+}
+
+/// The prefixes to list, all keys when there is none: none lies within another, so that no object is listed twice.
+fn lists(prefixes: &[String]) -> Vec<&str> {
+    if prefixes.is_empty() {
+        return vec![""];
+    }
+    let all = || prefixes.iter().map(String::as_str);
+    let mut lists: Vec<_> = all().filter(|p| !all().any(|o| o != *p && p.starts_with(o))).collect();
+    lists.sort_unstable();
+    lists.dedup();
+    lists
 }
 
 /// Source and replica side by side, and some objects read on both sides.
@@ -179,19 +193,22 @@ pub(crate) async fn compare(
     world: &World<'_>,
     (name, source): (&str, &S3),
     (to, there): (&str, &S3),
+    lists: &[&str],
     mut comparison: Comparison,
 ) -> Look<Replicated> {
     let (rules, versioning) =
         future::try_join(source.replication_rules(name), there.versioning(to)).await?;
-    let mut pairs = Pairs::new(source.objects(name, ""), there.objects(to, ""));
     let (mut cut, mut read) = (None, 0);
-    while let Some(pair) = pairs.next().await? {
-        read += 1;
-        if read % STRIDE == 0 && world.budget.spent() {
-            cut = Some(pair.key().to_owned());
-            break;
+    'all: for prefix in lists {
+        let mut pairs = Pairs::new(source.objects(name, prefix), there.objects(to, prefix));
+        while let Some(pair) = pairs.next().await? {
+            read += 1;
+            if read % STRIDE == 0 && world.budget.spent() {
+                cut = Some(pair.key().to_owned());
+                break 'all;
+            }
+            comparison.add(pair);
         }
-        comparison.add(pair);
     }
     let reads = stream::iter(comparison.sample()).map(async |(object, replica)| {
         (object.key.clone(), read_both((name, source, object), (to, there, replica)).await)
@@ -209,9 +226,7 @@ async fn read_both(source: Side<'_>, replica: Side<'_>) -> Sampled {
         (Ok(Some(a)), Ok(Some(b))) if a == b => Sampled::Same,
         (Ok(Some(_)), Ok(Some(_))) => Sampled::Differs,
         // The archive tiers of Intelligent-Tiering do not show in a list.
-        (Err(e), _) | (_, Err(e)) if e.code.as_deref() == Some("InvalidObjectState") => {
-            Sampled::Moved
-        }
+        (Err(e), _) | (_, Err(e)) if e.kind == Kind::Archived => Sampled::Moved,
         (Err(e), _) | (_, Err(e)) => Sampled::Unread(e.to_string(), e.hint().into()),
         (Ok(None), _) | (_, Ok(None)) => Sampled::Moved,
     }

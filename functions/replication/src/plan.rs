@@ -9,7 +9,7 @@ use shared::{
     metrics::{self, Metric, Value},
     plan::{Finding, Severity},
     policy::{Bucket, Encryption, Policy, Replication, text::Name},
-    report::Standing,
+    report::{Coverage, Standing},
     time::human,
 };
 
@@ -70,17 +70,37 @@ fn standing(
     let replicated = look.as_ref().ok().and_then(|s| s.replication.as_ref());
     let size = replicated.and_then(|r| i64::try_from(r.comparison.source.bytes).ok());
     Standing {
-        asset: bucket.bucket.to_string(),
-        group: group.to_string(),
-        newest: None,
-        age_seconds: None,
-        max_age_seconds: None,
         size_bytes: size,
         // How far the replica is behind is the age of its data.
         offsite_age_seconds: replicated.map(|r| lag(r, now).as_secs()),
         offsite_wanted: bucket.replication.is_some(),
+        coverage: if look.is_ok() { Coverage::Watched } else { Coverage::NotObserved },
         worst: findings.iter().map(|f| f.severity).max(),
         why: findings.iter().map(|f| f.why.clone()).collect(),
+        ..Standing::new(group.to_string(), bucket.bucket.to_string())
+    }
+}
+
+/// Buckets of which the policy asks nothing that any function does: named, and nobody looks at them.
+pub(crate) fn unwatched(policy: &Policy, judged: &mut Judged) {
+    for (group, bucket) in &policy.buckets {
+        let name = bucket.bucket.as_str();
+        let to_s3 = |to| policy.destinations.get(to).is_some_and(|d| d.bucket.is_some());
+        // What is copied is seen by who copies it.
+        let copied = bucket.copies.iter().any(|c| to_s3(&c.to));
+        if copied || judged.assets.iter().any(|s| s.asset == name && s.group == group.as_str()) {
+            continue;
+        }
+        let why = "nothing that the policy asks of it is done or watched by any function";
+        let mend =
+            "ask for versioning, replication or copies to a bucket, or take it out of the policy";
+        let finding = Finding::new(Severity::Warning, name, "not-watched", why, mend);
+        let finding = finding.in_group(group);
+        let mut standing = Standing::new(group.to_string(), name);
+        standing.coverage = Coverage::NotWatched;
+        standing.add(&finding);
+        judged.assets.push(standing);
+        judged.findings.push(finding);
     }
 }
 
@@ -107,7 +127,7 @@ fn of_bucket(bucket: &Bucket, look: &Look<SeenBucket>, now: Timestamp) -> Vec<Fi
         noncurrent(period.duration(), rules, &mut find);
     }
     if let (Some(asked), Some(replicated)) = (&bucket.replication, &seen.replication) {
-        settings(replicated, &mut find);
+        settings(asked, replicated, &mut find);
         compared(asked, replicated, now, &mut find);
         sampled(replicated, &mut find);
     }
@@ -175,9 +195,14 @@ fn noncurrent(wanted: SignedDuration, rules: &[shared::aws::s3::NoncurrentRule],
     }
 }
 
-fn settings(replicated: &Replicated, find: Find<'_>) {
+fn settings(asked: &Replication, replicated: &Replicated, find: Find<'_>) {
     let Replicated { to, rules, versioning, .. } = replicated;
     let on = || rules.iter().filter(|r| r.enabled && r.to == *to);
+    // A rule may take in more than the policy wants, and several together what it wants.
+    let takes = |prefix: &str| on().any(|r| !r.tagged && prefix.starts_with(r.prefix.as_str()));
+    let whole = [String::new()];
+    let wanted = if asked.prefixes.is_empty() { &whole[..] } else { &asked.prefixes };
+    let without: Vec<_> = wanted.iter().filter(|p| !takes(p)).collect();
     if on().next().is_none() {
         let off = rules.iter().any(|r| r.to == *to);
         let why = if off { "is not enabled" } else { "does not exist" };
@@ -189,10 +214,15 @@ fn settings(replicated: &Replicated, find: Find<'_>) {
             why,
             "enable a rule of the whole bucket to that bucket",
         );
-    } else if !on().any(|r| r.whole) {
+    } else if let Some(prefix) = without.first() {
         let some: Vec<_> = on().map(|r| format!("\"{}\"", r.id)).collect();
-        let why = format!("the rules to {to} ({}) take in some keys or tags only", some.join(", "));
-        find(Severity::Warning, "rule-narrow", why, "let a rule take in the whole bucket");
+        let all = if prefix.is_empty() { "all keys".into() } else { format!("\"{prefix}\"") };
+        let why = format!(
+            "the rules to {to} ({}) take in some keys or tags only, and the policy replicates {all}",
+            some.join(", ")
+        );
+        let mend = "let a rule take in the whole bucket, or write the prefixes that are meant into replication.prefixes";
+        find(Severity::Warning, "rule-narrow", why, mend);
     }
     if *versioning != Versioning::Enabled {
         let why =

@@ -13,7 +13,7 @@ use report::{
 use shared::{
     plan::{Finding, Severity},
     policy::Policy,
-    report::Standing,
+    report::{Coverage, Standing},
 };
 use std::{env, error::Error, fs, path::Path, time::Instant};
 
@@ -92,6 +92,8 @@ fn fleet(assets: usize, days: i64, now: Timestamp, well: bool) -> Facts {
             size_bytes: held.points.iter().max_by_key(|p| p.at).map(|p| p.bytes.cast_signed()),
             offsite_age_seconds: (!blind).then_some(age),
             offsite_wanted: true,
+            max_age_derived: false,
+            coverage: Coverage::Watched,
             worst: late.then_some(Severity::Critical),
             why,
             asset: asset.clone(),
@@ -167,6 +169,7 @@ fn past(i: usize, asset: &str, now: Timestamp) -> Vec<Event> {
         group: Some("fleet".into()),
         asset: asset.to_owned(),
         kind,
+        who: "holdfast".to_owned(),
         action: action.to_owned(),
         done,
         detail: detail.to_owned(),

@@ -104,6 +104,8 @@ pub struct Event {
     pub asset: String,
     /// What kind of action.
     pub kind: Kind,
+    /// Who did it: the function or command, and the person where there was one.
+    pub who: String,
     /// What was done, in words.
     pub action: String,
     /// Whether it went well.
@@ -123,6 +125,8 @@ pub enum Kind {
     Check,
     /// A point was restored, for a test or in earnest.
     Restore,
+    /// A point was deleted.
+    Delete,
     /// Anything else.
     Other,
 }

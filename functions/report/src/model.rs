@@ -6,7 +6,10 @@ use crate::{
 };
 use jiff::Timestamp;
 use serde::Serialize;
-use shared::plan::{Finding, Severity};
+use shared::{
+    plan::{Finding, Severity},
+    report::Coverage,
+};
 
 /// The whole page.
 #[derive(Clone, Debug, Serialize)]
@@ -137,8 +140,14 @@ pub struct Asset {
     pub points_wanted: bool,
     /// Its newest good recovery point.
     pub newest: Option<Newest>,
+    /// Whether it is looked after at all.
+    pub coverage: Coverage,
     /// Seconds that the newest may be old.
     pub max_age_seconds: Option<i64>,
+    /// That follows from its schedule; the policy does not write it.
+    pub max_age_derived: bool,
+    /// For so many seconds back every point is kept, so that a stretch without one is a gap.
+    pub dense_seconds: i64,
     /// Whether the policy wants copies elsewhere.
     pub offsite_wanted: bool,
     /// Age of the data in the newest copy elsewhere, in seconds; of several places, where it is oldest.
@@ -298,6 +307,8 @@ pub struct Costs {
     pub unowned: Line,
     /// Requests of this month, as far as what lies there tells.
     pub requests: Vec<Requests>,
+    /// What went to another region in this month, as far as what lies there tells.
+    pub transfer: Transfer,
     /// Classes without a known price.
     pub unpriced: Vec<Class>,
     /// The budget of a month.
@@ -325,6 +336,15 @@ pub struct Requests {
     pub kind: Asked,
     /// At least so many.
     pub count: u64,
+    /// What they cost.
+    pub cost: Option<f64>,
+}
+
+/// Transfer to other regions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Transfer {
+    /// At least so many bytes.
+    pub bytes: u64,
     /// What they cost.
     pub cost: Option<f64>,
 }

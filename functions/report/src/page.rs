@@ -4,6 +4,7 @@ mod asset;
 mod money;
 mod past;
 mod points;
+mod review;
 pub(crate) mod words;
 
 use crate::{
@@ -16,7 +17,7 @@ use money::Ledger;
 use shared::{
     metrics::{Metric, Value},
     plan::{Finding, Severity},
-    policy::{Policy, When},
+    policy::{Policy, QuotaOf, When},
     time::Schedule,
 };
 use std::collections::BTreeMap;
@@ -40,12 +41,15 @@ pub struct Told {
 /// Makes the page.
 pub fn page(policy: &Policy, facts: &Facts, now: Timestamp) -> Told {
     let past = past::Past::new(&facts.trail);
-    let rules = asset::rules(policy);
-    let mut ledger = Ledger::new(Table::new(policy.costs.as_ref()), now);
+    let rules = asset::rules(policy, now);
+    let home = policy.home.as_ref().map(|h| h.region.to_string());
+    let mut ledger = Ledger::new(Table::new(policy.costs.as_ref()), now, home);
     let look = asset::Look { facts, past: &past, now };
     let (mut assets, mut judged) = (Vec::new(), Vec::new());
     let (nothing, no_rule) = (Held::default(), asset::Rule::default());
-    for (key, standing) in asset::all(facts) {
+    let (all, unseen) = asset::all(policy, facts);
+    judged.extend(unseen);
+    for (key, standing) in all {
         let held = facts.held.get(&key).unwrap_or(&nothing);
         let rule = rules.get(key.group.as_str()).unwrap_or(&no_rule);
         let line = ledger.add(facts, held, rule.dense, true);
@@ -58,7 +62,7 @@ pub fn page(policy: &Policy, facts: &Facts, now: Timestamp) -> Told {
     }
     assets.sort_by(|a, b| b.state.cmp(&a.state).then_with(|| a.group.cmp(&b.group)));
     let costs = ledger.costs(facts.pages);
-    let quota = quota(policy, &costs.total);
+    let quota = quota(policy, &costs);
     let success = past::success(&facts.trail, now);
     let mut own = own_findings(policy, facts, &costs, quota.as_ref(), success.as_ref(), now);
     own.extend(judged);
@@ -149,15 +153,21 @@ fn alarms(policy: &Policy, facts: &Facts) -> Option<Vec<Alarm>> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a share for people")]
-fn quota(policy: &Policy, total: &Line) -> Option<Quota> {
+fn quota(policy: &Policy, costs: &crate::model::Costs) -> Option<Quota> {
     let (quota, warn_at, critical_at) = Table::new(policy.costs.as_ref()).quota()?;
-    let used = total.bytes as f64 / (quota as f64).max(1.0);
+    let bytes = match policy.costs.as_ref().map(|c| c.quota_of).unwrap_or_default() {
+        QuotaOf::All => costs.total.bytes,
+        QuotaOf::Objects => {
+            costs.classes.iter().filter(|c| !c.class.is_snapshot()).map(|c| c.line.bytes).sum()
+        }
+    };
+    let used = bytes as f64 / (quota as f64).max(1.0);
     let state = match used {
         used if used >= critical_at => State::Critical,
         used if used >= warn_at => State::Warning,
         _ => State::Ok,
     };
-    Some(Quota { bytes: total.bytes, quota, used, warn_at, critical_at, state })
+    Some(Quota { bytes, quota, used, warn_at, critical_at, state })
 }
 
 /// What only this function looks at.
@@ -182,10 +192,11 @@ fn own_findings(
     if let Some(cron) = policy.costs.as_ref().and_then(|c| c.report.as_ref()) {
         let when = When { cron: cron.clone(), time_zone: None };
         let due = Schedule::new(&when, &policy.time_zone).last_due(now);
-        // The function runs each hour, so one run falls in the hour after it is due.
-        if due.is_some_and(|d| now.duration_since(d) < SignedDuration::from_hours(1)) {
+        // The function runs each hour, and a run may fail: each of a day carries it, and `notify` sends it once.
+        if due.is_some_and(|d| now.duration_since(d) < SignedDuration::from_hours(24)) {
             let why = words::storage_report(costs, quota);
             found.push(Finding::new(Severity::Info, company, "storage-report", why, ""));
+            found.extend(review::access(policy, &facts.trail, now));
         }
     }
     found

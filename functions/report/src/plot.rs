@@ -84,15 +84,23 @@ impl Marks {
     }
 }
 
-/// The points of one place over time. Where a point was young enough, the lane is covered; between, it gapes.
+/// The points of one place over time. Where a point was young enough, the lane is covered; between, it gapes, as far back
+/// as every point is kept: what the policy thinned out before is no gap.
 pub(crate) fn lane(
     lane: &Lane,
     since: Timestamp,
     now: Timestamp,
-    max_age: Option<i64>,
+    (max_age, dense): (Option<i64>, i64),
     title: &str,
 ) -> Markup {
     let scale = Scale::new(since, now);
+    let thinned = scale.x(now.as_second() - dense);
+    let gap = |gaps: &mut String, from: f64, to: f64| {
+        let from = from.max(thinned);
+        if to - from > 1.0 {
+            stretch(gaps, from, to);
+        }
+    };
     let (mut covered, mut gaps, mut bars) = (String::new(), String::new(), String::new());
     let mut marks = Marks::default();
     let mut cover: Option<(f64, f64)> = None;
@@ -109,7 +117,7 @@ pub(crate) fn lane(
             Some((begun, until)) if from - until <= 1.0 => Some((begun, end)),
             Some((begun, until)) => {
                 stretch(&mut covered, begun, until);
-                stretch(&mut gaps, until, from);
+                gap(&mut gaps, until, from);
                 Some((from, end))
             }
             None => Some((from, end)),
@@ -117,9 +125,7 @@ pub(crate) fn lane(
     }
     if let Some((begun, until)) = cover {
         stretch(&mut covered, begun, until);
-        if WIDTH - until > 1.0 {
-            stretch(&mut gaps, until, WIDTH);
-        }
+        gap(&mut gaps, until, WIDTH);
     }
     let paths =
         [path("covered", covered), path("gap", gaps), path("bar", bars), path("point", marks.d)];
@@ -248,11 +254,19 @@ mod tests {
             oldest: None,
             spans,
         };
-        let drawn = |spans| lane(&lane_of(spans), at(0), at(1000), Some(100), "<b>").into_string();
+        let drawn =
+            |spans| lane(&lane_of(spans), at(0), at(1000), (Some(100), 1000), "<b>").into_string();
         let whole = drawn(vec![span(0, 500), span(590, 950)]);
         assert!(!whole.contains("gap"), "{whole}");
         assert!(whole.contains("&lt;b&gt;"), "the title is text: {whole}");
         let broken = drawn(vec![span(0, 300), span(600, 950)]);
         assert!(broken.contains("class=\"gap\" d=\"M400 7h200"), "{broken}");
+        // Before what is kept whole, the policy thins points out: that is no gap.
+        let sparse = vec![span(100, 100), span(500, 500), span(900, 950)];
+        let dense = |dense| {
+            lane(&lane_of(sparse.clone()), at(0), at(1000), (Some(60), dense), "").into_string()
+        };
+        assert!(dense(1000).contains("class=\"gap\""));
+        assert!(!dense(100).contains("class=\"gap\""), "{}", dense(100));
     }
 }

@@ -12,6 +12,9 @@ pub const AS_OF: &str = "2025-06-01";
 /// Region of the built-in table.
 pub const REGION: &str = "us-east-1";
 
+/// A GB to another region of AWS, in USD: most pairs of regions.
+const TRANSFER: f64 = 0.02;
+
 /// What something is stored as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Class {
@@ -75,6 +78,11 @@ impl Class {
         Self::Endpoint,
         Self::Directory,
     ];
+
+    /// Whether it is of RDS: no object, and no part of a quota of objects.
+    pub fn is_snapshot(self) -> bool {
+        matches!(self, Self::RdsSnapshot | Self::ClusterSnapshot | Self::Automated)
+    }
 
     /// The class that S3's listing names.
     pub fn of_s3(name: &str) -> Self {
@@ -193,6 +201,15 @@ pub enum Asked {
 }
 
 impl Asked {
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Put => "PUT",
+            Self::Get => "GET",
+            Self::List => "LIST",
+        }
+    }
+
     /// The built-in price of a thousand, in USD.
     fn usual(self) -> f64 {
         match self {
@@ -246,6 +263,12 @@ impl Table {
         let found = here.and_then(|(_, r)| asked.of(&r.requests));
         let found = found.or_else(|| asked.of(&prices.requests));
         found.or_else(|| self.builtin().then(|| asked.usual())).map(|price| price / 1000.0)
+    }
+
+    /// Price of a byte that goes to another region; none when it is not known.
+    pub fn transfer(&self) -> Option<f64> {
+        let found = self.costs.prices.transfer.or_else(|| self.builtin().then_some(TRANSFER));
+        found.map(|price| price / 1e9)
     }
 
     /// The currency.

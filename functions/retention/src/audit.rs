@@ -4,7 +4,7 @@
 use jiff::SignedDuration;
 use serde::Serialize;
 use shared::{
-    audit::Log,
+    audit::{Log, Place},
     aws::s3::{Expiry, Lifecycle},
     plan::{Finding, Plan, Severity},
     policy::Policy,
@@ -66,14 +66,14 @@ fn expiry(policy: &Policy) -> Option<Expiry> {
 /// Looks, and lets go of what is older than the policy keeps.
 pub async fn run(world: &World<'_>) -> Kept {
     let Some(log) = Log::of(world.aws, world.policy) else { return Kept::default() };
-    let looked = match &log {
-        Log::Bucket { s3, bucket, .. } => match expiry(world.policy) {
+    let looked = match log.place() {
+        Place::Bucket { s3, bucket, .. } => match expiry(world.policy) {
             Some(expiry) => s3.lifecycle(bucket).await.map(|found| ruled(bucket, found, &expiry)),
             None => return Kept::default(),
         },
         // A Lambda does not see a host's directory; the host removes by itself.
-        Log::Directory { .. } if !world.host => return Kept::default(),
-        Log::Directory { .. } => log.before(world.now - keep(world.policy)).await.map(removed),
+        Place::Directory { .. } if !world.host => return Kept::default(),
+        Place::Directory { .. } => log.before(world.now - keep(world.policy)).await.map(removed),
     };
     let (plan, rules, findings) = match looked {
         Ok(looked) => looked,
@@ -84,8 +84,8 @@ pub async fn run(world: &World<'_>) -> Kept {
         }
     };
     let outcomes = apply(world, &plan, 1, async |action: &Action| -> Did {
-        match (action, &log, &rules) {
-            (Action::Expire { bucket, days }, Log::Bucket { s3, .. }, Some(rules)) => {
+        match (action, log.place(), &rules) {
+            (Action::Expire { bucket, days }, Place::Bucket { s3, .. }, Some(rules)) => {
                 s3.set_lifecycle(bucket, rules).await?;
                 Ok(format!("records in s3://{bucket} end after {days} days").into())
             }

@@ -1,12 +1,12 @@
 //! Which dumps may go: the same safety check as for snapshots, asked for each database at each place.
 
-use crate::plan::runaway;
+use crate::{plan::runaway, schedule};
 use jiff::Timestamp;
 use serde::Serialize;
 use shared::{
     aws::{EdgeError, Kind},
     catalog::Point,
-    keep::{Fate, Question, decide},
+    keep::{Fate, Owed, Question, ReasonRule, decide},
     plan::{Cleared, Finding, Plan, Severity},
     policy::{
         Dump, Policy, Postgres,
@@ -16,14 +16,12 @@ use shared::{
     request::Request,
     run::{World, apply},
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::{collections::BTreeMap, fmt};
 use store::{
-    Backup, copies,
+    Backup, Trust, copies,
     place::{self, Open},
 };
+use tokio::time::Instant;
 
 /// One database of a group, and what was seen at each of its places.
 #[derive(Debug)]
@@ -86,7 +84,7 @@ pub async fn run(world: &World<'_>, request: &Request, width: usize) -> LettingD
             let address = |o: &Open<'_>| o.store.address();
             let address = open.as_ref().map_or_else(|_| written(policy), address);
             let backups = match open {
-                Ok(open) => open.by_database(world.policy, rules).await,
+                Ok(open) => open.by_database(world, rules).await,
                 Err(e) => Err(e.clone()),
             };
             by_place.push((address, backups));
@@ -102,11 +100,17 @@ pub async fn run(world: &World<'_>, request: &Request, width: usize) -> LettingD
         }
         stores.insert(group, open);
     }
+    let began = Instant::now();
     let mut letting = plan(world.policy, &seen, world.now);
+    if schedule::waits(world.policy, world.now).is_some() {
+        letting.kept += schedule::hold_back(&mut letting.plan, world.dry_run);
+    }
     let plan = std::mem::take(&mut letting.plan);
     letting.outcomes = apply(world, &plan, width, async |step: &LetGo| {
         let open = stores[&step.group][step.place].as_ref().map_err(EdgeError::clone)?;
-        let cleaned = open.store.delete(&step.point).await;
+        let rules = &world.policy.postgres[&step.group];
+        let trust = Trust::of(world.policy, rules, world.now + began.elapsed());
+        let cleaned = open.store.delete(&step.point, &trust).await;
         cleaned.map_err(|e| {
             EdgeError::of_kind(Kind::CleanUp, e.doing.clone(), e.why.clone(), e.mend.clone())
         })?;
@@ -147,7 +151,7 @@ pub fn plan(policy: &Policy, seen: &[Dumps<'_>], now: Timestamp) -> LettingDumps
         // Oldest first: a run that is stopped half-way leaves the newer points.
         judged.sort_by_key(|(_, _, point, _)| point.data_time);
         let going = judged.iter().filter(|(.., fate)| matches!(fate, Fate::Goes(..))).count();
-        if let Some(finding) = runaway(&policy.limits.delete, address, going, judged.len()) {
+        if let Some(finding) = runaway(&policy.limits.delete, address, (going, judged.len())) {
             out.refused += going;
             out.kept += judged.len();
             out.plan.findings.push(finding);
@@ -188,7 +192,7 @@ pub fn judge(
     now: Timestamp,
 ) -> Vec<(Point, Fate)> {
     let Some((_, Ok(backups))) = dumps.places.get(place) else { return Vec::new() };
-    let company = policy.company.as_str();
+    let company = &policy.owner();
     let all: BTreeMap<ReasonName, Dump> = dumps.rules.all_dumps();
     let own = place.checked_sub(1).and_then(|i| dumps.rules.also_stored[i].keep.as_ref());
     let mut points = Vec::new();
@@ -221,16 +225,20 @@ pub fn judge(
             }
         });
     }
+    let kinds = all.iter().map(|(reason, dump)| {
+        let owed = Owed::by(dump.when.as_ref(), &policy.time_zone, now);
+        (reason.as_str(), ReasonRule { keep: vec![own.unwrap_or(&dump.keep)], owed })
+    });
     let question = Question {
-        company,
+        owner: company,
         points: points.iter().collect(),
-        rules: all.iter().map(|(r, d)| (r.as_str(), own.unwrap_or(&d.keep))).collect(),
+        kinds: kinds.collect(),
         floor: dumps.rules.keep_at_least.get() as usize,
         holds: &dumps.rules.holds,
         max_age: dumps.rules.objectives.max_age.as_ref().map(Period::duration),
         needed: needed.iter().map(|(arn, why)| (arn.as_str(), why.clone())).collect(),
-        transferred: BTreeSet::new(),
         earlier,
+        ..Question::default()
     };
     let fates = decide(&question, now);
     points.into_iter().zip(fates).collect()

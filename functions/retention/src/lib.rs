@@ -2,20 +2,24 @@
 //!
 //! [`plan()`] asks the safety check of `shared::keep` about every point at every place; only what it clears can be
 //! deleted, oldest first. Dumps are judged by the same check, place by place: `dumps`. Storage classes by age
-//! are lifecycle rules of the buckets, kept as the policy says: `tiers`; so is the end of audit records: `audit`. This is the only function whose
-//! role may delete.
+//! are lifecycle rules of the buckets, kept as the policy says: `tiers`; so is the end of audit records: `audit`. With a
+//! `schedule` in the policy, it deletes at those times only: `schedule`. This is the only function whose role may delete.
 
 pub mod audit;
 pub mod dumps;
 mod plan;
+mod schedule;
 pub mod tiers;
+mod vault;
 
 pub use plan::{Delete, Judged, Letting, judge, plan};
 
 use shared::{
+    catalog::Purpose,
     metrics::Metric,
     observe::{Where, observe},
-    report::{Report, Result},
+    plan::Plan,
+    report::{Report, Result, planned},
     request::Request,
     run::{World, apply},
 };
@@ -30,13 +34,23 @@ const WIDTH: usize = 4;
 pub async fn run(world: &World<'_>, request: &Request) -> Report {
     let mut report = Report::new(NAME, world);
     let seen = observe(world, Where::Everywhere).await;
-    let letting = plan(world.policy, &seen, world.now);
-    report.findings.clone_from(&letting.plan.findings);
+    let mut letting = plan(world.policy, &seen, world.now);
+    vault::leave(world.policy, &mut letting.plan);
+    if let Some(finding) = schedule::waits(world.policy, world.now) {
+        letting.kept += schedule::hold_back(&mut letting.plan, world.dry_run);
+        report.find(finding);
+    }
+    report.findings.extend(letting.plan.findings.iter().cloned());
     report.outcomes = apply(world, &letting.plan, WIDTH, async |delete| {
-        world.aws.rds(&delete.at).delete(&delete.point).await?;
+        world.aws.rds_for(&delete.at, Purpose::Delete).delete(&delete.point).await?;
         Ok(format!("{} is deleted", delete.point.point().id).into())
     })
     .await;
+    if world.dry_run {
+        // Whoever asks what would go is shown what the limits stop, too.
+        let beyond = Plan { steps: std::mem::take(&mut letting.beyond), findings: Vec::new() };
+        report.outcomes.extend(planned(&beyond));
+    }
     let dumps = dumps::run(world, request, WIDTH).await;
     report.findings.extend(dumps.plan.findings);
     report.outcomes.extend(dumps.outcomes);
@@ -56,7 +70,8 @@ pub async fn run(world: &World<'_>, request: &Request) -> Report {
 pub async fn run_dumps(world: &World<'_>, request: &Request) -> Report {
     let mut report = Report::new(NAME, world);
     let dumps = dumps::run(world, request, WIDTH).await;
-    report.findings = dumps.plan.findings;
+    report.findings.extend(schedule::waits(world.policy, world.now));
+    report.findings.extend(dumps.plan.findings);
     report.outcomes = dumps.outcomes;
     if world.policy.audit.as_ref().is_some_and(|audit| audit.directory.is_some()) {
         let audit = audit::run(world).await;

@@ -1,14 +1,16 @@
 //! Which recovery points may go. Pure: no I/O and no clock.
 
+mod judge;
+
+pub use judge::{Judged, judge};
+
 use jiff::Timestamp;
 use serde::Serialize;
 use shared::{
-    catalog::{ByDatabase, Place, Point, Seen},
-    copies::{Copied, Pair},
-    keep::{Fate, Question, decide},
-    observe::selection,
-    plan::{Cleared, Finding, Plan, Severity},
-    policy::{Databases, DeleteLimit, Keep, Policy, select, text::Name},
+    catalog::{Place, Point, Seen},
+    keep::{Fate, unmatched},
+    plan::{Cleared, Finding, Plan, Severity, Step},
+    policy::{DeleteLimit, Policy},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,19 +32,6 @@ impl fmt::Display for Delete {
     }
 }
 
-/// The fate of one point, for `explain`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Judged<'a> {
-    /// Where it is.
-    pub place: &'a Place,
-    /// The group that judges it.
-    pub group: &'a Name,
-    /// The point.
-    pub point: &'a Point,
-    /// What becomes of it, limits aside.
-    pub fate: Fate,
-}
-
 /// What a plan comes to, with the counts that are published.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Letting {
@@ -52,6 +41,8 @@ pub struct Letting {
     pub kept: usize,
     /// Points that would have gone and did not, because of the limits.
     pub refused: usize,
+    /// The steps that the limits refused: a dry run shows them.
+    pub beyond: Vec<Step<Delete>>,
 }
 
 /// Plans what goes at `now`, place by place. A place that was not seen whole loses nothing, and neither does home while a
@@ -59,42 +50,131 @@ pub struct Letting {
 pub fn plan(policy: &Policy, seen: &Seen, now: Timestamp) -> Letting {
     let mut out = Letting::default();
     out.plan.findings.extend(seen.gaps.iter().map(Finding::gap));
+    out.plan.findings.extend(unmatched_holds(policy, seen));
+    let owner = policy.owner();
+    let judged = judge(policy, seen, now);
+    out.plan.findings.extend(left(policy, seen, &judged, &owner));
+    out.plan.findings.extend(suspended(&judged));
     let mut by_place: BTreeMap<&Place, Vec<Judged<'_>>> = BTreeMap::new();
-    for judged in judge(policy, seen, now) {
+    for judged in judged {
         by_place.entry(judged.place).or_default().push(judged);
     }
     for (place, mut judged) in by_place {
         // Oldest first: a run that is stopped half-way leaves the newer points.
         judged.sort_by_key(|j| j.point.data_time);
-        let ours =
-            |j: &&Judged<'_>| j.point.made_for(policy.company.as_str()) && !j.point.automated;
-        let good = judged.iter().filter(ours).filter(|j| j.point.good()).count();
-        let goes = |j: &&Judged<'_>| matches!(j.fate, Fate::Goes(..));
-        let going = judged.iter().filter(goes).count();
-        let refused = runaway(&policy.limits.delete, &place.to_string(), going, good);
-        out.kept += judged.iter().filter(ours).count() - if refused.is_some() { 0 } else { going };
-        if let Some(finding) = refused {
-            out.refused += going;
-            out.plan.findings.push(finding);
-            continue;
-        }
-        for j in judged {
-            if let Fate::Goes(point, why) = j.fate {
-                let asset = j.point.database.clone();
-                out.plan.step(asset, Delete { at: place.clone(), point }, why);
+        let ours = judged.iter().filter(|j| j.point.made_for(&owner) && !j.point.automated);
+        let stays = |j: &&Judged<'_>| !matches!(j.fate, Fate::Goes(..));
+        out.kept += ours.filter(stays).count();
+        let refused = runaway(&policy.limits.delete, &place.to_string(), counted(&judged, &owner));
+        let steps = judged.into_iter().filter_map(|j| match j.fate {
+            Fate::Goes(point, because) => {
+                let action = Delete { at: place.clone(), point };
+                Some(Step { asset: j.point.database.clone(), action, because })
             }
-        }
+            Fate::Stays(_) | Fate::Suspended(_) => None,
+        });
+        let Some(finding) = refused else {
+            out.plan.steps.extend(steps);
+            continue;
+        };
+        out.plan.findings.push(finding);
+        let before = out.beyond.len();
+        out.beyond.extend(steps.map(|step| Step {
+            because: format!("the limit refuses it: {}", step.because),
+            ..step
+        }));
+        out.refused += out.beyond.len() - before;
+        out.kept += out.beyond.len() - before;
     }
     out
 }
 
-/// What stands against letting so many points of one place go at once: a policy that was changed by mistake, a clock that
-/// jumped.
+/// How many good points would go, and how many there are. What failed or was only to be copied on holds nothing that a limit
+/// could save.
+fn counted(judged: &[Judged<'_>], owner: &str) -> (usize, usize) {
+    let good = |j: &&Judged<'_>| {
+        j.point.made_for(owner) && !j.point.automated && j.point.good() && !j.point.marks.transfer
+    };
+    let going = judged.iter().filter(good).filter(|j| matches!(j.fate, Fate::Goes(..))).count();
+    (going, judged.iter().filter(good).count())
+}
+
+/// Holds that hold nothing. Where a place was not seen, nobody knows.
+fn unmatched_holds(policy: &Policy, seen: &Seen) -> Vec<Finding> {
+    if !seen.gaps.is_empty() {
+        return Vec::new();
+    }
+    let points: Vec<&Point> = seen.places.values().flat_map(|f| &f.points).collect();
+    let groups = policy.databases.iter();
+    let all = groups
+        .flat_map(|(name, g)| unmatched(&g.holds, &points).into_iter().map(move |h| (name, h)));
+    let finding = |(name, hold): (&_, &str)| {
+        let why =
+            format!("\"{hold}\" in holds is no recovery point at any place, so it holds nothing");
+        let mend =
+            "write the snapshot's identifier or ARN as `holdfast explain` shows it, or take it out";
+        Finding::new(Severity::Warning, hold, "hold-unmatched", why, mend).in_group(name)
+    };
+    all.map(finding).collect()
+}
+
+/// Points that no rule speaks of any more: of databases that no group selects and none would by name, or for reasons that
+/// left the policy. Nobody lets them go, so somebody has to know.
+fn left(policy: &Policy, seen: &Seen, judged: &[Judged<'_>], owner: &str) -> Vec<Finding> {
+    if seen.at(&Place::home(policy)).is_none() {
+        return Vec::new();
+    }
+    let ruled: BTreeSet<&str> = (judged.iter())
+        .filter(|j| j.point.reasons().iter().all(|r| j.reasons.contains(r)))
+        .map(|j| j.point.arn.as_str())
+        .collect();
+    let mut of: BTreeMap<(&Place, &str), (usize, i64)> = BTreeMap::new();
+    for (place, point) in seen.places.iter().flat_map(|(p, f)| f.points.iter().map(move |x| (p, x)))
+    {
+        let ours = point.made_for(owner) && !point.automated && !point.marks.transfer;
+        if ours && !ruled.contains(point.arn.as_str()) {
+            let (count, gib) = of.entry((place, &point.database)).or_default();
+            *count += 1;
+            *gib += i64::from(point.size_gib);
+        }
+    }
+    let finding = |((place, database), (count, gib)): ((&Place, &str), (usize, i64))| {
+        let why = format!(
+            "{count} of its recovery points at {place} (of databases of {gib} GiB in all) are spoken of by no rule of the \
+             policy, so they stay for ever"
+        );
+        let mend = "select the database again, or its reason, to let them go by a rule; or delete them in RDS, which \
+                    `holdfast explain` lists";
+        Finding::new(Severity::Warning, database, "left-policy", why, mend)
+    };
+    of.into_iter().map(finding).collect()
+}
+
+/// What stays although no rule keeps it, because backups of its kind are not being made: said once for each database.
+fn suspended(judged: &[Judged<'_>]) -> Vec<Finding> {
+    let mut of: BTreeMap<(&str, &Place, &str), (usize, &str)> = BTreeMap::new();
+    for j in judged {
+        if let Fate::Suspended(why) = &j.fate {
+            let key = (j.point.database.as_str(), j.place, j.group.as_str());
+            of.entry(key).or_insert((0, why)).0 += 1;
+        }
+    }
+    let finding =
+        |((database, place, group), (count, why)): ((&str, &Place, &str), (usize, &str))| {
+            let why = format!("{count} of its points at {place} would go and stay: {why}");
+            let mend = "see `holdfast status` for what keeps its backups from being made";
+            Finding::new(Severity::Warning, database, "deletion-suspended", why, mend)
+                .in_group(group)
+        };
+    of.into_iter().map(finding).collect()
+}
+
+/// What stands against letting so many good points of one place go at once: a policy that was changed by mistake, a clock
+/// that jumped.
 pub(crate) fn runaway(
     limit: &DeleteLimit,
     place: &str,
-    going: usize,
-    good: usize,
+    (going, good): (usize, usize),
 ) -> Option<Finding> {
     #[expect(clippy::cast_precision_loss, reason = "counts of points are far below 2^52")]
     let share = going as f64 / good.max(1) as f64;
@@ -103,157 +183,14 @@ pub(crate) fn runaway(
         "{going} of {good} good points would go at once, over the limit of {} or {}; nothing goes",
         limit.count, limit.share
     );
-    let mend = "run `holdfast plan retention` to see them; if they are right, raise limits.delete in the policy \
-                for one run";
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of 100")]
+    let percent = (share * 100.0).ceil() as u32;
+    let mend = format!(
+        "see them by `holdfast plan retention`; if they are right, write limits: {{ delete: {{ count: {}, share: \
+         {percent}% }} }} in the policy, and take it back after one run",
+        going.max(limit.count as usize)
+    );
     over.then(|| Finding::new(Severity::Critical, place, "runaway", why, mend))
-}
-
-/// The fate of every point at every place that was seen, limits aside.
-pub fn judge<'a>(policy: &'a Policy, seen: &'a Seen, now: Timestamp) -> Vec<Judged<'a>> {
-    let home_place = Place::home(policy);
-    let Some((home_place, home)) = seen.places.get_key_value(&home_place) else {
-        // Without home nothing is known of what still lives, so nothing goes anywhere.
-        return Vec::new();
-    };
-    let selected = selection(policy, &home.databases);
-    let groups: BTreeMap<&str, _> =
-        selected.all().map(|(name, group, d)| (d.id.as_str(), (name, group))).collect();
-    let points: BTreeMap<&Place, ByDatabase<'_>> =
-        seen.places.iter().map(|(p, f)| (p, f.by_database())).collect();
-    let mut out = Vec::new();
-    for (place, by_database) in &points {
-        for (database, all) in by_database.all() {
-            let group = groups.get(database).copied().or_else(|| gone(policy, database));
-            let Some((group_name, group)) = group else { continue };
-            let mut lineages: BTreeMap<&str, Vec<&'a Point>> = BTreeMap::new();
-            for point in all {
-                lineages.entry(&point.resource_id).or_default().push(point);
-            }
-            for (resource_id, lineage) in lineages {
-                let alive =
-                    home.databases.iter().any(|d| d.id == database && d.resource_id == resource_id);
-                let question = if *place == home_place {
-                    at_home(policy, group, lineage, &points, seen, alive, now)
-                } else {
-                    away(policy, group, place, lineage, alive)
-                };
-                let fates = decide(&question, now);
-                out.extend(question.points.iter().zip(fates).map(|(point, fate)| Judged {
-                    place,
-                    group: group_name,
-                    point,
-                    fate,
-                }));
-            }
-        }
-    }
-    out
-}
-
-/// The group whose names fit a database that is no longer there.
-fn gone<'a>(policy: &'a Policy, database: &str) -> Option<(&'a Name, &'a Databases)> {
-    let none = BTreeMap::new();
-    policy.databases.iter().find(|(_, g)| select(&g.select, database, &none).is_ok())
-}
-
-fn at_home<'a>(
-    policy: &'a Policy,
-    group: &'a Databases,
-    lineage: Vec<&'a Point>,
-    points: &BTreeMap<&Place, ByDatabase<'a>>,
-    seen: &Seen,
-    alive: bool,
-    now: Timestamp,
-) -> Question<'a> {
-    let mut needed = BTreeMap::new();
-    let mut to_transfer = BTreeSet::new();
-    for rule in &group.copies {
-        let Some(place) = Place::of(policy, &rule.to) else { continue };
-        let there: Vec<&Point> = match (points.get(&place), lineage.first()) {
-            (Some(by), Some(first)) => by.named(&first.database).to_vec(),
-            _ => Vec::new(),
-        };
-        let pair = Pair { policy, rule, home: &lineage, there: &there };
-        for sent in pair.sent(now) {
-            let arn = sent.source.arn.as_str();
-            if !matches!(sent.copied, Copied::Good(_)) && !sent.wanted.is_empty() {
-                to_transfer.insert(arn);
-            }
-            match &sent.copied {
-                _ if seen.at(&place).is_none() => {
-                    needed.insert(
-                        arn,
-                        format!(
-                            "{} can't be seen, so nobody knows whether its copy is there",
-                            rule.to
-                        ),
-                    );
-                }
-                Copied::InFlight(_) => {
-                    // Deleting a source that is being copied ends the copy.
-                    needed.insert(arn, format!("its copy to {} is on its way", rule.to));
-                }
-                Copied::Missing { .. } | Copied::Wrong(..) if !sent.wanted.is_empty() => {
-                    needed.insert(arn, format!("its copy to {} is still to be made", rule.to));
-                }
-                _ => {}
-            }
-        }
-    }
-    // A transfer copy has done its work when no destination that wants its source is without a good copy.
-    let done =
-        |t: &&&Point| t.marks.copy_of.as_deref().is_none_or(|arn| !to_transfer.contains(arn));
-    let transfers = lineage.iter().filter(|t| t.marks.transfer);
-    let transferred = transfers.filter(done).map(|t| t.arn.as_str()).collect();
-    let rules = group.snapshots.iter().map(|(reason, s)| (reason.as_str(), &s.keep)).collect();
-    let max_age = group
-        .objectives
-        .max_age
-        .as_ref()
-        .filter(|_| alive)
-        .map(shared::policy::text::Period::duration);
-    question(policy, group, lineage, rules, max_age, needed, transferred)
-}
-
-fn away<'a>(
-    policy: &'a Policy,
-    group: &'a Databases,
-    place: &Place,
-    lineage: Vec<&'a Point>,
-    alive: bool,
-) -> Question<'a> {
-    let here = |name: &Name| Place::of(policy, name).as_ref() == Some(place);
-    let copies: Vec<_> = group.copies.iter().filter(|c| here(&c.to)).collect();
-    let rules =
-        copies.iter().flat_map(|c| c.of.iter().map(|reason| (reason.as_str(), &c.keep))).collect();
-    let ages = copies
-        .iter()
-        .filter_map(|c| c.max_age.as_ref())
-        .map(shared::policy::text::Period::duration);
-    let max_age = ages.max().filter(|_| alive);
-    question(policy, group, lineage, rules, max_age, BTreeMap::new(), BTreeSet::new())
-}
-
-fn question<'a>(
-    policy: &'a Policy,
-    group: &'a Databases,
-    points: Vec<&'a Point>,
-    rules: BTreeMap<&'a str, &'a Keep>,
-    max_age: Option<jiff::SignedDuration>,
-    needed: BTreeMap<&'a str, String>,
-    transferred: BTreeSet<&'a str>,
-) -> Question<'a> {
-    Question {
-        earlier: BTreeMap::new(),
-        company: policy.company.as_str(),
-        points,
-        rules,
-        floor: group.keep_at_least.get() as usize,
-        holds: &group.holds,
-        max_age,
-        needed,
-        transferred,
-    }
 }
 
 #[cfg(test)]

@@ -19,9 +19,6 @@ use std::{collections::BTreeMap, fmt};
 const LARGER_THAN: i64 = 1 << 20;
 /// Days after which an upload without end is given up, by S3 itself, should no run clean it up.
 const ABORT_AFTER: i32 = 7;
-/// Days before which S3 moves nothing to `STANDARD_IA`.
-/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/lifecycle-transition-general-considerations.html>
-const IA_AFTER: i32 = 30;
 
 /// The rules that a bucket must have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -43,10 +40,9 @@ impl fmt::Display for Set {
     }
 }
 
-/// The rules of every bucket that the policy gives tiers, and what S3 can't do of them.
-pub fn wanted(policy: &Policy) -> (Vec<Set>, Vec<Finding>) {
+/// The rules of every bucket that the policy gives tiers; the policy's own check refuses what S3 would.
+pub fn wanted(policy: &Policy) -> Vec<Set> {
     let mut by: BTreeMap<String, Set> = BTreeMap::new();
-    let mut findings = Vec::new();
     let buckets = policy.buckets.iter().map(|(name, b)| {
         (name, b.bucket.to_string(), b.region.clone(), String::new(), b.tiers.as_slice())
     });
@@ -54,21 +50,10 @@ pub fn wanted(policy: &Policy) -> (Vec<Set>, Vec<Finding>) {
         // Another endpoint has other classes, or none.
         let bucket = g.stored.bucket.as_ref().filter(|_| g.stored.endpoint.is_none())?;
         let prefix = g.stored.prefix.clone();
-        Some((name, bucket.to_string(), g.stored.region.clone(), prefix, g.tiers.as_slice()))
+        Some((name, bucket.to_string(), g.stored.aws_region(), prefix, g.tiers.as_slice()))
     });
     for (name, bucket, region, prefix, tiers) in buckets.chain(groups) {
-        let (early, steps) = steps(tiers);
-        if let Some(days) = early {
-            let why = format!(
-                "the policy wants STANDARD_IA after {days} days, and S3 moves nothing there before {IA_AFTER}; that step is \
-                 left out"
-            );
-            let mend = "write 30d or more, or begin with STANDARD_IA: objects can be written there at once";
-            findings.push(
-                Finding::new(Severity::Warning, name.to_string(), "too-early", why, mend)
-                    .in_group(name),
-            );
-        }
+        let steps = steps(tiers);
         if steps.is_empty() {
             continue;
         }
@@ -77,26 +62,18 @@ pub fn wanted(policy: &Policy) -> (Vec<Set>, Vec<Finding>) {
         let set = by.entry(bucket.clone()).or_insert(Set { bucket, region, rules: Vec::new() });
         set.rules.push(rule);
     }
-    (by.into_values().collect(), findings)
+    by.into_values().collect()
 }
 
-/// Days and classes; and the days of a step that S3 would refuse. The class from the begin on is set by whoever writes.
-fn steps(tiers: &[Tier]) -> (Option<i32>, Vec<(i32, String)>) {
+/// Days and classes. The class from the begin on is set by whoever writes.
+fn steps(tiers: &[Tier]) -> Vec<(i32, String)> {
     let days = |age: SignedDuration| i32::try_from(age.as_hours() / 24).unwrap_or(i32::MAX);
-    let mut early = None;
-    let mut steps = Vec::new();
-    for tier in tiers {
-        let Some(after) = &tier.after else { continue };
-        let after = days(after.duration());
-        match tier.class {
-            // Nothing moves back.
-            StorageClass::Standard => {}
-            StorageClass::StandardIa if after < IA_AFTER => early = Some(after),
-            class => steps.push((after, class.name().to_owned())),
-        }
-    }
+    let later = tiers.iter().filter(|tier| tier.class != StorageClass::Standard);
+    let steps =
+        later.filter_map(|t| Some((days(t.after.as_ref()?.duration()), t.class.name().to_owned())));
+    let mut steps: Vec<_> = steps.collect();
     steps.sort();
-    (early, steps)
+    steps
 }
 
 /// What became of it.
@@ -110,8 +87,8 @@ pub struct Tiering {
 
 /// Sets the rules that differ, and those alone; rules that are not ours stay as they are.
 pub async fn run(world: &World<'_>) -> Tiering {
-    let (sets, findings) = wanted(world.policy);
-    let mut tiering = Tiering { findings, outcomes: Vec::new() };
+    let sets = wanted(world.policy);
+    let mut tiering = Tiering::default();
     let mut plan = Plan::default();
     let mut there: BTreeMap<String, Lifecycle> = BTreeMap::new();
     for set in sets {
@@ -162,12 +139,12 @@ mod tests {
     #[test]
     fn every_bucket_gets_one_rule_for_each_group_and_no_step_that_s3_would_refuse() {
         let policy = policy(
-            "buckets: {vault: {bucket: acme-vault, tiers: [{class: STANDARD}, {after: 8d, class: STANDARD_IA}, {after: \
-             31d, class: GLACIER}]}}, postgres: {main: {databases: [orders], stored: {bucket: acme-vault, prefix: pg/}, \
+            "buckets: {vault: {bucket: acme-vault, tiers: [{class: STANDARD}, {after: 31d, \
+             class: GLACIER}]}}, postgres: {main: {databases: [orders], stored: {bucket: acme-vault, prefix: pg/}, \
              tiers: [{class: STANDARD_IA}, {after: 90d, class: DEEP_ARCHIVE}, {after: 30d, class: GLACIER}]}, host: \
              {databases: [x], stored: {directory: /var/backups}, tiers: [{after: 30d, class: GLACIER}]}}",
         );
-        let (sets, findings) = wanted(&policy);
+        let sets = wanted(&policy);
         let rules: Vec<_> = sets
             .iter()
             .flat_map(|s| {
@@ -180,6 +157,5 @@ mod tests {
         acme-vault holdfast-acme-vault "" [(31, "GLACIER")]
         acme-vault holdfast-acme-main "pg/" [(30, "GLACIER"), (90, "DEEP_ARCHIVE")]
         "#);
-        insta::assert_snapshot!(findings[0], @"warning vault too-early: the policy wants STANDARD_IA after 8 days, and S3 moves nothing there before 30; that step is left out; write 30d or more, or begin with STANDARD_IA: objects can be written there at once");
     }
 }

@@ -11,7 +11,7 @@ pub use plan::{Action, plan};
 
 use shared::{
     aws::{EdgeError, Kind},
-    catalog::{Family, State},
+    catalog::{Family, Marks, Point, State},
     metrics::Metric,
     observe::{Where, observe},
     plan::{Finding, Severity},
@@ -19,7 +19,7 @@ use shared::{
     request::{Request, SCHEDULE},
     run::{World, apply},
 };
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 /// The function's name.
 pub const NAME: &str = "snapshot";
@@ -44,11 +44,14 @@ pub async fn run(world: &World<'_>, request: &Request) -> Report {
         let open = |r: &Result| matches!(r, Result::Deferred(_) | Result::Unfinished);
         let put_off: Vec<_> = report.outcomes.iter().filter(|o| open(&o.result)).cloned().collect();
         for outcome in put_off {
-            let why = match outcome.result {
-                Result::Deferred(why) => why,
-                _ => "it is not complete and the run's time is over".into(),
+            let again = "ask again under the same request: what is on its way is not taken twice";
+            let (why, mend) = match outcome.result {
+                // Asking does not help while what refuses it stays as it is.
+                Result::Deferred(why) => {
+                    (why, format!("see the database's state in RDS; when it is available, {again}"))
+                }
+                _ => ("it is not complete and the run's time is over".into(), again.to_owned()),
             };
-            let mend = "ask again under the same request: what is on its way is not taken twice";
             report.find(Finding::new(Severity::Critical, outcome.asset, "not-taken", why, mend));
         }
     }
@@ -72,13 +75,17 @@ async fn act(world: &World<'_>, action: &Action, wait: bool) -> Did {
                 Ok(format!("{id} is on its way").into())
             }
         }
-        Action::Take { family, database, id, tags } => {
+        Action::Take { family, database, resource_id, id, tags } => {
             let began = tokio::time::Instant::now();
             loop {
                 let taken = rds.take(*family, database, id, tags).await;
                 match taken {
                     Ok(()) => break,
-                    Err(e) if e.kind == Kind::Exists => break,
+                    Err(e) if e.kind == Kind::Exists => {
+                        let there = rds.point(*family, id).await?;
+                        same(there.as_ref(), resource_id, tags, e)?;
+                        break;
+                    }
                     // Whoever waits for it would rather wait for a busy database than hear that it is busy.
                     Err(e) if e.kind == Kind::Busy && wait && !world.budget.spent() => {
                         tokio::time::sleep(POLL).await;
@@ -104,6 +111,30 @@ async fn act(world: &World<'_>, action: &Action, wait: bool) -> Did {
     }
 }
 
+/// Whether what has the name already is exactly what would have been made: by another run of the same plan a moment ago.
+/// Anything else is no success.
+fn same(
+    there: Option<&Point>,
+    resource_id: &str,
+    tags: &BTreeMap<String, String>,
+    e: EdgeError,
+) -> std::result::Result<(), EdgeError> {
+    let marks = Marks::from_tags(tags.iter().map(|(k, v)| (k.as_str(), v.as_str())));
+    let ours = |p: &Point| p.resource_id == resource_id && p.marks.same(&marks);
+    let why = match there {
+        None => "something of that name was there and is gone",
+        Some(point) if !ours(point) => {
+            "something else has that name: of another database, owner, reason, slot or request"
+        }
+        Some(Point { state: State::Failed(_), .. }) => "an earlier try under that name failed",
+        Some(_) => return Ok(()),
+    };
+    let mend =
+        "nothing: the next run takes it under a name of its own; a demand has to be asked again"
+            .to_owned();
+    Err(EdgeError { kind: Kind::Refused, why: why.into(), mend: Some(mend), ..e })
+}
+
 /// Waits until a snapshot is complete, as long as the run's time allows.
 async fn complete(world: &World<'_>, family: Family, id: &str) -> Did {
     let rds = world.aws.rds(&world.home());
@@ -127,3 +158,6 @@ async fn complete(world: &World<'_>, family: Family, id: &str) -> Did {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,17 +1,23 @@
 //! Which snapshots are due. Pure: no I/O and no clock.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use shared::{
-    catalog::{ByDatabase, Database, Family, Place, Point, Seen, State, mark},
-    name,
+    catalog::{ByDatabase, Database, Family, Fleet, Place, Point, Seen, State, mark},
+    name::{self, Wanted},
     observe::{Selection, selection, unknown_assets},
     plan::{Finding, Plan, Severity},
-    policy::{Databases, Policy, text::Name},
+    policy::{
+        Databases, Policy,
+        text::{Name, ReasonName},
+    },
     request::{Request, SCHEDULE},
-    time::{Schedule, human, slot},
+    time::{Schedule, human, read_slot, slot},
 };
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 /// What the function does.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -23,6 +29,8 @@ pub enum Action {
         family: Family,
         /// The database.
         database: String,
+        /// The database's resource id, which tells it from all others that have or had its name.
+        resource_id: String,
         /// The snapshot's identifier.
         id: String,
         /// All of its tags.
@@ -64,6 +72,8 @@ impl fmt::Display for Action {
 /// Tries of one slot before a person has to look: a database whose snapshots keep failing would fill the quota of manual
 /// snapshots (100 a region) with failed ones.
 const MOST_TRIES: usize = 3;
+/// A demand is answered by what an earlier try of it took within this time; later it is another demand under an old name.
+const REQUEST_AGE: SignedDuration = SignedDuration::from_hours(24);
 /// A busy database puts a scheduled snapshot off; after this long it is stuck, and an objective is at stake.
 const STUCK_AFTER_HOURS: i64 = 6;
 
@@ -81,209 +91,245 @@ pub fn plan(
     plan.findings.extend(seen.gaps.iter().map(Finding::gap));
     let Some(fleet) = seen.at(&Place::home(policy)) else { return plan };
     let selected = selection(policy, &fleet.databases);
-    let points = fleet.by_database();
+    let mut planning = Planning {
+        policy,
+        owner: policy.owner(),
+        fleet,
+        points: fleet.by_database(),
+        promised: BTreeSet::new(),
+        now,
+        plan,
+    };
     if request.reason == SCHEDULE {
-        plan.findings.extend(selected.findings.iter().cloned());
-        plan.findings.extend(unknown_assets(&request.assets, &selected));
+        let about = |f: &&Finding| request.assets.is_empty() || request.assets.contains(&f.asset);
+        planning.plan.findings.extend(selected.findings.iter().filter(about).cloned());
+        planning.plan.findings.extend(unknown_assets(&request.assets, &selected));
         for (name, group, database) in selected.all() {
             if wanted(request, database) {
-                scheduled(&mut plan, policy, (name, group, database), &points, now);
+                planning.scheduled(name, group, database);
             }
         }
     } else {
-        on_demand(&mut plan, policy, &selected, &points, request, demand, now);
+        planning.on_demand(&selected, request, demand);
     }
-    plan
+    planning.plan
 }
 
 fn wanted(request: &Request, database: &Database) -> bool {
     request.assets.is_empty() || request.assets.contains(&database.id)
 }
 
-/// Points that Holdfast took of a database for a reason.
-fn taken<'p>(
-    policy: &'p Policy,
-    points: &'p [&'p Point],
-    reason: &'p str,
-) -> impl Iterator<Item = &'p Point> {
-    let ours = |p: &&Point| {
-        p.made_for(policy.company.as_str()) && !p.automated && p.marks.copy_of.is_none()
-    };
-    points.iter().copied().filter(ours).filter(move |p| p.reason() == reason)
+/// What a plan is made from, and what it has come to.
+struct Planning<'a> {
+    policy: &'a Policy,
+    owner: String,
+    fleet: &'a Fleet,
+    points: ByDatabase<'a>,
+    /// Identifiers that this plan gives.
+    promised: BTreeSet<String>,
+    now: Timestamp,
+    plan: Plan<Action>,
 }
 
-fn scheduled(
-    plan: &mut Plan<Action>,
-    policy: &Policy,
-    (name, group, database): (&Name, &Databases, &Database),
-    all: &ByDatabase<'_>,
-    now: Timestamp,
-) {
-    let points = &all.of(database);
-    for (reason, rule) in &group.snapshots {
-        let Some(due) =
-            rule.when.as_ref().and_then(|w| Schedule::new(w, &policy.time_zone).last_due(now))
-        else {
-            continue;
-        };
-        let due_slot = slot(due);
-        let in_slot: Vec<_> = taken(policy, points, reason.as_str())
-            .filter(|p| p.marks.slot.as_deref() == Some(&due_slot))
-            .collect();
-        if in_slot.iter().any(|p| !matches!(p.state, State::Failed(_))) {
-            continue; // It is there or on its way.
+/// Reasons that one snapshot serves, with the slot of each.
+type Served<'a> = Vec<(&'a str, Timestamp)>;
+
+impl<'a> Planning<'a> {
+    /// Points that Holdfast took of a database, here, for a reason among others.
+    fn taken(&self, points: &[&'a Point], reason: &str) -> Vec<&'a Point> {
+        let ours =
+            |p: &&Point| p.made_for(&self.owner) && !p.automated && p.marks.copy_of.is_none();
+        points.iter().copied().filter(ours).filter(|p| p.serves(reason)).collect()
+    }
+
+    /// Plans what is due of one database: one snapshot for all reasons, however many slots have passed.
+    fn scheduled(&mut self, name: &Name, group: &Databases, database: &Database) {
+        let points = self.points.of(database);
+        let mut served: Served<'_> = Vec::new();
+        for (reason, rule) in &group.snapshots {
+            let schedule = rule.when.as_ref().map(|w| Schedule::new(w, &self.policy.time_zone));
+            let Some(due) = schedule.and_then(|s| s.last_due(self.now)) else { continue };
+            let due_slot = slot(due);
+            let taken = self.taken(&points, reason.as_str());
+            let in_slot: Vec<_> =
+                (taken.iter()).filter(|p| p.slot_for(reason.as_str()) == Some(&due_slot)).collect();
+            if in_slot.iter().any(|p| !matches!(p.state, State::Failed(_))) {
+                continue; // It is there or on its way.
+            }
+            if in_slot.len() >= MOST_TRIES {
+                let why = format!("{} tries of {reason} for {due_slot} failed", in_slot.len());
+                let mend = "see the database's events in RDS";
+                let finding =
+                    Finding::new(Severity::Critical, &database.id, "keeps-failing", why, mend);
+                self.plan.findings.push(finding.in_group(name));
+                continue;
+            }
+            served.push((reason.as_str(), due));
         }
-        let late = now.duration_since(due);
-        let finding = |severity, what, why, mend: &str| {
-            Finding::new(severity, &database.id, what, why, mend).in_group(name)
-        };
-        if in_slot.len() >= MOST_TRIES {
-            let why = format!("{} tries of {reason} for {due_slot} failed", in_slot.len());
-            plan.findings.push(finding(
-                Severity::Critical,
-                "keeps-failing",
-                why,
-                "see the database's events in RDS",
-            ));
-            continue;
-        }
+        // The newest slot first: the identifier speaks of it.
+        served.sort_by_key(|(reason, due)| (std::cmp::Reverse(*due), *reason));
         if let Some(busy) = busy(database) {
+            self.put_off(name, database, &busy, &served);
+            return;
+        }
+        let mut rest = served.as_slice();
+        while let Some(((reason, due), more)) = rest.split_first() {
+            let more: Vec<_> = more.iter().map(|(r, due)| (*r, slot(*due))).collect();
+            let (also, room) = name::also(&more);
+            let because = (rest[..=room].iter())
+                .map(|(r, due)| {
+                    format!("{r} is due since {}", human(self.now.duration_since(*due)))
+                })
+                .collect::<Vec<_>>()
+                .join(", ");
+            let mut marks = vec![(mark::SLOT, slot(*due))];
+            marks.extend(also.map(|also| (mark::ALSO, also)));
+            self.take(database, (reason, &slot(*due)), marks, because);
+            rest = &rest[room + 1..];
+        }
+    }
+
+    /// A database that RDS would refuse to snapshot now.
+    fn put_off(&mut self, name: &Name, database: &Database, busy: &str, served: &Served<'_>) {
+        for (reason, due) in served {
+            let late = self.now.duration_since(*due);
             let stuck = late.as_hours() >= STUCK_AFTER_HOURS;
             let severity = if stuck { Severity::Critical } else { Severity::Warning };
             let why = format!("{reason} is due since {} and the database {busy}", human(late));
-            let mend =
-                "the next run tries again; start the database, or wait until it is available";
-            plan.findings.push(finding(severity, "deferred", why, mend));
-            continue;
+            let mend = shared::hints::of_status(&database.status);
+            let finding = Finding::new(severity, &database.id, "deferred", why, mend);
+            self.plan.findings.push(finding.in_group(name));
         }
-        let because = format!("{reason} is due since {}", human(late));
-        let more = [(mark::SLOT, due_slot.clone())];
-        take(plan, policy, database, (reason.as_str(), &due_slot), all, more, because);
     }
-}
 
-fn on_demand(
-    plan: &mut Plan<Action>,
-    policy: &Policy,
-    selected: &Selection<'_>,
-    all: &ByDatabase<'_>,
-    request: &Request,
-    demand: &str,
-    now: Timestamp,
-) {
-    let reason = request.reason.as_str();
-    let has = |group: &Databases| group.snapshots.keys().any(|r| r.as_str() == reason);
-    if !policy.databases.values().any(has) {
-        let known =
-            policy.databases.values().flat_map(|g| g.snapshots.keys()).map(ToString::to_string);
-        let known: Vec<_> = known.collect();
-        let why = format!("no group of the policy takes snapshots for \"{reason}\"");
-        let mend = format!("write one of: {SCHEDULE}, {}", known.join(", "));
-        plan.findings.push(Finding::new(
-            Severity::Critical,
-            "request",
-            "unknown-reason",
-            why,
-            mend,
-        ));
-        return;
-    }
-    // A demand that names what is not there is refused whole: half of it done would look like all of it.
-    let unknown = unknown_assets(&request.assets, selected);
-    if !unknown.is_empty() {
-        plan.findings.extend(unknown);
-        return;
-    }
-    plan.findings.extend(selected.findings.iter().cloned());
-    let mut any = false;
-    for (name, group, database) in selected.all().filter(|(_, _, d)| wanted(request, d)) {
-        let finding = |severity, what, why, mend: &str| {
-            Finding::new(severity, &database.id, what, why, mend).in_group(name)
+    fn on_demand(&mut self, selected: &Selection<'a>, request: &Request, demand: &str) {
+        let reason = request.reason.as_str();
+        let has = |group: &Databases| group.snapshots.keys().any(|r| r.as_str() == reason);
+        if !self.policy.databases.values().any(has) {
+            self.plan.findings.push(unknown_reason(self.policy, reason));
+            return;
+        }
+        // A demand that names what is not there is refused whole: half of it done would look like all of it.
+        let unknown = unknown_assets(&request.assets, selected);
+        if !unknown.is_empty() {
+            self.plan.findings.extend(unknown);
+            return;
+        }
+        // What differs elsewhere is no reason to stop this demand: only the groups that it asks, or the assets it names.
+        let of_group = |f: &Finding| {
+            let group =
+                self.policy.databases.iter().find(|(n, _)| Some(n.as_str()) == f.group.as_deref());
+            group.is_some_and(|(_, group)| has(group))
         };
-        if !has(group) {
-            if request.assets.contains(&database.id) {
+        let about = |f: &&Finding| match request.assets.as_slice() {
+            [] => of_group(f),
+            assets => assets.contains(&f.asset),
+        };
+        let findings: Vec<_> = selected.findings.iter().filter(about).cloned().collect();
+        self.plan.findings.extend(findings);
+        let mut any = false;
+        for (name, group, database) in selected.all().filter(|(_, _, d)| wanted(request, d)) {
+            if has(group) {
+                any = true;
+                self.demanded(name, database, request, demand);
+            } else if request.assets.contains(&database.id) {
                 let why = format!("its group {name} takes no snapshots for \"{reason}\"");
                 let mend = "add the reason to the group's snapshots, or leave the asset out";
-                plan.findings.push(finding(Severity::Critical, "unknown-reason", why, mend));
+                let finding =
+                    Finding::new(Severity::Critical, &database.id, "unknown-reason", why, mend);
+                self.plan.findings.push(finding.in_group(name));
             }
-            continue;
         }
-        any = true;
-        let points = &all.of(database);
-        let of_demand = taken(policy, points, reason).filter(|p| {
-            p.marks.request.as_deref() == Some(demand) && !matches!(p.state, State::Failed(_))
+        if !any && self.plan.findings.is_empty() {
+            let why = format!("no database takes snapshots for \"{reason}\"");
+            let finding =
+                Finding::new(Severity::Critical, "request", "nothing", why, "check the policy");
+            self.plan.findings.push(finding);
+        }
+    }
+
+    /// Answers a demand for one database: by what an earlier try of it took, by a point that is young enough, or anew.
+    fn demanded(&mut self, name: &Name, database: &Database, request: &Request, demand: &str) {
+        let reason = request.reason.as_str();
+        let points = self.points.of(database);
+        let of_demand = self.taken(&points, reason).into_iter().filter(|p| {
+            p.marks.request.as_deref() == Some(demand)
+                && !matches!(p.state, State::Failed(_))
+                && self.asked_lately(p)
         });
-        if let Some(point) = of_demand.max_by_key(|p| p.data_time) {
+        if let Some(point) = of_demand.max_by_key(|p| p.meant_time()) {
             let because = format!("an earlier try of the demand {demand} started it");
             let action = Action::Await { family: database.family, id: point.id.clone() };
-            plan.step(&database.id, action, because);
-            continue;
+            self.plan.step(&database.id, action, because);
+            return;
         }
         let young = request.reuse.as_ref().and_then(|reuse| {
             let good = points.iter().filter(|p| p.good() && !p.marks.transfer);
-            let age = |p: &Point| p.data_time.map(|t| now.duration_since(t));
+            let age = |p: &Point| p.data_time.map(|t| self.now.duration_since(t));
             good.filter(|p| age(p).is_some_and(|a| !a.is_negative() && a <= reuse.duration()))
                 .max_by_key(|p| p.data_time)
         });
         if let Some(point) = young {
-            let age = point.data_time.map_or_else(String::new, |t| human(now.duration_since(t)));
+            let age =
+                point.data_time.map_or_else(String::new, |t| human(self.now.duration_since(t)));
             let because = format!("its data is {age} old, which is young enough");
-            plan.step(&database.id, Action::Reuse { id: point.id.clone() }, because);
-            continue;
+            self.plan.step(&database.id, Action::Reuse { id: point.id.clone() }, because);
+            return;
         }
         // https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_CreateSnapshot.html
         if database.engine.starts_with("sqlserver")
             || (database.family == Family::Instance && !database.multi_az)
         {
             let why = "its snapshot suspends I/O for seconds to minutes (Single-AZ, or SQL Server)";
-            plan.findings.push(finding(
-                Severity::Info,
-                "io-pause",
-                why.into(),
-                "deploy in a quiet hour",
-            ));
+            let mend = "deploy in a quiet hour";
+            let finding = Finding::new(Severity::Info, &database.id, "io-pause", why, mend);
+            self.plan.findings.push(finding.in_group(name));
         }
-        let this = slot(now);
-        let more = [(mark::SLOT, this.clone()), (mark::REQUEST, demand.to_owned())];
-        take(plan, policy, database, (reason, &this), all, more, format!("asked for by {demand}"));
+        let this = slot(self.now);
+        let marks = vec![(mark::SLOT, this.clone()), (mark::REQUEST, demand.to_owned())];
+        self.take(database, (reason, &this), marks, format!("asked for by {demand}"));
     }
-    if !any && plan.findings.is_empty() {
-        let why = format!("no database takes snapshots for \"{reason}\"");
-        plan.findings.push(Finding::new(
-            Severity::Critical,
-            "request",
-            "nothing",
-            why,
-            "check the policy",
-        ));
+
+    /// Whether a point was asked for within the age of a request, whichever way a clock was wrong.
+    fn asked_lately(&self, point: &Point) -> bool {
+        let asked = point.marks.slot.as_deref().and_then(read_slot);
+        asked.is_some_and(|at| self.now.duration_since(at).abs() <= REQUEST_AGE)
+    }
+
+    fn take(
+        &mut self,
+        database: &Database,
+        (reason, due): (&str, &str),
+        marks: Vec<(&str, String)>,
+        because: String,
+    ) {
+        let ours = name::marks(&self.owner, database, reason, marks);
+        let (tags, left) = name::merge_tags(&database.tags, ours);
+        if !left.is_empty() {
+            let why = format!("RDS takes 50 tags, so its snapshot lacks {}", left.join(", "));
+            let mend = "remove tags from the database";
+            self.plan.findings.push(Finding::new(Severity::Info, &database.id, "tags", why, mend));
+        }
+        let tail = format!("{reason}-{due}");
+        let wanted = Wanted { database, tail: &tail, tags: &tags };
+        let id = name::free_id(&wanted, &self.fleet.points, &self.promised);
+        self.promised.insert(id.clone());
+        let action = Action::Take {
+            family: database.family,
+            database: database.id.clone(),
+            resource_id: database.resource_id.clone(),
+            id,
+            tags,
+        };
+        self.plan.step(&database.id, action, because);
     }
 }
 
-fn take<'m>(
-    plan: &mut Plan<Action>,
-    policy: &Policy,
-    database: &Database,
-    (reason, due): (&str, &str),
-    all: &ByDatabase<'_>,
-    more: impl IntoIterator<Item = (&'m str, String)>,
-    because: String,
-) {
-    let taken = all.named(&database.id).iter().map(|p| p.id.as_str());
-    let id = name::free_id(database.family, &database.id, &format!("{reason}-{due}"), taken);
-    let ours = name::marks(policy.company.as_str(), &database.id, reason, more);
-    let (tags, left) = name::merge_tags(&database.tags, ours);
-    if !left.is_empty() {
-        let why = format!("RDS takes 50 tags, so its snapshot lacks {}", left.join(", "));
-        plan.findings.push(Finding::new(
-            Severity::Info,
-            &database.id,
-            "tags",
-            why,
-            "remove tags from the database",
-        ));
-    }
-    let action = Action::Take { family: database.family, database: database.id.clone(), id, tags };
-    plan.step(&database.id, action, because);
+fn unknown_reason(policy: &Policy, reason: &str) -> Finding {
+    let known = policy.databases.values().flat_map(|g| g.snapshots.keys()).map(ToString::to_string);
+    let why = format!("no group of the policy takes snapshots for \"{reason}\"");
+    let mend = shared::hints::of_reason(reason, known);
+    Finding::new(Severity::Critical, "request", "unknown-reason", why, mend)
 }
 
 /// Why RDS would refuse a snapshot now. `CreateDBSnapshot` wants the instance available (or optimizing its storage).

@@ -3,29 +3,38 @@
 use super::maintenance;
 use crate::{
     Error, Server, Session,
-    restore::{Loss, bearable, sql_name, statements},
+    dump::Role,
+    literal, quoted,
+    restore::{Loss, bearable},
 };
 use std::collections::BTreeSet;
 
-/// What is left out of a role's attributes: who may log in, and who rules the server, is not for a backup to say.
-const LEFT_OUT: [&str; 4] = ["LOGIN", "SUPERUSER", "REPLICATION", "BYPASSRLS"];
-
-/// Creates the roles that are missing, from the output of `pg_dumpall --roles-only --no-role-passwords`.
+/// Creates the roles that are missing.
 ///
-/// They can't log in, have no password and no right over the server; who wants that for them says so by hand. Roles that
-/// exist are left as they are, with their memberships. Statements of any other kind are not run.
+/// They can't log in, have no password and no right over the server, and are members of none but each other: who wants
+/// more for them says so by hand. Roles that exist are left as they are, with their memberships.
 ///
 /// # Errors
-/// The text is no SQL, or the connection is lost. A role that the server refuses is a [`Loss`].
-pub async fn roles(server: &Server, sql: &str) -> Result<Vec<Loss>, Error> {
+/// The connection is lost. What the server refuses is a [`Loss`], and so is a membership or setting that is left out.
+pub async fn roles(server: &Server, roles: &[Role]) -> Result<Vec<Loss>, Error> {
     let session = maintenance(server).await?;
+    let failed = |e: tokio_postgres::Error| Error::from_pg("list the roles", &e);
     let rows = session.query("SELECT rolname::text FROM pg_catalog.pg_roles", &[]).await;
-    let rows = rows.map_err(|e| Error::from_pg("list the roles", &e))?;
-    let existing: BTreeSet<String> = rows.iter().filter_map(|r| r.try_get(0).ok()).collect();
+    let existing: BTreeSet<String> = rows.map_err(failed)?.iter().map(|r| r.get(0)).collect();
+    let sql = "SELECT name FROM pg_catalog.pg_settings WHERE context = 'user'";
+    let rows = session.query(sql, &[]).await.map_err(failed)?;
+    let settable: BTreeSet<String> =
+        rows.iter().map(|r| r.get::<_, String>(0).to_lowercase()).collect();
     let mut losses = Vec::new();
-    for statement in statements(sql)? {
-        let Some(allowed) = allowed(&statement, &existing) else { continue };
-        run(&session, &allowed, &mut losses).await?;
+    for step in plan(roles, &existing, &settable) {
+        match step {
+            Step::Run(sql) => run(&session, &sql, &mut losses).await?,
+            Step::LeftOut(what) => losses.push(Loss::new(
+                crate::restore::LossClass::Role,
+                what,
+                "it is left out: who restores does not give rights of other roles, or settings that only a superuser may set",
+            )),
+        }
     }
     Ok(losses)
 }
@@ -41,84 +50,110 @@ async fn run(session: &Session, sql: &str, losses: &mut Vec<Loss>) -> Result<(),
     }
 }
 
-/// What is run of a statement; nothing of one about a role that exists, or of a kind that has no place here.
-fn allowed(statement: &str, existing: &BTreeSet<String>) -> Option<String> {
-    let is_new = |name: &str| !existing.contains(&bare(name)) && !bare(name).starts_with("pg_");
-    if let Some(rest) = statement.strip_prefix("CREATE ROLE ") {
-        let name = sql_name(rest);
-        return is_new(name).then(|| format!("CREATE ROLE {name} NOLOGIN"));
-    }
-    if let Some(rest) = statement.strip_prefix("ALTER ROLE ") {
-        let name = sql_name(rest);
-        if !is_new(name) {
-            return None;
-        }
-        let rest = rest[name.len()..].trim_start();
-        if rest.starts_with("SET ") || rest.starts_with("IN DATABASE ") {
-            return Some(statement.to_string());
-        }
-        let mut words = rest.strip_prefix("WITH ")?.split_whitespace();
-        let mut kept = Vec::new();
-        while let Some(word) = words.next() {
-            match word {
-                "PASSWORD" => drop(words.next()),
-                "CONNECTION" => kept.extend(["CONNECTION", words.next()?, words.next()?]),
-                "VALID" => break, // until when its password is valid: it has none
-                _ if LEFT_OUT.contains(&word.strip_prefix("NO").unwrap_or(word)) => {}
-                _ => kept.push(word),
-            }
-        }
-        let plain = kept.iter().all(|w| w.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
-        return (plain && !kept.is_empty())
-            .then(|| format!("ALTER ROLE {name} WITH {}", kept.join(" ")));
-    }
-    if let Some(rest) = statement.strip_prefix("GRANT ") {
-        let group = sql_name(rest);
-        let member = sql_name(rest[group.len()..].trim_start().strip_prefix("TO ")?);
-        let with_admin =
-            if rest.contains(" WITH ADMIN OPTION") { " WITH ADMIN OPTION" } else { "" };
-        // Predefined groups (pg_read_server_files, ..) are rights over the server.
-        let harmless = !bare(group).starts_with("pg_");
-        return (is_new(member) && harmless)
-            .then(|| format!("GRANT {group} TO {member}{with_admin}"));
-    }
-    None
+/// A step of creating roles.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    /// This statement, every name in it quoted.
+    Run(String),
+    /// What a person must do by hand.
+    LeftOut(String),
 }
 
-fn bare(name: &str) -> String {
-    match name.strip_prefix('"').and_then(|n| n.strip_suffix('"')) {
-        Some(inner) => inner.replace("\"\"", "\""),
-        None => name.to_lowercase(),
+/// What is done about the roles of a dump, on a server with these roles and settings that every user may set.
+fn plan(roles: &[Role], existing: &BTreeSet<String>, settable: &BTreeSet<String>) -> Vec<Step> {
+    let missing = |name: &str| !existing.contains(name) && !name.starts_with("pg_");
+    let mut names = BTreeSet::new();
+    let new: Vec<&Role> =
+        roles.iter().filter(|r| missing(&r.name) && names.insert(&r.name)).collect();
+    let mut steps = Vec::new();
+    for role in &new {
+        let name = quoted(&role.name);
+        let inherit = if role.inherit { "INHERIT" } else { "NOINHERIT" };
+        let limit = role.connection_limit.map(|l| format!(" CONNECTION LIMIT {l}"));
+        let limit = limit.unwrap_or_default();
+        steps.push(Step::Run(format!("CREATE ROLE {name} NOLOGIN {inherit}{limit}")));
+        for (setting, value) in &role.settings {
+            // One with a dot is the application's own.
+            if !(settable.contains(&setting.to_lowercase()) || setting.contains('.')) {
+                steps.push(Step::LeftOut(format!("ALTER ROLE {name} SET {}", quoted(setting))));
+                continue;
+            }
+            // By way of the session (for this one message), so that a list of names (search_path) stays a list.
+            let (of, value) = (literal(setting), literal(value));
+            steps.push(Step::Run(format!(
+                "SELECT pg_catalog.set_config({of}, {value}, true); ALTER ROLE {name} SET {} FROM CURRENT",
+                setting.split('.').map(quoted).collect::<Vec<_>>().join(".")
+            )));
+        }
     }
+    for role in &new {
+        for (group, admin) in &role.member_of {
+            let grant = format!("GRANT {} TO {}", quoted(group), quoted(&role.name));
+            let admin = if *admin { " WITH ADMIN OPTION" } else { "" };
+            // A role that was there may have any right, and so may those of PostgreSQL's own.
+            let harmless = names.contains(group);
+            let step = if harmless { Step::Run } else { Step::LeftOut };
+            steps.push(step(format!("{grant}{admin}")));
+        }
+    }
+    steps
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn role(name: &str) -> Role {
+        Role { name: name.into(), inherit: true, ..Role::default() }
+    }
+
     #[test]
     fn a_missing_role_comes_without_login_password_or_power() {
-        let existing = BTreeSet::from(["postgres".to_string(), "Old One".to_string()]);
-        let table = [
-            ("CREATE ROLE app", Some("CREATE ROLE app NOLOGIN")),
-            ("CREATE ROLE \"Old One\"", None),
-            (
-                "ALTER ROLE app WITH SUPERUSER INHERIT NOCREATEROLE CREATEDB LOGIN NOREPLICATION BYPASSRLS PASSWORD 'x'",
-                Some("ALTER ROLE app WITH INHERIT NOCREATEROLE CREATEDB"),
-            ),
-            (
-                "ALTER ROLE app WITH INHERIT CONNECTION LIMIT 5",
-                Some("ALTER ROLE app WITH INHERIT CONNECTION LIMIT 5"),
-            ),
-            ("ALTER ROLE postgres WITH NOSUPERUSER", None),
-            ("ALTER ROLE app SET work_mem TO '1MB'", Some("ALTER ROLE app SET work_mem TO '1MB'")),
-            ("GRANT postgres TO app GRANTED BY postgres", Some("GRANT postgres TO app")),
-            ("GRANT app TO \"Old One\"", None),
-            ("GRANT pg_write_server_files TO app", None),
-            ("DROP DATABASE orders", None),
+        let existing = BTreeSet::from(["postgres".to_owned(), "Old One".to_owned()]);
+        let settable = BTreeSet::from(["work_mem".to_owned()]);
+        let evil = "x\"; DROP DATABASE victim; --";
+        let mighty = Role {
+            superuser: true,
+            create_role: true,
+            create_database: true,
+            login: true,
+            replication: true,
+            bypass_row_security: true,
+            connection_limit: Some(5),
+            settings: vec![
+                ("work_mem".into(), "1'MB".into()),
+                ("session_preload_libraries".into(), "/tmp/evil".into()),
+            ],
+            member_of: [("postgres".to_owned(), true), ("group".to_owned(), true)].into(),
+            ..role("app")
+        };
+        let roles = [
+            mighty,
+            Role {
+                member_of: [("pg_write_server_files".to_owned(), false)].into(),
+                ..role("group")
+            },
+            role("Old One"),
+            role("pg_other"),
+            Role { inherit: false, ..role(evil) },
+            role("app"),
         ];
-        for (statement, expected) in table {
-            assert_eq!(allowed(statement, &existing).as_deref(), expected, "{statement}");
-        }
+        let run = |sql: &str| Step::Run(sql.into());
+        let left = |sql: &str| Step::LeftOut(sql.into());
+        assert_eq!(
+            plan(&roles, &existing, &settable),
+            [
+                run("CREATE ROLE \"app\" NOLOGIN INHERIT CONNECTION LIMIT 5"),
+                run(
+                    "SELECT pg_catalog.set_config('work_mem', '1''MB', true); ALTER ROLE \"app\" SET \"work_mem\" FROM CURRENT"
+                ),
+                left("ALTER ROLE \"app\" SET \"session_preload_libraries\""),
+                run("CREATE ROLE \"group\" NOLOGIN INHERIT"),
+                run("CREATE ROLE \"x\"\"; DROP DATABASE victim; --\" NOLOGIN NOINHERIT"),
+                run("GRANT \"group\" TO \"app\" WITH ADMIN OPTION"),
+                left("GRANT \"postgres\" TO \"app\" WITH ADMIN OPTION"),
+                left("GRANT \"pg_write_server_files\" TO \"group\""),
+            ]
+        );
     }
 }

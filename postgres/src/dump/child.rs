@@ -1,12 +1,16 @@
 //! A running `pg_dump`: its output, its words when it fails, and its end.
 
 use crate::{Error, Kind};
+use bytes::{Bytes, BytesMut};
 use std::process::Stdio;
 use tokio::{
     io::{AsyncReadExt as _, BufReader},
     process::{Child, ChildStderr, ChildStdout, Command},
     task::JoinHandle,
 };
+
+/// Bytes of output that are passed on at once.
+const PIECE: usize = 128 << 10;
 
 /// Of a program's messages so much is kept, the last ones.
 const WORDS: usize = 8 << 10;
@@ -27,6 +31,19 @@ impl Dumper {
         let stdout = child.stdout.take();
         let stderr = child.stderr.take();
         Ok(Self { child, words: tokio::spawn(tail(stderr)), stdout })
+    }
+
+    /// The next bytes of its output, as many as fit or as come before the end; none at the end.
+    pub(super) async fn piece(&mut self) -> Result<Bytes, Error> {
+        let Some(stdout) = &mut self.stdout else { return Ok(Bytes::new()) };
+        let mut piece = BytesMut::with_capacity(PIECE);
+        while piece.len() < PIECE {
+            let read = stdout.read_buf(&mut piece).await;
+            if read.map_err(|e| Error::from_io("read from pg_dump", &e))? == 0 {
+                break;
+            }
+        }
+        Ok(piece.freeze())
     }
 
     /// Kills it and waits until it is gone, and with it its locks.
@@ -62,7 +79,7 @@ async fn tail(stderr: Option<ChildStderr>) -> String {
     String::from_utf8_lossy(&kept).into_owned()
 }
 
-/// Sorts what `pg_dump` said before it failed.
+/// What `pg_dump` said before it failed. Nothing is decided by it: see [`super::failure`].
 fn failure(words: &str, status: &str) -> Error {
     let lines: Vec<&str> = (words.lines())
         .map(|l| l.trim_start_matches("pg_dump: ").trim_start_matches("error: ").trim())
@@ -73,22 +90,5 @@ fn failure(words: &str, status: &str) -> Error {
     } else {
         lines.join(": ")
     };
-    let has = |part: &str| words.contains(part);
-    // pg_dump bounds its wait for locks by statement_timeout.
-    let late = has("lock timeout") || has("statement timeout") || has("could not obtain lock");
-    let (kind, mend) = if late {
-        (Kind::Busy, "run again when whoever holds the lock is done, or wait longer for locks")
-    } else if has("no matching") {
-        (Kind::Refused, "check the names of the tables")
-    } else if has("permission denied") {
-        (Kind::Refused, "grant it to the role that dumps, e.g. by pg_read_all_data")
-    } else if has("does not exist") || has("cache lookup failed") || has("could not open relation")
-    {
-        (Kind::Busy, "something was dropped meanwhile; run again")
-    } else if has("terminating connection") || has("server closed the connection") || has("lost") {
-        (Kind::Lost, "see the server's log")
-    } else {
-        (Kind::Tool, "see the message of pg_dump")
-    };
-    Error::new(kind, "run pg_dump", why, mend)
+    Error::new(Kind::Tool, "run pg_dump", why, "see the message of pg_dump")
 }

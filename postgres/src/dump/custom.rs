@@ -4,6 +4,7 @@ use super::{
     Data, Job, What,
     child::Dumper,
     emit::Emitter,
+    failure::{self, Patience},
     fingerprint::Fingerprint,
     plan::{self, Part, Unit},
     read::{self, Flight, Piece, Source},
@@ -19,13 +20,13 @@ use std::{
     io::{self, BufReader},
     time::Duration,
 };
-use tokio::sync::mpsc;
+use tokio::{process::Command, sync::mpsc};
 
 /// Tables that are locked by one statement.
 const LOCKED_AT_ONCE: usize = 500;
 
-/// How long the leader waits for its locks. `pg_dump` holds the same ones, so only someone who waits for a stronger
-/// lock can be in the way, and he waits until we begin again.
+/// How long the leader waits for its locks. `pg_dump` had the same ones just now, so only someone who waited for a stronger
+/// lock can be in the way; the dump is begun again then.
 const LOCK_WAIT: &str = "SET LOCAL lock_timeout = '2s'";
 
 /// What is counted of the data.
@@ -41,7 +42,7 @@ pub(super) struct Head {
     tables: Vec<Table>,
 }
 
-/// Takes a snapshot, has `pg_dump` write the head, and locks the tables before `pg_dump` lets them go.
+/// Takes a snapshot, has `pg_dump` write the head, and locks the tables.
 ///
 /// # Errors
 /// [`Kind::Busy`]: someone changed or wants to change a table just then; nothing was sent, and it can be tried again.
@@ -52,14 +53,19 @@ pub(super) async fn head(
 ) -> Result<Head, Error> {
     let session = snapshot::settled(job.server, job.database).await?;
     let leader = Leader::begin(session).await?;
-    let mut command = job.pg_dump(&leader.snapshot, lock_wait);
-    command.args(["--format=custom", &format!("--compress={}", zlib.unwrap_or(0))]);
-    let mut dumper = Dumper::start(command)?;
-    let Some(toc) = read_head(&mut dumper).await? else {
-        // It ended before its head was whole: its words say why.
-        dumper.finish().await?;
-        let why = "it ended well and wrote no whole table of contents";
-        return Err(Error::new(Kind::Tool, "run pg_dump", why, "install it afresh"));
+    let patience = Patience::new(lock_wait);
+    let bounded = job.bounded_pg_dump(&leader.snapshot, lock_wait);
+    let toc = match written(bounded, zlib).await {
+        // Its definitions may need more memory; what has another cause fails again.
+        Err(e) if e.kind == Kind::Tool && !patience.is_over() => {
+            tracing::info!("pg_dump is run again without a bound of its memory: {e}");
+            written(job.pg_dump(&leader.snapshot, lock_wait), zlib).await
+        }
+        other => other,
+    };
+    let toc = match toc {
+        Ok(toc) => toc,
+        Err(e) => return Err(failure::explained(job, &leader, patience, e).await),
     };
     let wanted = if zlib.is_some() { Packing::Zlib } else { Packing::None };
     if toc.packing != wanted {
@@ -68,11 +74,27 @@ pub(super) async fn head(
     }
     let oids = plan::table_oids(&toc)?;
     let tables = snapshot::tables(&leader.session, &oids).await?;
-    lock(&leader, &tables).await?;
-    dumper.end().await;
+    if tables.iter().all(|t| t.nameable) {
+        lock(&leader, &tables).await?;
+    }
     let plain = snapshot::settled(job.server, job.database).await?;
     snapshot::unchanged(&tables, &snapshot::tables(&plain, &oids).await?)?;
     Ok(Head { leader, toc, tables })
+}
+
+/// The head of an archive as `pg_dump` writes it. The program is ended then, and with it its locks: the server has room
+/// for one set of them, and what changes before the leader has its own is seen.
+async fn written(mut command: Command, zlib: Option<u32>) -> Result<Toc, Error> {
+    command.args(["--format=custom", &format!("--compress={}", zlib.unwrap_or(0))]);
+    let mut dumper = Dumper::start(command)?;
+    if let Some(toc) = read_head(&mut dumper).await? {
+        dumper.end().await;
+        return Ok(toc);
+    }
+    // It ended before its head was whole: its words say why.
+    dumper.finish().await?;
+    let why = "it ended well and wrote no whole table of contents";
+    Err(Error::new(Kind::Tool, "run pg_dump", why, "install it afresh"))
 }
 
 /// `None` when the program's output ends inside the head.
@@ -81,21 +103,19 @@ async fn read_head(dumper: &mut Dumper) -> Result<Option<Toc>, Error> {
     let failed = |e: io::Error| Error::from_io("read from pg_dump", &e);
     // Blocking reads on a thread of their own; they end when pg_dump does.
     let pipe = std::fs::File::from(stdout.into_owned_fd().map_err(failed)?);
-    let keep = pipe.try_clone().map_err(failed)?;
-    let read = tokio::task::spawn_blocking(move || {
-        let mut reader = BufReader::new(pipe);
-        Toc::read(&mut reader)
-    });
-    let read = read.await.map_err(|e| failed(io::Error::other(e)))?;
-    // An open pipe that nobody reads lets pg_dump wait, with its locks, until ours are there.
-    let back = tokio::process::ChildStdout::from_std(std::process::ChildStdout::from(
-        std::os::fd::OwnedFd::from(keep),
-    ));
-    dumper.stdout = Some(back.map_err(failed)?);
-    match read {
-        Ok(toc) => Ok(Some(toc)),
-        Err(e) if e.why.contains("it ends inside") => Ok(None),
-        Err(e) => Err(e),
+    let read = tokio::task::spawn_blocking(move || Toc::read_whole(&mut BufReader::new(pipe)));
+    read.await.map_err(|e| failed(io::Error::other(e)))?
+}
+
+impl Head {
+    /// Whether all its tables can be read by statements of ours.
+    pub(super) fn is_nameable(&self) -> bool {
+        self.tables.iter().all(|t| t.nameable)
+    }
+
+    /// Its snapshot, for a `pg_dump` that writes everything.
+    pub(super) fn into_leader(self) -> Leader {
+        self.leader
     }
 }
 

@@ -7,24 +7,28 @@ use crate::{Error, Session};
 pub(super) async fn facts(session: &Session) -> Result<ServerFacts, Error> {
     let failed = |e| Error::from_pg("look at the server", &e);
     let sql = "SELECT current_setting('server_version'), pg_encoding_to_char(d.encoding)::text, d.datcollate::text,
-            d.datctype::text, pg_get_userbyid(d.datdba)::text, pg_database_size(d.oid), pg_is_in_recovery()
+            d.datctype::text, pg_get_userbyid(d.datdba)::text, pg_database_size(d.oid), pg_is_in_recovery(),
+            d.datname::text
         FROM pg_catalog.pg_database d WHERE d.datname = current_database()";
     let row = session.query_one(sql, &[]).await.map_err(failed)?;
     let control = "SELECT system_identifier::text FROM pg_catalog.pg_control_system()";
     let system = session.query_one(control, &[]).await;
     let control = "SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()";
     let timeline = session.query_one(control, &[]).await;
+    let text = |i: usize| row.try_get::<_, String>(i).map_err(failed);
+    let database = crate::database::facts(session, &text(7)?).await?;
     Ok(ServerFacts {
-        version: row.get(0),
+        version: text(0)?,
         version_num: session.version_num,
         system_identifier: system.ok().map(|r| r.get(0)),
         timeline: timeline.ok().and_then(|r| u32::try_from(r.get::<_, i32>(0)).ok()),
-        encoding: row.get(1),
-        collate: row.get(2),
-        ctype: row.get(3),
-        owner: row.get(4),
+        encoding: text(1)?,
+        collate: text(2)?,
+        ctype: text(3)?,
+        owner: text(4)?,
         database_bytes: u64::try_from(row.get::<_, i64>(5)).unwrap_or(0),
         is_replica: row.get(6),
+        database,
     })
 }
 

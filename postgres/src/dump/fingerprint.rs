@@ -1,6 +1,6 @@
 //! What tells whether two dumps hold the same: neither when they were made is in it, nor how the rows came over the wire.
 
-use super::{Extension, ServerFacts};
+use super::{Extension, Role, ServerFacts};
 use crate::toc::Toc;
 use sha2::{Digest as _, Sha256};
 
@@ -38,19 +38,28 @@ impl Fingerprint {
         mut self,
         server: &ServerFacts,
         extensions: &[Extension],
-        roles: &str,
+        roles: &[Role],
     ) -> [u8; 32] {
         self.part(0);
-        let ServerFacts { system_identifier, version, encoding, collate, ctype, owner, .. } =
-            server;
+        let ServerFacts {
+            system_identifier,
+            version,
+            encoding,
+            collate,
+            ctype,
+            owner,
+            database,
+            ..
+        } = server;
         let system_identifier = system_identifier.as_deref().unwrap_or_default();
         for fact in [system_identifier, version, encoding, collate, ctype, owner] {
             self.hash.update(format!("{fact}\n"));
         }
+        self.hash.update(format!("{database:?}\n"));
         for Extension { name, version } in extensions {
             self.hash.update(format!("{name} {version}\n"));
         }
-        self.hash.update(roles);
+        self.hash.update(format!("{roles:?}"));
         self.hash.finalize().into()
     }
 }

@@ -4,17 +4,19 @@ use super::{
     Job,
     child::Dumper,
     emit,
+    failure::{self, Patience},
     fingerprint::Fingerprint,
+    names,
     snapshot::{self, Leader},
 };
-use crate::{Error, Kind, TableRows};
-use bytes::{Bytes, BytesMut};
-use memchr::memchr;
+use crate::{
+    Error, Kind, Session, TableRows,
+    restore::{Item, Lexer},
+};
+use bytes::Bytes;
+use memchr::{memchr, memchr_iter};
 use std::{collections::HashMap, io, time::Duration};
-use tokio::{io::AsyncReadExt as _, sync::mpsc};
-
-/// Bytes that are passed on at once.
-const PIECE: usize = 128 << 10;
+use tokio::sync::mpsc;
 
 /// What a whole dump has in its last lines.
 const COMPLETE: &[u8] = b"-- PostgreSQL database dump complete\n";
@@ -33,20 +35,17 @@ pub(super) struct Begun {
 pub(super) async fn begin(job: &Job<'_>, lock_wait: Duration) -> Result<Begun, Error> {
     let session = snapshot::settled(job.server, job.database).await?;
     let leader = Leader::begin(session).await?;
+    let patience = Patience::new(lock_wait);
     let mut command = job.pg_dump(&leader.snapshot, lock_wait);
     command.arg("--format=plain");
     let mut dumper = Dumper::start(command)?;
-    let first = piece(&mut dumper).await?;
+    let first = dumper.piece().await?;
     if first.is_empty() {
-        dumper.finish().await?;
-        return Err(incomplete());
+        let words = dumper.finish().await.err().unwrap_or_else(incomplete);
+        return Err(failure::explained(job, &leader, patience, words).await);
     }
     if job.tables.is_empty() {
-        let sql = "SELECT oid FROM pg_class WHERE relkind = 'r' AND relpersistence <> 't'
-            AND relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_' OR nspname = 'information_schema')";
-        let oids = leader.session.query(sql, &[]).await;
-        let oids = oids.map_err(|e| Error::from_pg("list the tables", &e))?;
-        let oids: Vec<u32> = oids.iter().map(|r| r.get(0)).collect();
+        let oids = snapshot::all_tables(&leader.session).await?;
         let plain = snapshot::settled(job.server, job.database).await?;
         let seen = snapshot::tables(&leader.session, &oids).await?;
         snapshot::unchanged(&seen, &snapshot::tables(&plain, &oids).await?)?;
@@ -56,63 +55,37 @@ pub(super) async fn begin(job: &Job<'_>, lock_wait: Duration) -> Result<Begun, E
 
 /// Passes everything on and returns the rows of each table, and the fingerprint that was begun.
 pub(super) async fn pass(
+    job: &Job<'_>,
     mut begun: Begun,
     fingerprint: Option<Fingerprint>,
     out: &mpsc::Sender<io::Result<Bytes>>,
 ) -> Result<(Leader, Vec<TableRows>, Option<Fingerprint>), Error> {
-    let mut count = Count { fingerprint, ..Count::default() };
+    // It has its locks already.
+    let patience = Patience::new(Duration::MAX);
+    let (mut count, mut hash) = (Count::default(), Hash { fingerprint, ..Hash::default() });
     let mut last = Vec::new();
     let mut next = std::mem::take(&mut begun.first);
     while !next.is_empty() {
-        count.bytes(&next);
+        count.bytes(&next)?;
+        hash.bytes(&next);
         last.extend_from_slice(&next[next.len().saturating_sub(LAST)..]);
         last.drain(..last.len().saturating_sub(LAST));
         out.send(Ok(next)).await.map_err(|_| emit::gone())?;
-        next = piece(&mut begun.dumper).await?;
+        next = begun.dumper.piece().await?;
     }
-    begun.dumper.finish().await?;
-    if !last.windows(COMPLETE.len()).any(|w| w == COMPLETE) || count.copying.is_some() {
+    if let Err(words) = begun.dumper.finish().await {
+        return Err(failure::explained(job, &begun.leader, patience, words).await);
+    }
+    if !last.windows(COMPLETE.len()).any(|w| w == COMPLETE) {
         return Err(incomplete());
     }
-    Ok((begun.leader, count.tables, count.fingerprint))
+    let tables = count.end(&begun.leader.session).await?;
+    Ok((begun.leader, tables, hash.fingerprint))
 }
 
 fn incomplete() -> Error {
     let why = "it ended well, but the line \"PostgreSQL database dump complete\" is not at its end";
     Error::new(Kind::Tool, "run pg_dump", why, "run again; if it stays so, install pg_dump afresh")
-}
-
-/// The next bytes, as many as fit or as come before the end; none at the end.
-async fn piece(dumper: &mut Dumper) -> Result<Bytes, Error> {
-    let Some(stdout) = &mut dumper.stdout else { return Ok(Bytes::new()) };
-    let mut piece = BytesMut::with_capacity(PIECE);
-    while piece.len() < PIECE {
-        let read = stdout.read_buf(&mut piece).await;
-        if read.map_err(|e| Error::from_io("read from pg_dump", &e))? == 0 {
-            break;
-        }
-    }
-    Ok(piece.freeze())
-}
-
-/// Counts the rows between `COPY .. FROM stdin;` and `\.`; only what follows the heading of a table's data is that.
-#[derive(Debug, Default)]
-struct Count {
-    tables: Vec<TableRows>,
-    places: HashMap<String, usize>,
-    /// The table whose rows are passing.
-    copying: Option<usize>,
-    /// Lines since `-- Data for Name:`; the COPY is the third, or the fifth after a comment.
-    since: Option<u8>,
-    /// The beginning of a line whose end has not come.
-    line: Vec<u8>,
-    /// Whether that line is too long to be looked at.
-    long: bool,
-    fingerprint: Option<Fingerprint>,
-    /// Whether the first line came that is neither empty nor a comment.
-    begun: bool,
-    /// The word that `pg_dump` put around its SQL.
-    word: Option<Vec<u8>>,
 }
 
 /// What `pg_dump` writes before its SQL, and after it with the same word: another one each time, since the minor releases
@@ -123,42 +96,123 @@ const UNRESTRICT: &[u8] = b"\\unrestrict ";
 /// No line that matters is longer, but for a COPY line with very many columns.
 const LONGEST: usize = 1 << 20;
 
+/// Counts rows, by the same rules by which a restore reads them.
+#[derive(Default)]
+struct Count {
+    lexer: Lexer,
+    seen: Seen,
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Seen {
+    /// Names as the text has them, rows and bytes.
+    tables: Vec<(Vec<u8>, u64, u64)>,
+    /// Whether a statement has bytes that are no UTF-8.
+    foreign: bool,
+}
+
 impl Count {
+    fn bytes(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let Self { lexer, seen } = self;
+        let mut each = |item| {
+            seen.item(&item);
+            Ok(())
+        };
+        lexer.push(bytes, &mut each).map_err(|e| unreadable(&e))
+    }
+
+    async fn end(mut self, session: &Session) -> Result<Vec<TableRows>, Error> {
+        let Self { lexer, seen } = &mut self;
+        let mut each = |item| {
+            seen.item(&item);
+            Ok(())
+        };
+        lexer.end(&mut each).map_err(|e| unreadable(&e))?;
+        if seen.foreign && names::is_of_no_encoding(session).await? {
+            let why = "its statements have bytes that are no UTF-8, and nobody knows their encoding: only psql could \
+                       restore this";
+            let mend = "use the format custom";
+            return Err(Error::new(Kind::Refused, "dump as SQL", why, mend));
+        }
+        let names = seen.tables.iter().map(|(name, ..)| name.as_slice()).collect();
+        let names = names::decoded(session, names).await?;
+        let (mut all, mut places) = (Vec::new(), HashMap::new());
+        for (name, (_, rows, bytes)) in names.iter().zip(&seen.tables) {
+            super::add(&mut all, &mut places, name, *rows, *bytes);
+        }
+        Ok(all)
+    }
+}
+
+impl Seen {
+    fn item(&mut self, item: &Item) {
+        if let Item::Copy(text) | Item::Statement(text) = item {
+            self.foreign |= std::str::from_utf8(text).is_err();
+        }
+        match item {
+            Item::Copy(statement) => {
+                let rest = statement.get(5..).unwrap_or_default();
+                let mut quoted = false;
+                let end = rest.iter().position(|b| {
+                    quoted ^= *b == b'"';
+                    !quoted && (b.is_ascii_whitespace() || *b == b'(')
+                });
+                self.tables.push((rest[..end.unwrap_or(rest.len())].to_vec(), 0, 0));
+            }
+            Item::Data(data) => {
+                if let Some((_, rows, bytes)) = self.tables.last_mut() {
+                    *rows += memchr_iter(b'\n', data).count() as u64;
+                    *bytes += data.len() as u64;
+                }
+            }
+            Item::Statement(_) | Item::End => {}
+        }
+    }
+}
+
+fn unreadable(e: &io::Error) -> Error {
+    let why = format!("a restore could not read what it wrote: {e}");
+    Error::new(Kind::Tool, "run pg_dump", why, "use the custom format")
+}
+
+/// Hashes what passes, without the two lines that are different each time.
+#[derive(Debug, Default)]
+struct Hash {
+    fingerprint: Option<Fingerprint>,
+    /// The beginning of a line whose end has not come.
+    line: Vec<u8>,
+    /// Whether that line is too long to be looked at.
+    long: bool,
+    /// Whether the first line came that is neither empty nor a comment.
+    begun: bool,
+    /// The word that `pg_dump` put around its SQL.
+    word: Option<Vec<u8>>,
+}
+
+impl Hash {
     fn bytes(&mut self, mut bytes: &[u8]) {
+        if self.fingerprint.is_none() {
+            return;
+        }
         while let Some(end) = memchr(b'\n', bytes) {
             let (line, rest) = bytes.split_at(end);
             bytes = &rest[1..];
-            if self.line.is_empty() && !self.long {
+            let begun = std::mem::take(&mut self.line);
+            if std::mem::take(&mut self.long) || begun.len() + line.len() > LONGEST {
+                self.hash(&[&begun, line, b"\n"]);
+            } else if begun.is_empty() {
                 self.one(line);
             } else {
-                let mut whole = std::mem::take(&mut self.line);
-                let length = whole.len() + line.len();
-                if std::mem::take(&mut self.long) || length > LONGEST {
-                    self.hash(&[&whole, line, b"\n"]);
-                    self.row(length);
-                } else {
-                    whole.extend_from_slice(line);
-                    self.one(&whole);
-                }
+                self.one(&[&begun, line].concat());
             }
         }
         if self.long || self.line.len() + bytes.len() > LONGEST {
-            // A row: its bytes still count.
             self.long = true;
             let begun = std::mem::take(&mut self.line);
             self.hash(&[&begun, bytes]);
-            if let Some(table) = self.copying.and_then(|t| self.tables.get_mut(t)) {
-                table.bytes += (begun.len() + bytes.len()) as u64;
-            }
         } else {
             self.line.extend_from_slice(bytes);
-        }
-    }
-
-    fn row(&mut self, length: usize) {
-        if let Some(table) = self.copying.and_then(|t| self.tables.get_mut(t)) {
-            table.rows += 1;
-            table.bytes += length as u64 + 1;
         }
     }
 
@@ -185,32 +239,6 @@ impl Count {
         if !self.is_own(line) {
             self.hash(&[line, b"\n"]);
         }
-        if self.copying.is_some() {
-            if line == b"\\." {
-                self.copying = None;
-            } else {
-                self.row(line.len());
-            }
-            return;
-        }
-        if line.starts_with(b"-- Data for Name: ") {
-            self.since = Some(0);
-            return;
-        }
-        self.since = self.since.map(|n| n + 1).filter(|n| *n <= 5);
-        if self.since.is_none() || !line.starts_with(b"COPY ") || !line.ends_with(b" FROM stdin;") {
-            return;
-        }
-        let rest = String::from_utf8_lossy(&line[5..]);
-        let mut quoted = false;
-        let end = rest.bytes().position(|b| {
-            quoted ^= b == b'"';
-            b == b' ' && !quoted
-        });
-        let name = &rest[..end.unwrap_or(rest.len())];
-        super::add(&mut self.tables, &mut self.places, name, 0, 0);
-        self.copying = self.places.get(name).copied();
-        self.since = None;
     }
 }
 
@@ -232,16 +260,19 @@ mod tests {
         #[test]
         fn rows_are_counted_however_the_text_is_cut(step in 1_usize..40) {
             let sql = "SET x;\n\nCREATE FUNCTION f() AS $$\nCOPY app.fake (a) FROM stdin;\n1\n\\.\n$$;\n\n\
+                COMMENT ON TABLE s.n IS 'first\n--\n-- Data for Name: n; Type: TABLE DATA\n--\n\n\
+                COPY public.fake (a) FROM stdin;\n5\n';\n\
                 --\n-- Data for Name: a; Type: TABLE DATA; Schema: s; Owner: o\n--\n\n\
                 COPY s.\"a b\"\" (c\" (x, y) FROM stdin;\n1\t2\n\\\\.\t\\N\n3\t4\n\\.\n\n\n\
                 --\n-- Data for Name: n; Type: TABLE DATA; Schema: s; Owner: o\n--\n\n\
                 -- load via partition root s.n\n\n\
                 COPY s.n  FROM stdin;\n\n\n\\.\n\n";
             let mut count = Count::default();
-            sql.as_bytes().chunks(step).for_each(|c| count.bytes(c));
-            let got: Vec<_> = count.tables.iter().map(|t| (t.name.as_str(), t.rows, t.bytes)).collect();
-            prop_assert_eq!(got, vec![("s.\"a b\"\" (c\"", 3, 15), ("s.n", 2, 2)]);
-            prop_assert!(count.copying.is_none());
+            for piece in sql.as_bytes().chunks(step) {
+                count.bytes(piece).expect("it is SQL");
+            }
+            let got: Vec<_> = count.seen.tables.iter().map(|(n, r, b)| (&n[..], *r, *b)).collect();
+            prop_assert_eq!(got, vec![(&b"s.\"a b\"\" (c\""[..], 3, 15), (b"s.n", 2, 2)]);
         }
 
         #[test]
@@ -252,9 +283,9 @@ mod tests {
                     "--\n{first} {word}\n\n-- Data for Name: a; Type: TABLE DATA\n--\n\n\
                      COPY a (b) FROM stdin;\n\\restrict {row}\n{long}\n\\.\n\\unrestrict {word}\n"
                 );
-                let mut count = Count { fingerprint: Some(Fingerprint::default()), ..Count::default() };
-                sql.as_bytes().chunks(step).for_each(|c| count.bytes(c));
-                count.fingerprint.take().map(|f| f.end(&nobody(), &[], ""))
+                let mut hash = Hash { fingerprint: Some(Fingerprint::default()), ..Hash::default() };
+                sql.as_bytes().chunks(step).for_each(|c| hash.bytes(c));
+                hash.fingerprint.take().map(|f| f.end(&nobody(), &[], &[]))
             };
             let restricted = "\\restrict";
             let first = of(restricted, "one", "row", &long);

@@ -21,6 +21,10 @@ const AGAIN: u32 = 5;
 /// stronger one; then the leader reads the table itself.
 const LOCK_WAIT: &str = "SET lock_timeout = '1s'";
 
+/// What the server says of a snapshot that is gone: its file is (`invalid_parameter_value`, `undefined_object`), or its
+/// owner is no longer in its transaction (`object_not_in_prerequisite_state`).
+const NO_SNAPSHOT: [&str; 3] = ["22023", "42704", "55000"];
+
 /// What comes of a unit, in this order: blocks, objects with their blocks, the end.
 #[derive(Debug)]
 pub(super) enum Piece {
@@ -133,7 +137,11 @@ impl Worker<'_> {
                 (Err(_), Some(e)) | (Err(e), None) => return Err(e),
             };
             let fault = match reading.unit(session, &unit, room).await {
-                Ok(()) => return Ok(()),
+                // The next unit begins a transaction of its own: a connection's locks never add up.
+                Ok(()) => {
+                    self.joined = false;
+                    return Ok(());
+                }
                 Err(fault) => fault,
             };
             self.joined = false;
@@ -163,10 +171,10 @@ impl Worker<'_> {
         if !self.joined {
             let joined = snapshot::join(session, &self.source.leader.snapshot).await;
             joined.map_err(|e| {
-                let e = Error::from_pg("see the same snapshot", &e);
                 // There was one: a server that does not know it any more has ended the connection that held it.
-                let kind = if e.why.contains("snapshot") { Kind::Lost } else { e.kind };
-                Error { kind, ..e }
+                let gone = e.code().is_some_and(|c| NO_SNAPSHOT.contains(&c.code()));
+                let e = Error::from_pg("see the same snapshot", &e);
+                if gone { Error { kind: Kind::Lost, ..e } } else { e }
             })?;
             self.joined = true;
         }

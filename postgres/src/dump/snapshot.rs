@@ -1,7 +1,9 @@
 //! One snapshot that several connections read: exported by the leader, which lives as long as it is needed.
 
+use super::names::{as_bytes, shown};
 use crate::{Error, Kind, Server, Session};
 use jiff::Timestamp;
+use tokio_postgres::Row;
 
 /// The connection that owns the snapshot and holds the locks.
 #[derive(Debug)]
@@ -61,6 +63,8 @@ pub(super) struct Table {
     pub(super) oid: u32,
     /// As SQL names it, with quotes where they are needed.
     pub(super) name: String,
+    /// Whether its name and those of its columns can be put into a statement of ours: they are UTF-8.
+    pub(super) nameable: bool,
     /// Whether it is an ordinary table of the heap, in which a `ctid` is a place.
     pub(super) heap: bool,
     /// Blocks of its main file.
@@ -72,38 +76,58 @@ pub(super) struct Table {
     /// Extension's condition on the rows that a dump holds.
     pub(super) condition: String,
     /// Changes when the table is rewritten, truncated or altered.
-    shape: String,
+    shape: Vec<u8>,
 }
 
 /// The tables of these OIDs as the session's snapshot, or for one without a transaction the world, has them.
 pub(super) async fn tables(session: &Session, oids: &[u32]) -> Result<Vec<Table>, Error> {
-    let sql = "SELECT c.oid, format('%I.%I', n.nspname, c.relname), c.relkind = 'r' AND coalesce(m.amname = 'heap', true),
+    // Generated columns there are since version 12.
+    let generated = if session.version_num >= 120_000 { "attgenerated" } else { "''" };
+    let name = as_bytes("format('%I.%I', n.nspname, c.relname)");
+    let columns = as_bytes(&format!(
+        "coalesce((SELECT '(' || string_agg(quote_ident(attname), ', ' ORDER BY attnum) || ')' FROM pg_attribute a
+            WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND {generated} = ''), '')"
+    ));
+    let shape = as_bytes(
+        "c.relfilenode || ' ' || coalesce((SELECT string_agg(concat_ws(' ', attnum, attname, atttypid, attisdropped),
+            ',' ORDER BY attnum) FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0), '')",
+    );
+    let sql = format!("SELECT c.oid, {name}, c.relkind = 'r' AND coalesce(m.amname = 'heap', true),
             pg_relation_size(c.oid) / current_setting('block_size')::int8,
             coalesce(pg_relation_size(nullif(c.reltoastrelid, 0)), 0) / current_setting('block_size')::int8,
             coalesce((SELECT e.extcondition[i.n] FROM pg_extension e, generate_subscripts(e.extconfig, 1) i (n)
-                WHERE e.extconfig[i.n] = c.oid LIMIT 1), ''),
-            coalesce((SELECT '(' || string_agg(quote_ident(attname), ', ' ORDER BY attnum) || ')' FROM pg_attribute a
-                WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped
-                  AND coalesce(to_jsonb(a) ->> 'attgenerated', '') = ''), ''),
-            c.relfilenode || ' ' || coalesce((SELECT string_agg(concat_ws(' ', attnum, attname, atttypid, attisdropped),
-                ',' ORDER BY attnum) FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0), '')
+                WHERE e.extconfig[i.n] = c.oid LIMIT 1), ''), {columns}, {shape}
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_am m ON m.oid = c.relam
-        WHERE c.oid = ANY ($1::oid[])";
-    let rows = session.query(sql, &[&oids]).await;
+        WHERE c.oid = ANY ($1::oid[])");
+    let rows = session.query(&sql, &[&oids]).await;
     let rows = rows.map_err(|e| Error::from_pg("look at the tables", &e))?;
     let pages = |n: Option<i64>| u64::try_from(n.unwrap_or(0)).unwrap_or(0);
-    Ok((rows.iter())
-        .map(|row| Table {
-            oid: row.get(0),
-            name: row.get(1),
-            heap: row.get(2),
-            pages: pages(row.get(3)),
-            toast_pages: pages(row.get(4)),
-            condition: row.get(5),
-            columns: row.get(6),
-            shape: row.get(7),
+    let table = |row: &Row| {
+        let (name, columns): (&[u8], &[u8]) = (row.try_get(1)?, row.try_get(6)?);
+        let utf8 = |bytes| std::str::from_utf8(bytes).is_ok();
+        Ok(Table {
+            oid: row.try_get(0)?,
+            name: shown(name),
+            nameable: utf8(name) && utf8(columns),
+            heap: row.try_get(2)?,
+            pages: pages(row.try_get(3)?),
+            toast_pages: pages(row.try_get(4)?),
+            condition: row.try_get(5)?,
+            columns: shown(columns),
+            shape: row.try_get(7)?,
         })
-        .collect())
+    };
+    let tables: Result<_, tokio_postgres::Error> = rows.iter().map(table).collect();
+    tables.map_err(|e| Error::from_pg("look at the tables", &e))
+}
+
+/// The OIDs of all tables of the database but the system's own, as the session sees them.
+pub(super) async fn all_tables(session: &Session) -> Result<Vec<u32>, Error> {
+    let sql = "SELECT oid FROM pg_catalog.pg_class WHERE relkind = 'r' AND relpersistence <> 't' AND relnamespace NOT IN
+        (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname ~ '^pg_' OR nspname = 'information_schema')";
+    let rows = session.query(sql, &[]).await;
+    let rows = rows.map_err(|e| Error::from_pg("list the tables", &e))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// Whether a table was rewritten, truncated or altered after the snapshot was taken and before it was locked: its rows

@@ -5,10 +5,7 @@
 //! inherit are left for later, since their locks reach other tables; and nothing waits for a lock for longer than
 //! [`LOCK_WAIT`]: what does not get it is left for later too, so that no two connections can wait for each other.
 
-use super::{
-    loss::Loss,
-    stock::{Run, Stock, list},
-};
+use super::{definitions::Definitions, loss::Loss};
 use crate::{Error, toc::Toc};
 use std::{
     collections::{HashMap, HashSet},
@@ -72,7 +69,7 @@ impl Lane {
     /// when no more tables come; what is not begun by then is left for later.
     pub(crate) async fn run(
         &self,
-        stock: &Stock<'_>,
+        definitions: &Definitions<'_>,
         toc: &Toc,
         chosen: Option<&HashSet<i32>>,
         mut ready: mpsc::UnboundedReceiver<Ready>,
@@ -87,9 +84,9 @@ impl Lane {
                     break;
                 }
                 self.state().busy = Some(*id);
-                let losses = stock.run(Run::Early, Some(&list(toc, |other| other == *id))).await?;
+                let lost = definitions.early(*id, LOCK_WAIT).await?;
                 self.state().busy = None;
-                if !losses.iter().any(|l| l.message.contains("lock timeout")) {
+                if let Some(losses) = lost {
                     self.state().done.insert(*id);
                     all.extend(losses);
                 }
@@ -141,42 +138,7 @@ fn alone(toc: &Toc) -> HashMap<i32, Vec<i32>> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn int(out: &mut Vec<u8>, value: i32) {
-        out.push(u8::from(value < 0));
-        out.extend(value.unsigned_abs().to_le_bytes());
-    }
-
-    fn text(out: &mut Vec<u8>, text: &str) {
-        int(out, i32::try_from(text.len()).expect("short"));
-        out.extend(text.as_bytes());
-    }
-
-    /// The head of an archive of version 1.14 with these entries: number, kind, what they depend on.
-    fn toc(entries: &[(i32, &str, &[i32])]) -> Toc {
-        let mut out = b"PGDMP\x01\x0e\x00\x04\x08\x01".to_vec();
-        (0..8).for_each(|_| int(&mut out, 0)); // no compression, and a time
-        for word in ["database", "15.18", "15.18"] {
-            text(&mut out, word);
-        }
-        int(&mut out, i32::try_from(entries.len()).expect("few"));
-        for (id, desc, on) in entries {
-            int(&mut out, *id);
-            int(&mut out, i32::from(*desc == "TABLE DATA"));
-            for word in ["1259", "16384", "name", desc] {
-                text(&mut out, word);
-            }
-            int(&mut out, 4);
-            // Definition, drop and copy statements, schema, tablespace, access method, owner, WITH OIDS.
-            (0..8).for_each(|_| int(&mut out, -1));
-            on.iter().for_each(|id| text(&mut out, &id.to_string()));
-            int(&mut out, -1);
-            out.push(if *desc == "TABLE DATA" { 1 } else { 3 });
-            out.extend([0; 8]);
-        }
-        Toc::read(&mut &out[..]).expect("a table of contents")
-    }
+    use super::{super::sample::toc, *};
 
     #[test]
     fn what_depends_on_one_table_alone_may_be_made_early() {

@@ -4,7 +4,6 @@
 //! programs here or go to another database, so all but the two that `pg_dump` itself writes are refused.
 
 use super::{rows::PART, source::bad};
-use crate::{Error, Kind};
 use bytes::{Bytes, BytesMut};
 use memchr::{memchr, memmem, memrchr};
 use std::{io, mem::take};
@@ -66,13 +65,26 @@ pub(crate) struct Lexer {
     /// Whether the string that just ended had backslash escapes.
     escapes: bool,
     parens: u32,
-    /// `BEGIN` .. `END` of a function's SQL body, where semicolons end nothing.
+    /// `BEGIN ATOMIC` .. `END` of a function's SQL body, where semicolons end nothing.
     begins: u32,
+    /// Whether the last word was `BEGIN`, with nothing but white space after it.
+    begin: bool,
     /// First letters of the statement's first words, which tell a function by.
     letters: Vec<u8>,
     plain_backslash: bool,
+    /// A string ended, and only white space came since; whether a line ended in it.
+    after_string: Option<bool>,
+    /// [`Lexer::after_string`] before a sign that may begin a comment.
+    before_sign: Option<bool>,
+    /// Bytes of held COPY data that are known to have no end mark.
+    searched: usize,
     claim: Claim,
+    /// Bytes of a byte order mark that came, at the very beginning; none once something else came.
+    mark: Option<usize>,
 }
+
+/// What some editors and tools put before UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 impl Default for Lexer {
     fn default() -> Self {
@@ -85,9 +97,14 @@ impl Default for Lexer {
             escapes: false,
             parens: 0,
             begins: 0,
+            begin: false,
             letters: Vec::new(),
             plain_backslash: true,
+            after_string: None,
+            before_sign: None,
+            searched: 0,
             claim: Claim::Nothing,
+            mark: Some(0),
         }
     }
 }
@@ -95,12 +112,36 @@ impl Default for Lexer {
 type Out<'a> = dyn FnMut(Item) -> io::Result<()> + 'a;
 
 impl Lexer {
+    /// One for text in which a backslash in a plain string is just that, or not.
+    pub(crate) fn with_backslash(plain_backslash: bool) -> Self {
+        Self { plain_backslash, ..Self::default() }
+    }
+
+    /// Whether the text had `pg_dump`'s last line.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.claim == Claim::Complete
+    }
+
     /// Takes a piece of text.
     pub(crate) fn push(&mut self, mut text: &[u8], out: &mut Out<'_>) -> io::Result<()> {
         if memchr(0, text).is_some() {
             return Err(bad(
                 "a NUL byte: it is no SQL text (is the file encrypted or compressed?)",
             ));
+        }
+        while let Some(seen) = self.mark
+            && let Some((first, rest)) = text.split_first()
+        {
+            if *first != BYTE_ORDER_MARK[seen] {
+                self.mark = None;
+                // No mark after all: what was taken for one is text.
+                for b in &BYTE_ORDER_MARK[..seen] {
+                    self.byte(*b, out)?;
+                }
+                break;
+            }
+            text = rest;
+            self.mark = Some(seen + 1).filter(|seen| *seen < BYTE_ORDER_MARK.len());
         }
         while !text.is_empty() {
             if let State::Data(line_start) = self.state {
@@ -136,12 +177,20 @@ impl Lexer {
 
     /// Gives COPY data up to its mark; how many bytes come after it, when it is there.
     fn data(&mut self, line_start: bool, out: &mut Out<'_>) -> io::Result<Option<usize>> {
-        for at in memmem::find_iter(&self.held, b"\\.\n") {
+        // A mark may have begun in the last three bytes of what was searched before.
+        let from = self.searched.saturating_sub(3);
+        for at in memmem::find_iter(&self.held[from..], b"\\.").map(|at| from + at) {
             let begins = if at == 0 { line_start } else { self.held[at - 1] == b'\n' };
+            // Text that came through Windows has two characters at each line's end; the server reads rows of that too.
+            let end = match &self.held[at + 2..] {
+                [b'\n', ..] => 3,
+                [b'\r', b'\n', ..] => 4,
+                _ => continue,
+            };
             if begins {
-                let rest = self.held.len() - at - 3;
+                let rest = self.held.len() - at - end;
                 let data = self.held.split_to(at).freeze();
-                self.held = BytesMut::new();
+                (self.held, self.searched) = (BytesMut::new(), 0);
                 if !data.is_empty() {
                     out(Item::Data(data))?;
                 }
@@ -150,19 +199,22 @@ impl Lexer {
                 return Ok(Some(rest));
             }
         }
-        match memrchr(b'\n', &self.held) {
-            Some(at) if at + 1 >= PART / 4 => {
-                out(Item::Data(self.held.split_to(at + 1).freeze()))?;
-                self.state = State::Data(true);
+        if self.held.len() >= PART / 4 {
+            match memrchr(b'\n', &self.held) {
+                Some(at) => {
+                    out(Item::Data(self.held.split_to(at + 1).freeze()))?;
+                    self.state = State::Data(true);
+                }
+                None if self.held.len() >= PART => {
+                    // Inside one long row: its last bytes could be the start of nothing but itself.
+                    let most = self.held.len() - 3;
+                    out(Item::Data(self.held.split_to(most).freeze()))?;
+                    self.state = State::Data(false);
+                }
+                None => {}
             }
-            None if self.held.len() >= PART => {
-                // Inside one long row: its last bytes could be the start of nothing but itself.
-                let most = self.held.len() - 2;
-                out(Item::Data(self.held.split_to(most).freeze()))?;
-                self.state = State::Data(false);
-            }
-            _ => {}
         }
+        self.searched = self.held.len();
         Ok(None)
     }
 
@@ -176,6 +228,7 @@ impl Lexer {
                     b'\'' => {
                         // A doubled one begins the same kind of string again at once.
                         (self.state, self.escapes) = (State::Sql, escapes);
+                        self.after_string = Some(false);
                     }
                     b'\\' if escapes => self.state = State::Escaped,
                     _ => {}
@@ -203,13 +256,14 @@ impl Lexer {
             }
             State::Comment => {
                 if b == b'\n' {
-                    match &self.word[..] {
+                    match self.word.trim_ascii_end() {
                         b" PostgreSQL database dump" => self.claim = Claim::Begun,
                         b" PostgreSQL database dump complete" => self.claim = Claim::Complete,
                         _ => {}
                     }
                     self.word.clear();
                     self.state = State::Sql;
+                    self.after_string = self.after_string.map(|_| true);
                     self.held.extend_from_slice(b"\n");
                 } else if self.word.len() < 80 {
                     self.word.push(b);
@@ -255,6 +309,21 @@ impl Lexer {
 
     fn sql(&mut self, previous: u8, b: u8, out: &mut Out<'_>) -> io::Result<()> {
         let in_word = !self.word.is_empty();
+        if b == b'$' && self.word.first().is_some_and(u8::is_ascii_digit) {
+            // Servers before PostgreSQL 16 would read the start of a dollar quote here, later ones an error.
+            return Err(bad("a number with a dollar sign in it"));
+        }
+        // A string that follows another on a new line is the same string to the server.
+        let continued = self.after_string == Some(true) && self.escapes;
+        match b {
+            b'\n' | b'\r' => self.after_string = self.after_string.map(|_| true),
+            b' ' | b'\t' | 0x0b | 0x0c => {}
+            b'-' if previous == b'-' => {}
+            b'*' if previous == b'/' => {}
+            _ => {
+                self.before_sign = self.after_string.take().filter(|_| matches!(b, b'-' | b'/'));
+            }
+        }
         if b.is_ascii_alphanumeric()
             || b == b'_'
             || b >= 0x80
@@ -279,9 +348,10 @@ impl Lexer {
         }
         let word = take(&mut self.word);
         self.note_word(&word);
+        self.begin &= b.is_ascii_whitespace();
         match b {
             b'\'' => {
-                let again = previous == b'\'' && self.escapes;
+                let again = (previous == b'\'' && self.escapes) || continued;
                 let escapes = again || matches!(&word[..], b"E" | b"e") || !self.plain_backslash;
                 self.state = State::String(escapes);
             }
@@ -289,11 +359,13 @@ impl Lexer {
             b'-' if previous == b'-' => {
                 self.held.truncate(self.held.len().saturating_sub(1));
                 self.state = State::Comment;
+                self.after_string = self.before_sign;
                 return Ok(());
             }
             b'*' if previous == b'/' => {
                 self.held.truncate(self.held.len().saturating_sub(1));
                 self.state = State::Block(1);
+                self.after_string = self.before_sign;
                 self.previous = 0;
                 return Ok(());
             }
@@ -324,10 +396,12 @@ impl Lexer {
                 _ => b' ',
             });
         }
+        let begin = std::mem::replace(&mut self.begin, word.eq_ignore_ascii_case(b"begin"));
         let function = self.letters.starts_with(b"cf") || self.letters.starts_with(b"corf");
         if function && self.parens == 0 {
             match &word.to_ascii_lowercase()[..] {
-                b"begin" => self.begins += 1,
+                // A function may be called `begin`: then nothing but a statement's end comes after it.
+                b"atomic" if begin => self.begins += 1,
                 b"case" if self.begins > 0 => self.begins += 1,
                 b"end" => self.begins = self.begins.saturating_sub(1),
                 _ => {}
@@ -337,14 +411,21 @@ impl Lexer {
 
     fn statement(&mut self, out: &mut Out<'_>) -> io::Result<()> {
         self.letters.clear();
+        self.begin = false;
         let text = take(&mut self.held).freeze();
         let text = text.slice_ref(text.trim_ascii());
         if text.is_empty() {
             return Ok(());
         }
         let upper = text[..text.len().min(60)].to_ascii_uppercase();
-        if upper.starts_with(b"SET STANDARD_CONFORMING_STRINGS") {
-            self.plain_backslash = upper.ends_with(b"ON") || upper.ends_with(b"ON'");
+        // Only in the words that `judge` lets through, so that the server and this reader agree.
+        match &upper[..] {
+            b"SET STANDARD_CONFORMING_STRINGS = ON" | b"SET STANDARD_CONFORMING_STRINGS = 'ON'" => {
+                self.plain_backslash = true;
+            }
+            b"SET STANDARD_CONFORMING_STRINGS = OFF"
+            | b"SET STANDARD_CONFORMING_STRINGS = 'OFF'" => self.plain_backslash = false,
+            _ => {}
         }
         if upper.starts_with(b"COPY ") && is_from_stdin(&text) {
             self.state = State::BeforeData;
@@ -360,8 +441,8 @@ fn is_from_stdin(statement: &[u8]) -> bool {
     words.windows(2).any(|w| w == [b"FROM", &b"STDIN"[..]])
 }
 
-/// The statements of a text that has no COPY.
-pub(crate) fn statements(text: &str) -> Result<Vec<String>, Error> {
+/// The statements of a text that has no COPY; whether a backslash in a plain string is just that.
+pub(crate) fn statements(text: &str, plain_backslash: bool) -> io::Result<Vec<String>> {
     let mut all = Vec::new();
     let mut out = |item| match item {
         Item::Statement(text) => {
@@ -370,9 +451,11 @@ pub(crate) fn statements(text: &str) -> Result<Vec<String>, Error> {
         }
         _ => Err(bad("a COPY where there should be none")),
     };
-    let mut lexer = Lexer::default();
-    let read = lexer.push(text.as_bytes(), &mut out).and_then(|()| lexer.end(&mut out));
-    read.map_err(|e| Error::new(Kind::Data, "read SQL", e.to_string(), ""))?;
+    let mut lexer = Lexer::with_backslash(plain_backslash);
+    lexer.push(text.as_bytes(), &mut out)?;
+    // The last one of an archive's entry may lack its semicolon.
+    lexer.push(b"\n;", &mut out)?;
+    lexer.end(&mut out)?;
     Ok(all)
 }
 
@@ -460,6 +543,27 @@ mod tests {
     }
 
     #[test]
+    fn text_that_came_through_windows_is_read_as_well() {
+        let unix = "-- PostgreSQL database dump\n\\restrict x\nCOPY t (a) FROM stdin;\n1\n\\.\nSELECT 'a';\n\
+            \\unrestrict x\n-- PostgreSQL database dump complete\n";
+        let items_of = |text: &[u8], step| {
+            let show = |item: Item| match item {
+                Item::Data(rows) => String::from_utf8_lossy(&rows).replace("\r\n", "\n"),
+                other => format!("{other:?}"),
+            };
+            items(text, step).expect("whole").into_iter().map(show).collect::<Vec<_>>()
+        };
+        let expected = items_of(unix.as_bytes(), 1000);
+        for step in [1, 2, 3, 1000] {
+            let dos = unix.replace('\n', "\r\n");
+            assert_eq!(items_of(dos.as_bytes(), step), expected, "CRLF, {step}");
+            let marked = format!("\u{feff}{unix}");
+            assert_eq!(items_of(marked.as_bytes(), step), expected, "a mark, {step}");
+        }
+        assert_eq!(statements("\u{fefe}SELECT 1;"), ["\u{fefe}SELECT 1"]);
+    }
+
+    #[test]
     fn only_the_commands_that_pg_dump_writes_are_passed_over() {
         assert_eq!(statements("\\restrict abc\nSELECT 1;\n\\unrestrict abc\n"), ["SELECT 1"]);
         for evil in ["\\connect other\n", "SELECT 1 \\! touch /tmp/x\n;", "\\i file\n", "\\.\n"] {
@@ -467,6 +571,51 @@ mod tests {
             assert!(refused.to_string().contains("psql command"), "{refused}");
         }
         assert_eq!(statements("SELECT '\n\\connect x\n';").len(), 1);
+    }
+
+    #[test]
+    fn no_statement_can_be_hidden_from_this_reader_that_the_server_would_find() {
+        // The server goes on with a string on the next line as it began: with backslashes.
+        let continued = "SELECT E'a'\n'\\''; DROP DATABASE x; SELECT '';";
+        assert!(statements(continued).contains(&"DROP DATABASE x".to_owned()));
+        let commented = "SELECT E'a' -- b\n'\\''; DROP DATABASE x; SELECT '';";
+        assert!(statements(commented).contains(&"DROP DATABASE x".to_owned()));
+        // On one line they are two strings.
+        assert_eq!(statements("SELECT E'a' '\\'; DROP DATABASE x;").len(), 2);
+        assert_eq!(statements("SELECT E'a' - \n'\\'; DROP DATABASE x;").len(), 2);
+        let called =
+            "CREATE FUNCTION begin() RETURNS int LANGUAGE sql AS 'SELECT 1'; DROP DATABASE x;";
+        assert_eq!(statements(called).len(), 2);
+        let called = "CREATE FUNCTION begin.atomic() RETURNS int AS 'SELECT 1'; DROP DATABASE x;";
+        assert_eq!(statements(called).len(), 2);
+        assert!(items(b"SELECT 1$a$ ' $a$; DROP DATABASE x; --';", 100).is_err());
+        // Only the words that both understand switch backslashes on.
+        for (set, found) in [("SET standard_conforming_strings = off", 2), ("SET x = off", 3)] {
+            let text = format!("{set}; SELECT '\\'; DROP DATABASE x; --';\n");
+            assert_eq!(statements(&text).len(), found, "{set}");
+        }
+    }
+
+    #[test]
+    fn long_rows_take_time_and_memory_by_their_length_alone() {
+        // A short row before a long one: nothing of what was searched is searched again.
+        let mut text = b"COPY t FROM stdin;\nshort\n".to_vec();
+        text.extend(std::iter::repeat_n(b'x', 64 << 20));
+        text.extend(b"\n\\.\n");
+        let mut lexer = Lexer::default();
+        let (mut most, mut all) = (0, 0);
+        for piece in text.chunks(1 << 16) {
+            let mut out = |item| {
+                if let Item::Data(data) = item {
+                    all += data.len();
+                }
+                Ok(())
+            };
+            lexer.push(piece, &mut out).expect("it is COPY data");
+            most = most.max(lexer.held.len());
+        }
+        assert!(most <= 2 * PART, "{most} bytes were held");
+        assert_eq!(all, text.len() - b"COPY t FROM stdin;\n\\.\n".len());
     }
 
     #[test]

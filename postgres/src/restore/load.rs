@@ -6,11 +6,12 @@
 
 use super::{
     early::Ready,
+    in_utf8, judge,
     loss::{Loss, bearable},
     parse::{Piece, Slice},
     rows::Part,
 };
-use crate::{Error, Kind, Session, TableRows};
+use crate::{Error, Kind, Server, Session, TableRows};
 use bytes::Bytes;
 use futures_util::{
     SinkExt,
@@ -23,8 +24,12 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
-use tokio::sync::{Barrier, mpsc};
+use tokio::{
+    sync::{Barrier, mpsc},
+    time::timeout,
+};
 use tokio_postgres::CopyInSink;
 
 /// A table that is loaded.
@@ -62,6 +67,39 @@ impl Table {
     }
 }
 
+/// Where rows go: a connection that is out of step is replaced by a new one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target<'a> {
+    /// The server.
+    pub(crate) server: &'a Server,
+    /// The database.
+    pub(crate) database: &'a str,
+    /// The encoding of the archive's text.
+    pub(crate) encoding: &'a str,
+    /// How long a COPY waits for its next rows.
+    pub(crate) stall: Duration,
+}
+
+impl Target<'_> {
+    /// A connection that is set up as `pg_restore` sets up its own, as far as it matters to rows.
+    pub(crate) async fn connect(&self) -> Result<Session, Error> {
+        let session = self.server.connect(self.database).await?;
+        super::settle(&session).await?;
+        Ok(session)
+    }
+}
+
+/// The error of a COPY that got nothing for too long. While it waits, PostgreSQL drops no database on that server.
+pub(crate) fn stalled(stall: Duration) -> Error {
+    let why = format!("nothing came of the backup for {} s", stall.as_secs());
+    Error::new(
+        Kind::Lost,
+        "load the data",
+        why,
+        "look at the store and the way to it; then run again",
+    )
+}
+
 enum Work {
     /// Rows of a table, more of which may come.
     Rows(Arc<Table>, Bytes),
@@ -70,6 +108,8 @@ enum Work {
     /// The table is complete; all who meet at the barrier have a part of it.
     End(Arc<Table>, Arc<Barrier>),
     Objects(Vec<Slice>),
+    /// INSERT statements of the table with this name.
+    Statements(Arc<Table>, Vec<Bytes>),
 }
 
 /// What was loaded, and what was not.
@@ -96,29 +136,43 @@ fn note(losses: &Losses, loss: Loss) {
 /// Loads everything that comes, each session being one connection; `tables` by the number of their data entry. Whoever
 /// waits for tables that are complete is told of each that has more than one part.
 pub(crate) async fn load(
-    sessions: &[Session],
+    target: Target<'_>,
+    sessions: Vec<Session>,
     tables: &HashMap<i32, Arc<Table>>,
     from: mpsc::Receiver<Piece>,
     ready: Option<mpsc::UnboundedSender<Ready>>,
 ) -> Result<Loaded, Error> {
     let losses = Losses::default();
-    let (senders, workers): (Vec<_>, Vec<_>) = sessions
-        .iter()
+    let (senders, workers): (Vec<_>, Vec<_>) = (sessions.into_iter())
         .map(|session| {
             let (give, take) = mpsc::channel(2);
-            (give, work(session, take, &losses, ready.as_ref()))
+            (give, work(target, session, take, &losses, ready.as_ref()))
         })
         .unzip();
-    // When a connection is lost its worker's channel closes; then the worker's error is the one to tell.
-    let (dealt, worked) = tokio::join!(deal(tables, from, senders), try_join_all(workers));
-    worked?;
+    // When a connection is lost its worker's channel closes; then the worker's error is the one to tell, and it does not
+    // wait for what may never come.
+    let dealt = {
+        let (dealing, working) = (deal(tables, from, senders), try_join_all(workers));
+        tokio::pin!(dealing, working);
+        tokio::select! {
+            biased;
+            worked = &mut working => {
+                worked?;
+                dealing.await
+            }
+            dealt = &mut dealing => {
+                working.await?;
+                dealt
+            }
+        }
+    };
     let order = dealt.map_err(|()| {
         Error::new(Kind::Lost, "load the data", "a connection went away", "see the server's log")
     })?;
     let counted = order.iter().map(|t| t.counted()).collect();
     Ok(Loaded {
         tables: counted,
-        losses: losses.into_inner().unwrap_or_else(PoisonError::into_inner),
+        losses: std::mem::take(&mut *losses.lock().unwrap_or_else(PoisonError::into_inner)),
     })
 }
 
@@ -137,6 +191,13 @@ async fn deal(
             Piece::Objects(slices) => {
                 let (at, permit) = free(&to, next).await?;
                 permit.send(Work::Objects(slices));
+                next = at + 1;
+                continue;
+            }
+            Piece::Statements(id, statements) => {
+                let Some(table) = tables.get(&id) else { return Err(()) };
+                let (at, permit) = free(&to, next).await?;
+                permit.send(Work::Statements(table.clone(), statements));
                 next = at + 1;
                 continue;
             }
@@ -203,27 +264,35 @@ struct Copying {
 }
 
 async fn work(
-    session: &Session,
+    target: Target<'_>,
+    mut session: Session,
     mut from: mpsc::Receiver<Work>,
     losses: &Losses,
     ready: Option<&mpsc::UnboundedSender<Ready>>,
 ) -> Result<(), Error> {
     let mut copying: Option<Copying> = None;
-    while let Some(work) = from.recv().await {
+    loop {
+        let next = if copying.as_ref().is_some_and(|c| c.sink.is_some()) {
+            let next = timeout(target.stall, from.recv()).await;
+            next.map_err(|_| stalled(target.stall))?
+        } else {
+            from.recv().await
+        };
+        let Some(work) = next else { return Ok(()) };
         match work {
             Work::Only(table, bytes) => {
-                let mut one = begin(session, &table, losses, false).await?;
-                feed(session, &mut one, bytes, losses).await?;
+                let mut one = begin(target, &mut session, &table, losses, false).await?;
+                feed(&session, &mut one, bytes, losses).await?;
                 if let Some(rows) = finish(&mut one, losses).await? {
                     table.rows.fetch_add(rows, Ordering::Relaxed);
                 }
             }
             Work::Rows(table, bytes) => {
                 if copying.is_none() {
-                    copying = Some(begin(session, &table, losses, true).await?);
+                    copying = Some(begin(target, &mut session, &table, losses, true).await?);
                 }
                 if let Some(copying) = &mut copying {
-                    feed(session, copying, bytes, losses).await?;
+                    feed(&session, copying, bytes, losses).await?;
                 }
             }
             Work::End(table, barrier) => {
@@ -249,11 +318,47 @@ async fn work(
                 }
             }
             Work::Objects(slices) => {
-                super::objects::write(session, &slices, |l| note(losses, l)).await?;
+                super::objects::write(&session, &slices, |l| note(losses, l)).await?;
+            }
+            Work::Statements(table, statements) => {
+                insert(target, &session, &table, statements, losses).await?;
             }
         }
     }
-    Ok(())
+}
+
+/// Runs INSERT statements, one transaction for all; one that fails loses them all, and the table's later ones.
+async fn insert(
+    target: Target<'_>,
+    session: &Session,
+    table: &Table,
+    statements: Vec<Bytes>,
+    losses: &Losses,
+) -> Result<(), Error> {
+    if table.failed.load(Ordering::SeqCst) {
+        return Ok(());
+    }
+    let failed = |e: &tokio_postgres::Error| Error::from_pg(format!("load {}", table.name), e);
+    session.batch_execute("BEGIN").await.map_err(|e| failed(&e))?;
+    let mut texts = Vec::with_capacity(statements.len());
+    for statement in statements {
+        let text = in_utf8(session, &statement, target.encoding).await?;
+        if let Some(why) = judge::refusal(&text) {
+            return Err(judge::refused(why));
+        }
+        texts.push(text);
+    }
+    // The extended protocol takes one statement at a time, whatever a text has in it. All are sent before the first
+    // answer is awaited.
+    let run = try_join_all(texts.iter().map(|text| session.query_typed(text, &[]))).await;
+    let end = match &run {
+        Ok(_) => "COMMIT",
+        Err(e) => {
+            lost(e, table, losses)?;
+            "ROLLBACK"
+        }
+    };
+    session.batch_execute(end).await.map_err(|e| failed(&e))
 }
 
 /// Notes that a table is lost, once; an error that is not about the table ends the restore.
@@ -268,7 +373,8 @@ fn lost(e: &tokio_postgres::Error, table: &Table, losses: &Losses) -> Result<(),
 }
 
 async fn begin(
-    session: &Session,
+    target: Target<'_>,
+    session: &mut Session,
     table: &Arc<Table>,
     losses: &Losses,
     transaction: bool,
@@ -281,7 +387,12 @@ async fn begin(
     if !table.failed.load(Ordering::SeqCst) {
         match session.copy_in(table.copy.as_str()).await {
             Ok(sink) => copying.sink = Some(Box::pin(sink)),
-            Err(e) => lost(&e, table, losses)?,
+            Err(e) => {
+                lost(&e, table, losses)?;
+                // The client had more to say than the server waited for: every later answer would be of the statement
+                // before it.
+                *session = target.connect().await?;
+            }
         }
     }
     Ok(copying)

@@ -1,8 +1,10 @@
 //! The thread that takes an archive apart: blocks into parts of rows and batches of large objects.
 
 use super::{
+    judge,
+    lexer::{Item, Lexer},
     rows::{Cutter, PART, Part},
-    source::{Blocks, Head, bad},
+    source::{Blocks, Head, bad, forbidden},
 };
 use bytes::{Bytes, BytesMut};
 use flate2::{Decompress, FlushDecompress, Status};
@@ -34,6 +36,9 @@ pub(crate) enum Piece {
     Rows(i32, Part),
     /// Pieces of large objects, about a part in all.
     Objects(Vec<Slice>),
+    /// Statements with the rows of the table whose entry has this number (`pg_dump --inserts`), in the archive's
+    /// encoding.
+    Statements(i32, Vec<Bytes>),
 }
 
 /// Which blocks an archive must have.
@@ -42,18 +47,24 @@ pub(crate) struct Wanted {
     pub(crate) load: HashSet<i32>,
     /// Entries whose blocks are read over.
     pub(crate) skip: HashSet<i32>,
+    /// Of those of both kinds, whose blocks hold statements and not rows.
+    pub(crate) sql: HashSet<i32>,
     /// Whether blocks are zlib streams.
     pub(crate) zlib: bool,
 }
 
 /// Reads every block and gives its pieces to `out`; ends early without an error when nobody takes them any more.
-pub(crate) fn parse(
+pub(crate) fn parse(blocks: Blocks, wanted: Wanted, out: &mpsc::Sender<Piece>) -> io::Result<()> {
+    let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
+    parse_each(blocks, wanted, &|piece| out.blocking_send(piece).map_err(|_| gone()))
+}
+
+/// As [`parse`], for whoever takes the pieces on this thread.
+pub(crate) fn parse_each(
     mut blocks: Blocks,
     mut wanted: Wanted,
-    out: &mpsc::Sender<Piece>,
+    give: &impl Fn(Piece) -> io::Result<()>,
 ) -> io::Result<()> {
-    let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
-    let give = |piece| out.blocking_send(piece).map_err(|_| gone());
     while let Some(head) = blocks.head()? {
         let load = wanted.load.remove(&head.dump_id);
         if !load && !wanted.skip.remove(&head.dump_id) {
@@ -62,7 +73,11 @@ pub(crate) fn parse(
                 head.dump_id
             )));
         }
-        block(&mut blocks, head, load, wanted.zlib, &give)?;
+        if wanted.sql.contains(&head.dump_id) && !head.large {
+            inserts(&mut blocks, head, load, wanted.zlib, give)?;
+        } else {
+            block(&mut blocks, head, load, wanted.zlib, give)?;
+        }
     }
     if let Some(absent) = wanted.load.iter().chain(&wanted.skip).min() {
         return Err(bad(&format!("the archive ends before the data of its entry {absent}")));
@@ -94,6 +109,45 @@ fn block(
     let mut out = |part| give(Piece::Rows(head.dump_id, part));
     plain(blocks, zlib, &mut |bytes| if load { cutter.push(bytes, &mut out) } else { Ok(()) })?;
     if load { cutter.end(&mut out) } else { Ok(()) }
+}
+
+/// A block of statements: each must be an INSERT, whether it is loaded or not.
+fn inserts(
+    blocks: &mut Blocks,
+    of: Head,
+    load: bool,
+    zlib: bool,
+    give: &impl Fn(Piece) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut lexer = Lexer::default();
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    let mut out = |item| {
+        let Item::Statement(text) = item else {
+            return Err(bad("a data block that holds neither rows nor INSERT statements"));
+        };
+        let shown = String::from_utf8_lossy(&text);
+        if !shown.get(..7).is_some_and(|w| w.eq_ignore_ascii_case("INSERT ")) {
+            let why = judge::refusal(&shown);
+            return Err(forbidden(
+                why.unwrap_or_else(|| "a data block has other statements".into()),
+            ));
+        }
+        drop(shown);
+        bytes += text.len();
+        batch.push(text);
+        if bytes >= PART || batch.len() >= MANY {
+            bytes = 0;
+            let all = take(&mut batch);
+            return if load { give(Piece::Statements(of.dump_id, all)) } else { Ok(()) };
+        }
+        Ok(())
+    };
+    plain(blocks, zlib, &mut |bytes| lexer.push(bytes, &mut out))?;
+    lexer.end(&mut out)?;
+    if load && !batch.is_empty() {
+        give(Piece::Statements(of.dump_id, batch))?;
+    }
+    Ok(())
 }
 
 /// Gives a block's or an object's bytes as they were before zlib.

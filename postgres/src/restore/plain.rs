@@ -4,10 +4,11 @@
 //! Here rows never become statements, and each refusal has its statement and its SQLSTATE.
 
 use super::{
-    Into, Restored, copy_from, damaged, in_utf8,
-    lexer::{Item, Lexer, name},
+    Into, Restored, copy_from, ended, in_utf8, judge,
+    lexer::{Item, Lexer},
+    load::stalled,
     loss::{Loss, bearable},
-    panicked,
+    sandbox::{Sandbox, extension},
     source::Source,
 };
 use crate::{Error, Server, Session, TableRows};
@@ -17,11 +18,14 @@ use futures_util::{
     future::{MaybeDone, maybe_done},
 };
 use std::{collections::VecDeque, future::poll_fn, io, pin::Pin, task::Poll};
-use tokio::{sync::mpsc, task::spawn_blocking};
+use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
 use tokio_postgres::CopyInSink;
 
 /// Statements that are sent before the answer to the first one is there: dumps of `--inserts` have one a row.
 const AHEAD: usize = 64;
+
+/// Bytes of them.
+const AHEAD_BYTES: usize = 16 << 20;
 
 /// Restores a plain dump.
 pub(super) async fn restore(
@@ -31,14 +35,14 @@ pub(super) async fn restore(
     how: &Into,
 ) -> Result<Restored, Error> {
     let session = server.connect(database).await?;
+    let sandbox = match &how.test {
+        Some(admin) => Some(Sandbox::open(admin, database, &server.user).await?),
+        None => None,
+    };
     let (give, take) = mpsc::channel(4);
     let reader = spawn_blocking(move || read(source, &give));
-    let ran = run(&session, take, how).await;
-    match reader.await.map_err(|e| panicked(&e))? {
-        Err(e) if e.kind() == io::ErrorKind::BrokenPipe && ran.is_err() => ran,
-        Err(e) => Err(damaged(&e)),
-        Ok(()) => ran,
-    }
+    let ran = run(server, database, session, take, how, sandbox).await;
+    ended(reader, ran).await
 }
 
 fn read(source: mpsc::Receiver<io::Result<Bytes>>, give: &mpsc::Sender<Item>) -> io::Result<()> {
@@ -56,53 +60,112 @@ fn read(source: mpsc::Receiver<io::Result<Bytes>>, give: &mpsc::Sender<Item>) ->
 }
 
 async fn run(
-    session: &Session,
+    server: &Server,
+    database: &str,
+    mut session: Session,
     mut from: mpsc::Receiver<Item>,
     how: &Into,
+    sandbox: Option<Sandbox>,
 ) -> Result<Restored, Error> {
     let mut done = Restored::default();
     let mut encoding = "UTF8".to_string();
-    let mut waiting = VecDeque::new();
+    // What a new connection must be told before it can take the place of one that is out of step.
+    let mut settings = Vec::new();
     let mut copying: Option<Copying> = None;
-    while let Some(item) = from.recv().await {
-        match item {
-            Item::Statement(text) => {
-                let text = in_utf8(session, &text, &encoding).await?;
-                if let Some(other) = set_encoding(&text) {
-                    encoding = other; // the session itself stays in UTF-8
-                    continue;
+    loop {
+        let mut waiting = VecDeque::new();
+        let mut bytes = 0;
+        let ended = loop {
+            let next = if copying.as_ref().is_some_and(|c| c.sink.is_some()) {
+                timeout(how.stall, from.recv()).await.map_err(|_| stalled(how.stall))?
+            } else {
+                from.recv().await
+            };
+            let Some(item) = next else { break None };
+            match item {
+                Item::Statement(text) => {
+                    let text = in_utf8(&session, &text, &encoding).await?;
+                    if let Some(why) = judge::refusal(&text) {
+                        return Err(judge::refused(why));
+                    }
+                    if let Some(other) = set_encoding(&text) {
+                        encoding = other; // the session itself stays in UTF-8
+                        continue;
+                    }
+                    if unwanted(&text, how) {
+                        continue;
+                    }
+                    if let Some(sandbox) = &sandbox {
+                        if judge::needs_superuser(&text).is_some() {
+                            done.untested.extend(untested(&text));
+                            continue;
+                        }
+                        if let Some((name, schema)) = extension(&text) {
+                            answer(&mut waiting, 0, &mut done).await?;
+                            sandbox.extension(&name, schema.as_deref()).await?;
+                        }
+                    }
+                    if judge::is_setting(&text) {
+                        settings.push(text.clone());
+                    }
+                    bytes += text.len();
+                    let mut sent = Box::pin(maybe_done(execute(&session, text)));
+                    poll_fn(|cx| Poll::Ready(sent.as_mut().poll(cx).is_ready())).await; // sends it
+                    waiting.push_back(sent);
+                    if waiting.len() >= AHEAD || bytes >= AHEAD_BYTES {
+                        let left = if bytes >= AHEAD_BYTES { 0 } else { AHEAD / 2 };
+                        answer(&mut waiting, left, &mut done).await?;
+                        bytes = 0;
+                    }
                 }
-                if unwanted(&text, how) {
-                    continue;
+                Item::Copy(text) => {
+                    answer(&mut waiting, 0, &mut done).await?;
+                    let text = in_utf8(&session, &text, &encoding).await?;
+                    let begun = begin(&session, &text, &encoding, &mut done).await?;
+                    let lost = begun.sink.is_none();
+                    copying = Some(begun);
+                    if lost {
+                        break Some(());
+                    }
                 }
-                let mut sent = Box::pin(maybe_done(execute(session, text)));
-                poll_fn(|cx| Poll::Ready(sent.as_mut().poll(cx).is_ready())).await; // sends it
-                waiting.push_back(sent);
-                if waiting.len() >= AHEAD {
-                    answer(&mut waiting, AHEAD / 2, &mut done).await?;
+                Item::Data(bytes) => {
+                    if let Some(Copying { sink: Some(sink), rows, .. }) = &mut copying {
+                        rows.bytes += bytes.len() as u64;
+                        // A failure's reason is the answer to the whole COPY.
+                        let _ = sink.send(bytes).await;
+                    }
+                }
+                Item::End => {
+                    if let Some(copying) = copying.take() {
+                        end(copying, &mut done).await?;
+                    }
                 }
             }
-            Item::Copy(text) => {
-                answer(&mut waiting, 0, &mut done).await?;
-                let text = in_utf8(session, &text, &encoding).await?;
-                copying = Some(begin(session, &text, &encoding, &mut done).await?);
-            }
-            Item::Data(bytes) => {
-                if let Some(Copying { sink: Some(sink), rows, .. }) = &mut copying {
-                    rows.bytes += bytes.len() as u64;
-                    // A failure's reason is the answer to the whole COPY.
-                    let _ = sink.send(bytes).await;
+        };
+        answer(&mut waiting, 0, &mut done).await?;
+        drop(waiting);
+        if ended.is_none() {
+            return Ok(done);
+        }
+        // A COPY that could not start leaves its connection out of step: every later answer would be of the statement
+        // before it.
+        session = server.connect(database).await?;
+        for setting in &settings {
+            match session.query_typed(setting, &[]).await {
+                Err(e) if !bearable(&e) => {
+                    return Err(Error::from_pg("set up a connection", &e));
                 }
-            }
-            Item::End => {
-                if let Some(copying) = copying.take() {
-                    end(copying, &mut done).await?;
-                }
+                // One that the server refuses was told when it was first run.
+                Err(_) | Ok(_) => {}
             }
         }
     }
-    answer(&mut waiting, 0, &mut done).await?;
-    Ok(done)
+}
+
+/// What a statement that a test leaves out makes: the kind and the name.
+fn untested(statement: &str) -> Option<String> {
+    let first: Vec<&str> = statement.split_whitespace().take(4).collect();
+    statement.starts_with("CREATE ").then(|| first[1..].join(" "))
 }
 
 /// The encoding that a statement sets, by its name.
@@ -123,7 +186,8 @@ fn unwanted(statement: &str, how: &Into) -> bool {
 }
 
 async fn execute(session: &Session, text: String) -> (String, Result<(), tokio_postgres::Error>) {
-    let answer = session.batch_execute(&text).await;
+    // The extended protocol takes one statement at a time, whatever a text has in it.
+    let answer = session.query_typed(&text, &[]).await.map(drop);
     (text, answer)
 }
 
@@ -165,9 +229,10 @@ async fn begin(
     encoding: &str,
     done: &mut Restored,
 ) -> Result<Copying, Error> {
-    let found = copy_from(&format!("{text};"), encoding);
-    let (table, statement) = found
-        .unwrap_or_else(|| (name(text.get(5..).unwrap_or_default()).to_string(), text.to_string()));
+    let found = judge::is_copy_of_rows(text).then(|| copy_from(&format!("{text};"), encoding));
+    let Some((table, statement)) = found.flatten() else {
+        return Err(judge::refused("it has a COPY that is not of rows in the file"));
+    };
     let rows = TableRows { name: table, rows: 0, bytes: 0 };
     let mut copying = Copying { statement, rows, sink: None };
     match session.copy_in(copying.statement.as_str()).await {

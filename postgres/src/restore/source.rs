@@ -35,7 +35,7 @@ impl Source {
     /// As [`Source::some`], where the end of the stream is an error.
     fn more(&mut self, most: u64) -> io::Result<Bytes> {
         let bytes = self.some(most)?;
-        if bytes.is_empty() { Err(broken("the archive ends too early")) } else { Ok(bytes) }
+        if bytes.is_empty() { Err(bad("the archive ends too early")) } else { Ok(bytes) }
     }
 }
 
@@ -126,12 +126,20 @@ impl Blocks {
             self.source.now.copy_to_slice(&mut bytes[..length]);
         } else {
             self.source.read_exact(&mut bytes[..length]).map_err(|e| match e.kind() {
-                io::ErrorKind::UnexpectedEof => broken("the archive ends too early"),
+                // The stream came to its clean end: what is missing was never in it.
+                io::ErrorKind::UnexpectedEof if self.source.ended => {
+                    bad("the archive ends too early")
+                }
                 _ => e,
             })?;
         }
         int(&bytes[..length]).ok_or_else(|| bad("an integer out of range"))
     }
+}
+
+/// An error of what the archive would do, as opposed to of what it is: [`super::judge`].
+pub(crate) fn forbidden(why: String) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, why)
 }
 
 /// An error of what the archive says, as opposed to of how it was read.

@@ -1,104 +1,22 @@
-//! Stock `pg_restore` for everything but rows: it knows owners, grants, table spaces and their order.
+//! Stock `pg_restore` for archives whose data blocks are not read here: it knows every kind of them.
+//!
+//! What it could not restore is told by the entries that it names. Its own words are English (see [`Server::command`]);
+//! those of the server may be of any language and may hold data, and are not kept.
 
-use super::{Into, loss::Loss};
-use crate::{
-    Error, Kind, Server,
-    toc::{Entry, Section, Toc},
+use super::{
+    Into,
+    loss::{Loss, LossClass, Topic},
 };
-use std::{collections::HashSet, fmt::Write as _, io::Write as _, path::Path, process::Stdio};
+use crate::{Error, Kind, Server, toc::Toc};
+use std::{collections::BTreeSet, fmt::Write as _, io::Write as _, path::Path, process::Stdio};
 use tempfile::NamedTempFile;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, BufReader},
-    process::{ChildStdin, Command},
+    process::ChildStdin,
 };
 
-/// The longest statement that is kept while messages are read, in bytes.
-const LONGEST: usize = 4096;
-
-/// The head of an archive in a file, for `pg_restore`; a list of what to restore beside it.
-pub(crate) struct Stock<'a> {
-    server: &'a Server,
-    database: &'a str,
-    pg_restore: &'a Path,
-    how: &'a Into,
-    head: NamedTempFile,
-}
-
-/// One of the runs that a restore is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Run {
-    /// `--section=pre-data`
-    Before,
-    /// Entries of the data section that have no data block: values of sequences; since PostgreSQL 17 empty large objects.
-    Values,
-    /// One entry of post-data while rows are loaded.
-    Early,
-    /// `--section=post-data`, over several connections.
-    After,
-}
-
-impl<'a> Stock<'a> {
-    /// Writes the head into a temporary file; nothing but definitions is in it.
-    pub(crate) fn new(
-        server: &'a Server,
-        database: &'a str,
-        pg_restore: &'a Path,
-        how: &'a Into,
-        toc: &Toc,
-    ) -> Result<Self, Error> {
-        let head = file(&toc.raw)?;
-        Ok(Self { server, database, pg_restore, how, head })
-    }
-
-    /// Runs one section; what it could not restore is the answer.
-    pub(crate) async fn run(&self, run: Run, only: Option<&str>) -> Result<Vec<Loss>, Error> {
-        let mut command = self.base();
-        command.arg(match run {
-            Run::Before => "--section=pre-data",
-            Run::Values => "--section=data",
-            Run::Early | Run::After => "--section=post-data",
-        });
-        if run == Run::Early {
-            command.env("PGOPTIONS", format!("-c lock_timeout={}", super::early::LOCK_WAIT));
-        }
-        if run == Run::After {
-            command.arg(format!("--jobs={}", self.how.jobs.max(1)));
-        }
-        let list = only.map(|text| file(text.as_bytes())).transpose()?;
-        if let Some(list) = &list {
-            command.arg("--use-list").arg(list.path());
-        }
-        command.arg(self.head.path());
-        let mut child = spawn(&mut command)?;
-        let said = messages(child.stderr.take()).await?;
-        said.judge(wait(&mut child).await?)
-    }
-
-    /// Starts `pg_restore` on a whole archive that is written to it.
-    pub(crate) fn whole(&self, only: Option<&NamedTempFile>) -> Result<Whole, Error> {
-        let mut command = self.base();
-        command.stdin(Stdio::piped());
-        if let Some(list) = only {
-            command.arg("--use-list").arg(list.path());
-        }
-        let mut child = spawn(&mut command)?;
-        let stdin = child.stdin.take();
-        Ok(Whole { child, stdin })
-    }
-
-    fn base(&self) -> Command {
-        let mut command = self.server.command(self.pg_restore, self.database);
-        command.arg("--dbname").arg(self.database).arg("--no-password");
-        if !self.how.owners {
-            command.arg("--no-owner");
-        }
-        if !self.how.privileges {
-            command.arg("--no-privileges");
-        }
-        command.stdout(Stdio::null()).stderr(Stdio::piped());
-        command
-    }
-}
+/// The longest line of it that is kept, in bytes.
+const LONGEST: usize = 1000;
 
 /// `pg_restore` at work on a whole archive.
 pub(crate) struct Whole {
@@ -108,19 +26,39 @@ pub(crate) struct Whole {
 }
 
 impl Whole {
-    /// What it could not restore, once everything is written and `stdin` is taken and dropped.
-    pub(crate) async fn end(&mut self) -> Result<Vec<Loss>, Error> {
-        let said = messages(self.child.stderr.take()).await?;
-        said.judge(wait(&mut self.child).await?)
+    /// Starts it on an archive that is written to it.
+    pub(crate) fn start(
+        server: &Server,
+        database: &str,
+        pg_restore: &Path,
+        how: &Into,
+        only: Option<&NamedTempFile>,
+    ) -> Result<Self, Error> {
+        let mut command = server.command(pg_restore, database);
+        command.arg("--dbname").arg(database).arg("--no-password");
+        if !how.owners {
+            command.arg("--no-owner");
+        }
+        if !how.privileges {
+            command.arg("--no-privileges");
+        }
+        if let Some(list) = only {
+            command.arg("--use-list").arg(list.path());
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let spawned = command.spawn();
+        let mut child = spawned.map_err(|e| Error::from_io("start pg_restore", &e))?;
+        let stdin = child.stdin.take();
+        Ok(Self { child, stdin })
     }
-}
 
-fn spawn(command: &mut Command) -> Result<tokio::process::Child, Error> {
-    command.spawn().map_err(|e| Error::from_io("start pg_restore", &e))
-}
-
-async fn wait(child: &mut tokio::process::Child) -> Result<std::process::ExitStatus, Error> {
-    child.wait().await.map_err(|e| Error::from_io("wait for pg_restore", &e))
+    /// What it could not restore, once everything is written and `stdin` is taken and dropped.
+    pub(crate) async fn end(&mut self, toc: &Toc) -> Result<Vec<Loss>, Error> {
+        let said = messages(self.child.stderr.take()).await?;
+        let status = self.child.wait().await;
+        let status = status.map_err(|e| Error::from_io("wait for pg_restore", &e))?;
+        said.judge(status, toc)
+    }
 }
 
 /// A temporary file that only we can read.
@@ -134,7 +72,7 @@ pub(crate) fn file(bytes: &[u8]) -> Result<NamedTempFile, Error> {
     write().map_err(|e| Error {
         kind: Kind::Disk,
         mend: "make room in the folder for temporary files (TMPDIR)".into(),
-        ..Error::from_io("write the archive's table of contents to a temporary file", &e)
+        ..Error::from_io("write the list of what is restored to a temporary file", &e)
     })
 }
 
@@ -147,184 +85,106 @@ pub(crate) fn list(toc: &Toc, wanted: impl Fn(i32) -> bool) -> String {
     text
 }
 
-/// The list of the entries that make large objects, before their bytes come, and of what is said of those; `None` when
-/// there are none. Until PostgreSQL 16 they are of the first section.
-pub(crate) fn objects(toc: &Toc, chosen: Option<&HashSet<i32>>) -> Option<String> {
-    without_data(toc, chosen, |e| {
-        // Comments and grants are of no section: `pg_restore` takes them for that of the entry listed before them.
-        let about = e.section == Section::None && e.tag.starts_with("LARGE OBJECT");
-        about || (e.section == Section::Data && e.desc == "BLOB METADATA")
-    })
-    .filter(|_| toc.entries.iter().any(|e| e.desc == "BLOB METADATA"))
-}
-
-/// The list of the data section's other entries without data blocks; `None` when there are none.
-pub(crate) fn values(toc: &Toc, chosen: Option<&HashSet<i32>>) -> Option<String> {
-    without_data(toc, chosen, |e| e.section == Section::Data && e.desc != "BLOB METADATA")
-}
-
-fn without_data(
-    toc: &Toc,
-    chosen: Option<&HashSet<i32>>,
-    is: impl Fn(&Entry) -> bool,
-) -> Option<String> {
-    let entries = toc
-        .entries
-        .iter()
-        .filter(|e| !e.has_data && chosen.is_none_or(|c| c.contains(&e.dump_id)) && is(e));
-    let ids: HashSet<i32> = entries.map(|e| e.dump_id).collect();
-    (!ids.is_empty()).then(|| list(toc, |id| ids.contains(&id)))
-}
-
 /// What `pg_restore` said on its standard error.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Said {
-    losses: Vec<Loss>,
-    /// The last error that is about no statement.
-    fatal: Option<String>,
-    /// Whether it said that it ignored errors and went to its end.
+    /// The entries that it could not restore, by their numbers.
+    entries: BTreeSet<i32>,
+    /// Its last error that is about no entry, in its own words.
+    last: Option<String>,
+    /// Whether it went to its end in spite of errors.
     finished: bool,
 }
 
 impl Said {
-    fn judge(self, status: std::process::ExitStatus) -> Result<Vec<Loss>, Error> {
-        let lost = self.losses.iter().find(|l| {
-            [
-                "server closed the connection",
-                "terminating connection",
-                "no connection to the server",
-            ]
-            .iter()
-            .any(|w| l.message.contains(w))
-        });
-        if let Some(lost) = lost {
-            return Err(Error::new(Kind::Lost, "restore", &lost.message, "see the server's log"));
+    fn line(&mut self, line: &str) {
+        let Some(own) = line.strip_prefix("pg_restore: ") else { return };
+        if own.starts_with("warning: errors ignored on restore") {
+            self.finished = true;
+        } else if let Some(entry) = own.strip_prefix("from TOC entry ") {
+            let number: Option<i32> = entry.split(';').next().and_then(|n| n.parse().ok());
+            self.entries.extend(number);
+        } else if let Some(error) = own.strip_prefix("error: ") {
+            self.last = Some(error.split(": ").next().unwrap_or_default().to_owned());
         }
-        if status.success() || (self.finished && self.fatal.is_none()) {
-            return Ok(self.losses);
+    }
+
+    fn judge(self, status: std::process::ExitStatus, toc: &Toc) -> Result<Vec<Loss>, Error> {
+        if !status.success() && !self.finished {
+            let why = self.last.unwrap_or_else(|| format!("pg_restore ended with {status}"));
+            let mend = "see the server's log";
+            return Err(Error::new(Kind::Tool, "restore the archive by pg_restore", why, mend));
         }
-        let why = self.fatal.unwrap_or_else(|| format!("pg_restore ended with {status}"));
-        let kind = if why.contains("connection to server") { Kind::Connection } else { Kind::Tool };
-        Err(Error::new(kind, "restore the archive's definitions", why, ""))
+        let loss = |id: &i32| {
+            let entry = toc.entry(*id)?;
+            let class = match Topic::of_entry(&entry.desc) {
+                Topic::Extension => LossClass::Extension,
+                Topic::Role => LossClass::Role,
+                Topic::Data => LossClass::Data,
+                Topic::Tablespace => LossClass::Tablespace,
+                Topic::Definition => LossClass::Other,
+            };
+            let why = "pg_restore could not restore it; the server's log says why";
+            Some(Loss::new(class, super::definitions::name(entry), why))
+        };
+        Ok(self.entries.iter().filter_map(loss).collect())
     }
 }
 
 async fn messages(from: Option<impl AsyncRead + Unpin>) -> Result<Said, Error> {
-    let Some(from) = from else { return Ok(Said::default()) };
+    let mut said = Said::default();
+    let Some(from) = from else { return Ok(said) };
     let mut lines = BufReader::new(from);
-    let mut reader = Reader::default();
     let mut line = Vec::new();
     loop {
         line.clear();
         let got = lines.read_until(b'\n', &mut line).await;
         let got = got.map_err(|e| Error::from_io("read the messages of pg_restore", &e))?;
         if got == 0 {
-            return Ok(reader.end());
+            return Ok(said);
         }
-        reader.line(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']));
-    }
-}
-
-/// Takes the messages apart: an error, its further lines, and the statement after `Command was:`.
-#[derive(Default)]
-struct Reader {
-    said: Said,
-    error: Option<String>,
-    statement: String,
-    in_statement: bool,
-}
-
-impl Reader {
-    fn line(&mut self, line: &str) {
-        if let Some(own) = line.strip_prefix("pg_restore: ") {
-            self.close();
-            if own.starts_with("warning: errors ignored on restore") {
-                self.said.finished = true;
-            } else if let Some(error) = own.strip_prefix("error: ") {
-                self.error = Some(error.to_string());
-            }
-            return;
-        }
-        if let Some(statement) = line.strip_prefix("Command was: ") {
-            self.in_statement = true;
-            self.statement = statement.to_string();
-        } else if self.in_statement && self.statement.len() < LONGEST {
-            self.statement.push(' ');
-            self.statement.push_str(line);
-        }
-    }
-
-    fn close(&mut self) {
-        let statement = std::mem::take(&mut self.statement);
-        self.in_statement = false;
-        let Some(error) = self.error.take() else { return };
-        // `could not execute query: ERROR:  role "x" does not exist`; COPY failed for table "t": ERROR:  ..
-        match error.split_once("ERROR:  ").or_else(|| error.split_once("FATAL:  ")) {
-            Some((_, "unrecognized configuration parameter \"transaction_timeout\"")) => {
-                // pg_restore 17 and later sets it on every server; older ones lose nothing without.
-            }
-            Some((before, message)) if before.contains("COPY failed") => {
-                let table = before.trim_end_matches([' ', ':']);
-                let mut loss = Loss::new(message, None, &format!("COPY ({table})"));
-                loss.class = super::LossClass::Data;
-                self.said.losses.push(loss);
-            }
-            Some((_, message)) => self.said.losses.push(Loss::new(message, None, &statement)),
-            None if error.starts_with("could not execute query") => {
-                self.said.losses.push(Loss::new(&error, None, &statement));
-            }
-            None => self.said.fatal = Some(error),
-        }
-    }
-
-    fn end(mut self) -> Said {
-        self.close();
-        self.said
+        line.truncate(LONGEST);
+        said.line(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{super::LossClass, *};
+    use super::*;
+    use std::os::unix::process::ExitStatusExt as _;
 
-    #[test]
-    fn messages_of_pg_restore_become_losses_with_their_statements() {
-        let mut reader = Reader::default();
-        for line in [
-            "pg_restore: while PROCESSING TOC:",
-            "pg_restore: from TOC entry 215; 1259 16387 TABLE t bob",
-            "pg_restore: error: could not execute query: ERROR:  role \"bob\" does not exist",
-            "Command was: ALTER TABLE public.t OWNER TO bob;",
-            "",
-            "",
-            "pg_restore: from TOC entry 3; 3079 1 EXTENSION postgis -",
-            "pg_restore: error: could not execute query: ERROR:  extension \"postgis\" is not available",
-            "DETAIL:  Could not open extension control file.",
-            "HINT:  It must be there.",
-            "Command was: CREATE EXTENSION IF NOT EXISTS postgis",
-            "    WITH SCHEMA public;",
-            "",
-            "pg_restore: error: could not execute query: ERROR:  unrecognized configuration parameter \"transaction_timeout\"",
-            "Command was: SET transaction_timeout = 0;",
-            "pg_restore: warning: errors ignored on restore: 3",
-        ] {
-            reader.line(line);
+    fn heard(lines: &[&str]) -> Said {
+        let mut said = Said::default();
+        for line in lines {
+            said.line(line);
         }
-        let said = reader.end();
-        assert!(said.finished && said.fatal.is_none());
-        let classes: Vec<_> = said.losses.iter().map(|l| l.class).collect();
-        assert_eq!(classes, [LossClass::Role, LossClass::Extension]);
-        assert_eq!(
-            said.losses[1].statement,
-            "CREATE EXTENSION IF NOT EXISTS postgis WITH SCHEMA public;"
-        );
+        said
     }
 
     #[test]
-    fn an_error_of_no_statement_ends_the_restore() {
-        let mut reader = Reader::default();
-        reader.line("pg_restore: error: unsupported version (1.16) in file header");
-        let said = reader.end();
-        assert_eq!(said.fatal.as_deref(), Some("unsupported version (1.16) in file header"));
+    fn what_pg_restore_could_not_restore_is_told_by_its_entries_in_any_language_of_the_server() {
+        let toc = super::super::sample::toc(&[(3, "EXTENSION", &[]), (215, "TABLE DATA", &[])]);
+        let said = heard(&[
+            "pg_restore: while PROCESSING TOC:",
+            "pg_restore: from TOC entry 3; 3079 1 EXTENSION postgis -",
+            "pg_restore: error: could not execute query: FEHLER:  Erweiterung »postgis« ist nicht verfügbar",
+            "Command was: CREATE EXTENSION IF NOT EXISTS postgis",
+            "pg_restore: from TOC entry 215; 1259 16387 TABLE DATA t bob",
+            "pg_restore: error: COPY failed for table \"t\": FEHLER:  ungültige Eingabe: \"Jane Roe\"",
+            "KONTEXT:  COPY t, Zeile 1: \"Jane Roe\"",
+            "pg_restore: warning: errors ignored on restore: 2",
+        ]);
+        let losses = said.judge(std::process::ExitStatus::from_raw(256), &toc).expect("it went on");
+        let classes: Vec<_> = losses.iter().map(|l| l.class).collect();
+        assert_eq!(classes, [LossClass::Extension, LossClass::Data]);
+        assert!(!format!("{losses:?}").contains("Jane"), "{losses:?}");
+    }
+
+    #[test]
+    fn a_pg_restore_that_did_not_go_to_its_end_ends_the_restore() {
+        let toc = super::super::sample::toc(&[]);
+        let said = heard(&["pg_restore: error: unsupported version (1.16) in file header"]);
+        let e = said.judge(std::process::ExitStatus::from_raw(256), &toc).expect_err("it failed");
+        assert!(e.kind == Kind::Tool && e.why.contains("unsupported version"), "{e}");
     }
 }

@@ -8,7 +8,10 @@ use std::{
     collections::VecDeque,
     io,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI32, Ordering},
+    },
     task::{Context, Poll, Waker, ready},
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -19,12 +22,19 @@ pub(crate) const BLOCK: usize = 128 << 10;
 /// What is received at once. Larger ones don't make it faster: the server sends 8 KiB at a time.
 const RECEIVE: usize = 256 << 10;
 
+/// Bytes of `BackendKeyData` up to the backend's number: type, length, number.
+const KEY: usize = 9;
+
 /// Blocks that wait to be fetched before the server is left waiting.
 const WAITING: usize = 4;
 
 /// The place where a connection's COPY data can be fetched.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Tap(Arc<Mutex<State>>);
+pub(crate) struct Tap {
+    state: Arc<Mutex<State>>,
+    /// The number of the backend that the other end named when it let us in.
+    backend: Arc<AtomicI32>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -41,7 +51,12 @@ struct State {
 
 impl Tap {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of the backend, as the other end named it.
+    pub(crate) fn backend(&self) -> i32 {
+        self.backend.load(Ordering::Acquire)
     }
 
     /// The next COPY's data goes here, in blocks that begin with `room` zero bytes.
@@ -190,7 +205,9 @@ impl<S> Wire<S> {
                     self.at = At::Row(left - n);
                 }
                 At::Head => {
-                    if buffered < 5 {
+                    // `BackendKeyData` is looked at as a whole.
+                    let key = buffered > 0 && self.received[self.start] == b'K';
+                    if buffered < if key { KEY } else { 5 } {
                         return Poll::Ready(Ok(()));
                     }
                     self.head()?;
@@ -223,6 +240,12 @@ impl<S> Wire<S> {
                 self.tap.end(&mut self.block, &mut self.rows);
                 self.start += 5;
                 At::Skip(body)
+            }
+            b'K' => {
+                let number = &self.received[self.start + 5..self.start + 9];
+                let number = i32::from_be_bytes([number[0], number[1], number[2], number[3]]);
+                self.tap.backend.store(number, Ordering::Release);
+                At::Pass(5 + body)
             }
             other => {
                 // An error ends a COPY too; the client library gets it, and with it whoever waits for the answer.

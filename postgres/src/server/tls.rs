@@ -56,7 +56,10 @@ pub(super) async fn secure(server: &Server, mut tcp: TcpStream) -> Result<Secure
     match tcp.read_u8().await.map_err(lost)? {
         b'S' => {}
         b'N' if server.tls == Tls::Prefer => return Ok(Secured::Plain(tcp)),
-        _ => return Err(refused(server, "the server offers no TLS", "set ssl = on there")),
+        _ => {
+            let mend = "set ssl = on there; where the way to it is protected otherwise, write tls: disable";
+            return Err(refused(server, "the server offers no TLS", mend));
+        }
     }
     let name = ServerName::try_from(server.host.clone())
         .map_err(|e| refused(server, &e.to_string(), "give a host name or an address"))?;
@@ -65,7 +68,9 @@ pub(super) async fn secure(server: &Server, mut tcp: TcpStream) -> Result<Secure
         refused(
             server,
             &e.to_string(),
-            "check the CA file, and that the certificate names this host as a subject alternative name",
+            "name the file of its authority in tls_ca (for RDS: global-bundle.pem of \
+             https://truststore.pki.rds.amazonaws.com), and check that the certificate names this host as a \
+             subject alternative name",
         )
     })
 }

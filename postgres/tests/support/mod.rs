@@ -31,7 +31,7 @@ pub const PASSWORD: &str = "only for tests";
 /// Makes the cluster and its certificates, starts it, says so, and stops it when standard input closes.
 const KEEPER: &str = r#"
 set -eu
-bin=$1 port=$2 password=$3 primary=${4:-}
+bin=$1 port=$2 password=$3 primary=$4 german=$5 settings=$6
 umask 077
 dir=$(mktemp -d /tmp/holdfast-pg-XXXXXX)
 cd "$dir"
@@ -62,6 +62,13 @@ certificate() { # name, subject alternative name
 	max_wal_senders = 4
 	autovacuum = off
 	EOF
+        printf '%s\n' "$settings" >> data/postgresql.conf
+        if [ -n "$german" ]; then
+            mkdir locale
+            localedef -i de_DE -f UTF-8 "$dir/locale/de_DE.UTF-8"
+            echo "lc_messages = 'de_DE.UTF-8'" >> data/postgresql.conf
+            export LOCPATH="$dir/locale"
+        fi
     fi
     cat >> data/postgresql.conf <<-EOF
 	unix_socket_directories = '$dir'
@@ -71,6 +78,7 @@ certificate() { # name, subject alternative name
 	ssl_key_file = '$dir/server.key'
 	EOF
 } > made.log 2>&1 || { cat made.log; exit 1; }
+[ -z "$german" ] || export LOCPATH="$dir/locale"
 "$bin/postgres" -D data > server.log 2>&1 < /dev/null &
 pid=$!
 tries=0
@@ -107,15 +115,25 @@ pub fn shared() -> &'static Cluster {
 impl Cluster {
     /// A server of its own, for tests that break it.
     pub fn start() -> Self {
-        Self::keep(None)
+        Self::keep(None, false, "")
+    }
+
+    /// A server of its own with these lines in its `postgresql.conf`.
+    pub fn with(settings: &str) -> Self {
+        Self::keep(None, false, settings)
+    }
+
+    /// A server whose messages are German.
+    pub fn german() -> Self {
+        Self::keep(None, true, "")
     }
 
     /// A streaming replica of `primary`.
     pub fn replica_of(primary: &Cluster) -> Self {
-        Self::keep(Some(primary.port))
+        Self::keep(Some(primary.port), false, "")
     }
 
-    fn keep(primary: Option<u16>) -> Self {
+    fn keep(primary: Option<u16>, german: bool, settings: &str) -> Self {
         let bin = programs();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         // initdb and postgres refuse to run as root.
@@ -128,7 +146,8 @@ impl Cluster {
             Command::new("sh")
         };
         command.args(["-c", KEEPER, "keeper"]).arg(&bin).arg(port.to_string()).arg(PASSWORD);
-        command.args(primary.map(|p| p.to_string()));
+        let primary = primary.map(|p| p.to_string()).unwrap_or_default();
+        command.args([primary.as_str(), if german { "german" } else { "" }, settings]);
         command.env("LC_ALL", "C").current_dir("/tmp");
         let mut keeper = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (mut said, mut line) = (String::new(), String::new());

@@ -3,14 +3,18 @@
 use super::Options;
 use crate::{
     Error, Kind, Opening,
-    fetch::probe,
-    verify::{NOTES, READABLE, Went, beside_it},
+    fetch::{Hashes, fetch, probe},
+    verify::{READABLE, Went, beside_it, contents},
 };
 use jiff::SignedDuration;
-use postgres::{Server, Session, database};
+use postgres::{
+    Server, Session, database,
+    restore::{Contents, Stored, head},
+    tools::Tools,
+};
 use serde::Serialize;
-use std::fmt;
-use store::{Backup, Store, catalogue::Of};
+use std::{collections::BTreeSet, fmt};
+use store::{Backup, Manifest, Store, catalogue::Of};
 
 /// What a restore will do. Everything that can be known before was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -48,10 +52,8 @@ pub(super) async fn checked(
     if let Of::Faulty { why, mend, .. } = &backup.kind {
         return refused(why.clone(), mend);
     }
-    let beside = beside_it(store, backup, opening).await;
-    if let Some(bad) =
-        beside.iter().find(|c| c.went == Went::Failed && ![READABLE, NOTES].contains(&&*c.name))
-    {
+    let beside = beside_it(store, backup).await;
+    if let Some(bad) = beside.iter().find(|c| c.went == Went::Failed && c.name != READABLE) {
         let kind = bad.kind.unwrap_or(Kind::Damaged);
         let why = format!("{}: {}", bad.name, bad.detail);
         return Err(Error::new(
@@ -61,16 +63,28 @@ pub(super) async fn checked(
             "restore another backup, or give the key it was made with",
         ));
     }
-    let inside = probe(store, backup, opening).await?;
-    if inside.stored.is_none() {
+    let session = database::maintenance(server).await?;
+    let contents = read(store, backup, opening).await?;
+    Tools::find(server, session.version_num.max(contents.reader_version))?;
+    if backup.committed().is_some_and(Manifest::is_narrowed) && options.replace {
         return refused(
-            "it is no archive and no SQL of pg_dump".into(),
-            "load it by hand: its manifest's line `restore` says how",
+            format!(
+                "it holds a part of {} alone, and would take the place of all of it",
+                options.target
+            ),
+            "restore it --to a new database and copy the rows from there, or choose a dump of the whole database",
         );
     }
-    let session = database::maintenance(server).await?;
-    postgres::tools::Tools::find(server, session.version_num)?;
+    if let Some(why) = database::protected(&session, &options.target).await? {
+        return refused(format!("{}: {why}", options.target), "name another database");
+    }
     let replaces = database::exists(server, &options.target).await?;
+    if replaces && !options.replace {
+        return refused(
+            format!("there is a database {} already", options.target),
+            "write --replace to put the dump in its place, or another name",
+        );
+    }
     if replaces && !options.tables.is_empty() {
         return refused(
             format!(
@@ -100,7 +114,98 @@ pub(super) async fn checked(
         }
         at += SignedDuration::from_secs(1);
     };
-    Ok(Plan::new(backup, options, &session, replaces, fresh, aside))
+    let mut plan = Plan::new(backup, options, &session, replaces, fresh, aside);
+    plan.notes.extend(lacks(backup, options, &contents, &session).await?);
+    Ok(plan)
+}
+
+/// What the backup says of itself. A file of another tool is read and judged as a whole: nothing of it has run yet.
+async fn read(store: &Store, backup: &Backup, opening: &Opening) -> Result<Contents, Error> {
+    let doing = || format!("restore {}", backup.arn);
+    if backup.committed().is_none() {
+        let (contents, checks) = contents(store, backup, opening).await;
+        let failed = checks.into_iter().find(|c| c.went == Went::Failed);
+        return match (contents, failed) {
+            (Some(contents), None) => Ok(contents),
+            (_, failed) => {
+                let (kind, why) =
+                    failed.map_or((None, "it could not be read".into()), |c| (c.kind, c.detail));
+                let mend = "restore another backup, or look at the file: nothing of it was run";
+                Err(Error::new(kind.unwrap_or(Kind::Refused), doing(), why, mend))
+            }
+        };
+    }
+    let inside = probe(store, backup, opening).await?;
+    match inside.stored {
+        None => Err(Error::new(
+            Kind::Refused,
+            doing(),
+            "it is no archive and no SQL of pg_dump",
+            "load it by hand: its manifest's line `restore` says how",
+        )),
+        Some(Stored::Plain) => Ok(Contents::default()),
+        Some(Stored::Custom) => {
+            let consume = async |_, from| head(from).await;
+            let fetched = fetch(store, backup, opening, Hashes::Stored, consume).await?;
+            match (fetched.value, fetched.sums) {
+                (Ok(contents), _) => Ok(contents),
+                (_, Some(Err(e))) => Err(e),
+                (Err(e), _) => Err(e.into()),
+            }
+        }
+    }
+}
+
+/// What the server lacks that the backup needs.
+async fn lacks(
+    backup: &Backup,
+    options: &Options,
+    contents: &Contents,
+    session: &Session,
+) -> Result<Vec<String>, Error> {
+    let mut notes = Vec::new();
+    let mut extensions = contents.extensions.clone();
+    let mut roles = if options.owners { contents.owners.clone() } else { BTreeSet::new() };
+    let mut locales = BTreeSet::new();
+    if let Some(manifest) = backup.committed() {
+        extensions.extend(manifest.extensions.iter().map(|e| e.name.clone()));
+        locales.extend([manifest.server.collate.clone(), manifest.server.ctype.clone()]);
+        if options.owners && !manifest.server.owner.is_empty() {
+            roles.insert(manifest.server.owner.clone());
+        }
+    }
+    let lacking = database::lacking(session, &extensions, &roles, &locales).await?;
+    let listed = |names: &[String]| names.join(", ");
+    if !lacking.extensions.is_empty() {
+        let names = listed(&lacking.extensions);
+        notes.push(format!(
+            "LOSSES: the server does not have the extension {names}: install it before"
+        ));
+    }
+    if !lacking.locales.is_empty() {
+        let names = listed(&lacking.locales);
+        notes.push(format!(
+            "the server does not have the collation {names}: texts will sort by its own"
+        ));
+    }
+    let known = |name: &String| {
+        options.roles && backup.committed().is_some_and(|m| m.roles.iter().any(|r| r.name == *name))
+    };
+    let (made, missing): (Vec<_>, Vec<_>) = lacking.roles.into_iter().partition(known);
+    if !made.is_empty() {
+        notes.push(format!(
+            "roles that are not there are created, without login: {}",
+            listed(&made)
+        ));
+    }
+    if !missing.is_empty() {
+        let names = listed(&missing);
+        notes.push(format!("LOSSES: the server does not have the role {names}: create it before, or write --no-owner"));
+    }
+    for name in &contents.subscriptions {
+        notes.push(format!("subscription {name} is restored disabled and without its slot"));
+    }
+    Ok(notes)
 }
 
 impl Plan {

@@ -1,13 +1,18 @@
 //! Verifications as Markdown, for people.
 
-use super::{Verified, Went};
+use super::{Verdict, Verified, Went};
 use std::fmt::Write as _;
 
 impl Verified {
     /// A section of a report: what was checked, how it went, how long it took.
     pub fn markdown(&self) -> String {
         let mut text = String::new();
-        let word = if self.good { "good" } else { "NOT GOOD" };
+        let word = match self.verdict {
+            Verdict::Good => "good",
+            Verdict::WithLosses => "RESTORES WITH LOSSES",
+            Verdict::Bad => "NOT GOOD",
+            Verdict::CouldNotVerify => "COULD NOT BE VERIFIED",
+        };
         let how = if self.full { "restored" } else { "read and hashed" };
         let _ = writeln!(text, "## {}: {word}\n", self.backup);
         let database = self.database.as_deref().unwrap_or("unknown database");
@@ -57,7 +62,7 @@ pub fn markdown(all: &[Verified]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Check, Took, Verified};
+    use super::super::{Check, Took, Verdict, Verified};
 
     #[test]
     fn a_report_says_what_failed_first() {
@@ -66,6 +71,7 @@ mod tests {
             database: Some("orders".into()),
             data_time: None,
             full: true,
+            verdict: Verdict::Bad,
             good: false,
             checks: vec![Check::passed("manifest", ""), Check::failed("rows | of", "t: 1\n2")],
             losses: Vec::new(),

@@ -1,9 +1,10 @@
 //! A log in a directory: a file appears whole under its name, or not at all, and never in the place of another.
 
 use crate::aws::{EdgeError, Kind};
+use rustix::fs::OFlags;
 use std::{
     fs, io,
-    io::Write,
+    io::{Read, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
@@ -44,12 +45,21 @@ pub(super) async fn objects(folder: &Path) -> Result<Vec<String>, EdgeError> {
     .await
 }
 
-/// The bytes of a file; none when it is not there.
-pub(super) async fn get(path: PathBuf) -> Result<Option<Vec<u8>>, EdgeError> {
-    blocking("read", path, |path| match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e),
+/// The bytes of a file, one more than `most` of a longer one; none when it is not there.
+pub(super) async fn get(path: PathBuf, most: usize) -> Result<Option<Vec<u8>>, EdgeError> {
+    blocking("read", path, move |path| {
+        // A pipe of that name would never answer.
+        let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+        let file = match fs::OpenOptions::new().read(true).custom_flags(flags).open(path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        let mut bytes = Vec::new();
+        if file.metadata()?.is_file() {
+            file.take(most as u64 + 1).read_to_end(&mut bytes)?;
+        }
+        Ok(Some(bytes))
     })
     .await
 }

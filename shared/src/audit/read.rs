@@ -36,14 +36,23 @@ impl Log {
         Ok(found)
     }
 
-    /// The records of an object; none when it was let go meanwhile.
+    /// The records of an object; none when it was let go meanwhile, or does not count.
     async fn records(&self, seq: u64) -> Result<Vec<Record>, EdgeError> {
         let bytes = self.get(seq).await?.unwrap_or_default();
+        let records = match self.opened(seq, &bytes) {
+            Ok(records) => records,
+            // Whoever put it there may not keep the others from being read.
+            Err(why) if self.verifier.is_some() => {
+                tracing::error!(seq, "an audit object does not count: {why}");
+                return Ok(Vec::new());
+            }
+            Err(_) => &bytes[..],
+        };
         let damaged = |why: String| {
             let mend = "run `holdfast audit verify`, which says what was changed";
             EdgeError::of_kind(Kind::Store, format!("read {}", self.name(seq)), why, mend)
         };
-        let lines = bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+        let lines = records.split(|b| *b == b'\n').filter(|line| !line.is_empty());
         lines.map(|line| record::read(line).map_err(damaged)).collect()
     }
 
@@ -53,12 +62,17 @@ impl Log {
     /// # Errors
     /// If the log can't be read.
     pub async fn before(&self, time: Timestamp) -> Result<Vec<u64>, EdgeError> {
-        let (newest, _) = self.head().await?;
+        let newest = self.end().await?.seq;
         let (folders, _) = self.folders().await?;
         let mut old = Vec::new();
         for folder in folders {
             for seq in self.objects(folder).await?.into_iter().filter_map(Named::ours) {
-                let young = self.records(seq).await?.iter().any(|r| r.at >= time);
+                let records = self.records(seq).await?;
+                // What does not count is nobody's to remove.
+                if records.is_empty() && self.verifier.is_some() {
+                    continue;
+                }
+                let young = records.iter().any(|r| r.at >= time);
                 // What is younger stays, and what follows it is younger still.
                 if young || seq == newest {
                     return Ok(old);

@@ -3,7 +3,12 @@
 //! The JSON of a record has its names in order and no spaces; its hash is the SHA-256 of that JSON without `hash`. So
 //! `jq -cjS 'del(.hash)' | sha256sum` computes it as well.
 
-use crate::{report::Made, run::World, words::hex};
+use crate::{
+    report::Made,
+    run::World,
+    signing::{Author, Verifier},
+    words::hex,
+};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -15,6 +20,8 @@ pub(super) const NONE: &str = "0000000000000000000000000000000000000000000000000
 /// A text is cut to so many bytes: a log is no place for pages.
 const TEXT: usize = 2000;
 
+/// No object is larger: its records are bounded, and so is their number.
+pub(super) const LARGEST: usize = 16 << 20;
 /// Evidence that is longer is left out.
 const EVIDENCE: usize = 32 * 1024;
 
@@ -162,6 +169,45 @@ pub(crate) fn object(seq: u64, run: &Run, entries: &[Entry], mut last: Last) -> 
         last = Last { hash: sealed.0, at: Some(run.at) };
     }
     (bytes, last)
+}
+
+/// An object with the author's signature of its records, as a last line, so that both are written at once.
+///
+/// `head -n -1 OBJECT` is what was signed, and `tail -1 OBJECT | jq -r .minisig` the signature that `minisign -V` reads.
+pub(crate) fn seal(mut bytes: Vec<u8>, name: &str, author: &Author) -> Vec<u8> {
+    if let Some(minisig) = author.sign(name, &bytes) {
+        bytes.extend(json!({ "minisig": minisig }).to_string().into_bytes());
+        bytes.push(b'\n');
+    }
+    bytes
+}
+
+/// The records of an object without its signature, if it counts: with a verifier, only what it finds to be signed.
+///
+/// # Errors
+/// In words, if it does not.
+pub(crate) fn opened<'b>(
+    bytes: &'b [u8],
+    name: &str,
+    verifier: Option<&Verifier>,
+) -> Result<&'b [u8], String> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Seal {
+        minisig: String,
+    }
+    if bytes.len() > LARGEST {
+        return Err(format!("it is larger than {LARGEST} bytes, as no object of ours is"));
+    }
+    let ended = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    let last = ended.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+    let seal = serde_json::from_slice::<Seal>(&ended[last..]).ok();
+    let records = if seal.is_some() { &bytes[..last] } else { bytes };
+    if let Some(verifier) = verifier {
+        let signature = seal.as_ref().map(|s| s.minisig.as_bytes());
+        verifier.check(name, records, signature).map_err(|e| e.to_string())?;
+    }
+    Ok(records)
 }
 
 /// An entry whose texts and numbers have a length that everybody reads alike.

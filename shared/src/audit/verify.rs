@@ -57,6 +57,8 @@ pub(crate) struct Walk<'e> {
     seq: Option<u64>,
     last: Last,
     met: bool,
+    /// Every object is signed, so the chain alone tells what is missing: a number may belong to nobody.
+    signed: bool,
 }
 
 impl Log {
@@ -65,7 +67,7 @@ impl Log {
     /// # Errors
     /// If the log can't be read; what is wrong with it is no error but the verdict.
     pub async fn verify(&self, expected: &Expected) -> Result<Verdict, EdgeError> {
-        let mut walk = Walk::new(expected);
+        let mut walk = Walk { signed: self.verifier.is_some(), ..Walk::new(expected) };
         let (folders, mut foreign) = self.folders().await?;
         'all: for folder in folders {
             let mut numbers = Vec::new();
@@ -78,7 +80,12 @@ impl Log {
             let get = |seq| async move { self.get(seq).await.map(|bytes| (seq, bytes)) };
             let mut objects = stream::iter(numbers).map(get).buffered(WIDTH);
             while let Some((seq, bytes)) = objects.try_next().await? {
-                if !walk.step(seq, &bytes.unwrap_or_default()) {
+                let bytes = bytes.unwrap_or_default();
+                let going_on = match self.opened(seq, &bytes) {
+                    Ok(records) => walk.step(seq, records),
+                    Err(why) => walk.bad(super::path(seq), why),
+                };
+                if !going_on {
                     break 'all;
                 }
             }
@@ -103,7 +110,7 @@ impl Log {
 impl<'e> Walk<'e> {
     pub(crate) fn new(expected: &'e Expected) -> Self {
         let (verdict, last) = (Verdict::default(), Last::none());
-        Self { expected, verdict, seq: None, last, met: false }
+        Self { expected, verdict, seq: None, last, met: false, signed: false }
     }
 
     /// Notes a bad place, if it is the first.
@@ -117,7 +124,8 @@ impl<'e> Walk<'e> {
     /// Looks at the next object; false when the chain is broken there.
     pub(crate) fn step(&mut self, seq: u64, bytes: &[u8]) -> bool {
         let name = super::path(seq);
-        if let Some(before) = self.seq.filter(|before| before + 1 != seq) {
+        let follows = |before: u64| before + 1 == seq || (self.signed && before < seq);
+        if let Some(before) = self.seq.filter(|before| !follows(*before)) {
             let why = if seq <= before {
                 format!("it comes a second time, or out of order, after {before}")
             } else {

@@ -1,11 +1,12 @@
 //! Writing the next object: find the head, chain to it, take the next number; whoever was quicker, go on after it.
 
 use super::{
-    Log, Named,
-    record::{self, Entry, Last, Run, object},
+    FOLDER, Log, Named,
+    record::{self, Entry, Last, Run, object, seal},
+    signed_name,
 };
-use crate::aws::EdgeError;
-use std::{fmt, str::FromStr, time::Duration};
+use crate::{aws::EdgeError, signing::Author};
+use std::{collections::BTreeSet, fmt, str::FromStr, time::Duration};
 
 /// Records in one object; a run with more of them writes more objects.
 pub(super) const LINES: usize = 1000;
@@ -42,75 +43,115 @@ impl FromStr for Head {
     }
 }
 
+/// Where the next object goes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct End {
+    /// The newest object that counts; 0 of a log without any.
+    pub(crate) seq: u64,
+    /// Its last record.
+    pub(crate) last: Last,
+    /// The next free number.
+    pub(crate) next: u64,
+}
+
+/// No number is higher: a name has nine digits.
+const HIGHEST: u64 = 999_999_999;
+
 impl Log {
     /// Records entries at the end of the log and says where it ends now.
     ///
     /// # Errors
     /// If the log can't be read or written, or others were quicker too often.
-    pub(crate) async fn append(&self, run: &Run, entries: &[Entry]) -> Result<Head, EdgeError> {
-        let mut head = self.head().await?;
+    pub(crate) async fn append(
+        &self,
+        run: &Run,
+        entries: &[Entry],
+        author: &Author,
+    ) -> Result<Head, EdgeError> {
+        let mut end = self.end().await?;
         for (part, entries) in entries.chunks(LINES).enumerate() {
-            head = self.append_one(run, entries, head, part).await?;
+            end = self.append_one(run, entries, author, end, part).await?;
         }
-        let (seq, last) = head;
-        Ok(Head { seq, hash: last.hash })
+        Ok(Head { seq: end.seq, hash: end.last.hash })
     }
 
-    /// Records entries as the next object after `seq`, or after what others wrote meanwhile.
+    /// Records entries as the next object, or after what others wrote meanwhile.
     pub(super) async fn append_one(
         &self,
         run: &Run,
         entries: &[Entry],
-        (mut seq, mut last): (u64, Last),
+        author: &Author,
+        mut end: End,
         part: usize,
-    ) -> Result<(u64, Last), EdgeError> {
+    ) -> Result<End, EdgeError> {
         for attempt in 0..TRIES {
-            let next = seq + 1;
-            let (bytes, end) = object(next, run, entries, last.clone());
-            if self.create(next, bytes.clone()).await? {
-                return Ok((next, end));
+            let seq = end.next;
+            let (bytes, last) = object(seq, run, entries, end.last.clone());
+            let bytes = seal(bytes, &signed_name(seq), author);
+            if self.create(seq, bytes.clone()).await? {
+                return Ok(End { seq, last, next: seq + 1 });
             }
             // An answer that was lost on its way: what is there is what we wrote.
-            let there = self.get(next).await?.unwrap_or_default();
+            let there = self.get(seq).await?.unwrap_or_default();
             if there == bytes {
-                return Ok((next, end));
+                return Ok(End { seq, last, next: seq + 1 });
             }
             tokio::time::sleep(wait(&run.id, part, attempt)).await;
-            (seq, last) = self.head().await?;
+            end = self.end().await?;
         }
         let doing = format!("record {} operations", entries.len());
         let why = format!("others took the next number {TRIES} times");
         Err(EdgeError::refused(doing, why))
     }
 
-    /// Number and last record of the newest object; zero and none of an empty log. Two lists, and one object read.
-    pub(crate) async fn head(&self) -> Result<(u64, Last), EdgeError> {
-        let (folders, _) = self.folders().await?;
+    /// Where the log ends: two lists, and one object read. With signatures, that is the newest object that is signed;
+    /// without them the newest of the folders that follow each other from the first on. So a number that somebody made up
+    /// ends nothing.
+    pub(crate) async fn end(&self) -> Result<End, EdgeError> {
+        let (mut folders, _) = self.folders().await?;
+        if self.verifier.is_none() {
+            let gap = folders.windows(2).position(|pair| pair[0] + 1 != pair[1]);
+            folders.truncate(gap.map_or(folders.len(), |at| at + 1));
+        }
+        let mut taken = BTreeSet::new();
         for folder in folders.into_iter().rev() {
             let objects = self.objects(folder).await?;
-            let newest = objects.iter().rev().find_map(|named| match named {
-                Named::Object(seq) => Some(*seq),
-                Named::Foreign(_) => None,
-            });
-            if let Some(seq) = newest {
-                return Ok((seq, self.last_of(seq).await?));
+            let numbers: Vec<u64> = objects.into_iter().rev().filter_map(Named::ours).collect();
+            taken.extend(numbers.iter().copied());
+            for seq in numbers {
+                if let Some(last) = self.last_of(seq).await?
+                    && let Some(next) = (seq + 1..=HIGHEST).find(|next| !taken.contains(next))
+                {
+                    return Ok(End { seq, last, next });
+                }
             }
         }
-        Ok((0, Last::none()))
+        let next = (1..=HIGHEST).find(|next| !taken.contains(next)).unwrap_or(FOLDER);
+        Ok(End { seq: 0, last: Last::none(), next })
     }
 
-    /// The last record of an object. A damaged one does not stop the log: what follows is chained to its last line as it
-    /// is, so that `audit verify` finds the damage and nothing else.
-    async fn last_of(&self, seq: u64) -> Result<Last, EdgeError> {
+    /// The last record of an object; none of one that does not count. Where nothing is signed, a damaged one does not
+    /// stop the log: what follows is chained to its last line as it is, so that `audit verify` finds the damage and
+    /// nothing else.
+    async fn last_of(&self, seq: u64) -> Result<Option<Last>, EdgeError> {
         let bytes = self.get(seq).await?.unwrap_or_default();
-        let line = bytes.split(|b| *b == b'\n').rfind(|line| !line.is_empty()).unwrap_or_default();
-        match record::read(line) {
-            Ok(record) => Ok(Last::of(&record)),
+        let records = match self.opened(seq, &bytes) {
+            Ok(records) => records,
+            Err(why) if self.verifier.is_some() => {
+                tracing::error!(seq, "an audit object does not count: {why}");
+                return Ok(None);
+            }
+            Err(_) => &bytes[..],
+        };
+        let line =
+            records.split(|b| *b == b'\n').rfind(|line| !line.is_empty()).unwrap_or_default();
+        Ok(Some(match record::read(line) {
+            Ok(record) => Last::of(&record),
             Err(why) => {
                 tracing::error!(seq, "the newest audit record is damaged: {why}");
-                Ok(record::damaged(line))
+                record::damaged(line)
             }
-        }
+        }))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The CloudWatch edge: metrics put, alarms read and set.
 
-use super::EdgeError;
+use super::{EdgeError, Kind};
 use aws_sdk_cloudwatch::{
     Client,
     types::{
@@ -10,7 +10,8 @@ use aws_sdk_cloudwatch::{
 };
 use aws_smithy_types::DateTime;
 use jiff::{SignedDuration, Timestamp};
-use std::collections::BTreeMap;
+use sha2::{Digest, Sha256};
+use std::{borrow::Cow, collections::BTreeMap};
 
 /// CloudWatch in one region and account.
 #[derive(Clone, Debug)]
@@ -93,6 +94,43 @@ pub struct AlarmState {
 /// `PutMetricData` takes 1,000 values a call.
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html>
 const MOST_DATA: usize = 1000;
+/// Calls that are refused before what is left of the values is given up: enough to find a few bad ones among a thousand.
+const MOST_TRIES: usize = 64;
+/// A dimension's value has 1,024 characters at most.
+const LONGEST_VALUE: usize = 1024;
+
+/// Whether CloudWatch takes a value: no NaN, no infinity, and nothing beyond 2^360 either way.
+/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDatum.html>
+fn takes(value: f64) -> bool {
+    value == 0.0 || (value.is_finite() && (8.515_920e-109..=1.174_271e108).contains(&value.abs()))
+}
+
+/// A text as the value of a dimension, which is printable ASCII, does not begin with a colon and is not blank. What
+/// CloudWatch does not take, and `%`, stands as the UTF-8 bytes of it: `%D0%BC`, as in web addresses. So two names stay
+/// two, a name is the same in each run, and any tool reads it back. One that is too long is cut and told apart by a hash.
+pub fn dimension_value(text: &str) -> Cow<'_, str> {
+    let plain = |(i, b): (usize, u8)| {
+        b.is_ascii_graphic() && b != b'%' && (i > 0 || b != b':') || (b == b' ' && i > 0)
+    };
+    if !text.is_empty() && text.len() <= LONGEST_VALUE && text.bytes().enumerate().all(plain) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::new();
+    for (i, b) in text.bytes().enumerate() {
+        if plain((i, b)) { out.push(char::from(b)) } else { out += &format!("%{b:02X}") }
+    }
+    if out.is_empty() {
+        // No other text has this form.
+        out.push('%');
+    }
+    if out.len() > LONGEST_VALUE {
+        let hash = crate::words::hex(&Sha256::digest(text.as_bytes())[..8]);
+        out.truncate(LONGEST_VALUE - hash.len() - 2);
+        out = format!("{out}%-{hash}");
+    }
+    Cow::Owned(out)
+}
+
 /// `DescribeAlarms` takes 100 names a call.
 const MOST_NAMES: usize = 100;
 
@@ -102,33 +140,65 @@ impl CloudWatch {
         Self(client)
     }
 
-    /// Puts values into a namespace, a thousand a call.
+    /// Puts values into a namespace, a thousand a call. One that CloudWatch does not take keeps no other from being put:
+    /// a call that is refused for its values is made again in halves.
     ///
     /// # Errors
-    /// If a call is refused; the calls before it stand.
+    /// If values were refused, naming the first; all others stand, unless CloudWatch can't be asked at all.
     pub async fn put(
         &self,
         namespace: &str,
         at: Timestamp,
         data: &[Datum],
     ) -> Result<(), EdgeError> {
-        for chunk in data.chunks(MOST_DATA) {
-            let data = chunk.iter().map(|d| {
-                let dimensions = d.dimensions.iter();
-                let dimensions =
-                    dimensions.map(|(n, v)| Dimension::builder().name(*n).value(v).build());
-                MetricDatum::builder()
-                    .metric_name(d.name)
-                    .unit(StandardUnit::from(d.unit))
-                    .set_dimensions(Some(dimensions.collect()))
-                    .timestamp(DateTime::from_secs(at.as_second()))
-                    .value(d.value)
-                    .build()
-            });
-            let request = self.0.put_metric_data().namespace(namespace);
-            let sent = request.set_metric_data(Some(data.collect())).send().await;
-            sent.map_err(|e| EdgeError::new(format!("put {} metric values", chunk.len()), &e))?;
+        let (good, bad): (Vec<_>, Vec<_>) = data.iter().partition(|d| takes(d.value));
+        let mut refused = bad.first().map(|d| {
+            let why = format!("{} is {}, which CloudWatch does not take", d.name, d.value);
+            (bad.len(), EdgeError::refused("put metric values", why))
+        });
+        let mut halves: Vec<&[&Datum]> = good.chunks(MOST_DATA).rev().collect();
+        let mut tries = MOST_TRIES + halves.len();
+        while let Some(chunk) = halves.pop() {
+            let Err(e) = self.put_chunk(namespace, at, chunk).await else { continue };
+            tries -= 1;
+            if e.kind != Kind::Refused {
+                return Err(e);
+            }
+            if chunk.len() > 1 && tries > 0 {
+                let (first, second) = chunk.split_at(chunk.len() / 2);
+                halves.extend([second, first]);
+                continue;
+            }
+            let (count, _) = refused.get_or_insert((0, e));
+            *count += chunk.len();
         }
+        refused.map_or(Ok(()), |(count, e)| {
+            let doing = format!("put {count} of {} metric values", data.len());
+            Err(EdgeError { doing, ..e })
+        })
+    }
+
+    async fn put_chunk(
+        &self,
+        namespace: &str,
+        at: Timestamp,
+        chunk: &[&Datum],
+    ) -> Result<(), EdgeError> {
+        let data = chunk.iter().map(|d| {
+            let dimensions = d.dimensions.iter();
+            let dimensions = dimensions
+                .map(|(n, v)| Dimension::builder().name(*n).value(dimension_value(v)).build());
+            MetricDatum::builder()
+                .metric_name(d.name)
+                .unit(StandardUnit::from(d.unit))
+                .set_dimensions(Some(dimensions.collect()))
+                .timestamp(DateTime::from_secs(at.as_second()))
+                .value(d.value)
+                .build()
+        });
+        let request = self.0.put_metric_data().namespace(namespace);
+        let sent = request.set_metric_data(Some(data.collect())).send().await;
+        sent.map_err(|e| EdgeError::new(format!("put {} metric values", chunk.len()), &e))?;
         Ok(())
     }
 

@@ -1,4 +1,6 @@
-//! Errors of the edges: what was being done, what AWS said, and what to do about it.
+//! Errors of the edges: what was being done, what AWS said, and what to do about it (`hint`).
+
+mod hint;
 
 use aws_sdk_rds::error::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
@@ -27,7 +29,7 @@ pub enum Kind {
     Denied,
     /// What was named is not there.
     Missing,
-    /// It is there already, which is what was wanted.
+    /// Something of that name is there already; whether it is what was wanted is for who asked to see.
     Exists,
     /// The database or snapshot is busy with something else; a later run will do it.
     Busy,
@@ -35,6 +37,10 @@ pub enum Kind {
     Quota,
     /// A KMS key can't be used, or a dump can't be encrypted or decrypted.
     Key,
+    /// An object lies in an archive class or tier and can't be read as it is.
+    Archived,
+    /// An object is encrypted with a key of the customer's own (SSE-C), which Holdfast does not have.
+    CustomerKey,
     /// A database server is not reached, or was lost on the way.
     Database,
     /// A store does not take or give what is asked.
@@ -98,29 +104,8 @@ impl EdgeError {
         if let Some(mend) = &self.mend {
             return mend;
         }
-        match self.kind {
-            Kind::Denied => "allow this action in the role that made the call",
-            Kind::Missing => "check the name, the account and the region in the policy",
-            Kind::Exists => "look at what is there under that name",
-            Kind::Busy => "nothing: the next run tries again",
-            Kind::Quota => "nothing if it is rare: the next run goes on; otherwise raise the quota",
-            Kind::Key => {
-                "check that the key is enabled and that its key policy lets this role use it"
-            }
-            Kind::Unreachable if self.code.as_deref().is_some_and(throttled) => {
-                "nothing if it is rare: the next run tries again; otherwise see who else uses up the account's calls"
-            }
-            Kind::Database => {
-                "check that the server runs and that host, port, user and password are right"
-            }
-            Kind::Store => "check the store's address, credentials and free space",
-            Kind::CleanUp => "check that the role may delete there",
-            Kind::Unreachable => "check the network and the endpoint; the next run tries again",
-            Kind::Late => {
-                "nothing: the next run goes on; a demand goes on when it is asked again under its name"
-            }
-            Kind::Refused => "see AWS's words",
-        }
+        let by_code = self.code.as_deref().and_then(hint::of_code);
+        by_code.unwrap_or_else(|| hint::of_kind(self.kind, self.code.is_some()))
     }
 
     /// The place could not be looked at.
@@ -145,11 +130,6 @@ fn chain(e: &(dyn std::error::Error + 'static)) -> String {
     words.join(": ")
 }
 
-/// Whether a code says "slow down".
-fn throttled(code: &str) -> bool {
-    code.contains("Throttl") || matches!(code, "SlowDown" | "RequestLimitExceeded")
-}
-
 /// Codes as the models of RDS, S3, KMS and STS spell them; cluster codes end in `Fault` where instance codes do not.
 fn kind(code: &str) -> Kind {
     match code {
@@ -160,19 +140,33 @@ fn kind(code: &str) -> Kind {
         | "InvalidClientTokenId"
         | "InvalidAccessKeyId"
         | "UnrecognizedClientException"
+        | "InvalidToken"
+        | "AuthFailure"
+        | "OptInRequired"
+        | "SubscriptionRequiredException"
+        | "AllAccessDisabled"
         | "ExpiredToken"
         | "ExpiredTokenException"
+        | "TokenRefreshRequired"
+        | "RequestExpired"
+        | "RequestTimeTooSkewed"
         | "SignatureDoesNotMatch"
+        | "InvalidSignatureException"
         | "403" => Kind::Denied,
         "NoSuchBucket" | "NoSuchKey" | "NotFound" | "404" => Kind::Missing,
         code if code.contains("AlreadyExists") => Kind::Exists,
         "SnapshotQuotaExceeded" | "SnapshotQuotaExceededFault" => Kind::Quota,
         // An archived object does not become readable by waiting.
-        "InvalidObjectState" => Kind::Refused,
-        code if code.starts_with("KMS") || code.contains("KeyState") => Kind::Key,
+        "InvalidObjectState" | "ObjectNotInActiveTierError" => Kind::Archived,
+        code if code.starts_with("KMS")
+            || code.contains("KeyState")
+            || code == "DisabledException" =>
+        {
+            Kind::Key
+        }
         code if code.starts_with("Invalid") && code.contains("State") => Kind::Busy,
         code if code.contains("NotFound") => Kind::Missing,
-        code if throttled(code) => Kind::Unreachable,
+        code if hint::throttled(code) => Kind::Unreachable,
         "ServiceUnavailable" | "InternalError" | "InternalFailure" | "RequestTimeout" => {
             Kind::Unreachable
         }

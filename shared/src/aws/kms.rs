@@ -1,11 +1,30 @@
-//! The KMS edge: whose key it is.
+//! The KMS client: whose key it is, whether it can decrypt, and how it is rotated.
 
-use super::EdgeError;
-use aws_sdk_kms::{Client, types::KeyManagerType};
+use super::{EdgeError, Kind};
+use aws_sdk_kms::{
+    Client,
+    types::{KeyManagerType, KeyState as Word},
+};
+use jiff::Timestamp;
 
 /// KMS at one place.
 #[derive(Clone, Debug)]
 pub struct Kms(pub(super) Client);
+
+/// Whether what is encrypted with a key can be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyState {
+    /// It can.
+    Usable,
+    /// Somebody switched the key off.
+    Disabled,
+    /// It is deleted at this time, and all that is under it is lost then.
+    PendingDeletion(Option<Timestamp>),
+    /// There is no such key any more.
+    Missing,
+    /// It can't be used now; KMS's word for it.
+    Unusable(String),
+}
 
 impl Kms {
     /// Whether a key is one of AWS's own (`aws/rds`): snapshots under it can't be shared with another account.
@@ -14,5 +33,113 @@ impl Kms {
         let answer = answer.map_err(|e| EdgeError::new(format!("describe key {key}"), &e))?;
         let manager = answer.key_metadata().and_then(|m| m.key_manager());
         Ok(manager == Some(&KeyManagerType::Aws))
+    }
+
+    /// Whether a key can decrypt.
+    ///
+    /// # Errors
+    /// If KMS can't be asked; a key that is not there is an answer.
+    pub async fn key_state(&self, key: &str) -> Result<KeyState, EdgeError> {
+        let answer = self.0.describe_key().key_id(key).send().await;
+        let answer = answer.map_err(|e| EdgeError::new(format!("describe key {key}"), &e));
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(e) if e.kind == Kind::Missing => return Ok(KeyState::Missing),
+            Err(e) => return Err(e),
+        };
+        let Some(key) = answer.key_metadata() else {
+            return Err(EdgeError::refused(
+                format!("describe key {key}"),
+                "KMS told nothing of it",
+            ));
+        };
+        let until = key.deletion_date().and_then(|t| Timestamp::from_second(t.secs()).ok());
+        Ok(match key.key_state() {
+            Some(Word::Enabled | Word::Updating) => KeyState::Usable,
+            Some(Word::Disabled) => KeyState::Disabled,
+            Some(Word::PendingDeletion | Word::PendingReplicaDeletion) => {
+                KeyState::PendingDeletion(until)
+            }
+            Some(other) => KeyState::Unusable(other.as_str().to_owned()),
+            None => KeyState::Unusable("of an unknown state".into()),
+        })
+    }
+}
+
+/// How a key's material is rotated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rotation {
+    /// Every so many days.
+    EveryDays(i32),
+    /// Never by itself.
+    Off,
+    /// It is one of AWS's own, which are rotated once a year and can't be told otherwise.
+    ByAws,
+}
+
+impl Kms {
+    /// How a key is rotated.
+    ///
+    /// # Errors
+    /// If KMS can't be asked.
+    pub async fn rotation(&self, key: &str) -> Result<Rotation, EdgeError> {
+        let doing = || format!("read rotation of key {key}");
+        // GetKeyRotationStatus takes no alias, and refuses AWS's own keys.
+        let answer = self.0.describe_key().key_id(key).send().await;
+        let answer = answer.map_err(|e| EdgeError::new(doing(), &e))?;
+        let about = answer.key_metadata();
+        if about.and_then(|m| m.key_manager()) == Some(&KeyManagerType::Aws) {
+            return Ok(Rotation::ByAws);
+        }
+        let id = about.map_or(key, |m| m.key_id());
+        // The id alone would be looked for in the caller's account.
+        let id = about.and_then(|m| m.arn()).unwrap_or(id);
+        let answer = self.0.get_key_rotation_status().key_id(id).send().await;
+        let answer = answer.map_err(|e| EdgeError::new(doing(), &e))?;
+        Ok(match (answer.key_rotation_enabled(), answer.rotation_period_in_days()) {
+            (false, _) => Rotation::Off,
+            (true, days) => Rotation::EveryDays(days.unwrap_or(365)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{aws::wire, catalog::Place};
+
+    async fn state(status: u16, body: &'static str) -> Result<KeyState, EdgeError> {
+        let aws = wire::aws(move |_| (status, body.into()));
+        let place = Place {
+            account: "111122223333".parse().expect("an account"),
+            region: "eu-west-1".parse().expect("a region"),
+            role: None,
+        };
+        aws.kms(&place).key_state("k").await
+    }
+
+    #[tokio::test]
+    async fn a_key_can_decrypt_only_while_kms_calls_it_enabled() {
+        let until = Timestamp::from_second(1_795_000_000).ok();
+        let table = [
+            (r#"{"KeyMetadata":{"KeyId":"k","KeyState":"Enabled"}}"#, KeyState::Usable),
+            (r#"{"KeyMetadata":{"KeyId":"k","KeyState":"Disabled"}}"#, KeyState::Disabled),
+            (
+                r#"{"KeyMetadata":{"KeyId":"k","KeyState":"PendingDeletion","DeletionDate":1795000000}}"#,
+                KeyState::PendingDeletion(until),
+            ),
+            (
+                r#"{"KeyMetadata":{"KeyId":"k","KeyState":"PendingImport"}}"#,
+                KeyState::Unusable("PendingImport".into()),
+            ),
+            (r#"{"KeyMetadata":{"KeyId":"k"}}"#, KeyState::Unusable("of an unknown state".into())),
+        ];
+        for (body, expected) in table {
+            assert_eq!(state(200, body).await, Ok(expected), "{body}");
+        }
+        let gone = r#"{"__type":"NotFoundException","message":"no such key"}"#;
+        assert_eq!(state(400, gone).await, Ok(KeyState::Missing));
+        let denied = r#"{"__type":"AccessDeniedException","message":"no"}"#;
+        assert_eq!(state(400, denied).await.expect_err("denied").kind, Kind::Denied);
     }
 }

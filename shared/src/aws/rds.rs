@@ -3,6 +3,10 @@
 //! A sweep is pages and nothing else: tags, keys and times come with Describe, so nothing is asked for again.
 
 mod facts;
+mod quota;
+pub(crate) mod tags;
+
+pub use quota::{Quota, Quotas};
 
 use super::EdgeError;
 use crate::{
@@ -11,7 +15,13 @@ use crate::{
 };
 use aws_sdk_rds::{
     Client,
-    types::{DbClusterSnapshotAttributesResult, DbSnapshotAttributesResult, Tag},
+    operation::{
+        describe_db_cluster_snapshots::builders::DescribeDBClusterSnapshotsFluentBuilder,
+        describe_db_clusters::DescribeDbClustersOutput,
+        describe_db_instances::DescribeDbInstancesOutput,
+        describe_db_snapshots::builders::DescribeDBSnapshotsFluentBuilder,
+    },
+    types::{DbClusterSnapshotAttributesResult, DbSnapshotAttributesResult, Filter},
 };
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,8 +82,10 @@ impl Rds {
     /// # Errors
     /// If any page can't be read.
     pub async fn points(&self) -> Result<Vec<Point>, EdgeError> {
-        let (instances, clusters) =
-            futures_util::join!(self.instance_points(), self.cluster_points());
+        let (instances, clusters) = futures_util::join!(
+            self.instance_pages(self.client.describe_db_snapshots()),
+            self.cluster_pages(self.client.describe_db_cluster_snapshots()),
+        );
         let mut points = instances?;
         points.extend(clusters?);
         Ok(points)
@@ -99,9 +111,13 @@ impl Rds {
         Ok(found)
     }
 
-    async fn instance_points(&self) -> Result<Vec<Point>, EdgeError> {
+    /// Every page of a list of instances' snapshots.
+    async fn instance_pages(
+        &self,
+        request: DescribeDBSnapshotsFluentBuilder,
+    ) -> Result<Vec<Point>, EdgeError> {
         let mut found = Vec::new();
-        let mut pages = self.client.describe_db_snapshots().into_paginator().send();
+        let mut pages = request.into_paginator().send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|e| self.error("describe DB snapshots", &e))?;
             found.extend(page.db_snapshots().iter().filter_map(facts::snapshot));
@@ -109,9 +125,13 @@ impl Rds {
         Ok(found)
     }
 
-    async fn cluster_points(&self) -> Result<Vec<Point>, EdgeError> {
+    /// Every page of a list of clusters' snapshots.
+    async fn cluster_pages(
+        &self,
+        request: DescribeDBClusterSnapshotsFluentBuilder,
+    ) -> Result<Vec<Point>, EdgeError> {
         let mut found = Vec::new();
-        let mut pages = self.client.describe_db_cluster_snapshots().into_paginator().send();
+        let mut pages = request.into_paginator().send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|e| self.error("describe DB cluster snapshots", &e))?;
             found.extend(page.db_cluster_snapshots().iter().filter_map(facts::cluster_snapshot));
@@ -119,8 +139,11 @@ impl Rds {
         Ok(found)
     }
 
-    /// The earliest restorable time of every instance that has automated backups, by its identifier. RDS tells it with
+    /// The earliest restorable time of every instance that has automated backups, by its resource id. RDS tells it with
     /// the automated backups and not with the instance; it is none while the first backup is being made.
+    ///
+    /// Automated backups that are replicated from another region are listed too. They are none of an instance here, even
+    /// of one with the same name.
     ///
     /// # Errors
     /// If any page can't be read.
@@ -132,15 +155,17 @@ impl Rds {
             self.client.describe_db_instance_automated_backups().into_paginator().send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|e| self.error("describe automated backups", &e))?;
+            let here =
+                |region: Option<&str>| region.is_none_or(|r| r == self.place.region.as_str());
             // Retained backups of deleted instances are listed too.
             let active = page
                 .db_instance_automated_backups()
                 .iter()
-                .filter(|b| b.status() != Some("retained"));
+                .filter(|b| b.status() != Some("retained") && here(b.region()));
             for backup in active {
                 let earliest =
                     backup.restore_window().and_then(|w| w.earliest_time()).and_then(facts::time);
-                if let Some(id) = backup.db_instance_identifier() {
+                if let Some(id) = backup.dbi_resource_id() {
                     found.insert(id.to_owned(), earliest);
                 }
             }
@@ -148,11 +173,11 @@ impl Rds {
         Ok(found)
     }
 
-    /// The database that a snapshot at this place is one of, by the snapshot's ARN; none when there is no such snapshot.
+    /// The recovery point at this place with this ARN; none when there is none.
     ///
     /// # Errors
     /// If RDS can't be asked.
-    pub async fn database_of(&self, arn: &str) -> Result<Option<(Family, String)>, EdgeError> {
+    pub async fn point_at(&self, arn: &str) -> Result<Option<Point>, EdgeError> {
         // arn:aws:rds:region:account:snapshot:rds:orders-2026-11-20-02-00: the identifier itself may hold a colon.
         let mut parts = arn.splitn(7, ':').skip(3);
         let (Some(region), Some(_), Some(kind), Some(id)) =
@@ -167,60 +192,82 @@ impl Rds {
         if region != self.place.region.as_str() {
             return Ok(None);
         }
-        Ok(self.point(family, id).await?.map(|p| (p.family, p.database)))
+        self.point(family, id).await
     }
 
-    /// One database (with `described`) and its recovery points at this place.
+    /// The database of a recovery point, if it is still there, and all of its points at this place: by its resource id,
+    /// whatever its names were.
     ///
     /// # Errors
     /// If any page can't be read.
-    pub async fn fleet_of(
-        &self,
-        family: Family,
-        id: &str,
-        described: bool,
-    ) -> Result<Fleet, EdgeError> {
-        let mut fleet = Fleet::default();
-        match family {
+    pub async fn fleet_of(&self, point: &Point) -> Result<Fleet, EdgeError> {
+        let Point { family, resource_id: id, database, .. } = point;
+        let databases = match family {
             Family::Instance => {
-                if described {
-                    let request = self.client.describe_db_instances().db_instance_identifier(id);
-                    let answer = request.send().await;
-                    let answer = answer.map_err(|e| self.error("describe DB instance", &e));
-                    // One that is gone is not there; its points may be.
-                    if let Some(answer) = there(answer)? {
-                        let found = answer.db_instances().iter().filter_map(facts::instance);
-                        fleet.databases.extend(found);
-                    }
-                }
-                let request = self.client.describe_db_snapshots().db_instance_identifier(id);
-                let mut pages = request.into_paginator().send();
-                while let Some(page) = pages.next().await {
-                    let page = page.map_err(|e| self.error("describe DB snapshots", &e))?;
-                    fleet.points.extend(page.db_snapshots().iter().filter_map(facts::snapshot));
-                }
+                let by = if id.is_empty() {
+                    filter("db-instance-id", database)
+                } else {
+                    filter("dbi-resource-id", id)
+                };
+                let answer = self.client.describe_db_instances().filters(by).send().await;
+                let answer = there(answer.map_err(|e| self.error("describe DB instance", &e)))?;
+                // One that is gone is not there; its points may be.
+                let found = answer.iter().flat_map(DescribeDbInstancesOutput::db_instances);
+                found.filter_map(facts::instance).collect::<Vec<_>>()
             }
             Family::Cluster => {
-                if described {
-                    let request = self.client.describe_db_clusters().db_cluster_identifier(id);
-                    let answer = request.send().await;
-                    let answer = answer.map_err(|e| self.error("describe DB cluster", &e));
-                    if let Some(answer) = there(answer)? {
-                        let found = answer.db_clusters().iter().filter_map(facts::cluster);
-                        fleet.databases.extend(found);
-                    }
-                }
-                let request = self.client.describe_db_cluster_snapshots().db_cluster_identifier(id);
-                let mut pages = request.into_paginator().send();
-                while let Some(page) = pages.next().await {
-                    let page = page.map_err(|e| self.error("describe DB cluster snapshots", &e))?;
-                    fleet.points.extend(
-                        page.db_cluster_snapshots().iter().filter_map(facts::cluster_snapshot),
-                    );
-                }
+                let by = if id.is_empty() {
+                    filter("db-cluster-id", database)
+                } else {
+                    filter("db-cluster-resource-id", id)
+                };
+                let answer = self.client.describe_db_clusters().filters(by).send().await;
+                let answer = there(answer.map_err(|e| self.error("describe DB cluster", &e)))?;
+                let found = answer.iter().flat_map(DescribeDbClustersOutput::db_clusters);
+                found.filter_map(facts::cluster).collect()
+            }
+        };
+        let points = match id.as_str() {
+            "" => self.points_named(*family, database).await?,
+            id => self.points_of(*family, id).await?,
+        };
+        let mut fleet = Fleet { databases, points };
+        // Who knows no filter answers with all.
+        let one = Fleet { databases: fleet.databases.clone(), points: Vec::new() };
+        let found = one.database_of(point).map(Database::lineage);
+        fleet.databases.retain(|d| Some(d.lineage()) == found);
+        fleet.points.retain(|p| p.lineage() == point.lineage());
+        Ok(fleet)
+    }
+
+    /// The recovery points at this place of a database by its resource id.
+    async fn points_of(&self, family: Family, id: &str) -> Result<Vec<Point>, EdgeError> {
+        match family {
+            Family::Instance => {
+                self.instance_pages(self.client.describe_db_snapshots().dbi_resource_id(id)).await
+            }
+            Family::Cluster => {
+                let request = self.client.describe_db_cluster_snapshots();
+                self.cluster_pages(request.db_cluster_resource_id(id)).await
             }
         }
-        Ok(fleet)
+    }
+
+    /// The recovery points at this place whose database had this name.
+    ///
+    /// # Errors
+    /// If any page can't be read.
+    pub async fn points_named(&self, family: Family, name: &str) -> Result<Vec<Point>, EdgeError> {
+        match family {
+            Family::Instance => {
+                let request = self.client.describe_db_snapshots();
+                self.instance_pages(request.db_instance_identifier(name)).await
+            }
+            Family::Cluster => {
+                let request = self.client.describe_db_cluster_snapshots();
+                self.cluster_pages(request.db_cluster_identifier(name)).await
+            }
+        }
     }
 
     /// One recovery point by its identifier; none when there is no such point.
@@ -269,14 +316,14 @@ impl Rds {
         match family {
             Family::Instance => {
                 let request = self.client.create_db_snapshot().db_instance_identifier(database);
-                let request = request.db_snapshot_identifier(id).set_tags(Some(sdk_tags(tags)));
+                let request = request.db_snapshot_identifier(id).set_tags(Some(tags::to_sdk(tags)));
                 request.send().await.map_err(|e| EdgeError::new(doing(), &e))?;
             }
             Family::Cluster => {
                 let request =
                     self.client.create_db_cluster_snapshot().db_cluster_identifier(database);
                 let request =
-                    request.db_cluster_snapshot_identifier(id).set_tags(Some(sdk_tags(tags)));
+                    request.db_cluster_snapshot_identifier(id).set_tags(Some(tags::to_sdk(tags)));
                 request.send().await.map_err(|e| EdgeError::new(doing(), &e))?;
             }
         }
@@ -297,7 +344,7 @@ impl Rds {
                 let request = request.target_db_snapshot_identifier(&copy.id);
                 let request = request.set_kms_key_id(copy.kms_key.clone());
                 let request = request.set_option_group_name(copy.option_group.clone());
-                let request = request.set_tags(Some(sdk_tags(&copy.tags)));
+                let request = request.set_tags(Some(tags::to_sdk(&copy.tags)));
                 request.send().await.map_err(|e| EdgeError::new(doing(), &e))?;
             }
             Family::Cluster => {
@@ -305,7 +352,7 @@ impl Rds {
                 let request = request.source_db_cluster_snapshot_identifier(&copy.source);
                 let request = request.target_db_cluster_snapshot_identifier(&copy.id);
                 let request = request.set_kms_key_id(copy.kms_key.clone());
-                let request = request.set_tags(Some(sdk_tags(&copy.tags)));
+                let request = request.set_tags(Some(tags::to_sdk(&copy.tags)));
                 request.send().await.map_err(|e| EdgeError::new(doing(), &e))?;
             }
         }
@@ -452,8 +499,8 @@ fn there<T>(answer: Result<T, EdgeError>) -> Result<Option<T>, EdgeError> {
     }
 }
 
-fn sdk_tags(tags: &BTreeMap<String, String>) -> Vec<Tag> {
-    tags.iter().map(|(k, v)| Tag::builder().key(k).value(v).build()).collect()
+fn filter(name: &str, value: &str) -> Filter {
+    Filter::builder().name(name).values(value).build()
 }
 
 #[cfg(test)]

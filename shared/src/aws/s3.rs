@@ -26,7 +26,7 @@ pub use settings::{DefaultEncryption, NoncurrentRule, ReplicationRule, Versionin
 pub use tiers::{Expiry, Lifecycle, Tiers};
 
 use super::EdgeError;
-use crate::catalog::Place;
+use crate::{bounded, catalog::Place};
 use aws_sdk_s3::Client;
 
 /// S3 in one region and account.
@@ -56,15 +56,16 @@ impl S3 {
         &self.place
     }
 
-    /// Reads a small text object; none when its `ETag` still is `known`.
+    /// Reads a text object of `limit` bytes at most; none when its `ETag` still is `known`.
     ///
     /// # Errors
-    /// If it can't be read or is no UTF-8 text.
+    /// If it can't be read, is larger, or is no UTF-8 text.
     pub async fn text(
         &self,
         bucket: &str,
         key: &str,
         known: Option<&str>,
+        limit: usize,
     ) -> Result<Option<Text>, EdgeError> {
         let doing = format!("read s3://{bucket}/{key}");
         let request = self.client.get_object().bucket(bucket).key(key);
@@ -76,9 +77,9 @@ impl S3 {
             Err(e) => return Err(EdgeError::new(doing, &e)),
         };
         let etag = answer.e_tag().unwrap_or_default().to_owned();
-        let body = answer.body.collect().await;
+        let body = bounded::body(answer.body, limit).await;
         let body = body.map_err(|e| EdgeError::refused(doing.clone(), e.to_string()))?;
-        let text = String::from_utf8(body.to_vec());
+        let text = String::from_utf8(body);
         let text = text.map_err(|_| EdgeError::refused(doing, "it is not UTF-8 text"))?;
         Ok(Some(Text { text, etag }))
     }

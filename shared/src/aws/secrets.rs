@@ -50,6 +50,26 @@ impl SecretsManager {
         let text = text.ok_or_else(|| EdgeError::refused(doing, "its value is no text"))?;
         Ok(Some(text.into()))
     }
+
+    /// When a secret got the value that is in use, without reading it; none when no version is said to be in use.
+    ///
+    /// # Errors
+    /// If Secrets Manager can't be asked, or there is no such secret.
+    pub async fn changed(&self, id: &str) -> Result<Option<jiff::Timestamp>, EdgeError> {
+        // DescribeSecret tells when anything of a secret changed, its description too; a version has one time.
+        let mut pages = self.0.list_secret_version_ids().secret_id(id).into_paginator().send();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|e| EdgeError::new(format!("look at secret {id}"), &e))?;
+            let current = |v: &&aws_sdk_secretsmanager::types::SecretVersionsListEntry| {
+                v.version_stages().iter().any(|s| s == Stage::Current.label())
+            };
+            if let Some(version) = page.versions().iter().find(current) {
+                let at = version.created_date();
+                return Ok(at.and_then(|at| jiff::Timestamp::new(at.secs(), 0).ok()));
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// A presigned request to connect, without its scheme. Signing asks nothing of AWS; the server checks it.

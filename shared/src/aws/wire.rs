@@ -3,8 +3,8 @@
 use super::Aws;
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_sdk_rds::config::{Credentials, http::HttpResponse};
-use aws_smithy_http_client::test_util::infallible_client_fn;
+use aws_sdk_rds::config::{Credentials, HttpClient, http::HttpResponse};
+use aws_smithy_http_client::test_util::{NeverClient, infallible_client_fn};
 use aws_smithy_types::body::SdkBody;
 
 /// A request as it came.
@@ -49,6 +49,15 @@ pub(crate) fn aws(answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> 
         response.headers_mut().insert("etag", "\"1\"");
         response.try_into_http1x().expect("a response")
     });
+    behind(client)
+}
+
+/// An AWS that takes every request and never answers.
+pub(crate) fn silent() -> Aws {
+    behind(NeverClient::new())
+}
+
+fn behind(client: impl HttpClient + 'static) -> Aws {
     let base = SdkConfig::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new("eu-west-1"))

@@ -21,13 +21,14 @@ fn point(id: &str, data_time: Timestamp) -> Point {
         automated: false,
         state: State::Good,
         data_time: Some(data_time),
+        started: Some(data_time),
         size_gib: 20,
         encrypted: true,
         kms_key: None,
         option_group: None,
         source_arn: None,
         marks: Marks {
-            policy: Some("acme".into()),
+            owner: Some("acme@here".into()),
             reason: Some("daily".into()),
             slot: Some(crate::time::slot(data_time)),
             ..Marks::default()
@@ -36,22 +37,20 @@ fn point(id: &str, data_time: Timestamp) -> Point {
 }
 
 fn question<'a>(points: &'a [Point], rule: &'a Keep) -> Question<'a> {
+    let kind = ReasonRule { keep: vec![rule], owed: Owed::Nothing };
     Question {
-        earlier: BTreeMap::new(),
-        company: "acme",
+        owner: "acme@here",
         points: points.iter().collect(),
-        rules: BTreeMap::from([("daily", rule)]),
+        kinds: BTreeMap::from([("daily", kind)]),
         floor: 1,
-        holds: &[],
-        max_age: None,
-        needed: BTreeMap::new(),
-        transferred: BTreeSet::new(),
+        ..Question::default()
     }
 }
 
 fn print(points: &[Point], fates: &[Fate]) -> String {
     let line = |(p, f): (&Point, &Fate)| match f {
         Fate::Stays(why) => format!("{:12} stays {}", p.id, why.join(", ")),
+        Fate::Suspended(why) => format!("{:12} waits {why}", p.id),
         Fate::Goes(_, why) => format!("{:12} GOES  {why}", p.id),
     };
     points.iter().zip(fates).map(line).collect::<Vec<_>>().join("\n")
@@ -104,26 +103,39 @@ fn every_safety_question_is_asked() {
         point("new", day(0)),
         point("old", day(40)),
         change("by-hand", 40, |p| p.marks = Marks::default()),
-        change("other", 40, |p| p.marks.policy = Some("others".into())),
+        change("other", 40, |p| p.marks.owner = Some("acme@elsewhere".into())),
         change("rds", 40, |p| p.automated = true),
         change("tag-held", 40, |p| p.marks.hold = Some("audit 7".into())),
         change("list-held", 40, |_| ()),
+        change("arn-held", 40, |_| ()),
         change("wanted", 40, |_| ()),
         change("creating", 40, |p| (p.state, p.data_time) = (State::InFlight, None)),
         change("failed", 40, |p| (p.state, p.data_time) = (State::Failed("failed".into()), None)),
+        change("failed-now", -1, |p| {
+            (p.state, p.data_time) = (State::Failed("failed".into()), None);
+        }),
+        change("wrong", 1, |_| ()),
         change("no-time", 40, |p| p.data_time = None),
         change("other-why", 40, |p| p.marks.reason = Some("quarterly".into())),
         change("hop", 1, |p| p.marks.transfer = true),
         change("hop-done", 1, |p| p.marks.transfer = true),
         change("future", -2, |_| ()),
+        change("two-reasons", 40, |p| {
+            p.marks.also = vec![("quarterly".into(), "202601010000".into())];
+        }),
     ];
     let rule = rule(serde_json::json!({"for": "35d"}));
-    let holds = ["list-held".to_owned()];
+    let arn = |id: &str| points.iter().find(|p| p.id == id).expect("a point").arn.as_str();
+    // Whatever the case, by identifier or by ARN.
+    let holds = ["List-Held".to_owned(), arn("arn-held").to_uppercase(), "lst-held".to_owned()];
     let mut q = question(&points, &rule);
     q.holds = &holds;
-    q.needed =
-        BTreeMap::from([(points[7].arn.as_str(), "its copy to vault is in flight".to_owned())]);
-    q.transferred = BTreeSet::from([points[13].arn.as_str()]);
+    q.needed = BTreeMap::from([(arn("wanted"), "its copy to vault is in flight".to_owned())]);
+    q.transferred = BTreeSet::from([arn("hop-done")]);
+    q.wrong = BTreeMap::from([(arn("wrong"), "it is under another key".to_owned())]);
+    let owed = Owed::Since(at("2026-11-19T02:00:00Z"));
+    q.kinds.insert("daily", ReasonRule { keep: vec![&rule], owed });
+    assert_eq!(unmatched(&holds, &q.points), ["lst-held"]);
     insta::assert_snapshot!(print(&points, &decide(&q, now)), @r#"
     new          stays younger than 35d, by 35d
     old          GOES  no line of the rule for "daily" keeps it
@@ -132,14 +144,18 @@ fn every_safety_question_is_asked() {
     rds          stays RDS lets its own snapshots go itself
     tag-held     stays held: audit 7
     list-held    stays held by the policy
+    arn-held     stays held by the policy
     wanted       stays its copy to vault is in flight
     creating     stays it is still on its way
     failed       GOES  it is failed and a newer one is good
+    failed-now   stays it failed and no newer one is good yet
+    wrong        stays it does not count, and a person has to look: it is under another key
     no-time      stays the time of its data is unknown
     other-why    stays no rule of the policy speaks of "quarterly"
     hop          stays a transfer copy that is still to be copied on
     hop-done     GOES  a transfer copy whose onward copy is good
     future       stays its time is in the future
+    two-reasons  stays no rule of the policy speaks of "quarterly"
     "#);
 }
 
@@ -164,13 +180,134 @@ fn the_floor_stays_when_every_point_has_expired() {
 fn nothing_goes_while_backups_are_failing() {
     // An older tool, whose takes failed for 8 days with 7 days' retention, deleted 15 of 15.
     let now = at("2026-11-20T00:00:00Z");
-    let points: Vec<_> = (8..23)
+    let mut points: Vec<_> = (8..23)
         .map(|d| point(&format!("d{d}"), now - SignedDuration::from_hours(24 * d)))
         .collect();
     let rule = rule(serde_json::json!({"for": "7d"}));
-    let mut q = question(&points, &rule);
-    q.max_age = Some(SignedDuration::from_hours(25));
-    assert!(decide(&q, now).iter().all(|f| matches!(f, Fate::Stays(_))));
+    let goes = |points: &[Point], owed: Owed, max_age: Option<i64>| {
+        let mut q = question(points, &rule);
+        q.kinds.insert("daily", ReasonRule { keep: vec![&rule], owed });
+        q.max_age = max_age.map(SignedDuration::from_hours);
+        decide(&q, now).iter().filter(|f| matches!(f, Fate::Goes(..))).count()
+    };
+    let due = || Owed::Since(at("2026-11-19T02:00:00Z"));
+    assert_eq!(goes(&points, due(), None), 0, "no optional key is needed");
+    assert_eq!(goes(&points, Owed::NotMade("why".into()), None), 0);
+    assert_eq!(goes(&points, Owed::OnDemand, Some(25)), 0);
+    assert_eq!(goes(&points, Owed::OnDemand, None), 14, "all but the floor");
+    // Points that Holdfast did not make for this policy are no backups of its own, and neither are failed ones or transfers.
+    let fresh = || point("fresh", at("2026-11-19T02:10:00Z"));
+    let others: [fn(&mut Point); 7] = [
+        |p| p.automated = true,
+        |p| p.marks.owner = None,
+        |p| p.marks.owner = Some("acme@elsewhere".into()),
+        |p| p.state = State::InFlight,
+        |p| p.marks.transfer = true,
+        |p| p.marks.reason = Some("pre-deploy".into()),
+        |p| p.data_time = Some(at("2026-11-21T00:00:00Z")),
+    ];
+    for (i, change) in others.into_iter().enumerate() {
+        let mut other = fresh();
+        change(&mut other);
+        points.push(other);
+        assert_eq!(goes(&points, due(), None), 0, "{i}");
+        points.pop();
+    }
+    points.push(fresh());
+    assert_eq!(goes(&points, due(), None), 15);
+    // One point that serves two reasons counts for both.
+    let both = points.last_mut().expect("a point");
+    both.marks.reason = Some("weekly".into());
+    both.marks.also = vec![("daily".into(), "202611190200".into())];
+    assert_eq!(goes(&points, due(), None), 15);
+}
+
+#[test]
+fn an_on_demand_kind_waits_only_after_its_newest_try_failed() {
+    let now = at("2026-11-20T00:00:00Z");
+    let day = |n: i64| now - SignedDuration::from_hours(24 * n);
+    let rule = rule(serde_json::json!({"for": "7d"}));
+    let mut points = vec![point("old", day(60)), point("last", day(40)), point("failed", day(10))];
+    let fates = |points: &[Point]| {
+        let mut q = question(points, &rule);
+        q.kinds.insert("daily", ReasonRule { keep: vec![&rule], owed: Owed::OnDemand });
+        print(points, &decide(&q, now))
+    };
+    (points[2].state, points[2].data_time) = (State::Failed("failed".into()), None);
+    insta::assert_snapshot!(fates(&points), @r#"
+    old          waits the newest try for "daily", failed, failed; nothing of it goes
+    last         stays one of the 1 that always stay
+    failed       stays it failed and no newer one is good yet
+    "#);
+    // Asked again, it succeeded.
+    points.push(point("again", day(10)));
+    insta::assert_snapshot!(fates(&points), @r#"
+    old          GOES  no line of the rule for "daily" keeps it
+    last         GOES  no line of the rule for "daily" keeps it
+    failed       GOES  it is failed and a newer one is good
+    again        stays one of the 1 that always stay
+    "#);
+}
+
+#[test]
+fn of_failed_points_only_the_newest_tries_stay_and_none_when_a_good_one_took_their_place() {
+    let now = at("2026-11-20T12:00:00Z");
+    let rule = rule(serde_json::json!({"newest": 3}));
+    // Copies of RDS's own snapshots have no slot: they are known by their source and its time.
+    let copy = |id: &str, source: &str, time: &str, state: State| {
+        let mut p = point(id, at(time));
+        (p.state, p.data_time) = (state.clone(), (state == State::Good).then(|| at(time)));
+        p.marks.reason = Some("daily".into());
+        p.marks.slot = None;
+        p.marks.copy_of = Some(source.into());
+        p.marks.data_time = Some(at(time));
+        p
+    };
+    let failed = || State::Failed("failed".into());
+    let mut points = vec![
+        copy("a-1", "a", "2026-11-17T02:00:00Z", failed()),
+        copy("a-2", "a", "2026-11-17T02:00:00Z", failed()),
+        copy("b-1", "b", "2026-11-18T02:00:00Z", failed()),
+        copy("c-1", "c", "2026-11-19T02:00:00Z", failed()),
+        copy("c-2", "c", "2026-11-19T02:00:00Z", failed()),
+    ];
+    let fates = |points: &[Point]| print(points, &decide(&question(points, &rule), now));
+    let kinds = |owed| BTreeMap::from([("daily", ReasonRule { keep: vec![&rule], owed })]);
+    let owed = Owed::Since(at("2026-11-20T02:00:00Z"));
+    let q = Question { kinds: kinds(owed), ..question(&points, &rule) };
+    insta::assert_snapshot!(print(&points, &decide(&q, now)), @"
+    a-1          GOES  it is failed and a newer try tells how it stands
+    a-2          GOES  it is failed and a newer try tells how it stands
+    b-1          GOES  it is failed and a newer try tells how it stands
+    c-1          stays it failed and no newer one is good yet
+    c-2          stays it failed and no newer one is good yet
+    ");
+    points.push(copy("c-3", "c", "2026-11-19T02:00:00Z", State::Good));
+    insta::assert_snapshot!(fates(&points), @"
+    a-1          GOES  it is failed and a newer one is good
+    a-2          GOES  it is failed and a newer one is good
+    b-1          GOES  it is failed and a newer one is good
+    c-1          GOES  it is failed and a newer one is good
+    c-2          GOES  it is failed and a newer one is good
+    c-3          stays newest 1 of 3
+    ");
+}
+
+#[test]
+fn what_two_rules_keep_is_kept_by_either() {
+    let now = at("2026-11-20T12:00:00Z");
+    let times = ["2026-11-20", "2026-11-19", "2026-11-18", "2026-10-31", "2026-10-30"];
+    let points: Vec<_> = times.map(|d| point(d, at(&format!("{d}T02:00:00Z")))).to_vec();
+    let rules = [rule(serde_json::json!({"newest": 2})), rule(serde_json::json!({"monthly": 12}))];
+    let mut q = question(&points, &rules[0]);
+    q.kinds.insert("daily", ReasonRule { keep: rules.iter().collect(), owed: Owed::Nothing });
+    insta::assert_snapshot!(print(&points, &decide(&q, now)), @r#"
+    2026-11-20   stays newest 1 of 2, monthly 1 of 12
+    2026-11-19   stays newest 2 of 2
+    2026-11-18   GOES  no line of the rule for "daily" keeps it
+    2026-10-31   stays monthly 2 of 12
+    2026-10-30   GOES  no line of the rule for "daily" keeps it
+    "#);
 }
 
 prop_compose! {
@@ -184,7 +321,7 @@ prop_compose! {
         p.automated = automated;
         p.state = state;
         p.marks.reason = Some(reason.into());
-        p.marks.policy = Some(if ours { "acme" } else { "others" }.into());
+        p.marks.owner = Some(if ours { "acme@here" } else { "acme@elsewhere" }.into());
         p.marks.hold = held.then(|| "why".into());
         p.marks.transfer = transfer;
         if !known { p.data_time = None; }
@@ -212,6 +349,7 @@ proptest! {
         rules in (any_rule(), any_rule()),
         floor in 1usize..5,
         max_age in prop::option::of(1i64..60),
+        schedule in prop::option::of(prop::sample::select(vec!["0 2 * * *", "0 1 * * 0", "0 4 1 * *"])),
         clocks in prop::collection::vec(-400i64..4000, 1..6),
     ) {
         let start = at("2026-11-20T12:00:00Z");
@@ -224,19 +362,29 @@ proptest! {
             p
         }).collect();
         let good = |points: &[Point]| points.iter()
-            .filter(|p| p.good() && p.made_for("acme") && !p.marks.transfer && !p.automated).count();
+            .filter(|p| p.good() && p.made_for("acme@here") && !p.marks.transfer && !p.automated).count();
         let before = good(&points);
         for clock in clocks {
             let now = start + SignedDuration::from_hours(24 * clock);
             let mut q = question(&points, &rules.0);
-            q.rules.insert("pre-deploy", &rules.1);
+            let when = schedule.map(|cron| {
+                serde_json::from_value::<When>(serde_json::json!({ "cron": cron })).expect("when")
+            });
+            let owed = Owed::by(when.as_ref(), &ZoneName::default(), now);
+            q.kinds.insert("daily", ReasonRule { keep: vec![&rules.0], owed: owed.clone() });
+            q.kinds.insert("pre-deploy", ReasonRule { keep: vec![&rules.1], owed: Owed::OnDemand });
             q.floor = floor;
             q.max_age = max_age.map(|d| SignedDuration::from_hours(24 * d));
             let fates = decide(&q, now);
             for (p, fate) in points.iter().zip(&fates) {
                 if let Fate::Goes(cleared, _) = fate {
                     prop_assert_eq!(cleared.point(), p);
-                    prop_assert!(p.made_for("acme") && !p.automated && p.marks.hold.is_none());
+                    prop_assert!(p.made_for("acme@here") && !p.automated && p.marks.hold.is_none());
+                    if p.good() && !p.marks.transfer && p.serves("daily") && let Owed::Since(due) = &owed {
+                        let covers = |o: &&Point| o.good() && o.made_for("acme@here") && !o.automated && !o.marks.transfer
+                            && o.serves("daily") && o.data_time.is_some_and(|t| t <= now && t + BEFORE_DUE >= *due);
+                        prop_assert!(points.iter().any(|o| covers(&o)), "backups are not being made");
+                    }
                     if p.good() && !p.marks.transfer {
                         let rule = if p.reason() == "daily" { &rules.0 } else { &rules.1 };
                         let age = now.duration_since(p.data_time.expect("a time"));
@@ -244,7 +392,7 @@ proptest! {
                     }
                 }
             }
-            let mut stay = fates.iter().map(|f| matches!(f, Fate::Stays(_)));
+            let mut stay = fates.iter().map(|f| !matches!(f, Fate::Goes(..)));
             points.retain(|_| stay.next().unwrap_or(true));
         }
         prop_assert!(good(&points) >= before.min(floor));

@@ -18,13 +18,16 @@ pub struct Costs {
     /// Storage quota of all places together.
     #[serde(default)]
     pub quota: Option<Bytes>,
+    /// What counts towards the quota.
+    #[serde(default)]
+    pub quota_of: QuotaOf,
     /// Share of the quota that is a warning; 80% when it is left out.
     #[serde(default)]
     pub warn_at: Option<Share>,
     /// Share of the quota that is critical; 90% when it is left out.
     #[serde(default)]
     pub critical_at: Option<Share>,
-    /// When the storage report is due: the run in that hour carries it as a finding of severity `info`.
+    /// When the storage report is due: `notify` sends it to the channels of its digest, or to those that hear of everything.
     #[serde(default)]
     pub report: Option<Cron>,
     /// Share of a database that each further snapshot of it adds. RDS bills the blocks that changed and tells nobody how
@@ -34,6 +37,17 @@ pub struct Costs {
     /// Prices that differ from the built-in table.
     #[serde(default)]
     pub prices: Prices,
+}
+
+/// What counts towards the storage quota.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum QuotaOf {
+    /// Snapshots and objects.
+    #[default]
+    All,
+    /// Objects alone: what lies in buckets, containers and directories.
+    Objects,
 }
 
 /// Prices, where they differ from the built-in table (AWS's list prices of us-east-1).
@@ -49,6 +63,10 @@ pub struct Prices {
     /// Requests, a thousand, everywhere.
     #[serde(default)]
     pub requests: RequestPrices,
+    /// Transfer from one region to another, a GB (10^9 bytes).
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub transfer: Option<f64>,
     /// What differs in a region.
     #[serde(default)]
     pub regions: BTreeMap<Region, RegionPrices>,

@@ -2,7 +2,7 @@
 
 use super::{
     grammar::{Keep, Objectives, When},
-    text::{Glob, Name, Period, ReasonName, Window},
+    text::{Glob, Name, Period, ReasonName, Region, Window},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,9 @@ pub struct Databases {
     /// A read replica may be this far behind.
     #[serde(default)]
     pub replica_max_lag: Option<Period>,
+    /// Regions that its backups may lie in; every one when it is left out. A copy to another is refused when the policy is read.
+    #[serde(default)]
+    pub regions: Vec<Region>,
 }
 
 fn one() -> NonZeroU32 {

@@ -3,7 +3,7 @@
 use super::{
     grammar::{Keep, Objectives, Store, Tier, When},
     later::Wal,
-    text::{Bytes, Name, Period, ReasonName},
+    text::{Bytes, Glob, Name, Period, ReasonName, Region},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,11 @@ use std::{
 pub struct Postgres {
     /// Databases on the server.
     pub databases: Vec<String>,
-    /// Host, or directory of a Unix socket, when it is not in the secret.
+    /// Databases on the server that are not backed up on purpose, as globs. Any other that no group names is a finding.
+    #[serde(default)]
+    pub except: Vec<Glob>,
+    /// Host, or directory of a Unix socket, when it is not in the secret; without it that of the service that `PGSERVICE`
+    /// names, else this host.
     #[serde(default)]
     pub host: Option<String>,
     /// Port, when it is not in the secret; 5432 by default.
@@ -27,14 +31,14 @@ pub struct Postgres {
     /// User, when it is not in the secret.
     #[serde(default)]
     pub user: Option<String>,
-    /// Where the password comes from. A secret of Secrets Manager that is JSON, as RDS writes it, gives host, port and
-    /// user too.
+    /// Where the password comes from; without it from `.pgpass`. A secret of Secrets Manager that is JSON, as RDS writes
+    /// it, gives host, port and user too.
     #[serde(default)]
     pub password: Option<SecretFrom>,
     /// The password is an RDS IAM authentication token, made anew for each connection.
     #[serde(default)]
     pub iam: bool,
-    /// Encryption of connections; without it `prefer`, and `verify-full` with `iam`.
+    /// Encryption of connections; without it `verify-full`, and `prefer` to a server on this host.
     #[serde(default)]
     pub tls: Option<Tls>,
     /// File with the certificates that the server's is checked against (RDS: `global-bundle.pem`).
@@ -67,6 +71,9 @@ pub struct Postgres {
     /// The write-ahead log.
     #[serde(default)]
     pub wal: Option<Wal>,
+    /// Where test restores of its dumps run, instead of what the policy says for all.
+    #[serde(default)]
+    pub scratch: Option<Scratch>,
     /// Tables that must have rows after a restore.
     #[serde(default)]
     pub critical_tables: Vec<String>,
@@ -85,6 +92,9 @@ pub struct Postgres {
     /// Free space that a dump must leave on the directory's disk.
     #[serde(default)]
     pub free_disk: Option<Bytes>,
+    /// Regions that its backups may lie in; every one when it is left out. A copy to another is refused when the policy is read.
+    #[serde(default)]
+    pub regions: Vec<Region>,
 }
 
 fn one() -> NonZeroU32 {
@@ -126,6 +136,48 @@ impl Postgres {
     }
 }
 
+/// Where test restores run. A test runs what a dump holds, as a role without any right but to its own database; and never
+/// on the server that is backed up, unless this says so.
+///
+/// One of: nothing or `directory` (a server of Holdfast's own, which is gone afterwards), a connection to another server,
+/// or `production: true`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Scratch {
+    /// Folder for the data of a server of Holdfast's own, with room for the largest database; the folder of temporary
+    /// files when it is left out.
+    #[serde(default)]
+    pub directory: Option<String>,
+    /// Host of another server, or directory of a Unix socket, when it is not in the secret.
+    #[serde(default)]
+    pub host: Option<String>,
+    /// Its port, when it is not in the secret; 5432 by default.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// Its user, when it is not in the secret: may make databases and roles.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// Where the user's password comes from, as that of a group.
+    #[serde(default)]
+    pub password: Option<SecretFrom>,
+    /// Encryption of connections to it, as that of a group.
+    #[serde(default)]
+    pub tls: Option<Tls>,
+    /// File with the certificates that the server's is checked against.
+    #[serde(default)]
+    pub tls_ca: Option<String>,
+    /// Test restores run on the server that is backed up, beside its databases.
+    #[serde(default)]
+    pub production: bool,
+}
+
+impl Scratch {
+    /// Whether it names another server.
+    pub fn names_a_server(&self) -> bool {
+        self.host.is_some() || self.password.is_some()
+    }
+}
+
 /// How a connection to PostgreSQL is encrypted; the words are libpq's `sslmode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -141,8 +193,11 @@ pub enum Tls {
 }
 
 /// Where a secret value comes from; never the value itself. Exactly one of `secret`, `env`, `file`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("x-secret" = true))]
 pub struct SecretFrom {
     /// Secrets Manager: name or ARN.
     #[serde(default)]
@@ -153,6 +208,10 @@ pub struct SecretFrom {
     /// A file that only its owner can read (mode 0600 or 0400).
     #[serde(default)]
     pub file: Option<String>,
+    /// The file is mounted by a container platform, which gives it mode 0440 or 0444: others may read it too. Nobody but
+    /// its owner may write it all the same.
+    #[serde(default)]
+    pub mounted: bool,
     /// The value's name inside, where the secret is JSON or the file has lines `NAME=value`.
     #[serde(default)]
     pub key: Option<String>,

@@ -1,15 +1,19 @@
 //! The policy's grammar: what a company writes down. The JSON Schema is generated from these types and their comments.
 
 use super::{
+    Positions,
+    access::Access,
     audit::Audit,
     costs::{Costs, StatusPage},
     databases::Databases,
-    dumps::{Postgres, SecretFrom},
+    dumps::{Postgres, Scratch, SecretFrom},
     later::{Drill, Files, Kubernetes, Redis, Secrets},
     monitor::Monitor,
     notify::Notify,
+    signing::Signing,
     text::{
-        AccountId, Arn, BucketName, Bytes, Cron, Name, Period, Region, Share, Threshold, ZoneName,
+        AccountId, Arn, BucketName, Bytes, Cron, Name, Period, Region, Share, StoreRegion,
+        Threshold, ZoneName,
     },
 };
 use schemars::JsonSchema;
@@ -48,9 +52,16 @@ pub struct Policy {
     /// S3 buckets.
     #[serde(default)]
     pub buckets: BTreeMap<Name, Bucket>,
+    /// Who signs what lies in stores. Without it, whoever may write there decides what is restored.
+    #[serde(default)]
+    pub signing: Option<Signing>,
     /// PostgreSQL servers that are dumped, and whose WAL is archived.
     #[serde(default)]
     pub postgres: BTreeMap<Name, Postgres>,
+    /// Where test restores of dumps run, of every group that does not say so itself. Without it on a server of Holdfast's
+    /// own, started for the test where PostgreSQL's server is installed.
+    #[serde(default)]
+    pub scratch: Option<Scratch>,
     /// Redis servers.
     #[serde(default)]
     pub redis: BTreeMap<Name, Redis>,
@@ -66,6 +77,9 @@ pub struct Policy {
     /// CloudWatch alarms by their full name.
     #[serde(default)]
     pub alarms: BTreeMap<String, Alarm>,
+    /// When recovery points that no rule keeps are deleted.
+    #[serde(default)]
+    pub retention: Retention,
     /// Brakes on what one run may do.
     #[serde(default)]
     pub limits: Limits,
@@ -84,9 +98,18 @@ pub struct Policy {
     /// The status page.
     #[serde(default)]
     pub status_page: Option<StatusPage>,
+    /// Who may reach the backups.
+    #[serde(default)]
+    pub access: Option<Access>,
+    /// What the company has and Holdfast does not back up: a name, and the reason with what there is in its place.
+    #[serde(default)]
+    pub not_backed_up: BTreeMap<Name, String>,
     /// Metrics for Prometheus, of `holdfast monitor`.
     #[serde(default)]
     pub monitor: Monitor,
+    /// Where each part of it stands in its file.
+    #[serde(skip)]
+    pub positions: Positions,
 }
 
 /// Account and region of the assets.
@@ -110,6 +133,11 @@ impl Policy {
 }
 
 impl Policy {
+    /// Where test restores of a group's dumps run; nothing written means a server of Holdfast's own.
+    pub fn scratch_of(&self, group: &Postgres) -> Option<Scratch> {
+        group.scratch.clone().or_else(|| self.scratch.clone())
+    }
+
     /// The owner of what this policy makes: `acme@111122223333/eu-west-1`, or `acme@host-1` with an `id`. It is written
     /// into every recovery point (the tag `holdfast:owner`, the field `owner` of a record), and decides alone what this
     /// policy may count, copy and delete. Only characters that an RDS tag takes.
@@ -150,6 +178,16 @@ pub struct Destination {
     /// Role in that account which pulls the copies; needed with `account`.
     #[serde(default)]
     pub role: Option<Arn>,
+    /// Role in that account which lists and reads the copies; `role` when it is left out.
+    #[serde(default)]
+    pub read_role: Option<Arn>,
+    /// Role in that account which `retention` deletes copies of snapshots with. Without it nothing of another account is
+    /// deleted, and that account's own people let go of copies.
+    #[serde(default)]
+    pub delete_role: Option<Arn>,
+    /// External id that these roles ask for. It is no secret.
+    #[serde(default)]
+    pub external_id: Option<String>,
     /// KMS key of the destination's account and region that the copies are encrypted with.
     #[serde(default)]
     pub kms_key: Option<Arn>,
@@ -157,14 +195,16 @@ pub struct Destination {
     /// can't be shared, so it is first copied at home under this key.
     #[serde(default)]
     pub transfer_key: Option<Arn>,
-    /// Option group of the destination, where the engine needs one (TDE, time zone).
+    /// Option groups of the destination by those of the sources, where an engine needs one (TDE, time zone):
+    /// `{ oracle-tz: oracle-tz-virginia }`. A copy of a snapshot under any other option group names none.
     #[serde(default)]
-    pub option_group: Option<String>,
+    pub option_groups: BTreeMap<String, String>,
     /// Bucket for copies of objects.
     #[serde(default)]
     pub bucket: Option<BucketName>,
     /// Snapshot copies in flight at once in that region; RDS allows 20.
     #[serde(default)]
+    #[schemars(range(min = 1, max = 20))]
     pub in_flight: Option<NonZeroU32>,
     /// Azure Blob Storage, for copies of objects. No function runs this yet.
     #[serde(default)]
@@ -277,6 +317,9 @@ pub struct Bucket {
     /// Copies that Holdfast makes, object by object.
     #[serde(default)]
     pub copies: Vec<ObjectCopy>,
+    /// Regions that its backups may lie in; every one when it is left out. A copy to another is refused when the policy is read.
+    #[serde(default)]
+    pub regions: Vec<Region>,
     /// Storage classes by age: lifecycle rules that `retention` keeps.
     #[serde(default)]
     pub tiers: Vec<Tier>,
@@ -307,6 +350,9 @@ pub struct Replication {
     /// Objects read on both sides and compared, each run.
     #[serde(default = "ten")]
     pub sample: u32,
+    /// Only keys that begin with one of these are replicated, on purpose; all keys when there is none.
+    #[serde(default)]
+    pub prefixes: Vec<String>,
 }
 
 fn ten() -> u32 {
@@ -380,9 +426,10 @@ pub struct Store {
     /// Bucket; or `directory`.
     #[serde(default)]
     pub bucket: Option<BucketName>,
-    /// The bucket's region, when it is not the home region.
+    /// The bucket's region, when it is not the home region. With `endpoint` the store's own name for it (`fr-par`, `auto`);
+    /// without it there, that of the environment (`AWS_REGION`).
     #[serde(default)]
-    pub region: Option<Region>,
+    pub region: Option<StoreRegion>,
     /// Keys begin with this.
     #[serde(default)]
     pub prefix: String,
@@ -436,6 +483,11 @@ impl Store {
     /// Whether it is no bucket on AWS: a directory, another endpoint, another cloud. A Lambda has no way there.
     pub fn elsewhere(&self) -> bool {
         self.bucket.is_none() || self.endpoint.is_some()
+    }
+
+    /// The region of AWS that the policy names for its bucket; none for a bucket at another endpoint.
+    pub fn aws_region(&self) -> Option<Region> {
+        self.region.as_ref().filter(|_| !self.elsewhere())?.as_str().parse().ok()
     }
 }
 
@@ -603,6 +655,16 @@ impl std::fmt::Display for Watch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.serialize(f)
     }
+}
+
+/// When recovery points that no rule keeps are deleted.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    /// Only in the 24 hours from each of these times on (`cron: "0 4 1 * *"`); without it by every run of `retention`. How
+    /// often the function is started is no matter of the policy.
+    #[serde(default)]
+    pub schedule: Option<When>,
 }
 
 /// Brakes on what one run may do.

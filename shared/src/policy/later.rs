@@ -93,6 +93,9 @@ pub struct Kubernetes {
     /// Encryption of its secrets; without it they are left out.
     #[serde(default)]
     pub encrypt_secrets: Option<Encrypt>,
+    /// How the key of the file with the secrets is made below the prefix, as `stored.key`.
+    #[serde(default)]
+    pub secrets_key: Option<String>,
 }
 
 /// Secrets in Secrets Manager.
@@ -170,9 +173,18 @@ pub struct Drill {
     #[serde(default)]
     #[schemars(range(min = 1, max = 5))]
     pub week: Option<u8>,
+    /// Only these assets of the group; all of them when it is left out.
+    #[serde(default)]
+    pub only: Vec<String>,
     /// Instance class of the restored database.
     #[serde(default)]
     pub instance_class: Option<String>,
+    /// The drill takes this long at most.
+    #[serde(default)]
+    pub rto: Option<Period>,
+    /// What it brings back is this old at most.
+    #[serde(default)]
+    pub rpo: Option<Period>,
     /// What must be true before and after, in the operators' words.
     #[serde(default)]
     pub checklist: Vec<String>,

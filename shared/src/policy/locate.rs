@@ -1,16 +1,31 @@
 //! YAML with positions: the value for serde, and where each part of it stands in the file.
 
 use super::{Fault, structure::Found};
-use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
+use crate::bounded::{POLICY, TooLarge};
+use saphyr::{MarkedYaml, Scalar, ScanError, YamlData, YamlLoader};
+use saphyr_parser::{Event, Parser, Span, SpannedEventReceiver};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 
 /// Where each JSON Pointer of a policy stands: line and column from 1.
 pub(super) struct Places(HashMap<String, (usize, usize)>);
 
+/// Characters of a message, which lists the known keys at most.
+const LONGEST_MESSAGE: usize = 2000;
+/// Characters of a path.
+const LONGEST_PATH: usize = 300;
+
+/// The beginning of a text.
+fn clip(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 impl Places {
     /// Gives a finding its place: its own, or that of the nearest part around it.
-    pub(super) fn fault(&self, found: Found) -> Fault {
+    pub(super) fn fault(&self, found: &Found) -> Fault {
         let mut pointer = found.pointer.as_str();
         let (line, column) = loop {
             if let Some(place) = self.0.get(pointer) {
@@ -21,7 +36,9 @@ impl Places {
                 None => break (1, 1),
             }
         };
-        Fault { line, column, path: dotted(&found.pointer), message: found.message }
+        // What stands in the file is repeated in messages, and may be a megabyte of text.
+        let message = clip(&found.message, LONGEST_MESSAGE);
+        Fault { line, column, path: clip(&dotted(&found.pointer), LONGEST_PATH), message }
     }
 }
 
@@ -49,15 +66,65 @@ pub(super) fn join(pointer: &str, key: &str) -> String {
 
 /// Deeper than any policy; keeps hostile nesting off the stack.
 const DEEPEST: usize = 32;
+/// More keys, values and lists than any policy has: a thousand databases, each with a strategy of its own, are half as many.
+const MOST: usize = 50_000;
+
+/// A fault of the file as a whole.
+fn fault(line: usize, column: usize, message: impl Into<String>) -> Fault {
+    Fault { line, column, path: String::new(), message: message.into() }
+}
+
+/// The documents of a file. Size, depth and number are judged while it is read, before anything is built that is
+/// walked recursively.
+fn documents(yaml: &str) -> Result<Vec<MarkedYaml<'_>>, Fault> {
+    if yaml.len() > POLICY {
+        return Err(fault(1, 1, format!("{}: no policy is so large", TooLarge(POLICY))));
+    }
+    let wrong = |e: &ScanError| {
+        let at = e.marker();
+        fault(at.line(), at.col() + 1, format!("this is not YAML: {}", e.info()))
+    };
+    let mut loader = YamlLoader::<MarkedYaml>::default();
+    let (mut depth, mut parts) = (0_usize, 0);
+    for event in Parser::new_from_str(yaml) {
+        let (event, span) = event.map_err(|e| wrong(&e))?;
+        match &event {
+            Event::SequenceStart(..) | Event::MappingStart(..) => depth += 1,
+            Event::SequenceEnd | Event::MappingEnd => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        parts += 1;
+        if let Some(message) = refused(&event, depth, parts) {
+            return Err(of(span, message));
+        }
+        loader.on_event(event, span);
+        if let Some(e) = loader.error() {
+            return Err(wrong(e));
+        }
+    }
+    Ok(loader.into_documents())
+}
+
+/// Why a part of the file is not read.
+fn refused(event: &Event<'_>, depth: usize, parts: usize) -> Option<&'static str> {
+    match event {
+        _ if depth > DEEPEST => Some("this is nested too deeply for a policy"),
+        _ if parts > MOST => Some("this file has more keys and values than any policy"),
+        // Aliases of aliases grow without end, and what is shared is easily changed for one and meant for the other.
+        Event::Alias(..) => Some(
+            "an alias (*name) can't be used in a policy: write the value out where it is meant",
+        ),
+        _ => None,
+    }
+}
+
+fn of(span: Span, message: &str) -> Fault {
+    fault(span.start.line(), span.start.col() + 1, message)
+}
 
 /// Reads one YAML document.
 pub(super) fn load(yaml: &str) -> Result<(Value, Places), Fault> {
-    let fault =
-        |line, column, message: String| Fault { line, column, path: String::new(), message };
-    let documents = MarkedYaml::load_from_str(yaml).map_err(|e| {
-        let at = e.marker();
-        fault(at.line(), at.col() + 1, format!("this is not YAML: {}", e.info()))
-    })?;
+    let documents = documents(yaml)?;
     let [document] = documents.as_slice() else {
         let message =
             format!("a policy is one YAML document, and this file has {}", documents.len());

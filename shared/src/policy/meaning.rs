@@ -1,38 +1,45 @@
 //! What a schema can't say: that names refer to something, that rules are not empty, that values fit together.
 
+mod access;
 mod audit;
+mod databases;
 mod notify;
+mod places;
 mod postgres;
+mod signing;
+mod tiers;
 
 use super::{
     Policy,
     dumps::SecretFrom,
-    grammar::{Destination, Keep, Store},
+    grammar::{Keep, Store},
     locate::{dotted, join},
+    secrets,
     structure::{Found, nearest},
-    text::{Limit, Name, Period, ReasonName},
+    text::{Limit, Name, ReasonName},
 };
+use crate::mail::Mailbox;
 use std::collections::BTreeMap;
-
-/// The reason that stands for RDS's own automated snapshots in `copies[].of`.
-pub(crate) const AUTOMATED: &str = "automated";
 
 /// Every fault in the meaning of a policy whose structure is right.
 pub(super) fn check(policy: &Policy) -> Vec<Found> {
     let mut found = Vec::new();
     let mut say = |pointer: String, message: String| found.push(Found::at(pointer, message));
     groups(policy, &mut say);
-    destinations(policy, &mut say);
-    databases(policy, &mut say);
+    places::check(policy, &mut say);
+    databases::check(policy, &mut say);
     buckets(policy, &mut say);
     collisions(policy, &mut say);
-    secrets(policy, &mut say);
+    every_secret(policy, &mut say);
     stores(policy, &mut say);
     postgres::check(policy, &mut say);
     alarms(policy, &mut say);
     people(policy, &mut say);
     money(policy, &mut say);
     audit::check(policy, &mut say);
+    access::check(policy, &mut say);
+    signing::check(policy, &mut say);
+    tiers::check(policy, &mut say);
     found
 }
 
@@ -102,107 +109,17 @@ fn unknown<'n>(name: &str, known: impl Iterator<Item = &'n str>, what: &str) -> 
     format!("\"{name}\" is not in {what}; {hint}")
 }
 
-fn destinations(policy: &Policy, say: Say<'_>) {
-    for (name, d) in &policy.destinations {
-        let at = format!("/destinations/{name}");
-        if let Some(account) = &d.account
-            && *account != policy.home().account
-            && d.role.is_none()
-        {
-            say(
-                at.clone(),
-                format!(
-                    "account {account} is not the home account, so a role there must pull the copies: write role"
-                ),
-            );
-        }
-        if d.azure.is_none() && d.region.is_none() {
-            say(at, "a destination needs a region (or azure)".into());
-        }
+/// `schedule` is what a run without a reason is asked for, so no recovery point can have it.
+fn reserved(reason: &ReasonName, at: &str, say: Say<'_>) {
+    if reason.as_str() == crate::request::SCHEDULE {
+        let why = "\"schedule\" means what is due by all schedules: choose another reason, such as \"daily\"";
+        say(at.to_owned(), why.into());
     }
 }
 
 fn not_empty(keep: &Keep, at: String, say: Say<'_>) {
     if *keep == Keep::default() {
         say(at, "an empty rule does not mean \"keep nothing\": write what is kept, such as \"for: 35d\"".into());
-    }
-}
-
-fn databases(policy: &Policy, say: Say<'_>) {
-    let mut named: BTreeMap<&str, &Name> = BTreeMap::new();
-    for (name, group) in &policy.databases {
-        let at = format!("/databases/{name}");
-        let select = &group.select;
-        if select.ids.is_empty() && select.like.is_empty() && select.tags.is_empty() {
-            say(format!("{at}/select"), "this selects nothing: write ids, like or tags".into());
-        }
-        for (i, id) in select.ids.iter().enumerate() {
-            if let Some(other) = named.insert(id, name) {
-                say(
-                    format!("{at}/select/ids/{i}"),
-                    format!("\"{id}\" is already in the group \"{other}\""),
-                );
-            }
-        }
-        if let Some(backups) = &group.automated_backups
-            && let Some(retention) = &backups.retention
-            && !whole_days(retention, 35)
-        {
-            // ModifyDBInstance, BackupRetentionPeriod: 0 to 35 days; 0 switches backups off.
-            say(
-                format!("{at}/automated_backups/retention"),
-                format!("RDS keeps automated backups for 1 to 35 whole days, not \"{retention}\""),
-            );
-        }
-        for (reason, snapshots) in &group.snapshots {
-            let at = format!("{at}/snapshots/{reason}");
-            if reason.as_str() == AUTOMATED {
-                say(
-                    at.clone(),
-                    "\"automated\" means RDS's own snapshots: choose another reason".into(),
-                );
-            }
-            not_empty(&snapshots.keep, format!("{at}/keep"), say);
-        }
-        for (i, copy) in group.copies.iter().enumerate() {
-            let at = format!("{at}/copies/{i}");
-            not_empty(&copy.keep, format!("{at}/keep"), say);
-            for (j, reason) in copy.of.iter().enumerate() {
-                let known = group.snapshots.keys().map(ReasonName::as_str).chain([AUTOMATED]);
-                if !known.clone().any(|k| k == reason.as_str()) {
-                    say(format!("{at}/of/{j}"), unknown(reason.as_str(), known, "snapshots"));
-                }
-            }
-            if copy.of.is_empty() {
-                say(format!("{at}/of"), "no reason is named, so nothing would be copied".into());
-            }
-            let to = format!("{at}/to");
-            match policy.destinations.get(&copy.to) {
-                None => refers(&copy.to, &policy.destinations, "destinations", &to, say),
-                Some(d) => snapshot_destination(policy, d, to, say),
-            }
-        }
-    }
-}
-
-fn whole_days(period: &Period, most: i64) -> bool {
-    let seconds = period.duration().as_secs();
-    seconds % 86_400 == 0 && (1..=most).contains(&(seconds / 86_400))
-}
-
-fn snapshot_destination(policy: &Policy, d: &Destination, at: String, say: Say<'_>) {
-    let other_account = d.account.as_ref().is_some_and(|a| *a != policy.home().account);
-    if d.region.is_none() {
-        say(at, "a snapshot goes to a region, and this destination has none".into());
-    } else if !other_account && d.region.as_ref() == Some(&policy.home().region) {
-        say(
-            at,
-            "this destination is the home region of the home account: a copy there is not offsite"
-                .into(),
-        );
-    } else if other_account && d.kms_key.is_none() {
-        // CopyDBSnapshot: an encrypted snapshot shared from another account must be given a key of the copying account.
-        say(at, "copies in another account must end under a key of that account: write kms_key in the destination".into());
     }
 }
 
@@ -282,7 +199,7 @@ fn collisions(policy: &Policy, say: Say<'_>) {
 }
 
 /// A secret comes from exactly one place.
-fn secrets(policy: &Policy, say: Say<'_>) {
+fn every_secret(policy: &Policy, say: Say<'_>) {
     let mut all: Vec<(String, &SecretFrom)> = Vec::new();
     for (name, g) in &policy.postgres {
         all.extend(g.password.iter().map(|s| (format!("/postgres/{name}/password"), s)));
@@ -307,7 +224,9 @@ fn secrets(policy: &Policy, say: Say<'_>) {
         all.extend(store.access_key.iter().map(|s| (format!("{at}/access_key"), s)));
         all.extend(store.secret_key.iter().map(|s| (format!("{at}/secret_key"), s)));
     }
-    all.extend(policy.notify.iter().flat_map(notify::secrets));
+    all.extend(policy.notify.iter().flat_map(notify::secret_places));
+    let signing = policy.signing.iter().filter_map(|s| s.secret_key.as_ref());
+    all.extend(signing.map(|s| ("/signing/secret_key".to_owned(), s)));
     for (at, from) in all {
         if [from.secret.is_some(), from.env.is_some(), from.file.is_some()]
             .iter()
@@ -315,7 +234,21 @@ fn secrets(policy: &Policy, say: Say<'_>) {
             .count()
             != 1
         {
-            say(at, "a secret comes from one place: write exactly one of secret, env, file".into());
+            say(
+                at.clone(),
+                "a secret comes from one place: write exactly one of secret, env, file".into(),
+            );
+        }
+        if from.mounted && from.file.is_none() {
+            say(format!("{at}/mounted"), "this is of a file: write file, or leave it out".into());
+        }
+        let forms = [
+            ("env", from.env.as_deref().map(secrets::variable)),
+            ("secret", from.secret.as_deref().map(secrets::name_in_secrets_manager)),
+            ("file", from.file.as_deref().map(secrets::file)),
+        ];
+        for (key, why) in forms.into_iter().filter_map(|(key, form)| Some((key, form?.err()?))) {
+            say(format!("{at}/{key}"), why.into());
         }
     }
 }
@@ -387,12 +320,16 @@ fn alarms(policy: &Policy, say: Say<'_>) {
     let groups = all_groups(policy);
     for (name, alarm) in &policy.alarms {
         let at = join("/alarms", name);
-        // PutMetricAlarm, AlarmName: 1 to 255 characters; the shipped role may only write alarms of this company.
-        if name.len() > 255 || !name.starts_with(&format!("{}-", policy.company)) {
+        // PutMetricAlarm, AlarmName: 1 to 255 characters; the shipped roles may write no others,
+        // so that none of them reaches the stack's own alarms or another company's.
+        if name.chars().count() > 255
+            || name.chars().any(char::is_control)
+            || !name.starts_with(&format!("{}-backup-", policy.company))
+        {
             say(
                 at.clone(),
                 format!(
-                    "an alarm's name begins with \"{}-\" and has 255 characters at most",
+                    "an alarm's name begins with \"{}-backup-\" and has 255 characters at most, on one line",
                     policy.company
                 ),
             );
@@ -467,6 +404,11 @@ fn people(policy: &Policy, say: Say<'_>) {
         if let Some(of) = drill.of.as_ref().filter(|of| !known_group(of)) {
             let known = groups.iter().map(|(_, name, _)| name.as_str());
             say(format!("/drills/{name}/of"), unknown(of.as_str(), known, "the groups of assets"));
+        }
+    }
+    for (name, owner) in &policy.owners {
+        if let Some(Err(why)) = owner.email.as_deref().map(str::parse::<Mailbox>) {
+            say(format!("/owners/{name}/email"), why);
         }
     }
     notify::check(policy, say);

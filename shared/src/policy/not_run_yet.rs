@@ -1,6 +1,6 @@
 //! The parts of the grammar that no function runs yet, as a policy uses them: named, never dropped in silence.
 
-use super::{Policy, grammar::Objectives};
+use super::{Encrypt, Policy, grammar::Objectives};
 
 /// The objectives and the recovery priority of every group.
 fn all_objectives(policy: &Policy) -> Vec<(String, &Objectives, Option<u8>)> {
@@ -25,14 +25,15 @@ fn all_objectives(policy: &Policy) -> Vec<(String, &Objectives, Option<u8>)> {
     all
 }
 
+/// Whether a key has to be changed now and then, and nobody can tell when it was.
+fn age_unknown(encrypt: &Encrypt) -> bool {
+    let dated = encrypt.openssl.as_ref().is_some_and(|from| from.secret.is_some());
+    encrypt.rotate_every.is_some() && !dated
+}
+
 /// The parts that a policy uses and no function runs yet.
 pub(super) fn list(policy: &Policy) -> Vec<(String, &'static str)> {
     let mut parts: Vec<(String, &'static str)> = Vec::new();
-    for (name, d) in &policy.destinations {
-        if d.azure.is_some() {
-            parts.push((format!("destinations.{name}.azure"), "nothing is copied to Azure yet"));
-        }
-    }
     for (path, objectives, priority) in all_objectives(policy) {
         if objectives.rto.is_some() {
             parts.push((format!("{path}.objectives.rto"), "no drill measures it yet"));
@@ -49,36 +50,21 @@ pub(super) fn list(policy: &Policy) -> Vec<(String, &'static str)> {
     }
     for (name, g) in &policy.postgres {
         for (reason, dump) in &g.dumps {
-            let at = format!("postgres.{name}.dumps.{reason}");
-            if dump.format == super::DumpFormat::Base {
-                parts.push((at, "base backups are not taken yet"));
-            } else if dump.encrypt.as_ref().is_some_and(|e| e.rotate_every.is_some()) {
-                parts.push((
-                    format!("{at}.encrypt.rotate_every"),
-                    "the age of keys is not watched yet",
-                ));
+            if dump.encrypt.as_ref().is_some_and(age_unknown) {
+                let at = format!("postgres.{name}.dumps.{reason}.encrypt.rotate_every");
+                parts.push((at, "only the age of a passphrase in Secrets Manager is watched"));
             }
-        }
-        if g.wal.is_some() {
-            parts.push((format!("postgres.{name}.wal"), "WAL is not archived or checked yet"));
-        }
-        if g.replica_max_lag.is_some() {
-            parts.push((
-                format!("postgres.{name}.replica_max_lag"),
-                "streaming replicas are not watched yet",
-            ));
         }
     }
     for name in policy.redis.keys() {
-        let what = "RDB files are not taken and settings not checked yet; what lies in `stored` is watched";
-        parts.push((format!("redis.{name}"), what));
+        parts.push((
+            format!("redis.{name}"),
+            "RDB files are not taken yet; what lies in `stored` is watched",
+        ));
     }
     for name in policy.kubernetes.keys() {
         let what = "cluster state is not exported yet; what lies in `stored` is watched";
         parts.push((format!("kubernetes.{name}"), what));
-    }
-    for name in policy.secrets.keys() {
-        parts.push((format!("secrets.{name}"), "secrets are not checked yet"));
     }
     for name in policy.files.keys() {
         parts.push((
@@ -86,8 +72,6 @@ pub(super) fn list(policy: &Policy) -> Vec<(String, &'static str)> {
             "files are not backed up yet; what lies in `stored` is watched",
         ));
     }
-    parts.extend(
-        policy.drills.keys().map(|n| (format!("drills.{n}"), "no function runs drills yet")),
-    );
+    parts.extend(crate::parts::not_run(policy).into_iter().map(|p| (p.path, p.why)));
     parts
 }

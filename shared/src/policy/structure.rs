@@ -3,10 +3,12 @@
 use super::{
     Policy,
     locate::join,
-    text::{Check, FORMATS, period},
+    secrets,
+    text::{Check, FORMATS},
 };
 use schemars::{Schema, generate::SchemaSettings, transform::transform_subschemas};
 use serde_json::{Map, Value, json};
+use std::sync::OnceLock;
 
 /// A fault before it has its line: a JSON Pointer and a message.
 pub(super) struct Found {
@@ -74,8 +76,9 @@ fn plain(schema: &mut Schema) {
 /// The walk knows the keywords that [`generate`] writes and no others; a test holds it against a full validator. That one
 /// would be a sixth of each function's binary, for words that only a faulty policy needs.
 pub(super) fn check(policy: &Value) -> Vec<Found> {
+    static SCHEMA: OnceLock<Value> = OnceLock::new();
     let mut found = Vec::new();
-    walk(policy, &generate(true), "", &mut found);
+    walk(policy, SCHEMA.get_or_init(|| generate(true)), "", &mut found);
     found
 }
 
@@ -83,7 +86,7 @@ fn walk(is: &Value, schema: &Value, at: &str, found: &mut Vec<Found>) {
     if let Some(wanted) = schema.get("type").and_then(Value::as_str)
         && !has_type(is, wanted)
     {
-        found.push(Found::at(at, wrong_type(is, wanted, at)));
+        found.push(Found::at(at, wrong_type(is, wanted, schema, at)));
         return;
     }
     if let Some(options) = schema.get("enum").and_then(Value::as_array)
@@ -121,6 +124,13 @@ fn walk(is: &Value, schema: &Value, at: &str, found: &mut Vec<Found>) {
 
 fn walk_object(object: &Map<String, Value>, schema: &Value, at: &str, found: &mut Vec<Found>) {
     let properties = schema.get("properties").and_then(Value::as_object);
+    if secrets::is_place(schema)
+        && object.keys().any(|key| properties.is_some_and(|known| !known.contains_key(key)))
+    {
+        // In `{ hunter2 }` the key is the secret: neither key nor place of it is told.
+        found.push(Found::at(at, secrets::NEVER));
+        return;
+    }
     let more = schema.get("additionalProperties");
     let name_check = schema.get("propertyNames").and_then(format_of);
     for (key, value) in object {
@@ -131,14 +141,7 @@ fn walk_object(object: &Map<String, Value>, schema: &Value, at: &str, found: &mu
         match (properties.and_then(|p| p.get(key)), more) {
             (Some(known), _) => walk(value, known, &inner, found),
             (None, Some(Value::Bool(false))) => {
-                let known = properties.into_iter().flat_map(|p| p.keys().map(String::as_str));
-                let mut known: Vec<&str> = known.collect();
-                known.sort_unstable();
-                let what = match nearest(key, &known) {
-                    Some(near) => format!("did you mean \"{near}\"?"),
-                    None => format!("write one of: {}", known.join(", ")),
-                };
-                found.push(Found::at(inner, format!("unknown key \"{key}\"; {what}")));
+                found.push(Found::at(inner, unknown_key(key, properties)));
             }
             (None, Some(each)) => walk(value, each, &inner, found),
             (None, None) => {}
@@ -167,15 +170,30 @@ fn has_type(is: &Value, wanted: &str) -> bool {
     }
 }
 
-fn wrong_type(is: &Value, wanted: &str, at: &str) -> String {
-    let wanted_words = match wanted {
-        "object" => "keys and values",
-        "array" => "a list (\"- ...\" lines, or [a, b])",
-        "string" => "text",
-        "integer" => "a whole number",
-        "boolean" => "true or false",
-        _ => "a number",
+/// A key that is not known: the one that was meant, or the part that it belongs into, or all that are known.
+fn unknown_key(key: &str, properties: Option<&Map<String, Value>>) -> String {
+    let all = || properties.into_iter().flatten();
+    let mut known: Vec<&str> = all().map(|(name, _)| name.as_str()).collect();
+    known.sort_unstable();
+    let near = nearest(key, &known);
+    let inside = |schema: &Value| schema.get("properties").is_some_and(|p| p.get(key).is_some());
+    let part = all().find(|(_, schema)| inside(schema)).map(|(name, _)| name);
+    let what = match (near, part) {
+        (Some(near), _) if strsim::damerau_levenshtein(key, near) <= 1 => {
+            format!("did you mean \"{near}\"?")
+        }
+        (_, Some(part)) => format!("write it inside \"{part}\""),
+        (Some(near), None) => format!("did you mean \"{near}\"?"),
+        (None, None) => format!("write one of: {}", known.join(", ")),
     };
+    format!("unknown key \"{key}\"; {what}")
+}
+
+fn wrong_type(is: &Value, wanted: &str, schema: &Value, at: &str) -> String {
+    if secrets::is_place(schema) && !is.is_null() {
+        return secrets::NEVER.into();
+    }
+    let wanted_words = wanted_words(wanted, schema);
     match is {
         Value::Null => {
             format!("nothing is written here: write {wanted_words}, or leave the key out")
@@ -183,8 +201,19 @@ fn wrong_type(is: &Value, wanted: &str, at: &str) -> String {
         Value::Number(n) if wanted == "string" && at.ends_with("account") => {
             format!("{n} is a number and an account id is text: write \"{n:0>12}\" in quotes")
         }
-        Value::Number(n) if wanted == "string" && period(&format!("{n}d")).is_ok() => {
-            format!("{n} has no unit: write \"{n}d\" for days, or put it in quotes if it is text")
+        Value::Number(n) if wanted == "string" => unit_is_missing(n, schema),
+        Value::String(text) if wanted == "boolean" => match text.to_lowercase().as_str() {
+            "yes" | "on" | "y" => "write true: YAML 1.2 has no other word for it".to_owned(),
+            "no" | "off" | "n" => "write false: YAML 1.2 has no other word for it".to_owned(),
+            _ => format!("{is} stands here: write true or false"),
+        },
+        Value::String(text)
+            if matches!(wanted, "integer" | "number") && text.parse::<f64>().is_ok() =>
+        {
+            format!("{is} is text: write it without quotes")
+        }
+        Value::String(_) | Value::Number(_) | Value::Bool(_) if wanted == "array" => {
+            format!("{is} is one value and a list is wanted: write [{is}]")
         }
         Value::Object(_) => format!("keys and values stand here: write {wanted_words}"),
         Value::Array(_) => format!("a list stands here: write {wanted_words}"),
@@ -192,8 +221,53 @@ fn wrong_type(is: &Value, wanted: &str, at: &str) -> String {
     }
 }
 
-/// The known word that a mistyped one most likely meant.
-pub(super) fn nearest<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
+fn wanted_words(wanted: &str, schema: &Value) -> String {
+    let keys = schema.get("properties").and_then(Value::as_object);
+    match wanted {
+        "object" => match keys {
+            Some(keys) if keys.len() <= 12 => {
+                let keys: Vec<_> = keys.keys().map(String::as_str).collect();
+                format!("keys and values, of: {}", keys.join(", "))
+            }
+            _ => "keys and values".into(),
+        },
+        "array" => "a list (\"- ...\" lines, or [a, b])".into(),
+        "string" => "text".into(),
+        "integer" => "a whole number".into(),
+        "boolean" => "true or false".into(),
+        _ => "a number".into(),
+    }
+}
+
+/// A bare number where the policy wants text: what it lacks follows from what the text is.
+fn unit_is_missing(n: &serde_json::Number, schema: &Value) -> String {
+    match schema.get("format").and_then(Value::as_str) {
+        Some("holdfast-period") => {
+            format!("{n} has no unit: write \"{n}d\" for days or \"{n}h\" for hours")
+        }
+        Some("holdfast-threshold") => format!(
+            "{n} is no text: write \"{n}\" in quotes for a number, \"{n}h\" for a length of time, or \"{n}%\" for a share"
+        ),
+        Some("holdfast-share") => {
+            let share = n
+                .as_f64()
+                .filter(|n| *n > 0.0 && *n <= 1.0)
+                .map_or(n.to_string(), |n| format!("{}", n * 100.0));
+            format!("{n} has no unit: write \"{share}%\"")
+        }
+        Some("holdfast-bytes") => {
+            format!("{n} has no unit: write \"{n}MB\" or \"{n}GiB\", or \"{n}B\" for bytes")
+        }
+        _ => format!("{n} is a number and text is wanted: write \"{n}\" in quotes"),
+    }
+}
+
+/// The known word that a mistyped one most likely meant. A word far longer than any known one means none of them.
+pub(crate) fn nearest<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
+    const LONGEST: usize = 100;
+    if word.len() > LONGEST {
+        return None;
+    }
     known
         .iter()
         .map(|k| (strsim::damerau_levenshtein(word, k), *k))
@@ -223,6 +297,7 @@ mod tests {
         "propertyNames",
         "required",
         "items",
+        secrets::MARK,
     ];
 
     fn keywords(schema: &Value, found: &mut Vec<String>) {

@@ -1,3 +1,5 @@
+mod mistakes;
+
 use super::{Policy, schema};
 
 const SMALL: &str = r#"
@@ -46,7 +48,7 @@ fn every_fault_of_the_structure_is_told_at_once_with_its_place_and_its_mend() {
     4:9: home.account: 11112222333 is a number and an account id is text: write "11112222333" in quotes
     7:13: destinations.london.region: "EU" is not an AWS region: write one such as "eu-west-1"
     11:5: databases.fleet.owner: nothing is written here: write text, or leave the key out
-    12:19: databases.fleet.objectives.max_age: 25 has no unit: write "25d" for days, or put it in quotes if it is text
+    12:19: databases.fleet.objectives.max_age: 25 has no unit: write "25d" for days or "25h" for hours
     13:5: databases.fleet.snapshot: unknown key "snapshot"; did you mean "snapshots"?
     18:25: alarms.acme-backup-failed.watch: "failing-asset" is not one of: failing-assets, point-age, offsite-age, settings-drift, unprotected-databases, restorable-lag, replication-lag, replication-missing, replica-lag, deletes-refused, success-rate, size-change, dump-seconds, recovery-time, restore-test, verification, storage-cost, quota-used, deliveries-failed; did you mean "failing-assets"?
     "#);
@@ -66,7 +68,7 @@ fn every_fault_of_the_meaning_is_told_at_once_with_its_place_and_its_mend() {
     14:45: databases.fleet.snapshots.daily.keep: an empty rule does not mean "keep nothing": write what is kept, such as "for: 35d"
     16:11: databases.fleet.copies[0].to: "lodnon" is not in destinations; did you mean "london"?
     16:28: databases.fleet.copies[0].of[0]: "dayly" is not in snapshots; did you mean "daily"?
-    18:3: alarms.backup-failed: an alarm's name begins with "acme-" and has 255 characters at most
+    18:3: alarms.backup-failed: an alarm's name begins with "acme-backup-" and has 255 characters at most, on one line
     18:54: alarms.backup-failed.above: "1h" does not fit what is watched: write a number in quotes such as "0"
     "#);
 }
@@ -77,7 +79,7 @@ fn what_is_not_yaml_or_not_one_document_says_where() {
     insta::assert_snapshot!(faults(""), @"1:1: a policy is one YAML document, and this file has 0");
     insta::assert_snapshot!(faults("holdfast: 1\n---\nholdfast: 1"), @"1:1: a policy is one YAML document, and this file has 2");
     insta::assert_snapshot!(faults("a: &x 1\na: 2"), @"2:1: this is not YAML: duplicated key in mapping");
-    insta::assert_snapshot!(faults(&"[".repeat(100)), @"2:1: this is not YAML: while parsing a node, did not find expected node content");
+    insta::assert_snapshot!(faults(&"[".repeat(100)), @"1:33: this is nested too deeply for a policy");
 }
 
 #[test]
@@ -88,6 +90,19 @@ fn zero_and_empty_never_mean_everything() {
     for select in ["{}", "{ like: [\"*\"] }", "{ like: [] }"] {
         faults(&SMALL.replace("{ like: [\"acme-*\"] }", select));
     }
+}
+
+#[test]
+fn one_place_for_snapshot_copies_is_one_destination() {
+    let two = |second: &str| {
+        SMALL
+            .replace("  london: { region: eu-west-2, bucket: acme-replica }", &format!("  london: {{ region: eu-west-2 }}\n  again: {{ {second} }}"))
+            .replace("of: [daily], keep: { newest: 3 } }", "of: [daily], keep: { newest: 3 } }\n      - { to: again, of: [daily], keep: { monthly: 12 } }")
+    };
+    Policy::parse(&two("region: eu-west-2")).expect("the same");
+    Policy::parse(&two("region: eu-west-3, kms_key: \"arn:aws:kms:eu-west-3:111122223333:key/a\""))
+        .expect("another place");
+    insta::assert_snapshot!(faults(&two("region: eu-west-2, kms_key: \"arn:aws:kms:eu-west-2:111122223333:key/a\"")), @r#"7:3: destinations.london: "again" is the same region of the same account with other settings: let the copy rules name one of the two"#);
 }
 
 #[test]
@@ -158,4 +173,176 @@ fn costs_and_the_page_are_told_what_does_not_fit() {
         "costs: { prices: { storage: { STANDARD: 0.03 } } }\nstatus_page: { directory: /srv }\n";
     let policy = Policy::parse(&format!("{SMALL}{good}")).expect("a policy");
     assert_eq!(policy.status_page.expect("a page").key, "index.html");
+}
+
+#[test]
+fn storage_classes_are_those_that_s3_accepts() {
+    let of = |tiers: &str| {
+        let yaml = format!("{SMALL}buckets:\n  b: {{ bucket: acme-b, tiers: [{tiers}] }}\n");
+        Policy::parse(&yaml).map(|_| ()).map_err(|e| e.to_string())
+    };
+    for good in [
+        "{class: STANDARD_IA}, {after: 30d, class: GLACIER}, {after: 90d, class: DEEP_ARCHIVE}",
+        "{class: STANDARD}, {after: 31d, class: GLACIER}, {after: 91d, class: DEEP_ARCHIVE}",
+        "{after: 30d, class: STANDARD_IA}, {after: 60d, class: GLACIER}",
+        "{after: 1d, class: GLACIER_IR}, {after: 2d, class: DEEP_ARCHIVE}",
+    ] {
+        assert_eq!(of(good), Ok(()), "{good}");
+    }
+    for (bad, said) in [
+        ("{class: STANDARD}, {after: 8d, class: STANDARD_IA}", "before 30 days: write 30d or more"),
+        ("{after: 30d, class: STANDARD_IA}, {after: 31d, class: GLACIER}", "write 60d or more"),
+        ("{class: STANDARD_IA}, {after: 8d, class: GLACIER}", "write 30d or more"),
+        (
+            "{after: 30d, class: GLACIER}, {after: 60d, class: STANDARD_IA}",
+            "from GLACIER to STANDARD_IA",
+        ),
+        (
+            "{after: 30d, class: GLACIER}, {after: 30d, class: DEEP_ARCHIVE}",
+            "two classes from one age",
+        ),
+        ("{after: 36h, class: GLACIER}", "S3 counts whole days"),
+    ] {
+        let faults = of(bad).expect_err(bad);
+        assert!(faults.contains(said), "{bad}: {faults}");
+    }
+}
+
+#[test]
+fn copies_stay_in_the_regions_that_their_group_allows() {
+    let of = |group: &str| {
+        let yaml = SMALL.replace("    owner: ops\n", &format!("    owner: ops\n    {group}\n"));
+        Policy::parse(&yaml).map(|_| ()).map_err(|e| e.to_string())
+    };
+    assert_eq!(of("regions: [eu-west-1, eu-west-2]"), Ok(()));
+    let faults = of("regions: [eu-west-1, eu-central-1]").expect_err("london is not allowed");
+    let said = "databases.fleet.copies[0].to: london is in eu-west-2, and this group allows eu-west-1, eu-central-1";
+    assert!(faults.contains(said), "{faults}");
+    let stored = "postgres:\n  p: { databases: [x], regions: [eu-west-1], stored: { bucket: acme-p }, also_stored: [\
+                  { bucket: acme-q, region: us-east-1 }, { bucket: far, endpoint: \"https://s3.example.com\" }] }\n";
+    let faults = faults_of(stored);
+    assert!(faults.contains("postgres.p.also_stored[0]: acme-q is in us-east-1"), "{faults}");
+    assert_eq!(faults.lines().count(), 1, "{faults}");
+    let bucket = "buckets:\n  b: { bucket: acme-b, regions: [eu-west-1], replication: { to: london, max_lag: 1h } }\n";
+    assert!(faults_of(bucket).contains("buckets.b.replication.to: london is in eu-west-2"));
+}
+
+fn faults_of(more: &str) -> String {
+    faults(&format!("{SMALL}{more}"))
+}
+
+#[test]
+fn what_is_not_backed_up_is_named_with_a_reason_and_is_no_group() {
+    let good = "not_backed_up:\n  source-code: in Git, mirrored to a second host every night\n";
+    let policy = Policy::parse(&format!("{SMALL}{good}")).expect("a policy");
+    assert_eq!(policy.not_backed_up.len(), 1);
+    assert!(
+        faults_of("not_backed_up:\n  source-code: git\n").contains("write why it is not backed up")
+    );
+    let faults = faults_of("not_backed_up:\n  fleet: it is too large to be backed up\n");
+    assert!(faults.contains("\"fleet\" is a group in databases"), "{faults}");
+}
+
+#[test]
+fn access_is_given_to_principals_of_an_account_and_to_no_everybody() {
+    let of = |list: &str| {
+        let yaml = format!("{SMALL}access: {{ tls_only: true, may_delete: [{list}] }}\n");
+        Policy::parse(&yaml).map(|_| ()).map_err(|e| e.to_string())
+    };
+    assert_eq!(of("\"arn:aws:iam::111122223333:role/backup-*\""), Ok(()));
+    for bad in ["\"*\"", "arn:aws:iam::*:role/x", "\"arn:aws:iam::111122223333:\"", "backup-admin"]
+    {
+        let faults = of(bad).expect_err(bad);
+        assert!(faults.contains("is not the ARN of a principal of one account"), "{bad}: {faults}");
+    }
+}
+
+#[test]
+fn the_roles_of_a_vault_go_together() {
+    let of = |more: &str| {
+        let vault = format!(
+            "vault: {{ region: us-east-1, account: \"444455556666\", kms_key: \"arn:aws:kms:us-east-1:444455556666:key/v\"{more} }}"
+        );
+        SMALL.replace("destinations:\n", &format!("destinations:\n  {vault}\n"))
+    };
+    let role = "role: \"arn:aws:iam::444455556666:role/pull\"";
+    let read = "read_role: \"arn:aws:iam::444455556666:role/read\"";
+    let policy =
+        Policy::parse(&of(&format!(", {role}, {read}, external_id: acme-1"))).expect("a policy");
+    let place =
+        crate::catalog::Place::of(&policy, &"vault".parse().expect("a name")).expect("a place");
+    let roles = place.role.expect("roles");
+    assert_eq!(
+        (roles.read.as_str(), roles.delete, roles.external_id.as_deref()),
+        ("arn:aws:iam::444455556666:role/read", None, Some("acme-1"))
+    );
+    let faults = faults(&of(&format!(", {read}")));
+    assert!(faults.contains("read_role goes with role"), "{faults}");
+    assert!(
+        self::faults(&of(&format!(", {role}, external_id: \"a b\"")))
+            .contains("an external id has")
+    );
+}
+
+#[test]
+fn an_alarm_is_of_the_policys_own_names_so_that_no_role_reaches_the_stacks() {
+    let other = SMALL.replace("acme-backup-failed", "acme-holdfast-snapshot-silent");
+    assert!(faults(&other).contains("an alarm's name begins with \"acme-backup-\""));
+}
+
+mod shipped;
+
+#[test]
+fn a_policy_has_a_bound_of_size_of_depth_and_of_number() {
+    let shown = |yaml: &str| {
+        let faults = Policy::parse(yaml).map(|_| ()).expect_err("faults");
+        assert!(faults.0.len() <= 201, "{}", faults.0.len());
+        let text = faults.to_string();
+        assert!(text.len() < 600_000, "{}", text.len());
+        text
+    };
+    let large = format!("{SMALL}# {}\n", "x".repeat(1 << 20));
+    insta::assert_snapshot!(shown(&large), @"1:1: it is larger than 1 MiB, the most that is read of it: no policy is so large");
+    // In a stack of its own, as small as a thread's: depth must not be told by an overflow.
+    let deep = std::thread::Builder::new().stack_size(512 << 10).spawn(move || {
+        [
+            shown(&"- ".repeat(5000)),
+            shown(&"[".repeat(5000)),
+            shown(&"a: {".repeat(5000)),
+            shown(&format!("databases: {}{}", "{a: ".repeat(40), "}".repeat(40))),
+        ]
+        .join("\n")
+    });
+    insta::assert_snapshot!(deep.expect("a thread").join().expect("no overflow"), @"
+    1:65: this is nested too deeply for a policy
+    1:256: this is not YAML: recursion limit exceeded
+    1:128: this is nested too deeply for a policy
+    1:136: this is nested too deeply for a policy
+    ");
+    let keys = |many: usize| (0..many).map(|n| format!("k{n}: 1\n")).collect::<Vec<_>>().concat();
+    let many = keys(200_000);
+    let many = shown(&many[..1 << 20]);
+    insta::assert_snapshot!(many, @"24999:9: this file has more keys and values than any policy");
+    // Below that bound, each unknown key is a fault, and the first of them are told.
+    let told = shown(&format!("{SMALL}{}", keys(10_000)));
+    assert!(told.ends_with("and 9800 more faults; mend these first"), "{told}");
+}
+
+#[test]
+fn an_alias_is_refused_and_a_long_value_is_not_repeated_whole() {
+    let aliased =
+        SMALL.replace("owner: ops", "owner: &who ops").replace("max_age: 25h", "max_age: *who");
+    insta::assert_snapshot!(faults(&aliased), @"12:28: an alias (*name) can't be used in a policy: write the value out where it is meant");
+    // Nine names for nine lists of nine lists: 387 million values, were they written out.
+    let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for n in 1..9 {
+        let before = format!("*a{}, ", n - 1).repeat(9);
+        laughs += &format!("a{n}: &a{n} [{before}]\n");
+    }
+    insta::assert_snapshot!(faults(&laughs), @"2:10: an alias (*name) can't be used in a policy: write the value out where it is meant");
+    let long = SMALL.replace("max_age: 25h", &format!("max_age: {}", "x".repeat(100_000)));
+    let told = faults(&long);
+    assert!(told.len() < 3000 && told.ends_with("..."), "{told}");
+    let key = SMALL.replace("max_age: 25h", &format!("{}: 1", "x".repeat(100_000)));
+    assert!(faults(&key).len() < 3000);
 }

@@ -3,6 +3,12 @@
 //! A type here is made by [`text!`]: it keeps what the user wrote, parses from a string and nothing else, and
 //! names a JSON Schema `format`, so that the schema check and serde refuse the same texts with the same words.
 
+mod aws;
+mod suggest;
+
+pub(super) use aws::{endpoint, identifier, known_region};
+
+use aws::{account, arn, bucket, region, store_region};
 use globset::{GlobBuilder, GlobMatcher};
 use jiff::{SignedDuration, civil::Time, tz::TimeZone};
 use std::{fmt, str::FromStr};
@@ -67,6 +73,7 @@ pub(super) const FORMATS: &[(&str, Check)] = &[
     ("holdfast-name", name),
     ("holdfast-reason", reason),
     ("holdfast-region", region),
+    ("holdfast-store-region", store_region),
     ("holdfast-account", account),
     ("holdfast-arn", arn),
     ("holdfast-bucket", bucket),
@@ -82,6 +89,7 @@ pub(super) const FORMATS: &[(&str, Check)] = &[
     ("holdfast-metric-prefix", metric_prefix),
     ("holdfast-date", check_date),
     ("holdfast-currency", currency),
+    ("holdfast-signing-key", signing_key),
 ];
 
 text!(
@@ -96,6 +104,10 @@ text!(
 text!(
     /// An AWS region such as `eu-west-1`.
     Region, "holdfast-region", region
+);
+text!(
+    /// A region of AWS or of an S3-compatible store, which has names of its own: `fr-par`, `garage`, `auto`.
+    StoreRegion, "holdfast-store-region", store_region
 );
 text!(
     /// A twelve-digit AWS account id.
@@ -125,6 +137,10 @@ text!(
 text!(
     /// A daily window in UTC, as RDS writes it: `02:00-03:00`, 30 minutes at least.
     Window, "holdfast-window", check_window
+);
+text!(
+    /// A public key that signatures are checked with, as `minisign` and `holdfast key new` print it: `RW...`.
+    SigningKey, "holdfast-signing-key", signing_key
 );
 text!(
     /// A glob that must match the whole identifier: `lomash-*-prod`.
@@ -297,63 +313,21 @@ fn word(s: &str, longest: usize) -> Result<(), String> {
         && !s.contains("--")
         && s.len() <= longest;
     fits.then_some(()).ok_or_else(|| {
+        let example = suggest::name(s, longest).unwrap_or_else(|| "pre-deploy".into());
         format!(
             "\"{s}\" is not a name: write a lower-case letter, then letters, digits and single hyphens, {longest} \
-             characters at most, such as \"pre-deploy\""
-        )
-    })
-}
-
-fn region(s: &str) -> Result<(), String> {
-    let parts: Vec<_> = s.split('-').collect();
-    let fits = parts.len() >= 3
-        && parts.iter().all(|p| {
-            !p.is_empty() && p.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
-        })
-        && parts.last().is_some_and(|p| p.chars().all(|c| c.is_ascii_digit()));
-    fits.then_some(())
-        .ok_or_else(|| format!("\"{s}\" is not an AWS region: write one such as \"eu-west-1\""))
-}
-
-fn account(s: &str) -> Result<(), String> {
-    (s.len() == 12 && s.bytes().all(|b| b.is_ascii_digit())).then_some(()).ok_or_else(|| {
-        format!(
-            "\"{s}\" is not an AWS account id: write twelve digits in quotes, such as \"111122223333\""
-        )
-    })
-}
-
-fn arn(s: &str) -> Result<(), String> {
-    let parts: Vec<_> = s.splitn(6, ':').collect();
-    let fits = parts.len() == 6
-        && parts[0] == "arn"
-        && parts[1].starts_with("aws")
-        && !parts[5].is_empty();
-    fits.then_some(()).ok_or_else(|| {
-        format!("\"{s}\" is not an ARN: write one such as \"arn:aws:kms:eu-west-1:111122223333:key/...\"")
-    })
-}
-
-fn bucket(s: &str) -> Result<(), String> {
-    // https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
-    let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let fits = (3..=63).contains(&s.len())
-        && s.chars().all(|c| edge(c) || c == '-' || c == '.')
-        && s.starts_with(edge)
-        && s.ends_with(edge);
-    fits.then_some(()).ok_or_else(|| {
-        format!(
-            "\"{s}\" is not a bucket name: write 3 to 63 lower-case letters, digits, hyphens and dots, without s3:// \
-             and without a path"
+             characters at most, such as \"{example}\""
         )
     })
 }
 
 pub(super) fn period(s: &str) -> Result<SignedDuration, String> {
     let wrong = || {
+        let example =
+            suggest::period(s).map_or("\"35d\" or \"25h\"".into(), |near| format!("\"{near}\""));
         format!(
             "\"{s}\" is not a length of time: write a whole number above zero and a unit (s, m, h, d, w, mo, y), such \
-             as \"35d\" or \"25h\""
+             as {example}"
         )
     };
     let digits = s.chars().take_while(char::is_ascii_digit).count();
@@ -379,9 +353,10 @@ pub(super) fn period(s: &str) -> Result<SignedDuration, String> {
 
 fn cron(s: &str) -> Result<(), String> {
     let wrong = |why: String| {
+        let example = suggest::cron(s).unwrap_or_else(|| "0 2 * * *".into());
         format!(
             "\"{s}\" is not a schedule: {why}; write five cron fields (minute hour day month weekday), such as \
-             \"0 2 * * *\""
+             \"{example}\""
         )
     };
     if s.split_whitespace().count() != 5 {
@@ -394,9 +369,9 @@ fn cron(s: &str) -> Result<(), String> {
 
 fn time_zone(s: &str) -> Result<TimeZone, String> {
     TimeZone::get(s).map_err(|_| {
-        format!(
-            "\"{s}\" is not a time zone: write an IANA name such as \"UTC\" or \"Europe/London\""
-        )
+        let example = suggest::time_zone(s)
+            .map_or("\"UTC\" or \"Europe/London\"".into(), |near| format!("\"{near}\""));
+        format!("\"{s}\" is not a time zone: write an IANA name such as {example}")
     })
 }
 
@@ -437,15 +412,16 @@ fn share(s: &str) -> Result<f64, String> {
         .filter(|n| (0.0..=100.0).contains(n))
         .map(|n| n / 100.0)
         .ok_or_else(|| {
-            format!("\"{s}\" is not a share: write one from 0% to 100%, such as \"20%\"")
+            let example = suggest::share(s).unwrap_or_else(|| "20%".into());
+            format!("\"{s}\" is not a share: write one from 0% to 100%, such as \"{example}\"")
         })
 }
 
 fn bytes(s: &str) -> Result<u64, String> {
     let wrong = || {
-        format!(
-            "\"{s}\" is not a size: write a whole number and a unit, such as \"100MB\" or \"5GiB\""
-        )
+        let example =
+            suggest::bytes(s).map_or("\"100MB\" or \"5GiB\"".into(), |near| format!("\"{near}\""));
+        format!("\"{s}\" is not a size: write a whole number and a unit, such as {example}")
     };
     let digits = s.chars().take_while(char::is_ascii_digit).count();
     let number: u64 = s[..digits].parse().map_err(|_| wrong())?;
@@ -468,6 +444,10 @@ fn check_date(s: &str) -> Result<(), String> {
     let fits = s.len() == 10 && s.parse::<jiff::civil::Date>().is_ok();
     fits.then_some(())
         .ok_or_else(|| format!("\"{s}\" is not a day: write one such as \"2026-11-20\""))
+}
+
+fn signing_key(s: &str) -> Result<(), String> {
+    s.parse::<crate::signing::PublicKey>().map(drop)
 }
 
 fn currency(s: &str) -> Result<(), String> {

@@ -21,8 +21,8 @@ databases:
     select: { like: ["acme-*"] }
     snapshots: { daily: { keep: { for: 35d } } }
 alarms:
-  acme-age: { watch: point-age, above: 25h }
-  acme-failing: { watch: failing-assets, of: fleet, above: "0" }
+  acme-backup-age: { watch: point-age, above: 25h }
+  acme-backup-failing: { watch: failing-assets, of: fleet, above: "0" }
 "#;
 
 const TOPIC: &str = "arn:aws:sns:eu-west-1:111122223333:holdfast";
@@ -97,13 +97,13 @@ async fn every_step_has_its_own_outcome_and_none_stops_another() {
             first: Done("started")
             denied: Failed("create snapshot s: said RDS; allow this action in the role that made the call")
             missing: Failed("create snapshot s: said RDS; check the name, the account and the region in the policy")
-            there: Done("it is there already")
+            there: Failed("create snapshot s: said RDS; look at what is there under that name")
             busy: Deferred("create snapshot s: said RDS")
             full: Deferred("create snapshot s: said RDS")
             key: Failed("create snapshot s: said RDS; check that the key is enabled and that its key policy lets this role use it")
             slow: Failed("create snapshot s: said RDS; check the network and the endpoint; the next run tries again")
             late: Unfinished
-            odd: Failed("create snapshot s: said RDS; see AWS's words")
+            odd: Failed("create snapshot s: said RDS; this is not what Holdfast expects there: look at it; the next run tries again")
             last: Done("started")
             "#);
         }
@@ -129,7 +129,7 @@ async fn a_dry_run_names_every_step_and_does_none() {
 async fn what_there_is_no_time_for_is_left_to_the_next_run_by_name() {
     let (aws, policy) = (unasked(), policy(POLICY));
     let began = RefCell::new(Vec::new());
-    // Time for work is what is left before the margin: two steps of a minute each begin in it.
+    // Time for work is what is left before the margin: two steps of a minute each begin in it, and the second is cut off.
     let world =
         World { budget: Budget::of(MARGIN + Duration::from_secs(90)), ..world(&aws, &policy) };
     let outcomes = apply(&world, &steps(&["a", "b", "c", "d"]), 1, async |asset: &String| {
@@ -141,7 +141,7 @@ async fn what_there_is_no_time_for_is_left_to_the_next_run_by_name() {
     assert_eq!(*began.borrow(), ["a", "b"]);
     assert_eq!(
         print(&outcomes),
-        "a: Done(\"started\")\nb: Done(\"started\")\nc: Unfinished\nd: Unfinished"
+        "a: Done(\"started\")\nb: Unfinished\nc: Unfinished\nd: Unfinished"
     );
 }
 
@@ -308,8 +308,8 @@ async fn alarms_that_can_not_be_set_fail_the_run_and_its_metrics_say_so() {
     assert_eq!(operations(&asked), expected);
     let said: Vec<_> = report.findings.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(said.join("\n"), @"
-    critical alarms not-set: set alarm acme-age: AccessDenied; allow this action in the role that made the call
-    critical alarms not-set: set alarm acme-failing: AccessDenied; allow this action in the role that made the call
+    critical alarms not-set: set alarm acme-backup-age: AccessDenied; allow this action in the role that made the call
+    critical alarms not-set: set alarm acme-backup-failing: AccessDenied; allow this action in the role that made the call
     ");
 }
 
@@ -502,5 +502,65 @@ async fn a_report_says_how_long_the_run_took_and_whether_it_looked_at_everything
         Request { object: Some(("bucket".into(), "key".into())), ..look() },
     ] {
         assert!(!whole(&narrow, None).await, "{narrow:?}");
+    }
+}
+
+/// What a Lambda gives to `snapshot` and `offsite`, as a budget.
+const FIVE_MINUTES: Duration = Duration::from_mins(5);
+
+#[tokio::test(start_paused = true)]
+async fn a_place_that_hangs_is_a_gap_and_leaves_half_of_the_time() {
+    let (aws, policy) = (wire::silent(), policy(POLICY));
+    let world = World { budget: Budget::of(FIVE_MINUTES), ..world(&aws, &policy) };
+    let began = Instant::now();
+    let seen = crate::observe::observe(&world, crate::observe::Where::Everywhere).await;
+    assert!(seen.places.is_empty());
+    insta::assert_snapshot!(format!("{}; {}", seen.gaps[0].why, seen.gaps[0].mend), @"list databases and snapshots of eu-west-1 in 111122223333: no answer within 140 s, its share of the run's time; check the network and the endpoint; the next run tries again");
+    assert!(began.elapsed() <= FIVE_MINUTES / 2, "{:?}", began.elapsed());
+    let one = "arn:aws:rds:eu-west-1:111122223333:snapshot:orders-daily-1";
+    let began = Instant::now();
+    assert_eq!(crate::observe::observe_one(&world, one).await.gaps.len(), 1);
+    assert!(began.elapsed() <= FIVE_MINUTES / 4, "{:?}", began.elapsed());
+    // On a host, where a run has no end, a place has one.
+    let endless = World { budget: Budget::endless(), ..world };
+    let began = Instant::now();
+    let seen = crate::observe::observe(&endless, crate::observe::Where::Home).await;
+    assert_eq!(seen.gaps.len(), 1);
+    assert!(began.elapsed() <= OBSERVATION, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_hangs_is_cut_off_and_the_others_outcomes_stay() {
+    let (aws, policy) = (unasked(), policy(POLICY));
+    let world = World { budget: Budget::of(FIVE_MINUTES), ..world(&aws, &policy) };
+    let began = Instant::now();
+    let steps = steps(&["done", "hangs", "left"]);
+    let outcomes = apply(&world, &steps, 1, async |asset: &String| {
+        if asset == "hangs" {
+            std::future::pending::<()>().await;
+        }
+        Ok("it was done".to_owned().into())
+    });
+    insta::assert_snapshot!(print(&outcomes.await), @r#"
+    done: Done("it was done")
+    hangs: Unfinished
+    left: Unfinished
+    "#);
+    assert!(began.elapsed() + CUT <= FIVE_MINUTES, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_in_which_everything_hangs_ends_by_itself_with_a_report() {
+    let (aws, policy) = (wire::silent(), policy(POLICY));
+    for budget in [FIVE_MINUTES, Duration::from_secs(30), Duration::from_secs(5)] {
+        let world = World { budget: Budget::of(budget), ..world(&aws, &policy) };
+        let (started_at, begun) = (Instant::now(), Begun::now(&aws, &Request::look()));
+        let run = std::future::pending::<Report>();
+        let ended = crate::lambda::whole(&world, "snapshot", begun, run).await;
+        assert!(started_at.elapsed() + END <= budget, "{:?}", started_at.elapsed());
+        let report = ended.expect("a report");
+        assert!(report.failed);
+        let found: Vec<_> = report.findings.iter().map(|f| f.what).collect();
+        assert_eq!(found, ["not-published", "out-of-time", "not-told"]);
     }
 }

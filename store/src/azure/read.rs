@@ -1,9 +1,11 @@
 //! Whole blobs, read in ranges, a few of them ahead, all of one version.
 
 use super::{AzureStore, error};
-use crate::{Error, Kind, SMALL, Thaw, quote, ranges};
-use bytes::Bytes;
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
+use crate::{Error, Kind, Thaw, quote, ranges};
+use bytes::{Bytes, BytesMut};
+use futures_util::TryStreamExt;
+use object_store::{GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt};
+use shared::bounded::{self, TooLarge};
 use std::io;
 use tokio::sync::mpsc;
 
@@ -15,10 +17,8 @@ impl AzureStore {
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             Err(e) => return Err(error(doing(), &e)),
         };
-        if answer.meta.size > SMALL {
-            return Err(Error::new(Kind::Refused, doing(), "it is too large", "look at it"));
-        }
-        answer.bytes().await.map(Some).map_err(|e| error(doing(), &e))
+        let read = collect(answer, bounded::SMALL).await.map_err(|e| error(doing(), &e))?;
+        read.map(Some).map_err(|e| Error::io(doing(), &e.into()))
     }
 
     pub(crate) async fn read(
@@ -57,9 +57,11 @@ impl AzureStore {
                 object_store::Error::Precondition { .. } => ranges::changed(doing()),
                 e => error(doing(), &e),
             })?;
-            match answer.bytes().await {
-                Ok(bytes) if bytes.len() as u64 == to - from => return Ok(bytes),
-                Ok(bytes) => lost = format!("{} bytes came of {}", bytes.len(), to - from),
+            let wanted = usize::try_from(to - from).unwrap_or(usize::MAX);
+            match collect(answer, wanted).await {
+                Ok(Ok(bytes)) if bytes.len() == wanted => return Ok(bytes),
+                Ok(Ok(bytes)) => lost = format!("{} bytes came of {wanted}", bytes.len()),
+                Ok(Err(e)) => lost = e.to_string(),
                 Err(e) => lost = e.to_string(),
             }
         }
@@ -89,4 +91,16 @@ impl AzureStore {
             Err(e) => Err(e),
         }
     }
+}
+
+/// The body of an answer, of `limit` bytes at most, whatever its length says.
+async fn collect(answer: GetResult, limit: usize) -> object_store::Result<Result<Bytes, TooLarge>> {
+    let (mut pieces, mut bytes) = (answer.into_stream(), BytesMut::new());
+    while let Some(piece) = pieces.try_next().await? {
+        if bytes.len() + piece.len() > limit {
+            return Ok(Err(TooLarge(limit)));
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(Ok(bytes.freeze()))
 }

@@ -1,6 +1,7 @@
 //! What is added to requests on their way out: a condition and a checksum, and with an account's key a new signature,
 //! since both are signed.
 
+use crate::stall;
 use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use md5::{Digest, Md5};
@@ -58,7 +59,9 @@ impl HttpService for Adding {
                 signed.try_authorize(&mut request).map_err(wrong)?;
             }
         }
-        self.inner.execute(request).await
+        let longest = stall::longest(request.body().content_length() as u64);
+        let answer = tokio::time::timeout(longest, self.inner.execute(request)).await;
+        answer.unwrap_or_else(|e| Err(HttpError::new(HttpErrorKind::Timeout, e)))
     }
 }
 

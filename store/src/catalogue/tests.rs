@@ -1,23 +1,55 @@
 use super::*;
 use crate::{Directory, Hold, Put, key::USUAL};
 use shared::{
-    keep::{Fate, Question, decide},
-    policy::Keep,
+    keep::{Fate, Owed, Question, ReasonRule, decide},
+    policy::{Keep, Policy},
+    signing::{Author, Signer},
 };
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 const KEY: &str = "orders/orders_daily_20261118_020000.dump";
+
+/// Ten days after the sample manifest's data.
+const NOW: &str = "2026-11-30T02:00:00Z";
+
+fn at(text: &str) -> Timestamp {
+    text.parse().expect("a time")
+}
 
 struct World {
     root: tempfile::TempDir,
     store: Store,
+    policy: Policy,
+    author: Author,
+    now: Timestamp,
+}
+
+/// A store of a policy with these words, for `orders` and `orders_archive`.
+fn ruled(rest: &str, dump: &str, signer: Option<Signer>) -> World {
+    let root = tempfile::tempdir().expect("a directory");
+    let store = Store::Directory(Directory::new(root.path(), ""));
+    let text = format!(
+        "{{holdfast: 1, company: listings, id: host-1, {rest} postgres: {{main: {{databases: [orders, orders_archive], \
+         stored: {{directory: /b}}, dumps: {{daily: {{keep: {{newest: 1}}, {dump}}}, weekly: {{keep: {{newest: 1}}}}}}}}}}}}"
+    );
+    let policy = Policy::parse(&text).unwrap_or_else(|e| panic!("{e}"));
+    let author = Author::new(policy.owner(), signer);
+    World { root, store, policy, author, now: at(NOW) }
 }
 
 fn world() -> World {
-    let root = tempfile::tempdir().expect("a directory");
-    let store = Store::Directory(Directory::new(root.path(), ""));
-    World { root, store }
+    ruled("", "", None)
 }
+
+/// A store of a policy that signs.
+fn signed(dump: &str) -> World {
+    let (signer, _) = Signer::generate().expect("random numbers");
+    let rest = format!("signing: {{public_keys: [{}]}},", signer.public());
+    ruled(&rest, dump, Some(signer))
+}
+
+const NOTED: &str = "deduplicate: true";
+const ENCRYPTED: &str = "encrypt: {openssl: {env: P}}";
 
 impl World {
     /// A backup of 7 bytes, with the sample manifest after `change`.
@@ -26,9 +58,33 @@ impl World {
         upload.write("7 bytes".into()).await.expect("written");
         upload.finish().await.expect("finished");
         let mut manifest = crate::manifest::tests::manifest();
+        manifest.key = key.into();
         change(&mut manifest);
-        let json = manifest.to_json().into();
-        self.store.put(&beside::manifest(key), json, &Put::default()).await.expect("committed");
+        self.sign(&beside::manifest(key), &manifest.to_json()).await;
+    }
+
+    /// A small object of ours.
+    async fn sign(&self, name: &str, bytes: &[u8]) {
+        let (bytes, put) = (bytes.to_vec().into(), Put::default());
+        self.store.put_signed(name, bytes, &put, &self.author).await.expect("written");
+    }
+
+    /// A note of ours.
+    async fn note(&self, key: &str, time: Timestamp) {
+        let json = self.store.get(&beside::manifest(key)).await.expect("read").expect("a record");
+        let note = Unchanged {
+            holdfast: 1,
+            sha256: Manifest::read(key, &json).expect("a record").file.sha256,
+            data_time: time,
+            slot: None,
+            run: "run".into(),
+        };
+        self.sign(&beside::unchanged(key, time), &note.to_json()).await;
+    }
+
+    fn trust(&self) -> Trust {
+        let rules = self.policy.postgres.values().next().expect("a group");
+        Trust::of(&self.policy, rules, self.now)
     }
 
     fn write(&self, key: &str, text: &str) {
@@ -40,22 +96,17 @@ impl World {
     async fn seen(&self) -> Vec<Backup> {
         let forms = [KeyForm::new(USUAL, ".dump").expect("a form")];
         let databases = ["orders".to_owned(), "orders_archive".to_owned()];
-        catalogue(&self.store, &forms, &databases, "listings").await.expect("listed")
+        catalogue(&self.store, &forms, &databases, &self.trust()).await.expect("listed")
     }
 }
 
 /// Whether these may go by this rule alone.
 fn question<'a>(points: Vec<&'a Point>, rule: &'a Keep) -> Question<'a> {
     Question {
-        company: "listings",
+        owner: "listings@host-1",
         points,
-        rules: BTreeMap::from([("daily", rule)]),
-        floor: 0,
-        holds: &[],
-        max_age: None,
-        needed: BTreeMap::new(),
-        transferred: BTreeSet::new(),
-        earlier: BTreeMap::new(),
+        kinds: BTreeMap::from([("daily", ReasonRule { keep: vec![rule], owed: Owed::Nothing })]),
+        ..Question::default()
     }
 }
 
@@ -85,14 +136,16 @@ async fn a_store_alone_tells_its_backups_apart_from_all_else() {
     world.commit(KEY, |_| ()).await;
     // Made under another form, years ago: its manifest speaks for it.
     world.commit("old/first.bin", |m| m.reason = "weekly".into()).await;
-    world.commit("orders/orders_daily_20261101_020000.dump", |m| m.company = "other".into()).await;
+    world
+        .commit("orders/orders_daily_20261101_020000.dump", |m| m.owner = "other@host-1".into())
+        .await;
     world.commit("users/users_daily_20261101_020000.dump", |m| m.database = "users".into()).await;
     let hold = Hold {
         why: "audit".into(),
         since: "2026-11-20T00:00:00Z".parse().expect("a time"),
         by: "ana".into(),
     };
-    world.store.hold(KEY, &hold).await.expect("held");
+    world.store.hold(KEY, &hold, &world.author).await.expect("held");
     world.write("orders_archive/orders_archive_daily_20261117_020000.dump", "theirs");
     world.write("orders_archive/orders_archive_daily_20261117_020000.dump.sha256", "x");
     world.write("orders/notes.txt", "x");
@@ -105,11 +158,12 @@ async fn a_store_alone_tells_its_backups_apart_from_all_else() {
         .expect("begun");
     upload.write("7 bytes".into()).await.expect("written");
     upload.finish().await.expect("finished");
-    insta::assert_snapshot!(shown(&world.seen().await), @"
+    insta::assert_snapshot!(shown(&world.seen().await), @r#"
     old/first.bin: orders weekly 2026-11-20T02:00:03Z committed -
+    orders/orders_daily_20261101_020000.dump: orders daily 2026-11-20T02:00:03Z faulty (read the manifest of orders/orders_daily_20261101_020000.dump: its record is of "other@host-1", and this place belongs to "listings@host-1"; find out who put it there; it does not count, and is never deleted) -
     orders/orders_daily_20261118_020000.dump: orders daily 2026-11-20T02:00:03Z committed audit (ana)
     orders_archive/orders_archive_daily_20261117_020000.dump: orders_archive daily 2026-11-17T02:00:00Z foreign -
-    ");
+    "#);
 
     world.store.release(KEY).await.expect("released");
     assert_eq!(world.seen().await[0].hold, None);
@@ -138,7 +192,7 @@ async fn what_does_not_fit_its_manifest_is_faulty_and_neither_counts_nor_goes() 
 
     let now = "2027-11-20T00:00:00Z".parse().expect("a time");
     let rule = serde_json::from_value(serde_json::json!({ "for": "1d" })).expect("a rule");
-    let points: Vec<_> = seen.iter().map(|b| b.point("listings")).collect();
+    let points: Vec<_> = seen.iter().map(|b| b.point("listings@host-1")).collect();
     let question = question(points.iter().collect(), &rule);
     let goes: Vec<_> = decide(&question, now)
         .into_iter()
@@ -151,51 +205,226 @@ async fn what_does_not_fit_its_manifest_is_faulty_and_neither_counts_nor_goes() 
 
     // The same engine's word deletes it, unless a hold came in between.
     let hold = Hold { why: "court".into(), since: now, by: "ana".into() };
-    world.store.hold(&key("14"), &hold).await.expect("held");
-    let error = world.store.delete(&goes[0]).await.expect_err("held");
+    world.store.hold(&key("14"), &hold, &world.author).await.expect("held");
+    let error = world.store.delete(&goes[0], &world.trust()).await.expect_err("held");
     assert_eq!((error.kind, error.why.as_str()), (Kind::Locked, "held: court (ana)"));
     world.store.release(&key("14")).await.expect("released");
-    world.store.delete(&goes[0]).await.expect("deleted");
+    world.store.delete(&goes[0], &world.trust()).await.expect("deleted");
     assert!(!world.store.list("").await.expect("listed").iter().any(|e| e.key.contains("1114")));
     // Another store's word is not for this one.
     let other = Store::Directory(Directory::new(world.root.path(), "x/"));
-    assert_eq!(other.delete(&goes[0]).await.expect_err("elsewhere").kind, Kind::Refused);
+    assert_eq!(
+        other.delete(&goes[0], &world.trust()).await.expect_err("elsewhere").kind,
+        Kind::Refused
+    );
 }
 
 #[tokio::test]
 async fn a_note_makes_a_backup_younger_and_goes_with_it() {
-    let world = world();
+    let mut world = signed(NOTED);
+    world.now = at("2027-11-20T00:00:00Z");
     world.commit(KEY, |_| ()).await;
-    let at = |text: &str| text.parse::<Timestamp>().expect("a time");
     let (first, second) = (at("2026-11-21T02:00:00Z"), at("2026-11-22T02:00:00Z"));
     for note in [second, first] {
-        world.write(&beside::unchanged(KEY, note), "{}");
+        world.note(KEY, note).await;
     }
     world.write(&beside::unchanged("orders/gone_daily_20261101_020000.dump", first), "{}");
     let seen = world.seen().await;
     insta::assert_snapshot!(shown(&seen), @"orders/orders_daily_20261118_020000.dump: orders daily 2026-11-22T02:00:00Z committed -");
     assert_eq!(seen[0].unchanged, [first, second]);
-    assert_eq!(seen[0], one(&world.store, KEY).await.expect("looked at"));
+    assert_eq!(seen[0], one(&world.store, KEY, &world.trust()).await.expect("looked at"));
     assert_eq!(seen[0].data_times().count(), 3);
 
-    let now = at("2027-11-20T00:00:00Z");
     let rule = serde_json::from_value(serde_json::json!({ "for": "1d" })).expect("a rule");
     let cleared = |backup: &Backup| {
-        let point = backup.point("listings");
+        let point = backup.point("listings@host-1");
         let question = question(vec![&point], &rule);
-        match decide(&question, now).remove(0) {
+        match decide(&question, world.now).remove(0) {
             Fate::Goes(cleared, _) => cleared,
             Fate::Stays(why) => panic!("{why:?}"),
         }
     };
-    // A dump that ended after the judgement found it to be still true.
+    // A dump that ended after the judgement found it to be still true; a stranger's word for it keeps nothing.
     let judged = cleared(&seen[0]);
-    let later = at("2026-11-23T02:00:00Z");
-    world.write(&beside::unchanged(KEY, later), "{}");
-    let refused = world.store.delete(&judged).await.expect_err("still true");
+    let (later, false_one) = (at("2026-11-23T02:00:00Z"), at("2026-11-24T02:00:00Z"));
+    world.write(&beside::unchanged(KEY, false_one), "{}");
+    world.note(KEY, later).await;
+    let refused = world.store.delete(&judged, &world.trust()).await.expect_err("still true");
     assert_eq!((refused.kind, world.seen().await.len()), (Kind::Refused, 1));
-    world.store.delete(&cleared(&world.seen().await[0])).await.expect("deleted");
+    let judged = cleared(&world.seen().await[0]);
+    world.store.delete(&judged, &world.trust()).await.expect("deleted");
     let left: Vec<_> =
         world.store.list("").await.expect("listed").into_iter().map(|e| e.key).collect();
-    assert_eq!(left, [beside::unchanged("orders/gone_daily_20261101_020000.dump", first)]);
+    let foreign = beside::unchanged("orders/gone_daily_20261101_020000.dump", first);
+    assert_eq!(left, [foreign, beside::unchanged(KEY, false_one)]);
+}
+
+#[tokio::test]
+async fn a_note_counts_only_signed_of_this_file_in_the_past_and_where_the_policy_deduplicates() {
+    for (case, world, counts) in [
+        ("signed", signed(NOTED), true),
+        ("no signing, valid content", ruled("", NOTED, None), true),
+        ("no deduplicate", signed(""), false),
+    ] {
+        world.commit(KEY, |_| ()).await;
+        let note = at("2026-11-25T02:00:00Z");
+        world.note(KEY, note).await;
+        let seen = world.seen().await.remove(0);
+        let young = if counts { note } else { at("2026-11-20T02:00:03Z") };
+        assert_eq!(
+            (seen.data_time(), seen.ignored.len()),
+            (Some(young), usize::from(!counts)),
+            "{case}"
+        );
+    }
+    // Empty ones, as anyone can add; one of the future; one of another file, taken with its signature.
+    for world in [signed(NOTED), ruled("", NOTED, None)] {
+        world.commit(KEY, |_| ()).await;
+        for day in ["2026-11-26", "2026-11-27", "2099-01-01"] {
+            world.write(&beside::unchanged(KEY, at(&format!("{day}T02:00:00Z"))), "");
+        }
+        world.note(KEY, at("2098-01-01T02:00:00Z")).await;
+        let other = "orders/orders_daily_20261119_020000.dump";
+        world.commit(other, |m| m.file.sha256 = "f".repeat(64)).await;
+        let time = at("2026-11-28T02:00:00Z");
+        world.note(other, time).await;
+        for end in ["", ".minisig"] {
+            let path = |of| world.root.path().join(format!("{}{end}", beside::unchanged(of, time)));
+            if path(other).exists() {
+                std::fs::copy(path(other), path(KEY)).expect("copied");
+            }
+        }
+        let seen = world.seen().await.remove(0);
+        assert_eq!(seen.data_time(), Some(at("2026-11-20T02:00:03Z")), "{:?}", seen.ignored);
+        assert_eq!(seen.ignored.len(), 5, "{:?}", seen.ignored);
+    }
+}
+
+/// What becomes of a record that is changed before it is written, or laid elsewhere.
+async fn verdict(world: &World, key: &str) -> String {
+    let all = world.seen().await;
+    match &all.iter().find(|b| b.key == key).expect("it is seen").kind {
+        Of::Committed(_) => "counts".into(),
+        Of::Foreign(_) => "foreign".into(),
+        Of::Faulty { why, .. } => why.rsplit(": ").next().unwrap_or_default().to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn the_policy_and_not_the_record_says_what_counts() {
+    type Change = fn(&mut Manifest);
+    let same: Change = |_| ();
+    let plain: Change = |m| m.layers.cipher = None;
+    let future: Change = |m| m.data_time = "2026-11-30T02:10:01Z".parse().expect("a time");
+    let slot: Change = |m| m.slot = Some("2026-11-30T02:00:00Z".parse().expect("a time"));
+    let soon: Change = |m| m.data_time = "2026-11-30T02:09:59Z".parse().expect("a time");
+    let stranger: Change = |m| m.owner = "listings@stage".into();
+    let elsewhere: Change = |m| m.key = "orders/x.dump".into();
+    let mut lines = Vec::new();
+    for (name, change) in [
+        ("as it was made", same),
+        ("not encrypted", plain),
+        ("of the future", future),
+        ("of what clocks may differ by", soon),
+        ("due after its data", slot),
+        ("another owner's", stranger),
+        ("another key's", elsewhere),
+    ] {
+        let mut all = Vec::new();
+        for world in [signed(ENCRYPTED), ruled("", ENCRYPTED, None), world()] {
+            world.commit(KEY, change).await;
+            all.push(verdict(&world, KEY).await);
+        }
+        lines.push(format!("{name}: {}", all.join(" | ")));
+    }
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    as it was made: counts | counts | counts
+    not encrypted: counts | its record says that it is not encrypted, and the policy encrypts | counts
+    of the future: its data is of 2026-11-30T02:10:01Z, which is in the future | its data is of 2026-11-30T02:10:01Z, which is in the future | its data is of 2026-11-30T02:10:01Z, which is in the future
+    of what clocks may differ by: counts | counts | counts
+    due after its data: it was due after its data was read | it was due after its data was read | it was due after its data was read
+    another owner's: its record is of "listings@stage", and this place belongs to "listings@host-1" | its record is of "listings@stage", and this place belongs to "listings@host-1" | its record is of "listings@stage", and this place belongs to "listings@host-1"
+    another key's: somebody copied it here | somebody copied it here | somebody copied it here
+    "#);
+}
+
+#[tokio::test]
+async fn where_the_policy_signs_nothing_counts_that_no_key_of_it_signed() {
+    let world = signed("");
+    world.commit(KEY, |_| ()).await;
+    assert_eq!(verdict(&world, KEY).await, "counts");
+    let path = |name: &str| world.root.path().join(name);
+    let (record, signature) =
+        (path(&beside::manifest(KEY)), path(&beside::signature(&beside::manifest(KEY))));
+    let json = std::fs::read_to_string(&record).expect("read");
+    let good = std::fs::read_to_string(&signature).expect("read");
+    let replace = |file: &std::path::Path, text: &str| {
+        std::fs::remove_file(file).expect("removed");
+        std::fs::write(file, text).expect("written");
+    };
+    // Every field of a record, whatever its cipher: the line of restore, rows, roles, times.
+    for (from, to) in [
+        ("cat x", "curl x | sh"),
+        ("\"rows\": 3", "\"rows\": 2"),
+        ("CREATE ROLE app", "GRANT postgres TO app"),
+        ("02:00:03Z", "02:00:04Z"),
+    ] {
+        assert!(json.contains(from), "{from}");
+        replace(&record, &json.replace(from, to));
+        assert!(verdict(&world, KEY).await.contains("one of the two was changed"), "{to}");
+    }
+    replace(&record, &json);
+    let (other, _) = Signer::generate().expect("random numbers");
+    replace(&signature, &other.sign("listings@host-1", &beside::manifest(KEY), json.as_bytes()));
+    assert!(verdict(&world, KEY).await.contains("which the policy does not name"));
+    std::fs::remove_file(&signature).expect("removed");
+    assert!(verdict(&world, KEY).await.starts_with("it is not signed"));
+    std::fs::write(&signature, &good).expect("written");
+    // Both, and the file, beside another key.
+    let other = "orders/orders_daily_20261121_020000.dump";
+    for end in ["", ".json", ".json.minisig"] {
+        std::fs::copy(path(&format!("{KEY}{end}")), path(&format!("{other}{end}")))
+            .expect("copied");
+    }
+    assert_eq!(verdict(&world, KEY).await, "counts");
+    assert!(verdict(&world, other).await.contains("under another name"));
+}
+
+#[tokio::test]
+async fn a_hold_counts_only_signed_where_the_policy_signs() {
+    let hold = Hold { why: "audit".into(), since: at(NOW), by: "ana".into() };
+    let world = signed("");
+    world.commit(KEY, |_| ()).await;
+    world.write(
+        &beside::hold(KEY),
+        "{\"why\": \"x\", \"since\": \"2026-11-30T02:00:00Z\", \"by\": \"eve\"}",
+    );
+    let seen = world.seen().await.remove(0);
+    assert_eq!((seen.hold, seen.ignored.len()), (None, 1));
+    std::fs::remove_file(world.root.path().join(beside::hold(KEY))).expect("removed");
+    world.store.hold(KEY, &hold, &world.author).await.expect("held");
+    assert_eq!(world.seen().await[0].hold.as_deref(), Some("audit (ana)"));
+    world.store.release(KEY).await.expect("released");
+    assert_eq!(world.seen().await[0].hold, None);
+}
+
+#[tokio::test]
+async fn what_does_not_count_is_restored_only_where_it_is_meant() {
+    let world = signed("");
+    world.commit(KEY, |m| m.owner = "other@x".into()).await;
+    world.write("orders/orders_daily_20261119_020000.dump", "theirs");
+    let seen = world.seen().await;
+    for (backup, signs, without, with) in [
+        (&seen[0], true, false, true),
+        (&seen[0], false, false, true),
+        (&seen[1], true, false, true),
+        (&seen[1], false, true, true),
+    ] {
+        let admitted = |untrusted| backup.clone().admitted(signs, untrusted);
+        assert_eq!((admitted(false).is_ok(), admitted(true).is_ok()), (without, with));
+        let said = admitted(false).err().unwrap_or_else(|| "--untrusted".into());
+        assert!(said.contains("--untrusted"), "{said}");
+        // Nothing of the record is believed then.
+        assert!(admitted(true).expect("admitted").committed().is_none());
+    }
 }

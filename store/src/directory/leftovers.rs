@@ -47,8 +47,11 @@ impl Directory {
             let object = this.path(&key)?;
             // Asked anew: since it was seen, its manifest may have come.
             if this.unfinished(&key) {
-                steps::unlink(&this.path(&beside::sums(&key))?)?;
-                steps::unlink(&steps::temporary(&this.path(&beside::manifest(&key))?))?;
+                let manifest = beside::manifest(&key);
+                for name in [&beside::sums(&key), &beside::signature(&manifest)] {
+                    steps::unlink(&this.path(name)?)?;
+                }
+                steps::unlink(&steps::temporary(&this.path(&manifest)?))?;
                 steps::unlink(&object)?;
             }
             // Last, since it is what the next run would know the rest by.

@@ -10,6 +10,8 @@ use std::{
 
 /// Ending of temporary names.
 const ENDING: &str = ".holdfast";
+/// A name below a store's root is no longer, as S3's keys are not; what lies deeper is none of ours, and is not looked at.
+const LONGEST: usize = 1024;
 
 /// `.NAME.holdfast` beside `NAME`.
 pub(super) fn temporary(path: &Path) -> PathBuf {
@@ -25,6 +27,21 @@ pub(super) fn of_temporary(name: &str) -> Option<&str> {
 /// Whether a part of a path begins with a dot: temporary names, and what others hide.
 pub(super) fn hidden(path: &str) -> bool {
     path.split('/').any(|part| part.starts_with('.'))
+}
+
+/// Opens a regular file, and not where a link leads; none when it is something else. A pipe would never answer.
+pub(super) fn open_regular(path: &Path) -> io::Result<Option<File>> {
+    use rustix::fs::OFlags;
+    let flags = OFlags::NONBLOCK.union(OFlags::NOFOLLOW).bits();
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(i32::try_from(flags).unwrap_or_default())
+        .open(path);
+    match opened {
+        Ok(file) => Ok(if file.metadata()?.is_file() { Some(file) } else { None }),
+        Err(e) if e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => Ok(None),
+        Err(e) => Err(e),
+    }
 }
 
 /// Every regular file below `root`, by its name relative to it; only where names can begin with `begin`. Nothing when
@@ -50,7 +67,10 @@ pub(super) fn walk(
         let kind = entry.file_type().map_err(|e| io(&e))?;
         if kind.is_dir() {
             let inside = format!("{name}/");
-            if !hidden(&name) && (inside.starts_with(begin) || begin.starts_with(&inside)) {
+            if !hidden(&name)
+                && inside.len() <= LONGEST
+                && (inside.starts_with(begin) || begin.starts_with(&inside))
+            {
                 walk(root, &name, begin, each)?;
             }
         } else if kind.is_file() {
@@ -66,9 +86,16 @@ pub(super) fn walk(
 }
 
 /// Makes the directories down to a file, 0750 whatever the umask, and syncs each one's parent. Those that are there stay
-/// as they are.
+/// as they are. Below the root none may be a link: what lies behind one is never listed.
 pub(super) fn directories(root: &Path, file: &Path) -> Result<(), Error> {
     let parent = file.parent().unwrap_or(root);
+    let below = parent.ancestors().take_while(|p| *p != root);
+    if let Some(link) = below.into_iter().find(|p| p.is_symlink()) {
+        let doing = format!("write {}", file.display());
+        let why = format!("{} is a link, and what lies behind it is never listed", link.display());
+        let mend = "make it a directory, or mount there what it leads to; only the store's own directory may be a link";
+        return Err(Error::new(Kind::Refused, doing, why, mend));
+    }
     let mut missing: Vec<&Path> = parent.ancestors().take_while(|p| !p.exists()).collect();
     missing.reverse();
     for path in missing {

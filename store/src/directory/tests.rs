@@ -291,3 +291,28 @@ async fn a_file_that_is_cut_while_it_is_read_is_no_clean_end() {
     assert!(last.expect("an end").is_err());
     assert_eq!(reading.await.expect("ended").expect_err("cut").kind, Kind::Damaged);
 }
+
+#[tokio::test]
+async fn a_file_system_that_does_not_answer_is_an_error_and_not_a_wait() {
+    let (release, hung) = std::sync::mpsc::channel::<()>();
+    let work = blocking_for(std::time::Duration::from_millis(1), move || {
+        let _ = hung.recv(); // as a read of a network mount whose server is away
+        Ok(())
+    });
+    let error = work.await.expect_err("no answer");
+    assert_eq!(error.kind, Kind::Unreachable, "{error}");
+    assert!(error.why.contains("the file system did not answer within"), "{error}");
+    drop(release);
+}
+
+#[tokio::test]
+async fn what_is_no_regular_file_is_not_waited_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (cwd, mode) = (rustix::fs::CWD, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR);
+    let pipe = folder.path().join("pipe.dump");
+    rustix::fs::mknodat(cwd, &pipe, rustix::fs::FileType::Fifo, mode, 0).expect("a pipe");
+    let directory = Directory::new(folder.path(), "");
+    assert_eq!(directory.get("pipe.dump").await.expect_err("a pipe").kind, Kind::Refused);
+    let (out, _held) = tokio::sync::mpsc::channel(1);
+    assert_eq!(directory.read("pipe.dump", &out).await.expect_err("a pipe").kind, Kind::Refused);
+}

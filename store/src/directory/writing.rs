@@ -1,6 +1,6 @@
 //! A file that is being written.
 
-use super::{CHUNK, blocking, steps};
+use super::{CHUNK, blocking, blocking_for, longest, steps};
 use crate::{Error, Kind, Written};
 use bytes::Bytes;
 use rustix::fs::{Advice, fadvise};
@@ -73,15 +73,24 @@ impl Writing {
             }
             Ok(open)
         });
-        self.open = Some(written.await?);
+        let written = written.await;
+        self.left_to_its_thread(&written);
+        self.open = Some(written?);
         Ok(())
+    }
+
+    /// Whoever waits for a file system that hangs would hang too: its temporary name is left to the next run.
+    fn left_to_its_thread<T>(&mut self, done: &Result<T, Error>) {
+        if done.as_ref().is_err_and(|e| e.kind == Kind::Unreachable) {
+            self.path = PathBuf::new();
+        }
     }
 
     pub(crate) async fn finish(mut self) -> Result<Written, Error> {
         self.flush().await?;
         let Some(open) = self.open.take() else { unreachable!("flush leaves it open") };
         let path = self.path.clone();
-        let done = blocking(move || {
+        let done = blocking_for(longest(2 * open.bytes), move || {
             let sum = hex(&open.hash.finalize());
             let synced = open.file.sync_all();
             synced.map_err(|e| Error::io(format!("sync {}", path.display()), &e))?;
@@ -90,6 +99,7 @@ impl Writing {
             Ok(Written { bytes: open.bytes, checksum: Some(format!("sha256:{sum}")) })
         })
         .await;
+        self.left_to_its_thread(&done);
         if done.is_ok() {
             // The temporary name stays until the manifest is there.
             self.path = PathBuf::new();

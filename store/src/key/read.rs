@@ -3,9 +3,10 @@
 use super::{
     Field, KeyForm, Names, Token,
     escape::{escaped, plain},
+    suffix,
 };
 use jiff::{SignedDuration, Timestamp, fmt::strtime::BrokenDownTime, tz::TimeZone};
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 /// What a key tells.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,11 +23,18 @@ pub struct Read {
     pub precision: SignedDuration,
 }
 
+/// The longest key that is read, in bytes: S3's longest.
+const LONGEST: usize = 1024;
+/// Divisions of one key that are tried. A key of ours takes some dozens; whoever adds objects could make one take hours.
+const MOST_TRIED: u32 = 10_000;
+
 #[derive(Clone, Debug, Default)]
 struct Found {
+    tried: u32,
     database: Option<String>,
     reason: Option<String>,
     table: Option<String>,
+    suffix: Option<String>,
 }
 
 impl Found {
@@ -41,10 +49,16 @@ impl Found {
 
 impl KeyForm {
     /// What a key tells, if it is of this form. Where its names can be divided in more than one way, only what all ways
-    /// agree on is told.
+    /// agree on is told; where there are too many ways to try them all, nothing is.
     pub fn read(&self, key: &str, names: Names<'_>) -> Option<Read> {
-        let mut all = BTreeSet::new();
-        self.walk(0, key, key, &mut String::new(), &mut Found::default(), names, &mut all);
+        if key.len() > LONGEST {
+            return None;
+        }
+        let (mut all, mut found) = (BTreeSet::new(), Found::default());
+        self.walk(0, key, key, &mut String::new(), &mut found, names, &mut all);
+        if found.tried > MOST_TRIED {
+            return None;
+        }
         let mut all = all.into_iter();
         let mut read = all.next()?;
         for other in all {
@@ -76,6 +90,10 @@ impl KeyForm {
         names: Names<'_>,
         all: &mut BTreeSet<Read>,
     ) {
+        found.tried += 1;
+        if found.tried > MOST_TRIED {
+            return;
+        }
         let Some(token) = self.tokens.get(index) else {
             if rest.is_empty() {
                 all.extend(self.settled(key, form, found));
@@ -92,6 +110,17 @@ impl KeyForm {
                     self.walk(index + 1, key, rest, form, found, names, all);
                 }
             }
+            Token::Suffix => {
+                if !self.dateless {
+                    self.walk(index + 1, key, rest, form, found, names, all);
+                }
+                if let Some((suffix, rest)) = suffix::at_begin(rest) {
+                    *form += suffix;
+                    found.suffix = Some(suffix.to_owned());
+                    self.walk(index + 1, key, rest, form, found, names, all);
+                    found.suffix = None;
+                }
+            }
             Token::Field(field) => {
                 let known = found.of(*field).clone();
                 let list = match field {
@@ -99,13 +128,16 @@ impl KeyForm {
                     Field::Reason => names.reasons,
                     Field::Table => &[],
                 };
-                let candidates: Vec<String> = match &known {
-                    Some(name) => vec![escaped(name)],
-                    None if list.is_empty() => texts(rest).map(str::to_owned).collect(),
-                    None => list.iter().map(|n| escaped(n)).collect(),
+                let candidates: Box<dyn Iterator<Item = Cow<'_, str>>> = match &known {
+                    Some(name) => Box::new(std::iter::once(escaped(name).into())),
+                    // A suffix right behind a name is no part of it.
+                    None if list.is_empty() => {
+                        Box::new(texts(rest).filter(|t| !suffix::ends(t)).map(Cow::Borrowed))
+                    }
+                    None => Box::new(list.iter().map(|n| escaped(n).into())),
                 };
                 for text in candidates {
-                    let Some(rest) = rest.strip_prefix(text.as_str()) else { continue };
+                    let Some(rest) = rest.strip_prefix(&*text) else { continue };
                     let Some(name) = plain(&text) else { continue };
                     *form += &text.replace('%', "%%");
                     *found.of(*field) = Some(name);
@@ -127,18 +159,21 @@ impl KeyForm {
             let civil = read.to_date().ok()?.at(time[0], time[1], time[2], 0);
             Some(civil.to_zoned(TimeZone::UTC).ok()?.timestamp())
         };
-        // Seconds of the epoch, or a time with its offset, stand for themselves.
-        let at = read.to_timestamp().ok().or_else(civil)?;
+        let (at, precision) = match &found.suffix {
+            Some(suffix) => (suffix::time(suffix)?, SignedDuration::from_secs(1)),
+            // Seconds of the epoch, or a time with its offset, stand for themselves.
+            None => (read.to_timestamp().ok().or_else(civil)?, self.precision),
+        };
         let text = |t: &Option<String>| t.clone().unwrap_or_default();
-        let again = self
-            .make(&text(&found.database), &text(&found.reason), &text(&found.table), at)
-            .ok()?;
+        let (database, reason, table) =
+            (text(&found.database), text(&found.reason), text(&found.table));
+        let again = self.write(&database, &reason, &table, at, found.suffix.as_deref()).ok()?;
         (again == key).then(|| Read {
             database: found.database.clone(),
             reason: found.reason.clone(),
             table: found.table.clone(),
             at,
-            precision: self.precision,
+            precision,
         })
     }
 }

@@ -72,29 +72,70 @@ fn names_that_can_be_divided_in_two_ways_tell_neither() {
 }
 
 #[test]
-fn a_form_that_could_not_be_read_back_is_refused() {
+fn a_form_without_a_date_names_the_time_and_one_that_is_none_is_refused() {
     let table = [
         "latest.dump",
         "{database}.dump",
+        "%H%M%S",
+        "%Y%m/x.y.dump",
         "{databas}_%Y%m%d",
         "{database_%Y%m%d",
-        "%Y%m",
         "%Q",
-        "%H%M%S",
     ];
+    let time = at("2026-11-20T14:30:15Z");
     let lines = table.map(|text| match KeyForm::new(text, "") {
-        Ok(_) => format!("{text}: fine"),
+        Ok(form) => {
+            let key = form.make("orders", "daily", "", time).expect("a key");
+            format!("{key}: {}", told(form.read(&key, Names::default())))
+        }
         Err(e) => format!("{e}; {}", e.mend),
     });
     insta::assert_snapshot!(lines.join("\n"), @r#"
-    read the key "latest.dump": its time can't be read back, so backups would not be told apart; write the date at least, as in %Y%m%d
-    read the key "{database}.dump": its time can't be read back, so backups would not be told apart; write the date at least, as in %Y%m%d
+    latest-20261120T143015Z.dump: - - - 2026-11-20T14:30:15Z +1s
+    orders-20261120T143015Z.dump: orders - - 2026-11-20T14:30:15Z +1s
+    143015-20261120T143015Z: - - - 2026-11-20T14:30:15Z +1s
+    202611/x-20261120T143015Z.y.dump: - - - 2026-11-20T14:30:15Z +1s
     read the key "{databas}_%Y%m%d": {databas} is no placeholder; write {database}, {reason} or {table}
     read the key "{database_%Y%m%d": a brace is not closed; write {database}, {reason} or {table}
-    read the key "%Y%m": its time can't be read back, so backups would not be told apart; write the date at least, as in %Y%m%d
-    read the key "%Q": its time can't be read back, so backups would not be told apart; write the date at least, as in %Y%m%d
-    read the key "%H%M%S": its time can't be read back, so backups would not be told apart; write the date at least, as in %Y%m%d
+    read the key "%Q": its time can't be read back, so backups would not be told apart; write the date, as in %Y%m%d, or no time at all
     "#);
+}
+
+#[test]
+fn a_name_that_is_taken_gets_its_time_and_then_its_run() {
+    let time = at("2026-11-20T14:30:15Z");
+    let table = [
+        ("{database}/{database}_%Y%m%d", ".dump.zst"),
+        ("%Y/%m/%d/{reason}.sql.gz", ""),
+        ("{database}_%Y%m%d_%H%M%S", ""),
+        ("v1.2/{database}_100%%_%Y%m%d", ".x"),
+        ("{database}", ".dump"),
+    ];
+    let mut lines = Vec::new();
+    for (text, ending) in table {
+        let form = KeyForm::new(text, ending).expect("a form");
+        for key in form.candidates("orders", "daily", "", time, "18F0-a.B").expect("keys") {
+            let read = form.read(&key, Names::default());
+            assert!(read.as_ref().is_some_and(|r| r.holds(time)), "{key}");
+            lines.push(format!("{key}: {}", told(read)));
+        }
+    }
+    insta::assert_snapshot!(lines.join("\n"), @"
+    orders/orders_20261120.dump.zst: orders - - 2026-11-20T00:00:00Z +86400s
+    orders/orders_20261120-20261120T143015Z.dump.zst: orders - - 2026-11-20T14:30:15Z +1s
+    orders/orders_20261120-20261120T143015Z-18f0-ab.dump.zst: orders - - 2026-11-20T14:30:15Z +1s
+    2026/11/20/daily.sql.gz: - daily - 2026-11-20T00:00:00Z +86400s
+    2026/11/20/daily-20261120T143015Z.sql.gz: - daily - 2026-11-20T14:30:15Z +1s
+    2026/11/20/daily-20261120T143015Z-18f0-ab.sql.gz: - daily - 2026-11-20T14:30:15Z +1s
+    orders_20261120_143015: orders - - 2026-11-20T14:30:15Z +1s
+    orders_20261120_143015-20261120T143015Z: orders - - 2026-11-20T14:30:15Z +1s
+    orders_20261120_143015-20261120T143015Z-18f0-ab: orders - - 2026-11-20T14:30:15Z +1s
+    v1.2/orders_100%_20261120.x: orders - - 2026-11-20T00:00:00Z +86400s
+    v1.2/orders_100%_20261120-20261120T143015Z.x: orders - - 2026-11-20T14:30:15Z +1s
+    v1.2/orders_100%_20261120-20261120T143015Z-18f0-ab.x: orders - - 2026-11-20T14:30:15Z +1s
+    orders-20261120T143015Z.dump: orders - - 2026-11-20T14:30:15Z +1s
+    orders-20261120T143015Z-18f0-ab.dump: orders - - 2026-11-20T14:30:15Z +1s
+    ");
 }
 
 #[test]
@@ -147,14 +188,16 @@ proptest! {
             ("{reason}/{database}_%Y%m%d_%H%M%S", ".sql.gz"),
             ("%Y/%m/%d/{database}/{reason}-%s", ""),
             ("{database}/{reason}/%FT%H%M", ""),
+            ("{database}/{reason}", ".dump"),
         ] {
             let form = KeyForm::new(text, ending).expect("a form");
-            let key = form.make(&database, &reason, "", at).expect("a key");
-            let read = form.read(&key, Names::default());
-            let read = read.expect("its own key");
-            prop_assert_eq!(read.database.as_deref(), Some(database.as_str()), "{}", key);
-            prop_assert_eq!(read.reason.as_deref(), Some(reason.as_str()), "{}", key);
-            prop_assert!(read.holds(at), "{} {:?}", key, read);
+            for key in form.candidates(&database, &reason, "", at, "18f-2a").expect("keys") {
+                let read = form.read(&key, Names::default());
+                let read = read.expect("its own key");
+                prop_assert_eq!(read.database.as_deref(), Some(database.as_str()), "{}", key);
+                prop_assert_eq!(read.reason.as_deref(), Some(reason.as_str()), "{}", key);
+                prop_assert!(read.holds(at), "{} {:?}", key, read);
+            }
         }
     }
 
@@ -176,4 +219,17 @@ proptest! {
     fn no_text_makes_it_fail(key in ".*") {
         let _ = form(USUAL).read(&key, Names::default());
     }
+}
+
+#[test]
+fn a_key_that_can_be_divided_in_too_many_ways_tells_nothing_and_takes_no_time() {
+    let form = KeyForm::new("{database}{reason}{table}%H%M%S%Y%m%d", ".dump").expect("a form");
+    let hostile = format!("{}02000020261120.dump", "020000".repeat(160));
+    assert!(hostile.len() < 1024);
+    assert_eq!(form.read(&hostile, Names::default()), None);
+    let long = format!("{}02000020261120.dump", "a".repeat(1024));
+    assert_eq!(form.read(&long, Names::default()), None);
+    let (databases, reasons) = (list(&["orders"]), list(&["daily"]));
+    let names = Names { databases: &databases, reasons: &reasons };
+    assert!(form.read("ordersdailya02000020261120.dump", names).is_some());
 }

@@ -15,6 +15,10 @@ pub struct Restore<'a> {
     pub table: Option<&'a str>,
 }
 
+/// What follows plain SQL: psql goes on where a role is missing, as `pg_restore` does, and ends with an error if there was
+/// any.
+const AT_THE_END: &str = r#"printf '%s\n' "\set ON_ERROR_STOP on" "SELECT 1 / (:'LAST_ERROR_SQLSTATE' = '00000')::int AS complete;""#;
+
 /// One line with stock tools. Words in capitals are to be replaced: `TARGET` is a database or connection string, `KEY.txt`
 /// the age identity, `PASSPHRASE.txt` a file with the passphrase. No secret is on a command line.
 pub fn restore_line(of: &Restore<'_>) -> String {
@@ -26,7 +30,9 @@ pub fn restore_line(of: &Restore<'_>) -> String {
     steps.extend(of.layers.commands(key));
     steps.push(match (of.format, of.table) {
         (Format::Custom, _) => "pg_restore --no-owner -d TARGET".into(),
-        (Format::Plain, _) => "psql -X -v ON_ERROR_STOP=1 -d TARGET".into(),
+        (Format::Plain, _) => {
+            return format!("{{ {}; {AT_THE_END}; }} | psql -X -q -d TARGET", steps.join(" | "));
+        }
         (Format::Csv, table) => {
             let copy =
                 format!("\\copy {} FROM STDIN (FORMAT csv, HEADER)", table.unwrap_or("TABLE"));

@@ -72,6 +72,7 @@ impl S3Store {
                 if self.head(&beside::manifest(&left.key)).await?.is_some() {
                     return Ok(());
                 }
+                self.remove(&beside::signature(&beside::manifest(&left.key))).await?;
                 self.remove(&beside::sums(&left.key)).await?;
                 self.remove(&left.key).await
             }

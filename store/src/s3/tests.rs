@@ -1,9 +1,11 @@
 use super::*;
 use crate::{KeyForm, Left, Store, Thaw, key::USUAL};
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
-use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider, http::HttpResponse};
-use aws_smithy_http_client::test_util::infallible_client_fn;
+use aws_sdk_s3::config::{Credentials, HttpClient, SharedCredentialsProvider, http::HttpResponse};
+use aws_sdk_s3::primitives::ByteStream;
+use aws_smithy_http_client::test_util::{NeverClient, infallible_client_fn};
 use aws_smithy_types::body::SdkBody;
+use futures_util::FutureExt;
 use shared::{aws::Aws, policy::StorageClass};
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
@@ -103,7 +105,11 @@ fn s3(
 ) -> (S3Store, Log) {
     let log = Log::default();
     let kept = log.clone();
-    let http = infallible_client_fn(move |request| {
+    let http = infallible_client_fn(move |mut request| {
+        // All of it is there at once, whether it is streamed or not.
+        let body = std::mem::replace(request.body_mut(), SdkBody::taken());
+        let body = ByteStream::new(body).collect().now_or_never().expect("no waiting");
+        let body = body.expect("a body").to_vec();
         let query = request.uri().query().unwrap_or_default();
         let query: Vec<_> =
             query.split('&').filter(|p| !p.starts_with("x-id=") && !p.is_empty()).collect();
@@ -114,8 +120,8 @@ fn s3(
             headers: (request.headers().iter())
                 .map(|(n, v)| (n.to_string(), v.to_str().unwrap_or_default().to_owned()))
                 .collect(),
-            body: request.body().bytes().map_or(0, <[u8]>::len),
-            text: String::from_utf8_lossy(request.body().bytes().unwrap_or_default()).into_owned(),
+            body: body.len(),
+            text: String::from_utf8_lossy(&body).into_owned(),
         };
         let before = {
             let mut log = kept.0.lock().expect("no panic while it is held");
@@ -130,6 +136,11 @@ fn s3(
         }
         response.try_into_http1x().expect("a response")
     });
+    (behind(http, what), log)
+}
+
+/// A store whose requests go to this client.
+fn behind(http: impl HttpClient + 'static, what: Bucket) -> S3Store {
     let keys = Credentials::new("AKIDEXAMPLE", "secret", None, None, "test");
     let base = SdkConfig::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
@@ -137,8 +148,12 @@ fn s3(
         .credentials_provider(SharedCredentialsProvider::new(keys))
         .retry_config(RetryConfig::standard())
         .http_client(http);
-    let client = Aws::new(base.build()).s3_client_for(&place(), what.endpoint.as_deref(), None);
-    (S3Store::new(client, place(), what), log)
+    let client = Aws::new(base.build()).s3_client_for(
+        &place(),
+        what.endpoint.as_deref().map(|address| (address, "us-east-1")),
+        None,
+    );
+    S3Store::new(client, place(), what)
 }
 
 fn put() -> Put {
@@ -588,6 +603,7 @@ async fn uploads_without_end_and_objects_without_manifest_are_leftovers_and_fore
     insta::assert_snapshot!(deleted.join("\n"), @"
     DELETE /pg/orders/orders_daily_20261120_020000.dump?uploadId=1
     DELETE /pg/orders/orders_daily_20261120_020000.dump.json?uploadId=3
+    DELETE /pg/a/a_daily_20261118_020000.dump.json.minisig
     DELETE /pg/a/a_daily_20261118_020000.dump.sha256
     DELETE /pg/a/a_daily_20261118_020000.dump
     ");
@@ -610,4 +626,19 @@ fn addresses_and_commands_are_what_a_shell_takes() {
         "aws s3 cp s3://backups/a.dump - --endpoint-url http://localhost:9000 --region us-east-1"
     );
     assert_eq!(store.address(), "s3://backups");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_never_answers_holds_nobody_up_for_longer_than_minutes() {
+    let store = behind(NeverClient::new(), bucket(StoreChecksum::Sha256));
+    let began = tokio::time::Instant::now();
+    let error = store.begin(KEY, &put()).await.expect_err("no answer");
+    assert_eq!(error.kind, Kind::Unreachable, "{error}");
+    assert!(began.elapsed() <= std::time::Duration::from_mins(6), "{:?}", began.elapsed());
+
+    let began = tokio::time::Instant::now();
+    // The object, and the look at whether it is there all the same.
+    let error = store.put(KEY, vec![0; MIB].into(), &put()).await.expect_err("no answer");
+    assert_eq!(error.kind, Kind::Unreachable, "{error}");
+    assert!(began.elapsed() <= std::time::Duration::from_mins(12), "{:?}", began.elapsed());
 }

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use retention::judge;
 use shared::{
     catalog::{Database, Place, Point, Seen, State},
-    copies::{Copied, Pair},
+    copies::{self, Copied, Pair, rules_to},
     keep::Fate,
     observe::selection,
     plan::Finding,
@@ -24,7 +24,7 @@ pub(super) fn view(policy: &Policy, seen: Seen, id: &str, now: Timestamp) -> Opt
     let seen = &facts.rds;
     let home = seen.at(&home_place)?;
     let database = home.databases.iter().find(|d| d.id == id);
-    let points = || seen.places.values().flat_map(|f| &f.points).filter(|p| p.database == id);
+    let points = || seen.places.values().flat_map(|f| &f.points).filter(|p| is_of(p, database, id));
     if database.is_none() && points().next().is_none() {
         return None;
     }
@@ -33,7 +33,7 @@ pub(super) fn view(policy: &Policy, seen: Seen, id: &str, now: Timestamp) -> Opt
     let fates: BTreeMap<&str, &Fate> =
         judged.iter().map(|j| (j.point.arn.as_str(), &j.fate)).collect();
     let group = selected.of(id).map(|(name, group, _)| (name, group)).or_else(|| {
-        let judged = judged.iter().find(|j| j.point.database == id)?;
+        let judged = judged.iter().find(|j| is_of(j.point, database, id))?;
         Some((judged.group, &policy.databases[judged.group]))
     });
     let about = |f: &Finding| f.asset == id;
@@ -49,6 +49,11 @@ pub(super) fn view(policy: &Policy, seen: Seen, id: &str, now: Timestamp) -> Opt
         due: group.map(|(_, g)| due(policy, g, now)).unwrap_or_default(),
         places: asked.places(id),
     })
+}
+
+/// Whether a point is one of the database, whatever its name was then, or of one that had its name before.
+fn is_of(point: &Point, database: Option<&Database>, id: &str) -> bool {
+    point.database == id || database.is_some_and(|d| d.lineage() == point.lineage())
 }
 
 fn described(d: &Database) -> Described {
@@ -140,8 +145,8 @@ impl<'a> Asked<'a> {
 
     fn points(&self, place: &Place, id: &str) -> impl Iterator<Item = &'a Point> {
         let fleet = self.seen.at(place);
-        let id = id.to_owned();
-        fleet.into_iter().flat_map(|f| &f.points).filter(move |p| p.database == id)
+        let (id, database) = (id.to_owned(), self.database);
+        fleet.into_iter().flat_map(|f| &f.points).filter(move |p| is_of(p, database, &id))
     }
 
     fn place(&self, id: &str, place: Place) -> PlaceView {
@@ -155,7 +160,8 @@ impl<'a> Asked<'a> {
             .points(&place, id)
             .map(|p| {
                 let copies = offsite.remove(p.arn.as_str()).unwrap_or_default();
-                self.point(p, rules.get(p.reason()).copied(), copies)
+                let rules = p.reasons().into_iter().filter_map(|r| rules.get(r)).flatten();
+                self.point(p, rules.copied(), copies)
             })
             .collect();
         points.sort_by(|a, b| b.data_time.cmp(&a.data_time).then_with(|| a.id.cmp(&b.id)));
@@ -164,32 +170,43 @@ impl<'a> Asked<'a> {
         PlaceView { name, seen: self.seen.at(&place).is_some(), place, points }
     }
 
-    /// The keep rule of each reason at a place.
-    fn rules(&self, place: &Place) -> BTreeMap<&'a str, &'a Keep> {
-        let Some((_, group)) = self.group else { return BTreeMap::new() };
+    /// The keep rules of each reason at a place.
+    fn rules(&self, place: &Place) -> BTreeMap<&'a str, Vec<&'a Keep>> {
+        let mut rules: BTreeMap<&str, Vec<&Keep>> = BTreeMap::new();
+        let Some((_, group)) = self.group else { return rules };
         if *place == Place::home(self.policy) {
-            return group.snapshots.iter().map(|(reason, s)| (reason.as_str(), &s.keep)).collect();
+            return group.snapshots.iter().map(|(r, s)| (r.as_str(), vec![&s.keep])).collect();
         }
-        let here = |to: &Name| Place::of(self.policy, to).as_ref() == Some(place);
-        let copies = group.copies.iter().filter(|c| here(&c.to));
-        copies.flat_map(|c| c.of.iter().map(|reason| (reason.as_str(), &c.keep))).collect()
+        for copy in rules_to(self.policy, group, place) {
+            for reason in &copy.of {
+                rules.entry(reason.as_str()).or_default().push(&copy.keep);
+            }
+        }
+        rules
     }
 
-    fn point(&self, p: &Point, rule: Option<&Keep>, offsite: Vec<Offsite>) -> PointView {
+    fn point<'k>(
+        &self,
+        p: &Point,
+        rules: impl Iterator<Item = &'k Keep>,
+        offsite: Vec<Offsite>,
+    ) -> PointView {
         let (stays, because) = match self.fates.get(p.arn.as_str()) {
             Some(Fate::Stays(why)) => (true, why.clone()),
+            Some(Fate::Suspended(why)) => (true, vec![why.clone()]),
             Some(Fate::Goes(_, why)) => (false, vec![why.clone()]),
             None => (true, vec!["no group has its database, so nothing of it goes".into()]),
         };
-        let ruled = p.good() && !p.automated && p.made_for(self.policy.company.as_str());
-        let span = rule.filter(|_| ruled).and_then(|r| r.age.as_ref()).map(Period::duration);
+        let ours = p.good() && !p.automated && p.made_for(&self.policy.owner());
+        let ages = rules.filter(|_| ours).filter_map(|r| r.age.as_ref());
+        let span = ages.map(Period::duration).max();
         PointView {
             id: p.id.clone(),
             arn: p.arn.clone(),
             state: p.state.clone(),
             data_time: p.data_time,
             age_seconds: p.data_time.map(|t| self.now.duration_since(t).as_secs()),
-            reason: p.reason().to_owned(),
+            reason: p.reasons().join(", "),
             size_gib: p.size_gib,
             earlier: !p.resource_id.is_empty()
                 && self.database.is_some_and(|d| d.resource_id != p.resource_id),
@@ -208,10 +225,9 @@ impl<'a> Asked<'a> {
         let mut all: BTreeMap<&str, Vec<Offsite>> = BTreeMap::new();
         let Some((_, group)) = self.group else { return all };
         let home: Vec<&Point> = self.points(&Place::home(self.policy), id).collect();
-        for rule in &group.copies {
-            let Some(place) = Place::of(self.policy, &rule.to) else { continue };
+        for (place, rule) in copies::places(self.policy, group) {
             let there: Vec<&Point> = self.points(&place, id).collect();
-            let pair = Pair { policy: self.policy, rule, home: &home, there: &there };
+            let pair = Pair { policy: self.policy, group, rule, home: &home, there: &there };
             for sent in pair.sent(self.now) {
                 let wanted = !sent.wanted.is_empty();
                 let (state, detail) = match &sent.copied {

@@ -1,7 +1,7 @@
 //! Assets that are no databases: points that lie as objects, and buckets.
 
-use crate::{function::Function, places::Places};
-use freshness::{Facts, Stored, StoredPoint};
+use crate::function::Function;
+use freshness::{Facts, Places, Stored, StoredPoint};
 use serde::Serialize;
 use shared::{
     catalog::Gap,
@@ -58,14 +58,12 @@ pub(super) fn names(policy: &Policy) -> Vec<String> {
 pub(super) async fn stored(world: &World<'_>, asset: &str, gaps: &mut Vec<Gap>) -> Vec<StoredView> {
     let mut views = Vec::new();
     let places = Places::new(world, None);
-    let look = async |stored: &mut Stored| places.look(stored).await;
     for one in freshness::stored(world.policy) {
         if one.asset != asset && one.group != asset {
             continue;
         }
-        if let Some(one) = freshness::look_at(world, &look, one, gaps).await {
-            views.push(view(world, one));
-        }
+        let one = freshness::look_at(world, &places, one, gaps).await;
+        views.push(view(world, one));
     }
     views
 }
@@ -79,7 +77,7 @@ fn view(world: &World<'_>, one: Stored) -> StoredView {
     StoredView {
         at,
         findings: verdict.plan.findings.into_iter().filter(|f| f.asset == one.asset).collect(),
-        standing: verdict.assets.into_iter().next(),
+        standing: verdict.assets.into_iter().find(|s| s.group == one.group && s.asset == one.asset),
         group: one.group,
         suffix: one.suffix,
         objectives: one.objectives,

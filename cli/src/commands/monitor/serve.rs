@@ -2,20 +2,23 @@
 
 use super::Shared;
 use jiff::Timestamp;
-use std::{future::Future, sync::PoisonError, time::Duration};
+use std::{collections::VecDeque, future::Future, sync::PoisonError, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    task::JoinSet,
+    task::{AbortHandle, JoinSet},
     time::timeout,
 };
 
 /// The longest request that is read.
 const LONGEST: usize = 8 * 1024;
-/// A request has to come, and its answer to be taken, within this.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Answers at once; whoever comes then waits.
-const AT_ONCE: usize = 64;
+/// A request has to come within this: its head is one packet.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// An answer has to be taken within this.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections at once. Whoever comes then is served, and the oldest connection is closed: clients that only hold theirs
+/// keep nobody else out.
+const MAX_CONNECTIONS: usize = 256;
 
 /// Serves until `stop`, and lets what was begun come to its end.
 pub(super) async fn until(
@@ -25,14 +28,21 @@ pub(super) async fn until(
     clock: fn() -> Timestamp,
 ) {
     let mut answering = JoinSet::new();
+    let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
     let mut stop = std::pin::pin!(stop);
     loop {
         tokio::select! {
             () = &mut stop => break,
             Some(_) = answering.join_next(), if !answering.is_empty() => {}
-            accepted = listener.accept(), if answering.len() < AT_ONCE => match accepted {
+            accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    answering.spawn(timeout(PATIENCE, answer(stream, board.clone(), clock)));
+                    oldest_first.retain(|connection| !connection.is_finished());
+                    if oldest_first.len() >= MAX_CONNECTIONS
+                        && let Some(oldest) = oldest_first.pop_front()
+                    {
+                        oldest.abort();
+                    }
+                    oldest_first.push_back(answering.spawn(answer(stream, board.clone(), clock)));
                 }
                 // Out of file descriptors: it passes.
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -40,25 +50,34 @@ pub(super) async fn until(
         }
     }
     drop(listener);
-    let _ = timeout(PATIENCE, async { while answering.join_next().await.is_some() {} }).await;
+    let _ = timeout(ANSWER_TIMEOUT, async { while answering.join_next().await.is_some() {} }).await;
 }
 
-/// Answers one request. Who went away hears nothing.
+/// Answers one request. When the client disconnects or is too slow, the response is dropped.
 async fn answer(mut stream: TcpStream, board: Shared, clock: fn() -> Timestamp) {
-    let Some(request) = request(&mut stream).await else { return };
-    let (status, body) = match &request {
+    let Ok(Some(request)) = timeout(HEADER_TIMEOUT, request(&mut stream)).await else { return };
+    let _ = timeout(ANSWER_TIMEOUT, respond(&mut stream, &request, &board, clock)).await;
+}
+
+async fn respond(
+    stream: &mut TcpStream,
+    request: &Result<(String, String), ()>,
+    board: &Shared,
+    clock: fn() -> Timestamp,
+) {
+    let (status, body) = match request {
         Err(()) => ("400 Bad Request", "not a request\n".to_owned()),
         Ok((method, _)) if method != "GET" && method != "HEAD" => {
             ("405 Method Not Allowed", "only GET and HEAD\n".to_owned())
         }
-        Ok((_, path)) => page(path, &board, clock()),
+        Ok((_, path)) => page(path, board, clock()),
     };
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: {}\r\n\
          X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n",
         body.len()
     );
-    let wants_body = !matches!(&request, Ok((method, _)) if method == "HEAD");
+    let wants_body = !matches!(request, Ok((method, _)) if method == "HEAD");
     let sent = stream.write_all(head.as_bytes()).await;
     if sent.is_ok() && wants_body {
         let _ = stream.write_all(body.as_bytes()).await;
@@ -112,6 +131,11 @@ mod tests {
     }
 
     async fn asked(request: &[u8]) -> String {
+        asked_behind(0, request).await
+    }
+
+    /// The answer to a request that comes when so many connections are held open without one.
+    async fn asked_behind(idle: usize, request: &[u8]) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let board = Board::new("acme".into(), SignedDuration::from_hours(1), None);
@@ -119,6 +143,12 @@ mod tests {
         let served =
             until(async { drop(stopped.await) }, listener, Arc::new(Mutex::new(board)), noon);
         let asking = async {
+            let mut held = Vec::new();
+            for _ in 0..idle {
+                let mut stream = TcpStream::connect(address).await.expect("a connection");
+                stream.write_all(b"GET /metrics").await.expect("sent");
+                held.push(stream);
+            }
             let mut stream = TcpStream::connect(address).await.expect("a connection");
             stream.write_all(request).await.expect("sent");
             let mut answer = String::new();
@@ -152,5 +182,13 @@ mod tests {
     async fn a_request_without_an_end_is_cut_off_and_nothing_waits_for_it() {
         let endless = [b"GET /metrics HTTP/1.1\r\nX: ".to_vec(), vec![b'x'; LONGEST]].concat();
         assert!(asked(&endless).await.starts_with("HTTP/1.1 400 "));
+    }
+
+    #[tokio::test]
+    async fn clients_that_hold_their_connections_delay_no_scrape() {
+        let scrape = asked_behind(2 * MAX_CONNECTIONS, b"GET /metrics HTTP/1.1\r\n\r\n");
+        // Far below the time after which the others are closed.
+        let answer = timeout(HEADER_TIMEOUT / 2, scrape).await.expect("at once");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     }
 }

@@ -30,8 +30,6 @@ pub struct Take {
     pub slot: Option<Timestamp>,
     /// For CSV, the one table or query of this file.
     pub table: Option<String>,
-    /// Where it will lie, below the store's prefix.
-    pub key: String,
     /// The dump that is noted to be still true, instead, if this one holds the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub same_as: Option<String>,
@@ -48,8 +46,6 @@ pub struct Copying {
     pub from: String,
     /// Which of `also_stored`, from 0.
     pub to: usize,
-    /// Its key there.
-    pub key: String,
 }
 
 /// A note to be copied to a second place.
@@ -72,8 +68,11 @@ pub struct Noting {
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Take(t) => write!(f, "dump {} to {}", t.database, t.key),
-            Self::Copy(c) => write!(f, "copy {} to also_stored[{}] as {}", c.from, c.to, c.key),
+            Self::Take(t) => {
+                write!(f, "dump {}", t.database)?;
+                t.table.as_ref().map_or(Ok(()), |table| write!(f, ", {table}"))
+            }
+            Self::Copy(c) => write!(f, "copy {} to also_stored[{}]", c.from, c.to),
             Self::Note(n) => {
                 write!(f, "note in also_stored[{}] that {} is still true", n.to, n.key)
             }

@@ -1,14 +1,16 @@
 //! RDS databases: the newest good point, its copies, the restore window and the backup settings.
 
-use super::{Facts, Judged, age, settings};
+use super::{Facts, Judged, age, keys, settings};
 use jiff::{SignedDuration, Timestamp};
 use shared::{
     catalog::{ByDatabase, Database, Place, Point, State},
-    copies::{Copied, Pair},
+    copies::{Copied, Pair, Sent},
+    objective::{self, Objective, must_be_served},
     observe::Selection,
     plan::Severity,
-    policy::{Databases, Policy, text::Period},
-    time::human,
+    policy::{Databases, Policy, SnapshotCopy, text::ReasonName},
+    report::Coverage,
+    time::{Schedule, human},
 };
 use std::collections::BTreeMap;
 
@@ -18,6 +20,15 @@ pub(super) fn younger(database: &Database, than: SignedDuration, now: Timestamp)
 }
 
 const GIB: i64 = 1 << 30;
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+
+/// What every database is held against.
+#[derive(Clone, Copy)]
+struct Context<'a> {
+    policy: &'a Policy,
+    facts: &'a Facts,
+    now: Timestamp,
+}
 
 /// How every selected database stands.
 pub(super) fn judge(
@@ -29,12 +40,14 @@ pub(super) fn judge(
     let points: BTreeMap<&Place, _> =
         facts.rds.places.iter().map(|(p, f)| (p, f.by_database())).collect();
     let home = Place::home(policy);
+    let ctx = Context { policy, facts, now };
     let one = |(name, group, database): (&_, &Databases, &Database)| {
         let name: &shared::policy::text::Name = name;
         let mut judged = Judged::new(name.as_str(), &database.id);
         let mine = points[&home].of(database);
-        newest(&mut judged, group, database, &mine, now);
-        offsite(&mut judged, policy, group, database, &mine, &points, now);
+        locked_out(&mut judged, database);
+        newest(&mut judged, &ctx, group, database, &mine);
+        offsite(&mut judged, &ctx, group, database, &mine, &points);
         settings::judge(&mut judged, facts, group, database, now);
         judged
     };
@@ -43,13 +56,15 @@ pub(super) fn judge(
 
 fn newest(
     judged: &mut Judged,
+    ctx: &Context<'_>,
     group: &Databases,
     database: &Database,
     points: &[&Point],
-    now: Timestamp,
 ) {
-    let max_age = group.objectives.max_age.as_ref().map(Period::duration);
-    judged.standing.max_age_seconds = max_age.map(|a| a.as_secs());
+    let now = ctx.now;
+    let objective = objective(ctx.policy, group, now);
+    judged.objective(objective);
+    let max_age = objective.map(|o| o.max_age);
     let good = || points.iter().filter(|p| p.good() && !p.marks.transfer);
     let future = good().filter(|p| p.data_time.is_some_and(|t| age(t, now).is_none())).count();
     if future > 0 {
@@ -57,7 +72,9 @@ fn newest(
         judged.bad("future", why, "compare the clocks of this host and of AWS");
     }
     judged.points = Some(good().count());
-    let dated = good().filter_map(|p| Some((age(p.data_time?, now)?, *p)));
+    let locked = keys::judge(judged, ctx.facts, good().copied(), "points");
+    let dated = good().filter(|p| keys::usable(ctx.facts, p));
+    let dated = dated.filter_map(|p| Some((age(p.data_time?, now)?, *p)));
     let newest = dated.min_by_key(|(age, _)| *age);
     let growing = points.iter().filter(|p| p.state == State::InFlight && !p.marks.transfer).count();
     let coming = if growing > 0 { format!("; {growing} on the way") } else { String::new() };
@@ -71,26 +88,33 @@ fn newest(
                 "",
             );
         }
-        (None, _) => judged.bad("no-point", format!("it has no good recovery point{coming}"), run),
-        (Some((old, point)), max_age) => {
+        (None, _) if locked => {} // Said above.
+        (None, _) => {
+            judged.standing.coverage = Coverage::NeverTaken;
+            judged.bad("no-point", format!("it has no good recovery point{coming}"), run);
+        }
+        (Some((old, point)), _) => {
+            judged.there();
             judged.standing.newest = Some(point.id.clone());
             judged.standing.age_seconds = Some(old.as_secs());
             judged.standing.size_bytes = Some(i64::from(point.size_gib) * GIB);
-            if let Some(max) = max_age.filter(|max| old > *max) {
+            if let Some(objective) = objective.filter(|o| old > o.max_age) {
                 let why = format!(
-                    "its newest good point {} is {} old, {} over the objective of {}{coming}",
+                    "its newest good point {} is {} old, {} over the {}{coming}",
                     point.id,
                     human(old),
-                    human(old - max),
-                    human(max)
+                    human(old - objective.max_age),
+                    allowed(objective)
                 );
                 judged.bad("stale", why, run);
             }
         }
     }
-    let newest_good = newest.and_then(|(_, p)| p.data_time).map(shared::time::slot);
-    let failed =
-        points.iter().filter(|p| matches!(p.state, State::Failed(_)) && p.marks.slot > newest_good);
+    missed(judged, ctx, group, database, points);
+    stuck(judged, ctx, points, "being taken");
+    let newest_good = newest.and_then(|(_, p)| p.data_time);
+    let newer = |p: &&&Point| p.meant_time() > newest_good && !p.marks.transfer;
+    let failed = points.iter().filter(|p| matches!(p.state, State::Failed(_))).filter(newer);
     for point in failed {
         let State::Failed(word) = &point.state else { continue };
         let why = format!("its newest snapshot {} is {word}", point.id);
@@ -103,15 +127,106 @@ fn newest(
     }
 }
 
+/// The objective in words.
+pub(super) fn allowed(objective: Objective) -> String {
+    let from = if objective.derived { " that follows from its schedule" } else { "" };
+    format!("objective of {}{from}", human(objective.max_age))
+}
+
+/// What the age of a database's newest point is held against: what is written, else what follows from the schedules of
+/// its snapshots, else from RDS's own, which takes one a day in its window.
+fn objective(policy: &Policy, group: &Databases, now: Timestamp) -> Option<Objective> {
+    let whens = group.snapshots.values().filter_map(|s| s.when.as_ref());
+    let written = group.objectives.max_age.as_ref();
+    let own = Objective::of(written, whens, &policy.time_zone, now);
+    let automated = group.automated_backups.as_ref().map(|_| DAY);
+    own.or_else(|| Objective::of_copy(None, automated))
+}
+
+/// A schedule whose newest slot has no point of its own, though others may be young enough. From the second missed slot on
+/// it is critical.
+fn missed(
+    judged: &mut Judged,
+    ctx: &Context<'_>,
+    group: &Databases,
+    database: &Database,
+    points: &[&Point],
+) {
+    if judged.found(&["stale", "no-point", "new", "key"]) {
+        return; // That says it already.
+    }
+    let zone = &ctx.policy.time_zone;
+    for (reason, rule) in &group.snapshots {
+        let Some(when) = &rule.when else { continue };
+        let Some(due) = must_be_served(when, zone, ctx.now) else { continue };
+        if database.created.is_some_and(|at| at > due) {
+            continue;
+        }
+        let owner = ctx.policy.owner();
+        let of_reason = |p: &&&Point| p.serves(reason.as_str()) && p.made_for(&owner);
+        let of_reason = || points.iter().filter(of_reason);
+        let taken = of_reason().filter(|p| p.good()).filter_map(|p| p.data_time).max();
+        let coming = of_reason().any(|p| p.state == State::InFlight && since(p) >= Some(due));
+        if coming || taken.is_some_and(|at| at >= due) {
+            continue;
+        }
+        let before = due.checked_sub(SignedDuration::from_secs(1)).ok();
+        let before = before.and_then(|t| Schedule::new(when, zone).last_due(t));
+        let once = before.is_some_and(|before| taken.is_some_and(|at| at >= before));
+        let severity = if once { Severity::Warning } else { Severity::Critical };
+        let newest =
+            taken.map_or("there is none".to_owned(), |at| format!("its newest has data of {at}"));
+        let why = format!("its {reason} snapshot of {due} was not taken: {newest}");
+        judged.find(severity, "missed", why, "run `holdfast run snapshot`");
+    }
+}
+
+/// What has been on its way for longer than this never comes.
+const STUCK: SignedDuration = SignedDuration::from_hours(24);
+
+/// When a point was begun, as far as that is known.
+fn since(point: &Point) -> Option<Timestamp> {
+    let slot = || {
+        let read =
+            jiff::civil::DateTime::strptime("%Y%m%d%H%M", point.marks.slot.as_ref()?).ok()?;
+        Some(read.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
+    };
+    point.started.or_else(slot)
+}
+
+/// Points that were begun and do not come to an end.
+fn stuck(judged: &mut Judged, ctx: &Context<'_>, points: &[&Point], doing: &str) {
+    for point in points.iter().filter(|p| p.state == State::InFlight) {
+        let Some(old) = since(point).map(|at| ctx.now.duration_since(at)) else { continue };
+        if old > STUCK {
+            let why = format!("{} is {doing} since {}", point.id, human(old));
+            let mend =
+                "see its events in RDS; delete it when it does not go on, and a new one is made";
+            judged.bad("stuck", why, mend);
+        }
+    }
+}
+
+/// States in which RDS can't read the database's storage, by its own words.
+/// <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/accessing-monitoring.html>
+fn locked_out(judged: &mut Judged, database: &Database) {
+    if database.status.starts_with("inaccessible-encryption-credentials") {
+        let why = format!("RDS can't use its KMS key: it is {}", database.status);
+        let mend =
+            "enable the key, and let RDS use it again, within 7 days: then start the database";
+        judged.bad("key", why, mend);
+    }
+}
+
 fn offsite(
     judged: &mut Judged,
-    policy: &Policy,
+    ctx: &Context<'_>,
     group: &Databases,
     database: &Database,
     home: &[&Point],
     points: &BTreeMap<&Place, ByDatabase<'_>>,
-    now: Timestamp,
 ) {
+    let (policy, now) = (ctx.policy, ctx.now);
     // Where one destination has none, the others' ages do not speak for it.
     let mut ages = Some(Vec::new());
     for rule in &group.copies {
@@ -127,19 +242,26 @@ fn offsite(
             ages = None;
             continue;
         };
-        let pair = Pair { policy, rule, home, there: &there };
-        // A copy from the future proves nothing, and must not hide one that does.
+        let pair = Pair { policy, group, rule, home, there: &there };
+        let good = there.iter().copied().filter(|p| p.good() && p.marks.copy_of.is_some());
+        let locked = keys::judge(judged, ctx.facts, good, &format!("copies at {}", rule.to));
+        // A copy from the future proves nothing, and must not hide one that does; nor one that can't be decrypted.
         let dated: Vec<_> = (there.iter().copied())
             .filter(|p| p.data_time.is_some_and(|t| age(t, now).is_some()))
+            .filter(|p| keys::usable(ctx.facts, p))
             .collect();
         let newest = Pair { there: &dated, ..pair }.newest();
         let newest = newest.and_then(|p| age(p.data_time?, now));
-        let max = rule.max_age.as_ref().map(Period::duration);
+        let objective =
+            Objective::of_copy(rule.max_age.as_ref(), interval(policy, group, rule, now));
+        let max = objective.map(|o| o.max_age);
         let on_the_way = there.iter().filter(|p| p.state == State::InFlight).count();
         let coming =
             if on_the_way > 0 { format!("; {on_the_way} on the way") } else { String::new() };
         ages = ages.zip(newest).map(|(ages, age)| [ages, vec![age]].concat());
+        let sent = pair.sent(now);
         match newest {
+            None if locked => {}                         // Said above.
             None if home.iter().all(|p| !p.good()) => {} // Nothing to copy yet: said above, once.
             None if younger(database, max.unwrap_or_default(), now) => {
                 let why = format!("it is new and {} has no copy of it yet{coming}", rule.to);
@@ -150,18 +272,22 @@ fn offsite(
                 judged.bad("no-offsite", why, "run `holdfast run offsite`");
             }
             Some(old) => {
-                if let Some(max) = max.filter(|max| old > *max) {
+                if let Some(objective) = objective.filter(|o| old > o.max_age) {
                     let why = format!(
-                        "its newest good copy at {} has data {} old, over the objective of {}{coming}",
+                        "its newest good copy at {} has data {} old, over the {}{coming}",
                         rule.to,
                         human(old),
-                        human(max)
+                        allowed(objective)
                     );
+                    judged.bad("offsite-stale", why, "run `holdfast run offsite`");
+                } else if let (None, Some(late)) = (objective, waiting(&sent, now)) {
+                    let why = format!("{late} waits for its copy at {} for over a day", rule.to);
                     judged.bad("offsite-stale", why, "run `holdfast run offsite`");
                 }
             }
         }
-        for sent in pair.sent(now) {
+        stuck(judged, ctx, &there, &format!("being copied to {}", rule.to));
+        for sent in sent {
             if let Copied::Wrong(copy, why) = &sent.copied {
                 let why = format!("the copy {} at {} does not count: {why}", copy.id, rule.to);
                 judged.bad(
@@ -174,4 +300,28 @@ fn offsite(
     }
     judged.standing.offsite_age_seconds =
         ages.and_then(|a| a.into_iter().max()).map(|a| a.as_secs());
+}
+
+/// The shortest time between two points that a rule copies; RDS's own come once a day.
+fn interval(
+    policy: &Policy,
+    group: &Databases,
+    rule: &SnapshotCopy,
+    now: Timestamp,
+) -> Option<SignedDuration> {
+    let of = |reason: &ReasonName| match group.snapshots.get(reason) {
+        Some(snapshots) => objective::interval(snapshots.when.as_ref()?, &policy.time_zone, now),
+        None => Some(DAY),
+    };
+    rule.of.iter().filter_map(of).min()
+}
+
+/// Where no schedule says how old a copy may be: a point that the rule wants there, and that has none for a day.
+fn waiting<'p>(sent: &[Sent<'p>], now: Timestamp) -> Option<&'p str> {
+    let late = |s: &&Sent<'_>| {
+        !s.wanted.is_empty()
+            && matches!(s.copied, Copied::Missing { .. })
+            && s.source.data_time.is_some_and(|t| now.duration_since(t) > DAY)
+    };
+    sent.iter().find(late).map(|s| s.source.id.as_str())
 }

@@ -2,29 +2,37 @@
 
 use super::{
     Judged, age,
-    stored::{Checksum, Stored, StoredPoint},
+    databases::allowed,
+    stored::{Checksum, Scheduled, Stored, StoredPoint},
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use shared::{
+    objective::{COPY_GRACE, Objective, must_be_served},
     plan::{Finding, Severity},
-    policy::{Objectives, Policy, text::Period},
-    time::human,
+    policy::{Objectives, Policy},
+    report::Coverage,
+    time::{Schedule, human},
 };
 use std::collections::BTreeMap;
 
 /// How an asset stands at `now` by what lies in its places.
 pub(super) fn judge(stored: &Stored, now: Timestamp) -> Judged {
     let mut judged = Judged::new(&stored.group, &stored.asset);
-    let Objectives { max_age, min_size, .. } = &stored.objectives;
-    let max_age = max_age.as_ref().map(Period::duration);
-    judged.standing.max_age_seconds = max_age.map(|a| a.as_secs());
+    let Objectives { min_size, size_change, .. } = &stored.objectives;
+    let objective = stored.objective(now);
     let at = stored.at();
-    offsite(&mut judged, stored, now);
+    if stored.not_from_here {
+        let why = format!("what lies under {at} is seen from its host alone");
+        judged.find(Severity::Info, "not-from-here", why, "run `holdfast monitor` there");
+        return judged;
+    }
+    offsite(&mut judged, stored, objective, now);
     if !stored.seen {
         let (why, mend) = unseen(stored);
         judged.bad("unknown", format!("what lies under {at} can't be seen{why}"), mend);
         return judged;
     }
+    judged.objective(objective);
     judged.points = Some(stored.count);
     for (key, why) in &stored.faulty {
         let why = format!("{key} counts as no backup: {why}");
@@ -37,12 +45,17 @@ pub(super) fn judge(stored: &Stored, now: Timestamp) -> Judged {
     }
     let Some(newest) = stored.newest.iter().find(|p| age(p.at, now).is_some()) else {
         if stored.newest.is_empty() {
-            let nothing = if stored.committed { "no dump with a commit record" } else { "nothing" };
-            judged.bad(
-                "no-point",
-                format!("there is {nothing} under {at}"),
-                "see whether what writes there runs",
-            );
+            let nothing = match stored.count {
+                0 if stored.committed => "no dump with a commit record",
+                0 => "nothing",
+                _ => "no dump of the whole database",
+            };
+            judged.standing.coverage = Coverage::NeverTaken;
+            // Where nothing is asked of it, nothing is missed, and nothing is protected.
+            let asked = objective.is_some() || min_size.is_some() || size_change.is_some();
+            let severity = if asked { Severity::Critical } else { Severity::Warning };
+            let why = format!("there is {nothing} under {at}");
+            judged.find(severity, "no-point", why, "see whether what writes there runs");
         } else {
             let why =
                 format!("what lies under {at} has a time in the future, which proves nothing");
@@ -50,19 +63,21 @@ pub(super) fn judge(stored: &Stored, now: Timestamp) -> Judged {
         }
         return judged;
     };
+    judged.there();
     let old = age(newest.at, now).unwrap_or_default();
     judged.standing.newest = Some(newest.key.clone());
     judged.standing.age_seconds = Some(old.as_secs());
     judged.standing.size_bytes = i64::try_from(newest.size).ok();
-    if let Some(max) = max_age.filter(|max| old > *max) {
+    if let Some(objective) = objective.filter(|o| old > o.max_age) {
         let why = format!(
-            "its newest object {} is {} old, over the objective of {}",
+            "its newest object {} is {} old, over the {}",
             newest.key,
             human(old),
-            human(max)
+            allowed(objective)
         );
         judged.bad("stale", why, format!("see whether what writes to {at} runs"));
     }
+    missed(&mut judged, stored, now);
     if let Some(least) = min_size.as_ref().filter(|least| newest.size < least.count()) {
         let why = format!(
             "its newest object {} has {} bytes, under the least of {least}",
@@ -73,6 +88,27 @@ pub(super) fn judge(stored: &Stored, now: Timestamp) -> Judged {
     sizes(&mut judged, stored, newest);
     checksum(&mut judged, stored, newest);
     judged
+}
+
+/// A schedule whose newest slot has no dump of its own, though others may be young enough. From the second missed slot on
+/// it is critical.
+fn missed(judged: &mut Judged, stored: &Stored, now: Timestamp) {
+    for Scheduled { reason, when, whole } in &stored.schedules {
+        let Some(reason) = reason.as_ref().filter(|_| stored.committed) else { continue };
+        let Some(due) = must_be_served(when, &stored.zone, now) else { continue };
+        let taken = stored.by_reason.get(reason).copied();
+        if taken.is_some_and(|at| at >= due) || (*whole && judged.found(&["stale"])) {
+            continue;
+        }
+        let before = due.checked_sub(SignedDuration::from_secs(1)).ok();
+        let before = before.and_then(|t| Schedule::new(when, &stored.zone).last_due(t));
+        let once = before.is_some_and(|before| taken.is_some_and(|at| at >= before));
+        let severity = if once { Severity::Warning } else { Severity::Critical };
+        let newest =
+            taken.map_or("there is none".to_owned(), |at| format!("its newest has data of {at}"));
+        let why = format!("its {reason} dump of {due} was not taken: {newest}");
+        judged.find(severity, "missed", why, "run `holdfast run dump`");
+    }
 }
 
 /// Why a place was not seen, and what to do.
@@ -125,12 +161,18 @@ fn checksum(judged: &mut Judged, stored: &Stored, newest: &StoredPoint) {
 }
 
 /// The age of the newest point in each second place; of several, where it is oldest.
-fn offsite(judged: &mut Judged, stored: &Stored, now: Timestamp) {
-    let max = stored.objectives.max_age.as_ref().map(Period::duration);
+fn offsite(judged: &mut Judged, stored: &Stored, objective: Option<Objective>, now: Timestamp) {
+    // A copy comes after its source; a written objective is that of the copy too.
+    let later = |o: Objective| if o.derived { o.max_age + COPY_GRACE } else { o.max_age };
+    let objective = objective.map(|o| Objective { max_age: later(o), ..o });
     let mut ages = Some(Vec::new());
     for place in &stored.copies {
         judged.standing.offsite_wanted = true;
         let at = place.at();
+        if place.not_from_here {
+            ages = None;
+            continue;
+        }
         if !place.seen {
             let (why, mend) = unseen(place);
             judged.bad(
@@ -148,12 +190,12 @@ fn offsite(judged: &mut Judged, stored: &Stored, now: Timestamp) {
             None if stored.seen && stored.newest.is_empty() => {} // Nothing to copy yet: said of the first place.
             None => judged.bad("no-offsite", format!("no copy of it lies under {at}"), run),
             Some((old, point)) => {
-                if let Some(max) = max.filter(|max| old > *max) {
+                if let Some(objective) = objective.filter(|o| old > o.max_age) {
                     let why = format!(
-                        "its newest copy {} under {at} is {} old, over the objective of {}",
+                        "its newest copy {} under {at} is {} old, over the {}",
                         point.key,
                         human(old),
-                        human(max)
+                        allowed(objective)
                     );
                     judged.bad("offsite-stale", why, run);
                 }
@@ -168,7 +210,7 @@ fn offsite(judged: &mut Judged, stored: &Stored, now: Timestamp) {
 pub(super) fn disks(policy: &Policy, stored: &[Stored]) -> Disks {
     let mut free: BTreeMap<(&str, String), u64> = BTreeMap::new();
     for place in stored.iter().flat_map(|s| std::iter::once(s).chain(&s.copies)) {
-        let directory = place.elsewhere.as_ref().and_then(|e| e.directory.clone());
+        let directory = place.store.directory.clone();
         if let (Some(bytes), Some(directory)) = (place.free, directory) {
             free.insert((&place.group, directory), bytes);
         }

@@ -182,7 +182,7 @@ fn window(
         }
     }
     let Some(days) = days(wanted) else { return };
-    let listed = facts.earliest.as_ref().map(|e| e.get(&database.id));
+    let listed = facts.earliest.as_ref().map(|e| e.get(&database.resource_id));
     let earliest = database.earliest_restorable.or_else(|| listed.flatten().copied().flatten());
     let full = SignedDuration::from_hours(24 * i64::from(days));
     // One backup a day: the window's begin jumps by a day.

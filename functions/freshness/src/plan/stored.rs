@@ -4,10 +4,15 @@ use jiff::{
     SignedDuration, Timestamp, civil::DateTime, fmt::strtime::BrokenDownTime, tz::TimeZone,
 };
 use shared::{
-    catalog::unchanged,
-    policy::{Objectives, Policy, Postgres, Store, text::Name},
+    objective::Objective,
+    parts::postgres_assets,
+    policy::{
+        Dump, DumpFormat, Objectives, Policy, Postgres, Store, When,
+        dumps::PRE_RESTORE,
+        text::{Name, ZoneName},
+    },
 };
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 
 /// Where one asset's points lie, and what is asked of them.
 #[derive(Clone, Debug)]
@@ -18,8 +23,8 @@ pub struct Stored {
     pub asset: String,
     /// Bucket on AWS; empty where it is `elsewhere`.
     pub bucket: String,
-    /// A directory, another endpoint, another cloud: only whoever calls on a host can look there.
-    pub elsewhere: Option<Box<Store>>,
+    /// What the policy says of the place.
+    pub store: Box<Store>,
     /// The bucket's region, when it is not the home region.
     pub region: Option<String>,
     /// Keys begin with this.
@@ -30,39 +35,54 @@ pub struct Stored {
     pub form: Option<String>,
     /// Whether only keys of that form are this asset's, because other assets' lie beside them.
     pub by_form: bool,
-    /// Whether an object counts only with a commit record beside it: Holdfast makes the group's dumps, so what has none
-    /// is half a dump.
+    /// Whether Holdfast makes the group's dumps: they count by their commit records, which somebody who knows the store
+    /// reads, never by a listing.
     pub committed: bool,
     /// What is asked of them.
     pub objectives: Objectives,
+    /// When points are made.
+    pub schedules: Vec<Scheduled>,
+    /// Time zone of schedules that name none.
+    pub zone: ZoneName,
     /// Whether the listing was read to its end.
     pub seen: bool,
     /// Why it was not, and what to do, where nothing else says so.
     pub unseen_because: Option<(String, String)>,
+    /// It was not read because only another host can: nothing follows from that.
+    pub not_from_here: bool,
     /// Good points that were found, those beyond the newest counted too.
     pub count: usize,
     /// Files that count as no point: their key, and what is wrong with them.
     pub faulty: Vec<(String, String)>,
-    /// Whether the newest point is as the checksum beside it says, where that was looked at.
+    /// The newest point against the checksum beside it, where somebody looked.
     pub checksum: Option<Checksum>,
-    /// Space that is free on its disk, in bytes.
+    /// Free bytes on the disk that it lies on.
     pub free: Option<u64>,
-    /// Second places that each point is copied to.
+    /// Second places.
     pub copies: Vec<Stored>,
-    /// The newest objects that were found, newest first, a few.
+    /// The newest points that count for the objective, newest first.
     pub newest: Vec<StoredPoint>,
-    /// Objects whose commit record was not seen yet: it follows soon, in the order of keys.
-    open: VecDeque<StoredPoint>,
-    /// The point that was found last: notes about it follow in the order of keys.
-    last: Option<StoredPoint>,
+    /// Time of the newest data by reason, of points that do not count for the objective too.
+    pub by_reason: BTreeMap<String, Timestamp>,
 }
 
-/// A point held against the checksum that lies beside it.
+/// When points of an asset are made.
+#[derive(Clone, Debug)]
+pub struct Scheduled {
+    /// For which reason; none where nothing tells reasons apart.
+    pub reason: Option<String>,
+    /// At which times.
+    pub when: When,
+    /// Whether these points count for the objective.
+    pub whole: bool,
+}
+
+/// A point's file against the checksum beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checksum {
-    /// It is what the checksum says.
+    /// They agree.
     Matches,
-    /// It is something else, or the checksum is none.
+    /// They do not.
     Differs,
     /// None lies beside it.
     Missing,
@@ -84,42 +104,59 @@ pub struct StoredPoint {
 /// So many objects before the newest are compared with it.
 const COMPARED: usize = 7;
 
-/// Ending of the commit record beside a dump, and of what else lies there.
-const COMMIT: &str = ".json";
-const BESIDE: [&str; 2] = [".sha256", ".hold"];
-/// So many keys may stand between an object and its commit record in the order of keys.
-const BETWEEN: usize = 16;
-
-/// Every asset of the policy whose points lie as objects or files. Where the store's `key` has the database's name, each
-/// database is an asset of its own: one fresh dump must not hide seven stale ones.
+/// Every asset of the policy whose points lie as objects or files. Where records or keys tell databases apart, each is an
+/// asset of its own: one fresh dump must not hide seven stale ones.
 pub fn stored(policy: &Policy) -> Vec<Stored> {
+    let zone = &policy.time_zone;
     let mut all: Vec<Stored> =
-        policy.postgres.iter().flat_map(|(name, group)| dumps(name, group)).collect();
-    all.extend(policy.redis.iter().filter_map(|(n, g)| one(n, &g.stored, &g.objectives, None)));
-    all.extend(
-        policy.kubernetes.iter().filter_map(|(n, g)| one(n, &g.stored, &g.objectives, None)),
-    );
-    all.extend(policy.files.iter().filter_map(|(n, g)| one(n, &g.stored, &g.objectives, None)));
+        policy.postgres.iter().flat_map(|(name, group)| dumps(name, group, zone)).collect();
+    let redis = policy.redis.iter().map(|(n, g)| (n, &g.stored, &g.objectives, &g.when, &[][..]));
+    let cluster = policy.kubernetes.iter();
+    let cluster = cluster.map(|(n, g)| (n, &g.stored, &g.objectives, &g.when, &[][..]));
+    let files = policy.files.iter();
+    let files = files.map(|(n, g)| (n, &g.stored, &g.objectives, &g.when, &g.also_stored[..]));
+    for (name, store, objectives, when, also) in redis.chain(cluster).chain(files) {
+        let schedules = when.iter().map(|when| Scheduled::of_all(when.clone())).collect();
+        let first = one(name, store, objectives, None, schedules, zone);
+        let copies = also.iter().map(|s| one(name, s, objectives, None, Vec::new(), zone));
+        all.push(Stored { copies: copies.collect(), ..first });
+    }
     all
 }
 
+impl Scheduled {
+    fn of_all(when: When) -> Self {
+        Self { reason: None, when, whole: true }
+    }
+}
+
+/// Whether dumps of this reason hold a whole database. What holds some tables is another kind of point, and the one made
+/// before a restore is of a state that was to be replaced: neither counts for the objective while there are whole ones.
+pub fn whole(group: &Postgres, reason: &str) -> bool {
+    let is_whole = |d: &Dump| d.tables.is_empty() && d.format != DumpFormat::Csv;
+    let any_whole = group.dumps.values().any(is_whole);
+    let known = group.dumps.iter().find(|(r, _)| r.as_str() == reason).map(|(_, d)| d);
+    reason != PRE_RESTORE && known.is_none_or(|d| is_whole(d) || !any_whole)
+}
+
 /// The assets of a group of dumps, each with its second places.
-fn dumps(name: &Name, group: &Postgres) -> Vec<Stored> {
-    // Elsewhere the commit records are read, and tell the database whatever the key is.
-    let told = group.stored.elsewhere() && !group.dumps.is_empty();
-    let named = group.stored.key.as_deref().is_some_and(|k| k.contains("{database}"));
-    let databases: Vec<Option<&str>> = if named || told {
-        group.databases.iter().map(|d| Some(d.as_str())).collect()
-    } else {
-        vec![None]
+fn dumps(name: &Name, group: &Postgres, zone: &ZoneName) -> Vec<Stored> {
+    // Base backups are not taken yet, which is a row of its own.
+    let scheduled = group.dumps.iter().filter(|(_, d)| d.format != DumpFormat::Base);
+    let scheduled = scheduled.filter_map(|(reason, dump)| {
+        let (reason, when) = (reason.to_string(), dump.when.clone()?);
+        let whole = whole(group, &reason);
+        Some(Scheduled { reason: Some(reason), when, whole })
+    });
+    let schedules: Vec<_> = scheduled.collect();
+    let place = |store: &Store, database: Option<&str>, schedules: Vec<Scheduled>| {
+        let stored = one(name, store, &group.objectives, database, schedules, zone);
+        Stored { committed: !group.dumps.is_empty(), ..stored }
     };
-    let place = |store: &Store, database: Option<&str>| {
-        let stored = one(name, store, &group.objectives, database)?;
-        Some(Stored { committed: !group.dumps.is_empty(), ..stored })
-    };
-    let assets = databases.into_iter().filter_map(|database| {
-        let copies = group.also_stored.iter().filter_map(|store| place(store, database)).collect();
-        Some(Stored { copies, ..place(&group.stored, database)? })
+    let assets = postgres_assets(group).into_iter().map(|database| {
+        let also = group.also_stored.iter();
+        let copies = also.map(|store| place(store, database, Vec::new())).collect();
+        Stored { copies, ..place(&group.stored, database, schedules.clone()) }
     });
     assets.collect()
 }
@@ -129,23 +166,19 @@ fn one(
     store: &Store,
     objectives: &Objectives,
     database: Option<&str>,
-) -> Option<Stored> {
-    let elsewhere = store.elsewhere();
-    let bucket = store.bucket.as_ref().filter(|_| !elsewhere);
-    // Without an objective there is nothing to judge; `holdfast policy check` names what only a later function does.
-    let Objectives { max_age, min_size, size_change, .. } = objectives;
-    if max_age.is_none() && min_size.is_none() && size_change.is_none() {
-        return None;
-    }
+    schedules: Vec<Scheduled>,
+    zone: &ZoneName,
+) -> Stored {
+    let bucket = store.bucket.as_ref().filter(|_| !store.elsewhere());
     let key = store.key.clone().map(|k| k.replace("{database}", database.unwrap_or("{database}")));
     // What is fixed at the key's begin narrows the listing to this asset.
     let fixed = key.as_deref().map_or("", |k| k.split(['%', '{']).next().unwrap_or_default());
     let fixed = if database.is_some() { fixed } else { "" };
-    Some(Stored {
+    Stored {
         group: name.to_string(),
         asset: database.map_or_else(|| name.to_string(), str::to_owned),
         bucket: bucket.map(ToString::to_string).unwrap_or_default(),
-        elsewhere: elsewhere.then(|| Box::new(store.clone())),
+        store: Box::new(store.clone()),
         region: store.region.as_ref().map(ToString::to_string),
         prefix: format!("{}{fixed}", store.prefix),
         suffix: store.suffix.clone(),
@@ -153,40 +186,32 @@ fn one(
         by_form: database.is_some(),
         committed: false,
         objectives: objectives.clone(),
+        schedules,
+        zone: zone.clone(),
         seen: true,
         unseen_because: None,
+        not_from_here: false,
         count: 0,
         faulty: Vec::new(),
         checksum: None,
         free: None,
         copies: Vec::new(),
         newest: Vec::new(),
-        open: VecDeque::new(),
-        last: None,
-    })
+        by_reason: BTreeMap::new(),
+    }
 }
 
 impl Stored {
+    /// How old its newest point may be at `now`, written or derived.
+    pub fn objective(&self, now: Timestamp) -> Option<Objective> {
+        let whens = self.schedules.iter().filter(|s| s.whole).map(|s| &s.when);
+        Objective::of(self.objectives.max_age.as_ref(), whens, &self.zone, now)
+    }
+
     /// Takes note of an object, if it is one of the asset's points. Memory is that of the few newest.
     pub fn add(&mut self, key: &str, size: u64, modified: Timestamp) {
-        if self.committed
-            && let Some(of) = key.strip_suffix(COMMIT)
-        {
-            let at = self.open.iter().position(|p| p.key == of);
-            if let Some(point) = at.and_then(|at| self.open.remove(at)) {
-                self.point(point);
-            }
-            return;
-        }
-        if self.committed
-            && let Some((of, at)) = unchanged(key)
-        {
-            self.renew(of, at);
-            return;
-        }
-        let beside = self.committed && BESIDE.iter().any(|end| key.ends_with(end));
         let ours = key.starts_with(&self.prefix) && key.ends_with(&self.suffix);
-        if !ours || beside || key.ends_with('/') {
+        if !ours || key.ends_with('/') {
             return;
         }
         let read = self.form.as_deref().and_then(|form| read(form, key));
@@ -195,33 +220,24 @@ impl Stored {
         }
         // A copy of an old dump has a young object; the time in its name tells its data's age.
         let at = read.and_then(|r| latest(&r)).map_or(modified, |named| named.min(modified));
-        let point = StoredPoint { key: key.to_owned(), size, at, reason: None };
-        if self.committed {
-            self.open.push_back(point);
-            if self.open.len() > BETWEEN {
-                self.open.pop_front();
-            }
-            return;
-        }
-        self.point(point);
-    }
-
-    /// Takes note that a point was still true at a later time: its database had not changed. Notes follow their point in
-    /// the order of keys.
-    fn renew(&mut self, of: &str, at: Timestamp) {
-        let Some(point) = self.last.take_if(|p| p.key == of) else { return };
-        self.newest.retain(|p| p.key != of);
-        self.count -= 1;
-        self.point(StoredPoint { at: at.max(point.at), ..point });
+        self.point(StoredPoint { key: key.to_owned(), size, at, reason: None });
     }
 
     /// Takes note of a good point.
     pub fn point(&mut self, point: StoredPoint) {
-        self.count += 1;
-        self.last = Some(point.clone());
+        self.aside(&point);
         self.newest.push(point);
         self.newest.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| b.key.cmp(&a.key)));
         self.newest.truncate(COMPARED + 1);
+    }
+
+    /// Takes note of a good point that does not count for the objective.
+    pub fn aside(&mut self, point: &StoredPoint) {
+        self.count += 1;
+        if let Some(reason) = &point.reason {
+            let newest = self.by_reason.entry(reason.clone()).or_insert(point.at);
+            *newest = point.at.max(*newest);
+        }
     }
 
     /// What lies there can't be told whole, so nothing is concluded from what was seen of it.
@@ -233,9 +249,10 @@ impl Stored {
 
     /// Where its points lie, for people: `s3://bucket/prefix`, `/var/backups/orders`.
     pub fn at(&self) -> String {
-        let Some(store) = &self.elsewhere else {
+        let store = &self.store;
+        if !store.elsewhere() {
             return format!("s3://{}/{}", self.bucket, self.prefix);
-        };
+        }
         match (&store.directory, &store.azure, &store.bucket) {
             (Some(directory), ..) => format!("{}/{}", directory.trim_end_matches('/'), self.prefix),
             (_, Some(azure), _) => {

@@ -5,6 +5,7 @@ use shared::{
     model::{at, automated, database, point, policy, seen},
 };
 
+mod green;
 mod hosts;
 mod settings;
 mod stored;
@@ -139,10 +140,10 @@ fn a_database_is_judged_by_the_age_of_its_newest_good_data_to_the_second() {
     });
     insta::assert_snapshot!(rows.collect::<Vec<_>>().join("\n"), @"
     one good point
-      fine
+      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot`
       then critical acme-a stale: its newest good point acme-a-daily-202611190200 is 1d 1h old, 1s over the objective of 1d 1h; run `holdfast run snapshot`
     RDS's own point
-      fine
+      critical acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: there is none; run `holdfast run snapshot`
       then critical acme-a stale: its newest good point rds:acme-a-202611190200 is 1d 1h old, 1s over the objective of 1d 1h; run `holdfast run snapshot`
     none at all
       critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot`
@@ -161,14 +162,15 @@ fn a_database_is_judged_by_the_age_of_its_newest_good_data_to_the_second() {
       fine
       then critical acme-a stale: its newest good point acme-a-daily-202611190200 is 1d 1h old, 1s over the objective of 1d 1h; 1 on the way; run `holdfast run snapshot`
     the newest failed
-      warning acme-a failed: its newest snapshot acme-a-daily-202611200200 is failed; see the database's events in RDS; the next run tries again
+      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot`
+    warning acme-a failed: its newest snapshot acme-a-daily-202611200200 is failed; see the database's events in RDS; the next run tries again
       then critical acme-a stale: its newest good point acme-a-daily-202611190200 is 1d 1h old, 1s over the objective of 1d 1h; run `holdfast run snapshot`
     warning acme-a failed: its newest snapshot acme-a-daily-202611200200 is failed; see the database's events in RDS; the next run tries again
     only a failed one
       critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot`
     warning acme-a failed: its newest snapshot acme-a-daily-202611200200 is failed; see the database's events in RDS; the next run tries again
     one failed before the newest good
-      fine
+      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot`
       then critical acme-a stale: its newest good point acme-a-daily-202611190200 is 1d 1h old, 1s over the objective of 1d 1h; run `holdfast run snapshot`
     same name, another database's
       critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot`
@@ -249,33 +251,46 @@ fn copies_are_judged_by_the_age_of_their_data_to_the_second() {
     });
     insta::assert_snapshot!(rows.collect::<Vec<_>>().join("\n"), @"
     good
-      fine
-      then critical acme-a offsite-stale: its newest good copy at dr has data 1d 2h old, over the objective of 1d 2h; run `holdfast run offsite`
+      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot`
+      then warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot`
+    critical acme-a offsite-stale: its newest good copy at dr has data 1d 2h old, over the objective of 1d 2h; run `holdfast run offsite`
     none
-      critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot`
+    critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
     on its way
-      critical acme-a no-offsite: dr has no good copy of it; 1 on the way; run `holdfast run offsite`
+      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot`
+    critical acme-a no-offsite: dr has no good copy of it; 1 on the way; run `holdfast run offsite`
+    critical acme-a stuck: acme-a-daily-202611190200 is being copied to dr since 1d 2h; see its events in RDS; delete it when it does not go on, and a new one is made
     failed
-      critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot`
+    critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
     under another key
-      critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot`
+    critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
     critical acme-a wrong-copy: the copy acme-a-daily-202611190200 at dr does not count: it is under arn:aws:kms:us-east-1:111122223333:key/aws-rds instead of arn:aws:kms:us-east-1:111122223333:key/dr; delete it when you know why; a new one is made after that
     smaller than its source
-      critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot`
+    critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
     critical acme-a wrong-copy: the copy acme-a-daily-202611190200 at dr does not count: it has 19 GiB and its source 20; delete it when you know why; a new one is made after that
     not encrypted
-      critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot`
+    critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
     critical acme-a wrong-copy: the copy acme-a-daily-202611190200 at dr does not count: it is not encrypted and its source is; delete it when you know why; a new one is made after that
     for another reason
-      critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot`
+    critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
     not made by Holdfast
-      critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot`
+    critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
     of the database that had the name before
-      critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot`
+    critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
     from the future
-      critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
+      warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot`
+    critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
     the place does not answer
       critical us-east-1 in 111122223333 gap: describe DB snapshots: Throttling: Rate exceeded; wait
+    warning acme-a missed: its daily snapshot of 2026-11-20T02:00:00Z was not taken: its newest has data of 2026-11-19T02:00:00Z; run `holdfast run snapshot`
     critical acme-a offsite-unknown: its copies at us-east-1 in 111122223333 can't be seen; see the gap of that place
     ");
 }
@@ -358,6 +373,7 @@ fn what_the_selection_lacks_or_has_twice_is_said() {
     warning acme-b two-groups: the groups billing and fleet both select it; billing has it; name it under except in fleet
     critical fleet too-few: the group selects 1 databases and the policy expects 3; check the selection, or expect, in the policy
     critical rest too-few: the group selects 0 databases and the policy expects 1; check the selection, or expect, in the policy
+    warning acme-b not-watched: no objective is written and no schedule implies one, so nobody knows when its newest point is too old; write objectives.max_age in its group
     ");
     // A group that lacks a database has no age: the ages of the others do not speak for it, nor do they for the policy.
     let of = [Metric::PointAge, Metric::FailingAssets, Metric::UnprotectedDatabases];
@@ -475,11 +491,13 @@ fn an_asset_stands_with_its_worst_finding_and_why() {
             max_age_seconds: Some(
                 90000,
             ),
+            max_age_derived: false,
             size_bytes: Some(
                 21474836480,
             ),
             offsite_age_seconds: None,
             offsite_wanted: true,
+            coverage: Watched,
             worst: Some(
                 Critical,
             ),

@@ -56,6 +56,7 @@ pub(super) fn events(message: &Message) -> Vec<Event> {
     match message.kind {
         Kind::Success
         | Kind::Digest
+        | Kind::StorageReport
         | Kind::RecoveryStarted
         | Kind::RecoveryUpdate
         | Kind::RecoveryComplete => vec![change(message)],

@@ -4,12 +4,13 @@ use crate::message::{AtRisk, Incident, Kind, Made, Message};
 use shared::plan::Severity;
 
 /// Every kind.
-pub(super) const KINDS: [Kind; 10] = [
+pub(super) const KINDS: [Kind; 11] = [
     Kind::Opened,
     Kind::StillOpen,
     Kind::Resolved,
     Kind::Success,
     Kind::Digest,
+    Kind::StorageReport,
     Kind::RecoveryStarted,
     Kind::RecoveryUpdate,
     Kind::RecoveryComplete,
@@ -51,6 +52,13 @@ pub(super) fn sample(kind: Kind) -> Message {
             vec![],
             vec![],
             &["8 of 9 assets have a fresh point", "R&D: 3 points were let go"],
+        ),
+        Kind::StorageReport => (
+            Severity::Info,
+            "storage in 2026-11",
+            vec![],
+            vec![],
+            &["storage is 1.2 TiB; this month cost $31.40 so far"],
         ),
         Kind::RecoveryStarted => {
             recovery("the recovery of lomash-orders began", &["by alice, from db-1"])

@@ -87,6 +87,7 @@ pub(super) fn label(message: &Message) -> String {
         Kind::Resolved => "resolved".into(),
         Kind::Success => "done".into(),
         Kind::Digest => "digest".into(),
+        Kind::StorageReport => "storage report".into(),
         Kind::RecoveryStarted => "recovery started".into(),
         Kind::RecoveryUpdate => "recovery goes on".into(),
         Kind::RecoveryComplete => "recovery complete".into(),
@@ -216,7 +217,7 @@ fn incident_text(i: &Incident, at: Timestamp) -> String {
 pub(super) fn mark(message: &Message) -> &'static str {
     match (message.kind, message.severity) {
         (Kind::Resolved, _) | (Kind::Success | Kind::RecoveryComplete, Severity::Info) => "✅",
-        (Kind::Digest, _) => "📋",
+        (Kind::Digest | Kind::StorageReport, _) => "📋",
         (Kind::Test, _) => "🔔",
         (Kind::RecoveryStarted | Kind::RecoveryUpdate, _) => "🛟",
         (_, Severity::Critical) => "🔴",

@@ -13,7 +13,7 @@ fn every_sample_event_is_read() {
     let [Heard::Run(run)] = &sample("notify-report.json")[..] else { panic!("a report") };
     assert_eq!((run.function.as_str(), run.findings.len(), run.whole), ("freshness", 1, true));
     let [Heard::Alarm(alarm)] = &sample("notify-alarm.json")[..] else { panic!("an alarm") };
-    assert_eq!((alarm.name.as_str(), alarm.state.as_str()), ("acme-age", "ALARM"));
+    assert_eq!((alarm.name.as_str(), alarm.state.as_str()), ("acme-backup-age", "ALARM"));
     assert_eq!(alarm.at.to_string(), "2026-11-20T12:07:00.123Z");
     let [Heard::NotCompleted(news)] = &sample("notify-not-completed.json")[..] else {
         panic!("a failure")

@@ -51,7 +51,7 @@ pub(super) fn digest(planning: &mut Planning<'_>, state: &mut State) {
 }
 
 /// The channels: those that the policy names, else those that hear of every group, else all.
-fn to(planning: &Planning<'_>, named: &[Name]) -> Vec<Name> {
+pub(super) fn to(planning: &Planning<'_>, named: &[Name]) -> Vec<Name> {
     let mut to = Vec::new();
     add(&mut to, named.to_vec());
     if to.is_empty() {

@@ -1,6 +1,6 @@
 //! What was heard changes what is known to be wrong.
 
-use super::{Planning, recovery};
+use super::{Planning, recovery, storage};
 use crate::{
     heard::{Alarm, Came, Heard, NotCompleted, Problem, Run, Verified},
     message::Made,
@@ -52,6 +52,7 @@ fn hear_run(planning: &mut Planning<'_>, state: &mut State, run: &Run) {
     for (made, group) in made(planning, state, run) {
         planning.made.push((made, group, On::Success));
     }
+    storage::hear(planning, state, run, at);
     completed(state, &run.function, at);
     stand(state, run, at);
     let source = state.source(&run.function, at);
@@ -204,7 +205,7 @@ fn made(planning: &Planning<'_>, state: &State, run: &Run) -> Vec<(Made, Option<
 
 /// Remembers the newest point of each asset.
 fn stand(state: &mut State, run: &Run, at: Timestamp) {
-    for s in &run.assets {
+    for s in run.assets.iter().filter(|s| s.watched()) {
         if state.assets.len() >= MOST_ASSETS && !state.assets.contains_key(&s.asset) {
             continue;
         }

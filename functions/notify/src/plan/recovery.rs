@@ -64,6 +64,12 @@ pub(super) fn hear(planning: &mut Planning<'_>, state: &mut State, news: &Recove
             }
         }
         Stage::At(phase) => recovering.phase = clip(phase, 200),
+        Stage::Waits(why) => {
+            recovering.ended = Some(at);
+            let recovering = recovering.clone();
+            leave(state, NOTIFY, &id(&missing(&recovering, planning.now)), planning.now);
+            waits(planning, state, &news.id, &recovering, why);
+        }
         Stage::Ended { well, lines, made } => {
             recovering.ended = Some(at);
             let recovering = recovering.clone();
@@ -98,6 +104,14 @@ fn started(planning: &mut Planning<'_>, state: &mut State, id: &str, r: &Recover
     let title = format!("recovery of {} has started", r.asset);
     let mut message = message(planning, id, Kind::RecoveryStarted, Severity::Critical, &title);
     message.lines = vec![r.what.clone(), format!("an update follows every {}", human(every(rule)))];
+    say_all(planning, state, &everyone(planning, rule), &message);
+}
+
+fn waits(planning: &mut Planning<'_>, state: &mut State, id: &str, r: &Recovering, why: &str) {
+    let Some(rule) = &planning.notify.recovery else { return };
+    let title = format!("recovery of {} waits for an archive", r.asset);
+    let mut message = message(planning, id, Kind::RecoveryUpdate, Severity::Warning, &title);
+    message.lines = vec![clip(why, 500), "nothing failed: start it again when it is there".into()];
     say_all(planning, state, &everyone(planning, rule), &message);
 }
 

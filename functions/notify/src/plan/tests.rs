@@ -19,7 +19,7 @@ databases:
 postgres:
   shop: { databases: [shop], stored: { bucket: acme-dumps, prefix: daily/ } }
 alarms:
-  acme-age: { watch: point-age, of: fleet, above: 25h }
+  acme-backup-age: { watch: point-age, of: fleet, above: 25h }
 notify:
   channels:
     chat: { slack: { env: S } }
@@ -136,5 +136,6 @@ pub(super) fn stands(asset: &str, age: i64) -> Stands {
         newest: Some(format!("{asset}-daily-1")),
         age_seconds: Some(age),
         max_age_seconds: Some(90_000),
+        coverage: None,
     }
 }

@@ -1,8 +1,9 @@
 //! Which objects are copied. Pure: no I/O and no clock.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use shared::{
     aws::s3::{CopyObject, Object, Pair},
+    objective::Objective,
     plan::Plan,
     policy::text::Name,
 };
@@ -22,8 +23,8 @@ pub(super) struct Task<'a> {
     pub(super) kms_key: Option<String>,
     /// Objects that were there at this time are due; younger ones wait. None when nothing is due yet.
     pub(super) until: Option<Timestamp>,
-    /// The oldest object without a copy may be this old.
-    pub(super) max_age: Option<SignedDuration>,
+    /// How old the oldest object without a copy may be.
+    pub(super) objective: Option<Objective>,
 }
 
 impl Task<'_> {

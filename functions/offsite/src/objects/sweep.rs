@@ -3,11 +3,11 @@
 use super::plan::{Oldest, Task, older, plan};
 use shared::{
     aws::{
-        EdgeError,
+        EdgeError, Kind,
         s3::{CopyObject, Pair, Pairs, S3},
     },
     plan::{Finding, Plan, Severity},
-    report::{Outcome, Report, Result},
+    report::{Coverage, Outcome, Report, Result, Standing},
     run::{World, apply},
     time::human,
 };
@@ -38,13 +38,28 @@ pub(super) struct Done {
 struct Progress {
     /// The oldest object without a copy.
     waits: Oldest,
-    /// Objects in an archive class, and the first of them.
-    archived: usize,
-    first_archived: Option<String>,
+    /// Objects that must be restored from an archive first.
+    archived: Named,
+    /// Objects under a key of the customer's own.
+    customer_keys: Named,
     /// For each prefix of the policy, whether an object was found.
     found: Vec<bool>,
     /// Why the sweep did not come to its end.
     stopped: Option<String>,
+}
+
+/// How many objects of a kind there are, and the first of them.
+#[derive(Default)]
+struct Named {
+    count: usize,
+    first: Option<String>,
+}
+
+impl Named {
+    fn add(&mut self, keys: Vec<String>) {
+        self.count += keys.len();
+        self.first = self.first.take().or(keys.into_iter().next());
+    }
 }
 
 /// Copies what a bucket's copies lack, and judges how they stand after it.
@@ -66,7 +81,9 @@ pub(super) async fn sweep(
             list(world, task, &mut pairs, (source, destination), &mut progress, done, report).await
         {
             // Half a list says neither what is missing nor that nothing is.
-            report.find(gap(task, &e));
+            let gap = gap(task, &e);
+            stand(task, report, Coverage::NotObserved, std::slice::from_ref(&gap));
+            report.find(gap);
             return;
         }
         if progress.stopped.is_some() {
@@ -74,7 +91,25 @@ pub(super) async fn sweep(
         }
     }
     let copied = done.objects > before;
-    report.findings.extend(judge(world, task, &progress, copied));
+    let found = judge(world, task, &progress, copied);
+    stand(task, report, Coverage::Watched, &found);
+    report.findings.extend(found);
+}
+
+/// The bucket's row, one for all of its copies.
+fn stand(task: &Task<'_>, report: &mut Report, coverage: Coverage, found: &[Finding]) {
+    let mut row = Standing::new(task.group.to_string(), task.from);
+    (row.coverage, row.offsite_wanted) = (coverage, true);
+    found.iter().for_each(|f| row.add(f));
+    match report.assets.iter_mut().find(|s| s.group == row.group && s.asset == row.asset) {
+        // Of two copies the one that was not seen speaks for both.
+        Some(held) => {
+            let worse = held.coverage.max(coverage);
+            held.merge(row);
+            held.coverage = worse;
+        }
+        None => report.assets.push(row),
+    }
 }
 
 /// One list to its end, or until the time is over.
@@ -101,13 +136,13 @@ async fn list(
         {
             progress.waits = Some((at, key));
         }
-        progress.archived += planned.archived.len();
-        progress.first_archived =
-            progress.first_archived.take().or(planned.archived.into_iter().next());
+        progress.archived.add(planned.archived);
         let went = carry_out(world, &planned.plan, source, destination, done, report).await;
         for object in went.left {
             older(&mut progress.waits, &object);
         }
+        progress.archived.add(went.archived);
+        progress.customer_keys.add(went.customer_keys);
         match end {
             End::There => return Ok(()),
             End::Failed(e) => return Err(e),
@@ -159,6 +194,10 @@ fn in_source(pair: &Pair) -> Option<&str> {
 pub(super) struct Went {
     /// Objects that still have no copy.
     left: Vec<shared::aws::s3::Object>,
+    /// Objects that lie in an archive tier, which a list does not show.
+    archived: Vec<String>,
+    /// Objects under a key of the customer's own.
+    customer_keys: Vec<String>,
     /// Many failed and none succeeded.
     hopeless: bool,
 }
@@ -178,6 +217,7 @@ pub(super) async fn carry_out(
     })
     .await;
     let (mut left, mut failed) = (Vec::new(), 0);
+    let (mut archived, mut customer_keys) = (Vec::new(), Vec::new());
     for (step, outcome) in plan.steps.iter().zip(outcomes) {
         match &outcome.result {
             Result::Done(_) => {
@@ -185,13 +225,23 @@ pub(super) async fn carry_out(
                 done.bytes += step.action.object.size;
             }
             other => {
-                failed += usize::from(matches!(other, Result::Failed(_)));
                 left.push(step.action.object.clone());
+                // What no try of ours can copy is a finding of the sweep, not a failure of each.
+                let key = step.action.object.key.clone();
+                match outcome.kind {
+                    Some(Kind::Archived) => archived.push(key),
+                    Some(Kind::CustomerKey) => customer_keys.push(key),
+                    _ => failed += usize::from(matches!(other, Result::Failed(_))),
+                }
+                if matches!(outcome.kind, Some(Kind::Archived | Kind::CustomerKey)) {
+                    continue;
+                }
             }
         }
         done.keep(outcome, report);
     }
-    Went { left, hopeless: failed >= HOPELESS && failed == plan.steps.len() }
+    let hopeless = failed >= HOPELESS && failed == plan.steps.len();
+    Went { left, archived, customer_keys, hopeless }
 }
 
 impl Done {
@@ -225,13 +275,7 @@ impl Done {
 
 /// A bucket that could not be looked at.
 pub(super) fn gap(task: &Task<'_>, e: &EdgeError) -> Finding {
-    let mend = match e.code.as_deref() {
-        Some("PermanentRedirect" | "AuthorizationHeaderMalformed") => {
-            "the bucket is in another region: write its region in the policy"
-        }
-        _ => e.hint(),
-    };
-    Finding::new(Severity::Critical, task.from, "gap", e.to_string(), mend).in_group(task.group)
+    Finding::new(Severity::Critical, task.from, "gap", e.to_string(), e.hint()).in_group(task.group)
 }
 
 /// How a bucket's copies stand after a sweep.
@@ -259,11 +303,10 @@ fn judge(world: &World<'_>, task: &Task<'_>, progress: &Progress, copied: bool) 
             );
         }
     }
-    if progress.archived > 0 {
-        let first = progress.first_archived.as_deref().unwrap_or_default();
+    let Named { count, first } = &progress.archived;
+    if let Some(first) = first {
         let why = format!(
-            "{} objects without a copy in {to} lie in an archive class, such as \"{first}\"",
-            progress.archived
+            "{count} objects without a copy in {to} lie in an archive class, such as \"{first}\""
         );
         find(
             Severity::Warning,
@@ -272,13 +315,23 @@ fn judge(world: &World<'_>, task: &Task<'_>, progress: &Progress, copied: bool) 
             "restore them for some days; the next run copies them then",
         );
     }
-    if let (Some((at, key)), Some(max_age)) = (&progress.waits, task.max_age) {
+    let Named { count, first } = &progress.customer_keys;
+    if let Some(first) = first {
+        let why = format!(
+            "{count} objects without a copy in {to} are under a key of the customer's own (SSE-C), such as \"{first}\""
+        );
+        let mend =
+            "copy them with their key by other means, or write such objects under a key of KMS";
+        find(Severity::Warning, "customer-key", why, mend);
+    }
+    if let (Some((at, key)), Some(objective)) = (&progress.waits, task.objective) {
         let age = world.now.duration_since(*at);
-        if age > max_age {
+        if age > objective.max_age {
+            let from = if objective.derived { " by its schedule" } else { "" };
             let why = format!(
-                "\"{key}\" has no copy in {to} and is {} old; {} is allowed",
+                "\"{key}\" has no copy in {to} and is {} old; {} is allowed{from}",
                 human(age),
-                human(max_age)
+                human(objective.max_age)
             );
             find(
                 Severity::Critical,

@@ -207,6 +207,43 @@ async fn a_dry_run_copies_nothing_and_says_what_it_would() {
 }
 
 #[tokio::test]
+async fn what_no_try_can_copy_is_a_finding_and_no_failure_of_each_sweep() {
+    let ground = Ground::new();
+    let world = ground.world(Budget::endless(), false);
+    let there_is = lists("backups", keys(&["pg/cold", "pg/sse-c", "redis/r"]), SUNDAY - 60);
+    let has = lists("offsite", vec![], SUNDAY);
+    let of = |key: &'static str| {
+        move |r: &aws_sdk_s3::operation::copy_object::CopyObjectInput| {
+            r.key().is_some_and(|k| k == key)
+        }
+    };
+    // An archive tier of Intelligent-Tiering does not show in a list, nor does a key of the customer's own.
+    let cold = mock!(Client::copy_object)
+        .match_requests(of("pg/cold"))
+        .then_http_response(|| refusal(403, "InvalidObjectState"));
+    let keyed = mock!(Client::copy_object)
+        .match_requests(of("pg/sse-c"))
+        .then_http_response(|| refusal(400, "InvalidRequest"));
+    let read = mock!(Client::get_object).then_http_response(|| refusal(400, "InvalidRequest"));
+    let copy = mock!(Client::copy_object).match_requests(of("redis/r")).then_output(|| {
+        let result = CopyObjectResult::builder().e_tag("e").checksum_sha256("sum").build();
+        CopyObjectOutput::builder().copy_object_result(result).build()
+    });
+    let there = mock!(Client::head_object).then_output(|| {
+        let head = HeadObjectOutput::builder().content_length(3).e_tag("\"e\"");
+        head.checksum_sha256("sum").last_modified(DateTime::from_secs(SUNDAY)).build()
+    });
+    let (report, done) =
+        swept(&world, &[&there_is, &has, &cold, &keyed, &read, &copy, &there]).await;
+    assert_eq!(done.objects, 1, "{}", said(&report));
+    assert_eq!(report.count(|r| matches!(r, shared::report::Result::Failed(_))), 0);
+    let found: Vec<_> = report.findings.iter().map(|f| (f.severity, f.what)).collect();
+    let warning = shared::plan::Severity::Warning;
+    assert_eq!(found, [(warning, "archived"), (warning, "customer-key")], "{}", said(&report));
+    assert!(said(&report).contains("such as \"pg/sse-c\""), "{}", said(&report));
+}
+
+#[tokio::test]
 async fn a_prefix_without_any_object_and_an_object_too_long_without_a_copy_are_critical() {
     let ground = Ground::new();
     let world = ground.world(Budget::endless(), false);

@@ -96,7 +96,7 @@ async fn compared(budget: Budget, sample: u32, rules: &[&Rule]) -> Look<Replicat
     all.extend(rules);
     let s3 = s3(&all);
     let comparison = Comparison::new(now, SignedDuration::from_hours(1), sample);
-    compare(&world, ("media", &s3), ("media-replica", &s3), comparison).await
+    compare(&world, ("media", &s3), ("media-replica", &s3), &[""], comparison).await
 }
 
 fn keys(names: &[&str]) -> impl Iterator<Item = String> {

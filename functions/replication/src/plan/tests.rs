@@ -36,6 +36,7 @@ fn object(key: &str, minutes_old: i64) -> Object {
         etag: "e".into(),
         modified: now() - SignedDuration::from_mins(minutes_old),
         class: "STANDARD".into(),
+        restored: false,
     }
 }
 
@@ -50,6 +51,7 @@ fn rule() -> ReplicationRule {
         to: "media-replica".into(),
         whole: true,
         prefix: String::new(),
+        tagged: false,
         metrics: true,
         promised: None,
     }
@@ -195,7 +197,7 @@ fn a_replica_is_judged_by_what_it_lacks_and_what_s3_says() {
         ("no rule", having(|r| r.rules.clear())),
         ("a rule to another bucket", having(|r| r.rules[0].to = "other".into())),
         ("the rule is off", having(|r| r.rules[0].enabled = false)),
-        ("the rule takes in a part", having(|r| r.rules[0].whole = false)),
+        ("the rule takes in a part", having(|r| r.rules[0].tagged = true)),
         ("the replica keeps no versions", having(|r| r.versioning = Versioning::Suspended)),
         ("no time", having(|r| r.cut = Some("k".into()))),
         ("other bytes", having(|r| r.sampled.push(("b".into(), Sampled::Differs)))),
@@ -236,7 +238,7 @@ fn a_replica_is_judged_by_what_it_lacks_and_what_s3_says() {
     the rule is off:
         critical no-rule: a replication rule to media-replica is not enabled: what is written now is not replicated
     the rule takes in a part:
-        warning rule-narrow: the rules to media-replica ("all") take in some keys or tags only
+        warning rule-narrow: the rules to media-replica ("all") take in some keys or tags only, and the policy replicates all keys
     the replica keeps no versions:
         critical replica-versioning: versioning of the replica media-replica is suspended: S3 can't replicate to it
     no time:
@@ -279,9 +281,11 @@ fn a_buckets_standing_carries_its_worst_finding_and_its_size() {
             newest: None,
             age_seconds: None,
             max_age_seconds: None,
+            max_age_derived: false,
             size_bytes: None,
             offsite_age_seconds: None,
             offsite_wanted: true,
+            coverage: NotObserved,
             worst: Some(
                 Critical,
             ),
@@ -349,4 +353,26 @@ fn a_read_replica_is_judged_by_its_lag_and_silence_is_no_proof() {
     an unknown name:
         critical unknown-asset: no bucket, group or watched read replica has this name
     "#);
+}
+
+#[test]
+fn a_rule_with_a_prefix_on_purpose_is_no_finding() {
+    let asked = |prefixes: &[&str]| Replication {
+        to: "dr".parse().expect("a name"),
+        max_lag: "1h".parse().expect("a period"),
+        tolerance: 0,
+        sample: 10,
+        prefixes: prefixes.iter().map(ToString::to_string).collect(),
+    };
+    let mut seen = replicated(vec![same("images/a")]);
+    (seen.rules[0].whole, seen.rules[0].prefix) = (false, "images/".into());
+    let found = |prefixes: &[&str]| {
+        let mut found = Vec::new();
+        settings(&asked(prefixes), &seen, &mut |_, what, _, _| found.push(what));
+        found
+    };
+    assert_eq!(found(&["images/"]), [""; 0]);
+    assert_eq!(found(&["images/2026/"]), [""; 0], "the rule takes in more");
+    assert_eq!(found(&[]), ["rule-narrow"]);
+    assert_eq!(found(&["images/", "video/"]), ["rule-narrow"]);
 }

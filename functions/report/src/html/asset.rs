@@ -10,6 +10,7 @@ use crate::{
 };
 use jiff::Timestamp;
 use maud::{Markup, html as markup};
+use shared::report::Coverage;
 
 /// Every asset.
 pub(super) fn assets(page: &Page) -> Markup {
@@ -31,7 +32,7 @@ fn asset(i: usize, a: &Asset, page: &Page) -> Markup {
             summary { span.name { (a.asset) } " " @if a.asset != a.group { small { (a.group) } " " } (badge(a.state)) }
             @for why in &a.why { p.because { (why) } }
             @if a.lanes.is_empty() {
-                p.dim { @if a.points_wanted { "No recovery point of it is known." } @else { "It is compared with its copy in place and has no recovery points of its own." } }
+                p.dim { @if a.coverage == Coverage::NotRun { "Nothing runs this part of the policy." } @else if a.points_wanted { "No recovery point of it is known." } @else { "It is compared with its copy in place and has no recovery points of its own." } }
                 @if a.bytes > 0 { p { "Stored: " (size(a.bytes)) ", a month of it " (amount(a.cost.month, &a.cost, &page.costs)) } }
             } @else {
                 (timeline(a, page.at))
@@ -55,7 +56,7 @@ fn timeline(a: &Asset, now: Timestamp) -> Markup {
                 div.lane {
                     span.at { (lane.place) @if !lane.home { small { " copies" } } }
                     @if lane.seen {
-                        (plot::lane(lane, a.since, now, a.max_age_seconds, &spoken(lane, now)))
+                        (plot::lane(lane, a.since, now, (a.max_age_seconds, a.dense_seconds), &spoken(lane, now)))
                     } @else { span.blind { "could not be seen" } }
                 }
             }
@@ -115,7 +116,7 @@ fn measures(a: &Asset, page: &Page) -> Markup {
     let over = |n: Option<i64>| n.zip(rpo.target_seconds).map(|(n, t)| n <= t);
     markup! {
         dl.measures {
-            div { dt { "Loss if it were lost now" } dd { (figure(&known_age(rpo.now_seconds), missed(over(rpo.now_seconds)))) small { @match rpo.target_seconds { Some(t) => { " of " (age(t)) } None => " no objective" } @if rpo.continuous { ", continuous" } } } }
+            div { dt { "Loss if it were lost now" } dd { (figure(&known_age(rpo.now_seconds), missed(over(rpo.now_seconds)))) small { @match rpo.target_seconds { Some(t) => { " of " (age(t)) @if a.max_age_derived { ", derived from its schedule" } } None => " no objective" } @if rpo.continuous { ", continuous" } } } }
             @if let Some(longest) = rpo.longest_seconds {
                 div { dt { "Longest gap" } dd { (figure(&age(longest), missed(over(Some(longest))) && !rpo.continuous)) small { @if let Some(s) = rpo.measured_since { " since " (day(s, page.at)) } } } }
             }

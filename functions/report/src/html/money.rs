@@ -77,6 +77,9 @@ fn classes(costs: &Costs) -> Markup {
                 @for r in costs.requests.iter().filter(|r| r.count > 0) {
                     tr { th scope="row" { (kind(r.kind)) } td.n { (count(usize::try_from(r.count).unwrap_or(usize::MAX))) } td.n { @match r.cost { Some(c) => (money(c, costs)), None => (DASH) } } td.n { (DASH) } }
                 }
+                @if costs.transfer.bytes > 0 {
+                    tr { th scope="row" { "transfer to other regions" } td.n { (size(costs.transfer.bytes)) } td.n { @match costs.transfer.cost { Some(c) => (money(c, costs)), None => (DASH) } } td.n { (DASH) } }
+                }
             }
             tfoot { tr { th scope="row" { "Together" } td.n { (size(costs.total.bytes)) } td.n { (amount(costs.total.so_far, &costs.total, costs)) } td.n { (amount(costs.total.month, &costs.total, costs)) } } }
         }

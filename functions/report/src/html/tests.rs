@@ -47,6 +47,7 @@ fn fleet(names: impl Iterator<Item = String>, days: i64) -> Facts {
             group: None,
             asset: name.clone(),
             kind: if day % 5 == 0 { Kind::Restore } else { Kind::Check },
+            who: "verify".into(),
             action: "verify".into(),
             done: day % 7 != 0,
             detail: String::new(),

@@ -19,7 +19,7 @@ pub(super) async fn look(world: &World<'_>) -> (Trail, Option<Vec<AlarmState>>) 
 
 async fn trail(world: &World<'_>) -> Trail {
     let Some(log) = Log::of(world.aws, world.policy) else { return Trail::None };
-    if matches!(log, Log::Directory { .. }) && !world.host {
+    if log.is_local() && !world.host {
         return Trail::Unseen("it lies in a directory of a host".into());
     }
     let since = world.now.checked_sub(SignedDuration::from_hours(24 * DAYS)).unwrap_or(world.now);
@@ -43,6 +43,10 @@ fn event(record: &Record) -> Event {
         group: record.group.clone(),
         asset: entry.asset.clone(),
         kind: kind(&record.by, &entry.action, entry.made.is_some()),
+        who: match &record.user {
+            Some(user) => format!("{} by {user}", record.by),
+            None => record.by.clone(),
+        },
         action: entry.action.clone(),
         done: entry.result == Went::Done,
         detail: entry.detail.clone(),
@@ -57,6 +61,7 @@ fn kind(by: &str, action: &str, made: bool) -> Kind {
         ("verify", _) if action.contains("full") => Kind::Restore,
         ("verify", _) => Kind::Check,
         (_, "restore") => Kind::Restore,
+        (_, "delete") => Kind::Delete,
         // What names a point without making one: a hold, its release.
         ("hold" | "release", _) => Kind::Other,
         // A snapshot or a dump that failed made nothing, and was to be one.
@@ -89,10 +94,10 @@ mod tests {
             ("restore", "restore", true, Kind::Restore),
             ("dump", "dump shop to daily/shop.dump", true, Kind::Backup),
             ("dump", "copy daily/shop.dump to also_stored[1] as shop.dump", true, Kind::Backup),
-            ("dump", "delete daily/shop.dump", false, Kind::Other),
+            ("dump", "delete daily/shop.dump", false, Kind::Delete),
             ("snapshot", "take orders-daily-202611200200", true, Kind::Backup),
             ("offsite", "copy orders-daily-202611200200 to us-east-1", true, Kind::Backup),
-            ("retention", "delete orders-daily-202610010200", false, Kind::Other),
+            ("retention", "delete orders-daily-202610010200", false, Kind::Delete),
             ("hold", "hold", true, Kind::Other),
         ];
         for (by, action, made, expected) in table {

@@ -6,7 +6,7 @@ use crate::{
 };
 use shared::{
     aws::EdgeError,
-    policy::{Policy, Postgres, text::Name},
+    policy::{Postgres, text::Name},
     run::World,
     secret::Secrets,
 };
@@ -57,7 +57,7 @@ async fn one(
     store: &shared::policy::Store,
     home: bool,
 ) -> Found {
-    let region = store.region.clone().unwrap_or_else(|| world.home().region).to_string();
+    let region = store.aws_region().unwrap_or_else(|| world.home().region).to_string();
     let region = (store.bucket.is_some() && store.endpoint.is_none()).then_some(region);
     let mut found = Found {
         group: group.to_string(),
@@ -74,7 +74,7 @@ async fn one(
     let open = open.map(|opened| Open { store: opened, policy: store }).map_err(EdgeError::from);
     found.seen = match (open, rules.filter(|r| !r.dumps.is_empty())) {
         (Err(e), _) => Err(e),
-        (Ok(open), Some(rules)) => dumps(world.policy, &open, rules).await,
+        (Ok(open), Some(rules)) => dumps(world, &open, rules).await,
         (Ok(open), None) => files(&open, group).await,
     };
     found.pages = found.seen.iter().flat_map(BTreeMap::values).map(objects).sum::<u64>() / PAGE + 1;
@@ -107,21 +107,23 @@ fn class(store: &shared::policy::Store, named: Option<&str>) -> Class {
 
 /// Dumps by database: those with a commit record are points, the others only weigh.
 async fn dumps(
-    policy: &Policy,
+    world: &World<'_>,
     open: &Open<'_>,
     rules: &Postgres,
 ) -> Result<BTreeMap<String, Held>, EdgeError> {
-    let by = open.by_database(policy, rules).await?;
-    Ok(by.into_iter().map(|(database, backups)| (database, held(open, &backups))).collect())
+    let by = open.by_database(world, rules).await?;
+    Ok(by.into_iter().map(|(database, backups)| (database, held(open, rules, &backups))).collect())
 }
 
-fn held(open: &Open<'_>, backups: &[Backup]) -> Held {
+fn held(open: &Open<'_>, rules: &Postgres, backups: &[Backup]) -> Held {
     let (mut held, mut newest) = (Held::default(), i64::MIN);
     for backup in backups {
         let class = class(open.policy, backup.class.as_deref());
         let stored = backup.modified.as_second();
         let at = backup.data_time().map_or(stored, jiff::Timestamp::as_second);
-        let good = backup.good();
+        // What holds some tables, or was made before a restore, is not what a loss would be restored from.
+        let whole = backup.reason().is_none_or(|r| freshness::whole(rules, r));
+        let good = backup.good() && whole;
         let point = Point { at, stored, bytes: backup.size, spot: 0, class, good };
         held.name(&backup.key, &mut newest, &point);
         held.points.push(point);

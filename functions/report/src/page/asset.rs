@@ -11,9 +11,11 @@ use crate::{
 };
 use jiff::{SignedDuration, Timestamp};
 use shared::{
+    objective::Objective,
+    parts,
     plan::{Finding, Severity},
-    policy::{Keep, Objectives, Policy, text::Period},
-    report::Standing,
+    policy::{Keep, Objectives, Policy, When, text::Period},
+    report::{Coverage, Standing},
     time::human,
 };
 use std::collections::BTreeMap;
@@ -22,6 +24,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rule {
     max_age: Option<i64>,
+    max_age_derived: bool,
     rpo: Option<i64>,
     rto: Option<i64>,
     size_change: Option<f64>,
@@ -39,18 +42,21 @@ pub(crate) struct Rule {
 impl Rule {
     fn new<'k>(
         objectives: &Objectives,
+        objective: Option<Objective>,
         keeps: impl Iterator<Item = &'k Keep> + Clone,
         offsite: bool,
         maker: &'static str,
     ) -> Self {
         let span = |p: &Option<Period>| p.as_ref().map(|p| p.duration().as_secs());
+        let max_age = objective.map(|o| o.max_age.as_secs());
         Self {
-            max_age: span(&objectives.max_age),
-            rpo: span(&objectives.rpo).or_else(|| span(&objectives.max_age)),
+            max_age,
+            max_age_derived: objective.is_some_and(|o| o.derived),
+            rpo: span(&objectives.rpo).or(max_age),
             rto: span(&objectives.rto),
             size_change: objectives.size_change.as_ref().map(shared::policy::text::Share::fraction),
             kept: keeps.clone().map(kept).max().unwrap_or(0),
-            dense: keeps.map(dense).max().unwrap_or(0),
+            dense: keeps.map(|k| dense(k, max_age)).max().unwrap_or(0),
             offsite,
             points: true,
             maker,
@@ -59,12 +65,19 @@ impl Rule {
 }
 
 /// The rules of every group by its name.
-pub(crate) fn rules(policy: &Policy) -> BTreeMap<&str, Rule> {
+pub(crate) fn rules(policy: &Policy, now: Timestamp) -> BTreeMap<&str, Rule> {
     let mut rules = BTreeMap::new();
+    let of = |objectives: &Objectives, whens: &[Option<&When>]| {
+        let whens = whens.iter().filter_map(|w| *w);
+        Objective::of(objectives.max_age.as_ref(), whens, &policy.time_zone, now)
+    };
     for (name, g) in &policy.databases {
         // What is only taken on demand leaves gaps by itself.
         let own = g.snapshots.values().filter(|s| s.when.is_some()).map(|s| &s.keep);
-        let mut rule = Rule::new(&g.objectives, own, !g.copies.is_empty(), "holdfast run snapshot");
+        let whens: Vec<_> = g.snapshots.values().map(|s| s.when.as_ref()).collect();
+        let objective = of(&g.objectives, &whens);
+        let offsite = !g.copies.is_empty();
+        let mut rule = Rule::new(&g.objectives, objective, own, offsite, "holdfast run snapshot");
         let automated = g.automated_backups.as_ref().and_then(|a| a.retention.as_ref());
         let automated = automated.map_or(0, |r| r.duration().as_secs());
         let all = g.snapshots.values().map(|s| &s.keep).chain(g.copies.iter().map(|c| &c.keep));
@@ -74,45 +87,53 @@ pub(crate) fn rules(policy: &Policy) -> BTreeMap<&str, Rule> {
     }
     for (name, g) in &policy.buckets {
         let offsite = g.replication.is_some() || !g.copies.is_empty();
-        let rule = Rule::new(&g.objectives, std::iter::empty(), offsite, "");
+        let objective = of(&g.objectives, &[]);
+        let rule = Rule::new(&g.objectives, objective, std::iter::empty(), offsite, "");
         rules.insert(name.as_str(), Rule { points: false, ..rule });
     }
     for (name, g) in &policy.postgres {
         let keeps = g.dumps.values().filter(|d| d.when.is_some()).map(|d| &d.keep);
-        let mut rule = Rule::new(&g.objectives, keeps, !g.also_stored.is_empty(), "holdfast dump");
+        let whens: Vec<_> = g.dumps.values().map(|d| d.when.as_ref()).collect();
+        let objective = of(&g.objectives, &whens);
+        let offsite = !g.also_stored.is_empty();
+        let mut rule = Rule::new(&g.objectives, objective, keeps, offsite, "holdfast dump");
         rule.kept = g.dumps.values().map(|d| kept(&d.keep)).max().unwrap_or(0);
         rules.insert(name.as_str(), rule);
     }
-    let files = policy.files.iter().map(|(n, g)| (n, &g.objectives, &g.keep, &g.also_stored[..]));
-    let redis = policy.redis.iter().map(|(n, g)| (n, &g.objectives, &g.keep, &[][..]));
-    let kubernetes = policy.kubernetes.iter().map(|(n, g)| (n, &g.objectives, &g.keep, &[][..]));
-    for (name, objectives, keep, also) in files.chain(redis).chain(kubernetes) {
-        let rule = Rule::new(objectives, std::iter::once(keep), !also.is_empty(), "");
+    let files = policy.files.iter();
+    let files = files.map(|(n, g)| (n, &g.objectives, &g.keep, &g.also_stored[..], &g.when));
+    let redis = policy.redis.iter().map(|(n, g)| (n, &g.objectives, &g.keep, &[][..], &g.when));
+    let cluster = policy.kubernetes.iter();
+    let cluster = cluster.map(|(n, g)| (n, &g.objectives, &g.keep, &[][..], &g.when));
+    for (name, objectives, keep, also, when) in files.chain(redis).chain(cluster) {
+        let objective = of(objectives, &[when.as_ref()]);
+        let rule = Rule::new(objectives, objective, std::iter::once(keep), !also.is_empty(), "");
         rules.insert(name.as_str(), rule);
     }
     rules
 }
 
 /// Every asset with how the judging functions say that it stands. A group whose databases are seen one by one is none
-/// itself: what was said of it is said of each.
-pub(crate) fn all(facts: &Facts) -> Vec<(Key, Option<Standing>)> {
+/// itself: what was said of it is said of each. What the policy names and nobody speaks of has a place too, with findings.
+pub(crate) fn all(policy: &Policy, facts: &Facts) -> (Vec<(Key, Option<Standing>)>, Vec<Finding>) {
     let mut standings: BTreeMap<Key, Standing> = BTreeMap::new();
     for s in &facts.standings {
         let key = Key::new(&s.group, &s.asset);
         match standings.get_mut(&key) {
-            Some(held) => merge(held, s),
+            Some(held) => held.merge(s.clone()),
             None => drop(standings.insert(key, s.clone())),
         }
     }
     for f in facts.findings.iter().filter(|f| f.severity > Severity::Info) {
         let key = f.group.as_ref().map(|g| Key::new(g, &f.asset));
         if let Some(held) = key.and_then(|k| standings.get_mut(&k)) {
-            held.worst = held.worst.max(Some(f.severity));
-            if !held.why.contains(&f.why) {
-                held.why.push(f.why.clone());
-            }
+            held.add(f);
         }
     }
+    // What is a host's to see is judged by what else was seen of it, if anything was.
+    standings.retain(|key, s| {
+        s.coverage != Coverage::NotObserved || s.worst.is_some() || !facts.held.contains_key(key)
+    });
     let whole = |key: &Key| Key::new(&key.group, &key.group);
     let mut out = Vec::new();
     for key in facts.held.keys().filter(|k| k.group != UNOWNED) {
@@ -127,20 +148,13 @@ pub(crate) fn all(facts: &Facts) -> Vec<(Key, Option<Standing>)> {
     let split = |k: &Key| k.group == k.asset && facts.held.keys().any(|h| h.group == k.group);
     standings.retain(|k, _| !split(k));
     out.extend(standings.into_iter().map(|(key, standing)| (key, Some(standing))));
-    out
-}
-
-/// One asset, as two functions see it.
-fn merge(held: &mut Standing, other: &Standing) {
-    held.newest = held.newest.take().or_else(|| other.newest.clone());
-    held.age_seconds = held.age_seconds.or(other.age_seconds);
-    held.max_age_seconds = held.max_age_seconds.or(other.max_age_seconds);
-    held.size_bytes = held.size_bytes.or(other.size_bytes);
-    held.offsite_age_seconds = held.offsite_age_seconds.max(other.offsite_age_seconds);
-    held.offsite_wanted |= other.offsite_wanted;
-    held.worst = held.worst.max(other.worst);
-    held.why
-        .extend(other.why.iter().filter(|w| !held.why.contains(w)).cloned().collect::<Vec<_>>());
+    let mut rows: Vec<_> =
+        out.iter().map(|(key, _)| Standing::new(&key.group, &key.asset)).collect();
+    let known = rows.len();
+    let unseen = parts::complete(policy, &mut rows, |_| true);
+    let more = rows.split_off(known).into_iter();
+    out.extend(more.map(|s| (Key::new(&s.group, &s.asset), Some(s))));
+    (out, unseen)
 }
 
 /// What assets are looked at with.
@@ -179,30 +193,33 @@ impl Look<'_> {
             None => self.judge(key, held, rule, &points, &lanes),
         };
         let standing = standing.unwrap_or_else(|| Standing {
-            asset: key.asset.clone(),
-            group: key.group.clone(),
-            newest: None,
-            age_seconds: None,
             max_age_seconds: rule.max_age,
-            size_bytes: None,
-            offsite_age_seconds: None,
+            max_age_derived: rule.max_age_derived,
             offsite_wanted: rule.offsite,
+            coverage: Coverage::Watched,
             worst: judged.findings.iter().map(|f| f.severity).max(),
             why: judged.findings.iter().map(|f| f.why.clone()).collect(),
+            ..Standing::new(&key.group, &key.asset)
         });
         let (sizes, deviation) = sizes(facts, &points, rule.size_change);
         let newest = self.newest(&standing, held, &points);
         let offsite = standing.offsite_age_seconds.or_else(|| offsite_age(&lanes, now));
         let asset = Asset {
             state: judged.state.unwrap_or_else(|| self.state(&standing)),
+            coverage: standing.coverage,
             max_age_seconds: standing.max_age_seconds.or(rule.max_age),
+            max_age_derived: match standing.max_age_seconds {
+                Some(_) => standing.max_age_derived,
+                None => rule.max_age_derived,
+            },
+            dense_seconds: rule.dense,
             offsite_wanted: standing.offsite_wanted || rule.offsite,
             offsite_age_seconds: offsite,
             rpo: self.rpo(key, rule, newest.as_ref(), &points),
             rto: self.past.rto(key, rule.rto, now),
             proofs: self.past.shown(key, since),
             points: points.len(),
-            points_wanted: rule.points,
+            points_wanted: rule.points && standing.coverage != Coverage::NotRun,
             bytes: cost.bytes,
             group: standing.group,
             asset: standing.asset,
@@ -225,12 +242,18 @@ impl Look<'_> {
         };
         let mut bad = self.facts.findings.iter().filter(mine).peekable();
         // Not seeing is not missing.
-        let blind = bad.peek().is_some() && bad.all(|f| f.what.contains("unknown"));
-        match standing.worst {
-            Some(Severity::Critical) if blind => State::Unknown,
-            Some(Severity::Critical) => State::Critical,
-            Some(Severity::Warning) => State::Warning,
-            Some(Severity::Info) | None => State::Ok,
+        let unseen =
+            ["unknown", "offsite-unknown", "offsite-not-observed", "not-observed", "key-unknown"];
+        let unobserved = standing.coverage == Coverage::NotObserved;
+        let blind = (unobserved || bad.peek().is_some()) && bad.all(|f| unseen.contains(&f.what));
+        match (standing.worst, standing.coverage) {
+            (Some(Severity::Critical), _) if blind => State::Unknown,
+            (Some(Severity::Critical), _) => State::Critical,
+            // Not watched is not well, however little is wrong.
+            (_, Coverage::NotObserved | Coverage::NotWatched) => State::Unknown,
+            (_, Coverage::NotRun | Coverage::NeverTaken) => State::Warning,
+            (Some(Severity::Warning), Coverage::Watched) => State::Warning,
+            (Some(Severity::Info) | None, Coverage::Watched) => State::Ok,
         }
     }
 

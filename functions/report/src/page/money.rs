@@ -2,7 +2,7 @@
 
 use crate::{
     facts::{Facts, Held, Point, Weight},
-    model::{Classed, Costs, Line, Requests},
+    model::{Classed, Costs, Line, Requests, Transfer},
     prices::{Asked, Class, Table},
 };
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
@@ -76,12 +76,15 @@ pub(crate) struct Ledger {
     unowned: Line,
     puts: u64,
     gets: u64,
+    /// The region that copies come from, and their bytes of this month that went to another.
+    home: Option<String>,
+    moved: u64,
     prices: BTreeMap<(Class, Option<String>), Option<f64>>,
 }
 
 impl Ledger {
     /// Empty sums.
-    pub(crate) fn new(table: Table, now: Timestamp) -> Self {
+    pub(crate) fn new(table: Table, now: Timestamp, home: Option<String>) -> Self {
         let month = Month::of(now);
         let days = usize::from(month.days) + 1;
         Self {
@@ -94,6 +97,8 @@ impl Ledger {
             unowned: Line::default(),
             puts: 0,
             gets: 0,
+            home,
+            moved: 0,
             prices: BTreeMap::new(),
         }
     }
@@ -108,8 +113,14 @@ impl Ledger {
         for point in points {
             let whole = last != Some(point.spot);
             last = Some(point.spot);
-            let region = facts.at(point.spot).and_then(|s| s.region.clone());
+            let spot = facts.at(point.spot);
+            let region = spot.and_then(|s| s.region.clone());
             let item = self.point(point, region, whole);
+            // RDS and S3 bill what leaves a region; of a snapshot that is what the copy holds.
+            let away = spot.is_some_and(|s| !s.home && s.region.is_some() && s.region != self.home);
+            if away && seconds(point.stored) >= self.month.from {
+                self.moved += item.bytes;
+            }
             let cost = self.item(&item, &mut line);
             if seconds(point.stored) > self.month.now - DAY * 30.0 {
                 added += cost;
@@ -212,7 +223,11 @@ impl Ledger {
             })
             .collect();
         let mut total = self.total.clone();
-        let asked: f64 = requests.iter().filter_map(|r| r.cost).sum();
+        let transfer = Transfer {
+            bytes: self.moved,
+            cost: self.table.transfer().map(|price| price * float(self.moved)),
+        };
+        let asked: f64 = requests.iter().filter_map(|r| r.cost).chain(transfer.cost).sum();
         total.so_far = total.so_far.map(|s| s + asked);
         let scale = self.month.length() / (self.month.now - self.month.from).max(3600.0);
         total.forecast = total.forecast.map(|f| f + asked * scale);
@@ -230,6 +245,7 @@ impl Ledger {
             classes,
             unowned: self.unowned,
             requests,
+            transfer,
             unpriced: self.unpriced.into_iter().collect(),
             budget: self.table.budget(),
             days,

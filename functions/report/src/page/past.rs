@@ -106,7 +106,7 @@ pub(crate) fn values(trail: &Trail, groups: &HashMap<&str, &str>, now: Timestamp
                 *all += 1.0;
                 continue;
             }
-            Kind::Backup | Kind::Other => continue,
+            Kind::Backup | Kind::Delete | Kind::Other => continue,
         };
         let last = newest.entry((metric, group)).or_insert((event.at, event.done));
         if event.at >= last.0 {

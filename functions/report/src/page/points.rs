@@ -33,11 +33,20 @@ pub(crate) fn kept(keep: &Keep) -> i64 {
     spans.chain(age(keep)).max().unwrap_or(0)
 }
 
-/// For how long a rule keeps every point, in seconds: only there is a gap a gap.
-pub(crate) fn dense(keep: &Keep) -> i64 {
-    let hourly = keep.hourly.map(|n| i64::from(n.get()) * 3600);
-    let daily = keep.daily.map(|n| i64::from(n.get()) * DAY);
-    hourly.into_iter().chain(daily).chain(age(keep)).max().unwrap_or(0)
+/// For how long a rule keeps points as close as an objective wants them, in seconds: only there is a gap a gap. A line
+/// that keeps one of each day thins hourly points out, and is as close as daily ones.
+pub(crate) fn dense(keep: &Keep, max_age: Option<i64>) -> i64 {
+    let close = |each: i64| max_age.is_none_or(|max| each <= max);
+    let lines = [
+        (3600, keep.hourly),
+        (DAY, keep.daily),
+        (7 * DAY, keep.weekly),
+        (31 * DAY, keep.monthly),
+        (366 * DAY, keep.yearly),
+    ];
+    let lines = lines.into_iter().filter(|(each, _)| close(*each));
+    let spans = lines.filter_map(|(each, n)| Some(each * i64::from(n?.get())));
+    spans.chain(age(keep)).max().unwrap_or(0)
 }
 
 fn age(keep: &Keep) -> Option<i64> {

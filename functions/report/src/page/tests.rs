@@ -4,7 +4,7 @@ use crate::{
     prices::Class,
 };
 use proptest::prelude::*;
-use shared::report::Standing;
+use shared::report::{Coverage, Standing};
 
 const DAY: i64 = 86_400;
 const GIB: u64 = 1 << 30;
@@ -48,6 +48,8 @@ fn standing(asset: &str, worst: Option<Severity>, why: &[&str]) -> Standing {
         max_age_seconds: Some(25 * 3600),
         size_bytes: Some(20 << 30),
         offsite_age_seconds: None,
+        max_age_derived: false,
+        coverage: Coverage::Watched,
         offsite_wanted: true,
         worst,
         why: why.iter().map(ToString::to_string).collect(),
@@ -60,6 +62,7 @@ fn event(asset: &str, kind: Kind, days: i64, done: bool, seconds: Option<f64>) -
         group: None,
         asset: asset.into(),
         kind,
+        who: "holdfast".into(),
         action: "it".into(),
         done,
         detail: String::new(),
@@ -108,11 +111,11 @@ fn what_no_function_judges_is_judged_by_its_own_points() {
 #[test]
 fn the_sentence_says_whether_to_sleep() {
     let mut all = facts();
-    all.held.remove(&Key::new("shop", "shop"));
+    all.held.get_mut(&Key::new("shop", "shop")).expect("there").points[0].at = at(0, 3);
     let sentence = |f: &Facts| told("", f).page.summary.sentence;
-    assert_eq!(sentence(&all), "All 2 assets are protected.");
+    assert_eq!(sentence(&all), "All 3 assets are protected.");
     all.standings[0].worst = Some(Severity::Warning);
-    assert_eq!(sentence(&all), "All 2 assets are protected; 1 needs a look: orders.");
+    assert_eq!(sentence(&all), "All 3 assets are protected; 1 needs a look: orders.");
     all.gaps.push(Gap { place: "x".into(), why: "denied".into(), mend: "allow it".into() });
     assert!(sentence(&all).ends_with("One place could not be seen."));
     let elsewhere =
@@ -122,7 +125,7 @@ fn the_sentence_says_whether_to_sleep() {
     assert!(said.contains("but one thing is wrong: ghost"), "{said}");
     assert_eq!(told("", &all).page.summary.state, State::Critical);
     let nothing = sentence(&Facts::default());
-    assert_eq!(nothing, "Nothing was seen that the policy protects.");
+    assert!(nothing.starts_with("3 of 3 assets can't be judged"), "{nothing}");
 }
 
 #[test]
@@ -240,13 +243,64 @@ fn budget_and_quota_are_found_before_they_are_overrun() {
 }
 
 #[test]
-fn the_storage_report_is_carried_by_the_run_of_its_hour_alone() {
+fn a_quota_of_objects_counts_no_snapshots() {
+    let used = |more: &str| {
+        let costs = format!(", costs: {{quota: 90GiB, snapshot_change: 10%{more}}}");
+        told(&costs, &facts()).page.quota.expect("a quota").bytes
+    };
+    let all = told(", costs: {snapshot_change: 10%}", &facts()).page.costs;
+    let objects: u64 =
+        all.classes.iter().filter(|c| !c.class.is_snapshot()).map(|c| c.line.bytes).sum();
+    assert_eq!(used(""), all.total.bytes);
+    assert_eq!(used(", quota_of: objects"), objects);
+    assert!(objects < all.total.bytes, "the fleet has snapshots");
+}
+
+#[test]
+fn the_storage_report_is_carried_for_a_day_so_that_no_failed_run_loses_it() {
     let due = |cron: &str| {
         let costs = format!(", costs: {{report: \"{cron}\"}}");
         told(&costs, &facts()).findings.iter().any(|f| f.what == "storage-report")
     };
     assert!(due("30 11 20 * *") && due("0 12 20 * *"));
-    assert!(!due("30 10 20 * *") && !due("0 13 20 * *"));
+    assert!(due("30 10 20 * *") && due("1 12 19 * *"));
+    assert!(!due("0 12 19 * *") && !due("0 13 20 * *"));
+}
+
+#[test]
+fn the_storage_report_tells_requests_and_transfer_with_what_they_cost() {
+    let mut all = facts();
+    let region = Some("us-east-1".to_owned());
+    let away = all.spot(Spot { name: "us-east-1 in 111122223333".into(), region, home: false });
+    let held = all.held.get_mut(&Key::new("fleet", "orders")).expect("there");
+    // Of this month, and of the month before.
+    held.points.extend([snapshot(at(2, 4), 50, away), snapshot(at(40, 4), 50, away)]);
+    let costs = ", costs: {report: \"0 6 20 * *\", monthly_budget: 100, prices: {transfer: 0.05}}";
+    let told = told(costs, &all);
+    let transfer = told.page.costs.transfer;
+    assert_eq!(transfer.bytes, 50 * GIB);
+    let dollars = 50.0 * 1.073_741_824 * 0.05;
+    assert!(transfer.cost.is_some_and(|c| (c - dollars).abs() < 1e-6), "{transfer:?}");
+    let report = told.findings.iter().find(|f| f.what == "storage-report").expect("carried");
+    let lines: Vec<_> = report.why.lines().collect();
+    assert!(lines[0].contains("of a budget of $100"), "{lines:?}");
+    assert!(
+        lines.contains(&"transfer to other regions in this month: 50 GiB or more, $2.68"),
+        "{lines:?}"
+    );
+    assert!(lines.iter().any(|l| l.starts_with("PUT requests of this month: ")), "{lines:?}");
+    assert!(lines.iter().any(|l| l.starts_with("RDS snapshots: ")), "{lines:?}");
+}
+
+#[test]
+fn a_healthy_asset_that_is_thinned_out_has_no_gaps() {
+    let keep = |yaml: &str| serde_json::from_str::<shared::policy::Keep>(yaml).expect("a rule");
+    let gfs = keep(r#"{"daily": 7, "weekly": 4, "monthly": 12}"#);
+    // Held against 25 h only the daily ones are dense; against 8 d the weekly ones too.
+    assert_eq!(points::dense(&gfs, Some(25 * 3600)), 7 * DAY);
+    assert_eq!(points::dense(&gfs, Some(8 * DAY)), 28 * DAY);
+    // Of hourly points, one of each day is a gap for 2 h.
+    assert_eq!(points::dense(&keep(r#"{"hourly": 24, "daily": 30}"#), Some(7200)), DAY);
 }
 
 #[test]

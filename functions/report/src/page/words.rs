@@ -140,20 +140,34 @@ pub(crate) fn failing(company: &str, success: &Success) -> Option<Finding> {
     Some(Finding::new(Severity::Warning, company, "success-rate", why, mend))
 }
 
-/// The storage report in one sentence.
+/// The storage report, line by line.
 pub(crate) fn storage_report(costs: &Costs, quota: Option<&Quota>) -> String {
     let known = |m: Option<f64>| m.map_or("unknown".to_owned(), |m| money(m, &costs.currency));
     let most = if costs.total.at_most { "at most " } else { "" };
     let budget = costs.budget.map(|b| format!(" of a budget of {}", money(b, &costs.currency)));
     let quota = quota.map(|q| format!("; {:.0}% of the quota", q.used * 100.0));
-    format!(
+    let mut lines = vec![format!(
         "storage is {most}{}; this month cost {most}{} so far and will cost {}{}{}",
         size(costs.total.bytes),
         known(costs.total.so_far),
         known(costs.total.forecast),
         budget.unwrap_or_default(),
         quota.unwrap_or_default()
-    )
+    )];
+    lines.extend(costs.classes.iter().map(|c| {
+        format!("{}: {}, {} a month", c.class.words(), size(c.line.bytes), known(c.line.month))
+    }));
+    let requests = costs.requests.iter();
+    lines.extend(requests.map(|r| {
+        format!("{} requests of this month: {} or more, {}", r.kind.word(), r.count, known(r.cost))
+    }));
+    let transfer = costs.transfer;
+    lines.push(format!(
+        "transfer to other regions in this month: {} or more, {}",
+        size(transfer.bytes),
+        known(transfer.cost)
+    ));
+    lines.join("\n")
 }
 
 /// An amount: `$12.30`, `EUR 1,204`.

@@ -53,7 +53,7 @@ fn what_the_rule_keeps_stays_and_the_rest_goes_oldest_first() {
 }
 
 #[test]
-fn what_has_no_commit_record_of_this_company_is_never_let_go() {
+fn what_has_no_commit_record_of_this_owner_is_never_let_go() {
     let mut all = days(10);
     all[0] = foreign("1111", at("2026-11-11T02:00:00Z"));
     all[1].kind = store::catalogue::Of::Faulty {
@@ -62,7 +62,7 @@ fn what_has_no_commit_record_of_this_company_is_never_let_go() {
         why: "cut".into(),
         mend: String::new(),
     };
-    all[2] = all[2].clone().with(|m| m.company = "another".into());
+    all[2] = all[2].clone().with(|m| m.owner = "another@host-1".into());
     insta::assert_snapshot!(going(&policy(FOR_7_DAYS), vec![Ok(all)]), @"8 stay");
 }
 
@@ -119,7 +119,7 @@ fn nothing_goes_before_its_copy_is_where_it_is_wanted() {
     "#);
     let unseen = Err(EdgeError::refused("list s3://acme-vault/", "timeout"));
     insta::assert_snapshot!(going(&two, vec![Ok(days(9)), unseen]), @"
-    critical main gap: list s3://acme-vault/: timeout; see AWS's words
+    critical main gap: list s3://acme-vault/: timeout; this is not what Holdfast expects there: look at it; the next run tries again
     9 stay
     ");
 }
@@ -129,13 +129,13 @@ fn a_place_that_is_not_seen_loses_nothing_and_a_runaway_stops() {
     let base = policy(FOR_7_DAYS);
     let unseen = Err(EdgeError::refused("list s3://acme-dumps/", "timeout"));
     insta::assert_snapshot!(going(&base, vec![unseen]), @"
-    critical main gap: list s3://acme-dumps/: timeout; see AWS's words
+    critical main gap: list s3://acme-dumps/: timeout; this is not what Holdfast expects there: look at it; the next run tries again
     0 stay
     ");
     let mut careful = policy(FOR_7_DAYS);
     careful.limits.delete.count = 2;
     insta::assert_snapshot!(going(&careful, vec![Ok(days(10))]), @"
-    critical s3://acme-dumps/ runaway: 3 of 10 good points would go at once, over the limit of 2 or 100%; nothing goes; run `holdfast plan retention` to see them; if they are right, raise limits.delete in the policy for one run
+    critical s3://acme-dumps/ runaway: 3 of 10 good points would go at once, over the limit of 2 or 100%; nothing goes; see them by `holdfast plan retention`; if they are right, write limits: { delete: { count: 3, share: 30% } } in the policy, and take it back after one run
     10 stay
     ");
 }
@@ -166,7 +166,7 @@ fn backups(history: &[(i64, u8, u8, u8)]) -> Vec<Backup> {
             0 => b = foreign(&b.key, slot),
             1 => b.hold = Some("audit".into()),
             2 => b = b.with(|m| m.locked_until = Some(at("2027-01-01T00:00:00Z"))),
-            3 => b = b.with(|m| m.company = "another".into()),
+            3 => b = b.with(|m| m.owner = "another@host-1".into()),
             _ => {}
         }
         b
@@ -186,7 +186,7 @@ proptest::proptest! {
         let all = backups(&history);
         let letting = plan(&policy, &[seen(&policy, vec![Ok(all.clone())])], at(NOW));
         let goes = |b: &Backup| letting.plan.steps.iter().any(|s| s.action.point.point().id == b.key);
-        let ours = |b: &&Backup| b.committed().is_some_and(|m| m.company == "acme");
+        let ours = |b: &&Backup| b.committed().is_some_and(|m| m.owner == "acme@111122223333/eu-west-1");
         let good: Vec<_> = all.iter().filter(ours).collect();
         for b in &all {
             let must = !ours(&b) || b.hold.is_some() || b.committed().is_some_and(|m| m.locked_until.is_some());

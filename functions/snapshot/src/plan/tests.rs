@@ -1,5 +1,5 @@
 use super::*;
-use shared::model::{at, automated, database, point, policy, seen};
+use shared::model::{at, automated, cluster, database, point, policy, seen};
 
 const POLICY: &str = r#"
 holdfast: 1
@@ -47,7 +47,9 @@ fn a_slot_is_due_until_it_has_a_good_or_growing_snapshot() {
     renewed.resource_id = "db-made-again".into();
     let failures = (1..=3).map(|n| {
         let mut p = with(point(&policy, &hopeless, "daily", slot), State::Failed("failed".into()));
-        p.id = name::attempt(&p.id, n);
+        if n > 1 {
+            p.id = format!("{}-r{n}", p.id);
+        }
         p
     });
     let mut points = vec![
@@ -66,9 +68,9 @@ fn a_slot_is_due_until_it_has_a_good_or_growing_snapshot() {
     acme-none take acme-none-daily-202611200200: daily is due since 2h 30m
     acme-old take acme-old-daily-202611200200: daily is due since 2h 30m
     acme-failed take acme-failed-daily-202611200200-r2: daily is due since 2h 30m
-    acme-renewed take acme-renewed-daily-202611200200-r2: daily is due since 2h 30m
+    acme-renewed take acme-renewed-daily-202611200200-df903719: daily is due since 2h 30m
     critical acme-hopeless keeps-failing: 3 tries of daily for 202611200200 failed; see the database's events in RDS
-    warning acme-stopped deferred: daily is due since 2h 30m and the database is stopped; the next run tries again; start the database, or wait until it is available
+    warning acme-stopped deferred: daily is due since 2h 30m and the database is stopped; start the database: what is stopped is not backed up, and RDS starts it by itself after 7 days
     ");
 }
 
@@ -83,10 +85,10 @@ fn a_demand_is_done_once_however_often_it_is_delivered() {
     acme-b take acme-b-pre-deploy-202611200430: asked for by deploy-7
     ");
     for step in &first.steps {
-        let Action::Take { database, id, tags, .. } = &step.action else {
+        let Action::Take { family, database, id, tags, .. } = &step.action else {
             panic!("{}", step.action)
         };
-        shared::model::taken(&mut world, &policy, database, id, tags);
+        shared::model::taken(&mut world, &policy, (*family, database), id, tags);
     }
     // Lambda delivers a failed asynchronous invocation again, a minute and then two minutes later.
     let again =
@@ -143,7 +145,7 @@ fn a_demand_for_what_is_not_there_is_refused_whole() {
         print(&plan(&policy, &world, &request, "d", now))
     };
     insta::assert_snapshot!(asked("pre-deploy", &["acme-a", "acme-z"]), @"critical acme-z unknown-asset: no group of the policy selects a database of that name; write one of: acme-a");
-    insta::assert_snapshot!(asked("predeploy", &[]), @r#"critical request unknown-reason: no group of the policy takes snapshots for "predeploy"; write one of: schedule, daily, pre-deploy"#);
+    insta::assert_snapshot!(asked("predeploy", &[]), @r#"critical request unknown-reason: no group of the policy takes snapshots for "predeploy"; did you mean "pre-deploy"?"#);
 }
 
 #[test]
@@ -172,9 +174,223 @@ fn an_assets_own_tags_are_on_its_snapshot() {
     {
         "env": "prod",
         "holdfast:asset": "acme-a",
-        "holdfast:policy": "acme",
+        "holdfast:family": "instance",
+        "holdfast:owner": "acme@111122223333/eu-west-1",
         "holdfast:reason": "daily",
+        "holdfast:resource-id": "db-acme-a",
         "holdfast:slot": "202611200200",
     }
     "#);
+}
+
+/// Carries out what was planned.
+fn take_all(world: &mut Seen, policy: &Policy, plan: &Plan<Action>) {
+    for step in &plan.steps {
+        if let Action::Take { family, database, id, tags, .. } = &step.action {
+            shared::model::taken(world, policy, (*family, database), id, tags);
+        }
+    }
+}
+
+fn world_has(world: &Seen, id: &str) -> bool {
+    world.places.values().flat_map(|f| &f.points).any(|p| p.id == id)
+}
+
+#[test]
+fn two_assets_that_want_one_name_get_two_and_none_is_reported_for_the_other() {
+    let policy = policy(
+        r#"
+holdfast: 1
+company: acme
+home: { account: "111122223333", region: eu-west-1 }
+databases:
+  one: { select: { ids: [shop] }, snapshots: { eu-daily: { when: { cron: "0 2 * * *" }, keep: { for: 7d } }, eu-now: { keep: { for: 7d } } } }
+  two: { select: { ids: [shop-eu] }, snapshots: { daily: { when: { cron: "0 2 * * *" }, keep: { for: 7d } }, now: { keep: { for: 7d } } } }
+"#,
+    );
+    let now = at("2026-11-20T04:30:00Z");
+    let mut world = seen(&policy, vec![database("shop", now), database("shop-eu", now)], vec![]);
+    let look = Request::look();
+    let first = plan(&policy, &world, &look, "r", now);
+    insta::assert_snapshot!(print(&first), @"
+    shop take shop-eu-daily-202611200200: eu-daily is due since 2h 30m
+    shop-eu take shop-eu-daily-202611200200-b7253b35: daily is due since 2h 30m
+    ");
+    // Only the first was taken: the second is still due, under a name of its own, and the same one.
+    let half = Plan { steps: first.steps[..1].to_vec(), findings: vec![] };
+    take_all(&mut world, &policy, &half);
+    let second = plan(&policy, &world, &look, "r", now);
+    assert_eq!(second.steps, first.steps[1..]);
+    take_all(&mut world, &policy, &second);
+    assert_eq!(plan(&policy, &world, &look, "r", now), Plan::default());
+    // At the gate alike.
+    let ask = |reason: &str| Request { reason: reason.into(), ..Request::default() };
+    let gate = plan(&policy, &world, &ask("eu-now"), "deploy", now);
+    take_all(&mut world, &policy, &gate);
+    let other = plan(&policy, &world, &ask("now"), "deploy", now);
+    let id = other.steps[0].action.id();
+    assert!(id.starts_with("shop-eu-now-202611200430-") && !world_has(&world, id), "{id}");
+}
+
+#[test]
+fn an_instance_and_a_cluster_of_one_name_are_two_databases() {
+    let policy = policy(POLICY);
+    let now = at("2026-11-20T04:30:00Z");
+    let mut world = seen(&policy, vec![database("acme-a", now), cluster("acme-a", now)], vec![]);
+    for request in [Request::look(), demand()] {
+        let plan = plan(&policy, &world, &request, "deploy", now);
+        let family = |action: &Action| match action {
+            Action::Take { family, .. } => *family,
+            other => panic!("{other}"),
+        };
+        let families: Vec<_> = plan.steps.iter().map(|s| family(&s.action)).collect();
+        assert_eq!(families, [Family::Instance, Family::Cluster]);
+        assert_ne!(plan.steps[0].action.id(), plan.steps[1].action.id());
+        take_all(&mut world, &policy, &plan);
+    }
+    assert_eq!(plan(&policy, &world, &Request::look(), "r", now), Plan::default());
+}
+
+#[test]
+fn a_database_that_was_renamed_keeps_its_points_and_the_new_one_of_its_name_has_none() {
+    let policy = policy(POLICY);
+    let now = at("2026-11-20T04:30:00Z");
+    let before = database("acme-a", now);
+    let points = vec![point(&policy, &before, "daily", at("2026-11-20T02:00:00Z"))];
+    // A blue/green switch: the old one is renamed, and the new one gets its name.
+    let blue = Database { id: "acme-a-old1".into(), ..before };
+    let green = Database { resource_id: "db-green".into(), ..database("acme-a", now) };
+    let world = seen(&policy, vec![blue, green], points);
+    let plan = plan(&policy, &world, &Request::look(), "r", now);
+    insta::assert_snapshot!(print(&plan), @"acme-a take acme-a-daily-202611200200-ff21fbde: daily is due since 2h 30m");
+}
+
+#[test]
+fn a_new_database_gets_one_snapshot_for_all_slots_that_have_passed() {
+    let tiers = r#"
+      daily: { when: { cron: "0 2 * * *" }, keep: { for: 7d } }
+      weekly: { when: { cron: "0 1 * * 0" }, keep: { for: 31d } }
+      monthly: { when: { cron: "0 3 1 * *" }, keep: { for: 366d } }
+      yearly: { when: { cron: "0 3 1 1 *" }, keep: { for: 3650d } }
+      hourly: { when: { cron: "0 * * * *" }, keep: { newest: 24 } }
+"#;
+    let daily = "\n      daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 35d } }\n";
+    let policy = policy(&POLICY.replace(daily, tiers));
+    let now = at("2026-11-20T14:15:00Z");
+    let mut world = seen(&policy, vec![database("acme-a", now)], vec![]);
+    let first = plan(&policy, &world, &Request::look(), "r", now);
+    insta::assert_snapshot!(print(&first), @"acme-a take acme-a-hourly-202611201400: hourly is due since 15m, daily is due since 12h 15m, weekly is due since 5d 13h, monthly is due since 19d 11h, yearly is due since 323d 11h");
+    let Action::Take { tags, .. } = &first.steps[0].action else { panic!("a take") };
+    assert_eq!(
+        tags["holdfast:also"],
+        "daily:202611200200 weekly:202611150100 monthly:202611010300 yearly:202601010300"
+    );
+    take_all(&mut world, &policy, &first);
+    assert_eq!(plan(&policy, &world, &Request::look(), "r", now), Plan::default());
+    // An hour later, one reason is due, and one snapshot is taken for it.
+    let later = plan(&policy, &world, &Request::look(), "r", now + SignedDuration::from_hours(1));
+    insta::assert_snapshot!(print(&later), @"acme-a take acme-a-hourly-202611201500: hourly is due since 15m");
+}
+
+#[test]
+fn a_demand_is_not_answered_by_what_its_name_meant_long_ago() {
+    let policy = policy(POLICY);
+    let now = at("2026-11-20T04:30:00Z");
+    let a = database("acme-a", now);
+    let of_demand = |hours: i64| {
+        let time = now - SignedDuration::from_hours(hours);
+        let mut p = point(&policy, &a, "pre-deploy", time);
+        p.marks.request = Some("deploy".into());
+        p
+    };
+    let asked = |points: Vec<Point>| {
+        print(&plan(&policy, &seen(&policy, vec![a.clone()], points), &demand(), "deploy", now))
+    };
+    insta::assert_snapshot!(asked(vec![of_demand(23)]), @"acme-a wait for acme-a-pre-deploy-202611190530: an earlier try of the demand deploy started it");
+    insta::assert_snapshot!(asked(vec![of_demand(30 * 24)]), @"acme-a take acme-a-pre-deploy-202611200430: asked for by deploy");
+    // Under any name that a person may write.
+    let odd = "PR #12 (hotfix)";
+    let mut world = seen(&policy, vec![a.clone()], vec![]);
+    let first = plan(&policy, &world, &demand(), odd, now);
+    take_all(&mut world, &policy, &first);
+    assert!(matches!(
+        plan(&policy, &world, &demand(), odd, now).steps[0].action,
+        Action::Await { .. }
+    ));
+}
+
+#[test]
+fn a_demand_is_not_stopped_by_what_it_does_not_ask_for() {
+    let policy = policy(
+        r#"
+holdfast: 1
+company: acme
+home: { account: "111122223333", region: eu-west-1 }
+databases:
+  one: { select: { ids: [a, gone-of-one] }, snapshots: { pre-deploy: { keep: { for: 7d } } } }
+  two: { select: { ids: [b, gone-of-two] }, expect: 2, snapshots: { daily: { keep: { for: 7d } } } }
+"#,
+    );
+    let now = at("2026-11-20T04:30:00Z");
+    let world = seen(&policy, vec![database("a", now), database("b", now)], vec![]);
+    let asked = |assets: &[&str]| {
+        let assets = assets.iter().map(ToString::to_string).collect();
+        print(&plan(&policy, &world, &Request { assets, ..demand() }, "d", now))
+    };
+    insta::assert_snapshot!(asked(&["a"]), @"a take a-pre-deploy-202611200430: asked for by d");
+    insta::assert_snapshot!(asked(&[]), @"
+    a take a-pre-deploy-202611200430: asked for by d
+    critical gone-of-one missing: the policy names it and RDS has no instance or cluster of that name; check the name; if it was deleted on purpose, take it out of the policy
+    ");
+}
+
+mod weeks {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..Default::default() })]
+
+        /// Whatever fails for however long, each slot is taken once, by at most three tries, under names that are all
+        /// different, and each reason is served as soon as RDS lets it.
+        #[test]
+        fn every_slot_is_taken_once_whatever_fails(
+            hours in prop::collection::vec((1i64..40, 0u8..3), 1..40), twins in any::<bool>(),
+        ) {
+            let weekly = "      weekly: { when: { cron: \"0 1 * * 0\" }, keep: { for: 35d } }\n      pre-deploy";
+            let policy = policy(&POLICY.replace("      pre-deploy", weekly));
+            let mut now = at("2026-03-25T12:00:00Z");
+            let mut databases = vec![database("acme-a", now), database("acme-a-daily", now)];
+            if twins {
+                databases.push(cluster("acme-a", now));
+            }
+            let mut world = seen(&policy, databases, vec![]);
+            let home = Place::home(&policy);
+            for (wait, fails) in hours {
+                now += SignedDuration::from_hours(wait);
+                for _ in 0..fails {
+                    let tried = plan(&policy, &world, &Request::look(), "r", now);
+                    take_all(&mut world, &policy, &tried);
+                    shared::model::settled(&mut world, now, |_| false);
+                }
+                let tried = plan(&policy, &world, &Request::look(), "r", now);
+                take_all(&mut world, &policy, &tried);
+                shared::model::settled(&mut world, now, |_| true);
+                prop_assert_eq!(plan(&policy, &world, &Request::look(), "r", now), Plan::default());
+            }
+            let fleet = &world.places[&home];
+            let ids: BTreeSet<_> = fleet.points.iter().map(|p| (p.family, &p.id)).collect();
+            prop_assert_eq!(ids.len(), fleet.points.len());
+            for database in &fleet.databases {
+                let by = fleet.by_database();
+                for reason in ["daily", "weekly"] {
+                    let of: Vec<_> = by.of(database).into_iter().filter(|p| p.serves(reason)).collect();
+                    let good: Vec<_> = of.iter().filter(|p| p.good()).filter_map(|p| p.slot_for(reason)).collect();
+                    let slots: BTreeSet<_> = good.iter().collect();
+                    prop_assert_eq!(good.len(), slots.len(), "{} of {}", reason, &database.id);
+                    prop_assert!(slots.len() <= of.len() && of.len() <= 3 * slots.len());
+                }
+            }
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Logs in directories and buckets: numbers, writers, reading.
 
-use super::*;
+use super::{super::write::End, *};
 use crate::{
     aws::{Aws, wire},
     model::policy,
@@ -17,7 +17,18 @@ use std::{
 const NOW: &str = "2026-11-20T12:00:00Z";
 
 fn directory(root: &tempfile::TempDir) -> Log {
-    Log::Directory { directory: root.path().to_owned(), prefix: "audit/".into() }
+    Log::at(super::Place::Directory { directory: root.path().to_owned(), prefix: "audit/".into() })
+}
+
+impl Log {
+    fn at(place: super::Place) -> Self {
+        Self { place, verifier: None }
+    }
+}
+
+/// An author without a key.
+fn nobody() -> Author {
+    Author::new("acme@host-1", None)
 }
 
 /// What a bucket holds, by key.
@@ -52,12 +63,13 @@ fn bucket() -> (Log, Objects, Arc<Mutex<Vec<String>>>) {
             other => panic!("{other} is asked for"),
         }
     });
-    let s3 = aws.s3(&Place {
+    let s3 = aws.s3(&catalog::Place {
         account: "111122223333".parse().expect("an account"),
         region: "eu-west-1".parse().expect("a region"),
         role: None,
     });
-    (Log::Bucket { s3, bucket: "acme".into(), prefix: "audit/".into() }, held, asked)
+    let place = super::Place::Bucket { s3, bucket: "acme".into(), prefix: "audit/".into() };
+    (Log::at(place), held, asked)
 }
 
 fn listed(objects: &BTreeMap<String, Vec<u8>>, query: &str) -> String {
@@ -101,7 +113,7 @@ async fn each_run_writes_the_next_object_and_the_chain_holds() {
         for n in 1..=3 {
             let entries = [entry("main/a"), entry("main/b")];
             let run = run(&format!("run-{n}"), NOW);
-            assert_eq!(log.append(&run, &entries).await.expect("written").seq, n);
+            assert_eq!(log.append(&run, &entries, &nobody()).await.expect("written").seq, n);
         }
         let verdict = well(&log).await;
         assert_eq!((verdict.objects, verdict.records), (3, 6));
@@ -113,9 +125,9 @@ async fn each_run_writes_the_next_object_and_the_chain_holds() {
 #[tokio::test]
 async fn two_lists_and_one_read_find_the_head() {
     let (log, _, asked) = bucket();
-    log.append(&run("r", NOW), &[entry("a")]).await.expect("written");
+    log.append(&run("r", NOW), &[entry("a")], &nobody()).await.expect("written");
     asked.lock().expect("a lock").clear();
-    log.append(&run("s", NOW), &[entry("a")]).await.expect("written");
+    log.append(&run("s", NOW), &[entry("a")], &nobody()).await.expect("written");
     let asked = asked.lock().expect("a lock");
     let lists = asked.iter().filter(|a| a.contains("list-type")).count();
     assert_eq!((lists, asked.len()), (2, 4), "{asked:#?}");
@@ -129,7 +141,10 @@ async fn folders_hold_a_thousand_and_the_next_begins_by_itself() {
     std::fs::create_dir_all(&folder).expect("a folder");
     let (bytes, _) = object(999, &run("r", NOW), &[entry("a")], Last::none());
     std::fs::write(folder.join("000000999.jsonl"), bytes).expect("written");
-    assert_eq!(log.append(&run("r", NOW), &[entry("a")]).await.expect("written").seq, 1000);
+    assert_eq!(
+        log.append(&run("r", NOW), &[entry("a")], &nobody()).await.expect("written").seq,
+        1000
+    );
     assert!(root.path().join("audit/000001/000001000.jsonl").exists());
 }
 
@@ -138,7 +153,7 @@ async fn more_records_than_an_object_holds_go_into_the_next() {
     let root = tempfile::tempdir().expect("a directory");
     let log = directory(&root);
     let entries = vec![entry("a"); 2500];
-    assert_eq!(log.append(&run("r", NOW), &entries).await.expect("written").seq, 3);
+    assert_eq!(log.append(&run("r", NOW), &entries, &nobody()).await.expect("written").seq, 3);
     assert_eq!(well(&log).await.records, 2500);
     assert_eq!(log.read(at(NOW)).await.expect("it is read").len(), 2500);
 }
@@ -153,7 +168,7 @@ async fn writers_at_once_make_one_chain_and_lose_nothing() {
             tokio::spawn(async move {
                 for n in 0..25 {
                     let run = run(&format!("{w}-{n}"), NOW);
-                    log.append(&run, &[entry("a")]).await.expect("written");
+                    log.append(&run, &[entry("a")], &nobody()).await.expect("written");
                 }
             })
         });
@@ -183,7 +198,8 @@ async fn an_answer_that_was_lost_is_no_second_record() {
 impl Log {
     /// An append that saw the log end with object `seq`.
     async fn append_after(&self, run: &Run, entries: &[Entry], seq: u64) -> u64 {
-        self.append_one(run, entries, (seq, Last::none()), 0).await.expect("written").0
+        let end = End { seq, last: Last::none(), next: seq + 1 };
+        self.append_one(run, entries, &nobody(), end, 0).await.expect("written").seq
     }
 }
 
@@ -192,7 +208,7 @@ async fn files_are_for_owner_and_group_and_nothing_else_is_left() {
     use std::os::unix::fs::PermissionsExt;
     let root = tempfile::tempdir().expect("a directory");
     let log = directory(&root);
-    log.append(&run("r", NOW), &[entry("a")]).await.expect("written");
+    log.append(&run("r", NOW), &[entry("a")], &nobody()).await.expect("written");
     assert!(
         !log.create(1, b"other".to_vec()).await.expect("asked"),
         "never in the place of another"
@@ -208,7 +224,7 @@ async fn files_are_for_owner_and_group_and_nothing_else_is_left() {
 async fn what_is_not_ours_among_the_records_is_named() {
     let root = tempfile::tempdir().expect("a directory");
     let log = directory(&root);
-    log.append(&run("r", NOW), &[entry("a")]).await.expect("written");
+    log.append(&run("r", NOW), &[entry("a")], &nobody()).await.expect("written");
     for name in ["audit/000000/notes.txt", "audit/000000/000001000.jsonl", "audit/7/x", "audit/y"] {
         let path = root.path().join(name);
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
@@ -247,7 +263,10 @@ async fn reading_since_a_time_reads_no_more_than_it_takes() {
         e.told()
     );
     // And the next run records all the same.
-    assert_eq!(log.append(&run("r", NOW), &[entry("a")]).await.expect("written").seq, 42);
+    assert_eq!(
+        log.append(&run("r", NOW), &[entry("a")], &nobody()).await.expect("written").seq,
+        42
+    );
 }
 
 #[tokio::test]
@@ -266,7 +285,7 @@ async fn what_is_older_than_kept_is_found_from_the_oldest_and_never_the_newest()
     assert_eq!((late.bad, late.objects), (None, 2), "what was let go is no gap");
     let late = log.verify(&year("2027-06-01T00:00:00Z")).await.expect("it is read");
     assert_eq!((late.bad, late.objects), (None, 2), "what was let go is no gap");
-    assert_eq!(log.append(&run("r", NOW), &[entry("a")]).await.expect("written").seq, 4);
+    assert_eq!(log.append(&run("r", NOW), &[entry("a")], &nobody()).await.expect("written").seq, 4);
 }
 
 const POLICY: &str =
@@ -319,7 +338,8 @@ async fn a_run_records_what_it_did_and_what_failed() {
     finished(&path, true, true).await;
     assert!(!root.path().join("000000").exists(), "a dry run does nothing");
     finished(&path, false, true).await;
-    let log = Log::Directory { directory: root.path().into(), prefix: String::new() };
+    let log =
+        Log::at(super::Place::Directory { directory: root.path().into(), prefix: String::new() });
     let records = log.read(at("2026-11-20T00:00:00Z")).await.expect("it is read");
     let told: Vec<_> = records
         .iter()
@@ -379,4 +399,93 @@ async fn a_store_that_never_answers_holds_no_run_up() {
         e.to_string().starts_with("record 1 operations: ") || e.to_string().starts_with("list"),
         "{e}"
     );
+}
+
+/// A log in a directory whose policy signs, and who signs.
+fn signed(root: &tempfile::TempDir) -> (Log, Author) {
+    let (signer, _) = crate::signing::Signer::generate().expect("random numbers");
+    let author = Author::new("acme@host-1", Some(signer));
+    (Log { verifier: Some(author.verifier()), ..directory(root) }, author)
+}
+
+#[tokio::test]
+async fn what_is_not_signed_is_no_record_and_neither_stops_nor_ends_the_log() {
+    let root = tempfile::tempdir().expect("a directory");
+    let (log, author) = signed(&root);
+    let append = async |run_id: &str, time: &str| {
+        log.append(&run(run_id, time), &[entry("a")], &author).await.expect("written")
+    };
+    let head = append("r", "2026-11-18T12:00:00Z").await;
+    well(&log).await;
+
+    // Chained as it should be, by somebody without the key; and what would wedge, blind or fill.
+    let last = Last { hash: head.hash.clone(), at: Some(at("2026-11-18T12:00:00Z")) };
+    let (forged, _) = object(2, &run("forged", "2026-11-19T12:00:00Z"), &[entry("x")], last);
+    let folder = |seq: u64| root.path().join(format!("audit/{:06}", seq / 1000));
+    let plant = |seq: u64, bytes: &[u8]| {
+        std::fs::create_dir_all(folder(seq)).expect("a folder");
+        std::fs::write(folder(seq).join(format!("{seq:09}.jsonl")), bytes).expect("written");
+    };
+    let ours = std::fs::read(folder(1).join("000000001.jsonl")).expect("read");
+    plant(2, &forged);
+    plant(3, b"x");
+    plant(4, &ours);
+    plant(5, &vec![b'x'; super::LARGEST + 1]);
+    plant(999_999_999, &forged);
+    plant(0, b"");
+    assert_eq!(append("s", NOW).await.seq, 6);
+    assert_eq!(append("t", NOW).await.seq, 7);
+    let read = log.read(at("2026-11-01T00:00:00Z")).await.expect("it is read");
+    let runs: Vec<_> = read.iter().map(|r| (r.seq, r.run.as_str())).collect();
+    assert_eq!(runs, [(1, "r"), (6, "s"), (7, "t")]);
+    assert_eq!(log.before(at("2026-11-19T00:00:00Z")).await.expect("it is read"), [1]);
+
+    let bad = log.verify(&year(NOW)).await.expect("it is read").bad.expect("bad");
+    assert!(bad.place.ends_with("000000000.jsonl") && bad.why.contains("not signed"), "{bad:?}");
+    for seq in [0, 2, 3, 4, 5, 999_999_999] {
+        std::fs::remove_file(folder(seq).join(format!("{seq:09}.jsonl"))).expect("removed");
+    }
+    std::fs::remove_dir(folder(999_999_999)).expect("removed");
+    assert_eq!(well(&log).await.records, 3);
+    // One of ours that is taken away is missed all the same.
+    std::fs::remove_file(folder(6).join("000000006.jsonl")).expect("removed");
+    let bad = log.verify(&year(NOW)).await.expect("it is read").bad.expect("bad");
+    assert!(bad.place.contains("000000007") && bad.why.contains("not chained"), "{bad:?}");
+}
+
+#[tokio::test]
+async fn without_signatures_a_made_up_number_does_not_wedge_the_log() {
+    let root = tempfile::tempdir().expect("a directory");
+    let log = directory(&root);
+    log.append(&run("r", NOW), &[entry("a")], &nobody()).await.expect("written");
+    let folder = root.path().join("audit/999999");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let (bytes, _) = object(999_999_999, &run("x", NOW), &[entry("a")], Last::none());
+    std::fs::write(folder.join("999999999.jsonl"), bytes).expect("written");
+    assert_eq!(log.append(&run("s", NOW), &[entry("a")], &nobody()).await.expect("written").seq, 2);
+    let bad = log.verify(&year(NOW)).await.expect("it is read").bad.expect("bad");
+    assert!(bad.why.contains("999999999"), "{bad:?}");
+}
+
+#[tokio::test]
+async fn stock_minisign_checks_an_object() {
+    let root = tempfile::tempdir().expect("a directory");
+    let (log, author) = signed(&root);
+    log.append(&run("r", NOW), &[entry("a"), entry("b")], &author).await.expect("written");
+    let (signer, _) = crate::signing::Signer::generate().expect("random numbers");
+    let other = signer.public().to_string();
+    let folder = root.path().join("audit/000000");
+    let text = std::fs::read_to_string(folder.join("000000001.jsonl")).expect("read");
+    let (records, seal) = text.trim_end().rsplit_once('\n').expect("a last line");
+    let seal: serde_json::Value = serde_json::from_str(seal).expect("JSON");
+    std::fs::write(folder.join("body"), format!("{records}\n")).expect("written");
+    let signature = seal["minisig"].as_str().expect("a signature");
+    std::fs::write(folder.join("body.minisig"), signature).expect("written");
+    let stock = |key: &str| {
+        let arguments = ["-V", "-P", key, "-m", "body"];
+        let ran =
+            std::process::Command::new("minisign").args(arguments).current_dir(&folder).output();
+        ran.expect("minisign is installed: dev/install.py").status.success()
+    };
+    assert!(stock(&author.public().expect("a key").to_string()) && !stock(&other));
 }

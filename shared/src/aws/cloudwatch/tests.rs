@@ -89,6 +89,65 @@ async fn values_that_are_refused_are_an_error_with_a_mend() {
     );
 }
 
+#[tokio::test]
+async fn one_value_that_cloudwatch_does_not_take_keeps_no_other_from_being_put() {
+    let taken = Arc::new(Mutex::new(0));
+    let count = taken.clone();
+    let bad = |r: &aws_sdk_cloudwatch::operation::put_metric_data::PutMetricDataInput| {
+        r.metric_data().iter().any(|d| d.value() == Some(7.0))
+    };
+    let refuses = mock!(Client::put_metric_data)
+        .match_requests(bad)
+        .then_http_response(|| refusal(400, "InvalidParameterValue"));
+    let puts = mock!(Client::put_metric_data).match_requests(move |r| !bad(r)).then_compute_output(
+        move |r| {
+            *count.lock().expect("a lock") += r.metric_data().len();
+            PutMetricDataOutput::builder().build()
+        },
+    );
+    let mut data: Vec<_> = (0..1_200).map(datum).collect();
+    data.push(Datum { value: f64::NAN, ..datum(1) });
+    data.push(Datum { value: f64::INFINITY, ..datum(2) });
+    let error = cloudwatch(&[&refuses, &puts]).put("Holdfast", at(NOW), &data).await;
+    let error = error.expect_err("three are refused");
+    assert_eq!(*taken.lock().expect("a lock"), 1_199);
+    assert!(
+        error.to_string().starts_with("put 3 of 1202 metric values: PointAge is NaN"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_dimension_is_ascii_the_same_each_time_and_two_names_stay_two() {
+    for (name, value) in [
+        ("orders", "orders"),
+        ("магазин", "%D0%BC%D0%B0%D0%B3%D0%B0%D0%B7%D0%B8%D0%BD"),
+        ("50%", "50%25"),
+        (":x", "%3Ax"),
+        ("a b", "a b"),
+        (" ", "%20"),
+        ("", "%"),
+        ("a\tb", "a%09b"),
+    ] {
+        assert_eq!(dimension_value(name), value, "{name}");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn every_name_becomes_a_dimension_that_cloudwatch_takes(
+        a in proptest::prelude::any::<String>(), b in "\\PC{0,400}",
+    ) {
+        let values = [dimension_value(&a), dimension_value(&b)];
+        for value in &values {
+            proptest::prop_assert!((1..=1024).contains(&value.len()) && !value.starts_with(':'));
+            proptest::prop_assert!(value.bytes().all(|c| c.is_ascii_graphic() || c == b' '));
+            proptest::prop_assert!(!value.trim().is_empty());
+        }
+        proptest::prop_assert_eq!(a == b, values[0] == values[1]);
+    }
+}
+
 fn wanted() -> MetricAlarm {
     MetricAlarm {
         name: "acme-age".into(),

@@ -1,6 +1,7 @@
 //! RDS's descriptions turned into facts.
 
-use crate::catalog::{Database, Family, Marks, Point, State, mark};
+use super::tags::pairs;
+use crate::catalog::{Database, Family, Marks, Point, State};
 use aws_sdk_rds::types::{DbCluster, DbClusterSnapshot, DbInstance, DbSnapshot, Tag};
 use aws_smithy_types::DateTime;
 use jiff::Timestamp;
@@ -12,11 +13,7 @@ pub(super) fn time(at: &DateTime) -> Option<Timestamp> {
 }
 
 fn tags(list: &[Tag]) -> BTreeMap<String, String> {
-    pairs(list).map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
-}
-
-fn pairs(list: &[Tag]) -> impl Iterator<Item = (&str, &str)> {
-    list.iter().filter_map(|t| Some((t.key()?, t.value().unwrap_or_default())))
+    pairs(list).map(|(k, v)| (k.to_owned(), v.into_owned())).collect()
 }
 
 fn text(s: Option<&str>) -> String {
@@ -42,7 +39,11 @@ pub(super) fn instance(i: &DbInstance) -> Option<Database> {
         multi_az: i.multi_az().unwrap_or(false),
         encrypted: i.storage_encrypted().unwrap_or(false),
         log_exports: i.enabled_cloudwatch_logs_exports().to_vec(),
-        replica_of: i.read_replica_source_db_instance_identifier().map(str::to_owned),
+        // A read replica may follow an instance or a Multi-AZ cluster.
+        replica_of: i
+            .read_replica_source_db_instance_identifier()
+            .or(i.read_replica_source_db_cluster_identifier())
+            .map(str::to_owned),
         tags: tags(i.tag_list()),
     })
 }
@@ -92,6 +93,14 @@ fn state(status: Option<&str>) -> State {
     }
 }
 
+/// The resource id of a snapshot's database. RDS knows its own; what it says of a copy is of another region or account, so
+/// there the maker's mark comes first.
+fn resource_id(told: Option<&str>, marks: &Marks, is_copy: bool) -> String {
+    let (told, marked) = (told.filter(|id| !id.is_empty()), marks.resource_id.as_deref());
+    let found = if is_copy { marked.or(told) } else { told.or(marked) };
+    text(found)
+}
+
 /// The honest age of a snapshot: the last transaction in it, else when the original was taken. `SnapshotCreateTime`
 /// changes on copy, so it is believed only of a snapshot that is no copy.
 pub(super) fn snapshot(s: &DbSnapshot) -> Option<Point> {
@@ -105,10 +114,11 @@ pub(super) fn snapshot(s: &DbSnapshot) -> Option<Point> {
         id: s.db_snapshot_identifier()?.to_owned(),
         arn: text(s.db_snapshot_arn()),
         database: text(s.db_instance_identifier()),
-        resource_id: text(s.dbi_resource_id()),
+        resource_id: resource_id(s.dbi_resource_id(), &marks, is_copy),
         family: Family::Instance,
         automated: s.snapshot_type() == Some("automated"),
         data_time: taken.and_then(time).filter(|_| state == State::Good),
+        started: s.snapshot_create_time().and_then(time),
         state,
         size_gib: s.allocated_storage().unwrap_or(0),
         encrypted: s.encrypted().unwrap_or(false),
@@ -128,19 +138,16 @@ pub(super) fn cluster_snapshot(s: &DbClusterSnapshot) -> Option<Point> {
     let source = s.source_db_cluster_snapshot_arn().filter(|s| !s.is_empty()).map(str::to_owned);
     let is_copy = source.is_some() || marks.copy_of.is_some();
     let state = state(s.status());
-    let written = || {
-        let tag = s.tag_list().iter().find(|t| t.key() == Some(mark::DATA_TIME))?;
-        tag.value()?.parse().ok()
-    };
-    let taken = if is_copy { written() } else { s.snapshot_create_time().and_then(time) };
+    let taken = if is_copy { marks.data_time } else { s.snapshot_create_time().and_then(time) };
     Some(Point {
         id: s.db_cluster_snapshot_identifier()?.to_owned(),
         arn: text(s.db_cluster_snapshot_arn()),
         database: text(s.db_cluster_identifier()),
-        resource_id: text(s.db_cluster_resource_id()),
+        resource_id: resource_id(s.db_cluster_resource_id(), &marks, is_copy),
         family: Family::Cluster,
         automated: s.snapshot_type() == Some("automated"),
         data_time: taken.filter(|_| state == State::Good),
+        started: s.snapshot_create_time().and_then(time),
         state,
         size_gib: s.allocated_storage().unwrap_or(0),
         encrypted: s.storage_encrypted().unwrap_or(false),

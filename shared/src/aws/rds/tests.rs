@@ -19,7 +19,7 @@ use aws_sdk_rds::{
     },
     types::{
         DbCluster, DbClusterSnapshot, DbInstance, DbInstanceAutomatedBackup, DbSnapshot,
-        RestoreWindow,
+        RestoreWindow, Tag,
     },
 };
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
@@ -323,8 +323,8 @@ async fn a_snapshot_is_found_by_its_arn_whatever_its_identifier_holds() {
         "rds:orders-2026-11-20-02-00",
         "",
     ] {
-        let said = match rds.database_of(arn).await {
-            Ok(Some((family, id))) => format!("{family:?} {id}"),
+        let said = match rds.point_at(arn).await {
+            Ok(Some(point)) => format!("{:?} {}", point.family, point.database),
             Ok(None) => "none".into(),
             Err(e) => format!("{e}; {}", e.hint()),
         };
@@ -336,39 +336,127 @@ async fn a_snapshot_is_found_by_its_arn_whatever_its_identifier_holds() {
     arn:aws:rds:eu-west-1:111122223333:snapshot:gone: none
     arn:aws:rds:us-east-1:111122223333:snapshot:elsewhere: none
     arn:aws:rds:eu-west-1:111122223333:snapshot:secret: describe snapshot secret: AccessDenied: said AWS; allow this action in the role that made the call
-    rds:orders-2026-11-20-02-00: read rds:orders-2026-11-20-02-00: it is not the ARN of a snapshot; see AWS's words
-    : read : it is not the ARN of a snapshot; see AWS's words
+    rds:orders-2026-11-20-02-00: read rds:orders-2026-11-20-02-00: it is not the ARN of a snapshot; this is not what Holdfast expects there: look at it; the next run tries again
+    : read : it is not the ARN of a snapshot; this is not what Holdfast expects there: look at it; the next run tries again
     ");
+}
+
+/// A point whose database is looked for.
+async fn point_of(family: Family, name: &str, resource_id: &str) -> Point {
+    let (name, id) = (name.to_owned(), resource_id.to_owned());
+    let instance = mock!(Client::describe_db_snapshots).then_output({
+        let found = snapshot("s").db_instance_identifier(&name).dbi_resource_id(&id).build();
+        move || Snapshots::builder().db_snapshots(found.clone()).build()
+    });
+    let cluster = mock!(Client::describe_db_cluster_snapshots).then_output(move || {
+        let found = cluster_snapshot("s").db_cluster_identifier(&name).db_cluster_resource_id(&id);
+        ClusterSnapshots::builder().db_cluster_snapshots(found.build()).build()
+    });
+    let point = rds(&[&instance, &cluster]).point(family, "s").await;
+    point.expect("an answer").expect("a point")
+}
+
+#[tokio::test]
+async fn one_database_is_found_by_its_resource_id_under_any_name() {
+    // It was called orders; another one has that name now.
+    let instances = mock!(Client::describe_db_instances)
+        .match_requests(|r| {
+            r.filters()
+                .iter()
+                .any(|f| f.name() == Some("dbi-resource-id") && f.values() == ["db-1"])
+        })
+        .then_output(|| {
+            let instance = |id: &str, resource: &str| {
+                DbInstance::builder().db_instance_identifier(id).dbi_resource_id(resource).build()
+            };
+            // Who knows no filter answers with all.
+            let all = vec![instance("orders", "db-2"), instance("orders-old1", "db-1")];
+            Instances::builder().set_db_instances(Some(all)).build()
+        });
+    let points = mock!(Client::describe_db_snapshots)
+        .match_requests(|r| r.dbi_resource_id() == Some("db-1"))
+        .then_output(|| {
+            let point = |id: &str, name: &str, resource: &str| {
+                snapshot(id).db_instance_identifier(name).dbi_resource_id(resource).build()
+            };
+            let all = vec![
+                point("before", "orders", "db-1"),
+                point("after", "orders-old1", "db-1"),
+                point("other", "orders", "db-2"),
+            ];
+            Snapshots::builder().set_db_snapshots(Some(all)).build()
+        });
+    let point = point_of(Family::Instance, "orders", "db-1").await;
+    let fleet = rds(&[&instances, &points]).fleet_of(&point).await.expect("a fleet");
+    let databases: Vec<_> = fleet.databases.iter().map(|d| d.id.as_str()).collect();
+    let points: Vec<_> = fleet.points.iter().map(|p| p.id.as_str()).collect();
+    assert_eq!((databases, points), (vec!["orders-old1"], vec!["before", "after"]));
 }
 
 #[tokio::test]
 async fn one_database_that_is_gone_still_has_its_points() {
     let database = mock!(Client::describe_db_instances)
-        .match_requests(|r| r.db_instance_identifier() == Some("orders"))
         .then_http_response(|| refusal(404, "DBInstanceNotFound"));
-    let points = mock!(Client::describe_db_snapshots)
-        .match_requests(|r| r.db_instance_identifier() == Some("orders"))
-        .then_output(|| Snapshots::builder().db_snapshots(snapshot("last").build()).build());
-    let fleet = rds(&[&database, &points]).fleet_of(Family::Instance, "orders", true).await;
-    let fleet = fleet.expect("a fleet");
+    let points = mock!(Client::describe_db_snapshots).then_output(|| {
+        let last = snapshot("last").db_instance_identifier("orders").dbi_resource_id("db-1");
+        Snapshots::builder().db_snapshots(last.build()).build()
+    });
+    let point = point_of(Family::Instance, "orders", "db-1").await;
+    let fleet = rds(&[&database, &points]).fleet_of(&point).await.expect("a fleet");
     assert_eq!((fleet.databases.len(), fleet.points.len()), (0, 1));
 
     let cluster = mock!(Client::describe_db_clusters)
         .then_http_response(|| refusal(404, "DBClusterNotFoundFault"));
     let none = mock!(Client::describe_db_cluster_snapshots)
         .then_output(|| ClusterSnapshots::builder().build());
-    let fleet = rds(&[&cluster, &none]).fleet_of(Family::Cluster, "ledger", true).await;
+    let point = point_of(Family::Cluster, "ledger", "cluster-1").await;
+    let fleet = rds(&[&cluster, &none]).fleet_of(&point).await;
     assert_eq!(fleet.expect("a fleet").databases, []);
 }
 
 #[tokio::test]
+async fn a_copy_is_of_the_database_that_its_maker_wrote_on_it() {
+    let marked = |id: &str| tag("holdfast:resource-id", id);
+    let copy = |s: aws_sdk_rds::types::builders::DbSnapshotBuilder| {
+        s.source_db_snapshot_identifier("arn:aws:rds:eu-west-1:111122223333:snapshot:x")
+    };
+    let own = || snapshot("s").dbi_resource_id("db-RDS");
+    let table = [
+        ("an original", own()),
+        ("an original that is marked", own().tag_list(marked("db-MARK"))),
+        ("an original of which RDS tells nothing", snapshot("s").tag_list(marked("db-MARK"))),
+        ("a copy", copy(own())),
+        ("a copy that is marked", copy(own().tag_list(marked("db-MARK")))),
+    ];
+    let mut rows = Vec::new();
+    for (case, snapshot) in table {
+        let snapshot = snapshot.build();
+        let rule = mock!(Client::describe_db_snapshots)
+            .then_output(move || Snapshots::builder().db_snapshots(snapshot.clone()).build());
+        let point = rds(&[&rule]).point(Family::Instance, "s").await.expect("an answer");
+        rows.push(format!("{case}: {}", point.expect("a point").resource_id));
+    }
+    insta::assert_snapshot!(rows.join("\n"), @"
+    an original: db-RDS
+    an original that is marked: db-RDS
+    an original of which RDS tells nothing: db-MARK
+    a copy: db-RDS
+    a copy that is marked: db-MARK
+    ");
+}
+
+#[tokio::test]
 async fn restore_windows_are_of_living_instances_and_may_have_no_begin_yet() {
-    let backup = |id: &str| DbInstanceAutomatedBackup::builder().db_instance_identifier(id);
+    // An instance of the same name in another region replicates its backups to here.
+    let backup = |id: &str| {
+        DbInstanceAutomatedBackup::builder().db_instance_identifier("orders").dbi_resource_id(id)
+    };
     let window = RestoreWindow::builder().earliest_time(seconds("2026-11-13T02:00:00Z")).build();
     let backups = vec![
         backup("a").status("active").restore_window(window.clone()).build(),
         backup("b").status("creating").build(),
-        backup("c").status("retained").restore_window(window).build(),
+        backup("c").status("retained").restore_window(window.clone()).build(),
+        backup("d").status("replicating").region("us-east-1").restore_window(window).build(),
     ];
     let rule = mock!(Client::describe_db_instance_automated_backups).then_output(move || {
         let page = aws_sdk_rds::operation::describe_db_instance_automated_backups::DescribeDbInstanceAutomatedBackupsOutput::builder();
@@ -420,28 +508,28 @@ async fn a_refusal_is_sorted_by_what_a_caller_can_do_about_it() {
     insta::assert_snapshot!(rows.join("\n"), @"
     Exists DBSnapshotAlreadyExists: look at what is there under that name
     Exists DBClusterSnapshotAlreadyExistsFault: look at what is there under that name
-    Busy InvalidDBInstanceState: nothing: the next run tries again
-    Busy InvalidDBSnapshotState: nothing: the next run tries again
-    Busy InvalidDBClusterStateFault: nothing: the next run tries again
-    Busy InvalidDBClusterSnapshotStateFault: nothing: the next run tries again
-    Quota SnapshotQuotaExceeded: nothing if it is rare: the next run goes on; otherwise raise the quota
-    Quota SnapshotQuotaExceededFault: nothing if it is rare: the next run goes on; otherwise raise the quota
+    Busy InvalidDBInstanceState: see the database's state: backing up or being changed it is soon over and the next run goes on; stopped, without storage or without its key it waits for a person
+    Busy InvalidDBSnapshotState: the next run tries again; where it stays so, see the snapshot's state in RDS
+    Busy InvalidDBClusterStateFault: see the database's state: backing up or being changed it is soon over and the next run goes on; stopped, without storage or without its key it waits for a person
+    Busy InvalidDBClusterSnapshotStateFault: the next run tries again; where it stays so, see the snapshot's state in RDS
+    Quota SnapshotQuotaExceeded: raise the quota of manual snapshots in this region (Service Quotas), or keep fewer; the next run goes on
+    Quota SnapshotQuotaExceededFault: raise the quota of manual snapshots in this region (Service Quotas), or keep fewer; the next run goes on
     Denied AccessDenied: allow this action in the role that made the call
     Denied AccessDeniedException: allow this action in the role that made the call
-    Denied InvalidClientTokenId: allow this action in the role that made the call
-    Denied UnrecognizedClientException: allow this action in the role that made the call
-    Denied ExpiredToken: allow this action in the role that made the call
+    Denied InvalidClientTokenId: this access key is not known there: check that it was not deleted, that it is of this partition or store, and that the account has this region enabled
+    Denied UnrecognizedClientException: this access key is not known there: check that it was not deleted, that it is of this partition or store, and that the account has this region enabled
+    Denied ExpiredToken: the session of these credentials is over: log in again, or write new ones into the environment
     Key KMSKeyNotAccessibleFault: check that the key is enabled and that its key policy lets this role use it
-    Key KMSInvalidStateException: check that the key is enabled and that its key policy lets this role use it
-    Key KMS.NotFoundException: check that the key is enabled and that its key policy lets this role use it
+    Key KMSInvalidStateException: see the key's state in KMS: cancel its deletion, enable it, or import its material again
+    Key KMS.NotFoundException: check the key's ARN, its region and its account in the policy; a key that was deleted does not come back
     Missing DBInstanceNotFound: check the name, the account and the region in the policy
     Missing DBClusterNotFoundFault: check the name, the account and the region in the policy
     Unreachable Throttling: nothing if it is rare: the next run tries again; otherwise see who else uses up the account's calls
     Unreachable RequestLimitExceeded: nothing if it is rare: the next run tries again; otherwise see who else uses up the account's calls
-    Unreachable ServiceUnavailable: check the network and the endpoint; the next run tries again
-    Refused InvalidObjectState: see AWS's words
-    Refused InvalidParameterCombination: see AWS's words
-    Refused SomethingNew: see AWS's words
+    Unreachable ServiceUnavailable: nothing: the next run tries again; where it goes on, see AWS's health dashboard
+    Archived InvalidObjectState: it lies in an archive class: restore it for some days (aws s3api restore-object), then it can be read
+    Refused InvalidParameterCombination: a value that AWS does not take came from the policy or the request: change the one that is named there
+    Refused SomethingNew: look this code up in the reference of that call; Holdfast tries again with the next run
     ");
 }
 

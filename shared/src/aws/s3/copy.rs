@@ -84,8 +84,10 @@ impl CopyObject {
 /// nor the watch for stalled streams may end it. The SDK exempts `CopyObject` from that watch, and not `UploadPartCopy`:
 /// <https://github.com/smithy-lang/smithy-rs/issues/4439>
 pub(super) fn patient() -> aws_sdk_s3::config::Builder {
-    // As long as a Lambda can run at all.
-    let time = TimeoutConfig::builder().operation_attempt_timeout(Duration::from_mins(15));
+    // As long as a Lambda can run at all; all tries together not much longer, so that a store that hangs holds nobody.
+    let time = TimeoutConfig::builder()
+        .operation_attempt_timeout(Duration::from_mins(15))
+        .operation_timeout(Duration::from_mins(20));
     aws_sdk_s3::Config::builder()
         .timeout_config(time.build())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
@@ -98,24 +100,49 @@ impl S3 {
     ///
     /// # Errors
     /// [`Kind::Busy`] when the source changed since it was seen or the time is over, [`Kind::Refused`] when the copy is
-    /// not what the source is, else as S3 refuses.
+    /// not what the source is, [`Kind::Archived`] and [`Kind::CustomerKey`] when the source can't be read as it is, else as
+    /// S3 refuses.
     pub async fn copy(
         &self,
         source: &S3,
         order: &CopyObject,
         within: Option<Duration>,
     ) -> Result<Checksum, EdgeError> {
-        let made = if order.object.size <= MOST_AT_ONCE {
+        let made = self.make(source, order, within).await;
+        let made = match made {
+            Err(e) if may_lack_key(&e) && source.wants_its_key(order).await => {
+                Err(EdgeError { kind: Kind::CustomerKey, ..e })
+            }
+            made => made,
+        }?;
+        self.read_back(source, order, made).await
+    }
+
+    async fn make(
+        &self,
+        source: &S3,
+        order: &CopyObject,
+        within: Option<Duration>,
+    ) -> Result<Made, EdgeError> {
+        if order.object.size <= MOST_AT_ONCE {
             let whole = self.copy_whole(order);
             match within {
                 Some(time) => tokio::time::timeout(time, whole).await,
                 None => Ok(whole.await),
             }
-            .unwrap_or_else(|_| Err(order.out_of_time()))?
+            .unwrap_or_else(|_| Err(order.out_of_time()))
         } else {
-            self.copy_in_parts(source, order, within).await?
-        };
-        self.read_back(source, order, made).await
+            self.copy_in_parts(source, order, within).await
+        }
+    }
+
+    /// Whether an object is encrypted with a key of the customer's own: neither a list nor a refused copy says so, and HEAD
+    /// answers without words. A read of one byte is refused with this code.
+    async fn wants_its_key(&self, order: &CopyObject) -> bool {
+        let CopyObject { from, object, .. } = order;
+        let request = self.client.get_object().bucket(from).key(&object.key).range("bytes=0-0");
+        let read = request.if_match(keys::quoted(&object.etag)).send().await;
+        read.is_err_and(|e| e.code() == Some("InvalidRequest"))
     }
 
     async fn copy_whole(&self, order: &CopyObject) -> Result<Made, EdgeError> {
@@ -183,6 +210,12 @@ impl S3 {
             }
         }
     }
+}
+
+/// Whether an object under a key of the customer's own is refused so: with this code, and of HEAD without any.
+fn may_lack_key(e: &EdgeError) -> bool {
+    e.kind == Kind::Refused
+        && e.code.as_deref().is_none_or(|c| matches!(c, "InvalidRequest" | "BadRequest"))
 }
 
 fn refused(order: &CopyObject, why: impl Into<String>) -> EdgeError {

@@ -4,7 +4,9 @@ use super::{S3, keys};
 use crate::aws::{EdgeError, Kind};
 use aws_sdk_s3::{
     operation::{head_object::HeadObjectOutput, list_objects_v2::ListObjectsV2Output},
-    types::{ChecksumMode, ChecksumType, EncodingType, ServerSideEncryption},
+    types::{
+        ChecksumMode, ChecksumType, EncodingType, OptionalObjectAttributes, ServerSideEncryption,
+    },
 };
 use aws_smithy_types::DateTime;
 use futures_util::{Stream, StreamExt, stream, stream::BoxStream};
@@ -26,12 +28,15 @@ pub struct Object {
     pub modified: Timestamp,
     /// Its storage class.
     pub class: String,
+    /// Whether a copy of it was restored from its archive class, for some days.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub restored: bool,
 }
 
 impl Object {
     /// Whether it must be restored from an archive before it can be read or copied.
     pub fn archived(&self) -> bool {
-        matches!(self.class.as_str(), "GLACIER" | "DEEP_ARCHIVE")
+        matches!(self.class.as_str(), "GLACIER" | "DEEP_ARCHIVE") && !self.restored
     }
 }
 
@@ -139,6 +144,9 @@ impl S3 {
     pub fn objects(&self, bucket: &str, prefix: &str) -> Objects {
         let doing = format!("list s3://{bucket}/{prefix}");
         let request = self.client.list_objects_v2().bucket(bucket).prefix(prefix);
+        // Without being asked, a list does not say which archived objects are restored. Stores that know no such header
+        // pass over it.
+        let request = request.optional_object_attributes(OptionalObjectAttributes::RestoreStatus);
         // Keys may hold what XML can't; url-encoded they always come through.
         let pages = request.encoding_type(EncodingType::Url).into_paginator().send();
         let what = doing.clone();
@@ -251,6 +259,9 @@ fn facts(doing: &str, page: &ListObjectsV2Output) -> Result<Vec<Object>, EdgeErr
             etag: keys::bare(o.e_tag().unwrap_or_default()),
             modified: o.last_modified().and_then(time)?,
             class: o.storage_class().map_or("STANDARD", |c| c.as_str()).to_owned(),
+            restored: o.restore_status().is_some_and(|r| {
+                r.is_restore_in_progress() != Some(true) && r.restore_expiry_date().is_some()
+            }),
         })
     };
     let read = |o| object(o).ok_or_else(|| refused(format!("S3 listed {o:?}, which lacks a fact")));
@@ -266,6 +277,8 @@ pub(super) fn known(bucket: &str, key: &str, head: &HeadObjectOutput) -> Result<
             etag: keys::bare(head.e_tag().unwrap_or_default()),
             modified: head.last_modified().and_then(time)?,
             class: head.storage_class().map_or("STANDARD", |c| c.as_str()).to_owned(),
+            // `ongoing-request="false", expiry-date="..."`, a header of S3's own form.
+            restored: head.restore().is_some_and(|r| r.contains("ongoing-request=\"false\"")),
         })
     };
     let object = facts().ok_or_else(|| {

@@ -22,17 +22,30 @@ impl S3 {
         }
     }
 
-    /// All bytes of a small object; none when it is not there.
+    /// All bytes of a small object, of a larger one `most` and one more; none when it is not there.
     ///
     /// # Errors
     /// If it can't be read.
-    pub async fn bytes(&self, bucket: &str, key: &str) -> Result<Option<Vec<u8>>, EdgeError> {
+    pub async fn bytes(
+        &self,
+        bucket: &str,
+        key: &str,
+        most: usize,
+    ) -> Result<Option<Vec<u8>>, EdgeError> {
         let doing = format!("read s3://{bucket}/{key}");
         match self.client.get_object().bucket(bucket).key(key).send().await {
-            Ok(answer) => {
-                let body = answer.body.collect().await;
-                let body = body.map_err(|e| EdgeError::refused(doing, e.to_string()))?;
-                Ok(Some(body.to_vec()))
+            Ok(mut answer) => {
+                let mut bytes = Vec::new();
+                while let Some(piece) = answer.body.next().await {
+                    let piece =
+                        piece.map_err(|e| EdgeError::refused(doing.clone(), e.to_string()))?;
+                    bytes.extend_from_slice(&piece);
+                    if bytes.len() > most {
+                        bytes.truncate(most + 1);
+                        break;
+                    }
+                }
+                Ok(Some(bytes))
             }
             Err(e) => match EdgeError::new(doing, &e) {
                 gone if gone.code.as_deref() == Some("NoSuchKey") => Ok(None),

@@ -83,6 +83,7 @@ mod tests {
                 etag: String::new(),
                 modified: Timestamp::UNIX_EPOCH,
                 class: "STANDARD".into(),
+                restored: false,
             })
             .collect();
         let pages: Vec<_> = all.chunks(page).map(|p| Ok(p.to_vec())).collect();
@@ -124,6 +125,7 @@ mod tests {
             etag: String::new(),
             modified: Timestamp::UNIX_EPOCH,
             class: "STANDARD".into(),
+            restored: false,
         };
         let pages = vec![Ok(vec![object("b")]), Ok(vec![object("a")])];
         let left = Objects::of_pages("list s3://odd/", stream::iter(pages));

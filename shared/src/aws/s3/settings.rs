@@ -51,6 +51,8 @@ pub struct ReplicationRule {
     pub whole: bool,
     /// Only keys that begin with this.
     pub prefix: String,
+    /// Only objects with some tags.
+    pub tagged: bool,
     /// Whether S3 publishes its lag as a metric.
     pub metrics: bool,
     /// The minutes that S3 promises by replication time control, where it is on.
@@ -82,6 +84,20 @@ impl S3 {
             Some(_) => Versioning::Suspended,
             None => Versioning::Off,
         })
+    }
+
+    /// A bucket's policy; none when it has none.
+    ///
+    /// # Errors
+    /// If S3 can't be asked.
+    pub async fn policy(&self, bucket: &str) -> Result<Option<String>, EdgeError> {
+        let doing = format!("read policy of s3://{bucket}");
+        let answer = self.client.get_bucket_policy().bucket(bucket).send().await;
+        match answer.map_err(|e| EdgeError::new(doing, &e)) {
+            Ok(answer) => Ok(answer.policy),
+            Err(e) if e.code.as_deref() == Some("NoSuchBucketPolicy") => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 
     /// The bucket's default encryption; none when it has none.
@@ -163,6 +179,7 @@ fn replication(rule: &aws_sdk_s3::types::ReplicationRule) -> ReplicationRule {
         to: arn.rsplit(':').next().unwrap_or_default().to_owned(),
         whole: prefix.is_empty() && !tagged,
         prefix,
+        tagged,
         // Time control brings the metrics with it.
         metrics: time.is_some() || metrics.is_some_and(|m| m.status() == &MetricsStatus::Enabled),
         promised: time.and_then(|t| t.time()?.minutes()),

@@ -133,6 +133,7 @@ fn seen(size: u64) -> Object {
         etag: "e".into(),
         modified: jiff::Timestamp::UNIX_EPOCH,
         class: "STANDARD".into(),
+        restored: false,
     }
 }
 
@@ -170,18 +171,47 @@ async fn a_text_that_did_not_change_is_not_read_again() {
     let unchanged = mock!(Client::get_object)
         .match_requests(|r| r.if_none_match() == Some("\"e\""))
         .then_http_response(|| refusal(304, ""));
-    assert_eq!(s3(&[&unchanged]).text("b", "policy.yaml", Some("\"e\"")).await, Ok(None));
+    assert_eq!(s3(&[&unchanged]).text("b", "policy.yaml", Some("\"e\""), 1 << 20).await, Ok(None));
 
     let read = mock!(Client::get_object).then_output(|| {
         GetObjectOutput::builder().e_tag("\"f\"").body(ByteStream::from_static(b"text")).build()
     });
-    let text = s3(&[&read]).text("b", "policy.yaml", None).await.expect("read").expect("new");
+    let text =
+        s3(&[&read]).text("b", "policy.yaml", None, 1 << 20).await.expect("read").expect("new");
     assert_eq!((text.text.as_str(), text.etag.as_str()), ("text", "\"f\""));
 
     let binary = mock!(Client::get_object)
         .then_output(|| GetObjectOutput::builder().body(ByteStream::from_static(b"\xff")).build());
-    let error = s3(&[&binary]).text("b", "policy.yaml", None).await.expect_err("no text");
+    let error = s3(&[&binary]).text("b", "policy.yaml", None, 1 << 20).await.expect_err("no text");
     assert_eq!(error.to_string(), "read s3://b/policy.yaml: it is not UTF-8 text");
+}
+
+#[tokio::test]
+async fn an_archived_object_that_is_restored_is_none_while_it_lasts() {
+    let listed = |restore: types::RestoreStatus| {
+        let cold = types::Object::builder().key("pg/cold").size(1).e_tag("\"e\"");
+        cold.last_modified(DateTime::from_secs(1_795_000_000))
+            .storage_class("GLACIER".into())
+            .restore_status(restore)
+            .build()
+    };
+    let status = |going: bool, until: Option<i64>| {
+        let status = types::RestoreStatus::builder().is_restore_in_progress(going);
+        status.set_restore_expiry_date(until.map(DateTime::from_secs)).build()
+    };
+    for (restore, archived) in [
+        (status(false, Some(1_795_000_000)), false),
+        (status(true, None), true),
+        (status(false, None), true),
+    ] {
+        let page = mock!(Client::list_objects_v2)
+            .match_requests(|r| {
+                r.optional_object_attributes() == [types::OptionalObjectAttributes::RestoreStatus]
+            })
+            .then_output(move || Page::builder().contents(listed(restore.clone())).build());
+        let found = s3(&[&page]).objects("backups", "pg/").next().await.expect("listed");
+        assert_eq!(found.expect("an object").archived(), archived);
+    }
 }
 
 #[test]

@@ -46,8 +46,9 @@ mod tests {
             ("", "directory: /x, prefix: a/../../b", "audit.prefix: it leads out"),
         ];
         for (home, audit, said) in table {
-            let yaml =
-                format!("{{holdfast: 1, company: acme, id: host-1, {home}audit: {{{audit}, keep: 1y}}}}");
+            let yaml = format!(
+                "{{holdfast: 1, company: acme, id: host-1, {home}audit: {{{audit}, keep: 1y}}}}"
+            );
             match Policy::parse(&yaml) {
                 Ok(_) => assert_eq!(said, "", "{audit}"),
                 Err(e) => {

@@ -1,10 +1,14 @@
 //! What a schema can't say of who is told what: names that are there, channels of one kind, routes that lead somewhere.
 
 use super::{Policy, Say, all_groups, refers, unknown};
-use crate::policy::{
-    SecretFrom,
-    notify::{Channel, Escalation, Notify, On, Route, RouteSeverity, Smtp},
-    text::Name,
+use crate::{
+    mail::Mailbox,
+    policy::{
+        SecretFrom,
+        notify::{Channel, Escalation, MailTls, Notify, On, Route, RouteSeverity, Ses, Smtp},
+        secrets,
+        text::Name,
+    },
 };
 use jiff::SignedDuration;
 
@@ -17,9 +21,9 @@ pub(super) fn check(policy: &Policy, say: Say<'_>) {
     for (name, channel) in &notify.channels {
         let at = format!("/notify/channels/{name}");
         one_kind(channel, &at, say);
-        of_its_kind(channel, &at, say);
+        of_its_kind(notify, channel, &at, say);
     }
-    mail(notify.smtp.as_ref(), notify.ses.is_some(), "/notify", say);
+    mail(notify.smtp.as_ref(), notify.ses.as_ref(), "/notify", say);
     for (i, route) in notify.routes.iter().enumerate() {
         leads_somewhere(policy, route, &format!("/notify/routes/{i}"), say);
     }
@@ -45,7 +49,7 @@ pub(super) fn check(policy: &Policy, say: Say<'_>) {
 }
 
 /// Every secret that a channel is reached with.
-pub(super) fn secrets(notify: &Notify) -> Vec<(String, &SecretFrom)> {
+pub(super) fn secret_places(notify: &Notify) -> Vec<(String, &SecretFrom)> {
     let mut all = Vec::new();
     for (name, channel) in &notify.channels {
         let at = |key| format!("/notify/channels/{name}/{key}");
@@ -76,7 +80,7 @@ fn one_kind(channel: &Channel, at: &str, say: Say<'_>) {
 }
 
 /// Keys that belong to another kind of channel would do nothing in silence.
-fn of_its_kind(channel: &Channel, at: &str, say: Say<'_>) {
+fn of_its_kind(notify: &Notify, channel: &Channel, at: &str, say: Say<'_>) {
     let http = [
         ("body", channel.body.is_some()),
         ("headers", !channel.headers.is_empty()),
@@ -103,39 +107,76 @@ fn of_its_kind(channel: &Channel, at: &str, say: Say<'_>) {
         let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
         if name.is_empty() || !name.chars().all(token) || value.chars().any(char::is_control) {
             say(format!("{at}/headers/{name}"), "this is no HTTP header".into());
-        } else if name.eq_ignore_ascii_case("authorization") {
+        } else if secrets::is_secret_header(name) {
             say(
                 format!("{at}/headers/{name}"),
                 "a secret does not stand in a policy: write token".into(),
             );
         }
     }
-    for (i, address) in channel.email.iter().enumerate().filter(|(_, a)| !is_mail_address(a)) {
-        say(format!("{at}/email/{i}"), format!("\"{address}\" is no e-mail address"));
+    let ses = channel.ses.as_ref().or(notify.ses.as_ref().filter(|_| channel.smtp.is_none()));
+    for (i, address) in channel.email.iter().enumerate() {
+        let why = match address.parse::<Mailbox>() {
+            Err(why) => why,
+            // https://docs.aws.amazon.com/ses/latest/dg/quotas.html: the local part of an address is ASCII.
+            Ok(read) if ses.is_some() && read.needs_utf8() => {
+                format!(
+                    "\"{address}\": SES takes ASCII alone before the @: write another address, or use smtp"
+                )
+            }
+            Ok(_) => continue,
+        };
+        say(format!("{at}/email/{i}"), why);
     }
-    mail(channel.smtp.as_ref(), channel.ses.is_some(), at, say);
+    if channel.email.len() > MOST_ADDRESSES {
+        let why = format!(
+            "{MOST_ADDRESSES} addresses are the most of one channel: use a list, or another channel"
+        );
+        say(format!("{at}/email"), why);
+    }
+    if let Some(topic) =
+        channel.sns.as_ref().filter(|t| t.as_str().split(':').nth(2) != Some("sns"))
+    {
+        say(format!("{at}/sns"), format!("\"{topic}\" is no topic of SNS"));
+    }
+    if let Some(address) = channel.endpoint.as_ref().filter(|u| !is_web_address(u)) {
+        say(
+            format!("{at}/endpoint"),
+            format!(
+                "\"{address}\" is no web address: write one such as \"https://events.eu.pagerduty.com\""
+            ),
+        );
+    }
+    mail(channel.smtp.as_ref(), channel.ses.as_ref(), at, say);
 }
 
-fn mail(smtp: Option<&Smtp>, ses: bool, at: &str, say: Say<'_>) {
-    if smtp.is_some() && ses {
+/// Mail servers take a hundred at least (RFC 5321, 4.5.3.1.8); beyond it a mail is a mailing.
+const MOST_ADDRESSES: usize = 100;
+
+fn mail(smtp: Option<&Smtp>, ses: Option<&Ses>, at: &str, say: Say<'_>) {
+    if smtp.is_some() && ses.is_some() {
         say(at.to_owned(), "mail goes one way: write smtp or ses".into());
+    }
+    if let Some(Err(why)) = ses.map(|ses| ses.from.parse::<Mailbox>()) {
+        say(format!("{at}/ses/from"), why);
     }
     let Some(smtp) = smtp else { return };
     if smtp.user.is_some() != smtp.password.is_some() {
         say(format!("{at}/smtp"), "user and password go together: write both or none".into());
     }
-    if !is_mail_address(&smtp.from) {
-        say(format!("{at}/smtp/from"), format!("\"{}\" is no e-mail address", smtp.from));
+    if let Err(why) = smtp.from.parse::<Mailbox>() {
+        say(format!("{at}/smtp/from"), why);
     }
-}
-
-/// Enough to find a slip; whether a letter arrives, only `holdfast notify --test` shows.
-fn is_mail_address(text: &str) -> bool {
-    let bare = text.rsplit_once('<').map_or(text, |(_, rest)| rest.trim_end_matches('>'));
-    let (name, host) = bare.rsplit_once('@').unwrap_or_default();
-    !name.is_empty()
-        && !host.is_empty()
-        && !bare.contains(|c: char| c.is_whitespace() || c.is_control())
+    if let Err(why) = super::places::host(&smtp.host) {
+        say(format!("{at}/smtp/host"), why);
+    }
+    let here = smtp.host == "localhost"
+        || smtp.host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    if smtp.tls == Some(MailTls::Never) && smtp.password.is_some() && !here {
+        let why =
+            "a password is not sent over a network without encryption: write start-tls or always";
+        say(format!("{at}/smtp/tls"), why.into());
+    }
 }
 
 /// Nothing is posted over a network that reads along: `http://` is for this host alone.
@@ -272,29 +313,29 @@ mod tests {
 "#,
         );
         insta::assert_snapshot!(said, @r#"
-        7:5: notify.channels.both: a channel is one way to reach people: write exactly one of slack, pagerduty, email, sns, http
-        8:5: notify.channels.none: a channel is one way to reach people: write exactly one of slack, pagerduty, email, sns, http
-        9:21: notify.channels.mail.email[0]: "nobody" is no e-mail address
-        9:32: notify.channels.mail.body: this goes with http alone
-        9:45: notify.channels.mail.smtp: user and password go together: write both or none
-        9:62: notify.channels.mail.smtp.from: "a b" is no e-mail address
-        10:5: notify.channels.web: smtp and ses go with email alone: write email
-        10:12: notify.channels.web.http: "a.example" is no web address that can be posted to: write one that begins with https:// (http:// on this host only)
-        10:42: notify.channels.web.headers.Authorization: a secret does not stand in a policy: write token
-        10:60: notify.channels.web.headers.a b: this is no HTTP header
-        11:14: notify.channels.slack.slack: a secret comes from one place: write exactly one of secret, env, file
-        13:29: notify.routes[0].to: an empty route tells nobody: write a channel
-        14:9: notify.routes[1].severity: a success is of severity info: write info
-        14:33: notify.routes[1].of[0]: "shopp" is not in the groups of assets; did you mean "shop"?
-        14:65: notify.routes[1].to[0]: "slak" is not in notify.channels; did you mean "slack"?
-        14:78: notify.routes[1].to[2]: "slack" stands here twice
-        17:9: notify.escalation[1].after: steps stand in the order of their times
-        17:20: notify.escalation[1].to: an empty step tells nobody: write a channel
-        18:37: notify.digest.to[0]: "nobody" is not in notify.channels; notify.channels has: both, mail, none, slack, web
-        19:28: notify.recovery.every: a minute is the least
-        20:34: notify.heartbeat.every: a minute is the least
-        21:13: notify.expect.freshnes: "freshnes" is not in the functions; did you mean "freshness"?
-        21:28: notify.expect.dump: notify looks every 5 minutes: write that or more
+        8:5: notify.channels.both: a channel is one way to reach people: write exactly one of slack, pagerduty, email, sns, http
+        9:5: notify.channels.none: a channel is one way to reach people: write exactly one of slack, pagerduty, email, sns, http
+        10:21: notify.channels.mail.email[0]: "nobody" is no e-mail address: it has no @; write one such as "Ops <ops@example.com>"
+        10:32: notify.channels.mail.body: this goes with http alone
+        10:45: notify.channels.mail.smtp: user and password go together: write both or none
+        10:62: notify.channels.mail.smtp.from: "a b" is no e-mail address: it has no @; write one such as "Ops <ops@example.com>"
+        11:5: notify.channels.web: smtp and ses go with email alone: write email
+        11:12: notify.channels.web.http: "a.example" is no web address that can be posted to: write one that begins with https:// (http:// on this host only)
+        11:42: notify.channels.web.headers.Authorization: a secret does not stand in a policy: write token
+        11:60: notify.channels.web.headers.a b: this is no HTTP header
+        12:14: notify.channels.slack.slack: a secret comes from one place: write exactly one of secret, env, file
+        14:29: notify.routes[0].to: an empty route tells nobody: write a channel
+        15:9: notify.routes[1].severity: a success is of severity info: write info
+        15:33: notify.routes[1].of[0]: "shopp" is not in the groups of assets; did you mean "shop"?
+        15:65: notify.routes[1].to[0]: "slak" is not in notify.channels; did you mean "slack"?
+        15:78: notify.routes[1].to[2]: "slack" stands here twice
+        18:9: notify.escalation[1].after: steps stand in the order of their times
+        18:20: notify.escalation[1].to: an empty step tells nobody: write a channel
+        19:37: notify.digest.to[0]: "nobody" is not in notify.channels; notify.channels has: both, mail, none, slack, web
+        20:28: notify.recovery.every: a minute is the least
+        21:34: notify.heartbeat.every: a minute is the least
+        22:13: notify.expect.freshnes: "freshnes" is not in the functions; did you mean "freshness"?
+        22:28: notify.expect.dump: notify looks every 5 minutes: write that or more
         "#);
     }
 

@@ -1,15 +1,24 @@
 //! What the groups of `postgres` must mean: dumps that can be made, told apart, and restored.
 
-use super::{Say, not_empty};
-use crate::policy::{Compress, Dump, DumpFormat, Policy, Postgres, Store, dumps::Encrypt};
+use super::{Say, not_empty, reserved};
+use crate::policy::{
+    Compress, Dump, DumpFormat, Policy, Postgres, Store,
+    dumps::{Encrypt, Scratch},
+    secrets,
+    structure::nearest,
+};
 use std::{collections::BTreeMap, iter};
 
 pub(super) fn check(policy: &Policy, say: Say<'_>) {
+    if let Some(place) = &policy.scratch {
+        scratch(place, "/scratch", say);
+    }
     for (name, group) in &policy.postgres {
         let at = format!("/postgres/{name}");
         databases(group, &at, say);
         for (reason, dump) in &group.dumps {
             let at = format!("{at}/dumps/{reason}");
+            reserved(reason, &at, say);
             not_empty(&dump.keep, format!("{at}/keep"), say);
             if let Some(encrypt) = &dump.encrypt {
                 encryption(encrypt, &format!("{at}/encrypt"), say);
@@ -17,6 +26,20 @@ pub(super) fn check(policy: &Policy, say: Say<'_>) {
             form(group, dump, &at, say);
         }
         connection(group, &at, say);
+        if let Some(place) = &group.scratch {
+            scratch(place, &format!("{at}/scratch"), say);
+        }
+        let same = |p: &&Scratch| {
+            p.host.is_some()
+                && p.host == group.host
+                && p.port.unwrap_or(5432) == group.port.unwrap_or(5432)
+        };
+        if policy.scratch_of(group).as_ref().is_some_and(|p| same(&p)) {
+            let why = "this is the server that is backed up: name another one, or write production: true if that is meant";
+            let at =
+                if group.scratch.is_some() { format!("{at}/scratch") } else { "/scratch".into() };
+            say(format!("{at}/host"), why.into());
+        }
         keys(group, &at, say);
     }
     places(&policy.postgres, say);
@@ -27,18 +50,26 @@ fn databases(group: &Postgres, at: &str, say: Say<'_>) {
         say(format!("{at}/databases"), "no database is named".into());
     }
     for (i, database) in group.databases.iter().enumerate() {
-        // NAMEDATALEN is 64, with the zero at its end; the server would cut a longer name and mean another database.
-        let fault = if database.is_empty() {
-            "a database has a name: this one is empty"
-        } else if database.contains('\0') {
-            "PostgreSQL has no zero byte in a name: take it out"
-        } else if database.len() > 63 {
-            "PostgreSQL's names have 63 bytes at most"
-        } else {
-            continue;
-        };
-        say(format!("{at}/databases/{i}"), fault.into());
+        if let Some(fault) = database_fault(database) {
+            say(format!("{at}/databases/{i}"), fault);
+        } else if group.databases[..i].contains(database) {
+            say(format!("{at}/databases/{i}"), format!("\"{database}\" stands here twice"));
+        }
     }
+}
+
+fn database_fault(name: &str) -> Option<String> {
+    // NAMEDATALEN is 64, with the zero at its end; the server would cut a longer name and mean another database.
+    let fault = match name {
+        "" => "a database has a name: this one is empty",
+        "*" | "%" => "a pattern is no database: write each database's name",
+        "template0" => "template0 takes no connections and is made anew by initdb: leave it out",
+        _ if name.contains('\0') => "PostgreSQL has no zero byte in a name: take it out",
+        _ if name.len() > 63 => "PostgreSQL's names have 63 bytes at most",
+        _ if name.contains("://") => "this is an address: write the database's name alone",
+        _ => return None,
+    };
+    Some(fault.into())
 }
 
 fn encryption(encrypt: &Encrypt, at: &str, say: Say<'_>) {
@@ -51,12 +82,7 @@ fn encryption(encrypt: &Encrypt, at: &str, say: Say<'_>) {
     for (i, recipient) in encrypt.age.iter().enumerate() {
         // Never with the text itself: where a secret key stands by mistake, it must not be told.
         if recipient.to_ascii_uppercase().starts_with("AGE-SECRET-KEY-") {
-            say(
-                format!("{at}/age/{i}"),
-                "a secret key stands where a recipient is wanted: write the public key (age1...), and make a new pair, \
-                 for this one has been in a file that others read"
-                    .into(),
-            );
+            say(format!("{at}/age/{i}"), secrets::SECRET_KEY.into());
         } else if !is_recipient(recipient) {
             say(
                 format!("{at}/age/{i}"),
@@ -114,8 +140,50 @@ fn connection(group: &Postgres, at: &str, say: Say<'_>) {
     }
 }
 
+/// What may stand in braces in a key.
+const FIELDS: &[&str] = &["database", "reason", "table"];
+
+/// A field that is not known would stand in every key as it is.
+fn fields(key: &str) -> Option<String> {
+    let mut rest = key;
+    while let Some((_, inner)) = rest.split_once('{') {
+        let (field, after) = inner.split_once('}')?;
+        if !FIELDS.contains(&field) {
+            let near = nearest(field, FIELDS)
+                .map_or(String::new(), |n| format!("; did you mean {{{n}}}?"));
+            return Some(format!("{{{field}}} is no field of a key{near}"));
+        }
+        rest = after;
+    }
+    None
+}
+
+fn scratch(place: &Scratch, at: &str, say: Say<'_>) {
+    let ways = [place.directory.is_some(), place.names_a_server(), place.production];
+    if ways.iter().filter(|w| **w).count() > 1 {
+        let why = "test restores run in one place: write one of directory, a connection (host, user, password), \
+                   production: true";
+        say(at.into(), why.into());
+    }
+    let half = place.port.is_some() || place.user.is_some() || place.tls.is_some();
+    if half && !place.names_a_server() {
+        say(
+            at.into(),
+            "a server is reached by its host: write host, or a password whose secret has it".into(),
+        );
+    }
+    if place.directory.as_ref().is_some_and(|d| !d.starts_with('/')) {
+        say(format!("{at}/directory"), "write the whole path, from / on".into());
+    }
+}
+
 /// One key for all would let each database's dump collide with the others'.
 fn keys(group: &Postgres, at: &str, say: Say<'_>) {
+    for (place, store) in stores(group) {
+        if let Some(why) = store.key.as_deref().and_then(fields) {
+            say(format!("{at}/{place}/key"), why);
+        }
+    }
     if group.databases.len() < 2 || group.dumps.is_empty() {
         return;
     }
@@ -135,24 +203,35 @@ fn stores(group: &Postgres) -> impl Iterator<Item = (String, &Store)> {
         .chain(more.map(|(i, s)| (format!("also_stored/{i}"), s)))
 }
 
-/// A run cleans up what dead runs of its database left; what it finds under another group's names would be alive.
+/// A place belongs to one group: what lies under another's prefix would be judged as its own, and cleaned up by its runs.
 fn places(groups: &BTreeMap<crate::policy::text::Name, Postgres>, say: Say<'_>) {
-    let place = |g: &Postgres| {
-        let s = &g.stored;
-        let azure = s.azure.as_ref().map(|a| (a.account.clone(), a.container.clone()));
-        let bucket = s.bucket.as_ref().map(ToString::to_string);
-        (bucket, s.endpoint.clone(), s.directory.clone(), azure, s.prefix.clone())
-    };
-    for (name, group) in groups.iter().filter(|(_, g)| !g.dumps.is_empty()) {
-        let same =
-            |(n, g): &(_, &Postgres)| *n < name && !g.dumps.is_empty() && place(g) == place(group);
-        if let Some((other, _)) = groups.iter().find(same) {
-            say(
-                format!("/postgres/{name}/stored"),
-                format!(
-                    "\"{other}\" puts its dumps in the same place: give each group a prefix of its own"
-                ),
+    /// Where a store is, and what its keys begin with there.
+    fn place(s: &Store) -> (String, String) {
+        if let Some(directory) = &s.directory {
+            return (
+                "a directory".into(),
+                format!("{}/{}", directory.trim_end_matches('/'), s.prefix),
             );
+        }
+        let azure = s.azure.as_ref().map(|a| format!("azure {}/{}", a.account, a.container));
+        let bucket = s.bucket.as_ref().map(ToString::to_string).unwrap_or_default();
+        let endpoint = s.endpoint.clone().unwrap_or_default();
+        (azure.unwrap_or_else(|| format!("{endpoint} {bucket}")), s.prefix.clone())
+    }
+    let mut seen: Vec<(String, (String, String))> = Vec::new();
+    for (name, group) in groups.iter().filter(|(_, g)| !g.dumps.is_empty()) {
+        for (which, store) in stores(group) {
+            let (at, prefix) = place(store);
+            let within = |(other, begin): &(String, String)| {
+                *other == at && (begin.starts_with(&prefix) || prefix.starts_with(begin.as_str()))
+            };
+            if let Some((other, _)) = seen.iter().find(|(_, place)| within(place)) {
+                let why = format!(
+                    "\"{other}\" puts its dumps in the same place: give each group a prefix of its own, none of which begins with another"
+                );
+                say(format!("/postgres/{name}/{which}"), why);
+            }
+            seen.push((name.to_string(), (at, prefix)));
         }
     }
 }
@@ -178,8 +257,31 @@ mod tests {
     }
 
     fn faults(group: &str) -> String {
-        let text = format!("{{holdfast: 1, company: acme, id: host-1, postgres: {{shop: {group}}}}}");
+        let text =
+            format!("{{holdfast: 1, company: acme, id: host-1, postgres: {{shop: {group}}}}}");
         Policy::parse(&text).expect_err("a fault").to_string()
+    }
+
+    #[test]
+    fn test_restores_run_in_one_place_and_on_production_only_in_words() {
+        let rest = "databases: [a], host: db, stored: {directory: /b}, dumps: {manual: {keep: {newest: 1}}}";
+        for (scratch, said) in [
+            ("{production: true, host: other}", "one place"),
+            ("{directory: /x, production: true}", "one place"),
+            ("{host: db}", "production: true if that is meant"),
+            ("{host: db, port: 5432}", "production: true if that is meant"),
+            ("{port: 5433}", "by its host"),
+            ("{directory: x}", "from / on"),
+        ] {
+            let said_so = faults(&format!("{{{rest}, scratch: {scratch}}}"));
+            assert!(said_so.contains(said) && said_so.contains("scratch"), "{scratch}: {said_so}");
+        }
+        for scratch in ["{}", "{production: true}", "{host: db, port: 5433}", "{directory: /x}"] {
+            let text = format!(
+                "{{holdfast: 1, company: acme, id: host-1, postgres: {{shop: {{{rest}, scratch: {scratch}}}}}}}"
+            );
+            Policy::parse(&text).unwrap_or_else(|e| panic!("{scratch}: {e}"));
+        }
     }
 
     #[test]
@@ -190,6 +292,44 @@ mod tests {
         {
             let said_so = faults(&format!("{{databases: [{name}], {rest}}}"));
             assert!(said_so.contains(said) && said_so.contains("databases"), "{said_so}");
+        }
+    }
+
+    #[test]
+    fn no_group_puts_its_dumps_under_anothers_prefix() {
+        let parse = |one: &str, two: &str| {
+            let group = |stored: &str| {
+                format!(
+                    "{{databases: [a], stored: {stored}, dumps: {{manual: {{keep: {{newest: 1}}}}}}}}"
+                )
+            };
+            let text = format!(
+                "{{holdfast: 1, company: acme, home: {{account: \"111122223333\", region: eu-west-1}}, postgres: {{one: {}, two: {}}}}}",
+                group(one),
+                group(two)
+            );
+            Policy::parse(&text).map_or_else(|e| e.to_string(), |_| String::new())
+        };
+        for (one, two) in [
+            ("{directory: /b}", "{directory: /b}"),
+            ("{directory: /b}", "{directory: /b/two}"),
+            ("{directory: /b, prefix: two/}", "{directory: /b/two}"),
+            ("{bucket: acme}", "{bucket: acme, prefix: pg/}"),
+            ("{bucket: acme, prefix: pg}", "{bucket: acme, prefix: pg-two/}"),
+        ] {
+            let said = parse(one, two);
+            assert!(
+                said.contains("postgres.two.stored: \"one\" puts its dumps"),
+                "{one} {two}: {said}"
+            );
+        }
+        for (one, two) in [
+            ("{directory: /b/one}", "{directory: /b/two}"),
+            ("{bucket: acme, prefix: one/}", "{bucket: acme, prefix: two/}"),
+            ("{bucket: acme}", "{bucket: other}"),
+            ("{directory: /one}", "{directory: /one-more}"),
+        ] {
+            assert_eq!(parse(one, two), "", "{one} {two}");
         }
     }
 

@@ -162,14 +162,9 @@ fn what_was_made_and_bad_assets_come_before_what_is_well() {
     let standing = |n: usize| Standing {
         asset: format!("asset-{n}"),
         group: "fleet".into(),
-        newest: None,
-        age_seconds: None,
-        max_age_seconds: None,
-        size_bytes: None,
-        offsite_age_seconds: None,
-        offsite_wanted: false,
         worst: (n == 199).then_some(Severity::Critical),
         why: vec![long.clone()],
+        ..Standing::new("", "")
     };
     report.assets = (0..200).map(standing).collect();
     let told = read(&report);

@@ -2,11 +2,13 @@
 
 use super::{Part, Writing};
 use crate::{
-    Error, RUN,
+    Error, Kind, RUN,
     s3::{S3Store, code, sums},
+    stall::{self, Watched},
 };
 use aws_sdk_s3::{
-    primitives::ByteStream,
+    config::{Builder, StalledStreamProtectionConfig, timeout::TimeoutConfig},
+    primitives::{ByteStream, SdkBody},
     types::{
         ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, ObjectLockMode, StorageClass,
     },
@@ -17,6 +19,44 @@ use shared::{
     aws::EdgeError,
     policy::{self, LockMode, StoreChecksum},
 };
+use std::time::Duration;
+
+/// S3 puts thousands of parts together before it answers; stores that copy them then take minutes.
+const COMPLETE: Duration = Duration::from_mins(5);
+/// The same, over all tries.
+const COMPLETE_WHOLE: Duration = Duration::from_mins(12);
+
+/// Settings of a request whose end is watched here and not by the SDK.
+fn timed(timeouts: TimeoutConfig) -> Builder {
+    aws_sdk_s3::Config::builder()
+        .timeout_config(timeouts)
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+}
+
+/// A part's time follows from its size and from what is taken of it: see [`stall`].
+fn watched() -> Builder {
+    let timeouts = TimeoutConfig::builder();
+    timed(timeouts.disable_operation_attempt_timeout().disable_operation_timeout().build())
+}
+
+/// A body that the SDK can send again, counted each time.
+fn stream(body: Watched) -> ByteStream {
+    ByteStream::new(SdkBody::retryable(move || SdkBody::from_body_1_x(body.clone())))
+}
+
+/// It hung, every time.
+fn hung(doing: String) -> Error {
+    let why = format!(
+        "the store took it and did not answer, or stopped taking it, {} times for a minute or more",
+        stall::TRIES
+    );
+    Error::new(
+        Kind::Unreachable,
+        doing,
+        why,
+        "check the store and the network; the next run tries again",
+    )
+}
 
 impl Writing {
     /// Standard is what S3 takes by itself.
@@ -65,7 +105,7 @@ impl Writing {
         let (mode, until) = self.lock();
         let sum = sums::Sum::of(what.checksum, &body);
         let (sha256, md5) = headers(what.checksum, &sum);
-        let request = |only_new: bool| {
+        let request = async |only_new: bool, body: Watched| {
             self.store
                 .client
                 .put_object()
@@ -80,12 +120,18 @@ impl Writing {
                 .set_ssekms_key_id(what.kms_key.clone())
                 .set_object_lock_mode(mode.clone())
                 .set_object_lock_retain_until_date(until)
-                .body(ByteStream::from(body.clone()))
+                .body(stream(body))
+                .customize()
+                .disable_payload_signing()
+                .config_override(watched())
+                .send()
+                .await
         };
-        let sent = match request(true).send().await {
+        let hung = || hung(self.doing());
+        let sent = match stall::send(&body, |body| request(true, body)).await.ok_or_else(hung)? {
             Err(e) if self.store.unconditional(code(&e)) => {
                 self.free().await?;
-                request(false).send().await
+                stall::send(&body, |body| request(false, body)).await.ok_or_else(hung)?
             }
             sent => sent,
         };
@@ -114,6 +160,13 @@ impl Writing {
                 .multipart_upload(
                     CompletedMultipartUpload::builder().set_parts(Some(parts.clone())).build(),
                 )
+                .customize()
+                .config_override(timed(
+                    TimeoutConfig::builder()
+                        .operation_attempt_timeout(COMPLETE)
+                        .operation_timeout(COMPLETE_WHOLE)
+                        .build(),
+                ))
         };
         let sent = match request(true).send().await {
             Err(e) if self.store.unconditional(code(&e)) => {
@@ -155,18 +208,25 @@ impl S3Store {
         let sum = tokio::task::spawn_blocking(move || sums::Sum::of(kind, &data)).await;
         let sum = sum.map_err(|e| EdgeError::refused(doing(), e.to_string()))?;
         let (sha256, md5) = headers(kind, &sum);
-        let request = self.client.upload_part().bucket(&self.what.name).key(self.key(key));
-        let request = request
-            .upload_id(upload)
-            .part_number(i32::try_from(number).unwrap_or(i32::MAX))
-            .set_checksum_sha256(sha256)
-            .set_content_md5(md5)
-            .body(ByteStream::from(body))
-            .customize();
-        // The checksum is signed and proves the body: under TLS a second hash of it would prove nothing more.
-        let tls = self.what.endpoint.as_ref().is_none_or(|e| e.starts_with("https:"));
-        let request = if tls { request.disable_payload_signing() } else { request };
-        let answer = request.send().await.map_err(|e| EdgeError::new(doing(), &e))?;
+        // The checksum is signed and proves the body: a second hash of it would prove nothing more.
+        let request = async |body: Watched| {
+            self.client
+                .upload_part()
+                .bucket(&self.what.name)
+                .key(self.key(key))
+                .upload_id(upload)
+                .part_number(i32::try_from(number).unwrap_or(i32::MAX))
+                .set_checksum_sha256(sha256.clone())
+                .set_content_md5(md5.clone())
+                .body(stream(body))
+                .customize()
+                .disable_payload_signing()
+                .config_override(watched())
+                .send()
+                .await
+        };
+        let sent = stall::send(&body, request).await.ok_or_else(|| hung(doing()))?;
+        let answer = sent.map_err(|e| EdgeError::new(doing(), &e))?;
         let etag = answer.e_tag().map(str::to_owned);
         let etag = etag.ok_or_else(|| EdgeError::refused(doing(), "S3 gave no ETag"))?;
         Ok(Part { number, etag, sum })

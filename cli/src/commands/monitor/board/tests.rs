@@ -1,5 +1,8 @@
 use super::*;
-use shared::{plan::Finding, report::Report};
+use shared::{
+    plan::Finding,
+    report::{Coverage, Report},
+};
 
 fn at(text: &str) -> Timestamp {
     text.parse().expect("a time")
@@ -15,10 +18,9 @@ fn standing(asset: &str, age_hours: Option<i64>, worst: Option<Severity>) -> Sta
         age_seconds: age_hours.map(|h| h * 3600),
         max_age_seconds: Some(90_000),
         size_bytes: age_hours.map(|_| 5 << 20),
-        offsite_age_seconds: None,
-        offsite_wanted: false,
+        coverage: Coverage::Watched,
         worst,
-        why: Vec::new(),
+        ..Standing::new("", "")
     }
 }
 
@@ -46,7 +48,8 @@ fn seen(assets: Vec<Standing>, findings: Vec<Finding>) -> Seen {
         assets,
         values: Vec::new(),
     };
-    let status = Status::new("acme".into(), at(NOON), vec![report]);
+    let policy = shared::policy::Policy::parse("{holdfast: 1, company: acme, id: host-1}");
+    let status = Status::new(&policy.expect("a policy"), at(NOON), vec![report]);
     Seen { at: at(NOON), seconds: 1.5, status, values }
 }
 

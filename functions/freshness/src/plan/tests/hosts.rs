@@ -92,7 +92,7 @@ fn every_fault_of_a_host_is_found_with_its_mend() {
         ("a file without its record", |s| s.faulty = vec![("daily/x".into(), "no file".into())]),
         ("a full disk", |s| s.free = Some(9_999_999_999)),
         ("a full disk of the second place", |s| {
-            s.copies[0].elsewhere.as_mut().expect("a store").directory = Some("/mnt/usb".into());
+            s.copies[0].store.directory = Some("/mnt/usb".into());
             s.copies[0].free = Some(5);
         }),
         ("no copy", |s| s.copies[0].newest.clear()),
@@ -112,7 +112,7 @@ fn every_fault_of_a_host_is_found_with_its_mend() {
     });
     insta::assert_snapshot!(told.collect::<Vec<_>>().join("\n"), @"
     nothing there
-      critical orders no-point: there is no dump with a commit record under /var/backups/orders/; see whether what writes there runs
+      critical orders no-point: there is no dump of the whole database under /var/backups/orders/; see whether what writes there runs
     too old
       critical orders stale: its newest object daily/orders_1 is 1d 10h old, over the objective of 1d 1h; see whether what writes to /var/backups/orders/ runs
     from the future
@@ -172,7 +172,7 @@ fn what_is_elsewhere_is_every_group_that_lies_in_a_directory_at_an_endpoint_or_i
          blue: { keep: { for: 7d }, objectives: { max_age: 25h }, stored: { azure: { account: acme, container: rdb } } }\n  \
          aws: { keep: { for: 7d }, objectives: { max_age: 25h }, stored: { bucket: acme-redis, prefix: aws/ } }\n",
     );
-    let all: Vec<_> = stored(&policy).iter().map(|s| (s.elsewhere.is_some(), s.at())).collect();
+    let all: Vec<_> = stored(&policy).iter().map(|s| (s.store.elsewhere(), s.at())).collect();
     assert_eq!(
         all,
         [

@@ -239,7 +239,7 @@ fn a_restore_window_is_as_long_as_the_policy_says_or_told() {
     let told = |listed: Option<Option<&str>>, created: &str, family: Family| {
         let mut db = database("acme-a", at(NOW));
         (db.retention_days, db.created, db.family) = (7, Some(at(created)), family);
-        let listed = listed.map(|earliest| ("acme-a".to_owned(), earliest.map(at)));
+        let listed = listed.map(|earliest| ("db-acme-a".to_owned(), earliest.map(at)));
         print(&judged(&policy, &db, Some(listed.into_iter().collect()), NOW))
     };
     let long_ago = "2025-01-01T00:00:00Z";

@@ -298,15 +298,19 @@ fn the_newest_objects_size_is_judged_by_the_least_and_by_the_median_before() {
 }
 
 #[test]
-fn a_size_is_judged_where_no_age_is_asked_and_nothing_where_nothing_is() {
+fn a_size_is_judged_where_no_age_is_asked_and_that_no_age_is_asked_is_said() {
     let store = |objectives: &str| {
         policy_of(&format!(
             "redis:\n  cache:\n    keep: {{ for: 7d }}\n    objectives: {{ {objectives} }}\n    stored: {{ bucket: acme-redis }}\n"
         ))
     };
-    insta::assert_snapshot!(print(&judged(&store("min_size: 1KB"), &[("a", 5, NOW)], NOW)), @"critical cache too-small: its newest object a has 5 bytes, under the least of 1KB; look into it before older ones go: it may be empty");
+    insta::assert_snapshot!(print(&judged(&store("min_size: 1KB"), &[("a", 5, NOW)], NOW)), @"
+    warning cache not-watched: no objective is written and no schedule implies one, so nobody knows when its newest point is too old; write objectives.max_age in its group
+    critical cache too-small: its newest object a has 5 bytes, under the least of 1KB; look into it before older ones go: it may be empty
+    ");
     insta::assert_snapshot!(print(&judged(&store("min_size: 1KB"), &[], NOW)), @"critical cache no-point: there is nothing under s3://acme-redis/; see whether what writes there runs");
-    assert!(stored(&store("")).is_empty());
+    let nothing = judged(&store("size_change: 50%"), &[("a", 5, NOW)], NOW);
+    assert_eq!(nothing.assets[0].verdict(), "not watched");
 }
 
 #[test]
@@ -332,56 +336,4 @@ fn a_store_that_can_not_be_read_to_its_end_has_no_newest_object() {
     FailingAssets main * 2
     FailingAssets * * 2
     ");
-}
-
-#[test]
-fn where_holdfast_takes_the_dumps_only_one_with_its_commit_record_counts() {
-    let policy = policy_of(
-        "postgres:\n  main:\n    databases: [orders]\n    objectives: { max_age: 25h }\n    \
-         stored: { bucket: acme-dumps, prefix: pg/, suffix: .dump, key: \"orders_%Y%m%d.dump\" }\n    \
-         dumps: { daily: { keep: { for: 30d } } }\n",
-    );
-    let whole = [
-        ("pg/orders_20261119.dump", 9, "2026-11-19T02:10:00Z"),
-        ("pg/orders_20261119.dump.json", 900, "2026-11-19T02:10:00Z"),
-        ("pg/orders_20261119.dump.sha256", 90, "2026-11-19T02:10:00Z"),
-    ];
-    // Of today's there is no record: the run that made it died, or it is not finished.
-    let half = [
-        ("pg/orders_20261120.dump", 9, "2026-11-20T02:10:00Z"),
-        ("pg/orders_20261120.dump.sha256", 90, "2026-11-20T02:10:00Z"),
-    ];
-    let both: Vec<_> = whole.into_iter().chain(half).collect();
-    insta::assert_snapshot!(newest(&judged(&policy, &both, NOW)), @"main main: pg/orders_20261119.dump 1d 9h");
-    let verdict = judged(&policy, &half, NOW);
-    insta::assert_snapshot!(print(&verdict), @"critical main no-point: there is no dump with a commit record under s3://acme-dumps/pg/; see whether what writes there runs");
-}
-
-#[test]
-fn a_note_beside_a_dump_makes_it_younger_and_is_no_dump_itself() {
-    let mut all = stored(&policy_of(
-        "postgres:\n  main:\n    databases: [orders]\n    objectives: { max_age: 25h }\n    dumps: { daily: { keep: { for: 7d } } }\n    \
-         stored: { bucket: acme-dumps, prefix: pg/, key: \"{database}_%Y%m%d.dump\" }\n",
-    ));
-    let uploaded = at("2026-11-10T02:10:00Z");
-    for key in [
-        "pg/orders_20261109.dump",
-        "pg/orders_20261109.dump.json",
-        "pg/orders_20261110.dump",
-        "pg/orders_20261110.dump.json",
-        "pg/orders_20261110.dump.sha256",
-        "pg/orders_20261110.dump.unchanged-20261119T020005Z",
-        "pg/orders_20261110.dump.unchanged-20261120T020005Z",
-        // Of a dump that has no commit record.
-        "pg/orders_20261111.dump",
-        "pg/orders_20261111.dump.unchanged-20261120T030005Z",
-    ] {
-        all[0].add(key, 9, uploaded);
-    }
-    let found: Vec<_> = all[0].newest.iter().map(|p| (p.key.as_str(), p.at)).collect();
-    let expected = [
-        ("pg/orders_20261110.dump", at("2026-11-20T02:00:05Z")),
-        ("pg/orders_20261109.dump", at("2026-11-10T00:00:00Z")),
-    ];
-    assert_eq!((all[0].count, &found[..]), (2, &expected[..]));
 }

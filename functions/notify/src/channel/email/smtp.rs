@@ -1,5 +1,6 @@
 //! Mail by a mail server: encrypted unless it is on this host, with a login where the policy has one.
 
+use super::Outcomes;
 use crate::channel::{
     Edges, Refused,
     post::{is_loopback, shown},
@@ -15,7 +16,10 @@ use lettre::{
     },
 };
 use secrecy::{ExposeSecret, SecretString};
-use shared::policy::notify::{MailTls, Smtp};
+use shared::{
+    bounded,
+    policy::notify::{MailTls, Smtp},
+};
 use std::time::Duration;
 
 /// A step of the conversation; mail servers let strangers wait on purpose.
@@ -27,22 +31,45 @@ const CERTIFICATES: usize = 2 << 20;
 
 type Server = AsyncSmtpTransport<Tokio1Executor>;
 
-/// Hands a mail over. When the server refuses it for one of several addresses, each address is tried by itself: a
-/// colleague who left must not keep the others from being told.
-pub(super) async fn send(smtp: &Smtp, mail: &Mail, edges: &Edges<'_>) -> Result<(), Refused> {
+/// Hands mails over, one behind the other. When the server refuses one for an address of several, each address is tried by
+/// itself: a colleague who left must not keep the others from being told.
+///
+/// # Errors
+/// If there is no talking to the server at all; what it says of an address is that address's outcome.
+pub(super) async fn send(
+    smtp: &Smtp,
+    mails: &[Mail],
+    edges: &Edges<'_>,
+    outcomes: &mut Outcomes,
+) -> Result<(), Refused> {
     let password = match &smtp.password {
         Some(from) => Some(edges.secret(from).await?),
         None => None,
     };
-    let server = server(smtp, password.as_ref(), mail).await?;
-    let bytes = mail.formatted();
+    let Some(first) = mails.first() else { return Ok(()) };
+    let server = server(smtp, password.as_ref(), first).await?;
     let secrets = password.as_ref().map(|p| as_sent(smtp, p)).unwrap_or_default();
     let talk = Talk { server, host: &smtp.host, secrets };
-    let all = mail.envelope();
-    match talk.hand_over(all, &bytes).await {
-        Err(e) if e.permanent && all.to().len() > 1 => talk.one_by_one(all, &bytes).await,
-        done => done,
+    for mail in mails {
+        let (all, bytes) = (mail.envelope(), mail.formatted());
+        match talk.hand_over(all, &bytes).await {
+            Ok(()) => {}
+            Err(Unsent { answered: true, .. }) if all.to().len() > 1 => {
+                talk.one_by_one(all, &bytes, outcomes).await;
+            }
+            Err(Unsent { why, .. }) => {
+                all.to().iter().for_each(|to| outcomes.refuse(to.as_ref(), why.clone()));
+            }
+        }
     }
+    Ok(())
+}
+
+/// Why a mail was not taken.
+struct Unsent {
+    why: Refused,
+    /// Whether the server said so, or lettre of the addresses, and not the network: another address may do better.
+    answered: bool,
 }
 
 struct Talk<'a> {
@@ -59,32 +86,31 @@ fn as_sent(smtp: &Smtp, password: &SecretString) -> Vec<SecretString> {
 }
 
 impl Talk<'_> {
-    async fn hand_over(&self, envelope: &Envelope, bytes: &[u8]) -> Result<(), Refused> {
+    async fn hand_over(&self, envelope: &Envelope, bytes: &[u8]) -> Result<(), Unsent> {
         let host = self.host;
         match tokio::time::timeout(WHOLE, self.server.send_raw(envelope, bytes)).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(e)) => Err(self.refused(&e)),
+            Ok(Err(e)) => {
+                let answered = e.status().is_some() || e.is_client();
+                Err(Unsent { why: self.refused(&e), answered })
+            }
             Err(_) => {
                 let why = format!("mail server {host}: not done within {} s", WHOLE.as_secs());
-                Err(Refused::passing(why))
+                Err(Unsent { why: Refused::passing(why), answered: false })
             }
         }
     }
 
-    async fn one_by_one(&self, all: &Envelope, bytes: &[u8]) -> Result<(), Refused> {
-        let mut refused: Vec<Refused> = Vec::new();
+    async fn one_by_one(&self, all: &Envelope, bytes: &[u8], outcomes: &mut Outcomes) {
         for to in all.to() {
-            let one = Envelope::new(all.from().cloned(), vec![to.clone()])
-                .map_err(|e| Refused::permanent(e.to_string()))?;
-            if let Err(e) = self.hand_over(&one, bytes).await {
-                refused.push(Refused { why: format!("{to}: {}", e.why), ..e });
+            let sent = match Envelope::new(all.from().cloned(), vec![to.clone()]) {
+                Ok(one) => self.hand_over(&one, bytes).await.map_err(|unsent| unsent.why),
+                Err(e) => Err(Refused::permanent(e.to_string())),
+            };
+            if let Err(why) = sent {
+                outcomes.refuse(to.as_ref(), why);
             }
         }
-        let Some(worst) = refused.iter().find(|r| !r.permanent).or(refused.first()) else {
-            return Ok(());
-        };
-        let why = format!("{} of {} addresses: {}", refused.len(), all.to().len(), worst.why);
-        Err(Refused { why, ..worst.clone() })
     }
 
     /// A login that is refused is refused for good, like all that the server answers with 5xx; a certificate that does not
@@ -138,10 +164,10 @@ async fn parameters(smtp: &Smtp) -> Result<TlsParameters, Refused> {
                 "certificates in {path}: {why}: name a file of PEM certificates in tls_ca"
             ))
         };
-        let pem = tokio::fs::read(path).await.map_err(|e| bad(e.to_string()))?;
-        if pem.len() > CERTIFICATES {
-            return Err(bad(format!("more than {CERTIFICATES} bytes")));
-        }
+        let file = std::path::PathBuf::from(path);
+        let read = tokio::task::spawn_blocking(move || bounded::file(&file, CERTIFICATES));
+        let read = read.await.unwrap_or_else(|e| Err(std::io::Error::other(e)));
+        let pem = read.map_err(|e| bad(e.to_string()))?;
         let authorities = Certificate::from_pem(&pem).map_err(|e| bad(e.to_string()))?;
         tls = tls.certificate_store(CertificateStore::None).add_root_certificate(authorities);
     }

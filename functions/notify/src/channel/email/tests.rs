@@ -5,9 +5,10 @@ use crate::{
 };
 
 fn mail(message: &Message) -> String {
-    let to = ["\"Bör, Åsa\" <asa@example.com>".to_owned(), "on-call@example.com".to_owned()];
-    let mail =
-        write(&words::bounded(message), "Holdfast <backups@example.com>", &to).expect("a mail");
+    let read = |text: &str| mailbox(text).expect(text);
+    let to = ["Bör, Åsa <asa@example.com>", "on-call@example.com"].map(read);
+    let from = read("Holdfast <backups@example.com>");
+    let mail = write(&words::bounded(message), &from, &to).expect("a mail");
     String::from_utf8(mail.formatted()).expect("ASCII")
 }
 
@@ -95,10 +96,122 @@ fn html_in_a_name_stays_text() {
 
 #[test]
 fn what_is_no_address_is_refused_with_its_name() {
-    let message = sample(Kind::Test);
-    let to = ["x@example.com\r\nBcc: y@example.com".to_owned()];
-    let refused = write(&message, "backups@example.com", &to).expect_err("no address");
-    assert!(refused.permanent && refused.why.contains("no mail address"), "{}", refused.why);
-    let refused = write(&message, "nobody", &[]).expect_err("no sender");
-    assert!(refused.why.starts_with("the sender nobody is no mail address"), "{}", refused.why);
+    let refused = mailbox("x@example.com\r\nBcc: y@example.com").expect_err("no address");
+    assert!(refused.contains("is no e-mail address"), "{refused}");
+    let wide = mailbox("Архив <backups@пример.бг>").expect("an address");
+    assert_eq!(wide.email.to_string(), "backups@xn--e1afmkfd.xn--90ae");
+}
+
+/// A mail server which knows no SMTPUTF8, refuses what its rule says, and gives back whom it told.
+async fn server(
+    refuses: fn(&str) -> Option<&'static str>,
+) -> (u16, tokio::task::JoinHandle<Vec<String>>, tokio::sync::oneshot::Sender<()>) {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    let (end, mut ended) = tokio::sync::oneshot::channel();
+    let told = tokio::spawn(async move {
+        let mut told = Vec::new();
+        loop {
+            let mut stream = tokio::select! {
+                accepted = listener.accept() => BufReader::new(accepted.expect("a connection").0),
+                _ = &mut ended => return told,
+            };
+            stream.write_all(b"220 here\r\n").await.expect("written");
+            let (mut to, mut line) = (Vec::new(), String::new());
+            loop {
+                line.clear();
+                if stream.read_line(&mut line).await.unwrap_or(0) == 0 {
+                    break;
+                }
+                let answer = match line.trim_end() {
+                    ehlo if ehlo.starts_with("EHLO") => "250-here\r\n250 8BITMIME",
+                    rcpt if rcpt.starts_with("RCPT TO:<") => {
+                        let address = rcpt[9..].trim_end_matches('>').to_owned();
+                        refuses(&address).unwrap_or_else(|| {
+                            to.push(address);
+                            "250 ok"
+                        })
+                    }
+                    "DATA" => {
+                        stream.write_all(b"354 go\r\n").await.expect("written");
+                        while line != ".\r\n" {
+                            line.clear();
+                            stream.read_line(&mut line).await.expect("a mail");
+                        }
+                        told.append(&mut to);
+                        "250 taken"
+                    }
+                    "QUIT" => "221 bye",
+                    _ => {
+                        to.clear();
+                        "250 ok"
+                    }
+                };
+                stream.write_all(format!("{answer}\r\n").as_bytes()).await.expect("written");
+            }
+        }
+    });
+    (port, told, end)
+}
+
+/// Sends a test message to these addresses by a server; who was told, and what is said of the others.
+async fn told(
+    to: &[&str],
+    refuses: fn(&str) -> Option<&'static str>,
+) -> (Vec<String>, Result<(), Refused>) {
+    let (port, told, end) = server(refuses).await;
+    let channel: Channel = serde_json::from_value(serde_json::json!({
+        "email": to,
+        "smtp": { "host": "127.0.0.1", "port": port, "tls": "never", "from": "Архив <backups@пример.бг>" },
+    }))
+    .expect("a channel");
+    let notify: shared::policy::notify::Notify =
+        serde_json::from_value(serde_json::json!({ "channels": {}, "routes": [] }))
+            .expect("notify");
+    let aws = shared::aws::Aws::new(aws_config::SdkConfig::builder().build());
+    let policy = shared::policy::Policy::parse("{holdfast: 1, company: acme, id: host-1}");
+    let home = Place::home(&policy.expect("a policy"));
+    let secrets = shared::secret::Secrets::new(&aws, &home);
+    let http = crate::channel::Http::new();
+    let now = sample(Kind::Test).at;
+    let edges =
+        Edges { aws: &aws, home: &home, secrets: &secrets, http: &http, notify: &notify, now };
+    let sent = send(&channel, &words::bounded(&sample(Kind::Test)), &edges).await;
+    end.send(()).expect("the server runs");
+    (told.await.expect("the server"), sent)
+}
+
+#[tokio::test]
+async fn one_bad_address_never_keeps_the_good_ones_from_being_told() {
+    let all = [
+        "Åsa Bör, Ltd <asa@example.com>",
+        "nobody",
+        "ops@exämple.se",
+        "åsa@example.com",
+        "gone@example.com",
+        "busy@example.com",
+    ];
+    let server_says: fn(&str) -> Option<&'static str> = |to| match to {
+        "gone@example.com" => Some("550 no such person"),
+        "busy@example.com" => Some("450 later"),
+        _ => None,
+    };
+    let (told, sent) = told(&all, server_says).await;
+    assert_eq!(told, ["asa@example.com", "ops@xn--exmple-cua.se"]);
+    let refused = sent.expect_err("four were not told");
+    assert!(refused.why.starts_with("4 of 6 addresses: nobody: "), "{}", refused.why);
+    assert!(!refused.permanent, "one of them may be told later");
+}
+
+#[tokio::test]
+async fn an_address_that_needs_smtputf8_is_refused_by_itself_and_for_good() {
+    let (told, sent) = told(&["åsa@example.com", "ops@example.com"], |_| None).await;
+    assert_eq!(told, ["ops@example.com"]);
+    let refused = sent.expect_err("one was not told");
+    assert!(
+        refused.permanent && refused.why.starts_with("1 of 2 addresses: åsa@"),
+        "{}",
+        refused.why
+    );
 }

@@ -44,6 +44,7 @@ fn an_alert_is_posted_as_the_companys_own_script_posts_it() {
     Resolved: {"severity":"info","message":"resolved: bestellungen-größe (production): the newest good point is 26h old, 24h are allowed"}
     Success: {"severity":"info","message":"done: 1 backup was made"}
     Digest: {"severity":"info","message":"digest: 8 assets good, 1 stale"}
+    StorageReport: {"severity":"info","message":"storage report: storage in 2026-11"}
     RecoveryStarted: {"severity":"info","message":"recovery started: the recovery of lomash-orders began"}
     RecoveryUpdate: {"severity":"info","message":"recovery goes on: the recovery of lomash-orders goes on for 15m"}
     RecoveryComplete: {"severity":"info","message":"recovery complete: lomash-orders is recovered in 42m"}

@@ -59,6 +59,7 @@ fn what_calls_somebody_is_an_alert_and_what_is_only_news_is_a_change() {
     Resolved: /v2/enqueue "resolve" "lomash/bestellungen-größe/stale"
     Success: /v2/change/enqueue null null
     Digest: /v2/change/enqueue null null
+    StorageReport: /v2/change/enqueue null null
     RecoveryStarted: /v2/change/enqueue null null
     RecoveryUpdate: /v2/change/enqueue null null
     RecoveryComplete: /v2/change/enqueue null null

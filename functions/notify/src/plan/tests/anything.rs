@@ -84,7 +84,7 @@ proptest! {
                 }
                 Happens::Tick => vec![],
                 Happens::Rings(rings) => vec![Heard::Alarm(Alarm {
-                    name: "acme-age".into(),
+                    name: "acme-backup-age".into(),
                     state: if rings { "ALARM" } else { "OK" }.into(),
                     at: now,
                     reason: String::new(),

@@ -131,13 +131,16 @@ fn the_same_alarm_a_thousand_times_is_one_message() {
     for i in 0..1000 {
         let at = day("00:10") + SignedDuration::from_millis(i * 60);
         let reason = "too old".to_owned();
-        let alarm = Alarm { name: "acme-age".into(), state: "ALARM".into(), at, reason };
+        let alarm = Alarm { name: "acme-backup-age".into(), state: "ALARM".into(), at, reason };
         told.extend(h.says(at, &[Heard::Alarm(alarm)]));
     }
-    assert_eq!(told, ["chat critical: acme-age: alarm", "pager critical: acme-age: alarm"]);
+    assert_eq!(
+        told,
+        ["chat critical: acme-backup-age: alarm", "pager critical: acme-backup-age: alarm"]
+    );
     let ok = |hhmm: &str| {
         Heard::Alarm(Alarm {
-            name: "acme-age".into(),
+            name: "acme-backup-age".into(),
             state: "OK".into(),
             at: day(hhmm),
             reason: String::new(),
@@ -152,7 +155,7 @@ fn an_alarm_that_says_what_an_incident_says_is_not_told_besides() {
     let mut h = History::begin();
     h.looks("00:15", vec![stale("orders")]);
     let rings = Alarm {
-        name: "acme-age".into(),
+        name: "acme-backup-age".into(),
         state: "ALARM".into(),
         at: day("00:40"),
         reason: "old".into(),

@@ -141,3 +141,82 @@ fn a_recovery_that_never_tells_its_end_is_a_problem() {
     let told = h.looks("02:10", vec![]);
     assert!(told.iter().any(|t| t == "pager critical: shop/shop: no-recovery-report"), "{told:?}");
 }
+
+#[test]
+fn a_recovery_that_waits_for_an_archive_is_neither_failed_nor_missing() {
+    let mut h = History::begin();
+    let text = format!("{POLICY}  recovery: {{ to: [chat], report_within: 2h }}\n");
+    h.policy = Policy::parse(&text).expect("a policy");
+    let news = |hhmm: &str, stage| {
+        let (id, asset) = ("r1".into(), "shop/shop".into());
+        Heard::Recovery(RecoveryNews { id, asset, stage, at: day(hhmm) })
+    };
+    h.told(day("00:05"), &[news("00:05", Stage::Started("shop.dump".into()))]);
+    let told = h.told(
+        day("00:06"),
+        &[news("00:06", Stage::Waits("it is in GLACIER, up to 5 hours".into()))],
+    );
+    assert_eq!(told.len(), 1, "those who hear of failures are not told");
+    assert_eq!(told[0].message.title, "recovery of shop/shop waits for an archive");
+    assert_eq!(told[0].message.kind, Kind::RecoveryUpdate);
+    assert_eq!(told[0].message.lines[0], "it is in GLACIER, up to 5 hours");
+    let later = h.looks("03:00", vec![]);
+    assert!(!later.iter().any(|t| t.contains("no-recovery-report")), "{later:?}");
+}
+
+#[test]
+fn the_storage_report_is_sent_once_for_each_time_of_its_schedule_and_a_budget_that_is_exceeded_is_told()
+ {
+    let mut h = History::begin();
+    let text =
+        POLICY.replace("alarms:", "costs: { report: \"0 6 1 * *\", monthly_budget: 100 }\nalarms:");
+    h.policy = Policy::parse(&text).expect("a policy");
+    let carried = |severity, what: &str, why: &str| Found {
+        severity,
+        asset: "acme".into(),
+        group: None,
+        what: what.into(),
+        why: why.into(),
+        mend: String::new(),
+    };
+    let told = |h: &mut History, when: &str, findings: Vec<Found>| {
+        h.told(at(when), &[heard(run("report", at(when), findings))])
+            .into_iter()
+            .filter(|t| t.message.kind == Kind::StorageReport)
+            .collect::<Vec<_>>()
+    };
+    let report =
+        || vec![carried(Severity::Info, "storage-report", "storage is 1 TiB\nPUT requests: 3")];
+    assert!(told(&mut h, "2026-12-01T03:30:00Z", vec![]).is_empty(), "nothing carries it");
+    let sent = told(&mut h, "2026-12-01T04:30:00Z", report());
+    assert_eq!(sent.len(), 1, "6:00 in Sofia is 4:00 UTC");
+    assert_eq!((sent[0].channel.as_str(), sent[0].message.severity), ("manager", Severity::Info));
+    assert_eq!(sent[0].message.lines, ["storage is 1 TiB", "PUT requests: 3"]);
+    assert!(told(&mut h, "2026-12-01T05:30:00Z", report()).is_empty(), "once");
+    assert_eq!(
+        told(&mut h, "2027-01-01T20:30:00Z", report()).len(),
+        1,
+        "late is better than never"
+    );
+    // The budget is a problem like another.
+    let over =
+        carried(Severity::Warning, "over-budget", "this month cost $120 so far, over its budget");
+    let now = at("2027-01-02T00:00:00Z");
+    let says = h.says(now, &[heard(run("report", now, vec![over]))]);
+    assert!(says.iter().any(|t| t.starts_with("chat") && t.contains("over-budget")), "{says:?}");
+}
+
+#[test]
+fn what_nothing_runs_is_not_counted_among_what_is_watched() {
+    let mut h = History::begin();
+    let mut run = run("freshness", day("00:10"), vec![]);
+    run.assets = vec![
+        stands("orders", 60),
+        Stands {
+            coverage: Some(shared::report::Coverage::NotRun),
+            ..stands("postgres.shop.wal", 60)
+        },
+    ];
+    h.told(day("00:10"), &[heard(run)]);
+    assert_eq!(h.state.assets.keys().collect::<Vec<_>>(), ["orders"]);
+}

@@ -9,6 +9,7 @@ fn object(key: &str, size: u64, etag: &str, modified: &str) -> Object {
         etag: etag.into(),
         modified: format!("2026-11-{modified}:00Z").parse().expect("a time"),
         class: "STANDARD".into(),
+        restored: false,
     }
 }
 
@@ -20,7 +21,7 @@ fn task(group: &Name) -> Task<'_> {
         prefixes: &[],
         kms_key: None,
         until: Some("2026-11-15T04:00:00Z".parse().expect("a time")),
-        max_age: None,
+        objective: None,
     }
 }
 
@@ -101,6 +102,7 @@ fn a_page_says_what_it_copies_what_waits_and_what_is_archived() {
                             etag: "a",
                             modified: 2026-11-01T00:00:00Z,
                             class: "STANDARD",
+                            restored: false,
                         },
                         to: "offsite",
                         kms_key: Some(
@@ -160,6 +162,7 @@ impl Buckets {
             etag: format!("md5-of-{content}"),
             modified: self.now(),
             class: "STANDARD".into(),
+            restored: false,
         };
         self.source.insert(key.into(), Stored { content, seen });
     }

@@ -32,8 +32,7 @@ fn account(databases: usize, clusters: usize) -> Aws {
             format!("<DBCluster><DBClusterIdentifier>acme-c{n}</DBClusterIdentifier></DBCluster>")
         }),
         "DescribeDBSnapshots" => page(request, "DBSnapshots", databases * SNAPSHOTS, |n| {
-            let tags =
-                "<TagList><Tag><Key>holdfast:policy</Key><Value>acme</Value></Tag></TagList>";
+            let tags = "<TagList><Tag><Key>holdfast:owner</Key><Value>acme</Value></Tag></TagList>";
             format!(
                 "<DBSnapshot><DBSnapshotIdentifier>s{n}</DBSnapshotIdentifier><DBInstanceIdentifier>acme-{}\
                  </DBInstanceIdentifier><Status>available</Status>{tags}</DBSnapshot>",

@@ -32,7 +32,7 @@ fn taking() -> (Aws, Arc<Mutex<Vec<Asked>>>) {
 }
 
 fn tags() -> BTreeMap<String, String> {
-    [("env", "prod & more"), ("holdfast:policy", "acme"), ("holdfast:slot", "202611200200")]
+    [("env", "prod & more"), ("holdfast:owner", "acme"), ("holdfast:slot", "202611200200")]
         .map(|(k, v)| (k.to_owned(), v.to_owned()))
         .into()
 }
@@ -59,7 +59,7 @@ async fn a_snapshot_is_asked_for_with_all_its_tags() {
     DBInstanceIdentifier=orders
     Tags.Tag.1.Key=env
     Tags.Tag.1.Value=prod & more
-    Tags.Tag.2.Key=holdfast:policy
+    Tags.Tag.2.Key=holdfast:owner
     Tags.Tag.2.Value=acme
     Tags.Tag.3.Key=holdfast:slot
     Tags.Tag.3.Value=202611200200
@@ -71,7 +71,7 @@ async fn a_snapshot_is_asked_for_with_all_its_tags() {
     DBClusterIdentifier=ledger
     Tags.Tag.1.Key=env
     Tags.Tag.1.Value=prod & more
-    Tags.Tag.2.Key=holdfast:policy
+    Tags.Tag.2.Key=holdfast:owner
     Tags.Tag.2.Value=acme
     Tags.Tag.3.Key=holdfast:slot
     Tags.Tag.3.Value=202611200200
@@ -101,7 +101,7 @@ async fn a_copy_is_asked_for_at_its_destination_with_key_and_tags() {
     KmsKeyId=arn:aws:kms:us-east-1:111122223333:key/dr
     Tags.Tag.1.Key=env
     Tags.Tag.1.Value=prod & more
-    Tags.Tag.2.Key=holdfast:policy
+    Tags.Tag.2.Key=holdfast:owner
     Tags.Tag.2.Value=acme
     Tags.Tag.3.Key=holdfast:slot
     Tags.Tag.3.Value=202611200200
@@ -114,7 +114,7 @@ async fn a_copy_is_asked_for_at_its_destination_with_key_and_tags() {
     TargetDBClusterSnapshotIdentifier=orders-automated-202611200200
     Tags.Tag.1.Key=env
     Tags.Tag.1.Value=prod & more
-    Tags.Tag.2.Key=holdfast:policy
+    Tags.Tag.2.Key=holdfast:owner
     Tags.Tag.2.Value=acme
     Tags.Tag.3.Key=holdfast:slot
     Tags.Tag.3.Value=202611200200

@@ -30,6 +30,7 @@ fn order(size: u64) -> CopyObject {
             etag: MD5.into(),
             modified: jiff::Timestamp::UNIX_EPOCH,
             class: "STANDARD".into(),
+            restored: false,
         },
         to: "offsite".into(),
         kms_key: None,
@@ -171,7 +172,9 @@ async fn a_source_that_moved_on_waits_for_the_next_run_and_a_denied_one_fails() 
         (404, "NoSuchKey", Kind::Busy),
         (404, "NoSuchBucket", Kind::Missing),
         (403, "AccessDenied", Kind::Denied),
-        (403, "ObjectNotInActiveTierError", Kind::Refused),
+        (403, "ObjectNotInActiveTierError", Kind::Archived),
+        (403, "InvalidObjectState", Kind::Archived),
+        (400, "SomethingNew", Kind::Refused),
     ];
     for (status, code, kind) in table {
         let refused = mock!(Client::copy_object).then_http_response(move || refusal(status, code));

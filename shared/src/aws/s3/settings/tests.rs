@@ -143,6 +143,7 @@ async fn settings_are_read_as_they_are_set() {
                 to: "media-replica",
                 whole: false,
                 prefix: "img/",
+                tagged: false,
                 metrics: true,
                 promised: None,
             },

@@ -1,9 +1,9 @@
-//! Looking at what lies on this host, at other endpoints and in other clouds, for `freshness` to judge.
+//! Looking at what lies as dumps with records, on this host, at other endpoints and in other clouds.
 //!
 //! Each place is listed once a look, whatever number of assets lie there. The newest file of a directory is held against
 //! the checksum beside it: by what is written, or, for `monitor`, by reading it, once a day for each.
 
-use freshness::{Checksum, Looked, Stored, StoredPoint};
+use crate::plan::{Checksum, Stored, StoredPoint, whole};
 use jiff::{SignedDuration, Timestamp};
 use shared::{
     aws::EdgeError,
@@ -21,10 +21,10 @@ const READ_AGAIN: SignedDuration = SignedDuration::from_hours(24);
 
 /// What was read before, so that a file is not read at each look.
 #[derive(Debug, Default)]
-pub(crate) struct Memory(Mutex<BTreeMap<(String, u64), (Checksum, Timestamp)>>);
+pub struct Memory(Mutex<BTreeMap<(String, u64), (Checksum, Timestamp)>>);
 
 /// The places of one look.
-pub(crate) struct Places<'w> {
+pub struct Places<'w> {
     world: &'w World<'w>,
     secrets: Secrets<'w>,
     memory: Option<&'w Memory>,
@@ -45,30 +45,29 @@ struct Listing {
 
 impl<'w> Places<'w> {
     /// The places of a world; with a memory, the newest files are read.
-    pub(crate) fn new(world: &'w World<'w>, memory: Option<&'w Memory>) -> Self {
+    pub fn new(world: &'w World<'w>, memory: Option<&'w Memory>) -> Self {
         let secrets = Secrets::new(world.aws, &Place::home(world.policy));
         Self { world, secrets, memory, seen: Mutex::default() }
     }
 
     /// Looks at one place.
-    pub(crate) async fn look(&self, stored: &mut Stored) -> Looked {
-        let Some(rules) = stored.elsewhere.clone() else { return Looked::Elsewhere };
+    ///
+    /// # Errors
+    /// If it can't be read to its end: why, and what to do.
+    pub async fn look(&self, stored: &mut Stored) -> Result<(), (String, String)> {
+        let rules = stored.store.clone();
         let group = self.world.policy.postgres.iter().find(|(n, _)| n.as_str() == stored.group);
         let group = group.map(|(_, g)| g).filter(|g| !g.dumps.is_empty());
-        match self.listing(&stored.group, &rules, group).await {
-            Ok(listing) => {
-                stored.free = listing.free;
-                match &listing.dumps {
-                    Some(dumps) => add_dumps(stored, &rules, dumps),
-                    None => listing.entries.iter().for_each(|e| {
-                        stored.add(&format!("{}{}", rules.prefix, e.key), e.size, e.modified);
-                    }),
-                }
-                stored.checksum = self.checksum(stored, &rules, &listing).await;
-                Looked::Seen
-            }
-            Err((why, mend)) => Looked::Unseen(why, mend),
+        let listing = self.listing(&stored.group, &rules, group).await?;
+        stored.free = listing.free;
+        match (&listing.dumps, group) {
+            (Some(dumps), Some(group)) => add_dumps(stored, &rules, group, dumps),
+            _ => listing.entries.iter().for_each(|e| {
+                stored.add(&format!("{}{}", rules.prefix, e.key), e.size, e.modified);
+            }),
         }
+        stored.checksum = self.checksum(stored, &rules, &listing).await;
+        Ok(())
     }
 
     /// What lies in a place, listed at its first asset.
@@ -93,7 +92,7 @@ impl<'w> Places<'w> {
         match group {
             Some(group) => {
                 let open = Open { store: store.clone(), policy: rules };
-                dumps = Some(open.by_database(self.world.policy, group).await?);
+                dumps = Some(open.by_database(self.world, group).await?);
             }
             None => entries = store.list("").await.map_err(EdgeError::from)?,
         }
@@ -152,14 +151,21 @@ impl<'w> Places<'w> {
 }
 
 /// Takes note of the dumps of an asset's database.
-fn add_dumps(stored: &mut Stored, rules: &Rules, dumps: &BTreeMap<String, Vec<Backup>>) {
+fn add_dumps(
+    stored: &mut Stored,
+    rules: &Rules,
+    group: &Postgres,
+    dumps: &BTreeMap<String, Vec<Backup>>,
+) {
     for backup in dumps.get(&stored.asset).into_iter().flatten() {
         let key = format!("{}{}", rules.prefix, backup.key);
         match (&backup.kind, backup.data_time()) {
             (Of::Faulty { why, .. }, _) => stored.faulty.push((key, why.clone())),
             (_, Some(at)) => {
                 let reason = backup.reason().map(str::to_owned);
-                stored.point(StoredPoint { key, size: backup.size, at, reason });
+                let counts = reason.as_deref().is_none_or(|r| whole(group, r));
+                let point = StoredPoint { key, size: backup.size, at, reason };
+                if counts { stored.point(point) } else { stored.aside(&point) }
             }
             (_, None) => {}
         }

@@ -1,0 +1,104 @@
+//! Databases of a server that no group of the policy names: nobody dumps them.
+
+use crate::{means, observe::dumped};
+use shared::{
+    plan::{Finding, Severity},
+    policy::{Policy, Postgres, text::Name},
+    run::World,
+    secret::Secrets,
+};
+
+/// Made with every server, for connections of tools; whoever keeps data there names it.
+const MAINTENANCE: &str = "postgres";
+
+/// Asks each server for its databases. One that does not answer is said of its databases already.
+pub(crate) async fn find(world: &World<'_>, secrets: &Secrets<'_>) -> Vec<Finding> {
+    let mut servers = Vec::new();
+    for (group, rules) in dumped(world) {
+        let Ok(server) = means::server(world, secrets, rules).await else { continue };
+        let Ok(there) = postgres::database::names(&server).await else { continue };
+        servers.push(Found { address: (server.host, server.port), group, rules, there });
+    }
+    unprotected(world.policy, &servers)
+}
+
+/// What a server of a group has.
+pub(crate) struct Found<'p> {
+    address: (String, u16),
+    group: &'p Name,
+    rules: &'p Postgres,
+    there: Vec<String>,
+}
+
+/// Those that no group of the same server names or excepts; each is said once, with the first group.
+fn unprotected(policy: &Policy, servers: &[Found<'_>]) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (i, one) in servers.iter().enumerate() {
+        if servers[..i].iter().any(|other| other.address == one.address) {
+            continue;
+        }
+        let groups: Vec<&Postgres> =
+            servers.iter().filter(|s| s.address == one.address).map(|s| s.rules).collect();
+        let left = one.there.iter().filter(|name| {
+            *name != MAINTENANCE
+                && !name.starts_with("template")
+                && !postgres::database::is_ours(name)
+                && !groups.iter().any(|g| {
+                    g.databases.contains(name)
+                        || g.except.iter().any(|e| e.matcher().is_match(name))
+                })
+        });
+        for name in left {
+            let why = format!(
+                "no group of the policy of {} names this database of its server, so nothing backs it up",
+                policy.company
+            );
+            let mend = format!("name it under databases in {}, or under except", one.group);
+            let asset = format!("{}/{name}", one.group);
+            let finding = Finding::new(Severity::Warning, asset, "unprotected", why, mend);
+            found.push(finding.in_group(one.group));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_no_group_of_its_server_names_is_said_once() {
+        let policy = Policy::parse(
+            "{holdfast: 1, company: acme, id: host-1, postgres: {\
+             a: {databases: [orders], except: [\"test_*\"], stored: {directory: /a}, dumps: {d: {keep: {for: 7d}}}}, \
+             b: {databases: [users], stored: {directory: /b}, dumps: {d: {keep: {for: 7d}}}}}}",
+        )
+        .unwrap_or_else(|e| panic!("{e}"));
+        let there = [
+            "billing",
+            "orders",
+            "orders_holdfast_01k9",
+            "postgres",
+            "template1",
+            "test_1",
+            "users",
+        ];
+        let found = |port| {
+            let one = |((group, rules), port)| Found {
+                address: ("db".into(), port),
+                group,
+                rules,
+                there: there.map(str::to_owned).to_vec(),
+            };
+            let servers: Vec<_> = policy.postgres.iter().zip([5432, port]).map(one).collect();
+            let found = unprotected(&policy, &servers);
+            found.into_iter().map(|f| f.asset).collect::<Vec<_>>()
+        };
+        assert_eq!(found(5432), ["a/billing"], "two groups of one server");
+        assert_eq!(
+            found(5433),
+            ["a/billing", "a/users", "b/billing", "b/orders", "b/test_1"],
+            "two servers"
+        );
+    }
+}

@@ -1,0 +1,254 @@
+//! Whether access to the backups is as the policy says: buckets' policies, the age of keys, the length of sessions.
+//!
+//! What an account's own IAM lets its principals do is not in a bucket's policy. So "only these may" is judged by what the
+//! bucket refuses to everybody else, which no IAM policy of the account can give back.
+
+mod document;
+mod observe;
+
+use document::{Document, Mfa};
+use jiff::{SignedDuration, Timestamp};
+use shared::{
+    aws::{EdgeError, kms::Rotation},
+    plan::{Finding, Severity},
+    policy::{Access, text::Period},
+    run::World,
+    time::human,
+};
+
+/// When a secret got its value.
+type Changed = Result<Option<Timestamp>, EdgeError>;
+
+/// What was seen of access.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    /// Buckets that backups lie in, each with its policy, if it has one.
+    pub(crate) buckets: Vec<(String, Result<Option<String>, EdgeError>)>,
+    /// KMS keys, with how they are rotated.
+    pub(crate) keys: Vec<(String, Result<Rotation, EdgeError>)>,
+    /// Secrets that dumps are encrypted with: the group, the secret's name, how old it may be, and when it was changed.
+    pub(crate) secrets: Vec<(String, String, Period, Changed)>,
+    /// Roles, with how long a session may last.
+    pub(crate) roles: Vec<(String, Result<SignedDuration, EdgeError>)>,
+}
+
+/// Looks at access and judges it.
+pub(crate) async fn check(world: &World<'_>) -> Vec<Finding> {
+    let facts = observe::observe(world).await;
+    judge(world.policy.access.as_ref(), &facts, world.now)
+}
+
+/// What is not as the policy says.
+pub(crate) fn judge(access: Option<&Access>, facts: &Facts, now: Timestamp) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if let Some(access) = access {
+        for (bucket, policy) in &facts.buckets {
+            match policy {
+                Ok(policy) => judge_bucket(access, bucket, policy.as_deref(), &mut found),
+                Err(e) => found.push(unseen(&format!("s3://{bucket}"), e)),
+            }
+        }
+        if let Some(most) = &access.rotate_keys_every {
+            for (key, rotation) in &facts.keys {
+                found.extend(judge_key(key, rotation, most));
+            }
+        }
+        if let Some(most) = &access.max_session {
+            for (role, longest) in &facts.roles {
+                found.extend(judge_role(role, longest, most));
+            }
+        }
+    }
+    for (group, secret, most, changed) in &facts.secrets {
+        found.extend(judge_secret(secret, most, changed, now).map(|f| f.in_group(group)));
+    }
+    found
+}
+
+fn critical(asset: &str, what: &'static str, why: String, mend: &str) -> Finding {
+    Finding::new(Severity::Critical, asset, what, why, mend)
+}
+
+/// What could not be read is not known to be right.
+fn unseen(asset: &str, e: &EdgeError) -> Finding {
+    critical(asset, "access-unknown", e.to_string(), e.hint())
+}
+
+const READING: [&str; 2] = ["s3:GetObject", "s3:GetObjectVersion"];
+const DELETING: [&str; 2] = ["s3:DeleteObject", "s3:DeleteObjectVersion"];
+
+fn judge_bucket(access: &Access, bucket: &str, policy: Option<&str>, found: &mut Vec<Finding>) {
+    let asset = format!("s3://{bucket}");
+    let document = match Document::parse(policy.unwrap_or("{}")) {
+        Ok(document) => document,
+        Err(e) => {
+            let why = format!("its policy can't be read: {e}");
+            found.push(critical(&asset, "access-unknown", why, "write a policy in IAM's JSON"));
+            return;
+        }
+    };
+    if access.tls_only && !document.refuses_plain_http(bucket) {
+        let why = "its policy does not refuse every request without TLS".to_owned();
+        let mend = "add to it: Deny, Principal *, s3:*, on the bucket and its objects, with the one condition Bool \
+                    aws:SecureTransport false";
+        found.push(critical(&asset, "no-tls", why, mend));
+    }
+    if access.mfa {
+        judge_mfa(access, bucket, &asset, &document, found);
+    }
+    for (what, verb, actions, allowed) in [
+        ("may-read", "read", READING, &access.may_read),
+        ("may-delete", "delete", DELETING, &access.may_delete),
+    ] {
+        judge_who(&document, bucket, (what, verb, actions), allowed, found);
+    }
+}
+
+fn judge_mfa(
+    access: &Access,
+    bucket: &str,
+    asset: &str,
+    document: &Document,
+    found: &mut Vec<Finding>,
+) {
+    let worst = READING
+        .iter()
+        .chain(&DELETING)
+        .map(|action| (action, document.mfa(bucket, action, &access.machines)));
+    let open: Vec<_> = worst.filter(|(_, mfa)| *mfa != Mfa::Needed).collect();
+    if open.is_empty() {
+        return;
+    }
+    let actions: Vec<_> = open.iter().map(|(action, _)| **action).collect();
+    let why = if open.iter().all(|(_, mfa)| *mfa == Mfa::OfSessionsAlone) {
+        format!(
+            "its policy asks for MFA by Bool, which lets requests with an access key through ({})",
+            actions.join(", ")
+        )
+    } else {
+        format!(
+            "its policy does not refuse {} without MFA to all but access.machines",
+            actions.join(", ")
+        )
+    };
+    let mend = "add to it: Deny, Principal *, these actions on its objects, with the conditions BoolIfExists \
+                aws:MultiFactorAuthPresent false and ArnNotLike aws:PrincipalArn with access.machines";
+    found.push(critical(asset, "no-mfa", why, mend));
+}
+
+fn judge_who(
+    document: &Document,
+    bucket: &str,
+    (what, verb, actions): (&'static str, &str, [&str; 2]),
+    allowed: &[String],
+    found: &mut Vec<Finding>,
+) {
+    let asset = format!("s3://{bucket}");
+    let mut granted: Vec<_> = actions.iter().flat_map(|action| document.granted(action)).collect();
+    granted.sort();
+    granted.dedup();
+    if granted.iter().any(|g| g.public) {
+        let why = format!("its policy lets everybody in the world {verb} its objects");
+        found.push(critical(
+            &asset,
+            "public",
+            why,
+            "take that statement out, and block public access",
+        ));
+    }
+    if allowed.is_empty() {
+        return;
+    }
+    let others = granted.iter().filter(|g| !g.public && !document::is_covered(&g.who, allowed));
+    let others: Vec<_> = others.map(|g| g.who.as_str()).collect();
+    if !others.is_empty() {
+        let why = format!(
+            "its policy lets {} {verb} its objects, whom access does not name",
+            others.join(", ")
+        );
+        let mend = "take them out of the bucket's policy, or name them in the policy's access";
+        found.push(critical(&asset, what, why, mend));
+    }
+    let open: Vec<_> = actions
+        .into_iter()
+        .filter(|action| !document.is_only_for(bucket, action, allowed))
+        .collect();
+    if !open.is_empty() {
+        let why = format!(
+            "its policy does not refuse {} to others than access names: whoever its account's IAM lets may {verb}",
+            open.join(", ")
+        );
+        let mend = "add to it: Deny, Principal *, these actions on its objects, with the one condition ArnNotLike \
+                    aws:PrincipalArn and the list that access has";
+        found.push(critical(&asset, what, why, mend));
+    }
+}
+
+fn judge_key(key: &str, rotation: &Result<Rotation, EdgeError>, most: &Period) -> Option<Finding> {
+    let rotation = match rotation {
+        Ok(rotation) => rotation,
+        Err(e) => return Some(unseen(key, e)),
+    };
+    let (why, mend) = match rotation {
+        Rotation::ByAws => (
+            format!("it is AWS's own key, rotated once a year, and the policy wants {most}"),
+            "use a key of your own, with `aws kms enable-key-rotation --rotation-period-in-days`",
+        ),
+        Rotation::Off => (
+            format!("it is never rotated, and the policy wants {most}"),
+            "run `aws kms enable-key-rotation --key-id KEY --rotation-period-in-days DAYS`",
+        ),
+        Rotation::EveryDays(days) => {
+            let span = SignedDuration::from_hours(24 * i64::from(*days));
+            if span <= most.duration() {
+                return None;
+            }
+            (
+                format!("it is rotated every {days} days, and the policy wants {most}"),
+                "run `aws kms enable-key-rotation --key-id KEY --rotation-period-in-days DAYS`",
+            )
+        }
+    };
+    Some(critical(key, "key-age", why, mend))
+}
+
+fn judge_secret(secret: &str, most: &Period, changed: &Changed, now: Timestamp) -> Option<Finding> {
+    let mend = "put a new value into the secret, and the old one under `previous`, so that older dumps stay readable";
+    match changed {
+        Err(e) => Some(unseen(secret, e)),
+        Ok(None) => {
+            let why = format!(
+                "Secrets Manager does not say when it was changed, and rotate_every wants {most}"
+            );
+            Some(critical(secret, "key-age", why, mend))
+        }
+        Ok(Some(at)) => {
+            let age = now.duration_since(*at);
+            let why =
+                format!("this key of dumps is {} old, and rotate_every wants {most}", human(age));
+            (age > most.duration()).then(|| critical(secret, "key-age", why, mend))
+        }
+    }
+}
+
+fn judge_role(
+    role: &str,
+    longest: &Result<SignedDuration, EdgeError>,
+    most: &Period,
+) -> Option<Finding> {
+    match longest {
+        Err(e) => Some(unseen(role, e)),
+        Ok(longest) if *longest <= most.duration() => None,
+        Ok(longest) => {
+            let why = format!(
+                "a session of it may last {}, and access.max_session is {most}",
+                human(*longest)
+            );
+            let mend = "run `aws iam update-role --role-name ROLE --max-session-duration SECONDS` (3600 at least)";
+            Some(critical(role, "long-session", why, mend))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

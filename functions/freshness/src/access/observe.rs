@@ -1,0 +1,148 @@
+//! Looking at policies of buckets, rotation of keys and sessions of roles.
+
+use super::Facts;
+use futures_util::future::join_all;
+use shared::{
+    catalog::Place,
+    policy::{Access, Encrypt, Policy, Store, text::Period},
+    run::World,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Looks at what the policy asks of access, and at nothing else.
+pub(super) async fn observe(world: &World<'_>) -> Facts {
+    let policy = world.policy;
+    let mut facts = Facts::default();
+    if policy.home.is_none() {
+        return facts;
+    }
+    if let Some(access) = &policy.access {
+        let asked = access.tls_only
+            || access.mfa
+            || !access.may_read.is_empty()
+            || !access.may_delete.is_empty();
+        if asked {
+            let looks = buckets(policy).into_iter().map(async |(bucket, place)| {
+                let found = world.aws.s3(&place).policy(&bucket).await;
+                (bucket, found)
+            });
+            facts.buckets = join_all(looks).await;
+        }
+        if access.rotate_keys_every.is_some() {
+            let looks = keys(policy).into_iter().map(async |(key, place)| {
+                let found = world.aws.kms(&place).rotation(&key).await;
+                (key, found)
+            });
+            facts.keys = join_all(looks).await;
+        }
+        if access.max_session.is_some() {
+            let looks = roles(policy, access).into_iter().map(async |(role, place)| {
+                let found = world.aws.iam(&place).longest_session(&role).await;
+                (role, found)
+            });
+            facts.roles = join_all(looks).await;
+        }
+    }
+    let manager = world.aws.secrets(&world.home());
+    let looks = secrets(policy).into_iter().map(async |((group, secret), most)| {
+        let found = manager.changed(&secret).await;
+        (group, secret, most, found)
+    });
+    facts.secrets = join_all(looks).await;
+    facts
+}
+
+/// Every bucket of AWS that backups or their record lie in, with where it is.
+fn buckets(policy: &Policy) -> BTreeMap<String, Place> {
+    let home = Place::home(policy);
+    let at = |region: Option<&shared::policy::text::Region>| Place {
+        region: region.cloned().unwrap_or_else(|| home.region.clone()),
+        ..home.clone()
+    };
+    let mut all = BTreeMap::new();
+    let on_aws = |s: &&Store| !s.elsewhere();
+    for store in stores(policy).into_iter().filter(on_aws) {
+        if let Some(bucket) = &store.bucket {
+            all.insert(bucket.to_string(), at(store.aws_region().as_ref()));
+        }
+    }
+    if let Some((audit, bucket)) = policy.audit.as_ref().and_then(|a| Some((a, a.bucket.as_ref()?)))
+    {
+        all.insert(bucket.to_string(), at(audit.region.as_ref()));
+    }
+    for (name, destination) in &policy.destinations {
+        if let (Some(bucket), Some(place)) = (&destination.bucket, Place::of(policy, name)) {
+            all.insert(bucket.to_string(), place);
+        }
+    }
+    all
+}
+
+fn stores(policy: &Policy) -> Vec<&Store> {
+    let postgres = policy.postgres.values();
+    let postgres = postgres.flat_map(|g| {
+        g.also_stored.iter().chain([&g.stored]).chain(g.wal.as_ref().map(|w| &w.stored))
+    });
+    let redis = policy.redis.values().map(|g| &g.stored);
+    let cluster = policy.kubernetes.values().map(|g| &g.stored);
+    let files = policy.files.values().flat_map(|g| g.also_stored.iter().chain([&g.stored]));
+    postgres.chain(redis).chain(cluster).chain(files).collect()
+}
+
+/// Every KMS key that the policy names, with where it is.
+fn keys(policy: &Policy) -> BTreeMap<String, Place> {
+    let home = Place::home(policy);
+    let mut all = BTreeMap::new();
+    for (name, destination) in &policy.destinations {
+        if let (Some(key), Some(place)) = (&destination.kms_key, Place::of(policy, name)) {
+            all.insert(key.to_string(), place);
+        }
+        if let Some(key) = &destination.transfer_key {
+            all.insert(key.to_string(), home.clone());
+        }
+    }
+    for store in stores(policy) {
+        if let Some(key) = store.kms_key.as_ref().filter(|_| !store.elsewhere()) {
+            let region = store.aws_region().unwrap_or_else(|| home.region.clone());
+            all.insert(key.clone(), Place { region, ..home.clone() });
+        }
+    }
+    all
+}
+
+/// Every role that reaches backups and that the policy names whole, with the account that it is asked of.
+fn roles(policy: &Policy, access: &Access) -> BTreeMap<String, Place> {
+    let home = Place::home(policy);
+    let whole =
+        access.machines.iter().filter(|arn| !arn.contains(['*', '?']) && arn.contains(":role/"));
+    let mut all: BTreeMap<_, _> = whole.map(|arn| (arn.clone(), home.clone())).collect();
+    for name in policy.destinations.keys() {
+        let Some((place, roles)) = Place::of(policy, name).and_then(|p| Some((p.clone(), p.role?)))
+        else {
+            continue;
+        };
+        let named: BTreeSet<String> =
+            [Some(roles.pull), Some(roles.read), roles.delete].into_iter().flatten().collect();
+        all.extend(named.into_iter().map(|arn| (arn, place.clone())));
+    }
+    all
+}
+
+/// Every secret that dumps are encrypted with and that has to be changed now and then: by group and name, how often.
+fn secrets(policy: &Policy) -> BTreeMap<(String, String), Period> {
+    let mut all = BTreeMap::new();
+    let postgres = policy.postgres.iter().flat_map(|(name, g)| {
+        g.dumps.values().filter_map(move |d| Some((name, d.encrypt.as_ref()?)))
+    });
+    let cluster =
+        policy.kubernetes.iter().filter_map(|(name, g)| Some((name, g.encrypt_secrets.as_ref()?)));
+    for (group, encrypt) in postgres.chain(cluster) {
+        let Encrypt { openssl, rotate_every, .. } = encrypt;
+        if let (Some(secret), Some(most)) =
+            (openssl.as_ref().and_then(|o| o.secret.clone()), rotate_every)
+        {
+            all.insert((group.to_string(), secret), most.clone());
+        }
+    }
+    all
+}

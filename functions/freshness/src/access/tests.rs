@@ -1,0 +1,238 @@
+use super::*;
+use serde_json::{Value, json};
+
+const HOLDFAST: &str = "arn:aws:iam::111122223333:role/holdfast-*";
+const KEEPER: &str = "arn:aws:iam::111122223333:role/keeper";
+
+fn access(yaml: &str) -> Access {
+    let yaml = format!(
+        "{{holdfast: 1, company: acme, home: {{account: \"111122223333\", region: eu-west-1}}, access: {{{yaml}}}}}"
+    );
+    shared::policy::Policy::parse(&yaml).expect("a policy").access.expect("access")
+}
+
+fn now() -> Timestamp {
+    "2026-11-27T12:00:00Z".parse().expect("a time")
+}
+
+/// Findings of a bucket with these statements.
+fn of(asked: &str, statements: &Value) -> Vec<String> {
+    let text = json!({ "Version": "2012-10-17", "Statement": statements }).to_string();
+    bucket(asked, Ok(Some(text)))
+}
+
+fn bucket(asked: &str, policy: Result<Option<String>, EdgeError>) -> Vec<String> {
+    let facts = Facts { buckets: vec![("acme-vault".into(), policy)], ..Facts::default() };
+    let found = judge(Some(&access(asked)), &facts, now());
+    found.iter().map(|f| format!("{} {} {}: {}", f.severity, f.asset, f.what, f.why)).collect()
+}
+
+/// A statement over the bucket and its objects, with parts put in place of the usual ones.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "json! makes values, and that reads best in a table"
+)]
+fn deny(action: Value, condition: Value) -> Value {
+    json!({
+        "Effect": "Deny", "Principal": "*", "Action": action, "Condition": condition,
+        "Resource": ["arn:aws:s3:::acme-vault", "arn:aws:s3:::acme-vault/*"],
+    })
+}
+
+fn with(mut statement: Value, key: &str, value: Value) -> Value {
+    statement[key] = value;
+    statement
+}
+
+fn whats(found: &[String]) -> Vec<&str> {
+    found.iter().filter_map(|f| f.split(' ').nth(2)).map(|w| w.trim_end_matches(':')).collect()
+}
+
+#[test]
+fn only_a_deny_of_everything_to_everybody_is_tls_only() {
+    let plain = json!({ "Bool": { "aws:SecureTransport": "false" } });
+    let good = deny(json!("s3:*"), plain.clone());
+    let none: Vec<String> = vec![];
+    assert_eq!(of("tls_only: true", &json!([good])), none);
+    assert_eq!(of("tls_only: true", &json!(good)), none, "one statement need not stand in a list");
+    let as_bool = json!({ "Bool": { "AWS:SecureTransport": false } });
+    assert_eq!(of("tls_only: true", &json!([deny(json!(["*"]), as_bool)])), none);
+    for (case, bad) in [
+        ("an allow", with(good.clone(), "Effect", json!("Allow"))),
+        ("one action", deny(json!("s3:GetObject"), plain.clone())),
+        ("one principal", with(good.clone(), "Principal", json!({ "AWS": KEEPER }))),
+        ("objects alone", with(good.clone(), "Resource", json!("arn:aws:s3:::acme-vault/*"))),
+        (
+            "a part of them",
+            with(
+                good.clone(),
+                "Resource",
+                json!(["arn:aws:s3:::acme-vault", "arn:aws:s3:::acme-vault/a/*"]),
+            ),
+        ),
+        (
+            "another bucket",
+            with(good.clone(), "Resource", json!(["arn:aws:s3:::other", "arn:aws:s3:::other/*"])),
+        ),
+        (
+            "the other way round",
+            deny(json!("s3:*"), json!({ "Bool": { "aws:SecureTransport": "true" } })),
+        ),
+        (
+            "an old TLS, which plain HTTP is not",
+            deny(json!("s3:*"), json!({ "NumericLessThan": { "s3:TlsVersion": "1.2" } })),
+        ),
+        (
+            "narrowed",
+            deny(
+                json!("s3:*"),
+                json!({ "Bool": { "aws:SecureTransport": "false" }, "StringEquals": { "aws:SourceVpc": "vpc-1" } }),
+            ),
+        ),
+    ] {
+        let found = of("tls_only: true", &json!([bad]));
+        assert_eq!(whats(&found), ["no-tls"], "{case}: {found:?}");
+    }
+    assert_eq!(whats(&bucket("tls_only: true", Ok(None))), ["no-tls"], "no policy at all");
+}
+
+#[test]
+fn mfa_is_asked_of_everybody_but_the_machines_that_the_policy_names() {
+    let asked = format!("mfa: true, machines: [\"{HOLDFAST}\"]");
+    let actions = json!(["s3:GetObject*", "s3:DeleteObject*"]);
+    let by = |condition: Value| of(&asked, &json!([deny(actions.clone(), condition)]));
+    let none: Vec<String> = vec![];
+    let present = json!({ "aws:MultiFactorAuthPresent": "false" });
+    assert_eq!(by(json!({ "BoolIfExists": present })), none);
+    assert_eq!(by(json!({ "Null": { "aws:MultiFactorAuthAge": "true" } })), none);
+    let but = json!({ "BoolIfExists": present, "ArnNotLike": { "aws:PrincipalArn": [HOLDFAST] }, "Bool": { "aws:PrincipalIsAWSService": "false" } });
+    assert_eq!(by(but), none);
+    let by_bool = by(json!({ "Bool": present }));
+    assert!(by_bool[0].contains("lets requests with an access key through"), "{by_bool:?}");
+    for (case, condition) in [
+        (
+            "an exception that is not named",
+            json!({ "BoolIfExists": present, "ArnNotLike": { "aws:PrincipalArn": [KEEPER] } }),
+        ),
+        (
+            "everybody is excepted",
+            json!({ "BoolIfExists": present, "ArnNotLike": { "aws:PrincipalArn": ["*"] } }),
+        ),
+        (
+            "narrowed",
+            json!({ "BoolIfExists": present, "IpAddress": { "aws:SourceIp": "192.0.2.0/24" } }),
+        ),
+        ("no MFA in it", json!({ "ArnNotLike": { "aws:PrincipalArn": [HOLDFAST] } })),
+        (
+            "the other way round",
+            json!({ "BoolIfExists": { "aws:MultiFactorAuthPresent": "true" } }),
+        ),
+    ] {
+        assert_eq!(whats(&by(condition)), ["no-mfa"], "{case}");
+    }
+    let reading =
+        of(&asked, &json!([deny(json!("s3:GetObject*"), json!({ "BoolIfExists": present }))]));
+    assert!(reading[0].contains("s3:DeleteObject, s3:DeleteObjectVersion"), "{reading:?}");
+    assert!(!reading[0].contains("s3:GetObject"), "{reading:?}");
+}
+
+#[test]
+fn who_may_delete_is_whom_the_policy_names_and_everybody_else_is_refused() {
+    let asked = format!("may_delete: [\"{KEEPER}\", \"{HOLDFAST}\"]");
+    let deleting = json!(["s3:DeleteObject", "s3:DeleteObjectVersion"]);
+    let fence = |left_out: Value| {
+        deny(deleting.clone(), json!({ "ArnNotLike": { "aws:PrincipalArn": left_out } }))
+    };
+    let none: Vec<String> = vec![];
+    assert_eq!(of(&asked, &json!([fence(json!([KEEPER]))])), none);
+    assert_eq!(of(&asked, &json!([fence(json!([KEEPER, HOLDFAST]))])), none);
+    let open = bucket(&asked, Ok(None));
+    assert!(open[0].contains("whoever its account's IAM lets may delete"), "{open:?}");
+    assert_eq!(
+        whats(&of(&asked, &json!([fence(json!(["arn:aws:iam::111122223333:role/*"]))]))),
+        ["may-delete"]
+    );
+    let allow = json!({ "Effect": "Allow", "Principal": { "AWS": ["444455556666", KEEPER] }, "Action": "s3:Delete*",
+                        "Resource": "arn:aws:s3:::acme-vault/*" });
+    let found = of(&asked, &json!([fence(json!([KEEPER])), allow]));
+    assert_eq!(
+        found,
+        [
+            "critical s3://acme-vault may-delete: its policy lets 444455556666 delete its objects, whom access does not name"
+        ]
+    );
+    let all_but = json!({ "Effect": "Allow", "Principal": { "AWS": "444455556666" }, "NotAction": "s3:PutObject",
+                          "Resource": "arn:aws:s3:::acme-vault/*" });
+    assert_eq!(whats(&of(&asked, &json!([fence(json!([KEEPER])), all_but]))), ["may-delete"]);
+}
+
+#[test]
+fn a_bucket_that_the_world_may_read_is_found_whatever_was_asked() {
+    let public = json!({ "Effect": "Allow", "Principal": { "AWS": "*" }, "Action": "s3:GetObject",
+                         "Resource": "arn:aws:s3:::acme-vault/*" });
+    let found = of("tls_only: false, mfa: false", &json!([public]));
+    assert_eq!(
+        found,
+        [
+            "critical s3://acme-vault public: its policy lets everybody in the world read its objects"
+        ]
+    );
+    let within =
+        with(public, "Condition", json!({ "StringEquals": { "aws:PrincipalOrgID": "o-1" } }));
+    assert_eq!(whats(&of("tls_only: false", &json!([within]))), Vec::<&str>::new());
+}
+
+#[test]
+fn what_can_not_be_read_is_not_right() {
+    let denied = EdgeError::refused("read policy of s3://acme-vault", "AccessDenied");
+    assert_eq!(whats(&bucket("tls_only: true", Err(denied.clone()))), ["access-unknown"]);
+    for broken in ["", "[]", "{\"Statement\": 7}", "{\"Statement\": [{\"Effect\": {}}]}"] {
+        assert_eq!(
+            whats(&bucket("tls_only: true", Ok(Some(broken.into())))),
+            ["access-unknown"],
+            "{broken}"
+        );
+    }
+    let facts = Facts {
+        keys: vec![("k".into(), Err(denied.clone()))],
+        roles: vec![("r".into(), Err(denied.clone()))],
+        secrets: vec![("g".into(), "s".into(), "90d".parse().expect("a period"), Err(denied))],
+        ..Facts::default()
+    };
+    let found = judge(Some(&access("max_session: 1h, rotate_keys_every: 90d")), &facts, now());
+    assert_eq!(found.iter().filter(|f| f.what == "access-unknown").count(), 3, "{found:?}");
+}
+
+#[test]
+fn keys_are_as_young_as_the_policy_wants_and_sessions_as_short() {
+    let of = |rotation: Rotation| {
+        let facts = Facts { keys: vec![("key".into(), Ok(rotation))], ..Facts::default() };
+        judge(Some(&access("rotate_keys_every: 90d")), &facts, now()).pop().map(|f| f.why)
+    };
+    assert_eq!(of(Rotation::EveryDays(90)), None);
+    assert_eq!(
+        of(Rotation::EveryDays(91)).as_deref(),
+        Some("it is rotated every 91 days, and the policy wants 90d")
+    );
+    assert!(of(Rotation::Off).expect("found").starts_with("it is never rotated"));
+    assert!(of(Rotation::ByAws).expect("found").starts_with("it is AWS's own key"));
+    let of = |hours: i64| {
+        let facts = Facts {
+            roles: vec![("role".into(), Ok(SignedDuration::from_hours(hours)))],
+            ..Facts::default()
+        };
+        judge(Some(&access("max_session: 1h")), &facts, now()).len()
+    };
+    assert_eq!((of(1), of(12)), (0, 1));
+    let of = |days: i64| {
+        let changed = now() - SignedDuration::from_hours(24 * days);
+        let most = "90d".parse().expect("a period");
+        let facts = Facts {
+            secrets: vec![("full".into(), "acme/key".into(), most, Ok(Some(changed)))],
+            ..Facts::default()
+        };
+        judge(None, &facts, now())
+    };
+    assert_eq!(of(90), vec![]);
+    assert_eq!(of(91)[0].group.as_deref(), Some("full"));
+}

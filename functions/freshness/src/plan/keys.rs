@@ -1,0 +1,77 @@
+//! KMS keys: what is complete and can't be decrypted can't be restored.
+
+use super::{Facts, Judged};
+use shared::{
+    aws::kms::KeyState,
+    catalog::{Place, Point, Seen},
+    observe::selection,
+    plan::{Finding, Severity},
+    policy::Policy,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The keys of all good points of the policy's databases, by the place that knows them: each is asked for once a run.
+pub(crate) fn keys_to_ask(policy: &Policy, seen: &Seen) -> BTreeMap<Place, BTreeSet<String>> {
+    let Some(home) = seen.at(&Place::home(policy)) else { return BTreeMap::new() };
+    let selected = selection(policy, &home.databases);
+    let ours: BTreeSet<&str> = selected.all().map(|(_, _, d)| d.id.as_str()).collect();
+    let keys = seen.places.iter().map(|(place, fleet)| {
+        let points = fleet.points.iter().filter(|p| p.good() && ours.contains(p.database.as_str()));
+        (place.clone(), points.filter_map(|p| p.kms_key.clone()).collect::<BTreeSet<_>>())
+    });
+    keys.filter(|(_, keys)| !keys.is_empty()).collect()
+}
+
+/// Whether a point can be decrypted, as far as is known.
+pub(super) fn usable(facts: &Facts, point: &Point) -> bool {
+    fault(facts, point).is_none()
+}
+
+/// What is wrong with a point's key.
+fn fault(facts: &Facts, point: &Point) -> Option<String> {
+    match facts.keys.get(point.kms_key.as_ref()?)? {
+        Ok(KeyState::Usable) | Err(_) => None,
+        Ok(KeyState::Disabled) => Some("is disabled".into()),
+        Ok(KeyState::PendingDeletion(Some(at))) => {
+            Some(format!("is deleted at {at}, and all under it is lost then"))
+        }
+        Ok(KeyState::PendingDeletion(None)) => Some("is pending deletion".into()),
+        Ok(KeyState::Missing) => Some("is not there any more".into()),
+        Ok(KeyState::Unusable(word)) => Some(format!("is {word}")),
+    }
+}
+
+/// Says which of some points can't be decrypted; true when that is all of them.
+pub(super) fn judge<'p>(
+    judged: &mut Judged,
+    facts: &Facts,
+    points: impl Iterator<Item = &'p Point>,
+    what: &str,
+) -> bool {
+    let (mut all, mut by_key) = (0_usize, BTreeMap::<(&str, String), usize>::new());
+    for point in points {
+        all += 1;
+        if let (Some(key), Some(fault)) = (point.kms_key.as_deref(), fault(facts, point)) {
+            *by_key.entry((key, fault)).or_default() += 1;
+        }
+    }
+    let locked: usize = by_key.values().sum();
+    for ((key, fault), count) in by_key {
+        let why = format!("{count} of its {all} {what} can't be restored: the key {key} {fault}");
+        let mend = format!(
+            "run `aws kms cancel-key-deletion --key-id {key}`, then `aws kms enable-key --key-id {key}`"
+        );
+        judged.bad("key", why, mend);
+    }
+    all > 0 && locked == all
+}
+
+/// Keys that could not be asked for: their points count, and that is not proven.
+pub(super) fn unknown(facts: &Facts) -> Vec<Finding> {
+    let failed = facts.keys.iter().filter_map(|(key, state)| Some((key, state.as_ref().err()?)));
+    let finding = |(key, e): (&String, &shared::aws::EdgeError)| {
+        let why = format!("whether it can decrypt is not known: {e}");
+        Finding::new(Severity::Warning, key, "key-unknown", why, e.hint())
+    };
+    failed.map(finding).collect()
+}

@@ -1,0 +1,176 @@
+//! Manual snapshots against the account's quota: what the policy will hold, and the day on which there is no room.
+
+use super::Facts;
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use shared::{
+    aws::{Kind, rds::Quota},
+    catalog::{Database, Family, Place, Point},
+    keep::kept,
+    objective::interval,
+    observe::Selection,
+    plan::{Finding, Severity},
+    policy::{Databases, Keep, Policy, text::ReasonName},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+/// Slots that are looked at to see how many a rule keeps: 10 years of daily ones.
+const SLOTS: i32 = 3660;
+/// A quota that is reached within so many days is critical.
+const SOON: i32 = 7;
+/// So far ahead is looked.
+const HORIZON: i32 = 400;
+
+/// Snapshots for one reason: how many there are, will be, and come a day.
+#[derive(Clone, Copy, Debug)]
+struct Stock {
+    now: u64,
+    later: u64,
+    a_day: f64,
+}
+
+impl Stock {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small counts")]
+    fn after(self, days: i32) -> u64 {
+        let grown = self.now + (self.a_day * f64::from(days)).floor() as u64;
+        grown.min(self.later.max(self.now.min(self.later)))
+    }
+}
+
+/// What there is no room for, at each place and of each kind.
+pub(super) fn judge(
+    policy: &Policy,
+    facts: &Facts,
+    selected: &Selection<'_>,
+    now: Timestamp,
+) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (place, quotas) in &facts.quotas {
+        let quotas = match quotas {
+            Ok(quotas) => quotas,
+            Err(e) => {
+                let denied = e.kind == Kind::Denied;
+                let severity = if denied { Severity::Warning } else { Severity::Info };
+                let why = format!("its quota of manual snapshots is not known: {e}");
+                let mend = "allow rds:DescribeAccountAttributes";
+                found.push(Finding::new(severity, place.to_string(), "quota-unknown", why, mend));
+                continue;
+            }
+        };
+        for (family, quota) in
+            [(Family::Instance, quotas.snapshots), (Family::Cluster, quotas.cluster_snapshots)]
+        {
+            let Some(quota) = quota else { continue };
+            let stocks = stocks(policy, facts, selected, place, family, now);
+            found.extend(full(place, quota, &stocks, now));
+        }
+    }
+    found
+}
+
+/// Every reason of every database of a family with what it has at a place.
+fn stocks(
+    policy: &Policy,
+    facts: &Facts,
+    selected: &Selection<'_>,
+    place: &Place,
+    family: Family,
+    now: Timestamp,
+) -> Vec<Stock> {
+    let home = *place == Place::home(policy);
+    let there = facts.rds.at(place).map(|f| f.by_database()).unwrap_or_default();
+    let mut known: BTreeMap<String, (u64, f64)> = BTreeMap::new();
+    let mut stocks = Vec::new();
+    for (name, group, database) in selected.all().filter(|(_, _, d)| d.family == family) {
+        for (reason, keeps) in wanted(policy, group, place, home) {
+            let manual = there.of(database).into_iter().filter(|p| !p.automated);
+            let of_reason = manual.filter(|p| is_of(p, database, &reason)).count() as u64;
+            let steady = known.entry(format!("{name} {reason}")).or_insert_with(|| {
+                let when = snapshot_interval(policy, group, &reason, now);
+                when.map_or((0, 0.0), |each| {
+                    (held(&keeps, each, now), DAY.as_secs_f64() / each.as_secs_f64())
+                })
+            });
+            // What is only taken on demand stays at what there is.
+            let later = if steady.1 > 0.0 { steady.0 } else { of_reason };
+            stocks.push(Stock { now: of_reason, later, a_day: steady.1 });
+        }
+    }
+    stocks
+}
+
+fn is_of(point: &Point, database: &Database, reason: &str) -> bool {
+    let marked = point.marks.reason.as_deref() == Some(reason);
+    point.database == database.id && !point.marks.transfer && marked
+}
+
+/// The reasons that have points at a place, with all rules that keep them there.
+fn wanted<'p>(
+    policy: &Policy,
+    group: &'p Databases,
+    place: &Place,
+    home: bool,
+) -> BTreeMap<String, Vec<&'p Keep>> {
+    let mut wanted: BTreeMap<String, Vec<&Keep>> = BTreeMap::new();
+    if home {
+        wanted.extend(group.snapshots.iter().map(|(r, s)| (r.to_string(), vec![&s.keep])));
+    }
+    for rule in group.copies.iter().filter(|c| Place::of(policy, &c.to).as_ref() == Some(place)) {
+        for reason in &rule.of {
+            wanted.entry(reason.to_string()).or_default().push(&rule.keep);
+        }
+    }
+    wanted
+}
+
+fn snapshot_interval(
+    policy: &Policy,
+    group: &Databases,
+    reason: &str,
+    now: Timestamp,
+) -> Option<SignedDuration> {
+    let known = group.snapshots.iter().find(|(r, _): &(&ReasonName, _)| r.as_str() == reason);
+    match known {
+        Some((_, snapshots)) => interval(snapshots.when.as_ref()?, &policy.time_zone, now),
+        // RDS's own come once a day.
+        None => Some(DAY),
+    }
+}
+
+/// How many points rules keep in the long run, of one that comes at each interval: what retention itself would say.
+fn held(keeps: &[&Keep], each: SignedDuration, now: Timestamp) -> u64 {
+    let slots = (0..SLOTS).map_while(|n| Some((n, now.checked_sub(each.checked_mul(n)?).ok()?)));
+    let slots: Vec<_> = slots.collect();
+    let stay: BTreeSet<i32> = keeps.iter().flat_map(|k| kept(&slots, k, now).into_keys()).collect();
+    stay.len() as u64
+}
+
+/// Whether the quota is or will be used up.
+fn full(place: &Place, quota: Quota, stocks: &[Stock], now: Timestamp) -> Option<Finding> {
+    let ours: u64 = stocks.iter().map(|s| s.now).sum();
+    let others = quota.used.saturating_sub(ours);
+    let after = |days: i32| others + stocks.iter().map(|s| s.after(days)).sum::<u64>();
+    let later = others + stocks.iter().map(|s| s.later).sum::<u64>();
+    let Quota { used, max } = quota;
+    let wants = stocks.iter().map(|s| s.later).sum::<u64>();
+    let mend = "keep fewer, or ask AWS for a higher quota of manual snapshots there";
+    let find =
+        |severity, why: String| Some(Finding::new(severity, place.to_string(), "quota", why, mend));
+    if used >= max && later >= max && wants > 0 {
+        let why = format!(
+            "all {max} manual snapshots are used, and the policy holds {wants} of them in the end"
+        );
+        return find(Severity::Critical, why);
+    }
+    if later <= max {
+        return None;
+    }
+    let days = (0..HORIZON).find(|days| after(*days) > max).unwrap_or(HORIZON);
+    let day = now.checked_add(DAY.checked_mul(days)?).ok()?;
+    let day = day.to_zoned(TimeZone::UTC).date();
+    let severity = if days <= SOON { Severity::Critical } else { Severity::Warning };
+    let why = format!(
+        "the policy will hold {wants} manual snapshots and others {others}: on {day} the {max} that are allowed are used up"
+    );
+    find(severity, why)
+}

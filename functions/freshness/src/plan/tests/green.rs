@@ -1,0 +1,370 @@
+//! Green means protected: what nothing runs, watches or could see is a row of its own, and never ok.
+
+use super::super::stored::{Stored, StoredPoint, stored, whole};
+use super::*;
+use proptest::prelude::*;
+use shared::{
+    aws::{
+        kms::KeyState,
+        rds::{Quota, Quotas},
+    },
+    parts,
+};
+
+const NOW: &str = "2026-11-20T12:00:00Z";
+
+/// A group of one database with these lines, and nothing else.
+fn one(lines: &str) -> Policy {
+    policy(&format!(
+        "holdfast: 1\ncompany: acme\nhome: {{ account: \"111122223333\", region: eu-west-1 }}\n\
+         destinations: {{ dr: {{ region: us-east-1, kms_key: \"arn:aws:kms:us-east-1:111122223333:key/dr\" }} }}\n\
+         databases:\n  fleet:\n    select: {{ ids: [acme-a] }}\n{lines}"
+    ))
+}
+
+const DAILY: &str =
+    "    snapshots: { daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 35d } } }\n";
+
+/// What is found: severity and word of each finding, worst first.
+fn found(verdict: &Verdict) -> String {
+    let mut all: Vec<_> = verdict.plan.findings.iter().collect();
+    all.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.what.cmp(b.what)));
+    let words: Vec<_> = all.iter().map(|f| format!("{} {}", f.severity, f.what)).collect();
+    words.join(", ")
+}
+
+fn facts(policy: &Policy, points: Vec<Point>) -> Facts {
+    let db = database("acme-a", at(NOW));
+    Facts { rds: seen(policy, vec![db], points), ..Facts::default() }
+}
+
+fn taken(policy: &Policy, reason: &str, time: &str) -> Point {
+    point(policy, &database("acme-a", at(NOW)), reason, at(time))
+}
+
+#[test]
+fn without_an_objective_one_follows_from_the_schedule_and_old_points_are_found() {
+    let policy = one(DAILY);
+    let judged =
+        |time: &str| plan(&policy, &facts(&policy, vec![taken(&policy, "daily", time)]), at(NOW));
+    let fresh = judged("2026-11-20T02:00:00Z");
+    assert_eq!((found(&fresh).as_str(), fresh.assets[0].verdict()), ("", "ok"));
+    assert_eq!(fresh.assets[0].max_age_seconds, Some(25 * 3600));
+    assert!(fresh.assets[0].max_age_derived);
+    // 300 days old.
+    let old = judged("2026-01-24T02:00:00Z");
+    assert_eq!((found(&old).as_str(), old.assets[0].verdict()), ("critical stale", "CRITICAL"));
+    assert!(old.plan.findings[0].why.contains("that follows from its schedule"));
+    // Neither an objective nor a schedule: that is not well either.
+    let manual = one("    snapshots: { manual: { keep: { for: 35d } } }\n");
+    let none = plan(&manual, &facts(&manual, vec![taken(&manual, "manual", NOW)]), at(NOW));
+    assert_eq!(found(&none), "warning not-watched");
+    assert_eq!(none.assets[0].verdict(), "not watched");
+}
+
+#[test]
+fn copies_without_an_objective_are_watched_by_the_schedule_of_what_they_copy() {
+    let policy =
+        one(&format!("{DAILY}    copies: [{{ to: dr, of: [daily], keep: {{ newest: 2 }} }}]\n"));
+    let newest = taken(&policy, "daily", "2026-11-20T02:00:00Z");
+    let judged = |copy: &Point| {
+        let mut facts = facts(&policy, vec![newest.clone()]);
+        copied(&mut facts.rds, "us-east-1", copy);
+        plan(&policy, &facts, at(NOW))
+    };
+    assert_eq!(found(&judged(&newest)), "");
+    let old = taken(&policy, "daily", "2026-01-24T02:00:00Z");
+    assert_eq!(found(&judged(&old)), "critical offsite-stale");
+}
+
+#[test]
+fn a_missed_schedule_is_found_whatever_else_is_young_and_twice_missed_is_critical() {
+    let policy = one(
+        "    objectives: { max_age: 25h }\n    snapshots:\n      daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 35d } }\n      \
+         weekly: { when: { cron: \"0 1 * * 0\" }, keep: { weekly: 5 } }\n",
+    );
+    let daily = taken(&policy, "daily", "2026-11-20T02:00:00Z");
+    // Sundays: 2026-11-15, 2026-11-08.
+    let judged = |weekly: &str| {
+        let points = vec![daily.clone(), taken(&policy, "weekly", weekly)];
+        found(&plan(&policy, &facts(&policy, points), at(NOW)))
+    };
+    assert_eq!(judged("2026-11-15T01:00:00Z"), "");
+    assert_eq!(judged("2026-11-08T01:00:00Z"), "warning missed");
+    assert_eq!(judged("2026-11-01T01:00:00Z"), "critical missed");
+    // RDS's own are no excuse: what the policy takes is not taken.
+    let db = database("acme-a", at(NOW));
+    let points = vec![automated(&policy, &db, at(NOW))];
+    let verdict = plan(&policy, &facts(&policy, points), at(NOW));
+    assert_eq!(found(&verdict), "critical missed, critical missed");
+}
+
+#[test]
+fn a_point_under_a_key_that_can_not_decrypt_is_none() {
+    let policy =
+        one(&format!("{DAILY}    copies: [{{ to: dr, of: [daily], keep: {{ newest: 2 }} }}]\n"));
+    let newest = taken(&policy, "daily", "2026-11-20T02:00:00Z");
+    let judged = |key: &str, state: KeyState| {
+        let mut facts = facts(&policy, vec![newest.clone()]);
+        copied(&mut facts.rds, "us-east-1", &newest);
+        facts.keys.insert(key.into(), Ok(state));
+        plan(&policy, &facts, at(NOW))
+    };
+    let (home, dr) =
+        (newest.kms_key.clone().expect("a key"), "arn:aws:kms:us-east-1:111122223333:key/dr");
+    assert_eq!(found(&judged(dr, KeyState::Usable)), "");
+    for state in [
+        KeyState::Disabled,
+        KeyState::PendingDeletion(Some(at("2026-11-27T00:00:00Z"))),
+        KeyState::Missing,
+        KeyState::Unusable("Unavailable".into()),
+    ] {
+        for key in [home.as_str(), dr] {
+            let verdict = judged(key, state.clone());
+            assert_eq!(found(&verdict), "critical key", "{state:?} {key}");
+            assert_eq!(verdict.assets[0].verdict(), "CRITICAL");
+        }
+    }
+    // What could not be asked is no proof either way, and said.
+    let mut facts = facts(&policy, vec![newest.clone()]);
+    copied(&mut facts.rds, "us-east-1", &newest);
+    facts.keys.insert(dr.into(), Err(EdgeError::refused("describe key", "AccessDenied")));
+    assert_eq!(found(&plan(&policy, &facts, at(NOW))), "warning key-unknown");
+}
+
+#[test]
+fn a_database_whose_key_is_lost_is_critical() {
+    let policy = one(DAILY);
+    for status in
+        ["inaccessible-encryption-credentials", "inaccessible-encryption-credentials-recoverable"]
+    {
+        let mut facts = facts(&policy, vec![taken(&policy, "daily", "2026-11-20T02:00:00Z")]);
+        let home = facts.rds.places.get_mut(&Place::home(&policy)).expect("home");
+        home.databases[0].status = status.into();
+        assert_eq!(found(&plan(&policy, &facts, at(NOW))), "critical key", "{status}");
+    }
+}
+
+#[test]
+fn what_is_on_its_way_for_a_day_is_stuck() {
+    let policy = one(DAILY);
+    let good = taken(&policy, "daily", "2026-11-20T02:00:00Z");
+    let growing = |started: &str| {
+        with(taken(&policy, "daily", started), |p| (p.state, p.data_time) = (State::InFlight, None))
+    };
+    let judged = |started| {
+        found(&plan(&policy, &facts(&policy, vec![good.clone(), growing(started)]), at(NOW)))
+    };
+    assert_eq!(judged("2026-11-19T12:00:00Z"), "");
+    assert_eq!(judged("2026-11-19T11:59:59Z"), "critical stuck");
+}
+
+#[test]
+fn the_quota_of_manual_snapshots_is_told_with_its_day_before_it_is_used_up() {
+    let policy = one(DAILY);
+    let points = vec![taken(&policy, "daily", "2026-11-20T02:00:00Z")];
+    let judged = |used, max| {
+        let mut facts = facts(&policy, points.clone());
+        let quotas = Quotas { snapshots: Some(Quota { used, max }), cluster_snapshots: None };
+        facts.quotas.insert(Place::home(&policy), Ok(quotas));
+        let findings = plan(&policy, &facts, at(NOW)).plan.findings;
+        findings
+            .iter()
+            .map(|f| format!("{} {}: {}", f.severity, f.what, f.why))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    // 35 of ours in the end, 60 of others'.
+    assert_eq!(judged(61, 100), "");
+    // 70 of others': 100 are reached with the 30th of ours, 29 days from the first on, and passed a day later.
+    assert_eq!(
+        judged(71, 100),
+        "warning quota: the policy will hold 35 manual snapshots and others 70: on 2026-12-20 the 100 that are allowed are used up"
+    );
+    assert!(
+        judged(96, 100).starts_with("critical quota: the policy will hold 35"),
+        "{}",
+        judged(96, 100)
+    );
+    assert!(
+        judged(100, 100).starts_with("critical quota: all 100 manual snapshots are used"),
+        "{}",
+        judged(100, 100)
+    );
+}
+
+#[test]
+fn a_replica_whose_primary_is_elsewhere_is_protected_by_nobody() {
+    let policy = one(DAILY);
+    let points = vec![taken(&policy, "daily", "2026-11-20T02:00:00Z")];
+    let judged = |primary: &str| {
+        let mut facts = facts(&policy, points.clone());
+        let home = facts.rds.places.get_mut(&Place::home(&policy)).expect("home");
+        let mut replica = database("acme-read", at(NOW));
+        replica.replica_of = Some(primary.into());
+        home.databases.push(replica);
+        found(&plan(&policy, &facts, at(NOW)))
+    };
+    assert_eq!(judged("acme-a"), "");
+    assert_eq!(judged("arn:aws:rds:us-west-2:111122223333:db:other"), "critical unprotected");
+}
+
+#[test]
+fn a_group_that_matches_nothing_and_a_name_that_is_not_there_are_rows() {
+    let policy = policy(
+        "holdfast: 1\ncompany: acme\nhome: { account: \"111122223333\", region: eu-west-1 }\ndatabases:\n  \
+         a: { select: { like: [\"acme-*\"] } }\n  b: { select: { ids: [orders] } }\n",
+    );
+    let facts = Facts { rds: seen(&policy, vec![], vec![]), ..Facts::default() };
+    let verdict = plan(&policy, &facts, at(NOW));
+    let rows: Vec<_> =
+        verdict.assets.iter().map(|s| format!("{}/{} {}", s.group, s.asset, s.verdict())).collect();
+    assert_eq!(rows, ["a/a CRITICAL", "b/orders CRITICAL", "b/b CRITICAL"]);
+}
+
+fn host(dumps: &str) -> Policy {
+    policy(&format!(
+        "holdfast: 1\ncompany: acme\nid: host-1\npostgres:\n  main:\n    databases: [orders]\n    \
+         stored: {{ directory: /var/backups }}\n    dumps:\n{dumps}"
+    ))
+}
+
+const DUMPS: &str = "      daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 7d } }\n      \
+                     some: { when: { cron: \"0 3 * * *\" }, keep: { for: 7d }, tables: [public.orders] }\n";
+
+fn dumped(policy: &Policy, points: &[(&str, &str)]) -> Verdict {
+    let (_, rules) = policy.postgres.first_key_value().expect("a group");
+    let mut all = stored(policy);
+    for (reason, time) in points {
+        let reason_of = Some((*reason).to_owned());
+        let point =
+            StoredPoint { key: format!("{reason}.dump"), size: 9, at: at(time), reason: reason_of };
+        if whole(rules, reason) { all[0].point(point) } else { all[0].aside(&point) }
+    }
+    plan(policy, &Facts { stored: all, ..Facts::default() }, at(NOW))
+}
+
+#[test]
+fn a_dump_of_some_tables_and_one_before_a_restore_are_never_the_newest_point() {
+    let policy = host(DUMPS);
+    let recent = [("some", "2026-11-20T03:00:00Z"), ("pre-restore", "2026-11-20T11:00:00Z")];
+    let old = [("daily", "2026-10-26T02:00:00Z"), recent[0], recent[1]];
+    let verdict = dumped(&policy, &old);
+    assert_eq!(found(&verdict), "critical stale");
+    assert_eq!(verdict.assets[0].newest.as_deref(), Some("daily.dump"));
+    let none = dumped(&policy, &recent);
+    assert_eq!(
+        (found(&none).as_str(), none.assets[0].verdict()),
+        ("critical no-point", "CRITICAL")
+    );
+    assert!(none.plan.findings[0].why.contains("no dump of the whole database"));
+    let well = [("daily", "2026-11-20T02:00:00Z"), recent[0]];
+    assert_eq!(found(&dumped(&policy, &well)), "");
+    // The narrowed one has a schedule too.
+    let missed = [("daily", "2026-11-20T02:00:00Z"), ("some", "2026-11-19T03:00:00Z")];
+    assert_eq!(found(&dumped(&policy, &missed)), "warning missed");
+}
+
+#[test]
+fn where_the_policy_takes_nothing_but_some_tables_they_are_what_it_wants() {
+    let policy = host(
+        "      some: { when: { cron: \"0 3 * * *\" }, keep: { for: 7d }, tables: [public.orders] }\n",
+    );
+    assert_eq!(found(&dumped(&policy, &[("some", "2026-11-20T03:00:00Z")])), "");
+}
+
+#[test]
+fn what_only_its_host_can_see_is_a_row_that_is_not_ok_and_no_fault() {
+    let policy = host(DUMPS);
+    let mut all = stored(&policy);
+    all[0].unseen();
+    all[0].not_from_here = true;
+    let verdict = plan(&policy, &Facts { stored: all, ..Facts::default() }, at(NOW));
+    assert_eq!(
+        (found(&verdict).as_str(), verdict.assets[0].verdict()),
+        ("info not-from-here", "not observed")
+    );
+}
+
+/// A policy with something of everything.
+fn everything() -> Policy {
+    policy(
+        r#"holdfast: 1
+company: acme
+home: { account: "111122223333", region: eu-west-1 }
+destinations:
+  azure: { azure: { account: a, container: c } }
+databases:
+  fleet: { select: { like: ["acme-*"] }, snapshots: { daily: { when: { cron: "0 2 * * *" }, keep: { for: 35d } } } }
+  named: { select: { ids: [orders] } }
+buckets:
+  media: { bucket: acme-media, copies: [{ to: azure }] }
+postgres:
+  main: { databases: [a, b], stored: { bucket: acme-d }, dumps: { daily: { when: { cron: "0 2 * * *" }, keep: { for: 7d } } }, wal: { stored: { bucket: acme-w }, keep: 7d } }
+  theirs: { databases: [x], stored: { bucket: acme-e } }
+redis: { cache: { stored: { bucket: acme-r }, keep: { for: 7d }, when: { cron: "0 * * * *" } } }
+files: { conf: { from: { directory: /etc }, stored: { directory: /f }, keep: { for: 7d } } }
+secrets: { app: { prefix: app/ } }
+drills: { monthly: { kind: dump, of: main, when: { cron: "0 5 1 * *" } } }
+"#,
+    )
+}
+
+/// One store as it may be seen: not at all, from elsewhere only, empty, or with a point of an age in hours.
+fn seen_as(mut one: Stored, how: u8, hours: i64) -> Option<Stored> {
+    match how {
+        0 => return None,
+        1 => one.unseen(),
+        2 => (one.seen, one.not_from_here) = (false, true),
+        3 => {}
+        _ => {
+            let at = at(NOW) - SignedDuration::from_hours(hours);
+            one.point(StoredPoint { key: "k".into(), size: 9, at, reason: Some("daily".into()) });
+        }
+    }
+    Some(one)
+}
+
+proptest! {
+    /// Whatever was seen, every asset and every part that the policy names has a row; and one is ok only if it was seen,
+    /// something says how old it may be, and it is not older.
+    #[test]
+    fn every_asset_has_a_row_and_none_is_ok_unless_it_was_seen_and_young(
+        blind in any::<bool>(),
+        there in proptest::collection::vec(any::<bool>(), 3),
+        ages in proptest::collection::vec((0_u8..6, 0_i64..2000), 8),
+    ) {
+        let policy = everything();
+        let (ids, now) = (["acme-a", "acme-b", "orders"], at(NOW));
+        let databases: Vec<_> =
+            ids.iter().zip(&there).filter(|(_, t)| **t).map(|(id, _)| database(id, now)).collect();
+        let points = databases.iter().zip(&ages).filter(|(_, (how, _))| *how > 2).map(|(db, (_, hours))| {
+            point(&policy, db, "daily", now - SignedDuration::from_hours(*hours))
+        });
+        let points = points.collect();
+        let mut rds = seen(&policy, databases, points);
+        if blind {
+            rds = super::blind(rds, "eu-west-1");
+        }
+        let stores = stored(&policy).into_iter().zip(&ages);
+        let stored = stores.filter_map(|(one, (how, hours))| seen_as(one, *how, *hours)).collect();
+        let verdict = plan(&policy, &Facts { rds, stored, ..Facts::default() }, now);
+        let rows = &verdict.assets;
+        for named in parts::named(&policy).iter().filter(|n| n.section != Section::Buckets) {
+            let is = |s: &Standing| s.group == named.group && named.asset.as_ref().is_none_or(|a| *a == s.asset);
+            prop_assert!(rows.iter().any(is), "{named:?}");
+        }
+        for part in parts::not_run(&policy) {
+            let row = rows.iter().find(|s| s.asset == part.path);
+            prop_assert!(row.is_some_and(|s| !s.ok()), "{part:?}");
+        }
+        for row in rows.iter().filter(|s| s.ok()) {
+            let (age, max) = (row.age_seconds, row.max_age_seconds);
+            prop_assert!(age.zip(max).is_some_and(|(age, max)| age <= max), "{row:?}");
+        }
+        // What is not ok is told: by a finding, or by the word of its row.
+        for row in rows.iter().filter(|s| s.verdict() == "CRITICAL") {
+            prop_assert!(verdict.plan.findings.iter().any(|f| f.severity == Severity::Critical), "{row:?}");
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! The fate of every point, place by place and database by database.
+
+use jiff::{SignedDuration, Timestamp};
+use shared::{
+    catalog::{AUTOMATED, ByDatabase, Database, Fleet, Lineage, Place, Point, Seen},
+    copies::{self, Copied, Pair, rules_to},
+    keep::{Fate, Owed, Question, ReasonRule, decide},
+    observe::selection,
+    policy::{
+        Databases, Policy, select,
+        text::{Name, Period},
+    },
+    time::human,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The fate of one point, for `explain`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judged<'a> {
+    /// Where it is.
+    pub place: &'a Place,
+    /// The group that judges it.
+    pub group: &'a Name,
+    /// Reasons that the group's rules speak of at that place.
+    pub reasons: BTreeSet<&'a str>,
+    /// The point.
+    pub point: &'a Point,
+    /// What becomes of it, limits aside.
+    pub fate: Fate,
+}
+
+/// A copy is started by the next run and takes hours; this late, copies are not being made.
+const COPY_GRACE: SignedDuration = SignedDuration::from_hours(24);
+/// RDS takes its own snapshots daily; this late, they are not being taken, or the clock here is ahead.
+const AUTOMATED_GRACE: SignedDuration = SignedDuration::from_hours(48);
+
+/// One database with everything that was seen of it.
+struct Asset<'a> {
+    policy: &'a Policy,
+    group: &'a Databases,
+    /// The database, when it is still there under any name.
+    alive: Option<&'a Database>,
+    /// Whether the group selects it now.
+    selected: bool,
+    /// Its points, by place.
+    points: BTreeMap<&'a Place, Vec<&'a Point>>,
+    now: Timestamp,
+}
+
+/// The fate of every point at every place that was seen, limits aside.
+///
+/// A database is known by its family and resource id. So one that was renamed keeps its points, whatever they are called,
+/// and one that is still there under another name is not gone.
+pub fn judge<'a>(policy: &'a Policy, seen: &'a Seen, now: Timestamp) -> Vec<Judged<'a>> {
+    let Some((home_place, home)) = seen.places.get_key_value(&Place::home(policy)) else {
+        // Without home nothing is known of what still lives, so nothing goes anywhere.
+        return Vec::new();
+    };
+    let owner = policy.owner();
+    let holds: Vec<String> = policy.databases.values().flat_map(|g| g.holds.clone()).collect();
+    let selected = selection(policy, &home.databases);
+    let by_place: BTreeMap<&Place, ByDatabase<'a>> =
+        seen.places.iter().map(|(place, fleet)| (place, fleet.by_database())).collect();
+    let mut out = Vec::new();
+    for (alive, points) in databases(home, &by_place) {
+        let group = alive.and_then(|d| selected.group_of(d));
+        let names = alive.into_iter().map(|d| d.id.as_str());
+        let names = names.chain(points.values().flatten().map(|p| p.database.as_str()));
+        let Some((name, rules)) = group.or_else(|| names.into_iter().find_map(|n| gone(policy, n)))
+        else {
+            continue;
+        };
+        let selected = group.is_some();
+        let asset = Asset { policy, group: rules, alive, selected, points, now };
+        let floor = rules.keep_at_least.get() as usize;
+        let whose = (owner.as_str(), holds.as_slice(), floor);
+        let at_home = asset.at_home(home_place, seen);
+        let not_made = asked(at_home.clone(), asset.at(home_place), whose).suspended(now);
+        for (place, points) in &asset.points {
+            let question = if *place == home_place {
+                at_home.clone()
+            } else {
+                asset.away(place, home_place, &not_made)
+            };
+            let reasons: BTreeSet<&'a str> = question.kinds.keys().copied().collect();
+            let question = asked(question, points, whose);
+            let fates = decide(&question, now);
+            out.extend(points.iter().zip(fates).map(|(point, fate)| Judged {
+                place,
+                group: name,
+                reasons: reasons.clone(),
+                point,
+                fate,
+            }));
+        }
+    }
+    out
+}
+
+/// A question about these points, with the owner, the holds and the floor that are the same at every place.
+fn asked<'q>(
+    question: Question<'q>,
+    points: &[&'q Point],
+    (owner, holds, floor): (&'q str, &'q [String], usize),
+) -> Question<'q> {
+    Question { owner, holds, floor, points: points.to_vec(), ..question }
+}
+
+/// By place, the points of one database.
+type Points<'a> = BTreeMap<&'a Place, Vec<&'a Point>>;
+
+/// Every database with its points at every place: those that are there, then those that are gone.
+fn databases<'a>(
+    home: &'a Fleet,
+    by_place: &BTreeMap<&'a Place, ByDatabase<'a>>,
+) -> Vec<(Option<&'a Database>, Points<'a>)> {
+    let mut all = Vec::new();
+    let mut known: BTreeSet<Lineage<'a>> = BTreeSet::new();
+    for database in &home.databases {
+        known.insert(database.lineage());
+        known.insert(Lineage::Named(database.family, &database.id));
+        let points: Points<'a> = (by_place.iter())
+            .map(|(place, by)| (*place, by.of(database)))
+            .filter(|(_, points)| !points.is_empty())
+            .collect();
+        all.push((Some(database), points));
+    }
+    let mut gone: BTreeMap<Lineage<'a>, Points<'a>> = BTreeMap::new();
+    for (place, by) in by_place {
+        for (lineage, points) in by.all().filter(|(lineage, _)| !known.contains(lineage)) {
+            gone.entry(lineage).or_default().insert(place, points.to_vec());
+        }
+    }
+    all.extend(gone.into_values().map(|points| (None, points)));
+    all
+}
+
+/// The group whose names fit a database that is no longer there.
+fn gone<'a>(policy: &'a Policy, database: &str) -> Option<(&'a Name, &'a Databases)> {
+    let none = BTreeMap::new();
+    policy.databases.iter().find(|(_, g)| select(&g.select, database, &none).is_ok())
+}
+
+impl<'a> Asset<'a> {
+    fn at(&self, place: &Place) -> &[&'a Point] {
+        self.points.get(place).map_or(&[], Vec::as_slice)
+    }
+
+    fn pairs<'s>(
+        &'s self,
+        home: &Place,
+    ) -> impl Iterator<Item = (Place, Pair<'a, 's>)> + use<'a, 's> {
+        let mine = self.at(home);
+        copies::places(self.policy, self.group).into_iter().map(move |(place, rule)| {
+            let there = self.at(&place);
+            (place, Pair { policy: self.policy, group: self.group, rule, home: mine, there })
+        })
+    }
+
+    /// What is known to keep any backup of it from being made.
+    fn not_made(&self) -> Option<String> {
+        let database = self.alive.filter(|_| !self.selected)?;
+        Some(format!(
+            "it is there as {} and in no group of the policy, so no backups of it are made; nothing of it goes",
+            database.id
+        ))
+    }
+
+    /// What an on-demand kind waits for. Where RDS takes its own snapshots daily, their age tells whether the clock here can
+    /// be believed.
+    fn on_demand(&self, home: &[&Point]) -> Owed {
+        let automated = home.iter().filter(|p| p.automated && p.good()).filter_map(|p| p.data_time);
+        let newest = automated.max().filter(|_| self.alive.is_some_and(|d| d.retention_days > 0));
+        let old = newest.map(|t| self.now.duration_since(t)).filter(|old| *old > AUTOMATED_GRACE);
+        old.map_or(Owed::OnDemand, |old| {
+            Owed::NotMade(format!(
+                "RDS's own newest snapshot is {} old, and it takes one a day: it is failing, or the clock here is ahead; \
+                 nothing goes",
+                human(old)
+            ))
+        })
+    }
+
+    fn max_age(&self, of: impl Iterator<Item = &'a Period>) -> Option<SignedDuration> {
+        of.map(Period::duration).max().filter(|_| self.alive.is_some())
+    }
+
+    fn at_home(&self, home: &Place, seen: &Seen) -> Question<'a> {
+        let mut needed = BTreeMap::new();
+        let mut to_transfer = BTreeSet::new();
+        for (place, pair) in self.pairs(home) {
+            for sent in pair.sent(self.now) {
+                let arn = sent.source.arn.as_str();
+                let wanted = !sent.wanted.is_empty();
+                if !matches!(sent.copied, Copied::Good(_)) && wanted {
+                    to_transfer.insert(arn);
+                }
+                let to = &pair.rule.to;
+                match &sent.copied {
+                    _ if seen.at(&place).is_none() => {
+                        needed.insert(
+                            arn,
+                            format!(
+                                "{to} can't be seen, so nobody knows whether its copy is there"
+                            ),
+                        );
+                    }
+                    Copied::InFlight(_) => {
+                        // Deleting a source that is being copied ends the copy.
+                        needed.insert(arn, format!("its copy to {to} is on its way"));
+                    }
+                    Copied::Missing { .. } | Copied::Wrong(..) if wanted => {
+                        needed.insert(arn, format!("its copy to {to} is still to be made"));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        // A transfer copy has done its work when no destination that wants its source is without a good copy.
+        let done =
+            |t: &&&Point| t.marks.copy_of.as_deref().is_none_or(|arn| !to_transfer.contains(arn));
+        let transfers = self.at(home).iter().filter(|t| t.marks.transfer);
+        let transferred = transfers.filter(done).map(|t| t.arn.as_str()).collect();
+        let kinds = self.group.snapshots.iter().map(|(reason, rule)| {
+            let owed = match (self.alive, self.not_made(), &rule.when) {
+                (None, ..) => Owed::Nothing,
+                (_, Some(why), _) => Owed::NotMade(why),
+                (_, None, None) => self.on_demand(self.at(home)),
+                (_, None, when) => Owed::by(when.as_ref(), &self.policy.time_zone, self.now),
+            };
+            (reason.as_str(), ReasonRule { keep: vec![&rule.keep], owed })
+        });
+        Question {
+            kinds: kinds.collect(),
+            max_age: self.max_age(self.group.objectives.max_age.iter()),
+            needed,
+            transferred,
+            ..Question::default()
+        }
+    }
+
+    /// At a destination, nothing of a reason goes while it is not being made at home either.
+    fn away(&self, place: &Place, home: &Place, not_made: &BTreeMap<&str, String>) -> Question<'a> {
+        let mut kinds: BTreeMap<&str, ReasonRule<'_>> = BTreeMap::new();
+        for rule in rules_to(self.policy, self.group, place) {
+            for reason in &rule.of {
+                kinds.entry(reason.as_str()).or_default().keep.push(&rule.keep);
+            }
+        }
+        let pair = self.pairs(home).find(|(there, _)| there == place).map(|(_, pair)| pair);
+        let sent = pair.iter().flat_map(|pair| pair.sent(self.now)).collect::<Vec<_>>();
+        for (&reason, kind) in &mut kinds {
+            // The newest point that should have been copied by now and was not.
+            let late =
+                sent.iter().filter(|s| !s.wanted.is_empty() && s.source.serves(reason)).find(|s| {
+                    let old = s.source.data_time.map(|t| self.now.duration_since(t));
+                    !matches!(s.copied, Copied::Good(_)) && old > Some(COPY_GRACE)
+                });
+            kind.owed = match (self.alive, not_made.get(reason), late) {
+                (None, ..) => Owed::Nothing,
+                (_, Some(why), _) => Owed::NotMade(why.clone()),
+                (.., Some(late)) => Owed::NotMade(format!(
+                    "copies of \"{reason}\" are not being made: {} has none here after {}; nothing of it goes",
+                    late.source.id,
+                    late.source
+                        .data_time
+                        .map_or_else(String::new, |t| human(self.now.duration_since(t))),
+                )),
+                // RDS's own are not made by Holdfast, so home's answer does not speak of them.
+                _ => self.not_made().map_or_else(|| self.copies_owed(reason, home), Owed::NotMade),
+            };
+        }
+        let ages = rules_to(self.policy, self.group, place).filter_map(|c| c.max_age.as_ref());
+        let wrong = pair.map(|pair| pair.wrong_copies()).unwrap_or_default();
+        Question { kinds, max_age: self.max_age(ages), wrong, ..Question::default() }
+    }
+
+    /// What must be there of a reason's copies: what was owed at home before a copy's own grace.
+    fn copies_owed(&self, reason: &str, home: &Place) -> Owed {
+        let before = self.now.checked_sub(COPY_GRACE).unwrap_or(self.now);
+        if reason == AUTOMATED {
+            return before.checked_sub(COPY_GRACE).map_or(Owed::OnDemand, Owed::Since);
+        }
+        let rule = self.group.snapshots.iter().find(|(r, _)| r.as_str() == reason);
+        match rule.and_then(|(_, rule)| rule.when.as_ref()) {
+            None => self.on_demand(self.at(home)),
+            when => Owed::by(when, &self.policy.time_zone, before),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Another account's copies: this account deletes none of them unless the policy names a role there for it.
+
+use crate::Delete;
+use shared::{
+    catalog::Place,
+    plan::{Finding, Plan, Severity},
+    policy::Policy,
+};
+use std::collections::BTreeMap;
+
+/// Takes the steps out that are another account's to do, and says how many there are.
+pub(crate) fn leave(policy: &Policy, plan: &mut Plan<Delete>) {
+    let home = Place::home(policy).account;
+    let ours = |at: &Place| {
+        at.account == home || at.role.as_ref().is_some_and(|roles| roles.delete.is_some())
+    };
+    let mut left: BTreeMap<String, usize> = BTreeMap::new();
+    plan.steps.retain(|step| {
+        let ours = ours(&step.action.at);
+        if !ours {
+            *left.entry(step.action.at.to_string()).or_default() += 1;
+        }
+        ours
+    });
+    for (place, count) in left {
+        let why = format!(
+            "{count} copies may go there by the policy and stay: its destination has no delete_role, so this account deletes \
+             nothing in another one"
+        );
+        let mend = "let that account's own people delete them by the role DeleteRole of deploy/vault.yaml (`holdfast explain` \
+                    says which), or write delete_role";
+        plan.findings.push(Finding::new(Severity::Warning, place, "left-there", why, mend));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan;
+    use shared::model::{at, database, point, policy, seen};
+
+    /// Steps and findings of a vault with three copies of which one is kept.
+    fn left(delete_role: &str) -> (usize, Vec<String>) {
+        let yaml = format!(
+            "{{holdfast: 1, company: acme, home: {{account: \"111122223333\", region: eu-west-1}}, destinations: {{vault: \
+             {{region: us-east-1, account: \"444455556666\", role: \"arn:aws:iam::444455556666:role/pull\", kms_key: \
+             \"arn:aws:kms:us-east-1:444455556666:key/v\"{delete_role}}}}}, databases: {{fleet: {{select: {{ids: [acme-a]}}, \
+             objectives: {{max_age: 25h}}, snapshots: {{daily: {{when: {{cron: \"0 2 * * *\"}}, keep: {{for: 35d}}}}}}, copies: \
+             [{{to: vault, of: [daily], keep: {{newest: 1}}, max_age: 26h}}]}}}}, limits: {{delete: {{share: 100%}}}}}}"
+        );
+        let policy = policy(&yaml);
+        let now = at("2026-11-20T12:00:00Z");
+        let db = database("acme-a", now);
+        let taken = |day: i64| {
+            let when = at("2026-11-20T02:00:00Z") - jiff::SignedDuration::from_hours(24 * day);
+            point(&policy, &db, "daily", when)
+        };
+        let points: Vec<_> = (0..3).map(taken).collect();
+        let copies = points.iter().map(|p| {
+            let mut copy = p.clone();
+            copy.arn = p.arn.replace("eu-west-1:111122223333", "us-east-1:444455556666");
+            copy.kms_key = Some("arn:aws:kms:us-east-1:444455556666:key/v".into());
+            copy.marks.copy_of = Some(p.arn.clone());
+            copy
+        });
+        let copies = copies.collect();
+        let mut seen = seen(&policy, vec![db], points);
+        let vault = seen.places.keys().find(|p| p.region.as_str() == "us-east-1").cloned();
+        seen.places.get_mut(&vault.expect("the vault")).expect("seen").points = copies;
+        let mut plan = plan(&policy, &seen, now).plan;
+        leave(&policy, &mut plan);
+        let findings = plan.findings.iter().map(|f| format!("{} {}", f.what, f.why)).collect();
+        (plan.steps.len(), findings)
+    }
+
+    #[test]
+    fn copies_in_another_account_go_only_by_a_role_of_that_account() {
+        let (steps, findings) = left("");
+        assert_eq!((steps, findings.len()), (0, 1), "{findings:?}");
+        assert!(findings[0].starts_with("left-there 2 copies may go there"), "{findings:?}");
+        let by_role = left(", delete_role: \"arn:aws:iam::444455556666:role/delete\"");
+        assert_eq!(by_role, (2, vec![]));
+    }
+}

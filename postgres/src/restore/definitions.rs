@@ -1,0 +1,261 @@
+//! Everything of an archive but its rows: each entry is run over connections of our own, as `pg_restore` would.
+//!
+//! So an error comes with its SQLSTATE, whatever language the server speaks, and waits for locks are bounded where they
+//! have to be. What `pg_restore` does for an entry: `_printTocEntry` and `restore_toc_entries_parallel` in
+//! <https://github.com/postgres/postgres/blob/master/src/bin/pg_dump/pg_backup_archiver.c>
+
+mod objects;
+mod parallel;
+mod statements;
+
+use super::{
+    Into,
+    loss::{Loss, LossClass, Topic, bearable},
+};
+use crate::{
+    Error, Server, Session,
+    toc::{Entry, Section, Toc},
+};
+pub(crate) use objects::{large_objects, values};
+pub(crate) use statements::name;
+
+use statements::{Statement, of_entry, session_settings};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Mutex, PoisonError},
+};
+
+/// One of the runs that a restore is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Run {
+    /// What comes before the rows.
+    Before,
+    /// Entries of the data section that have no data block: values of sequences; since PostgreSQL 17 empty large objects.
+    Values,
+    /// What comes after the rows, over several connections.
+    After,
+}
+
+/// In which order entries of one run come: grants after all that they are about, and last what looks at all the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pass {
+    Main,
+    Grants,
+    Last,
+}
+
+impl Pass {
+    fn of(entry: &Entry) -> Self {
+        match entry.desc.as_str() {
+            "ACL" | "ACL LANGUAGE" | "DEFAULT ACL" => Self::Grants,
+            "EVENT TRIGGER" | "MATERIALIZED VIEW DATA" => Self::Last,
+            "COMMENT" if entry.tag.starts_with("EVENT TRIGGER ") => Self::Last,
+            "STATISTICS DATA" if entry.section == Section::PostData => Self::Last,
+            _ => Self::Main,
+        }
+    }
+}
+
+/// The definitions of an archive, ready to be run in a database.
+pub(crate) struct Definitions<'a> {
+    server: &'a Server,
+    database: &'a str,
+    how: &'a Into,
+    toc: &'a Toc,
+    sections: HashMap<i32, Section>,
+    tablespaces: BTreeSet<String>,
+    /// Objects that were in a tablespace that is not here, by its name.
+    moved: Mutex<BTreeMap<String, u64>>,
+}
+
+/// A connection, and what is set on it now.
+pub(crate) struct Worker {
+    session: Session,
+    tablespace: Option<String>,
+    access_method: Option<String>,
+}
+
+impl<'a> Definitions<'a> {
+    /// Asks the server which tablespaces there are.
+    pub(crate) async fn new(
+        server: &'a Server,
+        database: &'a str,
+        how: &'a Into,
+        toc: &'a Toc,
+        session: &Session,
+    ) -> Result<Self, Error> {
+        let sql = "SELECT spcname::pg_catalog.text FROM pg_catalog.pg_tablespace";
+        let rows = session.query(sql, &[]).await;
+        let rows = rows.map_err(|e| Error::from_pg("list the tablespaces", &e))?;
+        let tablespaces = rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
+        let sections = sections(toc);
+        Ok(Self { server, database, how, toc, sections, tablespaces, moved: Mutex::default() })
+    }
+
+    /// Runs one section's entries, those that are `wanted`; what could not be restored is the answer.
+    pub(crate) async fn run(
+        &self,
+        run: Run,
+        wanted: impl Fn(i32) -> bool,
+    ) -> Result<Vec<Loss>, Error> {
+        let section = match run {
+            Run::Before => Section::PreData,
+            Run::Values => Section::Data,
+            Run::After => Section::PostData,
+        };
+        let entries: Vec<&Entry> = (self.toc.entries.iter())
+            .filter(|e| self.sections.get(&e.dump_id) == Some(&section) && !e.has_data)
+            .filter(|e| wanted(e.dump_id) && self.belongs(e))
+            .collect();
+        if entries.is_empty() {
+            return Ok(Vec::new());
+        }
+        let of = |pass| entries.iter().copied().filter(move |e| Pass::of(e) == pass).collect();
+        let mut worker = self.worker().await?;
+        let main: Vec<&Entry> = of(Pass::Main);
+        let mut losses = if run == Run::After && self.how.jobs > 1 && main.len() > 1 {
+            parallel::run(self, main).await?
+        } else {
+            self.in_order(&mut worker, main).await?
+        };
+        for pass in [Pass::Grants, Pass::Last] {
+            losses.extend(self.in_order(&mut worker, of(pass)).await?);
+        }
+        Ok(losses)
+    }
+
+    /// Runs one entry that waits for locks no longer than `lock_wait`; none when it did not get them.
+    pub(crate) async fn early(&self, id: i32, lock_wait: &str) -> Result<Option<Vec<Loss>>, Error> {
+        let Some(entry) = self.toc.entry(id).filter(|e| self.belongs(e)) else {
+            return Ok(Some(Vec::new()));
+        };
+        let mut worker = self.worker().await?;
+        let set = format!("SET lock_timeout = {}", crate::literal(lock_wait));
+        let set = worker.session.batch_execute(&set).await;
+        set.map_err(|e| Error::from_pg("set up a connection", &e))?;
+        let losses = self.entry(&mut worker, entry).await?;
+        let late = losses.iter().any(|l| l.code.as_deref() == Some(LOCK_NOT_AVAILABLE));
+        Ok((!late).then_some(losses))
+    }
+
+    /// What could not be put where it was, once all is run.
+    pub(crate) fn moved(&self) -> Vec<Loss> {
+        let moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        let loss = |(name, count): (&String, &u64)| {
+            let why = format!(
+                "it is not on this server; what was in it ({count} tables and indexes) is in the default one"
+            );
+            Loss::new(LossClass::Tablespace, format!("TABLESPACE {name}"), why)
+        };
+        moved.iter().map(loss).collect()
+    }
+
+    async fn in_order(&self, on: &mut Worker, entries: Vec<&Entry>) -> Result<Vec<Loss>, Error> {
+        let mut losses = Vec::new();
+        for entry in entries {
+            losses.extend(self.entry(on, entry).await?);
+        }
+        Ok(losses)
+    }
+
+    /// Whether an entry is restored at all: what is about the database as a whole is not of its archive's making.
+    fn belongs(&self, entry: &Entry) -> bool {
+        match entry.desc.as_str() {
+            "ENCODING" | "STDSTRINGS" | "SEARCHPATH" | "DATABASE" | "DATABASE PROPERTIES" => false,
+            "ACL" | "COMMENT" | "SECURITY LABEL" if entry.tag.starts_with("DATABASE ") => false,
+            "ACL" | "ACL LANGUAGE" | "DEFAULT ACL" => self.how.privileges,
+            _ => true,
+        }
+    }
+
+    async fn worker(&self) -> Result<Worker, Error> {
+        let session = self.server.connect(self.database).await?;
+        let set = session.batch_execute(&session_settings(self.toc)).await;
+        set.map_err(|e| Error::from_pg("set up a connection", &e))?;
+        Ok(Worker { session, tablespace: None, access_method: None })
+    }
+
+    /// Runs one entry. After a statement that fails, those that would only follow from it are left out.
+    async fn entry(&self, on: &mut Worker, entry: &Entry) -> Result<Vec<Loss>, Error> {
+        self.place(on, entry).await?;
+        let mut losses = Vec::new();
+        for statement in of_entry(self.toc, entry, self.how.owners) {
+            let Statement { sql, each, topic, what } = statement;
+            let Err(e) = on.session.batch_execute(&sql).await else { continue };
+            self.loss(&e, topic, &what, &mut losses)?;
+            if each.is_empty() {
+                break;
+            }
+            losses.pop();
+            for (sql, what) in &each {
+                if let Err(e) = on.session.batch_execute(sql).await {
+                    self.loss(&e, topic, what, &mut losses)?;
+                }
+            }
+        }
+        Ok(losses)
+    }
+
+    fn loss(
+        &self,
+        e: &tokio_postgres::Error,
+        topic: Topic,
+        what: &str,
+        losses: &mut Vec<Loss>,
+    ) -> Result<(), Error> {
+        if !bearable(e) {
+            return Err(Error::from_pg(format!("restore {what} into {}", self.database), e));
+        }
+        losses.push(Loss::about(e, topic, what));
+        Ok(())
+    }
+
+    /// Makes what comes next be in its tablespace and of its access method.
+    async fn place(&self, on: &mut Worker, entry: &Entry) -> Result<(), Error> {
+        let mut set = Vec::new();
+        if let Some(wanted) = &entry.tablespace {
+            let here = wanted.is_empty() || self.tablespaces.contains(wanted);
+            if !here {
+                let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+                *moved.entry(wanted.clone()).or_default() += 1;
+            }
+            let wanted = if here { wanted.as_str() } else { "" };
+            if on.tablespace.as_deref() != Some(wanted) {
+                let value = if wanted.is_empty() { "''".into() } else { crate::quoted(wanted) };
+                set.push(format!("SET default_tablespace = {value}"));
+                on.tablespace = Some(wanted.to_owned());
+            }
+        }
+        if let Some(wanted) = entry.access_method.as_ref().filter(|_| !entry.is_partitioned)
+            && on.access_method.as_ref() != Some(wanted)
+        {
+            set.push(format!("SET default_table_access_method = {}", crate::quoted(wanted)));
+            on.access_method = Some(wanted.clone());
+        }
+        for statement in set {
+            match on.session.batch_execute(&statement).await {
+                // An access method that is not here: the table is made in the usual one.
+                Err(e) if !bearable(&e) => {
+                    return Err(Error::from_pg("set up a connection", &e));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `lock_not_available`
+pub(crate) const LOCK_NOT_AVAILABLE: &str = "55P03";
+
+/// The section of each entry: comments and grants are of that of the entry before them.
+fn sections(toc: &Toc) -> HashMap<i32, Section> {
+    let mut now = Section::PreData;
+    let with = |entry: &Entry| {
+        if entry.section != Section::None {
+            now = entry.section;
+        }
+        (entry.dump_id, now)
+    };
+    toc.entries.iter().map(with).collect()
+}

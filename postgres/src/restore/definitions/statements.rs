@@ -1,0 +1,178 @@
+//! The statements that an entry stands for. Pure.
+
+use super::Topic;
+use crate::{
+    quoted,
+    toc::{Entry, Toc},
+};
+
+/// Large objects that one statement makes or gives away.
+const TOGETHER: usize = 1000;
+
+/// One statement of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Statement {
+    pub(super) sql: String,
+    /// The same in single statements, for when it fails as a whole; each with what it is about.
+    pub(super) each: Vec<(String, String)>,
+    pub(super) topic: Topic,
+    /// What it is about, for whoever reads that it failed.
+    pub(super) what: String,
+}
+
+/// What `pg_restore` sets for its own session.
+pub(super) fn session_settings(toc: &Toc) -> String {
+    // Archives of very old servers have strings in which a backslash quotes; their own entry says so.
+    let old = |e: &Entry| e.desc == "STDSTRINGS" && e.defn.contains("'off'");
+    let strings = if toc.entries.iter().any(old) { "off" } else { "on" };
+    format!(
+        "SET standard_conforming_strings = {strings}; SET escape_string_warning = off; SET search_path = '';
+         SET check_function_bodies = false; SET xmloption = content; SET client_min_messages = warning;
+         SET row_security = off"
+    )
+}
+
+/// The statements of an entry, in their order.
+pub(super) fn of_entry(toc: &Toc, entry: &Entry, owners: bool) -> Vec<Statement> {
+    let objects = large_objects(toc, entry);
+    let one = |sql: String, topic, what: String| Statement { sql, each: Vec::new(), topic, what };
+    let topic = Topic::of_entry(&entry.desc);
+    let mut all = Vec::new();
+    match entry.desc.as_str() {
+        "BLOB METADATA" => {
+            all.extend(batches(&objects, topic, |oid| {
+                format!("SELECT pg_catalog.lo_create('{oid}'::pg_catalog.oid)")
+            }));
+        }
+        "ACL" | "COMMENT" | "SECURITY LABEL" if !objects.is_empty() => {
+            for statement in commands(&entry.defn) {
+                match around_object(statement) {
+                    Some((before, after)) => {
+                        let make = |oid: &str| format!("{before}{oid}{after}");
+                        all.extend(batches(&objects, topic, make));
+                    }
+                    None => all.push(one(statement.to_owned(), topic, name(entry))),
+                }
+            }
+        }
+        "SCHEMA" if !owners && !entry.defn.starts_with("--") => {
+            all.push(one(format!("CREATE SCHEMA {}", quoted(&entry.tag)), topic, name(entry)));
+        }
+        _ => all.push(one(entry.defn.clone(), topic, name(entry))),
+    }
+    if let Some(method) = entry.access_method.as_ref().filter(|_| entry.is_partitioned) {
+        let sql = format!("ALTER TABLE {} SET ACCESS METHOD {}", qualified(entry), quoted(method));
+        all.push(one(sql, topic, name(entry)));
+    }
+    if let Some(owner) = entry.owner.as_ref().filter(|_| owners && !entry.drop_stmt.is_empty()) {
+        let owner = quoted(owner);
+        if entry.desc == "BLOB METADATA" {
+            let make = |oid: &str| format!("ALTER LARGE OBJECT {oid} OWNER TO {owner}");
+            all.extend(batches(&objects, Topic::Role, make));
+        } else if let Some(object) = described(entry) {
+            let sql = format!("ALTER {object} OWNER TO {owner}");
+            all.push(one(sql.clone(), Topic::Role, sql));
+        }
+    }
+    all
+}
+
+/// What an entry is called: its kind and its name.
+pub(crate) fn name(entry: &Entry) -> String {
+    match &entry.namespace {
+        Some(schema) => format!("{} {schema}.{}", entry.desc, entry.tag),
+        None => format!("{} {}", entry.desc, entry.tag),
+    }
+}
+
+/// The large objects that an entry is about; since PostgreSQL 17 one entry may be about many.
+fn large_objects<'t>(toc: &'t Toc, entry: &'t Entry) -> Vec<&'t str> {
+    let listed = |e: &'t Entry| e.defn.split_whitespace().collect();
+    if entry.desc == "BLOB METADATA" {
+        return listed(entry);
+    }
+    if !entry.tag.starts_with("LARGE OBJECTS ") {
+        return Vec::new();
+    }
+    let mut on = entry.dependencies.iter().filter_map(|id| toc.entry(*id));
+    on.find(|e| e.desc == "BLOB METADATA").map(listed).unwrap_or_default()
+}
+
+/// One statement for each object, many of them together.
+fn batches(objects: &[&str], topic: Topic, make: impl Fn(&str) -> String) -> Vec<Statement> {
+    let objects: Vec<&&str> =
+        objects.iter().filter(|oid| oid.bytes().all(|b| b.is_ascii_digit())).collect();
+    let batch = |some: &[&&str]| {
+        let each: Vec<(String, String)> =
+            some.iter().map(|oid| (make(oid), format!("LARGE OBJECT {oid}"))).collect();
+        let all: Vec<&str> = each.iter().map(|(sql, _)| sql.as_str()).collect();
+        Statement { sql: all.join("; "), topic, what: "LARGE OBJECTS".into(), each: each.clone() }
+    };
+    objects.chunks(TOGETHER).map(batch).collect()
+}
+
+/// The statements of a text in which only names are quoted.
+fn commands(text: &str) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    let ends = move |c: char| {
+        quoted ^= c == '"';
+        c == ';' && !quoted
+    };
+    text.split_inclusive(ends).map(str::trim).filter(|s| !s.is_empty())
+}
+
+/// What stands before and after the number of a large object, outside of quoted names.
+fn around_object(statement: &str) -> Option<(&str, &str)> {
+    let mut quoted = false;
+    let outside = |(_, c): &(usize, char)| {
+        quoted ^= *c == '"';
+        !quoted
+    };
+    let word = "LARGE OBJECT ";
+    let places = statement.char_indices().filter(outside).map(|(at, _)| at);
+    let at = { places }.find(|at| statement[*at..].starts_with(word))? + word.len();
+    let digits = statement[at..].bytes().take_while(u8::is_ascii_digit).count();
+    Some((&statement[..at], &statement[at + digits..]))
+}
+
+fn qualified(entry: &Entry) -> String {
+    let schema = entry.namespace.as_ref().map(|n| format!("{}.", quoted(n))).unwrap_or_default();
+    format!("{schema}{}", quoted(&entry.tag))
+}
+
+/// An object as `ALTER .. OWNER TO` names it; none of what has no owner of its own.
+fn described(entry: &Entry) -> Option<String> {
+    let desc = entry.desc.as_str();
+    match desc {
+        "COLLATION"
+        | "CONVERSION"
+        | "DOMAIN"
+        | "FOREIGN TABLE"
+        | "MATERIALIZED VIEW"
+        | "SEQUENCE"
+        | "STATISTICS"
+        | "TABLE"
+        | "TEXT SEARCH DICTIONARY"
+        | "TEXT SEARCH CONFIGURATION"
+        | "TYPE"
+        | "VIEW" => Some(format!("{desc} {}", qualified(entry))),
+        "PROCEDURAL LANGUAGE"
+        | "SCHEMA"
+        | "EVENT TRIGGER"
+        | "FOREIGN DATA WRAPPER"
+        | "SERVER"
+        | "PUBLICATION"
+        | "SUBSCRIPTION" => Some(format!("{desc} {}", quoted(&entry.tag))),
+        "BLOB" => Some(format!("LARGE OBJECT {}", entry.tag)),
+        // Their names have arguments, which the statement that drops them has too.
+        "AGGREGATE" | "FUNCTION" | "OPERATOR" | "OPERATOR CLASS" | "OPERATOR FAMILY"
+        | "PROCEDURE" => {
+            let rest = entry.drop_stmt.trim_end().trim_end_matches(';').strip_prefix("DROP ")?;
+            Some(rest.to_owned())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,185 @@
+//! What a test restore needs from the server's administrator, since the role that restores has no rights of its own.
+//!
+//! Nothing of the file's text is run here: extensions are created by their names, quoted. What else takes a superuser
+//! is left out of the test, and said.
+
+use super::judge::{self, Token};
+use crate::{
+    Error, Kind, Server, Session, quoted,
+    toc::{Entry, Section, Toc},
+};
+use std::collections::{BTreeSet, HashSet};
+
+/// Kinds of entries that only a superuser can make.
+const SUPERUSER: [&str; 9] = [
+    "EVENT TRIGGER",
+    "SUBSCRIPTION",
+    "FOREIGN DATA WRAPPER",
+    "OPERATOR CLASS",
+    "OPERATOR FAMILY",
+    "ACCESS METHOD",
+    "PROCEDURAL LANGUAGE",
+    "TEXT SEARCH PARSER",
+    "TEXT SEARCH TEMPLATE",
+];
+
+/// The administrator's connection to the database of a test.
+pub(super) struct Sandbox {
+    admin: Session,
+    role: String,
+}
+
+impl Sandbox {
+    /// Connects.
+    pub(super) async fn open(admin: &Server, database: &str, role: &str) -> Result<Self, Error> {
+        Ok(Self { admin: admin.connect(database).await?, role: role.to_owned() })
+    }
+
+    /// Creates the extensions of an archive; the schemas that had to be made for them are the answer.
+    pub(super) async fn extensions(&self, toc: &Toc) -> Result<BTreeSet<String>, Error> {
+        let mut made = BTreeSet::new();
+        for entry in toc.entries.iter().filter(|e| e.desc == "EXTENSION") {
+            let Some((name, schema)) = extension(&entry.defn) else { continue };
+            if self.extension(&name, schema.as_deref()).await? {
+                made.extend(schema);
+            }
+        }
+        Ok(made)
+    }
+
+    /// Creates an extension, and its schema where that is not there yet: whether it was made. One that can't be created
+    /// is the restore's to find.
+    pub(super) async fn extension(&self, name: &str, schema: Option<&str>) -> Result<bool, Error> {
+        let mut made = false;
+        let mut create = format!("CREATE EXTENSION IF NOT EXISTS {}", quoted(name));
+        if let Some(schema) = schema {
+            let there =
+                "SELECT FROM pg_catalog.pg_namespace WHERE nspname OPERATOR(pg_catalog.=) $1";
+            let row = self.admin.query_opt(there, &[&schema]).await;
+            made = row.map_err(|e| self.failed(name, &e))?.is_none();
+            if made {
+                let of = quoted(&self.role);
+                self.run(&format!("CREATE SCHEMA {} AUTHORIZATION {of}", quoted(schema))).await?;
+            }
+            create.push_str(&format!(" WITH SCHEMA {}", quoted(schema)));
+        }
+        // `search_path` is where an extension without a schema goes.
+        if let Err(e) = self.run(&create).await {
+            tracing::info!(error = %e, "extension {name} is not created: {e}");
+            return Ok(made);
+        }
+        // Servers of its wrappers are the dump's own to make, with passwords of theirs.
+        let wrappers = "SELECT w.fdwname::text FROM pg_catalog.pg_extension x JOIN pg_catalog.pg_depend d
+                ON d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.refobjid = x.oid AND d.deptype = 'e'
+                AND d.classid = 'pg_catalog.pg_foreign_data_wrapper'::regclass
+            JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = d.objid WHERE x.extname = $1";
+        for row in self.admin.query(wrappers, &[&name]).await.map_err(|e| self.failed(name, &e))? {
+            let (wrapper, to) = (quoted(row.get(0)), quoted(&self.role));
+            self.run(&format!("GRANT USAGE ON FOREIGN DATA WRAPPER {wrapper} TO {to}")).await?;
+        }
+        // The rows that a dump has of an extension's own tables are the restoring role's to load.
+        let own = "SELECT c.oid::pg_catalog.regclass::pg_catalog.text FROM pg_catalog.pg_extension x,
+                pg_catalog.unnest(x.extconfig) AS o (oid) JOIN pg_catalog.pg_class c ON c.oid = o.oid
+            WHERE x.extname = $1 ORDER BY c.relkind DESC";
+        let rows = self.admin.query(own, &[&name]).await.map_err(|e| self.failed(name, &e))?;
+        for row in rows {
+            let table: String = row.get(0); // quoted by the server, as its search_path needs it
+            let of = quoted(&self.role);
+            if let Err(e) = self.run(&format!("ALTER TABLE {table} OWNER TO {of}")).await {
+                tracing::debug!(error = %e, "{table} keeps its owner: {e}");
+            }
+        }
+        Ok(made)
+    }
+
+    async fn run(&self, sql: &str) -> Result<(), Error> {
+        let done = self.admin.batch_execute(sql).await;
+        done.map_err(|e| Error::from_pg("prepare a test restore", &e))
+    }
+
+    fn failed(&self, name: &str, e: &tokio_postgres::Error) -> Error {
+        let error = Error::from_pg(format!("create extension {name} for {}", self.role), e);
+        if error.kind == Kind::Data { Error { kind: Kind::Refused, ..error } } else { error }
+    }
+
+    /// The entries that a test restores, and those that it leaves out; schemas in `made` are there already.
+    pub(super) fn testable(
+        toc: &Toc,
+        chosen: Option<&HashSet<i32>>,
+        made: &BTreeSet<String>,
+    ) -> (HashSet<i32>, Vec<String>) {
+        let is_chosen = |e: &&Entry| chosen.is_none_or(|c| c.contains(&e.dump_id));
+        let (mut left, mut untested) = (HashSet::new(), Vec::new());
+        for entry in toc.entries.iter().filter(is_chosen) {
+            if takes_superuser(entry) {
+                left.insert(entry.dump_id);
+                untested.push(format!("{} {}", entry.desc.to_lowercase(), entry.tag));
+            } else if (entry.desc == "SCHEMA" && made.contains(&entry.tag))
+                || (entry.desc == "COMMENT" && entry.tag.starts_with("EXTENSION "))
+            {
+                left.insert(entry.dump_id);
+            }
+        }
+        // Their comments and grants, and the parts of a publication.
+        for entry in toc.entries.iter().filter(is_chosen) {
+            let hangs = entry.section == Section::None || entry.desc.starts_with("PUBLICATION ");
+            let of_schema = |id: &i32| toc.entry(*id).is_some_and(|e| e.desc == "SCHEMA");
+            if hangs && entry.dependencies.iter().any(|d| left.contains(d) && !of_schema(d)) {
+                left.insert(entry.dump_id);
+            }
+        }
+        let kept = toc.entries.iter().filter(is_chosen).map(|e| e.dump_id);
+        (kept.filter(|id| !left.contains(id)).collect(), untested)
+    }
+}
+
+fn takes_superuser(entry: &Entry) -> bool {
+    let everything = || {
+        let words = judge::tokens(&entry.defn);
+        words.windows(2).any(|w| {
+            matches!(w, [Token::Word(f), Token::Word(what)] if f.eq_ignore_ascii_case("FOR")
+                && ["ALL", "TABLES"].iter().any(|k| what.eq_ignore_ascii_case(k)))
+        })
+    };
+    SUPERUSER.contains(&&*entry.desc)
+        || entry.desc == "PUBLICATION TABLES IN SCHEMA"
+        || (entry.desc == "PUBLICATION" && everything())
+}
+
+/// Name and schema of `CREATE EXTENSION IF NOT EXISTS name WITH SCHEMA schema`.
+pub(super) fn extension(statement: &str) -> Option<(String, Option<String>)> {
+    let words = judge::tokens(statement);
+    let [Token::Word(create), Token::Word(kind), rest @ ..] = &words[..] else { return None };
+    if !(create.eq_ignore_ascii_case("CREATE") && kind.eq_ignore_ascii_case("EXTENSION")) {
+        return None;
+    }
+    let at = rest.iter().position(|t| !judge::is_if_not_exists(t))?;
+    let name = rest[at].identifier()?;
+    let schema = rest[at..].windows(2).find_map(|w| match w[0] {
+        Token::Word(word) if word.eq_ignore_ascii_case("SCHEMA") => w[1].identifier(),
+        _ => None,
+    });
+    Some((name, schema))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_extension_is_read_by_its_name_and_schema_alone() {
+        let table = [
+            (
+                "CREATE EXTENSION IF NOT EXISTS hstore WITH SCHEMA public;",
+                Some(("hstore", Some("public"))),
+            ),
+            ("CREATE EXTENSION \"uuid-ossp\"", Some(("uuid-ossp", None))),
+            ("CREATE EXTENSION x WITH SCHEMA \"a \"\"b\"", Some(("x", Some("a \"b")))),
+            ("CREATE TABLE extension ()", None),
+        ];
+        for (statement, expected) in table {
+            let expected = expected.map(|(n, s)| (n.to_owned(), s.map(str::to_owned)));
+            assert_eq!(extension(statement), expected, "{statement}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What a person can do, where it follows from what was seen and not from an error ([`crate::aws::EdgeError::hint`]): each
+//! fits what it stands beside, and the command in it can be run there and does something.
+
+use crate::policy::{Databases, Policy, text::Name};
+
+/// What to do about a database of RDS in a state in which no snapshot can be taken of it. The states are RDS's own.
+/// <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/accessing-monitoring.html>
+pub fn of_status(status: &str) -> &'static str {
+    match status {
+        "stopped" => {
+            "start the database: what is stopped is not backed up, and RDS starts it by itself after 7 days"
+        }
+        "stopping" | "starting" => {
+            "nothing: the next run tries again when it has stopped or started"
+        }
+        "storage-full" => "give the database storage: RDS takes snapshots of it again after that",
+        "inaccessible-encryption-credentials"
+        | "inaccessible-encryption-credentials-recoverable" => {
+            "enable the database's KMS key and its grants, within 7 days; then start the database"
+        }
+        "failed" | "incompatible-restore" | "restore-error" => {
+            "restore the database from its newest good point: what it holds can't be reached as it is"
+        }
+        "incompatible-network"
+        | "incompatible-option-group"
+        | "incompatible-parameters"
+        | "incompatible-create"
+        | "insufficient-capacity" => {
+            "see the database's events in RDS: its settings do not fit what is there, and a person has to change them"
+        }
+        "deleting" => {
+            "nothing, if it is meant: see that its newest points are where the policy wants them"
+        }
+        _ => "nothing: the next run tries again when the database is available",
+    }
+}
+
+/// The reason that was meant, or those that there are: of the policy's own, never `schedule`, which is no reason of a demand.
+pub fn of_reason(asked: &str, known: impl IntoIterator<Item = String>) -> String {
+    let mut known: Vec<String> = known.into_iter().collect();
+    known.sort();
+    known.dedup();
+    let words: Vec<&str> = known.iter().map(String::as_str).collect();
+    match (crate::policy::nearest(asked, &words), known.is_empty()) {
+        (Some(near), _) => format!("did you mean \"{near}\"?"),
+        (None, false) => format!("write one of: {}", known.join(", ")),
+        (None, true) => "write the reason into the policy first".into(),
+    }
+}
+
+/// The command that takes a snapshot of a database at once, whether or not one is due: a demand for a reason that its group
+/// has. None where the group takes none, and RDS's automated backups are all that there is.
+pub fn take_snapshot(group: &Databases, asset: &str) -> Option<String> {
+    let scheduled = group.snapshots.iter().find(|(_, s)| s.when.is_some());
+    let (reason, _) = scheduled.or_else(|| group.snapshots.iter().next())?;
+    Some(format!("run `holdfast run snapshot --reason {reason} --asset {asset}`"))
+}
+
+/// The command that takes a dump of a database at once; none where nothing of the policy dumps it.
+pub fn take_dump(policy: &Policy, group: &Name, database: &str) -> Option<String> {
+    let dumps = &policy.postgres.get(group)?.dumps;
+    let reason = dumps.iter().find(|(_, d)| d.when.is_some()).or_else(|| dumps.iter().next())?.0;
+    let of = crate::words::quote(&format!("{group}/{database}"));
+    Some(format!("run `holdfast dump {of} --reason {reason}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_that_waiting_does_not_end_says_what_does() {
+        for (status, wanted) in [
+            ("stopped", "start the database"),
+            ("storage-full", "give the database storage"),
+            ("inaccessible-encryption-credentials", "KMS key"),
+            ("inaccessible-encryption-credentials-recoverable", "KMS key"),
+            ("incompatible-network", "a person"),
+            ("failed", "restore"),
+            ("backing-up", "nothing"),
+            ("modifying", "nothing"),
+        ] {
+            assert!(of_status(status).contains(wanted), "{status}: {}", of_status(status));
+        }
+        for not_stopped in ["storage-full", "backing-up", "failed", "incompatible-parameters"] {
+            assert!(!of_status(not_stopped).contains("start the database"), "{not_stopped}");
+        }
+    }
+
+    #[test]
+    fn a_mistyped_reason_is_never_taken_for_the_schedule() {
+        let known = || ["daily", "pre-deploy", "daily"].map(str::to_owned);
+        assert_eq!(of_reason("predeploy", known()), "did you mean \"pre-deploy\"?");
+        assert_eq!(of_reason("release", known()), "write one of: daily, pre-deploy");
+        assert_eq!(of_reason("schedule", []), "write the reason into the policy first");
+        for asked in ["schedul", "schedule", "sched"] {
+            assert!(!of_reason(asked, known()).contains("schedule"), "{asked}");
+        }
+    }
+
+    #[test]
+    fn what_is_taken_at_once_is_of_a_reason_that_is_there() {
+        let policy = |groups: &str| {
+            let text = format!(
+                "holdfast: 1\ncompany: acme\nhome: {{ account: \"111122223333\", region: eu-west-1 }}\n{groups}"
+            );
+            Policy::parse(&text).expect("a policy")
+        };
+        let of = |snapshots: &str| {
+            let policy = policy(&format!(
+                "databases: {{ fleet: {{ select: {{ ids: [a] }}{snapshots} }} }}\n"
+            ));
+            take_snapshot(policy.databases.values().next().expect("a group"), "a")
+        };
+        assert_eq!(of(""), None);
+        assert_eq!(
+            of(", snapshots: { pre-deploy: { keep: { for: 7d } } }").as_deref(),
+            Some("run `holdfast run snapshot --reason pre-deploy --asset a`")
+        );
+        assert_eq!(
+            of(", snapshots: { a: { keep: { for: 7d } }, daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 7d } } }").as_deref(),
+            Some("run `holdfast run snapshot --reason daily --asset a`")
+        );
+        let dumped = policy(
+            "postgres: { crm: { databases: [x], stored: { directory: /b }, dumps: { daily: { keep: { daily: 7 } } } } }\n",
+        );
+        let crm: Name = "crm".parse().expect("a name");
+        assert_eq!(
+            take_dump(&dumped, &crm, "x").as_deref(),
+            Some("run `holdfast dump crm/x --reason daily`")
+        );
+    }
+}

@@ -1,0 +1,274 @@
+//! Everything that a policy names: each asset, and each part that no function runs. `status`, the page and the metrics
+//! are derived from it, so that nothing can be green by being left out.
+
+use crate::{
+    plan::{Finding, Severity},
+    policy::{Bucket, DumpFormat, Policy, Postgres},
+    report::{Coverage, Standing},
+};
+use std::fmt;
+
+/// A section of the policy that has groups of assets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    /// RDS databases.
+    Databases,
+    /// S3 buckets.
+    Buckets,
+    /// PostgreSQL servers.
+    Postgres,
+    /// Redis servers.
+    Redis,
+    /// Kubernetes namespaces.
+    Kubernetes,
+    /// Files.
+    Files,
+}
+
+/// An asset that the policy names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Where.
+    pub section: Section,
+    /// Its group.
+    pub group: String,
+    /// The asset; none where only AWS knows which the group has: then it has one at least.
+    pub asset: Option<String>,
+}
+
+/// Every asset that the policy names.
+pub fn named(policy: &Policy) -> Vec<Named> {
+    let mut all = Vec::new();
+    let mut add = |section, group: &dyn fmt::Display, asset: Option<String>| {
+        all.push(Named { section, group: group.to_string(), asset });
+    };
+    for (name, group) in &policy.databases {
+        add(Section::Databases, name, None);
+        for id in group.select.ids.iter().filter(|id| !group.select.except.contains(id)) {
+            add(Section::Databases, name, Some(id.clone()));
+        }
+    }
+    for (name, bucket) in &policy.buckets {
+        add(Section::Buckets, name, Some(bucket.bucket.to_string()));
+    }
+    for (name, group) in &policy.postgres {
+        for asset in postgres_assets(group) {
+            let asset = asset.map_or_else(|| name.to_string(), str::to_owned);
+            add(Section::Postgres, name, Some(asset));
+        }
+    }
+    for name in policy.redis.keys() {
+        add(Section::Redis, name, Some(name.to_string()));
+    }
+    for name in policy.kubernetes.keys() {
+        add(Section::Kubernetes, name, Some(name.to_string()));
+    }
+    for name in policy.files.keys() {
+        add(Section::Files, name, Some(name.to_string()));
+    }
+    all
+}
+
+/// The assets of a group of dumps: each database where records or keys tell them apart, else the group, which is none.
+pub fn postgres_assets(group: &Postgres) -> Vec<Option<&str>> {
+    let in_key = group.stored.key.as_deref().is_some_and(|k| k.contains("{database}"));
+    if group.dumps.is_empty() && !in_key {
+        return vec![None];
+    }
+    group.databases.iter().map(|d| Some(d.as_str())).collect()
+}
+
+/// A part of the policy that no function runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotRun {
+    /// The group, or the drill.
+    pub group: String,
+    /// Its place in the policy: `postgres.main.wal`.
+    pub path: String,
+    /// What is not done.
+    pub why: &'static str,
+    /// Critical where recovery points would be made or copied, a warning where something would be checked.
+    pub severity: Severity,
+}
+
+/// Every part of the policy that no function runs.
+pub fn not_run(policy: &Policy) -> Vec<NotRun> {
+    let mut all = Vec::new();
+    let mut add = |severity, group: &dyn fmt::Display, path: String, why| {
+        all.push(NotRun { group: group.to_string(), path, why, severity });
+    };
+    for (name, bucket) in &policy.buckets {
+        for (path, why) in outside_s3(policy, bucket) {
+            add(Severity::Critical, name, format!("buckets.{name}.{path}"), why);
+        }
+    }
+    for (name, group) in &policy.postgres {
+        for (reason, _) in group.dumps.iter().filter(|(_, d)| d.format == DumpFormat::Base) {
+            let path = format!("postgres.{name}.dumps.{reason}");
+            add(Severity::Critical, name, path, "base backups are not taken yet");
+        }
+        if group.wal.is_some() {
+            let why = "WAL is not archived or checked yet";
+            add(Severity::Critical, name, format!("postgres.{name}.wal"), why);
+        }
+        if group.replica_max_lag.is_some() {
+            let path = format!("postgres.{name}.replica_max_lag");
+            add(Severity::Warning, name, path, "streaming replicas are not watched yet");
+        }
+    }
+    for (name, group) in &policy.redis {
+        let checks = [
+            ("settings", !group.settings.is_empty(), "settings are not checked yet"),
+            ("replica_max_lag", group.replica_max_lag.is_some(), "replicas are not watched yet"),
+            ("sentinels", !group.sentinels.is_empty(), "sentinels are not asked yet"),
+        ];
+        for (key, _, why) in checks.into_iter().filter(|c| c.1) {
+            add(Severity::Warning, name, format!("redis.{name}.{key}"), why);
+        }
+    }
+    for name in policy.secrets.keys() {
+        add(Severity::Warning, name, format!("secrets.{name}"), "secrets are not checked yet");
+    }
+    for name in policy.drills.keys() {
+        add(Severity::Warning, name, format!("drills.{name}"), "no function runs drills yet");
+    }
+    all
+}
+
+/// What of a bucket goes to a destination that is no bucket of S3.
+fn outside_s3(policy: &Policy, bucket: &Bucket) -> Vec<(String, &'static str)> {
+    let outside = |to| policy.destinations.get(to).is_some_and(|d| d.bucket.is_none());
+    let copies = bucket.copies.iter().enumerate().filter(|(_, c)| outside(&c.to));
+    let mut all: Vec<_> = copies
+        .map(|(i, _)| (format!("copies[{i}]"), "nothing copies a bucket's objects to Azure yet"))
+        .collect();
+    if bucket.replication.as_ref().is_some_and(|r| outside(&r.to)) {
+        all.push(("replication".into(), "S3 does not replicate to Azure"));
+    }
+    all
+}
+
+impl NotRun {
+    /// As a finding.
+    pub fn finding(&self) -> Finding {
+        let mend =
+            "take it out of the policy, or make these backups by other means and say so there";
+        Finding::new(self.severity, &self.path, "not-run", self.why, mend).in_group(&self.group)
+    }
+
+    /// As a row.
+    pub fn standing(&self) -> Standing {
+        let mut standing = Standing::new(&self.group, &self.path);
+        standing.coverage = Coverage::NotRun;
+        standing.add(&self.finding());
+        standing
+    }
+}
+
+/// Adds a row for every asset of these sections that nobody has a row of, and returns what is wrong with that.
+pub fn complete(
+    policy: &Policy,
+    assets: &mut Vec<Standing>,
+    sections: impl Fn(Section) -> bool,
+) -> Vec<Finding> {
+    let mut found = Vec::new();
+    // A group comes before its assets, so that one row of an asset is a row of its group too: last things first.
+    for Named { section, group, asset } in named(policy).into_iter().rev() {
+        let there = |s: &Standing| s.group == group && asset.as_ref().is_none_or(|a| *a == s.asset);
+        if !sections(section) || assets.iter().any(there) {
+            continue;
+        }
+        let asset = asset.unwrap_or_else(|| group.clone());
+        let why = "nothing could be observed of it";
+        let mend = "see what could not be observed; run `holdfast status` where it can be reached";
+        let finding = Finding::new(Severity::Critical, &asset, "not-observed", why, mend);
+        let finding = finding.in_group(&group);
+        let mut standing = Standing::new(&group, &asset);
+        standing.add(&finding);
+        assets.push(standing);
+        found.push(finding);
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const HOME: &str =
+        "holdfast: 1\ncompany: acme\nhome: { account: \"111122223333\", region: eu-west-1 }\n";
+
+    fn policy(yaml: &str) -> Policy {
+        Policy::parse(&format!("{HOME}{yaml}")).unwrap_or_else(|faults| panic!("{faults}"))
+    }
+
+    fn all() -> Policy {
+        policy(
+            r#"destinations:
+  azure: { azure: { account: a, container: c } }
+databases:
+  fleet: { select: { like: ["acme-*"] } }
+  named: { select: { ids: [orders, users] } }
+buckets:
+  media: { bucket: acme-media, copies: [{ to: azure, max_age: 24h }] }
+postgres:
+  main: { databases: [a, b], stored: { bucket: acme-d }, dumps: { daily: { keep: { for: 7d } } }, wal: { stored: { bucket: acme-w }, keep: 7d } }
+  theirs: { databases: [x], stored: { bucket: acme-e } }
+redis: { cache: { stored: { bucket: acme-r }, keep: { for: 7d }, settings: { save: "900 1" } } }
+kubernetes: { prod: { namespace: prod, stored: { bucket: acme-k }, keep: { for: 7d } } }
+files: { conf: { from: { directory: /etc }, stored: { bucket: acme-f }, keep: { for: 7d } } }
+secrets: { app: { prefix: app/ } }
+drills: { monthly: { kind: dump, of: main, when: { cron: "0 5 1 * *" } } }
+"#,
+        )
+    }
+
+    #[test]
+    fn every_part_that_nothing_runs_is_a_row_with_how_bad_that_is() {
+        let rows: Vec<_> = not_run(&all()).iter().map(|p| p.finding().to_string()).collect();
+        let rows = rows.join("\n").replace(
+            "; take it out of the policy, or make these backups by other means and say so there",
+            "",
+        );
+        insta::assert_snapshot!(rows, @"
+        critical buckets.media.copies[0] not-run: nothing copies a bucket's objects to Azure yet
+        critical postgres.main.wal not-run: WAL is not archived or checked yet
+        warning redis.cache.settings not-run: settings are not checked yet
+        warning secrets.app not-run: secrets are not checked yet
+        warning drills.monthly not-run: no function runs drills yet
+        ");
+        assert!(not_run(&all()).iter().all(|p| !p.standing().ok()));
+    }
+
+    #[test]
+    fn an_empty_look_is_a_row_for_every_asset_and_none_is_ok() {
+        let mut rows = Vec::new();
+        let found = complete(&all(), &mut rows, |_| true);
+        let names: Vec<_> = rows.iter().map(|s| format!("{}/{}", s.group, s.asset)).collect();
+        insta::assert_snapshot!(names.join(" "), @"conf/conf prod/prod cache/cache theirs/theirs main/b main/a media/acme-media named/users named/orders fleet/fleet");
+        assert_eq!((found.len(), rows.iter().any(Standing::ok)), (rows.len(), false));
+        assert_eq!(complete(&all(), &mut rows, |_| true), [], "and no second one");
+    }
+
+    proptest! {
+        /// Whatever rows there are already, every asset that the policy names has one, and no added one is ok.
+        #[test]
+        fn every_asset_has_a_row(there in proptest::collection::vec(any::<bool>(), 10)) {
+            let policy = all();
+            let mut rows: Vec<Standing> = named(&policy).iter().zip(&there).filter(|(_, t)| **t).map(|(n, _)| {
+                let asset = n.asset.clone().unwrap_or_else(|| "acme-1".into());
+                let mut standing = Standing::new(&n.group, asset);
+                standing.coverage = Coverage::Watched;
+                standing
+            }).collect();
+            let before = rows.len();
+            complete(&policy, &mut rows, |_| true);
+            for n in named(&policy) {
+                let has = |s: &Standing| s.group == n.group && n.asset.as_ref().is_none_or(|a| *a == s.asset);
+                prop_assert!(rows.iter().any(has), "{n:?}");
+            }
+            prop_assert!(rows[before..].iter().all(|s| s.verdict() == "CRITICAL"));
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Who signs what lies in stores and logs.
+
+use super::{dumps::SecretFrom, text::SigningKey};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Signatures of commit records, notes, holds, marks of stores and the record of operations. With it, whatever in a
+/// store or a log is not signed by one of these keys does not count: it is never restored unasked, never deleted, and a
+/// finding. `holdfast key new` makes a pair.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Signing {
+    /// The half that signs, for whoever makes backups. Who only reads needs none.
+    #[serde(default)]
+    pub secret_key: Option<SecretFrom>,
+    /// The halves that check (`RW...`); `secret_key` is that of one of them.
+    pub public_keys: Vec<SigningKey>,
+    /// Public keys of pairs that sign no more, whose signatures still count.
+    #[serde(default)]
+    pub previous: Vec<SigningKey>,
+}

@@ -1,0 +1,141 @@
+//! How long is waited for a store that does not go on: by progress, not by the time that the whole takes.
+//!
+//! A dump holds a snapshot, locks and the lease of its database while it is stored. So what is given to a store and never
+//! answered must end in minutes, however large the dump is and however slow the connection may be.
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+/// Nothing was taken and nothing answered for so long: it hangs. Between this and twice this it is noticed.
+pub(crate) const STALL: Duration = Duration::from_mins(1);
+/// Bytes a second, below which a connection is no use.
+pub(crate) const SLOWEST: u64 = 64 << 10;
+/// Times that a request is sent which hangs: a connection may be dead and the next one not.
+pub(crate) const TRIES: u32 = 3;
+/// Bytes that are handed to the connection at once, so that it is seen how far it is.
+const CHUNK: usize = 64 << 10;
+
+/// The longest that so many bytes may take on their way, the answer included.
+pub(crate) fn longest(bytes: u64) -> Duration {
+    STALL * 2 + Duration::from_secs(bytes / SLOWEST)
+}
+
+/// Sends a request with a body, anew when it hangs. None when it hung every time.
+pub(crate) async fn send<T, Sent>(body: &Bytes, request: impl Fn(Watched) -> Sent) -> Option<T>
+where
+    Sent: Future<Output = T>,
+{
+    for _ in 0..TRIES {
+        let taken = Arc::new(AtomicU64::new(0));
+        let sent = request(Watched { rest: body.clone(), taken: Arc::clone(&taken) });
+        tokio::select! {
+            biased;
+            answer = sent => return Some(answer),
+            () = stalled(&taken) => {}
+            () = tokio::time::sleep(longest(body.len() as u64)) => {}
+        }
+        tracing::warn!(bytes = taken.load(Relaxed), "a request to the store hangs and is ended");
+    }
+    None
+}
+
+/// Ends when nothing was taken for [`STALL`].
+async fn stalled(taken: &AtomicU64) {
+    let mut before = None;
+    loop {
+        let now = taken.load(Relaxed);
+        if before == Some(now) {
+            return;
+        }
+        before = Some(now);
+        tokio::time::sleep(STALL).await;
+    }
+}
+
+/// A body that counts what the connection takes of it, over all tries.
+#[derive(Clone, Debug)]
+pub(crate) struct Watched {
+    rest: Bytes,
+    taken: Arc<AtomicU64>,
+}
+
+impl Body for Watched {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.rest.is_empty() {
+            return Poll::Ready(None);
+        }
+        let next = self.rest.len().min(CHUNK);
+        let chunk = self.rest.split_to(next);
+        self.taken.fetch_add(chunk.len() as u64, Relaxed);
+        Poll::Ready(Some(Ok(Frame::data(chunk))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.rest.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{cell::Cell, future::poll_fn};
+    use tokio::time::{Instant, sleep};
+
+    /// Takes all of a body, with a pause before each piece.
+    async fn take(mut body: Watched, pause: Duration) -> usize {
+        let mut came = 0;
+        loop {
+            sleep(pause).await;
+            match poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+                Some(Ok(frame)) => came += frame.into_data().map_or(0, |d| d.len()),
+                _ => return came,
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_taken_and_never_answered_ends_in_minutes_after_some_tries() {
+        let (body, tries, began) = (Bytes::from(vec![0; 8 << 20]), Cell::new(0), Instant::now());
+        let sent = send(&body, async |body: Watched| {
+            tries.set(tries.get() + 1);
+            take(body, Duration::ZERO).await;
+            std::future::pending::<()>().await;
+        });
+        assert_eq!((sent.await, tries.get()), (None, TRIES));
+        assert!(began.elapsed() <= STALL * 2 * TRIES, "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_drips_ends_too_and_a_slow_one_that_goes_on_does_not() {
+        let body = Bytes::from(vec![0; 8 << 20]);
+        let began = Instant::now();
+        // A piece just often enough never to stand still.
+        let drips = send(&body, |body| take(body, STALL / 2));
+        assert_eq!(drips.await, None);
+        assert_eq!(began.elapsed(), longest(8 << 20) * TRIES);
+        let began = Instant::now();
+        let slow = send(&body, |body| take(body, Duration::from_millis(1500)));
+        assert_eq!(slow.await, Some(8 << 20));
+        assert!(began.elapsed() > STALL * 3);
+    }
+}
