@@ -209,6 +209,17 @@ class Dumps(unittest.TestCase):
                 self.assertFalse(home().may(role, f"s3:{action}", f"{DUMPS}/a"), (name, action))
                 self.assertFalse(home().may(role, f"s3:{action}", DUMPS), (name, action))
 
+    def test_freshness_reads_records_of_dumps_and_no_dump(self):
+        for name in ["a.dump.json", "a.dump.json.minisig", "a.dump.hold", "a.dump.unchanged-20261120T020000Z", "holdfast-store.json"]:
+            self.assertTrue(home().may("FreshnessRole", "s3:GetObject", f"{DUMPS}/orders/{name}"), name)
+        self.assertFalse(home().may("FreshnessRole", "s3:GetObject", f"{DUMPS}/orders/a.dump"))
+
+    def test_who_writes_records_signs_them(self):
+        key = SECRET + "-signing"
+        for name, role in ROLES.items():
+            signs = home(AuditBucket="acme-audit", SigningSecretArn=key)
+            self.assertIs(signs.may(role, "secretsmanager:GetSecretValue", key), name in ("Snapshot", "Offsite", "Freshness", "Retention", "Dump"), name)
+
     def test_passwords_of_databases_are_read_by_who_dumps_alone(self):
         for name, role in ROLES.items():
             self.assertIs(home().may(role, "secretsmanager:GetSecretValue", SECRET), name == "Dump", name)
@@ -253,7 +264,7 @@ class Watching(unittest.TestCase):
         }
         # Asked by AWS of a call that has another name: tags and locks in the call, keys in the name of a service, Lambda's own.
         implied = re.compile(
-            r"rds:AddTagsToResource|rds:DescribeAccountAttributes|rds-db:connect|s3:PutObjectRetention|sts:AssumeRole|ses:SendRawEmail|sns:Publish|lambda:InvokeFunction"
+            r"rds:AddTagsToResource|rds-db:connect|s3:PutObjectRetention|sts:AssumeRole|ses:SendRawEmail|sns:Publish|lambda:InvokeFunction"
             r"|kms:(Decrypt|GenerateDataKey(WithoutPlaintext)?|ReEncrypt(From|To)|CreateGrant)|iam:PassRole|(logs|xray|ec2|sqs|ecr|ecs):\w+")
         for stack in [home(), fargate(), vault(DeletePrincipalArns=f"arn:aws:iam::{VAULT}:role/admin")]:
             for role in stack.roles():

@@ -198,7 +198,7 @@ async fn what_does_not_fit_its_manifest_is_faulty_and_neither_counts_nor_goes() 
         .into_iter()
         .filter_map(|fate| match fate {
             Fate::Goes(cleared, _) => Some(cleared),
-            Fate::Stays(_) => None,
+            Fate::Stays(_) | Fate::Suspended(_) => None,
         })
         .collect();
     assert_eq!(goes.iter().map(|c| c.point().id.clone()).collect::<Vec<_>>(), [key("14")]);
@@ -241,7 +241,7 @@ async fn a_note_makes_a_backup_younger_and_goes_with_it() {
         let question = question(vec![&point], &rule);
         match decide(&question, world.now).remove(0) {
             Fate::Goes(cleared, _) => cleared,
-            Fate::Stays(why) => panic!("{why:?}"),
+            other => panic!("{other:?}"),
         }
     };
     // A dump that ended after the judgement found it to be still true; a stranger's word for it keeps nothing.
