@@ -103,9 +103,10 @@ pub(crate) fn blind<'r>(policy: &Policy, report: &'r Report) -> Option<&'r Findi
     (unseen(report) && report.outcomes.is_empty()).then_some(gap)
 }
 
-/// Whether no asset of the report was observed: those that could not be have a row too.
+/// Whether no asset of the report was observed: those that could not be, or that nothing watches, have a row too.
 pub(crate) fn unseen(report: &Report) -> bool {
-    report.assets.iter().all(|a| matches!(a.coverage, Coverage::NotObserved | Coverage::NotRun))
+    let observed = |c: &Coverage| matches!(c, Coverage::Watched | Coverage::NeverTaken);
+    !report.assets.iter().any(|a| observed(&a.coverage))
 }
 
 /// What to say when AWS could not be asked.

@@ -1,6 +1,7 @@
 //! The server's roles, their settings and memberships, as facts and without passwords: whoever restores them writes the
 //! SQL, and quotes every name.
 
+use super::names::shown;
 use crate::{Error, Session};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -42,15 +43,30 @@ pub(super) async fn roles(session: &Session) -> Result<Vec<Role>, Error> {
 }
 
 async fn read(session: &Session) -> Result<Vec<Role>, tokio_postgres::Error> {
-    let sql = "SELECT rolname::text, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication,
-            rolbypassrls, rolconnlimit, coalesce(rolconfig, '{}'::text[])
+    // Roles are of all databases: a name made in one encoding may be no text in that of this database. So texts are read as
+    // they are (`textsend` turns none for a client of SQL_ASCII), and then put into UTF-8 one by one.
+    session.batch_execute("SET client_encoding = 'SQL_ASCII'").await?;
+    let sql = "SELECT pg_catalog.textsend(rolname::text), rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin,
+            rolreplication, rolbypassrls, rolconnlimit,
+            ARRAY(SELECT pg_catalog.textsend(s) FROM pg_catalog.unnest(rolconfig) s)
         FROM pg_catalog.pg_roles WHERE rolname !~ '^pg_' ORDER BY rolname COLLATE \"C\"";
+    let roles = session.query(sql, &[]).await?;
+    // Since PostgreSQL 16 a membership can be granted by several roles.
+    let sql = "SELECT pg_catalog.textsend(g.rolname::text), pg_catalog.textsend(m.rolname::text), bool_or(a.admin_option)
+        FROM pg_catalog.pg_auth_members a
+        JOIN pg_catalog.pg_roles g ON g.oid = a.roleid JOIN pg_catalog.pg_roles m ON m.oid = a.member
+        GROUP BY g.rolname, m.rolname";
+    let memberships = session.query(sql, &[]).await?;
+    session.batch_execute("SET client_encoding = 'UTF8'").await?;
     let mut all = BTreeMap::new();
-    for row in session.query(sql, &[]).await? {
-        let settings: Vec<String> = row.get(9);
-        let settings = settings.iter().filter_map(|s| s.split_once('='));
+    for row in roles {
+        let mut settings = Vec::new();
+        for setting in row.get::<_, Vec<Vec<u8>>>(9) {
+            let setting = text(session, &setting).await?;
+            settings.extend(setting.split_once('=').map(|(n, v)| (n.to_owned(), v.to_owned())));
+        }
         let role = Role {
-            name: row.get(0),
+            name: text(session, row.get(0)).await?,
             superuser: row.get(1),
             inherit: row.get(2),
             create_role: row.get(3),
@@ -59,19 +75,28 @@ async fn read(session: &Session) -> Result<Vec<Role>, tokio_postgres::Error> {
             replication: row.get(6),
             bypass_row_security: row.get(7),
             connection_limit: u32::try_from(row.get::<_, i32>(8)).ok(),
-            settings: settings.map(|(n, v)| (n.to_owned(), v.to_owned())).collect(),
+            settings,
             member_of: BTreeMap::new(),
         };
         all.insert(role.name.clone(), role);
     }
-    // Since PostgreSQL 16 a membership can be granted by several roles.
-    let sql = "SELECT g.rolname::text, m.rolname::text, bool_or(a.admin_option) FROM pg_catalog.pg_auth_members a
-        JOIN pg_catalog.pg_roles g ON g.oid = a.roleid JOIN pg_catalog.pg_roles m ON m.oid = a.member
-        GROUP BY g.rolname, m.rolname";
-    for row in session.query(sql, &[]).await? {
-        if let Some(member) = all.get_mut(row.get::<_, &str>(1)) {
-            member.member_of.insert(row.get(0), row.get(2));
+    for row in memberships {
+        if let Some(member) = all.get_mut(&text(session, row.get(1)).await?) {
+            member.member_of.insert(text(session, row.get(0)).await?, row.get(2));
         }
     }
     Ok(all.into_values().collect())
+}
+
+/// A text of the catalogs in UTF-8; one that is no text in the database's encoding is shown by its bytes.
+async fn text(session: &Session, bytes: &[u8]) -> Result<String, tokio_postgres::Error> {
+    if bytes.is_ascii() {
+        return Ok(shown(bytes));
+    }
+    let sql = "SELECT pg_catalog.convert_from($1, pg_catalog.getdatabaseencoding())";
+    match session.query_one(sql, &[&bytes]).await {
+        Ok(row) => Ok(row.try_get(0).unwrap_or_else(|_| shown(bytes))),
+        Err(e) if e.as_db_error().is_some() => Ok(shown(bytes)),
+        Err(e) => Err(e),
+    }
 }

@@ -269,7 +269,7 @@ async fn a_bucket_that_can_not_be_listed_is_one_finding_and_nothing_is_concluded
         .then_http_response(|| refusal(404, "NoSuchBucket"));
     let copy = copies();
     let (report, _) = swept(&world, &[&there_is, &gone, &copy]).await;
-    insta::assert_snapshot!(said(&report), @"critical backups gap: list s3://offsite/pg/: NoSuchBucket: said S3; check the name, the account and the region in the policy");
+    insta::assert_snapshot!(said(&report), @"critical backups gap: list s3://offsite/pg/: NoSuchBucket: said S3; check the bucket's name and its account in the policy");
     assert_eq!(copy.num_calls(), 0);
 }
 
