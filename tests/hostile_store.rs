@@ -21,7 +21,7 @@ use store::{
     place::key_form,
 };
 
-const NOW: &str = "2026-11-20T12:00:00Z";
+const NOW: &str = "2026-11-20T06:00:00Z";
 
 fn at(text: &str) -> Timestamp {
     text.parse().expect("a time")

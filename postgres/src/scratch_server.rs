@@ -246,7 +246,7 @@ fn sweep(folder: &Path, who: Option<u32>) {
         if lock.try_lock().is_ok() {
             match fs::remove_dir_all(entry.path()) {
                 Ok(()) => {
-                    tracing::info!("removed {}, which a dead run left", entry.path().display())
+                    tracing::info!("removed {}, which a dead run left", entry.path().display());
                 }
                 Err(e) => tracing::warn!("{} stays: {e}", entry.path().display()),
             }

@@ -515,7 +515,9 @@ fn no_damaged_table_of_contents_panics_or_takes_much_memory() {
             }
             let _ = Toc::read(&mut &bytes[..]);
             bytes.truncate(cut);
-            assert!(Toc::read(&mut &bytes[..]).is_err());
+            let _ = Toc::read(&mut &bytes[..]);
+            // A number of entries that became smaller makes a shorter table whole; one that is as it was and cut never is.
+            assert!(Toc::read(&mut &head[..cut]).is_err());
             Ok(())
         })
         .unwrap();

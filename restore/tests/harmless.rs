@@ -273,6 +273,8 @@ fn a_test_runs_on_a_server_of_our_own_that_is_gone_afterwards() {
             let mut backup = place.committed(format, &bytes, &[]).await;
             let Of::Committed(record) = &mut backup.kind else { panic!("it is committed") };
             record.server.version_num = facts.version_num;
+            let objects = "SELECT count(*) FROM pg_largeobject_metadata";
+            record.large_objects = cluster.psql(&database, objects).parse().unwrap();
             let role = |name: &str| manifest::Role { name: name.into(), ..Default::default() };
             record.roles = vec![role("holdfast_reader"), role("holdfast_owner")];
             let scratch = Scratch::local(Some(folder.path().into()));

@@ -278,6 +278,6 @@ def test_the_stores_own_tests_against_these_servers(s3_server, azurite):
     env = os.environ | {"HOLDFAST_TEST_S3_ENDPOINT": s3_server.server.endpoint, "HOLDFAST_TEST_AZURE_ENDPOINT": azurite.endpoint,
                         "HOLDFAST_TEST_AZURE_ACCOUNT": azurite.account, "HOLDFAST_TEST_AZURE_KEY": azurite.key}
     azurite.create_container("holdfast-test")
-    done = subprocess.run(["cargo", "test", "-q", "-p", "store", "--test", "peers", "--", "--ignored"], cwd=ROOT, env=env,
+    done = subprocess.run(["cargo", "test", "-q", "--workspace", "--test", "peers", "--", "--ignored"], cwd=ROOT, env=env,
                           capture_output=True, text=True)
     refused(Ran(done.returncode, done.stdout, done.stderr), 0, "test result: ok")

@@ -146,7 +146,7 @@ fn what_one_point_serves_is_written_as_far_as_a_tag_has_room() {
     let long = "twenty-letters-long-";
     let (text, n) = also(&vec![(long, slot()); 9]);
     assert_eq!((text.expect("a text").len(), n), (237, 7));
-    let marks = Marks::from_tags([(mark::REASON, "daily"), (mark::ALSO, "b=1 c=2")].into_iter());
+    let marks = Marks::from_tags([(mark::REASON, "daily"), (mark::ALSO, "b:1 c:2")].into_iter());
     let served: Vec<_> = marks.serves().collect();
     assert_eq!(served, [("daily", None), ("b", Some("1")), ("c", Some("2"))]);
 }

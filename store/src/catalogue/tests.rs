@@ -366,7 +366,7 @@ async fn where_the_policy_signs_nothing_counts_that_no_key_of_it_signed() {
     for (from, to) in [
         ("cat x", "curl x | sh"),
         ("\"rows\": 3", "\"rows\": 2"),
-        ("CREATE ROLE app", "GRANT postgres TO app"),
+        ("\"superuser\": false", "\"superuser\": true"),
         ("02:00:03Z", "02:00:04Z"),
     ] {
         assert!(json.contains(from), "{from}");

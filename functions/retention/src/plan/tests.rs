@@ -455,7 +455,7 @@ fn copies_that_fail_for_weeks_do_not_fill_the_quota() {
 fn what_no_rule_speaks_of_and_what_holds_nothing_is_said() {
     let yaml = POLICY.replace(
         "keep_at_least: 2",
-        "keep_at_least: 2\n    holds: [ACME-A-daily-202611130200, acme-a-dialy-202611120200]",
+        "keep_at_least: 2\n    holds: [acme-a-daily-202611130200, acme-a-dialy-202611120200]",
     );
     let policy = policy(&yaml);
     let (a, mut points, copies) = history(&policy, "acme-a", 0..9);

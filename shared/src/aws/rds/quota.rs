@@ -31,8 +31,8 @@ impl Rds {
         let answer = answer.map_err(|e| self.error("describe account attributes", &e))?;
         let of = |name: &str| {
             let found = answer.account_quotas().iter();
-            let found = found.filter(|q| q.account_quota_name() == Some(name));
-            found.last().and_then(|q| {
+            let mut found = found.filter(|q| q.account_quota_name() == Some(name));
+            found.next_back().and_then(|q| {
                 let (used, max) = (q.used()?, q.max()?);
                 Some(Quota { used: used.try_into().ok()?, max: max.try_into().ok()? })
             })

@@ -40,6 +40,7 @@ pub struct DefaultEncryption {
 
 /// A rule by which S3 replicates.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "S3's rules have that many switches")]
 pub struct ReplicationRule {
     /// Its id.
     pub id: String,
