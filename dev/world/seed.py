@@ -16,22 +16,16 @@ ALIASES = {"alias/lomash-wood-rds": fleet.HOME, "alias/lomash-wood-offsite": fle
 
 
 def make_keys() -> None:
-    """KMS keys: one that encrypts the databases, one for their copies offsite.
-
-    Each server has its own: moto looks for a copy's key in its own KMS. Their ids differ, so that only the
-    alias names "the" key on both.
-    """
+    """KMS keys: one that encrypts the databases, one for their copies offsite."""
     for alias, region in ALIASES.items():
-        for endpoint in (os.environ["AWS_ENDPOINT_URL"], os.environ["AWS_ENDPOINT_URL_RDS"]):
-            kms = client("kms", region, endpoint)
-            key = kms.create_key(Description=alias)["KeyMetadata"]
-            kms.create_alias(AliasName=alias, TargetKeyId=key["KeyId"])
+        kms = client("kms", region)
+        key = kms.create_key(Description=alias)["KeyMetadata"]
+        kms.create_alias(AliasName=alias, TargetKeyId=key["KeyId"])
 
 
 def databases_key() -> str:
     """The ARN of the key that encrypts the databases, as RDS knows it."""
-    kms = client("kms", fleet.HOME, os.environ["AWS_ENDPOINT_URL_RDS"])
-    return kms.describe_key(KeyId="alias/lomash-wood-rds")["KeyMetadata"]["Arn"]
+    return client("kms", fleet.HOME).describe_key(KeyId="alias/lomash-wood-rds")["KeyMetadata"]["Arn"]
 
 
 def make_instance(service: str, key: str) -> None:

@@ -49,13 +49,15 @@ def client_env(endpoint: str, rds_endpoint: str, clock_file: Path) -> dict[str, 
         "AWS_DEFAULT_REGION": REGION,
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ENDPOINT_URL_RDS": rds_endpoint,
+        # moto's RDS looks for the keys of snapshots in moto's own KMS.
+        "AWS_ENDPOINT_URL_KMS": rds_endpoint,
         "AWS_EC2_METADATA_DISABLED": "true",
         FILE: str(clock_file),
     }
 
 
 def stand_ins(client: dict[str, str], work: Path) -> list[Server]:
-    """ministack for all but RDS, moto for RDS, both on the world's clock.
+    """ministack for all but RDS and KMS, moto for these two, both on the world's clock.
 
     ministack hands its own environment on to the Lambda processes that it starts, replacing the credentials
     by those of the function's role; so the clock and both endpoints reach them from here.
@@ -70,10 +72,10 @@ def stand_ins(client: dict[str, str], work: Path) -> list[Server]:
         "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": port, "MINISTACK_REGION": REGION, "MINISTACK_ACCOUNT_ID": ACCOUNT,
         "LAMBDA_EXECUTOR": "local", "AUTH": "true", "SFTP_ENABLED": "0", "IOT_MTLS_ENABLED": "0", "PYTHONPATH": str(DEV),
     }
-    moto = {"MOTO_ACCOUNT_ID": ACCOUNT}
+    moto = {"MOTO_ACCOUNT_ID": ACCOUNT, "PYTHONPATH": str(DEV)}
     return [
         Server("ministack", [program("ministack", "python"), "-m", "world.ministack"], base | ministack, f"{endpoint}/_ministack/ready"),
-        Server("moto", [program("moto", "moto_server"), "-H", "127.0.0.1", "-p", rds_port], base | moto,
+        Server("moto", [program("moto", "python"), "-m", "world.rds", "-H", "127.0.0.1", "-p", rds_port], base | moto,
                f"{rds_endpoint}/moto-api/"),
     ]
 

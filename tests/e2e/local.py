@@ -132,7 +132,7 @@ class World:
         region = region or fleet.HOME
         with self.lock:
             if (service, region) not in self.clients:
-                endpoint = self.env["AWS_ENDPOINT_URL_RDS" if service == "rds" else "AWS_ENDPOINT_URL"]
+                endpoint = self.env.get(f"AWS_ENDPOINT_URL_{service.upper()}", self.env["AWS_ENDPOINT_URL"])
                 self.clients[service, region] = boto3.client(
                     service, region_name=region, endpoint_url=endpoint, config=QUICK,
                     aws_access_key_id=self.env["AWS_ACCESS_KEY_ID"],
