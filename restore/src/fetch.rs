@@ -14,7 +14,7 @@ use store::{Backup, Manifest, Store, manifest::Format};
 use tokio::{sync::oneshot, task::spawn_blocking, time::sleep};
 
 /// How long the reading may go on once nobody takes what is read: a store that answers nothing more would keep us.
-const LINGER: Duration = Duration::from_secs(60);
+const LINGER: Duration = Duration::from_mins(1);
 
 /// Pieces that wait between two stages, of about 256 KiB each.
 const DEPTH: usize = 8;

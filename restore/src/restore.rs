@@ -249,7 +249,7 @@ async fn make_ready(
     let (rules, jobs) = (&options.rules, options.jobs);
     let judging = judge(server, &room.name, backup, losses, &tables, chosen, rules, jobs);
     let checks = timed(times, "verify", judging).await?;
-    if verdict(&checks, losses) == Verdict::Bad && !(options.accept_losses && !losses.is_empty()) {
+    if verdict(&checks, losses) == Verdict::Bad && (losses.is_empty() || !options.accept_losses) {
         let failed = checks.iter().find(|c| c.went == Went::Failed);
         let failed = failed.map(|c| format!("{}: {}", c.name, c.detail)).unwrap_or_default();
         return Err(lacking(store, backup, losses, &failed));

@@ -199,12 +199,12 @@ pub(crate) async fn contents(
     opening: &Opening,
 ) -> (Option<Contents>, Vec<Check>) {
     let csv = backup.committed().is_some_and(|m| m.format == Format::Csv);
-    let consume = async |inside: Inside, from| match inside.stored {
-        Some(stored) => examine(stored, from).await.map(Some),
-        None => {
-            drain(from).await;
-            Ok(None)
+    let consume = async |inside: Inside, from| {
+        if let Some(stored) = inside.stored {
+            return examine(stored, from).await.map(Some);
         }
+        drain(from).await;
+        Ok(None)
     };
     let fetched = match fetch(store, backup, opening, Hashes::Both, consume).await {
         Ok(fetched) => fetched,
@@ -310,7 +310,7 @@ async fn try_in(
     let begun = Instant::now();
     // The roles of owners and grants are not on a scratch server.
     let how = Into { jobs: trial.jobs, owners: false, privileges: false, ..Into::default() };
-    let restored = room.load(store, backup, opening, Hashes::Both, &how).await?;
+    let restored = Box::pin(room.load(store, backup, opening, Hashes::Both, &how)).await?;
     times.push(took("fetch and restore", begun));
     let mut checks = vec![Check::passed("restores", "its hashes are right to the last byte")];
     if !restored.untested.is_empty() {

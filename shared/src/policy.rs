@@ -69,7 +69,7 @@ impl fmt::Debug for Positions {
 }
 
 /// Findings at their places, in the file's order.
-fn faults(places: &locate::Places, found: Vec<structure::Found>) -> Vec<Fault> {
+fn faults(places: &locate::Places, found: &[structure::Found]) -> Vec<Fault> {
     let mut all: Vec<Fault> = found.iter().map(|f| places.fault(f).printable()).collect();
     all.sort();
     all.dedup();
@@ -151,14 +151,14 @@ impl Policy {
             (found, Some(policy)) if found.is_empty() => {
                 Ok(Self { positions: Positions(Some(Arc::new(places))), ..policy })
             }
-            (found, _) => Err(Faults(faults(&places, found)).bounded()),
+            (found, _) => Err(Faults(faults(&places, &found)).bounded()),
         }
     }
 
     /// What is legal in it and hardly meant, at its place. Schedules are followed for years, so it takes its time.
     pub fn warnings(&self) -> Vec<Fault> {
         let Positions(Some(places)) = &self.positions else { return Vec::new() };
-        faults(places, warnings::list(self))
+        faults(places, &warnings::list(self))
     }
 
     /// The parts that this policy uses and no function runs yet, as paths with what is missing.

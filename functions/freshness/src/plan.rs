@@ -171,13 +171,12 @@ fn rows(policy: &Policy, out: &mut Verdict, not_run: &[parts::NotRun]) {
     for finding in out.plan.findings.iter().filter(lacking) {
         let Some(group) = &finding.group else { continue };
         let there = |s: &&mut Standing| s.group == *group && s.asset == finding.asset;
-        match out.assets.iter_mut().find(there) {
-            Some(standing) => standing.add(finding),
-            None => {
-                let mut standing = Standing::new(group, &finding.asset);
-                standing.add(finding);
-                out.assets.push(standing);
-            }
+        if let Some(standing) = out.assets.iter_mut().find(there) {
+            standing.add(finding);
+        } else {
+            let mut standing = Standing::new(group, &finding.asset);
+            standing.add(finding);
+            out.assets.push(standing);
         }
     }
     // Buckets are seen by `replication`.

@@ -7,10 +7,7 @@ use shared::{
     name::{self, Wanted},
     observe::{Selection, selection, unknown_assets},
     plan::{Finding, Plan, Severity},
-    policy::{
-        Databases, Policy,
-        text::{Name, ReasonName},
-    },
+    policy::{Databases, Policy, text::Name},
     request::{Request, SCHEDULE},
     time::{Schedule, human, read_slot, slot},
 };

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 
 /// Where one asset's points lie, and what is asked of them.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that have nothing to do with each other")]
 pub struct Stored {
     /// The group.
     pub group: String,
@@ -142,13 +143,13 @@ pub fn whole(group: &Postgres, reason: &str) -> bool {
 /// The assets of a group of dumps, each with its second places.
 fn dumps(name: &Name, group: &Postgres, zone: &ZoneName) -> Vec<Stored> {
     // Base backups are not taken yet, which is a row of its own.
-    let scheduled = group.dumps.iter().filter(|(_, d)| d.format != DumpFormat::Base);
-    let scheduled = scheduled.filter_map(|(reason, dump)| {
+    let taken = group.dumps.iter().filter(|(_, d)| d.format != DumpFormat::Base);
+    let taken = taken.filter_map(|(reason, dump)| {
         let (reason, when) = (reason.to_string(), dump.when.clone()?);
         let whole = whole(group, &reason);
         Some(Scheduled { reason: Some(reason), when, whole })
     });
-    let schedules: Vec<_> = scheduled.collect();
+    let schedules: Vec<_> = taken.collect();
     let place = |store: &Store, database: Option<&str>, schedules: Vec<Scheduled>| {
         let stored = one(name, store, &group.objectives, database, schedules, zone);
         Stored { committed: !group.dumps.is_empty(), ..stored }

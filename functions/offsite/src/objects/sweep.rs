@@ -100,7 +100,9 @@ pub(super) async fn sweep(
 fn stand(task: &Task<'_>, report: &mut Report, coverage: Coverage, found: &[Finding]) {
     let mut row = Standing::new(task.group.to_string(), task.from);
     (row.coverage, row.offsite_wanted) = (coverage, true);
-    found.iter().for_each(|f| row.add(f));
+    for finding in found {
+        row.add(finding);
+    }
     match report.assets.iter_mut().find(|s| s.group == row.group && s.asset == row.asset) {
         // Of two copies the one that was not seen speaks for both.
         Some(held) => {

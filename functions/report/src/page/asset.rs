@@ -251,8 +251,8 @@ impl Look<'_> {
             (Some(Severity::Critical), _) => State::Critical,
             // Not watched is not well, however little is wrong.
             (_, Coverage::NotObserved | Coverage::NotWatched) => State::Unknown,
-            (_, Coverage::NotRun | Coverage::NeverTaken) => State::Warning,
-            (Some(Severity::Warning), Coverage::Watched) => State::Warning,
+            (_, Coverage::NotRun | Coverage::NeverTaken)
+            | (Some(Severity::Warning), Coverage::Watched) => State::Warning,
             (Some(Severity::Info) | None, Coverage::Watched) => State::Ok,
         }
     }
