@@ -107,7 +107,7 @@ def media(now: datetime) -> list[Object]:
     return [*puts, *changed, Object(now - timedelta(days=4), MEDIA, puts[3].key, None)]
 
 
-def commit_record(bucket: str, key: str, body: bytes, slot: datetime, taken: datetime, **other: object) -> bytes:
+def commit_record(bucket: str, key: str, body: bytes, slot: datetime, taken: datetime, /, **other: object) -> bytes:
     """The commit record of a weekly dump, as docs/manifest.schema.json has it; `other` takes the place of its fields."""
     database, file = key.split("/")[-2:]
     digest = hashlib.sha256(body).hexdigest()
@@ -122,7 +122,7 @@ def commit_record(bucket: str, key: str, body: bytes, slot: datetime, taken: dat
     return json.dumps(record | other).encode()
 
 
-def dump(bucket: str, key: str, slot: datetime, taken: datetime, **other: object) -> list[Object]:
+def dump(bucket: str, key: str, slot: datetime, taken: datetime, /, **other: object) -> list[Object]:
     """A dump that counts, in the order in which it is written: the file, its hash, its commit record."""
     body = content(key, b"PGDMP")
     sums = f"{hashlib.sha256(body).hexdigest()}  {key.rsplit('/', 1)[-1]}\n".encode()

@@ -127,6 +127,14 @@ def container(azurite) -> str:
     return name
 
 
+MARK = "holdfast-store.json"
+
+
+def unmarked(objects: dict[str, Any]) -> dict[str, Any]:
+    """All of these objects, by key, but the mark of a store."""
+    return {key: each for key, each in objects.items() if key.rsplit("/", 1)[-1] != MARK}
+
+
 @dataclass(frozen=True)
 class S3:
     """An S3-compatible server, and a client of it."""
@@ -142,9 +150,9 @@ class S3:
         return name
 
     def objects(self, bucket: str, prefix: str = "") -> dict[str, int]:
-        """Sizes of the objects by key."""
+        """Sizes of the objects by key, but of the mark of the store."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-        return {each["Key"]: each["Size"] for page in pages for each in page.get("Contents", [])}
+        return unmarked({each["Key"]: each["Size"] for page in pages for each in page.get("Contents", [])})
 
     def uploads(self, bucket: str) -> list[str]:
         """Keys of the multipart uploads that nobody ended."""
@@ -239,9 +247,6 @@ def policy_of(**groups: dict) -> dict:
     return {"holdfast": 1, "company": "tests", "id": "host-1", "postgres": groups}
 
 
-MARK = "holdfast-store.json"
-
-
 def mark_directories(policy: dict) -> None:
     """Gives the directories of a policy that signs nothing the mark that `holdfast store init` would give them."""
     if not isinstance(policy, dict) or "signing" in policy:
@@ -258,6 +263,7 @@ def mark_directories(policy: dict) -> None:
                     file.parent.mkdir(parents=True, exist_ok=True)
                     if not file.exists():
                         file.write_text(json.dumps(mark))
+                        file.chmod(0o640)
 
 
 @dataclass

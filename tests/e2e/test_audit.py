@@ -180,6 +180,7 @@ def test_runs_of_functions_leave_records_in_a_bucket_and_retention_ends_them_by_
     s3.create_bucket(Bucket=AUDIT, CreateBucketConfiguration={"LocationConstraint": fleet.HOME})
     other = {"ID": "theirs", "Status": "Enabled", "Filter": {"Prefix": "x/"}, "Expiration": {"Days": 7}}
     s3.put_bucket_lifecycle_configuration(Bucket=AUDIT, LifecycleConfiguration={"Rules": [other]})
+    policy["databases"]["fleet"]["snapshots"]["daily"] = {"when": {"cron": "0 2 * * *"}, "keep": {"newest": 1}}
     ran = seeded.holdfast("run", "snapshot", "--json", policy=policy)
     done = [each["action"] for each in ran.json["outcomes"] if each["result"] == "done"]
     assert done, ran.out

@@ -1,5 +1,6 @@
 """Dumps as a host takes them: their layout, when they are taken, how they are listed, and what is let go."""
 
+import re
 import subprocess
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -36,11 +37,11 @@ def scheduled(database: Database, folder, **more) -> dict:
 
 
 def last_due(now: datetime, weekday: int | None = None) -> str:
-    """The last 02:00 (of a weekday), as it stands in names."""
+    """The last 02:00 (of a weekday), as it stands in records."""
     due = now.replace(hour=2, minute=0, second=0, microsecond=0)
     while due > now or weekday not in (None, due.weekday()):
         due -= timedelta(days=1)
-    return f"{due:%Y%m%d_%H%M%S}"
+    return f"{due:%Y-%m-%dT%H:%M:%SZ}"
 
 
 # -- layout ----------------------------------------------------------------------------------------------------------------
@@ -53,8 +54,14 @@ def test_a_folder_for_each_reason_with_modes_hash_and_commit_record(holdfast, sh
     dump(holdfast, policy, reason="pre-restore")
 
     there = stored(folder)
-    daily, weekly = (f"{kind}/{shop.name}_{last_due(now, day)}.dump.zst" for kind, day in [("daily", None), ("weekly", 6)])
-    assert {daily, weekly} <= set(there)
+    at = r"\d{8}_\d{6}"
+    for kind, weekday in [("daily", None), ("weekly", 6)]:
+        # The name says when its data was read, within the moment that it takes to begin; the slot stands in the record.
+        (name,) = [name for name in there if re.fullmatch(f"{kind}/{shop.name}_{at}\\.dump\\.zst", name)]
+        said = record(folder, name)
+        named = datetime.strptime(f"{name[-24:-9]}Z", "%Y%m%d_%H%M%S%z")
+        assert now.replace(microsecond=0) <= named <= datetime.fromisoformat(said["data_time"]) <= named + timedelta(seconds=30)
+        assert said["slot"] == last_due(now, weekday)
     assert {name for name in there if name.endswith("/")} == {"daily/", "weekly/", "pre-restore/"}
     assert {kept.mode for name, kept in there.items() if name.endswith("/")} == {"750"}
     assert {kept.mode for name, kept in there.items() if not name.endswith("/")} == {"640"}
@@ -210,5 +217,5 @@ def test_nothing_goes_when_that_is_asked_and_never_most_at_once(holdfast, days, 
     policy = scheduled(database, folder, dumps={"daily": DAILY | {"keep": {"newest": 1}}})
     run(policy, 1, 2, 3, more=("--no-retention",))
     assert len(good(holdfast, policy)) == 3
-    refused(holdfast(policy, "dump"), 5, "2 of 3 good points would go at once", "limits.delete")
+    refused(holdfast(policy, "dump"), 5, "2 of 3 good points would go at once", "limits: { delete: { count: 500, share: 67% } }")
     assert len(good(holdfast, policy)) == 3

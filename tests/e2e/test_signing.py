@@ -186,5 +186,5 @@ def test_the_record_of_operations_is_signed(holdfast, signed, folder, tmp_path):
 
 def test_without_signing_the_policys_check_says_who_is_trusted(holdfast, shop, folder, signed):
     plain = policy_of(shop=group(shop.server, [shop.name], in_folder(folder)))
-    assert "warning: signing" in well(holdfast(plain, "policy", "check")).out
-    assert "warning: signing" not in well(holdfast(signed, "policy", "check")).out
+    assert "signing: it is left out" in well(holdfast(plain, "policy", "check")).out
+    assert "signing: it is left out" not in well(holdfast(signed, "policy", "check")).out
