@@ -120,7 +120,7 @@ impl<'a> Room<'a> {
                 "load it by hand: its manifest's line `restore` says how",
             )),
         };
-        let fetched = fetch(store, backup, opening, hashes, consume).await?;
+        let fetched = Box::pin(fetch(store, backup, opening, hashes, consume)).await?;
         // A stream that failed fails the restore too, in words that say less.
         match (fetched.value, fetched.sums) {
             (_, Some(Err(e))) | (Err(e), _) => Err(e),
