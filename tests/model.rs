@@ -347,7 +347,7 @@ fn config() -> ProptestConfig {
     if std::env::var_os("PROPTEST_CASES").is_some() {
         return config;
     }
-    ProptestConfig { cases: 24, rng_seed: RngSeed::Fixed(20_261_120), ..config }
+    ProptestConfig { cases: 8, rng_seed: RngSeed::Fixed(20_261_120), ..config }
 }
 
 proptest! {
