@@ -2,9 +2,15 @@
 
 import pytest
 
-from local import slot_due
+from local import INSTANCES, slot_due
 
 HOME = {"account": "123456789012", "region": "eu-west-1"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def backed_up(seeded):
+    """RDS's own snapshots are of today: what is made on demand goes only while their age says that the clock is right."""
+    seeded.back_up(*INSTANCES)
 
 
 def policy(database: str, limits: dict | None = None, **group: object) -> dict:
@@ -17,6 +23,11 @@ def policy(database: str, limits: dict | None = None, **group: object) -> dict:
 def keep(newest: int) -> dict:
     """Rules that keep so many of each reason."""
     return {"daily": {"keep": {"newest": newest}}, "pre-deploy": {"keep": {"newest": newest}}}
+
+
+def found(ran, database: str) -> dict[str, str]:
+    """What a run found about a database, and why; the policy speaks of no other one's points, which is said of those."""
+    return {each["what"]: each["why"] for each in ran.json["findings"] if each["asset"] == database}
 
 
 def newest_first(world, database: str) -> list[str]:
@@ -82,19 +93,34 @@ def test_nothing_goes_while_backups_are_failing(seeded):
     database = "lomash-content-prod"  # its newest snapshot is two days old
     before = newest_first(seeded, database)
     assert f"{database}-daily-{slot_due(seeded.now())}" not in before
-    ran = seeded.holdfast("run", "retention", "--json", policy=policy(
-        database, snapshots=keep(1), objectives={"max_age": "25h"}))
-    assert ran.json["outcomes"] == []
+    # Its clock is to be believed and a schedule is not written: its newest point, whoever made it, is too old.
+    later = seeded.holdfast("run", "retention", "--json", policy=policy(
+        database, snapshots=keep(1), objectives={"max_age": "1s"}))
+    assert later.json["outcomes"] == []
+    assert "backups are failing" in found(later, database)["deletion-suspended"]
     assert newest_first(seeded, database) == before
-    # A schedule alone holds them too: its newest slot has no snapshot.
+    # A schedule alone holds them too, and RDS's own snapshot, which is of today, is none of it: its newest slot has none.
     scheduled = keep(1)
     scheduled["daily"]["when"] = {"cron": "0 2 * * *"}
     ran = seeded.holdfast("run", "retention", "--json", policy=policy(database, snapshots=scheduled))
-    assert {f["what"] for f in ran.json["findings"]} == {"deletion-suspended"}
+    assert set(found(ran, database)) == {"deletion-suspended"}
+    assert 'backups for "daily" are not being made' in found(ran, database)["deletion-suspended"]
     assert len([name for name in newest_first(seeded, database) if "daily" in name]) == len([n for n in before if "daily" in n])
     # It is the age that holds them: on demand and without an objective the same rule lets them go.
     assert seeded.holdfast("run", "retention", policy=policy(database, snapshots=keep(1))).code == 0
     assert len(newest_first(seeded, database)) == 2
+
+
+def test_nothing_that_is_made_on_demand_goes_by_a_clock_that_is_ahead(seeded):
+    database = "lomash-orders-prod"
+    before = newest_first(seeded, database)
+    seeded.forward(days=3)
+    try:
+        ran = seeded.holdfast("run", "retention", "--json", policy=policy(database, snapshots=keep(1)))
+    finally:
+        seeded.forward(days=-3)
+    assert ran.json["outcomes"] == [] and newest_first(seeded, database) == before
+    assert "or the clock here is ahead" in found(ran, database)["deletion-suspended"]
 
 
 @pytest.mark.parametrize("limits", [{"count": 1, "share": "100%"}, {"count": 500, "share": "5%"}], ids=["count", "share"])
