@@ -165,7 +165,7 @@ fn named_by<'p>(
     place: &'p shared::policy::Store,
     rules: &'p Postgres,
 ) -> &'p shared::policy::Store {
-    if named_alike(place) { &rules.stored } else { place }
+    if named_by_the_first(place) { &rules.stored } else { place }
 }
 
 /// The form of the keys of one reason's dumps in a place of a group.
@@ -180,8 +180,24 @@ pub fn key_form(
     form(named_by(place, rules), dump)
 }
 
-/// Whether what lies in a second place has the names of the first.
-pub fn named_alike(place: &shared::policy::Store) -> bool {
+/// Whether what lies in a second place has the names of the first: it has no key of its own, or one that is the same for
+/// this reason's dumps. A dump has one name then: a name made again could be of another second.
+///
+/// # Errors
+/// If the policy's key is none that can be made and read back.
+pub fn named_alike(
+    place: &shared::policy::Store,
+    rules: &Postgres,
+    dump: Option<&Dump>,
+) -> Result<bool, Error> {
+    if named_by_the_first(place) {
+        return Ok(true);
+    }
+    let Some(dump) = dump else { return Ok(false) };
+    Ok(key_form(place, rules, dump)? == key_form(&rules.stored, rules, dump)?)
+}
+
+fn named_by_the_first(place: &shared::policy::Store) -> bool {
     place.key.is_none() && place.suffix.is_empty()
 }
 
@@ -198,3 +214,6 @@ pub fn lock_until(keep: &Keep, now: Timestamp) -> Option<Timestamp> {
     let span = age.into_iter().chain(finest).max()?;
     now.checked_add(span).ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,11 +97,12 @@ pub(crate) async fn copy(
 async fn name(means: &Means<'_>, to: &Open<'_>, m: &Manifest) -> Result<String, EdgeError> {
     let Means { world, rules, .. } = means;
     let mut candidates = Vec::new();
-    if named_alike(to.policy) {
+    let dumps = rules.all_dumps();
+    let dump = dumps.iter().find(|(reason, _)| reason.as_str() == m.reason).map(|(_, dump)| dump);
+    if named_alike(to.policy, rules, dump).map_err(EdgeError::from)? {
         candidates.push(m.key.clone());
     }
-    let dumps = rules.all_dumps();
-    if let Some((_, dump)) = dumps.iter().find(|(reason, _)| reason.as_str() == m.reason) {
+    if let Some(dump) = dump {
         let form = to.form(rules, dump).map_err(EdgeError::from)?;
         let table = m.table.as_deref().unwrap_or_default();
         let more = form.candidates(&m.database, &m.reason, table, m.data_time, &world.run);
