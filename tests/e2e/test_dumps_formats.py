@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from backups import dump, in_folder, listed, record, refused, rows, well
-from peers import dump_text, group, policy_of, stock_shell, stored
+from backups import dump, files, in_folder, listed, record, refused, rows, well
+from peers import dump_text, group, policy_of, stock_shell
 
 PHRASE = "ein Satz, der nichts öffnet; $HOME `id` \"'"
 
@@ -139,7 +139,7 @@ def test_archives_of_other_scripts_are_listed_verified_and_restored(ending, hold
     back = f"{database.name}_back"
     well(holdfast(policy, "restore", file, "--to", back))
     assert dump_text(database.server, back) == dump_text(database.server, database.name)
-    assert list(stored(folder)) == [file]
+    assert files(folder) == {file}
 
 
 def test_a_damaged_archive_of_another_script_is_found(holdfast, fresh_database, folder):
