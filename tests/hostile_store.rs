@@ -347,6 +347,9 @@ fn what_is_decided_of_the_stores_own_is_worth_protecting() {
     assert!(decided.contains("2026-11-18T03:00:00Z"), "{decided}");
 }
 
+/// What is decided of the store before anybody adds to it.
+static BEFORE: OnceLock<String> = OnceLock::new();
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, rng_seed: RngSeed::Fixed(9), failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
@@ -354,7 +357,6 @@ proptest! {
         all in proptest::collection::vec(added(), 1..12)
     ) {
         let world = world();
-        static BEFORE: OnceLock<String> = OnceLock::new();
         let before = BEFORE.get_or_init(|| decided(world, world.root.path()));
         let root = tempfile::tempdir().expect("a folder");
         copy(world.root.path(), root.path());

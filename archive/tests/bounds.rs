@@ -21,7 +21,7 @@ fn zeros(log: u32, mebibytes: usize) -> Vec<u8> {
     let mut encoder = Zstd::new(Vec::new(), 1).expect("an encoder");
     encoder.window_log(log).expect("a window");
     for _ in 0..mebibytes {
-        encoder.write_all(&[0; 1 << 20]).expect("memory");
+        encoder.write_all(&vec![0; 1 << 20]).expect("memory");
     }
     encoder.finish().expect("memory")
 }
@@ -84,7 +84,7 @@ fn every_decoder_has_a_bound_of_memory_that_no_archive_moves() {
         let recipe = Recipe { compression: Compression::Gzip(1), encryption };
         let mut encoder = Encoder::new(Vec::new(), &recipe).expect("a recipe");
         for _ in 0..96 {
-            encoder.write_all(&[0; 1 << 20]).expect("memory");
+            encoder.write_all(&vec![0; 1 << 20]).expect("memory");
         }
         cases.push(("gzip", encoder.finish().expect("memory").0, recipe.layers()));
     }

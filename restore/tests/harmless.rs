@@ -35,6 +35,9 @@ fn trust() -> Trust {
     Trust::in_owner("acme@host-1", "2026-11-21T12:00:00Z".parse().unwrap())
 }
 
+/// Numbers for names of databases.
+static DATABASES: AtomicU32 = AtomicU32::new(0);
+
 /// A directory of dumps.
 struct Place {
     dir: tempfile::TempDir,
@@ -63,7 +66,6 @@ impl Place {
         let (stored, sums) = encoder.finish().unwrap();
         let (key, put) = ("shop_daily_20261120_020000.dump", Put::default());
         let at: Timestamp = "2026-11-20T02:00:00Z".parse().unwrap();
-        static DATABASES: AtomicU32 = AtomicU32::new(0);
         let database = format!("shop{}x", DATABASES.fetch_add(1, Ordering::Relaxed));
         let mut backup = model::backup(key, &database, "daily", at);
         backup.size = sums.stored.bytes;
