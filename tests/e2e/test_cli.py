@@ -1,5 +1,6 @@
 """The command, as operators and pipelines use it (L4, L11, I13)."""
 
+import json
 import re
 
 import pytest
@@ -12,7 +13,22 @@ OF_THE_STRATEGY = {f"lomash-wood-backup-{name}" for name in ("rds-failed", "s3-r
 
 
 @pytest.fixture(scope="module")
-def late(seeded):
+def dumped(seeded, postgres_server):
+    """The fleet with the server that its dumps are of: status asks whether the next dump would work."""
+    names = [f"lomash_{service}" for service in fleet.SERVICES]
+    for name in names:
+        postgres_server.sql(f"CREATE DATABASE {name}")
+    secret = {"host": postgres_server.host, "port": postgres_server.port, "username": postgres_server.user,
+              "password": postgres_server.password}
+    seeded.client("secretsmanager").create_secret(
+        Name="lomash-wood/production/postgres", SecretString=json.dumps(secret))
+    yield seeded
+    for name in names:
+        postgres_server.drop(name)
+
+
+@pytest.fixture(scope="module")
+def late(dumped, seeded):
     """What the fleet looked like before anybody did anything."""
     before = seeded.everything()
     return {"before": before, "table": seeded.holdfast("status"), "json": seeded.holdfast("status", "--json"),
