@@ -6,6 +6,7 @@ T8: age over 25 h, size under 1 MB or changed over 50 %, checksum, disk; the met
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,7 +24,7 @@ import yaml
 
 from backups import dump, in_folder
 from local import BINARIES, ROOT, clock_env, set_clock, until
-from peers import Database, group, policy_of
+from peers import Database, group, mark_directories, policy_of
 from world.ports import free_ports
 from world.promtool import promtool
 
@@ -111,6 +112,7 @@ def serving(policy: dict, tmp_path: Path, *more: str, database: Database, **env:
     """`holdfast monitor` on a free port."""
     file = tmp_path / "monitor.yaml"
     file.write_text(yaml.safe_dump(policy))
+    mark_directories(policy)
     (port,) = free_ports(1)
     command = [BINARIES / "holdfast", "--policy", file, "monitor", "--serve", f"127.0.0.1:{port}", *more]
     environment = {"PATH": os.environ["PATH"], "DATABASE_PASSWORD": database.server.password, **env}
@@ -258,7 +260,7 @@ def test_a_disk_with_less_than_the_policy_leaves_free_is_critical(holdfast, shop
     policy = watched(shop, folder)
     dump(holdfast, policy, reason="daily")
     full = watched(shop, folder, free_disk="900TB")
-    assert found(holdfast, full) == {"disk": "critical"}
+    assert found(holdfast, full) == {"disk": "critical", "no-space": "critical"}, "and the next dump finds no room"
     assert value(once(holdfast, full, code=1), "holdfast_health") == 0
 
 
@@ -270,9 +272,9 @@ def test_a_second_place_is_watched_by_its_age(holdfast, shop, folder, tmp_path):
     for path in sorted(usb.rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
     assert found(holdfast, policy) == {"no-offsite": "critical"}
-    usb.rmdir()
+    shutil.rmtree(usb)
     usb.write_text("not a directory")
-    assert found(holdfast, policy) == {"offsite-unknown": "critical"}
+    assert found(holdfast, policy) == {"offsite-unknown": "critical", "gap": "critical"}
 
 
 def test_a_directory_that_is_gone_is_unknown_and_never_well(holdfast, shop, folder):
@@ -282,7 +284,7 @@ def test_a_directory_that_is_gone_is_unknown_and_never_well(holdfast, shop, fold
     folder.write_text("a file now")
     text = once(holdfast, policy, code=1)
     assert value(text, "holdfast_backup_age_seconds") is None
-    assert found(holdfast, policy) == {"unknown": "critical"}
+    assert found(holdfast, policy) == {"unknown": "critical", "gap": "critical"}
 
 
 # -- serving -----------------------------------------------------------------------------------------------------------------
