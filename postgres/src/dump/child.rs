@@ -2,7 +2,10 @@
 
 use crate::{Error, Kind};
 use bytes::{Bytes, BytesMut};
-use std::process::Stdio;
+use std::{
+    os::unix::process::ExitStatusExt as _,
+    process::{ExitStatus, Stdio},
+};
 use tokio::{
     io::{AsyncReadExt as _, BufReader},
     process::{Child, ChildStderr, ChildStdout, Command},
@@ -14,6 +17,24 @@ const PIECE: usize = 128 << 10;
 
 /// Of a program's messages so much is kept, the last ones.
 const WORDS: usize = 8 << 10;
+
+/// Signals that come from outside: SIGHUP, SIGINT, SIGKILL, SIGTERM, the same numbers everywhere. A program that lacks memory
+/// may end itself by others.
+const FROM_OUTSIDE: [i32; 4] = [1, 2, 9, 15];
+
+/// How a `pg_dump` failed.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) error: Error,
+    /// Whether somebody ended it: then neither a lock nor its bound of memory is the cause.
+    pub(super) killed: bool,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { error, killed: false }
+    }
+}
 
 /// Killed when it is dropped.
 #[derive(Debug)]
@@ -57,13 +78,13 @@ impl Dumper {
     ///
     /// # Errors
     /// As it failed, in its own words.
-    pub(super) async fn finish(mut self) -> Result<(), Error> {
+    pub(super) async fn finish(mut self) -> Result<(), Failed> {
         let status = self.child.wait().await.map_err(|e| Error::from_io("wait for pg_dump", &e))?;
         if status.success() {
             return Ok(());
         }
         let words = self.words.await.unwrap_or_default();
-        Err(failure(&words, &status.to_string()))
+        Err(failure(&words, status))
     }
 }
 
@@ -80,7 +101,7 @@ async fn tail(stderr: Option<ChildStderr>) -> String {
 }
 
 /// What `pg_dump` said before it failed. Nothing is decided by it: see [`super::failure`].
-fn failure(words: &str, status: &str) -> Error {
+fn failure(words: &str, status: ExitStatus) -> Failed {
     let lines: Vec<&str> = (words.lines())
         .map(|l| l.trim_start_matches("pg_dump: ").trim_start_matches("error: ").trim())
         .filter(|l| !l.is_empty())
@@ -90,5 +111,28 @@ fn failure(words: &str, status: &str) -> Error {
     } else {
         lines.join(": ")
     };
-    Error::new(Kind::Tool, "run pg_dump", why, "see the message of pg_dump")
+    let killed = status.signal().is_some_and(|signal| FROM_OUTSIDE.contains(&signal));
+    let mend = if killed {
+        "see the system's log for what ended it: it kills what takes too much memory"
+    } else {
+        "see the message of pg_dump"
+    };
+    Failed { error: Error::new(Kind::Tool, "run pg_dump", why, mend), killed }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_ended_from_outside_is_told_from_who_failed() {
+        let (killed, term, abort, failed) = (9, 15, 6, 1 << 8);
+        for (status, is_killed) in [(killed, true), (term, true), (abort, false), (failed, false)] {
+            let found = failure("", ExitStatus::from_raw(status));
+            assert!(found.killed == is_killed && found.error.kind == Kind::Tool, "{found:?}");
+            assert_eq!(found.error.mend.contains("memory"), is_killed, "{found:?}");
+        }
+        let said = failure("pg_dump: error: no such table\n", ExitStatus::from_raw(failed)).error;
+        assert_eq!(said.why, "no such table");
+    }
 }

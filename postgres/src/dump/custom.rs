@@ -2,7 +2,7 @@
 
 use super::{
     Data, Job, What,
-    child::Dumper,
+    child::{Dumper, Failed},
     emit::Emitter,
     failure::{self, Patience},
     fingerprint::Fingerprint,
@@ -57,8 +57,8 @@ pub(super) async fn head(
     let bounded = job.bounded_pg_dump(&leader.snapshot, lock_wait);
     let toc = match written(bounded, zlib).await {
         // Its definitions may need more memory; what has another cause fails again.
-        Err(e) if e.kind == Kind::Tool && !patience.is_over() => {
-            tracing::info!("pg_dump is run again without a bound of its memory: {e}");
+        Err(Failed { error, killed: false }) if error.kind == Kind::Tool && !patience.is_over() => {
+            tracing::info!("pg_dump is run again without a bound of its memory: {error}");
             written(job.pg_dump(&leader.snapshot, lock_wait), zlib).await
         }
         other => other,
@@ -84,7 +84,7 @@ pub(super) async fn head(
 
 /// The head of an archive as `pg_dump` writes it. The program is ended then, and with it its locks: the server has room
 /// for one set of them, and what changes before the leader has its own is seen.
-async fn written(mut command: Command, zlib: Option<u32>) -> Result<Toc, Error> {
+async fn written(mut command: Command, zlib: Option<u32>) -> Result<Toc, Failed> {
     command.args(["--format=custom", &format!("--compress={}", zlib.unwrap_or(0))]);
     let mut dumper = Dumper::start(command)?;
     if let Some(toc) = read_head(&mut dumper).await? {
@@ -94,7 +94,7 @@ async fn written(mut command: Command, zlib: Option<u32>) -> Result<Toc, Error> 
     // It ended before its head was whole: its words say why.
     dumper.finish().await?;
     let why = "it ended well and wrote no whole table of contents";
-    Err(Error::new(Kind::Tool, "run pg_dump", why, "install it afresh"))
+    Err(Error::new(Kind::Tool, "run pg_dump", why, "install it afresh").into())
 }
 
 /// `None` when the program's output ends inside the head.

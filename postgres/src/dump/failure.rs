@@ -3,6 +3,7 @@
 
 use super::{
     Job,
+    child::Failed,
     snapshot::{self, Leader},
 };
 use crate::{Error, Kind};
@@ -37,13 +38,17 @@ pub(super) async fn explained(
     job: &Job<'_>,
     leader: &Leader,
     patience: Patience,
-    words: Error,
+    failed: Failed,
 ) -> Error {
+    let Failed { error: words, killed } = failed;
     if words.kind != Kind::Tool {
         return words;
     }
     if leader.session.simple_query("").await.is_err() {
         return Error { kind: Kind::Lost, mend: "see the server's log".into(), ..words };
+    }
+    if killed {
+        return words;
     }
     let busy = |mend: &str| Error { kind: Kind::Busy, mend: mend.into(), ..words.clone() };
     if patience.is_over() {

@@ -2,7 +2,12 @@
 //! into statements of ours, because their bytes are no UTF-8.
 
 use super::{
-    Data, Job, What, child::Dumper, emit, fingerprint::Fingerprint, names::shown, snapshot::Leader,
+    Data, Job, What,
+    child::{Dumper, Failed},
+    emit,
+    fingerprint::Fingerprint,
+    names::shown,
+    snapshot::Leader,
 };
 use crate::{
     Error, Kind, TableRows,
@@ -23,7 +28,7 @@ pub(super) async fn pass(
     zlib: Option<u32>,
     what: &What,
     out: &mpsc::Sender<io::Result<Bytes>>,
-) -> Result<Counted, Error> {
+) -> Result<Counted, Failed> {
     let mut command = job.pg_dump(&leader.snapshot, what.lock_wait);
     command.args(["--format=custom", &format!("--compress={}", zlib.unwrap_or(0))]);
     let mut dumper = Dumper::start(command)?;

@@ -41,7 +41,7 @@ pub(super) async fn begin(job: &Job<'_>, lock_wait: Duration) -> Result<Begun, E
     let mut dumper = Dumper::start(command)?;
     let first = dumper.piece().await?;
     if first.is_empty() {
-        let words = dumper.finish().await.err().unwrap_or_else(incomplete);
+        let words = dumper.finish().await.err().unwrap_or_else(|| incomplete().into());
         return Err(failure::explained(job, &leader, patience, words).await);
     }
     if job.tables.is_empty() {
