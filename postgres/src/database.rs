@@ -18,7 +18,7 @@ pub use roles::roles;
 pub use rows::{count_large_objects, count_rows};
 pub use subscriptions::disconnect_subscriptions;
 pub(crate) use test_role::random_password;
-pub use test_role::{TestRole, sweep_roles};
+pub use test_role::{TestRole, see_all_rows, sweep_roles};
 
 use crate::{Error, Kind, Server, Session, quoted};
 use std::time::Duration;

@@ -158,6 +158,7 @@ async fn custom(
     if let Some(admin) = &how.test {
         let sandbox = sandbox::Sandbox::open(admin, database, &server.user).await?;
         let made = sandbox.extensions(&toc).await?;
+        sandbox.wrappers(&toc).await;
         let (kept, left_out) = sandbox::Sandbox::testable(&toc, chosen.as_ref(), &made);
         (chosen, untested) = (Some(kept), left_out);
     }

@@ -2,11 +2,10 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from backups import dump, in_folder, record, refused, rows, well
+from backups import dump, files, in_folder, record, refused, rows, well
 from peers import EVERY_KIND, PASSWORD, Database, dump_text, group, policy_of, stock_shell
 from world.postgres import Postgres, major, other_versions, postgres
 
@@ -79,7 +78,7 @@ def test_a_newer_server_than_every_client_is_refused_before_anything_is_written(
     older = major(rich.server.programs / "postgres")
     ran = holdfast(policy, "dump", "--reason", "manual", PATH=os.environ["PATH"])
     refused(ran, 1, f"the server is PostgreSQL {older}", "only pg_dump 15", f"apt install postgresql-client-{older}")
-    assert not any(path.is_file() for path in Path(tmp_path / "backups").rglob("*"))
+    assert files(tmp_path / "backups") == set()
 
 
 def test_a_dump_of_an_older_server_is_restored_into_a_newer_one(rich, policy, holdfast, fresh_database, tmp_path):

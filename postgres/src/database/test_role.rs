@@ -54,6 +54,23 @@ impl TestRole {
     }
 }
 
+/// Lifts what forces row-level security on the owner of a test's tables, so that all their rows can be counted and asked about.
+///
+/// # Errors
+/// If the server can't be asked.
+pub async fn see_all_rows(server: &Server, database: &str) -> Result<(), Error> {
+    // The server puts the names into the statements: they may be of any encoding.
+    let lift = "DO $holdfast$ DECLARE lift text; BEGIN
+            FOR lift IN SELECT pg_catalog.format('ALTER TABLE ONLY %I.%I NO FORCE ROW LEVEL SECURITY', n.nspname, c.relname)
+                FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                WHERE c.relforcerowsecurity AND pg_catalog.pg_has_role(c.relowner, 'USAGE')
+            LOOP EXECUTE lift; END LOOP;
+        END $holdfast$";
+    let session = server.connect(database).await?;
+    let lifted = session.batch_execute(lift).await;
+    lifted.map_err(|e| Error::from_pg("lift forced row-level security in a test", &e))
+}
+
 /// 32 random bytes as hex digits.
 pub(crate) fn random_password() -> Result<SecretString, getrandom::Error> {
     let mut bytes = [0; 32];

@@ -8,7 +8,7 @@ use super::{
     lexer::{Item, Lexer},
     load::stalled,
     loss::{Loss, bearable},
-    sandbox::{Sandbox, extension},
+    sandbox::{Sandbox, extension, wrapper},
     source::Source,
 };
 use crate::{Error, Server, Session, TableRows};
@@ -98,6 +98,10 @@ async fn run(
                     if let Some(sandbox) = &sandbox {
                         if judge::needs_superuser(&text).is_some() {
                             done.untested.extend(untested(&text));
+                            if let Some(name) = wrapper(&text) {
+                                answer(&mut waiting, 0, &mut done).await?;
+                                sandbox.wrapper(&name).await;
+                            }
                             continue;
                         }
                         if let Some((name, schema)) = extension(&text) {

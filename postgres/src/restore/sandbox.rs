@@ -92,6 +92,25 @@ impl Sandbox {
         Ok(made)
     }
 
+    /// Creates the wrappers of foreign data that an archive has beside its extensions.
+    pub(super) async fn wrappers(&self, toc: &Toc) {
+        for entry in toc.entries.iter().filter(|e| e.desc == "FOREIGN DATA WRAPPER") {
+            self.wrapper(&entry.tag).await;
+        }
+    }
+
+    /// Creates a wrapper of foreign data by its name alone: what it does is left out of the test, and the servers and
+    /// tables that hang on it are not.
+    pub(super) async fn wrapper(&self, name: &str) {
+        let (wrapper, to) = (quoted(name), quoted(&self.role));
+        let create = format!(
+            "CREATE FOREIGN DATA WRAPPER {wrapper}; GRANT USAGE ON FOREIGN DATA WRAPPER {wrapper} TO {to}"
+        );
+        if let Err(e) = self.run(&create).await {
+            tracing::info!(error = %e, "wrapper {name} is not created: {e}");
+        }
+    }
+
     async fn run(&self, sql: &str) -> Result<(), Error> {
         let done = self.admin.batch_execute(sql).await;
         done.map_err(|e| Error::from_pg("prepare a test restore", &e))
@@ -146,6 +165,15 @@ fn takes_superuser(entry: &Entry) -> bool {
         || (entry.desc == "PUBLICATION" && everything())
 }
 
+/// The name in `CREATE FOREIGN DATA WRAPPER name`.
+pub(super) fn wrapper(statement: &str) -> Option<String> {
+    let words = judge::tokens(statement);
+    let (head, [name, ..]) = words.split_at_checked(4)? else { return None };
+    let is = |(token, word): (&Token, &str)| matches!(token, Token::Word(w) if w.eq_ignore_ascii_case(word));
+    let begins = head.iter().zip(["CREATE", "FOREIGN", "DATA", "WRAPPER"]).all(is);
+    if begins { name.identifier() } else { None }
+}
+
 /// Name and schema of `CREATE EXTENSION IF NOT EXISTS name WITH SCHEMA schema`.
 pub(super) fn extension(statement: &str) -> Option<(String, Option<String>)> {
     let words = judge::tokens(statement);
@@ -165,6 +193,19 @@ pub(super) fn extension(statement: &str) -> Option<(String, Option<String>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wrapper_is_read_by_its_name_alone() {
+        let table = [
+            ("CREATE FOREIGN DATA WRAPPER far HANDLER public.evil;", Some("far")),
+            ("CREATE FOREIGN DATA WRAPPER \"a \"\"b\";", Some("a \"b")),
+            ("CREATE FOREIGN DATA WRAPPER", None),
+            ("CREATE FOREIGN TABLE far_away ()", None),
+        ];
+        for (statement, expected) in table {
+            assert_eq!(wrapper(statement).as_deref(), expected, "{statement}");
+        }
+    }
 
     #[test]
     fn an_extension_is_read_by_its_name_and_schema_alone() {
