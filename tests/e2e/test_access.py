@@ -6,6 +6,7 @@ from botocore.exceptions import ClientError
 
 from local import INSTANCES, lomash
 from world import fleet
+from world.stack import ACCOUNT
 
 PRIVATE = "lomash-wood-private"
 
@@ -35,8 +36,8 @@ def test_freshness_names_the_bucket_that_it_may_not_list_and_judges_the_rest(wor
     answer, findings = world.judged("freshness")
     assert answer.error
     denied = [each for each in findings if PRIVATE in each["message"] and "denied" in each["message"].lower()]
-    assert len(denied) == 1, findings
-    assert "role" in denied[0]["mend"]
+    assert sorted(each["asset"] for each in denied) == [f"{fleet.HOME} in {ACCOUNT}", "one", "two"], denied
+    assert all("role" in each["mend"] for each in denied), denied
     assert {each["asset"] for each in findings if each["what"] == "no-offsite"} == set(INSTANCES)
     assert "redis" in {each["asset"] for each in findings if each["what"] == "unknown"}
     assert world.metric("PointAge", Group="redis") == [], "what was not seen has no age"
