@@ -2,7 +2,7 @@
 
 use super::report;
 use crate::{
-    function::{Function, blind, blindness},
+    function::{self, Function, blind, blindness},
     output::Answer,
     session::Session,
     stop::{Exit, Stop},
@@ -33,7 +33,7 @@ pub(super) async fn run(session: &Session<'_>, functions: &[Function]) -> anyhow
 }
 
 fn something(report: &Report) -> bool {
-    !(report.outcomes.is_empty() && report.findings.is_empty() && report.assets.is_empty())
+    !report.outcomes.is_empty() || !function::unseen(report)
 }
 
 /// The functions' reports.

@@ -260,7 +260,7 @@ fn faults() -> Vec<(String, &'static str, &'static str)> {
         (
             head("alarms: { age: { watch: point-age, above: 25h } }\n"),
             "alarms.age",
-            "begins with \"acme-\"",
+            "begins with \"acme-backup-\"",
         ),
         // People.
         (channel("email: ops@example.com"), "ops.email", "write [\"ops@example.com\"]"),
