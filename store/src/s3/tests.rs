@@ -609,6 +609,26 @@ async fn uploads_without_end_and_objects_without_manifest_are_leftovers_and_fore
     ");
 }
 
+#[tokio::test]
+async fn who_may_read_records_alone_still_sees_what_counts_and_nothing_foreign() {
+    let list = "<ListBucketResult><Contents><Key>pg/a/a_daily_20261119_020000.dump</Key><Size>1</Size><ETag>e</ETag>\
+                <LastModified>2026-11-20T02:00:00Z</LastModified></Contents></ListBucketResult>";
+    let text = "{holdfast: 1, company: listings, id: host-1, postgres: {main: {databases: [a], stored: {directory: /b}, \
+                dumps: {daily: {keep: {newest: 1}}}}}}";
+    let policy = shared::policy::Policy::parse(text).unwrap_or_else(|e| panic!("{e}"));
+    let now = "2026-11-21T02:00:00Z".parse().expect("a time");
+    let (_, rules) = policy.postgres.first_key_value().expect("a group");
+    let trust = crate::Trust::of(&policy, rules, now);
+    let forms = [KeyForm::new(USUAL, ".dump").expect("a form")];
+    for (head, seen) in [(403, 0), (200, 1)] {
+        let (store, _) = s3(bucket(StoreChecksum::Sha256), move |asked, _| {
+            if asked.line.starts_with("GET") { xml(list) } else { (head, Vec::new(), Vec::new()) }
+        });
+        let found = crate::catalogue(&Store::S3(store), &forms, &[], &trust).await.expect("seen");
+        assert_eq!(found.len(), seen, "{head}: {found:?}");
+    }
+}
+
 #[test]
 fn addresses_and_commands_are_what_a_shell_takes() {
     let (store, _) = s3(bucket(StoreChecksum::Sha256), |_, _| ok(&[]));
