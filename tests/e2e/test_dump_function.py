@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local import QUICK, World, lomash, until
-from peers import dump_text
+from peers import dump_text, unmarked
 from world import fleet, stack
 from world.postgres import Postgres
 
@@ -87,6 +87,11 @@ def dumps(world: World, bucket: str = fleet.BACKUPS, prefix: str = "pg-logical/"
     """The dumps that count: those with their commit record."""
     keys = set(world.objects(bucket, prefix))
     return {key for key in keys if f"{key}.json" in keys}
+
+
+def kept(world: World, prefix: str) -> set[str]:
+    """All objects of a group in the bucket of its own, but the mark of its store."""
+    return set(unmarked(world.objects(TILL, prefix)))
 
 
 def key_of(world: World, service: str, weeks: int = 0) -> str:
@@ -265,24 +270,27 @@ def ages(world: World) -> dict[str, list[str]]:
 
 
 def test_a_dump_counts_from_its_commit_record_on_which_is_written_last(weekly):
-    """And the next run cleans up what has none, takes the dump, and lets other tools' files be."""
+    """And the next run takes the dump, says what stays of the one before, for it only adds, and lets other tools' files be."""
     s3, foreign = weekly.client("s3"), "till/till/till_nightly_20260101_020000.dump.zst"
-    for key in weekly.objects(TILL, "till/"):
+    for key in kept(weekly, "till/"):
         s3.delete_object(Bucket=TILL, Key=key)
     s3.put_object(Bucket=TILL, Key=foreign, Body=b"by another tool")
     with no_records(weekly):
         answer = ask(weekly, "till")
     assert answer.error and ".json" in answer.said, answer.payload
-    (key,) = [key for key in weekly.objects(TILL, "till/") if not key.endswith(".sha256") and key != foreign]
-    assert set(weekly.objects(TILL, "till/")) == {foreign, key, f"{key}.sha256"}
+    (key,) = [key for key in kept(weekly, "till/") if not key.endswith(".sha256") and key != foreign]
+    left = {foreign, key, f"{key}.sha256"}
+    assert kept(weekly, "till/") == left
     assert ages(weekly)["till"] == ["no-point"]
     listed = weekly.holdfast("list", "till", "--json", policy=lomash(lambda p: p["postgres"].update(till=till("till"))))
     assert listed.code == 0 and [each["state"] for each in listed.json] == ["foreign"], listed
 
     answer = ask(weekly, "till")
     assert answer.error is None, answer.payload
-    assert set(weekly.objects(TILL, "till/")) == {foreign, key, f"{key}.sha256", f"{key}.json"}, "a slot has one name"
-    assert [line for line in weekly.logged("dump") if "cleaned up" in line["message"] and line.get("key") in key]
+    (made,) = dumps(weekly, TILL, "till/")
+    assert made != key and kept(weekly, "till/") == left | {made, f"{made}.sha256", f"{made}.json"}
+    said = [line for line in weekly.logged("dump") if line.get("key") and key.endswith(line["key"])]
+    assert [line["level"] for line in said if "leftover stays" in line["message"]] == ["WARN"], said
     assert "till" not in ages(weekly)
 
 
@@ -296,7 +304,7 @@ def test_when_the_lambdas_time_is_over_nothing_is_left_that_counts(weekly):
         aws.update_function_configuration(FunctionName=name, Timeout=900)
     assert answer.error and "slow/slow" in answer.said, answer.payload
     assert answer.payload["errorType"] == "Holdfast.Failed", "it ended by itself"
-    assert not weekly.objects(TILL, "slow/")
+    assert not kept(weekly, "slow/")
     assert weekly.metric("Unfinished", Function="dump")[-1] == 1
     uploads = weekly.client("s3").list_multipart_uploads(Bucket=TILL).get("Uploads", [])
     left = {each["Key"] for each in uploads}
