@@ -137,10 +137,10 @@ def test_an_alarm_deleted_by_hand_is_made_again(world, first):
 def test_metrics_say_how_old_the_oldest_is_and_how_many_fail(world, first):
     ages = {name: world.metric("PointAge", Group="fleet", Asset=name)[-1] for name in INSTANCES}
     assert {name for name, age in ages.items() if age > 25 * 3600} == LATE
-    assert world.metric("PointAge", Group="fleet")[0] == pytest.approx(max(ages.values()), abs=900)
+    assert world.metric("PointAge", Group="fleet")[0] == pytest.approx(max(ages.values()), abs=120)
     newest = {name: max(s["SnapshotCreateTime"] for s in world.snapshots(name).values()) for name in INSTANCES}
     for name, age in ages.items():
-        assert age == pytest.approx((world.now() - newest[name]).total_seconds(), abs=900)
+        assert age == pytest.approx((world.now() - newest[name]).total_seconds(), abs=900)  # the run of `first` was some minutes ago
     assert world.metric("FailingAssets", Group="fleet")[0] == len(INSTANCES)
     assert world.metric("SettingsDrift", Group="fleet")[0] == 2
     assert world.metric("UnprotectedDatabases")[0] == 0
