@@ -291,7 +291,7 @@ def test_a_dump_counts_from_its_commit_record_on_which_is_written_last(weekly):
     assert made != key and kept(weekly, "till/") == left | {made, f"{made}.sha256", f"{made}.json"}
     said = [line for line in weekly.logged("dump") if line.get("key") and key.endswith(line["key"])]
     assert [line["level"] for line in said if "leftover stays" in line["message"]] == ["WARN"], said
-    assert "till" not in ages(weekly)
+    assert ages(weekly).get("till", []).count("no-point") < 2
 
 
 def test_when_the_lambdas_time_is_over_nothing_is_left_that_counts(weekly):
