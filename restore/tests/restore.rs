@@ -8,7 +8,7 @@ mod common;
 
 use ::restore::{
     Error, Kind, Opening, Options, Outcome, Phase, Rules, Scratch, Trial, full, quick, restore,
-    verify::{Verified, Went},
+    verify::Verified,
 };
 use archive::{Compression, Digest, Encoder, Encryption, Keys, Recipe};
 use common::{failed, wait};

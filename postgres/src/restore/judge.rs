@@ -320,8 +320,17 @@ fn set(rest: &[Token<'_>]) -> bool {
     name.among(&SETTINGS)
 }
 
+/// Whether a statement, which has no white space before it, begins with these letters.
+fn begins(statement: &str, letters: &str) -> bool {
+    statement.get(..letters.len()).is_some_and(|s| s.eq_ignore_ascii_case(letters))
+}
+
 /// The encoding of a client that a statement sets, by its name.
 pub(crate) fn encoding(statement: &str) -> Option<String> {
+    // Dumps of `--inserts` have a statement a row: most need no second look.
+    if !begins(statement, "SET") {
+        return None;
+    }
     match &tokens(statement)[..] {
         [set, name, _, Token::Text(value) | Token::Word(value)]
             if set.is("SET") && name.is("client_encoding") =>
@@ -355,6 +364,9 @@ pub(crate) fn is_copy_of_rows(statement: &str) -> bool {
 
 /// Whether it sets something of the session, which a new connection must be told again.
 pub(crate) fn is_setting(statement: &str) -> bool {
+    if !begins(statement, "SE") {
+        return false;
+    }
     let words = tokens(statement);
     match &words[..] {
         [set, ..] if set.is("SET") => true,
