@@ -4,7 +4,8 @@
     install.py           the virtual environments of the world, and its clock
     install.py lint      the one with sam, cfn-lint and cargo-lambda
     install.py peers     PostgreSQL, age, zstd, openssl and gzip from the system's packages where they are missing, azurite, promtool, and
-                         PostgreSQL 16 and 18
+                         PostgreSQL 16 and 18; and pg_cron for the packaged server
+    install.py long      the peers, and PostGIS (37 MB to fetch, 170 MB on disk), for `dev/test --long`
     install.py bench     what bench/dump.py measures against: the peers, awscli, and s3s-fs, which cargo builds
 
 Virtual environments and azurite live in `.cache/` of the checkout, or in $HOLDFAST_CACHE.
@@ -20,11 +21,11 @@ import sys
 import venv
 from pathlib import Path
 
-from install_peers import ensure_azurite, ensure_packages
+from install_peers import ensure_azurite, ensure_extensions, ensure_packages
 from world.paths import CACHE, CLOCK_LIBRARY, CLOCK_SOURCE, requirements
 from world.promtool import ensure_promtool
 
-VENVS = {"world": ["ministack", "moto"], "lint": ["lint"], "peers": ["postgres"], "bench": ["awscli", "moto"]}
+VENVS = {"world": ["ministack", "moto"], "lint": ["lint"], "peers": ["postgres"], "long": ["postgres"], "bench": ["awscli", "moto"]}
 S3S = "0.14.1"  # the newest that Rust 1.95 builds
 
 
@@ -97,11 +98,12 @@ def main() -> None:
                 ensure_venv(name)
             if what == "world":
                 ensure_clock()
-            if what in ("peers", "bench"):
+            if what in ("peers", "long", "bench"):
                 ensure_packages()
                 ensure_azurite(sha256)
-            if what == "peers":
+            if what in ("peers", "long"):
                 ensure_promtool()
+                ensure_extensions(large=what == "long")
             if what == "bench":
                 ensure_s3s()
         except subprocess.CalledProcessError as error:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from world.azurite import HOME as AZURITE
 from world.paths import DEV, Missing
-from world.postgres import OLDEST, server_programs
+from world.postgres import EXTENSIONS, LARGE, OLDEST, extension, major, server_programs
 
 # A program that has to be in PATH, and the package that brings it.
 TOOLS = {"chromedriver": "chromium-driver", "age": "age", "zstd": "zstd", "openssl": "openssl", "gzip": "gzip",
@@ -52,6 +52,18 @@ def missing_packages() -> dict[str, str]:
     if not shutil.which("node") or not shutil.which("npm"):
         missed |= {"nodejs": "node", "npm": "npm"}
     return missed
+
+
+def ensure_extensions(large: bool) -> None:
+    """Installs extensions for the server, from the packages of its version. The tests of one that can't be had are skipped, and say so."""
+    wanted = EXTENSIONS | (LARGE if large else {})
+    version = major(server_programs() / "postgres")
+    packages = [f"postgresql-{version}-{end}" for name, end in wanted.items() if extension(name)]
+    if packages and shutil.which("apt-get"):
+        print(f"install: apt-get install {' '.join(packages)}", file=sys.stderr)
+        command = [*become_root(), "sh", "-c", APT, "sh", *packages]
+        if subprocess.run(command, stdout=sys.stderr, stdin=subprocess.DEVNULL).returncode:
+            print(f"install: {' '.join(packages)} could not be installed: their tests are skipped", file=sys.stderr)
 
 
 def become_root() -> list[str]:

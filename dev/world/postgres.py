@@ -26,6 +26,9 @@ from world.ports import free_ports
 
 OLDEST = 14  # of servers: COPY by ranges of ctid needs TID range scans
 PATIENCE = 60
+# Extensions that tests use, and the end of their package's name; those in LARGE are for `dev/test --long` alone.
+EXTENSIONS = {"pg_cron": "cron"}
+LARGE = {"postgis": "postgis-3"}
 HOST = "127.0.0.1"
 ADMIN = "postgres"
 
@@ -58,6 +61,16 @@ def server_programs() -> Path:
             if major(folder / "postgres") >= OLDEST:
                 return folder
     raise Missing(f"no PostgreSQL server of version {OLDEST} or newer: run `python3 {DEV / 'install.py'} peers` first")
+
+
+def extension(name: str) -> str | None:
+    """Why the server has no such extension; none where it has."""
+    # Where Debian's and PGDG's packages, and PostgreSQL's own installation, put them.
+    folders = [server_programs().parent / "share", Path("/usr/share/postgresql") / server_programs().parent.name]
+    if any((each / "extension" / f"{name}.control").exists() for each in [*folders, *(f / "postgresql" for f in folders)]):
+        return None
+    what = "long" if name in LARGE else "peers"
+    return f"the PostgreSQL server has no extension {name}: run `python3 {DEV / 'install.py'} {what}` first"
 
 
 def other_versions() -> dict[int, Path]:
@@ -247,7 +260,8 @@ def init(server: Postgres, settings: dict[str, object]) -> None:
     if server.ca:
         own |= {"ssl": True, "ssl_cert_file": server.ca.with_name("server.crt"), "ssl_key_file": server.ca.with_name("server.key")}
     with open(server.data / "postgresql.conf", "a") as conf:
-        conf.writelines(f"{name} = {literal(value)}\n" for name, value in (SETTINGS | own | settings).items())
+        # A dot in a setting's name is written as two underscores, for a keyword of Python has none.
+        conf.writelines(f"{name.replace('__', '.')} = {literal(value)}\n" for name, value in (SETTINGS | own | settings).items())
 
 
 @contextmanager

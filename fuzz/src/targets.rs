@@ -35,6 +35,7 @@ pub const ALL: &[Target] = &[
     Target { name: "toc", parse: toc, seeds: dumps, words: &[] },
     Target { name: "custom", parse: custom, seeds: dumps, words: &[] },
     Target { name: "sql", parse: sql, seeds: statements, words: SQL },
+    Target { name: "judge", parse: judge, seeds: harmless, words: HARM },
     Target { name: "age", parse: age, seeds: ages, words: AGE },
     Target { name: "zstd", parse: zstd, seeds: zstds, words: &[] },
     Target { name: "gzip", parse: gzip, seeds: gzips, words: &[] },
@@ -133,6 +134,38 @@ const SQL: &[&str] = &[
     "\n",
     "standard_conforming_strings = off;",
 ];
+const HARM: &[&str] = &[
+    "DROP DATABASE x",
+    "ALTER ROLE x SUPERUSER",
+    "ALTER SYSTEM ",
+    "COPY t TO PROGRAM 'x'",
+    "INSERT INTO pg_authid ",
+    "SELECT lo_export(1, 'x')",
+    "LANGUAGE c AS '/x', 'f'",
+    "GRANT a TO b",
+    "DO $$",
+    "SET ROLE x",
+    "E'",
+    "e '",
+    "U&",
+    "'",
+    "\"",
+    "$$",
+    "\\",
+    "--",
+    "/*",
+    "*/",
+    "\r",
+    "\n",
+    ";",
+    "(",
+    ")",
+    " AS ",
+    " case ",
+    " END",
+    "BEGIN ATOMIC ",
+    "SET standard_conforming_strings = off;",
+];
 const AGE: &[&str] =
     &["-> X25519 ", "-> ", "--- ", "\n", "age-encryption.org/v1\n", "-> scrypt ", "-> a\n\n"];
 
@@ -198,6 +231,39 @@ fn sql(input: &[u8]) -> bool {
     // Where the pieces end is chance, and must not change what is a good text.
     assert_eq!(whole.is_ok(), pieces.is_ok(), "{whole:?} {pieces:?}");
     whole.is_ok()
+}
+
+/// First words of statements that reach beyond a database, or run something at once.
+const NEVER: [&str; 17] = [
+    "DROP DATABASE",
+    "CREATE DATABASE",
+    "ALTER DATABASE",
+    "ALTER ROLE",
+    "CREATE ROLE",
+    "DROP ROLE",
+    "ALTER SYSTEM",
+    "SET ROLE",
+    "SET SESSION",
+    "RESET",
+    "COPY",
+    "DO",
+    "CALL",
+    "LOAD",
+    "UPDATE",
+    "DELETE",
+    "TRUNCATE",
+];
+
+fn judge(input: &[u8]) -> bool {
+    let Some(all) = postgres::restore::model::judged(input) else { return false };
+    for statement in &all {
+        let words: Vec<_> = statement.split_ascii_whitespace().collect();
+        let words = words.join(" ").to_ascii_uppercase() + " ";
+        assert!(!NEVER.iter().any(|never| words.starts_with(&format!("{never} "))), "{statement}");
+        let into = words.contains("INSERT INTO PG_") || words.contains("INSERT INTO PG_CATALOG.");
+        assert!(!(into && words.starts_with("INSERT")), "{statement}");
+    }
+    true
 }
 
 /// The keys that the seeds were made with.
@@ -308,6 +374,18 @@ fn dumps() -> Vec<Vec<u8>> {
 
 fn statements() -> Vec<Vec<u8>> {
     files!["../seeds/plain.sql", "../seeds/quotes.sql"]
+}
+
+fn harmless() -> Vec<Vec<u8>> {
+    let mut all = statements();
+    all.push(
+        b"SET client_encoding = 'UTF8';\nCREATE FUNCTION f() RETURNS int LANGUAGE c AS '$libdir/x', 'f';\n\
+          CREATE FUNCTION g(a text DEFAULT E'\\\\') RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; END;\n\
+          INSERT INTO public.t (a) VALUES (1, 'x'), (-2.5, NULL);\nSELECT pg_catalog.setval('public.s', 1, true);\n\
+          GRANT SELECT ON TABLE public.t TO bob;\nCREATE SCHEMA s;\nALTER TABLE s.t OWNER TO bob;\n"
+            .to_vec(),
+    );
+    all
 }
 
 fn ages() -> Vec<Vec<u8>> {

@@ -23,11 +23,15 @@ mod snapshot;
 
 pub(crate) use names::{as_bytes, shown};
 
+pub use ::facts::{
+    Database as DatabaseFacts, Extension, Grant, LocaleProvider, Role, Server as ServerFacts,
+    Setting,
+};
+
 use crate::{Error, Kind, Server, TableRows, tools::Tools};
 use bytes::Bytes;
 use fingerprint::Fingerprint;
 use jiff::Timestamp;
-pub use roles::Role;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
@@ -95,101 +99,6 @@ pub struct Dumped {
     /// SHA-256 of what was dumped, without when and how: the same for two dumps of a database on one server in which
     /// nothing changed in between, be it a row, a definition, a role or an extension. None when it was not asked for.
     pub fingerprint: Option<[u8; 32]>,
-}
-
-/// An extension of a database.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Extension {
-    /// Its name.
-    pub name: String,
-    /// Its version there.
-    pub version: String,
-}
-
-/// What a server says of itself and of one database.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ServerFacts {
-    /// `15.18 (Debian 15.18-0+deb12u1)`.
-    pub version: String,
-    /// `150018`.
-    pub version_num: u32,
-    /// Made with the cluster: another one is another lineage. Managed services may hide it.
-    pub system_identifier: Option<String>,
-    /// The timeline. Managed services may hide it.
-    pub timeline: Option<u32>,
-    /// The database's encoding, `UTF8`.
-    pub encoding: String,
-    /// Its `LC_COLLATE`.
-    pub collate: String,
-    /// Its `LC_CTYPE`.
-    pub ctype: String,
-    /// The role that owns it.
-    pub owner: String,
-    /// Bytes that it takes on the server's disk.
-    pub database_bytes: u64,
-    /// Whether the server is a replica.
-    pub is_replica: bool,
-    /// What belongs to the database itself.
-    #[serde(default)]
-    pub database: DatabaseFacts,
-}
-
-/// What gives a database its order of text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LocaleProvider {
-    /// The operating system.
-    #[default]
-    Libc,
-    /// ICU.
-    Icu,
-    /// PostgreSQL itself, since version 17.
-    Builtin,
-}
-
-/// What belongs to a database itself and is in no archive of `pg_dump`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DatabaseFacts {
-    /// What gives it its order of text.
-    pub provider: LocaleProvider,
-    /// Its locale, where ICU or PostgreSQL itself provides it.
-    pub locale: Option<String>,
-    /// Further rules of ICU.
-    pub icu_rules: Option<String>,
-    /// The tablespace it is in, `pg_default` usually.
-    pub tablespace: String,
-    /// How many may be connected at once.
-    pub connection_limit: Option<i32>,
-    /// Whether others may copy it.
-    pub is_template: bool,
-    /// Its comment.
-    pub comment: Option<String>,
-    /// Who may do what with it; none where that is as usual.
-    pub grants: Option<Vec<Grant>>,
-    /// Settings of sessions in it, and of roles in it, in their order.
-    pub settings: Vec<Setting>,
-}
-
-/// A privilege on a database.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Grant {
-    /// The role that has it; none is everybody.
-    pub role: Option<String>,
-    /// `CONNECT`, `CREATE` or `TEMPORARY`.
-    pub privilege: String,
-    /// Whether it may be passed on.
-    pub grantable: bool,
-}
-
-/// A setting that sessions in a database begin with.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Setting {
-    /// The role that it is for; none is for all.
-    pub role: Option<String>,
-    /// Its name.
-    pub name: String,
-    /// Its value, as the server keeps it.
-    pub value: String,
 }
 
 /// Looks at a server and a database without dumping: reached, let in, how large, and whether a fitting `pg_dump` is here.

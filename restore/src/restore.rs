@@ -11,7 +11,7 @@ pub use plan::Plan;
 use crate::{
     Error, Kind, Opening,
     fetch::Hashes,
-    trial::{Room, Rules, database_facts, judge, sweep},
+    trial::{Room, Rules, judge, sweep},
     verify::{Check, Took, Verdict, Went, seconds, verdict},
 };
 use jiff::Timestamp;
@@ -158,8 +158,7 @@ pub async fn restore(
     if options.roles
         && let Some(manifest) = backup.committed()
     {
-        let roles: Vec<_> = manifest.roles.iter().map(role).collect();
-        losses.extend(database::roles(server, &roles).await?);
+        losses.extend(database::roles(server, &manifest.roles).await?);
     }
     let room = Room::open(server, plan.fresh.clone(), backup).await?;
     let ready = make_ready(
@@ -200,23 +199,6 @@ pub async fn restore(
         notes,
         took: times,
     })))
-}
-
-fn role(role: &store::manifest::Role) -> postgres::dump::Role {
-    let role = role.clone();
-    postgres::dump::Role {
-        name: role.name,
-        superuser: role.superuser,
-        inherit: role.inherit,
-        create_role: role.create_role,
-        create_database: role.create_database,
-        login: role.login,
-        replication: role.replication,
-        bypass_row_security: role.bypass_row_security,
-        connection_limit: role.connection_limit,
-        settings: role.settings,
-        member_of: role.member_of,
-    }
 }
 
 /// Restores, checks and erases in the fresh database.
@@ -262,8 +244,8 @@ async fn make_ready(
     if plan.replaces {
         losses.extend(database::inherit(server, &options.target, &room.name).await?);
     } else if let Some(manifest) = backup.committed() {
-        let facts = database_facts(&manifest.server.database);
-        losses.extend(database::apply(server, &room.name, &facts).await?);
+        let facts = &manifest.server.database;
+        losses.extend(database::apply(server, &room.name, facts).await?);
     }
     if plan.replaces && !losses.is_empty() && !options.accept_losses {
         let why = format!(

@@ -8,13 +8,12 @@ use crate::{
 use postgres::{
     Server, Session, TableRows,
     database::{self, TestRole},
-    dump::{DatabaseFacts, ServerFacts},
     lock::lock,
     restore::{Into, Loss, LossClass, Restored, restore},
 };
 use shared::policy::Postgres;
 use std::collections::BTreeMap;
-use store::{Backup, Manifest, Store, manifest::Format};
+use store::{Backup, Store, manifest::Format};
 
 /// Tables that are named in one line of a report.
 const NAMED: usize = 10;
@@ -57,8 +56,9 @@ impl<'a> Room<'a> {
     ) -> Result<Self, Error> {
         let lease = database::maintenance(server).await?;
         lock(&lease, &name).await?;
-        let like = backup.committed().and_then(facts);
-        let losses = database::create(server, &name, like.as_ref()).await?;
+        // A record that does not say what the database was like: it is then the server's usual one.
+        let like = backup.committed().map(|m| &m.server).filter(|s| !s.encoding.is_empty());
+        let losses = database::create(server, &name, like).await?;
         Ok(Self { server, name, losses, lease, role: None })
     }
 
@@ -136,49 +136,6 @@ impl<'a> Room<'a> {
         }
         drop(self.lease);
         Ok(())
-    }
-}
-
-/// What a database is created like; none where the manifest does not say.
-fn facts(manifest: &Manifest) -> Option<ServerFacts> {
-    let server = manifest.server.clone();
-    (!server.encoding.is_empty()).then_some(ServerFacts {
-        version: server.version,
-        version_num: server.version_num,
-        system_identifier: server.system_identifier,
-        timeline: server.timeline,
-        encoding: server.encoding,
-        collate: server.collate,
-        ctype: server.ctype,
-        owner: server.owner,
-        database_bytes: server.database_bytes,
-        is_replica: server.is_replica,
-        database: database_facts(&server.database),
-    })
-}
-
-/// What belongs to the database itself, as its manifest says.
-pub(crate) fn database_facts(of: &store::manifest::Database) -> DatabaseFacts {
-    use postgres::dump::{Grant, LocaleProvider, Setting};
-    use store::manifest::{self, LocaleProvider as Of};
-    let of = of.clone();
-    let grant =
-        |manifest::Grant { role, privilege, grantable }| Grant { role, privilege, grantable };
-    let setting = |manifest::Setting { role, name, value }| Setting { role, name, value };
-    DatabaseFacts {
-        provider: match of.provider {
-            Of::Libc => LocaleProvider::Libc,
-            Of::Icu => LocaleProvider::Icu,
-            Of::Builtin => LocaleProvider::Builtin,
-        },
-        locale: of.locale,
-        icu_rules: of.icu_rules,
-        tablespace: of.tablespace,
-        connection_limit: of.connection_limit,
-        is_template: of.is_template,
-        comment: of.comment,
-        grants: of.grants.map(|all| all.into_iter().map(grant).collect()),
-        settings: of.settings.into_iter().map(setting).collect(),
     }
 }
 

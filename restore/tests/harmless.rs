@@ -4,11 +4,14 @@
 #[path = "../../postgres/tests/support/mod.rs"]
 mod support;
 
+mod common;
+
 use ::restore::{
     Error, Kind, Opening, Options, Outcome, Rules, Scratch, Trial, Verdict, Verified, full, quick,
-    restore, verify::Went,
+    restore,
 };
 use archive::{Compression, Encoder, Encryption, Recipe};
+use common::{failed, options, wait};
 use jiff::Timestamp;
 use std::{
     fs,
@@ -25,11 +28,6 @@ use support::{Cluster, shared};
 
 const CUSTOM: &[&str] = &["-Fc", "-Z0"];
 const PLAIN: &[&str] = &["-Fp"];
-
-#[tokio::main(flavor = "current_thread")]
-async fn wait<T>(work: impl Future<Output = T>) -> T {
-    work.await
-}
 
 fn trust() -> Trust {
     Trust::in_owner("acme@host-1", "2026-11-21T12:00:00Z".parse().unwrap())
@@ -93,26 +91,6 @@ fn dumped(cluster: &Cluster, database: &str, args: &[&str]) -> Vec<u8> {
     output.stdout
 }
 
-fn options(target: &str) -> Options {
-    Options {
-        target: target.into(),
-        replace: false,
-        tables: Vec::new(),
-        jobs: 2,
-        owners: true,
-        privileges: true,
-        roles: true,
-        accept_losses: false,
-        safety: true,
-        dry_run: false,
-        drop_old: false,
-        rules: Rules::default(),
-        erasure: Vec::new(),
-        run: "r1".into(),
-        at: "2026-11-21T03:00:00Z".parse().unwrap(),
-    }
-}
-
 async fn restored(
     place: &Place,
     backup: &Backup,
@@ -131,11 +109,6 @@ async fn tried(place: &Place, backup: &Backup, scratch: &Scratch) -> Result<Veri
     let trial =
         Trial { scratch, run: &run, jobs: 2, rules: &rules, earlier: &earlier, size_change: None };
     full(&place.store, backup, &Opening::default(), &trial).await
-}
-
-fn failed(verified: &Verified) -> Vec<&str> {
-    let failed = verified.checks.iter().filter(|c| c.went == Went::Failed);
-    failed.map(|c| c.name.as_str()).collect()
 }
 
 fn count(cluster: &Cluster, condition: &str) -> String {

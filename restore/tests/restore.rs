@@ -4,11 +4,14 @@
 #[path = "../../postgres/tests/support/mod.rs"]
 mod support;
 
+mod common;
+
 use ::restore::{
     Error, Kind, Opening, Options, Outcome, Phase, Rules, Scratch, Trial, full, quick, restore,
-    verify::{Verified, Went},
+    verify::Verified,
 };
 use archive::{Compression, Digest, Encoder, Encryption, Keys, Recipe};
+use common::{failed, wait};
 use jiff::Timestamp;
 use postgres::restore::LossClass;
 use secrecy::SecretString;
@@ -20,11 +23,6 @@ use store::{
 use support::{Cluster, shared};
 
 const PASSPHRASE: &str = "correct horse";
-
-#[tokio::main(flavor = "current_thread")]
-async fn wait<T>(work: impl Future<Output = T>) -> T {
-    work.await
-}
 
 fn opening(passphrase: &str) -> &'static Opening {
     let passphrase = SecretString::from(passphrase);
@@ -152,29 +150,9 @@ fn sample(cluster: &Cluster, name: &str) -> String {
     database
 }
 
+/// A restore that may take a database's place.
 fn options(target: &str, run: &str) -> Options {
-    Options {
-        target: target.into(),
-        replace: true,
-        tables: Vec::new(),
-        jobs: 2,
-        owners: true,
-        privileges: true,
-        roles: true,
-        accept_losses: false,
-        safety: true,
-        dry_run: false,
-        drop_old: false,
-        rules: Rules::default(),
-        erasure: Vec::new(),
-        run: run.into(),
-        at: "2026-11-21T03:00:00Z".parse().unwrap(),
-    }
-}
-
-fn failed(verified: &Verified) -> Vec<&str> {
-    let failed = verified.checks.iter().filter(|c| c.went == Went::Failed);
-    failed.map(|c| c.name.as_str()).collect()
+    Options { replace: true, run: run.into(), ..common::options(target) }
 }
 
 async fn no_safety(_: &str) -> Result<(), Error> {

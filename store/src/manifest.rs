@@ -6,13 +6,11 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
 
-mod database;
 mod line;
 
 pub use archive::{Cipher, Compressed, Kdf, KdfDigest, Layers};
-pub use database::{Database, Grant, LocaleProvider, Setting};
+pub use facts::{Database, Extension, Grant, LocaleProvider, Role, Server, Setting};
 pub use line::{Restore, restore_line};
 
 /// The version of the manifest that this Holdfast writes, and the newest that it reads.
@@ -135,89 +133,6 @@ pub enum Format {
     Plain,
     /// CSV with a header.
     Csv,
-}
-
-/// The server that a dump was read from.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Server {
-    /// Version as it says it.
-    pub version: String,
-    /// Version as a number: 150013.
-    pub version_num: u32,
-    /// System identifier: stays while the cluster lives.
-    #[serde(default)]
-    pub system_identifier: Option<String>,
-    /// Timeline.
-    #[serde(default)]
-    pub timeline: Option<u32>,
-    /// Encoding of the database.
-    #[serde(default)]
-    pub encoding: String,
-    /// Its order of text.
-    #[serde(default)]
-    pub collate: String,
-    /// Its classes of characters.
-    #[serde(default)]
-    pub ctype: String,
-    /// Its owner.
-    #[serde(default)]
-    pub owner: String,
-    /// Its size on the server's disk.
-    #[serde(default)]
-    pub database_bytes: u64,
-    /// Whether it is a replica.
-    #[serde(default)]
-    pub is_replica: bool,
-    /// What belongs to the database itself and is in no archive of `pg_dump`.
-    #[serde(default)]
-    pub database: Database,
-}
-
-/// An extension of a database.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Extension {
-    /// Its name.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-}
-
-/// A role of a server.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[expect(clippy::struct_excessive_bools, reason = "PostgreSQL has that many attributes")]
-pub struct Role {
-    /// Its name.
-    pub name: String,
-    /// Whether it has every right.
-    #[serde(default)]
-    pub superuser: bool,
-    /// Whether it has the rights of the roles that it is a member of.
-    #[serde(default)]
-    pub inherit: bool,
-    /// Whether it may make roles.
-    #[serde(default)]
-    pub create_role: bool,
-    /// Whether it may make databases.
-    #[serde(default)]
-    pub create_database: bool,
-    /// Whether it may log in.
-    #[serde(default)]
-    pub login: bool,
-    /// Whether it may replicate.
-    #[serde(default)]
-    pub replication: bool,
-    /// Whether row security does not bind it.
-    #[serde(default)]
-    pub bypass_row_security: bool,
-    /// Connections that it may have at once; none without a limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub connection_limit: Option<u32>,
-    /// Its own settings: name and value, as the server keeps them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub settings: Vec<(String, String)>,
-    /// Roles that it is a member of, and whether it may make others so.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub member_of: BTreeMap<String, bool>,
 }
 
 /// A table's rows at the snapshot.

@@ -2,15 +2,17 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Callable
 
 import pytest
+import yaml
 
 from backups import LARGE, dump, ended, good, in_folder, listed, next_second, refused, rows, well
 from local import ROOT, Ran, until
-from peers import MARK, Command, Database, dump_text, group, policy_of, unmarked
+from peers import MARK, PASSWORD, Command, Database, dump_text, group, policy_of, stock_shell, unmarked
 from store_proxy import store_proxy
 
 KEY = "{database}_{reason}_%Y%m%d_%H%M%S.dump"
@@ -121,6 +123,54 @@ def test_a_lock_needs_a_bucket_with_versioning(command, shop, s3_server, locking
 
 
 # -- second places ---------------------------------------------------------------------------------------------------------
+
+
+def test_booms_weekly_dump_lies_in_both_containers_and_comes_back_from_there_by_stock_tools(
+        command, fresh_database, s3_server, azurite, container, tmp_path):
+    """B1: the group as policies/boom-card.yaml has it; only the addresses, the names of what is there and the secrets are the test's."""
+    boom = yaml.safe_load((ROOT / "policies" / "boom-card.yaml").read_text())
+    rules, shop, second = boom["postgres"]["database-full"], fresh_database(), f"{container}-secondary"
+    azurite.create_container(second)
+    shop.sql("CREATE TABLE cards AS SELECT i AS id, md5(i::text) AS holder FROM generate_series(1, 5000) i")
+    here = {"databases": [shop.name], "host": shop.server.host, "port": shop.server.port, "user": shop.server.user,
+            "tls": "disable", "password": {"env": PASSWORD}}
+    rules |= here
+    rules["dumps"]["full"]["encrypt"]["openssl"] = {"env": "BACKUP_KEY"}
+    bucket = s3_server.bucket()
+    rules["stored"] |= {key: each for key, each in in_bucket(s3_server, bucket).items() if key not in ("prefix", "key")}
+    containers = [container, second]
+    assert len(rules["also_stored"]) == len(containers), "the primary and the secondary of their document"
+    for copy, name in zip(rules["also_stored"], containers):
+        copy["azure"] = in_container(azurite, name)["azure"]
+    for rule in ("owner", "objectives", "replica_max_lag", "checks", "erasure"):
+        rules.pop(rule, None)  # of other parts of the policy, and of tables that are not here
+    policy = policy_of(**{"database-full": rules})
+    env = {"BACKUP_KEY": "correct horse"}
+    item = dump(command, policy, "database-full", reason="full", **env)["backup"]
+    name = f"full/{item}"
+    assert re.fullmatch(rf"full/{shop.name}_\d{{8}}(_\d+)?\.dump\.enc", name), name
+    parts = {name + end for end in ("", ".sha256", ".json")}
+    assert all(set(blobs(azurite, each)) == parts for each in containers) and set(s3_server.objects(bucket)) == parts
+    assert {s3_server.get(bucket, name)} == {azurite.get(each, name) for each in containers}
+    assert [each["place"] for each in listed(command, policy, **env)] == [0, 1, 2]
+    well(command(policy, "verify", "--all", **env))
+
+    # Without the bucket, and without Holdfast.
+    for end in ("", ".sha256", ".json"):
+        s3_server.client.delete_object(Bucket=bucket, Key=name + end)
+    for place, each in enumerate(containers, 1):
+        well(command(policy, "restore", item, "--from", str(place), "--to", f"boom_{place}", **env))
+        assert Database(shop.server, f"boom_{place}").sql("SELECT count(*) FROM cards") == "5000"
+        (tmp_path / "fetched").write_bytes(azurite.get(each, name))
+        line = json.loads(azurite.get(each, f"{name}.json"))["restore"]
+        stock = fresh_database()
+        # Its first part asks Azure itself by Azure's own tool; the rest is run as it stands.
+        rest = line.split("|", 1)[1].replace("TARGET", stock.name)
+        (tmp_path / "PASSPHRASE.txt").write_text("correct horse\n")
+        path = {"PATH": f"{shop.server.programs}:/usr/bin:/bin"}
+        done = stock_shell(f"cat fetched | {rest}", shop.server.env() | path, tmp_path)
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        assert stock.sql("SELECT count(*) FROM cards") == "5000"
 
 
 def test_copies_are_the_same_bytes_with_a_record_of_their_own(command, shop, s3_server, azurite, container, tmp_path):

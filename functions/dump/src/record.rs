@@ -54,14 +54,10 @@ pub(crate) fn manifest(
         format,
         recipients: recipients(dump),
         key_id: dump.encrypt.as_ref().and_then(|e| Some(named(e.openssl.as_ref()?))),
-        server: server(dumped.server),
+        server: dumped.server,
         client: dumped.client,
-        extensions: dumped
-            .extensions
-            .into_iter()
-            .map(|e| manifest::Extension { name: e.name, version: e.version })
-            .collect(),
-        roles: dumped.roles.into_iter().map(role).collect(),
+        extensions: dumped.extensions,
+        roles: dumped.roles,
         selection: if dump.format == DumpFormat::Csv { Vec::new() } else { dump.tables.clone() },
         tables: dumped
             .tables
@@ -102,58 +98,4 @@ fn named(from: &shared::policy::SecretFrom) -> String {
         place.into_iter().find_map(|(word, name)| Some(format!("{word}:{}", name.as_ref()?)));
     let key = from.key.as_ref().map(|k| format!("#{k}")).unwrap_or_default();
     format!("{}{key}", place.unwrap_or_default())
-}
-
-fn role(role: postgres::dump::Role) -> manifest::Role {
-    manifest::Role {
-        name: role.name,
-        superuser: role.superuser,
-        inherit: role.inherit,
-        create_role: role.create_role,
-        create_database: role.create_database,
-        login: role.login,
-        replication: role.replication,
-        bypass_row_security: role.bypass_row_security,
-        connection_limit: role.connection_limit,
-        settings: role.settings,
-        member_of: role.member_of,
-    }
-}
-
-fn server(facts: postgres::dump::ServerFacts) -> manifest::Server {
-    manifest::Server {
-        version: facts.version,
-        version_num: facts.version_num,
-        system_identifier: facts.system_identifier,
-        timeline: facts.timeline,
-        encoding: facts.encoding,
-        collate: facts.collate,
-        ctype: facts.ctype,
-        owner: facts.owner,
-        database_bytes: facts.database_bytes,
-        is_replica: facts.is_replica,
-        database: database(facts.database),
-    }
-}
-
-fn database(facts: postgres::dump::DatabaseFacts) -> manifest::Database {
-    use postgres::dump::{Grant, LocaleProvider as Of, Setting};
-    let grant =
-        |Grant { role, privilege, grantable }| manifest::Grant { role, privilege, grantable };
-    let setting = |Setting { role, name, value }| manifest::Setting { role, name, value };
-    manifest::Database {
-        provider: match facts.provider {
-            Of::Libc => manifest::LocaleProvider::Libc,
-            Of::Icu => manifest::LocaleProvider::Icu,
-            Of::Builtin => manifest::LocaleProvider::Builtin,
-        },
-        locale: facts.locale,
-        icu_rules: facts.icu_rules,
-        tablespace: facts.tablespace,
-        connection_limit: facts.connection_limit,
-        is_template: facts.is_template,
-        comment: facts.comment,
-        grants: facts.grants.map(|all| all.into_iter().map(grant).collect()),
-        settings: facts.settings.into_iter().map(setting).collect(),
-    }
 }

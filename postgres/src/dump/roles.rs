@@ -3,36 +3,8 @@
 
 use super::names::shown;
 use crate::{Error, Session};
-use serde::{Deserialize, Serialize};
+use facts::Role;
 use std::collections::BTreeMap;
-
-/// A role of the server.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(clippy::struct_excessive_bools, reason = "PostgreSQL has that many attributes")]
-pub struct Role {
-    /// Its name.
-    pub name: String,
-    /// Whether it has every right.
-    pub superuser: bool,
-    /// Whether it has the rights of the roles that it is a member of without asking for them.
-    pub inherit: bool,
-    /// Whether it may make roles.
-    pub create_role: bool,
-    /// Whether it may make databases.
-    pub create_database: bool,
-    /// Whether it may log in.
-    pub login: bool,
-    /// Whether it may replicate.
-    pub replication: bool,
-    /// Whether row security does not bind it.
-    pub bypass_row_security: bool,
-    /// Connections that it may have at once; none without a limit.
-    pub connection_limit: Option<u32>,
-    /// Its own settings, name and value, as the server keeps them.
-    pub settings: Vec<(String, String)>,
-    /// Roles that it is a member of, and whether it may make others so.
-    pub member_of: BTreeMap<String, bool>,
-}
 
 /// All roles but PostgreSQL's own.
 ///

@@ -16,10 +16,11 @@ use crate::{
     Error, Server, Session,
     toc::{Entry, Section, Toc},
 };
+use futures_util::future::try_join_all;
 pub(crate) use objects::{large_objects, values};
 pub(crate) use statements::name;
 
-use statements::{Statement, of_entry, session_settings};
+use statements::{Step, of_entry, session_settings};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Mutex, PoisonError},
@@ -179,16 +180,16 @@ impl<'a> Definitions<'a> {
     async fn entry(&self, on: &mut Worker, entry: &Entry) -> Result<Vec<Loss>, Error> {
         self.place(on, entry).await?;
         let mut losses = Vec::new();
-        for statement in of_entry(self.toc, entry, self.how.owners) {
-            let Statement { sql, each, topic, what } = statement;
-            let Err(e) = on.session.batch_execute(&sql).await else { continue };
+        for step in of_entry(self.toc, entry, self.how.owners) {
+            let Step { all, each, topic, what } = step;
+            let Err(e) = together(&on.session, &all).await else { continue };
             self.loss(&e, topic, &what, &mut losses)?;
             if each.is_empty() {
                 break;
             }
             losses.pop();
             for (sql, what) in &each {
-                if let Err(e) = on.session.batch_execute(sql).await {
+                if let Err(e) = on.session.query_typed(sql, &[]).await {
                     self.loss(&e, topic, what, &mut losses)?;
                 }
             }
@@ -243,6 +244,21 @@ impl<'a> Definitions<'a> {
         }
         Ok(())
     }
+}
+
+/// Runs statements in one transaction. The extended protocol takes one at a time, whatever a text has in it: so the server
+/// runs nothing that was not judged as a statement of its own.
+async fn together(session: &Session, all: &[String]) -> Result<(), tokio_postgres::Error> {
+    match all {
+        [] => return Ok(()),
+        [one] => return session.query_typed(one, &[]).await.map(drop),
+        _ => session.batch_execute("BEGIN").await?,
+    }
+    // All are sent before the first answer is awaited.
+    let run = try_join_all(all.iter().map(|sql| session.query_typed(sql, &[]))).await;
+    let end = session.batch_execute(if run.is_ok() { "COMMIT" } else { "ROLLBACK" }).await;
+    run?;
+    end
 }
 
 /// `lock_not_available`

@@ -5,6 +5,11 @@
 //! sent, an archive by its whole table of contents before the first of them; [`super::examine`] judges a whole file
 //! before anything of it runs.
 
+mod token;
+mod values;
+
+pub(crate) use token::{Token, tokens};
+
 use super::lexer::statements;
 use crate::{
     Error, Kind,
@@ -146,100 +151,12 @@ const SHOWN: [&str; 44] = [
     "AUTHORIZATION",
 ];
 
-/// A word of a statement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Token<'a> {
-    /// A word without quotes.
-    Word(&'a str),
-    /// A name in double quotes, quotes included.
-    Name(&'a str),
-    /// What is between the quotes of a string.
-    Text(&'a str),
-    /// Anything else.
-    Sign(char),
-}
-
-impl Token<'_> {
-    fn is(&self, word: &str) -> bool {
-        matches!(self, Token::Word(w) if w.eq_ignore_ascii_case(word))
-    }
-
-    fn among(&self, words: &[&str]) -> bool {
-        words.iter().any(|w| self.is(w))
-    }
-
-    /// The identifier that it is to the server.
-    pub(crate) fn identifier(&self) -> Option<String> {
-        match self {
-            Token::Word(word) => Some(word.to_lowercase()),
-            Token::Name(name) => Some(name.trim_matches('"').replace("\"\"", "\"")),
-            _ => None,
-        }
-    }
-}
-
-/// The words of a statement that has no comments.
-pub(crate) fn tokens(statement: &str) -> Vec<Token<'_>> {
-    let mut all = Vec::new();
-    let mut rest = statement.trim_start();
-    while let Some(first) = rest.chars().next() {
-        let (token, length) = match first {
-            '"' => {
-                let length = quoted(rest, '"', false);
-                (Token::Name(&rest[..length]), length)
-            }
-            '\'' => {
-                let escapes = matches!(all.last(), Some(Token::Word("E" | "e")));
-                let length = quoted(rest, '\'', escapes);
-                (Token::Text(rest[1..].get(..length.saturating_sub(2)).unwrap_or_default()), length)
-            }
-            '$' => match dollar(rest) {
-                Some(length) => (Token::Text(&rest[..length]), length),
-                None => (Token::Sign('$'), 1),
-            },
-            c if c.is_alphanumeric() || c == '_' => {
-                let end = |c: char| !(c.is_alphanumeric() || c == '_' || c == '$');
-                let length = rest.find(end).unwrap_or(rest.len());
-                (Token::Word(&rest[..length]), length)
-            }
-            c => (Token::Sign(c), c.len_utf8()),
-        };
-        all.push(token);
-        rest = rest[length..].trim_start();
-    }
-    all
-}
-
-/// Bytes of what begins with this quote, both quotes included.
-fn quoted(text: &str, quote: char, escapes: bool) -> usize {
-    let mut chars = text.char_indices().skip(1).peekable();
-    while let Some((at, c)) = chars.next() {
-        if escapes && c == '\\' {
-            chars.next();
-        } else if c == quote {
-            match chars.peek() {
-                Some((_, next)) if *next == quote => drop(chars.next()),
-                _ => return at + c.len_utf8(),
-            }
-        }
-    }
-    text.len()
-}
-
-/// Bytes of a dollar-quoted text, if this is one.
-fn dollar(text: &str) -> Option<usize> {
-    let end = text[1..].find(|c: char| !(c.is_alphanumeric() || c == '_'))? + 1;
-    let tag = text.get(..=end).filter(|t| t.ends_with('$'))?;
-    if tag[1..].starts_with(|c: char| c.is_ascii_digit()) {
-        return None;
-    }
-    Some(text[tag.len()..].find(tag).map_or(text.len(), |at| at + 2 * tag.len()))
-}
-
 /// Why a statement is not run; nothing of what it holds but its first words is told.
 pub(crate) fn refusal(statement: &str) -> Option<String> {
     let words = tokens(statement);
-    if allowed(&words) {
+    // Where `standard_conforming_strings` is off, a backslash in a plain string quotes: then other words are in quotes, and
+    // those have to be harmless too.
+    if allowed(&words) && (!statement.contains('\\') || allowed(&token::escaped(statement))) {
         return None;
     }
     let shown: Vec<String> = (words.iter().take(3))
@@ -267,6 +184,11 @@ fn allowed(words: &[Token<'_>]) -> bool {
             let kind = rest.iter().position(|t| !t.among(&BETWEEN)).unwrap_or(0);
             creates(&rest[kind..], words)
         }
+        // It would go to another server, and read from it or drop a slot there.
+        "ALTER" if rest.first().is_some_and(|t| t.is("SUBSCRIPTION")) => {
+            matches!(rest, [_, _, owner, to, _] if owner.is("OWNER") && to.is("TO"))
+        }
+        "DROP" if rest.first().is_some_and(|t| t.is("SUBSCRIPTION")) => false,
         "ALTER" | "DROP" => object(rest),
         "COMMENT" => rest.first().is_some_and(|t| t.is("ON")) && object(&rest[1..]),
         "SECURITY" => {
@@ -275,8 +197,8 @@ fn allowed(words: &[Token<'_>]) -> bool {
         }
         "GRANT" | "REVOKE" => granted(rest),
         "SET" => set(rest),
-        "SELECT" => select(rest),
-        "INSERT" => rest.first().is_some_and(|t| t.is("INTO")),
+        "SELECT" => values::select(rest),
+        "INSERT" => values::insert(rest),
         "REFRESH" => rest.first().is_some_and(|t| t.is("MATERIALIZED")),
         "BEGIN" | "COMMIT" | "END" => rest.is_empty(),
         "START" => rest.len() == 1 && rest[0].is("TRANSACTION"),
@@ -294,29 +216,73 @@ fn object(rest: &[Token<'_>]) -> bool {
 
 fn creates(rest: &[Token<'_>], words: &[Token<'_>]) -> bool {
     let Some(kind) = rest.first() else { return false };
+    let has = |word: &str| rest.iter().any(|t| t.is(word));
     let harmless = match kind {
         // A file of the server's is loaded by it; extensions bring theirs.
         k if k.among(&["FUNCTION", "PROCEDURE"]) => loads_no_file(words),
         // It would connect to another server, and make a slot there.
         k if k.is("SUBSCRIPTION") => (words.windows(3))
             .any(|w| w[0].is("connect") && w[1] == Token::Sign('=') && w[2].is("false")),
+        // Further statements can stand behind its name, and GRANT is one of them.
+        k if k.is("SCHEMA") => !has("GRANT") && !has("CREATE"),
+        // What they are made of would be asked for at once: pg_dump writes the rows, or leaves them to REFRESH.
+        k if k.is("TABLE") => !outside(words, |t| t.is("AS")),
+        k if k.is("MATERIALIZED") => {
+            matches!(words, [.., w, no, data] if w.is("WITH") && no.is("NO") && data.is("DATA"))
+        }
         _ => true,
     };
     harmless && object(rest)
 }
 
-/// Whether a function of language C is of the server's own library folder.
+/// Whether there is such a word outside of all parentheses.
+fn outside(words: &[Token<'_>], is: impl Fn(&Token<'_>) -> bool) -> bool {
+    let mut depth = 0_u32;
+    words.iter().any(|token| {
+        match token {
+            Token::Sign('(') => depth += 1,
+            Token::Sign(')') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth == 0 && is(token)
+    })
+}
+
+/// Whether a function is surely not of language C, or of the server's own library folder.
 fn loads_no_file(words: &[Token<'_>]) -> bool {
-    let in_c = words.windows(2).any(|w| {
-        w[0].is("LANGUAGE")
-            && (w[1].identifier().is_some_and(|l| l == "c") || w[1] == Token::Text("c"))
+    let plain = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    // A language can be written in many ways (`U&"\0063"`, `$$c$$`); in any but these it may be C.
+    let other = |at: usize| match (words.get(at + 1), words.get(at + 2)) {
+        (Some(Token::Word(_)), Some(Token::Sign('&') | Token::Text(_)))
+        | (Some(Token::Text(_)), Some(Token::Text(_))) => false,
+        (Some(name @ (Token::Word(_) | Token::Name(_))), _) => {
+            name.identifier().is_some_and(|name| name != "c")
+        }
+        (Some(Token::Text(text)), _) => plain(text) && *text != "c",
+        _ => false,
+    };
+    // In a body of SQL it would be a name; nothing but the body's statements comes after this.
+    let body = words.windows(2).position(|w| w[0].is("BEGIN") && w[1].is("ATOMIC"));
+    let mut depth = 0_u32;
+    let in_c = words[..body.unwrap_or(words.len())].iter().enumerate().any(|(at, token)| {
+        match token {
+            Token::Sign('(') => depth += 1,
+            Token::Sign(')') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth == 0 && token.is("LANGUAGE") && !other(at)
     });
-    let own = |file: &str| file.starts_with("$libdir/") && !file.contains("..");
+    // As pg_dump writes it, and at the end: a second AS would be an error, and so would be words behind the strings.
+    let own =
+        |file: &str| file.starts_with("$libdir/") && !file.contains("..") && !file.contains('\\');
     !in_c
-        || words.windows(2).filter(|w| w[0].is("AS")).all(|w| match w[1] {
-            Token::Text(file) => own(file),
-            _ => true,
-        })
+        || match words {
+            [.., by, Token::Text(file), Token::Sign(','), Token::Text(_)] if by.is("AS") => {
+                own(file)
+            }
+            [.., by, Token::Text(file)] if by.is("AS") => own(file),
+            _ => false,
+        }
 }
 
 /// Rights on an object; without `ON` it is membership in a role.
@@ -348,22 +314,30 @@ fn set(rest: &[Token<'_>]) -> bool {
         return rest[0] == Token::Sign('=')
             && matches!(value, [v] if v.among(&["on", "off"]) || matches!(v, Token::Text("on" | "off")));
     }
+    if name.is("client_encoding") && !matches!(value, [Token::Text(_) | Token::Word(_)]) {
+        return false;
+    }
     name.among(&SETTINGS)
 }
 
-fn select(rest: &[Token<'_>]) -> bool {
-    let rest = match rest {
-        [Token::Sign('*'), from, rest @ ..] if from.is("FROM") => rest,
-        rest => rest,
-    };
-    match rest {
-        [schema, Token::Sign('.'), name, Token::Sign('('), first, ..]
-            if schema.is("pg_catalog") =>
+/// Whether a statement, which has no white space before it, begins with these letters.
+fn begins(statement: &str, letters: &str) -> bool {
+    statement.get(..letters.len()).is_some_and(|s| s.eq_ignore_ascii_case(letters))
+}
+
+/// The encoding of a client that a statement sets, by its name.
+pub(crate) fn encoding(statement: &str) -> Option<String> {
+    // Dumps of `--inserts` have a statement a row: most need no second look.
+    if !begins(statement, "SET") {
+        return None;
+    }
+    match &tokens(statement)[..] {
+        [set, name, _, Token::Text(value) | Token::Word(value)]
+            if set.is("SET") && name.is("client_encoding") =>
         {
-            name.among(&FUNCTIONS)
-                && (!name.is("set_config") || *first == Token::Text("search_path"))
+            Some(value.to_ascii_uppercase())
         }
-        _ => false,
+        _ => None,
     }
 }
 
@@ -374,29 +348,31 @@ pub(crate) fn is_copy_of_rows(statement: &str) -> bool {
     if !(copy.is("COPY") && from.is("FROM") && stdin.is("STDIN")) {
         return false;
     }
+    let Some(columns) = values::table(rest) else { return false };
     let name = |t: &Token<'_>| t.identifier().is_some();
-    let (table, columns) = match rest {
-        [schema, Token::Sign('.'), table, columns @ ..] => (name(schema) && name(table), columns),
-        [table, columns @ ..] => (name(table), columns),
-        [] => return false,
-    };
     let listed = |columns: &[Token<'_>]| {
         columns
             .chunks(2)
             .all(|pair| name(&pair[0]) && matches!(pair.get(1), None | Some(Token::Sign(','))))
     };
-    table
-        && match columns {
-            [] => true,
-            [Token::Sign('('), columns @ .., Token::Sign(')')] => listed(columns),
-            _ => false,
-        }
+    match columns {
+        [] => true,
+        [Token::Sign('('), columns @ .., Token::Sign(')')] => listed(columns),
+        _ => false,
+    }
 }
 
 /// Whether it sets something of the session, which a new connection must be told again.
 pub(crate) fn is_setting(statement: &str) -> bool {
-    let is = |text: &str| statement.get(..text.len()).is_some_and(|s| s.eq_ignore_ascii_case(text));
-    is("SET ") || is("SELECT pg_catalog.set_config(")
+    if !begins(statement, "SE") {
+        return false;
+    }
+    let words = tokens(statement);
+    match &words[..] {
+        [set, ..] if set.is("SET") => true,
+        [select, _, _, name, ..] => select.is("SELECT") && name.is("set_config"),
+        _ => false,
+    }
 }
 
 /// Whether this is one of the words of `IF NOT EXISTS`.
@@ -447,8 +423,9 @@ pub(crate) fn toc(toc: &Toc) -> Result<(), Error> {
         return Err(refused(why));
     }
     let plain_backslash = toc.plain_backslash();
-    for entry in toc.entries.iter().filter(|e| !of_the_database(e)) {
-        if let Some(why) = entry_refusal(entry, plain_backslash) {
+    for entry in &toc.entries {
+        let run = || entry_refusal(entry, plain_backslash).filter(|_| !of_the_database(entry));
+        if let Some(why) = claim_refusal(entry).or_else(run) {
             return Err(refused(format!("{why} (its entry {} {})", entry.dump_id, entry.desc)));
         }
     }
@@ -462,19 +439,29 @@ pub(crate) fn of_the_database(entry: &Entry) -> bool {
             && entry.tag.starts_with("DATABASE "))
 }
 
+/// What is wrong with the rows that an entry claims to have, or with a number that is put into a statement.
+fn claim_refusal(entry: &Entry) -> Option<String> {
+    let rows = ["TABLE DATA", "BLOBS"].contains(&&*entry.desc);
+    if (entry.has_data || entry.copy_stmt.is_some()) && !rows {
+        return Some("it has rows where pg_dump writes none".into());
+    }
+    let number = !entry.tag.is_empty() && entry.tag.bytes().all(|b| b.is_ascii_digit());
+    if entry.desc == "BLOB" && !number {
+        return Some("a number of a large object is none".into());
+    }
+    let copy = entry.copy_stmt.as_ref().is_some_and(|copy| !is_copy_of_rows(copy));
+    copy.then(|| "it has a COPY that is not of rows in the file".into())
+}
+
 fn entry_refusal(entry: &Entry, plain_backslash: bool) -> Option<String> {
     if entry.desc == "BLOB METADATA" {
         // Numbers of large objects, one a line, which pg_restore puts into a statement.
         let numbers = entry.defn.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_whitespace());
         return (!numbers).then(|| "a number of a large object is none".into());
     }
-    if let Some(copy) = &entry.copy_stmt
-        && !is_copy_of_rows(copy)
-    {
-        return Some("it has a COPY that is not of rows in the file".into());
-    }
-    // pg_restore makes ALTER .. OWNER out of the statement that would drop the object.
-    for text in [&entry.defn, &entry.drop_stmt] {
+    // ALTER .. OWNER is made out of the statement that would drop the object; a subscription's by its name.
+    let dropped = if entry.desc == "SUBSCRIPTION" { "" } else { &entry.drop_stmt };
+    for text in [&entry.defn, dropped] {
         match statements(text, plain_backslash) {
             Err(e) => return Some(format!("a statement can't be read: {e}")),
             Ok(all) => {

@@ -11,6 +11,42 @@ use std::{io, mem::take};
 /// The longest statement that is taken, in bytes.
 const LONGEST: usize = 256 << 20;
 
+/// Words behind which CASE begins an expression; behind all others it could be a name.
+const BEFORE_CASE: [&[u8]; 32] = [
+    b"all",
+    b"and",
+    b"any",
+    b"array",
+    b"between",
+    b"by",
+    b"case",
+    b"check",
+    b"distinct",
+    b"else",
+    b"from",
+    b"having",
+    b"ilike",
+    b"in",
+    b"limit",
+    b"like",
+    b"not",
+    b"offset",
+    b"on",
+    b"or",
+    b"return",
+    b"select",
+    b"set",
+    b"similar",
+    b"some",
+    b"then",
+    b"to",
+    b"using",
+    b"values",
+    b"when",
+    b"where",
+    b"default",
+];
+
 /// What a plain dump consists of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Item {
@@ -44,6 +80,17 @@ enum State {
     Data(bool),
 }
 
+/// What came last, behind white space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Last {
+    /// A sign or a word behind which an expression begins.
+    Sign,
+    /// A name or a value, behind which CASE is no expression.
+    Operand,
+    /// `BEGIN`.
+    Begin,
+}
+
 /// What the text says of itself in the comments that `pg_dump` writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Claim {
@@ -67,8 +114,7 @@ pub(crate) struct Lexer {
     parens: u32,
     /// `BEGIN ATOMIC` .. `END` of a function's SQL body, where semicolons end nothing.
     begins: u32,
-    /// Whether the last word was `BEGIN`, with nothing but white space after it.
-    begin: bool,
+    last: Last,
     /// First letters of the statement's first words, which tell a function by.
     letters: Vec<u8>,
     plain_backslash: bool,
@@ -97,7 +143,7 @@ impl Default for Lexer {
             escapes: false,
             parens: 0,
             begins: 0,
-            begin: false,
+            last: Last::Sign,
             letters: Vec::new(),
             plain_backslash: true,
             after_string: None,
@@ -254,8 +300,9 @@ impl Lexer {
                     self.word.push(b); // counts, so that the opening tag does not close itself
                 }
             }
+            // The server ends a comment at either of them: what comes next would be a statement to it alone.
             State::Comment => {
-                if b == b'\n' {
+                if b == b'\n' || b == b'\r' {
                     match self.word.trim_ascii_end() {
                         b" PostgreSQL database dump" => self.claim = Claim::Begun,
                         b" PostgreSQL database dump complete" => self.claim = Claim::Complete,
@@ -336,19 +383,26 @@ impl Lexer {
         if b == b'$' {
             self.held.extend_from_slice(&[b]);
             let tag = take(&mut self.word);
-            let number = tag.get(1).is_some_and(u8::is_ascii_digit);
-            if tag.first() == Some(&b'$') && !number {
+            if tag.get(1).is_some_and(u8::is_ascii_digit) && tag.first() == Some(&b'$') {
+                // A parameter and a word to some servers, an error to others.
+                return Err(bad("a parameter with a dollar sign behind it"));
+            }
+            if tag.first() == Some(&b'$') {
                 self.tag = tag;
                 self.tag.push(b'$');
                 self.state = State::Dollar;
+                self.last = Last::Operand;
             } else {
                 self.word.push(b'$');
             }
             return Ok(());
         }
         let word = take(&mut self.word);
-        self.note_word(&word);
-        self.begin &= b.is_ascii_whitespace();
+        if b == b'\'' && word.first().is_some_and(u8::is_ascii_digit) {
+            // To servers before PostgreSQL 15 `1E'` begins a string with backslashes, to later ones it is an error.
+            return Err(bad("a number with a string right behind it"));
+        }
+        self.note_word(&word, b)?;
         match b {
             b'\'' => {
                 let again = (previous == b'\'' && self.escapes) || continued;
@@ -359,12 +413,14 @@ impl Lexer {
             b'-' if previous == b'-' => {
                 self.held.truncate(self.held.len().saturating_sub(1));
                 self.state = State::Comment;
+                self.last = Last::Operand; // not known: its first sign looked like an operator
                 self.after_string = self.before_sign;
                 return Ok(());
             }
             b'*' if previous == b'/' => {
                 self.held.truncate(self.held.len().saturating_sub(1));
                 self.state = State::Block(1);
+                self.last = Last::Operand;
                 self.after_string = self.before_sign;
                 self.previous = 0;
                 return Ok(());
@@ -383,9 +439,32 @@ impl Lexer {
     }
 
     /// Counts the blocks of a function whose body is SQL.
-    fn note_word(&mut self, word: &[u8]) {
-        if word.is_empty() || word[0].is_ascii_digit() {
-            return;
+    ///
+    /// # Errors
+    /// It can't be told whether a CASE begins an expression or is a name, which some places allow.
+    fn note_word(&mut self, word: &[u8], next: u8) -> io::Result<()> {
+        let before = self.last;
+        if !word.is_empty() {
+            self.last = if word.eq_ignore_ascii_case(b"begin") {
+                Last::Begin
+            } else if BEFORE_CASE.iter().any(|w| word.eq_ignore_ascii_case(w)) {
+                Last::Sign
+            } else {
+                Last::Operand
+            };
+        }
+        match next {
+            b')' | b']' | b'.' | b'\'' | b'"' => self.last = Last::Operand,
+            b if b.is_ascii_whitespace() => {}
+            _ => self.last = Last::Sign,
+        }
+        if word.is_empty() {
+            return Ok(());
+        }
+        if word[0].is_ascii_digit() || word[0] == b'$' {
+            // Before PostgreSQL 15 `1END` is two words.
+            let unclear = self.begins > 0 && word.to_ascii_lowercase().ends_with(b"end");
+            return if unclear { Err(bad("a number with a word right behind it")) } else { Ok(()) };
         }
         if self.letters.len() < 4 {
             self.letters.push(match &word.to_ascii_lowercase()[..] {
@@ -396,22 +475,25 @@ impl Lexer {
                 _ => b' ',
             });
         }
-        let begin = std::mem::replace(&mut self.begin, word.eq_ignore_ascii_case(b"begin"));
         let function = self.letters.starts_with(b"cf") || self.letters.starts_with(b"corf");
         if function && self.parens == 0 {
             match &word.to_ascii_lowercase()[..] {
                 // A function may be called `begin`: then nothing but a statement's end comes after it.
-                b"atomic" if begin => self.begins += 1,
+                b"atomic" if before == Last::Begin => self.begins += 1,
+                b"case" if self.begins > 0 && before != Last::Sign => {
+                    return Err(bad("a CASE behind a name or a value"));
+                }
                 b"case" if self.begins > 0 => self.begins += 1,
                 b"end" => self.begins = self.begins.saturating_sub(1),
                 _ => {}
             }
         }
+        Ok(())
     }
 
     fn statement(&mut self, out: &mut Out<'_>) -> io::Result<()> {
         self.letters.clear();
-        self.begin = false;
+        self.last = Last::Sign;
         let text = take(&mut self.held).freeze();
         let text = text.slice_ref(text.trim_ascii());
         if text.is_empty() {
@@ -589,6 +671,39 @@ mod tests {
         let called = "CREATE FUNCTION begin.atomic() RETURNS int AS 'SELECT 1'; DROP DATABASE x;";
         assert_eq!(statements(called).len(), 2);
         assert!(items(b"SELECT 1$a$ ' $a$; DROP DATABASE x; --';", 100).is_err());
+        assert!(items(b"SELECT $1a$b$; DROP DATABASE x; --$b$;", 100).is_err());
+        assert!(items(b"SELECT 1E'\\''; DROP DATABASE x; --';", 100).is_err());
+        // The server ends a comment where either kind of line ends.
+        assert!(
+            statements("SELECT 1; -- a\rDROP DATABASE x;").contains(&"DROP DATABASE x".to_owned())
+        );
+        // A CASE that is a name begins nothing.
+        let body = "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT";
+        for label in [
+            "1 case",
+            "a.case",
+            "1 AS case",
+            "'a' case",
+            "$1 case",
+            "(1) case",
+            "$$a$$ case",
+            "1 -- \ncase",
+            "1 /**/case",
+            "\"a\" case",
+            "CASE WHEN true THEN 1END",
+            "CASE WHEN true THEN $1END",
+        ] {
+            let text = format!("{body} {label}; END; ALTER ROLE x SUPERUSER; SELECT 1 AS end;");
+            let unclear = items(text.as_bytes(), 100).expect_err(label).to_string();
+            assert!(
+                unclear.contains("right behind") || unclear.contains("CASE behind"),
+                "{unclear}"
+            );
+        }
+        let text = format!(
+            "{body} CASE WHEN (CASE a WHEN 1 THEN 2 ELSE CASE 1 WHEN 1 THEN 2 END END) = 1 THEN 1 END; END;"
+        );
+        assert_eq!(statements(&text).len(), 1);
         // Only the words that both understand switch backslashes on.
         for (set, found) in [("SET standard_conforming_strings = off", 2), ("SET x = off", 3)] {
             let text = format!("{set}; SELECT '\\'; DROP DATABASE x; --';\n");

@@ -1,7 +1,8 @@
 //! The readers of archives and of SQL text by themselves, for tests that give them anything.
 
 use super::{
-    lexer::Lexer,
+    judge,
+    lexer::{Item, Lexer},
     parse::{Wanted, parse},
     source::{Blocks, Source, bad},
 };
@@ -54,4 +55,29 @@ pub fn sql(bytes: &[u8], piece: usize) -> io::Result<usize> {
     }
     lexer.end(&mut out)?;
     Ok(count)
+}
+
+/// Reads SQL text and judges what it has: its statements, without a COPY of rows, that would run. None if it is no SQL text
+/// or something of it would not run.
+pub fn judged(bytes: &[u8]) -> Option<Vec<String>> {
+    let mut lexer = Lexer::default();
+    let mut all = Vec::new();
+    let mut out = |item| {
+        let refused = || io::Error::from(io::ErrorKind::PermissionDenied);
+        match item {
+            Item::Statement(text) => {
+                let text = String::from_utf8_lossy(&text).into_owned();
+                judge::refusal(&text).map_or(Ok(()), |_| Err(refused()))?;
+                all.push(text);
+            }
+            Item::Copy(text) if !judge::is_copy_of_rows(&String::from_utf8_lossy(&text)) => {
+                return Err(refused());
+            }
+            Item::Copy(_) | Item::Data(_) | Item::End => {}
+        }
+        Ok(())
+    };
+    lexer.push(bytes, &mut out).ok()?;
+    lexer.end(&mut out).ok()?;
+    Some(all)
 }

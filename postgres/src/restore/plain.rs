@@ -88,7 +88,7 @@ async fn run(
                     if let Some(why) = judge::refusal(&text) {
                         return Err(judge::refused(why));
                     }
-                    if let Some(other) = set_encoding(&text) {
+                    if let Some(other) = judge::encoding(&text) {
                         encoding = other; // the session itself stays in UTF-8
                         continue;
                     }
@@ -170,13 +170,6 @@ async fn run(
 fn untested(statement: &str) -> Option<String> {
     let first: Vec<&str> = statement.split_whitespace().take(4).collect();
     statement.starts_with("CREATE ").then(|| first[1..].join(" "))
-}
-
-/// The encoding that a statement sets, by its name.
-fn set_encoding(statement: &str) -> Option<String> {
-    let head = statement.get(..19)?;
-    (head.eq_ignore_ascii_case("SET client_encoding"))
-        .then(|| statement.split('\'').nth(1).unwrap_or("UTF8").to_uppercase())
 }
 
 /// Whether a statement sets an owner or a grant that is not asked for.

@@ -188,3 +188,69 @@ fn what_can_not_leave_is_told_before_anything_is_tried() {
     in flight 0, waiting 0
     ");
 }
+
+#[test]
+fn an_option_group_goes_to_copies_of_its_own_engine_alone() {
+    let yaml = POLICY
+        .replace(
+            "in_flight: 3 }",
+            "option_groups: { oracle-tz: oracle-tz-virginia, tde: tde-virginia } }",
+        )
+        .replace("of: [daily], keep: { newest: 2 }", "of: [daily], keep: { newest: 1 }");
+    let policy = policy(&yaml);
+    // What the source is under, and what its copy is to be under: none is the destination's default for its engine.
+    let table = [
+        ("acme-erp", Some("oracle-tz"), Some("oracle-tz-virginia")),
+        ("acme-crm", Some("tde"), Some("tde-virginia")),
+        ("acme-orders", Some("default:postgres-16"), None),
+        ("acme-catalogue", Some("mysql-memcached"), None),
+        ("acme-none", None, None),
+    ];
+    let (mut databases, mut points) = (Vec::new(), Vec::new());
+    for (id, group, _) in table {
+        let (database, mut of) = days(&policy, id, &["20"]);
+        of[0].option_group = group.map(str::to_owned);
+        databases.push(database);
+        points.append(&mut of);
+    }
+    // A cluster has no option group, whatever the destination knows.
+    let (mut cluster, mut of_cluster) = days(&policy, "acme-ledger", &["20"]);
+    (cluster.family, of_cluster[0].family) = (Family::Cluster, Family::Cluster);
+    databases.push(cluster);
+    points.append(&mut of_cluster);
+    let copies = plan(&policy, &seen(&policy, databases, points), &AwsManaged::new(), at(NOW));
+    assert_eq!(copies.plan.findings, []);
+    let given: BTreeMap<&str, Option<&str>> = (copies.plan.steps.iter())
+        .map(|step| {
+            let Action::Copy { copy, .. } = &step.action;
+            let database = copy.id.split("-daily-").next().unwrap_or_default();
+            (database, copy.option_group.as_deref())
+        })
+        .collect();
+    let mut expected: BTreeMap<_, _> = table.iter().map(|(id, _, there)| (*id, *there)).collect();
+    expected.insert("acme-ledger", None);
+    assert_eq!(given, expected);
+}
+
+#[test]
+fn a_copy_at_home_for_the_transfer_keeps_its_own_option_group_and_its_copy_gets_the_destinations() {
+    let yaml = POLICY.replace("to: dr, of: [daily]", "to: vault, of: [daily]").replace(
+        "    transfer_key:",
+        "    option_groups: { oracle-tz: oracle-tz-vault }\n    transfer_key:",
+    );
+    let policy = policy(&yaml);
+    let (database, mut points) = days(&policy, "acme-erp", &["20"]);
+    points[0].option_group = Some("oracle-tz".into());
+    let keys = AwsManaged::from([("arn:aws:kms:eu-west-1:111122223333:key/home".to_owned(), true)]);
+    let mut world = seen(&policy, vec![database], points);
+    let mut given = Vec::new();
+    for _ in 0..2 {
+        let copies = plan(&policy, &world, &keys, at(NOW));
+        let Action::Copy { copy, .. } = &copies.plan.steps[0].action;
+        given.push(copy.option_group.clone());
+        start(&mut world, &copies);
+        settled(&mut world, at(NOW), |_| true);
+    }
+    // In one region RDS keeps the source's by itself.
+    assert_eq!(given, [None, Some("oracle-tz-vault".to_owned())]);
+}

@@ -3,16 +3,18 @@
 use super::Topic;
 use crate::{
     quoted,
+    restore::lexer,
     toc::{Entry, Toc},
 };
 
 /// Large objects that one statement makes or gives away.
 const TOGETHER: usize = 1000;
 
-/// One statement of an entry.
+/// One step of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Statement {
-    pub(super) sql: String,
+pub(super) struct Step {
+    /// Steps that are run together or not at all, as they were judged: each is sent by itself.
+    pub(super) all: Vec<String>,
     /// The same in single statements, for when it fails as a whole; each with what it is about.
     pub(super) each: Vec<(String, String)>,
     pub(super) topic: Topic,
@@ -33,9 +35,11 @@ pub(super) fn session_settings(toc: &Toc) -> String {
 }
 
 /// The statements of an entry, in their order.
-pub(super) fn of_entry(toc: &Toc, entry: &Entry, owners: bool) -> Vec<Statement> {
+pub(super) fn of_entry(toc: &Toc, entry: &Entry, owners: bool) -> Vec<Step> {
     let objects = large_objects(toc, entry);
-    let one = |sql: String, topic, what: String| Statement { sql, each: Vec::new(), topic, what };
+    let several =
+        |all: Vec<String>, topic, what: String| Step { all, each: Vec::new(), topic, what };
+    let one = |sql: String, topic, what: String| several(vec![sql], topic, what);
     let topic = Topic::of_entry(&entry.desc);
     let mut all = Vec::new();
     match entry.desc.as_str() {
@@ -45,20 +49,20 @@ pub(super) fn of_entry(toc: &Toc, entry: &Entry, owners: bool) -> Vec<Statement>
             }));
         }
         "ACL" | "COMMENT" | "SECURITY LABEL" if !objects.is_empty() => {
-            for statement in commands(&entry.defn) {
-                match around_object(statement) {
+            for statement in statements(toc, &entry.defn) {
+                match around_object(&statement) {
                     Some((before, after)) => {
                         let make = |oid: &str| format!("{before}{oid}{after}");
                         all.extend(batches(&objects, topic, make));
                     }
-                    None => all.push(one(statement.to_owned(), topic, name(entry))),
+                    None => all.push(one(statement, topic, name(entry))),
                 }
             }
         }
         "SCHEMA" if !owners && !entry.defn.starts_with("--") => {
             all.push(one(format!("CREATE SCHEMA {}", quoted(&entry.tag)), topic, name(entry)));
         }
-        _ => all.push(one(entry.defn.clone(), topic, name(entry))),
+        _ => all.push(several(statements(toc, &entry.defn), topic, name(entry))),
     }
     if let Some(method) = entry.access_method.as_ref().filter(|_| entry.is_partitioned) {
         let sql = format!("ALTER TABLE {} SET ACCESS METHOD {}", qualified(entry), quoted(method));
@@ -99,26 +103,21 @@ fn large_objects<'t>(toc: &'t Toc, entry: &'t Entry) -> Vec<&'t str> {
 }
 
 /// One statement for each object, many of them together.
-fn batches(objects: &[&str], topic: Topic, make: impl Fn(&str) -> String) -> Vec<Statement> {
+fn batches(objects: &[&str], topic: Topic, make: impl Fn(&str) -> String) -> Vec<Step> {
     let objects: Vec<&&str> =
         objects.iter().filter(|oid| oid.bytes().all(|b| b.is_ascii_digit())).collect();
     let batch = |some: &[&&str]| {
         let each: Vec<(String, String)> =
             some.iter().map(|oid| (make(oid), format!("LARGE OBJECT {oid}"))).collect();
-        let all: Vec<&str> = each.iter().map(|(sql, _)| sql.as_str()).collect();
-        Statement { sql: all.join("; "), topic, what: "LARGE OBJECTS".into(), each: each.clone() }
+        let all = each.iter().map(|(sql, _)| sql.clone()).collect();
+        Step { all, topic, what: "LARGE OBJECTS".into(), each }
     };
     objects.chunks(TOGETHER).map(batch).collect()
 }
 
-/// The statements of a text in which only names are quoted.
-fn commands(text: &str) -> impl Iterator<Item = &str> {
-    let mut quoted = false;
-    let ends = move |c: char| {
-        quoted ^= c == '"';
-        c == ';' && !quoted
-    };
-    text.split_inclusive(ends).map(str::trim).filter(|s| !s.is_empty())
+/// The statements of an entry's text, parted as [`super::super::judge`] parts them. It has read them all.
+fn statements(toc: &Toc, text: &str) -> Vec<String> {
+    lexer::statements(text, toc.plain_backslash()).unwrap_or_default()
 }
 
 /// What stands before and after the number of a large object, outside of quoted names.

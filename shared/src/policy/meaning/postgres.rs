@@ -29,12 +29,7 @@ pub(super) fn check(policy: &Policy, say: Say<'_>) {
         if let Some(place) = &group.scratch {
             scratch(place, &format!("{at}/scratch"), say);
         }
-        let same = |p: &&Scratch| {
-            p.host.is_some()
-                && p.host == group.host
-                && p.port.unwrap_or(5432) == group.port.unwrap_or(5432)
-        };
-        if policy.scratch_of(group).as_ref().is_some_and(|p| same(&p)) {
+        if policy.scratch_of(group).is_some_and(|place| is_backed_up(policy, &place)) {
             let why = "this is the server that is backed up: name another one, or write production: true if that is meant";
             let at =
                 if group.scratch.is_some() { format!("{at}/scratch") } else { "/scratch".into() };
@@ -43,6 +38,18 @@ pub(super) fn check(policy: &Policy, say: Say<'_>) {
         keys(group, &at, say);
     }
     places(&policy.postgres, say);
+}
+
+/// Whether test restores would run on a server of any group, its own or another.
+fn is_backed_up(policy: &Policy, place: &Scratch) -> bool {
+    let name = |host: &Option<String>| {
+        host.as_ref().map(|host| host.trim_end_matches('.').to_ascii_lowercase())
+    };
+    place.host.is_some()
+        && policy.postgres.values().any(|group| {
+            name(&place.host) == name(&group.host)
+                && place.port.unwrap_or(5432) == group.port.unwrap_or(5432)
+        })
 }
 
 fn databases(group: &Postgres, at: &str, say: Say<'_>) {
@@ -270,12 +277,21 @@ mod tests {
             ("{directory: /x, production: true}", "one place"),
             ("{host: db}", "production: true if that is meant"),
             ("{host: db, port: 5432}", "production: true if that is meant"),
+            ("{host: DB.}", "production: true if that is meant"),
             ("{port: 5433}", "by its host"),
             ("{directory: x}", "from / on"),
         ] {
             let said_so = faults(&format!("{{{rest}, scratch: {scratch}}}"));
             assert!(said_so.contains(said) && said_so.contains("scratch"), "{scratch}: {said_so}");
         }
+        // A server of another group is one that is backed up too.
+        let two = format!(
+            "{{holdfast: 1, company: acme, id: host-1, postgres: {{shop: {{{rest}, scratch: {{host: other}}}}, \
+             stock: {{{}}}}}}}",
+            rest.replace("host: db", "host: other").replace("/b", "/c")
+        );
+        let said = Policy::parse(&two).expect_err("a fault").to_string();
+        assert!(said.contains("/postgres/shop/scratch") || said.contains("shop.scratch"), "{said}");
         for scratch in ["{}", "{production: true}", "{host: db, port: 5433}", "{directory: /x}"] {
             let text = format!(
                 "{{holdfast: 1, company: acme, id: host-1, postgres: {{shop: {{{rest}, scratch: {scratch}}}}}}}"

@@ -32,7 +32,7 @@ fn an_entry_gets_its_owner_by_the_name_that_alter_wants() {
         (entry.namespace, entry.owner) = (Some("s".into()), Some("bob".into()));
         let owner = |owners| {
             let all = of_entry(&toc, &entry, owners);
-            all.into_iter().map(|s| s.sql).find(|sql| sql.contains("OWNER TO"))
+            all.into_iter().flat_map(|s| s.all).find(|sql| sql.contains("OWNER TO"))
         };
         assert_eq!(owner(true).as_deref(), expected, "{desc} {tag}");
         assert_eq!(owner(false), None);
@@ -49,7 +49,7 @@ fn what_is_said_of_many_large_objects_is_said_of_each() {
         "REVOKE ALL ON LARGE OBJECT 100 FROM \"LARGE OBJECT 7\";\nGRANT SELECT ON LARGE OBJECT 100 TO eve;".into();
     let sql = |id| {
         let entry = entry(&toc, id);
-        of_entry(&toc, &entry, true).into_iter().map(|s| s.sql).collect::<Vec<_>>()
+        of_entry(&toc, &entry, true).into_iter().map(|s| s.all.join("; ")).collect::<Vec<_>>()
     };
     assert_eq!(
         sql(1),
@@ -59,8 +59,15 @@ fn what_is_said_of_many_large_objects_is_said_of_each() {
     );
     let acl = sql(2);
     assert_eq!(acl.len(), 2, "{acl:?}");
-    assert!(acl[0].contains("LARGE OBJECT 200 FROM \"LARGE OBJECT 7\";"), "{acl:?}");
-    assert!(acl[1].ends_with("GRANT SELECT ON LARGE OBJECT 200 TO eve;"), "{acl:?}");
+    assert!(acl[0].contains("LARGE OBJECT 200 FROM \"LARGE OBJECT 7\""), "{acl:?}");
+    assert!(acl[1].ends_with("GRANT SELECT ON LARGE OBJECT 200 TO eve"), "{acl:?}");
+    // What is in a string is no statement.
+    toc.entries[1].desc = "COMMENT".into();
+    toc.entries[1].defn = "COMMENT ON LARGE OBJECT 100 IS 'a; ALTER ROLE eve SUPERUSER; b';".into();
+    let entry = entry(&toc, 2);
+    let comment: Vec<_> = of_entry(&toc, &entry, true).into_iter().flat_map(|s| s.all).collect();
+    assert_eq!(comment.len(), 2, "{comment:?}");
+    assert!(comment.iter().all(|s| s.starts_with("COMMENT ON LARGE OBJECT")), "{comment:?}");
 }
 
 #[test]
@@ -69,8 +76,8 @@ fn without_owners_a_schema_is_made_by_its_name_alone_and_public_stays_as_it_is()
     let of = |defn: &str| {
         let mut entry = entry(&toc, 1);
         (entry.tag, entry.defn) = ("s".into(), defn.into());
-        of_entry(&toc, &entry, false)[0].sql.clone()
+        of_entry(&toc, &entry, false).remove(0).all
     };
-    assert_eq!(of("CREATE SCHEMA s AUTHORIZATION bob;"), "CREATE SCHEMA \"s\"");
-    assert_eq!(of("-- *not* creating schema"), "-- *not* creating schema");
+    assert_eq!(of("CREATE SCHEMA s AUTHORIZATION bob;"), ["CREATE SCHEMA \"s\""]);
+    assert_eq!(of("-- *not* creating schema"), Vec::<String>::new());
 }
