@@ -272,6 +272,9 @@ async fn a_failed_run_puts_its_metrics_first_and_then_tells_the_topic() {
     critical acme-b stale: it is old; run it
     warning acme-b busy: it is stopped; start it
     Subject=acme snapshot failed
+    MessageAttributes.entry.1.Name=holdfast-audience
+    MessageAttributes.entry.1.Value.DataType=String
+    MessageAttributes.entry.1.Value.StringValue=people
     ");
 }
 
