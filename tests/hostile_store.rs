@@ -162,13 +162,13 @@ fn decided(world: &World, root: &Path) -> String {
         .collect::<Vec<_>>();
     let seen: Vec<Backup> = wait(async {
         assert!(mark::find(&store, &trust).await.expect("the mark").is_some());
-        catalogue(&store, &forms, &rules.databases, &trust).await.expect("listed")
+        catalogue(&store, &forms, rules.databases.named(), &trust).await.expect("listed")
     });
     let looked = Looked {
         group,
         rules,
         dumps: rules.all_dumps(),
-        database: "shop",
+        database: "shop".into(),
         server: Ok(1),
         keyless: BTreeMap::new(),
         free: None,
@@ -182,7 +182,7 @@ fn decided(world: &World, root: &Path) -> String {
     }
     let places = vec![("/b".to_owned(), Ok(seen.clone()))];
     let going =
-        dumps::plan(&world.policy, &[Dumps { group, rules, database: "shop", places }], now);
+        dumps::plan(&world.policy, &[Dumps { group, rules, database: "shop".into(), places }], now);
     lines.extend(going.plan.steps.iter().map(|s| {
         format!("{}: {}", s.action, s.because).replace(&root.display().to_string(), "/b")
     }));

@@ -2,15 +2,19 @@
 
 use crate::Error;
 use std::io::{self, BufRead};
-use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
+use zstd::zstd_safe::{DCtx, DParameter, ErrorCode, InBuffer, OutBuffer, get_error_name};
 
 /// The largest window that is undone, as a power of two: 32 MiB, which is all that is held in memory. Levels up to 19 have
 /// 8 MiB at most; a few bytes of a frame's header could ask for 2 GiB otherwise.
 const WINDOW_LOG: u32 = 25;
 
+/// `ZSTD_error_frameParameter_windowTooLarge`: its number is a promise of zstd since 1.3.1 (`lib/zstd_errors.h`), and libzstd
+/// returns an error as its negative.
+const WINDOW_TOO_LARGE: ErrorCode = 0_usize.wrapping_sub(16);
+
 /// Undoes any number of frames, one after the other, and notices a missing end.
 pub(crate) struct Unzstd {
-    raw: Decoder<'static>,
+    raw: DCtx<'static>,
     /// A frame has begun and not ended.
     within: bool,
     /// A frame has ended.
@@ -19,8 +23,10 @@ pub(crate) struct Unzstd {
 
 impl Unzstd {
     pub(crate) fn new() -> io::Result<Self> {
-        let mut raw = Decoder::new()?;
-        raw.set_parameter(DParameter::WindowLogMax(WINDOW_LOG))?;
+        let failed = |code| io::Error::other(get_error_name(code));
+        let mut raw = DCtx::create();
+        raw.init().map_err(failed)?;
+        raw.set_parameter(DParameter::WindowLogMax(WINDOW_LOG)).map_err(failed)?;
         Ok(Self { raw, within: false, any: false })
     }
 
@@ -36,7 +42,8 @@ impl Unzstd {
             }
             let mut from = InBuffer::around(input);
             let mut to = OutBuffer::around(&mut *out);
-            let hint = self.raw.run(&mut from, &mut to).map_err(|e| self.explain(&e))?;
+            let hint = self.raw.decompress_stream(&mut to, &mut from);
+            let hint = hint.map_err(|code| self.explain(code))?;
             let (used, made) = (from.pos(), to.pos());
             source.consume(used);
             self.within = hint != 0;
@@ -52,9 +59,8 @@ impl Unzstd {
         }
     }
 
-    fn explain(&self, e: &io::Error) -> Error {
-        let why = e.to_string();
-        if why.contains("too much memory") {
+    fn explain(&self, code: ErrorCode) -> Error {
+        if code == WINDOW_TOO_LARGE {
             return Error::Unsupported(format!(
                 "its zstd window is larger than the {} MiB that are held here; undo it with zstd -dc --long=31",
                 (1 << WINDOW_LOG) >> 20
@@ -63,7 +69,7 @@ impl Unzstd {
         Error::Damaged(if self.any && !self.within {
             "something that is no zstd frame follows the end of its zstd data".into()
         } else {
-            format!("its zstd data can't be undone ({why})")
+            format!("its zstd data can't be undone ({})", get_error_name(code))
         })
     }
 }

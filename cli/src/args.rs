@@ -598,9 +598,10 @@ fn topic(s: &str) -> Result<Topic, String> {
 
 fn demanded(s: &str) -> Result<String, String> {
     if s == shared::request::SCHEDULE {
-        return Err(
-            "a gate has a reason of its own; `holdfast run snapshot` takes what is due".into()
-        );
+        return Err(format!(
+            "a gate has a reason of its own; `{}` takes what is due",
+            shared::hints::commands::RUN_SNAPSHOT
+        ));
     }
     Ok(s.to_owned())
 }
@@ -609,5 +610,7 @@ fn request_name(s: &str) -> Result<String, String> {
     shared::request::check_name(s).map(|()| s.to_owned())
 }
 
+#[cfg(test)]
+mod hinted;
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use crate::{session::Session, stop::Stop};
 use shared::{
     aws::EdgeError,
-    policy::{Policy, Postgres, dumps::PRE_RESTORE, text::Name},
+    policy::{Postgres, dumps::PRE_RESTORE, text::Name},
     request::names,
     secret::Secrets,
 };
@@ -68,12 +68,10 @@ pub(crate) async fn find<'s>(
     let mut any = false;
     for (name, rules) in policy.postgres.iter().filter(|(_, g)| !g.dumps.is_empty()) {
         known.push(name.to_string());
-        let asked = |d: &&String| of.is_none_or(|of| names(of, name.as_str(), d));
-        let databases: Vec<String> = rules.databases.iter().filter(asked).cloned().collect();
-        any |= !databases.is_empty();
-        if databases.is_empty() {
+        if !of.is_none_or(|of| group_has(of, name, rules)) {
             continue;
         }
+        any = true;
         for (place, open) in open(&world, secrets, rules).await.into_iter().enumerate() {
             let open = match open {
                 Ok(open) => open,
@@ -85,7 +83,9 @@ pub(crate) async fn find<'s>(
             match open.by_database(&world, rules).await {
                 Err(e) => found.gaps.push(e),
                 Ok(by) => {
-                    let by = by.into_iter().filter(|(d, _)| databases.contains(d));
+                    let by = by
+                        .into_iter()
+                        .filter(|(d, _)| of.is_none_or(|of| names(of, name.as_str(), d)));
                     found.items.extend(by.flat_map(|(database, backups)| {
                         let open = open.clone();
                         backups.into_iter().map(move |backup| Item {
@@ -127,16 +127,41 @@ pub(crate) async fn one<'s>(
     meant: &str,
     place: Option<usize>,
 ) -> anyhow::Result<Item<'s>> {
-    let of = names_group(&session.policy, meant).then_some(meant);
-    let found = find(session, secrets, of).await?;
-    pick(session, &found, meant, place)
+    let (found, group) = find_meant(session, secrets, meant).await?;
+    pick(&found, meant, group, place)
 }
 
-/// Whether this names a group or one of its databases, and not a file.
-pub(crate) fn names_group(policy: &Policy, of: &str) -> bool {
-    policy.postgres.iter().any(|(name, group)| {
-        of == name.as_str() || group.databases.iter().any(|d| names(of, name.as_str(), d))
-    })
+/// What is found by a word, and whether the word is a group or a database of one: else a file among all is meant.
+///
+/// # Errors
+/// As for [`find`].
+pub(crate) async fn find_meant<'s>(
+    session: &'s Session<'_>,
+    secrets: &Secrets<'_>,
+    meant: &str,
+) -> anyhow::Result<(Found<'s>, bool)> {
+    let groups = || session.policy.postgres.iter();
+    if groups().any(|(name, group)| group_has(meant, name, group)) {
+        let found = find(session, secrets, Some(meant)).await?;
+        // Where a group means all databases, what lies there tells a database from a file in a folder of that name.
+        let told = groups().any(|(name, group)| names_listed(meant, name, group));
+        if told || !found.items.is_empty() || !found.gaps.is_empty() {
+            return Ok((found, true));
+        }
+    }
+    Ok((find(session, secrets, None).await?, false))
+}
+
+/// Whether this names a group or one of its databases. Of a group of all, any name may be one: it may be gone from the
+/// server, and its dumps are there.
+fn group_has(of: &str, name: &Name, group: &Postgres) -> bool {
+    let any = || of.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('/'));
+    names_listed(of, name, group) || (group.databases.is_all() && any())
+}
+
+/// Whether this names a group, or a database that it lists.
+fn names_listed(of: &str, name: &Name, group: &Postgres) -> bool {
+    of == name.as_str() || group.databases.named().iter().any(|d| names(of, name.as_str(), d))
 }
 
 /// The one that is meant among those found, as [`one`] means it.
@@ -144,23 +169,20 @@ pub(crate) fn names_group(policy: &Policy, of: &str) -> bool {
 /// # Errors
 /// If there is none, or more than one.
 pub(crate) fn pick<'s>(
-    session: &Session<'_>,
     found: &Found<'s>,
     meant: &str,
+    group: bool,
     place: Option<usize>,
 ) -> anyhow::Result<Item<'s>> {
     let here = |i: &&Item<'_>| place.is_none_or(|p| p == i.place);
     let items: Vec<&Item<'s>> = found.items.iter().filter(here).collect();
-    let items = if names_group(&session.policy, meant) {
-        newest(items, meant)?
-    } else {
-        called(items, meant)
-    };
+    let items = if group { newest(items, meant)? } else { called(items, meant) };
     match (items.as_slice(), found.gaps.first()) {
         ([item], _) => Ok((*item).clone()),
         ([], Some(gap)) => Err(Stop::edge(gap)),
         ([], None) => Err(Stop::wrong(format!(
-            "there is no dump \"{meant}\"; `holdfast list` shows what there is"
+            "there is no dump \"{meant}\"; `{}` shows what there is",
+            shared::hints::commands::LIST
         ))),
         _ => Err(Stop::wrong(format!(
             "\"{meant}\" is the name of several files: write one of {}",

@@ -1,7 +1,7 @@
 //! The functions by name, run as their Lambdas run them.
 
 use shared::{
-    plan::{Finding, Severity},
+    plan::{Finding, Severity, code},
     policy::Policy,
     report::{Coverage, Report, Result},
     request::Request,
@@ -93,7 +93,7 @@ pub(crate) fn budget(timeout: &shared::policy::text::Period) -> Budget {
 
 /// What could not be looked at.
 pub(crate) fn gaps(report: &Report) -> impl Iterator<Item = &Finding> {
-    report.findings.iter().filter(|f| f.what == "gap")
+    report.findings.iter().filter(|f| f.what == code::GAP)
 }
 
 /// Why nothing at all could be seen; none when something was.
@@ -119,7 +119,7 @@ pub(crate) fn refused(findings: &[Finding]) -> Option<&Finding> {
     findings.iter().find(|f| {
         matches!(
             (f.what, f.asset.as_str()),
-            ("unknown-reason" | "unknown-asset", _) | ("nothing", "request")
+            (code::UNKNOWN_REASON | code::UNKNOWN_ASSET, _) | ("nothing", "request")
         )
     })
 }
@@ -139,8 +139,10 @@ pub(crate) fn exit(policy: &Policy, report: &Report, budget: Budget) -> Exit {
     };
     let broke = |r: &Result| matches!(r, Result::Failed(_)) && !waits(r);
     // `not-taken` only repeats a step that there was no time for.
-    let other =
-        report.findings.iter().any(|f| f.severity == Severity::Critical && f.what != "not-taken");
+    let other = report
+        .findings
+        .iter()
+        .any(|f| f.severity == Severity::Critical && f.what != code::NOT_TAKEN);
     let late = report.outcomes.iter().any(|o| waits(&o.result));
     match (report.outcomes.iter().any(|o| broke(&o.result)) || other, late, report.failed) {
         (false, true, _) => Exit::Late,
@@ -157,10 +159,10 @@ fn data_path(report: &Report) -> Option<Exit> {
     let failed = report.outcomes.iter().filter_map(|o| o.kind);
     let exits = failed.map(|kind| Exit::of_kind(kind).unwrap_or(Exit::Failed));
     let found = report.findings.iter().filter(|f| f.severity == Severity::Critical);
-    let (put_off, found): (Vec<_>, Vec<_>) = found.partition(|f| f.what == "not-taken");
+    let (put_off, found): (Vec<_>, Vec<_>) = found.partition(|f| f.what == code::NOT_TAKEN);
     let found = found.into_iter().map(|f| match f.what {
-        "gap" => Exit::Blind,
-        "no-key" => Exit::Key,
+        code::GAP => Exit::Blind,
+        code::NO_KEY => Exit::Key,
         _ => Exit::Failed,
     });
     // Nothing failed: another run was at it.
@@ -178,6 +180,7 @@ mod tests {
             asset: "orders".into(),
             action: "take it".into(),
             because: "it is due".into(),
+            operation: shared::plan::Operation::Backup,
             result,
             kind: None,
             made: None,

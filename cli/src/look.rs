@@ -6,6 +6,7 @@ use crate::{
 };
 use freshness::Memory;
 use shared::{
+    hints::commands,
     plan::{Finding, Severity},
     report::Report,
     request::Request,
@@ -57,7 +58,7 @@ fn hung(world: &World<'_>, function: Function) -> Report {
     let mut report = Report::new(function.name(), world);
     let why = format!("it did not answer within {} minutes", PATIENCE.as_secs() / 60);
     let mend =
-        format!("run `holdfast run {} --dry-run -v` and see what it waits for", function.name());
+        format!("{} and see what it waits for", commands::run(&commands::watch(function.name())));
     let asset = format!("function/{}", function.name());
     report.find(Finding::new(Severity::Critical, asset, "hung", why, mend));
     (report.failed, report.whole) = (true, false);

@@ -5,6 +5,7 @@ use restore::verify::{Check, Went as Checked};
 use serde_json::{Value, json};
 use shared::{
     audit::{self, Entry, Went},
+    plan::Operation,
     report::Made,
     run::World,
 };
@@ -32,11 +33,16 @@ pub(crate) async fn record(
 }
 
 /// An entry about a dump that somebody asked for, which went well.
-pub(crate) fn of(item: &Item<'_>, action: &str, detail: impl Into<String>) -> Entry {
+pub(crate) fn of(
+    item: &Item<'_>,
+    (operation, action): (Operation, &str),
+    detail: impl Into<String>,
+) -> Entry {
     Entry {
         asset: format!("{}/{}", item.group, item.database),
         action: action.into(),
         because: "it was asked for".into(),
+        operation,
         result: Went::Done,
         detail: detail.into(),
         made: Some(Made {

@@ -99,19 +99,8 @@ impl Stop {
     /// There is no policy to go by. One that is not where the command says is the command's fault; one that could not be
     /// asked for is not.
     pub(crate) fn no_policy(e: &NoPolicy) -> anyhow::Error {
-        let missing = EdgeError {
-            doing: String::new(),
-            why: String::new(),
-            kind: Kind::Missing,
-            code: None,
-            mend: None,
-        };
         let exit = match e {
-            NoPolicy::Unreadable { at, mend, .. }
-                if at.starts_with("s3://") && mend != missing.hint() =>
-            {
-                Exit::Blind
-            }
+            NoPolicy::Unreadable { kind: Some(kind), .. } if *kind != Kind::Missing => Exit::Blind,
             _ => Exit::Wrong,
         };
         Self { exit, said: e.to_string() }.into()
@@ -150,10 +139,11 @@ mod tests {
             code: None,
             mend: None,
         };
-        let unreadable = |at: &str, mend: &str| NoPolicy::Unreadable {
-            at: at.into(),
+        let unreadable = |kind| NoPolicy::Unreadable {
+            at: "s3://b/k".into(),
             why: "no".into(),
-            mend: mend.into(),
+            mend: "allow it".into(),
+            kind,
         };
         let faulty =
             NoPolicy::Faulty { at: "p.yaml".into(), faults: shared::policy::Faults(vec![]) };
@@ -165,9 +155,10 @@ mod tests {
             (Stop::edge(&edge(Kind::Unreachable)), 3),
             (Stop::edge(&edge(Kind::Refused)), 1),
             (Stop::no_policy(&faulty), 64),
-            (Stop::no_policy(&unreadable("p.yaml", "name one")), 64),
-            (Stop::no_policy(&unreadable("s3://b/k", edge(Kind::Missing).hint())), 64),
-            (Stop::no_policy(&unreadable("s3://b/k", edge(Kind::Denied).hint())), 3),
+            (Stop::no_policy(&unreadable(None)), 64),
+            (Stop::no_policy(&unreadable(Some(Kind::Missing))), 64),
+            (Stop::no_policy(&unreadable(Some(Kind::Denied))), 3),
+            (Stop::no_policy(&unreadable(Some(Kind::Unreachable))), 3),
             (anyhow::anyhow!("disk full"), 1),
         ];
         for (error, code) in table {

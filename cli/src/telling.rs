@@ -92,7 +92,7 @@ pub(crate) fn verified(
             (fault, Some(v.took.iter().map(|t| t.seconds).sum()), rows)
         }
     };
-    let mend = format!("holdfast list {}/{}", item.group, item.database);
+    let mend = shared::hints::commands::list(&format!("{}/{}", item.group, item.database));
     let made = Made { seconds, rows, ..made(item) };
     let (id, at) = (session.edge.run.clone(), now(session));
     Some(Heard::Verified(Verified { id, made, fault, mend, at }))

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from world import fleet, lomash, rds_events, stack
 from world.aws import client
-from world.clock import FILE
+from world.clock import FILE, clock_env
 from world.paths import DEV
+from world.postgres import Postgres, postgres
 
 POLICY = lomash.written()
 BOLD, DIM, PLAIN = ("\033[1m", "\033[2m", "\033[0m") if sys.stdout.isatty() else ("", "", "")
@@ -51,6 +52,34 @@ def snapshot_created(name: str) -> dict:
     return event
 
 
+def make_databases(server: Postgres) -> None:
+    """The databases that the policy dumps, each with what its checks ask for, and the secret that leads to their server."""
+    for service in fleet.SERVICES:
+        database = f"lomash_{service}"
+        server.sql(f"CREATE DATABASE {database}")
+        server.sql(
+            "CREATE TABLE _prisma_migrations (id text PRIMARY KEY, finished_at timestamptz, rolled_back_at timestamptz);"
+            "INSERT INTO _prisma_migrations VALUES ('20260101_init', now(), NULL);"
+            "CREATE TABLE orders (id bigint PRIMARY KEY, placed_at timestamptz NOT NULL);"
+            "INSERT INTO orders SELECT n, now() - n * interval '1 minute' FROM generate_series(1, 20000) n", database)
+    login = {"engine": "postgres", "host": server.env()["PGHOST"], "port": server.port, "username": "postgres",
+             "password": server.password}
+    client("secretsmanager").create_secret(Name="lomash-wood/production/postgres", SecretString=json.dumps(login))
+
+
+def make_others_backups() -> None:
+    """What others than Holdfast did before the story: the state of the cluster was exported, and the sweep of last Sunday copied
+    dumps and RDB files."""
+    s3, away = client("s3"), client("s3", fleet.OFFSITE_REGION)
+    key = f"k8s/cluster-state-{datetime.now(timezone.utc):%Y%m%d}.yaml"
+    s3.put_object(Bucket=fleet.BACKUPS, Key=key, Body=fleet.content(key, b"apiVersion: v1\n"))
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=fleet.BACKUPS):
+        for found in page.get("Contents", []):
+            if found["Key"].startswith(("pg-logical/", "redis/")):
+                body = s3.get_object(Bucket=fleet.BACKUPS, Key=found["Key"])["Body"].read()
+                away.put_object(Bucket=fleet.OFFSITE, Key=found["Key"], Body=body)
+
+
 class Story:
     """One telling."""
 
@@ -79,10 +108,17 @@ class Story:
                 rds_events.deliver(json.dumps(snapshot_created(line["action"].split()[1])))
 
     def tell(self) -> int:
-        """Tells it all. Returns the exit code of the last status: 0 when all is well."""
+        """Tells it all, with a real PostgreSQL to dump. Returns the exit code of the last status: 0 when all is well."""
+        with postgres(extra=clock_env(os.environ[FILE])) as server:
+            return self.tell_with(server)
+
+    def tell_with(self, server: Postgres) -> int:
+        """Tells it all."""
         began = time.monotonic()
         say("1. A fleet like Lomash Wood's, a hundred days old, and the stack of template.yaml")
         subprocess.run([sys.executable, "-m", "world.seed", "lomash"], cwd=DEV, check=True)
+        make_databases(server)
+        make_others_backups()
         made = stack.deploy(self.binaries, POLICY)
         print(f"   functions: {', '.join(sorted(made['functions'].values()))}")
         self.watch.skip()
@@ -124,11 +160,16 @@ class Story:
         say("7. Before a deployment: the gate of a pipeline")
         self.holdfast("gate", "--asset", "lomash-orders-prod", "--timeout", "1m")
 
-        say("8. The alarms that the functions keep")
+        say("8. A dump of a real PostgreSQL, as a CronJob takes it each Sunday, and the proof that it can be restored")
+        self.holdfast("dump", "dumps/lomash_orders", "--reason", "weekly")
+        self.holdfast("verify", "dumps/lomash_orders", "--full")
+
+        say("9. The alarms that the functions keep")
         self.holdfast("alarms")
 
-        say("9. And now")
+        say("10. And now")
         code = self.holdfast("status")
+        print("\nWhat the policy names and no function runs yet (drills, application secrets, Redis' settings) is listed as that.")
         print(f"\n{BOLD}{'All is well' if code == 0 else 'Not all is well'}{PLAIN} after {time.monotonic() - began:.0f} s.")
         return code
 

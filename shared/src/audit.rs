@@ -258,6 +258,7 @@ pub fn entries(report: &Report) -> Vec<Entry> {
             asset: o.asset.clone(),
             action: o.action.clone(),
             because: o.because.clone(),
+            operation: o.operation,
             result,
             detail: detail.clone(),
             seconds: o.made.as_ref().and_then(|m| m.seconds),

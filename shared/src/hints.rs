@@ -1,7 +1,10 @@
 //! What a person can do, where it follows from what was seen and not from an error ([`crate::aws::EdgeError::hint`]): each
 //! fits what it stands beside, and the command in it can be run there and does something.
 
-use crate::policy::{Databases, Policy, text::Name};
+pub mod commands;
+
+use crate::policy::{Databases, DumpFormat, Policy, text::Name};
+use commands::run;
 
 /// What to do about a database of RDS in a state in which no snapshot can be taken of it. The states are RDS's own.
 /// <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/accessing-monitoring.html>
@@ -53,15 +56,30 @@ pub fn of_reason(asked: &str, known: impl IntoIterator<Item = String>) -> String
 pub fn take_snapshot(group: &Databases, asset: &str) -> Option<String> {
     let scheduled = group.snapshots.iter().find(|(_, s)| s.when.is_some());
     let (reason, _) = scheduled.or_else(|| group.snapshots.iter().next())?;
-    Some(format!("run `holdfast run snapshot --reason {reason} --asset {asset}`"))
+    Some(run(&commands::snapshot(reason.as_str(), asset)))
+}
+
+/// How a database gets a newer point: the command that takes one, or where to look where RDS's own backups are all there is.
+pub fn newer_point(group: &Databases, asset: &str) -> String {
+    let automated = || {
+        "see the database's events in RDS: its automated backups are all that the policy has of it"
+            .into()
+    };
+    take_snapshot(group, asset).unwrap_or_else(automated)
+}
+
+/// What makes sure that a function runs: its command, or its log where it has none.
+pub fn function(name: &str) -> String {
+    commands::function(name).unwrap_or_else(|| format!("see the log of {name}"))
 }
 
 /// The command that takes a dump of a database at once; none where nothing of the policy dumps it.
 pub fn take_dump(policy: &Policy, group: &Name, database: &str) -> Option<String> {
     let dumps = &policy.postgres.get(group)?.dumps;
-    let reason = dumps.iter().find(|(_, d)| d.when.is_some()).or_else(|| dumps.iter().next())?.0;
-    let of = crate::words::quote(&format!("{group}/{database}"));
-    Some(format!("run `holdfast dump {of} --reason {reason}`"))
+    // Base backups are not taken yet.
+    let taken = || dumps.iter().filter(|(_, d)| d.format != DumpFormat::Base);
+    let (reason, _) = taken().find(|(_, d)| d.when.is_some()).or_else(|| taken().next())?;
+    Some(run(&commands::dump(&format!("{group}/{database}"), reason.as_str())))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::{
     aws::cloudwatch::{Datum, MetricAlarm, Missing},
+    hints::commands::{STATUS, run},
     policy::{Alarm, Policy, Side, Watch, text::Limit},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -272,10 +273,11 @@ fn metric_alarm(policy: &Policy, name: &str, alarm: &Alarm, topic: Option<&str>)
     MetricAlarm {
         name: name.to_owned(),
         description: format!(
-            "{meaning}, for {of}: {side} {limit}{or_none}. Set by Holdfast from the policy of {company}; run \
-             `holdfast status` to see which asset it is.",
+            "{meaning}, for {of}: {side} {limit}{or_none}. Set by Holdfast from the policy of {company}; {status} to \
+             see which asset it is.",
             meaning = metric.meaning().split([';', '.']).next().unwrap_or_default(),
             company = policy.company,
+            status = run(STATUS),
         ),
         namespace: NAMESPACE.to_owned(),
         metric: metric.name().to_owned(),

@@ -3,7 +3,7 @@
 use crate::catalog::Database;
 use crate::{
     catalog::{Family, Fleet, Gap, Place, Seen},
-    plan::{Finding, Severity},
+    plan::{Finding, Severity, code},
     policy::{Databases, Policy, select, text::Name},
     run::World,
 };
@@ -237,7 +237,7 @@ pub fn unknown_assets(asked: &[String], selection: &Selection<'_>) -> Vec<Findin
             Finding::new(
                 Severity::Critical,
                 a,
-                "unknown-asset",
+                code::UNKNOWN_ASSET,
                 why,
                 format!("write one of: {some}"),
             )

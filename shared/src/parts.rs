@@ -2,7 +2,8 @@
 //! are derived from it, so that nothing can be green by being left out.
 
 use crate::{
-    plan::{Finding, Severity},
+    hints::commands as hints,
+    plan::{Finding, Severity, code},
     policy::{Bucket, DumpFormat, Policy, Postgres},
     report::{Coverage, Standing},
 };
@@ -32,7 +33,7 @@ pub struct Named {
     pub section: Section,
     /// Its group.
     pub group: String,
-    /// The asset; none where only AWS knows which the group has: then it has one at least.
+    /// The asset; none where only AWS or the server knows which the group has: then it has one at least.
     pub asset: Option<String>,
 }
 
@@ -52,6 +53,10 @@ pub fn named(policy: &Policy) -> Vec<Named> {
         add(Section::Buckets, name, Some(bucket.bucket.to_string()));
     }
     for (name, group) in &policy.postgres {
+        if group.databases.is_all() {
+            add(Section::Postgres, name, None);
+            continue;
+        }
         for asset in postgres_assets(group) {
             let asset = asset.map_or_else(|| name.to_string(), str::to_owned);
             add(Section::Postgres, name, Some(asset));
@@ -70,12 +75,13 @@ pub fn named(policy: &Policy) -> Vec<Named> {
 }
 
 /// The assets of a group of dumps: each database where records or keys tell them apart, else the group, which is none.
+/// Which databases a group of all has, only its records or its server say: here it is the group.
 pub fn postgres_assets(group: &Postgres) -> Vec<Option<&str>> {
     let in_key = group.stored.key.as_deref().is_some_and(|k| k.contains("{database}"));
-    if group.dumps.is_empty() && !in_key {
+    if group.databases.is_all() || (group.dumps.is_empty() && !in_key) {
         return vec![None];
     }
-    group.databases.iter().map(|d| Some(d.as_str())).collect()
+    group.databases.named().iter().map(|d| Some(d.as_str())).collect()
 }
 
 /// A part of the policy that no function runs.
@@ -180,8 +186,11 @@ pub fn complete(
         }
         let asset = asset.unwrap_or_else(|| group.clone());
         let why = "nothing could be observed of it";
-        let mend = "see what could not be observed; run `holdfast status` where it can be reached";
-        let finding = Finding::new(Severity::Critical, &asset, "not-observed", why, mend);
+        let mend = format!(
+            "see what could not be observed; {} where it can be reached",
+            hints::run(hints::STATUS)
+        );
+        let finding = Finding::new(Severity::Critical, &asset, code::NOT_OBSERVED, why, mend);
         let finding = finding.in_group(&group);
         let mut standing = Standing::new(&group, &asset);
         standing.add(&finding);
@@ -215,6 +224,7 @@ buckets:
 postgres:
   main: { databases: [a, b], stored: { bucket: acme-d }, dumps: { daily: { keep: { for: 7d } } }, wal: { stored: { bucket: acme-w }, keep: 7d } }
   theirs: { databases: [x], stored: { bucket: acme-e } }
+  whole: { databases: all, stored: { bucket: acme-w2 }, dumps: { daily: { keep: { for: 7d } } } }
 redis: { cache: { stored: { bucket: acme-r }, keep: { for: 7d }, settings: { save: "900 1" } } }
 kubernetes: { prod: { namespace: prod, stored: { bucket: acme-k }, keep: { for: 7d } } }
 files: { conf: { from: { directory: /etc }, stored: { bucket: acme-f }, keep: { for: 7d } } }
@@ -246,7 +256,7 @@ drills: { monthly: { kind: dump, of: main, when: { cron: "0 5 1 * *" } } }
         let mut rows = Vec::new();
         let found = complete(&all(), &mut rows, |_| true);
         let names: Vec<_> = rows.iter().map(|s| format!("{}/{}", s.group, s.asset)).collect();
-        insta::assert_snapshot!(names.join(" "), @"conf/conf prod/prod cache/cache theirs/theirs main/b main/a media/acme-media named/users named/orders fleet/fleet");
+        insta::assert_snapshot!(names.join(" "), @"conf/conf prod/prod cache/cache whole/whole theirs/theirs main/b main/a media/acme-media named/users named/orders fleet/fleet");
         assert_eq!((found.len(), rows.iter().any(Standing::ok)), (rows.len(), false));
         assert_eq!(complete(&all(), &mut rows, |_| true), [], "and no second one");
     }
@@ -254,7 +264,7 @@ drills: { monthly: { kind: dump, of: main, when: { cron: "0 5 1 * *" } } }
     proptest! {
         /// Whatever rows there are already, every asset that the policy names has one, and no added one is ok.
         #[test]
-        fn every_asset_has_a_row(there in proptest::collection::vec(any::<bool>(), 10)) {
+        fn every_asset_has_a_row(there in proptest::collection::vec(any::<bool>(), 11)) {
             let policy = all();
             let mut rows: Vec<Standing> = named(&policy).iter().zip(&there).filter(|(_, t)| **t).map(|(n, _)| {
                 let asset = n.asset.clone().unwrap_or_else(|| "acme-1".into());

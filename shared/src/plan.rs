@@ -26,6 +26,66 @@ impl fmt::Display for Severity {
     }
 }
 
+/// What kind of operation a step is: recorded with it, so that nobody reads it out of the step's words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Operation {
+    /// A recovery point or a copy of one is made.
+    Backup,
+    /// A point is read to its end and its sums are compared.
+    Check,
+    /// A point is restored, for a test or in earnest.
+    Restore,
+    /// A point is deleted.
+    Delete,
+    /// Anything else.
+    #[default]
+    Other,
+}
+
+/// What has a kind of operation.
+pub trait Operates {
+    /// Its kind.
+    fn operation(&self) -> Operation;
+}
+
+#[cfg(test)]
+impl Operates for String {
+    fn operation(&self) -> Operation {
+        Operation::Backup
+    }
+}
+
+/// Codes of findings that something decides by: who makes such a finding and who asks for it name the same constant.
+pub mod code {
+    /// A place could not be read, so that nothing is known of it.
+    pub const GAP: &str = "gap";
+    /// Points that could not be read.
+    pub const UNKNOWN: &str = "unknown";
+    /// Copies that could not be read.
+    pub const OFFSITE_UNKNOWN: &str = "offsite-unknown";
+    /// An asset of which nothing could be read.
+    pub const NOT_OBSERVED: &str = "not-observed";
+    /// A key whose state could not be read.
+    pub const KEY_UNKNOWN: &str = "key-unknown";
+    /// A quota that could not be read.
+    pub const QUOTA_UNKNOWN: &str = "quota-unknown";
+    /// A quota that is or will be used up.
+    pub const QUOTA: &str = "quota";
+    /// A key that can't be used.
+    pub const KEY: &str = "key";
+    /// A key or passphrase that dumps need and that is not there.
+    pub const NO_KEY: &str = "no-key";
+    /// What was asked for was not made.
+    pub const NOT_TAKEN: &str = "not-taken";
+    /// What is due waits for something else.
+    pub const DEFERRED: &str = "deferred";
+    /// An asset that was asked for and is not there.
+    pub const UNKNOWN_ASSET: &str = "unknown-asset";
+    /// A reason that was asked for and is not in the policy.
+    pub const UNKNOWN_REASON: &str = "unknown-reason";
+}
+
 /// A difference between policy and world.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
@@ -70,12 +130,18 @@ impl Finding {
         self
     }
 
+    /// Whether it says that something was not seen, which is not that it is missing.
+    pub fn unobserved(&self) -> bool {
+        use code::{KEY_UNKNOWN, NOT_OBSERVED, OFFSITE_UNKNOWN, UNKNOWN};
+        [UNKNOWN, OFFSITE_UNKNOWN, NOT_OBSERVED, KEY_UNKNOWN].contains(&self.what)
+    }
+
     /// What could not be seen is a critical finding: nothing may be concluded from it.
     pub fn gap(gap: &crate::catalog::Gap) -> Self {
         Self::new(
             Severity::Critical,
             gap.place.to_string(),
-            "gap",
+            code::GAP,
             gap.why.clone(),
             gap.mend.clone(),
         )

@@ -24,6 +24,7 @@ mod not_run_yet;
 pub mod notify;
 mod secrets;
 mod select;
+mod server;
 pub mod signing;
 mod structure;
 pub mod text;
@@ -39,6 +40,7 @@ pub use grammar::{
     Watch, When,
 };
 pub use select::select;
+pub use server::ServerDatabases;
 pub use signing::Signing;
 pub(crate) use structure::nearest;
 pub use structure::schema;

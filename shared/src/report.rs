@@ -5,7 +5,7 @@ pub(crate) mod message;
 use crate::{
     aws::{EdgeError, Kind},
     metrics::{Metric, Value},
-    plan::{Finding, Plan, Severity, Step},
+    plan::{Finding, Operates, Operation, Plan, Severity, Step},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,9 @@ pub struct Outcome {
     pub action: String,
     /// Why.
     pub because: String,
+    /// What kind of operation it is.
+    #[serde(skip)]
+    pub operation: Operation,
     /// What became of it.
     #[serde(flatten)]
     pub result: Result,
@@ -327,11 +330,12 @@ impl From<String> for Done {
 
 impl Outcome {
     /// The outcome of a step.
-    pub fn of<A: fmt::Display>(step: &Step<A>, result: Result) -> Self {
+    pub fn of<A: fmt::Display + Operates>(step: &Step<A>, result: Result) -> Self {
         Self {
             asset: step.asset.clone(),
             action: step.action.to_string(),
             because: step.because.clone(),
+            operation: step.action.operation(),
             result,
             kind: None,
             made: None,
@@ -340,6 +344,6 @@ impl Outcome {
 }
 
 /// The outcomes of a plan in a dry run.
-pub fn planned<A: fmt::Display>(plan: &Plan<A>) -> Vec<Outcome> {
+pub fn planned<A: fmt::Display + Operates>(plan: &Plan<A>) -> Vec<Outcome> {
     plan.steps.iter().map(|s| Outcome::of(s, Result::Planned)).collect()
 }

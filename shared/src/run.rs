@@ -2,10 +2,10 @@
 
 use crate::{
     audit,
-    aws::{Aws, EdgeError, Kind, Use},
+    aws::{Aws, EdgeError, Kind, Use, sns::Audience},
     catalog::Place,
     metrics::{self, Metric, Value},
-    plan::{Finding, Plan, Severity},
+    plan::{Finding, Operates, Plan, Severity, code},
     policy::Policy,
     report::{self, Did, Outcome, Report, Result, planned},
     request::Request,
@@ -169,7 +169,7 @@ pub fn cut_off(world: &World<'_>, function: &'static str) -> Report {
 
 /// Carries out the steps of a plan, `width` at a time. One failure never hides or stops another; what there is no time
 /// for is left, named, to the next run. A refusal that only means "not now" is deferred.
-pub async fn apply<A: fmt::Display>(
+pub async fn apply<A: fmt::Display + Operates>(
     world: &World<'_>,
     plan: &Plan<A>,
     width: usize,
@@ -231,7 +231,7 @@ impl Begun {
 /// then the topic of reports. What can't be published is itself a critical finding.
 pub async fn finish(world: &World<'_>, mut report: Report, begun: Begun) -> Report {
     report.seconds = begun.at.elapsed().as_secs_f64();
-    report.whole &= begun.whole && !report.findings.iter().any(|f| f.what == "gap");
+    report.whole &= begun.whole && !report.findings.iter().any(|f| f.what == code::GAP);
     report.settle();
     Box::pin(record(world, &mut report)).await;
     // Before it is published: should that hang, the log has it all the same.
@@ -311,7 +311,8 @@ async fn publish(world: &World<'_>, report: &mut Report, used: Use) {
     }
     if let Some(reports) = &world.reports {
         let subject = format!("{} {}", report.policy, report.function);
-        publish_to(world, report, reports, &subject, report::message::message).await;
+        let to = (reports.as_str(), Audience::Notify);
+        publish_to(world, report, to, &subject, report::message::message).await;
     }
     // Whoever hears of reports can't say that none comes: people are told themselves.
     if report.failed && !told {
@@ -323,7 +324,7 @@ async fn publish(world: &World<'_>, report: &mut Report, used: Use) {
 async fn tell(world: &World<'_>, report: &mut Report) {
     if let Some(topic) = &world.topic {
         let subject = format!("{} {} failed", report.policy, report.function);
-        publish_to(world, report, topic, &subject, message).await;
+        publish_to(world, report, (topic.as_str(), Audience::People), &subject, message).await;
     }
 }
 
@@ -331,13 +332,14 @@ async fn tell(world: &World<'_>, report: &mut Report) {
 async fn publish_to(
     world: &World<'_>,
     report: &mut Report,
-    topic: &str,
+    (topic, audience): (&str, Audience),
     subject: &str,
     words: fn(&Report) -> String,
 ) {
     let sns = world.aws.sns(&world.home());
     let text = words(report);
-    let published = called(world, "publish the report", sns.publish(topic, subject, &text)).await;
+    let published =
+        called(world, "publish the report", sns.publish(topic, audience, subject, &text)).await;
     if let Err(e) = published {
         let (why, mend) = (e.to_string(), e.hint().to_owned());
         report.find(Finding::new(Severity::Critical, "topic", "not-told", why, mend));

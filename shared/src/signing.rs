@@ -14,6 +14,7 @@ mod tests;
 
 use crate::{
     aws::{EdgeError, Kind},
+    hints::commands,
     policy::Policy,
     secret::Secrets,
 };
@@ -135,7 +136,7 @@ impl Signer {
         let signer = Self::read(&text).map_err(|why| {
             refused(
                 format!("signing.secret_key is no key: {why}"),
-                "make one with `holdfast key new`, or with `minisign -G -W`",
+                &format!("make one: {}, or `minisign -G -W`", commands::run(commands::KEY_NEW)),
             )
         })?;
         let shown = signer.public.to_string();

@@ -1,7 +1,7 @@
 //! Where the policy comes from: a file, or an object in S3.
 
 use crate::{
-    aws::{Aws, EdgeError},
+    aws::{Aws, EdgeError, Kind},
     bounded::{self, POLICY},
     catalog::Place,
     policy::{Faults, Policy},
@@ -20,6 +20,8 @@ pub enum NoPolicy {
         why: String,
         /// What to do.
         mend: String,
+        /// What kind of refusal, where it was asked for; none of a path or an address that is wrong.
+        kind: Option<Kind>,
     },
     /// It is not a policy.
     #[error("the policy {at} has {} fault(s):\n{faults}", faults.0.len())]
@@ -55,7 +57,7 @@ impl Source {
             let text = std::fs::File::open(&at).and_then(|f| bounded::text(f, POLICY));
             let text = text.map_err(|e| {
                 let mend = "name a policy file with --policy or HOLDFAST_POLICY".into();
-                NoPolicy::Unreadable { at: at.clone(), why: e.to_string(), mend }
+                NoPolicy::Unreadable { at: at.clone(), why: e.to_string(), mend, kind: None }
             })?;
             return parse(&at, &text).map(Arc::new);
         };
@@ -63,13 +65,14 @@ impl Source {
             address.split_once('/').filter(|(b, k)| !b.is_empty() && !k.is_empty())
         else {
             let (why, mend) = ("this is not an S3 address".into(), "write s3://bucket/key".into());
-            return Err(NoPolicy::Unreadable { at, why, mend });
+            return Err(NoPolicy::Unreadable { at, why, mend, kind: None });
         };
         let known = self.held.as_ref().map(|(etag, _)| etag.as_str());
         let unreadable = |e: EdgeError| NoPolicy::Unreadable {
             at: at.clone(),
             why: e.to_string(),
             mend: e.hint().into(),
+            kind: Some(e.kind),
         };
         let place = here(aws);
         match (
@@ -79,7 +82,7 @@ impl Source {
             (None, Some((_, policy))) => Ok(policy.clone()),
             (None, None) => {
                 let (why, mend) = ("S3 says that nothing changed".into(), "try again".into());
-                Err(NoPolicy::Unreadable { at: at.clone(), why, mend })
+                Err(NoPolicy::Unreadable { at: at.clone(), why, mend, kind: Some(Kind::Refused) })
             }
             (Some(read), _) => {
                 let policy = Arc::new(parse(&at, &read.text)?);

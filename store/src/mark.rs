@@ -7,7 +7,10 @@
 use crate::{Error, Kind, Put, Store, Trust, beside};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use shared::signing::Author;
+use shared::{
+    hints::commands::{STORE_INIT, run},
+    signing::Author,
+};
 
 /// Its name below the store's prefix.
 pub const NAME: &str = "holdfast-store.json";
@@ -34,7 +37,7 @@ pub struct Mark {
 pub async fn find(store: &Store, trust: &Trust) -> Result<Option<Mark>, Error> {
     let Some((json, mark)) = read(store, trust.owner()).await? else { return Ok(None) };
     if let Err(e) = trust.check(store, NAME, &json).await? {
-        let mend = format!("{}; where `signing` is new: `holdfast store init`", e.mend);
+        let mend = format!("{}; where `signing` is new: {}", e.mend, run(STORE_INIT));
         return Err(Error::new(Kind::Refused, doing(store), e.why, mend));
     }
     Ok(Some(mark))
@@ -112,11 +115,11 @@ pub(crate) fn missing(store: &Store) -> Error {
     let (why, mend) = match store {
         Store::Directory(_) => (
             "it is not there: either nothing is mounted here, or the directory is new",
-            "mount it; to make a new store there: `holdfast store init`",
+            format!("mount it; to make a new store there: {}", run(STORE_INIT)),
         ),
         Store::S3(_) | Store::Azure(_) => (
             "it is not there, and backups are: it was deleted",
-            "find out who deleted it; to write it again: `holdfast store init`",
+            format!("find out who deleted it; to write it again: {}", run(STORE_INIT)),
         ),
     };
     Error::new(Kind::Missing, doing(store), why, mend)

@@ -131,7 +131,8 @@ impl Open<'_> {
         Ok(found)
     }
 
-    /// The backups of every database of a group here, each database's by itself; the store is listed once.
+    /// The backups of every database of a group here, each database's by itself; the store is listed once. Of a group that
+    /// means all databases, every one that has a file here, be it excepted by now or gone from the server.
     ///
     /// # Errors
     /// As for [`Open::backups`].
@@ -141,12 +142,14 @@ impl Open<'_> {
         rules: &Postgres,
     ) -> Result<BTreeMap<String, Vec<Backup>>, EdgeError> {
         let mut by: BTreeMap<String, Vec<Backup>> =
-            rules.databases.iter().map(|d| (d.clone(), Vec::new())).collect();
-        for backup in self.backups(world, rules, &rules.databases).await? {
+            rules.databases.named().iter().map(|d| (d.clone(), Vec::new())).collect();
+        for backup in self.backups(world, rules, rules.databases.named()).await? {
             // A file of another tool in a group of one database needs no name in its key.
-            let only = rules.databases.first().filter(|_| rules.databases.len() == 1);
-            let of = backup.database().map(str::to_owned).or(only.cloned());
-            if let Some(list) = of.and_then(|of| by.get_mut(&of)) {
+            let of = backup.database().map(str::to_owned).or(rules.databases.only().cloned());
+            let Some(of) = of else { continue };
+            if rules.databases.is_all() {
+                by.entry(of).or_default().push(backup);
+            } else if let Some(list) = by.get_mut(&of) {
                 list.push(backup);
             }
         }

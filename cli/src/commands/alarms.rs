@@ -12,7 +12,7 @@ use serde::Serialize;
 use shared::{
     aws::cloudwatch::{AlarmState, MetricAlarm},
     catalog::Place,
-    metrics,
+    hints, metrics,
     policy::Policy,
 };
 
@@ -70,12 +70,16 @@ fn rows(policy: &Policy, found: &[AlarmState], now: Timestamp) -> Vec<Row> {
             let differs = state.is_some_and(|s| !same(wanted, s.alarm.as_ref()));
             let reason = match state {
                 None => {
-                    format!("CloudWatch has none of this name; `holdfast run {function}` sets it")
+                    format!(
+                        "CloudWatch has none of this name; `{}` sets it",
+                        hints::function(function)
+                    )
                 }
                 Some(state) if !differs => state.reason.clone(),
                 Some(state) => {
                     let differs = format!(
-                        "it differs from the policy; `holdfast run {function}` sets it again"
+                        "it differs from the policy; `{}` sets it again",
+                        hints::function(function)
                     );
                     [state.reason.as_str(), &differs]
                         .into_iter()

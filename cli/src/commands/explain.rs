@@ -81,7 +81,8 @@ fn names(policy: &Policy, seen: &Seen) -> BTreeSet<String> {
 fn unknown(policy: &Policy, asset: &str, names: BTreeSet<String>) -> anyhow::Error {
     if policy.databases.keys().any(|g| g.as_str() == asset) {
         return Stop::wrong(format!(
-            "{asset} is a group; explain one of its databases, which `holdfast status` lists"
+            "{asset} is a group; explain one of its databases, which `{}` lists",
+            shared::hints::commands::STATUS
         ));
     }
     let near = nearest(asset, names);

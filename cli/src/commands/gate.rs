@@ -16,7 +16,7 @@ use serde::Serialize;
 use shared::{
     catalog::{Database, Fleet, Place, State},
     observe::{Where, observe, selection, unknown_assets},
-    plan::{Finding, Plan},
+    plan::{Finding, Plan, code},
     report::{Report, Result},
     request::{Request, SCHEDULE},
     run::Budget,
@@ -87,7 +87,7 @@ pub(super) async fn check(
     let selected = selection(policy, &fleet.databases);
     let mut wrong: Vec<Finding> = refused(&planned.findings).into_iter().cloned().collect();
     // A scheduled look passes over names that it does not know.
-    if request.reason == SCHEDULE || wrong.iter().any(|f| f.what == "unknown-asset") {
+    if request.reason == SCHEDULE || wrong.iter().any(|f| f.what == code::UNKNOWN_ASSET) {
         wrong = unknown_assets(&request.assets, &selected);
     }
     if wrong.is_empty() {
@@ -95,7 +95,7 @@ pub(super) async fn check(
     }
     let known = || selected.all().map(|(_, _, d)| d.id.clone());
     let lines = wrong.iter().map(|f| match f.what {
-        "unknown-asset" => {
+        code::UNKNOWN_ASSET => {
             let near = nearest(&f.asset, known()).join(", ");
             format!("{}: {}; the nearest names are {near}", f.asset, f.why)
         }
@@ -200,7 +200,7 @@ impl Gate {
             let restore = database.zip(snapshot.as_ref());
             Passed {
                 asset: o.asset.clone(),
-                reused: snapshot.is_some() && o.action.starts_with("reuse "),
+                reused: snapshot.as_deref().is_some_and(|id| is_reused(planned, &o.asset, id)),
                 restore: restore.map(|(database, id)| restore::command(database, id, region)),
                 snapshot,
                 error,
@@ -208,6 +208,12 @@ impl Gate {
         });
         Self(all.collect())
     }
+}
+
+/// Whether a snapshot answers the demand that was there before.
+fn is_reused(planned: &Plan<Action>, asset: &str, snapshot: &str) -> bool {
+    let reuses = |a: &Action| matches!(a, Action::Reuse { id } if id == snapshot);
+    planned.steps.iter().any(|step| step.asset == asset && reuses(&step.action))
 }
 
 /// The database that a snapshot was taken of. An instance and a cluster may share a name, so then its family tells.
@@ -328,5 +334,8 @@ mod tests {
         assert_eq!(of("s"), Some(Family::Instance));
         assert_eq!(of("s-1"), Some(Family::Cluster));
         assert_eq!(of("s-2"), None, "no line is better than another database's");
+        planned.step("b", Action::Reuse { id: "old".into() }, "");
+        let reused = |asset: &str, id: &str| is_reused(&planned, asset, id);
+        assert!(reused("b", "old") && !reused("a", "old") && !reused("a", "s"));
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     table::Look,
 };
 use serde::Serialize;
+use shared::plan::Operation;
 use shared::{audit::Entry, signing::Author};
 use store::Hold;
 
@@ -36,7 +37,7 @@ pub(super) async fn hold(session: &Session<'_>, backup: &str, why: &str) -> anyh
     let hold = Hold { why: why.to_owned(), since: session.edge.now, by: session.edge.user.clone() };
     let author = Author::of(&session.policy, &secrets).await.map_err(|e| Stop::data(&e))?;
     let done = item.open.store.hold(&item.backup.key, &hold, &author).await;
-    let entry = recorded::of(&item, "hold", format!("it is held: {why}"));
+    let entry = recorded::of(&item, (Operation::Other, "hold"), format!("it is held: {why}"));
     let exit = tell(session, "hold", entry, done.as_ref().err()).await;
     done.map_err(|e| Stop::edge(&e.into()))?;
     session.output.answer(&Held { backup: item.backup.key, held: true })?;
@@ -48,7 +49,8 @@ pub(super) async fn release(session: &Session<'_>, backup: &str) -> anyhow::Resu
     let secrets = session.secrets();
     let item = one(session, &secrets, backup, None).await?;
     let released = item.open.store.release(&item.backup.key).await;
-    let entry = recorded::of(&item, "release", "the policy's rules decide again");
+    let entry =
+        recorded::of(&item, (Operation::Other, "release"), "the policy's rules decide again");
     let exit = tell(session, "release", entry, released.as_ref().err()).await;
     released.map_err(|e| Stop::edge(&e.into()))?;
     session.output.answer(&Held { backup: item.backup.key, held: false })?;

@@ -5,7 +5,7 @@ use crate::{
     words::{self, count, plain},
 };
 use shared::{
-    plan::Severity,
+    plan::{Severity, code},
     report::{Outcome, Report, Result},
 };
 
@@ -66,6 +66,6 @@ pub(super) fn failures(report: &Report) -> Vec<String> {
     let findings = report
         .findings
         .iter()
-        .filter(|f| f.severity == Severity::Critical && f.what != "not-taken");
+        .filter(|f| f.severity == Severity::Critical && f.what != code::NOT_TAKEN);
     steps.map(|s| plain(&s)).chain(findings.map(words::finding)).collect()
 }

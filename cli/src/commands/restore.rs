@@ -21,6 +21,7 @@ use restore::{
 use serde::Serialize;
 use shared::{
     audit::Entry,
+    plan::Operation,
     policy::dumps::PRE_RESTORE,
     run::{Budget, World},
 };
@@ -122,7 +123,7 @@ async fn record(
         return Exit::Well;
     }
     recovery.ended(ended.clone()).await;
-    let entry = recorded::of(item, "restore", "");
+    let entry = recorded::of(item, (Operation::Restore, "restore"), "");
     let entry = match ended {
         Err(why) => recorded::failed(entry, format!("into {}: {why}", options.target)),
         Ok(report) => Entry {
@@ -156,7 +157,7 @@ async fn once(
         let taken = Box::pin(dump::take_now(&world, item.group, database, PRE_RESTORE)).await?;
         let entry = recorded::of(
             &Item { database: database.to_owned(), backup: taken.backup.clone(), ..item.clone() },
-            "dump before a restore",
+            (Operation::Backup, "dump before a restore"),
             "",
         );
         recorded::record(session, "restore", vec![entry], Exit::Well).await;

@@ -12,6 +12,7 @@ use crate::{
 };
 use serde::Serialize;
 use shared::{
+    hints,
     report::Report,
     request::{Request, SCHEDULE},
     run::World,
@@ -43,8 +44,8 @@ pub(super) async fn run(session: &Session<'_>, args: &RunArgs) -> anyhow::Result
         report = session.progress.during(&what, function.run(&world, &request)) => report,
         () = session.edge.interrupt.came() => {
             return Err(Stop::interrupted(format!(
-                "interrupted; AWS goes on with what was started, and the next `holdfast run {}` with the rest",
-                function.name()
+                "interrupted; AWS goes on with what was started, and the next `{}` with the rest",
+                hints::function(function.name())
             )));
         }
     };

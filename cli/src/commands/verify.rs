@@ -2,7 +2,7 @@
 
 use crate::{
     args::VerifyArgs,
-    backups::{Found, Item, find, names_group, pick},
+    backups::{Found, Item, find, find_meant, pick},
     output::{self, Answer},
     recorded,
     scratches::Scratches,
@@ -19,7 +19,8 @@ use restore::{
     verify::{Went, could_not, markdown},
 };
 use serde::Serialize;
-use shared::{audit::Entry, secret::Secrets};
+use shared::plan::Operation;
+use shared::{audit::Entry, hints::commands, secret::Secrets};
 use std::collections::BTreeSet;
 
 /// Earlier dumps whose sizes are compared.
@@ -42,7 +43,10 @@ pub(super) async fn run(session: &Session<'_>, args: &VerifyArgs) -> anyhow::Res
         () = interrupt.came() => {
             scratches.stop().await;
             return Err(Stop::interrupted(
-                "interrupted; the next `holdfast verify --full` drops a temporary database that is left",
+                format!(
+                    "interrupted; the next `{}` drops a temporary database that is left",
+                    commands::VERIFY_FULL
+                ),
             ));
         }
     };
@@ -84,8 +88,8 @@ pub(super) async fn run(session: &Session<'_>, args: &VerifyArgs) -> anyhow::Res
 }
 
 /// What verifying is called in the record of operations.
-fn action(full: bool) -> &'static str {
-    if full { "verify full" } else { "verify" }
+fn action(full: bool) -> (Operation, &'static str) {
+    if full { (Operation::Restore, "verify full") } else { (Operation::Check, "verify") }
 }
 
 /// A verification as it is recorded, with its proof.
@@ -134,10 +138,12 @@ async fn choose<'s>(
         of => of.iter().map(|s| Some(s.as_str())).collect(),
     };
     for of in named {
-        let group = of.filter(|of| names_group(&session.policy, of));
-        let found = find(session, secrets, group).await?;
-        if let Some(file) = of.filter(|_| group.is_none()) {
-            chosen.push(Chosen::of(pick(session, &found, file, None)?, &found));
+        let (found, group) = match of {
+            Some(of) => find_meant(session, secrets, of).await?,
+            None => (find(session, secrets, None).await?, true),
+        };
+        if let Some(file) = of.filter(|_| !group) {
+            chosen.push(Chosen::of(pick(&found, file, group, None)?, &found));
             continue;
         }
         if let Some(gap) = found.gaps.first() {
@@ -155,8 +161,8 @@ async fn choose<'s>(
         }
     }
     if chosen.is_empty() {
-        let said = "there is no dump to verify; `holdfast list` shows what there is";
-        return Err(anyhow::anyhow!(said));
+        let list = commands::LIST;
+        return Err(anyhow::anyhow!("there is no dump to verify; `{list}` shows what there is"));
     }
     Ok(chosen)
 }

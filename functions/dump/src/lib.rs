@@ -5,6 +5,7 @@
 //! - `observe`: servers, keys and the dumps at every place
 //! - `take`: one dump, from the lease to the commit record; `copy`: to a second place; `record`: the commit record;
 //!   `same`: the note in its place where nothing changed
+//! - `databases`: which databases a run speaks of; `unprotected`: those that no group has
 //! - `values`: what is published of them
 //! - [`means`]: logins, recipes and keys; [`fault`]: errors of the parts as one
 //!
@@ -12,6 +13,7 @@
 //! encryption, hashes and upload are one pass in bounded memory.
 
 mod copy;
+mod databases;
 pub mod fault;
 pub mod means;
 mod observe;
@@ -59,7 +61,8 @@ pub async fn run(world: &World<'_>, request: &Request) -> Report {
     // Copies follow from what is there, so they are planned after the dumps.
     let copied = dumped(world).any(|(_, g)| !g.also_stored.is_empty());
     let began = Instant::now();
-    let mut looked = observe::observe(world, &secrets, request).await;
+    let (mut looked, found) = observe::observe(world, &secrets, request).await;
+    report.findings.extend(found);
     for look in [Look::Dumps, Look::Copies] {
         if look == Look::Copies && !copied {
             break;
@@ -74,7 +77,7 @@ pub async fn run(world: &World<'_>, request: &Request) -> Report {
         if look == Look::Dumps && copied && !planned.steps.is_empty() && !world.dry_run {
             // Dumps take hours, in which others work on the stores too.
             let world = World { now: world.now + began.elapsed(), ..world.clone() };
-            looked = observe::observe(&world, &secrets, request).await;
+            looked = observe::observe(&world, &secrets, request).await.0;
         }
         report.findings.append(&mut planned.findings);
         if look == Look::Dumps {
@@ -82,8 +85,7 @@ pub async fn run(world: &World<'_>, request: &Request) -> Report {
         }
         report.outcomes.extend(outcomes);
     }
-    // A dry run is a look at everything; a run that dumps does not ask each server again for what is no work of its own.
-    if world.dry_run && request.whole() {
+    if request.whole() {
         report.findings.extend(unprotected::find(world, &secrets).await);
     }
     for open in put_off(&report.outcomes, request) {
@@ -109,7 +111,7 @@ fn put_off(outcomes: &[Outcome], request: &Request) -> Vec<Finding> {
             ),
             _ => return None,
         };
-        Some(Finding::new(Severity::Critical, &o.asset, "not-taken", why, mend))
+        Some(Finding::new(Severity::Critical, &o.asset, shared::plan::code::NOT_TAKEN, why, mend))
     };
     outcomes.iter().filter_map(finding).collect()
 }
@@ -125,13 +127,17 @@ fn unknown(world: &World<'_>, request: &Request) -> Option<Finding> {
     let known: Vec<String> = dumped(world)
         .flat_map(|(name, g)| {
             std::iter::once(name.to_string())
-                .chain(g.databases.iter().map(move |d| format!("{name}/{d}")))
+                .chain(g.databases.named().iter().map(move |d| format!("{name}/{d}")))
         })
         .collect();
-    let asked = request.assets.iter().find(|a| !known.contains(a))?;
+    // Which databases a group of all has, its server says.
+    let of_all = |a: &&String| {
+        dumped(world).any(|(n, g)| g.databases.is_all() && observe::names_group(a, n.as_str()))
+    };
+    let asked = request.assets.iter().find(|a| !known.contains(a) && !of_all(a))?;
     let why = "no postgres group with dumps, and no database of one, has that name";
     let mend = format!("write one of: {}", known.join(", "));
-    Some(Finding::new(Severity::Critical, asked, "unknown-asset", why, mend))
+    Some(Finding::new(Severity::Critical, asked, shared::plan::code::UNKNOWN_ASSET, why, mend))
 }
 
 /// Carries out a plan, each group's server and stores opened once.
@@ -266,6 +272,7 @@ mod tests {
             asset: "main/orders".into(),
             action: "dump".into(),
             because: "due".into(),
+            operation: shared::plan::Operation::Backup,
             result,
             kind: None,
             made: None,

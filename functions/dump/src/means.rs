@@ -48,7 +48,7 @@ pub async fn server(
         Some(world.aws.rds_token(&home, &host, port, &user).await?)
     } else {
         match found.password.or(service.password) {
-            None => password_file(secrets, &host, port, &rules.databases, &user)?,
+            None => password_file(secrets, &host, port, rules.databases.named(), &user)?,
             found => found,
         }
     };

@@ -1,31 +1,39 @@
 //! What there is: servers, keys, and the dumps at every place.
 
-use crate::{fault::of_postgres, means, plan::Looked};
+use crate::{databases, fault::of_postgres, means, plan::Looked};
 use futures_util::future::join_all;
 use shared::{
+    plan::Finding,
     policy::{Policy, Postgres, text::Name},
     request::Request,
     run::World,
     secret::Secrets,
 };
-use std::collections::BTreeMap;
-use store::place;
+use std::collections::{BTreeMap, BTreeSet};
+use store::{Backup, place};
 
-/// Every database that the request speaks of, as it stands.
+/// Every database that the request speaks of, as it stands; and what is to be said of which databases there are.
 pub(crate) async fn observe<'p>(
     world: &World<'p>,
     secrets: &Secrets<'_>,
     request: &Request,
-) -> Vec<Looked<'p>> {
-    let mut all = Vec::new();
+) -> (Vec<Looked<'p>>, Vec<Finding>) {
+    let (mut all, mut findings) = (Vec::new(), Vec::new());
     for (group, rules) in dumped(world) {
-        let databases = rules.databases.iter().filter(|d| request.asks(group.as_str(), d));
-        let databases: Vec<&str> = databases.map(String::as_str).collect();
-        if !databases.is_empty() {
-            all.extend(look(world, secrets, group, rules, &databases).await);
+        let asked = request.assets.is_empty()
+            || request.assets.iter().any(|a| names_group(a, group.as_str()));
+        if asked {
+            let (looked, found) = look(world, secrets, group, rules, request).await;
+            all.extend(looked);
+            findings.extend(found);
         }
     }
-    all
+    (all, findings)
+}
+
+/// Whether an asset is a group or one of its databases.
+pub(crate) fn names_group(asset: &str, group: &str) -> bool {
+    asset.strip_prefix(group).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The groups that this process can dump: a Lambda has none of a host's directories and sockets.
@@ -43,8 +51,12 @@ async fn look<'p>(
     secrets: &Secrets<'_>,
     group: &'p Name,
     rules: &'p Postgres,
-    databases: &[&'p str],
-) -> Vec<Looked<'p>> {
+    request: &Request,
+) -> (Vec<Looked<'p>>, Vec<Finding>) {
+    let listed = databases::listed(group, rules, request);
+    if listed.names.is_empty() && !rules.databases.is_all() {
+        return (Vec::new(), Vec::new());
+    }
     let dumps = rules.all_dumps();
     let mut keyless = BTreeMap::new();
     for (reason, dump) in &dumps {
@@ -65,15 +77,29 @@ async fn look<'p>(
             Ok(open) => open.by_database(world, rules).await,
         });
     }
-    join_all(databases.iter().map(async |database| {
+    let asked = if rules.databases.is_all() {
+        let there = match &server {
+            Err(e) => Err(e.clone()),
+            Ok(server) => postgres::database::names(server).await.map_err(|e| of_postgres(&e)),
+        };
+        let good = |(database, backups): (&String, &Vec<Backup>)| {
+            backups.iter().any(Backup::good).then(|| database.clone())
+        };
+        let first = seen.first().into_iter().flatten();
+        let dumped: BTreeSet<String> = first.flat_map(|by| by.iter().filter_map(good)).collect();
+        databases::all(world.policy, (group, rules), &there, &dumped, request)
+    } else {
+        listed
+    };
+    let looked = join_all(asked.names.into_iter().map(async |database| {
         let size = match &server {
             Err(e) => Err(e.clone()),
-            Ok(server) => match postgres::dump::look(server, database).await {
+            Ok(server) => match postgres::dump::look(server, &database).await {
                 Err(e) => Err(of_postgres(&e)),
                 Ok(facts) => Ok(facts.database_bytes),
             },
         };
-        let of = |by: &BTreeMap<_, Vec<_>>| by.get(*database).cloned().unwrap_or_default();
+        let of = |by: &BTreeMap<_, Vec<_>>| by.get(&database).cloned().unwrap_or_default();
         let places =
             seen.iter().map(|place| place.as_ref().map(of).map_err(Clone::clone)).collect();
         Looked {
@@ -87,5 +113,6 @@ async fn look<'p>(
             places,
         }
     }))
-    .await
+    .await;
+    (looked, asked.findings)
 }

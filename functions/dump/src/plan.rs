@@ -9,7 +9,7 @@ use copies::copy;
 use jiff::Timestamp;
 use shared::{
     aws::{EdgeError, Kind},
-    plan::{Finding, Plan, Severity},
+    plan::{Finding, Plan, Severity, code},
     policy::{
         Dump, DumpFormat, Policy, Postgres, Store,
         text::{Bytes, Name, ReasonName},
@@ -30,7 +30,7 @@ pub struct Looked<'p> {
     /// Its dumps by reason.
     pub dumps: BTreeMap<ReasonName, Dump>,
     /// The database.
-    pub database: &'p str,
+    pub database: String,
     /// Size of the database, or why it can't be dumped: the server is not reached, the client is too old, ...
     pub server: Result<u64, EdgeError>,
     /// Why a reason's dumps can't be encrypted.
@@ -87,7 +87,7 @@ fn unseen(plan: &mut Plan<Action>, l: &Looked<'_>) {
             Err(e) => plan.findings.push(finding(
                 l,
                 Severity::Critical,
-                "gap",
+                code::GAP,
                 e.to_string(),
                 e.hint().to_owned(),
             )),
@@ -175,7 +175,7 @@ fn blocked_later(plan: &mut Plan<Action>, l: &Looked<'_>) {
     }
     for (reason, e) in &l.keyless {
         let why = format!("the next dump for {reason} would fail: {e}");
-        plan.findings.push(finding(l, Severity::Critical, "no-key", why, e.hint().to_owned()));
+        plan.findings.push(finding(l, Severity::Critical, code::NO_KEY, why, e.hint().to_owned()));
     }
 }
 
@@ -212,7 +212,7 @@ fn take(
         }
         let take = Take {
             group: l.group.clone(),
-            database: l.database.to_owned(),
+            database: l.database.clone(),
             reason: reason.clone(),
             slot,
             table,
@@ -231,7 +231,7 @@ fn nameable(
     at: Timestamp,
 ) -> Result<(), store::Error> {
     let form = key_form(place, l.rules, dump)?;
-    form.make(l.database, reason.as_str(), table.unwrap_or_default(), at).map(drop)
+    form.make(&l.database, reason.as_str(), table.unwrap_or_default(), at).map(drop)
 }
 
 fn bad_key(l: &Looked<'_>, e: &store::Error) -> Finding {
@@ -251,14 +251,13 @@ fn needs(there: &[Backup], reason: &ReasonName, database_bytes: u64) -> u64 {
 fn on_demand(plan: &mut Plan<Action>, looked: &[Looked<'_>], request: &Request, now: Timestamp) {
     let reason = request.reason.as_str();
     if !looked.iter().any(|l| known(l, reason).is_some()) {
-        let all: std::collections::BTreeSet<_> =
-            looked.iter().flat_map(|l| l.dumps.keys()).map(ToString::to_string).collect();
+        let all = looked.iter().flat_map(|l| l.dumps.keys()).map(ToString::to_string);
         let why = format!("none of these groups takes dumps for \"{reason}\"");
-        let mend = format!("write one of: {}", all.into_iter().collect::<Vec<_>>().join(", "));
+        let mend = shared::hints::of_reason(reason, all);
         plan.findings.push(Finding::new(
             Severity::Critical,
             "request",
-            "unknown-reason",
+            code::UNKNOWN_REASON,
             why,
             mend,
         ));

@@ -162,7 +162,7 @@ async fn clean(ground: &Ground<'_>, take: &Take) {
         Ok(found) => found,
         Err(e) => return tracing::warn!(asset = take.database, "leftovers can't be listed: {e}"),
     };
-    let alone = ground.rules.databases.len() == 1;
+    let alone = ground.rules.databases.only().is_some();
     let ours = |database: &Option<String>| match database {
         Some(database) => *database == take.database,
         None => alone,

@@ -30,7 +30,7 @@ pub(crate) struct Found<'p> {
     there: Vec<String>,
 }
 
-/// Those that no group of the same server names or excepts; each is said once, with the first group.
+/// Those that no group of the same server has or excepts; each is said once, with the first group.
 fn unprotected(policy: &Policy, servers: &[Found<'_>]) -> Vec<Finding> {
     let mut found = Vec::new();
     for (i, one) in servers.iter().enumerate() {
@@ -43,10 +43,7 @@ fn unprotected(policy: &Policy, servers: &[Found<'_>]) -> Vec<Finding> {
             *name != MAINTENANCE
                 && !name.starts_with("template")
                 && !postgres::database::is_ours(name)
-                && !groups.iter().any(|g| {
-                    g.databases.contains(name)
-                        || g.except.iter().any(|e| e.matcher().is_match(name))
-                })
+                && !groups.iter().any(|g| g.has_database(name) || g.excepts(name))
         });
         for name in left {
             let why = format!(

@@ -51,6 +51,7 @@ mod tests {
             asset: asset.into(),
             action: "dump it".into(),
             because: "it is due".into(),
+            operation: shared::plan::Operation::Backup,
             result: Result::Done("done".into()),
             kind: None,
             made: made.map(|(bytes, seconds)| Made {

@@ -33,7 +33,13 @@ pub async fn preflight(world: &World<'_>) -> Vec<Finding> {
         observe::rds(world, &mut facts).await;
     }
     let mut findings = plan(world.policy, &facts, world.now).plan.findings;
-    let asked = ["quota", "quota-unknown", "key", "key-unknown", "gap"];
+    let asked = [
+        shared::plan::code::QUOTA,
+        shared::plan::code::QUOTA_UNKNOWN,
+        shared::plan::code::KEY,
+        shared::plan::code::KEY_UNKNOWN,
+        shared::plan::code::GAP,
+    ];
     findings.retain(|f| asked.contains(&f.what));
     findings
 }

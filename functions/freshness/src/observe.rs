@@ -4,7 +4,7 @@ mod places;
 
 pub use places::{Memory, Places};
 
-use crate::plan::{Facts, Stored, keys_to_ask, stored};
+use crate::plan::{Facts, Stored, keys_to_ask};
 use shared::{
     catalog::{Gap, Place},
     observe::{Where, observe as observe_rds},
@@ -19,7 +19,7 @@ pub(crate) async fn observe(world: &World<'_>, memory: Option<&Memory>) -> Facts
         rds(world, &mut facts).await;
     }
     let places = Places::new(world, memory);
-    for asset in stored(world.policy) {
+    for asset in places.assets().await {
         facts.stored.push(look_at(world, &places, asset, &mut facts.gaps).await);
     }
     facts

@@ -20,7 +20,7 @@ use shared::{
     objective::Objective,
     observe::{Selection, selection},
     parts::{self, Section},
-    plan::{Finding, Plan, Severity},
+    plan::{Finding, Plan, Severity, code},
     policy::Policy,
     report::{Coverage, Standing},
 };
@@ -182,7 +182,7 @@ fn rows(policy: &Policy, out: &mut Verdict, not_run: &[parts::NotRun]) {
     // Buckets are seen by `replication`.
     let unseen = parts::complete(policy, &mut out.assets, |s| s != Section::Buckets);
     // What is behind a gap is told by the gap.
-    if !out.plan.findings.iter().any(|f| f.what == "gap") {
+    if !out.plan.findings.iter().any(|f| f.what == code::GAP) {
         out.plan.findings.extend(unseen);
     }
 }

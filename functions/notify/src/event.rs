@@ -3,6 +3,7 @@
 use crate::heard::{Alarm, Heard, NotCompleted, Run};
 use jiff::Timestamp;
 use serde_json::Value;
+use shared::aws::sns::{AUDIENCE, Audience};
 
 /// An event that is none of ours.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,16 +35,17 @@ fn read_any(event: &Value) -> Result<Vec<Heard>, BadEvent> {
 
 /// One message of an SNS topic.
 fn record(record: &Value) -> Result<Option<Heard>, BadEvent> {
-    let Some(text) = record.pointer("/Sns/Message").and_then(Value::as_str) else {
+    let Some(message) = record.pointer("/Sns/Message").and_then(Value::as_str) else {
         return Err(BadEvent("a record is no message of SNS: it lacks Sns.Message".into()));
     };
-    match serde_json::from_str::<Value>(text) {
-        Ok(message) if message.is_object() => body(&message),
+    match serde_json::from_str::<Value>(message) {
+        Ok(read) if read.is_object() => body(&read),
         _ => {
-            // What `finish` writes for people about a failed run: the report says more.
-            let subject =
-                record.pointer("/Sns/Subject").and_then(Value::as_str).unwrap_or_default();
-            if subject.ends_with(" failed") {
+            let text = |pointer| record.pointer(pointer).and_then(Value::as_str);
+            let subject = text("/Sns/Subject").unwrap_or_default();
+            // What is written for people about a failed run: its report says more.
+            let audience = text(&format!("/Sns/MessageAttributes/{AUDIENCE}/Value"));
+            if audience == Some(Audience::People.word()) {
                 tracing::info!(subject, "a message for people is not news: its report is");
                 return Ok(None);
             }

@@ -99,7 +99,7 @@ fn give_up(policy: &Policy, state: &mut State, entry: &Entry, refused: &Refused,
         what: UNDELIVERED.into(),
         severity: Severity::Critical,
         why: format!("a message could not be delivered to {}: {}", entry.channel, refused.why),
-        mend: format!("holdfast notify --test {}", entry.channel),
+        mend: shared::hints::commands::notify_test(entry.channel.as_str()),
     };
     touch(&planning, state, NOTIFY, &problem, now);
     let urgent = matches!(

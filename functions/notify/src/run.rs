@@ -182,7 +182,7 @@ fn remembered(ground: &Ground<'_>, state: &mut State, fresh: Option<Fresh>, now:
                     ground.keep.address(),
                     crate::state::clip(&why, 200)
                 ),
-                mend: "holdfast notify --list".into(),
+                mend: shared::hints::commands::NOTIFY_LIST.into(),
             };
             if let Some(planning) = Planning::new(ground.policy, now) {
                 touch(&planning, state, NOTIFY, &problem, now);

@@ -57,7 +57,7 @@ async fn snapshots(world: &World<'_>, request: &Request, report: &mut Report) {
             Err(e) => report.find(Finding::new(
                 Severity::Warning,
                 &key,
-                "key-unknown",
+                shared::plan::code::KEY_UNKNOWN,
                 e.to_string(),
                 e.hint(),
             )),

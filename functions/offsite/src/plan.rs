@@ -8,7 +8,7 @@ use shared::{
     copies::{self, Copied, Pair, Sent, other_account},
     name::{self, Wanted},
     observe::selection,
-    plan::{Finding, Plan, Severity},
+    plan::{Finding, Operates, Operation, Plan, Severity, code},
     policy::{Databases, Destination, Policy, SnapshotCopy, text::Name},
     time::{human, slot},
 };
@@ -32,6 +32,12 @@ pub enum Action {
         /// The copy.
         copy: Copy,
     },
+}
+
+impl Operates for Action {
+    fn operation(&self) -> Operation {
+        Operation::Backup
+    }
 }
 
 impl fmt::Display for Action {
@@ -236,7 +242,12 @@ impl Planning<'_> {
                 let Some(managed) = self.keys.get(key) else {
                     let why =
                         format!("it is not known whether {key} may be used by another account");
-                    return self.refuse(d, "key-unknown", why, "allow kms:DescribeKey on that key");
+                    return self.refuse(
+                        d,
+                        code::KEY_UNKNOWN,
+                        why,
+                        "allow kms:DescribeKey on that key",
+                    );
                 };
                 *managed
             }

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use shared::{
     aws::{EdgeError, s3::Versioning},
     metrics::{self, Metric, Value},
-    plan::{Finding, Severity},
+    plan::{Finding, Severity, code},
     policy::{Bucket, Encryption, Policy, Replication, text::Name},
     report::{Coverage, Standing},
     time::human,
@@ -48,7 +48,13 @@ pub fn plan(policy: &Policy, seen: &Seen, now: Timestamp) -> Judged {
     for asset in &seen.unknown {
         let why = "no bucket, group or watched read replica has this name";
         let mend = "write the name of a bucket, of its group, or of a read replica";
-        judged.findings.push(Finding::new(Severity::Critical, asset, "unknown-asset", why, mend));
+        judged.findings.push(Finding::new(
+            Severity::Critical,
+            asset,
+            code::UNKNOWN_ASSET,
+            why,
+            mend,
+        ));
     }
     judged
 }
@@ -109,7 +115,7 @@ fn of_bucket(bucket: &Bucket, look: &Look<SeenBucket>, now: Timestamp) -> Vec<Fi
     let seen = match look {
         Ok(seen) => seen,
         Err(e) => {
-            return vec![Finding::new(Severity::Critical, name, "gap", e.to_string(), mend(e))];
+            return vec![Finding::new(Severity::Critical, name, code::GAP, e.to_string(), mend(e))];
         }
     };
     let mut findings = Vec::new();

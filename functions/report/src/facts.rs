@@ -116,20 +116,7 @@ pub struct Event {
     pub seconds: Option<f64>,
 }
 
-/// Kinds of actions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A point or a copy was made.
-    Backup,
-    /// A point was read to its end and its sums compared.
-    Check,
-    /// A point was restored, for a test or in earnest.
-    Restore,
-    /// A point was deleted.
-    Delete,
-    /// Anything else.
-    Other,
-}
+pub use shared::plan::Operation as Kind;
 
 /// The newest record of an audit trail.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]

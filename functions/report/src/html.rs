@@ -78,7 +78,7 @@ fn top(page: &Page) -> Markup {
         header class={ "top " (s.state.word()) } {
             p.kicker { (page.policy) " \u{b7} backups" }
             h1 { (s.sentence) }
-            p #old hidden { "This page is old: nothing wrote it for " span #hours {} ". Trust nothing on it; see why " code { "holdfast report" } " does not run." }
+            p #old hidden { "This page is old: nothing wrote it for " span #hours {} ". Trust nothing on it; see why " code { (shared::hints::commands::REPORT) } " does not run." }
             p.written { "Looked at " time #written datetime=(page.at.to_string()) { (when(page.at)) " UTC" } "." }
             ul.tally aria-label="Assets by state" {
                 @for (state, n) in tally.into_iter().filter(|(state, n)| *n > 0 || *state == State::Ok) {

@@ -16,7 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use money::Ledger;
 use shared::{
     metrics::{Metric, Value},
-    plan::{Finding, Severity},
+    plan::{Finding, Severity, code},
     policy::{Policy, QuotaOf, When},
     time::Schedule,
 };
@@ -123,7 +123,8 @@ fn mends(findings: &[Finding]) -> Vec<Mend> {
     let mut mends: Vec<Mend> = Vec::new();
     let mut at: BTreeMap<&str, usize> = BTreeMap::new();
     // What could not be seen has a part of the page of its own.
-    let told = |f: &&Finding| f.severity > Severity::Info && !f.mend.is_empty() && f.what != "gap";
+    let told =
+        |f: &&Finding| f.severity > Severity::Info && !f.mend.is_empty() && f.what != code::GAP;
     for f in findings.iter().filter(told) {
         let i = *at.entry(&f.mend).or_insert_with(|| {
             let (mend, why) = (f.mend.clone(), f.why.clone());
@@ -184,10 +185,10 @@ fn own_findings(
     found.extend(quota.and_then(|q| words::over_quota(company, q, costs.total.at_most)));
     found.extend(words::over_budget(company, costs));
     found.extend(success.and_then(|s| words::failing(company, s)));
-    let told = |place: &str| facts.findings.iter().any(|f| f.what == "gap" && f.asset == place);
+    let told = |place: &str| facts.findings.iter().any(|f| f.what == code::GAP && f.asset == place);
     for gap in facts.gaps.iter().filter(|g| !told(&g.place)) {
         let (why, mend) = (gap.why.clone(), gap.mend.clone());
-        found.push(Finding::new(Severity::Warning, &gap.place, "gap", why, mend));
+        found.push(Finding::new(Severity::Warning, &gap.place, code::GAP, why, mend));
     }
     if let Some(cron) = policy.costs.as_ref().and_then(|c| c.report.as_ref()) {
         let when = When { cron: cron.clone(), time_zone: None };

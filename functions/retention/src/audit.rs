@@ -6,7 +6,7 @@ use serde::Serialize;
 use shared::{
     audit::{Log, Place},
     aws::s3::{Expiry, Lifecycle},
-    plan::{Finding, Plan, Severity},
+    plan::{Finding, Operates, Operation, Plan, Severity, code},
     policy::Policy,
     report::{Did, Outcome},
     run::{World, apply},
@@ -31,6 +31,12 @@ pub enum Action {
         /// After so many days.
         days: i32,
     },
+}
+
+impl Operates for Action {
+    fn operation(&self) -> Operation {
+        Operation::Other
+    }
 }
 
 impl fmt::Display for Action {
@@ -79,7 +85,7 @@ pub async fn run(world: &World<'_>) -> Kept {
         Ok(looked) => looked,
         Err(e) => {
             let (why, mend) = (e.to_string(), e.hint().to_owned());
-            let gap = Finding::new(Severity::Critical, "audit", "gap", why, mend);
+            let gap = Finding::new(Severity::Critical, "audit", code::GAP, why, mend);
             return Kept { findings: vec![gap], outcomes: Vec::new() };
         }
     };

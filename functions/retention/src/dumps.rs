@@ -7,7 +7,7 @@ use shared::{
     aws::{EdgeError, Kind},
     catalog::Point,
     keep::{Fate, Owed, Question, ReasonRule, decide},
-    plan::{Cleared, Finding, Plan, Severity},
+    plan::{Cleared, Finding, Operates, Operation, Plan, Severity, code},
     policy::{
         Dump, Policy, Postgres,
         text::{Name, Period, ReasonName},
@@ -16,7 +16,10 @@ use shared::{
     request::Request,
     run::{World, apply},
 };
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 use store::{
     Backup, Trust, copies,
     place::{self, Open},
@@ -31,7 +34,7 @@ pub struct Dumps<'p> {
     /// What the policy says about it.
     pub rules: &'p Postgres,
     /// The database.
-    pub database: &'p str,
+    pub database: String,
     /// `stored`, then each of `also_stored`: its address, and the backups there or why they can't be seen.
     pub places: Vec<(String, Result<Vec<Backup>, EdgeError>)>,
 }
@@ -45,6 +48,12 @@ pub struct LetGo {
     pub place: usize,
     /// The dump, cleared by the safety check.
     pub point: Box<Cleared<Point>>,
+}
+
+impl Operates for LetGo {
+    fn operation(&self) -> Operation {
+        Operation::Delete
+    }
 }
 
 impl fmt::Display for LetGo {
@@ -71,11 +80,11 @@ pub async fn run(world: &World<'_>, request: &Request, width: usize) -> LettingD
     let secrets = world.secrets();
     let (mut seen, mut stores) = (Vec::new(), BTreeMap::new());
     for (group, rules) in &world.policy.postgres {
-        let asked = |d: &&String| request.asks(group.as_str(), d);
-        let databases: Vec<_> = rules.databases.iter().filter(asked).collect();
         // A Lambda has none of a host's directories; their host lets go of what lies there.
         let local = rules.stored.directory.is_some() && !world.host;
-        if rules.dumps.is_empty() || databases.is_empty() || local {
+        let asked = rules.databases.is_all()
+            || rules.databases.named().iter().any(|d| request.asks(group.as_str(), d));
+        if rules.dumps.is_empty() || !asked || local {
             continue;
         }
         let open = place::open(world, &secrets, rules).await;
@@ -89,8 +98,16 @@ pub async fn run(world: &World<'_>, request: &Request, width: usize) -> LettingD
             };
             by_place.push((address, backups));
         }
+        let known = by_place.iter().filter_map(|(_, by)| by.as_ref().ok()).flat_map(BTreeMap::keys);
+        let databases: BTreeSet<String> = known.chain(rules.databases.named()).cloned().collect();
+        let asked = |d: &String| rules.has_database(d) && request.asks(group.as_str(), d);
+        let mut databases: Vec<String> = databases.into_iter().filter(asked).collect();
+        if databases.is_empty() {
+            // A group of all whose places have nothing, or can't be read, which is to be said.
+            databases.push(group.to_string());
+        }
         for database in databases {
-            let of = |by: &BTreeMap<String, Vec<Backup>>| by.get(database).cloned();
+            let of = |by: &BTreeMap<String, Vec<Backup>>| by.get(&database).cloned();
             let place = |(address, by): &(String, Result<BTreeMap<_, _>, EdgeError>)| {
                 let backups = by.as_ref().map(|by| of(by).unwrap_or_default());
                 (address.clone(), backups.map_err(EdgeError::clone))
@@ -175,10 +192,13 @@ fn unseen(group: &Name, address: &str, e: &EdgeError) -> Finding {
         let why = format!(
             "none of its dumps in {address} is let go here, for this role may not look there: {e}"
         );
-        let mend = "name the bucket in the stack's parameter DumpBuckets; or leave it as it is where a host dumps there: its `holdfast dump` lets go too";
+        let mend = format!(
+            "name the bucket in the stack's parameter DumpBuckets; or leave it as it is where a host dumps there: its `{}` lets go too",
+            shared::hints::commands::dump_due(group.as_str())
+        );
         Finding::new(Severity::Warning, group.as_str(), "not-listed", why, mend)
     } else {
-        Finding::new(Severity::Critical, group.as_str(), "gap", e.to_string(), e.hint())
+        Finding::new(Severity::Critical, group.as_str(), code::GAP, e.to_string(), e.hint())
     };
     finding.in_group(group)
 }

@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use shared::{
     catalog::{Place, Point, Seen},
+    hints::commands,
     keep::{Fate, unmatched},
-    plan::{Cleared, Finding, Plan, Severity, Step},
+    plan::{Cleared, Finding, Operates, Operation, Plan, Severity, Step},
     policy::{DeleteLimit, Policy},
 };
 use std::{
@@ -24,6 +25,12 @@ pub struct Delete {
     pub at: Place,
     /// The point, cleared by the safety check.
     pub point: Box<Cleared<Point>>,
+}
+
+impl Operates for Delete {
+    fn operation(&self) -> Operation {
+        Operation::Delete
+    }
 }
 
 impl fmt::Display for Delete {
@@ -111,8 +118,7 @@ fn unmatched_holds(policy: &Policy, seen: &Seen) -> Vec<Finding> {
     let finding = |(name, hold): (&_, &str)| {
         let why =
             format!("\"{hold}\" in holds is no recovery point at any place, so it holds nothing");
-        let mend =
-            "write the snapshot's identifier or ARN as `holdfast explain` shows it, or take it out";
+        let mend = "write the snapshot's identifier or ARN as RDS shows it, or take it out";
         Finding::new(Severity::Warning, hold, "hold-unmatched", why, mend).in_group(name)
     };
     all.map(finding).collect()
@@ -143,8 +149,10 @@ fn left(policy: &Policy, seen: &Seen, judged: &[Judged<'_>], owner: &str) -> Vec
             "{count} of its recovery points at {place} (of databases of {gib} GiB in all) are spoken of by no rule of the \
              policy, so they stay for ever"
         );
-        let mend = "select the database again, or its reason, to let them go by a rule; or delete them in RDS, which \
-                    `holdfast explain` lists";
+        let mend = format!(
+            "select the database again, or its reason, to let them go by a rule; or delete them in RDS: `{}` lists them",
+            commands::explain(database)
+        );
         Finding::new(Severity::Warning, database, "left-policy", why, mend)
     };
     of.into_iter().map(finding).collect()
@@ -162,7 +170,8 @@ fn suspended(judged: &[Judged<'_>]) -> Vec<Finding> {
     let finding =
         |((database, place, group), (count, why)): ((&str, &Place, &str), (usize, &str))| {
             let why = format!("{count} of its points at {place} would go and stay: {why}");
-            let mend = "see `holdfast status` for what keeps its backups from being made";
+            let mend =
+                format!("see `{}` for what keeps its backups from being made", commands::STATUS);
             Finding::new(Severity::Warning, database, "deletion-suspended", why, mend)
                 .in_group(group)
         };
@@ -186,8 +195,9 @@ pub(crate) fn runaway(
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of 100")]
     let percent = (share * 100.0).ceil() as u32;
     let mend = format!(
-        "see them by `holdfast plan retention`; if they are right, write limits: {{ delete: {{ count: {}, share: \
+        "see them by `{}`; if they are right, write limits: {{ delete: {{ count: {}, share: \
          {percent}% }} }} in the policy, and take it back after one run",
+        commands::PLAN_RETENTION,
         going.max(limit.count as usize)
     );
     over.then(|| Finding::new(Severity::Critical, place, "runaway", why, mend))

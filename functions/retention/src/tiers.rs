@@ -8,7 +8,7 @@ use shared::{
         s3::{Lifecycle, Tiers},
     },
     catalog::Place,
-    plan::{Finding, Plan, Severity},
+    plan::{Finding, Operates, Operation, Plan, Severity, code},
     policy::{Policy, StorageClass, Tier, text::Region},
     report::Outcome,
     run::{World, apply},
@@ -30,6 +30,12 @@ pub struct Set {
     /// The rules.
     #[serde(skip)]
     pub rules: Vec<Tiers>,
+}
+
+impl Operates for Set {
+    fn operation(&self) -> Operation {
+        Operation::Other
+    }
 }
 
 impl fmt::Display for Set {
@@ -95,7 +101,8 @@ pub async fn run(world: &World<'_>) -> Tiering {
         match s3(world, &set).lifecycle(&set.bucket).await {
             Err(e) => {
                 let mend = e.hint().to_owned();
-                let gap = Finding::new(Severity::Critical, &set.bucket, "gap", e.to_string(), mend);
+                let gap =
+                    Finding::new(Severity::Critical, &set.bucket, code::GAP, e.to_string(), mend);
                 tiering.findings.push(gap);
             }
             Ok(found) if set.rules.iter().all(|r| found.has(r)) => {}

@@ -27,8 +27,8 @@ pub(crate) fn leave(policy: &Policy, plan: &mut Plan<Delete>) {
             "{count} copies may go there by the policy and stay: its destination has no delete_role, so this account deletes \
              nothing in another one"
         );
-        let mend = "let that account's own people delete them by the role DeleteRole of deploy/vault.yaml (`holdfast explain` \
-                    says which), or write delete_role";
+        let mend = "let that account's own people delete them by the role DeleteRole of deploy/vault.yaml (explain a database \
+                    to see which), or write delete_role";
         plan.findings.push(Finding::new(Severity::Warning, place, "left-there", why, mend));
     }
 }

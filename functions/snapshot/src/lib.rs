@@ -52,10 +52,16 @@ pub async fn run(world: &World<'_>, request: &Request) -> Report {
                 }
                 _ => ("it is not complete and the run's time is over".into(), again.to_owned()),
             };
-            report.find(Finding::new(Severity::Critical, outcome.asset, "not-taken", why, mend));
+            report.find(Finding::new(
+                Severity::Critical,
+                outcome.asset,
+                shared::plan::code::NOT_TAKEN,
+                why,
+                mend,
+            ));
         }
     }
-    let deferred = plan.findings.iter().filter(|f| f.what == "deferred").count();
+    let deferred = plan.findings.iter().filter(|f| f.what == shared::plan::code::DEFERRED).count();
     report.value(Metric::SnapshotsTaken, report.count(|r| matches!(r, Result::Done(_))));
     report.value(
         Metric::SnapshotsDeferred,

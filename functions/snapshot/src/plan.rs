@@ -6,7 +6,7 @@ use shared::{
     catalog::{ByDatabase, Database, Family, Fleet, Place, Point, Seen, State, mark},
     name::{self, Wanted},
     observe::{Selection, selection, unknown_assets},
-    plan::{Finding, Plan, Severity},
+    plan::{Finding, Operates, Operation, Plan, Severity, code},
     policy::{Databases, Policy, text::Name},
     request::{Request, SCHEDULE},
     time::{Schedule, human, read_slot, slot},
@@ -52,6 +52,15 @@ impl Action {
     pub fn id(&self) -> &str {
         match self {
             Self::Take { id, .. } | Self::Await { id, .. } | Self::Reuse { id } => id,
+        }
+    }
+}
+
+impl Operates for Action {
+    fn operation(&self) -> Operation {
+        match self {
+            Self::Take { .. } | Self::Await { .. } => Operation::Backup,
+            Self::Reuse { .. } => Operation::Other,
         }
     }
 }
@@ -194,7 +203,7 @@ impl<'a> Planning<'a> {
             let severity = if stuck { Severity::Critical } else { Severity::Warning };
             let why = format!("{reason} is due since {} and the database {busy}", human(late));
             let mend = shared::hints::of_status(&database.status);
-            let finding = Finding::new(severity, &database.id, "deferred", why, mend);
+            let finding = Finding::new(severity, &database.id, code::DEFERRED, why, mend);
             self.plan.findings.push(finding.in_group(name));
         }
     }
@@ -233,7 +242,7 @@ impl<'a> Planning<'a> {
                 let why = format!("its group {name} takes no snapshots for \"{reason}\"");
                 let mend = "add the reason to the group's snapshots, or leave the asset out";
                 let finding =
-                    Finding::new(Severity::Critical, &database.id, "unknown-reason", why, mend);
+                    Finding::new(Severity::Critical, &database.id, code::UNKNOWN_REASON, why, mend);
                 self.plan.findings.push(finding.in_group(name));
             }
         }
@@ -326,7 +335,7 @@ fn unknown_reason(policy: &Policy, reason: &str) -> Finding {
     let known = policy.databases.values().flat_map(|g| g.snapshots.keys()).map(ToString::to_string);
     let why = format!("no group of the policy takes snapshots for \"{reason}\"");
     let mend = shared::hints::of_reason(reason, known);
-    Finding::new(Severity::Critical, "request", "unknown-reason", why, mend)
+    Finding::new(Severity::Critical, "request", code::UNKNOWN_REASON, why, mend)
 }
 
 /// Why RDS would refuse a snapshot now. `CreateDBSnapshot` wants the instance available (or optimizing its storage).

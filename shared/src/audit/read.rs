@@ -1,7 +1,10 @@
 //! Reading the newest records, for reports and monitors.
 
 use super::{Log, Named, Record, record};
-use crate::aws::{EdgeError, Kind};
+use crate::{
+    aws::{EdgeError, Kind},
+    hints::commands,
+};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 
@@ -49,7 +52,8 @@ impl Log {
             Err(_) => &bytes[..],
         };
         let damaged = |why: String| {
-            let mend = "run `holdfast audit verify`, which says what was changed";
+            let verify = commands::run(commands::AUDIT_VERIFY);
+            let mend = format!("{verify}, which says what was changed");
             EdgeError::of_kind(Kind::Store, format!("read {}", self.name(seq)), why, mend)
         };
         let lines = records.split(|b| *b == b'\n').filter(|line| !line.is_empty());

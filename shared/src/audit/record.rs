@@ -4,6 +4,7 @@
 //! `jq -cjS 'del(.hash)' | sha256sum` computes it as well.
 
 use crate::{
+    plan::Operation,
     report::Made,
     run::World,
     signing::{Author, Verifier},
@@ -44,6 +45,9 @@ pub struct Entry {
     pub action: String,
     /// Why.
     pub because: String,
+    /// What kind of operation it is.
+    #[serde(default)]
+    pub operation: Operation,
     /// How it ended.
     pub result: Went,
     /// How, in words.

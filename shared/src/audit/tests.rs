@@ -28,6 +28,7 @@ fn entry(asset: &str) -> Entry {
     Entry {
         asset: asset.into(),
         action: "dump".into(),
+        operation: crate::plan::Operation::Backup,
         because: "it is due".into(),
         result: Went::Done,
         detail: "done".into(),

@@ -3,6 +3,7 @@
 mod hint;
 
 use aws_sdk_rds::error::SdkError;
+use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 /// Why a call could not be made or was refused.
@@ -72,8 +73,7 @@ impl EdgeError {
             (_, Some(code)) => kind(code),
             (SdkError::ServiceError(_), None) => Kind::Refused,
             // A role that may not be assumed is refused before there is an answer of the service.
-            (_, None) if why.contains("AccessDenied") => Kind::Denied,
-            _ => Kind::Unreachable,
+            (_, None) => not_assumed(e).map_or(Kind::Unreachable, |code| self::kind(&code)),
         };
         Self { doing: doing.into(), why, kind, code, mend: None }
     }
@@ -116,6 +116,13 @@ impl EdgeError {
             mend: self.hint().into(),
         }
     }
+}
+
+/// The code with which STS refused to let a role be assumed, where that is among the causes of an error.
+fn not_assumed(e: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let mut causes = std::iter::successors(Some(e), |e| e.source());
+    let refused = causes.find_map(|cause| cause.downcast_ref::<AssumeRoleError>())?;
+    refused.code().map(str::to_owned)
 }
 
 /// An error and its causes, each once: `dispatch failure: io error: tcp connect error: Connection refused`.

@@ -3,6 +3,7 @@
 use super::{
     grammar::{Keep, Objectives, Store, Tier, When},
     later::Wal,
+    server::ServerDatabases,
     text::{Bytes, Glob, Name, Period, ReasonName, Region},
 };
 use schemars::JsonSchema;
@@ -16,9 +17,9 @@ use std::{
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Postgres {
-    /// Databases on the server.
-    pub databases: Vec<String>,
-    /// Databases on the server that are not backed up on purpose, as globs. Any other that no group names is a finding.
+    /// Databases on the server: a list, or `all` for every one that takes connections and is no template.
+    pub databases: ServerDatabases,
+    /// Databases on the server that are not backed up on purpose, as globs. Any other that no group has is a finding.
     #[serde(default)]
     pub except: Vec<Glob>,
     /// Host, or directory of a Unix socket, when it is not in the secret; without it that of the service that `PGSERVICE`

@@ -83,8 +83,14 @@ pub(super) fn check(policy: &Value) -> Vec<Found> {
 }
 
 fn walk(is: &Value, schema: &Value, at: &str, found: &mut Vec<Found>) {
-    if let Some(wanted) = schema.get("type").and_then(Value::as_str)
-        && !has_type(is, wanted)
+    let types = match schema.get("type") {
+        Some(Value::String(one)) => vec![one.as_str()],
+        Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    };
+    // Of several types, the first is what most people write.
+    if let Some(wanted) = types.first()
+        && !types.iter().any(|t| has_type(is, t))
     {
         found.push(Found::at(at, wrong_type(is, wanted, schema, at)));
         return;

@@ -90,6 +90,7 @@ pub(super) const FORMATS: &[(&str, Check)] = &[
     ("holdfast-date", check_date),
     ("holdfast-currency", currency),
     ("holdfast-signing-key", signing_key),
+    ("holdfast-databases", super::server::word),
 ];
 
 text!(
@@ -509,6 +510,7 @@ mod tests {
             ("holdfast-metric-prefix", &["listings", "a_1"], &["", "Listings", "1a", "a_", "a-b"]),
             ("holdfast-date", &["2026-11-20"], &["2026-02-30", "20 Nov", "20261120"]),
             ("holdfast-currency", &["USD", "EUR"], &["usd", "$", "EURO"]),
+            ("holdfast-databases", &["all"], &["*", "orders", "All", ""]),
         ];
         for (format, good, bad) in table {
             let (_, check) = FORMATS.iter().find(|(name, _)| name == format).expect(format);

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     catalog::AUTOMATED,
+    hints::commands::KEY_NEW,
     time::{Schedule, human},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -36,9 +37,11 @@ pub(super) fn list(policy: &Policy) -> Vec<Found> {
 fn signing(policy: &Policy, say: Say<'_>) {
     let dumps = policy.postgres.values().any(|g| !g.dumps.is_empty());
     if policy.signing.is_none() && (dumps || policy.audit.is_some()) {
-        let why = "it is left out: whoever can write to a store decides what counts there and what is restored, and \
-                   whoever can write to the record of operations can write it anew; `holdfast key new` makes a pair of keys";
-        say("/signing".into(), why.into());
+        let why = format!(
+            "it is left out: whoever can write to a store decides what counts there and what is restored, and whoever can \
+             write to the record of operations can write it anew; `{KEY_NEW}` makes a pair of keys"
+        );
+        say("/signing".into(), why);
     }
 }
 

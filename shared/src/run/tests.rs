@@ -246,6 +246,7 @@ async fn a_failed_run_puts_its_metrics_first_and_then_tells_the_topic() {
             asset: "acme-a".into(),
             action: "take s".into(),
             because: "it is due".into(),
+            operation: crate::plan::Operation::Backup,
             result: Result::Failed("create snapshot s: AccessDenied: no; allow it".into()),
             kind: None,
             made: None,
@@ -271,6 +272,9 @@ async fn a_failed_run_puts_its_metrics_first_and_then_tells_the_topic() {
     critical acme-b stale: it is old; run it
     warning acme-b busy: it is stopped; start it
     Subject=acme snapshot failed
+    MessageAttributes.entry.1.Name=holdfast-audience
+    MessageAttributes.entry.1.Value.DataType=String
+    MessageAttributes.entry.1.Value.StringValue=people
     ");
 }
 

@@ -2,6 +2,7 @@
 //! and "Secret key format".
 
 use super::{LONGEST, PublicKey};
+use crate::hints::commands::KEY_NEW;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use blake2::{Blake2b, Blake2b512, Digest, digest::consts::U32};
 use secrecy::{SecretString, zeroize::Zeroizing};
@@ -38,20 +39,20 @@ pub(super) fn public_text(key: &PublicKey) -> String {
 
 /// Reads `RW...`.
 pub(super) fn public_key(text: &str) -> Result<PublicKey, String> {
-    let wrong = "it is no public key: write the line RW... that `holdfast key new` prints";
+    let wrong = format!("it is no public key: write the line RW... that `{KEY_NEW}` prints");
     if text.contains("secret") || text.len() > 100 {
         return Err("it looks like a secret key, which never stands in a policy: write the public key RW..., and make a \
                     new pair, for this one was shown"
             .into());
     }
     let bytes: [u8; 42] =
-        STANDARD.decode(text).ok().and_then(|b| b.try_into().ok()).ok_or(wrong)?;
+        STANDARD.decode(text).ok().and_then(|b| b.try_into().ok()).ok_or(wrong.clone())?;
     let [a, b, rest @ ..] = bytes;
     if [a, b] != PLAIN {
-        return Err(wrong.into());
+        return Err(wrong);
     }
     let (id, key) = rest.split_at(8);
-    let part = |_| wrong.to_owned();
+    let part = |_| wrong.clone();
     Ok(PublicKey { id: id.try_into().map_err(part)?, key: key.try_into().map_err(part)? })
 }
 

@@ -7,6 +7,37 @@ const DENIED: (Kind, &str) = (
     "check the access key, or give the identity the role Storage Blob Data Contributor",
 );
 
+const MISSING: (Kind, &str) = (Kind::Missing, "check account and container in the policy");
+
+/// What Azure's answer says by its error code or its status.
+/// <https://learn.microsoft.com/en-us/rest/api/storageservices/blob-service-error-codes>
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Code {
+    Archived,
+    Locked,
+    Denied,
+    Missing,
+    Mismatch,
+}
+
+impl Code {
+    /// The code in an error's words. `object_store` 0.14 keeps neither status nor body where a caller could ask for them: its
+    /// `RetryError` is private, and only its words come out (`Server returned non-2xx status code: 409 Conflict: <?xml ..`).
+    /// So this is the one place that reads words, and only Azure's fixed codes and HTTP's status lines.
+    fn in_words(why: &str) -> Option<Self> {
+        let known = [
+            ("BlobArchived", Self::Archived),
+            ("BlobImmutable", Self::Locked),
+            ("LeaseIdMissing", Self::Locked),
+            ("403 Forbidden", Self::Denied),
+            ("401 Unauthorized", Self::Denied),
+            ("404 Not Found", Self::Missing),
+            ("Md5Mismatch", Self::Mismatch),
+        ];
+        known.iter().find(|(code, _)| why.contains(code)).map(|(_, known)| *known)
+    }
+}
+
 /// The library's error as ours.
 pub(super) fn error(doing: String, e: &object_store::Error) -> Error {
     use object_store::Error as Theirs;
@@ -20,27 +51,24 @@ pub(super) fn error(doing: String, e: &object_store::Error) -> Error {
         cause = said.source();
     }
     let why = why.join(": ");
-    let (kind, mend) = match e {
-        _ if why.contains("BlobArchived") => {
+    let (kind, mend) = match (e, Code::in_words(&why)) {
+        (_, Some(Code::Archived)) => {
             (Kind::Cold, "move it to a tier that can be read; that takes hours")
         }
-        _ if ["BlobImmutable", "LeaseIdMissing"].iter().any(|w| why.contains(w)) => {
+        (_, Some(Code::Locked)) => {
             (Kind::Locked, "wait until its immutability policy or lease ends")
         }
-        Theirs::NotFound { .. } => (Kind::Missing, "check account and container in the policy"),
-        Theirs::AlreadyExists { .. } | Theirs::Precondition { .. } => {
+        (Theirs::NotFound { .. }, _) => MISSING,
+        (Theirs::AlreadyExists { .. } | Theirs::Precondition { .. }, _) => {
             (Kind::Exists, "look at what is there: nothing is ever rewritten")
         }
-        Theirs::PermissionDenied { .. } | Theirs::Unauthenticated { .. } => DENIED,
-        // Of a list the library keeps only the words.
-        _ if ["403 Forbidden", "401 Unauthorized"].iter().any(|w| why.contains(w)) => DENIED,
-        _ if why.contains("404 Not Found") => {
-            (Kind::Missing, "check account and container in the policy")
-        }
-        Theirs::NotSupported { .. } | Theirs::InvalidPath { .. } => {
+        (Theirs::PermissionDenied { .. } | Theirs::Unauthenticated { .. }, _)
+        | (_, Some(Code::Denied)) => DENIED,
+        (_, Some(Code::Missing)) => MISSING,
+        (Theirs::NotSupported { .. } | Theirs::InvalidPath { .. }, _) => {
             (Kind::Refused, "see its words")
         }
-        _ if why.contains("Md5Mismatch") => (Kind::Damaged, "nothing was stored; try again"),
+        (_, Some(Code::Mismatch)) => (Kind::Damaged, "nothing was stored; try again"),
         _ => (Kind::Unreachable, "check the network and the endpoint; the next run tries again"),
     };
     Error::new(kind, doing, why, mend)

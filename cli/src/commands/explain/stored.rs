@@ -49,7 +49,8 @@ pub(super) struct BucketView {
 
 /// Names of all such assets.
 pub(super) fn names(policy: &Policy) -> Vec<String> {
-    let stored = freshness::stored(policy).into_iter().flat_map(|s| [s.asset, s.group]);
+    let stored =
+        freshness::stored(policy, &BTreeMap::new()).into_iter().flat_map(|s| [s.asset, s.group]);
     let buckets = policy.buckets.iter().flat_map(|(n, b)| [n.to_string(), b.bucket.to_string()]);
     stored.chain(buckets).collect()
 }
@@ -58,7 +59,7 @@ pub(super) fn names(policy: &Policy) -> Vec<String> {
 pub(super) async fn stored(world: &World<'_>, asset: &str, gaps: &mut Vec<Gap>) -> Vec<StoredView> {
     let mut views = Vec::new();
     let places = Places::new(world, None);
-    for one in freshness::stored(world.policy) {
+    for one in places.assets().await {
         if one.asset != asset && one.group != asset {
             continue;
         }

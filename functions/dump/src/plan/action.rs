@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
+use shared::plan::{Operates, Operation};
 use shared::policy::text::{Name, ReasonName};
 use std::fmt;
 
@@ -63,6 +64,15 @@ pub struct Noting {
     pub key: String,
     /// When the database was still the same.
     pub at: Timestamp,
+}
+
+impl Operates for Action {
+    fn operation(&self) -> Operation {
+        match self {
+            Self::Take(_) | Self::Copy(_) => Operation::Backup,
+            Self::Note(_) => Operation::Other,
+        }
+    }
 }
 
 impl fmt::Display for Action {

@@ -13,7 +13,7 @@ pub(super) fn copy(plan: &mut Plan<Action>, l: &Looked<'_>, now: Timestamp) {
         for (backup, copy, at) in copies::notes(home, there) {
             let note = Noting {
                 group: l.group.clone(),
-                database: l.database.to_owned(),
+                database: l.database.clone(),
                 from: backup.key.clone(),
                 to,
                 key: copy.key.clone(),
@@ -35,7 +35,7 @@ pub(super) fn copy(plan: &mut Plan<Action>, l: &Looked<'_>, now: Timestamp) {
                 }
                 let copy = Copying {
                     group: l.group.clone(),
-                    database: l.database.to_owned(),
+                    database: l.database.clone(),
                     from: backup.key.clone(),
                     to,
                 };

@@ -31,7 +31,7 @@ fn looked(policy: &Policy, places: Vec<Result<Vec<Backup>, EdgeError>>) -> Looke
         group,
         rules,
         dumps: rules.all_dumps(),
-        database: "orders",
+        database: "orders".into(),
         server: Ok(5_000_000),
         keyless: BTreeMap::new(),
         free: None,

@@ -3,12 +3,12 @@
 //! Each place is listed once a look, whatever number of assets lie there. The newest file of a directory is held against
 //! the checksum beside it: by what is written, or, for `monitor`, by reading it, once a day for each.
 
-use crate::plan::{Checksum, Stored, StoredPoint, whole};
+use crate::plan::{Checksum, Stored, StoredPoint, stored, whole};
 use jiff::{SignedDuration, Timestamp};
 use shared::{
     aws::EdgeError,
     catalog::Place,
-    policy::{Postgres, Store as Rules},
+    policy::{Postgres, Store as Rules, text::Name},
     run::World,
     secret::Secrets,
 };
@@ -48,6 +48,22 @@ impl<'w> Places<'w> {
     pub fn new(world: &'w World<'w>, memory: Option<&'w Memory>) -> Self {
         let secrets = Secrets::new(world.aws, &Place::home(world.policy));
         Self { world, secrets, memory, seen: Mutex::default() }
+    }
+
+    /// Every asset whose points lie as objects. Which databases a group of all has, its dumps say: the server is not asked
+    /// here, and what it has without a dump is a finding of `dump`, which asks it.
+    pub async fn assets(&self) -> Vec<Stored> {
+        let mut known: BTreeMap<&Name, Vec<String>> = BTreeMap::new();
+        for (name, group) in &self.world.policy.postgres {
+            let rules = &group.stored;
+            if !group.databases.is_all() || (rules.elsewhere() && !self.world.host) {
+                continue;
+            }
+            let listing = self.listing(name.as_str(), rules, Some(group)).await;
+            let dumps = listing.iter().filter_map(|l| l.dumps.as_ref()).flat_map(BTreeMap::keys);
+            known.insert(name, dumps.filter(|d| group.has_database(d)).cloned().collect());
+        }
+        stored(self.world.policy, &known)
     }
 
     /// Looks at one place.

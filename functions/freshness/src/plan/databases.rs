@@ -5,9 +5,10 @@ use jiff::{SignedDuration, Timestamp};
 use shared::{
     catalog::{ByDatabase, Database, Place, Point, State},
     copies::{Copied, Pair, Sent},
+    hints::{self, commands},
     objective::{self, Objective, must_be_served},
     observe::Selection,
-    plan::Severity,
+    plan::{Severity, code},
     policy::{Databases, Policy, SnapshotCopy, text::ReasonName},
     report::Coverage,
     time::{Schedule, human},
@@ -78,7 +79,7 @@ fn newest(
     let newest = dated.min_by_key(|(age, _)| *age);
     let growing = points.iter().filter(|p| p.state == State::InFlight && !p.marks.transfer).count();
     let coming = if growing > 0 { format!("; {growing} on the way") } else { String::new() };
-    let run = "run `holdfast run snapshot`";
+    let run = || hints::newer_point(group, &database.id);
     match (newest, max_age) {
         (None, _) if younger(database, max_age.unwrap_or_default(), now) => {
             judged.find(
@@ -91,7 +92,7 @@ fn newest(
         (None, _) if locked => {} // Said above.
         (None, _) => {
             judged.standing.coverage = Coverage::NeverTaken;
-            judged.bad("no-point", format!("it has no good recovery point{coming}"), run);
+            judged.bad("no-point", format!("it has no good recovery point{coming}"), run());
         }
         (Some((old, point)), _) => {
             judged.there();
@@ -106,7 +107,7 @@ fn newest(
                     human(old - objective.max_age),
                     allowed(objective)
                 );
-                judged.bad("stale", why, run);
+                judged.bad("stale", why, run());
             }
         }
     }
@@ -152,7 +153,7 @@ fn missed(
     database: &Database,
     points: &[&Point],
 ) {
-    if judged.found(&["stale", "no-point", "new", "key"]) {
+    if judged.found(&["stale", "no-point", "new", code::KEY]) {
         return; // That says it already.
     }
     let zone = &ctx.policy.time_zone;
@@ -177,7 +178,8 @@ fn missed(
         let newest =
             taken.map_or("there is none".to_owned(), |at| format!("its newest has data of {at}"));
         let why = format!("its {reason} snapshot of {due} was not taken: {newest}");
-        judged.find(severity, "missed", why, "run `holdfast run snapshot`");
+        let command = commands::snapshot(reason.as_str(), &database.id);
+        judged.find(severity, "missed", why, commands::run(&command));
     }
 }
 
@@ -214,7 +216,7 @@ fn locked_out(judged: &mut Judged, database: &Database) {
         let why = format!("RDS can't use its KMS key: it is {}", database.status);
         let mend =
             "enable the key, and let RDS use it again, within 7 days: then start the database";
-        judged.bad("key", why, mend);
+        judged.bad(code::KEY, why, mend);
     }
 }
 
@@ -235,7 +237,7 @@ fn offsite(
         // A place that can't be seen is a finding of its own; its copies' age is unknown, so it is not published.
         let Some(there) = points.get(&place).map(|p| p.of(database)) else {
             judged.bad(
-                "offsite-unknown",
+                code::OFFSITE_UNKNOWN,
                 format!("its copies at {place} can't be seen"),
                 "see the gap of that place",
             );
@@ -269,7 +271,7 @@ fn offsite(
             }
             None => {
                 let why = format!("{} has no good copy of it{coming}", rule.to);
-                judged.bad("no-offsite", why, "run `holdfast run offsite`");
+                judged.bad("no-offsite", why, commands::run(commands::RUN_OFFSITE));
             }
             Some(old) => {
                 if let Some(objective) = objective.filter(|o| old > o.max_age) {
@@ -279,10 +281,10 @@ fn offsite(
                         human(old),
                         allowed(objective)
                     );
-                    judged.bad("offsite-stale", why, "run `holdfast run offsite`");
+                    judged.bad("offsite-stale", why, commands::run(commands::RUN_OFFSITE));
                 } else if let (None, Some(late)) = (objective, waiting(&sent, now)) {
                     let why = format!("{late} waits for its copy at {} for over a day", rule.to);
-                    judged.bad("offsite-stale", why, "run `holdfast run offsite`");
+                    judged.bad("offsite-stale", why, commands::run(commands::RUN_OFFSITE));
                 }
             }
         }

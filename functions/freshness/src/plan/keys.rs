@@ -5,7 +5,7 @@ use shared::{
     aws::kms::KeyState,
     catalog::{Place, Point, Seen},
     observe::selection,
-    plan::{Finding, Severity},
+    plan::{Finding, Severity, code},
     policy::Policy,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,7 +61,7 @@ pub(super) fn judge<'p>(
         let mend = format!(
             "run `aws kms cancel-key-deletion --key-id {key}`, then `aws kms enable-key --key-id {key}`"
         );
-        judged.bad("key", why, mend);
+        judged.bad(code::KEY, why, mend);
     }
     all > 0 && locked == all
 }
@@ -71,7 +71,7 @@ pub(super) fn unknown(facts: &Facts) -> Vec<Finding> {
     let failed = facts.keys.iter().filter_map(|(key, state)| Some((key, state.as_ref().err()?)));
     let finding = |(key, e): (&String, &shared::aws::EdgeError)| {
         let why = format!("whether it can decrypt is not known: {e}");
-        Finding::new(Severity::Warning, key, "key-unknown", why, e.hint())
+        Finding::new(Severity::Warning, key, code::KEY_UNKNOWN, why, e.hint())
     };
     failed.map(finding).collect()
 }

@@ -7,8 +7,9 @@ use super::{
 };
 use jiff::{SignedDuration, Timestamp};
 use shared::{
+    hints::commands,
     objective::{COPY_GRACE, Objective, must_be_served},
-    plan::{Finding, Severity},
+    plan::{Finding, Severity, code},
     policy::{Objectives, Policy},
     report::Coverage,
     time::{Schedule, human},
@@ -23,13 +24,18 @@ pub(super) fn judge(stored: &Stored, now: Timestamp) -> Judged {
     let at = stored.at();
     if stored.not_from_here {
         let why = format!("what lies under {at} is seen from its host alone");
-        judged.find(Severity::Info, "not-from-here", why, "run `holdfast monitor` there");
+        judged.find(
+            Severity::Info,
+            "not-from-here",
+            why,
+            format!("{} there", commands::run(commands::MONITOR)),
+        );
         return judged;
     }
     offsite(&mut judged, stored, objective, now);
     if !stored.seen {
         let (why, mend) = unseen(stored);
-        judged.bad("unknown", format!("what lies under {at} can't be seen{why}"), mend);
+        judged.bad(code::UNKNOWN, format!("what lies under {at} can't be seen{why}"), mend);
         return judged;
     }
     judged.objective(objective);
@@ -107,7 +113,8 @@ fn missed(judged: &mut Judged, stored: &Stored, now: Timestamp) {
         let newest =
             taken.map_or("there is none".to_owned(), |at| format!("its newest has data of {at}"));
         let why = format!("its {reason} dump of {due} was not taken: {newest}");
-        judged.find(severity, "missed", why, "run `holdfast run dump`");
+        let command = commands::dump(&format!("{}/{}", stored.group, stored.asset), reason);
+        judged.find(severity, "missed", why, commands::run(&command));
     }
 }
 
@@ -176,7 +183,7 @@ fn offsite(judged: &mut Judged, stored: &Stored, objective: Option<Objective>, n
         if !place.seen {
             let (why, mend) = unseen(place);
             judged.bad(
-                "offsite-unknown",
+                code::OFFSITE_UNKNOWN,
                 format!("its copies under {at} can't be seen{why}"),
                 mend,
             );
@@ -185,10 +192,17 @@ fn offsite(judged: &mut Judged, stored: &Stored, objective: Option<Objective>, n
         }
         let newest = place.newest.iter().find_map(|p| Some((age(p.at, now)?, p)));
         ages = ages.zip(newest).map(|(ages, (age, _))| [ages, vec![age]].concat());
-        let run = "run `holdfast run dump`";
+        // What Holdfast does not dump, it does not copy.
+        let run = || {
+            if stored.committed {
+                commands::run(&commands::dump_due(&stored.group))
+            } else {
+                format!("see whether what copies to {at} runs")
+            }
+        };
         match newest {
             None if stored.seen && stored.newest.is_empty() => {} // Nothing to copy yet: said of the first place.
-            None => judged.bad("no-offsite", format!("no copy of it lies under {at}"), run),
+            None => judged.bad("no-offsite", format!("no copy of it lies under {at}"), run()),
             Some((old, point)) => {
                 if let Some(objective) = objective.filter(|o| old > o.max_age) {
                     let why = format!(
@@ -197,7 +211,7 @@ fn offsite(judged: &mut Judged, stored: &Stored, objective: Option<Objective>, n
                         human(old),
                         allowed(objective)
                     );
-                    judged.bad("offsite-stale", why, run);
+                    judged.bad("offsite-stale", why, run());
                 }
             }
         }

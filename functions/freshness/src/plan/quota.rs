@@ -8,7 +8,7 @@ use shared::{
     keep::kept,
     objective::interval,
     observe::Selection,
-    plan::{Finding, Severity},
+    plan::{Finding, Severity, code},
     policy::{Databases, Keep, Policy, text::ReasonName},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,7 +53,13 @@ pub(super) fn judge(
                 let severity = if denied { Severity::Warning } else { Severity::Info };
                 let why = format!("its quota of manual snapshots is not known: {e}");
                 let mend = "allow rds:DescribeAccountAttributes";
-                found.push(Finding::new(severity, place.to_string(), "quota-unknown", why, mend));
+                found.push(Finding::new(
+                    severity,
+                    place.to_string(),
+                    code::QUOTA_UNKNOWN,
+                    why,
+                    mend,
+                ));
                 continue;
             }
         };
@@ -154,8 +160,9 @@ fn full(place: &Place, quota: Quota, stocks: &[Stock], now: Timestamp) -> Option
     let Quota { used, max } = quota;
     let wants = stocks.iter().map(|s| s.later).sum::<u64>();
     let mend = "keep fewer, or ask AWS for a higher quota of manual snapshots there";
-    let find =
-        |severity, why: String| Some(Finding::new(severity, place.to_string(), "quota", why, mend));
+    let find = |severity, why: String| {
+        Some(Finding::new(severity, place.to_string(), code::QUOTA, why, mend))
+    };
     if used >= max && later >= max && wants > 0 {
         let why = format!(
             "all {max} manual snapshots are used, and the policy holds {wants} of them in the end"

@@ -6,7 +6,7 @@ use serde::Serialize;
 use shared::{
     aws::rds::BackupSettings,
     catalog::{Database, Family},
-    plan::Severity,
+    plan::{Operates, Operation, Severity},
     policy::{AutomatedBackups, Databases, Drift},
     time::human,
 };
@@ -21,6 +21,12 @@ pub struct Mend {
     pub database: String,
     /// What is changed.
     pub settings: BackupSettings,
+}
+
+impl Operates for Mend {
+    fn operation(&self) -> Operation {
+        Operation::Other
+    }
 }
 
 impl fmt::Display for Mend {

@@ -107,10 +107,16 @@ const COMPARED: usize = 7;
 
 /// Every asset of the policy whose points lie as objects or files. Where records or keys tell databases apart, each is an
 /// asset of its own: one fresh dump must not hide seven stale ones.
-pub fn stored(policy: &Policy) -> Vec<Stored> {
+///
+/// Of a group that means all databases, those in `databases`; while nothing is known, the group itself.
+pub fn stored(policy: &Policy, databases: &BTreeMap<&Name, Vec<String>>) -> Vec<Stored> {
     let zone = &policy.time_zone;
-    let mut all: Vec<Stored> =
-        policy.postgres.iter().flat_map(|(name, group)| dumps(name, group, zone)).collect();
+    let known = |name| databases.get(name).map_or(&[][..], Vec::as_slice);
+    let mut all: Vec<Stored> = policy
+        .postgres
+        .iter()
+        .flat_map(|(name, group)| dumps(name, group, known(name), zone))
+        .collect();
     let redis = policy.redis.iter().map(|(n, g)| (n, &g.stored, &g.objectives, &g.when, &[][..]));
     let cluster = policy.kubernetes.iter();
     let cluster = cluster.map(|(n, g)| (n, &g.stored, &g.objectives, &g.when, &[][..]));
@@ -140,8 +146,8 @@ pub fn whole(group: &Postgres, reason: &str) -> bool {
     reason != PRE_RESTORE && known.is_none_or(|d| is_whole(d) || !any_whole)
 }
 
-/// The assets of a group of dumps, each with its second places.
-fn dumps(name: &Name, group: &Postgres, zone: &ZoneName) -> Vec<Stored> {
+/// The assets of a group of dumps, each with its second places: those of `databases`, or what the policy names.
+fn dumps(name: &Name, group: &Postgres, databases: &[String], zone: &ZoneName) -> Vec<Stored> {
     // Base backups are not taken yet, which is a row of its own.
     let taken = group.dumps.iter().filter(|(_, d)| d.format != DumpFormat::Base);
     let taken = taken.filter_map(|(reason, dump)| {
@@ -154,7 +160,11 @@ fn dumps(name: &Name, group: &Postgres, zone: &ZoneName) -> Vec<Stored> {
         let stored = one(name, store, &group.objectives, database, schedules, zone);
         Stored { committed: !group.dumps.is_empty(), ..stored }
     };
-    let assets = postgres_assets(group).into_iter().map(|database| {
+    let named: Vec<Option<&str>> = match databases {
+        [] => postgres_assets(group),
+        known => known.iter().map(|d| Some(d.as_str())).collect(),
+    };
+    let assets = named.into_iter().map(|database| {
         let also = group.also_stored.iter();
         let copies = also.map(|store| place(store, database, Vec::new())).collect();
         Stored { copies, ..place(&group.stored, database, schedules.clone()) }

@@ -2,7 +2,7 @@
 
 use super::{Edges, Refused, words};
 use crate::message::Message;
-use shared::{catalog::Place, policy::text::Arn};
+use shared::{aws::sns::Audience, catalog::Place, policy::text::Arn};
 
 /// SNS takes 256 KiB; attributes and encoding want their share.
 const LARGEST: usize = 200 << 10;
@@ -14,7 +14,8 @@ pub(super) async fn send(topic: &Arn, message: &Message, edges: &Edges<'_>) -> R
     let place = Place { region, ..edges.home.clone() };
     let (subject, text) = render(message);
     let sns = edges.aws.sns(&place);
-    sns.publish(topic.as_str(), &subject, &text).await.map_err(|e| Refused::by_aws(&e))
+    let published = sns.publish(topic.as_str(), Audience::People, &subject, &text).await;
+    published.map_err(|e| Refused::by_aws(&e))
 }
 
 /// Subject and text. SNS refuses subjects that are not ASCII: such letters are question marks there, and right in the text.

@@ -24,8 +24,14 @@ fn every_sample_event_is_read() {
 
 #[test]
 fn a_message_for_people_about_a_failed_run_is_no_news() {
-    let event = serde_json::json!({"Records": [{"Sns": {"Subject": "acme freshness failed", "Message": "freshness of acme: 1 critical"}}]});
-    assert_eq!(read(&event), Ok(vec![]));
+    let event = |audience: &str| {
+        serde_json::json!({"Records": [{"Sns": {
+            "Subject": "acme freshness failed", "Message": "freshness of acme: 1 critical",
+            "MessageAttributes": {"holdfast-audience": {"Type": "String", "Value": audience}},
+        }}]})
+    };
+    assert_eq!(read(&event("people")), Ok(vec![]));
+    read(&event("notify")).expect_err("the subject's words decide nothing");
 }
 
 #[test]

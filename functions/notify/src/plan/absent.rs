@@ -23,7 +23,7 @@ pub(super) fn absent(planning: &Planning<'_>, state: &mut State) {
                 "nothing was heard of {function} for {}, and the policy allows {most}: nobody looks after the backups",
                 human(quiet)
             ),
-            mend: format!("holdfast run {function}"),
+            mend: shared::hints::function(function.as_str()),
         };
         if quiet > most.duration() {
             touch(planning, state, NOTIFY, &problem, planning.now);

@@ -8,7 +8,12 @@ use crate::{
 };
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
-use shared::{plan::Severity, policy::notify::On, words::hex};
+use shared::{
+    hints::{self, commands},
+    plan::Severity,
+    policy::notify::On,
+    words::hex,
+};
 use std::collections::BTreeMap;
 
 /// What notify itself finds.
@@ -110,7 +115,7 @@ fn count_beyond(
         why: format!(
             "{total} more problems than the {MOST_INCIDENTS} that are followed one by one"
         ),
-        mend: "holdfast status".into(),
+        mend: commands::STATUS.into(),
     };
     if total == 0 {
         leave(state, NOTIFY, &id(&problem), planning.now);
@@ -136,7 +141,7 @@ fn problems(planning: &Planning<'_>, state: &State, run: &Run) -> BTreeMap<Strin
         what: word(&format!("{}-failed", run.function)),
         severity: Severity::Critical,
         why: format!("{}: {}", c.action, c.detail.as_deref().unwrap_or("it failed")),
-        mend: format!("holdfast run {}", run.function),
+        mend: hints::function(&run.function),
     });
     let mut all: BTreeMap<String, Problem> = BTreeMap::new();
     for problem in found.chain(failed) {
@@ -332,7 +337,7 @@ fn hear_alarm(planning: &mut Planning<'_>, state: &mut State, alarm: &Alarm) {
             "ALARM" => format!("the alarm rings: {}", alarm.reason),
             _ => format!("the alarm has no data: {}", alarm.reason),
         },
-        mend: "holdfast alarms".into(),
+        mend: commands::ALARMS.into(),
     };
     if alarm.state == "OK" {
         leave(state, &name, &id(&problem), at);
@@ -356,7 +361,7 @@ fn hear_not_completed(planning: &mut Planning<'_>, state: &mut State, news: &Not
         what: NOT_COMPLETED.into(),
         severity: Severity::Critical,
         why: format!("a run of {} did not come to its end: {}", news.function, news.why),
-        mend: format!("holdfast run {}", news.function),
+        mend: hints::function(&news.function),
     };
     touch(planning, state, &news.function, &problem, at);
 }

@@ -229,6 +229,6 @@ fn missing(r: &Recovering, now: Timestamp) -> Problem {
             human(now.duration_since(r.heard)),
             r.phase
         ),
-        mend: "look whether it still runs; else start it again: holdfast restore".into(),
+        mend: "look whether it still runs; else start the same restore again: what it left is cleaned up".into(),
     }
 }

@@ -6,7 +6,7 @@ use shared::{
         EdgeError, Kind,
         s3::{CopyObject, Pair, Pairs, S3},
     },
-    plan::{Finding, Plan, Severity},
+    plan::{Finding, Operation, Plan, Severity},
     report::{Coverage, Outcome, Report, Result, Standing},
     run::{World, apply},
     time::human,
@@ -268,6 +268,7 @@ impl Done {
             asset: "objects".into(),
             action: format!("copy {n} objects more"),
             because: "as those named here".into(),
+            operation: Operation::Backup,
             result,
             kind: None,
             made: None,
@@ -277,7 +278,8 @@ impl Done {
 
 /// A bucket that could not be looked at.
 pub(super) fn gap(task: &Task<'_>, e: &EdgeError) -> Finding {
-    Finding::new(Severity::Critical, task.from, "gap", e.to_string(), e.hint()).in_group(task.group)
+    Finding::new(Severity::Critical, task.from, shared::plan::code::GAP, e.to_string(), e.hint())
+        .in_group(task.group)
 }
 
 /// How a bucket's copies stand after a sweep.

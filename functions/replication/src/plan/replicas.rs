@@ -5,7 +5,7 @@ use crate::observe::{Lagging, Seen};
 use jiff::SignedDuration;
 use shared::{
     metrics::{self, Metric},
-    plan::{Finding, Severity},
+    plan::{Finding, Severity, code},
     policy::{Policy, text::Period},
 };
 
@@ -39,7 +39,7 @@ fn of_replica(replica: &Lagging, max: SignedDuration) -> (Option<f64>, Option<Fi
     let critical =
         |what, why: String, mend: &str| Some(Finding::new(Severity::Critical, id, what, why, mend));
     match seconds {
-        Err(e) => (None, critical("gap", e.to_string(), e.hint())),
+        Err(e) => (None, critical(code::GAP, e.to_string(), e.hint())),
         Ok(None) => {
             let why =
                 format!("CloudWatch has no lag of it behind {of}: that it keeps up is not proven");

@@ -70,8 +70,9 @@ async fn list(
 
 /// Groups whose points lie in a bucket: where, and what their keys begin with.
 fn stores(policy: &Policy) -> impl Iterator<Item = (String, &Store, &[String])> {
-    let postgres = policy.postgres.iter();
-    let postgres = postgres.map(|(n, g)| (n.to_string(), &g.stored, g.databases.as_slice()));
+    // A key alone does not tell the databases of a group of all apart: its objects are weighed and are no asset's.
+    let postgres = policy.postgres.iter().filter(|(_, g)| !g.databases.is_all());
+    let postgres = postgres.map(|(n, g)| (n.to_string(), &g.stored, g.databases.named()));
     let redis = policy.redis.iter().map(|(n, g)| (n.to_string(), &g.stored, &[][..]));
     let cluster = policy.kubernetes.iter().map(|(n, g)| (n.to_string(), &g.stored, &[][..]));
     let files = policy.files.iter().map(|(n, g)| (n.to_string(), &g.stored, &[][..]));

@@ -35,7 +35,7 @@ impl Judged {
             facts.standings.extend(report.assets);
             facts.lags.extend(report.values.iter().filter_map(lag));
             for finding in report.findings {
-                if finding.what == "gap" {
+                if finding.what == shared::plan::code::GAP {
                     let (place, why) = (finding.asset.clone(), finding.why.clone());
                     facts.gaps.push(Gap { place, why, mend: finding.mend.clone() });
                 }

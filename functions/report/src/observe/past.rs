@@ -1,6 +1,6 @@
 //! The audit trail, and the policy's alarms.
 
-use crate::facts::{Event, Head, Kind, Trail};
+use crate::facts::{Event, Head, Trail};
 use jiff::SignedDuration;
 use shared::{
     audit::{Log, Record, Went},
@@ -42,7 +42,7 @@ fn event(record: &Record) -> Event {
         at: record.at,
         group: record.group.clone(),
         asset: entry.asset.clone(),
-        kind: kind(&record.by, &entry.action, entry.made.is_some()),
+        kind: entry.operation,
         who: match &record.user {
             Some(user) => format!("{} by {user}", record.by),
             None => record.by.clone(),
@@ -54,54 +54,10 @@ fn event(record: &Record) -> Event {
     }
 }
 
-/// What a record is of: by who wrote it, and by its first word where one writer does several things.
-fn kind(by: &str, action: &str, made: bool) -> Kind {
-    let first = action.split_whitespace().next().unwrap_or_default();
-    match (by, first) {
-        ("verify", _) if action.contains("full") => Kind::Restore,
-        ("verify", _) => Kind::Check,
-        (_, "restore") => Kind::Restore,
-        (_, "delete") => Kind::Delete,
-        // What names a point without making one: a hold, its release.
-        ("hold" | "release", _) => Kind::Other,
-        // A snapshot or a dump that failed made nothing, and was to be one.
-        _ if made
-            || matches!((by, first), ("snapshot" | "offsite", _) | ("dump", "dump" | "copy")) =>
-        {
-            Kind::Backup
-        }
-        _ => Kind::Other,
-    }
-}
-
 async fn alarms(world: &World<'_>) -> Option<Vec<AlarmState>> {
     if world.policy.alarms.is_empty() {
         return None;
     }
     let names: Vec<_> = world.policy.alarms.keys().cloned().collect();
     world.aws.cloudwatch(&world.home()).alarms(&names).await.ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_record_is_of_what_its_writer_did() {
-        let table = [
-            ("verify", "verify full", true, Kind::Restore),
-            ("verify", "verify", true, Kind::Check),
-            ("restore", "restore", true, Kind::Restore),
-            ("dump", "dump shop to daily/shop.dump", true, Kind::Backup),
-            ("dump", "copy daily/shop.dump to also_stored[1] as shop.dump", true, Kind::Backup),
-            ("dump", "delete daily/shop.dump", false, Kind::Delete),
-            ("snapshot", "take orders-daily-202611200200", true, Kind::Backup),
-            ("offsite", "copy orders-daily-202611200200 to us-east-1", true, Kind::Backup),
-            ("retention", "delete orders-daily-202610010200", false, Kind::Delete),
-            ("hold", "hold", true, Kind::Other),
-        ];
-        for (by, action, made, expected) in table {
-            assert_eq!(kind(by, action, made), expected, "{by}: {action}");
-        }
-    }
 }

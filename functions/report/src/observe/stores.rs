@@ -61,7 +61,7 @@ async fn one(
     let region = (store.bucket.is_some() && store.endpoint.is_none()).then_some(region);
     let mut found = Found {
         group: group.to_string(),
-        assets: rules.map_or_else(|| vec![group.to_string()], |r| r.databases.clone()),
+        assets: rules.map_or_else(|| vec![group.to_string()], |r| r.databases.named().to_vec()),
         spot: Spot { name: address(store), region, home },
         seen: Ok(BTreeMap::new()),
         pages: 0,
@@ -112,7 +112,8 @@ async fn dumps(
     rules: &Postgres,
 ) -> Result<BTreeMap<String, Held>, EdgeError> {
     let by = open.by_database(world, rules).await?;
-    Ok(by.into_iter().map(|(database, backups)| (database, held(open, rules, &backups))).collect())
+    let by = by.into_iter().filter(|(database, _)| rules.has_database(database));
+    Ok(by.map(|(database, backups)| (database, held(open, rules, &backups))).collect())
 }
 
 fn held(open: &Open<'_>, rules: &Postgres, backups: &[Backup]) -> Held {
@@ -180,7 +181,10 @@ impl Found {
             }
             Err(e) => {
                 facts.gap(name, &e);
-                for asset in self.assets {
+                // Of a group of all, whose databases are not known now, it is said of the group.
+                let known =
+                    if self.assets.is_empty() { vec![self.group.clone()] } else { self.assets };
+                for asset in known {
                     facts.held(Key::new(&self.group, asset)).blind.push(at);
                 }
             }

@@ -11,6 +11,7 @@ use crate::{
 };
 use jiff::{SignedDuration, Timestamp};
 use shared::{
+    hints::commands,
     objective::Objective,
     parts,
     plan::{Finding, Severity},
@@ -36,7 +37,7 @@ pub(crate) struct Rule {
     /// Whether it has points at all; a bucket is its own data.
     points: bool,
     /// What makes its points.
-    maker: &'static str,
+    maker: String,
 }
 
 impl Rule {
@@ -45,7 +46,7 @@ impl Rule {
         objective: Option<Objective>,
         keeps: impl Iterator<Item = &'k Keep> + Clone,
         offsite: bool,
-        maker: &'static str,
+        maker: impl Into<String>,
     ) -> Self {
         let span = |p: &Option<Period>| p.as_ref().map(|p| p.duration().as_secs());
         let max_age = objective.map(|o| o.max_age.as_secs());
@@ -59,7 +60,7 @@ impl Rule {
             dense: keeps.map(|k| dense(k, max_age)).max().unwrap_or(0),
             offsite,
             points: true,
-            maker,
+            maker: maker.into(),
         }
     }
 }
@@ -77,7 +78,7 @@ pub(crate) fn rules(policy: &Policy, now: Timestamp) -> BTreeMap<&str, Rule> {
         let whens: Vec<_> = g.snapshots.values().map(|s| s.when.as_ref()).collect();
         let objective = of(&g.objectives, &whens);
         let offsite = !g.copies.is_empty();
-        let mut rule = Rule::new(&g.objectives, objective, own, offsite, "holdfast run snapshot");
+        let mut rule = Rule::new(&g.objectives, objective, own, offsite, commands::RUN_SNAPSHOT);
         let automated = g.automated_backups.as_ref().and_then(|a| a.retention.as_ref());
         let automated = automated.map_or(0, |r| r.duration().as_secs());
         let all = g.snapshots.values().map(|s| &s.keep).chain(g.copies.iter().map(|c| &c.keep));
@@ -96,7 +97,8 @@ pub(crate) fn rules(policy: &Policy, now: Timestamp) -> BTreeMap<&str, Rule> {
         let whens: Vec<_> = g.dumps.values().map(|d| d.when.as_ref()).collect();
         let objective = of(&g.objectives, &whens);
         let offsite = !g.also_stored.is_empty();
-        let mut rule = Rule::new(&g.objectives, objective, keeps, offsite, "holdfast dump");
+        let maker = commands::dump_due(name.as_str());
+        let mut rule = Rule::new(&g.objectives, objective, keeps, offsite, maker);
         rule.kept = g.dumps.values().map(|d| kept(&d.keep)).max().unwrap_or(0);
         rules.insert(name.as_str(), rule);
     }
@@ -242,10 +244,8 @@ impl Look<'_> {
         };
         let mut bad = self.facts.findings.iter().filter(mine).peekable();
         // Not seeing is not missing.
-        let unseen =
-            ["unknown", "offsite-unknown", "offsite-not-observed", "not-observed", "key-unknown"];
         let unobserved = standing.coverage == Coverage::NotObserved;
-        let blind = (unobserved || bad.peek().is_some()) && bad.all(|f| unseen.contains(&f.what));
+        let blind = (unobserved || bad.peek().is_some()) && bad.all(Finding::unobserved);
         match (standing.worst, standing.coverage) {
             (Some(Severity::Critical), _) if blind => State::Unknown,
             (Some(Severity::Critical), _) => State::Critical,
@@ -292,9 +292,9 @@ impl Look<'_> {
             let found = Finding::new(severity, &key.asset, what, why, mend);
             judged.findings.push(found.in_group(&key.group));
         };
-        let run = match rule.maker {
+        let run = match rule.maker.as_str() {
             "" => "see whether what writes there runs".to_owned(),
-            maker => format!("run `{maker}`"),
+            maker => commands::run(maker),
         };
         let home = |p: &&Point| self.facts.at(p.spot).is_some_and(|s| s.home);
         let newest = points.iter().rev().find(home).and_then(|p| time(p.at));

@@ -3,6 +3,7 @@
 use crate::facts::{Event, Kind, Trail};
 use jiff::{SignedDuration, Timestamp};
 use shared::{
+    hints::commands,
     plan::{Finding, Severity},
     policy::Policy,
 };
@@ -43,8 +44,10 @@ pub(super) fn access(policy: &Policy, trail: &Trail, now: Timestamp) -> Option<F
         may(&access.may_read),
         may(&access.may_delete)
     );
-    let mend = "see that each of them had to; `holdfast audit list --since 31d` has every operation, CloudTrail what went past \
-                Holdfast";
+    let mend = format!(
+        "see that each of them had to; `{}` has every operation, CloudTrail what went past Holdfast",
+        commands::AUDIT_LIST_MONTH
+    );
     Some(Finding::new(Severity::Info, company, "access-review", why, mend))
 }
 

@@ -1,7 +1,10 @@
 //! What the page says in sentences.
 
 use crate::model::{Asset, Costs, Quota, State, Success};
-use shared::plan::{Finding, Severity};
+use shared::{
+    hints::commands,
+    plan::{Finding, Severity},
+};
 
 /// One sentence that tells whether to sleep.
 ///
@@ -136,7 +139,7 @@ pub(crate) fn failing(company: &str, success: &Success) -> Option<Finding> {
         rate * 100.0,
         success.alert * 100.0
     );
-    let mend = "run `holdfast audit list` and see what failed";
+    let mend = format!("{} and see what failed", commands::run(commands::AUDIT_LIST));
     Some(Finding::new(Severity::Warning, company, "success-rate", why, mend))
 }
 

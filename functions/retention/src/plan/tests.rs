@@ -464,9 +464,9 @@ fn what_no_rule_speaks_of_and_what_holds_nothing_is_said() {
     points.push(point(&policy, &a, "quarterly", at("2026-10-01T00:00:00Z")));
     insta::assert_snapshot!(print(&plan(&policy, &world(&policy, vec![a], points, copies), at(NOW))), @r#"
     delete acme-a-daily-202611120200 at eu-west-1 in 111122223333: no line of the rule for "daily" keeps it
-    warning acme-a-dialy-202611120200 hold-unmatched: "acme-a-dialy-202611120200" in holds is no recovery point at any place, so it holds nothing; write the snapshot's identifier or ARN as `holdfast explain` shows it, or take it out
-    warning acme-a left-policy: 1 of its recovery points at eu-west-1 in 111122223333 (of databases of 20 GiB in all) are spoken of by no rule of the policy, so they stay for ever; select the database again, or its reason, to let them go by a rule; or delete them in RDS, which `holdfast explain` lists
-    warning left-long-ago left-policy: 3 of its recovery points at eu-west-1 in 111122223333 (of databases of 60 GiB in all) are spoken of by no rule of the policy, so they stay for ever; select the database again, or its reason, to let them go by a rule; or delete them in RDS, which `holdfast explain` lists
+    warning acme-a-dialy-202611120200 hold-unmatched: "acme-a-dialy-202611120200" in holds is no recovery point at any place, so it holds nothing; write the snapshot's identifier or ARN as RDS shows it, or take it out
+    warning acme-a left-policy: 1 of its recovery points at eu-west-1 in 111122223333 (of databases of 20 GiB in all) are spoken of by no rule of the policy, so they stay for ever; select the database again, or its reason, to let them go by a rule; or delete them in RDS: `holdfast explain acme-a` lists them
+    warning left-long-ago left-policy: 3 of its recovery points at eu-west-1 in 111122223333 (of databases of 60 GiB in all) are spoken of by no rule of the policy, so they stay for ever; select the database again, or its reason, to let them go by a rule; or delete them in RDS: `holdfast explain left-long-ago` lists them
     kept 12, refused 0
     "#);
 }

@@ -394,3 +394,12 @@ mod weeks {
         }
     }
 }
+
+#[test]
+fn only_what_is_made_is_recorded_as_a_backup() {
+    let id = || "orders-daily-202611200200".to_owned();
+    let reused = Action::Reuse { id: id() };
+    let awaited = Action::Await { family: shared::catalog::Family::Instance, id: id() };
+    assert_eq!(reused.operation(), Operation::Other);
+    assert_eq!(awaited.operation(), Operation::Backup);
+}

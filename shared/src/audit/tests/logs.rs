@@ -296,6 +296,7 @@ fn outcome(asset: &str, result: Step) -> Outcome {
         asset: asset.into(),
         action: "dump".into(),
         because: "it is due".into(),
+        operation: crate::plan::Operation::Backup,
         result,
         kind: None,
         made: None,

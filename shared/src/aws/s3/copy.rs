@@ -30,6 +30,12 @@ pub struct CopyObject {
     pub kms_key: Option<String>,
 }
 
+impl crate::plan::Operates for CopyObject {
+    fn operation(&self) -> crate::plan::Operation {
+        crate::plan::Operation::Backup
+    }
+}
+
 impl fmt::Display for CopyObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { from, object, to, .. } = self;

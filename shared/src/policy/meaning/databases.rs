@@ -86,7 +86,8 @@ fn holds(group: &Databases, at: &str, say: Say<'_>) {
             let bare = hold.strip_prefix("rds:").unwrap_or(hold);
             let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
             if bare.is_empty() || bare.len() > 255 || !bare.chars().all(fits) {
-                let why = "this can't be a snapshot's identifier: write one as `holdfast list` shows it, no pattern";
+                let why =
+                    "this can't be a snapshot's identifier: write one as RDS shows it, no pattern";
                 say(at, why.into());
             }
         }

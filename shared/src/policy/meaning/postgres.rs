@@ -53,13 +53,21 @@ fn is_backed_up(policy: &Policy, place: &Scratch) -> bool {
 }
 
 fn databases(group: &Postgres, at: &str, say: Say<'_>) {
-    if group.databases.is_empty() {
+    if group.databases.is_all() {
+        if group.dumps.is_empty() {
+            let why = "the server is asked for all when it is dumped, and this group has no dumps: write each database's name";
+            say(format!("{at}/databases"), why.into());
+        }
+        return;
+    }
+    let named = group.databases.named();
+    if named.is_empty() {
         say(format!("{at}/databases"), "no database is named".into());
     }
-    for (i, database) in group.databases.iter().enumerate() {
+    for (i, database) in named.iter().enumerate() {
         if let Some(fault) = database_fault(database) {
             say(format!("{at}/databases/{i}"), fault);
-        } else if group.databases[..i].contains(database) {
+        } else if named[..i].contains(database) {
             say(format!("{at}/databases/{i}"), format!("\"{database}\" stands here twice"));
         }
     }
@@ -69,7 +77,7 @@ fn database_fault(name: &str) -> Option<String> {
     // NAMEDATALEN is 64, with the zero at its end; the server would cut a longer name and mean another database.
     let fault = match name {
         "" => "a database has a name: this one is empty",
-        "*" | "%" => "a pattern is no database: write each database's name",
+        "*" | "%" => "a pattern is no database: write each database's name, or `databases: all`",
         "template0" => "template0 takes no connections and is made anew by initdb: leave it out",
         _ if name.contains('\0') => "PostgreSQL has no zero byte in a name: take it out",
         _ if name.len() > 63 => "PostgreSQL's names have 63 bytes at most",
@@ -191,7 +199,8 @@ fn keys(group: &Postgres, at: &str, say: Say<'_>) {
             say(format!("{at}/{place}/key"), why);
         }
     }
-    if group.databases.len() < 2 || group.dumps.is_empty() {
+    let several = group.databases.is_all() || group.databases.named().len() > 1;
+    if !several || group.dumps.is_empty() {
         return;
     }
     for (place, store) in stores(group) {

@@ -1,13 +1,16 @@
 //! What a schema can't say of signatures: that there is a key to check with, and that each is named once.
 
 use super::{Policy, Say};
+use crate::hints::commands::KEY_NEW;
 
 /// Every fault in who signs.
 pub(super) fn check(policy: &Policy, say: Say<'_>) {
     let Some(signing) = &policy.signing else { return };
     if signing.public_keys.is_empty() {
-        let why = "no public key is named, so nothing would count as signed: write the line RW... of `holdfast key new`";
-        say("/signing/public_keys".into(), why.into());
+        let why = format!(
+            "no public key is named, so nothing would count as signed: write the line RW... of `{KEY_NEW}`"
+        );
+        say("/signing/public_keys".into(), why);
     }
     for (i, key) in signing.previous.iter().enumerate() {
         if signing.public_keys.contains(key) {

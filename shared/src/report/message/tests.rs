@@ -27,6 +27,7 @@ fn outcome(asset: &str, result: Result, made: Option<Made>) -> Outcome {
         asset: asset.into(),
         action: "dump".into(),
         because: "it is due".into(),
+        operation: crate::plan::Operation::Backup,
         result,
         kind: None,
         made,

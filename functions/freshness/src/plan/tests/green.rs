@@ -234,7 +234,7 @@ const DUMPS: &str = "      daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 
 
 fn dumped(policy: &Policy, points: &[(&str, &str)]) -> Verdict {
     let (_, rules) = policy.postgres.first_key_value().expect("a group");
-    let mut all = stored(policy);
+    let mut all = stored(policy, &std::collections::BTreeMap::new());
     for (reason, time) in points {
         let reason_of = Some((*reason).to_owned());
         let point =
@@ -276,7 +276,7 @@ fn where_the_policy_takes_nothing_but_some_tables_they_are_what_it_wants() {
 #[test]
 fn what_only_its_host_can_see_is_a_row_that_is_not_ok_and_no_fault() {
     let policy = host(DUMPS);
-    let mut all = stored(&policy);
+    let mut all = stored(&policy, &std::collections::BTreeMap::new());
     all[0].unseen();
     all[0].not_from_here = true;
     let verdict = plan(&policy, &Facts { stored: all, ..Facts::default() }, at(NOW));
@@ -346,7 +346,7 @@ proptest! {
         if blind {
             rds = super::blind(rds, "eu-west-1");
         }
-        let stores = stored(&policy).into_iter().zip(&ages);
+        let stores = stored(&policy, &std::collections::BTreeMap::new()).into_iter().zip(&ages);
         let stored = stores.filter_map(|(one, (how, hours))| seen_as(one, *how, *hours)).collect();
         let verdict = plan(&policy, &Facts { rds, stored, ..Facts::default() }, now);
         let rows = &verdict.assets;

@@ -22,7 +22,7 @@ fn point(key: &str, megabytes: u64, hours: i64) -> StoredPoint {
 
 /// Everything well: seven dumps of 20 MiB here, the newest of them copied, and disk enough.
 fn well() -> Stored {
-    let all = stored(&host());
+    let all = stored(&host(), &std::collections::BTreeMap::new());
     assert_eq!(all.len(), 1);
     let mut orders = all[0].clone();
     for day in 0..7 {
@@ -135,9 +135,9 @@ fn every_fault_of_a_host_is_found_with_its_mend() {
     a full disk of the second place
       critical main disk: 5 bytes are free on the disk of /mnt/usb, under the 10GB that a dump must leave; free some, or let older dumps go: the next dump is not taken otherwise
     no copy
-      critical orders no-offsite: no copy of it lies under s3://acme-dumps/pg/ at http://localhost:9000; run `holdfast run dump`
+      critical orders no-offsite: no copy of it lies under s3://acme-dumps/pg/ at http://localhost:9000; run `holdfast dump main`
     an old copy
-      critical orders offsite-stale: its newest copy pg/orders_1 under s3://acme-dumps/pg/ at http://localhost:9000 is 1d 16h old, over the objective of 1d 1h; run `holdfast run dump`
+      critical orders offsite-stale: its newest copy pg/orders_1 under s3://acme-dumps/pg/ at http://localhost:9000 is 1d 16h old, over the objective of 1d 1h; run `holdfast dump main`
     the directory is gone
       critical orders unknown: what lies under /var/backups/orders/ can't be seen: list /var/backups/orders: not there; mount it
     the second place is down
@@ -172,7 +172,10 @@ fn what_is_elsewhere_is_every_group_that_lies_in_a_directory_at_an_endpoint_or_i
          blue: { keep: { for: 7d }, objectives: { max_age: 25h }, stored: { azure: { account: acme, container: rdb } } }\n  \
          aws: { keep: { for: 7d }, objectives: { max_age: 25h }, stored: { bucket: acme-redis, prefix: aws/ } }\n",
     );
-    let all: Vec<_> = stored(&policy).iter().map(|s| (s.store.elsewhere(), s.at())).collect();
+    let all: Vec<_> = stored(&policy, &std::collections::BTreeMap::new())
+        .iter()
+        .map(|s| (s.store.elsewhere(), s.at()))
+        .collect();
     assert_eq!(
         all,
         [

@@ -20,7 +20,7 @@ fn dumps(key: &str) -> Policy {
 
 /// The policy's stores with these objects in the bucket: key, size, upload time.
 fn filled(policy: &Policy, objects: &[(&str, u64, &str)]) -> Vec<Stored> {
-    let mut all = stored(policy);
+    let mut all = stored(policy, &std::collections::BTreeMap::new());
     for asset in &mut all {
         for (key, size, modified) in objects {
             asset.add(key, *size, at(modified));
@@ -92,8 +92,12 @@ fn each_database_is_judged_alone_so_that_no_fresh_dump_hides_a_stale_one() {
 
 #[test]
 fn a_listing_is_narrowed_to_what_the_key_begins_with() {
-    let prefixes =
-        |key: &str| stored(&dumps(key)).into_iter().map(|s| s.prefix).collect::<Vec<_>>();
+    let prefixes = |key: &str| {
+        stored(&dumps(key), &std::collections::BTreeMap::new())
+            .into_iter()
+            .map(|s| s.prefix)
+            .collect::<Vec<_>>()
+    };
     assert_eq!(prefixes("{database}_%Y%m%d.dump"), ["pg/orders_", "pg/orders_old_", "pg/users_"]);
     assert_eq!(
         prefixes("{database}/{reason}_%Y.dump"),

@@ -215,3 +215,81 @@ async fn an_address_that_needs_smtputf8_is_refused_by_itself_and_for_good() {
         refused.why
     );
 }
+
+/// A stand-in for SES that refuses each mail to one address and counts who is told. Returns where it is.
+async fn ses(told: tokio::sync::mpsc::UnboundedSender<Vec<String>>) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let (mut request, mut part) = (Vec::new(), [0; 65_536]);
+            let body = loop {
+                let read = stream.read(&mut part).await.expect("a request");
+                request.extend_from_slice(&part[..read]);
+                let text = String::from_utf8_lossy(&request).to_lowercase();
+                let Some(head) = text.find("\r\n\r\n") else { continue };
+                let length = text.split("content-length: ").nth(1).and_then(|l| l.lines().next());
+                let length: usize = length.and_then(|l| l.trim().parse().ok()).unwrap_or(0);
+                if request.len() >= head + 4 + length {
+                    break request[head + 4..].to_vec();
+                }
+            };
+            let body: serde_json::Value = serde_json::from_slice(&body).expect("json");
+            let to: Vec<String> =
+                serde_json::from_value(body["Destination"]["ToAddresses"].clone()).expect("to");
+            let (status, said) = if to.iter().any(|a| a == "gone@example.com") {
+                (
+                    "400 Bad Request",
+                    r#"{"__type": "MessageRejected", "message": "no such address"}"#,
+                )
+            } else {
+                told.send(to).expect("the test listens");
+                ("200 OK", r#"{"MessageId": "1"}"#)
+            };
+            let length = said.len();
+            let answer = format!(
+                "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{said}"
+            );
+            stream.write_all(answer.as_bytes()).await.expect("answered");
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn an_address_that_ses_refuses_keeps_no_other_from_being_told() {
+    let (sender, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let credentials = aws_credential_types::Credentials::new("a", "b", None, None, "test");
+    let config = aws_config::SdkConfig::builder()
+        .behavior_version(aws_config::BehaviorVersion::latest())
+        .region(aws_config::Region::new("eu-west-1"))
+        .endpoint_url(ses(sender).await)
+        .credentials_provider(aws_credential_types::provider::SharedCredentialsProvider::new(
+            credentials,
+        ));
+    let aws = shared::aws::Aws::new(config.build());
+    let channel: Channel = serde_json::from_value(serde_json::json!({
+        "email": ["asa@example.com", "gone@example.com", "ops@example.com"],
+        "ses": { "from": "backups@example.com", "region": "eu-west-1" },
+    }))
+    .expect("a channel");
+    let notify = serde_json::from_value(serde_json::json!({ "channels": {}, "routes": [] }));
+    let notify: shared::policy::notify::Notify = notify.expect("notify");
+    let policy = shared::policy::Policy::parse("{holdfast: 1, company: acme, id: host-1}");
+    let home = Place::home(&policy.expect("a policy"));
+    let secrets = shared::secret::Secrets::new(&aws, &home);
+    let http = crate::channel::Http::new();
+    let now = sample(Kind::Test).at;
+    let edges =
+        Edges { aws: &aws, home: &home, secrets: &secrets, http: &http, notify: &notify, now };
+    let sent = send(&channel, &words::bounded(&sample(Kind::Test)), &edges).await;
+    let refused = sent.expect_err("one was not told");
+    assert!(refused.why.starts_with("1 of 3 addresses: gone@example.com: "), "{}", refused.why);
+    assert!(refused.why.contains("MessageRejected"), "{}", refused.why);
+    let mut all = Vec::new();
+    while let Ok(to) = told.try_recv() {
+        all.extend(to);
+    }
+    assert_eq!(all, ["asa@example.com", "ops@example.com"]);
+}

@@ -1,0 +1,150 @@
+//! Which databases a run speaks of: those that a group lists, or all that its server has.
+
+use shared::{
+    aws::EdgeError,
+    hints,
+    plan::{Finding, Severity, code},
+    policy::{Policy, Postgres, text::Name},
+    request::Request,
+};
+use std::collections::BTreeSet;
+
+/// The databases of a group that a request speaks of, and what is to be said of the others.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Asked {
+    pub(crate) names: Vec<String>,
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// Of a group that lists its databases.
+pub(crate) fn listed(group: &Name, rules: &Postgres, request: &Request) -> Asked {
+    let asked = |d: &&String| request.asks(group.as_str(), d);
+    let names = rules.databases.named().iter().filter(asked).cloned().collect();
+    Asked { names, ..Asked::default() }
+}
+
+/// Of a group that means all: `there` is what the server has, `dumped` is what the store has dumps of.
+///
+/// Where the server can't be asked, those that have dumps are known to be there, so that their dumps are missed too. One
+/// that is gone from the server keeps its dumps: nothing more is made of it, so retention lets none of them go.
+pub(crate) fn all(
+    policy: &Policy,
+    (group, rules): (&Name, &Postgres),
+    there: &Result<Vec<String>, EdgeError>,
+    dumped: &BTreeSet<String>,
+    request: &Request,
+) -> Asked {
+    let ours = |d: &&String| rules.has_database(d) && !postgres::database::is_ours(d);
+    let mut asked = Asked::default();
+    let mut find = |severity, asset: String, what, why: String, mend: String| {
+        asked.findings.push(Finding::new(severity, asset, what, why, mend).in_group(group));
+    };
+    let asset = |database: &str| format!("{group}/{database}");
+    let known: BTreeSet<&String> = match there {
+        Ok(there) => there.iter().filter(ours).collect(),
+        Err(e) => {
+            let why = format!(
+                "its server can't be asked which databases it has, so none that is new is dumped: {e}"
+            );
+            let mend = e.hint().to_owned();
+            find(Severity::Critical, group.to_string(), "not-listed", why, mend);
+            dumped.iter().filter(ours).collect()
+        }
+    };
+    if there.is_ok() && request.whole() {
+        for gone in dumped.iter().filter(ours).filter(|d| !known.contains(d)) {
+            let why =
+                "its server does not have it any more: nothing more is dumped, and its dumps stay";
+            let mend = "find out who dropped it; where that was meant, name it under except";
+            find(Severity::Warning, asset(gone), "gone", why.into(), mend.into());
+        }
+        // Where there is a schedule, a new one is due at once.
+        let scheduled = rules.dumps.values().any(|d| d.when.is_some());
+        for new in known.iter().filter(|d| !scheduled && !dumped.contains(**d)) {
+            let why = "there is no dump of it, and no schedule takes one";
+            let mend = hints::take_dump(policy, group, new).unwrap_or_default();
+            find(Severity::Warning, asset(new), "no-point", why.into(), mend);
+        }
+    }
+    if there.is_ok() {
+        let named =
+            |a: &&String| a.strip_prefix(group.as_str()).is_some_and(|r| r.starts_with('/'));
+        for unknown in request.assets.iter().filter(named) {
+            if !known.iter().any(|d| *unknown == asset(d)) {
+                let why = "the server has no such database that is dumped";
+                let mend = "write the name as the server has it; templates and what except names are not dumped";
+                find(
+                    Severity::Critical,
+                    unknown.clone(),
+                    code::UNKNOWN_ASSET,
+                    why.into(),
+                    mend.into(),
+                );
+            }
+        }
+    }
+    let names = known.into_iter().filter(|d| request.asks(group.as_str(), d)).cloned();
+    asked.names = names.collect();
+    asked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shared::aws::Kind;
+
+    fn of(dumps: &str, there: Result<&[&str], EdgeError>, request: &Request) -> String {
+        let policy = Policy::parse(&format!(
+            "{{holdfast: 1, company: acme, id: host-1, postgres: {{main: {{databases: all, except: [\"test_*\"], \
+             stored: {{directory: /b}}, dumps: {{daily: {{{dumps}keep: {{for: 7d}}}}}}}}}}}}"
+        ))
+        .unwrap_or_else(|e| panic!("{e}"));
+        let group = policy.postgres.first_key_value().expect("a group");
+        let owned = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+        let dumped: BTreeSet<String> =
+            owned(&["orders", "dropped", "test_old"]).into_iter().collect();
+        let asked = all(&policy, group, &there.map(owned), &dumped, request);
+        let found: Vec<_> = asked.findings.iter().map(ToString::to_string).collect();
+        format!("{}\n{}", asked.names.join(" "), found.join("\n"))
+    }
+
+    const THERE: &[&str] =
+        &["orders", "orders_before_20261120020000", "new", "template1", "test_1", "rdsadmin"];
+
+    #[test]
+    fn every_database_of_the_server_is_dumped_and_one_that_is_gone_is_said() {
+        let whole = Request::look();
+        insta::assert_snapshot!(of("when: {cron: \"0 2 * * *\"}, ", Ok(THERE), &whole), @"
+        new orders
+        warning main/dropped gone: its server does not have it any more: nothing more is dumped, and its dumps stay; find out who dropped it; where that was meant, name it under except
+        ");
+        insta::assert_snapshot!(of("", Ok(THERE), &whole), @"
+        new orders
+        warning main/dropped gone: its server does not have it any more: nothing more is dumped, and its dumps stay; find out who dropped it; where that was meant, name it under except
+        warning main/new no-point: there is no dump of it, and no schedule takes one; run `holdfast dump main/new --reason daily`
+        ");
+    }
+
+    #[test]
+    fn a_server_that_can_not_be_asked_is_said_and_what_has_dumps_is_not_forgotten() {
+        let away = EdgeError::of_kind(Kind::Database, "connect", "refused", "start it");
+        insta::assert_snapshot!(of("", Err(away), &Request::look()), @"
+        dropped orders
+        critical main not-listed: its server can't be asked which databases it has, so none that is new is dumped: connect: refused; start it
+        ");
+    }
+
+    #[test]
+    fn one_that_is_asked_for_must_be_there() {
+        let asked = |asset: &str| {
+            let request = Request { assets: vec![asset.into()], ..Request::look() };
+            of("", Ok(THERE), &request)
+        };
+        assert_eq!(asked("main/new"), "new\n");
+        assert_eq!(asked("main").lines().next(), Some("new orders"));
+        for not_there in ["main/nwe", "main/test_1", "main/template1"] {
+            let said = asked(not_there);
+            assert!(said.starts_with("\ncritical ") && said.contains("unknown-asset"), "{said}");
+        }
+    }
+}
