@@ -21,10 +21,10 @@ from pathlib import Path
 os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
 os.environ["SAM_CLI_TELEMETRY"] = "0"
 
-from cfnlint import Template  # noqa: E402
-from cfnlint.decode import decode_str  # noqa: E402
-from cfnlint.template.transforms._language_extensions import language_extension  # noqa: E402
-from samtranslator.translator.transform import transform  # noqa: E402
+from cfnlint import Template
+from cfnlint.decode import decode_str
+from cfnlint.template.transforms._language_extensions import language_extension
+from samtranslator.translator.transform import transform
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "template.yaml"

@@ -10,8 +10,9 @@ import json
 import re
 import unittest
 
-from lint_template import ROOT, TEMPLATE, expand
 from samcli.yamlhelper import yaml_parse
+
+from lint_template import ROOT, TEMPLATE, expand
 
 EXPANDED = expand(TEMPLATE.read_text())
 ROWS = yaml_parse(TEMPLATE.read_text())["Mappings"]["Functions"]
@@ -540,7 +541,7 @@ class Dashboard(unittest.TestCase):
         shown = list(dashboard())
         for body, more in zip(shown, [{"DumpErrors", "DumpSilent"}, set()], strict=True):
             (listed_alarms,) = [one["properties"]["alarms"] for one in body["widgets"] if one["type"] == "alarm"]
-            names = {re.fullmatch(r"\$\{(\w+)\.Arn\}", one)[1] for one in listed_alarms}
+            names = {one.removeprefix("${").removesuffix(".Arn}") for one in listed_alarms}
             all_of = {name for name in of_type("AWS::CloudWatch::Alarm") if not name.endswith("Throttled") and "Dump" not in name}
             self.assertEqual(names, all_of | more)
 
