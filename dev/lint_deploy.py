@@ -1,4 +1,4 @@
-"""Checks deploy/ offline: the Kubernetes manifest by Kubernetes' own schemas, and by what no schema says; the Dockerfile.
+"""Checks deploy/ offline: the Kubernetes manifest by Kubernetes' own schemas, and by what no schema says; the Dockerfile; .github/.
 
     .cache/lint/bin/python dev/lint_deploy.py
 
@@ -83,6 +83,40 @@ class Kubernetes(unittest.TestCase):
             self.assertEqual(home, policy["home"]["region"])
             mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
             self.assertTrue(container["args"][container["args"].index("--policy") + 1].startswith(mounts["policy"]))
+
+
+class Workflows(unittest.TestCase):
+    def setUp(self):
+        self.files = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / ".github" / "workflows").glob("*.yml")}
+
+    def jobs(self):
+        return [(f"{file}/{name}", job) for file, workflow in self.files.items() for name, job in workflow["jobs"].items()]
+
+    def test_every_file_is_yaml(self):
+        self.assertEqual(set(self.files), {"test", "release"})
+        for path in (ROOT / ".github").rglob("*.yml"):
+            self.assertIsInstance(yaml.safe_load(path.read_text()), dict, path)
+
+    def test_nothing_may_write_unless_its_job_says_so_and_each_ends(self):
+        for workflow in self.files.values():
+            self.assertEqual(workflow["permissions"], {"contents": "read"})
+        for name, job in self.jobs():
+            self.assertTrue("uses" in job or job["timeout-minutes"] <= 120, name)
+            for need in [job.get("needs", [])] if isinstance(job.get("needs"), str) else job.get("needs", []):
+                self.assertIn(need, self.files[name.split("/")[0]]["jobs"], name)
+
+    def test_actions_are_pinned_and_no_script_holds_an_expression(self):
+        """What GitHub puts in for `${{ }}` in a script would be run; it goes by the environment."""
+        for name, job in self.jobs():
+            for step in job.get("steps", []):
+                self.assertNotIn("${{", step.get("run", ""), name)
+                if "uses" in step:
+                    self.assertRegex(step["uses"], r"^[\w.-]+/[\w./-]+@(v\d+(\.\d+)*|[0-9a-f]{40})$", name)
+
+    def test_the_compiler_is_the_one_that_the_workspace_asks_for(self):
+        asked = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["rust-version"]
+        self.assertEqual(self.files["test"]["env"]["RUSTUP_TOOLCHAIN"], f"{asked}.0")
+        self.assertTrue(self.files["release"]["jobs"]["binaries"]["container"].startswith(f"rust:{asked}-"))
 
 
 class Image(unittest.TestCase):
