@@ -95,7 +95,7 @@ def main() -> int:
             tls = s3(made[0])
             ways["s3+tls"] = in_s3 | {"AWS_ENDPOINT_URL": f"https://localhost:{tls.port}", "SSL_CERT_FILE": made[1]}
         print(f"{'function':<14}{'policy':<8}{'CPU ms':>8}{'wall ms':>9}{'peak MB':>9}{'own MB':>8}")
-        worst = {}
+        worst: dict[str, float] = {}
         for function in sys.argv[1:] or FUNCTIONS:
             for way, env in ways.items():
                 cpu, wall, peak, own = measure([binary(function)], env)

@@ -23,6 +23,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,10 +32,10 @@ from host import RELEASE, ROOT, machine
 
 sys.path.insert(0, str(ROOT / "dev"))
 
-from world.paths import CACHE  # noqa: E402
-from world.ports import free_ports  # noqa: E402
-from world.postgres import Postgres, other_versions, postgres  # noqa: E402
-from world.servers import serving  # noqa: E402
+from world.paths import CACHE
+from world.ports import free_ports
+from world.postgres import Postgres, other_versions, postgres
+from world.servers import serving
 
 DATABASE, BUCKET, REGION = "bench", "bench", "us-east-1"
 JSON_BYTES_A_SCALE = 7_000_000  # 700 MB at scale 100
@@ -50,7 +51,8 @@ INSERT INTO documents
 SELECT n, (ARRAY['order', 'invoice', 'return', 'note'])[1 + n % 4], '2026-01-01'::timestamptz + n * interval '1 minute',
        jsonb_build_object(
            'customer', jsonb_build_object('id', n % 5000, 'name', 'Customer ' || n % 5000, 'mail', md5((n % 5000)::text) || '@example.com'),
-           'lines', (SELECT jsonb_agg(jsonb_build_object('sku', 'SKU-' || (n * i) % 900, 'quantity', 1 + (n + i) % 7, 'price', ((n * i) % 9999) / 100.0))
+           'lines', (SELECT jsonb_agg(jsonb_build_object('sku', 'SKU-' || (n * i) % 900,
+                                                         'quantity', 1 + (n + i) % 7, 'price', ((n * i) % 9999) / 100.0))
                      FROM generate_series(1, 5) i),
            'token', md5(n::text), 'note', repeat('as agreed by telephone ', (n % 4)::int), 'paid', n % 3 = 0)
 FROM generate_series(1, {rows}) n;
@@ -159,7 +161,7 @@ class Bench:
 
     def write_policy(self) -> None:
         """The policy of our side; JSON is YAML too."""
-        encrypt = {"openssl": {"env": "BENCH_KEY"}}
+        encrypt: dict[str, object] = {"openssl": {"env": "BENCH_KEY"}}
         if self.options.encrypt == "age":
             identity = self.folder / "identity"
             subprocess.run(["age-keygen", "-o", identity], check=True, capture_output=True)
@@ -233,7 +235,7 @@ class Bench:
         self.server.sql("CHECKPOINT")
 
 
-def in_turns(repeat: int, ways: dict[str, callable]) -> dict[str, Contender]:
+def in_turns(repeat: int, ways: dict[str, Callable]) -> dict[str, Contender]:
     """Each way once, then each again: what disturbs the machine for a while disturbs all."""
     found = {name: Contender(name) for name in ways}
     for turn in range(repeat):

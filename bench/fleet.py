@@ -6,7 +6,7 @@ a sweep spends its time on.
 """
 
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from urllib.parse import parse_qs
 
 from host import ACCOUNT, REGION

@@ -67,6 +67,7 @@ class Host:
         self.started = threading.Event()
         self.server = Server(self._arrived)
         self.began = time.perf_counter()
+        self.command = command
         self.process = subprocess.Popen(
             command, env=lambda_env(self.server.port) | env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
@@ -92,7 +93,7 @@ class Host:
             except queue.Empty:
                 if self.process.poll() is not None:
                     break
-        raise SystemExit(f"{self.process.args[0]} did not ask or answer; its log ends:\n{self.log.decode()}")
+        raise SystemExit(f"{self.command[0]} did not ask or answer; its log ends:\n{self.log.decode()}")
 
     def first_poll(self) -> Moment:
         """Waits until the process asks for its first event."""

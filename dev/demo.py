@@ -17,6 +17,7 @@ WORLD = [sys.executable, str(DEV / "world.py")]
 def main() -> int:
     """Starts a world, tells the story in it, and ends it. Returns the story's exit code."""
     serve = subprocess.Popen([*WORLD, "serve", "--json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert serve.stdin and serve.stdout  # they are pipes
     try:
         line = serve.stdout.readline()
         if not line:

@@ -36,7 +36,7 @@ def sha256(path: Path) -> str:
 
 def pip(home: Path, *arguments: str) -> None:
     """Runs pip of the environment in `home`."""
-    command = [home / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    command = [str(home / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     subprocess.run([*command, *arguments], check=True)
 
 

@@ -1,4 +1,4 @@
-"""Checks deploy/ offline: the Kubernetes manifest by Kubernetes' own schemas, and by what no schema says; the Dockerfile.
+"""Checks deploy/ offline: the Kubernetes manifest by Kubernetes' own schemas, and by what no schema says; the Dockerfile; .github/.
 
     .cache/lint/bin/python dev/lint_deploy.py
 
@@ -8,14 +8,15 @@ deploy/fargate.yaml is looked at by lint_template.py. Needs the Python of the ve
 import json
 import re
 import subprocess
-import sys
+import tomllib
 import unittest
 
 import kubernetes_validate
 import yaml
 from dockerfile_parse import DockerfileParser
-from lint_template import PLAIN, ROOT
 from samcli.yamlhelper import yaml_parse
+
+from lint_template import PLAIN, ROOT
 
 # The oldest and the newest Kubernetes that providers run.
 VERSIONS = ["1.31", "1.36"]
@@ -84,6 +85,40 @@ class Kubernetes(unittest.TestCase):
             self.assertTrue(container["args"][container["args"].index("--policy") + 1].startswith(mounts["policy"]))
 
 
+class Workflows(unittest.TestCase):
+    def setUp(self):
+        self.files = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / ".github" / "workflows").glob("*.yml")}
+
+    def jobs(self):
+        return [(f"{file}/{name}", job) for file, workflow in self.files.items() for name, job in workflow["jobs"].items()]
+
+    def test_every_file_is_yaml(self):
+        self.assertEqual(set(self.files), {"test", "release"})
+        for path in (ROOT / ".github").rglob("*.yml"):
+            self.assertIsInstance(yaml.safe_load(path.read_text()), dict, path)
+
+    def test_nothing_may_write_unless_its_job_says_so_and_each_ends(self):
+        for workflow in self.files.values():
+            self.assertEqual(workflow["permissions"], {"contents": "read"})
+        for name, job in self.jobs():
+            self.assertTrue("uses" in job or job["timeout-minutes"] <= 120, name)
+            for need in [job.get("needs", [])] if isinstance(job.get("needs"), str) else job.get("needs", []):
+                self.assertIn(need, self.files[name.split("/")[0]]["jobs"], name)
+
+    def test_actions_are_pinned_and_no_script_holds_an_expression(self):
+        """What GitHub puts in for `${{ }}` in a script would be run; it goes by the environment."""
+        for name, job in self.jobs():
+            for step in job.get("steps", []):
+                self.assertNotIn("${{", step.get("run", ""), name)
+                if "uses" in step:
+                    self.assertRegex(step["uses"], r"^[\w.-]+/[\w./-]+@(v\d+(\.\d+)*|[0-9a-f]{40})$", name)
+
+    def test_the_compiler_is_the_one_that_the_workspace_asks_for(self):
+        asked = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["rust-version"]
+        self.assertEqual(self.files["test"]["env"]["RUSTUP_TOOLCHAIN"], f"{asked}.0")
+        self.assertTrue(self.files["release"]["jobs"]["binaries"]["container"].startswith(f"rust:{asked}-"))
+
+
 class Image(unittest.TestCase):
     def setUp(self):
         self.steps = DockerfileParser(path=str(DOCKERFILE)).structure
@@ -113,15 +148,15 @@ class Image(unittest.TestCase):
         self.assertEqual((container["command"], fargate["EntryPoint"]), (["/usr/local/bin/holdfast"], ["/usr/local/bin/holdfast"]))
 
     def test_the_compiler_is_the_one_that_the_workspace_asks_for(self):
-        asked = re.search(r'rust-version = "([\d.]+)"', (ROOT / "Cargo.toml").read_text())[1]
+        asked = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["rust-version"]
         self.assertTrue(self.steps_from().startswith(f"rust:{asked}-"), self.steps_from())
 
     def steps_from(self):
         return next(step["value"] for step in self.steps if step["instruction"] == "FROM")
 
     def test_each_member_of_the_workspace_goes_to_the_build(self):
-        members = re.search(r"members = \[(.+)\]", (ROOT / "Cargo.toml").read_text())[1]
-        folders = {member.split("/")[0] for member in re.findall(r'"([^"]+)"', members)}
+        members = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["members"]
+        folders = {member.split("/")[0] for member in members}
         kept = {line.strip()[1:] for line in (DOCKERFILE.with_name("Dockerfile.dockerignore")).read_text().splitlines() if line.startswith("!")}
         self.assertLessEqual(folders | {"Cargo.lock", "Cargo.toml", ".cargo"}, kept)
 
@@ -134,4 +169,4 @@ class Image(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    sys.exit(unittest.main())
+    unittest.main()

@@ -1,7 +1,7 @@
 """Lints template.yaml twice, offline: as it is written, and as AWS will get it; and deploy/fargate.yaml, deploy/vault.yaml.
 
 cfn-lint does not look into SAM's own resources (a wrong timeout, a misspelt action, `Effect: Alow` pass it), so the template is
-expanded first, by the code that AWS itself expands it with, and the result is linted too.
+expanded first, its loops by cfn-lint and the rest by the code that AWS itself expands it with, and the result is linted too.
 
     .cache/lint/bin/python dev/lint_template.py            any finding: exit 1
     .cache/lint/bin/python dev/lint_template.py --print    the expanded template, as JSON
@@ -9,6 +9,7 @@ expanded first, by the code that AWS itself expands it with, and the result is l
 Needs the Python of a venv with aws-sam-cli and cfn-lint (dev/requirements-lint.txt).
 """
 
+import copy
 import json
 import os
 import subprocess
@@ -20,8 +21,10 @@ from pathlib import Path
 os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
 os.environ["SAM_CLI_TELEMETRY"] = "0"
 
-from samcli.yamlhelper import yaml_parse  # noqa: E402
-from samtranslator.translator.transform import transform  # noqa: E402
+from cfnlint import Template
+from cfnlint.decode import decode_str
+from cfnlint.template.transforms._language_extensions import language_extension
+from samtranslator.translator.transform import transform
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "template.yaml"
@@ -36,9 +39,40 @@ class NoManagedPolicies:
         return {}
 
 
+def filled_in(value):
+    """A value whose `Fn::Sub` with constants of a loop has become the text that it stands for."""
+    if isinstance(value, list):
+        return [filled_in(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    value = {key: filled_in(one) for key, one in value.items()}
+    if isinstance(value.get("Fn::Sub"), list):
+        text, given = value["Fn::Sub"]
+        for name in [name for name, one in given.items() if isinstance(one, str)]:
+            text = text.replace("${" + name + "}", given.pop(name))
+        value["Fn::Sub"] = [text, given] if given else text
+    return value
+
+
+def without_loops(text):
+    """The SAM template `text`, as a dict, with what its loops (`Fn::ForEach`) make in their place."""
+    written, faults = decode_str(text)
+    if not faults:
+        read = Template(str(TEMPLATE), copy.deepcopy(written), [os.environ["AWS_DEFAULT_REGION"]])
+        read.template = written  # what it was given is sorted by now
+        faults, written = language_extension(read)
+    if faults:
+        raise ValueError("\n".join(map(str, faults)))
+    # Plain data in place of cfn-lint's, which remembers lines.
+    return filled_in(json.loads(json.dumps(written)))
+
+
 def expand(text):
     """The plain CloudFormation, as a dict, that the SAM template `text` stands for."""
-    template = yaml_parse(text)
+    template = without_loops(text)
+    # What the loops took from is spent; nothing else uses a mapping.
+    del template["Mappings"]
+    template["Transform"] = "AWS::Serverless-2016-10-31"
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
             resource["Properties"]["CodeUri"] = "s3://not-built/bootstrap.zip"

@@ -9,9 +9,10 @@ import json
 import re
 import unittest
 
+from samcli.yamlhelper import yaml_parse
+
 from iam import Template, allows, met, trusts
 from lint_template import ROOT, TEMPLATE, expand
-from samcli.yamlhelper import yaml_parse
 
 HOME, VAULT = "111122223333", "444455556666"
 OWNER, ANOTHER = f"acme@{HOME}/eu-west-1", f"acme@{HOME}/us-east-1"
@@ -148,7 +149,7 @@ class Snapshots(unittest.TestCase):
         for name, role in ROLES.items():
             maker = name in ("Snapshot", "Offsite")
             with self.subTest(name):
-                tagging = lambda id_, **context: stack.may(role, "rds:AddTagsToResource", snapshot(id_), **context)  # noqa: E731
+                tagging = lambda id_, **context: stack.may(role, "rds:AddTagsToResource", snapshot(id_), **context)  # noqa: B023, E731
                 self.assertIs(tagging(SLOTTED, **tags(requested=OWNER)), maker, "what is being made")
                 self.assertIs(tagging(SLOTTED + "-r2", **tags(requested=OWNER)), maker, "a second try")
                 self.assertIs(tagging(f"{SLOTTED}-{HOME}", **tags(requested=OWNER)), maker, "a copy from another account")
@@ -217,8 +218,8 @@ class Dumps(unittest.TestCase):
     def test_who_writes_records_signs_them(self):
         key = SECRET + "-signing"
         for name, role in ROLES.items():
-            signs = home(AuditBucket="acme-audit", SigningSecretArn=key)
-            self.assertIs(signs.may(role, "secretsmanager:GetSecretValue", key), name in ("Snapshot", "Offsite", "Freshness", "Retention", "Dump"), name)
+            signs = home(AuditBucket="acme-audit", SigningSecretArn=key).may(role, "secretsmanager:GetSecretValue", key)
+            self.assertIs(signs, name in ("Snapshot", "Offsite", "Freshness", "Retention", "Dump"), name)
 
     def test_passwords_of_databases_are_read_by_who_dumps_alone(self):
         for name, role in ROLES.items():

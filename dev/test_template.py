@@ -10,9 +10,12 @@ import json
 import re
 import unittest
 
+from samcli.yamlhelper import yaml_parse
+
 from lint_template import ROOT, TEMPLATE, expand
 
 EXPANDED = expand(TEMPLATE.read_text())
+ROWS = yaml_parse(TEMPLATE.read_text())["Mappings"]["Functions"]
 RESOURCES = EXPANDED["Resources"]
 NAMES = ["snapshot", "offsite", "freshness", "replication", "retention", "notify", "report", "dump"]
 # They change something, and so write it down; replication and report only look, and notify tells.
@@ -408,8 +411,6 @@ class Functions(unittest.TestCase):
         self.assertEqual(tries, steps | {"freshness": 0, "replication": 0, "report": 0, "dump": 0})
 
     def test_the_source_names_the_folder_and_how_to_build_it(self):
-        from samcli.yamlhelper import yaml_parse
-
         source = yaml_parse(TEMPLATE.read_text())["Resources"]
         for name in sorted(set(NAMES) - set(IMAGES)):
             self.assertEqual(source[function(name)]["Properties"]["CodeUri"], f"functions/{name}")
@@ -422,7 +423,7 @@ class Functions(unittest.TestCase):
 
         self.assertNotIn("Image", get_template_artifacts_format(str(TEMPLATE)))
         for image in ["", "123456789012.dkr.ecr.eu-west-1.amazonaws.com/holdfast:0.1.0"]:
-            stacks, _ = SamLocalStackProvider.get_stacks(str(TEMPLATE), parameter_overrides={"DumpImage": image})
+            stacks, _ = SamLocalStackProvider.get_stacks(str(TEMPLATE), parameter_overrides={"DumpImage": image}, language_extensions_enabled=True)
             found = list(SamFunctionProvider(stacks, ignore_code_extraction_warnings=True).get_all())
             built = {each.name for each in found if each.function_build_info.is_buildable()}
             self.assertEqual(built, {function(name) for name in set(NAMES) - set(IMAGES)})
@@ -438,6 +439,45 @@ class Functions(unittest.TestCase):
         for key, one in RESOURCES.items():
             if key not in made and refs(one) & set(made):
                 self.assertIn('{"Fn::If": ["HasDump"', json.dumps(one), key)
+
+
+class Loops(unittest.TestCase):
+    """What the rows under Mappings become."""
+
+    MADE = {"Logs": "AWS::Logs::LogGroup", "Schedule": "AWS::Scheduler::Schedule"}
+    MADE |= dict.fromkeys(["Errors", "Throttled", "Silent"], "AWS::CloudWatch::Alarm")
+    # A function's lines: its row, its role and itself. What it may do, and what else starts it, is its own.
+    MOST_LINES, OWN = 60, r"(?m)^(            Statement:\n)(?: {14}.*\n)+|^(      Events:\n)(?: {8}.*\n)+"
+
+    def test_each_function_has_a_row_and_each_row_makes_the_same_things(self):
+        self.assertEqual({key: row["Name"] for key, row in ROWS.items()}, {function(name): name for name in NAMES})
+        for key in ROWS:
+            made = {suffix: RESOURCES[key + suffix]["Type"] for suffix in self.MADE}
+            self.assertEqual(made, self.MADE, key)
+            self.assertEqual({RESOURCES[key + suffix].get("Condition") for suffix in self.MADE}, {RESOURCES[key].get("Condition")})
+            self.assertIn(f"{key}Function", EXPANDED["Outputs"])
+
+    def test_rows_have_the_same_entries_which_agree(self):
+        spans = {3600: "hour", 1200: "20 minutes", 900: "15 minutes", 10800: "3 hours"}
+        for key, row in ROWS.items():
+            with self.subTest(key):
+                self.assertEqual(set(row), set(ROWS["Snapshot"]))
+                self.assertEqual(row["RateSeconds"], seconds(row["Rate"]))
+                self.assertEqual(row["Throttling"], spans[row["ThrottledPeriods"] * row["RateSeconds"]])
+                self.assertEqual(row["Silence"].removeprefix("1 "), spans[row["SilentPeriods"] * row["RateSeconds"]])
+
+    def test_nothing_of_a_loop_is_left_open(self):
+        text = json.dumps(EXPANDED)
+        for rest in ["Fn::ForEach", "Fn::FindInMap", "${Function}", "&{", *("${" + entry + "}" for entry in ROWS["Snapshot"])]:
+            self.assertNotIn(rest, text)
+
+    def test_a_function_costs_few_lines_besides_what_it_may_do(self):
+        text = TEMPLATE.read_text()
+        for key in ROWS:
+            blocks = re.findall(rf"^(?:    {key}:\n(?:      .*\n)+|  (?:{key}|{key}Role):\n(?:    .*\n)+)", text, re.M)
+            self.assertEqual(len(blocks), 3, f"{key}: its row, its role, itself")
+            common = [re.sub(self.OWN, "", block) for block in blocks]
+            self.assertLessEqual(sum(block.count("\n") for block in common), self.MOST_LINES, key)
 
 
 class Watching(unittest.TestCase):
@@ -501,7 +541,7 @@ class Dashboard(unittest.TestCase):
         shown = list(dashboard())
         for body, more in zip(shown, [{"DumpErrors", "DumpSilent"}, set()], strict=True):
             (listed_alarms,) = [one["properties"]["alarms"] for one in body["widgets"] if one["type"] == "alarm"]
-            names = {re.fullmatch(r"\$\{(\w+)\.Arn\}", one)[1] for one in listed_alarms}
+            names = {one.removeprefix("${").removesuffix(".Arn}") for one in listed_alarms}
             all_of = {name for name in of_type("AWS::CloudWatch::Alarm") if not name.endswith("Throttled") and "Dump" not in name}
             self.assertEqual(names, all_of | more)
 

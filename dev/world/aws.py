@@ -1,6 +1,7 @@
 """boto3 clients of the running world; the endpoints come from the environment."""
 
 from functools import cache
+from typing import Any
 
 import boto3
 from botocore.config import Config
@@ -10,9 +11,10 @@ QUICK = Config(retries={"max_attempts": 2, "mode": "standard"}, connect_timeout=
 
 
 @cache
-def client(service: str, region: str | None = None, endpoint: str | None = None):
+def client(service: str, region: str | None = None, endpoint: str | None = None) -> Any:
     """A client, made once; region and endpoint are those of the environment unless given."""
-    return boto3.client(service, region_name=region, endpoint_url=endpoint, config=QUICK)
+    make: Any = boto3.client  # typed for names that are written out
+    return make(service, region_name=region, endpoint_url=endpoint, config=QUICK)
 
 
 def tag_list(tags: dict[str, str]) -> list[dict[str, str]]:

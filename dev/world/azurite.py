@@ -92,7 +92,7 @@ class Blobs:
         """Sizes of the blobs by name; with `include="uncommittedblobs"` also of those that nobody committed."""
         _, body = self.must("GET", container, restype="container", comp="list", **query)
         found = ElementTree.fromstring(body).iter("Blob")
-        return {each.findtext("Name"): int(each.findtext("Properties/Content-Length") or 0) for each in found}
+        return {each.findtext("Name", ""): int(each.findtext("Properties/Content-Length") or 0) for each in found}
 
     @property
     def env(self) -> dict[str, str]:

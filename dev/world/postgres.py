@@ -43,10 +43,17 @@ class Failed(Exception):
     """The server did not start, or a client of it ended with an error."""
 
 
+def first_number(text: object) -> int:
+    """The first whole number in a text."""
+    found = re.search(r"\d+", str(text))
+    assert found, f"no number in {text}"
+    return int(found[0])
+
+
 def major(server: Path) -> int:
     """The major version of a `postgres` program."""
     said = subprocess.run([server, "--version"], capture_output=True, text=True, check=True).stdout
-    return int(re.search(r"(\d+)", said)[1])
+    return first_number(said)
 
 
 @cache
@@ -55,11 +62,11 @@ def server_programs() -> Path:
     in_path = shutil.which("postgres")
     folders = [Path(in_path).resolve().parent] if in_path else []
     packaged = [*Path("/usr/lib/postgresql").glob("*/bin"), *Path("/").glob("usr/pgsql-*/bin")]
-    folders += sorted(packaged, key=lambda folder: float(re.search(r"\d+", str(folder))[0]), reverse=True)
+    folders += sorted(packaged, key=first_number, reverse=True)
     for folder in folders:
-        if all((folder / name).exists() for name in ("postgres", "initdb", "psql", "pg_dump")):
-            if major(folder / "postgres") >= OLDEST:
-                return folder
+        whole = all((folder / name).exists() for name in ("postgres", "initdb", "psql", "pg_dump"))
+        if whole and major(folder / "postgres") >= OLDEST:
+            return folder
     raise Missing(f"no PostgreSQL server of version {OLDEST} or newer: run `python3 {DEV / 'install.py'} peers` first")
 
 
@@ -222,7 +229,7 @@ class Postgres:
             {"PATH": os.defpath, "LANG": "C.UTF-8", "HOME": str(self.folder)} | self.extra,
             self.data, self.folder / "log", mark=self.folder, **as_owner())
         deadline = time.monotonic() + PATIENCE
-        ready = [self.programs / "pg_isready", "-q", "-h", HOST, "-p", str(self.port)]
+        ready = [str(self.programs / "pg_isready"), "-q", "-h", HOST, "-p", str(self.port)]
         while subprocess.run(ready).returncode:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.stop()

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,6 @@ def sweep(work: Path) -> None:
     """Ends all processes of this world; they hold nothing worth a farewell."""
     while alive := members(work):
         for pid in alive:
-            try:
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         time.sleep(0.02)

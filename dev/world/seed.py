@@ -6,7 +6,8 @@
 import argparse
 import json
 import os
-from datetime import datetime, timedelta, timezone
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 from world import fleet
 from world.aws import client, tag_list
@@ -96,7 +97,7 @@ def seed_lomash(clock: Clock) -> dict[str, int]:
     snapshots = fleet.snapshots(now)
     objects = fleet.media(now) + fleet.dumps(now) + fleet.rdb_files(now)
     minutes_later = timedelta(minutes=2)
-    history = [(each.slot + minutes_later, take_snapshot, [each]) for each in snapshots]
+    history: list[tuple[datetime, Callable[..., None], list]] = [(each.slot + minutes_later, take_snapshot, [each]) for each in snapshots]
     history += [(now - fleet.OWN_SNAPSHOT[2], take_own_snapshot, [])]
     history += [(each.when, put_object, [each]) for each in objects]
     clock.go_to(now - fleet.FOUNDED)
@@ -125,7 +126,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="world.py seed", description=__doc__)
     parser.add_argument("fleet", choices=FLEETS)
     options = parser.parse_args()
-    clock = Clock(os.environ[FILE], datetime.now(timezone.utc))
+    clock = Clock(os.environ[FILE], datetime.now(UTC))
     print(json.dumps(FLEETS[options.fleet](clock)))
 
 

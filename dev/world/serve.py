@@ -142,6 +142,7 @@ def serve(as_json: bool) -> int:
         print(f"world: {error}", file=sys.stderr)
         return 1
     finally:
-        warden.stdin.close()
+        if warden.stdin:
+            warden.stdin.close()
         if warden.wait() != 0:
             clean(work)

@@ -83,7 +83,7 @@ class Watch:
     """What the functions have logged since it was last asked."""
 
     def __init__(self) -> None:
-        self.seen = {name: 0 for name in FUNCTIONS}
+        self.seen = dict.fromkeys(FUNCTIONS, 0)
 
     def skip(self) -> None:
         """Forgets what was logged until now."""
@@ -112,7 +112,7 @@ class Shift:
 
     def __init__(self, clock_file: str) -> None:
         self.clock_file = clock_file
-        self.seconds = 0
+        self.seconds = 0.0
 
     def forward(self, minutes: float) -> None:
         """Moves the clock forward."""

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from world import fleet, lomash, rds_events, stack
@@ -96,7 +96,7 @@ class Story:
     def tick(self, minutes: int, names: list[str]) -> dict[str, list[dict]]:
         """Lets time pass, and what is scheduled run. Redis goes on writing its hourly file."""
         self.clock.forward(minutes)
-        hour = datetime.now(timezone.utc)
+        hour = datetime.now(UTC)
         key = f"redis/dump-{hour:%Y%m%d%H}.rdb"
         client("s3").put_object(Bucket=fleet.BACKUPS, Key=key, Body=fleet.content(key, b"REDIS0011"))
         return self.watch.wait(names)
@@ -148,7 +148,7 @@ class Story:
         for service in fleet.SERVICES:  # RDS's own daily snapshots (`world/rds.py`): their age says that the clock is right
             instance = fleet.instance(service)
             client("rds").create_db_snapshot(
-                DBInstanceIdentifier=instance, DBSnapshotIdentifier=f"rds-{instance}-{datetime.now(timezone.utc):%Y-%m-%d}")
+                DBInstanceIdentifier=instance, DBSnapshotIdentifier=f"rds-{instance}-{datetime.now(UTC):%Y-%m-%d}")
         for _ in range(4):
             lines = self.tick(16, ["snapshot", "offsite", "freshness", "replication"])
             for end in stack.ends(lines["offsite"]):

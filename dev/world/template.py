@@ -1,4 +1,7 @@
-"""Fits the project's SAM template to the local world: built code in, what ministack cannot create out. No I/O."""
+"""Fits the project's SAM template to the local world: built code in, what ministack cannot create out. No I/O.
+
+Loops (`Fn::ForEach`) stay as they are: ministack expands them itself, and what they make needs no fitting.
+"""
 
 from collections.abc import Callable, Iterator
 
@@ -6,6 +9,7 @@ import yaml
 
 FUNCTION = "AWS::Serverless::Function"
 IMAGE_FUNCTION = "AWS::Lambda::Function"
+LOOP = "Fn::ForEach::"
 UNKNOWN = {"AWS::CloudWatch::CompositeAlarm", "AWS::RDS::EventSubscription"}
 UNKNOWN_CONDITIONS = {"cloudwatch:namespace", "s3:prefix", "s3:if-none-match", "s3:ObjectCreationOperation"}
 NOT_APPLIED = ["LifecycleConfiguration", "ObjectLockConfiguration", "Tags"]
@@ -38,7 +42,7 @@ Loader.yaml_implicit_resolvers = {
 def load(text: str) -> dict:
     """The template as plain data, ready to be written as JSON."""
     try:
-        return yaml.load(text, Loader)  # noqa: S506 (a SafeLoader)
+        return yaml.load(text, Loader)
     except yaml.YAMLError as error:
         raise ValueError(f"the template is no YAML: {error}") from error
 
@@ -59,9 +63,9 @@ def references(value: object) -> Iterator[str]:
     """The logical names that a piece of a template refers to by Ref or GetAtt."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            if key == "Ref":
+            if key == "Ref" and isinstance(inner, str):
                 yield inner
-            elif key == "Fn::GetAtt":
+            elif key == "Fn::GetAtt" and isinstance(inner[0], str):
                 yield inner[0]
             else:
                 yield from references(inner)
@@ -70,13 +74,18 @@ def references(value: object) -> Iterator[str]:
             yield from references(inner)
 
 
+def written_out(template: dict) -> dict[str, dict]:
+    """The template's resources but for those that loops make."""
+    return {name: resource for name, resource in template["Resources"].items() if not name.startswith(LOOP)}
+
+
 def drop_unsupported(template: dict) -> list[str]:
     """Takes out what cannot be created, and outputs and orderings that lean on it. Returns a note for each."""
     resources = template["Resources"]
-    reasons = {name: reason for name, resource in resources.items() if (reason := unsupported(resource))}
+    reasons = {name: reason for name, resource in written_out(template).items() if (reason := unsupported(resource))}
     for name in reasons:
         del resources[name]
-    for resource in resources.values():
+    for resource in written_out(template).values():
         if "DependsOn" in resource:
             after = resource["DependsOn"]
             after = [after] if isinstance(after, str) else after
@@ -87,7 +96,7 @@ def drop_unsupported(template: dict) -> list[str]:
         reasons[f"output {output}"] = "it refers to something dropped"
     ignored = [
         f"kept {name}, but ministack does not apply its {what}"
-        for name, resource in resources.items() if resource["Type"] == "AWS::S3::Bucket"
+        for name, resource in written_out(template).items() if resource["Type"] == "AWS::S3::Bucket"
         for what in NOT_APPLIED if what in resource.get("Properties", {})
     ]
     return [f"dropped {name}: {reason}" for name, reason in reasons.items()] + ignored
@@ -147,7 +156,7 @@ def set_code(template: dict, upload: Callable[[str, list[str]], dict], images: b
 
     Functions by image are left as they are unless `images`: then their parameter gives one, and they are made.
     """
-    for name, resource in template["Resources"].items():
+    for name, resource in written_out(template).items():
         if resource["Type"] == FUNCTION:
             resource["Properties"]["CodeUri"] = upload(name, binary_names(name, resource))
             resource.pop("Metadata", None)

@@ -19,10 +19,8 @@ yaml.SafeDumper.ignore_aliases = lambda *_: True
 sys.path.insert(0, str(Path(__file__).parent))
 
 from local import BINARIES, FUNCTIONS, LOMASH, running  # noqa: E402
+from peers import azurite, container, every_kind, fresh_database, holdfast, identity, postgres_server, s3_server, tools  # noqa: E402 (fixtures)
 from world.stack import DUMP  # noqa: E402
-from peers import (  # noqa: E402, F401 (fixtures)
-    azurite, container, every_kind, fresh_database, holdfast, identity, postgres_server, s3_server, tools,
-)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

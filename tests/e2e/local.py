@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,7 @@ class World:
     env: dict[str, str]
     clock_file: str
     shift: float = 0.0
+    slot: datetime | None = None  # of the newest dumps that were seeded
     deployed: dict = field(default_factory=dict)
     clients: dict = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -106,7 +107,7 @@ class World:
 
     def now(self) -> datetime:
         """The world's time."""
-        return datetime.now(timezone.utc) + timedelta(seconds=self.shift)
+        return datetime.now(UTC) + timedelta(seconds=self.shift)
 
     def next_minute(self) -> None:
         """Moves the clock to a minute in which nothing was named yet."""
@@ -293,7 +294,7 @@ class World:
         found = self.snapshots(instance, region)
         sources = [each["tags"].get("holdfast:copy-of") for each in found.values()]
         assert len(set(sources)) == len(sources), f"something was copied twice: {sorted(map(str, sources))}"
-        return dict(zip(sources, found.values()))
+        return dict(zip(sources, found.values(), strict=True))
 
     def metric(self, name: str, **dimensions: str) -> list[float]:
         """The values of a metric of Holdfast's over the last hour, oldest first."""

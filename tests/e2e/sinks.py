@@ -214,7 +214,7 @@ class MailSink:
     refused: dict[str, str] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
 
-    async def handle_RCPT(self, _server, _session, envelope, address, _options) -> str:  # noqa: N802 (aiosmtpd's name)
+    async def handle_RCPT(self, _server, _session, envelope, address, _options) -> str:
         """Takes or refuses an address."""
         self.seen.append(address)
         if address in self.refused:
@@ -222,7 +222,7 @@ class MailSink:
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_DATA(self, _server, session, envelope) -> str:  # noqa: N802 (aiosmtpd's name)
+    async def handle_DATA(self, _server, session, envelope) -> str:
         """Takes a mail."""
         login = session.auth_data.login.decode() if session.auth_data else None
         encrypted = self.wrapped or session.ssl is not None

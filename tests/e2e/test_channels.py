@@ -9,10 +9,9 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
+
 from local import BINARIES, Ran, until
-from sinks import (
-    ALERT, BACKUP, FULL, PAGERDUTY, PAGERDUTY_CHANGE, SLACK, VERIFICATION, Reply, certificate, mail_sink, web_sink,
-)
+from sinks import ALERT, BACKUP, FULL, PAGERDUTY, PAGERDUTY_CHANGE, SLACK, VERIFICATION, Reply, certificate, mail_sink, web_sink
 
 KEY = "R0UTINGKEY0000000000000000000042"
 WEBHOOK = "T0MARKED/B0MARKED/marked4webhook"

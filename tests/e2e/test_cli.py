@@ -188,7 +188,7 @@ def test_a_gate_takes_waits_and_prints_the_way_back(green):
 def test_the_way_back_that_a_gate_prints_works(green):
     ran = green.holdfast("gate", "--asset", "lomash-auth-prod", "--json")
     line = ran.json[0]["restore"].split()
-    options = dict(zip(line[3::2], line[4::2]))
+    options = dict(zip(line[3::2], line[4::2], strict=False))
     restored = green.client("rds").restore_db_instance_from_db_snapshot(
         DBInstanceIdentifier=options["--db-instance-identifier"], DBSnapshotIdentifier=options["--db-snapshot-identifier"])
     assert restored["DBInstance"]["DBInstanceIdentifier"] == "lomash-auth-prod-restored"

@@ -6,7 +6,7 @@ import io
 import json
 import re
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import yaml
@@ -91,7 +91,7 @@ def restored(world: World, server: Postgres, key: str, fresh_database) -> str:
 @pytest.fixture(scope="module")
 def history(world, server) -> list[str]:
     """Dumps of the last 36 nights but the newest, as earlier runs left them; oldest first."""
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     newest = fleet.last_slot(now, 2)
     told = {"version": "15", "version_num": 150000,
             "system_identifier": server.sql("SELECT system_identifier FROM pg_control_system()")}

@@ -2,7 +2,7 @@
 
 import re
 import subprocess
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -49,7 +49,7 @@ def last_due(now: datetime, weekday: int | None = None) -> str:
 
 def test_a_folder_for_each_reason_with_modes_hash_and_commit_record(holdfast, shop, folder):
     policy = scheduled(shop, folder)
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     well(holdfast(policy, "dump"))
     dump(holdfast, policy, reason="pre-restore")
 

@@ -323,7 +323,8 @@ def test_files_of_others_are_judged_before_anything_of_them_runs(holdfast, shop,
         ("psql command", b"SET row_security = off;\n\\connect postgres\n" + end),
         ("no archive of pg_dump and no SQL", b"<html>503</html>"),
         ("lacks the line", b"SET row_security = off;\n"),
-        ("ends before the dump is complete", shop.server.run("pg_dump", "-a", "-t", "people", database=shop.name).split(b"--\n-- PostgreSQL database dump complete")[0]),
+        ("ends before the dump is complete",
+         shop.server.run("pg_dump", "-a", "-t", "people", database=shop.name).split(b"--\n-- PostgreSQL database dump complete")[0]),
     ]
     for said, text in evil:
         file.write_bytes(text)

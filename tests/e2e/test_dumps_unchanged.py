@@ -1,6 +1,5 @@
 """A database in which nothing changed: its newest dump is noted to be still true, and nothing more is stored."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -27,7 +26,7 @@ def policy(shop: Database, folder: Path, **more) -> dict:
     return rules
 
 
-def locked_by(phrase: str, *previous: str) -> dict:
+def locked_by(phrase: str, *previous: str) -> tuple[dict, dict[str, str]]:
     """Encryption by a passphrase, with those before it."""
     kept = {"previous": [{"env": f"OLD{i}"} for i in range(len(previous))]} if previous else {}
     env = {f"OLD{i}": each for i, each in enumerate(previous)} | {"PHRASE": phrase}

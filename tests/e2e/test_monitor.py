@@ -16,7 +16,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -239,7 +239,7 @@ def test_a_file_that_is_not_what_its_checksum_says_is_critical(holdfast, shop, f
 def test_foreign_files_of_the_scripts_before_count_with_their_checksums(holdfast, shop, folder):
     """As `backup-db.sh` wrote them: FILE.sql.gz, and FILE.sql.gz.sha256 beside it."""
     (folder / "daily").mkdir(parents=True)
-    at = datetime.now(timezone.utc) - timedelta(hours=3)
+    at = datetime.now(UTC) - timedelta(hours=3)
     file = folder / "daily" / f"{shop.name}_{at:%Y%m%d_%H%M%S}.sql.gz"
     file.write_bytes(os.urandom(4096))
     store = {"directory": str(folder), "suffix": ".sql.gz", "key": "{reason}/{database}_%Y%m%d_%H%M%S.sql.gz"}
