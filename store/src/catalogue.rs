@@ -56,6 +56,8 @@ pub enum Of {
         read: Option<Read>,
         /// Its manifest, if that could be read.
         manifest: Option<Box<Manifest>>,
+        /// What kind of fault: [`Kind::Damaged`], [`Kind::Untrusted`], or why it could not be read.
+        kind: Kind,
         /// What is wrong.
         why: String,
         /// What to do about it.
@@ -246,6 +248,7 @@ async fn judged(
     let faulty = |e: Error, manifest: Option<Manifest>| Of::Faulty {
         read: read.clone(),
         manifest: manifest.map(Box::new),
+        kind: e.kind,
         why: e.to_string(),
         mend: e.mend,
     };
@@ -267,7 +270,7 @@ async fn judged(
         Err(e) => return Ok(faulty(e, None)),
     };
     if let Err(e) = signed.and_then(|()| trust.record(key, &manifest)) {
-        return Ok(faulty(Error::new(Kind::Refused, doing(), e.why, e.mend), Some(manifest)));
+        return Ok(faulty(Error::new(Kind::Untrusted, doing(), e.why, e.mend), Some(manifest)));
     }
     let damaged = |why: String, mend: &str| Error::new(Kind::Damaged, doing(), why, mend);
     let said = manifest.file.bytes;
@@ -360,29 +363,25 @@ impl Backup {
     /// is meant; where the policy signs, files of other tools are meant so too.
     ///
     /// # Errors
-    /// In words, if it may not.
-    pub fn admitted(self, signs: bool, untrusted: bool) -> Result<Self, String> {
-        let why = match &self.kind {
+    /// If it may not: of the kind of its fault.
+    pub fn admitted(self, signs: bool, untrusted: bool) -> Result<Self, Error> {
+        let refused = |kind: Kind, why: String| {
+            let mend =
+                "to restore its file all the same, write --untrusted: whatever is in it is run";
+            Err(Error::new(kind, format!("restore {}", self.arn), why, mend))
+        };
+        let read = match &self.kind {
             Of::Committed(_) => return Ok(self),
             Of::Foreign(_) if untrusted || !signs => return Ok(self),
             Of::Foreign(_) => {
-                "another tool made it, so it is not signed, and the policy says that it must be"
-                    .into()
+                let why = "another tool made it, so it is not signed, and the policy says that it must be";
+                return refused(Kind::Untrusted, why.into());
             }
-            Of::Faulty { why, mend, .. } => format!("{why}; {mend}"),
+            Of::Faulty { kind, why, mend, .. } if !untrusted => {
+                return refused(*kind, format!("{why}; {mend}"));
+            }
+            Of::Faulty { read, .. } => read.clone(),
         };
-        let Of::Faulty { read, .. } = &self.kind else {
-            return Err(format!(
-                "{}: {why}; to restore it all the same, write --untrusted: whatever is in it is run",
-                self.arn
-            ));
-        };
-        if !untrusted {
-            return Err(format!(
-                "{}: {why}; to restore its file all the same, write --untrusted: whatever is in it is run",
-                self.arn
-            ));
-        }
         let at = self.modified;
         let named = Read {
             database: None,
@@ -391,7 +390,7 @@ impl Backup {
             at,
             precision: SignedDuration::from_secs(1),
         };
-        let read = read.clone().unwrap_or(named);
+        let read = read.unwrap_or(named);
         Ok(Self { kind: Of::Foreign(read), unchanged: Vec::new(), ..self })
     }
 

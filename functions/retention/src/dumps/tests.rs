@@ -59,6 +59,7 @@ fn what_has_no_commit_record_of_this_owner_is_never_let_go() {
     all[1].kind = store::catalogue::Of::Faulty {
         read: None,
         manifest: None,
+        kind: store::Kind::Damaged,
         why: "cut".into(),
         mend: String::new(),
     };
