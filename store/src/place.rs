@@ -1,11 +1,11 @@
 //! A place of a group: its store, and what the policy says of it.
 
-use crate::{Backup, Error, KeyForm, Store, Trust, catalogue, form::form, mark};
+use crate::{Backup, Error, KeyForm, Manifest, Store, Trust, catalogue, form::form, mark};
 use jiff::Timestamp;
 use shared::{
     aws::EdgeError,
     catalog::Place,
-    policy::{Dump, Keep, Postgres, StorageClass, Tier, text::ReasonName},
+    policy::{Dump, Keep, Postgres, StorageClass, Tier, dumps::PRE_RESTORE, text::ReasonName},
     run::World,
     secret::Secrets,
     signing::Author,
@@ -158,6 +158,13 @@ impl Open<'_> {
         self.policy.bucket.as_ref()?;
         tiers.iter().find(|t| t.after.is_none()).map(|t| t.class)
     }
+}
+
+/// Whether a dump with this record stands for its database: it holds all of it, or as much as any dump of the group does,
+/// and was not made of a state that was to be replaced. The record says it, whatever the policy has become since.
+pub fn stands_for_database(rules: &Postgres, record: &Manifest) -> bool {
+    let all_that_is_taken = !record.is_narrowed() || !rules.takes_whole_dumps();
+    record.reason != PRE_RESTORE && all_that_is_taken
 }
 
 /// The place that names what lies in this one.
