@@ -3,7 +3,7 @@
 //! Each place is listed once a look, whatever number of assets lie there. The newest file of a directory is held against
 //! the checksum beside it: by what is written, or, for `monitor`, by reading it, once a day for each.
 
-use crate::plan::{Checksum, Stored, StoredPoint, whole};
+use crate::plan::{Checksum, Stored, StoredPoint};
 use jiff::{SignedDuration, Timestamp};
 use shared::{
     aws::EdgeError,
@@ -13,7 +13,11 @@ use shared::{
     secret::Secrets,
 };
 use std::{collections::BTreeMap, sync::Arc};
-use store::{Backup, Entry, Store, beside, catalogue::Of, place::Open};
+use store::{
+    Backup, Entry, Store, beside,
+    catalogue::Of,
+    place::{Open, stands_for_database},
+};
 use tokio::sync::Mutex;
 
 /// A file that was read and found as its checksum says is read again after this: disks forget.
@@ -63,7 +67,12 @@ impl<'w> Places<'w> {
         match (&listing.dumps, group) {
             (Some(dumps), Some(group)) => add_dumps(stored, &rules, group, dumps),
             _ => listing.entries.iter().for_each(|e| {
-                stored.add(&format!("{}{}", rules.prefix, e.key), e.size, e.modified);
+                stored.add(
+                    &format!("{}{}", rules.prefix, e.key),
+                    e.size,
+                    e.modified,
+                    self.world.now,
+                );
             }),
         }
         stored.checksum = self.checksum(stored, &rules, &listing).await;
@@ -150,7 +159,8 @@ impl<'w> Places<'w> {
     }
 }
 
-/// Takes note of the dumps of an asset's database.
+/// Takes note of the dumps of an asset's database. Where Holdfast makes them, nothing counts but a record that counts by
+/// the policy: a file with a good name alone is anybody's.
 fn add_dumps(
     stored: &mut Stored,
     rules: &Rules,
@@ -161,13 +171,19 @@ fn add_dumps(
         let key = format!("{}{}", rules.prefix, backup.key);
         match (&backup.kind, backup.data_time()) {
             (Of::Faulty { why, .. }, _) => stored.faulty.push((key, why.clone())),
-            (_, Some(at)) => {
-                let reason = backup.reason().map(str::to_owned);
-                let counts = reason.as_deref().is_none_or(|r| whole(group, r));
+            (Of::Committed(record), Some(at)) => {
+                let reason = Some(record.reason.clone());
                 let point = StoredPoint { key, size: backup.size, at, reason };
-                if counts { stored.point(point) } else { stored.aside(&point) }
+                if stands_for_database(group, record) {
+                    stored.point(point);
+                } else {
+                    stored.aside(&point);
+                }
             }
-            (_, None) => {}
+            (Of::Committed(_) | Of::Foreign(_), _) => {}
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
