@@ -6,9 +6,10 @@
 //! nothing that is of the future has any.
 
 use crate::{
-    Entry, Error, KeyForm, Kind, Manifest, Names, Store, Trust, Unchanged, beside, key::Read, mark,
-    trust::Distrust,
+    Entry, Error, Hold, KeyForm, Kind, Manifest, Names, RecordCache, Store, Trust, Unchanged,
+    beside, cache::Reader, key::Read, mark, trust::Distrust,
 };
+use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use shared::catalog::{Family, Marks, Point, State};
@@ -81,8 +82,23 @@ pub async fn catalogue(
     databases: &[String],
     trust: &Trust,
 ) -> Result<Vec<Backup>, Error> {
+    with_cache(store, forms, databases, trust, &RecordCache::default()).await
+}
+
+/// As [`catalogue()`]. Records, notes and holds that the cache has as the listing shows them are not read again.
+///
+/// # Errors
+/// As of [`catalogue()`].
+pub async fn with_cache(
+    store: &Store,
+    forms: &[KeyForm],
+    databases: &[String],
+    trust: &Trust,
+    cache: &RecordCache,
+) -> Result<Vec<Backup>, Error> {
     let entries: BTreeMap<String, Entry> =
         store.list("").await?.into_iter().map(|e| (e.key.clone(), e)).collect();
+    let reader = Reader::cached(store, &entries, cache);
     let names = Names { databases, reasons: &[] };
     let read = |key: &str| forms.iter().find_map(|form| form.read(key, names));
     let asked =
@@ -94,7 +110,7 @@ pub async fn catalogue(
     let manifests = manifests.filter(|key| entries.contains_key(*key) || read(key).is_some());
     let committed = stream::iter(manifests).map(|key| {
         let (entry, read) = (entries.get(key), read(key));
-        async move { Ok::<_, Error>((key, judged(store, key, entry, read, trust).await?)) }
+        async move { Ok::<_, Error>((key, judged(reader, key, entry, read, trust).await?)) }
     });
     let committed: BTreeMap<&str, Of> = committed.buffer_unordered(WIDTH).try_collect().await?;
 
@@ -139,7 +155,7 @@ pub async fn catalogue(
     let looked = stream::iter(&mut all).map(|backup| async {
         let beside = entries.range(backup.key.clone()..).map(|(key, _)| key.clone());
         let beside = beside.take_while(|key| key.starts_with(&backup.key)).collect::<Vec<_>>();
-        look_beside(store, backup, &beside, trust).await
+        look_beside(reader, backup, &beside, trust).await
     });
     looked.buffer_unordered(WIDTH).try_collect::<()>().await?;
     all.sort_by(|a, b| a.key.cmp(&b.key));
@@ -153,16 +169,17 @@ pub async fn catalogue(
 pub async fn one(store: &Store, key: &str, trust: &Trust) -> Result<Backup, Error> {
     let entries = store.list(key).await?;
     let entry = entries.iter().find(|e| e.key == key);
-    let of = judged(store, key, entry, None, trust).await?;
+    let reader = Reader::uncached(store);
+    let of = judged(reader, key, entry, None, trust).await?;
     let mut backup = backup(store, key, entry, of);
     let keys: Vec<String> = entries.iter().map(|e| e.key.clone()).collect();
-    look_beside(store, &mut backup, &keys, trust).await?;
+    look_beside(reader, &mut backup, &keys, trust).await?;
     Ok(backup)
 }
 
 /// Reads the notes and the hold beside a backup, as far as they count.
 async fn look_beside(
-    store: &Store,
+    reader: Reader<'_>,
     backup: &mut Backup,
     keys: &[String],
     trust: &Trust,
@@ -170,7 +187,7 @@ async fn look_beside(
     let mut ignored = Vec::new();
     let hold = beside::hold(&backup.key);
     if keys.contains(&hold) {
-        match store.held(&backup.key, trust).await? {
+        match held(reader, &backup.key, trust).await? {
             Some(Ok(why)) => backup.hold = Some(why),
             Some(Err(why)) => ignored.push(format!("{hold}: {}", why.why)),
             None => backup.hold = Some("it was released just now".into()),
@@ -182,7 +199,7 @@ async fn look_beside(
     if let Some(manifest) = deduplicated {
         let looked = stream::iter(notes).map(|(name, at)| {
             let manifest = &manifest;
-            async move { Ok::<_, Error>((name, at, note(store, name, at, manifest, trust).await?)) }
+            async move { Ok::<_, Error>((name, at, note(reader, name, at, manifest, trust).await?)) }
         });
         let looked: Vec<_> = looked.buffered(WIDTH).try_collect().await?;
         for (name, at, counts) in looked {
@@ -204,22 +221,45 @@ async fn look_beside(
     Ok(())
 }
 
+/// Why a backup is held, if it is, or why the hold that lies there does not count. Where nothing is signed, a hold that
+/// can't be read is one.
+async fn held(
+    reader: Reader<'_>,
+    key: &str,
+    trust: &Trust,
+) -> Result<Option<Result<String, Distrust>>, Error> {
+    let name = beside::hold(key);
+    let json = match reader.get(&name).await {
+        Ok(Some(json)) => json,
+        Ok(None) => return Ok(None),
+        Err(e) if e.kind == Kind::Unreachable => return Err(e),
+        Err(_) => Bytes::new(),
+    };
+    if let Err(e) = trust.check(reader, &name, &json).await? {
+        return Ok(Some(Err(e)));
+    }
+    Ok(Some(Ok(match serde_json::from_slice::<Hold>(&json) {
+        Ok(Hold { why, by, .. }) => format!("{why} ({by})"),
+        Err(_) => "for a reason that can't be read".into(),
+    })))
+}
+
 /// Whether a note counts that the database was still the same as in this backup.
 async fn note(
-    store: &Store,
+    reader: Reader<'_>,
     name: &str,
     at: Timestamp,
     manifest: &Manifest,
     trust: &Trust,
 ) -> Result<Result<(), Distrust>, Error> {
     let distrust = |why: String| Ok(Err(Distrust { why, mend: "find out who put it there" }));
-    let json = match store.get(name).await {
+    let json = match reader.get(name).await {
         Ok(Some(json)) => json,
         Ok(None) => return distrust("it was let go just now".into()),
         Err(e) if e.kind == Kind::Unreachable => return Err(e),
         Err(e) => return distrust(e.why),
     };
-    if let Err(e) = trust.check(store, name, &json).await? {
+    if let Err(e) = trust.check(reader, name, &json).await? {
         return Ok(Err(e));
     }
     let note: Unchanged = match serde_json::from_slice(&json) {
@@ -239,7 +279,7 @@ async fn note(
 /// Reads a manifest and holds it against the policy and what lies there. What a single object has wrong is a fault of
 /// that backup alone.
 async fn judged(
-    store: &Store,
+    reader: Reader<'_>,
     key: &str,
     entry: Option<&Entry>,
     read: Option<Read>,
@@ -254,7 +294,7 @@ async fn judged(
     };
     let doing = || format!("read the manifest of {key}");
     let name = beside::manifest(key);
-    let json = match store.get(&name).await {
+    let json = match reader.get(&name).await {
         Ok(Some(json)) => json,
         Ok(None) => {
             let e = Error::new(Kind::Missing, doing(), "it was deleted just now", "look again");
@@ -264,7 +304,7 @@ async fn judged(
         Err(e) if e.kind == Kind::Unreachable => return Err(e),
         Err(e) => return Ok(faulty(e, None)),
     };
-    let signed = trust.check(store, &name, &json).await?;
+    let signed = trust.check(reader, &name, &json).await?;
     let manifest = match Manifest::read(key, &json) {
         Ok(manifest) => manifest,
         Err(e) => return Ok(faulty(e, None)),

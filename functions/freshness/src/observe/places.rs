@@ -14,7 +14,7 @@ use shared::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 use store::{
-    Backup, Entry, Store, beside,
+    Backup, Entry, RecordCache, Store, beside,
     catalogue::Of,
     place::{Open, stands_for_database},
 };
@@ -23,9 +23,20 @@ use tokio::sync::Mutex;
 /// A file that was read and found as its checksum says is read again after this: disks forget.
 const READ_AGAIN: SignedDuration = SignedDuration::from_hours(24);
 
-/// What was read before, so that a file is not read at each look.
+/// What was read by earlier runs, so that nothing is read at each of them: records, and the newest files of directories.
 #[derive(Debug, Default)]
-pub struct Memory(Mutex<BTreeMap<(String, u64), (Checksum, Timestamp)>>);
+pub struct Memory {
+    records: Arc<RecordCache>,
+    files: Mutex<BTreeMap<(String, u64), (Checksum, Timestamp)>>,
+    records_alone: bool,
+}
+
+impl Memory {
+    /// One for records alone: no files of directories are read.
+    pub fn of_records() -> Self {
+        Self { records_alone: true, ..Self::default() }
+    }
+}
 
 /// The places of one look.
 pub struct Places<'w> {
@@ -48,7 +59,8 @@ struct Listing {
 }
 
 impl<'w> Places<'w> {
-    /// The places of a world; with a memory, the newest files are read.
+    /// The places of a world. With a memory, what was read before is not read again, and the newest files are read unless
+    /// it is one of records alone.
     pub fn new(world: &'w World<'w>, memory: Option<&'w Memory>) -> Self {
         let secrets = Secrets::new(world.aws, &Place::home(world.policy));
         Self { world, secrets, memory, seen: Mutex::default() }
@@ -100,7 +112,8 @@ impl<'w> Places<'w> {
         let (mut dumps, mut entries) = (None, Vec::new());
         match group {
             Some(group) => {
-                let open = Open { store: store.clone(), policy: rules };
+                let cache = self.memory.map(|m| Arc::clone(&m.records)).unwrap_or_default();
+                let open = Open { cache, ..Open::new(store.clone(), rules) };
                 dumps = Some(open.by_database(self.world, group).await?);
             }
             None => entries = store.list("").await.map_err(EdgeError::from)?,
@@ -142,9 +155,9 @@ impl<'w> Places<'w> {
         newest: &StoredPoint,
         said: &str,
     ) -> Option<Checksum> {
-        let memory = self.memory?;
+        let memory = self.memory.filter(|m| !m.records_alone)?;
         let name = (format!("{} {said}", listing.store.arn(key)), newest.size);
-        if let Some((known, at)) = memory.0.lock().await.get(&name)
+        if let Some((known, at)) = memory.files.lock().await.get(&name)
             && self.world.now.duration_since(*at) < READ_AGAIN
         {
             return Some(*known);
@@ -152,7 +165,7 @@ impl<'w> Places<'w> {
         // One that can't be read to its end is tried again by the next look.
         let hash = listing.store.sha256(key).await.ok()?;
         let checksum = if hash == said { Checksum::Matches } else { Checksum::Differs };
-        let mut memory = memory.0.lock().await;
+        let mut memory = memory.files.lock().await;
         memory.retain(|_, (_, at)| self.world.now.duration_since(*at) < READ_AGAIN);
         memory.insert(name, (checksum, self.world.now));
         Some(checksum)

@@ -74,7 +74,7 @@ async fn one(
         return found;
     }
     let open = store::open(world.aws, &world.home(), store, secrets).await;
-    let open = open.map(|opened| Open { store: opened, policy: store }).map_err(EdgeError::from);
+    let open = open.map(|opened| Open::new(opened, store)).map_err(EdgeError::from);
     found.seen = match (open, rules.filter(|r| !r.dumps.is_empty())) {
         (Err(e), _) => Err(e),
         (Ok(open), Some(rules)) => dumps(world, &open, rules).await,
