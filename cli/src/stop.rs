@@ -90,10 +90,21 @@ impl Stop {
             restore::Kind::Connection | restore::Kind::NoScratch => Exit::NoDatabase,
             restore::Kind::Store => Exit::Blind,
             restore::Kind::Key => Exit::Key,
-            restore::Kind::Busy => Exit::Late,
+            restore::Kind::Busy | restore::Kind::Cold => Exit::Late,
             _ => Exit::Failed,
         };
         Self { exit, said: e.to_string() }.into()
+    }
+
+    /// A dump that may not be restored as it lies there. Damage is damage; what nobody vouches for is the command's to ask for.
+    pub(crate) fn dump(e: &store::Error) -> anyhow::Error {
+        let exit = match e.kind {
+            store::Kind::Untrusted => Exit::Wrong,
+            store::Kind::Denied | store::Kind::Unreachable => Exit::Blind,
+            store::Kind::Cold => Exit::Late,
+            _ => Exit::Failed,
+        };
+        Self { exit, said: format!("{e}; {}", e.mend) }.into()
     }
 
     /// There is no policy to go by. One that is not where the command says is the command's fault; one that could not be
@@ -147,6 +158,8 @@ mod tests {
         };
         let faulty =
             NoPolicy::Faulty { at: "p.yaml".into(), faults: shared::policy::Faults(vec![]) };
+        let fault = |kind| store::Error::new(kind, "restore x", "no", "look");
+        let thaw = restore::Error::new(restore::Kind::Cold, "read x", "no", "thaw it");
         let table = [
             (Stop::wrong("x"), 64),
             (Stop::blind("x"), 3),
@@ -159,6 +172,12 @@ mod tests {
             (Stop::no_policy(&unreadable(Some(Kind::Missing))), 64),
             (Stop::no_policy(&unreadable(Some(Kind::Denied))), 3),
             (Stop::no_policy(&unreadable(Some(Kind::Unreachable))), 3),
+            (Stop::dump(&fault(store::Kind::Damaged)), 1),
+            (Stop::dump(&fault(store::Kind::Missing)), 1),
+            (Stop::dump(&fault(store::Kind::Denied)), 3),
+            (Stop::dump(&fault(store::Kind::Untrusted)), 64),
+            (Stop::dump(&fault(store::Kind::Cold)), 75),
+            (Stop::restore(&thaw), 75),
             (anyhow::anyhow!("disk full"), 1),
         ];
         for (error, code) in table {

@@ -79,7 +79,7 @@ pub(crate) fn verified(
     item: &Item<'_>,
     ended: Result<&restore::Verified, String>,
 ) -> Option<Heard> {
-    if item.backup.archived && !ended.as_ref().is_ok_and(|v| v.good) {
+    if ended.as_ref().is_ok_and(|v| v.verdict == restore::Verdict::Waiting) {
         return None;
     }
     let (fault, seconds, rows) = match ended {

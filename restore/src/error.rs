@@ -31,6 +31,8 @@ pub enum Kind {
     Check,
     /// Something else has what is needed. Later it may work.
     Busy,
+    /// It lies in an archive class: once it is thawed, it can be read.
+    Cold,
     /// There is no place for a test restore: nothing is known of the backup.
     NoScratch,
     /// Asked for something that is not done.
@@ -74,8 +76,18 @@ impl From<postgres::Error> for Error {
 
 impl From<store::Error> for Error {
     fn from(e: store::Error) -> Self {
-        let kind = if e.kind == store::Kind::Damaged { Kind::Damaged } else { Kind::Store };
-        Self { doing: e.doing, why: e.why, mend: e.mend, kind }
+        Self { doing: e.doing, why: e.why, mend: e.mend, kind: e.kind.into() }
+    }
+}
+
+impl From<store::Kind> for Kind {
+    fn from(kind: store::Kind) -> Self {
+        match kind {
+            store::Kind::Damaged => Self::Damaged,
+            store::Kind::Untrusted => Self::Refused,
+            store::Kind::Cold => Self::Cold,
+            _ => Self::Store,
+        }
     }
 }
 

@@ -93,19 +93,27 @@ pub enum Verdict {
     WithLosses,
     /// A check failed.
     Bad,
+    /// It lies in an archive class and must be thawed first: nothing is known yet, and nothing failed.
+    Waiting,
     /// It could not be tried, so nothing is known: never as good as good.
     CouldNotVerify,
 }
 
 /// The one judgement of what was restored, of a test and of a restore alike.
 pub(crate) fn verdict(checks: &[Check], losses: &[Loss]) -> Verdict {
-    let unknown = |c: &Check| {
-        matches!(c.kind, Some(Kind::Store | Kind::Connection | Kind::NoScratch | Kind::Busy))
+    let failed: Vec<_> = checks.iter().filter(|c| c.went == Went::Failed).map(|c| c.kind).collect();
+    let cold = failed.contains(&Some(Kind::Cold));
+    // A store or a server that does not answer says nothing about the backup.
+    let says_nothing = |kind: &Option<Kind>| {
+        use Kind::{Busy, Cold, Connection, NoScratch, Store};
+        matches!(kind, Some(Store | Connection | NoScratch | Busy | Cold))
     };
-    let mut failed = checks.iter().filter(|c| c.went == Went::Failed).peekable();
-    if failed.peek().is_some() {
-        // A store or a server that does not answer says nothing about the backup.
-        if failed.all(unknown) { Verdict::CouldNotVerify } else { Verdict::Bad }
+    if !failed.is_empty() {
+        match failed.iter().all(says_nothing) {
+            true if cold => Verdict::Waiting,
+            true => Verdict::CouldNotVerify,
+            false => Verdict::Bad,
+        }
     } else if losses.is_empty() {
         Verdict::Good
     } else {
@@ -379,4 +387,48 @@ fn size(backup: &Backup, trial: &Trial<'_>) -> Option<Check> {
         earlier.len()
     );
     Some(if change > most { Check::failed(name, detail) } else { Check::passed(name, detail) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use store::{Directory, catalogue::Of, model};
+
+    #[test]
+    fn waiting_is_no_failure_and_hides_none() {
+        let broken = |kind| Check { kind: Some(kind), ..Check::failed(READABLE, "") };
+        let table = [
+            (vec![broken(Kind::Cold)], Verdict::Waiting),
+            (vec![Check::passed("manifest", ""), broken(Kind::Cold)], Verdict::Waiting),
+            (vec![broken(Kind::Store), broken(Kind::Cold)], Verdict::Waiting),
+            (vec![broken(Kind::Store)], Verdict::CouldNotVerify),
+            (vec![broken(Kind::Cold), broken(Kind::Damaged)], Verdict::Bad),
+            (vec![broken(Kind::Cold), Check::failed("size", "")], Verdict::Bad),
+            (vec![Check::passed("manifest", "")], Verdict::Good),
+        ];
+        for (checks, expected) in table {
+            assert_eq!(verdict(&checks, &[]), expected, "{checks:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_kind_of_a_fault_decides_what_a_check_of_it_comes_to() {
+        let root = tempfile::tempdir().expect("a folder");
+        let store = Store::Directory(Directory::new(root.path(), ""));
+        let backup = || model::backup("a.dump", "orders", "daily", Timestamp::UNIX_EPOCH);
+        let (class, archived) = (Some("GLACIER".to_owned()), true);
+        let cold = Backup { class, archived, ..backup() };
+        assert_eq!(verdict(&beside_it(&store, &cold).await, &[]), Verdict::Waiting);
+        for (kind, expected) in [
+            (store::Kind::Damaged, Verdict::Bad),
+            (store::Kind::Untrusted, Verdict::Bad),
+            (store::Kind::Denied, Verdict::CouldNotVerify),
+            (store::Kind::Cold, Verdict::Waiting),
+        ] {
+            let (why, mend) = ("no".to_owned(), "look".to_owned());
+            let of = Of::Faulty { read: None, manifest: None, kind, why, mend };
+            let checks = beside_it(&store, &Backup { kind: of, ..backup() }).await;
+            assert_eq!(verdict(&checks, &[]), expected, "{kind:?}");
+        }
+    }
 }

@@ -146,6 +146,9 @@ pub struct Question<'a> {
     pub wrong: BTreeMap<&'a str, String>,
     /// By ARN, earlier times at which a point's data was the same as at its own.
     pub earlier: BTreeMap<&'a str, Vec<Timestamp>>,
+    /// ARNs of points that stand for a part of the asset, or for a state that was to be replaced. They are no sign that
+    /// backups are being made, and take no place of a full one in the minimum count.
+    pub partial: BTreeSet<&'a str>,
 }
 
 /// What becomes of a point.
@@ -204,7 +207,10 @@ impl<'a> Question<'a> {
     /// Why nothing at all of this asset may go now.
     fn all_suspended(&self, now: Timestamp) -> Option<String> {
         let max_age = self.max_age?;
-        let good = self.points.iter().filter(|p| p.good() && !p.marks.transfer);
+        let good = self
+            .points
+            .iter()
+            .filter(|p| p.good() && !p.marks.transfer && !self.partial.contains(p.arn.as_str()));
         match good.filter_map(|p| p.data_time).max() {
             None => Some("there is no good point, so nothing goes".into()),
             Some(at) if now.duration_since(at) > max_age => Some(format!(
@@ -276,10 +282,12 @@ pub fn decide(q: &Question<'_>, now: Timestamp) -> Vec<Fate> {
         })
         .collect();
 
-    // The floor: whatever the rules let go, the newest good points stay. An old one that is held is no stand-in for them.
+    // The floor: whatever the rules let go, the newest good points stay. An old one that is held is no stand-in for them,
+    // and neither is a partial one while there are others.
     let mut newest_first: Vec<usize> =
         (0..fates.len()).filter(|i| q.counts(q.points[*i])).collect();
-    newest_first.sort_by_key(|i| std::cmp::Reverse(q.points[*i].data_time));
+    let full = |p: &Point| !q.partial.contains(p.arn.as_str());
+    newest_first.sort_by_key(|i| std::cmp::Reverse((full(q.points[*i]), q.points[*i].data_time)));
     for i in newest_first.into_iter().take(q.floor) {
         if !matches!(fates[i], Fate::Stays(_)) {
             fates[i] = Fate::Stays(vec![format!("one of the {} that always stay", q.floor)]);

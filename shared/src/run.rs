@@ -249,10 +249,11 @@ pub async fn finish(world: &World<'_>, mut report: Report, begun: Begun) -> Repo
 
 fn log(finding: &Finding) {
     let Finding { severity, asset, what, why, mend, .. } = finding;
+    let group = finding.group.as_deref();
     match severity {
-        Severity::Critical => tracing::error!(asset, what, mend, "{why}"),
-        Severity::Warning => tracing::warn!(asset, what, mend, "{why}"),
-        Severity::Info => tracing::info!(asset, what, mend, "{why}"),
+        Severity::Critical => tracing::error!(group, asset, what, mend, "{why}"),
+        Severity::Warning => tracing::warn!(group, asset, what, mend, "{why}"),
+        Severity::Info => tracing::info!(group, asset, what, mend, "{why}"),
     }
 }
 

@@ -131,6 +131,7 @@ impl AzureStore {
                 size: meta.size,
                 modified: Timestamp::from_second(meta.last_modified.timestamp())
                     .unwrap_or(Timestamp::UNIX_EPOCH),
+                etag: meta.e_tag,
                 class: None,
                 archived: false,
             });

@@ -6,9 +6,10 @@
 //! nothing that is of the future has any.
 
 use crate::{
-    Entry, Error, KeyForm, Kind, Manifest, Names, Store, Trust, Unchanged, beside, key::Read, mark,
-    trust::Distrust,
+    Entry, Error, Hold, KeyForm, Kind, Manifest, Names, RecordCache, Store, Trust, Unchanged,
+    beside, cache::Reader, key::Read, mark, trust::Distrust,
 };
+use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use shared::catalog::{Family, Marks, Point, State};
@@ -56,6 +57,8 @@ pub enum Of {
         read: Option<Read>,
         /// Its manifest, if that could be read.
         manifest: Option<Box<Manifest>>,
+        /// What kind of fault: [`Kind::Damaged`], [`Kind::Untrusted`], or why it could not be read.
+        kind: Kind,
         /// What is wrong.
         why: String,
         /// What to do about it.
@@ -79,8 +82,23 @@ pub async fn catalogue(
     databases: &[String],
     trust: &Trust,
 ) -> Result<Vec<Backup>, Error> {
+    with_cache(store, forms, databases, trust, &RecordCache::default()).await
+}
+
+/// As [`catalogue()`]. Records, notes and holds that the cache has as the listing shows them are not read again.
+///
+/// # Errors
+/// As of [`catalogue()`].
+pub async fn with_cache(
+    store: &Store,
+    forms: &[KeyForm],
+    databases: &[String],
+    trust: &Trust,
+    cache: &RecordCache,
+) -> Result<Vec<Backup>, Error> {
     let entries: BTreeMap<String, Entry> =
         store.list("").await?.into_iter().map(|e| (e.key.clone(), e)).collect();
+    let reader = Reader::cached(store, &entries, cache);
     let names = Names { databases, reasons: &[] };
     let read = |key: &str| forms.iter().find_map(|form| form.read(key, names));
     let asked =
@@ -92,7 +110,7 @@ pub async fn catalogue(
     let manifests = manifests.filter(|key| entries.contains_key(*key) || read(key).is_some());
     let committed = stream::iter(manifests).map(|key| {
         let (entry, read) = (entries.get(key), read(key));
-        async move { Ok::<_, Error>((key, judged(store, key, entry, read, trust).await?)) }
+        async move { Ok::<_, Error>((key, judged(reader, key, entry, read, trust).await?)) }
     });
     let committed: BTreeMap<&str, Of> = committed.buffer_unordered(WIDTH).try_collect().await?;
 
@@ -137,7 +155,7 @@ pub async fn catalogue(
     let looked = stream::iter(&mut all).map(|backup| async {
         let beside = entries.range(backup.key.clone()..).map(|(key, _)| key.clone());
         let beside = beside.take_while(|key| key.starts_with(&backup.key)).collect::<Vec<_>>();
-        look_beside(store, backup, &beside, trust).await
+        look_beside(reader, backup, &beside, trust).await
     });
     looked.buffer_unordered(WIDTH).try_collect::<()>().await?;
     all.sort_by(|a, b| a.key.cmp(&b.key));
@@ -151,16 +169,17 @@ pub async fn catalogue(
 pub async fn one(store: &Store, key: &str, trust: &Trust) -> Result<Backup, Error> {
     let entries = store.list(key).await?;
     let entry = entries.iter().find(|e| e.key == key);
-    let of = judged(store, key, entry, None, trust).await?;
+    let reader = Reader::uncached(store);
+    let of = judged(reader, key, entry, None, trust).await?;
     let mut backup = backup(store, key, entry, of);
     let keys: Vec<String> = entries.iter().map(|e| e.key.clone()).collect();
-    look_beside(store, &mut backup, &keys, trust).await?;
+    look_beside(reader, &mut backup, &keys, trust).await?;
     Ok(backup)
 }
 
 /// Reads the notes and the hold beside a backup, as far as they count.
 async fn look_beside(
-    store: &Store,
+    reader: Reader<'_>,
     backup: &mut Backup,
     keys: &[String],
     trust: &Trust,
@@ -168,7 +187,7 @@ async fn look_beside(
     let mut ignored = Vec::new();
     let hold = beside::hold(&backup.key);
     if keys.contains(&hold) {
-        match store.held(&backup.key, trust).await? {
+        match held(reader, &backup.key, trust).await? {
             Some(Ok(why)) => backup.hold = Some(why),
             Some(Err(why)) => ignored.push(format!("{hold}: {}", why.why)),
             None => backup.hold = Some("it was released just now".into()),
@@ -180,7 +199,7 @@ async fn look_beside(
     if let Some(manifest) = deduplicated {
         let looked = stream::iter(notes).map(|(name, at)| {
             let manifest = &manifest;
-            async move { Ok::<_, Error>((name, at, note(store, name, at, manifest, trust).await?)) }
+            async move { Ok::<_, Error>((name, at, note(reader, name, at, manifest, trust).await?)) }
         });
         let looked: Vec<_> = looked.buffered(WIDTH).try_collect().await?;
         for (name, at, counts) in looked {
@@ -202,22 +221,45 @@ async fn look_beside(
     Ok(())
 }
 
+/// Why a backup is held, if it is, or why the hold that lies there does not count. Where nothing is signed, a hold that
+/// can't be read is one.
+async fn held(
+    reader: Reader<'_>,
+    key: &str,
+    trust: &Trust,
+) -> Result<Option<Result<String, Distrust>>, Error> {
+    let name = beside::hold(key);
+    let json = match reader.get(&name).await {
+        Ok(Some(json)) => json,
+        Ok(None) => return Ok(None),
+        Err(e) if e.kind == Kind::Unreachable => return Err(e),
+        Err(_) => Bytes::new(),
+    };
+    if let Err(e) = trust.check(reader, &name, &json).await? {
+        return Ok(Some(Err(e)));
+    }
+    Ok(Some(Ok(match serde_json::from_slice::<Hold>(&json) {
+        Ok(Hold { why, by, .. }) => format!("{why} ({by})"),
+        Err(_) => "for a reason that can't be read".into(),
+    })))
+}
+
 /// Whether a note counts that the database was still the same as in this backup.
 async fn note(
-    store: &Store,
+    reader: Reader<'_>,
     name: &str,
     at: Timestamp,
     manifest: &Manifest,
     trust: &Trust,
 ) -> Result<Result<(), Distrust>, Error> {
     let distrust = |why: String| Ok(Err(Distrust { why, mend: "find out who put it there" }));
-    let json = match store.get(name).await {
+    let json = match reader.get(name).await {
         Ok(Some(json)) => json,
         Ok(None) => return distrust("it was let go just now".into()),
         Err(e) if e.kind == Kind::Unreachable => return Err(e),
         Err(e) => return distrust(e.why),
     };
-    if let Err(e) = trust.check(store, name, &json).await? {
+    if let Err(e) = trust.check(reader, name, &json).await? {
         return Ok(Err(e));
     }
     let note: Unchanged = match serde_json::from_slice(&json) {
@@ -237,7 +279,7 @@ async fn note(
 /// Reads a manifest and holds it against the policy and what lies there. What a single object has wrong is a fault of
 /// that backup alone.
 async fn judged(
-    store: &Store,
+    reader: Reader<'_>,
     key: &str,
     entry: Option<&Entry>,
     read: Option<Read>,
@@ -246,12 +288,13 @@ async fn judged(
     let faulty = |e: Error, manifest: Option<Manifest>| Of::Faulty {
         read: read.clone(),
         manifest: manifest.map(Box::new),
+        kind: e.kind,
         why: e.to_string(),
         mend: e.mend,
     };
     let doing = || format!("read the manifest of {key}");
     let name = beside::manifest(key);
-    let json = match store.get(&name).await {
+    let json = match reader.get(&name).await {
         Ok(Some(json)) => json,
         Ok(None) => {
             let e = Error::new(Kind::Missing, doing(), "it was deleted just now", "look again");
@@ -261,13 +304,13 @@ async fn judged(
         Err(e) if e.kind == Kind::Unreachable => return Err(e),
         Err(e) => return Ok(faulty(e, None)),
     };
-    let signed = trust.check(store, &name, &json).await?;
+    let signed = trust.check(reader, &name, &json).await?;
     let manifest = match Manifest::read(key, &json) {
         Ok(manifest) => manifest,
         Err(e) => return Ok(faulty(e, None)),
     };
     if let Err(e) = signed.and_then(|()| trust.record(key, &manifest)) {
-        return Ok(faulty(Error::new(Kind::Refused, doing(), e.why, e.mend), Some(manifest)));
+        return Ok(faulty(Error::new(Kind::Untrusted, doing(), e.why, e.mend), Some(manifest)));
     }
     let damaged = |why: String, mend: &str| Error::new(Kind::Damaged, doing(), why, mend);
     let said = manifest.file.bytes;
@@ -360,29 +403,25 @@ impl Backup {
     /// is meant; where the policy signs, files of other tools are meant so too.
     ///
     /// # Errors
-    /// In words, if it may not.
-    pub fn admitted(self, signs: bool, untrusted: bool) -> Result<Self, String> {
-        let why = match &self.kind {
+    /// If it may not: of the kind of its fault.
+    pub fn admitted(self, signs: bool, untrusted: bool) -> Result<Self, Error> {
+        let refused = |kind: Kind, why: String| {
+            let mend =
+                "to restore its file all the same, write --untrusted: whatever is in it is run";
+            Err(Error::new(kind, format!("restore {}", self.arn), why, mend))
+        };
+        let read = match &self.kind {
             Of::Committed(_) => return Ok(self),
             Of::Foreign(_) if untrusted || !signs => return Ok(self),
             Of::Foreign(_) => {
-                "another tool made it, so it is not signed, and the policy says that it must be"
-                    .into()
+                let why = "another tool made it, so it is not signed, and the policy says that it must be";
+                return refused(Kind::Untrusted, why.into());
             }
-            Of::Faulty { why, mend, .. } => format!("{why}; {mend}"),
+            Of::Faulty { kind, why, mend, .. } if !untrusted => {
+                return refused(*kind, format!("{why}; {mend}"));
+            }
+            Of::Faulty { read, .. } => read.clone(),
         };
-        let Of::Faulty { read, .. } = &self.kind else {
-            return Err(format!(
-                "{}: {why}; to restore it all the same, write --untrusted: whatever is in it is run",
-                self.arn
-            ));
-        };
-        if !untrusted {
-            return Err(format!(
-                "{}: {why}; to restore its file all the same, write --untrusted: whatever is in it is run",
-                self.arn
-            ));
-        }
         let at = self.modified;
         let named = Read {
             database: None,
@@ -391,7 +430,7 @@ impl Backup {
             at,
             precision: SignedDuration::from_secs(1),
         };
-        let read = read.clone().unwrap_or(named);
+        let read = read.unwrap_or(named);
         Ok(Self { kind: Of::Foreign(read), unchanged: Vec::new(), ..self })
     }
 

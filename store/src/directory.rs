@@ -77,6 +77,7 @@ impl Directory {
                         key: key.to_owned(),
                         size: facts.len(),
                         modified: modified(facts),
+                        etag: None,
                         class: None,
                         archived: false,
                     });

@@ -1,5 +1,6 @@
 //! Errors of stores: what was being done, why it was refused, and what to do about it.
 
+use serde::Serialize;
 use shared::aws::{EdgeError, Kind as AwsKind};
 
 /// Why a store did not do what was asked.
@@ -17,7 +18,8 @@ pub struct Error {
 }
 
 /// What a caller can do about a refusal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// What was named is not there.
     Missing,
@@ -35,6 +37,8 @@ pub enum Kind {
     Cold,
     /// What lies there is not what was written.
     Damaged,
+    /// Nobody that the policy names vouches for it, or the policy rules it out.
+    Untrusted,
     /// Any other refusal.
     Refused,
 }

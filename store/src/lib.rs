@@ -17,6 +17,7 @@
 
 mod azure;
 pub mod beside;
+mod cache;
 pub mod catalogue;
 pub mod copies;
 mod directory;
@@ -40,6 +41,7 @@ pub mod trust;
 mod upload;
 
 pub use azure::AzureStore;
+pub use cache::RecordCache;
 pub use catalogue::{Backup, catalogue};
 pub use directory::Directory;
 pub use error::{Error, Kind};
@@ -58,7 +60,6 @@ use sha2::{Digest, Sha256};
 use shared::{catalog::Point, plan::Cleared, signing::Author, words::hex};
 use std::io;
 use tokio::sync::mpsc;
-use trust::Distrust;
 use upload::Writing;
 
 /// The longest object that [`Store::get`] reads, in bytes.
@@ -348,32 +349,6 @@ impl Store {
     pub async fn release(&self, key: &str) -> Result<(), Error> {
         self.remove(&beside::hold(key)).await?;
         self.remove(&beside::signature(&beside::hold(key))).await
-    }
-
-    /// Why a backup is held, if it is, or why the hold that lies there does not count. Where nothing is signed, a hold
-    /// that can't be read is one.
-    ///
-    /// # Errors
-    /// If the store can't be asked.
-    pub(crate) async fn held(
-        &self,
-        key: &str,
-        trust: &Trust,
-    ) -> Result<Option<Result<String, Distrust>>, Error> {
-        let name = beside::hold(key);
-        let json = match self.get(&name).await {
-            Ok(Some(json)) => json,
-            Ok(None) => return Ok(None),
-            Err(e) if e.kind == Kind::Unreachable => return Err(e),
-            Err(_) => Bytes::new(),
-        };
-        if let Err(e) = trust.check(self, &name, &json).await? {
-            return Ok(Some(Err(e)));
-        }
-        Ok(Some(Ok(match serde_json::from_slice::<Hold>(&json) {
-            Ok(Hold { why, by, .. }) => format!("{why} ({by})"),
-            Err(_) => "for a reason that can't be read".into(),
-        })))
     }
 
     /// The whole name of an object, for a [`Point`]'s `arn`.

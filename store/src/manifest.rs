@@ -16,6 +16,13 @@ pub use line::{Restore, restore_line};
 /// The version of the manifest that this Holdfast writes, and the newest that it reads.
 pub const VERSION: u32 = 1;
 
+/// What every version of the manifest says: its own.
+#[derive(Deserialize)]
+struct Version {
+    #[serde(default)]
+    holdfast: Option<u64>,
+}
+
 /// A backup's commit record. Fields that a reader does not know are no fault: newer writers may add some.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(title = "Manifest of a backup made by Holdfast")]
@@ -207,8 +214,12 @@ impl Manifest {
             Error::new(Kind::Damaged, format!("read the manifest of {key}"), why, mend)
         };
         // The version first: all else may mean something else in another one.
-        let value: Value = serde_json::from_slice(json).map_err(|e| damaged(e.to_string()))?;
-        match value.get("holdfast").and_then(Value::as_u64) {
+        let version = match serde_json::from_slice::<Version>(json) {
+            Ok(version) => version.holdfast,
+            Err(e) if e.is_data() => None,
+            Err(e) => return Err(damaged(e.to_string())),
+        };
+        match version {
             Some(v) if v == u64::from(VERSION) => {}
             Some(v) if v > u64::from(VERSION) => {
                 return Err(Error::new(
@@ -222,7 +233,7 @@ impl Manifest {
             }
             _ => return Err(damaged("it has no version of Holdfast's".into())),
         }
-        let manifest: Self = serde_json::from_value(value).map_err(|e| damaged(e.to_string()))?;
+        let manifest: Self = serde_json::from_slice(json).map_err(|e| damaged(e.to_string()))?;
         if !sha256_like(&manifest.file.sha256) || !sha256_like(&manifest.plain.sha256) {
             return Err(damaged("a hash in it is no SHA-256".into()));
         }

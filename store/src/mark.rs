@@ -4,7 +4,7 @@
 //! directory without its mark is perhaps a mount point on which nothing is mounted, so a directory gets its mark by
 //! `holdfast store init` alone; a bucket or container can't be mistaken for another, and gets it with its first backup.
 
-use crate::{Error, Kind, Put, Store, Trust, beside};
+use crate::{Error, Kind, Put, Store, Trust, beside, cache::Reader};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared::{
@@ -36,7 +36,7 @@ pub struct Mark {
 /// If it is another owner's, is not signed where the policy signs, or can't be read.
 pub async fn find(store: &Store, trust: &Trust) -> Result<Option<Mark>, Error> {
     let Some((json, mark)) = read(store, trust.owner()).await? else { return Ok(None) };
-    if let Err(e) = trust.check(store, NAME, &json).await? {
+    if let Err(e) = trust.check(Reader::uncached(store), NAME, &json).await? {
         let mend = format!("{}; where `signing` is new: {}", e.mend, run(STORE_INIT));
         return Err(Error::new(Kind::Refused, doing(store), e.why, mend));
     }

@@ -25,6 +25,8 @@ pub struct Entry {
     pub size: u64,
     /// When it was written.
     pub modified: Timestamp,
+    /// What tells its versions apart, where the store says that.
+    pub etag: Option<String>,
     /// Its storage class, where the store says one.
     pub class: Option<String>,
     /// Whether it must be thawed before it can be read.

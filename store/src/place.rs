@@ -1,16 +1,18 @@
 //! A place of a group: its store, and what the policy says of it.
 
-use crate::{Backup, Error, KeyForm, Store, Trust, catalogue, form::form, mark};
+use crate::{
+    Backup, Error, KeyForm, Manifest, RecordCache, Store, Trust, catalogue, form::form, mark,
+};
 use jiff::Timestamp;
 use shared::{
     aws::EdgeError,
     catalog::Place,
-    policy::{Dump, Keep, Postgres, StorageClass, Tier, text::ReasonName},
+    policy::{Dump, Keep, Postgres, StorageClass, Tier, dumps::PRE_RESTORE, text::ReasonName},
     run::World,
     secret::Secrets,
     signing::Author,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// An open store.
 #[derive(Clone, Debug)]
@@ -19,6 +21,15 @@ pub struct Open<'p> {
     pub store: Store,
     /// What the policy says of it.
     pub policy: &'p shared::policy::Store,
+    /// What was read of it before.
+    pub cache: Arc<RecordCache>,
+}
+
+impl<'p> Open<'p> {
+    /// A store of which nothing was read yet.
+    pub fn new(store: Store, policy: &'p shared::policy::Store) -> Self {
+        Self { store, policy, cache: Arc::default() }
+    }
 }
 
 /// `stored` of a group, then each of `also_stored`.
@@ -36,7 +47,7 @@ pub async fn open<'p>(
     let mut all = Vec::new();
     for policy in places(rules) {
         let store = crate::open(world.aws, &home, policy, secrets).await;
-        all.push(store.map(|store| Open { store, policy }).map_err(EdgeError::from));
+        all.push(store.map(|store| Open::new(store, policy)).map_err(EdgeError::from));
     }
     all
 }
@@ -122,7 +133,8 @@ impl Open<'_> {
             return Err(mark::missing(&self.store).into());
         }
         let forms = self.forms(rules).map_err(EdgeError::from)?;
-        let found = catalogue(&self.store, &forms, databases, &trust).await;
+        let found =
+            catalogue::with_cache(&self.store, &forms, databases, &trust, &self.cache).await;
         let found = found.map_err(EdgeError::from)?;
         // A bucket has its mark since its first backup.
         if !marked && found.iter().any(Backup::good) {
@@ -161,6 +173,13 @@ impl Open<'_> {
         self.policy.bucket.as_ref()?;
         tiers.iter().find(|t| t.after.is_none()).map(|t| t.class)
     }
+}
+
+/// Whether a dump with this record stands for its database: it holds all of it, or as much as any dump of the group does,
+/// and was not made of a state that was to be replaced. The record says it, whatever the policy has become since.
+pub fn stands_for_database(rules: &Postgres, record: &Manifest) -> bool {
+    let all_that_is_taken = !record.is_narrowed() || !rules.takes_whole_dumps();
+    record.reason != PRE_RESTORE && all_that_is_taken
 }
 
 /// The place that names what lies in this one.

@@ -110,6 +110,7 @@ impl S3Store {
                 size: object.size,
                 modified: object.modified,
                 archived: object.archived(),
+                etag: Some(object.etag),
                 class: Some(object.class),
             });
         }

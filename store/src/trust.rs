@@ -3,7 +3,7 @@
 //! Whoever can add objects to a store can add any record, note, hold and name. So nothing of it is believed but what the
 //! policy's keys signed; and where the policy has no keys, nothing that the policy rules out.
 
-use crate::{Error, Kind, Manifest, Store, beside};
+use crate::{Error, Kind, Manifest, beside, cache::Reader};
 use jiff::{SignedDuration, Timestamp};
 use shared::{
     policy::{Policy, Postgres},
@@ -107,12 +107,12 @@ impl Trust {
     /// If the store can't be asked; the inner one if it does not count.
     pub(crate) async fn check(
         &self,
-        store: &Store,
+        reader: Reader<'_>,
         name: &str,
         bytes: &[u8],
     ) -> Result<Result<(), Distrust>, Error> {
         let Some(verifier) = &self.verifier else { return Ok(Ok(())) };
-        let signature = match store.get(&beside::signature(name)).await {
+        let signature = match reader.get(&beside::signature(name)).await {
             Ok(signature) => signature,
             Err(e) if e.kind == Kind::Unreachable => return Err(e),
             Err(e) => {

@@ -284,8 +284,11 @@ def test_a_damaged_dump_is_found_and_not_restored(damage, compress, holdfast, ke
     refused(holdfast(dumps, "verify", item), 1)
     databases = kept.server.databases()
     # A size that is not the record's is seen in the listing: such a file counts no more. The rest is seen on reading.
-    code, *said = (64, "the manifest says", "--untrusted") if damage is cut else (1, item)
-    refused(holdfast(dumps, "restore", item, "--to", "never"), code, *said)
+    # Both are damage.
+    said = ("the manifest says", "--untrusted") if damage is cut else (item,)
+    refused(holdfast(dumps, "restore", item, "--to", "never"), 1, *said)
+    (listed,) = [each for each in holdfast(dumps, "list", "--json").json if each["backup"] == item]
+    assert (listed["state"], listed["fault"]) == (("faulty", "damaged") if damage is cut else ("good", None))
     assert kept.server.databases() == databases
     assert holdfast(dumps, "verify", older).code == 0
 

@@ -49,6 +49,8 @@ struct Row {
     held: Option<String>,
     locked_until: Option<Timestamp>,
     state: &'static str,
+    /// What kind of fault a faulty one has.
+    fault: Option<store::Kind>,
     why: Option<String>,
 }
 
@@ -79,6 +81,10 @@ impl Row {
                 Of::Foreign(_) => "foreign",
                 Of::Faulty { .. } => "faulty",
             },
+            fault: match &item.backup.kind {
+                Of::Faulty { kind, .. } => Some(*kind),
+                _ => None,
+            },
             why: match &item.backup.kind {
                 Of::Faulty { why, .. } => Some(why.clone()),
                 _ => None,
@@ -91,7 +97,14 @@ impl Row {
         let mut notes = Vec::new();
         match self.state {
             "foreign" => notes.push("foreign: no commit record, never deleted".into()),
-            "faulty" => notes.push(format!("FAULTY: {}", self.why.as_deref().unwrap_or_default())),
+            "faulty" => {
+                let word = match self.fault {
+                    Some(store::Kind::Damaged) => "DAMAGED",
+                    Some(store::Kind::Untrusted) => "NOT TRUSTED",
+                    _ => "FAULTY",
+                };
+                notes.push(format!("{word}: {}", self.why.as_deref().unwrap_or_default()));
+            }
             _ => {}
         }
         notes.extend(self.held.as_ref().map(|why| format!("held: {why}")));

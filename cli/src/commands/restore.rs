@@ -41,7 +41,7 @@ pub(super) async fn run(session: &Session<'_>, args: &RestoreArgs) -> anyhow::Re
     let finding = Box::pin(one(session, &secrets, &args.backup, args.from));
     let mut item = interrupt.or(session.progress.during("looking for the dump", finding)).await?;
     let signs = session.policy.signing.is_some();
-    item.backup = item.backup.admitted(signs, args.untrusted).map_err(Stop::wrong)?;
+    item.backup = item.backup.admitted(signs, args.untrusted).map_err(|e| Stop::dump(&e))?;
     let opening = Opening::of(&secrets, item.rules, &args.keys.files).await;
     let opening = opening.map_err(|e| Stop::data(&e))?;
     let world = World { dry_run: args.dry_run, ..session.look() };

@@ -57,7 +57,10 @@ pub(super) async fn run(session: &Session<'_>, args: &VerifyArgs) -> anyhow::Res
     for (Chosen { item, .. }, tried) in items.iter().zip(tried) {
         match tried {
             Ok(verified) => {
-                entries.push(entry(item, &verified));
+                // What waits for its thaw was not verified, which is neither a proof nor a failure.
+                if verified.verdict != Verdict::Waiting {
+                    entries.push(entry(item, &verified));
+                }
                 heard.extend(telling::verified(session, item, Ok(&verified)));
                 all.push(verified);
             }
@@ -73,7 +76,7 @@ pub(super) async fn run(session: &Session<'_>, args: &VerifyArgs) -> anyhow::Res
         }
     }
     if exit == Exit::Well && all.iter().any(|v| !v.good) {
-        exit = all.iter().filter(|v| !v.good).map(broke).max().unwrap_or(Exit::Failed);
+        exit = worst(&all);
     }
     exit = recorded::record(session, "verify", entries, exit).await;
     Box::pin(telling::tell(session, heard)).await;
@@ -200,6 +203,12 @@ async fn verify(
     Ok(tried.unwrap_or_else(|e| could_not(&item.backup, &e)))
 }
 
+/// The exit code of several of which some are not good. One that waits for its thaw hides no other.
+fn worst(all: &[Verified]) -> Exit {
+    let failed = all.iter().filter(|v| !v.good && v.verdict != Verdict::Waiting);
+    failed.map(broke).max().unwrap_or(Exit::Late)
+}
+
 /// The exit code of a dump that is not good.
 fn broke(v: &Verified) -> Exit {
     if v.verdict == Verdict::WithLosses {
@@ -210,7 +219,7 @@ fn broke(v: &Verified) -> Exit {
             Kind::Key => Exit::Key,
             Kind::Store => Exit::Blind,
             Kind::Connection | Kind::NoScratch => Exit::NoDatabase,
-            Kind::Busy => Exit::Late,
+            Kind::Busy | Kind::Cold => Exit::Late,
             _ => Exit::Failed,
         })
         .max()
@@ -240,6 +249,7 @@ impl Answer for All {
                     Verdict::Good => "ok",
                     Verdict::WithLosses => "WITH LOSSES",
                     Verdict::Bad => "FAILED",
+                    Verdict::Waiting => "waits for its thaw",
                     Verdict::CouldNotVerify => "COULD NOT VERIFY",
                 }
                 .to_owned(),
@@ -250,5 +260,38 @@ impl Answer for All {
         let good = self.0.iter().filter(|v| v.good).count();
         let how = if self.0.iter().any(|v| v.full) { "proven by a restore" } else { "readable" };
         format!("{}\n\n{good} of {} {how}", look.table(&head, rows), self.0.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verified(verdict: Verdict) -> Verified {
+        Verified {
+            backup: "a".into(),
+            database: None,
+            data_time: None,
+            full: false,
+            verdict,
+            good: verdict == Verdict::Good,
+            checks: Vec::new(),
+            losses: Vec::new(),
+            took: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_dump_that_waits_for_its_thaw_ends_as_a_restore_of_it_would_and_hides_no_failure() {
+        use Verdict::{Bad, Good, Waiting, WithLosses};
+        let table = [
+            (vec![Good, Waiting], Exit::Late),
+            (vec![Waiting, Bad, Good], Exit::Failed),
+            (vec![Bad, WithLosses, Waiting], Exit::Losses),
+        ];
+        for (verdicts, exit) in table {
+            let all: Vec<_> = verdicts.iter().copied().map(verified).collect();
+            assert_eq!(worst(&all), exit, "{verdicts:?}");
+        }
     }
 }

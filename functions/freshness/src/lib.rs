@@ -8,9 +8,7 @@ mod observe;
 mod plan;
 
 pub use observe::{Memory, Places, look_at};
-pub use plan::{
-    Checksum, Facts, Mend, Scheduled, Stored, StoredPoint, Verdict, plan, stored, whole,
-};
+pub use plan::{Checksum, Facts, Mend, Scheduled, Stored, StoredPoint, Verdict, plan, stored};
 
 use shared::{
     plan::Finding,
@@ -50,7 +48,7 @@ pub async fn run(world: &World<'_>, request: &Request) -> Report {
     run_reading(world, request, None).await
 }
 
-/// As [`run`]; with a memory, the newest files of directories are read.
+/// As [`run`], with a memory of the runs before.
 pub async fn run_reading(world: &World<'_>, _request: &Request, memory: Option<&Memory>) -> Report {
     let mut report = Report::new(NAME, world);
     let facts = observe::observe(world, memory).await;

@@ -89,7 +89,7 @@ async fn list(world: &World<'_>, asset: &mut Stored) -> Result<(), Gap> {
     let mut objects = world.aws.s3(&place).objects(&asset.bucket, &asset.prefix);
     let listed = world.observed(doing, async {
         while let Some(object) = objects.next().await? {
-            asset.add(&object.key, object.size, object.modified);
+            asset.add(&object.key, object.size, object.modified, world.now);
         }
         Ok(())
     });

@@ -10,7 +10,7 @@ mod values;
 
 pub(crate) use keys::keys_to_ask;
 pub use settings::Mend;
-pub use stored::{Checksum, Scheduled, Stored, StoredPoint, stored, whole};
+pub use stored::{Checksum, Scheduled, Stored, StoredPoint, stored};
 
 use jiff::{SignedDuration, Timestamp};
 use shared::{

@@ -6,7 +6,7 @@ use serde::Serialize;
 use shared::{
     aws::{EdgeError, Kind},
     catalog::Point,
-    keep::{Fate, Owed, Question, ReasonRule, decide},
+    keep::{Fate, Owed, Question, ReasonRule, decide, unmatched},
     plan::{Cleared, Finding, Operates, Operation, Plan, Severity, code},
     policy::{
         Dump, Policy, Postgres,
@@ -22,7 +22,7 @@ use std::{
 };
 use store::{
     Backup, Trust, copies,
-    place::{self, Open},
+    place::{self, Open, stands_for_database},
 };
 use tokio::time::Instant;
 
@@ -164,6 +164,7 @@ pub fn plan(policy: &Policy, seen: &[Dumps<'_>], now: Timestamp) -> LettingDumps
             all.extend(fates.map(|(point, fate)| (dumps, place, point, fate)));
         }
     }
+    out.plan.findings.extend(unmatched_holds(seen));
     for (address, mut judged) in by_place {
         // Oldest first: a run that is stopped half-way leaves the newer points.
         judged.sort_by_key(|(_, _, point, _)| point.data_time);
@@ -183,6 +184,36 @@ pub fn plan(policy: &Policy, seen: &[Dumps<'_>], now: Timestamp) -> LettingDumps
         }
     }
     out
+}
+
+/// Holds of groups that hold nothing. Where a database was not asked for or a place was not seen, nobody knows.
+fn unmatched_holds(seen: &[Dumps<'_>]) -> Vec<Finding> {
+    let mut groups: BTreeMap<&Name, Vec<&Dumps<'_>>> = BTreeMap::new();
+    for dumps in seen {
+        groups.entry(dumps.group).or_default().push(dumps);
+    }
+    let of_group = |(group, all): (&Name, Vec<&Dumps<'_>>)| {
+        let rules = all[0].rules;
+        let asked = |d: &String| all.iter().any(|dumps| dumps.database == d);
+        let places: Option<Vec<&Vec<Backup>>> =
+            all.iter().flat_map(|d| &d.places).map(|(_, backups)| backups.as_ref().ok()).collect();
+        let places = places.filter(|_| rules.databases.iter().all(asked)).unwrap_or_default();
+        if places.is_empty() {
+            return Vec::new();
+        }
+        let points: Vec<Point> = places.into_iter().flatten().map(|b| b.point("")).collect();
+        let finding = |hold: &str| {
+            let why = format!("\"{hold}\" in holds is no dump at any place, so it holds nothing");
+            let mend =
+                "write the dump's key or whole name as `holdfast list` shows it, or take it out";
+            Finding::new(Severity::Warning, hold, "hold-unmatched", why, mend).in_group(group)
+        };
+        unmatched(&rules.holds, &points.iter().collect::<Vec<_>>())
+            .into_iter()
+            .map(finding)
+            .collect()
+    };
+    groups.into_iter().flat_map(of_group).collect()
 }
 
 /// A place that was not seen, said once for its group. One that this role was never given is no fault of the run: whoever
@@ -217,7 +248,8 @@ pub fn judge(
     let own = place.checked_sub(1).and_then(|i| dumps.rules.also_stored[i].keep.as_ref());
     let mut points = Vec::new();
     let mut needed: BTreeMap<String, String> = BTreeMap::new();
-    let mut newest: BTreeMap<String, (Timestamp, String)> = BTreeMap::new();
+    let mut newest: BTreeMap<String, ((bool, Timestamp), String)> = BTreeMap::new();
+    let mut partial: BTreeSet<String> = BTreeSet::new();
     let mut earlier: BTreeMap<&str, Vec<Timestamp>> = BTreeMap::new();
     for (backup, manifest) in backups.iter().filter_map(|b| Some((b, b.committed()?))) {
         let point = backup.point(company);
@@ -225,9 +257,14 @@ pub fn judge(
             needed.insert(point.arn.clone(), format!("locked until {until}"));
         }
         let at = point.data_time.unwrap_or(manifest.data_time);
-        let lineage = newest.entry(point.resource_id.clone()).or_insert((at, point.arn.clone()));
-        if lineage.0 < at {
-            *lineage = (at, point.arn.clone());
+        let full = stands_for_database(dumps.rules, manifest);
+        if !full {
+            partial.insert(point.arn.clone());
+        }
+        let this = ((full, at), point.arn.clone());
+        let lineage = newest.entry(point.resource_id.clone()).or_insert_with(|| this.clone());
+        if lineage.0 < this.0 {
+            *lineage = this;
         }
         earlier.insert(&backup.arn, backup.data_times().filter(|t| *t < at).collect());
         points.push(point);
@@ -258,6 +295,7 @@ pub fn judge(
         max_age: dumps.rules.objectives.max_age.as_ref().map(Period::duration),
         needed: needed.iter().map(|(arn, why)| (arn.as_str(), why.clone())).collect(),
         earlier,
+        partial: partial.iter().map(String::as_str).collect(),
         ..Question::default()
     };
     let fates = decide(&question, now);

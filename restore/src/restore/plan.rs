@@ -49,8 +49,8 @@ pub(super) async fn checked(
 ) -> Result<Plan, Error> {
     let doing = || format!("restore {}", backup.arn);
     let refused = |why: String, mend: &str| Err(Error::new(Kind::Refused, doing(), why, mend));
-    if let Of::Faulty { why, mend, .. } = &backup.kind {
-        return refused(why.clone(), mend);
+    if let Of::Faulty { kind, why, mend, .. } = &backup.kind {
+        return Err(Error::new((*kind).into(), doing(), why.clone(), mend));
     }
     let beside = beside_it(store, backup).await;
     if let Some(bad) = beside.iter().find(|c| c.went == Went::Failed && c.name != READABLE) {

@@ -1,7 +1,7 @@
 //! What lies beside a backup, and what the reading of it says.
 
 use super::{Check, READABLE};
-use crate::Error;
+use crate::{Error, Kind};
 use archive::{Digest, Layers, Sums};
 use store::{Backup, Store, beside, catalogue::Of};
 
@@ -19,14 +19,18 @@ pub(crate) async fn beside_it(store: &Store, backup: &Backup) -> Vec<Check> {
         Of::Foreign(_) => {
             checks.push(Check::skipped("manifest", "another tool made it: it has none"));
         }
-        Of::Faulty { why, mend, .. } => {
-            checks.push(Check::failed("manifest", format!("{why}; {mend}")));
+        Of::Faulty { kind, why, mend, .. } => {
+            let check = Check::failed("manifest", format!("{why}; {mend}"));
+            checks.push(Check { kind: Some((*kind).into()), ..check });
             return checks;
         }
     }
     if backup.archived {
         let class = backup.class.as_deref().unwrap_or("an archive class");
-        checks.push(Check::failed(READABLE, format!("it is in {class} and must be thawed first")));
+        let detail = format!(
+            "it is in {class} and must be thawed first; a restore of it asks for that, and `--wait` waits for it"
+        );
+        checks.push(Check { kind: Some(Kind::Cold), ..Check::failed(READABLE, detail) });
         return checks;
     }
     if let Some(last) = backup.unchanged.last() {

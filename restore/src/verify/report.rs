@@ -11,6 +11,7 @@ impl Verified {
             Verdict::Good => "good",
             Verdict::WithLosses => "RESTORES WITH LOSSES",
             Verdict::Bad => "NOT GOOD",
+            Verdict::Waiting => "waits for its thaw",
             Verdict::CouldNotVerify => "COULD NOT BE VERIFIED",
         };
         let how = if self.full { "restored" } else { "read and hashed" };

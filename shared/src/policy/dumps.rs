@@ -105,7 +105,19 @@ fn one() -> NonZeroU32 {
 /// The reason of the dump that is taken of a database before a restore replaces it.
 pub const PRE_RESTORE: &str = "pre-restore";
 
+impl Dump {
+    /// Whether it holds a whole database.
+    pub fn is_whole(&self) -> bool {
+        self.tables.is_empty() && self.format != DumpFormat::Csv
+    }
+}
+
 impl Postgres {
+    /// Whether any dump of the group holds a whole database. Dumps of some tables alone stand for it where none does.
+    pub fn takes_whole_dumps(&self) -> bool {
+        self.dumps.values().any(Dump::is_whole)
+    }
+
     /// Every reason with its dump, the one before a restore included: where the policy does not speak of it, it is made
     /// like the first dump of the whole database and kept for 30 days.
     pub fn all_dumps(&self) -> BTreeMap<ReasonName, Dump> {

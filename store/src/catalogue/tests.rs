@@ -422,7 +422,7 @@ async fn what_does_not_count_is_restored_only_where_it_is_meant() {
     ] {
         let admitted = |untrusted| backup.clone().admitted(signs, untrusted);
         assert_eq!((admitted(false).is_ok(), admitted(true).is_ok()), (without, with));
-        let said = admitted(false).err().unwrap_or_else(|| "--untrusted".into());
+        let said = admitted(false).err().map_or_else(|| "--untrusted".into(), |e| e.mend);
         assert!(said.contains("--untrusted"), "{said}");
         // Nothing of the record is believed then.
         assert!(admitted(true).expect("admitted").committed().is_none());

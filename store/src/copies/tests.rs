@@ -54,14 +54,19 @@ fn other_reasons_and_what_has_no_commit_record_are_neither_copied_nor_counted() 
     home.push(backup("manual.dump", "orders", "manual", day(5)));
     home.push(foreign("foreign.dump", day(5)));
     let mut faulty = daily([5]);
-    faulty[0].kind =
-        Of::Faulty { read: None, manifest: None, why: "cut".into(), mend: String::new() };
+    faulty[0].kind = cut();
     home.append(&mut faulty);
     assert_eq!(keys(&home, &[], day(6)), ["04.dump: newest 1 of 2"]);
     // There, what is no backup any more is no copy.
-    let mut cut = daily([4]);
-    cut[0].kind = Of::Faulty { read: None, manifest: None, why: "cut".into(), mend: String::new() };
-    assert_eq!(keys(&daily([4]), &cut, day(6)).len(), 1);
+    let mut there = daily([4]);
+    there[0].kind = cut();
+    assert_eq!(keys(&daily([4]), &there, day(6)).len(), 1);
+}
+
+/// What a damaged dump is.
+fn cut() -> Of {
+    let (why, mend) = ("cut".into(), String::new());
+    Of::Faulty { read: None, manifest: None, kind: crate::Kind::Damaged, why, mend }
 }
 
 #[test]

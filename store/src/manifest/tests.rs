@@ -84,15 +84,17 @@ fn a_newer_version_is_refused_and_an_unknown_field_is_not() {
         Manifest::read("orders.dump", b"{\"holdfast\": 1, \"comp"),
         Manifest::read("orders.dump", b""),
     ];
-    let said = said.map(|r| r.map_or_else(|e| e.to_string(), |_| "read".into()));
+    // Where in the JSON is not the point.
+    let plain = |e: Error| e.to_string().split(" at line ").next().unwrap_or_default().to_owned();
+    let said = said.map(|r| r.map_or_else(plain, |_| "read".into()));
     insta::assert_snapshot!(said.join("\n"), @"
     read the manifest of orders.dump: it was made by a newer Holdfast: version 2, and this one knows 1
     read the manifest of orders.dump: it has no version of Holdfast's
     read the manifest of orders.dump: a hash in it is no SHA-256
     read the manifest of orders.dump: invalid type: null, expected struct File
     read the manifest of orders.dump: failed to parse four digit integer as year: invalid digit, expected 0-9 but got y
-    read the manifest of orders.dump: EOF while parsing a string at line 1 column 21
-    read the manifest of orders.dump: EOF while parsing a value at line 1 column 0
+    read the manifest of orders.dump: EOF while parsing a string
+    read the manifest of orders.dump: EOF while parsing a value
     ");
 }
 

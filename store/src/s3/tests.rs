@@ -1,12 +1,16 @@
 use super::*;
-use crate::{KeyForm, Left, Store, Thaw, key::USUAL};
+use crate::{KeyForm, Left, RecordCache, Store, Thaw, Trust, key::USUAL};
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
 use aws_sdk_s3::config::{Credentials, HttpClient, SharedCredentialsProvider, http::HttpResponse};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_smithy_http_client::test_util::{NeverClient, infallible_client_fn};
 use aws_smithy_types::body::SdkBody;
 use futures_util::FutureExt;
-use shared::{aws::Aws, policy::StorageClass};
+use shared::{
+    aws::Aws,
+    policy::{Policy, StorageClass},
+    signing::{Author, Signer},
+};
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 
@@ -626,6 +630,113 @@ async fn who_may_read_records_alone_still_sees_what_counts_and_nothing_foreign()
         });
         let found = crate::catalogue(&Store::S3(store), &forms, &[], &trust).await.expect("seen");
         assert_eq!(found.len(), seen, "{head}: {found:?}");
+    }
+}
+
+/// The policy of a group in that bucket, and who signs for it.
+fn signing() -> (shared::policy::Policy, Author) {
+    let (signer, _) = Signer::generate().expect("random numbers");
+    let text = format!(
+        "{{holdfast: 1, company: listings, id: host-1, signing: {{public_keys: [{}]}}, postgres: {{main: {{databases: \
+         [orders], stored: {{directory: /b}}, dumps: {{daily: {{keep: {{newest: 1}}}}}}}}}}}}",
+        signer.public()
+    );
+    let policy = Policy::parse(&text).unwrap_or_else(|e| panic!("{e}"));
+    let author = Author::new(policy.owner(), Some(signer));
+    (policy, author)
+}
+
+/// A listing of the first dumps of so many, each with its record, and its signature where there are any.
+fn listing(count: usize, ends: &[&str]) -> Answer {
+    let entry = |key: String| {
+        format!(
+            "<Contents><Key>pg/{key}</Key><Size>7</Size><ETag>e</ETag>\
+             <LastModified>2026-11-20T03:00:00Z</LastModified></Contents>"
+        )
+    };
+    let keys = (0..count).flat_map(|i| ends.iter().map(move |end| format!("{i:04}.dump{end}")));
+    xml(&format!("<ListBucketResult>{}</ListBucketResult>", keys.map(entry).collect::<String>()))
+}
+
+/// The record of the dump that is asked for.
+fn record_of(asked: &Asked) -> (String, Vec<u8>) {
+    let name = asked.line.trim_start_matches("GET /pg/").trim_end_matches(".minisig");
+    let mut manifest = crate::manifest::tests::manifest();
+    manifest.key = name.trim_end_matches(".json").to_owned();
+    (name.to_owned(), manifest.to_json())
+}
+
+/// What runs ask, one after another, of a bucket with so many dumps each.
+async fn asked_by_runs(
+    store: &Store,
+    log: &Log,
+    count: &Mutex<usize>,
+    trust: &Trust,
+    dumps: &[usize],
+) -> Vec<usize> {
+    let cache = RecordCache::default();
+    let mut asked = Vec::new();
+    for dumps in dumps {
+        *count.lock().expect("no panic while it is held") = *dumps;
+        let before = log.all().len();
+        let found = crate::catalogue::with_cache(store, &[], &[], trust, &cache).await;
+        assert_eq!(found.expect("seen").iter().filter(|b| b.good()).count(), *dumps);
+        asked.push(log.all().len() - before);
+    }
+    asked
+}
+
+#[tokio::test]
+async fn of_a_thousand_dumps_a_run_reads_what_the_runs_before_did_not() {
+    let count = Arc::new(Mutex::new(0));
+    let there = Arc::clone(&count);
+    let (store, log) = s3(bucket(StoreChecksum::Sha256), move |asked, _| {
+        if asked.line.contains("list-type=2") {
+            return listing(*there.lock().expect("no panic while it is held"), &["", ".json"]);
+        }
+        (200, Vec::new(), record_of(asked).1)
+    });
+    let (store, now) = (Store::S3(store), "2026-11-21T02:00:00Z".parse().expect("a time"));
+    let trust = Trust::in_owner("listings@host-1", now);
+    // The first run, one without any change, one after one dump more, and one after most are gone.
+    let asked = asked_by_runs(&store, &log, &count, &trust, &[1000, 1000, 1001, 10]).await;
+    assert_eq!(asked, [1 + 1000, 1, 1 + 1, 1]);
+}
+
+#[tokio::test]
+async fn a_signature_is_read_once_and_checked_by_each_run() {
+    let (policy, author) = signing();
+    let count = Arc::new(Mutex::new(0));
+    let there = Arc::clone(&count);
+    let (store, log) = s3(bucket(StoreChecksum::Sha256), move |asked, _| {
+        if asked.line.contains("list-type=2") {
+            let count = *there.lock().expect("no panic while it is held");
+            return listing(count, &["", ".json", ".json.minisig"]);
+        }
+        let (name, json) = record_of(asked);
+        let signature = asked.line.ends_with(".minisig");
+        let signature = signature.then(|| author.sign(&name, &json).expect("it signs"));
+        (200, Vec::new(), signature.map_or(json, String::into_bytes))
+    });
+    let store = Store::S3(store);
+    let now = "2026-11-21T02:00:00Z".parse().expect("a time");
+    let (_, rules) = policy.postgres.first_key_value().expect("a group");
+    let trust = Trust::of(&policy, rules, now);
+    let asked = asked_by_runs(&store, &log, &count, &trust, &[3, 3, 4]).await;
+    assert_eq!(asked, [1 + 2 * 3, 1, 1 + 2]);
+    // What was read before decides nothing: another key and another time are another answer.
+    let cache = RecordCache::default();
+    let (other, _) = signing();
+    let (_, other_rules) = other.postgres.first_key_value().expect("a group");
+    let early = "2026-11-01T02:00:00Z".parse().expect("a time");
+    for (trust, good) in [
+        (trust.clone(), 4),
+        (Trust::of(&other, other_rules, now), 0),
+        (Trust::of(&policy, rules, early), 0),
+        (trust, 4),
+    ] {
+        let found = crate::catalogue::with_cache(&store, &[], &[], &trust, &cache).await;
+        assert_eq!(found.expect("seen").iter().filter(|b| b.good()).count(), good);
     }
 }
 

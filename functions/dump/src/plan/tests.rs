@@ -80,8 +80,8 @@ fn what_has_no_commit_record_of_this_reason_and_slot_is_no_dump_of_it() {
     insta::assert_snapshot!(due(vec![Ok(vec![old])], NOW), @"dump orders: daily is due since 10h");
     let mut cut = at_slot("daily", slot);
     let why = "its file has 3 bytes, and the manifest says 1000".to_owned();
-    cut.kind =
-        Of::Faulty { read: None, manifest: None, why, mend: "find out what changed it".into() };
+    let (kind, mend) = (store::Kind::Damaged, "find out what changed it".into());
+    cut.kind = Of::Faulty { read: None, manifest: None, kind, why, mend };
     insta::assert_snapshot!(due(vec![Ok(vec![cut])], NOW), @"
     dump orders: daily is due since 10h
     critical main/orders faulty: s3://acme-dumps/pg/orders_daily_20261120_020000.dump counts as no backup: its file has 3 bytes, and the manifest says 1000; find out what changed it

@@ -3,7 +3,7 @@
 //! Each place is listed once a look, whatever number of assets lie there. The newest file of a directory is held against
 //! the checksum beside it: by what is written, or, for `monitor`, by reading it, once a day for each.
 
-use crate::plan::{Checksum, Stored, StoredPoint, stored, whole};
+use crate::plan::{Checksum, Stored, StoredPoint, stored};
 use jiff::{SignedDuration, Timestamp};
 use shared::{
     aws::EdgeError,
@@ -13,15 +13,30 @@ use shared::{
     secret::Secrets,
 };
 use std::{collections::BTreeMap, sync::Arc};
-use store::{Backup, Entry, Store, beside, catalogue::Of, place::Open};
+use store::{
+    Backup, Entry, RecordCache, Store, beside,
+    catalogue::Of,
+    place::{Open, stands_for_database},
+};
 use tokio::sync::Mutex;
 
 /// A file that was read and found as its checksum says is read again after this: disks forget.
 const READ_AGAIN: SignedDuration = SignedDuration::from_hours(24);
 
-/// What was read before, so that a file is not read at each look.
+/// What was read by earlier runs, so that nothing is read at each of them: records, and the newest files of directories.
 #[derive(Debug, Default)]
-pub struct Memory(Mutex<BTreeMap<(String, u64), (Checksum, Timestamp)>>);
+pub struct Memory {
+    records: Arc<RecordCache>,
+    files: Mutex<BTreeMap<(String, u64), (Checksum, Timestamp)>>,
+    records_alone: bool,
+}
+
+impl Memory {
+    /// One for records alone: no files of directories are read.
+    pub fn of_records() -> Self {
+        Self { records_alone: true, ..Self::default() }
+    }
+}
 
 /// The places of one look.
 pub struct Places<'w> {
@@ -44,7 +59,8 @@ struct Listing {
 }
 
 impl<'w> Places<'w> {
-    /// The places of a world; with a memory, the newest files are read.
+    /// The places of a world. With a memory, what was read before is not read again, and the newest files are read unless
+    /// it is one of records alone.
     pub fn new(world: &'w World<'w>, memory: Option<&'w Memory>) -> Self {
         let secrets = Secrets::new(world.aws, &Place::home(world.policy));
         Self { world, secrets, memory, seen: Mutex::default() }
@@ -79,7 +95,12 @@ impl<'w> Places<'w> {
         match (&listing.dumps, group) {
             (Some(dumps), Some(group)) => add_dumps(stored, &rules, group, dumps),
             _ => listing.entries.iter().for_each(|e| {
-                stored.add(&format!("{}{}", rules.prefix, e.key), e.size, e.modified);
+                stored.add(
+                    &format!("{}{}", rules.prefix, e.key),
+                    e.size,
+                    e.modified,
+                    self.world.now,
+                );
             }),
         }
         stored.checksum = self.checksum(stored, &rules, &listing).await;
@@ -107,7 +128,8 @@ impl<'w> Places<'w> {
         let (mut dumps, mut entries) = (None, Vec::new());
         match group {
             Some(group) => {
-                let open = Open { store: store.clone(), policy: rules };
+                let cache = self.memory.map(|m| Arc::clone(&m.records)).unwrap_or_default();
+                let open = Open { cache, ..Open::new(store.clone(), rules) };
                 dumps = Some(open.by_database(self.world, group).await?);
             }
             None => entries = store.list("").await.map_err(EdgeError::from)?,
@@ -149,9 +171,9 @@ impl<'w> Places<'w> {
         newest: &StoredPoint,
         said: &str,
     ) -> Option<Checksum> {
-        let memory = self.memory?;
+        let memory = self.memory.filter(|m| !m.records_alone)?;
         let name = (format!("{} {said}", listing.store.arn(key)), newest.size);
-        if let Some((known, at)) = memory.0.lock().await.get(&name)
+        if let Some((known, at)) = memory.files.lock().await.get(&name)
             && self.world.now.duration_since(*at) < READ_AGAIN
         {
             return Some(*known);
@@ -159,14 +181,15 @@ impl<'w> Places<'w> {
         // One that can't be read to its end is tried again by the next look.
         let hash = listing.store.sha256(key).await.ok()?;
         let checksum = if hash == said { Checksum::Matches } else { Checksum::Differs };
-        let mut memory = memory.0.lock().await;
+        let mut memory = memory.files.lock().await;
         memory.retain(|_, (_, at)| self.world.now.duration_since(*at) < READ_AGAIN);
         memory.insert(name, (checksum, self.world.now));
         Some(checksum)
     }
 }
 
-/// Takes note of the dumps of an asset's database.
+/// Takes note of the dumps of an asset's database. Where Holdfast makes them, nothing counts but a record that counts by
+/// the policy: a file with a good name alone is anybody's.
 fn add_dumps(
     stored: &mut Stored,
     rules: &Rules,
@@ -177,13 +200,19 @@ fn add_dumps(
         let key = format!("{}{}", rules.prefix, backup.key);
         match (&backup.kind, backup.data_time()) {
             (Of::Faulty { why, .. }, _) => stored.faulty.push((key, why.clone())),
-            (_, Some(at)) => {
-                let reason = backup.reason().map(str::to_owned);
-                let counts = reason.as_deref().is_none_or(|r| whole(group, r));
+            (Of::Committed(record), Some(at)) => {
+                let reason = Some(record.reason.clone());
                 let point = StoredPoint { key, size: backup.size, at, reason };
-                if counts { stored.point(point) } else { stored.aside(&point) }
+                if stands_for_database(group, record) {
+                    stored.point(point);
+                } else {
+                    stored.aside(&point);
+                }
             }
-            (_, None) => {}
+            (Of::Committed(_) | Of::Foreign(_), _) => {}
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

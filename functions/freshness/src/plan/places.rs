@@ -50,7 +50,7 @@ pub(super) fn judge(stored: &Stored, now: Timestamp) -> Judged {
         );
     }
     let Some(newest) = stored.newest.iter().find(|p| age(p.at, now).is_some()) else {
-        if stored.newest.is_empty() {
+        if stored.newest.is_empty() && stored.future == 0 {
             let nothing = match stored.count {
                 0 if stored.committed => "no dump with a commit record",
                 0 => "nothing",
@@ -70,6 +70,18 @@ pub(super) fn judge(stored: &Stored, now: Timestamp) -> Judged {
         return judged;
     };
     judged.there();
+    if let Some(key) = &stored.dated_ahead {
+        let why = format!(
+            "{} under {at} are dated in the future and count for nothing: {key}",
+            stored.future
+        );
+        judged.find(
+            Severity::Warning,
+            "future",
+            why,
+            "find out who put them there, or whose clock is ahead",
+        );
+    }
     let old = age(newest.at, now).unwrap_or_default();
     judged.standing.newest = Some(newest.key.clone());
     judged.standing.age_seconds = Some(old.as_secs());

@@ -1,14 +1,17 @@
 //! Points that lie as objects or files: dumps, RDB files, exports. What is looked for, and what is kept of a listing.
 
+use super::age;
 use jiff::{
-    SignedDuration, Timestamp, civil::DateTime, fmt::strtime::BrokenDownTime, tz::TimeZone,
+    SignedDuration, Timestamp,
+    civil::DateTime,
+    fmt::strtime::BrokenDownTime,
+    tz::{Offset, TimeZone},
 };
 use shared::{
     objective::Objective,
     parts::postgres_assets,
     policy::{
         Dump, DumpFormat, Objectives, Policy, Postgres, Store, When,
-        dumps::PRE_RESTORE,
         text::{Name, ZoneName},
     },
 };
@@ -53,6 +56,10 @@ pub struct Stored {
     pub not_from_here: bool,
     /// Good points that were found, those beyond the newest counted too.
     pub count: usize,
+    /// Files that count as no point because they are dated in the future: how many.
+    pub future: usize,
+    /// The key of the first of them.
+    pub dated_ahead: Option<String>,
     /// Files that count as no point: their key, and what is wrong with them.
     pub faulty: Vec<(String, String)>,
     /// The newest point against the checksum beside it, where somebody looked.
@@ -102,6 +109,9 @@ pub struct StoredPoint {
     pub reason: Option<String>,
 }
 
+/// The offset of the zone whose clocks are farthest ahead: Kiribati's Line Islands.
+const FARTHEST_AHEAD: Offset = Offset::constant(14);
+
 /// So many objects before the newest are compared with it.
 const COMPARED: usize = 7;
 
@@ -137,13 +147,10 @@ impl Scheduled {
     }
 }
 
-/// Whether dumps of this reason hold a whole database. What holds some tables is another kind of point, and the one made
-/// before a restore is of a state that was to be replaced: neither counts for the objective while there are whole ones.
-pub fn whole(group: &Postgres, reason: &str) -> bool {
-    let is_whole = |d: &Dump| d.tables.is_empty() && d.format != DumpFormat::Csv;
-    let any_whole = group.dumps.values().any(is_whole);
-    let known = group.dumps.iter().find(|(r, _)| r.as_str() == reason).map(|(_, d)| d);
-    reason != PRE_RESTORE && known.is_none_or(|d| is_whole(d) || !any_whole)
+/// Whether dumps of this reason count for the objective, as far as the policy tells: what holds some tables is another kind
+/// of point while there are whole ones. Of a dump that is there, its record tells.
+fn counts_for_objective(group: &Postgres, dump: &Dump) -> bool {
+    dump.is_whole() || !group.takes_whole_dumps()
 }
 
 /// The assets of a group of dumps, each with its second places: those of `databases`, or what the policy names.
@@ -152,7 +159,7 @@ fn dumps(name: &Name, group: &Postgres, databases: &[String], zone: &ZoneName) -
     let taken = group.dumps.iter().filter(|(_, d)| d.format != DumpFormat::Base);
     let taken = taken.filter_map(|(reason, dump)| {
         let (reason, when) = (reason.to_string(), dump.when.clone()?);
-        let whole = whole(group, &reason);
+        let whole = counts_for_objective(group, dump);
         Some(Scheduled { reason: Some(reason), when, whole })
     });
     let schedules: Vec<_> = taken.collect();
@@ -203,6 +210,8 @@ fn one(
         unseen_because: None,
         not_from_here: false,
         count: 0,
+        future: 0,
+        dated_ahead: None,
         faulty: Vec::new(),
         checksum: None,
         free: None,
@@ -220,7 +229,10 @@ impl Stored {
     }
 
     /// Takes note of an object, if it is one of the asset's points. Memory is that of the few newest.
-    pub fn add(&mut self, key: &str, size: u64, modified: Timestamp) {
+    ///
+    /// Of files that others make, nothing but their names and the store's times is known, and who may add files chooses the
+    /// names. One that is dated in the future can be no backup of that time, so it is none.
+    pub fn add(&mut self, key: &str, size: u64, modified: Timestamp, now: Timestamp) {
         let ours = key.starts_with(&self.prefix) && key.ends_with(&self.suffix);
         if !ours || key.ends_with('/') {
             return;
@@ -230,7 +242,14 @@ impl Stored {
             return; // Another database's, or nothing that the policy speaks of.
         }
         // A copy of an old dump has a young object; the time in its name tells its data's age.
-        let at = read.and_then(|r| latest(&r)).map_or(modified, |named| named.min(modified));
+        let named = read.as_ref();
+        let at = named.and_then(latest).map_or(modified, |named| named.min(modified));
+        let named = named.and_then(earliest);
+        if [Some(modified), named].into_iter().flatten().any(|t| age(t, now).is_none()) {
+            self.future += 1;
+            self.dated_ahead.get_or_insert_with(|| key.to_owned());
+            return;
+        }
         self.point(StoredPoint { key: key.to_owned(), size, at, reason: None });
     }
 
@@ -255,7 +274,7 @@ impl Stored {
     pub fn unseen(&mut self) {
         self.seen = false;
         self.newest.clear();
-        self.count = 0;
+        (self.count, self.future, self.dated_ahead) = (0, 0, None);
     }
 
     /// Where its points lie, for people: `s3://bucket/prefix`, `/var/backups/orders`.
@@ -296,12 +315,22 @@ fn read(form: &str, key: &str) -> Option<BrokenDownTime> {
 
 /// The latest time that the key's own time can mean: of a date alone, the end of the day.
 fn latest(read: &BrokenDownTime) -> Option<Timestamp> {
-    let exact = read.hour().is_some();
-    let civil = if exact {
-        read.to_datetime().ok()?
-    } else {
-        DateTime::from(read.to_date().ok()?).checked_add(SignedDuration::from_hours(24)).ok()?
-    };
     let zone = read.offset().map_or(TimeZone::UTC, TimeZone::fixed);
-    civil.to_zoned(zone).ok().map(|z| z.timestamp())
+    civil(read)?.1.to_zoned(zone).ok().map(|z| z.timestamp())
+}
+
+/// The earliest time that it can mean: where it has no offset, in the zone that is farthest ahead.
+fn earliest(read: &BrokenDownTime) -> Option<Timestamp> {
+    let zone = read.offset().map_or_else(|| TimeZone::fixed(FARTHEST_AHEAD), TimeZone::fixed);
+    civil(read)?.0.to_zoned(zone).ok().map(|z| z.timestamp())
+}
+
+/// The first and the last civil time that it can mean.
+fn civil(read: &BrokenDownTime) -> Option<(DateTime, DateTime)> {
+    if read.hour().is_some() {
+        let exact = read.to_datetime().ok()?;
+        return Some((exact, exact));
+    }
+    let day = DateTime::from(read.to_date().ok()?);
+    Some((day, day.checked_add(SignedDuration::from_hours(24)).ok()?))
 }

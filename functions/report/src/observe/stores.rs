@@ -11,7 +11,10 @@ use shared::{
     secret::Secrets,
 };
 use std::collections::BTreeMap;
-use store::{Backup, Entry, place::Open};
+use store::{
+    Backup, Entry,
+    place::{Open, stands_for_database},
+};
 
 /// What was seen of one place of one group.
 pub(super) struct Found {
@@ -71,7 +74,7 @@ async fn one(
         return found;
     }
     let open = store::open(world.aws, &world.home(), store, secrets).await;
-    let open = open.map(|opened| Open { store: opened, policy: store }).map_err(EdgeError::from);
+    let open = open.map(|opened| Open::new(opened, store)).map_err(EdgeError::from);
     found.seen = match (open, rules.filter(|r| !r.dumps.is_empty())) {
         (Err(e), _) => Err(e),
         (Ok(open), Some(rules)) => dumps(world, &open, rules).await,
@@ -123,8 +126,7 @@ fn held(open: &Open<'_>, rules: &Postgres, backups: &[Backup]) -> Held {
         let stored = backup.modified.as_second();
         let at = backup.data_time().map_or(stored, jiff::Timestamp::as_second);
         // What holds some tables, or was made before a restore, is not what a loss would be restored from.
-        let whole = backup.reason().is_none_or(|r| freshness::whole(rules, r));
-        let good = backup.good() && whole;
+        let good = backup.committed().is_some_and(|m| stands_for_database(rules, m));
         let point = Point { at, stored, bytes: backup.size, spot: 0, class, good };
         held.name(&backup.key, &mut newest, &point);
         held.points.push(point);

@@ -59,6 +59,7 @@ fn what_has_no_commit_record_of_this_owner_is_never_let_go() {
     all[1].kind = store::catalogue::Of::Faulty {
         read: None,
         manifest: None,
+        kind: store::Kind::Damaged,
         why: "cut".into(),
         mend: String::new(),
     };
@@ -92,6 +93,56 @@ fn holds_locks_the_floor_and_failing_backups_keep_what_the_rule_lets_go() {
     // The newest is too old for the objective: dumps are failing.
     let failing = policy(&format!("objectives: {{max_age: 25h}}, {FOR_7_DAYS}"));
     insta::assert_snapshot!(going(&failing, vec![Ok(old())]), @"4 stay");
+}
+
+#[test]
+fn a_hold_that_holds_no_dump_is_said_where_everything_was_seen() {
+    let two = policy(&format!(
+        "also_stored: [{{bucket: acme-vault}}], holds: [\"1119\", \"S3://acme-dumps/pg/1120\", \"119\"], {FOR_7_DAYS}"
+    ));
+    insta::assert_snapshot!(going(&two, vec![Ok(days(2)), Ok(days(2))]), @r#"
+    warning 119 hold-unmatched: "119" in holds is no dump at any place, so it holds nothing; write the dump's key or whole name as `holdfast list` shows it, or take it out
+    4 stay
+    "#);
+    let unseen = Err(EdgeError::refused("list s3://acme-vault/", "timeout"));
+    assert!(!going(&two, vec![Ok(days(2)), unseen]).contains("hold-unmatched"));
+    // A database that was not asked for may have it.
+    let wide = policy(&format!("holds: [none], {FOR_7_DAYS}"));
+    let mut rules = wide.postgres.first_key_value().expect("a group").1.clone();
+    rules.databases.push("carts".into());
+    let narrow = Dumps { rules: &rules, ..seen(&wide, vec![Ok(days(2))]) };
+    assert_eq!(plan(&wide, &[narrow], at(NOW)).plan.findings, []);
+}
+
+#[test]
+fn a_narrowed_dump_takes_no_place_of_a_whole_one() {
+    let narrowed = |b: Backup| b.with(|m| m.selection = vec!["public.orders".into()]);
+    let floor = policy(&format!("keep_at_least: 2, {FOR_7_DAYS}"));
+    // Four, all older than the rule: the two newest are of some tables alone.
+    let mut old: Vec<_> = days(12).into_iter().take(4).collect();
+    for newest in &mut old[2..] {
+        *newest = narrowed(newest.clone());
+    }
+    insta::assert_snapshot!(going(&floor, vec![Ok(old.clone())]), @r#"
+    1111: no line of the rule for "daily" keeps it
+    1112: no line of the rule for "daily" keeps it
+    2 stay
+    "#);
+    // Nor are they a sign that dumps of the whole database are being made.
+    let failing = policy(&format!("objectives: {{max_age: 25h}}, {FOR_7_DAYS}"));
+    let mut all = days(10);
+    for young in &mut all[5..] {
+        *young = narrowed(young.clone());
+    }
+    insta::assert_snapshot!(going(&failing, vec![Ok(all)]), @"10 stay");
+    // Where nothing else is taken, the floor is theirs.
+    let some = "keep_at_least: 2, dumps: {daily: {keep: {for: 7d}, tables: [public.orders]}}";
+    let old = days(12).into_iter().take(4).map(narrowed).collect();
+    insta::assert_snapshot!(going(&policy(some), vec![Ok(old)]), @r#"
+    1109: no line of the rule for "daily" keeps it
+    1110: no line of the rule for "daily" keeps it
+    2 stay
+    "#);
 }
 
 #[test]

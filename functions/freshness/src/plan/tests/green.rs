@@ -1,6 +1,6 @@
 //! Green means protected: what nothing runs, watches or could see is a row of its own, and never ok.
 
-use super::super::stored::{Stored, StoredPoint, stored, whole};
+use super::super::stored::{Stored, StoredPoint, stored};
 use super::*;
 use proptest::prelude::*;
 use shared::{
@@ -9,6 +9,7 @@ use shared::{
         rds::{Quota, Quotas},
     },
     parts,
+    policy::dumps::PRE_RESTORE,
 };
 
 const NOW: &str = "2026-11-20T12:00:00Z";
@@ -239,7 +240,10 @@ fn dumped(policy: &Policy, points: &[(&str, &str)]) -> Verdict {
         let reason_of = Some((*reason).to_owned());
         let point =
             StoredPoint { key: format!("{reason}.dump"), size: 9, at: at(time), reason: reason_of };
-        if whole(rules, reason) { all[0].point(point) } else { all[0].aside(&point) }
+        let dump = rules.all_dumps().into_iter().find(|(r, _)| r.as_str() == *reason);
+        let whole = *reason != PRE_RESTORE
+            && dump.is_none_or(|(_, d)| d.is_whole() || !rules.takes_whole_dumps());
+        if whole { all[0].point(point) } else { all[0].aside(&point) }
     }
     plan(policy, &Facts { stored: all, ..Facts::default() }, at(NOW))
 }

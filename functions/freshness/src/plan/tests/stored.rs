@@ -19,18 +19,18 @@ fn dumps(key: &str) -> Policy {
 }
 
 /// The policy's stores with these objects in the bucket: key, size, upload time.
-fn filled(policy: &Policy, objects: &[(&str, u64, &str)]) -> Vec<Stored> {
+fn filled(policy: &Policy, objects: &[(&str, u64, &str)], now: &str) -> Vec<Stored> {
     let mut all = stored(policy, &std::collections::BTreeMap::new());
     for asset in &mut all {
         for (key, size, modified) in objects {
-            asset.add(key, *size, at(modified));
+            asset.add(key, *size, at(modified), at(now));
         }
     }
     all
 }
 
 fn judged(policy: &Policy, objects: &[(&str, u64, &str)], now: &str) -> Verdict {
-    plan(policy, &Facts { stored: filled(policy, objects), ..Facts::default() }, at(now))
+    plan(policy, &Facts { stored: filled(policy, objects, now), ..Facts::default() }, at(now))
 }
 
 fn newest(verdict: &Verdict) -> String {
@@ -204,6 +204,38 @@ fn the_time_in_the_key_is_the_datas_and_an_upload_never_makes_it_younger() {
 }
 
 #[test]
+fn a_name_dated_in_the_future_counts_for_nothing_and_hides_nothing() {
+    let one =
+        |form: &str, key: &str| judged(&dumps(form), &[(key, 9, "2026-11-20T11:00:00Z")], NOW);
+    let table = [
+        // Uploaded an hour ago, by whoever may add.
+        ("all_%Y%m%d_%H%M%S.dump", "pg/all_20990101_000000.dump", false),
+        ("all_%Y%m%d.dump", "pg/all_20261122.dump", false),
+        ("all_%Y%m%dT%H%M%S%z.dump", "pg/all_20261120T120600+0000.dump", false),
+        ("all_%Y%m%dT%H%M%S%z.dump", "pg/all_20261120T120400+0000.dump", true),
+        // Without an offset it may be the local time of a zone that is ahead, by 14 hours at most.
+        ("all_%Y%m%d_%H%M%S.dump", "pg/all_20261121_020000.dump", true),
+        ("all_%Y%m%d_%H%M%S.dump", "pg/all_20261121_020600.dump", false),
+        ("all_%Y%m%d.dump", "pg/all_20261121.dump", true),
+    ];
+    for (form, key, counts) in table {
+        let verdict = one(form, key);
+        let newest = verdict.assets[0].newest.as_deref();
+        assert_eq!(newest, counts.then_some(key), "{key}");
+        assert_eq!(print(&verdict).contains("critical main future"), !counts, "{key}");
+    }
+    // However many there are, the good ones are seen behind them.
+    let ahead: Vec<String> = (1..=9).map(|i| format!("pg/all_2099010{i}.dump")).collect();
+    let mut objects: Vec<_> =
+        ahead.iter().map(|k| (k.as_str(), 9, "2026-11-20T11:00:00Z")).collect();
+    objects.push(("pg/all_20261118.dump", 9, "2026-11-18T02:00:00Z"));
+    insta::assert_snapshot!(print(&judged(&dumps("all_%Y%m%d.dump"), &objects, NOW)), @"
+    warning main future: 9 under s3://acme-dumps/pg/ are dated in the future and count for nothing: pg/all_20990101.dump; find out who put them there, or whose clock is ahead
+    critical main stale: its newest object pg/all_20261118.dump is 2d 10h old, over the objective of 1d 1h; see whether what writes to s3://acme-dumps/pg/ runs
+    ");
+}
+
+#[test]
 fn an_object_is_stale_from_the_second_after_the_objective_on() {
     let policy = dumps("all_%Y%m%d_%H%M%S.dump");
     let said = ["2026-11-21T03:00:00Z", "2026-11-21T03:00:01Z"].map(|now| {
@@ -326,6 +358,7 @@ fn a_store_that_can_not_be_read_to_its_end_has_no_newest_object() {
             ("pg/orders_20261120.dump", 9, "2026-11-20T02:00:00Z"),
             ("pg/users_20261120.dump", 9, "2026-11-20T02:00:00Z"),
         ],
+        NOW,
     );
     all.retain(|s| s.asset != "orders_old");
     all[0].unseen();
