@@ -181,8 +181,11 @@ fn decided(world: &World, root: &Path) -> String {
         lines.extend(due.steps.iter().map(|s| format!("{:?}", s.action)));
     }
     let places = vec![("/b".to_owned(), Ok(seen.clone()))];
-    let going =
-        dumps::plan(&world.policy, &[Dumps { group, rules, database: "shop".into(), places }], now);
+    let going = dumps::plan(
+        &world.policy,
+        &[Dumps { group, rules, whole_group: true, database: "shop".into(), places }],
+        now,
+    );
     lines.extend(going.plan.steps.iter().map(|s| {
         format!("{}: {}", s.action, s.because).replace(&root.display().to_string(), "/b")
     }));

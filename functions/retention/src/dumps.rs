@@ -35,6 +35,8 @@ pub struct Dumps<'p> {
     pub rules: &'p Postgres,
     /// The database.
     pub database: String,
+    /// Whether every database of the group was asked for.
+    pub whole_group: bool,
     /// `stored`, then each of `also_stored`: its address, and the backups there or why they can't be seen.
     pub places: Vec<(String, Result<Vec<Backup>, EdgeError>)>,
 }
@@ -101,6 +103,7 @@ pub async fn run(world: &World<'_>, request: &Request, width: usize) -> LettingD
         let known = by_place.iter().filter_map(|(_, by)| by.as_ref().ok()).flat_map(BTreeMap::keys);
         let databases: BTreeSet<String> = known.chain(rules.databases.named()).cloned().collect();
         let asked = |d: &String| rules.has_database(d) && request.asks(group.as_str(), d);
+        let whole_group = databases.iter().all(asked);
         let mut databases: Vec<String> = databases.into_iter().filter(asked).collect();
         if databases.is_empty() {
             // A group of all whose places have nothing, or can't be read, which is to be said.
@@ -113,7 +116,7 @@ pub async fn run(world: &World<'_>, request: &Request, width: usize) -> LettingD
                 (address.clone(), backups.map_err(EdgeError::clone))
             };
             let places = by_place.iter().map(place).collect();
-            seen.push(Dumps { group, rules, database, places });
+            seen.push(Dumps { group, rules, database, whole_group, places });
         }
         stores.insert(group, open);
     }
@@ -194,10 +197,9 @@ fn unmatched_holds(seen: &[Dumps<'_>]) -> Vec<Finding> {
     }
     let of_group = |(group, all): (&Name, Vec<&Dumps<'_>>)| {
         let rules = all[0].rules;
-        let asked = |d: &String| all.iter().any(|dumps| dumps.database == d);
         let places: Option<Vec<&Vec<Backup>>> =
             all.iter().flat_map(|d| &d.places).map(|(_, backups)| backups.as_ref().ok()).collect();
-        let places = places.filter(|_| rules.databases.iter().all(asked)).unwrap_or_default();
+        let places = places.filter(|_| all[0].whole_group).unwrap_or_default();
         if places.is_empty() {
             return Vec::new();
         }
