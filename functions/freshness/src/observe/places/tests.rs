@@ -20,7 +20,7 @@ fn policy(dumps: &str) -> Policy {
 /// What is found of `orders` with these files: the findings, and the newest that counts.
 fn found(policy: &Policy, backups: Vec<Backup>) -> (String, Option<String>) {
     let (_, group) = policy.postgres.first_key_value().expect("a group");
-    let mut all = stored(policy);
+    let mut all = stored(policy, &BTreeMap::new());
     let dumps = BTreeMap::from([("orders".to_owned(), backups)]);
     add_dumps(&mut all[0], &group.stored, group, &dumps);
     let verdict = plan(policy, &Facts { stored: all, ..Facts::default() }, at(NOW));
