@@ -8,10 +8,10 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::{prelude::*, test_runner::RngSeed};
 use retention::dumps::{self, Dumps};
 use shared::{
-    model::policy,
+    model::parse_policy,
     policy::Policy,
-    request::Request,
-    signing::{Author, Signer},
+    request::RunRequest,
+    signing::{SigningAuthor, MinisignSigner},
 };
 use std::{collections::BTreeMap, fs, path::Path, sync::OnceLock};
 use store::{
@@ -32,7 +32,7 @@ struct World {
     root: tempfile::TempDir,
     policy: Policy,
     /// What a stranger has too: a key of his own.
-    stranger: Author,
+    stranger: SigningAuthor,
 }
 
 fn world() -> &'static World {
@@ -46,16 +46,16 @@ fn wait<T>(work: impl Future<Output = T>) -> T {
 }
 
 async fn make() -> World {
-    let (signer, _) = Signer::generate().expect("random numbers");
+    let (signer, _) = MinisignSigner::generate().expect("random numbers");
     let text = format!(
         "{{holdfast: 1, company: acme, id: host-1, signing: {{public_keys: [{}]}}, limits: {{delete: {{share: 100%}}}}, \
          postgres: {{main: {{databases: [shop], stored: {{directory: /b, key: \"{{reason}}/{{database}}_%Y%m%d.dump\"}}, dumps: {{\
          daily: {{when: {{cron: \"0 2 * * *\"}}, keep: {{daily: 4, weekly: 2}}}}, \
          same: {{when: {{cron: \"0 3 * * *\"}}, keep: {{for: 3d}}, deduplicate: true}}}}}}}}}}",
-        signer.public()
+        signer.public_key()
     );
-    let policy = policy(&text);
-    let author = Author::new(policy.owner(), Some(signer));
+    let policy = parse_policy(&text);
+    let author = SigningAuthor::new(policy.owner(), Some(signer));
     let root = tempfile::tempdir().expect("a folder");
     let store = Store::Directory(Directory::new(root.path(), ""));
     mark::write(&store, &author, "run", at(NOW)).await.expect("marked");
@@ -73,14 +73,14 @@ async fn make() -> World {
     }
     let hold = Hold { why: "audit".into(), since: at(NOW), by: "ana".into() };
     store.hold("daily/shop_20261111.dump", &hold, &author).await.expect("held");
-    let stranger = Author::new(policy.owner(), Some(Signer::generate().expect("random numbers").0));
+    let stranger = SigningAuthor::new(policy.owner(), Some(MinisignSigner::generate().expect("random numbers").0));
     World { root, policy, stranger }
 }
 
 /// A dump of some bytes with its record.
 async fn commit(
     store: &Store,
-    author: &Author,
+    author: &SigningAuthor,
     reason: &str,
     slot: Timestamp,
     text: String,
@@ -96,7 +96,7 @@ async fn commit(
     key
 }
 
-async fn note(store: &Store, author: &Author, key: &str, time: Timestamp) {
+async fn note(store: &Store, author: &SigningAuthor, key: &str, time: Timestamp) {
     let json = store.get(&beside::manifest(key)).await.expect("read").expect("a record");
     let record = Manifest::read(key, &json).expect("a record");
     let note = Unchanged {
@@ -176,7 +176,7 @@ fn decided(world: &World, root: &Path) -> String {
     };
     let mut lines = Vec::new();
     for reason in ["schedule", "same"] {
-        let request = Request { reason: reason.into(), ..Request::look() };
+        let request = RunRequest { reason: reason.into(), ..RunRequest::full_run() };
         let due = dump::plan(&world.policy, std::slice::from_ref(&looked), &request, now);
         lines.extend(due.steps.iter().map(|s| format!("{:?}", s.action)));
     }

@@ -10,12 +10,12 @@
 use jiff::{SignedDuration, Timestamp};
 use proptest::{prelude::*, test_runner::RngSeed};
 use shared::{
-    catalog::{Database, Family, Gap, Place, Point, Seen, State},
-    model::{at, automated, cluster, copied, database, deleted, point, policy, settled, taken},
+    catalog::{RdsDatabase, DatabaseKind, ObservationError, Location, RecoveryPoint, Inventory, RecoveryPointState},
+    model::{parse_time, automated_snapshot, db_cluster, apply_copy, db_instance, apply_delete, owned_snapshot, parse_policy, complete_in_flight, apply_snapshot},
     plan::Severity,
     policy::Policy,
-    request::Request,
-    time::Schedule,
+    request::RunRequest,
+    time::CronSchedule,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -121,33 +121,33 @@ fn any_event() -> impl Strategy<Value = (usize, Event)> {
 
 struct Model {
     policies: [Policy; 2],
-    seen: Seen,
+    seen: Inventory,
     now: Timestamp,
     /// How often a database was made, renamed or switched.
     made: usize,
 }
 
 /// What went, and by which policy's retention.
-type Gone = Vec<(usize, Place, Point)>;
+type Gone = Vec<(usize, Location, RecoveryPoint)>;
 
 impl Model {
     fn new() -> Self {
-        let policies = [policy(POLICY), policy(&other())];
-        let now = at("2026-11-20T12:00:00Z");
-        let mut seen = Seen::default();
+        let policies = [parse_policy(POLICY), parse_policy(&other())];
+        let now = parse_time("2026-11-20T12:00:00Z");
+        let mut seen = Inventory::default();
         for (n, policy) in policies.iter().enumerate() {
             // acme-a + eu-daily and acme-a-eu + daily want one identifier.
-            let mut databases: Vec<Database> =
-                ["acme-a", "acme-b", "acme-a-eu"].map(|id| database(id, now)).to_vec();
-            databases.push(cluster("acme-a", now));
+            let mut databases: Vec<RdsDatabase> =
+                ["acme-a", "acme-b", "acme-a-eu"].map(|id| db_instance(id, now)).to_vec();
+            databases.push(db_cluster("acme-a", now));
             let mut points = Vec::new();
             for (i, db) in databases.iter_mut().enumerate() {
                 db.resource_id = format!("{}-{n}", db.resource_id);
                 db.latest_restorable = None;
-                let first = at("2026-11-20T01:30:00Z");
+                let first = parse_time("2026-11-20T01:30:00Z");
                 for day in 0..3 {
                     let time = first - SignedDuration::from_hours(24 * day);
-                    points.push(point(policy, db, "daily", time));
+                    points.push(owned_snapshot(policy, db, "daily", time));
                 }
                 // One is under AWS's own key, which can't leave the account as it is.
                 if i == 2 {
@@ -157,12 +157,12 @@ impl Model {
                         .take(3)
                         .for_each(|p| p.kms_key = Some("arn:aws-managed".into()));
                 }
-                let mut by_hand = point(policy, db, "manual", at("2025-01-01T00:00:00Z"));
-                by_hand.marks = shared::catalog::Marks::default();
-                points.extend([by_hand, automated(policy, db, first)]);
+                let mut by_hand = owned_snapshot(policy, db, "manual", parse_time("2025-01-01T00:00:00Z"));
+                by_hand.marks = shared::catalog::HoldfastTags::default();
+                points.extend([by_hand, automated_snapshot(policy, db, first)]);
             }
-            for (place, fleet) in shared::model::seen(policy, databases, points).places {
-                let known = seen.places.entry(place).or_default();
+            for (place, fleet) in shared::model::home_inventory(policy, databases, points).locations {
+                let known = seen.locations.entry(place).or_default();
                 known.databases.extend(fleet.databases);
                 known.points.extend(fleet.points);
             }
@@ -170,36 +170,36 @@ impl Model {
         Self { policies, seen, now, made: 0 }
     }
 
-    fn database(&mut self, of: usize, which: u8) -> &mut Database {
-        let home = Place::home(&self.policies[of]);
-        &mut self.seen.places.get_mut(&home).expect("home").databases[which as usize]
+    fn database(&mut self, of: usize, which: u8) -> &mut RdsDatabase {
+        let home = Location::home_from_policy(&self.policies[of]);
+        &mut self.seen.locations.get_mut(&home).expect("home").databases[which as usize]
     }
 
     /// What is seen when a place does not answer.
-    fn look(&self, blind: Option<u8>) -> Seen {
+    fn look(&self, blind: Option<u8>) -> Inventory {
         let mut seen = self.seen.clone();
         if let Some(which) = blind
-            && let Some(place) = seen.places.keys().nth(which as usize).cloned()
+            && let Some(place) = seen.locations.keys().nth(which as usize).cloned()
         {
-            seen.places.remove(&place);
-            seen.gaps.push(Gap { place, why: "timed out".into(), mend: String::new() });
+            seen.locations.remove(&place);
+            seen.errors.push(ObservationError { place, why: "timed out".into(), mend: String::new() });
         }
         seen
     }
 
     /// Whether something at a place has this identifier.
-    fn has(&self, place: &Place, family: Family, id: &str) -> bool {
-        let points = self.seen.at(place).into_iter().flat_map(|f| &f.points);
+    fn has(&self, place: &Location, family: DatabaseKind, id: &str) -> bool {
+        let points = self.seen.at_location(place).into_iter().flat_map(|f| &f.points);
         points.into_iter().any(|p| p.family == family && p.id == id)
     }
 
-    fn snapshot(&mut self, of: usize, request: &Request, demand: &str, calls: usize) {
+    fn snapshot(&mut self, of: usize, request: &RunRequest, demand: &str, calls: usize) {
         let policy = self.policies[of].clone();
         let plan = snapshot::plan(&policy, &self.seen, request, demand, self.now);
         for step in plan.steps.into_iter().take(calls) {
             if let snapshot::Action::Take { family, database, id, tags, .. } = step.action {
-                assert!(!self.has(&Place::home(&policy), family, &id), "{id} is given twice");
-                taken(&mut self.seen, &policy, (family, &database), &id, &tags);
+                assert!(!self.has(&Location::home_from_policy(&policy), family, &id), "{id} is given twice");
+                apply_snapshot(&mut self.seen, &policy, (family, &database), &id, &tags);
             }
         }
     }
@@ -210,7 +210,7 @@ impl Model {
         for step in copies.plan.steps.into_iter().take(calls) {
             let offsite::Action::Copy { to, family, copy, .. } = step.action;
             assert!(!self.has(&to, family, &copy.id), "{} is given twice", copy.id);
-            copied(&mut self.seen, &to, &copy);
+            apply_copy(&mut self.seen, &to, &copy);
         }
     }
 
@@ -227,13 +227,13 @@ impl Model {
     }
 
     /// Good points that count, of each owner, place and lineage.
-    fn good(&self) -> BTreeMap<(usize, Place, Family, String), usize> {
+    fn good(&self) -> BTreeMap<(usize, Location, DatabaseKind, String), usize> {
         let mut good = BTreeMap::new();
         for (of, policy) in self.policies.iter().enumerate() {
             let owner = policy.owner();
-            for (place, fleet) in &self.seen.places {
-                let ours = |p: &&Point| {
-                    p.good() && p.made_for(&owner) && !p.marks.transfer && !p.automated
+            for (place, fleet) in &self.seen.locations {
+                let ours = |p: &&RecoveryPoint| {
+                    p.is_complete() && p.is_owned_by(&owner) && !p.marks.transfer && !p.automated
                 };
                 for p in fleet.points.iter().filter(ours) {
                     let lineage = (of, place.clone(), p.family, p.resource_id.clone());
@@ -245,45 +245,45 @@ impl Model {
     }
 
     /// Whether backups of a scheduled reason of a point's database are being made at home, or need not be: it is gone.
-    fn made(&self, of: usize, gone: &Point, reason: &str) -> bool {
+    fn made(&self, of: usize, gone: &RecoveryPoint, reason: &str) -> bool {
         let policy = &self.policies[of];
-        let home = &self.seen.places[&Place::home(policy)];
-        if !home.databases.iter().any(|d| d.lineage() == gone.lineage()) {
+        let home = &self.seen.locations[&Location::home_from_policy(policy)];
+        if !home.databases.iter().any(|d| d.identity() == gone.identity()) {
             return true;
         }
         let group = policy.databases.values().next().expect("a group");
         let rule = group.snapshots.iter().find(|(r, _)| r.as_str() == reason).map(|(_, rule)| rule);
         let Some(when) = rule.and_then(|rule| rule.when.as_ref()) else { return true };
-        let due = Schedule::new(when, &policy.time_zone).owed(self.now).expect("due");
+        let due = CronSchedule::new(when, &policy.time_zone).last_due_past_grace(self.now).expect("due");
         home.points.iter().any(|p| {
             let since = |t| t <= self.now && t + SignedDuration::from_mins(30) >= due;
-            p.lineage() == gone.lineage()
-                && p.good()
-                && p.made_for(&policy.owner())
-                && p.serves(reason)
+            p.identity() == gone.identity()
+                && p.is_complete()
+                && p.is_owned_by(&policy.owner())
+                && p.has_reason(reason)
                 && p.data_time.is_some_and(since)
         })
     }
 
     fn delete(&mut self, gone: &Gone) {
         for (_, place, point) in gone {
-            deleted(&mut self.seen, place, &point.arn);
+            apply_delete(&mut self.seen, place, &point.arn);
         }
     }
 
     /// What happens; what retention is about to delete is answered first.
     fn happen(&mut self, of: usize, event: &Event) -> Gone {
         match event {
-            Event::Snapshot { calls } => self.snapshot(of, &Request::look(), "run", *calls),
+            Event::Snapshot { calls } => self.snapshot(of, &RunRequest::full_run(), "run", *calls),
             Event::Deploy { demand, calls } => {
-                let request = Request { reason: "pre-deploy".into(), ..Request::default() };
+                let request = RunRequest { reason: "pre-deploy".into(), ..RunRequest::default() };
                 self.snapshot(of, &request, &format!("deploy-{demand}"), *calls);
             }
             Event::Offsite { calls, blind } => self.offsite(of, *calls, *blind),
             Event::Retention { calls, blind } => return self.retention(of, *calls, *blind),
             Event::Settle { failing } => {
                 let mut n = 0;
-                settled(&mut self.seen, self.now, |_| {
+                complete_in_flight(&mut self.seen, self.now, |_| {
                     n += 1;
                     *failing == 0 || n % u32::from(*failing) != 0
                 });
@@ -311,10 +311,10 @@ impl Model {
                 self.made += 1;
                 let n = self.made;
                 let blue = self.database(of, *which);
-                let green = Database { resource_id: format!("db-green-{n}"), ..blue.clone() };
-                let blue = Database { id: format!("old-{n}"), ..std::mem::replace(blue, green) };
-                let home = Place::home(&self.policies[of]);
-                self.seen.places.get_mut(&home).expect("home").databases.push(blue);
+                let green = RdsDatabase { resource_id: format!("db-green-{n}"), ..blue.clone() };
+                let blue = RdsDatabase { id: format!("old-{n}"), ..std::mem::replace(blue, green) };
+                let home = Location::home_from_policy(&self.policies[of]);
+                self.seen.locations.get_mut(&home).expect("home").databases.push(blue);
             }
         }
         Vec::new()
@@ -363,8 +363,8 @@ proptest! {
             let gone = model.happen(of, &event);
             for (of, place, p) in &gone {
                 let owner = model.policies[*of].owner();
-                prop_assert!(p.made_for(&owner) && !p.automated, "{} is not of {owner}", p.id);
-                if !p.good() || p.marks.transfer {
+                prop_assert!(p.is_owned_by(&owner) && !p.automated, "{} is not of {owner}", p.id);
+                if !p.is_complete() || p.marks.transfer {
                     continue;
                 }
                 for reason in p.reasons() {
@@ -397,22 +397,22 @@ proptest! {
         }
         // The trouble ends: databases are available, what was switched off is deleted, what failed for good was cleaned up
         // by a person who looked.
-        for fleet in model.seen.places.values_mut() {
+        for fleet in model.seen.locations.values_mut() {
             fleet.databases.retain(|d| !d.id.starts_with("old-"));
             for database in &mut fleet.databases {
                 database.status = "available".into();
             }
-            fleet.points.retain(|p| !matches!(p.state, State::Failed(_)));
+            fleet.points.retain(|p| !matches!(p.state, RecoveryPointState::Failed(_)));
             // So did what wrong clocks left behind in the future.
             let now = model.now;
             fleet.points.retain(|p| p.data_time.is_none_or(|t| t <= now));
         }
         for _ in 0..30 {
             for of in 0..2 {
-                model.snapshot(of, &Request::look(), "run", usize::MAX);
-                settled(&mut model.seen, model.now, |_| true);
+                model.snapshot(of, &RunRequest::full_run(), "run", usize::MAX);
+                complete_in_flight(&mut model.seen, model.now, |_| true);
                 model.offsite(of, usize::MAX, None);
-                settled(&mut model.seen, model.now, |_| true);
+                complete_in_flight(&mut model.seen, model.now, |_| true);
                 let gone = model.retention(of, usize::MAX, None);
                 model.delete(&gone);
             }
@@ -424,14 +424,14 @@ proptest! {
             prop_assert!(steps.is_empty() && left.waiting == 0, "copies are left to make: {steps:?}");
             let mut facts = freshness::Facts { rds: model.seen.clone(), ..freshness::Facts::default() };
             // At a destination there are only points to look at.
-            let home = Place::home(policy);
-            facts.rds.places.iter_mut().filter(|(p, _)| **p != home).for_each(|(_, f)| f.databases.clear());
+            let home = Location::home_from_policy(policy);
+            facts.rds.locations.iter_mut().filter(|(p, _)| **p != home).for_each(|(_, f)| f.databases.clear());
             let verdict = freshness::plan(policy, &facts, model.now);
             let critical: Vec<_> = verdict.plan.findings.iter().filter(|f| f.severity == Severity::Critical).collect();
             prop_assert!(critical.is_empty(), "{critical:?}");
         }
         // Every identifier is one point's, and no point is anybody else's.
-        for (place, fleet) in &model.seen.places {
+        for (place, fleet) in &model.seen.locations {
             let ids: BTreeSet<_> = fleet.points.iter().map(|p| (p.family, &p.id)).collect();
             prop_assert_eq!(ids.len(), fleet.points.len(), "at {}", place);
         }

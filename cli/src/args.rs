@@ -2,7 +2,7 @@
 
 use crate::function::Function;
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
-use shared::policy::text::{Arn, Listen, Period};
+use shared::policy::text::{Arn, ListenAddress, Period};
 
 /// Backups of databases and buckets, held to a policy: what stands how, what would be done, and doing it now.
 ///
@@ -361,7 +361,7 @@ Exits with 1 when the chain is broken, and names the first bad place.")]
     Verify {
         /// Where the record ended at an earlier verify
         #[arg(long, value_name = "SEQ:HASH")]
-        head: Option<shared::audit::Head>,
+        head: Option<shared::audit::ChainHead>,
     },
     /// What was done or tried, newest first
     #[command(after_help = "\
@@ -419,7 +419,7 @@ pub(crate) struct MonitorArgs {
     /// Serve on this address instead of the policy's, or of 127.0.0.1:9090
     #[arg(long, value_name = "ADDR:PORT")]
     #[expect(clippy::option_option, reason = "not given, given without an address, or with one")]
-    pub(crate) serve: Option<Option<Listen>>,
+    pub(crate) serve: Option<Option<ListenAddress>>,
     /// Write the metrics to this file after each look, for the textfile collector of `node_exporter`
     #[arg(long, value_name = "FILE")]
     pub(crate) textfile: Option<std::path::PathBuf>,
@@ -597,7 +597,7 @@ fn topic(s: &str) -> Result<Topic, String> {
 }
 
 fn demanded(s: &str) -> Result<String, String> {
-    if s == shared::request::SCHEDULE {
+    if s == shared::request::SCHEDULE_REASON {
         return Err(format!(
             "a gate has a reason of its own; `{}` takes what is due",
             shared::hints::commands::RUN_SNAPSHOT
@@ -607,7 +607,7 @@ fn demanded(s: &str) -> Result<String, String> {
 }
 
 fn request_name(s: &str) -> Result<String, String> {
-    shared::request::check_name(s).map(|()| s.to_owned())
+    shared::request::check_request_name(s).map(|()| s.to_owned())
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 
 use crate::{session::Session, stop::Stop};
 use shared::{
-    aws::EdgeError,
-    policy::{Postgres, dumps::PRE_RESTORE, text::Name},
-    request::names,
-    secret::Secrets,
+    aws::OperationError,
+    policy::{PostgresGroup, dumps::PRE_RESTORE_REASON, text::Name},
+    request::matches_asset,
+    secret::SecretResolver,
 };
 use std::collections::BTreeSet;
 use store::{
@@ -19,7 +19,7 @@ pub(crate) struct Item<'s> {
     /// The group.
     pub(crate) group: &'s Name,
     /// What the policy says about it.
-    pub(crate) rules: &'s Postgres,
+    pub(crate) rules: &'s PostgresGroup,
     /// The database.
     pub(crate) database: String,
     /// `stored` is 0, then each of `also_stored`.
@@ -36,7 +36,7 @@ pub(crate) struct Found<'s> {
     /// Dumps, newest first.
     pub(crate) items: Vec<Item<'s>>,
     /// Why a place could not be seen.
-    pub(crate) gaps: Vec<EdgeError>,
+    pub(crate) gaps: Vec<OperationError>,
 }
 
 impl Item<'_> {
@@ -57,7 +57,7 @@ impl Item<'_> {
 /// If no group or database has that name.
 pub(crate) async fn find<'s>(
     session: &'s Session<'_>,
-    secrets: &Secrets<'_>,
+    secrets: &SecretResolver<'_>,
     of: Option<&str>,
 ) -> anyhow::Result<Found<'s>> {
     let policy = &session.policy;
@@ -85,7 +85,7 @@ pub(crate) async fn find<'s>(
                 Ok(by) => {
                     let by = by
                         .into_iter()
-                        .filter(|(d, _)| of.is_none_or(|of| names(of, name.as_str(), d)));
+                        .filter(|(d, _)| of.is_none_or(|of| matches_asset(of, name.as_str(), d)));
                     found.items.extend(by.flat_map(|(database, backups)| {
                         let open = open.clone();
                         backups.into_iter().map(move |backup| Item {
@@ -123,7 +123,7 @@ pub(crate) async fn find<'s>(
 /// If there is none, or more than one.
 pub(crate) async fn one<'s>(
     session: &'s Session<'_>,
-    secrets: &Secrets<'_>,
+    secrets: &SecretResolver<'_>,
     meant: &str,
     place: Option<usize>,
 ) -> anyhow::Result<Item<'s>> {
@@ -137,7 +137,7 @@ pub(crate) async fn one<'s>(
 /// As for [`find`].
 pub(crate) async fn find_meant<'s>(
     session: &'s Session<'_>,
-    secrets: &Secrets<'_>,
+    secrets: &SecretResolver<'_>,
     meant: &str,
 ) -> anyhow::Result<(Found<'s>, bool)> {
     let groups = || session.policy.postgres.iter();
@@ -154,14 +154,14 @@ pub(crate) async fn find_meant<'s>(
 
 /// Whether this names a group or one of its databases. Of a group of all, any name may be one: it may be gone from the
 /// server, and its dumps are there.
-fn group_has(of: &str, name: &Name, group: &Postgres) -> bool {
+fn group_has(of: &str, name: &Name, group: &PostgresGroup) -> bool {
     let any = || of.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('/'));
     names_listed(of, name, group) || (group.databases.is_all() && any())
 }
 
 /// Whether this names a group, or a database that it lists.
-fn names_listed(of: &str, name: &Name, group: &Postgres) -> bool {
-    of == name.as_str() || group.databases.named().iter().any(|d| names(of, name.as_str(), d))
+fn names_listed(of: &str, name: &Name, group: &PostgresGroup) -> bool {
+    of == name.as_str() || group.databases.named().iter().any(|d| matches_asset(of, name.as_str(), d))
 }
 
 /// The one that is meant among those found, as [`one`] means it.
@@ -195,7 +195,7 @@ pub(crate) fn pick<'s>(
 fn newest<'i, 's>(mut items: Vec<&'i Item<'s>>, meant: &str) -> anyhow::Result<Vec<&'i Item<'s>>> {
     // A dump that was taken before a restore is of what was to be replaced: it is only taken when it is named.
     // One of some tables alone is no dump of the database.
-    items.retain(|i| i.good().is_some_and(|m| m.reason != PRE_RESTORE && !m.is_narrowed()));
+    items.retain(|i| i.good().is_some_and(|m| m.reason != PRE_RESTORE_REASON && !m.is_narrowed()));
     let databases: BTreeSet<_> = items.iter().map(|i| i.database.as_str()).collect();
     if databases.len() > 1 {
         let all: Vec<String> = databases.iter().map(|d| format!("{meant}/{d}")).collect();

@@ -3,9 +3,9 @@
 use shared::{
     plan::{Finding, Severity, code},
     policy::Policy,
-    report::{Coverage, Report, Result},
-    request::Request,
-    run::{Begun, Budget, World, finish},
+    report::{AssetCoverage, RunReport, StepResult},
+    request::RunRequest,
+    run::{RunTimer, Deadline, RunContext, finish_run},
 };
 use std::time::Duration;
 use tracing::Instrument;
@@ -54,19 +54,19 @@ impl Function {
     }
 
     /// Runs it, and publishes its report unless the world says dry run.
-    pub(crate) async fn run(self, world: &World<'_>, request: &Request) -> Report {
+    pub(crate) async fn run(self, world: &RunContext<'_>, request: &RunRequest) -> RunReport {
         self.run_reading(world, request, None).await
     }
 
     /// As [`Function::run`]; with a memory, `freshness` reads the newest files of directories.
     pub(crate) async fn run_reading(
         self,
-        world: &World<'_>,
-        request: &Request,
+        world: &RunContext<'_>,
+        request: &RunRequest,
         memory: Option<&Memory>,
-    ) -> Report {
-        let begun = Begun::now(world.aws, request);
-        let span = tracing::info_span!("run", function = self.name(), run = world.run);
+    ) -> RunReport {
+        let begun = RunTimer::start(world.aws, request);
+        let span = tracing::info_span!("run", function = self.name(), run = world.run_id);
         let work = async {
             let report = match self {
                 Self::Snapshot => Box::pin(snapshot::run(world, request)).await,
@@ -76,7 +76,7 @@ impl Function {
                 Self::Dump => Box::pin(dump::run(world, request)).await,
                 Self::Retention => Box::pin(retention::run(world, request)).await,
             };
-            Box::pin(finish(world, report, begun)).await
+            Box::pin(finish_run(world, report, begun)).await
         };
         work.instrument(span).await
     }
@@ -86,26 +86,26 @@ impl Function {
 const PUBLISHING: Duration = Duration::from_secs(20);
 
 /// A budget whose work may take this long.
-pub(crate) fn budget(timeout: &shared::policy::text::Period) -> Budget {
+pub(crate) fn budget(timeout: &shared::policy::text::Period) -> Deadline {
     let span = Duration::try_from(timeout.duration()).unwrap_or_default();
-    Budget::of(span + PUBLISHING)
+    Deadline::after(span + PUBLISHING)
 }
 
 /// What could not be looked at.
-pub(crate) fn gaps(report: &Report) -> impl Iterator<Item = &Finding> {
+pub(crate) fn gaps(report: &RunReport) -> impl Iterator<Item = &Finding> {
     report.findings.iter().filter(|f| f.what == code::GAP)
 }
 
 /// Why nothing at all could be seen; none when something was.
-pub(crate) fn blind<'r>(policy: &Policy, report: &'r Report) -> Option<&'r Finding> {
-    let home = shared::catalog::Place::home(policy).to_string();
+pub(crate) fn blind<'r>(policy: &Policy, report: &'r RunReport) -> Option<&'r Finding> {
+    let home = shared::catalog::Location::home_from_policy(policy).to_string();
     let gap = gaps(report).find(|f| policy.databases.is_empty() || f.asset == home)?;
     (unseen(report) && report.outcomes.is_empty()).then_some(gap)
 }
 
 /// Whether no asset of the report was observed: those that could not be, or that nothing watches, have a row too.
-pub(crate) fn unseen(report: &Report) -> bool {
-    let observed = |c: &Coverage| matches!(c, Coverage::Watched | Coverage::NeverTaken);
+pub(crate) fn unseen(report: &RunReport) -> bool {
+    let observed = |c: &AssetCoverage| matches!(c, AssetCoverage::Watched | AssetCoverage::NeverTaken);
     !report.assets.iter().any(|a| observed(&a.coverage))
 }
 
@@ -125,19 +125,19 @@ pub(crate) fn refused(findings: &[Finding]) -> Option<&Finding> {
 }
 
 /// A run's exit code.
-pub(crate) fn exit(policy: &Policy, report: &Report, budget: Budget) -> Exit {
+pub(crate) fn exit(policy: &Policy, report: &RunReport, budget: Deadline) -> Exit {
     if blind(policy, report).is_some() {
         return Exit::Blind;
     }
     if refused(&report.findings).is_some() {
         return Exit::Wrong;
     }
-    let waits = |r: &Result| match r {
-        Result::Unfinished => true,
-        Result::Deferred(_) => budget.spent(),
-        Result::Failed(_) | Result::Done(_) | Result::Planned => false,
+    let waits = |r: &StepResult| match r {
+        StepResult::Unfinished => true,
+        StepResult::Deferred(_) => budget.is_exhausted(),
+        StepResult::Failed(_) | StepResult::Done(_) | StepResult::Planned => false,
     };
-    let broke = |r: &Result| matches!(r, Result::Failed(_)) && !waits(r);
+    let broke = |r: &StepResult| matches!(r, StepResult::Failed(_)) && !waits(r);
     // `not-taken` only repeats a step that there was no time for.
     let other = report
         .findings
@@ -152,7 +152,7 @@ pub(crate) fn exit(policy: &Policy, report: &Report, budget: Budget) -> Exit {
 }
 
 /// Which part of a dump failed: the codes that people's own scripts had.
-fn data_path(report: &Report) -> Option<Exit> {
+fn data_path(report: &RunReport) -> Option<Exit> {
     if report.function != dump::NAME {
         return None;
     }
@@ -173,10 +173,10 @@ fn data_path(report: &Report) -> Option<Exit> {
 mod tests {
     use super::*;
     use jiff::Timestamp;
-    use shared::report::Outcome;
+    use shared::report::StepOutcome;
 
-    fn report(findings: Vec<Finding>, results: Vec<Result>) -> Report {
-        let outcome = |result| Outcome {
+    fn report(findings: Vec<Finding>, results: Vec<StepResult>) -> RunReport {
+        let outcome = |result| StepOutcome {
             asset: "orders".into(),
             action: "take it".into(),
             because: "it is due".into(),
@@ -187,8 +187,8 @@ mod tests {
         };
         let outcomes: Vec<_> = results.into_iter().map(outcome).collect();
         let failed = findings.iter().any(|f| f.severity == Severity::Critical)
-            || outcomes.iter().any(|o| matches!(o.result, Result::Failed(_)));
-        Report {
+            || outcomes.iter().any(|o| matches!(o.result, StepResult::Failed(_)));
+        RunReport {
             function: "snapshot",
             policy: "acme".into(),
             run: "r".into(),
@@ -216,8 +216,8 @@ mod tests {
         )
         .expect("a policy");
         let (home, away) = ("eu-west-1 in 111122223333", "us-east-1 in 111122223333");
-        let failed = |why: &str| Result::Failed(why.into());
-        let (done, busy) = (|| Result::Done("x".into()), || Result::Deferred("busy".into()));
+        let failed = |why: &str| StepResult::Failed(why.into());
+        let (done, busy) = (|| StepResult::Done("x".into()), || StepResult::Deferred("busy".into()));
         // What happened, with time left and without.
         let table = [
             ("nothing to do", report(vec![], vec![]), Exit::Well, Exit::Well),
@@ -234,16 +234,16 @@ mod tests {
                 Exit::Failed,
                 Exit::Failed,
             ),
-            ("no time", report(vec![], vec![done(), Result::Unfinished]), Exit::Late, Exit::Late),
+            ("no time", report(vec![], vec![done(), StepResult::Unfinished]), Exit::Late, Exit::Late),
             (
                 "a demand had no time",
-                report(vec![critical("orders", "not-taken")], vec![Result::Unfinished]),
+                report(vec![critical("orders", "not-taken")], vec![StepResult::Unfinished]),
                 Exit::Late,
                 Exit::Late,
             ),
             (
                 "failed, and no time",
-                report(vec![], vec![failed("no"), Result::Unfinished]),
+                report(vec![], vec![failed("no"), StepResult::Unfinished]),
                 Exit::Failed,
                 Exit::Failed,
             ),
@@ -268,8 +268,8 @@ mod tests {
             ),
         ];
         for (case, report, in_time, over) in table {
-            assert_eq!(exit(&policy, &report, Budget::endless()), in_time, "{case}");
-            assert_eq!(exit(&policy, &report, Budget::of(Duration::ZERO)), over, "{case}");
+            assert_eq!(exit(&policy, &report, Deadline::unlimited()), in_time, "{case}");
+            assert_eq!(exit(&policy, &report, Deadline::after(Duration::ZERO)), over, "{case}");
         }
     }
 }

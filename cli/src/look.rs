@@ -8,9 +8,9 @@ use freshness::Memory;
 use shared::{
     hints::commands,
     plan::{Finding, Severity},
-    report::Report,
-    request::Request,
-    run::World,
+    report::RunReport,
+    request::RunRequest,
+    run::RunContext,
 };
 use std::time::Duration;
 
@@ -21,8 +21,8 @@ const PATIENCE: Duration = Duration::from_mins(15);
 ///
 /// Those that make backups are asked too: what they know to be in the way (a secret, a grant, a tool that is too old, a
 /// quota) is no less critical before it is due.
-pub(crate) async fn everything(world: &World<'_>, memory: Option<&Memory>) -> Vec<Report> {
-    let request = Request { dry_run: true, ..Request::look() };
+pub(crate) async fn everything(world: &RunContext<'_>, memory: Option<&Memory>) -> Vec<RunReport> {
+    let request = RunRequest { dry_run: true, ..RunRequest::full_run() };
     // Reading files may take its time; whoever reads them bounds the whole.
     let patience = if memory.is_some() { Duration::MAX } else { PATIENCE };
     let freshness = async {
@@ -54,13 +54,13 @@ pub(crate) async fn everything(world: &World<'_>, memory: Option<&Memory>) -> Ve
 }
 
 /// The report of a function that did not answer: nothing that it would have said is known.
-fn hung(world: &World<'_>, function: Function) -> Report {
-    let mut report = Report::new(function.name(), world);
+fn hung(world: &RunContext<'_>, function: Function) -> RunReport {
+    let mut report = RunReport::new(function.name(), world);
     let why = format!("it did not answer within {} minutes", PATIENCE.as_secs() / 60);
     let mend =
         format!("{} and see what it waits for", commands::run(&commands::watch(function.name())));
     let asset = format!("function/{}", function.name());
-    report.find(Finding::new(Severity::Critical, asset, "hung", why, mend));
+    report.push_finding(Finding::new(Severity::Critical, asset, "hung", why, mend));
     (report.failed, report.whole) = (true, false);
     report
 }
@@ -70,7 +70,7 @@ fn hung(world: &World<'_>, function: Function) -> Report {
 ///
 /// # Errors
 /// If that is so.
-pub(crate) fn something(world: &World<'_>, reports: &[Report]) -> anyhow::Result<()> {
+pub(crate) fn something(world: &RunContext<'_>, reports: &[RunReport]) -> anyhow::Result<()> {
     if world.policy.home.is_none() {
         return Ok(());
     }

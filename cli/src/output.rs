@@ -3,7 +3,7 @@
 
 use crate::table::Look;
 use serde::Serialize;
-use shared::words::printable;
+use shared::words::escape_control_chars;
 use std::{
     borrow::Cow,
     io::{self, ErrorKind, Write},
@@ -62,12 +62,12 @@ fn write(to: &mut impl Write, text: &str) -> io::Result<()> {
 /// # Errors
 /// As for [`Output::answer`].
 pub(crate) fn print(text: &str) -> io::Result<()> {
-    write(&mut io::stdout().lock(), &printable(text))
+    write(&mut io::stdout().lock(), &escape_control_chars(text))
 }
 
 /// Says something on stderr; when nobody listens there, nothing can be done about it.
 pub(crate) fn tell(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{}", printable(text));
+    let _ = writeln!(io::stderr().lock(), "{}", escape_control_chars(text));
 }
 
 /// An answer without anything that steers a terminal but the table's own colours. Cells are made printable before they are
@@ -76,14 +76,14 @@ pub(crate) fn harmless(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('\u{1b}') {
-        out += &printable(&rest[..at]);
+        out += &escape_control_chars(&rest[..at]);
         rest = &rest[at..];
         let colour = COLOURS.iter().find(|colour| rest.starts_with(**colour));
         let length = colour.map_or(1, |colour| colour.len());
-        out += &colour.map_or_else(|| printable(&rest[..1]), |colour| (*colour).into());
+        out += &colour.map_or_else(|| escape_control_chars(&rest[..1]), |colour| (*colour).into());
         rest = &rest[length..];
     }
-    out += &printable(rest);
+    out += &escape_control_chars(rest);
     out
 }
 
@@ -105,7 +105,7 @@ fn in_json(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
         let mut utf8 = [0; 4];
-        if c.is_ascii() || matches!(printable(c.encode_utf8(&mut utf8)), Cow::Borrowed(_)) {
+        if c.is_ascii() || matches!(escape_control_chars(c.encode_utf8(&mut utf8)), Cow::Borrowed(_)) {
             out.push(c);
         } else {
             out += &format!("\\u{:04x}", u32::from(c));

@@ -4,10 +4,10 @@ use crate::{backups::Item, output, session::Session, stop::Exit};
 use restore::verify::{Check, Went as Checked};
 use serde_json::{Value, json};
 use shared::{
-    audit::{self, Entry, Went},
+    audit::{self, AuditEntry, OperationResult},
     plan::Operation,
-    report::Made,
-    run::World,
+    report::Artifact,
+    run::RunContext,
 };
 
 /// Checks of one dump that are recorded; a database may have thousands of tables, each with a check of its own.
@@ -17,15 +17,15 @@ const CHECKS: usize = 50;
 pub(crate) async fn record(
     session: &Session<'_>,
     by: &str,
-    entries: Vec<Entry>,
+    entries: Vec<AuditEntry>,
     exit: Exit,
 ) -> Exit {
-    let world = World { dry_run: false, ..session.look() };
+    let world = RunContext { dry_run: false, ..session.look() };
     let took = session.began.elapsed().as_secs_f64();
-    match Box::pin(audit::record(&world, by, entries, took)).await {
+    match Box::pin(audit::record_entries(&world, by, entries, took)).await {
         Ok(_) => exit,
         Err(e) => {
-            let told = e.told();
+            let told = e.to_line_with_hint();
             output::tell(&format!("holdfast: done, but not in the record of operations: {told}"));
             if exit == Exit::Well { Exit::Failed } else { exit }
         }
@@ -37,15 +37,15 @@ pub(crate) fn of(
     item: &Item<'_>,
     (operation, action): (Operation, &str),
     detail: impl Into<String>,
-) -> Entry {
-    Entry {
+) -> AuditEntry {
+    AuditEntry {
         asset: format!("{}/{}", item.group, item.database),
         action: action.into(),
         because: "it was asked for".into(),
         operation,
-        result: Went::Done,
+        result: OperationResult::Done,
         detail: detail.into(),
-        made: Some(Made {
+        made: Some(Artifact {
             what: item.backup.key.clone(),
             place: item.open.store.address(),
             bytes: Some(item.backup.size),
@@ -57,8 +57,8 @@ pub(crate) fn of(
 }
 
 /// The same entry of something that failed.
-pub(crate) fn failed(entry: Entry, why: impl Into<String>) -> Entry {
-    Entry { result: Went::Failed, detail: why.into(), ..entry }
+pub(crate) fn failed(entry: AuditEntry, why: impl Into<String>) -> AuditEntry {
+    AuditEntry { result: OperationResult::Failed, detail: why.into(), ..entry }
 }
 
 /// What was checked, as evidence: those that failed first.

@@ -4,7 +4,7 @@
 use crate::{backups::Item, commands::verify::Chosen, session::Session};
 use dump::means;
 use restore::{Error, Scratch};
-use shared::{policy, secret::Secrets};
+use shared::{policy, secret::SecretResolver};
 use std::collections::BTreeMap;
 
 /// The places, by what the policy says of them.
@@ -20,7 +20,7 @@ impl Scratches {
     /// group's dumps from being verified.
     pub(crate) async fn of(
         session: &Session<'_>,
-        secrets: &Secrets<'_>,
+        secrets: &SecretResolver<'_>,
         items: &[Chosen<'_>],
         full: bool,
     ) -> Self {
@@ -30,7 +30,7 @@ impl Scratches {
             if all.of_group.contains_key(&group) || all.folders.contains_key(&group) {
                 continue;
             }
-            let place = session.policy.scratch_of(item.rules).unwrap_or_default();
+            let place = session.policy.scratch_for(item.rules).unwrap_or_default();
             let world = session.look();
             let found = match &place {
                 p if p.production => {
@@ -39,7 +39,7 @@ impl Scratches {
                 p if p.names_a_server() => {
                     means::scratch_server(&world, secrets, item.rules, p).await.map(Scratch::Named)
                 }
-                policy::Scratch { directory, .. } => {
+                policy::ScratchConfig { directory, .. } => {
                     let local = || Scratch::local(directory.as_ref().map(Into::into));
                     all.local.entry(directory.clone()).or_insert_with(local);
                     all.folders.insert(group, directory.clone());

@@ -12,12 +12,12 @@ use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout
 use aws_credential_types::provider::ProvideCredentials;
 use jiff::Timestamp;
 use shared::{
-    aws::Aws,
+    aws::AwsClients,
     metrics,
     policy::Policy,
-    run::{Budget, World},
-    secret::Secrets,
-    source::Source,
+    run::{Deadline, RunContext},
+    secret::SecretResolver,
+    source::PolicyLoader,
 };
 use std::{
     error::Error,
@@ -66,7 +66,7 @@ impl Edge {
 #[derive(Debug)]
 pub(crate) struct Session<'e> {
     /// The clients.
-    pub(crate) aws: Aws,
+    pub(crate) aws: AwsClients,
     /// The policy.
     pub(crate) policy: Arc<Policy>,
     /// What came in.
@@ -118,8 +118,8 @@ impl<'e> Session<'e> {
         let needless = |p: &Arc<Policy>| p.home.is_none() || matches!(patience, Patience::Host);
         let aws = if let Some(policy) = local.as_ref().filter(|p| needless(p)) {
             // Named, the region is not looked for: a host that is not on AWS would wait for an answer that never comes.
-            let region = edge.region.clone().unwrap_or_else(|| policy.home().region.to_string());
-            Aws::new(load(tries, Some(region)).await)
+            let region = edge.region.clone().unwrap_or_else(|| policy.home_or_placeholder().region.to_string());
+            AwsClients::new(load(tries, Some(region)).await)
         } else {
             progress.during("finding credentials", Box::pin(connect(tries))).await?
         };
@@ -143,8 +143,8 @@ impl<'e> Session<'e> {
     }
 
     /// What the policy's secrets are found with.
-    pub(crate) fn secrets(&self) -> Secrets<'_> {
-        self.look().secrets()
+    pub(crate) fn secrets(&self) -> SecretResolver<'_> {
+        self.look().secret_resolver()
     }
 
     /// Whether the reports of runs go to a topic, on which notify hears of them.
@@ -153,13 +153,13 @@ impl<'e> Session<'e> {
     }
 
     /// The world of a dry run.
-    pub(crate) fn look(&self) -> World<'_> {
-        self.world(Budget::endless(), true, None)
+    pub(crate) fn look(&self) -> RunContext<'_> {
+        self.world(Deadline::unlimited(), true, None)
     }
 
     /// The world of a run that does something. Alarms are set to tell the topic, so a run without one must not take
     /// theirs away: it goes by the topic that the function's alarms have already.
-    pub(crate) async fn work(&self, function: Function, budget: Budget) -> World<'_> {
+    pub(crate) async fn work(&self, function: Function, budget: Deadline) -> RunContext<'_> {
         let topic = match &self.topic {
             Some(topic) => Some(topic.clone()),
             None => self.alarms_topic(function).await,
@@ -167,30 +167,30 @@ impl<'e> Session<'e> {
         self.world(budget, false, topic)
     }
 
-    fn world(&self, budget: Budget, dry_run: bool, topic: Option<String>) -> World<'_> {
-        World {
+    fn world(&self, budget: Deadline, dry_run: bool, topic: Option<String>) -> RunContext<'_> {
+        RunContext {
             aws: &self.aws,
             policy: &self.policy,
             now: self.edge.now,
-            budget,
-            run: self.edge.run.clone(),
+            deadline: budget,
+            run_id: self.edge.run.clone(),
             dry_run,
-            host: true,
-            topic,
-            reports: self.reports.clone(),
+            on_host: true,
+            failure_topic: topic,
+            reports_topic: self.reports.clone(),
             user: Some(self.edge.user.clone()),
         }
     }
 
     async fn alarms_topic(&self, function: Function) -> Option<String> {
-        let wanted = metrics::alarms(&self.policy, function.name(), None);
+        let wanted = metrics::alarms_for_function(&self.policy, function.name(), None);
         if wanted.is_empty() {
             return None;
         }
-        let home = shared::catalog::Place::home(&self.policy);
+        let home = shared::catalog::Location::home_from_policy(&self.policy);
         let names: Vec<_> = wanted.iter().map(|a| a.name.clone()).collect();
         // If they can't be read, they can't be set either, and the run says so.
-        let found = self.aws.cloudwatch(&home).alarms(&names).await.ok()?;
+        let found = self.aws.cloudwatch(&home).describe_alarms(&names).await.ok()?;
         found.iter().filter_map(|f| f.alarm.as_ref()).find_map(|found| {
             // Topics that the policy itself names are written again anyway.
             let own = wanted.iter().find(|w| w.name == found.name)?;
@@ -203,20 +203,20 @@ impl<'e> Session<'e> {
 ///
 /// # Errors
 /// If it can't be read or has faults.
-pub(crate) async fn read(at: &str, aws: &Aws) -> anyhow::Result<Arc<Policy>> {
-    Source::new(at).policy(aws).await.map_err(|e| Stop::no_policy(&e))
+pub(crate) async fn read(at: &str, aws: &AwsClients) -> anyhow::Result<Arc<Policy>> {
+    PolicyLoader::new(at).load(aws).await.map_err(|e| Stop::no_policy(&e))
 }
 
 /// Clients that reach nothing, for what needs no AWS.
-pub(crate) fn offline() -> Aws {
-    Aws::new(SdkConfig::builder().build())
+pub(crate) fn offline() -> AwsClients {
+    AwsClients::new(SdkConfig::builder().build())
 }
 
 /// Clients from the environment, once it is known that there is somebody to ask as.
 ///
 /// # Errors
 /// If there are no credentials.
-pub(crate) async fn connect(tries: u32) -> anyhow::Result<Aws> {
+pub(crate) async fn connect(tries: u32) -> anyhow::Result<AwsClients> {
     let config = load(tries, None).await;
     let found = match config.credentials_provider() {
         Some(provider) => provider.provide_credentials().await.map_err(|e| {
@@ -232,7 +232,7 @@ pub(crate) async fn connect(tries: u32) -> anyhow::Result<Aws> {
              AWS_SECRET_ACCESS_KEY"
         ))
     })?;
-    Ok(Aws::new(config))
+    Ok(AwsClients::new(config))
 }
 
 async fn load(tries: u32, region: Option<String>) -> SdkConfig {

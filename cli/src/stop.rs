@@ -1,8 +1,8 @@
 //! How a command ends: its exit code, and what keeps it from going on.
 
 use shared::{
-    aws::{EdgeError, Kind},
-    source::NoPolicy,
+    aws::{OperationError, OperationErrorKind},
+    source::PolicyLoadError,
 };
 use std::process::ExitCode;
 
@@ -63,10 +63,10 @@ impl Stop {
     }
 
     /// An edge's refusal, with what to do about it.
-    pub(crate) fn edge(e: &EdgeError) -> anyhow::Error {
+    pub(crate) fn edge(e: &OperationError) -> anyhow::Error {
         let said = format!("{e}; {}", e.hint());
         match e.kind {
-            Kind::Denied | Kind::Unreachable => {
+            OperationErrorKind::Denied | OperationErrorKind::Unreachable => {
                 Self::blind(format!("AWS could not be asked: {said}"))
             }
             _ => Self { exit: Exit::Failed, said }.into(),
@@ -79,9 +79,9 @@ impl Stop {
     }
 
     /// A refusal on the way of a dump's data: the part that failed decides the exit code.
-    pub(crate) fn data(e: &EdgeError) -> anyhow::Error {
+    pub(crate) fn data(e: &OperationError) -> anyhow::Error {
         let exit = Exit::of_kind(e.kind).unwrap_or(Exit::Failed);
-        Self { exit, said: e.told() }.into()
+        Self { exit, said: e.to_line_with_hint() }.into()
     }
 
     /// A restore that failed.
@@ -109,9 +109,9 @@ impl Stop {
 
     /// There is no policy to go by. One that is not where the command says is the command's fault; one that could not be
     /// asked for is not.
-    pub(crate) fn no_policy(e: &NoPolicy) -> anyhow::Error {
+    pub(crate) fn no_policy(e: &PolicyLoadError) -> anyhow::Error {
         let exit = match e {
-            NoPolicy::Unreadable { kind: Some(kind), .. } if *kind != Kind::Missing => Exit::Blind,
+            PolicyLoadError::Unreadable { kind: Some(kind), .. } if *kind != OperationErrorKind::Missing => Exit::Blind,
             _ => Exit::Wrong,
         };
         Self { exit, said: e.to_string() }.into()
@@ -120,12 +120,12 @@ impl Stop {
 
 impl Exit {
     /// The exit code of what kind of part failed on the way of a dump's data; none where it is just a failure.
-    pub(crate) fn of_kind(kind: Kind) -> Option<Self> {
+    pub(crate) fn of_kind(kind: OperationErrorKind) -> Option<Self> {
         match kind {
-            Kind::Database => Some(Self::NoDatabase),
-            Kind::Store | Kind::Denied | Kind::Unreachable => Some(Self::Blind),
-            Kind::Key => Some(Self::Key),
-            Kind::CleanUp => Some(Self::CleanUp),
+            OperationErrorKind::Database => Some(Self::NoDatabase),
+            OperationErrorKind::Store | OperationErrorKind::Denied | OperationErrorKind::Unreachable => Some(Self::Blind),
+            OperationErrorKind::Key => Some(Self::Key),
+            OperationErrorKind::CleanUp => Some(Self::CleanUp),
             _ => None,
         }
     }
@@ -143,35 +143,35 @@ mod tests {
 
     #[test]
     fn each_way_to_stop_has_its_exit_code_whatever_is_said_around_it() {
-        let edge = |kind| EdgeError {
-            doing: "list".into(),
-            why: "no".into(),
+        let edge = |kind| OperationError {
+            operation: "list".into(),
+            message: "no".into(),
             kind,
             code: None,
-            mend: None,
+            hint: None,
         };
-        let unreadable = |kind| NoPolicy::Unreadable {
-            at: "s3://b/k".into(),
-            why: "no".into(),
-            mend: "allow it".into(),
+        let unreadable = |kind| PolicyLoadError::Unreadable {
+            location: "s3://b/k".into(),
+            message: "no".into(),
+            hint: "allow it".into(),
             kind,
         };
         let faulty =
-            NoPolicy::Faulty { at: "p.yaml".into(), faults: shared::policy::Faults(vec![]) };
+            PolicyLoadError::Faulty { location: "p.yaml".into(), faults: shared::policy::PolicyErrors(vec![]) };
         let fault = |kind| store::Error::new(kind, "restore x", "no", "look");
         let thaw = restore::Error::new(restore::Kind::Cold, "read x", "no", "thaw it");
         let table = [
             (Stop::wrong("x"), 64),
             (Stop::blind("x"), 3),
             (Stop::interrupted("x"), 130),
-            (Stop::edge(&edge(Kind::Denied)), 3),
-            (Stop::edge(&edge(Kind::Unreachable)), 3),
-            (Stop::edge(&edge(Kind::Refused)), 1),
+            (Stop::edge(&edge(OperationErrorKind::Denied)), 3),
+            (Stop::edge(&edge(OperationErrorKind::Unreachable)), 3),
+            (Stop::edge(&edge(OperationErrorKind::Refused)), 1),
             (Stop::no_policy(&faulty), 64),
             (Stop::no_policy(&unreadable(None)), 64),
-            (Stop::no_policy(&unreadable(Some(Kind::Missing))), 64),
-            (Stop::no_policy(&unreadable(Some(Kind::Denied))), 3),
-            (Stop::no_policy(&unreadable(Some(Kind::Unreachable))), 3),
+            (Stop::no_policy(&unreadable(Some(OperationErrorKind::Missing))), 64),
+            (Stop::no_policy(&unreadable(Some(OperationErrorKind::Denied))), 3),
+            (Stop::no_policy(&unreadable(Some(OperationErrorKind::Unreachable))), 3),
             (Stop::dump(&fault(store::Kind::Damaged)), 1),
             (Stop::dump(&fault(store::Kind::Missing)), 1),
             (Stop::dump(&fault(store::Kind::Denied)), 3),

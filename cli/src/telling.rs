@@ -11,7 +11,7 @@ use notify::{
 use restore::restore::Report as Restored;
 use shared::{
     plan::{Finding, Severity},
-    report::Report,
+    report::RunReport,
 };
 use std::{cell::Cell, convert::Infallible, time::Duration};
 
@@ -56,12 +56,12 @@ pub(crate) async fn tell(session: &Session<'_>, heard: Vec<Heard>) {
                 output::tell(&format!("holdfast: {channel} could not be told: {why}"));
             }
         }
-        Err(e) => output::tell(&format!("holdfast: nobody could be told: {}", e.told())),
+        Err(e) => output::tell(&format!("holdfast: nobody could be told: {}", e.to_line_with_hint())),
     }
 }
 
 /// Lets notify hear of runs. A dry run is no news.
-pub(crate) async fn tell_runs(session: &Session<'_>, reports: &[&Report]) {
+pub(crate) async fn tell_runs(session: &Session<'_>, reports: &[&RunReport]) {
     if reports.iter().all(|r| r.dry_run) {
         return;
     }

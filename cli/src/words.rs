@@ -3,17 +3,17 @@
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use shared::{
     plan::{Finding, Severity},
-    time::human,
+    time::format_duration,
 };
 
-pub(crate) use shared::words::size;
+pub(crate) use shared::words::format_size;
 
 /// What stands where there is nothing.
 pub(crate) const NONE: &str = "-";
 
 /// Text from outside without what would steer a terminal.
 pub(crate) fn plain(text: &str) -> String {
-    shared::words::printable(text).into_owned()
+    shared::words::escape_control_chars(text).into_owned()
 }
 
 /// A time, to the minute, in UTC.
@@ -23,7 +23,7 @@ pub(crate) fn time(at: Timestamp) -> String {
 
 /// An age in seconds.
 pub(crate) fn age(seconds: i64) -> String {
-    human(SignedDuration::from_secs(seconds))
+    format_duration(SignedDuration::from_secs(seconds))
 }
 
 /// A verdict: critical shouts, so that it is found in a long table.

@@ -185,7 +185,7 @@ fn json<T: serde::de::DeserializeOwned>(input: &[u8]) -> bool {
 }
 
 fn audit(input: &[u8]) -> bool {
-    shared::audit::records(input).is_ok()
+    shared::audit::count_records(input).is_ok()
 }
 
 /// A form, a NUL, and a key that is read by it.
@@ -205,7 +205,7 @@ fn event(input: &[u8]) -> Option<Value> {
 }
 
 fn request(input: &[u8]) -> bool {
-    event(input).is_some_and(|e| shared::request::Request::read(&e).is_ok())
+    event(input).is_some_and(|e| shared::request::RunRequest::parse(&e).is_ok())
 }
 
 fn news(input: &[u8]) -> bool {
@@ -214,7 +214,7 @@ fn news(input: &[u8]) -> bool {
 
 fn secret(input: &[u8]) -> bool {
     let text = String::from_utf8_lossy(input).into_owned();
-    shared::secret::database_secret(&text.into()).is_some()
+    shared::secret::parse_database_credentials(&text.into()).is_some()
 }
 
 fn toc(mut input: &[u8]) -> bool {

@@ -1,6 +1,6 @@
 //! The one error of this crate.
 
-use shared::aws::EdgeError;
+use shared::aws::OperationError;
 use std::fmt;
 
 /// Why a backup could not be restored: what was being done, why it did not work, what to do about it.
@@ -91,16 +91,16 @@ impl From<store::Kind> for Kind {
     }
 }
 
-impl From<EdgeError> for Error {
-    fn from(e: EdgeError) -> Self {
-        use shared::aws::Kind as Of;
+impl From<OperationError> for Error {
+    fn from(e: OperationError) -> Self {
+        use shared::aws::OperationErrorKind as Of;
         let kind = match e.kind {
             Of::Database => Kind::Connection,
             Of::Store | Of::Denied => Kind::Store,
             Of::Key => Kind::Key,
             _ => Kind::Refused,
         };
-        Self { mend: e.hint().into(), doing: e.doing, why: e.why, kind }
+        Self { mend: e.hint().into(), doing: e.operation, why: e.message, kind }
     }
 }
 

@@ -3,9 +3,9 @@
 use archive::Keys;
 use secrecy::{ExposeSecret, SecretString};
 use shared::{
-    aws::{EdgeError, Kind},
-    policy::{Postgres, SecretFrom},
-    secret::Secrets,
+    aws::{OperationError, OperationErrorKind},
+    policy::{PostgresGroup, SecretSource},
+    secret::SecretResolver,
 };
 
 /// What opens backups.
@@ -22,21 +22,21 @@ impl Opening {
     /// # Errors
     /// If a file given by hand can't be read, or others can read it too.
     pub async fn of(
-        secrets: &Secrets<'_>,
-        rules: &Postgres,
+        secrets: &SecretResolver<'_>,
+        rules: &PostgresGroup,
         files: &[String],
-    ) -> Result<Self, EdgeError> {
+    ) -> Result<Self, OperationError> {
         let mut opening = Self::default();
         for path in files {
             let file = Some(path.clone());
-            let from = SecretFrom { file, ..SecretFrom::default() };
+            let from = SecretSource { file, ..SecretSource::default() };
             let value = secrets.get(&from).await;
-            opening.add(path, &value.map_err(|e| EdgeError { kind: Kind::Key, ..e })?);
+            opening.add(path, &value.map_err(|e| OperationError { kind: OperationErrorKind::Key, ..e })?);
         }
         for encrypt in rules.dumps.values().filter_map(|d| d.encrypt.as_ref()) {
             opening.keys.add_iterations(encrypt.iterations);
             for from in encrypt.identity.iter().chain(&encrypt.openssl).chain(&encrypt.previous) {
-                match secrets.versions(from).await {
+                match secrets.current_and_previous(from).await {
                     Ok(values) => values.iter().for_each(|v| opening.add("the policy's key", v)),
                     Err(e) => tracing::info!("a key of the policy is not here: {e}"),
                 }

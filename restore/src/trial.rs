@@ -11,7 +11,7 @@ use postgres::{
     lock::lock,
     restore::{Into, Loss, LossClass, Restored, restore},
 };
-use shared::policy::Postgres;
+use shared::policy::PostgresGroup;
 use std::collections::BTreeMap;
 use store::{Backup, Store, manifest::Format};
 
@@ -29,7 +29,7 @@ pub struct Rules {
 
 impl Rules {
     /// The rules of a group's policy.
-    pub fn of(policy: &Postgres) -> Self {
+    pub fn of(policy: &PostgresGroup) -> Self {
         let checks = policy.checks.iter().map(|(name, sql)| (name.to_string(), sql.clone()));
         Self { critical_tables: policy.critical_tables.clone(), checks: checks.collect() }
     }

@@ -21,40 +21,40 @@ mod record;
 pub mod verify;
 mod write;
 
-pub use record::{Entry, Record, Went};
-pub use write::Head;
+pub use record::{AuditEntry, AuditRecord, OperationResult};
+pub use write::ChainHead;
 
-use record::LARGEST;
+use record::MAX_OBJECT_BYTES;
 
 use crate::{
-    aws::{Aws, EdgeError, s3::S3},
+    aws::{AwsClients, OperationError, s3::S3Client},
     catalog,
     policy::Policy,
-    report::{Report, Result as Step},
-    run::World,
-    signing::{Author, Verifier},
+    report::{RunReport, StepResult as Step},
+    run::RunContext,
+    signing::{SigningAuthor, MinisignVerifier},
 };
 use std::{path::PathBuf, time::Duration};
 
 /// Objects in a folder.
-const FOLDER: u64 = 1000;
+const OBJECTS_PER_FOLDER: u64 = 1000;
 /// Recording may take this long: it comes out of the time that a run keeps for publishing, of which it leaves half.
-const PATIENCE: Duration = Duration::from_secs(10);
+const RECORD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A log: where its records lie, and whose signature they must have.
 #[derive(Clone, Debug)]
-pub struct Log {
-    place: Place,
-    verifier: Option<Verifier>,
+pub struct AuditLog {
+    location: AuditLocation,
+    verifier: Option<MinisignVerifier>,
 }
 
 /// Where records lie.
 #[derive(Clone, Debug)]
-pub enum Place {
+pub enum AuditLocation {
     /// As objects of a bucket.
     Bucket {
         /// S3 in the bucket's region.
-        s3: S3,
+        s3: S3Client,
         /// The bucket.
         bucket: String,
         /// Keys begin with this.
@@ -71,64 +71,64 @@ pub enum Place {
 
 /// An object of the log, by its name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Named {
+pub(crate) enum LogObject {
     /// One of ours, with its number.
-    Object(u64),
+    Own(u64),
     /// Something else that lies there.
     Foreign(String),
 }
 
-impl Log {
+impl AuditLog {
     /// The log of a policy; none when it wants none.
-    pub fn of(aws: &Aws, policy: &Policy) -> Option<Self> {
+    pub fn from_policy(aws: &AwsClients, policy: &Policy) -> Option<Self> {
         let audit = policy.audit.as_ref()?;
         let prefix = audit.prefix.clone();
         let place = if let Some(directory) = &audit.directory {
-            Place::Directory { directory: directory.clone(), prefix }
+            AuditLocation::Directory { directory: directory.clone(), prefix }
         } else {
-            let home = catalog::Place::home(policy);
+            let home = catalog::Location::home_from_policy(policy);
             let region = audit.region.clone().unwrap_or_else(|| home.region.clone());
-            let s3 = aws.s3(&catalog::Place { region, ..home });
-            Place::Bucket { s3, bucket: audit.bucket.as_ref()?.to_string(), prefix }
+            let s3 = aws.s3(&catalog::Location { region, ..home });
+            AuditLocation::Bucket { s3, bucket: audit.bucket.as_ref()?.to_string(), prefix }
         };
-        Some(Self { place, verifier: Verifier::of(policy) })
+        Some(Self { location: place, verifier: MinisignVerifier::from_policy(policy) })
     }
 
     /// Where its records lie.
-    pub fn place(&self) -> &Place {
-        &self.place
+    pub fn location(&self) -> &AuditLocation {
+        &self.location
     }
 
     /// Whether it lies in a directory of a host.
     pub fn is_local(&self) -> bool {
-        matches!(self.place, Place::Directory { .. })
+        matches!(self.location, AuditLocation::Directory { .. })
     }
 
     /// The records of an object, if it counts.
-    pub(crate) fn opened<'b>(&self, seq: u64, bytes: &'b [u8]) -> Result<&'b [u8], String> {
-        record::opened(bytes, &signed_name(seq), self.verifier.as_ref())
+    pub(crate) fn verified_records<'b>(&self, seq: u64, bytes: &'b [u8]) -> Result<&'b [u8], String> {
+        record::verify_object(bytes, &signed_name(seq), self.verifier.as_ref())
     }
 
     /// What messages call the name of an object.
-    pub fn name(&self, seq: u64) -> String {
-        let path = path(seq);
-        match &self.place {
-            Place::Bucket { bucket, prefix, .. } => format!("s3://{bucket}/{prefix}{path}"),
-            Place::Directory { directory, prefix } => {
+    pub fn object_address(&self, seq: u64) -> String {
+        let path = object_path(seq);
+        match &self.location {
+            AuditLocation::Bucket { bucket, prefix, .. } => format!("s3://{bucket}/{prefix}{path}"),
+            AuditLocation::Directory { directory, prefix } => {
                 directory.join(format!("{prefix}{path}")).display().to_string()
             }
         }
     }
 
     /// Numbers of the folders that there are, oldest first; and what else lies beside them.
-    pub(crate) async fn folders(&self) -> Result<(Vec<u64>, Vec<String>), EdgeError> {
-        let (names, mut foreign) = match &self.place {
-            Place::Bucket { s3, bucket, prefix } => bucket::folders(s3, bucket, prefix).await?,
-            Place::Directory { directory, prefix } => directory::folders(directory, prefix).await?,
+    pub(crate) async fn list_folders(&self) -> Result<(Vec<u64>, Vec<String>), OperationError> {
+        let (names, mut foreign) = match &self.location {
+            AuditLocation::Bucket { s3, bucket, prefix } => bucket::list_folders(s3, bucket, prefix).await?,
+            AuditLocation::Directory { directory, prefix } => directory::list_folders(directory, prefix).await?,
         };
         let mut folders = Vec::new();
         for name in names {
-            match number(&name, 6) {
+            match parse_sequence(&name, 6) {
                 Some(folder) => folders.push(folder),
                 None => foreign.push(format!("{name}/")),
             }
@@ -138,20 +138,20 @@ impl Log {
     }
 
     /// What lies in a folder, in order.
-    pub(crate) async fn objects(&self, folder: u64) -> Result<Vec<Named>, EdgeError> {
-        let names = match &self.place {
-            Place::Bucket { s3, bucket, prefix } => {
-                bucket::objects(s3, bucket, &format!("{prefix}{folder:06}/")).await?
+    pub(crate) async fn list_objects(&self, folder: u64) -> Result<Vec<LogObject>, OperationError> {
+        let names = match &self.location {
+            AuditLocation::Bucket { s3, bucket, prefix } => {
+                bucket::list_objects(s3, bucket, &format!("{prefix}{folder:06}/")).await?
             }
-            Place::Directory { directory, prefix } => {
-                directory::objects(&directory.join(format!("{prefix}{folder:06}"))).await?
+            AuditLocation::Directory { directory, prefix } => {
+                directory::list_objects(&directory.join(format!("{prefix}{folder:06}"))).await?
             }
         };
         let read = |name: String| {
-            let seq = name.strip_suffix(".jsonl").and_then(|n| number(n, 9));
-            match seq.filter(|seq| seq / FOLDER == folder) {
-                Some(seq) => Named::Object(seq),
-                None => Named::Foreign(format!("{folder:06}/{name}")),
+            let seq = name.strip_suffix(".jsonl").and_then(|n| parse_sequence(n, 9));
+            match seq.filter(|seq| seq / OBJECTS_PER_FOLDER == folder) {
+                Some(seq) => LogObject::Own(seq),
+                None => LogObject::Foreign(format!("{folder:06}/{name}")),
             }
         };
         let mut objects: Vec<_> = names.into_iter().map(read).collect();
@@ -160,27 +160,27 @@ impl Log {
     }
 
     /// The bytes of an object, one more than is allowed of one that is too large; none when it is not there.
-    pub(crate) async fn get(&self, seq: u64) -> Result<Option<Vec<u8>>, EdgeError> {
-        let path = path(seq);
-        match &self.place {
-            Place::Bucket { s3, bucket, prefix } => {
-                s3.bytes(bucket, &format!("{prefix}{path}"), LARGEST).await
+    pub(crate) async fn get_object(&self, seq: u64) -> Result<Option<Vec<u8>>, OperationError> {
+        let path = object_path(seq);
+        match &self.location {
+            AuditLocation::Bucket { s3, bucket, prefix } => {
+                s3.get_bytes(bucket, &format!("{prefix}{path}"), MAX_OBJECT_BYTES).await
             }
-            Place::Directory { directory, prefix } => {
-                directory::get(directory.join(format!("{prefix}{path}")), LARGEST).await
+            AuditLocation::Directory { directory, prefix } => {
+                directory::read_file(directory.join(format!("{prefix}{path}")), MAX_OBJECT_BYTES).await
             }
         }
     }
 
     /// Writes an object that is not there yet; false when it is.
-    pub(crate) async fn create(&self, seq: u64, bytes: Vec<u8>) -> Result<bool, EdgeError> {
-        let path = path(seq);
-        match &self.place {
-            Place::Bucket { s3, bucket, prefix } => {
-                s3.create(bucket, &format!("{prefix}{path}"), bytes).await
+    pub(crate) async fn put_if_absent(&self, seq: u64, bytes: Vec<u8>) -> Result<bool, OperationError> {
+        let path = object_path(seq);
+        match &self.location {
+            AuditLocation::Bucket { s3, bucket, prefix } => {
+                s3.put_if_absent(bucket, &format!("{prefix}{path}"), bytes).await
             }
-            Place::Directory { directory, prefix } => {
-                directory::create(directory.join(format!("{prefix}{path}")), bytes).await
+            AuditLocation::Directory { directory, prefix } => {
+                directory::create_file(directory.join(format!("{prefix}{path}")), bytes).await
             }
         }
     }
@@ -189,31 +189,31 @@ impl Log {
     ///
     /// # Errors
     /// If it is in a bucket, whose lifecycle rule does that, or can't be removed.
-    pub async fn remove(&self, seq: u64) -> Result<(), EdgeError> {
-        match &self.place {
-            Place::Bucket { .. } => Err(EdgeError::refused(
-                format!("remove {}", self.name(seq)),
+    pub async fn delete_object(&self, seq: u64) -> Result<(), OperationError> {
+        match &self.location {
+            AuditLocation::Bucket { .. } => Err(OperationError::from_message(
+                format!("remove {}", self.object_address(seq)),
                 "records in a bucket end by the bucket's lifecycle rule",
             )),
-            Place::Directory { directory, prefix } => {
-                directory::remove(directory.join(format!("{prefix}{}", path(seq)))).await
+            AuditLocation::Directory { directory, prefix } => {
+                directory::delete_file(directory.join(format!("{prefix}{}", object_path(seq)))).await
             }
         }
     }
 }
 
 /// The name of an object below the prefix.
-fn path(seq: u64) -> String {
-    format!("{:06}/{seq:09}.jsonl", seq / FOLDER)
+fn object_path(seq: u64) -> String {
+    format!("{:06}/{seq:09}.jsonl", seq / OBJECTS_PER_FOLDER)
 }
 
 /// What an object's signature says that it is of.
 pub(crate) fn signed_name(seq: u64) -> String {
-    format!("audit/{}", path(seq))
+    format!("audit/{}", object_path(seq))
 }
 
 /// A number of so many digits.
-fn number(name: &str, digits: usize) -> Option<u64> {
+fn parse_sequence(name: &str, digits: usize) -> Option<u64> {
     let fits = name.len() == digits && name.bytes().all(|b| b.is_ascii_digit());
     fits.then(|| name.parse().ok()).flatten()
 }
@@ -222,39 +222,39 @@ fn number(name: &str, digits: usize) -> Option<u64> {
 ///
 /// # Errors
 /// If it can't be recorded, or not in time.
-pub async fn record(
-    world: &World<'_>,
+pub async fn record_entries(
+    world: &RunContext<'_>,
     by: &str,
-    entries: Vec<Entry>,
+    entries: Vec<AuditEntry>,
     seconds: f64,
-) -> Result<Option<Head>, EdgeError> {
-    let Some(log) = Log::of(world.aws, world.policy).filter(|_| !entries.is_empty()) else {
+) -> Result<Option<ChainHead>, OperationError> {
+    let Some(log) = AuditLog::from_policy(world.aws, world.policy).filter(|_| !entries.is_empty()) else {
         return Ok(None);
     };
     let doing = || format!("record {} operations", entries.len());
-    if log.is_local() && !world.host {
-        let mut e = EdgeError::refused(doing(), "a Lambda has no directory that lasts");
-        e.mend = Some("write a bucket under `audit` in the policy".into());
+    if log.is_local() && !world.on_host {
+        let mut e = OperationError::from_message(doing(), "a Lambda has no directory that lasts");
+        e.hint = Some("write a bucket under `audit` in the policy".into());
         return Err(e);
     }
-    let run = record::Run::of(world, by, seconds);
-    let author = Author::of(world.policy, &world.secrets()).await?;
-    let Ok(done) = tokio::time::timeout(PATIENCE, log.append(&run, &entries, &author)).await else {
-        let why = format!("it took longer than {} s", PATIENCE.as_secs());
-        return Err(EdgeError::refused(doing(), why));
+    let run = record::RunInfo::from_context(world, by, seconds);
+    let author = SigningAuthor::from_policy(world.policy, &world.secret_resolver()).await?;
+    let Ok(done) = tokio::time::timeout(RECORD_TIMEOUT, log.append(&run, &entries, &author)).await else {
+        let why = format!("it took longer than {} s", RECORD_TIMEOUT.as_secs());
+        return Err(OperationError::from_message(doing(), why));
     };
     done.map(Some)
 }
 
 /// What of a report is recorded: each step that was done or failed.
-pub fn entries(report: &Report) -> Vec<Entry> {
-    let entry = |o: &crate::report::Outcome| {
+pub fn entries_from_report(report: &RunReport) -> Vec<AuditEntry> {
+    let entry = |o: &crate::report::StepOutcome| {
         let (result, detail) = match &o.result {
-            Step::Done(detail) => (Went::Done, detail),
-            Step::Failed(detail) => (Went::Failed, detail),
+            Step::Done(detail) => (OperationResult::Done, detail),
+            Step::Failed(detail) => (OperationResult::Failed, detail),
             Step::Deferred(_) | Step::Unfinished | Step::Planned => return None,
         };
-        Some(Entry {
+        Some(AuditEntry {
             asset: o.asset.clone(),
             action: o.action.clone(),
             because: o.because.clone(),
@@ -274,9 +274,9 @@ pub fn entries(report: &Report) -> Vec<Entry> {
 /// # Errors
 /// If a line of it is no record.
 #[cfg(feature = "model")]
-pub fn records(object: &[u8]) -> Result<usize, String> {
+pub fn count_records(object: &[u8]) -> Result<usize, String> {
     let lines = object.split(|b| *b == b'\n').filter(|line| !line.is_empty());
-    lines.map(record::read).try_fold(0, |count, record| record.map(|_| count + 1))
+    lines.map(record::parse_record).try_fold(0, |count, record| record.map(|_| count + 1))
 }
 
 #[cfg(test)]

@@ -16,10 +16,10 @@ pub mod sns;
 #[cfg(test)]
 pub(crate) mod wire;
 
-pub use calls::{Calls, Use};
-pub use error::{EdgeError, Kind};
+pub use calls::{CallCounter, CallCounts};
+pub use error::{OperationError, OperationErrorKind};
 
-use crate::catalog::{Place, Purpose};
+use crate::catalog::{Location, RolePurpose};
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use secrecy::{ExposeSecret, SecretString};
@@ -31,13 +31,13 @@ use std::{
 
 /// All clients of one process.
 #[derive(Debug)]
-pub struct Aws {
+pub struct AwsClients {
     base: SdkConfig,
-    places: Mutex<BTreeMap<(Place, Purpose), SdkConfig>>,
-    calls: Calls,
+    configs: Mutex<BTreeMap<(Location, RolePurpose), SdkConfig>>,
+    calls: CallCounter,
 }
 
-impl Aws {
+impl AwsClients {
     /// Reads region, credentials and endpoint overrides from the environment, as every AWS tool does.
     pub async fn from_env() -> Self {
         let base = aws_config::defaults(BehaviorVersion::v2026_01_12())
@@ -59,7 +59,7 @@ impl Aws {
 
     /// Clients from a given configuration.
     pub fn new(base: SdkConfig) -> Self {
-        Self { base, places: Mutex::default(), calls: Calls::default() }
+        Self { base, configs: Mutex::default(), calls: CallCounter::default() }
     }
 
     /// The region that the process runs in.
@@ -68,20 +68,20 @@ impl Aws {
     }
 
     /// What this process has asked of AWS so far.
-    pub fn calls(&self) -> &Calls {
+    pub fn call_counter(&self) -> &CallCounter {
         &self.calls
     }
 
     /// Configuration for a place: its region, and its role's credentials when it is another account's.
-    fn at(&self, place: &Place, purpose: Purpose) -> SdkConfig {
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+    fn config_for(&self, place: &Location, purpose: RolePurpose) -> SdkConfig {
+        let mut places = self.configs.lock().unwrap_or_else(PoisonError::into_inner);
         let made = places.entry((place.clone(), purpose)).or_insert_with(|| {
             let region = Region::new(place.region.to_string());
             let builder = self.base.to_builder().region(region.clone());
             match &place.role {
                 None => builder.build(),
                 Some(roles) => builder
-                    .credentials_provider(SharedCredentialsProvider::new(Assumed {
+                    .credentials_provider(SharedCredentialsProvider::new(AssumeRoleCredentials {
                         role: roles.for_purpose(purpose).to_owned(),
                         external_id: roles.external_id.clone(),
                         base: self.base.clone(),
@@ -95,29 +95,29 @@ impl Aws {
     }
 
     /// RDS at a place, to look at it.
-    pub fn rds(&self, place: &Place) -> rds::Rds {
-        self.rds_for(place, Purpose::Read)
+    pub fn rds(&self, place: &Location) -> rds::RdsClient {
+        self.rds_for(place, RolePurpose::Read)
     }
 
     /// RDS at a place, for what is done there.
-    pub fn rds_for(&self, place: &Place, purpose: Purpose) -> rds::Rds {
-        let config = aws_sdk_rds::config::Builder::from(&self.at(place, purpose));
+    pub fn rds_for(&self, place: &Location, purpose: RolePurpose) -> rds::RdsClient {
+        let config = aws_sdk_rds::config::Builder::from(&self.config_for(place, purpose));
         let client = aws_sdk_rds::Client::from_conf(config.interceptor(self.calls.clone()).build());
-        rds::Rds::new(client, place.clone())
+        rds::RdsClient::new(client, place.clone())
     }
 
     /// S3 at a place, to look at it; at home to write there too.
-    pub fn s3(&self, place: &Place) -> s3::S3 {
-        self.s3_for(place, Purpose::Read)
+    pub fn s3(&self, place: &Location) -> s3::S3Client {
+        self.s3_for(place, RolePurpose::Read)
     }
 
     /// S3 at a place, for what is done there.
-    pub fn s3_for(&self, place: &Place, purpose: Purpose) -> s3::S3 {
-        let config = aws_sdk_s3::config::Builder::from(&self.at(place, purpose));
+    pub fn s3_for(&self, place: &Location, purpose: RolePurpose) -> s3::S3Client {
+        let config = aws_sdk_s3::config::Builder::from(&self.config_for(place, purpose));
         // An endpoint override means a local or S3-compatible store, whose buckets have no host names of their own.
-        let config = config.interceptor(self.calls.clone()).force_path_style(self.overridden());
+        let config = config.interceptor(self.calls.clone()).force_path_style(self.has_endpoint_override());
         let config = config.timeout_config(s3_timeouts());
-        s3::S3::new(aws_sdk_s3::Client::from_conf(config.build()), place.clone())
+        s3::S3Client::new(aws_sdk_s3::Client::from_conf(config.build()), place.clone())
     }
 
     /// A client of S3 for large objects, or of an S3-compatible store at `endpoint` (address and region), which is addressed by path. `keys`
@@ -127,14 +127,14 @@ impl Aws {
     /// No checksum is added that the caller did not ask for: stores that know none of the SDK's would refuse it.
     pub fn s3_client_for(
         &self,
-        place: &Place,
+        place: &Location,
         endpoint: Option<(&str, &str)>,
         keys: Option<(&SecretString, &SecretString)>,
     ) -> aws_sdk_s3::Client {
         use aws_sdk_s3::config::{
             Builder, Credentials, RequestChecksumCalculation, ResponseChecksumValidation,
         };
-        let mut config = Builder::from(&self.at(place, Purpose::Read))
+        let mut config = Builder::from(&self.config_for(place, RolePurpose::Read))
             .interceptor(self.calls.clone())
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
@@ -142,7 +142,7 @@ impl Aws {
             .retry_config(RetryConfig::standard().with_max_attempts(6))
             // Data has limits of its own where it is sent and read, by its size and its progress.
             .timeout_config(s3_timeouts())
-            .force_path_style(endpoint.is_some() || self.overridden());
+            .force_path_style(endpoint.is_some() || self.has_endpoint_override());
         if let Some((address, region)) = endpoint {
             config = config.endpoint_url(address).region(Region::new(region.to_owned()));
         }
@@ -155,15 +155,15 @@ impl Aws {
     }
 
     /// Whether S3's endpoint is overridden in the environment.
-    fn overridden(&self) -> bool {
+    fn has_endpoint_override(&self) -> bool {
         self.base.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some()
     }
 
     /// Secrets Manager at a place.
-    pub fn secrets(&self, place: &Place) -> secrets::SecretsManager {
-        let config = aws_sdk_secretsmanager::config::Builder::from(&self.at(place, Purpose::Read));
+    pub fn secrets(&self, place: &Location) -> secrets::SecretsManagerClient {
+        let config = aws_sdk_secretsmanager::config::Builder::from(&self.config_for(place, RolePurpose::Read));
         let config = config.interceptor(self.calls.clone()).build();
-        secrets::SecretsManager(aws_sdk_secretsmanager::Client::from_conf(config))
+        secrets::SecretsManagerClient(aws_sdk_secretsmanager::Client::from_conf(config))
     }
 
     /// A token that stands for the password of `user` at a database of RDS with IAM authentication; good for 15 minutes.
@@ -172,44 +172,44 @@ impl Aws {
     /// If there are no credentials.
     pub async fn rds_token(
         &self,
-        place: &Place,
+        place: &Location,
         host: &str,
         port: u16,
         user: &str,
-    ) -> Result<SecretString, EdgeError> {
-        secrets::rds_token(&self.at(place, Purpose::Read), host, port, user).await
+    ) -> Result<SecretString, OperationError> {
+        secrets::rds_token(&self.config_for(place, RolePurpose::Read), host, port, user).await
     }
 
     /// KMS at a place.
-    pub fn kms(&self, place: &Place) -> kms::Kms {
-        let config = aws_sdk_kms::config::Builder::from(&self.at(place, Purpose::Read));
-        kms::Kms(aws_sdk_kms::Client::from_conf(config.interceptor(self.calls.clone()).build()))
+    pub fn kms(&self, place: &Location) -> kms::KmsClient {
+        let config = aws_sdk_kms::config::Builder::from(&self.config_for(place, RolePurpose::Read));
+        kms::KmsClient(aws_sdk_kms::Client::from_conf(config.interceptor(self.calls.clone()).build()))
     }
 
     /// IAM of a place's account.
-    pub fn iam(&self, place: &Place) -> iam::Iam {
-        let config = aws_sdk_iam::config::Builder::from(&self.at(place, Purpose::Read));
-        iam::Iam(aws_sdk_iam::Client::from_conf(config.interceptor(self.calls.clone()).build()))
+    pub fn iam(&self, place: &Location) -> iam::IamClient {
+        let config = aws_sdk_iam::config::Builder::from(&self.config_for(place, RolePurpose::Read));
+        iam::IamClient(aws_sdk_iam::Client::from_conf(config.interceptor(self.calls.clone()).build()))
     }
 
     /// CloudWatch at a place.
-    pub fn cloudwatch(&self, place: &Place) -> cloudwatch::CloudWatch {
-        let config = aws_sdk_cloudwatch::config::Builder::from(&self.at(place, Purpose::Read));
+    pub fn cloudwatch(&self, place: &Location) -> cloudwatch::CloudWatchClient {
+        let config = aws_sdk_cloudwatch::config::Builder::from(&self.config_for(place, RolePurpose::Read));
         let client =
             aws_sdk_cloudwatch::Client::from_conf(config.interceptor(self.calls.clone()).build());
-        cloudwatch::CloudWatch(client)
+        cloudwatch::CloudWatchClient(client)
     }
 
     /// SES at a place.
-    pub fn ses(&self, place: &Place) -> ses::Ses {
-        let config = aws_sdk_sesv2::config::Builder::from(&self.at(place, Purpose::Read));
-        ses::Ses(aws_sdk_sesv2::Client::from_conf(config.interceptor(self.calls.clone()).build()))
+    pub fn ses(&self, place: &Location) -> ses::SesClient {
+        let config = aws_sdk_sesv2::config::Builder::from(&self.config_for(place, RolePurpose::Read));
+        ses::SesClient(aws_sdk_sesv2::Client::from_conf(config.interceptor(self.calls.clone()).build()))
     }
 
     /// SNS at a place.
-    pub fn sns(&self, place: &Place) -> sns::Sns {
-        let config = aws_sdk_sns::config::Builder::from(&self.at(place, Purpose::Read));
-        sns::Sns(aws_sdk_sns::Client::from_conf(config.interceptor(self.calls.clone()).build()))
+    pub fn sns(&self, place: &Location) -> sns::SnsClient {
+        let config = aws_sdk_sns::config::Builder::from(&self.config_for(place, RolePurpose::Read));
+        sns::SnsClient(aws_sdk_sns::Client::from_conf(config.interceptor(self.calls.clone()).build()))
     }
 }
 
@@ -224,7 +224,7 @@ fn s3_timeouts() -> TimeoutConfig {
 
 /// Credentials of a role, assumed when they are first needed.
 #[derive(Debug)]
-struct Assumed {
+struct AssumeRoleCredentials {
     role: String,
     external_id: Option<String>,
     base: SdkConfig,
@@ -232,7 +232,7 @@ struct Assumed {
     provider: tokio::sync::OnceCell<aws_config::sts::AssumeRoleProvider>,
 }
 
-impl aws_credential_types::provider::ProvideCredentials for Assumed {
+impl aws_credential_types::provider::ProvideCredentials for AssumeRoleCredentials {
     fn provide_credentials<'a>(
         &'a self,
     ) -> aws_credential_types::provider::future::ProvideCredentials<'a>

@@ -13,9 +13,9 @@ use std::{
 };
 
 /// The largest policy. The largest that is shipped has 20 KB.
-pub const POLICY: usize = 1 << 20;
+pub const MAX_POLICY_BYTES: usize = 1 << 20;
 /// The largest object that is read whole: records, notes, holds, pieces of the audit log.
-pub const SMALL: usize = 16 << 20;
+pub const MAX_SMALL_OBJECT_BYTES: usize = 16 << 20;
 
 /// More came than the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,7 +42,7 @@ impl From<TooLarge> for io::Error {
 ///
 /// # Errors
 /// If it can't be read, or goes on after the limit ([`TooLarge`]).
-pub fn read(from: impl Read, limit: usize) -> io::Result<Vec<u8>> {
+pub fn read_to_limit(from: impl Read, limit: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     from.take(limit as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > limit { Err(TooLarge(limit).into()) } else { Ok(bytes) }
@@ -52,8 +52,8 @@ pub fn read(from: impl Read, limit: usize) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// As of [`read`], and if it is not UTF-8.
-pub fn text(from: impl Read, limit: usize) -> io::Result<String> {
-    let text = String::from_utf8(read(from, limit)?);
+pub fn read_text_to_limit(from: impl Read, limit: usize) -> io::Result<String> {
+    let text = String::from_utf8(read_to_limit(from, limit)?);
     text.map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
 }
 
@@ -61,7 +61,7 @@ pub fn text(from: impl Read, limit: usize) -> io::Result<String> {
 ///
 /// # Errors
 /// If it can't be opened or is no regular file.
-pub fn open(path: &Path) -> io::Result<File> {
+pub fn open_regular_file(path: &Path) -> io::Result<File> {
     // Without waiting: a pipe that nobody writes to would never open.
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
@@ -75,15 +75,15 @@ pub fn open(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 /// As of [`open`] and [`read`].
-pub fn file(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
-    read(open(path)?, limit)
+pub fn read_file(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+    read_to_limit(open_regular_file(path)?, limit)
 }
 
 /// The body of an answer, piece by piece.
 ///
 /// # Errors
 /// If it breaks off, or goes on after the limit ([`TooLarge`]).
-pub async fn body(mut from: ByteStream, limit: usize) -> io::Result<Vec<u8>> {
+pub async fn read_body(mut from: ByteStream, limit: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     while let Some(piece) = from.try_next().await? {
         if bytes.len() + piece.len() > limit {
@@ -100,12 +100,12 @@ mod tests {
 
     #[test]
     fn one_byte_more_than_the_limit_is_an_error_and_an_endless_source_ends() {
-        assert_eq!(read(&b"1234"[..], 4).expect("it fits"), b"1234");
-        let error = read(&b"12345"[..], 4).expect_err("too large");
+        assert_eq!(read_to_limit(&b"1234"[..], 4).expect("it fits"), b"1234");
+        let error = read_to_limit(&b"12345"[..], 4).expect_err("too large");
         assert_eq!(error.to_string(), "it is larger than 4 bytes, the most that is read of it");
-        let error = read(io::repeat(0), 1 << 20).expect_err("endless").to_string();
+        let error = read_to_limit(io::repeat(0), 1 << 20).expect_err("endless").to_string();
         assert!(error.starts_with("it is larger than 1 MiB"), "{error}");
-        assert!(text(&b"\xff"[..], 4).is_err());
+        assert!(read_text_to_limit(&b"\xff"[..], 4).is_err());
     }
 
     #[test]
@@ -121,18 +121,18 @@ mod tests {
         )
         .expect("a pipe");
         for path in [pipe.as_path(), Path::new("/dev/zero"), folder.path()] {
-            assert!(file(path, 16).is_err(), "{}", path.display());
+            assert!(read_file(path, 16).is_err(), "{}", path.display());
         }
         let path = folder.path().join("file");
         std::fs::write(&path, "12345").expect("written");
-        assert_eq!(file(&path, 5).expect("it fits"), b"12345");
-        assert!(file(&path, 4).is_err());
+        assert_eq!(read_file(&path, 5).expect("it fits"), b"12345");
+        assert!(read_file(&path, 4).is_err());
     }
 
     #[tokio::test]
     async fn a_body_is_read_up_to_the_limit() {
         let stream = || ByteStream::from_static(b"12345");
-        assert_eq!(body(stream(), 5).await.expect("it fits"), b"12345");
-        assert!(body(stream(), 4).await.is_err());
+        assert_eq!(read_body(stream(), 5).await.expect("it fits"), b"12345");
+        assert!(read_body(stream(), 4).await.is_err());
     }
 }

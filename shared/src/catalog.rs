@@ -1,7 +1,7 @@
 //! The facts: what exists, where, since when. Nothing here judges.
 
 use crate::policy::{
-    Home, Policy,
+    HomeLocation, Policy,
     text::{AccountId, Region},
 };
 use jiff::Timestamp;
@@ -10,19 +10,19 @@ use std::{collections::BTreeMap, fmt};
 
 /// An account and a region, and the role that reaches it when it is not our own account.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct Place {
+pub struct Location {
     /// The account.
     pub account: AccountId,
     /// The region.
     pub region: Region,
     /// Roles to assume there; none at home.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub role: Option<Roles>,
+    pub role: Option<LocationRoles>,
 }
 
 /// The roles of another account that reach a place: one for each purpose, so that whoever has one can't do the others' work.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct Roles {
+pub struct LocationRoles {
     /// Pulls copies.
     pub pull: String,
     /// Lists and reads; the one that pulls where the policy names none.
@@ -37,7 +37,7 @@ pub struct Roles {
 
 /// What a role is assumed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Purpose {
+pub enum RolePurpose {
     /// To pull copies.
     Pull,
     /// To list and read.
@@ -46,31 +46,31 @@ pub enum Purpose {
     Delete,
 }
 
-impl Roles {
+impl LocationRoles {
     /// The role for a purpose. Deleting without a role of its own is the pulling role's, which a vault refuses.
-    pub fn for_purpose(&self, purpose: Purpose) -> &str {
+    pub fn for_purpose(&self, purpose: RolePurpose) -> &str {
         match purpose {
-            Purpose::Pull => &self.pull,
-            Purpose::Read => &self.read,
-            Purpose::Delete => self.delete.as_ref().unwrap_or(&self.pull),
+            RolePurpose::Pull => &self.pull,
+            RolePurpose::Read => &self.read,
+            RolePurpose::Delete => self.delete.as_ref().unwrap_or(&self.pull),
         }
     }
 }
 
-impl Place {
+impl Location {
     /// Where the policy's assets are.
-    pub fn home(policy: &Policy) -> Self {
-        let Home { account, region } = policy.home();
+    pub fn home_from_policy(policy: &Policy) -> Self {
+        let HomeLocation { account, region } = policy.home_or_placeholder();
         Self { account, region, role: None }
     }
 
     /// Where a destination's copies are; none when the destination has no region.
-    pub fn of(policy: &Policy, to: &crate::policy::text::Name) -> Option<Self> {
+    pub fn for_destination(policy: &Policy, to: &crate::policy::text::Name) -> Option<Self> {
         let d = policy.destinations.get(to)?;
         Some(Self {
-            account: d.account.clone().unwrap_or_else(|| policy.home().account),
+            account: d.account.clone().unwrap_or_else(|| policy.home_or_placeholder().account),
             region: d.region.clone()?,
-            role: d.role.as_ref().map(|pull| Roles {
+            role: d.role.as_ref().map(|pull| LocationRoles {
                 pull: pull.to_string(),
                 read: d.read_role.as_ref().unwrap_or(pull).to_string(),
                 delete: d.delete_role.as_ref().map(ToString::to_string),
@@ -80,53 +80,53 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} in {}", self.region, self.account)
     }
 }
 
 /// What lies beside a dump and says that its database was the same at a later time: `<key>.unchanged-20261121T020000Z`.
-pub const UNCHANGED: &str = ".unchanged-%Y%m%dT%H%M%SZ";
+pub const UNCHANGED_SUFFIX_FORMAT: &str = ".unchanged-%Y%m%dT%H%M%SZ";
 
 /// The key of the dump that such a note is beside, and the time that it says.
-pub fn unchanged(key: &str) -> Option<(&str, Timestamp)> {
+pub fn parse_unchanged_marker(key: &str) -> Option<(&str, Timestamp)> {
     let (of, _) = key.rsplit_once(".unchanged-")?;
-    let read = jiff::civil::DateTime::strptime(UNCHANGED, &key[of.len()..]).ok()?;
+    let read = jiff::civil::DateTime::strptime(UNCHANGED_SUFFIX_FORMAT, &key[of.len()..]).ok()?;
     Some((of, read.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp()))
 }
 
 /// Which API family of RDS an asset belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Family {
+pub enum DatabaseKind {
     /// A DB instance.
     Instance,
     /// An Aurora or Multi-AZ DB cluster.
     Cluster,
 }
 
-impl Family {
+impl DatabaseKind {
     /// Its word in a tag.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Instance => "instance",
             Self::Cluster => "cluster",
         }
     }
 
-    fn from_word(word: &str) -> Option<Self> {
-        [Self::Instance, Self::Cluster].into_iter().find(|family| family.word() == word)
+    fn from_tag_value(word: &str) -> Option<Self> {
+        [Self::Instance, Self::Cluster].into_iter().find(|family| family.as_str() == word)
     }
 }
 
 /// A database as RDS describes it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Database {
+pub struct RdsDatabase {
     /// Its identifier.
     pub id: String,
     /// Instance or cluster.
-    pub family: Family,
+    pub family: DatabaseKind,
     /// Its immutable resource id: stays when it is renamed, differs when it is made again under the same name.
     pub resource_id: String,
     /// Engine, such as `postgres`.
@@ -158,7 +158,7 @@ pub struct Database {
 /// Where a recovery point stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+pub enum RecoveryPointState {
     /// On its way: creating, copying, queued.
     InFlight,
     /// Complete.
@@ -169,13 +169,13 @@ pub enum State {
 
 /// The tags that Holdfast puts on what it makes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Marks {
+pub struct HoldfastTags {
     /// `holdfast:owner`: the policy that it was made for ([`Policy::owner`]); without it a point is not ours.
     pub owner: Option<String>,
     /// `holdfast:resource-id`: the resource id of the database that it was made from. A copy is known by it.
     pub resource_id: Option<String>,
     /// `holdfast:family`: which API family that database belongs to.
-    pub family: Option<Family>,
+    pub family: Option<DatabaseKind>,
     /// `holdfast:reason`.
     pub reason: Option<String>,
     /// `holdfast:slot`: the time it was due at.
@@ -222,7 +222,7 @@ pub mod mark {
     pub const ASSET: &str = "holdfast:asset";
 }
 
-impl Marks {
+impl HoldfastTags {
     /// Takes our marks out of a point's tags.
     pub fn from_tags<'t, V: AsRef<str>>(tags: impl Iterator<Item = (&'t str, V)>) -> Self {
         let mut marks = Self::default();
@@ -232,7 +232,7 @@ impl Marks {
             match key {
                 mark::OWNER => marks.owner = text(),
                 mark::RESOURCE_ID => marks.resource_id = text(),
-                mark::FAMILY => marks.family = Family::from_word(value),
+                mark::FAMILY => marks.family = DatabaseKind::from_tag_value(value),
                 mark::REASON => marks.reason = text(),
                 mark::SLOT => marks.slot = text(),
                 mark::ALSO => {
@@ -252,13 +252,13 @@ impl Marks {
 
     /// Whether both were written by one and the same step: same owner, database, reasons, slots, request and source. What
     /// somebody added since (a hold) does not matter.
-    pub fn same(&self, other: &Self) -> bool {
+    pub fn is_same_step(&self, other: &Self) -> bool {
         let bare = |marks: &Self| Self { hold: None, ..marks.clone() };
         bare(self) == bare(other)
     }
 
     /// Every reason that it serves, with the slot that it was due at.
-    pub fn serves(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+    pub fn reasons_with_slots(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         let first = self.reason.as_deref().map(|r| (r, self.slot.as_deref()));
         first.into_iter().chain(self.also.iter().map(|(r, s)| (r.as_str(), Some(s.as_str()))))
     }
@@ -266,7 +266,7 @@ impl Marks {
 
 /// A recovery point: a snapshot of an RDS database, at home or as a copy.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Point {
+pub struct RecoveryPoint {
     /// Its identifier.
     pub id: String,
     /// Its ARN.
@@ -276,11 +276,11 @@ pub struct Point {
     /// That database's resource id: which database it is, whatever its name was or is.
     pub resource_id: String,
     /// Instance or cluster snapshot.
-    pub family: Family,
+    pub family: DatabaseKind,
     /// RDS's own automated snapshot, which RDS alone lets go.
     pub automated: bool,
     /// Where it stands.
-    pub state: State,
+    pub state: RecoveryPointState,
     /// Time of the data in it; unknown while it is on its way.
     pub data_time: Option<Timestamp>,
     /// When it, or this copy of it, was begun, where RDS tells it.
@@ -296,23 +296,23 @@ pub struct Point {
     /// For a copy, the ARN of its source, as RDS tells it.
     pub source_arn: Option<String>,
     /// Our tags on it.
-    pub marks: Marks,
+    pub marks: HoldfastTags,
 }
 
-impl Point {
+impl RecoveryPoint {
     /// Whether it is complete.
-    pub fn good(&self) -> bool {
-        self.state == State::Good
+    pub fn is_complete(&self) -> bool {
+        self.state == RecoveryPointState::Good
     }
 
     /// Whether Holdfast made it for the policy with this owner.
-    pub fn made_for(&self, owner: &str) -> bool {
+    pub fn is_owned_by(&self, owner: &str) -> bool {
         self.marks.owner.as_deref() == Some(owner)
     }
 
     /// The reason that it was taken for; RDS's own are `automated`. One may serve more: see [`Point::serves`].
     pub fn reason(&self) -> &str {
-        if self.automated { AUTOMATED } else { self.marks.reason.as_deref().unwrap_or("manual") }
+        if self.automated { AUTOMATED_REASON } else { self.marks.reason.as_deref().unwrap_or("manual") }
     }
 
     /// Every reason that it serves.
@@ -325,30 +325,30 @@ impl Point {
     }
 
     /// Whether it serves a reason.
-    pub fn serves(&self, reason: &str) -> bool {
+    pub fn has_reason(&self, reason: &str) -> bool {
         self.reasons().contains(&reason)
     }
 
     /// The slot that it was due at for a reason.
     pub fn slot_for(&self, reason: &str) -> Option<&str> {
-        self.marks.serves().find(|(r, _)| *r == reason).and_then(|(_, slot)| slot)
+        self.marks.reasons_with_slots().find(|(r, _)| *r == reason).and_then(|(_, slot)| slot)
     }
 
     /// The time of its data; where there is none (it is on its way, or failed), the time that its maker meant.
-    pub fn meant_time(&self) -> Option<Timestamp> {
-        let slot = || self.marks.slot.as_deref().and_then(crate::time::read_slot);
+    pub fn intended_time(&self) -> Option<Timestamp> {
+        let slot = || self.marks.slot.as_deref().and_then(crate::time::parse_slot);
         self.data_time.or(self.marks.data_time).or_else(slot)
     }
 }
 
 /// The reason of RDS's own snapshots.
-pub const AUTOMATED: &str = "automated";
+pub const AUTOMATED_REASON: &str = "automated";
 
 /// Something that could not be seen. What follows from not seeing it must not be deleting.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Gap {
+pub struct ObservationError {
     /// Where.
-    pub place: Place,
+    pub place: Location,
     /// What was asked, and what came back.
     pub why: String,
     /// What to do about it.
@@ -357,105 +357,105 @@ pub struct Gap {
 
 /// What was seen of RDS at one place.
 #[derive(Clone, Debug, Default)]
-pub struct Fleet {
+pub struct LocationInventory {
     /// Databases.
-    pub databases: Vec<Database>,
+    pub databases: Vec<RdsDatabase>,
     /// Recovery points.
-    pub points: Vec<Point>,
+    pub points: Vec<RecoveryPoint>,
 }
 
 /// What tells one database from all others: its family and its resource id. Names change, and are used again. Where RDS
 /// tells no resource id, it is the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Lineage<'a> {
+pub enum DatabaseIdentity<'a> {
     /// A database by its resource id.
-    Of(Family, &'a str),
+    ByResourceId(DatabaseKind, &'a str),
     /// Whatever had this name.
-    Named(Family, &'a str),
+    ByName(DatabaseKind, &'a str),
 }
 
-impl Database {
+impl RdsDatabase {
     /// Which database it is.
-    pub fn lineage(&self) -> Lineage<'_> {
-        lineage(self.family, &self.resource_id, &self.id)
+    pub fn identity(&self) -> DatabaseIdentity<'_> {
+        identity_of(self.family, &self.resource_id, &self.id)
     }
 }
 
-impl Point {
+impl RecoveryPoint {
     /// Which database it is a point of.
-    pub fn lineage(&self) -> Lineage<'_> {
-        lineage(self.family, &self.resource_id, &self.database)
+    pub fn identity(&self) -> DatabaseIdentity<'_> {
+        identity_of(self.family, &self.resource_id, &self.database)
     }
 }
 
-fn lineage<'a>(family: Family, resource_id: &'a str, name: &'a str) -> Lineage<'a> {
+fn identity_of<'a>(family: DatabaseKind, resource_id: &'a str, name: &'a str) -> DatabaseIdentity<'a> {
     if resource_id.is_empty() {
-        Lineage::Named(family, name)
+        DatabaseIdentity::ByName(family, name)
     } else {
-        Lineage::Of(family, resource_id)
+        DatabaseIdentity::ByResourceId(family, resource_id)
     }
 }
 
 /// A fleet's points by the database that they are of.
 #[derive(Clone, Debug, Default)]
-pub struct ByDatabase<'a>(BTreeMap<Lineage<'a>, Vec<&'a Point>>);
+pub struct PointsByDatabase<'a>(BTreeMap<DatabaseIdentity<'a>, Vec<&'a RecoveryPoint>>);
 
-impl Fleet {
+impl LocationInventory {
     /// The points by database.
-    pub fn by_database(&self) -> ByDatabase<'_> {
-        let mut by = BTreeMap::<_, Vec<&Point>>::new();
+    pub fn points_by_database(&self) -> PointsByDatabase<'_> {
+        let mut by = BTreeMap::<_, Vec<&RecoveryPoint>>::new();
         for point in &self.points {
-            by.entry(point.lineage()).or_default().push(point);
+            by.entry(point.identity()).or_default().push(point);
         }
-        ByDatabase(by)
+        PointsByDatabase(by)
     }
 
     /// The database that a point is one of, when it is still there, whatever its name is now.
-    pub fn database_of(&self, point: &Point) -> Option<&Database> {
-        let named = Lineage::Named(point.family, &point.database);
-        let is = |d: &&Database| {
-            d.lineage() == point.lineage()
-                || (point.lineage() == named
+    pub fn database_of(&self, point: &RecoveryPoint) -> Option<&RdsDatabase> {
+        let named = DatabaseIdentity::ByName(point.family, &point.database);
+        let is = |d: &&RdsDatabase| {
+            d.identity() == point.identity()
+                || (point.identity() == named
                     && (d.family, &d.id) == (point.family, &point.database))
         };
         self.databases.iter().find(is)
     }
 }
 
-impl<'a> ByDatabase<'a> {
+impl<'a> PointsByDatabase<'a> {
     /// Points of this very database, whatever its name was; not of one that had its name before.
-    pub fn of(&self, database: &Database) -> Vec<&'a Point> {
-        let mut points = self.lineage(database.lineage());
-        let named = Lineage::Named(database.family, &database.id);
-        if named != database.lineage() {
-            points.extend(self.lineage(named));
+    pub fn for_database(&self, database: &RdsDatabase) -> Vec<&'a RecoveryPoint> {
+        let mut points = self.for_identity(database.identity());
+        let named = DatabaseIdentity::ByName(database.family, &database.id);
+        if named != database.identity() {
+            points.extend(self.for_identity(named));
         }
         points
     }
 
     /// Points of one lineage.
-    pub fn lineage(&self, lineage: Lineage<'_>) -> Vec<&'a Point> {
+    pub fn for_identity(&self, lineage: DatabaseIdentity<'_>) -> Vec<&'a RecoveryPoint> {
         self.0.get(&lineage).cloned().unwrap_or_default()
     }
 
     /// Every lineage with its points.
-    pub fn all(&self) -> impl Iterator<Item = (Lineage<'a>, &[&'a Point])> {
+    pub fn identities_with_points(&self) -> impl Iterator<Item = (DatabaseIdentity<'a>, &[&'a RecoveryPoint])> {
         self.0.iter().map(|(lineage, points)| (*lineage, points.as_slice()))
     }
 }
 
 /// What is seen of RDS at every place the policy names.
 #[derive(Clone, Debug, Default)]
-pub struct Seen {
+pub struct Inventory {
     /// By place, what was seen whole.
-    pub places: BTreeMap<Place, Fleet>,
+    pub locations: BTreeMap<Location, LocationInventory>,
     /// What could not be seen.
-    pub gaps: Vec<Gap>,
+    pub errors: Vec<ObservationError>,
 }
 
-impl Seen {
+impl Inventory {
     /// What was seen at a place; none when there is a gap.
-    pub fn at(&self, place: &Place) -> Option<&Fleet> {
-        self.places.get(place)
+    pub fn at_location(&self, place: &Location) -> Option<&LocationInventory> {
+        self.locations.get(place)
     }
 }

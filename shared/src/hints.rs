@@ -3,12 +3,12 @@
 
 pub mod commands;
 
-use crate::policy::{Databases, DumpFormat, Policy, text::Name};
+use crate::policy::{DatabaseGroup, DumpFormat, Policy, text::Name};
 use commands::run;
 
 /// What to do about a database of RDS in a state in which no snapshot can be taken of it. The states are RDS's own.
 /// <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/accessing-monitoring.html>
-pub fn of_status(status: &str) -> &'static str {
+pub fn hint_for_status(status: &str) -> &'static str {
     match status {
         "stopped" => {
             "start the database: what is stopped is not backed up, and RDS starts it by itself after 7 days"
@@ -39,12 +39,12 @@ pub fn of_status(status: &str) -> &'static str {
 }
 
 /// The reason that was meant, or those that there are: of the policy's own, never `schedule`, which is no reason of a demand.
-pub fn of_reason(asked: &str, known: impl IntoIterator<Item = String>) -> String {
+pub fn hint_for_reason(asked: &str, known: impl IntoIterator<Item = String>) -> String {
     let mut known: Vec<String> = known.into_iter().collect();
     known.sort();
     known.dedup();
     let words: Vec<&str> = known.iter().map(String::as_str).collect();
-    match (crate::policy::nearest(asked, &words), known.is_empty()) {
+    match (crate::policy::suggest_word(asked, &words), known.is_empty()) {
         (Some(near), _) => format!("did you mean \"{near}\"?"),
         (None, false) => format!("write one of: {}", known.join(", ")),
         (None, true) => "write the reason into the policy first".into(),
@@ -53,19 +53,19 @@ pub fn of_reason(asked: &str, known: impl IntoIterator<Item = String>) -> String
 
 /// The command that takes a snapshot of a database at once, whether or not one is due: a demand for a reason that its group
 /// has. None where the group takes none, and RDS's automated backups are all that there is.
-pub fn take_snapshot(group: &Databases, asset: &str) -> Option<String> {
+pub fn take_snapshot_command(group: &DatabaseGroup, asset: &str) -> Option<String> {
     let scheduled = group.snapshots.iter().find(|(_, s)| s.when.is_some());
     let (reason, _) = scheduled.or_else(|| group.snapshots.iter().next())?;
     Some(run(&commands::snapshot(reason.as_str(), asset)))
 }
 
 /// How a database gets a newer point: the command that takes one, or where to look where RDS's own backups are all there is.
-pub fn newer_point(group: &Databases, asset: &str) -> String {
+pub fn newer_point(group: &DatabaseGroup, asset: &str) -> String {
     let automated = || {
         "see the database's events in RDS: its automated backups are all that the policy has of it"
             .into()
     };
-    take_snapshot(group, asset).unwrap_or_else(automated)
+    take_snapshot_command(group, asset).unwrap_or_else(automated)
 }
 
 /// What makes sure that a function runs: its command, or its log where it has none.
@@ -74,7 +74,7 @@ pub fn function(name: &str) -> String {
 }
 
 /// The command that takes a dump of a database at once; none where nothing of the policy dumps it.
-pub fn take_dump(policy: &Policy, group: &Name, database: &str) -> Option<String> {
+pub fn take_dump_command(policy: &Policy, group: &Name, database: &str) -> Option<String> {
     let dumps = &policy.postgres.get(group)?.dumps;
     // Base backups are not taken yet.
     let taken = || dumps.iter().filter(|(_, d)| d.format != DumpFormat::Base);
@@ -98,21 +98,21 @@ mod tests {
             ("backing-up", "nothing"),
             ("modifying", "nothing"),
         ] {
-            assert!(of_status(status).contains(wanted), "{status}: {}", of_status(status));
+            assert!(hint_for_status(status).contains(wanted), "{status}: {}", hint_for_status(status));
         }
         for not_stopped in ["storage-full", "backing-up", "failed", "incompatible-parameters"] {
-            assert!(!of_status(not_stopped).contains("start the database"), "{not_stopped}");
+            assert!(!hint_for_status(not_stopped).contains("start the database"), "{not_stopped}");
         }
     }
 
     #[test]
     fn a_mistyped_reason_is_never_taken_for_the_schedule() {
         let known = || ["daily", "pre-deploy", "daily"].map(str::to_owned);
-        assert_eq!(of_reason("predeploy", known()), "did you mean \"pre-deploy\"?");
-        assert_eq!(of_reason("release", known()), "write one of: daily, pre-deploy");
-        assert_eq!(of_reason("schedule", []), "write the reason into the policy first");
+        assert_eq!(hint_for_reason("predeploy", known()), "did you mean \"pre-deploy\"?");
+        assert_eq!(hint_for_reason("release", known()), "write one of: daily, pre-deploy");
+        assert_eq!(hint_for_reason("schedule", []), "write the reason into the policy first");
         for asked in ["schedul", "schedule", "sched"] {
-            assert!(!of_reason(asked, known()).contains("schedule"), "{asked}");
+            assert!(!hint_for_reason(asked, known()).contains("schedule"), "{asked}");
         }
     }
 
@@ -128,7 +128,7 @@ mod tests {
             let policy = policy(&format!(
                 "databases: {{ fleet: {{ select: {{ ids: [a] }}{snapshots} }} }}\n"
             ));
-            take_snapshot(policy.databases.values().next().expect("a group"), "a")
+            take_snapshot_command(policy.databases.values().next().expect("a group"), "a")
         };
         assert_eq!(of(""), None);
         assert_eq!(
@@ -144,7 +144,7 @@ mod tests {
         );
         let crm: Name = "crm".parse().expect("a name");
         assert_eq!(
-            take_dump(&dumped, &crm, "x").as_deref(),
+            take_dump_command(&dumped, &crm, "x").as_deref(),
             Some("run `holdfast dump crm/x --reason daily`")
         );
     }

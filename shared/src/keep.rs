@@ -8,25 +8,25 @@
 //! itself satisfies it.
 
 use crate::{
-    catalog::{Point, State},
-    plan::Cleared,
-    policy::{Keep, When, text::ZoneName},
-    time::{Schedule, human},
+    catalog::{RecoveryPoint, RecoveryPointState},
+    plan::DeletionPermit,
+    policy::{RetentionRule, ScheduleConfig, text::ZoneName},
+    time::{CronSchedule, format_duration},
 };
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The period that a time belongs to: a date, and the hour where hours count.
-type Bucket = fn(Timestamp) -> (Date, i8);
+type PeriodFn = fn(Timestamp) -> (Date, i8);
 
 /// Why each point is kept by `rule`; a point that is missing in the answer is not kept.
 ///
 /// `times` are data times with any key; a point whose data was the same at several times comes with each of them, and
 /// counts once among the newest. Of each hour, day, week, month and year that has points, the last one counts,
 /// as restic and Borg count them. Points from the future are kept and counted by no rule: their time proves nothing.
-pub fn kept<K: Ord + Clone>(
+pub fn reasons_to_keep<K: Ord + Clone>(
     times: &[(K, Timestamp)],
-    rule: &Keep,
+    rule: &RetentionRule,
     now: Timestamp,
 ) -> BTreeMap<K, Vec<String>> {
     let mut why: BTreeMap<K, Vec<String>> = BTreeMap::new();
@@ -44,17 +44,17 @@ pub fn kept<K: Ord + Clone>(
         for (key, at) in &newest_first {
             let old = now.duration_since(*at);
             if old < age.duration() {
-                let reason = format!("younger than {age}, by {}", human(age.duration() - old));
+                let reason = format!("younger than {age}, by {}", format_duration(age.duration() - old));
                 why.entry(key.clone()).or_default().push(reason);
             }
         }
     }
-    let tiers: [(&str, Option<u32>, Bucket); 5] = [
-        ("hourly", rule.hourly.map(Into::into), |t| (day(t), t.to_zoned(TimeZone::UTC).hour())),
-        ("daily", rule.daily.map(Into::into), |t| (day(t), 0)),
-        ("weekly", rule.weekly.map(Into::into), |t| (week(t), 0)),
-        ("monthly", rule.monthly.map(Into::into), |t| (day(t).first_of_month(), 0)),
-        ("yearly", rule.yearly.map(Into::into), |t| (day(t).first_of_year(), 0)),
+    let tiers: [(&str, Option<u32>, PeriodFn); 5] = [
+        ("hourly", rule.hourly.map(Into::into), |t| (utc_date(t), t.to_zoned(TimeZone::UTC).hour())),
+        ("daily", rule.daily.map(Into::into), |t| (utc_date(t), 0)),
+        ("weekly", rule.weekly.map(Into::into), |t| (week_start(t), 0)),
+        ("monthly", rule.monthly.map(Into::into), |t| (utc_date(t).first_of_month(), 0)),
+        ("yearly", rule.yearly.map(Into::into), |t| (utc_date(t).first_of_year(), 0)),
     ];
     for (word, count, bucket) in tiers {
         let Some(count) = count else { continue };
@@ -78,20 +78,20 @@ pub fn kept<K: Ord + Clone>(
     why
 }
 
-fn day(t: Timestamp) -> Date {
+fn utc_date(t: Timestamp) -> Date {
     t.to_zoned(TimeZone::UTC).date()
 }
 
 /// The Monday of a time's week.
-fn week(t: Timestamp) -> Date {
-    let day = day(t);
+fn week_start(t: Timestamp) -> Date {
+    let day = utc_date(t);
     let back = i32::from(day.weekday().to_monday_zero_offset());
     day.checked_sub(jiff::Span::new().days(back)).unwrap_or(day)
 }
 
 /// What must be there of a reason before anything of it may go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Owed {
+pub enum DeletionPrecondition {
     /// Nothing: the asset is gone, and nothing more is made of it.
     #[default]
     Nothing,
@@ -103,37 +103,37 @@ pub enum Owed {
     NotMade(String),
 }
 
-impl Owed {
+impl DeletionPrecondition {
     /// What follows from a schedule, or from its absence.
-    pub fn by(when: Option<&When>, zone: &ZoneName, now: Timestamp) -> Self {
-        let owed = when.and_then(|when| Schedule::new(when, zone).owed(now));
+    pub fn from_schedule(when: Option<&ScheduleConfig>, zone: &ZoneName, now: Timestamp) -> Self {
+        let owed = when.and_then(|when| CronSchedule::new(when, zone).last_due_past_grace(now));
         owed.map_or(Self::OnDemand, Self::Since)
     }
 }
 
 /// The time in a snapshot is that of its last transaction, which may lie before the moment that it was due.
-const BEFORE_DUE: SignedDuration = SignedDuration::from_mins(30);
+const MAX_TIME_BEFORE_DUE: SignedDuration = SignedDuration::from_mins(30);
 
 /// What the policy says of one reason.
 #[derive(Clone, Debug, Default)]
-pub struct ReasonRule<'a> {
+pub struct ReasonRetention<'a> {
     /// Its rules; a point stays while any of them keeps it.
-    pub keep: Vec<&'a Keep>,
+    pub keep: Vec<&'a RetentionRule>,
     /// What must be there before anything of it goes.
-    pub owed: Owed,
+    pub precondition: DeletionPrecondition,
 }
 
 /// One asset's points at one place, and what the policy says about them.
 #[derive(Clone, Debug, Default)]
-pub struct Question<'a> {
+pub struct RetentionInput<'a> {
     /// The policy's owner: points of others are not ours to judge.
     pub owner: &'a str,
     /// Every point of one lineage at one place, in any state.
-    pub points: Vec<&'a Point>,
+    pub points: Vec<&'a RecoveryPoint>,
     /// What the policy says of each reason.
-    pub kinds: BTreeMap<&'a str, ReasonRule<'a>>,
+    pub reasons: BTreeMap<&'a str, ReasonRetention<'a>>,
     /// Good points that always stay.
-    pub floor: usize,
+    pub min_count: usize,
     /// Identifiers or ARNs that the policy holds, in any case.
     pub holds: &'a [String],
     /// When the newest good point of a living asset, whoever made it, is older than this, nothing goes.
@@ -143,7 +143,7 @@ pub struct Question<'a> {
     /// ARNs of transfer copies whose onward copy is good.
     pub transferred: BTreeSet<&'a str>,
     /// ARNs of copies that are not what was asked for, and why: they count for nothing, and a person looks at them.
-    pub wrong: BTreeMap<&'a str, String>,
+    pub mismatched: BTreeMap<&'a str, String>,
     /// By ARN, earlier times at which a point's data was the same as at its own.
     pub earlier: BTreeMap<&'a str, Vec<Timestamp>>,
     /// ARNs of points that stand for a part of the asset, or for a state that was to be replaced. They are no sign that
@@ -153,42 +153,42 @@ pub struct Question<'a> {
 
 /// What becomes of a point.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Fate {
+pub enum RetentionVerdict {
     /// It stays, for these reasons.
-    Stays(Vec<String>),
+    Keep(Vec<String>),
     /// It stays although no rule keeps it: deletion is suspended, for this reason.
     Suspended(String),
     /// It may go.
-    Goes(Box<Cleared<Point>>, String),
+    Delete(Box<DeletionPermit<RecoveryPoint>>, String),
 }
 
 /// Whether a hold of the policy means this point.
-fn holds(hold: &str, point: &Point) -> bool {
+fn hold_matches(hold: &str, point: &RecoveryPoint) -> bool {
     hold.eq_ignore_ascii_case(&point.id) || hold.eq_ignore_ascii_case(&point.arn)
 }
 
 /// Holds that mean none of the points: a typing error would hold nothing, silently.
-pub fn unmatched<'h>(wanted: &'h [String], points: &[&Point]) -> Vec<&'h str> {
-    let matched = |hold: &&str| points.iter().any(|p| holds(hold, p));
+pub fn find_unmatched_holds<'h>(wanted: &'h [String], points: &[&RecoveryPoint]) -> Vec<&'h str> {
+    let matched = |hold: &&str| points.iter().any(|p| hold_matches(hold, p));
     wanted.iter().map(String::as_str).filter(|h| !matched(h)).collect()
 }
 
-impl<'a> Question<'a> {
+impl<'a> RetentionInput<'a> {
     /// Whether a point counts: complete, what was asked for, and made by Holdfast for this policy to stay.
-    fn counts(&self, p: &Point) -> bool {
-        p.good()
-            && p.made_for(self.owner)
+    fn counts_as_backup(&self, p: &RecoveryPoint) -> bool {
+        p.is_complete()
+            && p.is_owned_by(self.owner)
             && !p.marks.transfer
             && !p.automated
-            && !self.wrong.contains_key(p.arn.as_str())
+            && !self.mismatched.contains_key(p.arn.as_str())
     }
 
     /// What the rules keep, reason by reason; only what counts is counted, so that nothing else pushes a good one out.
-    fn ruled(&self, now: Timestamp) -> BTreeMap<&str, Vec<String>> {
+    fn keep_reasons_by_arn(&self, now: Timestamp) -> BTreeMap<&str, Vec<String>> {
         let mut ruled: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-        for (reason, kind) in &self.kinds {
+        for (reason, kind) in &self.reasons {
             let times: Vec<_> = (self.points.iter())
-                .filter(|p| self.counts(p) && p.serves(reason))
+                .filter(|p| self.counts_as_backup(p) && p.has_reason(reason))
                 .filter_map(|p| Some((p.arn.as_str(), p.data_time?)))
                 .flat_map(|(arn, at)| {
                     let earlier = self.earlier.get(arn).into_iter().flatten().copied();
@@ -196,7 +196,7 @@ impl<'a> Question<'a> {
                 })
                 .collect();
             for rule in &kind.keep {
-                for (arn, why) in kept(&times, rule, now) {
+                for (arn, why) in reasons_to_keep(&times, rule, now) {
                     ruled.entry(arn).or_default().extend(why);
                 }
             }
@@ -205,57 +205,57 @@ impl<'a> Question<'a> {
     }
 
     /// Why nothing at all of this asset may go now.
-    fn all_suspended(&self, now: Timestamp) -> Option<String> {
+    fn asset_suspension(&self, now: Timestamp) -> Option<String> {
         let max_age = self.max_age?;
         let good = self
             .points
             .iter()
-            .filter(|p| p.good() && !p.marks.transfer && !self.partial.contains(p.arn.as_str()));
+            .filter(|p| p.is_complete() && !p.marks.transfer && !self.partial.contains(p.arn.as_str()));
         match good.filter_map(|p| p.data_time).max() {
             None => Some("there is no good point, so nothing goes".into()),
             Some(at) if now.duration_since(at) > max_age => Some(format!(
                 "the newest good point is {} old, over {}: backups are failing, so nothing goes",
-                human(now.duration_since(at)),
-                human(max_age)
+                format_duration(now.duration_since(at)),
+                format_duration(max_age)
             )),
             Some(_) => None,
         }
     }
 
     /// Reasons of which nothing may go now, and why.
-    pub fn suspended(&self, now: Timestamp) -> BTreeMap<&'a str, String> {
-        let all = self.all_suspended(now);
-        let why = |(reason, kind): (&&'a str, &ReasonRule<'_>)| {
-            let why = self.kind_suspended(reason, &kind.owed, now).or_else(|| all.clone())?;
+    pub fn suspended_reasons(&self, now: Timestamp) -> BTreeMap<&'a str, String> {
+        let all = self.asset_suspension(now);
+        let why = |(reason, kind): (&&'a str, &ReasonRetention<'_>)| {
+            let why = self.reason_suspension(reason, &kind.precondition, now).or_else(|| all.clone())?;
             Some((*reason, why))
         };
-        self.kinds.iter().filter_map(why).collect()
+        self.reasons.iter().filter_map(why).collect()
     }
 
     /// Why nothing of a reason may go now.
-    fn kind_suspended(&self, reason: &str, owed: &Owed, now: Timestamp) -> Option<String> {
-        let of = || self.points.iter().filter(|p| p.serves(reason));
+    fn reason_suspension(&self, reason: &str, owed: &DeletionPrecondition, now: Timestamp) -> Option<String> {
+        let of = || self.points.iter().filter(|p| p.has_reason(reason));
         match owed {
-            Owed::Nothing => None,
-            Owed::NotMade(why) => Some(why.clone()),
-            Owed::Since(due) => {
-                let newest = of().filter(|p| self.counts(p)).filter_map(|p| p.data_time);
+            DeletionPrecondition::Nothing => None,
+            DeletionPrecondition::NotMade(why) => Some(why.clone()),
+            DeletionPrecondition::Since(due) => {
+                let newest = of().filter(|p| self.counts_as_backup(p)).filter_map(|p| p.data_time);
                 let newest = newest.filter(|t| *t <= now).max();
-                let there = newest.and_then(|t| t.checked_add(BEFORE_DUE).ok());
+                let there = newest.and_then(|t| t.checked_add(MAX_TIME_BEFORE_DUE).ok());
                 (there < Some(*due)).then(|| {
                     let newest = newest.map_or("there is none".to_owned(), |t| {
-                        format!("the newest is {} old", human(now.duration_since(t)))
+                        format!("the newest is {} old", format_duration(now.duration_since(t)))
                     });
-                    let due = human(now.duration_since(*due));
+                    let due = format_duration(now.duration_since(*due));
                     format!(
                         "backups for \"{reason}\" are not being made: one was due {due} ago and {newest}; nothing of it goes"
                     )
                 })
             }
-            Owed::OnDemand => {
-                let tries = of().filter(|p| p.made_for(self.owner) && !p.marks.transfer);
-                let newest = tries.max_by_key(|p| (p.meant_time(), p.good()))?;
-                let failed = matches!(newest.state, State::Failed(_));
+            DeletionPrecondition::OnDemand => {
+                let tries = of().filter(|p| p.is_owned_by(self.owner) && !p.marks.transfer);
+                let newest = tries.max_by_key(|p| (p.intended_time(), p.is_complete()))?;
+                let failed = matches!(newest.state, RecoveryPointState::Failed(_));
                 failed.then(|| {
                     let id = &newest.id;
                     format!("the newest try for \"{reason}\", {id}, failed; nothing of it goes")
@@ -266,38 +266,38 @@ impl<'a> Question<'a> {
 }
 
 /// The fate of every point of one asset at one place, in the order of `q.points`.
-pub fn decide(q: &Question<'_>, now: Timestamp) -> Vec<Fate> {
-    let ruled = q.ruled(now);
-    let suspended = q.suspended(now);
-    let mut fates: Vec<Fate> = (q.points.iter())
-        .map(|p| match stays(q, p, &ruled, now) {
-            Err(reasons) => Fate::Stays(reasons),
-            Ok(Leave::Data(why)) => {
+pub fn decide_retention(q: &RetentionInput<'_>, now: Timestamp) -> Vec<RetentionVerdict> {
+    let ruled = q.keep_reasons_by_arn(now);
+    let suspended = q.suspended_reasons(now);
+    let mut fates: Vec<RetentionVerdict> = (q.points.iter())
+        .map(|p| match evaluate_point(q, p, &ruled, now) {
+            Err(reasons) => RetentionVerdict::Keep(reasons),
+            Ok(DeletionReason::Data(why)) => {
                 match p.reasons().iter().find_map(|reason| suspended.get(reason)) {
-                    Some(why) => Fate::Suspended(why.clone()),
-                    None => Fate::Goes(Box::new(Cleared::new((*p).clone(), now)), why),
+                    Some(why) => RetentionVerdict::Suspended(why.clone()),
+                    None => RetentionVerdict::Delete(Box::new(DeletionPermit::new((*p).clone(), now)), why),
                 }
             }
-            Ok(Leave::NoData(why)) => Fate::Goes(Box::new(Cleared::new((*p).clone(), now)), why),
+            Ok(DeletionReason::NoData(why)) => RetentionVerdict::Delete(Box::new(DeletionPermit::new((*p).clone(), now)), why),
         })
         .collect();
 
     // The floor: whatever the rules let go, the newest good points stay. An old one that is held is no stand-in for them,
     // and neither is a partial one while there are others.
     let mut newest_first: Vec<usize> =
-        (0..fates.len()).filter(|i| q.counts(q.points[*i])).collect();
-    let full = |p: &Point| !q.partial.contains(p.arn.as_str());
+        (0..fates.len()).filter(|i| q.counts_as_backup(q.points[*i])).collect();
+    let full = |p: &RecoveryPoint| !q.partial.contains(p.arn.as_str());
     newest_first.sort_by_key(|i| std::cmp::Reverse((full(q.points[*i]), q.points[*i].data_time)));
-    for i in newest_first.into_iter().take(q.floor) {
-        if !matches!(fates[i], Fate::Stays(_)) {
-            fates[i] = Fate::Stays(vec![format!("one of the {} that always stay", q.floor)]);
+    for i in newest_first.into_iter().take(q.min_count) {
+        if !matches!(fates[i], RetentionVerdict::Keep(_)) {
+            fates[i] = RetentionVerdict::Keep(vec![format!("one of the {} that always stay", q.min_count)]);
         }
     }
     fates
 }
 
 /// Why a point may go, as far as it alone is concerned.
-enum Leave {
+enum DeletionReason {
     /// It holds data that no rule keeps.
     Data(String),
     /// Nothing is lost with it: it failed, or what it was copied for is done.
@@ -305,75 +305,75 @@ enum Leave {
 }
 
 /// Why a point stays (`Err`), or why it may go as far as it alone is concerned (`Ok`).
-fn stays(
-    q: &Question<'_>,
-    p: &Point,
+fn evaluate_point(
+    q: &RetentionInput<'_>,
+    p: &RecoveryPoint,
     ruled: &BTreeMap<&str, Vec<String>>,
     now: Timestamp,
-) -> Result<Leave, Vec<String>> {
+) -> Result<DeletionReason, Vec<String>> {
     let because = |why: &str| Err(vec![why.to_owned()]);
     if p.automated {
         return because("RDS lets its own snapshots go itself");
     }
-    if !p.made_for(q.owner) {
+    if !p.is_owned_by(q.owner) {
         return because("Holdfast did not make it for this policy");
     }
     if let Some(why) = &p.marks.hold {
         return Err(vec![format!("held: {why}")]);
     }
-    if q.holds.iter().any(|hold| holds(hold, p)) {
+    if q.holds.iter().any(|hold| hold_matches(hold, p)) {
         return because("held by the policy");
     }
     if let Some(why) = q.needed.get(p.arn.as_str()) {
         return Err(vec![why.clone()]);
     }
     match &p.state {
-        State::InFlight => return because("it is still on its way"),
-        State::Failed(word) => {
-            return match failed(q, p, now) {
-                Some(why) => Ok(Leave::NoData(format!("it is {word} and {why}"))),
+        RecoveryPointState::InFlight => return because("it is still on its way"),
+        RecoveryPointState::Failed(word) => {
+            return match reason_to_delete_failed(q, p, now) {
+                Some(why) => Ok(DeletionReason::NoData(format!("it is {word} and {why}"))),
                 None => because("it failed and no newer one is good yet"),
             };
         }
-        State::Good => {}
+        RecoveryPointState::Good => {}
     }
     if p.marks.transfer {
         return if q.transferred.contains(p.arn.as_str()) {
-            Ok(Leave::NoData("a transfer copy whose onward copy is good".into()))
+            Ok(DeletionReason::NoData("a transfer copy whose onward copy is good".into()))
         } else {
             because("a transfer copy that is still to be copied on")
         };
     }
-    if let Some(why) = q.wrong.get(p.arn.as_str()) {
+    if let Some(why) = q.mismatched.get(p.arn.as_str()) {
         return Err(vec![format!("it does not count, and a person has to look: {why}")]);
     }
     if p.data_time.is_none() {
         return because("the time of its data is unknown");
     }
-    if let Some(reason) = p.reasons().into_iter().find(|r| !q.kinds.contains_key(r)) {
+    if let Some(reason) = p.reasons().into_iter().find(|r| !q.reasons.contains_key(r)) {
         return Err(vec![format!("no rule of the policy speaks of \"{reason}\"")]);
     }
     if let Some(reasons) = ruled.get(p.arn.as_str()) {
         return Err(reasons.clone());
     }
     let reasons = p.reasons().iter().map(|r| format!("\"{r}\"")).collect::<Vec<_>>().join(", ");
-    Ok(Leave::Data(format!("no line of the rule for {reasons} keeps it")))
+    Ok(DeletionReason::Data(format!("no line of the rule for {reasons} keeps it")))
 }
 
 /// Why a failed point may go. It has no data, and uses up the quota of snapshots; it stays only to be seen, and to be
 /// counted as a try, until another one speaks for it.
-fn failed(q: &Question<'_>, p: &Point, now: Timestamp) -> Option<&'static str> {
-    let meant = p.meant_time();
-    let like = |o: &&Point| {
-        o.made_for(q.owner)
+fn reason_to_delete_failed(q: &RetentionInput<'_>, p: &RecoveryPoint, now: Timestamp) -> Option<&'static str> {
+    let meant = p.intended_time();
+    let like = |o: &&RecoveryPoint| {
+        o.is_owned_by(q.owner)
             && o.marks.transfer == p.marks.transfer
-            && p.reasons().iter().any(|reason| o.serves(reason))
+            && p.reasons().iter().any(|reason| o.has_reason(reason))
     };
-    let took_its_place = |o: &Point| {
+    let took_its_place = |o: &RecoveryPoint| {
         let same_slot = p.marks.slot.is_some() && o.marks.slot == p.marks.slot;
         let same_source = p.marks.copy_of.is_some() && o.marks.copy_of == p.marks.copy_of;
         let newer = o.data_time.is_some_and(|t| t <= now) && o.data_time >= meant;
-        o.good() && (same_slot || same_source || newer)
+        o.is_complete() && (same_slot || same_source || newer)
     };
     let others = || q.points.iter().copied().filter(like);
     if others().any(took_its_place) {
@@ -382,10 +382,10 @@ fn failed(q: &Question<'_>, p: &Point, now: Timestamp) -> Option<&'static str> {
     if p.marks.transfer && q.transferred.contains(p.arn.as_str()) {
         return Some("what it was copied for is done");
     }
-    if others().any(|o| !o.good() && o.meant_time() > meant) {
+    if others().any(|o| !o.is_complete() && o.intended_time() > meant) {
         return Some("a newer try tells how it stands");
     }
-    let gone = !q.kinds.is_empty() && q.kinds.values().all(|kind| kind.owed == Owed::Nothing);
+    let gone = !q.reasons.is_empty() && q.reasons.values().all(|kind| kind.precondition == DeletionPrecondition::Nothing);
     gone.then_some("its database is gone")
 }
 

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 /// An address with the name that stands before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mailbox {
+pub struct EmailAddress {
     /// The name: `Bör, Åsa`. It stands in headers alone and may hold anything.
     pub name: Option<String>,
     /// What stands before the `@`.
@@ -13,7 +13,7 @@ pub struct Mailbox {
     pub domain: String,
 }
 
-impl Mailbox {
+impl EmailAddress {
     /// The address alone.
     pub fn address(&self) -> String {
         format!("{}@{}", self.local, self.domain)
@@ -25,13 +25,13 @@ impl Mailbox {
     }
 }
 
-impl fmt::Display for Mailbox {
+impl fmt::Display for EmailAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}", self.local, self.domain)
     }
 }
 
-impl FromStr for Mailbox {
+impl FromStr for EmailAddress {
     type Err = String;
 
     /// `ops@example.com`, `Ops <ops@example.com>`, `Bör, Åsa <asa@exämple.se>`: the name needs no quotes.
@@ -86,14 +86,14 @@ mod tests {
             ("a.b+tag@EXAMPLE.com", None, "a.b+tag@example.com"),
         ];
         for (text, name, address) in table {
-            let read: Mailbox = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
+            let read: EmailAddress = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
             assert_eq!(
                 (read.name.as_deref(), read.to_string().as_str()),
                 (name, address),
                 "{text}"
             );
         }
-        let utf8 = |text: &str| text.parse::<Mailbox>().expect(text).needs_utf8();
+        let utf8 = |text: &str| text.parse::<EmailAddress>().expect(text).needs_utf8();
         assert!(utf8("åsa@example.com") && !utf8("Åsa <asa@exämple.se>"));
     }
 
@@ -112,7 +112,7 @@ mod tests {
             ("x\r\nBcc: y <a@example.com>", "control"),
             ("", "no @"),
         ] {
-            let said = text.parse::<Mailbox>().expect_err(text);
+            let said = text.parse::<EmailAddress>().expect_err(text);
             assert!(said.contains(why), "{text}: {said}");
         }
     }

@@ -1,9 +1,9 @@
 //! Every metric that Holdfast publishes, and the alarms that a policy asks for on them.
 
 use crate::{
-    aws::cloudwatch::{Datum, MetricAlarm, Missing},
+    aws::cloudwatch::{MetricDataPoint, MetricAlarm, TreatMissingData},
     hints::commands::{STATUS, run},
-    policy::{Alarm, Policy, Side, Watch, text::Limit},
+    policy::{AlarmRule, Policy, AlarmComparison, AlarmMetric, text::ThresholdValue},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -96,7 +96,7 @@ metrics! {
     QuotaUsed "Percent" "" "report" "Share of the policy's storage quota that is used",
 }
 
-impl Watch {
+impl AlarmMetric {
     /// The metric behind it.
     pub fn metric(self) -> Metric {
         match self {
@@ -123,14 +123,14 @@ impl Watch {
     }
 
     /// What no data means: for most the fault itself, for what happens now and then that nothing new happened.
-    fn missing(self) -> Missing {
+    fn treat_missing_data(self) -> TreatMissingData {
         match self {
             Self::SizeChange
             | Self::DumpSeconds
             | Self::RecoveryTime
             | Self::RestoreTest
-            | Self::Verification => Missing::Ignore,
-            _ => Missing::Breaching,
+            | Self::Verification => TreatMissingData::Ignore,
+            _ => TreatMissingData::Breaching,
         }
     }
 
@@ -138,7 +138,7 @@ impl Watch {
     ///
     /// A value may fall on either side of a period's edge: two periods in a row without a good value are real, when a
     /// period is as long as the schedule of the function that publishes it (template.yaml). Of a dump there is one value.
-    fn rhythm(self) -> (i32, i32) {
+    fn evaluation_periods(self) -> (i32, i32) {
         match (self, self.metric().publisher()) {
             (Self::DumpSeconds, _) => (900, 1),
             (_, "retention" | "report") => (3600, 2),
@@ -149,7 +149,7 @@ impl Watch {
 
 /// A value to publish, of the whole policy, a group or one asset.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Value {
+pub struct MetricValue {
     /// The metric.
     pub metric: Metric,
     /// The group that it speaks of.
@@ -160,21 +160,21 @@ pub struct Value {
     pub value: f64,
 }
 
-impl Value {
+impl MetricValue {
     /// A value of the whole policy.
-    pub fn of_policy(metric: Metric, value: f64) -> Self {
+    pub fn for_policy(metric: Metric, value: f64) -> Self {
         Self { metric, group: None, asset: None, value }
     }
 
     /// A value of a group.
     #[expect(clippy::needless_pass_by_value, reason = "names come as text and as references to it")]
-    pub fn of_group(metric: Metric, group: impl ToString, value: f64) -> Self {
+    pub fn for_group(metric: Metric, group: impl ToString, value: f64) -> Self {
         Self { metric, group: Some(group.to_string()), asset: None, value }
     }
 
     /// A value of one asset.
     #[expect(clippy::needless_pass_by_value, reason = "names come as text and as references to it")]
-    pub fn of_asset(
+    pub fn for_asset(
         metric: Metric,
         group: impl ToString,
         asset: impl ToString,
@@ -184,7 +184,7 @@ impl Value {
     }
 
     /// As CloudWatch takes it. Metrics of each run carry the function's name.
-    pub fn datum(&self, policy: &Policy, function: &str) -> Datum {
+    pub fn to_data_point(&self, policy: &Policy, function: &str) -> MetricDataPoint {
         debug_assert!(
             self.group.is_none() || self.metric.of().contains("Group"),
             "{} is published of a group, and its row says otherwise",
@@ -201,7 +201,7 @@ impl Value {
         }
         dimensions.extend(self.group.iter().map(|g| ("Group", g.clone())));
         dimensions.extend(self.asset.iter().map(|a| ("Asset", a.clone())));
-        Datum { name: self.metric.name(), unit: self.metric.unit(), dimensions, value: self.value }
+        MetricDataPoint { name: self.metric.name(), unit: self.metric.unit(), dimensions, value: self.value }
     }
 }
 
@@ -209,58 +209,58 @@ impl Value {
 ///
 /// `values` are `(group, asset, value)`; where an asset has no value, its group's and the policy's are left out, so that
 /// an alarm on them sees missing data, which breaches, instead of the next best.
-pub fn worst<'v>(
+pub fn aggregate_max<'v>(
     metric: Metric,
     values: impl Iterator<Item = (&'v str, &'v str, Option<f64>)>,
-) -> Vec<Value> {
+) -> Vec<MetricValue> {
     let mut out = Vec::new();
     let mut groups: BTreeMap<&str, Option<f64>> = BTreeMap::new();
     for (group, asset, value) in values {
-        out.extend(value.map(|v| Value::of_asset(metric, group, asset, v)));
+        out.extend(value.map(|v| MetricValue::for_asset(metric, group, asset, v)));
         let worst = groups.entry(group).or_insert(Some(f64::NEG_INFINITY));
         *worst = worst.zip(value).map(|(w, v)| w.max(v));
     }
-    out.extend(groups.iter().filter_map(|(g, w)| Some(Value::of_group(metric, g, (*w)?))));
+    out.extend(groups.iter().filter_map(|(g, w)| Some(MetricValue::for_group(metric, g, (*w)?))));
     let all: Option<Vec<f64>> = groups.values().copied().collect();
     if let Some(worst) =
         all.filter(|a| !a.is_empty()).map(|a| a.into_iter().fold(f64::NEG_INFINITY, f64::max))
     {
-        out.push(Value::of_policy(metric, worst));
+        out.push(MetricValue::for_policy(metric, worst));
     }
     out
 }
 
 /// Beyond so many assets only their groups' values are published: CloudWatch is paid by metric, and people look at groups.
-const MOST_ASSETS: usize = 500;
+const MAX_ASSETS_WITH_METRICS: usize = 500;
 
 /// The values that go to CloudWatch: those of single assets only while there are few enough.
-pub fn bounded(values: &[Value]) -> impl Iterator<Item = &Value> {
+pub fn within_metric_limit(values: &[MetricValue]) -> impl Iterator<Item = &MetricValue> {
     let assets: BTreeSet<_> =
         values.iter().filter_map(|v| Some((&v.group, v.asset.as_ref()?))).collect();
-    let few = assets.len() <= MOST_ASSETS;
+    let few = assets.len() <= MAX_ASSETS_WITH_METRICS;
     values.iter().filter(move |v| few || v.asset.is_none())
 }
 
 /// The alarms that the policy asks for on metrics of this function.
-pub fn alarms(policy: &Policy, function: &str, topic: Option<&str>) -> Vec<MetricAlarm> {
+pub fn alarms_for_function(policy: &Policy, function: &str, topic: Option<&str>) -> Vec<MetricAlarm> {
     let watched = policy.alarms.iter().filter(|(_, a)| a.watch.metric().publisher() == function);
     watched.map(|(name, alarm)| metric_alarm(policy, name, alarm, topic)).collect()
 }
 
-fn metric_alarm(policy: &Policy, name: &str, alarm: &Alarm, topic: Option<&str>) -> MetricAlarm {
+fn metric_alarm(policy: &Policy, name: &str, alarm: &AlarmRule, topic: Option<&str>) -> MetricAlarm {
     let metric = alarm.watch.metric();
     let mut dimensions = BTreeMap::from([("Policy".to_owned(), policy.company.to_string())]);
     dimensions.extend(alarm.of.iter().map(|of| ("Group".to_owned(), of.to_string())));
-    let (limit, side) = alarm.limit();
-    let threshold = match limit.limit() {
-        Limit::Time(span) => span.as_secs_f64(),
-        Limit::Number(n) => n,
-        Limit::Share(n) => n * 100.0,
+    let (limit, side) = alarm.threshold_and_comparison();
+    let threshold = match limit.value() {
+        ThresholdValue::Time(span) => span.as_secs_f64(),
+        ThresholdValue::Number(n) => n,
+        ThresholdValue::Share(n) => n * 100.0,
     };
-    let (period, periods) = alarm.watch.rhythm();
-    let or_none = match alarm.watch.missing() {
-        Missing::Breaching => ", or no data",
-        Missing::Ignore => "",
+    let (period, periods) = alarm.watch.evaluation_periods();
+    let or_none = match alarm.watch.treat_missing_data() {
+        TreatMissingData::Breaching => ", or no data",
+        TreatMissingData::Ignore => "",
     };
     // In order and each once, so that what CloudWatch answers compares equal.
     let topics: BTreeSet<_> = topic
@@ -283,8 +283,8 @@ fn metric_alarm(policy: &Policy, name: &str, alarm: &Alarm, topic: Option<&str>)
         metric: metric.name().to_owned(),
         dimensions,
         threshold,
-        below: side == Side::Below,
-        missing: alarm.watch.missing(),
+        below: side == AlarmComparison::Below,
+        treat_missing_data: alarm.watch.treat_missing_data(),
         period,
         periods,
         topics: topics.into_iter().collect(),
@@ -297,26 +297,26 @@ mod tests {
 
     #[test]
     fn one_asset_without_a_value_hides_no_gap_behind_the_others() {
-        let values = worst(
+        let values = aggregate_max(
             Metric::PointAge,
             [("fleet", "a", Some(1.0)), ("fleet", "b", None), ("media", "m", Some(2.0))]
                 .into_iter(),
         );
         let policy: Vec<_> = values.iter().filter(|v| v.group.is_none()).collect();
         assert!(policy.is_empty(), "the policy's value would hide that b has none");
-        assert!(values.contains(&Value::of_group(Metric::PointAge, "media", 2.0)));
+        assert!(values.contains(&MetricValue::for_group(Metric::PointAge, "media", 2.0)));
         assert!(!values.iter().any(|v| v.group.as_deref() == Some("fleet") && v.asset.is_none()));
     }
 
     #[test]
     fn beyond_five_hundred_assets_only_groups_and_the_policy_are_published() {
         let values = |assets: usize| {
-            let asset = |n| Value::of_asset(Metric::PointAge, "fleet", format!("a-{n}"), 1.0);
+            let asset = |n| MetricValue::for_asset(Metric::PointAge, "fleet", format!("a-{n}"), 1.0);
             let mut values: Vec<_> = (0..assets).map(asset).collect();
-            values.push(Value::of_asset(Metric::PointSize, "fleet", "a-0", 1.0)); // one asset, two metrics
-            values.push(Value::of_group(Metric::PointAge, "fleet", 1.0));
-            values.push(Value::of_policy(Metric::PointAge, 1.0));
-            bounded(&values).cloned().collect::<Vec<_>>()
+            values.push(MetricValue::for_asset(Metric::PointSize, "fleet", "a-0", 1.0)); // one asset, two metrics
+            values.push(MetricValue::for_group(Metric::PointAge, "fleet", 1.0));
+            values.push(MetricValue::for_policy(Metric::PointAge, 1.0));
+            within_metric_limit(&values).cloned().collect::<Vec<_>>()
         };
         assert_eq!(values(500).len(), 503);
         let left = values(501);
@@ -336,7 +336,7 @@ mod tests {
              acme-backup-age: {watch: point-age, above: 25h}}}",
         )
         .expect("a policy");
-        let all = ["report", "freshness", "dump"].map(|f| alarms(&policy, f, None)).concat();
+        let all = ["report", "freshness", "dump"].map(|f| alarms_for_function(&policy, f, None)).concat();
         let told: Vec<_> = all
             .iter()
             .map(|a| {
@@ -344,13 +344,13 @@ mod tests {
                     &a.name["acme-backup-".len()..],
                     a.threshold,
                     a.below,
-                    a.missing,
+                    a.treat_missing_data,
                     a.period,
                     a.periods,
                 )
             })
             .collect();
-        let (silent, ignore) = (Missing::Breaching, Missing::Ignore);
+        let (silent, ignore) = (TreatMissingData::Breaching, TreatMissingData::Ignore);
         assert_eq!(
             told,
             [
@@ -386,7 +386,7 @@ mod tests {
     }
 
     /// The table of docs/metrics.md.
-    fn table() -> String {
+    fn metrics_table() -> String {
         let template = alarms_of_the_template();
         let mut rows = vec![
             "| metric | unit | of the policy, and | published by | watched by | meaning |"
@@ -394,7 +394,7 @@ mod tests {
             "|---|---|---|---|---|---|".to_owned(),
         ];
         for m in Metric::ALL {
-            let words = Watch::ALL.iter().filter(|w| w.metric() == *m).map(|w| format!("`{w}`"));
+            let words = AlarmMetric::ALL.iter().filter(|w| w.metric() == *m).map(|w| format!("`{w}`"));
             let ours = template.iter().filter(|(_, metric)| metric == m.name());
             let watched: Vec<_> = words.chain(ours.map(|(name, _)| format!("*{name}*"))).collect();
             let [name, unit, of] = [m.name(), m.unit(), m.of()];
@@ -414,25 +414,25 @@ mod tests {
         let (begin, end) = (docs.find("| metric |"), docs.find("\n\n## What an alarm"));
         let (begin, end) = (begin.expect("a table"), end.expect("its end"));
         if std::env::var_os("UPDATE_METRICS").is_some() {
-            let mended = format!("{}{}{}", &docs[..begin], table(), &docs[end..]);
+            let mended = format!("{}{}{}", &docs[..begin], metrics_table(), &docs[end..]);
             std::fs::write(path, mended).expect("docs/metrics.md");
             return;
         }
         assert_eq!(
             &docs[begin..end],
-            table(),
+            metrics_table(),
             "UPDATE_METRICS=1 cargo test -p shared docs_metrics"
         );
     }
 
     #[test]
     fn each_metric_is_published_by_whom_its_row_says() {
-        fn text(path: &std::path::Path) -> String {
+        fn read_sources(path: &std::path::Path) -> String {
             let mut all = String::new();
             for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
                 let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
                 if path.is_dir() && name != "tests" {
-                    all += &text(&path);
+                    all += &read_sources(&path);
                 } else if path.extension().is_some_and(|e| e == "rs") && name != "tests.rs" {
                     all += &std::fs::read_to_string(&path).unwrap_or_default();
                 }
@@ -445,7 +445,7 @@ mod tests {
                 "every" => format!("{root}/shared/src/run.rs"),
                 function => format!("{root}/functions/{function}/src"),
             };
-            let code = std::fs::read_to_string(&path).unwrap_or_else(|_| text(path.as_ref()));
+            let code = std::fs::read_to_string(&path).unwrap_or_else(|_| read_sources(path.as_ref()));
             let named = format!("Metric::{}", m.name());
             let ends = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric());
             assert!(code.split(&named).skip(1).any(ends), "{path} publishes no {}", m.name());

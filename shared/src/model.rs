@@ -3,8 +3,8 @@
 //! It is the reference of what should be true: property tests run any mix of runs, faults and clocks against it.
 
 use crate::{
-    aws::rds::Copy,
-    catalog::{Database, Family, Fleet, Marks, Place, Point, Seen, State},
+    aws::rds::SnapshotCopyRequest,
+    catalog::{RdsDatabase, DatabaseKind, LocationInventory, HoldfastTags, Location, RecoveryPoint, Inventory, RecoveryPointState},
     policy::Policy,
 };
 use jiff::Timestamp;
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 ///
 /// # Panics
 /// If it has faults.
-pub fn policy(yaml: &str) -> Policy {
+pub fn parse_policy(yaml: &str) -> Policy {
     Policy::parse(yaml).unwrap_or_else(|faults| panic!("{faults}"))
 }
 
@@ -22,15 +22,15 @@ pub fn policy(yaml: &str) -> Policy {
 ///
 /// # Panics
 /// If it is no timestamp.
-pub fn at(time: &str) -> Timestamp {
+pub fn parse_time(time: &str) -> Timestamp {
     time.parse().unwrap_or_else(|e| panic!("{time}: {e}"))
 }
 
 /// An available PostgreSQL instance in two zones, made long ago, restorable up to `now`.
-pub fn database(id: &str, now: Timestamp) -> Database {
-    Database {
+pub fn db_instance(id: &str, now: Timestamp) -> RdsDatabase {
+    RdsDatabase {
         id: id.into(),
-        family: Family::Instance,
+        family: DatabaseKind::Instance,
         resource_id: format!("db-{id}"),
         engine: "postgres".into(),
         status: "available".into(),
@@ -48,17 +48,17 @@ pub fn database(id: &str, now: Timestamp) -> Database {
 }
 
 /// A good snapshot that Holdfast took of a database at home.
-pub fn point(policy: &Policy, database: &Database, reason: &str, data_time: Timestamp) -> Point {
-    let slot = crate::time::slot(data_time);
+pub fn owned_snapshot(policy: &Policy, database: &RdsDatabase, reason: &str, data_time: Timestamp) -> RecoveryPoint {
+    let slot = crate::time::format_slot(data_time);
     let id = format!("{}-{reason}-{slot}", database.id);
-    Point {
-        arn: arn(&Place::home(policy), database.family, &id),
+    RecoveryPoint {
+        arn: snapshot_arn(&Location::home_from_policy(policy), database.family, &id),
         id,
         database: database.id.clone(),
         resource_id: database.resource_id.clone(),
         family: database.family,
         automated: false,
-        state: State::Good,
+        state: RecoveryPointState::Good,
         data_time: Some(data_time),
         started: Some(data_time),
         size_gib: 20,
@@ -66,128 +66,128 @@ pub fn point(policy: &Policy, database: &Database, reason: &str, data_time: Time
         kms_key: database.encrypted.then(|| "arn:aws:kms:eu-west-1:111122223333:key/home".into()),
         option_group: None,
         source_arn: None,
-        marks: Marks {
+        marks: HoldfastTags {
             owner: Some(policy.owner()),
             resource_id: Some(database.resource_id.clone()),
             family: Some(database.family),
             reason: Some(reason.into()),
             slot: Some(slot),
-            ..Marks::default()
+            ..HoldfastTags::default()
         },
     }
 }
 
 /// A snapshot that RDS took by itself.
-pub fn automated(policy: &Policy, database: &Database, data_time: Timestamp) -> Point {
-    let mut point = point(policy, database, "automated", data_time);
-    point.id = format!("rds:{}-{}", database.id, crate::time::slot(data_time));
-    point.arn = arn(&Place::home(policy), database.family, &point.id);
+pub fn automated_snapshot(policy: &Policy, database: &RdsDatabase, data_time: Timestamp) -> RecoveryPoint {
+    let mut point = owned_snapshot(policy, database, "automated", data_time);
+    point.id = format!("rds:{}-{}", database.id, crate::time::format_slot(data_time));
+    point.arn = snapshot_arn(&Location::home_from_policy(policy), database.family, &point.id);
     point.automated = true;
-    point.marks = Marks::default();
+    point.marks = HoldfastTags::default();
     point
 }
 
-fn arn(place: &Place, family: Family, id: &str) -> String {
+fn snapshot_arn(place: &Location, family: DatabaseKind, id: &str) -> String {
     let kind = match family {
-        Family::Instance => "snapshot",
-        Family::Cluster => "cluster-snapshot",
+        DatabaseKind::Instance => "snapshot",
+        DatabaseKind::Cluster => "cluster-snapshot",
     };
     format!("arn:aws:rds:{}:{}:{kind}:{id}", place.region, place.account)
 }
 
 /// A cluster of that name.
-pub fn cluster(id: &str, now: Timestamp) -> Database {
+pub fn db_cluster(id: &str, now: Timestamp) -> RdsDatabase {
     let resource_id = format!("cluster-{id}");
-    Database { family: Family::Cluster, resource_id, ..database(id, now) }
+    RdsDatabase { family: DatabaseKind::Cluster, resource_id, ..db_instance(id, now) }
 }
 
 /// What is seen: `databases` and `points` at home, nothing at any destination.
-pub fn seen(policy: &Policy, databases: Vec<Database>, points: Vec<Point>) -> Seen {
-    let mut seen = Seen::default();
-    for place in crate::observe::places(policy) {
-        seen.places.insert(place, Fleet::default());
+pub fn home_inventory(policy: &Policy, databases: Vec<RdsDatabase>, points: Vec<RecoveryPoint>) -> Inventory {
+    let mut seen = Inventory::default();
+    for place in crate::observe::snapshot_locations(policy) {
+        seen.locations.insert(place, LocationInventory::default());
     }
-    seen.places.insert(Place::home(policy), Fleet { databases, points });
+    seen.locations.insert(Location::home_from_policy(policy), LocationInventory { databases, points });
     seen
 }
 
 /// The world after a snapshot was started: it is on its way, with the tags that it was given.
-pub fn taken(
-    seen: &mut Seen,
+pub fn apply_snapshot(
+    seen: &mut Inventory,
     policy: &Policy,
-    (family, database): (Family, &str),
+    (family, database): (DatabaseKind, &str),
     id: &str,
     tags: &BTreeMap<String, String>,
 ) {
-    let home = Place::home(policy);
-    let fleet = seen.places.entry(home.clone()).or_default();
+    let home = Location::home_from_policy(policy);
+    let fleet = seen.locations.entry(home.clone()).or_default();
     if fleet.points.iter().any(|p| (p.family, p.id.as_str()) == (family, id)) {
         return; // RDS answers DBSnapshotAlreadyExists.
     }
     let found = fleet.databases.iter().find(|d| (d.family, d.id.as_str()) == (family, database));
     let Some(found) = found else { return };
-    let mut point = point(policy, found, "any", Timestamp::UNIX_EPOCH);
+    let mut point = owned_snapshot(policy, found, "any", Timestamp::UNIX_EPOCH);
     point.id = id.into();
-    point.arn = arn(&home, family, id);
-    point.state = State::InFlight;
+    point.arn = snapshot_arn(&home, family, id);
+    point.state = RecoveryPointState::InFlight;
     point.data_time = None;
-    point.marks = Marks::from_tags(tags.iter().map(|(k, v)| (k.as_str(), v.as_str())));
+    point.marks = HoldfastTags::from_tags(tags.iter().map(|(k, v)| (k.as_str(), v.as_str())));
     fleet.points.push(point);
 }
 
 /// The world after a copy was started: it is on its way at its place. RDS refuses one whose source is gone.
-pub fn copied(seen: &mut Seen, to: &Place, copy: &Copy) {
+pub fn apply_copy(seen: &mut Inventory, to: &Location, copy: &SnapshotCopyRequest) {
     let source =
-        seen.places.values().flat_map(|f| &f.points).find(|p| p.arn == copy.source).cloned();
+        seen.locations.values().flat_map(|f| &f.points).find(|p| p.arn == copy.source).cloned();
     let Some(source) = source else { return };
-    let fleet = seen.places.entry(to.clone()).or_default();
+    let fleet = seen.locations.entry(to.clone()).or_default();
     if fleet.points.iter().any(|p| (p.family, &p.id) == (source.family, &copy.id)) {
         return;
     }
-    fleet.points.push(Point {
+    fleet.points.push(RecoveryPoint {
         id: copy.id.clone(),
-        arn: arn(to, source.family, &copy.id),
+        arn: snapshot_arn(to, source.family, &copy.id),
         automated: false,
-        state: State::InFlight,
+        state: RecoveryPointState::InFlight,
         data_time: None,
         kms_key: copy.kms_key.clone().or(source.kms_key.clone()),
         source_arn: Some(source.arn.clone()),
-        marks: Marks::from_tags(copy.tags.iter().map(|(k, v)| (k.as_str(), v.as_str()))),
+        marks: HoldfastTags::from_tags(copy.tags.iter().map(|(k, v)| (k.as_str(), v.as_str()))),
         ..source
     });
 }
 
 /// The world after a point was deleted; a copy in flight from it ends, as RDS ends it.
-pub fn deleted(seen: &mut Seen, at: &Place, arn: &str) {
-    if let Some(fleet) = seen.places.get_mut(at) {
+pub fn apply_delete(seen: &mut Inventory, at: &Location, arn: &str) {
+    if let Some(fleet) = seen.locations.get_mut(at) {
         fleet.points.retain(|p| p.arn != arn);
     }
-    for point in seen.places.values_mut().flat_map(|f| &mut f.points) {
-        if point.state == State::InFlight && point.source_arn.as_deref() == Some(arn) {
-            point.state = State::Failed("failed".into());
+    for point in seen.locations.values_mut().flat_map(|f| &mut f.points) {
+        if point.state == RecoveryPointState::InFlight && point.source_arn.as_deref() == Some(arn) {
+            point.state = RecoveryPointState::Failed("failed".into());
         }
     }
 }
 
 /// What is on its way comes to its end: good with the data of `now` (a copy: with its source's), or failed.
-pub fn settled(seen: &mut Seen, now: Timestamp, mut good: impl FnMut(&Point) -> bool) {
+pub fn complete_in_flight(seen: &mut Inventory, now: Timestamp, mut good: impl FnMut(&RecoveryPoint) -> bool) {
     let times: BTreeMap<String, Option<Timestamp>> = seen
-        .places
+        .locations
         .values()
         .flat_map(|f| &f.points)
         .map(|p| (p.arn.clone(), p.data_time))
         .collect();
-    for point in seen.places.values_mut().flat_map(|f| &mut f.points) {
-        if point.state != State::InFlight {
+    for point in seen.locations.values_mut().flat_map(|f| &mut f.points) {
+        if point.state != RecoveryPointState::InFlight {
             continue;
         }
         if good(point) {
             let source = point.marks.copy_of.as_ref();
             let time = source.map_or(Some(now), |arn| times.get(arn).copied().flatten());
             point.data_time = time.or(Some(now));
-            point.state = State::Good;
+            point.state = RecoveryPointState::Good;
         } else {
-            point.state = State::Failed("failed".into());
+            point.state = RecoveryPointState::Failed("failed".into());
         }
     }
 }

@@ -1,18 +1,18 @@
 //! Looking at RDS: the same eyes for every function.
 
-use crate::catalog::Database;
+use crate::catalog::RdsDatabase;
 use crate::{
-    catalog::{Family, Fleet, Gap, Place, Seen},
+    catalog::{DatabaseKind, LocationInventory, ObservationError, Location, Inventory},
     plan::{Finding, Severity, code},
-    policy::{Databases, Policy, select, text::Name},
-    run::World,
+    policy::{DatabaseGroup, Policy, evaluate_selector, text::Name},
+    run::RunContext,
 };
 use futures_util::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How much is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Where {
+pub enum ObservationScope {
     /// The assets' own place.
     Home,
     /// Home, and every destination that a group copies to.
@@ -21,26 +21,26 @@ pub enum Where {
 
 /// Every place that the policy has snapshots at: home first. None for a policy without a home, which is of a host without
 /// AWS.
-pub fn places(policy: &Policy) -> Vec<Place> {
+pub fn snapshot_locations(policy: &Policy) -> Vec<Location> {
     if policy.home.is_none() {
         return Vec::new();
     }
-    let mut places = vec![Place::home(policy)];
+    let mut places = vec![Location::home_from_policy(policy)];
     for copy in policy.databases.values().flat_map(|g| &g.copies) {
-        places.extend(Place::of(policy, &copy.to).filter(|p| !places.contains(p)));
+        places.extend(Location::for_destination(policy, &copy.to).filter(|p| !places.contains(p)));
     }
     places
 }
 
 /// Looks at the databases and points of the policy. A place that does not answer is a gap, and the others still count. Of a
 /// policy without a home AWS is asked nothing: it has no databases there, which is known without asking.
-pub async fn observe(world: &World<'_>, how: Where) -> Seen {
-    let home = world.home();
-    let mut all = places(world.policy);
+pub async fn observe_inventory(world: &RunContext<'_>, how: ObservationScope) -> Inventory {
+    let home = world.home_location();
+    let mut all = snapshot_locations(world.policy);
     if all.is_empty() {
-        return Seen { places: BTreeMap::from([(home, Fleet::default())]), ..Seen::default() };
+        return Inventory { locations: BTreeMap::from([(home, LocationInventory::default())]), ..Inventory::default() };
     }
-    if how == Where::Home {
+    if how == ObservationScope::Home {
         all.truncate(1);
     }
     let looks = all.into_iter().map(|place| {
@@ -49,32 +49,32 @@ pub async fn observe(world: &World<'_>, how: Where) -> Seen {
         async move {
             let look = async {
                 if at_home {
-                    rds.fleet().await
+                    rds.inventory().await
                 } else {
-                    rds.points().await.map(|points| Fleet { points, ..Fleet::default() })
+                    rds.list_snapshots().await.map(|points| LocationInventory { points, ..LocationInventory::default() })
                 }
             };
-            let fleet = world.observed(listing(&place), look).await;
-            (place, fleet.map_err(|e| rds.gap(&e)))
+            let fleet = world.with_observation_timeout(list_operation(&place), look).await;
+            (place, fleet.map_err(|e| rds.to_observation_error(&e)))
         }
     });
-    gather(looks).await
+    collect_inventories(looks).await
 }
 
 /// What is done at a place, for errors.
-fn listing(place: &Place) -> String {
+fn list_operation(place: &Location) -> String {
     format!("list databases and snapshots of {place}")
 }
 
 /// What each place answers, side by side: a fleet or a gap.
-async fn gather(
-    looks: impl Iterator<Item = impl Future<Output = (Place, Result<Fleet, Gap>)>>,
-) -> Seen {
-    let mut seen = Seen::default();
+async fn collect_inventories(
+    looks: impl Iterator<Item = impl Future<Output = (Location, Result<LocationInventory, ObservationError>)>>,
+) -> Inventory {
+    let mut seen = Inventory::default();
     for (place, fleet) in join_all(looks).await {
         match fleet {
-            Ok(fleet) => drop(seen.places.insert(place, fleet)),
-            Err(gap) => seen.gaps.push(gap),
+            Ok(fleet) => drop(seen.locations.insert(place, fleet)),
+            Err(gap) => seen.errors.push(gap),
         }
     }
     seen
@@ -84,92 +84,92 @@ async fn gather(
 /// a hundred events do not list the whole account a hundred times.
 ///
 /// It is looked for by its resource id, so a database that was renamed is found with the points of all its names.
-pub async fn observe_one(world: &World<'_>, snapshot_arn: &str) -> Seen {
-    let mut seen = Seen::default();
-    let home = world.home();
+pub async fn observe_database(world: &RunContext<'_>, snapshot_arn: &str) -> Inventory {
+    let mut seen = Inventory::default();
+    let home = world.home_location();
     if world.policy.home.is_none() {
         return seen;
     }
     let rds = world.aws.rds(&home);
-    let found = world.observed(format!("look at {snapshot_arn}"), async {
+    let found = world.with_observation_timeout(format!("look at {snapshot_arn}"), async {
         // The snapshot is gone already, or another account's: nothing to do sooner than the next sweep.
-        let Some(point) = rds.point_at(snapshot_arn).await? else { return Ok(None) };
-        let fleet = rds.fleet_of(&point).await?;
+        let Some(point) = rds.find_snapshot_by_arn(snapshot_arn).await? else { return Ok(None) };
+        let fleet = rds.inventory_for_point(&point).await?;
         Ok(Some((point.family, fleet)))
     });
     let (family, fleet) = match found.await {
         Ok(Some(found)) => found,
         Ok(None) => return seen,
         Err(e) => {
-            seen.gaps.push(rds.gap(&e));
+            seen.errors.push(rds.to_observation_error(&e));
             return seen;
         }
     };
     let points = fleet.points.iter().map(|p| p.database.clone());
     let names: BTreeSet<String> =
         fleet.databases.iter().map(|d| d.id.clone()).chain(points).collect();
-    let away = places(world.policy).into_iter().filter(|place| *place != home);
+    let away = snapshot_locations(world.policy).into_iter().filter(|place| *place != home);
     let looks = away.map(|place| {
         let (rds, names) = (world.aws.rds(&place), &names);
         async move {
-            let listed = world.observed(listing(&place), async {
+            let listed = world.with_observation_timeout(list_operation(&place), async {
                 let mut points = Vec::new();
                 for name in names {
-                    points.extend(rds.points_named(family, name).await?);
+                    points.extend(rds.snapshots_by_name(family, name).await?);
                 }
-                Ok(Fleet { points, ..Fleet::default() })
+                Ok(LocationInventory { points, ..LocationInventory::default() })
             });
             let fleet = listed.await;
-            (place, fleet.map_err(|e| rds.gap(&e)))
+            (place, fleet.map_err(|e| rds.to_observation_error(&e)))
         }
     });
-    seen = gather(looks).await;
-    seen.places.insert(home, fleet);
+    seen = collect_inventories(looks).await;
+    seen.locations.insert(home, fleet);
     seen
 }
 
 /// The databases of each group of the policy, the findings about the selection itself, and what no group selects.
 #[derive(Debug, Default)]
-pub struct Selection<'a> {
+pub struct DatabaseSelection<'a> {
     /// By group, its databases.
-    pub groups: BTreeMap<&'a Name, (&'a Databases, Vec<&'a Database>)>,
+    pub groups: BTreeMap<&'a Name, (&'a DatabaseGroup, Vec<&'a RdsDatabase>)>,
     /// Databases that no group selects and none excepts.
-    pub unprotected: Vec<&'a Database>,
+    pub unprotected: Vec<&'a RdsDatabase>,
     /// Names that are not there, groups that found too few, databases in two groups.
     pub findings: Vec<Finding>,
 }
 
-impl<'a> Selection<'a> {
+impl<'a> DatabaseSelection<'a> {
     /// Every selected database with its group.
-    pub fn all(&self) -> impl Iterator<Item = (&'a Name, &'a Databases, &'a Database)> {
+    pub fn selected_databases(&self) -> impl Iterator<Item = (&'a Name, &'a DatabaseGroup, &'a RdsDatabase)> {
         self.groups.iter().flat_map(|(name, (group, databases))| {
             databases.iter().map(|d| (*name, *group, *d)).collect::<Vec<_>>()
         })
     }
 
     /// The group of this very database.
-    pub fn group_of(&self, database: &Database) -> Option<(&'a Name, &'a Databases)> {
-        let found = self.all().find(|(_, _, d)| d.lineage() == database.lineage());
+    pub fn group_of(&self, database: &RdsDatabase) -> Option<(&'a Name, &'a DatabaseGroup)> {
+        let found = self.selected_databases().find(|(_, _, d)| d.identity() == database.identity());
         found.map(|(name, group, _)| (name, group))
     }
 
     /// The group of the first database of a name; an instance and a cluster may share one.
-    pub fn of(&self, database: &str) -> Option<(&'a Name, &'a Databases, &'a Database)> {
-        self.all().find(|(_, _, d)| d.id == database)
+    pub fn find_by_id(&self, database: &str) -> Option<(&'a Name, &'a DatabaseGroup, &'a RdsDatabase)> {
+        self.selected_databases().find(|(_, _, d)| d.id == database)
     }
 }
 
 /// Selects the databases of each group. A database that two groups select belongs to the first by name, and that is a
 /// finding. Read replicas are in only when a group names them: their primary is what is backed up.
-pub fn selection<'a>(policy: &'a Policy, databases: &'a [Database]) -> Selection<'a> {
-    let mut out = Selection::default();
+pub fn select_databases<'a>(policy: &'a Policy, databases: &'a [RdsDatabase]) -> DatabaseSelection<'a> {
+    let mut out = DatabaseSelection::default();
     // An instance and a cluster of one name are two databases.
-    let mut taken: BTreeMap<(Family, &str), &Name> = BTreeMap::new();
+    let mut taken: BTreeMap<(DatabaseKind, &str), &Name> = BTreeMap::new();
     for (name, group) in &policy.databases {
         let mut mine = Vec::new();
         for database in databases {
             let named = group.select.ids.contains(&database.id);
-            if select(&group.select, &database.id, &database.tags).is_err()
+            if evaluate_selector(&group.select, &database.id, &database.tags).is_err()
                 || (database.replica_of.is_some() && !named)
             {
                 continue;
@@ -213,21 +213,21 @@ pub fn selection<'a>(policy: &'a Policy, databases: &'a [Database]) -> Selection
     out.unprotected = databases
         .iter()
         .filter(|d| !taken.contains_key(&(d.family, d.id.as_str())) && !excepted(&d.id))
-        .filter(|d| !follows_one_of(d, databases))
+        .filter(|d| !is_replica_of_any(d, databases))
         .collect();
     out
 }
 
 /// Whether it is a read replica of a database that is here: that one is what is backed up. The primary in another region
 /// or account, or outside of RDS, is nobody's here.
-fn follows_one_of(replica: &Database, databases: &[Database]) -> bool {
+fn is_replica_of_any(replica: &RdsDatabase, databases: &[RdsDatabase]) -> bool {
     replica.replica_of.as_ref().is_some_and(|primary| databases.iter().any(|d| d.id == *primary))
 }
 
 /// Assets of a request that no group selects, each with what the policy has: asked for by name, an unknown asset is an
 /// error before anything happens.
-pub fn unknown_assets(asked: &[String], selection: &Selection<'_>) -> Vec<Finding> {
-    let known: Vec<&str> = selection.all().map(|(_, _, d)| d.id.as_str()).collect();
+pub fn unknown_assets(asked: &[String], selection: &DatabaseSelection<'_>) -> Vec<Finding> {
+    let known: Vec<&str> = selection.selected_databases().map(|(_, _, d)| d.id.as_str()).collect();
     asked
         .iter()
         .filter(|a| !known.contains(&a.as_str()))
@@ -248,31 +248,31 @@ pub fn unknown_assets(asked: &[String], selection: &Selection<'_>) -> Vec<Findin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{aws::wire, run::Budget};
+    use crate::{aws::wire, run::Deadline};
 
     #[tokio::test]
     async fn a_policy_without_a_home_asks_aws_nothing() {
-        let aws = wire::aws(|request| panic!("{} is asked for", request.operation));
+        let aws = wire::mock_aws(|request| panic!("{} is asked for", request.operation));
         let policy = Policy::parse("{holdfast: 1, company: acme, id: host-1}").expect("a policy");
-        let world = World {
+        let world = RunContext {
             aws: &aws,
             policy: &policy,
             now: jiff::Timestamp::UNIX_EPOCH,
-            budget: Budget::endless(),
-            run: "r".into(),
+            deadline: Deadline::unlimited(),
+            run_id: "r".into(),
             dry_run: true,
-            host: true,
-            topic: None,
-            reports: None,
+            on_host: true,
+            failure_topic: None,
+            reports_topic: None,
             user: None,
         };
-        for how in [Where::Home, Where::Everywhere] {
-            let seen = observe(&world, how).await;
-            assert!(seen.gaps.is_empty(), "{:?}", seen.gaps);
-            let fleet = seen.at(&world.home()).expect("home is known to be empty");
+        for how in [ObservationScope::Home, ObservationScope::Everywhere] {
+            let seen = observe_inventory(&world, how).await;
+            assert!(seen.errors.is_empty(), "{:?}", seen.errors);
+            let fleet = seen.at_location(&world.home_location()).expect("home is known to be empty");
             assert!(fleet.databases.is_empty() && fleet.points.is_empty());
         }
         let arn = "arn:aws:rds:us-east-1:000000000000:snapshot:orders";
-        assert!(observe_one(&world, arn).await.places.is_empty());
+        assert!(observe_database(&world, arn).await.locations.is_empty());
     }
 }

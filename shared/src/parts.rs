@@ -4,14 +4,14 @@
 use crate::{
     hints::commands as hints,
     plan::{Finding, Severity, code},
-    policy::{Bucket, DumpFormat, Policy, Postgres},
-    report::{Coverage, Standing},
+    policy::{BucketGroup, DumpFormat, Policy, PostgresGroup},
+    report::{AssetCoverage, AssetStatus},
 };
 use std::fmt;
 
 /// A section of the policy that has groups of assets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Section {
+pub enum PolicySection {
     /// RDS databases.
     Databases,
     /// S3 buckets.
@@ -28,9 +28,9 @@ pub enum Section {
 
 /// An asset that the policy names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Named {
+pub struct NamedAsset {
     /// Where.
-    pub section: Section,
+    pub section: PolicySection,
     /// Its group.
     pub group: String,
     /// The asset; none where only AWS or the server knows which the group has: then it has one at least.
@@ -38,45 +38,45 @@ pub struct Named {
 }
 
 /// Every asset that the policy names.
-pub fn named(policy: &Policy) -> Vec<Named> {
+pub fn named_assets(policy: &Policy) -> Vec<NamedAsset> {
     let mut all = Vec::new();
     let mut add = |section, group: &dyn fmt::Display, asset: Option<String>| {
-        all.push(Named { section, group: group.to_string(), asset });
+        all.push(NamedAsset { section, group: group.to_string(), asset });
     };
     for (name, group) in &policy.databases {
-        add(Section::Databases, name, None);
+        add(PolicySection::Databases, name, None);
         for id in group.select.ids.iter().filter(|id| !group.select.except.contains(id)) {
-            add(Section::Databases, name, Some(id.clone()));
+            add(PolicySection::Databases, name, Some(id.clone()));
         }
     }
     for (name, bucket) in &policy.buckets {
-        add(Section::Buckets, name, Some(bucket.bucket.to_string()));
+        add(PolicySection::Buckets, name, Some(bucket.bucket.to_string()));
     }
     for (name, group) in &policy.postgres {
         if group.databases.is_all() {
-            add(Section::Postgres, name, None);
+            add(PolicySection::Postgres, name, None);
             continue;
         }
         for asset in postgres_assets(group) {
             let asset = asset.map_or_else(|| name.to_string(), str::to_owned);
-            add(Section::Postgres, name, Some(asset));
+            add(PolicySection::Postgres, name, Some(asset));
         }
     }
     for name in policy.redis.keys() {
-        add(Section::Redis, name, Some(name.to_string()));
+        add(PolicySection::Redis, name, Some(name.to_string()));
     }
     for name in policy.kubernetes.keys() {
-        add(Section::Kubernetes, name, Some(name.to_string()));
+        add(PolicySection::Kubernetes, name, Some(name.to_string()));
     }
     for name in policy.files.keys() {
-        add(Section::Files, name, Some(name.to_string()));
+        add(PolicySection::Files, name, Some(name.to_string()));
     }
     all
 }
 
 /// The assets of a group of dumps: each database where records or keys tell them apart, else the group, which is none.
 /// Which databases a group of all has, only its records or its server say: here it is the group.
-pub fn postgres_assets(group: &Postgres) -> Vec<Option<&str>> {
+pub fn postgres_assets(group: &PostgresGroup) -> Vec<Option<&str>> {
     let in_key = group.stored.key.as_deref().is_some_and(|k| k.contains("{database}"));
     if group.databases.is_all() || (group.dumps.is_empty() && !in_key) {
         return vec![None];
@@ -86,7 +86,7 @@ pub fn postgres_assets(group: &Postgres) -> Vec<Option<&str>> {
 
 /// A part of the policy that no function runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NotRun {
+pub struct UnimplementedPart {
     /// The group, or the drill.
     pub group: String,
     /// Its place in the policy: `postgres.main.wal`.
@@ -98,10 +98,10 @@ pub struct NotRun {
 }
 
 /// Every part of the policy that no function runs.
-pub fn not_run(policy: &Policy) -> Vec<NotRun> {
+pub fn unimplemented_parts(policy: &Policy) -> Vec<UnimplementedPart> {
     let mut all = Vec::new();
     let mut add = |severity, group: &dyn fmt::Display, path: String, why| {
-        all.push(NotRun { group: group.to_string(), path, why, severity });
+        all.push(UnimplementedPart { group: group.to_string(), path, why, severity });
     };
     for (name, bucket) in &policy.buckets {
         for (path, why) in outside_s3(policy, bucket) {
@@ -142,7 +142,7 @@ pub fn not_run(policy: &Policy) -> Vec<NotRun> {
 }
 
 /// What of a bucket goes to a destination that is no bucket of S3.
-fn outside_s3(policy: &Policy, bucket: &Bucket) -> Vec<(String, &'static str)> {
+fn outside_s3(policy: &Policy, bucket: &BucketGroup) -> Vec<(String, &'static str)> {
     let outside = |to| policy.destinations.get(to).is_some_and(|d| d.bucket.is_none());
     let copies = bucket.copies.iter().enumerate().filter(|(_, c)| outside(&c.to));
     let mut all: Vec<_> = copies
@@ -154,33 +154,33 @@ fn outside_s3(policy: &Policy, bucket: &Bucket) -> Vec<(String, &'static str)> {
     all
 }
 
-impl NotRun {
+impl UnimplementedPart {
     /// As a finding.
-    pub fn finding(&self) -> Finding {
+    pub fn to_finding(&self) -> Finding {
         let mend =
             "take it out of the policy, or make these backups by other means and say so there";
         Finding::new(self.severity, &self.path, "not-run", self.why, mend).in_group(&self.group)
     }
 
     /// As a row.
-    pub fn standing(&self) -> Standing {
-        let mut standing = Standing::new(&self.group, &self.path);
-        standing.coverage = Coverage::NotRun;
-        standing.add(&self.finding());
+    pub fn to_asset_status(&self) -> AssetStatus {
+        let mut standing = AssetStatus::new(&self.group, &self.path);
+        standing.coverage = AssetCoverage::NotRun;
+        standing.add_finding(&self.to_finding());
         standing
     }
 }
 
 /// Adds a row for every asset of these sections that nobody has a row of, and returns what is wrong with that.
-pub fn complete(
+pub fn add_missing_assets(
     policy: &Policy,
-    assets: &mut Vec<Standing>,
-    sections: impl Fn(Section) -> bool,
+    assets: &mut Vec<AssetStatus>,
+    sections: impl Fn(PolicySection) -> bool,
 ) -> Vec<Finding> {
     let mut found = Vec::new();
     // A group comes before its assets, so that one row of an asset is a row of its group too: last things first.
-    for Named { section, group, asset } in named(policy).into_iter().rev() {
-        let there = |s: &Standing| s.group == group && asset.as_ref().is_none_or(|a| *a == s.asset);
+    for NamedAsset { section, group, asset } in named_assets(policy).into_iter().rev() {
+        let there = |s: &AssetStatus| s.group == group && asset.as_ref().is_none_or(|a| *a == s.asset);
         if !sections(section) || assets.iter().any(there) {
             continue;
         }
@@ -192,8 +192,8 @@ pub fn complete(
         );
         let finding = Finding::new(Severity::Critical, &asset, code::NOT_OBSERVED, why, mend);
         let finding = finding.in_group(&group);
-        let mut standing = Standing::new(&group, &asset);
-        standing.add(&finding);
+        let mut standing = AssetStatus::new(&group, &asset);
+        standing.add_finding(&finding);
         assets.push(standing);
         found.push(finding);
     }
@@ -236,7 +236,7 @@ drills: { monthly: { kind: dump, of: main, when: { cron: "0 5 1 * *" } } }
 
     #[test]
     fn every_part_that_nothing_runs_is_a_row_with_how_bad_that_is() {
-        let rows: Vec<_> = not_run(&all()).iter().map(|p| p.finding().to_string()).collect();
+        let rows: Vec<_> = unimplemented_parts(&all()).iter().map(|p| p.to_finding().to_string()).collect();
         let rows = rows.join("\n").replace(
             "; take it out of the policy, or make these backups by other means and say so there",
             "",
@@ -248,17 +248,17 @@ drills: { monthly: { kind: dump, of: main, when: { cron: "0 5 1 * *" } } }
         warning secrets.app not-run: secrets are not checked yet
         warning drills.monthly not-run: no function runs drills yet
         ");
-        assert!(not_run(&all()).iter().all(|p| !p.standing().ok()));
+        assert!(unimplemented_parts(&all()).iter().all(|p| !p.to_asset_status().is_ok()));
     }
 
     #[test]
     fn an_empty_look_is_a_row_for_every_asset_and_none_is_ok() {
         let mut rows = Vec::new();
-        let found = complete(&all(), &mut rows, |_| true);
+        let found = add_missing_assets(&all(), &mut rows, |_| true);
         let names: Vec<_> = rows.iter().map(|s| format!("{}/{}", s.group, s.asset)).collect();
         insta::assert_snapshot!(names.join(" "), @"conf/conf prod/prod cache/cache whole/whole theirs/theirs main/b main/a media/acme-media named/users named/orders fleet/fleet");
-        assert_eq!((found.len(), rows.iter().any(Standing::ok)), (rows.len(), false));
-        assert_eq!(complete(&all(), &mut rows, |_| true), [], "and no second one");
+        assert_eq!((found.len(), rows.iter().any(AssetStatus::is_ok)), (rows.len(), false));
+        assert_eq!(add_missing_assets(&all(), &mut rows, |_| true), [], "and no second one");
     }
 
     proptest! {
@@ -266,19 +266,19 @@ drills: { monthly: { kind: dump, of: main, when: { cron: "0 5 1 * *" } } }
         #[test]
         fn every_asset_has_a_row(there in proptest::collection::vec(any::<bool>(), 11)) {
             let policy = all();
-            let mut rows: Vec<Standing> = named(&policy).iter().zip(&there).filter(|(_, t)| **t).map(|(n, _)| {
+            let mut rows: Vec<AssetStatus> = named_assets(&policy).iter().zip(&there).filter(|(_, t)| **t).map(|(n, _)| {
                 let asset = n.asset.clone().unwrap_or_else(|| "acme-1".into());
-                let mut standing = Standing::new(&n.group, asset);
-                standing.coverage = Coverage::Watched;
+                let mut standing = AssetStatus::new(&n.group, asset);
+                standing.coverage = AssetCoverage::Watched;
                 standing
             }).collect();
             let before = rows.len();
-            complete(&policy, &mut rows, |_| true);
-            for n in named(&policy) {
-                let has = |s: &Standing| s.group == n.group && n.asset.as_ref().is_none_or(|a| *a == s.asset);
+            add_missing_assets(&policy, &mut rows, |_| true);
+            for n in named_assets(&policy) {
+                let has = |s: &AssetStatus| s.group == n.group && n.asset.as_ref().is_none_or(|a| *a == s.asset);
                 prop_assert!(rows.iter().any(has), "{n:?}");
             }
-            prop_assert!(rows[before..].iter().all(|s| s.verdict() == "CRITICAL"));
+            prop_assert!(rows[before..].iter().all(|s| s.status_label() == "CRITICAL"));
         }
     }
 }

@@ -137,7 +137,7 @@ impl Finding {
     }
 
     /// What could not be seen is a critical finding: nothing may be concluded from it.
-    pub fn gap(gap: &crate::catalog::Gap) -> Self {
+    pub fn from_observation_error(gap: &crate::catalog::ObservationError) -> Self {
         Self::new(
             Severity::Critical,
             gap.place.to_string(),
@@ -158,7 +158,7 @@ impl fmt::Display for Finding {
 
 /// One thing to do, so specific that doing it leaves nothing to choose.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Step<A> {
+pub struct PlanStep<A> {
     /// The asset that it is done for.
     pub asset: String,
     /// What is done.
@@ -170,35 +170,35 @@ pub struct Step<A> {
 
 /// What follows from policy and world.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Plan<A> {
+pub struct ActionPlan<A> {
     /// What to do, in order.
-    pub steps: Vec<Step<A>>,
+    pub steps: Vec<PlanStep<A>>,
     /// What differs.
     pub findings: Vec<Finding>,
 }
 
-impl<A> Default for Plan<A> {
+impl<A> Default for ActionPlan<A> {
     fn default() -> Self {
         Self { steps: Vec::new(), findings: Vec::new() }
     }
 }
 
-impl<A> Plan<A> {
+impl<A> ActionPlan<A> {
     /// Adds a step.
-    pub fn step(&mut self, asset: impl Into<String>, action: A, because: impl Into<String>) {
-        self.steps.push(Step { asset: asset.into(), action, because: because.into() });
+    pub fn push_step(&mut self, asset: impl Into<String>, action: A, because: impl Into<String>) {
+        self.steps.push(PlanStep { asset: asset.into(), action, because: because.into() });
     }
 }
 
 /// Permission to delete. Only [`crate::keep`] can make one, so no code path can delete what it did not clear.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Cleared<T> {
+pub struct DeletionPermit<T> {
     point: T,
     /// When it was cleared.
     at: Timestamp,
 }
 
-impl<T> Cleared<T> {
+impl<T> DeletionPermit<T> {
     /// For the safety check alone.
     pub(crate) fn new(point: T, at: Timestamp) -> Self {
         Self { point, at }

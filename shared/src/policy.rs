@@ -30,26 +30,26 @@ mod structure;
 pub mod text;
 mod warnings;
 
-pub use access::Access;
-pub use costs::{Costs, QuotaOf, StatusPage};
-pub use databases::{AutomatedBackups, Databases, Drift, SnapshotCopy, Snapshots};
-pub use dumps::{Compress, Dump, DumpFormat, Encrypt, Postgres, Scratch, SecretFrom, Tls};
+pub use access::AccessConfig;
+pub use costs::{CostsConfig, QuotaScope, StatusPageConfig};
+pub use databases::{AutomatedBackups, DatabaseGroup, DriftAction, SnapshotCopyRule, SnapshotRule};
+pub use dumps::{DumpCompression, DumpRule, DumpFormat, EncryptionConfig, PostgresGroup, ScratchConfig, SecretSource, PostgresSslMode};
 pub use grammar::{
-    Alarm, AzureContainer, Bucket, DeleteLimit, Destination, Encryption, Home, Keep, LockMode,
-    ObjectCopy, Objectives, Policy, Replication, Side, StorageClass, Store, StoreChecksum, Tier,
-    Watch, When,
+    AlarmRule, AzureContainer, BucketGroup, DeleteLimit, CopyDestination, BucketEncryption, HomeLocation, RetentionRule, LockMode,
+    ObjectCopyRule, AssetObjectives, Policy, BucketReplication, AlarmComparison, StorageClass, StoreConfig, StoreChecksum, StorageTier,
+    AlarmMetric, ScheduleConfig,
 };
-pub use select::select;
+pub use select::evaluate_selector;
 pub use server::ServerDatabases;
-pub use signing::Signing;
-pub(crate) use structure::nearest;
-pub use structure::schema;
+pub use signing::SigningConfig;
+pub(crate) use structure::suggest_word;
+pub use structure::json_schema;
 
 use std::{fmt, sync::Arc};
 
 /// Something wrong in a policy file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-pub struct Fault {
+pub struct PolicyError {
     /// Line, from 1.
     pub line: usize,
     /// Column, from 1.
@@ -62,41 +62,41 @@ pub struct Fault {
 
 /// Where each part of a policy stands in the file that it was parsed from; nowhere for one that was made otherwise.
 #[derive(Clone, Default)]
-pub struct Positions(Option<Arc<locate::Places>>);
+pub struct SourcePositions(Option<Arc<locate::SourceMap>>);
 
-impl fmt::Debug for Positions {
+impl fmt::Debug for SourcePositions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Positions").finish_non_exhaustive()
     }
 }
 
 /// Findings at their places, in the file's order.
-fn faults(places: &locate::Places, found: &[structure::Found]) -> Vec<Fault> {
-    let mut all: Vec<Fault> = found.iter().map(|f| places.fault(f).printable()).collect();
+fn locate_errors(places: &locate::SourceMap, found: &[structure::UnlocatedError]) -> Vec<PolicyError> {
+    let mut all: Vec<PolicyError> = found.iter().map(|f| places.locate(f).into_printable()).collect();
     all.sort();
     all.dedup();
     all
 }
 
 /// A path of serde's as a JSON Pointer.
-fn pointer(path: &serde_path_to_error::Path) -> String {
+fn to_json_pointer(path: &serde_path_to_error::Path) -> String {
     use serde_path_to_error::Segment;
     path.iter().fold(String::new(), |at, segment| match segment {
-        Segment::Map { key } => locate::join(&at, key),
-        Segment::Seq { index } => locate::join(&at, &index.to_string()),
+        Segment::Map { key } => locate::join_pointer(&at, key),
+        Segment::Seq { index } => locate::join_pointer(&at, &index.to_string()),
         Segment::Enum { .. } | Segment::Unknown => at,
     })
 }
 
-impl Fault {
+impl PolicyError {
     /// Without characters that would steer a terminal or forge a line: what stands in the file is repeated here.
-    fn printable(self) -> Self {
-        let printable = |text: &str| crate::words::printable(text).replace('\n', "\\n");
+    fn into_printable(self) -> Self {
+        let printable = |text: &str| crate::words::escape_control_chars(text).replace('\n', "\\n");
         Self { path: printable(&self.path), message: printable(&self.message), ..self }
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { line, column, path, message } = self;
         if path.is_empty() {
@@ -110,25 +110,25 @@ impl fmt::Display for Fault {
 /// All that is wrong in a policy file, in the file's order.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", lines(.0))]
-pub struct Faults(pub Vec<Fault>);
+pub struct PolicyErrors(pub Vec<PolicyError>);
 
 /// Nobody mends more at a time, and a hostile file has tens of thousands.
-const MOST_FAULTS: usize = 200;
+const MAX_ERRORS: usize = 200;
 
-impl Faults {
+impl PolicyErrors {
     /// The first of them, and how many more there are.
-    fn bounded(mut self) -> Self {
-        let more = self.0.len().saturating_sub(MOST_FAULTS);
-        self.0.truncate(MOST_FAULTS);
+    fn into_truncated(mut self) -> Self {
+        let more = self.0.len().saturating_sub(MAX_ERRORS);
+        self.0.truncate(MAX_ERRORS);
         if let Some(last) = self.0.last().filter(|_| more > 0).cloned() {
             let message = format!("and {more} more faults; mend these first");
-            self.0.push(Fault { path: String::new(), message, ..last });
+            self.0.push(PolicyError { path: String::new(), message, ..last });
         }
         self
     }
 }
 
-fn lines(faults: &[Fault]) -> String {
+fn lines(faults: &[PolicyError]) -> String {
     faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
@@ -137,35 +137,35 @@ impl Policy {
     ///
     /// # Errors
     /// Every fault of the file: all of its structure first, and when that is right all of its meaning.
-    pub fn parse(yaml: &str) -> Result<Self, Faults> {
-        let (value, places) = locate::load(yaml).map_err(|f| Faults(vec![f.printable()]))?;
-        let (found, policy) = match structure::check(&value) {
+    pub fn parse(yaml: &str) -> Result<Self, PolicyErrors> {
+        let (value, places) = locate::load_yaml(yaml).map_err(|f| PolicyErrors(vec![f.into_printable()]))?;
+        let (found, policy) = match structure::check_schema(&value) {
             found if !found.is_empty() => (found, None),
             _ => match serde_path_to_error::deserialize::<_, Self>(&value) {
                 Ok(policy) => (meaning::check(&policy), Some(policy)),
                 // Names of groups are checked by their types alone: the schema knows keys only by heart.
                 Err(e) => {
-                    (vec![structure::Found::at(pointer(e.path()), e.inner().to_string())], None)
+                    (vec![structure::UnlocatedError::at_pointer(to_json_pointer(e.path()), e.inner().to_string())], None)
                 }
             },
         };
-        match (secrets::hide(found, secrets::check(&value)), policy) {
+        match (secrets::redact_secrets(found, secrets::find_credentials(&value)), policy) {
             (found, Some(policy)) if found.is_empty() => {
-                Ok(Self { positions: Positions(Some(Arc::new(places))), ..policy })
+                Ok(Self { positions: SourcePositions(Some(Arc::new(places))), ..policy })
             }
-            (found, _) => Err(Faults(faults(&places, &found)).bounded()),
+            (found, _) => Err(PolicyErrors(locate_errors(&places, &found)).into_truncated()),
         }
     }
 
     /// What is legal in it and hardly meant, at its place. Schedules are followed for years, so it takes its time.
-    pub fn warnings(&self) -> Vec<Fault> {
-        let Positions(Some(places)) = &self.positions else { return Vec::new() };
-        faults(places, &warnings::list(self))
+    pub fn warnings(&self) -> Vec<PolicyError> {
+        let SourcePositions(Some(places)) = &self.positions else { return Vec::new() };
+        locate_errors(places, &warnings::collect_warnings(self))
     }
 
     /// The parts that this policy uses and no function runs yet, as paths with what is missing.
-    pub fn not_run_yet(&self) -> Vec<(String, &'static str)> {
-        not_run_yet::list(self)
+    pub fn unimplemented_parts(&self) -> Vec<(String, &'static str)> {
+        not_run_yet::list_unimplemented(self)
     }
 }
 

@@ -3,9 +3,9 @@
 pub(crate) mod message;
 
 use crate::{
-    aws::{EdgeError, Kind},
-    metrics::{Metric, Value},
-    plan::{Finding, Operates, Operation, Plan, Severity, Step},
+    aws::{OperationError, OperationErrorKind},
+    metrics::{Metric, MetricValue},
+    plan::{Finding, Operates, Operation, ActionPlan, Severity, PlanStep},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use std::fmt;
 /// What became of a step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "result", content = "detail")]
-pub enum Result {
+pub enum StepResult {
     /// It was done.
     Done(String),
     /// It can't be done now and will be done by a later run.
@@ -29,7 +29,7 @@ pub enum Result {
 
 /// A step with what became of it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Outcome {
+pub struct StepOutcome {
     /// The asset.
     pub asset: String,
     /// What was to be done.
@@ -41,18 +41,18 @@ pub struct Outcome {
     pub operation: Operation,
     /// What became of it.
     #[serde(flatten)]
-    pub result: Result,
+    pub result: StepResult,
     /// What kind of refusal made it fail.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub kind: Option<Kind>,
+    pub kind: Option<OperationErrorKind>,
     /// What was made, where something was.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub made: Option<Made>,
+    pub made: Option<Artifact>,
 }
 
 /// A recovery point or a copy of one that a step made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Made {
+pub struct Artifact {
     /// Its key or identifier.
     pub what: String,
     /// Where it is: a store's address, or region and account.
@@ -68,7 +68,7 @@ pub struct Made {
 /// Whether an asset or a part of the policy is looked after at all. Only what is watched can be all right.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Coverage {
+pub enum AssetCoverage {
     /// It was read and held against an objective.
     Watched,
     /// It was read, and there is no recovery point of it.
@@ -82,9 +82,9 @@ pub enum Coverage {
     NotObserved,
 }
 
-impl Coverage {
+impl AssetCoverage {
     /// In words, for tables.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Watched => "watched",
             Self::NeverTaken => "never taken",
@@ -97,7 +97,7 @@ impl Coverage {
 
 /// How an asset stands, for the table of `holdfast status`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Standing {
+pub struct AssetStatus {
     /// The asset.
     pub asset: String,
     /// Its group in the policy.
@@ -117,14 +117,14 @@ pub struct Standing {
     /// Whether the policy wants it offsite at all.
     pub offsite_wanted: bool,
     /// Whether it is looked after at all.
-    pub coverage: Coverage,
+    pub coverage: AssetCoverage,
     /// The worst severity of its findings; none when nothing is wrong.
     pub worst: Option<Severity>,
     /// Why, in words.
     pub why: Vec<String>,
 }
 
-impl Standing {
+impl AssetStatus {
     /// An asset that nobody has looked at: whoever does says so.
     pub fn new(group: impl Into<String>, asset: impl Into<String>) -> Self {
         Self {
@@ -137,24 +137,24 @@ impl Standing {
             size_bytes: None,
             offsite_age_seconds: None,
             offsite_wanted: false,
-            coverage: Coverage::NotObserved,
+            coverage: AssetCoverage::NotObserved,
             worst: None,
             why: Vec::new(),
         }
     }
 
     /// Whether it is as the policy wants it: something watches it, saw it, and found nothing worth a warning.
-    pub fn ok(&self) -> bool {
-        self.coverage == Coverage::Watched && self.worst < Some(Severity::Warning)
+    pub fn is_ok(&self) -> bool {
+        self.coverage == AssetCoverage::Watched && self.worst < Some(Severity::Warning)
     }
 
     /// How it stands, in a word or two: `ok`, `warning`, `CRITICAL`, or what is missing to tell.
-    pub fn verdict(&self) -> &'static str {
+    pub fn status_label(&self) -> &'static str {
         match (self.worst, self.coverage) {
             (Some(Severity::Critical), _) => "CRITICAL",
-            (_, Coverage::Watched) if self.ok() => "ok",
-            (_, Coverage::Watched) => "warning",
-            (_, other) => other.word(),
+            (_, AssetCoverage::Watched) if self.is_ok() => "ok",
+            (_, AssetCoverage::Watched) => "warning",
+            (_, other) => other.as_str(),
         }
     }
 
@@ -177,7 +177,7 @@ impl Standing {
     }
 
     /// A finding of it, whoever found it.
-    pub fn add(&mut self, finding: &Finding) {
+    pub fn add_finding(&mut self, finding: &Finding) {
         if finding.severity == Severity::Info {
             return;
         }
@@ -190,7 +190,7 @@ impl Standing {
 
 /// What a run found and did.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Report {
+pub struct RunReport {
     /// The function.
     pub function: &'static str,
     /// The company whose policy was run.
@@ -211,22 +211,22 @@ pub struct Report {
     /// What differs between policy and world, worst first.
     pub findings: Vec<Finding>,
     /// What was done.
-    pub outcomes: Vec<Outcome>,
+    pub outcomes: Vec<StepOutcome>,
     /// How each asset stands, where the function judges that.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub assets: Vec<Standing>,
+    pub assets: Vec<AssetStatus>,
     /// Values for CloudWatch.
     #[serde(skip)]
-    pub values: Vec<Value>,
+    pub values: Vec<MetricValue>,
 }
 
-impl Report {
+impl RunReport {
     /// An empty report of a function's run.
-    pub fn new(function: &'static str, world: &crate::run::World<'_>) -> Self {
+    pub fn new(function: &'static str, world: &crate::run::RunContext<'_>) -> Self {
         Self {
             function,
             policy: world.policy.company.to_string(),
-            run: world.run.clone(),
+            run: world.run_id.clone(),
             at: world.now,
             seconds: 0.0,
             whole: true,
@@ -240,27 +240,27 @@ impl Report {
     }
 
     /// Adds a finding.
-    pub fn find(&mut self, finding: Finding) {
+    pub fn push_finding(&mut self, finding: Finding) {
         self.findings.push(finding);
     }
 
     /// Adds a value of the whole policy.
-    pub fn value(&mut self, metric: Metric, value: usize) {
+    pub fn push_metric(&mut self, metric: Metric, value: usize) {
         #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-        self.values.push(Value::of_policy(metric, value as f64));
+        self.values.push(MetricValue::for_policy(metric, value as f64));
     }
 
     /// How many steps ended in a way.
-    pub fn count(&self, is: fn(&Result) -> bool) -> usize {
+    pub fn count_outcomes(&self, is: fn(&StepResult) -> bool) -> usize {
         self.outcomes.iter().filter(|o| is(&o.result)).count()
     }
 
     /// Sorts the findings worst first and settles whether the run failed.
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn finalize(&mut self) {
         self.findings
             .sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.asset.cmp(&b.asset)));
         self.failed = self.findings.iter().any(|f| f.severity == Severity::Critical)
-            || self.count(|r| matches!(r, Result::Failed(_))) > 0;
+            || self.count_outcomes(|r| matches!(r, StepResult::Failed(_))) > 0;
     }
 
     /// One line: what happened, and to whom when it went wrong.
@@ -268,11 +268,11 @@ impl Report {
         let count = |what: &str, n: usize| (n > 0).then(|| format!("{n} {what}"));
         let severity = |s| self.findings.iter().filter(|f| f.severity == s).count();
         let parts = [
-            count("done", self.count(|r| matches!(r, Result::Done(_)))),
-            count("planned", self.count(|r| matches!(r, Result::Planned))),
-            count("deferred", self.count(|r| matches!(r, Result::Deferred(_)))),
-            count("failed", self.count(|r| matches!(r, Result::Failed(_)))),
-            count("left to the next run", self.count(|r| matches!(r, Result::Unfinished))),
+            count("done", self.count_outcomes(|r| matches!(r, StepResult::Done(_)))),
+            count("planned", self.count_outcomes(|r| matches!(r, StepResult::Planned))),
+            count("deferred", self.count_outcomes(|r| matches!(r, StepResult::Deferred(_)))),
+            count("failed", self.count_outcomes(|r| matches!(r, StepResult::Failed(_)))),
+            count("left to the next run", self.count_outcomes(|r| matches!(r, StepResult::Unfinished))),
             count("critical", severity(Severity::Critical)),
             count("warnings", severity(Severity::Warning)),
         ];
@@ -282,7 +282,7 @@ impl Report {
             .outcomes
             .iter()
             .filter_map(|o| match &o.result {
-                Result::Failed(why) => Some(format!("{}: {why}", o.asset)),
+                StepResult::Failed(why) => Some(format!("{}: {why}", o.asset)),
                 _ => None,
             })
             .collect();
@@ -297,40 +297,40 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for RunReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.summary())
     }
 }
 
 /// What doing a step came to; an edge's refusal is sorted into what waits and what failed.
-pub type Did = std::result::Result<Done, EdgeError>;
+pub type ActionResult = std::result::Result<StepSuccess, OperationError>;
 
 /// A step that was done.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Done {
+pub struct StepSuccess {
     /// In words.
-    pub told: String,
+    pub message: String,
     /// What it made.
-    pub made: Option<Made>,
+    pub artifact: Option<Artifact>,
 }
 
-impl Done {
+impl StepSuccess {
     /// A step that made something.
-    pub fn made(told: impl Into<String>, made: Made) -> Self {
-        Self { told: told.into(), made: Some(made) }
+    pub fn with_artifact(told: impl Into<String>, made: Artifact) -> Self {
+        Self { message: told.into(), artifact: Some(made) }
     }
 }
 
-impl From<String> for Done {
+impl From<String> for StepSuccess {
     fn from(told: String) -> Self {
-        Self { told, made: None }
+        Self { message: told, artifact: None }
     }
 }
 
-impl Outcome {
+impl StepOutcome {
     /// The outcome of a step.
-    pub fn of<A: fmt::Display + Operates>(step: &Step<A>, result: Result) -> Self {
+    pub fn from_step<A: fmt::Display + Operates>(step: &PlanStep<A>, result: StepResult) -> Self {
         Self {
             asset: step.asset.clone(),
             action: step.action.to_string(),
@@ -344,6 +344,6 @@ impl Outcome {
 }
 
 /// The outcomes of a plan in a dry run.
-pub fn planned<A: fmt::Display + Operates>(plan: &Plan<A>) -> Vec<Outcome> {
-    plan.steps.iter().map(|s| Outcome::of(s, Result::Planned)).collect()
+pub fn dry_run_outcomes<A: fmt::Display + Operates>(plan: &ActionPlan<A>) -> Vec<StepOutcome> {
+    plan.steps.iter().map(|s| StepOutcome::from_step(s, StepResult::Planned)).collect()
 }

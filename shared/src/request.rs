@@ -8,7 +8,7 @@ use serde_json::Value;
 /// world alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Request {
+pub struct RunRequest {
     /// Why: `schedule`, or the reason of an on-demand snapshot such as `pre-deploy`.
     pub reason: String,
     /// Only these assets.
@@ -35,21 +35,21 @@ pub struct Request {
 }
 
 /// The reason of a plain look.
-pub const SCHEDULE: &str = "schedule";
+pub const SCHEDULE_REASON: &str = "schedule";
 
 /// A request's name, which becomes the value of a tag on what it makes.
 ///
 /// # Errors
 /// If it is empty, not on one line, or too long for a tag of RDS.
-pub fn check_name(name: &str) -> Result<(), String> {
-    let value = crate::aws::rds::tags::encoded(name);
+pub fn check_request_name(name: &str) -> Result<(), String> {
+    let value = crate::aws::rds::tags::encode_tag_value(name);
     if name.is_empty() {
         return Err("a request's name is not empty".into());
     }
     if name.chars().any(char::is_control) {
         return Err("a request's name stands on one line".into());
     }
-    let most = crate::aws::rds::tags::LONGEST_VALUE;
+    let most = crate::aws::rds::tags::MAX_TAG_VALUE_CHARS;
     if value.len() > most {
         let length = value.len();
         return Err(format!(
@@ -61,14 +61,14 @@ pub fn check_name(name: &str) -> Result<(), String> {
 }
 
 /// Assets that one request names, at most: for more, name none, which means all.
-const MOST_ASSETS: usize = 1000;
+const MAX_ASSETS: usize = 1000;
 /// Bytes of a text in a request, at most: S3's longest key.
-const LONGEST: usize = 1024;
+const MAX_TEXT_BYTES: usize = 1024;
 /// Characters of an error about an event.
-const LONGEST_ERROR: usize = 1000;
+const MAX_ERROR_CHARS: usize = 1000;
 
 /// Whether `asset` names a database of a group: as the group, which means all of its databases, or as `group/database`.
-pub fn names(asset: &str, group: &str, database: &str) -> bool {
+pub fn matches_asset(asset: &str, group: &str, database: &str) -> bool {
     let rest = asset.strip_prefix(group);
     rest.is_some_and(|rest| rest.is_empty() || rest.strip_prefix('/') == Some(database))
 }
@@ -76,11 +76,11 @@ pub fn names(asset: &str, group: &str, database: &str) -> bool {
 /// An event that is none of ours.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this event can't be read: {0}")]
-pub struct BadEvent(String);
+pub struct RequestParseError(String);
 
 /// The shape of an EventBridge event, as far as it matters here.
 #[derive(Deserialize)]
-struct Envelope {
+struct EventBridgeEvent {
     source: String,
     #[serde(rename = "detail-type")]
     detail_type: String,
@@ -90,27 +90,27 @@ struct Envelope {
     resources: Vec<String>,
 }
 
-impl Request {
+impl RunRequest {
     /// A plain look at everything.
-    pub fn look() -> Self {
-        Self { reason: SCHEDULE.into(), ..Self::default() }
+    pub fn full_run() -> Self {
+        Self { reason: SCHEDULE_REASON.into(), ..Self::default() }
     }
 
     /// Reads a Lambda event: our own request, or an EventBridge event of RDS or S3.
     ///
     /// # Errors
     /// If it is neither, or holds more than any has, naming what is wrong with it.
-    pub fn read(event: &Value) -> Result<Self, BadEvent> {
-        let read = Self::read_any(event).and_then(Self::sized);
+    pub fn parse(event: &Value) -> Result<Self, RequestParseError> {
+        let read = Self::parse_any(event).and_then(Self::check_size);
         // An error repeats what it is about.
-        read.map_err(|BadEvent(why)| BadEvent(why.chars().take(LONGEST_ERROR).collect()))
+        read.map_err(|RequestParseError(why)| RequestParseError(why.chars().take(MAX_ERROR_CHARS).collect()))
     }
 
     /// Refuses what would be carried into every log line, report and tag.
-    fn sized(self) -> Result<Self, BadEvent> {
-        if self.assets.len() > MOST_ASSETS {
+    fn check_size(self) -> Result<Self, RequestParseError> {
+        if self.assets.len() > MAX_ASSETS {
             let many = self.assets.len();
-            return Err(BadEvent(format!(
+            return Err(RequestParseError(format!(
                 "it names {many} assets, and {MOST_ASSETS} are the most"
             )));
         }
@@ -118,16 +118,16 @@ impl Request {
         let texts = self.assets.iter().chain([&self.reason]).chain(&self.request);
         let longest = texts.chain(&self.snapshot).chain(object).map(String::len).max();
         match longest {
-            Some(n) if n > LONGEST => {
-                Err(BadEvent(format!("a text in it has {n} bytes, and {LONGEST} are the most")))
+            Some(n) if n > MAX_TEXT_BYTES => {
+                Err(RequestParseError(format!("a text in it has {n} bytes, and {LONGEST} are the most")))
             }
             _ => Ok(self),
         }
     }
 
-    fn read_any(event: &Value) -> Result<Self, BadEvent> {
+    fn parse_any(event: &Value) -> Result<Self, RequestParseError> {
         if event.get("detail-type").is_some() || event.get("source").is_some() {
-            return Self::from_event(event);
+            return Self::from_eventbridge(event);
         }
         // serde would take a list for the fields in their order, and a list that starts snapshots is nobody's wish.
         let own = if event.is_object() {
@@ -136,49 +136,49 @@ impl Request {
             Err("it is not an object".to_owned())
         };
         let own: Self = own.map_err(|why| {
-            BadEvent(format!(
+            RequestParseError(format!(
                 "{why}; send {{\"reason\": \"schedule\"}}, or a reason of the policy such as \"pre-deploy\" with \
                  \"assets\": [...], \"wait\": true"
             ))
         })?;
         if own.reason.is_empty() {
-            return Err(BadEvent(
+            return Err(RequestParseError(
                 "\"reason\" is empty; write \"schedule\" or a reason of the policy".into(),
             ));
         }
-        if let Some(Err(why)) = own.request.as_deref().map(check_name) {
-            return Err(BadEvent(why));
+        if let Some(Err(why)) = own.request.as_deref().map(check_request_name) {
+            return Err(RequestParseError(why));
         }
         Ok(own)
     }
 
     /// Whether it asks for a look at everything that the policy names.
-    pub fn whole(&self) -> bool {
-        self.reason == SCHEDULE
+    pub fn is_full_run(&self) -> bool {
+        self.reason == SCHEDULE_REASON
             && self.assets.is_empty()
             && self.snapshot.is_none()
             && self.object.is_none()
     }
 
     /// Whether it speaks of a database of a group: named by the group, by `group/database`, or by nobody.
-    pub fn asks(&self, group: &str, database: &str) -> bool {
-        self.assets.is_empty() || self.assets.iter().any(|a| names(a, group, database))
+    pub fn includes_database(&self, group: &str, database: &str) -> bool {
+        self.assets.is_empty() || self.assets.iter().any(|a| matches_asset(a, group, database))
     }
 
-    fn from_event(event: &Value) -> Result<Self, BadEvent> {
-        let envelope: Envelope = serde_json::from_value(event.clone())
-            .map_err(|e| BadEvent(format!("{e} in an EventBridge event")))?;
-        let Envelope { source, detail_type, detail, resources } = &envelope;
+    fn from_eventbridge(event: &Value) -> Result<Self, RequestParseError> {
+        let envelope: EventBridgeEvent = serde_json::from_value(event.clone())
+            .map_err(|e| RequestParseError(format!("{e} in an EventBridge event")))?;
+        let EventBridgeEvent { source, detail_type, detail, resources } = &envelope;
         let text = |pointer: &str| {
             let found = detail.pointer(pointer).and_then(Value::as_str).filter(|s| !s.is_empty());
             found.map(str::to_owned).ok_or_else(|| {
-                BadEvent(format!(
+                RequestParseError(format!(
                     "\"{detail_type}\" of {source} lacks detail{}",
                     pointer.replace('/', ".")
                 ))
             })
         };
-        let look = Self::look();
+        let look = Self::full_run();
         match (source.as_str(), detail_type.as_str()) {
             ("aws.rds", "RDS DB Snapshot Event" | "RDS DB Cluster Snapshot Event") => {
                 // RDS writes it in both places, and other tools that send such events in one of them.
@@ -191,7 +191,7 @@ impl Request {
             ("aws.s3", "Object Created") => {
                 Ok(Self { object: Some((text("/bucket/name")?, text("/object/key")?)), ..look })
             }
-            _ => Err(BadEvent(format!(
+            _ => Err(RequestParseError(format!(
                 "\"{detail_type}\" of {source} is not an event that Holdfast knows; see the rules in template.yaml"
             ))),
         }
@@ -202,44 +202,44 @@ impl Request {
 mod tests {
     use super::*;
 
-    fn read(file: &str) -> Request {
+    fn read_sample(file: &str) -> RunRequest {
         let path = format!("{}/../events/{file}", env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read_to_string(&path).expect(&path);
-        Request::read(&serde_json::from_str(&text).expect("json")).expect(file)
+        RunRequest::parse(&serde_json::from_str(&text).expect("json")).expect(file)
     }
 
     #[test]
     fn an_asset_is_a_group_or_one_of_its_databases() {
-        assert!(names("main", "main", "orders") && names("main/orders", "main", "orders"));
+        assert!(matches_asset("main", "main", "orders") && matches_asset("main/orders", "main", "orders"));
         for other in
             ["", "mai", "main2", "orders", "main/", "main/order", "main/orders/x", "/orders"]
         {
-            assert!(!names(other, "main", "orders"), "{other}");
+            assert!(!matches_asset(other, "main", "orders"), "{other}");
         }
-        let request = |assets: &[&str]| Request {
+        let request = |assets: &[&str]| RunRequest {
             assets: assets.iter().map(ToString::to_string).collect(),
-            ..Request::look()
+            ..RunRequest::full_run()
         };
-        assert!(request(&[]).asks("main", "orders"));
-        assert!(request(&["other", "main/orders"]).asks("main", "orders"));
-        assert!(!request(&["main/billing"]).asks("main", "orders"));
+        assert!(request(&[]).includes_database("main", "orders"));
+        assert!(request(&["other", "main/orders"]).includes_database("main", "orders"));
+        assert!(!request(&["main/billing"]).includes_database("main", "orders"));
     }
 
     #[test]
     fn every_sample_event_is_read() {
-        assert_eq!(read("schedule.json"), Request::look());
-        assert!(read("pre-deploy.json").wait);
-        let automated = read("rds-automated-snapshot-created.json").snapshot.expect("an ARN");
+        assert_eq!(read_sample("schedule.json"), RunRequest::full_run());
+        assert!(read_sample("pre-deploy.json").wait);
+        let automated = read_sample("rds-automated-snapshot-created.json").snapshot.expect("an ARN");
         assert!(automated.contains(":snapshot:rds:"), "{automated}");
         assert!(
-            read("rds-cluster-snapshot-created.json")
+            read_sample("rds-cluster-snapshot-created.json")
                 .snapshot
                 .expect("an ARN")
                 .contains(":cluster-snapshot:")
         );
-        assert!(read("rds-copy-finished.json").snapshot.is_some());
-        assert_eq!(read("rds-backups-disabled.json"), Request::look());
-        assert!(read("s3-object-created.json").object.is_some());
+        assert!(read_sample("rds-copy-finished.json").snapshot.is_some());
+        assert_eq!(read_sample("rds-backups-disabled.json"), RunRequest::full_run());
+        assert!(read_sample("s3-object-created.json").object.is_some());
     }
 
     #[test]
@@ -250,15 +250,15 @@ mod tests {
             "resources": ["arn:aws:rds:eu-west-1:111122223333:db:orders", arn],
             "detail": { "EventID": "RDS-EVENT-0091" },
         });
-        assert_eq!(Request::read(&event).expect("read").snapshot.as_deref(), Some(arn));
+        assert_eq!(RunRequest::parse(&event).expect("read").snapshot.as_deref(), Some(arn));
     }
 
     #[test]
     fn a_requests_name_may_hold_what_people_write_and_fits_a_tag() {
         for good in ["1234-2", "PR #12 (hotfix)", "Ärger: größer & schöner", &"x".repeat(256)] {
-            assert_eq!(check_name(good), Ok(()), "{good}");
+            assert_eq!(check_request_name(good), Ok(()), "{good}");
             let event = serde_json::json!({ "reason": "pre-deploy", "request": good });
-            assert_eq!(Request::read(&event).expect(good).request.as_deref(), Some(good));
+            assert_eq!(RunRequest::parse(&event).expect(good).request.as_deref(), Some(good));
         }
         for (bad, why) in [
             ("", "not empty"),
@@ -266,9 +266,9 @@ mod tests {
             (&"x".repeat(300), "takes 300"),
             (&"#".repeat(100), "takes 300"),
         ] {
-            assert!(check_name(bad).expect_err(bad).contains(why), "{bad}");
+            assert!(check_request_name(bad).expect_err(bad).contains(why), "{bad}");
             let event = serde_json::json!({ "reason": "pre-deploy", "request": bad });
-            assert!(Request::read(&event).expect_err(bad).to_string().contains(why), "{bad}");
+            assert!(RunRequest::parse(&event).expect_err(bad).to_string().contains(why), "{bad}");
         }
     }
 
@@ -285,11 +285,11 @@ mod tests {
             serde_json::json!({"source": "aws.s3", "detail-type": "Object Created",
                 "detail": {"bucket": {"name": "b"}, "object": {"key": long}}}),
         ] {
-            let said = Request::read(&event).expect_err("too much").to_string();
+            let said = RunRequest::parse(&event).expect_err("too much").to_string();
             assert!(said.len() < 1200, "{said}");
         }
         let all = serde_json::json!({"reason": "pre-deploy", "assets": vec!["a"; 1000]});
-        assert_eq!(Request::read(&all).expect("it fits").assets.len(), 1000);
+        assert_eq!(RunRequest::parse(&all).expect("it fits").assets.len(), 1000);
     }
 
     #[test]
@@ -309,7 +309,7 @@ mod tests {
             serde_json::json!({"source": "aws.rds"}),
         ];
         let said: Vec<_> =
-            table.iter().map(|e| Request::read(e).expect_err("bad").to_string()).collect();
+            table.iter().map(|e| RunRequest::parse(e).expect_err("bad").to_string()).collect();
         insta::assert_snapshot!(said.join("\n"), @r#"
         this event can't be read: missing field `reason`; send {"reason": "schedule"}, or a reason of the policy such as "pre-deploy" with "assets": [...], "wait": true
         this event can't be read: "reason" is empty; write "schedule" or a reason of the policy

@@ -2,14 +2,14 @@
 
 use crate::{
     audit,
-    aws::{Aws, EdgeError, Kind, Use, sns::Audience},
-    catalog::Place,
-    metrics::{self, Metric, Value},
-    plan::{Finding, Operates, Plan, Severity, code},
+    aws::{AwsClients, OperationError, OperationErrorKind, CallCounts, sns::Audience},
+    catalog::Location,
+    metrics::{self, Metric, MetricValue},
+    plan::{Finding, Operates, ActionPlan, Severity, code},
     policy::Policy,
-    report::{self, Did, Outcome, Report, Result, planned},
-    request::Request,
-    secret::Secrets,
+    report::{self, ActionResult, StepOutcome, RunReport, StepResult, dry_run_outcomes},
+    request::RunRequest,
+    secret::SecretResolver,
 };
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
@@ -18,33 +18,33 @@ use tokio::time::Instant;
 
 /// Everything that a run is given. Time comes in here and nowhere else.
 #[derive(Clone, Debug)]
-pub struct World<'a> {
+pub struct RunContext<'a> {
     /// The clients.
-    pub aws: &'a Aws,
+    pub aws: &'a AwsClients,
     /// The policy.
     pub policy: &'a Policy,
     /// Now.
     pub now: Timestamp,
     /// The time that the run has.
-    pub budget: Budget,
+    pub deadline: Deadline,
     /// The run's id.
-    pub run: String,
+    pub run_id: String,
     /// Change nothing.
     pub dry_run: bool,
     /// Whether this is a host, whose directories and sockets the policy may mean; a Lambda has none of them.
-    pub host: bool,
+    pub on_host: bool,
     /// Topic for failures and alarms.
-    pub topic: Option<String>,
+    pub failure_topic: Option<String>,
     /// Topic for every run's report, as JSON.
-    pub reports: Option<String>,
+    pub reports_topic: Option<String>,
     /// The person who asked, on a host.
     pub user: Option<String>,
 }
 
-impl<'a> World<'a> {
+impl<'a> RunContext<'a> {
     /// Where the policy's assets are.
-    pub fn home(&self) -> Place {
-        Place::home(self.policy)
+    pub fn home_location(&self) -> Location {
+        Location::home_from_policy(self.policy)
     }
 
     /// An observation that ends within its share of the run's time: a place that hangs is one that can't be read, and the
@@ -52,91 +52,91 @@ impl<'a> World<'a> {
     ///
     /// # Errors
     /// Its own, or that it was not done in time.
-    pub async fn observed<T>(
+    pub async fn with_observation_timeout<T>(
         &self,
         doing: impl Into<String>,
-        observation: impl Future<Output = std::result::Result<T, EdgeError>>,
-    ) -> std::result::Result<T, EdgeError> {
-        let limit = self.budget.share();
+        observation: impl Future<Output = std::result::Result<T, OperationError>>,
+    ) -> std::result::Result<T, OperationError> {
+        let limit = self.deadline.observation_timeout();
         let late = |_| {
             let why =
                 format!("no answer within {} s, its share of the run's time", limit.as_secs());
             let mend = "check the network and the endpoint; the next run tries again";
-            Err(EdgeError::of_kind(Kind::Unreachable, doing, why, mend))
+            Err(OperationError::with_hint(OperationErrorKind::Unreachable, doing, why, mend))
         };
         tokio::time::timeout(limit, Box::pin(observation)).await.unwrap_or_else(late)
     }
 
     /// What the policy's secrets are found with; each is asked for once.
-    pub fn secrets(&self) -> Secrets<'a> {
-        Secrets::new(self.aws, &self.home())
+    pub fn secret_resolver(&self) -> SecretResolver<'a> {
+        SecretResolver::new(self.aws, &self.home_location())
     }
 }
 
 /// The time that a run has, so that it stops by itself before it is stopped.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Budget(Option<Instant>);
+pub struct Deadline(Option<Instant>);
 
 /// Kept back for publishing what happened: no new work is started in it.
-const MARGIN: Duration = Duration::from_secs(20);
+const PUBLISH_RESERVE: Duration = Duration::from_secs(20);
 /// What is still going on then is cut off with this left, so that the report can be written.
-const CUT: Duration = Duration::from_secs(14);
+const CUTOFF_RESERVE: Duration = Duration::from_secs(14);
 /// Publishing is cut off with this left: a run always ends by itself, with a line in the log.
-const END: Duration = Duration::from_secs(2);
+const END_RESERVE: Duration = Duration::from_secs(2);
 /// An observation of one place takes seconds, a large one a minute.
-const OBSERVATION: Duration = Duration::from_mins(10);
+const MAX_OBSERVATION_TIMEOUT: Duration = Duration::from_mins(10);
 /// One call of what is published.
-const CALL: Duration = Duration::from_mins(5);
+const MAX_PUBLISH_CALL_TIMEOUT: Duration = Duration::from_mins(5);
 
-impl Budget {
+impl Deadline {
     /// No end: a person is waiting.
-    pub fn endless() -> Self {
+    pub fn unlimited() -> Self {
         Self(None)
     }
 
     /// Until a time from now.
-    pub fn of(span: Duration) -> Self {
+    pub fn after(span: Duration) -> Self {
         Self(Some(Instant::now() + span))
     }
 
     /// Whether no new work should start: less than the margin is left.
-    pub fn spent(&self) -> bool {
-        self.left() == Some(Duration::ZERO)
+    pub fn is_exhausted(&self) -> bool {
+        self.remaining() == Some(Duration::ZERO)
     }
 
     /// Time left for work; none means no end.
-    pub fn left(&self) -> Option<Duration> {
-        self.but(MARGIN)
+    pub fn remaining(&self) -> Option<Duration> {
+        self.remaining_minus(PUBLISH_RESERVE)
     }
 
     /// Time left but for so much; none means no end.
-    fn but(&self, kept: Duration) -> Option<Duration> {
+    fn remaining_minus(&self, kept: Duration) -> Option<Duration> {
         self.0.map(|until| until.saturating_duration_since(Instant::now()).saturating_sub(kept))
     }
 
     /// What one observation may take: half of what is left, so that one place that hangs leaves time for the others' work
     /// and for the report. It has a limit where the run has none.
-    pub fn share(&self) -> Duration {
-        self.left().map_or(OBSERVATION, |left| (left / 2).min(OBSERVATION))
+    pub fn observation_timeout(&self) -> Duration {
+        self.remaining().map_or(MAX_OBSERVATION_TIMEOUT, |left| (left / 2).min(MAX_OBSERVATION_TIMEOUT))
     }
 
     /// What one call of publishing may take: half of what is left, so that one that hangs leaves time for the next.
-    fn call(&self) -> Duration {
-        self.but(END).map_or(CALL, |left| (left / 2).min(CALL))
+    fn publish_call_timeout(&self) -> Duration {
+        self.remaining_minus(END_RESERVE).map_or(MAX_PUBLISH_CALL_TIMEOUT, |left| (left / 2).min(MAX_PUBLISH_CALL_TIMEOUT))
     }
 
     /// Work, cut off while there still is time to write the report. None when it was.
-    pub async fn cut_off<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        within(self.but(CUT), work).await
+    pub async fn run_until_cutoff<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        with_optional_timeout(self.remaining_minus(CUTOFF_RESERVE), work).await
     }
 
     /// The end of the run, cut off just before the run itself would be. None when it was.
-    pub async fn ended<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        within(self.but(END), work).await
+    pub async fn run_until_end<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        with_optional_timeout(self.remaining_minus(END_RESERVE), work).await
     }
 }
 
-async fn within<T>(limit: Option<Duration>, work: impl Future<Output = T>) -> Option<T> {
+async fn with_optional_timeout<T>(limit: Option<Duration>, work: impl Future<Output = T>) -> Option<T> {
     match limit {
         Some(limit) => tokio::time::timeout(limit, work).await.ok(),
         None => Some(work.await),
@@ -144,68 +144,68 @@ async fn within<T>(limit: Option<Duration>, work: impl Future<Output = T>) -> Op
 }
 
 /// A call that is part of publishing, or of another short end of a run.
-async fn called<T>(
-    world: &World<'_>,
+async fn call_with_timeout<T>(
+    world: &RunContext<'_>,
     doing: &str,
-    call: impl Future<Output = std::result::Result<T, EdgeError>>,
-) -> std::result::Result<T, EdgeError> {
-    let limit = world.budget.call();
+    call: impl Future<Output = std::result::Result<T, OperationError>>,
+) -> std::result::Result<T, OperationError> {
+    let limit = world.deadline.publish_call_timeout();
     let late = |_| {
         let why = format!("no answer within {} s", limit.as_secs());
-        Err(EdgeError::of_kind(Kind::Unreachable, doing, why, "check the network and the endpoint"))
+        Err(OperationError::with_hint(OperationErrorKind::Unreachable, doing, why, "check the network and the endpoint"))
     };
     tokio::time::timeout(limit, call).await.unwrap_or_else(late)
 }
 
 /// The report of a run that was cut off, for something it waited for hangs.
-pub fn cut_off(world: &World<'_>, function: &'static str) -> Report {
-    let mut report = Report::new(function, world);
+pub fn cut_off_report(world: &RunContext<'_>, function: &'static str) -> RunReport {
+    let mut report = RunReport::new(function, world);
     let why = "the run's time was over before its work was, and it was cut off: something that it waited for hangs; \
                what it did until then is in the log and not in this report";
     let mend = "see the log for the last thing it did; the next run goes on; if it happens again, raise the timeout";
-    report.find(Finding::new(Severity::Critical, function, "out-of-time", why, mend));
+    report.push_finding(Finding::new(Severity::Critical, function, "out-of-time", why, mend));
     report
 }
 
 /// Carries out the steps of a plan, `width` at a time. One failure never hides or stops another; what there is no time
 /// for is left, named, to the next run. A refusal that only means "not now" is deferred.
-pub async fn apply<A: fmt::Display + Operates>(
-    world: &World<'_>,
-    plan: &Plan<A>,
+pub async fn execute_plan<A: fmt::Display + Operates>(
+    world: &RunContext<'_>,
+    plan: &ActionPlan<A>,
     width: usize,
-    act: impl AsyncFn(&A) -> Did,
-) -> Vec<Outcome> {
+    act: impl AsyncFn(&A) -> ActionResult,
+) -> Vec<StepOutcome> {
     if world.dry_run {
-        return planned(plan);
+        return dry_run_outcomes(plan);
     }
     let one = async |step| {
-        let step: &crate::plan::Step<A> = step;
-        if world.budget.spent() {
-            return Outcome::of(step, Result::Unfinished);
+        let step: &crate::plan::PlanStep<A> = step;
+        if world.deadline.is_exhausted() {
+            return StepOutcome::from_step(step, StepResult::Unfinished);
         }
         let (mut kind, mut made) = (None, None);
-        let Some(acted) = world.budget.cut_off(Box::pin(act(&step.action))).await else {
+        let Some(acted) = world.deadline.run_until_cutoff(Box::pin(act(&step.action))).await else {
             tracing::warn!(
                 asset = step.asset,
                 "{} was cut off: the run's time is over",
                 step.action
             );
-            return Outcome::of(step, Result::Unfinished);
+            return StepOutcome::from_step(step, StepResult::Unfinished);
         };
         let result = match acted {
             Ok(done) => {
-                made = done.made;
-                Result::Done(done.told)
+                made = done.artifact;
+                StepResult::Done(done.message)
             }
-            Err(e) if e.kind == Kind::Late => Result::Unfinished,
-            Err(e) if matches!(e.kind, Kind::Busy | Kind::Quota) => Result::Deferred(e.to_string()),
+            Err(e) if e.kind == OperationErrorKind::Late => StepResult::Unfinished,
+            Err(e) if matches!(e.kind, OperationErrorKind::Busy | OperationErrorKind::Quota) => StepResult::Deferred(e.to_string()),
             Err(e) => {
                 kind = Some(e.kind);
-                Result::Failed(e.told())
+                StepResult::Failed(e.to_line_with_hint())
             }
         };
-        let outcome = Outcome { kind, made, ..Outcome::of(step, result) };
-        let Outcome { asset, action, because, result, .. } = &outcome;
+        let outcome = StepOutcome { kind, made, ..StepOutcome::from_step(step, result) };
+        let StepOutcome { asset, action, because, result, .. } = &outcome;
         tracing::info!(asset, action, because, ?result, "{action}");
         outcome
     };
@@ -214,40 +214,40 @@ pub async fn apply<A: fmt::Display + Operates>(
 
 /// What was known when a run began.
 #[derive(Clone, Copy, Debug)]
-pub struct Begun {
-    at: Instant,
-    used: Use,
-    whole: bool,
+pub struct RunTimer {
+    started_at: Instant,
+    calls_at_start: CallCounts,
+    full_run: bool,
 }
 
-impl Begun {
+impl RunTimer {
     /// A run begins now: what it asks of AWS, and how long it takes, is counted from here.
-    pub fn now(aws: &Aws, request: &Request) -> Self {
-        Self { at: Instant::now(), used: aws.calls().so_far(), whole: request.whole() }
+    pub fn start(aws: &AwsClients, request: &RunRequest) -> Self {
+        Self { started_at: Instant::now(), calls_at_start: aws.call_counter().current_counts(), full_run: request.is_full_run() }
     }
 }
 
 /// Publishes a report: alarms, then metrics, which count a failure of the alarms too, then the topic if the run failed,
 /// then the topic of reports. What can't be published is itself a critical finding.
-pub async fn finish(world: &World<'_>, mut report: Report, begun: Begun) -> Report {
-    report.seconds = begun.at.elapsed().as_secs_f64();
-    report.whole &= begun.whole && !report.findings.iter().any(|f| f.what == code::GAP);
-    report.settle();
-    Box::pin(record(world, &mut report)).await;
+pub async fn finish_run(world: &RunContext<'_>, mut report: RunReport, begun: RunTimer) -> RunReport {
+    report.seconds = begun.started_at.elapsed().as_secs_f64();
+    report.whole &= begun.full_run && !report.findings.iter().any(|f| f.what == code::GAP);
+    report.finalize();
+    Box::pin(record_audit(world, &mut report)).await;
     // Before it is published: should that hang, the log has it all the same.
     let logged = report.findings.clone();
-    logged.iter().for_each(log);
+    logged.iter().for_each(log_finding);
     // A policy without a home is of a host without AWS: there is nobody to publish to.
     if !world.dry_run && world.policy.home.is_some() {
-        Box::pin(publish(world, &mut report, begun.used)).await;
-        report.settle();
+        Box::pin(publish_report(world, &mut report, begun.calls_at_start)).await;
+        report.finalize();
     }
-    report.findings.iter().filter(|f| !logged.contains(f)).for_each(log);
+    report.findings.iter().filter(|f| !logged.contains(f)).for_each(log_finding);
     tracing::info!(failed = report.failed, "{}", report.summary());
     report
 }
 
-fn log(finding: &Finding) {
+fn log_finding(finding: &Finding) {
     let Finding { severity, asset, what, why, mend, .. } = finding;
     let group = finding.group.as_deref();
     match severity {
@@ -258,109 +258,109 @@ fn log(finding: &Finding) {
 }
 
 /// Records what a run did. What can't be recorded was done all the same, so it is a critical finding of the run.
-pub async fn record(world: &World<'_>, report: &mut Report) {
-    let entries = audit::entries(report);
-    let recorded = Box::pin(audit::record(world, report.function, entries, report.seconds));
-    match called(world, "record what was done", recorded).await {
+pub async fn record_audit(world: &RunContext<'_>, report: &mut RunReport) {
+    let entries = audit::entries_from_report(report);
+    let recorded = Box::pin(audit::record_entries(world, report.function, entries, report.seconds));
+    match call_with_timeout(world, "record what was done", recorded).await {
         Ok(None) => {}
         Ok(Some(head)) => tracing::info!(head = %head, "recorded what was done"),
         Err(e) => {
             let (why, mend) = (e.to_string(), e.hint().to_owned());
-            report.find(Finding::new(Severity::Critical, "audit", "not-recorded", why, mend));
-            report.settle();
+            report.push_finding(Finding::new(Severity::Critical, "audit", "not-recorded", why, mend));
+            report.finalize();
         }
     }
 }
 
-async fn publish(world: &World<'_>, report: &mut Report, used: Use) {
-    let cloudwatch = world.aws.cloudwatch(&world.home());
-    let wanted = metrics::alarms(world.policy, report.function, world.topic.as_deref());
-    let set = called(world, "set alarms", async { Ok(reconcile(&cloudwatch, &wanted).await) });
+async fn publish_report(world: &RunContext<'_>, report: &mut RunReport, used: CallCounts) {
+    let cloudwatch = world.aws.cloudwatch(&world.home_location());
+    let wanted = metrics::alarms_for_function(world.policy, report.function, world.failure_topic.as_deref());
+    let set = call_with_timeout(world, "set alarms", async { Ok(sync_alarms(&cloudwatch, &wanted).await) });
     for e in set.await.unwrap_or_else(|e| vec![e]) {
-        report.find(Finding::new(Severity::Critical, "alarms", "not-set", e.to_string(), e.hint()));
+        report.push_finding(Finding::new(Severity::Critical, "alarms", "not-set", e.to_string(), e.hint()));
     }
-    report.settle();
-    let now_used = world.aws.calls().so_far();
-    report.value(Metric::RunCompleted, 1);
-    report.value(Metric::RunFailed, usize::from(report.failed));
-    report.values.push(Value::of_policy(Metric::RunSeconds, report.seconds));
-    report.value(Metric::Unfinished, report.count(|r| *r == Result::Unfinished));
+    report.finalize();
+    let now_used = world.aws.call_counter().current_counts();
+    report.push_metric(Metric::RunCompleted, 1);
+    report.push_metric(Metric::RunFailed, usize::from(report.failed));
+    report.values.push(MetricValue::for_policy(Metric::RunSeconds, report.seconds));
+    report.push_metric(Metric::Unfinished, report.count_outcomes(|r| *r == StepResult::Unfinished));
     #[expect(clippy::cast_possible_truncation, reason = "counts of one run")]
     for (metric, n) in [
         (Metric::ApiRequests, now_used.requests - used.requests),
         (Metric::ApiThrottled, now_used.throttled - used.throttled),
     ] {
-        report.value(metric, n as usize);
+        report.push_metric(metric, n as usize);
     }
-    let data: Vec<_> = metrics::bounded(&report.values)
-        .map(|v: &Value| v.datum(world.policy, report.function))
+    let data: Vec<_> = metrics::within_metric_limit(&report.values)
+        .map(|v: &MetricValue| v.to_data_point(world.policy, report.function))
         .collect();
-    let put = cloudwatch.put(metrics::NAMESPACE, world.now, &data);
-    if let Err(e) = called(world, "publish metrics", put).await {
-        report.find(Finding::new(
+    let put = cloudwatch.put_metrics(metrics::NAMESPACE, world.now, &data);
+    if let Err(e) = call_with_timeout(world, "publish metrics", put).await {
+        report.push_finding(Finding::new(
             Severity::Critical,
             "metrics",
             "not-published",
             e.to_string(),
             e.hint(),
         ));
-        report.settle();
+        report.finalize();
     }
     let told = report.failed;
     if told {
-        tell(world, report).await;
+        notify_failure_topic(world, report).await;
     }
-    if let Some(reports) = &world.reports {
+    if let Some(reports) = &world.reports_topic {
         let subject = format!("{} {}", report.policy, report.function);
         let to = (reports.as_str(), Audience::Notify);
-        publish_to(world, report, to, &subject, report::message::message).await;
+        publish_to_topic(world, report, to, &subject, report::message::to_sns_message).await;
     }
     // Whoever hears of reports can't say that none comes: people are told themselves.
     if report.failed && !told {
-        tell(world, report).await;
+        notify_failure_topic(world, report).await;
     }
 }
 
 /// Tells people that the run failed.
-async fn tell(world: &World<'_>, report: &mut Report) {
-    if let Some(topic) = &world.topic {
+async fn notify_failure_topic(world: &RunContext<'_>, report: &mut RunReport) {
+    if let Some(topic) = &world.failure_topic {
         let subject = format!("{} {} failed", report.policy, report.function);
-        publish_to(world, report, (topic.as_str(), Audience::People), &subject, message).await;
+        publish_to_topic(world, report, (topic.as_str(), Audience::People), &subject, failure_message).await;
     }
 }
 
 /// Publishes the report to a topic, in some words; a refusal is a critical finding.
-async fn publish_to(
-    world: &World<'_>,
-    report: &mut Report,
+async fn publish_to_topic(
+    world: &RunContext<'_>,
+    report: &mut RunReport,
     (topic, audience): (&str, Audience),
     subject: &str,
-    words: fn(&Report) -> String,
+    words: fn(&RunReport) -> String,
 ) {
-    let sns = world.aws.sns(&world.home());
+    let sns = world.aws.sns(&world.home_location());
     let text = words(report);
     let published =
-        called(world, "publish the report", sns.publish(topic, audience, subject, &text)).await;
+        call_with_timeout(world, "publish the report", sns.publish(topic, audience, subject, &text)).await;
     if let Err(e) = published {
         let (why, mend) = (e.to_string(), e.hint().to_owned());
-        report.find(Finding::new(Severity::Critical, "topic", "not-told", why, mend));
-        report.settle();
+        report.push_finding(Finding::new(Severity::Critical, "topic", "not-told", why, mend));
+        report.finalize();
     }
 }
 
 /// Sets the alarms that differ from what the policy asks, and those alone. One that is refused stops no other.
-async fn reconcile(
-    cloudwatch: &crate::aws::cloudwatch::CloudWatch,
+async fn sync_alarms(
+    cloudwatch: &crate::aws::cloudwatch::CloudWatchClient,
     wanted: &[crate::aws::cloudwatch::MetricAlarm],
-) -> Vec<EdgeError> {
+) -> Vec<OperationError> {
     let mut refused = Vec::new();
     let names: Vec<_> = wanted.iter().map(|a| a.name.clone()).collect();
-    let found = match cloudwatch.alarms(&names).await {
+    let found = match cloudwatch.describe_alarms(&names).await {
         Ok(found) => found,
         Err(e) => return vec![e],
     };
     for alarm in wanted.iter().filter(|w| !found.iter().any(|f| f.alarm.as_ref() == Some(w))) {
-        match cloudwatch.set_alarm(alarm).await {
+        match cloudwatch.put_alarm(alarm).await {
             Ok(()) => tracing::info!(alarm = alarm.name, "set alarm {}", alarm.name),
             Err(e) => refused.push(e),
         }
@@ -369,11 +369,11 @@ async fn reconcile(
 }
 
 /// What the topic is told: the summary, then failures and findings, worst first, within what SNS takes.
-fn message(report: &Report) -> String {
+fn failure_message(report: &RunReport) -> String {
     let mut text = format!("{}\nrun {} at {}\n", report.summary(), report.run, report.at);
-    let failed = report.outcomes.iter().filter(|o| matches!(o.result, Result::Failed(_)));
+    let failed = report.outcomes.iter().filter(|o| matches!(o.result, StepResult::Failed(_)));
     let failed = failed.map(|o| match &o.result {
-        Result::Failed(why) => format!("\nfailed {}: {}: {why}", o.asset, o.action),
+        StepResult::Failed(why) => format!("\nfailed {}: {}: {why}", o.asset, o.action),
         _ => String::new(),
     });
     let findings =

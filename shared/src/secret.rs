@@ -5,9 +5,9 @@
 mod pick;
 
 use crate::{
-    aws::{Aws, EdgeError, Kind, secrets::Stage},
-    catalog::Place,
-    policy::SecretFrom,
+    aws::{AwsClients, OperationError, OperationErrorKind, secrets::VersionStage},
+    catalog::Location,
+    policy::SecretSource,
 };
 use rustix::fs::OFlags;
 use secrecy::{ExposeSecret, SecretString};
@@ -22,20 +22,20 @@ use std::{
 use tokio::sync::Mutex;
 
 /// No key or password is larger; a file that is was named by mistake.
-const LARGEST: u64 = 64 << 10;
+const MAX_SECRET_BYTES: u64 = 64 << 10;
 
 /// The value of an environment variable.
-type Variables<'a> = Box<dyn Fn(&str) -> Option<String> + Send + Sync + 'a>;
+type VariableLookup<'a> = Box<dyn Fn(&str) -> Option<String> + Send + Sync + 'a>;
 
 /// Resolves secrets; one of Secrets Manager is asked for once.
-pub struct Secrets<'a> {
-    aws: &'a Aws,
-    home: Place,
-    variable: Variables<'a>,
-    asked: Mutex<BTreeMap<(String, Stage), Option<SecretString>>>,
+pub struct SecretResolver<'a> {
+    aws: &'a AwsClients,
+    home: Location,
+    lookup_variable: VariableLookup<'a>,
+    cache: Mutex<BTreeMap<(String, VersionStage), Option<SecretString>>>,
 }
 
-impl fmt::Debug for Secrets<'_> {
+impl fmt::Debug for SecretResolver<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Secrets").field("home", &self.home).finish_non_exhaustive()
     }
@@ -43,7 +43,7 @@ impl fmt::Debug for Secrets<'_> {
 
 /// What is needed to log in to a database.
 #[derive(Clone, Debug, Default)]
-pub struct DatabaseSecret {
+pub struct DatabaseCredentials {
     /// The password.
     pub password: Option<SecretString>,
     /// User.
@@ -58,47 +58,47 @@ pub struct DatabaseSecret {
     pub engine: Option<String>,
 }
 
-impl<'a> Secrets<'a> {
+impl<'a> SecretResolver<'a> {
     /// Secrets of a run: the process's environment, files of this host, Secrets Manager at `home` unless an ARN names
     /// another region.
-    pub fn new(aws: &'a Aws, home: &Place) -> Self {
+    pub fn new(aws: &'a AwsClients, home: &Location) -> Self {
         Self::with_variables(aws, home, |name| std::env::var(name).ok())
     }
 
     /// Secrets with another environment.
     pub fn with_variables(
-        aws: &'a Aws,
-        home: &Place,
+        aws: &'a AwsClients,
+        home: &Location,
         variable: impl Fn(&str) -> Option<String> + Send + Sync + 'a,
     ) -> Self {
         let variable = Box::new(variable);
-        Self { aws, home: home.clone(), variable, asked: Mutex::default() }
+        Self { aws, home: home.clone(), lookup_variable: variable, cache: Mutex::default() }
     }
 
     /// A variable of the environment that is no secret.
-    pub fn variable(&self, name: &str) -> Option<String> {
-        (self.variable)(name)
+    pub fn env_variable(&self, name: &str) -> Option<String> {
+        (self.lookup_variable)(name)
     }
 
     /// The value in use.
     ///
     /// # Errors
     /// If it is not there, not readable, or readable for others than its owner.
-    pub async fn get(&self, from: &SecretFrom) -> Result<SecretString, EdgeError> {
-        let value = self.text(from, Stage::Current).await?.ok_or_else(|| missing(from))?;
-        picked(from, value)
+    pub async fn get(&self, from: &SecretSource) -> Result<SecretString, OperationError> {
+        let value = self.fetch_text(from, VersionStage::Current).await?.ok_or_else(|| not_set_error(from))?;
+        extract_value(from, value)
     }
 
     /// The value in use and, where Secrets Manager has one, the one before it: what older backups were encrypted with.
     ///
     /// # Errors
     /// As for [`Secrets::get`].
-    pub async fn versions(&self, from: &SecretFrom) -> Result<Vec<SecretString>, EdgeError> {
+    pub async fn current_and_previous(&self, from: &SecretSource) -> Result<Vec<SecretString>, OperationError> {
         let mut all = vec![self.get(from).await?];
         if from.secret.is_some()
-            && let Some(previous) = self.text(from, Stage::Previous).await?
+            && let Some(previous) = self.fetch_text(from, VersionStage::Previous).await?
         {
-            all.push(picked(from, previous)?);
+            all.push(extract_value(from, previous)?);
         }
         Ok(all)
     }
@@ -107,39 +107,39 @@ impl<'a> Secrets<'a> {
     ///
     /// # Errors
     /// As for [`Secrets::get`].
-    pub async fn database(&self, from: &SecretFrom) -> Result<DatabaseSecret, EdgeError> {
-        let value = self.text(from, Stage::Current).await?.ok_or_else(|| missing(from))?;
-        match database_secret(&value) {
+    pub async fn database_credentials(&self, from: &SecretSource) -> Result<DatabaseCredentials, OperationError> {
+        let value = self.fetch_text(from, VersionStage::Current).await?.ok_or_else(|| not_set_error(from))?;
+        match parse_database_credentials(&value) {
             Some(all) if from.key.is_none() => Ok(all),
-            _ => Ok(DatabaseSecret { password: Some(picked(from, value)?), ..Default::default() }),
+            _ => Ok(DatabaseCredentials { password: Some(extract_value(from, value)?), ..Default::default() }),
         }
     }
 
     /// The whole text that the value is in.
-    async fn text(
+    async fn fetch_text(
         &self,
-        from: &SecretFrom,
-        stage: Stage,
-    ) -> Result<Option<SecretString>, EdgeError> {
+        from: &SecretSource,
+        stage: VersionStage,
+    ) -> Result<Option<SecretString>, OperationError> {
         if let Some(name) = &from.env {
-            let value = (self.variable)(name).filter(|v| !v.is_empty());
+            let value = (self.lookup_variable)(name).filter(|v| !v.is_empty());
             return Ok(value.map(Into::into));
         }
         if let Some(path) = &from.file {
-            return file(Path::new(path), from.mounted).map(Some);
+            return read_secret_file(Path::new(path), from.mounted).map(Some);
         }
         let Some(id) = &from.secret else { return Ok(None) };
         // Held while it is asked: who wants the same secret waits for this answer.
-        let mut asked = self.asked.lock().await;
+        let mut asked = self.cache.lock().await;
         let key = (id.clone(), stage);
         if let Some(known) = asked.get(&key) {
             return Ok(known.clone());
         }
-        let mut value = self.aws.secrets(&self.place(id)).value(id, stage).await;
+        let mut value = self.aws.secrets(&self.location_of(id)).get_secret_value(id, stage).await;
         if let Err(e) = &mut value
-            && e.kind == Kind::Denied
+            && e.kind == OperationErrorKind::Denied
         {
-            e.mend = Some(format!(
+            e.hint = Some(format!(
                 "allow secretsmanager:GetSecretValue on {id} in the role, and kms:Decrypt where it has a key of its own"
             ));
         }
@@ -149,18 +149,18 @@ impl<'a> Secrets<'a> {
     }
 
     /// Where a secret is: its ARN names the region.
-    fn place(&self, id: &str) -> Place {
+    fn location_of(&self, id: &str) -> Location {
         let region = id.strip_prefix("arn:").and_then(|arn| arn.split(':').nth(2)?.parse().ok());
-        Place { region: region.unwrap_or_else(|| self.home.region.clone()), ..self.home.clone() }
+        Location { region: region.unwrap_or_else(|| self.home.region.clone()), ..self.home.clone() }
     }
 }
 
 /// Reads JSON as RDS writes it into a secret: `{"username", "password", "host", "port", "dbname", "engine"}`. None when
 /// it is no JSON object with a password.
-pub fn database_secret(value: &SecretString) -> Option<DatabaseSecret> {
+pub fn parse_database_credentials(value: &SecretString) -> Option<DatabaseCredentials> {
     let fields: serde_json::Value = serde_json::from_str(value.expose_secret()).ok()?;
-    let text = |name: &str| pick::scalar(fields.get(name)?).filter(|v| !v.is_empty());
-    Some(DatabaseSecret {
+    let text = |name: &str| pick::scalar_to_string(fields.get(name)?).filter(|v| !v.is_empty());
+    Some(DatabaseCredentials {
         password: Some(text("password")?.into()),
         user: text("username"),
         host: text("host"),
@@ -171,7 +171,7 @@ pub fn database_secret(value: &SecretString) -> Option<DatabaseSecret> {
 }
 
 /// How a source is called in errors.
-fn called(from: &SecretFrom) -> String {
+fn describe_source(from: &SecretSource) -> String {
     match (&from.env, &from.file, &from.secret) {
         (Some(name), ..) => format!("environment variable {name}"),
         (_, Some(path), _) => format!("file {path}"),
@@ -180,20 +180,20 @@ fn called(from: &SecretFrom) -> String {
     }
 }
 
-fn missing(from: &SecretFrom) -> EdgeError {
+fn not_set_error(from: &SecretSource) -> OperationError {
     let mend = match (&from.env, &from.secret) {
         (Some(name), _) => format!("set {name}, or change where the policy says the value is"),
         (_, Some(_)) => "give the secret a value".into(),
         _ => "write one of secret, env, file in the policy".into(),
     };
-    EdgeError::of_kind(Kind::Missing, format!("read {}", called(from)), "it is not set", mend)
+    OperationError::with_hint(OperationErrorKind::Missing, format!("read {}", describe_source(from)), "it is not set", mend)
 }
 
 /// The value itself out of the text that it is in.
-fn picked(from: &SecretFrom, text: SecretString) -> Result<SecretString, EdgeError> {
+fn extract_value(from: &SecretSource, text: SecretString) -> Result<SecretString, OperationError> {
     let found = match &from.key {
         None => Some(text).filter(|t| !t.expose_secret().is_empty()),
-        Some(key) => pick::value(text.expose_secret(), key).map(Into::into),
+        Some(key) => pick::pick_value(text.expose_secret(), key).map(Into::into),
     };
     found.ok_or_else(|| {
         let (why, mend) = match &from.key {
@@ -203,23 +203,23 @@ fn picked(from: &SecretFrom, text: SecretString) -> Result<SecretString, EdgeErr
                 format!("write a JSON field \"{key}\" or a line {key}=value, or mend `key` in the policy"),
             ),
         };
-        EdgeError::of_kind(Kind::Missing, format!("read {}", called(from)), why, mend)
+        OperationError::with_hint(OperationErrorKind::Missing, format!("read {}", describe_source(from)), why, mend)
     })
 }
 
 /// A file that nobody but its owner can read, or, where the policy says that it is mounted, that nobody but its owner can
 /// write: container platforms give such files to all users of the container.
-fn file(path: &Path, mounted: bool) -> Result<SecretString, EdgeError> {
+fn read_secret_file(path: &Path, mounted: bool) -> Result<SecretString, OperationError> {
     let shown = path.display();
     let doing = || format!("read file {shown}");
-    let error = |kind, why: String, mend: String| EdgeError::of_kind(kind, doing(), why, mend);
+    let error = |kind, why: String, mend: String| OperationError::with_hint(kind, doing(), why, mend);
     let io = |e: std::io::Error| match e.kind() {
         std::io::ErrorKind::NotFound => error(
-            Kind::Missing,
+            OperationErrorKind::Missing,
             "it is not there".into(),
             format!("write it, readable for its owner alone: chmod 600 {shown}"),
         ),
-        _ => error(Kind::Denied, e.to_string(), "let the user of this process own it".into()),
+        _ => error(OperationErrorKind::Denied, e.to_string(), "let the user of this process own it".into()),
     };
     // Without waiting: a pipe of that name would never open. What is checked is what was opened, not the name.
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
@@ -228,7 +228,7 @@ fn file(path: &Path, mounted: bool) -> Result<SecretString, EdgeError> {
     let facts = opened.metadata().map_err(io)?;
     if !facts.is_file() {
         let mend = "name a regular file".into();
-        return Err(error(Kind::Refused, "it is no regular file".into(), mend));
+        return Err(error(OperationErrorKind::Refused, "it is no regular file".into(), mend));
     }
     let mode = facts.mode() & 0o7777;
     if mode & 0o022 != 0 || (mode & 0o055 != 0 && !mounted) {
@@ -240,20 +240,20 @@ fn file(path: &Path, mounted: bool) -> Result<SecretString, EdgeError> {
             ),
             _ => chmod,
         };
-        return Err(error(Kind::Refused, why, mend));
+        return Err(error(OperationErrorKind::Refused, why, mend));
     }
     let us = rustix::process::geteuid().as_raw();
     if facts.uid() != us && facts.uid() != 0 {
         let why = format!("it belongs to user {}, who can change it", facts.uid());
-        return Err(error(Kind::Refused, why, format!("chown {us} {shown}")));
+        return Err(error(OperationErrorKind::Refused, why, format!("chown {us} {shown}")));
     }
     let mut text = String::new();
-    opened.by_ref().take(LARGEST + 1).read_to_string(&mut text).map_err(|e| {
-        error(Kind::Refused, e.to_string(), "name a file of text with the value".into())
+    opened.by_ref().take(MAX_SECRET_BYTES + 1).read_to_string(&mut text).map_err(|e| {
+        error(OperationErrorKind::Refused, e.to_string(), "name a file of text with the value".into())
     })?;
-    if text.len() as u64 > LARGEST {
+    if text.len() as u64 > MAX_SECRET_BYTES {
         let why = format!("it is larger than {LARGEST} bytes, as no key or password is");
-        return Err(error(Kind::Refused, why, "name the file with the value".into()));
+        return Err(error(OperationErrorKind::Refused, why, "name the file with the value".into()));
     }
     // Editors end files with a line end that is no part of the value.
     let end = text.trim_end_matches(['\r', '\n']).len();

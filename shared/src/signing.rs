@@ -13,10 +13,10 @@ mod format;
 mod tests;
 
 use crate::{
-    aws::{EdgeError, Kind},
+    aws::{OperationError, OperationErrorKind},
     hints::commands,
     policy::Policy,
-    secret::Secrets,
+    secret::SecretResolver,
 };
 use aws_lc_rs::{
     rand::{SecureRandom, SystemRandom},
@@ -27,12 +27,12 @@ use secrecy::{ExposeSecret, SecretString};
 use std::{fmt, str::FromStr, sync::Arc};
 
 /// What the name of a file's signature ends with.
-pub const ENDING: &str = ".minisig";
+pub const SIGNATURE_SUFFIX: &str = ".minisig";
 /// No signature is longer: the comment is as long as a name.
-pub const LONGEST: usize = 16 << 10;
+pub const MAX_SIGNATURE_BYTES: usize = 16 << 10;
 
 /// Name of the signature of a file.
-pub fn beside(name: &str) -> String {
+pub fn signature_name(name: &str) -> String {
     format!("{name}{ENDING}")
 }
 
@@ -45,8 +45,8 @@ pub struct PublicKey {
 
 impl PublicKey {
     /// How messages call it, as minisign does: sixteen hexadecimal digits.
-    pub fn id(&self) -> String {
-        format::shown(self.id)
+    pub fn key_id(&self) -> String {
+        format::format_key_id(self.id)
     }
 
     fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
@@ -58,60 +58,60 @@ impl FromStr for PublicKey {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        format::public_key(text)
+        format::parse_public_key(text)
     }
 }
 
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&format::public_text(self))
+        f.write_str(&format::encode_public_key(self))
     }
 }
 
 /// The half that signs. Its `Debug` shows the public half only.
 #[derive(Clone)]
-pub struct Signer {
-    public: PublicKey,
-    pair: Arc<Ed25519KeyPair>,
+pub struct MinisignSigner {
+    public_key: PublicKey,
+    key_pair: Arc<Ed25519KeyPair>,
 }
 
-impl fmt::Debug for Signer {
+impl fmt::Debug for MinisignSigner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Signer").field("public", &self.public.to_string()).finish_non_exhaustive()
+        f.debug_struct("Signer").field("public", &self.public_key.to_string()).finish_non_exhaustive()
     }
 }
 
-impl Signer {
+impl MinisignSigner {
     /// A new pair, and the text of its secret half.
     ///
     /// # Errors
     /// If the system has no random numbers to give.
-    pub fn generate() -> Result<(Self, SecretString), EdgeError> {
+    pub fn generate() -> Result<(Self, SecretString), OperationError> {
         let refused =
-            |_| EdgeError::refused("make a key pair".to_owned(), "no random numbers to be had");
+            |_| OperationError::from_message("make a key pair".to_owned(), "no random numbers to be had");
         let mut bytes = [0; 40];
         SystemRandom::new().fill(&mut bytes).map_err(refused)?;
         let mut id = [0; 8];
         id.copy_from_slice(&bytes[32..]);
         let pair = Ed25519KeyPair::from_seed_unchecked(&bytes[..32])
-            .map_err(|e| EdgeError::refused("make a key pair".to_owned(), e.to_string()))?;
+            .map_err(|e| OperationError::from_message("make a key pair".to_owned(), e.to_string()))?;
         let signer = Self::new(id, pair);
-        let text = format::secret_text(&signer.public, &bytes[..32]);
+        let text = format::encode_secret_key(&signer.public_key, &bytes[..32]);
         Ok((signer, text))
     }
 
     fn new(id: [u8; 8], pair: Ed25519KeyPair) -> Self {
         let mut key = [0; 32];
         key.copy_from_slice(pair.public_key().as_ref());
-        Self { public: PublicKey { id, key }, pair: Arc::new(pair) }
+        Self { public_key: PublicKey { id, key }, key_pair: Arc::new(pair) }
     }
 
     /// From the text of the secret half: a file as `holdfast key new` and `minisign -G -W` write it, or its second line.
     ///
     /// # Errors
     /// In words, without the text, if it is none.
-    pub fn read(text: &SecretString) -> Result<Self, String> {
-        let (id, seed, public) = format::secret_key(text.expose_secret())?;
+    pub fn parse(text: &SecretString) -> Result<Self, String> {
+        let (id, seed, public) = format::parse_secret_key(text.expose_secret())?;
         let pair = Ed25519KeyPair::from_seed_and_public_key(&seed[..], &public)
             .map_err(|_| "its two halves do not belong together".to_owned())?;
         Ok(Self::new(id, pair))
@@ -121,10 +121,10 @@ impl Signer {
     ///
     /// # Errors
     /// If the policy signs and the secret half is not to be had here, or is not that of one of its public keys.
-    pub async fn of(policy: &Policy, secrets: &Secrets<'_>) -> Result<Option<Self>, EdgeError> {
+    pub async fn from_policy(policy: &Policy, secrets: &SecretResolver<'_>) -> Result<Option<Self>, OperationError> {
         let Some(signing) = &policy.signing else { return Ok(None) };
         let refused = |why: String, mend: &str| {
-            EdgeError::of_kind(Kind::Key, "find the key that signs".to_owned(), why, mend)
+            OperationError::with_hint(OperationErrorKind::Key, "find the key that signs".to_owned(), why, mend)
         };
         let Some(from) = &signing.secret_key else {
             return Err(refused(
@@ -132,14 +132,14 @@ impl Signer {
                 "write signing.secret_key in the policy of the host that makes backups",
             ));
         };
-        let text = secrets.get(from).await.map_err(|e| EdgeError { kind: Kind::Key, ..e })?;
-        let signer = Self::read(&text).map_err(|why| {
+        let text = secrets.get(from).await.map_err(|e| OperationError { kind: OperationErrorKind::Key, ..e })?;
+        let signer = Self::parse(&text).map_err(|why| {
             refused(
                 format!("signing.secret_key is no key: {why}"),
                 &format!("make one: {}, or `minisign -G -W`", commands::run(commands::KEY_NEW)),
             )
         })?;
-        let shown = signer.public.to_string();
+        let shown = signer.public_key.to_string();
         if signing.public_keys.iter().any(|key| key.as_str() == shown) {
             return Ok(Some(signer));
         }
@@ -151,38 +151,38 @@ impl Signer {
     }
 
     /// The other half.
-    pub fn public(&self) -> &PublicKey {
-        &self.public
+    pub fn public_key(&self) -> &PublicKey {
+        &self.public_key
     }
 
     /// The signature of a file of `owner` that lies under `name`.
     pub fn sign(&self, owner: &str, name: &str, bytes: &[u8]) -> String {
-        let comment = format::comment(owner, name);
-        let signature = self.pair.sign(&Blake2b512::digest(bytes));
-        let whole = self.pair.sign(&[signature.as_ref(), comment.as_bytes()].concat());
-        format::signature_text(&self.public, signature.as_ref(), &comment, whole.as_ref())
+        let comment = format::trusted_comment(owner, name);
+        let signature = self.key_pair.sign(&Blake2b512::digest(bytes));
+        let whole = self.key_pair.sign(&[signature.as_ref(), comment.as_bytes()].concat());
+        format::encode_signature(&self.public_key, signature.as_ref(), &comment, whole.as_ref())
     }
 }
 
 /// Who writes what is believed later: an owner, and its signer where the policy signs.
 #[derive(Clone, Debug)]
-pub struct Author {
+pub struct SigningAuthor {
     owner: String,
-    signer: Option<Signer>,
+    signer: Option<MinisignSigner>,
 }
 
-impl Author {
+impl SigningAuthor {
     /// The author of what a policy has written here.
     ///
     /// # Errors
     /// As for [`Signer::of`].
-    pub async fn of(policy: &Policy, secrets: &Secrets<'_>) -> Result<Self, EdgeError> {
-        let signer = Signer::of(policy, secrets).await?;
+    pub async fn from_policy(policy: &Policy, secrets: &SecretResolver<'_>) -> Result<Self, OperationError> {
+        let signer = MinisignSigner::from_policy(policy, secrets).await?;
         Ok(Self::new(policy.owner(), signer))
     }
 
     /// An author with or without a key.
-    pub fn new(owner: impl Into<String>, signer: Option<Signer>) -> Self {
+    pub fn new(owner: impl Into<String>, signer: Option<MinisignSigner>) -> Self {
         Self { owner: owner.into(), signer }
     }
 
@@ -197,20 +197,20 @@ impl Author {
     }
 
     /// The public half of the author's key.
-    pub fn public(&self) -> Option<&PublicKey> {
-        self.signer.as_ref().map(Signer::public)
+    pub fn public_key(&self) -> Option<&PublicKey> {
+        self.signer.as_ref().map(MinisignSigner::public_key)
     }
 
     /// What checks the author's own signatures.
-    pub fn verifier(&self) -> Verifier {
-        let keys = self.signer.iter().map(|s| s.public().clone()).collect();
-        Verifier::new(self.owner.clone(), keys)
+    pub fn verifier(&self) -> MinisignVerifier {
+        let keys = self.signer.iter().map(|s| s.public_key().clone()).collect();
+        MinisignVerifier::new(self.owner.clone(), keys)
     }
 }
 
 /// Why a file does not count as signed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unsigned {
+pub enum SignatureError {
     /// There is no signature.
     #[error("it is not signed, and the policy says that it must be")]
     Missing,
@@ -225,19 +225,19 @@ pub enum Unsigned {
     Forged,
     /// It was signed for another owner or under another name.
     #[error("it was signed as \"{0}\", and lies here as another's or under another name")]
-    Elsewhere(String),
+    WrongName(String),
 }
 
 /// Checks signatures for one owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verifier {
+pub struct MinisignVerifier {
     owner: String,
     keys: Vec<PublicKey>,
 }
 
-impl Verifier {
+impl MinisignVerifier {
     /// Who may sign by a policy; none of one without `signing`.
-    pub fn of(policy: &Policy) -> Option<Self> {
+    pub fn from_policy(policy: &Policy) -> Option<Self> {
         let signing = policy.signing.as_ref()?;
         let all = signing.public_keys.iter().chain(&signing.previous);
         // A parsed policy has only keys here.
@@ -254,30 +254,30 @@ impl Verifier {
     ///
     /// # Errors
     /// If not.
-    pub fn check(
+    pub fn verify(
         &self,
         name: &str,
         bytes: &[u8],
         signature: Option<&[u8]>,
-    ) -> Result<String, Unsigned> {
-        let text = signature.ok_or(Unsigned::Missing)?;
-        let read = format::signature(text).map_err(Unsigned::Malformed)?;
-        let id = format::shown(read.id);
+    ) -> Result<String, SignatureError> {
+        let text = signature.ok_or(SignatureError::Missing)?;
+        let read = format::parse_signature(text).map_err(SignatureError::Malformed)?;
+        let id = format::format_key_id(read.id);
         let keys: Vec<&PublicKey> = self.keys.iter().filter(|k| k.id == read.id).collect();
         if keys.is_empty() {
-            return Err(Unsigned::Unknown(id));
+            return Err(SignatureError::Unknown(id));
         }
-        let message = read.message(bytes);
+        let message = read.signed_message(bytes);
         let whole = [&read.signature[..], read.comment.as_bytes()].concat();
         // The id is eight bytes that anyone may write: two keys may have the same.
         let signed = |key: &&PublicKey| {
             key.verify(&message, &read.signature) && key.verify(&whole, &read.global)
         };
         if !keys.iter().any(signed) {
-            return Err(Unsigned::Forged);
+            return Err(SignatureError::Forged);
         }
-        if read.comment != format::comment(&self.owner, name) {
-            return Err(Unsigned::Elsewhere(read.comment.to_owned()));
+        if read.comment != format::trusted_comment(&self.owner, name) {
+            return Err(SignatureError::WrongName(read.comment.to_owned()));
         }
         Ok(id)
     }

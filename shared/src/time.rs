@@ -1,6 +1,6 @@
 //! Times: what is due, and how ages are written.
 
-use crate::policy::{When, text::ZoneName};
+use crate::policy::{ScheduleConfig, text::ZoneName};
 use cronexpr::{Crontab, MakeTimestamp};
 use jiff::{
     SignedDuration, Span, Timestamp, Unit,
@@ -14,7 +14,7 @@ use jiff::{
 /// that the zone skips (the clock goes forward) moves to the next moment that exists, and one that comes twice (the clock
 /// goes back) is due when it comes first. Wall-clock times that move to the same moment are one slot.
 #[derive(Clone, Debug)]
-pub struct Schedule {
+pub struct CronSchedule {
     /// The fields, read in UTC, where every wall-clock time exists once; the zone comes after.
     cron: Crontab,
     zone: TimeZone,
@@ -22,14 +22,14 @@ pub struct Schedule {
 
 /// A scheduled backup has this long to be made before it counts as not made; one that is due more often has until the
 /// next one is due.
-const GRACE: SignedDuration = SignedDuration::from_hours(6);
+const SCHEDULE_GRACE_PERIOD: SignedDuration = SignedDuration::from_hours(6);
 
-impl Schedule {
+impl CronSchedule {
     /// The schedule `when`, in its own time zone or in the policy's.
     ///
     /// # Panics
     /// If the cron fields were not checked, which those of a parsed policy are.
-    pub fn new(when: &When, policy_zone: &ZoneName) -> Self {
+    pub fn new(when: &ScheduleConfig, policy_zone: &ZoneName) -> Self {
         let zone = when.time_zone.as_ref().unwrap_or(policy_zone).zone();
         let cron = cronexpr::parse_crontab(&format!("{} UTC", when.cron));
         Self { cron: cron.expect("cron was checked with the policy"), zone }
@@ -42,7 +42,7 @@ impl Schedule {
         let mut span = SignedDuration::from_hours(2);
         loop {
             let from = now.checked_sub(span).ok()?;
-            if let Some(last) = self.after(from).take_while(|t| *t <= now).last() {
+            if let Some(last) = self.slots_after(from).take_while(|t| *t <= now).last() {
                 return Some(last);
             }
             if span == longest {
@@ -54,27 +54,27 @@ impl Schedule {
 
     /// The next time after `now`.
     pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
-        self.after(now).next()
+        self.slots_after(now).next()
     }
 
     /// The newest time that was due so long ago that its backup should be there: while there is none, backups are not
     /// being made.
-    pub fn owed(&self, now: Timestamp) -> Option<Timestamp> {
+    pub fn last_due_past_grace(&self, now: Timestamp) -> Option<Timestamp> {
         let newest = self.last_due(now)?;
         let before = newest.checked_sub(SignedDuration::from_secs(1)).ok();
         let before = before.and_then(|t| self.last_due(t));
-        let grace = before.map_or(GRACE, |t| GRACE.min(newest.duration_since(t)));
+        let grace = before.map_or(SCHEDULE_GRACE_PERIOD, |t| SCHEDULE_GRACE_PERIOD.min(newest.duration_since(t)));
         self.last_due(now.checked_sub(grace).ok()?)
     }
 
     /// The slots after `from`, in order, each once.
-    fn after(&self, from: Timestamp) -> impl Iterator<Item = Timestamp> + '_ {
+    fn slots_after(&self, from: Timestamp) -> impl Iterator<Item = Timestamp> + '_ {
         let mut wall = self.zone.to_datetime(from);
         let mut last = from;
         std::iter::from_fn(move || {
             loop {
-                wall = self.next_wall(wall)?;
-                let at = moment(&self.zone, wall)?;
+                wall = self.next_wall_time(wall)?;
+                let at = resolve_wall_time(&self.zone, wall)?;
                 if at > last {
                     last = at;
                     return Some(at);
@@ -84,7 +84,7 @@ impl Schedule {
     }
 
     /// The next wall-clock time that the fields name.
-    fn next_wall(&self, after: DateTime) -> Option<DateTime> {
+    fn next_wall_time(&self, after: DateTime) -> Option<DateTime> {
         let mut from = after;
         // The parser gives up after four years; 29 February is eight years away around 2100.
         for _ in 0..3 {
@@ -99,7 +99,7 @@ impl Schedule {
 }
 
 /// The moment of a wall-clock time: the first of two, and where there is none, the end of the gap.
-fn moment(zone: &TimeZone, wall: DateTime) -> Option<Timestamp> {
+fn resolve_wall_time(zone: &TimeZone, wall: DateTime) -> Option<Timestamp> {
     match zone.to_ambiguous_timestamp(wall).offset() {
         AmbiguousOffset::Unambiguous { offset: first }
         | AmbiguousOffset::Fold { before: first, .. } => first.to_timestamp(wall).ok(),
@@ -112,12 +112,12 @@ fn moment(zone: &TimeZone, wall: DateTime) -> Option<Timestamp> {
 }
 
 /// A slot as it stands in identifiers and tags: `202611210200`, UTC.
-pub fn slot(at: Timestamp) -> String {
+pub fn format_slot(at: Timestamp) -> String {
     at.to_zoned(TimeZone::UTC).strftime("%Y%m%d%H%M").to_string()
 }
 
 /// The time of a slot that is written so.
-pub fn read_slot(slot: &str) -> Option<Timestamp> {
+pub fn parse_slot(slot: &str) -> Option<Timestamp> {
     // Digits alone: `strptime` would also take signs and spaces.
     let digits = slot.len() == 12 && slot.bytes().all(|b| b.is_ascii_digit());
     let read = DateTime::strptime("%Y%m%d%H%M", slot).ok().filter(|_| digits)?;
@@ -125,7 +125,7 @@ pub fn read_slot(slot: &str) -> Option<Timestamp> {
 }
 
 /// A length of time as people say it, in its two largest units: `3d 4h`, `25h` is `1d 1h`.
-pub fn human(span: SignedDuration) -> String {
+pub fn format_duration(span: SignedDuration) -> String {
     let sign = if span.is_negative() { "-" } else { "" };
     let minutes = span.abs().round(Unit::Second).unwrap_or(span).as_secs() / 60;
     let (days, hours, mins) = (minutes / 1440, minutes / 60 % 24, minutes % 60);

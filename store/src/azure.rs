@@ -97,14 +97,14 @@ impl AzureStore {
     }
 
     pub(crate) fn command(&self, key: &str) -> String {
-        let name = quote(&format!("{}{key}", self.prefix));
+        let name = shell_quote(&format!("{}{key}", self.prefix));
         let mut command = format!(
             "az storage blob download --account-name {} --container-name {} --name {name} --file /dev/stdout --no-progress --output none",
-            quote(&self.account),
-            quote(&self.container)
+            shell_quote(&self.account),
+            shell_quote(&self.container)
         );
         if let Some(endpoint) = &self.endpoint {
-            command += &format!(" --blob-endpoint {}", quote(endpoint));
+            command += &format!(" --blob-endpoint {}", shell_quote(endpoint));
         }
         command
     }

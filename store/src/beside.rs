@@ -1,7 +1,7 @@
 //! What lies beside a backup, under its own key and an ending more.
 
 use jiff::{Timestamp, tz::TimeZone};
-use shared::catalog::{self, UNCHANGED};
+use shared::catalog::{self, UNCHANGED_SUFFIX_FORMAT};
 
 /// The commit record.
 pub fn manifest(key: &str) -> String {
@@ -10,7 +10,7 @@ pub fn manifest(key: &str) -> String {
 
 /// The signature of one of these.
 pub fn signature(name: &str) -> String {
-    shared::signing::beside(name)
+    shared::signing::signature_name(name)
 }
 
 /// The hash, as `sha256sum` reads it.
@@ -25,7 +25,7 @@ pub fn hold(key: &str) -> String {
 
 /// The note that the database was still the same at `at`.
 pub fn unchanged(key: &str, at: Timestamp) -> String {
-    format!("{key}{}", at.to_zoned(TimeZone::UTC).strftime(UNCHANGED))
+    format!("{key}{}", at.to_zoned(TimeZone::UTC).strftime(UNCHANGED_SUFFIX_FORMAT))
 }
 
 /// Those of `keys` that are such notes of this backup, each with its time.
@@ -34,15 +34,15 @@ pub fn notes<'k>(
     of: &str,
 ) -> impl Iterator<Item = (&'k str, Timestamp)> {
     keys.filter_map(move |key| {
-        catalog::unchanged(key).filter(|(whose, _)| *whose == of).map(|(_, at)| (key, at))
+        catalog::parse_unchanged_marker(key).filter(|(whose, _)| *whose == of).map(|(_, at)| (key, at))
     })
 }
 
 /// The backup that this lies beside, if it is of such a kind.
 pub fn whose(key: &str) -> Option<&str> {
-    let key = key.strip_suffix(shared::signing::ENDING).unwrap_or(key);
+    let key = key.strip_suffix(shared::signing::SIGNATURE_SUFFIX).unwrap_or(key);
     let plain = [".json", ".sha256", ".hold"].iter().find_map(|end| key.strip_suffix(end));
-    plain.or_else(|| catalog::unchanged(key).map(|(of, _)| of))
+    plain.or_else(|| catalog::parse_unchanged_marker(key).map(|(of, _)| of))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::{
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
-use shared::catalog::{Family, Marks, Point, State};
+use shared::catalog::{DatabaseKind, HoldfastTags, RecoveryPoint, RecoveryPointState};
 use std::collections::BTreeMap;
 
 /// Manifests read at once.
@@ -435,21 +435,21 @@ impl Backup {
     }
 
     /// As a recovery point, for [`shared::keep`] to judge: only what Holdfast made for `owner`, and whole, can go.
-    pub fn point(&self, owner: &str) -> Point {
+    pub fn point(&self, owner: &str) -> RecoveryPoint {
         let manifest = self.manifest();
         let ours = manifest.filter(|m| self.good() && m.owner == owner);
         let system = manifest.and_then(|m| m.server.system_identifier.clone());
         let (state, encrypted) = match &self.kind {
-            Of::Faulty { .. } => (State::Failed("faulty".into()), false),
-            Of::Foreign(_) => (State::Good, false),
-            Of::Committed(m) => (State::Good, m.layers.cipher.is_some()),
+            Of::Faulty { .. } => (RecoveryPointState::Failed("faulty".into()), false),
+            Of::Foreign(_) => (RecoveryPointState::Good, false),
+            Of::Committed(m) => (RecoveryPointState::Good, m.layers.cipher.is_some()),
         };
-        Point {
+        RecoveryPoint {
             id: self.key.clone(),
             arn: self.arn.clone(),
             database: self.database().unwrap_or_default().to_owned(),
             resource_id: system.unwrap_or_default(),
-            family: Family::Instance,
+            family: DatabaseKind::Instance,
             automated: false,
             state,
             data_time: self.data_time(),
@@ -459,12 +459,12 @@ impl Backup {
             kms_key: None,
             option_group: None,
             source_arn: None,
-            marks: Marks {
+            marks: HoldfastTags {
                 owner: ours.map(|m| m.owner.clone()),
                 reason: self.reason().map(str::to_owned),
-                slot: manifest.and_then(|m| m.slot).map(shared::time::slot),
+                slot: manifest.and_then(|m| m.slot).map(shared::time::format_slot),
                 hold: self.hold.clone(),
-                ..Marks::default()
+                ..HoldfastTags::default()
             },
         }
     }

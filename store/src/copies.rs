@@ -2,7 +2,7 @@
 
 use crate::{Backup, Manifest};
 use jiff::Timestamp;
-use shared::{keep::kept, policy::Keep};
+use shared::{keep::reasons_to_keep, policy::RetentionRule};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A good dump that a second place's rule would keep and that is not there.
@@ -25,14 +25,14 @@ pub fn missing<'b>(
     home: &'b [Backup],
     there: &[Backup],
     reason: &str,
-    keep: &Keep,
+    keep: &RetentionRule,
     now: Timestamp,
 ) -> Vec<Missing<'b>> {
     let times: BTreeSet<(&str, Timestamp)> = (committed(home, reason)
         .chain(committed(there, reason)))
     .flat_map(|(b, m)| b.data_times().map(|at| (m.file.sha256.as_str(), at)))
     .collect();
-    let wanted = kept(&times.into_iter().collect::<Vec<_>>(), keep, now);
+    let wanted = reasons_to_keep(&times.into_iter().collect::<Vec<_>>(), keep, now);
     let copied: BTreeSet<&str> =
         there.iter().filter_map(Backup::committed).map(|m| m.file.sha256.as_str()).collect();
     let lacking = committed(home, reason).filter(|(_, m)| !copied.contains(m.file.sha256.as_str()));

@@ -48,7 +48,7 @@ impl Directory {
     }
 
     pub(crate) fn command(&self, key: &str) -> String {
-        format!("cat {}", quote(&self.whole(key)))
+        format!("cat {}", shell_quote(&self.whole(key)))
     }
 
     /// The file of a key. A key never leads out of the directory, and never to a temporary name.
@@ -121,7 +121,7 @@ impl Directory {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(e) => return Err(Error::io(doing(), &e)),
             };
-            let bytes = bounded::read(file, bounded::SMALL);
+            let bytes = bounded::read_to_limit(file, bounded::MAX_SMALL_OBJECT_BYTES);
             bytes.map(|b| Some(b.into())).map_err(|e| Error::io(doing(), &e))
         })
         .await
@@ -137,7 +137,7 @@ impl Directory {
         let io = |doing: &str, e: io::Error| Error::io(doing, &e);
         let of = doing.clone();
         let opened = blocking(move || {
-            let file = bounded::open(&path).map_err(|e| io(&of, e))?;
+            let file = bounded::open_regular_file(&path).map_err(|e| io(&of, e))?;
             let size = file.metadata().map_err(|e| io(&of, e))?.len();
             Ok((file, size))
         });

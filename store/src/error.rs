@@ -1,7 +1,7 @@
 //! Errors of stores: what was being done, why it was refused, and what to do about it.
 
 use serde::Serialize;
-use shared::aws::{EdgeError, Kind as AwsKind};
+use shared::aws::{OperationError, OperationErrorKind as AwsKind};
 
 /// Why a store did not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,8 +81,8 @@ impl Error {
     }
 }
 
-impl From<EdgeError> for Error {
-    fn from(e: EdgeError) -> Self {
+impl From<OperationError> for Error {
+    fn from(e: OperationError) -> Self {
         let code = e.code.as_deref().unwrap_or_default();
         let (kind, mend) = match code {
             "PreconditionFailed" | "ConditionalRequestConflict" => {
@@ -112,14 +112,14 @@ impl From<EdgeError> for Error {
             },
         };
         let mend = mend.map_or_else(|| e.hint().to_owned(), str::to_owned);
-        Self { doing: e.doing, why: e.why, mend, kind }
+        Self { doing: e.operation, why: e.message, mend, kind }
     }
 }
 
 /// For callers that speak of all edges in one way.
-impl From<Error> for EdgeError {
+impl From<Error> for OperationError {
     fn from(e: Error) -> Self {
         let kind = if e.kind == Kind::Denied { AwsKind::Denied } else { AwsKind::Store };
-        Self::of_kind(kind, e.doing, e.why, e.mend)
+        Self::with_hint(kind, e.doing, e.why, e.mend)
     }
 }

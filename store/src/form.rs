@@ -1,18 +1,18 @@
 //! Names of dumps, as the policy has them.
 
 use crate::{Error, KeyForm};
-use shared::policy::{Compress, Dump, DumpFormat, Store};
+use shared::policy::{DumpCompression, DumpRule, DumpFormat, StoreConfig};
 
 /// The form of the keys of one reason's dumps in a store.
 ///
 /// # Errors
 /// If the policy's key is none that can be made and read back.
-pub fn form(store: &Store, dump: &Dump) -> Result<KeyForm, Error> {
+pub fn form(store: &StoreConfig, dump: &DumpRule) -> Result<KeyForm, Error> {
     KeyForm::of(store, &ending(dump), dump.format == DumpFormat::Csv)
 }
 
 /// How a dump's file ends where the policy does not say it: `.dump`, `.dump.zst.age`, `.sql.gz.enc`, `.csv.gz`.
-fn ending(dump: &Dump) -> String {
+fn ending(dump: &DumpRule) -> String {
     let format = match dump.format {
         DumpFormat::Custom => ".dump",
         DumpFormat::Plain => ".sql",
@@ -20,10 +20,10 @@ fn ending(dump: &Dump) -> String {
         DumpFormat::Base => ".base",
     };
     let compressed = match (dump.compress, dump.format) {
-        (Compress::Zstd, _) => ".zst",
+        (DumpCompression::Zstd, _) => ".zst",
         // Inside the archive, where no other program sees it.
-        (Compress::Gzip, DumpFormat::Custom) | (Compress::None, _) => "",
-        (Compress::Gzip, _) => ".gz",
+        (DumpCompression::Gzip, DumpFormat::Custom) | (DumpCompression::None, _) => "",
+        (DumpCompression::Gzip, _) => ".gz",
     };
     let encrypted = match &dump.encrypt {
         None => "",

@@ -124,7 +124,7 @@ impl KeyForm {
     ///
     /// # Errors
     /// As for [`KeyForm::new`].
-    pub fn of(store: &shared::policy::Store, ending: &str, tables: bool) -> Result<Self, Error> {
+    pub fn of(store: &shared::policy::StoreConfig, ending: &str, tables: bool) -> Result<Self, Error> {
         let usual = if tables { USUAL_OF_TABLES } else { USUAL };
         match (&store.key, store.suffix.as_str()) {
             (Some(key), suffix) => Self::new(key, suffix),

@@ -50,20 +50,20 @@ pub use leftovers::{Left, Leftover};
 pub use manifest::{Hold, Manifest, Unchanged};
 pub use object::{Entry, Put, Thaw, Written};
 pub use open::open;
-pub use quote::quote;
+pub use quote::shell_quote;
 pub use s3::S3Store;
 pub use trust::Trust;
 pub use upload::Upload;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use shared::{catalog::Point, plan::Cleared, signing::Author, words::hex};
+use shared::{catalog::RecoveryPoint, plan::DeletionPermit, signing::SigningAuthor, words::hex_encode};
 use std::io;
 use tokio::sync::mpsc;
 use upload::Writing;
 
 /// The longest object that [`Store::get`] reads, in bytes.
-pub const SMALL: usize = shared::bounded::SMALL;
+pub const SMALL: usize = shared::bounded::MAX_SMALL_OBJECT_BYTES;
 /// Name of the metadata that marks an object as made by a run of Holdfast.
 pub const RUN: &str = "holdfast-run";
 
@@ -145,7 +145,7 @@ impl Store {
         key: &str,
         bytes: Bytes,
         put: &Put,
-        author: &Author,
+        author: &SigningAuthor,
     ) -> Result<(), Error> {
         if let Some(signature) = author.sign(key, &bytes) {
             self.put(&beside::signature(key), signature.into(), put).await?;
@@ -215,7 +215,7 @@ impl Store {
                 // Others get on in between.
                 tokio::task::yield_now().await;
             }
-            hex(&hash.finalize())
+            hex_encode(&hash.finalize())
         };
         let (read, hash) = tokio::join!(self.read(key, out), hash);
         read.map(|()| hash)
@@ -280,8 +280,8 @@ impl Store {
     ///
     /// # Errors
     /// If it is held, is no good backup any more, was found to be still true after it was judged, or the store refuses.
-    pub async fn delete(&self, point: &Cleared<Point>, trust: &Trust) -> Result<(), Error> {
-        let Point { id, arn, .. } = point.point();
+    pub async fn delete(&self, point: &DeletionPermit<RecoveryPoint>, trust: &Trust) -> Result<(), Error> {
+        let RecoveryPoint { id, arn, .. } = point.point();
         let refused = |kind, why: String, mend: &str| {
             Err(Error::new(kind, format!("delete {arn}"), why, mend))
         };
@@ -337,7 +337,7 @@ impl Store {
     ///
     /// # Errors
     /// If it is held already, or the store refuses.
-    pub async fn hold(&self, key: &str, hold: &Hold, author: &Author) -> Result<(), Error> {
+    pub async fn hold(&self, key: &str, hold: &Hold, author: &SigningAuthor) -> Result<(), Error> {
         let json = serde_json::to_vec_pretty(hold).expect("a hold is plain data");
         self.put_signed(&beside::hold(key), json.into(), &Put::default(), author).await
     }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared::{
     hints::commands::{STORE_INIT, run},
-    signing::Author,
+    signing::SigningAuthor,
 };
 
 /// Its name below the store's prefix.
@@ -70,7 +70,7 @@ fn doing(store: &Store) -> String {
 /// If it is another owner's, or can't be written.
 pub async fn write(
     store: &Store,
-    author: &Author,
+    author: &SigningAuthor,
     run: &str,
     now: Timestamp,
 ) -> Result<Mark, Error> {
@@ -94,7 +94,7 @@ pub async fn write(
         match store.put(&name, signature.into(), &put).await {
             Err(e) if e.kind == Kind::Exists => {
                 let there = store.get(&name).await?;
-                let ours = author.verifier().check(NAME, &json, there.as_deref());
+                let ours = author.verifier().verify(NAME, &json, there.as_deref());
                 ours.map_err(|e| {
                     Error::new(
                         Kind::Refused,
@@ -131,7 +131,7 @@ mod tests {
     use crate::Directory;
     use shared::{
         policy::Policy,
-        signing::{Author, Signer},
+        signing::{SigningAuthor, MinisignSigner},
     };
 
     fn at() -> Timestamp {
@@ -139,11 +139,11 @@ mod tests {
     }
 
     /// What a policy that signs with this key trusts.
-    fn trust(signer: &Signer) -> Trust {
+    fn trust(signer: &MinisignSigner) -> Trust {
         let text = format!(
             "{{holdfast: 1, company: acme, id: host-1, signing: {{public_keys: [{}]}}, postgres: {{main: {{databases: [a], \
              stored: {{directory: /b}}, dumps: {{manual: {{keep: {{newest: 1}}}}}}}}}}}}",
-            signer.public()
+            signer.public_key()
         );
         let policy = Policy::parse(&text).unwrap_or_else(|e| panic!("{e}"));
         Trust::of(&policy, policy.postgres.values().next().expect("a group"), at())
@@ -156,11 +156,11 @@ mod tests {
         let ours = Trust::in_owner("acme@host-1", at());
         let theirs = Trust::in_owner("acme@host-2", at());
         assert_eq!(find(&store, &ours).await, Ok(None));
-        let author = Author::new("acme@host-1", None);
+        let author = SigningAuthor::new("acme@host-1", None);
         let mark = write(&store, &author, "run-1", at()).await.expect("written");
         assert_eq!(write(&store, &author, "run-2", at()).await, Ok(mark.clone()));
         assert_eq!(find(&store, &ours).await, Ok(Some(mark)));
-        let other = Author::new("acme@host-2", None);
+        let other = SigningAuthor::new("acme@host-2", None);
         for e in [
             find(&store, &theirs).await.expect_err("another's"),
             write(&store, &other, "run", at()).await.expect_err("another's"),
@@ -175,11 +175,11 @@ mod tests {
     async fn where_the_policy_signs_the_mark_is_signed_and_a_killed_init_is_finished_by_the_next() {
         let root = tempfile::tempdir().expect("a folder");
         let store = Store::Directory(Directory::new(root.path(), ""));
-        let (signer, _) = Signer::generate().expect("random numbers");
+        let (signer, _) = MinisignSigner::generate().expect("random numbers");
         let trust = trust(&signer);
-        let author = Author::new("acme@host-1", Some(signer));
+        let author = SigningAuthor::new("acme@host-1", Some(signer));
         // Killed before it was signed, or put there by somebody else.
-        let unsigned = Author::new("acme@host-1", None);
+        let unsigned = SigningAuthor::new("acme@host-1", None);
         let mark = write(&store, &unsigned, "run-1", at()).await.expect("written");
         assert!(find(&store, &trust).await.expect_err("not signed").mend.contains("store init"));
         assert_eq!(write(&store, &author, "run-2", at()).await, Ok(mark.clone()));

@@ -2,10 +2,10 @@
 
 use crate::{AzureStore, Directory, Error, Kind, S3Store, Store, parts::BUDGET, s3::Bucket};
 use shared::{
-    aws::Aws,
-    catalog::Place,
+    aws::AwsClients,
+    catalog::Location,
     policy::{self, StoreChecksum},
-    secret::Secrets,
+    secret::SecretResolver,
 };
 
 /// Opens a store of the policy. Nothing is asked of a directory or of Azure yet; of a bucket only whether it can lock, if
@@ -14,10 +14,10 @@ use shared::{
 /// # Errors
 /// If a key of it can't be read, if it can't do what the policy asks, or if the policy names no place.
 pub async fn open(
-    aws: &Aws,
-    home: &Place,
-    store: &policy::Store,
-    secrets: &Secrets<'_>,
+    aws: &AwsClients,
+    home: &Location,
+    store: &policy::StoreConfig,
+    secrets: &SecretResolver<'_>,
 ) -> Result<Store, Error> {
     if let Some(directory) = &store.directory {
         return Ok(Store::Directory(Directory::new(directory, store.prefix.clone())));
@@ -38,7 +38,7 @@ pub async fn open(
         let (account, container) = (&azure.account, &azure.container);
         let endpoint = azure.endpoint.as_deref();
         let opened = AzureStore::new(account, container, endpoint, key.as_ref(), &store.prefix)?;
-        let memory = store.memory.as_ref().map_or(BUDGET, policy::text::Bytes::count);
+        let memory = store.memory.as_ref().map_or(BUDGET, policy::text::ByteSize::byte_count);
         return Ok(Store::Azure(opened.with_budget(memory)));
     }
     let Some(bucket) = &store.bucket else {
@@ -46,7 +46,7 @@ pub async fn open(
         return Err(Error::new(Kind::Refused, "open a store", "the policy names no place", mend));
     };
     let region = store.aws_region().unwrap_or_else(|| home.region.clone());
-    let place = Place { region, ..home.clone() };
+    let place = Location { region, ..home.clone() };
     let own_region = region_of_endpoint(store, aws.region());
     let endpoint = store.endpoint.as_deref().map(|address| (address, own_region.as_str()));
     let keys = match (&store.access_key, &store.secret_key) {
@@ -68,13 +68,13 @@ pub async fn open(
     };
     let opened = S3Store::new(client, place, what);
     opened.check_lock().await?;
-    let memory = store.memory.as_ref().map_or(BUDGET, policy::text::Bytes::count);
+    let memory = store.memory.as_ref().map_or(BUDGET, policy::text::ByteSize::byte_count);
     Ok(Store::S3(opened.with_budget(memory)))
 }
 
 /// The region that requests to an S3-compatible store are signed for: the policy's, else that of the environment
 /// (`AWS_REGION`), as every other tool takes it; stores that know none take any.
-fn region_of_endpoint(store: &policy::Store, environment: Option<String>) -> String {
+fn region_of_endpoint(store: &policy::StoreConfig, environment: Option<String>) -> String {
     let named = store.region.as_ref().map(ToString::to_string);
     named.or(environment).unwrap_or_else(|| "us-east-1".into())
 }
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_stores_region_is_its_own_then_the_environments() {
-        let store = |region: &str| -> policy::Store {
+        let store = |region: &str| -> policy::StoreConfig {
             let text = format!("{{\"bucket\": \"b-1\", \"endpoint\": \"https://x\"{region}}}");
             serde_json::from_str(&text).expect("a store")
         };

@@ -5,12 +5,12 @@ use crate::{
 };
 use jiff::Timestamp;
 use shared::{
-    aws::EdgeError,
-    catalog::Place,
-    policy::{Dump, Keep, Postgres, StorageClass, Tier, dumps::PRE_RESTORE, text::ReasonName},
-    run::World,
-    secret::Secrets,
-    signing::Author,
+    aws::OperationError,
+    catalog::Location,
+    policy::{DumpRule, RetentionRule, PostgresGroup, StorageClass, StorageTier, dumps::PRE_RESTORE_REASON, text::ReasonName},
+    run::RunContext,
+    secret::SecretResolver,
+    signing::SigningAuthor,
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -20,34 +20,34 @@ pub struct Open<'p> {
     /// The store.
     pub store: Store,
     /// What the policy says of it.
-    pub policy: &'p shared::policy::Store,
+    pub policy: &'p shared::policy::StoreConfig,
     /// What was read of it before.
     pub cache: Arc<RecordCache>,
 }
 
 impl<'p> Open<'p> {
     /// A store of which nothing was read yet.
-    pub fn new(store: Store, policy: &'p shared::policy::Store) -> Self {
+    pub fn new(store: Store, policy: &'p shared::policy::StoreConfig) -> Self {
         Self { store, policy, cache: Arc::default() }
     }
 }
 
 /// `stored` of a group, then each of `also_stored`.
-pub fn places(rules: &Postgres) -> impl Iterator<Item = &shared::policy::Store> {
+pub fn places(rules: &PostgresGroup) -> impl Iterator<Item = &shared::policy::StoreConfig> {
     std::iter::once(&rules.stored).chain(&rules.also_stored)
 }
 
 /// Opens every place of a group. One that can't be opened stops no other.
 pub async fn open<'p>(
-    world: &World<'_>,
-    secrets: &Secrets<'_>,
-    rules: &'p Postgres,
-) -> Vec<Result<Open<'p>, EdgeError>> {
-    let home = Place::home(world.policy);
+    world: &RunContext<'_>,
+    secrets: &SecretResolver<'_>,
+    rules: &'p PostgresGroup,
+) -> Vec<Result<Open<'p>, OperationError>> {
+    let home = Location::home_from_policy(world.policy);
     let mut all = Vec::new();
     for policy in places(rules) {
         let store = crate::open(world.aws, &home, policy, secrets).await;
-        all.push(store.map(|store| Open::new(store, policy)).map_err(EdgeError::from));
+        all.push(store.map(|store| Open::new(store, policy)).map_err(OperationError::from));
     }
     all
 }
@@ -57,7 +57,7 @@ impl Open<'_> {
     ///
     /// # Errors
     /// If the policy's key is none that can be made and read back.
-    pub fn forms(&self, rules: &Postgres) -> Result<Vec<KeyForm>, Error> {
+    pub fn forms(&self, rules: &PostgresGroup) -> Result<Vec<KeyForm>, Error> {
         let mut forms: Vec<KeyForm> = Vec::new();
         for dump in rules.all_dumps().values() {
             let form = self.form(rules, dump)?;
@@ -72,7 +72,7 @@ impl Open<'_> {
     ///
     /// # Errors
     /// As for [`Open::forms`].
-    pub fn form(&self, rules: &Postgres, dump: &Dump) -> Result<KeyForm, Error> {
+    pub fn form(&self, rules: &PostgresGroup, dump: &DumpRule) -> Result<KeyForm, Error> {
         key_form(self.policy, rules, dump)
     }
 
@@ -83,9 +83,9 @@ impl Open<'_> {
     /// If none can be made, or the store can't be asked.
     pub async fn free_key(
         &self,
-        rules: &Postgres,
+        rules: &PostgresGroup,
         database: &str,
-        (reason, dump): (&ReasonName, &Dump),
+        (reason, dump): (&ReasonName, &DumpRule),
         table: &str,
         at: Timestamp,
         run: &str,
@@ -103,8 +103,8 @@ impl Open<'_> {
     pub async fn claim(
         &self,
         trust: &Trust,
-        author: &Author,
-        world: &World<'_>,
+        author: &SigningAuthor,
+        world: &RunContext<'_>,
     ) -> Result<(), Error> {
         if mark::find(&self.store, trust).await?.is_some() {
             return Ok(());
@@ -112,7 +112,7 @@ impl Open<'_> {
         if matches!(self.store, Store::Directory(_)) {
             return Err(mark::missing(&self.store));
         }
-        mark::write(&self.store, author, &world.run, world.now).await.map(drop)
+        mark::write(&self.store, author, &world.run_id, world.now).await.map(drop)
     }
 
     /// The backups of these databases here.
@@ -122,20 +122,20 @@ impl Open<'_> {
     /// nothing is mounted there.
     pub async fn backups(
         &self,
-        world: &World<'_>,
-        rules: &Postgres,
+        world: &RunContext<'_>,
+        rules: &PostgresGroup,
         databases: &[String],
-    ) -> Result<Vec<Backup>, EdgeError> {
+    ) -> Result<Vec<Backup>, OperationError> {
         let trust = Trust::of(world.policy, rules, world.now);
-        let marked = mark::find(&self.store, &trust).await.map_err(EdgeError::from)?.is_some();
+        let marked = mark::find(&self.store, &trust).await.map_err(OperationError::from)?.is_some();
         let directory = matches!(self.store, Store::Directory(_));
         if !marked && directory {
             return Err(mark::missing(&self.store).into());
         }
-        let forms = self.forms(rules).map_err(EdgeError::from)?;
+        let forms = self.forms(rules).map_err(OperationError::from)?;
         let found =
             catalogue::with_cache(&self.store, &forms, databases, &trust, &self.cache).await;
-        let found = found.map_err(EdgeError::from)?;
+        let found = found.map_err(OperationError::from)?;
         // A bucket has its mark since its first backup.
         if !marked && found.iter().any(Backup::good) {
             return Err(mark::missing(&self.store).into());
@@ -150,9 +150,9 @@ impl Open<'_> {
     /// As for [`Open::backups`].
     pub async fn by_database(
         &self,
-        world: &World<'_>,
-        rules: &Postgres,
-    ) -> Result<BTreeMap<String, Vec<Backup>>, EdgeError> {
+        world: &RunContext<'_>,
+        rules: &PostgresGroup,
+    ) -> Result<BTreeMap<String, Vec<Backup>>, OperationError> {
         let mut by: BTreeMap<String, Vec<Backup>> =
             rules.databases.named().iter().map(|d| (d.clone(), Vec::new())).collect();
         for backup in self.backups(world, rules, rules.databases.named()).await? {
@@ -169,7 +169,7 @@ impl Open<'_> {
     }
 
     /// The storage class that the policy's tiers begin with.
-    pub fn first_class(&self, tiers: &[Tier]) -> Option<StorageClass> {
+    pub fn first_class(&self, tiers: &[StorageTier]) -> Option<StorageClass> {
         self.policy.bucket.as_ref()?;
         tiers.iter().find(|t| t.after.is_none()).map(|t| t.class)
     }
@@ -177,16 +177,16 @@ impl Open<'_> {
 
 /// Whether a dump with this record stands for its database: it holds all of it, or as much as any dump of the group does,
 /// and was not made of a state that was to be replaced. The record says it, whatever the policy has become since.
-pub fn stands_for_database(rules: &Postgres, record: &Manifest) -> bool {
+pub fn stands_for_database(rules: &PostgresGroup, record: &Manifest) -> bool {
     let all_that_is_taken = !record.is_narrowed() || !rules.takes_whole_dumps();
-    record.reason != PRE_RESTORE && all_that_is_taken
+    record.reason != PRE_RESTORE_REASON && all_that_is_taken
 }
 
 /// The place that names what lies in this one.
 fn named_by<'p>(
-    place: &'p shared::policy::Store,
-    rules: &'p Postgres,
-) -> &'p shared::policy::Store {
+    place: &'p shared::policy::StoreConfig,
+    rules: &'p PostgresGroup,
+) -> &'p shared::policy::StoreConfig {
     if named_by_the_first(place) { &rules.stored } else { place }
 }
 
@@ -195,9 +195,9 @@ fn named_by<'p>(
 /// # Errors
 /// If the policy's key is none that can be made and read back.
 pub fn key_form(
-    place: &shared::policy::Store,
-    rules: &Postgres,
-    dump: &Dump,
+    place: &shared::policy::StoreConfig,
+    rules: &PostgresGroup,
+    dump: &DumpRule,
 ) -> Result<KeyForm, Error> {
     form(named_by(place, rules), dump)
 }
@@ -208,9 +208,9 @@ pub fn key_form(
 /// # Errors
 /// If the policy's key is none that can be made and read back.
 pub fn named_alike(
-    place: &shared::policy::Store,
-    rules: &Postgres,
-    dump: Option<&Dump>,
+    place: &shared::policy::StoreConfig,
+    rules: &PostgresGroup,
+    dump: Option<&DumpRule>,
 ) -> Result<bool, Error> {
     if named_by_the_first(place) {
         return Ok(true);
@@ -219,13 +219,13 @@ pub fn named_alike(
     Ok(key_form(place, rules, dump)? == key_form(&rules.stored, rules, dump)?)
 }
 
-fn named_by_the_first(place: &shared::policy::Store) -> bool {
+fn named_by_the_first(place: &shared::policy::StoreConfig) -> bool {
     place.key.is_none() && place.suffix.is_empty()
 }
 
 /// Until when a dump of `now` is surely kept by a rule: for its age, or for as many periods as its finest line counts.
 /// A coarser line may keep it longer; a lock can be made longer later, and never shorter.
-pub fn lock_until(keep: &Keep, now: Timestamp) -> Option<Timestamp> {
+pub fn lock_until(keep: &RetentionRule, now: Timestamp) -> Option<Timestamp> {
     use jiff::SignedDuration;
     let hours = |each: i64, n: Option<std::num::NonZeroU32>| {
         n.map(|n| SignedDuration::from_hours(each * i64::from(n.get() - 1)))

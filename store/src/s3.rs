@@ -23,10 +23,10 @@ use aws_sdk_s3::{
 };
 use bytes::Bytes;
 use shared::{
-    aws::{EdgeError, s3::S3},
+    aws::{OperationError, s3::S3Client},
     bounded,
-    catalog::Place,
-    policy::{Encryption, LockMode, StoreChecksum},
+    catalog::Location,
+    policy::{BucketEncryption, LockMode, StoreChecksum},
 };
 use std::io::ErrorKind;
 
@@ -34,7 +34,7 @@ use std::io::ErrorKind;
 #[derive(Clone, Debug)]
 pub struct S3Store {
     client: Client,
-    lister: S3,
+    lister: S3Client,
     what: Bucket,
     budget: u64,
 }
@@ -53,7 +53,7 @@ pub struct Bucket {
     /// Checksum that is checked on arrival.
     pub checksum: StoreChecksum,
     /// Encryption that is asked for with each object.
-    pub encryption: Option<Encryption>,
+    pub encryption: Option<BucketEncryption>,
     /// KMS key for it.
     pub kms_key: Option<String>,
     /// How strict the lock is.
@@ -62,8 +62,8 @@ pub struct Bucket {
 
 impl S3Store {
     /// A bucket behind a client which adds no checksums by itself.
-    pub fn new(client: Client, place: Place, what: Bucket) -> Self {
-        let lister = S3::new(client.clone(), place);
+    pub fn new(client: Client, place: Location, what: Bucket) -> Self {
+        let lister = S3Client::new(client.clone(), place);
         Self { client, lister, what, budget: parts::BUDGET }
     }
 
@@ -82,12 +82,12 @@ impl S3Store {
     }
 
     pub(crate) fn command(&self, key: &str) -> String {
-        let mut command = format!("aws s3 cp {} -", quote(&self.whole(key)));
+        let mut command = format!("aws s3 cp {} -", shell_quote(&self.whole(key)));
         if let Some(endpoint) = &self.what.endpoint {
-            command += &format!(" --endpoint-url {}", quote(endpoint));
+            command += &format!(" --endpoint-url {}", shell_quote(endpoint));
         }
         if let Some(region) = &self.what.region {
-            command += &format!(" --region {}", quote(region));
+            command += &format!(" --region {}", shell_quote(region));
         }
         command
     }
@@ -97,7 +97,7 @@ impl S3Store {
     }
 
     pub(crate) async fn list(&self, prefix: &str) -> Result<Vec<Entry>, Error> {
-        let mut objects = self.lister.objects(&self.what.name, &self.key(prefix));
+        let mut objects = self.lister.list_objects(&self.what.name, &self.key(prefix));
         let mut all = Vec::new();
         while let Some(object) = objects.next().await? {
             let Some(key) = object.key.strip_prefix(&self.what.prefix) else { continue };
@@ -109,7 +109,7 @@ impl S3Store {
                 key: key.to_owned(),
                 size: object.size,
                 modified: object.modified,
-                archived: object.archived(),
+                archived: object.is_archived(),
                 etag: Some(object.etag),
                 class: Some(object.class),
             });
@@ -138,10 +138,10 @@ impl S3Store {
         let answer = match request.send().await {
             Ok(answer) => answer,
             Err(e) if code(&e) == Some("NoSuchKey") => return Ok(None),
-            Err(e) => return Err(EdgeError::new(doing(), &e).into()),
+            Err(e) => return Err(OperationError::from_sdk_error(doing(), &e).into()),
         };
         let size = answer.content_length().and_then(|n| usize::try_from(n).ok());
-        let body = bounded::body(answer.body, bounded::SMALL).await;
+        let body = bounded::read_body(answer.body, bounded::MAX_SMALL_OBJECT_BYTES).await;
         let lost = |why: String| {
             Error::new(Kind::Unreachable, doing(), why, "check the network; try again")
         };
@@ -168,7 +168,7 @@ impl S3Store {
             Ok(_) => Ok(()),
             Err(e) => {
                 let mut error: Error =
-                    EdgeError::new(format!("delete {}", self.whole(key)), &e).into();
+                    OperationError::from_sdk_error(format!("delete {}", self.whole(key)), &e).into();
                 let said = error.why.to_lowercase();
                 if ["object lock", "retention", "worm"].iter().any(|w| said.contains(w)) {
                     error.kind = Kind::Locked;
@@ -194,7 +194,7 @@ impl S3Store {
                     "403 Forbidden",
                     "allow s3:GetObject and s3:ListBucket to the role: without the second, S3 says so of what is not there",
                 )),
-                _ => Err(EdgeError::new(doing, &e).into()),
+                _ => Err(OperationError::from_sdk_error(doing, &e).into()),
             },
         }
     }
@@ -210,8 +210,8 @@ impl S3Store {
 
     fn encryption(&self) -> Option<ServerSideEncryption> {
         self.what.encryption.map(|e| match e {
-            Encryption::Aes256 => ServerSideEncryption::Aes256,
-            Encryption::Kms => ServerSideEncryption::AwsKms,
+            BucketEncryption::Aes256 => ServerSideEncryption::Aes256,
+            BucketEncryption::Kms => ServerSideEncryption::AwsKms,
         })
     }
 
@@ -228,7 +228,7 @@ impl S3Store {
             let mend = "turn versioning and Object Lock on for the bucket, or take `lock` out of the policy";
             Err(Error::new(Kind::Refused, doing(), why, mend))
         };
-        if self.lister.versioning(&self.what.name).await? != shared::aws::s3::Versioning::Enabled {
+        if self.lister.bucket_versioning(&self.what.name).await? != shared::aws::s3::BucketVersioning::Enabled {
             return refused("the bucket's versioning is off, and a lock is of a version");
         }
         let request = self.client.get_object_lock_configuration().bucket(&self.what.name);
@@ -241,7 +241,7 @@ impl S3Store {
             Err(e) if code(&e) == Some("ObjectLockConfigurationNotFoundError") => {
                 refused("the bucket has no Object Lock")
             }
-            Err(e) => Err(EdgeError::new(doing(), &e).into()),
+            Err(e) => Err(OperationError::from_sdk_error(doing(), &e).into()),
         }
     }
 }

@@ -6,8 +6,8 @@
 use crate::{Error, Kind, Manifest, beside, cache::Reader};
 use jiff::{SignedDuration, Timestamp};
 use shared::{
-    policy::{Policy, Postgres},
-    signing::{Unsigned, Verifier},
+    policy::{Policy, PostgresGroup},
+    signing::{SignatureError, MinisignVerifier},
 };
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ pub const SKEW: SignedDuration = SignedDuration::from_mins(10);
 #[derive(Clone, Debug)]
 pub struct Trust {
     owner: String,
-    verifier: Option<Verifier>,
+    verifier: Option<MinisignVerifier>,
     now: Timestamp,
     rules: BTreeMap<String, Rule>,
     /// Some dump of the group is encrypted, so that one for a reason which the policy no longer has must be too.
@@ -45,10 +45,10 @@ impl Distrust {
     }
 }
 
-impl From<Unsigned> for Distrust {
-    fn from(why: Unsigned) -> Self {
+impl From<SignatureError> for Distrust {
+    fn from(why: SignatureError) -> Self {
         let mend = match why {
-            Unsigned::Unknown(_) => {
+            SignatureError::Unknown(_) => {
                 "if it is an older key of yours, name it under signing.previous; else find out who put it there"
             }
             _ => "find out who put it there; it does not count, and is never deleted",
@@ -59,7 +59,7 @@ impl From<Unsigned> for Distrust {
 
 impl Trust {
     /// What the policy says of a group's records at `now`.
-    pub fn of(policy: &Policy, rules: &Postgres, now: Timestamp) -> Self {
+    pub fn of(policy: &Policy, rules: &PostgresGroup, now: Timestamp) -> Self {
         let all = rules.all_dumps();
         let rules = all.iter().map(|(reason, dump)| {
             let rule = Rule { encrypts: dump.encrypt.is_some(), deduplicates: dump.deduplicate };
@@ -68,7 +68,7 @@ impl Trust {
         let rules: BTreeMap<_, _> = rules.collect();
         Self {
             owner: policy.owner(),
-            verifier: Verifier::of(policy),
+            verifier: MinisignVerifier::from_policy(policy),
             now,
             encrypts: rules.values().any(|r| r.encrypts),
             rules,
@@ -122,7 +122,7 @@ impl Trust {
                 )));
             }
         };
-        Ok(verifier.check(name, bytes, signature.as_deref()).map(drop).map_err(Distrust::from))
+        Ok(verifier.verify(name, bytes, signature.as_deref()).map(drop).map_err(Distrust::from))
     }
 
     /// Whether a record whose signature was checked may be that of the backup under this key.

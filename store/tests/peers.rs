@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use secrecy::SecretString;
-use shared::{aws::Aws, catalog::Place, policy, secret::Secrets};
+use shared::{aws::AwsClients, catalog::Location, policy, secret::SecretResolver};
 use store::{Error, KeyForm, Kind, Left, Put, Store, beside, key::USUAL, open};
 use tokio::sync::mpsc;
 
@@ -22,14 +22,14 @@ fn account() -> String {
 }
 
 async fn opened(json: serde_json::Value) -> Store {
-    let words: policy::Store = serde_json::from_value(json).expect("a store");
-    let home = Place {
+    let words: policy::StoreConfig = serde_json::from_value(json).expect("a store");
+    let home = Location {
         account: "000000000000".parse().expect("an account"),
         region: "us-east-1".parse().expect("a region"),
         role: None,
     };
-    let aws = Aws::from_env().await;
-    let secrets = Secrets::with_variables(&aws, &home, |name| {
+    let aws = AwsClients::from_env().await;
+    let secrets = SecretResolver::with_variables(&aws, &home, |name| {
         let own = || std::env::var("HOLDFAST_TEST_AZURE_KEY").unwrap_or_else(|_| AZURITE.into());
         Some(if name == "AZURITE_KEY" { own() } else { "testtesttest".into() })
     });

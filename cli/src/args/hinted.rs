@@ -4,9 +4,9 @@ use super::*;
 use clap::Parser;
 use shared::{
     hints::{self, commands},
-    model::{at, database, policy, seen},
+    model::{parse_time, db_instance, parse_policy, home_inventory},
     policy::text::Name,
-    request::Request,
+    request::RunRequest,
 };
 use std::path::Path;
 
@@ -56,7 +56,7 @@ fn every_command_that_a_hint_names_is_one_of_the_command() {
 fn a_snapshot_that_a_hint_names_is_taken_whatever_the_group_takes() {
     let scheduled = "daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 7d } }";
     let on_demand = "pre-deploy: { keep: { for: 7d } }";
-    let now = at("2026-11-20T12:00:00Z");
+    let now = parse_time("2026-11-20T12:00:00Z");
     for snapshots in [
         String::new(),
         format!("{{ {scheduled} }}"),
@@ -65,12 +65,12 @@ fn a_snapshot_that_a_hint_names_is_taken_whatever_the_group_takes() {
     ] {
         let rule =
             if snapshots.is_empty() { String::new() } else { format!(", snapshots: {snapshots}") };
-        let policy = policy(&format!(
+        let policy = parse_policy(&format!(
             "holdfast: 1\ncompany: acme\nhome: {{ account: \"111122223333\", region: eu-west-1 }}\n\
              databases: {{ fleet: {{ select: {{ ids: [orders] }}{rule} }} }}\n"
         ));
         let group = policy.databases.values().next().expect("a group");
-        let Some(hint) = hints::take_snapshot(group, "orders") else {
+        let Some(hint) = hints::take_snapshot_command(group, "orders") else {
             assert!(snapshots.is_empty(), "{snapshots}");
             assert!(!hints::newer_point(group, "orders").contains('`'), "no command helps");
             continue;
@@ -78,12 +78,12 @@ fn a_snapshot_that_a_hint_names_is_taken_whatever_the_group_takes() {
         assert_eq!(hint, hints::newer_point(group, "orders"));
         let Command::Run(args) = parsed(command(&hint)) else { panic!("{hint}") };
         assert_eq!(args.function, Function::Snapshot);
-        let request = Request {
+        let request = RunRequest {
             reason: args.reason.expect("a reason"),
             assets: args.assets,
-            ..Request::look()
+            ..RunRequest::full_run()
         };
-        let there = seen(&policy, vec![database("orders", now)], vec![]);
+        let there = home_inventory(&policy, vec![db_instance("orders", now)], vec![]);
         let planned = snapshot::plan(&policy, &there, &request, "r", now);
         assert_eq!(planned.steps.len(), 1, "{hint}: {:?}", planned.findings);
     }
@@ -91,26 +91,26 @@ fn a_snapshot_that_a_hint_names_is_taken_whatever_the_group_takes() {
 
 #[test]
 fn a_dump_that_a_hint_names_is_taken_whatever_the_group_takes() {
-    let now = at("2026-11-20T12:00:00Z");
+    let now = parse_time("2026-11-20T12:00:00Z");
     for (databases, dumps, taken) in [
         ("[orders]", "daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 7d } }", true),
         ("all", "manual: { keep: { for: 7d } }", true),
         ("all", "a-base: { format: base, keep: { for: 7d } }, manual: { keep: { for: 7d } }", true),
         ("[orders]", "a-base: { format: base, keep: { for: 7d } }", false),
     ] {
-        let policy = policy(&format!(
+        let policy = parse_policy(&format!(
             "holdfast: 1\ncompany: acme\nid: host-1\npostgres: {{ main: {{ databases: {databases}, stored: {{ directory: /b \
              }}, dumps: {{ {dumps} }} }} }}\n"
         ));
         let (group, rules) = policy.postgres.first_key_value().expect("a group");
-        let Some(hint) = hints::take_dump(&policy, group, "orders") else {
+        let Some(hint) = hints::take_dump_command(&policy, group, "orders") else {
             assert!(!taken, "{dumps}");
             continue;
         };
         let Command::Dump(args) = parsed(command(&hint)) else { panic!("{hint}") };
         let request =
-            Request { reason: args.reason.expect("a reason"), assets: args.of, ..Request::look() };
-        assert!(request.asks(group.as_str(), "orders"), "{hint}");
+            RunRequest { reason: args.reason.expect("a reason"), assets: args.of, ..RunRequest::full_run() };
+        assert!(request.includes_database(group.as_str(), "orders"), "{hint}");
         let looked = dump::Looked {
             group,
             rules,
@@ -125,14 +125,14 @@ fn a_dump_that_a_hint_names_is_taken_whatever_the_group_takes() {
         assert_eq!((planned.steps.len(), taken), (1, true), "{hint}: {:?}", planned.findings);
     }
     let other: Name = "other".parse().expect("a name");
-    let none = policy("holdfast: 1\ncompany: acme\nid: host-1\n");
-    assert_eq!(hints::take_dump(&none, &other, "x"), None);
+    let none = parse_policy("holdfast: 1\ncompany: acme\nid: host-1\n");
+    assert_eq!(hints::take_dump_command(&none, &other, "x"), None);
 }
 
 #[test]
 fn a_mistyped_reason_of_a_gate_is_answered_with_one_that_the_gate_takes() {
     let known = ["daily", "pre-deploy"].map(str::to_owned);
-    let hint = hints::of_reason("predeploy", known);
+    let hint = hints::hint_for_reason("predeploy", known);
     let meant = hint.split('"').nth(1).expect("a reason");
     let Command::Gate(gate) = parsed(&format!("holdfast gate --reason {meant}")) else {
         panic!("{hint}")

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use shared::{
     aws::cloudwatch::{AlarmState, MetricAlarm},
-    catalog::Place,
+    catalog::Location,
     hints, metrics,
     policy::Policy,
 };
@@ -21,9 +21,9 @@ const MISSING: &str = "MISSING";
 
 /// Shows the alarms.
 pub(super) async fn run(session: &Session<'_>) -> anyhow::Result<Exit> {
-    let cloudwatch = session.aws.cloudwatch(&Place::home(&session.policy));
+    let cloudwatch = session.aws.cloudwatch(&Location::home_from_policy(&session.policy));
     let names: Vec<_> = session.policy.alarms.keys().cloned().collect();
-    let asked = session.progress.during("asking CloudWatch", cloudwatch.alarms(&names)).await;
+    let asked = session.progress.during("asking CloudWatch", cloudwatch.describe_alarms(&names)).await;
     let found = asked.map_err(|e| Stop::edge(&e))?;
     let alarms = Alarms(rows(&session.policy, &found, session.edge.now));
     session.output.answer(&alarms)?;
@@ -65,7 +65,7 @@ fn rows(policy: &Policy, found: &[AlarmState], now: Timestamp) -> Vec<Row> {
             let metric = alarm.watch.metric();
             let function = metric.publisher();
             let state = found.iter().find(|f| f.name == *name);
-            let wanted = metrics::alarms(policy, function, None);
+            let wanted = metrics::alarms_for_function(policy, function, None);
             let wanted = wanted.iter().find(|w| w.name == *name);
             let differs = state.is_some_and(|s| !same(wanted, s.alarm.as_ref()));
             let reason = match state {
@@ -179,7 +179,7 @@ alarms:
     #[test]
     fn what_rings_and_what_is_missing_stands_first_and_a_changed_alarm_is_told() {
         let policy = policy();
-        let wanted = metrics::alarms(&policy, "freshness", Some("arn:aws:sns:eu-west-1:1:t"));
+        let wanted = metrics::alarms_for_function(&policy, "freshness", Some("arn:aws:sns:eu-west-1:1:t"));
         let state = |alarm: &MetricAlarm, state: &str, reason: &str| AlarmState {
             name: alarm.name.clone(),
             alarm: Some(alarm.clone()),

@@ -11,8 +11,8 @@ use crate::{
 use serde::Serialize;
 use shared::{
     audit::{
-        Log, Record, Went,
-        verify::{Expected, Verdict},
+        AuditLog, AuditRecord, OperationResult,
+        verify::{ChainExpectation, ChainVerification},
     },
     policy::text::Period,
 };
@@ -20,7 +20,7 @@ use shared::{
 /// Does what was asked of the record.
 pub(super) async fn run(session: &Session<'_>, command: &AuditCommand) -> anyhow::Result<Exit> {
     let policy = &session.policy;
-    let (Some(log), Some(audit)) = (Log::of(&session.aws, policy), &policy.audit) else {
+    let (Some(log), Some(audit)) = (AuditLog::from_policy(&session.aws, policy), &policy.audit) else {
         return Err(Stop::wrong(
             "the policy keeps no record of operations; write `audit` with a bucket or a directory",
         ));
@@ -28,8 +28,8 @@ pub(super) async fn run(session: &Session<'_>, command: &AuditCommand) -> anyhow
     match command {
         AuditCommand::Verify { head } => {
             let (now, keep) = (session.edge.now, audit.keep.duration());
-            let expected = Expected { now, keep, head: head.clone() };
-            let walk = log.verify(&expected);
+            let expected = ChainExpectation { now, keep, head: head.clone() };
+            let walk = log.verify_chain(&expected);
             let verdict = session.progress.during("reading the record of operations", walk).await;
             let verdict = verdict.map_err(|e| Stop::edge(&e))?;
             let exit = if verdict.bad.is_some() { Exit::Failed } else { Exit::Well };
@@ -47,14 +47,14 @@ pub(super) async fn run(session: &Session<'_>, command: &AuditCommand) -> anyhow
 /// The records since then, newest first, of one asset or of all of a group when it is named.
 async fn list(
     session: &Session<'_>,
-    log: &Log,
+    log: &AuditLog,
     since: &Period,
     asset: Option<&str>,
-) -> anyhow::Result<Vec<Record>> {
+) -> anyhow::Result<Vec<AuditRecord>> {
     let from = session.edge.now.checked_sub(since.duration()).unwrap_or(session.edge.now);
-    let read = session.progress.during("reading the record of operations", log.read(from)).await;
+    let read = session.progress.during("reading the record of operations", log.records_since(from)).await;
     let mut records = read.map_err(|e| Stop::edge(&e))?;
-    let named = |r: &Record| {
+    let named = |r: &AuditRecord| {
         asset.is_none_or(|asset| r.entry.asset == asset || r.group.as_deref() == Some(asset))
     };
     records.retain(named);
@@ -64,7 +64,7 @@ async fn list(
 
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Verified(Verdict);
+struct Verified(ChainVerification);
 
 impl Answer for Verified {
     fn text(&self, _: Look) -> String {
@@ -89,7 +89,7 @@ impl Answer for Verified {
 
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Listed(Vec<Record>);
+struct Listed(Vec<AuditRecord>);
 
 impl Answer for Listed {
     fn text(&self, look: Look) -> String {
@@ -99,8 +99,8 @@ impl Answer for Listed {
         let rows = self.0.iter().map(|r| {
             let e = &r.entry;
             let result = match e.result {
-                Went::Done => "done",
-                Went::Failed => "FAILED",
+                OperationResult::Done => "done",
+                OperationResult::Failed => "FAILED",
             };
             let who = match &r.user {
                 Some(user) => format!("{} ({user})", r.by),
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn a_verdict_says_how_much_was_seen_and_what_is_wrong() {
         let at = |s: &str| s.parse().ok();
-        let well = Verdict {
+        let well = ChainVerification {
             records: 3,
             objects: 1,
             from: at("2026-11-20T02:00:00Z"),
@@ -130,9 +130,9 @@ mod tests {
             head: Some("1:ab".into()),
             bad: None,
         };
-        let bad = shared::audit::verify::Bad { place: "a/1 line 2".into(), why: "changed".into() };
-        let broken = Verdict { bad: Some(bad), ..well.clone() };
-        let said = [well, broken, Verdict::default()].map(|v| Verified(v).text(Look::default()));
+        let bad = shared::audit::verify::ChainBreak { place: "a/1 line 2".into(), why: "changed".into() };
+        let broken = ChainVerification { bad: Some(bad), ..well.clone() };
+        let said = [well, broken, ChainVerification::default()].map(|v| Verified(v).text(Look::default()));
         insta::assert_snapshot!(said.join("\n\n"), @"
         3 records in 1 object, 2026-11-20 02:00 to 2026-11-20 12:00 UTC
         head: 1:ab

@@ -12,23 +12,23 @@ use crate::{
 };
 use serde::Serialize;
 use shared::{
-    report::{Report, Result},
-    request::{Request, SCHEDULE},
-    run::World,
+    report::{RunReport, StepResult},
+    request::{RunRequest, SCHEDULE_REASON},
+    run::RunContext,
 };
 use std::time::Instant;
 
 /// Dumps, then lets go, and shows both reports.
 pub(super) async fn run(session: &Session<'_>, args: &DumpArgs) -> anyhow::Result<Exit> {
-    let request = Request {
-        reason: args.reason.clone().unwrap_or_else(|| SCHEDULE.into()),
+    let request = RunRequest {
+        reason: args.reason.clone().unwrap_or_else(|| SCHEDULE_REASON.into()),
         assets: args.of.clone(),
         dry_run: args.dry_run,
-        ..Request::look()
+        ..RunRequest::full_run()
     };
     let budget = budget(&args.timeout);
     let world = if args.dry_run {
-        World { budget, ..session.look() }
+        RunContext { deadline: budget, ..session.look() }
     } else {
         session.work(Function::Dump, budget).await
     };
@@ -39,11 +39,11 @@ pub(super) async fn run(session: &Session<'_>, args: &DumpArgs) -> anyhow::Resul
         let let_go = if args.no_retention || refused {
             None
         } else {
-            let request = Request { assets: args.of.clone(), ..Request::look() };
+            let request = RunRequest { assets: args.of.clone(), ..RunRequest::full_run() };
             // The dumps just taken are of the past by now, and count for the rules.
-            let world = World { now: world.now + begun.elapsed(), ..world };
+            let world = RunContext { now: world.now + begun.elapsed(), ..world };
             let mut let_go = Box::pin(retention::run_dumps(&world, &request)).await;
-            Box::pin(shared::run::record(&world, &mut let_go)).await;
+            Box::pin(shared::run::record_audit(&world, &mut let_go)).await;
             // Of some groups it proves nothing about the others.
             let_go.whole &= args.of.is_empty();
             Some(let_go)
@@ -58,12 +58,12 @@ pub(super) async fn run(session: &Session<'_>, args: &DumpArgs) -> anyhow::Resul
             ));
         }
     };
-    let both: Vec<&Report> = std::iter::once(&dumped).chain(&let_go).collect();
+    let both: Vec<&RunReport> = std::iter::once(&dumped).chain(&let_go).collect();
     Box::pin(telling::tell_runs(session, &both)).await;
-    let deferred = |r: &Result| matches!(r, Result::Deferred(_));
+    let deferred = |r: &StepResult| matches!(r, StepResult::Deferred(_));
     let exit = match exit(&session.policy, &dumped, budget) {
         // Another run has the lease. That one may fail, so nobody may think that this one did its work.
-        Exit::Well if dumped.count(deferred) > 0 => Exit::Late,
+        Exit::Well if dumped.count_outcomes(deferred) > 0 => Exit::Late,
         Exit::Well if let_go.as_ref().is_some_and(failed) => Exit::CleanUp,
         exit => exit,
     };
@@ -71,8 +71,8 @@ pub(super) async fn run(session: &Session<'_>, args: &DumpArgs) -> anyhow::Resul
     Ok(exit)
 }
 
-fn failed(report: &Report) -> bool {
-    report.count(|r| matches!(r, Result::Failed(_))) > 0
+fn failed(report: &RunReport) -> bool {
+    report.count_outcomes(|r| matches!(r, StepResult::Failed(_))) > 0
         || report.findings.iter().any(|f| f.severity == shared::plan::Severity::Critical)
 }
 
@@ -80,14 +80,14 @@ fn failed(report: &Report) -> bool {
 #[derive(Serialize)]
 struct Dumped {
     #[serde(flatten)]
-    dumped: Report,
+    dumped: RunReport,
     #[serde(skip_serializing_if = "Option::is_none")]
-    let_go: Option<Report>,
+    let_go: Option<RunReport>,
 }
 
 impl Answer for Dumped {
     fn text(&self, look: Look) -> String {
-        let one = |r: &Report| {
+        let one = |r: &RunReport| {
             let summary = crate::words::plain(&r.summary());
             match report::text(r, look) {
                 text if text.trim().is_empty() => summary,

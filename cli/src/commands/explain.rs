@@ -17,8 +17,8 @@ use crate::{
 };
 use serde::Serialize;
 use shared::{
-    catalog::{Gap, Place, Seen},
-    observe::{Where, observe},
+    catalog::{ObservationError, Location, Inventory},
+    observe::{ObservationScope, observe_inventory},
     plan::Finding,
     policy::Policy,
 };
@@ -37,7 +37,7 @@ struct Explained {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     buckets: Vec<BucketView>,
     /// What could not be looked at.
-    gaps: Vec<Gap>,
+    gaps: Vec<ObservationError>,
 }
 
 /// Explains an asset.
@@ -45,11 +45,11 @@ pub(super) async fn run(session: &Session<'_>, asset: &str) -> anyhow::Result<Ex
     let policy = &session.policy;
     let world = session.look();
     let seen = if policy.databases.is_empty() {
-        Seen::default()
+        Inventory::default()
     } else {
-        session.progress.during("looking at databases", observe(&world, Where::Everywhere)).await
+        session.progress.during("looking at databases", observe_inventory(&world, ObservationScope::Everywhere)).await
     };
-    let mut gaps = seen.gaps.clone();
+    let mut gaps = seen.errors.clone();
     let looks = Box::pin(async {
         let stored = stored::stored(&world, asset, &mut gaps).await;
         (stored, stored::buckets(&world, asset).await)
@@ -60,9 +60,9 @@ pub(super) async fn run(session: &Session<'_>, asset: &str) -> anyhow::Result<Ex
     let explained = Explained { asset: asset.to_owned(), database, stored, buckets, gaps };
     let Explained { database, stored, buckets, gaps, .. } = &explained;
     if database.is_none() && stored.is_empty() && buckets.is_empty() {
-        let home = Place::home(policy);
+        let home = Location::home_from_policy(policy);
         if let Some(gap) = gaps.iter().find(|g| g.place == home) {
-            return Err(Stop::blind(blindness(&Finding::gap(gap))));
+            return Err(Stop::blind(blindness(&Finding::from_observation_error(gap))));
         }
         return Err(unknown(policy, asset, names));
     }
@@ -71,10 +71,10 @@ pub(super) async fn run(session: &Session<'_>, asset: &str) -> anyhow::Result<Ex
 }
 
 /// Every name that can be explained.
-fn names(policy: &Policy, seen: &Seen) -> BTreeSet<String> {
+fn names(policy: &Policy, seen: &Inventory) -> BTreeSet<String> {
     let databases =
-        seen.at(&Place::home(policy)).into_iter().flat_map(|f| &f.databases).map(|d| d.id.clone());
-    let points = seen.places.values().flat_map(|f| &f.points).map(|p| p.database.clone());
+        seen.at_location(&Location::home_from_policy(policy)).into_iter().flat_map(|f| &f.databases).map(|d| d.id.clone());
+    let points = seen.locations.values().flat_map(|f| &f.points).map(|p| p.database.clone());
     databases.chain(points).chain(stored::names(policy)).collect()
 }
 

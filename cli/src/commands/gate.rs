@@ -14,12 +14,12 @@ use crate::{
 };
 use serde::Serialize;
 use shared::{
-    catalog::{Database, Fleet, Place, State},
-    observe::{Where, observe, selection, unknown_assets},
-    plan::{Finding, Plan, code},
-    report::{Report, Result},
-    request::{Request, SCHEDULE},
-    run::Budget,
+    catalog::{RdsDatabase, LocationInventory, Location, RecoveryPointState},
+    observe::{ObservationScope, observe_inventory, select_databases, unknown_assets},
+    plan::{Finding, ActionPlan, code},
+    report::{RunReport, StepResult},
+    request::{RunRequest, SCHEDULE_REASON},
+    run::Deadline,
 };
 use snapshot::Action;
 use std::time::Duration;
@@ -28,13 +28,13 @@ use std::time::Duration;
 pub(super) async fn run(session: &Session<'_>, args: &GateArgs) -> anyhow::Result<Exit> {
     let GateArgs { reason, assets, max_age, timeout, request } = args;
     let demand = request.as_ref().unwrap_or(&session.edge.demand);
-    let request = Request {
+    let request = RunRequest {
         reason: reason.clone(),
         assets: assets.clone(),
         wait: true,
         reuse: max_age.clone(),
         request: Some(demand.clone()),
-        ..Request::default()
+        ..RunRequest::default()
     };
     let interrupt = &session.edge.interrupt;
     let (fleet, planned) = interrupt.or(check(session, &request, demand)).await?;
@@ -58,7 +58,7 @@ pub(super) async fn run(session: &Session<'_>, args: &GateArgs) -> anyhow::Resul
 }
 
 /// A gate that held nothing holds nobody back by mistake: it fails.
-fn ended(session: &Session<'_>, report: &Report, budget: Budget) -> Exit {
+fn ended(session: &Session<'_>, report: &RunReport, budget: Deadline) -> Exit {
     match exit(&session.policy, report, budget) {
         Exit::Well if report.outcomes.is_empty() => Exit::Failed,
         exit => exit,
@@ -71,29 +71,29 @@ fn ended(session: &Session<'_>, report: &Report, budget: Budget) -> Exit {
 /// If home can't be seen, or the request names what the policy does not have.
 pub(super) async fn check(
     session: &Session<'_>,
-    request: &Request,
+    request: &RunRequest,
     demand: &str,
-) -> anyhow::Result<(Fleet, Plan<Action>)> {
+) -> anyhow::Result<(LocationInventory, ActionPlan<Action>)> {
     let policy = &session.policy;
     let world = session.look();
     let looked =
-        session.progress.during("looking at the databases", observe(&world, Where::Home)).await;
-    if let Some(gap) = looked.gaps.first() {
-        return Err(Stop::blind(blindness(&Finding::gap(gap))));
+        session.progress.during("looking at the databases", observe_inventory(&world, ObservationScope::Home)).await;
+    if let Some(gap) = looked.errors.first() {
+        return Err(Stop::blind(blindness(&Finding::from_observation_error(gap))));
     }
     let planned = snapshot::plan(policy, &looked, request, demand, session.edge.now);
-    let fleet = looked.places.into_iter().find(|(place, _)| *place == Place::home(policy));
+    let fleet = looked.locations.into_iter().find(|(place, _)| *place == Location::home_from_policy(policy));
     let fleet = fleet.map(|(_, fleet)| fleet).unwrap_or_default();
-    let selected = selection(policy, &fleet.databases);
+    let selected = select_databases(policy, &fleet.databases);
     let mut wrong: Vec<Finding> = refused(&planned.findings).into_iter().cloned().collect();
     // A scheduled look passes over names that it does not know.
-    if request.reason == SCHEDULE || wrong.iter().any(|f| f.what == code::UNKNOWN_ASSET) {
+    if request.reason == SCHEDULE_REASON || wrong.iter().any(|f| f.what == code::UNKNOWN_ASSET) {
         wrong = unknown_assets(&request.assets, &selected);
     }
     if wrong.is_empty() {
         return Ok((fleet, planned));
     }
-    let known = || selected.all().map(|(_, _, d)| d.id.clone());
+    let known = || selected.selected_databases().map(|(_, _, d)| d.id.clone());
     let lines = wrong.iter().map(|f| match f.what {
         code::UNKNOWN_ASSET => {
             let near = nearest(&f.asset, known()).join(", ");
@@ -104,7 +104,7 @@ pub(super) async fn check(
     Err(Stop::wrong(plain(&lines.collect::<Vec<_>>().join("\n"))))
 }
 
-fn begun(demand: &str, planned: &Plan<Action>) -> String {
+fn begun(demand: &str, planned: &ActionPlan<Action>) -> String {
     let of = |is: fn(&Action) -> bool| planned.steps.iter().filter(|s| is(&s.action)).count();
     let parts = [
         (of(|a| matches!(a, Action::Take { .. })), "to take"),
@@ -118,10 +118,10 @@ fn begun(demand: &str, planned: &Plan<Action>) -> String {
 }
 
 /// What to say to somebody who does not want to wait: what RDS is doing now, from RDS itself if it answers soon.
-async fn interrupted(session: &Session<'_>, demand: &str, planned: &Plan<Action>) -> String {
+async fn interrupted(session: &Session<'_>, demand: &str, planned: &ActionPlan<Action>) -> String {
     let world = session.look();
-    let looked = tokio::time::timeout(Duration::from_secs(10), observe(&world, Where::Home)).await;
-    let fleet = looked.ok().and_then(|seen| seen.places.into_values().next());
+    let looked = tokio::time::timeout(Duration::from_secs(10), observe_inventory(&world, ObservationScope::Home)).await;
+    let fleet = looked.ok().and_then(|seen| seen.locations.into_values().next());
     let started: Vec<String> = match &fleet {
         Some(fleet) => {
             let ours = fleet.points.iter().filter(|p| p.marks.request.as_deref() == Some(demand));
@@ -129,7 +129,7 @@ async fn interrupted(session: &Session<'_>, demand: &str, planned: &Plan<Action>
         }
         None => planned.steps.iter().map(|s| format!("  {} (perhaps)", s.action.id())).collect(),
     };
-    let again = format!("ask again with --request {} to go on", store::quote(demand));
+    let again = format!("ask again with --request {} to go on", store::shell_quote(demand));
     if started.is_empty() {
         return format!("interrupted; nothing was started; {again}");
     }
@@ -139,20 +139,20 @@ async fn interrupted(session: &Session<'_>, demand: &str, planned: &Plan<Action>
     )
 }
 
-pub(super) fn state(state: &State) -> String {
+pub(super) fn state(state: &RecoveryPointState) -> String {
     match state {
-        State::InFlight => "on its way".into(),
-        State::Good => "available".into(),
-        State::Failed(word) => format!("FAILED: {word}"),
+        RecoveryPointState::InFlight => "on its way".into(),
+        RecoveryPointState::Good => "available".into(),
+        RecoveryPointState::Failed(word) => format!("FAILED: {word}"),
     }
 }
 
-fn refusal(report: &Report, exit: Exit, demand: &str) -> String {
+fn refusal(report: &RunReport, exit: Exit, demand: &str) -> String {
     let mut lines = vec![match exit {
         Exit::Late => {
             format!(
                 "gate: not finished in time; ask again with --request {} to go on",
-                store::quote(demand)
+                store::shell_quote(demand)
             )
         }
         _ => "gate: do not deploy".to_owned(),
@@ -185,14 +185,14 @@ struct Passed {
 struct Gate(Vec<Passed>);
 
 impl Gate {
-    fn new(session: &Session<'_>, fleet: &Fleet, planned: &Plan<Action>, report: &Report) -> Self {
-        let home = session.policy.home();
+    fn new(session: &Session<'_>, fleet: &LocationInventory, planned: &ActionPlan<Action>, report: &RunReport) -> Self {
+        let home = session.policy.home_or_placeholder();
         let region = home.region.as_str();
         let all = report.outcomes.iter().map(|o| {
             let (snapshot, error) = match &o.result {
-                Result::Done(id) => (Some(id.clone()), None),
-                Result::Failed(why) | Result::Deferred(why) => (None, Some(why.clone())),
-                Result::Unfinished | Result::Planned => {
+                StepResult::Done(id) => (Some(id.clone()), None),
+                StepResult::Failed(why) | StepResult::Deferred(why) => (None, Some(why.clone())),
+                StepResult::Unfinished | StepResult::Planned => {
                     (None, Some("there was no time left".into()))
                 }
             };
@@ -211,18 +211,18 @@ impl Gate {
 }
 
 /// Whether a snapshot answers the demand that was there before.
-fn is_reused(planned: &Plan<Action>, asset: &str, snapshot: &str) -> bool {
+fn is_reused(planned: &ActionPlan<Action>, asset: &str, snapshot: &str) -> bool {
     let reuses = |a: &Action| matches!(a, Action::Reuse { id } if id == snapshot);
     planned.steps.iter().any(|step| step.asset == asset && reuses(&step.action))
 }
 
 /// The database that a snapshot was taken of. An instance and a cluster may share a name, so then its family tells.
 fn taken_of<'f>(
-    fleet: &'f Fleet,
-    planned: &Plan<Action>,
+    fleet: &'f LocationInventory,
+    planned: &ActionPlan<Action>,
     asset: &str,
     snapshot: &str,
-) -> Option<&'f Database> {
+) -> Option<&'f RdsDatabase> {
     let family = planned.steps.iter().find_map(|step| match &step.action {
         Action::Take { family, id, .. } | Action::Await { family, id } => {
             (id == snapshot).then_some(*family)
@@ -267,7 +267,7 @@ impl Answer for Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shared::catalog::Family;
+    use shared::catalog::DatabaseKind;
 
     #[test]
     fn what_passed_is_shown_with_the_way_back_and_what_did_not_with_why() {
@@ -317,24 +317,24 @@ mod tests {
 
     #[test]
     fn the_way_back_is_that_of_the_very_database_where_an_instance_and_a_cluster_share_a_name() {
-        let now = shared::model::at("2026-11-20T12:00:00Z");
-        let both = vec![shared::model::database("a", now), shared::model::cluster("a", now)];
-        let fleet = Fleet { databases: both, ..Fleet::default() };
-        let take = |family: Family, id: &str| Action::Take {
+        let now = shared::model::parse_time("2026-11-20T12:00:00Z");
+        let both = vec![shared::model::db_instance("a", now), shared::model::db_cluster("a", now)];
+        let fleet = LocationInventory { databases: both, ..LocationInventory::default() };
+        let take = |family: DatabaseKind, id: &str| Action::Take {
             family,
             database: "a".into(),
             resource_id: String::new(),
             id: id.into(),
             tags: std::collections::BTreeMap::new(),
         };
-        let mut planned = Plan::default();
-        planned.step("a", take(Family::Instance, "s"), "");
-        planned.step("a", take(Family::Cluster, "s-1"), "");
+        let mut planned = ActionPlan::default();
+        planned.push_step("a", take(DatabaseKind::Instance, "s"), "");
+        planned.push_step("a", take(DatabaseKind::Cluster, "s-1"), "");
         let of = |id: &str| taken_of(&fleet, &planned, "a", id).map(|d| d.family);
-        assert_eq!(of("s"), Some(Family::Instance));
-        assert_eq!(of("s-1"), Some(Family::Cluster));
+        assert_eq!(of("s"), Some(DatabaseKind::Instance));
+        assert_eq!(of("s-1"), Some(DatabaseKind::Cluster));
         assert_eq!(of("s-2"), None, "no line is better than another database's");
-        planned.step("b", Action::Reuse { id: "old".into() }, "");
+        planned.push_step("b", Action::Reuse { id: "old".into() }, "");
         let reused = |asset: &str, id: &str| is_reused(&planned, asset, id);
         assert!(reused("b", "old") && !reused("a", "old") && !reused("a", "s"));
     }

@@ -10,7 +10,7 @@ use crate::{
 };
 use serde::Serialize;
 use shared::plan::Operation;
-use shared::{audit::Entry, signing::Author};
+use shared::{audit::AuditEntry, signing::SigningAuthor};
 use store::Hold;
 
 /// What was done to a dump.
@@ -35,7 +35,7 @@ pub(super) async fn hold(session: &Session<'_>, backup: &str, why: &str) -> anyh
     let secrets = session.secrets();
     let item = one(session, &secrets, backup, None).await?;
     let hold = Hold { why: why.to_owned(), since: session.edge.now, by: session.edge.user.clone() };
-    let author = Author::of(&session.policy, &secrets).await.map_err(|e| Stop::data(&e))?;
+    let author = SigningAuthor::from_policy(&session.policy, &secrets).await.map_err(|e| Stop::data(&e))?;
     let done = item.open.store.hold(&item.backup.key, &hold, &author).await;
     let entry = recorded::of(&item, (Operation::Other, "hold"), format!("it is held: {why}"));
     let exit = tell(session, "hold", entry, done.as_ref().err()).await;
@@ -61,7 +61,7 @@ pub(super) async fn release(session: &Session<'_>, backup: &str) -> anyhow::Resu
 async fn tell(
     session: &Session<'_>,
     by: &str,
-    entry: Entry,
+    entry: AuditEntry,
     refused: Option<&store::Error>,
 ) -> Exit {
     let entry = match refused {

@@ -8,15 +8,15 @@ use crate::{
 };
 use anyhow::Context;
 use serde::Serialize;
-use shared::signing::Signer;
+use shared::signing::MinisignSigner;
 use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
 
 /// Makes a pair: the secret half goes into a file, the public one is the answer.
 pub(super) fn run(global: &Global, command: &KeyCommand) -> anyhow::Result<Exit> {
     let KeyCommand::New { file } = command;
-    let (signer, secret) = Signer::generate().map_err(|e| Stop::edge(&e))?;
+    let (signer, secret) = MinisignSigner::generate().map_err(|e| Stop::edge(&e))?;
     write(file, secrecy::ExposeSecret::expose_secret(&secret))?;
-    let made = Made { public_key: signer.public().to_string(), file: file.display().to_string() };
+    let made = Made { public_key: signer.public_key().to_string(), file: file.display().to_string() };
     Output::new(global.json).answer(&made)?;
     Ok(Exit::Well)
 }

@@ -6,7 +6,7 @@ use crate::{
     session::Session,
     stop::Exit,
     table::Look,
-    words::{NONE, age, count, size, time},
+    words::{NONE, age, count, format_size, time},
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -20,7 +20,7 @@ pub(super) async fn run(session: &Session<'_>, of: Option<&str>) -> anyhow::Resu
     let rows = found.items.iter().map(|i| Row::of(i, session.edge.now)).collect();
     session.output.answer(&List { rows, whole: found.gaps.is_empty() })?;
     for gap in &found.gaps {
-        output::tell(&format!("holdfast: {}", gap.told()));
+        output::tell(&format!("holdfast: {}", gap.to_line_with_hint()));
     }
     Ok(if found.gaps.is_empty() { Exit::Well } else { Exit::Blind })
 }
@@ -147,7 +147,7 @@ impl Answer for List {
                 r.reason.clone().unwrap_or_else(none),
                 r.data_time.map_or_else(none, time),
                 r.age_seconds.map_or_else(none, age),
-                size(i64::try_from(r.bytes).unwrap_or(i64::MAX)),
+                format_size(i64::try_from(r.bytes).unwrap_or(i64::MAX)),
                 r.rows.map_or_else(none, |n| n.to_string()),
                 r.notes(),
             ]

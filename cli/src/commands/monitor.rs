@@ -114,7 +114,7 @@ async fn see(
     global: &Global,
     edge: &Edge,
     memory: &Memory,
-) -> anyhow::Result<(Status, Vec<shared::metrics::Value>)> {
+) -> anyhow::Result<(Status, Vec<shared::metrics::MetricValue>)> {
     let session = Box::pin(Session::open(global, edge, Patience::Host)).await?;
     let world = session.look();
     let mut reports = Box::pin(look::everything(&world, Some(memory))).await;

@@ -16,7 +16,7 @@ use notify::{
     state::State,
 };
 use serde::Serialize;
-use shared::{plan::Severity, policy::text::Name, time::human};
+use shared::{plan::Severity, policy::text::Name, time::format_duration};
 
 /// Ticks, tests, or lists.
 pub(super) async fn run(session: &Session<'_>, args: &NotifyArgs) -> anyhow::Result<Exit> {
@@ -35,7 +35,7 @@ pub(super) async fn run(session: &Session<'_>, args: &NotifyArgs) -> anyhow::Res
              directory",
         ));
     };
-    let keep = Keep::new(at, &session.aws, &session.policy).map_err(|e| Stop::wrong(e.told()))?;
+    let keep = Keep::new(at, &session.aws, &session.policy).map_err(|e| Stop::wrong(e.to_line_with_hint()))?;
     let ground =
         Ground { aws: &session.aws, policy: &session.policy, keep: &keep, now: session.edge.now };
     if args.list {
@@ -245,7 +245,7 @@ impl Answer for Known {
                 r.asset.clone(),
                 r.what.clone(),
                 time(r.since),
-                human(jiff::SignedDuration::from_secs(r.lasts_seconds)),
+                format_duration(jiff::SignedDuration::from_secs(r.lasts_seconds)),
                 told,
                 format!("{}; {}", r.why, r.mend),
             ]

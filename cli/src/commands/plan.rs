@@ -9,12 +9,12 @@ use crate::{
     table::Look,
 };
 use serde::Serialize;
-use shared::{report::Report, request::Request};
+use shared::{report::RunReport, request::RunRequest};
 
 /// Runs the functions as dry runs, one after the other: together they would ask AWS for the same pages at once.
 pub(super) async fn run(session: &Session<'_>, functions: &[Function]) -> anyhow::Result<Exit> {
     let functions = if functions.is_empty() { &Function::ALL[..] } else { functions };
-    let request = Request { dry_run: true, ..Request::look() };
+    let request = RunRequest { dry_run: true, ..RunRequest::full_run() };
     let world = session.look();
     let mut plans = Plans(Vec::new());
     for function in functions {
@@ -32,14 +32,14 @@ pub(super) async fn run(session: &Session<'_>, functions: &[Function]) -> anyhow
     Ok(if plans.0.iter().any(|r| r.failed) { Exit::Failed } else { Exit::Well })
 }
 
-fn something(report: &Report) -> bool {
+fn something(report: &RunReport) -> bool {
     !report.outcomes.is_empty() || !function::unseen(report)
 }
 
 /// The functions' reports.
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Plans(Vec<Report>);
+struct Plans(Vec<RunReport>);
 
 impl Answer for Plans {
     fn text(&self, look: Look) -> String {

@@ -11,11 +11,11 @@ use crate::{
 use serde::Serialize;
 use serde_json::Value;
 use shared::{
-    aws::Aws,
+    aws::AwsClients,
     plan::{Finding, Severity},
-    policy::{Fault, Policy, Postgres, text::Name},
-    run::{Budget, World},
-    source::{NoPolicy, Source},
+    policy::{PolicyError, Policy, PostgresGroup, text::Name},
+    run::{Deadline, RunContext},
+    source::{PolicyLoadError, PolicyLoader},
 };
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub(super) async fn run(
 ) -> anyhow::Result<Exit> {
     let output = Output::new(global.json);
     let PolicyCommand::Check { file, aws: preflight } = command else {
-        output.answer(&Schema(shared::policy::schema()))?;
+        output.answer(&Schema(shared::policy::json_schema()))?;
         return Ok(Exit::Well);
     };
     let at = file.as_ref().unwrap_or(&global.policy);
@@ -36,12 +36,12 @@ pub(super) async fn run(
     } else {
         offline()
     };
-    let checked = match Source::new(at).policy(&aws).await {
+    let checked = match PolicyLoader::new(at).load(&aws).await {
         Ok(policy) => {
             let ahead = if *preflight { Some(look_ahead(&aws, &policy, edge).await) } else { None };
             Checked { ahead, ..Checked::right(at, &policy) }
         }
-        Err(NoPolicy::Faulty { faults, .. }) => Checked::wrong(at, faults.0),
+        Err(PolicyLoadError::Faulty { faults, .. }) => Checked::wrong(at, faults.0),
         Err(e) => return Err(Stop::no_policy(&e)),
     };
     output.answer(&checked)?;
@@ -54,17 +54,17 @@ pub(super) async fn run(
 }
 
 /// What will be in the way on the policy's account.
-async fn look_ahead(aws: &Aws, policy: &Policy, edge: &Edge) -> Vec<Finding> {
-    let world = World {
+async fn look_ahead(aws: &AwsClients, policy: &Policy, edge: &Edge) -> Vec<Finding> {
+    let world = RunContext {
         aws,
         policy,
         now: edge.now,
-        budget: Budget::endless(),
-        run: edge.run.clone(),
+        deadline: Deadline::unlimited(),
+        run_id: edge.run.clone(),
         dry_run: true,
-        host: true,
-        topic: None,
-        reports: None,
+        on_host: true,
+        failure_topic: None,
+        reports_topic: None,
         user: None,
     };
     Box::pin(freshness::preflight(&world)).await
@@ -85,14 +85,14 @@ impl Answer for Schema {
 #[derive(Debug, Serialize)]
 struct Checked {
     file: String,
-    faults: Vec<Fault>,
+    faults: Vec<PolicyError>,
     #[serde(skip_serializing_if = "Option::is_none")]
     summary: Option<Summary>,
     /// Where test restores of each group of `postgres` run.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     test_restores: Vec<TestRestores>,
     /// What is legal and hardly meant.
-    warnings: Vec<Fault>,
+    warnings: Vec<PolicyError>,
     /// Parts that are checked and that no function runs.
     not_run_yet: Vec<Part>,
     /// What will be in the way on the policy's account, where that was asked for.
@@ -133,8 +133,8 @@ struct TestRestores {
 }
 
 impl TestRestores {
-    fn of(policy: &Policy, group: &Name, rules: &Postgres) -> Self {
-        let scratch = policy.scratch_of(rules).unwrap_or_default();
+    fn of(policy: &Policy, group: &Name, rules: &PostgresGroup) -> Self {
+        let scratch = policy.scratch_for(rules).unwrap_or_default();
         let (place, possible) = if scratch.production {
             ("on the server that is backed up, as the policy says".into(), true)
         } else if scratch.names_a_server() {
@@ -166,7 +166,7 @@ struct Part {
 }
 
 impl Checked {
-    fn wrong(file: &str, faults: Vec<Fault>) -> Self {
+    fn wrong(file: &str, faults: Vec<PolicyError>) -> Self {
         let (warnings, not_run_yet, test_restores) = (Vec::new(), Vec::new(), Vec::new());
         let file = file.to_owned();
         Self { file, faults, summary: None, test_restores, warnings, not_run_yet, ahead: None }
@@ -174,7 +174,7 @@ impl Checked {
 
     fn right(file: &str, policy: &Policy) -> Self {
         let part = |(path, what)| Part { path, what };
-        let parts = policy.not_run_yet().into_iter().map(part);
+        let parts = policy.unimplemented_parts().into_iter().map(part);
         let summary = Summary {
             company: policy.company.to_string(),
             account: policy.home.as_ref().map(|h| h.account.to_string()),

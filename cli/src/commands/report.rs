@@ -6,11 +6,11 @@ use crate::{
 };
 use shared::{
     plan::{Severity, code},
-    report::{Outcome, Report, Result},
+    report::{StepOutcome, RunReport, StepResult},
 };
 
 /// A report as text.
-pub(super) fn text(report: &Report, look: Look) -> String {
+pub(super) fn text(report: &RunReport, look: Look) -> String {
     let steps = count(report.outcomes.len(), "step", "steps");
     let findings = count(report.findings.len(), "finding", "findings");
     let dry = if report.dry_run { " (dry run: nothing is changed)" } else { "" };
@@ -22,7 +22,7 @@ pub(super) fn text(report: &Report, look: Look) -> String {
     lines.join("\n")
 }
 
-fn table(report: &Report, look: Look) -> String {
+fn table(report: &RunReport, look: Look) -> String {
     if report.dry_run {
         let rows = report
             .outcomes
@@ -43,24 +43,24 @@ fn table(report: &Report, look: Look) -> String {
     look.table(&["asset", "action", "result", "detail", "because"], rows)
 }
 
-fn result(outcome: &Outcome) -> (&'static str, &str) {
+fn result(outcome: &StepOutcome) -> (&'static str, &str) {
     match &outcome.result {
-        Result::Done(detail) => ("done", detail),
-        Result::Deferred(why) => ("deferred", why),
-        Result::Failed(why) => ("FAILED", why),
-        Result::Unfinished => ("unfinished", "there was no time left; the next run goes on"),
-        Result::Planned => ("planned", ""),
+        StepResult::Done(detail) => ("done", detail),
+        StepResult::Deferred(why) => ("deferred", why),
+        StepResult::Failed(why) => ("FAILED", why),
+        StepResult::Unfinished => ("unfinished", "there was no time left; the next run goes on"),
+        StepResult::Planned => ("planned", ""),
     }
 }
 
 /// The failed steps and critical findings, one a line, for where there is no table.
-pub(super) fn failures(report: &Report) -> Vec<String> {
+pub(super) fn failures(report: &RunReport) -> Vec<String> {
     let steps = report.outcomes.iter().filter_map(|o| match &o.result {
-        Result::Failed(why) | Result::Deferred(why) => {
+        StepResult::Failed(why) | StepResult::Deferred(why) => {
             Some(format!("{}: {}: {why}", o.asset, o.action))
         }
-        Result::Unfinished => Some(format!("{}: {}: there was no time left", o.asset, o.action)),
-        Result::Done(_) | Result::Planned => None,
+        StepResult::Unfinished => Some(format!("{}: {}: there was no time left", o.asset, o.action)),
+        StepResult::Done(_) | StepResult::Planned => None,
     });
     // `not-taken` says the same of a step that is named already.
     let findings = report

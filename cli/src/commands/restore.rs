@@ -9,7 +9,7 @@ use crate::{
     stop::{Exit, Stop},
     table::Look,
     telling::Recovery,
-    words::{plain, size},
+    words::{plain, format_size},
 };
 use dump::means;
 use postgres::Server;
@@ -20,10 +20,10 @@ use restore::{
 };
 use serde::Serialize;
 use shared::{
-    audit::Entry,
+    audit::AuditEntry,
     plan::Operation,
-    policy::dumps::PRE_RESTORE,
-    run::{Budget, World},
+    policy::dumps::PRE_RESTORE_REASON,
+    run::{Deadline, RunContext},
 };
 use std::{
     io::{self, BufRead, IsTerminal},
@@ -44,7 +44,7 @@ pub(super) async fn run(session: &Session<'_>, args: &RestoreArgs) -> anyhow::Re
     item.backup = item.backup.admitted(signs, args.untrusted).map_err(|e| Stop::dump(&e))?;
     let opening = Opening::of(&secrets, item.rules, &args.keys.files).await;
     let opening = opening.map_err(|e| Stop::data(&e))?;
-    let world = World { dry_run: args.dry_run, ..session.look() };
+    let world = RunContext { dry_run: args.dry_run, ..session.look() };
     let server = means::server(&world, &secrets, item.rules).await.map_err(|e| Stop::data(&e))?;
     let target = target(args, &item)?;
     if args.to.is_some()
@@ -126,7 +126,7 @@ async fn record(
     let entry = recorded::of(item, (Operation::Restore, "restore"), "");
     let entry = match ended {
         Err(why) => recorded::failed(entry, format!("into {}: {why}", options.target)),
-        Ok(report) => Entry {
+        Ok(report) => AuditEntry {
             detail: into(report),
             seconds: Some(report.took.iter().map(|t| t.seconds).sum()),
             evidence: Some(recorded::checks(&report.checks)),
@@ -152,9 +152,9 @@ async fn once(
     options: &Options,
     recovery: &Recovery<'_>,
 ) -> anyhow::Result<Outcome> {
-    let world = World { budget: Budget::endless(), dry_run: false, ..session.look() };
+    let world = RunContext { deadline: Deadline::unlimited(), dry_run: false, ..session.look() };
     let safety = async |database: &str| {
-        let taken = Box::pin(dump::take_now(&world, item.group, database, PRE_RESTORE)).await?;
+        let taken = Box::pin(dump::take_now(&world, item.group, database, PRE_RESTORE_REASON)).await?;
         let entry = recorded::of(
             &Item { database: database.to_owned(), backup: taken.backup.clone(), ..item.clone() },
             (Operation::Backup, "dump before a restore"),
@@ -285,7 +285,7 @@ struct Planned(Plan);
 impl Answer for Planned {
     fn text(&self, _: Look) -> String {
         let bytes = i64::try_from(self.0.bytes).unwrap_or(i64::MAX);
-        plain(&format!("{}\nto be read: {}; nothing was changed", self.0, size(bytes)))
+        plain(&format!("{}\nto be read: {}; nothing was changed", self.0, format_size(bytes)))
     }
 }
 

@@ -13,29 +13,29 @@ use crate::{
 use serde::Serialize;
 use shared::{
     hints,
-    report::Report,
-    request::{Request, SCHEDULE},
-    run::World,
+    report::RunReport,
+    request::{RunRequest, SCHEDULE_REASON},
+    run::RunContext,
 };
 
 /// Runs a function and shows its report.
 pub(super) async fn run(session: &Session<'_>, args: &RunArgs) -> anyhow::Result<Exit> {
     let RunArgs { function, dry_run, assets, reason, wait, timeout } = args;
     only_snapshot(args)?;
-    let request = Request {
-        reason: reason.clone().unwrap_or_else(|| SCHEDULE.into()),
+    let request = RunRequest {
+        reason: reason.clone().unwrap_or_else(|| SCHEDULE_REASON.into()),
         assets: assets.clone(),
         wait: *wait,
         dry_run: *dry_run,
-        ..Request::look()
+        ..RunRequest::full_run()
     };
-    let demanded = reason.as_deref().is_some_and(|r| r != SCHEDULE);
+    let demanded = reason.as_deref().is_some_and(|r| r != SCHEDULE_REASON);
     if demanded || !assets.is_empty() {
         session.edge.interrupt.or(gate::check(session, &request, &session.edge.run)).await?;
     }
     let budget = budget(timeout);
     let world = if *dry_run {
-        World { budget, ..session.look() }
+        RunContext { deadline: budget, ..session.look() }
     } else {
         session.work(*function, budget).await
     };
@@ -60,7 +60,7 @@ fn only_snapshot(args: &RunArgs) -> anyhow::Result<()> {
     if args.function == Function::Snapshot {
         return Ok(());
     }
-    let reason = args.reason.as_deref().is_some_and(|r| r != SCHEDULE);
+    let reason = args.reason.as_deref().is_some_and(|r| r != SCHEDULE_REASON);
     let given = [("--asset", !args.assets.is_empty()), ("--reason", reason), ("--wait", args.wait)];
     match given.iter().find(|g| g.1) {
         Some((option, _)) => Err(Stop::wrong(format!(
@@ -74,7 +74,7 @@ fn only_snapshot(args: &RunArgs) -> anyhow::Result<()> {
 /// A run's report.
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Ran(Report);
+struct Ran(RunReport);
 
 impl Answer for Ran {
     fn text(&self, look: Look) -> String {

@@ -7,7 +7,7 @@ use crate::{
     stop::Exit,
     table::Look,
     telling,
-    words::{self, NONE, age, count, plain, size},
+    words::{self, NONE, age, count, plain, format_size},
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -15,7 +15,7 @@ use shared::{
     parts,
     plan::{Finding, Severity},
     policy::Policy,
-    report::{Report, Standing},
+    report::{RunReport, AssetStatus},
 };
 use std::collections::{BTreeMap, btree_map::Entry};
 
@@ -42,7 +42,7 @@ pub(super) struct Status {
     pub(super) failed: bool,
     counts: Counts,
     /// Worst first.
-    pub(super) assets: Vec<Standing>,
+    pub(super) assets: Vec<AssetStatus>,
     /// All of them, worst first, with what to do.
     pub(super) findings: Vec<Finding>,
 }
@@ -58,7 +58,7 @@ struct Counts {
 }
 
 /// Whether a finding is of an asset, which dumps call `group/asset`.
-fn is_of(finding: &Finding, standing: &Standing) -> bool {
+fn is_of(finding: &Finding, standing: &AssetStatus) -> bool {
     let Some(group) = finding.group.as_ref().filter(|g| **g == standing.group) else {
         return false;
     };
@@ -68,9 +68,9 @@ fn is_of(finding: &Finding, standing: &Standing) -> bool {
 
 impl Status {
     /// What these reports say together of everything that the policy names: what none of them speaks of has a row too.
-    pub(super) fn new(policy: &Policy, at: Timestamp, reports: Vec<Report>) -> Self {
+    pub(super) fn new(policy: &Policy, at: Timestamp, reports: Vec<RunReport>) -> Self {
         let mut failed = reports.iter().any(|r| r.failed);
-        let mut assets: BTreeMap<(String, String), Standing> = BTreeMap::new();
+        let mut assets: BTreeMap<(String, String), AssetStatus> = BTreeMap::new();
         let mut findings: Vec<Finding> = Vec::new();
         for report in reports {
             for standing in report.assets {
@@ -85,12 +85,12 @@ impl Status {
             );
         }
         let mut assets: Vec<_> = assets.into_values().collect();
-        let unseen = parts::complete(policy, &mut assets, |_| true);
+        let unseen = parts::add_missing_assets(policy, &mut assets, |_| true);
         failed |= !unseen.is_empty();
         findings.extend(unseen);
         // What another function finds of an asset belongs to how that asset stands.
         for finding in &findings {
-            assets.iter_mut().filter(|s| is_of(finding, s)).for_each(|s| s.add(finding));
+            assets.iter_mut().filter(|s| is_of(finding, s)).for_each(|s| s.add_finding(finding));
         }
         let policy = policy.company.to_string();
         let mut status = Self { policy, at, failed, counts: Counts::default(), assets, findings };
@@ -113,9 +113,9 @@ impl Status {
         self.assets.sort_by_key(|s| {
             (std::cmp::Reverse(s.worst), std::cmp::Reverse(s.coverage), s.group.clone())
         });
-        let of = |is: fn(&&Standing) -> bool| self.assets.iter().filter(is).count();
-        let (ok, critical) = (of(|s| s.ok()), of(|s| s.verdict() == "CRITICAL"));
-        let warning = of(|s| s.verdict() == "warning");
+        let of = |is: fn(&&AssetStatus) -> bool| self.assets.iter().filter(is).count();
+        let (ok, critical) = (of(|s| s.is_ok()), of(|s| s.status_label() == "CRITICAL"));
+        let warning = of(|s| s.status_label() == "warning");
         let assets = self.assets.len();
         self.counts =
             Counts { assets, ok, warning, critical, unknown: assets - ok - warning - critical };
@@ -124,7 +124,7 @@ impl Status {
     /// Findings that the table of assets does not show.
     fn fleet(&self) -> impl Iterator<Item = &Finding> {
         let shown = |f: &Finding| {
-            let same = |s: &Standing| is_of(f, s) || (f.group.is_none() && s.asset == f.asset);
+            let same = |s: &AssetStatus| is_of(f, s) || (f.group.is_none() && s.asset == f.asset);
             self.assets.iter().any(same)
         };
         self.findings.iter().filter(move |f| f.severity > Severity::Info && !shown(f))
@@ -189,13 +189,13 @@ impl Answer for Status {
     }
 }
 
-fn row(s: &Standing) -> Vec<String> {
+fn row(s: &AssetStatus) -> Vec<String> {
     let nothing = |wanted: bool| if wanted { "none" } else { NONE }.to_owned();
     vec![
         s.asset.clone(),
         s.group.clone(),
         s.newest.clone().unwrap_or_else(|| nothing(s.max_age_seconds.is_some())),
-        s.size_bytes.map_or_else(|| NONE.to_owned(), size),
+        s.size_bytes.map_or_else(|| NONE.to_owned(), format_size),
         s.age_seconds.map_or_else(|| NONE.to_owned(), age),
         match s.max_age_seconds {
             Some(max) if s.max_age_derived => format!("{} (derived)", age(max)),
@@ -204,7 +204,7 @@ fn row(s: &Standing) -> Vec<String> {
         },
         // A replicated bucket is wanted offsite and has no single copy whose age could be told.
         s.offsite_age_seconds.map_or_else(|| nothing(s.offsite_wanted && s.worst.is_some()), age),
-        s.verdict().to_owned(),
+        s.status_label().to_owned(),
         s.why.join("\n"),
     ]
 }
@@ -212,10 +212,10 @@ fn row(s: &Standing) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shared::report::Coverage;
+    use shared::report::AssetCoverage;
 
-    fn standing(group: &str, asset: &str, worst: Option<Severity>, why: &[&str]) -> Standing {
-        Standing {
+    fn standing(group: &str, asset: &str, worst: Option<Severity>, why: &[&str]) -> AssetStatus {
+        AssetStatus {
             asset: asset.into(),
             group: group.into(),
             newest: Some(format!("{asset}-daily-202611200200")),
@@ -223,10 +223,10 @@ mod tests {
             max_age_seconds: Some(90_000),
             size_bytes: Some(20 << 30),
             offsite_wanted: true,
-            coverage: Coverage::Watched,
+            coverage: AssetCoverage::Watched,
             worst,
             why: why.iter().map(ToString::to_string).collect(),
-            ..Standing::new("", "")
+            ..AssetStatus::new("", "")
         }
     }
 
@@ -238,8 +238,8 @@ mod tests {
 
     const FLEET: &str = "databases: { fleet: { select: { ids: [auth, orders, users] } } }\n";
 
-    fn report(function: &'static str, assets: Vec<Standing>, findings: Vec<Finding>) -> Report {
-        Report {
+    fn report(function: &'static str, assets: Vec<AssetStatus>, findings: Vec<Finding>) -> RunReport {
+        RunReport {
             function,
             policy: "acme".into(),
             run: "r".into(),
@@ -330,14 +330,14 @@ mod tests {
         let key =
             Finding::new(Severity::Critical, "main/shop", "no-key", "no passphrase", "write it")
                 .in_group("main");
-        let wal = parts::not_run(&policy)[0].standing();
+        let wal = parts::unimplemented_parts(&policy)[0].to_asset_status();
         let fresh = report("freshness", vec![standing("main", "shop", None, &[]), wal], vec![]);
         let status = Status::new(
             &policy,
             Timestamp::UNIX_EPOCH,
             vec![fresh, report("dump", vec![], vec![key])],
         );
-        let rows: Vec<_> = status.assets.iter().map(|s| (s.asset.as_str(), s.verdict())).collect();
+        let rows: Vec<_> = status.assets.iter().map(|s| (s.asset.as_str(), s.status_label())).collect();
         assert_eq!(rows, [("postgres.main.wal", "CRITICAL"), ("shop", "CRITICAL")]);
         assert_eq!(status.assets[1].why, ["no passphrase"]);
     }

@@ -8,14 +8,14 @@ use crate::{
     table::Look,
 };
 use serde::Serialize;
-use shared::{aws::EdgeError, signing::Author};
+use shared::{aws::OperationError, signing::SigningAuthor};
 use store::{mark, place};
 
 /// Writes the mark of every place of the groups that take dumps, or of one.
 pub(super) async fn run(session: &Session<'_>, command: &StoreCommand) -> anyhow::Result<Exit> {
     let StoreCommand::Init { group } = command;
     let (policy, secrets, world) = (&session.policy, session.secrets(), session.look());
-    let author = Author::of(policy, &secrets).await.map_err(|e| Stop::data(&e))?;
+    let author = SigningAuthor::from_policy(policy, &secrets).await.map_err(|e| Stop::data(&e))?;
     let mut marked = Vec::new();
     for (name, rules) in policy.postgres.iter().filter(|(_, g)| !g.dumps.is_empty()) {
         if group.as_ref().is_some_and(|group| group != name.as_str()) {
@@ -24,7 +24,7 @@ pub(super) async fn run(session: &Session<'_>, command: &StoreCommand) -> anyhow
         for open in place::open(&world, &secrets, rules).await {
             let open = open.map_err(|e| Stop::edge(&e))?;
             let written = mark::write(&open.store, &author, &session.edge.run, world.now).await;
-            let mark = written.map_err(|e| Stop::edge(&EdgeError::from(e)))?;
+            let mark = written.map_err(|e| Stop::edge(&OperationError::from(e)))?;
             marked.push(Marked { store: open.store.address(), owner: mark.owner, id: mark.id });
         }
     }

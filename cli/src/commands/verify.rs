@@ -20,7 +20,7 @@ use restore::{
 };
 use serde::Serialize;
 use shared::plan::Operation;
-use shared::{audit::Entry, hints::commands, secret::Secrets};
+use shared::{audit::AuditEntry, hints::commands, secret::SecretResolver};
 use std::collections::BTreeSet;
 
 /// Earlier dumps whose sizes are compared.
@@ -83,7 +83,7 @@ pub(super) async fn run(session: &Session<'_>, args: &VerifyArgs) -> anyhow::Res
     if let Some(path) = &args.markdown {
         // People read it in a terminal too.
         let text = markdown(&all);
-        std::fs::write(path, &*shared::words::printable(&text))
+        std::fs::write(path, &*shared::words::escape_control_chars(&text))
             .with_context(|| format!("write {}", path.display()))?;
     }
     session.output.answer(&All(all))?;
@@ -96,8 +96,8 @@ fn action(full: bool) -> (Operation, &'static str) {
 }
 
 /// A verification as it is recorded, with its proof.
-fn entry(item: &Item<'_>, verified: &Verified) -> Entry {
-    let entry = Entry {
+fn entry(item: &Item<'_>, verified: &Verified) -> AuditEntry {
+    let entry = AuditEntry {
         seconds: Some(verified.took.iter().map(|t| t.seconds).sum()),
         evidence: Some(recorded::checks(&verified.checks)),
         ..recorded::of(item, action(verified.full), recorded::verdict(&verified.checks))
@@ -132,7 +132,7 @@ impl<'s> Chosen<'s> {
 /// Which dumps: files by name, or the newest or all of groups and databases.
 async fn choose<'s>(
     session: &'s Session<'_>,
-    secrets: &Secrets<'_>,
+    secrets: &SecretResolver<'_>,
     args: &VerifyArgs,
 ) -> anyhow::Result<Vec<Chosen<'s>>> {
     let mut chosen = Vec::new();
@@ -172,7 +172,7 @@ async fn choose<'s>(
 
 async fn verify(
     session: &Session<'_>,
-    secrets: &Secrets<'_>,
+    secrets: &SecretResolver<'_>,
     args: &VerifyArgs,
     scratches: &Scratches,
     Chosen { item, earlier }: &Chosen<'_>,
@@ -196,7 +196,7 @@ async fn verify(
         jobs: 2,
         rules: &Rules::of(item.rules),
         earlier,
-        size_change: size_change.map(shared::policy::text::Share::fraction),
+        size_change: size_change.map(shared::policy::text::Percentage::fraction),
     };
     let tried = full(&item.open.store, &item.backup, &opening, &trial).await;
     // Nothing is known of it then, which is told like a verdict and is never as good as one.

@@ -7,10 +7,10 @@ use crate::{
 use archive::pipe;
 use sha2::{Digest, Sha256};
 use shared::{
-    aws::{EdgeError, Kind},
-    policy::Postgres,
-    run::World,
-    signing::Author,
+    aws::{OperationError, OperationErrorKind},
+    policy::PostgresGroup,
+    run::RunContext,
+    signing::SigningAuthor,
 };
 use store::{
     Manifest, Put, Trust,
@@ -21,9 +21,9 @@ use store::{
 /// What a copy needs besides its two places.
 #[derive(Debug)]
 pub(crate) struct Means<'a> {
-    pub(crate) world: &'a World<'a>,
-    pub(crate) rules: &'a Postgres,
-    pub(crate) author: &'a Author,
+    pub(crate) world: &'a RunContext<'a>,
+    pub(crate) rules: &'a PostgresGroup,
+    pub(crate) author: &'a SigningAuthor,
     pub(crate) trust: &'a Trust,
 }
 
@@ -36,22 +36,22 @@ pub(crate) async fn copy(
     from: &Open<'_>,
     to: &Open<'_>,
     what: &Copying,
-) -> Result<(String, Manifest), EdgeError> {
+) -> Result<(String, Manifest), OperationError> {
     let Means { world, rules, author, trust } = means;
-    to.claim(trust, author, world).await.map_err(EdgeError::from)?;
-    let source = catalogue::one(&from.store, &what.from, trust).await.map_err(EdgeError::from)?;
+    to.claim(trust, author, world).await.map_err(OperationError::from)?;
+    let source = catalogue::one(&from.store, &what.from, trust).await.map_err(OperationError::from)?;
     let mut manifest = match source.kind {
         Of::Committed(manifest) => *manifest,
         Of::Faulty { why, mend, .. } => {
-            return Err(EdgeError::of_kind(Kind::Store, format!("copy {}", what.from), why, mend));
+            return Err(OperationError::with_hint(OperationErrorKind::Store, format!("copy {}", what.from), why, mend));
         }
         Of::Foreign(_) => {
             let doing = format!("copy {}", what.from);
-            return Err(EdgeError::of_kind(Kind::Store, doing, "it has no commit record", ""));
+            return Err(OperationError::with_hint(OperationErrorKind::Store, doing, "it has no commit record", ""));
         }
     };
     let key = name(means, to, &manifest).await?;
-    let run = &world.run;
+    let run = &world.run_id;
     let dumps = rules.all_dumps();
     let own = dumps.iter().find(|(reason, _)| reason.as_str() == manifest.reason);
     let keep = to.policy.keep.as_ref().or(own.map(|(_, dump)| &dump.keep));
@@ -62,7 +62,7 @@ pub(crate) async fn copy(
         lock_until: lock,
         size_hint: manifest.file.bytes,
     };
-    let mut upload = to.store.begin(&key, &put).await.map_err(EdgeError::from)?;
+    let mut upload = to.store.begin(&key, &put).await.map_err(OperationError::from)?;
     let (read_to, read_from) = pipe::channel(8);
     let mut hash = Sha256::new();
     let (read, sent) = tokio::join!(
@@ -73,7 +73,7 @@ pub(crate) async fn copy(
         (Err(e), _) | (_, Err(Sent::Store(e))) => Err(e.into()),
         (_, Err(Sent::Cut(e))) => {
             let doing = format!("read {}", what.from);
-            Err(EdgeError::of_kind(Kind::Store, doing, e.to_string(), ""))
+            Err(OperationError::with_hint(OperationErrorKind::Store, doing, e.to_string(), ""))
         }
         (Ok(()), Ok(())) => same(&what.from, &hash.finalize(), &manifest.file.sha256),
     };
@@ -81,7 +81,7 @@ pub(crate) async fn copy(
         upload.abort().await;
         return Err(e);
     }
-    let written = upload.finish().await.map_err(EdgeError::from)?;
+    let written = upload.finish().await.map_err(OperationError::from)?;
     // The record of a copy is its own: name, lock and line of restore are others there.
     manifest.file.name = key.rsplit('/').next().unwrap_or(&key).to_owned();
     manifest.file.checksum = written.checksum;
@@ -94,30 +94,30 @@ pub(crate) async fn copy(
 }
 
 /// What a copy is called: as in the first place, unless the second one has names of its own.
-async fn name(means: &Means<'_>, to: &Open<'_>, m: &Manifest) -> Result<String, EdgeError> {
+async fn name(means: &Means<'_>, to: &Open<'_>, m: &Manifest) -> Result<String, OperationError> {
     let Means { world, rules, .. } = means;
     let mut candidates = Vec::new();
     let dumps = rules.all_dumps();
     let dump = dumps.iter().find(|(reason, _)| reason.as_str() == m.reason).map(|(_, dump)| dump);
-    if named_alike(to.policy, rules, dump).map_err(EdgeError::from)? {
+    if named_alike(to.policy, rules, dump).map_err(OperationError::from)? {
         candidates.push(m.key.clone());
     }
     if let Some(dump) = dump {
-        let form = to.form(rules, dump).map_err(EdgeError::from)?;
+        let form = to.form(rules, dump).map_err(OperationError::from)?;
         let table = m.table.as_deref().unwrap_or_default();
-        let more = form.candidates(&m.database, &m.reason, table, m.data_time, &world.run);
-        candidates.extend(more.map_err(EdgeError::from)?);
+        let more = form.candidates(&m.database, &m.reason, table, m.data_time, &world.run_id);
+        candidates.extend(more.map_err(OperationError::from)?);
     }
-    to.store.free(&candidates).await.map_err(EdgeError::from)
+    to.store.free(&candidates).await.map_err(OperationError::from)
 }
 
 /// What was read must be what was written once.
-fn same(key: &str, hash: &[u8], record: &str) -> Result<(), EdgeError> {
+fn same(key: &str, hash: &[u8], record: &str) -> Result<(), OperationError> {
     let hash = archive::Sha256Hex(hash.try_into().expect("SHA-256 has 32 bytes")).to_string();
     if hash == record {
         return Ok(());
     }
     let why = format!("its SHA-256 is {hash} and its commit record says {record}");
     let mend = "the file in the first place is damaged: verify it, and look at its disk or bucket";
-    Err(EdgeError::of_kind(Kind::Store, format!("copy {key}"), why, mend))
+    Err(OperationError::with_hint(OperationErrorKind::Store, format!("copy {key}"), why, mend))
 }

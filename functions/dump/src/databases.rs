@@ -1,11 +1,11 @@
 //! Which databases a run speaks of: those that a group lists, or all that its server has.
 
 use shared::{
-    aws::EdgeError,
+    aws::OperationError,
     hints,
     plan::{Finding, Severity, code},
-    policy::{Policy, Postgres, text::Name},
-    request::Request,
+    policy::{Policy, PostgresGroup, text::Name},
+    request::RunRequest,
 };
 use std::collections::BTreeSet;
 
@@ -17,8 +17,8 @@ pub(crate) struct Asked {
 }
 
 /// Of a group that lists its databases.
-pub(crate) fn listed(group: &Name, rules: &Postgres, request: &Request) -> Asked {
-    let asked = |d: &&String| request.asks(group.as_str(), d);
+pub(crate) fn listed(group: &Name, rules: &PostgresGroup, request: &RunRequest) -> Asked {
+    let asked = |d: &&String| request.includes_database(group.as_str(), d);
     let names = rules.databases.named().iter().filter(asked).cloned().collect();
     Asked { names, ..Asked::default() }
 }
@@ -29,10 +29,10 @@ pub(crate) fn listed(group: &Name, rules: &Postgres, request: &Request) -> Asked
 /// that is gone from the server keeps its dumps: nothing more is made of it, so retention lets none of them go.
 pub(crate) fn all(
     policy: &Policy,
-    (group, rules): (&Name, &Postgres),
-    there: &Result<Vec<String>, EdgeError>,
+    (group, rules): (&Name, &PostgresGroup),
+    there: &Result<Vec<String>, OperationError>,
     dumped: &BTreeSet<String>,
-    request: &Request,
+    request: &RunRequest,
 ) -> Asked {
     let ours = |d: &&String| rules.has_database(d) && !postgres::database::is_ours(d);
     let mut asked = Asked::default();
@@ -51,7 +51,7 @@ pub(crate) fn all(
             dumped.iter().filter(ours).collect()
         }
     };
-    if there.is_ok() && request.whole() {
+    if there.is_ok() && request.is_full_run() {
         for gone in dumped.iter().filter(ours).filter(|d| !known.contains(d)) {
             let why =
                 "its server does not have it any more: nothing more is dumped, and its dumps stay";
@@ -62,7 +62,7 @@ pub(crate) fn all(
         let scheduled = rules.dumps.values().any(|d| d.when.is_some());
         for new in known.iter().filter(|d| !scheduled && !dumped.contains(**d)) {
             let why = "there is no dump of it, and no schedule takes one";
-            let mend = hints::take_dump(policy, group, new).unwrap_or_default();
+            let mend = hints::take_dump_command(policy, group, new).unwrap_or_default();
             find(Severity::Warning, asset(new), "no-point", why.into(), mend);
         }
     }
@@ -83,7 +83,7 @@ pub(crate) fn all(
             }
         }
     }
-    let names = known.into_iter().filter(|d| request.asks(group.as_str(), d)).cloned();
+    let names = known.into_iter().filter(|d| request.includes_database(group.as_str(), d)).cloned();
     asked.names = names.collect();
     asked
 }
@@ -91,9 +91,9 @@ pub(crate) fn all(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shared::aws::Kind;
+    use shared::aws::OperationErrorKind;
 
-    fn of(dumps: &str, there: Result<&[&str], EdgeError>, request: &Request) -> String {
+    fn of(dumps: &str, there: Result<&[&str], OperationError>, request: &RunRequest) -> String {
         let policy = Policy::parse(&format!(
             "{{holdfast: 1, company: acme, id: host-1, postgres: {{main: {{databases: all, except: [\"test_*\"], \
              stored: {{directory: /b}}, dumps: {{daily: {{{dumps}keep: {{for: 7d}}}}}}}}}}}}"
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn every_database_of_the_server_is_dumped_and_one_that_is_gone_is_said() {
-        let whole = Request::look();
+        let whole = RunRequest::full_run();
         insta::assert_snapshot!(of("when: {cron: \"0 2 * * *\"}, ", Ok(THERE), &whole), @"
         new orders
         warning main/dropped gone: its server does not have it any more: nothing more is dumped, and its dumps stay; find out who dropped it; where that was meant, name it under except
@@ -127,8 +127,8 @@ mod tests {
 
     #[test]
     fn a_server_that_can_not_be_asked_is_said_and_what_has_dumps_is_not_forgotten() {
-        let away = EdgeError::of_kind(Kind::Database, "connect", "refused", "start it");
-        insta::assert_snapshot!(of("", Err(away), &Request::look()), @"
+        let away = OperationError::with_hint(OperationErrorKind::Database, "connect", "refused", "start it");
+        insta::assert_snapshot!(of("", Err(away), &RunRequest::full_run()), @"
         dropped orders
         critical main not-listed: its server can't be asked which databases it has, so none that is new is dumped: connect: refused; start it
         ");
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn one_that_is_asked_for_must_be_there() {
         let asked = |asset: &str| {
-            let request = Request { assets: vec![asset.into()], ..Request::look() };
+            let request = RunRequest { assets: vec![asset.into()], ..RunRequest::full_run() };
             of("", Ok(THERE), &request)
         };
         assert_eq!(asked("main/new"), "new\n");

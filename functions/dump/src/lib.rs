@@ -28,15 +28,15 @@ pub use observe::dumped;
 pub use plan::{Action, Copying, Looked, Noting, Take, plan};
 
 use shared::{
-    aws::{EdgeError, Kind},
+    aws::{OperationError, OperationErrorKind},
     metrics::Metric,
-    plan::{Finding, Plan, Severity},
+    plan::{Finding, ActionPlan, Severity},
     policy::text::Name,
-    report::{Did, Done, Made, Outcome, Report, Result},
-    request::{Request, SCHEDULE},
-    run::{World, apply},
-    secret::Secrets,
-    signing::Author,
+    report::{ActionResult, StepSuccess, Artifact, StepOutcome, RunReport, StepResult},
+    request::{RunRequest, SCHEDULE_REASON},
+    run::{RunContext, execute_plan},
+    secret::SecretResolver,
+    signing::SigningAuthor,
 };
 use std::collections::BTreeMap;
 use store::{
@@ -51,11 +51,11 @@ use tokio::time::Instant;
 pub const NAME: &str = "dump";
 
 /// Looks, plans, acts and reports.
-pub async fn run(world: &World<'_>, request: &Request) -> Report {
-    let mut report = Report::new(NAME, world);
-    let secrets = world.secrets();
+pub async fn run(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
+    let mut report = RunReport::new(NAME, world);
+    let secrets = world.secret_resolver();
     if let Some(unknown) = unknown(world, request) {
-        report.find(unknown);
+        report.push_finding(unknown);
         return report;
     }
     // Copies follow from what is there, so they are planned after the dumps.
@@ -76,7 +76,7 @@ pub async fn run(world: &World<'_>, request: &Request) -> Report {
         let outcomes = carry_out(world, &secrets, &planned).await;
         if look == Look::Dumps && copied && !planned.steps.is_empty() && !world.dry_run {
             // Dumps take hours, in which others work on the stores too.
-            let world = World { now: world.now + began.elapsed(), ..world.clone() };
+            let world = RunContext { now: world.now + began.elapsed(), ..world.clone() };
             looked = observe::observe(&world, &secrets, request).await.0;
         }
         report.findings.append(&mut planned.findings);
@@ -85,27 +85,27 @@ pub async fn run(world: &World<'_>, request: &Request) -> Report {
         }
         report.outcomes.extend(outcomes);
     }
-    if request.whole() {
+    if request.is_full_run() {
         report.findings.extend(unprotected::find(world, &secrets).await);
     }
     for open in put_off(&report.outcomes, request) {
-        report.find(open);
+        report.push_finding(open);
     }
-    report.value(Metric::DumpsTaken, report.count(|r| matches!(r, Result::Done(_))));
+    report.push_metric(Metric::DumpsTaken, report.count_outcomes(|r| matches!(r, StepResult::Done(_))));
     report
 }
 
 /// What nobody would come back for: a demand that was put off, and a dump for which a whole run's time is too short. Where
 /// a scheduled run came to the end of one dump at least, the next goes on with the others.
-fn put_off(outcomes: &[Outcome], request: &Request) -> Vec<Finding> {
-    let demanded = request.reason != SCHEDULE;
-    let on = outcomes.iter().any(|o| matches!(o.result, Result::Done(_)));
-    let finding = |o: &Outcome| {
+fn put_off(outcomes: &[StepOutcome], request: &RunRequest) -> Vec<Finding> {
+    let demanded = request.reason != SCHEDULE_REASON;
+    let on = outcomes.iter().any(|o| matches!(o.result, StepResult::Done(_)));
+    let finding = |o: &StepOutcome| {
         let (why, mend) = match &o.result {
-            Result::Deferred(why) if demanded => {
+            StepResult::Deferred(why) if demanded => {
                 (why.clone(), "wait until what is in its way is over, then ask again")
             }
-            Result::Unfinished if demanded || !on => (
+            StepResult::Unfinished if demanded || !on => (
                 "it was not finished in the run's time, so it does not count".into(),
                 "give it more time: raise jobs or the timeout, or dump it where there is no limit, such as on Fargate",
             ),
@@ -123,7 +123,7 @@ enum Look {
 }
 
 /// What was asked for and the policy does not have.
-fn unknown(world: &World<'_>, request: &Request) -> Option<Finding> {
+fn unknown(world: &RunContext<'_>, request: &RunRequest) -> Option<Finding> {
     let known: Vec<String> = dumped(world)
         .flat_map(|(name, g)| {
             std::iter::once(name.to_string())
@@ -141,13 +141,13 @@ fn unknown(world: &World<'_>, request: &Request) -> Option<Finding> {
 }
 
 /// Carries out a plan, each group's server and stores opened once.
-async fn carry_out(world: &World<'_>, secrets: &Secrets<'_>, plan: &Plan<Action>) -> Vec<Outcome> {
+async fn carry_out(world: &RunContext<'_>, secrets: &SecretResolver<'_>, plan: &ActionPlan<Action>) -> Vec<StepOutcome> {
     let mut grounds = BTreeMap::new();
     let groups = plan.steps.iter().map(|s| s.action.group());
     let author = if world.dry_run {
-        Ok(Author::new(world.policy.owner(), None))
+        Ok(SigningAuthor::new(world.policy.owner(), None))
     } else {
-        Author::of(world.policy, secrets).await
+        SigningAuthor::from_policy(world.policy, secrets).await
     };
     if !world.dry_run {
         for group in groups.collect::<std::collections::BTreeSet<&Name>>() {
@@ -159,22 +159,22 @@ async fn carry_out(world: &World<'_>, secrets: &Secrets<'_>, plan: &Plan<Action>
     let started = Instant::now();
     // Each dump already reads over several connections, and its memory is its own.
     let width = world.policy.limits.dumps.map_or(1, |n| n.get() as usize);
-    apply(world, plan, width, async |action: &Action| -> Did {
+    execute_plan(world, plan, width, async |action: &Action| -> ActionResult {
         let (rules, server, places) = &grounds[action.group()];
-        let place = |i: usize| places[i].as_ref().map_err(EdgeError::clone);
-        let author = author.as_ref().map_err(EdgeError::clone)?;
+        let place = |i: usize| places[i].as_ref().map_err(OperationError::clone);
+        let author = author.as_ref().map_err(OperationError::clone)?;
         // What was written since the run began is not of the future.
         let trust = &Trust::of(world.policy, rules, world.now + started.elapsed());
         let dumps = rules.all_dumps();
         let began = Instant::now();
         match action {
             Action::Take(t) => {
-                let server = server.as_ref().map_err(EdgeError::clone)?;
+                let server = server.as_ref().map_err(OperationError::clone)?;
                 let stored = place(0)?;
                 let ground = Ground { world, secrets, rules, server, stored, author, trust };
                 let taken = Box::pin(take::take(&ground, t, &dumps[&t.reason])).await?;
                 let told = take::told(&taken, began.elapsed());
-                Ok(Done::made(told, made(&place(0)?.store, &taken.key, &taken.manifest, began)))
+                Ok(StepSuccess::with_artifact(told, made(&place(0)?.store, &taken.key, &taken.manifest, began)))
             }
             Action::Note(n) => {
                 let to = place(n.to + 1)?;
@@ -186,7 +186,7 @@ async fn carry_out(world: &World<'_>, secrets: &Secrets<'_>, plan: &Plan<Action>
                 let means = copy::Means { world, rules, author, trust };
                 let (key, manifest) = Box::pin(copy::copy(&means, place(0)?, to, c)).await?;
                 let told = format!("{} is in {}", manifest.file.name, to.store.address());
-                Ok(Done::made(told, made(&to.store, &key, &manifest, began)))
+                Ok(StepSuccess::with_artifact(told, made(&to.store, &key, &manifest, began)))
             }
         }
     })
@@ -194,8 +194,8 @@ async fn carry_out(world: &World<'_>, secrets: &Secrets<'_>, plan: &Plan<Action>
 }
 
 /// A file that was made since `began`.
-fn made(store: &store::Store, key: &str, manifest: &store::Manifest, began: Instant) -> Made {
-    Made {
+fn made(store: &store::Store, key: &str, manifest: &store::Manifest, began: Instant) -> Artifact {
+    Artifact {
         what: key.to_owned(),
         place: store.address(),
         bytes: Some(manifest.file.bytes),
@@ -217,22 +217,22 @@ pub struct Taken {
 /// # Errors
 /// If it can't be taken, or is not what lies in the store afterwards.
 pub async fn take_now(
-    world: &World<'_>,
+    world: &RunContext<'_>,
     group: &Name,
     database: &str,
     reason: &str,
-) -> std::result::Result<Taken, EdgeError> {
-    let secrets = world.secrets();
+) -> std::result::Result<Taken, OperationError> {
+    let secrets = world.secret_resolver();
     let rules = &world.policy.postgres[group];
-    let refused = |why: String| EdgeError::refused(format!("dump {database} for {reason}"), why);
+    let refused = |why: String| OperationError::from_message(format!("dump {database} for {reason}"), why);
     let dumps = rules.all_dumps();
     let (reason, dump) = (dumps.iter().find(|(r, _)| r.as_str() == reason))
         .ok_or_else(|| refused("the group takes no dumps at all".into()))?;
     let server = means::server(world, &secrets, rules).await?;
     let places = place::open(world, &secrets, rules).await;
     let stored = places.first().expect("`stored` is always there");
-    let stored = stored.as_ref().map_err(EdgeError::clone)?;
-    let author = Author::of(world.policy, &secrets).await?;
+    let stored = stored.as_ref().map_err(OperationError::clone)?;
+    let author = SigningAuthor::from_policy(world.policy, &secrets).await?;
     let trust = Trust::of(world.policy, rules, world.now);
     let (group, database) = (group.clone(), database.to_owned());
     let reason = reason.clone();
@@ -250,7 +250,7 @@ pub async fn take_now(
         Of::Faulty { why, mend, .. } => (why, mend),
         _ => ("another dump lies there".into(), "look at what else writes there".into()),
     };
-    Err(EdgeError::of_kind(Kind::Store, format!("read back {key}"), why, mend))
+    Err(OperationError::with_hint(OperationErrorKind::Store, format!("read back {key}"), why, mend))
 }
 
 impl Action {
@@ -267,8 +267,8 @@ impl Action {
 mod tests {
     use super::*;
 
-    fn told(reason: &str, results: Vec<Result>) -> Vec<String> {
-        let outcome = |result| Outcome {
+    fn told(reason: &str, results: Vec<StepResult>) -> Vec<String> {
+        let outcome = |result| StepOutcome {
             asset: "main/orders".into(),
             action: "dump".into(),
             because: "due".into(),
@@ -278,23 +278,23 @@ mod tests {
             made: None,
         };
         let outcomes: Vec<_> = results.into_iter().map(outcome).collect();
-        let request = Request { reason: reason.into(), ..Request::default() };
+        let request = RunRequest { reason: reason.into(), ..RunRequest::default() };
         put_off(&outcomes, &request).into_iter().map(|f| f.why).collect()
     }
 
     #[test]
     fn a_run_that_finished_no_dump_fails_and_one_that_came_further_is_gone_on_with() {
-        let done = || Result::Done("x".into());
-        assert_eq!(told(SCHEDULE, vec![Result::Unfinished, Result::Unfinished]).len(), 2);
-        assert!(told(SCHEDULE, vec![done(), Result::Unfinished]).is_empty());
-        assert!(told(SCHEDULE, vec![]).is_empty());
+        let done = || StepResult::Done("x".into());
+        assert_eq!(told(SCHEDULE_REASON, vec![StepResult::Unfinished, StepResult::Unfinished]).len(), 2);
+        assert!(told(SCHEDULE_REASON, vec![done(), StepResult::Unfinished]).is_empty());
+        assert!(told(SCHEDULE_REASON, vec![]).is_empty());
     }
 
     #[test]
     fn a_demand_that_is_put_off_fails() {
-        let held = || Result::Deferred("held by another run".into());
-        assert_eq!(told("manual", vec![Result::Done("x".into()), Result::Unfinished]).len(), 1);
+        let held = || StepResult::Deferred("held by another run".into());
+        assert_eq!(told("manual", vec![StepResult::Done("x".into()), StepResult::Unfinished]).len(), 1);
         assert_eq!(told("manual", vec![held()]), ["held by another run"]);
-        assert!(told(SCHEDULE, vec![held()]).is_empty());
+        assert!(told(SCHEDULE_REASON, vec![held()]).is_empty());
     }
 }

@@ -7,11 +7,11 @@ use postgres::{
 };
 use secrecy::SecretString;
 use shared::{
-    aws::{EdgeError, Kind},
-    catalog::Place,
-    policy::{self, Compress, Dump, DumpFormat, Encrypt, Postgres},
-    run::World,
-    secret::Secrets,
+    aws::{OperationError, OperationErrorKind},
+    catalog::Location,
+    policy::{self, DumpCompression, DumpRule, DumpFormat, EncryptionConfig, PostgresGroup},
+    run::RunContext,
+    secret::SecretResolver,
 };
 use std::{
     net::IpAddr,
@@ -25,13 +25,13 @@ use std::{
 /// # Errors
 /// If a password or a host can't be found.
 pub async fn server(
-    world: &World<'_>,
-    secrets: &Secrets<'_>,
-    rules: &Postgres,
-) -> Result<Server, EdgeError> {
+    world: &RunContext<'_>,
+    secrets: &SecretResolver<'_>,
+    rules: &PostgresGroup,
+) -> Result<Server, OperationError> {
     let found = match &rules.password {
-        Some(from) => secrets.database(from).await?,
-        None => shared::secret::DatabaseSecret::default(),
+        Some(from) => secrets.database_credentials(from).await?,
+        None => shared::secret::DatabaseCredentials::default(),
     };
     // A policy or a secret that names a host means that one; else libpq's own service, where the environment has one.
     let service = match rules.host.as_ref().or(found.host.as_ref()) {
@@ -44,7 +44,7 @@ pub async fn server(
     let user = rules.user.clone().or(found.user).or(service.user);
     let user = user.unwrap_or_else(|| "postgres".into());
     let password = if rules.iam {
-        let home = Place::home(world.policy);
+        let home = Location::home_from_policy(world.policy);
         Some(world.aws.rds_token(&home, &host, port, &user).await?)
     } else {
         match found.password.or(service.password) {
@@ -54,21 +54,21 @@ pub async fn server(
     };
     let tls = tls(rules, service.tls, &host);
     let ca = rules.tls_ca.clone().or(service.ca).map(Into::into);
-    let application = format!("holdfast/{}", world.run);
+    let application = format!("holdfast/{}", world.run_id);
     Ok(Server { host, port, user, password, tls, ca, application, tool_dirs: Vec::new() })
 }
 
 /// How the connection is protected: as it is written, else so that nobody on the way can be the server. On this host there
 /// is no way.
-fn tls(rules: &Postgres, service: Option<Tls>, host: &str) -> Tls {
+fn tls(rules: &PostgresGroup, service: Option<Tls>, host: &str) -> Tls {
     let local = host.starts_with('/')
         || host == "localhost"
         || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     match rules.tls {
-        Some(policy::Tls::Disable) => Tls::Disable,
-        Some(policy::Tls::Prefer) => Tls::Prefer,
-        Some(policy::Tls::Require) => Tls::Require,
-        Some(policy::Tls::VerifyFull) => Tls::VerifyFull,
+        Some(policy::PostgresSslMode::Disable) => Tls::Disable,
+        Some(policy::PostgresSslMode::Prefer) => Tls::Prefer,
+        Some(policy::PostgresSslMode::Require) => Tls::Require,
+        Some(policy::PostgresSslMode::VerifyFull) => Tls::VerifyFull,
         None if local && !rules.iam => service.unwrap_or(Tls::Prefer),
         // RDS takes a token over TLS only, and a token must not go to whoever answers.
         None if rules.iam => Tls::VerifyFull,
@@ -77,8 +77,8 @@ fn tls(rules: &Postgres, service: Option<Tls>, host: &str) -> Tls {
 }
 
 /// The service that `PGSERVICE` names; nothing where it names none.
-fn service(secrets: &Secrets<'_>) -> Result<Service, EdgeError> {
-    let variable = |name: &str| secrets.variable(name).filter(|v| !v.is_empty());
+fn service(secrets: &SecretResolver<'_>) -> Result<Service, OperationError> {
+    let variable = |name: &str| secrets.env_variable(name).filter(|v| !v.is_empty());
     let Some(name) = variable("PGSERVICE") else { return Ok(Service::default()) };
     let own = variable("PGSERVICEFILE").map(PathBuf::from);
     let home = variable("HOME").map(|home| Path::new(&home).join(".pg_service.conf"));
@@ -91,20 +91,20 @@ fn service(secrets: &Secrets<'_>) -> Result<Service, EdgeError> {
     found.ok_or_else(|| {
         let why = format!("no service file has the section [{name}] that PGSERVICE names");
         let mend = "write host and user into the policy, or the section into ~/.pg_service.conf";
-        EdgeError::of_kind(Kind::Refused, "find the server", why, mend)
+        OperationError::with_hint(OperationErrorKind::Refused, "find the server", why, mend)
     })
 }
 
 /// The password that `.pgpass` has for this server, as libpq finds it.
 fn password_file(
-    secrets: &Secrets<'_>,
+    secrets: &SecretResolver<'_>,
     host: &str,
     port: u16,
     databases: &[String],
     user: &str,
-) -> Result<Option<SecretString>, EdgeError> {
-    let named = secrets.variable("PGPASSFILE").filter(|v| !v.is_empty()).map(PathBuf::from);
-    let home = secrets.variable("HOME").map(|home| Path::new(&home).join(".pgpass"));
+) -> Result<Option<SecretString>, OperationError> {
+    let named = secrets.env_variable("PGPASSFILE").filter(|v| !v.is_empty()).map(PathBuf::from);
+    let home = secrets.env_variable("HOME").map(|home| Path::new(&home).join(".pgpass"));
     let Some(file) = named.or(home) else { return Ok(None) };
     let Ok(text) = std::fs::read_to_string(&file) else { return Ok(None) };
     let password = libpq::password(&text, host, port, databases, user);
@@ -112,7 +112,7 @@ fn password_file(
     if password.is_some() && mode & 0o077 != 0 {
         let doing = format!("read {}", file.display());
         let why = "others than its owner may read it";
-        return Err(EdgeError::of_kind(Kind::Refused, doing, why, "chmod 0600 it"));
+        return Err(OperationError::with_hint(OperationErrorKind::Refused, doing, why, "chmod 0600 it"));
     }
     Ok(password)
 }
@@ -122,13 +122,13 @@ fn password_file(
 /// # Errors
 /// If a password or a host can't be found.
 pub async fn scratch_server(
-    world: &World<'_>,
-    secrets: &Secrets<'_>,
-    rules: &Postgres,
-    scratch: &policy::Scratch,
-) -> Result<Server, EdgeError> {
-    let policy::Scratch { host, port, user, password, tls, tls_ca, .. } = scratch.clone();
-    let there = Postgres { host, port, user, password, tls, tls_ca, iam: false, ..rules.clone() };
+    world: &RunContext<'_>,
+    secrets: &SecretResolver<'_>,
+    rules: &PostgresGroup,
+    scratch: &policy::ScratchConfig,
+) -> Result<Server, OperationError> {
+    let policy::ScratchConfig { host, port, user, password, tls, tls_ca, .. } = scratch.clone();
+    let there = PostgresGroup { host, port, user, password, tls, tls_ca, iam: false, ..rules.clone() };
     server(world, secrets, &there).await
 }
 
@@ -136,20 +136,20 @@ pub async fn scratch_server(
 ///
 /// # Errors
 /// If a key can't be found or is none.
-pub async fn recipe(secrets: &Secrets<'_>, dump: &Dump) -> Result<Recipe, EdgeError> {
+pub async fn recipe(secrets: &SecretResolver<'_>, dump: &DumpRule) -> Result<Recipe, OperationError> {
     let level = dump.level.map(NonZero::get);
     let compression = match (dump.compress, dump.format) {
-        (Compress::Zstd, _) => Compression::Zstd(i32::from(level.unwrap_or(3))),
-        (Compress::Gzip, DumpFormat::Custom) | (Compress::None, _) => Compression::None,
-        (Compress::Gzip, _) => Compression::Gzip(u32::from(level.unwrap_or(6))),
+        (DumpCompression::Zstd, _) => Compression::Zstd(i32::from(level.unwrap_or(3))),
+        (DumpCompression::Gzip, DumpFormat::Custom) | (DumpCompression::None, _) => Compression::None,
+        (DumpCompression::Gzip, _) => Compression::Gzip(u32::from(level.unwrap_or(6))),
     };
     let encryption = match &dump.encrypt {
         None => Encryption::None,
-        Some(Encrypt { openssl: Some(from), iterations, .. }) => {
+        Some(EncryptionConfig { openssl: Some(from), iterations, .. }) => {
             let passphrase = secrets.get(from).await.map_err(key_error)?;
             Encryption::OpenSsl { passphrase, iterations: *iterations }
         }
-        Some(Encrypt { age, .. }) => {
+        Some(EncryptionConfig { age, .. }) => {
             let recipients: Result<Vec<Recipient>, _> = age.iter().map(|a| a.parse()).collect();
             Encryption::Age(recipients.map_err(|e: archive::Error| bad_recipient(&e))?)
         }
@@ -157,13 +157,13 @@ pub async fn recipe(secrets: &Secrets<'_>, dump: &Dump) -> Result<Recipe, EdgeEr
     Ok(Recipe { compression, encryption })
 }
 
-fn key_error(e: EdgeError) -> EdgeError {
-    EdgeError { kind: Kind::Key, ..e }
+fn key_error(e: OperationError) -> OperationError {
+    OperationError { kind: OperationErrorKind::Key, ..e }
 }
 
-fn bad_recipient(e: &archive::Error) -> EdgeError {
+fn bad_recipient(e: &archive::Error) -> OperationError {
     let mend = "write the public keys that `age-keygen` prints: age1...";
-    EdgeError::of_kind(Kind::Key, "read the age recipients", e.to_string(), mend)
+    OperationError::with_hint(OperationErrorKind::Key, "read the age recipients", e.to_string(), mend)
 }
 
 #[cfg(test)]

@@ -4,19 +4,19 @@ use crate::{databases, fault::of_postgres, means, plan::Looked};
 use futures_util::future::join_all;
 use shared::{
     plan::Finding,
-    policy::{Policy, Postgres, text::Name},
-    request::Request,
-    run::World,
-    secret::Secrets,
+    policy::{Policy, PostgresGroup, text::Name},
+    request::RunRequest,
+    run::RunContext,
+    secret::SecretResolver,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use store::{Backup, place};
 
 /// Every database that the request speaks of, as it stands; and what is to be said of which databases there are.
 pub(crate) async fn observe<'p>(
-    world: &World<'p>,
-    secrets: &Secrets<'_>,
-    request: &Request,
+    world: &RunContext<'p>,
+    secrets: &SecretResolver<'_>,
+    request: &RunRequest,
 ) -> (Vec<Looked<'p>>, Vec<Finding>) {
     let (mut all, mut findings) = (Vec::new(), Vec::new());
     for (group, rules) in dumped(world) {
@@ -37,9 +37,9 @@ pub(crate) fn names_group(asset: &str, group: &str) -> bool {
 }
 
 /// The groups that this process can dump: a Lambda has none of a host's directories and sockets.
-pub fn dumped<'p>(world: &World<'p>) -> impl Iterator<Item = (&'p Name, &'p Postgres)> {
-    let (policy, host): (&'p Policy, bool) = (world.policy, world.host);
-    let local = |rules: &Postgres| {
+pub fn dumped<'p>(world: &RunContext<'p>) -> impl Iterator<Item = (&'p Name, &'p PostgresGroup)> {
+    let (policy, host): (&'p Policy, bool) = (world.policy, world.on_host);
+    let local = |rules: &PostgresGroup| {
         rules.stored.directory.is_some()
             || rules.host.as_deref().is_some_and(|h| h == "localhost" || h.starts_with('/'))
     };
@@ -47,11 +47,11 @@ pub fn dumped<'p>(world: &World<'p>) -> impl Iterator<Item = (&'p Name, &'p Post
 }
 
 async fn look<'p>(
-    world: &World<'p>,
-    secrets: &Secrets<'_>,
+    world: &RunContext<'p>,
+    secrets: &SecretResolver<'_>,
     group: &'p Name,
-    rules: &'p Postgres,
-    request: &Request,
+    rules: &'p PostgresGroup,
+    request: &RunRequest,
 ) -> (Vec<Looked<'p>>, Vec<Finding>) {
     let listed = databases::listed(group, rules, request);
     if listed.names.is_empty() && !rules.databases.is_all() {

@@ -8,14 +8,14 @@ pub use action::{Action, Copying, Noting, Take};
 use copies::copy;
 use jiff::Timestamp;
 use shared::{
-    aws::{EdgeError, Kind},
-    plan::{Finding, Plan, Severity, code},
+    aws::{OperationError, OperationErrorKind},
+    plan::{Finding, ActionPlan, Severity, code},
     policy::{
-        Dump, DumpFormat, Policy, Postgres, Store,
-        text::{Bytes, Name, ReasonName},
+        DumpRule, DumpFormat, Policy, PostgresGroup, StoreConfig,
+        text::{ByteSize, Name, ReasonName},
     },
-    request::{Request, SCHEDULE},
-    time::{Schedule, human},
+    request::{RunRequest, SCHEDULE_REASON},
+    time::{CronSchedule, format_duration},
 };
 use std::collections::BTreeMap;
 use store::{Backup, catalogue::Of, place::key_form};
@@ -26,19 +26,19 @@ pub struct Looked<'p> {
     /// The group.
     pub group: &'p Name,
     /// What the policy says about it.
-    pub rules: &'p Postgres,
+    pub rules: &'p PostgresGroup,
     /// Its dumps by reason.
-    pub dumps: BTreeMap<ReasonName, Dump>,
+    pub dumps: BTreeMap<ReasonName, DumpRule>,
     /// The database.
     pub database: String,
     /// Size of the database, or why it can't be dumped: the server is not reached, the client is too old, ...
-    pub server: Result<u64, EdgeError>,
+    pub server: Result<u64, OperationError>,
     /// Why a reason's dumps can't be encrypted.
-    pub keyless: BTreeMap<ReasonName, EdgeError>,
+    pub keyless: BTreeMap<ReasonName, OperationError>,
     /// Free bytes where the dumps lie, for a directory.
     pub free: Option<u64>,
     /// Backups in `stored`, then in each of `also_stored`; or why a place can't be seen.
-    pub places: Vec<Result<Vec<Backup>, EdgeError>>,
+    pub places: Vec<Result<Vec<Backup>, OperationError>>,
 }
 
 /// Plans the dumps that are due at `now` or that `request` asks for, and the copies that are missing.
@@ -47,11 +47,11 @@ pub struct Looked<'p> {
 pub fn plan(
     policy: &Policy,
     looked: &[Looked<'_>],
-    request: &Request,
+    request: &RunRequest,
     now: Timestamp,
-) -> Plan<Action> {
-    let mut plan = Plan::default();
-    if request.reason != SCHEDULE {
+) -> ActionPlan<Action> {
+    let mut plan = ActionPlan::default();
+    if request.reason != SCHEDULE_REASON {
         on_demand(&mut plan, looked, request, now);
         return plan;
     }
@@ -62,7 +62,7 @@ pub fn plan(
             blocked_later(&mut plan, l);
         }
         for (reason, dump, slot) in due {
-            let because = format!("{reason} is due since {}", human(now.duration_since(slot)));
+            let because = format!("{reason} is due since {}", format_duration(now.duration_since(slot)));
             take(&mut plan, l, (reason, dump), Some(slot), now, &because);
         }
         copy(&mut plan, l, now);
@@ -81,7 +81,7 @@ fn finding(
 }
 
 /// Places that could not be seen, and files there whose commit record can't be read.
-fn unseen(plan: &mut Plan<Action>, l: &Looked<'_>) {
+fn unseen(plan: &mut ActionPlan<Action>, l: &Looked<'_>) {
     for place in &l.places {
         match place {
             Err(e) => plan.findings.push(finding(
@@ -113,11 +113,11 @@ fn due<'l>(
     policy: &Policy,
     l: &'l Looked<'_>,
     now: Timestamp,
-) -> Vec<(&'l ReasonName, &'l Dump, Timestamp)> {
+) -> Vec<(&'l ReasonName, &'l DumpRule, Timestamp)> {
     let scheduled = l.dumps.iter().filter(|(_, d)| d.format != DumpFormat::Base);
     scheduled
         .filter_map(|(reason, dump)| {
-            let schedule = Schedule::new(dump.when.as_ref()?, &policy.time_zone);
+            let schedule = CronSchedule::new(dump.when.as_ref()?, &policy.time_zone);
             Some((reason, dump, schedule.last_due(now)?))
         })
         .filter(|(reason, dump, slot)| {
@@ -137,7 +137,7 @@ fn taken(l: &Looked<'_>, reason: &ReasonName, slot: Timestamp, table: Option<&st
 
 /// The newest dump for this reason, if a new one that holds the same need not be stored: one that can be read at once,
 /// and stays so until the tiers of the policy move it.
-fn same_as(l: &Looked<'_>, reason: &ReasonName, dump: &Dump, now: Timestamp) -> Option<String> {
+fn same_as(l: &Looked<'_>, reason: &ReasonName, dump: &DumpRule, now: Timestamp) -> Option<String> {
     let there = l.places.first()?.as_ref().ok().filter(|_| dump.deduplicate)?;
     let good = there.iter().filter_map(|b| Some((b, b.committed()?)));
     let (newest, manifest) = good
@@ -150,7 +150,7 @@ fn same_as(l: &Looked<'_>, reason: &ReasonName, dump: &Dump, now: Timestamp) -> 
 }
 
 /// The files that one dump is made of: one, or one for each table and query of CSV.
-fn files(dump: &Dump) -> Vec<Option<String>> {
+fn files(dump: &DumpRule) -> Vec<Option<String>> {
     if dump.format != DumpFormat::Csv {
         return vec![None];
     }
@@ -163,14 +163,14 @@ fn files(dump: &Dump) -> Vec<Option<String>> {
 }
 
 /// What will be in the way of the next dump is said before it is due.
-fn blocked_later(plan: &mut Plan<Action>, l: &Looked<'_>) {
+fn blocked_later(plan: &mut ActionPlan<Action>, l: &Looked<'_>) {
     if l.dumps.values().all(|d| d.when.is_none()) {
         return;
     }
     if let Err(e) = &l.server {
         let why = format!("the next dump would fail: {e}");
         let severity =
-            if e.kind == Kind::Database { Severity::Warning } else { Severity::Critical };
+            if e.kind == OperationErrorKind::Database { Severity::Warning } else { Severity::Critical };
         plan.findings.push(finding(l, severity, "not-ready", why, e.hint().to_owned()));
     }
     for (reason, e) in &l.keyless {
@@ -181,9 +181,9 @@ fn blocked_later(plan: &mut Plan<Action>, l: &Looked<'_>) {
 
 /// One dump: a step for each of its files, unless something is in the way that is known already.
 fn take(
-    plan: &mut Plan<Action>,
+    plan: &mut ActionPlan<Action>,
     l: &Looked<'_>,
-    (reason, dump): (&ReasonName, &Dump),
+    (reason, dump): (&ReasonName, &DumpRule),
     slot: Option<Timestamp>,
     now: Timestamp,
     because: &str,
@@ -193,7 +193,7 @@ fn take(
         return;
     };
     if let (Some(free), Ok(size)) = (l.free, &l.server) {
-        let kept_free = l.rules.free_disk.as_ref().map_or(0, Bytes::count);
+        let kept_free = l.rules.free_disk.as_ref().map_or(0, ByteSize::byte_count);
         let needed = needs(there, reason, *size).saturating_add(kept_free);
         if free < needed {
             let why = format!("{free} bytes are free and {needed} are needed for {reason}");
@@ -218,15 +218,15 @@ fn take(
             table,
             same_as: same_as(l, reason, dump, now),
         };
-        plan.step(format!("{}/{}", l.group, l.database), Action::Take(take), because);
+        plan.push_step(format!("{}/{}", l.group, l.database), Action::Take(take), because);
     }
 }
 
 /// Whether a dump can be named in a place. Which name it gets is seen when it is taken: it has the time of its data.
 fn nameable(
-    place: &Store,
+    place: &StoreConfig,
     l: &Looked<'_>,
-    (reason, dump): (&ReasonName, &Dump),
+    (reason, dump): (&ReasonName, &DumpRule),
     table: Option<&str>,
     at: Timestamp,
 ) -> Result<(), store::Error> {
@@ -248,12 +248,12 @@ fn needs(there: &[Backup], reason: &ReasonName, database_bytes: u64) -> u64 {
     last.map_or(database_bytes, |m| database_bytes.min(m.file.bytes.saturating_mul(2)))
 }
 
-fn on_demand(plan: &mut Plan<Action>, looked: &[Looked<'_>], request: &Request, now: Timestamp) {
+fn on_demand(plan: &mut ActionPlan<Action>, looked: &[Looked<'_>], request: &RunRequest, now: Timestamp) {
     let reason = request.reason.as_str();
     if !looked.iter().any(|l| known(l, reason).is_some()) {
         let all = looked.iter().flat_map(|l| l.dumps.keys()).map(ToString::to_string);
         let why = format!("none of these groups takes dumps for \"{reason}\"");
-        let mend = shared::hints::of_reason(reason, all);
+        let mend = shared::hints::hint_for_reason(reason, all);
         plan.findings.push(Finding::new(
             Severity::Critical,
             "request",
@@ -272,7 +272,7 @@ fn on_demand(plan: &mut Plan<Action>, looked: &[Looked<'_>], request: &Request, 
     }
 }
 
-fn known<'l>(l: &'l Looked<'_>, reason: &str) -> Option<(&'l ReasonName, &'l Dump)> {
+fn known<'l>(l: &'l Looked<'_>, reason: &str) -> Option<(&'l ReasonName, &'l DumpRule)> {
     l.dumps.iter().find(|(r, _)| r.as_str() == reason)
 }
 

@@ -7,8 +7,8 @@ use crate::{
 use archive::{Recipe, Sums};
 use postgres::dump::Dumped;
 use shared::{
-    policy::{Dump, DumpFormat},
-    words::hex,
+    policy::{DumpRule, DumpFormat},
+    words::hex_encode,
 };
 use store::{
     Manifest, Put, Written,
@@ -21,7 +21,7 @@ pub(crate) fn manifest(
     ground: &Ground<'_>,
     take: &Take,
     key: &str,
-    dump: &Dump,
+    dump: &DumpRule,
     recipe: &Recipe,
     put: &Put,
     dumped: Dumped,
@@ -40,7 +40,7 @@ pub(crate) fn manifest(
         database: take.database.clone(),
         reason: take.reason.to_string(),
         table: take.table.clone(),
-        run: world.run.clone(),
+        run: world.run_id.clone(),
         slot: take.slot,
         data_time: dumped.data_time,
         finished_at: now(),
@@ -65,7 +65,7 @@ pub(crate) fn manifest(
             .map(|t| manifest::Table { name: t.name, rows: t.rows, bytes: t.bytes })
             .collect(),
         large_objects: dumped.large_objects,
-        fingerprint: dumped.fingerprint.map(|f| hex(&f)),
+        fingerprint: dumped.fingerprint.map(|f| hex_encode(&f)),
         locked_until: put.lock_until,
         restore: manifest::restore_line(&Restore {
             fetch: &stored.store.command(key),
@@ -78,7 +78,7 @@ pub(crate) fn manifest(
 }
 
 /// The format of a dump's file.
-pub(crate) fn format(dump: &Dump) -> Format {
+pub(crate) fn format(dump: &DumpRule) -> Format {
     match dump.format {
         DumpFormat::Plain => Format::Plain,
         DumpFormat::Csv => Format::Csv,
@@ -87,12 +87,12 @@ pub(crate) fn format(dump: &Dump) -> Format {
 }
 
 /// The age recipients that a dump is encrypted for.
-pub(crate) fn recipients(dump: &Dump) -> Vec<String> {
+pub(crate) fn recipients(dump: &DumpRule) -> Vec<String> {
     dump.encrypt.iter().flat_map(|e| e.age.clone()).collect()
 }
 
 /// Where the policy says that a passphrase is: a name, never the value.
-fn named(from: &shared::policy::SecretFrom) -> String {
+fn named(from: &shared::policy::SecretSource) -> String {
     let place = [("secret", &from.secret), ("env", &from.env), ("file", &from.file)];
     let place =
         place.into_iter().find_map(|(word, name)| Some(format!("{word}:{}", name.as_ref()?)));

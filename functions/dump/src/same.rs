@@ -13,10 +13,10 @@ use archive::Recipe;
 use jiff::Timestamp;
 use postgres::dump::Dumped;
 use shared::{
-    aws::{EdgeError, Kind},
-    policy::Dump,
-    signing::Author,
-    words::hex,
+    aws::{OperationError, OperationErrorKind},
+    policy::DumpRule,
+    signing::SigningAuthor,
+    words::hex_encode,
 };
 use store::{Manifest, Put, Trust, Unchanged, beside, catalogue, manifest, place::Open};
 
@@ -37,13 +37,13 @@ pub(crate) struct Before {
 pub(crate) async fn before(
     ground: &Ground<'_>,
     key: &str,
-    dump: &Dump,
+    dump: &DumpRule,
     recipe: &Recipe,
     dumped: &Dumped,
-) -> Result<Option<Before>, EdgeError> {
+) -> Result<Option<Before>, OperationError> {
     let store = &ground.stored.store;
-    let backup = catalogue::one(store, key, ground.trust).await.map_err(EdgeError::from)?;
-    let fingerprint = dumped.fingerprint.map(|f| hex(&f));
+    let backup = catalogue::one(store, key, ground.trust).await.map_err(OperationError::from)?;
+    let fingerprint = dumped.fingerprint.map(|f| hex_encode(&f));
     let alike = |m: &&Manifest| {
         fingerprint.is_some()
             && m.fingerprint == fingerprint
@@ -68,27 +68,27 @@ pub(crate) async fn note(
     take: &Take,
     before: &Before,
     at: Timestamp,
-) -> Result<(), EdgeError> {
+) -> Result<(), OperationError> {
     let Before { key, manifest } = before;
     let note = Unchanged {
         holdfast: manifest::VERSION,
         sha256: manifest.file.sha256.clone(),
         data_time: at,
         slot: take.slot,
-        run: ground.world.run.clone(),
+        run: ground.world.run_id.clone(),
     };
     let store = &ground.stored.store;
     let put = Put { run: note.run.clone(), ..Put::default() };
     let name = beside::unchanged(key, at);
     let json = note.to_json().into();
-    store.put_signed(&name, json, &put, ground.author).await.map_err(EdgeError::from)?;
-    let there = catalogue::one(store, key, ground.trust).await.map_err(EdgeError::from)?;
+    store.put_signed(&name, json, &put, ground.author).await.map_err(OperationError::from)?;
+    let there = catalogue::one(store, key, ground.trust).await.map_err(OperationError::from)?;
     if there.good() {
         return Ok(());
     }
     let why = "it was let go while its database was found to be still the same";
-    Err(EdgeError::of_kind(
-        Kind::Store,
+    Err(OperationError::with_hint(
+        OperationErrorKind::Store,
         format!("note that {key} is still true"),
         why,
         "dump again",
@@ -104,16 +104,16 @@ pub(crate) async fn copy(
     to: &Open<'_>,
     what: &Noting,
     trust: &Trust,
-    author: &Author,
-) -> Result<(), EdgeError> {
+    author: &SigningAuthor,
+) -> Result<(), OperationError> {
     let name = beside::unchanged(&what.from, what.at);
-    let refused = |why: &str| EdgeError::of_kind(Kind::Store, format!("copy {name}"), why, "");
-    let there = catalogue::one(&from.store, &what.from, trust).await.map_err(EdgeError::from)?;
+    let refused = |why: &str| OperationError::with_hint(OperationErrorKind::Store, format!("copy {name}"), why, "");
+    let there = catalogue::one(&from.store, &what.from, trust).await.map_err(OperationError::from)?;
     if !there.unchanged.contains(&what.at) {
         return Err(refused("it is gone, or does not count any more"));
     }
-    let json = from.store.get(&name).await.map_err(EdgeError::from)?;
+    let json = from.store.get(&name).await.map_err(OperationError::from)?;
     let json = json.ok_or_else(|| refused("it is gone"))?;
     let name = beside::unchanged(&what.key, what.at);
-    to.store.put_signed(&name, json, &Put::default(), author).await.map_err(EdgeError::from)
+    to.store.put_signed(&name, json, &Put::default(), author).await.map_err(OperationError::from)
 }

@@ -19,11 +19,11 @@ use postgres::{
     lock::lock,
 };
 use shared::{
-    aws::{EdgeError, Kind},
-    policy::{self, Compress, Dump, DumpFormat, Postgres},
-    run::World,
-    secret::Secrets,
-    signing::Author,
+    aws::{OperationError, OperationErrorKind},
+    policy::{self, DumpCompression, DumpRule, DumpFormat, PostgresGroup},
+    run::RunContext,
+    secret::SecretResolver,
+    signing::SigningAuthor,
 };
 use std::{io, num::NonZero, time::Duration};
 use store::{
@@ -46,12 +46,12 @@ const JOBS: u8 = 2;
 /// A group's server, store and rules: what every dump of it needs.
 #[derive(Debug)]
 pub(crate) struct Ground<'a> {
-    pub(crate) world: &'a World<'a>,
-    pub(crate) secrets: &'a Secrets<'a>,
-    pub(crate) rules: &'a Postgres,
+    pub(crate) world: &'a RunContext<'a>,
+    pub(crate) secrets: &'a SecretResolver<'a>,
+    pub(crate) rules: &'a PostgresGroup,
     pub(crate) server: &'a Server,
     pub(crate) stored: &'a Open<'a>,
-    pub(crate) author: &'a Author,
+    pub(crate) author: &'a SigningAuthor,
     /// What counts there; of the moment at which the run began.
     pub(crate) trust: &'a Trust,
 }
@@ -74,10 +74,10 @@ pub(crate) struct Taken {
 pub(crate) async fn take(
     ground: &Ground<'_>,
     take: &Take,
-    dump: &Dump,
-) -> Result<Taken, EdgeError> {
+    dump: &DumpRule,
+) -> Result<Taken, OperationError> {
     let Ground { world, secrets, server, stored, author, trust, .. } = ground;
-    stored.claim(trust, author, world).await.map_err(EdgeError::from)?;
+    stored.claim(trust, author, world).await.map_err(OperationError::from)?;
     let recipe = means::recipe(secrets, dump).await?;
     let session = server.connect(&take.database).await.map_err(|e| of_postgres(&e))?;
     let name = format!("{}/{}/{}", world.policy.owner(), take.group, take.database);
@@ -85,18 +85,18 @@ pub(crate) async fn take(
     clean(ground, take).await;
     // Its data is of about now, however long ago it was due.
     let (named, table) = ((&take.reason, dump), take.table.as_deref().unwrap_or_default());
-    let key = stored.free_key(ground.rules, &take.database, named, table, now(), &world.run).await;
-    let key = key.map_err(EdgeError::from)?;
+    let key = stored.free_key(ground.rules, &take.database, named, table, now(), &world.run_id).await;
+    let key = key.map_err(OperationError::from)?;
 
     let size = postgres::dump::look(server, &take.database).await.map_err(|e| of_postgres(&e))?;
     let put = Put {
-        run: world.run.clone(),
+        run: world.run_id.clone(),
         class: stored.first_class(&ground.rules.tiers),
         lock_until: stored.policy.lock.and_then(|_| lock_until(&dump.keep, world.now)),
         size_hint: size.database_bytes,
     };
     let work = Box::pin(flow(ground, take, &key, dump, &recipe, &put));
-    let flowed = match world.budget.left() {
+    let flowed = match world.deadline.remaining() {
         None => work.await?,
         Some(left) => timeout(left, work).await.map_err(|_| late(take))??,
     };
@@ -131,12 +131,12 @@ pub(crate) async fn commit(
     key: &str,
     manifest: &Manifest,
     put: &Put,
-    author: &Author,
-) -> Result<(), EdgeError> {
+    author: &SigningAuthor,
+) -> Result<(), OperationError> {
     let sums = store::manifest::sums(&manifest.file.sha256, key);
-    store.put(&beside::sums(key), sums.into(), put).await.map_err(EdgeError::from)?;
+    store.put(&beside::sums(key), sums.into(), put).await.map_err(OperationError::from)?;
     let json = manifest.to_json().into();
-    store.put_signed(&beside::manifest(key), json, put, author).await.map_err(EdgeError::from)
+    store.put_signed(&beside::manifest(key), json, put, author).await.map_err(OperationError::from)
 }
 
 #[expect(clippy::disallowed_methods, reason = "a dump begins and ends long after its run began")]
@@ -144,9 +144,9 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::now()
 }
 
-fn late(take: &Take) -> EdgeError {
-    EdgeError::of_kind(
-        Kind::Late,
+fn late(take: &Take) -> OperationError {
+    OperationError::with_hint(
+        OperationErrorKind::Late,
         format!("dump {}", take.database),
         "the run's time was over",
         "give it more time: raise jobs, or run it where there is no limit, such as on Fargate",
@@ -182,14 +182,14 @@ async fn flow(
     ground: &Ground<'_>,
     take: &Take,
     key: &str,
-    dump: &Dump,
+    dump: &DumpRule,
     recipe: &archive::Recipe,
     put: &Put,
-) -> Result<Flowed, EdgeError> {
+) -> Result<Flowed, OperationError> {
     let what = what(dump, take);
     let (plain_to, plain_from) = pipe::channel(DEPTH);
     let (stored_to, stored_from) = pipe::channel(DEPTH);
-    let mut upload = ground.stored.store.begin(key, put).await.map_err(EdgeError::from)?;
+    let mut upload = ground.stored.store.begin(key, put).await.map_err(OperationError::from)?;
     let encoding = {
         let recipe = recipe.clone();
         spawn_blocking(move || pipe::encode(plain_from, &recipe, stored_to))
@@ -221,15 +221,15 @@ async fn flow(
                 upload.abort().await;
                 return before.map(|b| Flowed::Same(Box::new(b), dumped.data_time));
             }
-            let written = upload.finish().await.map_err(EdgeError::from)?;
+            let written = upload.finish().await.map_err(OperationError::from)?;
             if written.bytes != sums.stored.bytes {
                 let why = format!(
                     "{} bytes were sent and {} are there",
                     sums.stored.bytes, written.bytes
                 );
                 let doing = format!("read back {key}");
-                return Err(EdgeError::of_kind(
-                    Kind::Store,
+                return Err(OperationError::with_hint(
+                    OperationErrorKind::Store,
                     doing,
                     why,
                     "dump again; it does not count",
@@ -254,7 +254,7 @@ pub(crate) enum Sent {
 pub(crate) async fn send(
     mut from: mpsc::Receiver<io::Result<Bytes>>,
     upload: &mut Upload,
-    most: Option<&policy::text::Bytes>,
+    most: Option<&policy::text::ByteSize>,
     mut see: impl FnMut(&[u8]),
 ) -> Result<(), Sent> {
     let began = Instant::now();
@@ -264,14 +264,14 @@ pub(crate) async fn send(
         see(&piece);
         upload.write(piece).await.map_err(Sent::Store)?;
         if let Some(most) = most {
-            let due = Duration::from_millis(sent.saturating_mul(1000) / most.count().max(1));
+            let due = Duration::from_millis(sent.saturating_mul(1000) / most.byte_count().max(1));
             sleep_until(began + due).await;
         }
     }
     Ok(())
 }
 
-fn what(dump: &Dump, take: &Take) -> What {
+fn what(dump: &DumpRule, take: &Take) -> What {
     let level = dump.level.map_or(6, |l| u32::from(l.get()));
     let format = match (dump.format, &take.table) {
         (DumpFormat::Csv, Some(name)) => Format::Csv(
@@ -281,7 +281,7 @@ fn what(dump: &Dump, take: &Take) -> What {
             },
         ),
         (DumpFormat::Plain, _) => Format::Plain,
-        _ => Format::Custom { zlib: (dump.compress == Compress::Gzip).then_some(level) },
+        _ => Format::Custom { zlib: (dump.compress == DumpCompression::Gzip).then_some(level) },
     };
     What {
         format,

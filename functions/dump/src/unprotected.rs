@@ -3,16 +3,16 @@
 use crate::{means, observe::dumped};
 use shared::{
     plan::{Finding, Severity},
-    policy::{Policy, Postgres, text::Name},
-    run::World,
-    secret::Secrets,
+    policy::{Policy, PostgresGroup, text::Name},
+    run::RunContext,
+    secret::SecretResolver,
 };
 
 /// Made with every server, for connections of tools; whoever keeps data there names it.
 const MAINTENANCE: &str = "postgres";
 
 /// Asks each server for its databases. One that does not answer is said of its databases already.
-pub(crate) async fn find(world: &World<'_>, secrets: &Secrets<'_>) -> Vec<Finding> {
+pub(crate) async fn find(world: &RunContext<'_>, secrets: &SecretResolver<'_>) -> Vec<Finding> {
     let mut servers = Vec::new();
     for (group, rules) in dumped(world) {
         let Ok(server) = means::server(world, secrets, rules).await else { continue };
@@ -26,7 +26,7 @@ pub(crate) async fn find(world: &World<'_>, secrets: &Secrets<'_>) -> Vec<Findin
 pub(crate) struct Found<'p> {
     address: (String, u16),
     group: &'p Name,
-    rules: &'p Postgres,
+    rules: &'p PostgresGroup,
     there: Vec<String>,
 }
 
@@ -37,7 +37,7 @@ fn unprotected(policy: &Policy, servers: &[Found<'_>]) -> Vec<Finding> {
         if servers[..i].iter().any(|other| other.address == one.address) {
             continue;
         }
-        let groups: Vec<&Postgres> =
+        let groups: Vec<&PostgresGroup> =
             servers.iter().filter(|s| s.address == one.address).map(|s| s.rules).collect();
         let left = one.there.iter().filter(|name| {
             *name != MAINTENANCE

@@ -1,17 +1,17 @@
 //! How long dumps took and how large they are, for publishing. Pure.
 
 use shared::{
-    metrics::{Metric, Value},
-    report::{Made, Outcome},
+    metrics::{Metric, MetricValue},
+    report::{Artifact, StepOutcome},
 };
 use std::collections::BTreeMap;
 
 /// Of each database, of its group and of the policy: the longest time, and all bytes together. A run that made none
 /// publishes none.
-pub(crate) fn of(outcomes: &[Outcome]) -> Vec<Value> {
+pub(crate) fn of(outcomes: &[StepOutcome]) -> Vec<MetricValue> {
     let mut out = Vec::new();
     for (metric, value, together) in [
-        (Metric::DumpSeconds, seconds as fn(&Made) -> Option<f64>, f64::max as fn(f64, f64) -> f64),
+        (Metric::DumpSeconds, seconds as fn(&Artifact) -> Option<f64>, f64::max as fn(f64, f64) -> f64),
         (Metric::DumpBytes, bytes, |a, b| a + b),
     ] {
         let mut assets: BTreeMap<(&str, &str), f64> = BTreeMap::new();
@@ -25,36 +25,36 @@ pub(crate) fn of(outcomes: &[Outcome]) -> Vec<Value> {
             assets.entry((group, database)).and_modify(add).or_insert(made);
             groups.entry(group).and_modify(add).or_insert(made);
         }
-        out.extend(assets.iter().map(|((g, d), v)| Value::of_asset(metric, g, d, *v)));
-        out.extend(groups.iter().map(|(g, v)| Value::of_group(metric, g, *v)));
-        out.extend(groups.values().copied().reduce(together).map(|v| Value::of_policy(metric, v)));
+        out.extend(assets.iter().map(|((g, d), v)| MetricValue::for_asset(metric, g, d, *v)));
+        out.extend(groups.iter().map(|(g, v)| MetricValue::for_group(metric, g, *v)));
+        out.extend(groups.values().copied().reduce(together).map(|v| MetricValue::for_policy(metric, v)));
     }
     out
 }
 
-fn seconds(made: &Made) -> Option<f64> {
+fn seconds(made: &Artifact) -> Option<f64> {
     made.seconds
 }
 
 #[expect(clippy::cast_precision_loss, reason = "dumps are far below 2^52")]
-fn bytes(made: &Made) -> Option<f64> {
+fn bytes(made: &Artifact) -> Option<f64> {
     made.bytes.map(|n| n as f64)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shared::report::Result;
+    use shared::report::StepResult;
 
-    fn outcome(asset: &str, made: Option<(u64, f64)>) -> Outcome {
-        Outcome {
+    fn outcome(asset: &str, made: Option<(u64, f64)>) -> StepOutcome {
+        StepOutcome {
             asset: asset.into(),
             action: "dump it".into(),
             because: "it is due".into(),
             operation: shared::plan::Operation::Backup,
-            result: Result::Done("done".into()),
+            result: StepResult::Done("done".into()),
             kind: None,
-            made: made.map(|(bytes, seconds)| Made {
+            made: made.map(|(bytes, seconds)| Artifact {
                 what: "key".into(),
                 place: "/var/backups".into(),
                 bytes: Some(bytes),
@@ -75,18 +75,18 @@ mod tests {
         assert_eq!(
             of(&outcomes),
             [
-                Value::of_asset(seconds, "main", "orders", 60.0),
-                Value::of_asset(seconds, "main", "users", 90.0),
-                Value::of_asset(seconds, "pci", "cards", 5.0),
-                Value::of_group(seconds, "main", 90.0),
-                Value::of_group(seconds, "pci", 5.0),
-                Value::of_policy(seconds, 90.0),
-                Value::of_asset(bytes, "main", "orders", 10.0),
-                Value::of_asset(bytes, "main", "users", 5.0),
-                Value::of_asset(bytes, "pci", "cards", 1.0),
-                Value::of_group(bytes, "main", 15.0),
-                Value::of_group(bytes, "pci", 1.0),
-                Value::of_policy(bytes, 16.0),
+                MetricValue::for_asset(seconds, "main", "orders", 60.0),
+                MetricValue::for_asset(seconds, "main", "users", 90.0),
+                MetricValue::for_asset(seconds, "pci", "cards", 5.0),
+                MetricValue::for_group(seconds, "main", 90.0),
+                MetricValue::for_group(seconds, "pci", 5.0),
+                MetricValue::for_policy(seconds, 90.0),
+                MetricValue::for_asset(bytes, "main", "orders", 10.0),
+                MetricValue::for_asset(bytes, "main", "users", 5.0),
+                MetricValue::for_asset(bytes, "pci", "cards", 1.0),
+                MetricValue::for_group(bytes, "main", 15.0),
+                MetricValue::for_group(bytes, "pci", 1.0),
+                MetricValue::for_policy(bytes, 16.0),
             ]
         );
         assert_eq!(of(&[outcome("pci/keys", None)]), []);

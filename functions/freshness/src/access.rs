@@ -9,37 +9,37 @@ mod observe;
 use document::{Document, Mfa};
 use jiff::{SignedDuration, Timestamp};
 use shared::{
-    aws::{EdgeError, kms::Rotation},
+    aws::{OperationError, kms::KeyRotation},
     plan::{Finding, Severity},
-    policy::{Access, text::Period},
-    run::World,
-    time::human,
+    policy::{AccessConfig, text::Period},
+    run::RunContext,
+    time::format_duration,
 };
 
 /// When a secret got its value.
-type Changed = Result<Option<Timestamp>, EdgeError>;
+type Changed = Result<Option<Timestamp>, OperationError>;
 
 /// What was seen of access.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
     /// Buckets that backups lie in, each with its policy, if it has one.
-    pub(crate) buckets: Vec<(String, Result<Option<String>, EdgeError>)>,
+    pub(crate) buckets: Vec<(String, Result<Option<String>, OperationError>)>,
     /// KMS keys, with how they are rotated.
-    pub(crate) keys: Vec<(String, Result<Rotation, EdgeError>)>,
+    pub(crate) keys: Vec<(String, Result<KeyRotation, OperationError>)>,
     /// Secrets that dumps are encrypted with: the group, the secret's name, how old it may be, and when it was changed.
     pub(crate) secrets: Vec<(String, String, Period, Changed)>,
     /// Roles, with how long a session may last.
-    pub(crate) roles: Vec<(String, Result<SignedDuration, EdgeError>)>,
+    pub(crate) roles: Vec<(String, Result<SignedDuration, OperationError>)>,
 }
 
 /// Looks at access and judges it.
-pub(crate) async fn check(world: &World<'_>) -> Vec<Finding> {
+pub(crate) async fn check(world: &RunContext<'_>) -> Vec<Finding> {
     let facts = observe::observe(world).await;
     judge(world.policy.access.as_ref(), &facts, world.now)
 }
 
 /// What is not as the policy says.
-pub(crate) fn judge(access: Option<&Access>, facts: &Facts, now: Timestamp) -> Vec<Finding> {
+pub(crate) fn judge(access: Option<&AccessConfig>, facts: &Facts, now: Timestamp) -> Vec<Finding> {
     let mut found = Vec::new();
     if let Some(access) = access {
         for (bucket, policy) in &facts.buckets {
@@ -70,14 +70,14 @@ fn critical(asset: &str, what: &'static str, why: String, mend: &str) -> Finding
 }
 
 /// What could not be read is not known to be right.
-fn unseen(asset: &str, e: &EdgeError) -> Finding {
+fn unseen(asset: &str, e: &OperationError) -> Finding {
     critical(asset, "access-unknown", e.to_string(), e.hint())
 }
 
 const READING: [&str; 2] = ["s3:GetObject", "s3:GetObjectVersion"];
 const DELETING: [&str; 2] = ["s3:DeleteObject", "s3:DeleteObjectVersion"];
 
-fn judge_bucket(access: &Access, bucket: &str, policy: Option<&str>, found: &mut Vec<Finding>) {
+fn judge_bucket(access: &AccessConfig, bucket: &str, policy: Option<&str>, found: &mut Vec<Finding>) {
     let asset = format!("s3://{bucket}");
     let document = match Document::parse(policy.unwrap_or("{}")) {
         Ok(document) => document,
@@ -105,7 +105,7 @@ fn judge_bucket(access: &Access, bucket: &str, policy: Option<&str>, found: &mut
 }
 
 fn judge_mfa(
-    access: &Access,
+    access: &AccessConfig,
     bucket: &str,
     asset: &str,
     document: &Document,
@@ -184,21 +184,21 @@ fn judge_who(
     }
 }
 
-fn judge_key(key: &str, rotation: &Result<Rotation, EdgeError>, most: &Period) -> Option<Finding> {
+fn judge_key(key: &str, rotation: &Result<KeyRotation, OperationError>, most: &Period) -> Option<Finding> {
     let rotation = match rotation {
         Ok(rotation) => rotation,
         Err(e) => return Some(unseen(key, e)),
     };
     let (why, mend) = match rotation {
-        Rotation::ByAws => (
+        KeyRotation::ByAws => (
             format!("it is AWS's own key, rotated once a year, and the policy wants {most}"),
             "use a key of your own, with `aws kms enable-key-rotation --rotation-period-in-days`",
         ),
-        Rotation::Off => (
+        KeyRotation::Off => (
             format!("it is never rotated, and the policy wants {most}"),
             "run `aws kms enable-key-rotation --key-id KEY --rotation-period-in-days DAYS`",
         ),
-        Rotation::EveryDays(days) => {
+        KeyRotation::EveryDays(days) => {
             let span = SignedDuration::from_hours(24 * i64::from(*days));
             if span <= most.duration() {
                 return None;
@@ -225,7 +225,7 @@ fn judge_secret(secret: &str, most: &Period, changed: &Changed, now: Timestamp) 
         Ok(Some(at)) => {
             let age = now.duration_since(*at);
             let why =
-                format!("this key of dumps is {} old, and rotate_every wants {most}", human(age));
+                format!("this key of dumps is {} old, and rotate_every wants {most}", format_duration(age));
             (age > most.duration()).then(|| critical(secret, "key-age", why, mend))
         }
     }
@@ -233,7 +233,7 @@ fn judge_secret(secret: &str, most: &Period, changed: &Changed, now: Timestamp) 
 
 fn judge_role(
     role: &str,
-    longest: &Result<SignedDuration, EdgeError>,
+    longest: &Result<SignedDuration, OperationError>,
     most: &Period,
 ) -> Option<Finding> {
     match longest {
@@ -242,7 +242,7 @@ fn judge_role(
         Ok(longest) => {
             let why = format!(
                 "a session of it may last {}, and access.max_session is {most}",
-                human(*longest)
+                format_duration(*longest)
             );
             let mend = "run `aws iam update-role --role-name ROLE --max-session-duration SECONDS` (3600 at least)";
             Some(critical(role, "long-session", why, mend))

@@ -12,9 +12,9 @@ pub use plan::{Checksum, Facts, Mend, Scheduled, Stored, StoredPoint, Verdict, p
 
 use shared::{
     plan::Finding,
-    report::Report,
-    request::Request,
-    run::{World, apply},
+    report::RunReport,
+    request::RunRequest,
+    run::{RunContext, execute_plan},
 };
 
 /// The function's name.
@@ -25,7 +25,7 @@ const WIDTH: usize = 4;
 
 /// What will be in the way of this policy on this account: quotas without room for what it keeps, keys that can't decrypt,
 /// places that can't be read.
-pub async fn preflight(world: &World<'_>) -> Vec<Finding> {
+pub async fn preflight(world: &RunContext<'_>) -> Vec<Finding> {
     let mut facts = Facts::default();
     if world.policy.home.is_some() {
         observe::rds(world, &mut facts).await;
@@ -44,24 +44,24 @@ pub async fn preflight(world: &World<'_>) -> Vec<Finding> {
 
 /// Looks, judges, mends where it may, and reports. What lies on hosts and in other clouds is looked at from a host alone:
 /// a Lambda has no way there.
-pub async fn run(world: &World<'_>, request: &Request) -> Report {
+pub async fn run(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
     run_reading(world, request, None).await
 }
 
 /// As [`run`], with a memory of the runs before.
-pub async fn run_reading(world: &World<'_>, _request: &Request, memory: Option<&Memory>) -> Report {
-    let mut report = Report::new(NAME, world);
+pub async fn run_reading(world: &RunContext<'_>, _request: &RunRequest, memory: Option<&Memory>) -> RunReport {
+    let mut report = RunReport::new(NAME, world);
     let facts = observe::observe(world, memory).await;
     let verdict = plan(world.policy, &facts, world.now);
     report.findings.clone_from(&verdict.plan.findings);
     report.findings.extend(access::check(world).await);
     report.assets.clone_from(&verdict.assets);
     report.values.clone_from(&verdict.values);
-    report.outcomes = apply(world, &verdict.plan, WIDTH, async |mend| {
+    report.outcomes = execute_plan(world, &verdict.plan, WIDTH, async |mend| {
         world
             .aws
-            .rds(&world.home())
-            .set_backups(mend.family, &mend.database, &mend.settings)
+            .rds(&world.home_location())
+            .modify_backup_settings(mend.family, &mend.database, &mend.settings)
             .await?;
         Ok("RDS has taken the change".to_owned().into())
     })

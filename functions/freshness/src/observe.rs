@@ -6,13 +6,13 @@ pub use places::{Memory, Places};
 
 use crate::plan::{Facts, Stored, keys_to_ask};
 use shared::{
-    catalog::{Gap, Place},
-    observe::{Where, observe as observe_rds},
-    run::World,
+    catalog::{ObservationError, Location},
+    observe::{ObservationScope, observe_inventory as observe_rds},
+    run::RunContext,
 };
 
 /// Looks at RDS at every place, at the restore windows, keys and quotas, and at every store.
-pub(crate) async fn observe(world: &World<'_>, memory: Option<&Memory>) -> Facts {
+pub(crate) async fn observe(world: &RunContext<'_>, memory: Option<&Memory>) -> Facts {
     let mut facts = Facts::default();
     // A policy without a home is of a host without AWS.
     if world.policy.home.is_some() {
@@ -25,14 +25,14 @@ pub(crate) async fn observe(world: &World<'_>, memory: Option<&Memory>) -> Facts
     facts
 }
 
-pub(crate) async fn rds(world: &World<'_>, facts: &mut Facts) {
-    facts.rds = observe_rds(world, Where::Everywhere).await;
+pub(crate) async fn rds(world: &RunContext<'_>, facts: &mut Facts) {
+    facts.rds = observe_rds(world, ObservationScope::Everywhere).await;
     if world.policy.databases.values().any(|g| g.automated_backups.is_some()) {
-        let rds = world.aws.rds(&world.home());
-        let earliest = world.observed("list restore windows", rds.earliest_restorable());
+        let rds = world.aws.rds(&world.home_location());
+        let earliest = world.with_observation_timeout("list restore windows", rds.earliest_restorable());
         match earliest.await {
             Ok(earliest) => facts.earliest = Some(earliest),
-            Err(e) => facts.gaps.push(rds.gap(&e)),
+            Err(e) => facts.gaps.push(rds.to_observation_error(&e)),
         }
     }
     for (place, keys) in keys_to_ask(world.policy, &facts.rds) {
@@ -45,17 +45,17 @@ pub(crate) async fn rds(world: &World<'_>, facts: &mut Facts) {
     if world.policy.databases.is_empty() {
         return;
     }
-    for place in facts.rds.places.keys() {
-        facts.quotas.insert(place.clone(), world.aws.rds(place).quotas().await);
+    for place in facts.rds.locations.keys() {
+        facts.quotas.insert(place.clone(), world.aws.rds(place).snapshot_quotas().await);
     }
 }
 
 /// Looks at the places of one asset.
 pub async fn look_at(
-    world: &World<'_>,
+    world: &RunContext<'_>,
     places: &Places<'_>,
     mut asset: Stored,
-    gaps: &mut Vec<Gap>,
+    gaps: &mut Vec<ObservationError>,
 ) -> Stored {
     for copy in &mut asset.copies {
         see(world, places, copy, gaps).await;
@@ -64,12 +64,12 @@ pub async fn look_at(
     asset
 }
 
-async fn see(world: &World<'_>, places: &Places<'_>, place: &mut Stored, gaps: &mut Vec<Gap>) {
+async fn see(world: &RunContext<'_>, places: &Places<'_>, place: &mut Stored, gaps: &mut Vec<ObservationError>) {
     // A Lambda has no way to directories, other endpoints and other clouds.
-    if place.store.elsewhere() && !world.host {
+    if place.store.is_outside_aws() && !world.on_host {
         place.unseen();
         place.not_from_here = true;
-    } else if place.store.elsewhere() || place.committed {
+    } else if place.store.is_outside_aws() || place.committed {
         if let Err((why, mend)) = places.look(place).await {
             place.unseen();
             place.unseen_because = Some((why, mend));
@@ -81,17 +81,17 @@ async fn see(world: &World<'_>, places: &Places<'_>, place: &mut Stored, gaps: &
 }
 
 /// Lists what lies in a bucket.
-async fn list(world: &World<'_>, asset: &mut Stored) -> Result<(), Gap> {
-    let home = world.home();
+async fn list(world: &RunContext<'_>, asset: &mut Stored) -> Result<(), ObservationError> {
+    let home = world.home_location();
     let region = asset.region.as_ref().and_then(|r| r.parse().ok());
-    let place = Place { region: region.unwrap_or_else(|| home.region.clone()), ..home };
+    let place = Location { region: region.unwrap_or_else(|| home.region.clone()), ..home };
     let doing = format!("list s3://{}/{}", asset.bucket, asset.prefix);
-    let mut objects = world.aws.s3(&place).objects(&asset.bucket, &asset.prefix);
-    let listed = world.observed(doing, async {
+    let mut objects = world.aws.s3(&place).list_objects(&asset.bucket, &asset.prefix);
+    let listed = world.with_observation_timeout(doing, async {
         while let Some(object) = objects.next().await? {
             asset.add(&object.key, object.size, object.modified, world.now);
         }
         Ok(())
     });
-    listed.await.map_err(|e| e.gap(&place))
+    listed.await.map_err(|e| e.to_observation_error(&place))
 }

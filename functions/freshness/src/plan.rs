@@ -14,15 +14,15 @@ pub use stored::{Checksum, Scheduled, Stored, StoredPoint, stored};
 
 use jiff::{SignedDuration, Timestamp};
 use shared::{
-    aws::{EdgeError, kms::KeyState, rds::Quotas},
-    catalog::{Gap, Place, Seen},
-    metrics::Value,
-    objective::Objective,
-    observe::{Selection, selection},
-    parts::{self, Section},
-    plan::{Finding, Plan, Severity, code},
+    aws::{OperationError, kms::KeyState, rds::SnapshotQuotas},
+    catalog::{ObservationError, Location, Inventory},
+    metrics::MetricValue,
+    objective::AgeObjective,
+    observe::{DatabaseSelection, select_databases},
+    parts::{self, PolicySection},
+    plan::{Finding, ActionPlan, Severity, code},
     policy::Policy,
-    report::{Coverage, Standing},
+    report::{AssetCoverage, AssetStatus},
 };
 use std::collections::BTreeMap;
 
@@ -30,24 +30,24 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     /// Databases and snapshots, at home and at destinations.
-    pub rds: Seen,
+    pub rds: Inventory,
     /// By resource id, the earliest restorable time of each instance with automated backups, if RDS tells one; none when RDS
     /// was not asked.
     pub earliest: Option<BTreeMap<String, Option<Timestamp>>>,
     /// What lies as objects, an entry for each asset.
     pub stored: Vec<Stored>,
     /// Stores that could not be read.
-    pub gaps: Vec<Gap>,
+    pub gaps: Vec<ObservationError>,
     /// By ARN, whether a KMS key can decrypt, or why that could not be asked.
-    pub keys: BTreeMap<String, Result<KeyState, EdgeError>>,
+    pub keys: BTreeMap<String, Result<KeyState, OperationError>>,
     /// The limits on manual snapshots at each place, or why they could not be asked.
-    pub quotas: BTreeMap<Place, Result<Quotas, EdgeError>>,
+    pub quotas: BTreeMap<Location, Result<SnapshotQuotas, OperationError>>,
 }
 
 /// How an asset stands, with what is published of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Judged {
-    pub(crate) standing: Standing,
+    pub(crate) standing: AssetStatus,
     pub(crate) findings: Vec<Finding>,
     pub(crate) mends: Vec<(Mend, String)>,
     pub(crate) drift: usize,
@@ -63,7 +63,7 @@ pub(crate) struct Judged {
 impl Judged {
     fn new(group: &str, asset: &str) -> Self {
         Self {
-            standing: Standing::new(group, asset),
+            standing: AssetStatus::new(group, asset),
             findings: Vec::new(),
             mends: Vec::new(),
             drift: 0,
@@ -86,16 +86,16 @@ impl Judged {
     }
 
     /// What its age is held against.
-    fn objective(&mut self, objective: Option<Objective>) {
+    fn objective(&mut self, objective: Option<AgeObjective>) {
         self.standing.max_age_seconds = objective.map(|o| o.max_age.as_secs());
         self.standing.max_age_derived = objective.is_some_and(|o| o.derived);
         self.standing.coverage =
-            if objective.is_some() { Coverage::Watched } else { Coverage::NotWatched };
+            if objective.is_some() { AssetCoverage::Watched } else { AssetCoverage::NotWatched };
     }
 
     /// There is a point: where nothing says how old it may be, that is said.
     fn there(&mut self) {
-        if self.standing.coverage == Coverage::NotWatched {
+        if self.standing.coverage == AssetCoverage::NotWatched {
             let why = "no objective is written and no schedule implies one, so nobody knows when its newest point is too old";
             let mend = "write objectives.max_age in its group";
             self.find(Severity::Warning, "not-watched", why, mend);
@@ -117,31 +117,31 @@ impl Judged {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Verdict {
     /// What is mended, where the policy says so, and every finding.
-    pub plan: Plan<Mend>,
+    pub plan: ActionPlan<Mend>,
     /// How each asset stands.
-    pub assets: Vec<Standing>,
+    pub assets: Vec<AssetStatus>,
     /// Values to publish.
-    pub values: Vec<Value>,
+    pub values: Vec<MetricValue>,
 }
 
 /// Judges every asset at `now`.
 pub fn plan(policy: &Policy, facts: &Facts, now: Timestamp) -> Verdict {
-    let gaps: Vec<_> = facts.rds.gaps.iter().chain(&facts.gaps).collect();
+    let gaps: Vec<_> = facts.rds.errors.iter().chain(&facts.gaps).collect();
     let mut judged = Vec::new();
     let mut out = Verdict::default();
-    out.plan.findings.extend(gaps.iter().map(|g| Finding::gap(g)));
+    out.plan.findings.extend(gaps.iter().map(|g| Finding::from_observation_error(g)));
     let mut unprotected = None;
     let mut selected_findings = Vec::new();
-    if let Some(home) = facts.rds.at(&Place::home(policy)) {
-        let selected = selection(policy, &home.databases);
+    if let Some(home) = facts.rds.at_location(&Location::home_from_policy(policy)) {
+        let selected = select_databases(policy, &home.databases);
         judged.extend(databases::judge(policy, facts, &selected, now));
         unprotected = Some(find_unprotected(&mut out, &selected));
         out.plan.findings.extend(quota::judge(policy, facts, &selected, now));
         out.plan.findings.extend(keys::unknown(facts));
         selected_findings = selected.findings;
     }
-    let not_run = parts::not_run(policy);
-    selected_findings.extend(not_run.iter().map(parts::NotRun::finding));
+    let not_run = parts::unimplemented_parts(policy);
+    selected_findings.extend(not_run.iter().map(parts::UnimplementedPart::to_finding));
     judged.extend(facts.stored.iter().map(|s| places::judge(s, now)));
     let disks = places::disks(policy, &facts.stored);
     selected_findings.extend(disks.findings.clone());
@@ -154,7 +154,7 @@ pub fn plan(policy: &Policy, facts: &Facts, now: Timestamp) -> Verdict {
         let telling = one.findings.iter().filter(|f| f.severity > Severity::Info);
         one.standing.why = telling.map(|f| f.why.clone()).collect();
         for (mend, because) in one.mends {
-            out.plan.step(&one.standing.asset, mend, because);
+            out.plan.push_step(&one.standing.asset, mend, because);
         }
         out.plan.findings.extend(one.findings);
         out.assets.push(one.standing);
@@ -165,29 +165,29 @@ pub fn plan(policy: &Policy, facts: &Facts, now: Timestamp) -> Verdict {
 
 /// The rows of what no database or store stands for: groups that match nothing, names that are not there, parts that
 /// nothing runs, and whatever else the policy names and nobody could see.
-fn rows(policy: &Policy, out: &mut Verdict, not_run: &[parts::NotRun]) {
-    out.assets.extend(not_run.iter().map(parts::NotRun::standing));
+fn rows(policy: &Policy, out: &mut Verdict, not_run: &[parts::UnimplementedPart]) {
+    out.assets.extend(not_run.iter().map(parts::UnimplementedPart::to_asset_status));
     let lacking = |f: &&Finding| matches!(f.what, "missing" | "too-few");
     for finding in out.plan.findings.iter().filter(lacking) {
         let Some(group) = &finding.group else { continue };
-        let there = |s: &&mut Standing| s.group == *group && s.asset == finding.asset;
+        let there = |s: &&mut AssetStatus| s.group == *group && s.asset == finding.asset;
         if let Some(standing) = out.assets.iter_mut().find(there) {
-            standing.add(finding);
+            standing.add_finding(finding);
         } else {
-            let mut standing = Standing::new(group, &finding.asset);
-            standing.add(finding);
+            let mut standing = AssetStatus::new(group, &finding.asset);
+            standing.add_finding(finding);
             out.assets.push(standing);
         }
     }
     // Buckets are seen by `replication`.
-    let unseen = parts::complete(policy, &mut out.assets, |s| s != Section::Buckets);
+    let unseen = parts::add_missing_assets(policy, &mut out.assets, |s| s != PolicySection::Buckets);
     // What is behind a gap is told by the gap.
     if !out.plan.findings.iter().any(|f| f.what == code::GAP) {
         out.plan.findings.extend(unseen);
     }
 }
 
-fn find_unprotected(out: &mut Verdict, selected: &Selection<'_>) -> usize {
+fn find_unprotected(out: &mut Verdict, selected: &DatabaseSelection<'_>) -> usize {
     for database in &selected.unprotected {
         let why = "no group of the policy selects it, so nothing backs it up";
         let mend = "select it in a group, or name it under except";

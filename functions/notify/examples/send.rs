@@ -11,16 +11,16 @@ use notify::{
 };
 use serde::Deserialize;
 use shared::{
-    aws::Aws,
-    catalog::Place,
-    policy::{notify::Notify, text::Name},
-    secret::Secrets,
+    aws::AwsClients,
+    catalog::Location,
+    policy::{notify::NotifyConfig, text::Name},
+    secret::SecretResolver,
 };
 use std::{error::Error, io::read_to_string, process::ExitCode};
 
 #[derive(Deserialize)]
 struct Asked {
-    notify: Notify,
+    notify: NotifyConfig,
     channel: Name,
     message: Message,
     now: Timestamp,
@@ -29,9 +29,9 @@ struct Asked {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let asked: Asked = serde_json::from_str(&read_to_string(std::io::stdin())?)?;
-    let aws = Aws::from_env().await;
-    let home = Place { account: "000000000000".parse()?, region: "eu-west-1".parse()?, role: None };
-    let secrets = Secrets::new(&aws, &home);
+    let aws = AwsClients::from_env().await;
+    let home = Location { account: "000000000000".parse()?, region: "eu-west-1".parse()?, role: None };
+    let secrets = SecretResolver::new(&aws, &home);
     let http = Http::new();
     let edges = Edges {
         aws: &aws,

@@ -20,13 +20,13 @@ use crate::message::Message;
 use jiff::Timestamp;
 use secrecy::SecretString;
 use shared::{
-    aws::{Aws, EdgeError, Kind},
-    catalog::Place,
+    aws::{AwsClients, OperationError, OperationErrorKind},
+    catalog::Location,
     policy::{
-        SecretFrom,
-        notify::{Channel, Notify},
+        SecretSource,
+        notify::{ChannelConfig, NotifyConfig},
     },
-    secret::Secrets,
+    secret::SecretResolver,
 };
 use std::{fmt, time::Duration};
 
@@ -35,15 +35,15 @@ pub use post::Http;
 /// What sending needs of the world.
 pub struct Edges<'a> {
     /// AWS, for SES and SNS.
-    pub aws: &'a Aws,
+    pub aws: &'a AwsClients,
     /// Where the policy's assets are: SES is there unless the policy says otherwise.
-    pub home: &'a Place,
+    pub home: &'a Location,
     /// Where webhooks, keys, tokens and passwords come from.
-    pub secrets: &'a Secrets<'a>,
+    pub secrets: &'a SecretResolver<'a>,
     /// The web; made when it is first needed.
     pub http: &'a Http,
     /// The mail servers of channels that name none.
-    pub notify: &'a Notify,
+    pub notify: &'a NotifyConfig,
     /// Now: what `Retry-After` with a date is counted from.
     pub now: Timestamp,
 }
@@ -56,7 +56,7 @@ impl fmt::Debug for Edges<'_> {
 
 impl Edges<'_> {
     /// A secret's value.
-    async fn secret(&self, from: &SecretFrom) -> Result<SecretString, Refused> {
+    async fn secret(&self, from: &SecretSource) -> Result<SecretString, Refused> {
         self.secrets.get(from).await.map_err(|e| Refused::by_aws(&e))
     }
 }
@@ -85,15 +85,15 @@ impl Refused {
     }
 
     /// What AWS, or the place of a secret, refused. What SES and SNS refuse for a while has these codes.
-    fn by_aws(e: &EdgeError) -> Self {
+    fn by_aws(e: &OperationError) -> Self {
         let passing = matches!(
             e.kind,
-            Kind::Unreachable | Kind::Busy | Kind::Quota | Kind::Late | Kind::Database
+            OperationErrorKind::Unreachable | OperationErrorKind::Busy | OperationErrorKind::Quota | OperationErrorKind::Late | OperationErrorKind::Database
         ) || matches!(
             e.code.as_deref(),
             Some("TooManyRequestsException" | "LimitExceededException" | "SendingPausedException")
         );
-        Self { why: e.told(), retry_after: None, permanent: !passing }
+        Self { why: e.to_line_with_hint(), retry_after: None, permanent: !passing }
     }
 }
 
@@ -106,14 +106,14 @@ const WHOLE: Duration = Duration::from_secs(90);
 ///
 /// # Errors
 /// If it was not taken; of several addresses or events, if one was not.
-pub async fn send(channel: &Channel, message: &Message, edges: &Edges<'_>) -> Result<(), Refused> {
+pub async fn send(channel: &ChannelConfig, message: &Message, edges: &Edges<'_>) -> Result<(), Refused> {
     match tokio::time::timeout(WHOLE, post(channel, &words::bounded(message), edges)).await {
         Ok(done) => done,
         Err(_) => Err(Refused::passing(format!("not done within {} s", WHOLE.as_secs()))),
     }
 }
 
-async fn post(channel: &Channel, message: &Message, edges: &Edges<'_>) -> Result<(), Refused> {
+async fn post(channel: &ChannelConfig, message: &Message, edges: &Edges<'_>) -> Result<(), Refused> {
     if let Some(webhook) = &channel.slack {
         return slack::send(&edges.secret(webhook).await?, message, edges).await;
     }

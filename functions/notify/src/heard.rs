@@ -3,7 +3,7 @@
 use crate::message::Made;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use shared::{plan::Severity, report::Coverage};
+use shared::{plan::Severity, report::AssetCoverage};
 
 /// One thing that is heard.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,7 +101,7 @@ pub struct Came {
     pub detail: Option<String>,
     /// What was made.
     #[serde(default)]
-    pub made: Option<shared::report::Made>,
+    pub made: Option<shared::report::Artifact>,
 }
 
 /// How an asset stands.
@@ -122,13 +122,13 @@ pub struct Stands {
     pub max_age_seconds: Option<i64>,
     /// Whether it is looked after at all.
     #[serde(default)]
-    pub coverage: Option<Coverage>,
+    pub coverage: Option<AssetCoverage>,
 }
 
 impl Stands {
     /// Whether somebody watches it: what nothing runs or sees is not counted among what is watched.
     pub(crate) fn watched(&self) -> bool {
-        let watched = [Coverage::Watched, Coverage::NeverTaken];
+        let watched = [AssetCoverage::Watched, AssetCoverage::NeverTaken];
         self.coverage.is_none_or(|c| watched.contains(&c))
     }
 }
@@ -209,8 +209,8 @@ pub struct Verified {
     pub at: Timestamp,
 }
 
-impl From<&shared::report::Report> for Run {
-    fn from(report: &shared::report::Report) -> Self {
+impl From<&shared::report::RunReport> for Run {
+    fn from(report: &shared::report::RunReport) -> Self {
         let text = serde_json::to_value(report).and_then(serde_json::from_value);
         text.expect("a report is read as it is written")
     }

@@ -5,11 +5,11 @@ use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest, Sha256};
 use shared::{
-    aws::{Aws, EdgeError, Kind, s3::S3},
+    aws::{AwsClients, OperationError, OperationErrorKind, s3::S3Client},
     bounded,
-    catalog::Place,
+    catalog::Location,
     policy::Policy,
-    words::hex,
+    words::hex_encode,
 };
 use std::{
     fs::{DirBuilder, File, OpenOptions},
@@ -29,7 +29,7 @@ pub struct Keep(Where);
 
 #[derive(Clone, Debug)]
 enum Where {
-    S3 { s3: S3, bucket: String, key: String },
+    S3 { s3: S3Client, bucket: String, key: String },
     File(PathBuf),
 }
 
@@ -62,12 +62,12 @@ impl Keep {
     ///
     /// # Errors
     /// If it is no address.
-    pub fn new(at: &str, aws: &Aws, policy: &Policy) -> Result<Self, EdgeError> {
+    pub fn new(at: &str, aws: &AwsClients, policy: &Policy) -> Result<Self, OperationError> {
         Ok(Self(match address(at)? {
             Address::File(path) => Where::File(path),
             Address::S3 { bucket, key } => {
                 // The bucket is where this process is; a policy without a home has no region to say.
-                let mut place = Place::home(policy);
+                let mut place = Location::home_from_policy(policy);
                 place.region = aws.region().and_then(|r| r.parse().ok()).unwrap_or(place.region);
                 Where::S3 { s3: aws.s3(&place), bucket, key }
             }
@@ -86,9 +86,9 @@ impl Keep {
     ///
     /// # Errors
     /// If it can't be reached; one that can't be understood is a new one, and says so.
-    pub async fn load(&self, now: Timestamp) -> Result<Found, EdgeError> {
+    pub async fn load(&self, now: Timestamp) -> Result<Found, OperationError> {
         let (text, tag) = match &self.0 {
-            Where::S3 { s3, bucket, key } => match s3.text(bucket, key, None, LARGEST).await {
+            Where::S3 { s3, bucket, key } => match s3.get_text(bucket, key, None, LARGEST).await {
                 Ok(Some(found)) => (Some(found.text), Tag(Some(found.etag))),
                 Ok(None) => (None, Tag(None)),
                 Err(e) if e.code.as_deref() == Some("NoSuchKey") => (None, Tag(None)),
@@ -113,7 +113,7 @@ impl Keep {
     ///
     /// # Errors
     /// If it can't be written.
-    pub async fn save(&self, state: &State, tag: &Tag) -> Result<bool, EdgeError> {
+    pub async fn save(&self, state: &State, tag: &Tag) -> Result<bool, OperationError> {
         let text = serde_json::to_string(state).expect("a state is plain data");
         match &self.0 {
             Where::S3 { s3, bucket, key } => {
@@ -131,10 +131,10 @@ enum Address {
     File(PathBuf),
 }
 
-fn address(at: &str) -> Result<Address, EdgeError> {
+fn address(at: &str) -> Result<Address, OperationError> {
     let refused = |why: &str| {
         let mend = "write s3://bucket/prefix or a directory in HOLDFAST_STATE or --state";
-        EdgeError::of_kind(Kind::Refused, format!("keep the state in \"{at}\""), why, mend)
+        OperationError::with_hint(OperationErrorKind::Refused, format!("keep the state in \"{at}\""), why, mend)
     };
     let Some(address) = at.strip_prefix("s3://") else {
         if at.is_empty() || at.contains("://") {
@@ -161,17 +161,17 @@ fn parse(text: &str) -> Result<State, String> {
 }
 
 fn hash(text: &[u8]) -> String {
-    hex(&Sha256::digest(text))
+    hex_encode(&Sha256::digest(text))
 }
 
-fn io(doing: &str, path: &Path, e: &std::io::Error) -> EdgeError {
-    let kind = if e.kind() == ErrorKind::PermissionDenied { Kind::Denied } else { Kind::Store };
+fn io(doing: &str, path: &Path, e: &std::io::Error) -> OperationError {
+    let kind = if e.kind() == ErrorKind::PermissionDenied { OperationErrorKind::Denied } else { OperationErrorKind::Store };
     let mend = "let this user write there, or name another place in HOLDFAST_STATE or --state";
-    EdgeError::of_kind(kind, format!("{doing} {}", path.display()), e.to_string(), mend)
+    OperationError::with_hint(kind, format!("{doing} {}", path.display()), e.to_string(), mend)
 }
 
-fn read(path: &Path) -> Result<Option<Vec<u8>>, EdgeError> {
-    match bounded::file(path, LARGEST) {
+fn read(path: &Path) -> Result<Option<Vec<u8>>, OperationError> {
+    match bounded::read_file(path, LARGEST) {
         Ok(text) => Ok(Some(text)),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
         // What is larger than any state is none: a new one is begun, and says so.
@@ -181,7 +181,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, EdgeError> {
 }
 
 /// Replaces a file as a whole, if it still is what was read: whoever holds the lock looks and writes alone.
-fn replace(path: &Path, text: &[u8], tag: &Tag) -> Result<bool, EdgeError> {
+fn replace(path: &Path, text: &[u8], tag: &Tag) -> Result<bool, OperationError> {
     let folder = path.parent().expect("the document is in a folder");
     DirBuilder::new()
         .recursive(true)

@@ -29,7 +29,7 @@ use shared::{
     plan::Severity,
     policy::{
         Policy,
-        notify::Notify,
+        notify::NotifyConfig,
         text::{Name, Period},
     },
 };
@@ -87,12 +87,12 @@ pub fn post(state: &mut State, told: Vec<Told>, now: Timestamp) {
 /// What one round of planning stands on and gathers.
 pub(crate) struct Planning<'p> {
     pub(crate) policy: &'p Policy,
-    pub(crate) notify: &'p Notify,
+    pub(crate) notify: &'p NotifyConfig,
     pub(crate) now: Timestamp,
     pub(crate) hold: SignedDuration,
     out: Vec<Told>,
     /// What was made or verified, with its group and the kind of news that it is.
-    made: Vec<(Made, Option<String>, shared::policy::notify::On)>,
+    made: Vec<(Made, Option<String>, shared::policy::notify::NotifyEventKind)>,
 }
 
 impl<'p> Planning<'p> {

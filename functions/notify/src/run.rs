@@ -13,11 +13,11 @@ use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use shared::{
-    aws::{Aws, EdgeError, Kind as Because},
-    catalog::Place,
+    aws::{AwsClients, OperationError, OperationErrorKind as Because},
+    catalog::Location,
     plan::Severity,
-    policy::{Policy, notify::Notify, text::Name},
-    secret::Secrets,
+    policy::{Policy, notify::NotifyConfig, text::Name},
+    secret::SecretResolver,
 };
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -56,7 +56,7 @@ pub struct Looked {
 #[derive(Debug)]
 pub struct Ground<'g> {
     /// The clients.
-    pub aws: &'g Aws,
+    pub aws: &'g AwsClients,
     /// The policy.
     pub policy: &'g Policy,
     /// The memory.
@@ -69,11 +69,11 @@ pub struct Ground<'g> {
 ///
 /// # Errors
 /// If the memory can't be read or written. What can't be delivered is no error: it is remembered, and tried again.
-pub async fn look(ground: &Ground<'_>, heard: &[Heard]) -> Result<Looked, EdgeError> {
+pub async fn look(ground: &Ground<'_>, heard: &[Heard]) -> Result<Looked, OperationError> {
     let Some(notify) = &ground.policy.notify else { return Ok(Looked::default()) };
     let clock = Clock { now: ground.now, began: Instant::now() };
-    let home = Place::home(ground.policy);
-    let secrets = Secrets::new(ground.aws, &home);
+    let home = Location::home_from_policy(ground.policy);
+    let secrets = SecretResolver::new(ground.aws, &home);
     let http = Http::new();
     let mut looked = Looked::default();
     let mut heard = heard;
@@ -131,7 +131,7 @@ async fn change<T>(
     ground: &Ground<'_>,
     clock: &Clock,
     mut change: impl FnMut(&mut State) -> T,
-) -> Result<T, EdgeError> {
+) -> Result<T, OperationError> {
     for wait in 0..WRITES {
         let found = ground.keep.load(clock.now()).await?;
         let (before, fresh) = (found.fresh.is_none().then(|| found.state.clone()), found.fresh);
@@ -145,7 +145,7 @@ async fn change<T>(
         sleep(Duration::from_millis(20 + 17 * wait as u64)).await;
     }
     let why = "other notifiers write it all the time";
-    Err(EdgeError::of_kind(
+    Err(OperationError::with_hint(
         Because::Busy,
         format!("write {}", ground.keep.address()),
         why,
@@ -193,7 +193,7 @@ fn remembered(ground: &Ground<'_>, state: &mut State, fresh: Option<Fresh>, now:
 
 /// Sends messages: the channels at once, the messages of one channel in their order.
 async fn send_all(
-    notify: &Notify,
+    notify: &NotifyConfig,
     entries: Vec<Entry>,
     edges: &Edges<'_>,
     until: Instant,
@@ -208,7 +208,7 @@ async fn send_all(
 }
 
 async fn send_channel(
-    notify: &Notify,
+    notify: &NotifyConfig,
     name: Name,
     entries: Vec<Entry>,
     edges: &Edges<'_>,
@@ -230,7 +230,7 @@ async fn send_channel(
 
 /// Sends one message, with some quick tries.
 async fn send_tries(
-    notify: &Notify,
+    notify: &NotifyConfig,
     name: &Name,
     message: &Message,
     edges: &Edges<'_>,
@@ -265,9 +265,9 @@ async fn send_tries(
 async fn beat(
     ground: &Ground<'_>,
     clock: &Clock,
-    secrets: &Secrets<'_>,
+    secrets: &SecretResolver<'_>,
     http: &Http,
-) -> Result<bool, EdgeError> {
+) -> Result<bool, OperationError> {
     let Some(notify) = &ground.policy.notify else { return Ok(false) };
     let Some(heartbeat) = &notify.heartbeat else { return Ok(false) };
     let now = clock.now();
@@ -277,7 +277,7 @@ async fn beat(
     // Whoever waits for it rings when it does not come: nothing else needs to be said of a failure.
     let asked = match secrets.get(&heartbeat.http).await {
         Ok(address) => http.get(&address, now).await.map_err(|e| e.why),
-        Err(e) => Err(e.told()),
+        Err(e) => Err(e.to_line_with_hint()),
     };
     if let Err(why) = asked {
         tracing::error!("no sign of life could be given: {why}");
@@ -291,7 +291,7 @@ async fn beat(
 ///
 /// # Errors
 /// If the memory can't be read.
-pub async fn dry(ground: &Ground<'_>, heard: &[Heard]) -> Result<Vec<Told>, EdgeError> {
+pub async fn dry(ground: &Ground<'_>, heard: &[Heard]) -> Result<Vec<Told>, OperationError> {
     let found = ground.keep.load(ground.now).await?;
     let mut state = found.state;
     remembered(ground, &mut state, found.fresh, ground.now);
@@ -310,18 +310,18 @@ pub async fn dry(ground: &Ground<'_>, heard: &[Heard]) -> Result<Vec<Told>, Edge
 
 /// Sends a test message to each channel, or to one, and says what came of each.
 pub async fn test(
-    aws: &Aws,
+    aws: &AwsClients,
     policy: &Policy,
     only: Option<&Name>,
     now: Timestamp,
 ) -> Vec<(Name, Result<(), Refused>)> {
     let Some(notify) = &policy.notify else { return Vec::new() };
-    let home = Place::home(policy);
-    let secrets = Secrets::new(aws, &home);
+    let home = Location::home_from_policy(policy);
+    let secrets = SecretResolver::new(aws, &home);
     let http = Http::new();
     let edges = Edges { aws, home: &home, secrets: &secrets, http: &http, notify, now };
     let wanted = notify.channels.iter().filter(|(name, _)| only.is_none_or(|o| o == *name));
-    let one = async |(name, channel): (&Name, &shared::policy::notify::Channel)| {
+    let one = async |(name, channel): (&Name, &shared::policy::notify::ChannelConfig)| {
         let message = test_message(policy, name, now);
         (name.clone(), Box::pin(send(channel, &message, &edges)).await)
     };

@@ -7,12 +7,12 @@ use crate::{
 };
 use serde_json::Value;
 use shared::{
-    aws::EdgeError,
-    lambda::{Unhandled, serve_events},
+    aws::OperationError,
+    lambda::{HandlerError, serve_events},
     metrics::{self, Metric},
-    report::Report,
-    request::Request,
-    run::{Begun, World, finish},
+    report::RunReport,
+    request::RunRequest,
+    run::{RunTimer, RunContext, finish_run},
 };
 
 /// Serves the Lambda.
@@ -27,10 +27,10 @@ pub async fn serve() -> Result<(), shared::lambda::Error> {
     serve_events(NAME, async |world, event| Box::pin(handle(world, event, &at)).await).await
 }
 
-async fn handle(world: &World<'_>, event: &Value, at: &str) -> Result<Value, Unhandled> {
-    let begun = Begun::now(world.aws, &Request::look());
+async fn handle(world: &RunContext<'_>, event: &Value, at: &str) -> Result<Value, HandlerError> {
+    let begun = RunTimer::start(world.aws, &RunRequest::full_run());
     let heard = event::read(event).map_err(|e| ("BadEvent", e.to_string()))?;
-    let unkept = |e: EdgeError| ("NoState", e.told());
+    let unkept = |e: OperationError| ("NoState", e.to_line_with_hint());
     let keep = Keep::new(at, world.aws, world.policy).map_err(unkept)?;
     let ground = Ground { aws: world.aws, policy: world.policy, keep: &keep, now: world.now };
     let looked = look(&ground, &heard).await.map_err(unkept)?;
@@ -45,17 +45,17 @@ async fn handle(world: &World<'_>, event: &Value, at: &str) -> Result<Value, Unh
 }
 
 /// A tick publishes as every run of a function does; what is heard in between, only that a delivery failed.
-async fn publish(world: &World<'_>, looked: &Looked, tick: bool, begun: Begun) {
-    let mut report = Report::new(NAME, world);
-    report.value(Metric::DeliveriesFailed, looked.failed);
-    report.value(Metric::IncidentsOpen, looked.open);
+async fn publish(world: &RunContext<'_>, looked: &Looked, tick: bool, begun: RunTimer) {
+    let mut report = RunReport::new(NAME, world);
+    report.push_metric(Metric::DeliveriesFailed, looked.failed);
+    report.push_metric(Metric::IncidentsOpen, looked.open);
     if tick {
-        Box::pin(finish(world, report, begun)).await;
+        Box::pin(finish_run(world, report, begun)).await;
     } else if looked.failed > 0 && world.policy.home.is_some() {
-        let data: Vec<_> = report.values.iter().map(|v| v.datum(world.policy, NAME)).collect();
-        let cloudwatch = world.aws.cloudwatch(&world.home());
-        if let Err(e) = cloudwatch.put(metrics::NAMESPACE, world.now, &data).await {
-            tracing::error!("metrics are not published: {}", e.told());
+        let data: Vec<_> = report.values.iter().map(|v| v.to_data_point(world.policy, NAME)).collect();
+        let cloudwatch = world.aws.cloudwatch(&world.home_location());
+        if let Err(e) = cloudwatch.put_metrics(metrics::NAMESPACE, world.now, &data).await {
+            tracing::error!("metrics are not published: {}", e.to_line_with_hint());
         }
     }
 }

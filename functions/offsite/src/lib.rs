@@ -12,14 +12,14 @@ mod plan;
 pub use plan::{Action, AwsManaged, Copies, keys_to_ask, plan};
 
 use shared::{
-    aws::{EdgeError, Kind, rds::Copy},
-    catalog::{Marks, Place, Point, Purpose, State},
+    aws::{OperationError, OperationErrorKind, rds::SnapshotCopyRequest},
+    catalog::{HoldfastTags, Location, RecoveryPoint, RolePurpose, RecoveryPointState},
     metrics::Metric,
-    observe::{Where, observe, observe_one},
+    observe::{ObservationScope, observe_inventory, observe_database},
     plan::{Finding, Severity},
-    report::{Did, Done, Made, Report, Result},
-    request::Request,
-    run::{World, apply},
+    report::{ActionResult, StepSuccess, Artifact, RunReport, StepResult},
+    request::RunRequest,
+    run::{RunContext, execute_plan},
 };
 
 /// The function's name.
@@ -29,8 +29,8 @@ pub const NAME: &str = "offsite";
 const WIDTH: usize = 4;
 
 /// Looks, plans, acts and reports.
-pub async fn run(world: &World<'_>, request: &Request) -> Report {
-    let mut report = Report::new(NAME, world);
+pub async fn run(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
+    let mut report = RunReport::new(NAME, world);
     if request.object.is_none() {
         snapshots(world, request, &mut report).await;
     }
@@ -40,21 +40,21 @@ pub async fn run(world: &World<'_>, request: &Request) -> Report {
     report
 }
 
-async fn snapshots(world: &World<'_>, request: &Request, report: &mut Report) {
+async fn snapshots(world: &RunContext<'_>, request: &RunRequest, report: &mut RunReport) {
     if world.policy.databases.values().all(|g| g.copies.is_empty()) {
         return;
     }
     let seen = match &request.snapshot {
-        Some(arn) => observe_one(world, arn).await,
-        None => observe(world, Where::Everywhere).await,
+        Some(arn) => observe_database(world, arn).await,
+        None => observe_inventory(world, ObservationScope::Everywhere).await,
     };
     let mut keys = AwsManaged::new();
     for key in keys_to_ask(world.policy, &seen) {
-        match world.aws.kms(&world.home()).is_aws_managed(&key).await {
+        match world.aws.kms(&world.home_location()).is_aws_managed(&key).await {
             Ok(managed) => {
                 keys.insert(key, managed);
             }
-            Err(e) => report.find(Finding::new(
+            Err(e) => report.push_finding(Finding::new(
                 Severity::Warning,
                 &key,
                 shared::plan::code::KEY_UNKNOWN,
@@ -71,51 +71,51 @@ async fn snapshots(world: &World<'_>, request: &Request, report: &mut Report) {
             copies.waiting, copies.in_flight
         );
         let mend = "nothing: the next runs start them";
-        report.find(Finding::new(Severity::Info, "offsite", "waiting", why, mend));
+        report.push_finding(Finding::new(Severity::Info, "offsite", "waiting", why, mend));
     }
-    let outcomes = apply(world, &copies.plan, WIDTH, async |action| act(world, action).await).await;
-    let started = outcomes.iter().filter(|o| matches!(o.result, Result::Done(_))).count();
+    let outcomes = execute_plan(world, &copies.plan, WIDTH, async |action| act(world, action).await).await;
+    let started = outcomes.iter().filter(|o| matches!(o.result, StepResult::Done(_))).count();
     report.outcomes.extend(outcomes);
-    report.value(Metric::CopiesStarted, started);
+    report.push_metric(Metric::CopiesStarted, started);
     // An event looks at one database alone, and these speak of all.
     if request.snapshot.is_none() {
-        report.value(Metric::CopiesInFlight, copies.in_flight + started);
-        report.value(Metric::CopiesWaiting, copies.waiting);
+        report.push_metric(Metric::CopiesInFlight, copies.in_flight + started);
+        report.push_metric(Metric::CopiesWaiting, copies.waiting);
     }
 }
 
 /// Whether what has the name already is exactly what would have been made: by another run of the same plan a moment ago.
 /// Anything else is no success.
-fn same(there: Option<&Point>, copy: &Copy, e: EdgeError) -> std::result::Result<(), EdgeError> {
-    let marks = Marks::from_tags(copy.tags.iter().map(|(k, v)| (k.as_str(), v.as_str())));
+fn same(there: Option<&RecoveryPoint>, copy: &SnapshotCopyRequest, e: OperationError) -> std::result::Result<(), OperationError> {
+    let marks = HoldfastTags::from_tags(copy.tags.iter().map(|(k, v)| (k.as_str(), v.as_str())));
     let why = match there {
         None => "something of that name was there and is gone",
-        Some(point) if !point.marks.same(&marks) => {
+        Some(point) if !point.marks.is_same_step(&marks) => {
             "something else has that name: of another database, owner, reason or source"
         }
-        Some(Point { state: State::Failed(_), .. }) => "an earlier try under that name failed",
+        Some(RecoveryPoint { state: RecoveryPointState::Failed(_), .. }) => "an earlier try under that name failed",
         Some(_) => return Ok(()),
     };
     let mend = "nothing: the next run makes it under a name of its own".to_owned();
-    Err(EdgeError { kind: Kind::Refused, why: why.into(), mend: Some(mend), ..e })
+    Err(OperationError { kind: OperationErrorKind::Refused, message: why.into(), hint: Some(mend), ..e })
 }
 
-async fn act(world: &World<'_>, action: &Action) -> Did {
+async fn act(world: &RunContext<'_>, action: &Action) -> ActionResult {
     let Action::Copy { to, family, share, copy } = action;
     if let Some((id, account)) = share {
-        world.aws.rds(&Place::home(world.policy)).share(*family, id, account).await?;
+        world.aws.rds(&Location::home_from_policy(world.policy)).share_snapshot(*family, id, account).await?;
     }
-    let rds = world.aws.rds_for(to, Purpose::Pull);
-    match rds.copy(*family, copy).await {
+    let rds = world.aws.rds_for(to, RolePurpose::Pull);
+    match rds.copy_snapshot(*family, copy).await {
         Ok(()) => {}
-        Err(e) if e.kind == Kind::Exists => {
-            same(rds.point(*family, &copy.id).await?.as_ref(), copy, e)?;
+        Err(e) if e.kind == OperationErrorKind::Exists => {
+            same(rds.describe_snapshot(*family, &copy.id).await?.as_ref(), copy, e)?;
         }
         Err(e) => return Err(e),
     }
     let (what, place) = (copy.id.clone(), to.to_string());
-    let made = Made { what, place, bytes: None, seconds: None };
-    Ok(Done::made(format!("{} is on its way", copy.id), made))
+    let made = Artifact { what, place, bytes: None, seconds: None };
+    Ok(StepSuccess::with_artifact(format!("{} is on its way", copy.id), made))
 }
 
 #[cfg(test)]

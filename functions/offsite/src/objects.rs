@@ -12,22 +12,22 @@ mod sweep;
 use plan::{Task, plan};
 use shared::{
     aws::{
-        EdgeError,
-        s3::{Pair, S3},
+        OperationError,
+        s3::{ObjectPair, S3Client},
     },
-    catalog::{Place, Purpose},
+    catalog::{Location, RolePurpose},
     metrics::Metric,
-    objective::{Objective, interval},
-    policy::{Bucket, ObjectCopy, Policy, text::Name},
-    report::Report,
-    request::Request,
-    run::World,
-    time::Schedule,
+    objective::{AgeObjective, schedule_interval},
+    policy::{BucketGroup, ObjectCopyRule, Policy, text::Name},
+    report::RunReport,
+    request::RunRequest,
+    run::RunContext,
+    time::CronSchedule,
 };
 use sweep::{Done, carry_out, gap, sweep};
 
 /// Copies the objects that the policy wants elsewhere: all of them, or the one that an S3 event speaks of.
-pub async fn run(world: &World<'_>, request: &Request, report: &mut Report) {
+pub async fn run(world: &RunContext<'_>, request: &RunRequest, report: &mut RunReport) {
     let tasks = tasks(world, request);
     if tasks.is_empty() {
         return;
@@ -35,7 +35,7 @@ pub async fn run(world: &World<'_>, request: &Request, report: &mut Report) {
     let mut done = Done::default();
     for (task, home, there) in tasks {
         // The destination's role pulls; the list comes from where the bucket is.
-        let (source, destination) = (world.aws.s3(&home), world.aws.s3_for(&there, Purpose::Pull));
+        let (source, destination) = (world.aws.s3(&home), world.aws.s3_for(&there, RolePurpose::Pull));
         match &request.object {
             Some((_, key)) => {
                 one(world, &task, key, &source, &destination, &mut done, report).await;
@@ -44,12 +44,12 @@ pub async fn run(world: &World<'_>, request: &Request, report: &mut Report) {
         }
     }
     report.outcomes.extend(done.rest());
-    report.value(Metric::ObjectsCopied, done.objects);
-    report.value(Metric::BytesCopied, usize::try_from(done.bytes).unwrap_or(usize::MAX));
+    report.push_metric(Metric::ObjectsCopied, done.objects);
+    report.push_metric(Metric::BytesCopied, usize::try_from(done.bytes).unwrap_or(usize::MAX));
 }
 
 /// What this run is to look at, with the place of the bucket and that of the copies.
-fn tasks<'a>(world: &World<'a>, request: &Request) -> Vec<(Task<'a>, Place, Place)> {
+fn tasks<'a>(world: &RunContext<'a>, request: &RunRequest) -> Vec<(Task<'a>, Location, Location)> {
     let policy: &'a Policy = world.policy;
     let copies = policy.buckets.iter().flat_map(|(g, b)| b.copies.iter().map(move |c| (g, b, c)));
     copies
@@ -57,10 +57,10 @@ fn tasks<'a>(world: &World<'a>, request: &Request) -> Vec<(Task<'a>, Place, Plac
         .filter_map(|(group, bucket, copy)| {
             let to = policy.destinations.get(&copy.to)?;
             // A destination in Azure has no bucket; the policy's own check names it as not run yet.
-            let (name, there) = (to.bucket.as_ref()?, Place::of(policy, &copy.to)?);
-            let home = Place::home(policy);
-            let home = Place { region: bucket.region.clone().unwrap_or(home.region), ..home };
-            let schedule = copy.when.as_ref().map(|w| Schedule::new(w, &policy.time_zone));
+            let (name, there) = (to.bucket.as_ref()?, Location::for_destination(policy, &copy.to)?);
+            let home = Location::home_from_policy(policy);
+            let home = Location { region: bucket.region.clone().unwrap_or(home.region), ..home };
+            let schedule = copy.when.as_ref().map(|w| CronSchedule::new(w, &policy.time_zone));
             let task = Task {
                 group,
                 from: bucket.bucket.as_str(),
@@ -80,15 +80,15 @@ fn tasks<'a>(world: &World<'a>, request: &Request) -> Vec<(Task<'a>, Place, Plac
 }
 
 /// How long an object may wait for its copy: as the policy says, or until the next sweep is done.
-fn objective(policy: &Policy, copy: &ObjectCopy, now: jiff::Timestamp) -> Option<Objective> {
+fn objective(policy: &Policy, copy: &ObjectCopyRule, now: jiff::Timestamp) -> Option<AgeObjective> {
     let each = match &copy.when {
-        Some(when) => interval(when, &policy.time_zone, now),
+        Some(when) => schedule_interval(when, &policy.time_zone, now),
         None => Some(jiff::SignedDuration::ZERO), // Every run sweeps.
     };
-    Objective::of_copy(copy.max_age.as_ref(), each)
+    AgeObjective::for_copy(copy.max_age.as_ref(), each)
 }
 
-fn asked(request: &Request, group: &Name, bucket: &Bucket, copy: &ObjectCopy) -> bool {
+fn asked(request: &RunRequest, group: &Name, bucket: &BucketGroup, copy: &ObjectCopyRule) -> bool {
     let named = |a: &String| a == bucket.bucket.as_str() || a == group.as_str();
     let begins = |key: &str| {
         copy.prefixes.is_empty() || copy.prefixes.iter().any(|p| key.starts_with(p.as_str()))
@@ -101,13 +101,13 @@ fn asked(request: &Request, group: &Name, bucket: &Bucket, copy: &ObjectCopy) ->
 
 /// Copies one object, as a sweep would.
 async fn one(
-    world: &World<'_>,
+    world: &RunContext<'_>,
     task: &Task<'_>,
     key: &str,
-    source: &S3,
-    destination: &S3,
+    source: &S3Client,
+    destination: &S3Client,
     done: &mut Done,
-    report: &mut Report,
+    report: &mut RunReport,
 ) {
     match pair(task, key, source, destination).await {
         Ok(Some(pair)) => {
@@ -116,21 +116,21 @@ async fn one(
         }
         // It was deleted since: there is nothing to copy.
         Ok(None) => {}
-        Err(e) => report.find(gap(task, &e)),
+        Err(e) => report.push_finding(gap(task, &e)),
     }
 }
 
 async fn pair(
     task: &Task<'_>,
     key: &str,
-    source: &S3,
-    destination: &S3,
-) -> Result<Option<Pair>, EdgeError> {
-    let Some(object) = source.head(task.from, key).await? else { return Ok(None) };
-    let copy = destination.head(task.to, key).await?;
+    source: &S3Client,
+    destination: &S3Client,
+) -> Result<Option<ObjectPair>, OperationError> {
+    let Some(object) = source.object_metadata(task.from, key).await? else { return Ok(None) };
+    let copy = destination.object_metadata(task.to, key).await?;
     Ok(Some(match copy {
-        Some(copy) => Pair::Both(object.object, copy.object),
-        None => Pair::Missing(object.object),
+        Some(copy) => ObjectPair::Both(object.object, copy.object),
+        None => ObjectPair::Missing(object.object),
     }))
 }
 

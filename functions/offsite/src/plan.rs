@@ -3,14 +3,14 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use shared::{
-    aws::rds::Copy,
-    catalog::{Database, Family, Place, Point, Seen, State, mark},
-    copies::{self, Copied, Pair, Sent, other_account},
-    name::{self, Wanted},
-    observe::selection,
-    plan::{Finding, Operates, Operation, Plan, Severity, code},
-    policy::{Databases, Destination, Policy, SnapshotCopy, text::Name},
-    time::{human, slot},
+    aws::rds::SnapshotCopyRequest,
+    catalog::{RdsDatabase, DatabaseKind, Location, RecoveryPoint, Inventory, RecoveryPointState, mark},
+    copies::{self, CopyStatus, CopyComparison, CopyCandidate, is_cross_account},
+    name::{self, SnapshotSpec},
+    observe::select_databases,
+    plan::{Finding, Operates, Operation, ActionPlan, Severity, code},
+    policy::{DatabaseGroup, CopyDestination, Policy, SnapshotCopyRule, text::Name},
+    time::{format_duration, format_slot},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,13 +24,13 @@ pub enum Action {
     /// Starts a copy at a place, in a single step from wherever the source is.
     Copy {
         /// Where the copy will be.
-        to: Place,
+        to: Location,
         /// Instance or cluster.
-        family: Family,
+        family: DatabaseKind,
         /// The source's identifier at home, and the account that it must be shared with first.
         share: Option<(String, String)>,
         /// The copy.
-        copy: Copy,
+        copy: SnapshotCopyRequest,
     },
 }
 
@@ -65,7 +65,7 @@ pub type AwsManaged = BTreeMap<String, bool>;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Copies {
     /// Steps and findings.
-    pub plan: Plan<Action>,
+    pub plan: ActionPlan<Action>,
     /// Copies on their way already.
     pub in_flight: usize,
     /// Copies that are due and wait for a free slot.
@@ -75,68 +75,68 @@ pub struct Copies {
 /// A copy that is due.
 struct Due<'a> {
     group: &'a Name,
-    database: &'a Database,
-    rule: &'a SnapshotCopy,
-    destination: &'a Destination,
-    place: Place,
-    sent: Sent<'a>,
+    database: &'a RdsDatabase,
+    rule: &'a SnapshotCopyRule,
+    destination: &'a CopyDestination,
+    place: Location,
+    sent: CopyCandidate<'a>,
     /// How many newer points of the database are due at the same destination.
     rank: usize,
     /// Data time of the newest good copy there: the objective that is worst served goes first.
     newest: Option<Timestamp>,
     /// Copies made at home only to be copied on.
-    transfers: Vec<&'a Point>,
+    transfers: Vec<&'a RecoveryPoint>,
 }
 
 /// What every copy is planned with.
 struct Planning<'a> {
     policy: &'a Policy,
     owner: String,
-    seen: &'a Seen,
+    seen: &'a Inventory,
     keys: &'a AwsManaged,
     /// By place, identifiers that this plan gives.
-    promised: BTreeMap<Place, BTreeSet<String>>,
+    promised: BTreeMap<Location, BTreeSet<String>>,
     now: Timestamp,
-    plan: Plan<Action>,
+    plan: ActionPlan<Action>,
 }
 
 /// KMS keys that sources of cross-account copies are under, to be asked about before planning.
-pub fn keys_to_ask(policy: &Policy, seen: &Seen) -> BTreeSet<String> {
-    let home = Place::home(policy);
-    let Some(fleet) = seen.at(&home) else { return BTreeSet::new() };
-    let leaves = |group: &Databases| {
-        let places = group.copies.iter().filter_map(|c| Place::of(policy, &c.to));
-        places.into_iter().any(|p| other_account(policy, &p))
+pub fn keys_to_ask(policy: &Policy, seen: &Inventory) -> BTreeSet<String> {
+    let home = Location::home_from_policy(policy);
+    let Some(fleet) = seen.at_location(&home) else { return BTreeSet::new() };
+    let leaves = |group: &DatabaseGroup| {
+        let places = group.copies.iter().filter_map(|c| Location::for_destination(policy, &c.to));
+        places.into_iter().any(|p| is_cross_account(policy, &p))
     };
-    let selected = selection(policy, &fleet.databases);
-    let leaving = selected.all().filter(|(_, group, _)| leaves(group));
-    let points = fleet.by_database();
-    let points = leaving.flat_map(|(_, _, database)| points.of(database));
-    points.filter(|p| p.good()).filter_map(|p| p.kms_key.clone()).collect()
+    let selected = select_databases(policy, &fleet.databases);
+    let leaving = selected.selected_databases().filter(|(_, group, _)| leaves(group));
+    let points = fleet.points_by_database();
+    let points = leaving.flat_map(|(_, _, database)| points.for_database(database));
+    points.filter(|p| p.is_complete()).filter_map(|p| p.kms_key.clone()).collect()
 }
 
 /// Plans the copies that are due at `now`: worst-served objective first, as many as the destination's quota has room for.
-pub fn plan(policy: &Policy, seen: &Seen, keys: &AwsManaged, now: Timestamp) -> Copies {
+pub fn plan(policy: &Policy, seen: &Inventory, keys: &AwsManaged, now: Timestamp) -> Copies {
     let mut out = Copies::default();
-    out.plan.findings.extend(seen.gaps.iter().map(Finding::gap));
-    let home_place = Place::home(policy);
-    let Some(home) = seen.at(&home_place) else { return out };
-    let selected = selection(policy, &home.databases);
-    let points: BTreeMap<&Place, _> =
-        seen.places.iter().map(|(place, f)| (place, f.by_database())).collect();
+    out.plan.findings.extend(seen.errors.iter().map(Finding::from_observation_error));
+    let home_place = Location::home_from_policy(policy);
+    let Some(home) = seen.at_location(&home_place) else { return out };
+    let selected = select_databases(policy, &home.databases);
+    let points: BTreeMap<&Location, _> =
+        seen.locations.iter().map(|(place, f)| (place, f.points_by_database())).collect();
 
-    let mut due: BTreeMap<Place, Vec<Due<'_>>> = BTreeMap::new();
-    for (group_name, group, database) in selected.all() {
-        let mine = points[&home_place].of(database);
-        for (place, rule) in copies::places(policy, group) {
+    let mut due: BTreeMap<Location, Vec<Due<'_>>> = BTreeMap::new();
+    for (group_name, group, database) in selected.selected_databases() {
+        let mine = points[&home_place].for_database(database);
+        for (place, rule) in copies::copy_locations(policy, group) {
             let Some(destination) = policy.destinations.get(&rule.to) else { continue };
-            let Some(there) = points.get(&place).map(|p| p.of(database)) else { continue };
-            let pair = Pair { policy, group, rule, home: &mine, there: &there };
+            let Some(there) = points.get(&place).map(|p| p.for_database(database)) else { continue };
+            let pair = CopyComparison { policy, group, rule, source_points: &mine, destination_points: &there };
             let transfers = mine.iter().copied().filter(|p| p.marks.transfer);
-            let transfers: Vec<_> = transfers.filter(|p| p.made_for(&policy.owner())).collect();
+            let transfers: Vec<_> = transfers.filter(|p| p.is_owned_by(&policy.owner())).collect();
             let (sent, findings) = missing(&pair, database, &place, now);
             out.plan.findings.extend(findings.into_iter().map(|f| f.in_group(group_name)));
-            let newest = pair.newest().and_then(|p| p.data_time);
+            let newest = pair.newest_good_copy().and_then(|p| p.data_time);
             let all = sent.into_iter().enumerate().map(|(rank, sent)| Due {
                 group: group_name,
                 database,
@@ -155,12 +155,12 @@ pub fn plan(policy: &Policy, seen: &Seen, keys: &AwsManaged, now: Timestamp) -> 
     let owner = policy.owner();
     let (promised, plan) = (BTreeMap::new(), std::mem::take(&mut out.plan));
     let mut planning = Planning { policy, owner, seen, keys, promised, now, plan };
-    for (place, fleet) in &seen.places {
+    for (place, fleet) in &seen.locations {
         out.in_flight +=
-            fleet.points.iter().filter(|p| p.state == State::InFlight && is_copy(p)).count();
+            fleet.points.iter().filter(|p| p.state == RecoveryPointState::InFlight && is_copy(p)).count();
         let mut due = due.remove(place).unwrap_or_default();
         // Everybody's copies use up the quota, not only ours.
-        let busy = fleet.points.iter().filter(|p| p.state == State::InFlight).count();
+        let busy = fleet.points.iter().filter(|p| p.state == RecoveryPointState::InFlight).count();
         let most = due.first().and_then(|d| d.destination.in_flight);
         let most = most.map_or(IN_FLIGHT, |n| n.get() as usize);
         let free = most.saturating_sub(busy);
@@ -180,37 +180,37 @@ pub fn plan(policy: &Policy, seen: &Seen, keys: &AwsManaged, now: Timestamp) -> 
 
 /// The copies of one database that a place wants and does not have, newest first, and what is wrong with others.
 fn missing<'a>(
-    pair: &Pair<'a, '_>,
-    database: &Database,
-    place: &Place,
+    pair: &CopyComparison<'a, '_>,
+    database: &RdsDatabase,
+    place: &Location,
     now: Timestamp,
-) -> (Vec<Sent<'a>>, Vec<Finding>) {
+) -> (Vec<CopyCandidate<'a>>, Vec<Finding>) {
     let (mut missing, mut findings) = (Vec::new(), Vec::new());
     let mut find = |what, why, mend| {
         findings.push(Finding::new(Severity::Critical, &database.id, what, why, mend));
     };
-    for sent in pair.sent(now).into_iter().filter(|sent| !sent.wanted.is_empty()) {
-        match &sent.copied {
-            Copied::Good(_) | Copied::InFlight(_) => {}
-            Copied::Wrong(copy, why) => {
+    for sent in pair.candidates(now).into_iter().filter(|sent| !sent.keep_reasons.is_empty()) {
+        match &sent.status {
+            CopyStatus::Good(_) | CopyStatus::InFlight(_) => {}
+            CopyStatus::Wrong(copy, why) => {
                 let why = format!("the copy {} at {place} does not count: {why}", copy.id);
                 let mend = "delete it when you know why; a new one is made after that";
                 find("wrong-copy", why, mend);
             }
-            Copied::Missing { failed } if *failed >= MOST_TRIES => {
+            CopyStatus::Missing { failed } if *failed >= MOST_TRIES => {
                 let why = format!("{failed} tries to copy {} to {place} failed", sent.source.id);
                 let mend = "see the failed copies there: most often it is the key or its policy";
                 find("keeps-failing", why, mend);
                 // What fails for the newest fails for the older ones too, and would fill the quota with failed copies.
                 break;
             }
-            Copied::Missing { .. } => missing.push(sent),
+            CopyStatus::Missing { .. } => missing.push(sent),
         }
     }
     (missing, findings)
 }
 
-fn is_copy(p: &Point) -> bool {
+fn is_copy(p: &RecoveryPoint) -> bool {
     p.marks.copy_of.is_some() || p.source_arn.is_some()
 }
 
@@ -231,7 +231,7 @@ impl Planning<'_> {
             let mend = format!("write kms_key in the destination {}", d.rule.to);
             return self.refuse(d, "no-key", why, &mend);
         }
-        if !other_account(self.policy, &d.place) {
+        if !is_cross_account(self.policy, &d.place) {
             self.copy(d, source, None);
             return true;
         }
@@ -266,16 +266,16 @@ impl Planning<'_> {
             );
             return self.refuse(d, "key-cannot-leave", why, &mend);
         }
-        let of_source = |t: &&&Point| t.marks.copy_of.as_deref() == Some(source.arn.as_str());
-        let mine: Vec<&Point> = d.transfers.iter().filter(of_source).copied().collect();
-        if mine.iter().any(|t| t.state == State::InFlight) {
+        let of_source = |t: &&&RecoveryPoint| t.marks.copy_of.as_deref() == Some(source.arn.as_str());
+        let mine: Vec<&RecoveryPoint> = d.transfers.iter().filter(of_source).copied().collect();
+        if mine.iter().any(|t| t.state == RecoveryPointState::InFlight) {
             return false;
         }
-        if let Some(transfer) = mine.iter().find(|t| t.good()) {
+        if let Some(transfer) = mine.iter().find(|t| t.is_complete()) {
             self.copy(d, transfer, Some(account));
             return true;
         }
-        let tries = mine.iter().filter(|t| matches!(t.state, State::Failed(_))).count();
+        let tries = mine.iter().filter(|t| matches!(t.state, RecoveryPointState::Failed(_))).count();
         if tries >= MOST_TRIES {
             let why =
                 format!("{tries} tries to copy {} at home for the transfer failed", source.id);
@@ -287,21 +287,21 @@ impl Planning<'_> {
     }
 
     /// A copy at the destination, `from` the source or its transfer copy, shared with `account` first.
-    fn copy(&mut self, d: &Due<'_>, from: &Point, account: Option<String>) {
+    fn copy(&mut self, d: &Due<'_>, from: &RecoveryPoint, account: Option<String>) {
         let source = d.sent.source;
         let mut marks = source_marks(source);
         marks.extend(source.marks.slot.clone().map(|s| (mark::SLOT, s)));
         let also: Vec<_> = source.marks.also.iter().map(|(r, s)| (r.as_str(), s.clone())).collect();
-        marks.extend(name::also(&also).0.map(|also| (mark::ALSO, also)));
+        marks.extend(name::additional_reasons_tag(&also).0.map(|also| (mark::ALSO, also)));
         let tail = tail(self.policy, d, account.is_some());
         let (id, tags) = self.named(d, &d.place, &tail, marks);
         let age = d.newest.map_or("there is no copy yet".into(), |t| {
-            format!("the newest copy's data is {} old", human(self.now.duration_since(t)))
+            format!("the newest copy's data is {} old", format_duration(self.now.duration_since(t)))
         });
-        let because = format!("{} wants it ({}); {age}", d.rule.to, d.sent.wanted.join(", "));
+        let because = format!("{} wants it ({}); {age}", d.rule.to, d.sent.keep_reasons.join(", "));
         // Aurora can't encrypt on copy (CopyDBClusterSnapshot), so a key for an unencrypted cluster snapshot is an error.
-        let keyed = source.encrypted || source.family == Family::Instance;
-        let copy = Copy {
+        let keyed = source.encrypted || source.family == DatabaseKind::Instance;
+        let copy = SnapshotCopyRequest {
             source: from.arn.clone(),
             id,
             kms_key: d.destination.kms_key.as_ref().filter(|_| keyed).map(ToString::to_string),
@@ -314,7 +314,7 @@ impl Planning<'_> {
         };
         let share = account.map(|account| (from.id.clone(), account));
         let action = Action::Copy { to: d.place.clone(), family: source.family, share, copy };
-        self.plan.step(&d.database.id, action, because);
+        self.plan.push_step(&d.database.id, action, because);
     }
 
     /// A copy at home, to be copied on.
@@ -323,10 +323,10 @@ impl Planning<'_> {
         let tail = format!("{}-transfer", tail(self.policy, d, false));
         let mut marks = source_marks(source);
         marks.push((mark::TRANSFER, "true".to_owned()));
-        let home = Place::home(self.policy);
+        let home = Location::home_from_policy(self.policy);
         let (id, tags) = self.named(d, &home, &tail, marks);
         let key = d.destination.transfer_key.as_ref().filter(|_| source.encrypted);
-        let copy = Copy {
+        let copy = SnapshotCopyRequest {
             source: source.arn.clone(),
             id,
             kms_key: key.map(ToString::to_string),
@@ -334,30 +334,30 @@ impl Planning<'_> {
             tags,
         };
         let action = Action::Copy { to: home, family: source.family, share: None, copy };
-        self.plan.step(&d.database.id, action, "RDS can't share it as it is");
+        self.plan.push_step(&d.database.id, action, "RDS can't share it as it is");
     }
 
     /// The identifier and tags of a new copy at a place.
     fn named(
         &mut self,
         d: &Due<'_>,
-        place: &Place,
+        place: &Location,
         tail: &str,
         marks: Vec<(&str, String)>,
     ) -> (String, BTreeMap<String, String>) {
-        let ours = name::marks(&self.owner, d.database, d.sent.source.reason(), marks);
+        let ours = name::holdfast_tags(&self.owner, d.database, d.sent.source.reason(), marks);
         let (tags, _) = name::merge_tags(&d.database.tags, ours);
-        let there = self.seen.at(place).into_iter().flat_map(|fleet| &fleet.points);
+        let there = self.seen.at_location(place).into_iter().flat_map(|fleet| &fleet.points);
         let promised = self.promised.entry(place.clone()).or_default();
-        let wanted = Wanted { database: d.database, tail, tags: &tags };
-        let id = name::free_id(&wanted, there, promised);
+        let wanted = SnapshotSpec { database: d.database, suffix: tail, tags: &tags };
+        let id = name::next_free_identifier(&wanted, there, promised);
         promised.insert(id.clone());
         (id, tags)
     }
 }
 
 /// Of which point a copy is one.
-fn source_marks(source: &Point) -> Vec<(&'static str, String)> {
+fn source_marks(source: &RecoveryPoint) -> Vec<(&'static str, String)> {
     let mut marks = vec![(mark::COPY_OF, source.arn.clone())];
     marks.extend(source.data_time.map(|t| (mark::DATA_TIME, t.to_string())));
     marks
@@ -367,8 +367,8 @@ fn source_marks(source: &Point) -> Vec<(&'static str, String)> {
 /// name must not meet.
 fn tail(policy: &Policy, d: &Due<'_>, other: bool) -> String {
     let source = d.sent.source;
-    let at = source.marks.slot.clone().or_else(|| source.data_time.map(slot)).unwrap_or_default();
-    let from = if other { format!("-{}", policy.home().account) } else { String::new() };
+    let at = source.marks.slot.clone().or_else(|| source.data_time.map(format_slot)).unwrap_or_default();
+    let from = if other { format!("-{}", policy.home_or_placeholder().account) } else { String::new() };
     format!("{}-{at}{from}", source.reason())
 }
 

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
-use shared::aws::s3::{Object, Pair};
+use shared::aws::s3::{S3Object, ObjectPair};
 use std::collections::BTreeMap;
 
 /// Objects and their bytes.
@@ -15,7 +15,7 @@ pub struct Count {
 }
 
 impl Count {
-    fn add(&mut self, object: &Object) {
+    fn add(&mut self, object: &S3Object) {
         self.objects += 1;
         self.bytes += object.size;
     }
@@ -39,7 +39,7 @@ pub struct Comparison {
     /// The oldest object that is not in the replica in its newest form.
     pub oldest: Option<(Timestamp, String)>,
     /// By hash, pairs to read on both sides.
-    sample: BTreeMap<[u8; 8], (Object, Object)>,
+    sample: BTreeMap<[u8; 8], (S3Object, S3Object)>,
     size: usize,
     salt: String,
     /// Younger objects may still be on their way.
@@ -65,24 +65,24 @@ impl Comparison {
     }
 
     /// Takes in the next pair.
-    pub fn add(&mut self, pair: Pair) {
+    pub fn add(&mut self, pair: ObjectPair) {
         match pair {
-            Pair::Missing(object) => {
+            ObjectPair::Missing(object) => {
                 self.source.add(&object);
                 self.missing += 1;
                 self.behind(object);
             }
-            Pair::Both(object, replica) => {
+            ObjectPair::Both(object, replica) => {
                 self.source.add(&object);
                 self.replica.add(&replica);
                 if differs(&object, &replica) {
                     self.differing += 1;
                     self.behind(object);
-                } else if !object.archived() && !replica.archived() {
+                } else if !object.is_archived() && !replica.is_archived() {
                     self.consider(object, replica);
                 }
             }
-            Pair::Extra(object) => {
+            ObjectPair::Extra(object) => {
                 self.replica.add(&object);
                 self.extra += 1;
             }
@@ -96,11 +96,11 @@ impl Comparison {
     }
 
     /// The pairs to read on both sides, source first.
-    pub fn sample(&self) -> impl Iterator<Item = &(Object, Object)> {
+    pub fn sample(&self) -> impl Iterator<Item = &(S3Object, S3Object)> {
         self.sample.values()
     }
 
-    fn behind(&mut self, object: Object) {
+    fn behind(&mut self, object: S3Object) {
         self.late += u64::from(object.modified < self.in_time);
         if self.oldest.as_ref().is_none_or(|(at, _)| object.modified < *at) {
             self.oldest = Some((object.modified, object.key));
@@ -108,7 +108,7 @@ impl Comparison {
     }
 
     /// Keeps the pairs of the smallest hashes: a fair choice in one pass, the same for every run of a day.
-    fn consider(&mut self, object: Object, replica: Object) {
+    fn consider(&mut self, object: S3Object, replica: S3Object) {
         if self.size == 0 {
             return;
         }
@@ -127,7 +127,7 @@ impl Comparison {
 
 /// S3 gives a replica the source's time, so an older one is an older form; its `ETag` alone says nothing where KMS
 /// encrypts either side.
-fn differs(object: &Object, replica: &Object) -> bool {
+fn differs(object: &S3Object, replica: &S3Object) -> bool {
     object.size != replica.size
         || (replica.modified < object.modified && replica.etag != object.etag)
 }
@@ -142,13 +142,13 @@ mod tests {
         s.parse().expect("a time")
     }
 
-    fn object(key: &str, size: u64, etag: &str, time: &str) -> Object {
+    fn object(key: &str, size: u64, etag: &str, time: &str) -> S3Object {
         let modified = at(&format!("2026-11-20T{time}:00Z"));
         let class = "STANDARD".into();
-        Object { key: key.into(), size, etag: etag.into(), modified, class, restored: false }
+        S3Object { key: key.into(), size, etag: etag.into(), modified, class, restored: false }
     }
 
-    fn compared(pairs: Vec<Pair>, now: &str) -> Comparison {
+    fn compared(pairs: Vec<ObjectPair>, now: &str) -> Comparison {
         let mut comparison = Comparison::new(at(now), SignedDuration::from_hours(1), 3);
         for pair in pairs {
             comparison.add(pair);
@@ -160,25 +160,25 @@ mod tests {
     fn each_pair_counts_on_its_side_and_young_objects_are_not_late() {
         let old = || object("k", 3, "a", "09:00");
         let table = [
-            ("the same", vec![Pair::Both(old(), old())]),
-            ("under KMS", vec![Pair::Both(old(), object("k", 3, "b", "09:00"))]),
-            ("written again by hand", vec![Pair::Both(old(), object("k", 3, "b", "10:00"))]),
-            ("missing", vec![Pair::Missing(old())]),
-            ("missing and young", vec![Pair::Missing(object("k", 3, "a", "11:30"))]),
-            ("missing for just as long", vec![Pair::Missing(object("k", 3, "a", "11:00"))]),
-            ("from the future", vec![Pair::Missing(object("k", 3, "a", "13:00"))]),
-            ("another size", vec![Pair::Both(old(), object("k", 2, "b", "09:00"))]),
-            ("an older form", vec![Pair::Both(old(), object("k", 3, "b", "08:00"))]),
-            ("only in the replica", vec![Pair::Extra(old())]),
+            ("the same", vec![ObjectPair::Both(old(), old())]),
+            ("under KMS", vec![ObjectPair::Both(old(), object("k", 3, "b", "09:00"))]),
+            ("written again by hand", vec![ObjectPair::Both(old(), object("k", 3, "b", "10:00"))]),
+            ("missing", vec![ObjectPair::Missing(old())]),
+            ("missing and young", vec![ObjectPair::Missing(object("k", 3, "a", "11:30"))]),
+            ("missing for just as long", vec![ObjectPair::Missing(object("k", 3, "a", "11:00"))]),
+            ("from the future", vec![ObjectPair::Missing(object("k", 3, "a", "13:00"))]),
+            ("another size", vec![ObjectPair::Both(old(), object("k", 2, "b", "09:00"))]),
+            ("an older form", vec![ObjectPair::Both(old(), object("k", 3, "b", "08:00"))]),
+            ("only in the replica", vec![ObjectPair::Extra(old())]),
             ("nothing at all", vec![]),
             (
                 "the oldest counts",
-                vec![Pair::Missing(object("a", 1, "a", "10:00")), Pair::Missing(old())],
+                vec![ObjectPair::Missing(object("a", 1, "a", "10:00")), ObjectPair::Missing(old())],
             ),
         ];
         let lines = table.map(|(case, pairs)| {
             let c = compared(pairs, NOW);
-            let lag = shared::time::human(c.lag(at(NOW)));
+            let lag = shared::time::format_duration(c.lag(at(NOW)));
             format!(
                 "{case}: {} of {} missing, {} differ, {} late, {} extra, lag {lag}",
                 c.missing, c.source.objects, c.differing, c.late, c.extra
@@ -205,7 +205,7 @@ mod tests {
         let pairs = || {
             (0..500)
                 .map(|n| object(&n.to_string(), 1, "a", "09:00"))
-                .map(|o| Pair::Both(o.clone(), o))
+                .map(|o| ObjectPair::Both(o.clone(), o))
                 .collect()
         };
         let keys = |c: &Comparison| c.sample().map(|(s, _)| s.key.clone()).collect::<Vec<_>>();
@@ -220,17 +220,17 @@ mod tests {
 
     #[test]
     fn what_can_not_be_read_is_not_chosen() {
-        let cold = Object { class: "GLACIER".into(), ..object("k", 1, "a", "09:00") };
+        let cold = S3Object { class: "GLACIER".into(), ..object("k", 1, "a", "09:00") };
         let warm = object("k", 1, "a", "09:00");
         let pairs = vec![
-            Pair::Both(warm.clone(), cold.clone()),
-            Pair::Both(cold, warm.clone()),
-            Pair::Missing(warm.clone()),
-            Pair::Both(warm.clone(), object("k", 2, "a", "09:00")),
+            ObjectPair::Both(warm.clone(), cold.clone()),
+            ObjectPair::Both(cold, warm.clone()),
+            ObjectPair::Missing(warm.clone()),
+            ObjectPair::Both(warm.clone(), object("k", 2, "a", "09:00")),
         ];
         assert_eq!(compared(pairs, NOW).sample().count(), 0);
         let mut none = Comparison::new(at(NOW), SignedDuration::from_hours(1), 0);
-        none.add(Pair::Both(warm.clone(), warm));
+        none.add(ObjectPair::Both(warm.clone(), warm));
         assert_eq!(none.sample().count(), 0);
     }
 }

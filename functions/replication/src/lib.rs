@@ -15,14 +15,14 @@ pub use compare::{Comparison, Count};
 pub use observe::{Lagging, Look, Replicated, Sampled, Seen, SeenBucket};
 pub use plan::{Judged, plan};
 
-use shared::{report::Report, request::Request, run::World};
+use shared::{report::RunReport, request::RunRequest, run::RunContext};
 
 /// The function's name.
 pub const NAME: &str = "replication";
 
 /// Looks, plans and reports.
-pub async fn run(world: &World<'_>, request: &Request) -> Report {
-    let mut report = Report::new(NAME, world);
+pub async fn run(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
+    let mut report = RunReport::new(NAME, world);
     let seen = observe::observe(world, request).await;
     let mut judged = plan(world.policy, &seen, world.now);
     if request.assets.is_empty() {

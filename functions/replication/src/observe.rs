@@ -5,15 +5,15 @@ use futures_util::{StreamExt, future, stream};
 use jiff::SignedDuration;
 use shared::{
     aws::{
-        EdgeError, Kind,
-        s3::{DefaultEncryption, NoncurrentRule, Object, Pairs, ReplicationRule, S3, Versioning},
+        OperationError, OperationErrorKind,
+        s3::{DefaultEncryption, NoncurrentExpirationRule, S3Object, ListingDiff, ReplicationRule, S3Client, BucketVersioning},
     },
-    catalog::{Database, Family, Place},
-    observe::{Where, selection},
+    catalog::{RdsDatabase, DatabaseKind, Location},
+    observe::{ObservationScope, select_databases},
     plan::Finding,
-    policy::{Bucket, Databases, Policy, text::Name},
-    request::Request,
-    run::World,
+    policy::{BucketGroup, DatabaseGroup, Policy, text::Name},
+    request::RunRequest,
+    run::RunContext,
 };
 
 /// Buckets looked at at once: each holds two pages of its listings.
@@ -28,7 +28,7 @@ const RECENT: SignedDuration = SignedDuration::from_mins(10);
 const STRIDE: u64 = 1000;
 
 /// What was seen, or why it could not be.
-pub type Look<T> = std::result::Result<T, EdgeError>;
+pub type Look<T> = std::result::Result<T, OperationError>;
 
 /// Everything that is seen.
 #[derive(Debug, Default)]
@@ -49,11 +49,11 @@ pub struct Seen {
 #[derive(Debug, Default)]
 pub struct SeenBucket {
     /// Whether it keeps versions.
-    pub versioning: Option<Versioning>,
+    pub versioning: Option<BucketVersioning>,
     /// Its default encryption.
     pub encryption: Option<Option<DefaultEncryption>>,
     /// The rules that let go of non-current versions.
-    pub noncurrent: Option<Vec<NoncurrentRule>>,
+    pub noncurrent: Option<Vec<NoncurrentExpirationRule>>,
     /// How it is replicated.
     pub replication: Option<Replicated>,
 }
@@ -66,7 +66,7 @@ pub struct Replicated {
     /// The rules of the source.
     pub rules: Vec<ReplicationRule>,
     /// Whether the replica keeps versions.
-    pub versioning: Versioning,
+    pub versioning: BucketVersioning,
     /// The two listings against each other.
     pub comparison: Comparison,
     /// Key at which the comparison ran out of time.
@@ -104,7 +104,7 @@ pub struct Lagging {
 }
 
 /// Looks at everything that the policy asks for, or at the assets of the request alone.
-pub(crate) async fn observe(world: &World<'_>, request: &Request) -> Seen {
+pub(crate) async fn observe(world: &RunContext<'_>, request: &RunRequest) -> Seen {
     let policy = world.policy;
     let asked = |names: &[&str]| {
         request.assets.is_empty() || request.assets.iter().any(|a| names.contains(&a.as_str()))
@@ -114,8 +114,8 @@ pub(crate) async fn observe(world: &World<'_>, request: &Request) -> Seen {
         .iter()
         .filter(|(name, b)| wanted(policy, b) && asked(&[name.as_str(), b.bucket.as_str()]));
     let looks = stream::iter(buckets).map(async |(name, bucket)| {
-        let home = world.home();
-        let home = Place { region: bucket.region.clone().unwrap_or(home.region), ..home };
+        let home = world.home_location();
+        let home = Location { region: bucket.region.clone().unwrap_or(home.region), ..home };
         (name.clone(), look(world, bucket, &world.aws.s3(&home)).await)
     });
     let buckets: Vec<_> = looks.buffered(BUCKETS).collect().await;
@@ -124,7 +124,7 @@ pub(crate) async fn observe(world: &World<'_>, request: &Request) -> Seen {
         replicas(world, &asked, &mut seen).await;
     }
     let known = |a: &&String| {
-        let named = |b: &Bucket| b.bucket.as_str() == a.as_str();
+        let named = |b: &BucketGroup| b.bucket.as_str() == a.as_str();
         policy.buckets.iter().any(|(n, b)| n.as_str() == a.as_str() || named(b))
             || policy.databases.keys().any(|n| n.as_str() == a.as_str())
             || seen.replicas.iter().any(|r| r.id == **a)
@@ -137,7 +137,7 @@ pub(crate) async fn observe(world: &World<'_>, request: &Request) -> Seen {
 }
 
 /// Whether the policy asks anything of a bucket that is looked at here.
-fn wanted(policy: &Policy, bucket: &Bucket) -> bool {
+fn wanted(policy: &Policy, bucket: &BucketGroup) -> bool {
     bucket.versioning
         || bucket.encryption.is_some()
         || bucket.noncurrent_versions.is_some()
@@ -145,24 +145,24 @@ fn wanted(policy: &Policy, bucket: &Bucket) -> bool {
 }
 
 /// The replica's bucket and place. A destination without a bucket is in Azure, where S3 does not replicate to.
-fn replica<'p>(policy: &'p Policy, bucket: &'p Bucket) -> Option<(&'p str, Place)> {
+fn replica<'p>(policy: &'p Policy, bucket: &'p BucketGroup) -> Option<(&'p str, Location)> {
     let to = &bucket.replication.as_ref()?.to;
     let name = policy.destinations.get(to)?.bucket.as_ref()?;
-    Some((name.as_str(), Place::of(policy, to)?))
+    Some((name.as_str(), Location::for_destination(policy, to)?))
 }
 
 /// One bucket. The first refusal ends the look: nothing is concluded from half of it.
-async fn look(world: &World<'_>, bucket: &Bucket, source: &S3) -> Look<SeenBucket> {
+async fn look(world: &RunContext<'_>, bucket: &BucketGroup, source: &S3Client) -> Look<SeenBucket> {
     let name = bucket.bucket.as_str();
     let mut seen = SeenBucket::default();
     if bucket.versioning {
-        seen.versioning = Some(source.versioning(name).await?);
+        seen.versioning = Some(source.bucket_versioning(name).await?);
     }
     if bucket.encryption.is_some() {
-        seen.encryption = Some(source.encryption(name).await?);
+        seen.encryption = Some(source.default_encryption(name).await?);
     }
     if bucket.noncurrent_versions.is_some() {
-        seen.noncurrent = Some(source.noncurrent_days(name).await?);
+        seen.noncurrent = Some(source.noncurrent_expirations(name).await?);
     }
     if let (Some((to, place)), Some(asked)) = (replica(world.policy, bucket), &bucket.replication) {
         let comparison = Comparison::new(world.now, asked.max_lag.duration(), asked.sample);
@@ -190,20 +190,20 @@ fn lists(prefixes: &[String]) -> Vec<&str> {
 
 /// Source and replica side by side, and some objects read on both sides.
 pub(crate) async fn compare(
-    world: &World<'_>,
-    (name, source): (&str, &S3),
-    (to, there): (&str, &S3),
+    world: &RunContext<'_>,
+    (name, source): (&str, &S3Client),
+    (to, there): (&str, &S3Client),
     lists: &[&str],
     mut comparison: Comparison,
 ) -> Look<Replicated> {
     let (rules, versioning) =
-        future::try_join(source.replication_rules(name), there.versioning(to)).await?;
+        future::try_join(source.replication_rules(name), there.bucket_versioning(to)).await?;
     let (mut cut, mut read) = (None, 0);
     'all: for prefix in lists {
-        let mut pairs = Pairs::new(source.objects(name, prefix), there.objects(to, prefix));
+        let mut pairs = ListingDiff::new(source.list_objects(name, prefix), there.list_objects(to, prefix));
         while let Some(pair) = pairs.next().await? {
             read += 1;
-            if read % STRIDE == 0 && world.budget.spent() {
+            if read % STRIDE == 0 && world.deadline.is_exhausted() {
                 cut = Some(pair.key().to_owned());
                 break 'all;
             }
@@ -218,15 +218,15 @@ pub(crate) async fn compare(
     Ok(Replicated { to, rules, versioning, comparison, cut, latency: None, sampled })
 }
 
-type Side<'a> = (&'a str, &'a S3, &'a Object);
+type Side<'a> = (&'a str, &'a S3Client, &'a S3Object);
 
 async fn read_both(source: Side<'_>, replica: Side<'_>) -> Sampled {
-    let read = async |(bucket, s3, object): Side<'_>| s3.read_hash(bucket, object, MOST_READ).await;
+    let read = async |(bucket, s3, object): Side<'_>| s3.hash_object(bucket, object, MOST_READ).await;
     match future::join(read(source), read(replica)).await {
         (Ok(Some(a)), Ok(Some(b))) if a == b => Sampled::Same,
         (Ok(Some(_)), Ok(Some(_))) => Sampled::Differs,
         // The archive tiers of Intelligent-Tiering do not show in a list.
-        (Err(e), _) | (_, Err(e)) if e.kind == Kind::Archived => Sampled::Moved,
+        (Err(e), _) | (_, Err(e)) if e.kind == OperationErrorKind::Archived => Sampled::Moved,
         (Err(e), _) | (_, Err(e)) => Sampled::Unread(e.to_string(), e.hint().into()),
         (Ok(None), _) | (_, Ok(None)) => Sampled::Moved,
     }
@@ -235,12 +235,12 @@ async fn read_both(source: Side<'_>, replica: Side<'_>) -> Sampled {
 /// The lag that S3 publishes for rules with metrics: in the region of the replica, to the account of the source.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/repl-metrics.html>
 async fn latency(
-    world: &World<'_>,
+    world: &RunContext<'_>,
     source: &str,
-    there: &Place,
+    there: &Location,
     replicated: &Replicated,
 ) -> Look<Option<f64>> {
-    let place = Place { region: there.region.clone(), ..world.home() };
+    let place = Location { region: there.region.clone(), ..world.home_location() };
     let cloudwatch = world.aws.cloudwatch(&place);
     let mut largest: Option<f64> = None;
     let to = replicated.to.as_str();
@@ -248,7 +248,7 @@ async fn latency(
         let of =
             [("SourceBucket", source), ("DestinationBucket", to), ("RuleId", rule.id.as_str())];
         let found =
-            cloudwatch.largest("AWS/S3", "ReplicationLatency", &of, world.now, RECENT).await?;
+            cloudwatch.max_value("AWS/S3", "ReplicationLatency", &of, world.now, RECENT).await?;
         largest = match (largest, found) {
             (Some(a), Some(b)) => Some(a.max(b)),
             (a, b) => a.or(b),
@@ -258,23 +258,23 @@ async fn latency(
 }
 
 /// Read replicas that a group watches, and their lag.
-async fn replicas(world: &World<'_>, asked: &impl Fn(&[&str]) -> bool, seen: &mut Seen) {
+async fn replicas(world: &RunContext<'_>, asked: &impl Fn(&[&str]) -> bool, seen: &mut Seen) {
     let policy = world.policy;
     let watching = policy.databases.iter().filter(|(_, g)| g.replica_max_lag.is_some());
-    let looked = shared::observe::observe(world, Where::Home).await;
-    let Some(fleet) = looked.at(&world.home()) else {
-        let gap = looked.gaps.first().map(Finding::gap);
+    let looked = shared::observe::observe_inventory(world, ObservationScope::Home).await;
+    let Some(fleet) = looked.at_location(&world.home_location()) else {
+        let gap = looked.errors.first().map(Finding::from_observation_error);
         seen.blind = gap.map(|g| (g, watching.map(|(n, _)| n.clone()).collect()));
         return;
     };
     let watched = watched(policy, &fleet.databases);
     let alone = watching.filter(|(n, _)| !watched.iter().any(|(g, _)| g == n));
     seen.without = alone.map(|(n, _)| n.clone()).filter(|n| asked(&[n.as_str()])).collect();
-    let cloudwatch = world.aws.cloudwatch(&world.home());
+    let cloudwatch = world.aws.cloudwatch(&world.home_location());
     let watched = watched.into_iter().filter(|(g, d)| asked(&[g.as_str(), d.id.as_str()]));
     let looks = stream::iter(watched).map(async |(group, replica)| {
         let of = [("DBInstanceIdentifier", replica.id.as_str())];
-        let seconds = cloudwatch.largest("AWS/RDS", "ReplicaLag", &of, world.now, RECENT).await;
+        let seconds = cloudwatch.max_value("AWS/RDS", "ReplicaLag", &of, world.now, RECENT).await;
         let of = replica.replica_of.clone().unwrap_or_default();
         Lagging { group: group.clone(), id: replica.id.clone(), of, seconds }
     });
@@ -284,16 +284,16 @@ async fn replicas(world: &World<'_>, asked: &impl Fn(&[&str]) -> bool, seen: &mu
 /// Read replicas with the group that watches them: their own, or else that of their primary.
 pub(crate) fn watched<'a>(
     policy: &'a Policy,
-    databases: &'a [Database],
-) -> Vec<(&'a Name, &'a Database)> {
-    let selection = selection(policy, databases);
+    databases: &'a [RdsDatabase],
+) -> Vec<(&'a Name, &'a RdsDatabase)> {
+    let selection = select_databases(policy, databases);
     let watching = |id: &str| {
-        let found = selection.of(id);
-        found.and_then(|(n, g, _): (&Name, &Databases, _)| g.replica_max_lag.as_ref().map(|_| n))
+        let found = selection.find_by_id(id);
+        found.and_then(|(n, g, _): (&Name, &DatabaseGroup, _)| g.replica_max_lag.as_ref().map(|_| n))
     };
-    let replicas = databases.iter().filter(|d| d.family == Family::Instance);
+    let replicas = databases.iter().filter(|d| d.family == DatabaseKind::Instance);
     // The primary of a replica from another region is named by its ARN, and no group of this region has it.
-    let group = |d: &'a Database| {
+    let group = |d: &'a RdsDatabase| {
         let primary = d.replica_of.as_deref()?;
         Some((watching(&d.id).or_else(|| watching(primary))?, d))
     };

@@ -5,12 +5,12 @@ mod replicas;
 use crate::observe::{Look, Replicated, Sampled, Seen, SeenBucket};
 use jiff::{SignedDuration, Timestamp};
 use shared::{
-    aws::{EdgeError, s3::Versioning},
-    metrics::{self, Metric, Value},
+    aws::{OperationError, s3::BucketVersioning},
+    metrics::{self, Metric, MetricValue},
     plan::{Finding, Severity, code},
-    policy::{Bucket, Encryption, Policy, Replication, text::Name},
-    report::{Coverage, Standing},
-    time::human,
+    policy::{BucketGroup, BucketEncryption, Policy, BucketReplication, text::Name},
+    report::{AssetCoverage, AssetStatus},
+    time::format_duration,
 };
 
 /// What follows from what was seen.
@@ -19,9 +19,9 @@ pub struct Judged {
     /// What differs from the policy.
     pub findings: Vec<Finding>,
     /// How each bucket stands.
-    pub assets: Vec<Standing>,
+    pub assets: Vec<AssetStatus>,
     /// Lags and missing objects.
-    pub values: Vec<Value>,
+    pub values: Vec<MetricValue>,
 }
 
 /// Judges everything that was seen.
@@ -42,8 +42,8 @@ pub fn plan(policy: &Policy, seen: &Seen, now: Timestamp) -> Judged {
             missing.push((group.as_str(), name, whole.map(|r| r.comparison.late as f64)));
         }
     }
-    judged.values.extend(metrics::worst(Metric::ReplicationLag, lags.into_iter()));
-    judged.values.extend(metrics::worst(Metric::ReplicationMissing, missing.into_iter()));
+    judged.values.extend(metrics::aggregate_max(Metric::ReplicationLag, lags.into_iter()));
+    judged.values.extend(metrics::aggregate_max(Metric::ReplicationMissing, missing.into_iter()));
     replicas::judge(policy, seen, &mut judged);
     for asset in &seen.unknown {
         let why = "no bucket, group or watched read replica has this name";
@@ -68,22 +68,22 @@ fn lag(replicated: &Replicated, now: Timestamp) -> SignedDuration {
 
 fn standing(
     group: &Name,
-    bucket: &Bucket,
+    bucket: &BucketGroup,
     look: &Look<SeenBucket>,
     findings: &[Finding],
     now: Timestamp,
-) -> Standing {
+) -> AssetStatus {
     let replicated = look.as_ref().ok().and_then(|s| s.replication.as_ref());
     let size = replicated.and_then(|r| i64::try_from(r.comparison.source.bytes).ok());
-    Standing {
+    AssetStatus {
         size_bytes: size,
         // How far the replica is behind is the age of its data.
         offsite_age_seconds: replicated.map(|r| lag(r, now).as_secs()),
         offsite_wanted: bucket.replication.is_some(),
-        coverage: if look.is_ok() { Coverage::Watched } else { Coverage::NotObserved },
+        coverage: if look.is_ok() { AssetCoverage::Watched } else { AssetCoverage::NotObserved },
         worst: findings.iter().map(|f| f.severity).max(),
         why: findings.iter().map(|f| f.why.clone()).collect(),
-        ..Standing::new(group.to_string(), bucket.bucket.to_string())
+        ..AssetStatus::new(group.to_string(), bucket.bucket.to_string())
     }
 }
 
@@ -102,15 +102,15 @@ pub(crate) fn unwatched(policy: &Policy, judged: &mut Judged) {
             "ask for versioning, replication or copies to a bucket, or take it out of the policy";
         let finding = Finding::new(Severity::Warning, name, "not-watched", why, mend);
         let finding = finding.in_group(group);
-        let mut standing = Standing::new(group.to_string(), name);
-        standing.coverage = Coverage::NotWatched;
-        standing.add(&finding);
+        let mut standing = AssetStatus::new(group.to_string(), name);
+        standing.coverage = AssetCoverage::NotWatched;
+        standing.add_finding(&finding);
         judged.assets.push(standing);
         judged.findings.push(finding);
     }
 }
 
-fn of_bucket(bucket: &Bucket, look: &Look<SeenBucket>, now: Timestamp) -> Vec<Finding> {
+fn of_bucket(bucket: &BucketGroup, look: &Look<SeenBucket>, now: Timestamp) -> Vec<Finding> {
     let name = bucket.bucket.as_str();
     let seen = match look {
         Ok(seen) => seen,
@@ -122,7 +122,7 @@ fn of_bucket(bucket: &Bucket, look: &Look<SeenBucket>, now: Timestamp) -> Vec<Fi
     let mut find = |severity, what, why: String, mend: &str| {
         findings.push(Finding::new(severity, name, what, why, mend));
     };
-    if let Some(versioning) = seen.versioning.filter(|v| *v != Versioning::Enabled) {
+    if let Some(versioning) = seen.versioning.filter(|v| *v != BucketVersioning::Enabled) {
         let why = format!("versioning is {versioning}: what is overwritten or deleted is lost");
         find(Severity::Critical, "versioning", why, "switch the bucket's versioning on");
     }
@@ -142,7 +142,7 @@ fn of_bucket(bucket: &Bucket, look: &Look<SeenBucket>, now: Timestamp) -> Vec<Fi
 
 type Find<'a> = &'a mut dyn FnMut(Severity, &'static str, String, &str);
 
-fn mend(e: &EdgeError) -> &str {
+fn mend(e: &OperationError) -> &str {
     match e.code.as_deref() {
         Some("PermanentRedirect" | "AuthorizationHeaderMalformed") => {
             "the bucket is in another region: write its region in the policy"
@@ -151,28 +151,28 @@ fn mend(e: &EdgeError) -> &str {
     }
 }
 
-fn encryption(wanted: Encryption, set: Option<&str>, find: Find<'_>) {
+fn encryption(wanted: BucketEncryption, set: Option<&str>, find: Find<'_>) {
     let mend = "set the bucket's default encryption as the policy says";
     match (wanted, set) {
-        (Encryption::Aes256, Some("AES256"))
-        | (Encryption::Kms, Some("aws:kms" | "aws:kms:dsse")) => {}
-        (Encryption::Aes256, Some(set)) => {
+        (BucketEncryption::Aes256, Some("AES256"))
+        | (BucketEncryption::Kms, Some("aws:kms" | "aws:kms:dsse")) => {}
+        (BucketEncryption::Aes256, Some(set)) => {
             let why = format!("default encryption is {set}, the policy says AES256");
             find(Severity::Warning, "encryption", why, mend);
         }
-        (Encryption::Kms, set) => {
+        (BucketEncryption::Kms, set) => {
             let set = set.unwrap_or("off");
             let why = format!("default encryption is {set}, the policy says aws:kms");
             find(Severity::Critical, "encryption", why, mend);
         }
-        (Encryption::Aes256, None) => {
+        (BucketEncryption::Aes256, None) => {
             let why = "default encryption is off, the policy says AES256".into();
             find(Severity::Critical, "encryption", why, mend);
         }
     }
 }
 
-fn noncurrent(wanted: SignedDuration, rules: &[shared::aws::s3::NoncurrentRule], find: Find<'_>) {
+fn noncurrent(wanted: SignedDuration, rules: &[shared::aws::s3::NoncurrentExpirationRule], find: Find<'_>) {
     let of = |days: i32| SignedDuration::from_hours(24 * i64::from(days));
     let mend = "set NoncurrentDays of the bucket's lifecycle as the policy says";
     for rule in rules.iter().filter(|r| of(r.days) < wanted) {
@@ -180,11 +180,11 @@ fn noncurrent(wanted: SignedDuration, rules: &[shared::aws::s3::NoncurrentRule],
             "the lifecycle rule \"{}\" lets go of replaced and deleted versions after {} days, the policy keeps them for {}",
             rule.id,
             rule.days,
-            human(wanted)
+            format_duration(wanted)
         );
         find(Severity::Critical, "noncurrent-too-short", why, mend);
     }
-    let whole = rules.iter().filter(|r| r.whole).map(|r| r.days).min();
+    let whole = rules.iter().filter(|r| r.covers_bucket).map(|r| r.days).min();
     match whole {
         None => {
             let why = "no lifecycle rule of the whole bucket lets go of replaced and deleted versions: they stay for ever";
@@ -193,7 +193,7 @@ fn noncurrent(wanted: SignedDuration, rules: &[shared::aws::s3::NoncurrentRule],
         Some(days) if of(days) > wanted => {
             let why = format!(
                 "replaced and deleted versions stay for {days} days, the policy lets them go after {}",
-                human(wanted)
+                format_duration(wanted)
             );
             find(Severity::Warning, "noncurrent-too-long", why, mend);
         }
@@ -201,7 +201,7 @@ fn noncurrent(wanted: SignedDuration, rules: &[shared::aws::s3::NoncurrentRule],
     }
 }
 
-fn settings(asked: &Replication, replicated: &Replicated, find: Find<'_>) {
+fn settings(asked: &BucketReplication, replicated: &Replicated, find: Find<'_>) {
     let Replicated { to, rules, versioning, .. } = replicated;
     let on = || rules.iter().filter(|r| r.enabled && r.to == *to);
     // A rule may take in more than the policy wants, and several together what it wants.
@@ -230,14 +230,14 @@ fn settings(asked: &Replication, replicated: &Replicated, find: Find<'_>) {
         let mend = "let a rule take in the whole bucket, or write the prefixes that are meant into replication.prefixes";
         find(Severity::Warning, "rule-narrow", why, mend);
     }
-    if *versioning != Versioning::Enabled {
+    if *versioning != BucketVersioning::Enabled {
         let why =
             format!("versioning of the replica {to} is {versioning}: S3 can't replicate to it");
         find(Severity::Critical, "replica-versioning", why, "switch the replica's versioning on");
     }
 }
 
-fn compared(asked: &Replication, replicated: &Replicated, now: Timestamp, find: Find<'_>) {
+fn compared(asked: &BucketReplication, replicated: &Replicated, now: Timestamp, find: Find<'_>) {
     let Replicated { to, comparison: c, cut, .. } = replicated;
     if let Some(key) = cut {
         let why = format!("there was no time to compare with {to} beyond \"{key}\"");
@@ -256,8 +256,8 @@ fn compared(asked: &Replication, replicated: &Replicated, now: Timestamp, find: 
         let oldest = c.oldest.as_ref().map(|(_, key)| format!("; the oldest object is \"{key}\""));
         let why = format!(
             "the replica {to} is {} behind, {} is allowed{}",
-            human(lag),
-            human(max_lag),
+            format_duration(lag),
+            format_duration(max_lag),
             oldest.unwrap_or_default()
         );
         // A few stragglers are tolerated; S3's own figure is not theirs alone.
@@ -275,7 +275,7 @@ fn compared(asked: &Replication, replicated: &Replicated, now: Timestamp, find: 
             "{} of {} objects are not in the replica {to} in their newest form after {}, {} are tolerated ({} missing, {} differ, the youngest included)",
             c.late,
             c.source.objects,
-            human(max_lag),
+            format_duration(max_lag),
             asked.tolerance,
             c.missing,
             c.differing

@@ -13,7 +13,7 @@ use report::{
 use shared::{
     plan::{Finding, Severity},
     policy::Policy,
-    report::{Coverage, Standing},
+    report::{AssetCoverage, AssetStatus},
 };
 use std::{env, error::Error, fs, path::Path, time::Instant};
 
@@ -84,7 +84,7 @@ fn fleet(assets: usize, days: i64, now: Timestamp, well: bool) -> Facts {
             );
             why.push(text);
         }
-        facts.standings.push(Standing {
+        facts.standings.push(AssetStatus {
             newest: Some(format!("{asset}-daily-202611200200")),
             group: "fleet".into(),
             age_seconds: Some(age),
@@ -93,7 +93,7 @@ fn fleet(assets: usize, days: i64, now: Timestamp, well: bool) -> Facts {
             offsite_age_seconds: (!blind).then_some(age),
             offsite_wanted: true,
             max_age_derived: false,
-            coverage: Coverage::Watched,
+            coverage: AssetCoverage::Watched,
             worst: late.then_some(Severity::Critical),
             why,
             asset: asset.clone(),

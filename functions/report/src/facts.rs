@@ -2,7 +2,7 @@
 
 use crate::prices::Class;
 use jiff::Timestamp;
-use shared::{aws::cloudwatch::AlarmState, plan::Finding, report::Standing};
+use shared::{aws::cloudwatch::AlarmState, plan::Finding, report::AssetStatus};
 use std::collections::BTreeMap;
 
 /// An asset's name: its group in the policy, and its own.
@@ -150,7 +150,7 @@ pub enum Trail {
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     /// How the judging functions say that each asset stands.
-    pub standings: Vec<Standing>,
+    pub standings: Vec<AssetStatus>,
     /// What they found.
     pub findings: Vec<Finding>,
     /// How far continuous backup is behind, in seconds, where there is one.

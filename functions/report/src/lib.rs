@@ -24,17 +24,17 @@ pub use write::{Target, write};
 
 use shared::{
     plan::{Finding, Severity},
-    report::Report,
-    request::Request,
-    run::World,
+    report::RunReport,
+    request::RunRequest,
+    run::RunContext,
 };
 
 /// The function's name.
 pub const NAME: &str = "report";
 
 /// Looks, makes the page, writes it where the policy says, and reports.
-pub async fn run(world: &World<'_>, _request: &Request) -> Report {
-    let mut report = Report::new(NAME, world);
+pub async fn run(world: &RunContext<'_>, _request: &RunRequest) -> RunReport {
+    let mut report = RunReport::new(NAME, world);
     let told = page(world.policy, &observe(world).await, world.now);
     report.findings = told.findings;
     report.values = told.values;
@@ -44,7 +44,7 @@ pub async fn run(world: &World<'_>, _request: &Request) -> Report {
     }
     if let Err(e) = write(world, &target, &told.page).await {
         let hint = e.hint();
-        report.find(Finding::new(Severity::Critical, "page", "not-written", e.to_string(), hint));
+        report.push_finding(Finding::new(Severity::Critical, "page", "not-written", e.to_string(), hint));
     }
     report
 }

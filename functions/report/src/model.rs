@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use shared::{
     plan::{Finding, Severity},
-    report::Coverage,
+    report::AssetCoverage,
 };
 
 /// The whole page.
@@ -141,7 +141,7 @@ pub struct Asset {
     /// Its newest good recovery point.
     pub newest: Option<Newest>,
     /// Whether it is looked after at all.
-    pub coverage: Coverage,
+    pub coverage: AssetCoverage,
     /// Seconds that the newest may be old.
     pub max_age_seconds: Option<i64>,
     /// That follows from its schedule; the policy does not write it.

@@ -10,10 +10,10 @@ mod snapshots;
 mod stores;
 
 use crate::facts::{Facts, Gap, Held, Key, Point};
-use shared::{aws::EdgeError, run::World};
+use shared::{aws::OperationError, run::RunContext};
 
 /// Looks at everything. The looks go side by side.
-pub async fn observe(world: &World<'_>) -> Facts {
+pub async fn observe(world: &RunContext<'_>) -> Facts {
     let mut facts = Facts::default();
     let standing = Box::pin(judges::ask(world));
     let snapshots = Box::pin(snapshots::look(world));
@@ -45,7 +45,7 @@ impl Facts {
         self.held.entry(key).or_default()
     }
 
-    fn gap(&mut self, place: impl Into<String>, e: &EdgeError) {
+    fn gap(&mut self, place: impl Into<String>, e: &OperationError) {
         let mend = e.hint();
         self.gaps.push(Gap { place: place.into(), why: e.to_string(), mend: mend.to_string() });
     }

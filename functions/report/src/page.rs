@@ -15,10 +15,10 @@ use crate::{
 use jiff::{SignedDuration, Timestamp};
 use money::Ledger;
 use shared::{
-    metrics::{Metric, Value},
+    metrics::{Metric, MetricValue},
     plan::{Finding, Severity, code},
-    policy::{Policy, QuotaOf, When},
-    time::Schedule,
+    policy::{Policy, QuotaScope, ScheduleConfig},
+    time::CronSchedule,
 };
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ pub struct Told {
     /// Findings about costs, quota, success and places that no other function looks at.
     pub findings: Vec<Finding>,
     /// Values to publish.
-    pub values: Vec<Value>,
+    pub values: Vec<MetricValue>,
 }
 
 /// Makes the page.
@@ -157,8 +157,8 @@ fn alarms(policy: &Policy, facts: &Facts) -> Option<Vec<Alarm>> {
 fn quota(policy: &Policy, costs: &crate::model::Costs) -> Option<Quota> {
     let (quota, warn_at, critical_at) = Table::new(policy.costs.as_ref()).quota()?;
     let bytes = match policy.costs.as_ref().map(|c| c.quota_of).unwrap_or_default() {
-        QuotaOf::All => costs.total.bytes,
-        QuotaOf::Objects => {
+        QuotaScope::All => costs.total.bytes,
+        QuotaScope::Objects => {
             costs.classes.iter().filter(|c| !c.class.is_snapshot()).map(|c| c.line.bytes).sum()
         }
     };
@@ -191,8 +191,8 @@ fn own_findings(
         found.push(Finding::new(Severity::Warning, &gap.place, code::GAP, why, mend));
     }
     if let Some(cron) = policy.costs.as_ref().and_then(|c| c.report.as_ref()) {
-        let when = When { cron: cron.clone(), time_zone: None };
-        let due = Schedule::new(&when, &policy.time_zone).last_due(now);
+        let when = ScheduleConfig { cron: cron.clone(), time_zone: None };
+        let due = CronSchedule::new(&when, &policy.time_zone).last_due(now);
         // The function runs each hour, and a run may fail: each of a day carries it, and `notify` sends it once.
         if due.is_some_and(|d| now.duration_since(d) < SignedDuration::from_hours(24)) {
             let why = words::storage_report(costs, quota);
@@ -208,7 +208,7 @@ fn values(
     costs: &crate::model::Costs,
     quota: Option<&Quota>,
     success: Option<&Success>,
-) -> Vec<Value> {
+) -> Vec<MetricValue> {
     let mut out = Vec::new();
     let mut groups: BTreeMap<&str, (u64, Option<f64>)> = BTreeMap::new();
     for asset in assets {
@@ -220,16 +220,16 @@ fn values(
     }
     #[expect(clippy::cast_precision_loss, reason = "bytes of a fleet are far below 2^52")]
     for (group, (bytes, cost)) in &groups {
-        out.push(Value::of_group(Metric::StorageBytes, group, *bytes as f64));
-        out.extend(cost.map(|c| Value::of_group(Metric::StorageCost, group, c)));
+        out.push(MetricValue::for_group(Metric::StorageBytes, group, *bytes as f64));
+        out.extend(cost.map(|c| MetricValue::for_group(Metric::StorageCost, group, c)));
     }
     #[expect(clippy::cast_precision_loss, reason = "bytes of a fleet are far below 2^52")]
-    out.push(Value::of_policy(Metric::StorageBytes, costs.total.bytes as f64));
+    out.push(MetricValue::for_policy(Metric::StorageBytes, costs.total.bytes as f64));
     let cost = costs.total.month.filter(|_| !costs.total.at_least);
-    out.extend(cost.map(|c| Value::of_policy(Metric::StorageCost, c)));
-    out.extend(quota.map(|q| Value::of_policy(Metric::QuotaUsed, q.used * 100.0)));
+    out.extend(cost.map(|c| MetricValue::for_policy(Metric::StorageCost, c)));
+    out.extend(quota.map(|q| MetricValue::for_policy(Metric::QuotaUsed, q.used * 100.0)));
     let rate = success.and_then(|s| s.rate);
-    out.extend(rate.map(|r| Value::of_policy(Metric::SuccessRate, r * 100.0)));
+    out.extend(rate.map(|r| MetricValue::for_policy(Metric::SuccessRate, r * 100.0)));
     let mut slowest: BTreeMap<&str, f64> = BTreeMap::new();
     for (group, took) in
         assets.iter().filter_map(|a| Some((a.group.as_str(), a.rto.newest_seconds?)))
@@ -237,9 +237,9 @@ fn values(
         let most = slowest.entry(group).or_insert(took);
         *most = most.max(took);
     }
-    out.extend(slowest.iter().map(|(g, s)| Value::of_group(Metric::RecoverySeconds, g, *s)));
+    out.extend(slowest.iter().map(|(g, s)| MetricValue::for_group(Metric::RecoverySeconds, g, *s)));
     let most = slowest.values().copied().reduce(f64::max);
-    out.extend(most.map(|m| Value::of_policy(Metric::RecoverySeconds, m)));
+    out.extend(most.map(|m| MetricValue::for_policy(Metric::RecoverySeconds, m)));
     out
 }
 

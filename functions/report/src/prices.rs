@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use shared::policy::{
-    Costs,
+    CostsConfig,
     costs::{RequestPrices, StoragePrices},
 };
 
@@ -230,12 +230,12 @@ impl Asked {
 /// The prices that count for a policy.
 #[derive(Clone, Debug)]
 pub struct Table {
-    costs: Costs,
+    costs: CostsConfig,
 }
 
 impl Table {
     /// The prices of a policy; the built-in ones where it has no `costs`.
-    pub fn new(costs: Option<&Costs>) -> Self {
+    pub fn new(costs: Option<&CostsConfig>) -> Self {
         Self { costs: costs.cloned().unwrap_or_default() }
     }
 
@@ -288,15 +288,15 @@ impl Table {
 
     /// What each further snapshot of a database adds, as a share of it; none when it is not known.
     pub fn snapshot_change(&self) -> Option<f64> {
-        self.costs.snapshot_change.as_ref().map(shared::policy::text::Share::fraction)
+        self.costs.snapshot_change.as_ref().map(shared::policy::text::Percentage::fraction)
     }
 
     /// The quota in bytes, and the shares of it that are a warning and critical.
     pub fn quota(&self) -> Option<(u64, f64, f64)> {
-        let share = |s: &Option<shared::policy::text::Share>, usual| {
-            s.as_ref().map_or(usual, shared::policy::text::Share::fraction)
+        let share = |s: &Option<shared::policy::text::Percentage>, usual| {
+            s.as_ref().map_or(usual, shared::policy::text::Percentage::fraction)
         };
-        let quota = self.costs.quota.as_ref()?.count();
+        let quota = self.costs.quota.as_ref()?.byte_count();
         Some((quota, share(&self.costs.warn_at, 0.8), share(&self.costs.critical_at, 0.9)))
     }
 }

@@ -2,10 +2,10 @@
 
 use crate::{html, model::Page};
 use shared::{
-    aws::{EdgeError, Kind},
-    catalog::Place,
-    policy::{StatusPage, text::Region},
-    run::World,
+    aws::{OperationError, OperationErrorKind},
+    catalog::Location,
+    policy::{StatusPageConfig, text::Region},
+    run::RunContext,
 };
 use std::{
     io::{self, Write},
@@ -39,11 +39,11 @@ pub enum Target {
 
 impl Target {
     /// Where the policy wants it; none when it wants no page, or one on a host that this is not.
-    pub fn of(world: &World<'_>) -> Option<Self> {
-        let StatusPage { bucket, region, directory, key } = world.policy.status_page.clone()?;
+    pub fn of(world: &RunContext<'_>) -> Option<Self> {
+        let StatusPageConfig { bucket, region, directory, key } = world.policy.status_page.clone()?;
         match (bucket, directory) {
             (Some(bucket), _) => Some(Self::Bucket { bucket: bucket.to_string(), region, key }),
-            (_, Some(folder)) if world.host => Some(Self::Folder { folder: folder.into(), key }),
+            (_, Some(folder)) if world.on_host => Some(Self::Folder { folder: folder.into(), key }),
             _ => None,
         }
     }
@@ -66,16 +66,16 @@ impl Target {
 ///
 /// # Errors
 /// If either can't be written; the one before stays whole then.
-pub async fn write(world: &World<'_>, target: &Target, page: &Page) -> Result<(), EdgeError> {
+pub async fn write(world: &RunContext<'_>, target: &Target, page: &Page) -> Result<(), OperationError> {
     let data = serde_json::to_vec(page).expect("a page is plain data");
     let html = html(page).into_bytes();
     match target {
         Target::Bucket { bucket, region, key } => {
-            let home = Place::home(world.policy);
+            let home = Location::home_from_policy(world.policy);
             let region = region.clone().unwrap_or_else(|| home.region.clone());
-            let s3 = world.aws.s3(&Place { region, ..home });
-            s3.publish(bucket, &beside(key), "application/json", data).await?;
-            s3.publish(bucket, key, "text/html; charset=utf-8", html).await
+            let s3 = world.aws.s3(&Location { region, ..home });
+            s3.put_page(bucket, &beside(key), "application/json", data).await?;
+            s3.put_page(bucket, key, "text/html; charset=utf-8", html).await
         }
         Target::Folder { folder, key } => {
             let (data_path, path) = (folder.join(beside(key)), folder.join(key));
@@ -91,7 +91,7 @@ fn beside(key: &str) -> String {
 }
 
 /// Replaces a file in one step: whoever opens it sees the old one or the new one, whole.
-fn replaced(path: &Path, bytes: &[u8]) -> Result<(), EdgeError> {
+fn replaced(path: &Path, bytes: &[u8]) -> Result<(), OperationError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let work = || -> io::Result<()> {
         std::fs::create_dir_all(folder)?;
@@ -106,7 +106,7 @@ fn replaced(path: &Path, bytes: &[u8]) -> Result<(), EdgeError> {
     work().map_err(|e| {
         let doing = format!("write {}", path.display());
         let mend = "see that the folder can be written to and has space";
-        EdgeError::of_kind(Kind::Store, doing, e.to_string(), mend)
+        OperationError::with_hint(OperationErrorKind::Store, doing, e.to_string(), mend)
     })
 }
 

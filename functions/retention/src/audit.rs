@@ -4,12 +4,12 @@
 use jiff::SignedDuration;
 use serde::Serialize;
 use shared::{
-    audit::{Log, Place},
-    aws::s3::{Expiry, Lifecycle},
-    plan::{Finding, Operates, Operation, Plan, Severity, code},
+    audit::{AuditLog, AuditLocation},
+    aws::s3::{ExpirationRule, BucketLifecycle},
+    plan::{Finding, Operates, Operation, ActionPlan, Severity, code},
     policy::Policy,
-    report::{Did, Outcome},
-    run::{World, apply},
+    report::{ActionResult, StepOutcome},
+    run::{RunContext, execute_plan},
 };
 use std::fmt;
 
@@ -56,30 +56,30 @@ pub struct Kept {
     /// What could not be looked at.
     pub findings: Vec<Finding>,
     /// What was done.
-    pub outcomes: Vec<Outcome>,
+    pub outcomes: Vec<StepOutcome>,
 }
 
 /// The rule of the policy's bucket; none when it wants none. S3 counts whole days, so a begun one is kept to its end.
-fn expiry(policy: &Policy) -> Option<Expiry> {
+fn expiry(policy: &Policy) -> Option<ExpirationRule> {
     let audit = policy.audit.as_ref()?;
     audit.bucket.as_ref()?;
     let hours = audit.keep.duration().as_hours();
     let days = i32::try_from((hours + 23) / 24).unwrap_or(i32::MAX).max(1);
     let id = format!("holdfast-{}-audit", policy.company);
-    Some(Expiry { id, prefix: audit.prefix.clone(), days, noncurrent_days: NONCURRENT })
+    Some(ExpirationRule { id, prefix: audit.prefix.clone(), days, noncurrent_days: NONCURRENT })
 }
 
 /// Looks, and lets go of what is older than the policy keeps.
-pub async fn run(world: &World<'_>) -> Kept {
-    let Some(log) = Log::of(world.aws, world.policy) else { return Kept::default() };
-    let looked = match log.place() {
-        Place::Bucket { s3, bucket, .. } => match expiry(world.policy) {
-            Some(expiry) => s3.lifecycle(bucket).await.map(|found| ruled(bucket, found, &expiry)),
+pub async fn run(world: &RunContext<'_>) -> Kept {
+    let Some(log) = AuditLog::from_policy(world.aws, world.policy) else { return Kept::default() };
+    let looked = match log.location() {
+        AuditLocation::Bucket { s3, bucket, .. } => match expiry(world.policy) {
+            Some(expiry) => s3.bucket_lifecycle(bucket).await.map(|found| ruled(bucket, found, &expiry)),
             None => return Kept::default(),
         },
         // A Lambda does not see a host's directory; the host removes by itself.
-        Place::Directory { .. } if !world.host => return Kept::default(),
-        Place::Directory { .. } => log.before(world.now - keep(world.policy)).await.map(removed),
+        AuditLocation::Directory { .. } if !world.on_host => return Kept::default(),
+        AuditLocation::Directory { .. } => log.objects_older_than(world.now - keep(world.policy)).await.map(removed),
     };
     let (plan, rules, findings) = match looked {
         Ok(looked) => looked,
@@ -89,15 +89,15 @@ pub async fn run(world: &World<'_>) -> Kept {
             return Kept { findings: vec![gap], outcomes: Vec::new() };
         }
     };
-    let outcomes = apply(world, &plan, 1, async |action: &Action| -> Did {
-        match (action, log.place(), &rules) {
-            (Action::Expire { bucket, days }, Place::Bucket { s3, .. }, Some(rules)) => {
+    let outcomes = execute_plan(world, &plan, 1, async |action: &Action| -> ActionResult {
+        match (action, log.location(), &rules) {
+            (Action::Expire { bucket, days }, AuditLocation::Bucket { s3, .. }, Some(rules)) => {
                 s3.set_lifecycle(bucket, rules).await?;
                 Ok(format!("records in s3://{bucket} end after {days} days").into())
             }
             (Action::Remove { seqs }, ..) => {
                 for seq in seqs {
-                    log.remove(*seq).await?;
+                    log.delete_object(*seq).await?;
                 }
                 let (first, last) = (seqs.first().copied(), seqs.last().copied());
                 let told = format!("{} to {} are removed", first.unwrap_or(0), last.unwrap_or(0));
@@ -110,33 +110,33 @@ pub async fn run(world: &World<'_>) -> Kept {
     Kept { findings, outcomes }
 }
 
-type Looked = (Plan<Action>, Option<Lifecycle>, Vec<Finding>);
+type Looked = (ActionPlan<Action>, Option<BucketLifecycle>, Vec<Finding>);
 
 fn keep(policy: &Policy) -> SignedDuration {
     policy.audit.as_ref().map_or(SignedDuration::MAX, |audit| audit.keep.duration())
 }
 
 fn removed(seqs: Vec<u64>) -> Looked {
-    let mut plan = Plan::default();
+    let mut plan = ActionPlan::default();
     if !seqs.is_empty() {
-        plan.step("audit", Action::Remove { seqs }, "they are older than the policy keeps them");
+        plan.push_step("audit", Action::Remove { seqs }, "they are older than the policy keeps them");
     }
     (plan, None, Vec::new())
 }
 
-fn ruled(bucket: &str, found: Lifecycle, expiry: &Expiry) -> Looked {
-    let mut plan = Plan::default();
-    if found.expires(expiry) {
+fn ruled(bucket: &str, found: BucketLifecycle, expiry: &ExpirationRule) -> Looked {
+    let mut plan = ActionPlan::default();
+    if found.contains_expiration(expiry) {
         return (plan, None, Vec::new());
     }
-    let Some(rules) = found.with_expiry(expiry) else {
+    let Some(rules) = found.with_expiration(expiry) else {
         let why = "the bucket has as many lifecycle rules as S3 keeps, so records stay for ever";
         let mend = "take rules away that are not needed, or write another bucket";
         let finding = Finding::new(Severity::Warning, bucket, "no-rule", why, mend);
         return (plan, None, vec![finding]);
     };
     let action = Action::Expire { bucket: bucket.to_owned(), days: expiry.days };
-    plan.step("audit", action, "the bucket's lifecycle rules differ from the policy");
+    plan.push_step("audit", action, "the bucket's lifecycle rules differ from the policy");
     (plan, Some(rules), Vec::new())
 }
 
@@ -165,19 +165,19 @@ mod tests {
     #[test]
     fn the_rule_is_set_when_it_differs_and_stands_beside_all_others() {
         let expiry = expiry(&policy("audit: {bucket: acme-audit, keep: 1y}")).expect("a rule");
-        let (plan, rules, findings) = ruled("acme-audit", Lifecycle::default(), &expiry);
+        let (plan, rules, findings) = ruled("acme-audit", BucketLifecycle::default(), &expiry);
         assert_eq!((plan.steps.len(), findings.len()), (1, 0));
         let there = rules.expect("rules");
         assert!(ruled("acme-audit", there.clone(), &expiry).0.steps.is_empty());
-        let longer = Expiry { days: 400, ..expiry.clone() };
+        let longer = ExpirationRule { days: 400, ..expiry.clone() };
         let (plan, rules, _) = ruled("acme-audit", there.clone(), &longer);
         assert_eq!(plan.steps.len(), 1);
         let rules = rules.expect("rules");
-        assert!(rules.expires(&longer) && !rules.expires(&expiry), "in the place of the old one");
-        let mut full = Lifecycle::default();
+        assert!(rules.contains_expiration(&longer) && !rules.contains_expiration(&expiry), "in the place of the old one");
+        let mut full = BucketLifecycle::default();
         for n in 0..1000 {
-            let other = Expiry { id: format!("other-{n}"), ..expiry.clone() };
-            full = full.with_expiry(&other).expect("room");
+            let other = ExpirationRule { id: format!("other-{n}"), ..expiry.clone() };
+            full = full.with_expiration(&other).expect("room");
         }
         let (plan, _, findings) = ruled("acme-audit", full, &expiry);
         assert_eq!((plan.steps.len(), findings[0].what), (0, "no-rule"));

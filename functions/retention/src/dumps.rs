@@ -4,17 +4,17 @@ use crate::{plan::runaway, schedule};
 use jiff::Timestamp;
 use serde::Serialize;
 use shared::{
-    aws::{EdgeError, Kind},
-    catalog::Point,
-    keep::{Fate, Owed, Question, ReasonRule, decide, unmatched},
-    plan::{Cleared, Finding, Operates, Operation, Plan, Severity, code},
+    aws::{OperationError, OperationErrorKind},
+    catalog::RecoveryPoint,
+    keep::{RetentionVerdict, DeletionPrecondition, RetentionInput, ReasonRetention, decide_retention, find_unmatched_holds},
+    plan::{DeletionPermit, Finding, Operates, Operation, ActionPlan, Severity, code},
     policy::{
-        Dump, Policy, Postgres,
+        DumpRule, Policy, PostgresGroup,
         text::{Name, Period, ReasonName},
     },
-    report::Outcome,
-    request::Request,
-    run::{World, apply},
+    report::StepOutcome,
+    request::RunRequest,
+    run::{RunContext, execute_plan},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,13 +32,13 @@ pub struct Dumps<'p> {
     /// The group.
     pub group: &'p Name,
     /// What the policy says about it.
-    pub rules: &'p Postgres,
+    pub rules: &'p PostgresGroup,
     /// The database.
     pub database: String,
     /// Whether every database of the group was asked for.
     pub whole_group: bool,
     /// `stored`, then each of `also_stored`: its address, and the backups there or why they can't be seen.
-    pub places: Vec<(String, Result<Vec<Backup>, EdgeError>)>,
+    pub places: Vec<(String, Result<Vec<Backup>, OperationError>)>,
 }
 
 /// A dump to be let go.
@@ -49,7 +49,7 @@ pub struct LetGo {
     /// Where it lies: 0 is `stored`, then each of `also_stored`.
     pub place: usize,
     /// The dump, cleared by the safety check.
-    pub point: Box<Cleared<Point>>,
+    pub point: Box<DeletionPermit<RecoveryPoint>>,
 }
 
 impl Operates for LetGo {
@@ -68,24 +68,24 @@ impl fmt::Display for LetGo {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LettingDumps {
     /// Steps and findings.
-    pub plan: Plan<LetGo>,
+    pub plan: ActionPlan<LetGo>,
     /// Dumps of Holdfast's that stay.
     pub kept: usize,
     /// Dumps that would have gone and did not, because of the limits.
     pub refused: usize,
     /// What became of the steps; empty until they are carried out.
-    pub outcomes: Vec<Outcome>,
+    pub outcomes: Vec<StepOutcome>,
 }
 
 /// Looks at the dumps of every group, plans, and lets go. A group can only be asked for whole, or by database.
-pub async fn run(world: &World<'_>, request: &Request, width: usize) -> LettingDumps {
-    let secrets = world.secrets();
+pub async fn run(world: &RunContext<'_>, request: &RunRequest, width: usize) -> LettingDumps {
+    let secrets = world.secret_resolver();
     let (mut seen, mut stores) = (Vec::new(), BTreeMap::new());
     for (group, rules) in &world.policy.postgres {
         // A Lambda has none of a host's directories; their host lets go of what lies there.
-        let local = rules.stored.directory.is_some() && !world.host;
+        let local = rules.stored.directory.is_some() && !world.on_host;
         let asked = rules.databases.is_all()
-            || rules.databases.named().iter().any(|d| request.asks(group.as_str(), d));
+            || rules.databases.named().iter().any(|d| request.includes_database(group.as_str(), d));
         if rules.dumps.is_empty() || !asked || local {
             continue;
         }
@@ -102,7 +102,7 @@ pub async fn run(world: &World<'_>, request: &Request, width: usize) -> LettingD
         }
         let known = by_place.iter().filter_map(|(_, by)| by.as_ref().ok()).flat_map(BTreeMap::keys);
         let databases: BTreeSet<String> = known.chain(rules.databases.named()).cloned().collect();
-        let asked = |d: &String| rules.has_database(d) && request.asks(group.as_str(), d);
+        let asked = |d: &String| rules.has_database(d) && request.includes_database(group.as_str(), d);
         let whole_group = databases.iter().all(asked);
         let mut databases: Vec<String> = databases.into_iter().filter(asked).collect();
         if databases.is_empty() {
@@ -111,9 +111,9 @@ pub async fn run(world: &World<'_>, request: &Request, width: usize) -> LettingD
         }
         for database in databases {
             let of = |by: &BTreeMap<String, Vec<Backup>>| by.get(&database).cloned();
-            let place = |(address, by): &(String, Result<BTreeMap<_, _>, EdgeError>)| {
+            let place = |(address, by): &(String, Result<BTreeMap<_, _>, OperationError>)| {
                 let backups = by.as_ref().map(|by| of(by).unwrap_or_default());
-                (address.clone(), backups.map_err(EdgeError::clone))
+                (address.clone(), backups.map_err(OperationError::clone))
             };
             let places = by_place.iter().map(place).collect();
             seen.push(Dumps { group, rules, database, whole_group, places });
@@ -126,13 +126,13 @@ pub async fn run(world: &World<'_>, request: &Request, width: usize) -> LettingD
         letting.kept += schedule::hold_back(&mut letting.plan, world.dry_run);
     }
     let plan = std::mem::take(&mut letting.plan);
-    letting.outcomes = apply(world, &plan, width, async |step: &LetGo| {
-        let open = stores[&step.group][step.place].as_ref().map_err(EdgeError::clone)?;
+    letting.outcomes = execute_plan(world, &plan, width, async |step: &LetGo| {
+        let open = stores[&step.group][step.place].as_ref().map_err(OperationError::clone)?;
         let rules = &world.policy.postgres[&step.group];
         let trust = Trust::of(world.policy, rules, world.now + began.elapsed());
         let cleaned = open.store.delete(&step.point, &trust).await;
         cleaned.map_err(|e| {
-            EdgeError::of_kind(Kind::CleanUp, e.doing.clone(), e.why.clone(), e.mend.clone())
+            OperationError::with_hint(OperationErrorKind::CleanUp, e.doing.clone(), e.why.clone(), e.mend.clone())
         })?;
         Ok(format!("{} is deleted", step.point.point().id).into())
     })
@@ -142,7 +142,7 @@ pub async fn run(world: &World<'_>, request: &Request, width: usize) -> LettingD
 }
 
 /// A place that could not be opened, as the policy writes it.
-fn written(policy: &shared::policy::Store) -> String {
+fn written(policy: &shared::policy::StoreConfig) -> String {
     let bucket = policy.bucket.as_ref().map(|b| format!("s3://{b}/{}", policy.prefix));
     let azure = policy.azure.as_ref().map(|a| format!("azure://{}/{}", a.account, a.container));
     bucket.or(azure).or(policy.directory.clone()).unwrap_or_default()
@@ -152,7 +152,7 @@ fn written(policy: &shared::policy::Store) -> String {
 /// copies from it is unseen.
 pub fn plan(policy: &Policy, seen: &[Dumps<'_>], now: Timestamp) -> LettingDumps {
     let mut out = LettingDumps::default();
-    let mut by_place: BTreeMap<&str, Vec<(&Dumps<'_>, usize, Point, Fate)>> = BTreeMap::new();
+    let mut by_place: BTreeMap<&str, Vec<(&Dumps<'_>, usize, RecoveryPoint, RetentionVerdict)>> = BTreeMap::new();
     for dumps in seen {
         for (place, (address, backups)) in dumps.places.iter().enumerate() {
             if let Err(e) = backups {
@@ -171,7 +171,7 @@ pub fn plan(policy: &Policy, seen: &[Dumps<'_>], now: Timestamp) -> LettingDumps
     for (address, mut judged) in by_place {
         // Oldest first: a run that is stopped half-way leaves the newer points.
         judged.sort_by_key(|(_, _, point, _)| point.data_time);
-        let going = judged.iter().filter(|(.., fate)| matches!(fate, Fate::Goes(..))).count();
+        let going = judged.iter().filter(|(.., fate)| matches!(fate, RetentionVerdict::Delete(..))).count();
         if let Some(finding) = runaway(&policy.limits.delete, address, (going, judged.len())) {
             out.refused += going;
             out.kept += judged.len();
@@ -180,9 +180,9 @@ pub fn plan(policy: &Policy, seen: &[Dumps<'_>], now: Timestamp) -> LettingDumps
         }
         out.kept += judged.len() - going;
         for (dumps, place, _, fate) in judged {
-            if let Fate::Goes(point, why) = fate {
+            if let RetentionVerdict::Delete(point, why) = fate {
                 let asset = format!("{}/{}", dumps.group, dumps.database);
-                out.plan.step(asset, LetGo { group: dumps.group.clone(), place, point }, why);
+                out.plan.push_step(asset, LetGo { group: dumps.group.clone(), place, point }, why);
             }
         }
     }
@@ -203,14 +203,14 @@ fn unmatched_holds(seen: &[Dumps<'_>]) -> Vec<Finding> {
         if places.is_empty() {
             return Vec::new();
         }
-        let points: Vec<Point> = places.into_iter().flatten().map(|b| b.point("")).collect();
+        let points: Vec<RecoveryPoint> = places.into_iter().flatten().map(|b| b.point("")).collect();
         let finding = |hold: &str| {
             let why = format!("\"{hold}\" in holds is no dump at any place, so it holds nothing");
             let mend =
                 "write the dump's key or whole name as `holdfast list` shows it, or take it out";
             Finding::new(Severity::Warning, hold, "hold-unmatched", why, mend).in_group(group)
         };
-        unmatched(&rules.holds, &points.iter().collect::<Vec<_>>())
+        find_unmatched_holds(&rules.holds, &points.iter().collect::<Vec<_>>())
             .into_iter()
             .map(finding)
             .collect()
@@ -220,8 +220,8 @@ fn unmatched_holds(seen: &[Dumps<'_>]) -> Vec<Finding> {
 
 /// A place that was not seen, said once for its group. One that this role was never given is no fault of the run: whoever
 /// dumps there from a host lets go there too.
-fn unseen(group: &Name, address: &str, e: &EdgeError) -> Finding {
-    let finding = if e.kind == Kind::Denied {
+fn unseen(group: &Name, address: &str, e: &OperationError) -> Finding {
+    let finding = if e.kind == OperationErrorKind::Denied {
         let why = format!(
             "none of its dumps in {address} is let go here, for this role may not look there: {e}"
         );
@@ -243,10 +243,10 @@ pub fn judge(
     dumps: &Dumps<'_>,
     place: usize,
     now: Timestamp,
-) -> Vec<(Point, Fate)> {
+) -> Vec<(RecoveryPoint, RetentionVerdict)> {
     let Some((_, Ok(backups))) = dumps.places.get(place) else { return Vec::new() };
     let company = &policy.owner();
-    let all: BTreeMap<ReasonName, Dump> = dumps.rules.all_dumps();
+    let all: BTreeMap<ReasonName, DumpRule> = dumps.rules.all_dumps();
     let own = place.checked_sub(1).and_then(|i| dumps.rules.also_stored[i].keep.as_ref());
     let mut points = Vec::new();
     let mut needed: BTreeMap<String, String> = BTreeMap::new();
@@ -285,22 +285,22 @@ pub fn judge(
         });
     }
     let kinds = all.iter().map(|(reason, dump)| {
-        let owed = Owed::by(dump.when.as_ref(), &policy.time_zone, now);
-        (reason.as_str(), ReasonRule { keep: vec![own.unwrap_or(&dump.keep)], owed })
+        let owed = DeletionPrecondition::from_schedule(dump.when.as_ref(), &policy.time_zone, now);
+        (reason.as_str(), ReasonRetention { keep: vec![own.unwrap_or(&dump.keep)], precondition: owed })
     });
-    let question = Question {
+    let question = RetentionInput {
         owner: company,
         points: points.iter().collect(),
-        kinds: kinds.collect(),
-        floor: dumps.rules.keep_at_least.get() as usize,
+        reasons: kinds.collect(),
+        min_count: dumps.rules.keep_at_least.get() as usize,
         holds: &dumps.rules.holds,
         max_age: dumps.rules.objectives.max_age.as_ref().map(Period::duration),
         needed: needed.iter().map(|(arn, why)| (arn.as_str(), why.clone())).collect(),
         earlier,
         partial: partial.iter().map(String::as_str).collect(),
-        ..Question::default()
+        ..RetentionInput::default()
     };
-    let fates = decide(&question, now);
+    let fates = decide_retention(&question, now);
     points.into_iter().zip(fates).collect()
 }
 
@@ -308,7 +308,7 @@ pub fn judge(
 fn still_to_copy(
     dumps: &Dumps<'_>,
     home: &[Backup],
-    all: &BTreeMap<ReasonName, Dump>,
+    all: &BTreeMap<ReasonName, DumpRule>,
     now: Timestamp,
     mut needed: impl FnMut(&str, String),
 ) {

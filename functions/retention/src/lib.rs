@@ -15,13 +15,13 @@ mod vault;
 pub use plan::{Delete, Judged, Letting, judge, plan};
 
 use shared::{
-    catalog::Purpose,
+    catalog::RolePurpose,
     metrics::Metric,
-    observe::{Where, observe},
-    plan::Plan,
-    report::{Report, Result, planned},
-    request::Request,
-    run::{World, apply},
+    observe::{ObservationScope, observe_inventory},
+    plan::ActionPlan,
+    report::{RunReport, StepResult, dry_run_outcomes},
+    request::RunRequest,
+    run::{RunContext, execute_plan},
 };
 
 /// The function's name.
@@ -31,44 +31,44 @@ pub const NAME: &str = "retention";
 const WIDTH: usize = 4;
 
 /// Looks, plans, acts and reports.
-pub async fn run(world: &World<'_>, request: &Request) -> Report {
-    let mut report = Report::new(NAME, world);
-    let seen = observe(world, Where::Everywhere).await;
+pub async fn run(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
+    let mut report = RunReport::new(NAME, world);
+    let seen = observe_inventory(world, ObservationScope::Everywhere).await;
     let mut letting = plan(world.policy, &seen, world.now);
     vault::leave(world.policy, &mut letting.plan);
     if let Some(finding) = schedule::waits(world.policy, world.now) {
         letting.kept += schedule::hold_back(&mut letting.plan, world.dry_run);
-        report.find(finding);
+        report.push_finding(finding);
     }
     report.findings.extend(letting.plan.findings.iter().cloned());
-    report.outcomes = apply(world, &letting.plan, WIDTH, async |delete| {
-        world.aws.rds_for(&delete.at, Purpose::Delete).delete(&delete.point).await?;
+    report.outcomes = execute_plan(world, &letting.plan, WIDTH, async |delete| {
+        world.aws.rds_for(&delete.at, RolePurpose::Delete).delete_snapshot(&delete.point).await?;
         Ok(format!("{} is deleted", delete.point.point().id).into())
     })
     .await;
     if world.dry_run {
         // Whoever asks what would go is shown what the limits stop, too.
-        let beyond = Plan { steps: std::mem::take(&mut letting.beyond), findings: Vec::new() };
-        report.outcomes.extend(planned(&beyond));
+        let beyond = ActionPlan { steps: std::mem::take(&mut letting.beyond), findings: Vec::new() };
+        report.outcomes.extend(dry_run_outcomes(&beyond));
     }
     let dumps = dumps::run(world, request, WIDTH).await;
     report.findings.extend(dumps.plan.findings);
     report.outcomes.extend(dumps.outcomes);
-    report.value(Metric::PointsDeleted, report.count(|r| matches!(r, Result::Done(_))));
+    report.push_metric(Metric::PointsDeleted, report.count_outcomes(|r| matches!(r, StepResult::Done(_))));
     let tiers = tiers::run(world).await;
     report.findings.extend(tiers.findings);
     report.outcomes.extend(tiers.outcomes);
     let audit = audit::run(world).await;
     report.findings.extend(audit.findings);
     report.outcomes.extend(audit.outcomes);
-    report.value(Metric::PointsKept, letting.kept + dumps.kept);
-    report.value(Metric::DeletesRefused, letting.refused + dumps.refused);
+    report.push_metric(Metric::PointsKept, letting.kept + dumps.kept);
+    report.push_metric(Metric::DeletesRefused, letting.refused + dumps.refused);
     report
 }
 
 /// Lets go of dumps, and of audit records in a directory: what a host does after it has dumped.
-pub async fn run_dumps(world: &World<'_>, request: &Request) -> Report {
-    let mut report = Report::new(NAME, world);
+pub async fn run_dumps(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
+    let mut report = RunReport::new(NAME, world);
     let dumps = dumps::run(world, request, WIDTH).await;
     report.findings.extend(schedule::waits(world.policy, world.now));
     report.findings.extend(dumps.plan.findings);

@@ -7,10 +7,10 @@ pub use judge::{Judged, judge};
 use jiff::Timestamp;
 use serde::Serialize;
 use shared::{
-    catalog::{Place, Point, Seen},
+    catalog::{Location, RecoveryPoint, Inventory},
     hints::commands,
-    keep::{Fate, unmatched},
-    plan::{Cleared, Finding, Operates, Operation, Plan, Severity, Step},
+    keep::{RetentionVerdict, find_unmatched_holds},
+    plan::{DeletionPermit, Finding, Operates, Operation, ActionPlan, Severity, PlanStep},
     policy::{DeleteLimit, Policy},
 };
 use std::{
@@ -22,9 +22,9 @@ use std::{
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Delete {
     /// Where the point is.
-    pub at: Place,
+    pub at: Location,
     /// The point, cleared by the safety check.
-    pub point: Box<Cleared<Point>>,
+    pub point: Box<DeletionPermit<RecoveryPoint>>,
 }
 
 impl Operates for Delete {
@@ -43,42 +43,42 @@ impl fmt::Display for Delete {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Letting {
     /// Steps and findings.
-    pub plan: Plan<Delete>,
+    pub plan: ActionPlan<Delete>,
     /// Points of Holdfast's that stay.
     pub kept: usize,
     /// Points that would have gone and did not, because of the limits.
     pub refused: usize,
     /// The steps that the limits refused: a dry run shows them.
-    pub beyond: Vec<Step<Delete>>,
+    pub beyond: Vec<PlanStep<Delete>>,
 }
 
 /// Plans what goes at `now`, place by place. A place that was not seen whole loses nothing, and neither does home while a
 /// place that copies from it is unseen.
-pub fn plan(policy: &Policy, seen: &Seen, now: Timestamp) -> Letting {
+pub fn plan(policy: &Policy, seen: &Inventory, now: Timestamp) -> Letting {
     let mut out = Letting::default();
-    out.plan.findings.extend(seen.gaps.iter().map(Finding::gap));
+    out.plan.findings.extend(seen.errors.iter().map(Finding::from_observation_error));
     out.plan.findings.extend(unmatched_holds(policy, seen));
     let owner = policy.owner();
     let judged = judge(policy, seen, now);
     out.plan.findings.extend(left(policy, seen, &judged, &owner));
     out.plan.findings.extend(suspended(&judged));
-    let mut by_place: BTreeMap<&Place, Vec<Judged<'_>>> = BTreeMap::new();
+    let mut by_place: BTreeMap<&Location, Vec<Judged<'_>>> = BTreeMap::new();
     for judged in judged {
         by_place.entry(judged.place).or_default().push(judged);
     }
     for (place, mut judged) in by_place {
         // Oldest first: a run that is stopped half-way leaves the newer points.
         judged.sort_by_key(|j| j.point.data_time);
-        let ours = judged.iter().filter(|j| j.point.made_for(&owner) && !j.point.automated);
-        let stays = |j: &&Judged<'_>| !matches!(j.fate, Fate::Goes(..));
+        let ours = judged.iter().filter(|j| j.point.is_owned_by(&owner) && !j.point.automated);
+        let stays = |j: &&Judged<'_>| !matches!(j.fate, RetentionVerdict::Delete(..));
         out.kept += ours.filter(stays).count();
         let refused = runaway(&policy.limits.delete, &place.to_string(), counted(&judged, &owner));
         let steps = judged.into_iter().filter_map(|j| match j.fate {
-            Fate::Goes(point, because) => {
+            RetentionVerdict::Delete(point, because) => {
                 let action = Delete { at: place.clone(), point };
-                Some(Step { asset: j.point.database.clone(), action, because })
+                Some(PlanStep { asset: j.point.database.clone(), action, because })
             }
-            Fate::Stays(_) | Fate::Suspended(_) => None,
+            RetentionVerdict::Keep(_) | RetentionVerdict::Suspended(_) => None,
         });
         let Some(finding) = refused else {
             out.plan.steps.extend(steps);
@@ -86,7 +86,7 @@ pub fn plan(policy: &Policy, seen: &Seen, now: Timestamp) -> Letting {
         };
         out.plan.findings.push(finding);
         let before = out.beyond.len();
-        out.beyond.extend(steps.map(|step| Step {
+        out.beyond.extend(steps.map(|step| PlanStep {
             because: format!("the limit refuses it: {}", step.because),
             ..step
         }));
@@ -100,21 +100,21 @@ pub fn plan(policy: &Policy, seen: &Seen, now: Timestamp) -> Letting {
 /// could save.
 fn counted(judged: &[Judged<'_>], owner: &str) -> (usize, usize) {
     let good = |j: &&Judged<'_>| {
-        j.point.made_for(owner) && !j.point.automated && j.point.good() && !j.point.marks.transfer
+        j.point.is_owned_by(owner) && !j.point.automated && j.point.is_complete() && !j.point.marks.transfer
     };
-    let going = judged.iter().filter(good).filter(|j| matches!(j.fate, Fate::Goes(..))).count();
+    let going = judged.iter().filter(good).filter(|j| matches!(j.fate, RetentionVerdict::Delete(..))).count();
     (going, judged.iter().filter(good).count())
 }
 
 /// Holds that hold nothing. Where a place was not seen, nobody knows.
-fn unmatched_holds(policy: &Policy, seen: &Seen) -> Vec<Finding> {
-    if !seen.gaps.is_empty() {
+fn unmatched_holds(policy: &Policy, seen: &Inventory) -> Vec<Finding> {
+    if !seen.errors.is_empty() {
         return Vec::new();
     }
-    let points: Vec<&Point> = seen.places.values().flat_map(|f| &f.points).collect();
+    let points: Vec<&RecoveryPoint> = seen.locations.values().flat_map(|f| &f.points).collect();
     let groups = policy.databases.iter();
     let all = groups
-        .flat_map(|(name, g)| unmatched(&g.holds, &points).into_iter().map(move |h| (name, h)));
+        .flat_map(|(name, g)| find_unmatched_holds(&g.holds, &points).into_iter().map(move |h| (name, h)));
     let finding = |(name, hold): (&_, &str)| {
         let why =
             format!("\"{hold}\" in holds is no recovery point at any place, so it holds nothing");
@@ -126,25 +126,25 @@ fn unmatched_holds(policy: &Policy, seen: &Seen) -> Vec<Finding> {
 
 /// Points that no rule speaks of any more: of databases that no group selects and none would by name, or for reasons that
 /// left the policy. Nobody lets them go, so somebody has to know.
-fn left(policy: &Policy, seen: &Seen, judged: &[Judged<'_>], owner: &str) -> Vec<Finding> {
-    if seen.at(&Place::home(policy)).is_none() {
+fn left(policy: &Policy, seen: &Inventory, judged: &[Judged<'_>], owner: &str) -> Vec<Finding> {
+    if seen.at_location(&Location::home_from_policy(policy)).is_none() {
         return Vec::new();
     }
     let ruled: BTreeSet<&str> = (judged.iter())
         .filter(|j| j.point.reasons().iter().all(|r| j.reasons.contains(r)))
         .map(|j| j.point.arn.as_str())
         .collect();
-    let mut of: BTreeMap<(&Place, &str), (usize, i64)> = BTreeMap::new();
-    for (place, point) in seen.places.iter().flat_map(|(p, f)| f.points.iter().map(move |x| (p, x)))
+    let mut of: BTreeMap<(&Location, &str), (usize, i64)> = BTreeMap::new();
+    for (place, point) in seen.locations.iter().flat_map(|(p, f)| f.points.iter().map(move |x| (p, x)))
     {
-        let ours = point.made_for(owner) && !point.automated && !point.marks.transfer;
+        let ours = point.is_owned_by(owner) && !point.automated && !point.marks.transfer;
         if ours && !ruled.contains(point.arn.as_str()) {
             let (count, gib) = of.entry((place, &point.database)).or_default();
             *count += 1;
             *gib += i64::from(point.size_gib);
         }
     }
-    let finding = |((place, database), (count, gib)): ((&Place, &str), (usize, i64))| {
+    let finding = |((place, database), (count, gib)): ((&Location, &str), (usize, i64))| {
         let why = format!(
             "{count} of its recovery points at {place} (of databases of {gib} GiB in all) are spoken of by no rule of the \
              policy, so they stay for ever"
@@ -160,15 +160,15 @@ fn left(policy: &Policy, seen: &Seen, judged: &[Judged<'_>], owner: &str) -> Vec
 
 /// What stays although no rule keeps it, because backups of its kind are not being made: said once for each database.
 fn suspended(judged: &[Judged<'_>]) -> Vec<Finding> {
-    let mut of: BTreeMap<(&str, &Place, &str), (usize, &str)> = BTreeMap::new();
+    let mut of: BTreeMap<(&str, &Location, &str), (usize, &str)> = BTreeMap::new();
     for j in judged {
-        if let Fate::Suspended(why) = &j.fate {
+        if let RetentionVerdict::Suspended(why) = &j.fate {
             let key = (j.point.database.as_str(), j.place, j.group.as_str());
             of.entry(key).or_insert((0, why)).0 += 1;
         }
     }
     let finding =
-        |((database, place, group), (count, why)): ((&str, &Place, &str), (usize, &str))| {
+        |((database, place, group), (count, why)): ((&str, &Location, &str), (usize, &str))| {
             let why = format!("{count} of its points at {place} would go and stay: {why}");
             let mend =
                 format!("see `{}` for what keeps its backups from being made", commands::STATUS);

@@ -2,9 +2,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 use shared::{
-    plan::{Finding, Plan, Severity},
+    plan::{Finding, ActionPlan, Severity},
     policy::Policy,
-    time::Schedule,
+    time::CronSchedule,
 };
 
 /// A time that is due is due for this long, so that one run that is missed or cut short is made up for by the next ones.
@@ -13,7 +13,7 @@ const OPEN: SignedDuration = SignedDuration::from_hours(24);
 /// Why nothing is deleted now, when the policy has a schedule for it and it is not due.
 pub(crate) fn waits(policy: &Policy, now: Timestamp) -> Option<Finding> {
     let when = policy.retention.schedule.as_ref()?;
-    let schedule = Schedule::new(when, &policy.time_zone);
+    let schedule = CronSchedule::new(when, &policy.time_zone);
     if schedule.last_due(now).is_some_and(|due| now.duration_since(due) < OPEN) {
         return None;
     }
@@ -24,7 +24,7 @@ pub(crate) fn waits(policy: &Policy, now: Timestamp) -> Option<Finding> {
 }
 
 /// Takes the steps out of a plan that is not due; a dry run shows them. Returns how many.
-pub(crate) fn hold_back<A>(plan: &mut Plan<A>, dry_run: bool) -> usize {
+pub(crate) fn hold_back<A>(plan: &mut ActionPlan<A>, dry_run: bool) -> usize {
     let count = plan.steps.len();
     if dry_run {
         for step in &mut plan.steps {
@@ -39,17 +39,17 @@ pub(crate) fn hold_back<A>(plan: &mut Plan<A>, dry_run: bool) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shared::model::{at, policy};
+    use shared::model::{parse_time, parse_policy};
 
     #[test]
     fn it_is_due_for_a_day_from_each_of_its_times_on() {
         let with = |retention: &str| {
-            policy(&format!(
+            parse_policy(&format!(
                 "{{holdfast: 1, company: acme, home: {{account: \"111122223333\", region: eu-west-1}}, time_zone: \
                  Europe/Sofia{retention}}}"
             ))
         };
-        assert_eq!(waits(&with(""), at("2026-11-20T12:00:00Z")), None);
+        assert_eq!(waits(&with(""), parse_time("2026-11-20T12:00:00Z")), None);
         let monthly = with(", retention: {schedule: {cron: \"0 4 1 * *\"}}");
         for (now, due) in [
             ("2026-11-01T01:59:59Z", false),
@@ -57,17 +57,17 @@ mod tests {
             ("2026-11-02T01:59:59Z", true),
             ("2026-11-02T02:00:00Z", false),
         ] {
-            assert_eq!(waits(&monthly, at(now)).is_none(), due, "{now}");
+            assert_eq!(waits(&monthly, parse_time(now)).is_none(), due, "{now}");
         }
-        let finding = waits(&monthly, at("2026-11-20T12:00:00Z")).expect("it waits");
+        let finding = waits(&monthly, parse_time("2026-11-20T12:00:00Z")).expect("it waits");
         insta::assert_snapshot!(finding, @"info retention not-due: the policy's retention.schedule is next due at 2026-12-01T02:00:00Z; nothing is deleted before");
     }
 
     #[test]
     fn what_is_not_due_is_shown_by_a_dry_run_alone() {
         let plan = || {
-            let mut plan = Plan::default();
-            plan.step("a", "delete", "no line keeps it");
+            let mut plan = ActionPlan::default();
+            plan.push_step("a", "delete", "no line keeps it");
             plan
         };
         let (mut wet, mut dry) = (plan(), plan());

@@ -4,14 +4,14 @@ use jiff::SignedDuration;
 use serde::Serialize;
 use shared::{
     aws::{
-        EdgeError,
-        s3::{Lifecycle, Tiers},
+        OperationError,
+        s3::{BucketLifecycle, TransitionRule},
     },
-    catalog::Place,
-    plan::{Finding, Operates, Operation, Plan, Severity, code},
-    policy::{Policy, StorageClass, Tier, text::Region},
-    report::Outcome,
-    run::{World, apply},
+    catalog::Location,
+    plan::{Finding, Operates, Operation, ActionPlan, Severity, code},
+    policy::{Policy, StorageClass, StorageTier, text::Region},
+    report::StepOutcome,
+    run::{RunContext, execute_plan},
 };
 use std::{collections::BTreeMap, fmt};
 
@@ -29,7 +29,7 @@ pub struct Set {
     pub region: Option<Region>,
     /// The rules.
     #[serde(skip)]
-    pub rules: Vec<Tiers>,
+    pub rules: Vec<TransitionRule>,
 }
 
 impl Operates for Set {
@@ -64,7 +64,7 @@ pub fn wanted(policy: &Policy) -> Vec<Set> {
             continue;
         }
         let id = format!("holdfast-{}-{name}", policy.company);
-        let rule = Tiers { id, prefix, larger_than: LARGER_THAN, steps, abort_after: ABORT_AFTER };
+        let rule = TransitionRule { id, prefix, larger_than: LARGER_THAN, steps, abort_after: ABORT_AFTER };
         let set = by.entry(bucket.clone()).or_insert(Set { bucket, region, rules: Vec::new() });
         set.rules.push(rule);
     }
@@ -72,11 +72,11 @@ pub fn wanted(policy: &Policy) -> Vec<Set> {
 }
 
 /// Days and classes. The class from the begin on is set by whoever writes.
-fn steps(tiers: &[Tier]) -> Vec<(i32, String)> {
+fn steps(tiers: &[StorageTier]) -> Vec<(i32, String)> {
     let days = |age: SignedDuration| i32::try_from(age.as_hours() / 24).unwrap_or(i32::MAX);
     let later = tiers.iter().filter(|tier| tier.class != StorageClass::Standard);
     let steps =
-        later.filter_map(|t| Some((days(t.after.as_ref()?.duration()), t.class.name().to_owned())));
+        later.filter_map(|t| Some((days(t.after.as_ref()?.duration()), t.class.as_str().to_owned())));
     let mut steps: Vec<_> = steps.collect();
     steps.sort();
     steps
@@ -88,27 +88,27 @@ pub struct Tiering {
     /// What differs or can't be done.
     pub findings: Vec<Finding>,
     /// What was set.
-    pub outcomes: Vec<Outcome>,
+    pub outcomes: Vec<StepOutcome>,
 }
 
 /// Sets the rules that differ, and those alone; rules that are not ours stay as they are.
-pub async fn run(world: &World<'_>) -> Tiering {
+pub async fn run(world: &RunContext<'_>) -> Tiering {
     let sets = wanted(world.policy);
     let mut tiering = Tiering::default();
-    let mut plan = Plan::default();
-    let mut there: BTreeMap<String, Lifecycle> = BTreeMap::new();
+    let mut plan = ActionPlan::default();
+    let mut there: BTreeMap<String, BucketLifecycle> = BTreeMap::new();
     for set in sets {
-        match s3(world, &set).lifecycle(&set.bucket).await {
+        match s3(world, &set).bucket_lifecycle(&set.bucket).await {
             Err(e) => {
                 let mend = e.hint().to_owned();
                 let gap =
                     Finding::new(Severity::Critical, &set.bucket, code::GAP, e.to_string(), mend);
                 tiering.findings.push(gap);
             }
-            Ok(found) if set.rules.iter().all(|r| found.has(r)) => {}
+            Ok(found) if set.rules.iter().all(|r| found.contains_transition(r)) => {}
             Ok(found) => {
                 there.insert(set.bucket.clone(), found);
-                plan.step(
+                plan.push_step(
                     set.bucket.clone(),
                     set,
                     "the bucket's lifecycle rules differ from the policy",
@@ -116,20 +116,20 @@ pub async fn run(world: &World<'_>) -> Tiering {
             }
         }
     }
-    tiering.outcomes = apply(world, &plan, 1, async |set: &Set| {
+    tiering.outcomes = execute_plan(world, &plan, 1, async |set: &Set| {
         let found = there.get(&set.bucket).cloned().unwrap_or_default();
-        let all = set.rules.iter().fold(found, Lifecycle::with);
+        let all = set.rules.iter().fold(found, BucketLifecycle::with_transition);
         s3(world, set).set_lifecycle(&set.bucket, &all).await?;
-        Ok::<_, EdgeError>(format!("s3://{} moves objects as the policy says", set.bucket).into())
+        Ok::<_, OperationError>(format!("s3://{} moves objects as the policy says", set.bucket).into())
     })
     .await;
     tiering
 }
 
-fn s3(world: &World<'_>, set: &Set) -> shared::aws::s3::S3 {
-    let home = Place::home(world.policy);
+fn s3(world: &RunContext<'_>, set: &Set) -> shared::aws::s3::S3Client {
+    let home = Location::home_from_policy(world.policy);
     let region = set.region.clone().unwrap_or_else(|| home.region.clone());
-    world.aws.s3(&Place { region, ..home })
+    world.aws.s3(&Location { region, ..home })
 }
 
 #[cfg(test)]

@@ -2,16 +2,16 @@
 
 use crate::Delete;
 use shared::{
-    catalog::Place,
-    plan::{Finding, Plan, Severity},
+    catalog::Location,
+    plan::{Finding, ActionPlan, Severity},
     policy::Policy,
 };
 use std::collections::BTreeMap;
 
 /// Takes the steps out that are another account's to do, and says how many there are.
-pub(crate) fn leave(policy: &Policy, plan: &mut Plan<Delete>) {
-    let home = Place::home(policy).account;
-    let ours = |at: &Place| {
+pub(crate) fn leave(policy: &Policy, plan: &mut ActionPlan<Delete>) {
+    let home = Location::home_from_policy(policy).account;
+    let ours = |at: &Location| {
         at.account == home || at.role.as_ref().is_some_and(|roles| roles.delete.is_some())
     };
     let mut left: BTreeMap<String, usize> = BTreeMap::new();
@@ -37,7 +37,7 @@ pub(crate) fn leave(policy: &Policy, plan: &mut Plan<Delete>) {
 mod tests {
     use super::*;
     use crate::plan;
-    use shared::model::{at, database, point, policy, seen};
+    use shared::model::{parse_time, db_instance, owned_snapshot, parse_policy, home_inventory};
 
     /// Steps and findings of a vault with three copies of which one is kept.
     fn left(delete_role: &str) -> (usize, Vec<String>) {
@@ -48,12 +48,12 @@ mod tests {
              objectives: {{max_age: 25h}}, snapshots: {{daily: {{when: {{cron: \"0 2 * * *\"}}, keep: {{for: 35d}}}}}}, copies: \
              [{{to: vault, of: [daily], keep: {{newest: 1}}, max_age: 26h}}]}}}}, limits: {{delete: {{share: 100%}}}}}}"
         );
-        let policy = policy(&yaml);
-        let now = at("2026-11-20T12:00:00Z");
-        let db = database("acme-a", now);
+        let policy = parse_policy(&yaml);
+        let now = parse_time("2026-11-20T12:00:00Z");
+        let db = db_instance("acme-a", now);
         let taken = |day: i64| {
-            let when = at("2026-11-20T02:00:00Z") - jiff::SignedDuration::from_hours(24 * day);
-            point(&policy, &db, "daily", when)
+            let when = parse_time("2026-11-20T02:00:00Z") - jiff::SignedDuration::from_hours(24 * day);
+            owned_snapshot(&policy, &db, "daily", when)
         };
         let points: Vec<_> = (0..3).map(taken).collect();
         let copies = points.iter().map(|p| {
@@ -64,9 +64,9 @@ mod tests {
             copy
         });
         let copies = copies.collect();
-        let mut seen = seen(&policy, vec![db], points);
-        let vault = seen.places.keys().find(|p| p.region.as_str() == "us-east-1").cloned();
-        seen.places.get_mut(&vault.expect("the vault")).expect("seen").points = copies;
+        let mut seen = home_inventory(&policy, vec![db], points);
+        let vault = seen.locations.keys().find(|p| p.region.as_str() == "us-east-1").cloned();
+        seen.locations.get_mut(&vault.expect("the vault")).expect("seen").points = copies;
         let mut plan = plan(&policy, &seen, now).plan;
         leave(&policy, &mut plan);
         let findings = plan.findings.iter().map(|f| format!("{} {}", f.what, f.why)).collect();

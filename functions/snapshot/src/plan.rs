@@ -3,13 +3,13 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use shared::{
-    catalog::{ByDatabase, Database, Family, Fleet, Place, Point, Seen, State, mark},
-    name::{self, Wanted},
-    observe::{Selection, selection, unknown_assets},
-    plan::{Finding, Operates, Operation, Plan, Severity, code},
-    policy::{Databases, Policy, text::Name},
-    request::{Request, SCHEDULE},
-    time::{Schedule, human, read_slot, slot},
+    catalog::{PointsByDatabase, RdsDatabase, DatabaseKind, LocationInventory, Location, RecoveryPoint, Inventory, RecoveryPointState, mark},
+    name::{self, SnapshotSpec},
+    observe::{DatabaseSelection, select_databases, unknown_assets},
+    plan::{Finding, Operates, Operation, ActionPlan, Severity, code},
+    policy::{DatabaseGroup, Policy, text::Name},
+    request::{RunRequest, SCHEDULE_REASON},
+    time::{CronSchedule, format_duration, parse_slot, format_slot},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +23,7 @@ pub enum Action {
     /// Starts a snapshot.
     Take {
         /// Instance or cluster.
-        family: Family,
+        family: DatabaseKind,
         /// The database.
         database: String,
         /// The database's resource id, which tells it from all others that have or had its name.
@@ -36,7 +36,7 @@ pub enum Action {
     /// Waits for one that an earlier try of the same demand started.
     Await {
         /// Instance or cluster.
-        family: Family,
+        family: DatabaseKind,
         /// The snapshot's identifier.
         id: String,
     },
@@ -88,29 +88,29 @@ const STUCK_AFTER_HOURS: i64 = 6;
 /// `demand` names the request: asked twice under one name, it is done once.
 pub fn plan(
     policy: &Policy,
-    seen: &Seen,
-    request: &Request,
+    seen: &Inventory,
+    request: &RunRequest,
     demand: &str,
     now: Timestamp,
-) -> Plan<Action> {
-    let mut plan = Plan::default();
-    plan.findings.extend(seen.gaps.iter().map(Finding::gap));
-    let Some(fleet) = seen.at(&Place::home(policy)) else { return plan };
-    let selected = selection(policy, &fleet.databases);
+) -> ActionPlan<Action> {
+    let mut plan = ActionPlan::default();
+    plan.findings.extend(seen.errors.iter().map(Finding::from_observation_error));
+    let Some(fleet) = seen.at_location(&Location::home_from_policy(policy)) else { return plan };
+    let selected = select_databases(policy, &fleet.databases);
     let mut planning = Planning {
         policy,
         owner: policy.owner(),
         fleet,
-        points: fleet.by_database(),
+        points: fleet.points_by_database(),
         promised: BTreeSet::new(),
         now,
         plan,
     };
-    if request.reason == SCHEDULE {
+    if request.reason == SCHEDULE_REASON {
         let about = |f: &&Finding| request.assets.is_empty() || request.assets.contains(&f.asset);
         planning.plan.findings.extend(selected.findings.iter().filter(about).cloned());
         planning.plan.findings.extend(unknown_assets(&request.assets, &selected));
-        for (name, group, database) in selected.all() {
+        for (name, group, database) in selected.selected_databases() {
             if wanted(request, database) {
                 planning.scheduled(name, group, database);
             }
@@ -121,7 +121,7 @@ pub fn plan(
     planning.plan
 }
 
-fn wanted(request: &Request, database: &Database) -> bool {
+fn wanted(request: &RunRequest, database: &RdsDatabase) -> bool {
     request.assets.is_empty() || request.assets.contains(&database.id)
 }
 
@@ -129,12 +129,12 @@ fn wanted(request: &Request, database: &Database) -> bool {
 struct Planning<'a> {
     policy: &'a Policy,
     owner: String,
-    fleet: &'a Fleet,
-    points: ByDatabase<'a>,
+    fleet: &'a LocationInventory,
+    points: PointsByDatabase<'a>,
     /// Identifiers that this plan gives.
     promised: BTreeSet<String>,
     now: Timestamp,
-    plan: Plan<Action>,
+    plan: ActionPlan<Action>,
 }
 
 /// Reasons that one snapshot serves, with the slot of each.
@@ -142,24 +142,24 @@ type Served<'a> = Vec<(&'a str, Timestamp)>;
 
 impl<'a> Planning<'a> {
     /// Points that Holdfast took of a database, here, for a reason among others.
-    fn taken(&self, points: &[&'a Point], reason: &str) -> Vec<&'a Point> {
+    fn taken(&self, points: &[&'a RecoveryPoint], reason: &str) -> Vec<&'a RecoveryPoint> {
         let ours =
-            |p: &&Point| p.made_for(&self.owner) && !p.automated && p.marks.copy_of.is_none();
-        points.iter().copied().filter(ours).filter(|p| p.serves(reason)).collect()
+            |p: &&RecoveryPoint| p.is_owned_by(&self.owner) && !p.automated && p.marks.copy_of.is_none();
+        points.iter().copied().filter(ours).filter(|p| p.has_reason(reason)).collect()
     }
 
     /// Plans what is due of one database: one snapshot for all reasons, however many slots have passed.
-    fn scheduled(&mut self, name: &Name, group: &Databases, database: &Database) {
-        let points = self.points.of(database);
+    fn scheduled(&mut self, name: &Name, group: &DatabaseGroup, database: &RdsDatabase) {
+        let points = self.points.for_database(database);
         let mut served: Served<'_> = Vec::new();
         for (reason, rule) in &group.snapshots {
-            let schedule = rule.when.as_ref().map(|w| Schedule::new(w, &self.policy.time_zone));
+            let schedule = rule.when.as_ref().map(|w| CronSchedule::new(w, &self.policy.time_zone));
             let Some(due) = schedule.and_then(|s| s.last_due(self.now)) else { continue };
-            let due_slot = slot(due);
+            let due_slot = format_slot(due);
             let taken = self.taken(&points, reason.as_str());
             let in_slot: Vec<_> =
                 (taken.iter()).filter(|p| p.slot_for(reason.as_str()) == Some(&due_slot)).collect();
-            if in_slot.iter().any(|p| !matches!(p.state, State::Failed(_))) {
+            if in_slot.iter().any(|p| !matches!(p.state, RecoveryPointState::Failed(_))) {
                 continue; // It is there or on its way.
             }
             if in_slot.len() >= MOST_TRIES {
@@ -180,37 +180,37 @@ impl<'a> Planning<'a> {
         }
         let mut rest = served.as_slice();
         while let Some(((reason, due), more)) = rest.split_first() {
-            let more: Vec<_> = more.iter().map(|(r, due)| (*r, slot(*due))).collect();
-            let (also, room) = name::also(&more);
+            let more: Vec<_> = more.iter().map(|(r, due)| (*r, format_slot(*due))).collect();
+            let (also, room) = name::additional_reasons_tag(&more);
             let because = (rest[..=room].iter())
                 .map(|(r, due)| {
-                    format!("{r} is due since {}", human(self.now.duration_since(*due)))
+                    format!("{r} is due since {}", format_duration(self.now.duration_since(*due)))
                 })
                 .collect::<Vec<_>>()
                 .join(", ");
-            let mut marks = vec![(mark::SLOT, slot(*due))];
+            let mut marks = vec![(mark::SLOT, format_slot(*due))];
             marks.extend(also.map(|also| (mark::ALSO, also)));
-            self.take(database, (reason, &slot(*due)), marks, because);
+            self.take(database, (reason, &format_slot(*due)), marks, because);
             rest = &rest[room + 1..];
         }
     }
 
     /// A database that RDS would refuse to snapshot now.
-    fn put_off(&mut self, name: &Name, database: &Database, busy: &str, served: &Served<'_>) {
+    fn put_off(&mut self, name: &Name, database: &RdsDatabase, busy: &str, served: &Served<'_>) {
         for (reason, due) in served {
             let late = self.now.duration_since(*due);
             let stuck = late.as_hours() >= STUCK_AFTER_HOURS;
             let severity = if stuck { Severity::Critical } else { Severity::Warning };
-            let why = format!("{reason} is due since {} and the database {busy}", human(late));
-            let mend = shared::hints::of_status(&database.status);
+            let why = format!("{reason} is due since {} and the database {busy}", format_duration(late));
+            let mend = shared::hints::hint_for_status(&database.status);
             let finding = Finding::new(severity, &database.id, code::DEFERRED, why, mend);
             self.plan.findings.push(finding.in_group(name));
         }
     }
 
-    fn on_demand(&mut self, selected: &Selection<'a>, request: &Request, demand: &str) {
+    fn on_demand(&mut self, selected: &DatabaseSelection<'a>, request: &RunRequest, demand: &str) {
         let reason = request.reason.as_str();
-        let has = |group: &Databases| group.snapshots.keys().any(|r| r.as_str() == reason);
+        let has = |group: &DatabaseGroup| group.snapshots.keys().any(|r| r.as_str() == reason);
         if !self.policy.databases.values().any(has) {
             self.plan.findings.push(unknown_reason(self.policy, reason));
             return;
@@ -234,7 +234,7 @@ impl<'a> Planning<'a> {
         let findings: Vec<_> = selected.findings.iter().filter(about).cloned().collect();
         self.plan.findings.extend(findings);
         let mut any = false;
-        for (name, group, database) in selected.all().filter(|(_, _, d)| wanted(request, d)) {
+        for (name, group, database) in selected.selected_databases().filter(|(_, _, d)| wanted(request, d)) {
             if has(group) {
                 any = true;
                 self.demanded(name, database, request, demand);
@@ -255,61 +255,61 @@ impl<'a> Planning<'a> {
     }
 
     /// Answers a demand for one database: by what an earlier try of it took, by a point that is young enough, or anew.
-    fn demanded(&mut self, name: &Name, database: &Database, request: &Request, demand: &str) {
+    fn demanded(&mut self, name: &Name, database: &RdsDatabase, request: &RunRequest, demand: &str) {
         let reason = request.reason.as_str();
-        let points = self.points.of(database);
+        let points = self.points.for_database(database);
         let of_demand = self.taken(&points, reason).into_iter().filter(|p| {
             p.marks.request.as_deref() == Some(demand)
-                && !matches!(p.state, State::Failed(_))
+                && !matches!(p.state, RecoveryPointState::Failed(_))
                 && self.asked_lately(p)
         });
-        if let Some(point) = of_demand.max_by_key(|p| p.meant_time()) {
+        if let Some(point) = of_demand.max_by_key(|p| p.intended_time()) {
             let because = format!("an earlier try of the demand {demand} started it");
             let action = Action::Await { family: database.family, id: point.id.clone() };
-            self.plan.step(&database.id, action, because);
+            self.plan.push_step(&database.id, action, because);
             return;
         }
         let young = request.reuse.as_ref().and_then(|reuse| {
-            let good = points.iter().filter(|p| p.good() && !p.marks.transfer);
-            let age = |p: &Point| p.data_time.map(|t| self.now.duration_since(t));
+            let good = points.iter().filter(|p| p.is_complete() && !p.marks.transfer);
+            let age = |p: &RecoveryPoint| p.data_time.map(|t| self.now.duration_since(t));
             good.filter(|p| age(p).is_some_and(|a| !a.is_negative() && a <= reuse.duration()))
                 .max_by_key(|p| p.data_time)
         });
         if let Some(point) = young {
             let age =
-                point.data_time.map_or_else(String::new, |t| human(self.now.duration_since(t)));
+                point.data_time.map_or_else(String::new, |t| format_duration(self.now.duration_since(t)));
             let because = format!("its data is {age} old, which is young enough");
-            self.plan.step(&database.id, Action::Reuse { id: point.id.clone() }, because);
+            self.plan.push_step(&database.id, Action::Reuse { id: point.id.clone() }, because);
             return;
         }
         // https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_CreateSnapshot.html
         if database.engine.starts_with("sqlserver")
-            || (database.family == Family::Instance && !database.multi_az)
+            || (database.family == DatabaseKind::Instance && !database.multi_az)
         {
             let why = "its snapshot suspends I/O for seconds to minutes (Single-AZ, or SQL Server)";
             let mend = "deploy in a quiet hour";
             let finding = Finding::new(Severity::Info, &database.id, "io-pause", why, mend);
             self.plan.findings.push(finding.in_group(name));
         }
-        let this = slot(self.now);
+        let this = format_slot(self.now);
         let marks = vec![(mark::SLOT, this.clone()), (mark::REQUEST, demand.to_owned())];
         self.take(database, (reason, &this), marks, format!("asked for by {demand}"));
     }
 
     /// Whether a point was asked for within the age of a request, whichever way a clock was wrong.
-    fn asked_lately(&self, point: &Point) -> bool {
-        let asked = point.marks.slot.as_deref().and_then(read_slot);
+    fn asked_lately(&self, point: &RecoveryPoint) -> bool {
+        let asked = point.marks.slot.as_deref().and_then(parse_slot);
         asked.is_some_and(|at| self.now.duration_since(at).abs() <= REQUEST_AGE)
     }
 
     fn take(
         &mut self,
-        database: &Database,
+        database: &RdsDatabase,
         (reason, due): (&str, &str),
         marks: Vec<(&str, String)>,
         because: String,
     ) {
-        let ours = name::marks(&self.owner, database, reason, marks);
+        let ours = name::holdfast_tags(&self.owner, database, reason, marks);
         let (tags, left) = name::merge_tags(&database.tags, ours);
         if !left.is_empty() {
             let why = format!("RDS takes 50 tags, so its snapshot lacks {}", left.join(", "));
@@ -317,8 +317,8 @@ impl<'a> Planning<'a> {
             self.plan.findings.push(Finding::new(Severity::Info, &database.id, "tags", why, mend));
         }
         let tail = format!("{reason}-{due}");
-        let wanted = Wanted { database, tail: &tail, tags: &tags };
-        let id = name::free_id(&wanted, &self.fleet.points, &self.promised);
+        let wanted = SnapshotSpec { database, suffix: &tail, tags: &tags };
+        let id = name::next_free_identifier(&wanted, &self.fleet.points, &self.promised);
         self.promised.insert(id.clone());
         let action = Action::Take {
             family: database.family,
@@ -327,19 +327,19 @@ impl<'a> Planning<'a> {
             id,
             tags,
         };
-        self.plan.step(&database.id, action, because);
+        self.plan.push_step(&database.id, action, because);
     }
 }
 
 fn unknown_reason(policy: &Policy, reason: &str) -> Finding {
     let known = policy.databases.values().flat_map(|g| g.snapshots.keys()).map(ToString::to_string);
     let why = format!("no group of the policy takes snapshots for \"{reason}\"");
-    let mend = shared::hints::of_reason(reason, known);
+    let mend = shared::hints::hint_for_reason(reason, known);
     Finding::new(Severity::Critical, "request", code::UNKNOWN_REASON, why, mend)
 }
 
 /// Why RDS would refuse a snapshot now. `CreateDBSnapshot` wants the instance available (or optimizing its storage).
-fn busy(database: &Database) -> Option<String> {
+fn busy(database: &RdsDatabase) -> Option<String> {
     match database.status.as_str() {
         "available" | "storage-optimization" => None,
         other => Some(format!("is {other}")),

@@ -1,32 +1,32 @@
 use super::*;
-use shared::model::{at, database, point, policy};
+use shared::model::{parse_time, db_instance, owned_snapshot, parse_policy};
 
 #[test]
 fn what_has_the_name_already_is_success_only_when_it_is_exactly_what_would_have_been_made() {
-    let policy = policy(
+    let policy = parse_policy(
         "{holdfast: 1, company: acme, home: {account: \"111122223333\", region: eu-west-1}}",
     );
-    let orders = database("orders", at("2026-11-20T12:00:00Z"));
+    let orders = db_instance("orders", parse_time("2026-11-20T12:00:00Z"));
     let owner = policy.owner();
     let more = [("holdfast:slot", "202611200200".to_owned())];
-    let tags = shared::name::marks(&owner, &orders, "daily", more);
+    let tags = shared::name::holdfast_tags(&owner, &orders, "daily", more);
     let refused =
-        || EdgeError { kind: Kind::Exists, ..EdgeError::refused("create snapshot s", "x") };
-    let there = |change: fn(&mut Point)| {
-        let mut there = point(&policy, &orders, "daily", at("2026-11-20T02:00:00Z"));
+        || OperationError { kind: OperationErrorKind::Exists, ..OperationError::from_message("create snapshot s", "x") };
+    let there = |change: fn(&mut RecoveryPoint)| {
+        let mut there = owned_snapshot(&policy, &orders, "daily", parse_time("2026-11-20T02:00:00Z"));
         change(&mut there);
         same(Some(&there), "db-orders", &tags, refused())
     };
     assert_eq!(there(|_| ()), Ok(()));
-    assert_eq!(there(|p| p.state = State::InFlight), Ok(()));
+    assert_eq!(there(|p| p.state = RecoveryPointState::InFlight), Ok(()));
     assert_eq!(there(|p| p.marks.hold = Some("a court".into())), Ok(()));
-    let others: [fn(&mut Point); 10] = [
-        |p| p.state = State::Failed("failed".into()),
+    let others: [fn(&mut RecoveryPoint); 10] = [
+        |p| p.state = RecoveryPointState::Failed("failed".into()),
         |p| p.resource_id = "db-another".into(),
-        |p| p.marks = Marks::default(),
+        |p| p.marks = HoldfastTags::default(),
         |p| p.marks.owner = Some("acme@111122223333/eu-central-1".into()),
         |p| p.marks.resource_id = Some("db-another".into()),
-        |p| p.marks.family = Some(Family::Cluster),
+        |p| p.marks.family = Some(DatabaseKind::Cluster),
         |p| p.marks.reason = Some("weekly".into()),
         |p| p.marks.slot = Some("202611190200".into()),
         |p| p.marks.request = Some("deploy-7".into()),
@@ -34,7 +34,7 @@ fn what_has_the_name_already_is_success_only_when_it_is_exactly_what_would_have_
     ];
     for (i, change) in others.into_iter().enumerate() {
         let error = there(change).expect_err("it is another");
-        assert_eq!(error.kind, Kind::Refused, "{i}: never taken for done");
+        assert_eq!(error.kind, OperationErrorKind::Refused, "{i}: never taken for done");
     }
     assert!(same(None, "db-orders", &tags, refused()).is_err());
 }

@@ -1,6 +1,6 @@
 //! A log in a directory: a file appears whole under its name, or not at all, and never in the place of another.
 
-use crate::aws::{EdgeError, Kind};
+use crate::aws::{OperationError, OperationErrorKind};
 use rustix::fs::OFlags;
 use std::{
     fs, io,
@@ -15,19 +15,19 @@ const FILE_MODE: u32 = 0o640;
 const DIRECTORY_MODE: u32 = 0o750;
 
 /// Folders whose names begin with `prefix`, without it; and what else lies there.
-pub(super) async fn folders(
+pub(super) async fn list_folders(
     directory: &Path,
     prefix: &str,
-) -> Result<(Vec<String>, Vec<String>), EdgeError> {
+) -> Result<(Vec<String>, Vec<String>), OperationError> {
     let prefix = prefix.to_owned();
     // The prefix may end within a name, as in a bucket.
     let (inner, start) = match prefix.rsplit_once('/') {
         Some((inner, start)) => (directory.join(inner), start.to_owned()),
         None => (directory.to_owned(), prefix),
     };
-    blocking("list", inner, move |path| {
+    run_blocking("list", inner, move |path| {
         let (mut folders, mut files) = (Vec::new(), Vec::new());
-        for (name, is_folder) in list(path)? {
+        for (name, is_folder) in list_entries(path)? {
             if let Some(name) = name.strip_prefix(&start) {
                 if is_folder { &mut folders } else { &mut files }.push(name.to_owned());
             }
@@ -38,16 +38,16 @@ pub(super) async fn folders(
 }
 
 /// Names of what lies in a folder.
-pub(super) async fn objects(folder: &Path) -> Result<Vec<String>, EdgeError> {
-    blocking("list", folder.to_owned(), |path| {
-        Ok(list(path)?.into_iter().map(|(name, _)| name).collect())
+pub(super) async fn list_objects(folder: &Path) -> Result<Vec<String>, OperationError> {
+    run_blocking("list", folder.to_owned(), |path| {
+        Ok(list_entries(path)?.into_iter().map(|(name, _)| name).collect())
     })
     .await
 }
 
 /// The bytes of a file, one more than `most` of a longer one; none when it is not there.
-pub(super) async fn get(path: PathBuf, most: usize) -> Result<Option<Vec<u8>>, EdgeError> {
-    blocking("read", path, move |path| {
+pub(super) async fn read_file(path: PathBuf, most: usize) -> Result<Option<Vec<u8>>, OperationError> {
+    run_blocking("read", path, move |path| {
         // A pipe of that name would never answer.
         let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
         let file = match fs::OpenOptions::new().read(true).custom_flags(flags).open(path) {
@@ -65,11 +65,11 @@ pub(super) async fn get(path: PathBuf, most: usize) -> Result<Option<Vec<u8>>, E
 }
 
 /// Writes a file that is not there yet; false when it is.
-pub(super) async fn create(path: PathBuf, bytes: Vec<u8>) -> Result<bool, EdgeError> {
-    blocking("write", path, move |path| {
+pub(super) async fn create_file(path: PathBuf, bytes: Vec<u8>) -> Result<bool, OperationError> {
+    run_blocking("write", path, move |path| {
         let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
         fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(folder)?;
-        let mut temporary = tempfile(folder)?;
+        let mut temporary = create_temp_file(folder)?;
         let written = temporary.1.write_all(&bytes).and_then(|()| temporary.1.sync_all());
         // A link is refused when there is a file of that name, and what it names is whole.
         let linked = written.and_then(|()| match fs::hard_link(&temporary.0, path) {
@@ -87,8 +87,8 @@ pub(super) async fn create(path: PathBuf, bytes: Vec<u8>) -> Result<bool, EdgeEr
 }
 
 /// Takes a file away, and its folder with the last one.
-pub(super) async fn remove(path: PathBuf) -> Result<(), EdgeError> {
-    blocking("remove", path, |path| {
+pub(super) async fn delete_file(path: PathBuf) -> Result<(), OperationError> {
+    run_blocking("remove", path, |path| {
         fs::remove_file(path)?;
         if let Some(folder) = path.parent() {
             let _ = fs::remove_dir(folder);
@@ -99,7 +99,7 @@ pub(super) async fn remove(path: PathBuf) -> Result<(), EdgeError> {
 }
 
 /// Names that are not hidden, and whether each is a folder. A directory that is not there is empty.
-fn list(path: &Path) -> io::Result<Vec<(String, bool)>> {
+fn list_entries(path: &Path) -> io::Result<Vec<(String, bool)>> {
     let mut names = Vec::new();
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
@@ -117,7 +117,7 @@ fn list(path: &Path) -> io::Result<Vec<(String, bool)>> {
 }
 
 /// A new hidden file, which no other process has.
-fn tempfile(folder: &Path) -> io::Result<(PathBuf, fs::File)> {
+fn create_temp_file(folder: &Path) -> io::Result<(PathBuf, fs::File)> {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(0);
     loop {
@@ -132,20 +132,20 @@ fn tempfile(folder: &Path) -> io::Result<(PathBuf, fs::File)> {
     }
 }
 
-async fn blocking<T: Send + 'static>(
+async fn run_blocking<T: Send + 'static>(
     verb: &str,
     path: PathBuf,
     work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
-) -> Result<T, EdgeError> {
+) -> Result<T, OperationError> {
     let doing = format!("{verb} {}", path.display());
     let done =
         spawn_blocking(move || work(&path)).await.unwrap_or_else(|e| Err(io::Error::other(e)));
     done.map_err(|e| {
         let kind = match e.kind() {
-            io::ErrorKind::PermissionDenied => Kind::Denied,
-            _ => Kind::Store,
+            io::ErrorKind::PermissionDenied => OperationErrorKind::Denied,
+            _ => OperationErrorKind::Store,
         };
         let mend = "check the directory of `audit` in the policy: its owner, its mode, its space";
-        EdgeError::of_kind(kind, doing, e.to_string(), mend)
+        OperationError::with_hint(kind, doing, e.to_string(), mend)
     })
 }

@@ -5,10 +5,10 @@
 
 use crate::{
     plan::Operation,
-    report::Made,
-    run::World,
-    signing::{Author, Verifier},
-    words::hex,
+    report::Artifact,
+    run::RunContext,
+    signing::{SigningAuthor, MinisignVerifier},
+    words::hex_encode,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -17,19 +17,19 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
 /// What stands for the hash before the very first record.
-pub(super) const NONE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+pub(super) const GENESIS_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 /// A text is cut to so many bytes: a log is no place for pages.
-const TEXT: usize = 2000;
+const MAX_TEXT_BYTES: usize = 2000;
 
 /// No object is larger: its records are bounded, and so is their number.
-pub(super) const LARGEST: usize = 16 << 20;
+pub(super) const MAX_OBJECT_BYTES: usize = 16 << 20;
 /// Evidence that is longer is left out.
-const EVIDENCE: usize = 32 * 1024;
+const MAX_EVIDENCE_BYTES: usize = 32 * 1024;
 
 /// How an operation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Went {
+pub enum OperationResult {
     /// It was done.
     Done,
     /// It was tried and failed.
@@ -38,7 +38,7 @@ pub enum Went {
 
 /// An operation, as whoever did it tells it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct AuditEntry {
     /// The asset.
     pub asset: String,
     /// What was done or tried.
@@ -49,12 +49,12 @@ pub struct Entry {
     #[serde(default)]
     pub operation: Operation,
     /// How it ended.
-    pub result: Went,
+    pub result: OperationResult,
     /// How, in words.
     pub detail: String,
     /// What it made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub made: Option<Made>,
+    pub made: Option<Artifact>,
     /// How long it took, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
@@ -65,7 +65,7 @@ pub struct Entry {
 
 /// An operation as it is recorded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub struct AuditRecord {
     /// Number of the object that it is in; one more than that of the object before.
     pub seq: u64,
     /// Its line in the object, from 1.
@@ -91,7 +91,7 @@ pub struct Record {
     pub group: Option<String>,
     /// The operation.
     #[serde(flatten)]
-    pub entry: Entry,
+    pub entry: AuditEntry,
     /// Hash of the record before.
     pub prev: String,
     /// When the record before was recorded; none of the very first.
@@ -104,7 +104,7 @@ pub struct Record {
 
 /// What the records of one run have in common.
 #[derive(Clone, Debug)]
-pub(crate) struct Run {
+pub(crate) struct RunInfo {
     pub(crate) at: Timestamp,
     pub(crate) id: String,
     pub(crate) by: String,
@@ -113,17 +113,17 @@ pub(crate) struct Run {
     pub(crate) policy: String,
 }
 
-impl Run {
+impl RunInfo {
     /// A run that has taken `seconds` by now.
-    pub(crate) fn of(world: &World<'_>, by: &str, seconds: f64) -> Self {
+    pub(crate) fn from_context(world: &RunContext<'_>, by: &str, seconds: f64) -> Self {
         let took = SignedDuration::try_from_secs_f64(seconds).unwrap_or_default();
         let name = || rustix::system::uname().nodename().to_string_lossy().into_owned();
         Self {
             at: world.now.checked_add(took).unwrap_or(world.now),
-            id: world.run.clone(),
+            id: world.run_id.clone(),
             by: by.to_owned(),
             user: world.user.clone(),
-            host: world.host.then(name),
+            host: world.on_host.then(name),
             policy: world.policy.company.to_string(),
         }
     }
@@ -131,28 +131,28 @@ impl Run {
 
 /// The last record so far, that the next is chained to.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Last {
+pub(crate) struct ChainTip {
     pub(crate) hash: String,
     pub(crate) at: Option<Timestamp>,
 }
 
-impl Last {
+impl ChainTip {
     /// Before the very first record.
-    pub(crate) fn none() -> Self {
-        Self { hash: NONE.into(), at: None }
+    pub(crate) fn genesis() -> Self {
+        Self { hash: GENESIS_HASH.into(), at: None }
     }
 
-    pub(crate) fn of(record: &Record) -> Self {
+    pub(crate) fn from_record(record: &AuditRecord) -> Self {
         Self { hash: record.hash.clone(), at: Some(record.at) }
     }
 }
 
 /// The bytes of an object: its records, chained to the last one before.
-pub(crate) fn object(seq: u64, run: &Run, entries: &[Entry], mut last: Last) -> (Vec<u8>, Last) {
+pub(crate) fn encode_object(seq: u64, run: &RunInfo, entries: &[AuditEntry], mut last: ChainTip) -> (Vec<u8>, ChainTip) {
     let mut bytes = Vec::new();
     for (i, entry) in entries.iter().enumerate() {
         let (line, of) = (i + 1, entries.len());
-        let sealed = sealed(&Record {
+        let sealed = hash_and_serialize(&AuditRecord {
             seq,
             line,
             of,
@@ -163,14 +163,14 @@ pub(crate) fn object(seq: u64, run: &Run, entries: &[Entry], mut last: Last) -> 
             host: run.host.clone(),
             policy: run.policy.clone(),
             group: entry.asset.split_once('/').map(|(group, _)| group.to_owned()),
-            entry: bounded(entry.clone()),
+            entry: truncate_entry(entry.clone()),
             prev: last.hash,
             prev_at: last.at,
             hash: String::new(),
         });
         bytes.extend_from_slice(&sealed.1);
         bytes.push(b'\n');
-        last = Last { hash: sealed.0, at: Some(run.at) };
+        last = ChainTip { hash: sealed.0, at: Some(run.at) };
     }
     (bytes, last)
 }
@@ -178,7 +178,7 @@ pub(crate) fn object(seq: u64, run: &Run, entries: &[Entry], mut last: Last) -> 
 /// An object with the author's signature of its records, as a last line, so that both are written at once.
 ///
 /// `head -n -1 OBJECT` is what was signed, and `tail -1 OBJECT | jq -r .minisig` the signature that `minisign -V` reads.
-pub(crate) fn seal(mut bytes: Vec<u8>, name: &str, author: &Author) -> Vec<u8> {
+pub(crate) fn append_signature(mut bytes: Vec<u8>, name: &str, author: &SigningAuthor) -> Vec<u8> {
     if let Some(minisig) = author.sign(name, &bytes) {
         bytes.extend(json!({ "minisig": minisig }).to_string().into_bytes());
         bytes.push(b'\n');
@@ -190,35 +190,35 @@ pub(crate) fn seal(mut bytes: Vec<u8>, name: &str, author: &Author) -> Vec<u8> {
 ///
 /// # Errors
 /// In words, if it does not.
-pub(crate) fn opened<'b>(
+pub(crate) fn verify_object<'b>(
     bytes: &'b [u8],
     name: &str,
-    verifier: Option<&Verifier>,
+    verifier: Option<&MinisignVerifier>,
 ) -> Result<&'b [u8], String> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
-    struct Seal {
+    struct SignatureLine {
         minisig: String,
     }
-    if bytes.len() > LARGEST {
+    if bytes.len() > MAX_OBJECT_BYTES {
         return Err(format!("it is larger than {LARGEST} bytes, as no object of ours is"));
     }
     let ended = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let last = ended.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
-    let seal = serde_json::from_slice::<Seal>(&ended[last..]).ok();
+    let seal = serde_json::from_slice::<SignatureLine>(&ended[last..]).ok();
     let records = if seal.is_some() { &bytes[..last] } else { bytes };
     if let Some(verifier) = verifier {
         let signature = seal.as_ref().map(|s| s.minisig.as_bytes());
-        verifier.check(name, records, signature).map_err(|e| e.to_string())?;
+        verifier.verify(name, records, signature).map_err(|e| e.to_string())?;
     }
     Ok(records)
 }
 
 /// An entry whose texts and numbers have a length that everybody reads alike.
-fn bounded(mut entry: Entry) -> Entry {
+fn truncate_entry(mut entry: AuditEntry) -> AuditEntry {
     for text in [&mut entry.asset, &mut entry.action, &mut entry.because, &mut entry.detail] {
-        if text.len() > TEXT {
-            let end = (0..=TEXT).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+        if text.len() > MAX_TEXT_BYTES {
+            let end = (0..=MAX_TEXT_BYTES).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
             text.truncate(end);
             text.push_str(" ...");
         }
@@ -230,35 +230,35 @@ fn bounded(mut entry: Entry) -> Entry {
         millis(&mut made.seconds);
     }
     let length = entry.evidence.as_ref().map_or(0, |evidence| evidence.to_string().len());
-    if length > EVIDENCE {
+    if length > MAX_EVIDENCE_BYTES {
         entry.evidence = Some(json!({ "omitted_bytes": length }));
     }
     entry
 }
 
 /// Hash and JSON of a record.
-pub(crate) fn sealed(record: &Record) -> (String, Vec<u8>) {
+pub(crate) fn hash_and_serialize(record: &AuditRecord) -> (String, Vec<u8>) {
     let Ok(Value::Object(mut fields)) = serde_json::to_value(record) else {
         unreachable!("a record is plain data")
     };
-    let hash = hash(&mut fields);
+    let hash = hash_fields(&mut fields);
     fields.insert("hash".into(), Value::String(hash.clone()));
-    (hash, canonical(Value::Object(fields)))
+    (hash, canonical_json(Value::Object(fields)))
 }
 
 /// What a line must be to be a record, and the record.
 ///
 /// # Errors
 /// In words, if it is none or was changed.
-pub(crate) fn read(line: &[u8]) -> Result<Record, String> {
+pub(crate) fn parse_record(line: &[u8]) -> Result<AuditRecord, String> {
     let value: Value = serde_json::from_slice(line).map_err(|e| format!("it is no JSON: {e}"))?;
     let Value::Object(mut fields) = value.clone() else { return Err("it is no record".into()) };
     // Whatever was changed, even a space or a name that stands twice, is not what was written.
-    if canonical(value.clone()) != line {
+    if canonical_json(value.clone()) != line {
         return Err("it was changed: it is not written as Holdfast writes".into());
     }
     let told = fields.get("hash").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let found = hash(&mut fields);
+    let found = hash_fields(&mut fields);
     if told != found {
         return Err(format!("it was changed: its hash is {found}, and it says \"{told}\""));
     }
@@ -266,27 +266,27 @@ pub(crate) fn read(line: &[u8]) -> Result<Record, String> {
 }
 
 /// The hash of a record's fields, from which `hash` is taken away.
-fn hash(fields: &mut Map<String, Value>) -> String {
+fn hash_fields(fields: &mut Map<String, Value>) -> String {
     fields.remove("hash");
-    hex(&Sha256::digest(canonical(Value::Object(fields.clone()))))
+    hex_encode(&Sha256::digest(canonical_json(Value::Object(fields.clone()))))
 }
 
 /// JSON with its names in order, however this build of the JSON library keeps them.
-fn canonical(value: Value) -> Vec<u8> {
-    fn ordered(value: Value) -> Value {
+fn canonical_json(value: Value) -> Vec<u8> {
+    fn sort_keys(value: Value) -> Value {
         match value {
-            Value::Array(list) => list.into_iter().map(ordered).collect(),
+            Value::Array(list) => list.into_iter().map(sort_keys).collect(),
             Value::Object(fields) => {
                 let sorted: BTreeMap<_, _> = fields.into_iter().collect();
-                Value::Object(sorted.into_iter().map(|(k, v)| (k, ordered(v))).collect())
+                Value::Object(sorted.into_iter().map(|(k, v)| (k, sort_keys(v))).collect())
             }
             other => other,
         }
     }
-    serde_json::to_vec(&ordered(value)).expect("JSON again")
+    serde_json::to_vec(&sort_keys(value)).expect("JSON again")
 }
 
 /// What is chained to a line that is no record: the hash of its bytes.
-pub(crate) fn damaged(line: &[u8]) -> Last {
-    Last { hash: hex(&Sha256::digest(line)), at: None }
+pub(crate) fn tip_of_invalid_line(line: &[u8]) -> ChainTip {
+    ChainTip { hash: hex_encode(&Sha256::digest(line)), at: None }
 }

@@ -1,20 +1,20 @@
 //! The whole chain, from the oldest record to the newest: what is missing, changed, moved or put in.
 
 use super::{
-    Head, Log, Named, Record,
-    record::{self, Last},
+    ChainHead, AuditLog, LogObject, AuditRecord,
+    record::{self, ChainTip},
 };
-use crate::aws::EdgeError;
+use crate::aws::OperationError;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 /// Objects read at once.
-const WIDTH: usize = 16;
+const MAX_CONCURRENT_READS: usize = 16;
 
 /// What became of a walk along the chain.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Verdict {
+pub struct ChainVerification {
     /// Records that were seen, up to the first bad place.
     pub records: usize,
     /// Objects that they are in.
@@ -26,12 +26,12 @@ pub struct Verdict {
     /// `SEQ:HASH` of the last of them; keep it elsewhere, and a later verification also finds a tail that was cut.
     pub head: Option<String>,
     /// The first bad place; none when all is well.
-    pub bad: Option<Bad>,
+    pub bad: Option<ChainBreak>,
 }
 
 /// A place where the chain is broken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Bad {
+pub struct ChainBreak {
     /// The object, and the line where it is one.
     pub place: String,
     /// What is wrong with it.
@@ -40,50 +40,50 @@ pub struct Bad {
 
 /// What verification is held to.
 #[derive(Clone, Debug)]
-pub struct Expected {
+pub struct ChainExpectation {
     /// Now.
     pub now: Timestamp,
     /// How long records are kept.
     pub keep: SignedDuration,
     /// Where the log ended at an earlier verification.
-    pub head: Option<Head>,
+    pub head: Option<ChainHead>,
 }
 
 /// A walk along the chain, object by object.
 #[derive(Clone, Debug)]
-pub(crate) struct Walk<'e> {
-    expected: &'e Expected,
-    verdict: Verdict,
+pub(crate) struct ChainWalker<'e> {
+    expected: &'e ChainExpectation,
+    verdict: ChainVerification,
     seq: Option<u64>,
-    last: Last,
-    met: bool,
+    last: ChainTip,
+    head_found: bool,
     /// Every object is signed, so the chain alone tells what is missing: a number may belong to nobody.
     signed: bool,
 }
 
-impl Log {
+impl AuditLog {
     /// Walks the whole chain.
     ///
     /// # Errors
     /// If the log can't be read; what is wrong with it is no error but the verdict.
-    pub async fn verify(&self, expected: &Expected) -> Result<Verdict, EdgeError> {
-        let mut walk = Walk { signed: self.verifier.is_some(), ..Walk::new(expected) };
-        let (folders, mut foreign) = self.folders().await?;
+    pub async fn verify_chain(&self, expected: &ChainExpectation) -> Result<ChainVerification, OperationError> {
+        let mut walk = ChainWalker { signed: self.verifier.is_some(), ..ChainWalker::new(expected) };
+        let (folders, mut foreign) = self.list_folders().await?;
         'all: for folder in folders {
             let mut numbers = Vec::new();
-            for named in self.objects(folder).await? {
+            for named in self.list_objects(folder).await? {
                 match named {
-                    Named::Object(seq) => numbers.push(seq),
-                    Named::Foreign(name) => foreign.push(name),
+                    LogObject::Own(seq) => numbers.push(seq),
+                    LogObject::Foreign(name) => foreign.push(name),
                 }
             }
-            let get = |seq| async move { self.get(seq).await.map(|bytes| (seq, bytes)) };
-            let mut objects = stream::iter(numbers).map(get).buffered(WIDTH);
+            let get = |seq| async move { self.get_object(seq).await.map(|bytes| (seq, bytes)) };
+            let mut objects = stream::iter(numbers).map(get).buffered(MAX_CONCURRENT_READS);
             while let Some((seq, bytes)) = objects.try_next().await? {
                 let bytes = bytes.unwrap_or_default();
-                let going_on = match self.opened(seq, &bytes) {
-                    Ok(records) => walk.step(seq, records),
-                    Err(why) => walk.bad(super::path(seq), why),
+                let going_on = match self.verified_records(seq, &bytes) {
+                    Ok(records) => walk.check_object(seq, records),
+                    Err(why) => walk.record_break(super::object_path(seq), why),
                 };
                 if !going_on {
                     break 'all;
@@ -91,39 +91,39 @@ impl Log {
             }
         }
         if let Some(name) = foreign.into_iter().min() {
-            walk.bad(name, "it is no record of Holdfast's");
+            walk.record_break(name, "it is no record of Holdfast's");
         }
-        let mut verdict = walk.end();
+        let mut verdict = walk.into_verification();
         if let Some(bad) = &mut verdict.bad {
-            bad.place = self.told(&bad.place);
+            bad.place = self.display_location(&bad.place);
         }
         Ok(verdict)
     }
 
     /// A place below the prefix with the log's address.
-    fn told(&self, place: &str) -> String {
-        let sample = super::path(0);
-        self.name(0).replace(&sample, place)
+    fn display_location(&self, place: &str) -> String {
+        let sample = super::object_path(0);
+        self.object_address(0).replace(&sample, place)
     }
 }
 
-impl<'e> Walk<'e> {
-    pub(crate) fn new(expected: &'e Expected) -> Self {
-        let (verdict, last) = (Verdict::default(), Last::none());
-        Self { expected, verdict, seq: None, last, met: false, signed: false }
+impl<'e> ChainWalker<'e> {
+    pub(crate) fn new(expected: &'e ChainExpectation) -> Self {
+        let (verdict, last) = (ChainVerification::default(), ChainTip::genesis());
+        Self { expected, verdict, seq: None, last, head_found: false, signed: false }
     }
 
     /// Notes a bad place, if it is the first.
-    fn bad(&mut self, place: impl Into<String>, why: impl Into<String>) -> bool {
+    fn record_break(&mut self, place: impl Into<String>, why: impl Into<String>) -> bool {
         if self.verdict.bad.is_none() {
-            self.verdict.bad = Some(Bad { place: place.into(), why: why.into() });
+            self.verdict.bad = Some(ChainBreak { place: place.into(), why: why.into() });
         }
         false
     }
 
     /// Looks at the next object; false when the chain is broken there.
-    pub(crate) fn step(&mut self, seq: u64, bytes: &[u8]) -> bool {
-        let name = super::path(seq);
+    pub(crate) fn check_object(&mut self, seq: u64, bytes: &[u8]) -> bool {
+        let name = super::object_path(seq);
         let follows = |before: u64| before + 1 == seq || (self.signed && before < seq);
         if let Some(before) = self.seq.filter(|before| !follows(*before)) {
             let why = if seq <= before {
@@ -131,39 +131,39 @@ impl<'e> Walk<'e> {
             } else {
                 format!("it is missing; what follows {before} is {seq}")
             };
-            return self.bad(super::path(before + 1), why);
+            return self.record_break(super::object_path(before + 1), why);
         }
         let lines: Vec<&[u8]> = bytes.split_inclusive(|b| *b == b'\n').collect();
         if lines.is_empty() {
-            return self.bad(name, "it is empty");
+            return self.record_break(name, "it is empty");
         }
         let first = self.seq.is_none();
         for (i, line) in lines.iter().enumerate() {
             let place = format!("{name} line {}", i + 1);
             let Some(line) = line.strip_suffix(b"\n") else {
-                return self.bad(place, "it was changed: it has no end");
+                return self.record_break(place, "it was changed: it has no end");
             };
-            let record = match record::read(line) {
+            let record = match record::parse_record(line) {
                 Ok(record) => record,
-                Err(why) => return self.bad(place, why),
+                Err(why) => return self.record_break(place, why),
             };
-            let wrong = self.wrong(&record, (seq, i + 1, lines.len()), first && i == 0);
+            let wrong = self.find_record_fault(&record, (seq, i + 1, lines.len()), first && i == 0);
             if let Some(why) = wrong {
-                return self.bad(place, why);
+                return self.record_break(place, why);
             }
             self.verdict.records += 1;
             self.verdict.from.get_or_insert(record.at);
             self.verdict.to = Some(record.at);
-            self.last = Last::of(&record);
+            self.last = ChainTip::from_record(&record);
         }
         self.seq = Some(seq);
         self.verdict.objects += 1;
-        self.verdict.head = Some(Head { seq, hash: self.last.hash.clone() }.to_string());
-        self.meets(seq)
+        self.verdict.head = Some(ChainHead { seq, hash: self.last.hash.clone() }.to_string());
+        self.matches_expected_head(seq)
     }
 
     /// What is wrong with a record at its place in the chain.
-    fn wrong(&self, r: &Record, place: (u64, usize, usize), begin: bool) -> Option<String> {
+    fn find_record_fault(&self, r: &AuditRecord, place: (u64, usize, usize), begin: bool) -> Option<String> {
         if (r.seq, r.line, r.of) != place {
             let (seq, line, of) = place;
             return Some(format!(
@@ -179,7 +179,7 @@ impl<'e> Walk<'e> {
             });
         }
         match (place.0, r.prev_at) {
-            (1, _) if r.prev != Last::none().hash => {
+            (1, _) if r.prev != ChainTip::genesis().hash => {
                 Some("it is the first object and says that there was one before it".into())
             }
             (1, _) => None,
@@ -194,11 +194,11 @@ impl<'e> Walk<'e> {
     }
 
     /// Whether the object is what an earlier verification ended with.
-    fn meets(&mut self, seq: u64) -> bool {
+    fn matches_expected_head(&mut self, seq: u64) -> bool {
         let Some(head) = self.expected.head.as_ref().filter(|head| head.seq == seq) else {
             return true;
         };
-        self.met = true;
+        self.head_found = true;
         if head.hash == self.last.hash {
             return true;
         }
@@ -206,12 +206,12 @@ impl<'e> Walk<'e> {
             "its last record's hash is {}, and an earlier verification saw {}",
             self.last.hash, head.hash
         );
-        self.bad(super::path(seq), why)
+        self.record_break(super::object_path(seq), why)
     }
 
     /// The verdict, once there is no more.
-    pub(crate) fn end(mut self) -> Verdict {
-        if let Some(head) = self.expected.head.clone().filter(|_| !self.met) {
+    pub(crate) fn into_verification(mut self) -> ChainVerification {
+        if let Some(head) = self.expected.head.clone().filter(|_| !self.head_found) {
             let (seq, last) = (head.seq, self.seq.unwrap_or(0));
             let why = if seq > last {
                 format!(
@@ -221,7 +221,7 @@ impl<'e> Walk<'e> {
                 "an earlier verification ended with it, and it is not there to compare: take the head of a newer one"
                     .into()
             };
-            self.bad(super::path(seq), why);
+            self.record_break(super::object_path(seq), why);
         }
         self.verdict
     }

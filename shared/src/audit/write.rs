@@ -1,36 +1,36 @@
 //! Writing the next object: find the head, chain to it, take the next number; whoever was quicker, go on after it.
 
 use super::{
-    FOLDER, Log, Named,
-    record::{self, Entry, Last, Run, object, seal},
+    OBJECTS_PER_FOLDER, AuditLog, LogObject,
+    record::{self, AuditEntry, ChainTip, RunInfo, encode_object, append_signature},
     signed_name,
 };
-use crate::{aws::EdgeError, signing::Author};
+use crate::{aws::OperationError, signing::SigningAuthor};
 use std::{collections::BTreeSet, fmt, str::FromStr, time::Duration};
 
 /// Records in one object; a run with more of them writes more objects.
-pub(super) const LINES: usize = 1000;
+pub(super) const MAX_RECORDS_PER_OBJECT: usize = 1000;
 /// How often somebody else may be quicker.
-const TRIES: usize = 100;
+const MAX_ATTEMPTS: usize = 100;
 /// Another try waits this long at most, so that writers do not march in step; for the first tries less.
-const WAIT: Duration = Duration::from_millis(400);
+const MAX_BACKOFF: Duration = Duration::from_millis(400);
 
 /// Where a log ends: number of the newest object and hash of its last record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Head {
+pub struct ChainHead {
     /// Number of the object.
     pub seq: u64,
     /// Hash of its last record.
     pub hash: String,
 }
 
-impl fmt::Display for Head {
+impl fmt::Display for ChainHead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.seq, self.hash)
     }
 }
 
-impl FromStr for Head {
+impl FromStr for ChainHead {
     type Err = String;
 
     fn from_str(s: &str) -> Result<Self, String> {
@@ -45,97 +45,97 @@ impl FromStr for Head {
 
 /// Where the next object goes.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct End {
+pub(crate) struct ChainEnd {
     /// The newest object that counts; 0 of a log without any.
     pub(crate) seq: u64,
     /// Its last record.
-    pub(crate) last: Last,
+    pub(crate) tip: ChainTip,
     /// The next free number.
     pub(crate) next: u64,
 }
 
 /// No number is higher: a name has nine digits.
-const HIGHEST: u64 = 999_999_999;
+const MAX_SEQUENCE: u64 = 999_999_999;
 
-impl Log {
+impl AuditLog {
     /// Records entries at the end of the log and says where it ends now.
     ///
     /// # Errors
     /// If the log can't be read or written, or others were quicker too often.
     pub(crate) async fn append(
         &self,
-        run: &Run,
-        entries: &[Entry],
-        author: &Author,
-    ) -> Result<Head, EdgeError> {
-        let mut end = self.end().await?;
-        for (part, entries) in entries.chunks(LINES).enumerate() {
-            end = self.append_one(run, entries, author, end, part).await?;
+        run: &RunInfo,
+        entries: &[AuditEntry],
+        author: &SigningAuthor,
+    ) -> Result<ChainHead, OperationError> {
+        let mut end = self.find_end().await?;
+        for (part, entries) in entries.chunks(MAX_RECORDS_PER_OBJECT).enumerate() {
+            end = self.append_object(run, entries, author, end, part).await?;
         }
-        Ok(Head { seq: end.seq, hash: end.last.hash })
+        Ok(ChainHead { seq: end.seq, hash: end.tip.hash })
     }
 
     /// Records entries as the next object, or after what others wrote meanwhile.
-    pub(super) async fn append_one(
+    pub(super) async fn append_object(
         &self,
-        run: &Run,
-        entries: &[Entry],
-        author: &Author,
-        mut end: End,
+        run: &RunInfo,
+        entries: &[AuditEntry],
+        author: &SigningAuthor,
+        mut end: ChainEnd,
         part: usize,
-    ) -> Result<End, EdgeError> {
-        for attempt in 0..TRIES {
+    ) -> Result<ChainEnd, OperationError> {
+        for attempt in 0..MAX_ATTEMPTS {
             let seq = end.next;
-            let (bytes, last) = object(seq, run, entries, end.last.clone());
-            let bytes = seal(bytes, &signed_name(seq), author);
-            if self.create(seq, bytes.clone()).await? {
-                return Ok(End { seq, last, next: seq + 1 });
+            let (bytes, last) = encode_object(seq, run, entries, end.tip.clone());
+            let bytes = append_signature(bytes, &signed_name(seq), author);
+            if self.put_if_absent(seq, bytes.clone()).await? {
+                return Ok(ChainEnd { seq, tip: last, next: seq + 1 });
             }
             // An answer that was lost on its way: what is there is what we wrote.
-            let there = self.get(seq).await?.unwrap_or_default();
+            let there = self.get_object(seq).await?.unwrap_or_default();
             if there == bytes {
-                return Ok(End { seq, last, next: seq + 1 });
+                return Ok(ChainEnd { seq, tip: last, next: seq + 1 });
             }
-            tokio::time::sleep(wait(&run.id, part, attempt)).await;
-            end = self.end().await?;
+            tokio::time::sleep(backoff_delay(&run.id, part, attempt)).await;
+            end = self.find_end().await?;
         }
         let doing = format!("record {} operations", entries.len());
         let why = format!("others took the next number {TRIES} times");
-        Err(EdgeError::refused(doing, why))
+        Err(OperationError::from_message(doing, why))
     }
 
     /// Where the log ends: two lists, and one object read. With signatures, that is the newest object that is signed;
     /// without them the newest of the folders that follow each other from the first on. So a number that somebody made up
     /// ends nothing.
-    pub(crate) async fn end(&self) -> Result<End, EdgeError> {
-        let (mut folders, _) = self.folders().await?;
+    pub(crate) async fn find_end(&self) -> Result<ChainEnd, OperationError> {
+        let (mut folders, _) = self.list_folders().await?;
         if self.verifier.is_none() {
             let gap = folders.windows(2).position(|pair| pair[0] + 1 != pair[1]);
             folders.truncate(gap.map_or(folders.len(), |at| at + 1));
         }
         let mut taken = BTreeSet::new();
         for folder in folders.into_iter().rev() {
-            let objects = self.objects(folder).await?;
-            let numbers: Vec<u64> = objects.into_iter().rev().filter_map(Named::ours).collect();
+            let objects = self.list_objects(folder).await?;
+            let numbers: Vec<u64> = objects.into_iter().rev().filter_map(LogObject::own_sequence).collect();
             taken.extend(numbers.iter().copied());
             for seq in numbers {
-                if let Some(last) = self.last_of(seq).await?
-                    && let Some(next) = (seq + 1..=HIGHEST).find(|next| !taken.contains(next))
+                if let Some(last) = self.tip_of_object(seq).await?
+                    && let Some(next) = (seq + 1..=MAX_SEQUENCE).find(|next| !taken.contains(next))
                 {
-                    return Ok(End { seq, last, next });
+                    return Ok(ChainEnd { seq, tip: last, next });
                 }
             }
         }
-        let next = (1..=HIGHEST).find(|next| !taken.contains(next)).unwrap_or(FOLDER);
-        Ok(End { seq: 0, last: Last::none(), next })
+        let next = (1..=MAX_SEQUENCE).find(|next| !taken.contains(next)).unwrap_or(OBJECTS_PER_FOLDER);
+        Ok(ChainEnd { seq: 0, tip: ChainTip::genesis(), next })
     }
 
     /// The last record of an object; none of one that does not count. Where nothing is signed, a damaged one does not
     /// stop the log: what follows is chained to its last line as it is, so that `audit verify` finds the damage and
     /// nothing else.
-    async fn last_of(&self, seq: u64) -> Result<Option<Last>, EdgeError> {
-        let bytes = self.get(seq).await?.unwrap_or_default();
-        let records = match self.opened(seq, &bytes) {
+    async fn tip_of_object(&self, seq: u64) -> Result<Option<ChainTip>, OperationError> {
+        let bytes = self.get_object(seq).await?.unwrap_or_default();
+        let records = match self.verified_records(seq, &bytes) {
             Ok(records) => records,
             Err(why) if self.verifier.is_some() => {
                 tracing::error!(seq, "an audit object does not count: {why}");
@@ -145,21 +145,21 @@ impl Log {
         };
         let line =
             records.split(|b| *b == b'\n').rfind(|line| !line.is_empty()).unwrap_or_default();
-        Ok(Some(match record::read(line) {
-            Ok(record) => Last::of(&record),
+        Ok(Some(match record::parse_record(line) {
+            Ok(record) => ChainTip::from_record(&record),
             Err(why) => {
                 tracing::error!(seq, "the newest audit record is damaged: {why}");
-                record::damaged(line)
+                record::tip_of_invalid_line(line)
             }
         }))
     }
 }
 
 /// A wait that differs between writers and between tries. Runs have ids of their own, so no randomness is needed.
-fn wait(run: &str, part: usize, attempt: usize) -> Duration {
+fn backoff_delay(run: &str, part: usize, attempt: usize) -> Duration {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hash = DefaultHasher::new();
     (run, part, attempt).hash(&mut hash);
-    let most = WAIT.min(Duration::from_millis(10) * u32::try_from(attempt + 1).unwrap_or(u32::MAX));
+    let most = MAX_BACKOFF.min(Duration::from_millis(10) * u32::try_from(attempt + 1).unwrap_or(u32::MAX));
     most.mul_f64(f64::from(u16::try_from(hash.finish() % 1000).unwrap_or(0)) / 1000.0)
 }

@@ -13,31 +13,31 @@ use std::sync::{
 
 /// Counts requests on the wire, throttled answers included; clones share their counters.
 #[derive(Clone, Debug, Default)]
-pub struct Calls(Arc<Counters>);
+pub struct CallCounter(Arc<AtomicCallCounts>);
 
 #[derive(Debug, Default)]
-struct Counters {
+struct AtomicCallCounts {
     requests: AtomicU64,
     throttled: AtomicU64,
 }
 
 /// Requests sent and answers that said "slow down".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Use {
+pub struct CallCounts {
     /// Requests sent, retries included.
     pub requests: u64,
     /// Answers with status 429 or 503 or a throttling code in a 400.
     pub throttled: u64,
 }
 
-impl Calls {
+impl CallCounter {
     /// What was counted so far.
-    pub fn so_far(&self) -> Use {
-        Use { requests: self.0.requests.load(Relaxed), throttled: self.0.throttled.load(Relaxed) }
+    pub fn current_counts(&self) -> CallCounts {
+        CallCounts { requests: self.0.requests.load(Relaxed), throttled: self.0.throttled.load(Relaxed) }
     }
 }
 
-impl Intercept for Calls {
+impl Intercept for CallCounter {
     fn name(&self) -> &'static str {
         "HoldfastCalls"
     }

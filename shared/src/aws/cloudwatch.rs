@@ -1,6 +1,6 @@
 //! The CloudWatch edge: metrics put, alarms read and set.
 
-use super::{EdgeError, Kind};
+use super::{OperationError, OperationErrorKind};
 use aws_sdk_cloudwatch::{
     Client,
     types::{
@@ -15,11 +15,11 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 /// CloudWatch in one region and account.
 #[derive(Clone, Debug)]
-pub struct CloudWatch(pub(super) Client);
+pub struct CloudWatchClient(pub(super) Client);
 
 /// One value of a metric.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Datum {
+pub struct MetricDataPoint {
     /// Metric name.
     pub name: &'static str,
     /// CloudWatch's word for its unit: `Seconds`, `Count`, `Bytes`, `None`.
@@ -48,7 +48,7 @@ pub struct MetricAlarm {
     /// Whether it rings below.
     pub below: bool,
     /// What no data means.
-    pub missing: Missing,
+    pub treat_missing_data: TreatMissingData,
     /// Seconds of one period.
     pub period: i32,
     /// Periods that must be above, or without data.
@@ -59,16 +59,16 @@ pub struct MetricAlarm {
 
 /// What an alarm takes missing data for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Missing {
+pub enum TreatMissingData {
     /// The fault itself: silence.
     Breaching,
     /// Nothing new: the alarm stays as it is.
     Ignore,
 }
 
-impl Missing {
+impl TreatMissingData {
     /// CloudWatch's word.
-    fn word(self) -> &'static str {
+    fn cloudwatch_name(self) -> &'static str {
         match self {
             Self::Breaching => "breaching",
             Self::Ignore => "ignore",
@@ -93,15 +93,15 @@ pub struct AlarmState {
 
 /// `PutMetricData` takes 1,000 values a call.
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html>
-const MOST_DATA: usize = 1000;
+const MAX_VALUES_PER_CALL: usize = 1000;
 /// Calls that are refused before what is left of the values is given up: enough to find a few bad ones among a thousand.
-const MOST_TRIES: usize = 64;
+const MAX_REFUSED_CALLS: usize = 64;
 /// A dimension's value has 1,024 characters at most.
-const LONGEST_VALUE: usize = 1024;
+const MAX_DIMENSION_VALUE_CHARS: usize = 1024;
 
 /// Whether CloudWatch takes a value: no NaN, no infinity, and nothing beyond 2^360 either way.
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDatum.html>
-fn takes(value: f64) -> bool {
+fn is_valid_metric_value(value: f64) -> bool {
     value == 0.0 || (value.is_finite() && (8.515_920e-109..=1.174_271e108).contains(&value.abs()))
 }
 
@@ -112,7 +112,7 @@ pub fn dimension_value(text: &str) -> Cow<'_, str> {
     let plain = |(i, b): (usize, u8)| {
         b.is_ascii_graphic() && b != b'%' && (i > 0 || b != b':') || (b == b' ' && i > 0)
     };
-    if !text.is_empty() && text.len() <= LONGEST_VALUE && text.bytes().enumerate().all(plain) {
+    if !text.is_empty() && text.len() <= MAX_DIMENSION_VALUE_CHARS && text.bytes().enumerate().all(plain) {
         return Cow::Borrowed(text);
     }
     let mut out = String::new();
@@ -123,18 +123,18 @@ pub fn dimension_value(text: &str) -> Cow<'_, str> {
         // No other text has this form.
         out.push('%');
     }
-    if out.len() > LONGEST_VALUE {
-        let hash = crate::words::hex(&Sha256::digest(text.as_bytes())[..8]);
-        out.truncate(LONGEST_VALUE - hash.len() - 2);
+    if out.len() > MAX_DIMENSION_VALUE_CHARS {
+        let hash = crate::words::hex_encode(&Sha256::digest(text.as_bytes())[..8]);
+        out.truncate(MAX_DIMENSION_VALUE_CHARS - hash.len() - 2);
         out = format!("{out}%-{hash}");
     }
     Cow::Owned(out)
 }
 
 /// `DescribeAlarms` takes 100 names a call.
-const MOST_NAMES: usize = 100;
+const MAX_ALARM_NAMES_PER_CALL: usize = 100;
 
-impl CloudWatch {
+impl CloudWatchClient {
     /// CloudWatch behind this client.
     pub fn new(client: Client) -> Self {
         Self(client)
@@ -145,23 +145,23 @@ impl CloudWatch {
     ///
     /// # Errors
     /// If values were refused, naming the first; all others stand, unless CloudWatch can't be asked at all.
-    pub async fn put(
+    pub async fn put_metrics(
         &self,
         namespace: &str,
         at: Timestamp,
-        data: &[Datum],
-    ) -> Result<(), EdgeError> {
-        let (good, bad): (Vec<_>, Vec<_>) = data.iter().partition(|d| takes(d.value));
+        data: &[MetricDataPoint],
+    ) -> Result<(), OperationError> {
+        let (good, bad): (Vec<_>, Vec<_>) = data.iter().partition(|d| is_valid_metric_value(d.value));
         let mut refused = bad.first().map(|d| {
             let why = format!("{} is {}, which CloudWatch does not take", d.name, d.value);
-            (bad.len(), EdgeError::refused("put metric values", why))
+            (bad.len(), OperationError::from_message("put metric values", why))
         });
-        let mut halves: Vec<&[&Datum]> = good.chunks(MOST_DATA).rev().collect();
-        let mut tries = MOST_TRIES + halves.len();
+        let mut halves: Vec<&[&MetricDataPoint]> = good.chunks(MAX_VALUES_PER_CALL).rev().collect();
+        let mut tries = MAX_REFUSED_CALLS + halves.len();
         while let Some(chunk) = halves.pop() {
             let Err(e) = self.put_chunk(namespace, at, chunk).await else { continue };
             tries -= 1;
-            if e.kind != Kind::Refused {
+            if e.kind != OperationErrorKind::Refused {
                 return Err(e);
             }
             if chunk.len() > 1 && tries > 0 {
@@ -174,7 +174,7 @@ impl CloudWatch {
         }
         refused.map_or(Ok(()), |(count, e)| {
             let doing = format!("put {count} of {} metric values", data.len());
-            Err(EdgeError { doing, ..e })
+            Err(OperationError { operation: doing, ..e })
         })
     }
 
@@ -182,8 +182,8 @@ impl CloudWatch {
         &self,
         namespace: &str,
         at: Timestamp,
-        chunk: &[&Datum],
-    ) -> Result<(), EdgeError> {
+        chunk: &[&MetricDataPoint],
+    ) -> Result<(), OperationError> {
         let data = chunk.iter().map(|d| {
             let dimensions = d.dimensions.iter();
             let dimensions = dimensions
@@ -198,7 +198,7 @@ impl CloudWatch {
         });
         let request = self.0.put_metric_data().namespace(namespace);
         let sent = request.set_metric_data(Some(data.collect())).send().await;
-        sent.map_err(|e| EdgeError::new(format!("put {} metric values", chunk.len()), &e))?;
+        sent.map_err(|e| OperationError::from_sdk_error(format!("put {} metric values", chunk.len()), &e))?;
         Ok(())
     }
 
@@ -206,14 +206,14 @@ impl CloudWatch {
     ///
     /// # Errors
     /// If CloudWatch can't be asked.
-    pub async fn alarms(&self, names: &[String]) -> Result<Vec<AlarmState>, EdgeError> {
+    pub async fn describe_alarms(&self, names: &[String]) -> Result<Vec<AlarmState>, OperationError> {
         let mut found = Vec::new();
-        for names in names.chunks(MOST_NAMES) {
+        for names in names.chunks(MAX_ALARM_NAMES_PER_CALL) {
             let request = self.0.describe_alarms().set_alarm_names(Some(names.to_vec()));
             let mut pages = request.max_records(100).into_paginator().send();
             while let Some(page) = pages.next().await {
-                let page = page.map_err(|e| EdgeError::new("describe alarms", &e))?;
-                found.extend(page.metric_alarms().iter().map(described));
+                let page = page.map_err(|e| OperationError::from_sdk_error("describe alarms", &e))?;
+                found.extend(page.metric_alarms().iter().map(alarm_state_from_sdk));
             }
         }
         Ok(found)
@@ -223,7 +223,7 @@ impl CloudWatch {
     ///
     /// # Errors
     /// As CloudWatch refuses it.
-    pub async fn set_alarm(&self, alarm: &MetricAlarm) -> Result<(), EdgeError> {
+    pub async fn put_alarm(&self, alarm: &MetricAlarm) -> Result<(), OperationError> {
         let dimensions = alarm.dimensions.iter();
         let dimensions = dimensions.map(|(n, v)| Dimension::builder().name(n).value(v).build());
         let topics = || (!alarm.topics.is_empty()).then(|| alarm.topics.clone());
@@ -235,19 +235,19 @@ impl CloudWatch {
             .namespace(&alarm.namespace)
             .metric_name(&alarm.metric)
             .set_dimensions(Some(dimensions.collect()))
-            .statistic(side(alarm.below).0)
-            .comparison_operator(side(alarm.below).1)
+            .statistic(statistic_and_operator(alarm.below).0)
+            .comparison_operator(statistic_and_operator(alarm.below).1)
             .threshold(alarm.threshold)
             .period(alarm.period)
             .evaluation_periods(alarm.periods)
             .datapoints_to_alarm(alarm.periods)
-            .treat_missing_data(alarm.missing.word())
+            .treat_missing_data(alarm.treat_missing_data.cloudwatch_name())
             .set_alarm_actions(topics())
             .set_ok_actions(topics());
         request
             .send()
             .await
-            .map_err(|e| EdgeError::new(format!("set alarm {}", alarm.name), &e))?;
+            .map_err(|e| OperationError::from_sdk_error(format!("set alarm {}", alarm.name), &e))?;
         Ok(())
     }
 
@@ -255,14 +255,14 @@ impl CloudWatch {
     ///
     /// # Errors
     /// If CloudWatch can't be asked.
-    pub async fn largest(
+    pub async fn max_value(
         &self,
         namespace: &str,
         metric: &str,
         dimensions: &[(&str, &str)],
         now: Timestamp,
         span: SignedDuration,
-    ) -> Result<Option<f64>, EdgeError> {
+    ) -> Result<Option<f64>, OperationError> {
         let dimensions =
             dimensions.iter().map(|(n, v)| Dimension::builder().name(*n).value(*v).build());
         let metric_of = Metric::builder().namespace(namespace).metric_name(metric);
@@ -275,7 +275,7 @@ impl CloudWatch {
             request.end_time(DateTime::from_secs(now.as_second())).into_paginator().send();
         let mut largest: Option<f64> = None;
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|e| EdgeError::new(format!("read metric {metric}"), &e))?;
+            let page = page.map_err(|e| OperationError::from_sdk_error(format!("read metric {metric}"), &e))?;
             for value in page.metric_data_results().iter().flat_map(MetricDataResult::values) {
                 largest = Some(largest.map_or(*value, |l| l.max(*value)));
             }
@@ -285,7 +285,7 @@ impl CloudWatch {
 }
 
 /// Statistic and comparison of an alarm: the worst value of a period, so that one delivered twice changes nothing.
-fn side(below: bool) -> (Statistic, ComparisonOperator) {
+fn statistic_and_operator(below: bool) -> (Statistic, ComparisonOperator) {
     if below {
         (Statistic::Minimum, ComparisonOperator::LessThanThreshold)
     } else {
@@ -293,7 +293,7 @@ fn side(below: bool) -> (Statistic, ComparisonOperator) {
     }
 }
 
-fn described(a: &aws_sdk_cloudwatch::types::MetricAlarm) -> AlarmState {
+fn alarm_state_from_sdk(a: &aws_sdk_cloudwatch::types::MetricAlarm) -> AlarmState {
     let sorted = |topics: &[String]| {
         let mut topics = topics.to_vec();
         topics.sort();
@@ -301,11 +301,11 @@ fn described(a: &aws_sdk_cloudwatch::types::MetricAlarm) -> AlarmState {
     };
     let topics = sorted(a.alarm_actions());
     let below = [false, true].into_iter().find(|below| {
-        let (statistic, operator) = side(*below);
+        let (statistic, operator) = statistic_and_operator(*below);
         a.statistic() == Some(&statistic) && a.comparison_operator() == Some(&operator)
     });
-    let missing = [Missing::Breaching, Missing::Ignore];
-    let missing = missing.into_iter().find(|m| a.treat_missing_data() == Some(m.word()));
+    let missing = [TreatMissingData::Breaching, TreatMissingData::Ignore];
+    let missing = missing.into_iter().find(|m| a.treat_missing_data() == Some(m.cloudwatch_name()));
     let ours = a.unit().is_none()
         && a.datapoints_to_alarm().is_none_or(|n| Some(n) == a.evaluation_periods())
         && topics == sorted(a.ok_actions())
@@ -323,7 +323,7 @@ fn described(a: &aws_sdk_cloudwatch::types::MetricAlarm) -> AlarmState {
             dimensions,
             threshold: a.threshold().unwrap_or(f64::NAN),
             below,
-            missing,
+            treat_missing_data: missing,
             period: a.period().unwrap_or(0),
             periods: a.evaluation_periods().unwrap_or(0),
             topics,

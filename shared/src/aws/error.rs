@@ -9,23 +9,23 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 /// Why a call could not be made or was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{doing}: {why}")]
-pub struct EdgeError {
+pub struct OperationError {
     /// Verb and object: `create snapshot orders-daily-202611200200`.
-    pub doing: String,
+    pub operation: String,
     /// AWS's own words.
-    pub why: String,
+    pub message: String,
     /// What kind of refusal, for what a caller does about it.
-    pub kind: Kind,
+    pub kind: OperationErrorKind,
     /// AWS's error code, when it gave one.
     pub code: Option<String>,
     /// What to do about it, where that is known better than by the kind.
-    pub mend: Option<String>,
+    pub hint: Option<String>,
 }
 
 /// What a caller can do about a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum OperationErrorKind {
     /// The role lacks a permission; waiting does not help.
     Denied,
     /// What was named is not there.
@@ -56,9 +56,9 @@ pub enum Kind {
     Refused,
 }
 
-impl EdgeError {
+impl OperationError {
     /// Turns an SDK error into ours.
-    pub fn new<E, R>(doing: impl Into<String>, e: &SdkError<E, R>) -> Self
+    pub fn from_sdk_error<E, R>(doing: impl Into<String>, e: &SdkError<E, R>) -> Self
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
         R: std::fmt::Debug + 'static,
@@ -67,50 +67,50 @@ impl EdgeError {
         let why = match (e.message(), &code) {
             (Some(message), Some(code)) => format!("{code}: {message}"),
             (None, Some(code)) => code.clone(),
-            _ => chain(e),
+            _ => error_chain(e),
         };
         let kind = match (e, code.as_deref()) {
-            (_, Some(code)) => kind(code),
-            (SdkError::ServiceError(_), None) => Kind::Refused,
+            (_, Some(code)) => kind_for_code(code),
+            (SdkError::ServiceError(_), None) => OperationErrorKind::Refused,
             // A role that may not be assumed is refused before there is an answer of the service.
-            (_, None) => not_assumed(e).map_or(Kind::Unreachable, |code| self::kind(&code)),
+            (_, None) => not_assumed(e).map_or(OperationErrorKind::Unreachable, |code| self::kind_for_code(&code)),
         };
-        Self { doing: doing.into(), why, kind, code, mend: None }
+        Self { operation: doing.into(), message: why, kind, code, hint: None }
     }
 
     /// A refusal of our own, for what AWS answered but can't be right.
-    pub fn refused(doing: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { doing: doing.into(), why: why.into(), kind: Kind::Refused, code: None, mend: None }
+    pub fn from_message(doing: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { operation: doing.into(), message: why.into(), kind: OperationErrorKind::Refused, code: None, hint: None }
     }
 
     /// A refusal of another edge than AWS, with its own mend.
-    pub fn of_kind(
-        kind: Kind,
+    pub fn with_hint(
+        kind: OperationErrorKind,
         doing: impl Into<String>,
         why: impl Into<String>,
         mend: impl Into<String>,
     ) -> Self {
         let mend = Some(mend.into()).filter(|m: &String| !m.is_empty());
-        Self { doing: doing.into(), why: why.into(), kind, code: None, mend }
+        Self { operation: doing.into(), message: why.into(), kind, code: None, hint: mend }
     }
 
     /// All of it on one line: what, why, and what to do.
-    pub fn told(&self) -> String {
+    pub fn to_line_with_hint(&self) -> String {
         format!("{self}; {}", self.hint())
     }
 
     /// What the operator can do about it.
     pub fn hint(&self) -> &str {
-        if let Some(mend) = &self.mend {
+        if let Some(mend) = &self.hint {
             return mend;
         }
-        let by_code = self.code.as_deref().and_then(hint::of_code);
-        by_code.unwrap_or_else(|| hint::of_kind(self.kind, self.code.is_some()))
+        let by_code = self.code.as_deref().and_then(hint::hint_for_code);
+        by_code.unwrap_or_else(|| hint::hint_for_kind(self.kind, self.code.is_some()))
     }
 
     /// The place could not be looked at.
-    pub fn gap(&self, place: &crate::catalog::Place) -> crate::catalog::Gap {
-        crate::catalog::Gap {
+    pub fn to_observation_error(&self, place: &crate::catalog::Location) -> crate::catalog::ObservationError {
+        crate::catalog::ObservationError {
             place: place.clone(),
             why: self.to_string(),
             mend: self.hint().into(),
@@ -126,7 +126,7 @@ fn not_assumed(e: &(dyn std::error::Error + 'static)) -> Option<String> {
 }
 
 /// An error and its causes, each once: `dispatch failure: io error: tcp connect error: Connection refused`.
-fn chain(e: &(dyn std::error::Error + 'static)) -> String {
+fn error_chain(e: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(e), |e| e.source());
     let mut words: Vec<String> = Vec::new();
     for word in causes.map(ToString::to_string) {
@@ -138,7 +138,7 @@ fn chain(e: &(dyn std::error::Error + 'static)) -> String {
 }
 
 /// Codes as the models of RDS, S3, KMS and STS spell them; cluster codes end in `Fault` where instance codes do not.
-fn kind(code: &str) -> Kind {
+fn kind_for_code(code: &str) -> OperationErrorKind {
     match code {
         "AccessDenied"
         | "AccessDeniedException"
@@ -159,24 +159,24 @@ fn kind(code: &str) -> Kind {
         | "RequestTimeTooSkewed"
         | "SignatureDoesNotMatch"
         | "InvalidSignatureException"
-        | "403" => Kind::Denied,
-        "NoSuchBucket" | "NoSuchKey" | "NotFound" | "404" => Kind::Missing,
-        code if code.contains("AlreadyExists") => Kind::Exists,
-        "SnapshotQuotaExceeded" | "SnapshotQuotaExceededFault" => Kind::Quota,
+        | "403" => OperationErrorKind::Denied,
+        "NoSuchBucket" | "NoSuchKey" | "NotFound" | "404" => OperationErrorKind::Missing,
+        code if code.contains("AlreadyExists") => OperationErrorKind::Exists,
+        "SnapshotQuotaExceeded" | "SnapshotQuotaExceededFault" => OperationErrorKind::Quota,
         // An archived object does not become readable by waiting.
-        "InvalidObjectState" | "ObjectNotInActiveTierError" => Kind::Archived,
+        "InvalidObjectState" | "ObjectNotInActiveTierError" => OperationErrorKind::Archived,
         code if code.starts_with("KMS")
             || code.contains("KeyState")
             || code == "DisabledException" =>
         {
-            Kind::Key
+            OperationErrorKind::Key
         }
-        code if code.starts_with("Invalid") && code.contains("State") => Kind::Busy,
-        code if code.contains("NotFound") => Kind::Missing,
-        code if hint::throttled(code) => Kind::Unreachable,
+        code if code.starts_with("Invalid") && code.contains("State") => OperationErrorKind::Busy,
+        code if code.contains("NotFound") => OperationErrorKind::Missing,
+        code if hint::is_throttling_code(code) => OperationErrorKind::Unreachable,
         "ServiceUnavailable" | "InternalError" | "InternalFailure" | "RequestTimeout" => {
-            Kind::Unreachable
+            OperationErrorKind::Unreachable
         }
-        _ => Kind::Refused,
+        _ => OperationErrorKind::Refused,
     }
 }

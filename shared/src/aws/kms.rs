@@ -1,6 +1,6 @@
 //! The KMS client: whose key it is, whether it can decrypt, and how it is rotated.
 
-use super::{EdgeError, Kind};
+use super::{OperationError, OperationErrorKind};
 use aws_sdk_kms::{
     Client,
     types::{KeyManagerType, KeyState as Word},
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 /// KMS at one place.
 #[derive(Clone, Debug)]
-pub struct Kms(pub(super) Client);
+pub struct KmsClient(pub(super) Client);
 
 /// Whether what is encrypted with a key can be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,11 +26,11 @@ pub enum KeyState {
     Unusable(String),
 }
 
-impl Kms {
+impl KmsClient {
     /// Whether a key is one of AWS's own (`aws/rds`): snapshots under it can't be shared with another account.
-    pub async fn is_aws_managed(&self, key: &str) -> Result<bool, EdgeError> {
+    pub async fn is_aws_managed(&self, key: &str) -> Result<bool, OperationError> {
         let answer = self.0.describe_key().key_id(key).send().await;
-        let answer = answer.map_err(|e| EdgeError::new(format!("describe key {key}"), &e))?;
+        let answer = answer.map_err(|e| OperationError::from_sdk_error(format!("describe key {key}"), &e))?;
         let manager = answer.key_metadata().and_then(|m| m.key_manager());
         Ok(manager == Some(&KeyManagerType::Aws))
     }
@@ -39,16 +39,16 @@ impl Kms {
     ///
     /// # Errors
     /// If KMS can't be asked; a key that is not there is an answer.
-    pub async fn key_state(&self, key: &str) -> Result<KeyState, EdgeError> {
+    pub async fn key_state(&self, key: &str) -> Result<KeyState, OperationError> {
         let answer = self.0.describe_key().key_id(key).send().await;
-        let answer = answer.map_err(|e| EdgeError::new(format!("describe key {key}"), &e));
+        let answer = answer.map_err(|e| OperationError::from_sdk_error(format!("describe key {key}"), &e));
         let answer = match answer {
             Ok(answer) => answer,
-            Err(e) if e.kind == Kind::Missing => return Ok(KeyState::Missing),
+            Err(e) if e.kind == OperationErrorKind::Missing => return Ok(KeyState::Missing),
             Err(e) => return Err(e),
         };
         let Some(key) = answer.key_metadata() else {
-            return Err(EdgeError::refused(
+            return Err(OperationError::from_message(
                 format!("describe key {key}"),
                 "KMS told nothing of it",
             ));
@@ -68,7 +68,7 @@ impl Kms {
 
 /// How a key's material is rotated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rotation {
+pub enum KeyRotation {
     /// Every so many days.
     EveryDays(i32),
     /// Never by itself.
@@ -77,28 +77,28 @@ pub enum Rotation {
     ByAws,
 }
 
-impl Kms {
+impl KmsClient {
     /// How a key is rotated.
     ///
     /// # Errors
     /// If KMS can't be asked.
-    pub async fn rotation(&self, key: &str) -> Result<Rotation, EdgeError> {
+    pub async fn key_rotation(&self, key: &str) -> Result<KeyRotation, OperationError> {
         let doing = || format!("read rotation of key {key}");
         // GetKeyRotationStatus takes no alias, and refuses AWS's own keys.
         let answer = self.0.describe_key().key_id(key).send().await;
-        let answer = answer.map_err(|e| EdgeError::new(doing(), &e))?;
+        let answer = answer.map_err(|e| OperationError::from_sdk_error(doing(), &e))?;
         let about = answer.key_metadata();
         if about.and_then(|m| m.key_manager()) == Some(&KeyManagerType::Aws) {
-            return Ok(Rotation::ByAws);
+            return Ok(KeyRotation::ByAws);
         }
         let id = about.map_or(key, |m| m.key_id());
         // The id alone would be looked for in the caller's account.
         let id = about.and_then(|m| m.arn()).unwrap_or(id);
         let answer = self.0.get_key_rotation_status().key_id(id).send().await;
-        let answer = answer.map_err(|e| EdgeError::new(doing(), &e))?;
+        let answer = answer.map_err(|e| OperationError::from_sdk_error(doing(), &e))?;
         Ok(match (answer.key_rotation_enabled(), answer.rotation_period_in_days()) {
-            (false, _) => Rotation::Off,
-            (true, days) => Rotation::EveryDays(days.unwrap_or(365)),
+            (false, _) => KeyRotation::Off,
+            (true, days) => KeyRotation::EveryDays(days.unwrap_or(365)),
         })
     }
 }
@@ -106,11 +106,11 @@ impl Kms {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{aws::wire, catalog::Place};
+    use crate::{aws::wire, catalog::Location};
 
-    async fn state(status: u16, body: &'static str) -> Result<KeyState, EdgeError> {
-        let aws = wire::aws(move |_| (status, body.into()));
-        let place = Place {
+    async fn key_state_of(status: u16, body: &'static str) -> Result<KeyState, OperationError> {
+        let aws = wire::mock_aws(move |_| (status, body.into()));
+        let place = Location {
             account: "111122223333".parse().expect("an account"),
             region: "eu-west-1".parse().expect("a region"),
             role: None,
@@ -135,11 +135,11 @@ mod tests {
             (r#"{"KeyMetadata":{"KeyId":"k"}}"#, KeyState::Unusable("of an unknown state".into())),
         ];
         for (body, expected) in table {
-            assert_eq!(state(200, body).await, Ok(expected), "{body}");
+            assert_eq!(key_state_of(200, body).await, Ok(expected), "{body}");
         }
         let gone = r#"{"__type":"NotFoundException","message":"no such key"}"#;
-        assert_eq!(state(400, gone).await, Ok(KeyState::Missing));
+        assert_eq!(key_state_of(400, gone).await, Ok(KeyState::Missing));
         let denied = r#"{"__type":"AccessDeniedException","message":"no"}"#;
-        assert_eq!(state(400, denied).await.expect_err("denied").kind, Kind::Denied);
+        assert_eq!(key_state_of(400, denied).await.expect_err("denied").kind, OperationErrorKind::Denied);
     }
 }

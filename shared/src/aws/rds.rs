@@ -6,12 +6,12 @@ mod facts;
 mod quota;
 pub(crate) mod tags;
 
-pub use quota::{Quota, Quotas};
+pub use quota::{ServiceQuota, SnapshotQuotas};
 
-use super::EdgeError;
+use super::OperationError;
 use crate::{
-    catalog::{Database, Family, Fleet, Gap, Place, Point},
-    plan::Cleared,
+    catalog::{RdsDatabase, DatabaseKind, LocationInventory, ObservationError, Location, RecoveryPoint},
+    plan::DeletionPermit,
 };
 use aws_sdk_rds::{
     Client,
@@ -28,14 +28,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// RDS in one region and account.
 #[derive(Clone, Debug)]
-pub struct Rds {
+pub struct RdsClient {
     client: Client,
-    place: Place,
+    location: Location,
 }
 
 /// Everything that a new copy needs to be told.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct Copy {
+pub struct SnapshotCopyRequest {
     /// ARN of the source.
     pub source: String,
     /// Identifier of the copy.
@@ -59,29 +59,29 @@ pub struct BackupSettings {
     pub log_exports: Vec<String>,
 }
 
-impl Rds {
+impl RdsClient {
     /// RDS behind this client.
-    pub fn new(client: Client, place: Place) -> Self {
-        Self { client, place }
+    pub fn new(client: Client, place: Location) -> Self {
+        Self { client, location: place }
     }
 
     /// Everything at this place: databases and recovery points.
     ///
     /// # Errors
     /// If any page of any list can't be read: half an answer would look like missing backups.
-    pub async fn fleet(&self) -> Result<Fleet, EdgeError> {
+    pub async fn inventory(&self) -> Result<LocationInventory, OperationError> {
         let (instances, clusters, points) =
-            futures_util::join!(self.instances(), self.clusters(), self.points());
+            futures_util::join!(self.list_instances(), self.list_clusters(), self.list_snapshots());
         let mut databases = instances?;
         databases.extend(clusters?);
-        Ok(Fleet { databases, points: points? })
+        Ok(LocationInventory { databases, points: points? })
     }
 
     /// Recovery points at this place, automated and manual, instances' and clusters'.
     ///
     /// # Errors
     /// If any page can't be read.
-    pub async fn points(&self) -> Result<Vec<Point>, EdgeError> {
+    pub async fn list_snapshots(&self) -> Result<Vec<RecoveryPoint>, OperationError> {
         let (instances, clusters) = futures_util::join!(
             self.instance_pages(self.client.describe_db_snapshots()),
             self.cluster_pages(self.client.describe_db_cluster_snapshots()),
@@ -91,22 +91,22 @@ impl Rds {
         Ok(points)
     }
 
-    async fn instances(&self) -> Result<Vec<Database>, EdgeError> {
+    async fn list_instances(&self) -> Result<Vec<RdsDatabase>, OperationError> {
         let mut found = Vec::new();
         let mut pages = self.client.describe_db_instances().into_paginator().send();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|e| self.error("describe DB instances", &e))?;
-            found.extend(page.db_instances().iter().filter_map(facts::instance));
+            let page = page.map_err(|e| self.operation_error("describe DB instances", &e))?;
+            found.extend(page.db_instances().iter().filter_map(facts::database_from_instance));
         }
         Ok(found)
     }
 
-    async fn clusters(&self) -> Result<Vec<Database>, EdgeError> {
+    async fn list_clusters(&self) -> Result<Vec<RdsDatabase>, OperationError> {
         let mut found = Vec::new();
         let mut pages = self.client.describe_db_clusters().into_paginator().send();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|e| self.error("describe DB clusters", &e))?;
-            found.extend(page.db_clusters().iter().filter_map(facts::cluster));
+            let page = page.map_err(|e| self.operation_error("describe DB clusters", &e))?;
+            found.extend(page.db_clusters().iter().filter_map(facts::database_from_cluster));
         }
         Ok(found)
     }
@@ -115,12 +115,12 @@ impl Rds {
     async fn instance_pages(
         &self,
         request: DescribeDBSnapshotsFluentBuilder,
-    ) -> Result<Vec<Point>, EdgeError> {
+    ) -> Result<Vec<RecoveryPoint>, OperationError> {
         let mut found = Vec::new();
         let mut pages = request.into_paginator().send();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|e| self.error("describe DB snapshots", &e))?;
-            found.extend(page.db_snapshots().iter().filter_map(facts::snapshot));
+            let page = page.map_err(|e| self.operation_error("describe DB snapshots", &e))?;
+            found.extend(page.db_snapshots().iter().filter_map(facts::point_from_snapshot));
         }
         Ok(found)
     }
@@ -129,12 +129,12 @@ impl Rds {
     async fn cluster_pages(
         &self,
         request: DescribeDBClusterSnapshotsFluentBuilder,
-    ) -> Result<Vec<Point>, EdgeError> {
+    ) -> Result<Vec<RecoveryPoint>, OperationError> {
         let mut found = Vec::new();
         let mut pages = request.into_paginator().send();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|e| self.error("describe DB cluster snapshots", &e))?;
-            found.extend(page.db_cluster_snapshots().iter().filter_map(facts::cluster_snapshot));
+            let page = page.map_err(|e| self.operation_error("describe DB cluster snapshots", &e))?;
+            found.extend(page.db_cluster_snapshots().iter().filter_map(facts::point_from_cluster_snapshot));
         }
         Ok(found)
     }
@@ -149,14 +149,14 @@ impl Rds {
     /// If any page can't be read.
     pub async fn earliest_restorable(
         &self,
-    ) -> Result<BTreeMap<String, Option<Timestamp>>, EdgeError> {
+    ) -> Result<BTreeMap<String, Option<Timestamp>>, OperationError> {
         let mut found = BTreeMap::new();
         let mut pages =
             self.client.describe_db_instance_automated_backups().into_paginator().send();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|e| self.error("describe automated backups", &e))?;
+            let page = page.map_err(|e| self.operation_error("describe automated backups", &e))?;
             let here =
-                |region: Option<&str>| region.is_none_or(|r| r == self.place.region.as_str());
+                |region: Option<&str>| region.is_none_or(|r| r == self.location.region.as_str());
             // Retained backups of deleted instances are listed too.
             let active = page
                 .db_instance_automated_backups()
@@ -164,7 +164,7 @@ impl Rds {
                 .filter(|b| b.status() != Some("retained") && here(b.region()));
             for backup in active {
                 let earliest =
-                    backup.restore_window().and_then(|w| w.earliest_time()).and_then(facts::time);
+                    backup.restore_window().and_then(|w| w.earliest_time()).and_then(facts::timestamp_from_sdk);
                 if let Some(id) = backup.dbi_resource_id() {
                     found.insert(id.to_owned(), earliest);
                 }
@@ -177,22 +177,22 @@ impl Rds {
     ///
     /// # Errors
     /// If RDS can't be asked.
-    pub async fn point_at(&self, arn: &str) -> Result<Option<Point>, EdgeError> {
+    pub async fn find_snapshot_by_arn(&self, arn: &str) -> Result<Option<RecoveryPoint>, OperationError> {
         // arn:aws:rds:region:account:snapshot:rds:orders-2026-11-20-02-00: the identifier itself may hold a colon.
         let mut parts = arn.splitn(7, ':').skip(3);
         let (Some(region), Some(_), Some(kind), Some(id)) =
             (parts.next(), parts.next(), parts.next(), parts.next())
         else {
-            return Err(EdgeError::refused(
+            return Err(OperationError::from_message(
                 format!("read {arn}"),
                 "it is not the ARN of a snapshot",
             ));
         };
-        let family = if kind == "cluster-snapshot" { Family::Cluster } else { Family::Instance };
-        if region != self.place.region.as_str() {
+        let family = if kind == "cluster-snapshot" { DatabaseKind::Cluster } else { DatabaseKind::Instance };
+        if region != self.location.region.as_str() {
             return Ok(None);
         }
-        self.point(family, id).await
+        self.describe_snapshot(family, id).await
     }
 
     /// The database of a recovery point, if it is still there, and all of its points at this place: by its resource id,
@@ -200,53 +200,53 @@ impl Rds {
     ///
     /// # Errors
     /// If any page can't be read.
-    pub async fn fleet_of(&self, point: &Point) -> Result<Fleet, EdgeError> {
-        let Point { family, resource_id: id, database, .. } = point;
+    pub async fn inventory_for_point(&self, point: &RecoveryPoint) -> Result<LocationInventory, OperationError> {
+        let RecoveryPoint { family, resource_id: id, database, .. } = point;
         let databases = match family {
-            Family::Instance => {
+            DatabaseKind::Instance => {
                 let by = if id.is_empty() {
-                    filter("db-instance-id", database)
+                    build_filter("db-instance-id", database)
                 } else {
-                    filter("dbi-resource-id", id)
+                    build_filter("dbi-resource-id", id)
                 };
                 let answer = self.client.describe_db_instances().filters(by).send().await;
-                let answer = there(answer.map_err(|e| self.error("describe DB instance", &e)))?;
+                let answer = none_if_missing(answer.map_err(|e| self.operation_error("describe DB instance", &e)))?;
                 // One that is gone is not there; its points may be.
                 let found = answer.iter().flat_map(DescribeDbInstancesOutput::db_instances);
-                found.filter_map(facts::instance).collect::<Vec<_>>()
+                found.filter_map(facts::database_from_instance).collect::<Vec<_>>()
             }
-            Family::Cluster => {
+            DatabaseKind::Cluster => {
                 let by = if id.is_empty() {
-                    filter("db-cluster-id", database)
+                    build_filter("db-cluster-id", database)
                 } else {
-                    filter("db-cluster-resource-id", id)
+                    build_filter("db-cluster-resource-id", id)
                 };
                 let answer = self.client.describe_db_clusters().filters(by).send().await;
-                let answer = there(answer.map_err(|e| self.error("describe DB cluster", &e)))?;
+                let answer = none_if_missing(answer.map_err(|e| self.operation_error("describe DB cluster", &e)))?;
                 let found = answer.iter().flat_map(DescribeDbClustersOutput::db_clusters);
-                found.filter_map(facts::cluster).collect()
+                found.filter_map(facts::database_from_cluster).collect()
             }
         };
         let points = match id.as_str() {
-            "" => self.points_named(*family, database).await?,
-            id => self.points_of(*family, id).await?,
+            "" => self.snapshots_by_name(*family, database).await?,
+            id => self.snapshots_by_resource_id(*family, id).await?,
         };
-        let mut fleet = Fleet { databases, points };
+        let mut fleet = LocationInventory { databases, points };
         // Who knows no filter answers with all.
-        let one = Fleet { databases: fleet.databases.clone(), points: Vec::new() };
-        let found = one.database_of(point).map(Database::lineage);
-        fleet.databases.retain(|d| Some(d.lineage()) == found);
-        fleet.points.retain(|p| p.lineage() == point.lineage());
+        let one = LocationInventory { databases: fleet.databases.clone(), points: Vec::new() };
+        let found = one.database_of(point).map(RdsDatabase::identity);
+        fleet.databases.retain(|d| Some(d.identity()) == found);
+        fleet.points.retain(|p| p.identity() == point.identity());
         Ok(fleet)
     }
 
     /// The recovery points at this place of a database by its resource id.
-    async fn points_of(&self, family: Family, id: &str) -> Result<Vec<Point>, EdgeError> {
+    async fn snapshots_by_resource_id(&self, family: DatabaseKind, id: &str) -> Result<Vec<RecoveryPoint>, OperationError> {
         match family {
-            Family::Instance => {
+            DatabaseKind::Instance => {
                 self.instance_pages(self.client.describe_db_snapshots().dbi_resource_id(id)).await
             }
-            Family::Cluster => {
+            DatabaseKind::Cluster => {
                 let request = self.client.describe_db_cluster_snapshots();
                 self.cluster_pages(request.db_cluster_resource_id(id)).await
             }
@@ -257,13 +257,13 @@ impl Rds {
     ///
     /// # Errors
     /// If any page can't be read.
-    pub async fn points_named(&self, family: Family, name: &str) -> Result<Vec<Point>, EdgeError> {
+    pub async fn snapshots_by_name(&self, family: DatabaseKind, name: &str) -> Result<Vec<RecoveryPoint>, OperationError> {
         match family {
-            Family::Instance => {
+            DatabaseKind::Instance => {
                 let request = self.client.describe_db_snapshots();
                 self.instance_pages(request.db_instance_identifier(name)).await
             }
-            Family::Cluster => {
+            DatabaseKind::Cluster => {
                 let request = self.client.describe_db_cluster_snapshots();
                 self.cluster_pages(request.db_cluster_identifier(name)).await
             }
@@ -274,30 +274,30 @@ impl Rds {
     ///
     /// # Errors
     /// If RDS can't be asked.
-    pub async fn point(&self, family: Family, id: &str) -> Result<Option<Point>, EdgeError> {
+    pub async fn describe_snapshot(&self, family: DatabaseKind, id: &str) -> Result<Option<RecoveryPoint>, OperationError> {
         let doing = || format!("describe snapshot {id}");
         // RDS wants the type of a snapshot that it took itself named with its identifier.
         let automated = id.starts_with("rds:").then(|| "automated".to_owned());
         let found = match family {
-            Family::Instance => {
+            DatabaseKind::Instance => {
                 let request = self.client.describe_db_snapshots().db_snapshot_identifier(id);
                 let answer = request.set_snapshot_type(automated).send().await;
                 answer
-                    .map(|page| page.db_snapshots().iter().find_map(facts::snapshot))
-                    .map_err(|e| EdgeError::new(doing(), &e))
+                    .map(|page| page.db_snapshots().iter().find_map(facts::point_from_snapshot))
+                    .map_err(|e| OperationError::from_sdk_error(doing(), &e))
             }
-            Family::Cluster => {
+            DatabaseKind::Cluster => {
                 let request = self.client.describe_db_cluster_snapshots();
                 let request = request.db_cluster_snapshot_identifier(id);
                 let answer = request.set_snapshot_type(automated).send().await;
                 answer
                     .map(|page| {
-                        page.db_cluster_snapshots().iter().find_map(facts::cluster_snapshot)
+                        page.db_cluster_snapshots().iter().find_map(facts::point_from_cluster_snapshot)
                     })
-                    .map_err(|e| EdgeError::new(doing(), &e))
+                    .map_err(|e| OperationError::from_sdk_error(doing(), &e))
             }
         };
-        Ok(there(found)?.flatten())
+        Ok(none_if_missing(found)?.flatten())
     }
 
     /// Starts a snapshot. `tags` are all of its tags: any tag given switches RDS's own copying of tags off.
@@ -305,26 +305,26 @@ impl Rds {
     /// # Errors
     /// [`Kind::Exists`](super::Kind::Exists) when the identifier is taken, [`Kind::Busy`](super::Kind::Busy) when the
     /// database can't be snapshotted now, [`Kind::Quota`](super::Kind::Quota) when there are too many.
-    pub async fn take(
+    pub async fn create_snapshot(
         &self,
-        family: Family,
+        family: DatabaseKind,
         database: &str,
         id: &str,
         tags: &BTreeMap<String, String>,
-    ) -> Result<(), EdgeError> {
+    ) -> Result<(), OperationError> {
         let doing = || format!("create snapshot {id}");
         match family {
-            Family::Instance => {
+            DatabaseKind::Instance => {
                 let request = self.client.create_db_snapshot().db_instance_identifier(database);
                 let request = request.db_snapshot_identifier(id).set_tags(Some(tags::to_sdk(tags)));
-                request.send().await.map_err(|e| EdgeError::new(doing(), &e))?;
+                request.send().await.map_err(|e| OperationError::from_sdk_error(doing(), &e))?;
             }
-            Family::Cluster => {
+            DatabaseKind::Cluster => {
                 let request =
                     self.client.create_db_cluster_snapshot().db_cluster_identifier(database);
                 let request =
                     request.db_cluster_snapshot_identifier(id).set_tags(Some(tags::to_sdk(tags)));
-                request.send().await.map_err(|e| EdgeError::new(doing(), &e))?;
+                request.send().await.map_err(|e| OperationError::from_sdk_error(doing(), &e))?;
             }
         }
         Ok(())
@@ -335,25 +335,25 @@ impl Rds {
     ///
     /// # Errors
     /// As RDS refuses it.
-    pub async fn copy(&self, family: Family, copy: &Copy) -> Result<(), EdgeError> {
-        let doing = || format!("copy {} to {}", copy.source, self.place);
+    pub async fn copy_snapshot(&self, family: DatabaseKind, copy: &SnapshotCopyRequest) -> Result<(), OperationError> {
+        let doing = || format!("copy {} to {}", copy.source, self.location);
         match family {
-            Family::Instance => {
+            DatabaseKind::Instance => {
                 let request = self.client.copy_db_snapshot();
                 let request = request.source_db_snapshot_identifier(&copy.source);
                 let request = request.target_db_snapshot_identifier(&copy.id);
                 let request = request.set_kms_key_id(copy.kms_key.clone());
                 let request = request.set_option_group_name(copy.option_group.clone());
                 let request = request.set_tags(Some(tags::to_sdk(&copy.tags)));
-                request.send().await.map_err(|e| EdgeError::new(doing(), &e))?;
+                request.send().await.map_err(|e| OperationError::from_sdk_error(doing(), &e))?;
             }
-            Family::Cluster => {
+            DatabaseKind::Cluster => {
                 let request = self.client.copy_db_cluster_snapshot();
                 let request = request.source_db_cluster_snapshot_identifier(&copy.source);
                 let request = request.target_db_cluster_snapshot_identifier(&copy.id);
                 let request = request.set_kms_key_id(copy.kms_key.clone());
                 let request = request.set_tags(Some(tags::to_sdk(&copy.tags)));
-                request.send().await.map_err(|e| EdgeError::new(doing(), &e))?;
+                request.send().await.map_err(|e| OperationError::from_sdk_error(doing(), &e))?;
             }
         }
         Ok(())
@@ -365,15 +365,15 @@ impl Rds {
     /// If RDS can't be asked.
     pub async fn shared_with(
         &self,
-        family: Family,
+        family: DatabaseKind,
         id: &str,
-    ) -> Result<BTreeSet<String>, EdgeError> {
+    ) -> Result<BTreeSet<String>, OperationError> {
         let doing = || format!("describe sharing of {id}");
         let accounts: Vec<String> = match family {
-            Family::Instance => {
+            DatabaseKind::Instance => {
                 let request =
                     self.client.describe_db_snapshot_attributes().db_snapshot_identifier(id);
-                let answer = request.send().await.map_err(|e| EdgeError::new(doing(), &e))?;
+                let answer = request.send().await.map_err(|e| OperationError::from_sdk_error(doing(), &e))?;
                 let attributes = answer.db_snapshot_attributes_result();
                 let attributes = attributes
                     .map(DbSnapshotAttributesResult::db_snapshot_attributes)
@@ -381,10 +381,10 @@ impl Rds {
                 let restore = attributes.iter().filter(|a| a.attribute_name() == Some("restore"));
                 restore.flat_map(|a| a.attribute_values().to_vec()).collect()
             }
-            Family::Cluster => {
+            DatabaseKind::Cluster => {
                 let request = self.client.describe_db_cluster_snapshot_attributes();
                 let request = request.db_cluster_snapshot_identifier(id);
-                let answer = request.send().await.map_err(|e| EdgeError::new(doing(), &e))?;
+                let answer = request.send().await.map_err(|e| OperationError::from_sdk_error(doing(), &e))?;
                 let attributes = answer.db_cluster_snapshot_attributes_result();
                 let attributes = attributes
                     .map(DbClusterSnapshotAttributesResult::db_cluster_snapshot_attributes)
@@ -400,19 +400,19 @@ impl Rds {
     ///
     /// # Errors
     /// As RDS refuses it, for one that is under `aws/rds`.
-    pub async fn share(&self, family: Family, id: &str, account: &str) -> Result<(), EdgeError> {
+    pub async fn share_snapshot(&self, family: DatabaseKind, id: &str, account: &str) -> Result<(), OperationError> {
         let doing = || format!("share {id} with {account}");
         match family {
-            Family::Instance => {
+            DatabaseKind::Instance => {
                 let request = self.client.modify_db_snapshot_attribute().db_snapshot_identifier(id);
                 let request = request.attribute_name("restore").values_to_add(account);
-                request.send().await.map_err(|e| EdgeError::new(doing(), &e))?;
+                request.send().await.map_err(|e| OperationError::from_sdk_error(doing(), &e))?;
             }
-            Family::Cluster => {
+            DatabaseKind::Cluster => {
                 let request = self.client.modify_db_cluster_snapshot_attribute();
                 let request = request.db_cluster_snapshot_identifier(id);
                 let request = request.attribute_name("restore").values_to_add(account);
-                request.send().await.map_err(|e| EdgeError::new(doing(), &e))?;
+                request.send().await.map_err(|e| OperationError::from_sdk_error(doing(), &e))?;
             }
         }
         Ok(())
@@ -422,33 +422,33 @@ impl Rds {
     ///
     /// # Errors
     /// As RDS refuses it.
-    pub async fn delete(&self, cleared: &Cleared<Point>) -> Result<(), EdgeError> {
+    pub async fn delete_snapshot(&self, cleared: &DeletionPermit<RecoveryPoint>) -> Result<(), OperationError> {
         let point = cleared.point();
         let doing = || format!("delete snapshot {}", point.id);
         let done = match point.family {
-            Family::Instance => {
+            DatabaseKind::Instance => {
                 let request = self.client.delete_db_snapshot().db_snapshot_identifier(&point.id);
-                request.send().await.map(drop).map_err(|e| EdgeError::new(doing(), &e))
+                request.send().await.map(drop).map_err(|e| OperationError::from_sdk_error(doing(), &e))
             }
-            Family::Cluster => {
+            DatabaseKind::Cluster => {
                 let request = self.client.delete_db_cluster_snapshot();
                 let request = request.db_cluster_snapshot_identifier(&point.id);
-                request.send().await.map(drop).map_err(|e| EdgeError::new(doing(), &e))
+                request.send().await.map(drop).map_err(|e| OperationError::from_sdk_error(doing(), &e))
             }
         };
-        there(done).map(drop)
+        none_if_missing(done).map(drop)
     }
 
     /// Changes automated-backup settings at once.
     ///
     /// # Errors
     /// As RDS refuses it.
-    pub async fn set_backups(
+    pub async fn modify_backup_settings(
         &self,
-        family: Family,
+        family: DatabaseKind,
         database: &str,
         settings: &BackupSettings,
-    ) -> Result<(), EdgeError> {
+    ) -> Result<(), OperationError> {
         let doing = || format!("change backup settings of {database}");
         let days = settings.retention_days.map(|d| i32::from(d.get()));
         let logs = (!settings.log_exports.is_empty()).then(|| {
@@ -456,50 +456,50 @@ impl Rds {
             logs.set_enable_log_types(Some(settings.log_exports.clone())).build()
         });
         match family {
-            Family::Instance => {
+            DatabaseKind::Instance => {
                 let request = self.client.modify_db_instance().db_instance_identifier(database);
                 let request = request.set_backup_retention_period(days);
                 let request = request.set_preferred_backup_window(settings.window.clone());
                 let request =
                     request.set_cloudwatch_logs_export_configuration(logs).apply_immediately(true);
-                request.send().await.map_err(|e| EdgeError::new(doing(), &e))?;
+                request.send().await.map_err(|e| OperationError::from_sdk_error(doing(), &e))?;
             }
-            Family::Cluster => {
+            DatabaseKind::Cluster => {
                 let request = self.client.modify_db_cluster().db_cluster_identifier(database);
                 let request = request.set_backup_retention_period(days);
                 let request = request.set_preferred_backup_window(settings.window.clone());
                 let request =
                     request.set_cloudwatch_logs_export_configuration(logs).apply_immediately(true);
-                request.send().await.map_err(|e| EdgeError::new(doing(), &e))?;
+                request.send().await.map_err(|e| OperationError::from_sdk_error(doing(), &e))?;
             }
         }
         Ok(())
     }
 
     /// The place as a gap, when `e` kept it from being seen.
-    pub fn gap(&self, e: &EdgeError) -> Gap {
-        e.gap(&self.place)
+    pub fn to_observation_error(&self, e: &OperationError) -> ObservationError {
+        e.to_observation_error(&self.location)
     }
 
-    fn error<E, R>(&self, doing: &str, e: &aws_sdk_rds::error::SdkError<E, R>) -> EdgeError
+    fn operation_error<E, R>(&self, doing: &str, e: &aws_sdk_rds::error::SdkError<E, R>) -> OperationError
     where
         E: aws_smithy_types::error::metadata::ProvideErrorMetadata + std::error::Error + 'static,
         R: std::fmt::Debug + 'static,
     {
-        EdgeError::new(format!("{doing} in {}", self.place), e)
+        OperationError::from_sdk_error(format!("{doing} in {}", self.location), e)
     }
 }
 
 /// What is not there is none.
-fn there<T>(answer: Result<T, EdgeError>) -> Result<Option<T>, EdgeError> {
+fn none_if_missing<T>(answer: Result<T, OperationError>) -> Result<Option<T>, OperationError> {
     match answer {
         Ok(found) => Ok(Some(found)),
-        Err(e) if e.kind == super::Kind::Missing => Ok(None),
+        Err(e) if e.kind == super::OperationErrorKind::Missing => Ok(None),
         Err(e) => Err(e),
     }
 }
 
-fn filter(name: &str, value: &str) -> Filter {
+fn build_filter(name: &str, value: &str) -> Filter {
     Filter::builder().name(name).values(value).build()
 }
 

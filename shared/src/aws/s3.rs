@@ -20,53 +20,53 @@ mod settings;
 mod tiers;
 
 pub use copy::CopyObject;
-pub use objects::{Checksum, Head, Object, Objects};
-pub use pairs::{Pair, Pairs};
-pub use settings::{DefaultEncryption, NoncurrentRule, ReplicationRule, Versioning};
-pub use tiers::{Expiry, Lifecycle, Tiers};
+pub use objects::{ObjectChecksum, ObjectMetadata, S3Object, ObjectLister};
+pub use pairs::{ObjectPair, ListingDiff};
+pub use settings::{DefaultEncryption, NoncurrentExpirationRule, ReplicationRule, BucketVersioning};
+pub use tiers::{ExpirationRule, BucketLifecycle, TransitionRule};
 
-use super::EdgeError;
-use crate::{bounded, catalog::Place};
+use super::OperationError;
+use crate::{bounded, catalog::Location};
 use aws_sdk_s3::Client;
 
 /// S3 in one region and account.
 #[derive(Clone, Debug)]
-pub struct S3 {
+pub struct S3Client {
     client: Client,
-    place: Place,
+    location: Location,
 }
 
 /// A small object's text and its `ETag`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Text {
+pub struct TextObject {
     /// The text.
     pub text: String,
     /// Its `ETag`, to ask for it again only when it changed.
     pub etag: String,
 }
 
-impl S3 {
+impl S3Client {
     /// S3 behind this client.
-    pub fn new(client: Client, place: Place) -> Self {
-        Self { client, place }
+    pub fn new(client: Client, place: Location) -> Self {
+        Self { client, location: place }
     }
 
     /// Where this is.
-    pub fn place(&self) -> &Place {
-        &self.place
+    pub fn location(&self) -> &Location {
+        &self.location
     }
 
     /// Reads a text object of `limit` bytes at most; none when its `ETag` still is `known`.
     ///
     /// # Errors
     /// If it can't be read, is larger, or is no UTF-8 text.
-    pub async fn text(
+    pub async fn get_text(
         &self,
         bucket: &str,
         key: &str,
         known: Option<&str>,
         limit: usize,
-    ) -> Result<Option<Text>, EdgeError> {
+    ) -> Result<Option<TextObject>, OperationError> {
         let doing = format!("read s3://{bucket}/{key}");
         let request = self.client.get_object().bucket(bucket).key(key);
         let answer = match request.set_if_none_match(known.map(str::to_owned)).send().await {
@@ -74,14 +74,14 @@ impl S3 {
             Err(e) if e.raw_response().is_some_and(|r| r.status().as_u16() == 304) => {
                 return Ok(None);
             }
-            Err(e) => return Err(EdgeError::new(doing, &e)),
+            Err(e) => return Err(OperationError::from_sdk_error(doing, &e)),
         };
         let etag = answer.e_tag().unwrap_or_default().to_owned();
-        let body = bounded::body(answer.body, limit).await;
-        let body = body.map_err(|e| EdgeError::refused(doing.clone(), e.to_string()))?;
+        let body = bounded::read_body(answer.body, limit).await;
+        let body = body.map_err(|e| OperationError::from_message(doing.clone(), e.to_string()))?;
         let text = String::from_utf8(body);
-        let text = text.map_err(|_| EdgeError::refused(doing, "it is not UTF-8 text"))?;
-        Ok(Some(Text { text, etag }))
+        let text = text.map_err(|_| OperationError::from_message(doing, "it is not UTF-8 text"))?;
+        Ok(Some(TextObject { text, etag }))
     }
 
     /// Writes a small text object in place of the one with this `ETag`, or where there is none yet; answers with the new
@@ -95,7 +95,7 @@ impl S3 {
         key: &str,
         text: String,
         instead_of: Option<&str>,
-    ) -> Result<Option<String>, EdgeError> {
+    ) -> Result<Option<String>, OperationError> {
         let request =
             self.client.put_object().bucket(bucket).key(key).body(text.into_bytes().into());
         let request = match instead_of {
@@ -114,10 +114,10 @@ impl S3 {
                 if instead_of.is_some()
                     && e.raw_response().is_some_and(|r| r.status().as_u16() == 404) =>
             {
-                let gone = EdgeError::new(format!("write s3://{bucket}/{key}"), &e);
+                let gone = OperationError::from_sdk_error(format!("write s3://{bucket}/{key}"), &e);
                 if gone.code.as_deref() == Some("NoSuchKey") { Ok(None) } else { Err(gone) }
             }
-            Err(e) => Err(EdgeError::new(format!("write s3://{bucket}/{key}"), &e)),
+            Err(e) => Err(OperationError::from_sdk_error(format!("write s3://{bucket}/{key}"), &e)),
         }
     }
 }

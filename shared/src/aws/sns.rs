@@ -1,6 +1,6 @@
 //! The SNS edge: telling a topic.
 
-use super::EdgeError;
+use super::OperationError;
 use aws_sdk_sns::{Client, types::MessageAttributeValue};
 
 /// The attribute of a message that says for whom it is.
@@ -27,9 +27,9 @@ impl Audience {
 
 /// SNS at one place.
 #[derive(Clone, Debug)]
-pub struct Sns(pub(super) Client);
+pub struct SnsClient(pub(super) Client);
 
-impl Sns {
+impl SnsClient {
     /// Publishes one message. SNS takes subjects of up to 99 ASCII characters and messages of up to 256 KiB.
     pub async fn publish(
         &self,
@@ -37,17 +37,17 @@ impl Sns {
         audience: Audience,
         subject: &str,
         message: &str,
-    ) -> Result<(), EdgeError> {
+    ) -> Result<(), OperationError> {
         let ascii = |c: char| if c.is_ascii() && !c.is_ascii_control() { c } else { '?' };
         let subject: String = subject.chars().map(ascii).take(99).collect();
         let attribute =
             MessageAttributeValue::builder().data_type("String").string_value(audience.word());
         let doing = || format!("publish to {topic}");
         let attribute =
-            attribute.build().map_err(|e| EdgeError::refused(doing(), e.to_string()))?;
+            attribute.build().map_err(|e| OperationError::from_message(doing(), e.to_string()))?;
         let request = self.0.publish().topic_arn(topic).subject(subject).message(message);
         let request = request.message_attributes(AUDIENCE, attribute);
-        request.send().await.map_err(|e| EdgeError::new(doing(), &e))?;
+        request.send().await.map_err(|e| OperationError::from_sdk_error(doing(), &e))?;
         Ok(())
     }
 }

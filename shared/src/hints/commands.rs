@@ -1,7 +1,7 @@
 //! The command lines that hints name. Nothing else in the workspace spells one, so that each is one that the command
 //! takes: a test of the command builds all of them and reads each with its own parser.
 
-use crate::words::quote;
+use crate::words::shell_quote;
 
 /// A hint that is a command.
 pub fn run(command: &str) -> String {
@@ -60,12 +60,12 @@ pub const ALL: [&str; 15] = [
 
 /// A snapshot of a database at once, for a reason of its group.
 pub fn snapshot(reason: &str, asset: &str) -> String {
-    format!("holdfast run snapshot --reason {reason} --asset {}", quote(asset))
+    format!("holdfast run snapshot --reason {reason} --asset {}", shell_quote(asset))
 }
 
 /// A dump of a group or of one of its databases at once, for a reason of the group.
 pub fn dump(of: &str, reason: &str) -> String {
-    format!("holdfast dump {} --reason {reason}", quote(of))
+    format!("holdfast dump {} --reason {reason}", shell_quote(of))
 }
 
 /// The dumps of a group that are due, and the copies that are missing at its second places.
@@ -75,22 +75,22 @@ pub fn dump_due(group: &str) -> String {
 
 /// The dumps of a group, or of one of its databases.
 pub fn list(of: &str) -> String {
-    format!("{LIST} {}", quote(of))
+    format!("{LIST} {}", shell_quote(of))
 }
 
 /// One database with each of its points, or what lies as objects.
 pub fn explain(asset: &str) -> String {
-    format!("holdfast explain {}", quote(asset))
+    format!("holdfast explain {}", shell_quote(asset))
 }
 
 /// A test message to one channel.
 pub fn notify_test(channel: &str) -> String {
-    format!("holdfast notify --test {}", quote(channel))
+    format!("holdfast notify --test {}", shell_quote(channel))
 }
 
 /// A restore of the newest dump into a new database, beside the living one.
 pub fn restore_beside(backup: &str, to: &str) -> String {
-    format!("holdfast restore {} --to {}", quote(backup), quote(to))
+    format!("holdfast restore {} --to {}", shell_quote(backup), shell_quote(to))
 }
 
 /// What a function does, with its log.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// their KMS keys and the roles of destinations, and says what is not so.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Access {
+pub struct AccessConfig {
     /// The buckets' policies refuse every request without TLS.
     #[serde(default)]
     pub tls_only: bool,

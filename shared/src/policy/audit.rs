@@ -8,7 +8,7 @@ use std::path::PathBuf;
 /// Where it is recorded what was done: in one of `bucket` and `directory`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Audit {
+pub struct AuditConfig {
     /// Bucket that records are written to.
     #[serde(default)]
     pub bucket: Option<BucketName>,

@@ -1,6 +1,6 @@
 //! What storage costs and may cost, and the page that shows it.
 
-use super::text::{BucketName, Bytes, Cron, Currency, Date, Region, Share};
+use super::text::{BucketName, ByteSize, CronExpression, Currency, CalendarDate, Region, Percentage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// What storage costs and may cost. Nobody is asked for prices: they are a table, built in and overridden here.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Costs {
+pub struct CostsConfig {
     /// Budget of a month, in the price table's currency.
     #[serde(default)]
     pub monthly_budget: Option<u32>,
@@ -17,32 +17,32 @@ pub struct Costs {
     pub currency: Currency,
     /// Storage quota of all places together.
     #[serde(default)]
-    pub quota: Option<Bytes>,
+    pub quota: Option<ByteSize>,
     /// What counts towards the quota.
     #[serde(default)]
-    pub quota_of: QuotaOf,
+    pub quota_of: QuotaScope,
     /// Share of the quota that is a warning; 80% when it is left out.
     #[serde(default)]
-    pub warn_at: Option<Share>,
+    pub warn_at: Option<Percentage>,
     /// Share of the quota that is critical; 90% when it is left out.
     #[serde(default)]
-    pub critical_at: Option<Share>,
+    pub critical_at: Option<Percentage>,
     /// When the storage report is due: `notify` sends it to the channels of its digest, or to those that hear of everything.
     #[serde(default)]
-    pub report: Option<Cron>,
+    pub report: Option<CronExpression>,
     /// Share of a database that each further snapshot of it adds. RDS bills the blocks that changed and tells nobody how
     /// many; without this, every snapshot is counted whole and its cost is marked as a most.
     #[serde(default)]
-    pub snapshot_change: Option<Share>,
+    pub snapshot_change: Option<Percentage>,
     /// Prices that differ from the built-in table.
     #[serde(default)]
-    pub prices: Prices,
+    pub prices: PriceOverrides,
 }
 
 /// What counts towards the storage quota.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum QuotaOf {
+pub enum QuotaScope {
     /// Snapshots and objects.
     #[default]
     All,
@@ -53,10 +53,10 @@ pub enum QuotaOf {
 /// Prices, where they differ from the built-in table (AWS's list prices of us-east-1).
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Prices {
+pub struct PriceOverrides {
     /// Day that these prices are of.
     #[serde(default)]
-    pub as_of: Option<Date>,
+    pub as_of: Option<CalendarDate>,
     /// Storage, a GB (10^9 bytes; of snapshots a GiB) and month, everywhere.
     #[serde(default)]
     pub storage: StoragePrices,
@@ -155,7 +155,7 @@ pub struct RequestPrices {
 /// The status page. Exactly one of `bucket` and `directory`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct StatusPage {
+pub struct StatusPageConfig {
     /// Bucket that it is written to.
     #[serde(default)]
     pub bucket: Option<BucketName>,

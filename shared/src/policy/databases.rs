@@ -1,8 +1,8 @@
 //! The policy's `databases`: RDS instances and clusters, in groups that are treated alike.
 
 use super::{
-    grammar::{Keep, Objectives, When},
-    text::{Glob, Name, Period, ReasonName, Region, Window},
+    grammar::{RetentionRule, AssetObjectives, ScheduleConfig},
+    text::{GlobPattern, Name, Period, ReasonName, Region, BackupWindow},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,9 +11,9 @@ use std::{collections::BTreeMap, num::NonZeroU32};
 /// A group of RDS databases that are treated alike.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Databases {
+pub struct DatabaseGroup {
     /// Which instances and clusters.
-    pub select: Select,
+    pub select: DatabaseSelector,
     /// How many the selection must find; fewer is a failure.
     #[serde(default)]
     pub expect: Option<NonZeroU32>,
@@ -26,19 +26,19 @@ pub struct Databases {
     pub priority: Option<u8>,
     /// What the business asks of them.
     #[serde(default)]
-    pub objectives: Objectives,
+    pub objectives: AssetObjectives,
     /// What RDS's own automated backups must be set to.
     #[serde(default)]
     pub automated_backups: Option<AutomatedBackups>,
     /// Snapshots that Holdfast takes, by reason.
     #[serde(default)]
-    pub snapshots: BTreeMap<ReasonName, Snapshots>,
+    pub snapshots: BTreeMap<ReasonName, SnapshotRule>,
     /// Good points that always stay at each place, whatever the rules say.
     #[serde(default = "one")]
     pub keep_at_least: NonZeroU32,
     /// Where copies go.
     #[serde(default)]
-    pub copies: Vec<SnapshotCopy>,
+    pub copies: Vec<SnapshotCopyRule>,
     /// Snapshots (by identifier) that nobody may delete: an investigation, a court.
     #[serde(default)]
     pub holds: Vec<String>,
@@ -58,13 +58,13 @@ fn one() -> NonZeroU32 {
 /// neither is given, when it has all the `tags`; with both, it must match and have the tags. `except` always wins.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Select {
+pub struct DatabaseSelector {
     /// Exact identifiers; each must be found.
     #[serde(default)]
     pub ids: Vec<String>,
     /// Globs that match whole identifiers.
     #[serde(default)]
-    pub like: Vec<Glob>,
+    pub like: Vec<GlobPattern>,
     /// Tags that it must all have.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
@@ -82,7 +82,7 @@ pub struct AutomatedBackups {
     pub retention: Option<Period>,
     /// Preferred backup window.
     #[serde(default)]
-    pub window: Option<Window>,
+    pub window: Option<BackupWindow>,
     /// The latest restorable time may be this far behind; RDS uploads logs every 5 minutes.
     #[serde(default = "quarter")]
     pub max_lag: Period,
@@ -94,7 +94,7 @@ pub struct AutomatedBackups {
     pub multi_az: Option<bool>,
     /// What happens to a difference.
     #[serde(default)]
-    pub drift: Drift,
+    pub drift: DriftAction,
 }
 
 fn quarter() -> Period {
@@ -104,7 +104,7 @@ fn quarter() -> Period {
 /// What happens when a setting differs from the policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Drift {
+pub enum DriftAction {
     /// It is a finding.
     #[default]
     Report,
@@ -116,24 +116,24 @@ pub enum Drift {
 /// Snapshots taken for one reason.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Snapshots {
+pub struct SnapshotRule {
     /// Taken at these times; without it only on demand.
     #[serde(default)]
-    pub when: Option<When>,
+    pub when: Option<ScheduleConfig>,
     /// What is kept of them.
-    pub keep: Keep,
+    pub keep: RetentionRule,
 }
 
 /// Copies of snapshots into a destination.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SnapshotCopy {
+pub struct SnapshotCopyRule {
     /// The destination.
     pub to: Name,
     /// Reasons whose snapshots are copied; `automated` means RDS's own.
     pub of: Vec<ReasonName>,
     /// What is kept there; only what this would keep is copied.
-    pub keep: Keep,
+    pub keep: RetentionRule,
     /// The newest good copy may be this old.
     #[serde(default)]
     pub max_age: Option<Period>,

@@ -1,10 +1,10 @@
 //! PostgreSQL servers in the policy: their databases, their logical dumps, and where keys and passwords come from.
 
 use super::{
-    grammar::{Keep, Objectives, Store, Tier, When},
-    later::Wal,
+    grammar::{RetentionRule, AssetObjectives, StoreConfig, StorageTier, ScheduleConfig},
+    later::WalConfig,
     server::ServerDatabases,
-    text::{Bytes, Glob, Name, Period, ReasonName, Region},
+    text::{ByteSize, GlobPattern, Name, Period, ReasonName, Region},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,12 +16,12 @@ use std::{
 /// A PostgreSQL server: logical dumps of its databases, and its WAL.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Postgres {
+pub struct PostgresGroup {
     /// Databases on the server: a list, or `all` for every one that takes connections and is no template.
     pub databases: ServerDatabases,
     /// Databases on the server that are not backed up on purpose, as globs. Any other that no group has is a finding.
     #[serde(default)]
-    pub except: Vec<Glob>,
+    pub except: Vec<GlobPattern>,
     /// Host, or directory of a Unix socket, when it is not in the secret; without it that of the service that `PGSERVICE`
     /// names, else this host.
     #[serde(default)]
@@ -35,13 +35,13 @@ pub struct Postgres {
     /// Where the password comes from; without it from `.pgpass`. A secret of Secrets Manager that is JSON, as RDS writes
     /// it, gives host, port and user too.
     #[serde(default)]
-    pub password: Option<SecretFrom>,
+    pub password: Option<SecretSource>,
     /// The password is an RDS IAM authentication token, made anew for each connection.
     #[serde(default)]
     pub iam: bool,
     /// Encryption of connections; without it `verify-full`, and `prefer` to a server on this host.
     #[serde(default)]
-    pub tls: Option<Tls>,
+    pub tls: Option<PostgresSslMode>,
     /// File with the certificates that the server's is checked against (RDS: `global-bundle.pem`).
     #[serde(default)]
     pub tls_ca: Option<String>,
@@ -54,15 +54,15 @@ pub struct Postgres {
     pub priority: Option<u8>,
     /// What the business asks of it. `freshness` checks age and size of the newest dump in `stored`.
     #[serde(default)]
-    pub objectives: Objectives,
+    pub objectives: AssetObjectives,
     /// Where its dumps lie.
-    pub stored: Store,
+    pub stored: StoreConfig,
     /// Second places that each dump is copied to.
     #[serde(default)]
-    pub also_stored: Vec<Store>,
+    pub also_stored: Vec<StoreConfig>,
     /// Dumps, by reason.
     #[serde(default)]
-    pub dumps: BTreeMap<ReasonName, Dump>,
+    pub dumps: BTreeMap<ReasonName, DumpRule>,
     /// Good dumps of each database that always stay, whatever the rules let go.
     #[serde(default = "one")]
     pub keep_at_least: NonZeroU32,
@@ -71,10 +71,10 @@ pub struct Postgres {
     pub holds: Vec<String>,
     /// The write-ahead log.
     #[serde(default)]
-    pub wal: Option<Wal>,
+    pub wal: Option<WalConfig>,
     /// Where test restores of its dumps run, instead of what the policy says for all.
     #[serde(default)]
-    pub scratch: Option<Scratch>,
+    pub scratch: Option<ScratchConfig>,
     /// Tables that must have rows after a restore.
     #[serde(default)]
     pub critical_tables: Vec<String>,
@@ -89,10 +89,10 @@ pub struct Postgres {
     pub erasure: Vec<String>,
     /// Storage classes of the dumps by age.
     #[serde(default)]
-    pub tiers: Vec<Tier>,
+    pub tiers: Vec<StorageTier>,
     /// Free space that a dump must leave on the directory's disk.
     #[serde(default)]
-    pub free_disk: Option<Bytes>,
+    pub free_disk: Option<ByteSize>,
     /// Regions that its backups may lie in; every one when it is left out. A copy to another is refused when the policy is read.
     #[serde(default)]
     pub regions: Vec<Region>,
@@ -103,39 +103,39 @@ fn one() -> NonZeroU32 {
 }
 
 /// The reason of the dump that is taken of a database before a restore replaces it.
-pub const PRE_RESTORE: &str = "pre-restore";
+pub const PRE_RESTORE_REASON: &str = "pre-restore";
 
-impl Dump {
+impl DumpRule {
     /// Whether it holds a whole database.
     pub fn is_whole(&self) -> bool {
         self.tables.is_empty() && self.format != DumpFormat::Csv
     }
 }
 
-impl Postgres {
+impl PostgresGroup {
     /// Whether any dump of the group holds a whole database. Dumps of some tables alone stand for it where none does.
     pub fn takes_whole_dumps(&self) -> bool {
-        self.dumps.values().any(Dump::is_whole)
+        self.dumps.values().any(DumpRule::is_whole)
     }
 
     /// Every reason with its dump, the one before a restore included: where the policy does not speak of it, it is made
     /// like the first dump of the whole database and kept for 30 days.
-    pub fn all_dumps(&self) -> BTreeMap<ReasonName, Dump> {
+    pub fn all_dumps(&self) -> BTreeMap<ReasonName, DumpRule> {
         let mut all = self.dumps.clone();
-        let name: ReasonName = PRE_RESTORE.parse().expect("a reason");
+        let name: ReasonName = PRE_RESTORE_REASON.parse().expect("a reason");
         if !all.is_empty() && !all.contains_key(&name) {
-            let whole = |d: &&Dump| {
+            let whole = |d: &&DumpRule| {
                 matches!(d.format, DumpFormat::Custom | DumpFormat::Plain) && d.tables.is_empty()
             };
             let like = self.dumps.values().find(whole);
             let encrypted = self.dumps.values().find_map(|d| d.encrypt.clone());
             all.insert(
                 name,
-                Dump {
+                DumpRule {
                     when: None,
-                    keep: Keep { age: Some("30d".parse().expect("a period")), ..Keep::default() },
+                    keep: RetentionRule { age: Some("30d".parse().expect("a period")), ..RetentionRule::default() },
                     format: like.map_or(DumpFormat::Custom, |d| d.format),
-                    compress: like.map_or(Compress::Zstd, |d| d.compress),
+                    compress: like.map_or(DumpCompression::Zstd, |d| d.compress),
                     level: like.and_then(|d| d.level),
                     encrypt: like.map_or(encrypted, |d| d.encrypt.clone()),
                     jobs: like.and_then(|d| d.jobs),
@@ -156,7 +156,7 @@ impl Postgres {
 /// or `production: true`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Scratch {
+pub struct ScratchConfig {
     /// Folder for the data of a server of Holdfast's own, with room for the largest database; the folder of temporary
     /// files when it is left out.
     #[serde(default)]
@@ -172,10 +172,10 @@ pub struct Scratch {
     pub user: Option<String>,
     /// Where the user's password comes from, as that of a group.
     #[serde(default)]
-    pub password: Option<SecretFrom>,
+    pub password: Option<SecretSource>,
     /// Encryption of connections to it, as that of a group.
     #[serde(default)]
-    pub tls: Option<Tls>,
+    pub tls: Option<PostgresSslMode>,
     /// File with the certificates that the server's is checked against.
     #[serde(default)]
     pub tls_ca: Option<String>,
@@ -184,7 +184,7 @@ pub struct Scratch {
     pub production: bool,
 }
 
-impl Scratch {
+impl ScratchConfig {
     /// Whether it names another server.
     pub fn names_a_server(&self) -> bool {
         self.host.is_some() || self.password.is_some()
@@ -194,7 +194,7 @@ impl Scratch {
 /// How a connection to PostgreSQL is encrypted; the words are libpq's `sslmode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Tls {
+pub enum PostgresSslMode {
     /// Never.
     Disable,
     /// When the server can; the server's certificate is not checked.
@@ -211,7 +211,7 @@ pub enum Tls {
 )]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("x-secret" = true))]
-pub struct SecretFrom {
+pub struct SecretSource {
     /// Secrets Manager: name or ARN.
     #[serde(default)]
     pub secret: Option<String>,
@@ -233,25 +233,25 @@ pub struct SecretFrom {
 /// How dumps for one reason are made and kept.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Dump {
+pub struct DumpRule {
     /// Taken at these times; without it only on demand.
     #[serde(default)]
-    pub when: Option<When>,
+    pub when: Option<ScheduleConfig>,
     /// What is kept of them.
-    pub keep: Keep,
+    pub keep: RetentionRule,
     /// Archive format.
     #[serde(default)]
     pub format: DumpFormat,
     /// Compression.
     #[serde(default)]
-    pub compress: Compress,
+    pub compress: DumpCompression,
     /// Level of the compression: 1 to 19 for zstd (3 when it is left out), 1 to 9 for gzip (6).
     #[serde(default)]
     #[schemars(range(min = 1, max = 19))]
     pub level: Option<NonZeroU8>,
     /// Client-side encryption.
     #[serde(default)]
-    pub encrypt: Option<Encrypt>,
+    pub encrypt: Option<EncryptionConfig>,
     /// Connections that read tables in parallel, on one snapshot; 2 when it is left out.
     #[serde(default)]
     #[schemars(range(min = 1, max = 32))]
@@ -286,7 +286,7 @@ pub enum DumpFormat {
 /// Compression of a dump.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Compress {
+pub enum DumpCompression {
     /// Zstandard, around the whole file.
     #[default]
     Zstd,
@@ -299,24 +299,24 @@ pub enum Compress {
 /// Client-side encryption; exactly one of `age` and `openssl`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Encrypt {
+pub struct EncryptionConfig {
     /// age recipients (X25519 public keys, `age1...`): whoever has one of their identities can read the dump. A host
     /// that has none can't read its own backups.
     #[serde(default)]
     pub age: Vec<String>,
     /// The age identity (`AGE-SECRET-KEY-1...`) for `verify` and `restore`, where there may be one.
     #[serde(default)]
-    pub identity: Option<SecretFrom>,
+    pub identity: Option<SecretSource>,
     /// Passphrase of a stream that `openssl enc -d -aes-256-cbc -pbkdf2` reads.
     #[serde(default)]
-    pub openssl: Option<SecretFrom>,
+    pub openssl: Option<SecretSource>,
     /// Rounds of PBKDF2 with SHA-256; `openssl enc` alone takes 10,000.
     #[serde(default = "rounds")]
     #[schemars(range(min = 10_000))]
     pub iterations: u32,
     /// Identities or passphrases that older dumps were made for.
     #[serde(default)]
-    pub previous: Vec<SecretFrom>,
+    pub previous: Vec<SecretSource>,
     /// The key may be this old.
     #[serde(default)]
     pub rotate_every: Option<Period>,

@@ -1,18 +1,18 @@
 //! The policy's grammar: what a company writes down. The JSON Schema is generated from these types and their comments.
 
 use super::{
-    Positions,
-    access::Access,
-    audit::Audit,
-    costs::{Costs, StatusPage},
-    databases::Databases,
-    dumps::{Postgres, Scratch, SecretFrom},
-    later::{Drill, Files, Kubernetes, Redis, Secrets},
-    monitor::Monitor,
-    notify::Notify,
-    signing::Signing,
+    SourcePositions,
+    access::AccessConfig,
+    audit::AuditConfig,
+    costs::{CostsConfig, StatusPageConfig},
+    databases::DatabaseGroup,
+    dumps::{PostgresGroup, ScratchConfig, SecretSource},
+    later::{DrillRule, FileGroup, KubernetesGroup, RedisGroup, SecretGroup},
+    monitor::MonitorConfig,
+    notify::NotifyConfig,
+    signing::SigningConfig,
     text::{
-        AccountId, Arn, BucketName, Bytes, Cron, Name, Period, Region, Share, StoreRegion,
+        AccountId, Arn, BucketName, ByteSize, CronExpression, Name, Period, Region, Percentage, StoreRegion,
         Threshold, ZoneName,
     },
 };
@@ -32,7 +32,7 @@ pub struct Policy {
     /// Where the assets are unless they say otherwise. Without it nothing is asked of AWS or published there but what a
     /// store names by itself.
     #[serde(default)]
-    pub home: Option<Home>,
+    pub home: Option<HomeLocation>,
     /// Tells this policy from the company's other policies (`host-1`). Needed without `home`; otherwise account and region
     /// of `home` tell them apart. It is part of the owner of every recovery point: changing it makes the old ones foreign.
     #[serde(default)]
@@ -42,80 +42,80 @@ pub struct Policy {
     pub time_zone: ZoneName,
     /// Who answers for an asset.
     #[serde(default)]
-    pub owners: BTreeMap<Name, Owner>,
+    pub owners: BTreeMap<Name, AssetOwner>,
     /// Where copies go.
     #[serde(default)]
-    pub destinations: BTreeMap<Name, Destination>,
+    pub destinations: BTreeMap<Name, CopyDestination>,
     /// RDS instances, Aurora clusters and Multi-AZ clusters, in groups that are treated alike.
     #[serde(default)]
-    pub databases: BTreeMap<Name, Databases>,
+    pub databases: BTreeMap<Name, DatabaseGroup>,
     /// S3 buckets.
     #[serde(default)]
-    pub buckets: BTreeMap<Name, Bucket>,
+    pub buckets: BTreeMap<Name, BucketGroup>,
     /// Who signs what lies in stores. Without it, whoever may write there decides what is restored.
     #[serde(default)]
-    pub signing: Option<Signing>,
+    pub signing: Option<SigningConfig>,
     /// PostgreSQL servers that are dumped, and whose WAL is archived.
     #[serde(default)]
-    pub postgres: BTreeMap<Name, Postgres>,
+    pub postgres: BTreeMap<Name, PostgresGroup>,
     /// Where test restores of dumps run, of every group that does not say so itself. Without it on a server of Holdfast's
     /// own, started for the test where PostgreSQL's server is installed.
     #[serde(default)]
-    pub scratch: Option<Scratch>,
+    pub scratch: Option<ScratchConfig>,
     /// Redis servers.
     #[serde(default)]
-    pub redis: BTreeMap<Name, Redis>,
+    pub redis: BTreeMap<Name, RedisGroup>,
     /// Kubernetes namespaces.
     #[serde(default)]
-    pub kubernetes: BTreeMap<Name, Kubernetes>,
+    pub kubernetes: BTreeMap<Name, KubernetesGroup>,
     /// Secrets in Secrets Manager.
     #[serde(default)]
-    pub secrets: BTreeMap<Name, Secrets>,
+    pub secrets: BTreeMap<Name, SecretGroup>,
     /// Files and configuration on hosts and in buckets.
     #[serde(default)]
-    pub files: BTreeMap<Name, Files>,
+    pub files: BTreeMap<Name, FileGroup>,
     /// CloudWatch alarms by their full name.
     #[serde(default)]
-    pub alarms: BTreeMap<String, Alarm>,
+    pub alarms: BTreeMap<String, AlarmRule>,
     /// When recovery points that no rule keeps are deleted.
     #[serde(default)]
-    pub retention: Retention,
+    pub retention: RetentionConfig,
     /// Brakes on what one run may do.
     #[serde(default)]
-    pub limits: Limits,
+    pub limits: RunLimits,
     /// Test restores.
     #[serde(default)]
-    pub drills: BTreeMap<Name, Drill>,
+    pub drills: BTreeMap<Name, DrillRule>,
     /// Who is told what.
     #[serde(default)]
-    pub notify: Option<Notify>,
+    pub notify: Option<NotifyConfig>,
     /// What storage costs and may cost.
     #[serde(default)]
-    pub costs: Option<Costs>,
+    pub costs: Option<CostsConfig>,
     /// The record of every operation.
     #[serde(default)]
-    pub audit: Option<Audit>,
+    pub audit: Option<AuditConfig>,
     /// The status page.
     #[serde(default)]
-    pub status_page: Option<StatusPage>,
+    pub status_page: Option<StatusPageConfig>,
     /// Who may reach the backups.
     #[serde(default)]
-    pub access: Option<Access>,
+    pub access: Option<AccessConfig>,
     /// What the company has and Holdfast does not back up: a name, and the reason with what there is in its place.
     #[serde(default)]
     pub not_backed_up: BTreeMap<Name, String>,
     /// Metrics for Prometheus, of `holdfast monitor`.
     #[serde(default)]
-    pub monitor: Monitor,
+    pub monitor: MonitorConfig,
     /// Where each part of it stands in its file.
     #[serde(skip)]
-    pub positions: Positions,
+    pub positions: SourcePositions,
 }
 
 /// Account and region of the assets.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Home {
+pub struct HomeLocation {
     /// The account that owns the assets.
     pub account: AccountId,
     /// The region that they are in.
@@ -124,8 +124,8 @@ pub struct Home {
 
 impl Policy {
     /// Where the assets are; without AWS a place that does not exist, so that nothing there can be meant.
-    pub fn home(&self) -> Home {
-        self.home.clone().unwrap_or_else(|| Home {
+    pub fn home_or_placeholder(&self) -> HomeLocation {
+        self.home.clone().unwrap_or_else(|| HomeLocation {
             account: "000000000000".parse().expect("twelve digits"),
             region: "us-east-1".parse().expect("a region"),
         })
@@ -134,7 +134,7 @@ impl Policy {
 
 impl Policy {
     /// Where test restores of a group's dumps run; nothing written means a server of Holdfast's own.
-    pub fn scratch_of(&self, group: &Postgres) -> Option<Scratch> {
+    pub fn scratch_for(&self, group: &PostgresGroup) -> Option<ScratchConfig> {
         group.scratch.clone().or_else(|| self.scratch.clone())
     }
 
@@ -144,7 +144,7 @@ impl Policy {
     pub fn owner(&self) -> String {
         match (&self.id, &self.home) {
             (Some(id), _) => format!("{}@{id}", self.company),
-            (None, Some(Home { account, region })) => {
+            (None, Some(HomeLocation { account, region })) => {
                 format!("{}@{account}/{region}", self.company)
             }
             // Refused by `policy check`; nothing in the world has this owner.
@@ -156,7 +156,7 @@ impl Policy {
 /// A person or team that answers for assets.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Owner {
+pub struct AssetOwner {
     /// E-mail address.
     #[serde(default)]
     pub email: Option<String>,
@@ -168,7 +168,7 @@ pub struct Owner {
 /// A place for copies: another region, another account, another cloud.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Destination {
+pub struct CopyDestination {
     /// Region of the copies.
     #[serde(default)]
     pub region: Option<Region>,
@@ -208,13 +208,13 @@ pub struct Destination {
     pub in_flight: Option<NonZeroU32>,
     /// Azure Blob Storage, for copies of objects. No function runs this yet.
     #[serde(default)]
-    pub azure: Option<Azure>,
+    pub azure: Option<AzureDestination>,
 }
 
 /// A container in Azure Blob Storage.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Azure {
+pub struct AzureDestination {
     /// Storage account.
     pub account: String,
     /// Container.
@@ -227,7 +227,7 @@ pub struct Azure {
 /// What the business asks of an asset.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Objectives {
+pub struct AssetObjectives {
     /// The newest good recovery point may be this old.
     #[serde(default)]
     pub max_age: Option<Period>,
@@ -239,18 +239,18 @@ pub struct Objectives {
     pub rto: Option<Period>,
     /// The newest object may not be smaller.
     #[serde(default)]
-    pub min_size: Option<Bytes>,
+    pub min_size: Option<ByteSize>,
     /// The newest object's size may differ from the median of those before by this much.
     #[serde(default)]
-    pub size_change: Option<Share>,
+    pub size_change: Option<Percentage>,
 }
 
 /// When something happens.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct When {
+pub struct ScheduleConfig {
     /// Cron fields, in the time zone given here or in the policy's.
-    pub cron: Cron,
+    pub cron: CronExpression,
     /// Time zone of this schedule.
     #[serde(default)]
     pub time_zone: Option<ZoneName>,
@@ -259,7 +259,7 @@ pub struct When {
 /// What is kept. A point stays while any line here says so; an empty rule is an error, never "keep nothing".
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Keep {
+pub struct RetentionRule {
     /// Every point younger than this.
     #[serde(default, rename = "for")]
     pub age: Option<Period>,
@@ -286,7 +286,7 @@ pub struct Keep {
 /// An S3 bucket: what is set on it, and where its objects go.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Bucket {
+pub struct BucketGroup {
     /// The bucket's name.
     pub bucket: BucketName,
     /// Its region, when it is not the home region.
@@ -301,33 +301,33 @@ pub struct Bucket {
     pub priority: Option<u8>,
     /// What the business asks of it.
     #[serde(default)]
-    pub objectives: Objectives,
+    pub objectives: AssetObjectives,
     /// Versioning must be on.
     #[serde(default)]
     pub versioning: bool,
     /// Default encryption that must be set.
     #[serde(default)]
-    pub encryption: Option<Encryption>,
+    pub encryption: Option<BucketEncryption>,
     /// Non-current versions must be kept for this long by the bucket's lifecycle, and let go after it.
     #[serde(default)]
     pub noncurrent_versions: Option<Period>,
     /// Replication by S3 itself.
     #[serde(default)]
-    pub replication: Option<Replication>,
+    pub replication: Option<BucketReplication>,
     /// Copies that Holdfast makes, object by object.
     #[serde(default)]
-    pub copies: Vec<ObjectCopy>,
+    pub copies: Vec<ObjectCopyRule>,
     /// Regions that its backups may lie in; every one when it is left out. A copy to another is refused when the policy is read.
     #[serde(default)]
     pub regions: Vec<Region>,
     /// Storage classes by age: lifecycle rules that `retention` keeps.
     #[serde(default)]
-    pub tiers: Vec<Tier>,
+    pub tiers: Vec<StorageTier>,
 }
 
 /// Default encryption of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Encryption {
+pub enum BucketEncryption {
     /// Keys of S3.
     #[serde(rename = "AES256")]
     Aes256,
@@ -339,7 +339,7 @@ pub enum Encryption {
 /// Replication of a bucket by S3, and how far behind it may be.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Replication {
+pub struct BucketReplication {
     /// The destination (with its `bucket`) that the bucket's rules must name.
     pub to: Name,
     /// The oldest object not yet replicated may be this old.
@@ -362,7 +362,7 @@ fn ten() -> u32 {
 /// Copies of objects into a destination's bucket.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ObjectCopy {
+pub struct ObjectCopyRule {
     /// The destination.
     pub to: Name,
     /// Only keys that begin with one of these; all keys when there is none.
@@ -370,7 +370,7 @@ pub struct ObjectCopy {
     pub prefixes: Vec<String>,
     /// Sweep the whole bucket at these times; without it every run sweeps.
     #[serde(default)]
-    pub when: Option<When>,
+    pub when: Option<ScheduleConfig>,
     /// Copy an object as soon as S3 says that it was created.
     #[serde(default)]
     pub on_create: bool,
@@ -382,7 +382,7 @@ pub struct ObjectCopy {
 /// A storage class from an age on.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Tier {
+pub struct StorageTier {
     /// Age from which on; `0` is written by leaving it out.
     #[serde(default)]
     pub after: Option<Period>,
@@ -408,7 +408,7 @@ pub enum StorageClass {
 
 impl StorageClass {
     /// S3's name of it.
-    pub fn name(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Standard => "STANDARD",
             Self::StandardIa => "STANDARD_IA",
@@ -422,7 +422,7 @@ impl StorageClass {
 /// Where an asset's points lie as objects, one object a point.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Store {
+pub struct StoreConfig {
     /// Bucket; or `directory`.
     #[serde(default)]
     pub bucket: Option<BucketName>,
@@ -447,23 +447,23 @@ pub struct Store {
     pub endpoint: Option<String>,
     /// Access key id for the endpoint; without it the credentials of the environment.
     #[serde(default)]
-    pub access_key: Option<SecretFrom>,
+    pub access_key: Option<SecretSource>,
     /// Secret access key for the endpoint.
     #[serde(default)]
-    pub secret_key: Option<SecretFrom>,
+    pub secret_key: Option<SecretSource>,
     /// Checksum that the store is asked to check on arrival; without it `sha256` on AWS and `md5` elsewhere.
     #[serde(default)]
     pub checksum: Option<StoreChecksum>,
     /// Bytes a second that are written there at most (`20MB`).
     #[serde(default)]
-    pub bandwidth: Option<Bytes>,
+    pub bandwidth: Option<ByteSize>,
     /// Memory for the parts of one upload (`40MiB` when it is left out); one part alone is always allowed, and parts grow
     /// with the database, so that 5 TB fits in S3's 10,000 parts.
     #[serde(default)]
-    pub memory: Option<Bytes>,
+    pub memory: Option<ByteSize>,
     /// Encryption by the store, asked for with each object.
     #[serde(default)]
-    pub encryption: Option<Encryption>,
+    pub encryption: Option<BucketEncryption>,
     /// KMS key for `encryption: aws:kms`.
     #[serde(default)]
     pub kms_key: Option<String>,
@@ -472,22 +472,22 @@ pub struct Store {
     pub lock: Option<LockMode>,
     /// What is kept here, for a place in `also_stored`; without it the rule of each dump.
     #[serde(default)]
-    pub keep: Option<Keep>,
+    pub keep: Option<RetentionRule>,
     /// How a point's key is made below the prefix: text, `{database}`, `{reason}`, `{table}` and strftime fields of the
     /// time it is due at, in UTC (`%Y%m%d`). With `{database}`, each database is watched on its own.
     #[serde(default)]
     pub key: Option<String>,
 }
 
-impl Store {
+impl StoreConfig {
     /// Whether it is no bucket on AWS: a directory, another endpoint, another cloud. A Lambda has no way there.
-    pub fn elsewhere(&self) -> bool {
+    pub fn is_outside_aws(&self) -> bool {
         self.bucket.is_none() || self.endpoint.is_some()
     }
 
     /// The region of AWS that the policy names for its bucket; none for a bucket at another endpoint.
     pub fn aws_region(&self) -> Option<Region> {
-        self.region.as_ref().filter(|_| !self.elsewhere())?.as_str().parse().ok()
+        self.region.as_ref().filter(|_| !self.is_outside_aws())?.as_str().parse().ok()
     }
 }
 
@@ -501,7 +501,7 @@ pub struct AzureContainer {
     pub container: String,
     /// Access key of the account; without it the environment's (`AZURE_STORAGE_ACCOUNT_KEY`, a managed identity, ...).
     #[serde(default)]
-    pub access_key: Option<SecretFrom>,
+    pub access_key: Option<SecretSource>,
     /// Address of the account, when it is not Azure's own.
     #[serde(default)]
     pub endpoint: Option<String>,
@@ -531,9 +531,9 @@ pub enum LockMode {
 /// `recovery-time`, `restore-test` and `verification`, where it means that nothing new happened. Exactly one of `above` and `below`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Alarm {
+pub struct AlarmRule {
     /// What is watched.
-    pub watch: Watch,
+    pub watch: AlarmMetric,
     /// Only this group of assets; the whole policy without it.
     #[serde(default)]
     pub of: Option<Name>,
@@ -550,14 +550,14 @@ pub struct Alarm {
 
 /// On which side of its threshold an alarm rings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
+pub enum AlarmComparison {
     /// Above it.
     Above,
     /// Below it.
     Below,
 }
 
-impl std::fmt::Display for Side {
+impl std::fmt::Display for AlarmComparison {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Above => "above",
@@ -566,15 +566,15 @@ impl std::fmt::Display for Side {
     }
 }
 
-impl Alarm {
+impl AlarmRule {
     /// The threshold, and on which side of it the alarm rings.
     ///
     /// # Panics
     /// If it has none, which a parsed policy has not.
-    pub fn limit(&self) -> (&Threshold, Side) {
+    pub fn threshold_and_comparison(&self) -> (&Threshold, AlarmComparison) {
         match (&self.above, &self.below) {
-            (Some(above), _) => (above, Side::Above),
-            (_, Some(below)) => (below, Side::Below),
+            (Some(above), _) => (above, AlarmComparison::Above),
+            (_, Some(below)) => (below, AlarmComparison::Below),
             _ => unreachable!("checked when the policy was parsed"),
         }
     }
@@ -585,7 +585,7 @@ impl Alarm {
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "kebab-case")]
-pub enum Watch {
+pub enum AlarmMetric {
     /// Assets with a critical finding, counted by `freshness`.
     FailingAssets,
     /// Age of the newest good recovery point, of the asset where it is oldest.
@@ -626,7 +626,7 @@ pub enum Watch {
     DeliveriesFailed,
 }
 
-impl Watch {
+impl AlarmMetric {
     /// All words.
     pub const ALL: &[Self] = &[
         Self::FailingAssets,
@@ -651,7 +651,7 @@ impl Watch {
     ];
 }
 
-impl std::fmt::Display for Watch {
+impl std::fmt::Display for AlarmMetric {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.serialize(f)
     }
@@ -660,17 +660,17 @@ impl std::fmt::Display for Watch {
 /// When recovery points that no rule keeps are deleted.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Retention {
+pub struct RetentionConfig {
     /// Only in the 24 hours from each of these times on (`cron: "0 4 1 * *"`); without it by every run of `retention`. How
     /// often the function is started is no matter of the policy.
     #[serde(default)]
-    pub schedule: Option<When>,
+    pub schedule: Option<ScheduleConfig>,
 }
 
 /// Brakes on what one run may do.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Limits {
+pub struct RunLimits {
     /// What one retention run may delete; beyond either it deletes nothing and says so.
     #[serde(default)]
     pub delete: DeleteLimit,
@@ -689,7 +689,7 @@ pub struct DeleteLimit {
     pub count: u32,
     /// Share of the good points of one place at most.
     #[serde(default = "half")]
-    pub share: Share,
+    pub share: Percentage,
 }
 
 impl Default for DeleteLimit {
@@ -702,6 +702,6 @@ fn five_hundred() -> u32 {
     500
 }
 
-fn half() -> Share {
+fn half() -> Percentage {
     "50%".parse().expect("a share")
 }

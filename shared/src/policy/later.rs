@@ -2,8 +2,8 @@
 //! each one that a policy uses, so that nobody takes a line here for a backup.
 
 use super::{
-    dumps::{Encrypt, SecretFrom},
-    grammar::{Keep, Objectives, Store, Tier, When},
+    dumps::{EncryptionConfig, SecretSource},
+    grammar::{RetentionRule, AssetObjectives, StoreConfig, StorageTier, ScheduleConfig},
     text::{Name, Period},
 };
 use schemars::JsonSchema;
@@ -13,9 +13,9 @@ use std::collections::BTreeMap;
 /// WAL archiving and point-in-time recovery.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Wal {
+pub struct WalConfig {
     /// Where segments go.
-    pub stored: Store,
+    pub stored: StoreConfig,
     /// How long they are kept.
     pub keep: Period,
     /// A segment is switched at least this often.
@@ -29,13 +29,13 @@ pub struct Wal {
 /// A Redis server: its persistence settings and its RDB files.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Redis {
+pub struct RedisGroup {
     /// Host and port.
     #[serde(default)]
     pub address: Option<String>,
     /// Where the password comes from.
     #[serde(default)]
-    pub password: Option<SecretFrom>,
+    pub password: Option<SecretSource>,
     /// Who answers for it.
     #[serde(default)]
     pub owner: Option<Name>,
@@ -45,17 +45,17 @@ pub struct Redis {
     pub priority: Option<u8>,
     /// What the business asks of it. `freshness` checks age and size of the newest object in `stored`.
     #[serde(default)]
-    pub objectives: Objectives,
+    pub objectives: AssetObjectives,
     /// Settings that `CONFIG GET` must show.
     #[serde(default)]
     pub settings: BTreeMap<String, String>,
     /// Where RDB files lie.
-    pub stored: Store,
+    pub stored: StoreConfig,
     /// When the RDB file is copied.
     #[serde(default)]
-    pub when: Option<When>,
+    pub when: Option<ScheduleConfig>,
     /// What is kept of them.
-    pub keep: Keep,
+    pub keep: RetentionRule,
     /// Replicas may be this far behind.
     #[serde(default)]
     pub replica_max_lag: Option<Period>,
@@ -67,7 +67,7 @@ pub struct Redis {
 /// A Kubernetes namespace: its state, and its secrets encrypted.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Kubernetes {
+pub struct KubernetesGroup {
     /// The namespace.
     pub namespace: String,
     /// Who answers for it.
@@ -79,20 +79,20 @@ pub struct Kubernetes {
     pub priority: Option<u8>,
     /// What the business asks of it. `freshness` checks age and size of the newest object in `stored`.
     #[serde(default)]
-    pub objectives: Objectives,
+    pub objectives: AssetObjectives,
     /// Where the exported state lies.
-    pub stored: Store,
+    pub stored: StoreConfig,
     /// When it is exported.
     #[serde(default)]
-    pub when: Option<When>,
+    pub when: Option<ScheduleConfig>,
     /// It is exported when it changes.
     #[serde(default)]
     pub on_change: bool,
     /// What is kept of it.
-    pub keep: Keep,
+    pub keep: RetentionRule,
     /// Encryption of its secrets; without it they are left out.
     #[serde(default)]
-    pub encrypt_secrets: Option<Encrypt>,
+    pub encrypt_secrets: Option<EncryptionConfig>,
     /// How the key of the file with the secrets is made below the prefix, as `stored.key`.
     #[serde(default)]
     pub secrets_key: Option<String>,
@@ -101,7 +101,7 @@ pub struct Kubernetes {
 /// Secrets in Secrets Manager.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Secrets {
+pub struct SecretGroup {
     /// Names begin with this.
     pub prefix: String,
     /// Who answers for them.
@@ -121,14 +121,14 @@ pub struct Secrets {
 /// Files: media, configuration.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Files {
+pub struct FileGroup {
     /// Bucket or directory that is backed up.
-    pub from: Store,
+    pub from: StoreConfig,
     /// Where the backups lie.
-    pub stored: Store,
+    pub stored: StoreConfig,
     /// Second places that each backup is written to as well.
     #[serde(default)]
-    pub also_stored: Vec<Store>,
+    pub also_stored: Vec<StoreConfig>,
     /// Who answers for them.
     #[serde(default)]
     pub owner: Option<Name>,
@@ -138,21 +138,21 @@ pub struct Files {
     pub priority: Option<u8>,
     /// What the business asks of them. `freshness` checks age and size of the newest object in `stored`.
     #[serde(default)]
-    pub objectives: Objectives,
+    pub objectives: AssetObjectives,
     /// Taken at these times.
     #[serde(default)]
-    pub when: Option<When>,
+    pub when: Option<ScheduleConfig>,
     /// Taken when something changes.
     #[serde(default)]
     pub on_change: bool,
     /// What is kept.
-    pub keep: Keep,
+    pub keep: RetentionRule,
     /// Similar files are stored once.
     #[serde(default)]
     pub deduplicate: bool,
     /// Storage classes by age.
     #[serde(default)]
-    pub tiers: Vec<Tier>,
+    pub tiers: Vec<StorageTier>,
     /// CloudFront distribution that is invalidated after a restore.
     #[serde(default)]
     pub invalidate: Option<String>,
@@ -161,14 +161,14 @@ pub struct Files {
 /// A test restore, and what it must show.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Drill {
+pub struct DrillRule {
     /// What kind of drill.
     pub kind: DrillKind,
     /// Group of assets whose points are restored.
     #[serde(default)]
     pub of: Option<Name>,
     /// When.
-    pub when: When,
+    pub when: ScheduleConfig,
     /// A month has several such days; only this one counts (1: the first).
     #[serde(default)]
     #[schemars(range(min = 1, max = 5))]

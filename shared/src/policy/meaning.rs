@@ -11,31 +11,31 @@ mod tiers;
 
 use super::{
     Policy,
-    dumps::SecretFrom,
-    grammar::{Keep, Store},
-    locate::{dotted, join},
+    dumps::SecretSource,
+    grammar::{RetentionRule, StoreConfig},
+    locate::{to_display_path, join_pointer},
     secrets,
-    structure::{Found, nearest},
-    text::{Limit, Name, ReasonName},
+    structure::{UnlocatedError, suggest_word},
+    text::{ThresholdValue, Name, ReasonName},
 };
-use crate::mail::Mailbox;
+use crate::mail::EmailAddress;
 use std::collections::BTreeMap;
 
 /// Every fault in the meaning of a policy whose structure is right.
-pub(super) fn check(policy: &Policy) -> Vec<Found> {
+pub(super) fn check(policy: &Policy) -> Vec<UnlocatedError> {
     let mut found = Vec::new();
-    let mut say = |pointer: String, message: String| found.push(Found::at(pointer, message));
-    groups(policy, &mut say);
+    let mut say = |pointer: String, message: String| found.push(UnlocatedError::at_pointer(pointer, message));
+    check_groups(policy, &mut say);
     places::check(policy, &mut say);
     databases::check(policy, &mut say);
-    buckets(policy, &mut say);
-    collisions(policy, &mut say);
-    every_secret(policy, &mut say);
-    stores(policy, &mut say);
+    check_buckets(policy, &mut say);
+    check_key_collisions(policy, &mut say);
+    check_secret_sources(policy, &mut say);
+    check_stores(policy, &mut say);
     postgres::check(policy, &mut say);
-    alarms(policy, &mut say);
-    people(policy, &mut say);
-    money(policy, &mut say);
+    check_alarms(policy, &mut say);
+    check_owners_and_drills(policy, &mut say);
+    check_costs(policy, &mut say);
     audit::check(policy, &mut say);
     access::check(policy, &mut say);
     signing::check(policy, &mut say);
@@ -43,7 +43,7 @@ pub(super) fn check(policy: &Policy) -> Vec<Found> {
     found
 }
 
-type Say<'a> = &'a mut dyn FnMut(String, String);
+type ErrorSink<'a> = &'a mut dyn FnMut(String, String);
 
 /// Every group of assets: section, name, owner.
 fn all_groups(policy: &Policy) -> Vec<(&'static str, &Name, Option<&Name>)> {
@@ -58,7 +58,7 @@ fn all_groups(policy: &Policy) -> Vec<(&'static str, &Name, Option<&Name>)> {
     all
 }
 
-fn groups(policy: &Policy, say: Say<'_>) {
+fn check_groups(policy: &Policy, say: ErrorSink<'_>) {
     if policy.home.is_none() {
         if policy.id.is_none() {
             let why = "without home, an id tells this policy's backups from those of the company's other policies: write id, such as the host's name";
@@ -88,20 +88,20 @@ fn groups(policy: &Policy, say: Say<'_>) {
             );
         }
         if let Some(owner) = owner {
-            refers(owner, &policy.owners, "owners", &format!("{at}/owner"), say);
+            check_reference(owner, &policy.owners, "owners", &format!("{at}/owner"), say);
         }
     }
 }
 
-fn refers<T>(name: &Name, known: &BTreeMap<Name, T>, what: &str, at: &str, say: Say<'_>) {
+fn check_reference<T>(name: &Name, known: &BTreeMap<Name, T>, what: &str, at: &str, say: ErrorSink<'_>) {
     if !known.contains_key(name) {
-        say(at.to_owned(), unknown(name.as_str(), known.keys().map(Name::as_str), what));
+        say(at.to_owned(), unknown_name_message(name.as_str(), known.keys().map(Name::as_str), what));
     }
 }
 
-fn unknown<'n>(name: &str, known: impl Iterator<Item = &'n str>, what: &str) -> String {
+fn unknown_name_message<'n>(name: &str, known: impl Iterator<Item = &'n str>, what: &str) -> String {
     let known: Vec<_> = known.collect();
-    let hint = match (nearest(name, &known), known.is_empty()) {
+    let hint = match (suggest_word(name, &known), known.is_empty()) {
         (Some(near), _) => format!("did you mean \"{near}\"?"),
         (None, true) => format!("{what} has no entries yet"),
         (None, false) => format!("{what} has: {}", known.join(", ")),
@@ -110,24 +110,24 @@ fn unknown<'n>(name: &str, known: impl Iterator<Item = &'n str>, what: &str) -> 
 }
 
 /// `schedule` is what a run without a reason is asked for, so no recovery point can have it.
-fn reserved(reason: &ReasonName, at: &str, say: Say<'_>) {
-    if reason.as_str() == crate::request::SCHEDULE {
+fn check_not_reserved(reason: &ReasonName, at: &str, say: ErrorSink<'_>) {
+    if reason.as_str() == crate::request::SCHEDULE_REASON {
         let why = "\"schedule\" means what is due by all schedules: choose another reason, such as \"daily\"";
         say(at.to_owned(), why.into());
     }
 }
 
-fn not_empty(keep: &Keep, at: String, say: Say<'_>) {
-    if *keep == Keep::default() {
+fn check_not_empty(keep: &RetentionRule, at: String, say: ErrorSink<'_>) {
+    if *keep == RetentionRule::default() {
         say(at, "an empty rule does not mean \"keep nothing\": write what is kept, such as \"for: 35d\"".into());
     }
 }
 
-fn buckets(policy: &Policy, say: Say<'_>) {
+fn check_buckets(policy: &Policy, say: ErrorSink<'_>) {
     for (name, bucket) in &policy.buckets {
         let at = format!("/buckets/{name}");
         let mut object_destination = |to: &Name, at: String| match policy.destinations.get(to) {
-            None => refers(to, &policy.destinations, "destinations", &at, say),
+            None => check_reference(to, &policy.destinations, "destinations", &at, say),
             Some(d) if d.bucket.is_none() && d.azure.is_none() => {
                 say(
                     at,
@@ -162,7 +162,7 @@ fn buckets(policy: &Policy, say: Say<'_>) {
 }
 
 /// Objects keep their keys at a destination, so two sources must not write the same keys into one bucket.
-fn collisions(policy: &Policy, say: Say<'_>) {
+fn check_key_collisions(policy: &Policy, say: ErrorSink<'_>) {
     let mut written: Vec<(&str, &str, String)> = Vec::new();
     for (name, bucket) in &policy.buckets {
         for (i, copy) in bucket.copies.iter().enumerate() {
@@ -183,7 +183,7 @@ fn collisions(policy: &Policy, say: Say<'_>) {
                         && !from.starts_with(&format!("/buckets/{name}/"))
                 };
                 if let Some((_, other, from)) = written.iter().find(meets) {
-                    let from = dotted(from);
+                    let from = to_display_path(from);
                     say(
                         at.clone(),
                         format!(
@@ -199,8 +199,8 @@ fn collisions(policy: &Policy, say: Say<'_>) {
 }
 
 /// A secret comes from exactly one place.
-fn every_secret(policy: &Policy, say: Say<'_>) {
-    let mut all: Vec<(String, &SecretFrom)> = Vec::new();
+fn check_secret_sources(policy: &Policy, say: ErrorSink<'_>) {
+    let mut all: Vec<(String, &SecretSource)> = Vec::new();
     for (name, g) in &policy.postgres {
         all.extend(g.password.iter().map(|s| (format!("/postgres/{name}/password"), s)));
         for (reason, encrypt) in g.dumps.iter().filter_map(|(r, d)| Some((r, d.encrypt.as_ref()?)))
@@ -224,7 +224,7 @@ fn every_secret(policy: &Policy, say: Say<'_>) {
         all.extend(store.access_key.iter().map(|s| (format!("{at}/access_key"), s)));
         all.extend(store.secret_key.iter().map(|s| (format!("{at}/secret_key"), s)));
     }
-    all.extend(policy.notify.iter().flat_map(notify::secret_places));
+    all.extend(policy.notify.iter().flat_map(notify::secret_sources));
     let signing = policy.signing.iter().filter_map(|s| s.secret_key.as_ref());
     all.extend(signing.map(|s| ("/signing/secret_key".to_owned(), s)));
     for (at, from) in all {
@@ -243,9 +243,9 @@ fn every_secret(policy: &Policy, say: Say<'_>) {
             say(format!("{at}/mounted"), "this is of a file: write file, or leave it out".into());
         }
         let forms = [
-            ("env", from.env.as_deref().map(secrets::variable)),
-            ("secret", from.secret.as_deref().map(secrets::name_in_secrets_manager)),
-            ("file", from.file.as_deref().map(secrets::file)),
+            ("env", from.env.as_deref().map(secrets::check_variable_name)),
+            ("secret", from.secret.as_deref().map(secrets::check_secret_id)),
+            ("file", from.file.as_deref().map(secrets::check_file_path)),
         ];
         for (key, why) in forms.into_iter().filter_map(|(key, form)| Some((key, form?.err()?))) {
             say(format!("{at}/{key}"), why.into());
@@ -254,7 +254,7 @@ fn every_secret(policy: &Policy, say: Say<'_>) {
 }
 
 /// Every group whose points lie as objects: section, name, store.
-pub(super) fn all_stores(policy: &Policy) -> Vec<(String, &Store)> {
+pub(super) fn all_stores(policy: &Policy) -> Vec<(String, &StoreConfig)> {
     let mut all = Vec::new();
     for (name, g) in &policy.postgres {
         all.push((format!("/postgres/{name}/stored"), &g.stored));
@@ -274,7 +274,7 @@ pub(super) fn all_stores(policy: &Policy) -> Vec<(String, &Store)> {
     all
 }
 
-fn stores(policy: &Policy, say: Say<'_>) {
+fn check_stores(policy: &Policy, say: ErrorSink<'_>) {
     for (at, store) in all_stores(policy) {
         let places = [store.bucket.is_some(), store.directory.is_some(), store.azure.is_some()];
         if places.iter().filter(|p| **p).count() != 1 {
@@ -304,7 +304,7 @@ fn stores(policy: &Policy, say: Say<'_>) {
             );
         }
         if let Some(keep) = &store.keep {
-            not_empty(keep, format!("{at}/keep"), say);
+            check_not_empty(keep, format!("{at}/keep"), say);
         }
     }
     let keeps = policy.redis.iter().map(|(n, g)| ("redis", n, &g.keep));
@@ -312,14 +312,14 @@ fn stores(policy: &Policy, say: Say<'_>) {
     for (section, name, keep) in
         keeps.chain(policy.files.iter().map(|(n, g)| ("files", n, &g.keep)))
     {
-        not_empty(keep, format!("/{section}/{name}/keep"), say);
+        check_not_empty(keep, format!("/{section}/{name}/keep"), say);
     }
 }
 
-fn alarms(policy: &Policy, say: Say<'_>) {
+fn check_alarms(policy: &Policy, say: ErrorSink<'_>) {
     let groups = all_groups(policy);
     for (name, alarm) in &policy.alarms {
-        let at = join("/alarms", name);
+        let at = join_pointer("/alarms", name);
         // PutMetricAlarm, AlarmName: 1 to 255 characters; the shipped roles may write no others,
         // so that none of them reaches the stack's own alarms or another company's.
         if name.chars().count() > 255
@@ -338,18 +338,18 @@ fn alarms(policy: &Policy, say: Say<'_>) {
             && !groups.iter().any(|(_, name, _)| *name == of)
         {
             let known = groups.iter().map(|(_, name, _)| name.as_str());
-            say(format!("{at}/of"), unknown(of.as_str(), known, "the groups of assets"));
+            say(format!("{at}/of"), unknown_name_message(of.as_str(), known, "the groups of assets"));
         }
         if alarm.above.is_some() == alarm.below.is_some() {
             say(at, "write exactly one of above and below".into());
             continue;
         }
-        let (threshold, side) = alarm.limit();
-        let limit = threshold.limit();
+        let (threshold, side) = alarm.threshold_and_comparison();
+        let limit = threshold.value();
         let (fits, wanted) = match alarm.watch.metric().unit() {
-            "Seconds" => (matches!(limit, Limit::Time(_)), "a length of time such as \"1h\""),
-            "Percent" => (matches!(limit, Limit::Share(_)), "a share such as \"99%\""),
-            _ => (matches!(limit, Limit::Number(_)), "a number in quotes such as \"0\""),
+            "Seconds" => (matches!(limit, ThresholdValue::Time(_)), "a length of time such as \"1h\""),
+            "Percent" => (matches!(limit, ThresholdValue::Share(_)), "a share such as \"99%\""),
+            _ => (matches!(limit, ThresholdValue::Number(_)), "a number in quotes such as \"0\""),
         };
         if !fits {
             say(
@@ -360,10 +360,10 @@ fn alarms(policy: &Policy, say: Say<'_>) {
     }
 }
 
-fn money(policy: &Policy, say: Say<'_>) {
+fn check_costs(policy: &Policy, say: ErrorSink<'_>) {
     if let Some(costs) = &policy.costs {
-        let share = |s: &Option<super::text::Share>, usual| {
-            s.as_ref().map_or(usual, super::text::Share::fraction)
+        let share = |s: &Option<super::text::Percentage>, usual| {
+            s.as_ref().map_or(usual, super::text::Percentage::fraction)
         };
         if share(&costs.warn_at, 0.8) > share(&costs.critical_at, 0.9) {
             say(
@@ -397,17 +397,17 @@ fn money(policy: &Policy, say: Say<'_>) {
     }
 }
 
-fn people(policy: &Policy, say: Say<'_>) {
+fn check_owners_and_drills(policy: &Policy, say: ErrorSink<'_>) {
     let groups = all_groups(policy);
     let known_group = |name: &Name| groups.iter().any(|(_, n, _)| *n == name);
     for (name, drill) in &policy.drills {
         if let Some(of) = drill.of.as_ref().filter(|of| !known_group(of)) {
             let known = groups.iter().map(|(_, name, _)| name.as_str());
-            say(format!("/drills/{name}/of"), unknown(of.as_str(), known, "the groups of assets"));
+            say(format!("/drills/{name}/of"), unknown_name_message(of.as_str(), known, "the groups of assets"));
         }
     }
     for (name, owner) in &policy.owners {
-        if let Some(Err(why)) = owner.email.as_deref().map(str::parse::<Mailbox>) {
+        if let Some(Err(why)) = owner.email.as_deref().map(str::parse::<EmailAddress>) {
             say(format!("/owners/{name}/email"), why);
         }
     }

@@ -1,9 +1,9 @@
 //! The parts of the grammar that no function runs yet, as a policy uses them: named, never dropped in silence.
 
-use super::{Encrypt, Policy, grammar::Objectives};
+use super::{EncryptionConfig, Policy, grammar::AssetObjectives};
 
 /// The objectives and the recovery priority of every group.
-fn all_objectives(policy: &Policy) -> Vec<(String, &Objectives, Option<u8>)> {
+fn all_objectives(policy: &Policy) -> Vec<(String, &AssetObjectives, Option<u8>)> {
     let mut all = Vec::new();
     all.extend(
         policy.databases.iter().map(|(n, g)| (format!("databases.{n}"), &g.objectives, g.priority)),
@@ -26,13 +26,13 @@ fn all_objectives(policy: &Policy) -> Vec<(String, &Objectives, Option<u8>)> {
 }
 
 /// Whether a key has to be changed now and then, and nobody can tell when it was.
-fn age_unknown(encrypt: &Encrypt) -> bool {
+fn has_unknown_key_age(encrypt: &EncryptionConfig) -> bool {
     let dated = encrypt.openssl.as_ref().is_some_and(|from| from.secret.is_some());
     encrypt.rotate_every.is_some() && !dated
 }
 
 /// The parts that a policy uses and no function runs yet.
-pub(super) fn list(policy: &Policy) -> Vec<(String, &'static str)> {
+pub(super) fn list_unimplemented(policy: &Policy) -> Vec<(String, &'static str)> {
     let mut parts: Vec<(String, &'static str)> = Vec::new();
     for (path, objectives, priority) in all_objectives(policy) {
         if objectives.rto.is_some() {
@@ -50,7 +50,7 @@ pub(super) fn list(policy: &Policy) -> Vec<(String, &'static str)> {
     }
     for (name, g) in &policy.postgres {
         for (reason, dump) in &g.dumps {
-            if dump.encrypt.as_ref().is_some_and(age_unknown) {
+            if dump.encrypt.as_ref().is_some_and(has_unknown_key_age) {
                 let at = format!("postgres.{name}.dumps.{reason}.encrypt.rotate_every");
                 parts.push((at, "only the age of a passphrase in Secrets Manager is watched"));
             }
@@ -72,6 +72,6 @@ pub(super) fn list(policy: &Policy) -> Vec<(String, &'static str)> {
             "files are not backed up yet; what lies in `stored` is watched",
         ));
     }
-    parts.extend(crate::parts::not_run(policy).into_iter().map(|p| (p.path, p.why)));
+    parts.extend(crate::parts::unimplemented_parts(policy).into_iter().map(|p| (p.path, p.why)));
     parts
 }

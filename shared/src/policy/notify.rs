@@ -1,8 +1,8 @@
 //! Who is told what, on which channel, and when.
 
 use super::{
-    dumps::SecretFrom,
-    text::{Arn, Cron, Name, Period, Region, ZoneName},
+    dumps::SecretSource,
+    text::{Arn, CronExpression, Name, Period, Region, ZoneName},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,23 +11,23 @@ use std::collections::BTreeMap;
 /// Who is told what.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Notify {
+pub struct NotifyConfig {
     /// Channels by name.
-    pub channels: BTreeMap<Name, Channel>,
+    pub channels: BTreeMap<Name, ChannelConfig>,
     /// Routes; every one that fits is used.
-    pub routes: Vec<Route>,
+    pub routes: Vec<NotifyRoute>,
     /// Later steps while a problem stays open.
     #[serde(default)]
-    pub escalation: Vec<Escalation>,
+    pub escalation: Vec<EscalationStep>,
     /// When the daily digest is sent, and to whom.
     #[serde(default)]
-    pub digest: Option<Digest>,
+    pub digest: Option<DigestConfig>,
     /// Who hears of recoveries.
     #[serde(default)]
-    pub recovery: Option<Recovery>,
+    pub recovery: Option<RestoreNotifications>,
     /// A sign of life for a service outside that rings when it stays away.
     #[serde(default)]
-    pub heartbeat: Option<Heartbeat>,
+    pub heartbeat: Option<HeartbeatConfig>,
     /// Functions whose reports must be heard at least this often; `freshness: 45m` when it is left out.
     #[serde(default)]
     pub expect: BTreeMap<Name, Period>,
@@ -37,22 +37,22 @@ pub struct Notify {
     pub hold: Option<Period>,
     /// Mail server of every e-mail channel that names none.
     #[serde(default)]
-    pub smtp: Option<Smtp>,
+    pub smtp: Option<SmtpConfig>,
     /// Amazon SES for every e-mail channel that names no server.
     #[serde(default)]
-    pub ses: Option<Ses>,
+    pub ses: Option<SesConfig>,
 }
 
 /// A way to reach people; exactly one of `slack`, `pagerduty`, `email`, `sns`, `http`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Channel {
+pub struct ChannelConfig {
     /// Slack incoming webhook.
     #[serde(default)]
-    pub slack: Option<SecretFrom>,
+    pub slack: Option<SecretSource>,
     /// PagerDuty Events v2 routing key.
     #[serde(default)]
-    pub pagerduty: Option<SecretFrom>,
+    pub pagerduty: Option<SecretSource>,
     /// E-mail addresses.
     #[serde(default)]
     pub email: Vec<String>,
@@ -64,19 +64,19 @@ pub struct Channel {
     pub http: Option<String>,
     /// What is posted to `http`; `full` when it is left out.
     #[serde(default)]
-    pub body: Option<Body>,
+    pub body: Option<WebhookBody>,
     /// Headers that go with each post to `http`, by name.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
     /// Bearer token that goes with each post to `http`.
     #[serde(default)]
-    pub token: Option<SecretFrom>,
+    pub token: Option<SecretSource>,
     /// Mail server of this channel's e-mails.
     #[serde(default)]
-    pub smtp: Option<Smtp>,
+    pub smtp: Option<SmtpConfig>,
     /// Amazon SES for this channel's e-mails.
     #[serde(default)]
-    pub ses: Option<Ses>,
+    pub ses: Option<SesConfig>,
     /// Address of the service, when it is not the vendor's own: PagerDuty's European one, or a test's.
     #[serde(default)]
     pub endpoint: Option<String>,
@@ -85,7 +85,7 @@ pub struct Channel {
 /// The JSON that is posted to a web address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Body {
+pub enum WebhookBody {
     /// The whole message.
     Full,
     /// `{"status", "backup_file", "size"}`, one for each backup.
@@ -99,7 +99,7 @@ pub enum Body {
 /// A mail server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Smtp {
+pub struct SmtpConfig {
     /// Host.
     pub host: String,
     /// Port; 465 with `tls: always`, 25 with `tls: never`, else 587.
@@ -110,7 +110,7 @@ pub struct Smtp {
     pub user: Option<String>,
     /// Password.
     #[serde(default)]
-    pub password: Option<SecretFrom>,
+    pub password: Option<SecretSource>,
     /// Sender's address.
     pub from: String,
     /// Encryption of the connection; `start-tls` when it is left out.
@@ -136,7 +136,7 @@ pub enum MailTls {
 /// Amazon SES.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Ses {
+pub struct SesConfig {
     /// Sender's address, verified in SES.
     pub from: String,
     /// Region of SES; the home region when it is left out.
@@ -147,15 +147,15 @@ pub struct Ses {
 /// What goes where.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Route {
+pub struct NotifyRoute {
     /// From this severity on.
-    pub severity: RouteSeverity,
+    pub severity: MinSeverity,
     /// Only these groups of assets.
     #[serde(default)]
     pub of: Vec<Name>,
     /// Only these kinds. Without it failures; with `severity: info` successes, verifications and recoveries too.
     #[serde(default)]
-    pub events: Vec<On>,
+    pub events: Vec<NotifyEventKind>,
     /// Channels; each is told. What one can't deliver goes to the next.
     pub to: Vec<Name>,
 }
@@ -163,7 +163,7 @@ pub struct Route {
 /// How bad a thing must be to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum RouteSeverity {
+pub enum MinSeverity {
     /// Warnings and worse; and successes, where `on` says nothing else.
     Info,
     /// Warnings and worse.
@@ -175,7 +175,7 @@ pub enum RouteSeverity {
 /// A kind of news.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum On {
+pub enum NotifyEventKind {
     /// Something is wrong, still wrong, or mended.
     Failure,
     /// A run made something.
@@ -189,12 +189,12 @@ pub enum On {
 /// Who is told when a problem stays open.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Escalation {
+pub struct EscalationStep {
     /// Open for this long.
     pub after: Period,
     /// From this severity on; critical when it is left out.
     #[serde(default)]
-    pub severity: Option<RouteSeverity>,
+    pub severity: Option<MinSeverity>,
     /// Only these groups of assets.
     #[serde(default)]
     pub of: Vec<Name>,
@@ -205,9 +205,9 @@ pub struct Escalation {
 /// The day in one message.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Digest {
+pub struct DigestConfig {
     /// Cron fields, in the time zone given here or in the policy's.
-    pub cron: Cron,
+    pub cron: CronExpression,
     /// Time zone of this schedule.
     #[serde(default)]
     pub time_zone: Option<ZoneName>,
@@ -219,7 +219,7 @@ pub struct Digest {
 /// Messages about a recovery while it runs.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Recovery {
+pub struct RestoreNotifications {
     /// Channels that hear of its beginning, of how it goes, and of its end; all when it is left out.
     #[serde(default)]
     pub to: Vec<Name>,
@@ -237,23 +237,23 @@ pub struct Recovery {
 /// A web address that is asked for while all that is expected was heard. Whoever runs it rings when the asking stops.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Heartbeat {
+pub struct HeartbeatConfig {
     /// The address.
-    pub http: SecretFrom,
+    pub http: SecretSource,
     /// How often, at most.
     pub every: Period,
 }
 
 /// What is not heard of for so long, when the policy does not say.
-const EXPECTED: (&str, &str) = ("freshness", "45m");
+const DEFAULT_EXPECTED_REPORT: (&str, &str) = ("freshness", "45m");
 
-impl Notify {
+impl NotifyConfig {
     /// The functions whose reports must be heard, and how often.
-    pub fn expected(&self) -> BTreeMap<Name, Period> {
+    pub fn expected_reports(&self) -> BTreeMap<Name, Period> {
         if !self.expect.is_empty() {
             return self.expect.clone();
         }
-        let (name, period) = EXPECTED;
+        let (name, period) = DEFAULT_EXPECTED_REPORT;
         BTreeMap::from([(name.parse().expect("a name"), period.parse().expect("a period"))])
     }
 }

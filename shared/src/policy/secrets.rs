@@ -5,48 +5,48 @@
 //! whatever looks like a credential anywhere else is a fault of its own, told without it.
 
 use super::{
-    locate::join,
-    structure::{Found, nearest},
+    locate::join_pointer,
+    structure::{UnlocatedError, suggest_word},
 };
 use serde_json::Value;
 
 /// The schema's mark of a place where a secret's source stands.
-pub(super) const MARK: &str = "x-secret";
+pub(super) const SECRET_MARKER: &str = "x-secret";
 
 /// What is said instead of a secret.
-pub(super) const NEVER: &str = "a secret never stands in a policy, and what stands here is not shown: write where it is, with exactly one of \
+pub(super) const SECRET_IN_POLICY_MESSAGE: &str = "a secret never stands in a policy, and what stands here is not shown: write where it is, with exactly one of \
      secret, env, file, such as { env: NAME }; and change the secret, for this file is read by others";
 
 /// What is said of age's secret key where its public one belongs.
-pub(super) const SECRET_KEY: &str = "a secret key stands where a recipient is wanted: write the public key (age1...), and make a new pair, for this \
+pub(super) const SECRET_KEY_MESSAGE: &str = "a secret key stands where a recipient is wanted: write the public key (age1...), and make a new pair, for this \
      one has been in a file that others read";
 
 /// Whether a part of the schema is a secret's source.
-pub(super) fn is_place(schema: &Value) -> bool {
-    schema.get(MARK).is_some()
+pub(super) fn is_secret_schema(schema: &Value) -> bool {
+    schema.get(SECRET_MARKER).is_some()
 }
 
 /// Every text of a policy that looks like a credential.
-pub(super) fn check(policy: &Value) -> Vec<Found> {
+pub(super) fn find_credentials(policy: &Value) -> Vec<UnlocatedError> {
     let mut found = Vec::new();
-    walk(policy, "", &mut found);
+    collect_credentials(policy, "", &mut found);
     found
 }
 
-fn walk(is: &Value, at: &str, found: &mut Vec<Found>) {
+fn collect_credentials(is: &Value, at: &str, found: &mut Vec<UnlocatedError>) {
     match is {
-        Value::String(text) if is_credential(text) => found.push(Found::at(at, NEVER)),
+        Value::String(text) if is_credential(text) => found.push(UnlocatedError::at_pointer(at, SECRET_IN_POLICY_MESSAGE)),
         Value::Array(items) => {
             for (i, item) in items.iter().enumerate() {
-                walk(item, &join(at, &i.to_string()), found);
+                collect_credentials(item, &join_pointer(at, &i.to_string()), found);
             }
         }
         Value::Object(object) => {
             for (key, value) in object {
                 if is_credential(key) {
-                    found.push(Found::at(at, NEVER));
+                    found.push(UnlocatedError::at_pointer(at, SECRET_IN_POLICY_MESSAGE));
                 } else {
-                    walk(value, &join(at, key), found);
+                    collect_credentials(value, &join_pointer(at, key), found);
                 }
             }
         }
@@ -55,12 +55,12 @@ fn walk(is: &Value, at: &str, found: &mut Vec<Found>) {
 }
 
 /// Takes out of the faults what they would tell of a secret: of a place where one stands, only what is said here.
-pub(super) fn hide(faults: Vec<Found>, secrets: Vec<Found>) -> Vec<Found> {
-    let silent = |f: &Found| f.message == NEVER || f.message == SECRET_KEY;
-    let within = |f: &Found, s: &Found| {
+pub(super) fn redact_secrets(faults: Vec<UnlocatedError>, secrets: Vec<UnlocatedError>) -> Vec<UnlocatedError> {
+    let silent = |f: &UnlocatedError| f.message == SECRET_IN_POLICY_MESSAGE || f.message == SECRET_KEY_MESSAGE;
+    let within = |f: &UnlocatedError, s: &UnlocatedError| {
         f.pointer.strip_prefix(&s.pointer).is_some_and(|r| r.is_empty() || r.starts_with('/'))
     };
-    let mut all: Vec<Found> =
+    let mut all: Vec<UnlocatedError> =
         faults.into_iter().filter(|f| silent(f) || !secrets.iter().any(|s| within(f, s))).collect();
     let said: Vec<String> = all.iter().filter(|f| silent(f)).map(|f| f.pointer.clone()).collect();
     all.extend(secrets.into_iter().filter(|s| !said.contains(&s.pointer)));
@@ -69,7 +69,7 @@ pub(super) fn hide(faults: Vec<Found>, secrets: Vec<Found>) -> Vec<Found> {
 
 /// Whether a text has the form of a credential, or holds one.
 fn is_credential(text: &str) -> bool {
-    const BEGINNINGS: &[&str] = &[
+    const CREDENTIAL_PREFIXES: &[&str] = &[
         "AGE-SECRET-KEY-",
         "-----BEGIN ",
         "xoxb-",
@@ -85,7 +85,7 @@ fn is_credential(text: &str) -> bool {
         "sk_live_",
         "SG.",
     ];
-    const WITHIN: &[&str] = &[
+    const CREDENTIAL_FRAGMENTS: &[&str] = &[
         "hooks.slack.com/services/",
         "hooks.slack.com/workflows/",
         "hooks.slack.com/triggers/",
@@ -99,14 +99,14 @@ fn is_credential(text: &str) -> bool {
     let trimmed = text.trim_start();
     let upper = trimmed.to_ascii_uppercase();
     upper.starts_with("AGE-SECRET-KEY-")
-        || BEGINNINGS.iter().any(|b| trimmed.starts_with(b) && trimmed.len() >= b.len() + 8)
-        || WITHIN.iter().any(|w| text.contains(w))
-        || has_login(text)
-        || has_password_word(text)
+        || CREDENTIAL_PREFIXES.iter().any(|b| trimmed.starts_with(b) && trimmed.len() >= b.len() + 8)
+        || CREDENTIAL_FRAGMENTS.iter().any(|w| text.contains(w))
+        || has_url_password(text)
+        || has_password_parameter(text)
 }
 
 /// `scheme://user:password@host`.
-fn has_login(text: &str) -> bool {
+fn has_url_password(text: &str) -> bool {
     let Some((_, rest)) = text.split_once("://") else { return false };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     authority.rsplit_once('@').is_some_and(|(login, _)| {
@@ -115,7 +115,7 @@ fn has_login(text: &str) -> bool {
 }
 
 /// `host=db password=...`, as libpq takes it, and `?password=...` of an address.
-fn has_password_word(text: &str) -> bool {
+fn has_password_parameter(text: &str) -> bool {
     let mut words = text.split([' ', '&', '?', ';']);
     words.any(|word| {
         word.split_once('=').is_some_and(|(key, value)| {
@@ -129,7 +129,7 @@ fn has_password_word(text: &str) -> bool {
 }
 
 /// What is wrong with the name of an environment variable, told without it: it may be the secret itself.
-pub(super) fn variable(name: &str) -> Result<(), &'static str> {
+pub(super) fn check_variable_name(name: &str) -> Result<(), &'static str> {
     let fits = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     fits.then_some(()).ok_or(
@@ -140,7 +140,7 @@ pub(super) fn variable(name: &str) -> Result<(), &'static str> {
 
 /// What is wrong with the name of a secret in Secrets Manager, told without it.
 /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_CreateSecret.html>
-pub(super) fn name_in_secrets_manager(name: &str) -> Result<(), &'static str> {
+pub(super) fn check_secret_id(name: &str) -> Result<(), &'static str> {
     let fits = (1..=2048).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_+=.@-:!".contains(&b));
     fits.then_some(()).ok_or(
@@ -150,7 +150,7 @@ pub(super) fn name_in_secrets_manager(name: &str) -> Result<(), &'static str> {
 }
 
 /// What is wrong with the path of a secret's file, told without it.
-pub(super) fn file(path: &str) -> Result<(), &'static str> {
+pub(super) fn check_file_path(path: &str) -> Result<(), &'static str> {
     let fits = !path.is_empty() && !path.starts_with('~') && !path.starts_with('$');
     fits.then_some(()).ok_or(
         "no shell reads this path, so ~ and $NAME mean nothing in it: write the whole path, such as /etc/holdfast/password",
@@ -159,7 +159,7 @@ pub(super) fn file(path: &str) -> Result<(), &'static str> {
 
 /// Whether a header carries a credential: its name says so.
 pub(super) fn is_secret_header(name: &str) -> bool {
-    const TELLING: &[&str] = &[
+    const SECRET_HEADER_WORDS: &[&str] = &[
         "authorization",
         "auth",
         "token",
@@ -171,8 +171,8 @@ pub(super) fn is_secret_header(name: &str) -> bool {
         "signature",
     ];
     let name = name.to_ascii_lowercase();
-    name.split('-').any(|word| TELLING.contains(&word))
-        || nearest(&name, &["authorization"]).is_some()
+    name.split('-').any(|word| SECRET_HEADER_WORDS.contains(&word))
+        || suggest_word(&name, &["authorization"]).is_some()
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! Which databases a group has: one selector, one implementation, for every function.
 
-use super::databases::Select;
+use super::databases::DatabaseSelector;
 use std::collections::BTreeMap;
 
 /// Whether a database with this identifier and these tags is in, and why.
 ///
 /// Returns the reason in words either way, for `explain`.
-pub fn select(rule: &Select, id: &str, tags: &BTreeMap<String, String>) -> Result<String, String> {
+pub fn evaluate_selector(rule: &DatabaseSelector, id: &str, tags: &BTreeMap<String, String>) -> Result<String, String> {
     if rule.except.iter().any(|e| e == id) {
         return Err("except names it".into());
     }
@@ -30,28 +30,28 @@ pub fn select(rule: &Select, id: &str, tags: &BTreeMap<String, String>) -> Resul
 mod tests {
     use super::*;
 
-    fn rule(yaml: serde_json::Value) -> Select {
+    fn selector_of(yaml: serde_json::Value) -> DatabaseSelector {
         serde_json::from_value(yaml).expect("a selection")
     }
 
     #[test]
     fn a_glob_matches_whole_identifiers_only() {
-        let prod = rule(serde_json::json!({"like": ["prod-*"]}));
+        let prod = selector_of(serde_json::json!({"like": ["prod-*"]}));
         let none = BTreeMap::new();
-        assert!(select(&prod, "prod-orders", &none).is_ok());
+        assert!(evaluate_selector(&prod, "prod-orders", &none).is_ok());
         // The older tools' PATTERN=prod also took these .
-        assert!(select(&prod, "nonprod-orders", &none).is_err());
-        assert!(select(&prod, "reproducer-1", &none).is_err());
+        assert!(evaluate_selector(&prod, "nonprod-orders", &none).is_err());
+        assert!(evaluate_selector(&prod, "reproducer-1", &none).is_err());
     }
 
     #[test]
     fn tags_narrow_names_and_except_always_wins() {
         let r =
-            rule(serde_json::json!({"like": ["a-*"], "tags": {"env": "prod"}, "except": ["a-9"]}));
+            selector_of(serde_json::json!({"like": ["a-*"], "tags": {"env": "prod"}, "except": ["a-9"]}));
         let prod = BTreeMap::from([("env".to_owned(), "prod".to_owned())]);
-        assert!(select(&r, "a-1", &prod).is_ok());
-        assert!(select(&r, "a-1", &BTreeMap::new()).is_err());
-        assert!(select(&r, "a-9", &prod).is_err());
-        assert!(select(&r, "b-1", &prod).is_err());
+        assert!(evaluate_selector(&r, "a-1", &prod).is_ok());
+        assert!(evaluate_selector(&r, "a-1", &BTreeMap::new()).is_err());
+        assert!(evaluate_selector(&r, "a-9", &prod).is_err());
+        assert!(evaluate_selector(&r, "b-1", &prod).is_err());
     }
 }

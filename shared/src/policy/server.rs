@@ -1,6 +1,6 @@
 //! Which databases of a PostgreSQL server a group means: those that it lists, or all that the server has.
 
-use super::Postgres;
+use super::PostgresGroup;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
@@ -42,7 +42,7 @@ impl ServerDatabases {
     }
 }
 
-impl Postgres {
+impl PostgresGroup {
     /// Whether `except` names this database.
     pub fn excepts(&self, database: &str) -> bool {
         self.except.iter().any(|glob| glob.matcher().is_match(database))

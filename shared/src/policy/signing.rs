@@ -1,6 +1,6 @@
 //! Who signs what lies in stores and logs.
 
-use super::{dumps::SecretFrom, text::SigningKey};
+use super::{dumps::SecretSource, text::SigningKey};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 /// finding. `holdfast key new` makes a pair.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Signing {
+pub struct SigningConfig {
     /// The half that signs, for whoever makes backups. Who only reads needs none.
     #[serde(default)]
-    pub secret_key: Option<SecretFrom>,
+    pub secret_key: Option<SecretSource>,
     /// The halves that check (`RW...`); `secret_key` is that of one of them.
     pub public_keys: Vec<SigningKey>,
     /// Public keys of pairs that sign no more, whose signatures still count.

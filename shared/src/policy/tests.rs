@@ -1,8 +1,8 @@
 mod mistakes;
 
-use super::{Policy, schema};
+use super::{Policy, json_schema};
 
-const SMALL: &str = r#"
+const SMALL_POLICY: &str = r#"
 holdfast: 1
 company: acme
 home: { account: "111122223333", region: eu-west-1 }
@@ -22,13 +22,13 @@ alarms:
   acme-backup-failed: { watch: failing-assets, of: fleet, above: "0" }
 "#;
 
-fn faults(yaml: &str) -> String {
+fn errors_of(yaml: &str) -> String {
     Policy::parse(yaml).map(|_| ()).expect_err("faults").to_string()
 }
 
 #[test]
 fn a_small_policy_parses_with_its_defaults() {
-    let policy = Policy::parse(SMALL).expect("a policy");
+    let policy = Policy::parse(SMALL_POLICY).expect("a policy");
     let fleet = policy.databases.values().next().expect("a group");
     assert_eq!(fleet.keep_at_least.get(), 1);
     assert_eq!(policy.time_zone.as_str(), "UTC");
@@ -37,14 +37,14 @@ fn a_small_policy_parses_with_its_defaults() {
 
 #[test]
 fn every_fault_of_the_structure_is_told_at_once_with_its_place_and_its_mend() {
-    let bad = SMALL
+    let bad = SMALL_POLICY
         .replace("snapshots:", "snapshot:")
         .replace("max_age: 25h", "max_age: 25")
         .replace("eu-west-2", "EU")
         .replace("watch: failing-assets", "watch: failing-asset")
         .replace("\"111122223333\"", "11112222333")
         .replace("owner: ops", "owner:");
-    insta::assert_snapshot!(faults(&bad), @r#"
+    insta::assert_snapshot!(errors_of(&bad), @r#"
     4:9: home.account: 11112222333 is a number and an account id is text: write "11112222333" in quotes
     7:13: destinations.london.region: "EU" is not an AWS region: write one such as "eu-west-1"
     11:5: databases.fleet.owner: nothing is written here: write text, or leave the key out
@@ -56,14 +56,14 @@ fn every_fault_of_the_structure_is_told_at_once_with_its_place_and_its_mend() {
 
 #[test]
 fn every_fault_of_the_meaning_is_told_at_once_with_its_place_and_its_mend() {
-    let bad = SMALL
+    let bad = SMALL_POLICY
         .replace("to: london", "to: lodnon")
         .replace("of: [daily]", "of: [dayly]")
         .replace("{ for: 35d }", "{}")
         .replace("owner: ops", "owner: opss")
         .replace("above: \"0\"", "above: \"1h\"")
         .replace("acme-backup-failed", "backup-failed");
-    insta::assert_snapshot!(faults(&bad), @r#"
+    insta::assert_snapshot!(errors_of(&bad), @r#"
     11:5: databases.fleet.owner: "opss" is not in owners; did you mean "ops"?
     14:45: databases.fleet.snapshots.daily.keep: an empty rule does not mean "keep nothing": write what is kept, such as "for: 35d"
     16:11: databases.fleet.copies[0].to: "lodnon" is not in destinations; did you mean "london"?
@@ -75,40 +75,40 @@ fn every_fault_of_the_meaning_is_told_at_once_with_its_place_and_its_mend() {
 
 #[test]
 fn what_is_not_yaml_or_not_one_document_says_where() {
-    insta::assert_snapshot!(faults("holdfast: [1"), @"2:1: this is not YAML: while parsing a flow sequence, expected ',' or ']'");
-    insta::assert_snapshot!(faults(""), @"1:1: a policy is one YAML document, and this file has 0");
-    insta::assert_snapshot!(faults("holdfast: 1\n---\nholdfast: 1"), @"1:1: a policy is one YAML document, and this file has 2");
-    insta::assert_snapshot!(faults("a: &x 1\na: 2"), @"2:1: this is not YAML: duplicated key in mapping");
-    insta::assert_snapshot!(faults(&"[".repeat(100)), @"1:33: this is nested too deeply for a policy");
+    insta::assert_snapshot!(errors_of("holdfast: [1"), @"2:1: this is not YAML: while parsing a flow sequence, expected ',' or ']'");
+    insta::assert_snapshot!(errors_of(""), @"1:1: a policy is one YAML document, and this file has 0");
+    insta::assert_snapshot!(errors_of("holdfast: 1\n---\nholdfast: 1"), @"1:1: a policy is one YAML document, and this file has 2");
+    insta::assert_snapshot!(errors_of("a: &x 1\na: 2"), @"2:1: this is not YAML: duplicated key in mapping");
+    insta::assert_snapshot!(errors_of(&"[".repeat(100)), @"1:33: this is nested too deeply for a policy");
 }
 
 #[test]
 fn zero_and_empty_never_mean_everything() {
     for keep in ["{ for: 0d }", "{ newest: 0 }", "{ daily: 0 }", "{}", "{ for: \"\" }"] {
-        faults(&SMALL.replace("{ for: 35d }", keep));
+        errors_of(&SMALL_POLICY.replace("{ for: 35d }", keep));
     }
     for select in ["{}", "{ like: [\"*\"] }", "{ like: [] }"] {
-        faults(&SMALL.replace("{ like: [\"acme-*\"] }", select));
+        errors_of(&SMALL_POLICY.replace("{ like: [\"acme-*\"] }", select));
     }
 }
 
 #[test]
 fn one_place_for_snapshot_copies_is_one_destination() {
     let two = |second: &str| {
-        SMALL
+        SMALL_POLICY
             .replace("  london: { region: eu-west-2, bucket: acme-replica }", &format!("  london: {{ region: eu-west-2 }}\n  again: {{ {second} }}"))
             .replace("of: [daily], keep: { newest: 3 } }", "of: [daily], keep: { newest: 3 } }\n      - { to: again, of: [daily], keep: { monthly: 12 } }")
     };
     Policy::parse(&two("region: eu-west-2")).expect("the same");
     Policy::parse(&two("region: eu-west-3, kms_key: \"arn:aws:kms:eu-west-3:111122223333:key/a\""))
         .expect("another place");
-    insta::assert_snapshot!(faults(&two("region: eu-west-2, kms_key: \"arn:aws:kms:eu-west-2:111122223333:key/a\"")), @r#"7:3: destinations.london: "again" is the same region of the same account with other settings: let the copy rules name one of the two"#);
+    insta::assert_snapshot!(errors_of(&two("region: eu-west-2, kms_key: \"arn:aws:kms:eu-west-2:111122223333:key/a\"")), @r#"7:3: destinations.london: "again" is the same region of the same account with other settings: let the copy rules name one of the two"#);
 }
 
 #[test]
 fn the_shipped_schema_is_the_generated_one() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../policies/schema.json");
-    let generated = serde_json::to_string_pretty(&schema()).expect("json") + "\n";
+    let generated = serde_json::to_string_pretty(&json_schema()).expect("json") + "\n";
     if std::env::var_os("UPDATE_SCHEMA").is_some() {
         std::fs::write(path, &generated).expect("write the schema");
     }
@@ -127,7 +127,7 @@ fn the_five_shipped_policies_are_policies() {
             let policy = Policy::parse(&text)
                 .unwrap_or_else(|faults| panic!("{}:\n{faults}", path.display()));
             assert!(
-                !policy.not_run_yet().is_empty(),
+                !policy.unimplemented_parts().is_empty(),
                 "{} says what is not run yet",
                 policy.company
             );
@@ -143,12 +143,12 @@ fn the_five_shipped_policies_are_policies() {
 
 #[test]
 fn two_buckets_never_write_the_same_keys_and_a_secret_has_one_place() {
-    let two = SMALL.replace(
+    let two = SMALL_POLICY.replace(
         "alarms:",
         "buckets:\n  a: { bucket: acme-a, copies: [{ to: london, prefixes: [x/] }] }\n  b: { bucket: acme-b, copies: [{ to: london }] }\n\
          redis:\n  r: { password: { env: A, file: b }, stored: { bucket: acme-r }, keep: { for: 7d } }\nalarms:",
     );
-    insta::assert_snapshot!(faults(&two), @r#"
+    insta::assert_snapshot!(errors_of(&two), @r#"
     19:33: buckets.b.copies[0]: buckets.a.copies[0] writes keys beginning with "x/" into acme-replica too: give the two different prefixes, or another bucket
     21:8: redis.r.password: a secret comes from one place: write exactly one of secret, env, file
     "#);
@@ -156,7 +156,7 @@ fn two_buckets_never_write_the_same_keys_and_a_secret_has_one_place() {
 
 #[test]
 fn costs_and_the_page_are_told_what_does_not_fit() {
-    let of = |yaml: &str| faults(&format!("{SMALL}{yaml}"));
+    let of = |yaml: &str| errors_of(&format!("{SMALL}{yaml}"));
     let costs = of("costs: { quota: 1TB, warn_at: 95%, critical_at: 90% }\n");
     assert!(costs.contains("costs.warn_at: the warning comes before it is critical"), "{costs}");
     let costs = of("costs: { warn_at: 80% }\n");
@@ -211,7 +211,7 @@ fn storage_classes_are_those_that_s3_accepts() {
 #[test]
 fn copies_stay_in_the_regions_that_their_group_allows() {
     let of = |group: &str| {
-        let yaml = SMALL.replace("    owner: ops\n", &format!("    owner: ops\n    {group}\n"));
+        let yaml = SMALL_POLICY.replace("    owner: ops\n", &format!("    owner: ops\n    {group}\n"));
         Policy::parse(&yaml).map(|_| ()).map_err(|e| e.to_string())
     };
     assert_eq!(of("regions: [eu-west-1, eu-west-2]"), Ok(()));
@@ -228,7 +228,7 @@ fn copies_stay_in_the_regions_that_their_group_allows() {
 }
 
 fn faults_of(more: &str) -> String {
-    faults(&format!("{SMALL}{more}"))
+    errors_of(&format!("{SMALL}{more}"))
 }
 
 #[test]
@@ -263,31 +263,31 @@ fn the_roles_of_a_vault_go_together() {
         let vault = format!(
             "vault: {{ region: us-east-1, account: \"444455556666\", kms_key: \"arn:aws:kms:us-east-1:444455556666:key/v\"{more} }}"
         );
-        SMALL.replace("destinations:\n", &format!("destinations:\n  {vault}\n"))
+        SMALL_POLICY.replace("destinations:\n", &format!("destinations:\n  {vault}\n"))
     };
     let role = "role: \"arn:aws:iam::444455556666:role/pull\"";
     let read = "read_role: \"arn:aws:iam::444455556666:role/read\"";
     let policy =
         Policy::parse(&of(&format!(", {role}, {read}, external_id: acme-1"))).expect("a policy");
     let place =
-        crate::catalog::Place::of(&policy, &"vault".parse().expect("a name")).expect("a place");
+        crate::catalog::Location::for_destination(&policy, &"vault".parse().expect("a name")).expect("a place");
     let roles = place.role.expect("roles");
     assert_eq!(
         (roles.read.as_str(), roles.delete, roles.external_id.as_deref()),
         ("arn:aws:iam::444455556666:role/read", None, Some("acme-1"))
     );
-    let faults = faults(&of(&format!(", {read}")));
+    let faults = errors_of(&of(&format!(", {read}")));
     assert!(faults.contains("read_role goes with role"), "{faults}");
     assert!(
-        self::faults(&of(&format!(", {role}, external_id: \"a b\"")))
+        self::errors_of(&of(&format!(", {role}, external_id: \"a b\"")))
             .contains("an external id has")
     );
 }
 
 #[test]
 fn an_alarm_is_of_the_policys_own_names_so_that_no_role_reaches_the_stacks() {
-    let other = SMALL.replace("acme-backup-failed", "acme-holdfast-snapshot-silent");
-    assert!(faults(&other).contains("an alarm's name begins with \"acme-backup-\""));
+    let other = SMALL_POLICY.replace("acme-backup-failed", "acme-holdfast-snapshot-silent");
+    assert!(errors_of(&other).contains("an alarm's name begins with \"acme-backup-\""));
 }
 
 mod shipped;
@@ -331,18 +331,18 @@ fn a_policy_has_a_bound_of_size_of_depth_and_of_number() {
 #[test]
 fn an_alias_is_refused_and_a_long_value_is_not_repeated_whole() {
     let aliased =
-        SMALL.replace("owner: ops", "owner: &who ops").replace("max_age: 25h", "max_age: *who");
-    insta::assert_snapshot!(faults(&aliased), @"12:28: an alias (*name) can't be used in a policy: write the value out where it is meant");
+        SMALL_POLICY.replace("owner: ops", "owner: &who ops").replace("max_age: 25h", "max_age: *who");
+    insta::assert_snapshot!(errors_of(&aliased), @"12:28: an alias (*name) can't be used in a policy: write the value out where it is meant");
     // Nine names for nine lists of nine lists: 387 million values, were they written out.
     let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
     for n in 1..9 {
         let before = format!("*a{}, ", n - 1).repeat(9);
         laughs += &format!("a{n}: &a{n} [{before}]\n");
     }
-    insta::assert_snapshot!(faults(&laughs), @"2:10: an alias (*name) can't be used in a policy: write the value out where it is meant");
-    let long = SMALL.replace("max_age: 25h", &format!("max_age: {}", "x".repeat(100_000)));
-    let told = faults(&long);
+    insta::assert_snapshot!(errors_of(&laughs), @"2:10: an alias (*name) can't be used in a policy: write the value out where it is meant");
+    let long = SMALL_POLICY.replace("max_age: 25h", &format!("max_age: {}", "x".repeat(100_000)));
+    let told = errors_of(&long);
     assert!(told.len() < 3000 && told.ends_with("..."), "{told}");
-    let key = SMALL.replace("max_age: 25h", &format!("{}: 1", "x".repeat(100_000)));
-    assert!(faults(&key).len() < 3000);
+    let key = SMALL_POLICY.replace("max_age: 25h", &format!("{}: 1", "x".repeat(100_000)));
+    assert!(errors_of(&key).len() < 3000);
 }

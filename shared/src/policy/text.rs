@@ -6,9 +6,9 @@
 mod aws;
 mod suggest;
 
-pub(super) use aws::{endpoint, identifier, known_region};
+pub(super) use aws::{check_endpoint, check_db_identifier, known_region};
 
-use aws::{account, arn, bucket, region, store_region};
+use aws::{check_account, check_arn, check_bucket_name, check_region, check_store_region};
 use globset::{GlobBuilder, GlobMatcher};
 use jiff::{SignedDuration, civil::Time, tz::TimeZone};
 use std::{fmt, str::FromStr};
@@ -66,61 +66,61 @@ macro_rules! text {
 }
 
 /// What a schema `format` checks.
-pub(super) type Check = fn(&str) -> Result<(), String>;
+pub(super) type FormatCheck = fn(&str) -> Result<(), String>;
 
 /// Every `format` of the policy's schema with what checks it.
-pub(super) const FORMATS: &[(&str, Check)] = &[
-    ("holdfast-name", name),
-    ("holdfast-reason", reason),
-    ("holdfast-region", region),
-    ("holdfast-store-region", store_region),
-    ("holdfast-account", account),
-    ("holdfast-arn", arn),
-    ("holdfast-bucket", bucket),
+pub(super) const FORMAT_CHECKS: &[(&str, FormatCheck)] = &[
+    ("holdfast-name", check_name),
+    ("holdfast-reason", check_reason),
+    ("holdfast-region", check_region),
+    ("holdfast-store-region", check_store_region),
+    ("holdfast-account", check_account),
+    ("holdfast-arn", check_arn),
+    ("holdfast-bucket", check_bucket_name),
     ("holdfast-period", check_period),
-    ("holdfast-cron", cron),
-    ("holdfast-time-zone", check_zone),
+    ("holdfast-cron", check_cron),
+    ("holdfast-time-zone", check_time_zone),
     ("holdfast-window", check_window),
     ("holdfast-glob", check_glob),
-    ("holdfast-share", check_share),
-    ("holdfast-bytes", check_bytes),
+    ("holdfast-share", check_percentage),
+    ("holdfast-bytes", check_byte_size),
     ("holdfast-threshold", check_threshold),
     ("holdfast-listen", check_listen),
-    ("holdfast-metric-prefix", metric_prefix),
+    ("holdfast-metric-prefix", check_metric_prefix),
     ("holdfast-date", check_date),
-    ("holdfast-currency", currency),
-    ("holdfast-signing-key", signing_key),
+    ("holdfast-currency", check_currency),
+    ("holdfast-signing-key", check_signing_key),
     ("holdfast-databases", super::server::word),
 ];
 
 text!(
     /// A name in the policy: a lower-case letter, then letters, digits and single hyphens, 40 characters at most.
-    Name, "holdfast-name", name
+    Name, "holdfast-name", check_name
 );
 text!(
     /// Why a recovery point is taken; becomes part of its identifier (`orders-pre-deploy-202611210200`), so 20
     /// characters at most.
-    ReasonName, "holdfast-reason", reason
+    ReasonName, "holdfast-reason", check_reason
 );
 text!(
     /// An AWS region such as `eu-west-1`.
-    Region, "holdfast-region", region
+    Region, "holdfast-region", check_region
 );
 text!(
     /// A region of AWS or of an S3-compatible store, which has names of its own: `fr-par`, `garage`, `auto`.
-    StoreRegion, "holdfast-store-region", store_region
+    StoreRegion, "holdfast-store-region", check_store_region
 );
 text!(
     /// A twelve-digit AWS account id.
-    AccountId, "holdfast-account", account
+    AccountId, "holdfast-account", check_account
 );
 text!(
     /// An Amazon Resource Name.
-    Arn, "holdfast-arn", arn
+    Arn, "holdfast-arn", check_arn
 );
 text!(
     /// An S3 bucket's name.
-    BucketName, "holdfast-bucket", bucket
+    BucketName, "holdfast-bucket", check_bucket_name
 );
 text!(
     /// A length of time with its unit: `90s`, `15m`, `25h`, `35d`, `4w`, `12mo`, `7y`. A month counts 31 days and a
@@ -129,31 +129,31 @@ text!(
 );
 text!(
     /// Five cron fields (minute, hour, day of month, month, day of week).
-    Cron, "holdfast-cron", cron
+    CronExpression, "holdfast-cron", check_cron
 );
 text!(
     /// An IANA time zone such as `UTC` or `Europe/London`.
-    ZoneName, "holdfast-time-zone", check_zone
+    ZoneName, "holdfast-time-zone", check_time_zone
 );
 text!(
     /// A daily window in UTC, as RDS writes it: `02:00-03:00`, 30 minutes at least.
-    Window, "holdfast-window", check_window
+    BackupWindow, "holdfast-window", check_window
 );
 text!(
     /// A public key that signatures are checked with, as `minisign` and `holdfast key new` print it: `RW...`.
-    SigningKey, "holdfast-signing-key", signing_key
+    SigningKey, "holdfast-signing-key", check_signing_key
 );
 text!(
     /// A glob that must match the whole identifier: `lomash-*-prod`.
-    Glob, "holdfast-glob", check_glob
+    GlobPattern, "holdfast-glob", check_glob
 );
 text!(
     /// A share of a whole: `20%`.
-    Share, "holdfast-share", check_share
+    Percentage, "holdfast-share", check_percentage
 );
 text!(
     /// A number of bytes with its unit: `64KB`, `100MB`, `5GB` (powers of 1,000) or `64KiB`, `5GiB` (of 1,024).
-    Bytes, "holdfast-bytes", check_bytes
+    ByteSize, "holdfast-bytes", check_byte_size
 );
 text!(
     /// What an alarm compares with: a length of time (`1h`), a number (`0`) or a share (`20%`).
@@ -162,26 +162,26 @@ text!(
 
 text!(
     /// A day: `2026-11-20`.
-    Date, "holdfast-date", check_date
+    CalendarDate, "holdfast-date", check_date
 );
 text!(
     /// Three letters of ISO 4217: `USD`.
-    Currency, "holdfast-currency", currency
+    Currency, "holdfast-currency", check_currency
 );
 
 text!(
     /// An address with a port to serve on: `127.0.0.1:9090`, `[::1]:9090`.
-    Listen, "holdfast-listen", check_listen
+    ListenAddress, "holdfast-listen", check_listen
 );
 text!(
     /// What names of metrics begin with: `listings`.
-    MetricPrefix, "holdfast-metric-prefix", metric_prefix
+    MetricPrefix, "holdfast-metric-prefix", check_metric_prefix
 );
 
-impl Listen {
+impl ListenAddress {
     /// The address.
     pub fn address(&self) -> std::net::SocketAddr {
-        self.0.parse().expect(CHECKED)
+        self.0.parse().expect(ALREADY_CHECKED)
     }
 }
 
@@ -191,7 +191,7 @@ fn check_listen(s: &str) -> Result<(), String> {
     })
 }
 
-fn metric_prefix(s: &str) -> Result<(), String> {
+fn check_metric_prefix(s: &str) -> Result<(), String> {
     let fits = s.starts_with(|c: char| c.is_ascii_lowercase())
         && s.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
         && !s.ends_with('_')
@@ -202,41 +202,41 @@ fn metric_prefix(s: &str) -> Result<(), String> {
 }
 
 fn check_period(s: &str) -> Result<(), String> {
-    period(s).map(drop)
+    parse_period(s).map(drop)
 }
-fn check_zone(s: &str) -> Result<(), String> {
-    time_zone(s).map(drop)
+fn check_time_zone(s: &str) -> Result<(), String> {
+    parse_time_zone(s).map(drop)
 }
 fn check_window(s: &str) -> Result<(), String> {
-    window(s).map(drop)
+    parse_window(s).map(drop)
 }
 fn check_glob(s: &str) -> Result<(), String> {
-    glob(s).map(drop)
+    parse_glob(s).map(drop)
 }
-fn check_share(s: &str) -> Result<(), String> {
-    share(s).map(drop)
+fn check_percentage(s: &str) -> Result<(), String> {
+    parse_percentage(s).map(drop)
 }
-fn check_bytes(s: &str) -> Result<(), String> {
-    bytes(s).map(drop)
+fn check_byte_size(s: &str) -> Result<(), String> {
+    parse_byte_size(s).map(drop)
 }
 fn check_threshold(s: &str) -> Result<(), String> {
-    threshold(s).map(drop)
+    parse_threshold(s).map(drop)
 }
 
 /// A text that was checked when it was made can't fail to parse again.
-const CHECKED: &str = "checked when it was read";
+const ALREADY_CHECKED: &str = "checked when it was read";
 
 impl Period {
     /// The length of time.
     pub fn duration(&self) -> SignedDuration {
-        period(&self.0).expect(CHECKED)
+        parse_period(&self.0).expect(ALREADY_CHECKED)
     }
 }
 
 impl ZoneName {
     /// The zone.
     pub fn zone(&self) -> TimeZone {
-        time_zone(&self.0).expect(CHECKED)
+        parse_time_zone(&self.0).expect(ALREADY_CHECKED)
     }
 }
 
@@ -252,37 +252,37 @@ impl Default for Currency {
     }
 }
 
-impl Window {
+impl BackupWindow {
     /// Begin and end, both in UTC; a window across midnight ends before it begins.
     pub fn bounds(&self) -> (Time, Time) {
-        window(&self.0).expect(CHECKED)
+        parse_window(&self.0).expect(ALREADY_CHECKED)
     }
 }
 
-impl Glob {
+impl GlobPattern {
     /// What matches it, whole identifiers only.
     pub fn matcher(&self) -> GlobMatcher {
-        glob(&self.0).expect(CHECKED)
+        parse_glob(&self.0).expect(ALREADY_CHECKED)
     }
 }
 
-impl Share {
+impl Percentage {
     /// The share as a fraction of one.
     pub fn fraction(&self) -> f64 {
-        share(&self.0).expect(CHECKED)
+        parse_percentage(&self.0).expect(ALREADY_CHECKED)
     }
 }
 
-impl Bytes {
+impl ByteSize {
     /// The number of bytes.
-    pub fn count(&self) -> u64 {
-        bytes(&self.0).expect(CHECKED)
+    pub fn byte_count(&self) -> u64 {
+        parse_byte_size(&self.0).expect(ALREADY_CHECKED)
     }
 }
 
 /// What a [`Threshold`] holds.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Limit {
+pub enum ThresholdValue {
     /// A length of time.
     Time(SignedDuration),
     /// A plain number.
@@ -293,28 +293,28 @@ pub enum Limit {
 
 impl Threshold {
     /// The number behind the text, with its kind.
-    pub fn limit(&self) -> Limit {
-        threshold(&self.0).expect(CHECKED)
+    pub fn value(&self) -> ThresholdValue {
+        parse_threshold(&self.0).expect(ALREADY_CHECKED)
     }
 }
 
-fn name(s: &str) -> Result<(), String> {
-    word(s, 40)
+fn check_name(s: &str) -> Result<(), String> {
+    check_word(s, 40)
 }
 
-fn reason(s: &str) -> Result<(), String> {
-    word(s, 20)
+fn check_reason(s: &str) -> Result<(), String> {
+    check_word(s, 20)
 }
 
 /// RDS takes letters, digits and single hyphens, a letter first and no hyphen last; names here end up in RDS identifiers.
-fn word(s: &str, longest: usize) -> Result<(), String> {
+fn check_word(s: &str, longest: usize) -> Result<(), String> {
     let fits = s.starts_with(|c: char| c.is_ascii_lowercase())
         && s.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
         && !s.ends_with('-')
         && !s.contains("--")
         && s.len() <= longest;
     fits.then_some(()).ok_or_else(|| {
-        let example = suggest::name(s, longest).unwrap_or_else(|| "pre-deploy".into());
+        let example = suggest::suggest_name(s, longest).unwrap_or_else(|| "pre-deploy".into());
         format!(
             "\"{s}\" is not a name: write a lower-case letter, then letters, digits and single hyphens, {longest} \
              characters at most, such as \"{example}\""
@@ -322,10 +322,10 @@ fn word(s: &str, longest: usize) -> Result<(), String> {
     })
 }
 
-pub(super) fn period(s: &str) -> Result<SignedDuration, String> {
+pub(super) fn parse_period(s: &str) -> Result<SignedDuration, String> {
     let wrong = || {
         let example =
-            suggest::period(s).map_or("\"35d\" or \"25h\"".into(), |near| format!("\"{near}\""));
+            suggest::suggest_period(s).map_or("\"35d\" or \"25h\"".into(), |near| format!("\"{near}\""));
         format!(
             "\"{s}\" is not a length of time: write a whole number above zero and a unit (s, m, h, d, w, mo, y), such \
              as {example}"
@@ -352,9 +352,9 @@ pub(super) fn period(s: &str) -> Result<SignedDuration, String> {
     }
 }
 
-fn cron(s: &str) -> Result<(), String> {
+fn check_cron(s: &str) -> Result<(), String> {
     let wrong = |why: String| {
-        let example = suggest::cron(s).unwrap_or_else(|| "0 2 * * *".into());
+        let example = suggest::suggest_cron(s).unwrap_or_else(|| "0 2 * * *".into());
         format!(
             "\"{s}\" is not a schedule: {why}; write five cron fields (minute hour day month weekday), such as \
              \"{example}\""
@@ -368,15 +368,15 @@ fn cron(s: &str) -> Result<(), String> {
     parsed.find_next("2000-01-01T00:00:00Z").map(drop).map_err(|_| wrong("it never comes".into()))
 }
 
-fn time_zone(s: &str) -> Result<TimeZone, String> {
+fn parse_time_zone(s: &str) -> Result<TimeZone, String> {
     TimeZone::get(s).map_err(|_| {
-        let example = suggest::time_zone(s)
+        let example = suggest::suggest_time_zone(s)
             .map_or("\"UTC\" or \"Europe/London\"".into(), |near| format!("\"{near}\""));
         format!("\"{s}\" is not a time zone: write an IANA name such as {example}")
     })
 }
 
-fn window(s: &str) -> Result<(Time, Time), String> {
+fn parse_window(s: &str) -> Result<(Time, Time), String> {
     let parse = || {
         let (from, to) = s.split_once('-')?;
         let time = |t: &str| (t.len() == 5).then(|| Time::strptime("%H:%M", t).ok()).flatten();
@@ -393,7 +393,7 @@ fn window(s: &str) -> Result<(Time, Time), String> {
     Ok(bounds)
 }
 
-fn glob(s: &str) -> Result<GlobMatcher, String> {
+fn parse_glob(s: &str) -> Result<GlobMatcher, String> {
     if s.chars().all(|c| c == '*' || c == '?') {
         return Err(format!(
             "\"{s}\" would select everything: write a pattern with a fixed part such as \"orders-*\", or select by tags"
@@ -407,21 +407,21 @@ fn glob(s: &str) -> Result<GlobMatcher, String> {
     })
 }
 
-fn share(s: &str) -> Result<f64, String> {
+fn parse_percentage(s: &str) -> Result<f64, String> {
     s.strip_suffix('%')
         .and_then(|n| n.parse::<f64>().ok())
         .filter(|n| (0.0..=100.0).contains(n))
         .map(|n| n / 100.0)
         .ok_or_else(|| {
-            let example = suggest::share(s).unwrap_or_else(|| "20%".into());
+            let example = suggest::suggest_percentage(s).unwrap_or_else(|| "20%".into());
             format!("\"{s}\" is not a share: write one from 0% to 100%, such as \"{example}\"")
         })
 }
 
-fn bytes(s: &str) -> Result<u64, String> {
+fn parse_byte_size(s: &str) -> Result<u64, String> {
     let wrong = || {
         let example =
-            suggest::bytes(s).map_or("\"100MB\" or \"5GiB\"".into(), |near| format!("\"{near}\""));
+            suggest::suggest_byte_size(s).map_or("\"100MB\" or \"5GiB\"".into(), |near| format!("\"{near}\""));
         format!("\"{s}\" is not a size: write a whole number and a unit, such as {example}")
     };
     let digits = s.chars().take_while(char::is_ascii_digit).count();
@@ -447,27 +447,27 @@ fn check_date(s: &str) -> Result<(), String> {
         .ok_or_else(|| format!("\"{s}\" is not a day: write one such as \"2026-11-20\""))
 }
 
-fn signing_key(s: &str) -> Result<(), String> {
+fn check_signing_key(s: &str) -> Result<(), String> {
     s.parse::<crate::signing::PublicKey>().map(drop)
 }
 
-fn currency(s: &str) -> Result<(), String> {
+fn check_currency(s: &str) -> Result<(), String> {
     let fits = s.len() == 3 && s.bytes().all(|b| b.is_ascii_uppercase());
     fits.then_some(())
         .ok_or_else(|| format!("\"{s}\" is not a currency: write three letters such as \"USD\""))
 }
 
-fn threshold(s: &str) -> Result<Limit, String> {
+fn parse_threshold(s: &str) -> Result<ThresholdValue, String> {
     if let Ok(number) = s.parse::<f64>()
         && number.is_finite()
         && number >= 0.0
     {
-        return Ok(Limit::Number(number));
+        return Ok(ThresholdValue::Number(number));
     }
     if s.ends_with('%') {
-        return share(s).map(Limit::Share);
+        return parse_percentage(s).map(ThresholdValue::Share);
     }
-    period(s).map(Limit::Time).map_err(|_| {
+    parse_period(s).map(ThresholdValue::Time).map_err(|_| {
         format!(
             "\"{s}\" is not a threshold: write a length of time (\"1h\"), a number in quotes (\"0\") or a share (\"20%\")"
         )
@@ -513,7 +513,7 @@ mod tests {
             ("holdfast-databases", &["all"], &["*", "orders", "All", ""]),
         ];
         for (format, good, bad) in table {
-            let (_, check) = FORMATS.iter().find(|(name, _)| name == format).expect(format);
+            let (_, check) = FORMAT_CHECKS.iter().find(|(name, _)| name == format).expect(format);
             for text in *good {
                 assert_eq!(check(text), Ok(()), "{format} {text}");
             }

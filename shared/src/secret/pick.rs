@@ -3,16 +3,16 @@
 use serde_json::Value;
 
 /// The value named `key`.
-pub(super) fn value(text: &str, key: &str) -> Option<String> {
+pub(super) fn pick_value(text: &str, key: &str) -> Option<String> {
     match serde_json::from_str::<Value>(text) {
-        Ok(Value::Object(fields)) => scalar(fields.get(key)?),
-        _ => text.lines().rev().find_map(|line| assigned(line, key)),
+        Ok(Value::Object(fields)) => scalar_to_string(fields.get(key)?),
+        _ => text.lines().rev().find_map(|line| parse_assignment(line, key)),
     }
     .filter(|v| !v.is_empty())
 }
 
 /// A field's text; a number's or a truth value's as JSON writes it.
-pub(super) fn scalar(field: &Value) -> Option<String> {
+pub(super) fn scalar_to_string(field: &Value) -> Option<String> {
     match field {
         Value::String(text) => Some(text.clone()),
         Value::Number(_) | Value::Bool(_) => Some(field.to_string()),
@@ -22,7 +22,7 @@ pub(super) fn scalar(field: &Value) -> Option<String> {
 
 /// The value of a line `NAME=value`, as shells and systemd read it: with or without `export`, in quotes or not. The last
 /// line of a name counts, as in a shell.
-fn assigned(line: &str, key: &str) -> Option<String> {
+fn parse_assignment(line: &str, key: &str) -> Option<String> {
     let line = line.trim();
     let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
     let value = line.strip_prefix(key)?.trim_start().strip_prefix('=')?.trim();

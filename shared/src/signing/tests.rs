@@ -4,67 +4,67 @@ use std::{fs, path::Path, process::Command};
 const OWNER: &str = "acme@host-1";
 const NAME: &str = "full/shop_20261120.dump.json";
 
-fn signer() -> Signer {
-    Signer::generate().expect("random numbers").0
+fn new_signer() -> MinisignSigner {
+    MinisignSigner::generate().expect("random numbers").0
 }
 
-fn check(key: &Signer, name: &str, bytes: &[u8], text: &str) -> Result<String, Unsigned> {
-    Verifier::new(OWNER, vec![key.public().clone()]).check(name, bytes, Some(text.as_bytes()))
+fn verify_text(key: &MinisignSigner, name: &str, bytes: &[u8], text: &str) -> Result<String, SignatureError> {
+    MinisignVerifier::new(OWNER, vec![key.public_key().clone()]).verify(name, bytes, Some(text.as_bytes()))
 }
 
 #[test]
 fn only_the_same_bytes_owner_and_name_by_a_named_key_are_signed() {
-    let (ours, theirs) = (signer(), signer());
+    let (ours, theirs) = (new_signer(), new_signer());
     let text = ours.sign(OWNER, NAME, b"{}");
-    assert_eq!(check(&ours, NAME, b"{}", &text), Ok(ours.public().id()));
-    assert_eq!(check(&ours, NAME, b"{ }", &text), Err(Unsigned::Forged));
-    assert_eq!(check(&theirs, NAME, b"{}", &text), Err(Unsigned::Unknown(ours.public().id())));
-    let elsewhere = Err(Unsigned::Elsewhere(format!("holdfast {OWNER} {NAME}")));
-    assert_eq!(check(&ours, "full/other.dump.json", b"{}", &text), elsewhere);
-    let owner = Verifier::new("acme@stage", vec![ours.public().clone()]);
-    assert_eq!(owner.check(NAME, b"{}", Some(text.as_bytes())), elsewhere);
+    assert_eq!(verify_text(&ours, NAME, b"{}", &text), Ok(ours.public_key().key_id()));
+    assert_eq!(verify_text(&ours, NAME, b"{ }", &text), Err(SignatureError::Forged));
+    assert_eq!(verify_text(&theirs, NAME, b"{}", &text), Err(SignatureError::Unknown(ours.public_key().key_id())));
+    let elsewhere = Err(SignatureError::WrongName(format!("holdfast {OWNER} {NAME}")));
+    assert_eq!(verify_text(&ours, "full/other.dump.json", b"{}", &text), elsewhere);
+    let owner = MinisignVerifier::new("acme@stage", vec![ours.public_key().clone()]);
+    assert_eq!(owner.verify(NAME, b"{}", Some(text.as_bytes())), elsewhere);
     // Anyone can write another's id into a signature of his own.
     let mut id = ours.clone();
-    id.pair = theirs.pair.clone();
-    assert_eq!(check(&ours, NAME, b"{}", &id.sign(OWNER, NAME, b"{}")), Err(Unsigned::Forged));
-    let none = Verifier::new(OWNER, vec![ours.public().clone()]).check(NAME, b"{}", None);
-    assert_eq!(none, Err(Unsigned::Missing));
+    id.key_pair = theirs.key_pair.clone();
+    assert_eq!(verify_text(&ours, NAME, b"{}", &id.sign(OWNER, NAME, b"{}")), Err(SignatureError::Forged));
+    let none = MinisignVerifier::new(OWNER, vec![ours.public_key().clone()]).verify(NAME, b"{}", None);
+    assert_eq!(none, Err(SignatureError::Missing));
 }
 
 #[test]
 fn no_line_of_a_signature_can_be_changed() {
-    let ours = signer();
+    let ours = new_signer();
     let text = ours.sign(OWNER, NAME, b"{}");
-    let other = signer().sign(OWNER, "x", b"[]");
+    let other = new_signer().sign(OWNER, "x", b"[]");
     let swap = |line: usize| {
         let lines = text.lines().zip(other.lines()).enumerate();
         let lines = lines.map(|(i, (own, other))| if i == line { other } else { own });
         lines.collect::<Vec<_>>().join("\n")
     };
     // The untrusted comment is what it says.
-    assert!(check(&ours, NAME, b"{}", &swap(0)).is_ok());
+    assert!(verify_text(&ours, NAME, b"{}", &swap(0)).is_ok());
     for line in 1..4 {
-        assert!(check(&ours, NAME, b"{}", &swap(line)).is_err(), "line {line}");
+        assert!(verify_text(&ours, NAME, b"{}", &swap(line)).is_err(), "line {line}");
     }
-    for bad in ["", "x", "untrusted comment: \n", &text[..text.len() / 2], &"x".repeat(LONGEST + 1)]
+    for bad in ["", "x", "untrusted comment: \n", &text[..text.len() / 2], &"x".repeat(MAX_SIGNATURE_BYTES + 1)]
     {
-        let said = check(&ours, NAME, b"{}", bad);
-        assert!(matches!(said, Err(Unsigned::Malformed(_))), "{said:?}");
+        let said = verify_text(&ours, NAME, b"{}", bad);
+        assert!(matches!(said, Err(SignatureError::Malformed(_))), "{said:?}");
     }
 }
 
 #[test]
 fn a_key_is_read_back_and_a_text_that_is_none_is_not_repeated() {
-    let (signer, secret) = Signer::generate().expect("random numbers");
-    let again = Signer::read(&secret).expect("a key");
-    assert_eq!(again.public(), signer.public());
+    let (signer, secret) = MinisignSigner::generate().expect("random numbers");
+    let again = MinisignSigner::parse(&secret).expect("a key");
+    assert_eq!(again.public_key(), signer.public_key());
     let line = secret.expose_secret().lines().nth(1).expect("a line").to_owned();
-    assert_eq!(Signer::read(&line.clone().into()).expect("a key").public(), signer.public());
-    assert_eq!(signer.public().to_string().parse().as_ref(), Ok(signer.public()));
+    assert_eq!(MinisignSigner::parse(&line.clone().into()).expect("a key").public_key(), signer.public_key());
+    assert_eq!(signer.public_key().to_string().parse().as_ref(), Ok(signer.public_key()));
     assert!(!format!("{signer:?}").contains(&line));
     let changed = line.replacen(&line[80..90], "AAAAAAAAAA", 1);
     for bad in ["", "hunter2", &line[4..], &changed] {
-        let why = Signer::read(&bad.to_owned().into()).expect_err("no key");
+        let why = MinisignSigner::parse(&bad.to_owned().into()).expect_err("no key");
         assert!(!why.contains("hunter2") && !why.contains(&line[60..90]), "{why}");
     }
     for bad in ["", "RW", "hunter2", "age1xyz"] {
@@ -76,7 +76,7 @@ fn a_key_is_read_back_and_a_text_that_is_none_is_not_repeated() {
 }
 
 /// Runs the stock program; without it these tests say so.
-fn minisign(folder: &Path, arguments: &[&str]) -> std::process::Output {
+fn run_minisign(folder: &Path, arguments: &[&str]) -> std::process::Output {
     let ran = Command::new("minisign").args(arguments).current_dir(folder).output();
     ran.expect("minisign is installed: dev/install.py")
 }
@@ -84,37 +84,37 @@ fn minisign(folder: &Path, arguments: &[&str]) -> std::process::Output {
 #[test]
 fn stock_minisign_checks_our_signatures_and_signs_with_our_keys() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (signer, secret) = Signer::generate().expect("random numbers");
-    let public = signer.public().to_string();
+    let (signer, secret) = MinisignSigner::generate().expect("random numbers");
+    let public = signer.public_key().to_string();
     let at = |name: &str| folder.path().join(name);
     fs::write(at("record"), "{}").expect("written");
     fs::write(at("record.minisig"), signer.sign(OWNER, NAME, b"{}")).expect("written");
-    let ran = minisign(folder.path(), &["-V", "-P", &public, "-m", "record"]);
+    let ran = run_minisign(folder.path(), &["-V", "-P", &public, "-m", "record"]);
     let said = String::from_utf8_lossy(&ran.stdout).into_owned();
     assert!(ran.status.success() && said.contains(&format!("holdfast {OWNER} {NAME}")), "{ran:?}");
     fs::write(at("record"), "{ }").expect("written");
-    assert!(!minisign(folder.path(), &["-V", "-P", &public, "-m", "record"]).status.success());
+    assert!(!run_minisign(folder.path(), &["-V", "-P", &public, "-m", "record"]).status.success());
 
     fs::write(at("ours.key"), secret.expose_secret()).expect("written");
     let comment = format!("holdfast {OWNER} {NAME}");
     for form in ["-l", "-H"] {
-        let ran = minisign(
+        let ran = run_minisign(
             folder.path(),
             &["-S", form, "-W", "-s", "ours.key", "-m", "record", "-t", &comment],
         );
         assert!(ran.status.success(), "{ran:?}");
         let text = fs::read_to_string(at("record.minisig")).expect("written");
-        assert_eq!(check(&signer, NAME, b"{ }", &text), Ok(signer.public().id()), "{form}");
+        assert_eq!(verify_text(&signer, NAME, b"{ }", &text), Ok(signer.public_key().key_id()), "{form}");
     }
 }
 
 #[test]
 fn a_pair_made_by_stock_minisign_signs_here() {
     let folder = tempfile::tempdir().expect("a folder");
-    let ran = minisign(folder.path(), &["-G", "-W", "-p", "their.pub", "-s", "their.key"]);
+    let ran = run_minisign(folder.path(), &["-G", "-W", "-p", "their.pub", "-s", "their.key"]);
     assert!(ran.status.success(), "{ran:?}");
     let text = fs::read_to_string(folder.path().join("their.key")).expect("written");
-    let signer = Signer::read(&text.into()).expect("a key");
+    let signer = MinisignSigner::parse(&text.into()).expect("a key");
     let public = fs::read_to_string(folder.path().join("their.pub")).expect("written");
-    assert_eq!(public.lines().last(), Some(signer.public().to_string().as_str()));
+    assert_eq!(public.lines().last(), Some(signer.public_key().to_string().as_str()));
 }

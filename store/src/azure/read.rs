@@ -17,7 +17,7 @@ impl AzureStore {
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             Err(e) => return Err(error(doing(), &e)),
         };
-        let read = collect(answer, bounded::SMALL).await.map_err(|e| error(doing(), &e))?;
+        let read = collect(answer, bounded::MAX_SMALL_OBJECT_BYTES).await.map_err(|e| error(doing(), &e))?;
         read.map(Some).map_err(|e| Error::io(doing(), &e.into()))
     }
 
@@ -82,9 +82,9 @@ impl AzureStore {
             Err(e) if e.kind == Kind::Cold => Err(Error {
                 mend: format!(
                     "move it to a tier that can be read, which takes up to 15 hours: az storage blob set-tier --account-name {} --container-name {} --name {} --tier Hot",
-                    quote(&self.account),
-                    quote(&self.container),
-                    quote(&format!("{}{key}", self.prefix))
+                    shell_quote(&self.account),
+                    shell_quote(&self.container),
+                    shell_quote(&format!("{}{key}", self.prefix))
                 ),
                 ..e
             }),

@@ -1,9 +1,9 @@
 use super::*;
 use crate::{Directory, Hold, Put, key::USUAL};
 use shared::{
-    keep::{Fate, Owed, Question, ReasonRule, decide},
-    policy::{Keep, Policy},
-    signing::{Author, Signer},
+    keep::{RetentionVerdict, DeletionPrecondition, RetentionInput, ReasonRetention, decide_retention},
+    policy::{RetentionRule, Policy},
+    signing::{SigningAuthor, MinisignSigner},
 };
 use std::collections::BTreeMap;
 
@@ -20,12 +20,12 @@ struct World {
     root: tempfile::TempDir,
     store: Store,
     policy: Policy,
-    author: Author,
+    author: SigningAuthor,
     now: Timestamp,
 }
 
 /// A store of a policy with these words, for `orders` and `orders_archive`.
-fn ruled(rest: &str, dump: &str, signer: Option<Signer>) -> World {
+fn ruled(rest: &str, dump: &str, signer: Option<MinisignSigner>) -> World {
     let root = tempfile::tempdir().expect("a directory");
     let store = Store::Directory(Directory::new(root.path(), ""));
     let text = format!(
@@ -33,7 +33,7 @@ fn ruled(rest: &str, dump: &str, signer: Option<Signer>) -> World {
          stored: {{directory: /b}}, dumps: {{daily: {{keep: {{newest: 1}}, {dump}}}, weekly: {{keep: {{newest: 1}}}}}}}}}}}}"
     );
     let policy = Policy::parse(&text).unwrap_or_else(|e| panic!("{e}"));
-    let author = Author::new(policy.owner(), signer);
+    let author = SigningAuthor::new(policy.owner(), signer);
     World { root, store, policy, author, now: at(NOW) }
 }
 
@@ -43,8 +43,8 @@ fn world() -> World {
 
 /// A store of a policy that signs.
 fn signed(dump: &str) -> World {
-    let (signer, _) = Signer::generate().expect("random numbers");
-    let rest = format!("signing: {{public_keys: [{}]}},", signer.public());
+    let (signer, _) = MinisignSigner::generate().expect("random numbers");
+    let rest = format!("signing: {{public_keys: [{}]}},", signer.public_key());
     ruled(&rest, dump, Some(signer))
 }
 
@@ -101,12 +101,12 @@ impl World {
 }
 
 /// Whether these may go by this rule alone.
-fn question<'a>(points: Vec<&'a Point>, rule: &'a Keep) -> Question<'a> {
-    Question {
+fn question<'a>(points: Vec<&'a RecoveryPoint>, rule: &'a RetentionRule) -> RetentionInput<'a> {
+    RetentionInput {
         owner: "listings@host-1",
         points,
-        kinds: BTreeMap::from([("daily", ReasonRule { keep: vec![rule], owed: Owed::Nothing })]),
-        ..Question::default()
+        reasons: BTreeMap::from([("daily", ReasonRetention { keep: vec![rule], precondition: DeletionPrecondition::Nothing })]),
+        ..RetentionInput::default()
     }
 }
 
@@ -194,11 +194,11 @@ async fn what_does_not_fit_its_manifest_is_faulty_and_neither_counts_nor_goes() 
     let rule = serde_json::from_value(serde_json::json!({ "for": "1d" })).expect("a rule");
     let points: Vec<_> = seen.iter().map(|b| b.point("listings@host-1")).collect();
     let question = question(points.iter().collect(), &rule);
-    let goes: Vec<_> = decide(&question, now)
+    let goes: Vec<_> = decide_retention(&question, now)
         .into_iter()
         .filter_map(|fate| match fate {
-            Fate::Goes(cleared, _) => Some(cleared),
-            Fate::Stays(_) | Fate::Suspended(_) => None,
+            RetentionVerdict::Delete(cleared, _) => Some(cleared),
+            RetentionVerdict::Keep(_) | RetentionVerdict::Suspended(_) => None,
         })
         .collect();
     assert_eq!(goes.iter().map(|c| c.point().id.clone()).collect::<Vec<_>>(), [key("14")]);
@@ -239,8 +239,8 @@ async fn a_note_makes_a_backup_younger_and_goes_with_it() {
     let cleared = |backup: &Backup| {
         let point = backup.point("listings@host-1");
         let question = question(vec![&point], &rule);
-        match decide(&question, world.now).remove(0) {
-            Fate::Goes(cleared, _) => cleared,
+        match decide_retention(&question, world.now).remove(0) {
+            RetentionVerdict::Delete(cleared, _) => cleared,
             other => panic!("{other:?}"),
         }
     };
@@ -374,7 +374,7 @@ async fn where_the_policy_signs_nothing_counts_that_no_key_of_it_signed() {
         assert!(verdict(&world, KEY).await.contains("one of the two was changed"), "{to}");
     }
     replace(&record, &json);
-    let (other, _) = Signer::generate().expect("random numbers");
+    let (other, _) = MinisignSigner::generate().expect("random numbers");
     replace(&signature, &other.sign("listings@host-1", &beside::manifest(KEY), json.as_bytes()));
     assert!(verdict(&world, KEY).await.contains("which the policy does not name"));
     std::fs::remove_file(&signature).expect("removed");

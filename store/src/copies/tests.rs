@@ -15,8 +15,8 @@ fn daily(days: impl IntoIterator<Item = i64>) -> Vec<Backup> {
     days.into_iter().map(|d| backup(&format!("{d:02}.dump"), "orders", "daily", day(d))).collect()
 }
 
-fn newest_two() -> Keep {
-    Keep { newest: NonZeroU32::new(2), ..Keep::default() }
+fn newest_two() -> RetentionRule {
+    RetentionRule { newest: NonZeroU32::new(2), ..RetentionRule::default() }
 }
 
 fn keys(home: &[Backup], there: &[Backup], now: Timestamp) -> Vec<String> {

@@ -5,7 +5,7 @@ use crate::{Error, Kind, Written};
 use bytes::Bytes;
 use rustix::fs::{Advice, fadvise};
 use sha2::{Digest, Sha256};
-use shared::words::hex;
+use shared::words::hex_encode;
 use std::{
     fs::File,
     io::{Read, Write},
@@ -91,7 +91,7 @@ impl Writing {
         let Some(open) = self.open.take() else { unreachable!("flush leaves it open") };
         let path = self.path.clone();
         let done = blocking_for(longest(2 * open.bytes), move || {
-            let sum = hex(&open.hash.finalize());
+            let sum = hex_encode(&open.hash.finalize());
             let synced = open.file.sync_all();
             synced.map_err(|e| Error::io(format!("sync {}", path.display()), &e))?;
             read_back(&steps::temporary(&path), open.bytes, &sum)?;
@@ -134,7 +134,7 @@ fn read_back(path: &Path, bytes: u64, sum: &str) -> Result<(), Error> {
         hash.update(&chunk[..n]);
         came += n as u64;
     }
-    let read = hex(&hash.finalize());
+    let read = hex_encode(&hash.finalize());
     if came == bytes && read == sum {
         return Ok(());
     }

@@ -36,7 +36,7 @@ pub fn restore_line(of: &Restore<'_>) -> String {
         (Format::Csv, table) => {
             let copy =
                 format!("\\copy {} FROM STDIN (FORMAT csv, HEADER)", table.unwrap_or("TABLE"));
-            format!("psql -X -v ON_ERROR_STOP=1 -d TARGET -c {}", crate::quote(&copy))
+            format!("psql -X -v ON_ERROR_STOP=1 -d TARGET -c {}", crate::shell_quote(&copy))
         }
     });
     steps.join(" | ")

@@ -3,7 +3,7 @@
 use super::{S3Store, code};
 use crate::{Error, Thaw, ranges};
 use aws_sdk_s3::types::{GlacierJobParameters, RestoreRequest, StorageClass, Tier};
-use shared::aws::EdgeError;
+use shared::aws::OperationError;
 
 impl S3Store {
     pub(crate) async fn thaw(&self, key: &str, days: u32) -> Result<Thaw, Error> {
@@ -22,7 +22,7 @@ impl S3Store {
             _ => {}
         }
         let standard = GlacierJobParameters::builder().tier(Tier::Standard).build();
-        let standard = standard.map_err(|e| EdgeError::refused(doing(), e.to_string()))?;
+        let standard = standard.map_err(|e| OperationError::from_message(doing(), e.to_string()))?;
         let mut order = RestoreRequest::builder().glacier_job_parameters(standard);
         if head.archive_status().is_none() {
             // Intelligent-Tiering takes none: what is thawed there stays.
@@ -32,7 +32,7 @@ impl S3Store {
         match request.restore_request(order.build()).send().await {
             Ok(_) => Ok(Thaw::Asked { hours: hours(deep) }),
             Err(e) if code(&e) == Some("RestoreAlreadyInProgress") => Ok(Thaw::Thawing),
-            Err(e) => Err(EdgeError::new(doing(), &e).into()),
+            Err(e) => Err(OperationError::from_sdk_error(doing(), &e).into()),
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     leftovers::{of_form, unfinished},
 };
 use jiff::Timestamp;
-use shared::aws::{EdgeError, Kind};
+use shared::aws::{OperationError, OperationErrorKind};
 
 impl S3Store {
     pub(crate) async fn leftovers(&self, forms: &[KeyForm]) -> Result<Vec<Leftover>, Error> {
@@ -29,7 +29,7 @@ impl S3Store {
             let request = self.client.list_multipart_uploads().bucket(&self.what.name);
             let request = request.prefix(&self.what.prefix).set_key_marker(after);
             let page = request.set_upload_id_marker(after_id).send().await;
-            let page = page.map_err(|e| EdgeError::new(doing(), &e))?;
+            let page = page.map_err(|e| OperationError::from_sdk_error(doing(), &e))?;
             for upload in page.uploads() {
                 let key = upload.key().and_then(|k| k.strip_prefix(&self.what.prefix));
                 let (Some(key), Some(id)) = (key, upload.upload_id()) else { continue };
@@ -58,10 +58,10 @@ impl S3Store {
                     Ok(_) => Ok(()),
                     Err(e) => {
                         let doing = format!("abort the upload of {}", self.whole(&left.key));
-                        match EdgeError::new(doing, &e) {
+                        match OperationError::from_sdk_error(doing, &e) {
                             // It ended meanwhile.
                             gone if gone.code.as_deref() == Some("NoSuchUpload") => Ok(()),
-                            gone if gone.kind == Kind::Missing => Ok(()),
+                            gone if gone.kind == OperationErrorKind::Missing => Ok(()),
                             e => Err(e.into()),
                         }
                     }

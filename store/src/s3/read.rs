@@ -3,7 +3,7 @@
 use super::{S3Store, code};
 use crate::{Error, Kind, ranges};
 use bytes::{Bytes, BytesMut};
-use shared::aws::EdgeError;
+use shared::aws::OperationError;
 use std::io;
 use tokio::sync::mpsc;
 
@@ -57,7 +57,7 @@ impl S3Store {
                 return Err(ranges::changed(format!("read {}", self.whole(key))));
             }
             Err(e) => {
-                return Err(EdgeError::new(format!("read {}", self.whole(key)), &e).into());
+                return Err(OperationError::from_sdk_error(format!("read {}", self.whole(key)), &e).into());
             }
         };
         while let Some(chunk) = body.next().await {

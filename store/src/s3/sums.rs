@@ -25,7 +25,7 @@ impl Sum {
     }
 
     fn hex(&self) -> String {
-        shared::words::hex(&self.0)
+        shared::words::hex_encode(&self.0)
     }
 }
 

@@ -7,9 +7,9 @@ use aws_smithy_http_client::test_util::{NeverClient, infallible_client_fn};
 use aws_smithy_types::body::SdkBody;
 use futures_util::FutureExt;
 use shared::{
-    aws::Aws,
+    aws::AwsClients,
     policy::{Policy, StorageClass},
-    signing::{Author, Signer},
+    signing::{SigningAuthor, MinisignSigner},
 };
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
@@ -94,8 +94,8 @@ fn bucket(checksum: StoreChecksum) -> Bucket {
     }
 }
 
-fn place() -> Place {
-    Place {
+fn place() -> Location {
+    Location {
         account: "111122223333".parse().expect("an account"),
         region: "eu-west-1".parse().expect("a region"),
         role: None,
@@ -152,7 +152,7 @@ fn behind(http: impl HttpClient + 'static, what: Bucket) -> S3Store {
         .credentials_provider(SharedCredentialsProvider::new(keys))
         .retry_config(RetryConfig::standard())
         .http_client(http);
-    let client = Aws::new(base.build()).s3_client_for(
+    let client = AwsClients::new(base.build()).s3_client_for(
         &place(),
         what.endpoint.as_deref().map(|address| (address, "us-east-1")),
         None,
@@ -199,7 +199,7 @@ fn taking(head: Answer) -> impl Fn(&Asked, usize) -> Answer {
 #[tokio::test]
 async fn a_small_object_is_one_request_that_only_makes_new_ones() {
     let what = Bucket {
-        encryption: Some(Encryption::Kms),
+        encryption: Some(BucketEncryption::Kms),
         kms_key: Some("arn:aws:kms:eu-west-1:111122223333:key/1".into()),
         lock: Some(LockMode::Compliance),
         ..bucket(StoreChecksum::Sha256)
@@ -634,15 +634,15 @@ async fn who_may_read_records_alone_still_sees_what_counts_and_nothing_foreign()
 }
 
 /// The policy of a group in that bucket, and who signs for it.
-fn signing() -> (shared::policy::Policy, Author) {
-    let (signer, _) = Signer::generate().expect("random numbers");
+fn signing() -> (shared::policy::Policy, SigningAuthor) {
+    let (signer, _) = MinisignSigner::generate().expect("random numbers");
     let text = format!(
         "{{holdfast: 1, company: listings, id: host-1, signing: {{public_keys: [{}]}}, postgres: {{main: {{databases: \
          [orders], stored: {{directory: /b}}, dumps: {{daily: {{keep: {{newest: 1}}}}}}}}}}}}",
-        signer.public()
+        signer.public_key()
     );
     let policy = Policy::parse(&text).unwrap_or_else(|e| panic!("{e}"));
-    let author = Author::new(policy.owner(), Some(signer));
+    let author = SigningAuthor::new(policy.owner(), Some(signer));
     (policy, author)
 }
 

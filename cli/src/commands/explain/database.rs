@@ -4,35 +4,35 @@ use super::view::{DatabaseView, Described, Due, Offsite, PlaceView, PointView, S
 use jiff::{SignedDuration, Timestamp};
 use retention::judge;
 use shared::{
-    catalog::{Database, Place, Point, Seen, State},
-    copies::{self, Copied, Pair, rules_to},
-    keep::Fate,
-    observe::selection,
+    catalog::{RdsDatabase, Location, RecoveryPoint, Inventory, RecoveryPointState},
+    copies::{self, CopyStatus, CopyComparison, copy_rules_to},
+    keep::RetentionVerdict,
+    observe::select_databases,
     plan::Finding,
     policy::{
-        Databases, Keep, Policy, Snapshots, select,
+        DatabaseGroup, RetentionRule, Policy, SnapshotRule, evaluate_selector,
         text::{Name, Period, ReasonName},
     },
-    time::Schedule,
+    time::CronSchedule,
 };
 use std::collections::BTreeMap;
 
 /// Everything about the database `id`; none when there is neither a database nor a point of that name.
-pub(super) fn view(policy: &Policy, seen: Seen, id: &str, now: Timestamp) -> Option<DatabaseView> {
-    let home_place = Place::home(policy);
+pub(super) fn view(policy: &Policy, seen: Inventory, id: &str, now: Timestamp) -> Option<DatabaseView> {
+    let home_place = Location::home_from_policy(policy);
     let facts = freshness::Facts { rds: seen, ..freshness::Facts::default() };
     let seen = &facts.rds;
-    let home = seen.at(&home_place)?;
+    let home = seen.at_location(&home_place)?;
     let database = home.databases.iter().find(|d| d.id == id);
-    let points = || seen.places.values().flat_map(|f| &f.points).filter(|p| is_of(p, database, id));
+    let points = || seen.locations.values().flat_map(|f| &f.points).filter(|p| is_of(p, database, id));
     if database.is_none() && points().next().is_none() {
         return None;
     }
-    let selected = selection(policy, &home.databases);
+    let selected = select_databases(policy, &home.databases);
     let judged = judge(policy, seen, now);
-    let fates: BTreeMap<&str, &Fate> =
+    let fates: BTreeMap<&str, &RetentionVerdict> =
         judged.iter().map(|j| (j.point.arn.as_str(), &j.fate)).collect();
-    let group = selected.of(id).map(|(name, group, _)| (name, group)).or_else(|| {
+    let group = selected.find_by_id(id).map(|(name, group, _)| (name, group)).or_else(|| {
         let judged = judged.iter().find(|j| is_of(j.point, database, id))?;
         Some((judged.group, &policy.databases[judged.group]))
     });
@@ -52,11 +52,11 @@ pub(super) fn view(policy: &Policy, seen: Seen, id: &str, now: Timestamp) -> Opt
 }
 
 /// Whether a point is one of the database, whatever its name was then, or of one that had its name before.
-fn is_of(point: &Point, database: Option<&Database>, id: &str) -> bool {
-    point.database == id || database.is_some_and(|d| d.lineage() == point.lineage())
+fn is_of(point: &RecoveryPoint, database: Option<&RdsDatabase>, id: &str) -> bool {
+    point.database == id || database.is_some_and(|d| d.identity() == point.identity())
 }
 
-fn described(d: &Database) -> Described {
+fn described(d: &RdsDatabase) -> Described {
     Described {
         family: d.family,
         engine: d.engine.clone(),
@@ -75,16 +75,16 @@ fn described(d: &Database) -> Described {
 /// Why each group has it or not.
 fn why(
     policy: &Policy,
-    database: Option<&Database>,
+    database: Option<&RdsDatabase>,
     id: &str,
     group: Option<&Name>,
 ) -> Vec<Selected> {
     let none = BTreeMap::new();
     let tags = database.map_or(&none, |d| &d.tags);
-    let one = |(name, g): (&Name, &Databases)| {
+    let one = |(name, g): (&Name, &DatabaseGroup)| {
         let replica = database.and_then(|d| d.replica_of.as_ref());
         let named = g.select.ids.iter().any(|i| i == id);
-        let (selects, why) = match (select(&g.select, id, tags), replica) {
+        let (selects, why) = match (evaluate_selector(&g.select, id, tags), replica) {
             (Err(why), _) => (false, why),
             (Ok(why), Some(of)) if !named => (
                 false,
@@ -101,8 +101,8 @@ fn why(
     policy.databases.iter().map(one).collect()
 }
 
-fn due(policy: &Policy, group: &Databases, now: Timestamp) -> Vec<Due> {
-    let one = |(reason, rule): (&_, &Snapshots)| {
+fn due(policy: &Policy, group: &DatabaseGroup, now: Timestamp) -> Vec<Due> {
+    let one = |(reason, rule): (&_, &SnapshotRule)| {
         let reason: &ReasonName = reason;
         let when = rule.when.as_ref();
         Due {
@@ -110,7 +110,7 @@ fn due(policy: &Policy, group: &Databases, now: Timestamp) -> Vec<Due> {
             schedule: when.map(|w| {
                 format!("{} {}", w.cron, w.time_zone.as_ref().unwrap_or(&policy.time_zone))
             }),
-            next: when.and_then(|w| Schedule::new(w, &policy.time_zone).next_due(now)),
+            next: when.and_then(|w| CronSchedule::new(w, &policy.time_zone).next_due(now)),
             keep: rule.keep.clone(),
         }
     };
@@ -120,21 +120,21 @@ fn due(policy: &Policy, group: &Databases, now: Timestamp) -> Vec<Due> {
 /// What the views of points are made from.
 struct Asked<'a> {
     policy: &'a Policy,
-    group: Option<(&'a Name, &'a Databases)>,
-    database: Option<&'a Database>,
-    seen: &'a Seen,
-    fates: &'a BTreeMap<&'a str, &'a Fate>,
+    group: Option<(&'a Name, &'a DatabaseGroup)>,
+    database: Option<&'a RdsDatabase>,
+    seen: &'a Inventory,
+    fates: &'a BTreeMap<&'a str, &'a RetentionVerdict>,
     now: Timestamp,
 }
 
 impl<'a> Asked<'a> {
     /// Home, the group's destinations, and wherever else there is a point of it.
     fn places(&self, id: &str) -> Vec<PlaceView> {
-        let mut places = vec![Place::home(self.policy)];
+        let mut places = vec![Location::home_from_policy(self.policy)];
         let copies = self.group.iter().flat_map(|(_, g)| &g.copies);
-        let wanted = copies.filter_map(|c| Place::of(self.policy, &c.to));
-        let lying = |place: &Place| self.points(place, id).next().is_some();
-        let others = self.seen.places.keys().filter(|p| lying(p)).cloned();
+        let wanted = copies.filter_map(|c| Location::for_destination(self.policy, &c.to));
+        let lying = |place: &Location| self.points(place, id).next().is_some();
+        let others = self.seen.locations.keys().filter(|p| lying(p)).cloned();
         for place in wanted.chain(others).collect::<Vec<_>>() {
             if !places.contains(&place) {
                 places.push(place);
@@ -143,15 +143,15 @@ impl<'a> Asked<'a> {
         places.into_iter().map(|place| self.place(id, place)).collect()
     }
 
-    fn points(&self, place: &Place, id: &str) -> impl Iterator<Item = &'a Point> {
-        let fleet = self.seen.at(place);
+    fn points(&self, place: &Location, id: &str) -> impl Iterator<Item = &'a RecoveryPoint> {
+        let fleet = self.seen.at_location(place);
         let (id, database) = (id.to_owned(), self.database);
         fleet.into_iter().flat_map(|f| &f.points).filter(move |p| is_of(p, database, &id))
     }
 
-    fn place(&self, id: &str, place: Place) -> PlaceView {
-        let home = place == Place::home(self.policy);
-        let here = |to: &Name| Place::of(self.policy, to).as_ref() == Some(&place);
+    fn place(&self, id: &str, place: Location) -> PlaceView {
+        let home = place == Location::home_from_policy(self.policy);
+        let here = |to: &Name| Location::for_destination(self.policy, to).as_ref() == Some(&place);
         let names = self.policy.destinations.keys().filter(|to| here(to)).map(ToString::to_string);
         let name = if home { "home".to_owned() } else { names.collect::<Vec<_>>().join(", ") };
         let rules = self.rules(&place);
@@ -166,18 +166,18 @@ impl<'a> Asked<'a> {
             .collect();
         points.sort_by(|a, b| b.data_time.cmp(&a.data_time).then_with(|| a.id.cmp(&b.id)));
         // Unknown is not oldest: what is on its way is newer than all.
-        points.sort_by_key(|p| p.data_time.is_some() || p.state != State::InFlight);
-        PlaceView { name, seen: self.seen.at(&place).is_some(), place, points }
+        points.sort_by_key(|p| p.data_time.is_some() || p.state != RecoveryPointState::InFlight);
+        PlaceView { name, seen: self.seen.at_location(&place).is_some(), place, points }
     }
 
     /// The keep rules of each reason at a place.
-    fn rules(&self, place: &Place) -> BTreeMap<&'a str, Vec<&'a Keep>> {
-        let mut rules: BTreeMap<&str, Vec<&Keep>> = BTreeMap::new();
+    fn rules(&self, place: &Location) -> BTreeMap<&'a str, Vec<&'a RetentionRule>> {
+        let mut rules: BTreeMap<&str, Vec<&RetentionRule>> = BTreeMap::new();
         let Some((_, group)) = self.group else { return rules };
-        if *place == Place::home(self.policy) {
+        if *place == Location::home_from_policy(self.policy) {
             return group.snapshots.iter().map(|(r, s)| (r.as_str(), vec![&s.keep])).collect();
         }
-        for copy in rules_to(self.policy, group, place) {
+        for copy in copy_rules_to(self.policy, group, place) {
             for reason in &copy.of {
                 rules.entry(reason.as_str()).or_default().push(&copy.keep);
             }
@@ -187,17 +187,17 @@ impl<'a> Asked<'a> {
 
     fn point<'k>(
         &self,
-        p: &Point,
-        rules: impl Iterator<Item = &'k Keep>,
+        p: &RecoveryPoint,
+        rules: impl Iterator<Item = &'k RetentionRule>,
         offsite: Vec<Offsite>,
     ) -> PointView {
         let (stays, because) = match self.fates.get(p.arn.as_str()) {
-            Some(Fate::Stays(why)) => (true, why.clone()),
-            Some(Fate::Suspended(why)) => (true, vec![why.clone()]),
-            Some(Fate::Goes(_, why)) => (false, vec![why.clone()]),
+            Some(RetentionVerdict::Keep(why)) => (true, why.clone()),
+            Some(RetentionVerdict::Suspended(why)) => (true, vec![why.clone()]),
+            Some(RetentionVerdict::Delete(_, why)) => (false, vec![why.clone()]),
             None => (true, vec!["no group has its database, so nothing of it goes".into()]),
         };
-        let ours = p.good() && !p.automated && p.made_for(&self.policy.owner());
+        let ours = p.is_complete() && !p.automated && p.is_owned_by(&self.policy.owner());
         let ages = rules.filter(|_| ours).filter_map(|r| r.age.as_ref());
         let span = ages.map(Period::duration).max();
         PointView {
@@ -224,24 +224,24 @@ impl<'a> Asked<'a> {
     fn offsite(&self, id: &str) -> BTreeMap<&'a str, Vec<Offsite>> {
         let mut all: BTreeMap<&str, Vec<Offsite>> = BTreeMap::new();
         let Some((_, group)) = self.group else { return all };
-        let home: Vec<&Point> = self.points(&Place::home(self.policy), id).collect();
-        for (place, rule) in copies::places(self.policy, group) {
-            let there: Vec<&Point> = self.points(&place, id).collect();
-            let pair = Pair { policy: self.policy, group, rule, home: &home, there: &there };
-            for sent in pair.sent(self.now) {
-                let wanted = !sent.wanted.is_empty();
-                let (state, detail) = match &sent.copied {
-                    _ if self.seen.at(&place).is_none() => {
+        let home: Vec<&RecoveryPoint> = self.points(&Location::home_from_policy(self.policy), id).collect();
+        for (place, rule) in copies::copy_locations(self.policy, group) {
+            let there: Vec<&RecoveryPoint> = self.points(&place, id).collect();
+            let pair = CopyComparison { policy: self.policy, group, rule, source_points: &home, destination_points: &there };
+            for sent in pair.candidates(self.now) {
+                let wanted = !sent.keep_reasons.is_empty();
+                let (state, detail) = match &sent.status {
+                    _ if self.seen.at_location(&place).is_none() => {
                         ("unknown", "that place can't be seen".into())
                     }
-                    Copied::Good(copy) => ("good", copy.id.clone()),
-                    Copied::InFlight(copy) => ("in-flight", copy.id.clone()),
-                    Copied::Wrong(copy, why) => ("wrong", format!("{}: {why}", copy.id)),
-                    Copied::Missing { failed: 0 } if wanted => ("due", sent.wanted.join(", ")),
-                    Copied::Missing { failed } if wanted => {
+                    CopyStatus::Good(copy) => ("good", copy.id.clone()),
+                    CopyStatus::InFlight(copy) => ("in-flight", copy.id.clone()),
+                    CopyStatus::Wrong(copy, why) => ("wrong", format!("{}: {why}", copy.id)),
+                    CopyStatus::Missing { failed: 0 } if wanted => ("due", sent.keep_reasons.join(", ")),
+                    CopyStatus::Missing { failed } if wanted => {
                         ("due", format!("{failed} tries failed"))
                     }
-                    Copied::Missing { .. } => {
+                    CopyStatus::Missing { .. } => {
                         ("not-wanted", "its rule there would not keep it".into())
                     }
                 };

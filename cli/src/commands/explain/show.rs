@@ -9,9 +9,9 @@ use crate::{
     commands::gate,
     output::Answer,
     table::Look,
-    words::{self, NONE, age, plain, size, time},
+    words::{self, NONE, age, plain, format_size, time},
 };
-use shared::policy::{Keep, Objectives};
+use shared::policy::{RetentionRule, AssetObjectives};
 
 impl Answer for Explained {
     fn text(&self, look: Look) -> String {
@@ -137,8 +137,8 @@ fn offsite(copies: &[Offsite]) -> String {
 }
 
 /// A keep rule as the policy has it.
-fn keep(rule: &Keep) -> String {
-    let Keep { age, newest, hourly, daily, weekly, monthly, yearly } = rule;
+fn keep(rule: &RetentionRule) -> String {
+    let RetentionRule { age, newest, hourly, daily, weekly, monthly, yearly } = rule;
     let mut parts: Vec<String> = age.iter().map(|a| format!("for {a}")).collect();
     let counts = [
         ("newest", newest),
@@ -152,8 +152,8 @@ fn keep(rule: &Keep) -> String {
     parts.join(", ")
 }
 
-fn objectives(o: &Objectives) -> String {
-    let Objectives { max_age, rpo, rto, min_size, size_change } = o;
+fn objectives(o: &AssetObjectives) -> String {
+    let AssetObjectives { max_age, rpo, rto, min_size, size_change } = o;
     let said = |word: &str, value: Option<String>| value.map(|v| format!("{word} {v}"));
     let parts = [
         said("newest point at most", max_age.as_ref().map(|p| format!("{p} old"))),
@@ -183,7 +183,7 @@ fn stored(asset: &str, s: &StoredView, look: Look) -> String {
     if !s.newest.is_empty() {
         let rows = s.newest.iter().map(|l| {
             let bytes = i64::try_from(l.size_bytes).unwrap_or(i64::MAX);
-            vec![l.key.clone(), size(bytes), time(l.data_time)]
+            vec![l.key.clone(), format_size(bytes), time(l.data_time)]
         });
         parts.push(look.table(&["newest objects", "size", "data time (UTC, at the latest)"], rows));
     }

@@ -4,12 +4,12 @@ use crate::function::Function;
 use freshness::{Facts, Places, Stored, StoredPoint};
 use serde::Serialize;
 use shared::{
-    catalog::Gap,
+    catalog::ObservationError,
     plan::Finding,
-    policy::{Bucket, Objectives, Policy},
-    report::Standing,
-    request::Request,
-    run::World,
+    policy::{BucketGroup, AssetObjectives, Policy},
+    report::AssetStatus,
+    request::RunRequest,
+    run::RunContext,
 };
 use std::collections::BTreeMap;
 
@@ -21,8 +21,8 @@ pub(super) struct StoredView {
     pub(super) at: String,
     /// Keys end with this.
     pub(super) suffix: String,
-    pub(super) objectives: Objectives,
-    pub(super) standing: Option<Standing>,
+    pub(super) objectives: AssetObjectives,
+    pub(super) standing: Option<AssetStatus>,
     pub(super) findings: Vec<Finding>,
     /// The newest objects, newest first.
     pub(super) newest: Vec<Lies>,
@@ -42,8 +42,8 @@ pub(super) struct Lies {
 pub(super) struct BucketView {
     pub(super) group: String,
     /// What the policy says of it.
-    pub(super) policy: Bucket,
-    pub(super) standings: Vec<Standing>,
+    pub(super) policy: BucketGroup,
+    pub(super) standings: Vec<AssetStatus>,
     pub(super) findings: Vec<Finding>,
 }
 
@@ -56,7 +56,7 @@ pub(super) fn names(policy: &Policy) -> Vec<String> {
 }
 
 /// The assets of that name, or of the group of that name, whose points lie as objects.
-pub(super) async fn stored(world: &World<'_>, asset: &str, gaps: &mut Vec<Gap>) -> Vec<StoredView> {
+pub(super) async fn stored(world: &RunContext<'_>, asset: &str, gaps: &mut Vec<ObservationError>) -> Vec<StoredView> {
     let mut views = Vec::new();
     let places = Places::new(world, None);
     for one in places.assets().await {
@@ -70,7 +70,7 @@ pub(super) async fn stored(world: &World<'_>, asset: &str, gaps: &mut Vec<Gap>) 
 }
 
 /// Judged as `freshness` judges it.
-fn view(world: &World<'_>, one: Stored) -> StoredView {
+fn view(world: &RunContext<'_>, one: Stored) -> StoredView {
     let facts = Facts { stored: vec![one.clone()], ..Facts::default() };
     let verdict = freshness::plan(world.policy, &facts, world.now);
     let at = one.at();
@@ -89,8 +89,8 @@ fn view(world: &World<'_>, one: Stored) -> StoredView {
 }
 
 /// The buckets of that name, by group or by their own, judged as `replication` judges them.
-pub(super) async fn buckets(world: &World<'_>, asset: &str) -> Vec<BucketView> {
-    let named = |(name, bucket): &(&_, &Bucket)| {
+pub(super) async fn buckets(world: &RunContext<'_>, asset: &str) -> Vec<BucketView> {
+    let named = |(name, bucket): &(&_, &BucketGroup)| {
         let name: &shared::policy::text::Name = name;
         name.as_str() == asset || bucket.bucket.as_str() == asset
     };
@@ -101,19 +101,19 @@ pub(super) async fn buckets(world: &World<'_>, asset: &str) -> Vec<BucketView> {
         alone.databases = BTreeMap::new();
         alone.postgres = BTreeMap::new();
         alone.buckets.retain(|n, _| n == name);
-        let world = World {
+        let world = RunContext {
             aws: world.aws,
             policy: &alone,
             now: world.now,
-            budget: world.budget,
-            run: world.run.clone(),
+            deadline: world.deadline,
+            run_id: world.run_id.clone(),
             dry_run: true,
-            host: true,
-            topic: None,
-            reports: None,
+            on_host: true,
+            failure_topic: None,
+            reports_topic: None,
             user: None,
         };
-        let request = Request { dry_run: true, ..Request::look() };
+        let request = RunRequest { dry_run: true, ..RunRequest::full_run() };
         let report = Function::Replication.run(&world, &request).await;
         views.push(BucketView {
             group: name.to_string(),

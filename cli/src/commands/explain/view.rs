@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use shared::{
-    catalog::{Family, Place, State},
+    catalog::{DatabaseKind, Location, RecoveryPointState},
     plan::Finding,
-    policy::{Keep, Objectives},
+    policy::{RetentionRule, AssetObjectives},
 };
 
 /// A database and its points.
@@ -18,7 +18,7 @@ pub(super) struct DatabaseView {
     /// Every group of databases, and why it selects it or not.
     pub(super) selection: Vec<Selected>,
     /// What is asked of it.
-    pub(super) objectives: Objectives,
+    pub(super) objectives: AssetObjectives,
     /// Good points that always stay at each place.
     pub(super) keep_at_least: Option<u32>,
     /// What is wrong with it.
@@ -32,7 +32,7 @@ pub(super) struct DatabaseView {
 /// What RDS says of it.
 #[derive(Debug, Serialize)]
 pub(super) struct Described {
-    pub(super) family: Family,
+    pub(super) family: DatabaseKind,
     pub(super) engine: String,
     pub(super) status: String,
     pub(super) resource_id: String,
@@ -60,7 +60,7 @@ pub(super) struct Due {
     /// Cron fields and their zone; none when they are taken on demand.
     pub(super) schedule: Option<String>,
     pub(super) next: Option<Timestamp>,
-    pub(super) keep: Keep,
+    pub(super) keep: RetentionRule,
 }
 
 /// The points at one place, newest first.
@@ -68,7 +68,7 @@ pub(super) struct Due {
 pub(super) struct PlaceView {
     /// `home`, or the destinations that are there.
     pub(super) name: String,
-    pub(super) place: Place,
+    pub(super) place: Location,
     /// Whether it could be looked at.
     pub(super) seen: bool,
     pub(super) points: Vec<PointView>,
@@ -79,7 +79,7 @@ pub(super) struct PlaceView {
 pub(super) struct PointView {
     pub(super) id: String,
     pub(super) arn: String,
-    pub(super) state: State,
+    pub(super) state: RecoveryPointState,
     /// When the data was so.
     pub(super) data_time: Option<Timestamp>,
     pub(super) age_seconds: Option<i64>,

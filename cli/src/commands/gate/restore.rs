@@ -1,6 +1,6 @@
 //! The way back: one line of AWS CLI that restores a snapshot beside the original.
 
-use shared::catalog::{Database, Family};
+use shared::catalog::{RdsDatabase, DatabaseKind};
 
 /// Longest identifier of an instance or cluster.
 /// <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/CHAP_Limits.html>
@@ -8,18 +8,18 @@ const LONGEST: usize = 63;
 
 /// A command that restores `snapshot` as `<id>-restored`. What only a person can choose is written in capitals. RDS
 /// restores into default subnet and security groups; docs/cli.md says how to name others.
-pub(super) fn command(database: &Database, snapshot: &str, region: &str) -> String {
+pub(super) fn command(database: &RdsDatabase, snapshot: &str, region: &str) -> String {
     let tail = "-restored";
     let cut: String = database.id.chars().take(LONGEST - tail.len()).collect();
     let new = format!("{}{tail}", cut.trim_end_matches('-'));
     let engine = &database.engine;
     match database.family {
-        Family::Instance => format!(
+        DatabaseKind::Instance => format!(
             "aws rds restore-db-instance-from-db-snapshot --region {region} --db-instance-identifier {new} \
              --db-snapshot-identifier {snapshot} --no-publicly-accessible"
         ),
         // An Aurora cluster is restored without instances.
-        Family::Cluster if engine.starts_with("aurora") => {
+        DatabaseKind::Cluster if engine.starts_with("aurora") => {
             let member: String = cut.chars().take(LONGEST - tail.len() - 2).collect();
             let member = format!("{}{tail}-1", member.trim_end_matches('-'));
             format!(
@@ -29,7 +29,7 @@ pub(super) fn command(database: &Database, snapshot: &str, region: &str) -> Stri
                  --db-instance-class CLASS"
             )
         }
-        Family::Cluster => format!(
+        DatabaseKind::Cluster => format!(
             "aws rds restore-db-cluster-from-snapshot --region {region} --db-cluster-identifier {new} \
              --snapshot-identifier {snapshot} --engine {engine} --db-cluster-instance-class CLASS"
         ),
@@ -40,8 +40,8 @@ pub(super) fn command(database: &Database, snapshot: &str, region: &str) -> Stri
 mod tests {
     use super::*;
 
-    fn database(id: &str, family: Family, engine: &str) -> Database {
-        Database {
+    fn database(id: &str, family: DatabaseKind, engine: &str) -> RdsDatabase {
+        RdsDatabase {
             id: id.into(),
             family,
             resource_id: "db-1".into(),
@@ -63,9 +63,9 @@ mod tests {
     #[test]
     fn each_kind_of_database_has_its_own_way_back() {
         let table = [
-            database("orders", Family::Instance, "postgres"),
-            database("ledger", Family::Cluster, "aurora-postgresql"),
-            database("stock", Family::Cluster, "mysql"),
+            database("orders", DatabaseKind::Instance, "postgres"),
+            database("ledger", DatabaseKind::Cluster, "aurora-postgresql"),
+            database("stock", DatabaseKind::Cluster, "mysql"),
         ];
         let lines: Vec<_> = table.iter().map(|d| command(d, "s-1", "eu-west-1")).collect();
         insta::assert_snapshot!(lines.join("\n"), @"
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn no_identifier_is_longer_than_rds_takes() {
         let long = "a".repeat(63);
-        let line = command(&database(&long, Family::Cluster, "aurora-mysql"), "s", "eu-west-1");
+        let line = command(&database(&long, DatabaseKind::Cluster, "aurora-mysql"), "s", "eu-west-1");
         let ids = line.split(' ').filter(|w| w.starts_with("aaa"));
         assert!(ids.clone().count() == 3 && ids.clone().all(|w| w.len() <= LONGEST), "{line}");
     }

@@ -4,9 +4,9 @@ use super::super::status::Status;
 use jiff::{SignedDuration, Timestamp};
 use prometheus::{GaugeVec, Opts, Registry, TextEncoder};
 use shared::{
-    metrics::{Metric, Value},
+    metrics::{Metric, MetricValue},
     plan::Severity,
-    report::Standing,
+    report::AssetStatus,
 };
 
 /// A look may be late by this much besides its own time before what it saw is called old.
@@ -22,7 +22,7 @@ pub(super) struct Seen {
     /// How everything stood.
     pub(super) status: Status,
     /// What the functions would publish.
-    pub(super) values: Vec<Value>,
+    pub(super) values: Vec<MetricValue>,
 }
 
 /// The last look, and whether the one after it failed.
@@ -202,10 +202,10 @@ impl Gauges<'_> {
     /// A gauge of each asset that has a value.
     fn assets(
         &self,
-        assets: &[Standing],
+        assets: &[AssetStatus],
         name: &str,
         help: &str,
-        of: impl Fn(&Standing) -> Option<f64>,
+        of: impl Fn(&AssetStatus) -> Option<f64>,
     ) {
         let rows =
             assets.iter().filter_map(|s| Some((vec![s.group.as_str(), s.asset.as_str()], of(s)?)));
@@ -213,7 +213,7 @@ impl Gauges<'_> {
     }
 
     /// A gauge of a metric's values.
-    fn values(&self, values: &[Value], metric: Metric, name: &str, help: &str, scale: f64) {
+    fn values(&self, values: &[MetricValue], metric: Metric, name: &str, help: &str, scale: f64) {
         let names: &[&str] = match metric.of() {
             "Group, Asset" => &["group", "asset"],
             "Group" => &["group"],
@@ -261,7 +261,7 @@ impl Four {
         // One that has none must not leave the word to the others.
         let all = asked().all(|s| s.age_seconds.is_some());
         let oldest = asked().filter(|_| all).max_by_key(|s| s.age_seconds);
-        let total = |v: &&Value| v.metric == Metric::Points && v.group.is_none();
+        let total = |v: &&MetricValue| v.metric == Metric::Points && v.group.is_none();
         Self {
             age_hours: oldest.and_then(|s| Some((float(s.age_seconds?) + passed) / 3600.0)),
             size_mb: oldest.and_then(|s| Some(float(s.size_bytes?) / f64::from(1 << 20))),

@@ -2,11 +2,11 @@
 
 use super::{Action, Copying, Looked, Noting, bad_key, nameable};
 use jiff::Timestamp;
-use shared::plan::Plan;
+use shared::plan::ActionPlan;
 use store::copies::{self, Missing};
 
 /// Good dumps that a second place's rule would keep and that are not there.
-pub(super) fn copy(plan: &mut Plan<Action>, l: &Looked<'_>, now: Timestamp) {
+pub(super) fn copy(plan: &mut ActionPlan<Action>, l: &Looked<'_>, now: Timestamp) {
     let Some((Ok(home), others)) = l.places.split_first() else { return };
     for (to, (there, place)) in others.iter().zip(&l.rules.also_stored).enumerate() {
         let Ok(there) = there else { continue };
@@ -20,7 +20,7 @@ pub(super) fn copy(plan: &mut Plan<Action>, l: &Looked<'_>, now: Timestamp) {
                 at,
             };
             let because = format!("its database was still the same at {at}");
-            plan.step(format!("{}/{}", l.group, l.database), Action::Note(note), because);
+            plan.push_step(format!("{}/{}", l.group, l.database), Action::Note(note), because);
         }
         for (reason, dump) in &l.dumps {
             // What was taken after this run began is not of the future.
@@ -40,7 +40,7 @@ pub(super) fn copy(plan: &mut Plan<Action>, l: &Looked<'_>, now: Timestamp) {
                     to,
                 };
                 let because = format!("it is not there, and would be kept: {}", why.join(", "));
-                plan.step(format!("{}/{}", l.group, l.database), Action::Copy(copy), because);
+                plan.push_step(format!("{}/{}", l.group, l.database), Action::Copy(copy), because);
             }
         }
     }

@@ -25,7 +25,7 @@ fn daily() -> Policy {
     policy(&format!("{STORED}, {DAILY}"))
 }
 
-fn looked(policy: &Policy, places: Vec<Result<Vec<Backup>, EdgeError>>) -> Looked<'_> {
+fn looked(policy: &Policy, places: Vec<Result<Vec<Backup>, OperationError>>) -> Looked<'_> {
     let (group, rules) = policy.postgres.first_key_value().expect("a group");
     Looked {
         group,
@@ -45,20 +45,20 @@ fn at_slot(reason: &str, slot: &str) -> Backup {
     backup(&format!("orders_{reason}_{time}.dump"), "orders", reason, slot)
 }
 
-fn asked(reason: &str) -> Request {
-    Request { reason: reason.into(), ..Request::look() }
+fn asked(reason: &str) -> RunRequest {
+    RunRequest { reason: reason.into(), ..RunRequest::full_run() }
 }
 
-fn said(policy: &Policy, looked: Looked<'_>, request: &Request, now: &str) -> String {
+fn said(policy: &Policy, looked: Looked<'_>, request: &RunRequest, now: &str) -> String {
     let plan = plan(policy, &[looked], request, at(now));
     let steps = plan.steps.iter().map(|s| format!("{}: {}", s.action, s.because));
     let findings = plan.findings.iter().map(ToString::to_string);
     steps.chain(findings).collect::<Vec<_>>().join("\n")
 }
 
-fn due(places: Vec<Result<Vec<Backup>, EdgeError>>, now: &str) -> String {
+fn due(places: Vec<Result<Vec<Backup>, OperationError>>, now: &str) -> String {
     let policy = daily();
-    said(&policy, looked(&policy, places), &Request::look(), now)
+    said(&policy, looked(&policy, places), &RunRequest::full_run(), now)
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn what_has_no_commit_record_of_this_reason_and_slot_is_no_dump_of_it() {
 
 #[test]
 fn a_place_that_is_not_seen_gets_no_dump_blindly() {
-    let unseen = || Err(EdgeError::of_kind(Kind::Store, "list s3://acme-dumps/pg/", "timeout", ""));
+    let unseen = || Err(OperationError::with_hint(OperationErrorKind::Store, "list s3://acme-dumps/pg/", "timeout", ""));
     insta::assert_snapshot!(due(vec![unseen()], NOW), @"critical main/orders gap: list s3://acme-dumps/pg/: timeout; check the store's address, credentials and free space");
 }
 
@@ -98,14 +98,14 @@ fn a_place_that_is_not_seen_gets_no_dump_blindly() {
 fn what_would_stop_the_next_dump_is_said_before_it_is_due() {
     let policy = daily();
     let there = || vec![Ok(vec![at_slot("daily", "2026-11-20T02:00:00Z")])];
-    let old = EdgeError::of_kind(
-        Kind::Refused,
+    let old = OperationError::with_hint(
+        OperationErrorKind::Refused,
         "find pg_dump",
         "the server is 17 and pg_dump is 15",
         "install postgresql-client-17",
     );
-    let away = EdgeError::of_kind(Kind::Database, "connect", "refused", "");
-    let keyless = EdgeError::of_kind(Kind::Key, "read secret", "it is gone", "");
+    let away = OperationError::with_hint(OperationErrorKind::Database, "connect", "refused", "");
+    let keyless = OperationError::with_hint(OperationErrorKind::Key, "read secret", "it is gone", "");
     let reason = looked(&policy, there()).dumps.into_keys().next().expect("daily");
     for (look, expected) in [
         (Looked { server: Err(old), ..looked(&policy, there()) }, "critical main/orders not-ready"),
@@ -115,7 +115,7 @@ fn what_would_stop_the_next_dump_is_said_before_it_is_due() {
             "critical main/orders no-key",
         ),
     ] {
-        let said = said(&policy, look, &Request::look(), NOW);
+        let said = said(&policy, look, &RunRequest::full_run(), NOW);
         assert!(said.starts_with(expected), "{said}");
     }
 }
@@ -125,7 +125,7 @@ fn a_disk_that_is_too_full_for_the_dump_is_not_filled() {
     let policy = policy(&format!("{STORED}, free_disk: 1MB, {DAILY}"));
     let room = |free, there| {
         let look = Looked { free: Some(free), ..looked(&policy, vec![Ok(there)]) };
-        said(&policy, look, &Request::look(), NOW)
+        said(&policy, look, &RunRequest::full_run(), NOW)
     };
     assert!(room(6_000_000, vec![]).starts_with("dump orders"));
     insta::assert_snapshot!(room(5_999_999, vec![]), @"critical main/orders no-space: 5999999 bytes are free and 6000000 are needed for daily; free space on the disk, or put the directory on a larger one");
@@ -152,14 +152,14 @@ fn every_table_and_query_of_csv_is_a_file_of_its_own() {
          compress: gzip, tables: [orders], queries: {recent: SELECT 1}}}",
     );
     let slot = at("2026-11-20T02:00:00Z");
-    let all = said(&policy, looked(&policy, vec![Ok(vec![])]), &Request::look(), NOW);
+    let all = said(&policy, looked(&policy, vec![Ok(vec![])]), &RunRequest::full_run(), NOW);
     insta::assert_snapshot!(all, @"
     dump orders, orders: csv is due since 10h
     dump orders, recent: csv is due since 10h
     ");
     let one = backup("orders/orders_csv_orders_20261120_020000.csv.gz", "orders", "csv", slot)
         .with(|m| m.table = Some("orders".into()));
-    let rest = said(&policy, looked(&policy, vec![Ok(vec![one])]), &Request::look(), NOW);
+    let rest = said(&policy, looked(&policy, vec![Ok(vec![one])]), &RunRequest::full_run(), NOW);
     insta::assert_snapshot!(rest, @"dump orders, recent: csv is due since 10h");
 }
 
@@ -170,8 +170,8 @@ fn a_second_place_gets_what_its_rule_keeps_and_never_twice() {
     ));
     let slots = ["2026-11-18T02:00:00Z", "2026-11-19T02:00:00Z", "2026-11-20T02:00:00Z"];
     let home = || slots.iter().map(|s| at_slot("daily", s)).collect::<Vec<_>>();
-    let copies = |there: Result<Vec<Backup>, EdgeError>| {
-        said(&policy, looked(&policy, vec![Ok(home()), there]), &Request::look(), NOW)
+    let copies = |there: Result<Vec<Backup>, OperationError>| {
+        said(&policy, looked(&policy, vec![Ok(home()), there]), &RunRequest::full_run(), NOW)
     };
     insta::assert_snapshot!(copies(Ok(vec![])), @"
     copy orders_daily_20261119_020000.dump to also_stored[0]: it is not there, and would be kept: newest 2 of 2
@@ -180,7 +180,7 @@ fn a_second_place_gets_what_its_rule_keeps_and_never_twice() {
     // A copy is the same bytes under another name.
     let copy = |slot| Backup { key: "2026/x.dump".into(), ..at_slot("daily", slot) };
     insta::assert_snapshot!(copies(Ok(vec![copy(slots[1]), copy(slots[2])])), @"");
-    insta::assert_snapshot!(copies(Err(EdgeError::refused("list", "no"))), @"critical main/orders gap: list: no; this is not what Holdfast expects there: look at it; the next run tries again");
+    insta::assert_snapshot!(copies(Err(OperationError::from_message("list", "no"))), @"critical main/orders gap: list: no; this is not what Holdfast expects there: look at it; the next run tries again");
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn a_dump_may_be_the_same_as_the_newest_one_for_its_reason_that_can_be_read_at_o
                  tiers: [{class: STANDARD_IA}, {after: 30d, class: GLACIER}]";
     let policy = policy(&format!("{STORED}, {dumps}"));
     let named = |backups: Vec<Backup>| {
-        let plan = plan(&policy, &[looked(&policy, vec![Ok(backups)])], &Request::look(), at(NOW));
+        let plan = plan(&policy, &[looked(&policy, vec![Ok(backups)])], &RunRequest::full_run(), at(NOW));
         let takes = plan.steps.into_iter().filter_map(|s| match s.action {
             Action::Take(t) => Some(t.same_as.unwrap_or_else(|| "none".into())),
             _ => None,
@@ -233,7 +233,7 @@ fn a_second_place_is_told_that_its_copy_is_still_true() {
     let notes = ["2026-11-19T02:00:05Z", "2026-11-20T02:00:05Z"];
     let told = |there| {
         let places = vec![Ok(vec![dump(&notes)]), Ok(there)];
-        said(&policy, looked(&policy, places), &Request::look(), NOW)
+        said(&policy, looked(&policy, places), &RunRequest::full_run(), NOW)
     };
     insta::assert_snapshot!(told(vec![dump(&notes[..1])]), @"note in also_stored[0] that orders_daily_20261118_020000.dump is still true: its database was still the same at 2026-11-20T02:00:05Z");
     insta::assert_snapshot!(told(vec![dump(&notes)]), @"");

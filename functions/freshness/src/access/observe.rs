@@ -3,14 +3,14 @@
 use super::Facts;
 use futures_util::future::join_all;
 use shared::{
-    catalog::Place,
-    policy::{Access, Encrypt, Policy, Store, text::Period},
-    run::World,
+    catalog::Location,
+    policy::{AccessConfig, EncryptionConfig, Policy, StoreConfig, text::Period},
+    run::RunContext,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Looks at what the policy asks of access, and at nothing else.
-pub(super) async fn observe(world: &World<'_>) -> Facts {
+pub(super) async fn observe(world: &RunContext<'_>) -> Facts {
     let policy = world.policy;
     let mut facts = Facts::default();
     if policy.home.is_none() {
@@ -23,29 +23,29 @@ pub(super) async fn observe(world: &World<'_>) -> Facts {
             || !access.may_delete.is_empty();
         if asked {
             let looks = buckets(policy).into_iter().map(async |(bucket, place)| {
-                let found = world.aws.s3(&place).policy(&bucket).await;
+                let found = world.aws.s3(&place).bucket_policy(&bucket).await;
                 (bucket, found)
             });
             facts.buckets = join_all(looks).await;
         }
         if access.rotate_keys_every.is_some() {
             let looks = keys(policy).into_iter().map(async |(key, place)| {
-                let found = world.aws.kms(&place).rotation(&key).await;
+                let found = world.aws.kms(&place).key_rotation(&key).await;
                 (key, found)
             });
             facts.keys = join_all(looks).await;
         }
         if access.max_session.is_some() {
             let looks = roles(policy, access).into_iter().map(async |(role, place)| {
-                let found = world.aws.iam(&place).longest_session(&role).await;
+                let found = world.aws.iam(&place).max_session_duration(&role).await;
                 (role, found)
             });
             facts.roles = join_all(looks).await;
         }
     }
-    let manager = world.aws.secrets(&world.home());
+    let manager = world.aws.secrets(&world.home_location());
     let looks = secrets(policy).into_iter().map(async |((group, secret), most)| {
-        let found = manager.changed(&secret).await;
+        let found = manager.current_version_created(&secret).await;
         (group, secret, most, found)
     });
     facts.secrets = join_all(looks).await;
@@ -53,14 +53,14 @@ pub(super) async fn observe(world: &World<'_>) -> Facts {
 }
 
 /// Every bucket of AWS that backups or their record lie in, with where it is.
-fn buckets(policy: &Policy) -> BTreeMap<String, Place> {
-    let home = Place::home(policy);
-    let at = |region: Option<&shared::policy::text::Region>| Place {
+fn buckets(policy: &Policy) -> BTreeMap<String, Location> {
+    let home = Location::home_from_policy(policy);
+    let at = |region: Option<&shared::policy::text::Region>| Location {
         region: region.cloned().unwrap_or_else(|| home.region.clone()),
         ..home.clone()
     };
     let mut all = BTreeMap::new();
-    let on_aws = |s: &&Store| !s.elsewhere();
+    let on_aws = |s: &&StoreConfig| !s.is_outside_aws();
     for store in stores(policy).into_iter().filter(on_aws) {
         if let Some(bucket) = &store.bucket {
             all.insert(bucket.to_string(), at(store.aws_region().as_ref()));
@@ -71,14 +71,14 @@ fn buckets(policy: &Policy) -> BTreeMap<String, Place> {
         all.insert(bucket.to_string(), at(audit.region.as_ref()));
     }
     for (name, destination) in &policy.destinations {
-        if let (Some(bucket), Some(place)) = (&destination.bucket, Place::of(policy, name)) {
+        if let (Some(bucket), Some(place)) = (&destination.bucket, Location::for_destination(policy, name)) {
             all.insert(bucket.to_string(), place);
         }
     }
     all
 }
 
-fn stores(policy: &Policy) -> Vec<&Store> {
+fn stores(policy: &Policy) -> Vec<&StoreConfig> {
     let postgres = policy.postgres.values();
     let postgres = postgres.flat_map(|g| {
         g.also_stored.iter().chain([&g.stored]).chain(g.wal.as_ref().map(|w| &w.stored))
@@ -90,11 +90,11 @@ fn stores(policy: &Policy) -> Vec<&Store> {
 }
 
 /// Every KMS key that the policy names, with where it is.
-fn keys(policy: &Policy) -> BTreeMap<String, Place> {
-    let home = Place::home(policy);
+fn keys(policy: &Policy) -> BTreeMap<String, Location> {
+    let home = Location::home_from_policy(policy);
     let mut all = BTreeMap::new();
     for (name, destination) in &policy.destinations {
-        if let (Some(key), Some(place)) = (&destination.kms_key, Place::of(policy, name)) {
+        if let (Some(key), Some(place)) = (&destination.kms_key, Location::for_destination(policy, name)) {
             all.insert(key.to_string(), place);
         }
         if let Some(key) = &destination.transfer_key {
@@ -102,22 +102,22 @@ fn keys(policy: &Policy) -> BTreeMap<String, Place> {
         }
     }
     for store in stores(policy) {
-        if let Some(key) = store.kms_key.as_ref().filter(|_| !store.elsewhere()) {
+        if let Some(key) = store.kms_key.as_ref().filter(|_| !store.is_outside_aws()) {
             let region = store.aws_region().unwrap_or_else(|| home.region.clone());
-            all.insert(key.clone(), Place { region, ..home.clone() });
+            all.insert(key.clone(), Location { region, ..home.clone() });
         }
     }
     all
 }
 
 /// Every role that reaches backups and that the policy names whole, with the account that it is asked of.
-fn roles(policy: &Policy, access: &Access) -> BTreeMap<String, Place> {
-    let home = Place::home(policy);
+fn roles(policy: &Policy, access: &AccessConfig) -> BTreeMap<String, Location> {
+    let home = Location::home_from_policy(policy);
     let whole =
         access.machines.iter().filter(|arn| !arn.contains(['*', '?']) && arn.contains(":role/"));
     let mut all: BTreeMap<_, _> = whole.map(|arn| (arn.clone(), home.clone())).collect();
     for name in policy.destinations.keys() {
-        let Some((place, roles)) = Place::of(policy, name).and_then(|p| Some((p.clone(), p.role?)))
+        let Some((place, roles)) = Location::for_destination(policy, name).and_then(|p| Some((p.clone(), p.role?)))
         else {
             continue;
         };
@@ -137,7 +137,7 @@ fn secrets(policy: &Policy) -> BTreeMap<(String, String), Period> {
     let cluster =
         policy.kubernetes.iter().filter_map(|(name, g)| Some((name, g.encrypt_secrets.as_ref()?)));
     for (group, encrypt) in postgres.chain(cluster) {
-        let Encrypt { openssl, rotate_every, .. } = encrypt;
+        let EncryptionConfig { openssl, rotate_every, .. } = encrypt;
         if let (Some(secret), Some(most)) =
             (openssl.as_ref().and_then(|o| o.secret.clone()), rotate_every)
         {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 const HOLDFAST: &str = "arn:aws:iam::111122223333:role/holdfast-*";
 const KEEPER: &str = "arn:aws:iam::111122223333:role/keeper";
 
-fn access(yaml: &str) -> Access {
+fn access(yaml: &str) -> AccessConfig {
     let yaml = format!(
         "{{holdfast: 1, company: acme, home: {{account: \"111122223333\", region: eu-west-1}}, access: {{{yaml}}}}}"
     );
@@ -21,7 +21,7 @@ fn of(asked: &str, statements: &Value) -> Vec<String> {
     bucket(asked, Ok(Some(text)))
 }
 
-fn bucket(asked: &str, policy: Result<Option<String>, EdgeError>) -> Vec<String> {
+fn bucket(asked: &str, policy: Result<Option<String>, OperationError>) -> Vec<String> {
     let facts = Facts { buckets: vec![("acme-vault".into(), policy)], ..Facts::default() };
     let found = judge(Some(&access(asked)), &facts, now());
     found.iter().map(|f| format!("{} {} {}: {}", f.severity, f.asset, f.what, f.why)).collect()
@@ -184,7 +184,7 @@ fn a_bucket_that_the_world_may_read_is_found_whatever_was_asked() {
 
 #[test]
 fn what_can_not_be_read_is_not_right() {
-    let denied = EdgeError::refused("read policy of s3://acme-vault", "AccessDenied");
+    let denied = OperationError::from_message("read policy of s3://acme-vault", "AccessDenied");
     assert_eq!(whats(&bucket("tls_only: true", Err(denied.clone()))), ["access-unknown"]);
     for broken in ["", "[]", "{\"Statement\": 7}", "{\"Statement\": [{\"Effect\": {}}]}"] {
         assert_eq!(
@@ -205,17 +205,17 @@ fn what_can_not_be_read_is_not_right() {
 
 #[test]
 fn keys_are_as_young_as_the_policy_wants_and_sessions_as_short() {
-    let of = |rotation: Rotation| {
+    let of = |rotation: KeyRotation| {
         let facts = Facts { keys: vec![("key".into(), Ok(rotation))], ..Facts::default() };
         judge(Some(&access("rotate_keys_every: 90d")), &facts, now()).pop().map(|f| f.why)
     };
-    assert_eq!(of(Rotation::EveryDays(90)), None);
+    assert_eq!(of(KeyRotation::EveryDays(90)), None);
     assert_eq!(
-        of(Rotation::EveryDays(91)).as_deref(),
+        of(KeyRotation::EveryDays(91)).as_deref(),
         Some("it is rotated every 91 days, and the policy wants 90d")
     );
-    assert!(of(Rotation::Off).expect("found").starts_with("it is never rotated"));
-    assert!(of(Rotation::ByAws).expect("found").starts_with("it is AWS's own key"));
+    assert!(of(KeyRotation::Off).expect("found").starts_with("it is never rotated"));
+    assert!(of(KeyRotation::ByAws).expect("found").starts_with("it is AWS's own key"));
     let of = |hours: i64| {
         let facts = Facts {
             roles: vec![("role".into(), Ok(SignedDuration::from_hours(hours)))],

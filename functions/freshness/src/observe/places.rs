@@ -6,11 +6,11 @@
 use crate::plan::{Checksum, Stored, StoredPoint, stored};
 use jiff::{SignedDuration, Timestamp};
 use shared::{
-    aws::EdgeError,
-    catalog::Place,
-    policy::{Postgres, Store as Rules, text::Name},
-    run::World,
-    secret::Secrets,
+    aws::OperationError,
+    catalog::Location,
+    policy::{PostgresGroup, StoreConfig as Rules, text::Name},
+    run::RunContext,
+    secret::SecretResolver,
 };
 use std::{collections::BTreeMap, sync::Arc};
 use store::{
@@ -40,8 +40,8 @@ impl Memory {
 
 /// The places of one look.
 pub struct Places<'w> {
-    world: &'w World<'w>,
-    secrets: Secrets<'w>,
+    world: &'w RunContext<'w>,
+    secrets: SecretResolver<'w>,
     memory: Option<&'w Memory>,
     seen: Mutex<BTreeMap<String, Seen>>,
 }
@@ -61,8 +61,8 @@ struct Listing {
 impl<'w> Places<'w> {
     /// The places of a world. With a memory, what was read before is not read again, and the newest files are read unless
     /// it is one of records alone.
-    pub fn new(world: &'w World<'w>, memory: Option<&'w Memory>) -> Self {
-        let secrets = Secrets::new(world.aws, &Place::home(world.policy));
+    pub fn new(world: &'w RunContext<'w>, memory: Option<&'w Memory>) -> Self {
+        let secrets = SecretResolver::new(world.aws, &Location::home_from_policy(world.policy));
         Self { world, secrets, memory, seen: Mutex::default() }
     }
 
@@ -72,7 +72,7 @@ impl<'w> Places<'w> {
         let mut known: BTreeMap<&Name, Vec<String>> = BTreeMap::new();
         for (name, group) in &self.world.policy.postgres {
             let rules = &group.stored;
-            if !group.databases.is_all() || (rules.elsewhere() && !self.world.host) {
+            if !group.databases.is_all() || (rules.is_outside_aws() && !self.world.on_host) {
                 continue;
             }
             let listing = self.listing(name.as_str(), rules, Some(group)).await;
@@ -108,7 +108,7 @@ impl<'w> Places<'w> {
     }
 
     /// What lies in a place, listed at its first asset.
-    async fn listing(&self, name: &str, rules: &Rules, group: Option<&Postgres>) -> Seen {
+    async fn listing(&self, name: &str, rules: &Rules, group: Option<&PostgresGroup>) -> Seen {
         let key = format!("{name} {}", serde_json::to_string(rules).unwrap_or_default());
         let mut seen = self.seen.lock().await;
         if let Some(listing) = seen.get(&key) {
@@ -120,11 +120,11 @@ impl<'w> Places<'w> {
         listed
     }
 
-    async fn list(&self, rules: &Rules, group: Option<&Postgres>) -> Result<Listing, EdgeError> {
-        let home = Place::home(self.world.policy);
+    async fn list(&self, rules: &Rules, group: Option<&PostgresGroup>) -> Result<Listing, OperationError> {
+        let home = Location::home_from_policy(self.world.policy);
         let store = store::open(self.world.aws, &home, rules, &self.secrets).await;
-        let store = store.map_err(EdgeError::from)?;
-        let free = store.free_space().await.map_err(EdgeError::from)?;
+        let store = store.map_err(OperationError::from)?;
+        let free = store.free_space().await.map_err(OperationError::from)?;
         let (mut dumps, mut entries) = (None, Vec::new());
         match group {
             Some(group) => {
@@ -132,7 +132,7 @@ impl<'w> Places<'w> {
                 let open = Open { cache, ..Open::new(store.clone(), rules) };
                 dumps = Some(open.by_database(self.world, group).await?);
             }
-            None => entries = store.list("").await.map_err(EdgeError::from)?,
+            None => entries = store.list("").await.map_err(OperationError::from)?,
         }
         Ok(Listing { store, dumps, entries, free })
     }
@@ -193,7 +193,7 @@ impl<'w> Places<'w> {
 fn add_dumps(
     stored: &mut Stored,
     rules: &Rules,
-    group: &Postgres,
+    group: &PostgresGroup,
     dumps: &BTreeMap<String, Vec<Backup>>,
 ) {
     for backup in dumps.get(&stored.asset).into_iter().flatten() {

@@ -3,20 +3,20 @@
 use super::{Facts, Judged, age, keys, settings};
 use jiff::{SignedDuration, Timestamp};
 use shared::{
-    catalog::{ByDatabase, Database, Place, Point, State},
-    copies::{Copied, Pair, Sent},
+    catalog::{PointsByDatabase, RdsDatabase, Location, RecoveryPoint, RecoveryPointState},
+    copies::{CopyStatus, CopyComparison, CopyCandidate},
     hints::{self, commands},
-    objective::{self, Objective, must_be_served},
-    observe::Selection,
+    objective::{self, AgeObjective, newest_overdue_slot},
+    observe::DatabaseSelection,
     plan::{Severity, code},
-    policy::{Databases, Policy, SnapshotCopy, text::ReasonName},
-    report::Coverage,
-    time::{Schedule, human},
+    policy::{DatabaseGroup, Policy, SnapshotCopyRule, text::ReasonName},
+    report::AssetCoverage,
+    time::{CronSchedule, format_duration},
 };
 use std::collections::BTreeMap;
 
 /// Whether a database is younger than this. RDS tells no time of creation while it makes one.
-pub(super) fn younger(database: &Database, than: SignedDuration, now: Timestamp) -> bool {
+pub(super) fn younger(database: &RdsDatabase, than: SignedDuration, now: Timestamp) -> bool {
     database.created.map_or(database.status == "creating", |at| now.duration_since(at) < than)
 }
 
@@ -35,38 +35,38 @@ struct Context<'a> {
 pub(super) fn judge(
     policy: &Policy,
     facts: &Facts,
-    selected: &Selection<'_>,
+    selected: &DatabaseSelection<'_>,
     now: Timestamp,
 ) -> Vec<Judged> {
-    let points: BTreeMap<&Place, _> =
-        facts.rds.places.iter().map(|(p, f)| (p, f.by_database())).collect();
-    let home = Place::home(policy);
+    let points: BTreeMap<&Location, _> =
+        facts.rds.locations.iter().map(|(p, f)| (p, f.points_by_database())).collect();
+    let home = Location::home_from_policy(policy);
     let ctx = Context { policy, facts, now };
-    let one = |(name, group, database): (&_, &Databases, &Database)| {
+    let one = |(name, group, database): (&_, &DatabaseGroup, &RdsDatabase)| {
         let name: &shared::policy::text::Name = name;
         let mut judged = Judged::new(name.as_str(), &database.id);
-        let mine = points[&home].of(database);
+        let mine = points[&home].for_database(database);
         locked_out(&mut judged, database);
         newest(&mut judged, &ctx, group, database, &mine);
         offsite(&mut judged, &ctx, group, database, &mine, &points);
         settings::judge(&mut judged, facts, group, database, now);
         judged
     };
-    selected.all().map(one).collect()
+    selected.selected_databases().map(one).collect()
 }
 
 fn newest(
     judged: &mut Judged,
     ctx: &Context<'_>,
-    group: &Databases,
-    database: &Database,
-    points: &[&Point],
+    group: &DatabaseGroup,
+    database: &RdsDatabase,
+    points: &[&RecoveryPoint],
 ) {
     let now = ctx.now;
     let objective = objective(ctx.policy, group, now);
     judged.objective(objective);
     let max_age = objective.map(|o| o.max_age);
-    let good = || points.iter().filter(|p| p.good() && !p.marks.transfer);
+    let good = || points.iter().filter(|p| p.is_complete() && !p.marks.transfer);
     let future = good().filter(|p| p.data_time.is_some_and(|t| age(t, now).is_none())).count();
     if future > 0 {
         let why = format!("{future} of its points have a time in the future, which proves nothing");
@@ -77,7 +77,7 @@ fn newest(
     let dated = good().filter(|p| keys::usable(ctx.facts, p));
     let dated = dated.filter_map(|p| Some((age(p.data_time?, now)?, *p)));
     let newest = dated.min_by_key(|(age, _)| *age);
-    let growing = points.iter().filter(|p| p.state == State::InFlight && !p.marks.transfer).count();
+    let growing = points.iter().filter(|p| p.state == RecoveryPointState::InFlight && !p.marks.transfer).count();
     let coming = if growing > 0 { format!("; {growing} on the way") } else { String::new() };
     let run = || hints::newer_point(group, &database.id);
     match (newest, max_age) {
@@ -91,7 +91,7 @@ fn newest(
         }
         (None, _) if locked => {} // Said above.
         (None, _) => {
-            judged.standing.coverage = Coverage::NeverTaken;
+            judged.standing.coverage = AssetCoverage::NeverTaken;
             judged.bad("no-point", format!("it has no good recovery point{coming}"), run());
         }
         (Some((old, point)), _) => {
@@ -103,8 +103,8 @@ fn newest(
                 let why = format!(
                     "its newest good point {} is {} old, {} over the {}{coming}",
                     point.id,
-                    human(old),
-                    human(old - objective.max_age),
+                    format_duration(old),
+                    format_duration(old - objective.max_age),
                     allowed(objective)
                 );
                 judged.bad("stale", why, run());
@@ -114,10 +114,10 @@ fn newest(
     missed(judged, ctx, group, database, points);
     stuck(judged, ctx, points, "being taken");
     let newest_good = newest.and_then(|(_, p)| p.data_time);
-    let newer = |p: &&&Point| p.meant_time() > newest_good && !p.marks.transfer;
-    let failed = points.iter().filter(|p| matches!(p.state, State::Failed(_))).filter(newer);
+    let newer = |p: &&&RecoveryPoint| p.intended_time() > newest_good && !p.marks.transfer;
+    let failed = points.iter().filter(|p| matches!(p.state, RecoveryPointState::Failed(_))).filter(newer);
     for point in failed {
-        let State::Failed(word) = &point.state else { continue };
+        let RecoveryPointState::Failed(word) = &point.state else { continue };
         let why = format!("its newest snapshot {} is {word}", point.id);
         judged.find(
             Severity::Warning,
@@ -129,19 +129,19 @@ fn newest(
 }
 
 /// The objective in words.
-pub(super) fn allowed(objective: Objective) -> String {
+pub(super) fn allowed(objective: AgeObjective) -> String {
     let from = if objective.derived { " that follows from its schedule" } else { "" };
-    format!("objective of {}{from}", human(objective.max_age))
+    format!("objective of {}{from}", format_duration(objective.max_age))
 }
 
 /// What the age of a database's newest point is held against: what is written, else what follows from the schedules of
 /// its snapshots, else from RDS's own, which takes one a day in its window.
-fn objective(policy: &Policy, group: &Databases, now: Timestamp) -> Option<Objective> {
+fn objective(policy: &Policy, group: &DatabaseGroup, now: Timestamp) -> Option<AgeObjective> {
     let whens = group.snapshots.values().filter_map(|s| s.when.as_ref());
     let written = group.objectives.max_age.as_ref();
-    let own = Objective::of(written, whens, &policy.time_zone, now);
+    let own = AgeObjective::from_schedules(written, whens, &policy.time_zone, now);
     let automated = group.automated_backups.as_ref().map(|_| DAY);
-    own.or_else(|| Objective::of_copy(None, automated))
+    own.or_else(|| AgeObjective::for_copy(None, automated))
 }
 
 /// A schedule whose newest slot has no point of its own, though others may be young enough. From the second missed slot on
@@ -149,9 +149,9 @@ fn objective(policy: &Policy, group: &Databases, now: Timestamp) -> Option<Objec
 fn missed(
     judged: &mut Judged,
     ctx: &Context<'_>,
-    group: &Databases,
-    database: &Database,
-    points: &[&Point],
+    group: &DatabaseGroup,
+    database: &RdsDatabase,
+    points: &[&RecoveryPoint],
 ) {
     if judged.found(&["stale", "no-point", "new", code::KEY]) {
         return; // That says it already.
@@ -159,20 +159,20 @@ fn missed(
     let zone = &ctx.policy.time_zone;
     for (reason, rule) in &group.snapshots {
         let Some(when) = &rule.when else { continue };
-        let Some(due) = must_be_served(when, zone, ctx.now) else { continue };
+        let Some(due) = newest_overdue_slot(when, zone, ctx.now) else { continue };
         if database.created.is_some_and(|at| at > due) {
             continue;
         }
         let owner = ctx.policy.owner();
-        let of_reason = |p: &&&Point| p.serves(reason.as_str()) && p.made_for(&owner);
+        let of_reason = |p: &&&RecoveryPoint| p.has_reason(reason.as_str()) && p.is_owned_by(&owner);
         let of_reason = || points.iter().filter(of_reason);
-        let taken = of_reason().filter(|p| p.good()).filter_map(|p| p.data_time).max();
-        let coming = of_reason().any(|p| p.state == State::InFlight && since(p) >= Some(due));
+        let taken = of_reason().filter(|p| p.is_complete()).filter_map(|p| p.data_time).max();
+        let coming = of_reason().any(|p| p.state == RecoveryPointState::InFlight && since(p) >= Some(due));
         if coming || taken.is_some_and(|at| at >= due) {
             continue;
         }
         let before = due.checked_sub(SignedDuration::from_secs(1)).ok();
-        let before = before.and_then(|t| Schedule::new(when, zone).last_due(t));
+        let before = before.and_then(|t| CronSchedule::new(when, zone).last_due(t));
         let once = before.is_some_and(|before| taken.is_some_and(|at| at >= before));
         let severity = if once { Severity::Warning } else { Severity::Critical };
         let newest =
@@ -187,7 +187,7 @@ fn missed(
 const STUCK: SignedDuration = SignedDuration::from_hours(24);
 
 /// When a point was begun, as far as that is known.
-fn since(point: &Point) -> Option<Timestamp> {
+fn since(point: &RecoveryPoint) -> Option<Timestamp> {
     let slot = || {
         let read =
             jiff::civil::DateTime::strptime("%Y%m%d%H%M", point.marks.slot.as_ref()?).ok()?;
@@ -197,11 +197,11 @@ fn since(point: &Point) -> Option<Timestamp> {
 }
 
 /// Points that were begun and do not come to an end.
-fn stuck(judged: &mut Judged, ctx: &Context<'_>, points: &[&Point], doing: &str) {
-    for point in points.iter().filter(|p| p.state == State::InFlight) {
+fn stuck(judged: &mut Judged, ctx: &Context<'_>, points: &[&RecoveryPoint], doing: &str) {
+    for point in points.iter().filter(|p| p.state == RecoveryPointState::InFlight) {
         let Some(old) = since(point).map(|at| ctx.now.duration_since(at)) else { continue };
         if old > STUCK {
-            let why = format!("{} is {doing} since {}", point.id, human(old));
+            let why = format!("{} is {doing} since {}", point.id, format_duration(old));
             let mend =
                 "see its events in RDS; delete it when it does not go on, and a new one is made";
             judged.bad("stuck", why, mend);
@@ -211,7 +211,7 @@ fn stuck(judged: &mut Judged, ctx: &Context<'_>, points: &[&Point], doing: &str)
 
 /// States in which RDS can't read the database's storage, by its own words.
 /// <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/accessing-monitoring.html>
-fn locked_out(judged: &mut Judged, database: &Database) {
+fn locked_out(judged: &mut Judged, database: &RdsDatabase) {
     if database.status.starts_with("inaccessible-encryption-credentials") {
         let why = format!("RDS can't use its KMS key: it is {}", database.status);
         let mend =
@@ -223,19 +223,19 @@ fn locked_out(judged: &mut Judged, database: &Database) {
 fn offsite(
     judged: &mut Judged,
     ctx: &Context<'_>,
-    group: &Databases,
-    database: &Database,
-    home: &[&Point],
-    points: &BTreeMap<&Place, ByDatabase<'_>>,
+    group: &DatabaseGroup,
+    database: &RdsDatabase,
+    home: &[&RecoveryPoint],
+    points: &BTreeMap<&Location, PointsByDatabase<'_>>,
 ) {
     let (policy, now) = (ctx.policy, ctx.now);
     // Where one destination has none, the others' ages do not speak for it.
     let mut ages = Some(Vec::new());
     for rule in &group.copies {
         judged.standing.offsite_wanted = true;
-        let Some(place) = Place::of(policy, &rule.to) else { continue };
+        let Some(place) = Location::for_destination(policy, &rule.to) else { continue };
         // A place that can't be seen is a finding of its own; its copies' age is unknown, so it is not published.
-        let Some(there) = points.get(&place).map(|p| p.of(database)) else {
+        let Some(there) = points.get(&place).map(|p| p.for_database(database)) else {
             judged.bad(
                 code::OFFSITE_UNKNOWN,
                 format!("its copies at {place} can't be seen"),
@@ -244,27 +244,27 @@ fn offsite(
             ages = None;
             continue;
         };
-        let pair = Pair { policy, group, rule, home, there: &there };
-        let good = there.iter().copied().filter(|p| p.good() && p.marks.copy_of.is_some());
+        let pair = CopyComparison { policy, group, rule, source_points: home, destination_points: &there };
+        let good = there.iter().copied().filter(|p| p.is_complete() && p.marks.copy_of.is_some());
         let locked = keys::judge(judged, ctx.facts, good, &format!("copies at {}", rule.to));
         // A copy from the future proves nothing, and must not hide one that does; nor one that can't be decrypted.
         let dated: Vec<_> = (there.iter().copied())
             .filter(|p| p.data_time.is_some_and(|t| age(t, now).is_some()))
             .filter(|p| keys::usable(ctx.facts, p))
             .collect();
-        let newest = Pair { there: &dated, ..pair }.newest();
+        let newest = CopyComparison { destination_points: &dated, ..pair }.newest_good_copy();
         let newest = newest.and_then(|p| age(p.data_time?, now));
         let objective =
-            Objective::of_copy(rule.max_age.as_ref(), interval(policy, group, rule, now));
+            AgeObjective::for_copy(rule.max_age.as_ref(), interval(policy, group, rule, now));
         let max = objective.map(|o| o.max_age);
-        let on_the_way = there.iter().filter(|p| p.state == State::InFlight).count();
+        let on_the_way = there.iter().filter(|p| p.state == RecoveryPointState::InFlight).count();
         let coming =
             if on_the_way > 0 { format!("; {on_the_way} on the way") } else { String::new() };
         ages = ages.zip(newest).map(|(ages, age)| [ages, vec![age]].concat());
-        let sent = pair.sent(now);
+        let sent = pair.candidates(now);
         match newest {
             None if locked => {}                         // Said above.
-            None if home.iter().all(|p| !p.good()) => {} // Nothing to copy yet: said above, once.
+            None if home.iter().all(|p| !p.is_complete()) => {} // Nothing to copy yet: said above, once.
             None if younger(database, max.unwrap_or_default(), now) => {
                 let why = format!("it is new and {} has no copy of it yet{coming}", rule.to);
                 judged.find(Severity::Info, "new", why, "");
@@ -278,7 +278,7 @@ fn offsite(
                     let why = format!(
                         "its newest good copy at {} has data {} old, over the {}{coming}",
                         rule.to,
-                        human(old),
+                        format_duration(old),
                         allowed(objective)
                     );
                     judged.bad("offsite-stale", why, commands::run(commands::RUN_OFFSITE));
@@ -290,7 +290,7 @@ fn offsite(
         }
         stuck(judged, ctx, &there, &format!("being copied to {}", rule.to));
         for sent in sent {
-            if let Copied::Wrong(copy, why) = &sent.copied {
+            if let CopyStatus::Wrong(copy, why) = &sent.status {
                 let why = format!("the copy {} at {} does not count: {why}", copy.id, rule.to);
                 judged.bad(
                     "wrong-copy",
@@ -307,22 +307,22 @@ fn offsite(
 /// The shortest time between two points that a rule copies; RDS's own come once a day.
 fn interval(
     policy: &Policy,
-    group: &Databases,
-    rule: &SnapshotCopy,
+    group: &DatabaseGroup,
+    rule: &SnapshotCopyRule,
     now: Timestamp,
 ) -> Option<SignedDuration> {
     let of = |reason: &ReasonName| match group.snapshots.get(reason) {
-        Some(snapshots) => objective::interval(snapshots.when.as_ref()?, &policy.time_zone, now),
+        Some(snapshots) => objective::schedule_interval(snapshots.when.as_ref()?, &policy.time_zone, now),
         None => Some(DAY),
     };
     rule.of.iter().filter_map(of).min()
 }
 
 /// Where no schedule says how old a copy may be: a point that the rule wants there, and that has none for a day.
-fn waiting<'p>(sent: &[Sent<'p>], now: Timestamp) -> Option<&'p str> {
-    let late = |s: &&Sent<'_>| {
-        !s.wanted.is_empty()
-            && matches!(s.copied, Copied::Missing { .. })
+fn waiting<'p>(sent: &[CopyCandidate<'p>], now: Timestamp) -> Option<&'p str> {
+    let late = |s: &&CopyCandidate<'_>| {
+        !s.keep_reasons.is_empty()
+            && matches!(s.status, CopyStatus::Missing { .. })
             && s.source.data_time.is_some_and(|t| now.duration_since(t) > DAY)
     };
     sent.iter().find(late).map(|s| s.source.id.as_str())

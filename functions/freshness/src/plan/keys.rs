@@ -3,32 +3,32 @@
 use super::{Facts, Judged};
 use shared::{
     aws::kms::KeyState,
-    catalog::{Place, Point, Seen},
-    observe::selection,
+    catalog::{Location, RecoveryPoint, Inventory},
+    observe::select_databases,
     plan::{Finding, Severity, code},
     policy::Policy,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The keys of all good points of the policy's databases, by the place that knows them: each is asked for once a run.
-pub(crate) fn keys_to_ask(policy: &Policy, seen: &Seen) -> BTreeMap<Place, BTreeSet<String>> {
-    let Some(home) = seen.at(&Place::home(policy)) else { return BTreeMap::new() };
-    let selected = selection(policy, &home.databases);
-    let ours: BTreeSet<&str> = selected.all().map(|(_, _, d)| d.id.as_str()).collect();
-    let keys = seen.places.iter().map(|(place, fleet)| {
-        let points = fleet.points.iter().filter(|p| p.good() && ours.contains(p.database.as_str()));
+pub(crate) fn keys_to_ask(policy: &Policy, seen: &Inventory) -> BTreeMap<Location, BTreeSet<String>> {
+    let Some(home) = seen.at_location(&Location::home_from_policy(policy)) else { return BTreeMap::new() };
+    let selected = select_databases(policy, &home.databases);
+    let ours: BTreeSet<&str> = selected.selected_databases().map(|(_, _, d)| d.id.as_str()).collect();
+    let keys = seen.locations.iter().map(|(place, fleet)| {
+        let points = fleet.points.iter().filter(|p| p.is_complete() && ours.contains(p.database.as_str()));
         (place.clone(), points.filter_map(|p| p.kms_key.clone()).collect::<BTreeSet<_>>())
     });
     keys.filter(|(_, keys)| !keys.is_empty()).collect()
 }
 
 /// Whether a point can be decrypted, as far as is known.
-pub(super) fn usable(facts: &Facts, point: &Point) -> bool {
+pub(super) fn usable(facts: &Facts, point: &RecoveryPoint) -> bool {
     fault(facts, point).is_none()
 }
 
 /// What is wrong with a point's key.
-fn fault(facts: &Facts, point: &Point) -> Option<String> {
+fn fault(facts: &Facts, point: &RecoveryPoint) -> Option<String> {
     match facts.keys.get(point.kms_key.as_ref()?)? {
         Ok(KeyState::Usable) | Err(_) => None,
         Ok(KeyState::Disabled) => Some("is disabled".into()),
@@ -45,7 +45,7 @@ fn fault(facts: &Facts, point: &Point) -> Option<String> {
 pub(super) fn judge<'p>(
     judged: &mut Judged,
     facts: &Facts,
-    points: impl Iterator<Item = &'p Point>,
+    points: impl Iterator<Item = &'p RecoveryPoint>,
     what: &str,
 ) -> bool {
     let (mut all, mut by_key) = (0_usize, BTreeMap::<(&str, String), usize>::new());
@@ -69,7 +69,7 @@ pub(super) fn judge<'p>(
 /// Keys that could not be asked for: their points count, and that is not proven.
 pub(super) fn unknown(facts: &Facts) -> Vec<Finding> {
     let failed = facts.keys.iter().filter_map(|(key, state)| Some((key, state.as_ref().err()?)));
-    let finding = |(key, e): (&String, &shared::aws::EdgeError)| {
+    let finding = |(key, e): (&String, &shared::aws::OperationError)| {
         let why = format!("whether it can decrypt is not known: {e}");
         Finding::new(Severity::Warning, key, code::KEY_UNKNOWN, why, e.hint())
     };

@@ -8,18 +8,18 @@ use super::{
 use jiff::{SignedDuration, Timestamp};
 use shared::{
     hints::commands,
-    objective::{COPY_GRACE, Objective, must_be_served},
+    objective::{COPY_GRACE_PERIOD, AgeObjective, newest_overdue_slot},
     plan::{Finding, Severity, code},
-    policy::{Objectives, Policy},
-    report::Coverage,
-    time::{Schedule, human},
+    policy::{AssetObjectives, Policy},
+    report::AssetCoverage,
+    time::{CronSchedule, format_duration},
 };
 use std::collections::BTreeMap;
 
 /// How an asset stands at `now` by what lies in its places.
 pub(super) fn judge(stored: &Stored, now: Timestamp) -> Judged {
     let mut judged = Judged::new(&stored.group, &stored.asset);
-    let Objectives { min_size, size_change, .. } = &stored.objectives;
+    let AssetObjectives { min_size, size_change, .. } = &stored.objectives;
     let objective = stored.objective(now);
     let at = stored.at();
     if stored.not_from_here {
@@ -56,7 +56,7 @@ pub(super) fn judge(stored: &Stored, now: Timestamp) -> Judged {
                 0 => "nothing",
                 _ => "no dump of the whole database",
             };
-            judged.standing.coverage = Coverage::NeverTaken;
+            judged.standing.coverage = AssetCoverage::NeverTaken;
             // Where nothing is asked of it, nothing is missed, and nothing is protected.
             let asked = objective.is_some() || min_size.is_some() || size_change.is_some();
             let severity = if asked { Severity::Critical } else { Severity::Warning };
@@ -90,13 +90,13 @@ pub(super) fn judge(stored: &Stored, now: Timestamp) -> Judged {
         let why = format!(
             "its newest object {} is {} old, over the {}",
             newest.key,
-            human(old),
+            format_duration(old),
             allowed(objective)
         );
         judged.bad("stale", why, format!("see whether what writes to {at} runs"));
     }
     missed(&mut judged, stored, now);
-    if let Some(least) = min_size.as_ref().filter(|least| newest.size < least.count()) {
+    if let Some(least) = min_size.as_ref().filter(|least| newest.size < least.byte_count()) {
         let why = format!(
             "its newest object {} has {} bytes, under the least of {least}",
             newest.key, newest.size
@@ -113,13 +113,13 @@ pub(super) fn judge(stored: &Stored, now: Timestamp) -> Judged {
 fn missed(judged: &mut Judged, stored: &Stored, now: Timestamp) {
     for Scheduled { reason, when, whole } in &stored.schedules {
         let Some(reason) = reason.as_ref().filter(|_| stored.committed) else { continue };
-        let Some(due) = must_be_served(when, &stored.zone, now) else { continue };
+        let Some(due) = newest_overdue_slot(when, &stored.zone, now) else { continue };
         let taken = stored.by_reason.get(reason).copied();
         if taken.is_some_and(|at| at >= due) || (*whole && judged.found(&["stale"])) {
             continue;
         }
         let before = due.checked_sub(SignedDuration::from_secs(1)).ok();
-        let before = before.and_then(|t| Schedule::new(when, &stored.zone).last_due(t));
+        let before = before.and_then(|t| CronSchedule::new(when, &stored.zone).last_due(t));
         let once = before.is_some_and(|before| taken.is_some_and(|at| at >= before));
         let severity = if once { Severity::Warning } else { Severity::Critical };
         let newest =
@@ -180,10 +180,10 @@ fn checksum(judged: &mut Judged, stored: &Stored, newest: &StoredPoint) {
 }
 
 /// The age of the newest point in each second place; of several, where it is oldest.
-fn offsite(judged: &mut Judged, stored: &Stored, objective: Option<Objective>, now: Timestamp) {
+fn offsite(judged: &mut Judged, stored: &Stored, objective: Option<AgeObjective>, now: Timestamp) {
     // A copy comes after its source; a written objective is that of the copy too.
-    let later = |o: Objective| if o.derived { o.max_age + COPY_GRACE } else { o.max_age };
-    let objective = objective.map(|o| Objective { max_age: later(o), ..o });
+    let later = |o: AgeObjective| if o.derived { o.max_age + COPY_GRACE_PERIOD } else { o.max_age };
+    let objective = objective.map(|o| AgeObjective { max_age: later(o), ..o });
     let mut ages = Some(Vec::new());
     for place in &stored.copies {
         judged.standing.offsite_wanted = true;
@@ -220,7 +220,7 @@ fn offsite(judged: &mut Judged, stored: &Stored, objective: Option<Objective>, n
                     let why = format!(
                         "its newest copy {} under {at} is {} old, over the {}",
                         point.key,
-                        human(old),
+                        format_duration(old),
                         allowed(objective)
                     );
                     judged.bad("offsite-stale", why, run());
@@ -247,7 +247,7 @@ pub(super) fn disks(policy: &Policy, stored: &[Stored]) -> Disks {
         *least = bytes.min(*least);
         let rules = policy.postgres.iter().find(|(name, _)| name.as_str() == group);
         let Some(wanted) = rules.and_then(|(_, g)| g.free_disk.as_ref()) else { continue };
-        if bytes < wanted.count() {
+        if bytes < wanted.byte_count() {
             let why = format!(
                 "{bytes} bytes are free on the disk of {directory}, under the {wanted} that a dump must leave"
             );

@@ -3,13 +3,13 @@
 use super::Facts;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use shared::{
-    aws::{Kind, rds::Quota},
-    catalog::{Database, Family, Place, Point},
-    keep::kept,
-    objective::interval,
-    observe::Selection,
+    aws::{OperationErrorKind, rds::ServiceQuota},
+    catalog::{RdsDatabase, DatabaseKind, Location, RecoveryPoint},
+    keep::reasons_to_keep,
+    objective::schedule_interval,
+    observe::DatabaseSelection,
     plan::{Finding, Severity, code},
-    policy::{Databases, Keep, Policy, text::ReasonName},
+    policy::{DatabaseGroup, RetentionRule, Policy, text::ReasonName},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,7 +41,7 @@ impl Stock {
 pub(super) fn judge(
     policy: &Policy,
     facts: &Facts,
-    selected: &Selection<'_>,
+    selected: &DatabaseSelection<'_>,
     now: Timestamp,
 ) -> Vec<Finding> {
     let mut found = Vec::new();
@@ -49,7 +49,7 @@ pub(super) fn judge(
         let quotas = match quotas {
             Ok(quotas) => quotas,
             Err(e) => {
-                let denied = e.kind == Kind::Denied;
+                let denied = e.kind == OperationErrorKind::Denied;
                 let severity = if denied { Severity::Warning } else { Severity::Info };
                 let why = format!("its quota of manual snapshots is not known: {e}");
                 let mend = "allow rds:DescribeAccountAttributes";
@@ -64,7 +64,7 @@ pub(super) fn judge(
             }
         };
         for (family, quota) in
-            [(Family::Instance, quotas.snapshots), (Family::Cluster, quotas.cluster_snapshots)]
+            [(DatabaseKind::Instance, quotas.snapshots), (DatabaseKind::Cluster, quotas.cluster_snapshots)]
         {
             let Some(quota) = quota else { continue };
             let stocks = stocks(policy, facts, selected, place, family, now);
@@ -78,18 +78,18 @@ pub(super) fn judge(
 fn stocks(
     policy: &Policy,
     facts: &Facts,
-    selected: &Selection<'_>,
-    place: &Place,
-    family: Family,
+    selected: &DatabaseSelection<'_>,
+    place: &Location,
+    family: DatabaseKind,
     now: Timestamp,
 ) -> Vec<Stock> {
-    let home = *place == Place::home(policy);
-    let there = facts.rds.at(place).map(|f| f.by_database()).unwrap_or_default();
+    let home = *place == Location::home_from_policy(policy);
+    let there = facts.rds.at_location(place).map(|f| f.points_by_database()).unwrap_or_default();
     let mut known: BTreeMap<String, (u64, f64)> = BTreeMap::new();
     let mut stocks = Vec::new();
-    for (name, group, database) in selected.all().filter(|(_, _, d)| d.family == family) {
+    for (name, group, database) in selected.selected_databases().filter(|(_, _, d)| d.family == family) {
         for (reason, keeps) in wanted(policy, group, place, home) {
-            let manual = there.of(database).into_iter().filter(|p| !p.automated);
+            let manual = there.for_database(database).into_iter().filter(|p| !p.automated);
             let of_reason = manual.filter(|p| is_of(p, database, &reason)).count() as u64;
             let steady = known.entry(format!("{name} {reason}")).or_insert_with(|| {
                 let when = snapshot_interval(policy, group, &reason, now);
@@ -105,7 +105,7 @@ fn stocks(
     stocks
 }
 
-fn is_of(point: &Point, database: &Database, reason: &str) -> bool {
+fn is_of(point: &RecoveryPoint, database: &RdsDatabase, reason: &str) -> bool {
     let marked = point.marks.reason.as_deref() == Some(reason);
     point.database == database.id && !point.marks.transfer && marked
 }
@@ -113,15 +113,15 @@ fn is_of(point: &Point, database: &Database, reason: &str) -> bool {
 /// The reasons that have points at a place, with all rules that keep them there.
 fn wanted<'p>(
     policy: &Policy,
-    group: &'p Databases,
-    place: &Place,
+    group: &'p DatabaseGroup,
+    place: &Location,
     home: bool,
-) -> BTreeMap<String, Vec<&'p Keep>> {
-    let mut wanted: BTreeMap<String, Vec<&Keep>> = BTreeMap::new();
+) -> BTreeMap<String, Vec<&'p RetentionRule>> {
+    let mut wanted: BTreeMap<String, Vec<&RetentionRule>> = BTreeMap::new();
     if home {
         wanted.extend(group.snapshots.iter().map(|(r, s)| (r.to_string(), vec![&s.keep])));
     }
-    for rule in group.copies.iter().filter(|c| Place::of(policy, &c.to).as_ref() == Some(place)) {
+    for rule in group.copies.iter().filter(|c| Location::for_destination(policy, &c.to).as_ref() == Some(place)) {
         for reason in &rule.of {
             wanted.entry(reason.to_string()).or_default().push(&rule.keep);
         }
@@ -131,33 +131,33 @@ fn wanted<'p>(
 
 fn snapshot_interval(
     policy: &Policy,
-    group: &Databases,
+    group: &DatabaseGroup,
     reason: &str,
     now: Timestamp,
 ) -> Option<SignedDuration> {
     let known = group.snapshots.iter().find(|(r, _): &(&ReasonName, _)| r.as_str() == reason);
     match known {
-        Some((_, snapshots)) => interval(snapshots.when.as_ref()?, &policy.time_zone, now),
+        Some((_, snapshots)) => schedule_interval(snapshots.when.as_ref()?, &policy.time_zone, now),
         // RDS's own come once a day.
         None => Some(DAY),
     }
 }
 
 /// How many points rules keep in the long run, of one that comes at each interval: what retention itself would say.
-fn held(keeps: &[&Keep], each: SignedDuration, now: Timestamp) -> u64 {
+fn held(keeps: &[&RetentionRule], each: SignedDuration, now: Timestamp) -> u64 {
     let slots = (0..SLOTS).map_while(|n| Some((n, now.checked_sub(each.checked_mul(n)?).ok()?)));
     let slots: Vec<_> = slots.collect();
-    let stay: BTreeSet<i32> = keeps.iter().flat_map(|k| kept(&slots, k, now).into_keys()).collect();
+    let stay: BTreeSet<i32> = keeps.iter().flat_map(|k| reasons_to_keep(&slots, k, now).into_keys()).collect();
     stay.len() as u64
 }
 
 /// Whether the quota is or will be used up.
-fn full(place: &Place, quota: Quota, stocks: &[Stock], now: Timestamp) -> Option<Finding> {
+fn full(place: &Location, quota: ServiceQuota, stocks: &[Stock], now: Timestamp) -> Option<Finding> {
     let ours: u64 = stocks.iter().map(|s| s.now).sum();
     let others = quota.used.saturating_sub(ours);
     let after = |days: i32| others + stocks.iter().map(|s| s.after(days)).sum::<u64>();
     let later = others + stocks.iter().map(|s| s.later).sum::<u64>();
-    let Quota { used, max } = quota;
+    let ServiceQuota { used, max } = quota;
     let wants = stocks.iter().map(|s| s.later).sum::<u64>();
     let mend = "keep fewer, or ask AWS for a higher quota of manual snapshots there";
     let find = |severity, why: String| {

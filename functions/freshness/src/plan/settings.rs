@@ -5,10 +5,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use shared::{
     aws::rds::BackupSettings,
-    catalog::{Database, Family},
+    catalog::{RdsDatabase, DatabaseKind},
     plan::{Operates, Operation, Severity},
-    policy::{AutomatedBackups, Databases, Drift},
-    time::human,
+    policy::{AutomatedBackups, DatabaseGroup, DriftAction},
+    time::format_duration,
 };
 use std::{fmt, num::NonZeroU8};
 
@@ -16,7 +16,7 @@ use std::{fmt, num::NonZeroU8};
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Mend {
     /// Instance or cluster.
-    pub family: Family,
+    pub family: DatabaseKind,
     /// The database.
     pub database: String,
     /// What is changed.
@@ -46,8 +46,8 @@ impl fmt::Display for Mend {
 pub(super) fn judge(
     judged: &mut Judged,
     facts: &Facts,
-    group: &Databases,
-    database: &Database,
+    group: &DatabaseGroup,
+    database: &RdsDatabase,
     now: Timestamp,
 ) {
     let Some(wanted) = &group.automated_backups else { return };
@@ -60,14 +60,14 @@ fn days(wanted: &AutomatedBackups) -> Option<u8> {
     u8::try_from(retention.as_hours() / 24).ok()
 }
 
-fn drift(judged: &mut Judged, wanted: &AutomatedBackups, database: &Database) {
+fn drift(judged: &mut Judged, wanted: &AutomatedBackups, database: &RdsDatabase) {
     let mut settings = BackupSettings::default();
     let id = &database.id;
     let what = match database.family {
-        Family::Instance => {
+        DatabaseKind::Instance => {
             format!("aws rds modify-db-instance --apply-immediately --db-instance-identifier {id}")
         }
-        Family::Cluster => {
+        DatabaseKind::Cluster => {
             format!("aws rds modify-db-cluster --apply-immediately --db-cluster-identifier {id}")
         }
     };
@@ -141,7 +141,7 @@ fn drift(judged: &mut Judged, wanted: &AutomatedBackups, database: &Database) {
     }
     // Across 0 nothing is ever mended: that would be an outage.
     let changes = settings != BackupSettings::default() && database.retention_days != 0;
-    if wanted.drift == Drift::Enforce && changes {
+    if wanted.drift == DriftAction::Enforce && changes {
         let mend = Mend { family: database.family, database: id.clone(), settings };
         judged.mends.push((mend, "the policy says enforce".into()));
     }
@@ -153,7 +153,7 @@ fn window(
     judged: &mut Judged,
     facts: &Facts,
     wanted: &AutomatedBackups,
-    database: &Database,
+    database: &RdsDatabase,
     now: Timestamp,
 ) {
     let settled = |since| !younger(database, since, now);
@@ -176,8 +176,8 @@ fn window(
             if lag > wanted.max_lag.duration() {
                 let why = format!(
                     "it can be restored up to {} ago only; the policy allows {}",
-                    human(lag),
-                    human(wanted.max_lag.duration())
+                    format_duration(lag),
+                    format_duration(wanted.max_lag.duration())
                 );
                 judged.bad(
                     "restorable-lag",
@@ -197,8 +197,8 @@ fn window(
         (Some(earliest), _) if now.duration_since(earliest) + day < full && settled(full + day) => {
             let why = format!(
                 "it can be restored from {} ago on, and the policy wants {}",
-                human(now.duration_since(earliest)),
-                human(full)
+                format_duration(now.duration_since(earliest)),
+                format_duration(full)
             );
             judged.find(
                 Severity::Warning,
@@ -207,7 +207,7 @@ fn window(
                 "it grows by a day each day if the retention is right",
             );
         }
-        (None, Some(None)) if database.family == Family::Instance && settled(day) => {
+        (None, Some(None)) if database.family == DatabaseKind::Instance && settled(day) => {
             let why =
                 "RDS lists no automated backup of it, so it can't be restored to a point in time";
             judged.bad("no-window", why, "see the database's events in RDS");

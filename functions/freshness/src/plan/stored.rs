@@ -8,10 +8,10 @@ use jiff::{
     tz::{Offset, TimeZone},
 };
 use shared::{
-    objective::Objective,
+    objective::AgeObjective,
     parts::postgres_assets,
     policy::{
-        Dump, DumpFormat, Objectives, Policy, Postgres, Store, When,
+        DumpRule, DumpFormat, AssetObjectives, Policy, PostgresGroup, StoreConfig, ScheduleConfig,
         text::{Name, ZoneName},
     },
 };
@@ -28,7 +28,7 @@ pub struct Stored {
     /// Bucket on AWS; empty where it is `elsewhere`.
     pub bucket: String,
     /// What the policy says of the place.
-    pub store: Box<Store>,
+    pub store: Box<StoreConfig>,
     /// The bucket's region, when it is not the home region.
     pub region: Option<String>,
     /// Keys begin with this.
@@ -43,7 +43,7 @@ pub struct Stored {
     /// reads, never by a listing.
     pub committed: bool,
     /// What is asked of them.
-    pub objectives: Objectives,
+    pub objectives: AssetObjectives,
     /// When points are made.
     pub schedules: Vec<Scheduled>,
     /// Time zone of schedules that name none.
@@ -80,7 +80,7 @@ pub struct Scheduled {
     /// For which reason; none where nothing tells reasons apart.
     pub reason: Option<String>,
     /// At which times.
-    pub when: When,
+    pub when: ScheduleConfig,
     /// Whether these points count for the objective.
     pub whole: bool,
 }
@@ -142,19 +142,19 @@ pub fn stored(policy: &Policy, databases: &BTreeMap<&Name, Vec<String>>) -> Vec<
 }
 
 impl Scheduled {
-    fn of_all(when: When) -> Self {
+    fn of_all(when: ScheduleConfig) -> Self {
         Self { reason: None, when, whole: true }
     }
 }
 
 /// Whether dumps of this reason count for the objective, as far as the policy tells: what holds some tables is another kind
 /// of point while there are whole ones. Of a dump that is there, its record tells.
-fn counts_for_objective(group: &Postgres, dump: &Dump) -> bool {
+fn counts_for_objective(group: &PostgresGroup, dump: &DumpRule) -> bool {
     dump.is_whole() || !group.takes_whole_dumps()
 }
 
 /// The assets of a group of dumps, each with its second places: those of `databases`, or what the policy names.
-fn dumps(name: &Name, group: &Postgres, databases: &[String], zone: &ZoneName) -> Vec<Stored> {
+fn dumps(name: &Name, group: &PostgresGroup, databases: &[String], zone: &ZoneName) -> Vec<Stored> {
     // Base backups are not taken yet, which is a row of its own.
     let taken = group.dumps.iter().filter(|(_, d)| d.format != DumpFormat::Base);
     let taken = taken.filter_map(|(reason, dump)| {
@@ -163,7 +163,7 @@ fn dumps(name: &Name, group: &Postgres, databases: &[String], zone: &ZoneName) -
         Some(Scheduled { reason: Some(reason), when, whole })
     });
     let schedules: Vec<_> = taken.collect();
-    let place = |store: &Store, database: Option<&str>, schedules: Vec<Scheduled>| {
+    let place = |store: &StoreConfig, database: Option<&str>, schedules: Vec<Scheduled>| {
         let stored = one(name, store, &group.objectives, database, schedules, zone);
         Stored { committed: !group.dumps.is_empty(), ..stored }
     };
@@ -181,13 +181,13 @@ fn dumps(name: &Name, group: &Postgres, databases: &[String], zone: &ZoneName) -
 
 fn one(
     name: &Name,
-    store: &Store,
-    objectives: &Objectives,
+    store: &StoreConfig,
+    objectives: &AssetObjectives,
     database: Option<&str>,
     schedules: Vec<Scheduled>,
     zone: &ZoneName,
 ) -> Stored {
-    let bucket = store.bucket.as_ref().filter(|_| !store.elsewhere());
+    let bucket = store.bucket.as_ref().filter(|_| !store.is_outside_aws());
     let key = store.key.clone().map(|k| k.replace("{database}", database.unwrap_or("{database}")));
     // What is fixed at the key's begin narrows the listing to this asset.
     let fixed = key.as_deref().map_or("", |k| k.split(['%', '{']).next().unwrap_or_default());
@@ -223,9 +223,9 @@ fn one(
 
 impl Stored {
     /// How old its newest point may be at `now`, written or derived.
-    pub fn objective(&self, now: Timestamp) -> Option<Objective> {
+    pub fn objective(&self, now: Timestamp) -> Option<AgeObjective> {
         let whens = self.schedules.iter().filter(|s| s.whole).map(|s| &s.when);
-        Objective::of(self.objectives.max_age.as_ref(), whens, &self.zone, now)
+        AgeObjective::from_schedules(self.objectives.max_age.as_ref(), whens, &self.zone, now)
     }
 
     /// Takes note of an object, if it is one of the asset's points. Memory is that of the few newest.
@@ -280,7 +280,7 @@ impl Stored {
     /// Where its points lie, for people: `s3://bucket/prefix`, `/var/backups/orders`.
     pub fn at(&self) -> String {
         let store = &self.store;
-        if !store.elsewhere() {
+        if !store.is_outside_aws() {
             return format!("s3://{}/{}", self.bucket, self.prefix);
         }
         match (&store.directory, &store.azure, &store.bucket) {

@@ -1,8 +1,8 @@
 use super::*;
 use shared::metrics::Metric;
 use shared::{
-    catalog::{Database, Point, State},
-    model::{at, automated, database, point, policy, seen},
+    catalog::{RdsDatabase, RecoveryPoint, RecoveryPointState},
+    model::{parse_time, automated_snapshot, db_instance, owned_snapshot, parse_policy, home_inventory},
 };
 
 mod green;
@@ -27,13 +27,13 @@ databases:
 
 /// The fleet with more lines in its group.
 fn fleet(more: &str) -> Policy {
-    policy(&format!("{HOME}    {more}\n"))
+    parse_policy(&format!("{HOME}    {more}\n"))
 }
 
 const COPIES: &str = "copies: [{ to: dr, of: [daily], keep: { newest: 2 }, max_age: 26h }]";
 
-fn judge(policy: &Policy, seen: Seen, now: &str) -> Verdict {
-    plan(policy, &Facts { rds: seen, ..Facts::default() }, at(now))
+fn judge(policy: &Policy, seen: Inventory, now: &str) -> Verdict {
+    plan(policy, &Facts { rds: seen, ..Facts::default() }, parse_time(now))
 }
 
 fn print(verdict: &Verdict) -> String {
@@ -53,8 +53,8 @@ fn values(verdict: &Verdict, of: &[Metric]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn gap(place: Place) -> Gap {
-    Gap {
+fn gap(place: Location) -> ObservationError {
+    ObservationError {
         place,
         why: "describe DB snapshots: Throttling: Rate exceeded".into(),
         mend: "wait".into(),
@@ -62,31 +62,31 @@ fn gap(place: Place) -> Gap {
 }
 
 /// Loses sight of the place of this region.
-fn blind(mut seen: Seen, region: &str) -> Seen {
-    let place = seen.places.keys().find(|p| p.region.as_str() == region).cloned().expect(region);
-    seen.places.remove(&place);
-    seen.gaps.push(gap(place));
+fn blind(mut seen: Inventory, region: &str) -> Inventory {
+    let place = seen.locations.keys().find(|p| p.region.as_str() == region).cloned().expect(region);
+    seen.locations.remove(&place);
+    seen.errors.push(gap(place));
     seen
 }
 
 /// A good copy of a point at the place of this region.
-fn copied(seen: &mut Seen, region: &str, source: &Point) {
+fn copied(seen: &mut Inventory, region: &str, source: &RecoveryPoint) {
     let (_, fleet) =
-        seen.places.iter_mut().find(|(p, _)| p.region.as_str() == region).expect(region);
+        seen.locations.iter_mut().find(|(p, _)| p.region.as_str() == region).expect(region);
     let key = if region == "us-east-1" {
         "us-east-1:111122223333:key/dr"
     } else {
         "eu-central-1:111122223333:key/far"
     };
-    fleet.points.push(Point {
+    fleet.points.push(RecoveryPoint {
         arn: source.arn.replace("eu-west-1", region),
         kms_key: Some(format!("arn:aws:kms:{key}")),
-        marks: shared::catalog::Marks { copy_of: Some(source.arn.clone()), ..source.marks.clone() },
+        marks: shared::catalog::HoldfastTags { copy_of: Some(source.arn.clone()), ..source.marks.clone() },
         ..source.clone()
     });
 }
 
-fn with(mut point: Point, change: impl FnOnce(&mut Point)) -> Point {
+fn with(mut point: RecoveryPoint, change: impl FnOnce(&mut RecoveryPoint)) -> RecoveryPoint {
     change(&mut point);
     point
 }
@@ -97,22 +97,22 @@ const CLOCKS: [&str; 2] = ["2026-11-20T03:00:00Z", "2026-11-20T03:00:01Z"];
 #[test]
 fn a_database_is_judged_by_the_age_of_its_newest_good_data_to_the_second() {
     let policy = fleet("");
-    let db = database("acme-a", at(CLOCKS[0]));
-    let of = |time: &str| point(&policy, &db, "daily", at(time));
+    let db = db_instance("acme-a", parse_time(CLOCKS[0]));
+    let of = |time: &str| owned_snapshot(&policy, &db, "daily", parse_time(time));
     let good = || of("2026-11-19T02:00:00Z");
-    let state = |time: &str, state: State| with(of(time), |p| p.state = state);
-    let failed = || State::Failed("failed".into());
-    let table: Vec<(&str, Vec<Point>)> = vec![
+    let state = |time: &str, state: RecoveryPointState| with(of(time), |p| p.state = state);
+    let failed = || RecoveryPointState::Failed("failed".into());
+    let table: Vec<(&str, Vec<RecoveryPoint>)> = vec![
         ("one good point", vec![good()]),
-        ("RDS's own point", vec![automated(&policy, &db, at("2026-11-19T02:00:00Z"))]),
+        ("RDS's own point", vec![automated_snapshot(&policy, &db, parse_time("2026-11-19T02:00:00Z"))]),
         ("none at all", vec![]),
         ("one from the future", vec![of("2026-11-20T03:05:02Z")]),
         ("one from the future beside a good one", vec![of("2026-11-20T03:05:02Z"), good()]),
         ("one ahead by what clocks may differ", vec![of("2026-11-20T03:05:00Z")]),
-        ("only one on its way", vec![state("2026-11-20T02:00:00Z", State::InFlight)]),
+        ("only one on its way", vec![state("2026-11-20T02:00:00Z", RecoveryPointState::InFlight)]),
         (
             "one on its way beside a good one",
-            vec![state("2026-11-20T02:00:00Z", State::InFlight), good()],
+            vec![state("2026-11-20T02:00:00Z", RecoveryPointState::InFlight), good()],
         ),
         ("the newest failed", vec![state("2026-11-20T02:00:00Z", failed()), good()]),
         ("only a failed one", vec![state("2026-11-20T02:00:00Z", failed())]),
@@ -127,13 +127,13 @@ fn a_database_is_judged_by_the_age_of_its_newest_good_data_to_the_second() {
         ("a transfer copy", vec![with(of("2026-11-20T02:00:00Z"), |p| p.marks.transfer = true)]),
         (
             "a transfer copy on its way",
-            vec![with(state("2026-11-20T02:00:00Z", State::InFlight), |p| p.marks.transfer = true)],
+            vec![with(state("2026-11-20T02:00:00Z", RecoveryPointState::InFlight), |p| p.marks.transfer = true)],
         ),
         ("one whose data has no known time", vec![with(good(), |p| p.data_time = None)]),
     ];
     let rows = table.into_iter().map(|(case, points)| {
         let said = CLOCKS.map(|now| {
-            print(&judge(&policy, seen(&policy, vec![db.clone()], points.clone()), now))
+            print(&judge(&policy, home_inventory(&policy, vec![db.clone()], points.clone()), now))
         });
         let said = if said[0] == said[1] { said[0].clone() } else { said.join("\n  then ") };
         format!("{case}\n  {said}")
@@ -186,18 +186,18 @@ fn a_database_is_judged_by_the_age_of_its_newest_good_data_to_the_second() {
 #[test]
 fn a_new_database_has_its_objectives_time_for_a_first_point_and_no_second_more() {
     let policy = fleet(COPIES);
-    let mut db = database("acme-a", at(CLOCKS[0]));
-    db.created = Some(at("2026-11-19T02:00:00Z"));
+    let mut db = db_instance("acme-a", parse_time(CLOCKS[0]));
+    db.created = Some(parse_time("2026-11-19T02:00:00Z"));
     let said = ["2026-11-20T02:59:59Z", CLOCKS[0]]
-        .map(|now| print(&judge(&policy, seen(&policy, vec![db.clone()], vec![]), now)));
+        .map(|now| print(&judge(&policy, home_inventory(&policy, vec![db.clone()], vec![]), now)));
     insta::assert_snapshot!(said.join("\n"), @"
     info acme-a new: it is new and has no recovery point yet
     critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`
     ");
     // With its first point, its copy has the time that the copy's own objective gives it.
-    let first = vec![point(&policy, &db, "daily", at("2026-11-20T02:00:00Z"))];
+    let first = vec![owned_snapshot(&policy, &db, "daily", parse_time("2026-11-20T02:00:00Z"))];
     let said = ["2026-11-20T03:59:59Z", "2026-11-20T04:00:00Z"]
-        .map(|now| print(&judge(&policy, seen(&policy, vec![db.clone()], first.clone()), now)));
+        .map(|now| print(&judge(&policy, home_inventory(&policy, vec![db.clone()], first.clone()), now)));
     insta::assert_snapshot!(said.join("\n"), @"
     info acme-a new: it is new and dr has no copy of it yet
     critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
@@ -205,31 +205,31 @@ fn a_new_database_has_its_objectives_time_for_a_first_point_and_no_second_more()
     // RDS tells no time of creation while it makes one.
     db.created = None;
     db.status = "creating".into();
-    insta::assert_snapshot!(print(&judge(&policy, seen(&policy, vec![db.clone()], vec![]), CLOCKS[0])), @"info acme-a new: it is new and has no recovery point yet");
+    insta::assert_snapshot!(print(&judge(&policy, home_inventory(&policy, vec![db.clone()], vec![]), CLOCKS[0])), @"info acme-a new: it is new and has no recovery point yet");
     db.status = "available".into();
-    insta::assert_snapshot!(print(&judge(&policy, seen(&policy, vec![db], vec![]), CLOCKS[0])), @"critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`");
+    insta::assert_snapshot!(print(&judge(&policy, home_inventory(&policy, vec![db], vec![]), CLOCKS[0])), @"critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`");
 }
 
 #[test]
 fn copies_are_judged_by_the_age_of_their_data_to_the_second() {
     let policy = fleet(COPIES);
-    let db = database("acme-a", at(CLOCKS[0]));
-    let source = point(&policy, &db, "daily", at("2026-11-19T02:00:00Z"));
-    let fresh = automated(&policy, &db, at("2026-11-20T02:00:00Z"));
-    let world = |change: &dyn Fn(&mut Point)| {
-        let mut seen = seen(&policy, vec![db.clone()], vec![source.clone(), fresh.clone()]);
+    let db = db_instance("acme-a", parse_time(CLOCKS[0]));
+    let source = owned_snapshot(&policy, &db, "daily", parse_time("2026-11-19T02:00:00Z"));
+    let fresh = automated_snapshot(&policy, &db, parse_time("2026-11-20T02:00:00Z"));
+    let world = |change: &dyn Fn(&mut RecoveryPoint)| {
+        let mut seen = home_inventory(&policy, vec![db.clone()], vec![source.clone(), fresh.clone()]);
         copied(&mut seen, "us-east-1", &source);
         let there =
-            seen.places.iter_mut().find(|(p, _)| p.region.as_str() == "us-east-1").expect("dr").1;
+            seen.locations.iter_mut().find(|(p, _)| p.region.as_str() == "us-east-1").expect("dr").1;
         change(&mut there.points[0]);
         seen
     };
-    let none = || seen(&policy, vec![db.clone()], vec![source.clone(), fresh.clone()]);
-    let table: Vec<(&str, Seen)> = vec![
+    let none = || home_inventory(&policy, vec![db.clone()], vec![source.clone(), fresh.clone()]);
+    let table: Vec<(&str, Inventory)> = vec![
         ("good", world(&|_| {})),
         ("none", none()),
-        ("on its way", world(&|p| (p.state, p.data_time) = (State::InFlight, None))),
-        ("failed", world(&|p| (p.state, p.data_time) = (State::Failed("failed".into()), None))),
+        ("on its way", world(&|p| (p.state, p.data_time) = (RecoveryPointState::InFlight, None))),
+        ("failed", world(&|p| (p.state, p.data_time) = (RecoveryPointState::Failed("failed".into()), None))),
         (
             "under another key",
             world(&|p| p.kms_key = Some("arn:aws:kms:us-east-1:111122223333:key/aws-rds".into())),
@@ -237,9 +237,9 @@ fn copies_are_judged_by_the_age_of_their_data_to_the_second() {
         ("smaller than its source", world(&|p| p.size_gib = 19)),
         ("not encrypted", world(&|p| (p.encrypted, p.kms_key) = (false, None))),
         ("for another reason", world(&|p| p.marks.reason = Some("weekly".into()))),
-        ("not made by Holdfast", world(&|p| p.marks = shared::catalog::Marks::default())),
+        ("not made by Holdfast", world(&|p| p.marks = shared::catalog::HoldfastTags::default())),
         ("of the database that had the name before", world(&|p| p.resource_id = "db-old".into())),
-        ("from the future", world(&|p| p.data_time = Some(at("2026-11-21T02:00:00Z")))),
+        ("from the future", world(&|p| p.data_time = Some(parse_time("2026-11-21T02:00:00Z")))),
         ("the place does not answer", blind(none(), "us-east-1")),
     ];
     // A copy may be 26 hours old, one hour more than the point itself.
@@ -298,15 +298,15 @@ fn copies_are_judged_by_the_age_of_their_data_to_the_second() {
 #[test]
 fn a_copy_counts_after_its_source_is_gone_and_one_from_the_future_hides_none() {
     let policy = fleet(COPIES);
-    let db = database("acme-a", at(CLOCKS[0]));
-    let gone = point(&policy, &db, "daily", at("2026-11-19T02:00:00Z"));
-    let fresh = point(&policy, &db, "daily", at("2026-11-20T02:00:00Z"));
-    let mut world = seen(&policy, vec![db], vec![fresh.clone()]);
+    let db = db_instance("acme-a", parse_time(CLOCKS[0]));
+    let gone = owned_snapshot(&policy, &db, "daily", parse_time("2026-11-19T02:00:00Z"));
+    let fresh = owned_snapshot(&policy, &db, "daily", parse_time("2026-11-20T02:00:00Z"));
+    let mut world = home_inventory(&policy, vec![db], vec![fresh.clone()]);
     copied(&mut world, "us-east-1", &gone);
     copied(
         &mut world,
         "us-east-1",
-        &with(fresh, |p| p.data_time = Some(at("2026-12-24T00:00:00Z"))),
+        &with(fresh, |p| p.data_time = Some(parse_time("2026-12-24T00:00:00Z"))),
     );
     let verdict = judge(&policy, world, "2026-11-20T04:00:00Z");
     assert_eq!(print(&verdict), "fine");
@@ -319,12 +319,12 @@ fn an_asset_that_lacks_one_of_its_two_places_has_no_offsite_age() {
         "copies: [{ to: dr, of: [daily], keep: { newest: 2 } }, { to: far, of: [daily], keep: { newest: 2 } }]",
     );
     let now = "2026-11-20T04:00:00Z";
-    let db = database("acme-a", at(now));
-    let old = point(&policy, &db, "daily", at("2026-11-19T02:00:00Z"));
-    let new = point(&policy, &db, "daily", at("2026-11-20T02:00:00Z"));
-    let mut world = seen(&policy, vec![db], vec![old.clone(), new.clone()]);
+    let db = db_instance("acme-a", parse_time(now));
+    let old = owned_snapshot(&policy, &db, "daily", parse_time("2026-11-19T02:00:00Z"));
+    let new = owned_snapshot(&policy, &db, "daily", parse_time("2026-11-20T02:00:00Z"));
+    let mut world = home_inventory(&policy, vec![db], vec![old.clone(), new.clone()]);
     copied(&mut world, "us-east-1", &new);
-    let age = |seen: &Seen| {
+    let age = |seen: &Inventory| {
         let verdict = judge(&policy, seen.clone(), now);
         (verdict.assets[0].offsite_age_seconds, values(&verdict, &[Metric::OffsiteAge]))
     };
@@ -353,20 +353,20 @@ fn what_the_selection_lacks_or_has_twice_is_said() {
     snapshots: { daily: { keep: { for: 35d } } }
 "
     );
-    let policy = policy(&yaml);
-    let now = at(CLOCKS[0]);
-    let mut replica = database("stray-replica", now);
+    let policy = parse_policy(&yaml);
+    let now = parse_time(CLOCKS[0]);
+    let mut replica = db_instance("stray-replica", now);
     replica.replica_of = Some("acme-a".into());
     let databases = vec![
-        database("acme-a", now),
-        database("acme-b", now),
-        database("stray", now),
-        database("scratch", now),
+        db_instance("acme-a", now),
+        db_instance("acme-b", now),
+        db_instance("stray", now),
+        db_instance("scratch", now),
         replica,
     ];
     let points =
-        databases.iter().map(|d| point(&policy, d, "daily", at("2026-11-20T02:00:00Z"))).collect();
-    let verdict = judge(&policy, seen(&policy, databases, points), CLOCKS[0]);
+        databases.iter().map(|d| owned_snapshot(&policy, d, "daily", parse_time("2026-11-20T02:00:00Z"))).collect();
+    let verdict = judge(&policy, home_inventory(&policy, databases, points), CLOCKS[0]);
     insta::assert_snapshot!(print(&verdict), @"
     critical stray unprotected: no group of the policy selects it, so nothing backs it up; select it in a group, or name it under except
     critical ledger missing: the policy names it and RDS has no instance or cluster of that name; check the name; if it was deleted on purpose, take it out of the policy
@@ -398,20 +398,20 @@ fn assets_that_fail_are_counted_for_their_group_and_the_policy_and_a_gap_fails_a
     snapshots: { daily: { keep: { for: 35d } } }
 "#
     );
-    let policy = policy(&yaml);
-    let db = |id: &str| database(id, at(CLOCKS[1]));
+    let policy = parse_policy(&yaml);
+    let db = |id: &str| db_instance(id, parse_time(CLOCKS[1]));
     let (a, b, m) = (db("acme-a"), db("acme-b"), db("media-m"));
-    let daily = |d: &Database, time: &str| point(&policy, d, "daily", at(time));
+    let daily = |d: &RdsDatabase, time: &str| owned_snapshot(&policy, d, "daily", parse_time(time));
     // a: fresh and copied; b: stale and without a copy, two findings of one asset; m: fresh.
     let points = [
         daily(&a, "2026-11-20T02:00:00Z"),
         daily(&b, "2026-11-19T02:00:00Z"),
         daily(&m, "2026-11-20T01:00:00Z"),
     ];
-    let mut world = seen(&policy, vec![a, b, m], points.to_vec());
+    let mut world = home_inventory(&policy, vec![a, b, m], points.to_vec());
     copied(&mut world, "us-east-1", &points[0]);
     let of = [Metric::FailingAssets, Metric::PointAge, Metric::OffsiteAge];
-    let told = |seen: Seen| values(&judge(&policy, seen, CLOCKS[1]), &of);
+    let told = |seen: Inventory| values(&judge(&policy, seen, CLOCKS[1]), &of);
     insta::assert_snapshot!(told(world.clone()), @"
     PointAge fleet acme-a 3601
     PointAge fleet acme-b 90001
@@ -449,18 +449,18 @@ fn assets_that_fail_are_counted_for_their_group_and_the_policy_and_a_gap_fails_a
 #[test]
 fn an_asset_without_a_point_takes_its_groups_and_the_policys_age_away() {
     let policy = fleet("");
-    let (a, b) = (database("acme-a", at(CLOCKS[0])), database("acme-b", at(CLOCKS[0])));
-    let mut points = vec![point(&policy, &a, "daily", at("2026-11-20T02:00:00Z"))];
-    let told = |points: &[Point]| {
+    let (a, b) = (db_instance("acme-a", parse_time(CLOCKS[0])), db_instance("acme-b", parse_time(CLOCKS[0])));
+    let mut points = vec![owned_snapshot(&policy, &a, "daily", parse_time("2026-11-20T02:00:00Z"))];
+    let told = |points: &[RecoveryPoint]| {
         let verdict =
-            judge(&policy, seen(&policy, vec![a.clone(), b.clone()], points.to_vec()), CLOCKS[0]);
+            judge(&policy, home_inventory(&policy, vec![a.clone(), b.clone()], points.to_vec()), CLOCKS[0]);
         values(&verdict, &[Metric::PointAge, Metric::PointSize])
     };
     insta::assert_snapshot!(told(&points), @"
     PointAge fleet acme-a 3600
     PointSize fleet acme-a 21474836480
     ");
-    points.push(point(&policy, &b, "daily", at("2026-11-20T01:00:00Z")));
+    points.push(owned_snapshot(&policy, &b, "daily", parse_time("2026-11-20T01:00:00Z")));
     insta::assert_snapshot!(told(&points), @"
     PointAge fleet acme-a 3600
     PointAge fleet acme-b 7200
@@ -474,9 +474,9 @@ fn an_asset_without_a_point_takes_its_groups_and_the_policys_age_away() {
 #[test]
 fn an_asset_stands_with_its_worst_finding_and_why() {
     let policy = fleet(COPIES);
-    let db = database("acme-a", at(CLOCKS[1]));
-    let points = vec![point(&policy, &db, "daily", at("2026-11-19T02:00:00Z"))];
-    let verdict = judge(&policy, seen(&policy, vec![db], points), CLOCKS[1]);
+    let db = db_instance("acme-a", parse_time(CLOCKS[1]));
+    let points = vec![owned_snapshot(&policy, &db, "daily", parse_time("2026-11-19T02:00:00Z"))];
+    let verdict = judge(&policy, home_inventory(&policy, vec![db], points), CLOCKS[1]);
     insta::assert_debug_snapshot!(verdict.assets, @r#"
     [
         Standing {

@@ -2,9 +2,9 @@
 
 use super::{Judged, Verdict, places::Disks};
 use shared::{
-    metrics::{Metric, Value, worst},
+    metrics::{Metric, MetricValue, aggregate_max},
     plan::{Finding, Severity},
-    policy::{Databases, Policy},
+    policy::{DatabaseGroup, Policy},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +22,7 @@ pub(super) fn publish(
     let names: Vec<_> = judged.iter().map(standing).collect();
     // Groups with databases that should be there and were not judged: missing, too few, or all of them unseen. They have
     // no value, so that what is left of the group does not speak for it.
-    let lacking: BTreeMap<String, &Databases> = (policy.databases.iter())
+    let lacking: BTreeMap<String, &DatabaseGroup> = (policy.databases.iter())
         .map(|(name, group)| (name.to_string(), group))
         .filter(|(name, _)| {
             let lacks =
@@ -33,12 +33,12 @@ pub(super) fn publish(
     let of = |metric,
               value: fn(&Judged) -> Option<f64>,
               only: fn(&Judged) -> bool,
-              asks: fn(&Databases) -> bool| {
+              asks: fn(&DatabaseGroup) -> bool| {
         let rows = judged.iter().zip(&names).filter(|(j, _)| only(j));
         let rows = rows.map(|(j, (group, asset))| (group.as_str(), asset.as_str(), value(j)));
         let lacking =
             lacking.iter().filter(|(_, g)| asks(g)).map(|(name, _)| (name.as_str(), "", None));
-        worst(metric, rows.chain(lacking))
+        aggregate_max(metric, rows.chain(lacking))
     };
     out.values.extend(of(
         Metric::PointAge,
@@ -53,7 +53,7 @@ pub(super) fn publish(
         |g| !g.copies.is_empty(),
     ));
     let sizes = judged.iter().zip(&names).filter_map(|(j, (group, asset))| {
-        Some(Value::of_asset(Metric::PointSize, group, asset, seconds(j.standing.size_bytes)?))
+        Some(MetricValue::for_asset(Metric::PointSize, group, asset, seconds(j.standing.size_bytes)?))
     });
     out.values.extend(sizes);
     out.values.extend(of(
@@ -79,21 +79,21 @@ pub(super) fn publish(
     let mut all = blind + unprotected.unwrap_or(0);
     for (group, assets) in &failing {
         all += assets.len();
-        out.values.push(Value::of_group(Metric::FailingAssets, group, count(assets.len() + blind)));
+        out.values.push(MetricValue::for_group(Metric::FailingAssets, group, count(assets.len() + blind)));
     }
-    out.values.push(Value::of_policy(Metric::FailingAssets, count(all)));
+    out.values.push(MetricValue::for_policy(Metric::FailingAssets, count(all)));
     let mut drift: BTreeMap<&str, usize> = BTreeMap::new();
     for j in judged {
         *drift.entry(&j.standing.group).or_default() += j.drift;
     }
     out.values
-        .extend(drift.iter().map(|(g, n)| Value::of_group(Metric::SettingsDrift, g, count(*n))));
+        .extend(drift.iter().map(|(g, n)| MetricValue::for_group(Metric::SettingsDrift, g, count(*n))));
     // Settings that were not seen are not right.
     out.values.extend(
-        unprotected.map(|_| Value::of_policy(Metric::SettingsDrift, count(drift.values().sum()))),
+        unprotected.map(|_| MetricValue::for_policy(Metric::SettingsDrift, count(drift.values().sum()))),
     );
     out.values
-        .extend(unprotected.map(|n| Value::of_policy(Metric::UnprotectedDatabases, count(n))));
+        .extend(unprotected.map(|n| MetricValue::for_policy(Metric::UnprotectedDatabases, count(n))));
 }
 
 #[expect(clippy::cast_precision_loss, reason = "ages and sizes are far below 2^52")]
@@ -114,18 +114,18 @@ pub(super) fn more(out: &mut Verdict, judged: &[Judged], disks: &Disks) {
         let (group, asset) = (j.standing.group.as_str(), &j.standing.asset);
         if let Some(n) = j.points {
             *points.entry(group).or_default() += n;
-            out.values.push(Value::of_asset(Metric::Points, group, asset, count(n)));
+            out.values.push(MetricValue::for_asset(Metric::Points, group, asset, count(n)));
         }
         // Much too large is as telling as much too small.
         if let Some(percent) = j.size_change.map(|share| share.abs() * 100.0) {
             let worst = change.entry(group).or_default();
             *worst = worst.max(percent);
-            out.values.push(Value::of_asset(Metric::SizeDeviation, group, asset, percent));
+            out.values.push(MetricValue::for_asset(Metric::SizeDeviation, group, asset, percent));
         }
     }
     let all = |metric, of: Vec<(&str, f64)>, total: Option<f64>| {
-        let groups = of.into_iter().map(move |(g, v)| Value::of_group(metric, g, v));
-        groups.chain(total.map(|v| Value::of_policy(metric, v))).collect::<Vec<_>>()
+        let groups = of.into_iter().map(move |(g, v)| MetricValue::for_group(metric, g, v));
+        groups.chain(total.map(|v| MetricValue::for_policy(metric, v))).collect::<Vec<_>>()
     };
     let total = (!points.is_empty()).then(|| count(points.values().sum()));
     out.values.extend(all(

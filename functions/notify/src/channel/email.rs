@@ -14,9 +14,9 @@ use lettre::{
     },
 };
 use shared::{
-    aws::Kind,
-    catalog::Place,
-    policy::notify::{Channel, Ses, Smtp},
+    aws::OperationErrorKind,
+    catalog::Location,
+    policy::notify::{ChannelConfig, SesConfig, SmtpConfig},
 };
 use std::{error::Error, time::SystemTime};
 
@@ -40,12 +40,12 @@ impl Header for AutoSubmitted {
 
 /// What carries a channel's mail.
 enum By<'a> {
-    Server(&'a Smtp),
-    Ses(&'a Ses),
+    Server(&'a SmtpConfig),
+    Ses(&'a SesConfig),
 }
 
 /// The channel's own server or SES, else the policy's.
-fn by<'a>(channel: &'a Channel, edges: &'a Edges<'_>) -> Result<By<'a>, Refused> {
+fn by<'a>(channel: &'a ChannelConfig, edges: &'a Edges<'_>) -> Result<By<'a>, Refused> {
     let ours = (channel.smtp.as_ref(), channel.ses.as_ref());
     match (ours, (edges.notify.smtp.as_ref(), edges.notify.ses.as_ref())) {
         ((Some(smtp), _), _) | ((None, None), (Some(smtp), _)) => Ok(By::Server(smtp)),
@@ -63,7 +63,7 @@ const AT_ONCE: usize = 50;
 /// Sends one mail to the addresses of the channel. Each address has an outcome of its own: one that is none, that its
 /// server refuses, or that needs what the way there does not have, keeps no other from being told.
 pub(super) async fn send(
-    channel: &Channel,
+    channel: &ChannelConfig,
     message: &Message,
     edges: &Edges<'_>,
 ) -> Result<(), Refused> {
@@ -89,7 +89,7 @@ pub(super) async fn send(
         By::Server(server) => smtp::send(server, &mails, edges, &mut outcomes).await?,
         By::Ses(ses) => {
             let region = ses.region.clone().unwrap_or_else(|| edges.home.region.clone());
-            let at = edges.aws.ses(&Place { region, ..edges.home.clone() });
+            let at = edges.aws.ses(&Location { region, ..edges.home.clone() });
             for mail in &mails {
                 by_ses(&at, from.email.as_ref(), mail, &mut outcomes).await;
             }
@@ -99,11 +99,11 @@ pub(super) async fn send(
 }
 
 /// Hands a mail to SES; when it is refused for one of several addresses, to each by itself.
-async fn by_ses(ses: &shared::aws::ses::Ses, from: &str, mail: &Mail, outcomes: &mut Outcomes) {
+async fn by_ses(ses: &shared::aws::ses::SesClient, from: &str, mail: &Mail, outcomes: &mut Outcomes) {
     let to: Vec<String> = mail.envelope().to().iter().map(ToString::to_string).collect();
     match ses.send(from, &to, mail.formatted()).await {
         Ok(()) => {}
-        Err(e) if e.kind == Kind::Refused && to.len() > 1 => {
+        Err(e) if e.kind == OperationErrorKind::Refused && to.len() > 1 => {
             for one in &to {
                 let sent = ses.send(from, std::slice::from_ref(one), mail.formatted()).await;
                 if let Err(e) = sent {
@@ -167,7 +167,7 @@ fn write(message: &Message, from: &Mailbox, to: &[Mailbox]) -> Result<Mail, Refu
 
 /// An address as the policy writes it: its domain in ASCII, its name whatever it is.
 fn mailbox(text: &str) -> Result<Mailbox, String> {
-    let read: shared::mail::Mailbox = text.parse()?;
+    let read: shared::mail::EmailAddress = text.parse()?;
     let address = Address::new(&read.local, &read.domain);
     let address =
         address.map_err(|e| format!("\"{}\" is no e-mail address: {e}", words::line(text, 100)))?;

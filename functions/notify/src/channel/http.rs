@@ -12,7 +12,7 @@ use crate::message::{Incident, Kind, Made, Message};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use shared::policy::notify::{Body, Channel};
+use shared::policy::notify::{WebhookBody, ChannelConfig};
 
 /// Version of the whole message as JSON; `docs/message.schema.json` describes it.
 const VERSION: u32 = 1;
@@ -23,7 +23,7 @@ const ALERT: usize = 1_500;
 /// is refused for good does not stop the others.
 pub(super) async fn send(
     address: &str,
-    channel: &Channel,
+    channel: &ChannelConfig,
     message: &Message,
     edges: &Edges<'_>,
 ) -> Result<(), Refused> {
@@ -34,7 +34,7 @@ pub(super) async fn send(
     let address = address.into();
     let headers = headers(channel, token.as_ref())?;
     let mut refused = None;
-    for (number, body) in bodies(channel.body.unwrap_or(Body::Full), message).iter().enumerate() {
+    for (number, body) in bodies(channel.body.unwrap_or(WebhookBody::Full), message).iter().enumerate() {
         let mut headers = headers.clone();
         let key = if number == 0 { message.id.clone() } else { format!("{}-{number}", message.id) };
         headers.insert("idempotency-key", value(&key)?);
@@ -48,7 +48,7 @@ pub(super) async fn send(
 }
 
 /// The policy's headers and the token. No value of them is said in an error: any may be a secret.
-fn headers(channel: &Channel, token: Option<&SecretString>) -> Result<HeaderMap, Refused> {
+fn headers(channel: &ChannelConfig, token: Option<&SecretString>) -> Result<HeaderMap, Refused> {
     let mut all = HeaderMap::new();
     for (name, text) in &channel.headers {
         let header: HeaderName = name.parse().map_err(|_| {
@@ -73,12 +73,12 @@ fn value(text: &str) -> Result<HeaderValue, Refused> {
 }
 
 /// What is posted.
-pub(super) fn bodies(body: Body, message: &Message) -> Vec<Value> {
+pub(super) fn bodies(body: WebhookBody, message: &Message) -> Vec<Value> {
     match body {
-        Body::Full => vec![full(message)],
-        Body::Alert => alerts(message),
-        Body::Backup => backups(message),
-        Body::Verification => verifications(message),
+        WebhookBody::Full => vec![full(message)],
+        WebhookBody::Alert => alerts(message),
+        WebhookBody::Backup => backups(message),
+        WebhookBody::Verification => verifications(message),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Edges, Refused, words};
 use crate::message::Message;
-use shared::{aws::sns::Audience, catalog::Place, policy::text::Arn};
+use shared::{aws::sns::Audience, catalog::Location, policy::text::Arn};
 
 /// SNS takes 256 KiB; attributes and encoding want their share.
 const LARGEST: usize = 200 << 10;
@@ -11,7 +11,7 @@ const LARGEST: usize = 200 << 10;
 pub(super) async fn send(topic: &Arn, message: &Message, edges: &Edges<'_>) -> Result<(), Refused> {
     let region = topic.as_str().split(':').nth(3).and_then(|region| region.parse().ok());
     let region = region.unwrap_or_else(|| edges.home.region.clone());
-    let place = Place { region, ..edges.home.clone() };
+    let place = Location { region, ..edges.home.clone() };
     let (subject, text) = render(message);
     let sns = edges.aws.sns(&place);
     let published = sns.publish(topic.as_str(), Audience::People, &subject, &text).await;

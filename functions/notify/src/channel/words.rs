@@ -3,7 +3,7 @@
 use crate::message::{AtRisk, Incident, Kind, MOST, Made, Message};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use sha2::{Digest, Sha256};
-use shared::{plan::Severity, time::human};
+use shared::{plan::Severity, time::format_duration};
 
 /// Longest name of an asset, a group or a place, in characters; names of AWS and PostgreSQL are far shorter.
 const NAME: usize = 200;
@@ -76,7 +76,7 @@ pub(super) fn clip(text: String, most: usize) -> String {
 
 /// The SHA-256 of a text, in hex.
 pub(super) fn hash(of: &str) -> String {
-    shared::words::hex(&Sha256::digest(of))
+    shared::words::hex_encode(&Sha256::digest(of))
 }
 
 /// What kind of news it is, in one or two words.
@@ -108,12 +108,12 @@ pub(super) fn time(at: Timestamp) -> String {
 
 /// A size in the largest unit that leaves a figure above one.
 pub(super) fn size(bytes: u64) -> String {
-    shared::words::size(i64::try_from(bytes).unwrap_or(i64::MAX))
+    shared::words::format_size(i64::try_from(bytes).unwrap_or(i64::MAX))
 }
 
 /// A length of time in seconds.
 fn span(seconds: i64) -> String {
-    human(SignedDuration::from_secs(seconds))
+    format_duration(SignedDuration::from_secs(seconds))
 }
 
 /// The facts of an incident, each with its name.
@@ -121,9 +121,9 @@ pub(super) fn facts(i: &Incident, at: Timestamp) -> Vec<(&'static str, String)> 
     let mut facts = vec![("What is wrong", i.why.clone())];
     match i.until {
         None => facts
-            .push(("Since", format!("{} ({})", time(i.since), human(at.duration_since(i.since))))),
+            .push(("Since", format!("{} ({})", time(i.since), format_duration(at.duration_since(i.since))))),
         Some(until) => {
-            facts.push(("Lasted", human(until.duration_since(i.since))));
+            facts.push(("Lasted", format_duration(until.duration_since(i.since))));
             facts.push(("From, until", format!("{} – {}", time(i.since), time(until))));
         }
     }

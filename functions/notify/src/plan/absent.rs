@@ -3,14 +3,14 @@
 use super::{NOTIFY, Planning, leave, touch};
 use crate::{heard::Problem, state::State};
 use jiff::Timestamp;
-use shared::{plan::Severity, policy::notify::Notify, time::human};
+use shared::{plan::Severity, policy::notify::NotifyConfig, time::format_duration};
 
 /// A function that says nothing.
 const SILENT: &str = "silent";
 
 /// Notes the functions that were not heard of for longer than the policy allows.
 pub(super) fn absent(planning: &Planning<'_>, state: &mut State) {
-    for (function, most) in planning.notify.expected() {
+    for (function, most) in planning.notify.expected_reports() {
         let source = state.sources.get(function.as_str());
         let heard = source.map_or(state.began, |s| s.heard.max(state.began));
         let quiet = planning.now.duration_since(heard);
@@ -21,7 +21,7 @@ pub(super) fn absent(planning: &Planning<'_>, state: &mut State) {
             severity: Severity::Critical,
             why: format!(
                 "nothing was heard of {function} for {}, and the policy allows {most}: nobody looks after the backups",
-                human(quiet)
+                format_duration(quiet)
             ),
             mend: shared::hints::function(function.as_str()),
         };
@@ -34,9 +34,9 @@ pub(super) fn absent(planning: &Planning<'_>, state: &mut State) {
 }
 
 /// Whether a sign of life is due: all that is expected was heard, and the last one is old enough.
-pub fn heartbeat_due(notify: &Notify, state: &State, now: Timestamp) -> bool {
+pub fn heartbeat_due(notify: &NotifyConfig, state: &State, now: Timestamp) -> bool {
     let Some(heartbeat) = &notify.heartbeat else { return false };
-    let heard = notify.expected().iter().all(|(function, most)| {
+    let heard = notify.expected_reports().iter().all(|(function, most)| {
         let source = state.sources.get(function.as_str());
         source.is_some_and(|s| now.duration_since(s.heard) <= most.duration())
     });

@@ -12,15 +12,15 @@ use crate::{
 use jiff::Timestamp;
 use shared::{
     plan::Severity,
-    policy::{When, text::Name},
-    time::{Schedule, human},
+    policy::{ScheduleConfig, text::Name},
+    time::{CronSchedule, format_duration},
 };
 
 /// Sends the digest when its time has come since the last one.
 pub(super) fn digest(planning: &mut Planning<'_>, state: &mut State) {
     let Some(rule) = &planning.notify.digest else { return };
-    let when = When { cron: rule.cron.clone(), time_zone: rule.time_zone.clone() };
-    let schedule = Schedule::new(&when, &planning.policy.time_zone);
+    let when = ScheduleConfig { cron: rule.cron.clone(), time_zone: rule.time_zone.clone() };
+    let schedule = CronSchedule::new(&when, &planning.policy.time_zone);
     let Some(due) = schedule.last_due(planning.now) else { return };
     match state.digest {
         Some(last) if due > last => {}
@@ -85,10 +85,10 @@ fn lines(planning: &Planning<'_>, state: &State, day: &Day, now: Timestamp) -> V
             state.assets.len()
         ));
     }
-    for (function, _) in planning.notify.expected() {
+    for (function, _) in planning.notify.expected_reports() {
         let said = match state.sources.get(function.as_str()) {
             Some(s) => {
-                format!("{function} was last heard of {} ago", human(now.duration_since(s.heard)))
+                format!("{function} was last heard of {} ago", format_duration(now.duration_since(s.heard)))
             }
             None => format!("{function} was never heard of"),
         };

@@ -11,8 +11,8 @@ use sha2::{Digest, Sha256};
 use shared::{
     hints::{self, commands},
     plan::Severity,
-    policy::notify::On,
-    words::hex,
+    policy::notify::NotifyEventKind,
+    words::hex_encode,
 };
 use std::collections::BTreeMap;
 
@@ -55,7 +55,7 @@ fn hear_run(planning: &mut Planning<'_>, state: &mut State, run: &Run) {
         return;
     }
     for (made, group) in made(planning, state, run) {
-        planning.made.push((made, group, On::Success));
+        planning.made.push((made, group, NotifyEventKind::Success));
     }
     storage::hear(planning, state, run, at);
     completed(state, &run.function, at);
@@ -167,7 +167,7 @@ pub(super) fn id(problem: &Problem) -> String {
 /// A long name, shortened so that two stay two.
 fn short(name: &str) -> String {
     let hash = Sha256::digest(name.as_bytes());
-    format!("{}-{}", name.chars().take(60).collect::<String>(), hex(&hash[..8]))
+    format!("{}-{}", name.chars().take(60).collect::<String>(), hex_encode(&hash[..8]))
 }
 
 /// The group of an asset: itself, before its slash, or as it was last judged.
@@ -401,6 +401,6 @@ fn hear_verified(planning: &mut Planning<'_>, state: &mut State, news: &Verified
         }
     } else {
         leave(state, &name, &id, at);
-        planning.made.push((news.made.clone(), group, On::Verification));
+        planning.made.push((news.made.clone(), group, NotifyEventKind::Verification));
     }
 }

@@ -17,10 +17,10 @@ use jiff::{SignedDuration, Timestamp};
 use shared::{
     plan::Severity,
     policy::{
-        notify::{On, Recovery, RouteSeverity},
+        notify::{NotifyEventKind, RestoreNotifications, MinSeverity},
         text::{Name, Period},
     },
-    time::human,
+    time::format_duration,
 };
 
 /// Updates, when the policy does not say how often.
@@ -91,7 +91,7 @@ fn message(
 }
 
 /// The channels of a recovery: those that the policy names, else all.
-fn everyone(planning: &Planning<'_>, rule: &Recovery) -> Vec<Name> {
+fn everyone(planning: &Planning<'_>, rule: &RestoreNotifications) -> Vec<Name> {
     if rule.to.is_empty() {
         planning.notify.channels.keys().cloned().collect()
     } else {
@@ -103,7 +103,7 @@ fn started(planning: &mut Planning<'_>, state: &mut State, id: &str, r: &Recover
     let Some(rule) = &planning.notify.recovery else { return };
     let title = format!("recovery of {} has started", r.asset);
     let mut message = message(planning, id, Kind::RecoveryStarted, Severity::Critical, &title);
-    message.lines = vec![r.what.clone(), format!("an update follows every {}", human(every(rule)))];
+    message.lines = vec![r.what.clone(), format!("an update follows every {}", format_duration(every(rule)))];
     say_all(planning, state, &everyone(planning, rule), &message);
 }
 
@@ -115,7 +115,7 @@ fn waits(planning: &mut Planning<'_>, state: &mut State, id: &str, r: &Recoverin
     say_all(planning, state, &everyone(planning, rule), &message);
 }
 
-fn every(rule: &Recovery) -> SignedDuration {
+fn every(rule: &RestoreNotifications) -> SignedDuration {
     rule.every.as_ref().map_or(EVERY, Period::duration)
 }
 
@@ -128,7 +128,7 @@ fn ended(
     lines: &[String],
     made: Option<Made>,
 ) {
-    let took = human(r.ended.unwrap_or(planning.now).duration_since(r.since));
+    let took = format_duration(r.ended.unwrap_or(planning.now).duration_since(r.since));
     let (severity, title) = if well {
         (Severity::Info, format!("recovery of {} is complete after {took}", r.asset))
     } else {
@@ -148,11 +148,11 @@ fn ended(
         };
         add(&mut to, named);
     }
-    add(&mut to, of_news(planning, On::Recovery, group.as_deref()));
+    add(&mut to, of_news(planning, NotifyEventKind::Recovery, group.as_deref()));
     if !well {
-        let routes = planning.notify.routes.iter().filter(|r| takes(r, On::Failure));
+        let routes = planning.notify.routes.iter().filter(|r| takes(r, NotifyEventKind::Failure));
         let routes = routes.filter(|r| super::routes::of(&r.of, group.as_deref()));
-        let loud = |s: RouteSeverity| super::routes::bad_enough(s, Severity::Critical);
+        let loud = |s: MinSeverity| super::routes::bad_enough(s, Severity::Critical);
         add(&mut to, routes.filter(|r| loud(r.severity)).flat_map(|r| r.to.clone()).collect());
     }
     say_all(planning, state, &to, &message);
@@ -197,7 +197,7 @@ pub(super) fn go_on(planning: &mut Planning<'_>, state: &mut State) {
 fn update(
     planning: &mut Planning<'_>,
     state: &mut State,
-    rule: &Recovery,
+    rule: &RestoreNotifications,
     id: &str,
     r: &Recovering,
 ) {
@@ -206,12 +206,12 @@ fn update(
     let quiet = planning.now.duration_since(r.heard);
     message.lines = vec![
         r.what.clone(),
-        format!("it has run for {}", human(planning.now.duration_since(r.since))),
+        format!("it has run for {}", format_duration(planning.now.duration_since(r.since))),
     ];
     if quiet >= every(rule) {
         message.lines.push(format!(
             "nothing was heard of it for {}: look whether it still runs",
-            human(quiet)
+            format_duration(quiet)
         ));
     }
     say_all(planning, state, &everyone(planning, rule), &message);
@@ -225,8 +225,8 @@ fn missing(r: &Recovering, now: Timestamp) -> Problem {
         severity: Severity::Critical,
         why: format!(
             "the recovery that began {} ago has not told how it ended; it was last heard of {} ago: {}",
-            human(now.duration_since(r.since)),
-            human(now.duration_since(r.heard)),
+            format_duration(now.duration_since(r.since)),
+            format_duration(now.duration_since(r.heard)),
             r.phase
         ),
         mend: "look whether it still runs; else start the same restore again: what it left is cleaned up".into(),

@@ -5,17 +5,17 @@ use crate::state::Tracked;
 use shared::{
     plan::Severity,
     policy::{
-        notify::{On, Route, RouteSeverity},
+        notify::{NotifyEventKind, NotifyRoute, MinSeverity},
         text::Name,
     },
 };
 use std::cmp::Ordering;
 
 /// Whether something is bad enough.
-pub(super) fn bad_enough(least: RouteSeverity, severity: Severity) -> bool {
+pub(super) fn bad_enough(least: MinSeverity, severity: Severity) -> bool {
     match least {
-        RouteSeverity::Info | RouteSeverity::Warning => severity >= Severity::Warning,
-        RouteSeverity::Critical => severity >= Severity::Critical,
+        MinSeverity::Info | MinSeverity::Warning => severity >= Severity::Warning,
+        MinSeverity::Critical => severity >= Severity::Critical,
     }
 }
 
@@ -25,19 +25,19 @@ pub(super) fn of(groups: &[Name], group: Option<&str>) -> bool {
 }
 
 /// Whether a route is for this kind of news.
-pub(super) fn takes(route: &Route, on: On) -> bool {
+pub(super) fn takes(route: &NotifyRoute, on: NotifyEventKind) -> bool {
     if !route.events.is_empty() {
         return route.events.contains(&on);
     }
-    on == On::Failure || route.severity == RouteSeverity::Info
+    on == NotifyEventKind::Failure || route.severity == MinSeverity::Info
 }
 
 /// The channels of an incident, in the policy's order. What is critical always has one.
 pub(super) fn of_incident(planning: &Planning<'_>, t: &Tracked) -> Vec<Name> {
     let broken = broken(&t.asset);
-    let fits = |r: &&Route| {
-        let verified = t.what == NOT_VERIFIED && r.events.contains(&On::Verification);
-        verified || (bad_enough(r.severity, t.severity) && takes(r, On::Failure))
+    let fits = |r: &&NotifyRoute| {
+        let verified = t.what == NOT_VERIFIED && r.events.contains(&NotifyEventKind::Verification);
+        verified || (bad_enough(r.severity, t.severity) && takes(r, NotifyEventKind::Failure))
     };
     let routes = &planning.notify.routes;
     let group = t.group.as_deref();
@@ -54,10 +54,10 @@ pub(super) fn of_incident(planning: &Planning<'_>, t: &Tracked) -> Vec<Name> {
 }
 
 /// The channels of good news about an asset of a group.
-pub(super) fn of_news(planning: &Planning<'_>, on: On, group: Option<&str>) -> Vec<Name> {
+pub(super) fn of_news(planning: &Planning<'_>, on: NotifyEventKind, group: Option<&str>) -> Vec<Name> {
     let routes = planning.notify.routes.iter();
-    let fits = |r: &&Route| {
-        takes(r, on) && of(&r.of, group) && (on != On::Success || r.severity == RouteSeverity::Info)
+    let fits = |r: &&NotifyRoute| {
+        takes(r, on) && of(&r.of, group) && (on != NotifyEventKind::Success || r.severity == MinSeverity::Info)
     };
     collect(routes.filter(fits), None)
 }
@@ -67,7 +67,7 @@ fn broken(asset: &str) -> Option<&str> {
     asset.strip_prefix("notify/")
 }
 
-fn collect<'r>(routes: impl Iterator<Item = &'r Route>, but: Option<&str>) -> Vec<Name> {
+fn collect<'r>(routes: impl Iterator<Item = &'r NotifyRoute>, but: Option<&str>) -> Vec<Name> {
     let mut to: Vec<Name> = Vec::new();
     for channel in routes.flat_map(|r| &r.to) {
         if Some(channel.as_str()) != but && !to.contains(channel) {

@@ -7,7 +7,7 @@ use crate::{
     state::{State, clip},
 };
 use jiff::Timestamp;
-use shared::{plan::Severity, policy::When, time::Schedule};
+use shared::{plan::Severity, policy::ScheduleConfig, time::CronSchedule};
 
 /// The finding that carries it.
 const REPORT: &str = "storage-report";
@@ -16,7 +16,7 @@ const REPORT: &str = "storage-report";
 pub(super) fn hear(planning: &mut Planning<'_>, state: &mut State, run: &Run, at: Timestamp) {
     let Some(found) = run.findings.iter().find(|f| f.what == REPORT) else { return };
     let Some(cron) = planning.policy.costs.as_ref().and_then(|c| c.report.clone()) else { return };
-    let schedule = Schedule::new(&When { cron, time_zone: None }, &planning.policy.time_zone);
+    let schedule = CronSchedule::new(&ScheduleConfig { cron, time_zone: None }, &planning.policy.time_zone);
     let Some(due) = schedule.last_due(at) else { return };
     // A memory that begins anew may repeat one: twice is better than never.
     if state.storage_report.is_some_and(|last| last >= due && last <= planning.now) {

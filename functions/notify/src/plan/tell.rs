@@ -13,11 +13,11 @@ use jiff::{SignedDuration, Timestamp};
 use shared::{
     plan::Severity,
     policy::{
-        Policy, Store,
-        notify::{Escalation, On, RouteSeverity},
+        Policy, StoreConfig,
+        notify::{EscalationStep, NotifyEventKind, MinSeverity},
         text::Name,
     },
-    time::human,
+    time::format_duration,
 };
 
 /// How long an alarm that said the same as an incident may ring on after it: two of its periods, and CloudWatch's delay.
@@ -121,8 +121,8 @@ fn escalate(planning: &Planning<'_>, t: &mut Tracked, news: &mut ByChannel<News>
         return;
     }
     t.step = u32::try_from(reached).unwrap_or(u32::MAX);
-    let fits = |s: &&Escalation| {
-        bad_enough(s.severity.unwrap_or(RouteSeverity::Critical), t.severity)
+    let fits = |s: &&EscalationStep| {
+        bad_enough(s.severity.unwrap_or(MinSeverity::Critical), t.severity)
             && of(&s.of, t.group.as_deref())
     };
     let mut to: Vec<Name> = Vec::new();
@@ -181,7 +181,7 @@ fn title(kind: Kind, list: &[Tracked], now: Timestamp) -> String {
     let first = format!("{}: {}", worst.asset, worst.what);
     let more = list.len() - 1;
     let rest = if more == 0 { String::new() } else { format!(" and {more} more") };
-    let lasted = |t: &Tracked| human(t.gone.unwrap_or(now).duration_since(t.since));
+    let lasted = |t: &Tracked| format_duration(t.gone.unwrap_or(now).duration_since(t.since));
     match kind {
         Kind::Resolved => format!("resolved after {}: {first}{rest}", lasted(worst)),
         Kind::StillOpen => format!("still open after {}: {first}{rest}", lasted(worst)),
@@ -226,7 +226,7 @@ fn at_risk(planning: &Planning<'_>, state: &State, t: &Tracked) -> Option<AtRisk
 /// Where the points of a group are.
 fn place(policy: &Policy, group: &str) -> Option<String> {
     let group: Name = group.parse().ok()?;
-    let stored = |s: &Store| {
+    let stored = |s: &StoreConfig| {
         let azure = || s.azure.as_ref().map(|a| format!("azure://{}/{}/", a.account, a.container));
         let base = s.directory.clone().map(|d| format!("{}/", d.trim_end_matches('/')));
         let base =
@@ -234,7 +234,7 @@ fn place(policy: &Policy, group: &str) -> Option<String> {
         Some(format!("{base}{}", s.prefix))
     };
     if policy.databases.contains_key(&group) {
-        return Some(format!("RDS in {}", policy.home().region));
+        return Some(format!("RDS in {}", policy.home_or_placeholder().region));
     }
     let store = policy.postgres.get(&group).map(|g| &g.stored);
     let store = store.or_else(|| policy.redis.get(&group).map(|g| &g.stored));
@@ -248,14 +248,14 @@ fn made(planning: &mut Planning<'_>, state: &mut State) {
     let made = std::mem::take(&mut planning.made);
     let mut news: ByChannel<(Vec<Made>, Vec<Name>, bool)> = ByChannel::new();
     for (made, group, on) in made {
-        if on == On::Success {
+        if on == NotifyEventKind::Success {
             count(state, &made);
         }
         let to = of_news(planning, on, group.as_deref());
         for channel in &to {
             let (list, others, verified) = news.entry(channel.clone()).or_default();
             list.push(made.clone());
-            *verified |= on == On::Verification;
+            *verified |= on == NotifyEventKind::Verification;
             add(others, Planning::others(&to, channel));
         }
     }

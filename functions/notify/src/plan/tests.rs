@@ -120,7 +120,7 @@ pub(super) fn done(asset: &str, what: &str) -> Came {
         action: "dump".into(),
         result: "done".into(),
         detail: None,
-        made: Some(shared::report::Made {
+        made: Some(shared::report::Artifact {
             what: what.into(),
             place: "s3://acme-dumps".into(),
             bytes: Some(1_500_000_000),

@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 use shared::{
-    aws::s3::{CopyObject, Object, Pair},
-    objective::Objective,
-    plan::Plan,
+    aws::s3::{CopyObject, S3Object, ObjectPair},
+    objective::AgeObjective,
+    plan::ActionPlan,
     policy::text::Name,
 };
 
@@ -24,7 +24,7 @@ pub(super) struct Task<'a> {
     /// Objects that were there at this time are due; younger ones wait. None when nothing is due yet.
     pub(super) until: Option<Timestamp>,
     /// How old the oldest object without a copy may be.
-    pub(super) objective: Option<Objective>,
+    pub(super) objective: Option<AgeObjective>,
 }
 
 impl Task<'_> {
@@ -46,7 +46,7 @@ impl Task<'_> {
 pub(super) type Oldest = Option<(Timestamp, String)>;
 
 /// The older of what is known and another object.
-pub(super) fn older(oldest: &mut Oldest, object: &Object) {
+pub(super) fn older(oldest: &mut Oldest, object: &S3Object) {
     if oldest.as_ref().is_none_or(|(at, _)| object.modified < *at) {
         *oldest = Some((object.modified, object.key.clone()));
     }
@@ -56,7 +56,7 @@ pub(super) fn older(oldest: &mut Oldest, object: &Object) {
 #[derive(Debug, Default)]
 pub(super) struct Page {
     /// What to copy.
-    pub(super) plan: Plan<CopyObject>,
+    pub(super) plan: ActionPlan<CopyObject>,
     /// The oldest object that has no copy and gets none in this run.
     pub(super) waits: Oldest,
     /// Objects that should be copied and lie in an archive class.
@@ -77,18 +77,18 @@ enum Verdict {
 }
 
 /// Which objects of a page are copied.
-pub(super) fn plan(task: &Task<'_>, pairs: &[Pair]) -> Page {
+pub(super) fn plan(task: &Task<'_>, pairs: &[ObjectPair]) -> Page {
     let mut page = Page::default();
     for pair in pairs {
         // What only the destination has is none of our business: nothing is ever deleted there.
-        let (Pair::Missing(object) | Pair::Both(object, _)) = pair else { continue };
+        let (ObjectPair::Missing(object) | ObjectPair::Both(object, _)) = pair else { continue };
         match judge(task, pair) {
             Verdict::Copied => {}
             Verdict::Copy(because) => {
                 let (from, to) = (task.from.to_owned(), task.to.to_owned());
                 let kms_key = task.kms_key.clone();
                 let action = CopyObject { from, object: object.clone(), to, kms_key };
-                page.plan.step(task.from, action, because);
+                page.plan.push_step(task.from, action, because);
             }
             Verdict::Waits => older(&mut page.waits, object),
             Verdict::Archived => {
@@ -100,15 +100,15 @@ pub(super) fn plan(task: &Task<'_>, pairs: &[Pair]) -> Page {
     page
 }
 
-fn judge(task: &Task<'_>, pair: &Pair) -> Verdict {
+fn judge(task: &Task<'_>, pair: &ObjectPair) -> Verdict {
     let (object, because) = match pair {
-        Pair::Missing(object) => (object, "it has no copy".to_owned()),
-        Pair::Both(object, copy) if object.size != copy.size => {
+        ObjectPair::Missing(object) => (object, "it has no copy".to_owned()),
+        ObjectPair::Both(object, copy) if object.size != copy.size => {
             (object, format!("its copy has {} bytes and it has {}", copy.size, object.size))
         }
         // S3 keeps whole seconds, so one of the same second may be newer. ETags alone say nothing: under KMS, and in
         // parts of another size, a true copy has another one.
-        Pair::Both(object, copy)
+        ObjectPair::Both(object, copy)
             if object.modified >= copy.modified && object.etag != copy.etag =>
         {
             (
@@ -116,11 +116,11 @@ fn judge(task: &Task<'_>, pair: &Pair) -> Verdict {
                 format!("it was written at {}, its copy at {}", object.modified, copy.modified),
             )
         }
-        Pair::Both(..) | Pair::Extra(_) => return Verdict::Copied,
+        ObjectPair::Both(..) | ObjectPair::Extra(_) => return Verdict::Copied,
     };
     if task.until.is_none_or(|until| object.modified > until) {
         Verdict::Waits
-    } else if object.archived() {
+    } else if object.is_archived() {
         Verdict::Archived
     } else {
         Verdict::Copy(because)

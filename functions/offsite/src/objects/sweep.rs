@@ -3,13 +3,13 @@
 use super::plan::{Oldest, Task, older, plan};
 use shared::{
     aws::{
-        EdgeError, Kind,
-        s3::{CopyObject, Pair, Pairs, S3},
+        OperationError, OperationErrorKind,
+        s3::{CopyObject, ObjectPair, ListingDiff, S3Client},
     },
-    plan::{Finding, Operation, Plan, Severity},
-    report::{Coverage, Outcome, Report, Result, Standing},
-    run::{World, apply},
-    time::human,
+    plan::{Finding, Operation, ActionPlan, Severity},
+    report::{AssetCoverage, StepOutcome, RunReport, StepResult, AssetStatus},
+    run::{RunContext, execute_plan},
+    time::format_duration,
 };
 use std::mem::discriminant;
 
@@ -30,7 +30,7 @@ pub(super) struct Done {
     /// Their bytes.
     pub(super) bytes: u64,
     /// Outcomes beyond those that the report names, by kind.
-    more: Vec<(Result, usize)>,
+    more: Vec<(StepResult, usize)>,
 }
 
 /// What is known of a bucket so far.
@@ -64,26 +64,26 @@ impl Named {
 
 /// Copies what a bucket's copies lack, and judges how they stand after it.
 pub(super) async fn sweep(
-    world: &World<'_>,
+    world: &RunContext<'_>,
     task: &Task<'_>,
-    source: &S3,
-    destination: &S3,
+    source: &S3Client,
+    destination: &S3Client,
     done: &mut Done,
-    report: &mut Report,
+    report: &mut RunReport,
 ) {
     let before = done.objects;
     let mut progress =
         Progress { found: vec![false; task.prefixes.len().max(1)], ..Progress::default() };
     for prefix in task.lists() {
-        let listed = (source.objects(task.from, prefix), destination.objects(task.to, prefix));
-        let mut pairs = Pairs::new(listed.0, listed.1);
+        let listed = (source.list_objects(task.from, prefix), destination.list_objects(task.to, prefix));
+        let mut pairs = ListingDiff::new(listed.0, listed.1);
         if let Err(e) =
             list(world, task, &mut pairs, (source, destination), &mut progress, done, report).await
         {
             // Half a list says neither what is missing nor that nothing is.
             let gap = gap(task, &e);
-            stand(task, report, Coverage::NotObserved, std::slice::from_ref(&gap));
-            report.find(gap);
+            stand(task, report, AssetCoverage::NotObserved, std::slice::from_ref(&gap));
+            report.push_finding(gap);
             return;
         }
         if progress.stopped.is_some() {
@@ -92,16 +92,16 @@ pub(super) async fn sweep(
     }
     let copied = done.objects > before;
     let found = judge(world, task, &progress, copied);
-    stand(task, report, Coverage::Watched, &found);
+    stand(task, report, AssetCoverage::Watched, &found);
     report.findings.extend(found);
 }
 
 /// The bucket's row, one for all of its copies.
-fn stand(task: &Task<'_>, report: &mut Report, coverage: Coverage, found: &[Finding]) {
-    let mut row = Standing::new(task.group.to_string(), task.from);
+fn stand(task: &Task<'_>, report: &mut RunReport, coverage: AssetCoverage, found: &[Finding]) {
+    let mut row = AssetStatus::new(task.group.to_string(), task.from);
     (row.coverage, row.offsite_wanted) = (coverage, true);
     for finding in found {
-        row.add(finding);
+        row.add_finding(finding);
     }
     match report.assets.iter_mut().find(|s| s.group == row.group && s.asset == row.asset) {
         // Of two copies the one that was not seen speaks for both.
@@ -116,14 +116,14 @@ fn stand(task: &Task<'_>, report: &mut Report, coverage: Coverage, found: &[Find
 
 /// One list to its end, or until the time is over.
 async fn list(
-    world: &World<'_>,
+    world: &RunContext<'_>,
     task: &Task<'_>,
-    pairs: &mut Pairs,
-    (source, destination): (&S3, &S3),
+    pairs: &mut ListingDiff,
+    (source, destination): (&S3Client, &S3Client),
     progress: &mut Progress,
     done: &mut Done,
-    report: &mut Report,
-) -> std::result::Result<(), EdgeError> {
+    report: &mut RunReport,
+) -> std::result::Result<(), OperationError> {
     loop {
         let (page, end) = read(pairs).await;
         let planned = plan(task, &page);
@@ -150,11 +150,11 @@ async fn list(
             End::Failed(e) => return Err(e),
             End::More => {}
         }
-        let last = page.last().map(Pair::key).unwrap_or_default();
+        let last = page.last().map(ObjectPair::key).unwrap_or_default();
         if went.hopeless {
             progress.stopped =
                 Some(format!("every copy failed up to \"{last}\", as the failures say"));
-        } else if world.budget.spent() {
+        } else if world.deadline.is_exhausted() {
             progress.stopped = Some(format!("its time was over at \"{last}\""));
         }
         if progress.stopped.is_some() {
@@ -170,10 +170,10 @@ enum End {
     /// The list is at its end.
     There,
     /// What follows can't be read.
-    Failed(EdgeError),
+    Failed(OperationError),
 }
 
-async fn read(pairs: &mut Pairs) -> (Vec<Pair>, End) {
+async fn read(pairs: &mut ListingDiff) -> (Vec<ObjectPair>, End) {
     let mut page = Vec::with_capacity(PAGE);
     while page.len() < PAGE {
         match pairs.next().await {
@@ -185,17 +185,17 @@ async fn read(pairs: &mut Pairs) -> (Vec<Pair>, End) {
     (page, End::More)
 }
 
-fn in_source(pair: &Pair) -> Option<&str> {
+fn in_source(pair: &ObjectPair) -> Option<&str> {
     match pair {
-        Pair::Missing(object) | Pair::Both(object, _) => Some(&object.key),
-        Pair::Extra(_) => None,
+        ObjectPair::Missing(object) | ObjectPair::Both(object, _) => Some(&object.key),
+        ObjectPair::Extra(_) => None,
     }
 }
 
 /// How the steps of a page went.
 pub(super) struct Went {
     /// Objects that still have no copy.
-    left: Vec<shared::aws::s3::Object>,
+    left: Vec<shared::aws::s3::S3Object>,
     /// Objects that lie in an archive tier, which a list does not show.
     archived: Vec<String>,
     /// Objects under a key of the customer's own.
@@ -206,15 +206,15 @@ pub(super) struct Went {
 
 /// Carries out a page's steps and puts their outcomes into the report.
 pub(super) async fn carry_out(
-    world: &World<'_>,
-    plan: &Plan<CopyObject>,
-    source: &S3,
-    destination: &S3,
+    world: &RunContext<'_>,
+    plan: &ActionPlan<CopyObject>,
+    source: &S3Client,
+    destination: &S3Client,
     done: &mut Done,
-    report: &mut Report,
+    report: &mut RunReport,
 ) -> Went {
-    let outcomes = apply(world, plan, WIDTH, async |order| {
-        let proof = destination.copy(source, order, world.budget.left()).await?;
+    let outcomes = execute_plan(world, plan, WIDTH, async |order| {
+        let proof = destination.copy_object(source, order, world.deadline.remaining()).await?;
         Ok(format!("{} bytes, read back with {proof}", order.object.size).into())
     })
     .await;
@@ -222,7 +222,7 @@ pub(super) async fn carry_out(
     let (mut archived, mut customer_keys) = (Vec::new(), Vec::new());
     for (step, outcome) in plan.steps.iter().zip(outcomes) {
         match &outcome.result {
-            Result::Done(_) => {
+            StepResult::Done(_) => {
                 done.objects += 1;
                 done.bytes += step.action.object.size;
             }
@@ -231,11 +231,11 @@ pub(super) async fn carry_out(
                 // What no try of ours can copy is a finding of the sweep, not a failure of each.
                 let key = step.action.object.key.clone();
                 match outcome.kind {
-                    Some(Kind::Archived) => archived.push(key),
-                    Some(Kind::CustomerKey) => customer_keys.push(key),
-                    _ => failed += usize::from(matches!(other, Result::Failed(_))),
+                    Some(OperationErrorKind::Archived) => archived.push(key),
+                    Some(OperationErrorKind::CustomerKey) => customer_keys.push(key),
+                    _ => failed += usize::from(matches!(other, StepResult::Failed(_))),
                 }
-                if matches!(outcome.kind, Some(Kind::Archived | Kind::CustomerKey)) {
+                if matches!(outcome.kind, Some(OperationErrorKind::Archived | OperationErrorKind::CustomerKey)) {
                     continue;
                 }
             }
@@ -248,11 +248,11 @@ pub(super) async fn carry_out(
 
 impl Done {
     /// Names an outcome in the report, or only counts it when there are many of its kind already.
-    fn keep(&mut self, outcome: Outcome, report: &mut Report) {
+    fn keep(&mut self, outcome: StepOutcome, report: &mut RunReport) {
         let kind = discriminant(&outcome.result);
         let same = report.outcomes.iter().filter(|o| discriminant(&o.result) == kind).count();
         // What is left to the next run is one page at most, and its metric counts the outcomes.
-        if same < NAMED || outcome.result == Result::Unfinished {
+        if same < NAMED || outcome.result == StepResult::Unfinished {
             report.outcomes.push(outcome);
             return;
         }
@@ -263,8 +263,8 @@ impl Done {
     }
 
     /// The outcomes that were only counted, one of each kind.
-    pub(super) fn rest(&mut self) -> impl Iterator<Item = Outcome> {
-        std::mem::take(&mut self.more).into_iter().map(|(result, n)| Outcome {
+    pub(super) fn rest(&mut self) -> impl Iterator<Item = StepOutcome> {
+        std::mem::take(&mut self.more).into_iter().map(|(result, n)| StepOutcome {
             asset: "objects".into(),
             action: format!("copy {n} objects more"),
             because: "as those named here".into(),
@@ -277,13 +277,13 @@ impl Done {
 }
 
 /// A bucket that could not be looked at.
-pub(super) fn gap(task: &Task<'_>, e: &EdgeError) -> Finding {
+pub(super) fn gap(task: &Task<'_>, e: &OperationError) -> Finding {
     Finding::new(Severity::Critical, task.from, shared::plan::code::GAP, e.to_string(), e.hint())
         .in_group(task.group)
 }
 
 /// How a bucket's copies stand after a sweep.
-fn judge(world: &World<'_>, task: &Task<'_>, progress: &Progress, copied: bool) -> Vec<Finding> {
+fn judge(world: &RunContext<'_>, task: &Task<'_>, progress: &Progress, copied: bool) -> Vec<Finding> {
     let Task { from, to, .. } = task;
     let mut found = Vec::new();
     let mut find = |severity, what, why: String, mend: &str| {
@@ -334,8 +334,8 @@ fn judge(world: &World<'_>, task: &Task<'_>, progress: &Progress, copied: bool) 
             let from = if objective.derived { " by its schedule" } else { "" };
             let why = format!(
                 "\"{key}\" has no copy in {to} and is {} old; {} is allowed{from}",
-                human(age),
-                human(objective.max_age)
+                format_duration(age),
+                format_duration(objective.max_age)
             );
             find(
                 Severity::Critical,

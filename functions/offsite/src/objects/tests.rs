@@ -10,7 +10,7 @@ use aws_sdk_s3::{
 };
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 use aws_smithy_types::{DateTime, body::SdkBody};
-use shared::{aws::Aws, run::Budget};
+use shared::{aws::AwsClients, run::Deadline};
 use std::time::Duration;
 
 const POLICY: &str = r#"
@@ -38,7 +38,7 @@ const NOW: &str = "2026-11-20T12:00:00Z";
 const SUNDAY: i64 = 1_794_715_200;
 
 struct Ground {
-    aws: Aws,
+    aws: AwsClients,
     policy: Policy,
 }
 
@@ -46,33 +46,33 @@ impl Ground {
     fn new() -> Self {
         let version = aws_config::BehaviorVersion::v2026_01_12();
         let config = aws_config::SdkConfig::builder().behavior_version(version).build();
-        Self { aws: Aws::new(config), policy: Policy::parse(POLICY).expect("a policy") }
+        Self { aws: AwsClients::new(config), policy: Policy::parse(POLICY).expect("a policy") }
     }
 
-    fn world(&self, budget: Budget, dry_run: bool) -> World<'_> {
-        World {
+    fn world(&self, budget: Deadline, dry_run: bool) -> RunContext<'_> {
+        RunContext {
             aws: &self.aws,
             policy: &self.policy,
             now: NOW.parse().expect("now"),
-            budget,
-            run: "r".into(),
+            deadline: budget,
+            run_id: "r".into(),
             dry_run,
-            host: false,
-            topic: None,
-            reports: None,
+            on_host: false,
+            failure_topic: None,
+            reports_topic: None,
             user: None,
         }
     }
 }
 
-fn s3(rules: &[&Rule]) -> S3 {
-    let place = Place {
+fn s3(rules: &[&Rule]) -> S3Client {
+    let place = Location {
         account: "111122223333".parse().expect("an account"),
         region: "eu-west-1".parse().expect("a region"),
         role: None,
     };
     let retry = RetryConfig::standard().with_max_attempts(3);
-    S3::new(
+    S3Client::new(
         mock_client!(aws_sdk_s3, RuleMode::MatchAny, rules, |c| c.retry_config(retry.clone())),
         place,
     )
@@ -123,17 +123,17 @@ fn there(bucket: &'static str) -> Rule {
 }
 
 /// The task of the group `backups`, with what a run of it says.
-async fn swept(world: &World<'_>, rules: &[&Rule]) -> (Report, Done) {
-    let tasks = tasks(world, &Request::look());
+async fn swept(world: &RunContext<'_>, rules: &[&Rule]) -> (RunReport, Done) {
+    let tasks = tasks(world, &RunRequest::full_run());
     let (task, _, _) = &tasks[0];
-    let mut report = Report::new("offsite", world);
+    let mut report = RunReport::new("offsite", world);
     let mut done = Done::default();
     let s3 = s3(rules);
     sweep(world, task, &s3, &s3, &mut done, &mut report).await;
     (report, done)
 }
 
-fn said(report: &Report) -> String {
+fn said(report: &RunReport) -> String {
     let outcomes = report.outcomes.iter().map(|o| format!("{}: {:?}", o.action, o.result));
     outcomes.chain(report.findings.iter().map(ToString::to_string)).collect::<Vec<_>>().join("\n")
 }
@@ -141,14 +141,14 @@ fn said(report: &Report) -> String {
 #[test]
 fn a_request_is_answered_by_the_copies_that_it_speaks_of() {
     let ground = Ground::new();
-    let world = ground.world(Budget::endless(), false);
-    let of = |bucket: &str, key: &str| Request {
+    let world = ground.world(Deadline::unlimited(), false);
+    let of = |bucket: &str, key: &str| RunRequest {
         object: Some((bucket.into(), key.into())),
-        ..Request::look()
+        ..RunRequest::full_run()
     };
-    let only = |name: &str| Request { assets: vec![name.into()], ..Request::look() };
+    let only = |name: &str| RunRequest { assets: vec![name.into()], ..RunRequest::full_run() };
     let table = [
-        ("a look", Request::look()),
+        ("a look", RunRequest::full_run()),
         ("an object below a prefix", of("backups", "pg/a.dump")),
         ("an object below none", of("backups", "k8s/a.yaml")),
         ("an object of a bucket without on_create", of("media", "a.png")),
@@ -178,7 +178,7 @@ fn a_request_is_answered_by_the_copies_that_it_speaks_of() {
 #[tokio::test]
 async fn what_was_there_at_the_slot_is_copied_and_what_came_later_waits() {
     let ground = Ground::new();
-    let world = ground.world(Budget::endless(), false);
+    let world = ground.world(Deadline::unlimited(), false);
     let there_is = lists("backups", keys(&["k8s/x", "pg/a", "pg/b", "redis/r"]), SUNDAY - 60);
     let has = lists("offsite", keys(&["pg/a", "pg/z"]), SUNDAY);
     let (copy, back) = (copies(), there("offsite"));
@@ -197,19 +197,19 @@ async fn what_was_there_at_the_slot_is_copied_and_what_came_later_waits() {
 #[tokio::test]
 async fn a_dry_run_copies_nothing_and_says_what_it_would() {
     let ground = Ground::new();
-    let world = ground.world(Budget::endless(), true);
+    let world = ground.world(Deadline::unlimited(), true);
     let there_is = lists("backups", keys(&["pg/a", "redis/r"]), SUNDAY - 60);
     let has = lists("offsite", vec![], SUNDAY);
     let copy = copies();
     let (report, _) = swept(&world, &[&there_is, &has, &copy]).await;
     assert_eq!(copy.num_calls(), 0);
-    assert_eq!(report.count(|r| *r == shared::report::Result::Planned), 2);
+    assert_eq!(report.count_outcomes(|r| *r == shared::report::StepResult::Planned), 2);
 }
 
 #[tokio::test]
 async fn what_no_try_can_copy_is_a_finding_and_no_failure_of_each_sweep() {
     let ground = Ground::new();
-    let world = ground.world(Budget::endless(), false);
+    let world = ground.world(Deadline::unlimited(), false);
     let there_is = lists("backups", keys(&["pg/cold", "pg/sse-c", "redis/r"]), SUNDAY - 60);
     let has = lists("offsite", vec![], SUNDAY);
     let of = |key: &'static str| {
@@ -236,7 +236,7 @@ async fn what_no_try_can_copy_is_a_finding_and_no_failure_of_each_sweep() {
     let (report, done) =
         swept(&world, &[&there_is, &has, &cold, &keyed, &read, &copy, &there]).await;
     assert_eq!(done.objects, 1, "{}", said(&report));
-    assert_eq!(report.count(|r| matches!(r, shared::report::Result::Failed(_))), 0);
+    assert_eq!(report.count_outcomes(|r| matches!(r, shared::report::StepResult::Failed(_))), 0);
     let found: Vec<_> = report.findings.iter().map(|f| (f.severity, f.what)).collect();
     let warning = shared::plan::Severity::Warning;
     assert_eq!(found, [(warning, "archived"), (warning, "customer-key")], "{}", said(&report));
@@ -246,7 +246,7 @@ async fn what_no_try_can_copy_is_a_finding_and_no_failure_of_each_sweep() {
 #[tokio::test]
 async fn a_prefix_without_any_object_and_an_object_too_long_without_a_copy_are_critical() {
     let ground = Ground::new();
-    let world = ground.world(Budget::endless(), false);
+    let world = ground.world(Deadline::unlimited(), false);
     let there_is = lists("backups", keys(&["pg/a"]), SUNDAY - 10 * 86_400);
     let has = lists("offsite", vec![], SUNDAY);
     let denied = mock!(Client::copy_object).then_http_response(|| refusal(403, "AccessDenied"));
@@ -262,7 +262,7 @@ async fn a_prefix_without_any_object_and_an_object_too_long_without_a_copy_are_c
 #[tokio::test]
 async fn a_bucket_that_can_not_be_listed_is_one_finding_and_nothing_is_concluded() {
     let ground = Ground::new();
-    let world = ground.world(Budget::endless(), false);
+    let world = ground.world(Deadline::unlimited(), false);
     let there_is = lists("backups", keys(&["pg/a"]), SUNDAY - 10 * 86_400);
     let gone = mock!(Client::list_objects_v2)
         .match_requests(|r| r.bucket() == Some("offsite"))
@@ -276,7 +276,7 @@ async fn a_bucket_that_can_not_be_listed_is_one_finding_and_nothing_is_concluded
 #[tokio::test(start_paused = true)]
 async fn a_throttled_list_and_a_throttled_copy_are_tried_again() {
     let ground = Ground::new();
-    let world = ground.world(Budget::endless(), false);
+    let world = ground.world(Deadline::unlimited(), false);
     let there_is = lists("backups", keys(&["pg/a", "redis/r"]), SUNDAY - 60);
     let has = mock!(Client::list_objects_v2)
         .match_requests(|r| r.bucket() == Some("offsite"))
@@ -302,13 +302,13 @@ async fn a_throttled_list_and_a_throttled_copy_are_tried_again() {
 #[tokio::test(start_paused = true)]
 async fn a_run_without_time_left_names_where_it_stopped() {
     let ground = Ground::new();
-    let world = ground.world(Budget::of(Duration::ZERO), false);
+    let world = ground.world(Deadline::after(Duration::ZERO), false);
     let many = (0..1500).map(|n| format!("pg/{n:04}")).collect();
     let there_is = lists("backups", many, SUNDAY - 60);
     let has = lists("offsite", vec![], SUNDAY);
     let copy = copies();
     let (report, _) = swept(&world, &[&there_is, &has, &copy]).await;
-    assert_eq!(report.count(|r| *r == shared::report::Result::Unfinished), 1000);
+    assert_eq!(report.count_outcomes(|r| *r == shared::report::StepResult::Unfinished), 1000);
     assert_eq!(copy.num_calls(), 0);
     insta::assert_snapshot!(report.findings[0], @r#"critical backups unfinished: the sweep to offsite did not come to its end: its time was over at "pg/0999"; the next run goes on; when it never ends, run it by hand or give the function more time"#);
 }
@@ -316,7 +316,7 @@ async fn a_run_without_time_left_names_where_it_stopped() {
 #[tokio::test]
 async fn when_every_copy_of_a_page_fails_the_rest_is_not_tried() {
     let ground = Ground::new();
-    let world = ground.world(Budget::endless(), false);
+    let world = ground.world(Deadline::unlimited(), false);
     let many = (0..1500).map(|n| format!("pg/{n:04}")).collect();
     let there_is = lists("backups", many, SUNDAY - 60);
     let has = lists("offsite", vec![], SUNDAY);
@@ -332,12 +332,12 @@ async fn when_every_copy_of_a_page_fails_the_rest_is_not_tried() {
 #[tokio::test]
 async fn an_event_copies_its_object_once_and_at_once() {
     let ground = Ground::new();
-    let world = ground.world(Budget::endless(), false);
-    let request = Request { object: Some(("backups".into(), "pg/a".into())), ..Request::look() };
+    let world = ground.world(Deadline::unlimited(), false);
+    let request = RunRequest { object: Some(("backups".into(), "pg/a".into())), ..RunRequest::full_run() };
     let tasks = tasks(&world, &request);
     let (task, _, _) = &tasks[0];
     let run = async |rules: &[&Rule]| {
-        let (mut report, mut done) = (Report::new("offsite", &world), Done::default());
+        let (mut report, mut done) = (RunReport::new("offsite", &world), Done::default());
         let s3 = s3(rules);
         one(&world, task, "pg/a", &s3, &s3, &mut done, &mut report).await;
         (said(&report), done.objects)

@@ -1,5 +1,5 @@
 use super::*;
-use shared::model::{at, automated, copied, database, point, policy, seen, settled};
+use shared::model::{parse_time, automated_snapshot, apply_copy, db_instance, owned_snapshot, parse_policy, home_inventory, complete_in_flight};
 
 const POLICY: &str = r#"
 holdfast: 1
@@ -39,30 +39,30 @@ fn print(copies: &Copies) -> String {
     steps.chain(findings).chain(tail).collect::<Vec<_>>().join("\n")
 }
 
-fn days(policy: &Policy, id: &str, days: &[&str]) -> (Database, Vec<Point>) {
-    let db = database(id, at(NOW));
+fn days(policy: &Policy, id: &str, days: &[&str]) -> (RdsDatabase, Vec<RecoveryPoint>) {
+    let db = db_instance(id, parse_time(NOW));
     let points = days
         .iter()
-        .map(|d| point(policy, &db, "daily", at(&format!("2026-11-{d}T02:00:00Z"))))
+        .map(|d| owned_snapshot(policy, &db, "daily", parse_time(&format!("2026-11-{d}T02:00:00Z"))))
         .collect();
     (db, points)
 }
 
-fn start(world: &mut Seen, copies: &Copies) {
+fn start(world: &mut Inventory, copies: &Copies) {
     for step in &copies.plan.steps {
         let Action::Copy { to, copy, .. } = &step.action;
-        copied(world, to, copy);
+        apply_copy(world, to, copy);
     }
 }
 
 #[test]
 fn the_newest_of_every_database_goes_before_the_second_of_any_and_the_quota_holds() {
-    let policy = policy(POLICY);
+    let policy = parse_policy(POLICY);
     let (a, mut points) = days(&policy, "acme-a", &["18", "19", "20"]);
     let (b, more) = days(&policy, "acme-b", &["19", "20"]);
     points.extend(more);
-    let mut world = seen(&policy, vec![a, b], points);
-    let first = plan(&policy, &world, &AwsManaged::new(), at(NOW));
+    let mut world = home_inventory(&policy, vec![a, b], points);
+    let first = plan(&policy, &world, &AwsManaged::new(), parse_time(NOW));
     insta::assert_snapshot!(print(&first), @"
     copy acme-a-daily-202611200200 to us-east-1 in 111122223333 as acme-a-daily-202611200200 [key dr]: dr wants it (newest 1 of 2); there is no copy yet
     copy acme-b-daily-202611200200 to us-east-1 in 111122223333 as acme-b-daily-202611200200 [key dr]: dr wants it (newest 1 of 2); there is no copy yet
@@ -70,33 +70,33 @@ fn the_newest_of_every_database_goes_before_the_second_of_any_and_the_quota_hold
     in flight 0, waiting 1
     ");
     start(&mut world, &first);
-    let while_busy = plan(&policy, &world, &AwsManaged::new(), at(NOW));
+    let while_busy = plan(&policy, &world, &AwsManaged::new(), parse_time(NOW));
     insta::assert_snapshot!(print(&while_busy), @"in flight 3, waiting 1");
-    settled(&mut world, at(NOW), |_| true);
-    let then = plan(&policy, &world, &AwsManaged::new(), at(NOW));
+    complete_in_flight(&mut world, parse_time(NOW), |_| true);
+    let then = plan(&policy, &world, &AwsManaged::new(), parse_time(NOW));
     insta::assert_snapshot!(print(&then), @"
     copy acme-b-daily-202611190200 to us-east-1 in 111122223333 as acme-b-daily-202611190200 [key dr]: dr wants it (newest 2 of 2); the newest copy's data is 10h old
     in flight 0, waiting 0
     ");
     start(&mut world, &then);
-    settled(&mut world, at(NOW), |_| true);
-    insta::assert_snapshot!(print(&plan(&policy, &world, &AwsManaged::new(), at(NOW))), @"in flight 0, waiting 0");
+    complete_in_flight(&mut world, parse_time(NOW), |_| true);
+    insta::assert_snapshot!(print(&plan(&policy, &world, &AwsManaged::new(), parse_time(NOW))), @"in flight 0, waiting 0");
 }
 
 #[test]
 fn a_failed_copy_is_made_again_under_another_name_until_a_person_has_to_look() {
-    let policy = policy(POLICY);
+    let policy = parse_policy(POLICY);
     let (a, points) = days(&policy, "acme-a", &["20"]);
-    let mut world = seen(&policy, vec![a], points);
+    let mut world = home_inventory(&policy, vec![a], points);
     let mut names = Vec::new();
     for _ in 0..MOST_TRIES {
-        let copies = plan(&policy, &world, &AwsManaged::new(), at(NOW));
+        let copies = plan(&policy, &world, &AwsManaged::new(), parse_time(NOW));
         let Action::Copy { copy, .. } = &copies.plan.steps[0].action;
         names.push(copy.id.clone());
         start(&mut world, &copies);
-        settled(&mut world, at(NOW), |_| false);
+        complete_in_flight(&mut world, parse_time(NOW), |_| false);
     }
-    let last = plan(&policy, &world, &AwsManaged::new(), at(NOW));
+    let last = plan(&policy, &world, &AwsManaged::new(), parse_time(NOW));
     insta::assert_snapshot!(format!("{}\n{}", names.join("\n"), print(&last)), @"
     acme-a-daily-202611200200
     acme-a-daily-202611200200-r2
@@ -110,17 +110,17 @@ fn a_failed_copy_is_made_again_under_another_name_until_a_person_has_to_look() {
 
 #[test]
 fn a_copy_under_the_wrong_key_does_not_count() {
-    let policy = policy(POLICY);
+    let policy = parse_policy(POLICY);
     let (a, points) = days(&policy, "acme-a", &["20"]);
-    let mut world = seen(&policy, vec![a], points);
-    let first = plan(&policy, &world, &AwsManaged::new(), at(NOW));
+    let mut world = home_inventory(&policy, vec![a], points);
+    let first = plan(&policy, &world, &AwsManaged::new(), parse_time(NOW));
     start(&mut world, &first);
-    settled(&mut world, at(NOW), |_| true);
-    let there = world.places.values_mut().flat_map(|f| &mut f.points);
+    complete_in_flight(&mut world, parse_time(NOW), |_| true);
+    let there = world.locations.values_mut().flat_map(|f| &mut f.points);
     there
         .filter(|p| p.marks.copy_of.is_some())
         .for_each(|p| p.kms_key = Some("arn:aws:kms:us-east-1:1:key/aws-rds".into()));
-    insta::assert_snapshot!(print(&plan(&policy, &world, &AwsManaged::new(), at(NOW))), @"
+    insta::assert_snapshot!(print(&plan(&policy, &world, &AwsManaged::new(), parse_time(NOW))), @"
     critical acme-a wrong-copy: the copy acme-a-daily-202611200200 at us-east-1 in 111122223333 does not count: it is under arn:aws:kms:us-east-1:1:key/aws-rds instead of arn:aws:kms:us-east-1:111122223333:key/dr; delete it when you know why; a new one is made after that
     in flight 0, waiting 0
     ");
@@ -129,20 +129,20 @@ fn a_copy_under_the_wrong_key_does_not_count() {
 #[test]
 fn another_account_is_shared_with_and_only_a_key_or_an_automated_snapshot_forces_a_second_hop() {
     let yaml = POLICY.replace("to: dr, of: [daily]", "to: vault, of: [daily, automated]");
-    let policy = policy(&yaml);
+    let policy = parse_policy(&yaml);
     let (a, mut points) = days(&policy, "acme-a", &["20"]);
     let (b, mut under_aws) = days(&policy, "acme-b", &["20"]);
     under_aws[0].kms_key = Some("arn:aws:kms:eu-west-1:111122223333:key/aws-rds".into());
     points.append(&mut under_aws);
-    let c = database("acme-c", at(NOW));
-    points.push(automated(&policy, &c, at("2026-11-20T02:30:00Z")));
+    let c = db_instance("acme-c", parse_time(NOW));
+    points.push(automated_snapshot(&policy, &c, parse_time("2026-11-20T02:30:00Z")));
     let keys = AwsManaged::from([
         ("arn:aws:kms:eu-west-1:111122223333:key/home".to_owned(), false),
         ("arn:aws:kms:eu-west-1:111122223333:key/aws-rds".to_owned(), true),
     ]);
-    let mut world = seen(&policy, vec![a, b, c], points);
+    let mut world = home_inventory(&policy, vec![a, b, c], points);
     assert_eq!(keys_to_ask(&policy, &world), keys.keys().cloned().collect());
-    let first = plan(&policy, &world, &keys, at(NOW));
+    let first = plan(&policy, &world, &keys, parse_time(NOW));
     insta::assert_snapshot!(print(&first), @"
     copy acme-a-daily-202611200200 to us-east-1 in 444455556666 as acme-a-daily-202611200200-111122223333 [key vault sharing acme-a-daily-202611200200 with 444455556666]: vault wants it (newest 1 of 2); there is no copy yet
     copy acme-b-daily-202611200200 to eu-west-1 in 111122223333 as acme-b-daily-202611200200-transfer [key transfer]: RDS can't share it as it is
@@ -150,40 +150,40 @@ fn another_account_is_shared_with_and_only_a_key_or_an_automated_snapshot_forces
     in flight 0, waiting 0
     ");
     start(&mut world, &first);
-    settled(&mut world, at(NOW), |_| true);
-    let second = plan(&policy, &world, &keys, at(NOW));
+    complete_in_flight(&mut world, parse_time(NOW), |_| true);
+    let second = plan(&policy, &world, &keys, parse_time(NOW));
     insta::assert_snapshot!(print(&second), @"
     copy acme-b-daily-202611200200-transfer to us-east-1 in 444455556666 as acme-b-daily-202611200200-111122223333 [key vault sharing acme-b-daily-202611200200-transfer with 444455556666]: vault wants it (newest 1 of 2); there is no copy yet
     copy acme-c-automated-202611200230-transfer to us-east-1 in 444455556666 as acme-c-automated-202611200230-111122223333 [key vault sharing acme-c-automated-202611200230-transfer with 444455556666]: vault wants it (newest 1 of 2); there is no copy yet
     in flight 0, waiting 0
     ");
     start(&mut world, &second);
-    settled(&mut world, at(NOW), |_| true);
-    insta::assert_snapshot!(print(&plan(&policy, &world, &keys, at(NOW))), @"in flight 0, waiting 0");
+    complete_in_flight(&mut world, parse_time(NOW), |_| true);
+    insta::assert_snapshot!(print(&plan(&policy, &world, &keys, parse_time(NOW))), @"in flight 0, waiting 0");
 }
 
 #[test]
 fn what_can_not_leave_is_told_before_anything_is_tried() {
     let vault = POLICY.replace("to: dr, of: [daily]", "to: vault, of: [daily]");
-    let no_hop = policy(
+    let no_hop = parse_policy(
         &vault.replace("    transfer_key: arn:aws:kms:eu-west-1:111122223333:key/transfer\n", ""),
     );
     let no_key =
-        policy(&POLICY.replace(", kms_key: \"arn:aws:kms:us-east-1:111122223333:key/dr\"", ""));
+        parse_policy(&POLICY.replace(", kms_key: \"arn:aws:kms:us-east-1:111122223333:key/dr\"", ""));
     let (a, points) = days(&no_hop, "acme-a", &["20"]);
-    let world = seen(&no_hop, vec![a.clone()], points.clone());
+    let world = home_inventory(&no_hop, vec![a.clone()], points.clone());
     let managed =
         AwsManaged::from([("arn:aws:kms:eu-west-1:111122223333:key/home".to_owned(), true)]);
-    insta::assert_snapshot!(print(&plan(&no_hop, &world, &managed, at(NOW))), @"
+    insta::assert_snapshot!(print(&plan(&no_hop, &world, &managed, parse_time(NOW))), @"
     critical acme-a key-cannot-leave: acme-a-daily-202611200200 is under AWS's own key, which no other account can use; write transfer_key in the destination vault: a key of yours, shared with it
     in flight 0, waiting 0
     ");
-    insta::assert_snapshot!(print(&plan(&no_hop, &world, &AwsManaged::new(), at(NOW))), @"
+    insta::assert_snapshot!(print(&plan(&no_hop, &world, &AwsManaged::new(), parse_time(NOW))), @"
     critical acme-a key-unknown: it is not known whether arn:aws:kms:eu-west-1:111122223333:key/home may be used by another account; allow kms:DescribeKey on that key
     in flight 0, waiting 0
     ");
-    let world = seen(&no_key, vec![a], points);
-    insta::assert_snapshot!(print(&plan(&no_key, &world, &AwsManaged::new(), at(NOW))), @"
+    let world = home_inventory(&no_key, vec![a], points);
+    insta::assert_snapshot!(print(&plan(&no_key, &world, &AwsManaged::new(), parse_time(NOW))), @"
     critical acme-a no-key: acme-a-daily-202611200200 is encrypted, and a copy at us-east-1 in 111122223333 needs a key there; write kms_key in the destination dr
     in flight 0, waiting 0
     ");
@@ -197,7 +197,7 @@ fn an_option_group_goes_to_copies_of_its_own_engine_alone() {
             "option_groups: { oracle-tz: oracle-tz-virginia, tde: tde-virginia } }",
         )
         .replace("of: [daily], keep: { newest: 2 }", "of: [daily], keep: { newest: 1 }");
-    let policy = policy(&yaml);
+    let policy = parse_policy(&yaml);
     // What the source is under, and what its copy is to be under: none is the destination's default for its engine.
     let table = [
         ("acme-erp", Some("oracle-tz"), Some("oracle-tz-virginia")),
@@ -215,10 +215,10 @@ fn an_option_group_goes_to_copies_of_its_own_engine_alone() {
     }
     // A cluster has no option group, whatever the destination knows.
     let (mut cluster, mut of_cluster) = days(&policy, "acme-ledger", &["20"]);
-    (cluster.family, of_cluster[0].family) = (Family::Cluster, Family::Cluster);
+    (cluster.family, of_cluster[0].family) = (DatabaseKind::Cluster, DatabaseKind::Cluster);
     databases.push(cluster);
     points.append(&mut of_cluster);
-    let copies = plan(&policy, &seen(&policy, databases, points), &AwsManaged::new(), at(NOW));
+    let copies = plan(&policy, &home_inventory(&policy, databases, points), &AwsManaged::new(), parse_time(NOW));
     assert_eq!(copies.plan.findings, []);
     let given: BTreeMap<&str, Option<&str>> = (copies.plan.steps.iter())
         .map(|step| {
@@ -238,18 +238,18 @@ fn a_copy_at_home_for_the_transfer_keeps_its_own_option_group_and_its_copy_gets_
         "    transfer_key:",
         "    option_groups: { oracle-tz: oracle-tz-vault }\n    transfer_key:",
     );
-    let policy = policy(&yaml);
+    let policy = parse_policy(&yaml);
     let (database, mut points) = days(&policy, "acme-erp", &["20"]);
     points[0].option_group = Some("oracle-tz".into());
     let keys = AwsManaged::from([("arn:aws:kms:eu-west-1:111122223333:key/home".to_owned(), true)]);
-    let mut world = seen(&policy, vec![database], points);
+    let mut world = home_inventory(&policy, vec![database], points);
     let mut given = Vec::new();
     for _ in 0..2 {
-        let copies = plan(&policy, &world, &keys, at(NOW));
+        let copies = plan(&policy, &world, &keys, parse_time(NOW));
         let Action::Copy { copy, .. } = &copies.plan.steps[0].action;
         given.push(copy.option_group.clone());
         start(&mut world, &copies);
-        settled(&mut world, at(NOW), |_| true);
+        complete_in_flight(&mut world, parse_time(NOW), |_| true);
     }
     // In one region RDS keeps the source's by itself.
     assert_eq!(given, [None, Some("oracle-tz-vault".to_owned())]);

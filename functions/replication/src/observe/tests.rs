@@ -11,7 +11,7 @@ use aws_sdk_s3::{
 };
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 use aws_smithy_types::{DateTime, body::SdkBody};
-use shared::{aws::Aws, run::Budget};
+use shared::{aws::AwsClients, run::Deadline};
 use std::{collections::BTreeMap, time::Duration};
 
 const POLICY: &str = r#"
@@ -24,14 +24,14 @@ databases:
   unwatched: { select: { ids: [audit] } }
 "#;
 
-fn s3(rules: &[&Rule]) -> S3 {
-    let place = Place {
+fn s3(rules: &[&Rule]) -> S3Client {
+    let place = Location {
         account: "111122223333".parse().expect("an account"),
         region: "eu-west-1".parse().expect("a region"),
         role: None,
     };
     let retry = RetryConfig::standard().with_max_attempts(3);
-    S3::new(
+    S3Client::new(
         mock_client!(aws_sdk_s3, RuleMode::MatchAny, rules, |c| c.retry_config(retry.clone())),
         place,
     )
@@ -74,21 +74,21 @@ fn settings() -> [Rule; 2] {
     [versioning, rules]
 }
 
-async fn compared(budget: Budget, sample: u32, rules: &[&Rule]) -> Look<Replicated> {
+async fn compared(budget: Deadline, sample: u32, rules: &[&Rule]) -> Look<Replicated> {
     let version = aws_config::BehaviorVersion::v2026_01_12();
-    let aws = Aws::new(aws_config::SdkConfig::builder().behavior_version(version).build());
+    let aws = AwsClients::new(aws_config::SdkConfig::builder().behavior_version(version).build());
     let policy = Policy::parse(POLICY).expect("a policy");
     let now = "2026-11-20T12:00:00Z".parse().expect("now");
-    let world = World {
+    let world = RunContext {
         aws: &aws,
         policy: &policy,
         now,
-        budget,
-        run: "r".into(),
+        deadline: budget,
+        run_id: "r".into(),
         dry_run: false,
-        host: false,
-        topic: None,
-        reports: None,
+        on_host: false,
+        failure_topic: None,
+        reports_topic: None,
         user: None,
     };
     let [versioning, replication] = settings();
@@ -123,7 +123,7 @@ async fn both_sides_are_listed_and_the_sample_is_read_on_both() {
             .match_requests(|r| (r.bucket(), r.key()) == (Some("media-replica"), Some("d")))
             .then_http_response(|| refusal(403, "AccessDenied")),
     ];
-    let replicated = compared(Budget::endless(), 10, &rules.iter().collect::<Vec<_>>()).await;
+    let replicated = compared(Deadline::unlimited(), 10, &rules.iter().collect::<Vec<_>>()).await;
     let replicated = replicated.expect("both sides answer");
     let c = &replicated.comparison;
     assert_eq!((c.source.objects, c.replica.bytes, c.missing, c.extra), (5, 15, 1, 1));
@@ -149,7 +149,7 @@ async fn a_replica_that_can_not_be_listed_is_an_error_and_no_comparison() {
         let refused = mock!(Client::list_objects_v2)
             .match_requests(|r| r.bucket() == Some("media-replica"))
             .then_http_response(move || refusal(status, code));
-        let error = compared(Budget::endless(), 0, &[&source, &refused]).await.expect_err(code);
+        let error = compared(Deadline::unlimited(), 0, &[&source, &refused]).await.expect_err(code);
         assert_eq!(error.to_string(), format!("list s3://media-replica/: {code}: said S3"));
     }
 }
@@ -163,7 +163,7 @@ async fn a_throttled_list_is_asked_again() {
         .output(|| ListObjectsV2Output::builder().build())
         .build();
     let replica = lists("media-replica", keys(&[]));
-    let replicated = compared(Budget::endless(), 0, &[&source, &replica]).await;
+    let replicated = compared(Deadline::unlimited(), 0, &[&source, &replica]).await;
     assert_eq!(replicated.expect("an answer").comparison.source.objects, 0);
     assert_eq!(source.num_calls(), 2);
 }
@@ -173,14 +173,14 @@ async fn a_comparison_without_time_says_where_it_stopped() {
     let many = || (0..3000).map(|n| format!("{n:04}"));
     let rules = [lists("media", many()), lists("media-replica", many())];
     let rules: Vec<_> = rules.iter().collect();
-    let replicated = compared(Budget::of(Duration::ZERO), 0, &rules).await;
+    let replicated = compared(Deadline::after(Duration::ZERO), 0, &rules).await;
     assert_eq!(replicated.expect("an answer").cut.as_deref(), Some("0999"));
 }
 
-fn database(id: &str, replica_of: Option<&str>) -> Database {
-    Database {
+fn database(id: &str, replica_of: Option<&str>) -> RdsDatabase {
+    RdsDatabase {
         id: id.into(),
-        family: Family::Instance,
+        family: DatabaseKind::Instance,
         resource_id: String::new(),
         engine: "postgres".into(),
         status: "available".into(),
@@ -208,7 +208,7 @@ fn a_replica_is_watched_by_its_own_group_or_by_that_of_its_primary() {
         database("reports-read", Some("orders")),
         database("audit-read", Some("audit")),
         database("from-afar", Some(far)),
-        Database { family: Family::Cluster, ..database("aurora", Some("orders")) },
+        RdsDatabase { family: DatabaseKind::Cluster, ..database("aurora", Some("orders")) },
     ];
     let watched = watched(&policy, &databases);
     let watched: Vec<_> = watched.iter().map(|(g, d)| format!("{} by {g}", d.id)).collect();

@@ -30,7 +30,7 @@ pub(super) fn judge(policy: &Policy, seen: &Seen, judged: &mut Judged) {
         judged.findings.push(gap.clone());
         lags.extend(groups.iter().map(|g| (g.as_str(), "", None)));
     }
-    judged.values.extend(metrics::worst(Metric::ReplicaLag, lags.into_iter()));
+    judged.values.extend(metrics::aggregate_max(Metric::ReplicaLag, lags.into_iter()));
 }
 
 /// A replica's lag as a value, and what is wrong with it.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{compare::Comparison, observe::Lagging};
-use shared::aws::s3::{DefaultEncryption, NoncurrentRule, Object, Pair, ReplicationRule};
+use shared::aws::s3::{DefaultEncryption, NoncurrentExpirationRule, S3Object, ObjectPair, ReplicationRule};
 
 const POLICY: &str = r#"
 holdfast: 1
@@ -29,8 +29,8 @@ fn now() -> Timestamp {
     "2026-11-20T12:00:00Z".parse().expect("now")
 }
 
-fn object(key: &str, minutes_old: i64) -> Object {
-    Object {
+fn object(key: &str, minutes_old: i64) -> S3Object {
+    S3Object {
         key: key.into(),
         size: 10,
         etag: "e".into(),
@@ -40,8 +40,8 @@ fn object(key: &str, minutes_old: i64) -> Object {
     }
 }
 
-fn same(key: &str) -> Pair {
-    Pair::Both(object(key, 600), object(key, 600))
+fn same(key: &str) -> ObjectPair {
+    ObjectPair::Both(object(key, 600), object(key, 600))
 }
 
 fn rule() -> ReplicationRule {
@@ -49,15 +49,15 @@ fn rule() -> ReplicationRule {
         id: "all".into(),
         enabled: true,
         to: "media-replica".into(),
-        whole: true,
+        covers_bucket: true,
         prefix: String::new(),
         tagged: false,
         metrics: true,
-        promised: None,
+        rtc_minutes: None,
     }
 }
 
-fn replicated(pairs: Vec<Pair>) -> Replicated {
+fn replicated(pairs: Vec<ObjectPair>) -> Replicated {
     let mut comparison = Comparison::new(now(), SignedDuration::from_hours(1), 10);
     for pair in pairs {
         comparison.add(pair);
@@ -65,7 +65,7 @@ fn replicated(pairs: Vec<Pair>) -> Replicated {
     Replicated {
         to: "media-replica".into(),
         rules: vec![rule()],
-        versioning: Versioning::Enabled,
+        versioning: BucketVersioning::Enabled,
         comparison,
         cut: None,
         latency: None,
@@ -77,9 +77,9 @@ fn replicated(pairs: Vec<Pair>) -> Replicated {
 fn good() -> SeenBucket {
     let encryption = DefaultEncryption { algorithm: "aws:kms".into(), kms_key: None };
     SeenBucket {
-        versioning: Some(Versioning::Enabled),
+        versioning: Some(BucketVersioning::Enabled),
         encryption: Some(Some(encryption)),
-        noncurrent: Some(vec![NoncurrentRule { id: "old".into(), days: 90, whole: true }]),
+        noncurrent: Some(vec![NoncurrentExpirationRule { id: "old".into(), days: 90, covers_bucket: true }]),
         replication: Some(replicated(vec![same("a"), same("b")])),
     }
 }
@@ -91,7 +91,7 @@ fn with(change: impl FnOnce(&mut SeenBucket)) -> Look<SeenBucket> {
     Ok(seen)
 }
 
-fn of(pairs: Vec<Pair>) -> Look<SeenBucket> {
+fn of(pairs: Vec<ObjectPair>) -> Look<SeenBucket> {
     with(|b| b.replication = Some(replicated(pairs)))
 }
 
@@ -115,18 +115,18 @@ fn said(judged: &Judged) -> String {
     if lines.is_empty() { " fine".into() } else { lines.concat() }
 }
 
-fn denied() -> EdgeError {
-    EdgeError {
-        doing: "read versioning of s3://media".into(),
-        why: "AccessDenied: said S3".into(),
-        kind: shared::aws::Kind::Denied,
+fn denied() -> OperationError {
+    OperationError {
+        operation: "read versioning of s3://media".into(),
+        message: "AccessDenied: said S3".into(),
+        kind: shared::aws::OperationErrorKind::Denied,
         code: Some("AccessDenied".into()),
-        mend: None,
+        hint: None,
     }
 }
 
-fn days(days: i32, whole: bool) -> NoncurrentRule {
-    NoncurrentRule { id: format!("after-{days}"), days, whole }
+fn days(days: i32, whole: bool) -> NoncurrentExpirationRule {
+    NoncurrentExpirationRule { id: format!("after-{days}"), days, covers_bucket: whole }
 }
 
 #[test]
@@ -136,8 +136,8 @@ fn a_buckets_settings_are_held_against_the_policy() {
     };
     let table = [
         ("as the policy asks", with(|_| {})),
-        ("suspended", with(|b| b.versioning = Some(Versioning::Suspended))),
-        ("never versioned", with(|b| b.versioning = Some(Versioning::Off))),
+        ("suspended", with(|b| b.versioning = Some(BucketVersioning::Suspended))),
+        ("never versioned", with(|b| b.versioning = Some(BucketVersioning::Off))),
         ("keys of S3", with(|b| b.encryption = encrypted("AES256"))),
         ("twice under KMS", with(|b| b.encryption = encrypted("aws:kms:dsse"))),
         ("not encrypted", with(|b| b.encryption = Some(None))),
@@ -180,17 +180,17 @@ fn a_buckets_settings_are_held_against_the_policy() {
 fn a_replica_is_judged_by_what_it_lacks_and_what_s3_says() {
     let missing = |n: usize, age| {
         let mut pairs = vec![same("a")];
-        pairs.extend((0..n).map(|i| Pair::Missing(object(&format!("m{i}"), age))));
+        pairs.extend((0..n).map(|i| ObjectPair::Missing(object(&format!("m{i}"), age))));
         of(pairs)
     };
-    let other = Object { size: 9, ..object("d", 90) };
+    let other = S3Object { size: 9, ..object("d", 90) };
     let table = [
         ("all there", of(vec![same("a")])),
         ("young ones on their way", missing(50, 59)),
         ("as many late as tolerated", missing(2, 61)),
         ("one more", missing(3, 61)),
-        ("another form", of(vec![Pair::Both(object("d", 90), other)])),
-        ("more in the replica", of(vec![same("a"), Pair::Extra(object("x", 600))])),
+        ("another form", of(vec![ObjectPair::Both(object("d", 90), other)])),
+        ("more in the replica", of(vec![same("a"), ObjectPair::Extra(object("x", 600))])),
         ("nothing in the source", of(vec![])),
         ("S3 says that it is behind", having(|r| r.latency = Some(7200.0))),
         ("S3 says that it is not", having(|r| r.latency = Some(3.0))),
@@ -198,7 +198,7 @@ fn a_replica_is_judged_by_what_it_lacks_and_what_s3_says() {
         ("a rule to another bucket", having(|r| r.rules[0].to = "other".into())),
         ("the rule is off", having(|r| r.rules[0].enabled = false)),
         ("the rule takes in a part", having(|r| r.rules[0].tagged = true)),
-        ("the replica keeps no versions", having(|r| r.versioning = Versioning::Suspended)),
+        ("the replica keeps no versions", having(|r| r.versioning = BucketVersioning::Suspended)),
         ("no time", having(|r| r.cut = Some("k".into()))),
         ("other bytes", having(|r| r.sampled.push(("b".into(), Sampled::Differs)))),
         ("moved on while it was read", having(|r| r.sampled.push(("b".into(), Sampled::Moved)))),
@@ -259,7 +259,7 @@ fn values_are_published_only_of_what_was_compared_whole() {
         asset.map(|v| format!("{} {}", v.metric.name(), v.value)).collect::<Vec<_>>().join(", ")
     };
     let late =
-        || of(vec![same("a"), Pair::Missing(object("m", 90)), Pair::Missing(object("y", 30))]);
+        || of(vec![same("a"), ObjectPair::Missing(object("m", 90)), ObjectPair::Missing(object("y", 30))]);
     assert_eq!(value(late()), "ReplicationLag 5400, ReplicationMissing 1");
     let larger = having(|r| r.latency = Some(60.0));
     assert_eq!(value(larger), "ReplicationLag 60, ReplicationMissing 0");
@@ -357,7 +357,7 @@ fn a_read_replica_is_judged_by_its_lag_and_silence_is_no_proof() {
 
 #[test]
 fn a_rule_with_a_prefix_on_purpose_is_no_finding() {
-    let asked = |prefixes: &[&str]| Replication {
+    let asked = |prefixes: &[&str]| BucketReplication {
         to: "dr".parse().expect("a name"),
         max_lag: "1h".parse().expect("a period"),
         tolerance: 0,
@@ -365,7 +365,7 @@ fn a_rule_with_a_prefix_on_purpose_is_no_finding() {
         prefixes: prefixes.iter().map(ToString::to_string).collect(),
     };
     let mut seen = replicated(vec![same("images/a")]);
-    (seen.rules[0].whole, seen.rules[0].prefix) = (false, "images/".into());
+    (seen.rules[0].covers_bucket, seen.rules[0].prefix) = (false, "images/".into());
     let found = |prefixes: &[&str]| {
         let mut found = Vec::new();
         settings(&asked(prefixes), &seen, &mut |_, what, _, _| found.push(what));

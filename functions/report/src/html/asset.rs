@@ -10,7 +10,7 @@ use crate::{
 };
 use jiff::Timestamp;
 use maud::{Markup, html as markup};
-use shared::report::Coverage;
+use shared::report::AssetCoverage;
 
 /// Every asset.
 pub(super) fn assets(page: &Page) -> Markup {
@@ -32,7 +32,7 @@ fn asset(i: usize, a: &Asset, page: &Page) -> Markup {
             summary { span.name { (a.asset) } " " @if a.asset != a.group { small { (a.group) } " " } (badge(a.state)) }
             @for why in &a.why { p.because { (why) } }
             @if a.lanes.is_empty() {
-                p.dim { @if a.coverage == Coverage::NotRun { "Nothing runs this part of the policy." } @else if a.points_wanted { "No recovery point of it is known." } @else { "It is compared with its copy in place and has no recovery points of its own." } }
+                p.dim { @if a.coverage == AssetCoverage::NotRun { "Nothing runs this part of the policy." } @else if a.points_wanted { "No recovery point of it is known." } @else { "It is compared with its copy in place and has no recovery points of its own." } }
                 @if a.bytes > 0 { p { "Stored: " (size(a.bytes)) ", a month of it " (amount(a.cost.month, &a.cost, &page.costs)) } }
             } @else {
                 (timeline(a, page.at))

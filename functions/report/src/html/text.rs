@@ -22,7 +22,7 @@ pub(super) fn day(at: Timestamp, now: Timestamp) -> String {
 
 /// `3d 4h`.
 pub(super) fn age(seconds: i64) -> String {
-    shared::time::human(SignedDuration::from_secs(seconds))
+    shared::time::format_duration(SignedDuration::from_secs(seconds))
 }
 
 /// An age that may be unknown.

@@ -6,10 +6,10 @@ use crate::{
     prices::Class,
 };
 use shared::{
-    aws::{EdgeError, s3::Object},
-    catalog::Place,
-    policy::{Policy, Store},
-    run::World,
+    aws::{OperationError, s3::S3Object},
+    catalog::Location,
+    policy::{Policy, StoreConfig},
+    run::RunContext,
 };
 use std::collections::BTreeMap;
 
@@ -20,17 +20,17 @@ pub(super) struct Found {
     /// The bucket that is copied.
     source: String,
     spot: Spot,
-    objects: Vec<Object>,
-    gap: Option<EdgeError>,
+    objects: Vec<S3Object>,
+    gap: Option<OperationError>,
 }
 
 /// Lists every destination of every bucket's copies.
-pub(super) async fn look(world: &World<'_>) -> Vec<Found> {
+pub(super) async fn look(world: &RunContext<'_>) -> Vec<Found> {
     let mut all = Vec::new();
     for (group, bucket) in &world.policy.buckets {
         for copy in &bucket.copies {
             let to = world.policy.destinations.get(&copy.to);
-            let there = Place::of(world.policy, &copy.to);
+            let there = Location::for_destination(world.policy, &copy.to);
             let Some((name, place)) = to.and_then(|t| t.bucket.as_ref()).zip(there) else {
                 continue;
             };
@@ -55,13 +55,13 @@ pub(super) async fn look(world: &World<'_>) -> Vec<Found> {
 }
 
 async fn list(
-    world: &World<'_>,
-    place: &Place,
+    world: &RunContext<'_>,
+    place: &Location,
     bucket: &str,
     prefix: &str,
-    into: &mut Vec<Object>,
-) -> Result<(), EdgeError> {
-    let mut objects = world.aws.s3(place).objects(bucket, prefix);
+    into: &mut Vec<S3Object>,
+) -> Result<(), OperationError> {
+    let mut objects = world.aws.s3(place).list_objects(bucket, prefix);
     while let Some(object) = objects.next().await? {
         into.push(object);
     }
@@ -69,7 +69,7 @@ async fn list(
 }
 
 /// Groups whose points lie in a bucket: where, and what their keys begin with.
-fn stores(policy: &Policy) -> impl Iterator<Item = (String, &Store, &[String])> {
+fn stores(policy: &Policy) -> impl Iterator<Item = (String, &StoreConfig, &[String])> {
     // A key alone does not tell the databases of a group of all apart: its objects are weighed and are no asset's.
     let postgres = policy.postgres.iter().filter(|(_, g)| !g.databases.is_all());
     let postgres = postgres.map(|(n, g)| (n.to_string(), &g.stored, g.databases.named()));
@@ -84,7 +84,7 @@ impl Found {
         let Self { group, source, spot, objects, gap } = self;
         let name = spot.name.clone();
         let at = facts.spot(spot);
-        let mine = |s: &&(String, &Store, &[String])| {
+        let mine = |s: &&(String, &StoreConfig, &[String])| {
             s.1.bucket.as_ref().is_some_and(|b| b.as_str() == source) && s.1.endpoint.is_none()
         };
         let all: Vec<_> = stores(policy).collect();
@@ -114,7 +114,7 @@ impl Found {
     }
 }
 
-fn weigh(rest: &mut BTreeMap<Class, Weight>, object: &Object, class: Class, spot: u16) {
+fn weigh(rest: &mut BTreeMap<Class, Weight>, object: &S3Object, class: Class, spot: u16) {
     let (billed, index) = class.billed(object.size);
     let new = Weight { objects: 0, bytes: 0, billed: 0, index: 0, stored: None, spot, class };
     let weight = rest.entry(class).or_insert(new);
@@ -125,7 +125,7 @@ fn weigh(rest: &mut BTreeMap<Class, Weight>, object: &Object, class: Class, spot
 }
 
 /// The asset of a key: the group, or the database of it that the key names.
-fn asset<'a>(group: &'a str, store: &Store, databases: &'a [String], key: &str) -> Option<&'a str> {
+fn asset<'a>(group: &'a str, store: &StoreConfig, databases: &'a [String], key: &str) -> Option<&'a str> {
     let rest = key.strip_prefix(store.prefix.as_str()).filter(|_| key.ends_with(&store.suffix))?;
     // A commit record, a hash, a hold, a note: what lies beside a point is none.
     if store::beside::whose(key).is_some() {

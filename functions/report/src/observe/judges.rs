@@ -2,23 +2,23 @@
 
 use crate::facts::{Facts, Gap, Key};
 use shared::{
-    metrics::{Metric, Value},
-    report::Report,
-    request::Request,
-    run::World,
+    metrics::{Metric, MetricValue},
+    report::RunReport,
+    request::RunRequest,
+    run::RunContext,
 };
 
 /// What they say.
-pub(super) struct Judged(Vec<Report>);
+pub(super) struct Judged(Vec<RunReport>);
 
 /// Asks them, as `holdfast status` does.
-pub(super) async fn ask(world: &World<'_>) -> Judged {
-    let request = Request { dry_run: true, ..Request::look() };
-    let dry = World {
+pub(super) async fn ask(world: &RunContext<'_>) -> Judged {
+    let request = RunRequest { dry_run: true, ..RunRequest::full_run() };
+    let dry = RunContext {
         dry_run: true,
-        run: world.run.clone(),
-        topic: None,
-        reports: None,
+        run_id: world.run_id.clone(),
+        failure_topic: None,
+        reports_topic: None,
         user: None,
         ..*world
     };
@@ -48,7 +48,7 @@ impl Judged {
     }
 }
 
-fn lag(value: &Value) -> Option<(Key, f64)> {
+fn lag(value: &MetricValue) -> Option<(Key, f64)> {
     let key = Key::new(value.group.as_ref()?, value.asset.as_ref()?);
     (value.metric == Metric::RestorableLag).then_some((key, value.value))
 }

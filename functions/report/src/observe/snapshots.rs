@@ -6,41 +6,41 @@ use crate::{
     prices::Class,
 };
 use shared::{
-    catalog::{Family, Place, Seen},
-    observe::{Where, observe, selection},
+    catalog::{DatabaseKind, Location, Inventory},
+    observe::{ObservationScope, observe_inventory, select_databases},
     policy::Policy,
-    run::World,
+    run::RunContext,
 };
 use std::collections::BTreeSet;
 
 /// What was seen of RDS; nothing when the policy has no databases.
-pub(super) struct Snapshots(Seen);
+pub(super) struct Snapshots(Inventory);
 
 /// Looks at every place.
-pub(super) async fn look(world: &World<'_>) -> Snapshots {
+pub(super) async fn look(world: &RunContext<'_>) -> Snapshots {
     if world.policy.databases.is_empty() {
-        return Snapshots(Seen::default());
+        return Snapshots(Inventory::default());
     }
-    Snapshots(observe(world, Where::Everywhere).await)
+    Snapshots(observe_inventory(world, ObservationScope::Everywhere).await)
 }
 
 impl Snapshots {
-    pub(super) fn into_facts(self, world: &World<'_>, facts: &mut Facts) {
+    pub(super) fn into_facts(self, world: &RunContext<'_>, facts: &mut Facts) {
         let (policy, seen) = (world.policy, self.0);
         let gap =
-            |g: shared::catalog::Gap| Gap { place: g.place.to_string(), why: g.why, mend: g.mend };
-        let blind: Vec<Place> = seen.gaps.iter().map(|g| g.place.clone()).collect();
-        facts.gaps.extend(seen.gaps.iter().cloned().map(gap));
-        let home = Place::home(policy);
-        let Some(at_home) = seen.at(&home) else { return };
-        let selected = selection(policy, &at_home.databases);
+            |g: shared::catalog::ObservationError| Gap { place: g.place.to_string(), why: g.why, mend: g.mend };
+        let blind: Vec<Location> = seen.errors.iter().map(|g| g.place.clone()).collect();
+        facts.gaps.extend(seen.errors.iter().cloned().map(gap));
+        let home = Location::home_from_policy(policy);
+        let Some(at_home) = seen.at_location(&home) else { return };
+        let selected = select_databases(policy, &at_home.databases);
         let mut owned: BTreeSet<&str> = BTreeSet::new();
-        for (place, fleet) in &seen.places {
-            let (at, by) = (spot(facts, policy, place), fleet.by_database());
-            for (group, _, database) in selected.all() {
+        for (place, fleet) in &seen.locations {
+            let (at, by) = (spot(facts, policy, place), fleet.points_by_database());
+            for (group, _, database) in selected.selected_databases() {
                 let key = Key::new(group, &database.id);
                 let held = facts.held(key);
-                for p in by.of(database) {
+                for p in by.for_database(database) {
                     owned.insert(&p.arn);
                     held.points.push(point(p, at));
                 }
@@ -53,9 +53,9 @@ impl Snapshots {
         }
         for place in blind {
             let at = spot(facts, policy, &place);
-            for (group, rules, database) in selected.all() {
+            for (group, rules, database) in selected.selected_databases() {
                 let copied =
-                    rules.copies.iter().any(|c| Place::of(policy, &c.to).as_ref() == Some(&place));
+                    rules.copies.iter().any(|c| Location::for_destination(policy, &c.to).as_ref() == Some(&place));
                 if copied {
                     facts.held(Key::new(group, &database.id)).blind.push(at);
                 }
@@ -64,22 +64,22 @@ impl Snapshots {
     }
 }
 
-fn spot(facts: &mut Facts, policy: &Policy, place: &Place) -> u16 {
+fn spot(facts: &mut Facts, policy: &Policy, place: &Location) -> u16 {
     let region = Some(place.region.to_string());
-    facts.spot(Spot { name: place.to_string(), region, home: *place == Place::home(policy) })
+    facts.spot(Spot { name: place.to_string(), region, home: *place == Location::home_from_policy(policy) })
 }
 
-fn point(p: &shared::catalog::Point, spot: u16) -> Point {
+fn point(p: &shared::catalog::RecoveryPoint, spot: u16) -> Point {
     let class = match (p.automated, p.family) {
         (true, _) => Class::Automated,
-        (false, Family::Instance) => Class::RdsSnapshot,
-        (false, Family::Cluster) => Class::ClusterSnapshot,
+        (false, DatabaseKind::Instance) => Class::RdsSnapshot,
+        (false, DatabaseKind::Cluster) => Class::ClusterSnapshot,
     };
     // A copy's own time is not told everywhere; its data's is never later.
     let at = p.data_time.map_or(i64::MAX, jiff::Timestamp::as_second);
     let bytes = u64::try_from(p.size_gib).unwrap_or(0) << 30;
     // What only waits to be copied on is no point of its own.
-    let good = p.good() && !p.marks.transfer && p.data_time.is_some();
+    let good = p.is_complete() && !p.marks.transfer && p.data_time.is_some();
     Point { at, stored: at, bytes, spot, class, good }
 }
 

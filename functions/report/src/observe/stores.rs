@@ -5,10 +5,10 @@ use crate::{
     prices::Class,
 };
 use shared::{
-    aws::EdgeError,
-    policy::{Postgres, text::Name},
-    run::World,
-    secret::Secrets,
+    aws::OperationError,
+    policy::{PostgresGroup, text::Name},
+    run::RunContext,
+    secret::SecretResolver,
 };
 use std::collections::BTreeMap;
 use store::{
@@ -21,7 +21,7 @@ pub(super) struct Found {
     group: String,
     assets: Vec<String>,
     spot: Spot,
-    seen: Result<BTreeMap<String, Held>, EdgeError>,
+    seen: Result<BTreeMap<String, Held>, OperationError>,
     pages: u64,
     /// A directory of a host that this is not.
     elsewhere: bool,
@@ -31,9 +31,9 @@ pub(super) struct Found {
 const PAGE: u64 = 1000;
 
 /// Looks at the stores of every group that has points as files.
-pub(super) async fn look(world: &World<'_>) -> Vec<Found> {
-    let home = world.home();
-    let secrets = Secrets::new(world.aws, &home);
+pub(super) async fn look(world: &RunContext<'_>) -> Vec<Found> {
+    let home = world.home_location();
+    let secrets = SecretResolver::new(world.aws, &home);
     let mut all = Vec::new();
     for (name, rules) in &world.policy.postgres {
         let stores = std::iter::once(&rules.stored).chain(&rules.also_stored);
@@ -53,14 +53,14 @@ pub(super) async fn look(world: &World<'_>) -> Vec<Found> {
 }
 
 async fn one(
-    world: &World<'_>,
-    secrets: &Secrets<'_>,
+    world: &RunContext<'_>,
+    secrets: &SecretResolver<'_>,
     group: &Name,
-    rules: Option<&Postgres>,
-    store: &shared::policy::Store,
+    rules: Option<&PostgresGroup>,
+    store: &shared::policy::StoreConfig,
     home: bool,
 ) -> Found {
-    let region = store.aws_region().unwrap_or_else(|| world.home().region).to_string();
+    let region = store.aws_region().unwrap_or_else(|| world.home_location().region).to_string();
     let region = (store.bucket.is_some() && store.endpoint.is_none()).then_some(region);
     let mut found = Found {
         group: group.to_string(),
@@ -68,13 +68,13 @@ async fn one(
         spot: Spot { name: address(store), region, home },
         seen: Ok(BTreeMap::new()),
         pages: 0,
-        elsewhere: store.directory.is_some() && !world.host,
+        elsewhere: store.directory.is_some() && !world.on_host,
     };
     if found.elsewhere {
         return found;
     }
-    let open = store::open(world.aws, &world.home(), store, secrets).await;
-    let open = open.map(|opened| Open::new(opened, store)).map_err(EdgeError::from);
+    let open = store::open(world.aws, &world.home_location(), store, secrets).await;
+    let open = open.map(|opened| Open::new(opened, store)).map_err(OperationError::from);
     found.seen = match (open, rules.filter(|r| !r.dumps.is_empty())) {
         (Err(e), _) => Err(e),
         (Ok(open), Some(rules)) => dumps(world, &open, rules).await,
@@ -88,7 +88,7 @@ fn objects(held: &Held) -> u64 {
     held.points.len() as u64 * 2 + held.weights.iter().map(|w| w.objects).sum::<u64>()
 }
 
-fn address(store: &shared::policy::Store) -> String {
+fn address(store: &shared::policy::StoreConfig) -> String {
     let prefix = &store.prefix;
     let at = match (&store.bucket, &store.directory, &store.azure) {
         (Some(bucket), _, _) => format!("s3://{bucket}/{prefix}"),
@@ -99,7 +99,7 @@ fn address(store: &shared::policy::Store) -> String {
     at.trim_end_matches('/').to_owned()
 }
 
-fn class(store: &shared::policy::Store, named: Option<&str>) -> Class {
+fn class(store: &shared::policy::StoreConfig, named: Option<&str>) -> Class {
     match (&store.endpoint, &store.directory, &store.azure) {
         (_, Some(_), _) => Class::Directory,
         (_, _, Some(_)) => Class::Azure,
@@ -110,16 +110,16 @@ fn class(store: &shared::policy::Store, named: Option<&str>) -> Class {
 
 /// Dumps by database: those with a commit record are points, the others only weigh.
 async fn dumps(
-    world: &World<'_>,
+    world: &RunContext<'_>,
     open: &Open<'_>,
-    rules: &Postgres,
-) -> Result<BTreeMap<String, Held>, EdgeError> {
+    rules: &PostgresGroup,
+) -> Result<BTreeMap<String, Held>, OperationError> {
     let by = open.by_database(world, rules).await?;
     let by = by.into_iter().filter(|(database, _)| rules.has_database(database));
     Ok(by.map(|(database, backups)| (database, held(open, rules, &backups))).collect())
 }
 
-fn held(open: &Open<'_>, rules: &Postgres, backups: &[Backup]) -> Held {
+fn held(open: &Open<'_>, rules: &PostgresGroup, backups: &[Backup]) -> Held {
     let (mut held, mut newest) = (Held::default(), i64::MIN);
     for backup in backups {
         let class = class(open.policy, backup.class.as_deref());
@@ -135,10 +135,10 @@ fn held(open: &Open<'_>, rules: &Postgres, backups: &[Backup]) -> Held {
 }
 
 /// Files of other makers: each is a point of the group, as old as it is.
-async fn files(open: &Open<'_>, group: &Name) -> Result<BTreeMap<String, Held>, EdgeError> {
+async fn files(open: &Open<'_>, group: &Name) -> Result<BTreeMap<String, Held>, OperationError> {
     let suffix = &open.policy.suffix;
     let (mut held, mut newest) = (Held::default(), i64::MIN);
-    let entries = open.store.list("").await.map_err(EdgeError::from)?;
+    let entries = open.store.list("").await.map_err(OperationError::from)?;
     for entry in &entries {
         let class = class(open.policy, entry.class.as_deref());
         let Entry { key, size, modified, .. } = entry;

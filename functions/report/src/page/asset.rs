@@ -12,12 +12,12 @@ use crate::{
 use jiff::{SignedDuration, Timestamp};
 use shared::{
     hints::commands,
-    objective::Objective,
+    objective::AgeObjective,
     parts,
     plan::{Finding, Severity},
-    policy::{Keep, Objectives, Policy, When, text::Period},
-    report::{Coverage, Standing},
-    time::human,
+    policy::{RetentionRule, AssetObjectives, Policy, ScheduleConfig, text::Period},
+    report::{AssetCoverage, AssetStatus},
+    time::format_duration,
 };
 use std::collections::BTreeMap;
 
@@ -42,9 +42,9 @@ pub(crate) struct Rule {
 
 impl Rule {
     fn new<'k>(
-        objectives: &Objectives,
-        objective: Option<Objective>,
-        keeps: impl Iterator<Item = &'k Keep> + Clone,
+        objectives: &AssetObjectives,
+        objective: Option<AgeObjective>,
+        keeps: impl Iterator<Item = &'k RetentionRule> + Clone,
         offsite: bool,
         maker: impl Into<String>,
     ) -> Self {
@@ -55,7 +55,7 @@ impl Rule {
             max_age_derived: objective.is_some_and(|o| o.derived),
             rpo: span(&objectives.rpo).or(max_age),
             rto: span(&objectives.rto),
-            size_change: objectives.size_change.as_ref().map(shared::policy::text::Share::fraction),
+            size_change: objectives.size_change.as_ref().map(shared::policy::text::Percentage::fraction),
             kept: keeps.clone().map(kept).max().unwrap_or(0),
             dense: keeps.map(|k| dense(k, max_age)).max().unwrap_or(0),
             offsite,
@@ -68,9 +68,9 @@ impl Rule {
 /// The rules of every group by its name.
 pub(crate) fn rules(policy: &Policy, now: Timestamp) -> BTreeMap<&str, Rule> {
     let mut rules = BTreeMap::new();
-    let of = |objectives: &Objectives, whens: &[Option<&When>]| {
+    let of = |objectives: &AssetObjectives, whens: &[Option<&ScheduleConfig>]| {
         let whens = whens.iter().filter_map(|w| *w);
-        Objective::of(objectives.max_age.as_ref(), whens, &policy.time_zone, now)
+        AgeObjective::from_schedules(objectives.max_age.as_ref(), whens, &policy.time_zone, now)
     };
     for (name, g) in &policy.databases {
         // What is only taken on demand leaves gaps by itself.
@@ -117,8 +117,8 @@ pub(crate) fn rules(policy: &Policy, now: Timestamp) -> BTreeMap<&str, Rule> {
 
 /// Every asset with how the judging functions say that it stands. A group whose databases are seen one by one is none
 /// itself: what was said of it is said of each. What the policy names and nobody speaks of has a place too, with findings.
-pub(crate) fn all(policy: &Policy, facts: &Facts) -> (Vec<(Key, Option<Standing>)>, Vec<Finding>) {
-    let mut standings: BTreeMap<Key, Standing> = BTreeMap::new();
+pub(crate) fn all(policy: &Policy, facts: &Facts) -> (Vec<(Key, Option<AssetStatus>)>, Vec<Finding>) {
+    let mut standings: BTreeMap<Key, AssetStatus> = BTreeMap::new();
     for s in &facts.standings {
         let key = Key::new(&s.group, &s.asset);
         match standings.get_mut(&key) {
@@ -129,12 +129,12 @@ pub(crate) fn all(policy: &Policy, facts: &Facts) -> (Vec<(Key, Option<Standing>
     for f in facts.findings.iter().filter(|f| f.severity > Severity::Info) {
         let key = f.group.as_ref().map(|g| Key::new(g, &f.asset));
         if let Some(held) = key.and_then(|k| standings.get_mut(&k)) {
-            held.add(f);
+            held.add_finding(f);
         }
     }
     // What is a host's to see is judged by what else was seen of it, if anything was.
     standings.retain(|key, s| {
-        s.coverage != Coverage::NotObserved || s.worst.is_some() || !facts.held.contains_key(key)
+        s.coverage != AssetCoverage::NotObserved || s.worst.is_some() || !facts.held.contains_key(key)
     });
     let whole = |key: &Key| Key::new(&key.group, &key.group);
     let mut out = Vec::new();
@@ -143,7 +143,7 @@ pub(crate) fn all(policy: &Policy, facts: &Facts) -> (Vec<(Key, Option<Standing>
             let group = standings.get(&whole(key))?;
             let (age_seconds, newest, size_bytes) = (None, None, None);
             let asset = key.asset.clone();
-            Some(Standing { asset, age_seconds, newest, size_bytes, ..group.clone() })
+            Some(AssetStatus { asset, age_seconds, newest, size_bytes, ..group.clone() })
         });
         out.push((key.clone(), standing));
     }
@@ -151,9 +151,9 @@ pub(crate) fn all(policy: &Policy, facts: &Facts) -> (Vec<(Key, Option<Standing>
     standings.retain(|k, _| !split(k));
     out.extend(standings.into_iter().map(|(key, standing)| (key, Some(standing))));
     let mut rows: Vec<_> =
-        out.iter().map(|(key, _)| Standing::new(&key.group, &key.asset)).collect();
+        out.iter().map(|(key, _)| AssetStatus::new(&key.group, &key.asset)).collect();
     let known = rows.len();
-    let unseen = parts::complete(policy, &mut rows, |_| true);
+    let unseen = parts::add_missing_assets(policy, &mut rows, |_| true);
     let more = rows.split_off(known).into_iter();
     out.extend(more.map(|s| (Key::new(&s.group, &s.asset), Some(s))));
     (out, unseen)
@@ -181,7 +181,7 @@ impl Look<'_> {
     pub(crate) fn asset(
         &self,
         key: &Key,
-        standing: Option<Standing>,
+        standing: Option<AssetStatus>,
         held: &Held,
         rule: &Rule,
         cost: Line,
@@ -194,14 +194,14 @@ impl Look<'_> {
             Some(_) => Judged::default(),
             None => self.judge(key, held, rule, &points, &lanes),
         };
-        let standing = standing.unwrap_or_else(|| Standing {
+        let standing = standing.unwrap_or_else(|| AssetStatus {
             max_age_seconds: rule.max_age,
             max_age_derived: rule.max_age_derived,
             offsite_wanted: rule.offsite,
-            coverage: Coverage::Watched,
+            coverage: AssetCoverage::Watched,
             worst: judged.findings.iter().map(|f| f.severity).max(),
             why: judged.findings.iter().map(|f| f.why.clone()).collect(),
-            ..Standing::new(&key.group, &key.asset)
+            ..AssetStatus::new(&key.group, &key.asset)
         });
         let (sizes, deviation) = sizes(facts, &points, rule.size_change);
         let newest = self.newest(&standing, held, &points);
@@ -221,7 +221,7 @@ impl Look<'_> {
             rto: self.past.rto(key, rule.rto, now),
             proofs: self.past.shown(key, since),
             points: points.len(),
-            points_wanted: rule.points && standing.coverage != Coverage::NotRun,
+            points_wanted: rule.points && standing.coverage != AssetCoverage::NotRun,
             bytes: cost.bytes,
             group: standing.group,
             asset: standing.asset,
@@ -236,7 +236,7 @@ impl Look<'_> {
         (asset, judged.findings)
     }
 
-    fn state(&self, standing: &Standing) -> State {
+    fn state(&self, standing: &AssetStatus) -> State {
         let mine = |f: &&Finding| {
             f.severity == Severity::Critical
                 && f.asset == standing.asset
@@ -244,20 +244,20 @@ impl Look<'_> {
         };
         let mut bad = self.facts.findings.iter().filter(mine).peekable();
         // Not seeing is not missing.
-        let unobserved = standing.coverage == Coverage::NotObserved;
+        let unobserved = standing.coverage == AssetCoverage::NotObserved;
         let blind = (unobserved || bad.peek().is_some()) && bad.all(Finding::unobserved);
         match (standing.worst, standing.coverage) {
             (Some(Severity::Critical), _) if blind => State::Unknown,
             (Some(Severity::Critical), _) => State::Critical,
             // Not watched is not well, however little is wrong.
-            (_, Coverage::NotObserved | Coverage::NotWatched) => State::Unknown,
-            (_, Coverage::NotRun | Coverage::NeverTaken)
-            | (Some(Severity::Warning), Coverage::Watched) => State::Warning,
-            (Some(Severity::Info) | None, Coverage::Watched) => State::Ok,
+            (_, AssetCoverage::NotObserved | AssetCoverage::NotWatched) => State::Unknown,
+            (_, AssetCoverage::NotRun | AssetCoverage::NeverTaken)
+            | (Some(Severity::Warning), AssetCoverage::Watched) => State::Warning,
+            (Some(Severity::Info) | None, AssetCoverage::Watched) => State::Ok,
         }
     }
 
-    fn newest(&self, standing: &Standing, held: &Held, points: &[Point]) -> Option<Newest> {
+    fn newest(&self, standing: &AssetStatus, held: &Held, points: &[Point]) -> Option<Newest> {
         let here = |p: &&Point| self.facts.at(p.spot).is_some_and(|s| s.home);
         let seen = points.iter().rev().find(here).or(points.last());
         let told = standing
@@ -310,8 +310,8 @@ impl Look<'_> {
             (Some(old), Some(max)) if old > max => {
                 let why = format!(
                     "its newest good point is {} old, over the objective of {}",
-                    human(old),
-                    human(max)
+                    format_duration(old),
+                    format_duration(max)
                 );
                 find(Severity::Critical, "stale", why, run);
             }
@@ -324,8 +324,8 @@ impl Look<'_> {
                 let why = format!(
                     "its newest copy at {} is {} behind, more than {}",
                     lane.place,
-                    human(behind),
-                    human(allowed)
+                    format_duration(behind),
+                    format_duration(allowed)
                 );
                 let mend = "see why it is not copied there".to_owned();
                 find(Severity::Warning, "copy-behind", why, mend);

@@ -5,7 +5,7 @@ use crate::{
     model::{Audit, Proof, Rto, Shown, Success},
 };
 use jiff::{SignedDuration, Timestamp};
-use shared::metrics::{Metric, Value};
+use shared::metrics::{Metric, MetricValue};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Days over which successes are counted.
@@ -88,7 +88,7 @@ pub(crate) fn success(trail: &Trail, now: Timestamp) -> Option<Success> {
 }
 
 /// Values of each group and of the whole policy: how much went well, and whether the newest proofs did.
-pub(crate) fn values(trail: &Trail, groups: &HashMap<&str, &str>, now: Timestamp) -> Vec<Value> {
+pub(crate) fn values(trail: &Trail, groups: &HashMap<&str, &str>, now: Timestamp) -> Vec<MetricValue> {
     let since = now.checked_sub(SignedDuration::from_hours(24 * DAYS)).unwrap_or(now);
     let mut went: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
     let mut newest: BTreeMap<(Metric, &str), (Timestamp, bool)> = BTreeMap::new();
@@ -113,17 +113,17 @@ pub(crate) fn values(trail: &Trail, groups: &HashMap<&str, &str>, now: Timestamp
             *last = (event.at, event.done);
         }
     }
-    let mut out: Vec<Value> = (went.iter())
-        .map(|(group, (done, all))| Value::of_group(Metric::SuccessRate, group, done / all * 100.0))
+    let mut out: Vec<MetricValue> = (went.iter())
+        .map(|(group, (done, all))| MetricValue::for_group(Metric::SuccessRate, group, done / all * 100.0))
         .collect();
     let mut least: BTreeMap<Metric, f64> = BTreeMap::new();
     for ((metric, group), (_, done)) in newest {
         let passed = f64::from(u8::from(done));
-        out.push(Value::of_group(metric, group, passed));
+        out.push(MetricValue::for_group(metric, group, passed));
         let all = least.entry(metric).or_insert(passed);
         *all = all.min(passed);
     }
-    out.extend(least.into_iter().map(|(metric, passed)| Value::of_policy(metric, passed)));
+    out.extend(least.into_iter().map(|(metric, passed)| MetricValue::for_policy(metric, passed)));
     out
 }
 

@@ -5,7 +5,7 @@ use crate::{
     model::{Deviation, Lane, Size, Span},
 };
 use jiff::{SignedDuration, Timestamp};
-use shared::policy::{Keep, text::Period};
+use shared::policy::{RetentionRule, text::Period};
 
 /// What is drawn is cut into so many stretches: finer than that, a screen shows nothing.
 const STRETCHES: i64 = 180;
@@ -21,7 +21,7 @@ const LEAST: i64 = 7 * DAY;
 const MOST: i64 = 366 * DAY;
 
 /// How long a rule keeps points, in seconds: the longest of its lines.
-pub(crate) fn kept(keep: &Keep) -> i64 {
+pub(crate) fn kept(keep: &RetentionRule) -> i64 {
     let lines = [
         (1, keep.hourly.map(|n| i64::from(n.get()) * 3600)),
         (DAY, keep.daily.map(|n| i64::from(n.get()))),
@@ -35,7 +35,7 @@ pub(crate) fn kept(keep: &Keep) -> i64 {
 
 /// For how long a rule keeps points as close as an objective wants them, in seconds: only there is a gap a gap. A line
 /// that keeps one of each day thins hourly points out, and is as close as daily ones.
-pub(crate) fn dense(keep: &Keep, max_age: Option<i64>) -> i64 {
+pub(crate) fn dense(keep: &RetentionRule, max_age: Option<i64>) -> i64 {
     let close = |each: i64| max_age.is_none_or(|max| each <= max);
     let lines = [
         (3600, keep.hourly),
@@ -49,7 +49,7 @@ pub(crate) fn dense(keep: &Keep, max_age: Option<i64>) -> i64 {
     spans.chain(age(keep)).max().unwrap_or(0)
 }
 
-fn age(keep: &Keep) -> Option<i64> {
+fn age(keep: &RetentionRule) -> Option<i64> {
     keep.age.as_ref().map(Period::duration).map(|d| d.as_secs())
 }
 

@@ -4,7 +4,7 @@ use crate::{
     prices::Class,
 };
 use proptest::prelude::*;
-use shared::report::{Coverage, Standing};
+use shared::report::{AssetCoverage, AssetStatus};
 
 const DAY: i64 = 86_400;
 const GIB: u64 = 1 << 30;
@@ -39,8 +39,8 @@ fn snapshot(at: i64, gib: u64, spot: u16) -> Point {
     Point { at, stored: at, bytes: gib * GIB, spot, class: Class::RdsSnapshot, good: true }
 }
 
-fn standing(asset: &str, worst: Option<Severity>, why: &[&str]) -> Standing {
-    Standing {
+fn standing(asset: &str, worst: Option<Severity>, why: &[&str]) -> AssetStatus {
+    AssetStatus {
         asset: asset.into(),
         group: "fleet".into(),
         newest: Some(format!("{asset}-daily")),
@@ -49,7 +49,7 @@ fn standing(asset: &str, worst: Option<Severity>, why: &[&str]) -> Standing {
         size_bytes: Some(20 << 30),
         offsite_age_seconds: None,
         max_age_derived: false,
-        coverage: Coverage::Watched,
+        coverage: AssetCoverage::Watched,
         offsite_wanted: true,
         worst,
         why: why.iter().map(ToString::to_string).collect(),
@@ -211,7 +211,7 @@ fn an_unknown_price_is_no_zero() {
     let told = told("", &all);
     assert_eq!(told.page.costs.unpriced, vec![Class::Azure]);
     assert!(told.page.costs.total.at_least);
-    let cost = |v: &&Value| v.metric == Metric::StorageCost && v.group.as_deref() != Some("fleet");
+    let cost = |v: &&MetricValue| v.metric == Metric::StorageCost && v.group.as_deref() != Some("fleet");
     assert_eq!(
         told.values.iter().filter(cost).count(),
         0,
@@ -294,7 +294,7 @@ fn the_storage_report_tells_requests_and_transfer_with_what_they_cost() {
 
 #[test]
 fn a_healthy_asset_that_is_thinned_out_has_no_gaps() {
-    let keep = |yaml: &str| serde_json::from_str::<shared::policy::Keep>(yaml).expect("a rule");
+    let keep = |yaml: &str| serde_json::from_str::<shared::policy::RetentionRule>(yaml).expect("a rule");
     let gfs = keep(r#"{"daily": 7, "weekly": 4, "monthly": 12}"#);
     // Held against 25 h only the daily ones are dense; against 8 d the weekly ones too.
     assert_eq!(points::dense(&gfs, Some(25 * 3600)), 7 * DAY);

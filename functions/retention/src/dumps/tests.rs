@@ -25,7 +25,7 @@ fn days(count: i64) -> Vec<Backup> {
         .collect()
 }
 
-fn seen(policy: &Policy, places: Vec<Result<Vec<Backup>, EdgeError>>) -> Dumps<'_> {
+fn seen(policy: &Policy, places: Vec<Result<Vec<Backup>, OperationError>>) -> Dumps<'_> {
     let (group, rules) = policy.postgres.first_key_value().expect("a group");
     let names = ["s3://acme-dumps/", "s3://acme-vault/"].into_iter().map(str::to_owned);
     Dumps {
@@ -37,7 +37,7 @@ fn seen(policy: &Policy, places: Vec<Result<Vec<Backup>, EdgeError>>) -> Dumps<'
     }
 }
 
-fn going(policy: &Policy, places: Vec<Result<Vec<Backup>, EdgeError>>) -> String {
+fn going(policy: &Policy, places: Vec<Result<Vec<Backup>, OperationError>>) -> String {
     let letting = plan(policy, &[seen(policy, places)], at(NOW));
     let steps =
         letting.plan.steps.iter().map(|s| format!("{}: {}", s.action.point.point().id, s.because));
@@ -110,7 +110,7 @@ fn a_hold_that_holds_no_dump_is_said_where_everything_was_seen() {
     warning 119 hold-unmatched: "119" in holds is no dump at any place, so it holds nothing; write the dump's key or whole name as `holdfast list` shows it, or take it out
     4 stay
     "#);
-    let unseen = Err(EdgeError::refused("list s3://acme-vault/", "timeout"));
+    let unseen = Err(OperationError::from_message("list s3://acme-vault/", "timeout"));
     assert!(!going(&two, vec![Ok(days(2)), unseen]).contains("hold-unmatched"));
     // A database that was not asked for may have it.
     let wide = policy(&format!("holds: [none], {FOR_7_DAYS}"));
@@ -172,7 +172,7 @@ fn nothing_goes_before_its_copy_is_where_it_is_wanted() {
     1112: no line of the rule for "daily" keeps it
     9 stay
     "#);
-    let unseen = Err(EdgeError::refused("list s3://acme-vault/", "timeout"));
+    let unseen = Err(OperationError::from_message("list s3://acme-vault/", "timeout"));
     insta::assert_snapshot!(going(&two, vec![Ok(days(9)), unseen]), @"
     critical main gap: list s3://acme-vault/: timeout; this is not what Holdfast expects there: look at it; the next run tries again
     9 stay
@@ -182,7 +182,7 @@ fn nothing_goes_before_its_copy_is_where_it_is_wanted() {
 #[test]
 fn a_place_that_is_not_seen_loses_nothing_and_a_runaway_stops() {
     let base = policy(FOR_7_DAYS);
-    let unseen = Err(EdgeError::refused("list s3://acme-dumps/", "timeout"));
+    let unseen = Err(OperationError::from_message("list s3://acme-dumps/", "timeout"));
     insta::assert_snapshot!(going(&base, vec![unseen]), @"
     critical main gap: list s3://acme-dumps/: timeout; this is not what Holdfast expects there: look at it; the next run tries again
     0 stay
@@ -198,7 +198,7 @@ fn a_place_that_is_not_seen_loses_nothing_and_a_runaway_stops() {
 #[test]
 fn a_store_that_this_role_was_not_given_is_said_once_and_fails_nothing() {
     let two = policy(&format!("also_stored: [{{bucket: acme-vault}}], {FOR_7_DAYS}"));
-    let denied = EdgeError::of_kind(Kind::Denied, "list s3://acme-dumps/", "403", "");
+    let denied = OperationError::with_hint(OperationErrorKind::Denied, "list s3://acme-dumps/", "403", "");
     let Dumps { group, rules, places, .. } = seen(&two, vec![Err(denied), Ok(days(9))]);
     let of = |database: &str| Dumps {
         group,

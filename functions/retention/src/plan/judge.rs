@@ -2,15 +2,15 @@
 
 use jiff::{SignedDuration, Timestamp};
 use shared::{
-    catalog::{AUTOMATED, ByDatabase, Database, Fleet, Lineage, Place, Point, Seen},
-    copies::{self, Copied, Pair, rules_to},
-    keep::{Fate, Owed, Question, ReasonRule, decide},
-    observe::selection,
+    catalog::{AUTOMATED_REASON, PointsByDatabase, RdsDatabase, LocationInventory, DatabaseIdentity, Location, RecoveryPoint, Inventory},
+    copies::{self, CopyStatus, CopyComparison, copy_rules_to},
+    keep::{RetentionVerdict, DeletionPrecondition, RetentionInput, ReasonRetention, decide_retention},
+    observe::select_databases,
     policy::{
-        Databases, Policy, select,
+        DatabaseGroup, Policy, evaluate_selector,
         text::{Name, Period},
     },
-    time::human,
+    time::format_duration,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,15 +18,15 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Judged<'a> {
     /// Where it is.
-    pub place: &'a Place,
+    pub place: &'a Location,
     /// The group that judges it.
     pub group: &'a Name,
     /// Reasons that the group's rules speak of at that place.
     pub reasons: BTreeSet<&'a str>,
     /// The point.
-    pub point: &'a Point,
+    pub point: &'a RecoveryPoint,
     /// What becomes of it, limits aside.
-    pub fate: Fate,
+    pub fate: RetentionVerdict,
 }
 
 /// A copy is started by the next run and takes hours; this late, copies are not being made.
@@ -37,13 +37,13 @@ const AUTOMATED_GRACE: SignedDuration = SignedDuration::from_hours(48);
 /// One database with everything that was seen of it.
 struct Asset<'a> {
     policy: &'a Policy,
-    group: &'a Databases,
+    group: &'a DatabaseGroup,
     /// The database, when it is still there under any name.
-    alive: Option<&'a Database>,
+    alive: Option<&'a RdsDatabase>,
     /// Whether the group selects it now.
     selected: bool,
     /// Its points, by place.
-    points: BTreeMap<&'a Place, Vec<&'a Point>>,
+    points: BTreeMap<&'a Location, Vec<&'a RecoveryPoint>>,
     now: Timestamp,
 }
 
@@ -51,16 +51,16 @@ struct Asset<'a> {
 ///
 /// A database is known by its family and resource id. So one that was renamed keeps its points, whatever they are called,
 /// and one that is still there under another name is not gone.
-pub fn judge<'a>(policy: &'a Policy, seen: &'a Seen, now: Timestamp) -> Vec<Judged<'a>> {
-    let Some((home_place, home)) = seen.places.get_key_value(&Place::home(policy)) else {
+pub fn judge<'a>(policy: &'a Policy, seen: &'a Inventory, now: Timestamp) -> Vec<Judged<'a>> {
+    let Some((home_place, home)) = seen.locations.get_key_value(&Location::home_from_policy(policy)) else {
         // Without home nothing is known of what still lives, so nothing goes anywhere.
         return Vec::new();
     };
     let owner = policy.owner();
     let holds: Vec<String> = policy.databases.values().flat_map(|g| g.holds.clone()).collect();
-    let selected = selection(policy, &home.databases);
-    let by_place: BTreeMap<&Place, ByDatabase<'a>> =
-        seen.places.iter().map(|(place, fleet)| (place, fleet.by_database())).collect();
+    let selected = select_databases(policy, &home.databases);
+    let by_place: BTreeMap<&Location, PointsByDatabase<'a>> =
+        seen.locations.iter().map(|(place, fleet)| (place, fleet.points_by_database())).collect();
     let mut out = Vec::new();
     for (alive, points) in databases(home, &by_place) {
         let group = alive.and_then(|d| selected.group_of(d));
@@ -75,16 +75,16 @@ pub fn judge<'a>(policy: &'a Policy, seen: &'a Seen, now: Timestamp) -> Vec<Judg
         let floor = rules.keep_at_least.get() as usize;
         let whose = (owner.as_str(), holds.as_slice(), floor);
         let at_home = asset.at_home(home_place, seen);
-        let not_made = asked(at_home.clone(), asset.at(home_place), whose).suspended(now);
+        let not_made = asked(at_home.clone(), asset.at(home_place), whose).suspended_reasons(now);
         for (place, points) in &asset.points {
             let question = if *place == home_place {
                 at_home.clone()
             } else {
                 asset.away(place, home_place, &not_made)
             };
-            let reasons: BTreeSet<&'a str> = question.kinds.keys().copied().collect();
+            let reasons: BTreeSet<&'a str> = question.reasons.keys().copied().collect();
             let question = asked(question, points, whose);
-            let fates = decide(&question, now);
+            let fates = decide_retention(&question, now);
             out.extend(points.iter().zip(fates).map(|(point, fate)| Judged {
                 place,
                 group: name,
@@ -99,35 +99,35 @@ pub fn judge<'a>(policy: &'a Policy, seen: &'a Seen, now: Timestamp) -> Vec<Judg
 
 /// A question about these points, with the owner, the holds and the floor that are the same at every place.
 fn asked<'q>(
-    question: Question<'q>,
-    points: &[&'q Point],
+    question: RetentionInput<'q>,
+    points: &[&'q RecoveryPoint],
     (owner, holds, floor): (&'q str, &'q [String], usize),
-) -> Question<'q> {
-    Question { owner, holds, floor, points: points.to_vec(), ..question }
+) -> RetentionInput<'q> {
+    RetentionInput { owner, holds, min_count: floor, points: points.to_vec(), ..question }
 }
 
 /// By place, the points of one database.
-type Points<'a> = BTreeMap<&'a Place, Vec<&'a Point>>;
+type Points<'a> = BTreeMap<&'a Location, Vec<&'a RecoveryPoint>>;
 
 /// Every database with its points at every place: those that are there, then those that are gone.
 fn databases<'a>(
-    home: &'a Fleet,
-    by_place: &BTreeMap<&'a Place, ByDatabase<'a>>,
-) -> Vec<(Option<&'a Database>, Points<'a>)> {
+    home: &'a LocationInventory,
+    by_place: &BTreeMap<&'a Location, PointsByDatabase<'a>>,
+) -> Vec<(Option<&'a RdsDatabase>, Points<'a>)> {
     let mut all = Vec::new();
-    let mut known: BTreeSet<Lineage<'a>> = BTreeSet::new();
+    let mut known: BTreeSet<DatabaseIdentity<'a>> = BTreeSet::new();
     for database in &home.databases {
-        known.insert(database.lineage());
-        known.insert(Lineage::Named(database.family, &database.id));
+        known.insert(database.identity());
+        known.insert(DatabaseIdentity::ByName(database.family, &database.id));
         let points: Points<'a> = (by_place.iter())
-            .map(|(place, by)| (*place, by.of(database)))
+            .map(|(place, by)| (*place, by.for_database(database)))
             .filter(|(_, points)| !points.is_empty())
             .collect();
         all.push((Some(database), points));
     }
-    let mut gone: BTreeMap<Lineage<'a>, Points<'a>> = BTreeMap::new();
+    let mut gone: BTreeMap<DatabaseIdentity<'a>, Points<'a>> = BTreeMap::new();
     for (place, by) in by_place {
-        for (lineage, points) in by.all().filter(|(lineage, _)| !known.contains(lineage)) {
+        for (lineage, points) in by.identities_with_points().filter(|(lineage, _)| !known.contains(lineage)) {
             gone.entry(lineage).or_default().insert(place, points.to_vec());
         }
     }
@@ -136,24 +136,24 @@ fn databases<'a>(
 }
 
 /// The group whose names fit a database that is no longer there.
-fn gone<'a>(policy: &'a Policy, database: &str) -> Option<(&'a Name, &'a Databases)> {
+fn gone<'a>(policy: &'a Policy, database: &str) -> Option<(&'a Name, &'a DatabaseGroup)> {
     let none = BTreeMap::new();
-    policy.databases.iter().find(|(_, g)| select(&g.select, database, &none).is_ok())
+    policy.databases.iter().find(|(_, g)| evaluate_selector(&g.select, database, &none).is_ok())
 }
 
 impl<'a> Asset<'a> {
-    fn at(&self, place: &Place) -> &[&'a Point] {
+    fn at(&self, place: &Location) -> &[&'a RecoveryPoint] {
         self.points.get(place).map_or(&[], Vec::as_slice)
     }
 
     fn pairs<'s>(
         &'s self,
-        home: &Place,
-    ) -> impl Iterator<Item = (Place, Pair<'a, 's>)> + use<'a, 's> {
+        home: &Location,
+    ) -> impl Iterator<Item = (Location, CopyComparison<'a, 's>)> + use<'a, 's> {
         let mine = self.at(home);
-        copies::places(self.policy, self.group).into_iter().map(move |(place, rule)| {
+        copies::copy_locations(self.policy, self.group).into_iter().map(move |(place, rule)| {
             let there = self.at(&place);
-            (place, Pair { policy: self.policy, group: self.group, rule, home: mine, there })
+            (place, CopyComparison { policy: self.policy, group: self.group, rule, source_points: mine, destination_points: there })
         })
     }
 
@@ -168,15 +168,15 @@ impl<'a> Asset<'a> {
 
     /// What an on-demand kind waits for. Where RDS takes its own snapshots daily, their age tells whether the clock here can
     /// be believed.
-    fn on_demand(&self, home: &[&Point]) -> Owed {
-        let automated = home.iter().filter(|p| p.automated && p.good()).filter_map(|p| p.data_time);
+    fn on_demand(&self, home: &[&RecoveryPoint]) -> DeletionPrecondition {
+        let automated = home.iter().filter(|p| p.automated && p.is_complete()).filter_map(|p| p.data_time);
         let newest = automated.max().filter(|_| self.alive.is_some_and(|d| d.retention_days > 0));
         let old = newest.map(|t| self.now.duration_since(t)).filter(|old| *old > AUTOMATED_GRACE);
-        old.map_or(Owed::OnDemand, |old| {
-            Owed::NotMade(format!(
+        old.map_or(DeletionPrecondition::OnDemand, |old| {
+            DeletionPrecondition::NotMade(format!(
                 "RDS's own newest snapshot is {} old, and it takes one a day: it is failing, or the clock here is ahead; \
                  nothing goes",
-                human(old)
+                format_duration(old)
             ))
         })
     }
@@ -185,19 +185,19 @@ impl<'a> Asset<'a> {
         of.map(Period::duration).max().filter(|_| self.alive.is_some())
     }
 
-    fn at_home(&self, home: &Place, seen: &Seen) -> Question<'a> {
+    fn at_home(&self, home: &Location, seen: &Inventory) -> RetentionInput<'a> {
         let mut needed = BTreeMap::new();
         let mut to_transfer = BTreeSet::new();
         for (place, pair) in self.pairs(home) {
-            for sent in pair.sent(self.now) {
+            for sent in pair.candidates(self.now) {
                 let arn = sent.source.arn.as_str();
-                let wanted = !sent.wanted.is_empty();
-                if !matches!(sent.copied, Copied::Good(_)) && wanted {
+                let wanted = !sent.keep_reasons.is_empty();
+                if !matches!(sent.status, CopyStatus::Good(_)) && wanted {
                     to_transfer.insert(arn);
                 }
                 let to = &pair.rule.to;
-                match &sent.copied {
-                    _ if seen.at(&place).is_none() => {
+                match &sent.status {
+                    _ if seen.at_location(&place).is_none() => {
                         needed.insert(
                             arn,
                             format!(
@@ -205,11 +205,11 @@ impl<'a> Asset<'a> {
                             ),
                         );
                     }
-                    Copied::InFlight(_) => {
+                    CopyStatus::InFlight(_) => {
                         // Deleting a source that is being copied ends the copy.
                         needed.insert(arn, format!("its copy to {to} is on its way"));
                     }
-                    Copied::Missing { .. } | Copied::Wrong(..) if wanted => {
+                    CopyStatus::Missing { .. } | CopyStatus::Wrong(..) if wanted => {
                         needed.insert(arn, format!("its copy to {to} is still to be made"));
                     }
                     _ => {}
@@ -218,73 +218,73 @@ impl<'a> Asset<'a> {
         }
         // A transfer copy has done its work when no destination that wants its source is without a good copy.
         let done =
-            |t: &&&Point| t.marks.copy_of.as_deref().is_none_or(|arn| !to_transfer.contains(arn));
+            |t: &&&RecoveryPoint| t.marks.copy_of.as_deref().is_none_or(|arn| !to_transfer.contains(arn));
         let transfers = self.at(home).iter().filter(|t| t.marks.transfer);
         let transferred = transfers.filter(done).map(|t| t.arn.as_str()).collect();
         let kinds = self.group.snapshots.iter().map(|(reason, rule)| {
             let owed = match (self.alive, self.not_made(), &rule.when) {
-                (None, ..) => Owed::Nothing,
-                (_, Some(why), _) => Owed::NotMade(why),
+                (None, ..) => DeletionPrecondition::Nothing,
+                (_, Some(why), _) => DeletionPrecondition::NotMade(why),
                 (_, None, None) => self.on_demand(self.at(home)),
-                (_, None, when) => Owed::by(when.as_ref(), &self.policy.time_zone, self.now),
+                (_, None, when) => DeletionPrecondition::from_schedule(when.as_ref(), &self.policy.time_zone, self.now),
             };
-            (reason.as_str(), ReasonRule { keep: vec![&rule.keep], owed })
+            (reason.as_str(), ReasonRetention { keep: vec![&rule.keep], precondition: owed })
         });
-        Question {
-            kinds: kinds.collect(),
+        RetentionInput {
+            reasons: kinds.collect(),
             max_age: self.max_age(self.group.objectives.max_age.iter()),
             needed,
             transferred,
-            ..Question::default()
+            ..RetentionInput::default()
         }
     }
 
     /// At a destination, nothing of a reason goes while it is not being made at home either.
-    fn away(&self, place: &Place, home: &Place, not_made: &BTreeMap<&str, String>) -> Question<'a> {
-        let mut kinds: BTreeMap<&str, ReasonRule<'_>> = BTreeMap::new();
-        for rule in rules_to(self.policy, self.group, place) {
+    fn away(&self, place: &Location, home: &Location, not_made: &BTreeMap<&str, String>) -> RetentionInput<'a> {
+        let mut kinds: BTreeMap<&str, ReasonRetention<'_>> = BTreeMap::new();
+        for rule in copy_rules_to(self.policy, self.group, place) {
             for reason in &rule.of {
                 kinds.entry(reason.as_str()).or_default().keep.push(&rule.keep);
             }
         }
         let pair = self.pairs(home).find(|(there, _)| there == place).map(|(_, pair)| pair);
-        let sent = pair.iter().flat_map(|pair| pair.sent(self.now)).collect::<Vec<_>>();
+        let sent = pair.iter().flat_map(|pair| pair.candidates(self.now)).collect::<Vec<_>>();
         for (&reason, kind) in &mut kinds {
             // The newest point that should have been copied by now and was not.
             let late =
-                sent.iter().filter(|s| !s.wanted.is_empty() && s.source.serves(reason)).find(|s| {
+                sent.iter().filter(|s| !s.keep_reasons.is_empty() && s.source.has_reason(reason)).find(|s| {
                     let old = s.source.data_time.map(|t| self.now.duration_since(t));
-                    !matches!(s.copied, Copied::Good(_)) && old > Some(COPY_GRACE)
+                    !matches!(s.status, CopyStatus::Good(_)) && old > Some(COPY_GRACE)
                 });
-            kind.owed = match (self.alive, not_made.get(reason), late) {
-                (None, ..) => Owed::Nothing,
-                (_, Some(why), _) => Owed::NotMade(why.clone()),
-                (.., Some(late)) => Owed::NotMade(format!(
+            kind.precondition = match (self.alive, not_made.get(reason), late) {
+                (None, ..) => DeletionPrecondition::Nothing,
+                (_, Some(why), _) => DeletionPrecondition::NotMade(why.clone()),
+                (.., Some(late)) => DeletionPrecondition::NotMade(format!(
                     "copies of \"{reason}\" are not being made: {} has none here after {}; nothing of it goes",
                     late.source.id,
                     late.source
                         .data_time
-                        .map_or_else(String::new, |t| human(self.now.duration_since(t))),
+                        .map_or_else(String::new, |t| format_duration(self.now.duration_since(t))),
                 )),
                 // RDS's own are not made by Holdfast, so home's answer does not speak of them.
-                _ => self.not_made().map_or_else(|| self.copies_owed(reason, home), Owed::NotMade),
+                _ => self.not_made().map_or_else(|| self.copies_owed(reason, home), DeletionPrecondition::NotMade),
             };
         }
-        let ages = rules_to(self.policy, self.group, place).filter_map(|c| c.max_age.as_ref());
-        let wrong = pair.map(|pair| pair.wrong_copies()).unwrap_or_default();
-        Question { kinds, max_age: self.max_age(ages), wrong, ..Question::default() }
+        let ages = copy_rules_to(self.policy, self.group, place).filter_map(|c| c.max_age.as_ref());
+        let wrong = pair.map(|pair| pair.mismatched_copies()).unwrap_or_default();
+        RetentionInput { reasons: kinds, max_age: self.max_age(ages), mismatched: wrong, ..RetentionInput::default() }
     }
 
     /// What must be there of a reason's copies: what was owed at home before a copy's own grace.
-    fn copies_owed(&self, reason: &str, home: &Place) -> Owed {
+    fn copies_owed(&self, reason: &str, home: &Location) -> DeletionPrecondition {
         let before = self.now.checked_sub(COPY_GRACE).unwrap_or(self.now);
-        if reason == AUTOMATED {
-            return before.checked_sub(COPY_GRACE).map_or(Owed::OnDemand, Owed::Since);
+        if reason == AUTOMATED_REASON {
+            return before.checked_sub(COPY_GRACE).map_or(DeletionPrecondition::OnDemand, DeletionPrecondition::Since);
         }
         let rule = self.group.snapshots.iter().find(|(r, _)| r.as_str() == reason);
         match rule.and_then(|(_, rule)| rule.when.as_ref()) {
             None => self.on_demand(self.at(home)),
-            when => Owed::by(when, &self.policy.time_zone, before),
+            when => DeletionPrecondition::from_schedule(when, &self.policy.time_zone, before),
         }
     }
 }

@@ -1,8 +1,8 @@
 use super::*;
 use jiff::SignedDuration;
 use shared::{
-    catalog::{Marks, State},
-    model::{at, automated, cluster, database, point, policy, seen},
+    catalog::{HoldfastTags, RecoveryPointState},
+    model::{parse_time, automated_snapshot, db_cluster, db_instance, owned_snapshot, parse_policy, home_inventory},
 };
 
 const POLICY: &str = r#"
@@ -30,11 +30,11 @@ fn history(
     policy: &Policy,
     id: &str,
     days: std::ops::Range<i64>,
-) -> (Database, Vec<Point>, Vec<Point>) {
-    let db = database(id, at(NOW));
-    let newest = at("2026-11-20T02:00:00Z");
+) -> (RdsDatabase, Vec<RecoveryPoint>, Vec<RecoveryPoint>) {
+    let db = db_instance(id, parse_time(NOW));
+    let newest = parse_time("2026-11-20T02:00:00Z");
     let points: Vec<_> = days
-        .map(|d| point(policy, &db, "daily", newest - SignedDuration::from_hours(24 * d)))
+        .map(|d| owned_snapshot(policy, &db, "daily", newest - SignedDuration::from_hours(24 * d)))
         .collect();
     let copies = points.iter().take(3).map(|p| {
         let mut copy = p.clone();
@@ -48,17 +48,17 @@ fn history(
     (db, points, copies)
 }
 
-use shared::catalog::Database;
+use shared::catalog::RdsDatabase;
 
 fn world(
     policy: &Policy,
-    databases: Vec<Database>,
-    points: Vec<Point>,
-    copies: Vec<Point>,
-) -> Seen {
-    let mut seen = seen(policy, databases, points);
+    databases: Vec<RdsDatabase>,
+    points: Vec<RecoveryPoint>,
+    copies: Vec<RecoveryPoint>,
+) -> Inventory {
+    let mut seen = home_inventory(policy, databases, points);
     // Some policies have no destination.
-    if let Some((_, dr)) = seen.places.iter_mut().find(|(p, _)| p.region.as_str() == "us-east-1") {
+    if let Some((_, dr)) = seen.locations.iter_mut().find(|(p, _)| p.region.as_str() == "us-east-1") {
         dr.points = copies;
     }
     seen
@@ -73,18 +73,18 @@ fn print(letting: &Letting) -> String {
 
 #[test]
 fn what_the_rule_lets_go_goes_oldest_first_and_copies_by_their_own_rule() {
-    let policy = policy(POLICY);
+    let policy = parse_policy(POLICY);
     let (a, points, mut copies) = history(&policy, "acme-a", 0..9);
     // A fourth copy, which "newest: 3" no longer keeps.
     let mut fourth = copies[2].clone();
     fourth.id = "acme-a-daily-202611160200".into();
     fourth.arn = fourth.arn.replace("1118", "1116");
-    fourth.data_time = Some(at("2026-11-16T02:00:00Z"));
+    fourth.data_time = Some(parse_time("2026-11-16T02:00:00Z"));
     fourth.marks.data_time = fourth.data_time;
     fourth.marks.copy_of =
         Some("arn:aws:rds:eu-west-1:111122223333:snapshot:acme-a-daily-202611160200".into());
     copies.push(fourth);
-    insta::assert_snapshot!(print(&plan(&policy, &world(&policy, vec![a], points, copies), at(NOW))), @r#"
+    insta::assert_snapshot!(print(&plan(&policy, &world(&policy, vec![a], points, copies), parse_time(NOW))), @r#"
     delete acme-a-daily-202611120200 at eu-west-1 in 111122223333: no line of the rule for "daily" keeps it
     delete acme-a-daily-202611130200 at eu-west-1 in 111122223333: no line of the rule for "daily" keeps it
     delete acme-a-daily-202611160200 at us-east-1 in 111122223333: no line of the rule for "daily" keeps it
@@ -94,9 +94,9 @@ fn what_the_rule_lets_go_goes_oldest_first_and_copies_by_their_own_rule() {
 
 #[test]
 fn a_runaway_deletes_nothing_and_says_how_to_go_on() {
-    let policy = policy(POLICY);
+    let policy = parse_policy(POLICY);
     let (a, points, copies) = history(&policy, "acme-a", 0..30);
-    insta::assert_snapshot!(print(&plan(&policy, &world(&policy, vec![a], points, copies), at(NOW))), @"
+    insta::assert_snapshot!(print(&plan(&policy, &world(&policy, vec![a], points, copies), parse_time(NOW))), @"
     critical eu-west-1 in 111122223333 runaway: 23 of 30 good points would go at once, over the limit of 10 or 80%; nothing goes; see them by `holdfast plan retention`; if they are right, write limits: { delete: { count: 23, share: 77% } } in the policy, and take it back after one run
     kept 33, refused 23
     ");
@@ -104,60 +104,60 @@ fn a_runaway_deletes_nothing_and_says_how_to_go_on() {
 
 #[test]
 fn a_place_that_was_not_seen_loses_nothing_and_neither_does_what_it_still_wants() {
-    let policy = policy(POLICY);
+    let policy = parse_policy(POLICY);
     let (a, points, copies) = history(&policy, "acme-a", 0..9);
     let mut seen = world(&policy, vec![a], points, copies);
-    let dr = seen.places.keys().find(|p| p.region.as_str() == "us-east-1").cloned().expect("dr");
-    seen.places.remove(&dr);
-    seen.gaps.push(shared::catalog::Gap {
+    let dr = seen.locations.keys().find(|p| p.region.as_str() == "us-east-1").cloned().expect("dr");
+    seen.locations.remove(&dr);
+    seen.errors.push(shared::catalog::ObservationError {
         place: dr,
         why: "describe DB snapshots: timed out".into(),
         mend: "x".into(),
     });
-    insta::assert_snapshot!(print(&plan(&policy, &seen, at(NOW))), @"
+    insta::assert_snapshot!(print(&plan(&policy, &seen, parse_time(NOW))), @"
     critical us-east-1 in 111122223333 gap: describe DB snapshots: timed out; x
     kept 9, refused 0
     ");
-    let home = Place::home(&policy);
-    seen.places.remove(&home);
-    assert!(plan(&policy, &seen, at(NOW)).plan.steps.is_empty());
+    let home = Location::home_from_policy(&policy);
+    seen.locations.remove(&home);
+    assert!(plan(&policy, &seen, parse_time(NOW)).plan.steps.is_empty());
 }
 
 #[test]
 fn a_source_whose_copy_is_not_good_yet_stays() {
-    let policy = policy(POLICY);
+    let policy = parse_policy(POLICY);
     let (a, points, _) = history(&policy, "acme-a", 6..9);
     let now = points[0].data_time.expect("a time") + SignedDuration::from_hours(24);
     let mut seen = world(&policy, vec![a.clone()], points, vec![]);
     // Even when all have expired: the newest three are still wanted at dr.
-    seen.places
-        .get_mut(&Place::home(&policy))
+    seen.locations
+        .get_mut(&Location::home_from_policy(&policy))
         .expect("home")
         .points
-        .push(automated(&policy, &a, now));
+        .push(automated_snapshot(&policy, &a, now));
     let later = now + SignedDuration::from_hours(24);
     insta::assert_snapshot!(print(&plan(&policy, &seen, later)), @"kept 3, refused 0");
 }
 
 #[test]
 fn a_clock_that_jumps_ahead_deletes_nothing() {
-    let policy = policy(POLICY);
+    let policy = parse_policy(POLICY);
     let (a, points, copies) = history(&policy, "acme-a", 0..9);
     let seen = world(&policy, vec![a], points, copies);
     for years in [1, 10, 100] {
-        let now = at(NOW) + SignedDuration::from_hours(24 * 366 * years);
+        let now = parse_time(NOW) + SignedDuration::from_hours(24 * 366 * years);
         assert!(plan(&policy, &seen, now).plan.steps.is_empty(), "{years} years");
     }
 }
 
 #[test]
 fn the_points_of_a_database_that_is_gone_go_down_to_the_floor_and_no_further() {
-    let policy = policy(&POLICY.replace("count: 10, share: 80%", "count: 100, share: 100%"));
+    let policy = parse_policy(&POLICY.replace("count: 10, share: 80%", "count: 100, share: 100%"));
     let (_, points, copies) = history(&policy, "acme-gone", 20..26);
     let (b, more, _) = history(&policy, "acme-b", 0..1);
     let mut all = points;
     all.extend(more);
-    let letting = plan(&policy, &world(&policy, vec![b], all, copies), at(NOW));
+    let letting = plan(&policy, &world(&policy, vec![b], all, copies), parse_time(NOW));
     insta::assert_snapshot!(print(&letting), @r#"
     delete acme-gone-daily-202610260200 at eu-west-1 in 111122223333: no line of the rule for "daily" keeps it
     delete acme-gone-daily-202610270200 at eu-west-1 in 111122223333: no line of the rule for "daily" keeps it
@@ -170,23 +170,23 @@ fn the_points_of_a_database_that_is_gone_go_down_to_the_floor_and_no_further() {
 /// A policy with other rules for the fleet.
 fn fleet(rules: &str) -> Policy {
     let head = POLICY.split("    objectives:").next().expect("a head");
-    policy(&format!("{head}{rules}limits: {{ delete: {{ count: 1000, share: 100% }} }}\n"))
+    parse_policy(&format!("{head}{rules}limits: {{ delete: {{ count: 1000, share: 100% }} }}\n"))
 }
 
 #[test]
 fn the_runaways_hint_works_and_a_failed_point_is_no_good_one_that_goes() {
-    let (a, mut points, copies) = history(&policy(POLICY), "acme-a", 0..30);
+    let (a, mut points, copies) = history(&parse_policy(POLICY), "acme-a", 0..30);
     // Forty failed ones beside them change nothing of the counts.
     for n in 0..40 {
         let mut failed = points[3].clone();
         failed.id = format!("failed-{n}");
         failed.arn = format!("arn:failed-{n}");
-        (failed.state, failed.data_time) = (State::Failed("failed".into()), None);
+        (failed.state, failed.data_time) = (RecoveryPointState::Failed("failed".into()), None);
         points.push(failed);
     }
     let yaml = POLICY.replace("limits: { delete: { count: 10, share: 80% } }\n", "");
-    let seen = world(&policy(&yaml), vec![a], points, copies);
-    let refused = plan(&policy(&yaml), &seen, at(NOW));
+    let seen = world(&parse_policy(&yaml), vec![a], points, copies);
+    let refused = plan(&parse_policy(&yaml), &seen, parse_time(NOW));
     assert!(refused.plan.steps.is_empty());
     assert_eq!((refused.beyond.len(), refused.refused), (63, 63), "a dry run shows them");
     let finding = refused.plan.findings.iter().find(|f| f.what == "runaway").expect("refused");
@@ -194,14 +194,14 @@ fn the_runaways_hint_works_and_a_failed_point_is_no_good_one_that_goes() {
     let limits =
         finding.mend.split_once("write ").and_then(|(_, l)| l.split_once(" in the policy"));
     let raised = format!("{yaml}{}\n", limits.expect("a hint").0);
-    let raised = plan(&policy(&raised), &seen, at(NOW));
+    let raised = plan(&parse_policy(&raised), &seen, parse_time(NOW));
     assert_eq!((raised.plan.steps.len(), raised.refused), (63, 0));
 }
 
 #[test]
 fn a_policy_lets_nothing_of_another_home_go_though_each_is_the_others_destination() {
-    let ireland = policy(POLICY);
-    let virginia = policy(
+    let ireland = parse_policy(POLICY);
+    let virginia = parse_policy(
         &POLICY
             .replace(
                 "region: us-east-1, kms_key: \"arn:aws:kms:us-east-1:111122223333:key/dr\"",
@@ -220,9 +220,9 @@ fn a_policy_lets_nothing_of_another_home_go_though_each_is_the_others_destinatio
         p.resource_id = "db-virginia".into();
         p.marks.resource_id = Some("db-virginia".into());
     }
-    let seen_by = |policy: &Policy, database: Database| {
-        let mut seen = seen(policy, vec![database], vec![]);
-        for (place, fleet) in &mut seen.places {
+    let seen_by = |policy: &Policy, database: RdsDatabase| {
+        let mut seen = home_inventory(policy, vec![database], vec![]);
+        for (place, fleet) in &mut seen.locations {
             let home = place.region.as_str() == "eu-west-1";
             let (own, copies) =
                 if home { (&here, &from_virginia) } else { (&there, &from_ireland) };
@@ -232,36 +232,36 @@ fn a_policy_lets_nothing_of_another_home_go_though_each_is_the_others_destinatio
     };
     for (policy, database) in [(&ireland, a), (&virginia, b)] {
         let seen = seen_by(policy, database);
-        let going: Vec<_> = judge(policy, &seen, at(NOW))
+        let going: Vec<_> = judge(policy, &seen, parse_time(NOW))
             .into_iter()
-            .filter(|j| matches!(j.fate, Fate::Goes(..)))
+            .filter(|j| matches!(j.fate, RetentionVerdict::Delete(..)))
             .collect();
         assert!(!going.is_empty());
         for j in going {
             assert!(
-                j.point.made_for(&policy.owner()),
+                j.point.is_owned_by(&policy.owner()),
                 "{} of {:?}",
                 j.point.id,
                 j.point.marks.owner
             );
-            assert_eq!(*j.place, Place::home(policy), "three copies stay");
+            assert_eq!(*j.place, Location::home_from_policy(policy), "three copies stay");
         }
     }
 }
 
 #[test]
 fn a_renamed_database_is_not_gone_and_its_points_wait_for_backups_to_go_on() {
-    let policy = policy(POLICY);
+    let policy = parse_policy(POLICY);
     let (mut a, points, copies) = history(&policy, "acme-a", 2..40);
     // Renamed within the policy: stale, under any name.
     a.id = "acme-z".into();
     let letting =
-        plan(&policy, &world(&policy, vec![a.clone()], points.clone(), copies.clone()), at(NOW));
+        plan(&policy, &world(&policy, vec![a.clone()], points.clone(), copies.clone()), parse_time(NOW));
     assert!(letting.plan.steps.is_empty(), "{}", print(&letting));
     // After a blue/green switch it has a name that no group selects, and another database has its old one.
     a.id = "old-blue".into();
-    let green = Database { resource_id: "db-green".into(), ..database("acme-a", at(NOW)) };
-    let letting = plan(&policy, &world(&policy, vec![a, green], points, copies), at(NOW));
+    let green = RdsDatabase { resource_id: "db-green".into(), ..db_instance("acme-a", parse_time(NOW)) };
+    let letting = plan(&policy, &world(&policy, vec![a, green], points, copies), parse_time(NOW));
     insta::assert_snapshot!(print(&letting), @"
     warning acme-a deletion-suspended: 33 of its points at eu-west-1 in 111122223333 would go and stay: it is there as old-blue and in no group of the policy, so no backups of it are made; nothing of it goes; see `holdfast status` for what keeps its backups from being made
     kept 41, refused 0
@@ -270,24 +270,24 @@ fn a_renamed_database_is_not_gone_and_its_points_wait_for_backups_to_go_on() {
 
 #[test]
 fn an_instance_and_a_cluster_of_one_name_are_judged_apart() {
-    let policy = policy(&POLICY.replace("keep_at_least: 2", "keep_at_least: 3"));
+    let policy = parse_policy(&POLICY.replace("keep_at_least: 2", "keep_at_least: 3"));
     let (a, mut points, _) = history(&policy, "acme-a", 20..26);
-    let twin = cluster("acme-a", at(NOW));
+    let twin = db_cluster("acme-a", parse_time(NOW));
     points.extend(
         (20..26)
-            .map(|d| point(&policy, &twin, "daily", at(NOW) - SignedDuration::from_hours(24 * d))),
+            .map(|d| owned_snapshot(&policy, &twin, "daily", parse_time(NOW) - SignedDuration::from_hours(24 * d))),
     );
     // The instance is gone and the cluster lives.
     drop(a);
     let seen = world(&policy, vec![twin], points, vec![]);
-    let going: Vec<_> = judge(&policy, &seen, at(NOW))
+    let going: Vec<_> = judge(&policy, &seen, parse_time(NOW))
         .into_iter()
-        .filter(|j| matches!(j.fate, Fate::Goes(..)))
+        .filter(|j| matches!(j.fate, RetentionVerdict::Delete(..)))
         .map(|j| j.point.family)
         .collect();
     assert_eq!(
         going,
-        [shared::catalog::Family::Instance; 3],
+        [shared::catalog::DatabaseKind::Instance; 3],
         "the floor of the one is none of the other's"
     );
 }
@@ -300,16 +300,16 @@ fn retention_stops_when_backups_stop_without_any_key_for_it() {
     let policy = fleet(rules);
     let (a, mut points, _) = history(&policy, "acme-a", 21..35);
     points.extend(
-        (0..21).map(|d| automated(&policy, &a, at(NOW) - SignedDuration::from_hours(24 * d))),
+        (0..21).map(|d| automated_snapshot(&policy, &a, parse_time(NOW) - SignedDuration::from_hours(24 * d))),
     );
-    let letting = plan(&policy, &world(&policy, vec![a.clone()], points.clone(), vec![]), at(NOW));
+    let letting = plan(&policy, &world(&policy, vec![a.clone()], points.clone(), vec![]), parse_time(NOW));
     insta::assert_snapshot!(print(&letting), @r#"
     warning acme-a deletion-suspended: 13 of its points at eu-west-1 in 111122223333 would go and stay: backups for "daily" are not being made: one was due 10h ago and the newest is 21d 10h old; nothing of it goes; see `holdfast status` for what keeps its backups from being made
     kept 14, refused 0
     "#);
     // They go on: the old ones go.
-    points.push(point(&policy, &a, "daily", at("2026-11-20T09:00:00Z")));
-    let letting = plan(&policy, &world(&policy, vec![a], points, vec![]), at(NOW));
+    points.push(owned_snapshot(&policy, &a, "daily", parse_time("2026-11-20T09:00:00Z")));
+    let letting = plan(&policy, &world(&policy, vec![a], points, vec![]), parse_time(NOW));
     assert_eq!(letting.plan.steps.len(), 14);
 }
 
@@ -317,7 +317,7 @@ fn retention_stops_when_backups_stop_without_any_key_for_it() {
 fn copies_stay_while_copies_are_not_being_made_without_any_key_for_it() {
     let rules = "    snapshots:\n      daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 60d } }\n      pre-deploy: { keep: { for: 60d } }\n    copies:\n      - { to: dr, of: [daily, pre-deploy, automated], keep: { for: 7d } }\n";
     let policy = fleet(rules);
-    let copies_of = |points: &[Point]| -> Vec<Point> {
+    let copies_of = |points: &[RecoveryPoint]| -> Vec<RecoveryPoint> {
         points
             .iter()
             .map(|p| {
@@ -325,7 +325,7 @@ fn copies_stay_while_copies_are_not_being_made_without_any_key_for_it() {
                 copy.arn = p.arn.replace("eu-west-1", "us-east-1");
                 copy.automated = false;
                 copy.kms_key = Some("arn:aws:kms:us-east-1:111122223333:key/dr".into());
-                copy.marks = Marks {
+                copy.marks = HoldfastTags {
                     reason: Some(p.reason().into()),
                     owner: Some(policy.owner()),
                     ..p.marks.clone()
@@ -336,16 +336,16 @@ fn copies_stay_while_copies_are_not_being_made_without_any_key_for_it() {
             })
             .collect()
     };
-    let ago = |hours: i64| at(NOW) - SignedDuration::from_hours(hours);
-    let going = |home: &[Point], there: &[Point], a: &Database| {
+    let ago = |hours: i64| parse_time(NOW) - SignedDuration::from_hours(hours);
+    let going = |home: &[RecoveryPoint], there: &[RecoveryPoint], a: &RdsDatabase| {
         let seen = world(&policy, vec![a.clone()], home.to_vec(), there.to_vec());
-        plan(&policy, &seen, at(NOW)).plan.steps.len()
+        plan(&policy, &seen, parse_time(NOW)).plan.steps.len()
     };
     for kind in ["daily", "pre-deploy", "automated"] {
-        let a = database("acme-a", at(NOW));
+        let a = db_instance("acme-a", parse_time(NOW));
         let new = |hours: i64| match kind {
-            "automated" => automated(&policy, &a, ago(hours)),
-            _ => point(&policy, &a, kind, ago(hours)),
+            "automated" => automated_snapshot(&policy, &a, ago(hours)),
+            _ => owned_snapshot(&policy, &a, kind, ago(hours)),
         };
         // Twenty-five old copies, and none of the last twenty days.
         let old: Vec<_> = (21..46).map(|d| new(24 * d)).collect();
@@ -372,13 +372,13 @@ fn a_clock_that_is_days_ahead_deletes_nothing_without_any_key_for_it() {
     let (a, mut points, _) = history(&policy, "acme-a", 0..35);
     points.extend(
         (0..35).map(|d| {
-            point(&policy, &a, "pre-deploy", at(NOW) - SignedDuration::from_hours(24 * d))
+            owned_snapshot(&policy, &a, "pre-deploy", parse_time(NOW) - SignedDuration::from_hours(24 * d))
         }),
     );
-    points.push(automated(&policy, &a, at("2026-11-20T02:30:00Z")));
+    points.push(automated_snapshot(&policy, &a, parse_time("2026-11-20T02:30:00Z")));
     let seen = world(&policy, vec![a], points, vec![]);
     for days in [3, 15, 100, 4000] {
-        let now = at(NOW) + SignedDuration::from_hours(24 * days);
+        let now = parse_time(NOW) + SignedDuration::from_hours(24 * days);
         let letting = plan(&policy, &seen, now);
         assert!(letting.plan.steps.is_empty(), "{days} days: {}", print(&letting));
     }
@@ -392,16 +392,16 @@ fn two_rules_for_one_place_are_one_union_and_nothing_is_copied_to_be_deleted() {
     let mut seen = world(&policy, vec![a], points, vec![]);
     let keys = offsite::AwsManaged::new();
     for _ in 0..6 {
-        for step in offsite::plan(&policy, &seen, &keys, at(NOW)).plan.steps {
+        for step in offsite::plan(&policy, &seen, &keys, parse_time(NOW)).plan.steps {
             let offsite::Action::Copy { to, copy, .. } = step.action;
-            shared::model::copied(&mut seen, &to, &copy);
+            shared::model::apply_copy(&mut seen, &to, &copy);
         }
-        shared::model::settled(&mut seen, at(NOW), |_| true);
-        let letting = plan(&policy, &seen, at(NOW));
+        shared::model::complete_in_flight(&mut seen, parse_time(NOW), |_| true);
+        let letting = plan(&policy, &seen, parse_time(NOW));
         assert!(letting.plan.steps.is_empty(), "{}", print(&letting));
     }
-    assert_eq!(offsite::plan(&policy, &seen, &keys, at(NOW)).plan.steps, []);
-    let dr = seen.places.iter().find(|(p, _)| p.region.as_str() == "us-east-1").expect("dr").1;
+    assert_eq!(offsite::plan(&policy, &seen, &keys, parse_time(NOW)).plan.steps, []);
+    let dr = seen.locations.iter().find(|(p, _)| p.region.as_str() == "us-east-1").expect("dr").1;
     assert_eq!(dr.points.len(), 5 + 2, "the newest five, and the last of two more months");
 }
 
@@ -409,25 +409,25 @@ fn two_rules_for_one_place_are_one_union_and_nothing_is_copied_to_be_deleted() {
 fn copies_that_fail_for_weeks_do_not_fill_the_quota() {
     let rules = "    automated_backups: { retention: 7d }\n    copies: [ { to: dr, of: [automated], keep: { newest: 3 }, max_age: 50h } ]\n";
     let policy = fleet(rules);
-    let a = database("acme-a", at(NOW));
+    let a = db_instance("acme-a", parse_time(NOW));
     let mut seen = world(&policy, vec![a.clone()], vec![], vec![]);
-    let home = Place::home(&policy);
+    let home = Location::home_from_policy(&policy);
     let keys = offsite::AwsManaged::new();
-    let mut now = at(NOW);
-    let run = |seen: &mut Seen, now: Timestamp, good: bool| {
+    let mut now = parse_time(NOW);
+    let run = |seen: &mut Inventory, now: Timestamp, good: bool| {
         for step in offsite::plan(&policy, seen, &keys, now).plan.steps {
             let offsite::Action::Copy { to, copy, .. } = step.action;
-            shared::model::copied(seen, &to, &copy);
+            shared::model::apply_copy(seen, &to, &copy);
         }
-        shared::model::settled(seen, now, |_| good);
+        shared::model::complete_in_flight(seen, now, |_| good);
         for step in plan(&policy, seen, now).plan.steps {
-            shared::model::deleted(seen, &step.action.at, &step.action.point.point().arn);
+            shared::model::apply_delete(seen, &step.action.at, &step.action.point.point().arn);
         }
-        seen.places.values().flat_map(|f| &f.points).filter(|p| p.marks.copy_of.is_some()).count()
+        seen.locations.values().flat_map(|f| &f.points).filter(|p| p.marks.copy_of.is_some()).count()
     };
-    let day = |seen: &mut Seen, now: Timestamp| {
-        let points = &mut seen.places.get_mut(&home).expect("home").points;
-        points.push(automated(&policy, &a, now));
+    let day = |seen: &mut Inventory, now: Timestamp| {
+        let points = &mut seen.locations.get_mut(&home).expect("home").points;
+        points.push(automated_snapshot(&policy, &a, now));
         points.retain(|p| {
             p.data_time.is_some_and(|t| now.duration_since(t) < SignedDuration::from_hours(7 * 24))
         });
@@ -446,8 +446,8 @@ fn copies_that_fail_for_weeks_do_not_fill_the_quota() {
     for _ in 0..4 {
         run(&mut seen, now, true);
     }
-    let dr = seen.places.iter().find(|(p, _)| p.region.as_str() == "us-east-1").expect("dr").1;
-    assert!(dr.points.iter().all(Point::good));
+    let dr = seen.locations.iter().find(|(p, _)| p.region.as_str() == "us-east-1").expect("dr").1;
+    assert!(dr.points.iter().all(RecoveryPoint::is_complete));
     assert_eq!(dr.points.len(), 3);
 }
 
@@ -457,12 +457,12 @@ fn what_no_rule_speaks_of_and_what_holds_nothing_is_said() {
         "keep_at_least: 2",
         "keep_at_least: 2\n    holds: [acme-a-daily-202611130200, acme-a-dialy-202611120200]",
     );
-    let policy = policy(&yaml);
+    let policy = parse_policy(&yaml);
     let (a, mut points, copies) = history(&policy, "acme-a", 0..9);
     let (_, other, _) = history(&policy, "left-long-ago", 50..53);
     points.extend(other);
-    points.push(point(&policy, &a, "quarterly", at("2026-10-01T00:00:00Z")));
-    insta::assert_snapshot!(print(&plan(&policy, &world(&policy, vec![a], points, copies), at(NOW))), @r#"
+    points.push(owned_snapshot(&policy, &a, "quarterly", parse_time("2026-10-01T00:00:00Z")));
+    insta::assert_snapshot!(print(&plan(&policy, &world(&policy, vec![a], points, copies), parse_time(NOW))), @r#"
     delete acme-a-daily-202611120200 at eu-west-1 in 111122223333: no line of the rule for "daily" keeps it
     warning acme-a-dialy-202611120200 hold-unmatched: "acme-a-dialy-202611120200" in holds is no recovery point at any place, so it holds nothing; write the snapshot's identifier or ARN as RDS shows it, or take it out
     warning acme-a left-policy: 1 of its recovery points at eu-west-1 in 111122223333 (of databases of 20 GiB in all) are spoken of by no rule of the policy, so they stay for ever; select the database again, or its reason, to let them go by a rule; or delete them in RDS: `holdfast explain acme-a` lists them
@@ -473,7 +473,7 @@ fn what_no_rule_speaks_of_and_what_holds_nothing_is_said() {
 
 #[test]
 fn a_copy_under_another_key_pushes_no_good_one_out() {
-    let policy = policy(POLICY);
+    let policy = parse_policy(POLICY);
     let (a, points, mut copies) = history(&policy, "acme-a", 0..7);
     let mut wrong: Vec<_> = points[3..6].to_vec();
     for (n, copy) in wrong.iter_mut().enumerate() {
@@ -484,6 +484,6 @@ fn a_copy_under_another_key_pushes_no_good_one_out() {
         copy.data_time = copies[0].data_time;
     }
     copies.extend(wrong);
-    let letting = plan(&policy, &world(&policy, vec![a], points, copies), at(NOW));
+    let letting = plan(&policy, &world(&policy, vec![a], points, copies), parse_time(NOW));
     assert!(letting.plan.steps.is_empty(), "{}", print(&letting));
 }

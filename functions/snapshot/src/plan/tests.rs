@@ -1,5 +1,5 @@
 use super::*;
-use shared::model::{at, automated, cluster, database, point, policy, seen};
+use shared::model::{parse_time, automated_snapshot, db_cluster, db_instance, owned_snapshot, parse_policy, home_inventory};
 
 const POLICY: &str = r#"
 holdfast: 1
@@ -13,22 +13,22 @@ databases:
       pre-deploy: { keep: { for: 90d } }
 "#;
 
-fn print(plan: &Plan<Action>) -> String {
+fn print(plan: &ActionPlan<Action>) -> String {
     let steps = plan.steps.iter().map(|s| format!("{} {}: {}", s.asset, s.action, s.because));
     steps.chain(plan.findings.iter().map(ToString::to_string)).collect::<Vec<_>>().join("\n")
 }
 
-fn demand() -> Request {
-    Request { reason: "pre-deploy".into(), ..Request::default() }
+fn demand() -> RunRequest {
+    RunRequest { reason: "pre-deploy".into(), ..RunRequest::default() }
 }
 
 #[test]
 fn a_slot_is_due_until_it_has_a_good_or_growing_snapshot() {
-    let policy = policy(POLICY);
-    let now = at("2026-11-20T04:30:00Z");
-    let db = |id: &str| database(id, now);
-    let slot = at("2026-11-20T02:00:00Z");
-    let with = |mut p: Point, state: State| {
+    let policy = parse_policy(POLICY);
+    let now = parse_time("2026-11-20T04:30:00Z");
+    let db = |id: &str| db_instance(id, now);
+    let slot = parse_time("2026-11-20T02:00:00Z");
+    let with = |mut p: RecoveryPoint, state: RecoveryPointState| {
         p.state = state;
         p
     };
@@ -43,27 +43,27 @@ fn a_slot_is_due_until_it_has_a_good_or_growing_snapshot() {
     let mut stopped = db("acme-stopped");
     stopped.status = "stopped".into();
     let mut renewed = db("acme-renewed");
-    let before = point(&policy, &renewed, "daily", slot);
+    let before = owned_snapshot(&policy, &renewed, "daily", slot);
     renewed.resource_id = "db-made-again".into();
     let failures = (1..=3).map(|n| {
-        let mut p = with(point(&policy, &hopeless, "daily", slot), State::Failed("failed".into()));
+        let mut p = with(owned_snapshot(&policy, &hopeless, "daily", slot), RecoveryPointState::Failed("failed".into()));
         if n > 1 {
             p.id = format!("{}-r{n}", p.id);
         }
         p
     });
     let mut points = vec![
-        point(&policy, &old, "daily", at("2026-11-19T02:00:00Z")),
-        point(&policy, &done, "daily", slot),
-        with(point(&policy, &growing, "daily", slot), State::InFlight),
-        with(point(&policy, &failed, "daily", slot), State::Failed("failed".into())),
+        owned_snapshot(&policy, &old, "daily", parse_time("2026-11-19T02:00:00Z")),
+        owned_snapshot(&policy, &done, "daily", slot),
+        with(owned_snapshot(&policy, &growing, "daily", slot), RecoveryPointState::InFlight),
+        with(owned_snapshot(&policy, &failed, "daily", slot), RecoveryPointState::Failed("failed".into())),
         before,
-        automated(&policy, &none, slot),
+        automated_snapshot(&policy, &none, slot),
     ];
     points.extend(failures);
     let world =
-        seen(&policy, vec![none, old, done, growing, failed, hopeless, stopped, renewed], points);
-    let plan = plan(&policy, &world, &Request::look(), "run-1", now);
+        home_inventory(&policy, vec![none, old, done, growing, failed, hopeless, stopped, renewed], points);
+    let plan = plan(&policy, &world, &RunRequest::full_run(), "run-1", now);
     insta::assert_snapshot!(print(&plan), @"
     acme-none take acme-none-daily-202611200200: daily is due since 2h 30m
     acme-old take acme-old-daily-202611200200: daily is due since 2h 30m
@@ -76,9 +76,9 @@ fn a_slot_is_due_until_it_has_a_good_or_growing_snapshot() {
 
 #[test]
 fn a_demand_is_done_once_however_often_it_is_delivered() {
-    let policy = policy(POLICY);
-    let now = at("2026-11-20T04:30:00Z");
-    let mut world = seen(&policy, vec![database("acme-a", now), database("acme-b", now)], vec![]);
+    let policy = parse_policy(POLICY);
+    let now = parse_time("2026-11-20T04:30:00Z");
+    let mut world = home_inventory(&policy, vec![db_instance("acme-a", now), db_instance("acme-b", now)], vec![]);
     let first = plan(&policy, &world, &demand(), "deploy-7", now);
     insta::assert_snapshot!(print(&first), @"
     acme-a take acme-a-pre-deploy-202611200430: asked for by deploy-7
@@ -88,7 +88,7 @@ fn a_demand_is_done_once_however_often_it_is_delivered() {
         let Action::Take { family, database, id, tags, .. } = &step.action else {
             panic!("{}", step.action)
         };
-        shared::model::taken(&mut world, &policy, (*family, database), id, tags);
+        shared::model::apply_snapshot(&mut world, &policy, (*family, database), id, tags);
     }
     // Lambda delivers a failed asynchronous invocation again, a minute and then two minutes later.
     let again =
@@ -109,14 +109,14 @@ fn a_demand_is_done_once_however_often_it_is_delivered() {
 
 #[test]
 fn a_demand_reuses_a_young_point_only_when_asked_to() {
-    let policy = policy(POLICY);
-    let now = at("2026-11-20T04:30:00Z");
-    let (a, b) = (database("acme-a", now), database("acme-b", now));
+    let policy = parse_policy(POLICY);
+    let now = parse_time("2026-11-20T04:30:00Z");
+    let (a, b) = (db_instance("acme-a", now), db_instance("acme-b", now));
     let points = vec![
-        point(&policy, &a, "daily", at("2026-11-20T04:20:00Z")),
-        point(&policy, &b, "daily", at("2026-11-20T02:00:00Z")),
+        owned_snapshot(&policy, &a, "daily", parse_time("2026-11-20T04:20:00Z")),
+        owned_snapshot(&policy, &b, "daily", parse_time("2026-11-20T02:00:00Z")),
     ];
-    let world = seen(&policy, vec![a, b], points);
+    let world = home_inventory(&policy, vec![a, b], points);
     let mut request = demand();
     assert!(
         plan(&policy, &world, &request, "d", now)
@@ -133,14 +133,14 @@ fn a_demand_reuses_a_young_point_only_when_asked_to() {
 
 #[test]
 fn a_demand_for_what_is_not_there_is_refused_whole() {
-    let policy = policy(POLICY);
-    let now = at("2026-11-20T04:30:00Z");
-    let world = seen(&policy, vec![database("acme-a", now)], vec![]);
+    let policy = parse_policy(POLICY);
+    let now = parse_time("2026-11-20T04:30:00Z");
+    let world = home_inventory(&policy, vec![db_instance("acme-a", now)], vec![]);
     let asked = |reason: &str, assets: &[&str]| {
-        let request = Request {
+        let request = RunRequest {
             reason: reason.into(),
             assets: assets.iter().map(ToString::to_string).collect(),
-            ..Request::default()
+            ..RunRequest::default()
         };
         print(&plan(&policy, &world, &request, "d", now))
     };
@@ -150,25 +150,25 @@ fn a_demand_for_what_is_not_there_is_refused_whole() {
 
 #[test]
 fn what_can_not_be_seen_gets_no_snapshot_and_is_said() {
-    let policy = policy(POLICY);
-    let mut world = Seen::default();
+    let policy = parse_policy(POLICY);
+    let mut world = Inventory::default();
     let mend = "allow this action in the role that made the call".into();
-    world.gaps.push(shared::catalog::Gap {
-        place: Place::home(&policy),
+    world.errors.push(shared::catalog::ObservationError {
+        place: Location::home_from_policy(&policy),
         why: "describe DB instances: AccessDenied".into(),
         mend,
     });
-    insta::assert_snapshot!(print(&plan(&policy, &world, &Request::look(), "r", at("2026-11-20T04:30:00Z"))), @"critical eu-west-1 in 111122223333 gap: describe DB instances: AccessDenied; allow this action in the role that made the call");
-    let empty = seen(&policy, vec![], vec![]);
-    insta::assert_snapshot!(print(&plan(&policy, &empty, &Request::look(), "r", at("2026-11-20T04:30:00Z"))), @"critical fleet too-few: the group selects 0 databases and the policy expects 1; check the selection, or expect, in the policy");
+    insta::assert_snapshot!(print(&plan(&policy, &world, &RunRequest::full_run(), "r", parse_time("2026-11-20T04:30:00Z"))), @"critical eu-west-1 in 111122223333 gap: describe DB instances: AccessDenied; allow this action in the role that made the call");
+    let empty = home_inventory(&policy, vec![], vec![]);
+    insta::assert_snapshot!(print(&plan(&policy, &empty, &RunRequest::full_run(), "r", parse_time("2026-11-20T04:30:00Z"))), @"critical fleet too-few: the group selects 0 databases and the policy expects 1; check the selection, or expect, in the policy");
 }
 
 #[test]
 fn an_assets_own_tags_are_on_its_snapshot() {
-    let policy = policy(POLICY);
-    let now = at("2026-11-20T04:30:00Z");
-    let world = seen(&policy, vec![database("acme-a", now)], vec![]);
-    let plan = plan(&policy, &world, &Request::look(), "r", now);
+    let policy = parse_policy(POLICY);
+    let now = parse_time("2026-11-20T04:30:00Z");
+    let world = home_inventory(&policy, vec![db_instance("acme-a", now)], vec![]);
+    let plan = plan(&policy, &world, &RunRequest::full_run(), "r", now);
     let Action::Take { tags, .. } = &plan.steps[0].action else { panic!("a take") };
     insta::assert_debug_snapshot!(tags, @r#"
     {
@@ -184,21 +184,21 @@ fn an_assets_own_tags_are_on_its_snapshot() {
 }
 
 /// Carries out what was planned.
-fn take_all(world: &mut Seen, policy: &Policy, plan: &Plan<Action>) {
+fn take_all(world: &mut Inventory, policy: &Policy, plan: &ActionPlan<Action>) {
     for step in &plan.steps {
         if let Action::Take { family, database, id, tags, .. } = &step.action {
-            shared::model::taken(world, policy, (*family, database), id, tags);
+            shared::model::apply_snapshot(world, policy, (*family, database), id, tags);
         }
     }
 }
 
-fn world_has(world: &Seen, id: &str) -> bool {
-    world.places.values().flat_map(|f| &f.points).any(|p| p.id == id)
+fn world_has(world: &Inventory, id: &str) -> bool {
+    world.locations.values().flat_map(|f| &f.points).any(|p| p.id == id)
 }
 
 #[test]
 fn two_assets_that_want_one_name_get_two_and_none_is_reported_for_the_other() {
-    let policy = policy(
+    let policy = parse_policy(
         r#"
 holdfast: 1
 company: acme
@@ -208,23 +208,23 @@ databases:
   two: { select: { ids: [shop-eu] }, snapshots: { daily: { when: { cron: "0 2 * * *" }, keep: { for: 7d } }, now: { keep: { for: 7d } } } }
 "#,
     );
-    let now = at("2026-11-20T04:30:00Z");
-    let mut world = seen(&policy, vec![database("shop", now), database("shop-eu", now)], vec![]);
-    let look = Request::look();
+    let now = parse_time("2026-11-20T04:30:00Z");
+    let mut world = home_inventory(&policy, vec![db_instance("shop", now), db_instance("shop-eu", now)], vec![]);
+    let look = RunRequest::full_run();
     let first = plan(&policy, &world, &look, "r", now);
     insta::assert_snapshot!(print(&first), @"
     shop take shop-eu-daily-202611200200: eu-daily is due since 2h 30m
     shop-eu take shop-eu-daily-202611200200-b7253b35: daily is due since 2h 30m
     ");
     // Only the first was taken: the second is still due, under a name of its own, and the same one.
-    let half = Plan { steps: first.steps[..1].to_vec(), findings: vec![] };
+    let half = ActionPlan { steps: first.steps[..1].to_vec(), findings: vec![] };
     take_all(&mut world, &policy, &half);
     let second = plan(&policy, &world, &look, "r", now);
     assert_eq!(second.steps, first.steps[1..]);
     take_all(&mut world, &policy, &second);
-    assert_eq!(plan(&policy, &world, &look, "r", now), Plan::default());
+    assert_eq!(plan(&policy, &world, &look, "r", now), ActionPlan::default());
     // At the gate alike.
-    let ask = |reason: &str| Request { reason: reason.into(), ..Request::default() };
+    let ask = |reason: &str| RunRequest { reason: reason.into(), ..RunRequest::default() };
     let gate = plan(&policy, &world, &ask("eu-now"), "deploy", now);
     take_all(&mut world, &policy, &gate);
     let other = plan(&policy, &world, &ask("now"), "deploy", now);
@@ -234,34 +234,34 @@ databases:
 
 #[test]
 fn an_instance_and_a_cluster_of_one_name_are_two_databases() {
-    let policy = policy(POLICY);
-    let now = at("2026-11-20T04:30:00Z");
-    let mut world = seen(&policy, vec![database("acme-a", now), cluster("acme-a", now)], vec![]);
-    for request in [Request::look(), demand()] {
+    let policy = parse_policy(POLICY);
+    let now = parse_time("2026-11-20T04:30:00Z");
+    let mut world = home_inventory(&policy, vec![db_instance("acme-a", now), db_cluster("acme-a", now)], vec![]);
+    for request in [RunRequest::full_run(), demand()] {
         let plan = plan(&policy, &world, &request, "deploy", now);
         let family = |action: &Action| match action {
             Action::Take { family, .. } => *family,
             other => panic!("{other}"),
         };
         let families: Vec<_> = plan.steps.iter().map(|s| family(&s.action)).collect();
-        assert_eq!(families, [Family::Instance, Family::Cluster]);
+        assert_eq!(families, [DatabaseKind::Instance, DatabaseKind::Cluster]);
         assert_ne!(plan.steps[0].action.id(), plan.steps[1].action.id());
         take_all(&mut world, &policy, &plan);
     }
-    assert_eq!(plan(&policy, &world, &Request::look(), "r", now), Plan::default());
+    assert_eq!(plan(&policy, &world, &RunRequest::full_run(), "r", now), ActionPlan::default());
 }
 
 #[test]
 fn a_database_that_was_renamed_keeps_its_points_and_the_new_one_of_its_name_has_none() {
-    let policy = policy(POLICY);
-    let now = at("2026-11-20T04:30:00Z");
-    let before = database("acme-a", now);
-    let points = vec![point(&policy, &before, "daily", at("2026-11-20T02:00:00Z"))];
+    let policy = parse_policy(POLICY);
+    let now = parse_time("2026-11-20T04:30:00Z");
+    let before = db_instance("acme-a", now);
+    let points = vec![owned_snapshot(&policy, &before, "daily", parse_time("2026-11-20T02:00:00Z"))];
     // A blue/green switch: the old one is renamed, and the new one gets its name.
-    let blue = Database { id: "acme-a-old1".into(), ..before };
-    let green = Database { resource_id: "db-green".into(), ..database("acme-a", now) };
-    let world = seen(&policy, vec![blue, green], points);
-    let plan = plan(&policy, &world, &Request::look(), "r", now);
+    let blue = RdsDatabase { id: "acme-a-old1".into(), ..before };
+    let green = RdsDatabase { resource_id: "db-green".into(), ..db_instance("acme-a", now) };
+    let world = home_inventory(&policy, vec![blue, green], points);
+    let plan = plan(&policy, &world, &RunRequest::full_run(), "r", now);
     insta::assert_snapshot!(print(&plan), @"acme-a take acme-a-daily-202611200200-ff21fbde: daily is due since 2h 30m");
 }
 
@@ -275,10 +275,10 @@ fn a_new_database_gets_one_snapshot_for_all_slots_that_have_passed() {
       hourly: { when: { cron: "0 * * * *" }, keep: { newest: 24 } }
 "#;
     let daily = "\n      daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 35d } }\n";
-    let policy = policy(&POLICY.replace(daily, tiers));
-    let now = at("2026-11-20T14:15:00Z");
-    let mut world = seen(&policy, vec![database("acme-a", now)], vec![]);
-    let first = plan(&policy, &world, &Request::look(), "r", now);
+    let policy = parse_policy(&POLICY.replace(daily, tiers));
+    let now = parse_time("2026-11-20T14:15:00Z");
+    let mut world = home_inventory(&policy, vec![db_instance("acme-a", now)], vec![]);
+    let first = plan(&policy, &world, &RunRequest::full_run(), "r", now);
     insta::assert_snapshot!(print(&first), @"acme-a take acme-a-hourly-202611201400: hourly is due since 15m, daily is due since 12h 15m, weekly is due since 5d 13h, monthly is due since 19d 11h, yearly is due since 323d 11h");
     let Action::Take { tags, .. } = &first.steps[0].action else { panic!("a take") };
     assert_eq!(
@@ -286,31 +286,31 @@ fn a_new_database_gets_one_snapshot_for_all_slots_that_have_passed() {
         "daily:202611200200 weekly:202611150100 monthly:202611010300 yearly:202601010300"
     );
     take_all(&mut world, &policy, &first);
-    assert_eq!(plan(&policy, &world, &Request::look(), "r", now), Plan::default());
+    assert_eq!(plan(&policy, &world, &RunRequest::full_run(), "r", now), ActionPlan::default());
     // An hour later, one reason is due, and one snapshot is taken for it.
-    let later = plan(&policy, &world, &Request::look(), "r", now + SignedDuration::from_hours(1));
+    let later = plan(&policy, &world, &RunRequest::full_run(), "r", now + SignedDuration::from_hours(1));
     insta::assert_snapshot!(print(&later), @"acme-a take acme-a-hourly-202611201500: hourly is due since 15m");
 }
 
 #[test]
 fn a_demand_is_not_answered_by_what_its_name_meant_long_ago() {
-    let policy = policy(POLICY);
-    let now = at("2026-11-20T04:30:00Z");
-    let a = database("acme-a", now);
+    let policy = parse_policy(POLICY);
+    let now = parse_time("2026-11-20T04:30:00Z");
+    let a = db_instance("acme-a", now);
     let of_demand = |hours: i64| {
         let time = now - SignedDuration::from_hours(hours);
-        let mut p = point(&policy, &a, "pre-deploy", time);
+        let mut p = owned_snapshot(&policy, &a, "pre-deploy", time);
         p.marks.request = Some("deploy".into());
         p
     };
-    let asked = |points: Vec<Point>| {
-        print(&plan(&policy, &seen(&policy, vec![a.clone()], points), &demand(), "deploy", now))
+    let asked = |points: Vec<RecoveryPoint>| {
+        print(&plan(&policy, &home_inventory(&policy, vec![a.clone()], points), &demand(), "deploy", now))
     };
     insta::assert_snapshot!(asked(vec![of_demand(23)]), @"acme-a wait for acme-a-pre-deploy-202611190530: an earlier try of the demand deploy started it");
     insta::assert_snapshot!(asked(vec![of_demand(30 * 24)]), @"acme-a take acme-a-pre-deploy-202611200430: asked for by deploy");
     // Under any name that a person may write.
     let odd = "PR #12 (hotfix)";
-    let mut world = seen(&policy, vec![a.clone()], vec![]);
+    let mut world = home_inventory(&policy, vec![a.clone()], vec![]);
     let first = plan(&policy, &world, &demand(), odd, now);
     take_all(&mut world, &policy, &first);
     assert!(matches!(
@@ -321,7 +321,7 @@ fn a_demand_is_not_answered_by_what_its_name_meant_long_ago() {
 
 #[test]
 fn a_demand_is_not_stopped_by_what_it_does_not_ask_for() {
-    let policy = policy(
+    let policy = parse_policy(
         r#"
 holdfast: 1
 company: acme
@@ -331,11 +331,11 @@ databases:
   two: { select: { ids: [b, gone-of-two] }, expect: 2, snapshots: { daily: { keep: { for: 7d } } } }
 "#,
     );
-    let now = at("2026-11-20T04:30:00Z");
-    let world = seen(&policy, vec![database("a", now), database("b", now)], vec![]);
+    let now = parse_time("2026-11-20T04:30:00Z");
+    let world = home_inventory(&policy, vec![db_instance("a", now), db_instance("b", now)], vec![]);
     let asked = |assets: &[&str]| {
         let assets = assets.iter().map(ToString::to_string).collect();
-        print(&plan(&policy, &world, &Request { assets, ..demand() }, "d", now))
+        print(&plan(&policy, &world, &RunRequest { assets, ..demand() }, "d", now))
     };
     insta::assert_snapshot!(asked(&["a"]), @"a take a-pre-deploy-202611200430: asked for by d");
     insta::assert_snapshot!(asked(&[]), @"
@@ -358,34 +358,34 @@ mod weeks {
             hours in prop::collection::vec((1i64..40, 0u8..3), 1..40), twins in any::<bool>(),
         ) {
             let weekly = "      weekly: { when: { cron: \"0 1 * * 0\" }, keep: { for: 35d } }\n      pre-deploy";
-            let policy = policy(&POLICY.replace("      pre-deploy", weekly));
-            let mut now = at("2026-03-25T12:00:00Z");
-            let mut databases = vec![database("acme-a", now), database("acme-a-daily", now)];
+            let policy = parse_policy(&POLICY.replace("      pre-deploy", weekly));
+            let mut now = parse_time("2026-03-25T12:00:00Z");
+            let mut databases = vec![db_instance("acme-a", now), db_instance("acme-a-daily", now)];
             if twins {
-                databases.push(cluster("acme-a", now));
+                databases.push(db_cluster("acme-a", now));
             }
-            let mut world = seen(&policy, databases, vec![]);
-            let home = Place::home(&policy);
+            let mut world = home_inventory(&policy, databases, vec![]);
+            let home = Location::home_from_policy(&policy);
             for (wait, fails) in hours {
                 now += SignedDuration::from_hours(wait);
                 for _ in 0..fails {
-                    let tried = plan(&policy, &world, &Request::look(), "r", now);
+                    let tried = plan(&policy, &world, &RunRequest::full_run(), "r", now);
                     take_all(&mut world, &policy, &tried);
-                    shared::model::settled(&mut world, now, |_| false);
+                    shared::model::complete_in_flight(&mut world, now, |_| false);
                 }
-                let tried = plan(&policy, &world, &Request::look(), "r", now);
+                let tried = plan(&policy, &world, &RunRequest::full_run(), "r", now);
                 take_all(&mut world, &policy, &tried);
-                shared::model::settled(&mut world, now, |_| true);
-                prop_assert_eq!(plan(&policy, &world, &Request::look(), "r", now), Plan::default());
+                shared::model::complete_in_flight(&mut world, now, |_| true);
+                prop_assert_eq!(plan(&policy, &world, &RunRequest::full_run(), "r", now), ActionPlan::default());
             }
-            let fleet = &world.places[&home];
+            let fleet = &world.locations[&home];
             let ids: BTreeSet<_> = fleet.points.iter().map(|p| (p.family, &p.id)).collect();
             prop_assert_eq!(ids.len(), fleet.points.len());
             for database in &fleet.databases {
-                let by = fleet.by_database();
+                let by = fleet.points_by_database();
                 for reason in ["daily", "weekly"] {
-                    let of: Vec<_> = by.of(database).into_iter().filter(|p| p.serves(reason)).collect();
-                    let good: Vec<_> = of.iter().filter(|p| p.good()).filter_map(|p| p.slot_for(reason)).collect();
+                    let of: Vec<_> = by.for_database(database).into_iter().filter(|p| p.has_reason(reason)).collect();
+                    let good: Vec<_> = of.iter().filter(|p| p.is_complete()).filter_map(|p| p.slot_for(reason)).collect();
                     let slots: BTreeSet<_> = good.iter().collect();
                     prop_assert_eq!(good.len(), slots.len(), "{} of {}", reason, &database.id);
                     prop_assert!(slots.len() <= of.len() && of.len() <= 3 * slots.len());
@@ -399,7 +399,7 @@ mod weeks {
 fn only_what_is_made_is_recorded_as_a_backup() {
     let id = || "orders-daily-202611200200".to_owned();
     let reused = Action::Reuse { id: id() };
-    let awaited = Action::Await { family: shared::catalog::Family::Instance, id: id() };
+    let awaited = Action::Await { family: shared::catalog::DatabaseKind::Instance, id: id() };
     assert_eq!(reused.operation(), Operation::Other);
     assert_eq!(awaited.operation(), Operation::Backup);
 }

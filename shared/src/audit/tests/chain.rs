@@ -7,28 +7,28 @@ const NOW: &str = "2026-02-01T00:00:00Z";
 #[test]
 fn a_record_is_one_line_of_json_that_others_can_hash() {
     let (bytes, _) =
-        object(1, &run("r", "2026-01-01T00:00:00Z"), &[entry("main/shop")], Last::none());
+        encode_object(1, &sample_run("r", "2026-01-01T00:00:00Z"), &[sample_entry("main/shop")], ChainTip::genesis());
     let text = String::from_utf8(bytes).expect("text");
     insta::assert_snapshot!(text, @r#"{"action":"dump","asset":"main/shop","at":"2026-01-01T00:00:00Z","because":"it is due","by":"dump","detail":"done","group":"main","hash":"4bd59354d711a5bacfde9803ad584a9fb5d5b84cbd333d24bec564ae3a3078be","host":"db1","line":1,"of":1,"operation":"backup","policy":"acme","prev":"0000000000000000000000000000000000000000000000000000000000000000","result":"done","run":"r","seconds":1.235,"seq":1,"user":"ana"}"#);
-    let record = read(text.trim_end().as_bytes()).expect("a record");
+    let record = parse_record(text.trim_end().as_bytes()).expect("a record");
     assert_eq!((record.group.as_deref(), record.entry.seconds), (Some("main"), Some(1.235)));
 }
 
 #[test]
 fn a_chain_as_it_was_written_is_well_and_its_head_is_told() {
-    let objects = log(&[1, 3, 2]);
-    let verdict = walk(&objects, &year(NOW));
+    let objects = build_objects(&[1, 3, 2]);
+    let verdict = verify_objects(&objects, &expect_one_year(NOW));
     assert_eq!((verdict.records, verdict.objects, &verdict.bad), (6, 3, &None));
-    assert_eq!(verdict.from, Some(at("2026-01-01T00:00:00Z")));
-    assert_eq!(verdict.to, Some(at("2026-01-03T00:00:00Z")));
-    let head: Head = verdict.head.expect("a head").parse().expect("as it was printed");
+    assert_eq!(verdict.from, Some(parse_time("2026-01-01T00:00:00Z")));
+    assert_eq!(verdict.to, Some(parse_time("2026-01-03T00:00:00Z")));
+    let head: ChainHead = verdict.head.expect("a head").parse().expect("as it was printed");
     assert_eq!(head.seq, 3);
-    assert_eq!(walk(&[], &year(NOW)), Verdict::default());
+    assert_eq!(verify_objects(&[], &expect_one_year(NOW)), ChainVerification::default());
 }
 
 #[test]
 fn the_first_bad_place_is_named() {
-    let whole = log(&[1, 3, 2, 1]);
+    let whole = build_objects(&[1, 3, 2, 1]);
     let change = |from: &str, to: &str, i: usize| {
         let mut objects = whole.clone();
         let text = String::from_utf8(objects[i].1.clone()).expect("text");
@@ -76,17 +76,17 @@ fn the_first_bad_place_is_named() {
     // Sealed anew by somebody who knows how: the next record is chained to the true one.
     let forged = {
         let mut objects = whole.clone();
-        let mut record = read(objects[0].1.trim_ascii_end()).expect("a record");
+        let mut record = parse_record(objects[0].1.trim_ascii_end()).expect("a record");
         record.entry.detail = "something else".into();
         record.hash = String::new();
-        objects[0].1 = [super::super::record::sealed(&record).1, b"\n".to_vec()].concat();
+        objects[0].1 = [super::super::record::hash_and_serialize(&record).1, b"\n".to_vec()].concat();
         objects
     };
     table.push(("a record is forged", forged));
     let said: Vec<_> = table
         .iter()
         .map(|(case, objects)| {
-            let bad = walk(objects, &year(NOW)).bad.unwrap_or_else(|| panic!("{case}"));
+            let bad = verify_objects(objects, &expect_one_year(NOW)).bad.unwrap_or_else(|| panic!("{case}"));
             let why = bad.why.split(": its hash is").next().unwrap_or_default().to_owned();
             format!("{case}: {}: {why}", bad.place)
         })
@@ -107,15 +107,15 @@ fn the_first_bad_place_is_named() {
 
 #[test]
 fn a_cut_tail_and_a_chain_written_anew_are_found_by_an_earlier_head() {
-    let whole = log(&[1, 2, 1]);
-    let head: Head = walk(&whole, &year(NOW)).head.expect("a head").parse().expect("a head");
-    let expected = Expected { head: Some(head.clone()), ..year(NOW) };
-    let longer = log(&[1, 2, 1, 1]);
-    assert_eq!(walk(&longer, &expected).bad, None, "it may have grown");
-    assert_eq!(walk(&whole[..2], &year(NOW)).bad, None, "by itself a cut tail can't be seen");
-    let anew = log(&[1, 2, 2]);
+    let whole = build_objects(&[1, 2, 1]);
+    let head: ChainHead = verify_objects(&whole, &expect_one_year(NOW)).head.expect("a head").parse().expect("a head");
+    let expected = ChainExpectation { head: Some(head.clone()), ..expect_one_year(NOW) };
+    let longer = build_objects(&[1, 2, 1, 1]);
+    assert_eq!(verify_objects(&longer, &expected).bad, None, "it may have grown");
+    assert_eq!(verify_objects(&whole[..2], &expect_one_year(NOW)).bad, None, "by itself a cut tail can't be seen");
+    let anew = build_objects(&[1, 2, 2]);
     let said = [&whole[..2], &[], &anew[..]].map(|objects| {
-        let bad = walk(objects, &expected).bad.expect("bad");
+        let bad = verify_objects(objects, &expected).bad.expect("bad");
         format!("{}: {}", bad.place, bad.why.split(" hash is").next().unwrap_or_default())
     });
     insta::assert_snapshot!(said.join("\n"), @"
@@ -124,39 +124,39 @@ fn a_cut_tail_and_a_chain_written_anew_are_found_by_an_earlier_head() {
     000000/000000003.jsonl: its last record's
     ");
     // The head of a verification so long ago that what it saw was let go since.
-    let old = Expected { head: Some(Head { seq: 1, ..head }), ..year("2027-01-02T12:00:00Z") };
-    assert!(walk(&whole[1..], &old).bad.is_some_and(|bad| bad.why.contains("newer")));
+    let old = ChainExpectation { head: Some(ChainHead { seq: 1, ..head }), ..expect_one_year("2027-01-02T12:00:00Z") };
+    assert!(verify_objects(&whole[1..], &old).bad.is_some_and(|bad| bad.why.contains("newer")));
 }
 
 #[test]
 fn what_was_let_go_is_no_gap_and_what_was_taken_away_before_its_time_is() {
-    let whole = log(&[1, 1, 1]);
+    let whole = build_objects(&[1, 1, 1]);
     // The first object is of 1 January 2026 and is kept a year.
-    assert_eq!(walk(&whole[1..], &year("2027-01-01T00:00:00Z")).bad, None);
-    let bad = walk(&whole[1..], &year("2026-12-31T23:59:59Z")).bad.expect("bad");
+    assert_eq!(verify_objects(&whole[1..], &expect_one_year("2027-01-01T00:00:00Z")).bad, None);
+    let bad = verify_objects(&whole[1..], &expect_one_year("2026-12-31T23:59:59Z")).bad.expect("bad");
     insta::assert_snapshot!(format!("{}: {}", bad.place, bad.why), @"000000/000000002.jsonl line 1: the object before it is missing: it was written at 2026-01-01T00:00:00Z, and is to be kept longer");
 }
 
 #[test]
 fn a_text_of_a_megabyte_and_a_failure_are_recorded_in_bounds() {
-    let entry = Entry { detail: "é".repeat(500_000), result: Went::Failed, ..entry("a") };
-    let (bytes, _) = object(1, &run("r", NOW), &[entry], Last::none());
+    let entry = AuditEntry { detail: "é".repeat(500_000), result: OperationResult::Failed, ..sample_entry("a") };
+    let (bytes, _) = encode_object(1, &sample_run("r", NOW), &[entry], ChainTip::genesis());
     assert!(bytes.len() < 4000, "{}", bytes.len());
-    assert_eq!(walk(&[(1, bytes)], &year(NOW)).bad, None);
+    assert_eq!(verify_objects(&[(1, bytes)], &expect_one_year(NOW)).bad, None);
 }
 
 #[test]
 fn a_head_is_read_as_it_was_printed_and_nothing_else_is() {
     let hash = "0123456789abcdef".repeat(4);
-    assert_eq!(format!("7:{hash}").parse(), Ok(Head { seq: 7, hash: hash.clone() }));
+    assert_eq!(format!("7:{hash}").parse(), Ok(ChainHead { seq: 7, hash: hash.clone() }));
     for wrong in ["", "7", "7:", ":abc", &format!("x:{hash}"), &format!("7:{hash}0"), "7:zz"] {
-        assert!(wrong.parse::<Head>().is_err(), "{wrong}");
+        assert!(wrong.parse::<ChainHead>().is_err(), "{wrong}");
     }
 }
 
 /// What somebody may do to a log.
 #[derive(Clone, Debug)]
-enum Tamper {
+enum TamperKind {
     Flip(prop::sample::Index, u8),
     Insert(prop::sample::Index, u8),
     Cut(prop::sample::Index),
@@ -168,23 +168,23 @@ enum Tamper {
     SwapLines(prop::sample::Index, prop::sample::Index),
 }
 
-fn tamper() -> impl Strategy<Value = Tamper> {
+fn tamper_strategy() -> impl Strategy<Value = TamperKind> {
     let index = any::<prop::sample::Index>;
     prop_oneof![
-        (index(), 1..=255_u8).prop_map(|(i, b)| Tamper::Flip(i, b)),
-        (index(), any::<u8>()).prop_map(|(i, b)| Tamper::Insert(i, b)),
-        index().prop_map(Tamper::Cut),
-        index().prop_map(Tamper::RemoveObject),
-        (index(), index()).prop_map(|(a, b)| Tamper::SwapObjects(a, b)),
-        (index(), index()).prop_map(|(a, b)| Tamper::CopyObject(a, b)),
-        index().prop_map(Tamper::RemoveLine),
-        index().prop_map(Tamper::DoubleLine),
-        (index(), index()).prop_map(|(a, b)| Tamper::SwapLines(a, b)),
+        (index(), 1..=255_u8).prop_map(|(i, b)| TamperKind::Flip(i, b)),
+        (index(), any::<u8>()).prop_map(|(i, b)| TamperKind::Insert(i, b)),
+        index().prop_map(TamperKind::Cut),
+        index().prop_map(TamperKind::RemoveObject),
+        (index(), index()).prop_map(|(a, b)| TamperKind::SwapObjects(a, b)),
+        (index(), index()).prop_map(|(a, b)| TamperKind::CopyObject(a, b)),
+        index().prop_map(TamperKind::RemoveLine),
+        index().prop_map(TamperKind::DoubleLine),
+        (index(), index()).prop_map(|(a, b)| TamperKind::SwapLines(a, b)),
     ]
 }
 
 /// The log after it, or none if that changed nothing.
-fn tampered(objects: &[Object], how: &Tamper) -> Option<Vec<Object>> {
+fn apply_tamper(objects: &[NumberedObject], how: &TamperKind) -> Option<Vec<NumberedObject>> {
     let mut all = objects.to_vec();
     let places: Vec<(usize, usize)> =
         all.iter().enumerate().flat_map(|(o, (_, b))| (0..b.len()).map(move |i| (o, i))).collect();
@@ -197,43 +197,43 @@ fn tampered(objects: &[Object], how: &Tamper) -> Option<Vec<Object>> {
         lines.iter().enumerate().flat_map(|(o, l)| (0..l.len()).map(move |i| (o, i))).collect();
     let mut relined = false;
     match how {
-        Tamper::Flip(i, mask) => {
+        TamperKind::Flip(i, mask) => {
             let (o, i) = *i.get(&places);
             all[o].1[i] ^= mask;
         }
-        Tamper::Insert(i, byte) => {
+        TamperKind::Insert(i, byte) => {
             let (o, i) = *i.get(&places);
             all[o].1.insert(i, *byte);
         }
-        Tamper::Cut(i) => {
+        TamperKind::Cut(i) => {
             let (o, i) = *i.get(&places);
             all[o].1.truncate(i);
         }
-        Tamper::RemoveObject(i) => {
+        TamperKind::RemoveObject(i) => {
             all.remove(i.index(all.len()));
         }
-        Tamper::SwapObjects(a, b) => {
+        TamperKind::SwapObjects(a, b) => {
             let (a, b) = (a.index(all.len()), b.index(all.len()));
             let bytes = all[a].1.clone();
             all[a].1 = std::mem::replace(&mut all[b].1, bytes);
         }
-        Tamper::CopyObject(a, b) => {
+        TamperKind::CopyObject(a, b) => {
             let bytes = a.get(&all).1.clone();
             let b = b.index(all.len());
             all[b].1 = bytes;
         }
-        Tamper::RemoveLine(i) => {
+        TamperKind::RemoveLine(i) => {
             let (o, i) = *i.get(&spots);
             lines[o].remove(i);
             relined = true;
         }
-        Tamper::DoubleLine(i) => {
+        TamperKind::DoubleLine(i) => {
             let (o, i) = *i.get(&spots);
             let line = lines[o][i].clone();
             lines[o].insert(i, line);
             relined = true;
         }
-        Tamper::SwapLines(a, b) => {
+        TamperKind::SwapLines(a, b) => {
             let ((ao, ai), (bo, bi)) = (*a.get(&spots), *b.get(&spots));
             let line = lines[ao][ai].clone();
             lines[ao][ai] = std::mem::replace(&mut lines[bo][bi], line);
@@ -254,16 +254,16 @@ proptest! {
     #[test]
     fn whatever_is_changed_removed_moved_or_doubled_is_found(
         counts in prop::collection::vec(1..4_usize, 1..6),
-        how in tamper(),
+        how in tamper_strategy(),
     ) {
-        let objects = log(&counts);
-        let verdict = walk(&objects, &year(NOW));
+        let objects = build_objects(&counts);
+        let verdict = verify_objects(&objects, &expect_one_year(NOW));
         prop_assert_eq!(&verdict.bad, &None);
         // With the head that an earlier verification printed, so that a cut tail is found as well.
         let head = verdict.head.and_then(|head| head.parse().ok());
-        let held = Expected { head, ..year(NOW) };
-        if let Some(changed) = tampered(&objects, &how) {
-            prop_assert!(walk(&changed, &held).bad.is_some(), "{:?}", how);
+        let held = ChainExpectation { head, ..expect_one_year(NOW) };
+        if let Some(changed) = apply_tamper(&objects, &how) {
+            prop_assert!(verify_objects(&changed, &held).bad.is_some(), "{:?}", how);
         }
     }
 }

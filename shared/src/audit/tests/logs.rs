@@ -1,13 +1,13 @@
 //! Logs in directories and buckets: numbers, writers, reading.
 
-use super::{super::write::End, *};
+use super::{super::write::ChainEnd, *};
 use crate::{
-    aws::{Aws, wire},
-    model::policy,
+    aws::{AwsClients, wire},
+    model::parse_policy,
     plan::{Finding, Severity},
-    report::{Made, Outcome, Report},
-    request::Request,
-    run::{Begun, Budget, finish},
+    report::{Artifact, StepOutcome, RunReport},
+    request::RunRequest,
+    run::{RunTimer, Deadline, finish_run},
 };
 use std::{
     collections::BTreeMap,
@@ -16,36 +16,36 @@ use std::{
 
 const NOW: &str = "2026-11-20T12:00:00Z";
 
-fn directory(root: &tempfile::TempDir) -> Log {
-    Log::at(super::Place::Directory { directory: root.path().to_owned(), prefix: "audit/".into() })
+fn directory_log(root: &tempfile::TempDir) -> AuditLog {
+    AuditLog::at_location(super::AuditLocation::Directory { directory: root.path().to_owned(), prefix: "audit/".into() })
 }
 
-impl Log {
-    fn at(place: super::Place) -> Self {
-        Self { place, verifier: None }
+impl AuditLog {
+    fn at_location(place: super::AuditLocation) -> Self {
+        Self { location: place, verifier: None }
     }
 }
 
 /// An author without a key.
-fn nobody() -> Author {
-    Author::new("acme@host-1", None)
+fn unsigned_author() -> SigningAuthor {
+    SigningAuthor::new("acme@host-1", None)
 }
 
 /// What a bucket holds, by key.
-type Objects = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
+type FakeObjects = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
 
 /// A bucket that keeps what it is given and heeds `If-None-Match`, behind S3's own wire format.
-fn bucket() -> (Log, Objects, Arc<Mutex<Vec<String>>>) {
+fn bucket_log() -> (AuditLog, FakeObjects, Arc<Mutex<Vec<String>>>) {
     let (held, asked) = (Arc::<Mutex<BTreeMap<_, _>>>::default(), Arc::<Mutex<Vec<_>>>::default());
     let (objects, log) = (held.clone(), asked.clone());
-    let aws = wire::aws(move |request| {
+    let aws = wire::mock_aws(move |request| {
         let mut objects = objects.lock().expect("a lock");
         log.lock().expect("a lock").push(request.operation.clone());
         let (method, uri) = request.operation.split_once(' ').expect("a method");
         let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
         let key = path.split("amazonaws.com/").nth(1).unwrap_or_default().to_owned();
         match method {
-            "GET" if query.contains("list-type") => (200, listed(&objects, query).into_bytes()),
+            "GET" if query.contains("list-type") => (200, list_response(&objects, query).into_bytes()),
             "GET" => match objects.get(&key) {
                 Some(bytes) => (200, bytes.clone()),
                 None => (404, b"<Error><Code>NoSuchKey</Code></Error>".to_vec()),
@@ -63,16 +63,16 @@ fn bucket() -> (Log, Objects, Arc<Mutex<Vec<String>>>) {
             other => panic!("{other} is asked for"),
         }
     });
-    let s3 = aws.s3(&catalog::Place {
+    let s3 = aws.s3(&catalog::Location {
         account: "111122223333".parse().expect("an account"),
         region: "eu-west-1".parse().expect("a region"),
         role: None,
     });
-    let place = super::Place::Bucket { s3, bucket: "acme".into(), prefix: "audit/".into() };
-    (Log::at(place), held, asked)
+    let place = super::AuditLocation::Bucket { s3, bucket: "acme".into(), prefix: "audit/".into() };
+    (AuditLog::at_location(place), held, asked)
 }
 
-fn listed(objects: &BTreeMap<String, Vec<u8>>, query: &str) -> String {
+fn list_response(objects: &BTreeMap<String, Vec<u8>>, query: &str) -> String {
     let parameter = |name: &str| {
         let found = query.split('&').find_map(|p| p.strip_prefix(name)?.strip_prefix('='));
         found.unwrap_or_default().replace("%2F", "/")
@@ -99,8 +99,8 @@ fn listed(objects: &BTreeMap<String, Vec<u8>>, query: &str) -> String {
     format!("<ListBucketResult>{xml}<IsTruncated>false</IsTruncated></ListBucketResult>")
 }
 
-async fn well(log: &Log) -> Verdict {
-    let verdict = log.verify(&year(NOW)).await.expect("it is read");
+async fn verify_unbroken(log: &AuditLog) -> ChainVerification {
+    let verdict = log.verify_chain(&expect_one_year(NOW)).await.expect("it is read");
     assert_eq!(verdict.bad, None);
     verdict
 }
@@ -108,14 +108,14 @@ async fn well(log: &Log) -> Verdict {
 #[tokio::test]
 async fn each_run_writes_the_next_object_and_the_chain_holds() {
     let root = tempfile::tempdir().expect("a directory");
-    let (in_bucket, held, _) = bucket();
-    for log in [directory(&root), in_bucket] {
+    let (in_bucket, held, _) = bucket_log();
+    for log in [directory_log(&root), in_bucket] {
         for n in 1..=3 {
-            let entries = [entry("main/a"), entry("main/b")];
-            let run = run(&format!("run-{n}"), NOW);
-            assert_eq!(log.append(&run, &entries, &nobody()).await.expect("written").seq, n);
+            let entries = [sample_entry("main/a"), sample_entry("main/b")];
+            let run = sample_run(&format!("run-{n}"), NOW);
+            assert_eq!(log.append(&run, &entries, &unsigned_author()).await.expect("written").seq, n);
         }
-        let verdict = well(&log).await;
+        let verdict = verify_unbroken(&log).await;
         assert_eq!((verdict.objects, verdict.records), (3, 6));
     }
     let keys: Vec<_> = held.lock().expect("a lock").keys().cloned().collect();
@@ -124,10 +124,10 @@ async fn each_run_writes_the_next_object_and_the_chain_holds() {
 
 #[tokio::test]
 async fn two_lists_and_one_read_find_the_head() {
-    let (log, _, asked) = bucket();
-    log.append(&run("r", NOW), &[entry("a")], &nobody()).await.expect("written");
+    let (log, _, asked) = bucket_log();
+    log.append(&sample_run("r", NOW), &[sample_entry("a")], &unsigned_author()).await.expect("written");
     asked.lock().expect("a lock").clear();
-    log.append(&run("s", NOW), &[entry("a")], &nobody()).await.expect("written");
+    log.append(&sample_run("s", NOW), &[sample_entry("a")], &unsigned_author()).await.expect("written");
     let asked = asked.lock().expect("a lock");
     let lists = asked.iter().filter(|a| a.contains("list-type")).count();
     assert_eq!((lists, asked.len()), (2, 4), "{asked:#?}");
@@ -136,13 +136,13 @@ async fn two_lists_and_one_read_find_the_head() {
 #[tokio::test]
 async fn folders_hold_a_thousand_and_the_next_begins_by_itself() {
     let root = tempfile::tempdir().expect("a directory");
-    let log = directory(&root);
+    let log = directory_log(&root);
     let folder = root.path().join("audit/000000");
     std::fs::create_dir_all(&folder).expect("a folder");
-    let (bytes, _) = object(999, &run("r", NOW), &[entry("a")], Last::none());
+    let (bytes, _) = encode_object(999, &sample_run("r", NOW), &[sample_entry("a")], ChainTip::genesis());
     std::fs::write(folder.join("000000999.jsonl"), bytes).expect("written");
     assert_eq!(
-        log.append(&run("r", NOW), &[entry("a")], &nobody()).await.expect("written").seq,
+        log.append(&sample_run("r", NOW), &[sample_entry("a")], &unsigned_author()).await.expect("written").seq,
         1000
     );
     assert!(root.path().join("audit/000001/000001000.jsonl").exists());
@@ -151,34 +151,34 @@ async fn folders_hold_a_thousand_and_the_next_begins_by_itself() {
 #[tokio::test]
 async fn more_records_than_an_object_holds_go_into_the_next() {
     let root = tempfile::tempdir().expect("a directory");
-    let log = directory(&root);
-    let entries = vec![entry("a"); 2500];
-    assert_eq!(log.append(&run("r", NOW), &entries, &nobody()).await.expect("written").seq, 3);
-    assert_eq!(well(&log).await.records, 2500);
-    assert_eq!(log.read(at(NOW)).await.expect("it is read").len(), 2500);
+    let log = directory_log(&root);
+    let entries = vec![sample_entry("a"); 2500];
+    assert_eq!(log.append(&sample_run("r", NOW), &entries, &unsigned_author()).await.expect("written").seq, 3);
+    assert_eq!(verify_unbroken(&log).await.records, 2500);
+    assert_eq!(log.records_since(parse_time(NOW)).await.expect("it is read").len(), 2500);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn writers_at_once_make_one_chain_and_lose_nothing() {
     let root = tempfile::tempdir().expect("a directory");
-    let (in_bucket, ..) = bucket();
-    for log in [directory(&root), in_bucket] {
+    let (in_bucket, ..) = bucket_log();
+    for log in [directory_log(&root), in_bucket] {
         let writers = (0..2).map(|w| {
             let log = log.clone();
             tokio::spawn(async move {
                 for n in 0..25 {
-                    let run = run(&format!("{w}-{n}"), NOW);
-                    log.append(&run, &[entry("a")], &nobody()).await.expect("written");
+                    let run = sample_run(&format!("{w}-{n}"), NOW);
+                    log.append(&run, &[sample_entry("a")], &unsigned_author()).await.expect("written");
                 }
             })
         });
         for writer in writers.collect::<Vec<_>>() {
             writer.await.expect("it ends");
         }
-        let verdict = well(&log).await;
+        let verdict = verify_unbroken(&log).await;
         assert_eq!((verdict.objects, verdict.records), (50, 50));
         let runs: std::collections::BTreeSet<_> =
-            log.read(at(NOW)).await.expect("it is read").into_iter().map(|r| r.run).collect();
+            log.records_since(parse_time(NOW)).await.expect("it is read").into_iter().map(|r| r.run).collect();
         assert_eq!(runs.len(), 50, "none is written twice or lost");
     }
 }
@@ -186,20 +186,20 @@ async fn writers_at_once_make_one_chain_and_lose_nothing() {
 #[tokio::test]
 async fn an_answer_that_was_lost_is_no_second_record() {
     let root = tempfile::tempdir().expect("a directory");
-    let log = directory(&root);
-    let run = run("r", NOW);
-    let (bytes, _) = object(1, &run, &[entry("a")], Last::none());
+    let log = directory_log(&root);
+    let run = sample_run("r", NOW);
+    let (bytes, _) = encode_object(1, &run, &[sample_entry("a")], ChainTip::genesis());
     // As a retry finds it: the head was read before our first try got through.
-    log.create(1, bytes).await.expect("written");
-    let head = log.append_after(&run, &[entry("a")], 0).await;
-    assert_eq!((head, well(&log).await.records), (1, 1));
+    log.put_if_absent(1, bytes).await.expect("written");
+    let head = log.append_after(&run, &[sample_entry("a")], 0).await;
+    assert_eq!((head, verify_unbroken(&log).await.records), (1, 1));
 }
 
-impl Log {
+impl AuditLog {
     /// An append that saw the log end with object `seq`.
-    async fn append_after(&self, run: &Run, entries: &[Entry], seq: u64) -> u64 {
-        let end = End { seq, last: Last::none(), next: seq + 1 };
-        self.append_one(run, entries, &nobody(), end, 0).await.expect("written").seq
+    async fn append_after(&self, run: &RunInfo, entries: &[AuditEntry], seq: u64) -> u64 {
+        let end = ChainEnd { seq, tip: ChainTip::genesis(), next: seq + 1 };
+        self.append_object(run, entries, &unsigned_author(), end, 0).await.expect("written").seq
     }
 }
 
@@ -207,10 +207,10 @@ impl Log {
 async fn files_are_for_owner_and_group_and_nothing_else_is_left() {
     use std::os::unix::fs::PermissionsExt;
     let root = tempfile::tempdir().expect("a directory");
-    let log = directory(&root);
-    log.append(&run("r", NOW), &[entry("a")], &nobody()).await.expect("written");
+    let log = directory_log(&root);
+    log.append(&sample_run("r", NOW), &[sample_entry("a")], &unsigned_author()).await.expect("written");
     assert!(
-        !log.create(1, b"other".to_vec()).await.expect("asked"),
+        !log.put_if_absent(1, b"other".to_vec()).await.expect("asked"),
         "never in the place of another"
     );
     let folder = root.path().join("audit/000000");
@@ -223,13 +223,13 @@ async fn files_are_for_owner_and_group_and_nothing_else_is_left() {
 #[tokio::test]
 async fn what_is_not_ours_among_the_records_is_named() {
     let root = tempfile::tempdir().expect("a directory");
-    let log = directory(&root);
-    log.append(&run("r", NOW), &[entry("a")], &nobody()).await.expect("written");
+    let log = directory_log(&root);
+    log.append(&sample_run("r", NOW), &[sample_entry("a")], &unsigned_author()).await.expect("written");
     for name in ["audit/000000/notes.txt", "audit/000000/000001000.jsonl", "audit/7/x", "audit/y"] {
         let path = root.path().join(name);
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
         std::fs::write(&path, "x").expect("written");
-        let bad = log.verify(&year(NOW)).await.expect("it is read").bad.expect("bad");
+        let bad = log.verify_chain(&expect_one_year(NOW)).await.expect("it is read").bad.expect("bad");
         let found = name.strip_suffix("/x").map_or_else(|| name.to_owned(), |n| format!("{n}/"));
         assert_eq!(bad.place, root.path().join(&found).display().to_string(), "{name}");
         std::fs::remove_file(&path).expect("removed");
@@ -237,34 +237,34 @@ async fn what_is_not_ours_among_the_records_is_named() {
     }
     // What a writer that was killed left is none of the chain.
     std::fs::write(root.path().join("audit/000000/.1-2.tmp"), "half").expect("written");
-    well(&log).await;
+    verify_unbroken(&log).await;
 }
 
 #[tokio::test]
 async fn reading_since_a_time_reads_no_more_than_it_takes() {
-    let (log, held, asked) = bucket();
-    for (seq, bytes) in super::log(&[1; 40]) {
+    let (log, held, asked) = bucket_log();
+    for (seq, bytes) in super::build_objects(&[1; 40]) {
         let key = format!("audit/000000/{seq:09}.jsonl");
         held.lock().expect("a lock").insert(key, bytes);
     }
     // A day apart, from 1 January on.
-    let records = log.read(at("2026-02-07T00:00:00Z")).await.expect("it is read");
+    let records = log.records_since(parse_time("2026-02-07T00:00:00Z")).await.expect("it is read");
     let seqs: Vec<_> = records.iter().map(|r| r.seq).collect();
     assert_eq!(seqs, [38, 39, 40]);
     let gets = asked.lock().expect("a lock").iter().filter(|a| a.ends_with("GetObject")).count();
     assert!(gets <= 21, "{gets}");
-    assert_eq!(log.read(at("2025-01-01T00:00:00Z")).await.expect("it is read").len(), 40);
-    assert_eq!(log.read(at("2027-01-01T00:00:00Z")).await.expect("it is read"), []);
+    assert_eq!(log.records_since(parse_time("2025-01-01T00:00:00Z")).await.expect("it is read").len(), 40);
+    assert_eq!(log.records_since(parse_time("2027-01-01T00:00:00Z")).await.expect("it is read"), []);
     held.lock().expect("a lock").insert("audit/000000/000000041.jsonl".into(), b"x\n".to_vec());
-    let e = log.read(at("2026-02-07T00:00:00Z")).await.expect_err("damaged");
+    let e = log.records_since(parse_time("2026-02-07T00:00:00Z")).await.expect_err("damaged");
     assert!(
-        e.told().contains("000000041.jsonl") && e.told().contains("audit verify"),
+        e.to_line_with_hint().contains("000000041.jsonl") && e.to_line_with_hint().contains("audit verify"),
         "{}",
-        e.told()
+        e.to_line_with_hint()
     );
     // And the next run records all the same.
     assert_eq!(
-        log.append(&run("r", NOW), &[entry("a")], &nobody()).await.expect("written").seq,
+        log.append(&sample_run("r", NOW), &[sample_entry("a")], &unsigned_author()).await.expect("written").seq,
         42
     );
 }
@@ -272,27 +272,27 @@ async fn reading_since_a_time_reads_no_more_than_it_takes() {
 #[tokio::test]
 async fn what_is_older_than_kept_is_found_from_the_oldest_and_never_the_newest() {
     let root = tempfile::tempdir().expect("a directory");
-    let log = directory(&root);
-    for (seq, bytes) in super::log(&[1, 2, 1]) {
-        log.create(seq, bytes).await.expect("written");
+    let log = directory_log(&root);
+    for (seq, bytes) in super::build_objects(&[1, 2, 1]) {
+        log.put_if_absent(seq, bytes).await.expect("written");
     }
-    let before = async |time: &str| log.before(at(time)).await.expect("it is read");
+    let before = async |time: &str| log.objects_older_than(parse_time(time)).await.expect("it is read");
     assert_eq!(before("2026-01-01T00:00:00Z").await, [0; 0]);
     assert_eq!(before("2026-01-01T00:00:01Z").await, [1]);
     assert_eq!(before("2027-01-01T00:00:00Z").await, [1, 2]);
-    log.remove(1).await.expect("removed");
-    let late = log.verify(&year("2027-06-01T00:00:00Z")).await.expect("it is read");
+    log.delete_object(1).await.expect("removed");
+    let late = log.verify_chain(&expect_one_year("2027-06-01T00:00:00Z")).await.expect("it is read");
     assert_eq!((late.bad, late.objects), (None, 2), "what was let go is no gap");
-    let late = log.verify(&year("2027-06-01T00:00:00Z")).await.expect("it is read");
+    let late = log.verify_chain(&expect_one_year("2027-06-01T00:00:00Z")).await.expect("it is read");
     assert_eq!((late.bad, late.objects), (None, 2), "what was let go is no gap");
-    assert_eq!(log.append(&run("r", NOW), &[entry("a")], &nobody()).await.expect("written").seq, 4);
+    assert_eq!(log.append(&sample_run("r", NOW), &[sample_entry("a")], &unsigned_author()).await.expect("written").seq, 4);
 }
 
 const POLICY: &str =
     "{holdfast: 1, company: acme, id: host-1, postgres: {}, audit: {directory: DIR, keep: 1y}}";
 
-fn outcome(asset: &str, result: Step) -> Outcome {
-    Outcome {
+fn step_outcome(asset: &str, result: Step) -> StepOutcome {
+    StepOutcome {
         asset: asset.into(),
         action: "dump".into(),
         because: "it is due".into(),
@@ -304,44 +304,44 @@ fn outcome(asset: &str, result: Step) -> Outcome {
 }
 
 /// A run on a host whose policy records in a directory.
-async fn finished(directory: &str, dry_run: bool, host: bool) -> Report {
-    let aws: Aws = wire::aws(|request| panic!("{} is asked for", request.operation));
-    let policy = policy(&POLICY.replace("DIR", directory));
-    let world = World {
+async fn finish_audited_run(directory: &str, dry_run: bool, host: bool) -> RunReport {
+    let aws: AwsClients = wire::mock_aws(|request| panic!("{} is asked for", request.operation));
+    let policy = parse_policy(&POLICY.replace("DIR", directory));
+    let world = RunContext {
         aws: &aws,
         policy: &policy,
-        now: at(NOW),
-        budget: Budget::endless(),
-        run: "run-1".into(),
+        now: parse_time(NOW),
+        deadline: Deadline::unlimited(),
+        run_id: "run-1".into(),
         dry_run,
-        host,
-        topic: None,
-        reports: None,
+        on_host: host,
+        failure_topic: None,
+        reports_topic: None,
         user: Some("ana".into()),
     };
-    let mut report = Report::new("dump", &world);
+    let mut report = RunReport::new("dump", &world);
     let made =
-        Made { what: "a.dump".into(), place: "/b".into(), bytes: Some(7), seconds: Some(2.0) };
+        Artifact { what: "a.dump".into(), place: "/b".into(), bytes: Some(7), seconds: Some(2.0) };
     report.outcomes = vec![
-        Outcome { made: Some(made), ..outcome("main/a", Step::Done("stored".into())) },
-        outcome("main/b", Step::Failed("refused".into())),
-        outcome("main/c", Step::Unfinished),
-        outcome("main/d", Step::Deferred("busy".into())),
+        StepOutcome { made: Some(made), ..step_outcome("main/a", Step::Done("stored".into())) },
+        step_outcome("main/b", Step::Failed("refused".into())),
+        step_outcome("main/c", Step::Unfinished),
+        step_outcome("main/d", Step::Deferred("busy".into())),
     ];
-    report.find(Finding::new(Severity::Warning, "a", "stale", "why", "mend"));
-    finish(&world, report, Begun::now(&aws, &Request::look())).await
+    report.push_finding(Finding::new(Severity::Warning, "a", "stale", "why", "mend"));
+    finish_run(&world, report, RunTimer::start(&aws, &RunRequest::full_run())).await
 }
 
 #[tokio::test]
 async fn a_run_records_what_it_did_and_what_failed() {
     let root = tempfile::tempdir().expect("a directory");
     let path = root.path().display().to_string();
-    finished(&path, true, true).await;
+    finish_audited_run(&path, true, true).await;
     assert!(!root.path().join("000000").exists(), "a dry run does nothing");
-    finished(&path, false, true).await;
+    finish_audited_run(&path, false, true).await;
     let log =
-        Log::at(super::Place::Directory { directory: root.path().into(), prefix: String::new() });
-    let records = log.read(at("2026-11-20T00:00:00Z")).await.expect("it is read");
+        AuditLog::at_location(super::AuditLocation::Directory { directory: root.path().into(), prefix: String::new() });
+    let records = log.records_since(parse_time("2026-11-20T00:00:00Z")).await.expect("it is read");
     let told: Vec<_> = records
         .iter()
         .map(|r| {
@@ -362,40 +362,40 @@ async fn what_can_not_be_recorded_is_a_critical_finding_of_the_run() {
     let root = tempfile::tempdir().expect("a directory");
     let file = root.path().join("file");
     std::fs::write(&file, "").expect("written");
-    let found = |report: &Report| {
+    let found = |report: &RunReport| {
         let found = report.findings.iter().find(|f| f.what == "not-recorded");
         found.map(|f| (f.severity, f.asset.clone(), f.why.clone(), f.mend.clone()))
     };
-    let report = finished(&file.display().to_string(), false, true).await;
+    let report = finish_audited_run(&file.display().to_string(), false, true).await;
     let (severity, asset, _, mend) = found(&report).expect("a finding");
     assert_eq!((severity, asset.as_str()), (Severity::Critical, "audit"));
     assert!(report.failed && mend.contains("directory"), "{mend}");
     // In a Lambda a directory would be gone with its environment.
-    let report = finished(&root.path().display().to_string(), false, false).await;
+    let report = finish_audited_run(&root.path().display().to_string(), false, false).await;
     assert!(found(&report).is_some_and(|f| f.3.contains("bucket")));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_never_answers_holds_no_run_up() {
-    let aws: Aws = wire::aws(|_| (503, b"<Error><Code>SlowDown</Code></Error>".to_vec()));
+    let aws: AwsClients = wire::mock_aws(|_| (503, b"<Error><Code>SlowDown</Code></Error>".to_vec()));
     let text = "{holdfast: 1, company: acme, home: {account: \"111122223333\", region: eu-west-1}, \
                 audit: {bucket: acme-audit, keep: 1y}}";
-    let policy = policy(text);
-    let world = World {
+    let policy = parse_policy(text);
+    let world = RunContext {
         aws: &aws,
         policy: &policy,
-        now: at(NOW),
-        budget: Budget::endless(),
-        run: "run-1".into(),
+        now: parse_time(NOW),
+        deadline: Deadline::unlimited(),
+        run_id: "run-1".into(),
         dry_run: false,
-        host: false,
-        topic: None,
-        reports: None,
+        on_host: false,
+        failure_topic: None,
+        reports_topic: None,
         user: None,
     };
     let began = tokio::time::Instant::now();
-    let e = record(&world, "dump", vec![entry("a")], 0.0).await.expect_err("no answer");
-    assert!(began.elapsed() <= PATIENCE, "{:?}", began.elapsed());
+    let e = record_entries(&world, "dump", vec![sample_entry("a")], 0.0).await.expect_err("no answer");
+    assert!(began.elapsed() <= RECORD_TIMEOUT, "{:?}", began.elapsed());
     assert!(
         e.to_string().starts_with("record 1 operations: ") || e.to_string().starts_with("list"),
         "{e}"
@@ -403,25 +403,25 @@ async fn a_store_that_never_answers_holds_no_run_up() {
 }
 
 /// A log in a directory whose policy signs, and who signs.
-fn signed(root: &tempfile::TempDir) -> (Log, Author) {
-    let (signer, _) = crate::signing::Signer::generate().expect("random numbers");
-    let author = Author::new("acme@host-1", Some(signer));
-    (Log { verifier: Some(author.verifier()), ..directory(root) }, author)
+fn signed_log(root: &tempfile::TempDir) -> (AuditLog, SigningAuthor) {
+    let (signer, _) = crate::signing::MinisignSigner::generate().expect("random numbers");
+    let author = SigningAuthor::new("acme@host-1", Some(signer));
+    (AuditLog { verifier: Some(author.verifier()), ..directory_log(root) }, author)
 }
 
 #[tokio::test]
 async fn what_is_not_signed_is_no_record_and_neither_stops_nor_ends_the_log() {
     let root = tempfile::tempdir().expect("a directory");
-    let (log, author) = signed(&root);
+    let (log, author) = signed_log(&root);
     let append = async |run_id: &str, time: &str| {
-        log.append(&run(run_id, time), &[entry("a")], &author).await.expect("written")
+        log.append(&sample_run(run_id, time), &[sample_entry("a")], &author).await.expect("written")
     };
     let head = append("r", "2026-11-18T12:00:00Z").await;
-    well(&log).await;
+    verify_unbroken(&log).await;
 
     // Chained as it should be, by somebody without the key; and what would wedge, blind or fill.
-    let last = Last { hash: head.hash.clone(), at: Some(at("2026-11-18T12:00:00Z")) };
-    let (forged, _) = object(2, &run("forged", "2026-11-19T12:00:00Z"), &[entry("x")], last);
+    let last = ChainTip { hash: head.hash.clone(), at: Some(parse_time("2026-11-18T12:00:00Z")) };
+    let (forged, _) = encode_object(2, &sample_run("forged", "2026-11-19T12:00:00Z"), &[sample_entry("x")], last);
     let folder = |seq: u64| root.path().join(format!("audit/{:06}", seq / 1000));
     let plant = |seq: u64, bytes: &[u8]| {
         std::fs::create_dir_all(folder(seq)).expect("a folder");
@@ -431,50 +431,50 @@ async fn what_is_not_signed_is_no_record_and_neither_stops_nor_ends_the_log() {
     plant(2, &forged);
     plant(3, b"x");
     plant(4, &ours);
-    plant(5, &vec![b'x'; super::LARGEST + 1]);
+    plant(5, &vec![b'x'; super::MAX_OBJECT_BYTES + 1]);
     plant(999_999_999, &forged);
     plant(0, b"");
     assert_eq!(append("s", NOW).await.seq, 6);
     assert_eq!(append("t", NOW).await.seq, 7);
-    let read = log.read(at("2026-11-01T00:00:00Z")).await.expect("it is read");
+    let read = log.records_since(parse_time("2026-11-01T00:00:00Z")).await.expect("it is read");
     let runs: Vec<_> = read.iter().map(|r| (r.seq, r.run.as_str())).collect();
     assert_eq!(runs, [(1, "r"), (6, "s"), (7, "t")]);
-    assert_eq!(log.before(at("2026-11-19T00:00:00Z")).await.expect("it is read"), [1]);
+    assert_eq!(log.objects_older_than(parse_time("2026-11-19T00:00:00Z")).await.expect("it is read"), [1]);
 
-    let bad = log.verify(&year(NOW)).await.expect("it is read").bad.expect("bad");
+    let bad = log.verify_chain(&expect_one_year(NOW)).await.expect("it is read").bad.expect("bad");
     assert!(bad.place.ends_with("000000000.jsonl") && bad.why.contains("not signed"), "{bad:?}");
     for seq in [0, 2, 3, 4, 5, 999_999_999] {
         std::fs::remove_file(folder(seq).join(format!("{seq:09}.jsonl"))).expect("removed");
     }
     std::fs::remove_dir(folder(999_999_999)).expect("removed");
-    assert_eq!(well(&log).await.records, 3);
+    assert_eq!(verify_unbroken(&log).await.records, 3);
     // One of ours that is taken away is missed all the same.
     std::fs::remove_file(folder(6).join("000000006.jsonl")).expect("removed");
-    let bad = log.verify(&year(NOW)).await.expect("it is read").bad.expect("bad");
+    let bad = log.verify_chain(&expect_one_year(NOW)).await.expect("it is read").bad.expect("bad");
     assert!(bad.place.contains("000000007") && bad.why.contains("not chained"), "{bad:?}");
 }
 
 #[tokio::test]
 async fn without_signatures_a_made_up_number_does_not_wedge_the_log() {
     let root = tempfile::tempdir().expect("a directory");
-    let log = directory(&root);
-    log.append(&run("r", NOW), &[entry("a")], &nobody()).await.expect("written");
+    let log = directory_log(&root);
+    log.append(&sample_run("r", NOW), &[sample_entry("a")], &unsigned_author()).await.expect("written");
     let folder = root.path().join("audit/999999");
     std::fs::create_dir_all(&folder).expect("a folder");
-    let (bytes, _) = object(999_999_999, &run("x", NOW), &[entry("a")], Last::none());
+    let (bytes, _) = encode_object(999_999_999, &sample_run("x", NOW), &[sample_entry("a")], ChainTip::genesis());
     std::fs::write(folder.join("999999999.jsonl"), bytes).expect("written");
-    assert_eq!(log.append(&run("s", NOW), &[entry("a")], &nobody()).await.expect("written").seq, 2);
-    let bad = log.verify(&year(NOW)).await.expect("it is read").bad.expect("bad");
+    assert_eq!(log.append(&sample_run("s", NOW), &[sample_entry("a")], &unsigned_author()).await.expect("written").seq, 2);
+    let bad = log.verify_chain(&expect_one_year(NOW)).await.expect("it is read").bad.expect("bad");
     assert!(bad.why.contains("999999999"), "{bad:?}");
 }
 
 #[tokio::test]
 async fn stock_minisign_checks_an_object() {
     let root = tempfile::tempdir().expect("a directory");
-    let (log, author) = signed(&root);
-    log.append(&run("r", NOW), &[entry("a"), entry("b")], &author).await.expect("written");
-    let (signer, _) = crate::signing::Signer::generate().expect("random numbers");
-    let other = signer.public().to_string();
+    let (log, author) = signed_log(&root);
+    log.append(&sample_run("r", NOW), &[sample_entry("a"), sample_entry("b")], &author).await.expect("written");
+    let (signer, _) = crate::signing::MinisignSigner::generate().expect("random numbers");
+    let other = signer.public_key().to_string();
     let folder = root.path().join("audit/000000");
     let text = std::fs::read_to_string(folder.join("000000001.jsonl")).expect("read");
     let (records, seal) = text.trim_end().rsplit_once('\n').expect("a last line");
@@ -488,5 +488,5 @@ async fn stock_minisign_checks_an_object() {
             std::process::Command::new("minisign").args(arguments).current_dir(&folder).output();
         ran.expect("minisign is installed: dev/install.py").status.success()
     };
-    assert!(stock(&author.public().expect("a key").to_string()) && !stock(&other));
+    assert!(stock(&author.public_key().expect("a key").to_string()) && !stock(&other));
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{aws::Kind, model::at};
+use crate::{aws::OperationErrorKind, model::parse_time};
 use aws_sdk_cloudwatch::{
     config::{http::HttpResponse, retry::RetryConfig},
     operation::{
@@ -15,28 +15,28 @@ use std::sync::{Arc, Mutex};
 const NOW: &str = "2026-11-20T12:00:00Z";
 
 /// CloudWatch behind mocked answers.
-pub(crate) fn cloudwatch(rules: &[&Rule]) -> CloudWatch {
+pub(crate) fn mock_cloudwatch(rules: &[&Rule]) -> CloudWatchClient {
     let once = RetryConfig::disabled();
     let client = mock_client!(aws_sdk_cloudwatch, RuleMode::MatchAny, rules, |c| c
         .retry_config(once.clone()));
-    CloudWatch::new(client)
+    CloudWatchClient::new(client)
 }
 
 /// A refusal as CloudWatch writes it.
-pub(crate) fn refusal(status: u16, code: &str) -> HttpResponse {
-    let (status, body) = crate::aws::wire::refused(status, code);
+pub(crate) fn error_response(status: u16, code: &str) -> HttpResponse {
+    let (status, body) = crate::aws::wire::cbor_error_response(status, code);
     HttpResponse::new(status.try_into().expect("a status"), SdkBody::from(body))
 }
 
-fn datum(n: usize) -> Datum {
+fn sample_data_point(n: usize) -> MetricDataPoint {
     let dimensions = vec![("Policy", "acme".to_owned()), ("Asset", format!("a-{n}"))];
     #[expect(clippy::cast_precision_loss, reason = "a small number")]
     let value = n as f64;
-    Datum { name: "PointAge", unit: "Seconds", dimensions, value }
+    MetricDataPoint { name: "PointAge", unit: "Seconds", dimensions, value }
 }
 
 /// The names of the assets in each call that puts values.
-fn putting(sizes: &Arc<Mutex<Vec<usize>>>) -> Rule {
+fn accept_and_record(sizes: &Arc<Mutex<Vec<usize>>>) -> Rule {
     let sizes = sizes.clone();
     mock!(Client::put_metric_data).then_compute_output(move |r| {
         sizes.lock().expect("a lock").push(r.metric_data().len());
@@ -54,9 +54,9 @@ async fn a_thousand_values_are_one_call_one_more_is_two_and_none_is_none() {
         (2_500, vec![1_000, 1_000, 500]),
     ] {
         let sizes = Arc::default();
-        let put = putting(&sizes);
-        let data: Vec<_> = (0..values).map(datum).collect();
-        cloudwatch(&[&put]).put("Holdfast", at(NOW), &data).await.expect("put");
+        let put = accept_and_record(&sizes);
+        let data: Vec<_> = (0..values).map(sample_data_point).collect();
+        mock_cloudwatch(&[&put]).put_metrics("Holdfast", parse_time(NOW), &data).await.expect("put");
         assert_eq!(*sizes.lock().expect("a lock"), calls, "{values}");
     }
 }
@@ -70,22 +70,22 @@ async fn a_value_is_put_whole() {
             r.namespace() == Some("Holdfast")
                 && (one.metric_name(), one.value()) == (Some("PointAge"), Some(7.0))
                 && one.unit() == Some(&StandardUnit::Seconds)
-                && one.timestamp().map(DateTime::secs) == Some(at(NOW).as_second())
+                && one.timestamp().map(DateTime::secs) == Some(parse_time(NOW).as_second())
                 && dimensions.eq([(Some("Policy"), Some("acme")), (Some("Asset"), Some("a-7"))])
         })
         .then_output(|| PutMetricDataOutput::builder().build());
-    cloudwatch(&[&put]).put("Holdfast", at(NOW), &[datum(7)]).await.expect("put");
+    mock_cloudwatch(&[&put]).put_metrics("Holdfast", parse_time(NOW), &[sample_data_point(7)]).await.expect("put");
     assert_eq!(put.num_calls(), 1);
 }
 
 #[tokio::test]
 async fn values_that_are_refused_are_an_error_with_a_mend() {
-    let denied = mock!(Client::put_metric_data).then_http_response(|| refusal(403, "AccessDenied"));
+    let denied = mock!(Client::put_metric_data).then_http_response(|| error_response(403, "AccessDenied"));
     let error =
-        cloudwatch(&[&denied]).put("Holdfast", at(NOW), &[datum(1)]).await.expect_err("refused");
+        mock_cloudwatch(&[&denied]).put_metrics("Holdfast", parse_time(NOW), &[sample_data_point(1)]).await.expect_err("refused");
     assert_eq!(
         (error.kind, error.to_string().as_str()),
-        (Kind::Denied, "put 1 metric values: AccessDenied")
+        (OperationErrorKind::Denied, "put 1 metric values: AccessDenied")
     );
 }
 
@@ -98,17 +98,17 @@ async fn one_value_that_cloudwatch_does_not_take_keeps_no_other_from_being_put()
     };
     let refuses = mock!(Client::put_metric_data)
         .match_requests(bad)
-        .then_http_response(|| refusal(400, "InvalidParameterValue"));
+        .then_http_response(|| error_response(400, "InvalidParameterValue"));
     let puts = mock!(Client::put_metric_data).match_requests(move |r| !bad(r)).then_compute_output(
         move |r| {
             *count.lock().expect("a lock") += r.metric_data().len();
             PutMetricDataOutput::builder().build()
         },
     );
-    let mut data: Vec<_> = (0..1_200).map(datum).collect();
-    data.push(Datum { value: f64::NAN, ..datum(1) });
-    data.push(Datum { value: f64::INFINITY, ..datum(2) });
-    let error = cloudwatch(&[&refuses, &puts]).put("Holdfast", at(NOW), &data).await;
+    let mut data: Vec<_> = (0..1_200).map(sample_data_point).collect();
+    data.push(MetricDataPoint { value: f64::NAN, ..sample_data_point(1) });
+    data.push(MetricDataPoint { value: f64::INFINITY, ..sample_data_point(2) });
+    let error = mock_cloudwatch(&[&refuses, &puts]).put_metrics("Holdfast", parse_time(NOW), &data).await;
     let error = error.expect_err("three are refused");
     assert_eq!(*taken.lock().expect("a lock"), 1_199);
     assert!(
@@ -148,7 +148,7 @@ proptest::proptest! {
     }
 }
 
-fn wanted() -> MetricAlarm {
+fn wanted_alarm() -> MetricAlarm {
     MetricAlarm {
         name: "acme-age".into(),
         description: "old".into(),
@@ -159,7 +159,7 @@ fn wanted() -> MetricAlarm {
             .into(),
         threshold: 90_000.0,
         below: false,
-        missing: Missing::Breaching,
+        treat_missing_data: TreatMissingData::Breaching,
         period: 900,
         periods: 2,
         topics: vec!["arn:aws:sns:eu-west-1:1:a".into(), "arn:aws:sns:eu-west-1:1:b".into()],
@@ -167,7 +167,7 @@ fn wanted() -> MetricAlarm {
 }
 
 /// An alarm as CloudWatch describes what was set.
-pub(crate) fn set(alarm: &MetricAlarm) -> types::builders::MetricAlarmBuilder {
+pub(crate) fn alarm_as_set(alarm: &MetricAlarm) -> types::builders::MetricAlarmBuilder {
     let dimensions =
         alarm.dimensions.iter().map(|(n, v)| Dimension::builder().name(n).value(v).build());
     types::MetricAlarm::builder()
@@ -176,13 +176,13 @@ pub(crate) fn set(alarm: &MetricAlarm) -> types::builders::MetricAlarmBuilder {
         .namespace(&alarm.namespace)
         .metric_name(&alarm.metric)
         .set_dimensions(Some(dimensions.collect()))
-        .statistic(side(alarm.below).0)
-        .comparison_operator(side(alarm.below).1)
+        .statistic(statistic_and_operator(alarm.below).0)
+        .comparison_operator(statistic_and_operator(alarm.below).1)
         .threshold(alarm.threshold)
         .period(alarm.period)
         .evaluation_periods(alarm.periods)
         .datapoints_to_alarm(alarm.periods)
-        .treat_missing_data(alarm.missing.word())
+        .treat_missing_data(alarm.treat_missing_data.cloudwatch_name())
         .actions_enabled(true)
         .set_alarm_actions(Some(alarm.topics.clone()))
         .set_ok_actions(Some(alarm.topics.clone()))
@@ -193,49 +193,49 @@ pub(crate) fn set(alarm: &MetricAlarm) -> types::builders::MetricAlarmBuilder {
 
 #[test]
 fn an_alarm_equals_what_is_wanted_only_when_every_setting_does() {
-    type Builder = types::builders::MetricAlarmBuilder;
+    type AlarmBuilder = types::builders::MetricAlarmBuilder;
     let topics = |topics: &[&str]| {
         Some(topics.iter().map(|t| format!("arn:aws:sns:eu-west-1:1:{t}")).collect::<Vec<_>>())
     };
-    let same: Vec<(&str, Builder)> = vec![
-        ("as it was set", set(&wanted())),
-        ("topics in another order", set(&wanted()).set_alarm_actions(topics(&["b", "a"]))),
-        ("datapoints not told", set(&wanted()).set_datapoints_to_alarm(None)),
+    let same: Vec<(&str, AlarmBuilder)> = vec![
+        ("as it was set", alarm_as_set(&wanted_alarm())),
+        ("topics in another order", alarm_as_set(&wanted_alarm()).set_alarm_actions(topics(&["b", "a"]))),
+        ("datapoints not told", alarm_as_set(&wanted_alarm()).set_datapoints_to_alarm(None)),
     ];
     for (case, alarm) in same {
-        assert_eq!(described(&alarm.build()).alarm, Some(wanted()), "{case}");
+        assert_eq!(alarm_state_from_sdk(&alarm.build()).alarm, Some(wanted_alarm()), "{case}");
     }
-    let other: Vec<(&str, Builder)> = vec![
-        ("threshold", set(&wanted()).threshold(90_001.0)),
-        ("no threshold", set(&wanted()).set_threshold(None)),
+    let other: Vec<(&str, AlarmBuilder)> = vec![
+        ("threshold", alarm_as_set(&wanted_alarm()).threshold(90_001.0)),
+        ("no threshold", alarm_as_set(&wanted_alarm()).set_threshold(None)),
         (
             "topic gone",
-            set(&wanted()).set_alarm_actions(topics(&["a"])).set_ok_actions(topics(&["a"])),
+            alarm_as_set(&wanted_alarm()).set_alarm_actions(topics(&["a"])).set_ok_actions(topics(&["a"])),
         ),
-        ("topic only when it rings", set(&wanted()).set_ok_actions(None)),
-        ("silence counts as fine", set(&wanted()).treat_missing_data("notBreaching")),
-        ("no word on silence", set(&wanted()).set_treat_missing_data(None)),
-        ("statistic", set(&wanted()).statistic(Statistic::Average)),
-        ("below", set(&wanted()).comparison_operator(ComparisonOperator::LessThanThreshold)),
+        ("topic only when it rings", alarm_as_set(&wanted_alarm()).set_ok_actions(None)),
+        ("silence counts as fine", alarm_as_set(&wanted_alarm()).treat_missing_data("notBreaching")),
+        ("no word on silence", alarm_as_set(&wanted_alarm()).set_treat_missing_data(None)),
+        ("statistic", alarm_as_set(&wanted_alarm()).statistic(Statistic::Average)),
+        ("below", alarm_as_set(&wanted_alarm()).comparison_operator(ComparisonOperator::LessThanThreshold)),
         (
             "below, as one is set that rings below",
-            set(&wanted())
+            alarm_as_set(&wanted_alarm())
                 .statistic(Statistic::Minimum)
                 .comparison_operator(ComparisonOperator::LessThanThreshold),
         ),
-        ("silence changes nothing", set(&wanted()).treat_missing_data("ignore")),
-        ("switched off", set(&wanted()).actions_enabled(false)),
-        ("period", set(&wanted()).period(60)),
-        ("periods", set(&wanted()).evaluation_periods(3).datapoints_to_alarm(3)),
-        ("one datapoint is enough", set(&wanted()).datapoints_to_alarm(1)),
-        ("a unit", set(&wanted()).unit(StandardUnit::Count)),
-        ("dimensions", set(&wanted()).set_dimensions(None)),
-        ("description", set(&wanted()).alarm_description("older")),
-        ("metric", set(&wanted()).metric_name("OffsiteAge")),
-        ("an expression instead of a metric", set(&wanted()).set_metric_name(None)),
+        ("silence changes nothing", alarm_as_set(&wanted_alarm()).treat_missing_data("ignore")),
+        ("switched off", alarm_as_set(&wanted_alarm()).actions_enabled(false)),
+        ("period", alarm_as_set(&wanted_alarm()).period(60)),
+        ("periods", alarm_as_set(&wanted_alarm()).evaluation_periods(3).datapoints_to_alarm(3)),
+        ("one datapoint is enough", alarm_as_set(&wanted_alarm()).datapoints_to_alarm(1)),
+        ("a unit", alarm_as_set(&wanted_alarm()).unit(StandardUnit::Count)),
+        ("dimensions", alarm_as_set(&wanted_alarm()).set_dimensions(None)),
+        ("description", alarm_as_set(&wanted_alarm()).alarm_description("older")),
+        ("metric", alarm_as_set(&wanted_alarm()).metric_name("OffsiteAge")),
+        ("an expression instead of a metric", alarm_as_set(&wanted_alarm()).set_metric_name(None)),
     ];
     for (case, alarm) in other {
-        assert_ne!(described(&alarm.build()).alarm, Some(wanted()), "{case}");
+        assert_ne!(alarm_state_from_sdk(&alarm.build()).alarm, Some(wanted_alarm()), "{case}");
     }
 }
 
@@ -245,17 +245,17 @@ async fn alarms_are_asked_for_a_hundred_names_at_a_time_and_told_with_their_stat
     let held = asked.clone();
     let found = mock!(Client::describe_alarms).then_compute_output(move |r| {
         held.lock().expect("a lock").push(r.alarm_names().len());
-        let alarm = set(&MetricAlarm { name: r.alarm_names()[0].clone(), ..wanted() }).build();
+        let alarm = alarm_as_set(&MetricAlarm { name: r.alarm_names()[0].clone(), ..wanted_alarm() }).build();
         DescribeAlarmsOutput::builder().metric_alarms(alarm).build()
     });
     let names: Vec<_> = (0..201).map(|n| format!("alarm-{n}")).collect();
-    let alarms = cloudwatch(&[&found]).alarms(&names).await.expect("alarms");
+    let alarms = mock_cloudwatch(&[&found]).describe_alarms(&names).await.expect("alarms");
     assert_eq!(*asked.lock().expect("a lock"), [100, 100, 1]);
     let names: Vec<_> = alarms.iter().map(|a| a.name.as_str()).collect();
     assert_eq!(names, ["alarm-0", "alarm-100", "alarm-200"]);
     assert_eq!((alarms[0].state.as_str(), alarms[0].reason.as_str()), ("ALARM", "no data"));
     assert_eq!(alarms[0].since.map(Timestamp::as_second), Some(1_795_000_000));
-    assert_eq!(cloudwatch(&[]).alarms(&[]).await, Ok(vec![]), "no names, no call");
+    assert_eq!(mock_cloudwatch(&[]).describe_alarms(&[]).await, Ok(vec![]), "no names, no call");
 }
 
 #[tokio::test]
@@ -271,19 +271,19 @@ async fn an_alarm_is_set_so_that_silence_rings_and_both_states_are_told() {
                 && r.alarm_actions().len() == 2
         })
         .then_output(|| PutMetricAlarmOutput::builder().build());
-    cloudwatch(&[&put]).set_alarm(&wanted()).await.expect("set");
+    mock_cloudwatch(&[&put]).put_alarm(&wanted_alarm()).await.expect("set");
     assert_eq!(put.num_calls(), 1);
 }
 
-fn data(values: &[f64]) -> GetMetricDataOutput {
+fn metric_data_output(values: &[f64]) -> GetMetricDataOutput {
     let result = MetricDataResult::builder().set_values(Some(values.to_vec())).build();
     GetMetricDataOutput::builder().metric_data_results(result).build()
 }
 
-async fn largest(rules: &[&Rule]) -> Result<Option<f64>, EdgeError> {
+async fn max_of_metric(rules: &[&Rule]) -> Result<Option<f64>, OperationError> {
     let span = SignedDuration::from_hours(3);
-    cloudwatch(rules)
-        .largest("AWS/RDS", "ReplicaLag", &[("DBInstanceIdentifier", "r")], at(NOW), span)
+    mock_cloudwatch(rules)
+        .max_value("AWS/RDS", "ReplicaLag", &[("DBInstanceIdentifier", "r")], parse_time(NOW), span)
         .await
 }
 
@@ -291,11 +291,11 @@ async fn largest(rules: &[&Rule]) -> Result<Option<f64>, EdgeError> {
 async fn the_largest_value_is_that_of_all_pages_and_none_without_data() {
     let first = mock!(Client::get_metric_data)
         .match_requests(|r| {
-            let from = at(NOW).as_second() - 3 * 3600;
+            let from = parse_time(NOW).as_second() - 3 * 3600;
             r.next_token().is_none() && r.start_time().map(DateTime::secs) == Some(from)
         })
         .then_output(|| {
-            let page = data(&[3.0, 1.0]);
+            let page = metric_data_output(&[3.0, 1.0]);
             GetMetricDataOutput::builder()
                 .set_metric_data_results(page.metric_data_results)
                 .next_token("2")
@@ -303,23 +303,23 @@ async fn the_largest_value_is_that_of_all_pages_and_none_without_data() {
         });
     let second = mock!(Client::get_metric_data)
         .match_requests(|r| r.next_token() == Some("2"))
-        .then_output(|| data(&[2.0, 40.0]));
-    assert_eq!(largest(&[&first, &second]).await, Ok(Some(40.0)));
+        .then_output(|| metric_data_output(&[2.0, 40.0]));
+    assert_eq!(max_of_metric(&[&first, &second]).await, Ok(Some(40.0)));
 
-    let zero = mock!(Client::get_metric_data).then_output(|| data(&[0.0]));
-    assert_eq!(largest(&[&zero]).await, Ok(Some(0.0)), "a zero is a value");
-    let silent = mock!(Client::get_metric_data).then_output(|| data(&[]));
-    assert_eq!(largest(&[&silent]).await, Ok(None));
+    let zero = mock!(Client::get_metric_data).then_output(|| metric_data_output(&[0.0]));
+    assert_eq!(max_of_metric(&[&zero]).await, Ok(Some(0.0)), "a zero is a value");
+    let silent = mock!(Client::get_metric_data).then_output(|| metric_data_output(&[]));
+    assert_eq!(max_of_metric(&[&silent]).await, Ok(None));
     let nothing =
         mock!(Client::get_metric_data).then_output(|| GetMetricDataOutput::builder().build());
-    assert_eq!(largest(&[&nothing]).await, Ok(None));
+    assert_eq!(max_of_metric(&[&nothing]).await, Ok(None));
 
     let denied = mock!(Client::get_metric_data)
         .match_requests(|r| r.next_token() == Some("2"))
-        .then_http_response(|| refusal(403, "AccessDenied"));
-    let error = largest(&[&first, &denied]).await.expect_err("no second page");
+        .then_http_response(|| error_response(403, "AccessDenied"));
+    let error = max_of_metric(&[&first, &denied]).await.expect_err("no second page");
     assert_eq!(
         (error.kind, error.to_string().as_str()),
-        (Kind::Denied, "read metric ReplicaLag: AccessDenied")
+        (OperationErrorKind::Denied, "read metric ReplicaLag: AccessDenied")
     );
 }

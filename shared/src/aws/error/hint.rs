@@ -1,9 +1,9 @@
 //! What to do about a refusal: first by its code, then by its kind. A hint fits the operation, and can be done.
 
-use super::Kind;
+use super::OperationErrorKind;
 
 /// What to do about an error code of AWS or of an S3-compatible store, where the code alone says it.
-pub(super) fn of_code(code: &str) -> Option<&'static str> {
+pub(super) fn hint_for_code(code: &str) -> Option<&'static str> {
     Some(match code {
         // Who asks is not known, or not any more: no permission mends that.
         "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" | "RequestExpired" => {
@@ -62,7 +62,7 @@ pub(super) fn of_code(code: &str) -> Option<&'static str> {
         "KMS.NotFoundException" => {
             "check the key's ARN, its region and its account in the policy; a key that was deleted does not come back"
         }
-        code if throttled(code) => {
+        code if is_throttling_code(code) => {
             "nothing if it is rare: the next run tries again; otherwise see who else uses up the account's calls"
         }
         "ServiceUnavailable" | "InternalError" | "InternalFailure" | "InternalServerError" => {
@@ -82,47 +82,47 @@ pub(super) fn of_code(code: &str) -> Option<&'static str> {
 }
 
 /// What to do about a kind of refusal. `theirs` is whether the words before it are a service's own, with a code.
-pub(super) fn of_kind(kind: Kind, theirs: bool) -> &'static str {
+pub(super) fn hint_for_kind(kind: OperationErrorKind, theirs: bool) -> &'static str {
     match kind {
-        Kind::Denied => "allow this action in the role that made the call",
-        Kind::Missing => "check the name, the account and the region in the policy",
-        Kind::Exists => "look at what is there under that name",
-        Kind::Busy => "nothing: the next run tries again",
-        Kind::Quota => "nothing if it is rare: the next run goes on; otherwise raise the quota",
-        Kind::Key => "check that the key is enabled and that its key policy lets this role use it",
-        Kind::Archived => {
+        OperationErrorKind::Denied => "allow this action in the role that made the call",
+        OperationErrorKind::Missing => "check the name, the account and the region in the policy",
+        OperationErrorKind::Exists => "look at what is there under that name",
+        OperationErrorKind::Busy => "nothing: the next run tries again",
+        OperationErrorKind::Quota => "nothing if it is rare: the next run goes on; otherwise raise the quota",
+        OperationErrorKind::Key => "check that the key is enabled and that its key policy lets this role use it",
+        OperationErrorKind::Archived => {
             "it lies in an archive class: restore it for some days (aws s3api restore-object), then it can be read"
         }
-        Kind::CustomerKey => {
+        OperationErrorKind::CustomerKey => {
             "copy it by hand with its key (aws s3 cp --sse-c-copy-source), or write such objects with a key of KMS"
         }
-        Kind::Database => {
+        OperationErrorKind::Database => {
             "check that the server runs and that host, port, user and password are right"
         }
-        Kind::Store => "check the store's address, credentials and free space",
-        Kind::CleanUp => "check that the role may delete there",
-        Kind::Unreachable => "check the network and the endpoint; the next run tries again",
-        Kind::Late => {
+        OperationErrorKind::Store => "check the store's address, credentials and free space",
+        OperationErrorKind::CleanUp => "check that the role may delete there",
+        OperationErrorKind::Unreachable => "check the network and the endpoint; the next run tries again",
+        OperationErrorKind::Late => {
             "nothing: the next run goes on; a demand goes on when it is asked again under its name"
         }
-        Kind::Refused if theirs => {
+        OperationErrorKind::Refused if theirs => {
             "look this code up in the reference of that call; Holdfast tries again with the next run"
         }
-        Kind::Refused => {
+        OperationErrorKind::Refused => {
             "this is not what Holdfast expects there: look at it; the next run tries again"
         }
     }
 }
 
 /// Whether a code says "slow down".
-pub(super) fn throttled(code: &str) -> bool {
+pub(super) fn is_throttling_code(code: &str) -> bool {
     code.contains("Throttl")
         || matches!(code, "SlowDown" | "RequestLimitExceeded" | "TooManyRequestsException")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{EdgeError, kind};
+    use super::super::{OperationError, kind_for_code};
 
     /// Operation, code, and a word that the hint must have; then words that it must not have.
     const TABLE: &[(&str, &str, &str, &[&str])] = &[
@@ -158,12 +158,12 @@ mod tests {
     #[test]
     fn every_code_has_a_hint_that_fits_it() {
         for (doing, code, wanted, wrong) in TABLE {
-            let error = EdgeError {
-                doing: (*doing).into(),
-                why: format!("{code}: said AWS"),
-                kind: kind(code),
+            let error = OperationError {
+                operation: (*doing).into(),
+                message: format!("{code}: said AWS"),
+                kind: kind_for_code(code),
                 code: Some((*code).into()),
-                mend: None,
+                hint: None,
             };
             let hint = error.hint();
             assert!(hint.contains(wanted), "{doing} {code}: {hint}");
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn what_holdfast_itself_refused_is_not_told_as_aws_s() {
-        let ours = EdgeError::refused("read s3://b/k", "it is not UTF-8 text");
+        let ours = OperationError::from_message("read s3://b/k", "it is not UTF-8 text");
         assert!(ours.hint().contains("not what Holdfast expects"), "{}", ours.hint());
     }
 }

@@ -1,13 +1,13 @@
 use super::*;
 use crate::{
     aws::{
-        Aws, Calls, Kind,
-        wire::{self, Answer, Asked},
+        AwsClients, CallCounter, OperationErrorKind,
+        wire::{self, CannedResponse, RecordedRequest},
     },
     model,
-    observe::{Where, observe},
+    observe::{ObservationScope, observe_inventory},
     policy::Policy,
-    run::{Budget, World},
+    run::{Deadline, RunContext},
 };
 use aws_sdk_rds::{
     config::{http::HttpResponse, retry::RetryConfig},
@@ -29,8 +29,8 @@ use std::sync::{Arc, Mutex};
 mod count;
 mod wired;
 
-fn home() -> Place {
-    Place {
+fn home_location() -> Location {
+    Location {
         account: "111122223333".parse().expect("an account"),
         region: "eu-west-1".parse().expect("a region"),
         role: None,
@@ -38,32 +38,32 @@ fn home() -> Place {
 }
 
 /// RDS behind mocked answers.
-fn rds(rules: &[&Rule]) -> Rds {
+fn mock_rds(rules: &[&Rule]) -> RdsClient {
     let once = RetryConfig::disabled();
     let client =
         mock_client!(aws_sdk_rds, RuleMode::MatchAny, rules, |c| c.retry_config(once.clone()));
-    Rds::new(client, home())
+    RdsClient::new(client, home_location())
 }
 
 /// A refusal as RDS writes it on the wire.
-fn refusal(status: u16, code: &str) -> HttpResponse {
-    let (status, body) = wire::refusal(status, code);
+fn error_response(status: u16, code: &str) -> HttpResponse {
+    let (status, body) = wire::query_error_response(status, code);
     HttpResponse::new(status.try_into().expect("a status"), SdkBody::from(body))
 }
 
-fn seconds(time: &str) -> DateTime {
-    DateTime::from_secs(model::at(time).as_second())
+fn sdk_time(time: &str) -> DateTime {
+    DateTime::from_secs(model::parse_time(time).as_second())
 }
 
-fn instance(id: &str) -> DbInstance {
+fn instance_named(id: &str) -> DbInstance {
     DbInstance::builder().db_instance_identifier(id).dbi_resource_id(format!("db-{id}")).build()
 }
 
-fn cluster(id: &str, engine: &str) -> DbCluster {
+fn cluster_named(id: &str, engine: &str) -> DbCluster {
     DbCluster::builder().db_cluster_identifier(id).engine(engine).build()
 }
 
-fn snapshot(id: &str) -> aws_sdk_rds::types::builders::DbSnapshotBuilder {
+fn snapshot_builder(id: &str) -> aws_sdk_rds::types::builders::DbSnapshotBuilder {
     DbSnapshot::builder().db_snapshot_identifier(id).status("available")
 }
 
@@ -80,17 +80,17 @@ fn two_pages() -> [Rule; 4] {
     [
         mock!(Client::describe_db_instances)
             .match_requests(|r| r.marker().is_none())
-            .then_output(|| Instances::builder().marker("2").db_instances(instance("a")).build()),
+            .then_output(|| Instances::builder().marker("2").db_instances(instance_named("a")).build()),
         mock!(Client::describe_db_clusters).match_requests(|r| r.marker().is_none()).then_output(
             || {
                 Clusters::builder()
                     .marker("2")
-                    .db_clusters(cluster("c", "aurora-postgresql"))
+                    .db_clusters(cluster_named("c", "aurora-postgresql"))
                     .build()
             },
         ),
         mock!(Client::describe_db_snapshots).match_requests(|r| r.marker().is_none()).then_output(
-            || Snapshots::builder().marker("2").db_snapshots(snapshot("a-1").build()).build(),
+            || Snapshots::builder().marker("2").db_snapshots(snapshot_builder("a-1").build()).build(),
         ),
         mock!(Client::describe_db_cluster_snapshots)
             .match_requests(|r| r.marker().is_none())
@@ -105,13 +105,13 @@ fn last_pages() -> [Rule; 4] {
     [
         mock!(Client::describe_db_instances)
             .match_requests(|r| r.marker() == Some("2"))
-            .then_output(|| Instances::builder().db_instances(instance("b")).build()),
+            .then_output(|| Instances::builder().db_instances(instance_named("b")).build()),
         mock!(Client::describe_db_clusters)
             .match_requests(|r| r.marker() == Some("2"))
-            .then_output(|| Clusters::builder().db_clusters(cluster("d", "postgres")).build()),
+            .then_output(|| Clusters::builder().db_clusters(cluster_named("d", "postgres")).build()),
         mock!(Client::describe_db_snapshots)
             .match_requests(|r| r.marker() == Some("2"))
-            .then_output(|| Snapshots::builder().db_snapshots(snapshot("a-2").build()).build()),
+            .then_output(|| Snapshots::builder().db_snapshots(snapshot_builder("a-2").build()).build()),
         mock!(Client::describe_db_cluster_snapshots)
             .match_requests(|r| r.marker() == Some("2"))
             .then_output(|| {
@@ -126,9 +126,9 @@ fn last_pages() -> [Rule; 4] {
 async fn every_list_is_read_to_its_last_page() {
     let (first, last) = (two_pages(), last_pages());
     let rules: Vec<_> = first.iter().chain(&last).collect();
-    let fleet = rds(&rules).fleet().await.expect("a fleet");
+    let fleet = mock_rds(&rules).inventory().await.expect("a fleet");
     let databases: Vec<_> = fleet.databases.iter().map(|d| (d.id.as_str(), d.family)).collect();
-    let (instance, cluster) = (Family::Instance, Family::Cluster);
+    let (instance, cluster) = (DatabaseKind::Instance, DatabaseKind::Cluster);
     assert_eq!(databases, [("a", instance), ("b", instance), ("c", cluster), ("d", cluster)]);
     let points: Vec<_> = fleet.points.iter().map(|p| p.id.as_str()).collect();
     assert_eq!(points, ["a-1", "a-2", "c-1", "c-2"]);
@@ -138,19 +138,19 @@ async fn every_list_is_read_to_its_last_page() {
 #[tokio::test]
 async fn a_last_page_that_fails_fails_the_whole_and_never_leaves_half_a_fleet() {
     let denied = [
-        mock!(Client::describe_db_instances).then_http_response(|| refusal(403, "AccessDenied")),
-        mock!(Client::describe_db_clusters).then_http_response(|| refusal(403, "AccessDenied")),
-        mock!(Client::describe_db_snapshots).then_http_response(|| refusal(403, "AccessDenied")),
+        mock!(Client::describe_db_instances).then_http_response(|| error_response(403, "AccessDenied")),
+        mock!(Client::describe_db_clusters).then_http_response(|| error_response(403, "AccessDenied")),
+        mock!(Client::describe_db_snapshots).then_http_response(|| error_response(403, "AccessDenied")),
         mock!(Client::describe_db_cluster_snapshots)
-            .then_http_response(|| refusal(403, "AccessDenied")),
+            .then_http_response(|| error_response(403, "AccessDenied")),
     ];
     let mut said = Vec::new();
     for (i, denied) in denied.iter().enumerate() {
         let (first, last) = (two_pages(), last_pages());
         let last = last.iter().enumerate().map(|(n, rule)| if n == i { denied } else { rule });
         let rules: Vec<_> = first.iter().chain(last).collect();
-        let error = rds(&rules).fleet().await.expect_err("half a fleet");
-        assert_eq!(error.kind, Kind::Denied);
+        let error = mock_rds(&rules).inventory().await.expect_err("half a fleet");
+        assert_eq!(error.kind, OperationErrorKind::Denied);
         said.push(error.to_string());
     }
     insta::assert_snapshot!(said.join("\n"), @"
@@ -166,10 +166,10 @@ async fn what_is_no_database_of_its_own_or_not_of_rds_is_left_out() {
     let instances = mock!(Client::describe_db_instances).then_output(|| {
         let member = DbInstance::builder().db_instance_identifier("member").engine("docdb");
         let member = member.db_cluster_identifier("cluster").build();
-        Instances::builder().db_instances(member).db_instances(instance("own")).build()
+        Instances::builder().db_instances(member).db_instances(instance_named("own")).build()
     });
     let clusters = mock!(Client::describe_db_clusters).then_output(|| {
-        let all = ["docdb", "neptune", "aurora-mysql", "postgres"].map(|e| cluster(e, e));
+        let all = ["docdb", "neptune", "aurora-mysql", "postgres"].map(|e| cluster_named(e, e));
         Clusters::builder().set_db_clusters(Some(all.to_vec())).build()
     });
     let snapshots =
@@ -179,8 +179,8 @@ async fn what_is_no_database_of_its_own_or_not_of_rds_is_left_out() {
             ["docdb", "neptune", "aurora-mysql"].map(|e| cluster_snapshot(e).engine(e).build());
         ClusterSnapshots::builder().set_db_cluster_snapshots(Some(all.to_vec())).build()
     });
-    let rds = rds(&[&instances, &clusters, &snapshots, &cluster_snapshots]);
-    let fleet = rds.fleet().await.expect("a fleet");
+    let rds = mock_rds(&[&instances, &clusters, &snapshots, &cluster_snapshots]);
+    let fleet = rds.inventory().await.expect("a fleet");
     let databases: Vec<_> = fleet.databases.iter().map(|d| d.id.as_str()).collect();
     assert_eq!(databases, ["own", "aurora-mysql", "postgres"]);
     let points: Vec<_> = fleet.points.iter().map(|p| p.id.as_str()).collect();
@@ -188,10 +188,10 @@ async fn what_is_no_database_of_its_own_or_not_of_rds_is_left_out() {
 }
 
 /// The one point that RDS describes, and how it stands.
-async fn stands(snapshot: DbSnapshot) -> String {
+async fn describe_state(snapshot: DbSnapshot) -> String {
     let rule = mock!(Client::describe_db_snapshots)
         .then_output(move || Snapshots::builder().db_snapshots(snapshot.clone()).build());
-    let point = rds(&[&rule]).point(Family::Instance, "s").await.expect("an answer");
+    let point = mock_rds(&[&rule]).describe_snapshot(DatabaseKind::Instance, "s").await.expect("an answer");
     let point = point.expect("a point");
     let time = point.data_time.map_or("no time".into(), |t| t.to_string());
     format!("{:?} {time}{}", point.state, if point.automated { " automated" } else { "" })
@@ -201,17 +201,17 @@ async fn stands(snapshot: DbSnapshot) -> String {
 async fn a_snapshots_time_is_the_datas_and_never_the_copys() {
     let (data, original, own) =
         ("2026-11-20T01:00:00Z", "2026-11-20T02:00:00Z", "2026-11-20T03:00:00Z");
-    let base = || snapshot("s").snapshot_create_time(seconds(own));
-    let both = || base().original_snapshot_create_time(seconds(original));
+    let base = || snapshot_builder("s").snapshot_create_time(sdk_time(own));
+    let both = || base().original_snapshot_create_time(sdk_time(original));
     let copy = |s: aws_sdk_rds::types::builders::DbSnapshotBuilder| {
         s.source_db_snapshot_identifier("arn:aws:rds:eu-west-1:111122223333:snapshot:x")
     };
     let marked = tag("holdfast:copy-of", "arn:aws:rds:eu-west-1:111122223333:snapshot:x");
     let table = [
-        ("all three", both().snapshot_database_time(seconds(data))),
+        ("all three", both().snapshot_database_time(sdk_time(data))),
         ("no time of the data", both()),
         ("only its own", base()),
-        ("a copy with all three", copy(both().snapshot_database_time(seconds(data)))),
+        ("a copy with all three", copy(both().snapshot_database_time(sdk_time(data)))),
         ("a copy without the data's", copy(both())),
         ("a copy with its own only", copy(base())),
         ("a copy by our mark only", base().tag_list(marked)),
@@ -229,7 +229,7 @@ async fn a_snapshots_time_is_the_datas_and_never_the_copys() {
     ];
     let mut rows = Vec::new();
     for (case, snapshot) in table {
-        rows.push(format!("{case}: {}", stands(snapshot.build()).await));
+        rows.push(format!("{case}: {}", describe_state(snapshot.build()).await));
     }
     insta::assert_snapshot!(rows.join("\n"), @r#"
     all three: Good 2026-11-20T01:00:00Z
@@ -255,7 +255,7 @@ async fn a_snapshots_time_is_the_datas_and_never_the_copys() {
 
 #[tokio::test]
 async fn a_cluster_copys_time_is_what_its_maker_wrote_on_it() {
-    let own = || cluster_snapshot("s").snapshot_create_time(seconds("2026-11-20T03:00:00Z"));
+    let own = || cluster_snapshot("s").snapshot_create_time(sdk_time("2026-11-20T03:00:00Z"));
     let copy =
         || own().source_db_cluster_snapshot_arn("arn:aws:rds:eu-west-1:1:cluster-snapshot:x");
     let table = [
@@ -275,7 +275,7 @@ async fn a_cluster_copys_time_is_what_its_maker_wrote_on_it() {
         let rule = mock!(Client::describe_db_cluster_snapshots).then_output(move || {
             ClusterSnapshots::builder().db_cluster_snapshots(snapshot.clone()).build()
         });
-        let point = rds(&[&rule]).point(Family::Cluster, "s").await.expect("an answer");
+        let point = mock_rds(&[&rule]).describe_snapshot(DatabaseKind::Cluster, "s").await.expect("an answer");
         let time = point.expect("a point").data_time.map_or("no time".into(), |t| t.to_string());
         rows.push(format!("{case}: {time}"));
     }
@@ -296,7 +296,7 @@ async fn a_snapshot_is_found_by_its_arn_whatever_its_identifier_holds() {
             && r.snapshot_type() == Some("automated")
     });
     let instance = instance.then_output(|| {
-        let found = snapshot("rds:orders-2026-11-20-02-00").db_instance_identifier("orders");
+        let found = snapshot_builder("rds:orders-2026-11-20-02-00").db_instance_identifier("orders");
         Snapshots::builder().db_snapshots(found.build()).build()
     });
     let cluster = mock!(Client::describe_db_cluster_snapshots).match_requests(|r| {
@@ -308,11 +308,11 @@ async fn a_snapshot_is_found_by_its_arn_whatever_its_identifier_holds() {
     });
     let gone = mock!(Client::describe_db_snapshots)
         .match_requests(|r| r.db_snapshot_identifier() == Some("gone"))
-        .then_http_response(|| refusal(404, "DBSnapshotNotFound"));
+        .then_http_response(|| error_response(404, "DBSnapshotNotFound"));
     let denied = mock!(Client::describe_db_snapshots)
         .match_requests(|r| r.db_snapshot_identifier() == Some("secret"))
-        .then_http_response(|| refusal(403, "AccessDenied"));
-    let rds = rds(&[&instance, &cluster, &gone, &denied]);
+        .then_http_response(|| error_response(403, "AccessDenied"));
+    let rds = mock_rds(&[&instance, &cluster, &gone, &denied]);
     let mut rows = Vec::new();
     for arn in [
         "arn:aws:rds:eu-west-1:111122223333:snapshot:rds:orders-2026-11-20-02-00",
@@ -323,7 +323,7 @@ async fn a_snapshot_is_found_by_its_arn_whatever_its_identifier_holds() {
         "rds:orders-2026-11-20-02-00",
         "",
     ] {
-        let said = match rds.point_at(arn).await {
+        let said = match rds.find_snapshot_by_arn(arn).await {
             Ok(Some(point)) => format!("{:?} {}", point.family, point.database),
             Ok(None) => "none".into(),
             Err(e) => format!("{e}; {}", e.hint()),
@@ -342,17 +342,17 @@ async fn a_snapshot_is_found_by_its_arn_whatever_its_identifier_holds() {
 }
 
 /// A point whose database is looked for.
-async fn point_of(family: Family, name: &str, resource_id: &str) -> Point {
+async fn point_of(family: DatabaseKind, name: &str, resource_id: &str) -> RecoveryPoint {
     let (name, id) = (name.to_owned(), resource_id.to_owned());
     let instance = mock!(Client::describe_db_snapshots).then_output({
-        let found = snapshot("s").db_instance_identifier(&name).dbi_resource_id(&id).build();
+        let found = snapshot_builder("s").db_instance_identifier(&name).dbi_resource_id(&id).build();
         move || Snapshots::builder().db_snapshots(found.clone()).build()
     });
     let cluster = mock!(Client::describe_db_cluster_snapshots).then_output(move || {
         let found = cluster_snapshot("s").db_cluster_identifier(&name).db_cluster_resource_id(&id);
         ClusterSnapshots::builder().db_cluster_snapshots(found.build()).build()
     });
-    let point = rds(&[&instance, &cluster]).point(family, "s").await;
+    let point = mock_rds(&[&instance, &cluster]).describe_snapshot(family, "s").await;
     point.expect("an answer").expect("a point")
 }
 
@@ -377,7 +377,7 @@ async fn one_database_is_found_by_its_resource_id_under_any_name() {
         .match_requests(|r| r.dbi_resource_id() == Some("db-1"))
         .then_output(|| {
             let point = |id: &str, name: &str, resource: &str| {
-                snapshot(id).db_instance_identifier(name).dbi_resource_id(resource).build()
+                snapshot_builder(id).db_instance_identifier(name).dbi_resource_id(resource).build()
             };
             let all = vec![
                 point("before", "orders", "db-1"),
@@ -386,8 +386,8 @@ async fn one_database_is_found_by_its_resource_id_under_any_name() {
             ];
             Snapshots::builder().set_db_snapshots(Some(all)).build()
         });
-    let point = point_of(Family::Instance, "orders", "db-1").await;
-    let fleet = rds(&[&instances, &points]).fleet_of(&point).await.expect("a fleet");
+    let point = point_of(DatabaseKind::Instance, "orders", "db-1").await;
+    let fleet = mock_rds(&[&instances, &points]).inventory_for_point(&point).await.expect("a fleet");
     let databases: Vec<_> = fleet.databases.iter().map(|d| d.id.as_str()).collect();
     let points: Vec<_> = fleet.points.iter().map(|p| p.id.as_str()).collect();
     assert_eq!((databases, points), (vec!["orders-old1"], vec!["before", "after"]));
@@ -396,21 +396,21 @@ async fn one_database_is_found_by_its_resource_id_under_any_name() {
 #[tokio::test]
 async fn one_database_that_is_gone_still_has_its_points() {
     let database = mock!(Client::describe_db_instances)
-        .then_http_response(|| refusal(404, "DBInstanceNotFound"));
+        .then_http_response(|| error_response(404, "DBInstanceNotFound"));
     let points = mock!(Client::describe_db_snapshots).then_output(|| {
-        let last = snapshot("last").db_instance_identifier("orders").dbi_resource_id("db-1");
+        let last = snapshot_builder("last").db_instance_identifier("orders").dbi_resource_id("db-1");
         Snapshots::builder().db_snapshots(last.build()).build()
     });
-    let point = point_of(Family::Instance, "orders", "db-1").await;
-    let fleet = rds(&[&database, &points]).fleet_of(&point).await.expect("a fleet");
+    let point = point_of(DatabaseKind::Instance, "orders", "db-1").await;
+    let fleet = mock_rds(&[&database, &points]).inventory_for_point(&point).await.expect("a fleet");
     assert_eq!((fleet.databases.len(), fleet.points.len()), (0, 1));
 
     let cluster = mock!(Client::describe_db_clusters)
-        .then_http_response(|| refusal(404, "DBClusterNotFoundFault"));
+        .then_http_response(|| error_response(404, "DBClusterNotFoundFault"));
     let none = mock!(Client::describe_db_cluster_snapshots)
         .then_output(|| ClusterSnapshots::builder().build());
-    let point = point_of(Family::Cluster, "ledger", "cluster-1").await;
-    let fleet = rds(&[&cluster, &none]).fleet_of(&point).await;
+    let point = point_of(DatabaseKind::Cluster, "ledger", "cluster-1").await;
+    let fleet = mock_rds(&[&cluster, &none]).inventory_for_point(&point).await;
     assert_eq!(fleet.expect("a fleet").databases, []);
 }
 
@@ -420,11 +420,11 @@ async fn a_copy_is_of_the_database_that_its_maker_wrote_on_it() {
     let copy = |s: aws_sdk_rds::types::builders::DbSnapshotBuilder| {
         s.source_db_snapshot_identifier("arn:aws:rds:eu-west-1:111122223333:snapshot:x")
     };
-    let own = || snapshot("s").dbi_resource_id("db-RDS");
+    let own = || snapshot_builder("s").dbi_resource_id("db-RDS");
     let table = [
         ("an original", own()),
         ("an original that is marked", own().tag_list(marked("db-MARK"))),
-        ("an original of which RDS tells nothing", snapshot("s").tag_list(marked("db-MARK"))),
+        ("an original of which RDS tells nothing", snapshot_builder("s").tag_list(marked("db-MARK"))),
         ("a copy", copy(own())),
         ("a copy that is marked", copy(own().tag_list(marked("db-MARK")))),
     ];
@@ -433,7 +433,7 @@ async fn a_copy_is_of_the_database_that_its_maker_wrote_on_it() {
         let snapshot = snapshot.build();
         let rule = mock!(Client::describe_db_snapshots)
             .then_output(move || Snapshots::builder().db_snapshots(snapshot.clone()).build());
-        let point = rds(&[&rule]).point(Family::Instance, "s").await.expect("an answer");
+        let point = mock_rds(&[&rule]).describe_snapshot(DatabaseKind::Instance, "s").await.expect("an answer");
         rows.push(format!("{case}: {}", point.expect("a point").resource_id));
     }
     insta::assert_snapshot!(rows.join("\n"), @"
@@ -451,7 +451,7 @@ async fn restore_windows_are_of_living_instances_and_may_have_no_begin_yet() {
     let backup = |id: &str| {
         DbInstanceAutomatedBackup::builder().db_instance_identifier("orders").dbi_resource_id(id)
     };
-    let window = RestoreWindow::builder().earliest_time(seconds("2026-11-13T02:00:00Z")).build();
+    let window = RestoreWindow::builder().earliest_time(sdk_time("2026-11-13T02:00:00Z")).build();
     let backups = vec![
         backup("a").status("active").restore_window(window.clone()).build(),
         backup("b").status("creating").build(),
@@ -462,9 +462,9 @@ async fn restore_windows_are_of_living_instances_and_may_have_no_begin_yet() {
         let page = aws_sdk_rds::operation::describe_db_instance_automated_backups::DescribeDbInstanceAutomatedBackupsOutput::builder();
         page.set_db_instance_automated_backups(Some(backups.clone())).build()
     });
-    let found = rds(&[&rule]).earliest_restorable().await.expect("an answer");
+    let found = mock_rds(&[&rule]).earliest_restorable().await.expect("an answer");
     let expected =
-        [("a".to_owned(), Some(model::at("2026-11-13T02:00:00Z"))), ("b".to_owned(), None)];
+        [("a".to_owned(), Some(model::parse_time("2026-11-13T02:00:00Z"))), ("b".to_owned(), None)];
     assert_eq!(found, BTreeMap::from(expected));
 }
 
@@ -499,8 +499,8 @@ async fn a_refusal_is_sorted_by_what_a_caller_can_do_about_it() {
     let mut rows = Vec::new();
     for (status, code) in table {
         let rule =
-            mock!(Client::create_db_snapshot).then_http_response(move || refusal(status, code));
-        let taken = rds(&[&rule]).take(Family::Instance, "orders", "s", &BTreeMap::new()).await;
+            mock!(Client::create_db_snapshot).then_http_response(move || error_response(status, code));
+        let taken = mock_rds(&[&rule]).create_snapshot(DatabaseKind::Instance, "orders", "s", &BTreeMap::new()).await;
         let error = taken.expect_err(code);
         assert_eq!(error.to_string(), format!("create snapshot s: {code}: said AWS"));
         rows.push(format!("{:?} {code}: {}", error.kind, error.hint()));
@@ -535,24 +535,24 @@ async fn a_refusal_is_sorted_by_what_a_caller_can_do_about_it() {
 
 #[tokio::test]
 async fn deleting_what_is_gone_is_done_and_what_is_refused_is_an_error() {
-    let policy = wired::policy();
-    let database = model::database("orders", model::at("2026-11-20T12:00:00Z"));
-    let point = model::point(&policy, &database, "daily", model::at("2026-11-20T02:00:00Z"));
+    let policy = wired::offsite_policy();
+    let database = model::db_instance("orders", model::parse_time("2026-11-20T12:00:00Z"));
+    let point = model::owned_snapshot(&policy, &database, "daily", model::parse_time("2026-11-20T02:00:00Z"));
     let cleared = |family| {
-        let point = Point { family, ..point.clone() };
-        Cleared::new(point, model::at("2026-11-20T12:00:00Z"))
+        let point = RecoveryPoint { family, ..point.clone() };
+        DeletionPermit::new(point, model::parse_time("2026-11-20T12:00:00Z"))
     };
     let gone = [
-        mock!(Client::delete_db_snapshot).then_http_response(|| refusal(404, "DBSnapshotNotFound")),
+        mock!(Client::delete_db_snapshot).then_http_response(|| error_response(404, "DBSnapshotNotFound")),
         mock!(Client::delete_db_cluster_snapshot)
-            .then_http_response(|| refusal(404, "DBClusterSnapshotNotFoundFault")),
+            .then_http_response(|| error_response(404, "DBClusterSnapshotNotFoundFault")),
     ];
-    let store = rds(&gone.iter().collect::<Vec<_>>());
-    for family in [Family::Instance, Family::Cluster] {
-        assert_eq!(store.delete(&cleared(family)).await, Ok(()));
+    let store = mock_rds(&gone.iter().collect::<Vec<_>>());
+    for family in [DatabaseKind::Instance, DatabaseKind::Cluster] {
+        assert_eq!(store.delete_snapshot(&cleared(family)).await, Ok(()));
     }
     let busy = mock!(Client::delete_db_snapshot)
-        .then_http_response(|| refusal(400, "InvalidDBSnapshotState"));
-    let error = rds(&[&busy]).delete(&cleared(Family::Instance)).await.expect_err("busy");
-    assert_eq!(error.kind, Kind::Busy);
+        .then_http_response(|| error_response(400, "InvalidDBSnapshotState"));
+    let error = mock_rds(&[&busy]).delete_snapshot(&cleared(DatabaseKind::Instance)).await.expect_err("busy");
+    assert_eq!(error.kind, OperationErrorKind::Busy);
 }

@@ -3,20 +3,20 @@
 /// Percent-encodes a copy source: S3 takes everything but letters, digits, `-._~` and the slash as escapes. A plus left
 /// as it is would be read as a space.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>
-pub(super) fn copy_source(bucket: &str, key: &str) -> String {
+pub(super) fn encode_copy_source(bucket: &str, key: &str) -> String {
     let mut out = String::with_capacity(bucket.len() + 1 + key.len());
     out.push_str(bucket);
     out.push('/');
-    encode(key, b"-._~/", &mut out);
+    append_percent_encoded(key, b"-._~/", &mut out);
     out
 }
 
 /// Percent-encodes a tag's key or value for the `x-amz-tagging` header, where `/` and `=` separate nothing by chance.
-pub(super) fn query(text: &str, out: &mut String) {
-    encode(text, b"-._~", out);
+pub(super) fn append_query_encoded(text: &str, out: &mut String) {
+    append_percent_encoded(text, b"-._~", out);
 }
 
-fn encode(text: &str, plain: &[u8], out: &mut String) {
+fn append_percent_encoded(text: &str, plain: &[u8], out: &mut String) {
     use std::fmt::Write;
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || plain.contains(&byte) {
@@ -29,7 +29,7 @@ fn encode(text: &str, plain: &[u8], out: &mut String) {
 
 /// Reads a key of a list that was asked for with `encoding-type=url`: escapes, and a plus for a space. None when it is
 /// no UTF-8 or an escape is cut short.
-pub(super) fn listed(text: &str) -> Option<String> {
+pub(super) fn decode_listed_key(text: &str) -> Option<String> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
@@ -47,12 +47,12 @@ pub(super) fn listed(text: &str) -> Option<String> {
 }
 
 /// An `ETag` as it stands in conditions: in quotes.
-pub(super) fn quoted(etag: &str) -> String {
+pub(super) fn quoted_etag(etag: &str) -> String {
     format!("\"{etag}\"")
 }
 
 /// An `ETag` as it is compared: without quotes, which some S3-compatible stores leave out.
-pub(super) fn bare(etag: &str) -> String {
+pub(super) fn unquoted_etag(etag: &str) -> String {
     etag.trim_matches('"').to_owned()
 }
 
@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn a_copy_source_escapes_what_s3_would_read_otherwise() {
         let table = ["a/b.dump", "a b", "a+b", "50%", "naïve/Ω", "q?x=1&y#z", "~-_."];
-        let written: Vec<_> = table.iter().map(|k| copy_source("bucket", k)).collect();
+        let written: Vec<_> = table.iter().map(|k| encode_copy_source("bucket", k)).collect();
         insta::assert_snapshot!(written.join("\n"), @"
         bucket/a/b.dump
         bucket/a%20b
@@ -79,17 +79,17 @@ mod tests {
     #[test]
     fn a_cut_escape_is_no_key() {
         for text in ["%", "%4", "%zz", "%ff"] {
-            assert_eq!(listed(text), None, "{text}");
+            assert_eq!(decode_listed_key(text), None, "{text}");
         }
-        assert_eq!(listed("a+b%2Bc").as_deref(), Some("a b+c"));
+        assert_eq!(decode_listed_key("a+b%2Bc").as_deref(), Some("a b+c"));
     }
 
     proptest! {
         #[test]
         fn every_key_survives_being_written_and_read(key in ".*") {
-            let source = copy_source("b", &key);
+            let source = encode_copy_source("b", &key);
             prop_assert!(source.is_ascii());
-            prop_assert_eq!(listed(source.strip_prefix("b/").expect("the bucket")), Some(key));
+            prop_assert_eq!(decode_listed_key(source.strip_prefix("b/").expect("the bucket")), Some(key));
         }
     }
 }

@@ -1,21 +1,21 @@
 //! Two listings side by side, neither held in memory.
 
-use super::objects::{Object, Objects};
-use crate::aws::EdgeError;
+use super::objects::{S3Object, ObjectLister};
+use crate::aws::OperationError;
 use std::cmp::Ordering;
 
 /// What stands under one key on the two sides.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pair {
+pub enum ObjectPair {
     /// In the source alone.
-    Missing(Object),
+    Missing(S3Object),
     /// On both sides: the source's, then the copy's.
-    Both(Object, Object),
+    Both(S3Object, S3Object),
     /// On the copy's side alone.
-    Extra(Object),
+    Extra(S3Object),
 }
 
-impl Pair {
+impl ObjectPair {
     /// The key.
     pub fn key(&self) -> &str {
         let (Self::Missing(object) | Self::Both(object, _) | Self::Extra(object)) = self;
@@ -25,14 +25,14 @@ impl Pair {
 
 /// The source's and the copy's objects, key by key.
 #[derive(Debug)]
-pub struct Pairs {
-    source: Objects,
-    copy: Objects,
+pub struct ListingDiff {
+    source: ObjectLister,
+    copy: ObjectLister,
 }
 
-impl Pairs {
+impl ListingDiff {
     /// Sets two listings side by side.
-    pub fn new(source: Objects, copy: Objects) -> Self {
+    pub fn new(source: ObjectLister, copy: ObjectLister) -> Self {
         Self { source, copy }
     }
 
@@ -40,23 +40,23 @@ impl Pairs {
     ///
     /// # Errors
     /// If a page of either side can't be read.
-    pub async fn next(&mut self) -> Result<Option<Pair>, EdgeError> {
+    pub async fn next(&mut self) -> Result<Option<ObjectPair>, OperationError> {
         // Where the two sides are nearly the same their pages end together, and both next ones are fetched at once.
-        let (source, copy) = futures_util::join!(self.source.fill(), self.copy.fill());
+        let (source, copy) = futures_util::join!(self.source.fill_page(), self.copy.fill_page());
         source.and(copy)?;
-        let order = match (self.source.peek(), self.copy.peek()) {
+        let order = match (self.source.peek_key(), self.copy.peek_key()) {
             (Some(source), Some(copy)) => source.cmp(copy),
             (Some(_), None) => Ordering::Less,
             (None, _) => Ordering::Greater,
         };
         Ok(match order {
-            Ordering::Less => self.source.take().map(Pair::Missing),
-            Ordering::Greater => self.copy.take().map(Pair::Extra),
+            Ordering::Less => self.source.pop_object().map(ObjectPair::Missing),
+            Ordering::Greater => self.copy.pop_object().map(ObjectPair::Extra),
             Ordering::Equal => self
                 .source
-                .take()
-                .zip(self.copy.take())
-                .map(|(source, copy)| Pair::Both(source, copy)),
+                .pop_object()
+                .zip(self.copy.pop_object())
+                .map(|(source, copy)| ObjectPair::Both(source, copy)),
         })
     }
 }
@@ -74,10 +74,10 @@ mod tests {
         runtime.expect("a runtime").block_on(future)
     }
 
-    fn objects(keys: &BTreeSet<String>, page: usize) -> Objects {
-        let all: Vec<Object> = keys
+    fn lister_of(keys: &BTreeSet<String>, page: usize) -> ObjectLister {
+        let all: Vec<S3Object> = keys
             .iter()
-            .map(|key| Object {
+            .map(|key| S3Object {
                 key: key.clone(),
                 size: 1,
                 etag: String::new(),
@@ -88,7 +88,7 @@ mod tests {
             .collect();
         let pages: Vec<_> = all.chunks(page).map(|p| Ok(p.to_vec())).collect();
         // An empty page in the middle is allowed and ends nothing.
-        Objects::of_pages("list", stream::iter(pages).flat_map(|p| stream::iter([Ok(vec![]), p])))
+        ObjectLister::from_pages("list", stream::iter(pages).flat_map(|p| stream::iter([Ok(vec![]), p])))
     }
 
     proptest! {
@@ -98,14 +98,14 @@ mod tests {
             right in btree_set("[a-c/é]{1,3}", 0..30),
             page in 1_usize..7,
         ) {
-            let mut pairs = Pairs::new(objects(&left, page), objects(&right, page + 1));
+            let mut pairs = ListingDiff::new(lister_of(&left, page), lister_of(&right, page + 1));
             let (mut missing, mut both, mut extra) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
             let mut keys = Vec::new();
             while let Some(pair) = block_on(pairs.next()).expect("no page fails") {
                 let (set, key) = match pair {
-                    Pair::Missing(o) => (&mut missing, o.key),
-                    Pair::Both(s, c) => { assert_eq!(s.key, c.key); (&mut both, s.key) }
-                    Pair::Extra(o) => (&mut extra, o.key),
+                    ObjectPair::Missing(o) => (&mut missing, o.key),
+                    ObjectPair::Both(s, c) => { assert_eq!(s.key, c.key); (&mut both, s.key) }
+                    ObjectPair::Extra(o) => (&mut extra, o.key),
                 };
                 keys.push(key.clone());
                 set.insert(key);
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_listing_out_of_order_is_refused_and_not_misread() {
-        let object = |key: &str| Object {
+        let object = |key: &str| S3Object {
             key: key.into(),
             size: 1,
             etag: String::new(),
@@ -128,8 +128,8 @@ mod tests {
             restored: false,
         };
         let pages = vec![Ok(vec![object("b")]), Ok(vec![object("a")])];
-        let left = Objects::of_pages("list s3://odd/", stream::iter(pages));
-        let mut pairs = Pairs::new(left, objects(&BTreeSet::new(), 1));
+        let left = ObjectLister::from_pages("list s3://odd/", stream::iter(pages));
+        let mut pairs = ListingDiff::new(left, lister_of(&BTreeSet::new(), 1));
         block_on(pairs.next()).expect("b");
         let error = block_on(pairs.next()).expect_err("a comes after b").to_string();
         insta::assert_snapshot!(error, @r#"list s3://odd/: "a" is not in the order of keys"#);

@@ -1,7 +1,7 @@
 //! Versioning, encryption, replication and lifecycle of a bucket.
 
-use super::S3;
-use crate::aws::EdgeError;
+use super::S3Client;
+use crate::aws::OperationError;
 use aws_sdk_s3::types::{
     BucketVersioningStatus, ExpirationStatus, LifecycleRule, MetricsStatus, ReplicationRuleStatus,
     ReplicationTimeStatus,
@@ -10,7 +10,7 @@ use std::fmt;
 
 /// Whether a bucket keeps what is overwritten and deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Versioning {
+pub enum BucketVersioning {
     /// It does.
     Enabled,
     /// It did once; new writes are not kept.
@@ -19,7 +19,7 @@ pub enum Versioning {
     Off,
 }
 
-impl fmt::Display for Versioning {
+impl fmt::Display for BucketVersioning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Enabled => "on",
@@ -49,7 +49,7 @@ pub struct ReplicationRule {
     /// Name of the bucket that it replicates to.
     pub to: String,
     /// Whether it takes in every object of the bucket.
-    pub whole: bool,
+    pub covers_bucket: bool,
     /// Only keys that begin with this.
     pub prefix: String,
     /// Only objects with some tags.
@@ -57,33 +57,33 @@ pub struct ReplicationRule {
     /// Whether S3 publishes its lag as a metric.
     pub metrics: bool,
     /// The minutes that S3 promises by replication time control, where it is on.
-    pub promised: Option<i32>,
+    pub rtc_minutes: Option<i32>,
 }
 
 /// An enabled lifecycle rule that lets go of non-current versions.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NoncurrentRule {
+pub struct NoncurrentExpirationRule {
     /// Its id.
     pub id: String,
     /// Days after which a version that was replaced or deleted goes.
     pub days: i32,
     /// Whether it takes in every object of the bucket.
-    pub whole: bool,
+    pub covers_bucket: bool,
 }
 
-impl S3 {
+impl S3Client {
     /// Whether the bucket keeps versions.
     ///
     /// # Errors
     /// If S3 can't be asked.
-    pub async fn versioning(&self, bucket: &str) -> Result<Versioning, EdgeError> {
+    pub async fn bucket_versioning(&self, bucket: &str) -> Result<BucketVersioning, OperationError> {
         let doing = || format!("read versioning of s3://{bucket}");
         let answer = self.client.get_bucket_versioning().bucket(bucket).send().await;
-        let answer = answer.map_err(|e| EdgeError::new(doing(), &e))?;
+        let answer = answer.map_err(|e| OperationError::from_sdk_error(doing(), &e))?;
         Ok(match answer.status() {
-            Some(BucketVersioningStatus::Enabled) => Versioning::Enabled,
-            Some(_) => Versioning::Suspended,
-            None => Versioning::Off,
+            Some(BucketVersioningStatus::Enabled) => BucketVersioning::Enabled,
+            Some(_) => BucketVersioning::Suspended,
+            None => BucketVersioning::Off,
         })
     }
 
@@ -91,10 +91,10 @@ impl S3 {
     ///
     /// # Errors
     /// If S3 can't be asked.
-    pub async fn policy(&self, bucket: &str) -> Result<Option<String>, EdgeError> {
+    pub async fn bucket_policy(&self, bucket: &str) -> Result<Option<String>, OperationError> {
         let doing = format!("read policy of s3://{bucket}");
         let answer = self.client.get_bucket_policy().bucket(bucket).send().await;
-        match answer.map_err(|e| EdgeError::new(doing, &e)) {
+        match answer.map_err(|e| OperationError::from_sdk_error(doing, &e)) {
             Ok(answer) => Ok(answer.policy),
             Err(e) if e.code.as_deref() == Some("NoSuchBucketPolicy") => Ok(None),
             Err(e) => Err(e),
@@ -105,11 +105,11 @@ impl S3 {
     ///
     /// # Errors
     /// If S3 can't be asked.
-    pub async fn encryption(&self, bucket: &str) -> Result<Option<DefaultEncryption>, EdgeError> {
+    pub async fn default_encryption(&self, bucket: &str) -> Result<Option<DefaultEncryption>, OperationError> {
         let doing = || format!("read encryption of s3://{bucket}");
         let answer = self.client.get_bucket_encryption().bucket(bucket).send().await;
-        let answer = answer.map_err(|e| EdgeError::new(doing(), &e));
-        let Some(answer) = unless(answer, "ServerSideEncryptionConfigurationNotFoundError")? else {
+        let answer = answer.map_err(|e| OperationError::from_sdk_error(doing(), &e));
+        let Some(answer) = none_if_unset(answer, "ServerSideEncryptionConfigurationNotFoundError")? else {
             return Ok(None);
         };
         let Some(configured) = answer.server_side_encryption_configuration() else {
@@ -127,39 +127,39 @@ impl S3 {
     ///
     /// # Errors
     /// If S3 can't be asked.
-    pub async fn replication_rules(&self, bucket: &str) -> Result<Vec<ReplicationRule>, EdgeError> {
+    pub async fn replication_rules(&self, bucket: &str) -> Result<Vec<ReplicationRule>, OperationError> {
         let doing = || format!("read replication of s3://{bucket}");
         let answer = self.client.get_bucket_replication().bucket(bucket).send().await;
-        let answer = answer.map_err(|e| EdgeError::new(doing(), &e));
-        let answer = unless(answer, "ReplicationConfigurationNotFoundError")?;
+        let answer = answer.map_err(|e| OperationError::from_sdk_error(doing(), &e));
+        let answer = none_if_unset(answer, "ReplicationConfigurationNotFoundError")?;
         let configured = answer.as_ref().and_then(|a| a.replication_configuration());
         let Some(configured) = configured else { return Ok(Vec::new()) };
-        Ok(configured.rules().iter().map(replication).collect())
+        Ok(configured.rules().iter().map(replication_rule_from_sdk).collect())
     }
 
     /// The bucket's enabled lifecycle rules that let go of non-current versions.
     ///
     /// # Errors
     /// If S3 can't be asked.
-    pub async fn noncurrent_days(&self, bucket: &str) -> Result<Vec<NoncurrentRule>, EdgeError> {
+    pub async fn noncurrent_expirations(&self, bucket: &str) -> Result<Vec<NoncurrentExpirationRule>, OperationError> {
         let doing = || format!("read lifecycle of s3://{bucket}");
         let answer = self.client.get_bucket_lifecycle_configuration().bucket(bucket).send().await;
-        let answer = answer.map_err(|e| EdgeError::new(doing(), &e));
-        let answer = unless(answer, "NoSuchLifecycleConfiguration")?;
+        let answer = answer.map_err(|e| OperationError::from_sdk_error(doing(), &e));
+        let answer = none_if_unset(answer, "NoSuchLifecycleConfiguration")?;
         let Some(answer) = answer else { return Ok(Vec::new()) };
-        Ok(answer.rules().iter().filter_map(noncurrent).collect())
+        Ok(answer.rules().iter().filter_map(noncurrent_rule_from_sdk).collect())
     }
 }
 
 /// None where the refusal only means that there is no such setting.
-fn unless<T>(answer: Result<T, EdgeError>, code: &str) -> Result<Option<T>, EdgeError> {
+fn none_if_unset<T>(answer: Result<T, OperationError>, code: &str) -> Result<Option<T>, OperationError> {
     match answer {
         Err(e) if e.code.as_deref() == Some(code) => Ok(None),
         other => other.map(Some),
     }
 }
 
-fn replication(rule: &aws_sdk_s3::types::ReplicationRule) -> ReplicationRule {
+fn replication_rule_from_sdk(rule: &aws_sdk_s3::types::ReplicationRule) -> ReplicationRule {
     // Version 1 of the configuration has a prefix and no filter.
     #[expect(deprecated, reason = "rules of version 1 still exist")]
     let old = rule.prefix();
@@ -178,16 +178,16 @@ fn replication(rule: &aws_sdk_s3::types::ReplicationRule) -> ReplicationRule {
         id: rule.id().unwrap_or_default().to_owned(),
         enabled: rule.status() == &ReplicationRuleStatus::Enabled,
         to: arn.rsplit(':').next().unwrap_or_default().to_owned(),
-        whole: prefix.is_empty() && !tagged,
+        covers_bucket: prefix.is_empty() && !tagged,
         prefix,
         tagged,
         // Time control brings the metrics with it.
         metrics: time.is_some() || metrics.is_some_and(|m| m.status() == &MetricsStatus::Enabled),
-        promised: time.and_then(|t| t.time()?.minutes()),
+        rtc_minutes: time.and_then(|t| t.time()?.minutes()),
     }
 }
 
-fn noncurrent(rule: &LifecycleRule) -> Option<NoncurrentRule> {
+fn noncurrent_rule_from_sdk(rule: &LifecycleRule) -> Option<NoncurrentExpirationRule> {
     let days = rule.noncurrent_version_expiration()?.noncurrent_days()?;
     #[expect(deprecated, reason = "rules of version 1 still exist")]
     let old = rule.prefix().is_none_or(str::is_empty);
@@ -198,10 +198,10 @@ fn noncurrent(rule: &LifecycleRule) -> Option<NoncurrentRule> {
             && f.object_size_greater_than().is_none()
             && f.object_size_less_than().is_none()
     });
-    (rule.status() == &ExpirationStatus::Enabled).then(|| NoncurrentRule {
+    (rule.status() == &ExpirationStatus::Enabled).then(|| NoncurrentExpirationRule {
         id: rule.id().unwrap_or_default().to_owned(),
         days,
-        whole: old && filter,
+        covers_bucket: old && filter,
     })
 }
 

@@ -13,8 +13,8 @@ use aws_smithy_types::{DateTime, body::SdkBody};
 use std::time::Duration;
 
 /// S3 behind mocked answers, at home.
-pub(super) fn s3(rules: &[&Rule]) -> S3 {
-    let place = Place {
+pub(super) fn mock_s3(rules: &[&Rule]) -> S3Client {
+    let place = Location {
         account: "111122223333".parse().expect("an account"),
         region: "eu-west-1".parse().expect("a region"),
         role: None,
@@ -23,16 +23,16 @@ pub(super) fn s3(rules: &[&Rule]) -> S3 {
     let soon = RetryConfig::standard().with_initial_backoff(Duration::from_millis(1));
     let client =
         mock_client!(aws_sdk_s3, RuleMode::MatchAny, rules, |c| c.retry_config(soon.clone()));
-    S3::new(client, place)
+    S3Client::new(client, place)
 }
 
 /// An error as S3 writes it on the wire.
-pub(super) fn refusal(status: u16, code: &str) -> HttpResponse {
+pub(super) fn error_response(status: u16, code: &str) -> HttpResponse {
     let body = format!("<Error><Code>{code}</Code><Message>said S3</Message></Error>");
     HttpResponse::new(status.try_into().expect("a status"), SdkBody::from(body))
 }
 
-fn object(key: &str, size: i64) -> types::Object {
+fn sdk_object(key: &str, size: i64) -> types::Object {
     types::Object::builder()
         .key(key)
         .size(size)
@@ -41,8 +41,8 @@ fn object(key: &str, size: i64) -> types::Object {
         .build()
 }
 
-async fn keys(s3: &S3) -> Result<Vec<String>, EdgeError> {
-    let mut objects = s3.objects("backups", "pg/");
+async fn list_keys(s3: &S3Client) -> Result<Vec<String>, OperationError> {
+    let mut objects = s3.list_objects("backups", "pg/");
     let mut keys = Vec::new();
     while let Some(object) = objects.next().await? {
         keys.push(format!("{} {} {} {}", object.key, object.size, object.etag, object.class));
@@ -61,15 +61,15 @@ async fn every_page_is_read_with_its_token_and_a_throttled_one_again() {
         .then_output(|| {
             let page = Page::builder().is_truncated(true).next_continuation_token("2");
             let page = page.encoding_type(EncodingType::Url);
-            page.contents(object("pg/a+b%2Bc%01", 1)).contents(object("pg/b", 2)).build()
+            page.contents(sdk_object("pg/a+b%2Bc%01", 1)).contents(sdk_object("pg/b", 2)).build()
         });
     let second = mock!(Client::list_objects_v2)
         .match_requests(|r| r.continuation_token() == Some("2"))
         .sequence()
         .http_status(503, None)
-        .output(|| Page::builder().contents(object("pg/c%20", 3)).build())
+        .output(|| Page::builder().contents(sdk_object("pg/c%20", 3)).build())
         .build();
-    let read = keys(&s3(&[&first, &second])).await.expect("two pages");
+    let read = list_keys(&mock_s3(&[&first, &second])).await.expect("two pages");
     // The second page does not say that it is encoded, so its key is taken as it is.
     insta::assert_debug_snapshot!(read, @r#"
     [
@@ -87,29 +87,29 @@ async fn a_list_that_fails_halfway_is_an_error_and_never_a_short_list() {
         .match_requests(|r| r.continuation_token().is_none())
         .then_output(|| {
             let page = Page::builder().is_truncated(true).next_continuation_token("2");
-            page.contents(object("pg/a", 1)).build()
+            page.contents(sdk_object("pg/a", 1)).build()
         });
     let denied = mock!(Client::list_objects_v2)
         .match_requests(|r| r.continuation_token().is_some())
-        .then_http_response(|| refusal(403, "AccessDenied"));
-    let error = keys(&s3(&[&first, &denied])).await.expect_err("no second page");
-    assert_eq!(error.kind, crate::aws::Kind::Denied);
+        .then_http_response(|| error_response(403, "AccessDenied"));
+    let error = list_keys(&mock_s3(&[&first, &denied])).await.expect_err("no second page");
+    assert_eq!(error.kind, crate::aws::OperationErrorKind::Denied);
     assert_eq!(error.to_string(), "list s3://backups/pg/: AccessDenied: said S3");
 
     let cut = mock!(Client::list_objects_v2)
-        .then_output(|| Page::builder().is_truncated(true).contents(object("pg/a", 1)).build());
-    let error = keys(&s3(&[&cut])).await.expect_err("S3 said that there is more");
-    assert!(error.why.contains("there is more"), "{error}");
+        .then_output(|| Page::builder().is_truncated(true).contents(sdk_object("pg/a", 1)).build());
+    let error = list_keys(&mock_s3(&[&cut])).await.expect_err("S3 said that there is more");
+    assert!(error.message.contains("there is more"), "{error}");
 }
 
 #[tokio::test]
 async fn head_tells_gone_denied_and_there_apart() {
-    let missing = mock!(Client::head_object).then_http_response(|| refusal(404, ""));
-    assert_eq!(s3(&[&missing]).head("b", "k").await, Ok(None));
+    let missing = mock!(Client::head_object).then_http_response(|| error_response(404, ""));
+    assert_eq!(mock_s3(&[&missing]).object_metadata("b", "k").await, Ok(None));
 
-    let denied = mock!(Client::head_object).then_http_response(|| refusal(403, ""));
-    let error = s3(&[&denied]).head("b", "k").await.expect_err("denied");
-    assert_eq!(error.kind, crate::aws::Kind::Denied);
+    let denied = mock!(Client::head_object).then_http_response(|| error_response(403, ""));
+    let error = mock_s3(&[&denied]).object_metadata("b", "k").await.expect_err("denied");
+    assert_eq!(error.kind, crate::aws::OperationErrorKind::Denied);
 
     let there = mock!(Client::head_object).then_output(|| {
         HeadObjectOutput::builder()
@@ -121,13 +121,13 @@ async fn head_tells_gone_denied_and_there_apart() {
             .ssekms_key_id("arn:aws:kms:eu-west-1:111122223333:key/1")
             .build()
     });
-    let head = s3(&[&there]).head("b", "k").await.expect("an answer").expect("an object");
-    assert_eq!((head.object.size, head.object.etag.as_str(), head.keyed), (7, "abc-2", true));
+    let head = mock_s3(&[&there]).object_metadata("b", "k").await.expect("an answer").expect("an object");
+    assert_eq!((head.object.size, head.object.etag.as_str(), head.key_encrypted), (7, "abc-2", true));
     assert_eq!(head.checksum, None, "a checksum of parts is none of the whole");
 }
 
-fn seen(size: u64) -> Object {
-    Object {
+fn listed_object(size: u64) -> S3Object {
+    S3Object {
         key: "k".into(),
         size,
         etag: "e".into(),
@@ -145,23 +145,23 @@ async fn a_hash_is_of_the_first_bytes_and_only_of_what_was_listed() {
     let large = mock!(Client::get_object)
         .match_requests(|r| r.range() == Some("bytes=0-2"))
         .then_output(|| GetObjectOutput::builder().body(ByteStream::from_static(b"abc")).build());
-    let store = s3(&[&small, &large]);
+    let store = mock_s3(&[&small, &large]);
     // FIPS 180-2, appendix B.1.
     let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-    let hash = async |size, most| store.read_hash("b", &seen(size), most).await;
+    let hash = async |size, most| store.hash_object("b", &listed_object(size), most).await;
     assert_eq!(hash(3, 10).await, Ok(Some(abc.into())));
     assert_eq!(hash(9_000, 3).await, Ok(Some(abc.into())));
     assert!(hash(5, 10).await.expect_err("cut short").why.contains("3 bytes came of 5"));
 
     for (status, code) in [(412, "PreconditionFailed"), (404, "NoSuchKey")] {
-        let moved = mock!(Client::get_object).then_http_response(move || refusal(status, code));
-        assert_eq!(s3(&[&moved]).read_hash("b", &seen(3), 10).await, Ok(None), "{code}");
+        let moved = mock!(Client::get_object).then_http_response(move || error_response(status, code));
+        assert_eq!(mock_s3(&[&moved]).hash_object("b", &listed_object(3), 10).await, Ok(None), "{code}");
     }
     for (status, code) in
         [(403, "AccessDenied"), (404, "NoSuchBucket"), (403, "InvalidObjectState")]
     {
-        let refused = mock!(Client::get_object).then_http_response(move || refusal(status, code));
-        let error = s3(&[&refused]).read_hash("b", &seen(3), 10).await.expect_err(code);
+        let refused = mock!(Client::get_object).then_http_response(move || error_response(status, code));
+        let error = mock_s3(&[&refused]).hash_object("b", &listed_object(3), 10).await.expect_err(code);
         assert_eq!(error.code.as_deref(), Some(code));
     }
 }
@@ -170,19 +170,19 @@ async fn a_hash_is_of_the_first_bytes_and_only_of_what_was_listed() {
 async fn a_text_that_did_not_change_is_not_read_again() {
     let unchanged = mock!(Client::get_object)
         .match_requests(|r| r.if_none_match() == Some("\"e\""))
-        .then_http_response(|| refusal(304, ""));
-    assert_eq!(s3(&[&unchanged]).text("b", "policy.yaml", Some("\"e\""), 1 << 20).await, Ok(None));
+        .then_http_response(|| error_response(304, ""));
+    assert_eq!(mock_s3(&[&unchanged]).get_text("b", "policy.yaml", Some("\"e\""), 1 << 20).await, Ok(None));
 
     let read = mock!(Client::get_object).then_output(|| {
         GetObjectOutput::builder().e_tag("\"f\"").body(ByteStream::from_static(b"text")).build()
     });
     let text =
-        s3(&[&read]).text("b", "policy.yaml", None, 1 << 20).await.expect("read").expect("new");
+        mock_s3(&[&read]).get_text("b", "policy.yaml", None, 1 << 20).await.expect("read").expect("new");
     assert_eq!((text.text.as_str(), text.etag.as_str()), ("text", "\"f\""));
 
     let binary = mock!(Client::get_object)
         .then_output(|| GetObjectOutput::builder().body(ByteStream::from_static(b"\xff")).build());
-    let error = s3(&[&binary]).text("b", "policy.yaml", None, 1 << 20).await.expect_err("no text");
+    let error = mock_s3(&[&binary]).get_text("b", "policy.yaml", None, 1 << 20).await.expect_err("no text");
     assert_eq!(error.to_string(), "read s3://b/policy.yaml: it is not UTF-8 text");
 }
 
@@ -209,14 +209,14 @@ async fn an_archived_object_that_is_restored_is_none_while_it_lasts() {
                 r.optional_object_attributes() == [types::OptionalObjectAttributes::RestoreStatus]
             })
             .then_output(move || Page::builder().contents(listed(restore.clone())).build());
-        let found = s3(&[&page]).objects("backups", "pg/").next().await.expect("listed");
-        assert_eq!(found.expect("an object").archived(), archived);
+        let found = mock_s3(&[&page]).list_objects("backups", "pg/").next().await.expect("listed");
+        assert_eq!(found.expect("an object").is_archived(), archived);
     }
 }
 
 #[test]
 fn an_archived_object_is_told_by_its_class() {
     let classes = ["STANDARD", "GLACIER", "GLACIER_IR", "DEEP_ARCHIVE", "STANDARD_IA"];
-    let archived = classes.map(|class| Object { class: class.into(), ..seen(1) }.archived());
+    let archived = classes.map(|class| S3Object { class: class.into(), ..listed_object(1) }.is_archived());
     assert_eq!(archived, [false, true, false, true, false]);
 }

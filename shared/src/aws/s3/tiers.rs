@@ -1,7 +1,7 @@
 //! Storage classes by age: the lifecycle rules that Holdfast sets, and whatever other rules a bucket has.
 
-use super::S3;
-use crate::aws::EdgeError;
+use super::S3Client;
+use crate::aws::OperationError;
 use aws_sdk_s3::types::{
     AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, ExpirationStatus,
     LifecycleExpiration, LifecycleRule, LifecycleRuleAndOperator, LifecycleRuleFilter,
@@ -10,7 +10,7 @@ use aws_sdk_s3::types::{
 
 /// A rule that moves objects to other storage classes as they get older.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tiers {
+pub struct TransitionRule {
     /// Its id.
     pub id: String,
     /// Keys of the objects begin with this.
@@ -25,7 +25,7 @@ pub struct Tiers {
 
 /// A rule that ends objects when they get old.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Expiry {
+pub struct ExpirationRule {
     /// Its id.
     pub id: String,
     /// Keys of the objects begin with this.
@@ -38,16 +38,16 @@ pub struct Expiry {
 
 /// Lifecycle rules that S3 keeps for one bucket, at most.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lifecycle-mgmt.html>
-const MOST: usize = 1000;
+const MAX_LIFECYCLE_RULES: usize = 1000;
 
 /// Every lifecycle rule of a bucket.
 #[derive(Clone, Debug, Default)]
-pub struct Lifecycle(Vec<LifecycleRule>);
+pub struct BucketLifecycle(Vec<LifecycleRule>);
 
-impl Lifecycle {
+impl BucketLifecycle {
     /// Whether there is this very rule, and it is on.
-    pub fn has(&self, tiers: &Tiers) -> bool {
-        let wanted = rule(tiers);
+    pub fn contains_transition(&self, tiers: &TransitionRule) -> bool {
+        let wanted = transition_to_sdk(tiers);
         self.0.iter().any(|r| {
             let mut r = r.clone();
             // S3 answers in its own order.
@@ -60,30 +60,30 @@ impl Lifecycle {
 
     /// These rules with this one, in the place of the one that has its id; all others stay as they are.
     #[must_use]
-    pub fn with(mut self, tiers: &Tiers) -> Self {
+    pub fn with_transition(mut self, tiers: &TransitionRule) -> Self {
         self.0.retain(|r| r.id() != Some(&tiers.id));
-        self.0.push(rule(tiers));
+        self.0.push(transition_to_sdk(tiers));
         self
     }
 }
 
-impl Lifecycle {
+impl BucketLifecycle {
     /// Whether there is this very rule, and it is on.
-    pub fn expires(&self, expiry: &Expiry) -> bool {
-        self.0.contains(&ending(expiry))
+    pub fn contains_expiration(&self, expiry: &ExpirationRule) -> bool {
+        self.0.contains(&expiration_to_sdk(expiry))
     }
 
     /// These rules with this one, in the place of the one that has its id; all others stay as they are. None when S3
     /// keeps no more of them.
     #[must_use]
-    pub fn with_expiry(mut self, expiry: &Expiry) -> Option<Self> {
+    pub fn with_expiration(mut self, expiry: &ExpirationRule) -> Option<Self> {
         self.0.retain(|r| r.id() != Some(&expiry.id));
-        self.0.push(ending(expiry));
-        (self.0.len() <= MOST).then_some(self)
+        self.0.push(expiration_to_sdk(expiry));
+        (self.0.len() <= MAX_LIFECYCLE_RULES).then_some(self)
     }
 }
 
-fn ending(expiry: &Expiry) -> LifecycleRule {
+fn expiration_to_sdk(expiry: &ExpirationRule) -> LifecycleRule {
     let noncurrent =
         NoncurrentVersionExpiration::builder().noncurrent_days(expiry.noncurrent_days).build();
     LifecycleRule::builder()
@@ -96,7 +96,7 @@ fn ending(expiry: &Expiry) -> LifecycleRule {
         .expect("a rule has a status")
 }
 
-fn rule(tiers: &Tiers) -> LifecycleRule {
+fn transition_to_sdk(tiers: &TransitionRule) -> LifecycleRule {
     let step = |(days, class): &(i32, String)| {
         let class = TransitionStorageClass::from(class.as_str());
         Transition::builder().days(*days).storage_class(class).build()
@@ -118,18 +118,18 @@ fn rule(tiers: &Tiers) -> LifecycleRule {
         .expect("a rule has a status")
 }
 
-impl S3 {
+impl S3Client {
     /// Every lifecycle rule of a bucket.
     ///
     /// # Errors
     /// If S3 can't be asked.
-    pub async fn lifecycle(&self, bucket: &str) -> Result<Lifecycle, EdgeError> {
+    pub async fn bucket_lifecycle(&self, bucket: &str) -> Result<BucketLifecycle, OperationError> {
         let doing = format!("read lifecycle of s3://{bucket}");
         let answer = self.client.get_bucket_lifecycle_configuration().bucket(bucket).send().await;
-        match answer.map_err(|e| EdgeError::new(doing, &e)) {
-            Ok(answer) => Ok(Lifecycle(answer.rules.unwrap_or_default())),
+        match answer.map_err(|e| OperationError::from_sdk_error(doing, &e)) {
+            Ok(answer) => Ok(BucketLifecycle(answer.rules.unwrap_or_default())),
             Err(e) if e.code.as_deref() == Some("NoSuchLifecycleConfiguration") => {
-                Ok(Lifecycle::default())
+                Ok(BucketLifecycle::default())
             }
             Err(e) => Err(e),
         }
@@ -139,12 +139,12 @@ impl S3 {
     ///
     /// # Errors
     /// If S3 refuses them.
-    pub async fn set_lifecycle(&self, bucket: &str, all: &Lifecycle) -> Result<(), EdgeError> {
+    pub async fn set_lifecycle(&self, bucket: &str, all: &BucketLifecycle) -> Result<(), OperationError> {
         let rules = BucketLifecycleConfiguration::builder().set_rules(Some(all.0.clone())).build();
         let rules = rules.expect("rules are set");
         let request = self.client.put_bucket_lifecycle_configuration().bucket(bucket);
         let answer = request.lifecycle_configuration(rules).send().await;
-        answer.map_err(|e| EdgeError::new(format!("set lifecycle of s3://{bucket}"), &e))?;
+        answer.map_err(|e| OperationError::from_sdk_error(format!("set lifecycle of s3://{bucket}"), &e))?;
         Ok(())
     }
 }

@@ -1,19 +1,19 @@
 //! What must be so of access, of regions and of what is not backed up.
 
-use super::{Say, all_groups};
+use super::{ErrorSink, all_groups};
 use crate::policy::{
     Policy,
     text::{Name, Region},
 };
 
-pub(super) fn check(policy: &Policy, say: Say<'_>) {
-    principals(policy, say);
-    regions(policy, say);
-    left_out(policy, say);
+pub(super) fn check(policy: &Policy, say: ErrorSink<'_>) {
+    check_principals(policy, say);
+    check_regions(policy, say);
+    check_not_backed_up(policy, say);
 }
 
 /// AWS's names of principals are ARNs; "everybody" is none.
-fn principals(policy: &Policy, say: Say<'_>) {
+fn check_principals(policy: &Policy, say: ErrorSink<'_>) {
     let Some(access) = &policy.access else { return };
     if policy.home.is_none() {
         say("/access".into(), "this is on AWS: write home with the account and region".into());
@@ -42,8 +42,8 @@ fn principals(policy: &Policy, say: Say<'_>) {
 }
 
 /// Copies stay within the regions that their group allows.
-fn regions(policy: &Policy, say: Say<'_>) {
-    let home = policy.home().region;
+fn check_regions(policy: &Policy, say: ErrorSink<'_>) {
+    let home = policy.home_or_placeholder().region;
     let mut outside = |at: String, allowed: &[Region], region: &Region, what: &str| {
         if !allowed.is_empty() && !allowed.contains(region) {
             let allowed: Vec<_> = allowed.iter().map(ToString::to_string).collect();
@@ -94,7 +94,7 @@ fn regions(policy: &Policy, say: Say<'_>) {
 }
 
 /// Whatever is not backed up has a reason that can be read, and is not backed up.
-fn left_out(policy: &Policy, say: Say<'_>) {
+fn check_not_backed_up(policy: &Policy, say: ErrorSink<'_>) {
     for (name, reason) in &policy.not_backed_up {
         let at = format!("/not_backed_up/{name}");
         if reason.trim().chars().count() < 10 {

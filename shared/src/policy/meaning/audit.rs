@@ -1,9 +1,9 @@
 //! What a schema can't say of the record of operations: one place, which can be reached.
 
-use super::{Policy, Say};
+use super::{Policy, ErrorSink};
 
 /// Every fault in where operations are recorded.
-pub(super) fn check(policy: &Policy, say: Say<'_>) {
+pub(super) fn check(policy: &Policy, say: ErrorSink<'_>) {
     let Some(audit) = &policy.audit else { return };
     if audit.bucket.is_some() == audit.directory.is_some() {
         say(

@@ -1,18 +1,18 @@
 //! What the groups of `databases` must mean: identifiers that RDS can have, rules that keep something, copies that leave home.
 
-use super::{Say, not_empty, refers, reserved, unknown};
-use crate::catalog::AUTOMATED;
+use super::{ErrorSink, check_not_empty, check_reference, check_not_reserved, unknown_name_message};
+use crate::catalog::AUTOMATED_REASON;
 use crate::policy::{
-    Databases, Destination, Policy,
-    text::{Name, Period, ReasonName, identifier},
+    DatabaseGroup, CopyDestination, Policy,
+    text::{Name, Period, ReasonName, check_db_identifier},
 };
 use std::collections::BTreeMap;
 
-pub(super) fn check(policy: &Policy, say: Say<'_>) {
+pub(super) fn check(policy: &Policy, say: ErrorSink<'_>) {
     let mut named: BTreeMap<&str, &Name> = BTreeMap::new();
     for (name, group) in &policy.databases {
         let at = format!("/databases/{name}");
-        selection(group, &at, say);
+        check_selection(group, &at, say);
         for (i, id) in group.select.ids.iter().enumerate() {
             if let Some(other) = named.insert(id, name) {
                 say(
@@ -21,10 +21,10 @@ pub(super) fn check(policy: &Policy, say: Say<'_>) {
                 );
             }
         }
-        holds(group, &at, say);
+        check_holds(group, &at, say);
         if let Some(backups) = &group.automated_backups
             && let Some(retention) = &backups.retention
-            && !whole_days(retention, 35)
+            && !is_whole_days(retention, 35)
         {
             // ModifyDBInstance, BackupRetentionPeriod: 0 to 35 days; 0 switches backups off.
             say(
@@ -34,28 +34,28 @@ pub(super) fn check(policy: &Policy, say: Say<'_>) {
         }
         for (reason, snapshots) in &group.snapshots {
             let at = format!("{at}/snapshots/{reason}");
-            if reason.as_str() == AUTOMATED {
+            if reason.as_str() == AUTOMATED_REASON {
                 say(
                     at.clone(),
                     "\"automated\" means RDS's own snapshots: choose another reason".into(),
                 );
             }
-            reserved(reason, &at, say);
-            not_empty(&snapshots.keep, format!("{at}/keep"), say);
+            check_not_reserved(reason, &at, say);
+            check_not_empty(&snapshots.keep, format!("{at}/keep"), say);
         }
-        copies(policy, group, &at, say);
+        check_copies(policy, group, &at, say);
     }
 }
 
 /// Identifiers and patterns that can match something. RDS keeps identifiers in lower case, so `Orders` never does.
-fn selection(group: &Databases, at: &str, say: Say<'_>) {
+fn check_selection(group: &DatabaseGroup, at: &str, say: ErrorSink<'_>) {
     let select = &group.select;
     if select.ids.is_empty() && select.like.is_empty() && select.tags.is_empty() {
         say(format!("{at}/select"), "this selects nothing: write ids, like or tags".into());
     }
     for (key, ids) in [("ids", &select.ids), ("except", &select.except)] {
         for (i, id) in ids.iter().enumerate() {
-            if let Err(why) = identifier(id) {
+            if let Err(why) = check_db_identifier(id) {
                 say(format!("{at}/select/{key}/{i}"), why);
             }
         }
@@ -74,7 +74,7 @@ fn selection(group: &Databases, at: &str, say: Say<'_>) {
 }
 
 /// A hold that names nothing holds nothing.
-fn holds(group: &Databases, at: &str, say: Say<'_>) {
+fn check_holds(group: &DatabaseGroup, at: &str, say: ErrorSink<'_>) {
     for (i, hold) in group.holds.iter().enumerate() {
         let at = format!("{at}/holds/{i}");
         let lower = hold.to_lowercase();
@@ -94,14 +94,14 @@ fn holds(group: &Databases, at: &str, say: Say<'_>) {
     }
 }
 
-fn copies(policy: &Policy, group: &Databases, at: &str, say: Say<'_>) {
+fn check_copies(policy: &Policy, group: &DatabaseGroup, at: &str, say: ErrorSink<'_>) {
     for (i, copy) in group.copies.iter().enumerate() {
         let at = format!("{at}/copies/{i}");
-        not_empty(&copy.keep, format!("{at}/keep"), say);
+        check_not_empty(&copy.keep, format!("{at}/keep"), say);
         for (j, reason) in copy.of.iter().enumerate() {
-            let known = group.snapshots.keys().map(ReasonName::as_str).chain([AUTOMATED]);
+            let known = group.snapshots.keys().map(ReasonName::as_str).chain([AUTOMATED_REASON]);
             if !known.clone().any(|k| k == reason.as_str()) {
-                say(format!("{at}/of/{j}"), unknown(reason.as_str(), known, "snapshots"));
+                say(format!("{at}/of/{j}"), unknown_name_message(reason.as_str(), known, "snapshots"));
             }
         }
         if copy.of.is_empty() {
@@ -109,22 +109,22 @@ fn copies(policy: &Policy, group: &Databases, at: &str, say: Say<'_>) {
         }
         let to = format!("{at}/to");
         match policy.destinations.get(&copy.to) {
-            None => refers(&copy.to, &policy.destinations, "destinations", &to, say),
-            Some(d) => snapshot_destination(policy, d, to, say),
+            None => check_reference(&copy.to, &policy.destinations, "destinations", &to, say),
+            Some(d) => check_snapshot_destination(policy, d, to, say),
         }
     }
 }
 
-fn whole_days(period: &Period, most: i64) -> bool {
+fn is_whole_days(period: &Period, most: i64) -> bool {
     let seconds = period.duration().as_secs();
     seconds % 86_400 == 0 && (1..=most).contains(&(seconds / 86_400))
 }
 
-fn snapshot_destination(policy: &Policy, d: &Destination, at: String, say: Say<'_>) {
-    let other_account = d.account.as_ref().is_some_and(|a| *a != policy.home().account);
+fn check_snapshot_destination(policy: &Policy, d: &CopyDestination, at: String, say: ErrorSink<'_>) {
+    let other_account = d.account.as_ref().is_some_and(|a| *a != policy.home_or_placeholder().account);
     if d.region.is_none() {
         say(at, "a snapshot goes to a region, and this destination has none".into());
-    } else if !other_account && d.region.as_ref() == Some(&policy.home().region) {
+    } else if !other_account && d.region.as_ref() == Some(&policy.home_or_placeholder().region) {
         say(
             at,
             "this destination is the home region of the home account: a copy there is not offsite"

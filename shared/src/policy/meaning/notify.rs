@@ -1,11 +1,11 @@
 //! What a schema can't say of who is told what: names that are there, channels of one kind, routes that lead somewhere.
 
-use super::{Policy, Say, all_groups, refers, unknown};
+use super::{Policy, ErrorSink, all_groups, check_reference, unknown_name_message};
 use crate::{
-    mail::Mailbox,
+    mail::EmailAddress,
     policy::{
-        SecretFrom,
-        notify::{Channel, Escalation, MailTls, Notify, On, Route, RouteSeverity, Ses, Smtp},
+        SecretSource,
+        notify::{ChannelConfig, EscalationStep, MailTls, NotifyConfig, NotifyEventKind, NotifyRoute, MinSeverity, SesConfig, SmtpConfig},
         secrets,
         text::Name,
     },
@@ -13,21 +13,21 @@ use crate::{
 use jiff::SignedDuration;
 
 /// Every fault in who is told what.
-pub(super) fn check(policy: &Policy, say: Say<'_>) {
+pub(super) fn check(policy: &Policy, say: ErrorSink<'_>) {
     let Some(notify) = &policy.notify else { return };
     if notify.channels.is_empty() {
         say("/notify/channels".into(), "nobody can be told anything: write a channel".into());
     }
     for (name, channel) in &notify.channels {
         let at = format!("/notify/channels/{name}");
-        one_kind(channel, &at, say);
-        of_its_kind(notify, channel, &at, say);
+        check_one_kind(channel, &at, say);
+        check_keys_of_kind(notify, channel, &at, say);
     }
-    mail(notify.smtp.as_ref(), notify.ses.as_ref(), "/notify", say);
+    check_mail(notify.smtp.as_ref(), notify.ses.as_ref(), "/notify", say);
     for (i, route) in notify.routes.iter().enumerate() {
-        leads_somewhere(policy, route, &format!("/notify/routes/{i}"), say);
+        check_route(policy, route, &format!("/notify/routes/{i}"), say);
     }
-    if !notify.routes.iter().any(of_failures) {
+    if !notify.routes.iter().any(is_for_failures) {
         let mend = "write a route without `of` and `events`, or with `events: [failure]`";
         say(
             "/notify/routes".into(),
@@ -36,20 +36,20 @@ pub(super) fn check(policy: &Policy, say: Say<'_>) {
     }
     for (i, step) in notify.escalation.iter().enumerate() {
         let before = i.checked_sub(1).map(|b| &notify.escalation[b]);
-        step_leads_somewhere(policy, step, before, &format!("/notify/escalation/{i}"), say);
+        check_escalation_step(policy, step, before, &format!("/notify/escalation/{i}"), say);
     }
     let digest = notify.digest.iter().map(|d| ("/notify/digest/to", &d.to));
     let recovery = notify.recovery.iter().flat_map(|r| {
         [("/notify/recovery/to", &r.to), ("/notify/recovery/complete_to", &r.complete_to)]
     });
     for (at, to) in digest.chain(recovery) {
-        channels(notify, to, at, say);
+        check_channel_names(notify, to, at, say);
     }
-    periods(notify, say);
+    check_periods(notify, say);
 }
 
 /// Every secret that a channel is reached with.
-pub(super) fn secret_places(notify: &Notify) -> Vec<(String, &SecretFrom)> {
+pub(super) fn secret_sources(notify: &NotifyConfig) -> Vec<(String, &SecretSource)> {
     let mut all = Vec::new();
     for (name, channel) in &notify.channels {
         let at = |key| format!("/notify/channels/{name}/{key}");
@@ -65,7 +65,7 @@ pub(super) fn secret_places(notify: &Notify) -> Vec<(String, &SecretFrom)> {
     all
 }
 
-fn one_kind(channel: &Channel, at: &str, say: Say<'_>) {
+fn check_one_kind(channel: &ChannelConfig, at: &str, say: ErrorSink<'_>) {
     let ways = [
         channel.slack.is_some(),
         channel.pagerduty.is_some(),
@@ -80,7 +80,7 @@ fn one_kind(channel: &Channel, at: &str, say: Say<'_>) {
 }
 
 /// Keys that belong to another kind of channel would do nothing in silence.
-fn of_its_kind(notify: &Notify, channel: &Channel, at: &str, say: Say<'_>) {
+fn check_keys_of_kind(notify: &NotifyConfig, channel: &ChannelConfig, at: &str, say: ErrorSink<'_>) {
     let http = [
         ("body", channel.body.is_some()),
         ("headers", !channel.headers.is_empty()),
@@ -95,7 +95,7 @@ fn of_its_kind(notify: &Notify, channel: &Channel, at: &str, say: Say<'_>) {
     if channel.endpoint.is_some() && channel.pagerduty.is_none() {
         say(format!("{at}/endpoint"), "this goes with pagerduty alone".into());
     }
-    if let Some(url) = channel.http.as_ref().filter(|u| !is_web_address(u)) {
+    if let Some(url) = channel.http.as_ref().filter(|u| !is_allowed_url(u)) {
         say(
             format!("{at}/http"),
             format!(
@@ -116,7 +116,7 @@ fn of_its_kind(notify: &Notify, channel: &Channel, at: &str, say: Say<'_>) {
     }
     let ses = channel.ses.as_ref().or(notify.ses.as_ref().filter(|_| channel.smtp.is_none()));
     for (i, address) in channel.email.iter().enumerate() {
-        let why = match address.parse::<Mailbox>() {
+        let why = match address.parse::<EmailAddress>() {
             Err(why) => why,
             // https://docs.aws.amazon.com/ses/latest/dg/quotas.html: the local part of an address is ASCII.
             Ok(read) if ses.is_some() && read.needs_utf8() => {
@@ -128,7 +128,7 @@ fn of_its_kind(notify: &Notify, channel: &Channel, at: &str, say: Say<'_>) {
         };
         say(format!("{at}/email/{i}"), why);
     }
-    if channel.email.len() > MOST_ADDRESSES {
+    if channel.email.len() > MAX_ADDRESSES {
         let why = format!(
             "{MOST_ADDRESSES} addresses are the most of one channel: use a list, or another channel"
         );
@@ -139,7 +139,7 @@ fn of_its_kind(notify: &Notify, channel: &Channel, at: &str, say: Say<'_>) {
     {
         say(format!("{at}/sns"), format!("\"{topic}\" is no topic of SNS"));
     }
-    if let Some(address) = channel.endpoint.as_ref().filter(|u| !is_web_address(u)) {
+    if let Some(address) = channel.endpoint.as_ref().filter(|u| !is_allowed_url(u)) {
         say(
             format!("{at}/endpoint"),
             format!(
@@ -147,27 +147,27 @@ fn of_its_kind(notify: &Notify, channel: &Channel, at: &str, say: Say<'_>) {
             ),
         );
     }
-    mail(channel.smtp.as_ref(), channel.ses.as_ref(), at, say);
+    check_mail(channel.smtp.as_ref(), channel.ses.as_ref(), at, say);
 }
 
 /// Mail servers take a hundred at least (RFC 5321, 4.5.3.1.8); beyond it a mail is a mailing.
-const MOST_ADDRESSES: usize = 100;
+const MAX_ADDRESSES: usize = 100;
 
-fn mail(smtp: Option<&Smtp>, ses: Option<&Ses>, at: &str, say: Say<'_>) {
+fn check_mail(smtp: Option<&SmtpConfig>, ses: Option<&SesConfig>, at: &str, say: ErrorSink<'_>) {
     if smtp.is_some() && ses.is_some() {
         say(at.to_owned(), "mail goes one way: write smtp or ses".into());
     }
-    if let Some(Err(why)) = ses.map(|ses| ses.from.parse::<Mailbox>()) {
+    if let Some(Err(why)) = ses.map(|ses| ses.from.parse::<EmailAddress>()) {
         say(format!("{at}/ses/from"), why);
     }
     let Some(smtp) = smtp else { return };
     if smtp.user.is_some() != smtp.password.is_some() {
         say(format!("{at}/smtp"), "user and password go together: write both or none".into());
     }
-    if let Err(why) = smtp.from.parse::<Mailbox>() {
+    if let Err(why) = smtp.from.parse::<EmailAddress>() {
         say(format!("{at}/smtp/from"), why);
     }
-    if let Err(why) = super::places::host(&smtp.host) {
+    if let Err(why) = super::places::check_host(&smtp.host) {
         say(format!("{at}/smtp/host"), why);
     }
     let here = smtp.host == "localhost"
@@ -180,7 +180,7 @@ fn mail(smtp: Option<&Smtp>, ses: Option<&Ses>, at: &str, say: Say<'_>) {
 }
 
 /// Nothing is posted over a network that reads along: `http://` is for this host alone.
-fn is_web_address(text: &str) -> bool {
+fn is_allowed_url(text: &str) -> bool {
     let host = |rest: &str| rest.split(['/', '?', '#']).next().unwrap_or_default().to_owned();
     if text.contains(char::is_whitespace) {
         return false;
@@ -200,69 +200,69 @@ fn is_web_address(text: &str) -> bool {
     }
 }
 
-fn of_failures(route: &Route) -> bool {
-    route.events.is_empty() || route.events.contains(&On::Failure)
+fn is_for_failures(route: &NotifyRoute) -> bool {
+    route.events.is_empty() || route.events.contains(&NotifyEventKind::Failure)
 }
 
-fn leads_somewhere(policy: &Policy, route: &Route, at: &str, say: Say<'_>) {
+fn check_route(policy: &Policy, route: &NotifyRoute, at: &str, say: ErrorSink<'_>) {
     let notify = policy.notify.as_ref().expect("its routes are checked");
     if route.to.is_empty() {
         say(format!("{at}/to"), "an empty route tells nobody: write a channel".into());
     }
-    channels(notify, &route.to, &format!("{at}/to"), say);
-    groups(policy, &route.of, &format!("{at}/of"), say);
-    let only_good = !route.events.is_empty() && route.events.iter().all(|on| *on == On::Success);
-    if only_good && route.severity != RouteSeverity::Info {
+    check_channel_names(notify, &route.to, &format!("{at}/to"), say);
+    check_group_names(policy, &route.of, &format!("{at}/of"), say);
+    let only_good = !route.events.is_empty() && route.events.iter().all(|on| *on == NotifyEventKind::Success);
+    if only_good && route.severity != MinSeverity::Info {
         say(format!("{at}/severity"), "a success is of severity info: write info".into());
     }
 }
 
-fn step_leads_somewhere(
+fn check_escalation_step(
     policy: &Policy,
-    step: &Escalation,
-    before: Option<&Escalation>,
+    step: &EscalationStep,
+    before: Option<&EscalationStep>,
     at: &str,
-    say: Say<'_>,
+    say: ErrorSink<'_>,
 ) {
     let notify = policy.notify.as_ref().expect("its steps are checked");
     if step.to.is_empty() {
         say(format!("{at}/to"), "an empty step tells nobody: write a channel".into());
     }
-    channels(notify, &step.to, &format!("{at}/to"), say);
-    groups(policy, &step.of, &format!("{at}/of"), say);
+    check_channel_names(notify, &step.to, &format!("{at}/to"), say);
+    check_group_names(policy, &step.of, &format!("{at}/of"), say);
     if before.is_some_and(|b| b.after.duration() > step.after.duration()) {
         say(format!("{at}/after"), "steps stand in the order of their times".into());
     }
 }
 
-fn channels(notify: &Notify, to: &[Name], at: &str, say: Say<'_>) {
+fn check_channel_names(notify: &NotifyConfig, to: &[Name], at: &str, say: ErrorSink<'_>) {
     for (j, name) in to.iter().enumerate() {
-        refers(name, &notify.channels, "notify.channels", &format!("{at}/{j}"), say);
+        check_reference(name, &notify.channels, "notify.channels", &format!("{at}/{j}"), say);
         if to[..j].contains(name) {
             say(format!("{at}/{j}"), format!("\"{name}\" stands here twice"));
         }
     }
 }
 
-fn groups(policy: &Policy, of: &[Name], at: &str, say: Say<'_>) {
+fn check_group_names(policy: &Policy, of: &[Name], at: &str, say: ErrorSink<'_>) {
     let groups = all_groups(policy);
     for (j, of) in of.iter().enumerate() {
         if !groups.iter().any(|(_, name, _)| *name == of) {
             let known = groups.iter().map(|(_, name, _)| name.as_str());
-            say(format!("{at}/{j}"), unknown(of.as_str(), known, "the groups of assets"));
+            say(format!("{at}/{j}"), unknown_name_message(of.as_str(), known, "the groups of assets"));
         }
     }
 }
 
 /// The functions whose reports can be awaited.
-const FUNCTIONS: &[&str] =
+const REPORTING_FUNCTIONS: &[&str] =
     &["snapshot", "offsite", "freshness", "replication", "retention", "dump", "report"];
 
-fn periods(notify: &Notify, say: Say<'_>) {
+fn check_periods(notify: &NotifyConfig, say: ErrorSink<'_>) {
     for (name, after) in &notify.expect {
         let at = format!("/notify/expect/{name}");
-        if !FUNCTIONS.contains(&name.as_str()) {
-            say(at.clone(), unknown(name.as_str(), FUNCTIONS.iter().copied(), "the functions"));
+        if !REPORTING_FUNCTIONS.contains(&name.as_str()) {
+            say(at.clone(), unknown_name_message(name.as_str(), REPORTING_FUNCTIONS.iter().copied(), "the functions"));
         }
         if after.duration() < SignedDuration::from_mins(5) {
             say(at, "notify looks every 5 minutes: write that or more".into());
@@ -281,7 +281,7 @@ fn periods(notify: &Notify, say: Say<'_>) {
 mod tests {
     use crate::policy::Policy;
 
-    fn faults(notify: &str) -> String {
+    fn policy_errors(notify: &str) -> String {
         let text = format!(
             "holdfast: 1\ncompany: acme\nid: host-1\npostgres:\n  shop: {{ databases: [shop], stored: {{ directory: /b }} }}\nnotify:\n{notify}"
         );
@@ -293,7 +293,7 @@ mod tests {
 
     #[test]
     fn every_fault_in_who_is_told_is_found_with_its_place_and_the_mend() {
-        let said = faults(
+        let said = policy_errors(
             r#"  channels:
     both: { slack: { env: S }, http: "https://a.example" }
     none: {}
@@ -341,12 +341,12 @@ mod tests {
 
     #[test]
     fn a_policy_in_which_nobody_hears_of_a_failure_is_faulty() {
-        let said = faults(
+        let said = policy_errors(
             "  channels: { s: { slack: { env: S } } }\n  routes:\n    - { severity: info, events: [success], to: [s] }\n",
         );
         assert!(said.contains("nobody would hear"), "{said}");
         assert_eq!(
-            faults(
+            policy_errors(
                 "  channels: { s: { slack: { env: S } } }\n  routes: [{ severity: critical, to: [s] }]\n"
             ),
             "none"

@@ -1,54 +1,54 @@
 //! What places must mean: destinations whose keys and roles are where they are, endpoints and directories that can be
 //! reached, hosts that are hosts. Each vendor's limits are told before its client meets them.
 
-use super::{Say, all_stores};
+use super::{ErrorSink, all_stores};
 use crate::policy::{
-    Destination, Policy, Store,
-    text::{Arn, BucketName, Name, Region, endpoint},
+    CopyDestination, Policy, StoreConfig,
+    text::{Arn, BucketName, Name, Region, check_endpoint},
 };
 use std::{collections::BTreeMap, net::Ipv6Addr};
 
-pub(super) fn check(policy: &Policy, say: Say<'_>) {
+pub(super) fn check(policy: &Policy, say: ErrorSink<'_>) {
     for (name, d) in &policy.destinations {
-        destination(policy, name, d, say);
+        check_destination(policy, name, d, say);
     }
-    one_place_one_destination(policy, say);
+    check_unique_destinations(policy, say);
     for (at, store) in all_stores(policy) {
-        self::store(policy, store, &at, say);
+        self::check_store(policy, store, &at, say);
     }
     for (name, group) in &policy.postgres {
-        if let Some(Err(why)) = group.host.as_deref().map(host) {
+        if let Some(Err(why)) = group.host.as_deref().map(check_host) {
             say(format!("/postgres/{name}/host"), why);
         }
         let at = format!("/postgres/{name}");
-        port(group.port, &at, say);
-        path(group.tls_ca.as_deref(), format!("{at}/tls_ca"), say);
+        check_port(group.port, &at, say);
+        check_path(group.tls_ca.as_deref(), format!("{at}/tls_ca"), say);
     }
     if let Some(page) = &policy.status_page {
-        path(page.directory.as_deref(), "/status_page/directory".into(), say);
+        check_path(page.directory.as_deref(), "/status_page/directory".into(), say);
     }
     if let Some(audit) = &policy.audit {
         let directory = audit.directory.as_ref().and_then(|d| d.to_str());
-        path(directory, "/audit/directory".into(), say);
+        check_path(directory, "/audit/directory".into(), say);
     }
     for (name, alarm) in &policy.alarms {
         if let Some(topic) = &alarm.topic {
-            let at = super::join("/alarms", name) + "/topic";
-            of_service(topic, "sns", "a topic", &at, say);
+            let at = super::join_pointer("/alarms", name) + "/topic";
+            check_arn_service(topic, "sns", "a topic", &at, say);
             // PutMetricAlarm: actions are in the alarm's own region.
-            in_region(topic, &policy.home().region, "the alarm's, which is home", &at, say);
+            check_arn_region(topic, &policy.home_or_placeholder().region, "the alarm's, which is home", &at, say);
         }
     }
 }
 
 /// Snapshot copies in one region of one account are one set, with one key and one quota, so two names for that place must
 /// say the same.
-fn one_place_one_destination(policy: &Policy, say: Say<'_>) {
+fn check_unique_destinations(policy: &Policy, say: ErrorSink<'_>) {
     let copied =
         |name: &Name| policy.databases.values().flat_map(|g| &g.copies).any(|c| c.to == *name);
-    let mut first: BTreeMap<_, (&Name, &Destination)> = BTreeMap::new();
+    let mut first: BTreeMap<_, (&Name, &CopyDestination)> = BTreeMap::new();
     for (name, d) in policy.destinations.iter().filter(|(name, _)| copied(name)) {
-        let account = d.account.clone().unwrap_or_else(|| policy.home().account);
+        let account = d.account.clone().unwrap_or_else(|| policy.home_or_placeholder().account);
         let (other, known) = *first.entry((account, &d.region)).or_insert((name, d));
         let same = known.role == d.role
             && known.kms_key == d.kms_key
@@ -64,9 +64,9 @@ fn one_place_one_destination(policy: &Policy, say: Say<'_>) {
     }
 }
 
-fn destination(policy: &Policy, name: &Name, d: &Destination, say: Say<'_>) {
+fn check_destination(policy: &Policy, name: &Name, d: &CopyDestination, say: ErrorSink<'_>) {
     let at = format!("/destinations/{name}");
-    let home = policy.home();
+    let home = policy.home_or_placeholder();
     if let Some(account) = &d.account
         && *account != home.account
         && d.role.is_none()
@@ -102,63 +102,63 @@ fn destination(policy: &Policy, name: &Name, d: &Destination, say: Say<'_>) {
     let account = d.account.as_ref().unwrap_or(&home.account);
     if let Some(role) = &d.role {
         let at = format!("{at}/role");
-        of_service(role, "iam", "a role", &at, say);
-        in_account(role, account.as_str(), &at, say);
+        check_arn_service(role, "iam", "a role", &at, say);
+        check_arn_account(role, account.as_str(), &at, say);
     }
     if let (Some(key), Some(region)) = (&d.kms_key, &d.region) {
         let at = format!("{at}/kms_key");
-        of_service(key, "kms", "a key", &at, say);
-        in_region(key, region, "the destination's", &at, say);
-        in_account(key, account.as_str(), &at, say);
+        check_arn_service(key, "kms", "a key", &at, say);
+        check_arn_region(key, region, "the destination's", &at, say);
+        check_arn_account(key, account.as_str(), &at, say);
     }
     if let Some(key) = &d.transfer_key {
         let at = format!("{at}/transfer_key");
-        of_service(key, "kms", "a key", &at, say);
-        in_region(key, &home.region, "home's", &at, say);
-        in_account(key, home.account.as_str(), &at, say);
+        check_arn_service(key, "kms", "a key", &at, say);
+        check_arn_region(key, &home.region, "home's", &at, say);
+        check_arn_account(key, home.account.as_str(), &at, say);
     }
     for (source, target) in &d.option_groups {
         let fits =
             |s: &str| !s.is_empty() && s.len() <= 255 && s.bytes().all(|b| b.is_ascii_graphic());
         if !fits(source) || !fits(target) || target.starts_with("default:") {
             let why = "write the source's option group and the destination's own, such as { oracle-tz: oracle-tz-virginia }";
-            say(super::join(&format!("{at}/option_groups"), source), why.into());
+            say(super::join_pointer(&format!("{at}/option_groups"), source), why.into());
         }
     }
 }
 
 /// The parts of an ARN: service, region, account.
-fn parts(arn: &Arn) -> (&str, &str, &str) {
+fn arn_parts(arn: &Arn) -> (&str, &str, &str) {
     let mut parts = arn.as_str().split(':').skip(2);
     let mut part = || parts.next().unwrap_or_default();
     (part(), part(), part())
 }
 
-fn of_service(arn: &Arn, service: &str, what: &str, at: &str, say: Say<'_>) {
-    let (is, ..) = parts(arn);
+fn check_arn_service(arn: &Arn, service: &str, what: &str, at: &str, say: ErrorSink<'_>) {
+    let (is, ..) = arn_parts(arn);
     if is != service {
         say(at.to_owned(), format!("this is an ARN of {is}: write that of {what} ({service})"));
     }
 }
 
-fn in_region(arn: &Arn, region: &Region, whose: &str, at: &str, say: Say<'_>) {
-    let (_, is, _) = parts(arn);
+fn check_arn_region(arn: &Arn, region: &Region, whose: &str, at: &str, say: ErrorSink<'_>) {
+    let (_, is, _) = arn_parts(arn);
     if is != region.as_str() {
         say(at.to_owned(), format!("this is in {is}: write one of {region}, {whose} region"));
     }
 }
 
-fn in_account(arn: &Arn, account: &str, at: &str, say: Say<'_>) {
-    let (_, _, is) = parts(arn);
+fn check_arn_account(arn: &Arn, account: &str, at: &str, say: ErrorSink<'_>) {
+    let (_, _, is) = arn_parts(arn);
     if is != account {
         say(at.to_owned(), format!("this is in account {is}: write one of account {account}"));
     }
 }
 
-fn store(policy: &Policy, store: &Store, at: &str, say: Say<'_>) {
+fn check_store(policy: &Policy, store: &StoreConfig, at: &str, say: ErrorSink<'_>) {
     if let Some(address) = &store.endpoint {
         let bucket = store.bucket.as_ref().map(BucketName::as_str);
-        if let Err(why) = endpoint(address, bucket) {
+        if let Err(why) = check_endpoint(address, bucket) {
             say(format!("{at}/endpoint"), why);
         }
     } else if let (Some(region), None) = (&store.region, store.aws_region()) {
@@ -168,14 +168,14 @@ fn store(policy: &Policy, store: &Store, at: &str, say: Say<'_>) {
         };
         say(format!("{at}/region"), why);
     }
-    path(store.directory.as_deref(), format!("{at}/directory"), say);
+    check_path(store.directory.as_deref(), format!("{at}/directory"), say);
     if store.prefix.starts_with('/') || store.prefix.split('/').any(|p| p == "..") {
         let why = format!("\"{}\" begins no key: write one such as \"postgres/\"", store.prefix);
         say(format!("{at}/prefix"), why);
     }
     if let Some(azure) = &store.azure {
-        self::azure(&azure.account, &azure.container, &format!("{at}/azure"), say);
-        if let Some(Err(why)) = azure.endpoint.as_deref().map(|e| azure_endpoint(e, &azure.account))
+        self::check_azure(&azure.account, &azure.container, &format!("{at}/azure"), say);
+        if let Some(Err(why)) = azure.endpoint.as_deref().map(|e| check_azure_endpoint(e, &azure.account))
         {
             say(format!("{at}/azure/endpoint"), why);
         }
@@ -183,20 +183,20 @@ fn store(policy: &Policy, store: &Store, at: &str, say: Say<'_>) {
     if let Some(Ok(key)) =
         store.kms_key.as_deref().filter(|k| k.starts_with("arn:")).map(str::parse)
     {
-        let home = policy.home().region;
+        let home = policy.home_or_placeholder().region;
         let region = store.aws_region().unwrap_or(home);
-        in_region(&key, &region, "the bucket's", &format!("{at}/kms_key"), say);
+        check_arn_region(&key, &region, "the bucket's", &format!("{at}/kms_key"), say);
     }
 }
 
 /// Azurite and private clouds have the account in the path.
-fn azure_endpoint(address: &str, account: &str) -> Result<(), String> {
+fn check_azure_endpoint(address: &str, account: &str) -> Result<(), String> {
     let bare = address.trim_end_matches('/');
-    endpoint(bare.strip_suffix(&format!("/{account}")).unwrap_or(bare), None)
+    check_endpoint(bare.strip_suffix(&format!("/{account}")).unwrap_or(bare), None)
 }
 
 /// <https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules#microsoftstorage>
-fn azure(account: &str, container: &str, at: &str, say: Say<'_>) {
+fn check_azure(account: &str, container: &str, at: &str, say: ErrorSink<'_>) {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     if !(3..=24).contains(&account.len()) || !account.chars().all(plain) {
         let why = format!(
@@ -219,7 +219,7 @@ fn azure(account: &str, container: &str, at: &str, say: Say<'_>) {
 }
 
 /// No shell reads a policy's paths.
-fn path(path: Option<&str>, at: String, say: Say<'_>) {
+fn check_path(path: Option<&str>, at: String, say: ErrorSink<'_>) {
     let Some(path) = path else { return };
     if path.is_empty() {
         say(at, "a directory has a name: this one is empty".into());
@@ -236,14 +236,14 @@ fn path(path: Option<&str>, at: String, say: Say<'_>) {
     }
 }
 
-fn port(port: Option<u16>, at: &str, say: Say<'_>) {
+fn check_port(port: Option<u16>, at: &str, say: ErrorSink<'_>) {
     if port == Some(0) {
         say(format!("{at}/port"), "0 is no port: write 5432, or leave it out".into());
     }
 }
 
 /// What is wrong with the name of a host: one host, nothing around it.
-pub(super) fn host(text: &str) -> Result<(), String> {
+pub(super) fn check_host(text: &str) -> Result<(), String> {
     if text.starts_with('/') {
         return Ok(());
     }
@@ -281,13 +281,13 @@ pub(super) fn host(text: &str) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::host;
+    use super::check_host;
 
     #[test]
     fn a_host_is_a_name_an_address_or_a_directory() {
         for good in ["db.example.com", "127.0.0.1", "::1", "fe80::1", "/var/run/postgresql", "db_1"]
         {
-            assert_eq!(host(good), Ok(()), "{good}");
+            assert_eq!(check_host(good), Ok(()), "{good}");
         }
         for (bad, said) in [
             ("[::1]", "write \"::1\""),
@@ -298,7 +298,7 @@ mod tests {
             ("a b", "no host"),
             ("", "no host"),
         ] {
-            let why = host(bad).expect_err(bad);
+            let why = check_host(bad).expect_err(bad);
             assert!(why.contains(said), "{bad}: {why}");
         }
     }

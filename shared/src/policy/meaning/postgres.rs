@@ -1,47 +1,47 @@
 //! What the groups of `postgres` must mean: dumps that can be made, told apart, and restored.
 
-use super::{Say, not_empty, reserved};
+use super::{ErrorSink, check_not_empty, check_not_reserved};
 use crate::policy::{
-    Compress, Dump, DumpFormat, Policy, Postgres, Store,
-    dumps::{Encrypt, Scratch},
+    DumpCompression, DumpRule, DumpFormat, Policy, PostgresGroup, StoreConfig,
+    dumps::{EncryptionConfig, ScratchConfig},
     secrets,
-    structure::nearest,
+    structure::suggest_word,
 };
 use std::{collections::BTreeMap, iter};
 
-pub(super) fn check(policy: &Policy, say: Say<'_>) {
+pub(super) fn check(policy: &Policy, say: ErrorSink<'_>) {
     if let Some(place) = &policy.scratch {
-        scratch(place, "/scratch", say);
+        check_scratch(place, "/scratch", say);
     }
     for (name, group) in &policy.postgres {
         let at = format!("/postgres/{name}");
-        databases(group, &at, say);
+        check_databases(group, &at, say);
         for (reason, dump) in &group.dumps {
             let at = format!("{at}/dumps/{reason}");
-            reserved(reason, &at, say);
-            not_empty(&dump.keep, format!("{at}/keep"), say);
+            check_not_reserved(reason, &at, say);
+            check_not_empty(&dump.keep, format!("{at}/keep"), say);
             if let Some(encrypt) = &dump.encrypt {
-                encryption(encrypt, &format!("{at}/encrypt"), say);
+                check_encryption(encrypt, &format!("{at}/encrypt"), say);
             }
-            form(group, dump, &at, say);
+            check_format(group, dump, &at, say);
         }
-        connection(group, &at, say);
+        check_connection(group, &at, say);
         if let Some(place) = &group.scratch {
-            scratch(place, &format!("{at}/scratch"), say);
+            check_scratch(place, &format!("{at}/scratch"), say);
         }
-        if policy.scratch_of(group).is_some_and(|place| is_backed_up(policy, &place)) {
+        if policy.scratch_for(group).is_some_and(|place| is_backed_up(policy, &place)) {
             let why = "this is the server that is backed up: name another one, or write production: true if that is meant";
             let at =
                 if group.scratch.is_some() { format!("{at}/scratch") } else { "/scratch".into() };
             say(format!("{at}/host"), why.into());
         }
-        keys(group, &at, say);
+        check_key_templates(group, &at, say);
     }
-    places(&policy.postgres, say);
+    check_separate_prefixes(&policy.postgres, say);
 }
 
 /// Whether test restores would run on a server of any group, its own or another.
-fn is_backed_up(policy: &Policy, place: &Scratch) -> bool {
+fn is_backed_up(policy: &Policy, place: &ScratchConfig) -> bool {
     let name = |host: &Option<String>| {
         host.as_ref().map(|host| host.trim_end_matches('.').to_ascii_lowercase())
     };
@@ -52,7 +52,7 @@ fn is_backed_up(policy: &Policy, place: &Scratch) -> bool {
         })
 }
 
-fn databases(group: &Postgres, at: &str, say: Say<'_>) {
+fn check_databases(group: &PostgresGroup, at: &str, say: ErrorSink<'_>) {
     if group.databases.is_all() {
         if group.dumps.is_empty() {
             let why = "the server is asked for all when it is dumped, and this group has no dumps: write each database's name";
@@ -65,7 +65,7 @@ fn databases(group: &Postgres, at: &str, say: Say<'_>) {
         say(format!("{at}/databases"), "no database is named".into());
     }
     for (i, database) in named.iter().enumerate() {
-        if let Some(fault) = database_fault(database) {
+        if let Some(fault) = database_name_error(database) {
             say(format!("{at}/databases/{i}"), fault);
         } else if named[..i].contains(database) {
             say(format!("{at}/databases/{i}"), format!("\"{database}\" stands here twice"));
@@ -73,7 +73,7 @@ fn databases(group: &Postgres, at: &str, say: Say<'_>) {
     }
 }
 
-fn database_fault(name: &str) -> Option<String> {
+fn database_name_error(name: &str) -> Option<String> {
     // NAMEDATALEN is 64, with the zero at its end; the server would cut a longer name and mean another database.
     let fault = match name {
         "" => "a database has a name: this one is empty",
@@ -87,7 +87,7 @@ fn database_fault(name: &str) -> Option<String> {
     Some(fault.into())
 }
 
-fn encryption(encrypt: &Encrypt, at: &str, say: Say<'_>) {
+fn check_encryption(encrypt: &EncryptionConfig, at: &str, say: ErrorSink<'_>) {
     if encrypt.age.is_empty() == encrypt.openssl.is_none() {
         say(at.into(), "a dump is encrypted in one way: write exactly one of age, openssl".into());
     }
@@ -97,8 +97,8 @@ fn encryption(encrypt: &Encrypt, at: &str, say: Say<'_>) {
     for (i, recipient) in encrypt.age.iter().enumerate() {
         // Never with the text itself: where a secret key stands by mistake, it must not be told.
         if recipient.to_ascii_uppercase().starts_with("AGE-SECRET-KEY-") {
-            say(format!("{at}/age/{i}"), secrets::SECRET_KEY.into());
-        } else if !is_recipient(recipient) {
+            say(format!("{at}/age/{i}"), secrets::SECRET_KEY_MESSAGE.into());
+        } else if !is_age_recipient(recipient) {
             say(
                 format!("{at}/age/{i}"),
                 "no age X25519 recipient: write the age1... that age-keygen prints".into(),
@@ -109,22 +109,22 @@ fn encryption(encrypt: &Encrypt, at: &str, say: Say<'_>) {
 
 /// Whether it has the form of an age X25519 recipient: Bech32 of 32 bytes. Its checksum is looked at when it is used.
 /// <https://age-encryption.org/v1>
-fn is_recipient(text: &str) -> bool {
-    const BECH32: &str = "qpzry9x8gf2tvdw0s3jn54khce6mua7l";
+fn is_age_recipient(text: &str) -> bool {
+    const BECH32_CHARSET: &str = "qpzry9x8gf2tvdw0s3jn54khce6mua7l";
     text.strip_prefix("age1")
-        .is_some_and(|data| data.len() == 58 && data.chars().all(|c| BECH32.contains(c)))
+        .is_some_and(|data| data.len() == 58 && data.chars().all(|c| BECH32_CHARSET.contains(c)))
 }
 
-fn form(group: &Postgres, dump: &Dump, at: &str, say: Say<'_>) {
+fn check_format(group: &PostgresGroup, dump: &DumpRule, at: &str, say: ErrorSink<'_>) {
     if dump.deduplicate && !matches!(dump.format, DumpFormat::Custom | DumpFormat::Plain) {
         let why = "only dumps of `format: custom` and `plain` can be compared";
         say(format!("{at}/deduplicate"), why.into());
     }
-    if dump.deduplicate && stores(group).any(|(_, store)| store.lock.is_some()) {
+    if dump.deduplicate && stores_with_keys(group).any(|(_, store)| store.lock.is_some()) {
         let why = "each point of a store with `lock` is locked for itself: leave out one of them";
         say(format!("{at}/deduplicate"), why.into());
     }
-    if dump.level.is_some_and(|l| l.get() > 9) && dump.compress == Compress::Gzip {
+    if dump.level.is_some_and(|l| l.get() > 9) && dump.compress == DumpCompression::Gzip {
         say(format!("{at}/level"), "gzip has levels 1 to 9".into());
     }
     if !dump.queries.is_empty() && dump.format != DumpFormat::Csv {
@@ -137,8 +137,8 @@ fn form(group: &Postgres, dump: &Dump, at: &str, say: Say<'_>) {
     if files == 0 {
         say(at.into(), "CSV is of tables or queries: write tables or queries".into());
     }
-    let lacks = |store: &Store| store.key.as_deref().is_some_and(|k| !k.contains("{table}"));
-    if files > 1 && stores(group).any(|(_, store)| lacks(store)) {
+    let lacks = |store: &StoreConfig| store.key.as_deref().is_some_and(|k| !k.contains("{table}"));
+    if files > 1 && stores_with_keys(group).any(|(_, store)| lacks(store)) {
         say(
             at.into(),
             "each table or query is a file of its own: write {table} in the store's key".into(),
@@ -146,7 +146,7 @@ fn form(group: &Postgres, dump: &Dump, at: &str, say: Say<'_>) {
     }
 }
 
-fn connection(group: &Postgres, at: &str, say: Say<'_>) {
+fn check_connection(group: &PostgresGroup, at: &str, say: ErrorSink<'_>) {
     if group.iam && (group.password.is_some() || group.user.is_none() || group.host.is_none()) {
         say(
             format!("{at}/iam"),
@@ -156,15 +156,15 @@ fn connection(group: &Postgres, at: &str, say: Say<'_>) {
 }
 
 /// What may stand in braces in a key.
-const FIELDS: &[&str] = &["database", "reason", "table"];
+const KEY_FIELDS: &[&str] = &["database", "reason", "table"];
 
 /// A field that is not known would stand in every key as it is.
-fn fields(key: &str) -> Option<String> {
+fn unknown_key_field(key: &str) -> Option<String> {
     let mut rest = key;
     while let Some((_, inner)) = rest.split_once('{') {
         let (field, after) = inner.split_once('}')?;
-        if !FIELDS.contains(&field) {
-            let near = nearest(field, FIELDS)
+        if !KEY_FIELDS.contains(&field) {
+            let near = suggest_word(field, KEY_FIELDS)
                 .map_or(String::new(), |n| format!("; did you mean {{{n}}}?"));
             return Some(format!("{{{field}}} is no field of a key{near}"));
         }
@@ -173,7 +173,7 @@ fn fields(key: &str) -> Option<String> {
     None
 }
 
-fn scratch(place: &Scratch, at: &str, say: Say<'_>) {
+fn check_scratch(place: &ScratchConfig, at: &str, say: ErrorSink<'_>) {
     let ways = [place.directory.is_some(), place.names_a_server(), place.production];
     if ways.iter().filter(|w| **w).count() > 1 {
         let why = "test restores run in one place: write one of directory, a connection (host, user, password), \
@@ -193,9 +193,9 @@ fn scratch(place: &Scratch, at: &str, say: Say<'_>) {
 }
 
 /// One key for all would let each database's dump collide with the others'.
-fn keys(group: &Postgres, at: &str, say: Say<'_>) {
-    for (place, store) in stores(group) {
-        if let Some(why) = store.key.as_deref().and_then(fields) {
+fn check_key_templates(group: &PostgresGroup, at: &str, say: ErrorSink<'_>) {
+    for (place, store) in stores_with_keys(group) {
+        if let Some(why) = store.key.as_deref().and_then(unknown_key_field) {
             say(format!("{at}/{place}/key"), why);
         }
     }
@@ -203,7 +203,7 @@ fn keys(group: &Postgres, at: &str, say: Say<'_>) {
     if !several || group.dumps.is_empty() {
         return;
     }
-    for (place, store) in stores(group) {
+    for (place, store) in stores_with_keys(group) {
         if store.key.as_deref().is_some_and(|k| !k.contains("{database}")) {
             say(
                 format!("{at}/{place}/key"),
@@ -213,16 +213,16 @@ fn keys(group: &Postgres, at: &str, say: Say<'_>) {
     }
 }
 
-fn stores(group: &Postgres) -> impl Iterator<Item = (String, &Store)> {
+fn stores_with_keys(group: &PostgresGroup) -> impl Iterator<Item = (String, &StoreConfig)> {
     let more = group.also_stored.iter().enumerate();
     iter::once(("stored".to_owned(), &group.stored))
         .chain(more.map(|(i, s)| (format!("also_stored/{i}"), s)))
 }
 
 /// A place belongs to one group: what lies under another's prefix would be judged as its own, and cleaned up by its runs.
-fn places(groups: &BTreeMap<crate::policy::text::Name, Postgres>, say: Say<'_>) {
+fn check_separate_prefixes(groups: &BTreeMap<crate::policy::text::Name, PostgresGroup>, say: ErrorSink<'_>) {
     /// Where a store is, and what its keys begin with there.
-    fn place(s: &Store) -> (String, String) {
+    fn store_location(s: &StoreConfig) -> (String, String) {
         if let Some(directory) = &s.directory {
             return (
                 "a directory".into(),
@@ -236,8 +236,8 @@ fn places(groups: &BTreeMap<crate::policy::text::Name, Postgres>, say: Say<'_>) 
     }
     let mut seen: Vec<(String, (String, String))> = Vec::new();
     for (name, group) in groups.iter().filter(|(_, g)| !g.dumps.is_empty()) {
-        for (which, store) in stores(group) {
-            let (at, prefix) = place(store);
+        for (which, store) in stores_with_keys(group) {
+            let (at, prefix) = store_location(store);
             let within = |(other, begin): &(String, String)| {
                 *other == at && (begin.starts_with(&prefix) || prefix.starts_with(begin.as_str()))
             };
@@ -259,7 +259,7 @@ mod tests {
     #[test]
     fn a_recipient_is_told_from_what_only_looks_like_one() {
         let good = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
-        assert!(is_recipient(good));
+        assert!(is_age_recipient(good));
         for bad in [
             "",
             "age1",
@@ -268,11 +268,11 @@ mod tests {
             &good.replace('q', "b"),
             "ssh-ed25519 AAAA",
         ] {
-            assert!(!is_recipient(bad), "{bad}");
+            assert!(!is_age_recipient(bad), "{bad}");
         }
     }
 
-    fn faults(group: &str) -> String {
+    fn policy_errors(group: &str) -> String {
         let text =
             format!("{{holdfast: 1, company: acme, id: host-1, postgres: {{shop: {group}}}}}");
         Policy::parse(&text).expect_err("a fault").to_string()
@@ -290,7 +290,7 @@ mod tests {
             ("{port: 5433}", "by its host"),
             ("{directory: x}", "from / on"),
         ] {
-            let said_so = faults(&format!("{{{rest}, scratch: {scratch}}}"));
+            let said_so = policy_errors(&format!("{{{rest}, scratch: {scratch}}}"));
             assert!(said_so.contains(said) && said_so.contains("scratch"), "{scratch}: {said_so}");
         }
         // A server of another group is one that is backed up too.
@@ -315,7 +315,7 @@ mod tests {
         for (name, said) in
             [("\"a\\0b\"", "zero byte"), ("\"\"", "empty"), (&"x".repeat(64), "63 bytes")]
         {
-            let said_so = faults(&format!("{{databases: [{name}], {rest}}}"));
+            let said_so = policy_errors(&format!("{{databases: [{name}], {rest}}}"));
             assert!(said_so.contains(said) && said_so.contains("databases"), "{said_so}");
         }
     }
@@ -361,7 +361,7 @@ mod tests {
     #[test]
     fn a_secret_key_in_the_place_of_a_recipient_is_not_told() {
         let encrypt = "encrypt: {age: [AGE-SECRET-KEY-1QQPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQYQS4K5VY7]}";
-        let said = faults(&format!(
+        let said = policy_errors(&format!(
             "{{databases: [a], stored: {{directory: /b}}, dumps: {{manual: {{keep: {{newest: 1}}, {encrypt}}}}}}}"
         ));
         assert!(said.contains("make a new pair") && !said.contains("QQPQYQSZ"), "{said}");

@@ -1,10 +1,10 @@
 //! What a schema can't say of signatures: that there is a key to check with, and that each is named once.
 
-use super::{Policy, Say};
+use super::{Policy, ErrorSink};
 use crate::hints::commands::KEY_NEW;
 
 /// Every fault in who signs.
-pub(super) fn check(policy: &Policy, say: Say<'_>) {
+pub(super) fn check(policy: &Policy, say: ErrorSink<'_>) {
     let Some(signing) = &policy.signing else { return };
     if signing.public_keys.is_empty() {
         let why = format!(
@@ -22,7 +22,7 @@ pub(super) fn check(policy: &Policy, say: Say<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signing::Signer;
+    use crate::signing::MinisignSigner;
 
     fn said(signing: &str) -> String {
         let text = format!("{{holdfast: 1, company: acme, id: host-1, signing: {signing}}}");
@@ -31,7 +31,7 @@ mod tests {
 
     #[test]
     fn whoever_signs_is_named_by_keys_that_are_some() {
-        let key = Signer::generate().expect("random numbers").0.public().to_string();
+        let key = MinisignSigner::generate().expect("random numbers").0.public_key().to_string();
         assert_eq!(said(&format!("{{public_keys: [{key}]}}")), "");
         assert_eq!(said(&format!("{{public_keys: [{key}], secret_key: {{file: /k}}}}")), "");
         for (signing, fault) in [
@@ -47,7 +47,7 @@ mod tests {
             let found = said(signing);
             assert!(found.contains(&fault), "{signing}: {found}");
         }
-        let (_, secret) = Signer::generate().expect("random numbers");
+        let (_, secret) = MinisignSigner::generate().expect("random numbers");
         let secret = secrecy::ExposeSecret::expose_secret(&secret).lines().nth(1).expect("a line");
         let found = said(&format!("{{public_keys: [\"{secret}\"]}}"));
         assert!(found.contains("new pair") && !found.contains(&secret[20..60]), "{found}");

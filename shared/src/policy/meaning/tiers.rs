@@ -1,14 +1,14 @@
 //! Storage classes by age that S3 accepts.
 
-use super::Say;
-use crate::policy::{Policy, StorageClass, Tier};
+use super::ErrorSink;
+use crate::policy::{Policy, StorageClass, StorageTier};
 
 /// Days before which S3 moves nothing to `STANDARD_IA`, and for which it has to lie there before it moves on.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/lifecycle-transition-general-considerations.html>
-const IA_DAYS: i64 = 30;
+const MIN_IA_DAYS: i64 = 30;
 
 /// How cold a class is: S3 moves objects only to a colder one.
-fn rank(class: StorageClass) -> u8 {
+fn coldness(class: StorageClass) -> u8 {
     match class {
         StorageClass::Standard => 0,
         StorageClass::StandardIa => 1,
@@ -18,26 +18,26 @@ fn rank(class: StorageClass) -> u8 {
     }
 }
 
-pub(super) fn check(policy: &Policy, say: Say<'_>) {
+pub(super) fn check(policy: &Policy, say: ErrorSink<'_>) {
     let buckets = policy.buckets.iter().map(|(n, g)| (format!("/buckets/{n}"), &g.tiers));
     let postgres = policy.postgres.iter().map(|(n, g)| (format!("/postgres/{n}"), &g.tiers));
     let files = policy.files.iter().map(|(n, g)| (format!("/files/{n}"), &g.tiers));
     for (at, tiers) in buckets.chain(postgres).chain(files) {
-        group(&format!("{at}/tiers"), tiers, say);
+        check_tiers(&format!("{at}/tiers"), tiers, say);
     }
 }
 
-fn group(at: &str, tiers: &[Tier], say: Say<'_>) {
+fn check_tiers(at: &str, tiers: &[StorageTier], say: ErrorSink<'_>) {
     let days =
-        |tier: &Tier| tier.after.as_ref().map_or(0, |after| after.duration().as_hours() / 24);
-    let mut order: Vec<(usize, &Tier)> = tiers.iter().enumerate().collect();
+        |tier: &StorageTier| tier.after.as_ref().map_or(0, |after| after.duration().as_hours() / 24);
+    let mut order: Vec<(usize, &StorageTier)> = tiers.iter().enumerate().collect();
     order.sort_by_key(|(_, tier)| days(tier));
     for (i, tier) in &order {
         let at = format!("{at}/{i}/after");
         if tier.after.as_ref().is_some_and(|after| after.duration().as_hours() % 24 != 0) {
             say(at.clone(), "S3 counts whole days: write days".into());
         }
-        if tier.class == StorageClass::StandardIa && (1..IA_DAYS).contains(&days(tier)) {
+        if tier.class == StorageClass::StandardIa && (1..MIN_IA_DAYS).contains(&days(tier)) {
             say(
                 at,
                 format!(
@@ -51,21 +51,21 @@ fn group(at: &str, tiers: &[Tier], say: Say<'_>) {
         let at = format!("{at}/{i}");
         if days(before) == days(next) {
             say(format!("{at}/after"), "two classes from one age on: leave one out".into());
-        } else if rank(before.class) >= rank(next.class) {
+        } else if coldness(before.class) >= coldness(next.class) {
             say(
                 format!("{at}/class"),
                 format!(
                     "S3 does not move objects from {} to {}: order the classes from warm to cold",
-                    before.class.name(),
-                    next.class.name()
+                    before.class.as_str(),
+                    next.class.as_str()
                 ),
             );
-        } else if before.class == StorageClass::StandardIa && days(next) - days(before) < IA_DAYS {
+        } else if before.class == StorageClass::StandardIa && days(next) - days(before) < MIN_IA_DAYS {
             say(
                 format!("{at}/after"),
                 format!(
                     "an object lies in STANDARD_IA for {IA_DAYS} days before S3 moves it on: write {}d or more",
-                    days(before) + IA_DAYS
+                    days(before) + MIN_IA_DAYS
                 ),
             );
         }

@@ -1,9 +1,9 @@
 //! The shipped policies run on an account as AWS gives it.
 
 use crate::{
-    catalog::Place,
-    policy::{Databases, Keep, Policy},
-    time::Schedule,
+    catalog::Location,
+    policy::{DatabaseGroup, RetentionRule, Policy},
+    time::CronSchedule,
 };
 use jiff::{SignedDuration, Timestamp};
 use std::{collections::BTreeMap, num::NonZeroU32, path::Path};
@@ -15,7 +15,7 @@ const QUOTA: usize = 100;
 /// How often somebody asks for an on-demand snapshot of every database: deployments, incidents.
 const DEMANDED_EVERY: SignedDuration = SignedDuration::from_hours(10 * 24);
 
-fn shipped() -> Vec<(String, Policy)> {
+fn shipped_policies() -> Vec<(String, Policy)> {
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../policies"));
     let mut all = Vec::new();
     for entry in std::fs::read_dir(folder).expect("policies") {
@@ -32,7 +32,7 @@ fn shipped() -> Vec<(String, Policy)> {
 }
 
 /// How many points of one database a rule keeps at most, when one is made at each of these times.
-fn kept(keep: &Keep, made: &dyn Fn(SignedDuration) -> usize) -> usize {
+fn count_kept(keep: &RetentionRule, made: &dyn Fn(SignedDuration) -> usize) -> usize {
     let counts = [keep.newest, keep.hourly, keep.daily, keep.weekly, keep.monthly, keep.yearly];
     let counted: usize = counts.iter().flatten().map(|n: &NonZeroU32| n.get() as usize).sum();
     // One more: the next is made before the oldest goes.
@@ -42,21 +42,21 @@ fn kept(keep: &Keep, made: &dyn Fn(SignedDuration) -> usize) -> usize {
 /// Manual snapshots that a policy holds in each account and region once it has run for a year.
 fn steady_state(policy: &Policy) -> BTreeMap<String, usize> {
     let mut held = BTreeMap::new();
-    let home = Place::home(policy);
+    let home = Location::home_from_policy(policy);
     for group in policy.databases.values() {
-        let databases = databases(group);
+        let databases = database_count(group);
         for snapshots in group.snapshots.values() {
             let made = |span: SignedDuration| match &snapshots.when {
-                Some(when) => slots(&Schedule::new(when, &policy.time_zone), span),
+                Some(when) => slot_count(&CronSchedule::new(when, &policy.time_zone), span),
                 None => usize::try_from(span.as_secs() / DEMANDED_EVERY.as_secs()).expect("small"),
             };
-            *held.entry(home.to_string()).or_default() += databases * kept(&snapshots.keep, &made);
+            *held.entry(home.to_string()).or_default() += databases * count_kept(&snapshots.keep, &made);
         }
         for copy in &group.copies {
-            let there = Place::of(policy, &copy.to).expect("a region");
+            let there = Location::for_destination(policy, &copy.to).expect("a region");
             let daily =
                 |span: SignedDuration| usize::try_from(span.as_hours() / 24).expect("small");
-            let each = kept(&copy.keep, &daily);
+            let each = count_kept(&copy.keep, &daily);
             *held.entry(there.to_string()).or_default() += databases * each * copy.of.len();
             // What RDS can't share is copied at home first, one of each database at a time.
             if there.account != home.account {
@@ -67,11 +67,11 @@ fn steady_state(policy: &Policy) -> BTreeMap<String, usize> {
     held
 }
 
-fn databases(group: &Databases) -> usize {
+fn database_count(group: &DatabaseGroup) -> usize {
     group.expect.map_or(group.select.ids.len(), |n| n.get() as usize)
 }
 
-fn slots(schedule: &Schedule, span: SignedDuration) -> usize {
+fn slot_count(schedule: &CronSchedule, span: SignedDuration) -> usize {
     let until: Timestamp = "2026-11-27T12:00:00Z".parse().expect("a time");
     let mut at = schedule.next_due(until - span);
     let mut count = 0;
@@ -84,7 +84,7 @@ fn slots(schedule: &Schedule, span: SignedDuration) -> usize {
 
 #[test]
 fn each_holds_no_more_manual_snapshots_than_a_default_account_may_have() {
-    for (_, policy) in shipped() {
+    for (_, policy) in shipped_policies() {
         for (place, count) in steady_state(&policy) {
             assert!(count <= QUOTA, "{}: {count} manual snapshots in {place}", policy.company);
         }
@@ -94,18 +94,18 @@ fn each_holds_no_more_manual_snapshots_than_a_default_account_may_have() {
 #[test]
 fn the_count_sees_a_fleet_that_does_not_fit() {
     let (text, _) =
-        shipped().into_iter().find(|(_, p)| p.company.as_str() == "lomash-wood").expect("it");
+        shipped_policies().into_iter().find(|(_, p)| p.company.as_str() == "lomash-wood").expect("it");
     let daily =
         "      daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 35d } }\n      pre-deploy:\n";
     let policy = Policy::parse(&text.replacen("      pre-deploy:\n", daily, 1)).expect("a policy");
-    let home = Place::home(&policy).to_string();
+    let home = Location::home_from_policy(&policy).to_string();
     assert!(steady_state(&policy)[&home] > 8 * 35, "{:?}", steady_state(&policy));
 }
 
 #[test]
 fn the_copy_in_s3_that_listings_leaves_off_can_be_switched_on() {
     let (text, policy) =
-        shipped().into_iter().find(|(_, p)| p.company.as_str() == "listings").expect("it");
+        shipped_policies().into_iter().find(|(_, p)| p.company.as_str() == "listings").expect("it");
     let off = policy.postgres.values().all(|g| g.also_stored.is_empty()) && policy.home.is_none();
     assert!(off && policy.buckets.is_empty(), "BACKUP_ENABLE_S3 is false");
     let on = Policy::parse(&text.replace("#s3 ", "")).expect("a policy");

@@ -1,12 +1,12 @@
 //! Names of AWS, S3 and what speaks like it: regions, accounts, ARNs, buckets, endpoints, identifiers of RDS.
 
-use super::super::structure::nearest;
+use super::super::structure::suggest_word;
 
 /// AWS's regions, as this version of Holdfast knows them. A well-formed name that is not among them is a warning and no
 /// error: AWS adds regions faster than programs are updated.
 /// <https://docs.aws.amazon.com/global-infrastructure/latest/regions/aws-regions.html>
 #[rustfmt::skip]
-const REGIONS: &[&str] = &[
+const KNOWN_REGIONS: &[&str] = &[
     "af-south-1", "ap-east-1", "ap-east-2", "ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1",
     "ap-south-2", "ap-southeast-1", "ap-southeast-2", "ap-southeast-3", "ap-southeast-4", "ap-southeast-5",
     "ap-southeast-6", "ap-southeast-7", "ca-central-1", "ca-west-1", "cn-north-1", "cn-northwest-1", "eu-central-1",
@@ -17,7 +17,7 @@ const REGIONS: &[&str] = &[
 ];
 
 /// The part of a region's name before its number.
-const DIRECTIONS: &[&str] = &[
+const REGION_DIRECTIONS: &[&str] = &[
     "central",
     "east",
     "north",
@@ -31,20 +31,20 @@ const DIRECTIONS: &[&str] = &[
 
 /// Whether a region is among those that this version knows, and the known one that it is nearest to.
 pub(in crate::policy) fn known_region(s: &str) -> Result<(), Option<&'static str>> {
-    if REGIONS.contains(&s) { Ok(()) } else { Err(nearest_region(s)) }
+    if KNOWN_REGIONS.contains(&s) { Ok(()) } else { Err(nearest_region(s)) }
 }
 
 fn nearest_region(s: &str) -> Option<&'static str> {
-    nearest(&s.to_lowercase().replace('_', "-"), REGIONS)
+    suggest_word(&s.to_lowercase().replace('_', "-"), KNOWN_REGIONS)
 }
 
-pub(super) fn region(s: &str) -> Result<(), String> {
+pub(super) fn check_region(s: &str) -> Result<(), String> {
     let mut parts = s.rsplit('-');
     let (number, direction) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let area: Vec<_> = parts.collect();
     let fits = (1..=2).contains(&number.len())
         && number.bytes().all(|b| b.is_ascii_digit())
-        && DIRECTIONS.contains(&direction)
+        && REGION_DIRECTIONS.contains(&direction)
         && (1..=2).contains(&area.len())
         && area.iter().all(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_lowercase()));
     fits.then_some(()).ok_or_else(|| {
@@ -54,7 +54,7 @@ pub(super) fn region(s: &str) -> Result<(), String> {
 }
 
 /// What a store's region is called is the store's own affair; it goes into the signature of each request.
-pub(super) fn store_region(s: &str) -> Result<(), String> {
+pub(super) fn check_store_region(s: &str) -> Result<(), String> {
     let fits = (1..=64).contains(&s.len())
         && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
     fits.then_some(()).ok_or_else(|| {
@@ -64,7 +64,7 @@ pub(super) fn store_region(s: &str) -> Result<(), String> {
     })
 }
 
-pub(super) fn account(s: &str) -> Result<(), String> {
+pub(super) fn check_account(s: &str) -> Result<(), String> {
     (s.len() == 12 && s.bytes().all(|b| b.is_ascii_digit())).then_some(()).ok_or_else(|| {
         let digits: String = s.chars().filter(char::is_ascii_digit).collect();
         let example = if digits.len() == 12 { digits.as_str() } else { "111122223333" };
@@ -74,7 +74,7 @@ pub(super) fn account(s: &str) -> Result<(), String> {
     })
 }
 
-pub(super) fn arn(s: &str) -> Result<(), String> {
+pub(super) fn check_arn(s: &str) -> Result<(), String> {
     let parts: Vec<_> = s.splitn(6, ':').collect();
     let fits = parts.len() == 6
         && parts[0] == "arn"
@@ -86,13 +86,13 @@ pub(super) fn arn(s: &str) -> Result<(), String> {
     })
 }
 
-pub(super) fn bucket(s: &str) -> Result<(), String> {
-    if is_bucket(s) {
+pub(super) fn check_bucket_name(s: &str) -> Result<(), String> {
+    if is_bucket_name(s) {
         return Ok(());
     }
     let bare = s.trim_start_matches("s3://").trim_start_matches("arn:aws:s3:::");
     let near = bare.split('/').next().unwrap_or_default().to_lowercase().replace('_', "-");
-    let example = if is_bucket(&near) { format!(", such as \"{near}\"") } else { String::new() };
+    let example = if is_bucket_name(&near) { format!(", such as \"{near}\"") } else { String::new() };
     Err(format!(
         "\"{s}\" is not a bucket name: write 3 to 63 lower-case letters, digits, hyphens and dots, without s3:// and \
          without a path{example}"
@@ -100,7 +100,7 @@ pub(super) fn bucket(s: &str) -> Result<(), String> {
 }
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>
-fn is_bucket(s: &str) -> bool {
+fn is_bucket_name(s: &str) -> bool {
     let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     (3..=63).contains(&s.len())
         && s.chars().all(|c| edge(c) || c == '-' || c == '.')
@@ -111,7 +111,7 @@ fn is_bucket(s: &str) -> bool {
 }
 
 /// What is wrong with the address of an S3-compatible store or of an Azure account: a scheme, a host and perhaps a port.
-pub(in crate::policy) fn endpoint(s: &str, bucket: Option<&str>) -> Result<(), String> {
+pub(in crate::policy) fn check_endpoint(s: &str, bucket: Option<&str>) -> Result<(), String> {
     let wrong = |why: &str, example: &str| {
         Err(format!("\"{s}\" is no endpoint: {why}; write one such as \"{example}\""))
     };
@@ -144,18 +144,18 @@ pub(in crate::policy) fn endpoint(s: &str, bucket: Option<&str>) -> Result<(), S
 
 /// What is wrong with the identifier of an instance or a cluster. RDS keeps them in lower case.
 /// <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/CHAP_Limits.html#RDS_Limits.Constraints>
-pub(in crate::policy) fn identifier(s: &str) -> Result<(), String> {
+pub(in crate::policy) fn check_db_identifier(s: &str) -> Result<(), String> {
     if s.contains(['*', '?']) {
         return Err(format!("\"{s}\" is a pattern: write it under like"));
     }
     if let Some(id) = s.strip_prefix("arn:").and_then(|arn| arn.rsplit(':').next()) {
         return Err(format!("this is an ARN: write the identifier alone, \"{id}\""));
     }
-    if super::word(s, 63).is_ok() {
+    if super::check_word(s, 63).is_ok() {
         return Ok(());
     }
     let lower = s.to_lowercase();
-    if super::word(&lower, 63).is_ok() {
+    if super::check_word(&lower, 63).is_ok() {
         return Err(format!("RDS keeps identifiers in lower case: write \"{lower}\""));
     }
     Err(format!(
@@ -170,12 +170,12 @@ mod tests {
 
     #[test]
     fn a_region_is_well_formed_and_known_or_only_well_formed_or_neither() {
-        for known in REGIONS {
-            assert_eq!((region(known), known_region(known)), (Ok(()), Ok(())), "{known}");
+        for known in KNOWN_REGIONS {
+            assert_eq!((check_region(known), known_region(known)), (Ok(()), Ok(())), "{known}");
         }
         // One that AWS may open tomorrow must not stop a policy that Holdfast was not updated for.
         for new in ["ap-southeast-9", "nz-north-1", "eu-west-4"] {
-            assert!(region(new).is_ok() && known_region(new).is_err(), "{new}");
+            assert!(check_region(new).is_ok() && known_region(new).is_err(), "{new}");
         }
         for (wrong, near) in [
             ("eu-centrl-1", "eu-central-1"),
@@ -185,7 +185,7 @@ mod tests {
             ("eu-west1", "eu-west-1"),
             ("us-eats-1", "us-east-1"),
         ] {
-            let said = region(wrong).expect_err(wrong);
+            let said = check_region(wrong).expect_err(wrong);
             assert!(said.contains(&format!("such as \"{near}\"")), "{wrong}: {said}");
         }
     }
@@ -199,7 +199,7 @@ mod tests {
             "http://[::1]:9000",
             "https://127.0.0.1",
         ] {
-            assert_eq!(endpoint(good, Some("b")), Ok(()), "{good}");
+            assert_eq!(check_endpoint(good, Some("b")), Ok(()), "{good}");
         }
         for (bad, said) in [
             ("s3.example.com", "https://s3.example.com"),
@@ -211,7 +211,7 @@ mod tests {
             ("https://b.s3.example.com", "write one such as \"https://s3.example.com\""),
             ("https://a b", "no host"),
         ] {
-            let why = endpoint(bad, Some("b")).expect_err(bad);
+            let why = check_endpoint(bad, Some("b")).expect_err(bad);
             assert!(why.contains(said), "{bad}: {why}");
         }
     }
@@ -225,9 +225,9 @@ mod tests {
             ("arn:aws:rds:eu-west-1:111122223333:db:orders", "alone, \"orders\""),
             ("", "can't be"),
         ] {
-            let why = identifier(bad).expect_err(bad);
+            let why = check_db_identifier(bad).expect_err(bad);
             assert!(why.contains(said), "{bad}: {why}");
         }
-        assert_eq!(identifier("orders-2"), Ok(()));
+        assert_eq!(check_db_identifier("orders-2"), Ok(()));
     }
 }

@@ -1,12 +1,12 @@
 use super::*;
 use crate::{
     plan::{Finding, Severity},
-    report::Made,
+    report::Artifact,
 };
 use jiff::Timestamp;
 
-fn report() -> Report {
-    Report {
+fn sample_report() -> RunReport {
+    RunReport {
         function: "dump",
         policy: "acme".into(),
         run: "run-1".into(),
@@ -22,8 +22,8 @@ fn report() -> Report {
     }
 }
 
-fn outcome(asset: &str, result: Result, made: Option<Made>) -> Outcome {
-    Outcome {
+fn sample_outcome(asset: &str, result: StepResult, made: Option<Artifact>) -> StepOutcome {
+    StepOutcome {
         asset: asset.into(),
         action: "dump".into(),
         because: "it is due".into(),
@@ -34,28 +34,28 @@ fn outcome(asset: &str, result: Result, made: Option<Made>) -> Outcome {
     }
 }
 
-fn made(what: &str) -> Made {
+fn sample_artifact(what: &str) -> Artifact {
     let place = "s3://acme".into();
-    Made { what: what.into(), place, bytes: Some(7), seconds: Some(1.5) }
+    Artifact { what: what.into(), place, bytes: Some(7), seconds: Some(1.5) }
 }
 
-fn read(report: &Report) -> Value {
-    let text = message(report);
-    assert!(text.len() <= MOST, "{}", text.len());
+fn parse_message(report: &RunReport) -> Value {
+    let text = to_sns_message(report);
+    assert!(text.len() <= MAX_MESSAGE_BYTES, "{}", text.len());
     serde_json::from_str(&text).expect("JSON")
 }
 
 #[test]
 fn a_short_report_is_told_whole_the_most_pressing_first() {
-    let mut report = report();
-    report.find(Finding::new(Severity::Warning, "b", "busy", "why", "mend"));
-    report.find(Finding::new(Severity::Critical, "a", "stale", "why", "mend").in_group("main"));
+    let mut report = sample_report();
+    report.push_finding(Finding::new(Severity::Warning, "b", "busy", "why", "mend"));
+    report.push_finding(Finding::new(Severity::Critical, "a", "stale", "why", "mend").in_group("main"));
     report.outcomes = vec![
-        outcome("w", Result::Unfinished, None),
-        outcome("y", Result::Done("done".into()), Some(made("y.dump"))),
-        outcome("z", Result::Failed("no".into()), None),
+        sample_outcome("w", StepResult::Unfinished, None),
+        sample_outcome("y", StepResult::Done("done".into()), Some(sample_artifact("y.dump"))),
+        sample_outcome("z", StepResult::Failed("no".into()), None),
     ];
-    insta::assert_snapshot!(serde_json::to_string_pretty(&read(&report)).expect("JSON"), @r#"
+    insta::assert_snapshot!(serde_json::to_string_pretty(&parse_message(&report)).expect("JSON"), @r#"
     {
       "function": "dump",
       "policy": "acme",
@@ -123,14 +123,14 @@ fn a_short_report_is_told_whole_the_most_pressing_first() {
 
 #[test]
 fn ten_thousand_findings_fit_into_one_message_that_counts_the_rest() {
-    let mut report = report();
+    let mut report = sample_report();
     for n in 0..10_000 {
         let severity = if n % 10 == 9 { Severity::Critical } else { Severity::Warning };
         let why = format!("its newest good point is {n} \"days\" old\n");
-        report.find(Finding::new(severity, format!("acme-{n:05}"), "stale", why, "run it"));
+        report.push_finding(Finding::new(severity, format!("acme-{n:05}"), "stale", why, "run it"));
     }
-    report.outcomes = vec![outcome("z", Result::Failed("no".into()), None)];
-    let told = read(&report);
+    report.outcomes = vec![sample_outcome("z", StepResult::Failed("no".into()), None)];
+    let told = parse_message(&report);
     let findings = told["findings"].as_array().expect("a list");
     assert!(findings.len() > 1000, "{}", findings.len());
     assert!(findings[..1000].iter().all(|f| f["severity"] == "critical"), "the worst first");
@@ -141,40 +141,40 @@ fn ten_thousand_findings_fit_into_one_message_that_counts_the_rest() {
 
 #[test]
 fn one_endless_text_pushes_nothing_else_out() {
-    let mut report = report();
+    let mut report = sample_report();
     let page = "é".repeat(1_000_000);
-    report.find(Finding::new(Severity::Critical, "a", "stale", page.clone(), page.clone()));
-    report.find(Finding::new(Severity::Critical, "b", "stale", "why", "mend"));
-    report.outcomes = vec![outcome("z", Result::Failed(page.clone()), Some(made(&page)))];
-    let told = read(&report);
+    report.push_finding(Finding::new(Severity::Critical, "a", "stale", page.clone(), page.clone()));
+    report.push_finding(Finding::new(Severity::Critical, "b", "stale", "why", "mend"));
+    report.outcomes = vec![sample_outcome("z", StepResult::Failed(page.clone()), Some(sample_artifact(&page)))];
+    let told = parse_message(&report);
     assert_eq!(told["omitted"], json!({"findings": 0, "outcomes": 0, "assets": 0}));
     assert!(told["findings"][0]["why"].as_str().expect("a text").ends_with("é ..."));
 }
 
 #[test]
 fn what_was_made_and_bad_assets_come_before_what_is_well() {
-    let mut report = report();
+    let mut report = sample_report();
     let long = "x".repeat(1500);
     for n in 0..200 {
-        report.outcomes.push(outcome(&format!("well-{n}"), Result::Done(long.clone()), None));
-        let done = Result::Done(long.clone());
-        report.outcomes.push(outcome(&format!("made-{n}"), done, Some(made("a.dump"))));
+        report.outcomes.push(sample_outcome(&format!("well-{n}"), StepResult::Done(long.clone()), None));
+        let done = StepResult::Done(long.clone());
+        report.outcomes.push(sample_outcome(&format!("made-{n}"), done, Some(sample_artifact("a.dump"))));
     }
-    let standing = |n: usize| Standing {
+    let standing = |n: usize| AssetStatus {
         asset: format!("asset-{n}"),
         group: "fleet".into(),
         worst: (n == 199).then_some(Severity::Critical),
         why: vec![long.clone()],
-        ..Standing::new("", "")
+        ..AssetStatus::new("", "")
     };
     report.assets = (0..200).map(standing).collect();
-    let told = read(&report);
+    let told = parse_message(&report);
     let made = |o: &&Value| o["asset"].as_str().is_some_and(|a| a.starts_with("made-"));
     let outcomes = told["outcomes"].as_array().expect("a list");
     assert!(outcomes.len() > 100 && outcomes.iter().all(|o| made(&o)), "{}", outcomes.len());
 
     report.outcomes.truncate(20);
-    let told = read(&report);
+    let told = parse_message(&report);
     assert_eq!(told["assets"][0]["asset"], "asset-199");
     assert!(told["omitted"]["assets"].as_u64().expect("a count") > 0);
     assert_eq!(told["outcomes"].as_array().map(Vec::len), Some(10), "the rest after the assets");

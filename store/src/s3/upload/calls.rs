@@ -16,7 +16,7 @@ use aws_sdk_s3::{
 use aws_smithy_types::DateTime;
 use bytes::Bytes;
 use shared::{
-    aws::EdgeError,
+    aws::OperationError,
     policy::{self, LockMode, StoreChecksum},
 };
 use std::time::Duration;
@@ -62,7 +62,7 @@ impl Writing {
     /// Standard is what S3 takes by itself.
     fn class(&self) -> Option<StorageClass> {
         let class = self.put.class.filter(|class| *class != policy::StorageClass::Standard);
-        class.map(|class| StorageClass::from(class.name()))
+        class.map(|class| StorageClass::from(class.as_str()))
     }
 
     fn lock(&self) -> (Option<ObjectLockMode>, Option<DateTime>) {
@@ -94,9 +94,9 @@ impl Writing {
             .set_object_lock_retain_until_date(until)
             .send()
             .await
-            .map_err(|e| EdgeError::new(self.doing(), &e))?;
+            .map_err(|e| OperationError::from_sdk_error(self.doing(), &e))?;
         let upload = answer.upload_id().map(str::to_owned);
-        upload.ok_or_else(|| EdgeError::refused(self.doing(), "S3 gave no upload id").into())
+        upload.ok_or_else(|| OperationError::from_message(self.doing(), "S3 gave no upload id").into())
     }
 
     /// The whole object in one request.
@@ -135,7 +135,7 @@ impl Writing {
             }
             sent => sent,
         };
-        sent.map(|_| sum).map_err(|e| EdgeError::new(self.doing(), &e).into())
+        sent.map(|_| sum).map_err(|e| OperationError::from_sdk_error(self.doing(), &e).into())
     }
 
     /// Puts the parts together.
@@ -175,7 +175,7 @@ impl Writing {
             }
             sent => sent,
         };
-        sent.map(drop).map_err(|e| EdgeError::new(self.doing(), &e).into())
+        sent.map(drop).map_err(|e| OperationError::from_sdk_error(self.doing(), &e).into())
     }
 
     /// Makes sure that the name is free, for stores that can't be asked to do so themselves.
@@ -206,7 +206,7 @@ impl S3Store {
         let doing = || format!("write part {number} of {}", self.whole(key));
         let (kind, data) = (self.what.checksum, body.clone());
         let sum = tokio::task::spawn_blocking(move || sums::Sum::of(kind, &data)).await;
-        let sum = sum.map_err(|e| EdgeError::refused(doing(), e.to_string()))?;
+        let sum = sum.map_err(|e| OperationError::from_message(doing(), e.to_string()))?;
         let (sha256, md5) = headers(kind, &sum);
         // The checksum is signed and proves the body: a second hash of it would prove nothing more.
         let request = async |body: Watched| {
@@ -226,9 +226,9 @@ impl S3Store {
                 .await
         };
         let sent = stall::send(&body, request).await.ok_or_else(|| hung(doing()))?;
-        let answer = sent.map_err(|e| EdgeError::new(doing(), &e))?;
+        let answer = sent.map_err(|e| OperationError::from_sdk_error(doing(), &e))?;
         let etag = answer.e_tag().map(str::to_owned);
-        let etag = etag.ok_or_else(|| EdgeError::refused(doing(), "S3 gave no ETag"))?;
+        let etag = etag.ok_or_else(|| OperationError::from_message(doing(), "S3 gave no ETag"))?;
         Ok(Part { number, etag, sum })
     }
 
@@ -240,7 +240,7 @@ impl S3Store {
     pub(super) async fn give_up(&self, key: &str, upload: &str) {
         let request = self.client.abort_multipart_upload().bucket(&self.what.name);
         if let Err(e) = request.key(self.key(key)).upload_id(upload).send().await {
-            let why = EdgeError::new(format!("abort the upload of {}", self.whole(key)), &e);
+            let why = OperationError::from_sdk_error(format!("abort the upload of {}", self.whole(key)), &e);
             tracing::warn!("an upload stays until the next run cleans it: {why}");
         }
     }

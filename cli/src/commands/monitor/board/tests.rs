@@ -1,7 +1,7 @@
 use super::*;
 use shared::{
     plan::Finding,
-    report::{Coverage, Report},
+    report::{AssetCoverage, RunReport},
 };
 
 fn at(text: &str) -> Timestamp {
@@ -10,31 +10,31 @@ fn at(text: &str) -> Timestamp {
 
 const NOON: &str = "2026-11-20T12:00:00Z";
 
-fn standing(asset: &str, age_hours: Option<i64>, worst: Option<Severity>) -> Standing {
-    Standing {
+fn standing(asset: &str, age_hours: Option<i64>, worst: Option<Severity>) -> AssetStatus {
+    AssetStatus {
         asset: asset.into(),
         group: "main".into(),
         newest: age_hours.map(|_| format!("{asset}.dump")),
         age_seconds: age_hours.map(|h| h * 3600),
         max_age_seconds: Some(90_000),
         size_bytes: age_hours.map(|_| 5 << 20),
-        coverage: Coverage::Watched,
+        coverage: AssetCoverage::Watched,
         worst,
-        ..Standing::new("", "")
+        ..AssetStatus::new("", "")
     }
 }
 
 /// A look at noon that took a second and a half.
-fn seen(assets: Vec<Standing>, findings: Vec<Finding>) -> Seen {
+fn seen(assets: Vec<AssetStatus>, findings: Vec<Finding>) -> Seen {
     let points = assets.iter().filter(|s| s.newest.is_some()).count();
     let mut values: Vec<_> =
-        assets.iter().map(|s| Value::of_asset(Metric::Points, "main", &s.asset, 3.0)).collect();
-    values.push(Value::of_asset(Metric::SizeDeviation, "main", "orders", 12.0));
-    values.push(Value::of_group(Metric::DiskFree, "main", 1e10));
-    values.push(Value::of_policy(Metric::DiskFree, 1e10));
-    values.push(Value::of_policy(Metric::Points, 3.0 * size(points)));
-    values.push(Value::of_policy(Metric::UnprotectedDatabases, 0.0));
-    let report = Report {
+        assets.iter().map(|s| MetricValue::for_asset(Metric::Points, "main", &s.asset, 3.0)).collect();
+    values.push(MetricValue::for_asset(Metric::SizeDeviation, "main", "orders", 12.0));
+    values.push(MetricValue::for_group(Metric::DiskFree, "main", 1e10));
+    values.push(MetricValue::for_policy(Metric::DiskFree, 1e10));
+    values.push(MetricValue::for_policy(Metric::Points, 3.0 * size(points)));
+    values.push(MetricValue::for_policy(Metric::UnprotectedDatabases, 0.0));
+    let report = RunReport {
         function: "freshness",
         policy: "acme".into(),
         run: "r".into(),

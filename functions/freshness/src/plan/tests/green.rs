@@ -6,17 +6,17 @@ use proptest::prelude::*;
 use shared::{
     aws::{
         kms::KeyState,
-        rds::{Quota, Quotas},
+        rds::{ServiceQuota, SnapshotQuotas},
     },
     parts,
-    policy::dumps::PRE_RESTORE,
+    policy::dumps::PRE_RESTORE_REASON,
 };
 
 const NOW: &str = "2026-11-20T12:00:00Z";
 
 /// A group of one database with these lines, and nothing else.
 fn one(lines: &str) -> Policy {
-    policy(&format!(
+    parse_policy(&format!(
         "holdfast: 1\ncompany: acme\nhome: {{ account: \"111122223333\", region: eu-west-1 }}\n\
          destinations: {{ dr: {{ region: us-east-1, kms_key: \"arn:aws:kms:us-east-1:111122223333:key/dr\" }} }}\n\
          databases:\n  fleet:\n    select: {{ ids: [acme-a] }}\n{lines}"
@@ -34,33 +34,33 @@ fn found(verdict: &Verdict) -> String {
     words.join(", ")
 }
 
-fn facts(policy: &Policy, points: Vec<Point>) -> Facts {
-    let db = database("acme-a", at(NOW));
-    Facts { rds: seen(policy, vec![db], points), ..Facts::default() }
+fn facts(policy: &Policy, points: Vec<RecoveryPoint>) -> Facts {
+    let db = db_instance("acme-a", parse_time(NOW));
+    Facts { rds: home_inventory(policy, vec![db], points), ..Facts::default() }
 }
 
-fn taken(policy: &Policy, reason: &str, time: &str) -> Point {
-    point(policy, &database("acme-a", at(NOW)), reason, at(time))
+fn taken(policy: &Policy, reason: &str, time: &str) -> RecoveryPoint {
+    owned_snapshot(policy, &db_instance("acme-a", parse_time(NOW)), reason, parse_time(time))
 }
 
 #[test]
 fn without_an_objective_one_follows_from_the_schedule_and_old_points_are_found() {
     let policy = one(DAILY);
     let judged =
-        |time: &str| plan(&policy, &facts(&policy, vec![taken(&policy, "daily", time)]), at(NOW));
+        |time: &str| plan(&policy, &facts(&policy, vec![taken(&policy, "daily", time)]), parse_time(NOW));
     let fresh = judged("2026-11-20T02:00:00Z");
-    assert_eq!((found(&fresh).as_str(), fresh.assets[0].verdict()), ("", "ok"));
+    assert_eq!((found(&fresh).as_str(), fresh.assets[0].status_label()), ("", "ok"));
     assert_eq!(fresh.assets[0].max_age_seconds, Some(25 * 3600));
     assert!(fresh.assets[0].max_age_derived);
     // 300 days old.
     let old = judged("2026-01-24T02:00:00Z");
-    assert_eq!((found(&old).as_str(), old.assets[0].verdict()), ("critical stale", "CRITICAL"));
+    assert_eq!((found(&old).as_str(), old.assets[0].status_label()), ("critical stale", "CRITICAL"));
     assert!(old.plan.findings[0].why.contains("that follows from its schedule"));
     // Neither an objective nor a schedule: that is not well either.
     let manual = one("    snapshots: { manual: { keep: { for: 35d } } }\n");
-    let none = plan(&manual, &facts(&manual, vec![taken(&manual, "manual", NOW)]), at(NOW));
+    let none = plan(&manual, &facts(&manual, vec![taken(&manual, "manual", NOW)]), parse_time(NOW));
     assert_eq!(found(&none), "warning not-watched");
-    assert_eq!(none.assets[0].verdict(), "not watched");
+    assert_eq!(none.assets[0].status_label(), "not watched");
 }
 
 #[test]
@@ -68,10 +68,10 @@ fn copies_without_an_objective_are_watched_by_the_schedule_of_what_they_copy() {
     let policy =
         one(&format!("{DAILY}    copies: [{{ to: dr, of: [daily], keep: {{ newest: 2 }} }}]\n"));
     let newest = taken(&policy, "daily", "2026-11-20T02:00:00Z");
-    let judged = |copy: &Point| {
+    let judged = |copy: &RecoveryPoint| {
         let mut facts = facts(&policy, vec![newest.clone()]);
         copied(&mut facts.rds, "us-east-1", copy);
-        plan(&policy, &facts, at(NOW))
+        plan(&policy, &facts, parse_time(NOW))
     };
     assert_eq!(found(&judged(&newest)), "");
     let old = taken(&policy, "daily", "2026-01-24T02:00:00Z");
@@ -88,15 +88,15 @@ fn a_missed_schedule_is_found_whatever_else_is_young_and_twice_missed_is_critica
     // Sundays: 2026-11-15, 2026-11-08.
     let judged = |weekly: &str| {
         let points = vec![daily.clone(), taken(&policy, "weekly", weekly)];
-        found(&plan(&policy, &facts(&policy, points), at(NOW)))
+        found(&plan(&policy, &facts(&policy, points), parse_time(NOW)))
     };
     assert_eq!(judged("2026-11-15T01:00:00Z"), "");
     assert_eq!(judged("2026-11-08T01:00:00Z"), "warning missed");
     assert_eq!(judged("2026-11-01T01:00:00Z"), "critical missed");
     // RDS's own are no excuse: what the policy takes is not taken.
-    let db = database("acme-a", at(NOW));
-    let points = vec![automated(&policy, &db, at(NOW))];
-    let verdict = plan(&policy, &facts(&policy, points), at(NOW));
+    let db = db_instance("acme-a", parse_time(NOW));
+    let points = vec![automated_snapshot(&policy, &db, parse_time(NOW))];
+    let verdict = plan(&policy, &facts(&policy, points), parse_time(NOW));
     assert_eq!(found(&verdict), "critical missed, critical missed");
 }
 
@@ -109,28 +109,28 @@ fn a_point_under_a_key_that_can_not_decrypt_is_none() {
         let mut facts = facts(&policy, vec![newest.clone()]);
         copied(&mut facts.rds, "us-east-1", &newest);
         facts.keys.insert(key.into(), Ok(state));
-        plan(&policy, &facts, at(NOW))
+        plan(&policy, &facts, parse_time(NOW))
     };
     let (home, dr) =
         (newest.kms_key.clone().expect("a key"), "arn:aws:kms:us-east-1:111122223333:key/dr");
     assert_eq!(found(&judged(dr, KeyState::Usable)), "");
     for state in [
         KeyState::Disabled,
-        KeyState::PendingDeletion(Some(at("2026-11-27T00:00:00Z"))),
+        KeyState::PendingDeletion(Some(parse_time("2026-11-27T00:00:00Z"))),
         KeyState::Missing,
         KeyState::Unusable("Unavailable".into()),
     ] {
         for key in [home.as_str(), dr] {
             let verdict = judged(key, state.clone());
             assert_eq!(found(&verdict), "critical key", "{state:?} {key}");
-            assert_eq!(verdict.assets[0].verdict(), "CRITICAL");
+            assert_eq!(verdict.assets[0].status_label(), "CRITICAL");
         }
     }
     // What could not be asked is no proof either way, and said.
     let mut facts = facts(&policy, vec![newest.clone()]);
     copied(&mut facts.rds, "us-east-1", &newest);
-    facts.keys.insert(dr.into(), Err(EdgeError::refused("describe key", "AccessDenied")));
-    assert_eq!(found(&plan(&policy, &facts, at(NOW))), "warning key-unknown");
+    facts.keys.insert(dr.into(), Err(OperationError::from_message("describe key", "AccessDenied")));
+    assert_eq!(found(&plan(&policy, &facts, parse_time(NOW))), "warning key-unknown");
 }
 
 #[test]
@@ -140,9 +140,9 @@ fn a_database_whose_key_is_lost_is_critical() {
         ["inaccessible-encryption-credentials", "inaccessible-encryption-credentials-recoverable"]
     {
         let mut facts = facts(&policy, vec![taken(&policy, "daily", "2026-11-20T02:00:00Z")]);
-        let home = facts.rds.places.get_mut(&Place::home(&policy)).expect("home");
+        let home = facts.rds.locations.get_mut(&Location::home_from_policy(&policy)).expect("home");
         home.databases[0].status = status.into();
-        assert_eq!(found(&plan(&policy, &facts, at(NOW))), "critical key", "{status}");
+        assert_eq!(found(&plan(&policy, &facts, parse_time(NOW))), "critical key", "{status}");
     }
 }
 
@@ -151,10 +151,10 @@ fn what_is_on_its_way_for_a_day_is_stuck() {
     let policy = one(DAILY);
     let good = taken(&policy, "daily", "2026-11-20T02:00:00Z");
     let growing = |started: &str| {
-        with(taken(&policy, "daily", started), |p| (p.state, p.data_time) = (State::InFlight, None))
+        with(taken(&policy, "daily", started), |p| (p.state, p.data_time) = (RecoveryPointState::InFlight, None))
     };
     let judged = |started| {
-        found(&plan(&policy, &facts(&policy, vec![good.clone(), growing(started)]), at(NOW)))
+        found(&plan(&policy, &facts(&policy, vec![good.clone(), growing(started)]), parse_time(NOW)))
     };
     assert_eq!(judged("2026-11-19T12:00:00Z"), "");
     assert_eq!(judged("2026-11-19T11:59:59Z"), "critical stuck");
@@ -166,9 +166,9 @@ fn the_quota_of_manual_snapshots_is_told_with_its_day_before_it_is_used_up() {
     let points = vec![taken(&policy, "daily", "2026-11-20T02:00:00Z")];
     let judged = |used, max| {
         let mut facts = facts(&policy, points.clone());
-        let quotas = Quotas { snapshots: Some(Quota { used, max }), cluster_snapshots: None };
-        facts.quotas.insert(Place::home(&policy), Ok(quotas));
-        let findings = plan(&policy, &facts, at(NOW)).plan.findings;
+        let quotas = SnapshotQuotas { snapshots: Some(ServiceQuota { used, max }), cluster_snapshots: None };
+        facts.quotas.insert(Location::home_from_policy(&policy), Ok(quotas));
+        let findings = plan(&policy, &facts, parse_time(NOW)).plan.findings;
         findings
             .iter()
             .map(|f| format!("{} {}: {}", f.severity, f.what, f.why))
@@ -200,11 +200,11 @@ fn a_replica_whose_primary_is_elsewhere_is_protected_by_nobody() {
     let points = vec![taken(&policy, "daily", "2026-11-20T02:00:00Z")];
     let judged = |primary: &str| {
         let mut facts = facts(&policy, points.clone());
-        let home = facts.rds.places.get_mut(&Place::home(&policy)).expect("home");
-        let mut replica = database("acme-read", at(NOW));
+        let home = facts.rds.locations.get_mut(&Location::home_from_policy(&policy)).expect("home");
+        let mut replica = db_instance("acme-read", parse_time(NOW));
         replica.replica_of = Some(primary.into());
         home.databases.push(replica);
-        found(&plan(&policy, &facts, at(NOW)))
+        found(&plan(&policy, &facts, parse_time(NOW)))
     };
     assert_eq!(judged("acme-a"), "");
     assert_eq!(judged("arn:aws:rds:us-west-2:111122223333:db:other"), "critical unprotected");
@@ -212,19 +212,19 @@ fn a_replica_whose_primary_is_elsewhere_is_protected_by_nobody() {
 
 #[test]
 fn a_group_that_matches_nothing_and_a_name_that_is_not_there_are_rows() {
-    let policy = policy(
+    let policy = parse_policy(
         "holdfast: 1\ncompany: acme\nhome: { account: \"111122223333\", region: eu-west-1 }\ndatabases:\n  \
          a: { select: { like: [\"acme-*\"] } }\n  b: { select: { ids: [orders] } }\n",
     );
-    let facts = Facts { rds: seen(&policy, vec![], vec![]), ..Facts::default() };
-    let verdict = plan(&policy, &facts, at(NOW));
+    let facts = Facts { rds: home_inventory(&policy, vec![], vec![]), ..Facts::default() };
+    let verdict = plan(&policy, &facts, parse_time(NOW));
     let rows: Vec<_> =
-        verdict.assets.iter().map(|s| format!("{}/{} {}", s.group, s.asset, s.verdict())).collect();
+        verdict.assets.iter().map(|s| format!("{}/{} {}", s.group, s.asset, s.status_label())).collect();
     assert_eq!(rows, ["a/a CRITICAL", "b/orders CRITICAL", "b/b CRITICAL"]);
 }
 
 fn host(dumps: &str) -> Policy {
-    policy(&format!(
+    parse_policy(&format!(
         "holdfast: 1\ncompany: acme\nid: host-1\npostgres:\n  main:\n    databases: [orders]\n    \
          stored: {{ directory: /var/backups }}\n    dumps:\n{dumps}"
     ))
@@ -239,13 +239,13 @@ fn dumped(policy: &Policy, points: &[(&str, &str)]) -> Verdict {
     for (reason, time) in points {
         let reason_of = Some((*reason).to_owned());
         let point =
-            StoredPoint { key: format!("{reason}.dump"), size: 9, at: at(time), reason: reason_of };
+            StoredPoint { key: format!("{reason}.dump"), size: 9, at: parse_time(time), reason: reason_of };
         let dump = rules.all_dumps().into_iter().find(|(r, _)| r.as_str() == *reason);
-        let whole = *reason != PRE_RESTORE
+        let whole = *reason != PRE_RESTORE_REASON
             && dump.is_none_or(|(_, d)| d.is_whole() || !rules.takes_whole_dumps());
         if whole { all[0].point(point) } else { all[0].aside(&point) }
     }
-    plan(policy, &Facts { stored: all, ..Facts::default() }, at(NOW))
+    plan(policy, &Facts { stored: all, ..Facts::default() }, parse_time(NOW))
 }
 
 #[test]
@@ -258,7 +258,7 @@ fn a_dump_of_some_tables_and_one_before_a_restore_are_never_the_newest_point() {
     assert_eq!(verdict.assets[0].newest.as_deref(), Some("daily.dump"));
     let none = dumped(&policy, &recent);
     assert_eq!(
-        (found(&none).as_str(), none.assets[0].verdict()),
+        (found(&none).as_str(), none.assets[0].status_label()),
         ("critical no-point", "CRITICAL")
     );
     assert!(none.plan.findings[0].why.contains("no dump of the whole database"));
@@ -283,16 +283,16 @@ fn what_only_its_host_can_see_is_a_row_that_is_not_ok_and_no_fault() {
     let mut all = stored(&policy, &std::collections::BTreeMap::new());
     all[0].unseen();
     all[0].not_from_here = true;
-    let verdict = plan(&policy, &Facts { stored: all, ..Facts::default() }, at(NOW));
+    let verdict = plan(&policy, &Facts { stored: all, ..Facts::default() }, parse_time(NOW));
     assert_eq!(
-        (found(&verdict).as_str(), verdict.assets[0].verdict()),
+        (found(&verdict).as_str(), verdict.assets[0].status_label()),
         ("info not-from-here", "not observed")
     );
 }
 
 /// A policy with something of everything.
 fn everything() -> Policy {
-    policy(
+    parse_policy(
         r#"holdfast: 1
 company: acme
 home: { account: "111122223333", region: eu-west-1 }
@@ -322,7 +322,7 @@ fn seen_as(mut one: Stored, how: u8, hours: i64) -> Option<Stored> {
         2 => (one.seen, one.not_from_here) = (false, true),
         3 => {}
         _ => {
-            let at = at(NOW) - SignedDuration::from_hours(hours);
+            let at = parse_time(NOW) - SignedDuration::from_hours(hours);
             one.point(StoredPoint { key: "k".into(), size: 9, at, reason: Some("daily".into()) });
         }
     }
@@ -339,14 +339,14 @@ proptest! {
         ages in proptest::collection::vec((0_u8..6, 0_i64..2000), 8),
     ) {
         let policy = everything();
-        let (ids, now) = (["acme-a", "acme-b", "orders"], at(NOW));
+        let (ids, now) = (["acme-a", "acme-b", "orders"], parse_time(NOW));
         let databases: Vec<_> =
-            ids.iter().zip(&there).filter(|(_, t)| **t).map(|(id, _)| database(id, now)).collect();
+            ids.iter().zip(&there).filter(|(_, t)| **t).map(|(id, _)| db_instance(id, now)).collect();
         let points = databases.iter().zip(&ages).filter(|(_, (how, _))| *how > 2).map(|(db, (_, hours))| {
-            point(&policy, db, "daily", now - SignedDuration::from_hours(*hours))
+            owned_snapshot(&policy, db, "daily", now - SignedDuration::from_hours(*hours))
         });
         let points = points.collect();
-        let mut rds = seen(&policy, databases, points);
+        let mut rds = home_inventory(&policy, databases, points);
         if blind {
             rds = super::blind(rds, "eu-west-1");
         }
@@ -354,20 +354,20 @@ proptest! {
         let stored = stores.filter_map(|(one, (how, hours))| seen_as(one, *how, *hours)).collect();
         let verdict = plan(&policy, &Facts { rds, stored, ..Facts::default() }, now);
         let rows = &verdict.assets;
-        for named in parts::named(&policy).iter().filter(|n| n.section != Section::Buckets) {
-            let is = |s: &Standing| s.group == named.group && named.asset.as_ref().is_none_or(|a| *a == s.asset);
+        for named in parts::named_assets(&policy).iter().filter(|n| n.section != PolicySection::Buckets) {
+            let is = |s: &AssetStatus| s.group == named.group && named.asset.as_ref().is_none_or(|a| *a == s.asset);
             prop_assert!(rows.iter().any(is), "{named:?}");
         }
-        for part in parts::not_run(&policy) {
+        for part in parts::unimplemented_parts(&policy) {
             let row = rows.iter().find(|s| s.asset == part.path);
-            prop_assert!(row.is_some_and(|s| !s.ok()), "{part:?}");
+            prop_assert!(row.is_some_and(|s| !s.is_ok()), "{part:?}");
         }
-        for row in rows.iter().filter(|s| s.ok()) {
+        for row in rows.iter().filter(|s| s.is_ok()) {
             let (age, max) = (row.age_seconds, row.max_age_seconds);
             prop_assert!(age.zip(max).is_some_and(|(age, max)| age <= max), "{row:?}");
         }
         // What is not ok is told: by a finding, or by the word of its row.
-        for row in rows.iter().filter(|s| s.verdict() == "CRITICAL") {
+        for row in rows.iter().filter(|s| s.status_label() == "CRITICAL") {
             prop_assert!(verdict.plan.findings.iter().any(|f| f.severity == Severity::Critical), "{row:?}");
         }
     }

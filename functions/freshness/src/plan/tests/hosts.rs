@@ -6,7 +6,7 @@ use super::*;
 const NOW: &str = "2026-11-20T12:00:00Z";
 
 fn host() -> Policy {
-    policy(
+    parse_policy(
         "holdfast: 1\ncompany: acme\nid: host-1\npostgres:\n  main:\n    databases: [orders]\n    free_disk: 10GB\n    \
          objectives: { max_age: 25h, min_size: 1MB, size_change: 50% }\n    \
          stored: { directory: /var/backups/orders, suffix: .sql.gz, key: \"{reason}/{database}_%Y%m%d_%H%M%S.sql.gz\" }\n    \
@@ -16,7 +16,7 @@ fn host() -> Policy {
 }
 
 fn point(key: &str, megabytes: u64, hours: i64) -> StoredPoint {
-    let at = at(NOW) - SignedDuration::from_hours(hours);
+    let at = parse_time(NOW) - SignedDuration::from_hours(hours);
     StoredPoint { key: key.into(), size: megabytes << 20, at, reason: Some("daily".into()) }
 }
 
@@ -37,7 +37,7 @@ fn well() -> Stored {
 fn verdict(change: impl FnOnce(&mut Stored)) -> Verdict {
     let mut orders = well();
     change(&mut orders);
-    plan(&host(), &Facts { stored: vec![orders], ..Facts::default() }, at(NOW))
+    plan(&host(), &Facts { stored: vec![orders], ..Facts::default() }, parse_time(NOW))
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn every_fault_of_a_host_is_found_with_its_mend() {
     type Change = fn(&mut Stored);
     let table: &[(&str, Change)] = &[
         ("nothing there", |s| s.newest.clear()),
-        ("too old", |s| s.newest.retain(|p| p.at < at("2026-11-19T12:00:00Z"))),
+        ("too old", |s| s.newest.retain(|p| p.at < parse_time("2026-11-19T12:00:00Z"))),
         ("from the future", |s| s.newest = vec![point("daily/orders_x", 20, -3)]),
         ("too small", |s| s.newest[0].size = 1000),
         ("much larger", |s| s.newest[0].size *= 3),
@@ -165,7 +165,7 @@ fn a_place_that_was_not_seen_leaves_its_age_unknown_and_hides_behind_no_other() 
 
 #[test]
 fn what_is_elsewhere_is_every_group_that_lies_in_a_directory_at_an_endpoint_or_in_azure() {
-    let policy = policy(
+    let policy = parse_policy(
         "holdfast: 1\ncompany: acme\nhome: { account: \"111122223333\", region: eu-west-1 }\nredis:\n  \
          here: { keep: { for: 7d }, objectives: { max_age: 25h }, stored: { directory: /var/lib/redis/ } }\n  \
          there: { keep: { for: 7d }, objectives: { max_age: 25h }, stored: { bucket: acme-redis, endpoint: \"https://minio.example\", prefix: r/ } }\n  \
@@ -174,7 +174,7 @@ fn what_is_elsewhere_is_every_group_that_lies_in_a_directory_at_an_endpoint_or_i
     );
     let all: Vec<_> = stored(&policy, &std::collections::BTreeMap::new())
         .iter()
-        .map(|s| (s.store.elsewhere(), s.at()))
+        .map(|s| (s.store.is_outside_aws(), s.at()))
         .collect();
     assert_eq!(
         all,

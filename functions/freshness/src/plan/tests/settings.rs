@@ -1,7 +1,7 @@
 //! Automated backups: what differs, what is mended, and the restore window.
 
 use super::*;
-use shared::catalog::Family::{self, Cluster, Instance};
+use shared::catalog::DatabaseKind::{self, Cluster, Instance};
 use std::collections::BTreeMap;
 
 const NOW: &str = "2026-11-20T12:00:00Z";
@@ -13,22 +13,22 @@ fn wants(settings: &str) -> Policy {
 /// What is said of one database with a fresh point, as it is told by RDS and by its list of automated backups.
 fn judged(
     policy: &Policy,
-    db: &Database,
+    db: &RdsDatabase,
     earliest: Option<BTreeMap<String, Option<Timestamp>>>,
     now: &str,
 ) -> Verdict {
-    let points = vec![point(policy, db, "daily", at("2026-11-20T02:00:00Z"))];
-    let facts = Facts { rds: seen(policy, vec![db.clone()], points), earliest, ..Facts::default() };
-    plan(policy, &facts, at(now))
+    let points = vec![owned_snapshot(policy, db, "daily", parse_time("2026-11-20T02:00:00Z"))];
+    let facts = Facts { rds: home_inventory(policy, vec![db.clone()], points), earliest, ..Facts::default() };
+    plan(policy, &facts, parse_time(now))
 }
 
-fn said(policy: &Policy, change: impl FnOnce(&mut Database)) -> String {
-    let mut db = database("acme-a", at(NOW));
+fn said(policy: &Policy, change: impl FnOnce(&mut RdsDatabase)) -> String {
+    let mut db = db_instance("acme-a", parse_time(NOW));
     change(&mut db);
     print(&judged(policy, &db, None, NOW))
 }
 
-type Change = fn(&mut Database);
+type Change = fn(&mut RdsDatabase);
 
 const DIFFERENCES: [(&str, Change); 9] = [
     ("as it should be", |_| {}),
@@ -116,7 +116,7 @@ fn enforced_settings_are_mended_but_never_across_zero_and_never_by_deleting_back
 fn a_mend_holds_the_whole_change_and_no_zero() {
     let policy =
         wants("retention: 30d, window: \"02:00-03:00\", log_exports: [postgresql], drift: enforce");
-    let mut db = database("acme-a", at(NOW));
+    let mut db = db_instance("acme-a", parse_time(NOW));
     (db.retention_days, db.window) = (1, "04:00-05:00".into());
     let verdict = judged(&policy, &db, None, NOW);
     insta::assert_snapshot!(serde_json::to_string_pretty(&verdict.plan.steps).expect("json"), @r#"
@@ -158,8 +158,8 @@ fn a_cluster_is_told_the_clusters_command() {
 fn a_restorable_time_that_stands_still_is_told_to_the_second() {
     let policy = wants("max_lag: 15m");
     let lag = |latest: Option<&str>, created: &str, now: &str| {
-        let mut db = database("acme-a", at(NOW));
-        (db.latest_restorable, db.created) = (latest.map(at), Some(at(created)));
+        let mut db = db_instance("acme-a", parse_time(NOW));
+        (db.latest_restorable, db.created) = (latest.map(parse_time), Some(parse_time(created)));
         let verdict = judged(&policy, &db, None, now);
         format!(
             "{}\n  {}",
@@ -207,11 +207,11 @@ fn a_restorable_time_that_stands_still_is_told_to_the_second() {
 #[test]
 fn one_database_without_a_restorable_time_takes_the_groups_lag_away() {
     let policy = wants("max_lag: 15m");
-    let (a, mut b) = (database("acme-a", at(NOW)), database("acme-b", at(NOW)));
-    let told = |b: &Database| {
+    let (a, mut b) = (db_instance("acme-a", parse_time(NOW)), db_instance("acme-b", parse_time(NOW)));
+    let told = |b: &RdsDatabase| {
         let points =
-            [&a, b].map(|d| point(&policy, d, "daily", at("2026-11-20T02:00:00Z"))).to_vec();
-        let seen = seen(&policy, vec![a.clone(), b.clone()], points);
+            [&a, b].map(|d| owned_snapshot(&policy, d, "daily", parse_time("2026-11-20T02:00:00Z"))).to_vec();
+        let seen = home_inventory(&policy, vec![a.clone(), b.clone()], points);
         values(&judge(&policy, seen, NOW), &[Metric::RestorableLag])
     };
     insta::assert_snapshot!(told(&b), @"
@@ -225,7 +225,7 @@ fn one_database_without_a_restorable_time_takes_the_groups_lag_away() {
     b.retention_days = 0;
     insta::assert_snapshot!(told(&b), @"RestorableLag fleet acme-a 0");
     // A new one has none yet.
-    (b.retention_days, b.created) = (7, Some(at(NOW)));
+    (b.retention_days, b.created) = (7, Some(parse_time(NOW)));
     insta::assert_snapshot!(told(&b), @"
     RestorableLag fleet acme-a 0
     RestorableLag fleet * 0
@@ -236,10 +236,10 @@ fn one_database_without_a_restorable_time_takes_the_groups_lag_away() {
 #[test]
 fn a_restore_window_is_as_long_as_the_policy_says_or_told() {
     let policy = wants("retention: 7d");
-    let told = |listed: Option<Option<&str>>, created: &str, family: Family| {
-        let mut db = database("acme-a", at(NOW));
-        (db.retention_days, db.created, db.family) = (7, Some(at(created)), family);
-        let listed = listed.map(|earliest| ("db-acme-a".to_owned(), earliest.map(at)));
+    let told = |listed: Option<Option<&str>>, created: &str, family: DatabaseKind| {
+        let mut db = db_instance("acme-a", parse_time(NOW));
+        (db.retention_days, db.created, db.family) = (7, Some(parse_time(created)), family);
+        let listed = listed.map(|earliest| ("db-acme-a".to_owned(), earliest.map(parse_time)));
         print(&judged(&policy, &db, Some(listed.into_iter().collect()), NOW))
     };
     let long_ago = "2025-01-01T00:00:00Z";
@@ -277,9 +277,9 @@ fn a_restore_window_is_as_long_as_the_policy_says_or_told() {
       fine
     ");
 
-    let mut cluster = database("acme-a", at(NOW));
+    let mut cluster = db_instance("acme-a", parse_time(NOW));
     (cluster.family, cluster.retention_days) = (Cluster, 7);
-    cluster.earliest_restorable = Some(at("2026-11-18T12:00:00Z"));
+    cluster.earliest_restorable = Some(parse_time("2026-11-18T12:00:00Z"));
     let said = print(&judged(&policy, &cluster, Some(BTreeMap::new()), NOW));
     insta::assert_snapshot!(said, @"warning acme-a short-window: it can be restored from 2d ago on, and the policy wants 7d; it grows by a day each day if the retention is right");
     cluster.earliest_restorable = None;
@@ -289,10 +289,10 @@ fn a_restore_window_is_as_long_as_the_policy_says_or_told() {
 #[test]
 fn drift_is_counted_for_the_group_and_the_policy() {
     let policy = wants("retention: 30d, window: \"02:00-03:00\", multi_az: true");
-    let (a, mut b) = (database("acme-a", at(NOW)), database("acme-b", at(NOW)));
+    let (a, mut b) = (db_instance("acme-a", parse_time(NOW)), db_instance("acme-b", parse_time(NOW)));
     (b.retention_days, b.multi_az) = (7, false);
-    let points = [&a, &b].map(|d| point(&policy, d, "daily", at("2026-11-20T02:00:00Z"))).to_vec();
-    let world = seen(&policy, vec![a, b], points);
+    let points = [&a, &b].map(|d| owned_snapshot(&policy, d, "daily", parse_time("2026-11-20T02:00:00Z"))).to_vec();
+    let world = home_inventory(&policy, vec![a, b], points);
     insta::assert_snapshot!(values(&judge(&policy, world.clone(), NOW), &[Metric::SettingsDrift]), @"
     SettingsDrift fleet * 3
     SettingsDrift * * 3

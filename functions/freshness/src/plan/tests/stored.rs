@@ -6,7 +6,7 @@ use super::*;
 const NOW: &str = "2026-11-20T12:00:00Z";
 
 fn policy_of(kind: &str) -> Policy {
-    policy(&format!(
+    parse_policy(&format!(
         "holdfast: 1\ncompany: acme\nhome: {{ account: \"111122223333\", region: eu-west-1 }}\n{kind}"
     ))
 }
@@ -23,14 +23,14 @@ fn filled(policy: &Policy, objects: &[(&str, u64, &str)], now: &str) -> Vec<Stor
     let mut all = stored(policy, &std::collections::BTreeMap::new());
     for asset in &mut all {
         for (key, size, modified) in objects {
-            asset.add(key, *size, at(modified), at(now));
+            asset.add(key, *size, parse_time(modified), parse_time(now));
         }
     }
     all
 }
 
 fn judged(policy: &Policy, objects: &[(&str, u64, &str)], now: &str) -> Verdict {
-    plan(policy, &Facts { stored: filled(policy, objects, now), ..Facts::default() }, at(now))
+    plan(policy, &Facts { stored: filled(policy, objects, now), ..Facts::default() }, parse_time(now))
 }
 
 fn newest(verdict: &Verdict) -> String {
@@ -42,7 +42,7 @@ fn newest(verdict: &Verdict) -> String {
 }
 
 fn human_hours(seconds: i64) -> String {
-    shared::time::human(SignedDuration::from_secs(seconds))
+    shared::time::format_duration(SignedDuration::from_secs(seconds))
 }
 
 #[test]
@@ -346,7 +346,7 @@ fn a_size_is_judged_where_no_age_is_asked_and_that_no_age_is_asked_is_said() {
     ");
     insta::assert_snapshot!(print(&judged(&store("min_size: 1KB"), &[], NOW)), @"critical cache no-point: there is nothing under s3://acme-redis/; see whether what writes there runs");
     let nothing = judged(&store("size_change: 50%"), &[("a", 5, NOW)], NOW);
-    assert_eq!(nothing.assets[0].verdict(), "not watched");
+    assert_eq!(nothing.assets[0].status_label(), "not watched");
 }
 
 #[test]
@@ -362,8 +362,8 @@ fn a_store_that_can_not_be_read_to_its_end_has_no_newest_object() {
     );
     all.retain(|s| s.asset != "orders_old");
     all[0].unseen();
-    let facts = Facts { stored: all, gaps: vec![gap(Place::home(&policy))], ..Facts::default() };
-    let verdict = plan(&policy, &facts, at(NOW));
+    let facts = Facts { stored: all, gaps: vec![gap(Location::home_from_policy(&policy))], ..Facts::default() };
+    let verdict = plan(&policy, &facts, parse_time(NOW));
     insta::assert_snapshot!(print(&verdict), @"
     critical eu-west-1 in 111122223333 gap: describe DB snapshots: Throttling: Rate exceeded; wait
     critical orders unknown: what lies under s3://acme-dumps/pg/orders_ can't be seen; see the gap of that place

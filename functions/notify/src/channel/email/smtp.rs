@@ -18,7 +18,7 @@ use lettre::{
 use secrecy::{ExposeSecret, SecretString};
 use shared::{
     bounded,
-    policy::notify::{MailTls, Smtp},
+    policy::notify::{MailTls, SmtpConfig},
 };
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ type Server = AsyncSmtpTransport<Tokio1Executor>;
 /// # Errors
 /// If there is no talking to the server at all; what it says of an address is that address's outcome.
 pub(super) async fn send(
-    smtp: &Smtp,
+    smtp: &SmtpConfig,
     mails: &[Mail],
     edges: &Edges<'_>,
     outcomes: &mut Outcomes,
@@ -79,7 +79,7 @@ struct Talk<'a> {
 }
 
 /// The password in all forms in which the server gets it, and might repeat it.
-fn as_sent(smtp: &Smtp, password: &SecretString) -> Vec<SecretString> {
+fn as_sent(smtp: &SmtpConfig, password: &SecretString) -> Vec<SecretString> {
     let text = password.expose_secret();
     let plain = format!("\0{}\0{text}", smtp.user.as_deref().unwrap_or_default());
     vec![password.clone(), STANDARD.encode(text).into(), STANDARD.encode(plain).into()]
@@ -124,7 +124,7 @@ impl Talk<'_> {
 
 /// The server as the policy describes it.
 async fn server(
-    smtp: &Smtp,
+    smtp: &SmtpConfig,
     password: Option<&SecretString>,
     mail: &Mail,
 ) -> Result<Server, Refused> {
@@ -156,7 +156,7 @@ async fn server(
 }
 
 /// What the server's certificate is checked against: the policy's file, else the system's authorities.
-async fn parameters(smtp: &Smtp) -> Result<TlsParameters, Refused> {
+async fn parameters(smtp: &SmtpConfig) -> Result<TlsParameters, Refused> {
     let mut tls = TlsParameters::builder(smtp.host.clone());
     if let Some(path) = &smtp.tls_ca {
         let bad = |why: String| {
@@ -165,7 +165,7 @@ async fn parameters(smtp: &Smtp) -> Result<TlsParameters, Refused> {
             ))
         };
         let file = std::path::PathBuf::from(path);
-        let read = tokio::task::spawn_blocking(move || bounded::file(&file, CERTIFICATES));
+        let read = tokio::task::spawn_blocking(move || bounded::read_file(&file, CERTIFICATES));
         let read = read.await.unwrap_or_else(|e| Err(std::io::Error::other(e)));
         let pem = read.map_err(|e| bad(e.to_string()))?;
         let authorities = Certificate::from_pem(&pem).map_err(|e| bad(e.to_string()))?;
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_server_that_repeats_a_login_does_not_give_the_password_away() {
-        let smtp: Smtp = serde_json::from_value(serde_json::json!({
+        let smtp: SmtpConfig = serde_json::from_value(serde_json::json!({
             "host": "localhost", "from": "a@example.com", "user": "holdfast",
         }))
         .expect("a server");

@@ -161,18 +161,18 @@ async fn told(
     refuses: fn(&str) -> Option<&'static str>,
 ) -> (Vec<String>, Result<(), Refused>) {
     let (port, told, end) = server(refuses).await;
-    let channel: Channel = serde_json::from_value(serde_json::json!({
+    let channel: ChannelConfig = serde_json::from_value(serde_json::json!({
         "email": to,
         "smtp": { "host": "127.0.0.1", "port": port, "tls": "never", "from": "Архив <backups@пример.бг>" },
     }))
     .expect("a channel");
-    let notify: shared::policy::notify::Notify =
+    let notify: shared::policy::notify::NotifyConfig =
         serde_json::from_value(serde_json::json!({ "channels": {}, "routes": [] }))
             .expect("notify");
-    let aws = shared::aws::Aws::new(aws_config::SdkConfig::builder().build());
+    let aws = shared::aws::AwsClients::new(aws_config::SdkConfig::builder().build());
     let policy = shared::policy::Policy::parse("{holdfast: 1, company: acme, id: host-1}");
-    let home = Place::home(&policy.expect("a policy"));
-    let secrets = shared::secret::Secrets::new(&aws, &home);
+    let home = Location::home_from_policy(&policy.expect("a policy"));
+    let secrets = shared::secret::SecretResolver::new(&aws, &home);
     let http = crate::channel::Http::new();
     let now = sample(Kind::Test).at;
     let edges =
@@ -268,17 +268,17 @@ async fn an_address_that_ses_refuses_keeps_no_other_from_being_told() {
         .credentials_provider(aws_credential_types::provider::SharedCredentialsProvider::new(
             credentials,
         ));
-    let aws = shared::aws::Aws::new(config.build());
-    let channel: Channel = serde_json::from_value(serde_json::json!({
+    let aws = shared::aws::AwsClients::new(config.build());
+    let channel: ChannelConfig = serde_json::from_value(serde_json::json!({
         "email": ["asa@example.com", "gone@example.com", "ops@example.com"],
         "ses": { "from": "backups@example.com", "region": "eu-west-1" },
     }))
     .expect("a channel");
     let notify = serde_json::from_value(serde_json::json!({ "channels": {}, "routes": [] }));
-    let notify: shared::policy::notify::Notify = notify.expect("notify");
+    let notify: shared::policy::notify::NotifyConfig = notify.expect("notify");
     let policy = shared::policy::Policy::parse("{holdfast: 1, company: acme, id: host-1}");
-    let home = Place::home(&policy.expect("a policy"));
-    let secrets = shared::secret::Secrets::new(&aws, &home);
+    let home = Location::home_from_policy(&policy.expect("a policy"));
+    let secrets = shared::secret::SecretResolver::new(&aws, &home);
     let http = crate::channel::Http::new();
     let now = sample(Kind::Test).at;
     let edges =

@@ -5,7 +5,7 @@ use crate::channel::{
 };
 
 /// What each kind of message is in a body, one line a post.
-fn table(body: Body) -> String {
+fn table(body: WebhookBody) -> String {
     let lines = KINDS.iter().flat_map(|k| {
         let posts = bodies(body, &bounded(&sample(*k)));
         posts.into_iter().map(move |p| format!("{k:?}: {p}"))
@@ -15,7 +15,7 @@ fn table(body: Body) -> String {
 
 #[test]
 fn a_backup_is_posted_as_the_companys_own_script_posts_it() {
-    insta::assert_snapshot!(table(Body::Backup), @r#"
+    insta::assert_snapshot!(table(WebhookBody::Backup), @r#"
     Opened: {"status":"failed","backup_file":"bestellungen-größe","size":"0"}
     Opened: {"status":"failed","backup_file":"<script>alert('1')</script>","size":"0"}
     StillOpen: {"status":"failed","backup_file":"bestellungen-größe","size":"0"}
@@ -26,7 +26,7 @@ fn a_backup_is_posted_as_the_companys_own_script_posts_it() {
 
 #[test]
 fn a_verification_is_posted_as_the_companys_own_script_posts_it() {
-    insta::assert_snapshot!(table(Body::Verification), @r#"
+    insta::assert_snapshot!(table(WebhookBody::Verification), @r#"
     Opened: {"status":"failed","backup_file":"bestellungen-größe","record_count":0}
     Opened: {"status":"failed","backup_file":"<script>alert('1')</script>","record_count":0}
     StillOpen: {"status":"failed","backup_file":"bestellungen-größe","record_count":0}
@@ -37,7 +37,7 @@ fn a_verification_is_posted_as_the_companys_own_script_posts_it() {
 
 #[test]
 fn an_alert_is_posted_as_the_companys_own_script_posts_it() {
-    insta::assert_snapshot!(table(Body::Alert), @r#"
+    insta::assert_snapshot!(table(WebhookBody::Alert), @r#"
     Opened: {"severity":"critical","message":"bestellungen-größe (production): the newest good point is 26h old, 24h are allowed"}
     Opened: {"severity":"warning","message":"<script>alert('1')</script>: no recovery point & no copy; see <!channel>"}
     StillOpen: {"severity":"critical","message":"bestellungen-größe (production): the newest good point is 26h old, 24h are allowed"}
@@ -68,7 +68,7 @@ fn the_whole_message_is_what_the_schema_says() {
 
 #[test]
 fn many_findings_are_twenty_alerts_and_one_for_the_rest() {
-    let posts = bodies(Body::Alert, &bounded(&flood()));
+    let posts = bodies(WebhookBody::Alert, &bounded(&flood()));
     assert_eq!(posts.len(), 21);
     assert_eq!(posts[20], json!({"severity": "critical", "message": "and 9980 more"}));
 }

@@ -35,18 +35,18 @@ fn names_are_right_in_the_text() {
 
 #[test]
 fn what_aws_refuses_for_a_while_is_tried_again_and_what_it_denies_is_not() {
-    use shared::aws::{EdgeError, Kind};
+    use shared::aws::{OperationError, OperationErrorKind};
     let table = [
-        (Kind::Unreachable, None, false),
-        (Kind::Quota, None, false),
-        (Kind::Refused, Some("TooManyRequestsException"), false),
-        (Kind::Refused, Some("SendingPausedException"), false),
-        (Kind::Refused, Some("MessageRejected"), true),
-        (Kind::Denied, Some("AuthorizationError"), true),
-        (Kind::Missing, Some("NotFound"), true),
+        (OperationErrorKind::Unreachable, None, false),
+        (OperationErrorKind::Quota, None, false),
+        (OperationErrorKind::Refused, Some("TooManyRequestsException"), false),
+        (OperationErrorKind::Refused, Some("SendingPausedException"), false),
+        (OperationErrorKind::Refused, Some("MessageRejected"), true),
+        (OperationErrorKind::Denied, Some("AuthorizationError"), true),
+        (OperationErrorKind::Missing, Some("NotFound"), true),
     ];
     for (kind, code, permanent) in table {
-        let mut e = EdgeError::of_kind(kind, "publish", "why", "mend");
+        let mut e = OperationError::with_hint(kind, "publish", "why", "mend");
         e.code = code.map(str::to_owned);
         let refused = Refused::by_aws(&e);
         assert_eq!(refused.permanent, permanent, "{kind:?} {code:?}");

@@ -213,7 +213,7 @@ fn what_nothing_runs_is_not_counted_among_what_is_watched() {
     run.assets = vec![
         stands("orders", 60),
         Stands {
-            coverage: Some(shared::report::Coverage::NotRun),
+            coverage: Some(shared::report::AssetCoverage::NotRun),
             ..stands("postgres.shop.wal", 60)
         },
     ];

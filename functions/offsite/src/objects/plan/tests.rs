@@ -2,8 +2,8 @@ use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-fn object(key: &str, size: u64, etag: &str, modified: &str) -> Object {
-    Object {
+fn object(key: &str, size: u64, etag: &str, modified: &str) -> S3Object {
+    S3Object {
         key: key.into(),
         size,
         etag: etag.into(),
@@ -28,27 +28,27 @@ fn task(group: &Name) -> Task<'_> {
 #[test]
 fn an_object_is_copied_when_its_copy_is_missing_or_older_and_its_time_has_come() {
     let old = || object("k", 3, "a", "14T00:00");
-    let archived = || Object { class: "DEEP_ARCHIVE".into(), ..old() };
+    let archived = || S3Object { class: "DEEP_ARCHIVE".into(), ..old() };
     let table = [
-        ("no copy", Pair::Missing(old())),
-        ("no copy, written at the slot", Pair::Missing(object("k", 3, "a", "15T04:00"))),
-        ("no copy, written after the slot", Pair::Missing(object("k", 3, "a", "15T04:01"))),
-        ("copied", Pair::Both(old(), object("k", 3, "a", "15T04:00"))),
-        ("copied under KMS or in parts", Pair::Both(old(), object("k", 3, "b", "15T04:00"))),
-        ("another size", Pair::Both(old(), object("k", 2, "b", "15T04:00"))),
-        ("overwritten", Pair::Both(old(), object("k", 3, "b", "13T00:00"))),
+        ("no copy", ObjectPair::Missing(old())),
+        ("no copy, written at the slot", ObjectPair::Missing(object("k", 3, "a", "15T04:00"))),
+        ("no copy, written after the slot", ObjectPair::Missing(object("k", 3, "a", "15T04:01"))),
+        ("copied", ObjectPair::Both(old(), object("k", 3, "a", "15T04:00"))),
+        ("copied under KMS or in parts", ObjectPair::Both(old(), object("k", 3, "b", "15T04:00"))),
+        ("another size", ObjectPair::Both(old(), object("k", 2, "b", "15T04:00"))),
+        ("overwritten", ObjectPair::Both(old(), object("k", 3, "b", "13T00:00"))),
         (
             "overwritten in the second of the copy",
-            Pair::Both(old(), object("k", 3, "b", "14T00:00")),
+            ObjectPair::Both(old(), object("k", 3, "b", "14T00:00")),
         ),
-        ("an older copy of the same bytes", Pair::Both(old(), object("k", 3, "a", "13T00:00"))),
+        ("an older copy of the same bytes", ObjectPair::Both(old(), object("k", 3, "a", "13T00:00"))),
         (
             "overwritten after the slot",
-            Pair::Both(object("k", 3, "a", "16T00:00"), object("k", 3, "b", "15T04:00")),
+            ObjectPair::Both(object("k", 3, "a", "16T00:00"), object("k", 3, "b", "15T04:00")),
         ),
-        ("in an archive class", Pair::Missing(archived())),
-        ("in an archive class and copied", Pair::Both(archived(), object("k", 3, "a", "15T04:00"))),
-        ("only at the destination", Pair::Extra(old())),
+        ("in an archive class", ObjectPair::Missing(archived())),
+        ("in an archive class and copied", ObjectPair::Both(archived(), object("k", 3, "a", "15T04:00"))),
+        ("only at the destination", ObjectPair::Extra(old())),
     ];
     let name: Name = "backups".parse().expect("a name");
     let task = task(&name);
@@ -78,14 +78,14 @@ fn an_object_is_copied_when_its_copy_is_missing_or_older_and_its_time_has_come()
 fn a_page_says_what_it_copies_what_waits_and_what_is_archived() {
     let name: Name = "backups".parse().expect("a name");
     let task = Task { kms_key: Some("arn:key".into()), ..task(&name) };
-    let cold = Object { class: "GLACIER".into(), ..object("c", 1, "c", "02T00:00") };
+    let cold = S3Object { class: "GLACIER".into(), ..object("c", 1, "c", "02T00:00") };
     let page = plan(
         &task,
         &[
-            Pair::Missing(object("a", 1, "a", "01T00:00")),
-            Pair::Missing(object("b", 1, "b", "20T00:00")),
-            Pair::Missing(cold),
-            Pair::Extra(object("d", 1, "d", "01T00:00")),
+            ObjectPair::Missing(object("a", 1, "a", "01T00:00")),
+            ObjectPair::Missing(object("b", 1, "b", "20T00:00")),
+            ObjectPair::Missing(cold),
+            ObjectPair::Extra(object("d", 1, "d", "01T00:00")),
         ],
     );
     insta::assert_debug_snapshot!(page, @r#"
@@ -139,7 +139,7 @@ fn a_prefix_within_another_is_listed_once() {
 #[derive(Clone, Debug, PartialEq)]
 struct Stored {
     content: u8,
-    seen: Object,
+    seen: S3Object,
 }
 
 /// Two buckets and a clock of seconds.
@@ -156,7 +156,7 @@ impl Buckets {
     }
 
     fn write(&mut self, key: &str, content: u8) {
-        let seen = Object {
+        let seen = S3Object {
             key: key.into(),
             size: u64::from(content % 3),
             etag: format!("md5-of-{content}"),
@@ -167,13 +167,13 @@ impl Buckets {
         self.source.insert(key.into(), Stored { content, seen });
     }
 
-    fn pairs(&self) -> Vec<Pair> {
+    fn pairs(&self) -> Vec<ObjectPair> {
         let keys: std::collections::BTreeSet<_> =
             self.source.keys().chain(self.destination.keys()).collect();
         let pair = |k: &String| match (self.source.get(k), self.destination.get(k)) {
-            (Some(s), Some(d)) => Pair::Both(s.seen.clone(), d.seen.clone()),
-            (Some(s), None) => Pair::Missing(s.seen.clone()),
-            (None, Some(d)) => Pair::Extra(d.seen.clone()),
+            (Some(s), Some(d)) => ObjectPair::Both(s.seen.clone(), d.seen.clone()),
+            (Some(s), None) => ObjectPair::Missing(s.seen.clone()),
+            (None, Some(d)) => ObjectPair::Extra(d.seen.clone()),
             (None, None) => unreachable!("the key is of one of them"),
         };
         keys.into_iter().map(pair).collect()
@@ -185,7 +185,7 @@ impl Buckets {
         let modified = self.now();
         if let Some(there) = self.source.get(key).filter(|s| s.seen.etag == order.object.etag) {
             let etag = if kms { format!("kms-{}", self.clock) } else { there.seen.etag.clone() };
-            let seen = Object { etag, modified, ..there.seen.clone() };
+            let seen = S3Object { etag, modified, ..there.seen.clone() };
             self.destination.insert(key.clone(), Stored { content: there.content, seen });
         }
     }

@@ -3,8 +3,8 @@
 use super::*;
 use std::num::NonZeroU8;
 
-pub(super) fn policy() -> Policy {
-    model::policy(
+pub(super) fn offsite_policy() -> Policy {
+    model::parse_policy(
         r#"
 holdfast: 1
 company: acme
@@ -21,24 +21,24 @@ databases:
 }
 
 /// An AWS that takes everything, and what it was asked.
-fn taking() -> (Aws, Arc<Mutex<Vec<Asked>>>) {
-    let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
+fn recording_aws() -> (AwsClients, Arc<Mutex<Vec<RecordedRequest>>>) {
+    let asked: Arc<Mutex<Vec<RecordedRequest>>> = Arc::default();
     let held = asked.clone();
-    let aws = wire::aws(move |request| {
+    let aws = wire::mock_aws(move |request| {
         held.lock().expect("a lock").push(request.clone());
-        wire::rds(&request.operation, "")
+        wire::rds_response(&request.operation, "")
     });
     (aws, asked)
 }
 
-fn tags() -> BTreeMap<String, String> {
+fn sample_tags() -> BTreeMap<String, String> {
     [("env", "prod & more"), ("holdfast:owner", "acme"), ("holdfast:slot", "202611200200")]
         .map(|(k, v)| (k.to_owned(), v.to_owned()))
         .into()
 }
 
 /// What was sent, to where.
-fn sent(asked: &Mutex<Vec<Asked>>) -> String {
+fn sent_request(asked: &Mutex<Vec<RecordedRequest>>) -> String {
     let asked = asked.lock().expect("a lock");
     let lines = asked.iter().map(|a| format!("{}\n{}", a.host, a.body));
     lines.collect::<Vec<_>>().join("\n\n")
@@ -46,12 +46,12 @@ fn sent(asked: &Mutex<Vec<Asked>>) -> String {
 
 #[tokio::test]
 async fn a_snapshot_is_asked_for_with_all_its_tags() {
-    let (aws, asked) = taking();
-    let rds = aws.rds(&home());
-    for (family, id) in [(Family::Instance, "orders"), (Family::Cluster, "ledger")] {
-        rds.take(family, id, &format!("{id}-daily-202611200200"), &tags()).await.expect("taken");
+    let (aws, asked) = recording_aws();
+    let rds = aws.rds(&home_location());
+    for (family, id) in [(DatabaseKind::Instance, "orders"), (DatabaseKind::Cluster, "ledger")] {
+        rds.create_snapshot(family, id, &format!("{id}-daily-202611200200"), &sample_tags()).await.expect("taken");
     }
-    insta::assert_snapshot!(sent(&asked), @"
+    insta::assert_snapshot!(sent_request(&asked), @"
     rds.eu-west-1.amazonaws.com
     Action=CreateDBSnapshot
     Version=2014-10-31
@@ -80,19 +80,19 @@ async fn a_snapshot_is_asked_for_with_all_its_tags() {
 
 #[tokio::test]
 async fn a_copy_is_asked_for_at_its_destination_with_key_and_tags() {
-    let (aws, asked) = taking();
-    let rds = aws.rds(&Place { region: "us-east-1".parse().expect("a region"), ..home() });
-    let copy = Copy {
+    let (aws, asked) = recording_aws();
+    let rds = aws.rds(&Location { region: "us-east-1".parse().expect("a region"), ..home_location() });
+    let copy = SnapshotCopyRequest {
         source: "arn:aws:rds:eu-west-1:111122223333:snapshot:rds:orders-2026-11-20-02-00".into(),
         id: "orders-automated-202611200200".into(),
         kms_key: Some("arn:aws:kms:us-east-1:111122223333:key/dr".into()),
         option_group: Some("tde".into()),
-        tags: tags(),
+        tags: sample_tags(),
     };
-    rds.copy(Family::Instance, &copy).await.expect("copied");
-    let bare = Copy { kms_key: None, option_group: None, ..copy };
-    rds.copy(Family::Cluster, &bare).await.expect("copied");
-    insta::assert_snapshot!(sent(&asked), @"
+    rds.copy_snapshot(DatabaseKind::Instance, &copy).await.expect("copied");
+    let bare = SnapshotCopyRequest { kms_key: None, option_group: None, ..copy };
+    rds.copy_snapshot(DatabaseKind::Cluster, &bare).await.expect("copied");
+    insta::assert_snapshot!(sent_request(&asked), @"
     rds.us-east-1.amazonaws.com
     Action=CopyDBSnapshot
     Version=2014-10-31
@@ -123,18 +123,18 @@ async fn a_copy_is_asked_for_at_its_destination_with_key_and_tags() {
 
 #[tokio::test]
 async fn backup_settings_hold_only_what_changes_and_never_a_zero() {
-    let (aws, asked) = taking();
-    let rds = aws.rds(&home());
+    let (aws, asked) = recording_aws();
+    let rds = aws.rds(&home_location());
     let all = BackupSettings {
         retention_days: NonZeroU8::new(35),
         window: Some("02:00-03:00".into()),
         log_exports: vec!["postgresql".into(), "upgrade".into()],
     };
     let window = BackupSettings { window: Some("02:00-03:00".into()), ..Default::default() };
-    rds.set_backups(Family::Instance, "orders", &all).await.expect("set");
-    rds.set_backups(Family::Cluster, "ledger", &all).await.expect("set");
-    rds.set_backups(Family::Instance, "users", &window).await.expect("set");
-    insta::assert_snapshot!(sent(&asked), @"
+    rds.modify_backup_settings(DatabaseKind::Instance, "orders", &all).await.expect("set");
+    rds.modify_backup_settings(DatabaseKind::Cluster, "ledger", &all).await.expect("set");
+    rds.modify_backup_settings(DatabaseKind::Instance, "users", &window).await.expect("set");
+    insta::assert_snapshot!(sent_request(&asked), @"
     rds.eu-west-1.amazonaws.com
     Action=ModifyDBInstance
     Version=2014-10-31
@@ -168,11 +168,11 @@ async fn backup_settings_hold_only_what_changes_and_never_a_zero() {
 
 #[tokio::test]
 async fn sharing_adds_one_account_and_is_read_back() {
-    let (aws, asked) = taking();
-    let rds = aws.rds(&home());
-    rds.share(Family::Instance, "s", "444455556666").await.expect("shared");
-    rds.share(Family::Cluster, "c", "444455556666").await.expect("shared");
-    insta::assert_snapshot!(sent(&asked), @"
+    let (aws, asked) = recording_aws();
+    let rds = aws.rds(&home_location());
+    rds.share_snapshot(DatabaseKind::Instance, "s", "444455556666").await.expect("shared");
+    rds.share_snapshot(DatabaseKind::Cluster, "c", "444455556666").await.expect("shared");
+    insta::assert_snapshot!(sent_request(&asked), @"
     rds.eu-west-1.amazonaws.com
     Action=ModifyDBSnapshotAttribute
     Version=2014-10-31
@@ -188,7 +188,7 @@ async fn sharing_adds_one_account_and_is_read_back() {
     ValuesToAdd.AttributeValue.1=444455556666
     ");
 
-    let answering = wire::aws(|request| {
+    let answering = wire::mock_aws(|request| {
         let values =
             "<AttributeValues><AttributeValue>444455556666</AttributeValue></AttributeValues>";
         let one = |kind: &str, name: &str| {
@@ -207,22 +207,22 @@ async fn sharing_adds_one_account_and_is_read_back() {
                 one("DBClusterSnapshotAttribute", "restore")
             ),
         };
-        wire::rds(&request.operation, &body)
+        wire::rds_response(&request.operation, &body)
     });
-    let rds = answering.rds(&home());
-    for family in [Family::Instance, Family::Cluster] {
+    let rds = answering.rds(&home_location());
+    for family in [DatabaseKind::Instance, DatabaseKind::Cluster] {
         let accounts = rds.shared_with(family, "s").await.expect("an answer");
         assert_eq!(accounts, BTreeSet::from(["444455556666".to_owned()]));
     }
-    let (nothing, _) = taking();
-    let rds = nothing.rds(&home());
-    assert_eq!(rds.shared_with(Family::Instance, "s").await, Ok(BTreeSet::new()));
+    let (nothing, _) = recording_aws();
+    let rds = nothing.rds(&home_location());
+    assert_eq!(rds.shared_with(DatabaseKind::Instance, "s").await, Ok(BTreeSet::new()));
 }
 
 /// An AWS with one snapshot on two pages, whose second page is refused in these ways first.
-fn refusing(first: Vec<Answer>) -> Aws {
+fn refusing_aws(first: Vec<CannedResponse>) -> AwsClients {
     let refusals = Mutex::new(first.into_iter());
-    wire::aws(move |request| {
+    wire::mock_aws(move |request| {
         let last = request.parameter("Marker") == Some("2");
         let refusal = if last { refusals.lock().expect("a lock").next() } else { None };
         refusal.unwrap_or_else(|| {
@@ -233,8 +233,8 @@ fn refusing(first: Vec<Answer>) -> Aws {
             let snapshots = format!("<DBSnapshots>{snapshot}</DBSnapshots>");
             let marker = if last { "" } else { "<Marker>2</Marker>" };
             match request.operation.as_str() {
-                "DescribeDBSnapshots" => wire::rds("DescribeDBSnapshots", &(snapshots + marker)),
-                other => wire::rds(other, ""),
+                "DescribeDBSnapshots" => wire::rds_response("DescribeDBSnapshots", &(snapshots + marker)),
+                other => wire::rds_response(other, ""),
             }
         })
     })
@@ -243,37 +243,37 @@ fn refusing(first: Vec<Answer>) -> Aws {
 #[tokio::test(start_paused = true)]
 async fn a_page_that_is_throttled_is_asked_for_again_and_counted() {
     let slow = vec![
-        wire::refusal(400, "Throttling"),
-        wire::refusal(503, "ServiceUnavailable"),
-        wire::refusal(400, "ThrottlingException"),
+        wire::query_error_response(400, "Throttling"),
+        wire::query_error_response(503, "ServiceUnavailable"),
+        wire::query_error_response(400, "ThrottlingException"),
     ];
-    let aws = refusing(slow);
-    let points = aws.rds(&home()).points().await.expect("both pages");
+    let aws = refusing_aws(slow);
+    let points = aws.rds(&home_location()).list_snapshots().await.expect("both pages");
     assert_eq!(points.iter().map(|p| p.id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
-    let used = aws.calls().so_far();
+    let used = aws.call_counter().current_counts();
     assert_eq!((used.requests, used.throttled), (2 + 1 + 3, 3));
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_stays_throttled_is_an_error_and_no_short_list() {
-    let aws = refusing(vec![wire::refusal(400, "Throttling"); 6]);
-    let error = aws.rds(&home()).points().await.expect_err("no second page");
-    assert_eq!(error.kind, Kind::Unreachable);
+    let aws = refusing_aws(vec![wire::query_error_response(400, "Throttling"); 6]);
+    let error = aws.rds(&home_location()).list_snapshots().await.expect_err("no second page");
+    assert_eq!(error.kind, OperationErrorKind::Unreachable);
     insta::assert_snapshot!(format!("{error}; {}", error.hint()), @"describe DB snapshots in eu-west-1 in 111122223333: Throttling: said AWS; nothing if it is rare: the next run tries again; otherwise see who else uses up the account's calls");
-    assert_eq!(aws.calls().so_far(), crate::aws::Use { requests: 2 + 6, throttled: 6 });
+    assert_eq!(aws.call_counter().current_counts(), crate::aws::CallCounts { requests: 2 + 6, throttled: 6 });
 }
 
 #[tokio::test]
 async fn a_refusal_that_is_no_throttling_is_counted_as_none() {
-    let aws = wire::aws(|_| wire::refusal(400, "InvalidParameterValue"));
-    aws.rds(&home()).points().await.expect_err("refused");
-    assert_eq!(aws.calls().so_far(), crate::aws::Use { requests: 2, throttled: 0 });
-    assert_eq!(Calls::default().so_far(), crate::aws::Use::default());
+    let aws = wire::mock_aws(|_| wire::query_error_response(400, "InvalidParameterValue"));
+    aws.rds(&home_location()).list_snapshots().await.expect_err("refused");
+    assert_eq!(aws.call_counter().current_counts(), crate::aws::CallCounts { requests: 2, throttled: 0 });
+    assert_eq!(CallCounter::default().current_counts(), crate::aws::CallCounts::default());
 }
 
 #[tokio::test]
 async fn a_role_that_can_not_be_assumed_is_told_as_such() {
-    use crate::aws::Kind;
+    use crate::aws::OperationErrorKind;
     use aws_config::{BehaviorVersion, Region, SdkConfig};
     use aws_credential_types::provider::{
         ProvideCredentials, SharedCredentialsProvider, error::CredentialsError, future,
@@ -281,8 +281,8 @@ async fn a_role_that_can_not_be_assumed_is_told_as_such() {
     use aws_sdk_sts::operation::assume_role::AssumeRoleError;
     use aws_smithy_types::error::ErrorMetadata;
     #[derive(Debug)]
-    struct Denied;
-    impl ProvideCredentials for Denied {
+    struct DeniedCredentials;
+    impl ProvideCredentials for DeniedCredentials {
         fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
         where
             Self: 'a,
@@ -295,8 +295,8 @@ async fn a_role_that_can_not_be_assumed_is_told_as_such() {
     let base = SdkConfig::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new("eu-west-1"))
-        .credentials_provider(SharedCredentialsProvider::new(Denied));
-    let error = Aws::new(base.build()).rds(&home()).points().await.expect_err("no credentials");
-    assert_eq!(error.kind, Kind::Denied, "{error}");
-    assert!(error.told().ends_with("allow this action in the role that made the call"), "{error}");
+        .credentials_provider(SharedCredentialsProvider::new(DeniedCredentials));
+    let error = AwsClients::new(base.build()).rds(&home_location()).list_snapshots().await.expect_err("no credentials");
+    assert_eq!(error.kind, OperationErrorKind::Denied, "{error}");
+    assert!(error.to_line_with_hint().ends_with("allow this action in the role that made the call"), "{error}");
 }

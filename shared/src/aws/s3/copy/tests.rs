@@ -1,4 +1,4 @@
-use super::super::tests::{refusal, s3};
+use super::super::tests::{error_response, mock_s3};
 use super::*;
 use aws_sdk_s3::{
     Client,
@@ -21,10 +21,10 @@ use aws_smithy_types::DateTime;
 const MD5: &str = "900150983cd24fb0d6963f7d28e17f72";
 const KEY: &str = "arn:aws:kms:us-east-1:444455556666:key/1";
 
-fn order(size: u64) -> CopyObject {
+fn copy_order(size: u64) -> CopyObject {
     CopyObject {
         from: "backups".into(),
-        object: Object {
+        object: S3Object {
             key: "pg/a b+c%.dump".into(),
             size,
             etag: MD5.into(),
@@ -37,7 +37,7 @@ fn order(size: u64) -> CopyObject {
     }
 }
 
-fn copied(etag: &'static str, sha256: Option<&'static str>) -> Rule {
+fn copy_rule(etag: &'static str, sha256: Option<&'static str>) -> Rule {
     mock!(Client::copy_object).then_output(move || {
         let result = CopyObjectResult::builder().e_tag(format!("\"{etag}\""));
         let result = result.set_checksum_sha256(sha256.map(str::to_owned)).build();
@@ -45,14 +45,14 @@ fn copied(etag: &'static str, sha256: Option<&'static str>) -> Rule {
     })
 }
 
-fn head(size: i64, etag: &str) -> HeadObjectOutputBuilder {
+fn head_output(size: i64, etag: &str) -> HeadObjectOutputBuilder {
     HeadObjectOutput::builder()
         .content_length(size)
         .e_tag(format!("\"{etag}\""))
         .last_modified(DateTime::from_secs(1_795_000_000))
 }
 
-fn at(
+fn object_at(
     bucket: &'static str,
     head: impl Fn() -> HeadObjectOutputBuilder + Send + Sync + 'static,
 ) -> Rule {
@@ -61,9 +61,9 @@ fn at(
         .then_output(move || head().build())
 }
 
-async fn copy(rules: &[&Rule], order: &CopyObject) -> Result<Checksum, EdgeError> {
-    let s3 = s3(rules);
-    s3.copy(&s3, order, None).await
+async fn run_copy(rules: &[&Rule], order: &CopyObject) -> Result<ObjectChecksum, OperationError> {
+    let s3 = mock_s3(rules);
+    s3.copy_object(&s3, order, None).await
 }
 
 #[tokio::test]
@@ -80,37 +80,37 @@ async fn a_copy_is_asked_for_with_its_etag_and_checksum_and_read_back() {
             let result = CopyObjectResult::builder().e_tag(MD5).checksum_sha256("sum").build();
             CopyObjectOutput::builder().copy_object_result(result).build()
         });
-    let back = at("offsite", || head(3, MD5).checksum_sha256("sum"));
-    let proof = copy(&[&made, &back], &order(3)).await;
-    assert_eq!(proof, Ok(Checksum::Sha256("sum".into())));
+    let back = object_at("offsite", || head_output(3, MD5).checksum_sha256("sum"));
+    let proof = run_copy(&[&made, &back], &copy_order(3)).await;
+    assert_eq!(proof, Ok(ObjectChecksum::Sha256("sum".into())));
     assert_eq!((made.num_calls(), back.num_calls()), (1, 1));
 }
 
 #[tokio::test]
 async fn a_copy_that_is_not_what_was_said_is_an_error() {
-    type Back = fn() -> HeadObjectOutputBuilder;
+    type HeadFixture = fn() -> HeadObjectOutputBuilder;
     let table: [(&str, Back); 6] = [
-        ("shorter", || head(2, MD5).checksum_sha256("sum")),
-        ("another checksum", || head(3, MD5).checksum_sha256("other")),
-        ("no checksum", || head(3, MD5)),
-        ("overwritten at once", || head(3, "ffff").checksum_sha256("sum")),
+        ("shorter", || head_output(2, MD5).checksum_sha256("sum")),
+        ("another checksum", || head_output(3, MD5).checksum_sha256("other")),
+        ("no checksum", || head_output(3, MD5)),
+        ("overwritten at once", || head_output(3, "ffff").checksum_sha256("sum")),
         ("under another key", || {
-            head(3, MD5)
+            head_output(3, MD5)
                 .checksum_sha256("sum")
                 .ssekms_key_id("k2")
                 .server_side_encryption(ServerSideEncryption::AwsKms)
         }),
-        ("under no key", || head(3, MD5).checksum_sha256("sum")),
+        ("under no key", || head_output(3, MD5).checksum_sha256("sum")),
     ];
     let mut said = Vec::new();
     for (case, back) in table {
-        let mut order = order(3);
+        let mut order = copy_order(3);
         order.kms_key = case.starts_with("under").then(|| KEY.to_owned());
-        let error = copy(&[&copied(MD5, Some("sum")), &at("offsite", back)], &order).await;
-        said.push(format!("{case}: {}", error.expect_err(case).why));
+        let error = run_copy(&[&copy_rule(MD5, Some("sum")), &object_at("offsite", back)], &order).await;
+        said.push(format!("{case}: {}", error.expect_err(case).message));
     }
-    let gone = mock!(Client::head_object).then_http_response(|| refusal(404, ""));
-    let error = copy(&[&copied(MD5, Some("sum")), &gone], &order(3)).await;
+    let gone = mock!(Client::head_object).then_http_response(|| error_response(404, ""));
+    let error = run_copy(&[&copy_rule(MD5, Some("sum")), &gone], &copy_order(3)).await;
     said.push(format!("not there: {}", error.expect_err("gone")));
     insta::assert_snapshot!(said.join("\n"), @"
     shorter: it has 2 bytes, the source 3
@@ -126,61 +126,61 @@ async fn a_copy_that_is_not_what_was_said_is_an_error() {
 #[tokio::test]
 async fn etags_prove_a_copy_where_they_are_md5s_of_the_same_bytes() {
     let other = "e1d23c0e1d23c0e1d23c0e1d23c0e1d2";
-    let kms = || head(3, MD5).server_side_encryption(ServerSideEncryption::AwsKms);
+    let kms = || head_output(3, MD5).server_side_encryption(ServerSideEncryption::AwsKms);
     // The source's ETag is MD5 in the list; the copy's is another.
-    let back = || at("offsite", move || head(3, other).checksum_sha256("sum"));
-    let rules = [&copied(other, Some("sum")), &back(), &at("backups", || head(3, MD5))];
-    let error = copy(&rules, &order(3)).await.expect_err("two MD5s differ");
-    assert!(error.why.contains("the source's"), "{error}");
+    let back = || object_at("offsite", move || head_output(3, other).checksum_sha256("sum"));
+    let rules = [&copy_rule(other, Some("sum")), &back(), &object_at("backups", || head_output(3, MD5))];
+    let error = run_copy(&rules, &copy_order(3)).await.expect_err("two MD5s differ");
+    assert!(error.message.contains("the source's"), "{error}");
 
-    let keyed = copy(&[&copied(other, Some("sum")), &back(), &at("backups", kms)], &order(3)).await;
+    let keyed = run_copy(&[&copy_rule(other, Some("sum")), &back(), &object_at("backups", kms)], &copy_order(3)).await;
     assert!(keyed.is_ok(), "KMS makes the source's ETag no MD5: {keyed:?}");
 
-    let mut of_parts = order(3);
+    let mut of_parts = copy_order(3);
     of_parts.object.etag = format!("{MD5}-2");
-    let proof = copy(&[&copied(other, Some("sum")), &back()], &of_parts).await;
+    let proof = run_copy(&[&copy_rule(other, Some("sum")), &back()], &of_parts).await;
     assert!(proof.is_ok(), "an ETag of parts is no MD5, and nothing is asked: {proof:?}");
 
-    let bare = copy(&[&copied(MD5, None), &at("offsite", || head(3, MD5))], &order(3)).await;
-    assert_eq!(bare, Ok(Checksum::Md5(MD5.into())), "a store without checksums");
+    let bare = run_copy(&[&copy_rule(MD5, None), &object_at("offsite", || head_output(3, MD5))], &copy_order(3)).await;
+    assert_eq!(bare, Ok(ObjectChecksum::Md5(MD5.into())), "a store without checksums");
 }
 
 #[tokio::test]
 async fn where_nothing_else_proves_a_copy_both_sides_are_read() {
     let other = "e1d23c0e1d23c0e1d23c0e1d23c0e1d2";
-    let mut of_parts = order(3);
+    let mut of_parts = copy_order(3);
     of_parts.object.etag = format!("{MD5}-2");
     let read = |bucket: &'static str, bytes: &'static [u8]| {
         mock!(Client::get_object).match_requests(move |r| r.bucket() == Some(bucket)).then_output(
             move || GetObjectOutput::builder().body(ByteStream::from_static(bytes)).build(),
         )
     };
-    let back = || at("offsite", move || head(3, other));
-    let same = [&copied(other, None), &back(), &read("backups", b"abc"), &read("offsite", b"abc")];
-    let proof = copy(&same, &of_parts).await;
-    assert!(matches!(proof, Ok(Checksum::Read(_))), "{proof:?}");
+    let back = || object_at("offsite", move || head_output(3, other));
+    let same = [&copy_rule(other, None), &back(), &read("backups", b"abc"), &read("offsite", b"abc")];
+    let proof = run_copy(&same, &of_parts).await;
+    assert!(matches!(proof, Ok(ObjectChecksum::Read(_))), "{proof:?}");
     let differs =
-        [&copied(other, None), &back(), &read("backups", b"abc"), &read("offsite", b"abd")];
-    let error = copy(&differs, &of_parts).await.expect_err("other bytes");
-    assert!(error.why.contains("bytes are not the source's"), "{error}");
+        [&copy_rule(other, None), &back(), &read("backups", b"abc"), &read("offsite", b"abd")];
+    let error = run_copy(&differs, &of_parts).await.expect_err("other bytes");
+    assert!(error.message.contains("bytes are not the source's"), "{error}");
 }
 
 #[tokio::test]
 async fn a_source_that_moved_on_waits_for_the_next_run_and_a_denied_one_fails() {
     let table = [
-        (412, "PreconditionFailed", Kind::Busy),
-        (404, "NoSuchKey", Kind::Busy),
-        (404, "NoSuchBucket", Kind::Missing),
-        (403, "AccessDenied", Kind::Denied),
-        (403, "ObjectNotInActiveTierError", Kind::Archived),
-        (403, "InvalidObjectState", Kind::Archived),
-        (400, "SomethingNew", Kind::Refused),
+        (412, "PreconditionFailed", OperationErrorKind::Busy),
+        (404, "NoSuchKey", OperationErrorKind::Busy),
+        (404, "NoSuchBucket", OperationErrorKind::Missing),
+        (403, "AccessDenied", OperationErrorKind::Denied),
+        (403, "ObjectNotInActiveTierError", OperationErrorKind::Archived),
+        (403, "InvalidObjectState", OperationErrorKind::Archived),
+        (400, "SomethingNew", OperationErrorKind::Refused),
     ];
     for (status, code, kind) in table {
-        let refused = mock!(Client::copy_object).then_http_response(move || refusal(status, code));
-        let error = copy(&[&refused], &order(3)).await.expect_err(code);
+        let refused = mock!(Client::copy_object).then_http_response(move || error_response(status, code));
+        let error = run_copy(&[&refused], &copy_order(3)).await.expect_err(code);
         assert_eq!(error.kind, kind, "{error}");
-        assert!(error.doing.starts_with("copy s3://backups/pg/"), "{error}");
+        assert!(error.operation.starts_with("copy s3://backups/pg/"), "{error}");
     }
 }
 
@@ -188,15 +188,15 @@ async fn a_source_that_moved_on_waits_for_the_next_run_and_a_denied_one_fails() 
 async fn a_throttled_copy_is_tried_again() {
     let busy = mock!(Client::copy_object)
         .sequence()
-        .http_response(|| refusal(503, "SlowDown"))
+        .http_response(|| error_response(503, "SlowDown"))
         .times(2)
         .output(|| {
             let result = CopyObjectResult::builder().e_tag(MD5).checksum_sha256("sum").build();
             CopyObjectOutput::builder().copy_object_result(result).build()
         })
         .build();
-    let back = at("offsite", || head(3, MD5).checksum_sha256("sum"));
-    let proof = copy(&[&busy, &back], &order(3)).await;
+    let back = object_at("offsite", || head_output(3, MD5).checksum_sha256("sum"));
+    let proof = run_copy(&[&busy, &back], &copy_order(3)).await;
     assert!(proof.is_ok(), "{proof:?}");
     assert_eq!(busy.num_calls(), 3);
 }
@@ -204,9 +204,9 @@ async fn a_throttled_copy_is_tried_again() {
 /// 6 GiB: 48 parts of 128 MiB.
 const LARGE: u64 = 6 << 30;
 
-fn begun() -> [Rule; 3] {
-    let source = at("backups", || {
-        head(6 << 30, MD5)
+fn upload_rules() -> [Rule; 3] {
+    let source = object_at("backups", || {
+        head_output(6 << 30, MD5)
             .content_type("application/zstd")
             .metadata("rows", "7")
             .checksum_crc64_nvme("crc")
@@ -228,18 +228,18 @@ fn begun() -> [Rule; 3] {
     [source, tags, create]
 }
 
-fn part() -> UploadPartCopyOutput {
+fn part_output() -> UploadPartCopyOutput {
     let result = CopyPartResult::builder().e_tag("\"p\"").checksum_crc64_nvme("c").build();
     UploadPartCopyOutput::builder().copy_part_result(result).build()
 }
 
-fn aborted() -> Rule {
+fn abort_rule() -> Rule {
     mock!(Client::abort_multipart_upload)
         .match_requests(|r| r.upload_id() == Some("u1") && r.bucket() == Some("offsite"))
         .then_output(|| AbortMultipartUploadOutput::builder().build())
 }
 
-fn completed() -> Rule {
+fn complete_rule() -> Rule {
     mock!(Client::complete_multipart_upload)
         .match_requests(|r| {
             let parts = r.multipart_upload().map_or(&[][..], |m| m.parts());
@@ -258,7 +258,7 @@ fn completed() -> Rule {
 
 #[tokio::test]
 async fn a_large_object_is_copied_in_parts_with_its_metadata_and_tags() {
-    let [source, tags, create] = begun();
+    let [source, tags, create] = upload_rules();
     let parts = mock!(Client::upload_part_copy)
         .match_requests(|r| {
             let n = u64::try_from(r.part_number().unwrap_or(0)).unwrap_or(0);
@@ -268,28 +268,28 @@ async fn a_large_object_is_copied_in_parts_with_its_metadata_and_tags() {
                 && r.copy_source_if_match().is_some()
                 && r.upload_id() == Some("u1")
         })
-        .then_output(part);
-    let back = at("offsite", || head(6 << 30, "whole-48").checksum_crc64_nvme("crc"));
-    let complete = completed();
+        .then_output(part_output);
+    let back = object_at("offsite", || head_output(6 << 30, "whole-48").checksum_crc64_nvme("crc"));
+    let complete = complete_rule();
     let rules = [&source, &tags, &create, &parts, &complete, &back];
-    assert_eq!(copy(&rules, &order(LARGE)).await, Ok(Checksum::Crc64Nvme("crc".into())));
+    assert_eq!(run_copy(&rules, &copy_order(LARGE)).await, Ok(ObjectChecksum::Crc64Nvme("crc".into())));
     assert_eq!((parts.num_calls(), complete.num_calls()), (48, 1));
 }
 
 #[tokio::test]
 async fn a_part_that_fails_takes_the_whole_upload_back() {
-    let refusals = [(412, "PreconditionFailed", Kind::Busy), (403, "AccessDenied", Kind::Denied)];
+    let refusals = [(412, "PreconditionFailed", OperationErrorKind::Busy), (403, "AccessDenied", OperationErrorKind::Denied)];
     for (status, code, kind) in refusals {
-        let [source, tags, create] = begun();
+        let [source, tags, create] = upload_rules();
         let bad = mock!(Client::upload_part_copy)
             .match_requests(|r| r.part_number() == Some(7))
-            .then_http_response(move || refusal(status, code));
+            .then_http_response(move || error_response(status, code));
         let good = mock!(Client::upload_part_copy)
             .match_requests(|r| r.part_number() != Some(7))
-            .then_output(part);
-        let (complete, abort) = (completed(), aborted());
+            .then_output(part_output);
+        let (complete, abort) = (complete_rule(), abort_rule());
         let rules = [&source, &tags, &create, &bad, &good, &complete, &abort];
-        let error = copy(&rules, &order(LARGE)).await.expect_err(code);
+        let error = run_copy(&rules, &copy_order(LARGE)).await.expect_err(code);
         assert_eq!(error.kind, kind, "{error}");
         assert_eq!((abort.num_calls(), complete.num_calls()), (1, 0));
         assert!(good.num_calls() < 20, "no more parts are begun after one failed");
@@ -298,37 +298,37 @@ async fn a_part_that_fails_takes_the_whole_upload_back() {
 
 #[tokio::test]
 async fn an_upload_that_cannot_be_taken_back_is_named() {
-    let [source, tags, create] = begun();
-    let bad = mock!(Client::upload_part_copy).then_http_response(|| refusal(403, "AccessDenied"));
+    let [source, tags, create] = upload_rules();
+    let bad = mock!(Client::upload_part_copy).then_http_response(|| error_response(403, "AccessDenied"));
     let stays =
-        mock!(Client::abort_multipart_upload).then_http_response(|| refusal(403, "AccessDenied"));
-    let error = copy(&[&source, &tags, &create, &bad, &stays], &order(LARGE)).await;
+        mock!(Client::abort_multipart_upload).then_http_response(|| error_response(403, "AccessDenied"));
+    let error = run_copy(&[&source, &tags, &create, &bad, &stays], &copy_order(LARGE)).await;
     insta::assert_snapshot!(error.expect_err("denied"), @"copy s3://backups/pg/a b+c%.dump (6442450944 bytes) to s3://offsite: AccessDenied: said S3; and its upload u1 stays there: AccessDenied: said S3");
 }
 
 #[tokio::test]
 async fn a_copy_that_outlasts_the_run_is_given_up_and_waits() {
-    let [source, tags, create] = begun();
-    let slow = mock!(Client::upload_part_copy).then_http_response(|| refusal(503, "SlowDown"));
-    let abort = aborted();
-    let s3 = s3(&[&source, &tags, &create, &slow, &abort]);
-    let error = s3.copy(&s3, &order(LARGE), Some(Duration::ZERO)).await;
-    assert_eq!(error.expect_err("no time").kind, Kind::Busy);
+    let [source, tags, create] = upload_rules();
+    let slow = mock!(Client::upload_part_copy).then_http_response(|| error_response(503, "SlowDown"));
+    let abort = abort_rule();
+    let s3 = mock_s3(&[&source, &tags, &create, &slow, &abort]);
+    let error = s3.copy_object(&s3, &copy_order(LARGE), Some(Duration::ZERO)).await;
+    assert_eq!(error.expect_err("no time").kind, OperationErrorKind::Busy);
     assert_eq!(abort.num_calls(), 1);
 }
 
 #[tokio::test]
 async fn a_copy_in_parts_with_another_checksum_than_the_source_is_an_error() {
-    let [_, tags, create] = begun();
-    let source = at("backups", || {
-        head(6 << 30, MD5)
+    let [_, tags, create] = upload_rules();
+    let source = object_at("backups", || {
+        head_output(6 << 30, MD5)
             .content_type("application/zstd")
             .metadata("rows", "7")
             .checksum_crc64_nvme("other")
     });
-    let parts = mock!(Client::upload_part_copy).then_output(part);
-    let back = at("offsite", || head(6 << 30, "whole-48").checksum_crc64_nvme("crc"));
-    let rules = [&source, &tags, &create, &parts, &completed(), &back];
-    let error = copy(&rules, &order(LARGE)).await.expect_err("it differs");
-    assert!(error.why.contains("the source's other"), "{error}");
+    let parts = mock!(Client::upload_part_copy).then_output(part_output);
+    let back = object_at("offsite", || head_output(6 << 30, "whole-48").checksum_crc64_nvme("crc"));
+    let rules = [&source, &tags, &create, &parts, &complete_rule(), &back];
+    let error = run_copy(&rules, &copy_order(LARGE)).await.expect_err("it differs");
+    assert!(error.message.contains("the source's other"), "{error}");
 }

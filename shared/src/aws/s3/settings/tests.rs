@@ -1,4 +1,4 @@
-use super::super::tests::{refusal, s3};
+use super::super::tests::{error_response, mock_s3};
 use super::*;
 use aws_sdk_s3::{
     Client,
@@ -19,38 +19,38 @@ use aws_smithy_mocks::mock;
 #[tokio::test]
 async fn what_is_not_configured_is_none_and_no_error() {
     let encryption = mock!(Client::get_bucket_encryption)
-        .then_http_response(|| refusal(404, "ServerSideEncryptionConfigurationNotFoundError"));
+        .then_http_response(|| error_response(404, "ServerSideEncryptionConfigurationNotFoundError"));
     let replication = mock!(Client::get_bucket_replication)
-        .then_http_response(|| refusal(404, "ReplicationConfigurationNotFoundError"));
+        .then_http_response(|| error_response(404, "ReplicationConfigurationNotFoundError"));
     let lifecycle = mock!(Client::get_bucket_lifecycle_configuration)
-        .then_http_response(|| refusal(404, "NoSuchLifecycleConfiguration"));
+        .then_http_response(|| error_response(404, "NoSuchLifecycleConfiguration"));
     let versioning = mock!(Client::get_bucket_versioning)
         .then_output(|| GetBucketVersioningOutput::builder().build());
-    let s3 = s3(&[&encryption, &replication, &lifecycle, &versioning]);
-    assert_eq!(s3.encryption("b").await, Ok(None));
+    let s3 = mock_s3(&[&encryption, &replication, &lifecycle, &versioning]);
+    assert_eq!(s3.default_encryption("b").await, Ok(None));
     assert_eq!(s3.replication_rules("b").await, Ok(vec![]));
-    assert_eq!(s3.noncurrent_days("b").await, Ok(vec![]));
-    assert_eq!(s3.versioning("b").await, Ok(Versioning::Off));
+    assert_eq!(s3.noncurrent_expirations("b").await, Ok(vec![]));
+    assert_eq!(s3.bucket_versioning("b").await, Ok(BucketVersioning::Off));
 }
 
 #[tokio::test]
 async fn a_bucket_that_is_not_there_is_an_error_for_every_setting() {
     let rules = [
-        mock!(Client::get_bucket_encryption).then_http_response(|| refusal(404, "NoSuchBucket")),
-        mock!(Client::get_bucket_replication).then_http_response(|| refusal(404, "NoSuchBucket")),
+        mock!(Client::get_bucket_encryption).then_http_response(|| error_response(404, "NoSuchBucket")),
+        mock!(Client::get_bucket_replication).then_http_response(|| error_response(404, "NoSuchBucket")),
         mock!(Client::get_bucket_lifecycle_configuration)
-            .then_http_response(|| refusal(404, "NoSuchBucket")),
-        mock!(Client::get_bucket_versioning).then_http_response(|| refusal(404, "NoSuchBucket")),
+            .then_http_response(|| error_response(404, "NoSuchBucket")),
+        mock!(Client::get_bucket_versioning).then_http_response(|| error_response(404, "NoSuchBucket")),
     ];
-    let s3 = s3(&rules.iter().collect::<Vec<_>>());
+    let s3 = mock_s3(&rules.iter().collect::<Vec<_>>());
     let errors = [
-        s3.encryption("b").await.map(drop),
+        s3.default_encryption("b").await.map(drop),
         s3.replication_rules("b").await.map(drop),
-        s3.noncurrent_days("b").await.map(drop),
-        s3.versioning("b").await.map(drop),
+        s3.noncurrent_expirations("b").await.map(drop),
+        s3.bucket_versioning("b").await.map(drop),
     ];
     for error in errors {
-        assert_eq!(error.expect_err("no bucket").kind, crate::aws::Kind::Missing);
+        assert_eq!(error.expect_err("no bucket").kind, crate::aws::OperationErrorKind::Missing);
     }
 }
 
@@ -104,9 +104,9 @@ async fn settings_are_read_as_they_are_set() {
             .replication_configuration(rules.build().expect("rules"))
             .build()
     });
-    let s3 = s3(&[&versioning, &encryption, &lifecycle, &replication]);
-    assert_eq!(s3.versioning("b").await, Ok(Versioning::Suspended));
-    insta::assert_debug_snapshot!(s3.encryption("b").await, @r#"
+    let s3 = mock_s3(&[&versioning, &encryption, &lifecycle, &replication]);
+    assert_eq!(s3.bucket_versioning("b").await, Ok(BucketVersioning::Suspended));
+    insta::assert_debug_snapshot!(s3.default_encryption("b").await, @r#"
     Ok(
         Some(
             DefaultEncryption {
@@ -118,7 +118,7 @@ async fn settings_are_read_as_they_are_set() {
         ),
     )
     "#);
-    insta::assert_debug_snapshot!(s3.noncurrent_days("b").await, @r#"
+    insta::assert_debug_snapshot!(s3.noncurrent_expirations("b").await, @r#"
     Ok(
         [
             NoncurrentRule {

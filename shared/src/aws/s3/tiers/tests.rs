@@ -1,7 +1,7 @@
 use super::*;
 
-fn tiers() -> Tiers {
-    Tiers {
+fn sample_transition() -> TransitionRule {
+    TransitionRule {
         id: "holdfast-acme-main".into(),
         prefix: "pg/".into(),
         larger_than: 1 << 20,
@@ -10,7 +10,7 @@ fn tiers() -> Tiers {
     }
 }
 
-fn foreign(id: &str) -> LifecycleRule {
+fn foreign_rule(id: &str) -> LifecycleRule {
     let filter = LifecycleRuleFilter::builder().prefix("logs/").build();
     let rule = LifecycleRule::builder().id(id).filter(filter).status(ExpirationStatus::Enabled);
     rule.build().expect("a rule")
@@ -18,22 +18,22 @@ fn foreign(id: &str) -> LifecycleRule {
 
 #[test]
 fn one_rule_is_set_and_all_others_stay_as_they_are() {
-    let there = Lifecycle(vec![foreign("logs"), foreign("holdfast-acme-main"), foreign("more")]);
-    assert!(!there.has(&tiers()), "a rule of that id is not that rule");
-    let set = there.with(&tiers());
+    let there = BucketLifecycle(vec![foreign_rule("logs"), foreign_rule("holdfast-acme-main"), foreign_rule("more")]);
+    assert!(!there.contains_transition(&sample_transition()), "a rule of that id is not that rule");
+    let set = there.with_transition(&sample_transition());
     let ids: Vec<_> = set.0.iter().filter_map(LifecycleRule::id).collect();
     assert_eq!(ids, ["logs", "more", "holdfast-acme-main"]);
-    assert_eq!(set.0[..2], [foreign("logs"), foreign("more")]);
-    assert!(set.has(&tiers()));
+    assert_eq!(set.0[..2], [foreign_rule("logs"), foreign_rule("more")]);
+    assert!(set.contains_transition(&sample_transition()));
 }
 
 #[test]
 fn the_order_of_steps_is_no_difference_and_another_day_is() {
-    let mut answered = rule(&tiers());
+    let mut answered = transition_to_sdk(&sample_transition());
     answered.transitions.as_mut().expect("steps").reverse();
-    let there = Lifecycle(vec![answered]);
-    assert!(there.has(&tiers()));
-    let mut later = tiers();
+    let there = BucketLifecycle(vec![answered]);
+    assert!(there.contains_transition(&sample_transition()));
+    let mut later = sample_transition();
     later.steps[0].0 = 31;
-    assert!(!there.has(&later));
+    assert!(!there.contains_transition(&later));
 }
