@@ -16,7 +16,7 @@ use shared::{
 use std::{collections::BTreeMap, fs, path::Path, sync::OnceLock};
 use store::{
     Backup, Directory, Hold, Manifest, Put, Store, Trust, Unchanged, beside, catalogue,
-    manifest::{self, Format, Layers},
+    manifest::{self, Format, EncodingLayers},
     mark,
     place::key_form,
 };
@@ -111,7 +111,7 @@ async fn note(store: &Store, author: &SigningAuthor, key: &str, time: Timestamp)
 }
 
 fn record(key: &str, reason: &str, slot: Timestamp, bytes: &[u8], owner: &str) -> Manifest {
-    let digest = archive::HashingReader::new(bytes).finish().expect("memory");
+    let digest = archive::HashingReader::new(bytes).finish_digest().expect("memory");
     let data_time = slot + SignedDuration::from_mins(1);
     Manifest {
         holdfast: manifest::VERSION,
@@ -133,10 +133,10 @@ fn record(key: &str, reason: &str, slot: Timestamp, bytes: &[u8], owner: &str) -
         },
         plain: manifest::Plain { bytes: digest.bytes, sha256: digest.sha256.to_string() },
         format: Format::Custom,
-        layers: Layers::default(),
+        layers: EncodingLayers::default(),
         recipients: Vec::new(),
         key_id: None,
-        server: manifest::Server { system_identifier: Some("7000".into()), ..Default::default() },
+        server: manifest::ServerProperties { system_identifier: Some("7000".into()), ..Default::default() },
         client: "15".into(),
         extensions: Vec::new(),
         roles: Vec::new(),
@@ -277,7 +277,7 @@ fn add(world: &World, root: &Path, files: &[String], what: &Added) {
             let slot = at("2026-11-11T02:00:00Z") + SignedDuration::from_hours(24 * days);
             let key = format!("{reason}/shop_{}.dump", slot.strftime("%Y%m%d"));
             let mut record = record(&key, reason, slot, b"evil", world.stranger.owner());
-            record.layers.cipher = cipher.then_some(manifest::Cipher::Age);
+            record.layers.cipher = cipher.then_some(manifest::EncryptionFormat::Age);
             write(&key, b"evil");
             forge(world, &write, &beside::manifest(&key), &record.to_json(), *signed);
         }

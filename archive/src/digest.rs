@@ -1,6 +1,6 @@
 //! Counting and SHA-256 of what passes.
 
-use crate::{Error, hex};
+use crate::{ArchiveError, hex};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest as _, Sha256};
@@ -13,21 +13,21 @@ use std::{
 
 /// A SHA-256 digest; 64 small hexadecimal digits in text and JSON, as `sha256sum` writes them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Sha256Hex(pub [u8; 32]);
+pub struct Sha256Digest(pub [u8; 32]);
 
-impl fmt::Display for Sha256Hex {
+impl fmt::Display for Sha256Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex::encode(&self.0))
     }
 }
 
-impl fmt::Debug for Sha256Hex {
+impl fmt::Debug for Sha256Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-impl FromStr for Sha256Hex {
+impl FromStr for Sha256Digest {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -35,19 +35,19 @@ impl FromStr for Sha256Hex {
     }
 }
 
-impl Serialize for Sha256Hex {
+impl Serialize for Sha256Digest {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(self)
     }
 }
 
-impl<'de> Deserialize<'de> for Sha256Hex {
+impl<'de> Deserialize<'de> for Sha256Digest {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         Cow::<str>::deserialize(from)?.parse().map_err(de::Error::custom)
     }
 }
 
-impl JsonSchema for Sha256Hex {
+impl JsonSchema for Sha256Digest {
     fn schema_name() -> Cow<'static, str> {
         "Sha256Hex".into()
     }
@@ -59,37 +59,37 @@ impl JsonSchema for Sha256Hex {
 
 /// Length and SHA-256 of a stream of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Digest {
+pub struct StreamDigest {
     /// Length, in bytes.
     pub bytes: u64,
     /// Of all of them.
-    pub sha256: Sha256Hex,
+    pub sha256: Sha256Digest,
 }
 
 /// Both ends of an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Sums {
+pub struct ArchiveDigests {
     /// What the dump program wrote, before compression.
-    pub plain: Digest,
+    pub plain: StreamDigest,
     /// What the store keeps.
-    pub stored: Digest,
+    pub stored: StreamDigest,
 }
 
-impl Sums {
+impl ArchiveDigests {
     /// Compares what was read with what the manifest says; [`Error::Damaged`] when they differ.
-    pub fn check(&self, manifest: &Self) -> Result<(), Error> {
-        self.stored.check("stored", &manifest.stored)?;
-        self.plain.check("plain", &manifest.plain)
+    pub fn verify_against(&self, manifest: &Self) -> Result<(), ArchiveError> {
+        self.stored.verify_against("stored", &manifest.stored)?;
+        self.plain.verify_against("plain", &manifest.plain)
     }
 }
 
-impl Digest {
+impl StreamDigest {
     /// Compares the digest of `which` bytes ("stored", "plain") with the manifest's; [`Error::Damaged`] when they differ.
-    pub fn check(&self, which: &str, manifest: &Self) -> Result<(), Error> {
+    pub fn verify_against(&self, which: &str, manifest: &Self) -> Result<(), ArchiveError> {
         if self == manifest {
             return Ok(());
         }
-        Err(Error::Damaged(format!(
+        Err(ArchiveError::Damaged(format!(
             "its {which} bytes are {} with SHA-256 {}, and its manifest says {} with {}; fetch it again, \
              and if it stays so restore an older backup",
             self.bytes, self.sha256, manifest.bytes, manifest.sha256
@@ -99,49 +99,49 @@ impl Digest {
 
 /// What has passed so far.
 #[derive(Clone, Default)]
-pub(crate) struct Tally {
+pub(crate) struct DigestAccumulator {
     pub(crate) bytes: u64,
     sha256: Sha256,
 }
 
-impl Tally {
-    pub(crate) fn add(&mut self, piece: &[u8]) {
+impl DigestAccumulator {
+    pub(crate) fn update(&mut self, piece: &[u8]) {
         self.bytes += piece.len() as u64;
         self.sha256.update(piece);
     }
 
-    pub(crate) fn digest(&self) -> Digest {
-        Digest { bytes: self.bytes, sha256: Sha256Hex(self.sha256.clone().finalize().into()) }
+    pub(crate) fn current_digest(&self) -> StreamDigest {
+        StreamDigest { bytes: self.bytes, sha256: Sha256Digest(self.sha256.clone().finalize().into()) }
     }
 }
 
 /// Hashes the bytes read through it, untouched: what a quick verification of the stored bytes needs.
 pub struct HashingReader<R> {
     inner: R,
-    tally: Tally,
+    tally: DigestAccumulator,
     failed: bool,
 }
 
 impl<R: Read> HashingReader<R> {
     /// Around a source.
     pub fn new(inner: R) -> Self {
-        Self { inner, tally: Tally::default(), failed: false }
+        Self { inner, tally: DigestAccumulator::default(), failed: false }
     }
 
     /// Of what has been read so far.
-    pub fn digest(&self) -> Digest {
-        self.tally.digest()
+    pub fn current_digest(&self) -> StreamDigest {
+        self.tally.current_digest()
     }
 
     /// Reads to the end and returns the digest of everything.
-    pub fn finish(mut self) -> io::Result<Digest> {
+    pub fn finish_digest(mut self) -> io::Result<StreamDigest> {
         let mut piece = vec![0; 64 * 1024]; // io::copy would ask for 8 KiB at a time
         while self.read(&mut piece)? > 0 {}
-        Ok(self.digest())
+        Ok(self.current_digest())
     }
 
     /// Whether the source itself has failed: what the layers above say then is not the archive's fault.
-    pub(crate) fn failed(&self) -> bool {
+    pub(crate) fn has_source_failed(&self) -> bool {
         self.failed
     }
 }
@@ -151,7 +151,7 @@ impl<R: Read> Read for HashingReader<R> {
         loop {
             match self.inner.read(out) {
                 Ok(n) => {
-                    self.tally.add(&out[..n]);
+                    self.tally.update(&out[..n]);
                     return Ok(n);
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -167,16 +167,16 @@ impl<R: Read> Read for HashingReader<R> {
 /// Hashes the bytes written through it.
 pub(crate) struct HashingWriter<W> {
     inner: W,
-    tally: Tally,
+    tally: DigestAccumulator,
 }
 
 impl<W: Write> HashingWriter<W> {
     pub(crate) fn new(inner: W) -> Self {
-        Self { inner, tally: Tally::default() }
+        Self { inner, tally: DigestAccumulator::default() }
     }
 
-    pub(crate) fn into_parts(self) -> (W, Digest) {
-        let digest = self.tally.digest();
+    pub(crate) fn into_parts(self) -> (W, StreamDigest) {
+        let digest = self.tally.current_digest();
         (self.inner, digest)
     }
 }
@@ -184,7 +184,7 @@ impl<W: Write> HashingWriter<W> {
 impl<W: Write> Write for HashingWriter<W> {
     fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
         let n = self.inner.write(piece)?;
-        self.tally.add(&piece[..n]);
+        self.tally.update(&piece[..n]);
         Ok(n)
     }
 
@@ -201,24 +201,24 @@ mod tests {
 
     #[test]
     fn a_digest_is_written_and_read_as_sha256sum_does() {
-        let digest = HashingReader::new(&b"abc"[..]).finish().expect("memory");
+        let digest = HashingReader::new(&b"abc"[..]).finish_digest().expect("memory");
         let json = serde_json::to_string(&digest).expect("JSON");
         assert_eq!(json, format!(r#"{{"bytes":3,"sha256":"{ABC}"}}"#));
-        assert_eq!(serde_json::from_str::<Digest>(&json).expect("itself"), digest);
+        assert_eq!(serde_json::from_str::<StreamDigest>(&json).expect("itself"), digest);
         assert_eq!(ABC.to_uppercase().parse(), Ok(digest.sha256));
         for bad in ["", "ba", &ABC.replace('b', "g"), &format!("{ABC} "), &"é".repeat(32)] {
-            assert!(bad.parse::<Sha256Hex>().is_err(), "{bad}");
+            assert!(bad.parse::<Sha256Digest>().is_err(), "{bad}");
         }
     }
 
     #[test]
     fn a_difference_names_both_sides() {
-        let of = |text: &[u8]| HashingReader::new(text).finish().expect("memory");
+        let of = |text: &[u8]| HashingReader::new(text).finish_digest().expect("memory");
         let (good, bad) = (of(b"abc"), of(b"abd"));
-        let sums = |stored, plain| Sums { plain, stored };
-        assert!(sums(good, good).check(&sums(good, good)).is_ok());
+        let sums = |stored, plain| ArchiveDigests { plain, stored };
+        assert!(sums(good, good).verify_against(&sums(good, good)).is_ok());
         for read in [sums(bad, good), sums(good, bad)] {
-            let why = read.check(&sums(good, good)).expect_err("they differ").to_string();
+            let why = read.verify_against(&sums(good, good)).expect_err("they differ").to_string();
             assert!(why.contains(ABC) && why.contains(&bad.sha256.to_string()), "{why}");
         }
     }

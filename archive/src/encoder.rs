@@ -1,8 +1,8 @@
 //! From plain bytes to stored ones.
 
 use crate::{
-    Compression, Encryption, Error, Recipe, Sums,
-    digest::{HashingWriter, Tally},
+    CompressionMethod, EncryptionMethod, ArchiveError, EncodingOptions, ArchiveDigests,
+    digest::{HashingWriter, DigestAccumulator},
     gzip::GzipWriter,
     openssl::CbcWriter,
 };
@@ -13,75 +13,75 @@ use std::io::{self, Write};
 ///
 /// Dropped without [`finish`](Self::finish), or after an error, it leaves something that no reader takes for a whole
 /// archive, unless the recipe has neither compression nor encryption: then only the manifest's digest tells.
-pub struct Encoder<W: Write> {
-    plain: Tally,
-    squeeze: Squeeze<Seal<HashingWriter<W>>>,
+pub struct ArchiveEncoder<W: Write> {
+    plain: DigestAccumulator,
+    squeeze: CompressWriter<EncryptWriter<HashingWriter<W>>>,
 }
 
-enum Squeeze<W: Write> {
+enum CompressWriter<W: Write> {
     None(W),
     Zstd(zstd::stream::write::Encoder<'static, W>),
     Gzip(GzipWriter<W>),
 }
 
 #[expect(clippy::large_enum_variant, reason = "there is one of them in an archive's life")]
-enum Seal<W: Write> {
+enum EncryptWriter<W: Write> {
     None(W),
     Age(StreamWriter<W>),
     OpenSsl(CbcWriter<W>),
 }
 
-impl<W: Write> Encoder<W> {
+impl<W: Write> ArchiveEncoder<W> {
     /// Writes the headers. A recipe that nobody could undo is refused before that ([`Error::Key`], [`Error::Unsupported`]).
-    pub fn new(sink: W, recipe: &Recipe) -> Result<Self, Error> {
-        recipe.check()?;
+    pub fn new(sink: W, recipe: &EncodingOptions) -> Result<Self, ArchiveError> {
+        recipe.validate()?;
         let stored = HashingWriter::new(sink);
         let seal = match &recipe.encryption {
-            Encryption::None => Seal::None(stored),
-            Encryption::Age(recipients) => {
+            EncryptionMethod::None => EncryptWriter::None(stored),
+            EncryptionMethod::Age(recipients) => {
                 let recipients = recipients.iter().map(|r| &r.0 as &dyn age::Recipient);
                 let age = age::Encryptor::with_recipients(recipients)
-                    .map_err(|why| Error::Key(format!("encrypt for the age recipients: {why}")))?;
-                Seal::Age(age.wrap_output(stored)?)
+                    .map_err(|why| ArchiveError::Key(format!("encrypt for the age recipients: {why}")))?;
+                EncryptWriter::Age(age.wrap_output(stored)?)
             }
-            Encryption::OpenSsl { passphrase, iterations } => {
-                Seal::OpenSsl(CbcWriter::new(stored, passphrase, *iterations)?)
+            EncryptionMethod::OpenSsl { passphrase, iterations } => {
+                EncryptWriter::OpenSsl(CbcWriter::new(stored, passphrase, *iterations)?)
             }
         };
         let squeeze = match recipe.compression {
-            Compression::None => Squeeze::None(seal),
-            Compression::Zstd(level) => {
+            CompressionMethod::None => CompressWriter::None(seal),
+            CompressionMethod::Zstd(level) => {
                 let mut zstd = zstd::stream::write::Encoder::new(seal, level)?;
                 zstd.include_checksum(true)?; // the library leaves it out unless asked, unlike the program
-                Squeeze::Zstd(zstd)
+                CompressWriter::Zstd(zstd)
             }
-            Compression::Gzip(level) => Squeeze::Gzip(GzipWriter::new(seal, level)),
+            CompressionMethod::Gzip(level) => CompressWriter::Gzip(GzipWriter::new(seal, level)),
         };
-        Ok(Self { plain: Tally::default(), squeeze })
+        Ok(Self { plain: DigestAccumulator::default(), squeeze })
     }
 
     /// Writes what makes the archive whole, and returns the sink and both digests.
-    pub fn finish(self) -> Result<(W, Sums), Error> {
+    pub fn finish(self) -> Result<(W, ArchiveDigests), ArchiveError> {
         let seal = match self.squeeze {
-            Squeeze::None(seal) => seal,
-            Squeeze::Zstd(zstd) => zstd.finish()?,
-            Squeeze::Gzip(gzip) => gzip.finish()?,
+            CompressWriter::None(seal) => seal,
+            CompressWriter::Zstd(zstd) => zstd.finish()?,
+            CompressWriter::Gzip(gzip) => gzip.finish()?,
         };
         let mut stored = match seal {
-            Seal::None(stored) => stored,
-            Seal::Age(age) => age.finish()?,
-            Seal::OpenSsl(cbc) => cbc.finish()?,
+            EncryptWriter::None(stored) => stored,
+            EncryptWriter::Age(age) => age.finish()?,
+            EncryptWriter::OpenSsl(cbc) => cbc.finish()?,
         };
         stored.flush()?;
         let (sink, stored) = stored.into_parts();
-        Ok((sink, Sums { plain: self.plain.digest(), stored }))
+        Ok((sink, ArchiveDigests { plain: self.plain.current_digest(), stored }))
     }
 }
 
-impl<W: Write> Write for Encoder<W> {
+impl<W: Write> Write for ArchiveEncoder<W> {
     fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
         let n = self.squeeze.write(piece)?;
-        self.plain.add(&piece[..n]);
+        self.plain.update(&piece[..n]);
         Ok(n)
     }
 
@@ -91,7 +91,7 @@ impl<W: Write> Write for Encoder<W> {
     }
 }
 
-impl<W: Write> Write for Squeeze<W> {
+impl<W: Write> Write for CompressWriter<W> {
     fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
         match self {
             Self::None(w) => w.write(piece),
@@ -105,7 +105,7 @@ impl<W: Write> Write for Squeeze<W> {
     }
 }
 
-impl<W: Write> Write for Seal<W> {
+impl<W: Write> Write for EncryptWriter<W> {
     fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
         match self {
             Self::None(w) => w.write(piece),

@@ -6,7 +6,7 @@ use std::io;
 ///
 /// It travels through [`io::Error`] and back without losing its kind: `Error::from(io::Error::from(e))` is `e`.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum ArchiveError {
     /// A key is absent, wrong, or no key at all.
     #[error("{0}")]
     Key(String),
@@ -21,9 +21,9 @@ pub enum Error {
     Unsupported(String),
 }
 
-impl Error {
+impl ArchiveError {
     /// The same error again: reading on after a failure must fail in the same way.
-    pub(crate) fn again(&self) -> Self {
+    pub(crate) fn duplicate(&self) -> Self {
         match self {
             Self::Key(why) => Self::Key(why.clone()),
             Self::Damaged(why) => Self::Damaged(why.clone()),
@@ -33,22 +33,22 @@ impl Error {
     }
 }
 
-impl From<io::Error> for Error {
+impl From<io::Error> for ArchiveError {
     fn from(e: io::Error) -> Self {
         e.downcast().unwrap_or_else(Self::Io)
     }
 }
 
-impl From<Error> for io::Error {
-    fn from(e: Error) -> Self {
+impl From<ArchiveError> for io::Error {
+    fn from(e: ArchiveError) -> Self {
         let kind = match &e {
-            Error::Io(_) => io::ErrorKind::Other,
-            Error::Key(_) => io::ErrorKind::PermissionDenied,
-            Error::Damaged(_) => io::ErrorKind::InvalidData,
-            Error::Unsupported(_) => io::ErrorKind::Unsupported,
+            ArchiveError::Io(_) => io::ErrorKind::Other,
+            ArchiveError::Key(_) => io::ErrorKind::PermissionDenied,
+            ArchiveError::Damaged(_) => io::ErrorKind::InvalidData,
+            ArchiveError::Unsupported(_) => io::ErrorKind::Unsupported,
         };
         match e {
-            Error::Io(e) => e,
+            ArchiveError::Io(e) => e,
             other => Self::new(kind, other),
         }
     }
@@ -60,9 +60,9 @@ mod tests {
 
     #[test]
     fn a_kind_survives_the_way_through_io() {
-        let there: io::Error = Error::Key("no key".into()).into();
-        assert!(matches!(Error::from(there), Error::Key(why) if why == "no key"));
-        let there: io::Error = Error::Io(io::Error::other("a lost connection")).into();
-        assert!(matches!(Error::from(there), Error::Io(e) if e.to_string() == "a lost connection"));
+        let there: io::Error = ArchiveError::Key("no key".into()).into();
+        assert!(matches!(ArchiveError::from(there), ArchiveError::Key(why) if why == "no key"));
+        let there: io::Error = ArchiveError::Io(io::Error::other("a lost connection")).into();
+        assert!(matches!(ArchiveError::from(there), ArchiveError::Io(e) if e.to_string() == "a lost connection"));
     }
 }

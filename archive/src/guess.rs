@@ -1,11 +1,11 @@
 //! Archives that have no manifest, such as people's older scripts have made.
 
-use crate::{Cipher, Decoder, Error, Kdf, KdfDigest, Keys, Layers, looks, openssl};
+use crate::{EncryptionFormat, ArchiveDecoder, ArchiveError, KeyDerivation, KdfDigest, DecryptionKeys, EncodingLayers, looks, openssl};
 use std::io::{self, Cursor, Read};
 
 /// What the plain bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Content {
+pub enum PayloadFormat {
     /// `pg_dump`'s custom format (`PGDMP`).
     Custom,
     /// SQL text.
@@ -15,13 +15,13 @@ pub enum Content {
 }
 
 /// A reader of everything, from the first byte on.
-pub type Again<R> = io::Chain<Cursor<Vec<u8>>, R>;
+pub type ReplayReader<R> = io::Chain<Cursor<Vec<u8>>, R>;
 
 /// What is looked at, in bytes: four of age's chunks and some, so that the first block of zstd (128 KiB at most) is within.
-const HEAD: u64 = 288 * 1024;
+const DETECTION_BYTES: u64 = 288 * 1024;
 
 /// openssl's rounds when `-iter` is not given.
-const OPENSSL_ROUNDS: u32 = 10_000;
+const DEFAULT_OPENSSL_ITERATIONS: u32 = 10_000;
 
 /// Finds out what an archive is made of by its first bytes, and by what each key and each KDF makes of them.
 ///
@@ -29,30 +29,30 @@ const OPENSSL_ROUNDS: u32 = 10_000;
 /// rounds, and of the rounds of [`Keys::add_iterations`]. The reader returned gives everything again, for a [`Decoder`].
 /// Fails with [`Error::Key`] when none fits and with [`Error::Damaged`] when the file is empty or its first bytes are bad;
 /// that it is whole is for the [`Decoder`] to say.
-pub fn guess<R: Read>(mut source: R, keys: &Keys) -> Result<(Layers, Content, Again<R>), Error> {
+pub fn detect_layers<R: Read>(mut source: R, keys: &DecryptionKeys) -> Result<(EncodingLayers, PayloadFormat, ReplayReader<R>), ArchiveError> {
     let mut head = Vec::new();
-    (&mut source).take(HEAD).read_to_end(&mut head)?;
-    let cipher = cipher(&head, keys)?;
+    (&mut source).take(DETECTION_BYTES).read_to_end(&mut head)?;
+    let cipher = detect_cipher(&head, keys)?;
     let inner = match cipher {
         None => head.clone(),
-        Some(_) => begin(&head, Layers { cipher, compressed: None }, keys)?,
+        Some(_) => decode_prefix(&head, EncodingLayers { cipher, compressed: None }, keys)?,
     };
-    let layers = Layers { cipher, compressed: looks::compression(&inner) };
+    let layers = EncodingLayers { cipher, compressed: looks::detect_compression(&inner) };
     let plain = match layers.compressed {
         None => inner,
-        Some(_) => begin(&head, layers, keys)?,
+        Some(_) => decode_prefix(&head, layers, keys)?,
     };
-    Ok((layers, looks::content(&plain), Cursor::new(head).chain(source)))
+    Ok((layers, looks::detect_format(&plain), Cursor::new(head).chain(source)))
 }
 
-fn cipher(head: &[u8], keys: &Keys) -> Result<Option<Cipher>, Error> {
+fn detect_cipher(head: &[u8], keys: &DecryptionKeys) -> Result<Option<EncryptionFormat>, ArchiveError> {
     let armoured = |how: &str, undo: &str| {
-        Err(Error::Unsupported(format!(
+        Err(ArchiveError::Unsupported(format!(
             "it is {how}, which is not read here; undo that first: {undo}"
         )))
     };
     if head.is_empty() {
-        return Err(Error::Damaged("it is empty".into()));
+        return Err(ArchiveError::Damaged("it is empty".into()));
     }
     if head.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----") {
         return armoured("an age file in letters (age -a)", "age -d -i KEY.txt");
@@ -62,30 +62,30 @@ fn cipher(head: &[u8], keys: &Keys) -> Result<Option<Cipher>, Error> {
         return armoured("an openssl file in base64 (-a)", "base64 -d");
     }
     if head.starts_with(b"age-encryption.org/") {
-        return Ok(Some(Cipher::Age));
+        return Ok(Some(EncryptionFormat::Age));
     }
     if !head.starts_with(openssl::MAGIC) {
         return Ok(None);
     }
-    let mut rounds = vec![OPENSSL_ROUNDS];
-    rounds.extend(keys.iterations.iter().filter(|n| **n != OPENSSL_ROUNDS));
-    let kdfs: Vec<Kdf> = [KdfDigest::Sha256, KdfDigest::Md5]
-        .map(|digest| Kdf::BytesToKey { digest })
+    let mut rounds = vec![DEFAULT_OPENSSL_ITERATIONS];
+    rounds.extend(keys.iterations.iter().filter(|n| **n != DEFAULT_OPENSSL_ITERATIONS));
+    let kdfs: Vec<KeyDerivation> = [KdfDigest::Sha256, KdfDigest::Md5]
+        .map(|digest| KeyDerivation::BytesToKey { digest })
         .into_iter()
-        .chain(rounds.into_iter().map(|iterations| Kdf::Pbkdf2 { iterations }))
+        .chain(rounds.into_iter().map(|iterations| KeyDerivation::Pbkdf2 { iterations }))
         .collect();
-    let whole = (head.len() as u64) < HEAD;
-    let kdf = openssl::find(head, whole, &kdfs, keys, None)?.kdf;
-    Ok(Some(Cipher::OpenSsl { kdf }))
+    let whole = (head.len() as u64) < DETECTION_BYTES;
+    let kdf = openssl::find_key(head, whole, &kdfs, keys, None)?.kdf;
+    Ok(Some(EncryptionFormat::OpenSsl { kdf }))
 }
 
 /// The first bytes behind the layers: as far as the head of the file gives any.
-fn begin(head: &[u8], layers: Layers, keys: &Keys) -> Result<Vec<u8>, Error> {
-    const ENOUGH: usize = 64 * 1024;
-    let mut decoder = Decoder::new(head, &layers, keys)?;
-    let mut plain = vec![0; ENOUGH];
+fn decode_prefix(head: &[u8], layers: EncodingLayers, keys: &DecryptionKeys) -> Result<Vec<u8>, ArchiveError> {
+    const MAX_PREFIX_BYTES: usize = 64 * 1024;
+    let mut decoder = ArchiveDecoder::new(head, &layers, keys)?;
+    let mut plain = vec![0; MAX_PREFIX_BYTES];
     let mut length = 0;
-    while length < ENOUGH {
+    while length < MAX_PREFIX_BYTES {
         match decoder.read(&mut plain[length..]) {
             Ok(0) => break,
             Ok(n) => length += n,

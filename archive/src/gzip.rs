@@ -1,10 +1,10 @@
 //! Gzip, both ways.
 
-use crate::Error;
+use crate::ArchiveError;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use std::io::{self, BufRead, Write};
 
-const BUFFER: usize = 64 * 1024;
+const BUFFER_BYTES: usize = 64 * 1024;
 /// The largest window, what gzip itself uses.
 const WINDOW_BITS: u8 = 15;
 
@@ -19,19 +19,19 @@ pub(crate) struct GzipWriter<W> {
 impl<W: Write> GzipWriter<W> {
     pub(crate) fn new(inner: W, level: u32) -> Self {
         let raw = Compress::new_gzip(Compression::new(level), WINDOW_BITS);
-        Self { inner, raw, buffer: Vec::with_capacity(BUFFER) }
+        Self { inner, raw, buffer: Vec::with_capacity(BUFFER_BYTES) }
     }
 
     pub(crate) fn finish(mut self) -> io::Result<W> {
-        while self.step(&[], FlushCompress::Finish)?.1 != Status::StreamEnd {}
-        self.empty()?;
+        while self.compress_chunk(&[], FlushCompress::Finish)?.1 != Status::StreamEnd {}
+        self.write_buffered()?;
         Ok(self.inner)
     }
 
     /// How much of `piece` was taken, and how the compressor stands.
-    fn step(&mut self, piece: &[u8], flush: FlushCompress) -> io::Result<(usize, Status)> {
+    fn compress_chunk(&mut self, piece: &[u8], flush: FlushCompress) -> io::Result<(usize, Status)> {
         if self.buffer.len() == self.buffer.capacity() {
-            self.empty()?;
+            self.write_buffered()?;
         }
         let before = self.raw.total_in();
         let status =
@@ -40,7 +40,7 @@ impl<W: Write> GzipWriter<W> {
         Ok((taken, status))
     }
 
-    fn empty(&mut self) -> io::Result<()> {
+    fn write_buffered(&mut self) -> io::Result<()> {
         self.inner.write_all(&self.buffer)?;
         self.buffer.clear();
         Ok(())
@@ -51,7 +51,7 @@ impl<W: Write> Write for GzipWriter<W> {
     fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
         let mut rest = piece;
         while !rest.is_empty() {
-            let (taken, _) = self.step(rest, FlushCompress::None)?;
+            let (taken, _) = self.compress_chunk(rest, FlushCompress::None)?;
             rest = &rest[taken..];
         }
         Ok(piece.len())
@@ -59,13 +59,13 @@ impl<W: Write> Write for GzipWriter<W> {
 
     /// Passes on what is ready; a forced block border would only cost size.
     fn flush(&mut self) -> io::Result<()> {
-        self.empty()?;
+        self.write_buffered()?;
         self.inner.flush()
     }
 }
 
 /// Undoes any number of members, one after the other, and notices a missing trailer.
-pub(crate) struct Gunzip {
+pub(crate) struct GzipDecoder {
     raw: Decompress,
     /// A member has begun and not ended.
     within: bool,
@@ -73,7 +73,7 @@ pub(crate) struct Gunzip {
     any: bool,
 }
 
-impl Gunzip {
+impl GzipDecoder {
     pub(crate) fn new() -> Self {
         Self { raw: Decompress::new_gzip(WINDOW_BITS), within: false, any: false }
     }
@@ -86,21 +86,21 @@ impl Gunzip {
                 if self.any {
                     return Ok(0);
                 }
-                return Err(Error::Damaged("it is empty where gzip data is due".into()).into());
+                return Err(ArchiveError::Damaged("it is empty where gzip data is due".into()).into());
             }
             let (taken, made) = (self.raw.total_in(), self.raw.total_out());
             let status = match self.raw.decompress(input, out, FlushDecompress::None) {
                 Ok(status) => status,
                 // Eight bytes may pass before the header is refused, all of them within its first ten.
                 Err(_) if self.any && self.raw.total_out() == 0 && taken < 10 => {
-                    return Err(Error::Damaged(
+                    return Err(ArchiveError::Damaged(
                         "something that is no gzip member follows the end of its gzip data".into(),
                     )
                     .into());
                 }
                 Err(why) => {
                     return Err(
-                        Error::Damaged(format!("its gzip data can't be undone ({why})")).into()
+                        ArchiveError::Damaged(format!("its gzip data can't be undone ({why})")).into()
                     );
                 }
             };
@@ -116,7 +116,7 @@ impl Gunzip {
                 return Ok(made);
             }
             if ended && self.within {
-                return Err(Error::Damaged("its gzip data ends before its trailer".into()).into());
+                return Err(ArchiveError::Damaged("its gzip data ends before its trailer".into()).into());
             }
         }
     }

@@ -1,8 +1,8 @@
 //! What opens archives.
 
 use crate::{
-    Error,
-    openssl::{Last, ROUNDS},
+    ArchiveError,
+    openssl::{CachedKey, ALLOWED_ITERATIONS},
 };
 use secrecy::{ExposeSecret, SecretString};
 use std::{
@@ -13,34 +13,34 @@ use std::{
 /// Identities and passphrases, tried in the order in which they were added, so that archives from before a rotation open
 /// too. Their memory is wiped when they are dropped, and `Debug` shows public keys and names only.
 #[derive(Clone, Default)]
-pub struct Keys {
+pub struct DecryptionKeys {
     pub(crate) identities: Vec<age::x25519::Identity>,
     pub(crate) passphrases: Vec<(String, SecretString)>,
     pub(crate) iterations: Vec<u32>,
-    last: Arc<Mutex<Option<Last>>>,
+    last: Arc<Mutex<Option<CachedKey>>>,
 }
 
-impl Keys {
+impl DecryptionKeys {
     /// The key that opened an openssl archive last; clones share it.
-    pub(crate) fn last(&self) -> MutexGuard<'_, Option<Last>> {
+    pub(crate) fn cached_key(&self) -> MutexGuard<'_, Option<CachedKey>> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds the age identities of a text: one `AGE-SECRET-KEY-1...`, or a whole file as `age-keygen` writes it.
-    pub fn add_identity(&mut self, text: &str) -> Result<(), Error> {
+    pub fn add_identity(&mut self, text: &str) -> Result<(), ArchiveError> {
         let lines = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
         let mut found = Vec::new();
         for line in lines {
             // The parser's own words are about the format only; the line itself is never repeated.
             found.push(line.parse().map_err(|why| {
-                Error::Key(format!(
+                ArchiveError::Key(format!(
                     "a line of the age identity is no X25519 secret key ({why}); it is the AGE-SECRET-KEY-1... \
                      that age-keygen writes"
                 ))
             })?);
         }
         if found.is_empty() {
-            return Err(Error::Key(
+            return Err(ArchiveError::Key(
                 "the age identity is empty; it holds a line AGE-SECRET-KEY-1...".into(),
             ));
         }
@@ -66,13 +66,13 @@ impl Keys {
     /// Adds a number of PBKDF2 rounds for [`guess`](crate::guess()) to try, beside openssl's own 10,000: the policy's. More
     /// than are ever done are passed over.
     pub fn add_iterations(&mut self, rounds: u32) {
-        if ROUNDS.contains(&rounds) && !self.iterations.contains(&rounds) {
+        if ALLOWED_ITERATIONS.contains(&rounds) && !self.iterations.contains(&rounds) {
             self.iterations.push(rounds);
         }
     }
 
     /// The public keys of the identities: what a message may say of them.
-    pub(crate) fn recipients(&self) -> Vec<String> {
+    pub(crate) fn public_keys(&self) -> Vec<String> {
         self.identities.iter().map(|i| i.to_public().to_string()).collect()
     }
 
@@ -81,10 +81,10 @@ impl Keys {
     }
 }
 
-impl fmt::Debug for Keys {
+impl fmt::Debug for DecryptionKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keys")
-            .field("identities", &self.recipients())
+            .field("identities", &self.public_keys())
             .field("passphrases", &self.passphrase_names())
             .field("iterations", &self.iterations)
             .finish_non_exhaustive()
@@ -99,7 +99,7 @@ mod tests {
     fn debug_shows_no_key() {
         let identity = age::x25519::Identity::generate();
         let secret = identity.to_string();
-        let mut keys = Keys::default();
+        let mut keys = DecryptionKeys::default();
         keys.add_identity(secret.expose_secret()).expect("an identity");
         keys.add_passphrase("hunter2".into());
         let shown = format!("{keys:?}");
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn an_identity_that_is_none_is_not_repeated() {
-        let mut keys = Keys::default();
+        let mut keys = DecryptionKeys::default();
         for text in ["", "# created: today\n", "AGE-SECRET-KEY-1HUNTER2", "hunter2"] {
             let why = keys.add_identity(text).expect_err(text).to_string();
             assert!(!why.to_lowercase().contains("hunter2"), "{why}");
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_passphrase_from_a_file_loses_its_line_end() {
-        let mut keys = Keys::default();
+        let mut keys = DecryptionKeys::default();
         keys.add_passphrase("hunter2\r\nsecond line".into());
         assert_eq!(keys.passphrases[0].1.expose_secret(), "hunter2");
     }

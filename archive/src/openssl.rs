@@ -1,6 +1,6 @@
 //! The format of `openssl enc -aes-256-cbc`: `Salted__`, 8 bytes of salt, AES-256-CBC with PKCS #7 padding.
 
-use crate::{Compressed, Error, Kdf, KdfDigest, Keys, looks};
+use crate::{CompressionFormat, ArchiveError, KeyDerivation, KdfDigest, DecryptionKeys, looks};
 use cbc::cipher::{Array, BlockModeDecrypt, BlockModeEncrypt, KeyIvInit, typenum::U16};
 use md5::Md5;
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
@@ -10,41 +10,41 @@ use std::{
     ops::RangeInclusive,
 };
 
-type Encryptor = cbc::Encryptor<aes::Aes256>;
-type Decryptor = cbc::Decryptor<aes::Aes256>;
-type Block = Array<u8, U16>;
+type Aes256CbcEncryptor = cbc::Encryptor<aes::Aes256>;
+type Aes256CbcDecryptor = cbc::Decryptor<aes::Aes256>;
+type AesBlock = Array<u8, U16>;
 
 pub(crate) const MAGIC: &[u8; 8] = b"Salted__";
-const BLOCK: usize = 16;
+const BLOCK_BYTES: usize = 16;
 /// What is encrypted or decrypted at once.
-const BUFFER: usize = 64 * 1024;
+const BUFFER_BYTES: usize = 64 * 1024;
 
 /// Rounds of PBKDF2 that are done: what a stranger writes into a record must not keep us busy for hours.
-pub(crate) const ROUNDS: RangeInclusive<u32> = 1..=10_000_000;
+pub(crate) const ALLOWED_ITERATIONS: RangeInclusive<u32> = 1..=10_000_000;
 
 /// Key (32 bytes) and IV (16 bytes), as openssl makes them of passphrase and salt.
-pub(crate) type Derived = Zeroizing<[u8; 48]>;
+pub(crate) type DerivedKeyIv = Zeroizing<[u8; 48]>;
 
 /// What a file was opened with last: its key takes a good part of a second to make, and a restore opens a file twice.
 #[derive(Clone)]
-pub(crate) struct Last {
+pub(crate) struct CachedKey {
     salt: [u8; 8],
-    kdf: Kdf,
+    kdf: KeyDerivation,
     passphrase: usize,
-    derived: Derived,
+    derived: DerivedKeyIv,
 }
 
-fn derive(kdf: Kdf, passphrase: &SecretString, salt: [u8; 8]) -> Derived {
+fn derive_key_iv(kdf: KeyDerivation, passphrase: &SecretString, salt: [u8; 8]) -> DerivedKeyIv {
     let passphrase = passphrase.expose_secret().as_bytes();
     let mut made = Zeroizing::new([0; 48]);
     match kdf {
-        Kdf::Pbkdf2 { iterations } => {
+        KeyDerivation::Pbkdf2 { iterations } => {
             pbkdf2::pbkdf2_hmac::<Sha256>(passphrase, &salt, iterations, &mut *made);
         }
-        Kdf::BytesToKey { digest: KdfDigest::Md5 } => {
+        KeyDerivation::BytesToKey { digest: KdfDigest::Md5 } => {
             bytes_to_key::<Md5>(passphrase, salt, &mut made);
         }
-        Kdf::BytesToKey { digest: KdfDigest::Sha256 } => {
+        KeyDerivation::BytesToKey { digest: KdfDigest::Sha256 } => {
             bytes_to_key::<Sha256>(passphrase, salt, &mut made);
         }
     }
@@ -66,15 +66,15 @@ fn bytes_to_key<D: Digest>(passphrase: &[u8], salt: [u8; 8], out: &mut [u8; 48])
     }
 }
 
-fn decryptor(derived: &[u8; 48]) -> Decryptor {
+fn new_decryptor(derived: &[u8; 48]) -> Aes256CbcDecryptor {
     let (key, iv) = derived.split_at(32);
-    Decryptor::new_from_slices(key, iv).expect("32 and 16 bytes are AES-256's sizes")
+    Aes256CbcDecryptor::new_from_slices(key, iv).expect("32 and 16 bytes are AES-256's sizes")
 }
 
 /// Encrypts what is written; without `finish` the padding is missing, and no reader takes it for whole.
 pub(crate) struct CbcWriter<W> {
     inner: W,
-    cipher: Encryptor,
+    cipher: Aes256CbcEncryptor,
     buffer: Vec<u8>,
 }
 
@@ -87,24 +87,24 @@ impl<W: Write> CbcWriter<W> {
     ) -> io::Result<Self> {
         let mut salt = [0; 8];
         getrandom::fill(&mut salt).map_err(io::Error::other)?;
-        let derived = derive(Kdf::Pbkdf2 { iterations }, passphrase, salt);
+        let derived = derive_key_iv(KeyDerivation::Pbkdf2 { iterations }, passphrase, salt);
         let (key, iv) = derived.split_at(32);
         let cipher =
-            Encryptor::new_from_slices(key, iv).expect("32 and 16 bytes are AES-256's sizes");
+            Aes256CbcEncryptor::new_from_slices(key, iv).expect("32 and 16 bytes are AES-256's sizes");
         inner.write_all(MAGIC)?;
         inner.write_all(&salt)?;
-        Ok(Self { inner, cipher, buffer: Vec::with_capacity(BUFFER) })
+        Ok(Self { inner, cipher, buffer: Vec::with_capacity(BUFFER_BYTES) })
     }
 
     pub(crate) fn finish(mut self) -> io::Result<W> {
-        let padding = BLOCK - self.buffer.len() % BLOCK; // a whole block when nothing is missing
+        let padding = BLOCK_BYTES - self.buffer.len() % BLOCK_BYTES; // a whole block when nothing is missing
         self.buffer.resize(self.buffer.len() + padding, u8::try_from(padding).expect("16 at most"));
-        self.empty()?;
+        self.encrypt_buffer()?;
         Ok(self.inner)
     }
 
-    fn empty(&mut self) -> io::Result<()> {
-        self.cipher.encrypt_blocks(Block::slice_as_chunks_mut(&mut self.buffer).0);
+    fn encrypt_buffer(&mut self) -> io::Result<()> {
+        self.cipher.encrypt_blocks(AesBlock::slice_as_chunks_mut(&mut self.buffer).0);
         self.inner.write_all(&self.buffer)?;
         self.buffer.clear();
         Ok(())
@@ -115,11 +115,11 @@ impl<W: Write> Write for CbcWriter<W> {
     fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
         let mut rest = piece;
         while !rest.is_empty() {
-            let (now, later) = rest.split_at(rest.len().min(BUFFER - self.buffer.len()));
+            let (now, later) = rest.split_at(rest.len().min(BUFFER_BYTES - self.buffer.len()));
             self.buffer.extend_from_slice(now);
             rest = later;
-            if self.buffer.len() == BUFFER {
-                self.empty()?;
+            if self.buffer.len() == BUFFER_BYTES {
+                self.encrypt_buffer()?;
             }
         }
         Ok(piece.len())
@@ -133,7 +133,7 @@ impl<W: Write> Write for CbcWriter<W> {
 /// Decrypts what is read. The last block waits until the source has ended, since it holds the padding.
 pub(crate) struct CbcReader<R> {
     inner: R,
-    cipher: Decryptor,
+    cipher: Aes256CbcDecryptor,
     /// Plain up to `ready`, read up to `at`; still encrypted behind it.
     buffer: Vec<u8>,
     at: usize,
@@ -143,47 +143,47 @@ pub(crate) struct CbcReader<R> {
 
 impl<R: Read> CbcReader<R> {
     /// Reads the beginning and finds the passphrase that opens it; `compressed` is what must come out.
-    pub(crate) fn open(
+    pub(crate) fn open_with_keys(
         mut inner: R,
-        kdf: Kdf,
-        keys: &Keys,
-        compressed: Option<Compressed>,
-    ) -> Result<Self, Error> {
-        const HEAD: usize = 2 * BLOCK + BUFFER;
-        if let Kdf::Pbkdf2 { iterations } = kdf
-            && !ROUNDS.contains(&iterations)
+        kdf: KeyDerivation,
+        keys: &DecryptionKeys,
+        compressed: Option<CompressionFormat>,
+    ) -> Result<Self, ArchiveError> {
+        const HEAD_BYTES: usize = 2 * BLOCK_BYTES + BUFFER_BYTES;
+        if let KeyDerivation::Pbkdf2 { iterations } = kdf
+            && !ALLOWED_ITERATIONS.contains(&iterations)
         {
-            return Err(Error::Unsupported(format!(
+            return Err(ArchiveError::Unsupported(format!(
                 "it wants {iterations} rounds of PBKDF2, and 1 to {} are done here; see whether its record is right",
-                ROUNDS.end()
+                ALLOWED_ITERATIONS.end()
             )));
         }
-        let mut head = Vec::with_capacity(HEAD);
-        (&mut inner).take(HEAD as u64).read_to_end(&mut head)?;
-        let whole = head.len() < HEAD;
-        let found = find(&head, whole, &[kdf], keys, compressed)?;
-        head.drain(..BLOCK); // the magic and the salt are as long as a block
-        let cipher = decryptor(&found.derived);
+        let mut head = Vec::with_capacity(HEAD_BYTES);
+        (&mut inner).take(HEAD_BYTES as u64).read_to_end(&mut head)?;
+        let whole = head.len() < HEAD_BYTES;
+        let found = find_key(&head, whole, &[kdf], keys, compressed)?;
+        head.drain(..BLOCK_BYTES); // the magic and the salt are as long as a block
+        let cipher = new_decryptor(&found.derived);
         Ok(Self { inner, cipher, buffer: head, at: 0, ready: 0, ended: false })
     }
 
-    fn refill(&mut self) -> io::Result<()> {
+    fn refill_buffer(&mut self) -> io::Result<()> {
         self.buffer.drain(..self.ready);
         (self.at, self.ready) = (0, 0);
-        let room = (BUFFER + BLOCK).saturating_sub(self.buffer.len());
+        let room = (BUFFER_BYTES + BLOCK_BYTES).saturating_sub(self.buffer.len());
         let read = (&mut self.inner).take(room as u64).read_to_end(&mut self.buffer)?;
         self.ended = read < room;
         let length = self.buffer.len();
         let plain = match self.ended {
-            true if length == 0 || !length.is_multiple_of(BLOCK) => return Err(cut().into()),
+            true if length == 0 || !length.is_multiple_of(BLOCK_BYTES) => return Err(truncated_error().into()),
             true => length,
-            false => (length - 1) / BLOCK * BLOCK,
+            false => (length - 1) / BLOCK_BYTES * BLOCK_BYTES,
         };
-        self.cipher.decrypt_blocks(Block::slice_as_chunks_mut(&mut self.buffer[..plain]).0);
+        self.cipher.decrypt_blocks(AesBlock::slice_as_chunks_mut(&mut self.buffer[..plain]).0);
         self.ready = plain;
         if self.ended {
-            let padding = padding(&self.buffer).ok_or_else(|| {
-                Error::Damaged(
+            let padding = pkcs7_padding_len(&self.buffer).ok_or_else(|| {
+                ArchiveError::Damaged(
                     "its last encrypted block is not the last one that was written".into(),
                 )
             })?;
@@ -207,7 +207,7 @@ impl<R: Read> Read for CbcReader<R> {
 impl<R: Read> BufRead for CbcReader<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.at == self.ready && !self.ended {
-            self.refill()?;
+            self.refill_buffer()?;
         }
         Ok(&self.buffer[self.at..self.ready])
     }
@@ -217,68 +217,68 @@ impl<R: Read> BufRead for CbcReader<R> {
     }
 }
 
-fn cut() -> Error {
-    Error::Damaged("it ends in the middle of an encrypted block".into())
+fn truncated_error() -> ArchiveError {
+    ArchiveError::Damaged("it ends in the middle of an encrypted block".into())
 }
 
 /// The length of the PKCS #7 padding at the end of plain blocks, when it is one.
-fn padding(plain: &[u8]) -> Option<usize> {
+fn pkcs7_padding_len(plain: &[u8]) -> Option<usize> {
     let last = *plain.last()?;
     let n = usize::from(last);
-    let good = (1..=BLOCK).contains(&n) && plain.len() >= n;
+    let good = (1..=BLOCK_BYTES).contains(&n) && plain.len() >= n;
     (good && plain[plain.len() - n..].iter().all(|b| *b == last)).then_some(n)
 }
 
 /// What opens an archive.
-pub(crate) struct Found {
-    pub(crate) kdf: Kdf,
-    derived: Derived,
+pub(crate) struct MatchedKey {
+    pub(crate) kdf: KeyDerivation,
+    derived: DerivedKeyIv,
 }
 
 /// The key and the KDF that make the most sense of the `head` of a file (all of it when `whole`): CBC has no proof of the
 /// key, so what comes out is looked at. `expected`: the compression that the manifest says, if it says one.
-pub(crate) fn find(
+pub(crate) fn find_key(
     head: &[u8],
     whole: bool,
-    kdfs: &[Kdf],
-    keys: &Keys,
-    expected: Option<Compressed>,
-) -> Result<Found, Error> {
+    kdfs: &[KeyDerivation],
+    keys: &DecryptionKeys,
+    expected: Option<CompressionFormat>,
+) -> Result<MatchedKey, ArchiveError> {
     let Some((salt, body)) =
         head.strip_prefix(MAGIC).and_then(|rest| rest.split_first_chunk::<8>())
     else {
-        return Err(Error::Damaged(
+        return Err(ArchiveError::Damaged(
             "it does not begin as `openssl enc` begins its files (Salted__)".into(),
         ));
     };
-    if body.len() < BLOCK || (whole && !body.len().is_multiple_of(BLOCK)) {
-        return Err(cut());
+    if body.len() < BLOCK_BYTES || (whole && !body.len().is_multiple_of(BLOCK_BYTES)) {
+        return Err(truncated_error());
     }
     if keys.passphrases.is_empty() {
-        return Err(Error::Key(
+        return Err(ArchiveError::Key(
             "the archive is encrypted by openssl and no passphrase was given; give the one it was made with".into(),
         ));
     }
-    let last = keys.last().clone();
-    let mut best: Option<(looks::Sense, Last)> = None;
+    let last = keys.cached_key().clone();
+    let mut best: Option<(looks::Plausibility, CachedKey)> = None;
     for kdf in kdfs {
         for (at, (_, passphrase)) in keys.passphrases.iter().enumerate() {
-            let same = |l: &&Last| l.salt == *salt && l.kdf == *kdf && l.passphrase == at;
+            let same = |l: &&CachedKey| l.salt == *salt && l.kdf == *kdf && l.passphrase == at;
             let known = last.as_ref().filter(same).map(|l| l.derived.clone());
-            let derived = known.unwrap_or_else(|| derive(*kdf, passphrase, *salt));
-            let sense = judge(body, whole, &derived, expected);
-            if sense > best.as_ref().map_or(looks::Sense::None, |(sense, _)| *sense) {
-                best = Some((sense, Last { salt: *salt, kdf: *kdf, passphrase: at, derived }));
+            let derived = known.unwrap_or_else(|| derive_key_iv(*kdf, passphrase, *salt));
+            let sense = score_key(body, whole, &derived, expected);
+            if sense > best.as_ref().map_or(looks::Plausibility::None, |(sense, _)| *sense) {
+                best = Some((sense, CachedKey { salt: *salt, kdf: *kdf, passphrase: at, derived }));
             }
         }
     }
     let found = best.map(|(_, found)| {
-        *keys.last() = Some(found.clone());
-        Found { kdf: found.kdf, derived: found.derived }
+        *keys.cached_key() = Some(found.clone());
+        MatchedKey { kdf: found.kdf, derived: found.derived }
     });
     found.ok_or_else(|| {
-        let kdfs: Vec<String> = kdfs.iter().copied().map(name).collect();
-        Error::Key(format!(
+        let kdfs: Vec<String> = kdfs.iter().copied().map(describe_kdf).collect();
+        ArchiveError::Key(format!(
             "no passphrase opens this archive: tried {} with {}; give the one it was made with, or, if this is it, \
              check the file's SHA-256: its first bytes may be damaged",
             keys.passphrase_names().join(", "),
@@ -287,33 +287,33 @@ pub(crate) fn find(
     })
 }
 
-fn judge(
+fn score_key(
     body: &[u8],
     whole: bool,
     derived: &[u8; 48],
-    expected: Option<Compressed>,
-) -> looks::Sense {
-    let mut plain = body[..body.len() / BLOCK * BLOCK].to_vec();
-    decryptor(derived).decrypt_blocks(Block::slice_as_chunks_mut(&mut plain).0);
-    let ended = if whole { padding(&plain) } else { Some(0) };
+    expected: Option<CompressionFormat>,
+) -> looks::Plausibility {
+    let mut plain = body[..body.len() / BLOCK_BYTES * BLOCK_BYTES].to_vec();
+    new_decryptor(derived).decrypt_blocks(AesBlock::slice_as_chunks_mut(&mut plain).0);
+    let ended = if whole { pkcs7_padding_len(&plain) } else { Some(0) };
     plain.truncate(plain.len() - ended.unwrap_or(0));
     if expected.is_some() {
-        let proved = looks::compression(&plain) == expected;
-        return if proved { looks::Sense::Proved } else { looks::Sense::None };
+        let proved = looks::detect_compression(&plain) == expected;
+        return if proved { looks::Plausibility::HasMagicNumber } else { looks::Plausibility::None };
     }
-    match looks::sense(&plain) {
-        looks::Sense::Proved => looks::Sense::Proved,
+    match looks::score_plausibility(&plain) {
+        looks::Plausibility::HasMagicNumber => looks::Plausibility::HasMagicNumber,
         // Sixteen bytes of padding are as good as a magic number.
-        _ if plain.is_empty() && ended == Some(BLOCK) => looks::Sense::Proved,
-        _ if ended.is_none() => looks::Sense::None,
+        _ if plain.is_empty() && ended == Some(BLOCK_BYTES) => looks::Plausibility::HasMagicNumber,
+        _ if ended.is_none() => looks::Plausibility::None,
         weaker => weaker,
     }
 }
 
-fn name(kdf: Kdf) -> String {
+fn describe_kdf(kdf: KeyDerivation) -> String {
     match kdf {
-        Kdf::Pbkdf2 { iterations } => format!("PBKDF2 of {iterations} rounds"),
-        Kdf::BytesToKey { digest: KdfDigest::Md5 } => "EVP_BytesToKey of md5".into(),
-        Kdf::BytesToKey { digest: KdfDigest::Sha256 } => "EVP_BytesToKey of sha256".into(),
+        KeyDerivation::Pbkdf2 { iterations } => format!("PBKDF2 of {iterations} rounds"),
+        KeyDerivation::BytesToKey { digest: KdfDigest::Md5 } => "EVP_BytesToKey of md5".into(),
+        KeyDerivation::BytesToKey { digest: KdfDigest::Sha256 } => "EVP_BytesToKey of sha256".into(),
     }
 }

@@ -1,19 +1,19 @@
 //! Zstandard frames to plain bytes.
 
-use crate::Error;
+use crate::ArchiveError;
 use std::io::{self, BufRead};
 use zstd::zstd_safe::{DCtx, DParameter, ErrorCode, InBuffer, OutBuffer, get_error_name};
 
 /// The largest window that is undone, as a power of two: 32 MiB, which is all that is held in memory. Levels up to 19 have
 /// 8 MiB at most; a few bytes of a frame's header could ask for 2 GiB otherwise.
-const WINDOW_LOG: u32 = 25;
+const MAX_WINDOW_LOG: u32 = 25;
 
 /// `ZSTD_error_frameParameter_windowTooLarge`: its number is a promise of zstd since 1.3.1 (`lib/zstd_errors.h`), and libzstd
 /// returns an error as its negative.
 const WINDOW_TOO_LARGE: ErrorCode = 0_usize.wrapping_sub(16);
 
 /// Undoes any number of frames, one after the other, and notices a missing end.
-pub(crate) struct Unzstd {
+pub(crate) struct ZstdDecoder {
     raw: DCtx<'static>,
     /// A frame has begun and not ended.
     within: bool,
@@ -21,12 +21,12 @@ pub(crate) struct Unzstd {
     any: bool,
 }
 
-impl Unzstd {
+impl ZstdDecoder {
     pub(crate) fn new() -> io::Result<Self> {
         let failed = |code| io::Error::other(get_error_name(code));
         let mut raw = DCtx::create();
         raw.init().map_err(failed)?;
-        raw.set_parameter(DParameter::WindowLogMax(WINDOW_LOG)).map_err(failed)?;
+        raw.set_parameter(DParameter::WindowLogMax(MAX_WINDOW_LOG)).map_err(failed)?;
         Ok(Self { raw, within: false, any: false })
     }
 
@@ -38,12 +38,12 @@ impl Unzstd {
                 if self.any {
                     return Ok(0);
                 }
-                return Err(Error::Damaged("it is empty where zstd data is due".into()).into());
+                return Err(ArchiveError::Damaged("it is empty where zstd data is due".into()).into());
             }
             let mut from = InBuffer::around(input);
             let mut to = OutBuffer::around(&mut *out);
             let hint = self.raw.decompress_stream(&mut to, &mut from);
-            let hint = hint.map_err(|code| self.explain(code))?;
+            let hint = hint.map_err(|code| self.classify_error(code))?;
             let (used, made) = (from.pos(), to.pos());
             source.consume(used);
             self.within = hint != 0;
@@ -53,20 +53,20 @@ impl Unzstd {
             }
             if ended && self.within {
                 return Err(
-                    Error::Damaged("its zstd data ends in the middle of a frame".into()).into()
+                    ArchiveError::Damaged("its zstd data ends in the middle of a frame".into()).into()
                 );
             }
         }
     }
 
-    fn explain(&self, code: ErrorCode) -> Error {
+    fn classify_error(&self, code: ErrorCode) -> ArchiveError {
         if code == WINDOW_TOO_LARGE {
-            return Error::Unsupported(format!(
+            return ArchiveError::Unsupported(format!(
                 "its zstd window is larger than the {} MiB that are held here; undo it with zstd -dc --long=31",
-                (1 << WINDOW_LOG) >> 20
+                (1 << MAX_WINDOW_LOG) >> 20
             ));
         }
-        Error::Damaged(if self.any && !self.within {
+        ArchiveError::Damaged(if self.any && !self.within {
             "something that is no zstd frame follows the end of its zstd data".into()
         } else {
             format!("its zstd data can't be undone ({})", get_error_name(code))

@@ -2,7 +2,7 @@
 #![expect(clippy::print_stdout, reason = "the process that measures tells the test so")]
 
 use archive::{
-    Cipher, Compressed, Compression, Decoder, Encoder, Encryption, Error, Kdf, Keys, Layers, Recipe,
+    EncryptionFormat, CompressionFormat, CompressionMethod, ArchiveDecoder, ArchiveEncoder, EncryptionMethod, ArchiveError, KeyDerivation, DecryptionKeys, EncodingLayers, EncodingOptions,
 };
 use secrecy::ExposeSecret;
 use std::{
@@ -13,8 +13,8 @@ use std::{
 };
 use zstd::stream::write::Encoder as Zstd;
 
-const ZSTD: Layers = Layers { cipher: None, compressed: Some(Compressed::Zstd) };
-const AGE: Layers = Layers { cipher: Some(Cipher::Age), compressed: None };
+const ZSTD: EncodingLayers = EncodingLayers { cipher: None, compressed: Some(CompressionFormat::Zstd) };
+const AGE: EncodingLayers = EncodingLayers { cipher: Some(EncryptionFormat::Age), compressed: None };
 
 /// `mebibytes` of zeros behind a window of two to the power of `log` bytes.
 fn zeros(log: u32, mebibytes: usize) -> Vec<u8> {
@@ -39,21 +39,21 @@ fn peak() -> u64 {
 fn decode_and_measure() {
     let (path, layers) =
         (env::var("ARCHIVE").expect("a path"), env::var("LAYERS").expect("layers"));
-    let layers: Layers = serde_json::from_str(&layers).expect("layers");
-    let mut keys = Keys::default();
+    let layers: EncodingLayers = serde_json::from_str(&layers).expect("layers");
+    let mut keys = DecryptionKeys::default();
     keys.add_passphrase("correct horse".into());
     if let Ok(identity) = env::var("IDENTITY") {
         keys.add_identity(&identity).expect("an identity");
     }
     let before = peak();
     let file = fs::File::open(path).expect("a file");
-    let copied = Decoder::new(file, &layers, &keys)
-        .and_then(|mut d| io::copy(&mut d, &mut io::sink()).map_err(Error::from));
+    let copied = ArchiveDecoder::new(file, &layers, &keys)
+        .and_then(|mut d| io::copy(&mut d, &mut io::sink()).map_err(ArchiveError::from));
     println!("grew {} result {copied:?}", peak() - before);
 }
 
 /// By how many KiB the peak of a process grows that decodes this, and how it ends.
-fn measured(stored: &[u8], layers: Layers, identity: &str) -> (u64, String) {
+fn measured(stored: &[u8], layers: EncodingLayers, identity: &str) -> (u64, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("archive");
     fs::write(&path, stored).expect("written");
@@ -76,17 +76,17 @@ fn every_decoder_has_a_bound_of_memory_that_no_archive_moves() {
     let recipient = identity.to_public().to_string().parse().expect("a recipient");
     let secret = identity.to_string();
     let encryptions = [
-        Encryption::Age(vec![recipient]),
-        Encryption::OpenSsl { passphrase: "correct horse".into(), iterations: 1 },
+        EncryptionMethod::Age(vec![recipient]),
+        EncryptionMethod::OpenSsl { passphrase: "correct horse".into(), iterations: 1 },
     ];
     let mut cases = vec![("zstd with the largest window", zeros(25, 96), ZSTD)];
     for encryption in encryptions {
-        let recipe = Recipe { compression: Compression::Gzip(1), encryption };
-        let mut encoder = Encoder::new(Vec::new(), &recipe).expect("a recipe");
+        let recipe = EncodingOptions { compression: CompressionMethod::Gzip(1), encryption };
+        let mut encoder = ArchiveEncoder::new(Vec::new(), &recipe).expect("a recipe");
         for _ in 0..96 {
             encoder.write_all(&vec![0; 1 << 20]).expect("memory");
         }
-        cases.push(("gzip", encoder.finish().expect("memory").0, recipe.layers()));
+        cases.push(("gzip", encoder.finish().expect("memory").0, recipe.to_layers()));
     }
     for (case, stored, layers) in cases {
         let (grew, result) = measured(&stored, layers, secret.expose_secret());
@@ -122,33 +122,33 @@ fn recipients(many: usize) -> Vec<u8> {
 
 #[test]
 fn an_age_header_is_read_up_to_a_bound_and_refused_beyond_it() {
-    let mut keys = Keys::default();
+    let mut keys = DecryptionKeys::default();
     let identity = age::x25519::Identity::generate();
     keys.add_identity(identity.to_string().expose_secret()).expect("an identity");
     let lines = ["age-encryption.org/v1\n", &"-> a\n\n".repeat(100_000)].concat().into_bytes();
     let line = ["age-encryption.org/v1\n-> ", &"a".repeat(1 << 20)].concat().into_bytes();
     for (case, stored) in [("many", recipients(4000)), ("lines", lines), ("one line", line)] {
         let mut source = Counting(&stored[..], 0);
-        let error = Decoder::new(&mut source, &AGE, &keys).err().expect(case).to_string();
+        let error = ArchiveDecoder::new(&mut source, &AGE, &keys).err().expect(case).to_string();
         assert!(error.contains("age header goes on after 64 KiB or 1024 lines"), "{case}: {error}");
         assert!(source.1 <= 192 << 10, "{case}: {} bytes were read", source.1);
     }
-    let error = Decoder::new(&recipients(400)[..], &AGE, &keys).err().expect("none of ours");
-    assert!(matches!(error, Error::Key(_)), "{error}");
+    let error = ArchiveDecoder::new(&recipients(400)[..], &AGE, &keys).err().expect("none of ours");
+    assert!(matches!(error, ArchiveError::Key(_)), "{error}");
 }
 
 #[test]
 fn rounds_that_a_stranger_wrote_are_not_done() {
-    let mut keys = Keys::default();
+    let mut keys = DecryptionKeys::default();
     keys.add_passphrase("correct horse".into());
     keys.add_iterations(u32::MAX);
     let stored = [b"Salted__12345678".as_slice(), &[0; 64]].concat();
     for iterations in [0, 10_000_001, u32::MAX] {
-        let cipher = Some(Cipher::OpenSsl { kdf: Kdf::Pbkdf2 { iterations } });
-        let layers = Layers { cipher, compressed: None };
-        let error = Decoder::new(&stored[..], &layers, &keys).err().expect("refused");
+        let cipher = Some(EncryptionFormat::OpenSsl { kdf: KeyDerivation::Pbkdf2 { iterations } });
+        let layers = EncodingLayers { cipher, compressed: None };
+        let error = ArchiveDecoder::new(&stored[..], &layers, &keys).err().expect("refused");
         assert!(error.to_string().contains("rounds of PBKDF2"), "{error}");
     }
     // The last ones would take hours.
-    assert!(archive::guess(&stored[..], &keys).is_err());
+    assert!(archive::detect_layers(&stored[..], &keys).is_err());
 }

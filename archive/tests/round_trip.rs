@@ -1,8 +1,8 @@
 //! What is encoded comes back, and nothing else passes for it.
 
 use archive::{
-    Compression, Content, Decoder, Encoder, Encryption, Error, HashingReader, Keys, Layers, Recipe,
-    Sums, guess,
+    CompressionMethod, PayloadFormat, ArchiveDecoder, ArchiveEncoder, EncryptionMethod, ArchiveError, HashingReader, DecryptionKeys, EncodingLayers, EncodingOptions,
+    ArchiveDigests, guess,
 };
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
@@ -11,9 +11,9 @@ use std::io::{self, Read, Write};
 const PASSPHRASE: &str = "correct horse battery staple";
 
 /// Every recipe, and the keys that open all of them.
-fn recipes() -> (Vec<Recipe>, Keys) {
+fn recipes() -> (Vec<EncodingOptions>, DecryptionKeys) {
     let identity = age::x25519::Identity::generate();
-    let mut keys = Keys::default();
+    let mut keys = DecryptionKeys::default();
     keys.add_identity(identity.to_string().expose_secret()).expect("an identity");
     keys.add_passphrase("an older one".into());
     keys.add_passphrase(PASSPHRASE.into());
@@ -22,27 +22,27 @@ fn recipes() -> (Vec<Recipe>, Keys) {
     let recipients =
         [other, identity.to_public()].map(|r| r.to_string().parse().expect("a recipient"));
     let encryptions = [
-        Encryption::None,
-        Encryption::Age(recipients.into()),
-        Encryption::OpenSsl { passphrase: PASSPHRASE.into(), iterations: 3 },
+        EncryptionMethod::None,
+        EncryptionMethod::Age(recipients.into()),
+        EncryptionMethod::OpenSsl { passphrase: PASSPHRASE.into(), iterations: 3 },
     ];
-    let compressions = [Compression::None, Compression::Zstd(3), Compression::Gzip(6)];
+    let compressions = [CompressionMethod::None, CompressionMethod::Zstd(3), CompressionMethod::Gzip(6)];
     let all = encryptions.iter().flat_map(|encryption| {
-        compressions.map(|compression| Recipe { compression, encryption: encryption.clone() })
+        compressions.map(|compression| EncodingOptions { compression, encryption: encryption.clone() })
     });
     (all.collect(), keys)
 }
 
-fn encoded(plain: &[u8], recipe: &Recipe, step: usize) -> (Vec<u8>, Sums) {
-    let mut encoder = Encoder::new(Vec::new(), recipe).expect("a good recipe");
+fn encoded(plain: &[u8], recipe: &EncodingOptions, step: usize) -> (Vec<u8>, ArchiveDigests) {
+    let mut encoder = ArchiveEncoder::new(Vec::new(), recipe).expect("a good recipe");
     for piece in plain.chunks(step.max(1)) {
         encoder.write_all(piece).expect("memory");
     }
     encoder.finish().expect("memory")
 }
 
-fn decoded(stored: impl Read, layers: &Layers, keys: &Keys) -> Result<(Vec<u8>, Sums), Error> {
-    let mut decoder = Decoder::new(stored, layers, keys)?;
+fn decoded(stored: impl Read, layers: &EncodingLayers, keys: &DecryptionKeys) -> Result<(Vec<u8>, ArchiveDigests), ArchiveError> {
+    let mut decoder = ArchiveDecoder::new(stored, layers, keys)?;
     let mut plain = Vec::new();
     decoder.read_to_end(&mut plain)?;
     Ok((plain, decoder.finish()?))
@@ -80,10 +80,10 @@ fn every_recipe_gives_back_every_size_around_block_borders() {
             let plain = dump(size);
             let (stored, sums) = encoded(&plain, recipe, 100_000);
             let case = format!("{recipe:?}, {size} bytes");
-            let (again, read) = decoded(&stored[..], &recipe.layers(), &keys).expect(&case);
+            let (again, read) = decoded(&stored[..], &recipe.to_layers(), &keys).expect(&case);
             assert!(again == plain, "{case}");
             assert_eq!(read, sums, "{case}");
-            let digest = |bytes| HashingReader::new(bytes).finish().expect("memory");
+            let digest = |bytes| HashingReader::new(bytes).finish_digest().expect("memory");
             assert_eq!(
                 (sums.plain, sums.stored),
                 (digest(&plain[..]), digest(&stored[..])),
@@ -109,10 +109,10 @@ proptest! {
         for recipe in &recipes {
             let (stored, sums) = encoded(&plain, recipe, step);
             // Few bytes of openssl's without compression may make sense to an older key by chance; see `Decoder::new`.
-            let mut only = Keys::default();
+            let mut only = DecryptionKeys::default();
             only.add_passphrase(PASSPHRASE.into());
-            let keys = if matches!(recipe.encryption, Encryption::OpenSsl { .. }) { &only } else { &keys };
-            let read = decoded(Dripping(&stored[..], drip), &recipe.layers(), keys);
+            let keys = if matches!(recipe.encryption, EncryptionMethod::OpenSsl { .. }) { &only } else { &keys };
+            let read = decoded(Dripping(&stored[..], drip), &recipe.to_layers(), keys);
             let (again, read) = read.map_err(|e| TestCaseError::fail(format!("{recipe:?}: {e}")))?;
             prop_assert!(again == plain);
             prop_assert_eq!(read, sums);
@@ -126,17 +126,17 @@ fn truncation_at_every_byte_is_an_error_or_seen_in_the_digest() {
     let plain = dump(300);
     for recipe in &recipes {
         let (stored, sums) = encoded(&plain, recipe, 300);
-        let bare = recipe.layers().compressed.is_none()
-            && !matches!(recipe.encryption, Encryption::Age(_));
+        let bare = recipe.to_layers().compressed.is_none()
+            && !matches!(recipe.encryption, EncryptionMethod::Age(_));
         for length in 0..stored.len() {
-            match decoded(&stored[..length], &recipe.layers(), &keys) {
-                Err(Error::Damaged(_)) => {}
+            match decoded(&stored[..length], &recipe.to_layers(), &keys) {
+                Err(ArchiveError::Damaged(_)) => {}
                 // Cut by whole blocks, openssl's without compression can't be told from a wrong key.
-                Err(Error::Key(_)) if bare => {}
+                Err(ArchiveError::Key(_)) if bare => {}
                 Err(e) => panic!("{recipe:?} cut to {length}: {e}"),
                 Ok((_, read)) => {
                     assert!(bare, "{recipe:?} cut to {length} passed for whole");
-                    assert!(matches!(read.check(&sums), Err(Error::Damaged(_))));
+                    assert!(matches!(read.verify_against(&sums), Err(ArchiveError::Damaged(_))));
                 }
             }
         }
@@ -147,7 +147,7 @@ fn truncation_at_every_byte_is_an_error_or_seen_in_the_digest() {
 fn truncation_at_the_borders_of_large_archives_is_an_error() {
     let (recipes, keys) = recipes();
     let plain = dump(200_000);
-    for recipe in recipes.iter().filter(|r| r.layers() != Layers::default()) {
+    for recipe in recipes.iter().filter(|r| r.to_layers() != EncodingLayers::default()) {
         let (stored, _) = encoded(&plain, recipe, 50_000);
         // Behind age's header and nonce, and openssl's header, come chunks of these sizes.
         let (start, chunk) = match stored.windows(5).position(|w| w == b"\n--- ") {
@@ -158,7 +158,7 @@ fn truncation_at_the_borders_of_large_archives_is_an_error() {
         let ends = stored.len() - 20..stored.len();
         let borders = (0..stored.len()).step_by(8009).chain(chunks).chain(ends);
         for length in borders.filter(|l| *l < stored.len()) {
-            let read = decoded(&stored[..length], &recipe.layers(), &keys);
+            let read = decoded(&stored[..length], &recipe.to_layers(), &keys);
             assert!(read.is_err(), "{recipe:?} cut to {length} of {}", stored.len());
         }
     }
@@ -173,12 +173,12 @@ fn every_flipped_bit_is_an_error_or_seen_in_the_digest() {
         for bit in 0..stored.len() * 8 {
             let mut flipped = stored.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            let Ok((again, read)) = decoded(&flipped[..], &recipe.layers(), &keys) else {
+            let Ok((again, read)) = decoded(&flipped[..], &recipe.to_layers(), &keys) else {
                 continue;
             };
-            assert!(matches!(read.check(&sums), Err(Error::Damaged(_))), "{recipe:?} bit {bit}");
-            let layers = recipe.layers();
-            assert!(!matches!(recipe.encryption, Encryption::Age(_)), "age passed bit {bit}");
+            assert!(matches!(read.verify_against(&sums), Err(ArchiveError::Damaged(_))), "{recipe:?} bit {bit}");
+            let layers = recipe.to_layers();
+            assert!(!matches!(recipe.encryption, EncryptionMethod::Age(_)), "age passed bit {bit}");
             // Some header bits of gzip and zstd mean nothing; the content still is what was written.
             assert!(layers.compressed.is_none() || again == plain, "{recipe:?} bit {bit}");
         }
@@ -189,23 +189,23 @@ fn every_flipped_bit_is_an_error_or_seen_in_the_digest() {
 fn anything_after_the_end_is_damage_and_a_second_part_is_not() {
     let (recipes, keys) = recipes();
     let plain = dump(1000);
-    for recipe in recipes.iter().filter(|r| r.layers() != Layers::default()) {
+    for recipe in recipes.iter().filter(|r| r.to_layers() != EncodingLayers::default()) {
         let (stored, _) = encoded(&plain, recipe, 1000);
-        let bare_openssl = recipe.layers().compressed.is_none();
+        let bare_openssl = recipe.to_layers().compressed.is_none();
         for rest in
             [&b"x"[..], b"\n", &[0; 16], &[0; 700], b"\x1f\x8b", b"PGDMP and more than ten bytes"]
         {
             let longer = [&stored[..], rest].concat();
-            match decoded(&longer[..], &recipe.layers(), &keys) {
-                Err(Error::Damaged(_)) => {}
-                Err(Error::Key(_)) if bare_openssl => {}
+            match decoded(&longer[..], &recipe.to_layers(), &keys) {
+                Err(ArchiveError::Damaged(_)) => {}
+                Err(ArchiveError::Key(_)) if bare_openssl => {}
                 other => panic!("{recipe:?} and {rest:?}: {:?}", other.map(|(_, sums)| sums)),
             }
         }
-        if matches!(recipe.encryption, Encryption::None) {
+        if matches!(recipe.encryption, EncryptionMethod::None) {
             let twice = [&stored[..], &stored[..]].concat();
             let (again, _) =
-                decoded(&twice[..], &recipe.layers(), &keys).expect("two members are legal");
+                decoded(&twice[..], &recipe.to_layers(), &keys).expect("two members are legal");
             assert!(again == [&plain[..], &plain[..]].concat());
         }
     }
@@ -214,12 +214,12 @@ fn anything_after_the_end_is_damage_and_a_second_part_is_not() {
 #[test]
 fn an_encoder_that_is_dropped_leaves_nothing_that_looks_whole() {
     let (recipes, keys) = recipes();
-    for recipe in recipes.iter().filter(|r| r.layers() != Layers::default()) {
+    for recipe in recipes.iter().filter(|r| r.to_layers() != EncodingLayers::default()) {
         let mut stored = Vec::new();
-        let mut encoder = Encoder::new(&mut stored, recipe).expect("a good recipe");
+        let mut encoder = ArchiveEncoder::new(&mut stored, recipe).expect("a good recipe");
         encoder.write_all(&dump(300_000)).expect("memory");
         drop(encoder);
-        assert!(decoded(&stored[..], &recipe.layers(), &keys).is_err(), "{recipe:?}");
+        assert!(decoded(&stored[..], &recipe.to_layers(), &keys).is_err(), "{recipe:?}");
     }
 }
 
@@ -227,21 +227,21 @@ fn an_encoder_that_is_dropped_leaves_nothing_that_looks_whole() {
 fn a_wrong_or_absent_key_is_named_and_never_shown() {
     let (recipes, _) = recipes();
     let identity = age::x25519::Identity::generate();
-    let mut wrong = Keys::default();
+    let mut wrong = DecryptionKeys::default();
     wrong.add_identity(identity.to_string().expose_secret()).expect("an identity");
     wrong.add_named_passphrase("/etc/holdfast/old.key", "hunter2".into());
-    let encrypted = recipes.iter().filter(|r| !matches!(r.encryption, Encryption::None));
+    let encrypted = recipes.iter().filter(|r| !matches!(r.encryption, EncryptionMethod::None));
     for recipe in encrypted {
         let (stored, _) = encoded(&dump(100_000), recipe, 100_000);
-        for keys in [&wrong, &Keys::default()] {
-            let result = Decoder::new(&stored[..], &recipe.layers(), keys).map(|_| ());
+        for keys in [&wrong, &DecryptionKeys::default()] {
+            let result = ArchiveDecoder::new(&stored[..], &recipe.to_layers(), keys).map(|_| ());
             let why = match result {
-                Err(Error::Key(why)) => why,
+                Err(ArchiveError::Key(why)) => why,
                 other => panic!("{recipe:?}: {other:?}"),
             };
             assert!(!why.contains("hunter2") && !why.contains("AGE-SECRET-KEY-1Q"), "{why}");
             let tried = match recipe.encryption {
-                Encryption::Age(_) => identity.to_public().to_string(),
+                EncryptionMethod::Age(_) => identity.to_public().to_string(),
                 _ => "/etc/holdfast/old.key".into(),
             };
             assert_eq!(why.contains(&tried), std::ptr::eq(keys, &raw const wrong), "{why}");
@@ -262,9 +262,9 @@ fn a_source_that_fails_is_not_called_a_damaged_archive() {
         let (stored, _) = encoded(&dump(200_000), recipe, 200_000);
         for length in [0, 3, 16, 100, 400, 70_000] {
             let length = length.min(stored.len() - 1);
-            let result = decoded(stored[..length].chain(Failing), &recipe.layers(), &keys);
+            let result = decoded(stored[..length].chain(Failing), &recipe.to_layers(), &keys);
             let why = result.map(|_| ()).expect_err("the source failed");
-            assert!(matches!(why, Error::Io(_)), "{recipe:?} after {length}: {why:?}");
+            assert!(matches!(why, ArchiveError::Io(_)), "{recipe:?} after {length}: {why:?}");
             assert_eq!(why.to_string(), "the connection was lost");
         }
     }
@@ -273,10 +273,10 @@ fn a_source_that_fails_is_not_called_a_damaged_archive() {
 #[test]
 fn reading_on_after_an_error_is_the_same_error() {
     let (recipes, keys) = recipes();
-    for recipe in recipes.iter().filter(|r| r.layers().compressed.is_some()) {
+    for recipe in recipes.iter().filter(|r| r.to_layers().compressed.is_some()) {
         let (stored, _) = encoded(&dump(500_000), recipe, 100_000);
         let mut decoder =
-            Decoder::new(&stored[..stored.len() - 1], &recipe.layers(), &keys).expect("a key");
+            ArchiveDecoder::new(&stored[..stored.len() - 1], &recipe.to_layers(), &keys).expect("a key");
         let first = decoder.read_to_end(&mut Vec::new()).expect_err("cut").to_string();
         let second = decoder.read(&mut [0; 10]).expect_err("still cut").to_string();
         assert_eq!(first, second);
@@ -291,14 +291,14 @@ fn a_guess_finds_every_recipe_and_gives_everything_again() {
     let custom = [&b"PGDMP\x01\x0e\x00"[..], &dump(700_000)].concat();
     for recipe in &recipes {
         for (plain, content) in [
-            (&sql, Content::Plain),
-            (&sql[..60].to_vec(), Content::Plain),
-            (&custom, Content::Custom),
-            (&dump(5000), Content::Unknown),
+            (&sql, PayloadFormat::Plain),
+            (&sql[..60].to_vec(), PayloadFormat::Plain),
+            (&custom, PayloadFormat::Custom),
+            (&dump(5000), PayloadFormat::Unknown),
         ] {
             let (stored, sums) = encoded(plain, recipe, 10_000);
-            let (layers, found, again) = guess(&stored[..], &keys).expect("a key fits");
-            assert_eq!((layers, found), (recipe.layers(), content), "{recipe:?}");
+            let (layers, found, again) = detect_layers(&stored[..], &keys).expect("a key fits");
+            assert_eq!((layers, found), (recipe.to_layers(), content), "{recipe:?}");
             assert_eq!(decoded(again, &layers, &keys).expect("whole").1, sums);
         }
     }
@@ -307,17 +307,17 @@ fn a_guess_finds_every_recipe_and_gives_everything_again() {
 #[test]
 fn a_guess_without_a_fitting_key_says_what_it_tried() {
     let (recipes, _) = recipes();
-    let mut keys = Keys::default();
+    let mut keys = DecryptionKeys::default();
     keys.add_passphrase("hunter2".into());
-    for recipe in recipes.iter().filter(|r| matches!(r.encryption, Encryption::OpenSsl { .. })) {
+    for recipe in recipes.iter().filter(|r| matches!(r.encryption, EncryptionMethod::OpenSsl { .. })) {
         let (stored, _) = encoded(&dump(100_000), recipe, 1000);
-        let Err(Error::Key(why)) = guess(&stored[..], &keys) else { panic!("hunter2 opened it") };
+        let Err(ArchiveError::Key(why)) = detect_layers(&stored[..], &keys) else { panic!("hunter2 opened it") };
         for word in ["passphrase 1", "PBKDF2 of 10000 rounds", "md5", "sha256"] {
             assert!(why.contains(word) && !why.contains("hunter2"), "{why}");
         }
     }
-    assert!(matches!(guess(&b""[..], &keys), Err(Error::Damaged(_))));
+    assert!(matches!(detect_layers(&b""[..], &keys), Err(ArchiveError::Damaged(_))));
     for armoured in ["-----BEGIN AGE ENCRYPTED FILE-----\n", "U2FsdGVkX18AAAA="] {
-        assert!(matches!(guess(armoured.as_bytes(), &keys), Err(Error::Unsupported(_))));
+        assert!(matches!(detect_layers(armoured.as_bytes(), &keys), Err(ArchiveError::Unsupported(_))));
     }
 }

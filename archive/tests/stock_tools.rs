@@ -1,8 +1,8 @@
 //! The archives are those of stock tools: `openssl`, `zstd`, `gzip` and `age` read ours, and we read theirs.
 
 use archive::{
-    Cipher, Compressed, Compression, Content, Decoder, Encoder, Encryption, Error, Kdf, KdfDigest,
-    Keys, Layers, Recipe, Recipient, guess,
+    EncryptionFormat, CompressionFormat, CompressionMethod, PayloadFormat, ArchiveDecoder, ArchiveEncoder, EncryptionMethod, ArchiveError, KeyDerivation, KdfDigest,
+    DecryptionKeys, EncodingLayers, EncodingOptions, AgeRecipient, guess,
 };
 use std::{
     fs,
@@ -53,13 +53,13 @@ fn shell(folder: &Path, line: &str, input: &[u8]) -> Result<Vec<u8>, String> {
 }
 
 /// A folder with a passphrase and an age identity in it, and the keys that hold both.
-fn folder() -> (TempDir, Keys, Recipient) {
+fn folder() -> (TempDir, DecryptionKeys, AgeRecipient) {
     let folder = TempDir::new().expect("a temporary folder");
     let path = folder.path();
     fs::write(path.join("PASS.txt"), format!("{PASSPHRASE}\n")).expect("a file");
     shell(path, "age-keygen -o AGE.txt", b"").expect("a key");
     let recipient = shell(path, "age-keygen -y AGE.txt", b"").expect("its public key");
-    let mut keys = Keys::default();
+    let mut keys = DecryptionKeys::default();
     keys.add_identity(&fs::read_to_string(path.join("AGE.txt")).expect("a file"))
         .expect("an identity");
     keys.add_passphrase(format!("{PASSPHRASE}\n").into());
@@ -75,8 +75,8 @@ fn plain(length: usize) -> Vec<u8> {
     text
 }
 
-fn decoded(stored: &[u8], layers: &Layers, keys: &Keys) -> Result<Vec<u8>, Error> {
-    let mut decoder = Decoder::new(stored, layers, keys)?;
+fn decoded(stored: &[u8], layers: &EncodingLayers, keys: &DecryptionKeys) -> Result<Vec<u8>, ArchiveError> {
+    let mut decoder = ArchiveDecoder::new(stored, layers, keys)?;
     let mut plain = Vec::new();
     decoder.read_to_end(&mut plain)?;
     decoder.finish()?;
@@ -87,19 +87,19 @@ fn decoded(stored: &[u8], layers: &Layers, keys: &Keys) -> Result<Vec<u8>, Error
 fn stock_tools_undo_every_recipe_by_the_commands_that_we_name() {
     let (folder, _, recipient) = folder();
     for encryption in [
-        Encryption::None,
-        Encryption::Age(vec![recipient]),
-        Encryption::OpenSsl { passphrase: PASSPHRASE.into(), iterations: 20_000 },
+        EncryptionMethod::None,
+        EncryptionMethod::Age(vec![recipient]),
+        EncryptionMethod::OpenSsl { passphrase: PASSPHRASE.into(), iterations: 20_000 },
     ] {
-        let key = if matches!(encryption, Encryption::Age(_)) { "AGE.txt" } else { "PASS.txt" };
-        for compression in [Compression::None, Compression::Zstd(3), Compression::Gzip(6)] {
-            let recipe = Recipe { compression, encryption: encryption.clone() };
+        let key = if matches!(encryption, EncryptionMethod::Age(_)) { "AGE.txt" } else { "PASS.txt" };
+        for compression in [CompressionMethod::None, CompressionMethod::Zstd(3), CompressionMethod::Gzip(6)] {
+            let recipe = EncodingOptions { compression, encryption: encryption.clone() };
             for length in [0, 1, 16, 65_536, 1_500_000] {
                 let plain = plain(length);
-                let mut encoder = Encoder::new(Vec::new(), &recipe).expect("a good recipe");
+                let mut encoder = ArchiveEncoder::new(Vec::new(), &recipe).expect("a good recipe");
                 encoder.write_all(&plain).expect("memory");
                 let (stored, sums) = encoder.finish().expect("memory");
-                let commands = recipe.layers().commands(key);
+                let commands = recipe.to_layers().shell_commands(key);
                 let line = if commands.is_empty() { "cat".into() } else { commands.join(" | ") };
                 let undone = shell(folder.path(), &line, &stored).expect("the tools read it");
                 assert!(undone == plain, "{line} of {length} bytes");
@@ -112,8 +112,8 @@ fn stock_tools_undo_every_recipe_by_the_commands_that_we_name() {
 
 #[test]
 fn our_zstd_frames_carry_a_checksum() {
-    let recipe = Recipe { compression: Compression::Zstd(3), encryption: Encryption::None };
-    let mut encoder = Encoder::new(Vec::new(), &recipe).expect("a good recipe");
+    let recipe = EncodingOptions { compression: CompressionMethod::Zstd(3), encryption: EncryptionMethod::None };
+    let mut encoder = ArchiveEncoder::new(Vec::new(), &recipe).expect("a good recipe");
     encoder.write_all(&plain(1000)).expect("memory");
     let (mut stored, _) = encoder.finish().expect("memory");
     let (folder, ..) = folder();
@@ -127,14 +127,14 @@ fn the_longest_passphrase_is_one_that_openssl_reads_too() {
     let (folder, ..) = folder();
     let passphrase = "p".repeat(1023);
     fs::write(folder.path().join("LONG.txt"), &passphrase).expect("a file");
-    let recipe = Recipe {
-        compression: Compression::None,
-        encryption: Encryption::OpenSsl { passphrase: passphrase.into(), iterations: 10 },
+    let recipe = EncodingOptions {
+        compression: CompressionMethod::None,
+        encryption: EncryptionMethod::OpenSsl { passphrase: passphrase.into(), iterations: 10 },
     };
-    let mut encoder = Encoder::new(Vec::new(), &recipe).expect("a good recipe");
+    let mut encoder = ArchiveEncoder::new(Vec::new(), &recipe).expect("a good recipe");
     encoder.write_all(b"content").expect("memory");
     let (stored, _) = encoder.finish().expect("memory");
-    let line = recipe.layers().commands("LONG.txt").join(" | ");
+    let line = recipe.to_layers().shell_commands("LONG.txt").join(" | ");
     assert_eq!(shell(folder.path(), &line, &stored).expect("openssl"), b"content");
 }
 
@@ -142,34 +142,34 @@ fn the_longest_passphrase_is_one_that_openssl_reads_too() {
 fn archives_of_old_scripts_are_recognised_and_read() {
     let (folder, mut keys, recipient) = folder();
     keys.add_iterations(25_000);
-    let pbkdf2 = |iterations| Some(Cipher::OpenSsl { kdf: Kdf::Pbkdf2 { iterations } });
-    let old = |digest| Some(Cipher::OpenSsl { kdf: Kdf::BytesToKey { digest } });
+    let pbkdf2 = |iterations| Some(EncryptionFormat::OpenSsl { kdf: KeyDerivation::Pbkdf2 { iterations } });
+    let old = |digest| Some(EncryptionFormat::OpenSsl { kdf: KeyDerivation::BytesToKey { digest } });
     let enc = "openssl enc -aes-256-cbc -salt -pass file:PASS.txt";
     let table = [
-        ("gzip -9".to_owned(), None, Some(Compressed::Gzip)),
-        ("gzip -1 -n".into(), None, Some(Compressed::Gzip)),
-        ("zstd -19".into(), None, Some(Compressed::Zstd)),
-        ("zstd --no-check -T2".into(), None, Some(Compressed::Zstd)),
+        ("gzip -9".to_owned(), None, Some(CompressionFormat::Gzip)),
+        ("gzip -1 -n".into(), None, Some(CompressionFormat::Gzip)),
+        ("zstd -19".into(), None, Some(CompressionFormat::Zstd)),
+        ("zstd --no-check -T2".into(), None, Some(CompressionFormat::Zstd)),
         ("cat".into(), None, None),
-        (format!("gzip | {enc} -pbkdf2"), pbkdf2(10_000), Some(Compressed::Gzip)),
-        (format!("gzip | {enc} -pbkdf2 -iter 25000"), pbkdf2(25_000), Some(Compressed::Gzip)),
+        (format!("gzip | {enc} -pbkdf2"), pbkdf2(10_000), Some(CompressionFormat::Gzip)),
+        (format!("gzip | {enc} -pbkdf2 -iter 25000"), pbkdf2(25_000), Some(CompressionFormat::Gzip)),
         (format!("{enc} -pbkdf2"), pbkdf2(10_000), None),
-        (format!("gzip -9 | {enc} -md md5"), old(KdfDigest::Md5), Some(Compressed::Gzip)),
+        (format!("gzip -9 | {enc} -md md5"), old(KdfDigest::Md5), Some(CompressionFormat::Gzip)),
         (format!("{enc} -md md5"), old(KdfDigest::Md5), None),
-        (format!("zstd | {enc}"), old(KdfDigest::Sha256), Some(Compressed::Zstd)),
+        (format!("zstd | {enc}"), old(KdfDigest::Sha256), Some(CompressionFormat::Zstd)),
         (format!("{enc} -md sha256"), old(KdfDigest::Sha256), None),
-        (format!("zstd | age -r {recipient}"), Some(Cipher::Age), Some(Compressed::Zstd)),
-        (format!("age -r {recipient}"), Some(Cipher::Age), None),
+        (format!("zstd | age -r {recipient}"), Some(EncryptionFormat::Age), Some(CompressionFormat::Zstd)),
+        (format!("age -r {recipient}"), Some(EncryptionFormat::Age), None),
     ];
     for (line, cipher, compressed) in table {
         for length in [50, 400_000] {
             for (magic, content) in
-                [(&b""[..], Content::Plain), (b"PGDMP\x01\x0e\x00", Content::Custom)]
+                [(&b""[..], PayloadFormat::Plain), (b"PGDMP\x01\x0e\x00", PayloadFormat::Custom)]
             {
                 let plain = [magic, &plain(length)].concat();
                 let stored = shell(folder.path(), &line, &plain).expect("the tools write it");
-                let (layers, found, mut again) = guess(&stored[..], &keys).expect(&line);
-                assert_eq!(layers, Layers { cipher, compressed }, "{line}");
+                let (layers, found, mut again) = detect_layers(&stored[..], &keys).expect(&line);
+                assert_eq!(layers, EncodingLayers { cipher, compressed }, "{line}");
                 assert_eq!(found, content, "{line}");
                 let mut everything = Vec::new();
                 again.read_to_end(&mut everything).expect("memory");
@@ -184,11 +184,11 @@ fn archives_of_old_scripts_are_recognised_and_read() {
 fn several_members_and_frames_of_stock_tools_are_one_archive() {
     let (folder, keys, _) = folder();
     for (line, compressed) in [
-        ("head -c 40000 | gzip; echo more | gzip; printf '' | gzip", Compressed::Gzip),
-        ("head -c 40000 | zstd; echo more | zstd; printf '' | zstd", Compressed::Zstd),
+        ("head -c 40000 | gzip; echo more | gzip; printf '' | gzip", CompressionFormat::Gzip),
+        ("head -c 40000 | zstd; echo more | zstd; printf '' | zstd", CompressionFormat::Zstd),
     ] {
         let stored = shell(folder.path(), line, &plain(40_000)).expect("the tools write it");
-        let layers = Layers { cipher: None, compressed: Some(compressed) };
+        let layers = EncodingLayers { cipher: None, compressed: Some(compressed) };
         let read = decoded(&stored, &layers, &keys).expect(line);
         assert!(read == [&plain(40_000)[..], b"more\n"].concat(), "{line}");
     }
@@ -199,12 +199,12 @@ fn what_age_encrypts_with_a_passphrase_or_in_letters_is_refused_with_advice() {
     let (folder, keys, recipient) = folder();
     let letters = shell(folder.path(), &format!("age -a -r {recipient}"), b"x").expect("age");
     assert!(
-        matches!(guess(&letters[..], &keys), Err(Error::Unsupported(why)) if why.contains("age -d"))
+        matches!(detect_layers(&letters[..], &keys), Err(ArchiveError::Unsupported(why)) if why.contains("age -d"))
     );
     let letters =
         shell(folder.path(), "openssl enc -aes-256-cbc -a -pbkdf2 -pass file:PASS.txt", b"x");
     let letters = letters.expect("openssl");
     assert!(
-        matches!(guess(&letters[..], &keys), Err(Error::Unsupported(why)) if why.contains("base64 -d"))
+        matches!(detect_layers(&letters[..], &keys), Err(ArchiveError::Unsupported(why)) if why.contains("base64 -d"))
     );
 }

@@ -1,7 +1,7 @@
 //! What a command writes into the record of operations, for what no function's run records.
 
 use crate::{backups::Item, output, session::Session, stop::Exit};
-use restore::verify::{Check, Went as Checked};
+use restore::verify::{CheckResult, CheckStatus as Checked};
 use serde_json::{Value, json};
 use shared::{
     audit::{self, AuditEntry, OperationResult},
@@ -62,8 +62,8 @@ pub(crate) fn failed(entry: AuditEntry, why: impl Into<String>) -> AuditEntry {
 }
 
 /// What was checked, as evidence: those that failed first.
-pub(crate) fn checks(checks: &[Check]) -> Value {
-    let mut shown: Vec<&Check> = checks.iter().collect();
+pub(crate) fn checks(checks: &[CheckResult]) -> Value {
+    let mut shown: Vec<&CheckResult> = checks.iter().collect();
     shown.sort_by_key(|c| c.went != Checked::Failed);
     json!({
         "checks": shown.iter().take(CHECKS).collect::<Vec<_>>(),
@@ -72,7 +72,7 @@ pub(crate) fn checks(checks: &[Check]) -> Value {
 }
 
 /// The failed checks in words; how many there were when all passed.
-pub(crate) fn verdict(checks: &[Check]) -> String {
+pub(crate) fn verdict(checks: &[CheckResult]) -> String {
     let failed = checks.iter().filter(|c| c.went == Checked::Failed);
     let failed: Vec<_> = failed.map(|c| format!("{}: {}", c.name, c.detail)).collect();
     if failed.is_empty() {

@@ -3,15 +3,15 @@
 
 use crate::{backups::Item, commands::verify::Chosen, session::Session};
 use dump::means;
-use restore::{Error, Scratch};
+use restore::{RestoreError, ScratchTarget};
 use shared::{policy, secret::SecretResolver};
 use std::collections::BTreeMap;
 
 /// The places, by what the policy says of them.
 #[derive(Debug, Default)]
 pub(crate) struct Scratches {
-    local: BTreeMap<Option<String>, Scratch>,
-    of_group: BTreeMap<String, Result<Scratch, Error>>,
+    local: BTreeMap<Option<String>, ScratchTarget>,
+    of_group: BTreeMap<String, Result<ScratchTarget, RestoreError>>,
     folders: BTreeMap<String, Option<String>>,
 }
 
@@ -34,19 +34,19 @@ impl Scratches {
             let world = session.look();
             let found = match &place {
                 p if p.production => {
-                    means::server(&world, secrets, item.rules).await.map(Scratch::Production)
+                    means::server(&world, secrets, item.rules).await.map(ScratchTarget::Production)
                 }
                 p if p.names_a_server() => {
-                    means::scratch_server(&world, secrets, item.rules, p).await.map(Scratch::Named)
+                    means::scratch_server(&world, secrets, item.rules, p).await.map(ScratchTarget::Named)
                 }
                 policy::ScratchConfig { directory, .. } => {
-                    let local = || Scratch::local(directory.as_ref().map(Into::into));
+                    let local = || ScratchTarget::local(directory.as_ref().map(Into::into));
                     all.local.entry(directory.clone()).or_insert_with(local);
                     all.folders.insert(group, directory.clone());
                     continue;
                 }
             };
-            all.of_group.insert(group, found.map_err(Error::from));
+            all.of_group.insert(group, found.map_err(RestoreError::from));
         }
         all
     }
@@ -55,7 +55,7 @@ impl Scratches {
     ///
     /// # Errors
     /// Why there is none.
-    pub(crate) fn get(&self, item: &Item<'_>) -> Result<&Scratch, Error> {
+    pub(crate) fn get(&self, item: &Item<'_>) -> Result<&ScratchTarget, RestoreError> {
         let group = item.group.as_str();
         if let Some(found) = self.of_group.get(group) {
             return found.as_ref().map_err(Clone::clone);
@@ -63,14 +63,14 @@ impl Scratches {
         let local = self.folders.get(group).and_then(|folder| self.local.get(folder));
         local.ok_or_else(|| {
             let why = "no place was looked for";
-            Error::new(restore::Kind::NoScratch, "find a place for a test restore", why, "")
+            RestoreError::new(restore::RestoreErrorKind::NoScratch, "find a place for a test restore", why, "")
         })
     }
 
     /// Stops what was started.
     pub(crate) async fn stop(self) {
         for (_, scratch) in self.local {
-            scratch.stop().await;
+            scratch.stop_servers().await;
         }
     }
 }

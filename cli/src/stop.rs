@@ -85,12 +85,12 @@ impl Stop {
     }
 
     /// A restore that failed.
-    pub(crate) fn restore(e: &restore::Error) -> anyhow::Error {
+    pub(crate) fn restore(e: &restore::RestoreError) -> anyhow::Error {
         let exit = match e.kind {
-            restore::Kind::Connection | restore::Kind::NoScratch => Exit::NoDatabase,
-            restore::Kind::Store => Exit::Blind,
-            restore::Kind::Key => Exit::Key,
-            restore::Kind::Busy | restore::Kind::Cold => Exit::Late,
+            restore::RestoreErrorKind::Connection | restore::RestoreErrorKind::NoScratch => Exit::NoDatabase,
+            restore::RestoreErrorKind::Store => Exit::Blind,
+            restore::RestoreErrorKind::Key => Exit::Key,
+            restore::RestoreErrorKind::Busy | restore::RestoreErrorKind::Cold => Exit::Late,
             _ => Exit::Failed,
         };
         Self { exit, said: e.to_string() }.into()
@@ -159,7 +159,7 @@ mod tests {
         let faulty =
             PolicyLoadError::Faulty { location: "p.yaml".into(), faults: shared::policy::PolicyErrors(vec![]) };
         let fault = |kind| store::Error::new(kind, "restore x", "no", "look");
-        let thaw = restore::Error::new(restore::Kind::Cold, "read x", "no", "thaw it");
+        let thaw = restore::RestoreError::new(restore::RestoreErrorKind::Cold, "read x", "no", "thaw it");
         let table = [
             (Stop::wrong("x"), 64),
             (Stop::blind("x"), 3),

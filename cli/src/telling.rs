@@ -8,7 +8,7 @@ use notify::{
     keep::Keep,
     message::Made,
 };
-use restore::restore::Report as Restored;
+use restore::restore::RestoreReport as Restored;
 use shared::{
     plan::{Finding, Severity},
     report::RunReport,
@@ -77,15 +77,15 @@ fn now(session: &Session<'_>) -> Timestamp {
 pub(crate) fn verified(
     session: &Session<'_>,
     item: &Item<'_>,
-    ended: Result<&restore::Verified, String>,
+    ended: Result<&restore::VerificationReport, String>,
 ) -> Option<Heard> {
-    if ended.as_ref().is_ok_and(|v| v.verdict == restore::Verdict::Waiting) {
+    if ended.as_ref().is_ok_and(|v| v.verdict == restore::VerificationVerdict::Waiting) {
         return None;
     }
     let (fault, seconds, rows) = match ended {
         Err(why) => (Some(why), None, None),
         Ok(v) => {
-            let fault = v.fault();
+            let fault = v.failure_reason();
             // The rows that were counted are those of the commit record, or a check has failed.
             let counted = item.good().filter(|_| v.full && v.good);
             let rows = counted.map(|m| m.tables.iter().map(|t| t.rows).sum());

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 /// The server that a dump was read from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Server {
+pub struct ServerProperties {
     /// Version as it says it.
     pub version: String,
     /// Version as a number: 150013.
@@ -40,12 +40,12 @@ pub struct Server {
     pub is_replica: bool,
     /// What belongs to the database itself and is in no archive of `pg_dump`.
     #[serde(default)]
-    pub database: Database,
+    pub database: DatabaseProperties,
 }
 
 /// An extension of a database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Extension {
+pub struct InstalledExtension {
     /// Its name.
     pub name: String,
     /// Its version.
@@ -55,7 +55,7 @@ pub struct Extension {
 /// A role of a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[expect(clippy::struct_excessive_bools, reason = "PostgreSQL has that many attributes")]
-pub struct Role {
+pub struct ServerRole {
     /// Its name.
     pub name: String,
     /// Whether it has every right.
@@ -93,9 +93,9 @@ pub struct Role {
 /// A database's own properties.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-pub struct Database {
+pub struct DatabaseProperties {
     /// What gives it its order of text.
-    pub provider: LocaleProvider,
+    pub provider: DatabaseLocaleProvider,
     /// Its locale, where ICU or PostgreSQL itself provides it: `de-AT`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub locale: Option<String>,
@@ -115,16 +115,16 @@ pub struct Database {
     pub comment: Option<String>,
     /// Who may do what with it; none where that is as usual.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub grants: Option<Vec<Grant>>,
+    pub grants: Option<Vec<DatabaseGrant>>,
     /// Settings of sessions in it, and of roles in it, in their order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub settings: Vec<Setting>,
+    pub settings: Vec<DatabaseSetting>,
 }
 
 /// What gives a database its order of text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum LocaleProvider {
+pub enum DatabaseLocaleProvider {
     /// The operating system.
     #[default]
     Libc,
@@ -136,7 +136,7 @@ pub enum LocaleProvider {
 
 /// A privilege on a database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Grant {
+pub struct DatabaseGrant {
     /// The role that has it; none is everybody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
@@ -149,7 +149,7 @@ pub struct Grant {
 
 /// A setting that sessions in a database begin with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Setting {
+pub struct DatabaseSetting {
     /// The role that it is for; none is for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,

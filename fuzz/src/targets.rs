@@ -1,6 +1,6 @@
 //! The parsers of bytes from outside, and the good inputs that fuzzing starts from.
 
-use archive::{Cipher, Compressed, Decoder, Kdf, Keys, Layers, guess};
+use archive::{EncryptionFormat, CompressionFormat, ArchiveDecoder, KeyDerivation, DecryptionKeys, EncodingLayers, guess};
 use serde_json::Value;
 use std::{
     io::{self, Read},
@@ -222,12 +222,12 @@ fn toc(mut input: &[u8]) -> bool {
 }
 
 fn custom(input: &[u8]) -> bool {
-    postgres::restore::model::archive(input).is_ok()
+    postgres::restore::model::read_archive(input).is_ok()
 }
 
 fn sql(input: &[u8]) -> bool {
-    let whole = postgres::restore::model::sql(input, input.len());
-    let pieces = postgres::restore::model::sql(input, 7);
+    let whole = postgres::restore::model::read_sql(input, input.len());
+    let pieces = postgres::restore::model::read_sql(input, 7);
     // Where the pieces end is chance, and must not change what is a good text.
     assert_eq!(whole.is_ok(), pieces.is_ok(), "{whole:?} {pieces:?}");
     whole.is_ok()
@@ -267,38 +267,38 @@ fn judge(input: &[u8]) -> bool {
 }
 
 /// The keys that the seeds were made with.
-static KEYRING: LazyLock<Keys> = LazyLock::new(|| {
-    let mut keys = Keys::default();
+static KEYRING: LazyLock<DecryptionKeys> = LazyLock::new(|| {
+    let mut keys = DecryptionKeys::default();
     keys.add_identity(include_str!("../seeds/age/identity.txt")).expect("an identity");
     keys.add_passphrase("correct horse".into());
     keys
 });
 
-fn decoded(input: &[u8], layers: Layers) -> bool {
-    let Ok(mut decoder) = Decoder::new(input, &layers, &KEYRING) else { return false };
+fn decoded(input: &[u8], layers: EncodingLayers) -> bool {
+    let Ok(mut decoder) = ArchiveDecoder::new(input, &layers, &KEYRING) else { return false };
     let copied = io::copy(&mut (&mut decoder).take(OUTPUT), &mut io::sink());
     copied.is_ok_and(|n| n < OUTPUT) && decoder.finish().is_ok()
 }
 
 fn age(input: &[u8]) -> bool {
-    decoded(input, Layers { cipher: Some(Cipher::Age), compressed: None })
+    decoded(input, EncodingLayers { cipher: Some(EncryptionFormat::Age), compressed: None })
 }
 
 fn zstd(input: &[u8]) -> bool {
-    decoded(input, Layers { cipher: None, compressed: Some(Compressed::Zstd) })
+    decoded(input, EncodingLayers { cipher: None, compressed: Some(CompressionFormat::Zstd) })
 }
 
 fn gzip(input: &[u8]) -> bool {
-    decoded(input, Layers { cipher: None, compressed: Some(Compressed::Gzip) })
+    decoded(input, EncodingLayers { cipher: None, compressed: Some(CompressionFormat::Gzip) })
 }
 
 fn openssl(input: &[u8]) -> bool {
-    let kdf = Kdf::Pbkdf2 { iterations: 1 };
-    decoded(input, Layers { cipher: Some(Cipher::OpenSsl { kdf }), compressed: None })
+    let kdf = KeyDerivation::Pbkdf2 { iterations: 1 };
+    decoded(input, EncodingLayers { cipher: Some(EncryptionFormat::OpenSsl { kdf }), compressed: None })
 }
 
 fn guessed(input: &[u8]) -> bool {
-    let Ok((layers, ..)) = guess(input, &KEYRING) else { return false };
+    let Ok((layers, ..)) = detect_layers(input, &KEYRING) else { return false };
     decoded(input, layers)
 }
 

@@ -3,8 +3,8 @@
 //! `PGHOST=.. PGPORT=.. PGUSER=.. [PGPASSWORD=..] dump_to_null DATABASE [JOBS]`
 
 use postgres::{
-    Server, Tls,
-    dump::{Format, What, dump},
+    ConnectionConfig, TlsMode,
+    dump::{DumpFileFormat, DumpOptions, dump_database},
 };
 use std::{env, time::Duration};
 use tokio::sync::mpsc;
@@ -14,21 +14,21 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let of = |name: &str, other: &str| env::var(name).unwrap_or_else(|_| other.into());
     let mut args = env::args().skip(1);
     let database = args.next().ok_or("name a database")?;
-    let server = Server {
+    let server = ConnectionConfig {
         host: of("PGHOST", "127.0.0.1"),
         port: of("PGPORT", "5432").parse()?,
         user: of("PGUSER", "postgres"),
         password: env::var("PGPASSWORD").ok().map(Into::into),
-        tls: Tls::Prefer,
+        tls: TlsMode::Prefer,
         ca: None,
         application: "dump_to_null".into(),
         tool_dirs: Vec::new(),
     };
-    let what = What {
+    let what = DumpOptions {
         format: if of("PLAIN", "").is_empty() {
-            Format::Custom { zlib: None }
+            DumpFileFormat::Custom { zlib: None }
         } else {
-            Format::Plain
+            DumpFileFormat::Plain
         },
         tables: Vec::new(),
         jobs: args.next().map_or(Ok(2), |n| n.parse())?,
@@ -44,7 +44,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         (bytes, count)
     };
-    let (dumped, (bytes, count)) = tokio::join!(dump(&server, &database, &what, out), receive);
+    let (dumped, (bytes, count)) = tokio::join!(dump_database(&server, &database, &what, out), receive);
     let rows: u64 = dumped?.tables.iter().map(|t| t.rows).sum();
     eprintln!("{bytes} bytes in {count} pieces, {rows} rows");
     Ok(())

@@ -3,7 +3,7 @@
 #![allow(clippy::print_stdout, reason = "a program for measuring")]
 
 use bytes::Bytes;
-use postgres::{Server, Tls, restore};
+use postgres::{ConnectionConfig, TlsMode, restore};
 use std::{env, fs::File, io::Read as _, time::Instant};
 use tokio::sync::mpsc;
 
@@ -12,12 +12,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = env::args().skip(1);
     let mut next = || arguments.next().ok_or("PORT DATABASE FILE JOBS");
     let (port, database, file, jobs) = (next()?.parse()?, next()?, next()?, next()?.parse()?);
-    let server = Server {
+    let server = ConnectionConfig {
         host: "127.0.0.1".into(),
         port,
         user: "postgres".into(),
         password: env::var("PGPASSWORD").ok().map(Into::into),
-        tls: Tls::Disable,
+        tls: TlsMode::Disable,
         ca: None,
         application: "measure".into(),
         tool_dirs: Vec::new(),
@@ -35,10 +35,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
         }
     });
-    let how = restore::Into { jobs, ..restore::Into::default() };
+    let how = restore::RestoreOptions { jobs, ..restore::RestoreOptions::default() };
     let started = Instant::now();
     let restored =
-        restore::restore(&server, &database, restore::Stored::Custom, take, &how).await?;
+        restore::restore_stream(&server, &database, restore::PgDumpFormat::Custom, take, &how).await?;
     reader.await??;
     let rows: u64 = restored.tables.iter().map(|t| t.rows).sum();
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -9,53 +9,53 @@ mod rows;
 mod subscriptions;
 mod test_role;
 
-pub use create::create;
-pub use facts::apply;
-pub(crate) use facts::facts;
-pub use inherit::inherit;
-pub use lacking::{Lacking, lacking, protected};
-pub use roles::roles;
+pub use create::create_database;
+pub use facts::apply_database_properties;
+pub(crate) use facts::read_database_properties;
+pub use inherit::copy_database_properties;
+pub use lacking::{MissingRequirements, find_missing_requirements, protection_reason};
+pub use roles::create_missing_roles;
 pub use rows::{count_large_objects, count_rows};
 pub use subscriptions::disconnect_subscriptions;
 pub(crate) use test_role::random_password;
-pub use test_role::{TestRole, see_all_rows, sweep_roles};
+pub use test_role::{TestRole, disable_forced_row_security, drop_orphaned_roles};
 
-use crate::{Error, Kind, Server, Session, quoted};
+use crate::{PostgresError, PostgresErrorKind, ConnectionConfig, PgConnection, quote_ident};
 use std::time::Duration;
 use tokio::time::sleep;
 
 /// The databases that statements about other databases are run from.
-const MAINTENANCE: [&str; 2] = ["postgres", "template1"];
+const MAINTENANCE_DATABASES: [&str; 2] = ["postgres", "template1"];
 
 /// What a name of a temporary database of ours has in it.
-pub const MARK: &str = "_holdfast_";
+pub const SCRATCH_MARKER: &str = "_holdfast_";
 
 /// What the name of a database that a restore put aside has before its time.
-pub const ASIDE: &str = "_before_";
+pub const PREVIOUS_MARKER: &str = "_before_";
 
 /// The longest name of anything in PostgreSQL, in bytes (`NAMEDATALEN` less one).
-const LONGEST: usize = 63;
+const MAX_IDENTIFIER_BYTES: usize = 63;
 
 /// A connection for statements about other databases.
-pub async fn maintenance(server: &Server) -> Result<Session, Error> {
-    match server.connect(MAINTENANCE[0]).await {
+pub async fn connect_maintenance(server: &ConnectionConfig) -> Result<PgConnection, PostgresError> {
+    match server.connect(MAINTENANCE_DATABASES[0]).await {
         Ok(session) => Ok(session),
-        Err(first) => server.connect(MAINTENANCE[1]).await.map_err(|_| first),
+        Err(first) => server.connect(MAINTENANCE_DATABASES[1]).await.map_err(|_| first),
     }
 }
 
 /// `database` + [`MARK`] + `run`, cut so that it fits into a name: `orders_holdfast_01k9`.
-pub fn temporary_name(database: &str, run: &str) -> String {
-    joined(database, MARK, run)
+pub fn temporary_database_name(database: &str, run: &str) -> String {
+    truncated_name(database, SCRATCH_MARKER, run)
 }
 
 /// `database` + [`ASIDE`] + `stamp`, cut so that it fits into a name: `orders_before_20261120020000`.
-pub fn aside_name(database: &str, stamp: &str) -> String {
-    joined(database, ASIDE, stamp)
+pub fn previous_database_name(database: &str, stamp: &str) -> String {
+    truncated_name(database, PREVIOUS_MARKER, stamp)
 }
 
-fn joined(database: &str, mark: &str, end: &str) -> String {
-    let mut room = LONGEST.saturating_sub(mark.len() + end.len());
+fn truncated_name(database: &str, mark: &str, end: &str) -> String {
+    let mut room = MAX_IDENTIFIER_BYTES.saturating_sub(mark.len() + end.len());
     while !database.is_char_boundary(room.min(database.len())) {
         room -= 1;
     }
@@ -63,35 +63,35 @@ fn joined(database: &str, mark: &str, end: &str) -> String {
 }
 
 /// Whether a database's name says that it was made by us, so that it may be dropped.
-pub fn is_ours(name: &str) -> bool {
+pub fn is_holdfast_database(name: &str) -> bool {
     let aside = |(live, stamp): (&str, &str)| {
         !live.is_empty() && stamp.len() == 14 && stamp.bytes().all(|b| b.is_ascii_digit())
     };
-    name.find(MARK).is_some_and(|at| at > 0 && at + MARK.len() < name.len())
-        || name.rsplit_once(ASIDE).is_some_and(aside)
+    name.find(SCRATCH_MARKER).is_some_and(|at| at > 0 && at + SCRATCH_MARKER.len() < name.len())
+        || name.rsplit_once(PREVIOUS_MARKER).is_some_and(aside)
 }
 
 /// Whether there is a database of this name.
-pub async fn exists(server: &Server, name: &str) -> Result<bool, Error> {
-    let session = maintenance(server).await?;
-    is_there(&session, name).await
+pub async fn database_exists(server: &ConnectionConfig, name: &str) -> Result<bool, PostgresError> {
+    let session = connect_maintenance(server).await?;
+    has_database(&session, name).await
 }
 
-async fn is_there(session: &Session, name: &str) -> Result<bool, Error> {
+async fn has_database(session: &PgConnection, name: &str) -> Result<bool, PostgresError> {
     let sql = "SELECT FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) $1";
     let row = session.query_opt(sql, &[&name]).await;
     row.map(|row| row.is_some())
-        .map_err(|e| Error::from_pg(format!("look for database {name}"), &e))
+        .map_err(|e| PostgresError::from_pg(format!("look for database {name}"), &e))
 }
 
 /// The names of all databases of the server that can be connected to.
-pub async fn names(server: &Server) -> Result<Vec<String>, Error> {
-    let session = maintenance(server).await?;
+pub async fn database_names(server: &ConnectionConfig) -> Result<Vec<String>, PostgresError> {
+    let session = connect_maintenance(server).await?;
     let sql = "SELECT datname::text FROM pg_catalog.pg_database WHERE datallowconn ORDER BY 1";
     let rows = session.query(sql, &[]).await;
-    let rows = rows.map_err(|e| Error::from_pg("list the databases", &e))?;
+    let rows = rows.map_err(|e| PostgresError::from_pg("list the databases", &e))?;
     rows.iter()
-        .map(|row| row.try_get(0).map_err(|e| Error::from_pg("list the databases", &e)))
+        .map(|row| row.try_get(0).map_err(|e| PostgresError::from_pg("list the databases", &e)))
         .collect()
 }
 
@@ -99,61 +99,61 @@ pub async fn names(server: &Server) -> Result<Vec<String>, Error> {
 ///
 /// # Errors
 /// [`Kind::Refused`]: its name is none that we give.
-pub async fn drop(server: &Server, name: &str) -> Result<(), Error> {
+pub async fn drop_database(server: &ConnectionConfig, name: &str) -> Result<(), PostgresError> {
     let doing = || format!("drop database {name}");
-    if !is_ours(name) {
+    if !is_holdfast_database(name) {
         let why = "its name is none that Holdfast gives to a temporary or replaced database";
-        return Err(Error::new(Kind::Refused, doing(), why, "drop it by hand if that is meant"));
+        return Err(PostgresError::new(PostgresErrorKind::Refused, doing(), why, "drop it by hand if that is meant"));
     }
-    let session = maintenance(server).await?;
-    subscriptions::drop_all(server, &session, name).await?;
+    let session = connect_maintenance(server).await?;
+    subscriptions::drop_subscriptions(server, &session, name).await?;
     // A backend that can't be interrupted (one that waits in a COPY) holds this back for ever.
     let wait = session.batch_execute("SET statement_timeout = '5min'").await;
-    wait.map_err(|e| Error::from_pg(doing(), &e))?;
+    wait.map_err(|e| PostgresError::from_pg(doing(), &e))?;
     let force = if session.version_num >= 130_000 {
         " WITH (FORCE)"
     } else {
-        disconnect(&session, name).await?;
+        terminate_backends(&session, name).await?;
         ""
     };
     // One that is a template can't be dropped.
     let sql = "SELECT FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) $1 AND datistemplate";
     let template = session.query_opt(sql, &[&name]).await;
-    if template.map_err(|e| Error::from_pg(doing(), &e))?.is_some() {
-        let sql = format!("ALTER DATABASE {} IS_TEMPLATE false", quoted(name));
-        session.batch_execute(&sql).await.map_err(|e| Error::from_pg(doing(), &e))?;
+    if template.map_err(|e| PostgresError::from_pg(doing(), &e))?.is_some() {
+        let sql = format!("ALTER DATABASE {} IS_TEMPLATE false", quote_ident(name));
+        session.batch_execute(&sql).await.map_err(|e| PostgresError::from_pg(doing(), &e))?;
     }
-    let sql = format!("DROP DATABASE IF EXISTS {}{force}", quoted(name));
-    session.batch_execute(&sql).await.map_err(|e| Error::from_pg(doing(), &e))
+    let sql = format!("DROP DATABASE IF EXISTS {}{force}", quote_ident(name));
+    session.batch_execute(&sql).await.map_err(|e| PostgresError::from_pg(doing(), &e))
 }
 
 /// Renames a database that nobody is connected to.
-pub async fn rename(server: &Server, from: &str, to: &str) -> Result<(), Error> {
-    let session = maintenance(server).await?;
+pub async fn rename_database(server: &ConnectionConfig, from: &str, to: &str) -> Result<(), PostgresError> {
+    let session = connect_maintenance(server).await?;
     rename_in(&session, from, to).await
 }
 
-async fn rename_in(session: &Session, from: &str, to: &str) -> Result<(), Error> {
-    let sql = format!("ALTER DATABASE {} RENAME TO {}", quoted(from), quoted(to));
+async fn rename_in(session: &PgConnection, from: &str, to: &str) -> Result<(), PostgresError> {
+    let sql = format!("ALTER DATABASE {} RENAME TO {}", quote_ident(from), quote_ident(to));
     session.batch_execute(&sql).await.map_err(|e| {
         // 55006: others are connected.
         let busy = e.code().is_some_and(|c| c.code() == "55006");
-        let error = Error::from_pg(format!("rename database {from} to {to}"), &e);
-        if busy { Error { kind: Kind::Busy, ..error } } else { error }
+        let error = PostgresError::from_pg(format!("rename database {from} to {to}"), &e);
+        if busy { PostgresError { kind: PostgresErrorKind::Busy, ..error } } else { error }
     })
 }
 
 /// Ends all other connections to a database; how many there were. New ones are not kept out.
-pub async fn disconnect_others(server: &Server, name: &str) -> Result<u64, Error> {
-    let session = maintenance(server).await?;
-    disconnect(&session, name).await
+pub async fn disconnect_others(server: &ConnectionConfig, name: &str) -> Result<u64, PostgresError> {
+    let session = connect_maintenance(server).await?;
+    terminate_backends(&session, name).await
 }
 
-async fn disconnect(session: &Session, name: &str) -> Result<u64, Error> {
+async fn terminate_backends(session: &PgConnection, name: &str) -> Result<u64, PostgresError> {
     let sql = "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
                WHERE datname OPERATOR(pg_catalog.=) $1 AND pid <> pg_catalog.pg_backend_pid()";
     let ended = session.execute(sql, &[&name]).await;
-    ended.map_err(|e| Error::from_pg(format!("end the connections to {name}"), &e))
+    ended.map_err(|e| PostgresError::from_pg(format!("end the connections to {name}"), &e))
 }
 
 /// Puts `fresh` into the place of `live`, which stays as `aside`; when there is no `live`, `fresh` just gets its name.
@@ -164,26 +164,26 @@ async fn disconnect(session: &Session, name: &str) -> Result<u64, Error> {
 ///
 /// # Errors
 /// [`Kind::Busy`]: connections that we may not end stayed for 5 s. Nothing is changed then.
-pub async fn swap(server: &Server, fresh: &str, live: &str, aside: &str) -> Result<(), Error> {
-    let session = maintenance(server).await?;
-    let second = maintenance(server).await?;
-    if !is_there(&session, live).await? {
-        disconnect(&second, fresh).await?;
+pub async fn swap_databases(server: &ConnectionConfig, fresh: &str, live: &str, aside: &str) -> Result<(), PostgresError> {
+    let session = connect_maintenance(server).await?;
+    let second = connect_maintenance(server).await?;
+    if !has_database(&session, live).await? {
+        terminate_backends(&second, fresh).await?;
         return rename_in(&session, fresh, live).await;
     }
     let begin = session.batch_execute("BEGIN").await;
-    begin.map_err(|e| Error::from_pg(format!("swap {fresh} for {live}"), &e))?;
+    begin.map_err(|e| PostgresError::from_pg(format!("swap {fresh} for {live}"), &e))?;
     let renames = async {
         rename_in(&session, live, aside).await?;
         rename_in(&session, fresh, live).await?;
         let commit = session.batch_execute("COMMIT").await;
-        commit.map_err(|e| Error::from_pg(format!("swap {fresh} for {live}"), &e))
+        commit.map_err(|e| PostgresError::from_pg(format!("swap {fresh} for {live}"), &e))
     };
     // The rename waits up to 5 s for others to leave, behind a lock that keeps new ones out: this makes them leave.
     let clear = async {
         loop {
-            disconnect(&second, live).await?;
-            disconnect(&second, fresh).await?;
+            terminate_backends(&second, live).await?;
+            terminate_backends(&second, fresh).await?;
             sleep(Duration::from_millis(100)).await;
         }
     };
@@ -195,7 +195,7 @@ pub async fn swap(server: &Server, fresh: &str, live: &str, aside: &str) -> Resu
 }
 
 /// `schema.table` or `table`, as SQL names it, with every part in quotes; nothing where it is anything else.
-pub fn qualified(name: &str) -> Option<String> {
+pub fn quote_qualified_name(name: &str) -> Option<String> {
     let mut parts = Vec::new();
     let mut rest = name;
     loop {
@@ -216,7 +216,7 @@ pub fn qualified(name: &str) -> Option<String> {
         if part.is_empty() || part.contains('\0') {
             return None;
         }
-        parts.push(quoted(&part));
+        parts.push(quote_ident(&part));
         match after.strip_prefix('.') {
             Some(more) => rest = more,
             None if after.is_empty() && parts.len() <= 2 => return Some(parts.join(".")),
@@ -229,18 +229,18 @@ pub fn qualified(name: &str) -> Option<String> {
 ///
 /// # Errors
 /// [`Kind::Refused`]: it is no such SELECT.
-pub async fn check(session: &Session, sql: &str) -> Result<bool, Error> {
+pub async fn query_bool(session: &PgConnection, sql: &str) -> Result<bool, PostgresError> {
     let doing = || format!("check {}", sql.split_whitespace().collect::<Vec<_>>().join(" "));
-    let failed = |e: tokio_postgres::Error| Error::from_pg(doing(), &e);
+    let failed = |e: tokio_postgres::Error| PostgresError::from_pg(doing(), &e);
     session.batch_execute("BEGIN READ ONLY").await.map_err(failed)?;
     let answer = session.query_one(sql, &[]).await;
     session.batch_execute("ROLLBACK").await.map_err(failed)?;
     let said: Option<bool> = answer.and_then(|row| row.try_get(0)).map_err(|e| {
         let error = failed(e);
         match error.kind {
-            Kind::Data => Error {
-                kind: Kind::Refused,
-                mend: "write it as a SELECT of one boolean".into(),
+            PostgresErrorKind::Data => PostgresError {
+                kind: PostgresErrorKind::Refused,
+                hint: "write it as a SELECT of one boolean".into(),
                 ..error
             },
             _ => error,
@@ -256,7 +256,7 @@ mod tests {
     #[test]
     fn only_names_that_we_give_are_ours() {
         for ours in ["orders_holdfast_x1", "orders_holdfast_verify_x1", "a_before_20261120020000"] {
-            assert!(is_ours(ours), "{ours}");
+            assert!(is_holdfast_database(ours), "{ours}");
         }
         for other in [
             "orders",
@@ -266,7 +266,7 @@ mod tests {
             "a_before_2026",
             "_before_20261120020000",
         ] {
-            assert!(!is_ours(other), "{other}");
+            assert!(!is_holdfast_database(other), "{other}");
         }
     }
 
@@ -286,14 +286,14 @@ mod tests {
             ("", None),
         ];
         for (name, expected) in table {
-            assert_eq!(qualified(name).as_deref(), expected, "{name}");
+            assert_eq!(quote_qualified_name(name).as_deref(), expected, "{name}");
         }
     }
 
     #[test]
     fn long_names_are_cut_at_a_character() {
-        let name = temporary_name(&"é".repeat(40), "run1");
-        assert!(name.len() <= LONGEST && name.ends_with("_holdfast_run1"), "{name}");
-        assert_eq!(aside_name("orders", "20261120020000"), "orders_before_20261120020000");
+        let name = temporary_database_name(&"é".repeat(40), "run1");
+        assert!(name.len() <= MAX_IDENTIFIER_BYTES && name.ends_with("_holdfast_run1"), "{name}");
+        assert_eq!(previous_database_name("orders", "20261120020000"), "orders_before_20261120020000");
     }
 }

@@ -21,16 +21,16 @@ mod read;
 mod roles;
 mod snapshot;
 
-pub(crate) use names::{as_bytes, shown};
+pub(crate) use names::{text_as_bytes_sql, display_name};
 
 pub use ::facts::{
-    Database as DatabaseFacts, Extension, Grant, LocaleProvider, Role, Server as ServerFacts,
-    Setting,
+    DatabaseProperties as DatabaseFacts, InstalledExtension, DatabaseGrant, DatabaseLocaleProvider, ServerRole, ServerProperties as ServerFacts,
+    DatabaseSetting,
 };
 
-use crate::{Error, Kind, Server, TableRows, tools::Tools};
+use crate::{PostgresError, PostgresErrorKind, ConnectionConfig, TableCounts, tools::ClientTools};
 use bytes::Bytes;
-use fingerprint::Fingerprint;
+use fingerprint::DumpFingerprint;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -43,9 +43,9 @@ use tokio::{process::Command, sync::mpsc};
 
 /// What is dumped, and how.
 #[derive(Clone, Debug)]
-pub struct What {
+pub struct DumpOptions {
     /// The form of the file.
-    pub format: Format,
+    pub format: DumpFileFormat,
     /// Patterns of tables as `pg_dump --table` has them; empty for the whole database. Not for CSV.
     pub tables: Vec<String>,
     /// Connections that read data at once, in the custom format. One more holds the snapshot.
@@ -58,7 +58,7 @@ pub struct What {
 
 /// The form of a dump.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum DumpFileFormat {
     /// `pg_dump -Fc`, for `pg_restore`.
     Custom {
         /// zlib's level of the data inside; none leaves it to whoever packs the file.
@@ -67,12 +67,12 @@ pub enum Format {
     /// SQL, for `psql`.
     Plain,
     /// One table or query.
-    Csv(CsvOf),
+    Csv(CsvSource),
 }
 
 /// What a CSV file holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CsvOf {
+pub enum CsvSource {
     /// A table or view, named as SQL does.
     Table(String),
     /// What a `SELECT` gives.
@@ -81,7 +81,7 @@ pub enum CsvOf {
 
 /// What was dumped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Dumped {
+pub struct DumpSummary {
     /// Everything that was committed by then is in it.
     pub data_time: Timestamp,
     /// Where it comes from.
@@ -89,11 +89,11 @@ pub struct Dumped {
     /// Version of the `pg_dump` that was used: `15.18`.
     pub client: String,
     /// Extensions of the database.
-    pub extensions: Vec<Extension>,
+    pub extensions: Vec<InstalledExtension>,
     /// The server's roles, without passwords.
-    pub roles: Vec<Role>,
+    pub roles: Vec<ServerRole>,
     /// Rows of each table at the snapshot, in the order of the file.
-    pub tables: Vec<TableRows>,
+    pub tables: Vec<TableCounts>,
     /// How many large objects it holds.
     pub large_objects: u64,
     /// SHA-256 of what was dumped, without when and how: the same for two dumps of a database on one server in which
@@ -105,14 +105,14 @@ pub struct Dumped {
 ///
 /// # Errors
 /// As connecting fails, or [`Kind::Tool`] when every `pg_dump` here is older than the server.
-pub async fn look(server: &Server, database: &str) -> Result<ServerFacts, Error> {
+pub async fn probe_server(server: &ConnectionConfig, database: &str) -> Result<ServerFacts, PostgresError> {
     let session = server.connect(database).await?;
-    Tools::find(server, session.version_num)?;
-    facts::facts(&session).await
+    ClientTools::find_for_server(server, session.version_num)?;
+    facts::query_server_properties(&session).await
 }
 
 /// How often it is begun afresh because a table was changed at the wrong moment.
-const ATTEMPTS: u32 = 5;
+const MAX_START_ATTEMPTS: u32 = 5;
 
 /// Dumps a database into `out` in pieces of up to 256 KiB. The empty piece, the mark of a clean end, is sent when all was
 /// proven to be there: every row that the server says it sent, the snapshot alive to the end, `pg_dump` content.
@@ -120,45 +120,45 @@ const ATTEMPTS: u32 = 5;
 /// # Errors
 /// In every way that servers, tools and connections fail; then `out` closes without its mark. [`Kind::Busy`] when a lock
 /// is not had within the time; [`Kind::Lost`] also when the receiver is gone. No `pg_dump` stays behind.
-pub async fn dump(
-    server: &Server,
+pub async fn dump_database(
+    server: &ConnectionConfig,
     database: &str,
-    what: &What,
+    what: &DumpOptions,
     out: mpsc::Sender<io::Result<Bytes>>,
-) -> Result<Dumped, Error> {
+) -> Result<DumpSummary, PostgresError> {
     let watched = out.clone();
     tokio::select! {
         biased;
-        dumped = run(server, database, what, out) => dumped,
-        () = watched.closed() => Err(emit::gone()),
+        dumped = run_dump(server, database, what, out) => dumped,
+        () = watched.closed() => Err(emit::receiver_closed_error()),
     }
-    .map_err(|e| Error { doing: format!("dump {database}: {}", e.doing), ..e })
+    .map_err(|e| PostgresError { doing: format!("dump {database}: {}", e.doing), ..e })
 }
 
-async fn run(
-    server: &Server,
+async fn run_dump(
+    server: &ConnectionConfig,
     database: &str,
-    what: &What,
+    what: &DumpOptions,
     out: mpsc::Sender<io::Result<Bytes>>,
-) -> Result<Dumped, Error> {
+) -> Result<DumpSummary, PostgresError> {
     let session = server.connect(database).await?;
-    let tools = Tools::find(server, session.version_num)?;
-    let facts = facts::facts(&session).await?;
+    let tools = ClientTools::find_for_server(server, session.version_num)?;
+    let facts = facts::query_server_properties(&session).await?;
     drop(session);
-    let job = Job { server, database, tools: &tools, tables: &what.tables };
+    let job = DumpSource { server, database, tools: &tools, tables: &what.tables };
     let data = async {
-        let data = data(&job, what, &out).await?;
-        let extensions = facts::extensions(&data.leader.session).await?;
-        data.leader.end().await?;
+        let data = dump_data(&job, what, &out).await?;
+        let extensions = facts::list_extensions(&data.snapshot_session.session).await?;
+        data.snapshot_session.commit_and_check().await?;
         Ok((data, extensions))
     };
-    let roles = async { roles::roles(&server.connect(database).await?).await };
+    let roles = async { roles::read_roles(&server.connect(database).await?).await };
     let ((data, extensions), roles) = tokio::try_join!(data, roles)?;
-    out.send(Ok(Bytes::new())).await.map_err(|_| emit::gone())?;
-    Ok(Dumped {
-        data_time: data.leader.data_time,
+    out.send(Ok(Bytes::new())).await.map_err(|_| emit::receiver_closed_error())?;
+    Ok(DumpSummary {
+        data_time: data.snapshot_session.data_time,
         client: tools.version.clone(),
-        fingerprint: data.fingerprint.map(|f| f.end(&facts, &extensions, &roles)),
+        fingerprint: data.fingerprint.map(|f| f.finish(&facts, &extensions, &roles)),
         server: facts,
         extensions,
         roles,
@@ -168,75 +168,75 @@ async fn run(
 }
 
 /// What every format comes to.
-struct Data {
-    leader: snapshot::Leader,
-    tables: Vec<TableRows>,
+struct DumpedData {
+    snapshot_session: snapshot::SnapshotSession,
+    tables: Vec<TableCounts>,
     large_objects: u64,
-    fingerprint: Option<Fingerprint>,
+    fingerprint: Option<DumpFingerprint>,
 }
 
-async fn data(
-    job: &Job<'_>,
-    what: &What,
+async fn dump_data(
+    job: &DumpSource<'_>,
+    what: &DumpOptions,
     out: &mpsc::Sender<io::Result<Bytes>>,
-) -> Result<Data, Error> {
+) -> Result<DumpedData, PostgresError> {
     match &what.format {
-        Format::Custom { zlib } => {
+        DumpFileFormat::Custom { zlib } => {
             let head =
-                begin(what.lock_wait, async |wait| custom::head(job, *zlib, wait).await).await?;
+                retry_while_busy(what.lock_wait, async |wait| custom::prepare_archive(job, *zlib, wait).await).await?;
             if head.is_nameable() {
-                return custom::archive(job, head, *zlib, what, out.clone()).await;
+                return custom::write_archive(job, head, *zlib, what, out.clone()).await;
             }
-            let leader = head.into_leader();
-            let patience = failure::Patience::new(what.lock_wait);
-            let mut data = match passed::pass(job, &leader, *zlib, what, out).await {
-                Ok(counted) => counted.with(leader),
-                Err(e) => return Err(failure::explained(job, &leader, patience, e).await),
+            let leader = head.into_snapshot_session();
+            let patience = failure::LockWaitDeadline::new(what.lock_wait);
+            let mut data = match passed::stream_pg_dump(job, &leader, *zlib, what, out).await {
+                Ok(counted) => counted.into_dumped_data(leader),
+                Err(e) => return Err(failure::explain_failure(job, &leader, patience, e).await),
             };
-            data.large_objects = large_objects(job, &data.leader).await?;
+            data.large_objects = count_large_objects(job, &data.snapshot_session).await?;
             Ok(data)
         }
-        Format::Plain => {
-            let begun = begin(what.lock_wait, async |wait| plain::begin(job, wait).await).await?;
-            let fingerprint = what.fingerprint.then(Fingerprint::default);
-            let (leader, tables, fingerprint) = plain::pass(job, begun, fingerprint, out).await?;
-            let large_objects = large_objects(job, &leader).await?;
-            Ok(Data { leader, tables, large_objects, fingerprint })
+        DumpFileFormat::Plain => {
+            let begun = retry_while_busy(what.lock_wait, async |wait| plain::start_plain_dump(job, wait).await).await?;
+            let fingerprint = what.fingerprint.then(DumpFingerprint::default);
+            let (leader, tables, fingerprint) = plain::stream_plain_dump(job, begun, fingerprint, out).await?;
+            let large_objects = count_large_objects(job, &leader).await?;
+            Ok(DumpedData { snapshot_session: leader, tables, large_objects, fingerprint })
         }
-        Format::Csv(of) => {
-            let session = snapshot::settled(job.server, job.database).await?;
-            let wait = format!("SET lock_timeout = {}", millis(what.lock_wait));
+        DumpFileFormat::Csv(of) => {
+            let session = snapshot::connect_configured(job.server, job.database).await?;
+            let wait = format!("SET lock_timeout = {}", to_pg_millis(what.lock_wait));
             let wait = session.batch_execute(&wait).await;
-            wait.map_err(|e| Error::from_pg("set up a connection", &e))?;
-            let leader = snapshot::Leader::begin(session).await?;
-            let rows = csv::csv(&leader, of, out).await?;
-            Ok(Data { leader, tables: vec![rows], large_objects: 0, fingerprint: None })
+            wait.map_err(|e| PostgresError::from_pg("set up a connection", &e))?;
+            let leader = snapshot::SnapshotSession::export_snapshot(session).await?;
+            let rows = csv::dump_csv(&leader, of, out).await?;
+            Ok(DumpedData { snapshot_session: leader, tables: vec![rows], large_objects: 0, fingerprint: None })
         }
     }
 }
 
 /// The large objects that `pg_dump` takes along: all of them, or none when it takes chosen tables.
-async fn large_objects(job: &Job<'_>, leader: &snapshot::Leader) -> Result<u64, Error> {
+async fn count_large_objects(job: &DumpSource<'_>, leader: &snapshot::SnapshotSession) -> Result<u64, PostgresError> {
     if !job.tables.is_empty() {
         return Ok(0);
     }
     let sql = "SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata";
     let row = leader.session.query_one(sql, &[]).await;
     let count: Result<i64, _> = row.and_then(|row| row.try_get(0));
-    count.map(i64::unsigned_abs).map_err(|e| Error::from_pg("count the large objects", &e))
+    count.map(i64::unsigned_abs).map_err(|e| PostgresError::from_pg("count the large objects", &e))
 }
 
 /// Begins, and begins afresh while a table is being changed and there is time to wait; nothing was sent before.
-async fn begin<T>(
+async fn retry_while_busy<T>(
     lock_wait: Duration,
-    mut once: impl AsyncFnMut(Duration) -> Result<T, Error>,
-) -> Result<T, Error> {
+    mut once: impl AsyncFnMut(Duration) -> Result<T, PostgresError>,
+) -> Result<T, PostgresError> {
     let started = Instant::now();
     for attempt in 1.. {
         let left = lock_wait.saturating_sub(started.elapsed());
         match once(left.max(Duration::from_millis(100))).await {
             Err(e)
-                if e.kind == Kind::Busy && attempt < ATTEMPTS && started.elapsed() < lock_wait =>
+                if e.kind == PostgresErrorKind::Busy && attempt < MAX_START_ATTEMPTS && started.elapsed() < lock_wait =>
             {
                 tracing::info!(attempt, error = %e, "begin afresh: {e}");
                 tokio::time::sleep(Duration::from_millis(200) * attempt).await;
@@ -247,14 +247,14 @@ async fn begin<T>(
     unreachable!("the last attempt returns")
 }
 
-fn millis(time: Duration) -> u64 {
+fn to_pg_millis(time: Duration) -> u64 {
     // PostgreSQL's largest: about 24 days.
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX).min(i32::MAX as u64)
 }
 
 /// Adds the rows of a table. Partitions that are loaded through the root of their tree count as the root.
-fn add(
-    tables: &mut Vec<TableRows>,
+fn add_row_count(
+    tables: &mut Vec<TableCounts>,
     places: &mut HashMap<String, usize>,
     name: &str,
     rows: u64,
@@ -262,7 +262,7 @@ fn add(
 ) {
     let place = *places.entry(name.to_owned()).or_insert(tables.len());
     if place == tables.len() {
-        tables.push(TableRows { name: name.to_owned(), rows: 0, bytes: 0 });
+        tables.push(TableCounts { name: name.to_owned(), rows: 0, bytes: 0 });
     }
     tables[place].rows += rows;
     tables[place].bytes += bytes;
@@ -270,37 +270,37 @@ fn add(
 
 /// A shell, and the address space of a `pg_dump` that writes the head of an archive only: more than definitions need, unless
 /// there are very many.
-const SHELL: &str = "/bin/sh";
-const HEAD_MEMORY_KIB: u32 = 320 << 10;
+const SHELL_PATH: &str = "/bin/sh";
+const MAX_HEAD_MEMORY_KIB: u32 = 320 << 10;
 
 /// What every format needs.
-struct Job<'a> {
-    server: &'a Server,
+struct DumpSource<'a> {
+    server: &'a ConnectionConfig,
     database: &'a str,
-    tools: &'a Tools,
+    tools: &'a ClientTools,
     tables: &'a [String],
 }
 
-impl Job<'_> {
+impl DumpSource<'_> {
     /// A `pg_dump` on this snapshot.
-    fn pg_dump(&self, snapshot: &str, lock_wait: Duration) -> Command {
-        let command = self.server.command(&self.tools.pg_dump, self.database);
+    fn pg_dump_command(&self, snapshot: &str, lock_wait: Duration) -> Command {
+        let command = self.server.client_command(&self.tools.pg_dump, self.database);
         self.with_arguments(command, snapshot, lock_wait)
     }
 
     /// As [`Self::pg_dump`], in bounded memory. It ends when it is to read a row that does not fit; by then it has written
     /// its head.
-    fn bounded_pg_dump(&self, snapshot: &str, lock_wait: Duration) -> Command {
+    fn bounded_pg_dump_command(&self, snapshot: &str, lock_wait: Duration) -> Command {
         let program = &self.tools.pg_dump;
-        let mut command = self.server.command(Path::new(SHELL), self.database);
-        command.args(["-c", "ulimit -v \"$0\"; exec \"$@\"", &HEAD_MEMORY_KIB.to_string()]);
+        let mut command = self.server.client_command(Path::new(SHELL_PATH), self.database);
+        command.args(["-c", "ulimit -v \"$0\"; exec \"$@\"", &MAX_HEAD_MEMORY_KIB.to_string()]);
         command.arg(program);
         self.with_arguments(command, snapshot, lock_wait)
     }
 
     fn with_arguments(&self, mut command: Command, snapshot: &str, lock_wait: Duration) -> Command {
         command.args(["--no-password", "--snapshot", snapshot]);
-        command.arg(format!("--lock-wait-timeout={}", millis(lock_wait)));
+        command.arg(format!("--lock-wait-timeout={}", to_pg_millis(lock_wait)));
         for table in self.tables {
             command.arg(format!("--table={table}"));
         }

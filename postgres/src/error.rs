@@ -5,20 +5,20 @@ use tokio_postgres::error::DbError;
 
 /// Why something with PostgreSQL did not work. None of its texts holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Error {
+pub struct PostgresError {
     /// What was being done: verb and object, `dump orders`.
     pub doing: String,
     /// Why it failed, in the words of the server or the tool where there are any.
     pub why: String,
     /// What to do about it; may be empty.
-    pub mend: String,
+    pub hint: String,
     /// What a caller can decide by.
-    pub kind: Kind,
+    pub kind: PostgresErrorKind,
 }
 
 /// Sorts of failure, by what a caller does about them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum PostgresErrorKind {
     /// The server can't be reached, or does not let us in.
     Connection,
     /// A connection, a tool or the other end of a stream went away in the middle.
@@ -35,54 +35,54 @@ pub enum Kind {
     Disk,
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for PostgresError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { doing, why, mend, .. } = self;
+        let Self { doing, why, hint: mend, .. } = self;
         write!(f, "{doing}: {why}")?;
         if mend.is_empty() { Ok(()) } else { write!(f, "; {mend}") }
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for PostgresError {}
 
-impl Error {
+impl PostgresError {
     /// An error in its four parts.
     pub fn new(
-        kind: Kind,
+        kind: PostgresErrorKind,
         doing: impl Into<String>,
         why: impl Into<String>,
         mend: impl Into<String>,
     ) -> Self {
-        Self { doing: doing.into(), why: why.into(), mend: mend.into(), kind }
+        Self { doing: doing.into(), why: why.into(), hint: mend.into(), kind }
     }
 
     /// What the server or the connection to it answered.
     pub fn from_pg(doing: impl Into<String>, e: &tokio_postgres::Error) -> Self {
         let Some(db) = e.as_db_error() else {
             let (kind, mend) = if e.is_closed() || is_io(e) {
-                (Kind::Lost, "see the server's log; the next run starts afresh")
+                (PostgresErrorKind::Lost, "see the server's log; the next run starts afresh")
             } else {
-                (Kind::Data, "")
+                (PostgresErrorKind::Data, "")
             };
-            return Self::new(kind, doing, with_sources(e), mend);
+            return Self::new(kind, doing, error_chain(e), mend);
         };
-        let mut why = message(db);
+        let mut why = safe_message(db);
         if !may_hold_data(db) {
             for more in [db.detail(), db.hint()].into_iter().flatten() {
                 why.push_str(": ");
                 why.push_str(more);
             }
         }
-        let (kind, mend) = sort(db.code().code());
+        let (kind, mend) = kind_from_sqlstate(db.code().code());
         Self::new(kind, doing, why, mend)
     }
 
     /// A local pipe or file that did not work.
     pub fn from_io(doing: impl Into<String>, e: &io::Error) -> Self {
         let kind = match e.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Kind::Disk,
-            io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound => Kind::Tool,
-            _ => Kind::Lost,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => PostgresErrorKind::Disk,
+            io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound => PostgresErrorKind::Tool,
+            _ => PostgresErrorKind::Lost,
         };
         Self::new(kind, doing, e.to_string(), "")
     }
@@ -97,14 +97,14 @@ fn may_hold_data(db: &DbError) -> bool {
 
 /// What may be shown of an error: the server's words where they can't hold data, else its code and the names of what it
 /// is about.
-pub(crate) fn message(db: &DbError) -> String {
-    if may_hold_data(db) { by_code(db) } else { db.message().to_owned() }
+pub(crate) fn safe_message(db: &DbError) -> String {
+    if may_hold_data(db) { describe_by_sqlstate(db) } else { db.message().to_owned() }
 }
 
 /// An error by its code and the names of what it is about, whatever language the server speaks.
-pub(crate) fn by_code(db: &DbError) -> String {
+pub(crate) fn describe_by_sqlstate(db: &DbError) -> String {
     let code = db.code().code();
-    let mut text = match condition(code) {
+    let mut text = match describe_sqlstate(code) {
         Some(condition) => format!("{condition} (SQLSTATE {code})"),
         None => format!("SQLSTATE {code}"),
     };
@@ -123,7 +123,7 @@ pub(crate) fn by_code(db: &DbError) -> String {
 }
 
 /// The usual codes in words.
-fn condition(code: &str) -> Option<&'static str> {
+fn describe_sqlstate(code: &str) -> Option<&'static str> {
     Some(match code {
         "0A000" => "not supported there",
         "22001" => "a text that is too long",
@@ -155,26 +155,26 @@ fn condition(code: &str) -> Option<&'static str> {
 }
 
 /// What a code of <https://www.postgresql.org/docs/current/errcodes-appendix.html> means to us.
-fn sort(code: &str) -> (Kind, &'static str) {
+fn kind_from_sqlstate(code: &str) -> (PostgresErrorKind, &'static str) {
     match code {
         "57P01" | "57P02" | "57P03" | "57P05" => {
-            (Kind::Lost, "see the server's log for who ended it")
+            (PostgresErrorKind::Lost, "see the server's log for who ended it")
         }
-        "55P03" => (Kind::Busy, "run again when whoever holds the lock is done"),
+        "55P03" => (PostgresErrorKind::Busy, "run again when whoever holds the lock is done"),
         "40001" => (
-            Kind::Busy,
+            PostgresErrorKind::Busy,
             "the replica removed rows that were still read: set hot_standby_feedback or a longer \
              max_standby_streaming_delay, or read from the primary",
         ),
         "28000" | "28P01" | "3D000" | "53300" => {
-            (Kind::Connection, "check user, password, database and pg_hba.conf")
+            (PostgresErrorKind::Connection, "check user, password, database and pg_hba.conf")
         }
-        "42501" => (Kind::Refused, "grant it to the role that dumps, e.g. by pg_read_all_data"),
-        "53100" => (Kind::Disk, "make room on the server's disk"),
-        "53200" => (Kind::Refused, "raise max_locks_per_transaction if the detail says so"),
-        _ if code.starts_with("08") => (Kind::Lost, "see the server's log"),
-        _ if code.starts_with("22") || code.starts_with("XX") => (Kind::Data, ""),
-        _ => (Kind::Refused, ""),
+        "42501" => (PostgresErrorKind::Refused, "grant it to the role that dumps, e.g. by pg_read_all_data"),
+        "53100" => (PostgresErrorKind::Disk, "make room on the server's disk"),
+        "53200" => (PostgresErrorKind::Refused, "raise max_locks_per_transaction if the detail says so"),
+        _ if code.starts_with("08") => (PostgresErrorKind::Lost, "see the server's log"),
+        _ if code.starts_with("22") || code.starts_with("XX") => (PostgresErrorKind::Data, ""),
+        _ => (PostgresErrorKind::Refused, ""),
     }
 }
 
@@ -182,7 +182,7 @@ fn is_io(e: &tokio_postgres::Error) -> bool {
     std::error::Error::source(e).is_some_and(<dyn std::error::Error>::is::<io::Error>)
 }
 
-fn with_sources(e: &dyn std::error::Error) -> String {
+fn error_chain(e: &dyn std::error::Error) -> String {
     let mut text = e.to_string();
     let mut next = e.source();
     while let Some(source) = next {

@@ -19,14 +19,14 @@ pub mod server;
 pub mod toc;
 pub mod tools;
 
-pub use error::{Error, Kind};
-pub use server::{Server, Session, Tls};
+pub use error::{PostgresError, PostgresErrorKind};
+pub use server::{ConnectionConfig, PgConnection, TlsMode};
 
 use serde::{Deserialize, Serialize};
 
 /// How many rows of a table there are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TableRows {
+pub struct TableCounts {
     /// The table as SQL names it: `public.orders`, `public."Odd Name"`.
     pub name: String,
     /// Its rows: a table's own (`FROM ONLY`), and for a partitioned table those of its partitions.
@@ -36,12 +36,12 @@ pub struct TableRows {
 }
 
 /// An identifier as SQL needs it: always in double quotes.
-pub fn quoted(name: &str) -> String {
+pub fn quote_ident(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// A string as SQL needs it, whatever `standard_conforming_strings` says.
-pub fn literal(text: &str) -> String {
+pub fn quote_literal(text: &str) -> String {
     let doubled = text.replace('\'', "''");
     if doubled.contains('\\') {
         format!(" E'{}'", doubled.replace('\\', "\\\\"))

@@ -3,12 +3,12 @@
 //! <https://www.postgresql.org/docs/current/libpq-pgpass.html> and
 //! <https://www.postgresql.org/docs/current/libpq-pgservice.html>
 
-use crate::Tls;
+use crate::TlsMode;
 use secrecy::SecretString;
 
 /// A server as a section of `pg_service.conf` names it.
 #[derive(Clone, Debug, Default)]
-pub struct Service {
+pub struct ConnectionService {
     /// Host.
     pub host: Option<String>,
     /// Port.
@@ -18,14 +18,14 @@ pub struct Service {
     /// Password.
     pub password: Option<SecretString>,
     /// `sslmode`.
-    pub tls: Option<Tls>,
+    pub tls: Option<TlsMode>,
     /// `sslrootcert`.
     pub ca: Option<String>,
 }
 
 /// The section of this name; none where the text has none.
-pub fn service(text: &str, name: &str) -> Option<Service> {
-    let mut found: Option<Service> = None;
+pub fn find_service(text: &str, name: &str) -> Option<ConnectionService> {
+    let mut found: Option<ConnectionService> = None;
     let mut inside = false;
     for line in text.lines().map(str::trim) {
         if let Some(section) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
@@ -45,7 +45,7 @@ pub fn service(text: &str, name: &str) -> Option<Service> {
             "port" => service.port = value.trim().parse().ok(),
             "user" => service.user = text(),
             "password" => service.password = Some(value.trim().into()),
-            "sslmode" => service.tls = sslmode(value.trim()),
+            "sslmode" => service.tls = parse_sslmode(value.trim()),
             "sslrootcert" => service.ca = text(),
             _ => {}
         }
@@ -54,19 +54,19 @@ pub fn service(text: &str, name: &str) -> Option<Service> {
 }
 
 /// A mode by libpq's word for it. `verify-ca` is what `require` is with a CA file.
-fn sslmode(word: &str) -> Option<Tls> {
+fn parse_sslmode(word: &str) -> Option<TlsMode> {
     match word {
-        "disable" => Some(Tls::Disable),
-        "allow" | "prefer" => Some(Tls::Prefer),
-        "require" | "verify-ca" => Some(Tls::Require),
-        "verify-full" => Some(Tls::VerifyFull),
+        "disable" => Some(TlsMode::Disable),
+        "allow" | "prefer" => Some(TlsMode::Prefer),
+        "require" | "verify-ca" => Some(TlsMode::Require),
+        "verify-full" => Some(TlsMode::VerifyFull),
         _ => None,
     }
 }
 
 /// The password of the first line of `.pgpass` that is for this server and user, and for one of the databases: a role has one
 /// password for all of them.
-pub fn password(
+pub fn find_password(
     text: &str,
     host: &str,
     port: u16,
@@ -77,7 +77,7 @@ pub fn password(
     let host = if host.starts_with('/') { "localhost" } else { host };
     let (port, any) = (port.to_string(), |field: &str| field == "*");
     text.lines().filter(|l| !l.starts_with('#')).find_map(|line| {
-        let fields = fields(line);
+        let fields = split_fields(line);
         let [for_host, for_port, for_database, for_user, password] = &fields[..] else {
             return None;
         };
@@ -90,7 +90,7 @@ pub fn password(
 }
 
 /// The five fields of a line; the last one may hold colons. A backslash takes the character after it as it is.
-fn fields(line: &str) -> Vec<String> {
+fn split_fields(line: &str) -> Vec<String> {
     let mut all = vec![String::new()];
     let mut characters = line.trim_end_matches(['\r', '\n']).chars();
     while let Some(c) = characters.next() {
@@ -116,24 +116,24 @@ mod tests {
             *:*:*:app:last\nlocalhost:*:*:me:socket\nbroken:line\n";
         let databases = ["orders".to_owned()];
         let of = |host: &str, port, user: &str| {
-            password(file, host, port, &databases, user).map(|p| p.expose_secret().to_owned())
+            find_password(file, host, port, &databases, user).map(|p| p.expose_secret().to_owned())
         };
         assert_eq!(of("db.example.com", 5432, "app").as_deref(), Some("pa:ss\\:word"));
         assert_eq!(of("db.example.com", 5433, "app").as_deref(), Some("last"));
         assert_eq!(of("/var/run/postgresql", 5432, "me").as_deref(), Some("socket"));
         assert_eq!(of("db.example.com", 5432, "eve"), None);
-        assert!(password(file, "db.example.com", 5432, &["shop".to_owned()], "app").is_some());
+        assert!(find_password(file, "db.example.com", 5432, &["shop".to_owned()], "app").is_some());
     }
 
     #[test]
     fn a_service_is_its_section_and_no_other() {
         let file = "# services\n[shop]\nhost = db.example.com\nport=6432\nuser=app\npassword=p=w\nsslmode=verify-full\n\
             sslrootcert=/ca.pem\ndbname=orders\n\n[other]\nhost=other\n";
-        let shop = service(file, "shop").expect("it is there");
+        let shop = find_service(file, "shop").expect("it is there");
         assert_eq!((shop.host.as_deref(), shop.port), (Some("db.example.com"), Some(6432)));
         assert_eq!(shop.password.as_ref().map(secrecy::ExposeSecret::expose_secret), Some("p=w"));
-        assert_eq!((shop.tls, shop.ca.as_deref()), (Some(Tls::VerifyFull), Some("/ca.pem")));
-        assert!(service(file, "nothing").is_none());
+        assert_eq!((shop.tls, shop.ca.as_deref()), (Some(TlsMode::VerifyFull), Some("/ca.pem")));
+        assert!(find_service(file, "nothing").is_none());
         assert!(!format!("{shop:?}").contains("p=w"));
     }
 }

@@ -3,15 +3,15 @@
 //! It belongs to a connection and is gone with it: no file is left after a crash, and keepalives on the session end
 //! a dead host's lease within two minutes. It is held in the database that the session is connected to.
 
-use crate::{Error, Kind, Session};
+use crate::{PostgresError, PostgresErrorKind, PgConnection};
 
 /// What the lock's number is made from, so that it meets no other program's.
-const OURS: &str = "holdfast:";
+const LOCK_NAMESPACE: &str = "holdfast:";
 
 /// A lease, as long as its session lives.
 #[derive(Debug)]
-pub struct Lease<'a> {
-    session: &'a Session,
+pub struct AdvisoryLock<'a> {
+    session: &'a PgConnection,
     name: String,
 }
 
@@ -19,12 +19,12 @@ pub struct Lease<'a> {
 ///
 /// # Errors
 /// [`Kind::Busy`] names who has it and since when.
-pub async fn lock<'a>(session: &'a Session, name: &str) -> Result<Lease<'a>, Error> {
-    let failed = |e| Error::from_pg(format!("take the lease of {name}"), &e);
+pub async fn try_advisory_lock<'a>(session: &'a PgConnection, name: &str) -> Result<AdvisoryLock<'a>, PostgresError> {
+    let failed = |e| PostgresError::from_pg(format!("take the lease of {name}"), &e);
     let key = format!("{OURS}{name}");
     let sql = "SELECT pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended($1, 0))";
     if session.query_one(sql, &[&key]).await.map_err(failed)?.get(0) {
-        return Ok(Lease { session, name: name.to_owned() });
+        return Ok(AdvisoryLock { session, name: name.to_owned() });
     }
     let sql = "SELECT coalesce(nullif(a.application_name, ''), 'a program without a name'),
             a.usename::text, coalesce(host(a.client_addr), 'a local socket'), a.pid,
@@ -51,35 +51,35 @@ pub async fn lock<'a>(session: &'a Session, name: &str) -> Result<Lease<'a>, Err
         },
     );
     let mend = "wait for that run, or end it if it hangs: SELECT pg_terminate_backend(its backend)";
-    Err(Error::new(Kind::Busy, format!("take the lease of {name}"), why, mend))
+    Err(PostgresError::new(PostgresErrorKind::Busy, format!("take the lease of {name}"), why, mend))
 }
 
-impl Lease<'_> {
+impl AdvisoryLock<'_> {
     /// Asks the server whether the lease is still ours. To be asked right before what only its owner may do.
     ///
     /// # Errors
     /// [`Kind::Lost`] when it is not, or the connection is gone: another run may have begun.
-    pub async fn held(&self) -> Result<(), Error> {
+    pub async fn ensure_held(&self) -> Result<(), PostgresError> {
         let doing = format!("hold the lease of {}", self.name);
         let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l, pg_catalog.hashtextextended($1, 0) h
             WHERE l.locktype = 'advisory' AND l.granted AND l.pid = pg_backend_pid() AND l.objsubid = 1
               AND l.classid = ((h >> 32) & 4294967295)::oid AND l.objid = (h & 4294967295)::oid)";
         let key = format!("{OURS}{}", self.name);
         let row = self.session.query_one(sql, &[&key]).await;
-        let held = row.map_err(|e| Error { kind: Kind::Lost, ..Error::from_pg(&doing, &e) })?;
+        let held = row.map_err(|e| PostgresError { kind: PostgresErrorKind::Lost, ..PostgresError::from_pg(&doing, &e) })?;
         if held.get(0) {
             return Ok(());
         }
         let mend = "run again; what this run wrote does not count";
-        Err(Error::new(Kind::Lost, doing, "it is no longer ours", mend))
+        Err(PostgresError::new(PostgresErrorKind::Lost, doing, "it is no longer ours", mend))
     }
 
     /// Gives it back before the session ends.
-    pub async fn release(self) -> Result<(), Error> {
+    pub async fn release(self) -> Result<(), PostgresError> {
         let sql = "SELECT pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended($1, 0))";
         let key = format!("{OURS}{}", self.name);
         let doing = || format!("give back the lease of {}", self.name);
-        self.session.query_one(sql, &[&key]).await.map_err(|e| Error::from_pg(doing(), &e))?;
+        self.session.query_one(sql, &[&key]).await.map_err(|e| PostgresError::from_pg(doing(), &e))?;
         Ok(())
     }
 }

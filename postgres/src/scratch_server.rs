@@ -6,8 +6,8 @@
 //! nobody holds.
 
 use crate::{
-    Error, Kind, Server, Tls,
-    tools::{self, Programs},
+    PostgresError, PostgresErrorKind, ConnectionConfig, TlsMode,
+    tools::{self, ServerPrograms},
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use std::{
@@ -25,19 +25,19 @@ use tokio::{
 };
 
 /// What the names of the folders begin with.
-const PREFIX: &str = "holdfast-scratch-";
+const DIR_PREFIX: &str = "holdfast-scratch-";
 
 /// Its superuser.
-const ADMIN: &str = "holdfast_scratch";
+const ADMIN_ROLE: &str = "holdfast_scratch";
 
 /// Time for `initdb` and the start.
-const START: Duration = Duration::from_mins(2);
+const START_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// The longest path of a Unix socket, with the zero at its end.
-const SOCKET_PATH: usize = 108;
+const MAX_SOCKET_PATH_BYTES: usize = 108;
 
 /// Nobody's data: nothing is flushed, archived or sent. No subscription in a dump can start a worker.
-const SETTINGS: &str = "
+const POSTGRESQL_CONF: &str = "
 listen_addresses = ''
 port = 5432
 fsync = off
@@ -57,7 +57,7 @@ log_min_error_statement = panic
 ";
 
 /// Makes, starts and keeps the server; says `ready`, or why not.
-const KEEPER: &str = r#"
+const KEEPER_SCRIPT: &str = r#"
 set -u
 bin=$1 dir=$2 admin=$3
 pid=
@@ -89,7 +89,7 @@ read -r _
 /// A running server.
 #[derive(Debug)]
 pub struct ScratchServer {
-    server: Server,
+    server: ConnectionConfig,
     keeper: Child,
     /// Of its folder: shows others that its run lives.
     _lock: File,
@@ -101,26 +101,26 @@ impl ScratchServer {
     ///
     /// # Errors
     /// [`Kind::Tool`]: no fitting server is installed here, or it does not start.
-    pub async fn start(version_num: u32, folder: &Path) -> Result<Self, Error> {
+    pub async fn start(version_num: u32, folder: &Path) -> Result<Self, PostgresError> {
         let programs = tools::server_programs(version_num)?;
         let failed = |e: &io::Error| {
             let doing = format!("make a folder for a scratch server in {}", folder.display());
-            Error { kind: Kind::Disk, ..Error::from_io(doing, e) }
+            PostgresError { kind: PostgresErrorKind::Disk, ..PostgresError::from_io(doing, e) }
         };
-        let who = owner();
-        sweep(folder, who.map(|(uid, _)| uid));
-        let (dir, lock) = make(folder).map_err(|e| failed(&e))?;
-        if dir.as_os_str().len() + "/.s.PGSQL.5432".len() >= SOCKET_PATH {
+        let who = unprivileged_ids();
+        remove_orphaned_dirs(folder, who.map(|(uid, _)| uid));
+        let (dir, lock) = create_locked_dir(folder).map_err(|e| failed(&e))?;
+        if dir.as_os_str().len() + "/.s.PGSQL.5432".len() >= MAX_SOCKET_PATH_BYTES {
             let _ = fs::remove_dir(&dir);
             let why = "its path is too long for a Unix socket";
             return Err(failed(&io::Error::new(io::ErrorKind::InvalidFilename, why)));
         }
         let password =
             super::database::random_password().map_err(|e| failed(&io::Error::other(e)))?;
-        furnish(&dir, &password, who).map_err(|e| failed(&e))?;
-        match keep(&programs, &dir, who).await {
+        write_config_files(&dir, &password, who).map_err(|e| failed(&e))?;
+        match spawn_keeper(&programs, &dir, who).await {
             Ok(keeper) => {
-                Ok(Self { server: reach(&programs, &dir, password), keeper, _lock: lock })
+                Ok(Self { server: build_admin_config(&programs, &dir, password), keeper, _lock: lock })
             }
             Err(e) => {
                 let _ = fs::remove_dir_all(&dir);
@@ -130,26 +130,26 @@ impl ScratchServer {
     }
 
     /// How its superuser reaches it.
-    pub fn server(&self) -> &Server {
+    pub fn admin_config(&self) -> &ConnectionConfig {
         &self.server
     }
 
     /// Stops it and removes its folder. Without this the same happens a little later, when the value is dropped.
     pub async fn stop(mut self) {
         drop(self.keeper.stdin.take());
-        let _ = timeout(START, self.keeper.wait()).await;
+        let _ = timeout(START_TIMEOUT, self.keeper.wait()).await;
         // Where its keeper may not remove what a folder of root's holds.
         let _ = fs::remove_dir_all(&self.server.host);
     }
 }
 
-fn reach(programs: &Programs, dir: &Path, password: SecretString) -> Server {
-    Server {
+fn build_admin_config(programs: &ServerPrograms, dir: &Path, password: SecretString) -> ConnectionConfig {
+    ConnectionConfig {
         host: dir.to_string_lossy().into_owned(),
         port: 5432,
-        user: ADMIN.into(),
+        user: ADMIN_ROLE.into(),
         password: Some(password),
-        tls: Tls::Disable,
+        tls: TlsMode::Disable,
         ca: None,
         application: "holdfast".into(),
         tool_dirs: vec![programs.folder.clone()],
@@ -158,7 +158,7 @@ fn reach(programs: &Programs, dir: &Path, password: SecretString) -> Server {
 
 /// Who runs the server when we are root, which PostgreSQL refuses: somebody who owns nothing else, and so not the user of
 /// other servers on this host.
-fn owner() -> Option<(u32, u32)> {
+fn unprivileged_ids() -> Option<(u32, u32)> {
     if !rustix::process::geteuid().is_root() {
         return None;
     }
@@ -173,9 +173,9 @@ fn owner() -> Option<(u32, u32)> {
 }
 
 /// A folder of its own, locked before anybody can take it for a dead run's.
-fn make(folder: &Path) -> io::Result<(PathBuf, File)> {
+fn create_locked_dir(folder: &Path) -> io::Result<(PathBuf, File)> {
     loop {
-        let dir = tempfile::Builder::new().prefix(PREFIX).tempdir_in(folder)?.keep();
+        let dir = tempfile::Builder::new().prefix(DIR_PREFIX).tempdir_in(folder)?.keep();
         let lock = File::open(&dir)?;
         match lock.try_lock() {
             Ok(()) if dir.exists() => return Ok((dir, lock)),
@@ -186,7 +186,7 @@ fn make(folder: &Path) -> io::Result<(PathBuf, File)> {
     }
 }
 
-fn furnish(dir: &Path, password: &SecretString, who: Option<(u32, u32)>) -> io::Result<()> {
+fn write_config_files(dir: &Path, password: &SecretString, who: Option<(u32, u32)>) -> io::Result<()> {
     let write = |name: &str, text: &str| {
         let path = dir.join(name);
         let mut file =
@@ -203,10 +203,10 @@ fn furnish(dir: &Path, password: &SecretString, who: Option<(u32, u32)>) -> io::
     who.map_or(Ok(()), |(uid, gid)| chown(dir, Some(uid), Some(gid)))
 }
 
-async fn keep(programs: &Programs, dir: &Path, who: Option<(u32, u32)>) -> Result<Child, Error> {
+async fn spawn_keeper(programs: &ServerPrograms, dir: &Path, who: Option<(u32, u32)>) -> Result<Child, PostgresError> {
     let doing = || format!("start a scratch server of PostgreSQL {}", programs.version);
     let mut command = Command::new("/bin/sh");
-    command.args(["-c", KEEPER, "holdfast-scratch"]).arg(&programs.folder).arg(dir).arg(ADMIN);
+    command.args(["-c", KEEPER_SCRIPT, "holdfast-scratch"]).arg(&programs.folder).arg(dir).arg(ADMIN_ROLE);
     command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("LC_ALL", "C");
     command.env("HOME", dir).current_dir("/");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -215,12 +215,12 @@ async fn keep(programs: &Programs, dir: &Path, who: Option<(u32, u32)>) -> Resul
     if let Some((uid, gid)) = who {
         command.uid(uid).gid(gid);
     }
-    let mut keeper = command.spawn().map_err(|e| Error::from_io(doing(), &e))?;
+    let mut keeper = command.spawn().map_err(|e| PostgresError::from_io(doing(), &e))?;
     let mut said = String::new();
     if let Some(mut out) = keeper.stdout.take() {
-        let read = timeout(START, out.read_to_string(&mut said)).await;
+        let read = timeout(START_TIMEOUT, out.read_to_string(&mut said)).await;
         if !matches!(read, Ok(Ok(_))) {
-            said = format!("it was not ready within {} s", START.as_secs());
+            said = format!("it was not ready within {} s", START_TIMEOUT.as_secs());
         }
     }
     if said.trim() == "ready" {
@@ -229,14 +229,14 @@ async fn keep(programs: &Programs, dir: &Path, who: Option<(u32, u32)>) -> Resul
     drop(keeper.stdin.take());
     let mend =
         "see what keeps it from starting, or name another server under `scratch:` in the policy";
-    Err(Error::new(Kind::Tool, doing(), said.trim(), mend))
+    Err(PostgresError::new(PostgresErrorKind::Tool, doing(), said.trim(), mend))
 }
 
 /// Removes the folders of runs that are dead.
-fn sweep(folder: &Path, who: Option<u32>) {
+fn remove_orphaned_dirs(folder: &Path, who: Option<u32>) {
     let us = rustix::process::geteuid().as_raw();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let named = entry.file_name().to_string_lossy().starts_with(PREFIX);
+        let named = entry.file_name().to_string_lossy().starts_with(DIR_PREFIX);
         let Ok(facts) = entry.path().symlink_metadata() else { continue };
         let ours = facts.is_dir() && (facts.uid() == us || Some(facts.uid()) == who);
         if !(named && ours) {

@@ -4,10 +4,10 @@ mod copy;
 mod tap;
 mod tls;
 
-pub(crate) use copy::Fault;
-pub(crate) use tap::BLOCK;
+pub(crate) use copy::CopyOutError;
+pub(crate) use tap::BLOCK_BYTES;
 
-use crate::{Error, Kind};
+use crate::{PostgresError, PostgresErrorKind};
 use secrecy::{ExposeSecret as _, SecretString};
 use socket2::{SockRef, TcpKeepalive};
 use std::{
@@ -16,7 +16,7 @@ use std::{
     process::Stdio,
     time::Duration,
 };
-use tap::{Tap, Wire};
+use tap::{CopyInterceptor, InterceptingStream};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
@@ -27,7 +27,7 @@ use tokio::{
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 /// Time to reach the server, encrypt and log in.
-const CONNECT: Duration = Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Both ends ask a silent other end after 30 s, then every 10 s, and give it up after 6 of those: a dead host's
 /// connections, and the leases that hang on them, are gone within two minutes.
@@ -36,7 +36,7 @@ const KEEPALIVE: (u64, u64, u32) = (30, 10, 6);
 /// What is set in each session of ours, whatever a role or a database begins with: no timeout ends it, and values are
 /// written and read in one form. `transform_null_equals` changes what a definition means, `array_nulls` and
 /// `IntervalStyle` what a row means that is read; a session that is read-only by default could restore nothing.
-const PINNED: [(&str, &str); 16] = [
+const SESSION_SETTINGS: [(&str, &str); 16] = [
     ("statement_timeout", "0"),
     ("lock_timeout", "0"),
     ("idle_in_transaction_session_timeout", "0"),
@@ -57,7 +57,7 @@ const PINNED: [(&str, &str); 16] = [
 
 /// How the connection to a server is protected; libpq's `sslmode` of the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tls {
+pub enum TlsMode {
     /// No TLS.
     Disable,
     /// TLS where the server offers it, and no check of who it is without a CA file.
@@ -70,7 +70,7 @@ pub enum Tls {
 
 /// How a server is reached.
 #[derive(Clone, Debug)]
-pub struct Server {
+pub struct ConnectionConfig {
     /// Host name, address, or the directory of a Unix socket.
     pub host: String,
     /// Port, 5432 usually.
@@ -80,7 +80,7 @@ pub struct Server {
     /// Its password or IAM token. Given to programs by environment only.
     pub password: Option<SecretString>,
     /// How the connection is protected. A Unix socket has no TLS.
-    pub tls: Tls,
+    pub tls: TlsMode,
     /// PEM file of the certificates that are trusted.
     pub ca: Option<PathBuf>,
     /// What `pg_stat_activity` shows as `application_name`; names the run when another finds its lease taken.
@@ -89,30 +89,30 @@ pub struct Server {
     pub tool_dirs: Vec<PathBuf>,
 }
 
-impl Server {
+impl ConnectionConfig {
     /// Connects and logs in. No timeout of the server's applies to the session.
     ///
     /// # Errors
     /// [`Kind::Connection`]: not reached, not who it should be, not let in.
-    pub async fn connect(&self, database: &str) -> Result<Session, Error> {
+    pub async fn connect(&self, database: &str) -> Result<PgConnection, PostgresError> {
         let doing = || format!("connect to {database} at {}:{}", self.host, self.port);
         let connecting = async {
             if self.is_local() {
                 let path = format!("{}/.s.PGSQL.{}", self.host, self.port);
-                let socket = UnixStream::connect(&path).await.map_err(|e| self.unreached(&e))?;
+                let socket = UnixStream::connect(&path).await.map_err(|e| self.connect_error(&e))?;
                 return self.log_in(database, socket).await;
             }
             let address = (self.host.as_str(), self.port);
-            let tcp = TcpStream::connect(address).await.map_err(|e| self.unreached(&e))?;
-            keep_alive(&tcp).map_err(|e| self.unreached(&e))?;
-            match tls::secure(self, tcp).await? {
-                tls::Secured::Plain(tcp) => self.log_in(database, tcp).await,
-                tls::Secured::Tls(stream) => self.log_in(database, stream).await,
+            let tcp = TcpStream::connect(address).await.map_err(|e| self.connect_error(&e))?;
+            enable_keepalive(&tcp).map_err(|e| self.connect_error(&e))?;
+            match tls::upgrade_to_tls(self, tcp).await? {
+                tls::MaybeTlsStream::Plain(tcp) => self.log_in(database, tcp).await,
+                tls::MaybeTlsStream::Tls(stream) => self.log_in(database, stream).await,
             }
         };
-        let why = format!("no answer within {} s", CONNECT.as_secs());
-        timeout(CONNECT, connecting).await.map_err(|_| {
-            Error::new(Kind::Connection, doing(), why, "check host, port and firewall")
+        let why = format!("no answer within {} s", CONNECT_TIMEOUT.as_secs());
+        timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| {
+            PostgresError::new(PostgresErrorKind::Connection, doing(), why, "check host, port and firewall")
         })?
     }
 
@@ -120,12 +120,12 @@ impl Server {
         self.host.starts_with('/')
     }
 
-    fn unreached(&self, e: &std::io::Error) -> Error {
+    fn connect_error(&self, e: &std::io::Error) -> PostgresError {
         let doing = format!("connect to {}:{}", self.host, self.port);
-        Error::new(Kind::Connection, doing, e.to_string(), "check host, port and firewall")
+        PostgresError::new(PostgresErrorKind::Connection, doing, e.to_string(), "check host, port and firewall")
     }
 
-    async fn log_in<S>(&self, database: &str, stream: S) -> Result<Session, Error>
+    async fn log_in<S>(&self, database: &str, stream: S) -> Result<PgConnection, PostgresError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -134,15 +134,15 @@ impl Server {
             // 0A000: the database's encoding can't be turned into UTF-8, in which all our sessions are.
             let (kind, mend) = match e.code().map(tokio_postgres::error::SqlState::code) {
                 Some("0A000") => (
-                    Kind::Refused,
+                    PostgresErrorKind::Refused,
                     Some(
                         "dump it by pg_dump itself, or move it into a database of the encoding UTF8",
                     ),
                 ),
-                _ => (Kind::Connection, None),
+                _ => (PostgresErrorKind::Connection, None),
             };
-            let error = Error::from_pg(doing(), e);
-            Error { kind, mend: mend.map_or(error.mend, str::to_owned), ..error }
+            let error = PostgresError::from_pg(doing(), e);
+            PostgresError { kind, hint: mend.map_or(error.hint, str::to_owned), ..error }
         };
         let mut config = tokio_postgres::Config::new();
         config.user(&self.user).dbname(database).application_name(&self.application);
@@ -150,8 +150,8 @@ impl Server {
         if let Some(password) = &self.password {
             config.password(password.expose_secret());
         }
-        let tap = Tap::default();
-        let wire = Wire::new(stream, tap.clone());
+        let tap = CopyInterceptor::default();
+        let wire = InterceptingStream::new(stream, tap.clone());
         let (client, connection) = config.connect_raw(wire, NoTls).await.map_err(|e| failed(&e))?;
         let task = tokio::spawn(async move {
             if let Err(e) = connection.await {
@@ -159,11 +159,11 @@ impl Server {
                 tracing::debug!(error = %e, "a connection to PostgreSQL ended: {e}");
             }
         });
-        let mut session = Session { client, tap, task, version_num: 0 };
+        let mut session = PgConnection { client, tap, task, version_num: 0 };
         self.refuse_pooler(&session).await?;
         let (idle, interval, count) = KEEPALIVE;
         let ours: Vec<String> =
-            PINNED.iter().map(|(name, value)| format!("('{name}', '{value}')")).collect();
+            SESSION_SETTINGS.iter().map(|(name, value)| format!("('{name}', '{value}')")).collect();
         let set = format!(
             "SELECT current_setting('server_version_num')::int4, count(set_config(name, value, false))
              FROM pg_catalog.pg_settings JOIN (VALUES {}, ('tcp_keepalives_idle', '{idle}'),
@@ -175,8 +175,8 @@ impl Server {
         session.version_num = u32::try_from(row.get::<_, i32>(0)).unwrap_or(0);
         if session.version_num < 110_000 {
             let why = format!("the server's version number is {}", session.version_num);
-            return Err(Error::new(
-                Kind::Refused,
+            return Err(PostgresError::new(
+                PostgresErrorKind::Refused,
                 doing(),
                 why,
                 "PostgreSQL 11 or later is needed",
@@ -188,33 +188,33 @@ impl Server {
     /// Refuses a connection that a pooler answers: statements would go to sessions of others, which would keep our
     /// settings and locks, and the snapshot of a dump would be lost between two of them. A pooler makes up the number of
     /// the backend that it names when a client logs in.
-    async fn refuse_pooler(&self, session: &Session) -> Result<(), Error> {
+    async fn refuse_pooler(&self, session: &PgConnection) -> Result<(), PostgresError> {
         let doing = || format!("use the connection to {}:{}", self.host, self.port);
         // By the simple protocol, which leaves nothing on the server, wherever that may be.
         let answer = session.simple_query("SELECT pg_catalog.pg_backend_pid()").await;
-        let answer = answer.map_err(|e| Error::from_pg(doing(), &e))?;
+        let answer = answer.map_err(|e| PostgresError::from_pg(doing(), &e))?;
         let really = answer.iter().find_map(|message| match message {
             SimpleQueryMessage::Row(row) => row.get(0)?.parse::<i32>().ok(),
             _ => None,
         });
-        let named = session.tap.backend();
+        let named = session.tap.backend_pid();
         if really == Some(named) {
             return Ok(());
         }
         let why = "a connection pooler such as PgBouncer answers there and not PostgreSQL itself";
         let mend = "give host and port of the server: a dump needs sessions of its own, with one snapshot for all of them";
-        Err(Error::new(Kind::Refused, doing(), why, mend))
+        Err(PostgresError::new(PostgresErrorKind::Refused, doing(), why, mend))
     }
 
     /// A client program that will connect to `database`; host, user, password and TLS go by its environment, which has
     /// nothing else of ours, and it is killed when it is dropped. Its messages are in English.
-    pub fn command(&self, program: &Path, database: &str) -> Command {
-        let mut command = Command::from(crate::child::command(program));
+    pub fn client_command(&self, program: &Path, database: &str) -> Command {
+        let mut command = Command::from(crate::child::isolated_command(program));
         let mode = match self.tls {
-            Tls::Disable => "disable",
-            Tls::Prefer => "prefer",
-            Tls::Require => "require",
-            Tls::VerifyFull => "verify-full",
+            TlsMode::Disable => "disable",
+            TlsMode::Prefer => "prefer",
+            TlsMode::Require => "require",
+            TlsMode::VerifyFull => "verify-full",
         };
         command
             .env("PGHOST", &self.host)
@@ -223,12 +223,12 @@ impl Server {
             .env("PGDATABASE", database)
             .env("PGAPPNAME", &self.application)
             .env("PGSSLMODE", mode)
-            .env("PGCONNECT_TIMEOUT", CONNECT.as_secs().to_string())
+            .env("PGCONNECT_TIMEOUT", CONNECT_TIMEOUT.as_secs().to_string())
             // Rows mean the same whatever was set for the role or the database.
             .env("PGOPTIONS", "-c array_nulls=on -c IntervalStyle=postgres")
             .stdin(Stdio::null())
             .kill_on_drop(true);
-        if let Some(file) = tls::trusted(self) {
+        if let Some(file) = tls::trusted_ca_file(self) {
             command.env("PGSSLROOTCERT", file);
         }
         if let Some(password) = &self.password {
@@ -238,7 +238,7 @@ impl Server {
     }
 }
 
-fn keep_alive(tcp: &TcpStream) -> std::io::Result<()> {
+fn enable_keepalive(tcp: &TcpStream) -> std::io::Result<()> {
     let (idle, interval, count) = KEEPALIVE;
     let keep = TcpKeepalive::new()
         .with_time(Duration::from_secs(idle))
@@ -250,15 +250,15 @@ fn keep_alive(tcp: &TcpStream) -> std::io::Result<()> {
 
 /// A connection. Dropping it ends it, also in the middle of a query.
 #[derive(Debug)]
-pub struct Session {
+pub struct PgConnection {
     client: Client,
-    tap: Tap,
+    tap: CopyInterceptor,
     task: JoinHandle<()>,
     /// The server's version, `150004` for 15.4.
     pub version_num: u32,
 }
 
-impl Deref for Session {
+impl Deref for PgConnection {
     type Target = Client;
 
     fn deref(&self) -> &Client {
@@ -266,10 +266,10 @@ impl Deref for Session {
     }
 }
 
-impl Drop for Session {
+impl Drop for PgConnection {
     fn drop(&mut self) {
         // In the middle of a COPY nobody would take the data any more. Otherwise the task says goodbye and ends.
-        if self.tap.open() {
+        if self.tap.is_capturing() {
             self.task.abort();
         }
     }

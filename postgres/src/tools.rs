@@ -1,6 +1,6 @@
 //! PostgreSQL's client programs: which of those on this machine fit a server.
 
-use crate::{Error, Kind, Server};
+use crate::{PostgresError, PostgresErrorKind, ConnectionConfig};
 use std::{
     ffi::OsStr,
     path::{Path, PathBuf},
@@ -8,7 +8,7 @@ use std::{
 
 /// Client programs of one version, in one folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tools {
+pub struct ClientTools {
     /// Writes the definitions of a dump.
     pub pg_dump: PathBuf,
     /// Restores definitions.
@@ -21,25 +21,25 @@ pub struct Tools {
     pub version: String,
 }
 
-impl Tools {
+impl ClientTools {
     /// The oldest programs that are not older than the server, so that an archive can be read by as many as possible.
     /// Looked for in the server's `tool_dirs`, in `/usr/lib/postgresql/*/bin`, in `/usr/pgsql-*/bin` and in `PATH`; of
     /// equal versions the first counts. Each `pg_dump` there is asked for its version, which takes milliseconds.
     ///
     /// # Errors
     /// [`Kind::Tool`] when there are none, or only older ones: `pg_dump` refuses a server that is newer than itself.
-    pub fn find(server: &Server, server_version_num: u32) -> Result<Self, Error> {
+    pub fn find_for_server(server: &ConnectionConfig, server_version_num: u32) -> Result<Self, PostgresError> {
         let mut found = Vec::new();
-        for folder in folders(&server.tool_dirs) {
-            if let Some(version) = version(&folder.join("pg_dump")) {
-                let exact = major(&version) == Some(server_version_num / 10_000);
+        for folder in search_dirs(&server.tool_dirs) {
+            if let Some(version) = pg_dump_version(&folder.join("pg_dump")) {
+                let exact = major_version(&version) == Some(server_version_num / 10_000);
                 found.push((version, folder));
                 if exact {
                     break; // None can fit better, and each question starts a program.
                 }
             }
         }
-        let (version, folder) = choose(&found, server_version_num)?;
+        let (version, folder) = pick_compatible(&found, server_version_num)?;
         let at = |name: &str| folder.join(name);
         Ok(Self {
             pg_dump: at("pg_dump"),
@@ -53,7 +53,7 @@ impl Tools {
 
 /// A server's programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Programs {
+pub struct ServerPrograms {
     /// Where `initdb` and `postgres` are.
     pub folder: PathBuf,
     /// As `pg_dump --version` there has it.
@@ -64,17 +64,17 @@ pub struct Programs {
 ///
 /// # Errors
 /// [`Kind::Tool`] when there are none, or only older ones.
-pub fn server_programs(version_num: u32) -> Result<Programs, Error> {
-    let mut found: Vec<(String, PathBuf)> = folders(&[])
+pub fn server_programs(version_num: u32) -> Result<ServerPrograms, PostgresError> {
+    let mut found: Vec<(String, PathBuf)> = search_dirs(&[])
         .into_iter()
         .filter(|f| f.join("initdb").is_file() && f.join("postgres").is_file())
-        .filter_map(|f| Some((version(&f.join("pg_dump"))?, f)))
+        .filter_map(|f| Some((pg_dump_version(&f.join("pg_dump"))?, f)))
         .collect();
     if version_num == 0 {
-        found.sort_by_key(|(v, _)| std::cmp::Reverse(major(v)));
+        found.sort_by_key(|(v, _)| std::cmp::Reverse(major_version(v)));
         found.truncate(1);
     }
-    let chosen = choose(&found, version_num).map_err(|e| {
+    let chosen = pick_compatible(&found, version_num).map_err(|e| {
         let needed = version_num / 10_000;
         let why = match &found[..] {
             [] => "no PostgreSQL server is installed on this machine".to_owned(),
@@ -87,15 +87,15 @@ pub fn server_programs(version_num: u32) -> Result<Programs, Error> {
         let mend = format!(
             "apt install {package}, or name another server under `scratch:` in the policy, or write `scratch: production`"
         );
-        Error { doing: "find a PostgreSQL server for a test restore".into(), why, mend, ..e }
+        PostgresError { doing: "find a PostgreSQL server for a test restore".into(), why, hint: mend, ..e }
     })?;
-    Ok(Programs { version: chosen.0, folder: chosen.1 })
+    Ok(ServerPrograms { version: chosen.0, folder: chosen.1 })
 }
 
-fn folders(more: &[PathBuf]) -> Vec<PathBuf> {
+fn search_dirs(more: &[PathBuf]) -> Vec<PathBuf> {
     let mut folders = more.to_vec();
-    folders.extend(below(Path::new("/usr/lib/postgresql"), "").map(|v| v.join("bin")));
-    folders.extend(below(Path::new("/usr"), "pgsql-").map(|v| v.join("bin")));
+    folders.extend(subdirs_with_prefix(Path::new("/usr/lib/postgresql"), "").map(|v| v.join("bin")));
+    folders.extend(subdirs_with_prefix(Path::new("/usr"), "pgsql-").map(|v| v.join("bin")));
     // Last: Debian's programs there are wrappers around those above.
     let path = std::env::var_os("PATH").unwrap_or_default();
     folders.extend(std::env::split_paths(&path));
@@ -104,7 +104,7 @@ fn folders(more: &[PathBuf]) -> Vec<PathBuf> {
 }
 
 /// The folders in `folder` whose names begin with `name`.
-fn below(folder: &Path, name: &'static str) -> impl Iterator<Item = PathBuf> {
+fn subdirs_with_prefix(folder: &Path, name: &'static str) -> impl Iterator<Item = PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries
         .filter(move |e| OsStr::to_str(&e.file_name()).is_some_and(|n| n.starts_with(name)))
@@ -112,29 +112,29 @@ fn below(folder: &Path, name: &'static str) -> impl Iterator<Item = PathBuf> {
 }
 
 /// What `pg_dump --version` says; `None` when it can't be run or says something else.
-fn version(pg_dump: &Path) -> Option<String> {
-    let output = crate::child::command(pg_dump).arg("--version").output();
-    parse(&String::from_utf8(output.ok()?.stdout).ok()?)
+fn pg_dump_version(pg_dump: &Path) -> Option<String> {
+    let output = crate::child::isolated_command(pg_dump).arg("--version").output();
+    parse_version(&String::from_utf8(output.ok()?.stdout).ok()?)
 }
 
 /// `pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)` has 15.18, `18beta1` and `9.6.24` are versions too.
-fn parse(said: &str) -> Option<String> {
+fn parse_version(said: &str) -> Option<String> {
     let version = said.split_once("(PostgreSQL)")?.1.split_whitespace().next()?;
-    major(version).map(|_| version.to_owned())
+    major_version(version).map(|_| version.to_owned())
 }
 
 /// `15` of `15.18`, `18` of `18beta1`.
-fn major(version: &str) -> Option<u32> {
+fn major_version(version: &str) -> Option<u32> {
     let digits = version.split(|c: char| !c.is_ascii_digit()).next()?;
     digits.parse().ok()
 }
 
-fn choose(
+fn pick_compatible(
     found: &[(String, PathBuf)],
     server_version_num: u32,
-) -> Result<(String, PathBuf), Error> {
+) -> Result<(String, PathBuf), PostgresError> {
     let needed = server_version_num / 10_000;
-    let fits = found.iter().filter_map(|f| Some((major(&f.0)?, f)));
+    let fits = found.iter().filter_map(|f| Some((major_version(&f.0)?, f)));
     // `min_by_key` takes the first of equals.
     if let Some((_, fit)) = fits.filter(|(m, _)| *m >= needed).min_by_key(|(m, _)| *m) {
         return Ok(fit.clone());
@@ -149,7 +149,7 @@ fn choose(
         "install version {needed} or later: apt install postgresql-client-{needed} or dnf install \
          postgresql{needed} (https://www.postgresql.org/download/), or name its folder in tool_dirs"
     );
-    Err(Error::new(Kind::Tool, "find a pg_dump that fits the server", why, mend))
+    Err(PostgresError::new(PostgresErrorKind::Tool, "find a pg_dump that fits the server", why, mend))
 }
 
 #[cfg(test)]
@@ -166,7 +166,7 @@ mod tests {
             ("command not found", None),
         ];
         for (line, version) in said {
-            assert_eq!(parse(line).as_deref(), version, "{line}");
+            assert_eq!(parse_version(line).as_deref(), version, "{line}");
         }
     }
 
@@ -182,14 +182,14 @@ mod tests {
         let table =
             [(110_022, "/1"), (130_000, "/1"), (150_004, "/2"), (160_000, "/4"), (170_001, "/0")];
         for (server, folder) in table {
-            assert_eq!(choose(&all(), server).expect("one fits").1, PathBuf::from(folder));
+            assert_eq!(pick_compatible(&all(), server).expect("one fits").1, PathBuf::from(folder));
         }
-        let refused = choose(&all(), 180_000).expect_err("all are older").to_string();
+        let refused = pick_compatible(&all(), 180_000).expect_err("all are older").to_string();
         assert!(
             refused.contains("PostgreSQL 18") && refused.contains("postgresql-client-18"),
             "{refused}"
         );
-        let none = choose(&[], 150_000).expect_err("there is none").to_string();
+        let none = pick_compatible(&[], 150_000).expect_err("there is none").to_string();
         assert!(none.contains("no pg_dump is on this machine"), "{none}");
     }
 }

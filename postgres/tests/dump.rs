@@ -5,8 +5,8 @@
 mod support;
 
 use postgres::{
-    Kind,
-    dump::{CsvOf, Dumped, Format, What},
+    PostgresErrorKind,
+    dump::{CsvSource, DumpSummary, DumpFileFormat, DumpOptions},
 };
 use std::fs;
 use support::{Cluster, comparable, dumping::*, same, shared};
@@ -22,7 +22,7 @@ fn as_sql(cluster: &Cluster, archive: &[u8], args: &[&str]) -> String {
     comparable(&text(&sql.stdout))
 }
 
-fn rows_are_counted(cluster: &Cluster, database: &str, dumped: &Dumped) {
+fn rows_are_counted(cluster: &Cluster, database: &str, dumped: &DumpSummary) {
     for table in &dumped.tables {
         let rows = cluster.psql(database, &format!("SELECT count(*) FROM ONLY {}", table.name));
         assert_eq!(rows, table.rows.to_string(), "{}", table.name);
@@ -36,7 +36,7 @@ async fn our_archive_becomes_the_same_sql_as_stock_pg_dump_writes() {
     let stock = cluster.described(&database, &["-C"]);
     for zlib in [None, Some(6)] {
         let (dumped, archive) =
-            collect(cluster, &database, &what(Format::Custom { zlib })).await.unwrap();
+            collect(cluster, &database, &what(DumpFileFormat::Custom { zlib })).await.unwrap();
         same(&stock, &as_sql(cluster, &archive, &["-C"]));
         assert_eq!(dumped.large_objects, 505);
         rows_are_counted(cluster, &database, &dumped);
@@ -77,7 +77,7 @@ async fn a_database_with_every_kind_of_object_comes_back_identical_from_a_pipe_a
     assert!(dumped.server.version_num >= 110_000 && dumped.server.database_bytes > 1 << 20);
     assert!(dumped.server.system_identifier.is_some() && dumped.server.timeline == Some(1));
     let written = serde_json::to_string(&dumped).unwrap();
-    assert_eq!(serde_json::from_str::<Dumped>(&written).unwrap(), dumped);
+    assert_eq!(serde_json::from_str::<DumpSummary>(&written).unwrap(), dumped);
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn two_dumps_of_what_did_not_change_have_one_fingerprint() {
          CREATE SEQUENCE s; SELECT lo_from_bytea(70001, 'one'); SELECT lo_from_bytea(70002, 'two');",
     );
     let taken = async |jobs, zlib| {
-        let how = What { jobs, ..what(Format::Custom { zlib }) };
+        let how = DumpOptions { jobs, ..what(DumpFileFormat::Custom { zlib }) };
         let (dumped, _) = collect(&cluster, &database, &how).await.unwrap();
         dumped.fingerprint.unwrap()
     };
@@ -100,7 +100,7 @@ async fn two_dumps_of_what_did_not_change_have_one_fingerprint() {
     let packed = taken(2, Some(6)).await;
     assert_eq!(packed, taken(3, Some(6)).await);
     let plain = async || {
-        let (dumped, _) = collect(&cluster, &database, &what(Format::Plain)).await.unwrap();
+        let (dumped, _) = collect(&cluster, &database, &what(DumpFileFormat::Plain)).await.unwrap();
         dumped.fingerprint.unwrap()
     };
     assert_eq!(plain().await, plain().await);
@@ -130,12 +130,12 @@ async fn two_dumps_of_what_did_not_change_have_one_fingerprint() {
 async fn plain_sql_is_passed_on_as_pg_dump_writes_it_and_its_rows_are_counted() {
     let cluster = shared();
     let database = cluster.every_kind("plain");
-    let (dumped, sql) = collect(cluster, &database, &what(Format::Plain)).await.unwrap();
+    let (dumped, sql) = collect(cluster, &database, &what(DumpFileFormat::Plain)).await.unwrap();
     same(&cluster.described(&database, &[]), &comparable(&text(&sql)));
     rows_are_counted(cluster, &database, &dumped);
     let (custom, _) = collect(cluster, &database, &what(CUSTOM)).await.unwrap();
     let names =
-        |d: &Dumped| d.tables.iter().map(|t| (t.name.clone(), t.rows, t.bytes)).collect::<Vec<_>>();
+        |d: &DumpSummary| d.tables.iter().map(|t| (t.name.clone(), t.rows, t.bytes)).collect::<Vec<_>>();
     assert_eq!(names(&dumped), names(&custom));
 }
 
@@ -145,26 +145,26 @@ async fn a_table_or_a_query_is_dumped_as_csv() {
     let database = cluster.database("csv");
     let sql = "CREATE TABLE \"a.b\" (i int, \"t t\" text); INSERT INTO \"a.b\" VALUES (1, 'x,\"y\"'), (2, NULL), (3, 'ü')";
     cluster.psql(&database, sql);
-    let csv = |of| what(Format::Csv(of));
-    let table = csv(CsvOf::Table("\"a.b\"".into()));
+    let csv = |of| what(DumpFileFormat::Csv(of));
+    let table = csv(CsvSource::Table("\"a.b\"".into()));
     let (dumped, bytes) = collect(cluster, &database, &table).await.unwrap();
     assert_eq!(text(&bytes), "i,t t\n1,\"x,\"\"y\"\"\"\n2,\n3,ü\n");
     assert_eq!((dumped.tables[0].name.as_str(), dumped.tables[0].rows), ("public.\"a.b\"", 3));
-    let query = csv(CsvOf::Query("SELECT sum(i) AS s FROM \"a.b\" -- all\n ;\n".into()));
+    let query = csv(CsvSource::Query("SELECT sum(i) AS s FROM \"a.b\" -- all\n ;\n".into()));
     let (_, bytes) = collect(cluster, &database, &query).await.unwrap();
     assert_eq!(text(&bytes), "s\n6\n");
 
     let refused = [
-        (CsvOf::Table("nowhere".into()), "there is no such table"),
+        (CsvSource::Table("nowhere".into()), "there is no such table"),
         (
-            CsvOf::Query("SELECT 1) TO STDOUT; DROP TABLE \"a.b\"; COPY (SELECT 1".into()),
+            CsvSource::Query("SELECT 1) TO STDOUT; DROP TABLE \"a.b\"; COPY (SELECT 1".into()),
             "multiple commands",
         ),
-        (CsvOf::Query("DELETE FROM \"a.b\" RETURNING i".into()), "read-only transaction"),
+        (CsvSource::Query("DELETE FROM \"a.b\" RETURNING i".into()), "read-only transaction"),
     ];
     for (of, why) in refused {
         let e = collect(cluster, &database, &csv(of)).await.unwrap_err();
-        assert!(e.why.contains(why) && e.kind == Kind::Refused, "{e:?}");
+        assert!(e.why.contains(why) && e.kind == PostgresErrorKind::Refused, "{e:?}");
     }
     assert_eq!(cluster.psql(&database, "SELECT count(*) FROM \"a.b\""), "3");
 }
@@ -185,10 +185,10 @@ async fn chosen_tables_are_dumped_and_a_pattern_that_matches_nothing_is_an_error
     same(&stock, &as_sql(cluster, &archive, &[]));
 
     chosen.tables = vec!["app.nothing_like_it".into()];
-    for format in [CUSTOM, Format::Plain] {
+    for format in [CUSTOM, DumpFileFormat::Plain] {
         chosen.format = format;
         let e = collect(cluster, &database, &chosen).await.unwrap_err();
-        assert!(e.kind == Kind::Tool && e.mend.contains("names of the tables"), "{e:?}");
+        assert!(e.kind == PostgresErrorKind::Tool && e.hint.contains("names of the tables"), "{e:?}");
         assert!(e.why.contains("no matching tables were found"), "{e}");
     }
 }
@@ -222,7 +222,7 @@ async fn partitions_by_the_hash_of_an_enum_are_counted_as_what_they_are_loaded_t
          CREATE TABLE t1 PARTITION OF t FOR VALUES WITH (MODULUS 2, REMAINDER 1);
          INSERT INTO t SELECT m, n FROM unnest(enum_range(NULL::mood)) m, generate_series(1, 5) n",
     );
-    for format in [CUSTOM, Format::Plain] {
+    for format in [CUSTOM, DumpFileFormat::Plain] {
         let (dumped, _) = collect(cluster, &database, &what(format)).await.unwrap();
         let counted: Vec<_> = dumped.tables.iter().map(|t| (t.name.as_str(), t.rows)).collect();
         assert_eq!(counted, [("public.t", 20)]);

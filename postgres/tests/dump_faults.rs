@@ -5,8 +5,8 @@
 mod support;
 
 use postgres::{
-    Kind, Server,
-    dump::{Format, What, dump},
+    PostgresErrorKind, ConnectionConfig,
+    dump::{DumpFileFormat, DumpOptions, dump_database},
 };
 use std::{
     fs,
@@ -19,8 +19,8 @@ use support::{Cluster, dumping::*, runs, shared};
 use tokio::sync::mpsc;
 
 /// A server with an application name of its own, so that a test meets its own connections only.
-fn server(cluster: &Cluster, application: &str) -> Server {
-    Server { application: application.into(), ..cluster.server() }
+fn server(cluster: &Cluster, application: &str) -> ConnectionConfig {
+    ConnectionConfig { application: application.into(), ..cluster.server() }
 }
 
 /// A database whose dump is 120 MB, more than all buffers hold, and takes no time to make.
@@ -61,10 +61,10 @@ async fn a_pg_dump_that_dies_is_an_error_in_its_own_words() {
     ];
     for (script, why) in table {
         let tools = false_tools(cluster, script);
-        let server = Server { tool_dirs: vec![tools.path().into()], ..cluster.server() };
-        for format in [CUSTOM, Format::Plain] {
+        let server = ConnectionConfig { tool_dirs: vec![tools.path().into()], ..cluster.server() };
+        for format in [CUSTOM, DumpFileFormat::Plain] {
             let e = collect_from(&server, &database, &what(format)).await.unwrap_err();
-            assert!(e.why.contains(why) && e.kind == Kind::Tool, "{script}: {e:?}");
+            assert!(e.why.contains(why) && e.kind == PostgresErrorKind::Tool, "{script}: {e:?}");
         }
     }
 }
@@ -74,7 +74,7 @@ async fn a_connection_that_is_terminated_in_the_middle_ends_the_dump() {
     let cluster = shared();
     let database = large(cluster, "terminated");
     // Of a pg_dump that was alone hit only its own words tell, and nothing is decided by those.
-    let formats = [(CUSTOM, Kind::Lost), (Format::Plain, Kind::Tool)];
+    let formats = [(CUSTOM, PostgresErrorKind::Lost), (DumpFileFormat::Plain, PostgresErrorKind::Tool)];
     for (n, (format, kind)) in formats.into_iter().enumerate() {
         let application = format!("terminated {n}");
         let end = format!(
@@ -95,7 +95,7 @@ async fn a_connection_that_is_terminated_in_the_middle_ends_the_dump() {
 
 #[tokio::test]
 async fn a_server_that_is_killed_in_the_middle_ends_the_dump() {
-    for format in [CUSTOM, Format::Plain] {
+    for format in [CUSTOM, DumpFileFormat::Plain] {
         let cluster = Cluster::start();
         let database = large(&cluster, "killed");
         let pid = cluster.pid.to_string();
@@ -107,7 +107,7 @@ async fn a_server_that_is_killed_in_the_middle_ends_the_dump() {
         };
         let started = Instant::now();
         let e = interrupted(&cluster.server(), &database, &what(format), fault).await.unwrap_err();
-        assert_eq!(e.kind, Kind::Lost, "{e:?}");
+        assert_eq!(e.kind, PostgresErrorKind::Lost, "{e:?}");
         assert!(started.elapsed() < Duration::from_secs(30));
     }
 }
@@ -116,7 +116,7 @@ async fn a_server_that_is_killed_in_the_middle_ends_the_dump() {
 async fn a_receiver_that_goes_away_stops_everything_at_once() {
     let cluster = shared();
     let database = large(cluster, "gone");
-    for format in [CUSTOM, Format::Plain] {
+    for format in [CUSTOM, DumpFileFormat::Plain] {
         let reached = server(cluster, "gone");
         let (out, mut pieces) = mpsc::channel::<std::io::Result<bytes::Bytes>>(1);
         let receive = async {
@@ -124,9 +124,9 @@ async fn a_receiver_that_goes_away_stops_everything_at_once() {
             drop(pieces);
         };
         let what = what(format);
-        let (dumped, ()) = tokio::join!(dump(&reached, &database, &what, out), receive);
+        let (dumped, ()) = tokio::join!(dump_database(&reached, &database, &what, out), receive);
         let e = dumped.unwrap_err();
-        assert!(e.kind == Kind::Lost && e.why.contains("nobody takes its bytes"), "{e:?}");
+        assert!(e.kind == PostgresErrorKind::Lost && e.why.contains("nobody takes its bytes"), "{e:?}");
         none_left("gone").await;
     }
 }
@@ -151,14 +151,14 @@ async fn pid_in(file: &PathBuf) -> u32 {
 async fn a_dump_that_is_dropped_or_no_longer_wanted_leaves_no_pg_dump_behind() {
     let cluster = shared();
     let database = cluster.database("orphan");
-    for format in [CUSTOM, Format::Plain] {
+    for format in [CUSTOM, DumpFileFormat::Plain] {
         for receiver_goes in [true, false] {
             let (tools, file) = hanging(cluster);
-            let server = Server { tool_dirs: vec![tools.path().into()], ..cluster.server() };
+            let server = ConnectionConfig { tool_dirs: vec![tools.path().into()], ..cluster.server() };
             let (out, pieces) = mpsc::channel(1);
             let what = what(format.clone());
             let pid = tokio::select! {
-                dumped = dump(&server, &database, &what, out) => panic!("{dumped:?}"),
+                dumped = dump_database(&server, &database, &what, out) => panic!("{dumped:?}"),
                 pid = pid_in(&file) => pid,
             };
             if receiver_goes {
@@ -181,11 +181,11 @@ async fn a_lock_that_is_not_had_in_time_is_an_error_that_says_so() {
     let database = large(cluster, "locked");
     let mut owner = spawn(cluster, &database, "BEGIN; LOCK TABLE b; SELECT pg_sleep(60)");
     cluster.until("SELECT count(*) > 0 FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND locktype = 'relation'");
-    let impatient = |format| What { lock_wait: Duration::from_millis(1500), ..what(format) };
-    for format in [CUSTOM, Format::Plain] {
+    let impatient = |format| DumpOptions { lock_wait: Duration::from_millis(1500), ..what(format) };
+    for format in [CUSTOM, DumpFileFormat::Plain] {
         let started = Instant::now();
         let e = collect(cluster, &database, &impatient(format)).await.unwrap_err();
-        assert!(e.kind == Kind::Busy && e.why.contains("timeout"), "{e:?}");
+        assert!(e.kind == PostgresErrorKind::Busy && e.why.contains("timeout"), "{e:?}");
         assert!(started.elapsed() < Duration::from_secs(15));
     }
     owner.kill().unwrap();
@@ -201,7 +201,7 @@ async fn a_table_that_changes_while_the_dump_waits_for_its_lock_is_dumped_as_it_
         ("DROP TABLE b; CREATE TABLE d AS SELECT 1 AS i", "d", 1),
     ];
     for (change, table, rows) in changes {
-        for format in [CUSTOM, Format::Plain] {
+        for format in [CUSTOM, DumpFileFormat::Plain] {
             let database = large(cluster, "changing");
             let sql = format!("BEGIN; LOCK TABLE b; SELECT pg_sleep(2); {change}; COMMIT");
             let mut changing = spawn(cluster, &database, &sql);
@@ -281,5 +281,5 @@ async fn a_replica_is_dumped_and_a_cancelled_range_is_read_again_or_the_error_sa
         thread::sleep(Duration::from_secs(2));
     };
     let e = interrupted(&replica.server(), &database, &what(CUSTOM), fault).await.unwrap_err();
-    assert!(e.to_string().contains("hot_standby_feedback") || e.kind == Kind::Lost, "{e:?}");
+    assert!(e.to_string().contains("hot_standby_feedback") || e.kind == PostgresErrorKind::Lost, "{e:?}");
 }

@@ -6,26 +6,26 @@ mod support;
 
 use bytes::Bytes;
 use postgres::{
-    Kind, database,
-    dump::{Dumped, Format, LocaleProvider},
-    restore::{Into, Loss, LossClass, Restored, Stored, restore},
+    PostgresErrorKind, database,
+    dump::{DumpSummary, DumpFileFormat, DatabaseLocaleProvider},
+    restore::{RestoreOptions, RestoreWarning, RestoreWarningKind, RestoreSummary, PgDumpFormat, restore_stream},
 };
 use std::io;
 use support::{Cluster, dumping::*, same, shared};
 use tokio::sync::mpsc;
 
-fn how() -> Into {
-    Into { jobs: 3, tables: Vec::new(), owners: true, privileges: true, ..Into::default() }
+fn how() -> RestoreOptions {
+    RestoreOptions { jobs: 3, tables: Vec::new(), owners: true, privileges: true, ..RestoreOptions::default() }
 }
 
-async fn into(cluster: &Cluster, to: &str, format: Stored, archive: Vec<u8>) -> Restored {
+async fn into(cluster: &Cluster, to: &str, format: PgDumpFormat, archive: Vec<u8>) -> RestoreSummary {
     let (give, take) = mpsc::channel::<io::Result<Bytes>>(2);
     tokio::spawn(async move {
         for piece in [Bytes::from(archive), Bytes::new()] {
             drop(give.send(Ok(piece)).await);
         }
     });
-    restore(&cluster.server(), to, format, take, &how()).await.unwrap()
+    restore_stream(&cluster.server(), to, format, take, &how()).await.unwrap()
 }
 
 /// Dumps a database, makes a new one like it, restores into that, and gives it what belongs to it.
@@ -33,14 +33,14 @@ async fn through(
     cluster: &Cluster,
     from: &str,
     to: &str,
-    format: Format,
-) -> (Dumped, Restored, Vec<Loss>) {
-    let stored = if format == Format::Plain { Stored::Plain } else { Stored::Custom };
+    format: DumpFileFormat,
+) -> (DumpSummary, RestoreSummary, Vec<RestoreWarning>) {
+    let stored = if format == DumpFileFormat::Plain { PgDumpFormat::Plain } else { PgDumpFormat::Custom };
     let (dumped, archive) = collect(cluster, from, &what(format)).await.unwrap();
     let server = cluster.server();
-    let mut lost = database::create(&server, to, Some(&dumped.server)).await.unwrap();
+    let mut lost = database::create_database(&server, to, Some(&dumped.server)).await.unwrap();
     let restored = into(cluster, to, stored, archive).await;
-    lost.extend(database::apply(&server, to, &dumped.server.database).await.unwrap());
+    lost.extend(database::apply_database_properties(&server, to, &dumped.server.database).await.unwrap());
     (dumped, restored, lost)
 }
 
@@ -49,7 +49,7 @@ fn created(cluster: &Cluster, database: &str) -> String {
     cluster.described(database, &["--create"]).replace(database, "NAME")
 }
 
-const FORMATS: [Format; 2] = [CUSTOM, Format::Plain];
+const FORMATS: [DumpFileFormat; 2] = [CUSTOM, DumpFileFormat::Plain];
 
 #[tokio::test]
 async fn what_belongs_to_a_database_itself_comes_back() {
@@ -77,7 +77,7 @@ async fn what_belongs_to_a_database_itself_comes_back() {
         let to = format!("settings_{n}_back");
         let (dumped, restored, lost) = through(cluster, &from, &to, format).await;
         assert_eq!((restored.losses, lost), (Vec::new(), Vec::new()));
-        assert_eq!(dumped.server.database.provider, LocaleProvider::Icu);
+        assert_eq!(dumped.server.database.provider, DatabaseLocaleProvider::Icu);
         let there = created(cluster, &from);
         for words in
             ["de-AT", "CONNECTION LIMIT = 17", "IS_TEMPLATE = true", "GRANT CONNECT", "a,b"]
@@ -97,19 +97,19 @@ async fn what_a_server_can_not_give_a_database_is_a_loss_in_words() {
     let (mut dumped, archive) = collect(cluster, &from, &what(CUSTOM)).await.unwrap();
     dumped.server.owner = "nobody here".into();
     let facts = &mut dumped.server.database;
-    (facts.provider, facts.locale) = (LocaleProvider::Icu, Some("not a locale!".into()));
+    (facts.provider, facts.locale) = (DatabaseLocaleProvider::Icu, Some("not a locale!".into()));
     facts.tablespace = "fast disks".into();
-    facts.settings.push(postgres::dump::Setting {
+    facts.settings.push(postgres::dump::DatabaseSetting {
         role: Some("nobody here".into()),
         name: "work_mem".into(),
         value: "1MB".into(),
     });
     let server = cluster.server();
-    let mut lost = database::create(&server, "lacking_back", Some(&dumped.server)).await.unwrap();
-    assert_eq!(into(cluster, "lacking_back", Stored::Custom, archive).await.losses, []);
-    lost.extend(database::apply(&server, "lacking_back", &dumped.server.database).await.unwrap());
+    let mut lost = database::create_database(&server, "lacking_back", Some(&dumped.server)).await.unwrap();
+    assert_eq!(into(cluster, "lacking_back", PgDumpFormat::Custom, archive).await.losses, []);
+    lost.extend(database::apply_database_properties(&server, "lacking_back", &dumped.server.database).await.unwrap());
     let classes: Vec<_> = lost.iter().map(|l| l.class).collect();
-    let wanted = [LossClass::Tablespace, LossClass::Database, LossClass::Role, LossClass::Role];
+    let wanted = [RestoreWarningKind::Tablespace, RestoreWarningKind::Database, RestoreWarningKind::Role, RestoreWarningKind::Role];
     assert_eq!(classes, wanted, "{lost:?}");
     let all = format!("{lost:?}");
     assert!(all.contains("fast disks") && all.contains("not a locale!"), "{all}");
@@ -126,7 +126,7 @@ async fn a_tablespace_that_is_not_there_is_one_loss_and_its_tables_come_back_els
         "CREATE TABLE a (i int PRIMARY KEY USING INDEX TABLESPACE fast) TABLESPACE fast; CREATE TABLE b (i int);
          CREATE TABLE c (i int) TABLESPACE fast",
     );
-    for (format, stored) in [(CUSTOM, Stored::Custom), (Format::Plain, Stored::Plain)] {
+    for (format, stored) in [(CUSTOM, PgDumpFormat::Custom), (DumpFileFormat::Plain, PgDumpFormat::Plain)] {
         let (_, archive) = collect(&cluster, &from, &what(format)).await.unwrap();
         let there = cluster.database("spaced_there");
         assert_eq!(into(&cluster, &there, stored, archive.clone()).await.losses, []);
@@ -138,9 +138,9 @@ async fn a_tablespace_that_is_not_there_is_one_loss_and_its_tables_come_back_els
         let to = cluster.database("spaced_back");
         let losses = into(&cluster, &to, stored, archive).await.losses;
         cluster.psql("postgres", "ALTER TABLESPACE slow RENAME TO fast");
-        assert!(losses.iter().all(|l| l.class == LossClass::Tablespace), "{losses:?}");
+        assert!(losses.iter().all(|l| l.class == RestoreWarningKind::Tablespace), "{losses:?}");
         assert!(!losses.is_empty() && format!("{losses:?}").contains("fast"), "{losses:?}");
-        if stored == Stored::Custom {
+        if stored == PgDumpFormat::Custom {
             assert!(
                 losses.len() == 1 && losses[0].message.contains("3 tables and indexes"),
                 "{losses:?}"
@@ -229,13 +229,13 @@ async fn bytes_of_no_known_encoding_come_back() {
             .collect::<Vec<_>>()
     };
     for (n, format) in
-        [CUSTOM, Format::Custom { zlib: Some(6) }, Format::Plain].into_iter().enumerate()
+        [CUSTOM, DumpFileFormat::Custom { zlib: Some(6) }, DumpFileFormat::Plain].into_iter().enumerate()
     {
         let to = format!("bytes_back_{n}");
-        if format == Format::Plain {
+        if format == DumpFileFormat::Plain {
             // No session of ours could run such statements, so this is no good dump.
             let e = collect(cluster, "bytes", &what(format)).await.unwrap_err();
-            assert!(e.kind == Kind::Refused && e.mend.contains("custom"), "{e:?}");
+            assert!(e.kind == PostgresErrorKind::Refused && e.hint.contains("custom"), "{e:?}");
             continue;
         }
         let (dumped, restored, lost) = through(cluster, "bytes", &to, format).await;
@@ -256,8 +256,8 @@ async fn an_encoding_that_can_not_be_read_is_refused_before_anything_is_dumped()
         "CREATE DATABASE mule TEMPLATE template0 ENCODING 'MULE_INTERNAL' LOCALE 'C'",
     );
     let e = collect(cluster, "mule", &what(CUSTOM)).await.unwrap_err();
-    assert_eq!(e.kind, Kind::Refused, "{e}");
-    assert!(e.mend.contains("pg_dump"), "{e}");
+    assert_eq!(e.kind, PostgresErrorKind::Refused, "{e}");
+    assert!(e.hint.contains("pg_dump"), "{e}");
 }
 
 #[tokio::test]
@@ -277,7 +277,7 @@ async fn settings_of_a_database_do_not_change_what_is_read_or_written() {
         ALTER DATABASE {} SET default_transaction_read_only = on; ALTER DATABASE {} SET search_path = nowhere";
     cluster.psql("postgres", &odd.replace("{}", &from));
     for format in FORMATS {
-        let stored = if format == Format::Plain { Stored::Plain } else { Stored::Custom };
+        let stored = if format == DumpFileFormat::Plain { PgDumpFormat::Plain } else { PgDumpFormat::Custom };
         let (_, archive) = collect(cluster, &from, &what(format)).await.unwrap();
         let to = cluster.database("values_back");
         cluster.psql("postgres", &odd.replace("{}", &to));
@@ -367,7 +367,7 @@ async fn a_row_that_is_larger_than_the_memory_of_pg_dump_is_dumped() {
     );
     // What pg_dump may use is written down by one that stands before it.
     let tools = false_tools(cluster, "ulimit -v >> \"${0%/*}/limit\"; exec \"$real\" \"$@\"");
-    let server = postgres::Server { tool_dirs: vec![tools.path().into()], ..cluster.server() };
+    let server = postgres::ConnectionConfig { tool_dirs: vec![tools.path().into()], ..cluster.server() };
     let (dumped, archive) = collect_from(&server, &from, &what(CUSTOM)).await.unwrap();
     let rows: Vec<_> = dumped.tables.iter().map(|t| t.rows).collect();
     assert!(rows == [1, 1] && archive.len() > 200_000_000);

@@ -6,9 +6,9 @@ mod support;
 
 use bytes::Bytes;
 use postgres::{
-    Kind, Server,
-    dump::{Format, What},
-    restore::{Into, LossClass, Restored, Stored, restore},
+    PostgresErrorKind, ConnectionConfig,
+    dump::{DumpFileFormat, DumpOptions},
+    restore::{RestoreOptions, RestoreWarningKind, RestoreSummary, PgDumpFormat, restore_stream},
 };
 use std::{io, process::Stdio, sync::OnceLock, time::Duration};
 use support::{Cluster, dumping::*};
@@ -25,7 +25,7 @@ fn german() -> &'static Cluster {
     })
 }
 
-async fn into(to: &str, format: Stored, archive: Vec<u8>) -> Restored {
+async fn into(to: &str, format: PgDumpFormat, archive: Vec<u8>) -> RestoreSummary {
     let (give, take) = mpsc::channel::<io::Result<Bytes>>(2);
     tokio::spawn(async move {
         for piece in [Bytes::from(archive), Bytes::new()] {
@@ -33,8 +33,8 @@ async fn into(to: &str, format: Stored, archive: Vec<u8>) -> Restored {
         }
     });
     let how =
-        Into { jobs: 2, tables: Vec::new(), owners: true, privileges: true, ..Into::default() };
-    restore(&german().server(), to, format, take, &how).await.unwrap()
+        RestoreOptions { jobs: 2, tables: Vec::new(), owners: true, privileges: true, ..RestoreOptions::default() };
+    restore_stream(&german().server(), to, format, take, &how).await.unwrap()
 }
 
 #[tokio::test]
@@ -53,9 +53,9 @@ async fn losses_have_their_class_and_no_data() {
          CREATE TABLE twice (v text); INSERT INTO twice VALUES ('Jane Roe'), ('Jane Roe');
          CREATE MATERIALIZED VIEW m AS SELECT v, public.says(v) FROM told",
     );
-    for (format, stored) in [(CUSTOM, Stored::Custom), (Format::Plain, Stored::Plain)] {
+    for (format, stored) in [(CUSTOM, PgDumpFormat::Custom), (DumpFileFormat::Plain, PgDumpFormat::Plain)] {
         let (_, mut archive) = collect(cluster, &from, &what(format)).await.unwrap();
-        if stored == Stored::Plain {
+        if stored == PgDumpFormat::Plain {
             archive.extend_from_slice(b"ALTER TABLE public.twice ADD CONSTRAINT u UNIQUE (v);\n");
         }
         let to = cluster.database("lossy_back");
@@ -67,14 +67,14 @@ async fn losses_have_their_class_and_no_data() {
         let mut classes: Vec<_> = restored.losses.iter().map(|l| l.class).collect();
         classes.sort_unstable();
         let mut wanted = vec![
-            LossClass::Role,
-            LossClass::Role,
-            LossClass::Exists,
-            LossClass::Other,
-            LossClass::Other,
+            RestoreWarningKind::Role,
+            RestoreWarningKind::Role,
+            RestoreWarningKind::Exists,
+            RestoreWarningKind::Other,
+            RestoreWarningKind::Other,
         ];
-        if stored == Stored::Plain {
-            wanted.insert(3, LossClass::Data);
+        if stored == PgDumpFormat::Plain {
+            wanted.insert(3, RestoreWarningKind::Data);
         }
         assert_eq!(classes, wanted, "{:#?}", restored.losses);
         let all = format!("{:?}", restored.losses);
@@ -91,17 +91,17 @@ async fn a_dump_that_fails_says_of_what_kind_it_is() {
         &database,
         "CREATE ROLE poor LOGIN PASSWORD 'x'; CREATE TABLE secret (i int); INSERT INTO secret VALUES (1)",
     );
-    let poor = Server { user: "poor".into(), password: Some("x".into()), ..cluster.server() };
-    for format in [CUSTOM, Format::Plain] {
+    let poor = ConnectionConfig { user: "poor".into(), password: Some("x".into()), ..cluster.server() };
+    for format in [CUSTOM, DumpFileFormat::Plain] {
         let e = collect_from(&poor, &database, &what(format.clone())).await.unwrap_err();
-        assert!(e.kind == Kind::Refused && e.mend.contains("pg_read_all_data"), "{e:?}");
-        let impatient = What { lock_wait: Duration::from_millis(700), ..what(format) };
+        assert!(e.kind == PostgresErrorKind::Refused && e.hint.contains("pg_read_all_data"), "{e:?}");
+        let impatient = DumpOptions { lock_wait: Duration::from_millis(700), ..what(format) };
         let mut owner = cluster.command("psql");
         owner.args(["-Xq", "-d", &database, "-c", "BEGIN; LOCK TABLE secret; SELECT pg_sleep(60)"]);
         let mut owner = owner.stdout(Stdio::null()).spawn().unwrap();
         cluster.until("SELECT count(*) > 0 FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND locktype = 'relation'");
         let e = collect(cluster, &database, &impatient).await.unwrap_err();
-        assert_eq!(e.kind, Kind::Busy, "{e:?}");
+        assert_eq!(e.kind, PostgresErrorKind::Busy, "{e:?}");
         owner.kill().unwrap();
         owner.wait().unwrap();
         let held = format!(
@@ -114,7 +114,7 @@ async fn a_dump_that_fails_says_of_what_kind_it_is() {
 #[tokio::test]
 async fn a_table_that_is_dropped_meanwhile_begins_the_dump_afresh() {
     let cluster = german();
-    for format in [CUSTOM, Format::Plain] {
+    for format in [CUSTOM, DumpFileFormat::Plain] {
         let database = cluster.database("dropped");
         cluster.psql(&database, "CREATE TABLE a (i int); CREATE TABLE b (i int)");
         let mut change = cluster.command("psql");

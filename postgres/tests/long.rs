@@ -3,7 +3,7 @@
 
 mod support;
 
-use postgres::restore::{Into, Stored, restore};
+use postgres::restore::{RestoreOptions, PgDumpFormat, restore_stream};
 use support::{
     Cluster,
     dumping::{CUSTOM, collect, what},
@@ -34,12 +34,12 @@ async fn seven_thousand_tables_are_dumped_and_restored_at_the_usual_number_of_lo
 
     let (give, take) = mpsc::channel(2);
     give.send(Ok(archive.into())).await.unwrap();
-    let how = Into { jobs: 3, ..Into::default() };
+    let how = RestoreOptions { jobs: 3, ..RestoreOptions::default() };
     let server = cluster.server();
     let end = async {
         give.send(Ok(bytes::Bytes::new())).await.unwrap();
     };
-    let (restored, ()) = tokio::join!(restore(&server, &back, Stored::Custom, take, &how), end);
+    let (restored, ()) = tokio::join!(restore_stream(&server, &back, PgDumpFormat::Custom, take, &how), end);
     let restored = restored.unwrap();
     assert_eq!((restored.losses.len(), restored.tables.len()), (0, TABLES));
     let sum = "SELECT sum((xpath('/row/c/text()', query_to_xml(format('SELECT id AS c FROM %I', relname), false, true, '')))[1]::text::int)

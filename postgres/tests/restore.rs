@@ -5,8 +5,8 @@ mod support;
 
 use bytes::Bytes;
 use postgres::{
-    Error, Kind,
-    restore::{Into, LossClass, Restored, Stored, restore},
+    PostgresError, PostgresErrorKind,
+    restore::{RestoreOptions, RestoreWarningKind, RestoreSummary, PgDumpFormat, restore_stream},
     toc::Toc,
 };
 use proptest::test_runner::{Config, TestRunner};
@@ -14,8 +14,8 @@ use std::{fmt::Write as _, io, time::Duration};
 use support::{Cluster, shared};
 use tokio::sync::mpsc;
 
-fn how() -> Into {
-    Into { jobs: 3, ..Into::default() }
+fn how() -> RestoreOptions {
+    RestoreOptions { jobs: 3, ..RestoreOptions::default() }
 }
 
 /// A stream of `bytes` in pieces of 100 kB; `whole` says whether it has its clean end.
@@ -42,11 +42,11 @@ fn stream(bytes: Vec<u8>, whole: bool) -> mpsc::Receiver<io::Result<Bytes>> {
 async fn into(
     cluster: &Cluster,
     database: &str,
-    format: Stored,
+    format: PgDumpFormat,
     bytes: Vec<u8>,
-    how: &Into,
-) -> Result<Restored, Error> {
-    restore(&cluster.server(), database, format, stream(bytes, true), how).await
+    how: &RestoreOptions,
+) -> Result<RestoreSummary, PostgresError> {
+    restore_stream(&cluster.server(), database, format, stream(bytes, true), how).await
 }
 
 fn dumped(cluster: &Cluster, database: &str, args: &[&str]) -> Vec<u8> {
@@ -107,22 +107,22 @@ fn every_kind_of_object_comes_back_from_each_format() {
     let cluster = shared();
     let from = cluster.every_kind("kinds");
     for (args, format) in [
-        (&["-Fc", "-Z0"][..], Stored::Custom),
-        (&["-Fc", "-Z6"], Stored::Custom),
-        (&["-Fc", "--inserts"], Stored::Custom),
-        (&["-Fp"], Stored::Plain),
-        (&["-Fp", "--inserts"], Stored::Plain),
+        (&["-Fc", "-Z0"][..], PgDumpFormat::Custom),
+        (&["-Fc", "-Z6"], PgDumpFormat::Custom),
+        (&["-Fc", "--inserts"], PgDumpFormat::Custom),
+        (&["-Fp"], PgDumpFormat::Plain),
+        (&["-Fp", "--inserts"], PgDumpFormat::Plain),
     ] {
         let to = cluster.database("kinds_back");
         // One connection keeps the order of rows, so that the texts of both databases are the same.
-        let one = Into { jobs: 1, ..how() };
+        let one = RestoreOptions { jobs: 1, ..how() };
         let restored = into(cluster, &to, format, dumped(cluster, &from, args), &one).unwrap();
         assert_eq!(restored.losses, [], "{args:?}");
         same(cluster, &from, &to);
     }
     let to = cluster.database("kinds_parallel");
     let restored =
-        into(cluster, &to, Stored::Custom, dumped(cluster, &from, &["-Fc", "-Z1"]), &how())
+        into(cluster, &to, PgDumpFormat::Custom, dumped(cluster, &from, &["-Fc", "-Z1"]), &how())
             .unwrap();
     assert_eq!(restored.losses, []);
     assert_eq!(cluster.described(&from, &["-s"]), cluster.described(&to, &["-s"]));
@@ -134,7 +134,7 @@ fn large_tables_and_large_objects_go_in_over_several_connections() {
     let cluster = shared();
     let from = sample(cluster, "sample");
     for args in [["-Fc", "-Z0"], ["-Fc", "-Z1"], ["-Fp", "-Z0"]] {
-        let format = if args[0] == "-Fc" { Stored::Custom } else { Stored::Plain };
+        let format = if args[0] == "-Fc" { PgDumpFormat::Custom } else { PgDumpFormat::Plain };
         let to = cluster.database("sample_back");
         let restored = into(cluster, &to, format, dumped(cluster, &from, &args), &how()).unwrap();
         assert!(
@@ -169,7 +169,7 @@ fn indexes_of_a_large_table_are_made_once_while_others_are_loaded() {
     for jobs in [1, 2] {
         let to = cluster.database("early_back");
         let restored =
-            into(cluster, &to, Stored::Custom, archive.clone(), &Into { jobs, ..how() }).unwrap();
+            into(cluster, &to, PgDumpFormat::Custom, archive.clone(), &RestoreOptions { jobs, ..how() }).unwrap();
         assert_eq!(restored.losses, [], "{jobs} jobs");
         assert_eq!(cluster.described(&from, &["-s"]), cluster.described(&to, &["-s"]));
         same_rows(cluster, &from, &to);
@@ -184,14 +184,14 @@ fn a_copy_that_can_not_start_leaves_its_cause_and_the_rest() {
         let sql = format!("CREATE TABLE {table} AS SELECT i, i AS v FROM generate_series(1, 50) i");
         cluster.psql(&from, &sql);
     }
-    for (args, format) in [(["-Fc", "-Z0"], Stored::Custom), (["-Fp", "-Z0"], Stored::Plain)] {
+    for (args, format) in [(["-Fc", "-Z0"], PgDumpFormat::Custom), (["-Fp", "-Z0"], PgDumpFormat::Plain)] {
         for jobs in [1, 3] {
             let to = cluster.database("start_back");
             // There already, and not as it was: neither CREATE nor COPY of it works.
             cluster.psql(&to, "CREATE TABLE a (i int); CREATE TABLE c (i int)");
-            let how = Into { jobs, ..how() };
+            let how = RestoreOptions { jobs, ..how() };
             let restored = into(cluster, &to, format, dumped(cluster, &from, &args), &how).unwrap();
-            let data = restored.losses.iter().filter(|l| l.class == LossClass::Data);
+            let data = restored.losses.iter().filter(|l| l.class == RestoreWarningKind::Data);
             let data: Vec<_> = data.map(|l| l.message.as_str()).collect();
             assert_eq!(data.len(), 2, "{data:?}");
             assert!(data.iter().all(|m| m.contains("\"v\"")), "the cause: {data:?}");
@@ -202,13 +202,13 @@ fn a_copy_that_can_not_start_leaves_its_cause_and_the_rest() {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn stalled(cluster: &Cluster, database: &str, format: Stored, bytes: Vec<u8>) -> Error {
+async fn stalled(cluster: &Cluster, database: &str, format: PgDumpFormat, bytes: Vec<u8>) -> PostgresError {
     let (give, take) = mpsc::channel(2);
-    let how = Into { jobs: 1, stall: Duration::from_millis(300), ..Into::default() };
+    let how = RestoreOptions { jobs: 1, stall_timeout: Duration::from_millis(300), ..RestoreOptions::default() };
     let server = cluster.server();
     give.send(Ok(bytes.into())).await.unwrap();
     // The other end of the stream is there, and says nothing more.
-    let error = restore(&server, database, format, take, &how).await.unwrap_err();
+    let error = restore_stream(&server, database, format, take, &how).await.unwrap_err();
     drop(give);
     error
 }
@@ -217,12 +217,12 @@ async fn stalled(cluster: &Cluster, database: &str, format: Stored, bytes: Vec<u
 fn a_restore_that_gets_nothing_more_in_a_copy_ends_and_holds_no_drop_back() {
     let cluster = shared();
     let from = sample(cluster, "stall");
-    for (args, format) in [(["-Fc", "-Z0"], Stored::Custom), (["-Fp", "-Z0"], Stored::Plain)] {
+    for (args, format) in [(["-Fc", "-Z0"], PgDumpFormat::Custom), (["-Fp", "-Z0"], PgDumpFormat::Plain)] {
         let to = cluster.database("stall_back");
         let mut bytes = dumped(cluster, &from, &args);
         bytes.truncate(3 << 20);
         let error = stalled(cluster, &to, format, bytes);
-        assert!(error.kind == Kind::Lost && error.why.contains("nothing came"), "{error:?}");
+        assert!(error.kind == PostgresErrorKind::Lost && error.why.contains("nothing came"), "{error:?}");
         let dropped = format!("SET statement_timeout = '20s'; DROP DATABASE {to} WITH (FORCE)");
         cluster.psql("postgres", &dropped);
     }
@@ -247,7 +247,7 @@ fn an_index_that_is_made_early_waits_for_no_lock_without_end() {
             FROM pg_catalog.pg_event_trigger_ddl_commands(); END $$;
          CREATE EVENT TRIGGER see ON ddl_command_end WHEN TAG IN ('CREATE INDEX') EXECUTE FUNCTION public.see()",
     );
-    let restored = into(cluster, &to, Stored::Custom, archive, &Into { jobs: 2, ..how() }).unwrap();
+    let restored = into(cluster, &to, PgDumpFormat::Custom, archive, &RestoreOptions { jobs: 2, ..how() }).unwrap();
     assert_eq!(restored.losses, []);
     let seen = "SELECT wait FROM public.seen WHERE index = 'public.a_id'";
     assert_eq!(cluster.psql(&to, seen), "2s", "while b was still loaded");
@@ -267,10 +267,10 @@ fn a_table_that_is_refused_is_lost_as_a_whole_and_the_rest_goes_on() {
             &["-Fc", "-Z0", "-t", "big", "-t", "child", "-t", "long_id_seq"],
         );
         let restored =
-            into(cluster, &to, Stored::Custom, archive, &Into { jobs, ..how() }).unwrap();
+            into(cluster, &to, PgDumpFormat::Custom, archive, &RestoreOptions { jobs, ..how() }).unwrap();
         let classes: Vec<_> = restored.losses.iter().map(|l| l.class).collect();
         assert!(
-            classes.contains(&LossClass::Exists) && classes.contains(&LossClass::Data),
+            classes.contains(&RestoreWarningKind::Exists) && classes.contains(&RestoreWarningKind::Data),
             "{restored:?}"
         );
         assert_eq!(cluster.psql(&to, "SELECT count(*) FROM big"), "0", "all or nothing");
@@ -305,17 +305,17 @@ fn what_the_server_lacks_or_has_becomes_a_loss_of_its_class() {
     let plain = dumped(cluster, &from, &["-Fp"]);
     cluster.psql(&from, "DROP SCHEMA here CASCADE; DROP OWNED BY lossy_owner, lossy_reader");
     cluster.psql("postgres", "DROP ROLE lossy_owner; DROP ROLE lossy_reader");
-    for (bytes, format) in [(archive, Stored::Custom), (plain, Stored::Plain)] {
+    for (bytes, format) in [(archive, PgDumpFormat::Custom), (plain, PgDumpFormat::Plain)] {
         let to = cluster.database("lossy_back");
         cluster.psql(&to, "CREATE SCHEMA here");
         let restored = into(cluster, &to, format, bytes.clone(), &how()).unwrap();
         let mut classes: Vec<_> = restored.losses.iter().map(|l| l.class).collect();
         classes.sort_unstable();
-        assert_eq!(classes, [LossClass::Role, LossClass::Role, LossClass::Exists], "{restored:?}");
+        assert_eq!(classes, [RestoreWarningKind::Role, RestoreWarningKind::Role, RestoreWarningKind::Exists], "{restored:?}");
         assert_eq!(cluster.psql(&to, "SELECT a FROM here.t"), "1");
 
         let to = cluster.database("lossy_bare");
-        let bare = Into { owners: false, privileges: false, ..how() };
+        let bare = RestoreOptions { owners: false, privileges: false, ..how() };
         let restored = into(cluster, &to, format, bytes, &bare).unwrap();
         assert_eq!(restored.losses, [], "owners and grants were not asked for");
     }
@@ -327,9 +327,9 @@ fn an_extension_that_is_not_there_is_a_loss_and_so_is_what_needs_it() {
     let sql = b"CREATE EXTENSION nowhere_to_be_found;\nCREATE TABLE t (a nowhere_to_be_found.x);\n"
         .to_vec();
     let to = cluster.database("extension");
-    let restored = into(cluster, &to, Stored::Plain, sql, &how()).unwrap();
+    let restored = into(cluster, &to, PgDumpFormat::Plain, sql, &how()).unwrap();
     let classes: Vec<_> = restored.losses.iter().map(|l| l.class).collect();
-    assert_eq!(classes, [LossClass::Extension, LossClass::Other]);
+    assert_eq!(classes, [RestoreWarningKind::Extension, RestoreWarningKind::Other]);
 }
 
 #[test]
@@ -350,12 +350,12 @@ fn chosen_tables_come_with_what_they_need_and_what_hangs_on_them() {
     );
     let archive = dumped(cluster, &from, &["-Fc"]);
     let tables =
-        |names: &[&str]| Into { tables: names.iter().map(ToString::to_string).collect(), ..how() };
+        |names: &[&str]| RestoreOptions { tables: names.iter().map(ToString::to_string).collect(), ..how() };
     let list = "SELECT string_agg(relname || ':' || relkind::text, ' ' ORDER BY relname) FROM pg_class WHERE relnamespace = 's'::regnamespace";
 
     let to = cluster.database("choice_parent");
     let restored =
-        into(cluster, &to, Stored::Custom, archive.clone(), &tables(&["s.parent"])).unwrap();
+        into(cluster, &to, PgDumpFormat::Custom, archive.clone(), &tables(&["s.parent"])).unwrap();
     assert_eq!(restored.losses, []);
     assert_eq!(cluster.psql(&to, list), "parent:r parent_id_seq:S parent_mood_idx:i parent_pkey:i");
     assert_eq!(
@@ -370,19 +370,19 @@ fn chosen_tables_come_with_what_they_need_and_what_hangs_on_them() {
 
     let to = cluster.database("choice_child");
     let restored =
-        into(cluster, &to, Stored::Custom, archive.clone(), &tables(&["child"])).unwrap();
+        into(cluster, &to, PgDumpFormat::Custom, archive.clone(), &tables(&["child"])).unwrap();
     assert_eq!(restored.losses, [], "its foreign key stays away with its parent");
     assert_eq!(cluster.psql(&to, list), "child:r child_id_seq:S");
 
     let to = cluster.database("choice_both");
     let restored =
-        into(cluster, &to, Stored::Custom, archive.clone(), &tables(&["child", "parent"])).unwrap();
+        into(cluster, &to, PgDumpFormat::Custom, archive.clone(), &tables(&["child", "parent"])).unwrap();
     assert_eq!(restored.losses, []);
     assert_eq!(cluster.psql(&to, "SELECT count(*) FROM pg_constraint WHERE contype = 'f'"), "1");
 
     let to = cluster.database("choice_none");
-    let absent = into(cluster, &to, Stored::Custom, archive, &tables(&["s.nothing"])).unwrap_err();
-    assert_eq!(absent.kind, Kind::Refused);
+    let absent = into(cluster, &to, PgDumpFormat::Custom, archive, &tables(&["s.nothing"])).unwrap_err();
+    assert_eq!(absent.kind, PostgresErrorKind::Refused);
     assert!(absent.to_string().contains("s.nothing"), "{absent}");
 }
 
@@ -395,7 +395,7 @@ fn other_encodings_come_back_right() {
         "CREATE TABLE \"Größe\" (\"Füße\" text); INSERT INTO \"Größe\" VALUES ('Äpfel'), ('é')",
     );
     for (args, format) in
-        [(["-Fc", "-E", "LATIN1"], Stored::Custom), (["-Fp", "-E", "LATIN1"], Stored::Plain)]
+        [(["-Fc", "-E", "LATIN1"], PgDumpFormat::Custom), (["-Fp", "-E", "LATIN1"], PgDumpFormat::Plain)]
     {
         let to = cluster.database("umlauts_back");
         let restored = into(cluster, &to, format, dumped(cluster, &from, &args), &how()).unwrap();
@@ -411,9 +411,9 @@ fn a_stream_that_is_cut_anywhere_is_an_error_and_no_loss() {
     let from = cluster.database("cut");
     cluster.psql(&from, "CREATE TABLE a AS SELECT i FROM generate_series(1, 2000) i; CREATE TABLE b AS SELECT * FROM a; SELECT lo_from_bytea(0, 'abc')");
     for (args, format) in [
-        (["-Fc", "-Z0"], Stored::Custom),
-        (["-Fc", "-Z6"], Stored::Custom),
-        (["-Fp", "-Z0"], Stored::Plain),
+        (["-Fc", "-Z0"], PgDumpFormat::Custom),
+        (["-Fc", "-Z6"], PgDumpFormat::Custom),
+        (["-Fp", "-Z0"], PgDumpFormat::Plain),
     ] {
         let whole = dumped(cluster, &from, &args);
         let to = cluster.database("cut_back");
@@ -422,7 +422,7 @@ fn a_stream_that_is_cut_anywhere_is_an_error_and_no_loss() {
             for clean in [true, false] {
                 let failed = at_once(cluster, &to, format, cut.clone(), clean).unwrap_err();
                 assert!(
-                    [Kind::Data, Kind::Lost].contains(&failed.kind),
+                    [PostgresErrorKind::Data, PostgresErrorKind::Lost].contains(&failed.kind),
                     "{part} % of {args:?}: {failed}"
                 );
             }
@@ -430,16 +430,16 @@ fn a_stream_that_is_cut_anywhere_is_an_error_and_no_loss() {
         // Whole bytes, and no clean end: the sender died before it could say that this is all.
         assert!(at_once(cluster, &to, format, whole, false).is_err());
     }
-    let garbage = at_once(cluster, "postgres", Stored::Custom, b"Salted__12345678".to_vec(), true)
+    let garbage = at_once(cluster, "postgres", PgDumpFormat::Custom, b"Salted__12345678".to_vec(), true)
         .unwrap_err();
     assert!(garbage.to_string().contains("no custom-format archive"), "{garbage}");
     let nul =
-        at_once(cluster, "postgres", Stored::Plain, b"SELECT 1;\0".to_vec(), true).unwrap_err();
+        at_once(cluster, "postgres", PgDumpFormat::Plain, b"SELECT 1;\0".to_vec(), true).unwrap_err();
     assert!(nul.to_string().contains("NUL"), "{nul}");
     let other = at_once(
         cluster,
         "postgres",
-        Stored::Plain,
+        PgDumpFormat::Plain,
         b"\\connect template1\nSELECT 1;\n".to_vec(),
         true,
     );
@@ -450,11 +450,11 @@ fn a_stream_that_is_cut_anywhere_is_an_error_and_no_loss() {
 async fn at_once(
     cluster: &Cluster,
     database: &str,
-    format: Stored,
+    format: PgDumpFormat,
     bytes: Vec<u8>,
     clean: bool,
-) -> Result<Restored, Error> {
-    restore(&cluster.server(), database, format, stream(bytes, clean), &how()).await
+) -> Result<RestoreSummary, PostgresError> {
+    restore_stream(&cluster.server(), database, format, stream(bytes, clean), &how()).await
 }
 
 #[test]
@@ -472,11 +472,11 @@ fn a_connection_that_is_ended_in_the_middle_ends_the_restore() {
     };
     let failed = slowly(cluster, &to, archive).unwrap_err();
     killer.join().unwrap();
-    assert_eq!(failed.kind, Kind::Lost, "{failed}");
+    assert_eq!(failed.kind, PostgresErrorKind::Lost, "{failed}");
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn slowly(cluster: &Cluster, database: &str, bytes: Vec<u8>) -> Result<Restored, Error> {
+async fn slowly(cluster: &Cluster, database: &str, bytes: Vec<u8>) -> Result<RestoreSummary, PostgresError> {
     let (give, take) = mpsc::channel(1);
     tokio::spawn(async move {
         for piece in bytes.chunks(500_000) {
@@ -487,7 +487,7 @@ async fn slowly(cluster: &Cluster, database: &str, bytes: Vec<u8>) -> Result<Res
         }
         let _ = give.send(Ok(Bytes::new())).await;
     });
-    restore(&cluster.server(), database, Stored::Custom, take, &how()).await
+    restore_stream(&cluster.server(), database, PgDumpFormat::Custom, take, &how()).await
 }
 
 #[test]
@@ -499,7 +499,7 @@ fn no_damaged_table_of_contents_panics_or_takes_much_memory() {
     let list = cluster.feed("pg_restore", &["-l"], &archive);
     for line in String::from_utf8_lossy(&list.stdout).lines().filter(|l| !l.starts_with(';')) {
         let (id, rest) = line.split_once("; ").unwrap();
-        let entry = toc.entry(id.parse().unwrap()).unwrap();
+        let entry = toc.entry_by_id(id.parse().unwrap()).unwrap();
         let ours = format!("{} {} {} ", entry.catalogue_oid, entry.table_oid, entry.desc);
         assert!(rest.starts_with(&ours), "{line}: {ours}");
     }

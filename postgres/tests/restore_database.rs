@@ -3,7 +3,7 @@
 
 mod support;
 
-use postgres::{Kind, database, dump::Role};
+use postgres::{PostgresErrorKind, database, dump::ServerRole};
 use support::shared;
 
 #[tokio::main(flavor = "current_thread")]
@@ -16,19 +16,19 @@ fn a_swap_disconnects_who_is_in_and_lets_the_waiting_into_the_new_one() {
     let cluster = shared();
     let (live, fresh) = (cluster.database("live"), cluster.database("live_holdfast_r1"));
     cluster.psql(&fresh, "CREATE TABLE restored ()");
-    let aside = database::aside_name(&live, "20261120020000");
+    let aside = database::previous_database_name(&live, "20261120020000");
     wait(async {
         let server = cluster.server();
         let inside = server.connect(&live).await.unwrap();
-        database::swap(&server, &fresh, &live, &aside).await.unwrap();
+        database::swap_databases(&server, &fresh, &live, &aside).await.unwrap();
         assert!(inside.batch_execute("SELECT 1").await.is_err(), "it is disconnected");
-        assert!(database::exists(&server, &aside).await.unwrap());
-        assert!(!database::exists(&server, &fresh).await.unwrap());
+        assert!(database::database_exists(&server, &aside).await.unwrap());
+        assert!(!database::database_exists(&server, &fresh).await.unwrap());
         let after = server.connect(&live).await.unwrap();
         after.batch_execute("SELECT * FROM restored").await.unwrap();
         drop(after);
         // And back again, as after a failure.
-        database::swap(&server, &aside, &live, &fresh).await.unwrap();
+        database::swap_databases(&server, &aside, &live, &fresh).await.unwrap();
         assert!(
             server
                 .connect(&live)
@@ -49,7 +49,7 @@ fn a_swap_that_is_interrupted_at_any_step_changes_nothing() {
     wait(async {
         let server = cluster.server();
         let failed =
-            database::swap(&server, "not_there_holdfast_x", &live, "steps_before_20261120020001")
+            database::swap_databases(&server, "not_there_holdfast_x", &live, "steps_before_20261120020001")
                 .await;
         assert!(failed.unwrap_err().to_string().contains("does not exist"));
     });
@@ -68,7 +68,7 @@ fn a_swap_that_is_interrupted_at_any_step_changes_nothing() {
     // Step 3: dropped while it waits for connections that stay.
     wait(async {
         let server = cluster.server();
-        let swapping = database::swap(&server, &fresh, &live, "steps_before_20261120020002");
+        let swapping = database::swap_databases(&server, &fresh, &live, "steps_before_20261120020002");
         let _ = tokio::time::timeout(std::time::Duration::from_millis(1), swapping).await;
     });
     cluster.until("SELECT count(*) = 0 FROM pg_stat_activity WHERE query LIKE '%RENAME%' AND state = 'active' AND pid <> pg_backend_pid()");
@@ -86,12 +86,12 @@ fn only_databases_of_ours_are_dropped() {
     let (other, ours) = (cluster.database("precious"), cluster.database("x_holdfast_r2"));
     wait(async {
         let server = cluster.server();
-        let refused = database::drop(&server, &other).await.unwrap_err();
-        assert_eq!(refused.kind, Kind::Refused);
+        let refused = database::drop_database(&server, &other).await.unwrap_err();
+        assert_eq!(refused.kind, PostgresErrorKind::Refused);
         let _inside = server.connect(&ours).await.unwrap();
-        database::drop(&server, &ours).await.unwrap();
-        assert!(!database::exists(&server, &ours).await.unwrap());
-        database::drop(&server, &ours).await.unwrap();
+        database::drop_database(&server, &ours).await.unwrap();
+        assert!(!database::database_exists(&server, &ours).await.unwrap());
+        database::drop_database(&server, &ours).await.unwrap();
     });
 }
 
@@ -112,7 +112,7 @@ fn rows_are_counted_and_checks_are_read_only_booleans() {
         assert_eq!(counts.iter().map(|t| t.rows).collect::<Vec<_>>(), [7, 0, 1]);
         assert!(database::count_rows(&server, &name, &["nothing".into()], 2).await.is_err());
         let session = server.connect(&name).await.unwrap();
-        let check = |sql: &'static str| database::check(&session, sql);
+        let check = |sql: &'static str| database::query_bool(&session, sql);
         assert!(check("SELECT count(*) > 0 FROM p").await.unwrap());
         assert!(!check("SELECT NULL::bool").await.unwrap());
         for wrong in [
@@ -122,7 +122,7 @@ fn rows_are_counted_and_checks_are_read_only_booleans() {
             "SELECT true WHERE false",
         ] {
             let refused = check(wrong).await.unwrap_err();
-            assert_eq!(refused.kind, Kind::Refused, "{wrong}: {refused}");
+            assert_eq!(refused.kind, PostgresErrorKind::Refused, "{wrong}: {refused}");
         }
         assert!(check("SELECT count(*) = 1 FROM p").await.unwrap(), "the session goes on");
     });
@@ -132,8 +132,8 @@ fn rows_are_counted_and_checks_are_read_only_booleans() {
 fn missing_roles_are_created_and_existing_ones_left_alone() {
     let cluster = shared();
     cluster.psql("postgres", "CREATE ROLE kept LOGIN");
-    let role = |name: &str| Role { name: name.into(), inherit: true, ..Role::default() };
-    let mighty = Role {
+    let role = |name: &str| ServerRole { name: name.into(), inherit: true, ..ServerRole::default() };
+    let mighty = ServerRole {
         superuser: true,
         login: true,
         create_role: true,
@@ -148,11 +148,11 @@ fn missing_roles_are_created_and_existing_ones_left_alone() {
     let roles = [role("kept"), mighty, role("made too")];
     wait(async {
         let server = cluster.server();
-        let losses = database::roles(&server, &roles).await.unwrap();
+        let losses = database::create_missing_roles(&server, &roles).await.unwrap();
         // A role that is there may have any right: who wants its new member says so by hand.
         let left: Vec<_> = losses.iter().map(|l| l.statement.as_str()).collect();
         assert_eq!(left, ["GRANT \"kept\" TO \"made\""]);
-        assert_eq!(database::roles(&server, &roles).await.unwrap(), [], "twice is once");
+        assert_eq!(database::create_missing_roles(&server, &roles).await.unwrap(), [], "twice is once");
     });
     let list = "SELECT string_agg(concat_ws(' ', rolname, rolcanlogin, rolsuper, rolcreatedb, rolcreaterole, rolpassword), ',' ORDER BY rolname)
                 FROM pg_authid WHERE rolname IN ('kept', 'made')";
@@ -178,7 +178,7 @@ fn settings_grants_and_limits_of_a_database_are_passed_on() {
         ),
     );
     wait(async {
-        assert_eq!(database::inherit(&cluster.server(), &from, &to).await.unwrap(), []);
+        assert_eq!(database::copy_database_properties(&cluster.server(), &from, &to).await.unwrap(), []);
     });
     let describe = |name: &str| {
         let sql = format!(

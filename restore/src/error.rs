@@ -5,20 +5,20 @@ use std::fmt;
 
 /// Why a backup could not be restored: what was being done, why it did not work, what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Error {
+pub struct RestoreError {
     /// Verb and object.
     pub doing: String,
     /// Why it failed.
     pub why: String,
     /// What to do about it; may be empty.
-    pub mend: String,
+    pub hint: String,
     /// What a caller decides by.
-    pub kind: Kind,
+    pub kind: RestoreErrorKind,
 }
 
 /// Sorts of failure, by what a caller does about them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum RestoreErrorKind {
     /// The database can't be reached, or a connection was lost.
     Connection,
     /// The store does not give what it should.
@@ -39,48 +39,48 @@ pub enum Kind {
     Refused,
 }
 
-impl Error {
+impl RestoreError {
     /// An error in its four parts.
     pub fn new(
-        kind: Kind,
+        kind: RestoreErrorKind,
         doing: impl Into<String>,
         why: impl Into<String>,
         mend: impl Into<String>,
     ) -> Self {
-        Self { doing: doing.into(), why: why.into(), mend: mend.into(), kind }
+        Self { doing: doing.into(), why: why.into(), hint: mend.into(), kind }
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for RestoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { doing, why, mend, .. } = self;
+        let Self { doing, why, hint: mend, .. } = self;
         write!(f, "{doing}: {why}")?;
         if mend.is_empty() { Ok(()) } else { write!(f, "; {mend}") }
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for RestoreError {}
 
-impl From<postgres::Error> for Error {
-    fn from(e: postgres::Error) -> Self {
-        use postgres::Kind as Of;
+impl From<postgres::PostgresError> for RestoreError {
+    fn from(e: postgres::PostgresError) -> Self {
+        use postgres::PostgresErrorKind as Of;
         let kind = match e.kind {
-            Of::Connection | Of::Lost => Kind::Connection,
-            Of::Busy => Kind::Busy,
-            Of::Data => Kind::Damaged,
-            Of::Tool | Of::Refused | Of::Disk => Kind::Refused,
+            Of::Connection | Of::Lost => RestoreErrorKind::Connection,
+            Of::Busy => RestoreErrorKind::Busy,
+            Of::Data => RestoreErrorKind::Damaged,
+            Of::Tool | Of::Refused | Of::Disk => RestoreErrorKind::Refused,
         };
-        Self { doing: e.doing, why: e.why, mend: e.mend, kind }
+        Self { doing: e.doing, why: e.why, hint: e.hint, kind }
     }
 }
 
-impl From<store::Error> for Error {
+impl From<store::Error> for RestoreError {
     fn from(e: store::Error) -> Self {
-        Self { doing: e.doing, why: e.why, mend: e.mend, kind: e.kind.into() }
+        Self { doing: e.doing, why: e.why, hint: e.mend, kind: e.kind.into() }
     }
 }
 
-impl From<store::Kind> for Kind {
+impl From<store::Kind> for RestoreErrorKind {
     fn from(kind: store::Kind) -> Self {
         match kind {
             store::Kind::Damaged => Self::Damaged,
@@ -91,29 +91,29 @@ impl From<store::Kind> for Kind {
     }
 }
 
-impl From<OperationError> for Error {
+impl From<OperationError> for RestoreError {
     fn from(e: OperationError) -> Self {
         use shared::aws::OperationErrorKind as Of;
         let kind = match e.kind {
-            Of::Database => Kind::Connection,
-            Of::Store | Of::Denied => Kind::Store,
-            Of::Key => Kind::Key,
-            _ => Kind::Refused,
+            Of::Database => RestoreErrorKind::Connection,
+            Of::Store | Of::Denied => RestoreErrorKind::Store,
+            Of::Key => RestoreErrorKind::Key,
+            _ => RestoreErrorKind::Refused,
         };
-        Self { mend: e.hint().into(), doing: e.operation, why: e.message, kind }
+        Self { hint: e.hint().into(), doing: e.operation, why: e.message, kind }
     }
 }
 
-impl Error {
+impl RestoreError {
     /// What the archive's reader said of the backup `name`.
-    pub(crate) fn of_archive(name: &str, e: &archive::Error) -> Self {
+    pub(crate) fn from_archive_error(name: &str, e: &archive::ArchiveError) -> Self {
         let (kind, mend) = match e {
-            archive::Error::Key(_) => {
-                (Kind::Key, "give the identity or passphrase it was made for")
+            archive::ArchiveError::Key(_) => {
+                (RestoreErrorKind::Key, "give the identity or passphrase it was made for")
             }
-            archive::Error::Damaged(_) => (Kind::Damaged, "restore another backup"),
-            archive::Error::Io(_) => (Kind::Store, ""),
-            archive::Error::Unsupported(_) => (Kind::Refused, ""),
+            archive::ArchiveError::Damaged(_) => (RestoreErrorKind::Damaged, "restore another backup"),
+            archive::ArchiveError::Io(_) => (RestoreErrorKind::Store, ""),
+            archive::ArchiveError::Unsupported(_) => (RestoreErrorKind::Refused, ""),
         };
         Self::new(kind, format!("read {name}"), e.to_string(), mend)
     }

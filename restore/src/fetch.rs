@@ -1,11 +1,11 @@
 //! From a store to plain bytes: read, hashed, decrypted, decompressed.
 
-use crate::{Error, Kind, Opening};
+use crate::{RestoreError, RestoreErrorKind, BackupKeys};
 use archive::{
-    Content, Decoder, Digest, Keys, Layers, Sums,
-    pipe::{self, Against},
+    PayloadFormat, ArchiveDecoder, StreamDigest, DecryptionKeys, EncodingLayers, ArchiveDigests,
+    pipe::{self, ExpectedDigests},
 };
-use postgres::restore::Stored;
+use postgres::restore::PgDumpFormat;
 use std::{
     io::{self, Read as _},
     time::Duration,
@@ -14,23 +14,23 @@ use store::{Backup, Manifest, Store, manifest::Format};
 use tokio::{sync::oneshot, task::spawn_blocking, time::sleep};
 
 /// How long the reading may go on once nobody takes what is read: a store that answers nothing more would keep us.
-const LINGER: Duration = Duration::from_mins(1);
+const IDLE_READ_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Pieces that wait between two stages, of about 256 KiB each.
-const DEPTH: usize = 8;
+const CHANNEL_CAPACITY: usize = 8;
 
 /// What the plain bytes of a backup are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Inside {
+pub struct PayloadInfo {
     /// What was undone.
-    pub layers: Layers,
+    pub layers: EncodingLayers,
     /// What can be restored; none for CSV and what is not known.
-    pub stored: Option<Stored>,
+    pub format: Option<PgDumpFormat>,
 }
 
 /// Which hashes of a manifest are looked at; a backup without one has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hashes {
+pub(crate) enum HashCheck {
     /// Of what is stored and of what is inside.
     Both,
     /// Of what is stored. What is inside follows from it, and its compression has a checksum of its own.
@@ -38,11 +38,11 @@ pub(crate) enum Hashes {
 }
 
 /// A backup that went through `consume`.
-pub(crate) struct Fetched<T> {
+pub(crate) struct FetchedBackup<T> {
     /// What `consume` made of it.
     pub(crate) value: T,
     /// Hashes of all of it, or why it could not be read. [`None`] when `consume` did not want the rest.
-    pub(crate) sums: Option<Result<Sums, Error>>,
+    pub(crate) digests: Option<Result<ArchiveDigests, RestoreError>>,
 }
 
 /// Sends a backup's plain bytes through `consume`. The stream ends cleanly only when all was read and, with a manifest,
@@ -50,19 +50,19 @@ pub(crate) struct Fetched<T> {
 ///
 /// # Errors
 /// If what the backup is can't be found out: no key, damaged first bytes, not there.
-pub(crate) async fn fetch<T>(
+pub(crate) async fn fetch_backup<T>(
     store: &Store,
     backup: &Backup,
-    opening: &Opening,
-    hashes: Hashes,
-    consume: impl AsyncFnOnce(Inside, pipe::Receiver) -> T,
-) -> Result<Fetched<T>, Error> {
-    let (stored_in, stored_out) = pipe::channel(DEPTH);
-    let (plain_in, plain_out) = pipe::channel(DEPTH);
+    opening: &BackupKeys,
+    hashes: HashCheck,
+    consume: impl AsyncFnOnce(PayloadInfo, pipe::ChunkReceiver) -> T,
+) -> Result<FetchedBackup<T>, RestoreError> {
+    let (stored_in, stored_out) = pipe::chunk_channel(CHANNEL_CAPACITY);
+    let (plain_in, plain_out) = pipe::chunk_channel(CHANNEL_CAPACITY);
     let (tell, told) = oneshot::channel();
-    let known = backup.committed().map(|m| (inside(m), expected(m)));
+    let known = backup.committed().map(|m| (payload_info(m), expected_digests(m)));
     let keys = opening.keys.clone();
-    let decoding = spawn_blocking(move || decode(known, hashes, &keys, stored_out, plain_in, tell));
+    let decoding = spawn_blocking(move || decode_payload(known, hashes, &keys, stored_out, plain_in, tell));
     let (finish, finished) = oneshot::channel();
     let consume = async {
         let value = match told.await {
@@ -75,7 +75,7 @@ pub(crate) async fn fetch<T>(
     let read = async {
         tokio::select! {
             read = store.read(&backup.key, stored_in) => read,
-            () = async { let _ = finished.await; sleep(LINGER).await } => {
+            () = async { let _ = finished.await; sleep(IDLE_READ_TIMEOUT).await } => {
                 let why = "the store gives nothing more";
                 Err(store::Error::new(store::Kind::Unreachable, format!("read {}", backup.arn), why, ""))
             }
@@ -83,8 +83,8 @@ pub(crate) async fn fetch<T>(
     };
     let (read, done, value) = tokio::join!(read, decoding, consume);
     let done = done.map_err(|e| {
-        Error::new(
-            Kind::Refused,
+        RestoreError::new(
+            RestoreErrorKind::Refused,
             format!("read {}", backup.arn),
             e.to_string(),
             "report this fault",
@@ -93,66 +93,66 @@ pub(crate) async fn fetch<T>(
     // The store's own error says more than what it did to the decoder.
     let sums = match (read, done) {
         (Err(e), Err(_)) => Some(Err(e.into())),
-        (_, Err(archive::Error::Io(e))) if e.kind() == io::ErrorKind::BrokenPipe => None,
-        (_, Err(e)) => Some(Err(Error::of_archive(&backup.arn, &e))),
+        (_, Err(archive::ArchiveError::Io(e))) if e.kind() == io::ErrorKind::BrokenPipe => None,
+        (_, Err(e)) => Some(Err(RestoreError::from_archive_error(&backup.arn, &e))),
         (_, Ok(sums)) => Some(Ok(sums)),
     };
     match (value, sums) {
-        (Some(value), sums) => Ok(Fetched { value, sums }),
+        (Some(value), sums) => Ok(FetchedBackup { value, digests: sums }),
         (None, Some(Err(e))) => Err(e),
         (None, _) => {
             let why = "its first bytes could not be read";
-            Err(Error::new(Kind::Damaged, format!("read {}", backup.arn), why, ""))
+            Err(RestoreError::new(RestoreErrorKind::Damaged, format!("read {}", backup.arn), why, ""))
         }
     }
 }
 
 /// What the manifest says.
-fn inside(manifest: &Manifest) -> Inside {
+fn payload_info(manifest: &Manifest) -> PayloadInfo {
     let stored = match manifest.format {
-        Format::Custom => Some(Stored::Custom),
-        Format::Plain => Some(Stored::Plain),
+        Format::Custom => Some(PgDumpFormat::Custom),
+        Format::Plain => Some(PgDumpFormat::Plain),
         Format::Csv => None,
     };
-    Inside { layers: manifest.layers, stored }
+    PayloadInfo { layers: manifest.layers, format: stored }
 }
 
 /// The hashes of a manifest; none when they are none, which [`store::Manifest::read`] refuses before.
-fn expected(manifest: &Manifest) -> Option<Sums> {
-    let digest = |bytes, sha256: &str| Some(Digest { bytes, sha256: sha256.parse().ok()? });
-    Some(Sums {
+fn expected_digests(manifest: &Manifest) -> Option<ArchiveDigests> {
+    let digest = |bytes, sha256: &str| Some(StreamDigest { bytes, sha256: sha256.parse().ok()? });
+    Some(ArchiveDigests {
         plain: digest(manifest.plain.bytes, &manifest.plain.sha256)?,
         stored: digest(manifest.file.bytes, &manifest.file.sha256)?,
     })
 }
 
-fn decode(
-    known: Option<(Inside, Option<Sums>)>,
-    hashes: Hashes,
-    keys: &Keys,
-    from: pipe::Receiver,
-    to: pipe::Sender,
-    tell: oneshot::Sender<Inside>,
-) -> Result<Sums, archive::Error> {
+fn decode_payload(
+    known: Option<(PayloadInfo, Option<ArchiveDigests>)>,
+    hashes: HashCheck,
+    keys: &DecryptionKeys,
+    from: pipe::ChunkReceiver,
+    to: pipe::ChunkSender,
+    tell: oneshot::Sender<PayloadInfo>,
+) -> Result<ArchiveDigests, archive::ArchiveError> {
     if let Some((inside, expected)) = known {
         let _ = tell.send(inside);
         let against = match (&expected, hashes) {
-            (None, _) => Against::Nothing,
-            (Some(sums), Hashes::Both) => Against::Both(sums),
-            (Some(sums), Hashes::Stored) => Against::Stored(sums),
+            (None, _) => ExpectedDigests::Nothing,
+            (Some(sums), HashCheck::Both) => ExpectedDigests::Both(sums),
+            (Some(sums), HashCheck::Stored) => ExpectedDigests::Stored(sums),
         };
-        return pipe::decode(from, &inside.layers, keys, against, to);
+        return pipe::decode_stream(from, &inside.layers, keys, against, to);
     }
-    let (layers, content, source) = archive::guess(pipe::PipeReader::new(from), keys)?;
+    let (layers, content, source) = archive::detect_layers(pipe::PipeReader::new(from), keys)?;
     let stored = match content {
-        Content::Custom => Some(Stored::Custom),
-        Content::Plain => Some(Stored::Plain),
-        Content::Unknown => None,
+        PayloadFormat::Custom => Some(PgDumpFormat::Custom),
+        PayloadFormat::Plain => Some(PgDumpFormat::Plain),
+        PayloadFormat::Unknown => None,
     };
-    let _ = tell.send(Inside { layers, stored });
+    let _ = tell.send(PayloadInfo { layers, format: stored });
     let mut writer = pipe::PipeWriter::new(to);
     let copied = (|| {
-        let mut decoder = Decoder::new(source, &layers, keys)?;
+        let mut decoder = ArchiveDecoder::new(source, &layers, keys)?;
         let mut piece = vec![0; 64 << 10];
         loop {
             let got = decoder.read(&mut piece)?;
@@ -163,18 +163,18 @@ fn decode(
         }
     })();
     match copied {
-        Ok(sums) => writer.finish().map(|()| sums).map_err(archive::Error::from),
+        Ok(sums) => writer.finish().map(|()| sums).map_err(archive::ArchiveError::from),
         Err(e) => {
-            writer.fail(io::Error::new(io::ErrorKind::InvalidData, e.to_string()));
+            writer.finish_with_error(io::Error::new(io::ErrorKind::InvalidData, e.to_string()));
             Err(e)
         }
     }
 }
 
 /// Reads a stream to its end and forgets it; how many bytes came.
-pub(crate) async fn drain(mut from: pipe::Receiver) -> u64 {
+pub(crate) async fn drain_stream(mut from: pipe::ChunkReceiver) -> u64 {
     let mut bytes = 0;
-    while let Ok(Some(piece)) = pipe::next(&mut from).await {
+    while let Ok(Some(piece)) = pipe::recv_chunk(&mut from).await {
         bytes += piece.len() as u64;
     }
     bytes
@@ -184,16 +184,16 @@ pub(crate) async fn drain(mut from: pipe::Receiver) -> u64 {
 ///
 /// # Errors
 /// As [`Kind::Key`], [`Kind::Damaged`] or [`Kind::Store`].
-pub async fn probe(store: &Store, backup: &Backup, opening: &Opening) -> Result<Inside, Error> {
-    let first = async |inside, mut from: pipe::Receiver| match pipe::next(&mut from).await {
+pub async fn probe_payload(store: &Store, backup: &Backup, opening: &BackupKeys) -> Result<PayloadInfo, RestoreError> {
+    let first = async |inside, mut from: pipe::ChunkReceiver| match pipe::recv_chunk(&mut from).await {
         Ok(Some(_)) => Ok(inside),
         Ok(None) => Err("it is empty".to_owned()),
         Err(e) => Err(e.to_string()),
     };
-    let fetched = fetch(store, backup, opening, Hashes::Both, first).await?;
-    match (fetched.value, fetched.sums) {
+    let fetched = fetch_backup(store, backup, opening, HashCheck::Both, first).await?;
+    match (fetched.value, fetched.digests) {
         (Ok(inside), None | Some(Ok(_))) => Ok(inside),
         (_, Some(Err(e))) => Err(e),
-        (Err(why), _) => Err(Error::new(Kind::Damaged, format!("read {}", backup.arn), why, "")),
+        (Err(why), _) => Err(RestoreError::new(RestoreErrorKind::Damaged, format!("read {}", backup.arn), why, "")),
     }
 }

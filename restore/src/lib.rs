@@ -18,9 +18,9 @@ pub mod scratch;
 mod trial;
 pub mod verify;
 
-pub use error::{Error, Kind};
-pub use opening::Opening;
-pub use restore::{Options, Outcome, Phase, restore};
-pub use scratch::Scratch;
-pub use trial::Rules;
-pub use verify::{Trial, Verdict, Verified, full, quick};
+pub use error::{RestoreError, RestoreErrorKind};
+pub use opening::BackupKeys;
+pub use restore::{BackupRestoreOptions, RestoreOutcome, RestorePhase, restore_backup};
+pub use scratch::ScratchTarget;
+pub use trial::RestoreChecks;
+pub use verify::{VerifyOptions, VerificationVerdict, VerificationReport, verify_full, verify_quick};

@@ -1,6 +1,6 @@
 //! The keys that open backups, from where the policy and the command line say they are.
 
-use archive::Keys;
+use archive::DecryptionKeys;
 use secrecy::{ExposeSecret, SecretString};
 use shared::{
     aws::{OperationError, OperationErrorKind},
@@ -10,18 +10,18 @@ use shared::{
 
 /// What opens backups.
 #[derive(Clone, Debug, Default)]
-pub struct Opening {
+pub struct BackupKeys {
     /// Identities and passphrases for the archives.
-    pub keys: Keys,
+    pub keys: DecryptionKeys,
 }
 
-impl Opening {
+impl BackupKeys {
     /// Every key of a group's policy that may open its backups: those in use, those before them, and `files` given by
     /// hand. A key of the policy that can't be had is left out, since another one may do; what is left says what it lacks.
     ///
     /// # Errors
     /// If a file given by hand can't be read, or others can read it too.
-    pub async fn of(
+    pub async fn resolve_keys(
         secrets: &SecretResolver<'_>,
         rules: &PostgresGroup,
         files: &[String],
@@ -31,13 +31,13 @@ impl Opening {
             let file = Some(path.clone());
             let from = SecretSource { file, ..SecretSource::default() };
             let value = secrets.get(&from).await;
-            opening.add(path, &value.map_err(|e| OperationError { kind: OperationErrorKind::Key, ..e })?);
+            opening.add_key(path, &value.map_err(|e| OperationError { kind: OperationErrorKind::Key, ..e })?);
         }
         for encrypt in rules.dumps.values().filter_map(|d| d.encrypt.as_ref()) {
             opening.keys.add_iterations(encrypt.iterations);
             for from in encrypt.identity.iter().chain(&encrypt.openssl).chain(&encrypt.previous) {
                 match secrets.current_and_previous(from).await {
-                    Ok(values) => values.iter().for_each(|v| opening.add("the policy's key", v)),
+                    Ok(values) => values.iter().for_each(|v| opening.add_key("the policy's key", v)),
                     Err(e) => tracing::info!("a key of the policy is not here: {e}"),
                 }
             }
@@ -46,7 +46,7 @@ impl Opening {
     }
 
     /// A key of either kind: an identity of age begins with a word that no passphrase begins with by chance.
-    fn add(&mut self, name: &str, value: &SecretString) {
+    fn add_key(&mut self, name: &str, value: &SecretString) {
         let identity =
             value.expose_secret().lines().map(str::trim).find(|l| l.starts_with("AGE-SECRET-KEY-"));
         if let Some(identity) = identity

@@ -6,32 +6,32 @@
 
 mod plan;
 
-pub use plan::Plan;
+pub use plan::RestorePlan;
 
 use crate::{
-    Error, Kind, Opening,
-    fetch::Hashes,
-    trial::{Room, Rules, judge, sweep},
-    verify::{Check, Took, Verdict, Went, seconds, verdict},
+    RestoreError, RestoreErrorKind, BackupKeys,
+    fetch::HashCheck,
+    trial::{ScratchDatabase, RestoreChecks, run_checks, drop_orphaned_databases},
+    verify::{CheckResult, PhaseDuration, VerificationVerdict, CheckStatus, seconds_since, evaluate_verdict},
 };
 use jiff::Timestamp;
-use plan::checked;
+use plan::plan_restore;
 use postgres::{
-    Server, database,
-    lock::lock,
-    restore::{Into, Loss, LossClass, Restored},
+    ConnectionConfig, database,
+    lock::try_advisory_lock,
+    restore::{RestoreOptions, RestoreWarning, RestoreWarningKind, RestoreSummary},
 };
 use serde::Serialize;
 use std::time::Instant;
 use store::{Backup, Store, Thaw, manifest::restore_line};
 
 /// Days that a thawed backup can be read.
-const THAWED: u32 = 3;
+const ARCHIVE_RESTORE_DAYS: u32 = 3;
 
 /// How to restore.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
-pub struct Options {
+pub struct BackupRestoreOptions {
     /// The database that there will be.
     pub target: String,
     /// Whether it may take the place of one that is there.
@@ -56,7 +56,7 @@ pub struct Options {
     /// Whether the old database is dropped after the swap; otherwise it stays beside.
     pub drop_old: bool,
     /// What must be true of the restored database before it takes its place.
-    pub rules: Rules,
+    pub rules: RestoreChecks,
     /// Statements that take erased people's rows out again, run before it takes its place.
     pub erasure: Vec<String>,
     /// The run: part of the temporary database's name.
@@ -68,7 +68,7 @@ pub struct Options {
 /// Where a restore is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Phase {
+pub enum RestorePhase {
     /// Looking whether it can be done.
     Checking,
     /// Dumping the existing target.
@@ -87,18 +87,18 @@ pub enum Phase {
 
 /// How a restore ended.
 #[derive(Clone, Debug)]
-pub enum Outcome {
+pub enum RestoreOutcome {
     /// A dry run: this would be done.
-    Planned(Plan),
+    Planned(RestorePlan),
     /// The backup is archived: this was asked of the store. Call again when it is there.
-    Cold(Thaw),
+    AwaitingArchiveRestore(Thaw),
     /// It is in its place.
-    Restored(Box<Report>),
+    Restored(Box<RestoreReport>),
 }
 
 /// What a restore did.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Report {
+pub struct RestoreReport {
     /// The backup's whole name.
     pub backup: String,
     /// The database that was restored.
@@ -106,14 +106,14 @@ pub struct Report {
     /// What the replaced database is called now, if it is there.
     pub aside: Option<String>,
     /// What was checked before it took its place.
-    pub checks: Vec<Check>,
+    pub checks: Vec<CheckResult>,
     /// What could not be restored; not empty means "restored with losses".
-    pub losses: Vec<Loss>,
+    pub losses: Vec<RestoreWarning>,
     /// What to know of it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// How long each phase took.
-    pub took: Vec<Took>,
+    pub took: Vec<PhaseDuration>,
 }
 
 /// Restores a backup.
@@ -123,45 +123,45 @@ pub struct Report {
 /// # Errors
 /// Whatever goes wrong, the target is what it was before: not touched, or swapped back. The error says so when even that
 /// did not work.
-pub async fn restore(
+pub async fn restore_backup(
     store: &Store,
     backup: &Backup,
-    opening: &Opening,
-    server: &Server,
-    options: &Options,
-    safety: impl AsyncFnOnce(&str) -> Result<(), Error>,
-    progress: impl Fn(Phase),
-) -> Result<Outcome, Error> {
-    progress(Phase::Checking);
+    opening: &BackupKeys,
+    server: &ConnectionConfig,
+    options: &BackupRestoreOptions,
+    safety: impl AsyncFnOnce(&str) -> Result<(), RestoreError>,
+    progress: impl Fn(RestorePhase),
+) -> Result<RestoreOutcome, RestoreError> {
+    progress(RestorePhase::Checking);
     if backup.archived {
-        let thaw = store.thaw(&backup.key, THAWED).await?;
+        let thaw = store.thaw(&backup.key, ARCHIVE_RESTORE_DAYS).await?;
         if !matches!(thaw, Thaw::Ready | Thaw::Needless) {
-            return Ok(Outcome::Cold(thaw));
+            return Ok(RestoreOutcome::AwaitingArchiveRestore(thaw));
         }
     }
-    let plan = checked(store, backup, opening, server, options).await?;
+    let plan = plan_restore(store, backup, opening, server, options).await?;
     if options.dry_run {
-        return Ok(Outcome::Planned(plan));
+        return Ok(RestoreOutcome::Planned(plan));
     }
     // Two restores of one target would swap each other's work away.
-    let lease = database::maintenance(server).await?;
-    lock(&lease, &format!("restore of {}", options.target)).await?;
-    sweep(server, &database::temporary_name(&options.target, "")).await?;
+    let lease = database::connect_maintenance(server).await?;
+    try_advisory_lock(&lease, &format!("restore of {}", options.target)).await?;
+    drop_orphaned_databases(server, &database::temporary_database_name(&options.target, "")).await?;
 
     let mut times = Vec::new();
     if plan.replaces && options.safety {
-        progress(Phase::Safety);
-        timed(&mut times, "safety backup", safety(&options.target)).await?;
+        progress(RestorePhase::Safety);
+        measure_phase(&mut times, "safety backup", safety(&options.target)).await?;
     }
-    progress(Phase::Restoring);
+    progress(RestorePhase::Restoring);
     let mut losses = Vec::new();
     if options.roles
         && let Some(manifest) = backup.committed()
     {
-        losses.extend(database::roles(server, &manifest.roles).await?);
+        losses.extend(database::create_missing_roles(server, &manifest.roles).await?);
     }
-    let room = Room::open(server, plan.fresh.clone(), backup).await?;
-    let ready = make_ready(
+    let room = ScratchDatabase::create(server, plan.fresh.clone(), backup).await?;
+    let ready = restore_and_check(
         &room,
         store,
         backup,
@@ -176,21 +176,21 @@ pub async fn restore(
     let (checks, notes) = match Box::pin(ready).await {
         Ok(done) => done,
         Err(e) => {
-            progress(Phase::Undoing);
-            return Err(undone(e, room.close().await, &options.target));
+            progress(RestorePhase::Undoing);
+            return Err(with_rollback_note(e, room.drop_database().await, &options.target));
         }
     };
-    progress(Phase::Swapping);
-    let swapped = timed(&mut times, "swap", async {
-        database::swap(server, &plan.fresh, &options.target, &plan.aside).await
+    progress(RestorePhase::Swapping);
+    let swapped = measure_phase(&mut times, "swap", async {
+        database::swap_databases(server, &plan.fresh, &options.target, &plan.aside).await
     });
     if let Err(e) = swapped.await {
-        progress(Phase::Undoing);
-        return Err(undone(e.into(), room.close().await, &options.target));
+        progress(RestorePhase::Undoing);
+        return Err(with_rollback_note(e.into(), room.drop_database().await, &options.target));
     }
-    let aside = after_swap(server, options, &plan, &progress).await?;
+    let aside = finish_swap(server, options, &plan, &progress).await?;
     drop((room, lease));
-    Ok(Outcome::Restored(Box::new(Report {
+    Ok(RestoreOutcome::Restored(Box::new(RestoreReport {
         backup: backup.arn.clone(),
         database: options.target.clone(),
         aside,
@@ -203,56 +203,56 @@ pub async fn restore(
 
 /// Restores, checks and erases in the fresh database.
 #[expect(clippy::too_many_arguments, reason = "the parts of one restore, used here only")]
-async fn make_ready(
-    room: &Room<'_>,
+async fn restore_and_check(
+    room: &ScratchDatabase<'_>,
     store: &Store,
     backup: &Backup,
-    opening: &Opening,
-    server: &Server,
-    options: &Options,
-    plan: &Plan,
-    losses: &mut Vec<Loss>,
-    progress: &impl Fn(Phase),
-    times: &mut Vec<Took>,
-) -> Result<(Vec<Check>, Vec<String>), Error> {
-    let how = Into {
+    opening: &BackupKeys,
+    server: &ConnectionConfig,
+    options: &BackupRestoreOptions,
+    plan: &RestorePlan,
+    losses: &mut Vec<RestoreWarning>,
+    progress: &impl Fn(RestorePhase),
+    times: &mut Vec<PhaseDuration>,
+) -> Result<(Vec<CheckResult>, Vec<String>), RestoreError> {
+    let how = RestoreOptions {
         jobs: options.jobs,
         tables: options.tables.clone(),
         owners: options.owners,
         privileges: options.privileges,
-        ..Into::default()
+        ..RestoreOptions::default()
     };
-    let load = Box::pin(room.load(store, backup, opening, Hashes::Stored, &how));
-    let Restored { losses: lost, tables, .. } = timed(times, "fetch and restore", load).await?;
+    let load = Box::pin(room.load_backup(store, backup, opening, HashCheck::Stored, &how));
+    let RestoreSummary { losses: lost, tables, .. } = measure_phase(times, "fetch and restore", load).await?;
     losses.extend(lost);
     let subscriptions = database::disconnect_subscriptions(server, &room.name).await?;
-    progress(Phase::Verifying);
+    progress(RestorePhase::Verifying);
     let chosen = (!options.tables.is_empty()).then_some(&tables[..]);
     let (rules, jobs) = (&options.rules, options.jobs);
-    let judging = judge(server, &room.name, backup, losses, &tables, chosen, rules, jobs);
-    let checks = timed(times, "verify", judging).await?;
-    if verdict(&checks, losses) == Verdict::Bad && (losses.is_empty() || !options.accept_losses) {
-        let failed = checks.iter().find(|c| c.went == Went::Failed);
+    let judging = run_checks(server, &room.name, backup, losses, &tables, chosen, rules, jobs);
+    let checks = measure_phase(times, "verify", judging).await?;
+    if evaluate_verdict(&checks, losses) == VerificationVerdict::Bad && (losses.is_empty() || !options.accept_losses) {
+        let failed = checks.iter().find(|c| c.went == CheckStatus::Failed);
         let failed = failed.map(|c| format!("{}: {}", c.name, c.detail)).unwrap_or_default();
-        return Err(lacking(store, backup, losses, &failed));
+        return Err(incomplete_error(store, backup, losses, &failed));
     }
     if !options.erasure.is_empty() {
-        progress(Phase::Erasing);
-        timed(times, "erasure", erase(server, &room.name, &options.erasure)).await?;
+        progress(RestorePhase::Erasing);
+        measure_phase(times, "erasure", run_erasure(server, &room.name, &options.erasure)).await?;
     }
-    losses.extend(room.losses(options.owners));
+    losses.extend(room.restore_warnings(options.owners));
     if plan.replaces {
-        losses.extend(database::inherit(server, &options.target, &room.name).await?);
+        losses.extend(database::copy_database_properties(server, &options.target, &room.name).await?);
     } else if let Some(manifest) = backup.committed() {
         let facts = &manifest.server.database;
-        losses.extend(database::apply(server, &room.name, facts).await?);
+        losses.extend(database::apply_database_properties(server, &room.name, facts).await?);
     }
     if plan.replaces && !losses.is_empty() && !options.accept_losses {
         let why = format!(
             "it would not hold all that was dumped, and takes no place: {} losses",
             losses.len()
         );
-        return Err(lacking(store, backup, losses, &why));
+        return Err(incomplete_error(store, backup, losses, &why));
     }
     let notes = subscriptions.into_iter().map(|name| {
         format!(
@@ -263,8 +263,8 @@ async fn make_ready(
 }
 
 /// The error of what was restored and is not all there.
-fn lacking(store: &Store, backup: &Backup, losses: &[Loss], why: &str) -> Error {
-    let first = losses.iter().find(|l| l.class == LossClass::Data).or(losses.first());
+fn incomplete_error(store: &Store, backup: &Backup, losses: &[RestoreWarning], why: &str) -> RestoreError {
+    let first = losses.iter().find(|l| l.class == RestoreWarningKind::Data).or(losses.first());
     let because = first.map(|l| format!(" ({}: {})", l.statement, l.message)).unwrap_or_default();
     let mut mend = "restore another backup, or mend what the message names".to_owned();
     if first.is_some() {
@@ -283,50 +283,50 @@ fn lacking(store: &Store, backup: &Backup, losses: &[Loss], why: &str) -> Error 
         mend.push_str(&format!("; by hand, into a database that you made: {line}"));
     }
     let doing = format!("check what was restored of {}", backup.arn);
-    Error::new(Kind::Check, doing, format!("{why}{because}"), mend)
+    RestoreError::new(RestoreErrorKind::Check, doing, format!("{why}{because}"), mend)
 }
 
-async fn erase(server: &Server, name: &str, statements: &[String]) -> Result<(), Error> {
+async fn run_erasure(server: &ConnectionConfig, name: &str, statements: &[String]) -> Result<(), RestoreError> {
     let session = server.connect(name).await?;
     let all = [&["BEGIN".to_owned()], statements, &["COMMIT".to_owned()]].concat();
     for (i, statement) in all.iter().enumerate() {
         session.batch_execute(statement).await.map_err(|e| {
-            let said = postgres::Error::from_pg(format!("run erasure statement {i}"), &e);
-            Error { mend: "mend `erasure` in the policy".into(), ..Error::from(said) }
+            let said = postgres::PostgresError::from_pg(format!("run erasure statement {i}"), &e);
+            RestoreError { hint: "mend `erasure` in the policy".into(), ..RestoreError::from(said) }
         })?;
     }
     Ok(())
 }
 
 /// Looks whether the restored database lets people in; swaps back when it does not. Then the old one goes, if asked.
-async fn after_swap(
-    server: &Server,
-    options: &Options,
-    plan: &Plan,
-    progress: &impl Fn(Phase),
-) -> Result<Option<String>, Error> {
+async fn finish_swap(
+    server: &ConnectionConfig,
+    options: &BackupRestoreOptions,
+    plan: &RestorePlan,
+    progress: &impl Fn(RestorePhase),
+) -> Result<Option<String>, RestoreError> {
     let lets_in = async {
         let session = server.connect(&options.target).await?;
-        database::check(&session, "SELECT true").await
+        database::query_bool(&session, "SELECT true").await
     };
     if let Err(e) = lets_in.await {
-        progress(Phase::Undoing);
+        progress(RestorePhase::Undoing);
         let back = if plan.replaces {
-            database::swap(server, &plan.aside, &options.target, &plan.fresh).await
+            database::swap_databases(server, &plan.aside, &options.target, &plan.fresh).await
         } else {
-            database::rename(server, &options.target, &plan.fresh).await
+            database::rename_database(server, &options.target, &plan.fresh).await
         };
         let dropped = match back {
-            Ok(()) => database::drop(server, &plan.fresh).await,
+            Ok(()) => database::drop_database(server, &plan.fresh).await,
             Err(e) => Err(e),
         };
-        return Err(undone(e.into(), dropped.map_err(Error::from), &options.target));
+        return Err(with_rollback_note(e.into(), dropped.map_err(RestoreError::from), &options.target));
     }
     if !plan.replaces {
         return Ok(None);
     }
     if options.drop_old {
-        return match database::drop(server, &plan.aside).await {
+        return match database::drop_database(server, &plan.aside).await {
             Ok(()) => Ok(None),
             // The restore is done; what could not be dropped is only in the way.
             Err(e) => {
@@ -339,22 +339,22 @@ async fn after_swap(
 }
 
 /// An error, and whether all is as before.
-fn undone(e: Error, undo: Result<(), Error>, target: &str) -> Error {
+fn with_rollback_note(e: RestoreError, undo: Result<(), RestoreError>, target: &str) -> RestoreError {
     let state = match undo {
         Ok(()) => format!("{target} is as it was"),
         Err(also) => format!("and it could not all be undone: {also}"),
     };
-    let mend = if e.mend.is_empty() { state } else { format!("{} ({state})", e.mend) };
-    Error { mend, ..e }
+    let mend = if e.hint.is_empty() { state } else { format!("{} ({state})", e.hint) };
+    RestoreError { hint: mend, ..e }
 }
 
-async fn timed<T, E>(
-    times: &mut Vec<Took>,
+async fn measure_phase<T, E>(
+    times: &mut Vec<PhaseDuration>,
     phase: &str,
     work: impl Future<Output = Result<T, E>>,
 ) -> Result<T, E> {
     let begun = Instant::now();
     let done = work.await?;
-    times.push(Took { phase: phase.into(), seconds: seconds(begun) });
+    times.push(PhaseDuration { phase: phase.into(), seconds: seconds_since(begun) });
     Ok(done)
 }

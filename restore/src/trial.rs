@@ -1,65 +1,65 @@
 //! A backup in a database of its own, and what is asked of it there.
 
 use crate::{
-    Error, Kind, Opening,
-    fetch::{Hashes, Inside, fetch},
-    verify::Check,
+    RestoreError, RestoreErrorKind, BackupKeys,
+    fetch::{HashCheck, PayloadInfo, fetch_backup},
+    verify::CheckResult,
 };
 use postgres::{
-    Server, Session, TableRows,
+    ConnectionConfig, PgConnection, TableCounts,
     database::{self, TestRole},
-    lock::lock,
-    restore::{Into, Loss, LossClass, Restored, restore},
+    lock::try_advisory_lock,
+    restore::{RestoreOptions, RestoreWarning, RestoreWarningKind, RestoreSummary, restore_stream},
 };
 use shared::policy::PostgresGroup;
 use std::collections::BTreeMap;
 use store::{Backup, Store, manifest::Format};
 
 /// Tables that are named in one line of a report.
-const NAMED: usize = 10;
+const MAX_NAMED_TABLES: usize = 10;
 
 /// What must be true of a restored database, beside the manifest's counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rules {
+pub struct RestoreChecks {
     /// Tables that must have rows, as SQL names them.
     pub critical_tables: Vec<String>,
     /// SELECTs of one boolean that must be true, by name.
     pub checks: BTreeMap<String, String>,
 }
 
-impl Rules {
+impl RestoreChecks {
     /// The rules of a group's policy.
-    pub fn of(policy: &PostgresGroup) -> Self {
+    pub fn from_policy(policy: &PostgresGroup) -> Self {
         let checks = policy.checks.iter().map(|(name, sql)| (name.to_string(), sql.clone()));
         Self { critical_tables: policy.critical_tables.clone(), checks: checks.collect() }
     }
 }
 
 /// A temporary database and the lease that shows that its run lives.
-pub(crate) struct Room<'a> {
-    server: &'a Server,
+pub(crate) struct ScratchDatabase<'a> {
+    server: &'a ConnectionConfig,
     /// Its name.
     pub(crate) name: String,
     /// What the server could not give it.
-    losses: Vec<Loss>,
-    lease: Session,
+    warnings: Vec<RestoreWarning>,
+    lock_session: PgConnection,
     /// Of a test: the role that owns it and restores into it.
     role: Option<TestRole>,
 }
 
-impl<'a> Room<'a> {
+impl<'a> ScratchDatabase<'a> {
     /// Creates it, like the database that was dumped.
-    pub(crate) async fn open(
-        server: &'a Server,
+    pub(crate) async fn create(
+        server: &'a ConnectionConfig,
         name: String,
         backup: &Backup,
-    ) -> Result<Self, Error> {
-        let lease = database::maintenance(server).await?;
-        lock(&lease, &name).await?;
+    ) -> Result<Self, RestoreError> {
+        let lease = database::connect_maintenance(server).await?;
+        try_advisory_lock(&lease, &name).await?;
         // A record that does not say what the database was like: it is then the server's usual one.
         let like = backup.committed().map(|m| &m.server).filter(|s| !s.encoding.is_empty());
-        let losses = database::create(server, &name, like).await?;
-        Ok(Self { server, name, losses, lease, role: None })
+        let losses = database::create_database(server, &name, like).await?;
+        Ok(Self { server, name, warnings: losses, lock_session: lease, role: None })
     }
 
     /// Creates it for a test, with a role of its own that has no rights but there: whatever the file does, it does as
@@ -67,93 +67,93 @@ impl<'a> Room<'a> {
     ///
     /// # Errors
     /// As [`Kind::NoScratch`] where the login may not make one.
-    pub(crate) async fn for_test(
-        server: &'a Server,
+    pub(crate) async fn create_for_test(
+        server: &'a ConnectionConfig,
         name: String,
         backup: &Backup,
-    ) -> Result<Self, Error> {
-        let mut room = Self::open(server, name, backup).await?;
-        match TestRole::create(server, &room.name).await {
+    ) -> Result<Self, RestoreError> {
+        let mut room = Self::create(server, name, backup).await?;
+        match TestRole::create_for_database(server, &room.name).await {
             Ok(role) => {
                 room.role = Some(role);
                 Ok(room)
             }
             Err(e) => {
-                room.close().await?;
-                let refused = e.kind == postgres::Kind::Refused;
-                let e = Error::from(e);
-                Err(if refused { Error { kind: Kind::NoScratch, ..e } } else { e })
+                room.drop_database().await?;
+                let refused = e.kind == postgres::PostgresErrorKind::Refused;
+                let e = RestoreError::from(e);
+                Err(if refused { RestoreError { kind: RestoreErrorKind::NoScratch, ..e } } else { e })
             }
         }
     }
 
     /// How what is in it is reached: of a test as its role.
-    pub(crate) fn login(&self) -> Server {
-        self.role.as_ref().map_or_else(|| self.server.clone(), |role| role.server(self.server))
+    pub(crate) fn login_config(&self) -> ConnectionConfig {
+        self.role.as_ref().map_or_else(|| self.server.clone(), |role| role.login_config(self.server))
     }
 
     /// What the server could not give it, where an owner was asked for or not.
-    pub(crate) fn losses(&self, owners: bool) -> impl Iterator<Item = Loss> {
-        self.losses.iter().filter(move |l| owners || l.class != LossClass::Role).cloned()
+    pub(crate) fn restore_warnings(&self, owners: bool) -> impl Iterator<Item = RestoreWarning> {
+        self.warnings.iter().filter(move |l| owners || l.class != RestoreWarningKind::Role).cloned()
     }
 
     /// Sends the backup into it.
-    pub(crate) async fn load(
+    pub(crate) async fn load_backup(
         &self,
         store: &Store,
         backup: &Backup,
-        opening: &Opening,
-        hashes: Hashes,
-        how: &Into,
-    ) -> Result<Restored, Error> {
+        opening: &BackupKeys,
+        hashes: HashCheck,
+        how: &RestoreOptions,
+    ) -> Result<RestoreSummary, RestoreError> {
         let test = self.role.is_some().then(|| self.server.clone());
-        let how = Into { test, ..how.clone() };
-        let login = self.login();
-        let consume = async |inside: Inside, from| match inside.stored {
+        let how = RestoreOptions { test_admin: test, ..how.clone() };
+        let login = self.login_config();
+        let consume = async |inside: PayloadInfo, from| match inside.format {
             Some(stored) => {
-                restore(&login, &self.name, stored, from, &how).await.map_err(Error::from)
+                restore_stream(&login, &self.name, stored, from, &how).await.map_err(RestoreError::from)
             }
-            None => Err(Error::new(
-                Kind::Refused,
+            None => Err(RestoreError::new(
+                RestoreErrorKind::Refused,
                 format!("restore {}", backup.arn),
                 "it is no archive and no SQL of pg_dump",
                 "load it by hand: its manifest's line `restore` says how",
             )),
         };
-        let fetched = Box::pin(fetch(store, backup, opening, hashes, consume)).await?;
+        let fetched = Box::pin(fetch_backup(store, backup, opening, hashes, consume)).await?;
         // A stream that failed fails the restore too, in words that say less.
-        match (fetched.value, fetched.sums) {
+        match (fetched.value, fetched.digests) {
             (_, Some(Err(e))) | (Err(e), _) => Err(e),
             (Ok(restored), _) => Ok(restored),
         }
     }
 
     /// Drops it, and its role. To be called on every way out; a killed run's is found by [`sweep`].
-    pub(crate) async fn close(self) -> Result<(), Error> {
-        database::drop(self.server, &self.name).await?;
+    pub(crate) async fn drop_database(self) -> Result<(), RestoreError> {
+        database::drop_database(self.server, &self.name).await?;
         if self.role.is_some() {
-            database::sweep_roles(self.server).await?;
+            database::drop_orphaned_roles(self.server).await?;
         }
-        drop(self.lease);
+        drop(self.lock_session);
         Ok(())
     }
 }
 
 /// Drops the temporary databases of runs that are dead: their names are ours, and nobody has their lease. `marked` is
 /// what the names have in them. What was dropped is the answer.
-pub(crate) async fn sweep(server: &Server, marked: &str) -> Result<Vec<String>, Error> {
+pub(crate) async fn drop_orphaned_databases(server: &ConnectionConfig, marked: &str) -> Result<Vec<String>, RestoreError> {
     let mut dropped = Vec::new();
-    for name in database::names(server).await? {
-        if !name.contains(marked) || !database::is_ours(&name) {
+    for name in database::database_names(server).await? {
+        if !name.contains(marked) || !database::is_holdfast_database(&name) {
             continue;
         }
-        let session = database::maintenance(server).await?;
-        match lock(&session, &name).await {
+        let session = database::connect_maintenance(server).await?;
+        match try_advisory_lock(&session, &name).await {
             Ok(_) => {
-                database::drop(server, &name).await?;
+                database::drop_database(server, &name).await?;
                 dropped.push(name);
             }
-            Err(e) if e.kind == postgres::Kind::Busy => {}
+            Err(e) if e.kind == postgres::PostgresErrorKind::Busy => {}
             Err(e) => return Err(e.into()),
         }
     }
@@ -163,55 +163,55 @@ pub(crate) async fn sweep(server: &Server, marked: &str) -> Result<Vec<String>, 
 /// Asks a restored database everything: whether a row was lost on the way, the rows of each table, the critical tables,
 /// the policy's SQL. What the server said that it `loaded` is not counted again where it is what the manifest says.
 #[expect(clippy::too_many_arguments, reason = "the parts of one restore, used here only")]
-pub(crate) async fn judge(
-    server: &Server,
+pub(crate) async fn run_checks(
+    server: &ConnectionConfig,
     name: &str,
     backup: &Backup,
-    losses: &[Loss],
-    loaded: &[TableRows],
-    chosen: Option<&[TableRows]>,
-    rules: &Rules,
+    losses: &[RestoreWarning],
+    loaded: &[TableCounts],
+    chosen: Option<&[TableCounts]>,
+    rules: &RestoreChecks,
     jobs: usize,
-) -> Result<Vec<Check>, Error> {
+) -> Result<Vec<CheckResult>, RestoreError> {
     let mut checks = Vec::new();
-    let data: Vec<&Loss> = losses.iter().filter(|l| l.class == LossClass::Data).collect();
+    let data: Vec<&RestoreWarning> = losses.iter().filter(|l| l.class == RestoreWarningKind::Data).collect();
     if let Some(first) = data.first() {
         let detail = format!("{} losses: {} ({})", data.len(), first.message, first.statement);
-        checks.push(Check::failed("no data lost", detail));
+        checks.push(CheckResult::failed("no data lost", detail));
     }
-    checks.push(rows(server, name, backup, loaded, chosen, jobs).await?);
+    checks.push(check_row_counts(server, name, backup, loaded, chosen, jobs).await?);
     if chosen.is_none() {
-        checks.extend(large_objects(server, name, backup).await?);
+        checks.extend(check_large_objects(server, name, backup).await?);
     }
     let session = server.connect(name).await?;
     for table in &rules.critical_tables {
         let sql = format!("SELECT EXISTS (SELECT FROM {table})");
         let title = format!("{table} has rows");
-        checks.push(ask(&session, title, &sql, "it is empty").await?);
+        checks.push(run_check(&session, title, &sql, "it is empty").await?);
     }
     for (title, sql) in &rules.checks {
-        checks.push(ask(&session, title.clone(), sql, "it is not true").await?);
+        checks.push(run_check(&session, title.clone(), sql, "it is not true").await?);
     }
     Ok(checks)
 }
 
-async fn ask(session: &Session, title: String, sql: &str, not: &str) -> Result<Check, Error> {
-    match database::check(session, sql).await {
-        Ok(true) => Ok(Check::passed(title, "")),
-        Ok(false) => Ok(Check::failed(title, not)),
-        Err(e) if matches!(e.kind, postgres::Kind::Lost | postgres::Kind::Connection) => {
+async fn run_check(session: &PgConnection, title: String, sql: &str, not: &str) -> Result<CheckResult, RestoreError> {
+    match database::query_bool(session, sql).await {
+        Ok(true) => Ok(CheckResult::passed(title, "")),
+        Ok(false) => Ok(CheckResult::failed(title, not)),
+        Err(e) if matches!(e.kind, postgres::PostgresErrorKind::Lost | postgres::PostgresErrorKind::Connection) => {
             Err(e.into())
         }
-        Err(e) => Ok(Check::failed(title, e.why)),
+        Err(e) => Ok(CheckResult::failed(title, e.why)),
     }
 }
 
 /// Counts the large objects and holds that against the manifest; nothing to say of a CSV file, which has none.
-async fn large_objects(
-    server: &Server,
+async fn check_large_objects(
+    server: &ConnectionConfig,
     name: &str,
     backup: &Backup,
-) -> Result<Option<Check>, Error> {
+) -> Result<Option<CheckResult>, RestoreError> {
     let Some(manifest) = backup.committed().filter(|m| m.format != Format::Csv) else {
         return Ok(None);
     };
@@ -221,24 +221,24 @@ async fn large_objects(
         return Ok(None);
     }
     Ok(Some(if have == want {
-        Check::passed(title, format!("{want}, as the manifest says"))
+        CheckResult::passed(title, format!("{want}, as the manifest says"))
     } else {
-        Check::failed(title, format!("{have} instead of {want}"))
+        CheckResult::failed(title, format!("{have} instead of {want}"))
     }))
 }
 
 /// Counts what is there and holds it against the manifest.
-async fn rows(
-    server: &Server,
+async fn check_row_counts(
+    server: &ConnectionConfig,
     name: &str,
     backup: &Backup,
-    loaded: &[TableRows],
-    chosen: Option<&[TableRows]>,
+    loaded: &[TableCounts],
+    chosen: Option<&[TableCounts]>,
     jobs: usize,
-) -> Result<Check, Error> {
+) -> Result<CheckResult, RestoreError> {
     let title = "rows of each table";
     let Some(manifest) = backup.committed() else {
-        return Ok(Check::skipped(title, "it has no manifest to count against"));
+        return Ok(CheckResult::skipped(title, "it has no manifest to count against"));
     };
     let wanted: Vec<_> = (manifest.tables.iter())
         .filter(|t| chosen.is_none_or(|c| c.iter().any(|have| have.name == t.name)))
@@ -258,7 +258,7 @@ async fn rows(
                 format!("{}: {} instead of {}", want.name, have.rows, want.rows)
             }));
         }
-        Err(e) if e.kind != postgres::Kind::Refused => return Err(e.into()),
+        Err(e) if e.kind != postgres::PostgresErrorKind::Refused => return Err(e.into()),
         // One that is not there hides the others: each by itself.
         Err(_) => {
             for want in &doubtful {
@@ -267,7 +267,7 @@ async fn rows(
                     Ok(have) if have[0].rows == want.rows => {}
                     Ok(have) => wrong
                         .push(format!("{}: {} instead of {}", want.name, have[0].rows, want.rows)),
-                    Err(e) if e.kind == postgres::Kind::Refused => {
+                    Err(e) if e.kind == postgres::PostgresErrorKind::Refused => {
                         wrong.push(format!("{}: {}", want.name, e.why));
                     }
                     Err(e) => return Err(e.into()),
@@ -278,12 +278,12 @@ async fn rows(
     let total: u64 = wanted.iter().map(|t| t.rows).sum();
     if wrong.is_empty() {
         let detail = format!("{total} rows in {} tables, as the manifest says", wanted.len());
-        return Ok(Check::passed(title, detail));
+        return Ok(CheckResult::passed(title, detail));
     }
-    let more = wrong.len().saturating_sub(NAMED);
-    let mut detail = wrong.into_iter().take(NAMED).collect::<Vec<_>>().join("; ");
+    let more = wrong.len().saturating_sub(MAX_NAMED_TABLES);
+    let mut detail = wrong.into_iter().take(MAX_NAMED_TABLES).collect::<Vec<_>>().join("; ");
     if more > 0 {
         detail.push_str(&format!("; and {more} more"));
     }
-    Ok(Check::failed(title, detail))
+    Ok(CheckResult::failed(title, detail))
 }

@@ -3,21 +3,21 @@
 mod reading;
 mod report;
 
-pub(crate) use reading::beside_it;
-pub use report::markdown;
+pub(crate) use reading::check_sidecars;
+pub use report::render_markdown;
 
 use crate::{
-    Error, Kind, Opening, Scratch,
-    fetch::{Hashes, Inside, drain, fetch},
-    trial::{Room, Rules, judge, sweep},
+    RestoreError, RestoreErrorKind, BackupKeys, ScratchTarget,
+    fetch::{HashCheck, PayloadInfo, drain_stream, fetch_backup},
+    trial::{ScratchDatabase, RestoreChecks, run_checks, drop_orphaned_databases},
 };
 use jiff::Timestamp;
 use postgres::{
     database,
-    dump::Role,
-    restore::{Contents, Into, Loss, examine},
+    dump::ServerRole,
+    restore::{DumpContents, RestoreOptions, RestoreWarning, examine_dump},
 };
-use reading::{file_hash, hashes};
+use reading::{check_file_hash, check_hashes};
 use serde::{Deserialize, Serialize};
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
@@ -26,18 +26,18 @@ use std::{
 use store::{Backup, Store, manifest::Format};
 
 /// What the name of a temporary database of `full` has between database and run.
-const MARK: &str = "_holdfast_verify_";
+const VERIFY_MARKER: &str = "_holdfast_verify_";
 
 /// Name of the check whether the file can be read.
-pub(crate) const READABLE: &str = "readable";
+pub(crate) const READABLE_CHECK: &str = "readable";
 
 /// Name of the check whether what is inside is a whole dump that may be restored.
-pub(crate) const CONTENTS: &str = "contents";
+pub(crate) const CONTENTS_CHECK: &str = "contents";
 
 /// How one check went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Went {
+pub enum CheckStatus {
     /// As it should.
     Passed,
     /// Not so: the backup is not good.
@@ -48,37 +48,37 @@ pub enum Went {
 
 /// One thing that was checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Check {
+pub struct CheckResult {
     /// What.
     pub name: String,
     /// How it went.
-    pub went: Went,
+    pub went: CheckStatus,
     /// What was seen; may be empty.
     pub detail: String,
     /// What kind of part failed, where that is not the backup itself.
     #[serde(skip)]
-    pub kind: Option<Kind>,
+    pub kind: Option<RestoreErrorKind>,
 }
 
-impl Check {
+impl CheckResult {
     pub(crate) fn passed(name: impl AsRef<str>, detail: impl AsRef<str>) -> Self {
-        Self::new(name, Went::Passed, detail)
+        Self::new(name, CheckStatus::Passed, detail)
     }
 
     pub(crate) fn failed(name: impl AsRef<str>, detail: impl AsRef<str>) -> Self {
-        Self::new(name, Went::Failed, detail)
+        Self::new(name, CheckStatus::Failed, detail)
     }
 
     /// Failed by an error.
-    pub(crate) fn broken(name: impl AsRef<str>, e: &Error) -> Self {
+    pub(crate) fn from_error(name: impl AsRef<str>, e: &RestoreError) -> Self {
         Self { kind: Some(e.kind), ..Self::failed(name, e.to_string()) }
     }
 
     pub(crate) fn skipped(name: impl AsRef<str>, detail: impl AsRef<str>) -> Self {
-        Self::new(name, Went::Skipped, detail)
+        Self::new(name, CheckStatus::Skipped, detail)
     }
 
-    fn new(name: impl AsRef<str>, went: Went, detail: impl AsRef<str>) -> Self {
+    fn new(name: impl AsRef<str>, went: CheckStatus, detail: impl AsRef<str>) -> Self {
         Self { name: name.as_ref().into(), went, detail: detail.as_ref().into(), kind: None }
     }
 }
@@ -86,7 +86,7 @@ impl Check {
 /// What is known of a backup after it was tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Verdict {
+pub enum VerificationVerdict {
     /// Every check passed and nothing was lost.
     Good,
     /// It comes back, but not all of it: a restore of it would end with losses too.
@@ -100,30 +100,30 @@ pub enum Verdict {
 }
 
 /// The one judgement of what was restored, of a test and of a restore alike.
-pub(crate) fn verdict(checks: &[Check], losses: &[Loss]) -> Verdict {
-    let failed: Vec<_> = checks.iter().filter(|c| c.went == Went::Failed).map(|c| c.kind).collect();
-    let cold = failed.contains(&Some(Kind::Cold));
+pub(crate) fn evaluate_verdict(checks: &[CheckResult], losses: &[RestoreWarning]) -> VerificationVerdict {
+    let failed: Vec<_> = checks.iter().filter(|c| c.went == CheckStatus::Failed).map(|c| c.kind).collect();
+    let cold = failed.contains(&Some(RestoreErrorKind::Cold));
     // A store or a server that does not answer says nothing about the backup.
-    let says_nothing = |kind: &Option<Kind>| {
-        use Kind::{Busy, Cold, Connection, NoScratch, Store};
+    let says_nothing = |kind: &Option<RestoreErrorKind>| {
+        use RestoreErrorKind::{Busy, Cold, Connection, NoScratch, Store};
         matches!(kind, Some(Store | Connection | NoScratch | Busy | Cold))
     };
     if !failed.is_empty() {
         match failed.iter().all(says_nothing) {
-            true if cold => Verdict::Waiting,
-            true => Verdict::CouldNotVerify,
-            false => Verdict::Bad,
+            true if cold => VerificationVerdict::Waiting,
+            true => VerificationVerdict::CouldNotVerify,
+            false => VerificationVerdict::Bad,
         }
     } else if losses.is_empty() {
-        Verdict::Good
+        VerificationVerdict::Good
     } else {
-        Verdict::WithLosses
+        VerificationVerdict::WithLosses
     }
 }
 
 /// How long a phase took.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Took {
+pub struct PhaseDuration {
     /// Which: `fetch`, `fetch and restore` (the backup is streamed: both happen at once), `verify`, ..
     pub phase: String,
     /// Seconds by the wall clock.
@@ -132,7 +132,7 @@ pub struct Took {
 
 /// What a verification found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Verified {
+pub struct VerificationReport {
     /// The backup's whole name.
     pub backup: String,
     /// Its database, as far as it is told.
@@ -142,38 +142,38 @@ pub struct Verified {
     /// Whether it was restored, or only read and hashed.
     pub full: bool,
     /// What that comes to.
-    pub verdict: Verdict,
+    pub verdict: VerificationVerdict,
     /// Whether the verdict is [`Verdict::Good`].
     pub good: bool,
     /// What was checked.
-    pub checks: Vec<Check>,
+    pub checks: Vec<CheckResult>,
     /// What could not be restored.
-    pub losses: Vec<Loss>,
+    pub losses: Vec<RestoreWarning>,
     /// How long it took; of a full one, the recovery time that was measured.
-    pub took: Vec<Took>,
+    pub took: Vec<PhaseDuration>,
 }
 
 /// How a full verification restores.
 #[derive(Clone, Debug)]
-pub struct Trial<'a> {
+pub struct VerifyOptions<'a> {
     /// Where the temporary database is made.
-    pub scratch: &'a Scratch,
+    pub scratch: &'a ScratchTarget,
     /// The run: part of the temporary database's name.
     pub run: &'a str,
     /// Connections.
     pub jobs: usize,
     /// What must be true there.
-    pub rules: &'a Rules,
+    pub checks: &'a RestoreChecks,
     /// Stored sizes of the backups before this one, of the same database and reason, in bytes.
     pub earlier: &'a [u64],
     /// By how much the size may differ from their median: 0.5 is by half.
     pub size_change: Option<f64>,
 }
 
-impl Verified {
+impl VerificationReport {
     /// Why it is not good, in words; nothing of a good one.
-    pub fn fault(&self) -> Option<String> {
-        let failed = self.checks.iter().filter(|c| c.went == Went::Failed || c.kind.is_some());
+    pub fn failure_reason(&self) -> Option<String> {
+        let failed = self.checks.iter().filter(|c| c.went == CheckStatus::Failed || c.kind.is_some());
         let mut all: Vec<_> = failed.map(|c| format!("{}: {}", c.name, c.detail)).collect();
         if let Some(first) = self.losses.first() {
             let many = self.losses.len();
@@ -184,61 +184,61 @@ impl Verified {
         }
         let why =
             if all.is_empty() { "it could not be verified".to_owned() } else { all.join("; ") };
-        (self.verdict != Verdict::Good).then_some(why)
+        (self.verdict != VerificationVerdict::Good).then_some(why)
     }
 }
 
 /// Reads a backup to its end, checks every hash, and looks whether what is inside is a whole dump that may be restored. An
 /// error is a failed check.
-pub async fn quick(store: &Store, backup: &Backup, opening: &Opening) -> Verified {
+pub async fn verify_quick(store: &Store, backup: &Backup, opening: &BackupKeys) -> VerificationReport {
     let begun = Instant::now();
-    let mut checks = beside_it(store, backup).await;
-    if !faulty(&checks) {
-        checks.extend(contents(store, backup, opening).await.1);
+    let mut checks = check_sidecars(store, backup).await;
+    if !any_failed(&checks) {
+        checks.extend(check_contents(store, backup, opening).await.1);
     }
-    let took = vec![took("fetch", begun)];
-    verified(backup, false, checks, Vec::new(), took)
+    let took = vec![phase_duration("fetch", begun)];
+    build_report(backup, false, checks, Vec::new(), took)
 }
 
 /// Reads everything of a backup and judges it without a server: what it says of itself, and the checks.
-pub(crate) async fn contents(
+pub(crate) async fn check_contents(
     store: &Store,
     backup: &Backup,
-    opening: &Opening,
-) -> (Option<Contents>, Vec<Check>) {
+    opening: &BackupKeys,
+) -> (Option<DumpContents>, Vec<CheckResult>) {
     let csv = backup.committed().is_some_and(|m| m.format == Format::Csv);
-    let consume = async |inside: Inside, from| {
-        if let Some(stored) = inside.stored {
-            return examine(stored, from).await.map(Some);
+    let consume = async |inside: PayloadInfo, from| {
+        if let Some(stored) = inside.format {
+            return examine_dump(stored, from).await.map(Some);
         }
-        drain(from).await;
+        drain_stream(from).await;
         Ok(None)
     };
-    let fetched = match fetch(store, backup, opening, Hashes::Both, consume).await {
+    let fetched = match fetch_backup(store, backup, opening, HashCheck::Both, consume).await {
         Ok(fetched) => fetched,
-        Err(e) => return (None, vec![Check::broken(READABLE, &e)]),
+        Err(e) => return (None, vec![CheckResult::from_error(READABLE_CHECK, &e)]),
     };
     let mut checks = Vec::new();
-    match (&fetched.value, &fetched.sums) {
+    match (&fetched.value, &fetched.digests) {
         // Nobody read on: what is wrong is what was read.
         (Err(_), None) => {}
-        _ => checks.extend(hashes(backup, fetched.sums.transpose())),
+        _ => checks.extend(check_hashes(backup, fetched.digests.transpose())),
     }
-    checks.extend(file_hash(store, backup, &checks).await);
-    if faulty(&checks) {
+    checks.extend(check_file_hash(store, backup, &checks).await);
+    if any_failed(&checks) {
         return (None, checks);
     }
     let whole = "from its head to the mark of its end, and nothing in it that must not run";
     match fetched.value {
         Ok(Some(contents)) => {
-            checks.push(Check::passed(CONTENTS, whole));
+            checks.push(CheckResult::passed(CONTENTS_CHECK, whole));
             return (Some(contents), checks);
         }
         Ok(None) if csv => {}
         Ok(None) => {
-            checks.push(Check::failed(CONTENTS, "it is no archive of pg_dump and no SQL of it"));
+            checks.push(CheckResult::failed(CONTENTS_CHECK, "it is no archive of pg_dump and no SQL of it"));
         }
-        Err(e) => checks.push(Check::broken(CONTENTS, &e.into())),
+        Err(e) => checks.push(CheckResult::from_error(CONTENTS_CHECK, &e.into())),
     }
     (None, checks)
 }
@@ -249,120 +249,120 @@ pub(crate) async fn contents(
 /// # Errors
 /// If there is no place for it, the server can't be reached or refuses the database: that says nothing about the backup.
 /// All else is a failed check.
-pub async fn full(
+pub async fn verify_full(
     store: &Store,
     backup: &Backup,
-    opening: &Opening,
-    trial: &Trial<'_>,
-) -> Result<Verified, Error> {
-    let mut checks = beside_it(store, backup).await;
-    checks.extend(size(backup, trial));
+    opening: &BackupKeys,
+    trial: &VerifyOptions<'_>,
+) -> Result<VerificationReport, RestoreError> {
+    let mut checks = check_sidecars(store, backup).await;
+    checks.extend(check_size(backup, trial));
     let mut version = backup.committed().map_or(0, |m| m.server.version_num);
-    if !faulty(&checks) && backup.committed().is_none() {
-        let (contents, more) = contents(store, backup, opening).await;
+    if !any_failed(&checks) && backup.committed().is_none() {
+        let (contents, more) = check_contents(store, backup, opening).await;
         version = contents.map_or(0, |c| c.server_version);
         checks.extend(more);
     }
-    if faulty(&checks) {
-        return Ok(verified(backup, true, checks, Vec::new(), Vec::new()));
+    if any_failed(&checks) {
+        return Ok(build_report(backup, true, checks, Vec::new(), Vec::new()));
     }
-    let server = trial.scratch.server(version).await?;
-    if let Some(manifest) = backup.committed().filter(|_| trial.scratch.is_ours()) {
+    let server = trial.scratch.server_for_version(version).await?;
+    if let Some(manifest) = backup.committed().filter(|_| trial.scratch.is_local()) {
         // Policies and mappings name them. Names alone: nobody can log in as one, and none has a right.
-        let named = |r: &store::manifest::Role| Role { name: r.name.clone(), ..Role::default() };
+        let named = |r: &store::manifest::ServerRole| ServerRole { name: r.name.clone(), ..ServerRole::default() };
         let named: Vec<_> = manifest.roles.iter().map(named).collect();
-        database::roles(&server, &named).await?;
+        database::create_missing_roles(&server, &named).await?;
     }
-    sweep(&server, MARK).await?;
-    database::sweep_roles(&server).await?;
+    drop_orphaned_databases(&server, VERIFY_MARKER).await?;
+    database::drop_orphaned_roles(&server).await?;
     // Of each backup its own: a run may verify several of one database at once.
     let mut which = DefaultHasher::new();
     backup.arn.hash(&mut which);
     let of = format!("verify_{}-{:08x}", trial.run, which.finish() & 0xffff_ffff);
-    let name = database::temporary_name(backup.database().unwrap_or("backup"), &of);
-    let room = Room::for_test(&server, name, backup).await?;
+    let name = database::temporary_database_name(backup.database().unwrap_or("backup"), &of);
+    let room = ScratchDatabase::create_for_test(&server, name, backup).await?;
     let (mut losses, mut times) = (Vec::new(), Vec::new());
     let tried =
-        Box::pin(try_in(&room, store, backup, opening, trial, &mut losses, &mut times)).await;
-    let closed = room.close().await;
+        Box::pin(verify_in_scratch(&room, store, backup, opening, trial, &mut losses, &mut times)).await;
+    let closed = room.drop_database().await;
     match tried {
         Ok(more) => checks.extend(more),
         // A lost connection is the server's fault and not the backup's.
-        Err(e) if e.kind == Kind::Connection => return Err(e),
-        Err(e) => checks.push(Check::broken("restores", &e)),
+        Err(e) if e.kind == RestoreErrorKind::Connection => return Err(e),
+        Err(e) => checks.push(CheckResult::from_error("restores", &e)),
     }
     closed?;
-    Ok(verified(backup, true, checks, losses, times))
+    Ok(build_report(backup, true, checks, losses, times))
 }
 
 /// What is told of a backup that could not be tried.
-pub fn could_not(backup: &Backup, why: &Error) -> Verified {
+pub fn could_not_verify(backup: &Backup, why: &RestoreError) -> VerificationReport {
     let checks =
-        vec![Check { kind: Some(why.kind), ..Check::skipped("restores", why.to_string()) }];
-    Verified {
-        verdict: Verdict::CouldNotVerify,
+        vec![CheckResult { kind: Some(why.kind), ..CheckResult::skipped("restores", why.to_string()) }];
+    VerificationReport {
+        verdict: VerificationVerdict::CouldNotVerify,
         good: false,
-        ..verified(backup, true, checks, Vec::new(), Vec::new())
+        ..build_report(backup, true, checks, Vec::new(), Vec::new())
     }
 }
 
-async fn try_in(
-    room: &Room<'_>,
+async fn verify_in_scratch(
+    room: &ScratchDatabase<'_>,
     store: &Store,
     backup: &Backup,
-    opening: &Opening,
-    trial: &Trial<'_>,
-    losses: &mut Vec<Loss>,
-    times: &mut Vec<Took>,
-) -> Result<Vec<Check>, Error> {
+    opening: &BackupKeys,
+    trial: &VerifyOptions<'_>,
+    losses: &mut Vec<RestoreWarning>,
+    times: &mut Vec<PhaseDuration>,
+) -> Result<Vec<CheckResult>, RestoreError> {
     let begun = Instant::now();
     // The roles of owners and grants are not on a scratch server.
-    let how = Into { jobs: trial.jobs, owners: false, privileges: false, ..Into::default() };
-    let restored = Box::pin(room.load(store, backup, opening, Hashes::Both, &how)).await?;
-    times.push(took("fetch and restore", begun));
-    let mut checks = vec![Check::passed("restores", "its hashes are right to the last byte")];
+    let how = RestoreOptions { jobs: trial.jobs, owners: false, privileges: false, ..RestoreOptions::default() };
+    let restored = Box::pin(room.load_backup(store, backup, opening, HashCheck::Both, &how)).await?;
+    times.push(phase_duration("fetch and restore", begun));
+    let mut checks = vec![CheckResult::passed("restores", "its hashes are right to the last byte")];
     if !restored.untested.is_empty() {
         let left = format!("left out of the test: {}", restored.untested.join(", "));
-        checks.push(Check::skipped("what takes a superuser", left));
+        checks.push(CheckResult::skipped("what takes a superuser", left));
     }
-    *losses = room.losses(false).chain(restored.losses).collect();
+    *losses = room.restore_warnings(false).chain(restored.losses).collect();
     let begun = Instant::now();
-    let login = room.login();
-    database::see_all_rows(&login, &room.name).await?;
+    let login = room.login_config();
+    database::disable_forced_row_security(&login, &room.name).await?;
     let asked =
-        judge(&login, &room.name, backup, losses, &[], None, trial.rules, trial.jobs).await?;
+        run_checks(&login, &room.name, backup, losses, &[], None, trial.checks, trial.jobs).await?;
     checks.extend(asked);
-    times.push(took("verify", begun));
+    times.push(phase_duration("verify", begun));
     Ok(checks)
 }
 
-fn took(phase: &str, since: Instant) -> Took {
-    Took { phase: phase.into(), seconds: seconds(since) }
+fn phase_duration(phase: &str, since: Instant) -> PhaseDuration {
+    PhaseDuration { phase: phase.into(), seconds: seconds_since(since) }
 }
 
 /// Seconds since then, to the millisecond: more is noise, and JSON would not give every digit back.
-pub(crate) fn seconds(since: Instant) -> f64 {
+pub(crate) fn seconds_since(since: Instant) -> f64 {
     (since.elapsed().as_secs_f64() * 1000.0).round() / 1000.0
 }
 
-fn faulty(checks: &[Check]) -> bool {
-    checks.iter().any(|c| c.went == Went::Failed)
+fn any_failed(checks: &[CheckResult]) -> bool {
+    checks.iter().any(|c| c.went == CheckStatus::Failed)
 }
 
-fn verified(
+fn build_report(
     backup: &Backup,
     full: bool,
-    checks: Vec<Check>,
-    losses: Vec<Loss>,
-    took: Vec<Took>,
-) -> Verified {
-    Verified {
+    checks: Vec<CheckResult>,
+    losses: Vec<RestoreWarning>,
+    took: Vec<PhaseDuration>,
+) -> VerificationReport {
+    VerificationReport {
         backup: backup.arn.clone(),
         database: backup.database().map(str::to_owned),
         data_time: backup.data_time(),
         full,
-        verdict: verdict(&checks, &losses),
-        good: verdict(&checks, &losses) == Verdict::Good,
+        verdict: evaluate_verdict(&checks, &losses),
+        good: evaluate_verdict(&checks, &losses) == VerificationVerdict::Good,
         checks,
         losses,
         took,
@@ -370,13 +370,13 @@ fn verified(
 }
 
 /// The size against the median of those before.
-fn size(backup: &Backup, trial: &Trial<'_>) -> Option<Check> {
+fn check_size(backup: &Backup, trial: &VerifyOptions<'_>) -> Option<CheckResult> {
     let most = trial.size_change?;
     let name = "size";
     let mut earlier = trial.earlier.to_vec();
     earlier.sort_unstable();
     let Some(median) = earlier.get(earlier.len() / 2).filter(|m| **m > 0) else {
-        return Some(Check::skipped(name, "there is none before it"));
+        return Some(CheckResult::skipped(name, "there is none before it"));
     };
     #[expect(clippy::cast_precision_loss, reason = "a share of a size")]
     let change = (backup.size as f64 - *median as f64).abs() / *median as f64;
@@ -386,7 +386,7 @@ fn size(backup: &Backup, trial: &Trial<'_>) -> Option<Check> {
         change * 100.0,
         earlier.len()
     );
-    Some(if change > most { Check::failed(name, detail) } else { Check::passed(name, detail) })
+    Some(if change > most { CheckResult::failed(name, detail) } else { CheckResult::passed(name, detail) })
 }
 
 #[cfg(test)]
@@ -396,18 +396,18 @@ mod tests {
 
     #[test]
     fn waiting_is_no_failure_and_hides_none() {
-        let broken = |kind| Check { kind: Some(kind), ..Check::failed(READABLE, "") };
+        let broken = |kind| CheckResult { kind: Some(kind), ..CheckResult::failed(READABLE_CHECK, "") };
         let table = [
-            (vec![broken(Kind::Cold)], Verdict::Waiting),
-            (vec![Check::passed("manifest", ""), broken(Kind::Cold)], Verdict::Waiting),
-            (vec![broken(Kind::Store), broken(Kind::Cold)], Verdict::Waiting),
-            (vec![broken(Kind::Store)], Verdict::CouldNotVerify),
-            (vec![broken(Kind::Cold), broken(Kind::Damaged)], Verdict::Bad),
-            (vec![broken(Kind::Cold), Check::failed("size", "")], Verdict::Bad),
-            (vec![Check::passed("manifest", "")], Verdict::Good),
+            (vec![broken(RestoreErrorKind::Cold)], VerificationVerdict::Waiting),
+            (vec![CheckResult::passed("manifest", ""), broken(RestoreErrorKind::Cold)], VerificationVerdict::Waiting),
+            (vec![broken(RestoreErrorKind::Store), broken(RestoreErrorKind::Cold)], VerificationVerdict::Waiting),
+            (vec![broken(RestoreErrorKind::Store)], VerificationVerdict::CouldNotVerify),
+            (vec![broken(RestoreErrorKind::Cold), broken(RestoreErrorKind::Damaged)], VerificationVerdict::Bad),
+            (vec![broken(RestoreErrorKind::Cold), CheckResult::failed("size", "")], VerificationVerdict::Bad),
+            (vec![CheckResult::passed("manifest", "")], VerificationVerdict::Good),
         ];
         for (checks, expected) in table {
-            assert_eq!(verdict(&checks, &[]), expected, "{checks:?}");
+            assert_eq!(evaluate_verdict(&checks, &[]), expected, "{checks:?}");
         }
     }
 
@@ -418,17 +418,17 @@ mod tests {
         let backup = || model::backup("a.dump", "orders", "daily", Timestamp::UNIX_EPOCH);
         let (class, archived) = (Some("GLACIER".to_owned()), true);
         let cold = Backup { class, archived, ..backup() };
-        assert_eq!(verdict(&beside_it(&store, &cold).await, &[]), Verdict::Waiting);
+        assert_eq!(evaluate_verdict(&check_sidecars(&store, &cold).await, &[]), VerificationVerdict::Waiting);
         for (kind, expected) in [
-            (store::Kind::Damaged, Verdict::Bad),
-            (store::Kind::Untrusted, Verdict::Bad),
-            (store::Kind::Denied, Verdict::CouldNotVerify),
-            (store::Kind::Cold, Verdict::Waiting),
+            (store::Kind::Damaged, VerificationVerdict::Bad),
+            (store::Kind::Untrusted, VerificationVerdict::Bad),
+            (store::Kind::Denied, VerificationVerdict::CouldNotVerify),
+            (store::Kind::Cold, VerificationVerdict::Waiting),
         ] {
             let (why, mend) = ("no".to_owned(), "look".to_owned());
             let of = Of::Faulty { read: None, manifest: None, kind, why, mend };
-            let checks = beside_it(&store, &Backup { kind: of, ..backup() }).await;
-            assert_eq!(verdict(&checks, &[]), expected, "{kind:?}");
+            let checks = check_sidecars(&store, &Backup { kind: of, ..backup() }).await;
+            assert_eq!(evaluate_verdict(&checks, &[]), expected, "{kind:?}");
         }
     }
 }

@@ -7,10 +7,10 @@ mod support;
 mod common;
 
 use ::restore::{
-    Error, Kind, Opening, Options, Outcome, Rules, Scratch, Trial, Verdict, Verified, full, quick,
+    RestoreError, RestoreErrorKind, BackupKeys, BackupRestoreOptions, RestoreOutcome, RestoreChecks, ScratchTarget, VerifyOptions, VerificationVerdict, VerificationReport, verify_full, verify_quick,
     restore,
 };
-use archive::{Compression, Encoder, Encryption, Recipe};
+use archive::{CompressionMethod, ArchiveEncoder, EncryptionMethod, EncodingOptions};
 use common::{failed, options, wait};
 use jiff::Timestamp;
 use std::{
@@ -58,8 +58,8 @@ impl Place {
 
     /// A dump with its record, as a run makes it; not encrypted.
     async fn committed(&self, format: Format, bytes: &[u8], tables: &[(&str, u64)]) -> Backup {
-        let recipe = Recipe { compression: Compression::None, encryption: Encryption::None };
-        let mut encoder = Encoder::new(Vec::new(), &recipe).unwrap();
+        let recipe = EncodingOptions { compression: CompressionMethod::None, encryption: EncryptionMethod::None };
+        let mut encoder = ArchiveEncoder::new(Vec::new(), &recipe).unwrap();
         encoder.write_all(bytes).unwrap();
         let (stored, sums) = encoder.finish().unwrap();
         let (key, put) = ("shop_daily_20261120_020000.dump", Put::default());
@@ -69,7 +69,7 @@ impl Place {
         backup.size = sums.stored.bytes;
         let Of::Committed(record) = &mut backup.kind else { panic!("it is committed") };
         record.format = format;
-        record.layers = recipe.layers();
+        record.layers = recipe.to_layers();
         record.file.bytes = sums.stored.bytes;
         record.file.sha256 = sums.stored.sha256.to_string();
         record.plain.bytes = sums.plain.bytes;
@@ -95,20 +95,20 @@ async fn restored(
     place: &Place,
     backup: &Backup,
     cluster: &Cluster,
-    how: &Options,
-) -> Result<Outcome, Error> {
-    let (opening, server) = (Opening::default(), cluster.server());
+    how: &BackupRestoreOptions,
+) -> Result<RestoreOutcome, RestoreError> {
+    let (opening, server) = (BackupKeys::default(), cluster.server());
     let safety = async |_: &str| Ok(());
-    restore(&place.store, backup, &opening, &server, how, safety, |_| ()).await
+    restore_backup(&place.store, backup, &opening, &server, how, safety, |_| ()).await
 }
 
-async fn tried(place: &Place, backup: &Backup, scratch: &Scratch) -> Result<Verified, Error> {
+async fn tried(place: &Place, backup: &Backup, scratch: &ScratchTarget) -> Result<VerificationReport, RestoreError> {
     static RUNS: AtomicU32 = AtomicU32::new(0);
     let run = format!("r{}", RUNS.fetch_add(1, Ordering::Relaxed));
-    let (rules, earlier) = (Rules::default(), []);
+    let (rules, earlier) = (RestoreChecks::default(), []);
     let trial =
-        Trial { scratch, run: &run, jobs: 2, rules: &rules, earlier: &earlier, size_change: None };
-    full(&place.store, backup, &Opening::default(), &trial).await
+        VerifyOptions { scratch, run: &run, jobs: 2, checks: &rules, earlier: &earlier, size_change: None };
+    verify_full(&place.store, backup, &BackupKeys::default(), &trial).await
 }
 
 fn count(cluster: &Cluster, condition: &str) -> String {
@@ -130,18 +130,18 @@ fn no_file_drops_a_database_or_changes_a_role_whatever_it_says() {
         ("hidden in a string", format!("SET standard_conforming_strings TO off;\nSELECT '\\'; DROP DATABASE {victim}; --';{ended}").into_bytes()),
         ("pg_dumpall --clean", dumpall.into_bytes()),
     ];
-    let scratch = Scratch::Production(cluster.server());
+    let scratch = ScratchTarget::Production(cluster.server());
     wait(async {
         for (what, bytes) in files {
             let place = Place::new();
             let backup = place.foreign(&bytes).await;
-            let read = quick(&place.store, &backup, &Opening::default()).await;
-            assert_eq!(read.verdict, Verdict::Bad, "{what}: {read:?}");
+            let read = verify_quick(&place.store, &backup, &BackupKeys::default()).await;
+            assert_eq!(read.verdict, VerificationVerdict::Bad, "{what}: {read:?}");
             let tried = tried(&place, &backup, &scratch).await.unwrap();
-            assert_eq!((tried.verdict, failed(&tried)), (Verdict::Bad, vec!["contents"]), "{what}");
+            assert_eq!((tried.verdict, failed(&tried)), (VerificationVerdict::Bad, vec!["contents"]), "{what}");
             let refused = restored(&place, &backup, cluster, &options("victim_back")).await;
             let refused = refused.unwrap_err();
-            assert!(matches!(refused.kind, Kind::Refused | Kind::Damaged), "{what}: {refused:?}");
+            assert!(matches!(refused.kind, RestoreErrorKind::Refused | RestoreErrorKind::Damaged), "{what}: {refused:?}");
             assert_eq!(cluster.psql(&victim, "SELECT count(*) FROM t"), "10", "{what}");
         }
     });
@@ -174,25 +174,25 @@ fn a_file_that_is_cut_or_is_something_else_is_not_good() {
         for (what, bytes) in files {
             let place = Place::new();
             let backup = place.foreign(&bytes).await;
-            let read = quick(&place.store, &backup, &Opening::default()).await;
-            assert_eq!((read.verdict, failed(&read)), (Verdict::Bad, vec!["contents"]), "{what}");
+            let read = verify_quick(&place.store, &backup, &BackupKeys::default()).await;
+            assert_eq!((read.verdict, failed(&read)), (VerificationVerdict::Bad, vec!["contents"]), "{what}");
         }
         for args in [CUSTOM, &["-Fc"], &["-Fc", "--inserts"], PLAIN, &["-Fp", "--inserts"]] {
             let place = Place::new();
             let backup = place.foreign(&dumped(cluster, &database, args)).await;
-            let read = quick(&place.store, &backup, &Opening::default()).await;
+            let read = verify_quick(&place.store, &backup, &BackupKeys::default()).await;
             assert!(read.good, "{args:?}: {read:?}");
         }
         // With a record whose hashes are right: it was damaged before they were made.
         for (format, args) in [(Format::Custom, CUSTOM), (Format::Plain, PLAIN)] {
             let place = Place::new();
             let backup = place.committed(format, &half(args), &[("public.t", 5000)]).await;
-            let scratch = Scratch::Production(cluster.server());
+            let scratch = ScratchTarget::Production(cluster.server());
             let full = tried(&place, &backup, &scratch).await.unwrap();
-            assert_eq!((full.verdict, failed(&full)), (Verdict::Bad, vec!["restores"]), "{full:?}");
-            assert_eq!(full.checks.iter().find_map(|c| c.kind), Some(Kind::Damaged));
+            assert_eq!((full.verdict, failed(&full)), (VerificationVerdict::Bad, vec!["restores"]), "{full:?}");
+            assert_eq!(full.checks.iter().find_map(|c| c.kind), Some(RestoreErrorKind::Damaged));
             let error = restored(&place, &backup, cluster, &options("cut_back")).await.unwrap_err();
-            assert_eq!(error.kind, Kind::Damaged, "{error}");
+            assert_eq!(error.kind, RestoreErrorKind::Damaged, "{error}");
         }
     });
 }
@@ -218,9 +218,9 @@ fn code_in_a_dump_runs_without_any_right_in_a_test() {
             let place = Place::new();
             let bytes = dumped(cluster, &database, args);
             let backup = place.committed(format, &bytes, &[("public.t", 3)]).await;
-            let scratch = Scratch::Production(cluster.server());
+            let scratch = ScratchTarget::Production(cluster.server());
             let tried = tried(&place, &backup, &scratch).await.unwrap();
-            assert_eq!(tried.verdict, Verdict::WithLosses, "{tried:?}");
+            assert_eq!(tried.verdict, VerificationVerdict::WithLosses, "{tried:?}");
             assert!(!mark.exists(), "it ran a program");
             let like = format!("LIKE '{}%'", backup.database().unwrap());
             assert_eq!(count(cluster, &format!("datname {like}")), "0");
@@ -241,7 +241,7 @@ fn a_test_runs_on_a_server_of_our_own_that_is_gone_afterwards() {
     wait(async {
         let place = Place::new();
         let server = cluster.server();
-        let facts = postgres::dump::look(&server, &database).await.unwrap();
+        let facts = postgres::dump::probe_server(&server, &database).await.unwrap();
         for (format, args) in [(Format::Custom, CUSTOM), (Format::Plain, PLAIN)] {
             let place = Place::new();
             let bytes = dumped(cluster, &database, args);
@@ -250,17 +250,17 @@ fn a_test_runs_on_a_server_of_our_own_that_is_gone_afterwards() {
             record.server.version_num = facts.version_num;
             let objects = "SELECT count(*) FROM pg_largeobject_metadata";
             record.large_objects = cluster.psql(&database, objects).parse().unwrap();
-            let role = |name: &str| manifest::Role { name: name.into(), ..Default::default() };
+            let role = |name: &str| manifest::ServerRole { name: name.into(), ..Default::default() };
             record.roles = vec![role("holdfast_reader"), role("holdfast_owner")];
-            let scratch = Scratch::local(Some(folder.path().into()));
+            let scratch = ScratchTarget::local(Some(folder.path().into()));
             let tried = tried(&place, &backup, &scratch).await.unwrap();
             let losses: Vec<_> = tried.losses.iter().map(|l| (&l.statement, &l.message)).collect();
             assert_eq!(failed(&tried), Vec::<&str>::new(), "{losses:?}");
-            assert_eq!(tried.verdict, Verdict::Good, "{losses:#?}");
+            assert_eq!(tried.verdict, VerificationVerdict::Good, "{losses:#?}");
             let left = tried.checks.iter().find(|c| c.name == "what takes a superuser").unwrap();
             assert!(left.detail.to_lowercase().contains("event trigger"), "{}", left.detail);
             assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "it is there");
-            scratch.stop().await;
+            scratch.stop_servers().await;
             assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "it is gone");
         }
         // A server of a version that is not here: nothing is known, and production is not asked.
@@ -268,12 +268,12 @@ fn a_test_runs_on_a_server_of_our_own_that_is_gone_afterwards() {
             place.committed(Format::Custom, &dumped(cluster, &database, CUSTOM), &[]).await;
         let Of::Committed(record) = &mut backup.kind else { panic!("it is committed") };
         record.server.version_num = 990_000;
-        let scratch = Scratch::local(Some(folder.path().into()));
+        let scratch = ScratchTarget::local(Some(folder.path().into()));
         let nowhere = tried(&place, &backup, &scratch).await.unwrap_err();
-        assert_eq!(nowhere.kind, Kind::NoScratch, "{nowhere}");
+        assert_eq!(nowhere.kind, RestoreErrorKind::NoScratch, "{nowhere}");
         assert!(nowhere.to_string().contains("scratch:"), "{nowhere}");
-        let told = ::restore::verify::could_not(&backup, &nowhere);
-        assert_eq!((told.verdict, told.good), (Verdict::CouldNotVerify, false));
+        let told = ::restore::verify::could_not_verify(&backup, &nowhere);
+        assert_eq!((told.verdict, told.good), (VerificationVerdict::CouldNotVerify, false));
     });
 }
 
@@ -295,12 +295,12 @@ fn a_subscription_comes_back_asleep_and_holds_no_database_back() {
             let place = Place::new();
             let bytes = dumped(cluster, &database, args);
             let backup = place.committed(format, &bytes, &[("public.t", 10)]).await;
-            let scratch = Scratch::Production(cluster.server());
+            let scratch = ScratchTarget::Production(cluster.server());
             let tried = tried(&place, &backup, &scratch).await.unwrap();
-            assert_eq!(tried.verdict, Verdict::Good, "{tried:?}");
+            assert_eq!(tried.verdict, VerificationVerdict::Good, "{tried:?}");
             let target = format!("{database}_{format:?}").to_lowercase();
             let done = restored(&place, &backup, cluster, &options(&target)).await.unwrap();
-            let Outcome::Restored(report) = done else { panic!("not restored") };
+            let RestoreOutcome::Restored(report) = done else { panic!("not restored") };
             assert!(report.notes[0].contains("feed") && report.losses.is_empty(), "{report:?}");
             assert_eq!(off(&target), "f|t");
         }
@@ -328,7 +328,7 @@ fn what_comes_back_in_part_is_judged_alike_and_kept_only_when_asked_for() {
             let bytes = dumped(cluster, &database, args);
             let tables = [("public.limits", 1), ("public.items", 2)];
             let backup = place.committed(format, &bytes, &tables).await;
-            let scratch = Scratch::Production(cluster.server());
+            let scratch = ScratchTarget::Production(cluster.server());
             let tried = tried(&place, &backup, &scratch).await.unwrap();
             assert_eq!(failed(&tried), ["no data lost", "rows of each table"], "{tried:?}");
             let target = format!("{database}_{format:?}").to_lowercase();
@@ -337,9 +337,9 @@ fn what_comes_back_in_part_is_judged_alike_and_kept_only_when_asked_for() {
             assert!(told.contains("--accept-losses") && told.contains("-d TARGET"), "{told}");
             assert_eq!(count(cluster, &format!("datname LIKE '{target}%'")), "0");
 
-            let how = Options { accept_losses: true, ..options(&target) };
+            let how = BackupRestoreOptions { accept_losses: true, ..options(&target) };
             let done = restored(&place, &backup, cluster, &how).await.unwrap();
-            let Outcome::Restored(report) = done else { panic!("not restored") };
+            let RestoreOutcome::Restored(report) = done else { panic!("not restored") };
             assert!(!report.losses.is_empty());
             assert_eq!(cluster.psql(&target, "SELECT count(*) FROM limits"), "1");
         }
@@ -359,14 +359,14 @@ fn nothing_with_losses_takes_the_place_of_a_database_unless_asked() {
         let bytes = dumped(cluster, &database, CUSTOM);
         let backup = place.committed(Format::Custom, &bytes, &[("public.words", 1)]).await;
         cluster.psql(&database, "INSERT INTO words VALUES ('B')");
-        let how = Options { replace: true, ..options(&database) };
+        let how = BackupRestoreOptions { replace: true, ..options(&database) };
         let refused = restored(&place, &backup, cluster, &how).await.unwrap_err();
         assert!(refused.to_string().contains("--accept-losses"), "{refused}");
         assert_eq!(cluster.psql(&database, "SELECT count(*) FROM words"), "2");
         assert_eq!(count(cluster, &format!("datname LIKE '{database}\\_%'")), "0");
-        let how = Options { accept_losses: true, ..how };
+        let how = BackupRestoreOptions { accept_losses: true, ..how };
         let done = restored(&place, &backup, cluster, &how).await.unwrap();
-        let Outcome::Restored(report) = done else { panic!("not restored") };
+        let RestoreOutcome::Restored(report) = done else { panic!("not restored") };
         assert_eq!(report.losses.len(), 1, "{:?}", report.losses);
         assert_eq!(cluster.psql(&database, "SELECT count(*) FROM words"), "1");
     });
@@ -382,13 +382,13 @@ fn a_part_never_takes_the_place_of_the_whole_and_the_servers_own_databases_stay(
         let bytes = dumped(cluster, &database, &["-Fc", "-t", "t"]);
         let mut backup = place.committed(Format::Custom, &bytes, &[("public.t", 0)]).await;
         for own in ["postgres", "template1"] {
-            let how = Options { replace: true, ..options(own) };
+            let how = BackupRestoreOptions { replace: true, ..options(own) };
             let refused = restored(&place, &backup, cluster, &how).await.unwrap_err();
-            assert_eq!(refused.kind, Kind::Refused, "{own}: {refused}");
+            assert_eq!(refused.kind, RestoreErrorKind::Refused, "{own}: {refused}");
         }
         let Of::Committed(record) = &mut backup.kind else { panic!("it is committed") };
         record.selection = vec!["t".into()];
-        let how = Options { replace: true, ..options(&database) };
+        let how = BackupRestoreOptions { replace: true, ..options(&database) };
         let refused = restored(&place, &backup, cluster, &how).await.unwrap_err();
         assert!(refused.to_string().contains("a part of"), "{refused}");
         assert_eq!(cluster.psql(&database, "SELECT to_regclass('u') IS NOT NULL"), "t");
@@ -410,16 +410,16 @@ fn a_dry_run_says_what_the_server_lacks() {
         let bytes = dumped(cluster, &database, CUSTOM);
         let mut backup = place.committed(Format::Custom, &bytes, &[]).await;
         let Of::Committed(record) = &mut backup.kind else { panic!("it is committed") };
-        let extension = |name: &str| manifest::Extension { name: name.into(), version: "1".into() };
+        let extension = |name: &str| manifest::InstalledExtension { name: name.into(), version: "1".into() };
         record.extensions = vec![extension("plpgsql"), extension("not_there")];
         record.server.collate = "xx_XX.UTF-8".into();
         record.server.version_num = 990_000;
-        record.roles = vec![manifest::Role { name: "lacking_known".into(), ..Default::default() }];
+        record.roles = vec![manifest::ServerRole { name: "lacking_known".into(), ..Default::default() }];
         cluster.psql(&database, "DROP OWNED BY lacking_owner, lacking_known");
         cluster.psql("postgres", "DROP ROLE lacking_owner, lacking_known");
-        let how = Options { dry_run: true, ..options("lacking_back") };
+        let how = BackupRestoreOptions { dry_run: true, ..options("lacking_back") };
         let planned = restored(&place, &backup, cluster, &how).await.unwrap();
-        let Outcome::Planned(plan) = planned else { panic!("not planned") };
+        let RestoreOutcome::Planned(plan) = planned else { panic!("not planned") };
         let told = plan.notes.join("\n");
         for word in [
             "extension not_there",
@@ -446,7 +446,7 @@ fn a_table_of_a_record_is_no_sql() {
         let evil =
             format!("t; DROP TABLE t; SELECT 0 FROM pg_database WHERE datname = '{database}'");
         let backup = place.committed(Format::Custom, &bytes, &[(&evil, 0)]).await;
-        let scratch = Scratch::Production(cluster.server());
+        let scratch = ScratchTarget::Production(cluster.server());
         let tried = tried(&place, &backup, &scratch).await.unwrap();
         assert_eq!(failed(&tried), ["rows of each table"]);
         let rows = tried.checks.iter().find(|c| c.name == "rows of each table").unwrap();

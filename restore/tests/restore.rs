@@ -7,13 +7,13 @@ mod support;
 mod common;
 
 use ::restore::{
-    Error, Kind, Opening, Options, Outcome, Phase, Rules, Scratch, Trial, full, quick, restore,
-    verify::Verified,
+    RestoreError, RestoreErrorKind, BackupKeys, BackupRestoreOptions, RestoreOutcome, RestorePhase, RestoreChecks, ScratchTarget, VerifyOptions, verify_full, verify_quick, restore,
+    verify::VerificationReport,
 };
-use archive::{Compression, Digest, Encoder, Encryption, Keys, Recipe};
+use archive::{CompressionMethod, StreamDigest, ArchiveEncoder, EncryptionMethod, DecryptionKeys, EncodingOptions};
 use common::{failed, wait};
 use jiff::Timestamp;
-use postgres::restore::LossClass;
+use postgres::restore::RestoreWarningKind;
 use secrecy::SecretString;
 use std::{cell::RefCell, fs, io::Write as _, path::Path};
 use store::{
@@ -24,11 +24,11 @@ use support::{Cluster, shared};
 
 const PASSPHRASE: &str = "correct horse";
 
-fn opening(passphrase: &str) -> &'static Opening {
+fn opening(passphrase: &str) -> &'static BackupKeys {
     let passphrase = SecretString::from(passphrase);
-    let mut keys = Keys::default();
+    let mut keys = DecryptionKeys::default();
     keys.add_passphrase(passphrase);
-    Box::leak(Box::new(Opening { keys }))
+    Box::leak(Box::new(BackupKeys { keys }))
 }
 
 /// What counts: all of `acme@host-1`.
@@ -66,18 +66,18 @@ impl Place {
             bytes: 0,
         });
         let passphrase = SecretString::from(PASSPHRASE);
-        let encryption = Encryption::OpenSsl { passphrase: passphrase.clone(), iterations: 10_000 };
-        let recipe = Recipe { compression: Compression::Zstd(1), encryption };
-        let mut encoder = Encoder::new(Vec::new(), &recipe).unwrap();
+        let encryption = EncryptionMethod::OpenSsl { passphrase: passphrase.clone(), iterations: 10_000 };
+        let recipe = EncodingOptions { compression: CompressionMethod::Zstd(1), encryption };
+        let mut encoder = ArchiveEncoder::new(Vec::new(), &recipe).unwrap();
         encoder.write_all(&output.stdout).unwrap();
         let (bytes, sums) = encoder.finish().unwrap();
         let key = format!("{database}/{database}_daily_20261120_020000.dump.zst.enc");
         let put = Put { run: "r1".into(), ..Put::default() };
         self.store.put(&key, bytes.into(), &put).await.unwrap();
-        let sha256 = |d: &Digest| d.sha256.to_string();
+        let sha256 = |d: &StreamDigest| d.sha256.to_string();
         let line = manifest::sums(&sha256(&sums.stored), &key);
         self.store.put(&beside::sums(&key), line.into(), &put).await.unwrap();
-        let facts = postgres::dump::look(&cluster.server(), database).await.unwrap();
+        let facts = postgres::dump::probe_server(&cluster.server(), database).await.unwrap();
         let at: Timestamp = "2026-11-20T02:00:00Z".parse().unwrap();
         let manifest = Manifest {
             holdfast: manifest::VERSION,
@@ -99,17 +99,17 @@ impl Place {
             },
             plain: manifest::Plain { bytes: sums.plain.bytes, sha256: sha256(&sums.plain) },
             format,
-            layers: recipe.layers(),
+            layers: recipe.to_layers(),
             recipients: Vec::new(),
             key_id: None,
-            server: manifest::Server {
+            server: manifest::ServerProperties {
                 version: facts.version,
                 version_num: facts.version_num,
                 encoding: facts.encoding,
                 collate: facts.collate,
                 ctype: facts.ctype,
                 owner: facts.owner,
-                ..manifest::Server::default()
+                ..manifest::ServerProperties::default()
             },
             client: "15".into(),
             extensions: Vec::new(),
@@ -151,11 +151,11 @@ fn sample(cluster: &Cluster, name: &str) -> String {
 }
 
 /// A restore that may take a database's place.
-fn options(target: &str, run: &str) -> Options {
-    Options { replace: true, run: run.into(), ..common::options(target) }
+fn options(target: &str, run: &str) -> BackupRestoreOptions {
+    BackupRestoreOptions { replace: true, run: run.into(), ..common::options(target) }
 }
 
-async fn no_safety(_: &str) -> Result<(), Error> {
+async fn no_safety(_: &str) -> Result<(), RestoreError> {
     Ok(())
 }
 
@@ -166,22 +166,22 @@ fn a_good_backup_verifies_and_every_damage_is_found_quickly() {
     let place = Place::new();
     wait(async {
         let backup = place.take(cluster, &database, Format::Custom).await;
-        let good = quick(&place.store, &backup, opening(PASSPHRASE)).await;
+        let good = verify_quick(&place.store, &backup, opening(PASSPHRASE)).await;
         assert!(good.good, "{good:?}");
         // What is verified stays as it is.
-        let again = quick(&place.store, &backup, opening(PASSPHRASE)).await;
+        let again = verify_quick(&place.store, &backup, opening(PASSPHRASE)).await;
         assert_eq!(again.checks, good.checks);
 
-        let wrong = quick(&place.store, &backup, opening("another")).await;
+        let wrong = verify_quick(&place.store, &backup, opening("another")).await;
         assert_eq!(failed(&wrong), ["readable"]);
-        assert_eq!(wrong.checks.iter().find_map(|c| c.kind), Some(Kind::Key));
+        assert_eq!(wrong.checks.iter().find_map(|c| c.kind), Some(RestoreErrorKind::Key));
 
         // One bit of the file, so that its size stays.
         alter(&place.file(&backup), |bytes| bytes[5000] ^= 1);
-        let damaged = quick(&place.store, &backup, opening(PASSPHRASE)).await;
+        let damaged = verify_quick(&place.store, &backup, opening(PASSPHRASE)).await;
         assert_eq!(failed(&damaged), ["readable"]);
         alter(&place.file(&backup), |bytes| bytes.truncate(4000));
-        let cut = quick(&place.store, &place.list().await[0], opening(PASSPHRASE)).await;
+        let cut = verify_quick(&place.store, &place.list().await[0], opening(PASSPHRASE)).await;
         assert_eq!(failed(&cut), ["manifest"]);
     });
     wait(async {
@@ -189,14 +189,14 @@ fn a_good_backup_verifies_and_every_damage_is_found_quickly() {
         let backup = place.take(cluster, &database, Format::Custom).await;
         let sums = place.dir.path().join(beside::sums(&backup.key));
         alter(&sums, |bytes| bytes[0] = if bytes[0] == b'0' { b'1' } else { b'0' });
-        assert_eq!(failed(&quick(&place.store, &backup, opening(PASSPHRASE)).await), [".sha256"]);
+        assert_eq!(failed(&verify_quick(&place.store, &backup, opening(PASSPHRASE)).await), [".sha256"]);
         // Somebody writes a manifest of his own: what does not count is not even read.
         let manifest = place.dir.path().join(beside::manifest(&backup.key));
         alter(&manifest, |bytes| {
             *bytes = String::from_utf8_lossy(bytes).replace("acme@host-1", "acme@x").into_bytes();
         });
         let forged = place.list().await.pop().unwrap();
-        let forged = quick(&place.store, &forged, opening(PASSPHRASE)).await;
+        let forged = verify_quick(&place.store, &forged, opening(PASSPHRASE)).await;
         assert_eq!(failed(&forged), ["manifest"], "{forged:?}");
     });
 }
@@ -209,31 +209,31 @@ fn a_full_verification_restores_counts_asks_and_leaves_nothing_behind() {
     let left = "SELECT count(*) FROM pg_database WHERE datname LIKE 'fully%_holdfast_verify_%'";
     wait(async {
         // The policy says so in words: on the server that is backed up.
-        let scratch = Scratch::Production(cluster.server());
+        let scratch = ScratchTarget::Production(cluster.server());
         let backup = place.take(cluster, &database, Format::Custom).await;
-        let mut rules = Rules { critical_tables: vec!["orders".into()], ..Rules::default() };
+        let mut rules = RestoreChecks { critical_tables: vec!["orders".into()], ..RestoreChecks::default() };
         rules.checks.insert("last order".into(), "SELECT max(id) = 5000 FROM orders".into());
         let earlier = [backup.size, backup.size * 2, backup.size];
         let strict = rules.clone();
-        let trial = |rules| Trial {
+        let trial = |rules| VerifyOptions {
             scratch: &scratch,
             run: "r7",
             jobs: 2,
-            rules,
+            checks: rules,
             earlier: &earlier,
             size_change: Some(0.5),
         };
         // What a killed run left behind is dropped first; that of a living one stays.
         cluster.psql("postgres", &format!("CREATE DATABASE {database}_holdfast_verify_dead"));
-        let good = full(&place.store, &backup, opening(PASSPHRASE), &trial(&strict)).await.unwrap();
+        let good = verify_full(&place.store, &backup, opening(PASSPHRASE), &trial(&strict)).await.unwrap();
         assert!(good.good, "{good:?}");
         assert_eq!(
             good.took.iter().map(|t| t.phase.as_str()).collect::<Vec<_>>(),
             ["fetch and restore", "verify"]
         );
-        assert!(good.markdown().contains("| last order | passed |"), "{}", good.markdown());
+        assert!(good.to_markdown().contains("| last order | passed |"), "{}", good.to_markdown());
         assert_eq!(
-            serde_json::from_str::<Verified>(&serde_json::to_string(&good).unwrap()).unwrap(),
+            serde_json::from_str::<VerificationReport>(&serde_json::to_string(&good).unwrap()).unwrap(),
             good
         );
         assert_eq!(cluster.psql("postgres", left), "0");
@@ -246,7 +246,7 @@ fn a_full_verification_restores_counts_asks_and_leaves_nothing_behind() {
             manifest.tables[0].rows += 1;
             manifest.tables.push(manifest::Table { name: "public.gone".into(), rows: 1, bytes: 0 });
         }
-        let bad = full(&place.store, &fewer, opening(PASSPHRASE), &trial(&rules)).await.unwrap();
+        let bad = verify_full(&place.store, &fewer, opening(PASSPHRASE), &trial(&rules)).await.unwrap();
         assert_eq!(failed(&bad), ["rows of each table", "empty has rows", "absurd", "wrong"]);
         assert_eq!(cluster.psql("postgres", left), "0");
     });
@@ -269,15 +269,15 @@ fn a_restore_replaces_a_database_and_keeps_the_old_one() {
                 *dumped.borrow_mut() = of.to_owned();
                 Ok(())
             };
-            let how = Options {
+            let how = BackupRestoreOptions {
                 erasure: vec!["DELETE FROM orders WHERE id = 77".into()],
                 ..options(&database, "r1")
             };
             let done =
-                restore(&place.store, &backup, opening(PASSPHRASE), &server, &how, safety, |p| {
+                restore_backup(&place.store, &backup, opening(PASSPHRASE), &server, &how, safety, |p| {
                     phases.borrow_mut().push(p);
                 });
-            let Outcome::Restored(report) = done.await.unwrap() else { panic!("not restored") };
+            let RestoreOutcome::Restored(report) = done.await.unwrap() else { panic!("not restored") };
             assert_eq!(report.losses, []);
             assert_eq!(*dumped.borrow(), database);
             let aside = report.aside.unwrap();
@@ -286,12 +286,12 @@ fn a_restore_replaces_a_database_and_keeps_the_old_one() {
             assert_eq!(
                 *phases.borrow(),
                 [
-                    Phase::Checking,
-                    Phase::Safety,
-                    Phase::Restoring,
-                    Phase::Verifying,
-                    Phase::Erasing,
-                    Phase::Swapping
+                    RestorePhase::Checking,
+                    RestorePhase::Safety,
+                    RestorePhase::Restoring,
+                    RestorePhase::Verifying,
+                    RestorePhase::Erasing,
+                    RestorePhase::Swapping
                 ]
             );
             assert_eq!(cluster.psql(&database, "SELECT count(*) FROM orders"), "4999");
@@ -307,8 +307,8 @@ fn a_restore_replaces_a_database_and_keeps_the_old_one() {
             // Again in the same second: both old ones stay.
             let safety = async |_: &str| Ok(());
             let opening = opening(PASSPHRASE);
-            let again = restore(&place.store, &backup, opening, &server, &how, safety, |_| ());
-            let Outcome::Restored(report) = again.await.unwrap() else { panic!("not restored") };
+            let again = restore_backup(&place.store, &backup, opening, &server, &how, safety, |_| ());
+            let RestoreOutcome::Restored(report) = again.await.unwrap() else { panic!("not restored") };
             let next = format!("{database}_before_20261121030001");
             assert_eq!(report.aside.as_ref(), Some(&next));
             assert_eq!(cluster.psql(&next, "SELECT count(*) FROM orders"), "4999");
@@ -325,19 +325,19 @@ fn a_dry_run_touches_nothing_and_says_what_would_be_done() {
     wait(async {
         let server = cluster.server();
         let backup = place.take(cluster, &database, Format::Custom).await;
-        let how = Options { dry_run: true, ..options(&database, "r1") };
+        let how = BackupRestoreOptions { dry_run: true, ..options(&database, "r1") };
         let done =
-            restore(&place.store, &backup, opening(PASSPHRASE), &server, &how, no_safety, |_| {});
-        let Outcome::Planned(plan) = done.await.unwrap() else { panic!("not planned") };
+            restore_backup(&place.store, &backup, opening(PASSPHRASE), &server, &how, no_safety, |_| {});
+        let RestoreOutcome::Planned(plan) = done.await.unwrap() else { panic!("not planned") };
         let text = plan.to_string();
         assert!(text.contains("1. dump") && text.contains("both at once"), "{text}");
-        assert!(!postgres::database::exists(&server, &plan.fresh).await.unwrap());
+        assert!(!postgres::database::database_exists(&server, &plan.fresh).await.unwrap());
 
         let wrong =
-            restore(&place.store, &backup, opening("another"), &server, &how, no_safety, |_| {});
-        assert_eq!(wrong.await.unwrap_err().kind, Kind::Key);
-        let chosen = Options { tables: vec!["orders".into()], ..how };
-        let refused = restore(
+            restore_backup(&place.store, &backup, opening("another"), &server, &how, no_safety, |_| {});
+        assert_eq!(wrong.await.unwrap_err().kind, RestoreErrorKind::Key);
+        let chosen = BackupRestoreOptions { tables: vec!["orders".into()], ..how };
+        let refused = restore_backup(
             &place.store,
             &backup,
             opening(PASSPHRASE),
@@ -367,9 +367,9 @@ fn whatever_fails_the_target_is_as_it_was() {
         let base = options(&database, "r1");
         let mut checks = base.clone();
         checks.rules.checks.insert("never".into(), "SELECT false".into());
-        let erasure = Options { erasure: vec!["DELETE FROM nowhere".into()], ..base.clone() };
+        let erasure = BackupRestoreOptions { erasure: vec!["DELETE FROM nowhere".into()], ..base.clone() };
         for (what, how) in [("a check", &checks), ("an erasure", &erasure)] {
-            let done = restore(
+            let done = restore_backup(
                 &place.store,
                 &backup,
                 opening(PASSPHRASE),
@@ -382,8 +382,8 @@ fn whatever_fails_the_target_is_as_it_was() {
             assert!(e.to_string().contains("is as it was"), "{what}: {e}");
             untouched(what);
         }
-        let no = async |_: &str| Err(Error::new(Kind::Store, "dump", "the disk is full", ""));
-        let done = restore(&place.store, &backup, opening(PASSPHRASE), &server, &base, no, |_| {});
+        let no = async |_: &str| Err(RestoreError::new(RestoreErrorKind::Store, "dump", "the disk is full", ""));
+        let done = restore_backup(&place.store, &backup, opening(PASSPHRASE), &server, &base, no, |_| {});
         assert_eq!(done.await.unwrap_err().why, "the disk is full");
         untouched("the safety backup");
 
@@ -393,8 +393,8 @@ fn whatever_fails_the_target_is_as_it_was() {
             bytes[last] ^= 1;
         });
         let done =
-            restore(&place.store, &backup, opening(PASSPHRASE), &server, &base, no_safety, |_| {});
-        assert_eq!(done.await.unwrap_err().kind, Kind::Damaged);
+            restore_backup(&place.store, &backup, opening(PASSPHRASE), &server, &base, no_safety, |_| {});
+        assert_eq!(done.await.unwrap_err().kind, RestoreErrorKind::Damaged);
         untouched("a damaged file");
 
         // Killed in the middle: what it left is dropped by the next restore, and the target was not touched.
@@ -402,10 +402,10 @@ fn whatever_fails_the_target_is_as_it_was() {
         drop(killed);
         let place = Place::new();
         let backup = place.take(cluster, &database, Format::Custom).await;
-        let how = Options { drop_old: true, ..base };
+        let how = BackupRestoreOptions { drop_old: true, ..base };
         let done =
-            restore(&place.store, &backup, opening(PASSPHRASE), &server, &how, no_safety, |_| {});
-        assert!(matches!(done.await.unwrap(), Outcome::Restored(r) if r.aside.is_none()));
+            restore_backup(&place.store, &backup, opening(PASSPHRASE), &server, &how, no_safety, |_| {});
+        assert!(matches!(done.await.unwrap(), RestoreOutcome::Restored(r) if r.aside.is_none()));
         untouched("a restore that dropped the old one");
     });
 }
@@ -423,11 +423,11 @@ fn a_restore_into_a_new_database_can_choose_tables_and_tells_its_losses() {
         cluster.psql(&database, "DROP OWNED BY chosen_owner");
         cluster.psql("postgres", "DROP ROLE chosen_owner");
         let target = format!("{database}_new");
-        let how = Options { tables: vec!["orders".into()], ..options(&target, "r1") };
+        let how = BackupRestoreOptions { tables: vec!["orders".into()], ..options(&target, "r1") };
         let done =
-            restore(&place.store, &backup, opening(PASSPHRASE), &server, &how, no_safety, |_| {});
-        let Outcome::Restored(report) = done.await.unwrap() else { panic!("not restored") };
-        assert_eq!(report.losses.iter().map(|l| l.class).collect::<Vec<_>>(), [LossClass::Role]);
+            restore_backup(&place.store, &backup, opening(PASSPHRASE), &server, &how, no_safety, |_| {});
+        let RestoreOutcome::Restored(report) = done.await.unwrap() else { panic!("not restored") };
+        assert_eq!(report.losses.iter().map(|l| l.class).collect::<Vec<_>>(), [RestoreWarningKind::Role]);
         assert_eq!(report.aside, None);
         assert_eq!(cluster.psql(&target, "SELECT count(*) FROM orders"), "5000");
     });
@@ -456,14 +456,14 @@ fn a_foreign_backup_is_verified_and_restored_too() {
         let server = cluster.server();
         let form = KeyForm::new("{database}_%Y%m%d_%H%M%S", ".sql.gz.enc").unwrap();
         let backup = catalogue(&place.store, &[form], &[], &trust()).await.unwrap().pop().unwrap();
-        let good = quick(&place.store, &backup, opening(PASSPHRASE)).await;
+        let good = verify_quick(&place.store, &backup, opening(PASSPHRASE)).await;
         assert!(good.good, "{good:?}");
-        assert!(!quick(&place.store, &backup, opening("another")).await.good);
+        assert!(!verify_quick(&place.store, &backup, opening("another")).await.good);
         let target = format!("{database}_back");
         let how = options(&target, "r1");
         let done =
-            restore(&place.store, &backup, opening(PASSPHRASE), &server, &how, no_safety, |_| {});
-        assert!(matches!(done.await.unwrap(), Outcome::Restored(_)));
+            restore_backup(&place.store, &backup, opening(PASSPHRASE), &server, &how, no_safety, |_| {});
+        assert!(matches!(done.await.unwrap(), RestoreOutcome::Restored(_)));
         assert_eq!(cluster.psql(&target, "SELECT count(*) FROM orders"), "5000");
     });
 }
@@ -485,7 +485,7 @@ fn a_database_that_lets_nobody_in_after_the_swap_is_swapped_back() {
         );
         let how = options(&database, "r1");
         let done =
-            restore(&place.store, &backup, opening(PASSPHRASE), &server, &how, no_safety, |_| {});
+            restore_backup(&place.store, &backup, opening(PASSPHRASE), &server, &how, no_safety, |_| {});
         let e = done.await.unwrap_err();
         assert!(e.to_string().contains("is as it was"), "{e}");
         assert_eq!(cluster.psql("postgres", &oid), before);

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 mod line;
 
-pub use archive::{Cipher, Compressed, Kdf, KdfDigest, Layers};
-pub use facts::{Database, Extension, Grant, LocaleProvider, Role, Server, Setting};
+pub use archive::{EncryptionFormat, CompressionFormat, KeyDerivation, KdfDigest, EncodingLayers};
+pub use facts::{DatabaseProperties, InstalledExtension, DatabaseGrant, DatabaseLocaleProvider, ServerRole, ServerProperties, DatabaseSetting};
 pub use line::{Restore, restore_line};
 
 /// The version of the manifest that this Holdfast writes, and the newest that it reads.
@@ -63,7 +63,7 @@ pub struct Manifest {
     pub format: Format,
     /// What a reader must undo, from the outside in.
     #[serde(default)]
-    pub layers: Layers,
+    pub layers: EncodingLayers,
     /// age recipients that it is encrypted for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recipients: Vec<String>,
@@ -71,15 +71,15 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_id: Option<String>,
     /// The server that it was read from.
-    pub server: Server,
+    pub server: ServerProperties,
     /// The client that wrote the archive.
     pub client: String,
     /// Extensions of the database.
     #[serde(default)]
-    pub extensions: Vec<Extension>,
+    pub extensions: Vec<InstalledExtension>,
     /// Roles of the server, without passwords: facts, and no SQL.
     #[serde(default)]
-    pub roles: Vec<Role>,
+    pub roles: Vec<ServerRole>,
     /// The tables that the policy narrows it to; empty of a dump of the whole database.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub selection: Vec<String>,

@@ -4,7 +4,7 @@ use crate::{
     Backup, Manifest,
     catalogue::Of,
     key::Read,
-    manifest::{File, Format, Layers, Plain, Server, VERSION},
+    manifest::{File, Format, EncodingLayers, Plain, ServerProperties, VERSION},
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -35,13 +35,13 @@ pub fn backup(key: &str, database: &str, reason: &str, slot: Timestamp) -> Backu
         },
         plain: Plain { bytes: 9_000, sha256 },
         format: Format::Custom,
-        layers: Layers::default(),
+        layers: EncodingLayers::default(),
         recipients: Vec::new(),
         key_id: None,
-        server: Server {
+        server: ServerProperties {
             version_num: 150_000,
             system_identifier: Some("7000".into()),
-            ..Server::default()
+            ..ServerProperties::default()
         },
         client: "15.18".into(),
         extensions: Vec::new(),

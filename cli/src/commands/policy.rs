@@ -152,7 +152,7 @@ impl TestRestores {
                         true,
                     )
                 }
-                Err(e) => (format!("NOWHERE on this host: {}; {}", e.why, e.mend), false),
+                Err(e) => (format!("NOWHERE on this host: {}; {}", e.why, e.hint), false),
             }
         };
         Self { group: group.to_string(), place, possible }

@@ -12,11 +12,11 @@ use crate::{
     words::{plain, format_size},
 };
 use dump::means;
-use postgres::Server;
+use postgres::ConnectionConfig;
 use restore::{
-    Kind, Opening, Options, Outcome, Phase, Rules,
-    restore::{Plan, Report},
-    verify::{Check, Went},
+    RestoreErrorKind, BackupKeys, BackupRestoreOptions, RestoreOutcome, RestorePhase, RestoreChecks,
+    restore::{RestorePlan, RestoreReport},
+    verify::{CheckResult, CheckStatus},
 };
 use serde::Serialize;
 use shared::{
@@ -42,13 +42,13 @@ pub(super) async fn run(session: &Session<'_>, args: &RestoreArgs) -> anyhow::Re
     let mut item = interrupt.or(session.progress.during("looking for the dump", finding)).await?;
     let signs = session.policy.signing.is_some();
     item.backup = item.backup.admitted(signs, args.untrusted).map_err(|e| Stop::dump(&e))?;
-    let opening = Opening::of(&secrets, item.rules, &args.keys.files).await;
+    let opening = BackupKeys::resolve_keys(&secrets, item.rules, &args.keys.files).await;
     let opening = opening.map_err(|e| Stop::data(&e))?;
     let world = RunContext { dry_run: args.dry_run, ..session.look() };
     let server = means::server(&world, &secrets, item.rules).await.map_err(|e| Stop::data(&e))?;
     let target = target(args, &item)?;
     if args.to.is_some()
-        && postgres::database::exists(&server, &target)
+        && postgres::database::database_exists(&server, &target)
             .await
             .map_err(|e| Stop::restore(&e.into()))?
     {
@@ -83,17 +83,17 @@ pub(super) async fn run(session: &Session<'_>, args: &RestoreArgs) -> anyhow::Re
             }
         };
         match outcome {
-            Outcome::Planned(plan) => {
+            RestoreOutcome::Planned(plan) => {
                 session.output.answer(&Planned(plan))?;
                 return Ok(Exit::Well);
             }
-            Outcome::Restored(report) => {
+            RestoreOutcome::Restored(report) => {
                 let recorded = record(session, &item, &options, &recovery, Ok(&report)).await;
                 let exit = if report.losses.is_empty() { recorded } else { Exit::Losses };
                 session.output.answer(&Restored(*report))?;
                 return Ok(exit);
             }
-            Outcome::Cold(thaw) => {
+            RestoreOutcome::AwaitingArchiveRestore(thaw) => {
                 let said = cold(&item, thaw);
                 if !args.wait {
                     recovery.waits(&said).await;
@@ -115,9 +115,9 @@ pub(super) async fn run(session: &Session<'_>, args: &RestoreArgs) -> anyhow::Re
 async fn record(
     session: &Session<'_>,
     item: &Item<'_>,
-    options: &Options,
+    options: &BackupRestoreOptions,
     recovery: &Recovery<'_>,
-    ended: Result<&Report, String>,
+    ended: Result<&RestoreReport, String>,
 ) -> Exit {
     if options.dry_run {
         return Exit::Well;
@@ -137,7 +137,7 @@ async fn record(
 }
 
 /// Where a dump was restored to, and what was lost.
-fn into(report: &Report) -> String {
+fn into(report: &RestoreReport) -> String {
     let aside = report.aside.as_ref().map(|aside| format!(", the old one is {aside}"));
     let lost = (!report.losses.is_empty()).then(|| format!(", {} losses", report.losses.len()));
     let parts = [aside, lost].map(Option::unwrap_or_default).concat();
@@ -147,11 +147,11 @@ fn into(report: &Report) -> String {
 async fn once(
     session: &Session<'_>,
     item: &Item<'_>,
-    opening: &Opening,
-    server: &Server,
-    options: &Options,
+    opening: &BackupKeys,
+    server: &ConnectionConfig,
+    options: &BackupRestoreOptions,
     recovery: &Recovery<'_>,
-) -> anyhow::Result<Outcome> {
+) -> anyhow::Result<RestoreOutcome> {
     let world = RunContext { deadline: Deadline::unlimited(), dry_run: false, ..session.look() };
     let safety = async |database: &str| {
         let taken = Box::pin(dump::take_now(&world, item.group, database, PRE_RESTORE_REASON)).await?;
@@ -166,12 +166,12 @@ async fn once(
         output::tell(&format!("holdfast: {database} is dumped as {name}"));
         Ok(())
     };
-    let told = |phase: Phase| {
+    let told = |phase: RestorePhase| {
         recovery.at(words(phase));
         session.progress.say(words(phase));
     };
     let work =
-        restore::restore(&item.open.store, &item.backup, opening, server, options, safety, told);
+        restore::restore_backup(&item.open.store, &item.backup, opening, server, options, safety, told);
     let done =
         session.progress.during(&format!("restoring {}", options.target), Box::pin(work)).await;
     done.map_err(|e| Stop::restore(&e))
@@ -179,17 +179,17 @@ async fn once(
 
 /// The safety dump read back whole: until then nothing is touched. A host that only has public keys can't decrypt it, and
 /// then its stored bytes are what can be proven.
-async fn proven(taken: &dump::Taken, opening: &Opening) -> Result<(), restore::Error> {
-    let verified = restore::quick(&taken.store, &taken.backup, opening).await;
-    let keyless = |c: &&Check| c.kind != Some(Kind::Key);
-    match verified.checks.iter().filter(|c| c.went == Went::Failed).find(keyless) {
+async fn proven(taken: &dump::Taken, opening: &BackupKeys) -> Result<(), restore::RestoreError> {
+    let verified = restore::verify_quick(&taken.store, &taken.backup, opening).await;
+    let keyless = |c: &&CheckResult| c.kind != Some(RestoreErrorKind::Key);
+    match verified.checks.iter().filter(|c| c.went == CheckStatus::Failed).find(keyless) {
         Some(bad) => {
             let (doing, why) = (
                 format!("read back {}", taken.backup.arn),
                 format!("{}: {}", bad.name, bad.detail),
             );
             let mend = "look at the store; nothing was touched";
-            Err(restore::Error::new(Kind::Store, doing, why, mend))
+            Err(restore::RestoreError::new(RestoreErrorKind::Store, doing, why, mend))
         }
         None => Ok(()),
     }
@@ -208,10 +208,10 @@ fn target(args: &RestoreArgs, item: &Item<'_>) -> anyhow::Result<String> {
     Ok(target)
 }
 
-fn options(session: &Session<'_>, args: &RestoreArgs, item: &Item<'_>, target: String) -> Options {
+fn options(session: &Session<'_>, args: &RestoreArgs, item: &Item<'_>, target: String) -> BackupRestoreOptions {
     let rules = item.rules;
     let whole = args.tables.is_empty();
-    Options {
+    BackupRestoreOptions {
         target,
         replace: args.to.is_none(),
         tables: args.tables.clone(),
@@ -224,7 +224,7 @@ fn options(session: &Session<'_>, args: &RestoreArgs, item: &Item<'_>, target: S
         dry_run: args.dry_run,
         drop_old: args.drop_old,
         // Of chosen tables, rules about the whole database can't be true.
-        rules: if whole { Rules::of(rules) } else { Rules::default() },
+        rules: if whole { RestoreChecks::from_policy(rules) } else { RestoreChecks::default() },
         erasure: if whole { rules.erasure.clone() } else { Vec::new() },
         run: session.edge.run.clone(),
         at: session.edge.now,
@@ -232,7 +232,7 @@ fn options(session: &Session<'_>, args: &RestoreArgs, item: &Item<'_>, target: S
 }
 
 /// Asks the person at the terminal. Nobody there means no.
-fn confirm(item: &Item<'_>, options: &Options) -> anyhow::Result<()> {
+fn confirm(item: &Item<'_>, options: &BackupRestoreOptions) -> anyhow::Result<()> {
     let target = &options.target;
     if !io::stdin().is_terminal() {
         return Err(Stop::wrong(format!(
@@ -266,21 +266,21 @@ fn cold(item: &Item<'_>, thaw: Thaw) -> String {
     }
 }
 
-fn words(phase: Phase) -> &'static str {
+fn words(phase: RestorePhase) -> &'static str {
     match phase {
-        Phase::Checking => "looking whether it can be done",
-        Phase::Safety => "dumping the existing database",
-        Phase::Restoring => "restoring",
-        Phase::Verifying => "verifying",
-        Phase::Erasing => "taking erased people's rows out",
-        Phase::Swapping => "changing names",
-        Phase::Undoing => "undoing",
+        RestorePhase::Checking => "looking whether it can be done",
+        RestorePhase::Safety => "dumping the existing database",
+        RestorePhase::Restoring => "restoring",
+        RestorePhase::Verifying => "verifying",
+        RestorePhase::Erasing => "taking erased people's rows out",
+        RestorePhase::Swapping => "changing names",
+        RestorePhase::Undoing => "undoing",
     }
 }
 
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Planned(Plan);
+struct Planned(RestorePlan);
 
 impl Answer for Planned {
     fn text(&self, _: Look) -> String {
@@ -291,14 +291,14 @@ impl Answer for Planned {
 
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Restored(Report);
+struct Restored(RestoreReport);
 
 impl Answer for Restored {
     fn text(&self, _: Look) -> String {
         let r = &self.0;
         let mut lines = vec![format!("{} is restored from {}", r.database, r.backup)];
         lines.extend(r.checks.iter().map(|c| {
-            let failed = if c.went == Went::Failed { "FAILED: " } else { "" };
+            let failed = if c.went == CheckStatus::Failed { "FAILED: " } else { "" };
             format!("  {failed}{}: {}", c.name, c.detail)
         }));
         lines.extend(r.took.iter().map(|t| format!("  {}: {:.1} s", t.phase, t.seconds)));

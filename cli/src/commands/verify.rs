@@ -15,8 +15,8 @@ use crate::{
 use anyhow::Context;
 use futures_util::{StreamExt, stream};
 use restore::{
-    Kind, Opening, Rules, Trial, Verdict, Verified, full, quick,
-    verify::{Went, could_not, markdown},
+    RestoreErrorKind, BackupKeys, RestoreChecks, VerifyOptions, VerificationVerdict, VerificationReport, verify_full, verify_quick,
+    verify::{CheckStatus, could_not_verify, render_markdown},
 };
 use serde::Serialize;
 use shared::plan::Operation;
@@ -58,7 +58,7 @@ pub(super) async fn run(session: &Session<'_>, args: &VerifyArgs) -> anyhow::Res
         match tried {
             Ok(verified) => {
                 // What waits for its thaw was not verified, which is neither a proof nor a failure.
-                if verified.verdict != Verdict::Waiting {
+                if verified.verdict != VerificationVerdict::Waiting {
                     entries.push(entry(item, &verified));
                 }
                 heard.extend(telling::verified(session, item, Ok(&verified)));
@@ -82,7 +82,7 @@ pub(super) async fn run(session: &Session<'_>, args: &VerifyArgs) -> anyhow::Res
     Box::pin(telling::tell(session, heard)).await;
     if let Some(path) = &args.markdown {
         // People read it in a terminal too.
-        let text = markdown(&all);
+        let text = render_markdown(&all);
         std::fs::write(path, &*shared::words::escape_control_chars(&text))
             .with_context(|| format!("write {}", path.display()))?;
     }
@@ -96,13 +96,13 @@ fn action(full: bool) -> (Operation, &'static str) {
 }
 
 /// A verification as it is recorded, with its proof.
-fn entry(item: &Item<'_>, verified: &Verified) -> AuditEntry {
+fn entry(item: &Item<'_>, verified: &VerificationReport) -> AuditEntry {
     let entry = AuditEntry {
         seconds: Some(verified.took.iter().map(|t| t.seconds).sum()),
         evidence: Some(recorded::checks(&verified.checks)),
         ..recorded::of(item, action(verified.full), recorded::verdict(&verified.checks))
     };
-    match verified.fault() {
+    match verified.failure_reason() {
         None => entry,
         Some(why) => recorded::failed(entry, why),
     }
@@ -176,50 +176,50 @@ async fn verify(
     args: &VerifyArgs,
     scratches: &Scratches,
     Chosen { item, earlier }: &Chosen<'_>,
-) -> anyhow::Result<Verified> {
-    let opening = Opening::of(secrets, item.rules, &args.keys.files).await;
+) -> anyhow::Result<VerificationReport> {
+    let opening = BackupKeys::resolve_keys(secrets, item.rules, &args.keys.files).await;
     let opening = opening.map_err(|e| Stop::data(&e))?;
     let csv = item.good().is_some_and(|m| m.format == store::manifest::Format::Csv);
     // What nobody vouches for is read and never run, unless it is meant.
     let stranger = item.good().is_none() && session.policy.signing.is_some();
     if !args.full || csv || stranger {
-        return Ok(quick(&item.open.store, &item.backup, &opening).await);
+        return Ok(verify_quick(&item.open.store, &item.backup, &opening).await);
     }
     let scratch = match scratches.get(item) {
         Ok(scratch) => scratch,
-        Err(e) => return Ok(could_not(&item.backup, &e)),
+        Err(e) => return Ok(could_not_verify(&item.backup, &e)),
     };
     let size_change = item.rules.objectives.size_change.as_ref();
-    let trial = Trial {
+    let trial = VerifyOptions {
         scratch,
         run: &session.edge.run,
         jobs: 2,
-        rules: &Rules::of(item.rules),
+        checks: &RestoreChecks::from_policy(item.rules),
         earlier,
         size_change: size_change.map(shared::policy::text::Percentage::fraction),
     };
-    let tried = full(&item.open.store, &item.backup, &opening, &trial).await;
+    let tried = verify_full(&item.open.store, &item.backup, &opening, &trial).await;
     // Nothing is known of it then, which is told like a verdict and is never as good as one.
-    Ok(tried.unwrap_or_else(|e| could_not(&item.backup, &e)))
+    Ok(tried.unwrap_or_else(|e| could_not_verify(&item.backup, &e)))
 }
 
 /// The exit code of several of which some are not good. One that waits for its thaw hides no other.
-fn worst(all: &[Verified]) -> Exit {
-    let failed = all.iter().filter(|v| !v.good && v.verdict != Verdict::Waiting);
+fn worst(all: &[VerificationReport]) -> Exit {
+    let failed = all.iter().filter(|v| !v.good && v.verdict != VerificationVerdict::Waiting);
     failed.map(broke).max().unwrap_or(Exit::Late)
 }
 
 /// The exit code of a dump that is not good.
-fn broke(v: &Verified) -> Exit {
-    if v.verdict == Verdict::WithLosses {
+fn broke(v: &VerificationReport) -> Exit {
+    if v.verdict == VerificationVerdict::WithLosses {
         return Exit::Losses; // as a restore of it would end
     }
     (v.checks.iter().filter_map(|c| c.kind))
         .map(|k| match k {
-            Kind::Key => Exit::Key,
-            Kind::Store => Exit::Blind,
-            Kind::Connection | Kind::NoScratch => Exit::NoDatabase,
-            Kind::Busy | Kind::Cold => Exit::Late,
+            RestoreErrorKind::Key => Exit::Key,
+            RestoreErrorKind::Store => Exit::Blind,
+            RestoreErrorKind::Connection | RestoreErrorKind::NoScratch => Exit::NoDatabase,
+            RestoreErrorKind::Busy | RestoreErrorKind::Cold => Exit::Late,
             _ => Exit::Failed,
         })
         .max()
@@ -228,17 +228,17 @@ fn broke(v: &Verified) -> Exit {
 
 #[derive(Serialize)]
 #[serde(transparent)]
-struct All(Vec<Verified>);
+struct All(Vec<VerificationReport>);
 
 impl Answer for All {
     fn text(&self, look: Look) -> String {
         let head = ["backup", "data of", "verdict", "time", "what was seen"];
         let rows = self.0.iter().map(|v| {
-            let mut seen: Vec<String> = v.fault().map(|why| plain(&why)).into_iter().collect();
+            let mut seen: Vec<String> = v.failure_reason().map(|why| plain(&why)).into_iter().collect();
             if seen.is_empty() {
-                let good = v.checks.iter().filter(|c| c.went == Went::Passed);
+                let good = v.checks.iter().filter(|c| c.went == CheckStatus::Passed);
                 seen.extend(good.map(|c| c.name.clone()));
-                let untested = v.checks.iter().filter(|c| c.went == Went::Skipped);
+                let untested = v.checks.iter().filter(|c| c.went == CheckStatus::Skipped);
                 seen.extend(untested.map(|c| plain(&format!("{}: {}", c.name, c.detail))));
             }
             let seconds = v.took.iter().fold(0.0, |all, t| all + t.seconds);
@@ -246,11 +246,11 @@ impl Answer for All {
                 v.backup.clone(),
                 v.data_time.map_or_else(|| NONE.to_owned(), time),
                 match v.verdict {
-                    Verdict::Good => "ok",
-                    Verdict::WithLosses => "WITH LOSSES",
-                    Verdict::Bad => "FAILED",
-                    Verdict::Waiting => "waits for its thaw",
-                    Verdict::CouldNotVerify => "COULD NOT VERIFY",
+                    VerificationVerdict::Good => "ok",
+                    VerificationVerdict::WithLosses => "WITH LOSSES",
+                    VerificationVerdict::Bad => "FAILED",
+                    VerificationVerdict::Waiting => "waits for its thaw",
+                    VerificationVerdict::CouldNotVerify => "COULD NOT VERIFY",
                 }
                 .to_owned(),
                 format!("{seconds:.1} s"),
@@ -267,14 +267,14 @@ impl Answer for All {
 mod tests {
     use super::*;
 
-    fn verified(verdict: Verdict) -> Verified {
-        Verified {
+    fn verified(verdict: VerificationVerdict) -> VerificationReport {
+        VerificationReport {
             backup: "a".into(),
             database: None,
             data_time: None,
             full: false,
             verdict,
-            good: verdict == Verdict::Good,
+            good: verdict == VerificationVerdict::Good,
             checks: Vec::new(),
             losses: Vec::new(),
             took: Vec::new(),
@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_dump_that_waits_for_its_thaw_ends_as_a_restore_of_it_would_and_hides_no_failure() {
-        use Verdict::{Bad, Good, Waiting, WithLosses};
+        use VerificationVerdict::{Bad, Good, Waiting, WithLosses};
         let table = [
             (vec![Good, Waiting], Exit::Late),
             (vec![Waiting, Bad, Good], Exit::Failed),

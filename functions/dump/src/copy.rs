@@ -63,7 +63,7 @@ pub(crate) async fn copy(
         size_hint: manifest.file.bytes,
     };
     let mut upload = to.store.begin(&key, &put).await.map_err(OperationError::from)?;
-    let (read_to, read_from) = pipe::channel(8);
+    let (read_to, read_from) = pipe::chunk_channel(8);
     let mut hash = Sha256::new();
     let (read, sent) = tokio::join!(
         from.store.read(&what.from, read_to),
@@ -113,7 +113,7 @@ async fn name(means: &Means<'_>, to: &Open<'_>, m: &Manifest) -> Result<String, 
 
 /// What was read must be what was written once.
 fn same(key: &str, hash: &[u8], record: &str) -> Result<(), OperationError> {
-    let hash = archive::Sha256Hex(hash.try_into().expect("SHA-256 has 32 bytes")).to_string();
+    let hash = archive::Sha256Digest(hash.try_into().expect("SHA-256 has 32 bytes")).to_string();
     if hash == record {
         return Ok(());
     }

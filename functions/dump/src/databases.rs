@@ -34,7 +34,7 @@ pub(crate) fn all(
     dumped: &BTreeSet<String>,
     request: &RunRequest,
 ) -> Asked {
-    let ours = |d: &&String| rules.has_database(d) && !postgres::database::is_ours(d);
+    let ours = |d: &&String| rules.has_database(d) && !postgres::database::is_holdfast_database(d);
     let mut asked = Asked::default();
     let mut find = |severity, asset: String, what, why: String, mend: String| {
         asked.findings.push(Finding::new(severity, asset, what, why, mend).in_group(group));

@@ -3,20 +3,20 @@
 use shared::aws::{OperationError, OperationErrorKind};
 
 /// PostgreSQL's.
-pub fn of_postgres(e: &postgres::Error) -> OperationError {
+pub fn of_postgres(e: &postgres::PostgresError) -> OperationError {
     let kind = match e.kind {
-        postgres::Kind::Connection | postgres::Kind::Lost => OperationErrorKind::Database,
-        postgres::Kind::Busy => OperationErrorKind::Busy,
+        postgres::PostgresErrorKind::Connection | postgres::PostgresErrorKind::Lost => OperationErrorKind::Database,
+        postgres::PostgresErrorKind::Busy => OperationErrorKind::Busy,
         _ => OperationErrorKind::Refused,
     };
-    let mend = if e.mend.is_empty() { "see the server's log" } else { &e.mend };
+    let mend = if e.hint.is_empty() { "see the server's log" } else { &e.hint };
     OperationError::with_hint(kind, e.doing.clone(), e.why.clone(), mend)
 }
 
 /// The encoder's.
-pub fn of_archive(doing: &str, e: &archive::Error) -> OperationError {
+pub fn of_archive(doing: &str, e: &archive::ArchiveError) -> OperationError {
     let kind = match e {
-        archive::Error::Key(_) => OperationErrorKind::Key,
+        archive::ArchiveError::Key(_) => OperationErrorKind::Key,
         _ => OperationErrorKind::Refused,
     };
     OperationError::with_hint(kind, doing, e.to_string(), "")

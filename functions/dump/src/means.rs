@@ -1,9 +1,9 @@
 //! What a dump needs besides the database: a login, and a recipe for its bytes.
 
-use archive::{Compression, Encryption, Recipe, Recipient};
+use archive::{CompressionMethod, EncryptionMethod, EncodingOptions, AgeRecipient};
 use postgres::{
-    Server, Tls,
-    libpq::{self, Service},
+    ConnectionConfig, TlsMode,
+    libpq::{self, ConnectionService},
 };
 use secrecy::SecretString;
 use shared::{
@@ -28,14 +28,14 @@ pub async fn server(
     world: &RunContext<'_>,
     secrets: &SecretResolver<'_>,
     rules: &PostgresGroup,
-) -> Result<Server, OperationError> {
+) -> Result<ConnectionConfig, OperationError> {
     let found = match &rules.password {
         Some(from) => secrets.database_credentials(from).await?,
         None => shared::secret::DatabaseCredentials::default(),
     };
     // A policy or a secret that names a host means that one; else libpq's own service, where the environment has one.
     let service = match rules.host.as_ref().or(found.host.as_ref()) {
-        Some(_) => Service::default(),
+        Some(_) => ConnectionService::default(),
         None => service(secrets)?,
     };
     let host = rules.host.clone().or(found.host).or(service.host);
@@ -55,31 +55,31 @@ pub async fn server(
     let tls = tls(rules, service.tls, &host);
     let ca = rules.tls_ca.clone().or(service.ca).map(Into::into);
     let application = format!("holdfast/{}", world.run_id);
-    Ok(Server { host, port, user, password, tls, ca, application, tool_dirs: Vec::new() })
+    Ok(ConnectionConfig { host, port, user, password, tls, ca, application, tool_dirs: Vec::new() })
 }
 
 /// How the connection is protected: as it is written, else so that nobody on the way can be the server. On this host there
 /// is no way.
-fn tls(rules: &PostgresGroup, service: Option<Tls>, host: &str) -> Tls {
+fn tls(rules: &PostgresGroup, service: Option<TlsMode>, host: &str) -> TlsMode {
     let local = host.starts_with('/')
         || host == "localhost"
         || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     match rules.tls {
-        Some(policy::PostgresSslMode::Disable) => Tls::Disable,
-        Some(policy::PostgresSslMode::Prefer) => Tls::Prefer,
-        Some(policy::PostgresSslMode::Require) => Tls::Require,
-        Some(policy::PostgresSslMode::VerifyFull) => Tls::VerifyFull,
-        None if local && !rules.iam => service.unwrap_or(Tls::Prefer),
+        Some(policy::PostgresSslMode::Disable) => TlsMode::Disable,
+        Some(policy::PostgresSslMode::Prefer) => TlsMode::Prefer,
+        Some(policy::PostgresSslMode::Require) => TlsMode::Require,
+        Some(policy::PostgresSslMode::VerifyFull) => TlsMode::VerifyFull,
+        None if local && !rules.iam => service.unwrap_or(TlsMode::Prefer),
         // RDS takes a token over TLS only, and a token must not go to whoever answers.
-        None if rules.iam => Tls::VerifyFull,
-        None => service.unwrap_or(Tls::VerifyFull),
+        None if rules.iam => TlsMode::VerifyFull,
+        None => service.unwrap_or(TlsMode::VerifyFull),
     }
 }
 
 /// The service that `PGSERVICE` names; nothing where it names none.
-fn service(secrets: &SecretResolver<'_>) -> Result<Service, OperationError> {
+fn service(secrets: &SecretResolver<'_>) -> Result<ConnectionService, OperationError> {
     let variable = |name: &str| secrets.env_variable(name).filter(|v| !v.is_empty());
-    let Some(name) = variable("PGSERVICE") else { return Ok(Service::default()) };
+    let Some(name) = variable("PGSERVICE") else { return Ok(ConnectionService::default()) };
     let own = variable("PGSERVICEFILE").map(PathBuf::from);
     let home = variable("HOME").map(|home| Path::new(&home).join(".pg_service.conf"));
     let system = variable("PGSYSCONFDIR").unwrap_or_else(|| "/etc/postgresql-common".into());
@@ -87,7 +87,7 @@ fn service(secrets: &SecretResolver<'_>) -> Result<Service, OperationError> {
     let found = files
         .iter()
         .flatten()
-        .find_map(|file| libpq::service(&std::fs::read_to_string(file).ok()?, &name));
+        .find_map(|file| libpq::find_service(&std::fs::read_to_string(file).ok()?, &name));
     found.ok_or_else(|| {
         let why = format!("no service file has the section [{name}] that PGSERVICE names");
         let mend = "write host and user into the policy, or the section into ~/.pg_service.conf";
@@ -107,7 +107,7 @@ fn password_file(
     let home = secrets.env_variable("HOME").map(|home| Path::new(&home).join(".pgpass"));
     let Some(file) = named.or(home) else { return Ok(None) };
     let Ok(text) = std::fs::read_to_string(&file) else { return Ok(None) };
-    let password = libpq::password(&text, host, port, databases, user);
+    let password = libpq::find_password(&text, host, port, databases, user);
     let mode = std::fs::metadata(&file).map_or(0, |m| m.permissions().mode());
     if password.is_some() && mode & 0o077 != 0 {
         let doing = format!("read {}", file.display());
@@ -126,7 +126,7 @@ pub async fn scratch_server(
     secrets: &SecretResolver<'_>,
     rules: &PostgresGroup,
     scratch: &policy::ScratchConfig,
-) -> Result<Server, OperationError> {
+) -> Result<ConnectionConfig, OperationError> {
     let policy::ScratchConfig { host, port, user, password, tls, tls_ca, .. } = scratch.clone();
     let there = PostgresGroup { host, port, user, password, tls, tls_ca, iam: false, ..rules.clone() };
     server(world, secrets, &there).await
@@ -136,32 +136,32 @@ pub async fn scratch_server(
 ///
 /// # Errors
 /// If a key can't be found or is none.
-pub async fn recipe(secrets: &SecretResolver<'_>, dump: &DumpRule) -> Result<Recipe, OperationError> {
+pub async fn recipe(secrets: &SecretResolver<'_>, dump: &DumpRule) -> Result<EncodingOptions, OperationError> {
     let level = dump.level.map(NonZero::get);
     let compression = match (dump.compress, dump.format) {
-        (DumpCompression::Zstd, _) => Compression::Zstd(i32::from(level.unwrap_or(3))),
-        (DumpCompression::Gzip, DumpFormat::Custom) | (DumpCompression::None, _) => Compression::None,
-        (DumpCompression::Gzip, _) => Compression::Gzip(u32::from(level.unwrap_or(6))),
+        (DumpCompression::Zstd, _) => CompressionMethod::Zstd(i32::from(level.unwrap_or(3))),
+        (DumpCompression::Gzip, DumpFormat::Custom) | (DumpCompression::None, _) => CompressionMethod::None,
+        (DumpCompression::Gzip, _) => CompressionMethod::Gzip(u32::from(level.unwrap_or(6))),
     };
     let encryption = match &dump.encrypt {
-        None => Encryption::None,
+        None => EncryptionMethod::None,
         Some(EncryptionConfig { openssl: Some(from), iterations, .. }) => {
             let passphrase = secrets.get(from).await.map_err(key_error)?;
-            Encryption::OpenSsl { passphrase, iterations: *iterations }
+            EncryptionMethod::OpenSsl { passphrase, iterations: *iterations }
         }
         Some(EncryptionConfig { age, .. }) => {
-            let recipients: Result<Vec<Recipient>, _> = age.iter().map(|a| a.parse()).collect();
-            Encryption::Age(recipients.map_err(|e: archive::Error| bad_recipient(&e))?)
+            let recipients: Result<Vec<AgeRecipient>, _> = age.iter().map(|a| a.parse()).collect();
+            EncryptionMethod::Age(recipients.map_err(|e: archive::ArchiveError| bad_recipient(&e))?)
         }
     };
-    Ok(Recipe { compression, encryption })
+    Ok(EncodingOptions { compression, encryption })
 }
 
 fn key_error(e: OperationError) -> OperationError {
     OperationError { kind: OperationErrorKind::Key, ..e }
 }
 
-fn bad_recipient(e: &archive::Error) -> OperationError {
+fn bad_recipient(e: &archive::ArchiveError) -> OperationError {
     let mend = "write the public keys that `age-keygen` prints: age1...";
     OperationError::with_hint(OperationErrorKind::Key, "read the age recipients", e.to_string(), mend)
 }
@@ -181,17 +181,17 @@ mod tests {
             policy.postgres.into_values().next().expect("a group")
         };
         let table = [
-            ("db.example.com", "", None, Tls::VerifyFull),
-            ("10.0.0.5", "", None, Tls::VerifyFull),
-            ("db.example.com", ", tls: prefer", None, Tls::Prefer),
-            ("db.example.com", ", tls: disable", Some(Tls::Require), Tls::Disable),
-            ("db.example.com", "", Some(Tls::Require), Tls::Require),
-            ("db.example.com", ", iam: true", Some(Tls::Prefer), Tls::VerifyFull),
-            ("localhost", "", None, Tls::Prefer),
-            ("127.0.0.1", "", None, Tls::Prefer),
-            ("::1", "", None, Tls::Prefer),
-            ("/run/postgresql", "", None, Tls::Prefer),
-            ("localhost", ", iam: true", None, Tls::VerifyFull),
+            ("db.example.com", "", None, TlsMode::VerifyFull),
+            ("10.0.0.5", "", None, TlsMode::VerifyFull),
+            ("db.example.com", ", tls: prefer", None, TlsMode::Prefer),
+            ("db.example.com", ", tls: disable", Some(TlsMode::Require), TlsMode::Disable),
+            ("db.example.com", "", Some(TlsMode::Require), TlsMode::Require),
+            ("db.example.com", ", iam: true", Some(TlsMode::Prefer), TlsMode::VerifyFull),
+            ("localhost", "", None, TlsMode::Prefer),
+            ("127.0.0.1", "", None, TlsMode::Prefer),
+            ("::1", "", None, TlsMode::Prefer),
+            ("/run/postgresql", "", None, TlsMode::Prefer),
+            ("localhost", ", iam: true", None, TlsMode::VerifyFull),
         ];
         for (host, more, service, expected) in table {
             assert_eq!(tls(&rules(more), service, host), expected, "{host} {more} {service:?}");

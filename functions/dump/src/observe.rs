@@ -80,7 +80,7 @@ async fn look<'p>(
     let asked = if rules.databases.is_all() {
         let there = match &server {
             Err(e) => Err(e.clone()),
-            Ok(server) => postgres::database::names(server).await.map_err(|e| of_postgres(&e)),
+            Ok(server) => postgres::database::database_names(server).await.map_err(|e| of_postgres(&e)),
         };
         let good = |(database, backups): (&String, &Vec<Backup>)| {
             backups.iter().any(Backup::good).then(|| database.clone())
@@ -94,7 +94,7 @@ async fn look<'p>(
     let looked = join_all(asked.names.into_iter().map(async |database| {
         let size = match &server {
             Err(e) => Err(e.clone()),
-            Ok(server) => match postgres::dump::look(server, &database).await {
+            Ok(server) => match postgres::dump::probe_server(server, &database).await {
                 Err(e) => Err(of_postgres(&e)),
                 Ok(facts) => Ok(facts.database_bytes),
             },

@@ -4,8 +4,8 @@ use crate::{
     plan::Take,
     take::{Ground, now},
 };
-use archive::{Recipe, Sums};
-use postgres::dump::Dumped;
+use archive::{EncodingOptions, ArchiveDigests};
+use postgres::dump::DumpSummary;
 use shared::{
     policy::{DumpRule, DumpFormat},
     words::hex_encode,
@@ -22,14 +22,14 @@ pub(crate) fn manifest(
     take: &Take,
     key: &str,
     dump: &DumpRule,
-    recipe: &Recipe,
+    recipe: &EncodingOptions,
     put: &Put,
-    dumped: Dumped,
-    sums: &Sums,
+    dumped: DumpSummary,
+    sums: &ArchiveDigests,
     written: Written,
 ) -> Manifest {
     let Ground { world, stored, .. } = ground;
-    let layers = recipe.layers();
+    let layers = recipe.to_layers();
     let format = format(dump);
     let name = key.rsplit('/').next().unwrap_or(key).to_owned();
     Manifest {

@@ -9,9 +9,9 @@ use crate::{
     record,
     take::Ground,
 };
-use archive::Recipe;
+use archive::EncodingOptions;
 use jiff::Timestamp;
-use postgres::dump::Dumped;
+use postgres::dump::DumpSummary;
 use shared::{
     aws::{OperationError, OperationErrorKind},
     policy::DumpRule,
@@ -38,8 +38,8 @@ pub(crate) async fn before(
     ground: &Ground<'_>,
     key: &str,
     dump: &DumpRule,
-    recipe: &Recipe,
-    dumped: &Dumped,
+    recipe: &EncodingOptions,
+    dumped: &DumpSummary,
 ) -> Result<Option<Before>, OperationError> {
     let store = &ground.stored.store;
     let backup = catalogue::one(store, key, ground.trust).await.map_err(OperationError::from)?;
@@ -48,7 +48,7 @@ pub(crate) async fn before(
         fingerprint.is_some()
             && m.fingerprint == fingerprint
             && m.format == record::format(dump)
-            && m.layers == recipe.layers()
+            && m.layers == recipe.to_layers()
             && m.recipients == record::recipients(dump)
     };
     let Some(manifest) = backup.committed().filter(alike) else { return Ok(None) };

@@ -10,13 +10,13 @@ use crate::{
     record,
     same::{self, Before},
 };
-use archive::{Sums, pipe};
+use archive::{ArchiveDigests, pipe};
 use bytes::Bytes;
 use jiff::Timestamp;
 use postgres::{
-    Server,
-    dump::{CsvOf, Dumped, Format, What},
-    lock::lock,
+    ConnectionConfig,
+    dump::{CsvSource, DumpSummary, DumpFileFormat, DumpOptions},
+    lock::try_advisory_lock,
 };
 use shared::{
     aws::{OperationError, OperationErrorKind},
@@ -49,7 +49,7 @@ pub(crate) struct Ground<'a> {
     pub(crate) world: &'a RunContext<'a>,
     pub(crate) secrets: &'a SecretResolver<'a>,
     pub(crate) rules: &'a PostgresGroup,
-    pub(crate) server: &'a Server,
+    pub(crate) server: &'a ConnectionConfig,
     pub(crate) stored: &'a Open<'a>,
     pub(crate) author: &'a SigningAuthor,
     /// What counts there; of the moment at which the run began.
@@ -81,14 +81,14 @@ pub(crate) async fn take(
     let recipe = means::recipe(secrets, dump).await?;
     let session = server.connect(&take.database).await.map_err(|e| of_postgres(&e))?;
     let name = format!("{}/{}/{}", world.policy.owner(), take.group, take.database);
-    let lease = lock(&session, &name).await.map_err(|e| of_postgres(&e))?;
+    let lease = try_advisory_lock(&session, &name).await.map_err(|e| of_postgres(&e))?;
     clean(ground, take).await;
     // Its data is of about now, however long ago it was due.
     let (named, table) = ((&take.reason, dump), take.table.as_deref().unwrap_or_default());
     let key = stored.free_key(ground.rules, &take.database, named, table, now(), &world.run_id).await;
     let key = key.map_err(OperationError::from)?;
 
-    let size = postgres::dump::look(server, &take.database).await.map_err(|e| of_postgres(&e))?;
+    let size = postgres::dump::probe_server(server, &take.database).await.map_err(|e| of_postgres(&e))?;
     let put = Put {
         run: world.run_id.clone(),
         class: stored.first_class(&ground.rules.tiers),
@@ -101,7 +101,7 @@ pub(crate) async fn take(
         Some(left) => timeout(left, work).await.map_err(|_| late(take))??,
     };
     // A lease that was lost meanwhile may be another run's, which may be cleaning up after us.
-    lease.held().await.map_err(|e| of_postgres(&e))?;
+    lease.ensure_held().await.map_err(|e| of_postgres(&e))?;
     match flowed {
         Flowed::Stored(dumped, sums, written) => {
             let manifest =
@@ -120,7 +120,7 @@ pub(crate) async fn take(
 /// What became of the one pass.
 enum Flowed {
     /// It is stored.
-    Stored(Box<Dumped>, Sums, Written),
+    Stored(Box<DumpSummary>, ArchiveDigests, Written),
     /// It holds what this one holds, as of this time, and is not stored.
     Same(Box<Before>, Timestamp),
 }
@@ -183,33 +183,33 @@ async fn flow(
     take: &Take,
     key: &str,
     dump: &DumpRule,
-    recipe: &archive::Recipe,
+    recipe: &archive::EncodingOptions,
     put: &Put,
 ) -> Result<Flowed, OperationError> {
     let what = what(dump, take);
-    let (plain_to, plain_from) = pipe::channel(DEPTH);
-    let (stored_to, stored_from) = pipe::channel(DEPTH);
+    let (plain_to, plain_from) = pipe::chunk_channel(DEPTH);
+    let (stored_to, stored_from) = pipe::chunk_channel(DEPTH);
     let mut upload = ground.stored.store.begin(key, put).await.map_err(OperationError::from)?;
     let encoding = {
         let recipe = recipe.clone();
-        spawn_blocking(move || pipe::encode(plain_from, &recipe, stored_to))
+        spawn_blocking(move || pipe::encode_stream(plain_from, &recipe, stored_to))
     };
     let most = ground.stored.policy.bandwidth.as_ref();
     let (dumped, sums, uploaded) = tokio::join!(
-        postgres::dump::dump(ground.server, &take.database, &what, plain_to),
+        postgres::dump::dump_database(ground.server, &take.database, &what, plain_to),
         encoding,
         send(stored_from, &mut upload, most, |_| {}),
     );
-    let sums = sums.unwrap_or_else(|e| Err(archive::Error::Io(io::Error::other(e))));
+    let sums = sums.unwrap_or_else(|e| Err(archive::ArchiveError::Io(io::Error::other(e))));
     // The one that broke off the others is the cause: a store that refuses ends the stream before it, a dump that fails
     // ends the stream after it.
     let doing = || format!("encode the dump of {}", take.database);
     let failed = match (uploaded, sums, dumped) {
         (Err(Sent::Store(e)), _, _) => e.into(),
-        (_, Err(e @ archive::Error::Key(_)), _) => of_archive(&doing(), &e),
+        (_, Err(e @ archive::ArchiveError::Key(_)), _) => of_archive(&doing(), &e),
         (_, _, Err(e)) => of_postgres(&e),
         (_, Err(e), _) => of_archive(&doing(), &e),
-        (Err(Sent::Cut(e)), _, _) => of_archive(&doing(), &archive::Error::Io(e)),
+        (Err(Sent::Cut(e)), _, _) => of_archive(&doing(), &archive::ArchiveError::Io(e)),
         (Ok(()), Ok(sums), Ok(mut dumped)) => {
             // The server's clock tells it, and what is of the future would count nowhere.
             dumped.data_time = dumped.data_time.min(now());
@@ -259,7 +259,7 @@ pub(crate) async fn send(
 ) -> Result<(), Sent> {
     let began = Instant::now();
     let mut sent = 0_u64;
-    while let Some(piece) = pipe::next(&mut from).await.map_err(Sent::Cut)? {
+    while let Some(piece) = pipe::recv_chunk(&mut from).await.map_err(Sent::Cut)? {
         sent += piece.len() as u64;
         see(&piece);
         upload.write(piece).await.map_err(Sent::Store)?;
@@ -271,19 +271,19 @@ pub(crate) async fn send(
     Ok(())
 }
 
-fn what(dump: &DumpRule, take: &Take) -> What {
+fn what(dump: &DumpRule, take: &Take) -> DumpOptions {
     let level = dump.level.map_or(6, |l| u32::from(l.get()));
     let format = match (dump.format, &take.table) {
-        (DumpFormat::Csv, Some(name)) => Format::Csv(
+        (DumpFormat::Csv, Some(name)) => DumpFileFormat::Csv(
             match dump.queries.iter().find(|(n, _)| n.as_str() == name).map(|(_, q)| q) {
-                Some(query) => CsvOf::Query(query.clone()),
-                None => CsvOf::Table(name.clone()),
+                Some(query) => CsvSource::Query(query.clone()),
+                None => CsvSource::Table(name.clone()),
             },
         ),
-        (DumpFormat::Plain, _) => Format::Plain,
-        _ => Format::Custom { zlib: (dump.compress == DumpCompression::Gzip).then_some(level) },
+        (DumpFormat::Plain, _) => DumpFileFormat::Plain,
+        _ => DumpFileFormat::Custom { zlib: (dump.compress == DumpCompression::Gzip).then_some(level) },
     };
-    What {
+    DumpOptions {
         format,
         tables: if dump.format == DumpFormat::Csv { Vec::new() } else { dump.tables.clone() },
         jobs: usize::from(dump.jobs.map_or(JOBS, NonZero::get)),

@@ -16,7 +16,7 @@ pub(crate) async fn find(world: &RunContext<'_>, secrets: &SecretResolver<'_>) -
     let mut servers = Vec::new();
     for (group, rules) in dumped(world) {
         let Ok(server) = means::server(world, secrets, rules).await else { continue };
-        let Ok(there) = postgres::database::names(&server).await else { continue };
+        let Ok(there) = postgres::database::database_names(&server).await else { continue };
         servers.push(Found { address: (server.host, server.port), group, rules, there });
     }
     unprotected(world.policy, &servers)
@@ -42,7 +42,7 @@ fn unprotected(policy: &Policy, servers: &[Found<'_>]) -> Vec<Finding> {
         let left = one.there.iter().filter(|name| {
             *name != MAINTENANCE
                 && !name.starts_with("template")
-                && !postgres::database::is_ours(name)
+                && !postgres::database::is_holdfast_database(name)
                 && !groups.iter().any(|g| g.has_database(name) || g.excepts(name))
         });
         for name in left {

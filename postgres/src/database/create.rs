@@ -1,53 +1,53 @@
 //! A new, empty database like the one that was dumped.
 
-use super::maintenance;
+use super::connect_maintenance;
 use crate::{
-    Error, Server, Session,
-    dump::{DatabaseFacts, LocaleProvider, ServerFacts},
-    literal, quoted,
-    restore::{Loss, LossClass},
+    PostgresError, ConnectionConfig, PgConnection,
+    dump::{DatabaseFacts, DatabaseLocaleProvider, ServerFacts},
+    quote_literal, quote_ident,
+    restore::{RestoreWarning, RestoreWarningKind},
 };
 
 /// First versions with ICU as the provider of a database's locale, with rules for it, and with a provider of their own.
-const ICU_SINCE: u32 = 150_000;
-const RULES_SINCE: u32 = 160_000;
-const BUILTIN_SINCE: u32 = 170_000;
+const MIN_ICU_VERSION: u32 = 150_000;
+const MIN_ICU_RULES_VERSION: u32 = 160_000;
+const MIN_BUILTIN_VERSION: u32 = 170_000;
 
 /// Creates an empty database with the encoding, the locale, the tablespace and, where that role exists, the owner of the
 /// one that was dumped. What the server can't give it is a [`Loss`]: texts then sort differently.
 ///
 /// # Errors
 /// [`Kind::Refused`](crate::Kind::Refused): the name is taken, or the role may not create databases.
-pub async fn create(
-    server: &Server,
+pub async fn create_database(
+    server: &ConnectionConfig,
     name: &str,
     like: Option<&ServerFacts>,
-) -> Result<Vec<Loss>, Error> {
-    let session = maintenance(server).await?;
-    let failed = |e: &tokio_postgres::Error| Error::from_pg(format!("create database {name}"), e);
-    let base = format!("CREATE DATABASE {} TEMPLATE template0", quoted(name));
+) -> Result<Vec<RestoreWarning>, PostgresError> {
+    let session = connect_maintenance(server).await?;
+    let failed = |e: &tokio_postgres::Error| PostgresError::from_pg(format!("create database {name}"), e);
+    let base = format!("CREATE DATABASE {} TEMPLATE template0", quote_ident(name));
     let Some(like) = like else {
         let made = session.batch_execute(&base).await;
         return made.map(|()| Vec::new()).map_err(|e| failed(&e));
     };
     let mut losses = Vec::new();
     let lost =
-        |what: &str, why: String| Loss::new(LossClass::Database, format!("{what} of {name}"), why);
-    let place = tablespace(&session, &like.database).await.map_err(|e| failed(&e))?;
+        |what: &str, why: String| RestoreWarning::new(RestoreWarningKind::Database, format!("{what} of {name}"), why);
+    let place = tablespace_clause(&session, &like.database).await.map_err(|e| failed(&e))?;
     if place.is_none() {
         let why = format!(
             "tablespace {} is not on this server; the database is in its default one",
             like.database.tablespace
         );
-        losses.push(Loss { class: LossClass::Tablespace, ..lost("tablespace", why) });
+        losses.push(RestoreWarning { class: RestoreWarningKind::Tablespace, ..lost("tablespace", why) });
     }
     let place = place.unwrap_or_default();
     let mut made = false;
-    for locale in locales(like, session.version_num) {
-        let sql = format!("{base} ENCODING {}{}{place}", literal(&like.encoding), locale.sql);
+    for locale in locale_candidates(like, session.version_num) {
+        let sql = format!("{base} ENCODING {}{}{place}", quote_literal(&like.encoding), locale.sql);
         match session.batch_execute(&sql).await {
             Ok(()) => {
-                losses.extend(locale.lost.map(|why| lost("locale", why)));
+                losses.extend(locale.warning.map(|why| lost("locale", why)));
                 made = true;
                 break;
             }
@@ -63,16 +63,16 @@ pub async fn create(
     }
     debug_assert!(made, "the last locale is the server's own");
     // May fail when the role is absent, or is not ours to give to: the database then belongs to who restores.
-    let owner = format!("ALTER DATABASE {} OWNER TO {}", quoted(name), quoted(&like.owner));
+    let owner = format!("ALTER DATABASE {} OWNER TO {}", quote_ident(name), quote_ident(&like.owner));
     if let Err(e) = session.batch_execute(&owner).await {
-        losses.push(Loss { class: LossClass::Role, ..Loss::of(&e, &owner) });
+        losses.push(RestoreWarning { class: RestoreWarningKind::Role, ..RestoreWarning::from_statement_error(&e, &owner) });
     }
     Ok(losses)
 }
 
 /// The clause that puts it into its tablespace; none where the server does not have that.
-async fn tablespace(
-    session: &Session,
+async fn tablespace_clause(
+    session: &PgConnection,
     facts: &DatabaseFacts,
 ) -> Result<Option<String>, tokio_postgres::Error> {
     if ["", "pg_default"].contains(&&*facts.tablespace) {
@@ -80,48 +80,48 @@ async fn tablespace(
     }
     let sql = "SELECT FROM pg_catalog.pg_tablespace WHERE spcname OPERATOR(pg_catalog.=) $1";
     let there = session.query_opt(sql, &[&facts.tablespace]).await?.is_some();
-    Ok(there.then(|| format!(" TABLESPACE {}", quoted(&facts.tablespace))))
+    Ok(there.then(|| format!(" TABLESPACE {}", quote_ident(&facts.tablespace))))
 }
 
 /// A locale that is tried.
 #[derive(Debug, PartialEq, Eq)]
-struct Locale {
+struct LocaleCandidate {
     sql: String,
     /// What is not as it was, when this one is taken.
-    lost: Option<String>,
+    warning: Option<String>,
     /// Whether none comes after it.
     last: bool,
 }
 
 /// The locales that are tried, the right one first and the server's own last. Pure.
-fn locales(like: &ServerFacts, version_num: u32) -> Vec<Locale> {
+fn locale_candidates(like: &ServerFacts, version_num: u32) -> Vec<LocaleCandidate> {
     let ServerFacts { collate, ctype, database, .. } = like;
-    let libc = format!(" LC_COLLATE {} LC_CTYPE {}", literal(collate), literal(ctype));
+    let libc = format!(" LC_COLLATE {} LC_CTYPE {}", quote_literal(collate), quote_literal(ctype));
     // Without the word, the provider would be that of the new server's template0.
     let provider = |word: &str| format!(" LOCALE_PROVIDER {word}");
-    let by_libc = if version_num >= ICU_SINCE { provider("libc") + &libc } else { libc.clone() };
+    let by_libc = if version_num >= MIN_ICU_VERSION { provider("libc") + &libc } else { libc.clone() };
     let locale = database.locale.as_deref().unwrap_or_default();
     let (word, since, clause) = match database.provider {
-        LocaleProvider::Libc => ("", 0, String::new()),
-        LocaleProvider::Icu => {
-            let rules = database.icu_rules.as_ref().filter(|_| version_num >= RULES_SINCE);
-            let rules = rules.map(|r| format!(" ICU_RULES {}", literal(r))).unwrap_or_default();
-            ("icu", ICU_SINCE, format!(" ICU_LOCALE {}{rules}", literal(locale)))
+        DatabaseLocaleProvider::Libc => ("", 0, String::new()),
+        DatabaseLocaleProvider::Icu => {
+            let rules = database.icu_rules.as_ref().filter(|_| version_num >= MIN_ICU_RULES_VERSION);
+            let rules = rules.map(|r| format!(" ICU_RULES {}", quote_literal(r))).unwrap_or_default();
+            ("icu", MIN_ICU_VERSION, format!(" ICU_LOCALE {}{rules}", quote_literal(locale)))
         }
-        LocaleProvider::Builtin => {
-            ("builtin", BUILTIN_SINCE, format!(" BUILTIN_LOCALE {}", literal(locale)))
+        DatabaseLocaleProvider::Builtin => {
+            ("builtin", MIN_BUILTIN_VERSION, format!(" BUILTIN_LOCALE {}", quote_literal(locale)))
         }
     };
     let mut all = Vec::new();
     let mut instead = None;
     if !word.is_empty() {
         if version_num >= since {
-            let rules = database.icu_rules.is_some() && version_num < RULES_SINCE;
+            let rules = database.icu_rules.is_some() && version_num < MIN_ICU_RULES_VERSION;
             let lost =
                 rules.then(|| "this server knows no ICU rules: texts may sort differently".into());
-            all.push(Locale {
+            all.push(LocaleCandidate {
                 sql: format!("{}{libc}{clause}", provider(word)),
-                lost,
+                warning: lost,
                 last: false,
             });
         }
@@ -129,9 +129,9 @@ fn locales(like: &ServerFacts, version_num: u32) -> Vec<Locale> {
             "its {word} locale {locale} is not on this server; it sorts by the operating system's {collate}"
         ));
     }
-    all.push(Locale { sql: by_libc, lost: instead, last: false });
+    all.push(LocaleCandidate { sql: by_libc, warning: instead, last: false });
     let lost = format!("collation {collate}, {ctype} is not on this server; it has its default");
-    all.push(Locale { sql: String::new(), lost: Some(lost), last: true });
+    all.push(LocaleCandidate { sql: String::new(), warning: Some(lost), last: true });
     all
 }
 
@@ -139,7 +139,7 @@ fn locales(like: &ServerFacts, version_num: u32) -> Vec<Locale> {
 mod tests {
     use super::*;
 
-    fn like(provider: LocaleProvider, locale: &str, rules: Option<&str>) -> ServerFacts {
+    fn like(provider: DatabaseLocaleProvider, locale: &str, rules: Option<&str>) -> ServerFacts {
         let mut facts: ServerFacts = serde_json::from_value(serde_json::json!({
             "version": "", "version_num": 0, "system_identifier": null, "timeline": null, "encoding": "UTF8",
             "collate": "C.UTF-8", "ctype": "C.UTF-8", "owner": "o", "database_bytes": 0, "is_replica": false,
@@ -154,25 +154,25 @@ mod tests {
     #[test]
     fn the_locale_that_was_is_tried_first_and_every_other_one_is_a_loss() {
         let libc = " LOCALE_PROVIDER libc LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'";
-        let icu = like(LocaleProvider::Icu, "de-AT", Some("&a < b"));
-        let tried = locales(&icu, 160_000);
+        let icu = like(DatabaseLocaleProvider::Icu, "de-AT", Some("&a < b"));
+        let tried = locale_candidates(&icu, 160_000);
         assert_eq!(
             tried[0].sql,
             " LOCALE_PROVIDER icu LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8' ICU_LOCALE 'de-AT' ICU_RULES '&a < b'"
         );
-        assert_eq!((&tried[0].lost, tried[1].sql.as_str(), tried.len()), (&None, libc, 3));
-        assert!(tried[1].lost.as_ref().is_some_and(|l| l.contains("de-AT")));
-        assert!(locales(&icu, 150_000)[0].lost.is_some(), "the rules are lost");
-        assert_eq!(locales(&icu, 140_000)[0].sql, " LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'");
-        assert!(locales(&icu, 140_000)[0].lost.is_some());
-        let builtin = like(LocaleProvider::Builtin, "C.UTF-8", None);
-        assert!(locales(&builtin, 170_000)[0].sql.contains("BUILTIN_LOCALE 'C.UTF-8'"));
-        assert!(locales(&builtin, 160_000)[0].lost.is_some());
-        let plain = like(LocaleProvider::Libc, "", None);
+        assert_eq!((&tried[0].warning, tried[1].sql.as_str(), tried.len()), (&None, libc, 3));
+        assert!(tried[1].warning.as_ref().is_some_and(|l| l.contains("de-AT")));
+        assert!(locale_candidates(&icu, 150_000)[0].warning.is_some(), "the rules are lost");
+        assert_eq!(locale_candidates(&icu, 140_000)[0].sql, " LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'");
+        assert!(locale_candidates(&icu, 140_000)[0].warning.is_some());
+        let builtin = like(DatabaseLocaleProvider::Builtin, "C.UTF-8", None);
+        assert!(locale_candidates(&builtin, 170_000)[0].sql.contains("BUILTIN_LOCALE 'C.UTF-8'"));
+        assert!(locale_candidates(&builtin, 160_000)[0].warning.is_some());
+        let plain = like(DatabaseLocaleProvider::Libc, "", None);
         assert_eq!(
-            (locales(&plain, 150_000)[0].sql.as_str(), &locales(&plain, 150_000)[0].lost),
+            (locale_candidates(&plain, 150_000)[0].sql.as_str(), &locale_candidates(&plain, 150_000)[0].warning),
             (libc, &None)
         );
-        assert!(locales(&plain, 150_000)[1].last);
+        assert!(locale_candidates(&plain, 150_000)[1].last);
     }
 }

@@ -1,16 +1,16 @@
 //! What belongs to a database itself and is in no archive of `pg_dump`: locale, settings, grants, limit, comment.
 
-use super::maintenance;
+use super::connect_maintenance;
 use crate::{
-    Error, Server, Session,
-    dump::{DatabaseFacts, Grant, LocaleProvider, Setting},
-    literal, quoted,
-    restore::{Loss, LossClass, bearable},
+    PostgresError, ConnectionConfig, PgConnection,
+    dump::{DatabaseFacts, DatabaseGrant, DatabaseLocaleProvider, DatabaseSetting},
+    quote_literal, quote_ident,
+    restore::{RestoreWarning, RestoreWarningKind, is_recoverable},
 };
 
 /// Settings whose value is a list of names, each of which is quoted by itself: `variable_is_guc_list_quote` of
 /// <https://github.com/postgres/postgres/blob/master/src/bin/pg_dump/dumputils.c>
-const LISTS: [&str; 6] = [
+const NAME_LIST_SETTINGS: [&str; 6] = [
     "local_preload_libraries",
     "search_path",
     "session_preload_libraries",
@@ -20,9 +20,9 @@ const LISTS: [&str; 6] = [
 ];
 
 /// Reads them of a database by its name, from a connection to any database of its server.
-pub(crate) async fn facts(session: &Session, name: &str) -> Result<DatabaseFacts, Error> {
+pub(crate) async fn read_database_properties(session: &PgConnection, name: &str) -> Result<DatabaseFacts, PostgresError> {
     let failed =
-        |e: tokio_postgres::Error| Error::from_pg(format!("read what belongs to {name}"), &e);
+        |e: tokio_postgres::Error| PostgresError::from_pg(format!("read what belongs to {name}"), &e);
     // The columns of newer versions are asked for by way of JSON, where an absent one is null.
     let sql = "SELECT j ->> 'datlocprovider', coalesce(j ->> 'datlocale', j ->> 'daticulocale'), j ->> 'daticurules',
             t.spcname::text, d.datconnlimit, d.datistemplate,
@@ -33,9 +33,9 @@ pub(crate) async fn facts(session: &Session, name: &str) -> Result<DatabaseFacts
     let row = session.query_one(sql, &[&name]).await.map_err(failed)?;
     let provider: Option<String> = row.try_get(0).map_err(failed)?;
     let provider = match provider.as_deref() {
-        Some("i") => LocaleProvider::Icu,
-        Some("b") => LocaleProvider::Builtin,
-        _ => LocaleProvider::Libc,
+        Some("i") => DatabaseLocaleProvider::Icu,
+        Some("b") => DatabaseLocaleProvider::Builtin,
+        _ => DatabaseLocaleProvider::Libc,
     };
     let limit: i32 = row.try_get(4).map_err(failed)?;
     let granted: bool = row.try_get(7).map_err(failed)?;
@@ -47,12 +47,12 @@ pub(crate) async fn facts(session: &Session, name: &str) -> Result<DatabaseFacts
         connection_limit: (limit >= 0).then_some(limit),
         is_template: row.try_get(5).map_err(failed)?,
         comment: row.try_get(6).map_err(failed)?,
-        grants: if granted { Some(grants(session, name).await.map_err(failed)?) } else { None },
-        settings: settings(session, name).await.map_err(failed)?,
+        grants: if granted { Some(read_grants(session, name).await.map_err(failed)?) } else { None },
+        settings: read_settings(session, name).await.map_err(failed)?,
     })
 }
 
-async fn grants(session: &Session, name: &str) -> Result<Vec<Grant>, tokio_postgres::Error> {
+async fn read_grants(session: &PgConnection, name: &str) -> Result<Vec<DatabaseGrant>, tokio_postgres::Error> {
     let sql = "SELECT CASE a.grantee WHEN 0 THEN NULL ELSE pg_catalog.pg_get_userbyid(a.grantee)::text END,
             a.privilege_type, a.is_grantable
         FROM pg_catalog.pg_database d, pg_catalog.aclexplode(d.datacl) a
@@ -60,12 +60,12 @@ async fn grants(session: &Session, name: &str) -> Result<Vec<Grant>, tokio_postg
     let rows = session.query(sql, &[&name]).await?;
     let grant = |row: &tokio_postgres::Row| {
         let (role, privilege) = (row.try_get(0)?, row.try_get(1)?);
-        Ok(Grant { role, privilege, grantable: row.try_get(2)? })
+        Ok(DatabaseGrant { role, privilege, grantable: row.try_get(2)? })
     };
     rows.iter().map(grant).collect()
 }
 
-async fn settings(session: &Session, name: &str) -> Result<Vec<Setting>, tokio_postgres::Error> {
+async fn read_settings(session: &PgConnection, name: &str) -> Result<Vec<DatabaseSetting>, tokio_postgres::Error> {
     let sql = "SELECT r.rolname::text, pg_catalog.split_part(c.one, '=', 1),
             pg_catalog.substr(c.one, pg_catalog.strpos(c.one, '=') + 1)
         FROM pg_catalog.pg_database d JOIN pg_catalog.pg_db_role_setting s ON s.setdatabase = d.oid
@@ -75,7 +75,7 @@ async fn settings(session: &Session, name: &str) -> Result<Vec<Setting>, tokio_p
     let rows = session.query(sql, &[&name]).await?;
     let setting = |row: &tokio_postgres::Row| {
         let (role, name) = (row.try_get(0)?, row.try_get(1)?);
-        Ok(Setting { role, name, value: row.try_get(2)? })
+        Ok(DatabaseSetting { role, name, value: row.try_get(2)? })
     };
     rows.iter().map(setting).collect()
 }
@@ -85,50 +85,50 @@ async fn settings(session: &Session, name: &str) -> Result<Vec<Setting>, tokio_p
 ///
 /// # Errors
 /// The connection is lost.
-pub async fn apply(server: &Server, name: &str, facts: &DatabaseFacts) -> Result<Vec<Loss>, Error> {
-    let session = maintenance(server).await?;
+pub async fn apply_database_properties(server: &ConnectionConfig, name: &str, facts: &DatabaseFacts) -> Result<Vec<RestoreWarning>, PostgresError> {
+    let session = connect_maintenance(server).await?;
     let mut losses = Vec::new();
-    for statement in statements(name, facts) {
-        run(&session, &statement, &mut losses).await?;
+    for statement in property_statements(name, facts) {
+        execute_or_warn(&session, &statement, &mut losses).await?;
     }
     Ok(losses)
 }
 
 /// Runs one statement; what the server refuses becomes a loss.
-pub(super) async fn run(
-    session: &Session,
+pub(super) async fn execute_or_warn(
+    session: &PgConnection,
     statement: &str,
-    losses: &mut Vec<Loss>,
-) -> Result<(), Error> {
+    losses: &mut Vec<RestoreWarning>,
+) -> Result<(), PostgresError> {
     match session.batch_execute(statement).await {
-        Err(e) if bearable(&e) => {
-            let loss = Loss::of(&e, statement);
+        Err(e) if is_recoverable(&e) => {
+            let loss = RestoreWarning::from_statement_error(&e, statement);
             let class = match loss.class {
-                LossClass::Other => LossClass::Database,
+                RestoreWarningKind::Other => RestoreWarningKind::Database,
                 other => other,
             };
-            losses.push(Loss { class, ..loss });
+            losses.push(RestoreWarning { class, ..loss });
         }
-        Err(e) => return Err(Error::from_pg("pass on what belongs to a database", &e)),
+        Err(e) => return Err(PostgresError::from_pg("pass on what belongs to a database", &e)),
         Ok(()) => {}
     }
     Ok(())
 }
 
 /// The statements that give it. Pure.
-fn statements(name: &str, facts: &DatabaseFacts) -> Vec<String> {
-    let database = quoted(name);
+fn property_statements(name: &str, facts: &DatabaseFacts) -> Vec<String> {
+    let database = quote_ident(name);
     let mut all = Vec::new();
     if let Some(limit) = facts.connection_limit {
         all.push(format!("ALTER DATABASE {database} CONNECTION LIMIT {limit}"));
     }
     if let Some(comment) = &facts.comment {
-        all.push(format!("COMMENT ON DATABASE {database} IS {}", literal(comment)));
+        all.push(format!("COMMENT ON DATABASE {database} IS {}", quote_literal(comment)));
     }
     if let Some(grants) = &facts.grants {
         all.push(format!("REVOKE ALL ON DATABASE {database} FROM PUBLIC"));
-        for Grant { role, privilege, grantable } in grants {
-            let role = role.as_ref().map_or_else(|| "PUBLIC".into(), |role| quoted(role));
+        for DatabaseGrant { role, privilege, grantable } in grants {
+            let role = role.as_ref().map_or_else(|| "PUBLIC".into(), |role| quote_ident(role));
             let option = if *grantable { " WITH GRANT OPTION" } else { "" };
             // The server's own word, such as CONNECT; anything else would be no privilege.
             if privilege.bytes().all(|b| b.is_ascii_alphabetic()) {
@@ -136,18 +136,18 @@ fn statements(name: &str, facts: &DatabaseFacts) -> Vec<String> {
             }
         }
     }
-    for Setting { role, name, value } in &facts.settings {
+    for DatabaseSetting { role, name, value } in &facts.settings {
         let of = match role {
-            Some(role) => format!("ROLE {} IN DATABASE {database}", quoted(role)),
+            Some(role) => format!("ROLE {} IN DATABASE {database}", quote_ident(role)),
             None => format!("DATABASE {database}"),
         };
-        let value = if LISTS.contains(&name.to_ascii_lowercase().as_str()) {
-            names(value).iter().map(|name| literal(name)).collect::<Vec<_>>().join(", ")
+        let value = if NAME_LIST_SETTINGS.contains(&name.to_ascii_lowercase().as_str()) {
+            parse_name_list(value).iter().map(|name| quote_literal(name)).collect::<Vec<_>>().join(", ")
         } else {
-            literal(value)
+            quote_literal(value)
         };
         let value = if value.is_empty() { "''".into() } else { value };
-        all.push(format!("ALTER {of} SET {} TO {value}", quoted(name)));
+        all.push(format!("ALTER {of} SET {} TO {value}", quote_ident(name)));
     }
     if facts.is_template {
         all.push(format!("ALTER DATABASE {database} IS_TEMPLATE true"));
@@ -156,7 +156,7 @@ fn statements(name: &str, facts: &DatabaseFacts) -> Vec<String> {
 }
 
 /// The names of a list as the server keeps it: `app, "$user"`.
-fn names(list: &str) -> Vec<String> {
+fn parse_name_list(list: &str) -> Vec<String> {
     let (mut all, mut now, mut inside, mut any) = (Vec::new(), String::new(), false, false);
     let mut characters = list.chars().peekable();
     while let Some(c) = characters.next() {
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn every_fact_becomes_a_statement_with_its_names_and_values_quoted() {
-        let setting = |role: Option<&str>, name: &str, value: &str| Setting {
+        let setting = |role: Option<&str>, name: &str, value: &str| DatabaseSetting {
             role: role.map(str::to_owned),
             name: name.into(),
             value: value.into(),
@@ -199,9 +199,9 @@ mod tests {
             is_template: true,
             comment: Some("it's the shop".into()),
             grants: Some(vec![
-                Grant { role: None, privilege: "TEMPORARY".into(), grantable: false },
-                Grant { role: Some("svc\"x".into()), privilege: "CONNECT".into(), grantable: true },
-                Grant { role: None, privilege: "ALL; DROP".into(), grantable: false },
+                DatabaseGrant { role: None, privilege: "TEMPORARY".into(), grantable: false },
+                DatabaseGrant { role: Some("svc\"x".into()), privilege: "CONNECT".into(), grantable: true },
+                DatabaseGrant { role: None, privilege: "ALL; DROP".into(), grantable: false },
             ]),
             settings: vec![
                 setting(None, "search_path", "app, \"$user\", \"a\"\"b, c\""),
@@ -212,7 +212,7 @@ mod tests {
             ..DatabaseFacts::default()
         };
         assert_eq!(
-            statements("x", &facts),
+            property_statements("x", &facts),
             [
                 "ALTER DATABASE \"x\" CONNECTION LIMIT 5",
                 "COMMENT ON DATABASE \"x\" IS 'it''s the shop'",

@@ -1,11 +1,11 @@
 //! What a server does not have that a dump needs, known before anything is restored; and databases that are no target.
 
-use crate::{Error, Session};
+use crate::{PostgresError, PgConnection};
 use std::collections::BTreeSet;
 
 /// What a server does not have of what was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Lacking {
+pub struct MissingRequirements {
     /// Extensions.
     pub extensions: Vec<String>,
     /// Roles.
@@ -18,19 +18,19 @@ pub struct Lacking {
 ///
 /// # Errors
 /// If it can't be asked.
-pub async fn lacking(
-    session: &Session,
+pub async fn find_missing_requirements(
+    session: &PgConnection,
     extensions: &BTreeSet<String>,
     roles: &BTreeSet<String>,
     locales: &BTreeSet<String>,
-) -> Result<Lacking, Error> {
+) -> Result<MissingRequirements, PostgresError> {
     let absent = async |sql: &str, names: &BTreeSet<String>| {
         let names: Vec<&str> = names.iter().map(String::as_str).filter(|n| !n.is_empty()).collect();
         let rows = session.query(sql, &[&names]).await;
-        let rows = rows.map_err(|e| Error::from_pg("look for what the dump needs", &e))?;
-        Ok::<Vec<String>, Error>(rows.iter().map(|row| row.get(0)).collect())
+        let rows = rows.map_err(|e| PostgresError::from_pg("look for what the dump needs", &e))?;
+        Ok::<Vec<String>, PostgresError>(rows.iter().map(|row| row.get(0)).collect())
     };
-    Ok(Lacking {
+    Ok(MissingRequirements {
         extensions: absent(
             "SELECT n FROM pg_catalog.unnest($1::text[]) AS wanted (n)
              WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_available_extensions x WHERE x.name::text = n) ORDER BY 1",
@@ -60,7 +60,7 @@ pub async fn lacking(
 ///
 /// # Errors
 /// If the server can't be asked.
-pub async fn protected(session: &Session, name: &str) -> Result<Option<&'static str>, Error> {
+pub async fn protection_reason(session: &PgConnection, name: &str) -> Result<Option<&'static str>, PostgresError> {
     // Of the providers: RDS, Azure, Google Cloud SQL.
     let reserved = [
         "postgres",
@@ -79,6 +79,6 @@ pub async fn protected(session: &Session, name: &str) -> Result<Option<&'static 
     let sql =
         "SELECT datistemplate FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) $1";
     let row = session.query_opt(sql, &[&name]).await;
-    let row = row.map_err(|e| Error::from_pg(format!("look for database {name}"), &e))?;
+    let row = row.map_err(|e| PostgresError::from_pg(format!("look for database {name}"), &e))?;
     Ok(row.filter(|r| r.get(0)).map(|_| "it is a template that new databases are made of"))
 }

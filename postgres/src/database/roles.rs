@@ -1,11 +1,11 @@
 //! Roles of a dump that the server lacks, so that owners and grants find them.
 
-use super::maintenance;
+use super::connect_maintenance;
 use crate::{
-    Error, Server, Session,
-    dump::Role,
-    literal, quoted,
-    restore::{Loss, bearable},
+    PostgresError, ConnectionConfig, PgConnection,
+    dump::ServerRole,
+    quote_literal, quote_ident,
+    restore::{RestoreWarning, is_recoverable},
 };
 use std::collections::BTreeSet;
 
@@ -16,9 +16,9 @@ use std::collections::BTreeSet;
 ///
 /// # Errors
 /// The connection is lost. What the server refuses is a [`Loss`], and so is a membership or setting that is left out.
-pub async fn roles(server: &Server, roles: &[Role]) -> Result<Vec<Loss>, Error> {
-    let session = maintenance(server).await?;
-    let failed = |e: tokio_postgres::Error| Error::from_pg("list the roles", &e);
+pub async fn create_missing_roles(server: &ConnectionConfig, roles: &[ServerRole]) -> Result<Vec<RestoreWarning>, PostgresError> {
+    let session = connect_maintenance(server).await?;
+    let failed = |e: tokio_postgres::Error| PostgresError::from_pg("list the roles", &e);
     let rows = session.query("SELECT rolname::text FROM pg_catalog.pg_roles", &[]).await;
     let existing: BTreeSet<String> = rows.map_err(failed)?.iter().map(|r| r.get(0)).collect();
     let sql = "SELECT name FROM pg_catalog.pg_settings WHERE context = 'user'";
@@ -26,11 +26,11 @@ pub async fn roles(server: &Server, roles: &[Role]) -> Result<Vec<Loss>, Error> 
     let settable: BTreeSet<String> =
         rows.iter().map(|r| r.get::<_, String>(0).to_lowercase()).collect();
     let mut losses = Vec::new();
-    for step in plan(roles, &existing, &settable) {
+    for step in plan_roles(roles, &existing, &settable) {
         match step {
-            Step::Run(sql) => run(&session, &sql, &mut losses).await?,
-            Step::LeftOut(what) => losses.push(Loss::new(
-                crate::restore::LossClass::Role,
+            RoleStep::Run(sql) => execute_or_warn(&session, &sql, &mut losses).await?,
+            RoleStep::LeftOut(what) => losses.push(RestoreWarning::new(
+                crate::restore::RestoreWarningKind::Role,
                 what,
                 "it is left out: who restores does not give rights of other roles, or settings that only a superuser may set",
             )),
@@ -39,20 +39,20 @@ pub async fn roles(server: &Server, roles: &[Role]) -> Result<Vec<Loss>, Error> 
     Ok(losses)
 }
 
-async fn run(session: &Session, sql: &str, losses: &mut Vec<Loss>) -> Result<(), Error> {
+async fn execute_or_warn(session: &PgConnection, sql: &str, losses: &mut Vec<RestoreWarning>) -> Result<(), PostgresError> {
     match session.batch_execute(sql).await {
         Ok(()) => Ok(()),
-        Err(e) if bearable(&e) => {
-            losses.push(Loss::of(&e, sql));
+        Err(e) if is_recoverable(&e) => {
+            losses.push(RestoreWarning::from_statement_error(&e, sql));
             Ok(())
         }
-        Err(e) => Err(Error::from_pg("create roles", &e)),
+        Err(e) => Err(PostgresError::from_pg("create roles", &e)),
     }
 }
 
 /// A step of creating roles.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Step {
+enum RoleStep {
     /// This statement, every name in it quoted.
     Run(String),
     /// What a person must do by hand.
@@ -60,39 +60,39 @@ enum Step {
 }
 
 /// What is done about the roles of a dump, on a server with these roles and settings that every user may set.
-fn plan(roles: &[Role], existing: &BTreeSet<String>, settable: &BTreeSet<String>) -> Vec<Step> {
+fn plan_roles(roles: &[ServerRole], existing: &BTreeSet<String>, settable: &BTreeSet<String>) -> Vec<RoleStep> {
     let missing = |name: &str| !existing.contains(name) && !name.starts_with("pg_");
     let mut names = BTreeSet::new();
-    let new: Vec<&Role> =
+    let new: Vec<&ServerRole> =
         roles.iter().filter(|r| missing(&r.name) && names.insert(&r.name)).collect();
     let mut steps = Vec::new();
     for role in &new {
-        let name = quoted(&role.name);
+        let name = quote_ident(&role.name);
         let inherit = if role.inherit { "INHERIT" } else { "NOINHERIT" };
         let limit = role.connection_limit.map(|l| format!(" CONNECTION LIMIT {l}"));
         let limit = limit.unwrap_or_default();
-        steps.push(Step::Run(format!("CREATE ROLE {name} NOLOGIN {inherit}{limit}")));
+        steps.push(RoleStep::Run(format!("CREATE ROLE {name} NOLOGIN {inherit}{limit}")));
         for (setting, value) in &role.settings {
             // One with a dot is the application's own.
             if !(settable.contains(&setting.to_lowercase()) || setting.contains('.')) {
-                steps.push(Step::LeftOut(format!("ALTER ROLE {name} SET {}", quoted(setting))));
+                steps.push(RoleStep::LeftOut(format!("ALTER ROLE {name} SET {}", quote_ident(setting))));
                 continue;
             }
             // By way of the session (for this one message), so that a list of names (search_path) stays a list.
-            let (of, value) = (literal(setting), literal(value));
-            steps.push(Step::Run(format!(
+            let (of, value) = (quote_literal(setting), quote_literal(value));
+            steps.push(RoleStep::Run(format!(
                 "SELECT pg_catalog.set_config({of}, {value}, true); ALTER ROLE {name} SET {} FROM CURRENT",
-                setting.split('.').map(quoted).collect::<Vec<_>>().join(".")
+                setting.split('.').map(quote_ident).collect::<Vec<_>>().join(".")
             )));
         }
     }
     for role in &new {
         for (group, admin) in &role.member_of {
-            let grant = format!("GRANT {} TO {}", quoted(group), quoted(&role.name));
+            let grant = format!("GRANT {} TO {}", quote_ident(group), quote_ident(&role.name));
             let admin = if *admin { " WITH ADMIN OPTION" } else { "" };
             // A role that was there may have any right, and so may those of PostgreSQL's own.
             let harmless = names.contains(group);
-            let step = if harmless { Step::Run } else { Step::LeftOut };
+            let step = if harmless { RoleStep::Run } else { RoleStep::LeftOut };
             steps.push(step(format!("{grant}{admin}")));
         }
     }
@@ -103,8 +103,8 @@ fn plan(roles: &[Role], existing: &BTreeSet<String>, settable: &BTreeSet<String>
 mod tests {
     use super::*;
 
-    fn role(name: &str) -> Role {
-        Role { name: name.into(), inherit: true, ..Role::default() }
+    fn role(name: &str) -> ServerRole {
+        ServerRole { name: name.into(), inherit: true, ..ServerRole::default() }
     }
 
     #[test]
@@ -112,7 +112,7 @@ mod tests {
         let existing = BTreeSet::from(["postgres".to_owned(), "Old One".to_owned()]);
         let settable = BTreeSet::from(["work_mem".to_owned()]);
         let evil = "x\"; DROP DATABASE victim; --";
-        let mighty = Role {
+        let mighty = ServerRole {
             superuser: true,
             create_role: true,
             create_database: true,
@@ -129,19 +129,19 @@ mod tests {
         };
         let roles = [
             mighty,
-            Role {
+            ServerRole {
                 member_of: [("pg_write_server_files".to_owned(), false)].into(),
                 ..role("group")
             },
             role("Old One"),
             role("pg_other"),
-            Role { inherit: false, ..role(evil) },
+            ServerRole { inherit: false, ..role(evil) },
             role("app"),
         ];
-        let run = |sql: &str| Step::Run(sql.into());
-        let left = |sql: &str| Step::LeftOut(sql.into());
+        let run = |sql: &str| RoleStep::Run(sql.into());
+        let left = |sql: &str| RoleStep::LeftOut(sql.into());
         assert_eq!(
-            plan(&roles, &existing, &settable),
+            plan_roles(&roles, &existing, &settable),
             [
                 run("CREATE ROLE \"app\" NOLOGIN INHERIT CONNECTION LIMIT 5"),
                 run(

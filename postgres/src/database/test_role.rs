@@ -1,7 +1,7 @@
 //! The role that a test restore runs as: its own, without any right but to its own database.
 
-use super::{MARK, is_ours, maintenance};
-use crate::{Error, Kind, Server, Session, literal, quoted};
+use super::{SCRATCH_MARKER, is_holdfast_database, connect_maintenance};
+use crate::{PostgresError, PostgresErrorKind, ConnectionConfig, PgConnection, quote_literal, quote_ident};
 use postgres_protocol::password::scram_sha_256;
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -18,22 +18,22 @@ impl TestRole {
     ///
     /// # Errors
     /// [`Kind::Refused`]: the administrator may not make roles.
-    pub async fn create(server: &Server, database: &str) -> Result<Self, Error> {
+    pub async fn create_for_database(server: &ConnectionConfig, database: &str) -> Result<Self, PostgresError> {
         let doing = || format!("create role {database} for a test restore");
         let password = random_password().map_err(|e| {
-            Error::new(Kind::Tool, doing(), e.to_string(), "the system gives no random numbers")
+            PostgresError::new(PostgresErrorKind::Tool, doing(), e.to_string(), "the system gives no random numbers")
         })?;
-        let session = maintenance(server).await?;
-        let name = quoted(database);
+        let session = connect_maintenance(server).await?;
+        let name = quote_ident(database);
         // Only a verifier of the password goes over the wire, and into no log of the server.
-        let verifier = literal(&scram_sha_256(password.expose_secret().as_bytes()));
+        let verifier = quote_literal(&scram_sha_256(password.expose_secret().as_bytes()));
         let create = format!(
             "CREATE ROLE {name} LOGIN PASSWORD {verifier} NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
         );
         let refused = |e: &tokio_postgres::Error| {
             let mend = "a test restore never runs with the rights of the login: let it make roles (CREATEROLE), or name \
                         another server under `scratch:` in the policy";
-            Error { mend: mend.into(), ..Error::from_pg(doing(), e) }
+            PostgresError { hint: mend.into(), ..PostgresError::from_pg(doing(), e) }
         };
         session.batch_execute(&create).await.map_err(|e| refused(&e))?;
         // Who is no superuser can give a database only to a role that it is a member of.
@@ -49,8 +49,8 @@ impl TestRole {
     }
 
     /// How it logs in.
-    pub fn server(&self, server: &Server) -> Server {
-        Server { user: self.name.clone(), password: Some(self.password.clone()), ..server.clone() }
+    pub fn login_config(&self, server: &ConnectionConfig) -> ConnectionConfig {
+        ConnectionConfig { user: self.name.clone(), password: Some(self.password.clone()), ..server.clone() }
     }
 }
 
@@ -58,7 +58,7 @@ impl TestRole {
 ///
 /// # Errors
 /// If the server can't be asked.
-pub async fn see_all_rows(server: &Server, database: &str) -> Result<(), Error> {
+pub async fn disable_forced_row_security(server: &ConnectionConfig, database: &str) -> Result<(), PostgresError> {
     // The server puts the names into the statements: they may be of any encoding.
     let lift = "DO $holdfast$ DECLARE lift text; BEGIN
             FOR lift IN SELECT pg_catalog.format('ALTER TABLE ONLY %I.%I NO FORCE ROW LEVEL SECURITY', n.nspname, c.relname)
@@ -68,7 +68,7 @@ pub async fn see_all_rows(server: &Server, database: &str) -> Result<(), Error> 
         END $holdfast$";
     let session = server.connect(database).await?;
     let lifted = session.batch_execute(lift).await;
-    lifted.map_err(|e| Error::from_pg("lift forced row-level security in a test", &e))
+    lifted.map_err(|e| PostgresError::from_pg("lift forced row-level security in a test", &e))
 }
 
 /// 32 random bytes as hex digits.
@@ -86,20 +86,20 @@ pub(crate) fn random_password() -> Result<SecretString, getrandom::Error> {
 ///
 /// # Errors
 /// If the server can't be asked.
-pub async fn sweep_roles(server: &Server) -> Result<(), Error> {
-    let session = maintenance(server).await?;
+pub async fn drop_orphaned_roles(server: &ConnectionConfig) -> Result<(), PostgresError> {
+    let session = connect_maintenance(server).await?;
     let sql = "SELECT r.rolname::text FROM pg_catalog.pg_roles r WHERE pg_catalog.strpos(r.rolname::text, $1) > 0
         AND NOT EXISTS (SELECT FROM pg_catalog.pg_database d WHERE d.datname = r.rolname)";
-    let rows = session.query(sql, &[&MARK]).await;
-    let rows = rows.map_err(|e| Error::from_pg("list the roles of tests", &e))?;
-    for name in rows.iter().map(|row| row.get::<_, String>(0)).filter(|name| is_ours(name)) {
+    let rows = session.query(sql, &[&SCRATCH_MARKER]).await;
+    let rows = rows.map_err(|e| PostgresError::from_pg("list the roles of tests", &e))?;
+    for name in rows.iter().map(|row| row.get::<_, String>(0)).filter(|name| is_holdfast_database(name)) {
         drop_role(&session, &name).await;
     }
     Ok(())
 }
 
-async fn drop_role(session: &Session, name: &str) {
-    if let Err(e) = session.batch_execute(&format!("DROP ROLE IF EXISTS {}", quoted(name))).await {
+async fn drop_role(session: &PgConnection, name: &str) {
+    if let Err(e) = session.batch_execute(&format!("DROP ROLE IF EXISTS {}", quote_ident(name))).await {
         tracing::warn!(error = %e, "the role {name} of a test stays: {e}");
     }
 }

@@ -1,18 +1,18 @@
 //! The custom format: the head as stock `pg_dump` writes it, the data read by us over several connections.
 
 use super::{
-    Data, Job, What,
-    child::{Dumper, Failed},
-    emit::Emitter,
-    failure::{self, Patience},
-    fingerprint::Fingerprint,
-    plan::{self, Part, Unit},
-    read::{self, Flight, Piece, Source},
-    snapshot::{self, Leader, Table},
+    DumpedData, DumpSource, DumpOptions,
+    child::{PgDumpProcess, PgDumpFailure},
+    emit::ArchiveWriter,
+    failure::{self, LockWaitDeadline},
+    fingerprint::DumpFingerprint,
+    plan::{self, EntryData, ReadUnit},
+    read::{self, InFlightUnit, UnitEvent, ReadContext},
+    snapshot::{self, SnapshotSession, TableInfo},
 };
 use crate::{
-    Error, Kind, TableRows,
-    toc::{Packing, Toc},
+    PostgresError, PostgresErrorKind, TableCounts,
+    toc::{CompressionAlgorithm, Toc},
 };
 use bytes::Bytes;
 use std::{
@@ -23,106 +23,106 @@ use std::{
 use tokio::{process::Command, sync::mpsc};
 
 /// Tables that are locked by one statement.
-const LOCKED_AT_ONCE: usize = 500;
+const MAX_TABLES_PER_LOCK: usize = 500;
 
 /// How long the leader waits for its locks. `pg_dump` had the same ones just now, so only someone who waited for a stronger
 /// lock can be in the way; the dump is begun again then.
-const LOCK_WAIT: &str = "SET LOCAL lock_timeout = '2s'";
+const SET_LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '2s'";
 
 /// What is counted of the data.
-struct Counts {
-    tables: Vec<TableRows>,
+struct DataCounts {
+    tables: Vec<TableCounts>,
     large_objects: u64,
 }
 
 /// All that must be there before the first byte is sent.
-pub(super) struct Head {
-    leader: Leader,
+pub(super) struct PreparedArchive {
+    leader: SnapshotSession,
     toc: Toc,
-    tables: Vec<Table>,
+    tables: Vec<TableInfo>,
 }
 
 /// Takes a snapshot, has `pg_dump` write the head, and locks the tables.
 ///
 /// # Errors
 /// [`Kind::Busy`]: someone changed or wants to change a table just then; nothing was sent, and it can be tried again.
-pub(super) async fn head(
-    job: &Job<'_>,
+pub(super) async fn prepare_archive(
+    job: &DumpSource<'_>,
     zlib: Option<u32>,
     lock_wait: Duration,
-) -> Result<Head, Error> {
-    let session = snapshot::settled(job.server, job.database).await?;
-    let leader = Leader::begin(session).await?;
-    let patience = Patience::new(lock_wait);
-    let bounded = job.bounded_pg_dump(&leader.snapshot, lock_wait);
-    let toc = match written(bounded, zlib).await {
+) -> Result<PreparedArchive, PostgresError> {
+    let session = snapshot::connect_configured(job.server, job.database).await?;
+    let leader = SnapshotSession::export_snapshot(session).await?;
+    let patience = LockWaitDeadline::new(lock_wait);
+    let bounded = job.bounded_pg_dump_command(&leader.snapshot, lock_wait);
+    let toc = match dump_head(bounded, zlib).await {
         // Its definitions may need more memory; what has another cause fails again.
-        Err(Failed { error, killed: false }) if error.kind == Kind::Tool && !patience.is_over() => {
+        Err(PgDumpFailure { error, killed: false }) if error.kind == PostgresErrorKind::Tool && !patience.has_passed() => {
             tracing::info!("pg_dump is run again without a bound of its memory: {error}");
-            written(job.pg_dump(&leader.snapshot, lock_wait), zlib).await
+            dump_head(job.pg_dump_command(&leader.snapshot, lock_wait), zlib).await
         }
         other => other,
     };
     let toc = match toc {
         Ok(toc) => toc,
-        Err(e) => return Err(failure::explained(job, &leader, patience, e).await),
+        Err(e) => return Err(failure::explain_failure(job, &leader, patience, e).await),
     };
-    let wanted = if zlib.is_some() { Packing::Zlib } else { Packing::None };
-    if toc.packing != wanted {
-        let why = format!("asked for {wanted:?}, it packs with {:?}", toc.packing);
-        return Err(Error::new(Kind::Tool, "run pg_dump", why, "install another build of it"));
+    let wanted = if zlib.is_some() { CompressionAlgorithm::Zlib } else { CompressionAlgorithm::None };
+    if toc.compression != wanted {
+        let why = format!("asked for {wanted:?}, it packs with {:?}", toc.compression);
+        return Err(PostgresError::new(PostgresErrorKind::Tool, "run pg_dump", why, "install another build of it"));
     }
     let oids = plan::table_oids(&toc)?;
-    let tables = snapshot::tables(&leader.session, &oids).await?;
-    if tables.iter().all(|t| t.nameable) {
-        lock(&leader, &tables).await?;
+    let tables = snapshot::describe_tables(&leader.session, &oids).await?;
+    if tables.iter().all(|t| t.is_nameable) {
+        lock_tables(&leader, &tables).await?;
     }
-    let plain = snapshot::settled(job.server, job.database).await?;
-    snapshot::unchanged(&tables, &snapshot::tables(&plain, &oids).await?)?;
-    Ok(Head { leader, toc, tables })
+    let plain = snapshot::connect_configured(job.server, job.database).await?;
+    snapshot::ensure_tables_unchanged(&tables, &snapshot::describe_tables(&plain, &oids).await?)?;
+    Ok(PreparedArchive { leader, toc, tables })
 }
 
 /// The head of an archive as `pg_dump` writes it. The program is ended then, and with it its locks: the server has room
 /// for one set of them, and what changes before the leader has its own is seen.
-async fn written(mut command: Command, zlib: Option<u32>) -> Result<Toc, Failed> {
+async fn dump_head(mut command: Command, zlib: Option<u32>) -> Result<Toc, PgDumpFailure> {
     command.args(["--format=custom", &format!("--compress={}", zlib.unwrap_or(0))]);
-    let mut dumper = Dumper::start(command)?;
+    let mut dumper = PgDumpProcess::spawn(command)?;
     if let Some(toc) = read_head(&mut dumper).await? {
-        dumper.end().await;
+        dumper.kill_and_wait().await;
         return Ok(toc);
     }
     // It ended before its head was whole: its words say why.
-    dumper.finish().await?;
+    dumper.wait_success().await?;
     let why = "it ended well and wrote no whole table of contents";
-    Err(Error::new(Kind::Tool, "run pg_dump", why, "install it afresh").into())
+    Err(PostgresError::new(PostgresErrorKind::Tool, "run pg_dump", why, "install it afresh").into())
 }
 
 /// `None` when the program's output ends inside the head.
-async fn read_head(dumper: &mut Dumper) -> Result<Option<Toc>, Error> {
+async fn read_head(dumper: &mut PgDumpProcess) -> Result<Option<Toc>, PostgresError> {
     let Some(stdout) = dumper.stdout.take() else { return Ok(None) };
-    let failed = |e: io::Error| Error::from_io("read from pg_dump", &e);
+    let failed = |e: io::Error| PostgresError::from_io("read from pg_dump", &e);
     // Blocking reads on a thread of their own; they end when pg_dump does.
     let pipe = std::fs::File::from(stdout.into_owned_fd().map_err(failed)?);
-    let read = tokio::task::spawn_blocking(move || Toc::read_whole(&mut BufReader::new(pipe)));
+    let read = tokio::task::spawn_blocking(move || Toc::read_complete(&mut BufReader::new(pipe)));
     read.await.map_err(|e| failed(io::Error::other(e)))?
 }
 
-impl Head {
+impl PreparedArchive {
     /// Whether all its tables can be read by statements of ours.
     pub(super) fn is_nameable(&self) -> bool {
-        self.tables.iter().all(|t| t.nameable)
+        self.tables.iter().all(|t| t.is_nameable)
     }
 
     /// Its snapshot, for a `pg_dump` that writes everything.
-    pub(super) fn into_leader(self) -> Leader {
+    pub(super) fn into_snapshot_session(self) -> SnapshotSession {
         self.leader
     }
 }
 
-async fn lock(leader: &Leader, tables: &[Table]) -> Result<(), Error> {
-    let failed = |e| Error::from_pg("lock the tables", &e);
-    leader.session.batch_execute(LOCK_WAIT).await.map_err(failed)?;
-    for some in tables.chunks(LOCKED_AT_ONCE) {
+async fn lock_tables(leader: &SnapshotSession, tables: &[TableInfo]) -> Result<(), PostgresError> {
+    let failed = |e| PostgresError::from_pg("lock the tables", &e);
+    leader.session.batch_execute(SET_LOCK_TIMEOUT).await.map_err(failed)?;
+    for some in tables.chunks(MAX_TABLES_PER_LOCK) {
         let names: Vec<String> = some.iter().map(|t| format!("ONLY {}", t.name)).collect();
         let sql = format!("LOCK TABLE {} IN ACCESS SHARE MODE", names.join(", "));
         leader.session.batch_execute(&sql).await.map_err(failed)?;
@@ -131,42 +131,42 @@ async fn lock(leader: &Leader, tables: &[Table]) -> Result<(), Error> {
 }
 
 /// Sends the whole archive.
-pub(super) async fn archive(
-    job: &Job<'_>,
-    head: Head,
+pub(super) async fn write_archive(
+    job: &DumpSource<'_>,
+    head: PreparedArchive,
     zlib: Option<u32>,
-    what: &What,
+    what: &DumpOptions,
     out: mpsc::Sender<io::Result<Bytes>>,
-) -> Result<Data, Error> {
-    let Head { leader, mut toc, tables } = head;
+) -> Result<DumpedData, PostgresError> {
+    let PreparedArchive { leader, mut toc, tables } = head;
     let jobs = what.jobs.max(1);
     let range = (jobs > 1).then(|| read::unit_bytes(jobs));
-    let parts = plan::plan(&toc, &tables, leader.session.version_num, range)?;
-    let units: Vec<Unit> = parts.iter().flat_map(|p| p.units.iter().cloned()).collect();
+    let parts = plan::plan_reads(&toc, &tables, leader.session.version_num, range)?;
+    let units: Vec<ReadUnit> = parts.iter().flat_map(|p| p.units.iter().cloned()).collect();
     let wanted = jobs.min(units.len()).max(1);
-    let sessions = sessions(job, wanted).await?;
+    let sessions = connect_readers(job, wanted).await?;
     let int_size = toc.int_size;
-    let room = Emitter::room(int_size);
-    let source = Source { server: job.server, database: job.database, leader: &leader, room };
-    let (begun, flights) = read::flights(sessions.len());
-    let fingerprint = what.fingerprint.then(|| Fingerprint::of(&toc));
-    let mut emitter = Emitter::new(out, int_size, zlib, fingerprint);
+    let room = ArchiveWriter::block_header_len(int_size);
+    let source = ReadContext { server: job.server, database: job.database, leader: &leader, header_reserve: room };
+    let (begun, flights) = read::unit_channel(sessions.len());
+    let fingerprint = what.fingerprint.then(|| DumpFingerprint::from_toc(&toc));
+    let mut emitter = ArchiveWriter::new(out, int_size, zlib, fingerprint);
     let writing = async {
-        emitter.raw(Bytes::from(std::mem::take(&mut toc.raw))).await?;
-        let counts = write(&mut emitter, &parts, room, flights).await?;
+        emitter.write_raw(Bytes::from(std::mem::take(&mut toc.raw))).await?;
+        let counts = write_entries(&mut emitter, &parts, room, flights).await?;
         Ok((counts, emitter.finish().await?))
     };
-    let read = read::read(&source, sessions, units, begun);
+    let read = read::read_units(&source, sessions, units, begun);
     let ((counts, fingerprint), ()) = tokio::try_join!(writing, read)?;
-    let Counts { tables, large_objects } = counts;
-    Ok(Data { leader, tables, large_objects, fingerprint })
+    let DataCounts { tables, large_objects } = counts;
+    Ok(DumpedData { snapshot_session: leader, tables, large_objects, fingerprint })
 }
 
 /// As many connections as are wanted, or as the server has left.
-async fn sessions(job: &Job<'_>, wanted: usize) -> Result<Vec<crate::Session>, Error> {
+async fn connect_readers(job: &DumpSource<'_>, wanted: usize) -> Result<Vec<crate::PgConnection>, PostgresError> {
     let mut sessions = Vec::new();
     while sessions.len() < wanted {
-        match read::settled(job.server, job.database).await {
+        match read::connect_worker(job.server, job.database).await {
             Ok(session) => sessions.push(session),
             Err(e) if sessions.is_empty() => return Err(e),
             Err(e) => {
@@ -179,13 +179,13 @@ async fn sessions(job: &Job<'_>, wanted: usize) -> Result<Vec<crate::Session>, E
 }
 
 /// Writes the parts in their order, as their units come in.
-async fn write(
-    emitter: &mut Emitter,
-    parts: &[Part],
+async fn write_entries(
+    emitter: &mut ArchiveWriter,
+    parts: &[EntryData],
     room: usize,
-    mut flights: mpsc::Receiver<Flight>,
-) -> Result<Counts, Error> {
-    let mut counts = Counts { tables: Vec::new(), large_objects: 0 };
+    mut flights: mpsc::Receiver<InFlightUnit>,
+) -> Result<DataCounts, PostgresError> {
+    let mut counts = DataCounts { tables: Vec::new(), large_objects: 0 };
     let (mut at, mut places) = (0, HashMap::new());
     for part in parts {
         let (mut rows, mut bytes) = (0, 0);
@@ -194,15 +194,15 @@ async fn write(
             None => emitter.begin_objects(part.dump_id),
         }
         for _ in &part.units {
-            let mut pieces = next(&mut flights, at).await?;
+            let mut pieces = next_unit(&mut flights, at).await?;
             at += 1;
-            let (count, length) = unit(emitter, &mut pieces, room).await?;
+            let (count, length) = write_unit(emitter, &mut pieces, room).await?;
             rows += count;
             bytes += length;
         }
         if let Some(name) = &part.table {
             emitter.end_data().await?;
-            super::add(&mut counts.tables, &mut places, name, rows, bytes);
+            super::add_row_count(&mut counts.tables, &mut places, name, rows, bytes);
         } else {
             emitter.end_objects().await?;
             counts.large_objects += rows;
@@ -211,40 +211,40 @@ async fn write(
     Ok(counts)
 }
 
-async fn next(
-    flights: &mut mpsc::Receiver<Flight>,
+async fn next_unit(
+    flights: &mut mpsc::Receiver<InFlightUnit>,
     at: usize,
-) -> Result<mpsc::Receiver<Piece>, Error> {
+) -> Result<mpsc::Receiver<UnitEvent>, PostgresError> {
     match flights.recv().await {
         Some((number, pieces)) if number == at => Ok(pieces),
         Some((number, _)) => {
             let why = format!("unit {number} came in the place of {at}");
-            Err(Error::new(Kind::Data, "write the archive", why, "report this"))
+            Err(PostgresError::new(PostgresErrorKind::Data, "write the archive", why, "report this"))
         }
         // The reading side failed; its error is the one to be told.
         None => std::future::pending().await,
     }
 }
 
-async fn unit(
-    emitter: &mut Emitter,
-    pieces: &mut mpsc::Receiver<Piece>,
+async fn write_unit(
+    emitter: &mut ArchiveWriter,
+    pieces: &mut mpsc::Receiver<UnitEvent>,
     room: usize,
-) -> Result<(u64, u64), Error> {
+) -> Result<(u64, u64), PostgresError> {
     let (mut in_object, mut bytes) = (false, 0);
     loop {
         match pieces.recv().await {
-            Some(Piece::Block(block)) => {
+            Some(UnitEvent::Block(block)) => {
                 bytes += (block.len() - room) as u64;
-                emitter.data(block).await?;
+                emitter.write_data(block).await?;
             }
-            Some(Piece::Object(oid)) => {
+            Some(UnitEvent::Object(oid)) => {
                 if std::mem::replace(&mut in_object, true) {
                     emitter.end_stream().await?;
                 }
                 emitter.begin_object(oid).await?;
             }
-            Some(Piece::End(count)) => {
+            Some(UnitEvent::End(count)) => {
                 if in_object {
                     emitter.end_stream().await?;
                 }

@@ -1,11 +1,11 @@
 //! What a backup must know of the server it came from.
 
-use super::{Extension, ServerFacts};
-use crate::{Error, Session};
+use super::{InstalledExtension, ServerFacts};
+use crate::{PostgresError, PgConnection};
 
 /// Reads them outside of any transaction: what a managed service forbids must not break one.
-pub(super) async fn facts(session: &Session) -> Result<ServerFacts, Error> {
-    let failed = |e| Error::from_pg("look at the server", &e);
+pub(super) async fn query_server_properties(session: &PgConnection) -> Result<ServerFacts, PostgresError> {
+    let failed = |e| PostgresError::from_pg("look at the server", &e);
     let sql = "SELECT current_setting('server_version'), pg_encoding_to_char(d.encoding)::text, d.datcollate::text,
             d.datctype::text, pg_get_userbyid(d.datdba)::text, pg_database_size(d.oid), pg_is_in_recovery(),
             d.datname::text
@@ -16,7 +16,7 @@ pub(super) async fn facts(session: &Session) -> Result<ServerFacts, Error> {
     let control = "SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()";
     let timeline = session.query_one(control, &[]).await;
     let text = |i: usize| row.try_get::<_, String>(i).map_err(failed);
-    let database = crate::database::facts(session, &text(7)?).await?;
+    let database = crate::database::read_database_properties(session, &text(7)?).await?;
     Ok(ServerFacts {
         version: text(0)?,
         version_num: session.version_num,
@@ -32,8 +32,8 @@ pub(super) async fn facts(session: &Session) -> Result<ServerFacts, Error> {
     })
 }
 
-pub(super) async fn extensions(session: &Session) -> Result<Vec<Extension>, Error> {
+pub(super) async fn list_extensions(session: &PgConnection) -> Result<Vec<InstalledExtension>, PostgresError> {
     let sql = "SELECT extname::text, extversion FROM pg_catalog.pg_extension ORDER BY extname";
-    let rows = session.query(sql, &[]).await.map_err(|e| Error::from_pg("list extensions", &e))?;
-    Ok(rows.iter().map(|r| Extension { name: r.get(0), version: r.get(1) }).collect())
+    let rows = session.query(sql, &[]).await.map_err(|e| PostgresError::from_pg("list extensions", &e))?;
+    Ok(rows.iter().map(|r| InstalledExtension { name: r.get(0), version: r.get(1) }).collect())
 }

@@ -1,46 +1,46 @@
 //! What tells whether two dumps hold the same: neither when they were made is in it, nor how the rows came over the wire.
 
-use super::{Extension, Role, ServerFacts};
+use super::{InstalledExtension, ServerRole, ServerFacts};
 use crate::toc::Toc;
 use sha2::{Digest as _, Sha256};
 
 /// A hash that is being made.
 #[derive(Debug, Default)]
-pub(super) struct Fingerprint {
+pub(super) struct DumpFingerprint {
     hash: Sha256,
     /// Bytes of data since the last part began.
     bytes: u64,
 }
 
-impl Fingerprint {
+impl DumpFingerprint {
     /// Begins with all definitions of an archive.
-    pub(super) fn of(toc: &Toc) -> Self {
-        let (before, after) = (&toc.raw[..toc.made_at.start], &toc.raw[toc.made_at.end..]);
+    pub(super) fn from_toc(toc: &Toc) -> Self {
+        let (before, after) = (&toc.raw[..toc.created_at.start], &toc.raw[toc.created_at.end..]);
         Self { hash: Sha256::new_with_prefix(before).chain_update(after), bytes: 0 }
     }
 
     /// The data of this entry, or of this large object, follows.
-    pub(super) fn part(&mut self, number: i32) {
+    pub(super) fn begin_part(&mut self, number: i32) {
         // With the length of what came before, so that no data can look like a part's beginning.
         self.hash.update(std::mem::take(&mut self.bytes).to_le_bytes());
         self.hash.update(number.to_le_bytes());
     }
 
     /// Bytes of it.
-    pub(super) fn data(&mut self, bytes: &[u8]) {
+    pub(super) fn update(&mut self, bytes: &[u8]) {
         self.bytes += bytes.len() as u64;
         self.hash.update(bytes);
     }
 
     /// The hash, with what is not in every archive and yet in its commit record. Another server is another lineage,
     /// though it may hold the same.
-    pub(super) fn end(
+    pub(super) fn finish(
         mut self,
         server: &ServerFacts,
-        extensions: &[Extension],
-        roles: &[Role],
+        extensions: &[InstalledExtension],
+        roles: &[ServerRole],
     ) -> [u8; 32] {
-        self.part(0);
+        self.begin_part(0);
         let ServerFacts {
             system_identifier,
             version,
@@ -56,7 +56,7 @@ impl Fingerprint {
             self.hash.update(format!("{fact}\n"));
         }
         self.hash.update(format!("{database:?}\n"));
-        for Extension { name, version } in extensions {
+        for InstalledExtension { name, version } in extensions {
             self.hash.update(format!("{name} {version}\n"));
         }
         self.hash.update(format!("{roles:?}"));

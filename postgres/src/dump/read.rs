@@ -3,31 +3,31 @@
 //! Each unit has a bounded channel of its own and only a few units are begun, so memory is bounded and the unit whose
 //! turn it is always gets on.
 
-use super::{objects, plan::Unit, snapshot};
+use super::{objects, plan::ReadUnit, snapshot};
 use crate::{
-    Error, Kind, Server, Session,
-    server::{BLOCK, Fault},
+    PostgresError, PostgresErrorKind, ConnectionConfig, PgConnection,
+    server::{BLOCK_BYTES, CopyOutError},
 };
 use futures_util::future::try_join_all;
 use tokio::sync::{Mutex, mpsc};
 
 /// Blocks of all units that are begun, together 48 MiB.
-const BUFFERED: usize = 384;
+const MAX_BUFFERED_BLOCKS: usize = 384;
 
 /// How often a unit is read again after a replica's replay cancelled it.
-const AGAIN: u32 = 5;
+const MAX_RETRIES: u32 = 5;
 
 /// How long a connection waits for a lock that the leader has already. It gets it at once, unless someone waits for a
 /// stronger one; then the leader reads the table itself.
-const LOCK_WAIT: &str = "SET lock_timeout = '1s'";
+const SET_LOCK_TIMEOUT: &str = "SET lock_timeout = '1s'";
 
 /// What the server says of a snapshot that is gone: its file is (`invalid_parameter_value`, `undefined_object`), or its
 /// owner is no longer in its transaction (`object_not_in_prerequisite_state`).
-const NO_SNAPSHOT: [&str; 3] = ["22023", "42704", "55000"];
+const SNAPSHOT_GONE_CODES: [&str; 3] = ["22023", "42704", "55000"];
 
 /// What comes of a unit, in this order: blocks, objects with their blocks, the end.
 #[derive(Debug)]
-pub(super) enum Piece {
+pub(super) enum UnitEvent {
     /// Data, with room at its front.
     Block(Vec<u8>),
     /// What follows is this large object.
@@ -37,106 +37,106 @@ pub(super) enum Piece {
 }
 
 /// A unit that was begun: its place in the plan and what comes of it.
-pub(super) type Flight = (usize, mpsc::Receiver<Piece>);
+pub(super) type InFlightUnit = (usize, mpsc::Receiver<UnitEvent>);
 
-struct Queue {
-    units: std::iter::Enumerate<std::vec::IntoIter<Unit>>,
-    begun: mpsc::Sender<Flight>,
+struct UnitQueue {
+    units: std::iter::Enumerate<std::vec::IntoIter<ReadUnit>>,
+    begun: mpsc::Sender<InFlightUnit>,
     depth: usize,
 }
 
 /// How many bytes of text a unit should give, so that it fits into its channel.
 pub(super) fn unit_bytes(jobs: usize) -> u64 {
-    (depth(jobs) * BLOCK * 3 / 4) as u64
+    (channel_depth(jobs) * BLOCK_BYTES * 3 / 4) as u64
 }
 
 /// Units begun: one for each connection, and the one that is being written.
-fn depth(jobs: usize) -> usize {
-    (BUFFERED / (jobs + 1)).clamp(4, 96)
+fn channel_depth(jobs: usize) -> usize {
+    (MAX_BUFFERED_BLOCKS / (jobs + 1)).clamp(4, 96)
 }
 
 /// Where the workers read.
-pub(super) struct Source<'a> {
-    pub(super) server: &'a Server,
+pub(super) struct ReadContext<'a> {
+    pub(super) server: &'a ConnectionConfig,
     pub(super) database: &'a str,
-    pub(super) leader: &'a snapshot::Leader,
+    pub(super) leader: &'a snapshot::SnapshotSession,
     /// Bytes left free in each block.
-    pub(super) room: usize,
+    pub(super) header_reserve: usize,
 }
 
 /// Channel of the units that are begun, for as many connections.
-pub(super) fn flights(jobs: usize) -> (mpsc::Sender<Flight>, mpsc::Receiver<Flight>) {
+pub(super) fn unit_channel(jobs: usize) -> (mpsc::Sender<InFlightUnit>, mpsc::Receiver<InFlightUnit>) {
     mpsc::channel(jobs.max(1))
 }
 
 /// Reads all units over these connections. Ends with the first that fails.
-pub(super) async fn read(
-    source: &Source<'_>,
-    sessions: Vec<Session>,
-    units: Vec<Unit>,
-    begun: mpsc::Sender<Flight>,
-) -> Result<(), Error> {
+pub(super) async fn read_units(
+    source: &ReadContext<'_>,
+    sessions: Vec<PgConnection>,
+    units: Vec<ReadUnit>,
+    begun: mpsc::Sender<InFlightUnit>,
+) -> Result<(), PostgresError> {
     let units = units.into_iter().enumerate();
-    let queue = Mutex::new(Queue { units, begun, depth: depth(sessions.len()) });
+    let queue = Mutex::new(UnitQueue { units, begun, depth: channel_depth(sessions.len()) });
     let (refused, for_leader) = mpsc::channel(1);
     let workers = sessions.into_iter().map(|session| {
         let worker =
-            Worker { source, session: Some(session), joined: false, refused: refused.clone() };
-        worker.run(&queue)
+            ReadWorker { source, session: Some(session), joined: false, refused: refused.clone() };
+        worker.read_queue(&queue)
     });
     let workers = try_join_all(workers);
     drop(refused);
-    tokio::try_join!(workers, lead(source, for_leader))?;
+    tokio::try_join!(workers, read_units_as_leader(source, for_leader))?;
     Ok(())
 }
 
 /// The leader reads what others could not lock.
-async fn lead(
-    source: &Source<'_>,
-    mut refused: mpsc::Receiver<(Unit, mpsc::Sender<Piece>)>,
-) -> Result<(), Error> {
+async fn read_units_as_leader(
+    source: &ReadContext<'_>,
+    mut refused: mpsc::Receiver<(ReadUnit, mpsc::Sender<UnitEvent>)>,
+) -> Result<(), PostgresError> {
     while let Some((unit, out)) = refused.recv().await {
-        let mut state = Reading { out, sent: 0 };
-        state.unit(&source.leader.session, &unit, source.room).await.map_err(Fault::error)?;
+        let mut state = UnitReader { out, sent: 0 };
+        state.send_unit(&source.leader.session, &unit, source.header_reserve).await.map_err(CopyOutError::into_postgres_error)?;
     }
     Ok(())
 }
 
-struct Worker<'a> {
-    source: &'a Source<'a>,
-    session: Option<Session>,
+struct ReadWorker<'a> {
+    source: &'a ReadContext<'a>,
+    session: Option<PgConnection>,
     /// Whether its transaction sees the snapshot.
     joined: bool,
-    refused: mpsc::Sender<(Unit, mpsc::Sender<Piece>)>,
+    refused: mpsc::Sender<(ReadUnit, mpsc::Sender<UnitEvent>)>,
 }
 
-impl Worker<'_> {
-    async fn run(mut self, queue: &Mutex<Queue>) -> Result<(), Error> {
+impl ReadWorker<'_> {
+    async fn read_queue(mut self, queue: &Mutex<UnitQueue>) -> Result<(), PostgresError> {
         loop {
             let (unit, out) = {
                 let mut queue = queue.lock().await;
                 let Some((at, unit)) = queue.units.next() else { return Ok(()) };
                 let (out, pieces) = mpsc::channel(queue.depth);
-                queue.begun.send((at, pieces)).await.map_err(|_| super::emit::gone())?;
+                queue.begun.send((at, pieces)).await.map_err(|_| super::emit::receiver_closed_error())?;
                 (unit, out)
             };
-            self.unit(unit, out).await?;
+            self.read_unit(unit, out).await?;
         }
     }
 
-    async fn unit(&mut self, unit: Unit, out: mpsc::Sender<Piece>) -> Result<(), Error> {
-        let mut reading = Reading { out, sent: 0 };
-        let steady = matches!(unit, Unit::Rows { steady: true, .. });
+    async fn read_unit(&mut self, unit: ReadUnit, out: mpsc::Sender<UnitEvent>) -> Result<(), PostgresError> {
+        let mut reading = UnitReader { out, sent: 0 };
+        let steady = matches!(unit, ReadUnit::Rows { repeatable: true, .. });
         let mut again = 0;
-        let mut cancelled: Option<Error> = None;
+        let mut cancelled: Option<PostgresError> = None;
         loop {
-            let room = self.source.room;
+            let room = self.source.header_reserve;
             let session = match (self.joined_session().await, cancelled.take()) {
                 (Ok(session), _) => session,
                 // The snapshot went with the leader; what cancelled us ended it too.
                 (Err(_), Some(e)) | (Err(e), None) => return Err(e),
             };
-            let fault = match reading.unit(session, &unit, room).await {
+            let fault = match reading.send_unit(session, &unit, room).await {
                 // The next unit begins a transaction of its own: a connection's locks never add up.
                 Ok(()) => {
                     self.joined = false;
@@ -145,36 +145,36 @@ impl Worker<'_> {
                 Err(fault) => fault,
             };
             self.joined = false;
-            if fault.code() == Some("55P03") && reading.sent == 0 {
+            if fault.sqlstate() == Some("55P03") && reading.sent == 0 {
                 let leader = self.refused.send((unit, reading.out)).await;
-                return leader.map_err(|_| super::emit::gone());
+                return leader.map_err(|_| super::emit::receiver_closed_error());
             }
-            if !fault.conflict() || again == AGAIN || !(steady || reading.sent == 0) {
-                return Err(fault.error());
+            if !fault.is_recovery_conflict() || again == MAX_RETRIES || !(steady || reading.sent == 0) {
+                return Err(fault.into_postgres_error());
             }
-            cancelled = Some(fault.error());
+            cancelled = Some(fault.into_postgres_error());
             again += 1;
             tracing::info!(again, "a replica's replay cancelled a range, it is read again");
         }
     }
 
     /// The connection, in a transaction on the leader's snapshot.
-    async fn joined_session(&mut self) -> Result<&Session, Error> {
+    async fn joined_session(&mut self) -> Result<&PgConnection, PostgresError> {
         let session = match self.session.take() {
             Some(session) if !session.is_closed() => session,
             _ => {
                 self.joined = false;
-                settled(self.source.server, self.source.database).await?
+                connect_worker(self.source.server, self.source.database).await?
             }
         };
         let session = self.session.insert(session);
         if !self.joined {
-            let joined = snapshot::join(session, &self.source.leader.snapshot).await;
+            let joined = snapshot::set_transaction_snapshot(session, &self.source.leader.snapshot).await;
             joined.map_err(|e| {
                 // There was one: a server that does not know it any more has ended the connection that held it.
-                let gone = e.code().is_some_and(|c| NO_SNAPSHOT.contains(&c.code()));
-                let e = Error::from_pg("see the same snapshot", &e);
-                if gone { Error { kind: Kind::Lost, ..e } } else { e }
+                let gone = e.code().is_some_and(|c| SNAPSHOT_GONE_CODES.contains(&c.code()));
+                let e = PostgresError::from_pg("see the same snapshot", &e);
+                if gone { PostgresError { kind: PostgresErrorKind::Lost, ..e } } else { e }
             })?;
             self.joined = true;
         }
@@ -183,40 +183,40 @@ impl Worker<'_> {
 }
 
 /// A connection that is ready to join the snapshot.
-pub(super) async fn settled(server: &Server, database: &str) -> Result<Session, Error> {
-    let session = snapshot::settled(server, database).await?;
+pub(super) async fn connect_worker(server: &ConnectionConfig, database: &str) -> Result<PgConnection, PostgresError> {
+    let session = snapshot::connect_configured(server, database).await?;
     session
-        .batch_execute(LOCK_WAIT)
+        .batch_execute(SET_LOCK_TIMEOUT)
         .await
-        .map_err(|e| Error::from_pg("set up a connection", &e))?;
+        .map_err(|e| PostgresError::from_pg("set up a connection", &e))?;
     Ok(session)
 }
 
 /// One unit's way into its channel.
-struct Reading {
-    out: mpsc::Sender<Piece>,
+struct UnitReader {
+    out: mpsc::Sender<UnitEvent>,
     /// Bytes of data that were sent already.
     sent: u64,
 }
 
-impl Reading {
-    async fn unit(&mut self, session: &Session, unit: &Unit, room: usize) -> Result<(), Fault> {
+impl UnitReader {
+    async fn send_unit(&mut self, session: &PgConnection, unit: &ReadUnit, room: usize) -> Result<(), CopyOutError> {
         let count = match unit {
-            Unit::Rows { sql, .. } => self.rows(session, sql, room).await?,
-            Unit::Objects(oids) => {
+            ReadUnit::Rows { sql, .. } => self.send_rows(session, sql, room).await?,
+            ReadUnit::Objects(oids) => {
                 let out = &self.out;
                 let sent = &mut self.sent;
-                objects::read(session, oids, room, async |piece| {
+                objects::read_large_objects(session, oids, room, async |piece| {
                     *sent += 1;
-                    out.send(piece).await.map_err(|_| Fault::Ours(super::emit::gone()))
+                    out.send(piece).await.map_err(|_| CopyOutError::Consumer(super::emit::receiver_closed_error()))
                 })
                 .await?
             }
         };
-        self.out.send(Piece::End(count)).await.map_err(|_| Fault::Ours(super::emit::gone()))
+        self.out.send(UnitEvent::End(count)).await.map_err(|_| CopyOutError::Consumer(super::emit::receiver_closed_error()))
     }
 
-    async fn rows(&mut self, session: &Session, sql: &str, room: usize) -> Result<u64, Fault> {
+    async fn send_rows(&mut self, session: &PgConnection, sql: &str, room: usize) -> Result<u64, CopyOutError> {
         // Read again on the same snapshot, the bytes are the same: what was sent already is left out.
         let mut skip = self.sent;
         let (out, sent) = (&self.out, &mut self.sent);
@@ -230,12 +230,12 @@ impl Reading {
                 let cut = usize::try_from(std::mem::take(&mut skip)).unwrap_or(0);
                 block.drain(room..room + cut);
                 *sent += length - cut as u64;
-                out.send(Piece::Block(block)).await.map_err(|_| super::emit::gone())
+                out.send(UnitEvent::Block(block)).await.map_err(|_| super::emit::receiver_closed_error())
             })
             .await?;
         if copied.messages != copied.rows {
             let why = format!("{} rows came, the server says {}", copied.messages, copied.rows);
-            return Err(Fault::Ours(Error::new(Kind::Data, "read by COPY", why, "run again")));
+            return Err(CopyOutError::Consumer(PostgresError::new(PostgresErrorKind::Data, "read by COPY", why, "run again")));
         }
         Ok(copied.rows)
     }

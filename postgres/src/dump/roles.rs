@@ -1,20 +1,20 @@
 //! The server's roles, their settings and memberships, as facts and without passwords: whoever restores them writes the
 //! SQL, and quotes every name.
 
-use super::names::shown;
-use crate::{Error, Session};
-use facts::Role;
+use super::names::display_name;
+use crate::{PostgresError, PgConnection};
+use facts::ServerRole;
 use std::collections::BTreeMap;
 
 /// All roles but PostgreSQL's own.
 ///
 /// # Errors
 /// Only if the connection is lost: everybody may read these.
-pub(super) async fn roles(session: &Session) -> Result<Vec<Role>, Error> {
-    read(session).await.map_err(|e| Error::from_pg("read the roles", &e))
+pub(super) async fn read_roles(session: &PgConnection) -> Result<Vec<ServerRole>, PostgresError> {
+    query_roles(session).await.map_err(|e| PostgresError::from_pg("read the roles", &e))
 }
 
-async fn read(session: &Session) -> Result<Vec<Role>, tokio_postgres::Error> {
+async fn query_roles(session: &PgConnection) -> Result<Vec<ServerRole>, tokio_postgres::Error> {
     // Roles are of all databases: a name made in one encoding may be no text in that of this database. So texts are read as
     // they are (`textsend` turns none for a client of SQL_ASCII), and then put into UTF-8 one by one.
     session.batch_execute("SET client_encoding = 'SQL_ASCII'").await?;
@@ -34,11 +34,11 @@ async fn read(session: &Session) -> Result<Vec<Role>, tokio_postgres::Error> {
     for row in roles {
         let mut settings = Vec::new();
         for setting in row.get::<_, Vec<Vec<u8>>>(9) {
-            let setting = text(session, &setting).await?;
+            let setting = decode_text(session, &setting).await?;
             settings.extend(setting.split_once('=').map(|(n, v)| (n.to_owned(), v.to_owned())));
         }
-        let role = Role {
-            name: text(session, row.get(0)).await?,
+        let role = ServerRole {
+            name: decode_text(session, row.get(0)).await?,
             superuser: row.get(1),
             inherit: row.get(2),
             create_role: row.get(3),
@@ -53,22 +53,22 @@ async fn read(session: &Session) -> Result<Vec<Role>, tokio_postgres::Error> {
         all.insert(role.name.clone(), role);
     }
     for row in memberships {
-        if let Some(member) = all.get_mut(&text(session, row.get(1)).await?) {
-            member.member_of.insert(text(session, row.get(0)).await?, row.get(2));
+        if let Some(member) = all.get_mut(&decode_text(session, row.get(1)).await?) {
+            member.member_of.insert(decode_text(session, row.get(0)).await?, row.get(2));
         }
     }
     Ok(all.into_values().collect())
 }
 
 /// A text of the catalogs in UTF-8; one that is no text in the database's encoding is shown by its bytes.
-async fn text(session: &Session, bytes: &[u8]) -> Result<String, tokio_postgres::Error> {
+async fn decode_text(session: &PgConnection, bytes: &[u8]) -> Result<String, tokio_postgres::Error> {
     if bytes.is_ascii() {
-        return Ok(shown(bytes));
+        return Ok(display_name(bytes));
     }
     let sql = "SELECT pg_catalog.convert_from($1, pg_catalog.getdatabaseencoding())";
     match session.query_one(sql, &[&bytes]).await {
-        Ok(row) => Ok(row.try_get(0).unwrap_or_else(|_| shown(bytes))),
-        Err(e) if e.as_db_error().is_some() => Ok(shown(bytes)),
+        Ok(row) => Ok(row.try_get(0).unwrap_or_else(|_| display_name(bytes))),
+        Err(e) if e.as_db_error().is_some() => Ok(display_name(bytes)),
         Err(e) => Err(e),
     }
 }

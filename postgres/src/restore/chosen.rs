@@ -10,15 +10,15 @@
 //! objects, publications and event triggers belong to no table and stay away.
 
 use crate::{
-    Error, Kind,
-    toc::{Entry, Section, Toc},
+    PostgresError, PostgresErrorKind,
+    toc::{TocEntry, TocSection, Toc},
 };
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-const TABLES: [&str; 4] = ["TABLE", "VIEW", "MATERIALIZED VIEW", "FOREIGN TABLE"];
+const TABLE_KINDS: [&str; 4] = ["TABLE", "VIEW", "MATERIALIZED VIEW", "FOREIGN TABLE"];
 
 /// Kinds that hang on the table they depend on; they come when all their tables do.
-const COMPANIONS: [&str; 19] = [
+const DEPENDENT_KINDS: [&str; 19] = [
     "SEQUENCE",
     "SEQUENCE OWNED BY",
     "SEQUENCE SET",
@@ -41,28 +41,28 @@ const COMPANIONS: [&str; 19] = [
 ];
 
 /// Entries of everything that is restored: the session's settings too.
-const ALWAYS: [&str; 3] = ["ENCODING", "STDSTRINGS", "SEARCHPATH"];
+const ALWAYS_RESTORED_KINDS: [&str; 3] = ["ENCODING", "STDSTRINGS", "SEARCHPATH"];
 
 /// The numbers of the entries that these tables need. A table is named `table` (in any schema) or `schema.table`;
 /// names are as the catalogue has them, quotes around a part are taken off.
 ///
 /// # Errors
 /// [`Kind::Refused`]: a name that the archive does not have.
-pub(crate) fn choose(toc: &Toc, names: &[String]) -> Result<HashSet<i32>, Error> {
-    let by_id = toc.by_id();
+pub(crate) fn select_entries(toc: &Toc, names: &[String]) -> Result<HashSet<i32>, PostgresError> {
+    let by_id = toc.entries_by_id();
     let mut tables = HashSet::new();
     let mut absent = Vec::new();
     for name in names {
         let before = tables.len();
-        let found = toc.entries.iter().filter(|e| TABLES.contains(&&*e.desc) && is(e, name));
+        let found = toc.entries.iter().filter(|e| TABLE_KINDS.contains(&&*e.desc) && matches_name(e, name));
         tables.extend(found.map(|e| e.dump_id));
         if tables.len() == before {
             absent.push(name.as_str());
         }
     }
     if !absent.is_empty() {
-        return Err(Error::new(
-            Kind::Refused,
+        return Err(PostgresError::new(
+            PostgresErrorKind::Refused,
             "choose tables of the archive",
             format!("it has no table {}", absent.join(", ")),
             "name them as table or schema.table",
@@ -77,18 +77,18 @@ pub(crate) fn choose(toc: &Toc, names: &[String]) -> Result<HashSet<i32>, Error>
     let mut chosen = tables;
     loop {
         let before = chosen.len();
-        stand_on(&by_id, &mut chosen);
-        hang_on(toc, &by_id, &mut chosen);
+        add_dependencies(&by_id, &mut chosen);
+        add_dependents(toc, &by_id, &mut chosen);
         if chosen.len() == before {
             break;
         }
     }
     chosen.extend(rows);
-    chosen.extend(toc.entries.iter().filter(|e| ALWAYS.contains(&&*e.desc)).map(|e| e.dump_id));
+    chosen.extend(toc.entries.iter().filter(|e| ALWAYS_RESTORED_KINDS.contains(&&*e.desc)).map(|e| e.dump_id));
     Ok(chosen)
 }
 
-fn is(entry: &Entry, name: &str) -> bool {
+fn matches_name(entry: &TocEntry, name: &str) -> bool {
     let bare = |part: &str| part.trim_matches('"').replace("\"\"", "\"");
     let plain = entry.tag == name || entry.tag == bare(name);
     plain
@@ -99,11 +99,11 @@ fn is(entry: &Entry, name: &str) -> bool {
 }
 
 /// Adds what the chosen entries depend on.
-fn stand_on(by_id: &HashMap<i32, &Entry>, chosen: &mut HashSet<i32>) {
+fn add_dependencies(by_id: &HashMap<i32, &TocEntry>, chosen: &mut HashSet<i32>) {
     let mut open: Vec<i32> = chosen.iter().copied().collect();
     while let Some(id) = open.pop() {
         for needed in by_id.get(&id).map(|e| &e.dependencies[..]).unwrap_or_default() {
-            let known = by_id.get(needed).is_some_and(|e| e.section != Section::Data);
+            let known = by_id.get(needed).is_some_and(|e| e.section != TocSection::Data);
             if known && chosen.insert(*needed) {
                 open.push(*needed);
             }
@@ -112,17 +112,17 @@ fn stand_on(by_id: &HashMap<i32, &Entry>, chosen: &mut HashSet<i32>) {
 }
 
 /// Adds what hangs on chosen entries and on no table that is not chosen.
-fn hang_on(toc: &Toc, by_id: &HashMap<i32, &Entry>, chosen: &mut HashSet<i32>) {
+fn add_dependents(toc: &Toc, by_id: &HashMap<i32, &TocEntry>, chosen: &mut HashSet<i32>) {
     // What an index or a key hangs on is a table by way of other entries too: its attachment names the indexes.
     for entry in &toc.entries {
-        if chosen.contains(&entry.dump_id) || !COMPANIONS.contains(&&*entry.desc) {
+        if chosen.contains(&entry.dump_id) || !DEPENDENT_KINDS.contains(&&*entry.desc) {
             continue;
         }
         let needs: BTreeSet<i32> =
             entry.dependencies.iter().copied().filter(|d| by_id.contains_key(d)).collect();
         let owned = |id: &i32| {
             let desc = by_id.get(id).map_or("", |e| &e.desc);
-            TABLES.contains(&desc) || COMPANIONS.contains(&desc)
+            TABLE_KINDS.contains(&desc) || DEPENDENT_KINDS.contains(&desc)
         };
         // A default brings its sequence; all else of the kinds above is brought by its own table or not at all.
         let brought = |id: &i32| by_id.get(id).is_some_and(|e| e.desc == "SEQUENCE");

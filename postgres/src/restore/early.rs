@@ -5,8 +5,8 @@
 //! inherit are left for later, since their locks reach other tables; and nothing waits for a lock for longer than
 //! [`LOCK_WAIT`]: what does not get it is left for later too, so that no two connections can wait for each other.
 
-use super::{definitions::Definitions, loss::Loss};
-use crate::{Error, toc::Toc};
+use super::{definitions::DefinitionRestorer, loss::RestoreWarning};
+use crate::{PostgresError, toc::Toc};
 use std::{
     collections::{HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -14,40 +14,40 @@ use std::{
 use tokio::sync::mpsc;
 
 /// Tables of fewer bytes have indexes of no time.
-const LARGE: u64 = 32 << 20;
+const MIN_TABLE_BYTES: u64 = 32 << 20;
 
 /// How long an index waits for its table.
-pub(crate) const LOCK_WAIT: &str = "2s";
+pub(crate) const LOCK_TIMEOUT: &str = "2s";
 
 /// A table that is loaded: its data entry, and its bytes.
-pub(crate) type Ready = (i32, u64);
+pub(crate) type LoadedTable = (i32, u64);
 
 /// The lane in which indexes are made early.
 #[derive(Debug, Default)]
-pub(crate) struct Lane {
-    state: Mutex<State>,
+pub(crate) struct IndexWorker {
+    state: Mutex<IndexWorkerState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct IndexWorkerState {
     done: HashSet<i32>,
     busy: Option<i32>,
 }
 
-impl Lane {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl IndexWorker {
+    fn lock_state(&self) -> MutexGuard<'_, IndexWorkerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Entries that are done, or lost.
-    pub(crate) fn done(&self) -> HashSet<i32> {
-        self.state().done.clone()
+    pub(crate) fn finished_entries(&self) -> HashSet<i32> {
+        self.lock_state().done.clone()
     }
 
     /// What must wait for the lane's end: the entry that is being made, all that depends on it, and event triggers, which
     /// would see the rest come.
-    pub(crate) fn held(&self, toc: &Toc) -> HashSet<i32> {
-        let mut held: HashSet<i32> = self.state().busy.into_iter().collect();
+    pub(crate) fn blocked_entries(&self, toc: &Toc) -> HashSet<i32> {
+        let mut held: HashSet<i32> = self.lock_state().busy.into_iter().collect();
         if held.is_empty() {
             return held;
         }
@@ -67,27 +67,27 @@ impl Lane {
 
     /// Takes tables that are loaded and makes their indexes, one after the other; answers what could not be made. Ends
     /// when no more tables come; what is not begun by then is left for later.
-    pub(crate) async fn run(
+    pub(crate) async fn build_indexes(
         &self,
-        definitions: &Definitions<'_>,
+        definitions: &DefinitionRestorer<'_>,
         toc: &Toc,
         chosen: Option<&HashSet<i32>>,
-        mut ready: mpsc::UnboundedReceiver<Ready>,
-    ) -> Result<Vec<Loss>, Error> {
-        let alone = alone(toc);
+        mut ready: mpsc::UnboundedReceiver<LoadedTable>,
+    ) -> Result<Vec<RestoreWarning>, PostgresError> {
+        let alone = indexes_by_table(toc);
         let mut all = Vec::new();
         while let Some((data, bytes)) = ready.recv().await {
             let entries = alone.get(&data).map(Vec::as_slice).unwrap_or_default();
             for id in entries.iter().filter(|id| chosen.is_none_or(|c| c.contains(id))) {
                 // When the loading is over, all connections are better at it than one.
-                if bytes < LARGE || ready.is_closed() {
+                if bytes < MIN_TABLE_BYTES || ready.is_closed() {
                     break;
                 }
-                self.state().busy = Some(*id);
-                let lost = definitions.early(*id, LOCK_WAIT).await?;
-                self.state().busy = None;
+                self.lock_state().busy = Some(*id);
+                let lost = definitions.try_entry_early(*id, LOCK_TIMEOUT).await?;
+                self.lock_state().busy = None;
                 if let Some(losses) = lost {
-                    self.state().done.insert(*id);
+                    self.lock_state().done.insert(*id);
                     all.extend(losses);
                 }
             }
@@ -97,7 +97,7 @@ impl Lane {
 }
 
 /// For each data entry, the indexes and keys that depend on its table alone.
-fn alone(toc: &Toc) -> HashMap<i32, Vec<i32>> {
+fn indexes_by_table(toc: &Toc) -> HashMap<i32, Vec<i32>> {
     let of = |desc: &str| {
         let entries = toc.entries.iter().filter(|e| e.desc == desc);
         entries.map(|e| (e.dump_id, e)).collect::<HashMap<_, _>>()
@@ -138,11 +138,11 @@ fn alone(toc: &Toc) -> HashMap<i32, Vec<i32>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::sample::toc, *};
+    use super::{super::sample::sample_toc, *};
 
     #[test]
     fn what_depends_on_one_table_alone_may_be_made_early() {
-        let toc = toc(&[
+        let toc = sample_toc(&[
             (1, "TABLE", &[]),
             (2, "TABLE", &[]),
             (3, "TABLE", &[]),
@@ -157,6 +157,6 @@ mod tests {
             (31, "TABLE ATTACH", &[3]),
             (32, "INDEX", &[3]),
         ]);
-        assert_eq!(alone(&toc), HashMap::from([(11, vec![21, 22]), (12, vec![23])]));
+        assert_eq!(indexes_by_table(&toc), HashMap::from([(11, vec![21, 22]), (12, vec![23])]));
     }
 }

@@ -3,13 +3,13 @@
 //! Outside of quotes and comments a backslash starts a command of `psql`, anywhere in a line. Such a command could run
 //! programs here or go to another database, so all but the two that `pg_dump` itself writes are refused.
 
-use super::{rows::PART, source::bad};
+use super::{rows::CHUNK_BYTES, source::invalid_data};
 use bytes::{Bytes, BytesMut};
 use memchr::{memchr, memmem, memrchr};
 use std::{io, mem::take};
 
 /// The longest statement that is taken, in bytes.
-const LONGEST: usize = 256 << 20;
+const MAX_STATEMENT_BYTES: usize = 256 << 20;
 
 /// Words behind which CASE begins an expression; behind all others it could be a name.
 const BEFORE_CASE: [&[u8]; 32] = [
@@ -49,7 +49,7 @@ const BEFORE_CASE: [&[u8]; 32] = [
 
 /// What a plain dump consists of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Item {
+pub(crate) enum ScriptItem {
     /// A statement, without its semicolon.
     Statement(Bytes),
     /// `COPY .. FROM stdin`; its data follows.
@@ -61,7 +61,7 @@ pub(crate) enum Item {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum State {
+enum LexerState {
     Sql,
     /// In a string; whether a backslash quotes the next character.
     String(bool),
@@ -93,15 +93,15 @@ enum Last {
 
 /// What the text says of itself in the comments that `pg_dump` writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Claim {
+enum DumpMarker {
     Nothing,
     Begun,
     Complete,
 }
 
 /// Takes text in pieces and gives [`Item`]s.
-pub(crate) struct Lexer {
-    state: State,
+pub(crate) struct SqlLexer {
+    state: LexerState,
     /// The statement so far, or COPY data that is not given yet.
     held: BytesMut,
     /// The tag of the dollar quote we are in: `$body$`.
@@ -124,7 +124,7 @@ pub(crate) struct Lexer {
     before_sign: Option<bool>,
     /// Bytes of held COPY data that are known to have no end mark.
     searched: usize,
-    claim: Claim,
+    claim: DumpMarker,
     /// Bytes of a byte order mark that came, at the very beginning; none once something else came.
     mark: Option<usize>,
 }
@@ -132,10 +132,10 @@ pub(crate) struct Lexer {
 /// What some editors and tools put before UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-impl Default for Lexer {
+impl Default for SqlLexer {
     fn default() -> Self {
         Self {
-            state: State::Sql,
+            state: LexerState::Sql,
             held: BytesMut::new(),
             tag: Vec::new(),
             word: Vec::new(),
@@ -149,15 +149,15 @@ impl Default for Lexer {
             after_string: None,
             before_sign: None,
             searched: 0,
-            claim: Claim::Nothing,
+            claim: DumpMarker::Nothing,
             mark: Some(0),
         }
     }
 }
 
-type Out<'a> = dyn FnMut(Item) -> io::Result<()> + 'a;
+type ItemSink<'a> = dyn FnMut(ScriptItem) -> io::Result<()> + 'a;
 
-impl Lexer {
+impl SqlLexer {
     /// One for text in which a backslash in a plain string is just that, or not.
     pub(crate) fn with_backslash(plain_backslash: bool) -> Self {
         Self { plain_backslash, ..Self::default() }
@@ -165,13 +165,13 @@ impl Lexer {
 
     /// Whether the text had `pg_dump`'s last line.
     pub(crate) fn is_complete(&self) -> bool {
-        self.claim == Claim::Complete
+        self.claim == DumpMarker::Complete
     }
 
     /// Takes a piece of text.
-    pub(crate) fn push(&mut self, mut text: &[u8], out: &mut Out<'_>) -> io::Result<()> {
+    pub(crate) fn push(&mut self, mut text: &[u8], out: &mut ItemSink<'_>) -> io::Result<()> {
         if memchr(0, text).is_some() {
-            return Err(bad(
+            return Err(invalid_data(
                 "a NUL byte: it is no SQL text (is the file encrypted or compressed?)",
             ));
         }
@@ -182,7 +182,7 @@ impl Lexer {
                 self.mark = None;
                 // No mark after all: what was taken for one is text.
                 for b in &BYTE_ORDER_MARK[..seen] {
-                    self.byte(*b, out)?;
+                    self.push_byte(*b, out)?;
                 }
                 break;
             }
@@ -190,18 +190,18 @@ impl Lexer {
             self.mark = Some(seen + 1).filter(|seen| *seen < BYTE_ORDER_MARK.len());
         }
         while !text.is_empty() {
-            if let State::Data(line_start) = self.state {
+            if let LexerState::Data(line_start) = self.state {
                 self.held.extend_from_slice(text);
-                let Some(rest) = self.data(line_start, out)? else { return Ok(()) };
+                let Some(rest) = self.take_copy_data(line_start, out)? else { return Ok(()) };
                 // What is behind the data is SQL again; it is at most what came in this piece.
                 text = &text[text.len() - rest..];
                 continue;
             }
             let (first, rest) = (text[0], &text[1..]);
-            self.byte(first, out)?;
+            self.push_byte(first, out)?;
             text = rest;
-            if self.held.len() > LONGEST {
-                return Err(bad(&format!("a statement longer than {LONGEST} bytes")));
+            if self.held.len() > MAX_STATEMENT_BYTES {
+                return Err(invalid_data(&format!("a statement longer than {LONGEST} bytes")));
             }
         }
         Ok(())
@@ -211,10 +211,10 @@ impl Lexer {
     ///
     /// # Errors
     /// It ends inside of something, or is `pg_dump`'s and lacks its last line.
-    pub(crate) fn end(&mut self, out: &mut Out<'_>) -> io::Result<()> {
-        self.byte(b'\n', out)?;
-        let inside = !matches!(self.state, State::Sql | State::Comment);
-        if inside || !self.held.trim_ascii().is_empty() || self.claim == Claim::Begun {
+    pub(crate) fn finish(&mut self, out: &mut ItemSink<'_>) -> io::Result<()> {
+        self.push_byte(b'\n', out)?;
+        let inside = !matches!(self.state, LexerState::Sql | LexerState::Comment);
+        if inside || !self.held.trim_ascii().is_empty() || self.claim == DumpMarker::Begun {
             let why = "the SQL ends before the dump is complete";
             return Err(io::Error::new(io::ErrorKind::InvalidData, why));
         }
@@ -222,7 +222,7 @@ impl Lexer {
     }
 
     /// Gives COPY data up to its mark; how many bytes come after it, when it is there.
-    fn data(&mut self, line_start: bool, out: &mut Out<'_>) -> io::Result<Option<usize>> {
+    fn take_copy_data(&mut self, line_start: bool, out: &mut ItemSink<'_>) -> io::Result<Option<usize>> {
         // A mark may have begun in the last three bytes of what was searched before.
         let from = self.searched.saturating_sub(3);
         for at in memmem::find_iter(&self.held[from..], b"\\.").map(|at| from + at) {
@@ -238,24 +238,24 @@ impl Lexer {
                 let data = self.held.split_to(at).freeze();
                 (self.held, self.searched) = (BytesMut::new(), 0);
                 if !data.is_empty() {
-                    out(Item::Data(data))?;
+                    out(ScriptItem::Data(data))?;
                 }
-                out(Item::End)?;
-                (self.state, self.previous) = (State::Sql, b'\n');
+                out(ScriptItem::End)?;
+                (self.state, self.previous) = (LexerState::Sql, b'\n');
                 return Ok(Some(rest));
             }
         }
-        if self.held.len() >= PART / 4 {
+        if self.held.len() >= CHUNK_BYTES / 4 {
             match memrchr(b'\n', &self.held) {
                 Some(at) => {
-                    out(Item::Data(self.held.split_to(at + 1).freeze()))?;
-                    self.state = State::Data(true);
+                    out(ScriptItem::Data(self.held.split_to(at + 1).freeze()))?;
+                    self.state = LexerState::Data(true);
                 }
-                None if self.held.len() >= PART => {
+                None if self.held.len() >= CHUNK_BYTES => {
                     // Inside one long row: its last bytes could be the start of nothing but itself.
                     let most = self.held.len() - 3;
-                    out(Item::Data(self.held.split_to(most).freeze()))?;
-                    self.state = State::Data(false);
+                    out(ScriptItem::Data(self.held.split_to(most).freeze()))?;
+                    self.state = LexerState::Data(false);
                 }
                 None => {}
             }
@@ -264,79 +264,79 @@ impl Lexer {
         Ok(None)
     }
 
-    fn byte(&mut self, b: u8, out: &mut Out<'_>) -> io::Result<()> {
+    fn push_byte(&mut self, b: u8, out: &mut ItemSink<'_>) -> io::Result<()> {
         let previous = std::mem::replace(&mut self.previous, b);
         match self.state {
-            State::Sql => return self.sql(previous, b, out),
-            State::String(escapes) => {
+            LexerState::Sql => return self.push_sql_byte(previous, b, out),
+            LexerState::String(escapes) => {
                 self.held.extend_from_slice(&[b]);
                 match b {
                     b'\'' => {
                         // A doubled one begins the same kind of string again at once.
-                        (self.state, self.escapes) = (State::Sql, escapes);
+                        (self.state, self.escapes) = (LexerState::Sql, escapes);
                         self.after_string = Some(false);
                     }
-                    b'\\' if escapes => self.state = State::Escaped,
+                    b'\\' if escapes => self.state = LexerState::Escaped,
                     _ => {}
                 }
             }
-            State::Escaped => {
+            LexerState::Escaped => {
                 self.held.extend_from_slice(&[b]);
-                self.state = State::String(true);
+                self.state = LexerState::String(true);
             }
-            State::Name => {
+            LexerState::Name => {
                 self.held.extend_from_slice(&[b]);
                 if b == b'"' {
-                    self.state = State::Sql;
+                    self.state = LexerState::Sql;
                 }
             }
-            State::Dollar => {
+            LexerState::Dollar => {
                 self.held.extend_from_slice(&[b]);
                 if b == b'$' && self.held.ends_with(&self.tag) && self.word.len() >= self.tag.len()
                 {
-                    self.state = State::Sql;
+                    self.state = LexerState::Sql;
                     self.word.clear();
                 } else if self.word.len() < self.tag.len() {
                     self.word.push(b); // counts, so that the opening tag does not close itself
                 }
             }
             // The server ends a comment at either of them: what comes next would be a statement to it alone.
-            State::Comment => {
+            LexerState::Comment => {
                 if b == b'\n' || b == b'\r' {
                     match self.word.trim_ascii_end() {
-                        b" PostgreSQL database dump" => self.claim = Claim::Begun,
-                        b" PostgreSQL database dump complete" => self.claim = Claim::Complete,
+                        b" PostgreSQL database dump" => self.claim = DumpMarker::Begun,
+                        b" PostgreSQL database dump complete" => self.claim = DumpMarker::Complete,
                         _ => {}
                     }
                     self.word.clear();
-                    self.state = State::Sql;
+                    self.state = LexerState::Sql;
                     self.after_string = self.after_string.map(|_| true);
                     self.held.extend_from_slice(b"\n");
                 } else if self.word.len() < 80 {
                     self.word.push(b);
                 }
             }
-            State::Block(depth) => {
+            LexerState::Block(depth) => {
                 self.state = match (previous, b) {
-                    (b'/', b'*') => State::Block(depth + 1),
-                    (b'*', b'/') if depth == 1 => State::Sql,
-                    (b'*', b'/') => State::Block(depth - 1),
+                    (b'/', b'*') => LexerState::Block(depth + 1),
+                    (b'*', b'/') if depth == 1 => LexerState::Sql,
+                    (b'*', b'/') => LexerState::Block(depth - 1),
                     _ => return Ok(()),
                 };
                 self.previous = 0; // the star of `/*/` ends nothing
-                if self.state == State::Sql {
+                if self.state == LexerState::Sql {
                     self.held.extend_from_slice(b" ");
                 }
             }
-            State::Command => {
+            LexerState::Command => {
                 if b == b'\n' {
-                    self.state = State::Sql;
+                    self.state = LexerState::Sql;
                     let word = take(&mut self.word);
                     let name = word.split(u8::is_ascii_whitespace).next().unwrap_or_default();
                     if !matches!(name, b"restrict" | b"unrestrict") {
                         let name =
                             String::from_utf8_lossy(&name[..name.len().min(20)]).into_owned();
-                        return Err(bad(&format!(
+                        return Err(invalid_data(&format!(
                             "it has the psql command \\{name}, which a restore does not run"
                         )));
                     }
@@ -344,21 +344,21 @@ impl Lexer {
                     self.word.push(b);
                 }
             }
-            State::BeforeData => {
+            LexerState::BeforeData => {
                 if b == b'\n' {
-                    self.state = State::Data(true);
+                    self.state = LexerState::Data(true);
                 }
             }
-            State::Data(_) => {} // handled in whole pieces
+            LexerState::Data(_) => {} // handled in whole pieces
         }
         Ok(())
     }
 
-    fn sql(&mut self, previous: u8, b: u8, out: &mut Out<'_>) -> io::Result<()> {
+    fn push_sql_byte(&mut self, previous: u8, b: u8, out: &mut ItemSink<'_>) -> io::Result<()> {
         let in_word = !self.word.is_empty();
         if b == b'$' && self.word.first().is_some_and(u8::is_ascii_digit) {
             // Servers before PostgreSQL 16 would read the start of a dollar quote here, later ones an error.
-            return Err(bad("a number with a dollar sign in it"));
+            return Err(invalid_data("a number with a dollar sign in it"));
         }
         // A string that follows another on a new line is the same string to the server.
         let continued = self.after_string == Some(true) && self.escapes;
@@ -385,12 +385,12 @@ impl Lexer {
             let tag = take(&mut self.word);
             if tag.get(1).is_some_and(u8::is_ascii_digit) && tag.first() == Some(&b'$') {
                 // A parameter and a word to some servers, an error to others.
-                return Err(bad("a parameter with a dollar sign behind it"));
+                return Err(invalid_data("a parameter with a dollar sign behind it"));
             }
             if tag.first() == Some(&b'$') {
                 self.tag = tag;
                 self.tag.push(b'$');
-                self.state = State::Dollar;
+                self.state = LexerState::Dollar;
                 self.last = Last::Operand;
             } else {
                 self.word.push(b'$');
@@ -400,38 +400,38 @@ impl Lexer {
         let word = take(&mut self.word);
         if b == b'\'' && word.first().is_some_and(u8::is_ascii_digit) {
             // To servers before PostgreSQL 15 `1E'` begins a string with backslashes, to later ones it is an error.
-            return Err(bad("a number with a string right behind it"));
+            return Err(invalid_data("a number with a string right behind it"));
         }
-        self.note_word(&word, b)?;
+        self.track_word(&word, b)?;
         match b {
             b'\'' => {
                 let again = (previous == b'\'' && self.escapes) || continued;
                 let escapes = again || matches!(&word[..], b"E" | b"e") || !self.plain_backslash;
-                self.state = State::String(escapes);
+                self.state = LexerState::String(escapes);
             }
-            b'"' => self.state = State::Name,
+            b'"' => self.state = LexerState::Name,
             b'-' if previous == b'-' => {
                 self.held.truncate(self.held.len().saturating_sub(1));
-                self.state = State::Comment;
+                self.state = LexerState::Comment;
                 self.last = Last::Operand; // not known: its first sign looked like an operator
                 self.after_string = self.before_sign;
                 return Ok(());
             }
             b'*' if previous == b'/' => {
                 self.held.truncate(self.held.len().saturating_sub(1));
-                self.state = State::Block(1);
+                self.state = LexerState::Block(1);
                 self.last = Last::Operand;
                 self.after_string = self.before_sign;
                 self.previous = 0;
                 return Ok(());
             }
             b'\\' => {
-                self.state = State::Command;
+                self.state = LexerState::Command;
                 return Ok(());
             }
             b'(' => self.parens += 1,
             b')' => self.parens = self.parens.saturating_sub(1),
-            b';' if self.parens == 0 && self.begins == 0 => return self.statement(out),
+            b';' if self.parens == 0 && self.begins == 0 => return self.end_statement(out),
             _ => {}
         }
         self.held.extend_from_slice(&[b]);
@@ -442,7 +442,7 @@ impl Lexer {
     ///
     /// # Errors
     /// It can't be told whether a CASE begins an expression or is a name, which some places allow.
-    fn note_word(&mut self, word: &[u8], next: u8) -> io::Result<()> {
+    fn track_word(&mut self, word: &[u8], next: u8) -> io::Result<()> {
         let before = self.last;
         if !word.is_empty() {
             self.last = if word.eq_ignore_ascii_case(b"begin") {
@@ -464,7 +464,7 @@ impl Lexer {
         if word[0].is_ascii_digit() || word[0] == b'$' {
             // Before PostgreSQL 15 `1END` is two words.
             let unclear = self.begins > 0 && word.to_ascii_lowercase().ends_with(b"end");
-            return if unclear { Err(bad("a number with a word right behind it")) } else { Ok(()) };
+            return if unclear { Err(invalid_data("a number with a word right behind it")) } else { Ok(()) };
         }
         if self.letters.len() < 4 {
             self.letters.push(match &word.to_ascii_lowercase()[..] {
@@ -481,7 +481,7 @@ impl Lexer {
                 // A function may be called `begin`: then nothing but a statement's end comes after it.
                 b"atomic" if before == Last::Begin => self.begins += 1,
                 b"case" if self.begins > 0 && before != Last::Sign => {
-                    return Err(bad("a CASE behind a name or a value"));
+                    return Err(invalid_data("a CASE behind a name or a value"));
                 }
                 b"case" if self.begins > 0 => self.begins += 1,
                 b"end" => self.begins = self.begins.saturating_sub(1),
@@ -491,7 +491,7 @@ impl Lexer {
         Ok(())
     }
 
-    fn statement(&mut self, out: &mut Out<'_>) -> io::Result<()> {
+    fn end_statement(&mut self, out: &mut ItemSink<'_>) -> io::Result<()> {
         self.letters.clear();
         self.last = Last::Sign;
         let text = take(&mut self.held).freeze();
@@ -510,10 +510,10 @@ impl Lexer {
             _ => {}
         }
         if upper.starts_with(b"COPY ") && is_from_stdin(&text) {
-            self.state = State::BeforeData;
-            return out(Item::Copy(text));
+            self.state = LexerState::BeforeData;
+            return out(ScriptItem::Copy(text));
         }
-        out(Item::Statement(text))
+        out(ScriptItem::Statement(text))
     }
 }
 
@@ -524,25 +524,25 @@ fn is_from_stdin(statement: &[u8]) -> bool {
 }
 
 /// The statements of a text that has no COPY; whether a backslash in a plain string is just that.
-pub(crate) fn statements(text: &str, plain_backslash: bool) -> io::Result<Vec<String>> {
+pub(crate) fn split_statements(text: &str, plain_backslash: bool) -> io::Result<Vec<String>> {
     let mut all = Vec::new();
     let mut out = |item| match item {
-        Item::Statement(text) => {
+        ScriptItem::Statement(text) => {
             all.push(String::from_utf8_lossy(&text).into_owned());
             Ok(())
         }
-        _ => Err(bad("a COPY where there should be none")),
+        _ => Err(invalid_data("a COPY where there should be none")),
     };
-    let mut lexer = Lexer::with_backslash(plain_backslash);
+    let mut lexer = SqlLexer::with_backslash(plain_backslash);
     lexer.push(text.as_bytes(), &mut out)?;
     // The last one of an archive's entry may lack its semicolon.
     lexer.push(b"\n;", &mut out)?;
-    lexer.end(&mut out)?;
+    lexer.finish(&mut out)?;
     Ok(all)
 }
 
 /// The name of a table at the start of `text`, quotes and schema included.
-pub(crate) fn name(text: &str) -> &str {
+pub(crate) fn leading_name(text: &str) -> &str {
     let mut quoted = false;
     let end = text.find(|c: char| {
         quoted ^= c == '"';
@@ -556,12 +556,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn items(text: &[u8], step: usize) -> io::Result<Vec<Item>> {
-        let mut all: Vec<Item> = Vec::new();
-        let mut lexer = Lexer::default();
+    fn items(text: &[u8], step: usize) -> io::Result<Vec<ScriptItem>> {
+        let mut all: Vec<ScriptItem> = Vec::new();
+        let mut lexer = SqlLexer::default();
         {
             let mut out = |item| {
-                if let (Some(Item::Data(so_far)), Item::Data(more)) = (all.last_mut(), &item) {
+                if let (Some(ScriptItem::Data(so_far)), ScriptItem::Data(more)) = (all.last_mut(), &item) {
                     *so_far = [&so_far[..], more].concat().into();
                 } else {
                     all.push(item);
@@ -571,14 +571,14 @@ mod tests {
             for piece in text.chunks(step) {
                 lexer.push(piece, &mut out)?;
             }
-            lexer.end(&mut out)?;
+            lexer.finish(&mut out)?;
         }
         Ok(all)
     }
 
     fn statements(text: &str) -> Vec<String> {
-        let show = |item: &Item| match item {
-            Item::Statement(s) => String::from_utf8_lossy(s).into_owned(),
+        let show = |item: &ScriptItem| match item {
+            ScriptItem::Statement(s) => String::from_utf8_lossy(s).into_owned(),
             other => format!("{other:?}"),
         };
         let reference: Vec<_> =
@@ -615,10 +615,10 @@ mod tests {
     fn copy_data_is_no_sql() {
         let text = b"COPY public.t (a, b) FROM stdin;\n1\t\\N\n2\t\\\\.\n\\.\n\nSELECT 1;\n";
         for step in [1, 5, 1000] {
-            let copy = Item::Copy("COPY public.t (a, b) FROM stdin".into());
-            let data = Item::Data("1\t\\N\n2\t\\\\.\n".into());
-            let statement = Item::Statement("SELECT 1".into());
-            assert_eq!(items(text, step).expect("whole"), [copy, data, Item::End, statement]);
+            let copy = ScriptItem::Copy("COPY public.t (a, b) FROM stdin".into());
+            let data = ScriptItem::Data("1\t\\N\n2\t\\\\.\n".into());
+            let statement = ScriptItem::Statement("SELECT 1".into());
+            assert_eq!(items(text, step).expect("whole"), [copy, data, ScriptItem::End, statement]);
         }
         let empty = items(b"COPY t FROM stdin;\n\\.\nSELECT 1;", 1000).expect("whole");
         assert_eq!(empty.len(), 3);
@@ -629,8 +629,8 @@ mod tests {
         let unix = "-- PostgreSQL database dump\n\\restrict x\nCOPY t (a) FROM stdin;\n1\n\\.\nSELECT 'a';\n\
             \\unrestrict x\n-- PostgreSQL database dump complete\n";
         let items_of = |text: &[u8], step| {
-            let show = |item: Item| match item {
-                Item::Data(rows) => String::from_utf8_lossy(&rows).replace("\r\n", "\n"),
+            let show = |item: ScriptItem| match item {
+                ScriptItem::Data(rows) => String::from_utf8_lossy(&rows).replace("\r\n", "\n"),
                 other => format!("{other:?}"),
             };
             items(text, step).expect("whole").into_iter().map(show).collect::<Vec<_>>()
@@ -717,11 +717,11 @@ mod tests {
         let mut text = b"COPY t FROM stdin;\nshort\n".to_vec();
         text.extend(std::iter::repeat_n(b'x', 64 << 20));
         text.extend(b"\n\\.\n");
-        let mut lexer = Lexer::default();
+        let mut lexer = SqlLexer::default();
         let (mut most, mut all) = (0, 0);
         for piece in text.chunks(1 << 16) {
             let mut out = |item| {
-                if let Item::Data(data) = item {
+                if let ScriptItem::Data(data) = item {
                     all += data.len();
                 }
                 Ok(())
@@ -729,7 +729,7 @@ mod tests {
             lexer.push(piece, &mut out).expect("it is COPY data");
             most = most.max(lexer.held.len());
         }
-        assert!(most <= 2 * PART, "{most} bytes were held");
+        assert!(most <= 2 * CHUNK_BYTES, "{most} bytes were held");
         assert_eq!(all, text.len() - b"COPY t FROM stdin;\n\\.\n".len());
     }
 

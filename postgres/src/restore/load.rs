@@ -5,13 +5,13 @@
 //! loaded as a whole or not at all. The order of rows does not matter: constraints and triggers come later.
 
 use super::{
-    early::Ready,
-    in_utf8, judge,
-    loss::{Loss, bearable},
-    parse::{Piece, Slice},
-    rows::Part,
+    early::LoadedTable,
+    decode_text, judge,
+    loss::{RestoreWarning, is_recoverable},
+    parse::{LoadItem, LargeObjectChunk},
+    rows::RowChunk,
 };
-use crate::{Error, Kind, Server, Session, TableRows};
+use crate::{PostgresError, PostgresErrorKind, ConnectionConfig, PgConnection, TableCounts};
 use bytes::Bytes;
 use futures_util::{
     SinkExt,
@@ -34,7 +34,7 @@ use tokio_postgres::CopyInSink;
 
 /// A table that is loaded.
 #[derive(Debug)]
-pub(crate) struct Table {
+pub(crate) struct TableLoad {
     /// As SQL names it.
     pub(crate) name: String,
     /// `COPY .. FROM STDIN ..`
@@ -45,7 +45,7 @@ pub(crate) struct Table {
     id: i32,
 }
 
-impl Table {
+impl TableLoad {
     /// A table of which nothing is loaded yet.
     pub(crate) fn new(id: i32, name: String, copy: String) -> Self {
         Self {
@@ -58,8 +58,8 @@ impl Table {
         }
     }
 
-    fn counted(&self) -> TableRows {
-        TableRows {
+    fn to_counts(&self) -> TableCounts {
+        TableCounts {
             name: self.name.clone(),
             rows: self.rows.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
@@ -69,90 +69,90 @@ impl Table {
 
 /// Where rows go: a connection that is out of step is replaced by a new one.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Target<'a> {
+pub(crate) struct LoadTarget<'a> {
     /// The server.
-    pub(crate) server: &'a Server,
+    pub(crate) server: &'a ConnectionConfig,
     /// The database.
     pub(crate) database: &'a str,
     /// The encoding of the archive's text.
     pub(crate) encoding: &'a str,
     /// How long a COPY waits for its next rows.
-    pub(crate) stall: Duration,
+    pub(crate) stall_timeout: Duration,
 }
 
-impl Target<'_> {
+impl LoadTarget<'_> {
     /// A connection that is set up as `pg_restore` sets up its own, as far as it matters to rows.
-    pub(crate) async fn connect(&self) -> Result<Session, Error> {
+    pub(crate) async fn connect_configured(&self) -> Result<PgConnection, PostgresError> {
         let session = self.server.connect(self.database).await?;
-        super::settle(&session).await?;
+        super::configure_session(&session).await?;
         Ok(session)
     }
 }
 
 /// The error of a COPY that got nothing for too long. While it waits, PostgreSQL drops no database on that server.
-pub(crate) fn stalled(stall: Duration) -> Error {
+pub(crate) fn stalled_error(stall: Duration) -> PostgresError {
     let why = format!("nothing came of the backup for {} s", stall.as_secs());
-    Error::new(
-        Kind::Lost,
+    PostgresError::new(
+        PostgresErrorKind::Lost,
         "load the data",
         why,
         "look at the store and the way to it; then run again",
     )
 }
 
-enum Work {
+enum LoadTask {
     /// Rows of a table, more of which may come.
-    Rows(Arc<Table>, Bytes),
+    Rows(Arc<TableLoad>, Bytes),
     /// A table's only rows.
-    Only(Arc<Table>, Bytes),
+    Only(Arc<TableLoad>, Bytes),
     /// The table is complete; all who meet at the barrier have a part of it.
-    End(Arc<Table>, Arc<Barrier>),
-    Objects(Vec<Slice>),
+    End(Arc<TableLoad>, Arc<Barrier>),
+    Objects(Vec<LargeObjectChunk>),
     /// INSERT statements of the table with this name.
-    Statements(Arc<Table>, Vec<Bytes>),
+    Statements(Arc<TableLoad>, Vec<Bytes>),
 }
 
 /// What was loaded, and what was not.
-pub(crate) struct Loaded {
-    pub(crate) tables: Vec<TableRows>,
-    pub(crate) losses: Vec<Loss>,
+pub(crate) struct LoadSummary {
+    pub(crate) tables: Vec<TableCounts>,
+    pub(crate) warnings: Vec<RestoreWarning>,
 }
 
-type Losses = Mutex<Vec<Loss>>;
+type SharedWarnings = Mutex<Vec<RestoreWarning>>;
 
 /// Bytes of one message to the server: it copies them several times, and these stay in its cache meanwhile.
-const MESSAGE: usize = 64 << 10;
+const MAX_MESSAGE_BYTES: usize = 64 << 10;
 
 /// Losses that are told one by one; a million large objects that are refused are told as this many.
-const TOLD: usize = 10_000;
+const MAX_WARNINGS: usize = 10_000;
 
-fn note(losses: &Losses, loss: Loss) {
+fn record_warning(losses: &SharedWarnings, loss: RestoreWarning) {
     let mut losses = losses.lock().unwrap_or_else(PoisonError::into_inner);
-    if losses.len() < TOLD {
+    if losses.len() < MAX_WARNINGS {
         losses.push(loss);
     }
 }
 
 /// Loads everything that comes, each session being one connection; `tables` by the number of their data entry. Whoever
 /// waits for tables that are complete is told of each that has more than one part.
-pub(crate) async fn load(
-    target: Target<'_>,
-    sessions: Vec<Session>,
-    tables: &HashMap<i32, Arc<Table>>,
-    from: mpsc::Receiver<Piece>,
-    ready: Option<mpsc::UnboundedSender<Ready>>,
-) -> Result<Loaded, Error> {
-    let losses = Losses::default();
+pub(crate) async fn load_tables(
+    target: LoadTarget<'_>,
+    sessions: Vec<PgConnection>,
+    tables: &HashMap<i32, Arc<TableLoad>>,
+    from: mpsc::Receiver<LoadItem>,
+    ready: Option<mpsc::UnboundedSender<LoadedTable>>,
+) -> Result<LoadSummary, PostgresError> {
+    let losses = SharedWarnings::default();
     let (senders, workers): (Vec<_>, Vec<_>) = (sessions.into_iter())
         .map(|session| {
             let (give, take) = mpsc::channel(2);
-            (give, work(target, session, take, &losses, ready.as_ref()))
+            (give, run_worker(target, session, take, &losses, ready.as_ref()))
         })
         .unzip();
     // When a connection is lost its worker's channel closes; then the worker's error is the one to tell, and it does not
     // wait for what may never come.
     let dealt = {
-        let (dealing, working) = (deal(tables, from, senders), try_join_all(workers));
+        let (dealing, working) = (distribute_items(tables, from, senders), try_join_all(workers));
         tokio::pin!(dealing, working);
         tokio::select! {
             biased;
@@ -167,49 +167,49 @@ pub(crate) async fn load(
         }
     };
     let order = dealt.map_err(|()| {
-        Error::new(Kind::Lost, "load the data", "a connection went away", "see the server's log")
+        PostgresError::new(PostgresErrorKind::Lost, "load the data", "a connection went away", "see the server's log")
     })?;
-    let counted = order.iter().map(|t| t.counted()).collect();
-    Ok(Loaded {
+    let counted = order.iter().map(|t| t.to_counts()).collect();
+    Ok(LoadSummary {
         tables: counted,
-        losses: std::mem::take(&mut *losses.lock().unwrap_or_else(PoisonError::into_inner)),
+        warnings: std::mem::take(&mut *losses.lock().unwrap_or_else(PoisonError::into_inner)),
     })
 }
 
 /// Gives each piece to a connection; answers the tables in their order.
-async fn deal(
-    tables: &HashMap<i32, Arc<Table>>,
-    mut from: mpsc::Receiver<Piece>,
-    to: Vec<mpsc::Sender<Work>>,
-) -> Result<Vec<Arc<Table>>, ()> {
+async fn distribute_items(
+    tables: &HashMap<i32, Arc<TableLoad>>,
+    mut from: mpsc::Receiver<LoadItem>,
+    to: Vec<mpsc::Sender<LoadTask>>,
+) -> Result<Vec<Arc<TableLoad>>, ()> {
     let mut order = Vec::new();
     let mut next = 0; // where the search for a free connection starts
     let mut part_of = vec![false; to.len()]; // which connections have a part of the table under way
     let mut bound: Option<usize> = None; // the connection that has the start of an unfinished row
     while let Some(piece) = from.recv().await {
-        let (id, Part { bytes, whole, last }) = match piece {
-            Piece::Objects(slices) => {
-                let (at, permit) = free(&to, next).await?;
-                permit.send(Work::Objects(slices));
+        let (id, RowChunk { bytes, ends_row: whole, is_last: last }) = match piece {
+            LoadItem::Objects(slices) => {
+                let (at, permit) = first_free_worker(&to, next).await?;
+                permit.send(LoadTask::Objects(slices));
                 next = at + 1;
                 continue;
             }
-            Piece::Statements(id, statements) => {
+            LoadItem::Statements(id, statements) => {
                 let Some(table) = tables.get(&id) else { return Err(()) };
-                let (at, permit) = free(&to, next).await?;
-                permit.send(Work::Statements(table.clone(), statements));
+                let (at, permit) = first_free_worker(&to, next).await?;
+                permit.send(LoadTask::Statements(table.clone(), statements));
                 next = at + 1;
                 continue;
             }
-            Piece::Rows(id, part) => (id, part),
+            LoadItem::Rows(id, part) => (id, part),
         };
         let Some(table) = tables.get(&id) else { return Err(()) };
         table.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         let first = !part_of.contains(&true);
         if last && first {
             if !bytes.is_empty() {
-                let (at, permit) = free(&to, next).await?;
-                permit.send(Work::Only(table.clone(), bytes));
+                let (at, permit) = first_free_worker(&to, next).await?;
+                permit.send(LoadTask::Only(table.clone(), bytes));
                 next = at + 1;
             }
             order.push(table.clone());
@@ -218,9 +218,9 @@ async fn deal(
         if !bytes.is_empty() {
             let (at, permit) = match bound {
                 Some(at) => (at, to[at].reserve().await.map_err(|_| ())?),
-                None => free(&to, next).await?,
+                None => first_free_worker(&to, next).await?,
             };
-            permit.send(Work::Rows(table.clone(), bytes));
+            permit.send(LoadTask::Rows(table.clone(), bytes));
             part_of[at] = true;
             bound = (!whole).then_some(at);
             next = at + 1;
@@ -230,7 +230,7 @@ async fn deal(
             let barrier = Arc::new(Barrier::new(count));
             for (at, sender) in to.iter().enumerate() {
                 if std::mem::take(&mut part_of[at]) {
-                    let end = Work::End(table.clone(), barrier.clone());
+                    let end = LoadTask::End(table.clone(), barrier.clone());
                     sender.send(end).await.map_err(|_| ())?;
                 }
             }
@@ -242,10 +242,10 @@ async fn deal(
 }
 
 /// The first connection that has room, from `next` on.
-async fn free(
-    to: &[mpsc::Sender<Work>],
+async fn first_free_worker(
+    to: &[mpsc::Sender<LoadTask>],
     next: usize,
-) -> Result<(usize, mpsc::Permit<'_, Work>), ()> {
+) -> Result<(usize, mpsc::Permit<'_, LoadTask>), ()> {
     let order = (0..to.len()).map(|i| (next + i) % to.len());
     let waits: Vec<Pin<Box<dyn Future<Output = _> + Send + '_>>> = order
         .map(|at| {
@@ -258,47 +258,47 @@ async fn free(
 }
 
 /// A COPY under way on one connection.
-struct Copying {
-    table: Arc<Table>,
+struct TableCopyIn {
+    table: Arc<TableLoad>,
     sink: Option<Pin<Box<CopyInSink<Bytes>>>>,
 }
 
-async fn work(
-    target: Target<'_>,
-    mut session: Session,
-    mut from: mpsc::Receiver<Work>,
-    losses: &Losses,
-    ready: Option<&mpsc::UnboundedSender<Ready>>,
-) -> Result<(), Error> {
-    let mut copying: Option<Copying> = None;
+async fn run_worker(
+    target: LoadTarget<'_>,
+    mut session: PgConnection,
+    mut from: mpsc::Receiver<LoadTask>,
+    losses: &SharedWarnings,
+    ready: Option<&mpsc::UnboundedSender<LoadedTable>>,
+) -> Result<(), PostgresError> {
+    let mut copying: Option<TableCopyIn> = None;
     loop {
         let next = if copying.as_ref().is_some_and(|c| c.sink.is_some()) {
-            let next = timeout(target.stall, from.recv()).await;
-            next.map_err(|_| stalled(target.stall))?
+            let next = timeout(target.stall_timeout, from.recv()).await;
+            next.map_err(|_| stalled_error(target.stall_timeout))?
         } else {
             from.recv().await
         };
         let Some(work) = next else { return Ok(()) };
         match work {
-            Work::Only(table, bytes) => {
-                let mut one = begin(target, &mut session, &table, losses, false).await?;
-                feed(&session, &mut one, bytes, losses).await?;
-                if let Some(rows) = finish(&mut one, losses).await? {
+            LoadTask::Only(table, bytes) => {
+                let mut one = begin_copy(target, &mut session, &table, losses, false).await?;
+                send_rows(&session, &mut one, bytes, losses).await?;
+                if let Some(rows) = finish_copy(&mut one, losses).await? {
                     table.rows.fetch_add(rows, Ordering::Relaxed);
                 }
             }
-            Work::Rows(table, bytes) => {
+            LoadTask::Rows(table, bytes) => {
                 if copying.is_none() {
-                    copying = Some(begin(target, &mut session, &table, losses, true).await?);
+                    copying = Some(begin_copy(target, &mut session, &table, losses, true).await?);
                 }
                 if let Some(copying) = &mut copying {
-                    feed(&session, copying, bytes, losses).await?;
+                    send_rows(&session, copying, bytes, losses).await?;
                 }
             }
-            Work::End(table, barrier) => {
+            LoadTask::End(table, barrier) => {
                 let mut rows = None;
                 if let Some(mut copying) = copying.take() {
-                    rows = finish(&mut copying, losses).await?;
+                    rows = finish_copy(&mut copying, losses).await?;
                 }
                 barrier.wait().await;
                 let good = !table.failed.load(Ordering::SeqCst);
@@ -308,7 +308,7 @@ async fn work(
                         table.rows.fetch_add(rows.unwrap_or(0), Ordering::Relaxed);
                     }
                     Ok(()) => {}
-                    Err(e) => lost(&e, &table, losses)?,
+                    Err(e) => record_table_warning(&e, &table, losses)?,
                 }
                 let last = barrier.wait().await.is_leader();
                 if let Some(ready) = ready.filter(|_| last && !table.failed.load(Ordering::SeqCst))
@@ -317,34 +317,34 @@ async fn work(
                     let _ = ready.send((table.id, table.bytes.load(Ordering::Relaxed)));
                 }
             }
-            Work::Objects(slices) => {
-                super::objects::write(&session, &slices, |l| note(losses, l)).await?;
+            LoadTask::Objects(slices) => {
+                super::objects::write_large_objects(&session, &slices, |l| record_warning(losses, l)).await?;
             }
-            Work::Statements(table, statements) => {
-                insert(target, &session, &table, statements, losses).await?;
+            LoadTask::Statements(table, statements) => {
+                run_inserts(target, &session, &table, statements, losses).await?;
             }
         }
     }
 }
 
 /// Runs INSERT statements, one transaction for all; one that fails loses them all, and the table's later ones.
-async fn insert(
-    target: Target<'_>,
-    session: &Session,
-    table: &Table,
+async fn run_inserts(
+    target: LoadTarget<'_>,
+    session: &PgConnection,
+    table: &TableLoad,
     statements: Vec<Bytes>,
-    losses: &Losses,
-) -> Result<(), Error> {
+    losses: &SharedWarnings,
+) -> Result<(), PostgresError> {
     if table.failed.load(Ordering::SeqCst) {
         return Ok(());
     }
-    let failed = |e: &tokio_postgres::Error| Error::from_pg(format!("load {}", table.name), e);
+    let failed = |e: &tokio_postgres::Error| PostgresError::from_pg(format!("load {}", table.name), e);
     session.batch_execute("BEGIN").await.map_err(|e| failed(&e))?;
     let mut texts = Vec::with_capacity(statements.len());
     for statement in statements {
-        let text = in_utf8(session, &statement, target.encoding).await?;
-        if let Some(why) = judge::refusal(&text) {
-            return Err(judge::refused(why));
+        let text = decode_text(session, &statement, target.encoding).await?;
+        if let Some(why) = judge::refusal_reason(&text) {
+            return Err(judge::refused_error(why));
         }
         texts.push(text);
     }
@@ -354,7 +354,7 @@ async fn insert(
     let end = match &run {
         Ok(_) => "COMMIT",
         Err(e) => {
-            lost(e, table, losses)?;
+            record_table_warning(e, table, losses)?;
             "ROLLBACK"
         }
     };
@@ -362,36 +362,36 @@ async fn insert(
 }
 
 /// Notes that a table is lost, once; an error that is not about the table ends the restore.
-fn lost(e: &tokio_postgres::Error, table: &Table, losses: &Losses) -> Result<(), Error> {
-    if !bearable(e) {
-        return Err(Error::from_pg(format!("load {}", table.name), e));
+fn record_table_warning(e: &tokio_postgres::Error, table: &TableLoad, losses: &SharedWarnings) -> Result<(), PostgresError> {
+    if !is_recoverable(e) {
+        return Err(PostgresError::from_pg(format!("load {}", table.name), e));
     }
     if !table.failed.swap(true, Ordering::SeqCst) {
-        note(losses, Loss::of_data(e, &table.copy));
+        record_warning(losses, RestoreWarning::from_data_error(e, &table.copy));
     }
     Ok(())
 }
 
-async fn begin(
-    target: Target<'_>,
-    session: &mut Session,
-    table: &Arc<Table>,
-    losses: &Losses,
+async fn begin_copy(
+    target: LoadTarget<'_>,
+    session: &mut PgConnection,
+    table: &Arc<TableLoad>,
+    losses: &SharedWarnings,
     transaction: bool,
-) -> Result<Copying, Error> {
-    let mut copying = Copying { table: table.clone(), sink: None };
+) -> Result<TableCopyIn, PostgresError> {
+    let mut copying = TableCopyIn { table: table.clone(), sink: None };
     if transaction {
         let begun = session.batch_execute("BEGIN").await;
-        begun.map_err(|e| Error::from_pg(format!("load {}", table.name), &e))?;
+        begun.map_err(|e| PostgresError::from_pg(format!("load {}", table.name), &e))?;
     }
     if !table.failed.load(Ordering::SeqCst) {
         match session.copy_in(table.copy.as_str()).await {
             Ok(sink) => copying.sink = Some(Box::pin(sink)),
             Err(e) => {
-                lost(&e, table, losses)?;
+                record_table_warning(&e, table, losses)?;
                 // The client had more to say than the server waited for: every later answer would be of the statement
                 // before it.
-                *session = target.connect().await?;
+                *session = target.connect_configured().await?;
             }
         }
     }
@@ -399,12 +399,12 @@ async fn begin(
 }
 
 /// Sends rows; those of a table that failed already are dropped.
-async fn feed(
-    session: &Session,
-    copying: &mut Copying,
+async fn send_rows(
+    session: &PgConnection,
+    copying: &mut TableCopyIn,
     mut bytes: Bytes,
-    losses: &Losses,
-) -> Result<(), Error> {
+    losses: &SharedWarnings,
+) -> Result<(), PostgresError> {
     let Some(sink) = &mut copying.sink else { return Ok(()) };
     if copying.table.failed.load(Ordering::SeqCst) {
         copying.sink = None; // ends the COPY with an error, which the rollback of its transaction answers
@@ -412,7 +412,7 @@ async fn feed(
     }
     let send = async {
         while !bytes.is_empty() {
-            sink.feed(bytes.split_to(bytes.len().min(MESSAGE))).await?;
+            sink.feed(bytes.split_to(bytes.len().min(MAX_MESSAGE_BYTES))).await?;
         }
         sink.flush().await
     };
@@ -424,8 +424,8 @@ async fn feed(
             None => None,
         };
         match why {
-            Some(e) if !session.is_closed() => lost(&e, &copying.table, losses)?,
-            Some(e) => return Err(Error::from_pg(format!("load {}", copying.table.name), &e)),
+            Some(e) if !session.is_closed() => record_table_warning(&e, &copying.table, losses)?,
+            Some(e) => return Err(PostgresError::from_pg(format!("load {}", copying.table.name), &e)),
             None => {}
         }
     }
@@ -433,13 +433,13 @@ async fn feed(
 }
 
 /// Ends a COPY; its rows when it went well.
-async fn finish(copying: &mut Copying, losses: &Losses) -> Result<Option<u64>, Error> {
+async fn finish_copy(copying: &mut TableCopyIn, losses: &SharedWarnings) -> Result<Option<u64>, PostgresError> {
     let Some(mut sink) = copying.sink.take() else { return Ok(None) };
     if copying.table.failed.load(Ordering::SeqCst) {
         return Ok(None);
     }
     match sink.as_mut().finish().await {
         Ok(rows) => Ok(Some(rows)),
-        Err(e) => lost(&e, &copying.table, losses).map(|()| None),
+        Err(e) => record_table_warning(&e, &copying.table, losses).map(|()| None),
     }
 }

@@ -2,11 +2,11 @@
 
 use super::{
     judge,
-    lexer::{Item, Lexer},
-    parse::{Wanted, parse},
-    source::{Blocks, Source, bad},
+    lexer::{ScriptItem, SqlLexer},
+    parse::{BlockFilter, parse_blocks},
+    source::{DataBlockReader, ChunkReader, invalid_data},
 };
-use crate::toc::{Packing, Toc};
+use crate::toc::{CompressionAlgorithm, Toc};
 use bytes::Bytes;
 use std::{collections::HashSet, io};
 use tokio::sync::mpsc;
@@ -15,16 +15,16 @@ use tokio::sync::mpsc;
 ///
 /// # Errors
 /// If it is none, or is damaged.
-pub fn archive(mut bytes: &[u8]) -> io::Result<usize> {
-    let toc = Toc::read(&mut bytes).map_err(|e| bad(&e.to_string()))?;
+pub fn read_archive(mut bytes: &[u8]) -> io::Result<usize> {
+    let toc = Toc::read(&mut bytes).map_err(|e| invalid_data(&e.to_string()))?;
     let (give, take) = mpsc::channel(2);
     for piece in [Bytes::copy_from_slice(bytes), Bytes::new()] {
         give.try_send(Ok(piece)).map_err(io::Error::other)?;
     }
-    let blocks = Blocks::new(Source::new(take), toc.int_size);
+    let blocks = DataBlockReader::new(ChunkReader::new(take), toc.int_size);
     let data = toc.entries.iter().filter(|e| e.has_data).map(|e| e.dump_id);
-    let zlib = toc.packing == Packing::Zlib;
-    let wanted = Wanted { load: data.collect(), skip: HashSet::new(), sql: HashSet::new(), zlib };
+    let zlib = toc.compression == CompressionAlgorithm::Zlib;
+    let wanted = BlockFilter { load: data.collect(), skip: HashSet::new(), sql: HashSet::new(), zlib };
     let (out, mut pieces) = mpsc::channel(4);
     let counted = std::thread::spawn(move || {
         let mut count = 0;
@@ -33,7 +33,7 @@ pub fn archive(mut bytes: &[u8]) -> io::Result<usize> {
         }
         count
     });
-    let parsed = parse(blocks, wanted, &out);
+    let parsed = parse_blocks(blocks, wanted, &out);
     drop(out);
     let count = counted.join().map_err(|_| io::Error::other("the counting thread panicked"))?;
     parsed.map(|()| count)
@@ -43,8 +43,8 @@ pub fn archive(mut bytes: &[u8]) -> io::Result<usize> {
 ///
 /// # Errors
 /// If it is no SQL text, or is cut short.
-pub fn sql(bytes: &[u8], piece: usize) -> io::Result<usize> {
-    let mut lexer = Lexer::default();
+pub fn read_sql(bytes: &[u8], piece: usize) -> io::Result<usize> {
+    let mut lexer = SqlLexer::default();
     let mut count = 0;
     let mut out = |_| {
         count += 1;
@@ -53,31 +53,31 @@ pub fn sql(bytes: &[u8], piece: usize) -> io::Result<usize> {
     for piece in bytes.chunks(piece.max(1)) {
         lexer.push(piece, &mut out)?;
     }
-    lexer.end(&mut out)?;
+    lexer.finish(&mut out)?;
     Ok(count)
 }
 
 /// Reads SQL text and judges what it has: its statements, without a COPY of rows, that would run. None if it is no SQL text
 /// or something of it would not run.
 pub fn judged(bytes: &[u8]) -> Option<Vec<String>> {
-    let mut lexer = Lexer::default();
+    let mut lexer = SqlLexer::default();
     let mut all = Vec::new();
     let mut out = |item| {
         let refused = || io::Error::from(io::ErrorKind::PermissionDenied);
         match item {
-            Item::Statement(text) => {
+            ScriptItem::Statement(text) => {
                 let text = String::from_utf8_lossy(&text).into_owned();
-                judge::refusal(&text).map_or(Ok(()), |_| Err(refused()))?;
+                judge::refusal_reason(&text).map_or(Ok(()), |_| Err(refused()))?;
                 all.push(text);
             }
-            Item::Copy(text) if !judge::is_copy_of_rows(&String::from_utf8_lossy(&text)) => {
+            ScriptItem::Copy(text) if !judge::is_copy_of_rows(&String::from_utf8_lossy(&text)) => {
                 return Err(refused());
             }
-            Item::Copy(_) | Item::Data(_) | Item::End => {}
+            ScriptItem::Copy(_) | ScriptItem::Data(_) | ScriptItem::End => {}
         }
         Ok(())
     };
     lexer.push(bytes, &mut out).ok()?;
-    lexer.end(&mut out).ok()?;
+    lexer.finish(&mut out).ok()?;
     Some(all)
 }

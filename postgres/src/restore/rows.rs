@@ -6,63 +6,63 @@ use bytes::{Bytes, BytesMut};
 use std::io;
 
 /// About how much goes to one connection at a time, in bytes.
-pub(crate) const PART: usize = 1 << 20;
+pub(crate) const CHUNK_BYTES: usize = 1 << 20;
 
 /// What `pg_dump` writes after the last row of a table.
-const MARK: &[u8] = b"\\.\n\n\n";
+const END_OF_COPY: &[u8] = b"\\.\n\n\n";
 
 /// A part of a table's rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Part {
+pub(crate) struct RowChunk {
     /// COPY text.
     pub(crate) bytes: Bytes,
     /// Whether it ends with the end of a row; the next part of the table follows on the same connection when not.
-    pub(crate) whole: bool,
+    pub(crate) ends_row: bool,
     /// Whether it is the last one of its table.
-    pub(crate) last: bool,
+    pub(crate) is_last: bool,
 }
 
 /// Cuts one table's COPY text.
 #[derive(Default)]
-pub(crate) struct Cutter {
+pub(crate) struct RowChunker {
     held: BytesMut,
 }
 
-impl Cutter {
+impl RowChunker {
     /// Takes text in, and gives each part that is full to `out`.
     pub(crate) fn push(
         &mut self,
         mut text: &[u8],
-        out: &mut impl FnMut(Part) -> io::Result<()>,
+        out: &mut impl FnMut(RowChunk) -> io::Result<()>,
     ) -> io::Result<()> {
         while !text.is_empty() {
-            if self.held.capacity() - self.held.len() < text.len().min(PART) {
-                self.held.reserve(PART + PART / 8);
+            if self.held.capacity() - self.held.len() < text.len().min(CHUNK_BYTES) {
+                self.held.reserve(CHUNK_BYTES + CHUNK_BYTES / 8);
             }
-            let (now, later) = text.split_at(text.len().min(PART));
+            let (now, later) = text.split_at(text.len().min(CHUNK_BYTES));
             self.held.extend_from_slice(now);
             text = later;
-            if self.held.len() >= PART {
+            if self.held.len() >= CHUNK_BYTES {
                 // The end mark is never cut: as many bytes as it has stay here until the end is known.
-                let most = self.held.len() - MARK.len();
+                let most = self.held.len() - END_OF_COPY.len();
                 let end = self.held[..most].iter().rposition(|b| *b == b'\n').map(|at| at + 1);
                 let bytes = self.held.split_to(end.unwrap_or(most)).freeze();
-                out(Part { bytes, whole: end.is_some(), last: false })?;
+                out(RowChunk { bytes, ends_row: end.is_some(), is_last: false })?;
             }
         }
         Ok(())
     }
 
     /// Gives the rest, without the end mark, to `out`.
-    pub(crate) fn end(mut self, out: &mut impl FnMut(Part) -> io::Result<()>) -> io::Result<()> {
-        if self.held.ends_with(MARK) {
-            let length = self.held.len() - MARK.len();
+    pub(crate) fn finish(mut self, out: &mut impl FnMut(RowChunk) -> io::Result<()>) -> io::Result<()> {
+        if self.held.ends_with(END_OF_COPY) {
+            let length = self.held.len() - END_OF_COPY.len();
             // `\.` inside a row would be `\\.`: only one at the start of a line is the mark.
             if length == 0 || self.held[length - 1] == b'\n' {
                 self.held.truncate(length);
             }
         }
-        out(Part { bytes: self.held.freeze(), whole: true, last: true })
+        out(RowChunk { bytes: self.held.freeze(), ends_row: true, is_last: true })
     }
 }
 
@@ -71,17 +71,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn cut(text: &[u8], step: usize) -> Vec<Part> {
+    fn cut(text: &[u8], step: usize) -> Vec<RowChunk> {
         let mut parts = Vec::new();
         let mut out = |p| {
             parts.push(p);
             Ok(())
         };
-        let mut cutter = Cutter::default();
+        let mut cutter = RowChunker::default();
         for piece in text.chunks(step.max(1)) {
             cutter.push(piece, &mut out).expect("nothing fails");
         }
-        cutter.end(&mut out).expect("nothing fails");
+        cutter.finish(&mut out).expect("nothing fails");
         parts
     }
 
@@ -89,20 +89,20 @@ mod tests {
     fn the_end_mark_never_reaches_the_server() {
         for step in [1, 3, 1000] {
             let parts = cut(b"1\ta\n2\tb\n\\.\n\n\n", step);
-            assert_eq!(parts, [Part { bytes: "1\ta\n2\tb\n".into(), whole: true, last: true }]);
+            assert_eq!(parts, [RowChunk { bytes: "1\ta\n2\tb\n".into(), ends_row: true, is_last: true }]);
             assert_eq!(cut(b"\\.\n\n\n", step)[0].bytes, "");
         }
     }
 
     #[test]
     fn a_row_larger_than_a_part_is_given_in_pieces() {
-        let mut text = vec![b'x'; 3 * PART];
+        let mut text = vec![b'x'; 3 * CHUNK_BYTES];
         text.extend_from_slice(b"\nshort\n\\.\n\n\n");
         let parts = cut(&text, 1 << 18);
-        assert!(parts.iter().all(|p| p.bytes.len() <= 2 * PART));
-        assert!(!parts[0].whole && parts.last().is_some_and(|p| p.last));
+        assert!(parts.iter().all(|p| p.bytes.len() <= 2 * CHUNK_BYTES));
+        assert!(!parts[0].ends_row && parts.last().is_some_and(|p| p.is_last));
         let all: Vec<u8> = parts.iter().flat_map(|p| p.bytes.to_vec()).collect();
-        assert_eq!(all, &text[..text.len() - MARK.len()]);
+        assert_eq!(all, &text[..text.len() - END_OF_COPY.len()]);
     }
 
     proptest! {
@@ -117,12 +117,12 @@ mod tests {
                 text.push(b'\n');
             }
             let whole = text.len();
-            text.extend_from_slice(MARK);
+            text.extend_from_slice(END_OF_COPY);
             let parts = cut(&text, step);
             let all: Vec<u8> = parts.iter().flat_map(|p| p.bytes.to_vec()).collect();
             prop_assert_eq!(&all[..], &text[..whole]);
             for part in &parts {
-                prop_assert!(!part.whole || part.bytes.is_empty() || part.bytes.ends_with(b"\n"));
+                prop_assert!(!part.ends_row || part.bytes.is_empty() || part.bytes.ends_with(b"\n"));
             }
         }
     }

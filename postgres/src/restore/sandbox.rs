@@ -3,15 +3,15 @@
 //! Nothing of the file's text is run here: extensions are created by their names, quoted. What else takes a superuser
 //! is left out of the test, and said.
 
-use super::judge::{self, Token};
+use super::judge::{self, SqlToken};
 use crate::{
-    Error, Kind, Server, Session, quoted,
-    toc::{Entry, Section, Toc},
+    PostgresError, PostgresErrorKind, ConnectionConfig, PgConnection, quote_ident,
+    toc::{TocEntry, TocSection, Toc},
 };
 use std::collections::{BTreeSet, HashSet};
 
 /// Kinds of entries that only a superuser can make.
-const SUPERUSER: [&str; 9] = [
+const SUPERUSER_KINDS: [&str; 9] = [
     "EVENT TRIGGER",
     "SUBSCRIPTION",
     "FOREIGN DATA WRAPPER",
@@ -24,23 +24,23 @@ const SUPERUSER: [&str; 9] = [
 ];
 
 /// The administrator's connection to the database of a test.
-pub(super) struct Sandbox {
-    admin: Session,
+pub(super) struct TestSandbox {
+    admin: PgConnection,
     role: String,
 }
 
-impl Sandbox {
+impl TestSandbox {
     /// Connects.
-    pub(super) async fn open(admin: &Server, database: &str, role: &str) -> Result<Self, Error> {
+    pub(super) async fn connect_admin(admin: &ConnectionConfig, database: &str, role: &str) -> Result<Self, PostgresError> {
         Ok(Self { admin: admin.connect(database).await?, role: role.to_owned() })
     }
 
     /// Creates the extensions of an archive; the schemas that had to be made for them are the answer.
-    pub(super) async fn extensions(&self, toc: &Toc) -> Result<BTreeSet<String>, Error> {
+    pub(super) async fn create_extensions(&self, toc: &Toc) -> Result<BTreeSet<String>, PostgresError> {
         let mut made = BTreeSet::new();
         for entry in toc.entries.iter().filter(|e| e.desc == "EXTENSION") {
-            let Some((name, schema)) = extension(&entry.defn) else { continue };
-            if self.extension(&name, schema.as_deref()).await? {
+            let Some((name, schema)) = parse_create_extension(&entry.defn) else { continue };
+            if self.create_extension(&name, schema.as_deref()).await? {
                 made.extend(schema);
             }
         }
@@ -49,22 +49,22 @@ impl Sandbox {
 
     /// Creates an extension, and its schema where that is not there yet: whether it was made. One that can't be created
     /// is the restore's to find.
-    pub(super) async fn extension(&self, name: &str, schema: Option<&str>) -> Result<bool, Error> {
+    pub(super) async fn create_extension(&self, name: &str, schema: Option<&str>) -> Result<bool, PostgresError> {
         let mut made = false;
-        let mut create = format!("CREATE EXTENSION IF NOT EXISTS {}", quoted(name));
+        let mut create = format!("CREATE EXTENSION IF NOT EXISTS {}", quote_ident(name));
         if let Some(schema) = schema {
             let there =
                 "SELECT FROM pg_catalog.pg_namespace WHERE nspname OPERATOR(pg_catalog.=) $1";
             let row = self.admin.query_opt(there, &[&schema]).await;
-            made = row.map_err(|e| self.failed(name, &e))?.is_none();
+            made = row.map_err(|e| self.extension_error(name, &e))?.is_none();
             if made {
-                let of = quoted(&self.role);
-                self.run(&format!("CREATE SCHEMA {} AUTHORIZATION {of}", quoted(schema))).await?;
+                let of = quote_ident(&self.role);
+                self.execute_sql(&format!("CREATE SCHEMA {} AUTHORIZATION {of}", quote_ident(schema))).await?;
             }
-            create.push_str(&format!(" WITH SCHEMA {}", quoted(schema)));
+            create.push_str(&format!(" WITH SCHEMA {}", quote_ident(schema)));
         }
         // `search_path` is where an extension without a schema goes.
-        if let Err(e) = self.run(&create).await {
+        if let Err(e) = self.execute_sql(&create).await {
             tracing::info!(error = %e, "extension {name} is not created: {e}");
             return Ok(made);
         }
@@ -73,19 +73,19 @@ impl Sandbox {
                 ON d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.refobjid = x.oid AND d.deptype = 'e'
                 AND d.classid = 'pg_catalog.pg_foreign_data_wrapper'::regclass
             JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = d.objid WHERE x.extname = $1";
-        for row in self.admin.query(wrappers, &[&name]).await.map_err(|e| self.failed(name, &e))? {
-            let (wrapper, to) = (quoted(row.get(0)), quoted(&self.role));
-            self.run(&format!("GRANT USAGE ON FOREIGN DATA WRAPPER {wrapper} TO {to}")).await?;
+        for row in self.admin.query(wrappers, &[&name]).await.map_err(|e| self.extension_error(name, &e))? {
+            let (wrapper, to) = (quote_ident(row.get(0)), quote_ident(&self.role));
+            self.execute_sql(&format!("GRANT USAGE ON FOREIGN DATA WRAPPER {wrapper} TO {to}")).await?;
         }
         // The rows that a dump has of an extension's own tables are the restoring role's to load.
         let own = "SELECT c.oid::pg_catalog.regclass::pg_catalog.text FROM pg_catalog.pg_extension x,
                 pg_catalog.unnest(x.extconfig) AS o (oid) JOIN pg_catalog.pg_class c ON c.oid = o.oid
             WHERE x.extname = $1 ORDER BY c.relkind DESC";
-        let rows = self.admin.query(own, &[&name]).await.map_err(|e| self.failed(name, &e))?;
+        let rows = self.admin.query(own, &[&name]).await.map_err(|e| self.extension_error(name, &e))?;
         for row in rows {
             let table: String = row.get(0); // quoted by the server, as its search_path needs it
-            let of = quoted(&self.role);
-            if let Err(e) = self.run(&format!("ALTER TABLE {table} OWNER TO {of}")).await {
+            let of = quote_ident(&self.role);
+            if let Err(e) = self.execute_sql(&format!("ALTER TABLE {table} OWNER TO {of}")).await {
                 tracing::debug!(error = %e, "{table} keeps its owner: {e}");
             }
         }
@@ -93,44 +93,44 @@ impl Sandbox {
     }
 
     /// Creates the wrappers of foreign data that an archive has beside its extensions.
-    pub(super) async fn wrappers(&self, toc: &Toc) {
+    pub(super) async fn create_wrappers(&self, toc: &Toc) {
         for entry in toc.entries.iter().filter(|e| e.desc == "FOREIGN DATA WRAPPER") {
-            self.wrapper(&entry.tag).await;
+            self.create_wrapper(&entry.tag).await;
         }
     }
 
     /// Creates a wrapper of foreign data by its name alone: what it does is left out of the test, and the servers and
     /// tables that hang on it are not.
-    pub(super) async fn wrapper(&self, name: &str) {
-        let (wrapper, to) = (quoted(name), quoted(&self.role));
+    pub(super) async fn create_wrapper(&self, name: &str) {
+        let (wrapper, to) = (quote_ident(name), quote_ident(&self.role));
         let create = format!(
             "CREATE FOREIGN DATA WRAPPER {wrapper}; GRANT USAGE ON FOREIGN DATA WRAPPER {wrapper} TO {to}"
         );
-        if let Err(e) = self.run(&create).await {
+        if let Err(e) = self.execute_sql(&create).await {
             tracing::info!(error = %e, "wrapper {name} is not created: {e}");
         }
     }
 
-    async fn run(&self, sql: &str) -> Result<(), Error> {
+    async fn execute_sql(&self, sql: &str) -> Result<(), PostgresError> {
         let done = self.admin.batch_execute(sql).await;
-        done.map_err(|e| Error::from_pg("prepare a test restore", &e))
+        done.map_err(|e| PostgresError::from_pg("prepare a test restore", &e))
     }
 
-    fn failed(&self, name: &str, e: &tokio_postgres::Error) -> Error {
-        let error = Error::from_pg(format!("create extension {name} for {}", self.role), e);
-        if error.kind == Kind::Data { Error { kind: Kind::Refused, ..error } } else { error }
+    fn extension_error(&self, name: &str, e: &tokio_postgres::Error) -> PostgresError {
+        let error = PostgresError::from_pg(format!("create extension {name} for {}", self.role), e);
+        if error.kind == PostgresErrorKind::Data { PostgresError { kind: PostgresErrorKind::Refused, ..error } } else { error }
     }
 
     /// The entries that a test restores, and those that it leaves out; schemas in `made` are there already.
-    pub(super) fn testable(
+    pub(super) fn testable_entries(
         toc: &Toc,
         chosen: Option<&HashSet<i32>>,
         made: &BTreeSet<String>,
     ) -> (HashSet<i32>, Vec<String>) {
-        let is_chosen = |e: &&Entry| chosen.is_none_or(|c| c.contains(&e.dump_id));
+        let is_chosen = |e: &&TocEntry| chosen.is_none_or(|c| c.contains(&e.dump_id));
         let (mut left, mut untested) = (HashSet::new(), Vec::new());
         for entry in toc.entries.iter().filter(is_chosen) {
-            if takes_superuser(entry) {
+            if requires_superuser(entry) {
                 left.insert(entry.dump_id);
                 untested.push(format!("{} {}", entry.desc.to_lowercase(), entry.tag));
             } else if (entry.desc == "SCHEMA" && made.contains(&entry.tag))
@@ -141,8 +141,8 @@ impl Sandbox {
         }
         // Their comments and grants, and the parts of a publication.
         for entry in toc.entries.iter().filter(is_chosen) {
-            let hangs = entry.section == Section::None || entry.desc.starts_with("PUBLICATION ");
-            let of_schema = |id: &i32| toc.entry(*id).is_some_and(|e| e.desc == "SCHEMA");
+            let hangs = entry.section == TocSection::None || entry.desc.starts_with("PUBLICATION ");
+            let of_schema = |id: &i32| toc.entry_by_id(*id).is_some_and(|e| e.desc == "SCHEMA");
             if hangs && entry.dependencies.iter().any(|d| left.contains(d) && !of_schema(d)) {
                 left.insert(entry.dump_id);
             }
@@ -152,39 +152,39 @@ impl Sandbox {
     }
 }
 
-fn takes_superuser(entry: &Entry) -> bool {
+fn requires_superuser(entry: &TocEntry) -> bool {
     let everything = || {
-        let words = judge::tokens(&entry.defn);
+        let words = judge::tokenize(&entry.defn);
         words.windows(2).any(|w| {
-            matches!(w, [Token::Word(f), Token::Word(what)] if f.eq_ignore_ascii_case("FOR")
+            matches!(w, [SqlToken::Word(f), SqlToken::Word(what)] if f.eq_ignore_ascii_case("FOR")
                 && ["ALL", "TABLES"].iter().any(|k| what.eq_ignore_ascii_case(k)))
         })
     };
-    SUPERUSER.contains(&&*entry.desc)
+    SUPERUSER_KINDS.contains(&&*entry.desc)
         || entry.desc == "PUBLICATION TABLES IN SCHEMA"
         || (entry.desc == "PUBLICATION" && everything())
 }
 
 /// The name in `CREATE FOREIGN DATA WRAPPER name`.
-pub(super) fn wrapper(statement: &str) -> Option<String> {
-    let words = judge::tokens(statement);
+pub(super) fn parse_wrapper_name(statement: &str) -> Option<String> {
+    let words = judge::tokenize(statement);
     let (head, [name, ..]) = words.split_at_checked(4)? else { return None };
-    let is = |(token, word): (&Token, &str)| matches!(token, Token::Word(w) if w.eq_ignore_ascii_case(word));
+    let is = |(token, word): (&SqlToken, &str)| matches!(token, SqlToken::Word(w) if w.eq_ignore_ascii_case(word));
     let begins = head.iter().zip(["CREATE", "FOREIGN", "DATA", "WRAPPER"]).all(is);
-    if begins { name.identifier() } else { None }
+    if begins { name.to_identifier() } else { None }
 }
 
 /// Name and schema of `CREATE EXTENSION IF NOT EXISTS name WITH SCHEMA schema`.
-pub(super) fn extension(statement: &str) -> Option<(String, Option<String>)> {
-    let words = judge::tokens(statement);
-    let [Token::Word(create), Token::Word(kind), rest @ ..] = &words[..] else { return None };
+pub(super) fn parse_create_extension(statement: &str) -> Option<(String, Option<String>)> {
+    let words = judge::tokenize(statement);
+    let [SqlToken::Word(create), SqlToken::Word(kind), rest @ ..] = &words[..] else { return None };
     if !(create.eq_ignore_ascii_case("CREATE") && kind.eq_ignore_ascii_case("EXTENSION")) {
         return None;
     }
     let at = rest.iter().position(|t| !judge::is_if_not_exists(t))?;
-    let name = rest[at].identifier()?;
+    let name = rest[at].to_identifier()?;
     let schema = rest[at..].windows(2).find_map(|w| match w[0] {
-        Token::Word(word) if word.eq_ignore_ascii_case("SCHEMA") => w[1].identifier(),
+        SqlToken::Word(word) if word.eq_ignore_ascii_case("SCHEMA") => w[1].to_identifier(),
         _ => None,
     });
     Some((name, schema))
@@ -203,7 +203,7 @@ mod tests {
             ("CREATE FOREIGN TABLE far_away ()", None),
         ];
         for (statement, expected) in table {
-            assert_eq!(wrapper(statement).as_deref(), expected, "{statement}");
+            assert_eq!(parse_wrapper_name(statement).as_deref(), expected, "{statement}");
         }
     }
 
@@ -220,7 +220,7 @@ mod tests {
         ];
         for (statement, expected) in table {
             let expected = expected.map(|(n, s)| (n.to_owned(), s.map(str::to_owned)));
-            assert_eq!(extension(statement), expected, "{statement}");
+            assert_eq!(parse_create_extension(statement), expected, "{statement}");
         }
     }
 }

@@ -4,10 +4,10 @@
 //! those of the server may be of any language and may hold data, and are not kept.
 
 use super::{
-    Into,
-    loss::{Loss, LossClass, Topic},
+    RestoreOptions,
+    loss::{RestoreWarning, RestoreWarningKind, StatementTopic},
 };
-use crate::{Error, Kind, Server, toc::Toc};
+use crate::{PostgresError, PostgresErrorKind, ConnectionConfig, toc::Toc};
 use std::{collections::BTreeSet, fmt::Write as _, io::Write as _, path::Path, process::Stdio};
 use tempfile::NamedTempFile;
 use tokio::{
@@ -16,25 +16,25 @@ use tokio::{
 };
 
 /// The longest line of it that is kept, in bytes.
-const LONGEST: usize = 1000;
+const MAX_LINE_BYTES: usize = 1000;
 
 /// `pg_restore` at work on a whole archive.
-pub(crate) struct Whole {
+pub(crate) struct PgRestoreProcess {
     child: tokio::process::Child,
     /// Where the archive goes.
     pub(crate) stdin: Option<ChildStdin>,
 }
 
-impl Whole {
+impl PgRestoreProcess {
     /// Starts it on an archive that is written to it.
-    pub(crate) fn start(
-        server: &Server,
+    pub(crate) fn spawn(
+        server: &ConnectionConfig,
         database: &str,
         pg_restore: &Path,
-        how: &Into,
+        how: &RestoreOptions,
         only: Option<&NamedTempFile>,
-    ) -> Result<Self, Error> {
-        let mut command = server.command(pg_restore, database);
+    ) -> Result<Self, PostgresError> {
+        let mut command = server.client_command(pg_restore, database);
         command.arg("--dbname").arg(database).arg("--no-password");
         if !how.owners {
             command.arg("--no-owner");
@@ -47,37 +47,37 @@ impl Whole {
         }
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let spawned = command.spawn();
-        let mut child = spawned.map_err(|e| Error::from_io("start pg_restore", &e))?;
+        let mut child = spawned.map_err(|e| PostgresError::from_io("start pg_restore", &e))?;
         let stdin = child.stdin.take();
         Ok(Self { child, stdin })
     }
 
     /// What it could not restore, once everything is written and `stdin` is taken and dropped.
-    pub(crate) async fn end(&mut self, toc: &Toc) -> Result<Vec<Loss>, Error> {
-        let said = messages(self.child.stderr.take()).await?;
+    pub(crate) async fn wait_with_warnings(&mut self, toc: &Toc) -> Result<Vec<RestoreWarning>, PostgresError> {
+        let said = parse_stderr(self.child.stderr.take()).await?;
         let status = self.child.wait().await;
-        let status = status.map_err(|e| Error::from_io("wait for pg_restore", &e))?;
-        said.judge(status, toc)
+        let status = status.map_err(|e| PostgresError::from_io("wait for pg_restore", &e))?;
+        said.into_warnings(status, toc)
     }
 }
 
 /// A temporary file that only we can read.
-pub(crate) fn file(bytes: &[u8]) -> Result<NamedTempFile, Error> {
+pub(crate) fn temp_file_with(bytes: &[u8]) -> Result<NamedTempFile, PostgresError> {
     let write = || {
         let mut file = NamedTempFile::new()?;
         file.write_all(bytes)?;
         file.flush()?;
         std::io::Result::Ok(file)
     };
-    write().map_err(|e| Error {
-        kind: Kind::Disk,
-        mend: "make room in the folder for temporary files (TMPDIR)".into(),
-        ..Error::from_io("write the list of what is restored to a temporary file", &e)
+    write().map_err(|e| PostgresError {
+        kind: PostgresErrorKind::Disk,
+        hint: "make room in the folder for temporary files (TMPDIR)".into(),
+        ..PostgresError::from_io("write the list of what is restored to a temporary file", &e)
     })
 }
 
 /// The list file of `--use-list` with these entries in the archive's order.
-pub(crate) fn list(toc: &Toc, wanted: impl Fn(i32) -> bool) -> String {
+pub(crate) fn use_list_content(toc: &Toc, wanted: impl Fn(i32) -> bool) -> String {
     let mut text = String::new();
     for entry in toc.entries.iter().filter(|e| wanted(e.dump_id)) {
         let _ = writeln!(text, "{};", entry.dump_id);
@@ -87,7 +87,7 @@ pub(crate) fn list(toc: &Toc, wanted: impl Fn(i32) -> bool) -> String {
 
 /// What `pg_restore` said on its standard error.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Said {
+pub(crate) struct PgRestoreOutput {
     /// The entries that it could not restore, by their numbers.
     entries: BTreeSet<i32>,
     /// Its last error that is about no entry, in its own words.
@@ -96,8 +96,8 @@ pub(crate) struct Said {
     finished: bool,
 }
 
-impl Said {
-    fn line(&mut self, line: &str) {
+impl PgRestoreOutput {
+    fn parse_line(&mut self, line: &str) {
         let Some(own) = line.strip_prefix("pg_restore: ") else { return };
         if own.starts_with("warning: errors ignored on restore") {
             self.finished = true;
@@ -109,42 +109,42 @@ impl Said {
         }
     }
 
-    fn judge(self, status: std::process::ExitStatus, toc: &Toc) -> Result<Vec<Loss>, Error> {
+    fn into_warnings(self, status: std::process::ExitStatus, toc: &Toc) -> Result<Vec<RestoreWarning>, PostgresError> {
         if !status.success() && !self.finished {
             let why = self.last.unwrap_or_else(|| format!("pg_restore ended with {status}"));
             let mend = "see the server's log";
-            return Err(Error::new(Kind::Tool, "restore the archive by pg_restore", why, mend));
+            return Err(PostgresError::new(PostgresErrorKind::Tool, "restore the archive by pg_restore", why, mend));
         }
         let loss = |id: &i32| {
-            let entry = toc.entry(*id)?;
-            let class = match Topic::of_entry(&entry.desc) {
-                Topic::Extension => LossClass::Extension,
-                Topic::Role => LossClass::Role,
-                Topic::Data => LossClass::Data,
-                Topic::Tablespace => LossClass::Tablespace,
-                Topic::Definition => LossClass::Other,
+            let entry = toc.entry_by_id(*id)?;
+            let class = match StatementTopic::from_entry_kind(&entry.desc) {
+                StatementTopic::Extension => RestoreWarningKind::Extension,
+                StatementTopic::Role => RestoreWarningKind::Role,
+                StatementTopic::Data => RestoreWarningKind::Data,
+                StatementTopic::Tablespace => RestoreWarningKind::Tablespace,
+                StatementTopic::Definition => RestoreWarningKind::Other,
             };
             let why = "pg_restore could not restore it; the server's log says why";
-            Some(Loss::new(class, super::definitions::name(entry), why))
+            Some(RestoreWarning::new(class, super::definitions::describe_entry(entry), why))
         };
         Ok(self.entries.iter().filter_map(loss).collect())
     }
 }
 
-async fn messages(from: Option<impl AsyncRead + Unpin>) -> Result<Said, Error> {
-    let mut said = Said::default();
+async fn parse_stderr(from: Option<impl AsyncRead + Unpin>) -> Result<PgRestoreOutput, PostgresError> {
+    let mut said = PgRestoreOutput::default();
     let Some(from) = from else { return Ok(said) };
     let mut lines = BufReader::new(from);
     let mut line = Vec::new();
     loop {
         line.clear();
         let got = lines.read_until(b'\n', &mut line).await;
-        let got = got.map_err(|e| Error::from_io("read the messages of pg_restore", &e))?;
+        let got = got.map_err(|e| PostgresError::from_io("read the messages of pg_restore", &e))?;
         if got == 0 {
             return Ok(said);
         }
-        line.truncate(LONGEST);
-        said.line(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']));
+        line.truncate(MAX_LINE_BYTES);
+        said.parse_line(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']));
     }
 }
 
@@ -153,17 +153,17 @@ mod tests {
     use super::*;
     use std::os::unix::process::ExitStatusExt as _;
 
-    fn heard(lines: &[&str]) -> Said {
-        let mut said = Said::default();
+    fn heard(lines: &[&str]) -> PgRestoreOutput {
+        let mut said = PgRestoreOutput::default();
         for line in lines {
-            said.line(line);
+            said.parse_line(line);
         }
         said
     }
 
     #[test]
     fn what_pg_restore_could_not_restore_is_told_by_its_entries_in_any_language_of_the_server() {
-        let toc = super::super::sample::toc(&[(3, "EXTENSION", &[]), (215, "TABLE DATA", &[])]);
+        let toc = super::super::sample::sample_toc(&[(3, "EXTENSION", &[]), (215, "TABLE DATA", &[])]);
         let said = heard(&[
             "pg_restore: while PROCESSING TOC:",
             "pg_restore: from TOC entry 3; 3079 1 EXTENSION postgis -",
@@ -174,17 +174,17 @@ mod tests {
             "KONTEXT:  COPY t, Zeile 1: \"Jane Roe\"",
             "pg_restore: warning: errors ignored on restore: 2",
         ]);
-        let losses = said.judge(std::process::ExitStatus::from_raw(256), &toc).expect("it went on");
+        let losses = said.into_warnings(std::process::ExitStatus::from_raw(256), &toc).expect("it went on");
         let classes: Vec<_> = losses.iter().map(|l| l.class).collect();
-        assert_eq!(classes, [LossClass::Extension, LossClass::Data]);
+        assert_eq!(classes, [RestoreWarningKind::Extension, RestoreWarningKind::Data]);
         assert!(!format!("{losses:?}").contains("Jane"), "{losses:?}");
     }
 
     #[test]
     fn a_pg_restore_that_did_not_go_to_its_end_ends_the_restore() {
-        let toc = super::super::sample::toc(&[]);
+        let toc = super::super::sample::sample_toc(&[]);
         let said = heard(&["pg_restore: error: unsupported version (1.16) in file header"]);
-        let e = said.judge(std::process::ExitStatus::from_raw(256), &toc).expect_err("it failed");
-        assert!(e.kind == Kind::Tool && e.why.contains("unsupported version"), "{e}");
+        let e = said.into_warnings(std::process::ExitStatus::from_raw(256), &toc).expect_err("it failed");
+        assert!(e.kind == PostgresErrorKind::Tool && e.why.contains("unsupported version"), "{e}");
     }
 }

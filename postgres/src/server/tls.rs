@@ -1,7 +1,7 @@
 //! TLS to a server as libpq does it: asked for on the plain connection, then rustls on the same socket.
 
-use super::{Server, Tls};
-use crate::{Error, Kind};
+use super::{ConnectionConfig, TlsMode};
+use crate::{PostgresError, PostgresErrorKind};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore,
     SignatureScheme,
@@ -23,49 +23,49 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// `SSLRequest`: its length and the number 80877103.
 /// <https://www.postgresql.org/docs/current/protocol-message-formats.html>
-const ASK: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
 /// Where distributions keep the certificates that everybody trusts: Debian, Fedora and Amazon Linux, Alpine and macOS.
-const SYSTEM: [&str; 3] =
+const SYSTEM_CA_FILES: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
 /// A connection, encrypted or not.
-pub(super) enum Secured {
+pub(super) enum MaybeTlsStream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// The certificates that a server's is checked against, as a file that libpq reads too.
-pub(super) fn trusted(server: &Server) -> Option<PathBuf> {
+pub(super) fn trusted_ca_file(server: &ConnectionConfig) -> Option<PathBuf> {
     match (&server.ca, server.tls) {
         (Some(file), _) => Some(file.clone()),
-        (None, Tls::VerifyFull) => SYSTEM.iter().map(PathBuf::from).find(|f| f.exists()),
+        (None, TlsMode::VerifyFull) => SYSTEM_CA_FILES.iter().map(PathBuf::from).find(|f| f.exists()),
         (None, _) => None,
     }
 }
 
 /// Asks for TLS on a fresh connection and does what the mode says with the answer.
-pub(super) async fn secure(server: &Server, mut tcp: TcpStream) -> Result<Secured, Error> {
-    if server.tls == Tls::Disable {
-        return Ok(Secured::Plain(tcp));
+pub(super) async fn upgrade_to_tls(server: &ConnectionConfig, mut tcp: TcpStream) -> Result<MaybeTlsStream, PostgresError> {
+    if server.tls == TlsMode::Disable {
+        return Ok(MaybeTlsStream::Plain(tcp));
     }
-    let config = config(server)?;
+    let config = client_config(server)?;
     let lost =
-        |e: std::io::Error| Error { kind: Kind::Connection, ..Error::from_io(doing(server), &e) };
-    tcp.write_all(&ASK).await.map_err(lost)?;
+        |e: std::io::Error| PostgresError { kind: PostgresErrorKind::Connection, ..PostgresError::from_io(tls_operation(server), &e) };
+    tcp.write_all(&SSL_REQUEST).await.map_err(lost)?;
     match tcp.read_u8().await.map_err(lost)? {
         b'S' => {}
-        b'N' if server.tls == Tls::Prefer => return Ok(Secured::Plain(tcp)),
+        b'N' if server.tls == TlsMode::Prefer => return Ok(MaybeTlsStream::Plain(tcp)),
         _ => {
             let mend = "set ssl = on there; where the way to it is protected otherwise, write tls: disable";
-            return Err(refused(server, "the server offers no TLS", mend));
+            return Err(tls_error(server, "the server offers no TLS", mend));
         }
     }
     let name = ServerName::try_from(server.host.clone())
-        .map_err(|e| refused(server, &e.to_string(), "give a host name or an address"))?;
+        .map_err(|e| tls_error(server, &e.to_string(), "give a host name or an address"))?;
     let stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await;
-    stream.map(|s| Secured::Tls(Box::new(s))).map_err(|e| {
-        refused(
+    stream.map(|s| MaybeTlsStream::Tls(Box::new(s))).map_err(|e| {
+        tls_error(
             server,
             &e.to_string(),
             "name the file of its authority in tls_ca (for RDS: global-bundle.pem of \
@@ -75,26 +75,26 @@ pub(super) async fn secure(server: &Server, mut tcp: TcpStream) -> Result<Secure
     })
 }
 
-fn doing(server: &Server) -> String {
+fn tls_operation(server: &ConnectionConfig) -> String {
     format!("connect to {}:{} with TLS", server.host, server.port)
 }
 
-fn refused(server: &Server, why: &str, mend: &str) -> Error {
-    Error::new(Kind::Connection, doing(server), why, mend)
+fn tls_error(server: &ConnectionConfig, why: &str, mend: &str) -> PostgresError {
+    PostgresError::new(PostgresErrorKind::Connection, tls_operation(server), why, mend)
 }
 
-fn config(server: &Server) -> Result<ClientConfig, Error> {
+fn client_config(server: &ConnectionConfig) -> Result<ClientConfig, PostgresError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = Arc::new(verifier(server, provider.clone())?);
+    let verifier = Arc::new(certificate_verifier(server, provider.clone())?);
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|e| refused(server, &e.to_string(), ""))?;
+        .map_err(|e| tls_error(server, &e.to_string(), ""))?;
     Ok(config.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
 }
 
 /// Checks what libpq's `sslmode` of the same name checks.
 #[derive(Debug)]
-struct Verifier {
+struct CertificateVerifier {
     provider: Arc<CryptoProvider>,
     /// None: any certificate will do, against those who only listen.
     chain: Option<Arc<WebPkiServerVerifier>>,
@@ -104,21 +104,21 @@ struct Verifier {
     name: bool,
 }
 
-fn verifier(server: &Server, provider: Arc<CryptoProvider>) -> Result<Verifier, Error> {
-    let name = server.tls == Tls::VerifyFull;
-    let Some(file) = trusted(server) else {
+fn certificate_verifier(server: &ConnectionConfig, provider: Arc<CryptoProvider>) -> Result<CertificateVerifier, PostgresError> {
+    let name = server.tls == TlsMode::VerifyFull;
+    let Some(file) = trusted_ca_file(server) else {
         if name {
-            let mend = format!("name a CA file, or install ca-certificates ({})", SYSTEM[0]);
-            return Err(refused(
+            let mend = format!("name a CA file, or install ca-certificates ({})", SYSTEM_CA_FILES[0]);
+            return Err(tls_error(
                 server,
                 "there are no certificates to check the server's by",
                 &mend,
             ));
         }
-        return Ok(Verifier { provider, chain: None, known: Vec::new(), name });
+        return Ok(CertificateVerifier { provider, chain: None, known: Vec::new(), name });
     };
     let bad =
-        |why: String| refused(server, &format!("{}: {why}", file.display()), "give a PEM file");
+        |why: String| tls_error(server, &format!("{}: {why}", file.display()), "give a PEM file");
     let read = CertificateDer::pem_file_iter(&file).map_err(|e| bad(e.to_string()))?;
     let known: Vec<_> = read.collect::<Result<_, _>>().map_err(|e| bad(e.to_string()))?;
     let mut roots = RootCertStore::empty();
@@ -131,10 +131,10 @@ fn verifier(server: &Server, provider: Arc<CryptoProvider>) -> Result<Verifier, 
         .map_err(|e| bad(e.to_string()))?;
     // Only a file that names this server may vouch for a certificate by holding it.
     let known = if server.ca.is_some() { known } else { Vec::new() };
-    Ok(Verifier { provider, chain: Some(chain), known, name })
+    Ok(CertificateVerifier { provider, chain: Some(chain), known, name })
 }
 
-impl ServerCertVerifier for Verifier {
+impl ServerCertVerifier for CertificateVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,

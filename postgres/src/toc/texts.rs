@@ -1,12 +1,12 @@
 //! The texts of an archive's entries, whose encoding is that of the database that was dumped.
 
-use super::{Entry, Toc};
-use crate::{Error, Session};
+use super::{TocEntry, Toc};
+use crate::{PostgresError, PgConnection};
 use std::{collections::HashMap, ops::Range};
 
 /// Where an entry's texts are in the bytes of the head.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Texts {
+pub(super) struct EntryTextRanges {
     pub(super) tag: Option<Range<usize>>,
     pub(super) defn: Option<Range<usize>>,
     pub(super) drop_stmt: Option<Range<usize>>,
@@ -16,8 +16,8 @@ pub(super) struct Texts {
     pub(super) owner: Option<Range<usize>>,
 }
 
-impl Texts {
-    fn all(&self) -> [&Option<Range<usize>>; 7] {
+impl EntryTextRanges {
+    fn all_ranges(&self) -> [&Option<Range<usize>>; 7] {
         let Self { tag, defn, drop_stmt, copy_stmt, namespace, tablespace, owner } = self;
         [tag, defn, drop_stmt, copy_stmt, namespace, tablespace, owner]
     }
@@ -26,9 +26,9 @@ impl Texts {
 impl Toc {
     /// Puts the texts of all entries into UTF-8; the server knows every encoding that an archive can be in. False where
     /// that can't be, as in an archive of `SQL_ASCII`: its texts are bytes that only stock tools can hand on.
-    pub(crate) async fn decode(&mut self, session: &Session) -> Result<bool, Error> {
+    pub(crate) async fn decode_texts(&mut self, session: &PgConnection) -> Result<bool, PostgresError> {
         let encoding = self.encoding().to_owned();
-        let foreign = self.foreign_texts();
+        let foreign = self.non_ascii_texts();
         if foreign.is_empty() {
             return Ok(true);
         }
@@ -42,17 +42,17 @@ impl Toc {
             FROM pg_catalog.unnest($1::pg_catalog.bytea[]) WITH ORDINALITY AS texts (b, n) ORDER BY n";
         let doing = || format!("read names in the encoding {encoding}");
         let rows = session.query(sql, &[&bytes, &encoding]).await;
-        let rows = rows.map_err(|e| Error::from_pg(doing(), &e))?;
+        let rows = rows.map_err(|e| PostgresError::from_pg(doing(), &e))?;
         let texts: Result<Vec<String>, _> = rows.iter().map(|row| row.try_get(0)).collect();
-        let texts = texts.map_err(|e| Error::from_pg(doing(), &e))?;
+        let texts = texts.map_err(|e| PostgresError::from_pg(doing(), &e))?;
         let texts: HashMap<usize, String> =
             foreign.iter().map(|range| range.start).zip(texts).collect();
-        self.put(&texts);
+        self.set_texts(&texts);
         Ok(true)
     }
 
     /// The table that an entry's rows are loaded into, as SQL names it, in the archive's encoding.
-    pub(crate) fn table_name(&self, entry: &Entry) -> Option<&[u8]> {
+    pub(crate) fn table_name(&self, entry: &TocEntry) -> Option<&[u8]> {
         let rest = self.raw.get(entry.texts.copy_stmt.clone()?)?.strip_prefix(b"COPY ")?;
         let mut quoted = false;
         let end = rest.iter().position(|b| {
@@ -63,13 +63,13 @@ impl Toc {
     }
 
     /// The texts that are not ASCII.
-    fn foreign_texts(&self) -> Vec<Range<usize>> {
-        let ranges = self.entries.iter().flat_map(|e| e.texts.all().into_iter().flatten().cloned());
+    fn non_ascii_texts(&self) -> Vec<Range<usize>> {
+        let ranges = self.entries.iter().flat_map(|e| e.texts.all_ranges().into_iter().flatten().cloned());
         ranges.filter(|range| !self.raw[range.clone()].is_ascii()).collect()
     }
 
     /// Puts texts in by the place at which they begin.
-    fn put(&mut self, texts: &HashMap<usize, String>) {
+    fn set_texts(&mut self, texts: &HashMap<usize, String>) {
         for entry in &mut self.entries {
             let of = |range: &Option<Range<usize>>| texts.get(&range.as_ref()?.start).cloned();
             let whole = [

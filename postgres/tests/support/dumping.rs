@@ -3,44 +3,44 @@
 use super::Cluster;
 use bytes::Bytes;
 use postgres::{
-    Error, Server,
-    dump::{Dumped, Format, What, dump},
+    PostgresError, ConnectionConfig,
+    dump::{DumpSummary, DumpFileFormat, DumpOptions, dump_database},
 };
 use std::{fs, io, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 use tokio::sync::mpsc;
 
-pub const CUSTOM: Format = Format::Custom { zlib: None };
+pub const CUSTOM: DumpFileFormat = DumpFileFormat::Custom { zlib: None };
 
-pub fn what(format: Format) -> What {
+pub fn what(format: DumpFileFormat) -> DumpOptions {
     let lock_wait = Duration::from_secs(20);
-    What { format, tables: Vec::new(), jobs: 3, lock_wait, fingerprint: true }
+    DumpOptions { format, tables: Vec::new(), jobs: 3, lock_wait, fingerprint: true }
 }
 
 /// Dumps and collects; the bytes are whole only when the dump says so and the mark of the end came.
 pub async fn collect(
     cluster: &Cluster,
     database: &str,
-    what: &What,
-) -> Result<(Dumped, Vec<u8>), Error> {
+    what: &DumpOptions,
+) -> Result<(DumpSummary, Vec<u8>), PostgresError> {
     collect_from(&cluster.server(), database, what).await
 }
 
 /// As [`collect`], from a server that is reached in another way.
 pub async fn collect_from(
-    server: &Server,
+    server: &ConnectionConfig,
     database: &str,
-    what: &What,
-) -> Result<(Dumped, Vec<u8>), Error> {
+    what: &DumpOptions,
+) -> Result<(DumpSummary, Vec<u8>), PostgresError> {
     interrupted(server, database, what, || ()).await
 }
 
 /// Dumps, and does something when the first piece came, while nobody takes the next ones.
 pub async fn interrupted(
-    server: &Server,
+    server: &ConnectionConfig,
     database: &str,
-    what: &What,
+    what: &DumpOptions,
     fault: impl FnOnce() + Send + 'static,
-) -> Result<(Dumped, Vec<u8>), Error> {
+) -> Result<(DumpSummary, Vec<u8>), PostgresError> {
     let (out, mut pieces) = mpsc::channel::<io::Result<Bytes>>(1);
     let receive = async {
         let (mut all, mut ended, mut fault) = (Vec::new(), false, Some(fault));
@@ -56,7 +56,7 @@ pub async fn interrupted(
         }
         (all, ended)
     };
-    let (dumped, (all, ended)) = tokio::join!(dump(server, database, what, out), receive);
+    let (dumped, (all, ended)) = tokio::join!(dump_database(server, database, what, out), receive);
     assert_eq!(dumped.is_ok(), ended, "the mark of the end: {dumped:?}");
     Ok((dumped?, all))
 }

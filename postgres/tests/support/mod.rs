@@ -9,7 +9,7 @@
 
 pub mod dumping;
 
-use postgres::{Server, Tls};
+use postgres::{ConnectionConfig, TlsMode};
 use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
@@ -162,13 +162,13 @@ impl Cluster {
     }
 
     /// How Holdfast reaches it, as superuser.
-    pub fn server(&self) -> Server {
-        Server {
+    pub fn server(&self) -> ConnectionConfig {
+        ConnectionConfig {
             host: "127.0.0.1".into(),
             port: self.port,
             user: "postgres".into(),
             password: Some(PASSWORD.into()),
-            tls: Tls::Disable,
+            tls: TlsMode::Disable,
             ca: None,
             application: "holdfast test".into(),
             tool_dirs: Vec::new(),

@@ -1,16 +1,16 @@
 //! Whether a restore can be done, and what it will do.
 
-use super::Options;
+use super::BackupRestoreOptions;
 use crate::{
-    Error, Kind, Opening,
-    fetch::{Hashes, fetch, probe},
-    verify::{READABLE, Went, beside_it, contents},
+    RestoreError, RestoreErrorKind, BackupKeys,
+    fetch::{HashCheck, fetch_backup, probe_payload},
+    verify::{READABLE_CHECK, CheckStatus, check_sidecars, check_contents},
 };
 use jiff::SignedDuration;
 use postgres::{
-    Server, Session, database,
-    restore::{Contents, Stored, head},
-    tools::Tools,
+    ConnectionConfig, PgConnection, database,
+    restore::{DumpContents, PgDumpFormat, examine_head},
+    tools::ClientTools,
 };
 use serde::Serialize;
 use std::{collections::BTreeSet, fmt};
@@ -18,7 +18,7 @@ use store::{Backup, Manifest, Store, catalogue::Of};
 
 /// What a restore will do. Everything that can be known before was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Plan {
+pub struct RestorePlan {
     /// The backup's whole name.
     pub backup: String,
     /// The database that there will be.
@@ -40,32 +40,32 @@ pub struct Plan {
 }
 
 /// Whether it can be done, and how.
-pub(super) async fn checked(
+pub(super) async fn plan_restore(
     store: &Store,
     backup: &Backup,
-    opening: &Opening,
-    server: &Server,
-    options: &Options,
-) -> Result<Plan, Error> {
+    opening: &BackupKeys,
+    server: &ConnectionConfig,
+    options: &BackupRestoreOptions,
+) -> Result<RestorePlan, RestoreError> {
     let doing = || format!("restore {}", backup.arn);
-    let refused = |why: String, mend: &str| Err(Error::new(Kind::Refused, doing(), why, mend));
+    let refused = |why: String, mend: &str| Err(RestoreError::new(RestoreErrorKind::Refused, doing(), why, mend));
     if let Of::Faulty { kind, why, mend, .. } = &backup.kind {
-        return Err(Error::new((*kind).into(), doing(), why.clone(), mend));
+        return Err(RestoreError::new((*kind).into(), doing(), why.clone(), mend));
     }
-    let beside = beside_it(store, backup).await;
-    if let Some(bad) = beside.iter().find(|c| c.went == Went::Failed && c.name != READABLE) {
-        let kind = bad.kind.unwrap_or(Kind::Damaged);
+    let beside = check_sidecars(store, backup).await;
+    if let Some(bad) = beside.iter().find(|c| c.went == CheckStatus::Failed && c.name != READABLE_CHECK) {
+        let kind = bad.kind.unwrap_or(RestoreErrorKind::Damaged);
         let why = format!("{}: {}", bad.name, bad.detail);
-        return Err(Error::new(
+        return Err(RestoreError::new(
             kind,
             doing(),
             why,
             "restore another backup, or give the key it was made with",
         ));
     }
-    let session = database::maintenance(server).await?;
-    let contents = read(store, backup, opening).await?;
-    Tools::find(server, session.version_num.max(contents.reader_version))?;
+    let session = database::connect_maintenance(server).await?;
+    let contents = read_contents(store, backup, opening).await?;
+    ClientTools::find_for_server(server, session.version_num.max(contents.reader_version))?;
     if backup.committed().is_some_and(Manifest::is_narrowed) && options.replace {
         return refused(
             format!(
@@ -75,10 +75,10 @@ pub(super) async fn checked(
             "restore it --to a new database and copy the rows from there, or choose a dump of the whole database",
         );
     }
-    if let Some(why) = database::protected(&session, &options.target).await? {
+    if let Some(why) = database::protection_reason(&session, &options.target).await? {
         return refused(format!("{}: {why}", options.target), "name another database");
     }
-    let replaces = database::exists(server, &options.target).await?;
+    let replaces = database::database_exists(server, &options.target).await?;
     if replaces && !options.replace {
         return refused(
             format!("there is a database {} already", options.target),
@@ -100,54 +100,54 @@ pub(super) async fn checked(
             "choose a shorter one",
         );
     }
-    let fresh = database::temporary_name(&options.target, &options.run);
-    if database::exists(server, &fresh).await? {
+    let fresh = database::temporary_database_name(&options.target, &options.run);
+    if database::database_exists(server, &fresh).await? {
         return refused(format!("there is a database {fresh} already"), "run again, or drop it");
     }
     // A second restore in the same second has the next one in its name.
     let mut at = options.at;
     let aside = loop {
         let stamp = at.strftime("%Y%m%d%H%M%S").to_string();
-        let aside = database::aside_name(&options.target, &stamp);
-        if !database::exists(server, &aside).await? {
+        let aside = database::previous_database_name(&options.target, &stamp);
+        if !database::database_exists(server, &aside).await? {
             break aside;
         }
         at += SignedDuration::from_secs(1);
     };
-    let mut plan = Plan::new(backup, options, &session, replaces, fresh, aside);
-    plan.notes.extend(lacks(backup, options, &contents, &session).await?);
+    let mut plan = RestorePlan::new(backup, options, &session, replaces, fresh, aside);
+    plan.notes.extend(missing_requirement_notes(backup, options, &contents, &session).await?);
     Ok(plan)
 }
 
 /// What the backup says of itself. A file of another tool is read and judged as a whole: nothing of it has run yet.
-async fn read(store: &Store, backup: &Backup, opening: &Opening) -> Result<Contents, Error> {
+async fn read_contents(store: &Store, backup: &Backup, opening: &BackupKeys) -> Result<DumpContents, RestoreError> {
     let doing = || format!("restore {}", backup.arn);
     if backup.committed().is_none() {
-        let (contents, checks) = contents(store, backup, opening).await;
-        let failed = checks.into_iter().find(|c| c.went == Went::Failed);
+        let (contents, checks) = check_contents(store, backup, opening).await;
+        let failed = checks.into_iter().find(|c| c.went == CheckStatus::Failed);
         return match (contents, failed) {
             (Some(contents), None) => Ok(contents),
             (_, failed) => {
                 let (kind, why) =
                     failed.map_or((None, "it could not be read".into()), |c| (c.kind, c.detail));
                 let mend = "restore another backup, or look at the file: nothing of it was run";
-                Err(Error::new(kind.unwrap_or(Kind::Refused), doing(), why, mend))
+                Err(RestoreError::new(kind.unwrap_or(RestoreErrorKind::Refused), doing(), why, mend))
             }
         };
     }
-    let inside = probe(store, backup, opening).await?;
-    match inside.stored {
-        None => Err(Error::new(
-            Kind::Refused,
+    let inside = probe_payload(store, backup, opening).await?;
+    match inside.format {
+        None => Err(RestoreError::new(
+            RestoreErrorKind::Refused,
             doing(),
             "it is no archive and no SQL of pg_dump",
             "load it by hand: its manifest's line `restore` says how",
         )),
-        Some(Stored::Plain) => Ok(Contents::default()),
-        Some(Stored::Custom) => {
-            let consume = async |_, from| head(from).await;
-            let fetched = fetch(store, backup, opening, Hashes::Stored, consume).await?;
-            match (fetched.value, fetched.sums) {
+        Some(PgDumpFormat::Plain) => Ok(DumpContents::default()),
+        Some(PgDumpFormat::Custom) => {
+            let consume = async |_, from| examine_head(from).await;
+            let fetched = fetch_backup(store, backup, opening, HashCheck::Stored, consume).await?;
+            match (fetched.value, fetched.digests) {
                 (Ok(contents), _) => Ok(contents),
                 (_, Some(Err(e))) => Err(e),
                 (Err(e), _) => Err(e.into()),
@@ -157,12 +157,12 @@ async fn read(store: &Store, backup: &Backup, opening: &Opening) -> Result<Conte
 }
 
 /// What the server lacks that the backup needs.
-async fn lacks(
+async fn missing_requirement_notes(
     backup: &Backup,
-    options: &Options,
-    contents: &Contents,
-    session: &Session,
-) -> Result<Vec<String>, Error> {
+    options: &BackupRestoreOptions,
+    contents: &DumpContents,
+    session: &PgConnection,
+) -> Result<Vec<String>, RestoreError> {
     let mut notes = Vec::new();
     let mut extensions = contents.extensions.clone();
     let mut roles = if options.owners { contents.owners.clone() } else { BTreeSet::new() };
@@ -174,7 +174,7 @@ async fn lacks(
             roles.insert(manifest.server.owner.clone());
         }
     }
-    let lacking = database::lacking(session, &extensions, &roles, &locales).await?;
+    let lacking = database::find_missing_requirements(session, &extensions, &roles, &locales).await?;
     let listed = |names: &[String]| names.join(", ");
     if !lacking.extensions.is_empty() {
         let names = listed(&lacking.extensions);
@@ -208,11 +208,11 @@ async fn lacks(
     Ok(notes)
 }
 
-impl Plan {
+impl RestorePlan {
     pub(super) fn new(
         backup: &Backup,
-        options: &Options,
-        session: &Session,
+        options: &BackupRestoreOptions,
+        session: &PgConnection,
         replaces: bool,
         fresh: String,
         aside: String,
@@ -260,7 +260,7 @@ impl Plan {
     }
 }
 
-impl fmt::Display for Plan {
+impl fmt::Display for RestorePlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { backup, target, fresh, aside, bytes, .. } = self;
         let mut steps = Vec::new();

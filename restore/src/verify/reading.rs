@@ -1,27 +1,27 @@
 //! What lies beside a backup, and what the reading of it says.
 
-use super::{Check, READABLE};
-use crate::{Error, Kind};
-use archive::{Digest, Layers, Sums};
+use super::{CheckResult, READABLE_CHECK};
+use crate::{RestoreError, RestoreErrorKind};
+use archive::{StreamDigest, EncodingLayers, ArchiveDigests};
 use store::{Backup, Store, beside, catalogue::Of};
 
 /// Of the notes beside it. One that does not count makes it no worse.
-const NOTES: &str = "notes that it is still true";
+const UNCHANGED_MARKERS_CHECK: &str = "notes that it is still true";
 
 /// What lies beside the backup: its manifest, as it was judged when the store was listed, and its `.sha256`.
-pub(crate) async fn beside_it(store: &Store, backup: &Backup) -> Vec<Check> {
+pub(crate) async fn check_sidecars(store: &Store, backup: &Backup) -> Vec<CheckResult> {
     let mut checks = Vec::new();
     match &backup.kind {
         Of::Committed(_) => {
             let detail = "it counts by the policy, and is of the size that is stored";
-            checks.push(Check::passed("manifest", detail));
+            checks.push(CheckResult::passed("manifest", detail));
         }
         Of::Foreign(_) => {
-            checks.push(Check::skipped("manifest", "another tool made it: it has none"));
+            checks.push(CheckResult::skipped("manifest", "another tool made it: it has none"));
         }
         Of::Faulty { kind, why, mend, .. } => {
-            let check = Check::failed("manifest", format!("{why}; {mend}"));
-            checks.push(Check { kind: Some((*kind).into()), ..check });
+            let check = CheckResult::failed("manifest", format!("{why}; {mend}"));
+            checks.push(CheckResult { kind: Some((*kind).into()), ..check });
             return checks;
         }
     }
@@ -30,51 +30,51 @@ pub(crate) async fn beside_it(store: &Store, backup: &Backup) -> Vec<Check> {
         let detail = format!(
             "it is in {class} and must be thawed first; a restore of it asks for that, and `--wait` waits for it"
         );
-        checks.push(Check { kind: Some(Kind::Cold), ..Check::failed(READABLE, detail) });
+        checks.push(CheckResult { kind: Some(RestoreErrorKind::Cold), ..CheckResult::failed(READABLE_CHECK, detail) });
         return checks;
     }
     if let Some(last) = backup.unchanged.last() {
         let detail = format!("{}, the last of {last}", backup.unchanged.len());
-        checks.push(Check::passed(NOTES, detail));
+        checks.push(CheckResult::passed(UNCHANGED_MARKERS_CHECK, detail));
     }
     if !backup.ignored.is_empty() {
-        checks.push(Check::skipped("what does not count", backup.ignored.join("; ")));
+        checks.push(CheckResult::skipped("what does not count", backup.ignored.join("; ")));
     }
-    match sums_of(store, backup).await {
+    match sidecar_checksum(store, backup).await {
         Ok(None) if backup.committed().is_some() => {
-            checks.push(Check::failed(".sha256", "it is not there"));
+            checks.push(CheckResult::failed(".sha256", "it is not there"));
         }
         Ok(Some(said)) => {
             if let Some(manifest) = backup.committed() {
                 checks.push(if said.eq_ignore_ascii_case(&manifest.file.sha256) {
-                    Check::passed(".sha256", "agrees with the manifest")
+                    CheckResult::passed(".sha256", "agrees with the manifest")
                 } else {
-                    Check::failed(".sha256", "does not agree with the manifest")
+                    CheckResult::failed(".sha256", "does not agree with the manifest")
                 });
             }
         }
         Ok(None) => {}
-        Err(e) => checks.push(Check::broken(".sha256", &e)),
+        Err(e) => checks.push(CheckResult::from_error(".sha256", &e)),
     }
     checks
 }
 
 /// The hash in the backup's `.sha256`.
-async fn sums_of(store: &Store, backup: &Backup) -> Result<Option<String>, Error> {
+async fn sidecar_checksum(store: &Store, backup: &Backup) -> Result<Option<String>, RestoreError> {
     let Some(bytes) = store.get(&beside::sums(&backup.key)).await? else { return Ok(None) };
     let text = String::from_utf8_lossy(&bytes);
     Ok(Some(text.split_whitespace().next().unwrap_or_default().to_owned()))
 }
 
 /// What the reading of everything says.
-pub(super) fn hashes(backup: &Backup, sums: Result<Option<Sums>, Error>) -> Vec<Check> {
+pub(super) fn check_hashes(backup: &Backup, sums: Result<Option<ArchiveDigests>, RestoreError>) -> Vec<CheckResult> {
     let sums = match sums {
         Ok(Some(sums)) => sums,
-        Ok(None) => return vec![Check::failed(READABLE, "it was not read to its end")],
-        Err(e) => return vec![Check::broken(READABLE, &e)],
+        Ok(None) => return vec![CheckResult::failed(READABLE_CHECK, "it was not read to its end")],
+        Err(e) => return vec![CheckResult::from_error(READABLE_CHECK, &e)],
     };
-    let show = |d: &Digest| format!("{} bytes, {}", d.bytes, d.sha256);
-    let layers = backup.committed().map_or_else(Layers::default, |m| m.layers);
+    let show = |d: &StreamDigest| format!("{} bytes, {}", d.bytes, d.sha256);
+    let layers = backup.committed().map_or_else(EncodingLayers::default, |m| m.layers);
     let undone = match (layers.cipher, layers.compressed) {
         (None, None) => "to its end",
         (None, Some(_)) => "decompressed to its end",
@@ -82,22 +82,22 @@ pub(super) fn hashes(backup: &Backup, sums: Result<Option<Sums>, Error>) -> Vec<
         (Some(_), Some(_)) => "decrypted and decompressed to its end",
     };
     vec![
-        Check::passed(READABLE, undone),
-        Check::passed("stored bytes", show(&sums.stored)),
-        Check::passed("plain bytes", show(&sums.plain)),
+        CheckResult::passed(READABLE_CHECK, undone),
+        CheckResult::passed("stored bytes", show(&sums.stored)),
+        CheckResult::passed("plain bytes", show(&sums.plain)),
     ]
 }
 
 /// Of a foreign backup, what was read against the `.sha256` beside it.
-pub(super) async fn file_hash(store: &Store, backup: &Backup, checks: &[Check]) -> Option<Check> {
+pub(super) async fn check_file_hash(store: &Store, backup: &Backup, checks: &[CheckResult]) -> Option<CheckResult> {
     if backup.committed().is_some() {
         return None;
     }
     let read = checks.iter().find(|c| c.name == "stored bytes")?;
-    let said = sums_of(store, backup).await.ok()??;
+    let said = sidecar_checksum(store, backup).await.ok()??;
     Some(if read.detail.ends_with(&said.to_lowercase()) {
-        Check::passed(".sha256", "agrees with what was read")
+        CheckResult::passed(".sha256", "agrees with what was read")
     } else {
-        Check::failed(".sha256", format!("says {said}"))
+        CheckResult::failed(".sha256", format!("says {said}"))
     })
 }

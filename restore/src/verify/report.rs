@@ -1,18 +1,18 @@
 //! Verifications as Markdown, for people.
 
-use super::{Verdict, Verified, Went};
+use super::{VerificationVerdict, VerificationReport, CheckStatus};
 use std::fmt::Write as _;
 
-impl Verified {
+impl VerificationReport {
     /// A section of a report: what was checked, how it went, how long it took.
-    pub fn markdown(&self) -> String {
+    pub fn to_markdown(&self) -> String {
         let mut text = String::new();
         let word = match self.verdict {
-            Verdict::Good => "good",
-            Verdict::WithLosses => "RESTORES WITH LOSSES",
-            Verdict::Bad => "NOT GOOD",
-            Verdict::Waiting => "waits for its thaw",
-            Verdict::CouldNotVerify => "COULD NOT BE VERIFIED",
+            VerificationVerdict::Good => "good",
+            VerificationVerdict::WithLosses => "RESTORES WITH LOSSES",
+            VerificationVerdict::Bad => "NOT GOOD",
+            VerificationVerdict::Waiting => "waits for its thaw",
+            VerificationVerdict::CouldNotVerify => "COULD NOT BE VERIFIED",
         };
         let how = if self.full { "restored" } else { "read and hashed" };
         let _ = writeln!(text, "## {}: {word}\n", self.backup);
@@ -22,17 +22,17 @@ impl Verified {
         text.push_str("| check | result | detail |\n| --- | --- | --- |\n");
         for check in &self.checks {
             let went = match check.went {
-                Went::Passed => "passed",
-                Went::Failed => "**failed**",
-                Went::Skipped => "skipped",
+                CheckStatus::Passed => "passed",
+                CheckStatus::Failed => "**failed**",
+                CheckStatus::Skipped => "skipped",
             };
-            let _ = writeln!(text, "| {} | {went} | {} |", cell(&check.name), cell(&check.detail));
+            let _ = writeln!(text, "| {} | {went} | {} |", escape_cell(&check.name), escape_cell(&check.detail));
         }
         if !self.losses.is_empty() {
             text.push_str("\n| lost | statement | message |\n| --- | --- | --- |\n");
             for loss in &self.losses {
                 let class = format!("{:?}", loss.class).to_lowercase();
-                let (statement, message) = (cell(&loss.statement), cell(&loss.message));
+                let (statement, message) = (escape_cell(&loss.statement), escape_cell(&loss.message));
                 let _ = writeln!(text, "| {class} | {statement} | {message} |");
             }
         }
@@ -45,40 +45,40 @@ impl Verified {
 }
 
 /// Text that can't leave its cell.
-fn cell(text: &str) -> String {
+fn escape_cell(text: &str) -> String {
     text.replace('|', "\\|").replace(['\n', '\r'], " ")
 }
 
 /// A report of several, the bad ones first.
-pub fn markdown(all: &[Verified]) -> String {
+pub fn render_markdown(all: &[VerificationReport]) -> String {
     let good = all.iter().filter(|v| v.good).count();
     let mut text = format!("# Verification of backups\n\n{good} of {} are good.\n", all.len());
     let (good, bad): (Vec<_>, Vec<_>) = all.iter().partition(|v| v.good);
     for verified in bad.into_iter().chain(good) {
         text.push('\n');
-        text.push_str(&verified.markdown());
+        text.push_str(&verified.to_markdown());
     }
     text
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Check, Took, Verdict, Verified};
+    use super::super::{CheckResult, PhaseDuration, VerificationVerdict, VerificationReport};
 
     #[test]
     fn a_report_says_what_failed_first() {
-        let verified = Verified {
+        let verified = VerificationReport {
             backup: "/backups/orders.dump".into(),
             database: Some("orders".into()),
             data_time: None,
             full: true,
-            verdict: Verdict::Bad,
+            verdict: VerificationVerdict::Bad,
             good: false,
-            checks: vec![Check::passed("manifest", ""), Check::failed("rows | of", "t: 1\n2")],
+            checks: vec![CheckResult::passed("manifest", ""), CheckResult::failed("rows | of", "t: 1\n2")],
             losses: Vec::new(),
-            took: vec![Took { phase: "verify".into(), seconds: 1.25 }],
+            took: vec![PhaseDuration { phase: "verify".into(), seconds: 1.25 }],
         };
-        insta::assert_snapshot!(verified.markdown(), @r"
+        insta::assert_snapshot!(verified.to_markdown(), @r"
         ## /backups/orders.dump: NOT GOOD
 
         orders, data of an unknown time, restored.

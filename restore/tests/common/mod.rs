@@ -2,13 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use ::restore::{
-    Options, Rules,
-    verify::{Verified, Went},
+    BackupRestoreOptions, RestoreChecks,
+    verify::{VerificationReport, CheckStatus},
 };
 
 /// A restore into a database of this name that is not there yet, as the command does it without a switch.
-pub(crate) fn options(target: &str) -> Options {
-    Options {
+pub(crate) fn options(target: &str) -> BackupRestoreOptions {
+    BackupRestoreOptions {
         target: target.into(),
         replace: false,
         tables: Vec::new(),
@@ -20,7 +20,7 @@ pub(crate) fn options(target: &str) -> Options {
         safety: true,
         dry_run: false,
         drop_old: false,
-        rules: Rules::default(),
+        rules: RestoreChecks::default(),
         erasure: Vec::new(),
         run: "r1".into(),
         at: "2026-11-21T03:00:00Z".parse().unwrap(),
@@ -28,8 +28,8 @@ pub(crate) fn options(target: &str) -> Options {
 }
 
 /// The checks that failed, by name.
-pub(crate) fn failed(verified: &Verified) -> Vec<&str> {
-    let failed = verified.checks.iter().filter(|c| c.went == Went::Failed);
+pub(crate) fn failed(verified: &VerificationReport) -> Vec<&str> {
+    let failed = verified.checks.iter().filter(|c| c.went == CheckStatus::Failed);
     failed.map(|c| c.name.as_str()).collect()
 }
 

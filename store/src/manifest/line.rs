@@ -1,6 +1,6 @@
 //! The line of shell that restores a backup with stock tools.
 
-use super::{Cipher, Format, Layers};
+use super::{EncryptionFormat, Format, EncodingLayers};
 
 /// What a line of restore is built of.
 #[derive(Clone, Debug)]
@@ -8,7 +8,7 @@ pub struct Restore<'a> {
     /// What writes the stored file to its standard output: [`crate::Store::command`].
     pub fetch: &'a str,
     /// What must be undone.
-    pub layers: &'a Layers,
+    pub layers: &'a EncodingLayers,
     /// Format of the archive.
     pub format: Format,
     /// The table of a CSV file.
@@ -24,10 +24,10 @@ const AT_THE_END: &str = r#"printf '%s\n' "\set ON_ERROR_STOP on" "SELECT 1 / (:
 pub fn restore_line(of: &Restore<'_>) -> String {
     let mut steps = vec![of.fetch.to_owned()];
     let key = match of.layers.cipher {
-        Some(Cipher::OpenSsl { .. }) => "PASSPHRASE.txt",
+        Some(EncryptionFormat::OpenSsl { .. }) => "PASSPHRASE.txt",
         _ => "KEY.txt",
     };
-    steps.extend(of.layers.commands(key));
+    steps.extend(of.layers.shell_commands(key));
     steps.push(match (of.format, of.table) {
         (Format::Custom, _) => "pg_restore --no-owner -d TARGET".into(),
         (Format::Plain, _) => {

@@ -25,18 +25,18 @@ pub(crate) fn manifest() -> Manifest {
             sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".into(),
         },
         format: Format::Custom,
-        layers: Layers { cipher: Some(Cipher::Age), compressed: Some(Compressed::Zstd) },
+        layers: EncodingLayers { cipher: Some(EncryptionFormat::Age), compressed: Some(CompressionFormat::Zstd) },
         recipients: vec!["age1example".into()],
         key_id: None,
-        server: Server {
+        server: ServerProperties {
             version: "15.19".into(),
             version_num: 150_019,
             system_identifier: Some("7301".into()),
-            ..Server::default()
+            ..ServerProperties::default()
         },
         client: "pg_dump (PostgreSQL) 15.19".into(),
-        extensions: vec![Extension { name: "pg_trgm".into(), version: "1.6".into() }],
-        roles: vec![Role { name: "app".into(), login: true, ..Role::default() }],
+        extensions: vec![InstalledExtension { name: "pg_trgm".into(), version: "1.6".into() }],
+        roles: vec![ServerRole { name: "app".into(), login: true, ..ServerRole::default() }],
         selection: Vec::new(),
         tables: vec![Table { name: "public.orders".into(), rows: 3, bytes: 60 }],
         large_objects: 0,
@@ -100,16 +100,16 @@ fn a_newer_version_is_refused_and_an_unknown_field_is_not() {
 
 #[test]
 fn the_line_of_restore_undoes_each_layer_with_stock_tools() {
-    let zstd = Some(Compressed::Zstd);
-    let kdf = |kdf| Some(Cipher::OpenSsl { kdf });
+    let zstd = Some(CompressionFormat::Zstd);
+    let kdf = |kdf| Some(EncryptionFormat::OpenSsl { kdf });
     let table = [
-        (Some(Cipher::Age), zstd, Format::Custom, None),
-        (kdf(Kdf::Pbkdf2 { iterations: 600_000 }), Some(Compressed::Gzip), Format::Plain, None),
-        (kdf(Kdf::BytesToKey { digest: KdfDigest::Md5 }), None, Format::Custom, None),
+        (Some(EncryptionFormat::Age), zstd, Format::Custom, None),
+        (kdf(KeyDerivation::Pbkdf2 { iterations: 600_000 }), Some(CompressionFormat::Gzip), Format::Plain, None),
+        (kdf(KeyDerivation::BytesToKey { digest: KdfDigest::Md5 }), None, Format::Custom, None),
         (None, zstd, Format::Csv, Some("public.\"Line Items\"")),
     ];
     let lines = table.map(|(cipher, compressed, format, table)| {
-        let layers = Layers { cipher, compressed };
+        let layers = EncodingLayers { cipher, compressed };
         restore_line(&Restore { fetch: "cat /b/x", layers: &layers, format, table })
     });
     insta::assert_snapshot!(lines.join("\n"), @r#"

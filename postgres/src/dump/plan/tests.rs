@@ -12,6 +12,6 @@ fn the_table_and_the_columns_of_a_copy_statement_are_found_whatever_they_are_cal
         ("INSERT INTO t", None),
     ];
     for (statement, expected) in table {
-        assert_eq!(parse(statement), expected, "{statement}");
+        assert_eq!(parse_copy_statement(statement), expected, "{statement}");
     }
 }

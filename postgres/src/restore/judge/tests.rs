@@ -51,7 +51,7 @@ fn what_pg_dump_writes_about_one_database_may_run() {
         "COMMIT",
         "",
     ] {
-        assert_eq!(refusal(statement), None, "{statement}");
+        assert_eq!(refusal_reason(statement), None, "{statement}");
     }
 }
 
@@ -153,15 +153,15 @@ fn what_reaches_beyond_one_database_never_runs() {
         "SET client_encoding = DEFAULT, 'SJIS'",
         "SET NAMES 'SJIS'",
     ] {
-        assert!(refusal(statement).is_some(), "{statement}");
+        assert!(refusal_reason(statement).is_some(), "{statement}");
     }
 }
 
 #[test]
 fn a_refusal_tells_no_data() {
-    let told = refusal("Jane Roe, 1 Main Street").expect("no statement");
+    let told = refusal_reason("Jane Roe, 1 Main Street").expect("no statement");
     assert!(!told.contains("Jane"), "{told}");
-    assert!(refusal("DROP DATABASE secret").expect("refused").contains("DROP DATABASE"));
+    assert!(refusal_reason("DROP DATABASE secret").expect("refused").contains("DROP DATABASE"));
 }
 
 #[test]
@@ -192,12 +192,12 @@ fn only_rows_of_the_file_are_copied() {
 
 #[test]
 fn words_of_a_statement_are_told_from_what_it_quotes() {
-    let words = tokens("SELECT E'it\\'s', 'a''b', \"x\"\"y\", $t$ $$ ' $t$, $1");
-    let text = |t: &Token<'_>| matches!(t, Token::Text(_));
+    let words = tokenize("SELECT E'it\\'s', 'a''b', \"x\"\"y\", $t$ $$ ' $t$, $1");
+    let text = |t: &SqlToken<'_>| matches!(t, SqlToken::Text(_));
     assert_eq!(words.iter().filter(|t| text(t)).count(), 3);
-    assert!(words.contains(&Token::Name("\"x\"\"y\"")), "{words:?}");
-    assert_eq!(tokens("'open").len(), 1);
-    assert_eq!(tokens("$$ open").len(), 1);
+    assert!(words.contains(&SqlToken::Name("\"x\"\"y\"")), "{words:?}");
+    assert_eq!(tokenize("'open").len(), 1);
+    assert_eq!(tokenize("$$ open").len(), 1);
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn a_quoted_name_loses_its_two_quotes_alone() {
         ("'text'", None),
     ];
     for (text, expected) in table {
-        assert_eq!(tokens(text)[0].identifier().as_deref(), expected, "{text}");
+        assert_eq!(tokenize(text)[0].to_identifier().as_deref(), expected, "{text}");
     }
 }
 
@@ -232,7 +232,7 @@ fn an_encoding_is_seen_however_it_is_set() {
 
 #[test]
 fn rows_and_numbers_of_an_archive_are_where_pg_dump_puts_them() {
-    let base = crate::restore::sample::toc(&[(1, "TABLE DATA", &[])]);
+    let base = crate::restore::sample::sample_toc(&[(1, "TABLE DATA", &[])]);
     let copy = "COPY public.t (a) FROM stdin;\n";
     let program = "COPY public.t (a) FROM PROGRAM 'touch /tmp/x' --FROM stdin;\n";
     // Kind, tag, whether there are rows, the COPY, the definition, the statement that drops it; whether it is refused.
@@ -263,6 +263,6 @@ fn rows_and_numbers_of_an_archive_are_where_pg_dump_puts_them() {
         (entry.desc, entry.tag, entry.has_data) = (desc.into(), tag.into(), has_data);
         (entry.defn, entry.drop_stmt) = (defn.into(), drop_stmt.into());
         entry.copy_stmt = copy.map(str::to_owned);
-        assert_eq!(toc(&head).is_err(), refused, "{desc} {tag} {copy:?} {defn}");
+        assert_eq!(check_toc(&head).is_err(), refused, "{desc} {tag} {copy:?} {defn}");
     }
 }

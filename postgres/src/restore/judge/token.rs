@@ -2,7 +2,7 @@
 
 /// A word of a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Token<'a> {
+pub(crate) enum SqlToken<'a> {
     /// A word without quotes.
     Word(&'a str),
     /// A name in double quotes, quotes included.
@@ -13,9 +13,9 @@ pub(crate) enum Token<'a> {
     Sign(char),
 }
 
-impl Token<'_> {
+impl SqlToken<'_> {
     pub(super) fn is(&self, word: &str) -> bool {
-        matches!(self, Token::Word(w) if w.eq_ignore_ascii_case(word))
+        matches!(self, SqlToken::Word(w) if w.eq_ignore_ascii_case(word))
     }
 
     pub(super) fn among(&self, words: &[&str]) -> bool {
@@ -23,10 +23,10 @@ impl Token<'_> {
     }
 
     /// The identifier that it is to the server.
-    pub(crate) fn identifier(&self) -> Option<String> {
+    pub(crate) fn to_identifier(&self) -> Option<String> {
         match self {
-            Token::Word(word) => Some(word.to_ascii_lowercase()),
-            Token::Name(name) => {
+            SqlToken::Word(word) => Some(word.to_ascii_lowercase()),
+            SqlToken::Name(name) => {
                 let inside = name.strip_prefix('"')?.strip_suffix('"')?;
                 Some(inside.replace("\"\"", "\""))
             }
@@ -36,12 +36,12 @@ impl Token<'_> {
 }
 
 /// The words of a statement that has no comments.
-pub(crate) fn tokens(statement: &str) -> Vec<Token<'_>> {
+pub(crate) fn tokenize(statement: &str) -> Vec<SqlToken<'_>> {
     read(statement, false)
 }
 
 /// The words of a statement to a server on which `standard_conforming_strings` is off.
-pub(super) fn escaped(statement: &str) -> Vec<Token<'_>> {
+pub(super) fn escaped(statement: &str) -> Vec<SqlToken<'_>> {
     read(statement, true)
 }
 
@@ -50,7 +50,7 @@ fn is_space(c: char) -> bool {
     c.is_ascii_whitespace() || c == '\x0b'
 }
 
-fn read(statement: &str, always_escapes: bool) -> Vec<Token<'_>> {
+fn read(statement: &str, always_escapes: bool) -> Vec<SqlToken<'_>> {
     let mut all = Vec::new();
     let mut rest = statement.trim_start_matches(is_space);
     // Of the string that came last: whether a backslash quotes in it.
@@ -59,31 +59,31 @@ fn read(statement: &str, always_escapes: bool) -> Vec<Token<'_>> {
     while let Some(first) = rest.chars().next() {
         let (token, length) = match first {
             '"' => {
-                let length = quoted(rest, '"', false);
-                (Token::Name(&rest[..length]), length)
+                let length = quoted_length(rest, '"', false);
+                (SqlToken::Name(&rest[..length]), length)
             }
             '\'' => {
                 escapes = always_escapes
                     || match all.last() {
                         // Only where it stands right before the string.
-                        Some(Token::Word("E" | "e")) => space.is_empty(),
+                        Some(SqlToken::Word("E" | "e")) => space.is_empty(),
                         // One that follows on a new line is the same string.
-                        Some(Token::Text(_)) => escapes && space.contains(['\n', '\r']),
+                        Some(SqlToken::Text(_)) => escapes && space.contains(['\n', '\r']),
                         _ => false,
                     };
-                let length = quoted(rest, '\'', escapes);
-                (Token::Text(rest[1..].get(..length.saturating_sub(2)).unwrap_or_default()), length)
+                let length = quoted_length(rest, '\'', escapes);
+                (SqlToken::Text(rest[1..].get(..length.saturating_sub(2)).unwrap_or_default()), length)
             }
-            '$' => match dollar(rest) {
-                Some(length) => (Token::Text(&rest[..length]), length),
-                None => (Token::Sign('$'), 1),
+            '$' => match dollar_quoted_length(rest) {
+                Some(length) => (SqlToken::Text(&rest[..length]), length),
+                None => (SqlToken::Sign('$'), 1),
             },
             c if in_word(c) => {
                 let end = |c: char| !(in_word(c) || c == '$');
                 let length = rest.find(end).unwrap_or(rest.len());
-                (Token::Word(&rest[..length]), length)
+                (SqlToken::Word(&rest[..length]), length)
             }
-            c => (Token::Sign(c), c.len_utf8()),
+            c => (SqlToken::Sign(c), c.len_utf8()),
         };
         all.push(token);
         let after = &rest[length..];
@@ -98,7 +98,7 @@ fn in_word(c: char) -> bool {
 }
 
 /// Bytes of what begins with this quote, both quotes included.
-fn quoted(text: &str, quote: char, escapes: bool) -> usize {
+fn quoted_length(text: &str, quote: char, escapes: bool) -> usize {
     let mut chars = text.char_indices().skip(1).peekable();
     while let Some((at, c)) = chars.next() {
         if escapes && c == '\\' {
@@ -114,7 +114,7 @@ fn quoted(text: &str, quote: char, escapes: bool) -> usize {
 }
 
 /// Bytes of a dollar-quoted text, if this is one.
-fn dollar(text: &str) -> Option<usize> {
+fn dollar_quoted_length(text: &str) -> Option<usize> {
     let end = text[1..].find(|c: char| !in_word(c))? + 1;
     let tag = text.get(..=end).filter(|t| t.ends_with('$'))?;
     if tag[1..].starts_with(|c: char| c.is_ascii_digit()) {

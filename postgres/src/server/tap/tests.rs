@@ -3,19 +3,19 @@ use proptest::prelude::*;
 use std::future::poll_fn;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
-fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+fn protocol_message(tag: u8, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len() + 4).expect("small");
     [&[tag][..], &length.to_be_bytes(), body].concat()
 }
 
 /// Sends `bytes` in pieces of `step` through a wire and returns what passed, what was tapped, and how many rows.
-fn run(bytes: Vec<u8>, step: usize) -> (Vec<u8>, Vec<u8>, u64) {
+fn run_messages(bytes: Vec<u8>, step: usize) -> (Vec<u8>, Vec<u8>, u64) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     runtime.block_on(async {
         let (mut near, far) = duplex(step);
-        let tap = Tap::default();
-        tap.arm(3);
-        let mut wire = Wire::new(far, tap.clone());
+        let tap = CopyInterceptor::default();
+        tap.start_capture(3);
+        let mut wire = InterceptingStream::new(far, tap.clone());
         let sending = async move {
             near.write_all(&bytes).await.expect("the other end is there");
             drop(near);
@@ -25,13 +25,13 @@ fn run(bytes: Vec<u8>, step: usize) -> (Vec<u8>, Vec<u8>, u64) {
         let fetching = async {
             while let Some(block) = poll_fn(|cx| tap.poll_block(cx)).await {
                 assert_eq!(block[..3], [0; 3]);
-                assert!(block.len() <= 2 * BLOCK);
+                assert!(block.len() <= 2 * BLOCK_BYTES);
                 tapped.extend_from_slice(&block[3..]);
             }
         };
         let ((), read, ()) = tokio::join!(sending, wire.read_to_end(&mut passed), fetching);
         read.expect("well-formed messages");
-        (passed, tapped, tap.rows())
+        (passed, tapped, tap.row_count())
     })
 }
 
@@ -44,23 +44,23 @@ proptest! {
     ) {
         // One byte at a time through megabytes would take minutes.
         let rows: Vec<usize> = if step < 16 { rows.iter().map(|r| r % 300).collect() } else { rows };
-        let (mut sent, mut data) = (message(b'Z', b"I"), Vec::new());
-        sent.extend(message(b'H', &[0, 0, 1, 0, 0]));
+        let (mut sent, mut data) = (protocol_message(b'Z', b"I"), Vec::new());
+        sent.extend(protocol_message(b'H', &[0, 0, 1, 0, 0]));
         for (i, n) in rows.iter().enumerate() {
             let row = vec![u8::try_from(i % 251).expect("below 251"); *n];
-            sent.extend(message(b'd', &row));
+            sent.extend(protocol_message(b'd', &row));
             data.extend(row);
             if i % 7 == 3 {
-                sent.extend(message(b'N', b"notice\0"));
+                sent.extend(protocol_message(b'N', b"notice\0"));
             }
         }
         let notices = (0..rows.len()).filter(|i| i % 7 == 3).count();
-        sent.extend(message(b'c', b""));
-        sent.extend(message(b'C', b"COPY 1\0"));
-        let (passed, tapped, counted) = run(sent, step);
-        let mut expected = message(b'Z', b"I");
-        (0..notices).for_each(|_| expected.extend(message(b'N', b"notice\0")));
-        expected.extend(message(b'C', b"COPY 1\0"));
+        sent.extend(protocol_message(b'c', b""));
+        sent.extend(protocol_message(b'C', b"COPY 1\0"));
+        let (passed, tapped, counted) = run_messages(sent, step);
+        let mut expected = protocol_message(b'Z', b"I");
+        (0..notices).for_each(|_| expected.extend(protocol_message(b'N', b"notice\0")));
+        expected.extend(protocol_message(b'C', b"COPY 1\0"));
         prop_assert_eq!(passed, expected);
         prop_assert!(tapped == data);
         prop_assert_eq!(counted, rows.len() as u64);

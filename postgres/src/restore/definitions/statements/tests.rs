@@ -1,12 +1,12 @@
 use super::*;
 
-fn entry(toc: &Toc, id: i32) -> Entry {
-    toc.entry(id).expect("it is there").clone()
+fn entry(toc: &Toc, id: i32) -> TocEntry {
+    toc.entry_by_id(id).expect("it is there").clone()
 }
 
 #[test]
 fn an_entry_gets_its_owner_by_the_name_that_alter_wants() {
-    let toc = crate::restore::sample::toc(&[(1, "TABLE", &[])]);
+    let toc = crate::restore::sample::sample_toc(&[(1, "TABLE", &[])]);
     let table = [
         (
             "TABLE",
@@ -31,7 +31,7 @@ fn an_entry_gets_its_owner_by_the_name_that_alter_wants() {
         (entry.defn, entry.drop_stmt) = ("CREATE".into(), drop_stmt.into());
         (entry.namespace, entry.owner) = (Some("s".into()), Some("bob".into()));
         let owner = |owners| {
-            let all = of_entry(&toc, &entry, owners);
+            let all = entry_statements(&toc, &entry, owners);
             all.into_iter().flat_map(|s| s.all).find(|sql| sql.contains("OWNER TO"))
         };
         assert_eq!(owner(true).as_deref(), expected, "{desc} {tag}");
@@ -41,7 +41,7 @@ fn an_entry_gets_its_owner_by_the_name_that_alter_wants() {
 
 #[test]
 fn what_is_said_of_many_large_objects_is_said_of_each() {
-    let toc = crate::restore::sample::toc(&[(1, "BLOB METADATA", &[]), (2, "ACL", &[1])]);
+    let toc = crate::restore::sample::sample_toc(&[(1, "BLOB METADATA", &[]), (2, "ACL", &[1])]);
     let mut toc = toc;
     toc.entries[0].defn = "100\n200\n".into();
     toc.entries[1].tag = "LARGE OBJECTS 100..200".into();
@@ -49,7 +49,7 @@ fn what_is_said_of_many_large_objects_is_said_of_each() {
         "REVOKE ALL ON LARGE OBJECT 100 FROM \"LARGE OBJECT 7\";\nGRANT SELECT ON LARGE OBJECT 100 TO eve;".into();
     let sql = |id| {
         let entry = entry(&toc, id);
-        of_entry(&toc, &entry, true).into_iter().map(|s| s.all.join("; ")).collect::<Vec<_>>()
+        entry_statements(&toc, &entry, true).into_iter().map(|s| s.all.join("; ")).collect::<Vec<_>>()
     };
     assert_eq!(
         sql(1),
@@ -65,18 +65,18 @@ fn what_is_said_of_many_large_objects_is_said_of_each() {
     toc.entries[1].desc = "COMMENT".into();
     toc.entries[1].defn = "COMMENT ON LARGE OBJECT 100 IS 'a; ALTER ROLE eve SUPERUSER; b';".into();
     let entry = entry(&toc, 2);
-    let comment: Vec<_> = of_entry(&toc, &entry, true).into_iter().flat_map(|s| s.all).collect();
+    let comment: Vec<_> = entry_statements(&toc, &entry, true).into_iter().flat_map(|s| s.all).collect();
     assert_eq!(comment.len(), 2, "{comment:?}");
     assert!(comment.iter().all(|s| s.starts_with("COMMENT ON LARGE OBJECT")), "{comment:?}");
 }
 
 #[test]
 fn without_owners_a_schema_is_made_by_its_name_alone_and_public_stays_as_it_is() {
-    let toc = crate::restore::sample::toc(&[(1, "SCHEMA", &[])]);
+    let toc = crate::restore::sample::sample_toc(&[(1, "SCHEMA", &[])]);
     let of = |defn: &str| {
         let mut entry = entry(&toc, 1);
         (entry.tag, entry.defn) = ("s".into(), defn.into());
-        of_entry(&toc, &entry, false).remove(0).all
+        entry_statements(&toc, &entry, false).remove(0).all
     };
     assert_eq!(of("CREATE SCHEMA s AUTHORIZATION bob;"), ["CREATE SCHEMA \"s\""]);
     assert_eq!(of("-- *not* creating schema"), Vec::<String>::new());
