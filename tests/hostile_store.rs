@@ -15,37 +15,37 @@ use shared::{
 };
 use std::{collections::BTreeMap, fs, path::Path, sync::OnceLock};
 use store::{
-    Backup, Directory, Hold, Manifest, Put, Store, Trust, Unchanged, beside, catalogue,
-    manifest::{self, Format, EncodingLayers},
+    StoredBackup, DirectoryBackend, LegalHold, BackupManifest, UploadOptions, BackupStore, TrustPolicy, UnchangedMarker, beside, catalogue,
+    manifest::{self, ManifestFormat, EncodingLayers},
     mark,
-    place::key_form,
+    place::key_template_for,
 };
 
 const NOW: &str = "2026-11-20T06:00:00Z";
 
-fn at(text: &str) -> Timestamp {
+fn parse_time(text: &str) -> Timestamp {
     text.parse().expect("a time")
 }
 
 /// A store with ten days of signed dumps, notes and a hold, and its policy.
-struct World {
+struct HostileStore {
     root: tempfile::TempDir,
     policy: Policy,
     /// What a stranger has too: a key of his own.
     stranger: SigningAuthor,
 }
 
-fn world() -> &'static World {
-    static WORLD: OnceLock<World> = OnceLock::new();
-    WORLD.get_or_init(|| wait(make()))
+fn shared_store() -> &'static HostileStore {
+    static WORLD: OnceLock<HostileStore> = OnceLock::new();
+    WORLD.get_or_init(|| block_on(build_store()))
 }
 
-fn wait<T>(work: impl Future<Output = T>) -> T {
+fn block_on<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(work)
 }
 
-async fn make() -> World {
+async fn build_store() -> HostileStore {
     let (signer, _) = MinisignSigner::generate().expect("random numbers");
     let text = format!(
         "{{holdfast: 1, company: acme, id: host-1, signing: {{public_keys: [{}]}}, limits: {{delete: {{share: 100%}}}}, \
@@ -57,64 +57,64 @@ async fn make() -> World {
     let policy = parse_policy(&text);
     let author = SigningAuthor::new(policy.owner(), Some(signer));
     let root = tempfile::tempdir().expect("a folder");
-    let store = Store::Directory(Directory::new(root.path(), ""));
-    mark::write(&store, &author, "run", at(NOW)).await.expect("marked");
+    let store = BackupStore::Directory(DirectoryBackend::new(root.path(), ""));
+    mark::write_marker(&store, &author, "run", parse_time(NOW)).await.expect("marked");
     for day in 0..10 {
-        let slot = at("2026-11-11T02:00:00Z") + SignedDuration::from_hours(24 * day);
+        let slot = parse_time("2026-11-11T02:00:00Z") + SignedDuration::from_hours(24 * day);
         // The newest day's is still due.
         if day < 9 {
-            commit(&store, &author, "daily", slot, day.to_string()).await;
+            commit_dump(&store, &author, "daily", slot, day.to_string()).await;
         }
     }
-    let first = at("2026-11-12T03:00:00Z");
-    let key = commit(&store, &author, "same", first, "same".into()).await;
+    let first = parse_time("2026-11-12T03:00:00Z");
+    let key = commit_dump(&store, &author, "same", first, "same".into()).await;
     for day in 1..7 {
-        note(&store, &author, &key, first + SignedDuration::from_hours(24 * day)).await;
+        write_unchanged_marker(&store, &author, &key, first + SignedDuration::from_hours(24 * day)).await;
     }
-    let hold = Hold { why: "audit".into(), since: at(NOW), by: "ana".into() };
-    store.hold("daily/shop_20261111.dump", &hold, &author).await.expect("held");
+    let hold = LegalHold { why: "audit".into(), since: parse_time(NOW), by: "ana".into() };
+    store.add_legal_hold("daily/shop_20261111.dump", &hold, &author).await.expect("held");
     let stranger = SigningAuthor::new(policy.owner(), Some(MinisignSigner::generate().expect("random numbers").0));
-    World { root, policy, stranger }
+    HostileStore { root, policy, stranger }
 }
 
 /// A dump of some bytes with its record.
-async fn commit(
-    store: &Store,
+async fn commit_dump(
+    store: &BackupStore,
     author: &SigningAuthor,
     reason: &str,
     slot: Timestamp,
     text: String,
 ) -> String {
     let key = format!("{reason}/shop_{}.dump", slot.strftime("%Y%m%d"));
-    let put = Put::default();
-    store.put(&key, text.clone().into(), &put).await.expect("written");
-    let record = record(&key, reason, slot, text.as_bytes(), author.owner());
+    let put = UploadOptions::default();
+    store.put_if_absent(&key, text.clone().into(), &put).await.expect("written");
+    let record = sample_manifest(&key, reason, slot, text.as_bytes(), author.owner());
     store
-        .put_signed(&beside::manifest(&key), record.to_json().into(), &put, author)
+        .put_signed(&beside::manifest_key(&key), record.to_json().into(), &put, author)
         .await
         .expect("signed");
     key
 }
 
-async fn note(store: &Store, author: &SigningAuthor, key: &str, time: Timestamp) {
-    let json = store.get(&beside::manifest(key)).await.expect("read").expect("a record");
-    let record = Manifest::read(key, &json).expect("a record");
-    let note = Unchanged {
+async fn write_unchanged_marker(store: &BackupStore, author: &SigningAuthor, key: &str, time: Timestamp) {
+    let json = store.get_small(&beside::manifest_key(key)).await.expect("read").expect("a record");
+    let record = BackupManifest::parse_manifest(key, &json).expect("a record");
+    let note = UnchangedMarker {
         holdfast: 1,
         sha256: record.file.sha256,
         data_time: time,
         slot: Some(time),
         run: "run".into(),
     };
-    let name = beside::unchanged(key, time);
-    store.put_signed(&name, note.to_json().into(), &Put::default(), author).await.expect("signed");
+    let name = beside::unchanged_marker_key(key, time);
+    store.put_signed(&name, note.to_json().into(), &UploadOptions::default(), author).await.expect("signed");
 }
 
-fn record(key: &str, reason: &str, slot: Timestamp, bytes: &[u8], owner: &str) -> Manifest {
+fn sample_manifest(key: &str, reason: &str, slot: Timestamp, bytes: &[u8], owner: &str) -> BackupManifest {
     let digest = archive::HashingReader::new(bytes).finish_digest().expect("memory");
     let data_time = slot + SignedDuration::from_mins(1);
-    Manifest {
-        holdfast: manifest::VERSION,
+    BackupManifest {
+        holdfast: manifest::MANIFEST_VERSION,
         owner: owner.into(),
         key: key.into(),
         group: "main".into(),
@@ -125,14 +125,14 @@ fn record(key: &str, reason: &str, slot: Timestamp, bytes: &[u8], owner: &str) -
         slot: Some(slot),
         data_time,
         finished_at: data_time,
-        file: manifest::File {
+        file: manifest::StoredFile {
             name: key.rsplit('/').next().unwrap_or(key).into(),
             bytes: digest.bytes,
             sha256: digest.sha256.to_string(),
             checksum: None,
         },
-        plain: manifest::Plain { bytes: digest.bytes, sha256: digest.sha256.to_string() },
-        format: Format::Custom,
+        plain: manifest::PlaintextInfo { bytes: digest.bytes, sha256: digest.sha256.to_string() },
+        format: ManifestFormat::Custom,
         layers: EncodingLayers::default(),
         recipients: Vec::new(),
         key_id: None,
@@ -150,19 +150,19 @@ fn record(key: &str, reason: &str, slot: Timestamp, bytes: &[u8], owner: &str) -
 }
 
 /// Everything that is decided of what lies in a directory, in words.
-fn decided(world: &World, root: &Path) -> String {
+fn render_decisions(world: &HostileStore, root: &Path) -> String {
     let (group, rules) = world.policy.postgres.first_key_value().expect("a group");
-    let now = at(NOW);
-    let trust = Trust::of(&world.policy, rules, now);
-    let store = Store::Directory(Directory::new(root, ""));
+    let now = parse_time(NOW);
+    let trust = TrustPolicy::from_policy(&world.policy, rules, now);
+    let store = BackupStore::Directory(DirectoryBackend::new(root, ""));
     let forms = rules
         .all_dumps()
         .values()
-        .map(|d| key_form(&rules.stored, rules, d).expect("a form"))
+        .map(|d| key_template_for(&rules.stored, rules, d).expect("a form"))
         .collect::<Vec<_>>();
-    let seen: Vec<Backup> = wait(async {
-        assert!(mark::find(&store, &trust).await.expect("the mark").is_some());
-        catalogue(&store, &forms, rules.databases.named(), &trust).await.expect("listed")
+    let seen: Vec<StoredBackup> = block_on(async {
+        assert!(mark::find_marker(&store, &trust).await.expect("the mark").is_some());
+        list_backups(&store, &forms, rules.databases.named(), &trust).await.expect("listed")
     });
     let looked = Looked {
         group,
@@ -190,7 +190,7 @@ fn decided(world: &World, root: &Path) -> String {
         format!("{}: {}", s.action, s.because).replace(&root.display().to_string(), "/b")
     }));
     lines.push(format!("{} stay", going.kept));
-    let mut good: Vec<&Backup> = seen.iter().filter(|b| b.good()).collect();
+    let mut good: Vec<&StoredBackup> = seen.iter().filter(|b| b.is_committed()).collect();
     good.sort_by_key(|b| (b.data_time(), b.key.clone()));
     lines.extend(
         good.iter()
@@ -201,7 +201,7 @@ fn decided(world: &World, root: &Path) -> String {
 
 /// Something that is added.
 #[derive(Clone, Debug)]
-enum Added {
+enum AddedObject {
     /// Some bytes under some name.
     Bytes(String, Vec<u8>),
     /// A copy of what lies there, beside another name, with or without what lies beside it.
@@ -209,14 +209,14 @@ enum Added {
     /// A dump of his own with a record of his own, which he signed, or not.
     Forged { reason: &'static str, days: i64, signed: bool, cipher: bool },
     /// A note of his own beside what is there.
-    Noted { beside: usize, days: i64, signed: bool },
+    ForgedMarker { beside: usize, days: i64, signed: bool },
     /// A directory in a directory in a directory.
     Deep(usize),
     /// A link to somewhere.
     Link(String),
 }
 
-fn name() -> impl Strategy<Value = String> {
+fn any_name() -> impl Strategy<Value = String> {
     let base = prop_oneof![
         "(daily|same|weekly|other)/shop_202611[0-3][0-9]\\.dump",
         "(daily|same)/shop_202611(1[1-9]|20)\\.dump",
@@ -236,22 +236,22 @@ fn name() -> impl Strategy<Value = String> {
     (base, end).prop_map(|(base, end)| base + &end)
 }
 
-fn added() -> impl Strategy<Value = Added> {
+fn any_added_object() -> impl Strategy<Value = AddedObject> {
     let reason = prop_oneof![Just("daily"), Just("same"), Just("weekly")];
     prop_oneof![
-        4 => (name(), proptest::collection::vec(any::<u8>(), 0..40)).prop_map(|(n, b)| Added::Bytes(n, b)),
-        2 => (0..60_usize, name(), any::<bool>()).prop_map(|(from, to, all)| Added::Copied { from, to, all }),
+        4 => (any_name(), proptest::collection::vec(any::<u8>(), 0..40)).prop_map(|(n, b)| AddedObject::Bytes(n, b)),
+        2 => (0..60_usize, any_name(), any::<bool>()).prop_map(|(from, to, all)| AddedObject::Copied { from, to, all }),
         4 => (reason, -20..40_i64, any::<bool>(), any::<bool>())
-            .prop_map(|(reason, days, signed, cipher)| Added::Forged { reason, days, signed, cipher }),
+            .prop_map(|(reason, days, signed, cipher)| AddedObject::Forged { reason, days, signed, cipher }),
         4 => (0..60_usize, -20..30_000_i64, any::<bool>())
-            .prop_map(|(beside, days, signed)| Added::Noted { beside, days, signed }),
-        1 => (1..30_usize).prop_map(Added::Deep),
-        1 => name().prop_map(Added::Link),
+            .prop_map(|(beside, days, signed)| AddedObject::ForgedMarker { beside, days, signed }),
+        1 => (1..30_usize).prop_map(AddedObject::Deep),
+        1 => any_name().prop_map(AddedObject::Link),
     ]
 }
 
 /// Adds it, where nothing is: whoever may only add can't write over what is there.
-fn add(world: &World, root: &Path, files: &[String], what: &Added) {
+fn add_object(world: &HostileStore, root: &Path, files: &[String], what: &AddedObject) {
     let write = |name: &str, bytes: &[u8]| {
         let path = root.join(name);
         if let Some(parent) = path.parent()
@@ -262,8 +262,8 @@ fn add(world: &World, root: &Path, files: &[String], what: &Added) {
         }
     };
     match what {
-        Added::Bytes(name, bytes) => write(name, bytes),
-        Added::Copied { from, to, all } => {
+        AddedObject::Bytes(name, bytes) => write(name, bytes),
+        AddedObject::Copied { from, to, all } => {
             let from = &files[from % files.len()];
             let read = |end: &str| fs::read(root.join(format!("{from}{end}")));
             let ends = if *all { &["", ".json", ".json.minisig", ".minisig"][..] } else { &[""] };
@@ -273,36 +273,36 @@ fn add(world: &World, root: &Path, files: &[String], what: &Added) {
                 }
             }
         }
-        Added::Forged { reason, days, signed, cipher } => {
-            let slot = at("2026-11-11T02:00:00Z") + SignedDuration::from_hours(24 * days);
+        AddedObject::Forged { reason, days, signed, cipher } => {
+            let slot = parse_time("2026-11-11T02:00:00Z") + SignedDuration::from_hours(24 * days);
             let key = format!("{reason}/shop_{}.dump", slot.strftime("%Y%m%d"));
-            let mut record = record(&key, reason, slot, b"evil", world.stranger.owner());
+            let mut record = sample_manifest(&key, reason, slot, b"evil", world.stranger.owner());
             record.layers.cipher = cipher.then_some(manifest::EncryptionFormat::Age);
             write(&key, b"evil");
-            forge(world, &write, &beside::manifest(&key), &record.to_json(), *signed);
+            write_forged(world, &write, &beside::manifest_key(&key), &record.to_json(), *signed);
         }
-        Added::Noted { beside, days, signed } => {
+        AddedObject::ForgedMarker { beside, days, signed } => {
             let key = files[beside % files.len()].trim_end_matches(".json");
-            let time = at("2026-11-11T05:00:00Z") + SignedDuration::from_hours(24 * days);
-            let sha256 = fs::read(root.join(beside::manifest(key))).ok();
-            let sha256 = sha256.and_then(|json| Some(Manifest::read(key, &json).ok()?.file.sha256));
-            let note = Unchanged {
+            let time = parse_time("2026-11-11T05:00:00Z") + SignedDuration::from_hours(24 * days);
+            let sha256 = fs::read(root.join(beside::manifest_key(key))).ok();
+            let sha256 = sha256.and_then(|json| Some(BackupManifest::parse_manifest(key, &json).ok()?.file.sha256));
+            let note = UnchangedMarker {
                 holdfast: 1,
                 sha256: sha256.unwrap_or_default(),
                 data_time: time,
                 slot: None,
                 run: "x".into(),
             };
-            forge(world, &write, &beside::unchanged(key, time), &note.to_json(), *signed);
+            write_forged(world, &write, &beside::unchanged_marker_key(key, time), &note.to_json(), *signed);
         }
-        Added::Deep(levels) => {
+        AddedObject::Deep(levels) => {
             let mut at = root.join("daily");
             for _ in 0..*levels {
                 at = at.join("d".repeat(120));
                 let _ = fs::create_dir(&at);
             }
         }
-        Added::Link(name) => {
+        AddedObject::Link(name) => {
             let path = root.join(name);
             if let Some(parent) = path.parent() {
                 let _ = fs::create_dir_all(parent);
@@ -313,35 +313,35 @@ fn add(world: &World, root: &Path, files: &[String], what: &Added) {
 }
 
 /// A file that he signs with his own key, or not at all.
-fn forge(world: &World, write: &impl Fn(&str, &[u8]), name: &str, bytes: &[u8], signed: bool) {
+fn write_forged(world: &HostileStore, write: &impl Fn(&str, &[u8]), name: &str, bytes: &[u8], signed: bool) {
     write(name, bytes);
     if signed && let Some(signature) = world.stranger.sign(name, bytes) {
-        write(&beside::signature(name), signature.as_bytes());
+        write(&beside::signature_key(name), signature.as_bytes());
     }
 }
 
-fn copy(from: &Path, to: &Path) {
+fn copy_tree(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).expect("a folder") {
         let entry = entry.expect("an entry");
         let to = to.join(entry.file_name());
         if entry.file_type().expect("a type").is_dir() {
             fs::create_dir(&to).expect("made");
-            copy(&entry.path(), &to);
+            copy_tree(&entry.path(), &to);
         } else {
             fs::copy(entry.path(), &to).expect("copied");
         }
     }
 }
 
-fn files(root: &Path) -> Vec<String> {
-    let store = Store::Directory(Directory::new(root, ""));
-    wait(store.list("")).expect("listed").into_iter().map(|e| e.key).collect()
+fn list_keys(root: &Path) -> Vec<String> {
+    let store = BackupStore::Directory(DirectoryBackend::new(root, ""));
+    block_on(store.list("")).expect("listed").into_iter().map(|e| e.key).collect()
 }
 
 #[test]
 fn what_is_decided_of_the_stores_own_is_worth_protecting() {
-    let world = world();
-    let decided = decided(world, world.root.path());
+    let world = shared_store();
+    let decided = render_decisions(world, world.root.path());
     // One is due, some go, one is held, notes make one young: all of it could be changed by a wrong rule.
     assert!(
         decided.contains("Take(") && decided.contains("delete ") && decided.contains("audit (ana)"),
@@ -357,16 +357,16 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 60, rng_seed: RngSeed::Fixed(9), failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn whatever_is_added_to_a_store_changes_nothing_that_is_decided(
-        all in proptest::collection::vec(added(), 1..12)
+        all in proptest::collection::vec(any_added_object(), 1..12)
     ) {
-        let world = world();
-        let before = BEFORE.get_or_init(|| decided(world, world.root.path()));
+        let world = shared_store();
+        let before = BEFORE.get_or_init(|| render_decisions(world, world.root.path()));
         let root = tempfile::tempdir().expect("a folder");
-        copy(world.root.path(), root.path());
-        let files = files(root.path());
+        copy_tree(world.root.path(), root.path());
+        let files = list_keys(root.path());
         for what in &all {
-            add(world, root.path(), &files, what);
+            add_object(world, root.path(), &files, what);
         }
-        prop_assert_eq!(&decided(world, root.path()), before);
+        prop_assert_eq!(&render_decisions(world, root.path()), before);
     }
 }

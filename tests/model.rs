@@ -48,19 +48,19 @@ limits: { delete: { count: 50, share: 90% } }
 "#;
 
 /// The other policy: at home where the first one copies to.
-fn other() -> String {
+fn other_policy() -> String {
     POLICY
         .replace("us-east-1", "eu-west-0")
         .replace("eu-west-1", "us-east-1")
         .replace("eu-west-0", "eu-west-1")
 }
 
-const FLOOR: usize = 2;
-const DATABASES: u8 = 4;
+const MIN_POINTS: usize = 2;
+const DATABASE_COUNT: u8 = 4;
 
 /// One thing that happens, to one of the two policies. Each run may be cut short after some of its calls.
 #[derive(Clone, Debug)]
-enum Event {
+enum ModelEvent {
     Snapshot {
         calls: usize,
     },
@@ -100,26 +100,26 @@ enum Event {
     },
 }
 
-fn any_event() -> impl Strategy<Value = (usize, Event)> {
+fn any_event() -> impl Strategy<Value = (usize, ModelEvent)> {
     let calls = || prop_oneof![4 => Just(usize::MAX), 1 => 0usize..4];
     let blind = || prop::option::weighted(0.2, 0u8..3);
     let event = prop_oneof![
-        4 => calls().prop_map(|calls| Event::Snapshot { calls }),
-        2 => (0u8..4, calls()).prop_map(|(demand, calls)| Event::Deploy { demand, calls }),
-        4 => (calls(), blind()).prop_map(|(calls, blind)| Event::Offsite { calls, blind }),
-        4 => (calls(), blind()).prop_map(|(calls, blind)| Event::Retention { calls, blind }),
-        6 => prop_oneof![3 => Just(0u8), 1 => 0u8..4].prop_map(|failing| Event::Settle { failing }),
-        1 => (1u8..15).prop_map(|days| Event::Failing { days }),
-        6 => prop_oneof![8 => 1i64..30, 1 => -300i64..0, 1 => 100i64..9000].prop_map(|hours| Event::Wait { hours }),
-        1 => (0u8..DATABASES).prop_map(|which| Event::Busy { which }),
-        1 => (0u8..DATABASES).prop_map(|which| Event::Renew { which }),
-        1 => (0u8..DATABASES).prop_map(|which| Event::Rename { which }),
-        1 => (0u8..DATABASES).prop_map(|which| Event::Switch { which }),
+        4 => calls().prop_map(|calls| ModelEvent::Snapshot { calls }),
+        2 => (0u8..4, calls()).prop_map(|(demand, calls)| ModelEvent::Deploy { demand, calls }),
+        4 => (calls(), blind()).prop_map(|(calls, blind)| ModelEvent::Offsite { calls, blind }),
+        4 => (calls(), blind()).prop_map(|(calls, blind)| ModelEvent::Retention { calls, blind }),
+        6 => prop_oneof![3 => Just(0u8), 1 => 0u8..4].prop_map(|failing| ModelEvent::Settle { failing }),
+        1 => (1u8..15).prop_map(|days| ModelEvent::Failing { days }),
+        6 => prop_oneof![8 => 1i64..30, 1 => -300i64..0, 1 => 100i64..9000].prop_map(|hours| ModelEvent::Wait { hours }),
+        1 => (0u8..DATABASE_COUNT).prop_map(|which| ModelEvent::Busy { which }),
+        1 => (0u8..DATABASE_COUNT).prop_map(|which| ModelEvent::Renew { which }),
+        1 => (0u8..DATABASE_COUNT).prop_map(|which| ModelEvent::Rename { which }),
+        1 => (0u8..DATABASE_COUNT).prop_map(|which| ModelEvent::Switch { which }),
     ];
     (0usize..2, event)
 }
 
-struct Model {
+struct RdsModel {
     policies: [Policy; 2],
     seen: Inventory,
     now: Timestamp,
@@ -128,11 +128,11 @@ struct Model {
 }
 
 /// What went, and by which policy's retention.
-type Gone = Vec<(usize, Location, RecoveryPoint)>;
+type DeletedPoints = Vec<(usize, Location, RecoveryPoint)>;
 
-impl Model {
+impl RdsModel {
     fn new() -> Self {
-        let policies = [parse_policy(POLICY), parse_policy(&other())];
+        let policies = [parse_policy(POLICY), parse_policy(&other_policy())];
         let now = parse_time("2026-11-20T12:00:00Z");
         let mut seen = Inventory::default();
         for (n, policy) in policies.iter().enumerate() {
@@ -170,13 +170,13 @@ impl Model {
         Self { policies, seen, now, made: 0 }
     }
 
-    fn database(&mut self, of: usize, which: u8) -> &mut RdsDatabase {
+    fn database_mut(&mut self, of: usize, which: u8) -> &mut RdsDatabase {
         let home = Location::home_from_policy(&self.policies[of]);
         &mut self.seen.locations.get_mut(&home).expect("home").databases[which as usize]
     }
 
     /// What is seen when a place does not answer.
-    fn look(&self, blind: Option<u8>) -> Inventory {
+    fn observe(&self, blind: Option<u8>) -> Inventory {
         let mut seen = self.seen.clone();
         if let Some(which) = blind
             && let Some(place) = seen.locations.keys().nth(which as usize).cloned()
@@ -188,46 +188,46 @@ impl Model {
     }
 
     /// Whether something at a place has this identifier.
-    fn has(&self, place: &Location, family: DatabaseKind, id: &str) -> bool {
+    fn has_identifier(&self, place: &Location, family: DatabaseKind, id: &str) -> bool {
         let points = self.seen.at_location(place).into_iter().flat_map(|f| &f.points);
         points.into_iter().any(|p| p.family == family && p.id == id)
     }
 
-    fn snapshot(&mut self, of: usize, request: &RunRequest, demand: &str, calls: usize) {
+    fn run_snapshot(&mut self, of: usize, request: &RunRequest, demand: &str, calls: usize) {
         let policy = self.policies[of].clone();
         let plan = snapshot::plan(&policy, &self.seen, request, demand, self.now);
         for step in plan.steps.into_iter().take(calls) {
             if let snapshot::Action::Take { family, database, id, tags, .. } = step.action {
-                assert!(!self.has(&Location::home_from_policy(&policy), family, &id), "{id} is given twice");
+                assert!(!self.has_identifier(&Location::home_from_policy(&policy), family, &id), "{id} is given twice");
                 apply_snapshot(&mut self.seen, &policy, (family, &database), &id, &tags);
             }
         }
     }
 
-    fn offsite(&mut self, of: usize, calls: usize, blind: Option<u8>) {
-        let seen = self.look(blind);
-        let copies = offsite::plan(&self.policies[of], &seen, &self.keys(of), self.now);
+    fn run_offsite(&mut self, of: usize, calls: usize, blind: Option<u8>) {
+        let seen = self.observe(blind);
+        let copies = offsite::plan(&self.policies[of], &seen, &self.key_ownership(of), self.now);
         for step in copies.plan.steps.into_iter().take(calls) {
             let offsite::Action::Copy { to, family, copy, .. } = step.action;
-            assert!(!self.has(&to, family, &copy.id), "{} is given twice", copy.id);
+            assert!(!self.has_identifier(&to, family, &copy.id), "{} is given twice", copy.id);
             apply_copy(&mut self.seen, &to, &copy);
         }
     }
 
     /// What KMS says of the keys.
-    fn keys(&self, of: usize) -> offsite::AwsManaged {
+    fn key_ownership(&self, of: usize) -> offsite::AwsManaged {
         let keys = offsite::keys_to_ask(&self.policies[of], &self.seen);
         keys.into_iter().map(|k| (k.clone(), k == "arn:aws-managed")).collect()
     }
 
-    fn retention(&mut self, of: usize, calls: usize, blind: Option<u8>) -> Gone {
-        let letting = retention::plan(&self.policies[of], &self.look(blind), self.now);
+    fn run_retention(&mut self, of: usize, calls: usize, blind: Option<u8>) -> DeletedPoints {
+        let letting = retention::plan(&self.policies[of], &self.observe(blind), self.now);
         let steps = letting.plan.steps.into_iter().take(calls);
         steps.map(|step| (of, step.action.at, step.action.point.point().clone())).collect()
     }
 
     /// Good points that count, of each owner, place and lineage.
-    fn good(&self) -> BTreeMap<(usize, Location, DatabaseKind, String), usize> {
+    fn count_good_points(&self) -> BTreeMap<(usize, Location, DatabaseKind, String), usize> {
         let mut good = BTreeMap::new();
         for (of, policy) in self.policies.iter().enumerate() {
             let owner = policy.owner();
@@ -245,7 +245,7 @@ impl Model {
     }
 
     /// Whether backups of a scheduled reason of a point's database are being made at home, or need not be: it is gone.
-    fn made(&self, of: usize, gone: &RecoveryPoint, reason: &str) -> bool {
+    fn is_being_made(&self, of: usize, gone: &RecoveryPoint, reason: &str) -> bool {
         let policy = &self.policies[of];
         let home = &self.seen.locations[&Location::home_from_policy(policy)];
         if !home.databases.iter().any(|d| d.identity() == gone.identity()) {
@@ -265,52 +265,52 @@ impl Model {
         })
     }
 
-    fn delete(&mut self, gone: &Gone) {
+    fn apply_deletes(&mut self, gone: &DeletedPoints) {
         for (_, place, point) in gone {
             apply_delete(&mut self.seen, place, &point.arn);
         }
     }
 
     /// What happens; what retention is about to delete is answered first.
-    fn happen(&mut self, of: usize, event: &Event) -> Gone {
+    fn apply_event(&mut self, of: usize, event: &ModelEvent) -> DeletedPoints {
         match event {
-            Event::Snapshot { calls } => self.snapshot(of, &RunRequest::full_run(), "run", *calls),
-            Event::Deploy { demand, calls } => {
+            ModelEvent::Snapshot { calls } => self.run_snapshot(of, &RunRequest::full_run(), "run", *calls),
+            ModelEvent::Deploy { demand, calls } => {
                 let request = RunRequest { reason: "pre-deploy".into(), ..RunRequest::default() };
-                self.snapshot(of, &request, &format!("deploy-{demand}"), *calls);
+                self.run_snapshot(of, &request, &format!("deploy-{demand}"), *calls);
             }
-            Event::Offsite { calls, blind } => self.offsite(of, *calls, *blind),
-            Event::Retention { calls, blind } => return self.retention(of, *calls, *blind),
-            Event::Settle { failing } => {
+            ModelEvent::Offsite { calls, blind } => self.run_offsite(of, *calls, *blind),
+            ModelEvent::Retention { calls, blind } => return self.run_retention(of, *calls, *blind),
+            ModelEvent::Settle { failing } => {
                 let mut n = 0;
                 complete_in_flight(&mut self.seen, self.now, |_| {
                     n += 1;
                     *failing == 0 || n % u32::from(*failing) != 0
                 });
             }
-            Event::Failing { .. } => unreachable!("many events"),
-            Event::Wait { hours } => self.now += SignedDuration::from_hours(*hours),
-            Event::Busy { which } => {
-                let database = self.database(of, *which);
+            ModelEvent::Failing { .. } => unreachable!("many events"),
+            ModelEvent::Wait { hours } => self.now += SignedDuration::from_hours(*hours),
+            ModelEvent::Busy { which } => {
+                let database = self.database_mut(of, *which);
                 let busy = database.status == "available";
                 database.status = if busy { "backing-up".into() } else { "available".into() };
             }
-            Event::Renew { which } => {
+            ModelEvent::Renew { which } => {
                 // Deleted and made again under its old name: another lineage.
                 self.made += 1;
                 let id = format!("db-renewed-{}", self.made);
-                self.database(of, *which).resource_id = id;
+                self.database_mut(of, *which).resource_id = id;
             }
-            Event::Rename { which } => {
+            ModelEvent::Rename { which } => {
                 self.made += 1;
                 let id = format!("acme-renamed-{}", self.made);
-                self.database(of, *which).id = id;
+                self.database_mut(of, *which).id = id;
             }
-            Event::Switch { which } => {
+            ModelEvent::Switch { which } => {
                 // Blue/green: the old one is renamed and in no group any more; a new one has its name.
                 self.made += 1;
                 let n = self.made;
-                let blue = self.database(of, *which);
+                let blue = self.database_mut(of, *which);
                 let green = RdsDatabase { resource_id: format!("db-green-{n}"), ..blue.clone() };
                 let blue = RdsDatabase { id: format!("old-{n}"), ..std::mem::replace(blue, green) };
                 let home = Location::home_from_policy(&self.policies[of]);
@@ -322,15 +322,15 @@ impl Model {
 }
 
 /// Weeks of failure are many single events.
-fn singly(events: &[(usize, Event)]) -> Vec<(usize, Event)> {
-    let one = |(of, event): &(usize, Event)| match event {
-        Event::Failing { days } => (0..*days)
+fn expand_events(events: &[(usize, ModelEvent)]) -> Vec<(usize, ModelEvent)> {
+    let one = |(of, event): &(usize, ModelEvent)| match event {
+        ModelEvent::Failing { days } => (0..*days)
             .flat_map(|_| {
                 [
-                    Event::Wait { hours: 24 },
-                    Event::Snapshot { calls: usize::MAX },
-                    Event::Settle { failing: 1 },
-                    Event::Retention { calls: usize::MAX, blind: None },
+                    ModelEvent::Wait { hours: 24 },
+                    ModelEvent::Snapshot { calls: usize::MAX },
+                    ModelEvent::Settle { failing: 1 },
+                    ModelEvent::Retention { calls: usize::MAX, blind: None },
                 ]
             })
             .map(|event| (*of, event))
@@ -342,7 +342,7 @@ fn singly(events: &[(usize, Event)]) -> Vec<(usize, Event)> {
 
 /// The same histories each time, so that a failure means a change; `PROPTEST_CASES=1000 cargo test -p tests` looks for new
 /// ones.
-fn config() -> ProptestConfig {
+fn fixed_config() -> ProptestConfig {
     let config = ProptestConfig::default();
     if std::env::var_os("PROPTEST_CASES").is_some() {
         return config;
@@ -351,16 +351,16 @@ fn config() -> ProptestConfig {
 }
 
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(fixed_config())]
 
     #[test]
     fn no_sequence_of_runs_faults_and_clocks_takes_the_last_good_points(
         events in prop::collection::vec(any_event(), 1..80)
     ) {
-        let mut model = Model::new();
-        for (of, event) in singly(&events) {
-            let before = model.good();
-            let gone = model.happen(of, &event);
+        let mut model = RdsModel::new();
+        for (of, event) in expand_events(&events) {
+            let before = model.count_good_points();
+            let gone = model.apply_event(of, &event);
             for (of, place, p) in &gone {
                 let owner = model.policies[*of].owner();
                 prop_assert!(p.is_owned_by(&owner) && !p.automated, "{} is not of {owner}", p.id);
@@ -368,18 +368,18 @@ proptest! {
                     continue;
                 }
                 for reason in p.reasons() {
-                    prop_assert!(model.made(*of, p, reason), "{} goes at {place}, and no {reason} is made", p.id);
+                    prop_assert!(model.is_being_made(*of, p, reason), "{} goes at {place}, and no {reason} is made", p.id);
                 }
                 if p.reasons() == ["pre-deploy"] && p.marks.copy_of.is_none() {
                     let age = model.now.duration_since(p.data_time.expect("a time"));
                     prop_assert!(age >= SignedDuration::from_hours(96), "{} was {age:?} old", p.id);
                 }
             }
-            model.delete(&gone);
-            let after = model.good();
+            model.apply_deletes(&gone);
+            let after = model.count_good_points();
             for (lineage, count) in &before {
                 let left = after.get(lineage).copied().unwrap_or(0);
-                prop_assert!(left >= (*count).min(FLOOR), "{lineage:?} fell from {count} to {left} by {event:?}");
+                prop_assert!(left >= (*count).min(MIN_POINTS), "{lineage:?} fell from {count} to {left} by {event:?}");
             }
         }
     }
@@ -388,12 +388,12 @@ proptest! {
     fn after_any_trouble_a_few_calm_rounds_bring_what_the_policies_ask(
         events in prop::collection::vec(any_event(), 0..40)
     ) {
-        let mut model = Model::new();
+        let mut model = RdsModel::new();
         // A clock that goes back can leave a snapshot under a slot that has not come yet; freshness calls that stale, and
         // the slot after it mends it. So here clocks go forward only.
-        for (of, event) in singly(&events).iter().filter(|(_, e)| !matches!(e, Event::Wait { hours } if *hours < 0)) {
-            let gone = model.happen(*of, event);
-            model.delete(&gone);
+        for (of, event) in expand_events(&events).iter().filter(|(_, e)| !matches!(e, ModelEvent::Wait { hours } if *hours < 0)) {
+            let gone = model.apply_event(*of, event);
+            model.apply_deletes(&gone);
         }
         // The trouble ends: databases are available, what was switched off is deleted, what failed for good was cleaned up
         // by a person who looked.
@@ -409,17 +409,17 @@ proptest! {
         }
         for _ in 0..30 {
             for of in 0..2 {
-                model.snapshot(of, &RunRequest::full_run(), "run", usize::MAX);
+                model.run_snapshot(of, &RunRequest::full_run(), "run", usize::MAX);
                 complete_in_flight(&mut model.seen, model.now, |_| true);
-                model.offsite(of, usize::MAX, None);
+                model.run_offsite(of, usize::MAX, None);
                 complete_in_flight(&mut model.seen, model.now, |_| true);
-                let gone = model.retention(of, usize::MAX, None);
-                model.delete(&gone);
+                let gone = model.run_retention(of, usize::MAX, None);
+                model.apply_deletes(&gone);
             }
         }
         for of in 0..2 {
             let policy = &model.policies[of];
-            let left = offsite::plan(policy, &model.seen, &model.keys(of), model.now);
+            let left = offsite::plan(policy, &model.seen, &model.key_ownership(of), model.now);
             let steps: Vec<_> = left.plan.steps.iter().map(|s| format!("{}: {}", s.action, s.because)).collect();
             prop_assert!(steps.is_empty() && left.waiting == 0, "copies are left to make: {steps:?}");
             let mut facts = freshness::Facts { rds: model.seen.clone(), ..freshness::Facts::default() };

@@ -1,6 +1,6 @@
 //! The command line. Its help is read at 3 a.m.: say what happens, what it costs, and show one line to copy.
 
-use crate::function::Function;
+use crate::function::FunctionName;
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
 use shared::policy::text::{Arn, ListenAddress, Period};
 
@@ -8,15 +8,15 @@ use shared::policy::text::{Arn, ListenAddress, Period};
 ///
 /// Nothing here changes anything except `run`, `gate`, `dump`, `restore`, `hold`, `release`, `store` and `key`.
 #[derive(Debug, Parser)]
-#[command(name = "holdfast", version, max_term_width = 100, after_help = AFTER, subcommand_required = true)]
-pub(crate) struct Args {
+#[command(name = "holdfast", version, max_term_width = 100, after_help = AFTER_HELP, subcommand_required = true)]
+pub(crate) struct CliArgs {
     #[command(flatten)]
-    pub(crate) global: Global,
+    pub(crate) global: GlobalArgs,
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: CliCommand,
 }
 
-const AFTER: &str = "\
+const AFTER_HELP: &str = "\
 Where to begin:
   holdfast status                    how everything stands, worst first
   holdfast explain orders-prod       one database: its snapshots, and what becomes of each
@@ -41,7 +41,7 @@ Credentials and region come from where the AWS CLI takes them: AWS_PROFILE, AWS_
 
 /// What every command takes.
 #[derive(Clone, Debug, ClapArgs)]
-pub(crate) struct Global {
+pub(crate) struct GlobalArgs {
     /// The policy: a file, or an object in S3
     #[arg(
         long,
@@ -49,24 +49,24 @@ pub(crate) struct Global {
         value_name = "PATH|s3://BUCKET/KEY",
         env = "HOLDFAST_POLICY",
         default_value = "./policy.yaml",
-        value_parser = policy_address
+        value_parser = parse_policy_location
     )]
     pub(crate) policy: String,
     /// Write JSON to stdout, and nothing else
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// SNS topic that failures and alarms go to; without it the alarms keep the topic that they have
-    #[arg(long, global = true, value_name = "ARN", env = "HOLDFAST_TOPIC_ARN", value_parser = topic)]
-    pub(crate) topic: Option<Topic>,
+    #[arg(long, global = true, value_name = "ARN", env = "HOLDFAST_TOPIC_ARN", value_parser = parse_topic_arn)]
+    pub(crate) topic: Option<TopicArg>,
     /// SNS topic that every run's report goes to as JSON, for the notify function; without it reports go nowhere else
     #[arg(
         long,
         global = true,
         value_name = "ARN",
         env = "HOLDFAST_REPORTS_TOPIC_ARN",
-        value_parser = topic
+        value_parser = parse_topic_arn
     )]
-    pub(crate) reports_topic: Option<Topic>,
+    pub(crate) reports_topic: Option<TopicArg>,
     /// Where notify remembers what it told: given, `run`, `dump`, `verify` and `restore` tell the policy's channels
     #[arg(long, global = true, value_name = "DIR|s3://BUCKET/PREFIX", env = "HOLDFAST_STATE")]
     pub(crate) state: Option<String>,
@@ -77,11 +77,11 @@ pub(crate) struct Global {
 
 /// A topic; an environment variable that is set and empty names none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Topic(pub(crate) Option<String>);
+pub(crate) struct TopicArg(pub(crate) Option<String>);
 
 /// What is to be done.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum CliCommand {
     /// Check a policy file, or print its JSON Schema; asks AWS nothing
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -107,7 +107,7 @@ Exits with 1 when something could not be looked at.")]
     Plan {
         /// These functions only
         #[arg(value_enum, value_name = "FUNCTION")]
-        functions: Vec<Function>,
+        functions: Vec<FunctionName>,
     },
     /// Run a function now, as its Lambda would
     ///
@@ -171,7 +171,7 @@ Only what has its commit record counts. Files of other tools whose names fit the
     List {
         /// Only this group, or this database of it
         #[arg(value_name = "GROUP[/DATABASE]")]
-        of: Option<String>,
+        target: Option<String>,
     },
     /// Prove that dumps can be read, or that they come back
     ///
@@ -294,7 +294,7 @@ Examples:
 Exits with 64 when there is a fault, and with 1 when --aws finds something critical.")]
     Check {
         /// The policy; without it the one of --policy
-        #[arg(value_name = "FILE", value_parser = policy_address)]
+        #[arg(value_name = "FILE", value_parser = parse_policy_location)]
         file: Option<String>,
         /// Asks AWS what will be in the way: quotas without room for what the policy keeps, keys that can't decrypt
         #[arg(long)]
@@ -384,7 +384,7 @@ Examples:
 pub(crate) struct RunArgs {
     /// The function
     #[arg(value_enum)]
-    pub(crate) function: Function,
+    pub(crate) function: FunctionName,
     /// Change and publish nothing; say what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -450,7 +450,7 @@ pub(crate) struct NotifyArgs {
 pub(crate) struct DumpArgs {
     /// Only these groups, or databases of them; all without
     #[arg(value_name = "GROUP[/DATABASE]")]
-    pub(crate) of: Vec<String>,
+    pub(crate) targets: Vec<String>,
     /// Dump now for this reason of the policy, instead of what is due
     #[arg(long)]
     pub(crate) reason: Option<String>,
@@ -470,7 +470,7 @@ pub(crate) struct DumpArgs {
 pub(crate) struct VerifyArgs {
     /// Files, groups or databases; the newest dump of every database without
     #[arg(value_name = "BACKUP|GROUP[/DATABASE]")]
-    pub(crate) of: Vec<String>,
+    pub(crate) targets: Vec<String>,
     /// Every dump of the groups or databases, not the newest alone
     #[arg(long)]
     pub(crate) all: bool,
@@ -559,7 +559,7 @@ pub(crate) struct RestoreArgs {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct GateArgs {
     /// The reason, as a group of the policy has it under `snapshots`
-    #[arg(long, default_value = "pre-deploy", value_parser = demanded)]
+    #[arg(long, default_value = "pre-deploy", value_parser = parse_gate_reason)]
     pub(crate) reason: String,
     /// Only this database; may be given several times
     #[arg(long = "asset", value_name = "ASSET")]
@@ -572,11 +572,11 @@ pub(crate) struct GateArgs {
     pub(crate) timeout: Period,
     /// A name for this demand: asked again under it, what was started is waited for and nothing is taken twice
     /// [default: GITHUB_RUN_ID-GITHUB_RUN_ATTEMPT, or one made up]
-    #[arg(long, value_name = "ID", value_parser = request_name)]
+    #[arg(long, value_name = "ID", value_parser = parse_request_id)]
     pub(crate) request: Option<String>,
 }
 
-fn policy_address(s: &str) -> Result<String, String> {
+fn parse_policy_location(s: &str) -> Result<String, String> {
     let fits = s.strip_prefix("s3://").is_none_or(|rest| {
         rest.split_once('/').is_some_and(|(bucket, key)| !bucket.is_empty() && !key.is_empty())
     });
@@ -586,17 +586,17 @@ fn policy_address(s: &str) -> Result<String, String> {
     fits.then(|| s.to_owned()).ok_or_else(|| "write s3://bucket/key".into())
 }
 
-fn topic(s: &str) -> Result<Topic, String> {
+fn parse_topic_arn(s: &str) -> Result<TopicArg, String> {
     if s.is_empty() {
-        return Ok(Topic(None));
+        return Ok(TopicArg(None));
     }
     let arn: Arn = s.parse()?;
     let fits = arn.as_str().split(':').nth(2) == Some("sns");
-    fits.then(|| Topic(Some(s.to_owned())))
+    fits.then(|| TopicArg(Some(s.to_owned())))
         .ok_or_else(|| "it is not the ARN of an SNS topic".into())
 }
 
-fn demanded(s: &str) -> Result<String, String> {
+fn parse_gate_reason(s: &str) -> Result<String, String> {
     if s == shared::request::SCHEDULE_REASON {
         return Err(format!(
             "a gate has a reason of its own; `{}` takes what is due",
@@ -606,7 +606,7 @@ fn demanded(s: &str) -> Result<String, String> {
     Ok(s.to_owned())
 }
 
-fn request_name(s: &str) -> Result<String, String> {
+fn parse_request_id(s: &str) -> Result<String, String> {
     shared::request::check_request_name(s).map(|()| s.to_owned())
 }
 

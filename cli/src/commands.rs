@@ -21,98 +21,98 @@ mod store;
 pub(crate) mod verify;
 
 use crate::{
-    args::{Args, Command},
-    session::{Edge, Patience, Session},
-    stop::Exit,
+    args::{CliArgs, CliCommand},
+    session::{CommandEnv, RetryProfile, CommandContext},
+    stop::CommandExit,
 };
 
 /// Does what the command line says.
 ///
 /// # Errors
 /// If it can't: the error knows its exit code.
-pub(crate) async fn run(args: &Args, edge: &Edge) -> anyhow::Result<Exit> {
-    let Args { global, command } = args;
+pub(crate) async fn run_command(args: &CliArgs, edge: &CommandEnv) -> anyhow::Result<CommandExit> {
+    let CliArgs { global, command } = args;
     // The futures of the SDK are large: they live on the heap.
-    let open = |patience| Box::pin(Session::open(global, edge, patience));
+    let open = |patience| Box::pin(CommandContext::open(global, edge, patience));
     let interrupt = &edge.interrupt;
     match command {
-        Command::Policy(command) => {
-            interrupt.or(Box::pin(policy::run(global, edge, command))).await
+        CliCommand::Policy(command) => {
+            interrupt.run_until_interrupted(Box::pin(policy::run(global, edge, command))).await
         }
-        Command::Status => {
+        CliCommand::Status => {
             interrupt
-                .or(Box::pin(async { status::run(&open(Patience::Answer).await?).await }))
+                .run_until_interrupted(Box::pin(async { status::run(&open(RetryProfile::Interactive).await?).await }))
                 .await
         }
-        Command::Plan { functions } => {
+        CliCommand::Plan { functions } => {
             interrupt
-                .or(Box::pin(async { plan::run(&open(Patience::Answer).await?, functions).await }))
+                .run_until_interrupted(Box::pin(async { plan::run(&open(RetryProfile::Interactive).await?, functions).await }))
                 .await
         }
-        Command::Explain { asset } => {
+        CliCommand::Explain { asset } => {
             interrupt
-                .or(Box::pin(async {
-                    Box::pin(explain::run(&open(Patience::Answer).await?, asset)).await
+                .run_until_interrupted(Box::pin(async {
+                    Box::pin(explain::run(&open(RetryProfile::Interactive).await?, asset)).await
                 }))
                 .await
         }
-        Command::Notify(args) => {
-            let session = interrupt.or(open(Patience::Host)).await?;
-            interrupt.or(Box::pin(notify::run(&session, args))).await
+        CliCommand::Notify(args) => {
+            let session = interrupt.run_until_interrupted(open(RetryProfile::Host)).await?;
+            interrupt.run_until_interrupted(Box::pin(notify::run(&session, args))).await
         }
-        Command::Monitor(args) => Box::pin(monitor::run(global, edge, args)).await,
-        Command::Report(args) => {
-            let session = interrupt.or(open(Patience::Host)).await?;
-            interrupt.or(Box::pin(page::run(&session, args))).await
+        CliCommand::Monitor(args) => Box::pin(monitor::run(global, edge, args)).await,
+        CliCommand::Report(args) => {
+            let session = interrupt.run_until_interrupted(open(RetryProfile::Host)).await?;
+            interrupt.run_until_interrupted(Box::pin(page::run(&session, args))).await
         }
-        Command::Alarms => {
+        CliCommand::Alarms => {
             interrupt
-                .or(Box::pin(async { alarms::run(&open(Patience::Answer).await?).await }))
+                .run_until_interrupted(Box::pin(async { alarms::run(&open(RetryProfile::Interactive).await?).await }))
                 .await
         }
-        Command::Audit(command) => {
+        CliCommand::Audit(command) => {
             interrupt
-                .or(Box::pin(async { audit::run(&open(Patience::Host).await?, command).await }))
+                .run_until_interrupted(Box::pin(async { audit::run(&open(RetryProfile::Host).await?, command).await }))
                 .await
         }
-        Command::Dump(args) => {
-            let session = interrupt.or(open(Patience::Host)).await?;
+        CliCommand::Dump(args) => {
+            let session = interrupt.run_until_interrupted(open(RetryProfile::Host)).await?;
             Box::pin(dump::run(&session, args)).await
         }
-        Command::List { of } => {
+        CliCommand::List { target: of } => {
             interrupt
-                .or(Box::pin(async {
-                    list::run(&open(Patience::Host).await?, of.as_deref()).await
+                .run_until_interrupted(Box::pin(async {
+                    list::run(&open(RetryProfile::Host).await?, of.as_deref()).await
                 }))
                 .await
         }
-        Command::Verify(args) => {
-            let session = interrupt.or(open(Patience::Host)).await?;
+        CliCommand::Verify(args) => {
+            let session = interrupt.run_until_interrupted(open(RetryProfile::Host)).await?;
             Box::pin(verify::run(&session, args)).await
         }
-        Command::Restore(args) => {
-            let session = interrupt.or(open(Patience::Host)).await?;
+        CliCommand::Restore(args) => {
+            let session = interrupt.run_until_interrupted(open(RetryProfile::Host)).await?;
             Box::pin(restore::run(&session, args)).await
         }
-        Command::Store(command) => {
-            let session = interrupt.or(open(Patience::Host)).await?;
-            interrupt.or(Box::pin(store::run(&session, command))).await
+        CliCommand::Store(command) => {
+            let session = interrupt.run_until_interrupted(open(RetryProfile::Host)).await?;
+            interrupt.run_until_interrupted(Box::pin(store::run(&session, command))).await
         }
-        Command::Key(command) => key::run(global, command),
-        Command::Hold { backup, why } => {
-            let session = interrupt.or(open(Patience::Host)).await?;
-            Box::pin(hold::hold(&session, backup, why)).await
+        CliCommand::Key(command) => key::run(global, command),
+        CliCommand::Hold { backup, why } => {
+            let session = interrupt.run_until_interrupted(open(RetryProfile::Host)).await?;
+            Box::pin(hold::add_hold(&session, backup, why)).await
         }
-        Command::Release { backup } => {
-            let session = interrupt.or(open(Patience::Host)).await?;
-            Box::pin(hold::release(&session, backup)).await
+        CliCommand::Release { backup } => {
+            let session = interrupt.run_until_interrupted(open(RetryProfile::Host)).await?;
+            Box::pin(hold::remove_hold(&session, backup)).await
         }
-        Command::Run(args) => {
-            let session = interrupt.or(open(Patience::Work)).await?;
+        CliCommand::Run(args) => {
+            let session = interrupt.run_until_interrupted(open(RetryProfile::Batch)).await?;
             Box::pin(run::run(&session, args)).await
         }
-        Command::Gate(args) => {
-            let session = interrupt.or(open(Patience::Work)).await?;
+        CliCommand::Gate(args) => {
+            let session = interrupt.run_until_interrupted(open(RetryProfile::Batch)).await?;
             Box::pin(gate::run(&session, args)).await
         }
     }

@@ -10,12 +10,12 @@ use shared::{
 use std::time::Duration;
 use tracing::Instrument;
 
-use crate::{stop::Exit, words};
+use crate::{stop::CommandExit, words};
 use freshness::Memory;
 
 /// A function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Function {
+pub(crate) enum FunctionName {
     /// Takes snapshots of databases
     Snapshot,
     /// Copies snapshots and objects to other regions and accounts
@@ -30,7 +30,7 @@ pub(crate) enum Function {
     Retention,
 }
 
-impl Function {
+impl FunctionName {
     /// All, in the order in which one builds on the other.
     pub(crate) const ALL: [Self; 6] = [
         Self::Snapshot,
@@ -55,11 +55,11 @@ impl Function {
 
     /// Runs it, and publishes its report unless the world says dry run.
     pub(crate) async fn run(self, world: &RunContext<'_>, request: &RunRequest) -> RunReport {
-        self.run_reading(world, request, None).await
+        self.run_with_cache(world, request, None).await
     }
 
     /// As [`Function::run`]; with a memory, `freshness` reads the newest files of directories.
-    pub(crate) async fn run_reading(
+    pub(crate) async fn run_with_cache(
         self,
         world: &RunContext<'_>,
         request: &RunRequest,
@@ -83,39 +83,39 @@ impl Function {
 }
 
 /// A run keeps this much of its time for publishing, and a person who says 10 minutes means the work.
-const PUBLISHING: Duration = Duration::from_secs(20);
+const PUBLISH_RESERVE: Duration = Duration::from_secs(20);
 
 /// A budget whose work may take this long.
-pub(crate) fn budget(timeout: &shared::policy::text::Period) -> Deadline {
+pub(crate) fn run_deadline(timeout: &shared::policy::text::Period) -> Deadline {
     let span = Duration::try_from(timeout.duration()).unwrap_or_default();
-    Deadline::after(span + PUBLISHING)
+    Deadline::after(span + PUBLISH_RESERVE)
 }
 
 /// What could not be looked at.
-pub(crate) fn gaps(report: &RunReport) -> impl Iterator<Item = &Finding> {
+pub(crate) fn observation_errors(report: &RunReport) -> impl Iterator<Item = &Finding> {
     report.findings.iter().filter(|f| f.what == code::GAP)
 }
 
 /// Why nothing at all could be seen; none when something was.
-pub(crate) fn blind<'r>(policy: &Policy, report: &'r RunReport) -> Option<&'r Finding> {
+pub(crate) fn nothing_observed<'r>(policy: &Policy, report: &'r RunReport) -> Option<&'r Finding> {
     let home = shared::catalog::Location::home_from_policy(policy).to_string();
-    let gap = gaps(report).find(|f| policy.databases.is_empty() || f.asset == home)?;
-    (unseen(report) && report.outcomes.is_empty()).then_some(gap)
+    let gap = observation_errors(report).find(|f| policy.databases.is_empty() || f.asset == home)?;
+    (no_asset_observed(report) && report.outcomes.is_empty()).then_some(gap)
 }
 
 /// Whether no asset of the report was observed: those that could not be, or that nothing watches, have a row too.
-pub(crate) fn unseen(report: &RunReport) -> bool {
+pub(crate) fn no_asset_observed(report: &RunReport) -> bool {
     let observed = |c: &AssetCoverage| matches!(c, AssetCoverage::Watched | AssetCoverage::NeverTaken);
     !report.assets.iter().any(|a| observed(&a.coverage))
 }
 
 /// What to say when AWS could not be asked.
-pub(crate) fn blindness(gap: &Finding) -> String {
-    words::plain(&format!("AWS could not be asked: {}; {}", gap.why, gap.mend))
+pub(crate) fn aws_unreachable_message(gap: &Finding) -> String {
+    words::escape_control_chars(&format!("AWS could not be asked: {}; {}", gap.why, gap.mend))
 }
 
 /// Whether the request itself was wrong.
-pub(crate) fn refused(findings: &[Finding]) -> Option<&Finding> {
+pub(crate) fn invalid_request_finding(findings: &[Finding]) -> Option<&Finding> {
     findings.iter().find(|f| {
         matches!(
             (f.what, f.asset.as_str()),
@@ -125,12 +125,12 @@ pub(crate) fn refused(findings: &[Finding]) -> Option<&Finding> {
 }
 
 /// A run's exit code.
-pub(crate) fn exit(policy: &Policy, report: &RunReport, budget: Deadline) -> Exit {
-    if blind(policy, report).is_some() {
-        return Exit::Blind;
+pub(crate) fn exit_for_report(policy: &Policy, report: &RunReport, budget: Deadline) -> CommandExit {
+    if nothing_observed(policy, report).is_some() {
+        return CommandExit::Unreachable;
     }
-    if refused(&report.findings).is_some() {
-        return Exit::Wrong;
+    if invalid_request_finding(&report.findings).is_some() {
+        return CommandExit::UsageError;
     }
     let waits = |r: &StepResult| match r {
         StepResult::Unfinished => true,
@@ -145,28 +145,28 @@ pub(crate) fn exit(policy: &Policy, report: &RunReport, budget: Deadline) -> Exi
         .any(|f| f.severity == Severity::Critical && f.what != code::NOT_TAKEN);
     let late = report.outcomes.iter().any(|o| waits(&o.result));
     match (report.outcomes.iter().any(|o| broke(&o.result)) || other, late, report.failed) {
-        (false, true, _) => Exit::Late,
-        (false, false, false) => Exit::Well,
-        _ => data_path(report).unwrap_or(Exit::Failed),
+        (false, true, _) => CommandExit::TimedOut,
+        (false, false, false) => CommandExit::Success,
+        _ => dump_exit(report).unwrap_or(CommandExit::Failed),
     }
 }
 
 /// Which part of a dump failed: the codes that people's own scripts had.
-fn data_path(report: &RunReport) -> Option<Exit> {
+fn dump_exit(report: &RunReport) -> Option<CommandExit> {
     if report.function != dump::NAME {
         return None;
     }
     let failed = report.outcomes.iter().filter_map(|o| o.kind);
-    let exits = failed.map(|kind| Exit::of_kind(kind).unwrap_or(Exit::Failed));
+    let exits = failed.map(|kind| CommandExit::from_error_kind(kind).unwrap_or(CommandExit::Failed));
     let found = report.findings.iter().filter(|f| f.severity == Severity::Critical);
     let (put_off, found): (Vec<_>, Vec<_>) = found.partition(|f| f.what == code::NOT_TAKEN);
     let found = found.into_iter().map(|f| match f.what {
-        code::GAP => Exit::Blind,
-        code::NO_KEY => Exit::Key,
-        _ => Exit::Failed,
+        code::GAP => CommandExit::Unreachable,
+        code::NO_KEY => CommandExit::Key,
+        _ => CommandExit::Failed,
     });
     // Nothing failed: another run was at it.
-    exits.chain(found).chain(put_off.iter().map(|_| Exit::Late)).next()
+    exits.chain(found).chain(put_off.iter().map(|_| CommandExit::TimedOut)).next()
 }
 
 #[cfg(test)]
@@ -220,56 +220,56 @@ mod tests {
         let (done, busy) = (|| StepResult::Done("x".into()), || StepResult::Deferred("busy".into()));
         // What happened, with time left and without.
         let table = [
-            ("nothing to do", report(vec![], vec![]), Exit::Well, Exit::Well),
-            ("done", report(vec![], vec![done()]), Exit::Well, Exit::Well),
+            ("nothing to do", report(vec![], vec![]), CommandExit::Success, CommandExit::Success),
+            ("done", report(vec![], vec![done()]), CommandExit::Success, CommandExit::Success),
             (
                 "put off to the next run",
                 report(vec![], vec![done(), busy()]),
-                Exit::Well,
-                Exit::Late,
+                CommandExit::Success,
+                CommandExit::TimedOut,
             ),
             (
                 "a step failed",
                 report(vec![], vec![done(), failed("no")]),
-                Exit::Failed,
-                Exit::Failed,
+                CommandExit::Failed,
+                CommandExit::Failed,
             ),
-            ("no time", report(vec![], vec![done(), StepResult::Unfinished]), Exit::Late, Exit::Late),
+            ("no time", report(vec![], vec![done(), StepResult::Unfinished]), CommandExit::TimedOut, CommandExit::TimedOut),
             (
                 "a demand had no time",
                 report(vec![critical("orders", "not-taken")], vec![StepResult::Unfinished]),
-                Exit::Late,
-                Exit::Late,
+                CommandExit::TimedOut,
+                CommandExit::TimedOut,
             ),
             (
                 "failed, and no time",
                 report(vec![], vec![failed("no"), StepResult::Unfinished]),
-                Exit::Failed,
-                Exit::Failed,
+                CommandExit::Failed,
+                CommandExit::Failed,
             ),
             (
                 "metrics not published",
                 report(vec![critical("metrics", "not-published")], vec![done()]),
-                Exit::Failed,
-                Exit::Failed,
+                CommandExit::Failed,
+                CommandExit::Failed,
             ),
             (
                 "wrong reason",
                 report(vec![critical("request", "unknown-reason")], vec![]),
-                Exit::Wrong,
-                Exit::Wrong,
+                CommandExit::UsageError,
+                CommandExit::UsageError,
             ),
-            ("home unseen", report(vec![critical(home, "gap")], vec![]), Exit::Blind, Exit::Blind),
+            ("home unseen", report(vec![critical(home, "gap")], vec![]), CommandExit::Unreachable, CommandExit::Unreachable),
             (
                 "another place unseen",
                 report(vec![critical(away, "gap")], vec![]),
-                Exit::Failed,
-                Exit::Failed,
+                CommandExit::Failed,
+                CommandExit::Failed,
             ),
         ];
         for (case, report, in_time, over) in table {
-            assert_eq!(exit(&policy, &report, Deadline::unlimited()), in_time, "{case}");
-            assert_eq!(exit(&policy, &report, Deadline::after(Duration::ZERO)), over, "{case}");
+            assert_eq!(exit_for_report(&policy, &report, Deadline::unlimited()), in_time, "{case}");
+            assert_eq!(exit_for_report(&policy, &report, Deadline::after(Duration::ZERO)), over, "{case}");
         }
     }
 }

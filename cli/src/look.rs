@@ -1,8 +1,8 @@
 //! Looking at everything, as `status` and `monitor` do: a dry run of the functions that know what is wrong.
 
 use crate::{
-    function::{Function, blind, blindness, unseen},
-    stop::Stop,
+    function::{FunctionName, nothing_observed, aws_unreachable_message, no_asset_observed},
+    stop::CommandError,
 };
 use freshness::Memory;
 use shared::{
@@ -15,48 +15,48 @@ use shared::{
 use std::time::Duration;
 
 /// A function that has not come to its end by then hangs; the others still have their say.
-const PATIENCE: Duration = Duration::from_mins(15);
+const FUNCTION_TIMEOUT: Duration = Duration::from_mins(15);
 
 /// What the functions say of everything. With a memory, the newest files of directories are read.
 ///
 /// Those that make backups are asked too: what they know to be in the way (a secret, a grant, a tool that is too old, a
 /// quota) is no less critical before it is due.
-pub(crate) async fn everything(world: &RunContext<'_>, memory: Option<&Memory>) -> Vec<RunReport> {
+pub(crate) async fn run_all_checks(world: &RunContext<'_>, memory: Option<&Memory>) -> Vec<RunReport> {
     let request = RunRequest { dry_run: true, ..RunRequest::full_run() };
     // Reading files may take its time; whoever reads them bounds the whole.
-    let patience = if memory.is_some() { Duration::MAX } else { PATIENCE };
+    let patience = if memory.is_some() { Duration::MAX } else { FUNCTION_TIMEOUT };
     let freshness = async {
-        let run = Function::Freshness.run_reading(world, &request, memory);
+        let run = FunctionName::Freshness.run_with_cache(world, &request, memory);
         tokio::time::timeout(patience, run).await
     };
-    let bounded = |function: Function| {
+    let bounded = |function: FunctionName| {
         let (world, request) = (world, &request);
         async move {
-            let ran = tokio::time::timeout(PATIENCE, function.run(world, request)).await;
-            ran.unwrap_or_else(|_| hung(world, function))
+            let ran = tokio::time::timeout(FUNCTION_TIMEOUT, function.run(world, request)).await;
+            ran.unwrap_or_else(|_| timeout_report(world, function))
         }
     };
-    let freshness = async { freshness.await.unwrap_or_else(|_| hung(world, Function::Freshness)) };
+    let freshness = async { freshness.await.unwrap_or_else(|_| timeout_report(world, FunctionName::Freshness)) };
     // Of a host without AWS there is nothing more to ask.
     if world.policy.home.is_none() {
-        let (freshness, dump) = tokio::join!(freshness, bounded(Function::Dump));
+        let (freshness, dump) = tokio::join!(freshness, bounded(FunctionName::Dump));
         return vec![freshness, dump];
     }
     let (freshness, replication, offsite, snapshot, dump) = tokio::join!(
         freshness,
-        bounded(Function::Replication),
+        bounded(FunctionName::Replication),
         // Objects that wait too long for their copy are seen by the function that copies.
-        bounded(Function::Offsite),
-        bounded(Function::Snapshot),
-        bounded(Function::Dump),
+        bounded(FunctionName::Offsite),
+        bounded(FunctionName::Snapshot),
+        bounded(FunctionName::Dump),
     );
     vec![freshness, replication, offsite, snapshot, dump]
 }
 
 /// The report of a function that did not answer: nothing that it would have said is known.
-fn hung(world: &RunContext<'_>, function: Function) -> RunReport {
+fn timeout_report(world: &RunContext<'_>, function: FunctionName) -> RunReport {
     let mut report = RunReport::new(function.name(), world);
-    let why = format!("it did not answer within {} minutes", PATIENCE.as_secs() / 60);
+    let why = format!("it did not answer within {} minutes", FUNCTION_TIMEOUT.as_secs() / 60);
     let mend =
         format!("{} and see what it waits for", commands::run(&commands::watch(function.name())));
     let asset = format!("function/{}", function.name());
@@ -70,12 +70,12 @@ fn hung(world: &RunContext<'_>, function: Function) -> RunReport {
 ///
 /// # Errors
 /// If that is so.
-pub(crate) fn something(world: &RunContext<'_>, reports: &[RunReport]) -> anyhow::Result<()> {
+pub(crate) fn ensure_something_observed(world: &RunContext<'_>, reports: &[RunReport]) -> anyhow::Result<()> {
     if world.policy.home.is_none() {
         return Ok(());
     }
-    match reports.iter().find_map(|r| blind(world.policy, r)) {
-        Some(gap) if reports.iter().all(unseen) => Err(Stop::blind(blindness(gap))),
+    match reports.iter().find_map(|r| nothing_observed(world.policy, r)) {
+        Some(gap) if reports.iter().all(no_asset_observed) => Err(CommandError::unreachable(aws_unreachable_message(gap))),
         _ => Ok(()),
     }
 }

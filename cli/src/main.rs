@@ -26,52 +26,52 @@ mod table;
 mod telling;
 mod words;
 
-use args::Args;
+use args::CliArgs;
 use clap::Parser;
-use interrupt::Interrupt;
+use interrupt::InterruptSignal;
 use jiff::Timestamp;
-use session::Edge;
+use session::CommandEnv;
 use std::{env, process::ExitCode};
-use stop::Exit;
+use stop::CommandExit;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args = match CliArgs::try_parse() {
         Ok(args) => args,
         Err(e) => {
             // Help and version are answers; anything else is a wrong command line.
             let _ = e.print();
-            return if e.use_stderr() { Exit::Wrong } else { Exit::Well }.into();
+            return if e.use_stderr() { CommandExit::UsageError } else { CommandExit::Success }.into();
         }
     };
     if args.global.verbose {
-        log_json();
+        init_tracing();
     }
     #[expect(clippy::disallowed_methods, reason = "the edge where time comes in")]
     let clock = Timestamp::now;
     let now = clock();
     let run = run_id(now, std::process::id());
-    let edge = Edge {
+    let edge = CommandEnv {
         now,
-        demand: demand_id(|name| env::var(name).ok()).unwrap_or_else(|| run.clone()),
-        run,
-        user: who(|name| env::var(name).ok()),
+        request_id: ci_request_id(|name| env::var(name).ok()).unwrap_or_else(|| run.clone()),
+        run_id: run,
+        user: current_user(|name| env::var(name).ok()),
         attempts: env::var("AWS_MAX_ATTEMPTS").ok().and_then(|n| n.parse().ok()),
-        region: region(|name| env::var(name).ok()),
-        interrupt: Interrupt::listen(),
+        region: env_region(|name| env::var(name).ok()),
+        interrupt: InterruptSignal::listen(),
         clock,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let ended = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
-        let ended = runtime.block_on(commands::run(&args, &edge));
+        let ended = runtime.block_on(commands::run_command(&args, &edge));
         // A look-up of a name that hangs must not hold up the end.
         runtime.shutdown_background();
         ended
     });
     ended
         .unwrap_or_else(|e| {
-            output::tell(&format!("holdfast: {e:#}"));
-            Exit::of(&e)
+            output::print_stderr(&format!("holdfast: {e:#}"));
+            CommandExit::from_error(&e)
         })
         .into()
 }
@@ -82,25 +82,25 @@ fn run_id(now: Timestamp, process: u32) -> String {
 }
 
 /// Who asks: what `sudo` hides is the person that matters.
-fn who(var: impl Fn(&str) -> Option<String>) -> String {
+fn current_user(var: impl Fn(&str) -> Option<String>) -> String {
     let some = |name| var(name).filter(|v| !v.is_empty());
     some("SUDO_USER").or_else(|| some("USER")).unwrap_or_else(|| "unknown".into())
 }
 
 /// The region of the environment, under both of the names that AWS's tools know.
-fn region(var: impl Fn(&str) -> Option<String>) -> Option<String> {
+fn env_region(var: impl Fn(&str) -> Option<String>) -> Option<String> {
     let some = |name| var(name).filter(|v| !v.is_empty());
     some("AWS_REGION").or_else(|| some("AWS_DEFAULT_REGION"))
 }
 
 /// The pipeline's own name for this try, so that the same job asked again continues instead of starting anew.
-fn demand_id(var: impl Fn(&str) -> Option<String>) -> Option<String> {
+fn ci_request_id(var: impl Fn(&str) -> Option<String>) -> Option<String> {
     let some = |name| var(name).filter(|v| !v.is_empty());
     Some(format!("{}-{}", some("GITHUB_RUN_ID")?, some("GITHUB_RUN_ATTEMPT")?))
 }
 
 /// The Lambdas' own log lines, on stderr.
-fn log_json() {
+fn init_tracing() {
     let ours = "holdfast,shared,snapshot,offsite,freshness,replication,retention,dump,archive,postgres,store,restore,report,notify";
     let ours: Vec<_> = ours.split(',').map(|name| format!("{name}=info")).collect();
     tracing_subscriber::fmt()
@@ -123,9 +123,9 @@ mod tests {
             "GITHUB_RUN_ATTEMPT" => Some("2".to_owned()),
             _ => None,
         };
-        assert_eq!(demand_id(github).as_deref(), Some("1234-2"));
-        assert_eq!(demand_id(|_| None), None);
-        assert_eq!(demand_id(|n| (n == "GITHUB_RUN_ID").then(|| "1".into())), None);
+        assert_eq!(ci_request_id(github).as_deref(), Some("1234-2"));
+        assert_eq!(ci_request_id(|_| None), None);
+        assert_eq!(ci_request_id(|n| (n == "GITHUB_RUN_ID").then(|| "1".into())), None);
     }
 
     #[test]

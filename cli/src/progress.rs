@@ -9,52 +9,52 @@ use tokio::time::{Instant, interval};
 
 /// Whether there is somebody to see it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Progress {
-    on: bool,
+pub(crate) struct ProgressLine {
+    enabled: bool,
 }
 
-impl Progress {
+impl ProgressLine {
     /// On a terminal, and not beside JSON or log lines.
     pub(crate) fn new(json: bool, verbose: bool) -> Self {
-        Self { on: !json && !verbose && io::stderr().is_terminal() }
+        Self { enabled: !json && !verbose && io::stderr().is_terminal() }
     }
 
     /// Does `work` and shows meanwhile what it is.
-    pub(crate) async fn during<T>(self, what: &str, work: impl Future<Output = T>) -> T {
-        if !self.on {
+    pub(crate) async fn with_spinner<T>(self, what: &str, work: impl Future<Output = T>) -> T {
+        if !self.enabled {
             return work.await;
         }
-        let _cleared = Cleared;
+        let _cleared = ClearLineGuard;
         let (began, mut tick, mut work) =
             (Instant::now(), interval(Duration::from_secs(1)), pin!(work));
         loop {
             tokio::select! {
                 done = &mut work => return done,
-                _ = tick.tick() => draw(&format!("{what}, {}s", began.elapsed().as_secs())),
+                _ = tick.tick() => draw_line(&format!("{what}, {}s", began.elapsed().as_secs())),
             }
         }
     }
 }
 
-impl Progress {
+impl ProgressLine {
     /// Says what goes on now, on a line of its own.
-    pub(crate) fn say(self, what: &str) {
-        if self.on {
-            draw(&format!("{what}\n"));
+    pub(crate) fn print_message(self, what: &str) {
+        if self.enabled {
+            draw_line(&format!("{what}\n"));
         }
     }
 }
 
 /// Takes the line away again, whichever way the work ends.
-struct Cleared;
+struct ClearLineGuard;
 
-impl Drop for Cleared {
+impl Drop for ClearLineGuard {
     fn drop(&mut self) {
-        draw("");
+        draw_line("");
     }
 }
 
-fn draw(line: &str) {
+fn draw_line(line: &str) {
     let mut stderr = io::stderr().lock();
     // Back to the line's begin, and clear it.
     let _ = write!(stderr, "\r\x1b[K{line}").and_then(|()| stderr.flush());

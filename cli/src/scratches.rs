@@ -1,7 +1,7 @@
 //! Where the test restores of a command run, as the policy says: one place for each group, and one server of our own for
 //! all that want one.
 
-use crate::{backups::Item, commands::verify::Chosen, session::Session};
+use crate::{backups::LocatedBackup, commands::verify::VerifyTarget, session::CommandContext};
 use dump::means;
 use restore::{RestoreError, ScratchTarget};
 use shared::{policy, secret::SecretResolver};
@@ -9,29 +9,29 @@ use std::collections::BTreeMap;
 
 /// The places, by what the policy says of them.
 #[derive(Debug, Default)]
-pub(crate) struct Scratches {
+pub(crate) struct ScratchServers {
     local: BTreeMap<Option<String>, ScratchTarget>,
-    of_group: BTreeMap<String, Result<ScratchTarget, RestoreError>>,
+    by_group: BTreeMap<String, Result<ScratchTarget, RestoreError>>,
     folders: BTreeMap<String, Option<String>>,
 }
 
-impl Scratches {
+impl ScratchServers {
     /// The places of these dumps' groups; none where nothing is restored. A place that can't be had keeps only its own
     /// group's dumps from being verified.
-    pub(crate) async fn of(
-        session: &Session<'_>,
+    pub(crate) async fn for_targets(
+        session: &CommandContext<'_>,
         secrets: &SecretResolver<'_>,
-        items: &[Chosen<'_>],
+        items: &[VerifyTarget<'_>],
         full: bool,
     ) -> Self {
         let mut all = Self::default();
-        for Chosen { item, .. } in items.iter().filter(|_| full) {
+        for VerifyTarget { item, .. } in items.iter().filter(|_| full) {
             let group = item.group.to_string();
-            if all.of_group.contains_key(&group) || all.folders.contains_key(&group) {
+            if all.by_group.contains_key(&group) || all.folders.contains_key(&group) {
                 continue;
             }
             let place = session.policy.scratch_for(item.rules).unwrap_or_default();
-            let world = session.look();
+            let world = session.dry_run_context();
             let found = match &place {
                 p if p.production => {
                     means::server(&world, secrets, item.rules).await.map(ScratchTarget::Production)
@@ -46,7 +46,7 @@ impl Scratches {
                     continue;
                 }
             };
-            all.of_group.insert(group, found.map_err(RestoreError::from));
+            all.by_group.insert(group, found.map_err(RestoreError::from));
         }
         all
     }
@@ -55,9 +55,9 @@ impl Scratches {
     ///
     /// # Errors
     /// Why there is none.
-    pub(crate) fn get(&self, item: &Item<'_>) -> Result<&ScratchTarget, RestoreError> {
+    pub(crate) fn for_backup(&self, item: &LocatedBackup<'_>) -> Result<&ScratchTarget, RestoreError> {
         let group = item.group.as_str();
-        if let Some(found) = self.of_group.get(group) {
+        if let Some(found) = self.by_group.get(group) {
             return found.as_ref().map_err(Clone::clone);
         }
         let local = self.folders.get(group).and_then(|folder| self.local.get(folder));
@@ -68,7 +68,7 @@ impl Scratches {
     }
 
     /// Stops what was started.
-    pub(crate) async fn stop(self) {
+    pub(crate) async fn stop_all(self) {
         for (_, scratch) in self.local {
             scratch.stop_servers().await;
         }

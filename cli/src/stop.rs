@@ -9,15 +9,15 @@ use std::process::ExitCode;
 /// How a command ended. The numbers are a promise: docs/cli.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
-pub(crate) enum Exit {
+pub(crate) enum CommandExit {
     /// All is well.
-    Well = 0,
+    Success = 0,
     /// Something failed, or a finding is critical.
     Failed = 1,
     /// A database could not be connected to, or was lost on the way, or there is no place for a test restore.
     NoDatabase = 2,
     /// AWS or a store was not reached or refused: nothing could be asked, or an upload failed.
-    Blind = 3,
+    Unreachable = 3,
     /// Encryption or decryption failed.
     Key = 4,
     /// All was taken, and letting go of old points or of leftovers failed.
@@ -25,15 +25,15 @@ pub(crate) enum Exit {
     /// Restored, but not everything that was in the backup.
     Losses = 6,
     /// The command, the policy or the request is wrong: `EX_USAGE` of sysexits.h.
-    Wrong = 64,
+    UsageError = 64,
     /// Not finished in time: `EX_TEMPFAIL` of sysexits.h.
-    Late = 75,
+    TimedOut = 75,
     /// Interrupted: 128 and the number of SIGINT, as shells have it.
     Interrupted = 130,
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
+impl From<CommandExit> for ExitCode {
+    fn from(exit: CommandExit) -> Self {
         Self::from(exit as u8)
     }
 }
@@ -41,89 +41,89 @@ impl From<Exit> for ExitCode {
 /// Why a command can't go on, with the exit code that it ends with.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{said}")]
-pub(crate) struct Stop {
-    exit: Exit,
-    said: String,
+pub(crate) struct CommandError {
+    exit: CommandExit,
+    message: String,
 }
 
-impl Stop {
+impl CommandError {
     /// The command, the policy or the request is wrong.
-    pub(crate) fn wrong(said: impl Into<String>) -> anyhow::Error {
-        Self { exit: Exit::Wrong, said: said.into() }.into()
+    pub(crate) fn usage(said: impl Into<String>) -> anyhow::Error {
+        Self { exit: CommandExit::UsageError, message: said.into() }.into()
     }
 
     /// AWS could not be asked at all.
-    pub(crate) fn blind(said: impl Into<String>) -> anyhow::Error {
-        Self { exit: Exit::Blind, said: said.into() }.into()
+    pub(crate) fn unreachable(said: impl Into<String>) -> anyhow::Error {
+        Self { exit: CommandExit::Unreachable, message: said.into() }.into()
     }
 
     /// Somebody does not want to wait any longer.
     pub(crate) fn interrupted(said: impl Into<String>) -> anyhow::Error {
-        Self { exit: Exit::Interrupted, said: said.into() }.into()
+        Self { exit: CommandExit::Interrupted, message: said.into() }.into()
     }
 
     /// An edge's refusal, with what to do about it.
-    pub(crate) fn edge(e: &OperationError) -> anyhow::Error {
+    pub(crate) fn from_operation_error(e: &OperationError) -> anyhow::Error {
         let said = format!("{e}; {}", e.hint());
         match e.kind {
             OperationErrorKind::Denied | OperationErrorKind::Unreachable => {
-                Self::blind(format!("AWS could not be asked: {said}"))
+                Self::unreachable(format!("AWS could not be asked: {said}"))
             }
-            _ => Self { exit: Exit::Failed, said }.into(),
+            _ => Self { exit: CommandExit::Failed, message: said }.into(),
         }
     }
 
     /// It takes longer than anybody waits.
-    pub(crate) fn late(said: impl Into<String>) -> anyhow::Error {
-        Self { exit: Exit::Late, said: said.into() }.into()
+    pub(crate) fn timed_out(said: impl Into<String>) -> anyhow::Error {
+        Self { exit: CommandExit::TimedOut, message: said.into() }.into()
     }
 
     /// A refusal on the way of a dump's data: the part that failed decides the exit code.
-    pub(crate) fn data(e: &OperationError) -> anyhow::Error {
-        let exit = Exit::of_kind(e.kind).unwrap_or(Exit::Failed);
-        Self { exit, said: e.to_line_with_hint() }.into()
+    pub(crate) fn from_data_error(e: &OperationError) -> anyhow::Error {
+        let exit = CommandExit::from_error_kind(e.kind).unwrap_or(CommandExit::Failed);
+        Self { exit, message: e.to_line_with_hint() }.into()
     }
 
     /// A restore that failed.
-    pub(crate) fn restore(e: &restore::RestoreError) -> anyhow::Error {
+    pub(crate) fn from_restore_error(e: &restore::RestoreError) -> anyhow::Error {
         let exit = match e.kind {
-            restore::RestoreErrorKind::Connection | restore::RestoreErrorKind::NoScratch => Exit::NoDatabase,
-            restore::RestoreErrorKind::Store => Exit::Blind,
-            restore::RestoreErrorKind::Key => Exit::Key,
-            restore::RestoreErrorKind::Busy | restore::RestoreErrorKind::Cold => Exit::Late,
-            _ => Exit::Failed,
+            restore::RestoreErrorKind::Connection | restore::RestoreErrorKind::NoScratch => CommandExit::NoDatabase,
+            restore::RestoreErrorKind::Store => CommandExit::Unreachable,
+            restore::RestoreErrorKind::Key => CommandExit::Key,
+            restore::RestoreErrorKind::Busy | restore::RestoreErrorKind::Cold => CommandExit::TimedOut,
+            _ => CommandExit::Failed,
         };
-        Self { exit, said: e.to_string() }.into()
+        Self { exit, message: e.to_string() }.into()
     }
 
     /// A dump that may not be restored as it lies there. Damage is damage; what nobody vouches for is the command's to ask for.
-    pub(crate) fn dump(e: &store::Error) -> anyhow::Error {
+    pub(crate) fn dump(e: &store::StoreError) -> anyhow::Error {
         let exit = match e.kind {
-            store::Kind::Untrusted => Exit::Wrong,
-            store::Kind::Denied | store::Kind::Unreachable => Exit::Blind,
-            store::Kind::Cold => Exit::Late,
-            _ => Exit::Failed,
+            store::StoreErrorKind::Untrusted => CommandExit::UsageError,
+            store::StoreErrorKind::Denied | store::StoreErrorKind::Unreachable => CommandExit::Unreachable,
+            store::StoreErrorKind::Archived => CommandExit::TimedOut,
+            _ => CommandExit::Failed,
         };
-        Self { exit, said: format!("{e}; {}", e.mend) }.into()
+        Self { exit, message: format!("{e}; {}", e.hint) }.into()
     }
 
     /// There is no policy to go by. One that is not where the command says is the command's fault; one that could not be
     /// asked for is not.
-    pub(crate) fn no_policy(e: &PolicyLoadError) -> anyhow::Error {
+    pub(crate) fn from_policy_error(e: &PolicyLoadError) -> anyhow::Error {
         let exit = match e {
-            PolicyLoadError::Unreadable { kind: Some(kind), .. } if *kind != OperationErrorKind::Missing => Exit::Blind,
-            _ => Exit::Wrong,
+            PolicyLoadError::Unreadable { kind: Some(kind), .. } if *kind != OperationErrorKind::Missing => CommandExit::Unreachable,
+            _ => CommandExit::UsageError,
         };
-        Self { exit, said: e.to_string() }.into()
+        Self { exit, message: e.to_string() }.into()
     }
 }
 
-impl Exit {
+impl CommandExit {
     /// The exit code of what kind of part failed on the way of a dump's data; none where it is just a failure.
-    pub(crate) fn of_kind(kind: OperationErrorKind) -> Option<Self> {
+    pub(crate) fn from_error_kind(kind: OperationErrorKind) -> Option<Self> {
         match kind {
             OperationErrorKind::Database => Some(Self::NoDatabase),
-            OperationErrorKind::Store | OperationErrorKind::Denied | OperationErrorKind::Unreachable => Some(Self::Blind),
+            OperationErrorKind::Store | OperationErrorKind::Denied | OperationErrorKind::Unreachable => Some(Self::Unreachable),
             OperationErrorKind::Key => Some(Self::Key),
             OperationErrorKind::CleanUp => Some(Self::CleanUp),
             _ => None,
@@ -131,8 +131,8 @@ impl Exit {
     }
 
     /// The exit code of an error: its own, or 1.
-    pub(crate) fn of(e: &anyhow::Error) -> Self {
-        e.downcast_ref::<Stop>().map_or(Self::Failed, |stop| stop.exit)
+    pub(crate) fn from_error(e: &anyhow::Error) -> Self {
+        e.downcast_ref::<CommandError>().map_or(Self::Failed, |stop| stop.exit)
     }
 }
 
@@ -158,32 +158,32 @@ mod tests {
         };
         let faulty =
             PolicyLoadError::Faulty { location: "p.yaml".into(), faults: shared::policy::PolicyErrors(vec![]) };
-        let fault = |kind| store::Error::new(kind, "restore x", "no", "look");
+        let fault = |kind| store::StoreError::new(kind, "restore x", "no", "look");
         let thaw = restore::RestoreError::new(restore::RestoreErrorKind::Cold, "read x", "no", "thaw it");
         let table = [
-            (Stop::wrong("x"), 64),
-            (Stop::blind("x"), 3),
-            (Stop::interrupted("x"), 130),
-            (Stop::edge(&edge(OperationErrorKind::Denied)), 3),
-            (Stop::edge(&edge(OperationErrorKind::Unreachable)), 3),
-            (Stop::edge(&edge(OperationErrorKind::Refused)), 1),
-            (Stop::no_policy(&faulty), 64),
-            (Stop::no_policy(&unreadable(None)), 64),
-            (Stop::no_policy(&unreadable(Some(OperationErrorKind::Missing))), 64),
-            (Stop::no_policy(&unreadable(Some(OperationErrorKind::Denied))), 3),
-            (Stop::no_policy(&unreadable(Some(OperationErrorKind::Unreachable))), 3),
-            (Stop::dump(&fault(store::Kind::Damaged)), 1),
-            (Stop::dump(&fault(store::Kind::Missing)), 1),
-            (Stop::dump(&fault(store::Kind::Denied)), 3),
-            (Stop::dump(&fault(store::Kind::Untrusted)), 64),
-            (Stop::dump(&fault(store::Kind::Cold)), 75),
-            (Stop::restore(&thaw), 75),
+            (CommandError::usage("x"), 64),
+            (CommandError::unreachable("x"), 3),
+            (CommandError::interrupted("x"), 130),
+            (CommandError::from_operation_error(&edge(OperationErrorKind::Denied)), 3),
+            (CommandError::from_operation_error(&edge(OperationErrorKind::Unreachable)), 3),
+            (CommandError::from_operation_error(&edge(OperationErrorKind::Refused)), 1),
+            (CommandError::from_policy_error(&faulty), 64),
+            (CommandError::from_policy_error(&unreadable(None)), 64),
+            (CommandError::from_policy_error(&unreadable(Some(OperationErrorKind::Missing))), 64),
+            (CommandError::from_policy_error(&unreadable(Some(OperationErrorKind::Denied))), 3),
+            (CommandError::from_policy_error(&unreadable(Some(OperationErrorKind::Unreachable))), 3),
+            (CommandError::dump(&fault(store::StoreErrorKind::Damaged)), 1),
+            (CommandError::dump(&fault(store::StoreErrorKind::Missing)), 1),
+            (CommandError::dump(&fault(store::StoreErrorKind::Denied)), 3),
+            (CommandError::dump(&fault(store::StoreErrorKind::Untrusted)), 64),
+            (CommandError::dump(&fault(store::StoreErrorKind::Archived)), 75),
+            (CommandError::from_restore_error(&thaw), 75),
             (anyhow::anyhow!("disk full"), 1),
         ];
         for (error, code) in table {
             let said = error.to_string();
             let wrapped = Err::<(), _>(error).context("around it").expect_err("an error");
-            assert_eq!(Exit::of(&wrapped) as u8, code, "{said}");
+            assert_eq!(CommandExit::from_error(&wrapped) as u8, code, "{said}");
         }
     }
 }

@@ -1,26 +1,26 @@
 //! Tables: one look for all of them.
 
-use crate::words::plain;
+use crate::words::escape_control_chars;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 use std::env;
 
 /// What the reader's screen can show.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Look {
+pub(crate) struct TerminalStyle {
     width: Option<u16>,
     colour: bool,
 }
 
-impl Look {
+impl TerminalStyle {
     /// As wide as the terminal, in colours unless `NO_COLOR` is set; plain and unwrapped into a file or pipe.
-    pub(crate) fn of_stdout() -> Self {
+    pub(crate) fn for_stdout() -> Self {
         let table = Table::new();
         let no_colour = env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
         Self { width: table.width(), colour: table.is_tty() && !no_colour }
     }
 
     /// A table with a head. Words that shout are coloured.
-    pub(crate) fn table(
+    pub(crate) fn render_table(
         self,
         head: &[&str],
         rows: impl IntoIterator<Item = Vec<String>>,
@@ -35,7 +35,7 @@ impl Look {
         }
         table.set_header(head.iter().map(|h| Cell::new(h.to_uppercase())));
         table.add_rows(
-            rows.into_iter().map(|row| row.iter().map(|c| self.cell(c)).collect::<Vec<_>>()),
+            rows.into_iter().map(|row| row.iter().map(|c| self.styled_cell(c)).collect::<Vec<_>>()),
         );
         for column in table.column_iter_mut() {
             column.set_padding((0, 2));
@@ -43,8 +43,8 @@ impl Look {
         table.trim_fmt()
     }
 
-    fn cell(self, text: &str) -> Cell {
-        let cell = Cell::new(plain(text));
+    fn styled_cell(self, text: &str) -> Cell {
+        let cell = Cell::new(escape_control_chars(text));
         if !self.colour {
             return cell;
         }
@@ -78,12 +78,12 @@ mod tests {
     #[test]
     fn a_table_is_one_line_a_row_in_a_pipe_and_wraps_on_a_terminal() {
         let head = ["asset", "verdict", "why"];
-        insta::assert_snapshot!(Look::default().table(&head, rows()), @"
+        insta::assert_snapshot!(TerminalStyle::default().render_table(&head, rows()), @"
         ASSET   VERDICT   WHY
         orders  CRITICAL  its newest good point is 2d old, over the objective of 25h
         auth    ok
         ");
-        insta::assert_snapshot!(Look { width: Some(50), colour: false }.table(&head, rows()), @"
+        insta::assert_snapshot!(TerminalStyle { width: Some(50), colour: false }.render_table(&head, rows()), @"
         ASSET   VERDICT   WHY
         orders  CRITICAL  its newest good point is 2d
                           old, over the objective of 25h
@@ -93,10 +93,10 @@ mod tests {
 
     #[test]
     fn only_colour_adds_escapes_and_what_comes_from_outside_never_does() {
-        let coloured = Look { width: None, colour: true }.table(&["v"], rows());
+        let coloured = TerminalStyle { width: None, colour: true }.render_table(&["v"], rows());
         assert!(coloured.contains("\u{1b}["));
-        assert_eq!(crate::output::harmless(&coloured), coloured, "the output knows its colours");
+        assert_eq!(crate::output::escape_except_colours(&coloured), coloured, "the output knows its colours");
         let hostile = vec![vec!["a\u{1b}[2Jb\u{7}".to_owned()]];
-        assert!(!Look::default().table(&["v"], hostile).contains('\u{1b}'));
+        assert!(!TerminalStyle::default().render_table(&["v"], hostile).contains('\u{1b}'));
     }
 }

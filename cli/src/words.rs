@@ -9,25 +9,25 @@ use shared::{
 pub(crate) use shared::words::format_size;
 
 /// What stands where there is nothing.
-pub(crate) const NONE: &str = "-";
+pub(crate) const PLACEHOLDER: &str = "-";
 
 /// Text from outside without what would steer a terminal.
-pub(crate) fn plain(text: &str) -> String {
+pub(crate) fn escape_control_chars(text: &str) -> String {
     shared::words::escape_control_chars(text).into_owned()
 }
 
 /// A time, to the minute, in UTC.
-pub(crate) fn time(at: Timestamp) -> String {
+pub(crate) fn format_time(at: Timestamp) -> String {
     at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M").to_string()
 }
 
 /// An age in seconds.
-pub(crate) fn age(seconds: i64) -> String {
+pub(crate) fn format_age(seconds: i64) -> String {
     format_duration(SignedDuration::from_secs(seconds))
 }
 
 /// A verdict: critical shouts, so that it is found in a long table.
-pub(crate) fn verdict(worst: Option<Severity>) -> &'static str {
+pub(crate) fn severity_label(worst: Option<Severity>) -> &'static str {
     match worst {
         Some(Severity::Critical) => "CRITICAL",
         Some(Severity::Warning) => "warning",
@@ -36,23 +36,23 @@ pub(crate) fn verdict(worst: Option<Severity>) -> &'static str {
 }
 
 /// A finding, and below it what to do.
-pub(crate) fn finding(f: &Finding) -> String {
+pub(crate) fn format_finding(f: &Finding) -> String {
     let Finding { severity, asset, what, why, mend, .. } = f;
     let severity = match severity {
         Severity::Info => "info",
-        severity => verdict(Some(*severity)),
+        severity => severity_label(Some(*severity)),
     };
     let mend = if mend.is_empty() { String::new() } else { format!("\n    do: {mend}") };
-    plain(&format!("{severity} {asset} ({what}): {why}{mend}"))
+    escape_control_chars(&format!("{severity} {asset} ({what}): {why}{mend}"))
 }
 
 /// A count with its word.
-pub(crate) fn count(n: usize, one: &str, many: &str) -> String {
+pub(crate) fn pluralize(n: usize, one: &str, many: &str) -> String {
     if n == 1 { format!("1 {one}") } else { format!("{n} {many}") }
 }
 
 /// Names that are near `asked`, nearest first, five at most.
-pub(crate) fn nearest(asked: &str, names: impl IntoIterator<Item = String>) -> Vec<String> {
+pub(crate) fn suggest_names(asked: &str, names: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut near: Vec<(f64, String)> = names
         .into_iter()
         .map(|n| {
@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn a_typing_error_finds_the_name_that_was_meant() {
         let names = ["lomash-orders-prod", "lomash-auth-prod", "media"].map(str::to_owned);
-        assert_eq!(nearest("lomash-order-prod", names.clone())[0], "lomash-orders-prod");
-        assert_eq!(nearest("orders", names)[0], "lomash-orders-prod");
+        assert_eq!(suggest_names("lomash-order-prod", names.clone())[0], "lomash-orders-prod");
+        assert_eq!(suggest_names("orders", names)[0], "lomash-orders-prod");
     }
 }

@@ -6,11 +6,11 @@ use std::{
     io::{self, Read},
     sync::LazyLock,
 };
-use store::{KeyForm, Manifest, Names};
+use store::{KeyTemplate, BackupManifest, KnownNames};
 
 /// A parser and what it is tried with.
 #[derive(Clone, Copy, Debug)]
-pub struct Target {
+pub struct FuzzTarget {
     /// Its name, and that of its folder of regressions.
     pub name: &'static str,
     /// Parses an input; whether it is a good one.
@@ -22,28 +22,28 @@ pub struct Target {
 }
 
 /// Every target.
-pub const ALL: &[Target] = &[
-    Target { name: "policy", parse: policy, seeds: policies, words: YAML },
-    Target { name: "manifest", parse: manifest, seeds: manifests, words: JSON },
-    Target { name: "unchanged", parse: json::<store::Unchanged>, seeds: notes, words: JSON },
-    Target { name: "hold", parse: json::<store::Hold>, seeds: holds, words: JSON },
-    Target { name: "audit", parse: audit, seeds: records, words: JSON },
-    Target { name: "key", parse: key, seeds: keys, words: KEYS },
-    Target { name: "request", parse: request, seeds: requests, words: JSON },
-    Target { name: "notify", parse: news, seeds: reports, words: JSON },
-    Target { name: "secret", parse: secret, seeds: secrets, words: JSON },
-    Target { name: "toc", parse: toc, seeds: dumps, words: &[] },
-    Target { name: "custom", parse: custom, seeds: dumps, words: &[] },
-    Target { name: "sql", parse: sql, seeds: statements, words: SQL },
-    Target { name: "judge", parse: judge, seeds: harmless, words: HARM },
-    Target { name: "age", parse: age, seeds: ages, words: AGE },
-    Target { name: "zstd", parse: zstd, seeds: zstds, words: &[] },
-    Target { name: "gzip", parse: gzip, seeds: gzips, words: &[] },
-    Target { name: "openssl", parse: openssl, seeds: openssls, words: &["Salted__"] },
-    Target { name: "guess", parse: guessed, seeds: archives, words: AGE },
+pub const ALL_TARGETS: &[FuzzTarget] = &[
+    FuzzTarget { name: "policy", parse: parse_policy, seeds: policy_seeds, words: YAML_TOKENS },
+    FuzzTarget { name: "manifest", parse: parse_manifest, seeds: manifest_seeds, words: JSON_TOKENS },
+    FuzzTarget { name: "unchanged", parse: parse_json::<store::UnchangedMarker>, seeds: unchanged_marker_seeds, words: JSON_TOKENS },
+    FuzzTarget { name: "hold", parse: parse_json::<store::LegalHold>, seeds: legal_hold_seeds, words: JSON_TOKENS },
+    FuzzTarget { name: "audit", parse: parse_audit_records, seeds: audit_seeds, words: JSON_TOKENS },
+    FuzzTarget { name: "key", parse: parse_key, seeds: key_seeds, words: KEY_TOKENS },
+    FuzzTarget { name: "request", parse: parse_request, seeds: request_seeds, words: JSON_TOKENS },
+    FuzzTarget { name: "notify", parse: parse_notification, seeds: notification_seeds, words: JSON_TOKENS },
+    FuzzTarget { name: "secret", parse: parse_secret, seeds: secret_seeds, words: JSON_TOKENS },
+    FuzzTarget { name: "toc", parse: parse_toc, seeds: dump_seeds, words: &[] },
+    FuzzTarget { name: "custom", parse: parse_custom_archive, seeds: dump_seeds, words: &[] },
+    FuzzTarget { name: "sql", parse: parse_sql, seeds: sql_seeds, words: SQL_TOKENS },
+    FuzzTarget { name: "judge", parse: judge, seeds: harmless, words: HARM },
+    FuzzTarget { name: "age", parse: decode_age, seeds: age_seeds, words: AGE_TOKENS },
+    FuzzTarget { name: "zstd", parse: decode_zstd, seeds: zstd_seeds, words: &[] },
+    FuzzTarget { name: "gzip", parse: decode_gzip, seeds: gzip_seeds, words: &[] },
+    FuzzTarget { name: "openssl", parse: decode_openssl, seeds: openssl_seeds, words: &["Salted__"] },
+    FuzzTarget { name: "guess", parse: detect_and_decode, seeds: archive_seeds, words: AGE_TOKENS },
 ];
 
-const YAML: &[&str] = &[
+const YAML_TOKENS: &[&str] = &[
     "- ",
     "? ",
     ": ",
@@ -69,7 +69,7 @@ const YAML: &[&str] = &[
     "databases:\n",
     "  ",
 ];
-const JSON: &[&str] = &[
+const JSON_TOKENS: &[&str] = &[
     "{",
     "}",
     "[",
@@ -87,7 +87,7 @@ const JSON: &[&str] = &[
     "18446744073709551616",
     "\"+999999-01-01T00:00:00Z\"",
 ];
-const KEYS: &[&str] = &[
+const KEY_TOKENS: &[&str] = &[
     "{database}",
     "{reason}",
     "{table}",
@@ -109,7 +109,7 @@ const KEYS: &[&str] = &[
     "}",
     "9999999999",
 ];
-const SQL: &[&str] = &[
+const SQL_TOKENS: &[&str] = &[
     "$$",
     "$a$",
     "E'",
@@ -166,66 +166,66 @@ const HARM: &[&str] = &[
     "BEGIN ATOMIC ",
     "SET standard_conforming_strings = off;",
 ];
-const AGE: &[&str] =
+const AGE_TOKENS: &[&str] =
     &["-> X25519 ", "-> ", "--- ", "\n", "age-encryption.org/v1\n", "-> scrypt ", "-> a\n\n"];
 
 /// Output of a decoder that is read: a few bytes may unpack to gigabytes, which is no fault of it.
-const OUTPUT: u64 = 8 << 20;
+const MAX_OUTPUT_BYTES: u64 = 8 << 20;
 
-fn policy(input: &[u8]) -> bool {
+fn parse_policy(input: &[u8]) -> bool {
     shared::policy::Policy::parse(&String::from_utf8_lossy(input)).is_ok()
 }
 
-fn manifest(input: &[u8]) -> bool {
-    Manifest::read("orders/orders_daily_20261120_020000.dump", input).is_ok()
+fn parse_manifest(input: &[u8]) -> bool {
+    BackupManifest::parse_manifest("orders/orders_daily_20261120_020000.dump", input).is_ok()
 }
 
-fn json<T: serde::de::DeserializeOwned>(input: &[u8]) -> bool {
+fn parse_json<T: serde::de::DeserializeOwned>(input: &[u8]) -> bool {
     serde_json::from_slice::<T>(input).is_ok()
 }
 
-fn audit(input: &[u8]) -> bool {
+fn parse_audit_records(input: &[u8]) -> bool {
     shared::audit::count_records(input).is_ok()
 }
 
 /// A form, a NUL, and a key that is read by it.
-fn key(input: &[u8]) -> bool {
+fn parse_key(input: &[u8]) -> bool {
     let text = String::from_utf8_lossy(input);
     let (form, key) = text.split_once('\0').unwrap_or((&text, ""));
-    let Ok(form) = KeyForm::new(form, ".dump") else { return false };
+    let Ok(form) = KeyTemplate::new(form, ".dump") else { return false };
     let databases = ["orders".to_owned(), "orders_daily".to_owned()];
     let reasons = ["daily".to_owned(), "pre-deploy".to_owned()];
-    let named = form.read(key, Names { databases: &databases, reasons: &reasons });
-    let any = form.read(key, Names { databases: &[], reasons: &[] });
+    let named = form.parse_key(key, KnownNames { databases: &databases, reasons: &reasons });
+    let any = form.parse_key(key, KnownNames { databases: &[], reasons: &[] });
     named.is_some() || any.is_some()
 }
 
-fn event(input: &[u8]) -> Option<Value> {
+fn parse_event(input: &[u8]) -> Option<Value> {
     serde_json::from_slice(input).ok()
 }
 
-fn request(input: &[u8]) -> bool {
-    event(input).is_some_and(|e| shared::request::RunRequest::parse(&e).is_ok())
+fn parse_request(input: &[u8]) -> bool {
+    parse_event(input).is_some_and(|e| shared::request::RunRequest::parse(&e).is_ok())
 }
 
-fn news(input: &[u8]) -> bool {
-    event(input).is_some_and(|e| notify::event::read(&e).is_ok())
+fn parse_notification(input: &[u8]) -> bool {
+    parse_event(input).is_some_and(|e| notify::event::read(&e).is_ok())
 }
 
-fn secret(input: &[u8]) -> bool {
+fn parse_secret(input: &[u8]) -> bool {
     let text = String::from_utf8_lossy(input).into_owned();
     shared::secret::parse_database_credentials(&text.into()).is_some()
 }
 
-fn toc(mut input: &[u8]) -> bool {
+fn parse_toc(mut input: &[u8]) -> bool {
     postgres::toc::Toc::read(&mut input).is_ok()
 }
 
-fn custom(input: &[u8]) -> bool {
+fn parse_custom_archive(input: &[u8]) -> bool {
     postgres::restore::model::read_archive(input).is_ok()
 }
 
-fn sql(input: &[u8]) -> bool {
+fn parse_sql(input: &[u8]) -> bool {
     let whole = postgres::restore::model::read_sql(input, input.len());
     let pieces = postgres::restore::model::read_sql(input, 7);
     // Where the pieces end is chance, and must not change what is a good text.
@@ -274,39 +274,39 @@ static KEYRING: LazyLock<DecryptionKeys> = LazyLock::new(|| {
     keys
 });
 
-fn decoded(input: &[u8], layers: EncodingLayers) -> bool {
+fn decode_input(input: &[u8], layers: EncodingLayers) -> bool {
     let Ok(mut decoder) = ArchiveDecoder::new(input, &layers, &KEYRING) else { return false };
-    let copied = io::copy(&mut (&mut decoder).take(OUTPUT), &mut io::sink());
-    copied.is_ok_and(|n| n < OUTPUT) && decoder.finish().is_ok()
+    let copied = io::copy(&mut (&mut decoder).take(MAX_OUTPUT_BYTES), &mut io::sink());
+    copied.is_ok_and(|n| n < MAX_OUTPUT_BYTES) && decoder.finish().is_ok()
 }
 
-fn age(input: &[u8]) -> bool {
-    decoded(input, EncodingLayers { cipher: Some(EncryptionFormat::Age), compressed: None })
+fn decode_age(input: &[u8]) -> bool {
+    decode_input(input, EncodingLayers { cipher: Some(EncryptionFormat::Age), compressed: None })
 }
 
-fn zstd(input: &[u8]) -> bool {
-    decoded(input, EncodingLayers { cipher: None, compressed: Some(CompressionFormat::Zstd) })
+fn decode_zstd(input: &[u8]) -> bool {
+    decode_input(input, EncodingLayers { cipher: None, compressed: Some(CompressionFormat::Zstd) })
 }
 
-fn gzip(input: &[u8]) -> bool {
-    decoded(input, EncodingLayers { cipher: None, compressed: Some(CompressionFormat::Gzip) })
+fn decode_gzip(input: &[u8]) -> bool {
+    decode_input(input, EncodingLayers { cipher: None, compressed: Some(CompressionFormat::Gzip) })
 }
 
-fn openssl(input: &[u8]) -> bool {
+fn decode_openssl(input: &[u8]) -> bool {
     let kdf = KeyDerivation::Pbkdf2 { iterations: 1 };
-    decoded(input, EncodingLayers { cipher: Some(EncryptionFormat::OpenSsl { kdf }), compressed: None })
+    decode_input(input, EncodingLayers { cipher: Some(EncryptionFormat::OpenSsl { kdf }), compressed: None })
 }
 
-fn guessed(input: &[u8]) -> bool {
+fn detect_and_decode(input: &[u8]) -> bool {
     let Ok((layers, ..)) = detect_layers(input, &KEYRING) else { return false };
-    decoded(input, layers)
+    decode_input(input, layers)
 }
 
 macro_rules! files {
     ($($file:literal),* $(,)?) => { vec![$(include_bytes!($file).to_vec()),*] };
 }
 
-fn policies() -> Vec<Vec<u8>> {
+fn policy_seeds() -> Vec<Vec<u8>> {
     files![
         "../../policies/boom-card.yaml",
         "../../policies/indostar-naturals.yaml",
@@ -316,27 +316,27 @@ fn policies() -> Vec<Vec<u8>> {
     ]
 }
 
-fn manifests() -> Vec<Vec<u8>> {
+fn manifest_seeds() -> Vec<Vec<u8>> {
     let slot = "2026-11-20T02:00:00Z".parse().expect("a time");
     let key = "orders/orders_daily_20261120_020000.dump";
     vec![
-        store::model::backup(key, "orders", "daily", slot).manifest().expect("committed").to_json(),
+        store::model::committed_backup(key, "orders", "daily", slot).manifest().expect("committed").to_json(),
     ]
 }
 
-fn notes() -> Vec<Vec<u8>> {
+fn unchanged_marker_seeds() -> Vec<Vec<u8>> {
     files!["../seeds/unchanged.json"]
 }
 
-fn holds() -> Vec<Vec<u8>> {
+fn legal_hold_seeds() -> Vec<Vec<u8>> {
     files!["../seeds/hold.json"]
 }
 
-fn records() -> Vec<Vec<u8>> {
+fn audit_seeds() -> Vec<Vec<u8>> {
     files!["../seeds/audit.jsonl"]
 }
 
-fn keys() -> Vec<Vec<u8>> {
+fn key_seeds() -> Vec<Vec<u8>> {
     [
         "{database}/{database}_{reason}_%Y%m%d_%H%M%S\0orders/orders_daily_20261120_020000.dump",
         "{table}-{reason}-{database}-%s\0public.a-daily-orders-1795226400.dump",
@@ -346,7 +346,7 @@ fn keys() -> Vec<Vec<u8>> {
     .into()
 }
 
-fn requests() -> Vec<Vec<u8>> {
+fn request_seeds() -> Vec<Vec<u8>> {
     files![
         "../../events/schedule.json",
         "../../events/pre-deploy.json",
@@ -355,7 +355,7 @@ fn requests() -> Vec<Vec<u8>> {
     ]
 }
 
-fn reports() -> Vec<Vec<u8>> {
+fn notification_seeds() -> Vec<Vec<u8>> {
     files![
         "../../events/notify-report.json",
         "../../events/notify-alarm.json",
@@ -364,20 +364,20 @@ fn reports() -> Vec<Vec<u8>> {
     ]
 }
 
-fn secrets() -> Vec<Vec<u8>> {
+fn secret_seeds() -> Vec<Vec<u8>> {
     vec![br#"{"username": "a", "password": "b", "host": "c", "port": 5432, "dbname": "d", "engine": "postgres"}"#.to_vec()]
 }
 
-fn dumps() -> Vec<Vec<u8>> {
+fn dump_seeds() -> Vec<Vec<u8>> {
     files!["../seeds/custom/zlib.dump", "../seeds/custom/plain.dump"]
 }
 
-fn statements() -> Vec<Vec<u8>> {
+fn sql_seeds() -> Vec<Vec<u8>> {
     files!["../seeds/plain.sql", "../seeds/quotes.sql"]
 }
 
 fn harmless() -> Vec<Vec<u8>> {
-    let mut all = statements();
+    let mut all = sql_seeds();
     all.push(
         b"SET client_encoding = 'UTF8';\nCREATE FUNCTION f() RETURNS int LANGUAGE c AS '$libdir/x', 'f';\n\
           CREATE FUNCTION g(a text DEFAULT E'\\\\') RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; END;\n\
@@ -388,25 +388,25 @@ fn harmless() -> Vec<Vec<u8>> {
     all
 }
 
-fn ages() -> Vec<Vec<u8>> {
+fn age_seeds() -> Vec<Vec<u8>> {
     files!["../seeds/age/one.age", "../seeds/age/zstd.age"]
 }
 
-fn zstds() -> Vec<Vec<u8>> {
+fn zstd_seeds() -> Vec<Vec<u8>> {
     files!["../seeds/zstd/one.zst", "../seeds/zstd/two.zst"]
 }
 
-fn gzips() -> Vec<Vec<u8>> {
+fn gzip_seeds() -> Vec<Vec<u8>> {
     files!["../seeds/gzip/one.gz", "../seeds/gzip/named.gz"]
 }
 
-fn openssls() -> Vec<Vec<u8>> {
+fn openssl_seeds() -> Vec<Vec<u8>> {
     files!["../seeds/openssl/pbkdf2-1"]
 }
 
-fn archives() -> Vec<Vec<u8>> {
+fn archive_seeds() -> Vec<Vec<u8>> {
     let mut all =
         files!["../seeds/openssl/pbkdf2", "../seeds/openssl/sha256", "../seeds/plain.sql"];
-    all.extend([ages(), zstds(), gzips(), dumps()].concat());
+    all.extend([age_seeds(), zstd_seeds(), gzip_seeds(), dump_seeds()].concat());
     all
 }

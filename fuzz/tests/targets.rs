@@ -5,9 +5,9 @@
 )]
 
 use fuzz::{
-    mutate::{Rng, mutated},
-    run::{self, Fault},
-    targets::{self, Target},
+    mutate::{SplitMix64, mutate_seed},
+    run::{self, LimitViolation},
+    targets::{self, FuzzTarget},
 };
 use std::{
     env, fs, panic,
@@ -16,22 +16,22 @@ use std::{
 };
 
 /// The longest input, in bytes.
-const MOST: usize = 64 << 10;
+const MAX_INPUT_BYTES: usize = 64 << 10;
 
-fn variable(name: &str) -> Option<u64> {
+fn env_number(name: &str) -> Option<u64> {
     env::var(name).ok().map(|v| v.parse().unwrap_or_else(|_| panic!("{name} is no number: {v}")))
 }
 
 /// All that breaks a limit, at most one input a target.
-fn broken(target: &Target, time: Duration, seed: u64) -> Option<String> {
-    let said = |fault: Fault, input: &[u8], path: &Path| {
+fn find_violation(target: &FuzzTarget, time: Duration, seed: u64) -> Option<String> {
+    let said = |fault: LimitViolation, input: &[u8], path: &Path| {
         let (name, bytes) = (target.name, input.len());
         Some(format!("{name}: {fault:?} by {bytes} bytes, kept as {}", path.display()))
     };
-    let folder = fs::read_dir(run::regressions(target)).into_iter().flatten().flatten();
+    let folder = fs::read_dir(run::regressions_dir(target)).into_iter().flatten().flatten();
     for path in folder.map(|e| e.path()) {
         let input = [fs::read(&path).expect("a regression")];
-        if let Err((input, fault)) = run::all(target, &input) {
+        if let Err((input, fault)) = run::check_inputs(target, &input) {
             return said(fault, input, &path);
         }
     }
@@ -41,14 +41,14 @@ fn broken(target: &Target, time: Duration, seed: u64) -> Option<String> {
         assert!((target.parse)(input), "a seed of {} is no good input", target.name);
     }
     let current = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fuzz-{}", target.name));
-    let batch = variable("HOLDFAST_FUZZ_BATCH").unwrap_or(32);
-    let (mut rng, began, mut tried) = (Rng::new(seed), Instant::now(), 0);
+    let batch = env_number("HOLDFAST_FUZZ_BATCH").unwrap_or(32);
+    let (mut rng, began, mut tried) = (SplitMix64::new(seed), Instant::now(), 0);
     while began.elapsed() < time {
-        let inputs = (0..batch).map(|_| mutated(&mut rng, &seeds, target.words, MOST));
+        let inputs = (0..batch).map(|_| mutate_seed(&mut rng, &seeds, target.words, MAX_INPUT_BYTES));
         let inputs: Vec<_> = inputs.collect();
         fs::write(&current, inputs.concat()).expect("written");
-        if let Err((input, fault)) = run::all(target, &inputs) {
-            return said(fault, input, &run::keep(target, input));
+        if let Err((input, fault)) = run::check_inputs(target, &inputs) {
+            return said(fault, input, &run::save_regression(target, input));
         }
         tried += batch;
     }
@@ -58,15 +58,15 @@ fn broken(target: &Target, time: Duration, seed: u64) -> Option<String> {
 
 #[test]
 fn no_parser_of_foreign_bytes_panics_or_breaks_its_limits() {
-    let time = Duration::from_secs(variable("HOLDFAST_FUZZ_SECONDS").unwrap_or(1));
-    let seed = variable("HOLDFAST_FUZZ_SEED").unwrap_or(1);
+    let time = Duration::from_secs(env_number("HOLDFAST_FUZZ_SECONDS").unwrap_or(1));
+    let seed = env_number("HOLDFAST_FUZZ_SEED").unwrap_or(1);
     let only = env::var("HOLDFAST_FUZZ_TARGET").ok();
-    let wanted = |t: &&Target| only.as_ref().is_none_or(|name| name == t.name);
+    let wanted = |t: &&FuzzTarget| only.as_ref().is_none_or(|name| name == t.name);
     // A parser's panic is told once, at the end.
     panic::set_hook(Box::new(|_| {}));
-    let targets: Vec<_> = targets::ALL.iter().filter(wanted).collect();
+    let targets: Vec<_> = targets::ALL_TARGETS.iter().filter(wanted).collect();
     let found = panic::catch_unwind(|| {
-        targets.iter().filter_map(|t| broken(t, time, seed)).collect::<Vec<_>>()
+        targets.iter().filter_map(|t| find_violation(t, time, seed)).collect::<Vec<_>>()
     });
     let _ = panic::take_hook();
     let found = found.unwrap_or_else(|e| panic::resume_unwind(e));

@@ -74,18 +74,18 @@ impl From<postgres::PostgresError> for RestoreError {
     }
 }
 
-impl From<store::Error> for RestoreError {
-    fn from(e: store::Error) -> Self {
-        Self { doing: e.doing, why: e.why, hint: e.mend, kind: e.kind.into() }
+impl From<store::StoreError> for RestoreError {
+    fn from(e: store::StoreError) -> Self {
+        Self { doing: e.doing, why: e.why, hint: e.hint, kind: e.kind.into() }
     }
 }
 
-impl From<store::Kind> for RestoreErrorKind {
-    fn from(kind: store::Kind) -> Self {
+impl From<store::StoreErrorKind> for RestoreErrorKind {
+    fn from(kind: store::StoreErrorKind) -> Self {
         match kind {
-            store::Kind::Damaged => Self::Damaged,
-            store::Kind::Untrusted => Self::Refused,
-            store::Kind::Cold => Self::Cold,
+            store::StoreErrorKind::Damaged => Self::Damaged,
+            store::StoreErrorKind::Untrusted => Self::Refused,
+            store::StoreErrorKind::Archived => Self::Cold,
             _ => Self::Store,
         }
     }

@@ -10,7 +10,7 @@ use std::{
     io::{self, Read as _},
     time::Duration,
 };
-use store::{Backup, Manifest, Store, manifest::Format};
+use store::{StoredBackup, BackupManifest, BackupStore, manifest::ManifestFormat};
 use tokio::{sync::oneshot, task::spawn_blocking, time::sleep};
 
 /// How long the reading may go on once nobody takes what is read: a store that answers nothing more would keep us.
@@ -51,8 +51,8 @@ pub(crate) struct FetchedBackup<T> {
 /// # Errors
 /// If what the backup is can't be found out: no key, damaged first bytes, not there.
 pub(crate) async fn fetch_backup<T>(
-    store: &Store,
-    backup: &Backup,
+    store: &BackupStore,
+    backup: &StoredBackup,
     opening: &BackupKeys,
     hashes: HashCheck,
     consume: impl AsyncFnOnce(PayloadInfo, pipe::ChunkReceiver) -> T,
@@ -60,7 +60,7 @@ pub(crate) async fn fetch_backup<T>(
     let (stored_in, stored_out) = pipe::chunk_channel(CHANNEL_CAPACITY);
     let (plain_in, plain_out) = pipe::chunk_channel(CHANNEL_CAPACITY);
     let (tell, told) = oneshot::channel();
-    let known = backup.committed().map(|m| (payload_info(m), expected_digests(m)));
+    let known = backup.committed_manifest().map(|m| (payload_info(m), expected_digests(m)));
     let keys = opening.keys.clone();
     let decoding = spawn_blocking(move || decode_payload(known, hashes, &keys, stored_out, plain_in, tell));
     let (finish, finished) = oneshot::channel();
@@ -74,10 +74,10 @@ pub(crate) async fn fetch_backup<T>(
     };
     let read = async {
         tokio::select! {
-            read = store.read(&backup.key, stored_in) => read,
+            read = store.stream_object(&backup.key, stored_in) => read,
             () = async { let _ = finished.await; sleep(IDLE_READ_TIMEOUT).await } => {
                 let why = "the store gives nothing more";
-                Err(store::Error::new(store::Kind::Unreachable, format!("read {}", backup.arn), why, ""))
+                Err(store::StoreError::new(store::StoreErrorKind::Unreachable, format!("read {}", backup.uri), why, ""))
             }
         }
     };
@@ -85,7 +85,7 @@ pub(crate) async fn fetch_backup<T>(
     let done = done.map_err(|e| {
         RestoreError::new(
             RestoreErrorKind::Refused,
-            format!("read {}", backup.arn),
+            format!("read {}", backup.uri),
             e.to_string(),
             "report this fault",
         )
@@ -94,7 +94,7 @@ pub(crate) async fn fetch_backup<T>(
     let sums = match (read, done) {
         (Err(e), Err(_)) => Some(Err(e.into())),
         (_, Err(archive::ArchiveError::Io(e))) if e.kind() == io::ErrorKind::BrokenPipe => None,
-        (_, Err(e)) => Some(Err(RestoreError::from_archive_error(&backup.arn, &e))),
+        (_, Err(e)) => Some(Err(RestoreError::from_archive_error(&backup.uri, &e))),
         (_, Ok(sums)) => Some(Ok(sums)),
     };
     match (value, sums) {
@@ -102,23 +102,23 @@ pub(crate) async fn fetch_backup<T>(
         (None, Some(Err(e))) => Err(e),
         (None, _) => {
             let why = "its first bytes could not be read";
-            Err(RestoreError::new(RestoreErrorKind::Damaged, format!("read {}", backup.arn), why, ""))
+            Err(RestoreError::new(RestoreErrorKind::Damaged, format!("read {}", backup.uri), why, ""))
         }
     }
 }
 
 /// What the manifest says.
-fn payload_info(manifest: &Manifest) -> PayloadInfo {
+fn payload_info(manifest: &BackupManifest) -> PayloadInfo {
     let stored = match manifest.format {
-        Format::Custom => Some(PgDumpFormat::Custom),
-        Format::Plain => Some(PgDumpFormat::Plain),
-        Format::Csv => None,
+        ManifestFormat::Custom => Some(PgDumpFormat::Custom),
+        ManifestFormat::Plain => Some(PgDumpFormat::Plain),
+        ManifestFormat::Csv => None,
     };
     PayloadInfo { layers: manifest.layers, format: stored }
 }
 
 /// The hashes of a manifest; none when they are none, which [`store::Manifest::read`] refuses before.
-fn expected_digests(manifest: &Manifest) -> Option<ArchiveDigests> {
+fn expected_digests(manifest: &BackupManifest) -> Option<ArchiveDigests> {
     let digest = |bytes, sha256: &str| Some(StreamDigest { bytes, sha256: sha256.parse().ok()? });
     Some(ArchiveDigests {
         plain: digest(manifest.plain.bytes, &manifest.plain.sha256)?,
@@ -184,7 +184,7 @@ pub(crate) async fn drain_stream(mut from: pipe::ChunkReceiver) -> u64 {
 ///
 /// # Errors
 /// As [`Kind::Key`], [`Kind::Damaged`] or [`Kind::Store`].
-pub async fn probe_payload(store: &Store, backup: &Backup, opening: &BackupKeys) -> Result<PayloadInfo, RestoreError> {
+pub async fn probe_payload(store: &BackupStore, backup: &StoredBackup, opening: &BackupKeys) -> Result<PayloadInfo, RestoreError> {
     let first = async |inside, mut from: pipe::ChunkReceiver| match pipe::recv_chunk(&mut from).await {
         Ok(Some(_)) => Ok(inside),
         Ok(None) => Err("it is empty".to_owned()),
@@ -194,6 +194,6 @@ pub async fn probe_payload(store: &Store, backup: &Backup, opening: &BackupKeys)
     match (fetched.value, fetched.digests) {
         (Ok(inside), None | Some(Ok(_))) => Ok(inside),
         (_, Some(Err(e))) => Err(e),
-        (Err(why), _) => Err(RestoreError::new(RestoreErrorKind::Damaged, format!("read {}", backup.arn), why, "")),
+        (Err(why), _) => Err(RestoreError::new(RestoreErrorKind::Damaged, format!("read {}", backup.uri), why, "")),
     }
 }

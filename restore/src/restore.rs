@@ -23,7 +23,7 @@ use postgres::{
 };
 use serde::Serialize;
 use std::time::Instant;
-use store::{Backup, Store, Thaw, manifest::restore_line};
+use store::{StoredBackup, BackupStore, ArchiveRestoreStatus, manifest::restore_command};
 
 /// Days that a thawed backup can be read.
 const ARCHIVE_RESTORE_DAYS: u32 = 3;
@@ -91,7 +91,7 @@ pub enum RestoreOutcome {
     /// A dry run: this would be done.
     Planned(RestorePlan),
     /// The backup is archived: this was asked of the store. Call again when it is there.
-    AwaitingArchiveRestore(Thaw),
+    AwaitingArchiveRestore(ArchiveRestoreStatus),
     /// It is in its place.
     Restored(Box<RestoreReport>),
 }
@@ -124,8 +124,8 @@ pub struct RestoreReport {
 /// Whatever goes wrong, the target is what it was before: not touched, or swapped back. The error says so when even that
 /// did not work.
 pub async fn restore_backup(
-    store: &Store,
-    backup: &Backup,
+    store: &BackupStore,
+    backup: &StoredBackup,
     opening: &BackupKeys,
     server: &ConnectionConfig,
     options: &BackupRestoreOptions,
@@ -134,8 +134,8 @@ pub async fn restore_backup(
 ) -> Result<RestoreOutcome, RestoreError> {
     progress(RestorePhase::Checking);
     if backup.archived {
-        let thaw = store.thaw(&backup.key, ARCHIVE_RESTORE_DAYS).await?;
-        if !matches!(thaw, Thaw::Ready | Thaw::Needless) {
+        let thaw = store.request_archive_restore(&backup.key, ARCHIVE_RESTORE_DAYS).await?;
+        if !matches!(thaw, ArchiveRestoreStatus::Restored | ArchiveRestoreStatus::NotArchived) {
             return Ok(RestoreOutcome::AwaitingArchiveRestore(thaw));
         }
     }
@@ -156,7 +156,7 @@ pub async fn restore_backup(
     progress(RestorePhase::Restoring);
     let mut losses = Vec::new();
     if options.roles
-        && let Some(manifest) = backup.committed()
+        && let Some(manifest) = backup.committed_manifest()
     {
         losses.extend(database::create_missing_roles(server, &manifest.roles).await?);
     }
@@ -191,7 +191,7 @@ pub async fn restore_backup(
     let aside = finish_swap(server, options, &plan, &progress).await?;
     drop((room, lease));
     Ok(RestoreOutcome::Restored(Box::new(RestoreReport {
-        backup: backup.arn.clone(),
+        backup: backup.uri.clone(),
         database: options.target.clone(),
         aside,
         checks,
@@ -205,8 +205,8 @@ pub async fn restore_backup(
 #[expect(clippy::too_many_arguments, reason = "the parts of one restore, used here only")]
 async fn restore_and_check(
     room: &ScratchDatabase<'_>,
-    store: &Store,
-    backup: &Backup,
+    store: &BackupStore,
+    backup: &StoredBackup,
     opening: &BackupKeys,
     server: &ConnectionConfig,
     options: &BackupRestoreOptions,
@@ -243,7 +243,7 @@ async fn restore_and_check(
     losses.extend(room.restore_warnings(options.owners));
     if plan.replaces {
         losses.extend(database::copy_database_properties(server, &options.target, &room.name).await?);
-    } else if let Some(manifest) = backup.committed() {
+    } else if let Some(manifest) = backup.committed_manifest() {
         let facts = &manifest.server.database;
         losses.extend(database::apply_database_properties(server, &room.name, facts).await?);
     }
@@ -263,7 +263,7 @@ async fn restore_and_check(
 }
 
 /// The error of what was restored and is not all there.
-fn incomplete_error(store: &Store, backup: &Backup, losses: &[RestoreWarning], why: &str) -> RestoreError {
+fn incomplete_error(store: &BackupStore, backup: &StoredBackup, losses: &[RestoreWarning], why: &str) -> RestoreError {
     let first = losses.iter().find(|l| l.class == RestoreWarningKind::Data).or(losses.first());
     let because = first.map(|l| format!(" ({}: {})", l.statement, l.message)).unwrap_or_default();
     let mut mend = "restore another backup, or mend what the message names".to_owned();
@@ -272,17 +272,17 @@ fn incomplete_error(store: &Store, backup: &Backup, losses: &[RestoreWarning], w
             "; --accept-losses restores the rest all the same and says what is missing (exit code 6)",
         );
     }
-    if let Some(manifest) = backup.committed() {
+    if let Some(manifest) = backup.committed_manifest() {
         // Made here and not taken from the record, which says what who wrote it wants.
-        let line = restore_line(&store::manifest::Restore {
-            fetch: &store.command(&backup.key),
+        let line = restore_command(&store::manifest::RestoreCommandInput {
+            fetch: &store.download_command(&backup.key),
             layers: &manifest.layers,
             format: manifest.format,
             table: manifest.table.as_deref(),
         });
         mend.push_str(&format!("; by hand, into a database that you made: {line}"));
     }
-    let doing = format!("check what was restored of {}", backup.arn);
+    let doing = format!("check what was restored of {}", backup.uri);
     RestoreError::new(RestoreErrorKind::Check, doing, format!("{why}{because}"), mend)
 }
 

@@ -13,7 +13,7 @@ use postgres::{
 };
 use shared::policy::PostgresGroup;
 use std::collections::BTreeMap;
-use store::{Backup, Store, manifest::Format};
+use store::{StoredBackup, BackupStore, manifest::ManifestFormat};
 
 /// Tables that are named in one line of a report.
 const MAX_NAMED_TABLES: usize = 10;
@@ -52,12 +52,12 @@ impl<'a> ScratchDatabase<'a> {
     pub(crate) async fn create(
         server: &'a ConnectionConfig,
         name: String,
-        backup: &Backup,
+        backup: &StoredBackup,
     ) -> Result<Self, RestoreError> {
         let lease = database::connect_maintenance(server).await?;
         try_advisory_lock(&lease, &name).await?;
         // A record that does not say what the database was like: it is then the server's usual one.
-        let like = backup.committed().map(|m| &m.server).filter(|s| !s.encoding.is_empty());
+        let like = backup.committed_manifest().map(|m| &m.server).filter(|s| !s.encoding.is_empty());
         let losses = database::create_database(server, &name, like).await?;
         Ok(Self { server, name, warnings: losses, lock_session: lease, role: None })
     }
@@ -70,7 +70,7 @@ impl<'a> ScratchDatabase<'a> {
     pub(crate) async fn create_for_test(
         server: &'a ConnectionConfig,
         name: String,
-        backup: &Backup,
+        backup: &StoredBackup,
     ) -> Result<Self, RestoreError> {
         let mut room = Self::create(server, name, backup).await?;
         match TestRole::create_for_database(server, &room.name).await {
@@ -100,8 +100,8 @@ impl<'a> ScratchDatabase<'a> {
     /// Sends the backup into it.
     pub(crate) async fn load_backup(
         &self,
-        store: &Store,
-        backup: &Backup,
+        store: &BackupStore,
+        backup: &StoredBackup,
         opening: &BackupKeys,
         hashes: HashCheck,
         how: &RestoreOptions,
@@ -115,7 +115,7 @@ impl<'a> ScratchDatabase<'a> {
             }
             None => Err(RestoreError::new(
                 RestoreErrorKind::Refused,
-                format!("restore {}", backup.arn),
+                format!("restore {}", backup.uri),
                 "it is no archive and no SQL of pg_dump",
                 "load it by hand: its manifest's line `restore` says how",
             )),
@@ -166,7 +166,7 @@ pub(crate) async fn drop_orphaned_databases(server: &ConnectionConfig, marked: &
 pub(crate) async fn run_checks(
     server: &ConnectionConfig,
     name: &str,
-    backup: &Backup,
+    backup: &StoredBackup,
     losses: &[RestoreWarning],
     loaded: &[TableCounts],
     chosen: Option<&[TableCounts]>,
@@ -210,9 +210,9 @@ async fn run_check(session: &PgConnection, title: String, sql: &str, not: &str) 
 async fn check_large_objects(
     server: &ConnectionConfig,
     name: &str,
-    backup: &Backup,
+    backup: &StoredBackup,
 ) -> Result<Option<CheckResult>, RestoreError> {
-    let Some(manifest) = backup.committed().filter(|m| m.format != Format::Csv) else {
+    let Some(manifest) = backup.committed_manifest().filter(|m| m.format != ManifestFormat::Csv) else {
         return Ok(None);
     };
     let (title, want) = ("large objects", manifest.large_objects);
@@ -231,13 +231,13 @@ async fn check_large_objects(
 async fn check_row_counts(
     server: &ConnectionConfig,
     name: &str,
-    backup: &Backup,
+    backup: &StoredBackup,
     loaded: &[TableCounts],
     chosen: Option<&[TableCounts]>,
     jobs: usize,
 ) -> Result<CheckResult, RestoreError> {
     let title = "rows of each table";
-    let Some(manifest) = backup.committed() else {
+    let Some(manifest) = backup.committed_manifest() else {
         return Ok(CheckResult::skipped(title, "it has no manifest to count against"));
     };
     let wanted: Vec<_> = (manifest.tables.iter())

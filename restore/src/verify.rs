@@ -23,7 +23,7 @@ use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
     time::Instant,
 };
-use store::{Backup, Store, manifest::Format};
+use store::{StoredBackup, BackupStore, manifest::ManifestFormat};
 
 /// What the name of a temporary database of `full` has between database and run.
 const VERIFY_MARKER: &str = "_holdfast_verify_";
@@ -190,7 +190,7 @@ impl VerificationReport {
 
 /// Reads a backup to its end, checks every hash, and looks whether what is inside is a whole dump that may be restored. An
 /// error is a failed check.
-pub async fn verify_quick(store: &Store, backup: &Backup, opening: &BackupKeys) -> VerificationReport {
+pub async fn verify_quick(store: &BackupStore, backup: &StoredBackup, opening: &BackupKeys) -> VerificationReport {
     let begun = Instant::now();
     let mut checks = check_sidecars(store, backup).await;
     if !any_failed(&checks) {
@@ -202,11 +202,11 @@ pub async fn verify_quick(store: &Store, backup: &Backup, opening: &BackupKeys) 
 
 /// Reads everything of a backup and judges it without a server: what it says of itself, and the checks.
 pub(crate) async fn check_contents(
-    store: &Store,
-    backup: &Backup,
+    store: &BackupStore,
+    backup: &StoredBackup,
     opening: &BackupKeys,
 ) -> (Option<DumpContents>, Vec<CheckResult>) {
-    let csv = backup.committed().is_some_and(|m| m.format == Format::Csv);
+    let csv = backup.committed_manifest().is_some_and(|m| m.format == ManifestFormat::Csv);
     let consume = async |inside: PayloadInfo, from| {
         if let Some(stored) = inside.format {
             return examine_dump(stored, from).await.map(Some);
@@ -250,15 +250,15 @@ pub(crate) async fn check_contents(
 /// If there is no place for it, the server can't be reached or refuses the database: that says nothing about the backup.
 /// All else is a failed check.
 pub async fn verify_full(
-    store: &Store,
-    backup: &Backup,
+    store: &BackupStore,
+    backup: &StoredBackup,
     opening: &BackupKeys,
     trial: &VerifyOptions<'_>,
 ) -> Result<VerificationReport, RestoreError> {
     let mut checks = check_sidecars(store, backup).await;
     checks.extend(check_size(backup, trial));
-    let mut version = backup.committed().map_or(0, |m| m.server.version_num);
-    if !any_failed(&checks) && backup.committed().is_none() {
+    let mut version = backup.committed_manifest().map_or(0, |m| m.server.version_num);
+    if !any_failed(&checks) && backup.committed_manifest().is_none() {
         let (contents, more) = check_contents(store, backup, opening).await;
         version = contents.map_or(0, |c| c.server_version);
         checks.extend(more);
@@ -267,7 +267,7 @@ pub async fn verify_full(
         return Ok(build_report(backup, true, checks, Vec::new(), Vec::new()));
     }
     let server = trial.scratch.server_for_version(version).await?;
-    if let Some(manifest) = backup.committed().filter(|_| trial.scratch.is_local()) {
+    if let Some(manifest) = backup.committed_manifest().filter(|_| trial.scratch.is_local()) {
         // Policies and mappings name them. Names alone: nobody can log in as one, and none has a right.
         let named = |r: &store::manifest::ServerRole| ServerRole { name: r.name.clone(), ..ServerRole::default() };
         let named: Vec<_> = manifest.roles.iter().map(named).collect();
@@ -277,7 +277,7 @@ pub async fn verify_full(
     database::drop_orphaned_roles(&server).await?;
     // Of each backup its own: a run may verify several of one database at once.
     let mut which = DefaultHasher::new();
-    backup.arn.hash(&mut which);
+    backup.uri.hash(&mut which);
     let of = format!("verify_{}-{:08x}", trial.run, which.finish() & 0xffff_ffff);
     let name = database::temporary_database_name(backup.database().unwrap_or("backup"), &of);
     let room = ScratchDatabase::create_for_test(&server, name, backup).await?;
@@ -296,7 +296,7 @@ pub async fn verify_full(
 }
 
 /// What is told of a backup that could not be tried.
-pub fn could_not_verify(backup: &Backup, why: &RestoreError) -> VerificationReport {
+pub fn could_not_verify(backup: &StoredBackup, why: &RestoreError) -> VerificationReport {
     let checks =
         vec![CheckResult { kind: Some(why.kind), ..CheckResult::skipped("restores", why.to_string()) }];
     VerificationReport {
@@ -308,8 +308,8 @@ pub fn could_not_verify(backup: &Backup, why: &RestoreError) -> VerificationRepo
 
 async fn verify_in_scratch(
     room: &ScratchDatabase<'_>,
-    store: &Store,
-    backup: &Backup,
+    store: &BackupStore,
+    backup: &StoredBackup,
     opening: &BackupKeys,
     trial: &VerifyOptions<'_>,
     losses: &mut Vec<RestoreWarning>,
@@ -350,14 +350,14 @@ fn any_failed(checks: &[CheckResult]) -> bool {
 }
 
 fn build_report(
-    backup: &Backup,
+    backup: &StoredBackup,
     full: bool,
     checks: Vec<CheckResult>,
     losses: Vec<RestoreWarning>,
     took: Vec<PhaseDuration>,
 ) -> VerificationReport {
     VerificationReport {
-        backup: backup.arn.clone(),
+        backup: backup.uri.clone(),
         database: backup.database().map(str::to_owned),
         data_time: backup.data_time(),
         full,
@@ -370,7 +370,7 @@ fn build_report(
 }
 
 /// The size against the median of those before.
-fn check_size(backup: &Backup, trial: &VerifyOptions<'_>) -> Option<CheckResult> {
+fn check_size(backup: &StoredBackup, trial: &VerifyOptions<'_>) -> Option<CheckResult> {
     let most = trial.size_change?;
     let name = "size";
     let mut earlier = trial.earlier.to_vec();
@@ -392,7 +392,7 @@ fn check_size(backup: &Backup, trial: &VerifyOptions<'_>) -> Option<CheckResult>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use store::{Directory, catalogue::Of, model};
+    use store::{DirectoryBackend, catalogue::BackupKind, model};
 
     #[test]
     fn waiting_is_no_failure_and_hides_none() {
@@ -414,20 +414,20 @@ mod tests {
     #[tokio::test]
     async fn the_kind_of_a_fault_decides_what_a_check_of_it_comes_to() {
         let root = tempfile::tempdir().expect("a folder");
-        let store = Store::Directory(Directory::new(root.path(), ""));
-        let backup = || model::backup("a.dump", "orders", "daily", Timestamp::UNIX_EPOCH);
+        let store = BackupStore::Directory(DirectoryBackend::new(root.path(), ""));
+        let backup = || model::committed_backup("a.dump", "orders", "daily", Timestamp::UNIX_EPOCH);
         let (class, archived) = (Some("GLACIER".to_owned()), true);
-        let cold = Backup { class, archived, ..backup() };
+        let cold = StoredBackup { class, archived, ..backup() };
         assert_eq!(evaluate_verdict(&check_sidecars(&store, &cold).await, &[]), VerificationVerdict::Waiting);
         for (kind, expected) in [
-            (store::Kind::Damaged, VerificationVerdict::Bad),
-            (store::Kind::Untrusted, VerificationVerdict::Bad),
-            (store::Kind::Denied, VerificationVerdict::CouldNotVerify),
-            (store::Kind::Cold, VerificationVerdict::Waiting),
+            (store::StoreErrorKind::Damaged, VerificationVerdict::Bad),
+            (store::StoreErrorKind::Untrusted, VerificationVerdict::Bad),
+            (store::StoreErrorKind::Denied, VerificationVerdict::CouldNotVerify),
+            (store::StoreErrorKind::Archived, VerificationVerdict::Waiting),
         ] {
             let (why, mend) = ("no".to_owned(), "look".to_owned());
-            let of = Of::Faulty { read: None, manifest: None, kind, why, mend };
-            let checks = check_sidecars(&store, &Backup { kind: of, ..backup() }).await;
+            let of = BackupKind::Faulty { parsed_key: None, manifest: None, kind, why, hint: mend };
+            let checks = check_sidecars(&store, &StoredBackup { kind: of, ..backup() }).await;
             assert_eq!(evaluate_verdict(&checks, &[]), expected, "{kind:?}");
         }
     }

@@ -19,9 +19,9 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 use store::{
-    Backup, Directory, KeyForm, Put, Store, Trust, beside,
-    catalogue::{Of, catalogue},
-    manifest::{self, Format},
+    StoredBackup, DirectoryBackend, KeyTemplate, UploadOptions, BackupStore, TrustPolicy, beside,
+    catalogue::{BackupKind, list_backups},
+    manifest::{self, ManifestFormat},
     model,
 };
 use support::{Cluster, shared};
@@ -29,8 +29,8 @@ use support::{Cluster, shared};
 const CUSTOM: &[&str] = &["-Fc", "-Z0"];
 const PLAIN: &[&str] = &["-Fp"];
 
-fn trust() -> Trust {
-    Trust::in_owner("acme@host-1", "2026-11-21T12:00:00Z".parse().unwrap())
+fn trust() -> TrustPolicy {
+    TrustPolicy::owner_only("acme@host-1", "2026-11-21T12:00:00Z".parse().unwrap())
 }
 
 /// Numbers for names of databases.
@@ -39,35 +39,35 @@ static DATABASES: AtomicU32 = AtomicU32::new(0);
 /// A directory of dumps.
 struct Place {
     dir: tempfile::TempDir,
-    store: Store,
+    store: BackupStore,
 }
 
 impl Place {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::Directory(Directory::new(dir.path(), String::new()));
+        let store = BackupStore::Directory(DirectoryBackend::new(dir.path(), String::new()));
         Self { dir, store }
     }
 
     /// A file of another tool.
-    async fn foreign(&self, bytes: &[u8]) -> Backup {
+    async fn foreign(&self, bytes: &[u8]) -> StoredBackup {
         fs::write(self.dir.path().join("shop_20261120_020000.dump"), bytes).unwrap();
-        let form = KeyForm::new("{database}_%Y%m%d_%H%M%S", ".dump").unwrap();
-        catalogue(&self.store, &[form], &[], &trust()).await.unwrap().pop().unwrap()
+        let form = KeyTemplate::new("{database}_%Y%m%d_%H%M%S", ".dump").unwrap();
+        list_backups(&self.store, &[form], &[], &trust()).await.unwrap().pop().unwrap()
     }
 
     /// A dump with its record, as a run makes it; not encrypted.
-    async fn committed(&self, format: Format, bytes: &[u8], tables: &[(&str, u64)]) -> Backup {
+    async fn committed(&self, format: ManifestFormat, bytes: &[u8], tables: &[(&str, u64)]) -> StoredBackup {
         let recipe = EncodingOptions { compression: CompressionMethod::None, encryption: EncryptionMethod::None };
         let mut encoder = ArchiveEncoder::new(Vec::new(), &recipe).unwrap();
         encoder.write_all(bytes).unwrap();
         let (stored, sums) = encoder.finish().unwrap();
-        let (key, put) = ("shop_daily_20261120_020000.dump", Put::default());
+        let (key, put) = ("shop_daily_20261120_020000.dump", UploadOptions::default());
         let at: Timestamp = "2026-11-20T02:00:00Z".parse().unwrap();
         let database = format!("shop{}x", DATABASES.fetch_add(1, Ordering::Relaxed));
-        let mut backup = model::backup(key, &database, "daily", at);
+        let mut backup = model::committed_backup(key, &database, "daily", at);
         backup.size = sums.stored.bytes;
-        let Of::Committed(record) = &mut backup.kind else { panic!("it is committed") };
+        let BackupKind::Committed(record) = &mut backup.kind else { panic!("it is committed") };
         record.format = format;
         record.layers = recipe.to_layers();
         record.file.bytes = sums.stored.bytes;
@@ -75,12 +75,12 @@ impl Place {
         record.plain.bytes = sums.plain.bytes;
         record.plain.sha256 = sums.plain.sha256.to_string();
         record.tables = (tables.iter())
-            .map(|(name, rows)| manifest::Table { name: (*name).into(), rows: *rows, bytes: 0 })
+            .map(|(name, rows)| manifest::ManifestTable { name: (*name).into(), rows: *rows, bytes: 0 })
             .collect();
-        self.store.put(key, stored.into(), &put).await.unwrap();
-        let line = manifest::sums(&record.file.sha256, key);
-        self.store.put(&beside::sums(key), line.into(), &put).await.unwrap();
-        self.store.put(&beside::manifest(key), record.to_json().into(), &put).await.unwrap();
+        self.store.put_if_absent(key, stored.into(), &put).await.unwrap();
+        let line = manifest::sha256sum_line(&record.file.sha256, key);
+        self.store.put_if_absent(&beside::checksum_key(key), line.into(), &put).await.unwrap();
+        self.store.put_if_absent(&beside::manifest_key(key), record.to_json().into(), &put).await.unwrap();
         backup
     }
 }
@@ -93,7 +93,7 @@ fn dumped(cluster: &Cluster, database: &str, args: &[&str]) -> Vec<u8> {
 
 async fn restored(
     place: &Place,
-    backup: &Backup,
+    backup: &StoredBackup,
     cluster: &Cluster,
     how: &BackupRestoreOptions,
 ) -> Result<RestoreOutcome, RestoreError> {
@@ -102,7 +102,7 @@ async fn restored(
     restore_backup(&place.store, backup, &opening, &server, how, safety, |_| ()).await
 }
 
-async fn tried(place: &Place, backup: &Backup, scratch: &ScratchTarget) -> Result<VerificationReport, RestoreError> {
+async fn tried(place: &Place, backup: &StoredBackup, scratch: &ScratchTarget) -> Result<VerificationReport, RestoreError> {
     static RUNS: AtomicU32 = AtomicU32::new(0);
     let run = format!("r{}", RUNS.fetch_add(1, Ordering::Relaxed));
     let (rules, earlier) = (RestoreChecks::default(), []);
@@ -184,7 +184,7 @@ fn a_file_that_is_cut_or_is_something_else_is_not_good() {
             assert!(read.good, "{args:?}: {read:?}");
         }
         // With a record whose hashes are right: it was damaged before they were made.
-        for (format, args) in [(Format::Custom, CUSTOM), (Format::Plain, PLAIN)] {
+        for (format, args) in [(ManifestFormat::Custom, CUSTOM), (ManifestFormat::Plain, PLAIN)] {
             let place = Place::new();
             let backup = place.committed(format, &half(args), &[("public.t", 5000)]).await;
             let scratch = ScratchTarget::Production(cluster.server());
@@ -214,7 +214,7 @@ fn code_in_a_dump_runs_without_any_right_in_a_test() {
     );
     cluster.psql(&database, &sql);
     wait(async {
-        for (format, args) in [(Format::Custom, CUSTOM), (Format::Plain, PLAIN)] {
+        for (format, args) in [(ManifestFormat::Custom, CUSTOM), (ManifestFormat::Plain, PLAIN)] {
             let place = Place::new();
             let bytes = dumped(cluster, &database, args);
             let backup = place.committed(format, &bytes, &[("public.t", 3)]).await;
@@ -242,11 +242,11 @@ fn a_test_runs_on_a_server_of_our_own_that_is_gone_afterwards() {
         let place = Place::new();
         let server = cluster.server();
         let facts = postgres::dump::probe_server(&server, &database).await.unwrap();
-        for (format, args) in [(Format::Custom, CUSTOM), (Format::Plain, PLAIN)] {
+        for (format, args) in [(ManifestFormat::Custom, CUSTOM), (ManifestFormat::Plain, PLAIN)] {
             let place = Place::new();
             let bytes = dumped(cluster, &database, args);
             let mut backup = place.committed(format, &bytes, &[]).await;
-            let Of::Committed(record) = &mut backup.kind else { panic!("it is committed") };
+            let BackupKind::Committed(record) = &mut backup.kind else { panic!("it is committed") };
             record.server.version_num = facts.version_num;
             let objects = "SELECT count(*) FROM pg_largeobject_metadata";
             record.large_objects = cluster.psql(&database, objects).parse().unwrap();
@@ -265,8 +265,8 @@ fn a_test_runs_on_a_server_of_our_own_that_is_gone_afterwards() {
         }
         // A server of a version that is not here: nothing is known, and production is not asked.
         let mut backup =
-            place.committed(Format::Custom, &dumped(cluster, &database, CUSTOM), &[]).await;
-        let Of::Committed(record) = &mut backup.kind else { panic!("it is committed") };
+            place.committed(ManifestFormat::Custom, &dumped(cluster, &database, CUSTOM), &[]).await;
+        let BackupKind::Committed(record) = &mut backup.kind else { panic!("it is committed") };
         record.server.version_num = 990_000;
         let scratch = ScratchTarget::local(Some(folder.path().into()));
         let nowhere = tried(&place, &backup, &scratch).await.unwrap_err();
@@ -291,7 +291,7 @@ fn a_subscription_comes_back_asleep_and_holds_no_database_back() {
     cluster.psql("postgres", &format!("CREATE DATABASE {left}"));
     cluster.psql(&left, "CREATE SUBSCRIPTION old CONNECTION 'host=127.0.0.1 port=1 dbname=x' PUBLICATION p WITH (connect = false, slot_name = 'feed_slot')");
     wait(async {
-        for (format, args) in [(Format::Custom, CUSTOM), (Format::Plain, PLAIN)] {
+        for (format, args) in [(ManifestFormat::Custom, CUSTOM), (ManifestFormat::Plain, PLAIN)] {
             let place = Place::new();
             let bytes = dumped(cluster, &database, args);
             let backup = place.committed(format, &bytes, &[("public.t", 10)]).await;
@@ -323,7 +323,7 @@ fn what_comes_back_in_part_is_judged_alike_and_kept_only_when_asked_for() {
         CREATE FUNCTION within(i int) RETURNS boolean LANGUAGE sql STABLE AS 'SELECT i <= (SELECT max(m) FROM limits)';
         CREATE TABLE items (i int CHECK (within(i))); INSERT INTO items VALUES (1),(2)");
     wait(async {
-        for (format, args) in [(Format::Custom, CUSTOM), (Format::Plain, PLAIN)] {
+        for (format, args) in [(ManifestFormat::Custom, CUSTOM), (ManifestFormat::Plain, PLAIN)] {
             let place = Place::new();
             let bytes = dumped(cluster, &database, args);
             let tables = [("public.limits", 1), ("public.items", 2)];
@@ -357,7 +357,7 @@ fn nothing_with_losses_takes_the_place_of_a_database_unless_asked() {
     wait(async {
         let place = Place::new();
         let bytes = dumped(cluster, &database, CUSTOM);
-        let backup = place.committed(Format::Custom, &bytes, &[("public.words", 1)]).await;
+        let backup = place.committed(ManifestFormat::Custom, &bytes, &[("public.words", 1)]).await;
         cluster.psql(&database, "INSERT INTO words VALUES ('B')");
         let how = BackupRestoreOptions { replace: true, ..options(&database) };
         let refused = restored(&place, &backup, cluster, &how).await.unwrap_err();
@@ -380,13 +380,13 @@ fn a_part_never_takes_the_place_of_the_whole_and_the_servers_own_databases_stay(
     wait(async {
         let place = Place::new();
         let bytes = dumped(cluster, &database, &["-Fc", "-t", "t"]);
-        let mut backup = place.committed(Format::Custom, &bytes, &[("public.t", 0)]).await;
+        let mut backup = place.committed(ManifestFormat::Custom, &bytes, &[("public.t", 0)]).await;
         for own in ["postgres", "template1"] {
             let how = BackupRestoreOptions { replace: true, ..options(own) };
             let refused = restored(&place, &backup, cluster, &how).await.unwrap_err();
             assert_eq!(refused.kind, RestoreErrorKind::Refused, "{own}: {refused}");
         }
-        let Of::Committed(record) = &mut backup.kind else { panic!("it is committed") };
+        let BackupKind::Committed(record) = &mut backup.kind else { panic!("it is committed") };
         record.selection = vec!["t".into()];
         let how = BackupRestoreOptions { replace: true, ..options(&database) };
         let refused = restored(&place, &backup, cluster, &how).await.unwrap_err();
@@ -408,8 +408,8 @@ fn a_dry_run_says_what_the_server_lacks() {
     wait(async {
         let place = Place::new();
         let bytes = dumped(cluster, &database, CUSTOM);
-        let mut backup = place.committed(Format::Custom, &bytes, &[]).await;
-        let Of::Committed(record) = &mut backup.kind else { panic!("it is committed") };
+        let mut backup = place.committed(ManifestFormat::Custom, &bytes, &[]).await;
+        let BackupKind::Committed(record) = &mut backup.kind else { panic!("it is committed") };
         let extension = |name: &str| manifest::InstalledExtension { name: name.into(), version: "1".into() };
         record.extensions = vec![extension("plpgsql"), extension("not_there")];
         record.server.collate = "xx_XX.UTF-8".into();
@@ -445,7 +445,7 @@ fn a_table_of_a_record_is_no_sql() {
         let bytes = dumped(cluster, &database, CUSTOM);
         let evil =
             format!("t; DROP TABLE t; SELECT 0 FROM pg_database WHERE datname = '{database}'");
-        let backup = place.committed(Format::Custom, &bytes, &[(&evil, 0)]).await;
+        let backup = place.committed(ManifestFormat::Custom, &bytes, &[(&evil, 0)]).await;
         let scratch = ScratchTarget::Production(cluster.server());
         let tried = tried(&place, &backup, &scratch).await.unwrap();
         assert_eq!(failed(&tried), ["rows of each table"]);

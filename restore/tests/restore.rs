@@ -17,8 +17,8 @@ use postgres::restore::RestoreWarningKind;
 use secrecy::SecretString;
 use std::{cell::RefCell, fs, io::Write as _, path::Path};
 use store::{
-    Backup, Directory, KeyForm, Manifest, Put, Store, Trust, beside, catalogue,
-    manifest::{self, Format},
+    StoredBackup, DirectoryBackend, KeyTemplate, BackupManifest, UploadOptions, BackupStore, TrustPolicy, beside, catalogue,
+    manifest::{self, ManifestFormat},
 };
 use support::{Cluster, shared};
 
@@ -32,25 +32,25 @@ fn opening(passphrase: &str) -> &'static BackupKeys {
 }
 
 /// What counts: all of `acme@host-1`.
-fn trust() -> Trust {
-    Trust::in_owner("acme@host-1", "2026-11-20T12:00:00Z".parse().unwrap())
+fn trust() -> TrustPolicy {
+    TrustPolicy::owner_only("acme@host-1", "2026-11-20T12:00:00Z".parse().unwrap())
 }
 
 struct Place {
     dir: tempfile::TempDir,
-    store: Store,
+    store: BackupStore,
 }
 
 impl Place {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::Directory(Directory::new(dir.path(), String::new()));
+        let store = BackupStore::Directory(DirectoryBackend::new(dir.path(), String::new()));
         Self { dir, store }
     }
 
     /// Stores a dump of `database` with its manifest, as a run would.
-    async fn take(&self, cluster: &Cluster, database: &str, format: Format) -> Backup {
-        let how = if format == Format::Plain { "-Fp" } else { "-Fc" };
+    async fn take(&self, cluster: &Cluster, database: &str, format: ManifestFormat) -> StoredBackup {
+        let how = if format == ManifestFormat::Plain { "-Fp" } else { "-Fc" };
         let output =
             cluster.command("pg_dump").args([how, "-Z0", "-d", database]).output().unwrap();
         assert!(output.status.success());
@@ -60,7 +60,7 @@ impl Place {
             WHERE relkind = 'r' AND nspname !~ '^pg_|information_schema'";
         let tables = cluster.psql(database, tables);
         let tables = tables.lines().map(|l| l.split_once('|').unwrap());
-        let tables = tables.map(|(name, rows)| manifest::Table {
+        let tables = tables.map(|(name, rows)| manifest::ManifestTable {
             name: name.into(),
             rows: rows.parse().unwrap(),
             bytes: 0,
@@ -72,15 +72,15 @@ impl Place {
         encoder.write_all(&output.stdout).unwrap();
         let (bytes, sums) = encoder.finish().unwrap();
         let key = format!("{database}/{database}_daily_20261120_020000.dump.zst.enc");
-        let put = Put { run: "r1".into(), ..Put::default() };
-        self.store.put(&key, bytes.into(), &put).await.unwrap();
+        let put = UploadOptions { run: "r1".into(), ..UploadOptions::default() };
+        self.store.put_if_absent(&key, bytes.into(), &put).await.unwrap();
         let sha256 = |d: &StreamDigest| d.sha256.to_string();
-        let line = manifest::sums(&sha256(&sums.stored), &key);
-        self.store.put(&beside::sums(&key), line.into(), &put).await.unwrap();
+        let line = manifest::sha256sum_line(&sha256(&sums.stored), &key);
+        self.store.put_if_absent(&beside::checksum_key(&key), line.into(), &put).await.unwrap();
         let facts = postgres::dump::probe_server(&cluster.server(), database).await.unwrap();
         let at: Timestamp = "2026-11-20T02:00:00Z".parse().unwrap();
-        let manifest = Manifest {
-            holdfast: manifest::VERSION,
+        let manifest = BackupManifest {
+            holdfast: manifest::MANIFEST_VERSION,
             owner: "acme@host-1".into(),
             key: key.clone(),
             group: "main".into(),
@@ -91,13 +91,13 @@ impl Place {
             slot: None,
             data_time: at,
             finished_at: at,
-            file: manifest::File {
+            file: manifest::StoredFile {
                 name: key.rsplit('/').next().unwrap().into(),
                 bytes: sums.stored.bytes,
                 sha256: sha256(&sums.stored),
                 checksum: None,
             },
-            plain: manifest::Plain { bytes: sums.plain.bytes, sha256: sha256(&sums.plain) },
+            plain: manifest::PlaintextInfo { bytes: sums.plain.bytes, sha256: sha256(&sums.plain) },
             format,
             layers: recipe.to_layers(),
             recipients: Vec::new(),
@@ -121,15 +121,15 @@ impl Place {
             locked_until: None,
             restore: String::new(),
         };
-        self.store.put(&beside::manifest(&key), manifest.to_json().into(), &put).await.unwrap();
+        self.store.put_if_absent(&beside::manifest_key(&key), manifest.to_json().into(), &put).await.unwrap();
         self.list().await.pop().unwrap()
     }
 
-    async fn list(&self) -> Vec<Backup> {
-        catalogue(&self.store, &[] as &[KeyForm], &[], &trust()).await.unwrap()
+    async fn list(&self) -> Vec<StoredBackup> {
+        list_backups(&self.store, &[] as &[KeyTemplate], &[], &trust()).await.unwrap()
     }
 
-    fn file(&self, backup: &Backup) -> std::path::PathBuf {
+    fn file(&self, backup: &StoredBackup) -> std::path::PathBuf {
         self.dir.path().join(&backup.key)
     }
 }
@@ -165,7 +165,7 @@ fn a_good_backup_verifies_and_every_damage_is_found_quickly() {
     let database = sample(cluster, "quick");
     let place = Place::new();
     wait(async {
-        let backup = place.take(cluster, &database, Format::Custom).await;
+        let backup = place.take(cluster, &database, ManifestFormat::Custom).await;
         let good = verify_quick(&place.store, &backup, opening(PASSPHRASE)).await;
         assert!(good.good, "{good:?}");
         // What is verified stays as it is.
@@ -186,12 +186,12 @@ fn a_good_backup_verifies_and_every_damage_is_found_quickly() {
     });
     wait(async {
         let place = Place::new();
-        let backup = place.take(cluster, &database, Format::Custom).await;
-        let sums = place.dir.path().join(beside::sums(&backup.key));
+        let backup = place.take(cluster, &database, ManifestFormat::Custom).await;
+        let sums = place.dir.path().join(beside::checksum_key(&backup.key));
         alter(&sums, |bytes| bytes[0] = if bytes[0] == b'0' { b'1' } else { b'0' });
         assert_eq!(failed(&verify_quick(&place.store, &backup, opening(PASSPHRASE)).await), [".sha256"]);
         // Somebody writes a manifest of his own: what does not count is not even read.
-        let manifest = place.dir.path().join(beside::manifest(&backup.key));
+        let manifest = place.dir.path().join(beside::manifest_key(&backup.key));
         alter(&manifest, |bytes| {
             *bytes = String::from_utf8_lossy(bytes).replace("acme@host-1", "acme@x").into_bytes();
         });
@@ -210,7 +210,7 @@ fn a_full_verification_restores_counts_asks_and_leaves_nothing_behind() {
     wait(async {
         // The policy says so in words: on the server that is backed up.
         let scratch = ScratchTarget::Production(cluster.server());
-        let backup = place.take(cluster, &database, Format::Custom).await;
+        let backup = place.take(cluster, &database, ManifestFormat::Custom).await;
         let mut rules = RestoreChecks { critical_tables: vec!["orders".into()], ..RestoreChecks::default() };
         rules.checks.insert("last order".into(), "SELECT max(id) = 5000 FROM orders".into());
         let earlier = [backup.size, backup.size * 2, backup.size];
@@ -242,9 +242,9 @@ fn a_full_verification_restores_counts_asks_and_leaves_nothing_behind() {
         rules.checks.insert("wrong".into(), "SELECT count(*) = 7 FROM orders".into());
         rules.checks.insert("absurd".into(), "SELECT nothing FROM nowhere".into());
         let mut fewer = backup.clone();
-        if let store::catalogue::Of::Committed(manifest) = &mut fewer.kind {
+        if let store::catalogue::BackupKind::Committed(manifest) = &mut fewer.kind {
             manifest.tables[0].rows += 1;
-            manifest.tables.push(manifest::Table { name: "public.gone".into(), rows: 1, bytes: 0 });
+            manifest.tables.push(manifest::ManifestTable { name: "public.gone".into(), rows: 1, bytes: 0 });
         }
         let bad = verify_full(&place.store, &fewer, opening(PASSPHRASE), &trial(&rules)).await.unwrap();
         assert_eq!(failed(&bad), ["rows of each table", "empty has rows", "absurd", "wrong"]);
@@ -255,7 +255,7 @@ fn a_full_verification_restores_counts_asks_and_leaves_nothing_behind() {
 #[test]
 fn a_restore_replaces_a_database_and_keeps_the_old_one() {
     let cluster = shared();
-    for format in [Format::Custom, Format::Plain] {
+    for format in [ManifestFormat::Custom, ManifestFormat::Plain] {
         let database = sample(cluster, "replaced");
         let place = Place::new();
         wait(async {
@@ -324,7 +324,7 @@ fn a_dry_run_touches_nothing_and_says_what_would_be_done() {
     let place = Place::new();
     wait(async {
         let server = cluster.server();
-        let backup = place.take(cluster, &database, Format::Custom).await;
+        let backup = place.take(cluster, &database, ManifestFormat::Custom).await;
         let how = BackupRestoreOptions { dry_run: true, ..options(&database, "r1") };
         let done =
             restore_backup(&place.store, &backup, opening(PASSPHRASE), &server, &how, no_safety, |_| {});
@@ -357,7 +357,7 @@ fn whatever_fails_the_target_is_as_it_was() {
     let place = Place::new();
     wait(async {
         let server = cluster.server();
-        let backup = place.take(cluster, &database, Format::Custom).await;
+        let backup = place.take(cluster, &database, ManifestFormat::Custom).await;
         let untouched = |what: &str| {
             assert_eq!(cluster.psql(&database, "SELECT count(*) FROM orders"), "5000", "{what}");
             let others =
@@ -401,7 +401,7 @@ fn whatever_fails_the_target_is_as_it_was() {
         let killed = cluster.psql("postgres", &format!("CREATE DATABASE {database}_holdfast_r0"));
         drop(killed);
         let place = Place::new();
-        let backup = place.take(cluster, &database, Format::Custom).await;
+        let backup = place.take(cluster, &database, ManifestFormat::Custom).await;
         let how = BackupRestoreOptions { drop_old: true, ..base };
         let done =
             restore_backup(&place.store, &backup, opening(PASSPHRASE), &server, &how, no_safety, |_| {});
@@ -419,7 +419,7 @@ fn a_restore_into_a_new_database_can_choose_tables_and_tells_its_losses() {
     let place = Place::new();
     wait(async {
         let server = cluster.server();
-        let backup = place.take(cluster, &database, Format::Custom).await;
+        let backup = place.take(cluster, &database, ManifestFormat::Custom).await;
         cluster.psql(&database, "DROP OWNED BY chosen_owner");
         cluster.psql("postgres", "DROP ROLE chosen_owner");
         let target = format!("{database}_new");
@@ -454,8 +454,8 @@ fn a_foreign_backup_is_verified_and_restored_too() {
     .unwrap();
     wait(async {
         let server = cluster.server();
-        let form = KeyForm::new("{database}_%Y%m%d_%H%M%S", ".sql.gz.enc").unwrap();
-        let backup = catalogue(&place.store, &[form], &[], &trust()).await.unwrap().pop().unwrap();
+        let form = KeyTemplate::new("{database}_%Y%m%d_%H%M%S", ".sql.gz.enc").unwrap();
+        let backup = list_backups(&place.store, &[form], &[], &trust()).await.unwrap().pop().unwrap();
         let good = verify_quick(&place.store, &backup, opening(PASSPHRASE)).await;
         assert!(good.good, "{good:?}");
         assert!(!verify_quick(&place.store, &backup, opening("another")).await.good);
@@ -475,7 +475,7 @@ fn a_database_that_lets_nobody_in_after_the_swap_is_swapped_back() {
     let place = Place::new();
     wait(async {
         let server = cluster.server();
-        let backup = place.take(cluster, &database, Format::Custom).await;
+        let backup = place.take(cluster, &database, ManifestFormat::Custom).await;
         let oid = format!("SELECT oid FROM pg_database WHERE datname = '{database}'");
         let before = cluster.psql("postgres", &oid);
         // The restored database gets this setting of the old one, and then no session can start in it.

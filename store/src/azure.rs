@@ -8,11 +8,11 @@ mod read;
 mod upload;
 mod wire;
 
-use error::error;
-pub(crate) use upload::Writing;
+use error::to_store_error;
+pub(crate) use upload::AzureUpload;
 
 use crate::{
-    Entry, Error, KeyForm, Kind, Leftover, Put, beside, leftovers::unfinished, parts, quote,
+    ObjectEntry, StoreError, KeyTemplate, StoreErrorKind, OrphanedObject, UploadOptions, beside, leftovers::find_uncommitted, parts, quote,
 };
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -26,11 +26,11 @@ use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 
 /// Name of the metadata that marks a blob as ours: [`crate::RUN`] as an identifier, which Azure wants.
-const RUN: &str = "holdfast_run";
+const AZURE_RUN_METADATA_KEY: &str = "holdfast_run";
 
 /// A container, and what keys begin with in it.
 #[derive(Clone, Debug)]
-pub struct AzureStore {
+pub struct AzureBackend {
     store: Arc<MicrosoftAzure>,
     account: String,
     container: String,
@@ -39,7 +39,7 @@ pub struct AzureStore {
     budget: u64,
 }
 
-impl AzureStore {
+impl AzureBackend {
     /// A container. Without `access_key` the environment's credentials are used.
     ///
     /// # Errors
@@ -50,8 +50,8 @@ impl AzureStore {
         endpoint: Option<&str>,
         access_key: Option<&SecretString>,
         prefix: &str,
-    ) -> Result<Self, Error> {
-        let connector = wire::Connector::default();
+    ) -> Result<Self, StoreError> {
+        let connector = wire::SigningConnector::default();
         let mut builder = MicrosoftAzureBuilder::from_env()
             // A part's time follows from its size (`wire`), and a range's from `ranges`: this bounds all else.
             .with_config(AzureConfigKey::Client(ClientConfigKey::Timeout), "20 minutes")
@@ -69,7 +69,7 @@ impl AzureStore {
             let doing = format!("open azure://{account}/{container}");
             let mend =
                 "check account, container, endpoint and access key of the store in the policy";
-            Error::new(Kind::Refused, doing, e.to_string(), mend)
+            StoreError::new(StoreErrorKind::Refused, doing, e.to_string(), mend)
         })?;
         connector.sign_with(account, store.credentials().clone());
         Ok(Self {
@@ -78,25 +78,25 @@ impl AzureStore {
             container: container.to_owned(),
             endpoint: endpoint.map(str::to_owned),
             prefix: prefix.to_owned(),
-            budget: parts::BUDGET,
+            budget: parts::UPLOAD_BUFFER_BYTES,
         })
     }
 
     /// With `bytes` of memory for the buffers of one upload instead of [`parts::BUDGET`].
     #[must_use]
-    pub fn with_budget(self, bytes: u64) -> Self {
+    pub fn with_upload_memory(self, bytes: u64) -> Self {
         Self { budget: bytes, ..self }
     }
 
     pub(crate) fn address(&self) -> String {
-        self.whole("").trim_end_matches('/').to_owned()
+        self.full_uri("").trim_end_matches('/').to_owned()
     }
 
-    pub(crate) fn whole(&self, key: &str) -> String {
+    pub(crate) fn full_uri(&self, key: &str) -> String {
         format!("azure://{}/{}/{}{key}", self.account, self.container, self.prefix)
     }
 
-    pub(crate) fn command(&self, key: &str) -> String {
+    pub(crate) fn download_command(&self, key: &str) -> String {
         let name = shell_quote(&format!("{}{key}", self.prefix));
         let mut command = format!(
             "az storage blob download --account-name {} --container-name {} --name {name} --file /dev/stdout --no-progress --output none",
@@ -109,24 +109,24 @@ impl AzureStore {
         command
     }
 
-    fn path(&self, key: &str) -> Result<Path, Error> {
+    fn blob_path(&self, key: &str) -> Result<Path, StoreError> {
         Path::parse(format!("{}{key}", self.prefix)).map_err(|e| {
-            let doing = format!("use the key {}", self.whole(key));
-            Error::new(Kind::Refused, doing, e.to_string(), "mend the store's key or prefix")
+            let doing = format!("use the key {}", self.full_uri(key));
+            StoreError::new(StoreErrorKind::Refused, doing, e.to_string(), "mend the store's key or prefix")
         })
     }
 
-    pub(crate) async fn list(&self, prefix: &str) -> Result<Vec<Entry>, Error> {
+    pub(crate) async fn list(&self, prefix: &str) -> Result<Vec<ObjectEntry>, StoreError> {
         let begin = format!("{}{prefix}", self.prefix);
         // The library lists below whole parts of names only.
         let folder = begin.rsplit_once('/').map_or("", |(folder, _)| folder);
         let folder = Path::parse(folder).unwrap_or_default();
-        let doing = || format!("list {}", self.whole(prefix));
+        let doing = || format!("list {}", self.full_uri(prefix));
         let listed = self.store.list(Some(&folder).filter(|f| !f.as_ref().is_empty()));
         let listed = listed.try_filter_map(|meta| {
             let name = meta.location.to_string();
             let key = name.starts_with(&begin).then(|| name.strip_prefix(&self.prefix)).flatten();
-            let entry = key.map(|key| Entry {
+            let entry = key.map(|key| ObjectEntry {
                 key: key.to_owned(),
                 size: meta.size,
                 modified: Timestamp::from_second(meta.last_modified.timestamp())
@@ -137,74 +137,74 @@ impl AzureStore {
             });
             async move { Ok(entry) }
         });
-        listed.try_collect().await.map_err(|e| error(doing(), &e))
+        listed.try_collect().await.map_err(|e| to_store_error(doing(), &e))
     }
 
-    pub(crate) async fn begin(&self, key: &str, put: &Put) -> Result<Writing, Error> {
+    pub(crate) async fn start_upload(&self, key: &str, put: &UploadOptions) -> Result<AzureUpload, StoreError> {
         // Azure is asked again at the end; this saves a whole dump that could never be stored.
-        if self.head(key).await?.is_some() {
+        if self.head_blob(key).await?.is_some() {
             let mend = "look at it: nothing is ever rewritten";
-            let doing = format!("write {}", self.whole(key));
-            return Err(Error::new(Kind::Exists, doing, "there is a blob of that name", mend));
+            let doing = format!("write {}", self.full_uri(key));
+            return Err(StoreError::new(StoreErrorKind::Exists, doing, "there is a blob of that name", mend));
         }
-        Writing::new(self.clone(), key, put)
+        AzureUpload::new(self.clone(), key, put)
     }
 
-    pub(crate) async fn put(&self, key: &str, bytes: Bytes, put: &Put) -> Result<(), Error> {
-        let put = Put { class: None, ..put.clone() };
-        let mut writing = Writing::new(self.clone(), key, &put)?;
+    pub(crate) async fn put_if_absent(&self, key: &str, bytes: Bytes, put: &UploadOptions) -> Result<(), StoreError> {
+        let put = UploadOptions { class: None, ..put.clone() };
+        let mut writing = AzureUpload::new(self.clone(), key, &put)?;
         writing.write(bytes).await?;
         writing.finish().await.map(drop)
     }
 
     /// What Azure knows of a blob; none when there is none.
-    async fn head(&self, key: &str) -> Result<Option<GetResult>, Error> {
+    async fn head_blob(&self, key: &str) -> Result<Option<GetResult>, StoreError> {
         let options = GetOptions { head: true, ..GetOptions::default() };
-        match self.store.get_opts(&self.path(key)?, options).await {
+        match self.store.get_opts(&self.blob_path(key)?, options).await {
             Ok(head) => Ok(Some(head)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(e) => Err(error(format!("look at {}", self.whole(key)), &e)),
+            Err(e) => Err(to_store_error(format!("look at {}", self.full_uri(key)), &e)),
         }
     }
 
     /// Blocks that were never listed are dropped by Azure itself after a week; what is left are blobs without a manifest.
-    pub(crate) async fn leftovers(&self, forms: &[KeyForm]) -> Result<Vec<Leftover>, Error> {
-        unfinished(forms, &self.list("").await?, |key| self.ours(key)).await
+    pub(crate) async fn list_orphans(&self, forms: &[KeyTemplate]) -> Result<Vec<OrphanedObject>, StoreError> {
+        find_uncommitted(forms, &self.list("").await?, |key| self.is_own_object(key)).await
     }
 
     /// Whether a run of Holdfast made a blob; what is gone meanwhile is none of ours.
-    pub(crate) async fn ours(&self, key: &str) -> Result<bool, Error> {
-        Ok(self.head(key).await?.is_some_and(|h| run(&h).is_some()))
+    pub(crate) async fn is_own_object(&self, key: &str) -> Result<bool, StoreError> {
+        Ok(self.head_blob(key).await?.is_some_and(|h| run_metadata(&h).is_some()))
     }
 
-    pub(crate) async fn clean(&self, left: &Leftover) -> Result<(), Error> {
+    pub(crate) async fn delete_orphan(&self, left: &OrphanedObject) -> Result<(), StoreError> {
         // Asked anew: since it was seen, its manifest may have come.
-        if self.head(&beside::manifest(&left.key)).await?.is_some() {
+        if self.head_blob(&beside::manifest_key(&left.key)).await?.is_some() {
             return Ok(());
         }
-        self.remove(&beside::signature(&beside::manifest(&left.key))).await?;
-        self.remove(&beside::sums(&left.key)).await?;
-        self.remove(&left.key).await
+        self.remove_object(&beside::signature_key(&beside::manifest_key(&left.key))).await?;
+        self.remove_object(&beside::checksum_key(&left.key)).await?;
+        self.remove_object(&left.key).await
     }
 
-    pub(crate) async fn delete(&self, key: &str) -> Result<(), Error> {
-        self.remove(&beside::manifest(key)).await?;
-        self.remove(&beside::signature(&beside::manifest(key))).await?;
-        self.remove(&beside::sums(key)).await?;
-        self.remove(key).await
+    pub(crate) async fn delete_backup(&self, key: &str) -> Result<(), StoreError> {
+        self.remove_object(&beside::manifest_key(key)).await?;
+        self.remove_object(&beside::signature_key(&beside::manifest_key(key))).await?;
+        self.remove_object(&beside::checksum_key(key)).await?;
+        self.remove_object(key).await
     }
 
-    pub(crate) async fn remove(&self, key: &str) -> Result<(), Error> {
-        match self.store.delete(&self.path(key)?).await {
+    pub(crate) async fn remove_object(&self, key: &str) -> Result<(), StoreError> {
+        match self.store.delete(&self.blob_path(key)?).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(e) => Err(error(format!("delete {}", self.whole(key)), &e)),
+            Err(e) => Err(to_store_error(format!("delete {}", self.full_uri(key)), &e)),
         }
     }
 }
 
 /// The run that a blob was made by.
-fn run(head: &GetResult) -> Option<&str> {
-    head.attributes.get(&Attribute::Metadata(RUN.into())).map(AsRef::as_ref)
+fn run_metadata(head: &GetResult) -> Option<&str> {
+    head.attributes.get(&Attribute::Metadata(AZURE_RUN_METADATA_KEY.into())).map(AsRef::as_ref)
 }
 
 #[cfg(test)]

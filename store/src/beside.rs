@@ -4,32 +4,32 @@ use jiff::{Timestamp, tz::TimeZone};
 use shared::catalog::{self, UNCHANGED_SUFFIX_FORMAT};
 
 /// The commit record.
-pub fn manifest(key: &str) -> String {
+pub fn manifest_key(key: &str) -> String {
     format!("{key}.json")
 }
 
 /// The signature of one of these.
-pub fn signature(name: &str) -> String {
+pub fn signature_key(name: &str) -> String {
     shared::signing::signature_name(name)
 }
 
 /// The hash, as `sha256sum` reads it.
-pub fn sums(key: &str) -> String {
+pub fn checksum_key(key: &str) -> String {
     format!("{key}.sha256")
 }
 
 /// The hold.
-pub fn hold(key: &str) -> String {
+pub fn legal_hold_key(key: &str) -> String {
     format!("{key}.hold")
 }
 
 /// The note that the database was still the same at `at`.
-pub fn unchanged(key: &str, at: Timestamp) -> String {
+pub fn unchanged_marker_key(key: &str, at: Timestamp) -> String {
     format!("{key}{}", at.to_zoned(TimeZone::UTC).strftime(UNCHANGED_SUFFIX_FORMAT))
 }
 
 /// Those of `keys` that are such notes of this backup, each with its time.
-pub fn notes<'k>(
+pub fn unchanged_markers<'k>(
     keys: impl Iterator<Item = &'k str>,
     of: &str,
 ) -> impl Iterator<Item = (&'k str, Timestamp)> {
@@ -39,7 +39,7 @@ pub fn notes<'k>(
 }
 
 /// The backup that this lies beside, if it is of such a kind.
-pub fn whose(key: &str) -> Option<&str> {
+pub fn backup_key_of_sidecar(key: &str) -> Option<&str> {
     let key = key.strip_suffix(shared::signing::SIGNATURE_SUFFIX).unwrap_or(key);
     let plain = [".json", ".sha256", ".hold"].iter().find_map(|end| key.strip_suffix(end));
     plain.or_else(|| catalog::parse_unchanged_marker(key).map(|(of, _)| of))
@@ -52,11 +52,11 @@ mod tests {
     #[test]
     fn a_note_is_read_back_by_its_name_and_nothing_else_is_one() {
         let at: Timestamp = "2026-11-21T02:00:00.9Z".parse().expect("a time");
-        let note = unchanged("daily/orders.dump", at);
+        let note = unchanged_marker_key("daily/orders.dump", at);
         assert_eq!(note, "daily/orders.dump.unchanged-20261121T020000Z");
-        assert_eq!(whose(&note), Some("daily/orders.dump"));
-        assert_eq!(whose(&signature(&note)), Some("daily/orders.dump"));
-        assert_eq!(whose("orders.dump.json.minisig"), Some("orders.dump"));
+        assert_eq!(backup_key_of_sidecar(&note), Some("daily/orders.dump"));
+        assert_eq!(backup_key_of_sidecar(&signature_key(&note)), Some("daily/orders.dump"));
+        assert_eq!(backup_key_of_sidecar("orders.dump.json.minisig"), Some("orders.dump"));
         for other in [
             "orders.dump",
             "orders.dump.minisig",
@@ -64,7 +64,7 @@ mod tests {
             "a.unchanged-20261121",
             "a.unchanged-20261121T020000Z.gz",
         ] {
-            assert_eq!(whose(other), None, "{other}");
+            assert_eq!(backup_key_of_sidecar(other), None, "{other}");
         }
     }
 }

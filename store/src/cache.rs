@@ -3,7 +3,7 @@
 //! Only their bytes are kept, never what was concluded from them: whether a record counts depends on the policy and on the
 //! time, and is decided anew by each run.
 
-use crate::{Entry, Error, Store};
+use crate::{ObjectEntry, StoreError, BackupStore};
 use bytes::Bytes;
 use jiff::Timestamp;
 use std::{
@@ -34,7 +34,7 @@ struct Version {
 }
 
 impl Version {
-    fn of(entry: &Entry) -> Self {
+    fn of(entry: &ObjectEntry) -> Self {
         Self { size: entry.size, modified: entry.modified, etag: entry.etag.clone() }
     }
 }
@@ -46,8 +46,8 @@ impl RecordCache {
     }
 
     /// Forgets what the listing of a store does not show as it was.
-    fn retain(&self, store: &Store, entries: &BTreeMap<String, Entry>) {
-        let root = store.arn("");
+    fn retain(&self, store: &BackupStore, entries: &BTreeMap<String, ObjectEntry>) {
+        let root = store.full_uri("");
         let mut cached = self.cached();
         let Cached { objects, bytes } = &mut *cached;
         objects.retain(|name, (version, object)| {
@@ -76,20 +76,20 @@ impl RecordCache {
 /// Reads small objects of a store, those that the cache has from there.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader<'a> {
-    pub(crate) store: &'a Store,
-    listed: Option<(&'a BTreeMap<String, Entry>, &'a RecordCache)>,
+    pub(crate) store: &'a BackupStore,
+    listed: Option<(&'a BTreeMap<String, ObjectEntry>, &'a RecordCache)>,
 }
 
 impl<'a> Reader<'a> {
     /// Reads everything from the store.
-    pub(crate) fn uncached(store: &'a Store) -> Self {
+    pub(crate) fn uncached(store: &'a BackupStore) -> Self {
         Self { store, listed: None }
     }
 
     /// Reads what the cache does not have as the listing shows it.
     pub(crate) fn cached(
-        store: &'a Store,
-        entries: &'a BTreeMap<String, Entry>,
+        store: &'a BackupStore,
+        entries: &'a BTreeMap<String, ObjectEntry>,
         cache: &'a RecordCache,
     ) -> Self {
         cache.retain(store, entries);
@@ -97,14 +97,14 @@ impl<'a> Reader<'a> {
     }
 
     /// As [`Store::get`].
-    pub(crate) async fn get(&self, key: &str) -> Result<Option<Bytes>, Error> {
+    pub(crate) async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         let listed = self.listed.and_then(|(entries, cache)| Some((entries.get(key)?, cache)));
-        let Some((entry, cache)) = listed else { return self.store.get(key).await };
-        let (name, version) = (self.store.arn(key), Version::of(entry));
+        let Some((entry, cache)) = listed else { return self.store.get_small(key).await };
+        let (name, version) = (self.store.full_uri(key), Version::of(entry));
         if let Some(bytes) = cache.get(&name, &version) {
             return Ok(Some(bytes));
         }
-        let bytes = self.store.get(key).await?;
+        let bytes = self.store.get_small(key).await?;
         if let Some(bytes) = &bytes {
             cache.put(name, version, bytes);
         }

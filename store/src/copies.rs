@@ -1,19 +1,19 @@
 //! Which dumps a second place lacks. Pure.
 
-use crate::{Backup, Manifest};
+use crate::{StoredBackup, BackupManifest};
 use jiff::Timestamp;
 use shared::{keep::reasons_to_keep, policy::RetentionRule};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A good dump that a second place's rule would keep and that is not there.
 #[derive(Clone, Debug)]
-pub struct Missing<'b> {
+pub struct MissingCopy<'b> {
     /// The dump in the first place.
-    pub backup: &'b Backup,
+    pub backup: &'b StoredBackup,
     /// Its commit record.
-    pub manifest: &'b Manifest,
+    pub manifest: &'b BackupManifest,
     /// The lines of the rule that would keep it, in words.
-    pub why: Vec<String>,
+    pub reasons: Vec<String>,
 }
 
 /// The good dumps for `reason` in `home` that `keep` would keep at `now` in the second place and that are not `there`, in
@@ -21,37 +21,37 @@ pub struct Missing<'b> {
 ///
 /// What is there already counts for the rule too, so that nothing is copied only to be let go. A copy is the same bytes,
 /// whatever its name.
-pub fn missing<'b>(
-    home: &'b [Backup],
-    there: &[Backup],
+pub fn missing_copies<'b>(
+    home: &'b [StoredBackup],
+    there: &[StoredBackup],
     reason: &str,
     keep: &RetentionRule,
     now: Timestamp,
-) -> Vec<Missing<'b>> {
-    let times: BTreeSet<(&str, Timestamp)> = (committed(home, reason)
-        .chain(committed(there, reason)))
+) -> Vec<MissingCopy<'b>> {
+    let times: BTreeSet<(&str, Timestamp)> = (committed_for_reason(home, reason)
+        .chain(committed_for_reason(there, reason)))
     .flat_map(|(b, m)| b.data_times().map(|at| (m.file.sha256.as_str(), at)))
     .collect();
     let wanted = reasons_to_keep(&times.into_iter().collect::<Vec<_>>(), keep, now);
     let copied: BTreeSet<&str> =
-        there.iter().filter_map(Backup::committed).map(|m| m.file.sha256.as_str()).collect();
-    let lacking = committed(home, reason).filter(|(_, m)| !copied.contains(m.file.sha256.as_str()));
+        there.iter().filter_map(StoredBackup::committed_manifest).map(|m| m.file.sha256.as_str()).collect();
+    let lacking = committed_for_reason(home, reason).filter(|(_, m)| !copied.contains(m.file.sha256.as_str()));
     lacking
         .filter_map(|(backup, manifest)| {
             let why = wanted.get(manifest.file.sha256.as_str())?.clone();
-            Some(Missing { backup, manifest, why })
+            Some(MissingCopy { backup, manifest, reasons: why })
         })
         .collect()
 }
 
 /// Notes that a dump in the second place is still true, which only the first place has: the dump in the first place, the
 /// one in the second, and the time.
-pub fn notes<'b>(
-    home: &'b [Backup],
-    there: &'b [Backup],
-) -> Vec<(&'b Backup, &'b Backup, Timestamp)> {
-    let sum = |b: &Backup| b.committed().map(|m| m.file.sha256.clone());
-    let copies: BTreeMap<String, &Backup> =
+pub fn missing_markers<'b>(
+    home: &'b [StoredBackup],
+    there: &'b [StoredBackup],
+) -> Vec<(&'b StoredBackup, &'b StoredBackup, Timestamp)> {
+    let sum = |b: &StoredBackup| b.committed_manifest().map(|m| m.file.sha256.clone());
+    let copies: BTreeMap<String, &StoredBackup> =
         there.iter().filter_map(|b| Some((sum(b)?, b))).collect();
     let noted = home.iter().filter(|b| !b.unchanged.is_empty());
     noted
@@ -64,18 +64,18 @@ pub fn notes<'b>(
 }
 
 /// The newest data time of the good dumps for `reason`.
-pub fn newest<'b>(
-    backups: impl IntoIterator<Item = &'b Backup>,
+pub fn newest_data_time<'b>(
+    backups: impl IntoIterator<Item = &'b StoredBackup>,
     reason: &str,
 ) -> Option<Timestamp> {
-    committed(backups, reason).flat_map(|(b, _)| b.data_times()).max()
+    committed_for_reason(backups, reason).flat_map(|(b, _)| b.data_times()).max()
 }
 
-fn committed<'b>(
-    backups: impl IntoIterator<Item = &'b Backup>,
+fn committed_for_reason<'b>(
+    backups: impl IntoIterator<Item = &'b StoredBackup>,
     reason: &str,
-) -> impl Iterator<Item = (&'b Backup, &'b Manifest)> {
-    let all = backups.into_iter().filter_map(|b| Some((b, b.committed()?)));
+) -> impl Iterator<Item = (&'b StoredBackup, &'b BackupManifest)> {
+    let all = backups.into_iter().filter_map(|b| Some((b, b.committed_manifest()?)));
     all.filter(move |(_, m)| m.reason == reason)
 }
 

@@ -1,18 +1,18 @@
 //! Names of dumps, as the policy has them.
 
-use crate::{Error, KeyForm};
+use crate::{StoreError, KeyTemplate};
 use shared::policy::{DumpCompression, DumpRule, DumpFormat, StoreConfig};
 
 /// The form of the keys of one reason's dumps in a store.
 ///
 /// # Errors
 /// If the policy's key is none that can be made and read back.
-pub fn form(store: &StoreConfig, dump: &DumpRule) -> Result<KeyForm, Error> {
-    KeyForm::of(store, &ending(dump), dump.format == DumpFormat::Csv)
+pub fn key_template(store: &StoreConfig, dump: &DumpRule) -> Result<KeyTemplate, StoreError> {
+    KeyTemplate::for_store(store, &file_extension(dump), dump.format == DumpFormat::Csv)
 }
 
 /// How a dump's file ends where the policy does not say it: `.dump`, `.dump.zst.age`, `.sql.gz.enc`, `.csv.gz`.
-fn ending(dump: &DumpRule) -> String {
+fn file_extension(dump: &DumpRule) -> String {
     let format = match dump.format {
         DumpFormat::Custom => ".dump",
         DumpFormat::Plain => ".sql",

@@ -8,21 +8,21 @@ mod escape;
 mod read;
 mod suffix;
 
-pub use read::Read;
+pub use read::ParsedKey;
 
-use crate::{Error, Kind};
-use escape::escaped;
+use crate::{StoreError, StoreErrorKind};
+use escape::escape_name;
 use jiff::{SignedDuration, Timestamp, fmt::strtime::BrokenDownTime, tz::TimeZone};
 
 /// Key of a dump where the policy has none.
-pub const USUAL: &str = "{database}/{database}_{reason}_%Y%m%d_%H%M%S";
+pub const DEFAULT_KEY_TEMPLATE: &str = "{database}/{database}_{reason}_%Y%m%d_%H%M%S";
 /// Key of a dump with one file for each table, where the policy has none.
-pub const USUAL_OF_TABLES: &str = "{database}/{database}_{reason}_{table}_%Y%m%d_%H%M%S";
+pub const DEFAULT_TABLE_KEY_TEMPLATE: &str = "{database}/{database}_{reason}_{table}_%Y%m%d_%H%M%S";
 
 /// The form of keys, below a store's prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyForm {
-    tokens: Vec<Token>,
+pub struct KeyTemplate {
+    parts: Vec<TemplatePart>,
     precision: SignedDuration,
     /// It has no date of its own, so that every key has the suffix.
     dateless: bool,
@@ -30,16 +30,16 @@ pub struct KeyForm {
 
 /// A piece of a form.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Token {
+enum TemplatePart {
     /// Text and strftime fields.
     Time(String),
-    Field(Field),
+    Placeholder(KeyPlaceholder),
     /// Where the suffix stands, if there is one.
     Suffix,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Field {
+enum KeyPlaceholder {
     Database,
     Reason,
     Table,
@@ -47,21 +47,21 @@ enum Field {
 
 /// Names that a key can have; of an empty list any text is taken.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Names<'a> {
+pub struct KnownNames<'a> {
     /// Databases.
     pub databases: &'a [String],
     /// Reasons.
     pub reasons: &'a [String],
 }
 
-impl KeyForm {
+impl KeyTemplate {
     /// A form from its text; `ending` is added where the text does not end with it.
     ///
     /// # Errors
     /// If it has a placeholder that is none, or a field that is none.
-    pub fn new(text: &str, ending: &str) -> Result<Self, Error> {
+    pub fn new(text: &str, ending: &str) -> Result<Self, StoreError> {
         let refused = |why: String, mend: &str| {
-            Err(Error::new(Kind::Refused, format!("read the key \"{text}\""), why, mend))
+            Err(StoreError::new(StoreErrorKind::Refused, format!("read the key \"{text}\""), why, mend))
         };
         let ending = if text.ends_with(ending) { "" } else { ending };
         let whole = format!("{text}{}", ending.replace('%', "%%"));
@@ -75,30 +75,30 @@ impl KeyForm {
                 );
             };
             let field = match name {
-                "database" => Field::Database,
-                "reason" => Field::Reason,
-                "table" => Field::Table,
+                "database" => KeyPlaceholder::Database,
+                "reason" => KeyPlaceholder::Reason,
+                "table" => KeyPlaceholder::Table,
                 _ => {
                     let mend = "write {database}, {reason} or {table}";
                     return refused(format!("{{{name}}} is no placeholder"), mend);
                 }
             };
             if !head.is_empty() {
-                tokens.push(Token::Time(head.to_owned()));
+                tokens.push(TemplatePart::Time(head.to_owned()));
             }
-            tokens.push(Token::Field(field));
+            tokens.push(TemplatePart::Placeholder(field));
             rest = tail;
         }
-        let (head, tail) = suffix::split(rest);
+        let (head, tail) = suffix::split_at_suffix(rest);
         if !head.is_empty() {
-            tokens.push(Token::Time(head.to_owned()));
+            tokens.push(TemplatePart::Time(head.to_owned()));
         }
-        tokens.push(Token::Suffix);
+        tokens.push(TemplatePart::Suffix);
         if !tail.is_empty() {
-            tokens.push(Token::Time(tail.to_owned()));
+            tokens.push(TemplatePart::Time(tail.to_owned()));
         }
         // Read back what is made of a time in which no two fields are alike.
-        let mut form = Self { tokens, precision: SignedDuration::ZERO, dateless: false };
+        let mut form = Self { parts: tokens, precision: SignedDuration::ZERO, dateless: false };
         let sample = jiff::civil::date(2031, 11, 24).at(17, 48, 59, 0);
         let sample = sample.to_zoned(TimeZone::UTC).expect("UTC has every time").timestamp();
         for (precision, dateless) in
@@ -106,11 +106,11 @@ impl KeyForm {
         {
             form.precision = SignedDuration::from_secs(precision);
             form.dateless = dateless;
-            let Ok(made) = form.make("d", "r", "t", sample) else {
+            let Ok(made) = form.render_key("d", "r", "t", sample) else {
                 let mend = "write strftime fields, as in %Y%m%d_%H%M%S";
                 return refused("it has a time field that is none".into(), mend);
             };
-            if form.read(&made, Names::default()).is_some_and(|r| r.holds(sample)) {
+            if form.parse_key(&made, KnownNames::default()).is_some_and(|r| r.contains_time(sample)) {
                 return Ok(form);
             }
         }
@@ -124,8 +124,8 @@ impl KeyForm {
     ///
     /// # Errors
     /// As for [`KeyForm::new`].
-    pub fn of(store: &shared::policy::StoreConfig, ending: &str, tables: bool) -> Result<Self, Error> {
-        let usual = if tables { USUAL_OF_TABLES } else { USUAL };
+    pub fn for_store(store: &shared::policy::StoreConfig, ending: &str, tables: bool) -> Result<Self, StoreError> {
+        let usual = if tables { DEFAULT_TABLE_KEY_TEMPLATE } else { DEFAULT_KEY_TEMPLATE };
         match (&store.key, store.suffix.as_str()) {
             (Some(key), suffix) => Self::new(key, suffix),
             (None, "") => Self::new(usual, ending),
@@ -137,15 +137,15 @@ impl KeyForm {
     ///
     /// # Errors
     /// If the form needs a name that is empty, or a field of its time can't be written.
-    pub fn make(
+    pub fn render_key(
         &self,
         database: &str,
         reason: &str,
         table: &str,
         at: Timestamp,
-    ) -> Result<String, Error> {
-        let suffix = self.dateless.then(|| suffix::of(at, None));
-        self.write(database, reason, table, at, suffix.as_deref())
+    ) -> Result<String, StoreError> {
+        let suffix = self.dateless.then(|| suffix::time_suffix(at, None));
+        self.render_with_suffix(database, reason, table, at, suffix.as_deref())
     }
 
     /// The keys that a backup may get, in the order in which they are tried: the plain one, with its time, and with its
@@ -153,17 +153,17 @@ impl KeyForm {
     ///
     /// # Errors
     /// As for [`KeyForm::make`].
-    pub fn candidates(
+    pub fn candidate_keys(
         &self,
         database: &str,
         reason: &str,
         table: &str,
         at: Timestamp,
         run: &str,
-    ) -> Result<Vec<String>, Error> {
-        let mut all = vec![self.make(database, reason, table, at)?];
-        for suffix in [suffix::of(at, None), suffix::of(at, Some(run))] {
-            let key = self.write(database, reason, table, at, Some(&suffix))?;
+    ) -> Result<Vec<String>, StoreError> {
+        let mut all = vec![self.render_key(database, reason, table, at)?];
+        for suffix in [suffix::time_suffix(at, None), suffix::time_suffix(at, Some(run))] {
+            let key = self.render_with_suffix(database, reason, table, at, Some(&suffix))?;
             if !all.contains(&key) {
                 all.push(key);
             }
@@ -171,46 +171,46 @@ impl KeyForm {
         Ok(all)
     }
 
-    fn write(
+    fn render_with_suffix(
         &self,
         database: &str,
         reason: &str,
         table: &str,
         at: Timestamp,
         suffix: Option<&str>,
-    ) -> Result<String, Error> {
+    ) -> Result<String, StoreError> {
         let time = BrokenDownTime::from(&at.to_zoned(TimeZone::UTC));
         let refused = |why: String| {
             let doing = format!("make a key for {database}");
-            Error::new(Kind::Refused, doing, why, "mend the store's key in the policy")
+            StoreError::new(StoreErrorKind::Refused, doing, why, "mend the store's key in the policy")
         };
         let mut key = String::new();
-        for token in &self.tokens {
+        for token in &self.parts {
             let (name, value) = match token {
-                Token::Time(form) => {
+                TemplatePart::Time(form) => {
                     key += &time.to_string(form).map_err(|e| refused(e.to_string()))?;
                     continue;
                 }
-                Token::Suffix => {
+                TemplatePart::Suffix => {
                     key += suffix.unwrap_or_default();
                     continue;
                 }
-                Token::Field(Field::Database) => ("database", database),
-                Token::Field(Field::Reason) => ("reason", reason),
-                Token::Field(Field::Table) => ("table", table),
+                TemplatePart::Placeholder(KeyPlaceholder::Database) => ("database", database),
+                TemplatePart::Placeholder(KeyPlaceholder::Reason) => ("reason", reason),
+                TemplatePart::Placeholder(KeyPlaceholder::Table) => ("table", table),
             };
             if value.is_empty() {
                 return Err(refused(format!("the key has {{{name}}}, and there is none")));
             }
-            key += &escaped(value);
+            key += &escape_name(value);
         }
         Ok(key)
     }
 
     /// The same text for all keys of the form at their begin.
-    pub fn fixed(&self) -> String {
-        match self.tokens.first() {
-            Some(Token::Time(form)) => form.split('%').next().unwrap_or_default().to_owned(),
+    pub fn static_prefix(&self) -> String {
+        match self.parts.first() {
+            Some(TemplatePart::Time(form)) => form.split('%').next().unwrap_or_default().to_owned(),
             _ => String::new(),
         }
     }

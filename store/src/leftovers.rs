@@ -1,29 +1,29 @@
 //! What runs left behind that never became a backup.
 
-use crate::{Entry, Error, KeyForm, Names, beside, key};
+use crate::{ObjectEntry, StoreError, KeyTemplate, KnownNames, beside, key};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 
 /// Objects asked about at once.
-const WIDTH: usize = 16;
+const MAX_CONCURRENT_HEADS: usize = 16;
 
 /// Something that a run left behind which never became a backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Leftover {
+pub struct OrphanedObject {
     /// The key that it is of.
     pub key: String,
     /// The database that it is of, as far as the key tells. Who cleans must hold its lease: it may be a run's that goes on.
     pub database: Option<String>,
     /// What it is.
-    pub what: Left,
+    pub kind: OrphanKind,
     /// When it was begun.
-    pub since: Option<Timestamp>,
+    pub started_at: Option<Timestamp>,
 }
 
 /// Kinds of leftovers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Left {
+pub enum OrphanKind {
     /// A multipart upload that was not ended; it costs as long as it lies there.
     Upload {
         /// The store's name for it.
@@ -37,35 +37,35 @@ pub enum Left {
 
 /// Those of `entries` under keys of these forms that have no manifest, and of which `ours` says that a run of Holdfast
 /// made them.
-pub(crate) async fn unfinished<'e, Asked>(
-    forms: &[KeyForm],
-    entries: &'e [Entry],
+pub(crate) async fn find_uncommitted<'e, Asked>(
+    forms: &[KeyTemplate],
+    entries: &'e [ObjectEntry],
     ours: impl Fn(&'e str) -> Asked,
-) -> Result<Vec<Leftover>, Error>
+) -> Result<Vec<OrphanedObject>, StoreError>
 where
-    Asked: Future<Output = Result<bool, Error>>,
+    Asked: Future<Output = Result<bool, StoreError>>,
 {
     let keys: BTreeSet<&str> = entries.iter().map(|e| e.key.as_str()).collect();
-    let bare = entries.iter().filter(|e| !keys.contains(beside::manifest(&e.key).as_str()));
-    let bare = bare.filter(|e| beside::whose(&e.key).is_none());
-    let bare = bare.filter_map(|e| Some((e, of_form(forms, &e.key)?)));
+    let bare = entries.iter().filter(|e| !keys.contains(beside::manifest_key(&e.key).as_str()));
+    let bare = bare.filter(|e| beside::backup_key_of_sidecar(&e.key).is_none());
+    let bare = bare.filter_map(|e| Some((e, parse_any(forms, &e.key)?)));
     let looked = stream::iter(bare).map(|(entry, read)| {
         let asked = ours(&entry.key);
         async move {
-            Ok::<_, Error>(asked.await?.then(|| Leftover {
+            Ok::<_, StoreError>(asked.await?.then(|| OrphanedObject {
                 key: entry.key.clone(),
                 database: read.database,
-                what: Left::Object,
-                since: Some(entry.modified),
+                kind: OrphanKind::Object,
+                started_at: Some(entry.modified),
             }))
         }
     });
-    let found: Vec<Option<Leftover>> = looked.buffered(WIDTH).try_collect().await?;
+    let found: Vec<Option<OrphanedObject>> = looked.buffered(MAX_CONCURRENT_HEADS).try_collect().await?;
     Ok(found.into_iter().flatten().collect())
 }
 
 /// What a key tells, be it a backup's of one of the forms or of what lies beside one.
-pub(crate) fn of_form(forms: &[KeyForm], key: &str) -> Option<key::Read> {
-    let read = |key: &str| forms.iter().find_map(|form| form.read(key, Names::default()));
-    read(key).or_else(|| read(beside::whose(key)?))
+pub(crate) fn parse_any(forms: &[KeyTemplate], key: &str) -> Option<key::ParsedKey> {
+    let read = |key: &str| forms.iter().find_map(|form| form.parse_key(key, KnownNames::default()));
+    read(key).or_else(|| read(beside::backup_key_of_sidecar(key)?))
 }

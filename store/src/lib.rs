@@ -40,45 +40,45 @@ mod stall;
 pub mod trust;
 mod upload;
 
-pub use azure::AzureStore;
+pub use azure::AzureBackend;
 pub use cache::RecordCache;
-pub use catalogue::{Backup, catalogue};
-pub use directory::Directory;
-pub use error::{Error, Kind};
-pub use key::{KeyForm, Names};
-pub use leftovers::{Left, Leftover};
-pub use manifest::{Hold, Manifest, Unchanged};
-pub use object::{Entry, Put, Thaw, Written};
-pub use open::open;
+pub use catalogue::{StoredBackup, list_backups};
+pub use directory::DirectoryBackend;
+pub use error::{StoreError, StoreErrorKind};
+pub use key::{KeyTemplate, KnownNames};
+pub use leftovers::{OrphanKind, OrphanedObject};
+pub use manifest::{LegalHold, BackupManifest, UnchangedMarker};
+pub use object::{ObjectEntry, UploadOptions, ArchiveRestoreStatus, UploadReceipt};
+pub use open::open_store;
 pub use quote::shell_quote;
-pub use s3::S3Store;
-pub use trust::Trust;
-pub use upload::Upload;
+pub use s3::S3Backend;
+pub use trust::TrustPolicy;
+pub use upload::ObjectUpload;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use shared::{catalog::RecoveryPoint, plan::DeletionPermit, signing::SigningAuthor, words::hex_encode};
 use std::io;
 use tokio::sync::mpsc;
-use upload::Writing;
+use upload::BackendUpload;
 
 /// The longest object that [`Store::get`] reads, in bytes.
-pub const SMALL: usize = shared::bounded::MAX_SMALL_OBJECT_BYTES;
+pub const MAX_SMALL_OBJECT_BYTES: usize = shared::bounded::MAX_SMALL_OBJECT_BYTES;
 /// Name of the metadata that marks an object as made by a run of Holdfast.
-pub const RUN: &str = "holdfast-run";
+pub const RUN_METADATA_KEY: &str = "holdfast-run";
 
 /// A place for backups.
 #[derive(Clone, Debug)]
-pub enum Store {
+pub enum BackupStore {
     /// A directory of this host.
-    Directory(Directory),
+    Directory(DirectoryBackend),
     /// A bucket.
-    S3(S3Store),
+    S3(S3Backend),
     /// A container.
-    Azure(AzureStore),
+    Azure(AzureBackend),
 }
 
-impl Store {
+impl BackupStore {
     /// Where it is: `/var/backups`, `s3://bucket/prefix`, `azure://account/container/prefix`.
     pub fn address(&self) -> String {
         match self {
@@ -89,11 +89,11 @@ impl Store {
     }
 
     /// A shell command that writes an object to its standard output.
-    pub fn command(&self, key: &str) -> String {
+    pub fn download_command(&self, key: &str) -> String {
         match self {
-            Self::Directory(d) => d.command(key),
-            Self::S3(s) => s.command(key),
-            Self::Azure(a) => a.command(key),
+            Self::Directory(d) => d.download_command(key),
+            Self::S3(s) => s.download_command(key),
+            Self::Azure(a) => a.download_command(key),
         }
     }
 
@@ -101,7 +101,7 @@ impl Store {
     ///
     /// # Errors
     /// If the list can't be read to its end.
-    pub async fn list(&self, prefix: &str) -> Result<Vec<Entry>, Error> {
+    pub async fn list(&self, prefix: &str) -> Result<Vec<ObjectEntry>, StoreError> {
         let mut all = match self {
             Self::Directory(d) => d.list(prefix).await,
             Self::S3(s) => s.list(prefix).await,
@@ -115,11 +115,11 @@ impl Store {
     ///
     /// # Errors
     /// If there is one under that key already, or the store refuses.
-    pub async fn begin(&self, key: &str, put: &Put) -> Result<Upload, Error> {
-        Ok(Upload(match self {
-            Self::Directory(d) => Writing::Directory(d.begin(key).await?),
-            Self::S3(s) => Writing::S3(Box::new(s.begin(key, put).await?)),
-            Self::Azure(a) => Writing::Azure(Box::new(a.begin(key, put).await?)),
+    pub async fn start_upload(&self, key: &str, put: &UploadOptions) -> Result<ObjectUpload, StoreError> {
+        Ok(ObjectUpload(match self {
+            Self::Directory(d) => BackendUpload::Directory(d.start_upload(key).await?),
+            Self::S3(s) => BackendUpload::S3(Box::new(s.start_upload(key, put).await?)),
+            Self::Azure(a) => BackendUpload::Azure(Box::new(a.start_upload(key, put).await?)),
         }))
     }
 
@@ -127,11 +127,11 @@ impl Store {
     ///
     /// # Errors
     /// If there is one under that key already, or the store refuses.
-    pub async fn put(&self, key: &str, bytes: Bytes, put: &Put) -> Result<(), Error> {
+    pub async fn put_if_absent(&self, key: &str, bytes: Bytes, put: &UploadOptions) -> Result<(), StoreError> {
         match self {
-            Self::Directory(d) => d.put(key, bytes).await,
-            Self::S3(s) => s.put(key, bytes, put).await,
-            Self::Azure(a) => a.put(key, bytes, put).await,
+            Self::Directory(d) => d.put_if_absent(key, bytes).await,
+            Self::S3(s) => s.put_if_absent(key, bytes, put).await,
+            Self::Azure(a) => a.put_if_absent(key, bytes, put).await,
         }
     }
 
@@ -144,40 +144,40 @@ impl Store {
         &self,
         key: &str,
         bytes: Bytes,
-        put: &Put,
+        put: &UploadOptions,
         author: &SigningAuthor,
-    ) -> Result<(), Error> {
+    ) -> Result<(), StoreError> {
         if let Some(signature) = author.sign(key, &bytes) {
-            self.put(&beside::signature(key), signature.into(), put).await?;
+            self.put_if_absent(&beside::signature_key(key), signature.into(), put).await?;
         }
-        self.put(key, bytes, put).await
+        self.put_if_absent(key, bytes, put).await
     }
 
     /// The first of these keys that is free, with all that would lie beside it.
     ///
     /// # Errors
     /// If the store can't be asked, or all of them are taken.
-    pub async fn free(&self, candidates: &[String]) -> Result<String, Error> {
+    pub async fn find_free_key(&self, candidates: &[String]) -> Result<String, StoreError> {
         for key in candidates {
-            let taken = |e: &Entry| e.key == *key || beside::whose(&e.key) == Some(key);
+            let taken = |e: &ObjectEntry| e.key == *key || beside::backup_key_of_sidecar(&e.key) == Some(key);
             if !self.list(key).await?.iter().any(taken) {
                 return Ok(key.clone());
             }
         }
         let last = candidates.last().map_or("a backup", String::as_str);
         let mend = "find out what else writes there: nobody but this run knew that name";
-        Err(Error::new(Kind::Exists, format!("name {last}"), "every name for it is taken", mend))
+        Err(StoreError::new(StoreErrorKind::Exists, format!("name {last}"), "every name for it is taken", mend))
     }
 
     /// Reads a small object, of [`SMALL`] bytes at most; none when there is none.
     ///
     /// # Errors
     /// If it can't be read or is larger.
-    pub async fn get(&self, key: &str) -> Result<Option<Bytes>, Error> {
+    pub async fn get_small(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         match self {
-            Self::Directory(d) => d.get(key).await,
-            Self::S3(s) => s.get(key).await,
-            Self::Azure(a) => a.get(key).await,
+            Self::Directory(d) => d.get_small(key).await,
+            Self::S3(s) => s.get_small(key).await,
+            Self::Azure(a) => a.get_small(key).await,
         }
     }
 
@@ -186,11 +186,11 @@ impl Store {
     ///
     /// # Errors
     /// If it can't be read to its end.
-    pub async fn read(&self, key: &str, out: mpsc::Sender<io::Result<Bytes>>) -> Result<(), Error> {
+    pub async fn stream_object(&self, key: &str, out: mpsc::Sender<io::Result<Bytes>>) -> Result<(), StoreError> {
         let read = match self {
-            Self::Directory(d) => d.read(key, &out).await,
-            Self::S3(s) => s.read(key, &out).await,
-            Self::Azure(a) => a.read(key, &out).await,
+            Self::Directory(d) => d.stream_object(key, &out).await,
+            Self::S3(s) => s.stream_object(key, &out).await,
+            Self::Azure(a) => a.stream_object(key, &out).await,
         };
         let end = match &read {
             Ok(()) => Ok(Bytes::new()),
@@ -205,7 +205,7 @@ impl Store {
     ///
     /// # Errors
     /// If it can't be read to its end.
-    pub async fn sha256(&self, key: &str) -> Result<String, Error> {
+    pub async fn compute_sha256(&self, key: &str) -> Result<String, StoreError> {
         let (out, mut pieces) = mpsc::channel::<io::Result<Bytes>>(4);
         let hash = async {
             let mut hash = Sha256::new();
@@ -217,7 +217,7 @@ impl Store {
             }
             hex_encode(&hash.finalize())
         };
-        let (read, hash) = tokio::join!(self.read(key, out), hash);
+        let (read, hash) = tokio::join!(self.stream_object(key, out), hash);
         read.map(|()| hash)
     }
 
@@ -225,11 +225,11 @@ impl Store {
     ///
     /// # Errors
     /// If it is not there or the store refuses.
-    pub async fn thaw(&self, key: &str, days: u32) -> Result<Thaw, Error> {
+    pub async fn request_archive_restore(&self, key: &str, days: u32) -> Result<ArchiveRestoreStatus, StoreError> {
         match self {
-            Self::Directory(d) => d.thaw(key).await,
-            Self::S3(s) => s.thaw(key, days).await,
-            Self::Azure(a) => a.thaw(key).await,
+            Self::Directory(d) => d.request_archive_restore(key).await,
+            Self::S3(s) => s.request_archive_restore(key, days).await,
+            Self::Azure(a) => a.request_archive_restore(key).await,
         }
     }
 
@@ -237,28 +237,28 @@ impl Store {
     ///
     /// # Errors
     /// If the store can't be looked through.
-    pub async fn leftovers(&self, forms: &[KeyForm]) -> Result<Vec<Leftover>, Error> {
+    pub async fn list_orphans(&self, forms: &[KeyTemplate]) -> Result<Vec<OrphanedObject>, StoreError> {
         match self {
-            Self::Directory(d) => d.leftovers(forms).await,
-            Self::S3(s) => s.leftovers(forms).await,
-            Self::Azure(a) => a.leftovers(forms).await,
+            Self::Directory(d) => d.list_orphans(forms).await,
+            Self::S3(s) => s.list_orphans(forms).await,
+            Self::Azure(a) => a.list_orphans(forms).await,
         }
     }
 
     /// Those of `entries` under keys of these forms that are ours and have no manifest.
-    async fn unfinished(
+    async fn list_uncommitted(
         &self,
-        forms: &[KeyForm],
-        entries: &[Entry],
-    ) -> Result<Vec<Leftover>, Error> {
+        forms: &[KeyTemplate],
+        entries: &[ObjectEntry],
+    ) -> Result<Vec<OrphanedObject>, StoreError> {
         match self {
             Self::Directory(d) => {
-                let mut all = d.leftovers(forms).await?;
-                all.retain(|l| l.what == Left::Object);
+                let mut all = d.list_orphans(forms).await?;
+                all.retain(|l| l.kind == OrphanKind::Object);
                 Ok(all)
             }
-            Self::S3(s) => leftovers::unfinished(forms, entries, |key| s.ours(key)).await,
-            Self::Azure(a) => leftovers::unfinished(forms, entries, |key| a.ours(key)).await,
+            Self::S3(s) => leftovers::find_uncommitted(forms, entries, |key| s.is_own_object(key)).await,
+            Self::Azure(a) => leftovers::find_uncommitted(forms, entries, |key| a.is_own_object(key)).await,
         }
     }
 
@@ -267,11 +267,11 @@ impl Store {
     ///
     /// # Errors
     /// If the store refuses.
-    pub async fn clean(&self, left: &Leftover) -> Result<(), Error> {
+    pub async fn delete_orphan(&self, left: &OrphanedObject) -> Result<(), StoreError> {
         match self {
-            Self::Directory(d) => d.clean(left).await,
-            Self::S3(s) => s.clean(left).await,
-            Self::Azure(a) => a.clean(left).await,
+            Self::Directory(d) => d.delete_orphan(left).await,
+            Self::S3(s) => s.delete_orphan(left).await,
+            Self::Azure(a) => a.delete_orphan(left).await,
         }
     }
 
@@ -280,45 +280,45 @@ impl Store {
     ///
     /// # Errors
     /// If it is held, is no good backup any more, was found to be still true after it was judged, or the store refuses.
-    pub async fn delete(&self, point: &DeletionPermit<RecoveryPoint>, trust: &Trust) -> Result<(), Error> {
+    pub async fn delete_backup(&self, point: &DeletionPermit<RecoveryPoint>, trust: &TrustPolicy) -> Result<(), StoreError> {
         let RecoveryPoint { id, arn, .. } = point.point();
         let refused = |kind, why: String, mend: &str| {
-            Err(Error::new(kind, format!("delete {arn}"), why, mend))
+            Err(StoreError::new(kind, format!("delete {arn}"), why, mend))
         };
-        if *arn != self.arn(id) {
+        if *arn != self.full_uri(id) {
             let why = format!("it is not of {}", self.address());
-            return refused(Kind::Refused, why, "delete it at its own store");
+            return refused(StoreErrorKind::Refused, why, "delete it at its own store");
         }
-        let there = catalogue::one(self, id, trust).await?;
+        let there = catalogue::get_backup(self, id, trust).await?;
         if let Some(why) = there.hold {
-            let mend = format!("take the hold away first: {}", beside::hold(id));
-            return refused(Kind::Locked, format!("held: {why}"), &mend);
+            let mend = format!("take the hold away first: {}", beside::legal_hold_key(id));
+            return refused(StoreErrorKind::Locked, format!("held: {why}"), &mend);
         }
-        if !there.good() {
+        if !there.is_committed() {
             let why = "it is not what was judged any more".into();
-            return refused(Kind::Refused, why, "the next run judges it again");
+            return refused(StoreErrorKind::Refused, why, "the next run judges it again");
         }
         if there.unchanged.last().copied() > point.point().data_time {
             let why = "a dump found meanwhile that its database is still the same".into();
-            return refused(Kind::Refused, why, "the next run judges it again");
+            return refused(StoreErrorKind::Refused, why, "the next run judges it again");
         }
         for at in there.unchanged {
-            let note = beside::unchanged(id, at);
-            self.remove(&note).await?;
-            self.remove(&beside::signature(&note)).await?;
+            let note = beside::unchanged_marker_key(id, at);
+            self.remove_object(&note).await?;
+            self.remove_object(&beside::signature_key(&note)).await?;
         }
         match self {
-            Self::Directory(d) => d.delete(id).await,
-            Self::S3(s) => s.delete(id).await,
-            Self::Azure(a) => a.delete(id).await,
+            Self::Directory(d) => d.delete_backup(id).await,
+            Self::S3(s) => s.delete_backup(id).await,
+            Self::Azure(a) => a.delete_backup(id).await,
         }
     }
 
-    async fn remove(&self, key: &str) -> Result<(), Error> {
+    async fn remove_object(&self, key: &str) -> Result<(), StoreError> {
         match self {
-            Self::Directory(d) => d.remove(key).await,
-            Self::S3(s) => s.remove(key).await,
-            Self::Azure(a) => a.remove(key).await,
+            Self::Directory(d) => d.remove_object(key).await,
+            Self::S3(s) => s.remove_object(key).await,
+            Self::Azure(a) => a.remove_object(key).await,
         }
     }
 
@@ -326,7 +326,7 @@ impl Store {
     ///
     /// # Errors
     /// If the file system does not say.
-    pub async fn free_space(&self) -> Result<Option<u64>, Error> {
+    pub async fn free_space(&self) -> Result<Option<u64>, StoreError> {
         match self {
             Self::Directory(d) => d.free_space().await.map(Some),
             Self::S3(_) | Self::Azure(_) => Ok(None),
@@ -337,27 +337,27 @@ impl Store {
     ///
     /// # Errors
     /// If it is held already, or the store refuses.
-    pub async fn hold(&self, key: &str, hold: &Hold, author: &SigningAuthor) -> Result<(), Error> {
+    pub async fn add_legal_hold(&self, key: &str, hold: &LegalHold, author: &SigningAuthor) -> Result<(), StoreError> {
         let json = serde_json::to_vec_pretty(hold).expect("a hold is plain data");
-        self.put_signed(&beside::hold(key), json.into(), &Put::default(), author).await
+        self.put_signed(&beside::legal_hold_key(key), json.into(), &UploadOptions::default(), author).await
     }
 
     /// Takes a hold away.
     ///
     /// # Errors
     /// If the store refuses.
-    pub async fn release(&self, key: &str) -> Result<(), Error> {
-        self.remove(&beside::hold(key)).await?;
-        self.remove(&beside::signature(&beside::hold(key))).await
+    pub async fn remove_legal_hold(&self, key: &str) -> Result<(), StoreError> {
+        self.remove_object(&beside::legal_hold_key(key)).await?;
+        self.remove_object(&beside::signature_key(&beside::legal_hold_key(key))).await
     }
 
     /// The whole name of an object, for a [`Point`]'s `arn`.
-    pub fn arn(&self, key: &str) -> String {
+    pub fn full_uri(&self, key: &str) -> String {
         match self {
             // The prefix is the begin of keys and may end within a name.
-            Self::Directory(d) => d.whole(key),
-            Self::S3(s) => s.whole(key),
-            Self::Azure(a) => a.whole(key),
+            Self::Directory(d) => d.full_path(key),
+            Self::S3(s) => s.full_uri(key),
+            Self::Azure(a) => a.full_uri(key),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The manifest: what a backup is, as JSON beside it. It is written last and turns an object into a backup; with it,
 //! anyone can restore without Holdfast.
 
-use crate::{Error, Kind};
+use crate::{StoreError, StoreErrorKind};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,10 +11,10 @@ mod line;
 
 pub use archive::{EncryptionFormat, CompressionFormat, KeyDerivation, KdfDigest, EncodingLayers};
 pub use facts::{DatabaseProperties, InstalledExtension, DatabaseGrant, DatabaseLocaleProvider, ServerRole, ServerProperties, DatabaseSetting};
-pub use line::{Restore, restore_line};
+pub use line::{RestoreCommandInput, restore_command};
 
 /// The version of the manifest that this Holdfast writes, and the newest that it reads.
-pub const VERSION: u32 = 1;
+pub const MANIFEST_VERSION: u32 = 1;
 
 /// What every version of the manifest says: its own.
 #[derive(Deserialize)]
@@ -26,7 +26,7 @@ struct Version {
 /// A backup's commit record. Fields that a reader does not know are no fault: newer writers may add some.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(title = "Manifest of a backup made by Holdfast")]
-pub struct Manifest {
+pub struct BackupManifest {
     /// Version of this format; a reader that knows only older ones must not guess.
     #[schemars(range(min = 1, max = 1))]
     pub holdfast: u32,
@@ -56,11 +56,11 @@ pub struct Manifest {
     #[schemars(with = "Time")]
     pub finished_at: Timestamp,
     /// The file as it is stored.
-    pub file: File,
+    pub file: StoredFile,
     /// The archive inside, before compression and encryption.
-    pub plain: Plain,
+    pub plain: PlaintextInfo,
     /// Format of the archive inside.
-    pub format: Format,
+    pub format: ManifestFormat,
     /// What a reader must undo, from the outside in.
     #[serde(default)]
     pub layers: EncodingLayers,
@@ -85,7 +85,7 @@ pub struct Manifest {
     pub selection: Vec<String>,
     /// Tables and their rows at the snapshot.
     #[serde(default)]
-    pub tables: Vec<Table>,
+    pub tables: Vec<ManifestTable>,
     /// Large objects.
     #[serde(default)]
     pub large_objects: u64,
@@ -105,11 +105,11 @@ pub struct Manifest {
 #[derive(JsonSchema)]
 #[schemars(inline)]
 #[expect(dead_code, reason = "it is only a schema")]
-struct Time(#[schemars(extend("format" = "date-time"))] String);
+struct Rfc3339Time(#[schemars(extend("format" = "date-time"))] String);
 
 /// A file as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct File {
+pub struct StoredFile {
     /// Its name: the last part of its key.
     pub name: String,
     /// Its size.
@@ -123,7 +123,7 @@ pub struct File {
 
 /// Size and hash of what is inside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Plain {
+pub struct PlaintextInfo {
     /// Its size.
     pub bytes: u64,
     /// SHA-256, 64 hex digits.
@@ -133,7 +133,7 @@ pub struct Plain {
 /// Format of an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Format {
+pub enum ManifestFormat {
     /// `pg_dump -Fc`.
     Custom,
     /// `pg_dump -Fp`.
@@ -144,7 +144,7 @@ pub enum Format {
 
 /// A table's rows at the snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Table {
+pub struct ManifestTable {
     /// Its name with its schema, in quotes where SQL needs them.
     pub name: String,
     /// Rows.
@@ -155,7 +155,7 @@ pub struct Table {
 
 /// A note beside a backup: when its database was dumped again, it was still the same, so nothing more was stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Unchanged {
+pub struct UnchangedMarker {
     /// Version of this format.
     pub holdfast: u32,
     /// SHA-256 of the backup's file.
@@ -171,7 +171,7 @@ pub struct Unchanged {
     pub run: String,
 }
 
-impl Unchanged {
+impl UnchangedMarker {
     /// The JSON that is stored.
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec_pretty(self).expect("a note is plain data")
@@ -180,7 +180,7 @@ impl Unchanged {
 
 /// A hold: nobody may delete the backup, whatever the rules say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Hold {
+pub struct LegalHold {
     /// Why.
     pub why: String,
     /// Since when.
@@ -190,7 +190,7 @@ pub struct Hold {
     pub by: String,
 }
 
-impl Manifest {
+impl BackupManifest {
     /// Whether it holds a part of its database alone: another kind of point, which replaces no database and is no newest
     /// dump of one.
     pub fn is_narrowed(&self) -> bool {
@@ -208,10 +208,10 @@ impl Manifest {
     ///
     /// # Errors
     /// If it is no manifest, or of a version that this Holdfast does not know.
-    pub fn read(key: &str, json: &[u8]) -> Result<Self, Error> {
+    pub fn parse_manifest(key: &str, json: &[u8]) -> Result<Self, StoreError> {
         let damaged = |why: String| {
             let mend = "look at it: without its manifest the file counts as no backup";
-            Error::new(Kind::Damaged, format!("read the manifest of {key}"), why, mend)
+            StoreError::new(StoreErrorKind::Damaged, format!("read the manifest of {key}"), why, mend)
         };
         // The version first: all else may mean something else in another one.
         let version = match serde_json::from_slice::<Version>(json) {
@@ -220,10 +220,10 @@ impl Manifest {
             Err(e) => return Err(damaged(e.to_string())),
         };
         match version {
-            Some(v) if v == u64::from(VERSION) => {}
-            Some(v) if v > u64::from(VERSION) => {
-                return Err(Error::new(
-                    Kind::Refused,
+            Some(v) if v == u64::from(MANIFEST_VERSION) => {}
+            Some(v) if v > u64::from(MANIFEST_VERSION) => {
+                return Err(StoreError::new(
+                    StoreErrorKind::Refused,
                     format!("read the manifest of {key}"),
                     format!(
                         "it was made by a newer Holdfast: version {v}, and this one knows {VERSION}"
@@ -234,7 +234,7 @@ impl Manifest {
             _ => return Err(damaged("it has no version of Holdfast's".into())),
         }
         let manifest: Self = serde_json::from_slice(json).map_err(|e| damaged(e.to_string()))?;
-        if !sha256_like(&manifest.file.sha256) || !sha256_like(&manifest.plain.sha256) {
+        if !is_sha256_hex(&manifest.file.sha256) || !is_sha256_hex(&manifest.plain.sha256) {
             return Err(damaged("a hash in it is no SHA-256".into()));
         }
         Ok(manifest)
@@ -242,18 +242,18 @@ impl Manifest {
 }
 
 /// Whether this is 64 hex digits.
-fn sha256_like(text: &str) -> bool {
+fn is_sha256_hex(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 /// The line of `<key>.sha256`, as `sha256sum -c` reads it in the file's directory.
-pub fn sums(sha256: &str, key: &str) -> String {
+pub fn sha256sum_line(sha256: &str, key: &str) -> String {
     format!("{sha256}  {}\n", key.rsplit('/').next().unwrap_or(key))
 }
 
 /// The JSON Schema of manifests.
-pub fn schema() -> Value {
-    serde_json::to_value(schemars::schema_for!(Manifest)).expect("a schema is JSON")
+pub fn manifest_schema() -> Value {
+    serde_json::to_value(schemars::schema_for!(BackupManifest)).expect("a schema is JSON")
 }
 
 #[cfg(test)]

@@ -1,22 +1,22 @@
 //! Backups for tests of what is decided about them.
 
 use crate::{
-    Backup, Manifest,
-    catalogue::Of,
-    key::Read,
-    manifest::{File, Format, EncodingLayers, Plain, ServerProperties, VERSION},
+    StoredBackup, BackupManifest,
+    catalogue::BackupKind,
+    key::ParsedKey,
+    manifest::{StoredFile, ManifestFormat, EncodingLayers, PlaintextInfo, ServerProperties, MANIFEST_VERSION},
 };
 use jiff::{SignedDuration, Timestamp};
 
 /// A committed backup of the owner `acme@111122223333/eu-west-1` and its group `main`, due at its slot and read a minute later; 1,000 bytes.
-pub fn backup(key: &str, database: &str, reason: &str, slot: Timestamp) -> Backup {
+pub fn committed_backup(key: &str, database: &str, reason: &str, slot: Timestamp) -> StoredBackup {
     let data_time = slot.checked_add(SignedDuration::from_mins(1)).expect("a time");
     let sha256 = format!(
         "{:0>64x}",
         key.bytes().fold(7_u128, |h, b| h.wrapping_mul(131).wrapping_add(b.into()))
     );
-    let manifest = Manifest {
-        holdfast: VERSION,
+    let manifest = BackupManifest {
+        holdfast: MANIFEST_VERSION,
         owner: "acme@111122223333/eu-west-1".into(),
         key: key.into(),
         group: "main".into(),
@@ -27,14 +27,14 @@ pub fn backup(key: &str, database: &str, reason: &str, slot: Timestamp) -> Backu
         slot: Some(slot),
         data_time,
         finished_at: data_time,
-        file: File {
+        file: StoredFile {
             name: key.rsplit('/').next().unwrap_or(key).into(),
             bytes: 1_000,
             sha256: sha256.clone(),
             checksum: None,
         },
-        plain: Plain { bytes: 9_000, sha256 },
-        format: Format::Custom,
+        plain: PlaintextInfo { bytes: 9_000, sha256 },
+        format: ManifestFormat::Custom,
         layers: EncodingLayers::default(),
         recipients: Vec::new(),
         key_id: None,
@@ -53,14 +53,14 @@ pub fn backup(key: &str, database: &str, reason: &str, slot: Timestamp) -> Backu
         locked_until: None,
         restore: String::new(),
     };
-    Backup {
+    StoredBackup {
         key: key.into(),
-        arn: format!("s3://acme-dumps/pg/{key}"),
+        uri: format!("s3://acme-dumps/pg/{key}"),
         size: 1_000,
         modified: data_time,
         class: None,
         archived: false,
-        kind: Of::Committed(Box::new(manifest)),
+        kind: BackupKind::Committed(Box::new(manifest)),
         hold: None,
         unchanged: Vec::new(),
         ignored: Vec::new(),
@@ -68,17 +68,17 @@ pub fn backup(key: &str, database: &str, reason: &str, slot: Timestamp) -> Backu
 }
 
 /// The same file, made by another tool.
-pub fn foreign(key: &str, at: Timestamp) -> Backup {
+pub fn foreign_backup(key: &str, at: Timestamp) -> StoredBackup {
     let precision = SignedDuration::from_secs(1);
-    let read = Read { database: None, reason: None, table: None, at, precision };
-    Backup { kind: Of::Foreign(read), ..backup(key, "", "", at) }
+    let read = ParsedKey { database: None, reason: None, table: None, earliest: at, precision };
+    StoredBackup { kind: BackupKind::Foreign(read), ..committed_backup(key, "", "", at) }
 }
 
-impl Backup {
+impl StoredBackup {
     /// Changes the manifest.
     #[must_use]
-    pub fn with(mut self, change: impl FnOnce(&mut Manifest)) -> Self {
-        if let Of::Committed(manifest) = &mut self.kind {
+    pub fn with_manifest(mut self, change: impl FnOnce(&mut BackupManifest)) -> Self {
+        if let BackupKind::Committed(manifest) = &mut self.kind {
             change(manifest);
         }
         self

@@ -5,7 +5,7 @@ use shared::policy::StorageClass;
 
 /// How an object is written.
 #[derive(Clone, Debug, Default)]
-pub struct Put {
+pub struct UploadOptions {
     /// The run that writes it.
     pub run: String,
     /// Storage class; the store's own without it. Directories have none.
@@ -18,7 +18,7 @@ pub struct Put {
 
 /// An object as a list shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct ObjectEntry {
     /// Its key, below the store's prefix.
     pub key: String,
     /// Its size in bytes.
@@ -35,7 +35,7 @@ pub struct Entry {
 
 /// What the store has of an object after it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Written {
+pub struct UploadReceipt {
     /// Its size in bytes, as the store says it.
     pub bytes: u64,
     /// The checksum that was compared, as the store says it: `sha256:...`, `etag:...`.
@@ -44,16 +44,16 @@ pub struct Written {
 
 /// Whether an archived object can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Thaw {
+pub enum ArchiveRestoreStatus {
     /// It was thawed and can be read now.
-    Ready,
+    Restored,
     /// The thaw was asked for.
-    Asked {
+    Requested {
         /// It takes so many hours at most.
         hours: u32,
     },
     /// The thaw was asked for before and goes on.
-    Thawing,
+    InProgress,
     /// It is not archived.
-    Needless,
+    NotArchived,
 }

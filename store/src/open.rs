@@ -1,6 +1,6 @@
 //! From the policy's words to a store.
 
-use crate::{AzureStore, Directory, Error, Kind, S3Store, Store, parts::BUDGET, s3::Bucket};
+use crate::{AzureBackend, DirectoryBackend, StoreError, StoreErrorKind, S3Backend, BackupStore, parts::UPLOAD_BUFFER_BYTES, s3::S3Config};
 use shared::{
     aws::AwsClients,
     catalog::Location,
@@ -13,19 +13,19 @@ use shared::{
 ///
 /// # Errors
 /// If a key of it can't be read, if it can't do what the policy asks, or if the policy names no place.
-pub async fn open(
+pub async fn open_store(
     aws: &AwsClients,
     home: &Location,
     store: &policy::StoreConfig,
     secrets: &SecretResolver<'_>,
-) -> Result<Store, Error> {
+) -> Result<BackupStore, StoreError> {
     if let Some(directory) = &store.directory {
-        return Ok(Store::Directory(Directory::new(directory, store.prefix.clone())));
+        return Ok(BackupStore::Directory(DirectoryBackend::new(directory, store.prefix.clone())));
     }
     if let Some(azure) = &store.azure {
         if store.lock.is_some() {
-            return Err(Error::new(
-                Kind::Refused,
+            return Err(StoreError::new(
+                StoreErrorKind::Refused,
                 format!("open azure://{}/{}", azure.account, azure.container),
                 "the policy asks for a lock, and blobs are locked by the container's own immutability policy",
                 "take `lock` out of this store, and give the container an immutability policy",
@@ -37,17 +37,17 @@ pub async fn open(
         };
         let (account, container) = (&azure.account, &azure.container);
         let endpoint = azure.endpoint.as_deref();
-        let opened = AzureStore::new(account, container, endpoint, key.as_ref(), &store.prefix)?;
-        let memory = store.memory.as_ref().map_or(BUDGET, policy::text::ByteSize::byte_count);
-        return Ok(Store::Azure(opened.with_budget(memory)));
+        let opened = AzureBackend::new(account, container, endpoint, key.as_ref(), &store.prefix)?;
+        let memory = store.memory.as_ref().map_or(UPLOAD_BUFFER_BYTES, policy::text::ByteSize::byte_count);
+        return Ok(BackupStore::Azure(opened.with_upload_memory(memory)));
     }
     let Some(bucket) = &store.bucket else {
         let mend = "write exactly one of bucket, directory, azure";
-        return Err(Error::new(Kind::Refused, "open a store", "the policy names no place", mend));
+        return Err(StoreError::new(StoreErrorKind::Refused, "open a store", "the policy names no place", mend));
     };
     let region = store.aws_region().unwrap_or_else(|| home.region.clone());
     let place = Location { region, ..home.clone() };
-    let own_region = region_of_endpoint(store, aws.region());
+    let own_region = signing_region(store, aws.region());
     let endpoint = store.endpoint.as_deref().map(|address| (address, own_region.as_str()));
     let keys = match (&store.access_key, &store.secret_key) {
         (Some(id), Some(secret)) => Some((secrets.get(id).await?, secrets.get(secret).await?)),
@@ -56,7 +56,7 @@ pub async fn open(
     let keys = keys.as_ref().map(|(id, secret)| (id, secret));
     let client = aws.s3_client_for(&place, endpoint, keys);
     let usual = if endpoint.is_some() { StoreChecksum::Md5 } else { StoreChecksum::Sha256 };
-    let what = Bucket {
+    let what = S3Config {
         name: bucket.to_string(),
         prefix: store.prefix.clone(),
         region: store.region.as_ref().map(ToString::to_string),
@@ -66,15 +66,15 @@ pub async fn open(
         kms_key: store.kms_key.clone(),
         lock: store.lock,
     };
-    let opened = S3Store::new(client, place, what);
-    opened.check_lock().await?;
-    let memory = store.memory.as_ref().map_or(BUDGET, policy::text::ByteSize::byte_count);
-    Ok(Store::S3(opened.with_budget(memory)))
+    let opened = S3Backend::new(client, place, what);
+    opened.check_object_lock().await?;
+    let memory = store.memory.as_ref().map_or(UPLOAD_BUFFER_BYTES, policy::text::ByteSize::byte_count);
+    Ok(BackupStore::S3(opened.with_upload_memory(memory)))
 }
 
 /// The region that requests to an S3-compatible store are signed for: the policy's, else that of the environment
 /// (`AWS_REGION`), as every other tool takes it; stores that know none take any.
-fn region_of_endpoint(store: &policy::StoreConfig, environment: Option<String>) -> String {
+fn signing_region(store: &policy::StoreConfig, environment: Option<String>) -> String {
     let named = store.region.as_ref().map(ToString::to_string);
     named.or(environment).unwrap_or_else(|| "us-east-1".into())
 }
@@ -92,9 +92,9 @@ mod tests {
         let environment = || Some("garage".to_owned());
         for own in ["fr-par", "garage", "auto", "nyc3", "gra", "eu-west-1"] {
             let named = store(&format!(", \"region\": \"{own}\""));
-            assert_eq!(region_of_endpoint(&named, environment()), own);
+            assert_eq!(signing_region(&named, environment()), own);
         }
-        assert_eq!(region_of_endpoint(&store(""), environment()), "garage");
-        assert_eq!(region_of_endpoint(&store(""), None), "us-east-1");
+        assert_eq!(signing_region(&store(""), environment()), "garage");
+        assert_eq!(signing_region(&store(""), None), "us-east-1");
     }
 }

@@ -8,70 +8,70 @@
 use bytes::Bytes;
 
 /// Most parts of an upload.
-pub const MOST_PARTS: u32 = 10_000;
+pub const MAX_PARTS: u32 = 10_000;
 /// S3 takes no smaller part but the last.
-const LEAST: u64 = 5 << 20;
+const MIN_PART_BYTES: u64 = 5 << 20;
 /// S3 takes no larger part.
-const LARGEST: u64 = 5 << 30;
+const MAX_PART_BYTES: u64 = 5 << 30;
 /// Small enough that five fit in the budget; below it a call costs much beside its data.
-const USUAL: u64 = 8 << 20;
+const DEFAULT_PART_BYTES: u64 = 8 << 20;
 /// Parts planned for what is expected; the others are there for what is not.
-const PLANNED: u64 = 8_000;
+const MAX_PLANNED_PARTS: u64 = 8_000;
 /// Parts of one size before they double, at least.
-const EVEN: u32 = 1_000;
+const MIN_EQUAL_PARTS: u32 = 1_000;
 /// Doublings until the last part.
-const DOUBLINGS: u32 = 16;
+const MAX_DOUBLINGS: u32 = 16;
 /// Buffers at once, at most: the one that is filled and those on their way.
-const MOST_BUFFERS: usize = 5;
+const MAX_BUFFERS: usize = 5;
 
 /// Memory that the buffers of one upload take, in bytes, unless one part alone is larger.
-pub const BUDGET: u64 = 40 << 20;
+pub const UPLOAD_BUFFER_BYTES: u64 = 40 << 20;
 
 /// How an upload is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Parts {
+pub struct PartSizing {
     base: u64,
-    even: u32,
-    budget: u64,
+    equal_parts: u32,
+    memory_limit: u64,
 }
 
-impl Parts {
+impl PartSizing {
     /// For an upload of about `expected` bytes (0 when nothing is known), with `budget` bytes of memory.
     pub fn new(expected: u64, budget: u64) -> Self {
-        let usual = USUAL.min((budget / 2).max(LEAST));
-        let base = expected.div_ceil(PLANNED).next_multiple_of(1 << 20).clamp(usual, LARGEST);
-        let planned = u32::try_from(expected.div_ceil(base)).unwrap_or(MOST_PARTS);
-        Self { base, even: planned.clamp(EVEN, MOST_PARTS), budget }
+        let usual = DEFAULT_PART_BYTES.min((budget / 2).max(MIN_PART_BYTES));
+        let base = expected.div_ceil(MAX_PLANNED_PARTS).next_multiple_of(1 << 20).clamp(usual, MAX_PART_BYTES);
+        let planned = u32::try_from(expected.div_ceil(base)).unwrap_or(MAX_PARTS);
+        Self { base, equal_parts: planned.clamp(MIN_EQUAL_PARTS, MAX_PARTS), memory_limit: budget }
     }
 
     /// Size of the part `number`, from 1, in bytes.
-    pub fn size(&self, number: u32) -> u64 {
-        let after = number.saturating_sub(self.even);
+    pub fn part_size(&self, number: u32) -> u64 {
+        let after = number.saturating_sub(self.equal_parts);
         if after == 0 {
             return self.base;
         }
-        let step = ((MOST_PARTS - self.even) / DOUBLINGS).max(1);
+        let step = ((MAX_PARTS - self.equal_parts) / MAX_DOUBLINGS).max(1);
         let doubled = 1 + (after - 1) / step;
-        self.base.saturating_mul(1 << doubled.min(40)).min(LARGEST)
+        self.base.saturating_mul(1 << doubled.min(40)).min(MAX_PART_BYTES)
     }
 
     /// Buffers of the part `number`'s size that there may be at once, the one that is being filled included. One means
     /// that a part is on its way before the next is begun.
-    pub fn buffers(&self, number: u32) -> usize {
-        let fit = usize::try_from(self.budget / self.size(number)).unwrap_or(MOST_BUFFERS);
-        fit.clamp(1, MOST_BUFFERS)
+    pub fn max_buffers(&self, number: u32) -> usize {
+        let fit = usize::try_from(self.memory_limit / self.part_size(number)).unwrap_or(MAX_BUFFERS);
+        fit.clamp(1, MAX_BUFFERS)
     }
 
     /// Memory that buffers take while the part `number` is filled, in bytes.
-    pub fn memory(&self, number: u32) -> u64 {
-        self.size(number) * self.buffers(number) as u64
+    pub fn max_memory(&self, number: u32) -> u64 {
+        self.part_size(number) * self.max_buffers(number) as u64
     }
 }
 
 /// The part of an upload that is being filled.
 #[derive(Debug)]
-pub(crate) struct Filling {
-    parts: Parts,
+pub(crate) struct PartBuffer {
+    parts: PartSizing,
     /// From 1.
     number: u32,
     buffer: Vec<u8>,
@@ -79,16 +79,16 @@ pub(crate) struct Filling {
     bytes: u64,
 }
 
-impl Filling {
+impl PartBuffer {
     /// The first part of an upload of about `expected` bytes (0 when nothing is known), with `budget` bytes of memory.
     pub(crate) fn new(expected: u64, budget: u64) -> Self {
-        let parts = Parts::new(expected, budget);
+        let parts = PartSizing::new(expected, budget);
         Self { parts, number: 1, buffer: Vec::new(), expected, bytes: 0 }
     }
 
     /// Takes what there is room for from the begin of `bytes`. True when some is left over: the part is to be sent first.
-    pub(crate) fn fill(&mut self, bytes: &mut Bytes) -> bool {
-        let size = usize::try_from(self.parts.size(self.number)).unwrap_or(usize::MAX);
+    pub(crate) fn fill_from(&mut self, bytes: &mut Bytes) -> bool {
+        let size = usize::try_from(self.parts.part_size(self.number)).unwrap_or(usize::MAX);
         let room = (size - self.buffer.len()).min(bytes.len());
         if self.buffer.capacity() == 0 && room > 0 {
             // Once, to its size: growing would copy, and hold both copies.
@@ -102,7 +102,7 @@ impl Filling {
     }
 
     /// The part and its number, from 1; the next one is begun.
-    pub(crate) fn take(&mut self) -> (u32, Bytes) {
+    pub(crate) fn take_part(&mut self) -> (u32, Bytes) {
         let part = (self.number, Bytes::from(std::mem::take(&mut self.buffer)));
         self.number += 1;
         part
@@ -114,13 +114,13 @@ impl Filling {
     }
 
     /// Bytes that came so far, of every part.
-    pub(crate) fn bytes(&self) -> u64 {
+    pub(crate) fn total_bytes(&self) -> u64 {
         self.bytes
     }
 
     /// Parts that may be in flight while this one is filled.
-    pub(crate) fn in_flight(&self) -> usize {
-        self.parts.buffers(self.number) - 1
+    pub(crate) fn max_in_flight(&self) -> usize {
+        self.parts.max_buffers(self.number) - 1
     }
 }
 
@@ -134,20 +134,20 @@ mod tests {
     #[test]
     fn parts_are_small_while_they_can_be_and_the_buffers_few() {
         let say = |expected: u64| {
-            let parts = Parts::new(expected, BUDGET);
+            let parts = PartSizing::new(expected, UPLOAD_BUFFER_BYTES);
             let (mut room, mut number) = (0, 0);
             while number == 0 || room < expected {
                 number += 1;
-                room += parts.size(number);
+                room += parts.part_size(number);
             }
-            let last = parts.size(number);
+            let last = parts.part_size(number);
             format!(
                 "{} GiB: {number} parts of {} to {} MiB, {} buffers, {} MiB",
                 expected >> 30,
-                parts.size(1) >> 20,
+                parts.part_size(1) >> 20,
                 last >> 20,
-                parts.buffers(1),
-                parts.memory(1) >> 20
+                parts.max_buffers(1),
+                parts.max_memory(1) >> 20
             )
         };
         let table = [0, 1 << 30, 60 << 30, 100 << 30, 300 << 30, TIB, 5 * TIB].map(say);
@@ -164,17 +164,17 @@ mod tests {
 
     #[test]
     fn what_is_filled_comes_out_in_parts_of_their_size_and_in_order() {
-        let mut filling = Filling::new(0, BUDGET);
-        let size = usize::try_from(USUAL).expect("it fits");
+        let mut filling = PartBuffer::new(0, UPLOAD_BUFFER_BYTES);
+        let size = usize::try_from(DEFAULT_PART_BYTES).expect("it fits");
         let mut all = (0..=250_u8).cycle().take(2 * size + 3).collect::<Bytes>();
         let (whole, mut parts) = (all.clone(), Vec::new());
         let mut head = all.split_to(5);
-        assert!(!filling.fill(&mut head) && !filling.is_empty());
-        while filling.fill(&mut all) {
-            parts.push(filling.take());
+        assert!(!filling.fill_from(&mut head) && !filling.is_empty());
+        while filling.fill_from(&mut all) {
+            parts.push(filling.take_part());
         }
-        assert_eq!(filling.bytes(), whole.len() as u64);
-        parts.push(filling.take());
+        assert_eq!(filling.total_bytes(), whole.len() as u64);
+        parts.push(filling.take_part());
         assert!(filling.is_empty());
         let shown: Vec<_> = parts.iter().map(|(number, part)| (*number, part.len())).collect();
         assert_eq!(shown, [(1, size), (2, size), (3, 3)]);
@@ -183,38 +183,38 @@ mod tests {
 
     #[test]
     fn a_part_that_is_full_is_sent_only_when_more_comes() {
-        let mut filling = Filling::new(0, BUDGET);
-        let size = usize::try_from(USUAL).expect("it fits");
-        assert!(!filling.fill(&mut vec![0; size].into()));
-        assert!(filling.fill(&mut vec![0; 1].into()));
+        let mut filling = PartBuffer::new(0, UPLOAD_BUFFER_BYTES);
+        let size = usize::try_from(DEFAULT_PART_BYTES).expect("it fits");
+        assert!(!filling.fill_from(&mut vec![0; size].into()));
+        assert!(filling.fill_from(&mut vec![0; 1].into()));
     }
 
     proptest! {
         #[test]
         fn any_expectation_leaves_room_for_5_tib(expected in 0..=5 * TIB) {
-            let parts = Parts::new(expected, BUDGET);
-            let room: u64 = (1..=MOST_PARTS).map(|n| parts.size(n)).sum();
+            let parts = PartSizing::new(expected, UPLOAD_BUFFER_BYTES);
+            let room: u64 = (1..=MAX_PARTS).map(|n| parts.part_size(n)).sum();
             prop_assert!(room >= 5 * TIB, "{room}");
         }
 
         #[test]
         fn what_was_expected_goes_into_equal_parts(expected in 0..=5 * TIB) {
-            let parts = Parts::new(expected, BUDGET);
-            let needed = expected.div_ceil(parts.size(1));
-            prop_assert!(needed <= PLANNED);
+            let parts = PartSizing::new(expected, UPLOAD_BUFFER_BYTES);
+            let needed = expected.div_ceil(parts.part_size(1));
+            prop_assert!(needed <= MAX_PLANNED_PARTS);
             let last = u32::try_from(needed.max(1)).expect("few");
-            prop_assert_eq!(parts.size(last), parts.size(1));
+            prop_assert_eq!(parts.part_size(last), parts.part_size(1));
         }
 
         #[test]
         fn every_part_is_one_that_s3_takes_and_memory_is_bounded(
-            expected in 0..=5 * TIB, budget in 0..(1u64 << 31), number in 1..=MOST_PARTS
+            expected in 0..=5 * TIB, budget in 0..(1u64 << 31), number in 1..=MAX_PARTS
         ) {
-            let parts = Parts::new(expected, budget);
-            let size = parts.size(number);
-            prop_assert!((LEAST..=LARGEST).contains(&size));
-            prop_assert!(parts.memory(number) <= budget.max(size));
-            prop_assert!(parts.size(number.min(MOST_PARTS - 1) + 1) >= parts.size(number.min(MOST_PARTS - 1)));
+            let parts = PartSizing::new(expected, budget);
+            let size = parts.part_size(number);
+            prop_assert!((MIN_PART_BYTES..=MAX_PART_BYTES).contains(&size));
+            prop_assert!(parts.max_memory(number) <= budget.max(size));
+            prop_assert!(parts.part_size(number.min(MAX_PARTS - 1) + 1) >= parts.part_size(number.min(MAX_PARTS - 1)));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A place of a group: its store, and what the policy says of it.
 
 use crate::{
-    Backup, Error, KeyForm, Manifest, RecordCache, Store, Trust, catalogue, form::form, mark,
+    StoredBackup, StoreError, KeyTemplate, BackupManifest, RecordCache, BackupStore, TrustPolicy, catalogue, form::key_template, mark,
 };
 use jiff::Timestamp;
 use shared::{
@@ -16,51 +16,51 @@ use std::{collections::BTreeMap, sync::Arc};
 
 /// An open store.
 #[derive(Clone, Debug)]
-pub struct Open<'p> {
+pub struct OpenStore<'p> {
     /// The store.
-    pub store: Store,
+    pub store: BackupStore,
     /// What the policy says of it.
     pub policy: &'p shared::policy::StoreConfig,
     /// What was read of it before.
     pub cache: Arc<RecordCache>,
 }
 
-impl<'p> Open<'p> {
+impl<'p> OpenStore<'p> {
     /// A store of which nothing was read yet.
-    pub fn new(store: Store, policy: &'p shared::policy::StoreConfig) -> Self {
+    pub fn new(store: BackupStore, policy: &'p shared::policy::StoreConfig) -> Self {
         Self { store, policy, cache: Arc::default() }
     }
 }
 
 /// `stored` of a group, then each of `also_stored`.
-pub fn places(rules: &PostgresGroup) -> impl Iterator<Item = &shared::policy::StoreConfig> {
+pub fn store_configs(rules: &PostgresGroup) -> impl Iterator<Item = &shared::policy::StoreConfig> {
     std::iter::once(&rules.stored).chain(&rules.also_stored)
 }
 
 /// Opens every place of a group. One that can't be opened stops no other.
-pub async fn open<'p>(
+pub async fn open_all<'p>(
     world: &RunContext<'_>,
     secrets: &SecretResolver<'_>,
     rules: &'p PostgresGroup,
-) -> Vec<Result<Open<'p>, OperationError>> {
+) -> Vec<Result<OpenStore<'p>, OperationError>> {
     let home = Location::home_from_policy(world.policy);
     let mut all = Vec::new();
-    for policy in places(rules) {
-        let store = crate::open(world.aws, &home, policy, secrets).await;
-        all.push(store.map(|store| Open::new(store, policy)).map_err(OperationError::from));
+    for policy in store_configs(rules) {
+        let store = crate::open_store(world.aws, &home, policy, secrets).await;
+        all.push(store.map(|store| OpenStore::new(store, policy)).map_err(OperationError::from));
     }
     all
 }
 
-impl Open<'_> {
+impl OpenStore<'_> {
     /// The form of the keys of every reason.
     ///
     /// # Errors
     /// If the policy's key is none that can be made and read back.
-    pub fn forms(&self, rules: &PostgresGroup) -> Result<Vec<KeyForm>, Error> {
-        let mut forms: Vec<KeyForm> = Vec::new();
+    pub fn key_templates(&self, rules: &PostgresGroup) -> Result<Vec<KeyTemplate>, StoreError> {
+        let mut forms: Vec<KeyTemplate> = Vec::new();
         for dump in rules.all_dumps().values() {
-            let form = self.form(rules, dump)?;
+            let form = self.key_template(rules, dump)?;
             if !forms.contains(&form) {
                 forms.push(form);
             }
@@ -72,8 +72,8 @@ impl Open<'_> {
     ///
     /// # Errors
     /// As for [`Open::forms`].
-    pub fn form(&self, rules: &PostgresGroup, dump: &DumpRule) -> Result<KeyForm, Error> {
-        key_form(self.policy, rules, dump)
+    pub fn key_template(&self, rules: &PostgresGroup, dump: &DumpRule) -> Result<KeyTemplate, StoreError> {
+        key_template_for(self.policy, rules, dump)
     }
 
     /// A name for a new dump of this reason with data of `at`, which nothing here has. Whoever can write here can take
@@ -81,7 +81,7 @@ impl Open<'_> {
     ///
     /// # Errors
     /// If none can be made, or the store can't be asked.
-    pub async fn free_key(
+    pub async fn choose_free_key(
         &self,
         rules: &PostgresGroup,
         database: &str,
@@ -89,10 +89,10 @@ impl Open<'_> {
         table: &str,
         at: Timestamp,
         run: &str,
-    ) -> Result<String, Error> {
-        let form = self.form(rules, dump)?;
-        let candidates = form.candidates(database, reason.as_str(), table, at, run)?;
-        self.store.free(&candidates).await
+    ) -> Result<String, StoreError> {
+        let form = self.key_template(rules, dump)?;
+        let candidates = form.candidate_keys(database, reason.as_str(), table, at, run)?;
+        self.store.find_free_key(&candidates).await
     }
 
     /// Makes sure that this place is ours before something is written there. A bucket or container that has no mark gets
@@ -100,19 +100,19 @@ impl Open<'_> {
     ///
     /// # Errors
     /// If it is another owner's, or a directory that has no mark.
-    pub async fn claim(
+    pub async fn ensure_owned(
         &self,
-        trust: &Trust,
+        trust: &TrustPolicy,
         author: &SigningAuthor,
         world: &RunContext<'_>,
-    ) -> Result<(), Error> {
-        if mark::find(&self.store, trust).await?.is_some() {
+    ) -> Result<(), StoreError> {
+        if mark::find_marker(&self.store, trust).await?.is_some() {
             return Ok(());
         }
-        if matches!(self.store, Store::Directory(_)) {
-            return Err(mark::missing(&self.store));
+        if matches!(self.store, BackupStore::Directory(_)) {
+            return Err(mark::missing_marker_error(&self.store));
         }
-        mark::write(&self.store, author, &world.run_id, world.now).await.map(drop)
+        mark::write_marker(&self.store, author, &world.run_id, world.now).await.map(drop)
     }
 
     /// The backups of these databases here.
@@ -120,25 +120,25 @@ impl Open<'_> {
     /// # Errors
     /// If the store can't be listed to its end, belongs to another owner, or is a directory that has no mark: perhaps
     /// nothing is mounted there.
-    pub async fn backups(
+    pub async fn list_backups(
         &self,
         world: &RunContext<'_>,
         rules: &PostgresGroup,
         databases: &[String],
-    ) -> Result<Vec<Backup>, OperationError> {
-        let trust = Trust::of(world.policy, rules, world.now);
-        let marked = mark::find(&self.store, &trust).await.map_err(OperationError::from)?.is_some();
-        let directory = matches!(self.store, Store::Directory(_));
+    ) -> Result<Vec<StoredBackup>, OperationError> {
+        let trust = TrustPolicy::from_policy(world.policy, rules, world.now);
+        let marked = mark::find_marker(&self.store, &trust).await.map_err(OperationError::from)?.is_some();
+        let directory = matches!(self.store, BackupStore::Directory(_));
         if !marked && directory {
-            return Err(mark::missing(&self.store).into());
+            return Err(mark::missing_marker_error(&self.store).into());
         }
-        let forms = self.forms(rules).map_err(OperationError::from)?;
+        let forms = self.key_templates(rules).map_err(OperationError::from)?;
         let found =
             catalogue::with_cache(&self.store, &forms, databases, &trust, &self.cache).await;
         let found = found.map_err(OperationError::from)?;
         // A bucket has its mark since its first backup.
-        if !marked && found.iter().any(Backup::good) {
-            return Err(mark::missing(&self.store).into());
+        if !marked && found.iter().any(StoredBackup::is_committed) {
+            return Err(mark::missing_marker_error(&self.store).into());
         }
         Ok(found)
     }
@@ -148,14 +148,14 @@ impl Open<'_> {
     ///
     /// # Errors
     /// As for [`Open::backups`].
-    pub async fn by_database(
+    pub async fn backups_by_database(
         &self,
         world: &RunContext<'_>,
         rules: &PostgresGroup,
-    ) -> Result<BTreeMap<String, Vec<Backup>>, OperationError> {
-        let mut by: BTreeMap<String, Vec<Backup>> =
+    ) -> Result<BTreeMap<String, Vec<StoredBackup>>, OperationError> {
+        let mut by: BTreeMap<String, Vec<StoredBackup>> =
             rules.databases.named().iter().map(|d| (d.clone(), Vec::new())).collect();
-        for backup in self.backups(world, rules, rules.databases.named()).await? {
+        for backup in self.list_backups(world, rules, rules.databases.named()).await? {
             // A file of another tool in a group of one database needs no name in its key.
             let of = backup.database().map(str::to_owned).or(rules.databases.only().cloned());
             let Some(of) = of else { continue };
@@ -169,7 +169,7 @@ impl Open<'_> {
     }
 
     /// The storage class that the policy's tiers begin with.
-    pub fn first_class(&self, tiers: &[StorageTier]) -> Option<StorageClass> {
+    pub fn initial_storage_class(&self, tiers: &[StorageTier]) -> Option<StorageClass> {
         self.policy.bucket.as_ref()?;
         tiers.iter().find(|t| t.after.is_none()).map(|t| t.class)
     }
@@ -177,29 +177,29 @@ impl Open<'_> {
 
 /// Whether a dump with this record stands for its database: it holds all of it, or as much as any dump of the group does,
 /// and was not made of a state that was to be replaced. The record says it, whatever the policy has become since.
-pub fn stands_for_database(rules: &PostgresGroup, record: &Manifest) -> bool {
+pub fn stands_for_database(rules: &PostgresGroup, record: &BackupManifest) -> bool {
     let all_that_is_taken = !record.is_narrowed() || !rules.takes_whole_dumps();
     record.reason != PRE_RESTORE_REASON && all_that_is_taken
 }
 
 /// The place that names what lies in this one.
-fn named_by<'p>(
+fn naming_store<'p>(
     place: &'p shared::policy::StoreConfig,
     rules: &'p PostgresGroup,
 ) -> &'p shared::policy::StoreConfig {
-    if named_by_the_first(place) { &rules.stored } else { place }
+    if uses_first_key(place) { &rules.stored } else { place }
 }
 
 /// The form of the keys of one reason's dumps in a place of a group.
 ///
 /// # Errors
 /// If the policy's key is none that can be made and read back.
-pub fn key_form(
+pub fn key_template_for(
     place: &shared::policy::StoreConfig,
     rules: &PostgresGroup,
     dump: &DumpRule,
-) -> Result<KeyForm, Error> {
-    form(named_by(place, rules), dump)
+) -> Result<KeyTemplate, StoreError> {
+    key_template(naming_store(place, rules), dump)
 }
 
 /// Whether what lies in a second place has the names of the first: it has no key of its own, or one that is the same for
@@ -207,25 +207,25 @@ pub fn key_form(
 ///
 /// # Errors
 /// If the policy's key is none that can be made and read back.
-pub fn named_alike(
+pub fn has_same_names(
     place: &shared::policy::StoreConfig,
     rules: &PostgresGroup,
     dump: Option<&DumpRule>,
-) -> Result<bool, Error> {
-    if named_by_the_first(place) {
+) -> Result<bool, StoreError> {
+    if uses_first_key(place) {
         return Ok(true);
     }
     let Some(dump) = dump else { return Ok(false) };
-    Ok(key_form(place, rules, dump)? == key_form(&rules.stored, rules, dump)?)
+    Ok(key_template_for(place, rules, dump)? == key_template_for(&rules.stored, rules, dump)?)
 }
 
-fn named_by_the_first(place: &shared::policy::StoreConfig) -> bool {
+fn uses_first_key(place: &shared::policy::StoreConfig) -> bool {
     place.key.is_none() && place.suffix.is_empty()
 }
 
 /// Until when a dump of `now` is surely kept by a rule: for its age, or for as many periods as its finest line counts.
 /// A coarser line may keep it longer; a lock can be made longer later, and never shorter.
-pub fn lock_until(keep: &RetentionRule, now: Timestamp) -> Option<Timestamp> {
+pub fn object_lock_until(keep: &RetentionRule, now: Timestamp) -> Option<Timestamp> {
     use jiff::SignedDuration;
     let hours = |each: i64, n: Option<std::num::NonZeroU32>| {
         n.map(|n| SignedDuration::from_hours(each * i64::from(n.get() - 1)))

@@ -12,9 +12,9 @@ mod read;
 mod sums;
 mod upload;
 
-pub(crate) use upload::Writing;
+pub(crate) use upload::S3Upload;
 
-use crate::{Entry, Error, Kind, Put, RUN, beside, parts, quote};
+use crate::{ObjectEntry, StoreError, StoreErrorKind, UploadOptions, RUN_METADATA_KEY, beside, parts, quote};
 use aws_sdk_s3::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
@@ -32,16 +32,16 @@ use std::io::ErrorKind;
 
 /// A bucket, and what keys begin with in it.
 #[derive(Clone, Debug)]
-pub struct S3Store {
+pub struct S3Backend {
     client: Client,
     lister: S3Client,
-    what: Bucket,
+    config: S3Config,
     budget: u64,
 }
 
 /// Which bucket, and how it is written to.
 #[derive(Clone, Debug)]
-pub struct Bucket {
+pub struct S3Config {
     /// Its name.
     pub name: String,
     /// Keys begin with this.
@@ -60,52 +60,52 @@ pub struct Bucket {
     pub lock: Option<LockMode>,
 }
 
-impl S3Store {
+impl S3Backend {
     /// A bucket behind a client which adds no checksums by itself.
-    pub fn new(client: Client, place: Location, what: Bucket) -> Self {
+    pub fn new(client: Client, place: Location, what: S3Config) -> Self {
         let lister = S3Client::new(client.clone(), place);
-        Self { client, lister, what, budget: parts::BUDGET }
+        Self { client, lister, config: what, budget: parts::UPLOAD_BUFFER_BYTES }
     }
 
     /// With `bytes` of memory for the buffers of one upload instead of [`parts::BUDGET`].
     #[must_use]
-    pub fn with_budget(self, bytes: u64) -> Self {
+    pub fn with_upload_memory(self, bytes: u64) -> Self {
         Self { budget: bytes, ..self }
     }
 
     pub(crate) fn address(&self) -> String {
-        self.whole("").trim_end_matches('/').to_owned()
+        self.full_uri("").trim_end_matches('/').to_owned()
     }
 
-    pub(crate) fn whole(&self, key: &str) -> String {
-        format!("s3://{}/{}", self.what.name, self.key(key))
+    pub(crate) fn full_uri(&self, key: &str) -> String {
+        format!("s3://{}/{}", self.config.name, self.full_key(key))
     }
 
-    pub(crate) fn command(&self, key: &str) -> String {
-        let mut command = format!("aws s3 cp {} -", shell_quote(&self.whole(key)));
-        if let Some(endpoint) = &self.what.endpoint {
+    pub(crate) fn download_command(&self, key: &str) -> String {
+        let mut command = format!("aws s3 cp {} -", shell_quote(&self.full_uri(key)));
+        if let Some(endpoint) = &self.config.endpoint {
             command += &format!(" --endpoint-url {}", shell_quote(endpoint));
         }
-        if let Some(region) = &self.what.region {
+        if let Some(region) = &self.config.region {
             command += &format!(" --region {}", shell_quote(region));
         }
         command
     }
 
-    fn key(&self, key: &str) -> String {
-        format!("{}{key}", self.what.prefix)
+    fn full_key(&self, key: &str) -> String {
+        format!("{}{key}", self.config.prefix)
     }
 
-    pub(crate) async fn list(&self, prefix: &str) -> Result<Vec<Entry>, Error> {
-        let mut objects = self.lister.list_objects(&self.what.name, &self.key(prefix));
+    pub(crate) async fn list(&self, prefix: &str) -> Result<Vec<ObjectEntry>, StoreError> {
+        let mut objects = self.lister.list_objects(&self.config.name, &self.full_key(prefix));
         let mut all = Vec::new();
         while let Some(object) = objects.next().await? {
-            let Some(key) = object.key.strip_prefix(&self.what.prefix) else { continue };
+            let Some(key) = object.key.strip_prefix(&self.config.prefix) else { continue };
             // Consoles make such objects to show folders.
             if key.is_empty() || key.ends_with('/') {
                 continue;
             }
-            all.push(Entry {
+            all.push(ObjectEntry {
                 key: key.to_owned(),
                 size: object.size,
                 modified: object.modified,
@@ -117,36 +117,36 @@ impl S3Store {
         Ok(all)
     }
 
-    pub(crate) async fn begin(&self, key: &str, put: &Put) -> Result<Writing, Error> {
+    pub(crate) async fn start_upload(&self, key: &str, put: &UploadOptions) -> Result<S3Upload, StoreError> {
         // The store is asked again at the end; this saves a whole dump that could never be stored.
-        if self.head(key).await?.is_some() {
-            return Err(self.exists(key));
+        if self.head_object(key).await?.is_some() {
+            return Err(self.already_exists_error(key));
         }
-        Ok(Writing::new(self.clone(), key, put))
+        Ok(S3Upload::new(self.clone(), key, put))
     }
 
-    pub(crate) async fn put(&self, key: &str, bytes: Bytes, put: &Put) -> Result<(), Error> {
-        let put = Put { class: None, ..put.clone() };
-        let mut writing = Writing::new(self.clone(), key, &put);
+    pub(crate) async fn put_if_absent(&self, key: &str, bytes: Bytes, put: &UploadOptions) -> Result<(), StoreError> {
+        let put = UploadOptions { class: None, ..put.clone() };
+        let mut writing = S3Upload::new(self.clone(), key, &put);
         writing.write(bytes).await?;
         writing.finish().await.map(drop)
     }
 
-    pub(crate) async fn get(&self, key: &str) -> Result<Option<Bytes>, Error> {
-        let doing = || format!("read {}", self.whole(key));
-        let request = self.client.get_object().bucket(&self.what.name).key(self.key(key));
+    pub(crate) async fn get_small(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        let doing = || format!("read {}", self.full_uri(key));
+        let request = self.client.get_object().bucket(&self.config.name).key(self.full_key(key));
         let answer = match request.send().await {
             Ok(answer) => answer,
-            Err(e) if code(&e) == Some("NoSuchKey") => return Ok(None),
+            Err(e) if error_code(&e) == Some("NoSuchKey") => return Ok(None),
             Err(e) => return Err(OperationError::from_sdk_error(doing(), &e).into()),
         };
         let size = answer.content_length().and_then(|n| usize::try_from(n).ok());
         let body = bounded::read_body(answer.body, bounded::MAX_SMALL_OBJECT_BYTES).await;
         let lost = |why: String| {
-            Error::new(Kind::Unreachable, doing(), why, "check the network; try again")
+            StoreError::new(StoreErrorKind::Unreachable, doing(), why, "check the network; try again")
         };
         let body = body.map_err(|e| match e.kind() {
-            ErrorKind::InvalidData => Error::io(doing(), &e),
+            ErrorKind::InvalidData => StoreError::from_io(doing(), &e),
             _ => lost(e.to_string()),
         })?;
         if size.is_some_and(|size| size != body.len()) {
@@ -155,24 +155,24 @@ impl S3Store {
         Ok(Some(body.into()))
     }
 
-    pub(crate) async fn delete(&self, key: &str) -> Result<(), Error> {
-        self.remove(&beside::manifest(key)).await?;
-        self.remove(&beside::signature(&beside::manifest(key))).await?;
-        self.remove(&beside::sums(key)).await?;
-        self.remove(key).await
+    pub(crate) async fn delete_backup(&self, key: &str) -> Result<(), StoreError> {
+        self.remove_object(&beside::manifest_key(key)).await?;
+        self.remove_object(&beside::signature_key(&beside::manifest_key(key))).await?;
+        self.remove_object(&beside::checksum_key(key)).await?;
+        self.remove_object(key).await
     }
 
-    pub(crate) async fn remove(&self, key: &str) -> Result<(), Error> {
-        let request = self.client.delete_object().bucket(&self.what.name).key(self.key(key));
+    pub(crate) async fn remove_object(&self, key: &str) -> Result<(), StoreError> {
+        let request = self.client.delete_object().bucket(&self.config.name).key(self.full_key(key));
         match request.send().await {
             Ok(_) => Ok(()),
             Err(e) => {
-                let mut error: Error =
-                    OperationError::from_sdk_error(format!("delete {}", self.whole(key)), &e).into();
+                let mut error: StoreError =
+                    OperationError::from_sdk_error(format!("delete {}", self.full_uri(key)), &e).into();
                 let said = error.why.to_lowercase();
                 if ["object lock", "retention", "worm"].iter().any(|w| said.contains(w)) {
-                    error.kind = Kind::Locked;
-                    error.mend = "wait until its lock ends; it is let go then".into();
+                    error.kind = StoreErrorKind::Locked;
+                    error.hint = "wait until its lock ends; it is let go then".into();
                 }
                 Err(error)
             }
@@ -180,16 +180,16 @@ impl S3Store {
     }
 
     /// What the store knows of an object; none when there is none.
-    async fn head(&self, key: &str) -> Result<Option<HeadObjectOutput>, Error> {
-        let doing = format!("look at {}", self.whole(key));
-        let request = self.client.head_object().bucket(&self.what.name).key(self.key(key));
+    async fn head_object(&self, key: &str) -> Result<Option<HeadObjectOutput>, StoreError> {
+        let doing = format!("look at {}", self.full_uri(key));
+        let request = self.client.head_object().bucket(&self.config.name).key(self.full_key(key));
         match request.checksum_mode(ChecksumMode::Enabled).send().await {
             Ok(head) => Ok(Some(head)),
             // An answer to HEAD has no body, so the status is all that tells the refusals apart.
             Err(e) => match e.raw_response().map(|r| r.status().as_u16()) {
                 Some(404) => Ok(None),
-                Some(403) => Err(Error::new(
-                    Kind::Denied,
+                Some(403) => Err(StoreError::new(
+                    StoreErrorKind::Denied,
                     doing,
                     "403 Forbidden",
                     "allow s3:GetObject and s3:ListBucket to the role: without the second, S3 says so of what is not there",
@@ -199,17 +199,17 @@ impl S3Store {
         }
     }
 
-    fn exists(&self, key: &str) -> Error {
-        Error::new(
-            Kind::Exists,
-            format!("write {}", self.whole(key)),
+    fn already_exists_error(&self, key: &str) -> StoreError {
+        StoreError::new(
+            StoreErrorKind::Exists,
+            format!("write {}", self.full_uri(key)),
             "there is an object of that name",
             "look at it: nothing is ever rewritten",
         )
     }
 
-    fn encryption(&self) -> Option<ServerSideEncryption> {
-        self.what.encryption.map(|e| match e {
+    fn server_side_encryption(&self) -> Option<ServerSideEncryption> {
+        self.config.encryption.map(|e| match e {
             BucketEncryption::Aes256 => ServerSideEncryption::Aes256,
             BucketEncryption::Kms => ServerSideEncryption::AwsKms,
         })
@@ -219,26 +219,26 @@ impl S3Store {
     ///
     /// # Errors
     /// If it can't: versioning is off or object lock is.
-    pub async fn check_lock(&self) -> Result<(), Error> {
-        if self.what.lock.is_none() {
+    pub async fn check_object_lock(&self) -> Result<(), StoreError> {
+        if self.config.lock.is_none() {
             return Ok(());
         }
-        let doing = || format!("lock objects in s3://{}", self.what.name);
+        let doing = || format!("lock objects in s3://{}", self.config.name);
         let refused = |why: &str| {
             let mend = "turn versioning and Object Lock on for the bucket, or take `lock` out of the policy";
-            Err(Error::new(Kind::Refused, doing(), why, mend))
+            Err(StoreError::new(StoreErrorKind::Refused, doing(), why, mend))
         };
-        if self.lister.bucket_versioning(&self.what.name).await? != shared::aws::s3::BucketVersioning::Enabled {
+        if self.lister.bucket_versioning(&self.config.name).await? != shared::aws::s3::BucketVersioning::Enabled {
             return refused("the bucket's versioning is off, and a lock is of a version");
         }
-        let request = self.client.get_object_lock_configuration().bucket(&self.what.name);
+        let request = self.client.get_object_lock_configuration().bucket(&self.config.name);
         match request.send().await {
             Ok(answer) => {
                 let enabled =
                     answer.object_lock_configuration().and_then(|c| c.object_lock_enabled());
                 if enabled.is_some() { Ok(()) } else { refused("the bucket has no Object Lock") }
             }
-            Err(e) if code(&e) == Some("ObjectLockConfigurationNotFoundError") => {
+            Err(e) if error_code(&e) == Some("ObjectLockConfigurationNotFoundError") => {
                 refused("the bucket has no Object Lock")
             }
             Err(e) => Err(OperationError::from_sdk_error(doing(), &e).into()),
@@ -247,13 +247,13 @@ impl S3Store {
 }
 
 /// The store's error code.
-fn code<E: ProvideErrorMetadata, R>(e: &SdkError<E, R>) -> Option<&str> {
+fn error_code<E: ProvideErrorMetadata, R>(e: &SdkError<E, R>) -> Option<&str> {
     e.code()
 }
 
 /// The run that an object was made by.
-fn run(head: &HeadObjectOutput) -> Option<&str> {
-    head.metadata()?.get(RUN).map(String::as_str)
+fn run_metadata(head: &HeadObjectOutput) -> Option<&str> {
+    head.metadata()?.get(RUN_METADATA_KEY).map(String::as_str)
 }
 
 #[cfg(test)]

@@ -17,32 +17,32 @@ use std::{
 };
 
 /// Nothing was taken and nothing answered for so long: it hangs. Between this and twice this it is noticed.
-pub(crate) const STALL: Duration = Duration::from_mins(1);
+pub(crate) const STALL_TIMEOUT: Duration = Duration::from_mins(1);
 /// Bytes a second, below which a connection is no use.
-pub(crate) const SLOWEST: u64 = 64 << 10;
+pub(crate) const MIN_BYTES_PER_SECOND: u64 = 64 << 10;
 /// Times that a request is sent which hangs: a connection may be dead and the next one not.
-pub(crate) const TRIES: u32 = 3;
+pub(crate) const MAX_ATTEMPTS: u32 = 3;
 /// Bytes that are handed to the connection at once, so that it is seen how far it is.
-const CHUNK: usize = 64 << 10;
+const CHUNK_BYTES: usize = 64 << 10;
 
 /// The longest that so many bytes may take on their way, the answer included.
-pub(crate) fn longest(bytes: u64) -> Duration {
-    STALL * 2 + Duration::from_secs(bytes / SLOWEST)
+pub(crate) fn max_transfer_time(bytes: u64) -> Duration {
+    STALL_TIMEOUT * 2 + Duration::from_secs(bytes / MIN_BYTES_PER_SECOND)
 }
 
 /// Sends a request with a body, anew when it hangs. None when it hung every time.
-pub(crate) async fn send<T, Sent>(body: &Bytes, request: impl Fn(Watched) -> Sent) -> Option<T>
+pub(crate) async fn send_with_retries<T, Sent>(body: &Bytes, request: impl Fn(CountingBody) -> Sent) -> Option<T>
 where
     Sent: Future<Output = T>,
 {
-    for _ in 0..TRIES {
+    for _ in 0..MAX_ATTEMPTS {
         let taken = Arc::new(AtomicU64::new(0));
-        let sent = request(Watched { rest: body.clone(), taken: Arc::clone(&taken) });
+        let sent = request(CountingBody { rest: body.clone(), bytes_taken: Arc::clone(&taken) });
         tokio::select! {
             biased;
             answer = sent => return Some(answer),
-            () = stalled(&taken) => {}
-            () = tokio::time::sleep(longest(body.len() as u64)) => {}
+            () = wait_for_stall(&taken) => {}
+            () = tokio::time::sleep(max_transfer_time(body.len() as u64)) => {}
         }
         tracing::warn!(bytes = taken.load(Relaxed), "a request to the store hangs and is ended");
     }
@@ -50,7 +50,7 @@ where
 }
 
 /// Ends when nothing was taken for [`STALL`].
-async fn stalled(taken: &AtomicU64) {
+async fn wait_for_stall(taken: &AtomicU64) {
     let mut before = None;
     loop {
         let now = taken.load(Relaxed);
@@ -58,18 +58,18 @@ async fn stalled(taken: &AtomicU64) {
             return;
         }
         before = Some(now);
-        tokio::time::sleep(STALL).await;
+        tokio::time::sleep(STALL_TIMEOUT).await;
     }
 }
 
 /// A body that counts what the connection takes of it, over all tries.
 #[derive(Clone, Debug)]
-pub(crate) struct Watched {
+pub(crate) struct CountingBody {
     rest: Bytes,
-    taken: Arc<AtomicU64>,
+    bytes_taken: Arc<AtomicU64>,
 }
 
-impl Body for Watched {
+impl Body for CountingBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -80,9 +80,9 @@ impl Body for Watched {
         if self.rest.is_empty() {
             return Poll::Ready(None);
         }
-        let next = self.rest.len().min(CHUNK);
+        let next = self.rest.len().min(CHUNK_BYTES);
         let chunk = self.rest.split_to(next);
-        self.taken.fetch_add(chunk.len() as u64, Relaxed);
+        self.bytes_taken.fetch_add(chunk.len() as u64, Relaxed);
         Poll::Ready(Some(Ok(Frame::data(chunk))))
     }
 
@@ -102,7 +102,7 @@ mod tests {
     use tokio::time::{Instant, sleep};
 
     /// Takes all of a body, with a pause before each piece.
-    async fn take(mut body: Watched, pause: Duration) -> usize {
+    async fn take(mut body: CountingBody, pause: Duration) -> usize {
         let mut came = 0;
         loop {
             sleep(pause).await;
@@ -116,13 +116,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_taken_and_never_answered_ends_in_minutes_after_some_tries() {
         let (body, tries, began) = (Bytes::from(vec![0; 8 << 20]), Cell::new(0), Instant::now());
-        let sent = send(&body, async |body: Watched| {
+        let sent = send_with_retries(&body, async |body: CountingBody| {
             tries.set(tries.get() + 1);
             take(body, Duration::ZERO).await;
             std::future::pending::<()>().await;
         });
-        assert_eq!((sent.await, tries.get()), (None, TRIES));
-        assert!(began.elapsed() <= STALL * 2 * TRIES, "{:?}", began.elapsed());
+        assert_eq!((sent.await, tries.get()), (None, MAX_ATTEMPTS));
+        assert!(began.elapsed() <= STALL_TIMEOUT * 2 * MAX_ATTEMPTS, "{:?}", began.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
@@ -130,12 +130,12 @@ mod tests {
         let body = Bytes::from(vec![0; 8 << 20]);
         let began = Instant::now();
         // A piece just often enough never to stand still.
-        let drips = send(&body, |body| take(body, STALL / 2));
+        let drips = send_with_retries(&body, |body| take(body, STALL_TIMEOUT / 2));
         assert_eq!(drips.await, None);
-        assert_eq!(began.elapsed(), longest(8 << 20) * TRIES);
+        assert_eq!(began.elapsed(), max_transfer_time(8 << 20) * MAX_ATTEMPTS);
         let began = Instant::now();
-        let slow = send(&body, |body| take(body, Duration::from_millis(1500)));
+        let slow = send_with_retries(&body, |body| take(body, Duration::from_millis(1500)));
         assert_eq!(slow.await, Some(8 << 20));
-        assert!(began.elapsed() > STALL * 3);
+        assert!(began.elapsed() > STALL_TIMEOUT * 3);
     }
 }

@@ -3,7 +3,7 @@
 //! Whoever can add objects to a store can add any record, note, hold and name. So nothing of it is believed but what the
 //! policy's keys signed; and where the policy has no keys, nothing that the policy rules out.
 
-use crate::{Error, Kind, Manifest, beside, cache::Reader};
+use crate::{StoreError, StoreErrorKind, BackupManifest, beside, cache::Reader};
 use jiff::{SignedDuration, Timestamp};
 use shared::{
     policy::{Policy, PostgresGroup},
@@ -12,40 +12,40 @@ use shared::{
 use std::collections::BTreeMap;
 
 /// Clocks of hosts and servers may differ by this much; what says that it is of later than that is of the future.
-pub const SKEW: SignedDuration = SignedDuration::from_mins(10);
+pub const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(10);
 
 /// What a group's policy says of records, at one moment.
 #[derive(Clone, Debug)]
-pub struct Trust {
+pub struct TrustPolicy {
     owner: String,
     verifier: Option<MinisignVerifier>,
     now: Timestamp,
-    rules: BTreeMap<String, Rule>,
+    rules: BTreeMap<String, ReasonRequirements>,
     /// Some dump of the group is encrypted, so that one for a reason which the policy no longer has must be too.
     encrypts: bool,
 }
 
 /// What is asked of the dumps for one reason.
 #[derive(Clone, Copy, Debug)]
-struct Rule {
+struct ReasonRequirements {
     encrypts: bool,
     deduplicates: bool,
 }
 
 /// Why something does not count.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Distrust {
+pub(crate) struct TrustError {
     pub(crate) why: String,
-    pub(crate) mend: &'static str,
+    pub(crate) hint: &'static str,
 }
 
-impl Distrust {
+impl TrustError {
     fn new(why: impl Into<String>, mend: &'static str) -> Self {
-        Self { why: why.into(), mend }
+        Self { why: why.into(), hint: mend }
     }
 }
 
-impl From<SignatureError> for Distrust {
+impl From<SignatureError> for TrustError {
     fn from(why: SignatureError) -> Self {
         let mend = match why {
             SignatureError::Unknown(_) => {
@@ -57,12 +57,12 @@ impl From<SignatureError> for Distrust {
     }
 }
 
-impl Trust {
+impl TrustPolicy {
     /// What the policy says of a group's records at `now`.
-    pub fn of(policy: &Policy, rules: &PostgresGroup, now: Timestamp) -> Self {
+    pub fn from_policy(policy: &Policy, rules: &PostgresGroup, now: Timestamp) -> Self {
         let all = rules.all_dumps();
         let rules = all.iter().map(|(reason, dump)| {
-            let rule = Rule { encrypts: dump.encrypt.is_some(), deduplicates: dump.deduplicate };
+            let rule = ReasonRequirements { encrypts: dump.encrypt.is_some(), deduplicates: dump.deduplicate };
             (reason.to_string(), rule)
         });
         let rules: BTreeMap<_, _> = rules.collect();
@@ -76,7 +76,7 @@ impl Trust {
     }
 
     /// Trust of an owner whose policy asks for nothing.
-    pub fn in_owner(owner: impl Into<String>, now: Timestamp) -> Self {
+    pub fn owner_only(owner: impl Into<String>, now: Timestamp) -> Self {
         let (owner, rules) = (owner.into(), BTreeMap::new());
         Self { owner, verifier: None, now, rules, encrypts: false }
     }
@@ -87,74 +87,74 @@ impl Trust {
     }
 
     /// Whether only what is signed counts.
-    pub fn signs(&self) -> bool {
+    pub fn requires_signature(&self) -> bool {
         self.verifier.is_some()
     }
 
     /// Whether notes count that a dump for this reason is still true.
-    pub(crate) fn deduplicates(&self, reason: &str) -> bool {
+    pub(crate) fn allows_deduplication(&self, reason: &str) -> bool {
         self.rules.get(reason).is_some_and(|r| r.deduplicates)
     }
 
     /// Whether a time is later than any clock can say now.
     pub(crate) fn is_future(&self, at: Timestamp) -> bool {
-        self.now.checked_add(SKEW).is_ok_and(|latest| at > latest)
+        self.now.checked_add(MAX_CLOCK_SKEW).is_ok_and(|latest| at > latest)
     }
 
     /// Whether a file counts: with keys in the policy, one of them signed it under this name.
     ///
     /// # Errors
     /// If the store can't be asked; the inner one if it does not count.
-    pub(crate) async fn check(
+    pub(crate) async fn check_signature(
         &self,
         reader: Reader<'_>,
         name: &str,
         bytes: &[u8],
-    ) -> Result<Result<(), Distrust>, Error> {
+    ) -> Result<Result<(), TrustError>, StoreError> {
         let Some(verifier) = &self.verifier else { return Ok(Ok(())) };
-        let signature = match reader.get(&beside::signature(name)).await {
+        let signature = match reader.get(&beside::signature_key(name)).await {
             Ok(signature) => signature,
-            Err(e) if e.kind == Kind::Unreachable => return Err(e),
+            Err(e) if e.kind == StoreErrorKind::Unreachable => return Err(e),
             Err(e) => {
-                return Ok(Err(Distrust::new(
+                return Ok(Err(TrustError::new(
                     format!("its signature can't be read: {}", e.why),
                     "look at it",
                 )));
             }
         };
-        Ok(verifier.verify(name, bytes, signature.as_deref()).map(drop).map_err(Distrust::from))
+        Ok(verifier.verify(name, bytes, signature.as_deref()).map(drop).map_err(TrustError::from))
     }
 
     /// Whether a record whose signature was checked may be that of the backup under this key.
-    pub(crate) fn record(&self, key: &str, m: &Manifest) -> Result<(), Distrust> {
+    pub(crate) fn check_manifest(&self, key: &str, m: &BackupManifest) -> Result<(), TrustError> {
         let stranger = "find out who put it there; it does not count, and is never deleted";
         if m.owner != self.owner {
             let why = format!(
                 "its record is of \"{}\", and this place belongs to \"{}\"",
                 m.owner, self.owner
             );
-            return Err(Distrust::new(why, stranger));
+            return Err(TrustError::new(why, stranger));
         }
         if m.key != key {
             let why = format!("its record was written for {}: somebody copied it here", m.key);
-            return Err(Distrust::new(why, stranger));
+            return Err(TrustError::new(why, stranger));
         }
         let encrypts = self.rules.get(&m.reason).map_or(self.encrypts, |r| r.encrypts);
         // What is signed was made by a policy of its time.
-        if encrypts && !self.signs() && m.layers.cipher.is_none() {
+        if encrypts && !self.requires_signature() && m.layers.cipher.is_none() {
             let why = "its record says that it is not encrypted, and the policy encrypts";
             let mend = "find out who put it there; if it is older than `encrypt` in the policy, move it away";
-            return Err(Distrust::new(why, mend));
+            return Err(TrustError::new(why, mend));
         }
         if self.is_future(m.data_time) {
             let why = format!("its data is of {}, which is in the future", m.data_time);
             let mend = "compare the clocks of this host and of who wrote it; it counts when its time has come";
-            return Err(Distrust::new(why, mend));
+            return Err(TrustError::new(why, mend));
         }
         if m.slot
-            .is_some_and(|slot| m.data_time.checked_add(SKEW).is_ok_and(|latest| slot > latest))
+            .is_some_and(|slot| m.data_time.checked_add(MAX_CLOCK_SKEW).is_ok_and(|latest| slot > latest))
         {
-            return Err(Distrust::new("it was due after its data was read", stranger));
+            return Err(TrustError::new("it was due after its data was read", stranger));
         }
         Ok(())
     }

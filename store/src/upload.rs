@@ -1,30 +1,30 @@
 //! An object that is being written, whichever the store.
 
-use crate::{Error, Written, azure, directory, s3};
+use crate::{StoreError, UploadReceipt, azure, directory, s3};
 use bytes::Bytes;
 
 /// An object that is being written. It is there under its key only after [`Upload::finish`]; dropped before, it is taken
 /// back as far as that can be done then.
 #[derive(Debug)]
-pub struct Upload(pub(crate) Writing);
+pub struct ObjectUpload(pub(crate) BackendUpload);
 
 #[derive(Debug)]
-pub(crate) enum Writing {
-    Directory(directory::Writing),
-    S3(Box<s3::Writing>),
-    Azure(Box<azure::Writing>),
+pub(crate) enum BackendUpload {
+    Directory(directory::DirectoryUpload),
+    S3(Box<s3::S3Upload>),
+    Azure(Box<azure::AzureUpload>),
 }
 
-impl Upload {
+impl ObjectUpload {
     /// Writes on.
     ///
     /// # Errors
     /// If the store refuses; nothing of it is left to count then.
-    pub async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
+    pub async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
         match &mut self.0 {
-            Writing::Directory(w) => w.write(bytes).await,
-            Writing::S3(w) => w.write(bytes).await,
-            Writing::Azure(w) => w.write(bytes).await,
+            BackendUpload::Directory(w) => w.write(bytes).await,
+            BackendUpload::S3(w) => w.write(bytes).await,
+            BackendUpload::Azure(w) => w.write(bytes).await,
         }
     }
 
@@ -32,11 +32,11 @@ impl Upload {
     ///
     /// # Errors
     /// If something took its name meanwhile, if what lies there is not what was written, or if the store refuses.
-    pub async fn finish(self) -> Result<Written, Error> {
+    pub async fn finish(self) -> Result<UploadReceipt, StoreError> {
         match self.0 {
-            Writing::Directory(w) => w.finish().await,
-            Writing::S3(w) => w.finish().await,
-            Writing::Azure(w) => w.finish().await,
+            BackendUpload::Directory(w) => w.finish().await,
+            BackendUpload::S3(w) => w.finish().await,
+            BackendUpload::Azure(w) => w.finish().await,
         }
     }
 
@@ -44,9 +44,9 @@ impl Upload {
     pub async fn abort(self) {
         match self.0 {
             // Dropped, it takes itself back.
-            Writing::Directory(w) => drop(w),
-            Writing::S3(w) => w.abort().await,
-            Writing::Azure(w) => w.abort().await,
+            BackendUpload::Directory(w) => drop(w),
+            BackendUpload::S3(w) => w.abort().await,
+            BackendUpload::Azure(w) => w.abort().await,
         }
     }
 }

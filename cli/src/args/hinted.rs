@@ -18,8 +18,8 @@ fn words(line: &str) -> Vec<String> {
     String::from_utf8(said.stdout).expect("text").lines().map(str::to_owned).collect()
 }
 
-fn parsed(line: &str) -> Command {
-    Args::try_parse_from(words(line)).unwrap_or_else(|e| panic!("{line}: {e}")).command
+fn parsed(line: &str) -> CliCommand {
+    CliArgs::try_parse_from(words(line)).unwrap_or_else(|e| panic!("{line}: {e}")).command
 }
 
 /// The command in a hint.
@@ -41,7 +41,7 @@ fn every_command_that_a_hint_names_is_one_of_the_command() {
         ]);
     }
     all.extend([commands::dump_due("main"), commands::notify_test("pager")]);
-    let functions = Function::ALL.map(Function::name).into_iter();
+    let functions = FunctionName::ALL.map(FunctionName::name).into_iter();
     for name in functions.clone().chain(["notify", "report", "verify"]) {
         all.push(commands::function(name).unwrap_or_else(|| panic!("{name} has no command")));
     }
@@ -76,8 +76,8 @@ fn a_snapshot_that_a_hint_names_is_taken_whatever_the_group_takes() {
             continue;
         };
         assert_eq!(hint, hints::newer_point(group, "orders"));
-        let Command::Run(args) = parsed(command(&hint)) else { panic!("{hint}") };
-        assert_eq!(args.function, Function::Snapshot);
+        let CliCommand::Run(args) = parsed(command(&hint)) else { panic!("{hint}") };
+        assert_eq!(args.function, FunctionName::Snapshot);
         let request = RunRequest {
             reason: args.reason.expect("a reason"),
             assets: args.assets,
@@ -107,9 +107,9 @@ fn a_dump_that_a_hint_names_is_taken_whatever_the_group_takes() {
             assert!(!taken, "{dumps}");
             continue;
         };
-        let Command::Dump(args) = parsed(command(&hint)) else { panic!("{hint}") };
+        let CliCommand::Dump(args) = parsed(command(&hint)) else { panic!("{hint}") };
         let request =
-            RunRequest { reason: args.reason.expect("a reason"), assets: args.of, ..RunRequest::full_run() };
+            RunRequest { reason: args.reason.expect("a reason"), assets: args.targets, ..RunRequest::full_run() };
         assert!(request.includes_database(group.as_str(), "orders"), "{hint}");
         let looked = dump::Looked {
             group,
@@ -134,7 +134,7 @@ fn a_mistyped_reason_of_a_gate_is_answered_with_one_that_the_gate_takes() {
     let known = ["daily", "pre-deploy"].map(str::to_owned);
     let hint = hints::hint_for_reason("predeploy", known);
     let meant = hint.split('"').nth(1).expect("a reason");
-    let Command::Gate(gate) = parsed(&format!("holdfast gate --reason {meant}")) else {
+    let CliCommand::Gate(gate) = parsed(&format!("holdfast gate --reason {meant}")) else {
         panic!("{hint}")
     };
     assert_eq!(gate.reason, "pre-deploy");
@@ -144,7 +144,7 @@ fn a_mistyped_reason_of_a_gate_is_answered_with_one_that_the_gate_takes() {
 #[test]
 fn no_other_source_spells_a_command() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
-    let command = <Args as clap::CommandFactory>::command();
+    let command = <CliArgs as clap::CommandFactory>::command();
     let subcommands: Vec<String> =
         command.get_subcommands().map(|c| c.get_name().to_owned()).collect();
     let mut found = Vec::new();

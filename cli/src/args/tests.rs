@@ -3,28 +3,28 @@ use clap::CommandFactory;
 
 #[test]
 fn the_command_line_holds_together() {
-    Args::command().debug_assert();
+    CliArgs::command().debug_assert();
 }
 
 #[test]
 fn every_command_has_examples() {
-    fn check(command: &clap::Command) {
+    fn check_examples(command: &clap::Command) {
         for sub in command.get_subcommands() {
             if sub.has_subcommands() {
-                check(sub);
+                check_examples(sub);
             } else {
                 let after = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
                 assert!(after.contains("holdfast"), "{} has no example", sub.get_name());
             }
         }
     }
-    check(&Args::command());
+    check_examples(&CliArgs::command());
 }
 
 #[test]
 fn a_wrong_argument_is_refused_with_what_to_write() {
     let refused = |line: &str| {
-        let e = Args::try_parse_from(line.split(' ')).expect_err(line);
+        let e = CliArgs::try_parse_from(line.split(' ')).expect_err(line);
         assert_eq!(e.exit_code(), 2, "{line}");
         let said = e.to_string();
         said.lines().next().unwrap_or_default().to_owned()
@@ -54,8 +54,8 @@ fn a_wrong_argument_is_refused_with_what_to_write() {
 
 #[test]
 fn an_empty_topic_is_none_and_global_options_go_anywhere() {
-    let args = Args::try_parse_from(["holdfast", "status", "--json", "--topic", ""]);
+    let args = CliArgs::try_parse_from(["holdfast", "status", "--json", "--topic", ""]);
     let args = args.expect("it parses");
     assert!(args.global.json);
-    assert_eq!(args.global.topic, Some(Topic(None)));
+    assert_eq!(args.global.topic, Some(TopicArg(None)));
 }

@@ -1,11 +1,11 @@
 //! `holdfast alarms`: the policy's alarms, and how they are.
 
 use crate::{
-    output::Answer,
-    session::Session,
-    stop::{Exit, Stop},
-    table::Look,
-    words::{NONE, age, count, time},
+    output::CommandOutput,
+    session::CommandContext,
+    stop::{CommandExit, CommandError},
+    table::TerminalStyle,
+    words::{PLACEHOLDER, format_age, pluralize, format_time},
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -17,23 +17,23 @@ use shared::{
 };
 
 /// There is no alarm of that name.
-const MISSING: &str = "MISSING";
+const MISSING_STATE: &str = "MISSING";
 
 /// Shows the alarms.
-pub(super) async fn run(session: &Session<'_>) -> anyhow::Result<Exit> {
+pub(super) async fn run(session: &CommandContext<'_>) -> anyhow::Result<CommandExit> {
     let cloudwatch = session.aws.cloudwatch(&Location::home_from_policy(&session.policy));
     let names: Vec<_> = session.policy.alarms.keys().cloned().collect();
-    let asked = session.progress.during("asking CloudWatch", cloudwatch.describe_alarms(&names)).await;
-    let found = asked.map_err(|e| Stop::edge(&e))?;
-    let alarms = Alarms(rows(&session.policy, &found, session.edge.now));
-    session.output.answer(&alarms)?;
-    let bad = alarms.0.iter().any(|a| a.state == MISSING || a.state == "ALARM");
-    Ok(if bad { Exit::Failed } else { Exit::Well })
+    let asked = session.progress.with_spinner("asking CloudWatch", cloudwatch.describe_alarms(&names)).await;
+    let found = asked.map_err(|e| CommandError::from_operation_error(&e))?;
+    let alarms = AlarmsOutput(alarm_rows(&session.policy, &found, session.env.now));
+    session.output.print_output(&alarms)?;
+    let bad = alarms.0.iter().any(|a| a.state == MISSING_STATE || a.state == "ALARM");
+    Ok(if bad { CommandExit::Failed } else { CommandExit::Success })
 }
 
 /// An alarm of the policy with its state.
 #[derive(Debug, Serialize)]
-struct Row {
+struct AlarmRow {
     name: String,
     state: String,
     since: Option<Timestamp>,
@@ -55,9 +55,9 @@ struct Row {
 
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-struct Alarms(Vec<Row>);
+struct AlarmsOutput(Vec<AlarmRow>);
 
-fn rows(policy: &Policy, found: &[AlarmState], now: Timestamp) -> Vec<Row> {
+fn alarm_rows(policy: &Policy, found: &[AlarmState], now: Timestamp) -> Vec<AlarmRow> {
     let mut rows: Vec<_> = policy
         .alarms
         .iter()
@@ -67,7 +67,7 @@ fn rows(policy: &Policy, found: &[AlarmState], now: Timestamp) -> Vec<Row> {
             let state = found.iter().find(|f| f.name == *name);
             let wanted = metrics::alarms_for_function(policy, function, None);
             let wanted = wanted.iter().find(|w| w.name == *name);
-            let differs = state.is_some_and(|s| !same(wanted, s.alarm.as_ref()));
+            let differs = state.is_some_and(|s| !matches_policy(wanted, s.alarm.as_ref()));
             let reason = match state {
                 None => {
                     format!(
@@ -89,9 +89,9 @@ fn rows(policy: &Policy, found: &[AlarmState], now: Timestamp) -> Vec<Row> {
                 }
             };
             let since = state.and_then(|s| s.since);
-            Row {
+            AlarmRow {
                 name: name.clone(),
-                state: state.map_or(MISSING.to_owned(), |s| s.state.clone()),
+                state: state.map_or(MISSING_STATE.to_owned(), |s| s.state.clone()),
                 since,
                 age_seconds: since.map(|since| now.duration_since(since).as_secs().max(0)),
                 watches: metric.name().to_owned(),
@@ -104,54 +104,54 @@ fn rows(policy: &Policy, found: &[AlarmState], now: Timestamp) -> Vec<Row> {
             }
         })
         .collect();
-    let rank = |r: &Row| {
-        ["ALARM", MISSING, "INSUFFICIENT_DATA"].iter().position(|s| r.state == *s).unwrap_or(9)
+    let rank = |r: &AlarmRow| {
+        ["ALARM", MISSING_STATE, "INSUFFICIENT_DATA"].iter().position(|s| r.state == *s).unwrap_or(9)
     };
     rows.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| a.name.cmp(&b.name)));
     rows
 }
 
 /// Whether an alarm is as the policy wants it; the topics also depend on the stack, so they are not compared.
-fn same(wanted: Option<&MetricAlarm>, found: Option<&MetricAlarm>) -> bool {
+fn matches_policy(wanted: Option<&MetricAlarm>, found: Option<&MetricAlarm>) -> bool {
     let without = |a: &MetricAlarm| MetricAlarm { topics: Vec::new(), ..a.clone() };
     matches!((wanted, found), (Some(wanted), Some(found)) if without(wanted) == without(found))
 }
 
 /// `> 25h`, `< 99%`.
-fn threshold(row: &Row) -> String {
+fn format_threshold(row: &AlarmRow) -> String {
     let above = row.above.as_ref().map(|t| format!("> {t}"));
     above.or(row.below.as_ref().map(|t| format!("< {t}"))).unwrap_or_default()
 }
 
-impl Answer for Alarms {
-    fn text(&self, look: Look) -> String {
+impl CommandOutput for AlarmsOutput {
+    fn render_text(&self, look: TerminalStyle) -> String {
         if self.0.is_empty() {
             return "the policy asks for no alarms".into();
         }
         let rows = self.0.iter().map(|r| {
             let watches =
                 r.of.as_ref().map_or(r.watches.clone(), |of| format!("{} of {of}", r.watches));
-            let since = r.since.map_or(NONE.to_owned(), time);
+            let since = r.since.map_or(PLACEHOLDER.to_owned(), format_time);
             vec![
                 r.name.clone(),
                 r.state.clone(),
                 since,
-                r.age_seconds.map_or(NONE.to_owned(), age),
+                r.age_seconds.map_or(PLACEHOLDER.to_owned(), format_age),
                 watches,
-                threshold(r),
+                format_threshold(r),
                 r.reason.clone(),
             ]
         });
         let head = ["alarm", "state", "since (UTC)", "for", "watches", "threshold", "reason"];
-        let table = look.table(&head, rows);
-        let states = ["ALARM", MISSING, "INSUFFICIENT_DATA", "OK"];
+        let table = look.render_table(&head, rows);
+        let states = ["ALARM", MISSING_STATE, "INSUFFICIENT_DATA", "OK"];
         let counts: Vec<_> = states
             .iter()
             .map(|s| (self.0.iter().filter(|r| r.state == *s).count(), s))
             .filter(|(n, _)| *n > 0)
             .map(|(n, s)| format!("{n} {s}"))
             .collect();
-        format!("{table}\n\n{}: {}", count(self.0.len(), "alarm", "alarms"), counts.join(", "))
+        format!("{table}\n\n{}: {}", pluralize(self.0.len(), "alarm", "alarms"), counts.join(", "))
     }
 }
 
@@ -191,8 +191,8 @@ alarms:
         let found =
             [state(&louder, "OK", ""), state(&wanted[0], "ALARM", "2 datapoints were greater")];
         let now = "2026-11-20T14:09:00Z".parse().expect("a time");
-        let alarms = Alarms(rows(&policy, &found, now));
-        insta::assert_snapshot!(alarms.text(Look::default()), @"
+        let alarms = AlarmsOutput(alarm_rows(&policy, &found, now));
+        insta::assert_snapshot!(alarms.render_text(TerminalStyle::default()), @"
         ALARM                    STATE    SINCE (UTC)       FOR     WATCHES               THRESHOLD  REASON
         acme-backup-age          ALARM    2026-11-20 02:07  12h 2m  PointAge of fleet     > 25h      2 datapoints were greater
         acme-backup-unprotected  MISSING  -                 -       UnprotectedDatabases  > 0        CloudWatch has none of this name; `holdfast run freshness` sets it

@@ -2,11 +2,11 @@
 
 use crate::{
     args::AuditCommand,
-    output::Answer,
-    session::Session,
-    stop::{Exit, Stop},
-    table::Look,
-    words::{NONE, count, plain, time},
+    output::CommandOutput,
+    session::CommandContext,
+    stop::{CommandExit, CommandError},
+    table::TerminalStyle,
+    words::{PLACEHOLDER, pluralize, escape_control_chars, format_time},
 };
 use serde::Serialize;
 use shared::{
@@ -18,42 +18,42 @@ use shared::{
 };
 
 /// Does what was asked of the record.
-pub(super) async fn run(session: &Session<'_>, command: &AuditCommand) -> anyhow::Result<Exit> {
+pub(super) async fn run(session: &CommandContext<'_>, command: &AuditCommand) -> anyhow::Result<CommandExit> {
     let policy = &session.policy;
     let (Some(log), Some(audit)) = (AuditLog::from_policy(&session.aws, policy), &policy.audit) else {
-        return Err(Stop::wrong(
+        return Err(CommandError::usage(
             "the policy keeps no record of operations; write `audit` with a bucket or a directory",
         ));
     };
     match command {
         AuditCommand::Verify { head } => {
-            let (now, keep) = (session.edge.now, audit.keep.duration());
+            let (now, keep) = (session.env.now, audit.keep.duration());
             let expected = ChainExpectation { now, keep, head: head.clone() };
             let walk = log.verify_chain(&expected);
-            let verdict = session.progress.during("reading the record of operations", walk).await;
-            let verdict = verdict.map_err(|e| Stop::edge(&e))?;
-            let exit = if verdict.bad.is_some() { Exit::Failed } else { Exit::Well };
-            session.output.answer(&Verified(verdict))?;
+            let verdict = session.progress.with_spinner("reading the record of operations", walk).await;
+            let verdict = verdict.map_err(|e| CommandError::from_operation_error(&e))?;
+            let exit = if verdict.bad.is_some() { CommandExit::Failed } else { CommandExit::Success };
+            session.output.print_output(&AuditVerifyOutput(verdict))?;
             Ok(exit)
         }
         AuditCommand::List { since, asset } => {
-            let records = list(session, &log, since, asset.as_deref()).await?;
-            session.output.answer(&Listed(records))?;
-            Ok(Exit::Well)
+            let records = list_records(session, &log, since, asset.as_deref()).await?;
+            session.output.print_output(&AuditListOutput(records))?;
+            Ok(CommandExit::Success)
         }
     }
 }
 
 /// The records since then, newest first, of one asset or of all of a group when it is named.
-async fn list(
-    session: &Session<'_>,
+async fn list_records(
+    session: &CommandContext<'_>,
     log: &AuditLog,
     since: &Period,
     asset: Option<&str>,
 ) -> anyhow::Result<Vec<AuditRecord>> {
-    let from = session.edge.now.checked_sub(since.duration()).unwrap_or(session.edge.now);
-    let read = session.progress.during("reading the record of operations", log.records_since(from)).await;
-    let mut records = read.map_err(|e| Stop::edge(&e))?;
+    let from = session.env.now.checked_sub(since.duration()).unwrap_or(session.env.now);
+    let read = session.progress.with_spinner("reading the record of operations", log.records_since(from)).await;
+    let mut records = read.map_err(|e| CommandError::from_operation_error(&e))?;
     let named = |r: &AuditRecord| {
         asset.is_none_or(|asset| r.entry.asset == asset || r.group.as_deref() == Some(asset))
     };
@@ -64,18 +64,18 @@ async fn list(
 
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Verified(ChainVerification);
+struct AuditVerifyOutput(ChainVerification);
 
-impl Answer for Verified {
-    fn text(&self, _: Look) -> String {
+impl CommandOutput for AuditVerifyOutput {
+    fn render_text(&self, _: TerminalStyle) -> String {
         let v = &self.0;
         let (records, objects) =
-            (count(v.records, "record", "records"), count(v.objects, "object", "objects"));
+            (pluralize(v.records, "record", "records"), pluralize(v.objects, "object", "objects"));
         let mut lines = Vec::new();
         match (&v.bad, v.from.zip(v.to)) {
             (None, None) => lines.push("there are no records".to_owned()),
             (None, Some((from, to))) => {
-                lines.push(format!("{records} in {objects}, {} to {} UTC", time(from), time(to)));
+                lines.push(format!("{records} in {objects}, {} to {} UTC", format_time(from), format_time(to)));
             }
             (Some(bad), _) => {
                 lines.push(format!("BROKEN at {}: {}", bad.place, bad.why));
@@ -83,16 +83,16 @@ impl Answer for Verified {
             }
         }
         lines.extend(v.head.as_ref().map(|head| format!("head: {head}")));
-        plain(&lines.join("\n"))
+        escape_control_chars(&lines.join("\n"))
     }
 }
 
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Listed(Vec<AuditRecord>);
+struct AuditListOutput(Vec<AuditRecord>);
 
-impl Answer for Listed {
-    fn text(&self, look: Look) -> String {
+impl CommandOutput for AuditListOutput {
+    fn render_text(&self, look: TerminalStyle) -> String {
         if self.0.is_empty() {
             return "there are no such records".into();
         }
@@ -106,12 +106,12 @@ impl Answer for Listed {
                 Some(user) => format!("{} ({user})", r.by),
                 None => r.by.clone(),
             };
-            let took = e.seconds.map_or(NONE.to_owned(), |s| format!("{s:.1} s"));
-            let fields = [&time(r.at), &who, &e.asset, &e.action, result, &took, &e.detail];
+            let took = e.seconds.map_or(PLACEHOLDER.to_owned(), |s| format!("{s:.1} s"));
+            let fields = [&format_time(r.at), &who, &e.asset, &e.action, result, &took, &e.detail];
             fields.map(ToString::to_string).to_vec()
         });
         let head = ["at (UTC)", "by", "asset", "action", "result", "took", "detail"];
-        look.table(&head, rows)
+        look.render_table(&head, rows)
     }
 }
 
@@ -132,7 +132,7 @@ mod tests {
         };
         let bad = shared::audit::verify::ChainBreak { place: "a/1 line 2".into(), why: "changed".into() };
         let broken = ChainVerification { bad: Some(bad), ..well.clone() };
-        let said = [well, broken, ChainVerification::default()].map(|v| Verified(v).text(Look::default()));
+        let said = [well, broken, ChainVerification::default()].map(|v| AuditVerifyOutput(v).render_text(TerminalStyle::default()));
         insta::assert_snapshot!(said.join("\n\n"), @"
         3 records in 1 object, 2026-11-20 02:00 to 2026-11-20 12:00 UTC
         head: 1:ab

@@ -3,11 +3,11 @@
 use super::report;
 use crate::{
     args::DumpArgs,
-    function::{Function, budget, exit},
-    output::Answer,
-    session::Session,
-    stop::{Exit, Stop},
-    table::Look,
+    function::{FunctionName, run_deadline, exit_for_report},
+    output::CommandOutput,
+    session::CommandContext,
+    stop::{CommandExit, CommandError},
+    table::TerminalStyle,
     telling,
 };
 use serde::Serialize;
@@ -19,77 +19,77 @@ use shared::{
 use std::time::Instant;
 
 /// Dumps, then lets go, and shows both reports.
-pub(super) async fn run(session: &Session<'_>, args: &DumpArgs) -> anyhow::Result<Exit> {
+pub(super) async fn run(session: &CommandContext<'_>, args: &DumpArgs) -> anyhow::Result<CommandExit> {
     let request = RunRequest {
         reason: args.reason.clone().unwrap_or_else(|| SCHEDULE_REASON.into()),
-        assets: args.of.clone(),
+        assets: args.targets.clone(),
         dry_run: args.dry_run,
         ..RunRequest::full_run()
     };
-    let budget = budget(&args.timeout);
+    let budget = run_deadline(&args.timeout);
     let world = if args.dry_run {
-        RunContext { deadline: budget, ..session.look() }
+        RunContext { deadline: budget, ..session.dry_run_context() }
     } else {
-        session.work(Function::Dump, budget).await
+        session.run_context(FunctionName::Dump, budget).await
     };
     let begun = Instant::now();
     let work = async {
-        let dumped = Function::Dump.run(&world, &request).await;
-        let refused = crate::function::refused(&dumped.findings).is_some();
+        let dumped = FunctionName::Dump.run(&world, &request).await;
+        let refused = crate::function::invalid_request_finding(&dumped.findings).is_some();
         let let_go = if args.no_retention || refused {
             None
         } else {
-            let request = RunRequest { assets: args.of.clone(), ..RunRequest::full_run() };
+            let request = RunRequest { assets: args.targets.clone(), ..RunRequest::full_run() };
             // The dumps just taken are of the past by now, and count for the rules.
             let world = RunContext { now: world.now + begun.elapsed(), ..world };
             let mut let_go = Box::pin(retention::run_dumps(&world, &request)).await;
             Box::pin(shared::run::record_audit(&world, &mut let_go)).await;
             // Of some groups it proves nothing about the others.
-            let_go.whole &= args.of.is_empty();
+            let_go.whole &= args.targets.is_empty();
             Some(let_go)
         };
         (dumped, let_go)
     };
     let (dumped, let_go) = tokio::select! {
-        done = session.progress.during("dumping", work) => done,
-        () = session.edge.interrupt.came() => {
-            return Err(Stop::interrupted(
+        done = session.progress.with_spinner("dumping", work) => done,
+        () = session.env.interrupt.received() => {
+            return Err(CommandError::interrupted(
                 "interrupted; what was not finished does not count, and the next run cleans it up",
             ));
         }
     };
     let both: Vec<&RunReport> = std::iter::once(&dumped).chain(&let_go).collect();
-    Box::pin(telling::tell_runs(session, &both)).await;
+    Box::pin(telling::notify_runs(session, &both)).await;
     let deferred = |r: &StepResult| matches!(r, StepResult::Deferred(_));
-    let exit = match exit(&session.policy, &dumped, budget) {
+    let exit = match exit_for_report(&session.policy, &dumped, budget) {
         // Another run has the lease. That one may fail, so nobody may think that this one did its work.
-        Exit::Well if dumped.count_outcomes(deferred) > 0 => Exit::Late,
-        Exit::Well if let_go.as_ref().is_some_and(failed) => Exit::CleanUp,
+        CommandExit::Success if dumped.count_outcomes(deferred) > 0 => CommandExit::TimedOut,
+        CommandExit::Success if let_go.as_ref().is_some_and(has_failures) => CommandExit::CleanUp,
         exit => exit,
     };
-    session.output.answer(&Dumped { dumped, let_go })?;
+    session.output.print_output(&DumpOutput { dumped, let_go })?;
     Ok(exit)
 }
 
-fn failed(report: &RunReport) -> bool {
+fn has_failures(report: &RunReport) -> bool {
     report.count_outcomes(|r| matches!(r, StepResult::Failed(_))) > 0
         || report.findings.iter().any(|f| f.severity == shared::plan::Severity::Critical)
 }
 
 /// Both reports.
 #[derive(Serialize)]
-struct Dumped {
+struct DumpOutput {
     #[serde(flatten)]
     dumped: RunReport,
     #[serde(skip_serializing_if = "Option::is_none")]
     let_go: Option<RunReport>,
 }
 
-impl Answer for Dumped {
-    fn text(&self, look: Look) -> String {
+impl CommandOutput for DumpOutput {
+    fn render_text(&self, look: TerminalStyle) -> String {
         let one = |r: &RunReport| {
-            let summary = crate::words::plain(&r.summary());
-            match report::text(r, look) {
+            let summary = crate::words::escape_control_chars(&r.summary());
+            match report::render_report(r, look) {
                 text if text.trim().is_empty() => summary,
                 text => format!("{text}\n\n{summary}"),
             }

@@ -10,10 +10,10 @@ mod stored;
 mod view;
 
 use crate::{
-    function::blindness,
-    session::Session,
-    stop::{Exit, Stop},
-    words::nearest,
+    function::aws_unreachable_message,
+    session::CommandContext,
+    stop::{CommandExit, CommandError},
+    words::suggest_names,
 };
 use serde::Serialize;
 use shared::{
@@ -23,17 +23,17 @@ use shared::{
     policy::Policy,
 };
 use std::collections::BTreeSet;
-use stored::{BucketView, StoredView};
+use stored::{BucketView, ObjectAssetView};
 use view::DatabaseView;
 
 /// What is known of one asset.
 #[derive(Debug, Serialize)]
-struct Explained {
+struct ExplainOutput {
     asset: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     database: Option<DatabaseView>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    stored: Vec<StoredView>,
+    stored: Vec<ObjectAssetView>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     buckets: Vec<BucketView>,
     /// What could not be looked at.
@@ -41,55 +41,55 @@ struct Explained {
 }
 
 /// Explains an asset.
-pub(super) async fn run(session: &Session<'_>, asset: &str) -> anyhow::Result<Exit> {
+pub(super) async fn run(session: &CommandContext<'_>, asset: &str) -> anyhow::Result<CommandExit> {
     let policy = &session.policy;
-    let world = session.look();
+    let world = session.dry_run_context();
     let seen = if policy.databases.is_empty() {
         Inventory::default()
     } else {
-        session.progress.during("looking at databases", observe_inventory(&world, ObservationScope::Everywhere)).await
+        session.progress.with_spinner("looking at databases", observe_inventory(&world, ObservationScope::Everywhere)).await
     };
     let mut gaps = seen.errors.clone();
     let looks = Box::pin(async {
-        let stored = stored::stored(&world, asset, &mut gaps).await;
-        (stored, stored::buckets(&world, asset).await)
+        let stored = stored::object_asset_views(&world, asset, &mut gaps).await;
+        (stored, stored::bucket_views(&world, asset).await)
     });
-    let (stored, buckets) = session.progress.during("looking at buckets", looks).await;
-    let names = names(policy, &seen);
-    let database = database::view(policy, seen, asset, session.edge.now);
-    let explained = Explained { asset: asset.to_owned(), database, stored, buckets, gaps };
-    let Explained { database, stored, buckets, gaps, .. } = &explained;
+    let (stored, buckets) = session.progress.with_spinner("looking at buckets", looks).await;
+    let names = known_names(policy, &seen);
+    let database = database::database_view(policy, seen, asset, session.env.now);
+    let explained = ExplainOutput { asset: asset.to_owned(), database, stored, buckets, gaps };
+    let ExplainOutput { database, stored, buckets, gaps, .. } = &explained;
     if database.is_none() && stored.is_empty() && buckets.is_empty() {
         let home = Location::home_from_policy(policy);
         if let Some(gap) = gaps.iter().find(|g| g.place == home) {
-            return Err(Stop::blind(blindness(&Finding::from_observation_error(gap))));
+            return Err(CommandError::unreachable(aws_unreachable_message(&Finding::from_observation_error(gap))));
         }
-        return Err(unknown(policy, asset, names));
+        return Err(unknown_asset_error(policy, asset, names));
     }
-    session.output.answer(&explained)?;
-    Ok(if explained.gaps.is_empty() { Exit::Well } else { Exit::Failed })
+    session.output.print_output(&explained)?;
+    Ok(if explained.gaps.is_empty() { CommandExit::Success } else { CommandExit::Failed })
 }
 
 /// Every name that can be explained.
-fn names(policy: &Policy, seen: &Inventory) -> BTreeSet<String> {
+fn known_names(policy: &Policy, seen: &Inventory) -> BTreeSet<String> {
     let databases =
         seen.at_location(&Location::home_from_policy(policy)).into_iter().flat_map(|f| &f.databases).map(|d| d.id.clone());
     let points = seen.locations.values().flat_map(|f| &f.points).map(|p| p.database.clone());
-    databases.chain(points).chain(stored::names(policy)).collect()
+    databases.chain(points).chain(stored::asset_names(policy)).collect()
 }
 
-fn unknown(policy: &Policy, asset: &str, names: BTreeSet<String>) -> anyhow::Error {
+fn unknown_asset_error(policy: &Policy, asset: &str, names: BTreeSet<String>) -> anyhow::Error {
     if policy.databases.keys().any(|g| g.as_str() == asset) {
-        return Stop::wrong(format!(
+        return CommandError::usage(format!(
             "{asset} is a group; explain one of its databases, which `{}` lists",
             shared::hints::commands::STATUS
         ));
     }
-    let near = nearest(asset, names);
+    let near = suggest_names(asset, names);
     let near = if near.is_empty() {
         "there are no assets at all".to_owned()
     } else {
         format!("the nearest names are {}", near.join(", "))
     };
-    Stop::wrong(format!("there is no asset {asset}; {near}"))
+    CommandError::usage(format!("there is no asset {asset}; {near}"))
 }

@@ -2,15 +2,15 @@
 
 mod restore;
 
-use super::report::failures;
+use super::report::failure_lines;
 use crate::{
     args::GateArgs,
-    function::{Function, blindness, budget, exit, refused},
-    output::{Answer, tell},
-    session::Session,
-    stop::{Exit, Stop},
-    table::Look,
-    words::{count, nearest, plain},
+    function::{FunctionName, aws_unreachable_message, run_deadline, exit_for_report, invalid_request_finding},
+    output::{CommandOutput, print_stderr},
+    session::CommandContext,
+    stop::{CommandExit, CommandError},
+    table::TerminalStyle,
+    words::{pluralize, suggest_names, escape_control_chars},
 };
 use serde::Serialize;
 use shared::{
@@ -25,9 +25,9 @@ use snapshot::Action;
 use std::time::Duration;
 
 /// Takes the snapshots, or finds ones that are young enough, and waits for them.
-pub(super) async fn run(session: &Session<'_>, args: &GateArgs) -> anyhow::Result<Exit> {
+pub(super) async fn run(session: &CommandContext<'_>, args: &GateArgs) -> anyhow::Result<CommandExit> {
     let GateArgs { reason, assets, max_age, timeout, request } = args;
-    let demand = request.as_ref().unwrap_or(&session.edge.demand);
+    let demand = request.as_ref().unwrap_or(&session.env.request_id);
     let request = RunRequest {
         reason: reason.clone(),
         assets: assets.clone(),
@@ -36,31 +36,31 @@ pub(super) async fn run(session: &Session<'_>, args: &GateArgs) -> anyhow::Resul
         request: Some(demand.clone()),
         ..RunRequest::default()
     };
-    let interrupt = &session.edge.interrupt;
-    let (fleet, planned) = interrupt.or(check(session, &request, demand)).await?;
-    tell(&begun(demand, &planned));
+    let interrupt = &session.env.interrupt;
+    let (fleet, planned) = interrupt.run_until_interrupted(plan_request(session, &request, demand)).await?;
+    print_stderr(&start_message(demand, &planned));
 
-    let budget = budget(timeout);
-    let world = session.work(Function::Snapshot, budget).await;
-    let what = format!("waiting for {}", count(planned.steps.len(), "snapshot", "snapshots"));
+    let budget = run_deadline(timeout);
+    let world = session.run_context(FunctionName::Snapshot, budget).await;
+    let what = format!("waiting for {}", pluralize(planned.steps.len(), "snapshot", "snapshots"));
     let report = tokio::select! {
-        report = session.progress.during(&what, Function::Snapshot.run(&world, &request)) => report,
-        () = interrupt.came() => {
-            return Err(Stop::interrupted(interrupted(session, demand, &planned).await));
+        report = session.progress.with_spinner(&what, FunctionName::Snapshot.run(&world, &request)) => report,
+        () = interrupt.received() => {
+            return Err(CommandError::interrupted(interrupt_message(session, demand, &planned).await));
         }
     };
-    let exit = ended(session, &report, budget);
-    session.output.answer(&Gate::new(session, &fleet, &planned, &report))?;
-    if exit != Exit::Well {
-        tell(&refusal(&report, exit, demand));
+    let exit = gate_exit(session, &report, budget);
+    session.output.print_output(&GateOutput::new(session, &fleet, &planned, &report))?;
+    if exit != CommandExit::Success {
+        print_stderr(&failure_message(&report, exit, demand));
     }
     Ok(exit)
 }
 
 /// A gate that held nothing holds nobody back by mistake: it fails.
-fn ended(session: &Session<'_>, report: &RunReport, budget: Deadline) -> Exit {
-    match exit(&session.policy, report, budget) {
-        Exit::Well if report.outcomes.is_empty() => Exit::Failed,
+fn gate_exit(session: &CommandContext<'_>, report: &RunReport, budget: Deadline) -> CommandExit {
+    match exit_for_report(&session.policy, report, budget) {
+        CommandExit::Success if report.outcomes.is_empty() => CommandExit::Failed,
         exit => exit,
     }
 }
@@ -69,23 +69,23 @@ fn ended(session: &Session<'_>, report: &RunReport, budget: Deadline) -> Exit {
 ///
 /// # Errors
 /// If home can't be seen, or the request names what the policy does not have.
-pub(super) async fn check(
-    session: &Session<'_>,
+pub(super) async fn plan_request(
+    session: &CommandContext<'_>,
     request: &RunRequest,
     demand: &str,
 ) -> anyhow::Result<(LocationInventory, ActionPlan<Action>)> {
     let policy = &session.policy;
-    let world = session.look();
+    let world = session.dry_run_context();
     let looked =
-        session.progress.during("looking at the databases", observe_inventory(&world, ObservationScope::Home)).await;
+        session.progress.with_spinner("looking at the databases", observe_inventory(&world, ObservationScope::Home)).await;
     if let Some(gap) = looked.errors.first() {
-        return Err(Stop::blind(blindness(&Finding::from_observation_error(gap))));
+        return Err(CommandError::unreachable(aws_unreachable_message(&Finding::from_observation_error(gap))));
     }
-    let planned = snapshot::plan(policy, &looked, request, demand, session.edge.now);
+    let planned = snapshot::plan(policy, &looked, request, demand, session.env.now);
     let fleet = looked.locations.into_iter().find(|(place, _)| *place == Location::home_from_policy(policy));
     let fleet = fleet.map(|(_, fleet)| fleet).unwrap_or_default();
     let selected = select_databases(policy, &fleet.databases);
-    let mut wrong: Vec<Finding> = refused(&planned.findings).into_iter().cloned().collect();
+    let mut wrong: Vec<Finding> = invalid_request_finding(&planned.findings).into_iter().cloned().collect();
     // A scheduled look passes over names that it does not know.
     if request.reason == SCHEDULE_REASON || wrong.iter().any(|f| f.what == code::UNKNOWN_ASSET) {
         wrong = unknown_assets(&request.assets, &selected);
@@ -96,15 +96,15 @@ pub(super) async fn check(
     let known = || selected.selected_databases().map(|(_, _, d)| d.id.clone());
     let lines = wrong.iter().map(|f| match f.what {
         code::UNKNOWN_ASSET => {
-            let near = nearest(&f.asset, known()).join(", ");
+            let near = suggest_names(&f.asset, known()).join(", ");
             format!("{}: {}; the nearest names are {near}", f.asset, f.why)
         }
         _ => format!("{}: {}; {}", f.asset, f.why, f.mend),
     });
-    Err(Stop::wrong(plain(&lines.collect::<Vec<_>>().join("\n"))))
+    Err(CommandError::usage(escape_control_chars(&lines.collect::<Vec<_>>().join("\n"))))
 }
 
-fn begun(demand: &str, planned: &ActionPlan<Action>) -> String {
+fn start_message(demand: &str, planned: &ActionPlan<Action>) -> String {
     let of = |is: fn(&Action) -> bool| planned.steps.iter().filter(|s| is(&s.action)).count();
     let parts = [
         (of(|a| matches!(a, Action::Take { .. })), "to take"),
@@ -118,14 +118,14 @@ fn begun(demand: &str, planned: &ActionPlan<Action>) -> String {
 }
 
 /// What to say to somebody who does not want to wait: what RDS is doing now, from RDS itself if it answers soon.
-async fn interrupted(session: &Session<'_>, demand: &str, planned: &ActionPlan<Action>) -> String {
-    let world = session.look();
+async fn interrupt_message(session: &CommandContext<'_>, demand: &str, planned: &ActionPlan<Action>) -> String {
+    let world = session.dry_run_context();
     let looked = tokio::time::timeout(Duration::from_secs(10), observe_inventory(&world, ObservationScope::Home)).await;
     let fleet = looked.ok().and_then(|seen| seen.locations.into_values().next());
     let started: Vec<String> = match &fleet {
         Some(fleet) => {
             let ours = fleet.points.iter().filter(|p| p.marks.request.as_deref() == Some(demand));
-            ours.map(|p| format!("  {} ({})", p.id, state(&p.state))).collect()
+            ours.map(|p| format!("  {} ({})", p.id, format_state(&p.state))).collect()
         }
         None => planned.steps.iter().map(|s| format!("  {} (perhaps)", s.action.id())).collect(),
     };
@@ -139,7 +139,7 @@ async fn interrupted(session: &Session<'_>, demand: &str, planned: &ActionPlan<A
     )
 }
 
-pub(super) fn state(state: &RecoveryPointState) -> String {
+pub(super) fn format_state(state: &RecoveryPointState) -> String {
     match state {
         RecoveryPointState::InFlight => "on its way".into(),
         RecoveryPointState::Good => "available".into(),
@@ -147,9 +147,9 @@ pub(super) fn state(state: &RecoveryPointState) -> String {
     }
 }
 
-fn refusal(report: &RunReport, exit: Exit, demand: &str) -> String {
+fn failure_message(report: &RunReport, exit: CommandExit, demand: &str) -> String {
     let mut lines = vec![match exit {
-        Exit::Late => {
+        CommandExit::TimedOut => {
             format!(
                 "gate: not finished in time; ask again with --request {} to go on",
                 store::shell_quote(demand)
@@ -157,7 +157,7 @@ fn refusal(report: &RunReport, exit: Exit, demand: &str) -> String {
         }
         _ => "gate: do not deploy".to_owned(),
     }];
-    let why = failures(report);
+    let why = failure_lines(report);
     if why.is_empty() {
         lines.push("  no database was snapshotted".into());
     }
@@ -167,7 +167,7 @@ fn refusal(report: &RunReport, exit: Exit, demand: &str) -> String {
 
 /// One database at the gate.
 #[derive(Debug, Serialize)]
-struct Passed {
+struct GateRow {
     asset: String,
     /// Its snapshot; none when there is none that counts.
     snapshot: Option<String>,
@@ -182,10 +182,10 @@ struct Passed {
 
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-struct Gate(Vec<Passed>);
+struct GateOutput(Vec<GateRow>);
 
-impl Gate {
-    fn new(session: &Session<'_>, fleet: &LocationInventory, planned: &ActionPlan<Action>, report: &RunReport) -> Self {
+impl GateOutput {
+    fn new(session: &CommandContext<'_>, fleet: &LocationInventory, planned: &ActionPlan<Action>, report: &RunReport) -> Self {
         let home = session.policy.home_or_placeholder();
         let region = home.region.as_str();
         let all = report.outcomes.iter().map(|o| {
@@ -196,12 +196,12 @@ impl Gate {
                     (None, Some("there was no time left".into()))
                 }
             };
-            let database = snapshot.as_ref().and_then(|id| taken_of(fleet, planned, &o.asset, id));
+            let database = snapshot.as_ref().and_then(|id| snapshotted_database(fleet, planned, &o.asset, id));
             let restore = database.zip(snapshot.as_ref());
-            Passed {
+            GateRow {
                 asset: o.asset.clone(),
                 reused: snapshot.as_deref().is_some_and(|id| is_reused(planned, &o.asset, id)),
-                restore: restore.map(|(database, id)| restore::command(database, id, region)),
+                restore: restore.map(|(database, id)| restore::restore_command(database, id, region)),
                 snapshot,
                 error,
             }
@@ -217,7 +217,7 @@ fn is_reused(planned: &ActionPlan<Action>, asset: &str, snapshot: &str) -> bool 
 }
 
 /// The database that a snapshot was taken of. An instance and a cluster may share a name, so then its family tells.
-fn taken_of<'f>(
+fn snapshotted_database<'f>(
     fleet: &'f LocationInventory,
     planned: &ActionPlan<Action>,
     asset: &str,
@@ -240,8 +240,8 @@ fn taken_of<'f>(
     }
 }
 
-impl Answer for Gate {
-    fn text(&self, look: Look) -> String {
+impl CommandOutput for GateOutput {
+    fn render_text(&self, look: TerminalStyle) -> String {
         let rows = self.0.iter().map(|p| {
             let how = match (&p.snapshot, p.reused) {
                 (None, _) => "FAILED",
@@ -253,7 +253,7 @@ impl Answer for Gate {
         });
         let mut parts = Vec::new();
         if !self.0.is_empty() {
-            parts.push(look.table(&["asset", "state", "snapshot"], rows));
+            parts.push(look.render_table(&["asset", "state", "snapshot"], rows));
         }
         // Not in the table: a command that wraps can't be copied.
         let restores: Vec<_> = self.0.iter().filter_map(|p| p.restore.clone()).collect();
@@ -271,22 +271,22 @@ mod tests {
 
     #[test]
     fn what_passed_is_shown_with_the_way_back_and_what_did_not_with_why() {
-        let passed = |asset: &str, reused| Passed {
+        let passed = |asset: &str, reused| GateRow {
             asset: asset.into(),
             snapshot: Some(format!("{asset}-pre-deploy-202611201205")),
             reused,
             restore: Some(format!("aws rds restore {asset}")),
             error: None,
         };
-        let failed = Passed {
+        let failed = GateRow {
             asset: "users".into(),
             snapshot: None,
             reused: false,
             restore: None,
             error: Some("create snapshot: the database is stopped".into()),
         };
-        let gate = Gate(vec![passed("auth", false), passed("orders", true), failed]);
-        insta::assert_snapshot!(gate.text(Look::default()), @"
+        let gate = GateOutput(vec![passed("auth", false), passed("orders", true), failed]);
+        insta::assert_snapshot!(gate.render_text(TerminalStyle::default()), @"
         ASSET   STATE      SNAPSHOT
         auth    available  auth-pre-deploy-202611201205
         orders  reused     orders-pre-deploy-202611201205
@@ -330,7 +330,7 @@ mod tests {
         let mut planned = ActionPlan::default();
         planned.push_step("a", take(DatabaseKind::Instance, "s"), "");
         planned.push_step("a", take(DatabaseKind::Cluster, "s-1"), "");
-        let of = |id: &str| taken_of(&fleet, &planned, "a", id).map(|d| d.family);
+        let of = |id: &str| snapshotted_database(&fleet, &planned, "a", id).map(|d| d.family);
         assert_eq!(of("s"), Some(DatabaseKind::Instance));
         assert_eq!(of("s-1"), Some(DatabaseKind::Cluster));
         assert_eq!(of("s-2"), None, "no line is better than another database's");

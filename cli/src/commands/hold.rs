@@ -1,27 +1,27 @@
 //! `holdfast hold` and `holdfast release`: a dump that nobody may delete.
 
 use crate::{
-    backups::one,
-    output::Answer,
+    backups::find_backup,
+    output::CommandOutput,
     recorded,
-    session::Session,
-    stop::{Exit, Stop},
-    table::Look,
+    session::CommandContext,
+    stop::{CommandExit, CommandError},
+    table::TerminalStyle,
 };
 use serde::Serialize;
 use shared::plan::Operation;
 use shared::{audit::AuditEntry, signing::SigningAuthor};
-use store::Hold;
+use store::LegalHold;
 
 /// What was done to a dump.
 #[derive(Serialize)]
-struct Held {
+struct HoldOutput {
     backup: String,
     held: bool,
 }
 
-impl Answer for Held {
-    fn text(&self, _: Look) -> String {
+impl CommandOutput for HoldOutput {
+    fn render_text(&self, _: TerminalStyle) -> String {
         if self.held {
             format!("{} is held: nothing deletes it", self.backup)
         } else {
@@ -31,42 +31,42 @@ impl Answer for Held {
 }
 
 /// Holds a dump.
-pub(super) async fn hold(session: &Session<'_>, backup: &str, why: &str) -> anyhow::Result<Exit> {
-    let secrets = session.secrets();
-    let item = one(session, &secrets, backup, None).await?;
-    let hold = Hold { why: why.to_owned(), since: session.edge.now, by: session.edge.user.clone() };
-    let author = SigningAuthor::from_policy(&session.policy, &secrets).await.map_err(|e| Stop::data(&e))?;
-    let done = item.open.store.hold(&item.backup.key, &hold, &author).await;
-    let entry = recorded::of(&item, (Operation::Other, "hold"), format!("it is held: {why}"));
-    let exit = tell(session, "hold", entry, done.as_ref().err()).await;
-    done.map_err(|e| Stop::edge(&e.into()))?;
-    session.output.answer(&Held { backup: item.backup.key, held: true })?;
+pub(super) async fn add_hold(session: &CommandContext<'_>, backup: &str, why: &str) -> anyhow::Result<CommandExit> {
+    let secrets = session.secret_resolver();
+    let item = find_backup(session, &secrets, backup, None).await?;
+    let hold = LegalHold { why: why.to_owned(), since: session.env.now, by: session.env.user.clone() };
+    let author = SigningAuthor::from_policy(&session.policy, &secrets).await.map_err(|e| CommandError::from_data_error(&e))?;
+    let done = item.location.store.add_legal_hold(&item.backup.key, &hold, &author).await;
+    let entry = recorded::backup_entry(&item, (Operation::Other, "hold"), format!("it is held: {why}"));
+    let exit = record_result(session, "hold", entry, done.as_ref().err()).await;
+    done.map_err(|e| CommandError::from_operation_error(&e.into()))?;
+    session.output.print_output(&HoldOutput { backup: item.backup.key, held: true })?;
     Ok(exit)
 }
 
 /// Takes a hold away.
-pub(super) async fn release(session: &Session<'_>, backup: &str) -> anyhow::Result<Exit> {
-    let secrets = session.secrets();
-    let item = one(session, &secrets, backup, None).await?;
-    let released = item.open.store.release(&item.backup.key).await;
+pub(super) async fn remove_hold(session: &CommandContext<'_>, backup: &str) -> anyhow::Result<CommandExit> {
+    let secrets = session.secret_resolver();
+    let item = find_backup(session, &secrets, backup, None).await?;
+    let released = item.location.store.remove_legal_hold(&item.backup.key).await;
     let entry =
-        recorded::of(&item, (Operation::Other, "release"), "the policy's rules decide again");
-    let exit = tell(session, "release", entry, released.as_ref().err()).await;
-    released.map_err(|e| Stop::edge(&e.into()))?;
-    session.output.answer(&Held { backup: item.backup.key, held: false })?;
+        recorded::backup_entry(&item, (Operation::Other, "release"), "the policy's rules decide again");
+    let exit = record_result(session, "release", entry, released.as_ref().err()).await;
+    released.map_err(|e| CommandError::from_operation_error(&e.into()))?;
+    session.output.print_output(&HoldOutput { backup: item.backup.key, held: false })?;
     Ok(exit)
 }
 
 /// Records what became of it.
-async fn tell(
-    session: &Session<'_>,
+async fn record_result(
+    session: &CommandContext<'_>,
     by: &str,
     entry: AuditEntry,
-    refused: Option<&store::Error>,
-) -> Exit {
+    refused: Option<&store::StoreError>,
+) -> CommandExit {
     let entry = match refused {
         None => entry,
-        Some(e) => recorded::failed(entry, e.to_string()),
+        Some(e) => recorded::failed_entry(entry, e.to_string()),
     };
-    recorded::record(session, by, vec![entry], Exit::Well).await
+    recorded::append_audit_entries(session, by, vec![entry], CommandExit::Success).await
 }

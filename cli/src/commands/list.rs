@@ -1,33 +1,33 @@
 //! `holdfast list`: the dumps that there are, from the stores alone.
 
 use crate::{
-    backups::{Found, Item, find},
-    output::{self, Answer},
-    session::Session,
-    stop::Exit,
-    table::Look,
-    words::{NONE, age, count, format_size, time},
+    backups::{BackupSearch, LocatedBackup, find_backups},
+    output::{self, CommandOutput},
+    session::CommandContext,
+    stop::CommandExit,
+    table::TerminalStyle,
+    words::{PLACEHOLDER, format_age, pluralize, format_size, format_time},
 };
 use jiff::Timestamp;
 use serde::Serialize;
-use store::catalogue::Of;
+use store::catalogue::BackupKind;
 
 /// Lists every dump of the groups, or of what was asked for.
-pub(super) async fn run(session: &Session<'_>, of: Option<&str>) -> anyhow::Result<Exit> {
-    let secrets = session.secrets();
-    let looking = Box::pin(find(session, &secrets, of));
-    let found: Found<'_> = session.progress.during("looking at the stores", looking).await?;
-    let rows = found.items.iter().map(|i| Row::of(i, session.edge.now)).collect();
-    session.output.answer(&List { rows, whole: found.gaps.is_empty() })?;
-    for gap in &found.gaps {
-        output::tell(&format!("holdfast: {}", gap.to_line_with_hint()));
+pub(super) async fn run(session: &CommandContext<'_>, of: Option<&str>) -> anyhow::Result<CommandExit> {
+    let secrets = session.secret_resolver();
+    let looking = Box::pin(find_backups(session, &secrets, of));
+    let found: BackupSearch<'_> = session.progress.with_spinner("looking at the stores", looking).await?;
+    let rows = found.backups.iter().map(|i| BackupRow::from_backup(i, session.env.now)).collect();
+    session.output.print_output(&ListOutput { rows, is_complete: found.observation_errors.is_empty() })?;
+    for gap in &found.observation_errors {
+        output::print_stderr(&format!("holdfast: {}", gap.to_line_with_hint()));
     }
-    Ok(if found.gaps.is_empty() { Exit::Well } else { Exit::Blind })
+    Ok(if found.observation_errors.is_empty() { CommandExit::Success } else { CommandExit::Unreachable })
 }
 
 /// A dump as it is listed.
 #[derive(Debug, Serialize)]
-struct Row {
+struct BackupRow {
     /// What `verify` and `restore` take.
     backup: String,
     address: String,
@@ -42,7 +42,7 @@ struct Row {
     unchanged_since: Option<Timestamp>,
     age_seconds: Option<i64>,
     bytes: u64,
-    format: Option<store::manifest::Format>,
+    format: Option<store::manifest::ManifestFormat>,
     encrypted: Option<bool>,
     rows: Option<u64>,
     archived: bool,
@@ -50,20 +50,20 @@ struct Row {
     locked_until: Option<Timestamp>,
     state: &'static str,
     /// What kind of fault a faulty one has.
-    fault: Option<store::Kind>,
+    fault: Option<store::StoreErrorKind>,
     why: Option<String>,
 }
 
-impl Row {
-    fn of(item: &Item<'_>, now: Timestamp) -> Self {
-        let m = item.good();
-        let at = item.at();
+impl BackupRow {
+    fn from_backup(item: &LocatedBackup<'_>, now: Timestamp) -> Self {
+        let m = item.committed_manifest();
+        let at = item.data_time();
         Self {
             backup: item.backup.key.clone(),
-            address: item.open.store.arn(&item.backup.key),
+            address: item.location.store.full_uri(&item.backup.key),
             group: item.group.to_string(),
             database: item.database.clone(),
-            place: item.place,
+            place: item.location_index,
             reason: item.backup.reason().map(str::to_owned),
             table: m.and_then(|m| m.table.clone()),
             data_time: at,
@@ -77,30 +77,30 @@ impl Row {
             held: item.backup.hold.clone(),
             locked_until: m.and_then(|m| m.locked_until).filter(|until| *until > now),
             state: match &item.backup.kind {
-                Of::Committed(_) => "good",
-                Of::Foreign(_) => "foreign",
-                Of::Faulty { .. } => "faulty",
+                BackupKind::Committed(_) => "good",
+                BackupKind::Foreign(_) => "foreign",
+                BackupKind::Faulty { .. } => "faulty",
             },
             fault: match &item.backup.kind {
-                Of::Faulty { kind, .. } => Some(*kind),
+                BackupKind::Faulty { kind, .. } => Some(*kind),
                 _ => None,
             },
             why: match &item.backup.kind {
-                Of::Faulty { why, .. } => Some(why.clone()),
+                BackupKind::Faulty { why, .. } => Some(why.clone()),
                 _ => None,
             },
         }
     }
 
     /// What else there is to say of it.
-    fn notes(&self) -> String {
+    fn format_notes(&self) -> String {
         let mut notes = Vec::new();
         match self.state {
             "foreign" => notes.push("foreign: no commit record, never deleted".into()),
             "faulty" => {
                 let word = match self.fault {
-                    Some(store::Kind::Damaged) => "DAMAGED",
-                    Some(store::Kind::Untrusted) => "NOT TRUSTED",
+                    Some(store::StoreErrorKind::Damaged) => "DAMAGED",
+                    Some(store::StoreErrorKind::Untrusted) => "NOT TRUSTED",
                     _ => "FAULTY",
                 };
                 notes.push(format!("{word}: {}", self.why.as_deref().unwrap_or_default()));
@@ -108,8 +108,8 @@ impl Row {
             _ => {}
         }
         notes.extend(self.held.as_ref().map(|why| format!("held: {why}")));
-        notes.extend(self.locked_until.map(|until| format!("locked until {}", time(until))));
-        notes.extend(self.unchanged_since.map(|since| format!("unchanged since {}", time(since))));
+        notes.extend(self.locked_until.map(|until| format!("locked until {}", format_time(until))));
+        notes.extend(self.unchanged_since.map(|since| format!("unchanged since {}", format_time(since))));
         if self.encrypted == Some(true) {
             notes.push("encrypted".into());
         }
@@ -125,34 +125,34 @@ impl Row {
 
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-struct List {
-    rows: Vec<Row>,
+struct ListOutput {
+    rows: Vec<BackupRow>,
     /// Whether every place was seen.
     #[serde(skip)]
-    whole: bool,
+    is_complete: bool,
 }
 
-impl Answer for List {
-    fn text(&self, look: Look) -> String {
+impl CommandOutput for ListOutput {
+    fn render_text(&self, look: TerminalStyle) -> String {
         if self.rows.is_empty() {
             // Of a place that was not seen, nobody knows.
-            return if self.whole { "no dumps" } else { "nothing was seen" }.into();
+            return if self.is_complete { "no dumps" } else { "nothing was seen" }.into();
         }
         let head = ["database", "backup", "reason", "data of", "age", "size", "rows", "notes"];
-        let none = || NONE.to_owned();
+        let none = || PLACEHOLDER.to_owned();
         let rows = self.rows.iter().map(|r| {
             vec![
                 format!("{}/{}", r.group, r.database),
                 r.backup.clone(),
                 r.reason.clone().unwrap_or_else(none),
-                r.data_time.map_or_else(none, time),
-                r.age_seconds.map_or_else(none, age),
+                r.data_time.map_or_else(none, format_time),
+                r.age_seconds.map_or_else(none, format_age),
                 format_size(i64::try_from(r.bytes).unwrap_or(i64::MAX)),
                 r.rows.map_or_else(none, |n| n.to_string()),
-                r.notes(),
+                r.format_notes(),
             ]
         });
         let good = self.rows.iter().filter(|r| r.state == "good").count();
-        format!("{}\n\n{}", look.table(&head, rows), count(good, "good dump", "good dumps"))
+        format!("{}\n\n{}", look.render_table(&head, rows), pluralize(good, "good dump", "good dumps"))
     }
 }

@@ -8,15 +8,15 @@
 mod board;
 mod serve;
 
-use super::status::Status;
+use super::status::StatusOutput;
 use crate::{
-    args::{Global, MonitorArgs},
+    args::{GlobalArgs, MonitorArgs},
     look, output,
-    session::{Edge, Patience, Session},
-    stop::Exit,
+    session::{CommandEnv, RetryProfile, CommandContext},
+    stop::CommandExit,
 };
 use anyhow::Context;
-use board::{Board, Seen};
+use board::{MonitorState, MonitorScan};
 use freshness::Memory;
 use jiff::SignedDuration;
 use std::{
@@ -30,36 +30,36 @@ use std::{
 use tokio::{net::TcpListener, time::Instant};
 
 /// How often is looked where nobody says it.
-const HOURLY: SignedDuration = SignedDuration::from_hours(1);
+const DEFAULT_INTERVAL: SignedDuration = SignedDuration::from_hours(1);
 
 /// What is served, for whoever asks.
-type Shared = Arc<Mutex<Board>>;
+type SharedMonitorState = Arc<Mutex<MonitorState>>;
 
 /// Looks and serves until it is stopped, or once.
-pub(super) async fn run(global: &Global, edge: &Edge, args: &MonitorArgs) -> anyhow::Result<Exit> {
-    let session = Box::pin(Session::open(global, edge, Patience::Host)).await?;
+pub(super) async fn run(global: &GlobalArgs, edge: &CommandEnv, args: &MonitorArgs) -> anyhow::Result<CommandExit> {
+    let session = Box::pin(CommandContext::open(global, edge, RetryProfile::Host)).await?;
     let policy = session.policy.clone();
     drop(session);
     let every = args.every.as_ref().or(policy.monitor.every.as_ref());
-    let every = every.map_or(HOURLY, shared::policy::text::Period::duration);
+    let every = every.map_or(DEFAULT_INTERVAL, shared::policy::text::Period::duration);
     let prefix = policy.monitor.prefix.as_ref().map(|p| p.as_str().to_owned());
-    let board: Shared = Arc::new(Mutex::new(Board::new(policy.company.to_string(), every, prefix)));
+    let board: SharedMonitorState = Arc::new(Mutex::new(MonitorState::new(policy.company.to_string(), every, prefix)));
     let memory = Memory::default();
-    let look = async |n: usize| look(global, edge, n, &board, &memory).await;
+    let look = async |n: usize| refresh_state(global, edge, n, &board, &memory).await;
     if args.once {
         let once = async {
             look(0).await;
             Ok(())
         };
-        edge.interrupt.or(once).await?;
-        return print(edge, args, &board);
+        edge.interrupt.run_until_interrupted(once).await?;
+        return print_metrics(edge, args, &board);
     }
     let listening = if args.serve.is_some() || args.textfile.is_none() {
         let named = args.serve.clone().flatten().or(policy.monitor.listen.clone());
         let address = named.map_or(([127, 0, 0, 1], 9090).into(), |l| l.address());
         let listener = TcpListener::bind(address).await;
         let listener = listener.with_context(|| format!("listen on {address}"))?;
-        output::tell(&format!("holdfast: serving http://{}/metrics", listener.local_addr()?));
+        output::print_stderr(&format!("holdfast: serving http://{}/metrics", listener.local_addr()?));
         Some(listener)
     } else {
         None
@@ -69,19 +69,19 @@ pub(super) async fn run(global: &Global, edge: &Edge, args: &MonitorArgs) -> any
         for n in 0.. {
             look(n).await;
             if let Some(path) = &args.textfile
-                && let Err(e) = write(path, &text(&board, edge))
+                && let Err(e) = write_atomically(path, &render_metrics(&board, edge))
             {
-                output::tell(&format!("holdfast: {e:#}"));
+                output::print_stderr(&format!("holdfast: {e:#}"));
             }
             // A look that took longer than the time between two is followed by the next at once.
             next = (next + Duration::try_from(every).unwrap_or_default()).max(Instant::now());
             tokio::time::sleep_until(next).await;
         }
     };
-    let stop = edge.interrupt.came();
+    let stop = edge.interrupt.received();
     let serving = async {
         match listening {
-            Some(listener) => serve::until(stop, listener, board.clone(), edge.clock).await,
+            Some(listener) => serve::serve_until(stop, listener, board.clone(), edge.clock).await,
             None => stop.await,
         }
     };
@@ -90,56 +90,56 @@ pub(super) async fn run(global: &Global, edge: &Edge, args: &MonitorArgs) -> any
         () = looks => {}
         () = serving => {}
     }
-    Ok(Exit::Well)
+    Ok(CommandExit::Success)
 }
 
 /// One look, on the board.
-async fn look(global: &Global, edge: &Edge, n: usize, board: &Shared, memory: &Memory) {
-    let edge = edge.again((edge.clock)(), n);
+async fn refresh_state(global: &GlobalArgs, edge: &CommandEnv, n: usize, board: &SharedMonitorState, memory: &Memory) {
+    let edge = edge.for_next_run((edge.clock)(), n);
     let began = Instant::now();
     // A store that hangs must not keep the next look from trying.
     let limit = Duration::from_hours(6);
-    let seen = tokio::time::timeout(limit, Box::pin(see(global, &edge, memory))).await;
+    let seen = tokio::time::timeout(limit, Box::pin(collect_status(global, &edge, memory))).await;
     let seen = seen.unwrap_or_else(|_| Err(anyhow::anyhow!("it did not end in 6 hours")));
     if let Err(e) = &seen {
-        output::tell(&format!("holdfast: the look failed: {e:#}"));
+        output::print_stderr(&format!("holdfast: the look failed: {e:#}"));
     }
     let seconds = began.elapsed().as_secs_f64();
-    let seen = seen.map(|(status, values)| Seen { at: edge.now, seconds, status, values });
-    board.lock().unwrap_or_else(PoisonError::into_inner).looked(seen.ok());
+    let seen = seen.map(|(status, values)| MonitorScan { started_at: edge.now, seconds, status, values });
+    board.lock().unwrap_or_else(PoisonError::into_inner).record_scan(seen.ok());
 }
 
 /// How everything stands now. The policy is read anew, so that what is judged is what holds.
-async fn see(
-    global: &Global,
-    edge: &Edge,
+async fn collect_status(
+    global: &GlobalArgs,
+    edge: &CommandEnv,
     memory: &Memory,
-) -> anyhow::Result<(Status, Vec<shared::metrics::MetricValue>)> {
-    let session = Box::pin(Session::open(global, edge, Patience::Host)).await?;
-    let world = session.look();
-    let mut reports = Box::pin(look::everything(&world, Some(memory))).await;
-    look::something(&world, &reports)?;
+) -> anyhow::Result<(StatusOutput, Vec<shared::metrics::MetricValue>)> {
+    let session = Box::pin(CommandContext::open(global, edge, RetryProfile::Host)).await?;
+    let world = session.dry_run_context();
+    let mut reports = Box::pin(look::run_all_checks(&world, Some(memory))).await;
+    look::ensure_something_observed(&world, &reports)?;
     let values = reports.iter_mut().flat_map(|r| std::mem::take(&mut r.values)).collect();
-    Ok((Status::new(&session.policy, edge.now, reports), values))
+    Ok((StatusOutput::new(&session.policy, edge.now, reports), values))
 }
 
-fn text(board: &Shared, edge: &Edge) -> String {
-    board.lock().unwrap_or_else(PoisonError::into_inner).text((edge.clock)())
+fn render_metrics(board: &SharedMonitorState, edge: &CommandEnv) -> String {
+    board.lock().unwrap_or_else(PoisonError::into_inner).to_prometheus((edge.clock)())
 }
 
 /// Prints or writes what one look saw; it is a check of its own.
-fn print(edge: &Edge, args: &MonitorArgs, board: &Shared) -> anyhow::Result<Exit> {
-    let text = text(board, edge);
+fn print_metrics(edge: &CommandEnv, args: &MonitorArgs, board: &SharedMonitorState) -> anyhow::Result<CommandExit> {
+    let text = render_metrics(board, edge);
     match &args.textfile {
-        Some(path) => write(path, &text)?,
-        None => output::print(&text)?,
+        Some(path) => write_atomically(path, &text)?,
+        None => output::print_stdout(&text)?,
     }
-    let well = board.lock().unwrap_or_else(PoisonError::into_inner).healthy((edge.clock)());
-    Ok(if well { Exit::Well } else { Exit::Failed })
+    let well = board.lock().unwrap_or_else(PoisonError::into_inner).is_healthy((edge.clock)());
+    Ok(if well { CommandExit::Success } else { CommandExit::Failed })
 }
 
 /// Writes a file whole or not at all: readers see the old one or the new one.
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+fn write_atomically(path: &Path, text: &str) -> anyhow::Result<()> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let replace = || -> std::io::Result<()> {
         // A name that nobody can guess and take before, not ending with `.prom`: the collector reads all that do.
@@ -166,13 +166,13 @@ mod tests {
         // The name that could once be guessed: what another user puts there is neither followed nor written.
         let guessed = folder.path().join(format!(".holdfast.prom.{}", std::process::id()));
         std::os::unix::fs::symlink(folder.path().join("victim"), &guessed).expect("a link");
-        write(&path, "one\n").expect("written");
-        write(&path, "two\n").expect("written");
+        write_atomically(&path, "one\n").expect("written");
+        write_atomically(&path, "two\n").expect("written");
         assert_eq!(std::fs::read_to_string(&path).expect("a file"), "two\n");
         let mode = std::fs::metadata(&path).expect("a file").permissions().mode();
         assert_eq!(mode & 0o777, 0o644);
         assert!(!folder.path().join("victim").exists());
         assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 2);
-        assert!(write(&folder.path().join("none/x.prom"), "x").is_err());
+        assert!(write_atomically(&folder.path().join("none/x.prom"), "x").is_err());
     }
 }

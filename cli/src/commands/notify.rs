@@ -2,11 +2,11 @@
 
 use crate::{
     args::NotifyArgs,
-    output::{self, Answer},
-    session::Session,
-    stop::{Exit, Stop},
-    table::Look,
-    words::{NONE, count, plain, time, verdict},
+    output::{self, CommandOutput},
+    session::CommandContext,
+    stop::{CommandExit, CommandError},
+    table::TerminalStyle,
+    words::{PLACEHOLDER, pluralize, escape_control_chars, format_time, severity_label},
 };
 use jiff::Timestamp;
 use notify::{
@@ -19,49 +19,49 @@ use serde::Serialize;
 use shared::{plan::Severity, policy::text::Name, time::format_duration};
 
 /// Ticks, tests, or lists.
-pub(super) async fn run(session: &Session<'_>, args: &NotifyArgs) -> anyhow::Result<Exit> {
+pub(super) async fn run(session: &CommandContext<'_>, args: &NotifyArgs) -> anyhow::Result<CommandExit> {
     let Some(rules) = &session.policy.notify else {
-        return Err(Stop::wrong(
+        return Err(CommandError::usage(
             "the policy names nobody to tell: write notify with channels and routes",
         ));
     };
     if let Some(named) = &args.test {
-        let only = channel(named, rules.channels.keys())?;
-        return test(session, only.as_ref()).await;
+        let only = find_channel(named, rules.channels.keys())?;
+        return test_channels(session, only.as_ref()).await;
     }
-    let Some(at) = session.state.as_deref() else {
-        return Err(Stop::wrong(
+    let Some(at) = session.notify_state.as_deref() else {
+        return Err(CommandError::usage(
             "notify remembers what it told: name a place for that with --state or HOLDFAST_STATE, s3://BUCKET/PREFIX or a \
              directory",
         ));
     };
-    let keep = Keep::new(at, &session.aws, &session.policy).map_err(|e| Stop::wrong(e.to_line_with_hint()))?;
+    let keep = Keep::new(at, &session.aws, &session.policy).map_err(|e| CommandError::usage(e.to_line_with_hint()))?;
     let ground =
-        Ground { aws: &session.aws, policy: &session.policy, keep: &keep, now: session.edge.now };
+        Ground { aws: &session.aws, policy: &session.policy, keep: &keep, now: session.env.now };
     if args.list {
-        return list(session, &ground).await;
+        return list_incidents(session, &ground).await;
     }
     if args.dry_run {
-        let told = Box::pin(notify::dry(&ground, &[])).await.map_err(|e| Stop::data(&e))?;
-        session.output.answer(&Would(told.into_iter().map(Into::into).collect()))?;
-        return Ok(Exit::Well);
+        let told = Box::pin(notify::dry(&ground, &[])).await.map_err(|e| CommandError::from_data_error(&e))?;
+        session.output.print_output(&NotifyDryRunOutput(told.into_iter().map(Into::into).collect()))?;
+        return Ok(CommandExit::Success);
     }
     let looking = Box::pin(notify::look(&ground, &[]));
-    let looked = session.progress.during("telling", looking).await.map_err(|e| Stop::data(&e))?;
+    let looked = session.progress.with_spinner("telling", looking).await.map_err(|e| CommandError::from_data_error(&e))?;
     let failed = !looked.refused.is_empty();
-    session.output.answer(&Did(looked))?;
-    Ok(if failed { Exit::Failed } else { Exit::Well })
+    session.output.print_output(&NotifyOutput(looked))?;
+    Ok(if failed { CommandExit::Failed } else { CommandExit::Success })
 }
 
 /// The channel that is meant; none for all.
-fn channel<'n>(named: &str, known: impl Iterator<Item = &'n Name>) -> anyhow::Result<Option<Name>> {
+fn find_channel<'n>(named: &str, known: impl Iterator<Item = &'n Name>) -> anyhow::Result<Option<Name>> {
     let known: Vec<&Name> = known.collect();
     match known.iter().find(|n| n.as_str() == named) {
         Some(name) => Ok(Some((*name).clone())),
         None if named.is_empty() => Ok(None),
         None => {
             let known: Vec<_> = known.iter().map(|n| n.as_str()).collect();
-            Err(Stop::wrong(format!(
+            Err(CommandError::usage(format!(
                 "the policy has no channel {named}; it has: {}",
                 known.join(", ")
             )))
@@ -69,48 +69,48 @@ fn channel<'n>(named: &str, known: impl Iterator<Item = &'n Name>) -> anyhow::Re
     }
 }
 
-async fn test(session: &Session<'_>, only: Option<&Name>) -> anyhow::Result<Exit> {
-    let testing = Box::pin(notify::test(&session.aws, &session.policy, only, session.edge.now));
-    let tried = session.progress.during("sending", testing).await;
+async fn test_channels(session: &CommandContext<'_>, only: Option<&Name>) -> anyhow::Result<CommandExit> {
+    let testing = Box::pin(notify::test(&session.aws, &session.policy, only, session.env.now));
+    let tried = session.progress.with_spinner("sending", testing).await;
     let rows: Vec<_> = tried
         .into_iter()
-        .map(|(channel, result)| Tried {
+        .map(|(channel, result)| ChannelTestResult {
             channel: channel.to_string(),
             delivered: result.is_ok(),
             why: result.err().map(|e| e.why),
         })
         .collect();
     let failed = rows.iter().any(|r| !r.delivered);
-    session.output.answer(&Tests(rows))?;
-    Ok(if failed { Exit::Failed } else { Exit::Well })
+    session.output.print_output(&ChannelTestOutput(rows))?;
+    Ok(if failed { CommandExit::Failed } else { CommandExit::Success })
 }
 
-async fn list(session: &Session<'_>, ground: &Ground<'_>) -> anyhow::Result<Exit> {
-    let found = ground.keep.load(ground.now).await.map_err(|e| Stop::data(&e))?;
+async fn list_incidents(session: &CommandContext<'_>, ground: &Ground<'_>) -> anyhow::Result<CommandExit> {
+    let found = ground.keep.load(ground.now).await.map_err(|e| CommandError::from_data_error(&e))?;
     match &found.fresh {
         Some(Fresh::Lost(why)) => {
-            output::tell(&format!("holdfast: {} can't be read: {why}", ground.keep.address()));
+            output::print_stderr(&format!("holdfast: {} can't be read: {why}", ground.keep.address()));
         }
-        Some(Fresh::First) => output::tell(&format!(
+        Some(Fresh::First) => output::print_stderr(&format!(
             "holdfast: nothing is remembered in {} yet",
             ground.keep.address()
         )),
         None => {}
     }
-    let list = Known::of(&found.state, ground.now);
+    let list = NotifyListOutput::from_state(&found.state, ground.now);
     let bad = list.open.iter().any(|r| r.severity == Severity::Critical);
-    session.output.answer(&list)?;
-    Ok(if bad { Exit::Failed } else { Exit::Well })
+    session.output.print_output(&list)?;
+    Ok(if bad { CommandExit::Failed } else { CommandExit::Success })
 }
 
 /// A message that would be sent.
 #[derive(Serialize)]
-struct WouldSay {
+struct PendingMessage {
     channel: String,
     message: Message,
 }
 
-impl From<Told> for WouldSay {
+impl From<Told> for PendingMessage {
     fn from(told: Told) -> Self {
         Self { channel: told.channel.to_string(), message: told.message }
     }
@@ -118,32 +118,32 @@ impl From<Told> for WouldSay {
 
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Would(Vec<WouldSay>);
+struct NotifyDryRunOutput(Vec<PendingMessage>);
 
-impl Answer for Would {
-    fn text(&self, look: Look) -> String {
+impl CommandOutput for NotifyDryRunOutput {
+    fn render_text(&self, look: TerminalStyle) -> String {
         if self.0.is_empty() {
             return "nobody would be told anything".into();
         }
         let rows = self.0.iter().map(|w| vec![w.channel.clone(), w.message.title.clone()]);
-        format!("{}\n\nnothing was sent", look.table(&["channel", "message"], rows))
+        format!("{}\n\nnothing was sent", look.render_table(&["channel", "message"], rows))
     }
 }
 
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Did(Looked);
+struct NotifyOutput(Looked);
 
-impl Answer for Did {
-    fn text(&self, _: Look) -> String {
+impl CommandOutput for NotifyOutput {
+    fn render_text(&self, _: TerminalStyle) -> String {
         let did = &self.0;
         let mut lines = vec![format!(
             "{} delivered, {} waiting; {} open",
-            count(did.delivered, "message", "messages"),
+            pluralize(did.delivered, "message", "messages"),
             did.waiting,
-            count(did.open, "problem is", "problems are"),
+            pluralize(did.open, "problem is", "problems are"),
         )];
-        let refused = did.refused.iter().map(|(channel, why)| plain(&format!("{channel}: {why}")));
+        let refused = did.refused.iter().map(|(channel, why)| escape_control_chars(&format!("{channel}: {why}")));
         lines.extend(refused);
         lines.join("\n")
     }
@@ -151,7 +151,7 @@ impl Answer for Did {
 
 /// What came of a test.
 #[derive(Serialize)]
-struct Tried {
+struct ChannelTestResult {
     channel: String,
     delivered: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -160,26 +160,26 @@ struct Tried {
 
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Tests(Vec<Tried>);
+struct ChannelTestOutput(Vec<ChannelTestResult>);
 
-impl Answer for Tests {
-    fn text(&self, look: Look) -> String {
+impl CommandOutput for ChannelTestOutput {
+    fn render_text(&self, look: TerminalStyle) -> String {
         let rows = self.0.iter().map(|t| {
             let went = if t.delivered { "ok" } else { "FAILED" };
             vec![t.channel.clone(), went.into(), t.why.clone().unwrap_or_default()]
         });
         let well = self.0.iter().filter(|t| t.delivered).count();
-        let table = look.table(&["channel", "went", "why not"], rows);
+        let table = look.render_table(&["channel", "went", "why not"], rows);
         format!(
             "{table}\n\n{well} of {} took the test message",
-            count(self.0.len(), "channel", "channels")
+            pluralize(self.0.len(), "channel", "channels")
         )
     }
 }
 
 /// A problem that is open.
 #[derive(Serialize)]
-struct Row {
+struct IncidentRow {
     severity: Severity,
     asset: String,
     what: String,
@@ -192,28 +192,28 @@ struct Row {
 
 /// What is open, and what waits to be sent.
 #[derive(Serialize)]
-struct Known {
-    open: Vec<Row>,
+struct NotifyListOutput {
+    open: Vec<IncidentRow>,
     /// More than can be followed one by one.
     beyond: usize,
-    waiting: Vec<Waiting>,
+    waiting: Vec<QueuedMessage>,
 }
 
 #[derive(Serialize)]
-struct Waiting {
+struct QueuedMessage {
     channel: String,
     title: String,
     tries: u32,
     next: Timestamp,
 }
 
-impl Known {
-    fn of(state: &State, now: Timestamp) -> Self {
+impl NotifyListOutput {
+    fn from_state(state: &State, now: Timestamp) -> Self {
         let mut open: Vec<_> = state
             .incidents
             .values()
             .filter(|t| t.open())
-            .map(|t| Row {
+            .map(|t| IncidentRow {
                 severity: t.severity,
                 asset: t.asset.clone(),
                 what: t.what.clone(),
@@ -225,7 +225,7 @@ impl Known {
             })
             .collect();
         open.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.since.cmp(&b.since)));
-        let waiting = state.outbox.iter().map(|e| Waiting {
+        let waiting = state.outbox.iter().map(|e| QueuedMessage {
             channel: e.channel.to_string(),
             title: e.message.title.clone(),
             tries: e.tries,
@@ -235,16 +235,16 @@ impl Known {
     }
 }
 
-impl Answer for Known {
-    fn text(&self, look: Look) -> String {
+impl CommandOutput for NotifyListOutput {
+    fn render_text(&self, look: TerminalStyle) -> String {
         let mut parts = Vec::new();
         let rows = self.open.iter().map(|r| {
-            let told = if r.told.is_empty() { NONE.to_owned() } else { r.told.join(", ") };
+            let told = if r.told.is_empty() { PLACEHOLDER.to_owned() } else { r.told.join(", ") };
             vec![
-                verdict(Some(r.severity)).to_owned(),
+                severity_label(Some(r.severity)).to_owned(),
                 r.asset.clone(),
                 r.what.clone(),
-                time(r.since),
+                format_time(r.since),
                 format_duration(jiff::SignedDuration::from_secs(r.lasts_seconds)),
                 told,
                 format!("{}; {}", r.why, r.mend),
@@ -254,16 +254,16 @@ impl Answer for Known {
             parts.push("nothing is open".to_owned());
         } else {
             let head = ["severity", "asset", "what", "since (UTC)", "for", "told", "why"];
-            parts.push(look.table(&head, rows));
+            parts.push(look.render_table(&head, rows));
         }
         if self.beyond > 0 {
             parts.push(format!("and {} more than can be followed one by one", self.beyond));
         }
         if !self.waiting.is_empty() {
             let rows = self.waiting.iter().map(|w| {
-                vec![w.channel.clone(), w.title.clone(), w.tries.to_string(), time(w.next)]
+                vec![w.channel.clone(), w.title.clone(), w.tries.to_string(), format_time(w.next)]
             });
-            parts.push(look.table(&["waits for", "message", "tries", "next (UTC)"], rows));
+            parts.push(look.render_table(&["waits for", "message", "tries", "next (UTC)"], rows));
         }
         parts.join("\n\n")
     }
@@ -291,7 +291,7 @@ mod tests {
         let heard = [notify::heard::Heard::Run(Box::new(run))];
         let (mut state, told) = notify::plan(&policy, State::new(now(0)), &heard, now(0));
         notify::post(&mut state, told, now(0));
-        let text = Known::of(&state, now(90)).text(Look::default());
+        let text = NotifyListOutput::from_state(&state, now(90)).render_text(TerminalStyle::default());
         let lines: Vec<_> = text.lines().collect();
         assert!(lines[1].starts_with("CRITICAL") && lines[1].contains("1h 30m"), "{text}");
         assert!(lines[1].ends_with("27h old; holdfast run snapshot"), "{text}");
@@ -303,8 +303,8 @@ mod tests {
     #[test]
     fn a_channel_that_is_not_there_is_named_with_those_that_are() {
         let known: [Name; 2] = ["chat".parse().expect("a name"), "pager".parse().expect("a name")];
-        let said = channel("pagr", known.iter()).expect_err("unknown").to_string();
+        let said = find_channel("pagr", known.iter()).expect_err("unknown").to_string();
         assert!(said.contains("chat, pager"), "{said}");
-        assert_eq!(channel("", known.iter()).expect("all"), None);
+        assert_eq!(find_channel("", known.iter()).expect("all"), None);
     }
 }

@@ -2,47 +2,47 @@
 
 use super::report;
 use crate::{
-    function::{self, Function, blind, blindness},
-    output::Answer,
-    session::Session,
-    stop::{Exit, Stop},
-    table::Look,
+    function::{self, FunctionName, nothing_observed, aws_unreachable_message},
+    output::CommandOutput,
+    session::CommandContext,
+    stop::{CommandExit, CommandError},
+    table::TerminalStyle,
 };
 use serde::Serialize;
 use shared::{report::RunReport, request::RunRequest};
 
 /// Runs the functions as dry runs, one after the other: together they would ask AWS for the same pages at once.
-pub(super) async fn run(session: &Session<'_>, functions: &[Function]) -> anyhow::Result<Exit> {
-    let functions = if functions.is_empty() { &Function::ALL[..] } else { functions };
+pub(super) async fn run(session: &CommandContext<'_>, functions: &[FunctionName]) -> anyhow::Result<CommandExit> {
+    let functions = if functions.is_empty() { &FunctionName::ALL[..] } else { functions };
     let request = RunRequest { dry_run: true, ..RunRequest::full_run() };
-    let world = session.look();
-    let mut plans = Plans(Vec::new());
+    let world = session.dry_run_context();
+    let mut plans = PlanOutput(Vec::new());
     for function in functions {
         let what = format!("planning {}", function.name());
-        plans.0.push(session.progress.during(&what, function.run(&world, &request)).await);
+        plans.0.push(session.progress.with_spinner(&what, function.run(&world, &request)).await);
     }
-    let unseen: Vec<_> = plans.0.iter().filter_map(|r| blind(&session.policy, r)).collect();
+    let unseen: Vec<_> = plans.0.iter().filter_map(|r| nothing_observed(&session.policy, r)).collect();
     // A function that has nothing to do for this policy looks at nothing, and is no sign that AWS answers.
-    let looked = plans.0.iter().any(|r| blind(&session.policy, r).is_none() && something(r));
+    let looked = plans.0.iter().any(|r| nothing_observed(&session.policy, r).is_none() && has_observations(r));
     if let (Some(gap), false) = (unseen.first(), looked) {
-        return Err(Stop::blind(blindness(gap)));
+        return Err(CommandError::unreachable(aws_unreachable_message(gap)));
     }
-    session.output.answer(&plans)?;
+    session.output.print_output(&plans)?;
     // What is critical is so before it is due, too.
-    Ok(if plans.0.iter().any(|r| r.failed) { Exit::Failed } else { Exit::Well })
+    Ok(if plans.0.iter().any(|r| r.failed) { CommandExit::Failed } else { CommandExit::Success })
 }
 
-fn something(report: &RunReport) -> bool {
-    !report.outcomes.is_empty() || !function::unseen(report)
+fn has_observations(report: &RunReport) -> bool {
+    !report.outcomes.is_empty() || !function::no_asset_observed(report)
 }
 
 /// The functions' reports.
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Plans(Vec<RunReport>);
+struct PlanOutput(Vec<RunReport>);
 
-impl Answer for Plans {
-    fn text(&self, look: Look) -> String {
-        self.0.iter().map(|r| report::text(r, look)).collect::<Vec<_>>().join("\n\n")
+impl CommandOutput for PlanOutput {
+    fn render_text(&self, look: TerminalStyle) -> String {
+        self.0.iter().map(|r| report::render_report(r, look)).collect::<Vec<_>>().join("\n\n")
     }
 }

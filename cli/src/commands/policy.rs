@@ -1,12 +1,12 @@
 //! `holdfast policy`: a file's faults, and what no function runs yet.
 
 use crate::{
-    args::{Global, PolicyCommand},
-    output::{Answer, Output},
-    session::{Edge, connect, offline},
-    stop::{Exit, Stop},
-    table::Look,
-    words::{count, finding},
+    args::{GlobalArgs, PolicyCommand},
+    output::{CommandOutput, OutputWriter},
+    session::{CommandEnv, connect_aws, offline_clients},
+    stop::{CommandExit, CommandError},
+    table::TerminalStyle,
+    words::{pluralize, format_finding},
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -21,46 +21,46 @@ use std::collections::BTreeMap;
 
 /// Checks a policy, or prints the schema.
 pub(super) async fn run(
-    global: &Global,
-    edge: &Edge,
+    global: &GlobalArgs,
+    edge: &CommandEnv,
     command: &PolicyCommand,
-) -> anyhow::Result<Exit> {
-    let output = Output::new(global.json);
+) -> anyhow::Result<CommandExit> {
+    let output = OutputWriter::new(global.json);
     let PolicyCommand::Check { file, aws: preflight } = command else {
-        output.answer(&Schema(shared::policy::json_schema()))?;
-        return Ok(Exit::Well);
+        output.print_output(&PolicySchemaOutput(shared::policy::json_schema()))?;
+        return Ok(CommandExit::Success);
     };
     let at = file.as_ref().unwrap_or(&global.policy);
     let aws = if at.starts_with("s3://") || *preflight {
-        connect(edge.attempts.unwrap_or(3)).await?
+        connect_aws(edge.attempts.unwrap_or(3)).await?
     } else {
-        offline()
+        offline_clients()
     };
     let checked = match PolicyLoader::new(at).load(&aws).await {
         Ok(policy) => {
-            let ahead = if *preflight { Some(look_ahead(&aws, &policy, edge).await) } else { None };
-            Checked { ahead, ..Checked::right(at, &policy) }
+            let ahead = if *preflight { Some(preflight_account(&aws, &policy, edge).await) } else { None };
+            PolicyCheckOutput { ahead, ..PolicyCheckOutput::from_policy(at, &policy) }
         }
-        Err(PolicyLoadError::Faulty { faults, .. }) => Checked::wrong(at, faults.0),
-        Err(e) => return Err(Stop::no_policy(&e)),
+        Err(PolicyLoadError::Faulty { faults, .. }) => PolicyCheckOutput::from_errors(at, faults.0),
+        Err(e) => return Err(CommandError::from_policy_error(&e)),
     };
-    output.answer(&checked)?;
+    output.print_output(&checked)?;
     let critical = checked.ahead.iter().flatten().any(|f| f.severity == Severity::Critical);
     Ok(match (checked.faults.is_empty(), critical) {
-        (false, _) => Exit::Wrong,
-        (true, true) => Exit::Failed,
-        (true, false) => Exit::Well,
+        (false, _) => CommandExit::UsageError,
+        (true, true) => CommandExit::Failed,
+        (true, false) => CommandExit::Success,
     })
 }
 
 /// What will be in the way on the policy's account.
-async fn look_ahead(aws: &AwsClients, policy: &Policy, edge: &Edge) -> Vec<Finding> {
+async fn preflight_account(aws: &AwsClients, policy: &Policy, edge: &CommandEnv) -> Vec<Finding> {
     let world = RunContext {
         aws,
         policy,
         now: edge.now,
         deadline: Deadline::unlimited(),
-        run_id: edge.run.clone(),
+        run_id: edge.run_id.clone(),
         dry_run: true,
         on_host: true,
         failure_topic: None,
@@ -73,35 +73,35 @@ async fn look_ahead(aws: &AwsClients, policy: &Policy, edge: &Edge) -> Vec<Findi
 /// The schema: JSON either way.
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Schema(Value);
+struct PolicySchemaOutput(Value);
 
-impl Answer for Schema {
-    fn text(&self, _: Look) -> String {
+impl CommandOutput for PolicySchemaOutput {
+    fn render_text(&self, _: TerminalStyle) -> String {
         format!("{:#}", self.0)
     }
 }
 
 /// What a check comes to.
 #[derive(Debug, Serialize)]
-struct Checked {
+struct PolicyCheckOutput {
     file: String,
     faults: Vec<PolicyError>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    summary: Option<Summary>,
+    summary: Option<PolicySummary>,
     /// Where test restores of each group of `postgres` run.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    test_restores: Vec<TestRestores>,
+    test_restores: Vec<TestRestoreLocation>,
     /// What is legal and hardly meant.
     warnings: Vec<PolicyError>,
     /// Parts that are checked and that no function runs.
-    not_run_yet: Vec<Part>,
+    not_run_yet: Vec<UnsupportedPart>,
     /// What will be in the way on the policy's account, where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     ahead: Option<Vec<Finding>>,
 }
 
 #[derive(Debug, Serialize)]
-struct Summary {
+struct PolicySummary {
     company: String,
     /// Account and region of the assets; none for a policy of a host without AWS.
     account: Option<String>,
@@ -109,7 +109,7 @@ struct Summary {
     /// What marks its backups as its own.
     owner: String,
     /// Sections with the names of their groups.
-    groups: Vec<Section>,
+    groups: Vec<GroupSection>,
     destinations: Vec<String>,
     alarms: Vec<String>,
     /// What is named as not backed up, with the reason.
@@ -118,22 +118,22 @@ struct Summary {
 }
 
 #[derive(Debug, Serialize)]
-struct Section {
+struct GroupSection {
     section: &'static str,
     names: Vec<String>,
 }
 
 /// Where the test restores of a group run, known before one is needed.
 #[derive(Debug, Serialize)]
-struct TestRestores {
+struct TestRestoreLocation {
     group: String,
     place: String,
     /// Whether that can be: false where `verify --full` could only say that it could not verify.
     possible: bool,
 }
 
-impl TestRestores {
-    fn of(policy: &Policy, group: &Name, rules: &PostgresGroup) -> Self {
+impl TestRestoreLocation {
+    fn for_group(policy: &Policy, group: &Name, rules: &PostgresGroup) -> Self {
         let scratch = policy.scratch_for(rules).unwrap_or_default();
         let (place, possible) = if scratch.production {
             ("on the server that is backed up, as the policy says".into(), true)
@@ -160,27 +160,27 @@ impl TestRestores {
 }
 
 #[derive(Debug, Serialize)]
-struct Part {
+struct UnsupportedPart {
     path: String,
     what: &'static str,
 }
 
-impl Checked {
-    fn wrong(file: &str, faults: Vec<PolicyError>) -> Self {
+impl PolicyCheckOutput {
+    fn from_errors(file: &str, faults: Vec<PolicyError>) -> Self {
         let (warnings, not_run_yet, test_restores) = (Vec::new(), Vec::new(), Vec::new());
         let file = file.to_owned();
         Self { file, faults, summary: None, test_restores, warnings, not_run_yet, ahead: None }
     }
 
-    fn right(file: &str, policy: &Policy) -> Self {
-        let part = |(path, what)| Part { path, what };
+    fn from_policy(file: &str, policy: &Policy) -> Self {
+        let part = |(path, what)| UnsupportedPart { path, what };
         let parts = policy.unimplemented_parts().into_iter().map(part);
-        let summary = Summary {
+        let summary = PolicySummary {
             company: policy.company.to_string(),
             account: policy.home.as_ref().map(|h| h.account.to_string()),
             region: policy.home.as_ref().map(|h| h.region.to_string()),
             owner: policy.owner(),
-            groups: sections(policy),
+            groups: group_sections(policy),
             destinations: policy.destinations.keys().map(ToString::to_string).collect(),
             alarms: policy.alarms.keys().cloned().collect(),
             not_backed_up: policy
@@ -194,7 +194,7 @@ impl Checked {
             file: file.to_owned(),
             faults: Vec::new(),
             test_restores: dumped
-                .map(|(name, rules)| TestRestores::of(policy, name, rules))
+                .map(|(name, rules)| TestRestoreLocation::for_group(policy, name, rules))
                 .collect(),
             summary: Some(summary),
             warnings: policy.warnings(),
@@ -204,26 +204,26 @@ impl Checked {
     }
 }
 
-fn section<T>(section: &'static str, groups: &BTreeMap<Name, T>) -> Section {
-    Section { section, names: groups.keys().map(ToString::to_string).collect() }
+fn group_section<T>(section: &'static str, groups: &BTreeMap<Name, T>) -> GroupSection {
+    GroupSection { section, names: groups.keys().map(ToString::to_string).collect() }
 }
 
 /// The groups of assets, section by section.
-fn sections(policy: &Policy) -> Vec<Section> {
+fn group_sections(policy: &Policy) -> Vec<GroupSection> {
     let all = [
-        section("databases", &policy.databases),
-        section("buckets", &policy.buckets),
-        section("postgres", &policy.postgres),
-        section("redis", &policy.redis),
-        section("kubernetes", &policy.kubernetes),
-        section("files", &policy.files),
-        section("secrets", &policy.secrets),
+        group_section("databases", &policy.databases),
+        group_section("buckets", &policy.buckets),
+        group_section("postgres", &policy.postgres),
+        group_section("redis", &policy.redis),
+        group_section("kubernetes", &policy.kubernetes),
+        group_section("files", &policy.files),
+        group_section("secrets", &policy.secrets),
     ];
     all.into_iter().filter(|s| !s.names.is_empty()).collect()
 }
 
-impl Answer for Checked {
-    fn text(&self, _: Look) -> String {
+impl CommandOutput for PolicyCheckOutput {
+    fn render_text(&self, _: TerminalStyle) -> String {
         let file = &self.file;
         let mut lines: Vec<String> = self.faults.iter().map(|f| format!("{file}:{f}")).collect();
         if let Some(s) = &self.summary {
@@ -253,7 +253,7 @@ impl Answer for Checked {
             );
         }
         if !self.not_run_yet.is_empty() {
-            let parts = count(self.not_run_yet.len(), "part", "parts");
+            let parts = pluralize(self.not_run_yet.len(), "part", "parts");
             lines.push(format!(
                 "\n{parts} of it no function runs yet; DO NOT COUNT ON what stands there:"
             ));
@@ -266,7 +266,7 @@ impl Answer for Checked {
             let none =
                 "\nnothing on its account is in the way: quotas and keys are as it needs them";
             lines.push(if ahead.is_empty() { none.into() } else { "\non its account:".into() });
-            lines.extend(ahead.iter().map(finding));
+            lines.extend(ahead.iter().map(format_finding));
         }
         lines.join("\n")
     }

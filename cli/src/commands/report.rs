@@ -1,8 +1,8 @@
 //! A function's report for people: what it did or would do, and what it found.
 
 use crate::{
-    table::Look,
-    words::{self, count, plain},
+    table::TerminalStyle,
+    words::{self, pluralize, escape_control_chars},
 };
 use shared::{
     plan::{Severity, code},
@@ -10,28 +10,28 @@ use shared::{
 };
 
 /// A report as text.
-pub(super) fn text(report: &RunReport, look: Look) -> String {
-    let steps = count(report.outcomes.len(), "step", "steps");
-    let findings = count(report.findings.len(), "finding", "findings");
+pub(super) fn render_report(report: &RunReport, look: TerminalStyle) -> String {
+    let steps = pluralize(report.outcomes.len(), "step", "steps");
+    let findings = pluralize(report.findings.len(), "finding", "findings");
     let dry = if report.dry_run { " (dry run: nothing is changed)" } else { "" };
     let mut lines = vec![format!("{}: {steps}, {findings}{dry}", report.function)];
     if !report.outcomes.is_empty() {
-        lines.push(table(report, look));
+        lines.push(outcome_table(report, look));
     }
-    lines.extend(report.findings.iter().map(words::finding));
+    lines.extend(report.findings.iter().map(words::format_finding));
     lines.join("\n")
 }
 
-fn table(report: &RunReport, look: Look) -> String {
+fn outcome_table(report: &RunReport, look: TerminalStyle) -> String {
     if report.dry_run {
         let rows = report
             .outcomes
             .iter()
             .map(|o| vec![o.asset.clone(), o.action.clone(), o.because.clone()]);
-        return look.table(&["asset", "action", "because"], rows);
+        return look.render_table(&["asset", "action", "because"], rows);
     }
     let rows = report.outcomes.iter().map(|o| {
-        let (result, detail) = result(o);
+        let (result, detail) = result_columns(o);
         vec![
             o.asset.clone(),
             o.action.clone(),
@@ -40,10 +40,10 @@ fn table(report: &RunReport, look: Look) -> String {
             o.because.clone(),
         ]
     });
-    look.table(&["asset", "action", "result", "detail", "because"], rows)
+    look.render_table(&["asset", "action", "result", "detail", "because"], rows)
 }
 
-fn result(outcome: &StepOutcome) -> (&'static str, &str) {
+fn result_columns(outcome: &StepOutcome) -> (&'static str, &str) {
     match &outcome.result {
         StepResult::Done(detail) => ("done", detail),
         StepResult::Deferred(why) => ("deferred", why),
@@ -54,7 +54,7 @@ fn result(outcome: &StepOutcome) -> (&'static str, &str) {
 }
 
 /// The failed steps and critical findings, one a line, for where there is no table.
-pub(super) fn failures(report: &RunReport) -> Vec<String> {
+pub(super) fn failure_lines(report: &RunReport) -> Vec<String> {
     let steps = report.outcomes.iter().filter_map(|o| match &o.result {
         StepResult::Failed(why) | StepResult::Deferred(why) => {
             Some(format!("{}: {}: {why}", o.asset, o.action))
@@ -67,5 +67,5 @@ pub(super) fn failures(report: &RunReport) -> Vec<String> {
         .findings
         .iter()
         .filter(|f| f.severity == Severity::Critical && f.what != code::NOT_TAKEN);
-    steps.map(|s| plain(&s)).chain(findings.map(words::finding)).collect()
+    steps.map(|s| escape_control_chars(&s)).chain(findings.map(words::format_finding)).collect()
 }

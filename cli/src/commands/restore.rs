@@ -2,14 +2,14 @@
 
 use crate::{
     args::RestoreArgs,
-    backups::{Item, one},
-    output::{self, Answer},
+    backups::{LocatedBackup, find_backup},
+    output::{self, CommandOutput},
     recorded,
-    session::Session,
-    stop::{Exit, Stop},
-    table::Look,
-    telling::Recovery,
-    words::{plain, format_size},
+    session::CommandContext,
+    stop::{CommandExit, CommandError},
+    table::TerminalStyle,
+    telling::RestoreNotifier,
+    words::{escape_control_chars, format_size},
 };
 use dump::means;
 use postgres::ConnectionConfig;
@@ -29,54 +29,54 @@ use std::{
     io::{self, BufRead, IsTerminal},
     time::Duration,
 };
-use store::Thaw;
+use store::ArchiveRestoreStatus;
 
 /// How often a thaw that is waited for is looked at.
-const THAW_POLL: Duration = Duration::from_mins(10);
+const ARCHIVE_RESTORE_POLL_INTERVAL: Duration = Duration::from_mins(10);
 
 /// Restores what was asked for.
-pub(super) async fn run(session: &Session<'_>, args: &RestoreArgs) -> anyhow::Result<Exit> {
-    let interrupt = &session.edge.interrupt;
-    let secrets = session.secrets();
-    let finding = Box::pin(one(session, &secrets, &args.backup, args.from));
-    let mut item = interrupt.or(session.progress.during("looking for the dump", finding)).await?;
+pub(super) async fn run(session: &CommandContext<'_>, args: &RestoreArgs) -> anyhow::Result<CommandExit> {
+    let interrupt = &session.env.interrupt;
+    let secrets = session.secret_resolver();
+    let finding = Box::pin(find_backup(session, &secrets, &args.backup, args.from));
+    let mut item = interrupt.run_until_interrupted(session.progress.with_spinner("looking for the dump", finding)).await?;
     let signs = session.policy.signing.is_some();
-    item.backup = item.backup.admitted(signs, args.untrusted).map_err(|e| Stop::dump(&e))?;
+    item.backup = item.backup.admit_for_restore(signs, args.untrusted).map_err(|e| CommandError::dump(&e))?;
     let opening = BackupKeys::resolve_keys(&secrets, item.rules, &args.keys.files).await;
-    let opening = opening.map_err(|e| Stop::data(&e))?;
-    let world = RunContext { dry_run: args.dry_run, ..session.look() };
-    let server = means::server(&world, &secrets, item.rules).await.map_err(|e| Stop::data(&e))?;
-    let target = target(args, &item)?;
+    let opening = opening.map_err(|e| CommandError::from_data_error(&e))?;
+    let world = RunContext { dry_run: args.dry_run, ..session.dry_run_context() };
+    let server = means::server(&world, &secrets, item.rules).await.map_err(|e| CommandError::from_data_error(&e))?;
+    let target = target_database(args, &item)?;
     if args.to.is_some()
         && postgres::database::database_exists(&server, &target)
             .await
-            .map_err(|e| Stop::restore(&e.into()))?
+            .map_err(|e| CommandError::from_restore_error(&e.into()))?
     {
-        return Err(Stop::wrong(format!(
+        return Err(CommandError::usage(format!(
             "there is a database {target} already; write --replace {target} to put the dump in its place, or another name"
         )));
     }
-    let options = options(session, args, &item, target);
+    let options = restore_options(session, args, &item, target);
     if !args.dry_run && args.to.is_none() && !args.yes {
-        confirm(&item, &options)?;
+        confirm_replace(&item, &options)?;
     }
-    let recovery = Recovery::of(session, &item);
+    let recovery = RestoreNotifier::for_backup(session, &item);
     if !args.dry_run {
-        recovery.started(&options.target).await;
+        recovery.notify_started(&options.target).await;
     }
     loop {
         let outcome = tokio::select! {
-            done = once(session, &item, &opening, &server, &options, &recovery) => match done {
+            done = restore_once(session, &item, &opening, &server, &options, &recovery) => match done {
                 Ok(outcome) => outcome,
                 Err(e) => {
-                    record(session, &item, &options, &recovery, Err(e.to_string())).await;
+                    record_result(session, &item, &options, &recovery, Err(e.to_string())).await;
                     return Err(e);
                 }
             },
-            never = recovery.signs_of_life(), if !args.dry_run => match never {},
-            () = interrupt.came() => {
-                record(session, &item, &options, &recovery, Err("it was interrupted".into())).await;
-                return Err(Stop::interrupted(format!(
+            never = recovery.send_heartbeats(), if !args.dry_run => match never {},
+            () = interrupt.received() => {
+                record_result(session, &item, &options, &recovery, Err("it was interrupted".into())).await;
+                return Err(CommandError::interrupted(format!(
                     "interrupted; {} is as it was, and the next restore of it drops what is left beside it",
                     options.target
                 )));
@@ -84,26 +84,26 @@ pub(super) async fn run(session: &Session<'_>, args: &RestoreArgs) -> anyhow::Re
         };
         match outcome {
             RestoreOutcome::Planned(plan) => {
-                session.output.answer(&Planned(plan))?;
-                return Ok(Exit::Well);
+                session.output.print_output(&RestorePlanOutput(plan))?;
+                return Ok(CommandExit::Success);
             }
             RestoreOutcome::Restored(report) => {
-                let recorded = record(session, &item, &options, &recovery, Ok(&report)).await;
-                let exit = if report.losses.is_empty() { recorded } else { Exit::Losses };
-                session.output.answer(&Restored(*report))?;
+                let recorded = record_result(session, &item, &options, &recovery, Ok(&report)).await;
+                let exit = if report.losses.is_empty() { recorded } else { CommandExit::Losses };
+                session.output.print_output(&RestoreOutput(*report))?;
                 return Ok(exit);
             }
             RestoreOutcome::AwaitingArchiveRestore(thaw) => {
-                let said = cold(&item, thaw);
+                let said = archived_message(&item, thaw);
                 if !args.wait {
-                    recovery.waits(&said).await;
-                    return Err(Stop::late(format!("{said}; ask again then, or write --wait")));
+                    recovery.notify_waiting(&said).await;
+                    return Err(CommandError::timed_out(format!("{said}; ask again then, or write --wait")));
                 }
-                output::tell(&format!("holdfast: {said}; waiting"));
+                output::print_stderr(&format!("holdfast: {said}; waiting"));
                 tokio::select! {
-                    () = tokio::time::sleep(THAW_POLL) => {}
-                    () = interrupt.came() => {
-                        return Err(Stop::interrupted("interrupted; the store goes on with the thaw"));
+                    () = tokio::time::sleep(ARCHIVE_RESTORE_POLL_INTERVAL) => {}
+                    () = interrupt.received() => {
+                        return Err(CommandError::interrupted("interrupted; the store goes on with the thaw"));
                     }
                 }
             }
@@ -112,80 +112,80 @@ pub(super) async fn run(session: &Session<'_>, args: &RestoreArgs) -> anyhow::Re
 }
 
 /// Records how a restore ended; a dry run is no restore.
-async fn record(
-    session: &Session<'_>,
-    item: &Item<'_>,
+async fn record_result(
+    session: &CommandContext<'_>,
+    item: &LocatedBackup<'_>,
     options: &BackupRestoreOptions,
-    recovery: &Recovery<'_>,
+    recovery: &RestoreNotifier<'_>,
     ended: Result<&RestoreReport, String>,
-) -> Exit {
+) -> CommandExit {
     if options.dry_run {
-        return Exit::Well;
+        return CommandExit::Success;
     }
-    recovery.ended(ended.clone()).await;
-    let entry = recorded::of(item, (Operation::Restore, "restore"), "");
+    recovery.notify_ended(ended.clone()).await;
+    let entry = recorded::backup_entry(item, (Operation::Restore, "restore"), "");
     let entry = match ended {
-        Err(why) => recorded::failed(entry, format!("into {}: {why}", options.target)),
+        Err(why) => recorded::failed_entry(entry, format!("into {}: {why}", options.target)),
         Ok(report) => AuditEntry {
-            detail: into(report),
+            detail: describe_result(report),
             seconds: Some(report.took.iter().map(|t| t.seconds).sum()),
-            evidence: Some(recorded::checks(&report.checks)),
+            evidence: Some(recorded::checks_evidence(&report.checks)),
             ..entry
         },
     };
-    recorded::record(session, "restore", vec![entry], Exit::Well).await
+    recorded::append_audit_entries(session, "restore", vec![entry], CommandExit::Success).await
 }
 
 /// Where a dump was restored to, and what was lost.
-fn into(report: &RestoreReport) -> String {
+fn describe_result(report: &RestoreReport) -> String {
     let aside = report.aside.as_ref().map(|aside| format!(", the old one is {aside}"));
     let lost = (!report.losses.is_empty()).then(|| format!(", {} losses", report.losses.len()));
     let parts = [aside, lost].map(Option::unwrap_or_default).concat();
     format!("into {}{parts}", report.database)
 }
 
-async fn once(
-    session: &Session<'_>,
-    item: &Item<'_>,
+async fn restore_once(
+    session: &CommandContext<'_>,
+    item: &LocatedBackup<'_>,
     opening: &BackupKeys,
     server: &ConnectionConfig,
     options: &BackupRestoreOptions,
-    recovery: &Recovery<'_>,
+    recovery: &RestoreNotifier<'_>,
 ) -> anyhow::Result<RestoreOutcome> {
-    let world = RunContext { deadline: Deadline::unlimited(), dry_run: false, ..session.look() };
+    let world = RunContext { deadline: Deadline::unlimited(), dry_run: false, ..session.dry_run_context() };
     let safety = async |database: &str| {
         let taken = Box::pin(dump::take_now(&world, item.group, database, PRE_RESTORE_REASON)).await?;
-        let entry = recorded::of(
-            &Item { database: database.to_owned(), backup: taken.backup.clone(), ..item.clone() },
+        let entry = recorded::backup_entry(
+            &LocatedBackup { database: database.to_owned(), backup: taken.backup.clone(), ..item.clone() },
             (Operation::Backup, "dump before a restore"),
             "",
         );
-        recorded::record(session, "restore", vec![entry], Exit::Well).await;
-        proven(&taken, opening).await?;
+        recorded::append_audit_entries(session, "restore", vec![entry], CommandExit::Success).await;
+        verify_safety_dump(&taken, opening).await?;
         let name = taken.backup.key.rsplit('/').next().unwrap_or_default();
-        output::tell(&format!("holdfast: {database} is dumped as {name}"));
+        output::print_stderr(&format!("holdfast: {database} is dumped as {name}"));
         Ok(())
     };
     let told = |phase: RestorePhase| {
-        recovery.at(words(phase));
-        session.progress.say(words(phase));
+        recovery.set_phase(phase_label(phase));
+        session.progress.print_message(phase_label(phase));
     };
     let work =
-        restore::restore_backup(&item.open.store, &item.backup, opening, server, options, safety, told);
+        restore::restore_backup(&item.location.store, &item.backup, opening, server, options, safety, told);
     let done =
-        session.progress.during(&format!("restoring {}", options.target), Box::pin(work)).await;
-    done.map_err(|e| Stop::restore(&e))
+        session.progress.with_spinner(&format!("restoring {}", options.target), Box::pin(work)).await;
+    done.map_err(|e| CommandError::from_restore_error(&e))
 }
 
 /// The safety dump read back whole: until then nothing is touched. A host that only has public keys can't decrypt it, and
 /// then its stored bytes are what can be proven.
-async fn proven(taken: &dump::Taken, opening: &BackupKeys) -> Result<(), restore::RestoreError> {
+async fn verify_safety_dump(taken: &dump::Taken, opening: &BackupKeys) -> Result<(), restore::RestoreError> {
     let verified = restore::verify_quick(&taken.store, &taken.backup, opening).await;
     let keyless = |c: &&CheckResult| c.kind != Some(RestoreErrorKind::Key);
     match verified.checks.iter().filter(|c| c.went == CheckStatus::Failed).find(keyless) {
         Some(bad) => {
             let (doing, why) = (
-                format!("read back {}", taken.backup.arn),
+                format!("read back {}", taken.backup.uri),
                 format!("{}: {}", bad.name, bad.detail),
             );
             let mend = "look at the store; nothing was touched";
@@ -196,19 +196,19 @@ async fn proven(taken: &dump::Taken, opening: &BackupKeys) -> Result<(), restore
 }
 
 /// The database that there will be.
-fn target(args: &RestoreArgs, item: &Item<'_>) -> anyhow::Result<String> {
+fn target_database(args: &RestoreArgs, item: &LocatedBackup<'_>) -> anyhow::Result<String> {
     let target = match (&args.to, args.replace.as_deref()) {
         (Some(to), _) => to.clone(),
         (None, Some("") | None) => item.database.clone(),
         (None, Some(named)) => named.to_owned(),
     };
     if target.is_empty() {
-        return Err(Stop::wrong("the name of the database is empty"));
+        return Err(CommandError::usage("the name of the database is empty"));
     }
     Ok(target)
 }
 
-fn options(session: &Session<'_>, args: &RestoreArgs, item: &Item<'_>, target: String) -> BackupRestoreOptions {
+fn restore_options(session: &CommandContext<'_>, args: &RestoreArgs, item: &LocatedBackup<'_>, target: String) -> BackupRestoreOptions {
     let rules = item.rules;
     let whole = args.tables.is_empty();
     BackupRestoreOptions {
@@ -226,23 +226,23 @@ fn options(session: &Session<'_>, args: &RestoreArgs, item: &Item<'_>, target: S
         // Of chosen tables, rules about the whole database can't be true.
         rules: if whole { RestoreChecks::from_policy(rules) } else { RestoreChecks::default() },
         erasure: if whole { rules.erasure.clone() } else { Vec::new() },
-        run: session.edge.run.clone(),
-        at: session.edge.now,
+        run: session.env.run_id.clone(),
+        at: session.env.now,
     }
 }
 
 /// Asks the person at the terminal. Nobody there means no.
-fn confirm(item: &Item<'_>, options: &BackupRestoreOptions) -> anyhow::Result<()> {
+fn confirm_replace(item: &LocatedBackup<'_>, options: &BackupRestoreOptions) -> anyhow::Result<()> {
     let target = &options.target;
     if !io::stdin().is_terminal() {
-        return Err(Stop::wrong(format!(
+        return Err(CommandError::usage(format!(
             "this puts the dump in the place of the database {target}, and there is nobody to ask; write --yes if that \
              is meant"
         )));
     }
-    let at = item.at().map_or_else(|| "an unknown time".into(), crate::words::time);
+    let at = item.data_time().map_or_else(|| "an unknown time".into(), crate::words::format_time);
     let dumped = if options.safety { "It is dumped first. " } else { "NO DUMP OF IT IS TAKEN. " };
-    output::tell(&format!(
+    output::print_stderr(&format!(
         "{} of {at} UTC will take the place of the database {target}.\n{dumped}Whoever is connected is disconnected in the \
          end.\nWrite the database's name to go on:",
         item.backup.key
@@ -252,13 +252,13 @@ fn confirm(item: &Item<'_>, options: &BackupRestoreOptions) -> anyhow::Result<()
     if line.trim() == target {
         return Ok(());
     }
-    Err(Stop::wrong("that is not its name; nothing was changed"))
+    Err(CommandError::usage("that is not its name; nothing was changed"))
 }
 
-fn cold(item: &Item<'_>, thaw: Thaw) -> String {
+fn archived_message(item: &LocatedBackup<'_>, thaw: ArchiveRestoreStatus) -> String {
     let class = item.backup.class.as_deref().unwrap_or("an archive class");
     match thaw {
-        Thaw::Asked { hours } => format!(
+        ArchiveRestoreStatus::Requested { hours } => format!(
             "{} is in {class}; its thaw is asked for and takes up to {hours} hours",
             item.backup.key
         ),
@@ -266,7 +266,7 @@ fn cold(item: &Item<'_>, thaw: Thaw) -> String {
     }
 }
 
-fn words(phase: RestorePhase) -> &'static str {
+fn phase_label(phase: RestorePhase) -> &'static str {
     match phase {
         RestorePhase::Checking => "looking whether it can be done",
         RestorePhase::Safety => "dumping the existing database",
@@ -280,21 +280,21 @@ fn words(phase: RestorePhase) -> &'static str {
 
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Planned(RestorePlan);
+struct RestorePlanOutput(RestorePlan);
 
-impl Answer for Planned {
-    fn text(&self, _: Look) -> String {
+impl CommandOutput for RestorePlanOutput {
+    fn render_text(&self, _: TerminalStyle) -> String {
         let bytes = i64::try_from(self.0.bytes).unwrap_or(i64::MAX);
-        plain(&format!("{}\nto be read: {}; nothing was changed", self.0, format_size(bytes)))
+        escape_control_chars(&format!("{}\nto be read: {}; nothing was changed", self.0, format_size(bytes)))
     }
 }
 
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Restored(RestoreReport);
+struct RestoreOutput(RestoreReport);
 
-impl Answer for Restored {
-    fn text(&self, _: Look) -> String {
+impl CommandOutput for RestoreOutput {
+    fn render_text(&self, _: TerminalStyle) -> String {
         let r = &self.0;
         let mut lines = vec![format!("{} is restored from {}", r.database, r.backup)];
         lines.extend(r.checks.iter().map(|c| {
@@ -310,13 +310,13 @@ impl Answer for Restored {
         }
         if !r.losses.is_empty() {
             lines
-                .push(format!("LOST, {}:", crate::words::count(r.losses.len(), "thing", "things")));
+                .push(format!("LOST, {}:", crate::words::pluralize(r.losses.len(), "thing", "things")));
             lines.extend(
                 r.losses
                     .iter()
                     .map(|l| format!("  {:?}: {} ({})", l.class, l.message, l.statement)),
             );
         }
-        plain(&lines.join("\n"))
+        escape_control_chars(&lines.join("\n"))
     }
 }

@@ -3,11 +3,11 @@
 use super::{gate, report};
 use crate::{
     args::RunArgs,
-    function::{Function, budget, exit},
-    output::Answer,
-    session::Session,
-    stop::{Exit, Stop},
-    table::Look,
+    function::{FunctionName, run_deadline, exit_for_report},
+    output::CommandOutput,
+    session::CommandContext,
+    stop::{CommandExit, CommandError},
+    table::TerminalStyle,
     telling,
 };
 use serde::Serialize;
@@ -19,9 +19,9 @@ use shared::{
 };
 
 /// Runs a function and shows its report.
-pub(super) async fn run(session: &Session<'_>, args: &RunArgs) -> anyhow::Result<Exit> {
+pub(super) async fn run(session: &CommandContext<'_>, args: &RunArgs) -> anyhow::Result<CommandExit> {
     let RunArgs { function, dry_run, assets, reason, wait, timeout } = args;
-    only_snapshot(args)?;
+    reject_snapshot_only_flags(args)?;
     let request = RunRequest {
         reason: reason.clone().unwrap_or_else(|| SCHEDULE_REASON.into()),
         assets: assets.clone(),
@@ -31,39 +31,39 @@ pub(super) async fn run(session: &Session<'_>, args: &RunArgs) -> anyhow::Result
     };
     let demanded = reason.as_deref().is_some_and(|r| r != SCHEDULE_REASON);
     if demanded || !assets.is_empty() {
-        session.edge.interrupt.or(gate::check(session, &request, &session.edge.run)).await?;
+        session.env.interrupt.run_until_interrupted(gate::plan_request(session, &request, &session.env.run_id)).await?;
     }
-    let budget = budget(timeout);
+    let budget = run_deadline(timeout);
     let world = if *dry_run {
-        RunContext { deadline: budget, ..session.look() }
+        RunContext { deadline: budget, ..session.dry_run_context() }
     } else {
-        session.work(*function, budget).await
+        session.run_context(*function, budget).await
     };
     let what = format!("running {}", function.name());
     let report = tokio::select! {
-        report = session.progress.during(&what, function.run(&world, &request)) => report,
-        () = session.edge.interrupt.came() => {
-            return Err(Stop::interrupted(format!(
+        report = session.progress.with_spinner(&what, function.run(&world, &request)) => report,
+        () = session.env.interrupt.received() => {
+            return Err(CommandError::interrupted(format!(
                 "interrupted; AWS goes on with what was started, and the next `{}` with the rest",
                 hints::function(function.name())
             )));
         }
     };
-    Box::pin(telling::tell_runs(session, &[&report])).await;
-    let exit = exit(&session.policy, &report, budget);
-    session.output.answer(&Ran(report))?;
+    Box::pin(telling::notify_runs(session, &[&report])).await;
+    let exit = exit_for_report(&session.policy, &report, budget);
+    session.output.print_output(&RunOutput(report))?;
     Ok(exit)
 }
 
 /// Refuses what a function would not heed: narrowed to nothing, it would do everything.
-fn only_snapshot(args: &RunArgs) -> anyhow::Result<()> {
-    if args.function == Function::Snapshot {
+fn reject_snapshot_only_flags(args: &RunArgs) -> anyhow::Result<()> {
+    if args.function == FunctionName::Snapshot {
         return Ok(());
     }
     let reason = args.reason.as_deref().is_some_and(|r| r != SCHEDULE_REASON);
     let given = [("--asset", !args.assets.is_empty()), ("--reason", reason), ("--wait", args.wait)];
     match given.iter().find(|g| g.1) {
-        Some((option, _)) => Err(Stop::wrong(format!(
+        Some((option, _)) => Err(CommandError::usage(format!(
             "{option} is for snapshot only; {} always looks at everything",
             args.function.name()
         ))),
@@ -74,10 +74,10 @@ fn only_snapshot(args: &RunArgs) -> anyhow::Result<()> {
 /// A run's report.
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Ran(RunReport);
+struct RunOutput(RunReport);
 
-impl Answer for Ran {
-    fn text(&self, look: Look) -> String {
-        format!("{}\n\n{}", report::text(&self.0, look), crate::words::plain(&self.0.summary()))
+impl CommandOutput for RunOutput {
+    fn render_text(&self, look: TerminalStyle) -> String {
+        format!("{}\n\n{}", report::render_report(&self.0, look), crate::words::escape_control_chars(&self.0.summary()))
     }
 }

@@ -2,12 +2,12 @@
 
 use crate::{
     look,
-    output::Answer,
-    session::Session,
-    stop::Exit,
-    table::Look,
+    output::CommandOutput,
+    session::CommandContext,
+    stop::CommandExit,
+    table::TerminalStyle,
     telling,
-    words::{self, NONE, age, count, plain, format_size},
+    words::{self, PLACEHOLDER, format_age, pluralize, escape_control_chars, format_size},
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -20,27 +20,27 @@ use shared::{
 use std::collections::{BTreeMap, btree_map::Entry};
 
 /// Looks at everything and says how it stands.
-pub(super) async fn run(session: &Session<'_>) -> anyhow::Result<Exit> {
-    let world = session.look();
-    let looks = look::everything(&world, None);
-    let reports = session.progress.during("looking at everything", looks).await;
-    look::something(&world, &reports)?;
-    let mut status = Status::new(&session.policy, session.edge.now, reports);
-    if let Some(untold) = telling::untold(session) {
-        status.find(untold);
+pub(super) async fn run(session: &CommandContext<'_>) -> anyhow::Result<CommandExit> {
+    let world = session.dry_run_context();
+    let looks = look::run_all_checks(&world, None);
+    let reports = session.progress.with_spinner("looking at everything", looks).await;
+    look::ensure_something_observed(&world, &reports)?;
+    let mut status = StatusOutput::new(&session.policy, session.env.now, reports);
+    if let Some(untold) = telling::missing_state_finding(session) {
+        status.push_finding(untold);
     }
-    session.output.answer(&status)?;
-    Ok(if status.failed { Exit::Failed } else { Exit::Well })
+    session.output.print_output(&status)?;
+    Ok(if status.failed { CommandExit::Failed } else { CommandExit::Success })
 }
 
 /// How everything stands.
 #[derive(Debug, Serialize)]
-pub(super) struct Status {
+pub(super) struct StatusOutput {
     policy: String,
     at: Timestamp,
     /// Whether anything is critical.
     pub(super) failed: bool,
-    counts: Counts,
+    counts: StatusCounts,
     /// Worst first.
     pub(super) assets: Vec<AssetStatus>,
     /// All of them, worst first, with what to do.
@@ -48,7 +48,7 @@ pub(super) struct Status {
 }
 
 #[derive(Debug, Default, Serialize)]
-struct Counts {
+struct StatusCounts {
     assets: usize,
     ok: usize,
     warning: usize,
@@ -58,7 +58,7 @@ struct Counts {
 }
 
 /// Whether a finding is of an asset, which dumps call `group/asset`.
-fn is_of(finding: &Finding, standing: &AssetStatus) -> bool {
+fn concerns_asset(finding: &Finding, standing: &AssetStatus) -> bool {
     let Some(group) = finding.group.as_ref().filter(|g| **g == standing.group) else {
         return false;
     };
@@ -66,7 +66,7 @@ fn is_of(finding: &Finding, standing: &AssetStatus) -> bool {
     finding.asset == standing.asset || rest == Some(&standing.asset)
 }
 
-impl Status {
+impl StatusOutput {
     /// What these reports say together of everything that the policy names: what none of them speaks of has a row too.
     pub(super) fn new(policy: &Policy, at: Timestamp, reports: Vec<RunReport>) -> Self {
         let mut failed = reports.iter().any(|r| r.failed);
@@ -90,23 +90,23 @@ impl Status {
         findings.extend(unseen);
         // What another function finds of an asset belongs to how that asset stands.
         for finding in &findings {
-            assets.iter_mut().filter(|s| is_of(finding, s)).for_each(|s| s.add_finding(finding));
+            assets.iter_mut().filter(|s| concerns_asset(finding, s)).for_each(|s| s.add_finding(finding));
         }
         let policy = policy.company.to_string();
-        let mut status = Self { policy, at, failed, counts: Counts::default(), assets, findings };
-        status.settle();
+        let mut status = Self { policy, at, failed, counts: StatusCounts::default(), assets, findings };
+        status.sort_and_count();
         status
     }
 
     /// Adds a finding of no asset.
-    pub(super) fn find(&mut self, finding: Finding) {
+    pub(super) fn push_finding(&mut self, finding: Finding) {
         self.failed |= finding.severity == Severity::Critical;
         self.findings.push(finding);
-        self.settle();
+        self.sort_and_count();
     }
 
     /// Sorts and counts.
-    fn settle(&mut self) {
+    fn sort_and_count(&mut self) {
         self.findings
             .sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.asset.cmp(&b.asset)));
         // Worst first, and what nobody can tell before what is well.
@@ -118,21 +118,21 @@ impl Status {
         let warning = of(|s| s.status_label() == "warning");
         let assets = self.assets.len();
         self.counts =
-            Counts { assets, ok, warning, critical, unknown: assets - ok - warning - critical };
+            StatusCounts { assets, ok, warning, critical, unknown: assets - ok - warning - critical };
     }
 
     /// Findings that the table of assets does not show.
-    fn fleet(&self) -> impl Iterator<Item = &Finding> {
+    fn global_findings(&self) -> impl Iterator<Item = &Finding> {
         let shown = |f: &Finding| {
-            let same = |s: &AssetStatus| is_of(f, s) || (f.group.is_none() && s.asset == f.asset);
+            let same = |s: &AssetStatus| concerns_asset(f, s) || (f.group.is_none() && s.asset == f.asset);
             self.assets.iter().any(same)
         };
         self.findings.iter().filter(move |f| f.severity > Severity::Info && !shown(f))
     }
 
     /// What to do about the assets, each thing once.
-    fn mends(&self) -> Vec<String> {
-        let fleet: Vec<_> = self.fleet().collect();
+    fn recommendations(&self) -> Vec<String> {
+        let fleet: Vec<_> = self.global_findings().collect();
         let mut mends: Vec<(&str, Vec<&str>)> = Vec::new();
         for f in self.findings.iter().filter(|f| f.severity > Severity::Info && !f.mend.is_empty())
         {
@@ -145,12 +145,12 @@ impl Status {
                 None => mends.push((&f.mend, vec![&f.asset])),
             }
         }
-        mends.into_iter().map(|(mend, of)| plain(&format!("  {}: {mend}", of.join(", ")))).collect()
+        mends.into_iter().map(|(mend, of)| escape_control_chars(&format!("  {}: {mend}", of.join(", ")))).collect()
     }
 }
 
-impl Answer for Status {
-    fn text(&self, look: Look) -> String {
+impl CommandOutput for StatusOutput {
+    fn render_text(&self, look: TerminalStyle) -> String {
         let mut parts = Vec::new();
         if !self.assets.is_empty() {
             let head = [
@@ -164,46 +164,46 @@ impl Answer for Status {
                 "verdict",
                 "why",
             ];
-            parts.push(look.table(&head, self.assets.iter().map(row)));
+            parts.push(look.render_table(&head, self.assets.iter().map(asset_row)));
         }
-        let fleet: Vec<_> = self.fleet().map(words::finding).collect();
+        let fleet: Vec<_> = self.global_findings().map(words::format_finding).collect();
         if !fleet.is_empty() {
             parts.push(fleet.join("\n"));
         }
-        let mends = self.mends();
+        let mends = self.recommendations();
         if !mends.is_empty() {
             parts.push(format!("what to do:\n{}", mends.join("\n")));
         }
-        let Counts { assets, ok, warning, critical, unknown } = self.counts;
+        let StatusCounts { assets, ok, warning, critical, unknown } = self.counts;
         let unknown =
             if unknown > 0 { format!(", {unknown} that nobody watches") } else { String::new() };
         parts.push(format!(
             "{} at {} UTC: {}: {ok} ok, {}, {critical} critical{unknown}; {}",
             self.policy,
-            words::time(self.at),
-            count(assets, "asset", "assets"),
-            count(warning, "warning", "warnings"),
-            count(fleet.len(), "finding of no single asset", "findings of no single asset"),
+            words::format_time(self.at),
+            pluralize(assets, "asset", "assets"),
+            pluralize(warning, "warning", "warnings"),
+            pluralize(fleet.len(), "finding of no single asset", "findings of no single asset"),
         ));
         parts.join("\n\n")
     }
 }
 
-fn row(s: &AssetStatus) -> Vec<String> {
-    let nothing = |wanted: bool| if wanted { "none" } else { NONE }.to_owned();
+fn asset_row(s: &AssetStatus) -> Vec<String> {
+    let nothing = |wanted: bool| if wanted { "none" } else { PLACEHOLDER }.to_owned();
     vec![
         s.asset.clone(),
         s.group.clone(),
         s.newest.clone().unwrap_or_else(|| nothing(s.max_age_seconds.is_some())),
-        s.size_bytes.map_or_else(|| NONE.to_owned(), format_size),
-        s.age_seconds.map_or_else(|| NONE.to_owned(), age),
+        s.size_bytes.map_or_else(|| PLACEHOLDER.to_owned(), format_size),
+        s.age_seconds.map_or_else(|| PLACEHOLDER.to_owned(), format_age),
         match s.max_age_seconds {
-            Some(max) if s.max_age_derived => format!("{} (derived)", age(max)),
-            Some(max) => age(max),
-            None => NONE.to_owned(),
+            Some(max) if s.max_age_derived => format!("{} (derived)", format_age(max)),
+            Some(max) => format_age(max),
+            None => PLACEHOLDER.to_owned(),
         },
         // A replicated bucket is wanted offsite and has no single copy whose age could be told.
-        s.offsite_age_seconds.map_or_else(|| nothing(s.offsite_wanted && s.worst.is_some()), age),
+        s.offsite_age_seconds.map_or_else(|| nothing(s.offsite_wanted && s.worst.is_some()), format_age),
         s.status_label().to_owned(),
         s.why.join("\n"),
     ]
@@ -286,8 +286,8 @@ mod tests {
                 .in_group("fleet");
         let replication = report("replication", vec![behind], vec![gap, replica]);
         let at = "2026-11-20T12:05:00Z".parse().expect("a time");
-        let status = Status::new(&policy(FLEET), at, vec![fresh, replication]);
-        insta::assert_snapshot!(status.text(Look::default()), @"
+        let status = StatusOutput::new(&policy(FLEET), at, vec![fresh, replication]);
+        insta::assert_snapshot!(status.render_text(TerminalStyle::default()), @"
         ASSET   GROUP  NEWEST POINT               SIZE    AGE     ALLOWED  OFFSITE AGE  VERDICT   WHY
         orders  fleet  orders-daily-202611200200  20 GiB  10h 5m  1d 1h    none         CRITICAL  it is 2d old
         users   fleet  users-daily-202611200200   20 GiB  10h 5m  1d 1h    none         CRITICAL  it is 2d old
@@ -309,9 +309,9 @@ mod tests {
         let policy = policy(
             "destinations: { azure: { azure: { account: a, container: c } } }\nbuckets: { media: { bucket: acme-media, copies: [{ to: azure, max_age: 24h }] } }\n",
         );
-        let status = Status::new(&policy, Timestamp::UNIX_EPOCH, Vec::new());
+        let status = StatusOutput::new(&policy, Timestamp::UNIX_EPOCH, Vec::new());
         assert!(status.failed);
-        insta::assert_snapshot!(status.text(Look::default()), @"
+        insta::assert_snapshot!(status.render_text(TerminalStyle::default()), @"
         ASSET       GROUP  NEWEST POINT  SIZE  AGE  ALLOWED  OFFSITE AGE  VERDICT   WHY
         acme-media  media  -             -     -    -        -            CRITICAL  nothing could be observed of it
 
@@ -332,7 +332,7 @@ mod tests {
                 .in_group("main");
         let wal = parts::unimplemented_parts(&policy)[0].to_asset_status();
         let fresh = report("freshness", vec![standing("main", "shop", None, &[]), wal], vec![]);
-        let status = Status::new(
+        let status = StatusOutput::new(
             &policy,
             Timestamp::UNIX_EPOCH,
             vec![fresh, report("dump", vec![], vec![key])],

@@ -2,41 +2,41 @@
 
 use crate::{
     args::StoreCommand,
-    output::Answer,
-    session::Session,
-    stop::{Exit, Stop},
-    table::Look,
+    output::CommandOutput,
+    session::CommandContext,
+    stop::{CommandExit, CommandError},
+    table::TerminalStyle,
 };
 use serde::Serialize;
 use shared::{aws::OperationError, signing::SigningAuthor};
 use store::{mark, place};
 
 /// Writes the mark of every place of the groups that take dumps, or of one.
-pub(super) async fn run(session: &Session<'_>, command: &StoreCommand) -> anyhow::Result<Exit> {
+pub(super) async fn run(session: &CommandContext<'_>, command: &StoreCommand) -> anyhow::Result<CommandExit> {
     let StoreCommand::Init { group } = command;
-    let (policy, secrets, world) = (&session.policy, session.secrets(), session.look());
-    let author = SigningAuthor::from_policy(policy, &secrets).await.map_err(|e| Stop::data(&e))?;
+    let (policy, secrets, world) = (&session.policy, session.secret_resolver(), session.dry_run_context());
+    let author = SigningAuthor::from_policy(policy, &secrets).await.map_err(|e| CommandError::from_data_error(&e))?;
     let mut marked = Vec::new();
     for (name, rules) in policy.postgres.iter().filter(|(_, g)| !g.dumps.is_empty()) {
         if group.as_ref().is_some_and(|group| group != name.as_str()) {
             continue;
         }
-        for open in place::open(&world, &secrets, rules).await {
-            let open = open.map_err(|e| Stop::edge(&e))?;
-            let written = mark::write(&open.store, &author, &session.edge.run, world.now).await;
-            let mark = written.map_err(|e| Stop::edge(&OperationError::from(e)))?;
-            marked.push(Marked { store: open.store.address(), owner: mark.owner, id: mark.id });
+        for open in place::open_all(&world, &secrets, rules).await {
+            let open = open.map_err(|e| CommandError::from_operation_error(&e))?;
+            let written = mark::write_marker(&open.store, &author, &session.env.run_id, world.now).await;
+            let mark = written.map_err(|e| CommandError::from_operation_error(&OperationError::from(e)))?;
+            marked.push(MarkedStore { store: open.store.address(), owner: mark.owner, id: mark.id });
         }
     }
     if let (true, Some(group)) = (marked.is_empty(), group) {
-        return Err(Stop::wrong(format!("\"{group}\" is no postgres group with dumps")));
+        return Err(CommandError::usage(format!("\"{group}\" is no postgres group with dumps")));
     }
-    session.output.answer(&All(marked))?;
-    Ok(Exit::Well)
+    session.output.print_output(&StoreInitOutput(marked))?;
+    Ok(CommandExit::Success)
 }
 
 #[derive(Serialize)]
-struct Marked {
+struct MarkedStore {
     store: String,
     owner: String,
     id: String,
@@ -44,10 +44,10 @@ struct Marked {
 
 #[derive(Serialize)]
 #[serde(transparent)]
-struct All(Vec<Marked>);
+struct StoreInitOutput(Vec<MarkedStore>);
 
-impl Answer for All {
-    fn text(&self, _: Look) -> String {
+impl CommandOutput for StoreInitOutput {
+    fn render_text(&self, _: TerminalStyle) -> String {
         let lines = self.0.iter().map(|m| format!("{} belongs to {}", m.store, m.owner));
         lines.collect::<Vec<_>>().join("\n")
     }

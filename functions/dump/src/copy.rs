@@ -13,9 +13,9 @@ use shared::{
     signing::SigningAuthor,
 };
 use store::{
-    Manifest, Put, Trust,
-    catalogue::{self, Of},
-    place::{Open, lock_until, named_alike},
+    BackupManifest, UploadOptions, TrustPolicy,
+    catalogue::{self, BackupKind},
+    place::{OpenStore, object_lock_until, has_same_names},
 };
 
 /// What a copy needs besides its two places.
@@ -24,7 +24,7 @@ pub(crate) struct Means<'a> {
     pub(crate) world: &'a RunContext<'a>,
     pub(crate) rules: &'a PostgresGroup,
     pub(crate) author: &'a SigningAuthor,
-    pub(crate) trust: &'a Trust,
+    pub(crate) trust: &'a TrustPolicy,
 }
 
 /// Copies a dump and says what it came to, and under which key.
@@ -33,19 +33,19 @@ pub(crate) struct Means<'a> {
 /// If it does not count where it lies, is not what its commit record says, or can't be written.
 pub(crate) async fn copy(
     means: &Means<'_>,
-    from: &Open<'_>,
-    to: &Open<'_>,
+    from: &OpenStore<'_>,
+    to: &OpenStore<'_>,
     what: &Copying,
-) -> Result<(String, Manifest), OperationError> {
+) -> Result<(String, BackupManifest), OperationError> {
     let Means { world, rules, author, trust } = means;
-    to.claim(trust, author, world).await.map_err(OperationError::from)?;
-    let source = catalogue::one(&from.store, &what.from, trust).await.map_err(OperationError::from)?;
+    to.ensure_owned(trust, author, world).await.map_err(OperationError::from)?;
+    let source = catalogue::get_backup(&from.store, &what.from, trust).await.map_err(OperationError::from)?;
     let mut manifest = match source.kind {
-        Of::Committed(manifest) => *manifest,
-        Of::Faulty { why, mend, .. } => {
+        BackupKind::Committed(manifest) => *manifest,
+        BackupKind::Faulty { why, hint: mend, .. } => {
             return Err(OperationError::with_hint(OperationErrorKind::Store, format!("copy {}", what.from), why, mend));
         }
-        Of::Foreign(_) => {
+        BackupKind::Foreign(_) => {
             let doing = format!("copy {}", what.from);
             return Err(OperationError::with_hint(OperationErrorKind::Store, doing, "it has no commit record", ""));
         }
@@ -55,18 +55,18 @@ pub(crate) async fn copy(
     let dumps = rules.all_dumps();
     let own = dumps.iter().find(|(reason, _)| reason.as_str() == manifest.reason);
     let keep = to.policy.keep.as_ref().or(own.map(|(_, dump)| &dump.keep));
-    let lock = to.policy.lock.and(keep).and_then(|keep| lock_until(keep, manifest.data_time));
-    let put = Put {
+    let lock = to.policy.lock.and(keep).and_then(|keep| object_lock_until(keep, manifest.data_time));
+    let put = UploadOptions {
         run: run.clone(),
-        class: to.first_class(&rules.tiers),
+        class: to.initial_storage_class(&rules.tiers),
         lock_until: lock,
         size_hint: manifest.file.bytes,
     };
-    let mut upload = to.store.begin(&key, &put).await.map_err(OperationError::from)?;
+    let mut upload = to.store.start_upload(&key, &put).await.map_err(OperationError::from)?;
     let (read_to, read_from) = pipe::chunk_channel(8);
     let mut hash = Sha256::new();
     let (read, sent) = tokio::join!(
-        from.store.read(&what.from, read_to),
+        from.store.stream_object(&what.from, read_to),
         send(read_from, &mut upload, to.policy.bandwidth.as_ref(), |piece| hash.update(piece)),
     );
     let checked = match (read, sent) {
@@ -87,28 +87,28 @@ pub(crate) async fn copy(
     manifest.file.checksum = written.checksum;
     manifest.locked_until = put.lock_until;
     manifest.restore =
-        manifest.restore.replace(&from.store.command(&what.from), &to.store.command(&key));
+        manifest.restore.replace(&from.store.download_command(&what.from), &to.store.download_command(&key));
     manifest.key.clone_from(&key);
     commit(&to.store, &key, &manifest, &put, author).await?;
     Ok((key, manifest))
 }
 
 /// What a copy is called: as in the first place, unless the second one has names of its own.
-async fn name(means: &Means<'_>, to: &Open<'_>, m: &Manifest) -> Result<String, OperationError> {
+async fn name(means: &Means<'_>, to: &OpenStore<'_>, m: &BackupManifest) -> Result<String, OperationError> {
     let Means { world, rules, .. } = means;
     let mut candidates = Vec::new();
     let dumps = rules.all_dumps();
     let dump = dumps.iter().find(|(reason, _)| reason.as_str() == m.reason).map(|(_, dump)| dump);
-    if named_alike(to.policy, rules, dump).map_err(OperationError::from)? {
+    if has_same_names(to.policy, rules, dump).map_err(OperationError::from)? {
         candidates.push(m.key.clone());
     }
     if let Some(dump) = dump {
-        let form = to.form(rules, dump).map_err(OperationError::from)?;
+        let form = to.key_template(rules, dump).map_err(OperationError::from)?;
         let table = m.table.as_deref().unwrap_or_default();
-        let more = form.candidates(&m.database, &m.reason, table, m.data_time, &world.run_id);
+        let more = form.candidate_keys(&m.database, &m.reason, table, m.data_time, &world.run_id);
         candidates.extend(more.map_err(OperationError::from)?);
     }
-    to.store.free(&candidates).await.map_err(OperationError::from)
+    to.store.find_free_key(&candidates).await.map_err(OperationError::from)
 }
 
 /// What was read must be what was written once.

@@ -40,8 +40,8 @@ use shared::{
 };
 use std::collections::BTreeMap;
 use store::{
-    Backup, Store, Trust,
-    catalogue::{self, Of},
+    StoredBackup, BackupStore, TrustPolicy,
+    catalogue::{self, BackupKind},
     place,
 };
 use take::Ground;
@@ -153,7 +153,7 @@ async fn carry_out(world: &RunContext<'_>, secrets: &SecretResolver<'_>, plan: &
         for group in groups.collect::<std::collections::BTreeSet<&Name>>() {
             let rules = &world.policy.postgres[group];
             let server = means::server(world, secrets, rules).await;
-            grounds.insert(group, (rules, server, place::open(world, secrets, rules).await));
+            grounds.insert(group, (rules, server, place::open_all(world, secrets, rules).await));
         }
     }
     let started = Instant::now();
@@ -164,7 +164,7 @@ async fn carry_out(world: &RunContext<'_>, secrets: &SecretResolver<'_>, plan: &
         let place = |i: usize| places[i].as_ref().map_err(OperationError::clone);
         let author = author.as_ref().map_err(OperationError::clone)?;
         // What was written since the run began is not of the future.
-        let trust = &Trust::of(world.policy, rules, world.now + started.elapsed());
+        let trust = &TrustPolicy::from_policy(world.policy, rules, world.now + started.elapsed());
         let dumps = rules.all_dumps();
         let began = Instant::now();
         match action {
@@ -194,7 +194,7 @@ async fn carry_out(world: &RunContext<'_>, secrets: &SecretResolver<'_>, plan: &
 }
 
 /// A file that was made since `began`.
-fn made(store: &store::Store, key: &str, manifest: &store::Manifest, began: Instant) -> Artifact {
+fn made(store: &store::BackupStore, key: &str, manifest: &store::BackupManifest, began: Instant) -> Artifact {
     Artifact {
         what: key.to_owned(),
         place: store.address(),
@@ -207,9 +207,9 @@ fn made(store: &store::Store, key: &str, manifest: &store::Manifest, began: Inst
 #[derive(Debug)]
 pub struct Taken {
     /// The store.
-    pub store: Store,
+    pub store: BackupStore,
     /// The dump there.
-    pub backup: Backup,
+    pub backup: StoredBackup,
 }
 
 /// Takes one dump of a database now, whatever is due: the safety backup before a restore.
@@ -229,11 +229,11 @@ pub async fn take_now(
     let (reason, dump) = (dumps.iter().find(|(r, _)| r.as_str() == reason))
         .ok_or_else(|| refused("the group takes no dumps at all".into()))?;
     let server = means::server(world, &secrets, rules).await?;
-    let places = place::open(world, &secrets, rules).await;
+    let places = place::open_all(world, &secrets, rules).await;
     let stored = places.first().expect("`stored` is always there");
     let stored = stored.as_ref().map_err(OperationError::clone)?;
     let author = SigningAuthor::from_policy(world.policy, &secrets).await?;
-    let trust = Trust::of(world.policy, rules, world.now);
+    let trust = TrustPolicy::from_policy(world.policy, rules, world.now);
     let (group, database) = (group.clone(), database.to_owned());
     let reason = reason.clone();
     let what = Take { group, database, reason, slot: None, table: None, same_as: None };
@@ -241,13 +241,13 @@ pub async fn take_now(
     let (secrets, server, author, trust) = (&secrets, &server, &author, &trust);
     let ground = Ground { world, secrets, rules, server, stored, author, trust };
     let take::Taken { key, manifest, .. } = Box::pin(take::take(&ground, &what, dump)).await?;
-    let trust = Trust::of(world.policy, rules, world.now + began.elapsed());
-    let backup = catalogue::one(&stored.store, &key, &trust).await?;
-    if backup.committed().is_some_and(|m| m.file.sha256 == manifest.file.sha256) {
+    let trust = TrustPolicy::from_policy(world.policy, rules, world.now + began.elapsed());
+    let backup = catalogue::get_backup(&stored.store, &key, &trust).await?;
+    if backup.committed_manifest().is_some_and(|m| m.file.sha256 == manifest.file.sha256) {
         return Ok(Taken { store: stored.store.clone(), backup });
     }
     let (why, mend) = match backup.kind {
-        Of::Faulty { why, mend, .. } => (why, mend),
+        BackupKind::Faulty { why, hint: mend, .. } => (why, mend),
         _ => ("another dump lies there".into(), "look at what else writes there".into()),
     };
     Err(OperationError::with_hint(OperationErrorKind::Store, format!("read back {key}"), why, mend))

@@ -10,7 +10,7 @@ use shared::{
     secret::SecretResolver,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use store::{Backup, place};
+use store::{StoredBackup, place};
 
 /// Every database that the request speaks of, as it stands; and what is to be said of which databases there are.
 pub(crate) async fn observe<'p>(
@@ -65,7 +65,7 @@ async fn look<'p>(
         }
     }
     let server = means::server(world, secrets, rules).await;
-    let open = place::open(world, secrets, rules).await;
+    let open = place::open_all(world, secrets, rules).await;
     let free = match open.first() {
         Some(Ok(open)) => open.store.free_space().await.ok().flatten(),
         _ => None,
@@ -74,7 +74,7 @@ async fn look<'p>(
     for open in &open {
         seen.push(match open {
             Err(e) => Err(e.clone()),
-            Ok(open) => open.by_database(world, rules).await,
+            Ok(open) => open.backups_by_database(world, rules).await,
         });
     }
     let asked = if rules.databases.is_all() {
@@ -82,8 +82,8 @@ async fn look<'p>(
             Err(e) => Err(e.clone()),
             Ok(server) => postgres::database::database_names(server).await.map_err(|e| of_postgres(&e)),
         };
-        let good = |(database, backups): (&String, &Vec<Backup>)| {
-            backups.iter().any(Backup::good).then(|| database.clone())
+        let good = |(database, backups): (&String, &Vec<StoredBackup>)| {
+            backups.iter().any(StoredBackup::is_committed).then(|| database.clone())
         };
         let first = seen.first().into_iter().flatten();
         let dumped: BTreeSet<String> = first.flat_map(|by| by.iter().filter_map(good)).collect();

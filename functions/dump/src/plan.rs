@@ -18,7 +18,7 @@ use shared::{
     time::{CronSchedule, format_duration},
 };
 use std::collections::BTreeMap;
-use store::{Backup, catalogue::Of, place::key_form};
+use store::{StoredBackup, catalogue::BackupKind, place::key_template_for};
 
 /// One database of a group: what the policy says and what was seen of it.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub struct Looked<'p> {
     /// Free bytes where the dumps lie, for a directory.
     pub free: Option<u64>,
     /// Backups in `stored`, then in each of `also_stored`; or why a place can't be seen.
-    pub places: Vec<Result<Vec<Backup>, OperationError>>,
+    pub places: Vec<Result<Vec<StoredBackup>, OperationError>>,
 }
 
 /// Plans the dumps that are due at `now` or that `request` asks for, and the copies that are missing.
@@ -94,12 +94,12 @@ fn unseen(plan: &mut ActionPlan<Action>, l: &Looked<'_>) {
             Ok(backups) => {
                 for backup in backups {
                     if !backup.ignored.is_empty() {
-                        let why = format!("beside {}: {}", backup.arn, backup.ignored.join("; "));
+                        let why = format!("beside {}: {}", backup.uri, backup.ignored.join("; "));
                         let mend = "find out who put it there; it does not count";
                         plan.findings.push(finding(l, Severity::Warning, "ignored", why, mend));
                     }
-                    if let Of::Faulty { why, mend, .. } = &backup.kind {
-                        let why = format!("{} counts as no backup: {why}", backup.arn);
+                    if let BackupKind::Faulty { why, hint: mend, .. } = &backup.kind {
+                        let why = format!("{} counts as no backup: {why}", backup.uri);
                         plan.findings.push(finding(l, Severity::Critical, "faulty", why, mend));
                     }
                 }
@@ -128,7 +128,7 @@ fn due<'l>(
 
 fn taken(l: &Looked<'_>, reason: &ReasonName, slot: Timestamp, table: Option<&str>) -> bool {
     let Some(Ok(backups)) = l.places.first() else { return false };
-    backups.iter().filter_map(|b| Some((b, b.committed()?))).any(|(b, m)| {
+    backups.iter().filter_map(|b| Some((b, b.committed_manifest()?))).any(|(b, m)| {
         m.reason == reason.as_str()
             && m.table.as_deref() == table
             && (m.slot == Some(slot) || b.unchanged.iter().any(|at| *at >= slot))
@@ -139,7 +139,7 @@ fn taken(l: &Looked<'_>, reason: &ReasonName, slot: Timestamp, table: Option<&st
 /// and stays so until the tiers of the policy move it.
 fn same_as(l: &Looked<'_>, reason: &ReasonName, dump: &DumpRule, now: Timestamp) -> Option<String> {
     let there = l.places.first()?.as_ref().ok().filter(|_| dump.deduplicate)?;
-    let good = there.iter().filter_map(|b| Some((b, b.committed()?)));
+    let good = there.iter().filter_map(|b| Some((b, b.committed_manifest()?)));
     let (newest, manifest) = good
         .filter(|(_, m)| m.reason == reason.as_str() && m.table.is_none())
         .max_by_key(|(b, _)| b.data_time())?;
@@ -229,20 +229,20 @@ fn nameable(
     (reason, dump): (&ReasonName, &DumpRule),
     table: Option<&str>,
     at: Timestamp,
-) -> Result<(), store::Error> {
-    let form = key_form(place, l.rules, dump)?;
-    form.make(&l.database, reason.as_str(), table.unwrap_or_default(), at).map(drop)
+) -> Result<(), store::StoreError> {
+    let form = key_template_for(place, l.rules, dump)?;
+    form.render_key(&l.database, reason.as_str(), table.unwrap_or_default(), at).map(drop)
 }
 
-fn bad_key(l: &Looked<'_>, e: &store::Error) -> Finding {
-    finding(l, Severity::Critical, "bad-key", e.to_string(), e.mend.clone())
+fn bad_key(l: &Looked<'_>, e: &store::StoreError) -> Finding {
+    finding(l, Severity::Critical, "bad-key", e.to_string(), e.hint.clone())
 }
 
 /// Bytes that a dump may need: the database's own size at most, or twice what the last one for this reason took.
-fn needs(there: &[Backup], reason: &ReasonName, database_bytes: u64) -> u64 {
+fn needs(there: &[StoredBackup], reason: &ReasonName, database_bytes: u64) -> u64 {
     let last = there
         .iter()
-        .filter_map(Backup::committed)
+        .filter_map(StoredBackup::committed_manifest)
         .filter(|m| m.reason == reason.as_str())
         .max_by_key(|m| m.data_time);
     last.map_or(database_bytes, |m| database_bytes.min(m.file.bytes.saturating_mul(2)))

@@ -11,8 +11,8 @@ use shared::{
     words::hex_encode,
 };
 use store::{
-    Manifest, Put, Written,
-    manifest::{self, Format, Restore},
+    BackupManifest, UploadOptions, UploadReceipt,
+    manifest::{self, ManifestFormat, RestoreCommandInput},
 };
 
 /// Everything that is known of a finished dump.
@@ -23,17 +23,17 @@ pub(crate) fn manifest(
     key: &str,
     dump: &DumpRule,
     recipe: &EncodingOptions,
-    put: &Put,
+    put: &UploadOptions,
     dumped: DumpSummary,
     sums: &ArchiveDigests,
-    written: Written,
-) -> Manifest {
+    written: UploadReceipt,
+) -> BackupManifest {
     let Ground { world, stored, .. } = ground;
     let layers = recipe.to_layers();
     let format = format(dump);
     let name = key.rsplit('/').next().unwrap_or(key).to_owned();
-    Manifest {
-        holdfast: manifest::VERSION,
+    BackupManifest {
+        holdfast: manifest::MANIFEST_VERSION,
         owner: world.policy.owner(),
         key: key.to_owned(),
         group: take.group.to_string(),
@@ -44,13 +44,13 @@ pub(crate) fn manifest(
         slot: take.slot,
         data_time: dumped.data_time,
         finished_at: now(),
-        file: manifest::File {
+        file: manifest::StoredFile {
             name,
             bytes: sums.stored.bytes,
             sha256: sums.stored.sha256.to_string(),
             checksum: written.checksum,
         },
-        plain: manifest::Plain { bytes: sums.plain.bytes, sha256: sums.plain.sha256.to_string() },
+        plain: manifest::PlaintextInfo { bytes: sums.plain.bytes, sha256: sums.plain.sha256.to_string() },
         format,
         recipients: recipients(dump),
         key_id: dump.encrypt.as_ref().and_then(|e| Some(named(e.openssl.as_ref()?))),
@@ -62,13 +62,13 @@ pub(crate) fn manifest(
         tables: dumped
             .tables
             .into_iter()
-            .map(|t| manifest::Table { name: t.name, rows: t.rows, bytes: t.bytes })
+            .map(|t| manifest::ManifestTable { name: t.name, rows: t.rows, bytes: t.bytes })
             .collect(),
         large_objects: dumped.large_objects,
         fingerprint: dumped.fingerprint.map(|f| hex_encode(&f)),
         locked_until: put.lock_until,
-        restore: manifest::restore_line(&Restore {
-            fetch: &stored.store.command(key),
+        restore: manifest::restore_command(&RestoreCommandInput {
+            fetch: &stored.store.download_command(key),
             layers: &layers,
             format,
             table: take.table.as_deref(),
@@ -78,11 +78,11 @@ pub(crate) fn manifest(
 }
 
 /// The format of a dump's file.
-pub(crate) fn format(dump: &DumpRule) -> Format {
+pub(crate) fn format(dump: &DumpRule) -> ManifestFormat {
     match dump.format {
-        DumpFormat::Plain => Format::Plain,
-        DumpFormat::Csv => Format::Csv,
-        _ => Format::Custom,
+        DumpFormat::Plain => ManifestFormat::Plain,
+        DumpFormat::Csv => ManifestFormat::Csv,
+        _ => ManifestFormat::Custom,
     }
 }
 

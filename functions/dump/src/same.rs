@@ -18,7 +18,7 @@ use shared::{
     signing::SigningAuthor,
     words::hex_encode,
 };
-use store::{Manifest, Put, Trust, Unchanged, beside, catalogue, manifest, place::Open};
+use store::{BackupManifest, UploadOptions, TrustPolicy, UnchangedMarker, beside, catalogue, manifest, place::OpenStore};
 
 /// A dump that is still true.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(crate) struct Before {
     /// Its key.
     pub(crate) key: String,
     /// Its commit record.
-    pub(crate) manifest: Manifest,
+    pub(crate) manifest: BackupManifest,
 }
 
 /// The dump under this key, if it holds what was just dumped, is good, and was made as one would be made now, with the
@@ -42,17 +42,17 @@ pub(crate) async fn before(
     dumped: &DumpSummary,
 ) -> Result<Option<Before>, OperationError> {
     let store = &ground.stored.store;
-    let backup = catalogue::one(store, key, ground.trust).await.map_err(OperationError::from)?;
+    let backup = catalogue::get_backup(store, key, ground.trust).await.map_err(OperationError::from)?;
     let fingerprint = dumped.fingerprint.map(|f| hex_encode(&f));
-    let alike = |m: &&Manifest| {
+    let alike = |m: &&BackupManifest| {
         fingerprint.is_some()
             && m.fingerprint == fingerprint
             && m.format == record::format(dump)
             && m.layers == recipe.to_layers()
             && m.recipients == record::recipients(dump)
     };
-    let Some(manifest) = backup.committed().filter(alike) else { return Ok(None) };
-    if store.sha256(key).await.ok().as_ref() != Some(&manifest.file.sha256) {
+    let Some(manifest) = backup.committed_manifest().filter(alike) else { return Ok(None) };
+    if store.compute_sha256(key).await.ok().as_ref() != Some(&manifest.file.sha256) {
         tracing::warn!(key, "{key} is damaged: its data is stored anew");
         return Ok(None);
     }
@@ -70,20 +70,20 @@ pub(crate) async fn note(
     at: Timestamp,
 ) -> Result<(), OperationError> {
     let Before { key, manifest } = before;
-    let note = Unchanged {
-        holdfast: manifest::VERSION,
+    let note = UnchangedMarker {
+        holdfast: manifest::MANIFEST_VERSION,
         sha256: manifest.file.sha256.clone(),
         data_time: at,
         slot: take.slot,
         run: ground.world.run_id.clone(),
     };
     let store = &ground.stored.store;
-    let put = Put { run: note.run.clone(), ..Put::default() };
-    let name = beside::unchanged(key, at);
+    let put = UploadOptions { run: note.run.clone(), ..UploadOptions::default() };
+    let name = beside::unchanged_marker_key(key, at);
     let json = note.to_json().into();
     store.put_signed(&name, json, &put, ground.author).await.map_err(OperationError::from)?;
-    let there = catalogue::one(store, key, ground.trust).await.map_err(OperationError::from)?;
-    if there.good() {
+    let there = catalogue::get_backup(store, key, ground.trust).await.map_err(OperationError::from)?;
+    if there.is_committed() {
         return Ok(());
     }
     let why = "it was let go while its database was found to be still the same";
@@ -100,20 +100,20 @@ pub(crate) async fn note(
 /// # Errors
 /// If it does not count, or can't be read or written.
 pub(crate) async fn copy(
-    from: &Open<'_>,
-    to: &Open<'_>,
+    from: &OpenStore<'_>,
+    to: &OpenStore<'_>,
     what: &Noting,
-    trust: &Trust,
+    trust: &TrustPolicy,
     author: &SigningAuthor,
 ) -> Result<(), OperationError> {
-    let name = beside::unchanged(&what.from, what.at);
+    let name = beside::unchanged_marker_key(&what.from, what.at);
     let refused = |why: &str| OperationError::with_hint(OperationErrorKind::Store, format!("copy {name}"), why, "");
-    let there = catalogue::one(&from.store, &what.from, trust).await.map_err(OperationError::from)?;
+    let there = catalogue::get_backup(&from.store, &what.from, trust).await.map_err(OperationError::from)?;
     if !there.unchanged.contains(&what.at) {
         return Err(refused("it is gone, or does not count any more"));
     }
-    let json = from.store.get(&name).await.map_err(OperationError::from)?;
+    let json = from.store.get_small(&name).await.map_err(OperationError::from)?;
     let json = json.ok_or_else(|| refused("it is gone"))?;
-    let name = beside::unchanged(&what.key, what.at);
-    to.store.put_signed(&name, json, &Put::default(), author).await.map_err(OperationError::from)
+    let name = beside::unchanged_marker_key(&what.key, what.at);
+    to.store.put_signed(&name, json, &UploadOptions::default(), author).await.map_err(OperationError::from)
 }

@@ -27,8 +27,8 @@ use shared::{
 };
 use std::{io, num::NonZero, time::Duration};
 use store::{
-    Manifest, Put, Store, Trust, Upload, Written, beside,
-    place::{Open, lock_until},
+    BackupManifest, UploadOptions, BackupStore, TrustPolicy, ObjectUpload, UploadReceipt, beside,
+    place::{OpenStore, object_lock_until},
 };
 use tokio::{
     sync::mpsc,
@@ -50,10 +50,10 @@ pub(crate) struct Ground<'a> {
     pub(crate) secrets: &'a SecretResolver<'a>,
     pub(crate) rules: &'a PostgresGroup,
     pub(crate) server: &'a ConnectionConfig,
-    pub(crate) stored: &'a Open<'a>,
+    pub(crate) stored: &'a OpenStore<'a>,
     pub(crate) author: &'a SigningAuthor,
     /// What counts there; of the moment at which the run began.
-    pub(crate) trust: &'a Trust,
+    pub(crate) trust: &'a TrustPolicy,
 }
 
 /// A dump that was taken.
@@ -62,7 +62,7 @@ pub(crate) struct Taken {
     /// Its key.
     pub(crate) key: String,
     /// Its commit record.
-    pub(crate) manifest: Manifest,
+    pub(crate) manifest: BackupManifest,
     /// Whether it was there already, and is noted to be still true.
     pub(crate) unchanged: bool,
 }
@@ -77,7 +77,7 @@ pub(crate) async fn take(
     dump: &DumpRule,
 ) -> Result<Taken, OperationError> {
     let Ground { world, secrets, server, stored, author, trust, .. } = ground;
-    stored.claim(trust, author, world).await.map_err(OperationError::from)?;
+    stored.ensure_owned(trust, author, world).await.map_err(OperationError::from)?;
     let recipe = means::recipe(secrets, dump).await?;
     let session = server.connect(&take.database).await.map_err(|e| of_postgres(&e))?;
     let name = format!("{}/{}/{}", world.policy.owner(), take.group, take.database);
@@ -85,14 +85,14 @@ pub(crate) async fn take(
     clean(ground, take).await;
     // Its data is of about now, however long ago it was due.
     let (named, table) = ((&take.reason, dump), take.table.as_deref().unwrap_or_default());
-    let key = stored.free_key(ground.rules, &take.database, named, table, now(), &world.run_id).await;
+    let key = stored.choose_free_key(ground.rules, &take.database, named, table, now(), &world.run_id).await;
     let key = key.map_err(OperationError::from)?;
 
     let size = postgres::dump::probe_server(server, &take.database).await.map_err(|e| of_postgres(&e))?;
-    let put = Put {
+    let put = UploadOptions {
         run: world.run_id.clone(),
-        class: stored.first_class(&ground.rules.tiers),
-        lock_until: stored.policy.lock.and_then(|_| lock_until(&dump.keep, world.now)),
+        class: stored.initial_storage_class(&ground.rules.tiers),
+        lock_until: stored.policy.lock.and_then(|_| object_lock_until(&dump.keep, world.now)),
         size_hint: size.database_bytes,
     };
     let work = Box::pin(flow(ground, take, &key, dump, &recipe, &put));
@@ -120,23 +120,23 @@ pub(crate) async fn take(
 /// What became of the one pass.
 enum Flowed {
     /// It is stored.
-    Stored(Box<DumpSummary>, ArchiveDigests, Written),
+    Stored(Box<DumpSummary>, ArchiveDigests, UploadReceipt),
     /// It holds what this one holds, as of this time, and is not stored.
     Same(Box<Before>, Timestamp),
 }
 
 /// Makes a file a backup: its hash, then its commit record, last of all.
 pub(crate) async fn commit(
-    store: &Store,
+    store: &BackupStore,
     key: &str,
-    manifest: &Manifest,
-    put: &Put,
+    manifest: &BackupManifest,
+    put: &UploadOptions,
     author: &SigningAuthor,
 ) -> Result<(), OperationError> {
-    let sums = store::manifest::sums(&manifest.file.sha256, key);
-    store.put(&beside::sums(key), sums.into(), put).await.map_err(OperationError::from)?;
+    let sums = store::manifest::sha256sum_line(&manifest.file.sha256, key);
+    store.put_if_absent(&beside::checksum_key(key), sums.into(), put).await.map_err(OperationError::from)?;
     let json = manifest.to_json().into();
-    store.put_signed(&beside::manifest(key), json, put, author).await.map_err(OperationError::from)
+    store.put_signed(&beside::manifest_key(key), json, put, author).await.map_err(OperationError::from)
 }
 
 #[expect(clippy::disallowed_methods, reason = "a dump begins and ends long after its run began")]
@@ -156,9 +156,9 @@ fn late(take: &Take) -> OperationError {
 /// What dead runs left behind of this database. We have its lease, so none of it is a living run's. What can't be
 /// cleaned up costs a little and harms nothing: it is no reason not to dump.
 async fn clean(ground: &Ground<'_>, take: &Take) {
-    let Ok(forms) = ground.stored.forms(ground.rules) else { return };
+    let Ok(forms) = ground.stored.key_templates(ground.rules) else { return };
     let store = &ground.stored.store;
-    let found = match store.leftovers(&forms).await {
+    let found = match store.list_orphans(&forms).await {
         Ok(found) => found,
         Err(e) => return tracing::warn!(asset = take.database, "leftovers can't be listed: {e}"),
     };
@@ -168,7 +168,7 @@ async fn clean(ground: &Ground<'_>, take: &Take) {
         None => alone,
     };
     for left in found.iter().filter(|l| ours(&l.database)) {
-        match store.clean(left).await {
+        match store.delete_orphan(left).await {
             Ok(()) => {
                 tracing::info!(key = left.key, "cleaned up what a dead run left: {}", left.key);
             }
@@ -184,12 +184,12 @@ async fn flow(
     key: &str,
     dump: &DumpRule,
     recipe: &archive::EncodingOptions,
-    put: &Put,
+    put: &UploadOptions,
 ) -> Result<Flowed, OperationError> {
     let what = what(dump, take);
     let (plain_to, plain_from) = pipe::chunk_channel(DEPTH);
     let (stored_to, stored_from) = pipe::chunk_channel(DEPTH);
-    let mut upload = ground.stored.store.begin(key, put).await.map_err(OperationError::from)?;
+    let mut upload = ground.stored.store.start_upload(key, put).await.map_err(OperationError::from)?;
     let encoding = {
         let recipe = recipe.clone();
         spawn_blocking(move || pipe::encode_stream(plain_from, &recipe, stored_to))
@@ -245,7 +245,7 @@ async fn flow(
 /// Why sending ended early.
 pub(crate) enum Sent {
     /// The store refused.
-    Store(store::Error),
+    Store(store::StoreError),
     /// The stream was cut.
     Cut(io::Error),
 }
@@ -253,7 +253,7 @@ pub(crate) enum Sent {
 /// Sends a stream into an upload, at most `most` bytes a second, and shows each piece to `see`.
 pub(crate) async fn send(
     mut from: mpsc::Receiver<io::Result<Bytes>>,
-    upload: &mut Upload,
+    upload: &mut ObjectUpload,
     most: Option<&policy::text::ByteSize>,
     mut see: impl FnMut(&[u8]),
 ) -> Result<(), Sent> {

@@ -21,8 +21,8 @@ use std::{
     fmt,
 };
 use store::{
-    Backup, Trust, copies,
-    place::{self, Open, stands_for_database},
+    StoredBackup, TrustPolicy, copies,
+    place::{self, OpenStore, stands_for_database},
 };
 use tokio::time::Instant;
 
@@ -38,7 +38,7 @@ pub struct Dumps<'p> {
     /// Whether every database of the group was asked for.
     pub whole_group: bool,
     /// `stored`, then each of `also_stored`: its address, and the backups there or why they can't be seen.
-    pub places: Vec<(String, Result<Vec<Backup>, OperationError>)>,
+    pub places: Vec<(String, Result<Vec<StoredBackup>, OperationError>)>,
 }
 
 /// A dump to be let go.
@@ -89,13 +89,13 @@ pub async fn run(world: &RunContext<'_>, request: &RunRequest, width: usize) -> 
         if rules.dumps.is_empty() || !asked || local {
             continue;
         }
-        let open = place::open(world, &secrets, rules).await;
+        let open = place::open_all(world, &secrets, rules).await;
         let mut by_place = Vec::new();
-        for (open, policy) in open.iter().zip(place::places(rules)) {
-            let address = |o: &Open<'_>| o.store.address();
+        for (open, policy) in open.iter().zip(place::store_configs(rules)) {
+            let address = |o: &OpenStore<'_>| o.store.address();
             let address = open.as_ref().map_or_else(|_| written(policy), address);
             let backups = match open {
-                Ok(open) => open.by_database(world, rules).await,
+                Ok(open) => open.backups_by_database(world, rules).await,
                 Err(e) => Err(e.clone()),
             };
             by_place.push((address, backups));
@@ -110,7 +110,7 @@ pub async fn run(world: &RunContext<'_>, request: &RunRequest, width: usize) -> 
             databases.push(group.to_string());
         }
         for database in databases {
-            let of = |by: &BTreeMap<String, Vec<Backup>>| by.get(&database).cloned();
+            let of = |by: &BTreeMap<String, Vec<StoredBackup>>| by.get(&database).cloned();
             let place = |(address, by): &(String, Result<BTreeMap<_, _>, OperationError>)| {
                 let backups = by.as_ref().map(|by| of(by).unwrap_or_default());
                 (address.clone(), backups.map_err(OperationError::clone))
@@ -129,10 +129,10 @@ pub async fn run(world: &RunContext<'_>, request: &RunRequest, width: usize) -> 
     letting.outcomes = execute_plan(world, &plan, width, async |step: &LetGo| {
         let open = stores[&step.group][step.place].as_ref().map_err(OperationError::clone)?;
         let rules = &world.policy.postgres[&step.group];
-        let trust = Trust::of(world.policy, rules, world.now + began.elapsed());
-        let cleaned = open.store.delete(&step.point, &trust).await;
+        let trust = TrustPolicy::from_policy(world.policy, rules, world.now + began.elapsed());
+        let cleaned = open.store.delete_backup(&step.point, &trust).await;
         cleaned.map_err(|e| {
-            OperationError::with_hint(OperationErrorKind::CleanUp, e.doing.clone(), e.why.clone(), e.mend.clone())
+            OperationError::with_hint(OperationErrorKind::CleanUp, e.doing.clone(), e.why.clone(), e.hint.clone())
         })?;
         Ok(format!("{} is deleted", step.point.point().id).into())
     })
@@ -197,13 +197,13 @@ fn unmatched_holds(seen: &[Dumps<'_>]) -> Vec<Finding> {
     }
     let of_group = |(group, all): (&Name, Vec<&Dumps<'_>>)| {
         let rules = all[0].rules;
-        let places: Option<Vec<&Vec<Backup>>> =
+        let places: Option<Vec<&Vec<StoredBackup>>> =
             all.iter().flat_map(|d| &d.places).map(|(_, backups)| backups.as_ref().ok()).collect();
         let places = places.filter(|_| all[0].whole_group).unwrap_or_default();
         if places.is_empty() {
             return Vec::new();
         }
-        let points: Vec<RecoveryPoint> = places.into_iter().flatten().map(|b| b.point("")).collect();
+        let points: Vec<RecoveryPoint> = places.into_iter().flatten().map(|b| b.to_recovery_point("")).collect();
         let finding = |hold: &str| {
             let why = format!("\"{hold}\" in holds is no dump at any place, so it holds nothing");
             let mend =
@@ -253,8 +253,8 @@ pub fn judge(
     let mut newest: BTreeMap<String, ((bool, Timestamp), String)> = BTreeMap::new();
     let mut partial: BTreeSet<String> = BTreeSet::new();
     let mut earlier: BTreeMap<&str, Vec<Timestamp>> = BTreeMap::new();
-    for (backup, manifest) in backups.iter().filter_map(|b| Some((b, b.committed()?))) {
-        let point = backup.point(company);
+    for (backup, manifest) in backups.iter().filter_map(|b| Some((b, b.committed_manifest()?))) {
+        let point = backup.to_recovery_point(company);
         if let Some(until) = manifest.locked_until.filter(|until| *until > now) {
             needed.insert(point.arn.clone(), format!("locked until {until}"));
         }
@@ -268,7 +268,7 @@ pub fn judge(
         if lineage.0 < this.0 {
             *lineage = this;
         }
-        earlier.insert(&backup.arn, backup.data_times().filter(|t| *t < at).collect());
+        earlier.insert(&backup.uri, backup.data_times().filter(|t| *t < at).collect());
         points.push(point);
     }
     // After an upgrade or a new server of the same name, the old server's last dump is all that is left of it.
@@ -307,7 +307,7 @@ pub fn judge(
 /// Dumps in `stored` that a second place would keep and does not have yet, or of which nobody knows.
 fn still_to_copy(
     dumps: &Dumps<'_>,
-    home: &[Backup],
+    home: &[StoredBackup],
     all: &BTreeMap<ReasonName, DumpRule>,
     now: Timestamp,
     mut needed: impl FnMut(&str, String),
@@ -324,7 +324,7 @@ fn still_to_copy(
         };
         for (reason, dump) in all {
             let keep = place.keep.as_ref().unwrap_or(&dump.keep);
-            for missing in copies::missing(home, there, reason.as_str(), keep, now) {
+            for missing in copies::missing_copies(home, there, reason.as_str(), keep, now) {
                 needed(&missing.backup.key, format!("its copy to {address} is still to be made"));
             }
         }

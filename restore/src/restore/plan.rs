@@ -14,7 +14,7 @@ use postgres::{
 };
 use serde::Serialize;
 use std::{collections::BTreeSet, fmt};
-use store::{Backup, Manifest, Store, catalogue::Of};
+use store::{StoredBackup, BackupManifest, BackupStore, catalogue::BackupKind};
 
 /// What a restore will do. Everything that can be known before was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -41,15 +41,15 @@ pub struct RestorePlan {
 
 /// Whether it can be done, and how.
 pub(super) async fn plan_restore(
-    store: &Store,
-    backup: &Backup,
+    store: &BackupStore,
+    backup: &StoredBackup,
     opening: &BackupKeys,
     server: &ConnectionConfig,
     options: &BackupRestoreOptions,
 ) -> Result<RestorePlan, RestoreError> {
-    let doing = || format!("restore {}", backup.arn);
+    let doing = || format!("restore {}", backup.uri);
     let refused = |why: String, mend: &str| Err(RestoreError::new(RestoreErrorKind::Refused, doing(), why, mend));
-    if let Of::Faulty { kind, why, mend, .. } = &backup.kind {
+    if let BackupKind::Faulty { kind, why, hint: mend, .. } = &backup.kind {
         return Err(RestoreError::new((*kind).into(), doing(), why.clone(), mend));
     }
     let beside = check_sidecars(store, backup).await;
@@ -66,7 +66,7 @@ pub(super) async fn plan_restore(
     let session = database::connect_maintenance(server).await?;
     let contents = read_contents(store, backup, opening).await?;
     ClientTools::find_for_server(server, session.version_num.max(contents.reader_version))?;
-    if backup.committed().is_some_and(Manifest::is_narrowed) && options.replace {
+    if backup.committed_manifest().is_some_and(BackupManifest::is_narrowed) && options.replace {
         return refused(
             format!(
                 "it holds a part of {} alone, and would take the place of all of it",
@@ -120,9 +120,9 @@ pub(super) async fn plan_restore(
 }
 
 /// What the backup says of itself. A file of another tool is read and judged as a whole: nothing of it has run yet.
-async fn read_contents(store: &Store, backup: &Backup, opening: &BackupKeys) -> Result<DumpContents, RestoreError> {
-    let doing = || format!("restore {}", backup.arn);
-    if backup.committed().is_none() {
+async fn read_contents(store: &BackupStore, backup: &StoredBackup, opening: &BackupKeys) -> Result<DumpContents, RestoreError> {
+    let doing = || format!("restore {}", backup.uri);
+    if backup.committed_manifest().is_none() {
         let (contents, checks) = check_contents(store, backup, opening).await;
         let failed = checks.into_iter().find(|c| c.went == CheckStatus::Failed);
         return match (contents, failed) {
@@ -158,7 +158,7 @@ async fn read_contents(store: &Store, backup: &Backup, opening: &BackupKeys) -> 
 
 /// What the server lacks that the backup needs.
 async fn missing_requirement_notes(
-    backup: &Backup,
+    backup: &StoredBackup,
     options: &BackupRestoreOptions,
     contents: &DumpContents,
     session: &PgConnection,
@@ -167,7 +167,7 @@ async fn missing_requirement_notes(
     let mut extensions = contents.extensions.clone();
     let mut roles = if options.owners { contents.owners.clone() } else { BTreeSet::new() };
     let mut locales = BTreeSet::new();
-    if let Some(manifest) = backup.committed() {
+    if let Some(manifest) = backup.committed_manifest() {
         extensions.extend(manifest.extensions.iter().map(|e| e.name.clone()));
         locales.extend([manifest.server.collate.clone(), manifest.server.ctype.clone()]);
         if options.owners && !manifest.server.owner.is_empty() {
@@ -189,7 +189,7 @@ async fn missing_requirement_notes(
         ));
     }
     let known = |name: &String| {
-        options.roles && backup.committed().is_some_and(|m| m.roles.iter().any(|r| r.name == *name))
+        options.roles && backup.committed_manifest().is_some_and(|m| m.roles.iter().any(|r| r.name == *name))
     };
     let (made, missing): (Vec<_>, Vec<_>) = lacking.roles.into_iter().partition(known);
     if !made.is_empty() {
@@ -210,7 +210,7 @@ async fn missing_requirement_notes(
 
 impl RestorePlan {
     pub(super) fn new(
-        backup: &Backup,
+        backup: &StoredBackup,
         options: &BackupRestoreOptions,
         session: &PgConnection,
         replaces: bool,
@@ -218,7 +218,7 @@ impl RestorePlan {
         aside: String,
     ) -> Self {
         let mut notes = Vec::new();
-        match backup.committed() {
+        match backup.committed_manifest() {
             None => notes.push("it has no manifest: neither hashes nor rows can be checked".into()),
             Some(manifest) => {
                 let (of, here) =
@@ -247,7 +247,7 @@ impl RestorePlan {
             ));
         }
         Self {
-            backup: backup.arn.clone(),
+            backup: backup.uri.clone(),
             target: options.target.clone(),
             replaces,
             fresh,

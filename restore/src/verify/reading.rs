@@ -3,23 +3,23 @@
 use super::{CheckResult, READABLE_CHECK};
 use crate::{RestoreError, RestoreErrorKind};
 use archive::{StreamDigest, EncodingLayers, ArchiveDigests};
-use store::{Backup, Store, beside, catalogue::Of};
+use store::{StoredBackup, BackupStore, beside, catalogue::BackupKind};
 
 /// Of the notes beside it. One that does not count makes it no worse.
 const UNCHANGED_MARKERS_CHECK: &str = "notes that it is still true";
 
 /// What lies beside the backup: its manifest, as it was judged when the store was listed, and its `.sha256`.
-pub(crate) async fn check_sidecars(store: &Store, backup: &Backup) -> Vec<CheckResult> {
+pub(crate) async fn check_sidecars(store: &BackupStore, backup: &StoredBackup) -> Vec<CheckResult> {
     let mut checks = Vec::new();
     match &backup.kind {
-        Of::Committed(_) => {
+        BackupKind::Committed(_) => {
             let detail = "it counts by the policy, and is of the size that is stored";
             checks.push(CheckResult::passed("manifest", detail));
         }
-        Of::Foreign(_) => {
+        BackupKind::Foreign(_) => {
             checks.push(CheckResult::skipped("manifest", "another tool made it: it has none"));
         }
-        Of::Faulty { kind, why, mend, .. } => {
+        BackupKind::Faulty { kind, why, hint: mend, .. } => {
             let check = CheckResult::failed("manifest", format!("{why}; {mend}"));
             checks.push(CheckResult { kind: Some((*kind).into()), ..check });
             return checks;
@@ -41,11 +41,11 @@ pub(crate) async fn check_sidecars(store: &Store, backup: &Backup) -> Vec<CheckR
         checks.push(CheckResult::skipped("what does not count", backup.ignored.join("; ")));
     }
     match sidecar_checksum(store, backup).await {
-        Ok(None) if backup.committed().is_some() => {
+        Ok(None) if backup.committed_manifest().is_some() => {
             checks.push(CheckResult::failed(".sha256", "it is not there"));
         }
         Ok(Some(said)) => {
-            if let Some(manifest) = backup.committed() {
+            if let Some(manifest) = backup.committed_manifest() {
                 checks.push(if said.eq_ignore_ascii_case(&manifest.file.sha256) {
                     CheckResult::passed(".sha256", "agrees with the manifest")
                 } else {
@@ -60,21 +60,21 @@ pub(crate) async fn check_sidecars(store: &Store, backup: &Backup) -> Vec<CheckR
 }
 
 /// The hash in the backup's `.sha256`.
-async fn sidecar_checksum(store: &Store, backup: &Backup) -> Result<Option<String>, RestoreError> {
-    let Some(bytes) = store.get(&beside::sums(&backup.key)).await? else { return Ok(None) };
+async fn sidecar_checksum(store: &BackupStore, backup: &StoredBackup) -> Result<Option<String>, RestoreError> {
+    let Some(bytes) = store.get_small(&beside::checksum_key(&backup.key)).await? else { return Ok(None) };
     let text = String::from_utf8_lossy(&bytes);
     Ok(Some(text.split_whitespace().next().unwrap_or_default().to_owned()))
 }
 
 /// What the reading of everything says.
-pub(super) fn check_hashes(backup: &Backup, sums: Result<Option<ArchiveDigests>, RestoreError>) -> Vec<CheckResult> {
+pub(super) fn check_hashes(backup: &StoredBackup, sums: Result<Option<ArchiveDigests>, RestoreError>) -> Vec<CheckResult> {
     let sums = match sums {
         Ok(Some(sums)) => sums,
         Ok(None) => return vec![CheckResult::failed(READABLE_CHECK, "it was not read to its end")],
         Err(e) => return vec![CheckResult::from_error(READABLE_CHECK, &e)],
     };
     let show = |d: &StreamDigest| format!("{} bytes, {}", d.bytes, d.sha256);
-    let layers = backup.committed().map_or_else(EncodingLayers::default, |m| m.layers);
+    let layers = backup.committed_manifest().map_or_else(EncodingLayers::default, |m| m.layers);
     let undone = match (layers.cipher, layers.compressed) {
         (None, None) => "to its end",
         (None, Some(_)) => "decompressed to its end",
@@ -89,8 +89,8 @@ pub(super) fn check_hashes(backup: &Backup, sums: Result<Option<ArchiveDigests>,
 }
 
 /// Of a foreign backup, what was read against the `.sha256` beside it.
-pub(super) async fn check_file_hash(store: &Store, backup: &Backup, checks: &[CheckResult]) -> Option<CheckResult> {
-    if backup.committed().is_some() {
+pub(super) async fn check_file_hash(store: &BackupStore, backup: &StoredBackup, checks: &[CheckResult]) -> Option<CheckResult> {
+    if backup.committed_manifest().is_some() {
         return None;
     }
     let read = checks.iter().find(|c| c.name == "stored bytes")?;

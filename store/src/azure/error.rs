@@ -1,13 +1,13 @@
 //! The client library's errors as ours.
 
-use crate::{Error, Kind};
+use crate::{StoreError, StoreErrorKind};
 
-const DENIED: (Kind, &str) = (
-    Kind::Denied,
+const ACCESS_DENIED: (StoreErrorKind, &str) = (
+    StoreErrorKind::Denied,
     "check the access key, or give the identity the role Storage Blob Data Contributor",
 );
 
-const MISSING: (Kind, &str) = (Kind::Missing, "check account and container in the policy");
+const MISSING: (StoreErrorKind, &str) = (StoreErrorKind::Missing, "check account and container in the policy");
 
 /// What Azure's answer says by its error code or its status.
 /// <https://learn.microsoft.com/en-us/rest/api/storageservices/blob-service-error-codes>
@@ -39,7 +39,7 @@ impl Code {
 }
 
 /// The library's error as ours.
-pub(super) fn error(doing: String, e: &object_store::Error) -> Error {
+pub(super) fn to_store_error(doing: String, e: &object_store::Error) -> StoreError {
     use object_store::Error as Theirs;
     let mut why = Vec::new();
     let mut cause: Option<&dyn std::error::Error> = Some(e);
@@ -53,23 +53,23 @@ pub(super) fn error(doing: String, e: &object_store::Error) -> Error {
     let why = why.join(": ");
     let (kind, mend) = match (e, Code::in_words(&why)) {
         (_, Some(Code::Archived)) => {
-            (Kind::Cold, "move it to a tier that can be read; that takes hours")
+            (StoreErrorKind::Archived, "move it to a tier that can be read; that takes hours")
         }
         (_, Some(Code::Locked)) => {
-            (Kind::Locked, "wait until its immutability policy or lease ends")
+            (StoreErrorKind::Locked, "wait until its immutability policy or lease ends")
         }
         (Theirs::NotFound { .. }, _) => MISSING,
         (Theirs::AlreadyExists { .. } | Theirs::Precondition { .. }, _) => {
-            (Kind::Exists, "look at what is there: nothing is ever rewritten")
+            (StoreErrorKind::Exists, "look at what is there: nothing is ever rewritten")
         }
         (Theirs::PermissionDenied { .. } | Theirs::Unauthenticated { .. }, _)
-        | (_, Some(Code::Denied)) => DENIED,
+        | (_, Some(Code::Denied)) => ACCESS_DENIED,
         (_, Some(Code::Missing)) => MISSING,
         (Theirs::NotSupported { .. } | Theirs::InvalidPath { .. }, _) => {
-            (Kind::Refused, "see its words")
+            (StoreErrorKind::Refused, "see its words")
         }
-        (_, Some(Code::Mismatch)) => (Kind::Damaged, "nothing was stored; try again"),
-        _ => (Kind::Unreachable, "check the network and the endpoint; the next run tries again"),
+        (_, Some(Code::Mismatch)) => (StoreErrorKind::Damaged, "nothing was stored; try again"),
+        _ => (StoreErrorKind::Unreachable, "check the network and the endpoint; the next run tries again"),
     };
-    Error::new(kind, doing, why, mend)
+    StoreError::new(kind, doing, why, mend)
 }

@@ -1,7 +1,7 @@
 //! Whole blobs, read in ranges, a few of them ahead, all of one version.
 
-use super::{AzureStore, error};
-use crate::{Error, Kind, Thaw, quote, ranges};
+use super::{AzureBackend, error};
+use crate::{StoreError, StoreErrorKind, ArchiveRestoreStatus, quote, ranges};
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 use object_store::{GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt};
@@ -9,44 +9,44 @@ use shared::bounded::{self, TooLarge};
 use std::io;
 use tokio::sync::mpsc;
 
-impl AzureStore {
-    pub(crate) async fn get(&self, key: &str) -> Result<Option<Bytes>, Error> {
-        let doing = || format!("read {}", self.whole(key));
-        let answer = match self.store.get(&self.path(key)?).await {
+impl AzureBackend {
+    pub(crate) async fn get_small(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        let doing = || format!("read {}", self.full_uri(key));
+        let answer = match self.store.get(&self.blob_path(key)?).await {
             Ok(answer) => answer,
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
-            Err(e) => return Err(error(doing(), &e)),
+            Err(e) => return Err(to_store_error(doing(), &e)),
         };
-        let read = collect(answer, bounded::MAX_SMALL_OBJECT_BYTES).await.map_err(|e| error(doing(), &e))?;
-        read.map(Some).map_err(|e| Error::io(doing(), &e.into()))
+        let read = collect_limited(answer, bounded::MAX_SMALL_OBJECT_BYTES).await.map_err(|e| to_store_error(doing(), &e))?;
+        read.map(Some).map_err(|e| StoreError::from_io(doing(), &e.into()))
     }
 
-    pub(crate) async fn read(
+    pub(crate) async fn stream_object(
         &self,
         key: &str,
         out: &mpsc::Sender<io::Result<Bytes>>,
-    ) -> Result<(), Error> {
-        let doing = format!("read {}", self.whole(key));
-        let Some(head) = self.head(key).await? else { return Err(ranges::missing(doing)) };
+    ) -> Result<(), StoreError> {
+        let doing = format!("read {}", self.full_uri(key));
+        let Some(head) = self.head_blob(key).await? else { return Err(ranges::not_found_error(doing)) };
         let (size, etag) = (head.meta.size, head.meta.e_tag);
         let range = |from, to| {
             let (this, key, etag) = (self.clone(), key.to_owned(), etag.clone());
-            async move { this.range(&key, etag, from, to).await }
+            async move { this.read_range(&key, etag, from, to).await }
         };
-        ranges::read(doing, size, out, range).await
+        ranges::stream_ranges(doing, size, out, range).await
     }
 
-    async fn range(
+    async fn read_range(
         &self,
         key: &str,
         etag: Option<String>,
         from: u64,
         to: u64,
-    ) -> Result<Bytes, Error> {
-        let (path, doing) = (self.path(key)?, || format!("read {}", self.whole(key)));
+    ) -> Result<Bytes, StoreError> {
+        let (path, doing) = (self.blob_path(key)?, || format!("read {}", self.full_uri(key)));
         let mut lost = String::new();
-        for tried in 0..ranges::TRIES {
-            ranges::pause(tried).await;
+        for tried in 0..ranges::MAX_ATTEMPTS {
+            ranges::backoff(tried).await;
             let options = GetOptions {
                 range: Some(GetRange::Bounded(from..to)),
                 if_match: etag.clone(),
@@ -54,33 +54,33 @@ impl AzureStore {
             };
             let answer = self.store.get_opts(&path, options).await;
             let answer = answer.map_err(|e| match e {
-                object_store::Error::Precondition { .. } => ranges::changed(doing()),
-                e => error(doing(), &e),
+                object_store::Error::Precondition { .. } => ranges::changed_during_read_error(doing()),
+                e => to_store_error(doing(), &e),
             })?;
             let wanted = usize::try_from(to - from).unwrap_or(usize::MAX);
-            match collect(answer, wanted).await {
+            match collect_limited(answer, wanted).await {
                 Ok(Ok(bytes)) if bytes.len() == wanted => return Ok(bytes),
                 Ok(Ok(bytes)) => lost = format!("{} bytes came of {wanted}", bytes.len()),
                 Ok(Err(e)) => lost = e.to_string(),
                 Err(e) => lost = e.to_string(),
             }
         }
-        Err(ranges::lost(doing(), &lost))
+        Err(ranges::connection_lost_error(doing(), &lost))
     }
 
     /// Azure tells an archived blob apart only when it is read; the thaw is a change of its tier, for good, which is left
     /// to its owner.
-    pub(crate) async fn thaw(&self, key: &str) -> Result<Thaw, Error> {
-        let Some(head) = self.head(key).await? else {
-            return Err(ranges::missing(format!("thaw {}", self.whole(key))));
+    pub(crate) async fn request_archive_restore(&self, key: &str) -> Result<ArchiveRestoreStatus, StoreError> {
+        let Some(head) = self.head_blob(key).await? else {
+            return Err(ranges::not_found_error(format!("thaw {}", self.full_uri(key))));
         };
         if head.meta.size == 0 {
-            return Ok(Thaw::Needless);
+            return Ok(ArchiveRestoreStatus::NotArchived);
         }
-        match self.range(key, head.meta.e_tag, 0, 1).await {
-            Ok(_) => Ok(Thaw::Needless),
-            Err(e) if e.kind == Kind::Cold => Err(Error {
-                mend: format!(
+        match self.read_range(key, head.meta.e_tag, 0, 1).await {
+            Ok(_) => Ok(ArchiveRestoreStatus::NotArchived),
+            Err(e) if e.kind == StoreErrorKind::Archived => Err(StoreError {
+                hint: format!(
                     "move it to a tier that can be read, which takes up to 15 hours: az storage blob set-tier --account-name {} --container-name {} --name {} --tier Hot",
                     shell_quote(&self.account),
                     shell_quote(&self.container),
@@ -94,7 +94,7 @@ impl AzureStore {
 }
 
 /// The body of an answer, of `limit` bytes at most, whatever its length says.
-async fn collect(answer: GetResult, limit: usize) -> object_store::Result<Result<Bytes, TooLarge>> {
+async fn collect_limited(answer: GetResult, limit: usize) -> object_store::Result<Result<Bytes, TooLarge>> {
     let (mut pieces, mut bytes) = (answer.into_stream(), BytesMut::new());
     while let Some(piece) = pieces.try_next().await? {
         if bytes.len() + piece.len() > limit {

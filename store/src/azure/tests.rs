@@ -1,22 +1,22 @@
 use super::*;
 use object_store::client::HttpRequest;
 
-fn store(endpoint: Option<&str>) -> AzureStore {
+fn test_backend(endpoint: Option<&str>) -> AzureBackend {
     let key = SecretString::from("a2V5".to_owned());
-    AzureStore::new("acme", "backups", endpoint, Some(&key), "pg/").expect("opened")
+    AzureBackend::new("acme", "backups", endpoint, Some(&key), "pg/").expect("opened")
 }
 
 #[test]
 fn addresses_and_commands_are_what_a_shell_takes() {
-    assert_eq!(store(None).address(), "azure://acme/backups/pg");
+    assert_eq!(test_backend(None).address(), "azure://acme/backups/pg");
     insta::assert_snapshot!(
-        store(Some("http://127.0.0.1:10000/acme")).command("my db.dump"),
+        test_backend(Some("http://127.0.0.1:10000/acme")).download_command("my db.dump"),
         @"az storage blob download --account-name acme --container-name backups --name 'pg/my db.dump' --file /dev/stdout --no-progress --output none --blob-endpoint http://127.0.0.1:10000/acme"
     );
-    assert!(!format!("{:?}", store(None)).contains("a2V5"));
+    assert!(!format!("{:?}", test_backend(None)).contains("a2V5"));
 }
 
-fn request(method: &str, uri: &str, blob: bool) -> HttpRequest {
+fn put_request(method: &str, uri: &str, blob: bool) -> HttpRequest {
     let mut request = HttpRequest::new(Bytes::from_static(b"abc").into());
     *request.method_mut() = method.parse().expect("a method");
     *request.uri_mut() = uri.parse().expect("an address");
@@ -29,8 +29,8 @@ fn request(method: &str, uri: &str, blob: bool) -> HttpRequest {
 #[test]
 fn a_block_is_sent_with_its_md5_and_a_list_of_blocks_only_makes_new_blobs() {
     let said = |method, uri, blob| {
-        let mut request = request(method, uri, blob);
-        let added = wire::add(&mut request);
+        let mut request = put_request(method, uri, blob);
+        let added = wire::add_headers(&mut request);
         let header =
             |name: &str| request.headers().get(name).map(|v| v.to_str().expect("text").to_owned());
         (added, header("if-none-match"), header("content-md5"))
@@ -50,13 +50,13 @@ fn a_block_is_sent_with_its_md5_and_a_list_of_blocks_only_makes_new_blobs() {
 fn an_archived_and_a_locked_blob_are_told_by_their_codes() {
     let said = |code: &str| {
         let source = code.to_owned().into();
-        error("read x".into(), &object_store::Error::Generic { store: "MicrosoftAzure", source })
+        to_store_error("read x".into(), &object_store::Error::Generic { store: "MicrosoftAzure", source })
             .kind
     };
-    assert_eq!(said("409 Conflict: BlobArchived"), Kind::Cold);
-    assert_eq!(said("409 Conflict: BlobImmutableDueToPolicy"), Kind::Locked);
-    assert_eq!(said("400 Bad Request: Md5Mismatch"), Kind::Damaged);
-    assert_eq!(said("403 Forbidden: AuthorizationFailure"), Kind::Denied);
-    assert_eq!(said("404 Not Found: ContainerNotFound"), Kind::Missing);
-    assert_eq!(said("connection refused"), Kind::Unreachable);
+    assert_eq!(said("409 Conflict: BlobArchived"), StoreErrorKind::Archived);
+    assert_eq!(said("409 Conflict: BlobImmutableDueToPolicy"), StoreErrorKind::Locked);
+    assert_eq!(said("400 Bad Request: Md5Mismatch"), StoreErrorKind::Damaged);
+    assert_eq!(said("403 Forbidden: AuthorizationFailure"), StoreErrorKind::Denied);
+    assert_eq!(said("404 Not Found: ContainerNotFound"), StoreErrorKind::Missing);
+    assert_eq!(said("connection refused"), StoreErrorKind::Unreachable);
 }

@@ -17,37 +17,37 @@ use std::sync::{Arc, OnceLock};
 
 /// Makes clients that add it. Credentials are known only after the client is made.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Connector(Arc<OnceLock<Signer>>);
+pub(super) struct SigningConnector(Arc<OnceLock<RequestSigner>>);
 
 #[derive(Debug)]
-struct Signer {
+struct RequestSigner {
     account: String,
     credentials: AzureCredentialProvider,
 }
 
-impl Connector {
+impl SigningConnector {
     pub(super) fn sign_with(&self, account: &str, credentials: AzureCredentialProvider) {
-        let _ = self.0.set(Signer { account: account.to_owned(), credentials });
+        let _ = self.0.set(RequestSigner { account: account.to_owned(), credentials });
     }
 }
 
-impl HttpConnector for Connector {
+impl HttpConnector for SigningConnector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let inner = ReqwestConnector::default().connect(options)?;
-        Ok(HttpClient::new(Adding { inner, signer: Arc::clone(&self.0) }))
+        Ok(HttpClient::new(HeaderInjectingService { inner, signer: Arc::clone(&self.0) }))
     }
 }
 
 #[derive(Debug)]
-struct Adding {
+struct HeaderInjectingService {
     inner: HttpClient,
-    signer: Arc<OnceLock<Signer>>,
+    signer: Arc<OnceLock<RequestSigner>>,
 }
 
 #[async_trait]
-impl HttpService for Adding {
+impl HttpService for HeaderInjectingService {
     async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        if add(&mut request)
+        if add_headers(&mut request)
             && let Some(signer) = self.signer.get()
         {
             let wrong = |e: object_store::Error| HttpError::new(HttpErrorKind::Request, e);
@@ -59,14 +59,14 @@ impl HttpService for Adding {
                 signed.try_authorize(&mut request).map_err(wrong)?;
             }
         }
-        let longest = stall::longest(request.body().content_length() as u64);
+        let longest = stall::max_transfer_time(request.body().content_length() as u64);
         let answer = tokio::time::timeout(longest, self.inner.execute(request)).await;
         answer.unwrap_or_else(|e| Err(HttpError::new(HttpErrorKind::Timeout, e)))
     }
 }
 
 /// Adds the headers; whether there were any to add.
-pub(super) fn add(request: &mut HttpRequest) -> bool {
+pub(super) fn add_headers(request: &mut HttpRequest) -> bool {
     if request.method().as_str() != "PUT" {
         return false;
     }

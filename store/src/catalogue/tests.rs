@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Directory, Hold, Put, key::USUAL};
+use crate::{DirectoryBackend, LegalHold, UploadOptions, key::DEFAULT_KEY_TEMPLATE};
 use shared::{
     keep::{RetentionVerdict, DeletionPrecondition, RetentionInput, ReasonRetention, decide_retention},
     policy::{RetentionRule, Policy},
@@ -12,96 +12,96 @@ const KEY: &str = "orders/orders_daily_20261118_020000.dump";
 /// Ten days after the sample manifest's data.
 const NOW: &str = "2026-11-30T02:00:00Z";
 
-fn at(text: &str) -> Timestamp {
+fn parse_time(text: &str) -> Timestamp {
     text.parse().expect("a time")
 }
 
-struct World {
+struct TestStore {
     root: tempfile::TempDir,
-    store: Store,
+    store: BackupStore,
     policy: Policy,
     author: SigningAuthor,
     now: Timestamp,
 }
 
 /// A store of a policy with these words, for `orders` and `orders_archive`.
-fn ruled(rest: &str, dump: &str, signer: Option<MinisignSigner>) -> World {
+fn store_with_policy(rest: &str, dump: &str, signer: Option<MinisignSigner>) -> TestStore {
     let root = tempfile::tempdir().expect("a directory");
-    let store = Store::Directory(Directory::new(root.path(), ""));
+    let store = BackupStore::Directory(DirectoryBackend::new(root.path(), ""));
     let text = format!(
         "{{holdfast: 1, company: listings, id: host-1, {rest} postgres: {{main: {{databases: [orders, orders_archive], \
          stored: {{directory: /b}}, dumps: {{daily: {{keep: {{newest: 1}}, {dump}}}, weekly: {{keep: {{newest: 1}}}}}}}}}}}}"
     );
     let policy = Policy::parse(&text).unwrap_or_else(|e| panic!("{e}"));
     let author = SigningAuthor::new(policy.owner(), signer);
-    World { root, store, policy, author, now: at(NOW) }
+    TestStore { root, store, policy, author, now: parse_time(NOW) }
 }
 
-fn world() -> World {
-    ruled("", "", None)
+fn plain_store() -> TestStore {
+    store_with_policy("", "", None)
 }
 
 /// A store of a policy that signs.
-fn signed(dump: &str) -> World {
+fn signing_store(dump: &str) -> TestStore {
     let (signer, _) = MinisignSigner::generate().expect("random numbers");
     let rest = format!("signing: {{public_keys: [{}]}},", signer.public_key());
-    ruled(&rest, dump, Some(signer))
+    store_with_policy(&rest, dump, Some(signer))
 }
 
-const NOTED: &str = "deduplicate: true";
-const ENCRYPTED: &str = "encrypt: {openssl: {env: P}}";
+const DEDUPLICATING: &str = "deduplicate: true";
+const ENCRYPTING: &str = "encrypt: {openssl: {env: P}}";
 
-impl World {
+impl TestStore {
     /// A backup of 7 bytes, with the sample manifest after `change`.
-    async fn commit(&self, key: &str, change: impl Fn(&mut Manifest)) {
-        let mut upload = self.store.begin(key, &Put::default()).await.expect("begun");
+    async fn commit_backup(&self, key: &str, change: impl Fn(&mut BackupManifest)) {
+        let mut upload = self.store.start_upload(key, &UploadOptions::default()).await.expect("begun");
         upload.write("7 bytes".into()).await.expect("written");
         upload.finish().await.expect("finished");
-        let mut manifest = crate::manifest::tests::manifest();
+        let mut manifest = crate::manifest::tests::sample_manifest();
         manifest.key = key.into();
         change(&mut manifest);
-        self.sign(&beside::manifest(key), &manifest.to_json()).await;
+        self.write_signed(&beside::manifest_key(key), &manifest.to_json()).await;
     }
 
     /// A small object of ours.
-    async fn sign(&self, name: &str, bytes: &[u8]) {
-        let (bytes, put) = (bytes.to_vec().into(), Put::default());
+    async fn write_signed(&self, name: &str, bytes: &[u8]) {
+        let (bytes, put) = (bytes.to_vec().into(), UploadOptions::default());
         self.store.put_signed(name, bytes, &put, &self.author).await.expect("written");
     }
 
     /// A note of ours.
-    async fn note(&self, key: &str, time: Timestamp) {
-        let json = self.store.get(&beside::manifest(key)).await.expect("read").expect("a record");
-        let note = Unchanged {
+    async fn write_unchanged_marker(&self, key: &str, time: Timestamp) {
+        let json = self.store.get_small(&beside::manifest_key(key)).await.expect("read").expect("a record");
+        let note = UnchangedMarker {
             holdfast: 1,
-            sha256: Manifest::read(key, &json).expect("a record").file.sha256,
+            sha256: BackupManifest::parse_manifest(key, &json).expect("a record").file.sha256,
             data_time: time,
             slot: None,
             run: "run".into(),
         };
-        self.sign(&beside::unchanged(key, time), &note.to_json()).await;
+        self.write_signed(&beside::unchanged_marker_key(key, time), &note.to_json()).await;
     }
 
-    fn trust(&self) -> Trust {
+    fn trust_policy(&self) -> TrustPolicy {
         let rules = self.policy.postgres.values().next().expect("a group");
-        Trust::of(&self.policy, rules, self.now)
+        TrustPolicy::from_policy(&self.policy, rules, self.now)
     }
 
-    fn write(&self, key: &str, text: &str) {
+    fn write_file(&self, key: &str, text: &str) {
         let path = self.root.path().join(key);
         std::fs::create_dir_all(path.parent().expect("a parent")).expect("made");
         std::fs::write(path, text).expect("written");
     }
 
-    async fn seen(&self) -> Vec<Backup> {
-        let forms = [KeyForm::new(USUAL, ".dump").expect("a form")];
+    async fn list_all(&self) -> Vec<StoredBackup> {
+        let forms = [KeyTemplate::new(DEFAULT_KEY_TEMPLATE, ".dump").expect("a form")];
         let databases = ["orders".to_owned(), "orders_archive".to_owned()];
-        catalogue(&self.store, &forms, &databases, &self.trust()).await.expect("listed")
+        list_backups(&self.store, &forms, &databases, &self.trust_policy()).await.expect("listed")
     }
 }
 
 /// Whether these may go by this rule alone.
-fn question<'a>(points: Vec<&'a RecoveryPoint>, rule: &'a RetentionRule) -> RetentionInput<'a> {
+fn retention_input<'a>(points: Vec<&'a RecoveryPoint>, rule: &'a RetentionRule) -> RetentionInput<'a> {
     RetentionInput {
         owner: "listings@host-1",
         points,
@@ -110,12 +110,12 @@ fn question<'a>(points: Vec<&'a RecoveryPoint>, rule: &'a RetentionRule) -> Rete
     }
 }
 
-fn shown(backups: &[Backup]) -> String {
-    let line = |b: &Backup| {
+fn render_backups(backups: &[StoredBackup]) -> String {
+    let line = |b: &StoredBackup| {
         let kind = match &b.kind {
-            Of::Committed(_) => "committed".to_owned(),
-            Of::Foreign(_) => "foreign".to_owned(),
-            Of::Faulty { why, mend, .. } => format!("faulty ({why}; {mend})"),
+            BackupKind::Committed(_) => "committed".to_owned(),
+            BackupKind::Foreign(_) => "foreign".to_owned(),
+            BackupKind::Faulty { why, hint: mend, .. } => format!("faulty ({why}; {mend})"),
         };
         let or = |t: Option<&str>| t.unwrap_or("-").to_owned();
         let at = b.data_time().map_or("-".into(), |t| t.to_string());
@@ -132,57 +132,57 @@ fn shown(backups: &[Backup]) -> String {
 
 #[tokio::test]
 async fn a_store_alone_tells_its_backups_apart_from_all_else() {
-    let world = world();
-    world.commit(KEY, |_| ()).await;
+    let world = plain_store();
+    world.commit_backup(KEY, |_| ()).await;
     // Made under another form, years ago: its manifest speaks for it.
-    world.commit("old/first.bin", |m| m.reason = "weekly".into()).await;
+    world.commit_backup("old/first.bin", |m| m.reason = "weekly".into()).await;
     world
-        .commit("orders/orders_daily_20261101_020000.dump", |m| m.owner = "other@host-1".into())
+        .commit_backup("orders/orders_daily_20261101_020000.dump", |m| m.owner = "other@host-1".into())
         .await;
-    world.commit("users/users_daily_20261101_020000.dump", |m| m.database = "users".into()).await;
-    let hold = Hold {
+    world.commit_backup("users/users_daily_20261101_020000.dump", |m| m.database = "users".into()).await;
+    let hold = LegalHold {
         why: "audit".into(),
         since: "2026-11-20T00:00:00Z".parse().expect("a time"),
         by: "ana".into(),
     };
-    world.store.hold(KEY, &hold, &world.author).await.expect("held");
-    world.write("orders_archive/orders_archive_daily_20261117_020000.dump", "theirs");
-    world.write("orders_archive/orders_archive_daily_20261117_020000.dump.sha256", "x");
-    world.write("orders/notes.txt", "x");
-    world.write("other/other_daily_20261117_020000.dump", "x");
+    world.store.add_legal_hold(KEY, &hold, &world.author).await.expect("held");
+    world.write_file("orders_archive/orders_archive_daily_20261117_020000.dump", "theirs");
+    world.write_file("orders_archive/orders_archive_daily_20261117_020000.dump.sha256", "x");
+    world.write_file("orders/notes.txt", "x");
+    world.write_file("other/other_daily_20261117_020000.dump", "x");
     // Begun and never committed.
     let mut upload = world
         .store
-        .begin("orders/orders_daily_20261119_020000.dump", &Put::default())
+        .start_upload("orders/orders_daily_20261119_020000.dump", &UploadOptions::default())
         .await
         .expect("begun");
     upload.write("7 bytes".into()).await.expect("written");
     upload.finish().await.expect("finished");
-    insta::assert_snapshot!(shown(&world.seen().await), @r#"
+    insta::assert_snapshot!(render_backups(&world.list_all().await), @r#"
     old/first.bin: orders weekly 2026-11-20T02:00:03Z committed -
     orders/orders_daily_20261101_020000.dump: orders daily 2026-11-20T02:00:03Z faulty (read the manifest of orders/orders_daily_20261101_020000.dump: its record is of "other@host-1", and this place belongs to "listings@host-1"; find out who put it there; it does not count, and is never deleted) -
     orders/orders_daily_20261118_020000.dump: orders daily 2026-11-20T02:00:03Z committed audit (ana)
     orders_archive/orders_archive_daily_20261117_020000.dump: orders_archive daily 2026-11-17T02:00:00Z foreign -
     "#);
 
-    world.store.release(KEY).await.expect("released");
-    assert_eq!(world.seen().await[0].hold, None);
+    world.store.remove_legal_hold(KEY).await.expect("released");
+    assert_eq!(world.list_all().await[0].hold, None);
 }
 
 #[tokio::test]
 async fn what_does_not_fit_its_manifest_is_faulty_and_neither_counts_nor_goes() {
-    let world = world();
+    let world = plain_store();
     let key = |day| format!("orders/orders_daily_202611{day}_020000.dump");
-    world.commit(&key("10"), |_| ()).await;
-    world.write(&key("10"), "cut");
-    world.commit(&key("11"), |_| ()).await;
+    world.commit_backup(&key("10"), |_| ()).await;
+    world.write_file(&key("10"), "cut");
+    world.commit_backup(&key("11"), |_| ()).await;
     std::fs::remove_file(world.root.path().join(key("11"))).expect("removed");
-    world.commit(&key("12"), |m| m.holdfast = 2).await;
-    world.write(&key("13"), "7 bytes");
-    world.write(&beside::manifest(&key("13")), "{\"holdfast\": 1");
-    world.commit(&key("14"), |_| ()).await;
-    let seen = world.seen().await;
-    insta::assert_snapshot!(shown(&seen), @"
+    world.commit_backup(&key("12"), |m| m.holdfast = 2).await;
+    world.write_file(&key("13"), "7 bytes");
+    world.write_file(&beside::manifest_key(&key("13")), "{\"holdfast\": 1");
+    world.commit_backup(&key("14"), |_| ()).await;
+    let seen = world.list_all().await;
+    insta::assert_snapshot!(render_backups(&seen), @"
     orders/orders_daily_20261110_020000.dump: orders daily 2026-11-20T02:00:03Z faulty (read the manifest of orders/orders_daily_20261110_020000.dump: its file has 3 bytes, and the manifest says 7; find out what changed it; it was whole when it was written) -
     orders/orders_daily_20261111_020000.dump: orders daily 2026-11-20T02:00:03Z faulty (read the manifest of orders/orders_daily_20261111_020000.dump: its file is not there; find out who deleted it; the manifest alone is no backup) -
     orders/orders_daily_20261112_020000.dump: orders daily 2026-11-12T02:00:00Z faulty (read the manifest of orders/orders_daily_20261112_020000.dump: it was made by a newer Holdfast: version 2, and this one knows 1; use that Holdfast, or the manifest's own line `restore`) -
@@ -192,8 +192,8 @@ async fn what_does_not_fit_its_manifest_is_faulty_and_neither_counts_nor_goes() 
 
     let now = "2027-11-20T00:00:00Z".parse().expect("a time");
     let rule = serde_json::from_value(serde_json::json!({ "for": "1d" })).expect("a rule");
-    let points: Vec<_> = seen.iter().map(|b| b.point("listings@host-1")).collect();
-    let question = question(points.iter().collect(), &rule);
+    let points: Vec<_> = seen.iter().map(|b| b.to_recovery_point("listings@host-1")).collect();
+    let question = retention_input(points.iter().collect(), &rule);
     let goes: Vec<_> = decide_retention(&question, now)
         .into_iter()
         .filter_map(|fate| match fate {
@@ -204,41 +204,41 @@ async fn what_does_not_fit_its_manifest_is_faulty_and_neither_counts_nor_goes() 
     assert_eq!(goes.iter().map(|c| c.point().id.clone()).collect::<Vec<_>>(), [key("14")]);
 
     // The same engine's word deletes it, unless a hold came in between.
-    let hold = Hold { why: "court".into(), since: now, by: "ana".into() };
-    world.store.hold(&key("14"), &hold, &world.author).await.expect("held");
-    let error = world.store.delete(&goes[0], &world.trust()).await.expect_err("held");
-    assert_eq!((error.kind, error.why.as_str()), (Kind::Locked, "held: court (ana)"));
-    world.store.release(&key("14")).await.expect("released");
-    world.store.delete(&goes[0], &world.trust()).await.expect("deleted");
+    let hold = LegalHold { why: "court".into(), since: now, by: "ana".into() };
+    world.store.add_legal_hold(&key("14"), &hold, &world.author).await.expect("held");
+    let error = world.store.delete_backup(&goes[0], &world.trust_policy()).await.expect_err("held");
+    assert_eq!((error.kind, error.why.as_str()), (StoreErrorKind::Locked, "held: court (ana)"));
+    world.store.remove_legal_hold(&key("14")).await.expect("released");
+    world.store.delete_backup(&goes[0], &world.trust_policy()).await.expect("deleted");
     assert!(!world.store.list("").await.expect("listed").iter().any(|e| e.key.contains("1114")));
     // Another store's word is not for this one.
-    let other = Store::Directory(Directory::new(world.root.path(), "x/"));
+    let other = BackupStore::Directory(DirectoryBackend::new(world.root.path(), "x/"));
     assert_eq!(
-        other.delete(&goes[0], &world.trust()).await.expect_err("elsewhere").kind,
-        Kind::Refused
+        other.delete_backup(&goes[0], &world.trust_policy()).await.expect_err("elsewhere").kind,
+        StoreErrorKind::Refused
     );
 }
 
 #[tokio::test]
 async fn a_note_makes_a_backup_younger_and_goes_with_it() {
-    let mut world = signed(NOTED);
-    world.now = at("2027-11-20T00:00:00Z");
-    world.commit(KEY, |_| ()).await;
-    let (first, second) = (at("2026-11-21T02:00:00Z"), at("2026-11-22T02:00:00Z"));
+    let mut world = signing_store(DEDUPLICATING);
+    world.now = parse_time("2027-11-20T00:00:00Z");
+    world.commit_backup(KEY, |_| ()).await;
+    let (first, second) = (parse_time("2026-11-21T02:00:00Z"), parse_time("2026-11-22T02:00:00Z"));
     for note in [second, first] {
-        world.note(KEY, note).await;
+        world.write_unchanged_marker(KEY, note).await;
     }
-    world.write(&beside::unchanged("orders/gone_daily_20261101_020000.dump", first), "{}");
-    let seen = world.seen().await;
-    insta::assert_snapshot!(shown(&seen), @"orders/orders_daily_20261118_020000.dump: orders daily 2026-11-22T02:00:00Z committed -");
+    world.write_file(&beside::unchanged_marker_key("orders/gone_daily_20261101_020000.dump", first), "{}");
+    let seen = world.list_all().await;
+    insta::assert_snapshot!(render_backups(&seen), @"orders/orders_daily_20261118_020000.dump: orders daily 2026-11-22T02:00:00Z committed -");
     assert_eq!(seen[0].unchanged, [first, second]);
-    assert_eq!(seen[0], one(&world.store, KEY, &world.trust()).await.expect("looked at"));
+    assert_eq!(seen[0], get_backup(&world.store, KEY, &world.trust_policy()).await.expect("looked at"));
     assert_eq!(seen[0].data_times().count(), 3);
 
     let rule = serde_json::from_value(serde_json::json!({ "for": "1d" })).expect("a rule");
-    let cleared = |backup: &Backup| {
-        let point = backup.point("listings@host-1");
-        let question = question(vec![&point], &rule);
+    let cleared = |backup: &StoredBackup| {
+        let point = backup.to_recovery_point("listings@host-1");
+        let question = retention_input(vec![&point], &rule);
         match decide_retention(&question, world.now).remove(0) {
             RetentionVerdict::Delete(cleared, _) => cleared,
             other => panic!("{other:?}"),
@@ -246,31 +246,31 @@ async fn a_note_makes_a_backup_younger_and_goes_with_it() {
     };
     // A dump that ended after the judgement found it to be still true; a stranger's word for it keeps nothing.
     let judged = cleared(&seen[0]);
-    let (later, false_one) = (at("2026-11-23T02:00:00Z"), at("2026-11-24T02:00:00Z"));
-    world.write(&beside::unchanged(KEY, false_one), "{}");
-    world.note(KEY, later).await;
-    let refused = world.store.delete(&judged, &world.trust()).await.expect_err("still true");
-    assert_eq!((refused.kind, world.seen().await.len()), (Kind::Refused, 1));
-    let judged = cleared(&world.seen().await[0]);
-    world.store.delete(&judged, &world.trust()).await.expect("deleted");
+    let (later, false_one) = (parse_time("2026-11-23T02:00:00Z"), parse_time("2026-11-24T02:00:00Z"));
+    world.write_file(&beside::unchanged_marker_key(KEY, false_one), "{}");
+    world.write_unchanged_marker(KEY, later).await;
+    let refused = world.store.delete_backup(&judged, &world.trust_policy()).await.expect_err("still true");
+    assert_eq!((refused.kind, world.list_all().await.len()), (StoreErrorKind::Refused, 1));
+    let judged = cleared(&world.list_all().await[0]);
+    world.store.delete_backup(&judged, &world.trust_policy()).await.expect("deleted");
     let left: Vec<_> =
         world.store.list("").await.expect("listed").into_iter().map(|e| e.key).collect();
-    let foreign = beside::unchanged("orders/gone_daily_20261101_020000.dump", first);
-    assert_eq!(left, [foreign, beside::unchanged(KEY, false_one)]);
+    let foreign = beside::unchanged_marker_key("orders/gone_daily_20261101_020000.dump", first);
+    assert_eq!(left, [foreign, beside::unchanged_marker_key(KEY, false_one)]);
 }
 
 #[tokio::test]
 async fn a_note_counts_only_signed_of_this_file_in_the_past_and_where_the_policy_deduplicates() {
     for (case, world, counts) in [
-        ("signed", signed(NOTED), true),
-        ("no signing, valid content", ruled("", NOTED, None), true),
-        ("no deduplicate", signed(""), false),
+        ("signed", signing_store(DEDUPLICATING), true),
+        ("no signing, valid content", store_with_policy("", DEDUPLICATING, None), true),
+        ("no deduplicate", signing_store(""), false),
     ] {
-        world.commit(KEY, |_| ()).await;
-        let note = at("2026-11-25T02:00:00Z");
-        world.note(KEY, note).await;
-        let seen = world.seen().await.remove(0);
-        let young = if counts { note } else { at("2026-11-20T02:00:03Z") };
+        world.commit_backup(KEY, |_| ()).await;
+        let note = parse_time("2026-11-25T02:00:00Z");
+        world.write_unchanged_marker(KEY, note).await;
+        let seen = world.list_all().await.remove(0);
+        let young = if counts { note } else { parse_time("2026-11-20T02:00:03Z") };
         assert_eq!(
             (seen.data_time(), seen.ignored.len()),
             (Some(young), usize::from(!counts)),
@@ -278,41 +278,41 @@ async fn a_note_counts_only_signed_of_this_file_in_the_past_and_where_the_policy
         );
     }
     // Empty ones, as anyone can add; one of the future; one of another file, taken with its signature.
-    for world in [signed(NOTED), ruled("", NOTED, None)] {
-        world.commit(KEY, |_| ()).await;
+    for world in [signing_store(DEDUPLICATING), store_with_policy("", DEDUPLICATING, None)] {
+        world.commit_backup(KEY, |_| ()).await;
         for day in ["2026-11-26", "2026-11-27", "2099-01-01"] {
-            world.write(&beside::unchanged(KEY, at(&format!("{day}T02:00:00Z"))), "");
+            world.write_file(&beside::unchanged_marker_key(KEY, parse_time(&format!("{day}T02:00:00Z"))), "");
         }
-        world.note(KEY, at("2098-01-01T02:00:00Z")).await;
+        world.write_unchanged_marker(KEY, parse_time("2098-01-01T02:00:00Z")).await;
         let other = "orders/orders_daily_20261119_020000.dump";
-        world.commit(other, |m| m.file.sha256 = "f".repeat(64)).await;
-        let time = at("2026-11-28T02:00:00Z");
-        world.note(other, time).await;
+        world.commit_backup(other, |m| m.file.sha256 = "f".repeat(64)).await;
+        let time = parse_time("2026-11-28T02:00:00Z");
+        world.write_unchanged_marker(other, time).await;
         for end in ["", ".minisig"] {
-            let path = |of| world.root.path().join(format!("{}{end}", beside::unchanged(of, time)));
+            let path = |of| world.root.path().join(format!("{}{end}", beside::unchanged_marker_key(of, time)));
             if path(other).exists() {
                 std::fs::copy(path(other), path(KEY)).expect("copied");
             }
         }
-        let seen = world.seen().await.remove(0);
-        assert_eq!(seen.data_time(), Some(at("2026-11-20T02:00:03Z")), "{:?}", seen.ignored);
+        let seen = world.list_all().await.remove(0);
+        assert_eq!(seen.data_time(), Some(parse_time("2026-11-20T02:00:03Z")), "{:?}", seen.ignored);
         assert_eq!(seen.ignored.len(), 5, "{:?}", seen.ignored);
     }
 }
 
 /// What becomes of a record that is changed before it is written, or laid elsewhere.
-async fn verdict(world: &World, key: &str) -> String {
-    let all = world.seen().await;
+async fn classify_key(world: &TestStore, key: &str) -> String {
+    let all = world.list_all().await;
     match &all.iter().find(|b| b.key == key).expect("it is seen").kind {
-        Of::Committed(_) => "counts".into(),
-        Of::Foreign(_) => "foreign".into(),
-        Of::Faulty { why, .. } => why.rsplit(": ").next().unwrap_or_default().to_owned(),
+        BackupKind::Committed(_) => "counts".into(),
+        BackupKind::Foreign(_) => "foreign".into(),
+        BackupKind::Faulty { why, .. } => why.rsplit(": ").next().unwrap_or_default().to_owned(),
     }
 }
 
 #[tokio::test]
 async fn the_policy_and_not_the_record_says_what_counts() {
-    type Change = fn(&mut Manifest);
+    type ManifestChange = fn(&mut BackupManifest);
     let same: Change = |_| ();
     let plain: Change = |m| m.layers.cipher = None;
     let future: Change = |m| m.data_time = "2026-11-30T02:10:01Z".parse().expect("a time");
@@ -331,9 +331,9 @@ async fn the_policy_and_not_the_record_says_what_counts() {
         ("another key's", elsewhere),
     ] {
         let mut all = Vec::new();
-        for world in [signed(ENCRYPTED), ruled("", ENCRYPTED, None), world()] {
-            world.commit(KEY, change).await;
-            all.push(verdict(&world, KEY).await);
+        for world in [signing_store(ENCRYPTING), store_with_policy("", ENCRYPTING, None), plain_store()] {
+            world.commit_backup(KEY, change).await;
+            all.push(classify_key(&world, KEY).await);
         }
         lines.push(format!("{name}: {}", all.join(" | ")));
     }
@@ -350,12 +350,12 @@ async fn the_policy_and_not_the_record_says_what_counts() {
 
 #[tokio::test]
 async fn where_the_policy_signs_nothing_counts_that_no_key_of_it_signed() {
-    let world = signed("");
-    world.commit(KEY, |_| ()).await;
-    assert_eq!(verdict(&world, KEY).await, "counts");
+    let world = signing_store("");
+    world.commit_backup(KEY, |_| ()).await;
+    assert_eq!(classify_key(&world, KEY).await, "counts");
     let path = |name: &str| world.root.path().join(name);
     let (record, signature) =
-        (path(&beside::manifest(KEY)), path(&beside::signature(&beside::manifest(KEY))));
+        (path(&beside::manifest_key(KEY)), path(&beside::signature_key(&beside::manifest_key(KEY))));
     let json = std::fs::read_to_string(&record).expect("read");
     let good = std::fs::read_to_string(&signature).expect("read");
     let replace = |file: &std::path::Path, text: &str| {
@@ -371,14 +371,14 @@ async fn where_the_policy_signs_nothing_counts_that_no_key_of_it_signed() {
     ] {
         assert!(json.contains(from), "{from}");
         replace(&record, &json.replace(from, to));
-        assert!(verdict(&world, KEY).await.contains("one of the two was changed"), "{to}");
+        assert!(classify_key(&world, KEY).await.contains("one of the two was changed"), "{to}");
     }
     replace(&record, &json);
     let (other, _) = MinisignSigner::generate().expect("random numbers");
-    replace(&signature, &other.sign("listings@host-1", &beside::manifest(KEY), json.as_bytes()));
-    assert!(verdict(&world, KEY).await.contains("which the policy does not name"));
+    replace(&signature, &other.sign("listings@host-1", &beside::manifest_key(KEY), json.as_bytes()));
+    assert!(classify_key(&world, KEY).await.contains("which the policy does not name"));
     std::fs::remove_file(&signature).expect("removed");
-    assert!(verdict(&world, KEY).await.starts_with("it is not signed"));
+    assert!(classify_key(&world, KEY).await.starts_with("it is not signed"));
     std::fs::write(&signature, &good).expect("written");
     // Both, and the file, beside another key.
     let other = "orders/orders_daily_20261121_020000.dump";
@@ -386,45 +386,45 @@ async fn where_the_policy_signs_nothing_counts_that_no_key_of_it_signed() {
         std::fs::copy(path(&format!("{KEY}{end}")), path(&format!("{other}{end}")))
             .expect("copied");
     }
-    assert_eq!(verdict(&world, KEY).await, "counts");
-    assert!(verdict(&world, other).await.contains("under another name"));
+    assert_eq!(classify_key(&world, KEY).await, "counts");
+    assert!(classify_key(&world, other).await.contains("under another name"));
 }
 
 #[tokio::test]
 async fn a_hold_counts_only_signed_where_the_policy_signs() {
-    let hold = Hold { why: "audit".into(), since: at(NOW), by: "ana".into() };
-    let world = signed("");
-    world.commit(KEY, |_| ()).await;
-    world.write(
-        &beside::hold(KEY),
+    let hold = LegalHold { why: "audit".into(), since: parse_time(NOW), by: "ana".into() };
+    let world = signing_store("");
+    world.commit_backup(KEY, |_| ()).await;
+    world.write_file(
+        &beside::legal_hold_key(KEY),
         "{\"why\": \"x\", \"since\": \"2026-11-30T02:00:00Z\", \"by\": \"eve\"}",
     );
-    let seen = world.seen().await.remove(0);
+    let seen = world.list_all().await.remove(0);
     assert_eq!((seen.hold, seen.ignored.len()), (None, 1));
-    std::fs::remove_file(world.root.path().join(beside::hold(KEY))).expect("removed");
-    world.store.hold(KEY, &hold, &world.author).await.expect("held");
-    assert_eq!(world.seen().await[0].hold.as_deref(), Some("audit (ana)"));
-    world.store.release(KEY).await.expect("released");
-    assert_eq!(world.seen().await[0].hold, None);
+    std::fs::remove_file(world.root.path().join(beside::legal_hold_key(KEY))).expect("removed");
+    world.store.add_legal_hold(KEY, &hold, &world.author).await.expect("held");
+    assert_eq!(world.list_all().await[0].hold.as_deref(), Some("audit (ana)"));
+    world.store.remove_legal_hold(KEY).await.expect("released");
+    assert_eq!(world.list_all().await[0].hold, None);
 }
 
 #[tokio::test]
 async fn what_does_not_count_is_restored_only_where_it_is_meant() {
-    let world = signed("");
-    world.commit(KEY, |m| m.owner = "other@x".into()).await;
-    world.write("orders/orders_daily_20261119_020000.dump", "theirs");
-    let seen = world.seen().await;
+    let world = signing_store("");
+    world.commit_backup(KEY, |m| m.owner = "other@x".into()).await;
+    world.write_file("orders/orders_daily_20261119_020000.dump", "theirs");
+    let seen = world.list_all().await;
     for (backup, signs, without, with) in [
         (&seen[0], true, false, true),
         (&seen[0], false, false, true),
         (&seen[1], true, false, true),
         (&seen[1], false, true, true),
     ] {
-        let admitted = |untrusted| backup.clone().admitted(signs, untrusted);
+        let admitted = |untrusted| backup.clone().admit_for_restore(signs, untrusted);
         assert_eq!((admitted(false).is_ok(), admitted(true).is_ok()), (without, with));
-        let said = admitted(false).err().map_or_else(|| "--untrusted".into(), |e| e.mend);
+        let said = admitted(false).err().map_or_else(|| "--untrusted".into(), |e| e.hint);
         assert!(said.contains("--untrusted"), "{said}");
         // Nothing of the record is believed then.
-        assert!(admitted(true).expect("admitted").committed().is_none());
+        assert!(admitted(true).expect("admitted").committed_manifest().is_none());
     }
 }

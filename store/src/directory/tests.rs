@@ -1,50 +1,50 @@
 use super::*;
-use crate::{KeyForm, Left, Put, Store, key::USUAL};
+use crate::{KeyTemplate, OrphanKind, UploadOptions, BackupStore, key::DEFAULT_KEY_TEMPLATE};
 use std::os::unix::fs::PermissionsExt;
 
 const KEY: &str = "orders/orders_daily_20261120_020000.dump";
 
-fn store(root: &tempfile::TempDir) -> Store {
-    Store::Directory(Directory::new(root.path().join("backups"), ""))
+fn test_store(root: &tempfile::TempDir) -> BackupStore {
+    BackupStore::Directory(DirectoryBackend::new(root.path().join("backups"), ""))
 }
 
-fn forms() -> Vec<KeyForm> {
-    vec![KeyForm::new(USUAL, ".dump").expect("a form")]
+fn key_templates() -> Vec<KeyTemplate> {
+    vec![KeyTemplate::new(DEFAULT_KEY_TEMPLATE, ".dump").expect("a form")]
 }
 
 /// Every name in the directory, with its mode.
-fn names(root: &tempfile::TempDir) -> Vec<String> {
-    fn walk(at: &Path, below: &str, all: &mut Vec<String>) {
+fn list_tree(root: &tempfile::TempDir) -> Vec<String> {
+    fn walk_tree(at: &Path, below: &str, all: &mut Vec<String>) {
         for entry in std::fs::read_dir(at).expect("a directory") {
             let entry = entry.expect("an entry");
             let name = format!("{below}{}", entry.file_name().to_string_lossy());
             let facts = entry.metadata().expect("facts");
             all.push(format!("{:o} {name}", facts.permissions().mode() & 0o7777));
             if facts.is_dir() {
-                walk(&entry.path(), &format!("{name}/"), all);
+                walk_tree(&entry.path(), &format!("{name}/"), all);
             }
         }
     }
     let mut all = Vec::new();
-    walk(&root.path().join("backups"), "", &mut all);
+    walk_tree(&root.path().join("backups"), "", &mut all);
     all.sort_by(|a, b| a[4..].cmp(&b[4..]));
     all
 }
 
-async fn upload(store: &Store, key: &str, bytes: &'static [u8]) -> Result<crate::Written, Error> {
-    let mut upload = store.begin(key, &Put::default()).await?;
+async fn upload_bytes(store: &BackupStore, key: &str, bytes: &'static [u8]) -> Result<crate::UploadReceipt, StoreError> {
+    let mut upload = store.start_upload(key, &UploadOptions::default()).await?;
     upload.write(bytes.into()).await?;
     upload.finish().await
 }
 
-async fn commit(store: &Store, key: &str) {
-    store.put(&beside::sums(key), "x".into(), &Put::default()).await.expect("sums");
-    store.put(&beside::manifest(key), "{}".into(), &Put::default()).await.expect("manifest");
+async fn commit_backup(store: &BackupStore, key: &str) {
+    store.put_if_absent(&beside::checksum_key(key), "x".into(), &UploadOptions::default()).await.expect("sums");
+    store.put_if_absent(&beside::manifest_key(key), "{}".into(), &UploadOptions::default()).await.expect("manifest");
 }
 
-async fn content(store: &Store, key: &str) -> Vec<u8> {
+async fn read_content(store: &BackupStore, key: &str) -> Vec<u8> {
     let (out, mut stream) = mpsc::channel(4);
-    let reading = store.read(key, out);
+    let reading = store.stream_object(key, out);
     let collecting = async {
         let mut all = Vec::new();
         loop {
@@ -63,27 +63,27 @@ async fn content(store: &Store, key: &str) -> Vec<u8> {
 #[tokio::test]
 async fn a_backup_has_its_modes_and_no_temporary_name_once_it_is_committed() {
     let root = tempfile::tempdir().expect("a directory");
-    let store = store(&root);
+    let store = test_store(&root);
     assert_eq!(store.list("").await, Ok(Vec::new()), "nothing is there yet, not even a directory");
-    let written = upload(&store, KEY, b"abc").await.expect("written");
+    let written = upload_bytes(&store, KEY, b"abc").await.expect("written");
     assert_eq!(written.bytes, 3);
     // FIPS 180-2, appendix B.1.
     let abc = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
     assert_eq!(written.checksum.as_deref(), Some(abc));
-    insta::assert_snapshot!(names(&root).join("\n"), @"
+    insta::assert_snapshot!(list_tree(&root).join("\n"), @"
     750 orders
     640 orders/.orders_daily_20261120_020000.dump.holdfast
     640 orders/orders_daily_20261120_020000.dump
     ");
-    commit(&store, KEY).await;
-    insta::assert_snapshot!(names(&root).join("\n"), @"
+    commit_backup(&store, KEY).await;
+    insta::assert_snapshot!(list_tree(&root).join("\n"), @"
     750 orders
     640 orders/orders_daily_20261120_020000.dump
     640 orders/orders_daily_20261120_020000.dump.json
     640 orders/orders_daily_20261120_020000.dump.sha256
     ");
-    assert_eq!(content(&store, KEY).await, b"abc");
-    assert_eq!(store.leftovers(&forms()).await, Ok(Vec::new()));
+    assert_eq!(read_content(&store, KEY).await, b"abc");
+    assert_eq!(store.list_orphans(&key_templates()).await, Ok(Vec::new()));
     let listed = store.list("orders/").await.expect("listed");
     let listed: Vec<_> = listed.iter().map(|e| (e.key.as_str(), e.size)).collect();
     assert_eq!(listed[0], (KEY, 3));
@@ -94,41 +94,41 @@ async fn a_backup_has_its_modes_and_no_temporary_name_once_it_is_committed() {
 #[tokio::test]
 async fn nothing_is_ever_rewritten() {
     let root = tempfile::tempdir().expect("a directory");
-    let store = store(&root);
-    upload(&store, KEY, b"first").await.expect("written");
-    commit(&store, KEY).await;
-    let error = upload(&store, KEY, b"second").await.expect_err("taken");
-    assert_eq!(error.kind, Kind::Exists);
-    let manifest = beside::manifest(KEY);
-    let error = store.put(&manifest, "new".into(), &Put::default()).await.expect_err("taken");
-    assert_eq!(error.kind, Kind::Exists);
-    assert_eq!(store.get(&manifest).await.expect("read").as_deref(), Some(b"{}".as_slice()));
-    assert_eq!(content(&store, KEY).await, b"first");
+    let store = test_store(&root);
+    upload_bytes(&store, KEY, b"first").await.expect("written");
+    commit_backup(&store, KEY).await;
+    let error = upload_bytes(&store, KEY, b"second").await.expect_err("taken");
+    assert_eq!(error.kind, StoreErrorKind::Exists);
+    let manifest = beside::manifest_key(KEY);
+    let error = store.put_if_absent(&manifest, "new".into(), &UploadOptions::default()).await.expect_err("taken");
+    assert_eq!(error.kind, StoreErrorKind::Exists);
+    assert_eq!(store.get_small(&manifest).await.expect("read").as_deref(), Some(b"{}".as_slice()));
+    assert_eq!(read_content(&store, KEY).await, b"first");
 
     // Taken only after the upload began: the link fails, and what was there stays.
     let other = "orders/orders_daily_20261121_020000.dump";
-    let mut late = store.begin(other, &Put::default()).await.expect("begun");
+    let mut late = store.start_upload(other, &UploadOptions::default()).await.expect("begun");
     late.write("mine".into()).await.expect("written");
     std::fs::write(root.path().join("backups").join(other), "theirs").expect("write");
-    assert_eq!(late.finish().await.expect_err("taken").kind, Kind::Exists);
-    assert_eq!(content(&store, other).await, b"theirs");
-    assert!(!names(&root).iter().any(|n| n.contains(".holdfast")), "{:?}", names(&root));
+    assert_eq!(late.finish().await.expect_err("taken").kind, StoreErrorKind::Exists);
+    assert_eq!(read_content(&store, other).await, b"theirs");
+    assert!(!list_tree(&root).iter().any(|n| n.contains(".holdfast")), "{:?}", list_tree(&root));
 }
 
 #[tokio::test]
 async fn a_second_run_at_the_same_key_is_refused_while_the_first_one_writes() {
     let root = tempfile::tempdir().expect("a directory");
-    let store = store(&root);
-    let first = store.begin(KEY, &Put::default()).await.expect("begun");
-    let error = store.begin(KEY, &Put::default()).await.expect_err("at work");
+    let store = test_store(&root);
+    let first = store.start_upload(KEY, &UploadOptions::default()).await.expect("begun");
+    let error = store.start_upload(KEY, &UploadOptions::default()).await.expect_err("at work");
     assert_eq!(
         (error.kind, error.why.as_str()),
-        (Kind::Exists, "another run writes it, or was killed while it did")
+        (StoreErrorKind::Exists, "another run writes it, or was killed while it did")
     );
     first.abort().await;
-    assert_eq!(names(&root), ["750 orders"]);
-    drop(store.begin(KEY, &Put::default()).await.expect("free again"));
-    assert_eq!(names(&root), ["750 orders"]);
+    assert_eq!(list_tree(&root), ["750 orders"]);
+    drop(store.start_upload(KEY, &UploadOptions::default()).await.expect("free again"));
+    assert_eq!(list_tree(&root), ["750 orders"]);
 }
 
 /// What a run that is killed leaves behind, step by step, and that the next run's cleaning leaves nothing of it.
@@ -136,44 +136,44 @@ async fn a_second_run_at_the_same_key_is_refused_while_the_first_one_writes() {
 async fn killed_at_any_step_nothing_counts_and_everything_is_cleaned() {
     for step in 0..7 {
         let root = tempfile::tempdir().expect("a directory");
-        let store = store(&root);
+        let store = test_store(&root);
         // A good one beside it, which must not be touched.
         let good = "orders/orders_daily_20261119_020000.dump";
-        upload(&store, good, b"good").await.expect("written");
-        commit(&store, good).await;
-        let before = names(&root);
+        upload_bytes(&store, good, b"good").await.expect("written");
+        commit_backup(&store, good).await;
+        let before = list_tree(&root);
 
         let object = root.path().join("backups").join(KEY);
-        let manifest = root.path().join("backups").join(beside::manifest(KEY));
-        let temporary = steps::temporary(&object);
+        let manifest = root.path().join("backups").join(beside::manifest_key(KEY));
+        let temporary = steps::temp_path(&object);
         let write = |path: &Path, text: &str| std::fs::write(path, text).expect("write");
         if step >= 1 {
             write(&temporary, "par");
         }
         if step >= 2 {
-            steps::link(&object).expect("linked");
+            steps::publish_by_link(&object).expect("linked");
         }
         if step >= 3 {
-            write(&steps::temporary(&root.path().join("backups").join(beside::sums(KEY))), "x");
+            write(&steps::temp_path(&root.path().join("backups").join(beside::checksum_key(KEY))), "x");
         }
         if step >= 4 {
-            store.clean(&left(&store, &beside::sums(KEY)).await).await.expect("cleaned");
-            store.put(&beside::sums(KEY), "x".into(), &Put::default()).await.expect("sums");
+            store.delete_orphan(&find_orphan(&store, &beside::checksum_key(KEY)).await).await.expect("cleaned");
+            store.put_if_absent(&beside::checksum_key(KEY), "x".into(), &UploadOptions::default()).await.expect("sums");
         }
         if step >= 5 {
-            write(&steps::temporary(&manifest), "{");
+            write(&steps::temp_path(&manifest), "{");
         }
         if step == 6 {
             // From here on it is a backup: linked, with both temporary names still there.
-            steps::link(&manifest).expect("linked");
+            steps::publish_by_link(&manifest).expect("linked");
         }
 
-        for left in store.leftovers(&forms()).await.expect("found") {
+        for left in store.list_orphans(&key_templates()).await.expect("found") {
             assert_eq!(left.database.as_deref(), Some("orders"), "{left:?}");
-            store.clean(&left).await.expect("cleaned");
+            store.delete_orphan(&left).await.expect("cleaned");
         }
-        assert_eq!(store.leftovers(&forms()).await, Ok(Vec::new()), "step {step}");
-        let after = names(&root);
+        assert_eq!(store.list_orphans(&key_templates()).await, Ok(Vec::new()), "step {step}");
+        let after = list_tree(&root);
         if step == 6 {
             assert_eq!(after.len(), before.len() + 3, "committed: {after:?}");
             assert!(!after.iter().any(|n| n.contains(".holdfast")), "{after:?}");
@@ -183,8 +183,8 @@ async fn killed_at_any_step_nothing_counts_and_everything_is_cleaned() {
     }
 }
 
-async fn left(store: &Store, key: &str) -> crate::Leftover {
-    let all = store.leftovers(&forms()).await.expect("found");
+async fn find_orphan(store: &BackupStore, key: &str) -> crate::OrphanedObject {
+    let all = store.list_orphans(&key_templates()).await.expect("found");
     all.into_iter().find(|l| l.key == key).expect("it is there")
 }
 
@@ -193,22 +193,22 @@ async fn left(store: &Store, key: &str) -> crate::Leftover {
 async fn a_delete_that_is_killed_is_gone_on_with_by_the_next_cleaning() {
     for step in 1..4 {
         let root = tempfile::tempdir().expect("a directory");
-        let store = store(&root);
-        upload(&store, KEY, b"abc").await.expect("written");
-        commit(&store, KEY).await;
+        let store = test_store(&root);
+        upload_bytes(&store, KEY, b"abc").await.expect("written");
+        commit_backup(&store, KEY).await;
         let object = root.path().join("backups").join(KEY);
-        let gone = |key: &str| steps::unlink(&root.path().join("backups").join(key)).expect("gone");
-        steps::mark(&object).expect("marked");
+        let gone = |key: &str| steps::remove_if_exists(&root.path().join("backups").join(key)).expect("gone");
+        steps::mark_incomplete(&object).expect("marked");
         if step >= 2 {
-            gone(&beside::manifest(KEY));
+            gone(&beside::manifest_key(KEY));
         }
         if step >= 3 {
-            gone(&beside::sums(KEY));
+            gone(&beside::checksum_key(KEY));
         }
-        let left = store.leftovers(&forms()).await.expect("found");
-        let expected = if step == 1 { Left::Temporary } else { Left::Object };
-        assert_eq!(left.iter().map(|l| &l.what).collect::<Vec<_>>(), [&expected], "step {step}");
-        store.clean(&left[0]).await.expect("cleaned");
+        let left = store.list_orphans(&key_templates()).await.expect("found");
+        let expected = if step == 1 { OrphanKind::Temporary } else { OrphanKind::Object };
+        assert_eq!(left.iter().map(|l| &l.kind).collect::<Vec<_>>(), [&expected], "step {step}");
+        store.delete_orphan(&left[0]).await.expect("cleaned");
         let there = store.list("").await.expect("listed").len();
         assert_eq!(there, if step == 1 { 3 } else { 0 }, "step {step}");
     }
@@ -220,13 +220,13 @@ async fn a_full_disk_is_told_as_one_and_leaves_nothing() {
     let root = tempfile::tempdir().expect("a directory");
     let path = root.path().join("x.dump");
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
-    let mut writing = writing::Writing::of(path, full);
-    let many = Bytes::from(vec![0; CHUNK]);
+    let mut writing = writing::DirectoryUpload::for_path(path, full);
+    let many = Bytes::from(vec![0; CHUNK_BYTES]);
     let error = writing.write(many).await.expect_err("no room");
-    assert_eq!(error.kind, Kind::Full, "{error}");
-    assert!(error.mend.contains("make room"), "{}", error.mend);
-    let again = writing.write(Bytes::from(vec![0; CHUNK])).await.expect_err("it failed before");
-    assert_eq!(again.kind, Kind::Refused);
+    assert_eq!(error.kind, StoreErrorKind::Full, "{error}");
+    assert!(error.hint.contains("make room"), "{}", error.hint);
+    let again = writing.write(Bytes::from(vec![0; CHUNK_BYTES])).await.expect_err("it failed before");
+    assert_eq!(again.kind, StoreErrorKind::Refused);
     drop(writing);
     assert_eq!(std::fs::read_dir(root.path()).expect("a directory").count(), 0);
 }
@@ -234,10 +234,10 @@ async fn a_full_disk_is_told_as_one_and_leaves_nothing() {
 #[tokio::test]
 async fn a_key_never_leads_out_of_the_directory() {
     let root = tempfile::tempdir().expect("a directory");
-    let store = store(&root);
+    let store = test_store(&root);
     for key in ["../x", "a/../../x", "/x", "a//x", ".x", "a/.x.holdfast", "", "a\0"] {
-        let error = store.begin(key, &Put::default()).await.expect_err(key);
-        assert_eq!(error.kind, Kind::Refused, "{key}: {error}");
+        let error = store.start_upload(key, &UploadOptions::default()).await.expect_err(key);
+        assert_eq!(error.kind, StoreErrorKind::Refused, "{key}: {error}");
     }
 }
 
@@ -250,57 +250,57 @@ async fn links_and_hidden_files_are_no_backups() {
     std::fs::write(dir.join(".git/b.dump"), "x").expect("write");
     std::os::unix::fs::symlink("a.dump", dir.join("latest.dump")).expect("a link");
     std::os::unix::fs::symlink(&dir, dir.join("loop")).expect("a link");
-    let listed = store(&root).list("").await.expect("listed");
+    let listed = test_store(&root).list("").await.expect("listed");
     assert_eq!(listed.iter().map(|e| e.key.as_str()).collect::<Vec<_>>(), ["a.dump"]);
 }
 
 #[tokio::test]
 async fn a_prefix_is_the_begin_of_names() {
     let root = tempfile::tempdir().expect("a directory");
-    let store = Store::Directory(Directory::new(root.path(), "daily/pg-"));
-    upload(&store, "orders.dump", b"x").await.expect("written");
+    let store = BackupStore::Directory(DirectoryBackend::new(root.path(), "daily/pg-"));
+    upload_bytes(&store, "orders.dump", b"x").await.expect("written");
     assert!(root.path().join("daily/pg-orders.dump").exists());
     std::fs::write(root.path().join("daily/other.dump"), "x").expect("write");
     let listed = store.list("").await.expect("listed");
     assert_eq!(listed.iter().map(|e| e.key.as_str()).collect::<Vec<_>>(), ["orders.dump"]);
     let shown = root.path().display();
     assert_eq!(store.address(), format!("{shown}/daily/pg-"));
-    assert_eq!(store.command("orders.dump"), format!("cat {shown}/daily/pg-orders.dump"));
-    assert_eq!(store.arn("orders.dump"), format!("{shown}/daily/pg-orders.dump"));
+    assert_eq!(store.download_command("orders.dump"), format!("cat {shown}/daily/pg-orders.dump"));
+    assert_eq!(store.full_uri("orders.dump"), format!("{shown}/daily/pg-orders.dump"));
 }
 
 #[tokio::test]
 async fn a_file_that_is_cut_while_it_is_read_is_no_clean_end() {
     let root = tempfile::tempdir().expect("a directory");
-    let store = store(&root);
+    let store = test_store(&root);
     let path = root.path().join("backups/x.dump");
     std::fs::create_dir_all(path.parent().expect("a parent")).expect("made");
-    std::fs::write(&path, vec![7; 9 * CHUNK]).expect("write");
+    std::fs::write(&path, vec![7; 9 * CHUNK_BYTES]).expect("write");
     let (out, mut stream) = mpsc::channel(1);
-    let reading = tokio::spawn(async move { store.read("x.dump", out).await });
-    assert_eq!(stream.recv().await.expect("a chunk").expect("bytes").len(), CHUNK);
+    let reading = tokio::spawn(async move { store.stream_object("x.dump", out).await });
+    assert_eq!(stream.recv().await.expect("a chunk").expect("bytes").len(), CHUNK_BYTES);
     std::fs::OpenOptions::new()
         .write(true)
         .open(&path)
-        .and_then(|f| f.set_len(CHUNK as u64))
+        .and_then(|f| f.set_len(CHUNK_BYTES as u64))
         .expect("cut");
     let mut last = None;
     while let Some(chunk) = stream.recv().await {
         last = Some(chunk);
     }
     assert!(last.expect("an end").is_err());
-    assert_eq!(reading.await.expect("ended").expect_err("cut").kind, Kind::Damaged);
+    assert_eq!(reading.await.expect("ended").expect_err("cut").kind, StoreErrorKind::Damaged);
 }
 
 #[tokio::test]
 async fn a_file_system_that_does_not_answer_is_an_error_and_not_a_wait() {
     let (release, hung) = std::sync::mpsc::channel::<()>();
-    let work = blocking_for(std::time::Duration::from_millis(1), move || {
+    let work = run_blocking_for(std::time::Duration::from_millis(1), move || {
         let _ = hung.recv(); // as a read of a network mount whose server is away
         Ok(())
     });
     let error = work.await.expect_err("no answer");
-    assert_eq!(error.kind, Kind::Unreachable, "{error}");
+    assert_eq!(error.kind, StoreErrorKind::Unreachable, "{error}");
     assert!(error.why.contains("the file system did not answer within"), "{error}");
     drop(release);
 }
@@ -311,8 +311,8 @@ async fn what_is_no_regular_file_is_not_waited_for() {
     let (cwd, mode) = (rustix::fs::CWD, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR);
     let pipe = folder.path().join("pipe.dump");
     rustix::fs::mknodat(cwd, &pipe, rustix::fs::FileType::Fifo, mode, 0).expect("a pipe");
-    let directory = Directory::new(folder.path(), "");
-    assert_eq!(directory.get("pipe.dump").await.expect_err("a pipe").kind, Kind::Refused);
+    let directory = DirectoryBackend::new(folder.path(), "");
+    assert_eq!(directory.get_small("pipe.dump").await.expect_err("a pipe").kind, StoreErrorKind::Refused);
     let (out, _held) = tokio::sync::mpsc::channel(1);
-    assert_eq!(directory.read("pipe.dump", &out).await.expect_err("a pipe").kind, Kind::Refused);
+    assert_eq!(directory.stream_object("pipe.dump", &out).await.expect_err("a pipe").kind, StoreErrorKind::Refused);
 }

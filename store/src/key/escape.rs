@@ -2,7 +2,7 @@
 
 /// A name as it stands in a key: letters and digits of any script, `_`, `-` and `.` as they are, all else as escapes. So
 /// it is one segment on every store, and needs no quotes in a shell. A leading dot is escaped: it would hide the file.
-pub(super) fn escaped(name: &str) -> String {
+pub(super) fn escape_name(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     for (i, c) in name.chars().enumerate() {
         if c.is_alphanumeric() || matches!(c, '_' | '-') || (c == '.' && i > 0) {
@@ -18,7 +18,7 @@ pub(super) fn escaped(name: &str) -> String {
 }
 
 /// The name that was escaped so; none when it was not.
-pub(super) fn plain(text: &str) -> Option<String> {
+pub(super) fn unescape_name(text: &str) -> Option<String> {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
@@ -31,5 +31,5 @@ pub(super) fn plain(text: &str) -> Option<String> {
             plain => plain,
         });
     }
-    String::from_utf8(out).ok().filter(|name| escaped(name) == text)
+    String::from_utf8(out).ok().filter(|name| escape_name(name) == text)
 }

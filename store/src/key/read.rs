@@ -1,8 +1,8 @@
 //! What a key tells: every division of it over the form's pieces is tried.
 
 use super::{
-    Field, KeyForm, Names, Token,
-    escape::{escaped, plain},
+    KeyPlaceholder, KeyTemplate, KnownNames, TemplatePart,
+    escape::{escape_name, unescape_name},
     suffix,
 };
 use jiff::{SignedDuration, Timestamp, fmt::strtime::BrokenDownTime, tz::TimeZone};
@@ -10,7 +10,7 @@ use std::{borrow::Cow, collections::BTreeSet};
 
 /// What a key tells.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Read {
+pub struct ParsedKey {
     /// The database, if the form has it and the key tells it.
     pub database: Option<String>,
     /// The reason, likewise.
@@ -18,45 +18,45 @@ pub struct Read {
     /// The table or query, likewise.
     pub table: Option<String>,
     /// The earliest time that the key can mean.
-    pub at: Timestamp,
+    pub earliest: Timestamp,
     /// The time meant is before `at` and this.
     pub precision: SignedDuration,
 }
 
 /// The longest key that is read, in bytes: S3's longest.
-const LONGEST: usize = 1024;
+const MAX_KEY_BYTES: usize = 1024;
 /// Divisions of one key that are tried. A key of ours takes some dozens; whoever adds objects could make one take hours.
-const MOST_TRIED: u32 = 10_000;
+const MAX_MATCH_ATTEMPTS: u32 = 10_000;
 
 #[derive(Clone, Debug, Default)]
-struct Found {
-    tried: u32,
+struct PartialMatch {
+    attempts: u32,
     database: Option<String>,
     reason: Option<String>,
     table: Option<String>,
     suffix: Option<String>,
 }
 
-impl Found {
-    fn of(&mut self, field: Field) -> &mut Option<String> {
+impl PartialMatch {
+    fn field_mut(&mut self, field: KeyPlaceholder) -> &mut Option<String> {
         match field {
-            Field::Database => &mut self.database,
-            Field::Reason => &mut self.reason,
-            Field::Table => &mut self.table,
+            KeyPlaceholder::Database => &mut self.database,
+            KeyPlaceholder::Reason => &mut self.reason,
+            KeyPlaceholder::Table => &mut self.table,
         }
     }
 }
 
-impl KeyForm {
+impl KeyTemplate {
     /// What a key tells, if it is of this form. Where its names can be divided in more than one way, only what all ways
     /// agree on is told; where there are too many ways to try them all, nothing is.
-    pub fn read(&self, key: &str, names: Names<'_>) -> Option<Read> {
-        if key.len() > LONGEST {
+    pub fn parse_key(&self, key: &str, names: KnownNames<'_>) -> Option<ParsedKey> {
+        if key.len() > MAX_KEY_BYTES {
             return None;
         }
-        let (mut all, mut found) = (BTreeSet::new(), Found::default());
-        self.walk(0, key, key, &mut String::new(), &mut found, names, &mut all);
-        if found.tried > MOST_TRIED {
+        let (mut all, mut found) = (BTreeSet::new(), PartialMatch::default());
+        self.match_parts(0, key, key, &mut String::new(), &mut found, names, &mut all);
+        if found.attempts > MAX_MATCH_ATTEMPTS {
             return None;
         }
         let mut all = all.into_iter();
@@ -70,7 +70,7 @@ impl KeyForm {
             agree(&mut read.database, other.database);
             agree(&mut read.reason, other.reason);
             agree(&mut read.table, other.table);
-            if read.at != other.at {
+            if read.earliest != other.earliest {
                 return None;
             }
         }
@@ -80,69 +80,69 @@ impl KeyForm {
     /// Tries every division of `rest` over the tokens from `index` on. `form` is the form so far with names in place of
     /// fields, whose time the whole key is read by at the end.
     #[expect(clippy::too_many_arguments, reason = "the state of a search")]
-    fn walk(
+    fn match_parts(
         &self,
         index: usize,
         key: &str,
         rest: &str,
         form: &mut String,
-        found: &mut Found,
-        names: Names<'_>,
-        all: &mut BTreeSet<Read>,
+        found: &mut PartialMatch,
+        names: KnownNames<'_>,
+        all: &mut BTreeSet<ParsedKey>,
     ) {
-        found.tried += 1;
-        if found.tried > MOST_TRIED {
+        found.attempts += 1;
+        if found.attempts > MAX_MATCH_ATTEMPTS {
             return;
         }
-        let Some(token) = self.tokens.get(index) else {
+        let Some(token) = self.parts.get(index) else {
             if rest.is_empty() {
-                all.extend(self.settled(key, form, found));
+                all.extend(self.confirm_match(key, form, found));
             }
             return;
         };
         let length = form.len();
         match token {
-            Token::Time(time) => {
+            TemplatePart::Time(time) => {
                 if let Ok((_, end)) = BrokenDownTime::parse_prefix(time, rest)
                     && let Some(rest) = rest.get(end..)
                 {
                     *form += time;
-                    self.walk(index + 1, key, rest, form, found, names, all);
+                    self.match_parts(index + 1, key, rest, form, found, names, all);
                 }
             }
-            Token::Suffix => {
+            TemplatePart::Suffix => {
                 if !self.dateless {
-                    self.walk(index + 1, key, rest, form, found, names, all);
+                    self.match_parts(index + 1, key, rest, form, found, names, all);
                 }
-                if let Some((suffix, rest)) = suffix::at_begin(rest) {
+                if let Some((suffix, rest)) = suffix::take_suffix(rest) {
                     *form += suffix;
                     found.suffix = Some(suffix.to_owned());
-                    self.walk(index + 1, key, rest, form, found, names, all);
+                    self.match_parts(index + 1, key, rest, form, found, names, all);
                     found.suffix = None;
                 }
             }
-            Token::Field(field) => {
-                let known = found.of(*field).clone();
+            TemplatePart::Placeholder(field) => {
+                let known = found.field_mut(*field).clone();
                 let list = match field {
-                    Field::Database => names.databases,
-                    Field::Reason => names.reasons,
-                    Field::Table => &[],
+                    KeyPlaceholder::Database => names.databases,
+                    KeyPlaceholder::Reason => names.reasons,
+                    KeyPlaceholder::Table => &[],
                 };
                 let candidates: Box<dyn Iterator<Item = Cow<'_, str>>> = match &known {
-                    Some(name) => Box::new(std::iter::once(escaped(name).into())),
+                    Some(name) => Box::new(std::iter::once(escape_name(name).into())),
                     // A suffix right behind a name is no part of it.
                     None if list.is_empty() => {
-                        Box::new(texts(rest).filter(|t| !suffix::ends(t)).map(Cow::Borrowed))
+                        Box::new(candidate_names(rest).filter(|t| !suffix::ends_with_suffix(t)).map(Cow::Borrowed))
                     }
-                    None => Box::new(list.iter().map(|n| escaped(n).into())),
+                    None => Box::new(list.iter().map(|n| escape_name(n).into())),
                 };
                 for text in candidates {
                     let Some(rest) = rest.strip_prefix(&*text) else { continue };
-                    let Some(name) = plain(&text) else { continue };
+                    let Some(name) = unescape_name(&text) else { continue };
                     *form += &text.replace('%', "%%");
-                    *found.of(*field) = Some(name);
-                    self.walk(index + 1, key, rest, form, found, names, all);
-                    found.of(*field).clone_from(&known);
+                    *found.field_mut(*field) = Some(name);
+                    self.match_parts(index + 1, key, rest, form, found, names, all);
+                    found.field_mut(*field).clone_from(&known);
                     form.truncate(length);
                 }
             }
@@ -151,7 +151,7 @@ impl KeyForm {
     }
 
     /// The reading, if making a key of it gives the very key: parsing alone is laxer than writing.
-    fn settled(&self, key: &str, form: &str, found: &Found) -> Option<Read> {
+    fn confirm_match(&self, key: &str, form: &str, found: &PartialMatch) -> Option<ParsedKey> {
         let read = BrokenDownTime::parse(form, key).ok()?;
         let civil = || {
             let part = |p: Option<i8>| p.unwrap_or(0);
@@ -160,39 +160,39 @@ impl KeyForm {
             Some(civil.to_zoned(TimeZone::UTC).ok()?.timestamp())
         };
         let (at, precision) = match &found.suffix {
-            Some(suffix) => (suffix::time(suffix)?, SignedDuration::from_secs(1)),
+            Some(suffix) => (suffix::parse_suffix_time(suffix)?, SignedDuration::from_secs(1)),
             // Seconds of the epoch, or a time with its offset, stand for themselves.
             None => (read.to_timestamp().ok().or_else(civil)?, self.precision),
         };
         let text = |t: &Option<String>| t.clone().unwrap_or_default();
         let (database, reason, table) =
             (text(&found.database), text(&found.reason), text(&found.table));
-        let again = self.write(&database, &reason, &table, at, found.suffix.as_deref()).ok()?;
-        (again == key).then(|| Read {
+        let again = self.render_with_suffix(&database, &reason, &table, at, found.suffix.as_deref()).ok()?;
+        (again == key).then(|| ParsedKey {
             database: found.database.clone(),
             reason: found.reason.clone(),
             table: found.table.clone(),
-            at,
+            earliest: at,
             precision,
         })
     }
 }
 
-impl Read {
+impl ParsedKey {
     /// The latest time that the key can mean.
-    pub fn latest(&self) -> Timestamp {
+    pub fn latest_time(&self) -> Timestamp {
         let last = self.precision.checked_sub(SignedDuration::from_secs(1));
-        self.at.checked_add(last.unwrap_or_default()).unwrap_or(self.at)
+        self.earliest.checked_add(last.unwrap_or_default()).unwrap_or(self.earliest)
     }
 
     /// Whether a time is one that the key can mean.
-    pub fn holds(&self, at: Timestamp) -> bool {
-        self.at <= at && self.at.checked_add(self.precision).is_ok_and(|end| at < end)
+    pub fn contains_time(&self, at: Timestamp) -> bool {
+        self.earliest <= at && self.earliest.checked_add(self.precision).is_ok_and(|end| at < end)
     }
 }
 
 /// Texts that a name at the begin of `rest` can be: none is empty, none has a slash.
-fn texts(rest: &str) -> impl Iterator<Item = &str> {
+fn candidate_names(rest: &str) -> impl Iterator<Item = &str> {
     let free = rest.split('/').next().unwrap_or_default();
     let ends = free.char_indices().map(|(i, _)| i).skip(1);
     ends.chain((!free.is_empty()).then_some(free.len())).map(|end| &free[..end])

@@ -1,27 +1,27 @@
 //! The line of shell that restores a backup with stock tools.
 
-use super::{EncryptionFormat, Format, EncodingLayers};
+use super::{EncryptionFormat, ManifestFormat, EncodingLayers};
 
 /// What a line of restore is built of.
 #[derive(Clone, Debug)]
-pub struct Restore<'a> {
+pub struct RestoreCommandInput<'a> {
     /// What writes the stored file to its standard output: [`crate::Store::command`].
     pub fetch: &'a str,
     /// What must be undone.
     pub layers: &'a EncodingLayers,
     /// Format of the archive.
-    pub format: Format,
+    pub format: ManifestFormat,
     /// The table of a CSV file.
     pub table: Option<&'a str>,
 }
 
 /// What follows plain SQL: psql goes on where a role is missing, as `pg_restore` does, and ends with an error if there was
 /// any.
-const AT_THE_END: &str = r#"printf '%s\n' "\set ON_ERROR_STOP on" "SELECT 1 / (:'LAST_ERROR_SQLSTATE' = '00000')::int AS complete;""#;
+const PSQL_ERROR_CHECK: &str = r#"printf '%s\n' "\set ON_ERROR_STOP on" "SELECT 1 / (:'LAST_ERROR_SQLSTATE' = '00000')::int AS complete;""#;
 
 /// One line with stock tools. Words in capitals are to be replaced: `TARGET` is a database or connection string, `KEY.txt`
 /// the age identity, `PASSPHRASE.txt` a file with the passphrase. No secret is on a command line.
-pub fn restore_line(of: &Restore<'_>) -> String {
+pub fn restore_command(of: &RestoreCommandInput<'_>) -> String {
     let mut steps = vec![of.fetch.to_owned()];
     let key = match of.layers.cipher {
         Some(EncryptionFormat::OpenSsl { .. }) => "PASSPHRASE.txt",
@@ -29,11 +29,11 @@ pub fn restore_line(of: &Restore<'_>) -> String {
     };
     steps.extend(of.layers.shell_commands(key));
     steps.push(match (of.format, of.table) {
-        (Format::Custom, _) => "pg_restore --no-owner -d TARGET".into(),
-        (Format::Plain, _) => {
+        (ManifestFormat::Custom, _) => "pg_restore --no-owner -d TARGET".into(),
+        (ManifestFormat::Plain, _) => {
             return format!("{{ {}; {AT_THE_END}; }} | psql -X -q -d TARGET", steps.join(" | "));
         }
-        (Format::Csv, table) => {
+        (ManifestFormat::Csv, table) => {
             let copy =
                 format!("\\copy {} FROM STDIN (FORMAT csv, HEADER)", table.unwrap_or("TABLE"));
             format!("psql -X -v ON_ERROR_STOP=1 -d TARGET -c {}", crate::shell_quote(&copy))

@@ -1,9 +1,9 @@
 use super::*;
 
-pub(crate) fn manifest() -> Manifest {
+pub(crate) fn sample_manifest() -> BackupManifest {
     let time = |t: &str| t.parse().expect("a time");
-    Manifest {
-        holdfast: VERSION,
+    BackupManifest {
+        holdfast: MANIFEST_VERSION,
         owner: "listings@host-1".into(),
         key: "orders/orders_daily_20261118_020000.dump".into(),
         group: "main".into(),
@@ -14,17 +14,17 @@ pub(crate) fn manifest() -> Manifest {
         slot: Some(time("2026-11-20T02:00:00Z")),
         data_time: time("2026-11-20T02:00:03Z"),
         finished_at: time("2026-11-20T02:01:00Z"),
-        file: File {
+        file: StoredFile {
             name: "orders_daily_20261120_020000.dump.zst.age".into(),
             bytes: 7,
             sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".into(),
             checksum: None,
         },
-        plain: Plain {
+        plain: PlaintextInfo {
             bytes: 9,
             sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".into(),
         },
-        format: Format::Custom,
+        format: ManifestFormat::Custom,
         layers: EncodingLayers { cipher: Some(EncryptionFormat::Age), compressed: Some(CompressionFormat::Zstd) },
         recipients: vec!["age1example".into()],
         key_id: None,
@@ -38,7 +38,7 @@ pub(crate) fn manifest() -> Manifest {
         extensions: vec![InstalledExtension { name: "pg_trgm".into(), version: "1.6".into() }],
         roles: vec![ServerRole { name: "app".into(), login: true, ..ServerRole::default() }],
         selection: Vec::new(),
-        tables: vec![Table { name: "public.orders".into(), rows: 3, bytes: 60 }],
+        tables: vec![ManifestTable { name: "public.orders".into(), rows: 3, bytes: 60 }],
         large_objects: 0,
         fingerprint: None,
         locked_until: None,
@@ -49,7 +49,7 @@ pub(crate) fn manifest() -> Manifest {
 #[test]
 fn the_shipped_schema_is_the_generated_one() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/manifest.schema.json");
-    let generated = serde_json::to_string_pretty(&schema()).expect("json") + "\n";
+    let generated = serde_json::to_string_pretty(&manifest_schema()).expect("json") + "\n";
     if std::env::var_os("UPDATE_SCHEMA").is_some() {
         std::fs::write(path, &generated).expect("write the schema");
     }
@@ -59,10 +59,10 @@ fn the_shipped_schema_is_the_generated_one() {
 
 #[test]
 fn a_manifest_comes_back_as_it_was_and_fits_its_schema() {
-    let json = manifest().to_json();
-    assert_eq!(Manifest::read("k", &json), Ok(manifest()));
+    let json = sample_manifest().to_json();
+    assert_eq!(BackupManifest::parse_manifest("k", &json), Ok(sample_manifest()));
     let value = serde_json::from_slice(&json).expect("json");
-    let validator = jsonschema::validator_for(&schema()).expect("a schema");
+    let validator = jsonschema::validator_for(&manifest_schema()).expect("a schema");
     let faults: Vec<_> = validator.iter_errors(&value).map(|e| e.to_string()).collect();
     assert_eq!(faults, [""; 0]);
 }
@@ -70,9 +70,9 @@ fn a_manifest_comes_back_as_it_was_and_fits_its_schema() {
 #[test]
 fn a_newer_version_is_refused_and_an_unknown_field_is_not() {
     let change = |change: &dyn Fn(&mut serde_json::Value)| {
-        let mut value = serde_json::from_slice(&manifest().to_json()).expect("json");
+        let mut value = serde_json::from_slice(&sample_manifest().to_json()).expect("json");
         change(&mut value);
-        Manifest::read("orders.dump", value.to_string().as_bytes())
+        BackupManifest::parse_manifest("orders.dump", value.to_string().as_bytes())
     };
     assert!(change(&|v| v["later"] = 1.into()).is_ok());
     let said = [
@@ -81,11 +81,11 @@ fn a_newer_version_is_refused_and_an_unknown_field_is_not() {
         change(&|v| v["file"]["sha256"] = "abc".into()),
         change(&|v| v["file"] = serde_json::Value::Null),
         change(&|v| v["data_time"] = "yesterday".into()),
-        Manifest::read("orders.dump", b"{\"holdfast\": 1, \"comp"),
-        Manifest::read("orders.dump", b""),
+        BackupManifest::parse_manifest("orders.dump", b"{\"holdfast\": 1, \"comp"),
+        BackupManifest::parse_manifest("orders.dump", b""),
     ];
     // Where in the JSON is not the point.
-    let plain = |e: Error| e.to_string().split(" at line ").next().unwrap_or_default().to_owned();
+    let plain = |e: StoreError| e.to_string().split(" at line ").next().unwrap_or_default().to_owned();
     let said = said.map(|r| r.map_or_else(plain, |_| "read".into()));
     insta::assert_snapshot!(said.join("\n"), @"
     read the manifest of orders.dump: it was made by a newer Holdfast: version 2, and this one knows 1
@@ -103,14 +103,14 @@ fn the_line_of_restore_undoes_each_layer_with_stock_tools() {
     let zstd = Some(CompressionFormat::Zstd);
     let kdf = |kdf| Some(EncryptionFormat::OpenSsl { kdf });
     let table = [
-        (Some(EncryptionFormat::Age), zstd, Format::Custom, None),
-        (kdf(KeyDerivation::Pbkdf2 { iterations: 600_000 }), Some(CompressionFormat::Gzip), Format::Plain, None),
-        (kdf(KeyDerivation::BytesToKey { digest: KdfDigest::Md5 }), None, Format::Custom, None),
-        (None, zstd, Format::Csv, Some("public.\"Line Items\"")),
+        (Some(EncryptionFormat::Age), zstd, ManifestFormat::Custom, None),
+        (kdf(KeyDerivation::Pbkdf2 { iterations: 600_000 }), Some(CompressionFormat::Gzip), ManifestFormat::Plain, None),
+        (kdf(KeyDerivation::BytesToKey { digest: KdfDigest::Md5 }), None, ManifestFormat::Custom, None),
+        (None, zstd, ManifestFormat::Csv, Some("public.\"Line Items\"")),
     ];
     let lines = table.map(|(cipher, compressed, format, table)| {
         let layers = EncodingLayers { cipher, compressed };
-        restore_line(&Restore { fetch: "cat /b/x", layers: &layers, format, table })
+        restore_command(&RestoreCommandInput { fetch: "cat /b/x", layers: &layers, format, table })
     });
     insta::assert_snapshot!(lines.join("\n"), @r#"
     cat /b/x | age -d -i KEY.txt | zstd -dc | pg_restore --no-owner -d TARGET
@@ -118,5 +118,5 @@ fn the_line_of_restore_undoes_each_layer_with_stock_tools() {
     cat /b/x | openssl enc -d -aes-256-cbc -md md5 -pass file:PASSPHRASE.txt | pg_restore --no-owner -d TARGET
     cat /b/x | zstd -dc | psql -X -v ON_ERROR_STOP=1 -d TARGET -c '\copy public."Line Items" FROM STDIN (FORMAT csv, HEADER)'
     "#);
-    assert_eq!(sums("ab", "orders/x.dump"), "ab  x.dump\n");
+    assert_eq!(sha256sum_line("ab", "orders/x.dump"), "ab  x.dump\n");
 }

@@ -13,7 +13,7 @@ fn a_second_place_names_dumps_anew_only_where_its_key_is_another() {
         let (_, rules) = policy.postgres.first_key_value().expect("a group");
         let dumps = rules.all_dumps();
         let dump = dumps.first_key_value().map(|(_, dump)| dump);
-        named_alike(&rules.also_stored[0], rules, dump).expect("keys that can be made")
+        has_same_names(&rules.also_stored[0], rules, dump).expect("keys that can be made")
     };
     assert!(alike(""));
     assert!(alike(", key: \"{database}_{reason}_%Y%m%d_%H%M%S.dump\""));

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{KeyForm, Left, RecordCache, Store, Thaw, Trust, key::USUAL};
+use crate::{KeyTemplate, OrphanKind, RecordCache, BackupStore, ArchiveRestoreStatus, TrustPolicy, key::DEFAULT_KEY_TEMPLATE};
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
 use aws_sdk_s3::config::{Credentials, HttpClient, SharedCredentialsProvider, http::HttpResponse};
 use aws_sdk_s3::primitives::ByteStream;
@@ -19,7 +19,7 @@ const MIB: usize = 1 << 20;
 
 /// A request as it came.
 #[derive(Clone, Debug)]
-struct Asked {
+struct CapturedRequest {
     /// Method, path and query, without what the SDK adds.
     line: String,
     headers: Vec<(String, String)>,
@@ -27,43 +27,43 @@ struct Asked {
     text: String,
 }
 
-impl Asked {
+impl CapturedRequest {
     fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 }
 
 /// An answer: status, headers, body.
-type Answer = (u16, Vec<(&'static str, String)>, Vec<u8>);
+type MockResponse = (u16, Vec<(&'static str, String)>, Vec<u8>);
 
-fn ok(headers: &[(&'static str, &str)]) -> Answer {
+fn ok_response(headers: &[(&'static str, &str)]) -> MockResponse {
     (200, headers.iter().map(|(n, v)| (*n, (*v).to_owned())).collect(), Vec::new())
 }
 
-fn xml(text: &str) -> Answer {
+fn xml_response(text: &str) -> MockResponse {
     (200, Vec::new(), text.into())
 }
 
-fn refusal(status: u16, code: &str) -> Answer {
+fn error_response(status: u16, code: &str) -> MockResponse {
     let body = format!("<Error><Code>{code}</Code><Message>said S3</Message></Error>");
     (status, Vec::new(), body.into())
 }
 
 /// What was asked, in order.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<Asked>>>);
+struct RequestLog(Arc<Mutex<Vec<CapturedRequest>>>);
 
-impl Log {
-    fn all(&self) -> Vec<Asked> {
+impl RequestLog {
+    fn requests(&self) -> Vec<CapturedRequest> {
         self.0.lock().expect("no panic while it is held").clone()
     }
 
-    fn lines(&self) -> String {
-        self.all().iter().map(|a| a.line.clone()).collect::<Vec<_>>().join("\n")
+    fn request_lines(&self) -> String {
+        self.requests().iter().map(|a| a.line.clone()).collect::<Vec<_>>().join("\n")
     }
 
     /// Requests whose line begins so, with all their headers but those of every request.
-    fn shown(&self, begin: &str) -> String {
+    fn render_requests(&self, begin: &str) -> String {
         let usual = ["amz-sdk-", "authorization", "host", "user-agent", "x-amz-date"];
         let usual = |n: &str| {
             usual.iter().any(|u| n.starts_with(u))
@@ -71,7 +71,7 @@ impl Log {
                 || n == "x-amz-content-sha256"
         };
         let mut out = Vec::new();
-        for asked in self.all().iter().filter(|a| a.line.starts_with(begin)) {
+        for asked in self.requests().iter().filter(|a| a.line.starts_with(begin)) {
             out.push(asked.line.clone());
             let mut headers: Vec<_> = asked.headers.iter().filter(|(n, _)| !usual(n)).collect();
             headers.sort();
@@ -81,8 +81,8 @@ impl Log {
     }
 }
 
-fn bucket(checksum: StoreChecksum) -> Bucket {
-    Bucket {
+fn test_config(checksum: StoreChecksum) -> S3Config {
+    S3Config {
         name: "backups".into(),
         prefix: "pg/".into(),
         region: None,
@@ -94,7 +94,7 @@ fn bucket(checksum: StoreChecksum) -> Bucket {
     }
 }
 
-fn place() -> Location {
+fn test_location() -> Location {
     Location {
         account: "111122223333".parse().expect("an account"),
         region: "eu-west-1".parse().expect("a region"),
@@ -103,11 +103,11 @@ fn place() -> Location {
 }
 
 /// A store whose requests come to a closure as they go over the wire.
-fn s3(
-    what: Bucket,
-    answer: impl Fn(&Asked, usize) -> Answer + Send + Sync + 'static,
-) -> (S3Store, Log) {
-    let log = Log::default();
+fn mock_backend(
+    what: S3Config,
+    answer: impl Fn(&CapturedRequest, usize) -> MockResponse + Send + Sync + 'static,
+) -> (S3Backend, RequestLog) {
+    let log = RequestLog::default();
     let kept = log.clone();
     let http = infallible_client_fn(move |mut request| {
         // All of it is there at once, whether it is streamed or not.
@@ -119,7 +119,7 @@ fn s3(
             query.split('&').filter(|p| !p.starts_with("x-id=") && !p.is_empty()).collect();
         let mark = if query.is_empty() { "" } else { "?" };
         let path = request.uri().path();
-        let asked = Asked {
+        let asked = CapturedRequest {
             line: format!("{} {path}{mark}{}", request.method(), query.join("&")),
             headers: (request.headers().iter())
                 .map(|(n, v)| (n.to_string(), v.to_str().unwrap_or_default().to_owned()))
@@ -140,11 +140,11 @@ fn s3(
         }
         response.try_into_http1x().expect("a response")
     });
-    (behind(http, what), log)
+    (backend_with_client(http, what), log)
 }
 
 /// A store whose requests go to this client.
-fn behind(http: impl HttpClient + 'static, what: Bucket) -> S3Store {
+fn backend_with_client(http: impl HttpClient + 'static, what: S3Config) -> S3Backend {
     let keys = Credentials::new("AKIDEXAMPLE", "secret", None, None, "test");
     let base = SdkConfig::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
@@ -153,20 +153,20 @@ fn behind(http: impl HttpClient + 'static, what: Bucket) -> S3Store {
         .retry_config(RetryConfig::standard())
         .http_client(http);
     let client = AwsClients::new(base.build()).s3_client_for(
-        &place(),
+        &test_location(),
         what.endpoint.as_deref().map(|address| (address, "us-east-1")),
         None,
     );
-    S3Store::new(client, place(), what)
+    S3Backend::new(client, test_location(), what)
 }
 
-fn put() -> Put {
-    Put { run: "run-1".into(), ..Put::default() }
+fn upload_options() -> UploadOptions {
+    UploadOptions { run: "run-1".into(), ..UploadOptions::default() }
 }
 
-async fn upload(store: &S3Store, put: &Put, bytes: usize) -> Result<crate::Written, Error> {
-    let store = Store::S3(store.clone());
-    let mut upload = store.begin(KEY, put).await?;
+async fn upload_bytes(store: &S3Backend, put: &UploadOptions, bytes: usize) -> Result<crate::UploadReceipt, StoreError> {
+    let store = BackupStore::S3(store.clone());
+    let mut upload = store.start_upload(KEY, put).await?;
     let mut left = bytes;
     while left > 0 {
         let chunk = left.min(300_000);
@@ -177,44 +177,44 @@ async fn upload(store: &S3Store, put: &Put, bytes: usize) -> Result<crate::Writt
 }
 
 /// The answers of a store that takes everything; `head` is what it says of the object at the end.
-fn taking(head: Answer) -> impl Fn(&Asked, usize) -> Answer {
+fn accepting_store(head: MockResponse) -> impl Fn(&CapturedRequest, usize) -> MockResponse {
     move |asked, before| match asked.line.as_str() {
         line if line.starts_with("HEAD") => {
             if before == 0 {
-                refusal(404, "")
+                error_response(404, "")
             } else {
                 head.clone()
             }
         }
-        line if line.ends_with("?uploads") => xml(
+        line if line.ends_with("?uploads") => xml_response(
             "<InitiateMultipartUploadResult><UploadId>U</UploadId></InitiateMultipartUploadResult>",
         ),
-        line if line.starts_with("POST") => xml(
+        line if line.starts_with("POST") => xml_response(
             "<CompleteMultipartUploadResult><ETag>\"e-3\"</ETag></CompleteMultipartUploadResult>",
         ),
-        _ => ok(&[("etag", "\"p\"")]),
+        _ => ok_response(&[("etag", "\"p\"")]),
     }
 }
 
 #[tokio::test]
 async fn a_small_object_is_one_request_that_only_makes_new_ones() {
-    let what = Bucket {
+    let what = S3Config {
         encryption: Some(BucketEncryption::Kms),
         kms_key: Some("arn:aws:kms:eu-west-1:111122223333:key/1".into()),
         lock: Some(LockMode::Compliance),
-        ..bucket(StoreChecksum::Sha256)
+        ..test_config(StoreChecksum::Sha256)
     };
-    let sum = sums::whole(what.checksum, &[sums::Sum::of(what.checksum, b"xxx")], false);
-    let head = ok(&[("content-length", "3"), ("x-amz-checksum-sha256", &sum)]);
-    let (store, log) = s3(what, taking(head));
-    let put = Put {
+    let sum = sums::expected_checksum(what.checksum, &[sums::PartChecksum::compute(what.checksum, b"xxx")], false);
+    let head = ok_response(&[("content-length", "3"), ("x-amz-checksum-sha256", &sum)]);
+    let (store, log) = mock_backend(what, accepting_store(head));
+    let put = UploadOptions {
         class: Some(StorageClass::StandardIa),
         lock_until: Some("2026-12-20T00:00:00Z".parse().expect("a time")),
-        ..put()
+        ..upload_options()
     };
-    let written = upload(&store, &put, 3).await.expect("written");
+    let written = upload_bytes(&store, &put, 3).await.expect("written");
     assert_eq!(written.checksum, Some(format!("sha256:{sum}")));
-    insta::assert_snapshot!(log.shown("PUT"), @"
+    insta::assert_snapshot!(log.render_requests("PUT"), @"
     PUT /pg/orders/orders_daily_20261120_020000.dump
       content-length: 3
       content-type: application/octet-stream
@@ -227,7 +227,7 @@ async fn a_small_object_is_one_request_that_only_makes_new_ones() {
       x-amz-server-side-encryption-aws-kms-key-id: arn:aws:kms:eu-west-1:111122223333:key/1
       x-amz-storage-class: STANDARD_IA
     ");
-    insta::assert_snapshot!(log.lines(), @"
+    insta::assert_snapshot!(log.request_lines(), @"
     HEAD /pg/orders/orders_daily_20261120_020000.dump
     PUT /pg/orders/orders_daily_20261120_020000.dump
     HEAD /pg/orders/orders_daily_20261120_020000.dump
@@ -237,13 +237,13 @@ async fn a_small_object_is_one_request_that_only_makes_new_ones() {
 #[tokio::test]
 async fn a_store_that_knows_no_newer_checksums_is_sent_none_of_them() {
     let what =
-        Bucket { endpoint: Some("http://127.0.0.1:9000".into()), ..bucket(StoreChecksum::Md5) };
-    let sum = sums::whole(what.checksum, &[sums::Sum::of(what.checksum, b"xxx")], false);
-    let head = ok(&[("content-length", "3"), ("etag", &format!("\"{sum}\""))]);
-    let (store, log) = s3(what, taking(head));
-    let written = upload(&store, &put(), 3).await.expect("written");
+        S3Config { endpoint: Some("http://127.0.0.1:9000".into()), ..test_config(StoreChecksum::Md5) };
+    let sum = sums::expected_checksum(what.checksum, &[sums::PartChecksum::compute(what.checksum, b"xxx")], false);
+    let head = ok_response(&[("content-length", "3"), ("etag", &format!("\"{sum}\""))]);
+    let (store, log) = mock_backend(what, accepting_store(head));
+    let written = upload_bytes(&store, &upload_options(), 3).await.expect("written");
     assert_eq!(written.checksum, Some(format!("etag:{sum}")));
-    insta::assert_snapshot!(log.shown("PUT"), @"
+    insta::assert_snapshot!(log.render_requests("PUT"), @"
     PUT /backups/pg/orders/orders_daily_20261120_020000.dump
       content-length: 3
       content-md5: 9WGq9u8L8U1CCLtGpMyzrQ==
@@ -251,24 +251,24 @@ async fn a_store_that_knows_no_newer_checksums_is_sent_none_of_them() {
       if-none-match: *
       x-amz-meta-holdfast-run: run-1
     ");
-    assert!(!format!("{:?}", log.all()).contains("crc"), "a checksum nobody asked for");
+    assert!(!format!("{:?}", log.requests()).contains("crc"), "a checksum nobody asked for");
 }
 
 /// A store's word of three parts of `x`: 8, 8 and 4 MiB.
-fn three_parts(kind: StoreChecksum) -> String {
-    let part = |n: usize| sums::Sum::of(kind, &vec![b'x'; n * MIB]);
-    sums::whole(kind, &[part(8), part(8), part(4)], true)
+fn three_part_checksum(kind: StoreChecksum) -> String {
+    let part = |n: usize| sums::PartChecksum::compute(kind, &vec![b'x'; n * MIB]);
+    sums::expected_checksum(kind, &[part(8), part(8), part(4)], true)
 }
 
 #[tokio::test]
 async fn a_large_object_goes_in_parts_with_a_checksum_each_and_is_made_only_where_there_is_none() {
-    let what = bucket(StoreChecksum::Sha256);
-    let sum = three_parts(what.checksum);
-    let head = ok(&[("content-length", "20971520"), ("x-amz-checksum-sha256", &sum)]);
-    let (store, log) = s3(what, taking(head));
-    let written = upload(&store, &put(), 20 * MIB).await.expect("written");
+    let what = test_config(StoreChecksum::Sha256);
+    let sum = three_part_checksum(what.checksum);
+    let head = ok_response(&[("content-length", "20971520"), ("x-amz-checksum-sha256", &sum)]);
+    let (store, log) = mock_backend(what, accepting_store(head));
+    let written = upload_bytes(&store, &upload_options(), 20 * MIB).await.expect("written");
     assert_eq!((written.bytes, written.checksum), (20 << 20, Some(format!("sha256:{sum}"))));
-    insta::assert_snapshot!(log.shown("POST"), @"
+    insta::assert_snapshot!(log.render_requests("POST"), @"
     POST /pg/orders/orders_daily_20261120_020000.dump?uploads
       x-amz-checksum-algorithm: SHA256
       x-amz-meta-holdfast-run: run-1
@@ -277,7 +277,7 @@ async fn a_large_object_goes_in_parts_with_a_checksum_each_and_is_made_only_wher
       content-type: application/xml
       if-none-match: *
     ");
-    let mut parts: Vec<_> = (log.all().iter())
+    let mut parts: Vec<_> = (log.requests().iter())
         .filter(|a| a.line.starts_with("PUT"))
         .map(|a| {
             format!(
@@ -296,7 +296,7 @@ async fn a_large_object_goes_in_parts_with_a_checksum_each_and_is_made_only_wher
     PUT /pg/orders/orders_daily_20261120_020000.dump?partNumber=3&uploadId=U 4194304 Some("uqem02/6lXVS3yMCNcLVHXNfKNScWKXzQ4o6lzolo30=") Some("UNSIGNED-PAYLOAD")
     "#);
     let complete = log
-        .all()
+        .requests()
         .into_iter()
         .find(|a| a.line.ends_with("uploadId=U") && a.line.starts_with("POST"));
     let complete = complete.expect("it was completed").text;
@@ -306,10 +306,10 @@ async fn a_large_object_goes_in_parts_with_a_checksum_each_and_is_made_only_wher
 #[tokio::test]
 async fn what_lies_there_otherwise_than_it_was_sent_is_damaged() {
     for kind in [StoreChecksum::Sha256, StoreChecksum::Md5] {
-        let good = three_parts(kind);
-        let other = sums::whole(
+        let good = three_part_checksum(kind);
+        let other = sums::expected_checksum(
             kind,
-            &[sums::Sum::of(kind, b"y"), sums::Sum::of(kind, b"z"), sums::Sum::of(kind, b"")],
+            &[sums::PartChecksum::compute(kind, b"y"), sums::PartChecksum::compute(kind, b"z"), sums::PartChecksum::compute(kind, b"")],
             true,
         );
         for (size, sum) in [("20971519", &good), ("20971520", &other)] {
@@ -318,97 +318,97 @@ async fn what_lies_there_otherwise_than_it_was_sent_is_damaged() {
                 StoreChecksum::Md5 => ("etag", format!("\"{sum}\"")),
             };
             let (store, _) =
-                s3(bucket(kind), taking(ok(&[("content-length", size), (name, &sum)])));
-            let error = upload(&store, &put(), 20 * MIB).await.expect_err("it differs");
-            assert_eq!(error.kind, Kind::Damaged, "{error}");
+                mock_backend(test_config(kind), accepting_store(ok_response(&[("content-length", size), (name, &sum)])));
+            let error = upload_bytes(&store, &upload_options(), 20 * MIB).await.expect_err("it differs");
+            assert_eq!(error.kind, StoreErrorKind::Damaged, "{error}");
         }
     }
 }
 
 #[tokio::test]
 async fn a_name_that_was_taken_meanwhile_is_left_as_it_is_and_the_parts_are_taken_back() {
-    let head = ok(&[("content-length", "5"), ("x-amz-meta-holdfast-run", "another")]);
-    let take = taking(head);
-    let (store, log) = s3(bucket(StoreChecksum::Sha256), move |asked, before| {
+    let head = ok_response(&[("content-length", "5"), ("x-amz-meta-holdfast-run", "another")]);
+    let take = accepting_store(head);
+    let (store, log) = mock_backend(test_config(StoreChecksum::Sha256), move |asked, before| {
         if asked.line.starts_with("POST") && !asked.line.ends_with("?uploads") {
-            return refusal(412, "PreconditionFailed");
+            return error_response(412, "PreconditionFailed");
         }
         take(asked, before)
     });
-    let error = upload(&store, &put(), 20 * MIB).await.expect_err("taken");
-    assert_eq!(error.kind, Kind::Exists, "{error}");
-    assert!(log.lines().contains("DELETE /pg/orders/orders_daily_20261120_020000.dump?uploadId=U"));
+    let error = upload_bytes(&store, &upload_options(), 20 * MIB).await.expect_err("taken");
+    assert_eq!(error.kind, StoreErrorKind::Exists, "{error}");
+    assert!(log.request_lines().contains("DELETE /pg/orders/orders_daily_20261120_020000.dump?uploadId=U"));
 }
 
 #[tokio::test]
 async fn an_answer_that_was_lost_after_the_object_was_made_is_no_failure() {
-    let sum = three_parts(StoreChecksum::Sha256);
-    let head = ok(&[
+    let sum = three_part_checksum(StoreChecksum::Sha256);
+    let head = ok_response(&[
         ("content-length", "20971520"),
         ("x-amz-checksum-sha256", &sum),
         ("x-amz-meta-holdfast-run", "run-1"),
     ]);
-    let take = taking(head);
-    let (store, _) = s3(bucket(StoreChecksum::Sha256), move |asked, before| {
+    let take = accepting_store(head);
+    let (store, _) = mock_backend(test_config(StoreChecksum::Sha256), move |asked, before| {
         if asked.line.starts_with("POST") && !asked.line.ends_with("?uploads") {
-            return refusal(404, "NoSuchUpload");
+            return error_response(404, "NoSuchUpload");
         }
         take(asked, before)
     });
-    upload(&store, &put(), 20 * MIB).await.expect("it is ours and whole");
+    upload_bytes(&store, &upload_options(), 20 * MIB).await.expect("it is ours and whole");
 }
 
 #[tokio::test]
 async fn a_part_that_is_refused_ends_the_upload_and_takes_it_back() {
-    let take = taking(ok(&[]));
-    let (store, log) = s3(bucket(StoreChecksum::Sha256), move |asked, before| {
+    let take = accepting_store(ok_response(&[]));
+    let (store, log) = mock_backend(test_config(StoreChecksum::Sha256), move |asked, before| {
         if asked.line.contains("partNumber=2") {
-            return refusal(400, "BadDigest");
+            return error_response(400, "BadDigest");
         }
         take(asked, before)
     });
-    let error = upload(&store, &put(), 40 * MIB).await.expect_err("refused");
-    assert_eq!(error.kind, Kind::Damaged, "{error}");
+    let error = upload_bytes(&store, &upload_options(), 40 * MIB).await.expect_err("refused");
+    assert_eq!(error.kind, StoreErrorKind::Damaged, "{error}");
     // Taken back when it is dropped, beside everything else.
     let taken_back = async {
-        while !log.lines().contains("DELETE /pg/") {
+        while !log.request_lines().contains("DELETE /pg/") {
             tokio::task::yield_now().await;
         }
     };
     let deadline = std::time::Duration::from_secs(30);
     let waited = tokio::time::timeout(deadline, taken_back).await;
-    assert!(waited.is_ok(), "{}", log.lines());
-    assert!(!log.lines().contains("POST /pg/orders/orders_daily_20261120_020000.dump?uploadId"));
+    assert!(waited.is_ok(), "{}", log.request_lines());
+    assert!(!log.request_lines().contains("POST /pg/orders/orders_daily_20261120_020000.dump?uploadId"));
 }
 
 #[tokio::test]
 async fn an_object_that_is_there_is_refused_before_anything_is_sent() {
-    let (store, log) = s3(bucket(StoreChecksum::Sha256), |_, _| ok(&[("content-length", "1")]));
-    assert_eq!(upload(&store, &put(), 3).await.expect_err("there").kind, Kind::Exists);
-    assert_eq!(log.all().len(), 1);
+    let (store, log) = mock_backend(test_config(StoreChecksum::Sha256), |_, _| ok_response(&[("content-length", "1")]));
+    assert_eq!(upload_bytes(&store, &upload_options(), 3).await.expect_err("there").kind, StoreErrorKind::Exists);
+    assert_eq!(log.requests().len(), 1);
 }
 
 #[tokio::test]
 async fn a_store_that_lacks_conditions_is_asked_whether_the_name_is_free_instead() {
-    let answer = |asked: &Asked, before: usize| match asked.line.as_str() {
-        line if line.starts_with("HEAD") && before < 2 => refusal(404, ""),
-        line if line.starts_with("HEAD") => ok(&[("content-length", "3")]),
-        _ if asked.header("if-none-match").is_some() => refusal(501, "NotImplemented"),
-        _ => ok(&[]),
+    let answer = |asked: &CapturedRequest, before: usize| match asked.line.as_str() {
+        line if line.starts_with("HEAD") && before < 2 => error_response(404, ""),
+        line if line.starts_with("HEAD") => ok_response(&[("content-length", "3")]),
+        _ if asked.header("if-none-match").is_some() => error_response(501, "NotImplemented"),
+        _ => ok_response(&[]),
     };
-    let own = Bucket { endpoint: Some("http://s3.internal".into()), ..bucket(StoreChecksum::Md5) };
-    let (store, log) = s3(own, answer);
-    upload(&store, &put(), 3).await.expect("written");
-    assert!(log.lines().contains("HEAD"));
+    let own = S3Config { endpoint: Some("http://s3.internal".into()), ..test_config(StoreChecksum::Md5) };
+    let (store, log) = mock_backend(own, answer);
+    upload_bytes(&store, &upload_options(), 3).await.expect("written");
+    assert!(log.request_lines().contains("HEAD"));
     // AWS knows them: such an answer of it is no reason to go without.
-    let (store, _) = s3(bucket(StoreChecksum::Md5), answer);
-    assert_eq!(upload(&store, &put(), 3).await.expect_err("refused").kind, Kind::Refused);
+    let (store, _) = mock_backend(test_config(StoreChecksum::Md5), answer);
+    assert_eq!(upload_bytes(&store, &upload_options(), 3).await.expect_err("refused").kind, StoreErrorKind::Refused);
 }
 
-async fn read(store: &S3Store) -> (Result<(), Error>, Vec<u8>, bool) {
+async fn read_object(store: &S3Backend) -> (Result<(), StoreError>, Vec<u8>, bool) {
     let (out, mut stream) = mpsc::channel(2);
-    let store = Store::S3(store.clone());
-    let reading = tokio::spawn(async move { store.read(KEY, out).await });
+    let store = BackupStore::S3(store.clone());
+    let reading = tokio::spawn(async move { store.stream_object(KEY, out).await });
     let (mut all, mut clean) = (Vec::new(), false);
     while let Some(chunk) = stream.recv().await {
         match chunk {
@@ -421,7 +421,7 @@ async fn read(store: &S3Store) -> (Result<(), Error>, Vec<u8>, bool) {
 }
 
 /// The bytes of an object of 20 MiB that a range asks for.
-fn ranged(asked: &Asked, cut: usize) -> Answer {
+fn range_response(asked: &CapturedRequest, cut: usize) -> MockResponse {
     let range = asked.header("range").and_then(|r| r.strip_prefix("bytes=")).expect("a range");
     let (from, to) = range.split_once('-').expect("two ends");
     let (from, to): (usize, usize) = (from.parse().expect("a byte"), to.parse().expect("a byte"));
@@ -432,71 +432,71 @@ fn ranged(asked: &Asked, cut: usize) -> Answer {
 
 #[tokio::test(start_paused = true)]
 async fn a_read_goes_on_where_its_connection_was_lost_and_keeps_to_one_version() {
-    let (store, log) = s3(bucket(StoreChecksum::Sha256), |asked, _| {
+    let (store, log) = mock_backend(test_config(StoreChecksum::Sha256), |asked, _| {
         if asked.line.starts_with("HEAD") {
-            return ok(&[("content-length", "20971520"), ("etag", "\"e\"")]);
+            return ok_response(&[("content-length", "20971520"), ("etag", "\"e\"")]);
         }
         assert_eq!(asked.header("if-match"), Some("\"e\""));
         // The second range is cut short; what is missing is asked for again and comes.
         let second = asked.header("range") == Some("bytes=8388608-16777215");
-        ranged(asked, if second { 1000 } else { 0 })
+        range_response(asked, if second { 1000 } else { 0 })
     });
-    let (ended, bytes, clean) = read(&store).await;
+    let (ended, bytes, clean) = read_object(&store).await;
     ended.expect("read");
     assert!(clean);
     assert_eq!(bytes.len(), 20 * MIB);
     assert!(bytes.iter().enumerate().all(|(i, b)| usize::from(*b) == i % 251), "in order");
     let ranges: Vec<_> =
-        log.all().iter().filter_map(|a| a.header("range").map(str::to_owned)).collect();
+        log.requests().iter().filter_map(|a| a.header("range").map(str::to_owned)).collect();
     assert!(ranges.contains(&"bytes=16776216-16777215".to_owned()), "{ranges:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_read_that_loses_every_connection_or_its_version_ends_with_an_error_in_the_stream() {
-    let head = || ok(&[("content-length", "20971520"), ("etag", "\"e\"")]);
-    let (store, log) = s3(bucket(StoreChecksum::Sha256), move |asked, _| {
-        if asked.line.starts_with("HEAD") { head() } else { ranged(asked, usize::MAX) }
+    let head = || ok_response(&[("content-length", "20971520"), ("etag", "\"e\"")]);
+    let (store, log) = mock_backend(test_config(StoreChecksum::Sha256), move |asked, _| {
+        if asked.line.starts_with("HEAD") { head() } else { range_response(asked, usize::MAX) }
     });
-    let (ended, _, clean) = read(&store).await;
-    assert_eq!((ended.expect_err("lost").kind, clean), (Kind::Unreachable, false));
-    assert!(log.all().len() < 30, "the tries are bounded");
+    let (ended, _, clean) = read_object(&store).await;
+    assert_eq!((ended.expect_err("lost").kind, clean), (StoreErrorKind::Unreachable, false));
+    assert!(log.requests().len() < 30, "the tries are bounded");
 
-    let (store, _) = s3(bucket(StoreChecksum::Sha256), move |asked, _| {
-        if asked.line.starts_with("HEAD") { head() } else { refusal(412, "PreconditionFailed") }
+    let (store, _) = mock_backend(test_config(StoreChecksum::Sha256), move |asked, _| {
+        if asked.line.starts_with("HEAD") { head() } else { error_response(412, "PreconditionFailed") }
     });
-    let (ended, _, clean) = read(&store).await;
-    assert_eq!((ended.expect_err("changed").kind, clean), (Kind::Damaged, false));
+    let (ended, _, clean) = read_object(&store).await;
+    assert_eq!((ended.expect_err("changed").kind, clean), (StoreErrorKind::Damaged, false));
 
-    let (store, _) = s3(bucket(StoreChecksum::Sha256), move |asked, _| {
-        if asked.line.starts_with("HEAD") { head() } else { refusal(403, "InvalidObjectState") }
+    let (store, _) = mock_backend(test_config(StoreChecksum::Sha256), move |asked, _| {
+        if asked.line.starts_with("HEAD") { head() } else { error_response(403, "InvalidObjectState") }
     });
-    let (ended, _, clean) = read(&store).await;
-    assert_eq!((ended.expect_err("archived").kind, clean), (Kind::Cold, false));
+    let (ended, _, clean) = read_object(&store).await;
+    assert_eq!((ended.expect_err("archived").kind, clean), (StoreErrorKind::Archived, false));
 
-    let (store, _) = s3(bucket(StoreChecksum::Sha256), |_, _| refusal(404, ""));
-    assert_eq!(read(&store).await.0.expect_err("absent").kind, Kind::Missing);
+    let (store, _) = mock_backend(test_config(StoreChecksum::Sha256), |_, _| error_response(404, ""));
+    assert_eq!(read_object(&store).await.0.expect_err("absent").kind, StoreErrorKind::Missing);
 }
 
 #[tokio::test]
 async fn a_thaw_is_asked_for_once_and_says_how_long_it_takes() {
     let table = [
-        ("STANDARD_IA", None, Thaw::Needless),
-        ("GLACIER_IR", None, Thaw::Needless),
-        ("GLACIER", None, Thaw::Asked { hours: 5 }),
-        ("DEEP_ARCHIVE", None, Thaw::Asked { hours: 12 }),
-        ("GLACIER", Some("ongoing-request=\"true\""), Thaw::Thawing),
+        ("STANDARD_IA", None, ArchiveRestoreStatus::NotArchived),
+        ("GLACIER_IR", None, ArchiveRestoreStatus::NotArchived),
+        ("GLACIER", None, ArchiveRestoreStatus::Requested { hours: 5 }),
+        ("DEEP_ARCHIVE", None, ArchiveRestoreStatus::Requested { hours: 12 }),
+        ("GLACIER", Some("ongoing-request=\"true\""), ArchiveRestoreStatus::InProgress),
         (
             "DEEP_ARCHIVE",
             Some("ongoing-request=\"false\", expiry-date=\"Fri, 27 Nov 2026 00:00:00 GMT\""),
-            Thaw::Ready,
+            ArchiveRestoreStatus::Restored,
         ),
     ];
     for (class, restore, expected) in table {
-        let (store, log) = s3(bucket(StoreChecksum::Sha256), move |asked, _| {
+        let (store, log) = mock_backend(test_config(StoreChecksum::Sha256), move |asked, _| {
             if asked.line.starts_with("HEAD") {
                 let mut said = vec![("x-amz-storage-class", class)];
                 said.extend(restore.map(|r| ("x-amz-restore", r)));
-                return ok(&said);
+                return ok_response(&said);
             }
             assert!(
                 asked.text.contains("<Days>3</Days>")
@@ -504,47 +504,47 @@ async fn a_thaw_is_asked_for_once_and_says_how_long_it_takes() {
             );
             (202, Vec::new(), Vec::new())
         });
-        assert_eq!(store.thaw(KEY, 3).await, Ok(expected), "{class} {restore:?}");
-        let asked = matches!(expected, Thaw::Asked { .. });
-        assert_eq!(log.lines().contains("POST"), asked);
+        assert_eq!(store.request_archive_restore(KEY, 3).await, Ok(expected), "{class} {restore:?}");
+        let asked = matches!(expected, ArchiveRestoreStatus::Requested { .. });
+        assert_eq!(log.request_lines().contains("POST"), asked);
     }
-    let (store, _) = s3(bucket(StoreChecksum::Sha256), |asked, _| match asked.line.as_str() {
-        line if line.starts_with("HEAD") => ok(&[("x-amz-storage-class", "GLACIER")]),
-        _ => refusal(409, "RestoreAlreadyInProgress"),
+    let (store, _) = mock_backend(test_config(StoreChecksum::Sha256), |asked, _| match asked.line.as_str() {
+        line if line.starts_with("HEAD") => ok_response(&[("x-amz-storage-class", "GLACIER")]),
+        _ => error_response(409, "RestoreAlreadyInProgress"),
     });
-    assert_eq!(store.thaw(KEY, 3).await, Ok(Thaw::Thawing));
+    assert_eq!(store.request_archive_restore(KEY, 3).await, Ok(ArchiveRestoreStatus::InProgress));
 }
 
 #[tokio::test]
 async fn a_lock_is_refused_where_the_bucket_can_keep_none() {
     let versions =
-        |status: &str| xml(&format!("<VersioningConfiguration>{status}</VersioningConfiguration>"));
+        |status: &str| xml_response(&format!("<VersioningConfiguration>{status}</VersioningConfiguration>"));
     let on = "<Status>Enabled</Status>";
     let lock = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>";
     let table = [
-        ("", xml(lock), Some("the bucket's versioning is off, and a lock is of a version")),
+        ("", xml_response(lock), Some("the bucket's versioning is off, and a lock is of a version")),
         (
             "<Status>Suspended</Status>",
-            xml(lock),
+            xml_response(lock),
             Some("the bucket's versioning is off, and a lock is of a version"),
         ),
         (
             on,
-            refusal(404, "ObjectLockConfigurationNotFoundError"),
+            error_response(404, "ObjectLockConfigurationNotFoundError"),
             Some("the bucket has no Object Lock"),
         ),
-        (on, xml(lock), None),
+        (on, xml_response(lock), None),
     ];
     for (status, lock, expected) in table {
-        let what = Bucket { lock: Some(LockMode::Governance), ..bucket(StoreChecksum::Sha256) };
-        let (store, _) = s3(what, move |asked, _| {
+        let what = S3Config { lock: Some(LockMode::Governance), ..test_config(StoreChecksum::Sha256) };
+        let (store, _) = mock_backend(what, move |asked, _| {
             if asked.line.ends_with("?versioning") { versions(status) } else { lock.clone() }
         });
-        assert_eq!(store.check_lock().await.err().map(|e| e.why).as_deref(), expected);
+        assert_eq!(store.check_object_lock().await.err().map(|e| e.why).as_deref(), expected);
     }
-    let (store, log) = s3(bucket(StoreChecksum::Sha256), |_, _| refusal(403, "AccessDenied"));
-    store.check_lock().await.expect("nothing is asked where no lock is");
-    assert_eq!(log.all().len(), 0);
+    let (store, log) = mock_backend(test_config(StoreChecksum::Sha256), |_, _| error_response(403, "AccessDenied"));
+    store.check_object_lock().await.expect("nothing is asked where no lock is");
+    assert_eq!(log.requests().len(), 0);
 }
 
 #[tokio::test]
@@ -565,7 +565,7 @@ async fn uploads_without_end_and_objects_without_manifest_are_leftovers_and_fore
         "a/a_daily_20261119_020000.dump",
     );
     let mut keys = [good, bare, foreign, "a/notes.txt"].map(str::to_owned).to_vec();
-    keys.extend([beside::manifest(good), beside::sums(good), beside::sums(bare)]);
+    keys.extend([beside::manifest_key(good), beside::checksum_key(good), beside::checksum_key(bare)]);
     keys.sort();
     let keys: String = keys.iter().map(|k| object(k)).collect();
     let list = format!("<ListBucketResult>{keys}</ListBucketResult>");
@@ -575,35 +575,35 @@ async fn uploads_without_end_and_objects_without_manifest_are_leftovers_and_fore
     );
     let second = format!(
         "<ListMultipartUploadsResult>{}</ListMultipartUploadsResult>",
-        upload("someone-elses.bin", "2") + &upload(&beside::manifest(KEY), "3")
+        upload("someone-elses.bin", "2") + &upload(&beside::manifest_key(KEY), "3")
     );
     let bare_head = format!("HEAD /pg/{bare}");
     let (store, log) =
-        s3(bucket(StoreChecksum::Sha256), move |asked, _| match asked.line.as_str() {
-            line if line.contains("uploads") && line.contains("key-marker") => xml(&second),
-            line if line.contains("uploads") => xml(&first),
-            line if line.starts_with("GET") => xml(&list),
-            line if line == bare_head => ok(&[("x-amz-meta-holdfast-run", "run-0")]),
-            line if line.starts_with("HEAD") && line.contains(".json") => refusal(404, ""),
+        mock_backend(test_config(StoreChecksum::Sha256), move |asked, _| match asked.line.as_str() {
+            line if line.contains("uploads") && line.contains("key-marker") => xml_response(&second),
+            line if line.contains("uploads") => xml_response(&first),
+            line if line.starts_with("GET") => xml_response(&list),
+            line if line == bare_head => ok_response(&[("x-amz-meta-holdfast-run", "run-0")]),
+            line if line.starts_with("HEAD") && line.contains(".json") => error_response(404, ""),
             line if line.starts_with("DELETE") => (204, Vec::new(), Vec::new()),
-            _ => ok(&[]),
+            _ => ok_response(&[]),
         });
-    let forms = [KeyForm::new(USUAL, ".dump").expect("a form")];
-    let store = Store::S3(store);
-    let left = store.leftovers(&forms).await.expect("found");
+    let forms = [KeyTemplate::new(DEFAULT_KEY_TEMPLATE, ".dump").expect("a form")];
+    let store = BackupStore::S3(store);
+    let left = store.list_orphans(&forms).await.expect("found");
     let said: Vec<_> =
-        left.iter().map(|l| format!("{} {:?} {:?}", l.key, l.database, l.what)).collect();
+        left.iter().map(|l| format!("{} {:?} {:?}", l.key, l.database, l.kind)).collect();
     insta::assert_snapshot!(said.join("\n"), @r#"
     orders/orders_daily_20261120_020000.dump Some("orders") Upload { id: "1" }
     orders/orders_daily_20261120_020000.dump.json Some("orders") Upload { id: "3" }
     a/a_daily_20261118_020000.dump Some("a") Object
     "#);
     for one in &left {
-        store.clean(one).await.expect("cleaned");
+        store.delete_orphan(one).await.expect("cleaned");
     }
-    assert_eq!(left[2].what, Left::Object);
+    assert_eq!(left[2].kind, OrphanKind::Object);
     let deleted: Vec<_> =
-        log.all().into_iter().map(|a| a.line).filter(|l| l.starts_with("DELETE")).collect();
+        log.requests().into_iter().map(|a| a.line).filter(|l| l.starts_with("DELETE")).collect();
     insta::assert_snapshot!(deleted.join("\n"), @"
     DELETE /pg/orders/orders_daily_20261120_020000.dump?uploadId=1
     DELETE /pg/orders/orders_daily_20261120_020000.dump.json?uploadId=3
@@ -622,13 +622,13 @@ async fn who_may_read_records_alone_still_sees_what_counts_and_nothing_foreign()
     let policy = shared::policy::Policy::parse(text).unwrap_or_else(|e| panic!("{e}"));
     let now = "2026-11-21T02:00:00Z".parse().expect("a time");
     let (_, rules) = policy.postgres.first_key_value().expect("a group");
-    let trust = crate::Trust::of(&policy, rules, now);
-    let forms = [KeyForm::new(USUAL, ".dump").expect("a form")];
+    let trust = crate::TrustPolicy::from_policy(&policy, rules, now);
+    let forms = [KeyTemplate::new(DEFAULT_KEY_TEMPLATE, ".dump").expect("a form")];
     for (head, seen) in [(403, 0), (200, 1)] {
-        let (store, _) = s3(bucket(StoreChecksum::Sha256), move |asked, _| {
-            if asked.line.starts_with("GET") { xml(list) } else { (head, Vec::new(), Vec::new()) }
+        let (store, _) = mock_backend(test_config(StoreChecksum::Sha256), move |asked, _| {
+            if asked.line.starts_with("GET") { xml_response(list) } else { (head, Vec::new(), Vec::new()) }
         });
-        let found = crate::catalogue(&Store::S3(store), &forms, &[], &trust).await.expect("seen");
+        let found = crate::list_backups(&BackupStore::S3(store), &forms, &[], &trust).await.expect("seen");
         assert_eq!(found.len(), seen, "{head}: {found:?}");
     }
 }
@@ -647,7 +647,7 @@ fn signing() -> (shared::policy::Policy, SigningAuthor) {
 }
 
 /// A listing of the first dumps of so many, each with its record, and its signature where there are any.
-fn listing(count: usize, ends: &[&str]) -> Answer {
+fn listing(count: usize, ends: &[&str]) -> MockResponse {
     let entry = |key: String| {
         format!(
             "<Contents><Key>pg/{key}</Key><Size>7</Size><ETag>e</ETag>\
@@ -655,33 +655,33 @@ fn listing(count: usize, ends: &[&str]) -> Answer {
         )
     };
     let keys = (0..count).flat_map(|i| ends.iter().map(move |end| format!("{i:04}.dump{end}")));
-    xml(&format!("<ListBucketResult>{}</ListBucketResult>", keys.map(entry).collect::<String>()))
+    xml_response(&format!("<ListBucketResult>{}</ListBucketResult>", keys.map(entry).collect::<String>()))
 }
 
 /// The record of the dump that is asked for.
-fn record_of(asked: &Asked) -> (String, Vec<u8>) {
+fn record_of(asked: &CapturedRequest) -> (String, Vec<u8>) {
     let name = asked.line.trim_start_matches("GET /pg/").trim_end_matches(".minisig");
-    let mut manifest = crate::manifest::tests::manifest();
+    let mut manifest = crate::manifest::tests::sample_manifest();
     manifest.key = name.trim_end_matches(".json").to_owned();
     (name.to_owned(), manifest.to_json())
 }
 
 /// What runs ask, one after another, of a bucket with so many dumps each.
 async fn asked_by_runs(
-    store: &Store,
-    log: &Log,
+    store: &BackupStore,
+    log: &RequestLog,
     count: &Mutex<usize>,
-    trust: &Trust,
+    trust: &TrustPolicy,
     dumps: &[usize],
 ) -> Vec<usize> {
     let cache = RecordCache::default();
     let mut asked = Vec::new();
     for dumps in dumps {
         *count.lock().expect("no panic while it is held") = *dumps;
-        let before = log.all().len();
+        let before = log.requests().len();
         let found = crate::catalogue::with_cache(store, &[], &[], trust, &cache).await;
-        assert_eq!(found.expect("seen").iter().filter(|b| b.good()).count(), *dumps);
-        asked.push(log.all().len() - before);
+        assert_eq!(found.expect("seen").iter().filter(|b| b.is_committed()).count(), *dumps);
+        asked.push(log.requests().len() - before);
     }
     asked
 }
@@ -690,14 +690,14 @@ async fn asked_by_runs(
 async fn of_a_thousand_dumps_a_run_reads_what_the_runs_before_did_not() {
     let count = Arc::new(Mutex::new(0));
     let there = Arc::clone(&count);
-    let (store, log) = s3(bucket(StoreChecksum::Sha256), move |asked, _| {
+    let (store, log) = mock_backend(test_config(StoreChecksum::Sha256), move |asked, _| {
         if asked.line.contains("list-type=2") {
             return listing(*there.lock().expect("no panic while it is held"), &["", ".json"]);
         }
         (200, Vec::new(), record_of(asked).1)
     });
-    let (store, now) = (Store::S3(store), "2026-11-21T02:00:00Z".parse().expect("a time"));
-    let trust = Trust::in_owner("listings@host-1", now);
+    let (store, now) = (BackupStore::S3(store), "2026-11-21T02:00:00Z".parse().expect("a time"));
+    let trust = TrustPolicy::owner_only("listings@host-1", now);
     // The first run, one without any change, one after one dump more, and one after most are gone.
     let asked = asked_by_runs(&store, &log, &count, &trust, &[1000, 1000, 1001, 10]).await;
     assert_eq!(asked, [1 + 1000, 1, 1 + 1, 1]);
@@ -708,7 +708,7 @@ async fn a_signature_is_read_once_and_checked_by_each_run() {
     let (policy, author) = signing();
     let count = Arc::new(Mutex::new(0));
     let there = Arc::clone(&count);
-    let (store, log) = s3(bucket(StoreChecksum::Sha256), move |asked, _| {
+    let (store, log) = mock_backend(test_config(StoreChecksum::Sha256), move |asked, _| {
         if asked.line.contains("list-type=2") {
             let count = *there.lock().expect("no panic while it is held");
             return listing(count, &["", ".json", ".json.minisig"]);
@@ -718,10 +718,10 @@ async fn a_signature_is_read_once_and_checked_by_each_run() {
         let signature = signature.then(|| author.sign(&name, &json).expect("it signs"));
         (200, Vec::new(), signature.map_or(json, String::into_bytes))
     });
-    let store = Store::S3(store);
+    let store = BackupStore::S3(store);
     let now = "2026-11-21T02:00:00Z".parse().expect("a time");
     let (_, rules) = policy.postgres.first_key_value().expect("a group");
-    let trust = Trust::of(&policy, rules, now);
+    let trust = TrustPolicy::from_policy(&policy, rules, now);
     let asked = asked_by_runs(&store, &log, &count, &trust, &[3, 3, 4]).await;
     assert_eq!(asked, [1 + 2 * 3, 1, 1 + 2]);
     // What was read before decides nothing: another key and another time are another answer.
@@ -731,29 +731,29 @@ async fn a_signature_is_read_once_and_checked_by_each_run() {
     let early = "2026-11-01T02:00:00Z".parse().expect("a time");
     for (trust, good) in [
         (trust.clone(), 4),
-        (Trust::of(&other, other_rules, now), 0),
-        (Trust::of(&policy, rules, early), 0),
+        (TrustPolicy::from_policy(&other, other_rules, now), 0),
+        (TrustPolicy::from_policy(&policy, rules, early), 0),
         (trust, 4),
     ] {
         let found = crate::catalogue::with_cache(&store, &[], &[], &trust, &cache).await;
-        assert_eq!(found.expect("seen").iter().filter(|b| b.good()).count(), good);
+        assert_eq!(found.expect("seen").iter().filter(|b| b.is_committed()).count(), good);
     }
 }
 
 #[test]
 fn addresses_and_commands_are_what_a_shell_takes() {
-    let (store, _) = s3(bucket(StoreChecksum::Sha256), |_, _| ok(&[]));
+    let (store, _) = mock_backend(test_config(StoreChecksum::Sha256), |_, _| ok_response(&[]));
     assert_eq!(store.address(), "s3://backups/pg");
-    assert_eq!(store.command("my db.dump"), "aws s3 cp 's3://backups/pg/my db.dump' -");
-    let own = Bucket {
+    assert_eq!(store.download_command("my db.dump"), "aws s3 cp 's3://backups/pg/my db.dump' -");
+    let own = S3Config {
         endpoint: Some("http://localhost:9000".into()),
         region: Some("us-east-1".into()),
         prefix: String::new(),
-        ..bucket(StoreChecksum::Md5)
+        ..test_config(StoreChecksum::Md5)
     };
-    let (store, _) = s3(own, |_, _| ok(&[]));
+    let (store, _) = mock_backend(own, |_, _| ok_response(&[]));
     assert_eq!(
-        store.command("a.dump"),
+        store.download_command("a.dump"),
         "aws s3 cp s3://backups/a.dump - --endpoint-url http://localhost:9000 --region us-east-1"
     );
     assert_eq!(store.address(), "s3://backups");
@@ -761,15 +761,15 @@ fn addresses_and_commands_are_what_a_shell_takes() {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_never_answers_holds_nobody_up_for_longer_than_minutes() {
-    let store = behind(NeverClient::new(), bucket(StoreChecksum::Sha256));
+    let store = backend_with_client(NeverClient::new(), test_config(StoreChecksum::Sha256));
     let began = tokio::time::Instant::now();
-    let error = store.begin(KEY, &put()).await.expect_err("no answer");
-    assert_eq!(error.kind, Kind::Unreachable, "{error}");
+    let error = store.start_upload(KEY, &upload_options()).await.expect_err("no answer");
+    assert_eq!(error.kind, StoreErrorKind::Unreachable, "{error}");
     assert!(began.elapsed() <= std::time::Duration::from_mins(6), "{:?}", began.elapsed());
 
     let began = tokio::time::Instant::now();
     // The object, and the look at whether it is there all the same.
-    let error = store.put(KEY, vec![0; MIB].into(), &put()).await.expect_err("no answer");
-    assert_eq!(error.kind, Kind::Unreachable, "{error}");
+    let error = store.put_if_absent(KEY, vec![0; MIB].into(), &upload_options()).await.expect_err("no answer");
+    assert_eq!(error.kind, StoreErrorKind::Unreachable, "{error}");
     assert!(began.elapsed() <= std::time::Duration::from_mins(12), "{:?}", began.elapsed());
 }

@@ -1,6 +1,6 @@
 //! An RDS database: which group has it and why, its points everywhere and what becomes of each, and what is due next.
 
-use super::view::{DatabaseView, Described, Due, Offsite, PlaceView, PointView, Selected};
+use super::view::{DatabaseView, DatabaseDetails, ScheduleView, OffsiteCopyView, LocationView, RecoveryPointView, GroupMatch};
 use jiff::{SignedDuration, Timestamp};
 use retention::judge;
 use shared::{
@@ -18,13 +18,13 @@ use shared::{
 use std::collections::BTreeMap;
 
 /// Everything about the database `id`; none when there is neither a database nor a point of that name.
-pub(super) fn view(policy: &Policy, seen: Inventory, id: &str, now: Timestamp) -> Option<DatabaseView> {
+pub(super) fn database_view(policy: &Policy, seen: Inventory, id: &str, now: Timestamp) -> Option<DatabaseView> {
     let home_place = Location::home_from_policy(policy);
     let facts = freshness::Facts { rds: seen, ..freshness::Facts::default() };
     let seen = &facts.rds;
     let home = seen.at_location(&home_place)?;
     let database = home.databases.iter().find(|d| d.id == id);
-    let points = || seen.locations.values().flat_map(|f| &f.points).filter(|p| is_of(p, database, id));
+    let points = || seen.locations.values().flat_map(|f| &f.points).filter(|p| belongs_to_database(p, database, id));
     if database.is_none() && points().next().is_none() {
         return None;
     }
@@ -33,31 +33,31 @@ pub(super) fn view(policy: &Policy, seen: Inventory, id: &str, now: Timestamp) -
     let fates: BTreeMap<&str, &RetentionVerdict> =
         judged.iter().map(|j| (j.point.arn.as_str(), &j.fate)).collect();
     let group = selected.find_by_id(id).map(|(name, group, _)| (name, group)).or_else(|| {
-        let judged = judged.iter().find(|j| is_of(j.point, database, id))?;
+        let judged = judged.iter().find(|j| belongs_to_database(j.point, database, id))?;
         Some((judged.group, &policy.databases[judged.group]))
     });
     let about = |f: &Finding| f.asset == id;
     let findings = freshness::plan(policy, &facts, now).plan.findings.into_iter().filter(about);
-    let asked = Asked { policy, group, database, seen, fates: &fates, now };
+    let asked = ViewContext { policy, group, database, inventory: seen, verdicts: &fates, now };
     Some(DatabaseView {
-        now: database.map(described),
+        now: database.map(database_details),
         group: group.map(|(name, _)| name.to_string()),
-        selection: why(policy, database, id, group.map(|(name, _)| name)),
+        selection: explain_selection(policy, database, id, group.map(|(name, _)| name)),
         objectives: group.map(|(_, g)| g.objectives.clone()).unwrap_or_default(),
         keep_at_least: group.map(|(_, g)| g.keep_at_least.get()),
         findings: findings.collect(),
-        due: group.map(|(_, g)| due(policy, g, now)).unwrap_or_default(),
-        places: asked.places(id),
+        due: group.map(|(_, g)| schedule_views(policy, g, now)).unwrap_or_default(),
+        places: asked.location_views(id),
     })
 }
 
 /// Whether a point is one of the database, whatever its name was then, or of one that had its name before.
-fn is_of(point: &RecoveryPoint, database: Option<&RdsDatabase>, id: &str) -> bool {
+fn belongs_to_database(point: &RecoveryPoint, database: Option<&RdsDatabase>, id: &str) -> bool {
     point.database == id || database.is_some_and(|d| d.identity() == point.identity())
 }
 
-fn described(d: &RdsDatabase) -> Described {
-    Described {
+fn database_details(d: &RdsDatabase) -> DatabaseDetails {
+    DatabaseDetails {
         family: d.family,
         engine: d.engine.clone(),
         status: d.status.clone(),
@@ -73,12 +73,12 @@ fn described(d: &RdsDatabase) -> Described {
 }
 
 /// Why each group has it or not.
-fn why(
+fn explain_selection(
     policy: &Policy,
     database: Option<&RdsDatabase>,
     id: &str,
     group: Option<&Name>,
-) -> Vec<Selected> {
+) -> Vec<GroupMatch> {
     let none = BTreeMap::new();
     let tags = database.map_or(&none, |d| &d.tags);
     let one = |(name, g): (&Name, &DatabaseGroup)| {
@@ -96,16 +96,16 @@ fn why(
                 None => (true, why),
             },
         };
-        Selected { group: name.to_string(), selects, why }
+        GroupMatch { group: name.to_string(), selects, why }
     };
     policy.databases.iter().map(one).collect()
 }
 
-fn due(policy: &Policy, group: &DatabaseGroup, now: Timestamp) -> Vec<Due> {
+fn schedule_views(policy: &Policy, group: &DatabaseGroup, now: Timestamp) -> Vec<ScheduleView> {
     let one = |(reason, rule): (&_, &SnapshotRule)| {
         let reason: &ReasonName = reason;
         let when = rule.when.as_ref();
-        Due {
+        ScheduleView {
             reason: reason.to_string(),
             schedule: when.map(|w| {
                 format!("{} {}", w.cron, w.time_zone.as_ref().unwrap_or(&policy.time_zone))
@@ -118,60 +118,60 @@ fn due(policy: &Policy, group: &DatabaseGroup, now: Timestamp) -> Vec<Due> {
 }
 
 /// What the views of points are made from.
-struct Asked<'a> {
+struct ViewContext<'a> {
     policy: &'a Policy,
     group: Option<(&'a Name, &'a DatabaseGroup)>,
     database: Option<&'a RdsDatabase>,
-    seen: &'a Inventory,
-    fates: &'a BTreeMap<&'a str, &'a RetentionVerdict>,
+    inventory: &'a Inventory,
+    verdicts: &'a BTreeMap<&'a str, &'a RetentionVerdict>,
     now: Timestamp,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> ViewContext<'a> {
     /// Home, the group's destinations, and wherever else there is a point of it.
-    fn places(&self, id: &str) -> Vec<PlaceView> {
+    fn location_views(&self, id: &str) -> Vec<LocationView> {
         let mut places = vec![Location::home_from_policy(self.policy)];
         let copies = self.group.iter().flat_map(|(_, g)| &g.copies);
         let wanted = copies.filter_map(|c| Location::for_destination(self.policy, &c.to));
-        let lying = |place: &Location| self.points(place, id).next().is_some();
-        let others = self.seen.locations.keys().filter(|p| lying(p)).cloned();
+        let lying = |place: &Location| self.points_at(place, id).next().is_some();
+        let others = self.inventory.locations.keys().filter(|p| lying(p)).cloned();
         for place in wanted.chain(others).collect::<Vec<_>>() {
             if !places.contains(&place) {
                 places.push(place);
             }
         }
-        places.into_iter().map(|place| self.place(id, place)).collect()
+        places.into_iter().map(|place| self.location_view(id, place)).collect()
     }
 
-    fn points(&self, place: &Location, id: &str) -> impl Iterator<Item = &'a RecoveryPoint> {
-        let fleet = self.seen.at_location(place);
+    fn points_at(&self, place: &Location, id: &str) -> impl Iterator<Item = &'a RecoveryPoint> {
+        let fleet = self.inventory.at_location(place);
         let (id, database) = (id.to_owned(), self.database);
-        fleet.into_iter().flat_map(|f| &f.points).filter(move |p| is_of(p, database, &id))
+        fleet.into_iter().flat_map(|f| &f.points).filter(move |p| belongs_to_database(p, database, &id))
     }
 
-    fn place(&self, id: &str, place: Location) -> PlaceView {
+    fn location_view(&self, id: &str, place: Location) -> LocationView {
         let home = place == Location::home_from_policy(self.policy);
         let here = |to: &Name| Location::for_destination(self.policy, to).as_ref() == Some(&place);
         let names = self.policy.destinations.keys().filter(|to| here(to)).map(ToString::to_string);
         let name = if home { "home".to_owned() } else { names.collect::<Vec<_>>().join(", ") };
-        let rules = self.rules(&place);
-        let mut offsite = if home { self.offsite(id) } else { BTreeMap::new() };
+        let rules = self.retention_rules(&place);
+        let mut offsite = if home { self.offsite_copies(id) } else { BTreeMap::new() };
         let mut points: Vec<_> = self
-            .points(&place, id)
+            .points_at(&place, id)
             .map(|p| {
                 let copies = offsite.remove(p.arn.as_str()).unwrap_or_default();
                 let rules = p.reasons().into_iter().filter_map(|r| rules.get(r)).flatten();
-                self.point(p, rules.copied(), copies)
+                self.recovery_point_view(p, rules.copied(), copies)
             })
             .collect();
         points.sort_by(|a, b| b.data_time.cmp(&a.data_time).then_with(|| a.id.cmp(&b.id)));
         // Unknown is not oldest: what is on its way is newer than all.
         points.sort_by_key(|p| p.data_time.is_some() || p.state != RecoveryPointState::InFlight);
-        PlaceView { name, seen: self.seen.at_location(&place).is_some(), place, points }
+        LocationView { name, seen: self.inventory.at_location(&place).is_some(), place, points }
     }
 
     /// The keep rules of each reason at a place.
-    fn rules(&self, place: &Location) -> BTreeMap<&'a str, Vec<&'a RetentionRule>> {
+    fn retention_rules(&self, place: &Location) -> BTreeMap<&'a str, Vec<&'a RetentionRule>> {
         let mut rules: BTreeMap<&str, Vec<&RetentionRule>> = BTreeMap::new();
         let Some((_, group)) = self.group else { return rules };
         if *place == Location::home_from_policy(self.policy) {
@@ -185,13 +185,13 @@ impl<'a> Asked<'a> {
         rules
     }
 
-    fn point<'k>(
+    fn recovery_point_view<'k>(
         &self,
         p: &RecoveryPoint,
         rules: impl Iterator<Item = &'k RetentionRule>,
-        offsite: Vec<Offsite>,
-    ) -> PointView {
-        let (stays, because) = match self.fates.get(p.arn.as_str()) {
+        offsite: Vec<OffsiteCopyView>,
+    ) -> RecoveryPointView {
+        let (stays, because) = match self.verdicts.get(p.arn.as_str()) {
             Some(RetentionVerdict::Keep(why)) => (true, why.clone()),
             Some(RetentionVerdict::Suspended(why)) => (true, vec![why.clone()]),
             Some(RetentionVerdict::Delete(_, why)) => (false, vec![why.clone()]),
@@ -200,7 +200,7 @@ impl<'a> Asked<'a> {
         let ours = p.is_complete() && !p.automated && p.is_owned_by(&self.policy.owner());
         let ages = rules.filter(|_| ours).filter_map(|r| r.age.as_ref());
         let span = ages.map(Period::duration).max();
-        PointView {
+        RecoveryPointView {
             id: p.id.clone(),
             arn: p.arn.clone(),
             state: p.state.clone(),
@@ -221,17 +221,17 @@ impl<'a> Asked<'a> {
     }
 
     /// Where the copies of each point at home stand, by the point's ARN.
-    fn offsite(&self, id: &str) -> BTreeMap<&'a str, Vec<Offsite>> {
-        let mut all: BTreeMap<&str, Vec<Offsite>> = BTreeMap::new();
+    fn offsite_copies(&self, id: &str) -> BTreeMap<&'a str, Vec<OffsiteCopyView>> {
+        let mut all: BTreeMap<&str, Vec<OffsiteCopyView>> = BTreeMap::new();
         let Some((_, group)) = self.group else { return all };
-        let home: Vec<&RecoveryPoint> = self.points(&Location::home_from_policy(self.policy), id).collect();
+        let home: Vec<&RecoveryPoint> = self.points_at(&Location::home_from_policy(self.policy), id).collect();
         for (place, rule) in copies::copy_locations(self.policy, group) {
-            let there: Vec<&RecoveryPoint> = self.points(&place, id).collect();
+            let there: Vec<&RecoveryPoint> = self.points_at(&place, id).collect();
             let pair = CopyComparison { policy: self.policy, group, rule, source_points: &home, destination_points: &there };
             for sent in pair.candidates(self.now) {
                 let wanted = !sent.keep_reasons.is_empty();
                 let (state, detail) = match &sent.status {
-                    _ if self.seen.at_location(&place).is_none() => {
+                    _ if self.inventory.at_location(&place).is_none() => {
                         ("unknown", "that place can't be seen".into())
                     }
                     CopyStatus::Good(copy) => ("good", copy.id.clone()),
@@ -246,7 +246,7 @@ impl<'a> Asked<'a> {
                     }
                 };
                 let to = rule.to.to_string();
-                all.entry(&sent.source.arn).or_default().push(Offsite { to, state, detail });
+                all.entry(&sent.source.arn).or_default().push(OffsiteCopyView { to, state, detail });
             }
         }
         all

@@ -1,40 +1,40 @@
 //! What is known of an asset, for people.
 
 use super::{
-    Explained,
-    stored::{BucketView, StoredView},
-    view::{DatabaseView, Due, Offsite, PlaceView, PointView},
+    ExplainOutput,
+    stored::{BucketView, ObjectAssetView},
+    view::{DatabaseView, ScheduleView, OffsiteCopyView, LocationView, RecoveryPointView},
 };
 use crate::{
     commands::gate,
-    output::Answer,
-    table::Look,
-    words::{self, NONE, age, plain, format_size, time},
+    output::CommandOutput,
+    table::TerminalStyle,
+    words::{self, PLACEHOLDER, format_age, escape_control_chars, format_size, format_time},
 };
 use shared::policy::{RetentionRule, AssetObjectives};
 
-impl Answer for Explained {
-    fn text(&self, look: Look) -> String {
+impl CommandOutput for ExplainOutput {
+    fn render_text(&self, look: TerminalStyle) -> String {
         let mut parts = Vec::new();
-        parts.extend(self.database.as_ref().map(|d| database(&self.asset, d, look)));
-        parts.extend(self.stored.iter().map(|s| stored(&self.asset, s, look)));
-        parts.extend(self.buckets.iter().map(bucket));
+        parts.extend(self.database.as_ref().map(|d| render_database(&self.asset, d, look)));
+        parts.extend(self.stored.iter().map(|s| render_object_asset(&self.asset, s, look)));
+        parts.extend(self.buckets.iter().map(render_bucket));
         parts.extend(
             self.gaps
                 .iter()
-                .map(|g| plain(&format!("NOT SEEN {}: {}; {}", g.place, g.why, g.mend))),
+                .map(|g| escape_control_chars(&format!("NOT SEEN {}: {}; {}", g.place, g.why, g.mend))),
         );
         parts.join("\n\n")
     }
 }
 
 /// Lines of `name: value`.
-fn facts<const N: usize>(facts: [(&str, String); N]) -> String {
+fn render_fields<const N: usize>(facts: [(&str, String); N]) -> String {
     let lines = facts.into_iter().filter(|(_, value)| !value.is_empty());
     lines.map(|(name, value)| format!("  {name:<14}{value}")).collect::<Vec<_>>().join("\n")
 }
 
-fn database(asset: &str, d: &DatabaseView, look: Look) -> String {
+fn render_database(asset: &str, d: &DatabaseView, look: TerminalStyle) -> String {
     let now = d.now.as_ref();
     let what = now.map_or("no longer there; its points are".to_owned(), |n| {
         format!("{}, {}", n.engine, n.status)
@@ -44,7 +44,7 @@ fn database(asset: &str, d: &DatabaseView, look: Look) -> String {
         d.group.as_ref().map_or("none has it, so nothing backs it up".to_owned(), Clone::clone);
     let mut parts = vec![format!("{asset}: {what}")];
     parts[0] += "\n";
-    parts[0] += &facts([
+    parts[0] += &render_fields([
         ("group", chosen),
         ("resource id", now.map(|n| n.resource_id.clone()).unwrap_or_default()),
         (
@@ -52,8 +52,8 @@ fn database(asset: &str, d: &DatabaseView, look: Look) -> String {
             now.map(|n| format!("{} days, window {} UTC", n.retention_days, n.window))
                 .unwrap_or_default(),
         ),
-        ("restorable to", restorable.map(|t| format!("{} UTC", time(t))).unwrap_or_default()),
-        ("objectives", objectives(&d.objectives)),
+        ("restorable to", restorable.map(|t| format!("{} UTC", format_time(t))).unwrap_or_default()),
+        ("objectives", format_objectives(&d.objectives)),
         (
             "always stay",
             d.keep_at_least.map(|n| format!("{n} good points at each place")).unwrap_or_default(),
@@ -62,29 +62,29 @@ fn database(asset: &str, d: &DatabaseView, look: Look) -> String {
     let groups = d.selection.iter().map(|s| {
         format!("  {}: {}, because {}", s.group, if s.selects { "yes" } else { "no" }, s.why)
     });
-    parts.push(plain(&format!("selected by\n{}", groups.collect::<Vec<_>>().join("\n"))));
+    parts.push(escape_control_chars(&format!("selected by\n{}", groups.collect::<Vec<_>>().join("\n"))));
     if !d.due.is_empty() {
         parts.push(
-            look.table(&["snapshots", "schedule", "next (UTC)", "keep"], d.due.iter().map(due)),
+            look.render_table(&["snapshots", "schedule", "next (UTC)", "keep"], d.due.iter().map(schedule_row)),
         );
     }
     if !d.findings.is_empty() {
-        parts.push(d.findings.iter().map(words::finding).collect::<Vec<_>>().join("\n"));
+        parts.push(d.findings.iter().map(words::format_finding).collect::<Vec<_>>().join("\n"));
     }
-    parts.extend(d.places.iter().map(|p| place(p, look)));
+    parts.extend(d.places.iter().map(|p| render_location(p, look)));
     parts.join("\n\n")
 }
 
-fn due(d: &Due) -> Vec<String> {
+fn schedule_row(d: &ScheduleView) -> Vec<String> {
     vec![
         d.reason.clone(),
         d.schedule.clone().unwrap_or_else(|| "on demand".into()),
-        d.next.map_or(NONE.to_owned(), time),
-        keep(&d.keep),
+        d.next.map_or(PLACEHOLDER.to_owned(), format_time),
+        format_retention_rule(&d.keep),
     ]
 }
 
-fn place(p: &PlaceView, look: Look) -> String {
+fn render_location(p: &LocationView, look: TerminalStyle) -> String {
     let head = format!("{} ({})", p.name, p.place);
     if !p.seen {
         return format!("{head}: can't be seen");
@@ -99,45 +99,45 @@ fn place(p: &PlaceView, look: Look) -> String {
         columns.push("offsite");
     }
     let rows = p.points.iter().map(|p| {
-        let mut row = point(p);
+        let mut row = recovery_point_row(p);
         if home {
-            row.push(offsite(&p.offsite));
+            row.push(format_offsite_copies(&p.offsite));
         }
         row
     });
     format!(
         "{head}: {}\n{}",
-        words::count(p.points.len(), "point", "points"),
-        look.table(&columns, rows)
+        words::pluralize(p.points.len(), "point", "points"),
+        look.render_table(&columns, rows)
     )
 }
 
-fn point(p: &PointView) -> Vec<String> {
+fn recovery_point_row(p: &RecoveryPointView) -> Vec<String> {
     let fate = format!("{}: {}", if p.stays { "stays" } else { "goes" }, p.because.join(", "));
     let earlier = if p.earlier { " (of an earlier database of this name)" } else { "" };
     vec![
         p.id.clone(),
-        gate::state(&p.state),
-        p.data_time.map_or(NONE.to_owned(), time),
-        p.age_seconds.map_or(NONE.to_owned(), age),
+        gate::format_state(&p.state),
+        p.data_time.map_or(PLACEHOLDER.to_owned(), format_time),
+        p.age_seconds.map_or(PLACEHOLDER.to_owned(), format_age),
         format!("{}{earlier}", p.reason),
         format!("{} GiB", p.size_gib),
         fate,
-        p.kept_until.map_or(NONE.to_owned(), time),
+        p.kept_until.map_or(PLACEHOLDER.to_owned(), format_time),
     ]
 }
 
-fn offsite(copies: &[Offsite]) -> String {
+fn format_offsite_copies(copies: &[OffsiteCopyView]) -> String {
     let said = copies.iter().map(|c| match c.state {
         "good" | "not-wanted" => format!("{}: {}", c.to, c.state.replace('-', " ")),
         state => format!("{}: {} ({})", c.to, state.replace('-', " "), c.detail),
     });
     let said: Vec<_> = said.collect();
-    if said.is_empty() { NONE.to_owned() } else { said.join("\n") }
+    if said.is_empty() { PLACEHOLDER.to_owned() } else { said.join("\n") }
 }
 
 /// A keep rule as the policy has it.
-fn keep(rule: &RetentionRule) -> String {
+fn format_retention_rule(rule: &RetentionRule) -> String {
     let RetentionRule { age, newest, hourly, daily, weekly, monthly, yearly } = rule;
     let mut parts: Vec<String> = age.iter().map(|a| format!("for {a}")).collect();
     let counts = [
@@ -152,7 +152,7 @@ fn keep(rule: &RetentionRule) -> String {
     parts.join(", ")
 }
 
-fn objectives(o: &AssetObjectives) -> String {
+fn format_objectives(o: &AssetObjectives) -> String {
     let AssetObjectives { max_age, rpo, rto, min_size, size_change } = o;
     let said = |word: &str, value: Option<String>| value.map(|v| format!("{word} {v}"));
     let parts = [
@@ -166,31 +166,31 @@ fn objectives(o: &AssetObjectives) -> String {
     if parts.is_empty() { "none".into() } else { parts.join(", ") }
 }
 
-fn stored(asset: &str, s: &StoredView, look: Look) -> String {
+fn render_object_asset(asset: &str, s: &ObjectAssetView, look: TerminalStyle) -> String {
     let name = s.standing.as_ref().map_or(asset, |s| s.asset.as_str());
     let suffix = if s.suffix.is_empty() { String::new() } else { format!("*{}", s.suffix) };
     let mut parts = vec![format!(
         "{name}: objects\n{}",
-        facts([
+        render_fields([
             ("group", s.group.clone()),
             ("lies at", format!("{}{suffix}", s.at)),
-            ("objectives", objectives(&s.objectives)),
+            ("objectives", format_objectives(&s.objectives)),
         ])
     )];
     if !s.findings.is_empty() {
-        parts.push(s.findings.iter().map(words::finding).collect::<Vec<_>>().join("\n"));
+        parts.push(s.findings.iter().map(words::format_finding).collect::<Vec<_>>().join("\n"));
     }
     if !s.newest.is_empty() {
         let rows = s.newest.iter().map(|l| {
             let bytes = i64::try_from(l.size_bytes).unwrap_or(i64::MAX);
-            vec![l.key.clone(), format_size(bytes), time(l.data_time)]
+            vec![l.key.clone(), format_size(bytes), format_time(l.data_time)]
         });
-        parts.push(look.table(&["newest objects", "size", "data time (UTC, at the latest)"], rows));
+        parts.push(look.render_table(&["newest objects", "size", "data time (UTC, at the latest)"], rows));
     }
     parts.join("\n\n")
 }
 
-fn bucket(b: &BucketView) -> String {
+fn render_bucket(b: &BucketView) -> String {
     let p = &b.policy;
     let copies = p.copies.iter().map(|c| {
         let prefixes = if c.prefixes.is_empty() {
@@ -205,10 +205,10 @@ fn bucket(b: &BucketView) -> String {
     let mut parts = vec![format!(
         "{}: bucket\n{}",
         p.bucket,
-        facts([
+        render_fields([
             ("group", b.group.clone()),
             ("region", p.region.as_ref().map(ToString::to_string).unwrap_or_default()),
-            ("objectives", objectives(&p.objectives)),
+            ("objectives", format_objectives(&p.objectives)),
             ("versioning", if p.versioning { "must be on".into() } else { String::new() }),
             (
                 "old versions",
@@ -221,9 +221,9 @@ fn bucket(b: &BucketView) -> String {
     let standings = b.standings.iter().map(|s| {
         let newest = s.newest.as_ref().map_or(String::new(), |n| format!(", newest {n}"));
         let why = if s.why.is_empty() { String::new() } else { format!(": {}", s.why.join("; ")) };
-        plain(&format!("{} {}{newest}{why}", s.asset, words::verdict(s.worst)))
+        escape_control_chars(&format!("{} {}{newest}{why}", s.asset, words::severity_label(s.worst)))
     });
     parts.extend(standings);
-    parts.extend(b.findings.iter().map(words::finding));
+    parts.extend(b.findings.iter().map(words::format_finding));
     parts.join("\n")
 }

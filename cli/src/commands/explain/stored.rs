@@ -1,6 +1,6 @@
 //! Assets that are no databases: points that lie as objects, and buckets.
 
-use crate::function::Function;
+use crate::function::FunctionName;
 use freshness::{Facts, Places, Stored, StoredPoint};
 use serde::Serialize;
 use shared::{
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 /// An asset whose points lie as objects.
 #[derive(Debug, Serialize)]
-pub(super) struct StoredView {
+pub(super) struct ObjectAssetView {
     pub(super) group: String,
     /// Where its points lie.
     pub(super) at: String,
@@ -25,12 +25,12 @@ pub(super) struct StoredView {
     pub(super) standing: Option<AssetStatus>,
     pub(super) findings: Vec<Finding>,
     /// The newest objects, newest first.
-    pub(super) newest: Vec<Lies>,
+    pub(super) newest: Vec<ObjectView>,
 }
 
 /// An object that is a point.
 #[derive(Debug, Serialize)]
-pub(super) struct Lies {
+pub(super) struct ObjectView {
     pub(super) key: String,
     pub(super) size_bytes: u64,
     /// The latest time that its data can be of.
@@ -48,7 +48,7 @@ pub(super) struct BucketView {
 }
 
 /// Names of all such assets.
-pub(super) fn names(policy: &Policy) -> Vec<String> {
+pub(super) fn asset_names(policy: &Policy) -> Vec<String> {
     let stored =
         freshness::stored(policy, &BTreeMap::new()).into_iter().flat_map(|s| [s.asset, s.group]);
     let buckets = policy.buckets.iter().flat_map(|(n, b)| [n.to_string(), b.bucket.to_string()]);
@@ -56,7 +56,7 @@ pub(super) fn names(policy: &Policy) -> Vec<String> {
 }
 
 /// The assets of that name, or of the group of that name, whose points lie as objects.
-pub(super) async fn stored(world: &RunContext<'_>, asset: &str, gaps: &mut Vec<ObservationError>) -> Vec<StoredView> {
+pub(super) async fn object_asset_views(world: &RunContext<'_>, asset: &str, gaps: &mut Vec<ObservationError>) -> Vec<ObjectAssetView> {
     let mut views = Vec::new();
     let places = Places::new(world, None);
     for one in places.assets().await {
@@ -64,18 +64,18 @@ pub(super) async fn stored(world: &RunContext<'_>, asset: &str, gaps: &mut Vec<O
             continue;
         }
         let one = freshness::look_at(world, &places, one, gaps).await;
-        views.push(view(world, one));
+        views.push(object_asset_view(world, one));
     }
     views
 }
 
 /// Judged as `freshness` judges it.
-fn view(world: &RunContext<'_>, one: Stored) -> StoredView {
+fn object_asset_view(world: &RunContext<'_>, one: Stored) -> ObjectAssetView {
     let facts = Facts { stored: vec![one.clone()], ..Facts::default() };
     let verdict = freshness::plan(world.policy, &facts, world.now);
     let at = one.at();
     let newest = one.newest.into_iter();
-    StoredView {
+    ObjectAssetView {
         at,
         findings: verdict.plan.findings.into_iter().filter(|f| f.asset == one.asset).collect(),
         standing: verdict.assets.into_iter().find(|s| s.group == one.group && s.asset == one.asset),
@@ -83,13 +83,13 @@ fn view(world: &RunContext<'_>, one: Stored) -> StoredView {
         suffix: one.suffix,
         objectives: one.objectives,
         newest: newest
-            .map(|StoredPoint { key, size, at, .. }| Lies { key, size_bytes: size, data_time: at })
+            .map(|StoredPoint { key, size, at, .. }| ObjectView { key, size_bytes: size, data_time: at })
             .collect(),
     }
 }
 
 /// The buckets of that name, by group or by their own, judged as `replication` judges them.
-pub(super) async fn buckets(world: &RunContext<'_>, asset: &str) -> Vec<BucketView> {
+pub(super) async fn bucket_views(world: &RunContext<'_>, asset: &str) -> Vec<BucketView> {
     let named = |(name, bucket): &(&_, &BucketGroup)| {
         let name: &shared::policy::text::Name = name;
         name.as_str() == asset || bucket.bucket.as_str() == asset
@@ -114,7 +114,7 @@ pub(super) async fn buckets(world: &RunContext<'_>, asset: &str) -> Vec<BucketVi
             user: None,
         };
         let request = RunRequest { dry_run: true, ..RunRequest::full_run() };
-        let report = Function::Replication.run(&world, &request).await;
+        let report = FunctionName::Replication.run(&world, &request).await;
         views.push(BucketView {
             group: name.to_string(),
             policy: bucket.clone(),

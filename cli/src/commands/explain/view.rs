@@ -12,11 +12,11 @@ use shared::{
 #[derive(Debug, Serialize)]
 pub(super) struct DatabaseView {
     /// As RDS describes it; none when it is no longer there and only its points are.
-    pub(super) now: Option<Described>,
+    pub(super) now: Option<DatabaseDetails>,
     /// The group that has it, or had it.
     pub(super) group: Option<String>,
     /// Every group of databases, and why it selects it or not.
-    pub(super) selection: Vec<Selected>,
+    pub(super) selection: Vec<GroupMatch>,
     /// What is asked of it.
     pub(super) objectives: AssetObjectives,
     /// Good points that always stay at each place.
@@ -24,14 +24,14 @@ pub(super) struct DatabaseView {
     /// What is wrong with it.
     pub(super) findings: Vec<Finding>,
     /// The snapshots that the policy takes of it.
-    pub(super) due: Vec<Due>,
+    pub(super) due: Vec<ScheduleView>,
     /// Home first.
-    pub(super) places: Vec<PlaceView>,
+    pub(super) places: Vec<LocationView>,
 }
 
 /// What RDS says of it.
 #[derive(Debug, Serialize)]
-pub(super) struct Described {
+pub(super) struct DatabaseDetails {
     pub(super) family: DatabaseKind,
     pub(super) engine: String,
     pub(super) status: String,
@@ -47,7 +47,7 @@ pub(super) struct Described {
 
 /// A group, and whether it selects the database.
 #[derive(Debug, Serialize)]
-pub(super) struct Selected {
+pub(super) struct GroupMatch {
     pub(super) group: String,
     pub(super) selects: bool,
     pub(super) why: String,
@@ -55,7 +55,7 @@ pub(super) struct Selected {
 
 /// Snapshots for one reason.
 #[derive(Debug, Serialize)]
-pub(super) struct Due {
+pub(super) struct ScheduleView {
     pub(super) reason: String,
     /// Cron fields and their zone; none when they are taken on demand.
     pub(super) schedule: Option<String>,
@@ -65,18 +65,18 @@ pub(super) struct Due {
 
 /// The points at one place, newest first.
 #[derive(Debug, Serialize)]
-pub(super) struct PlaceView {
+pub(super) struct LocationView {
     /// `home`, or the destinations that are there.
     pub(super) name: String,
     pub(super) place: Location,
     /// Whether it could be looked at.
     pub(super) seen: bool,
-    pub(super) points: Vec<PointView>,
+    pub(super) points: Vec<RecoveryPointView>,
 }
 
 /// A recovery point, and what becomes of it.
 #[derive(Debug, Serialize)]
-pub(super) struct PointView {
+pub(super) struct RecoveryPointView {
     pub(super) id: String,
     pub(super) arn: String,
     pub(super) state: RecoveryPointState,
@@ -93,12 +93,12 @@ pub(super) struct PointView {
     /// Until when its rule's `for` keeps it.
     pub(super) kept_until: Option<Timestamp>,
     /// Its copies.
-    pub(super) offsite: Vec<Offsite>,
+    pub(super) offsite: Vec<OffsiteCopyView>,
 }
 
 /// A point's copy at a destination.
 #[derive(Debug, Serialize)]
-pub(super) struct Offsite {
+pub(super) struct OffsiteCopyView {
     pub(super) to: String,
     /// `good`, `in-flight`, `wrong`, `due` or `not-wanted`.
     pub(super) state: &'static str,

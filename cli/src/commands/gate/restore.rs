@@ -4,13 +4,13 @@ use shared::catalog::{RdsDatabase, DatabaseKind};
 
 /// Longest identifier of an instance or cluster.
 /// <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/CHAP_Limits.html>
-const LONGEST: usize = 63;
+const MAX_IDENTIFIER_LEN: usize = 63;
 
 /// A command that restores `snapshot` as `<id>-restored`. What only a person can choose is written in capitals. RDS
 /// restores into default subnet and security groups; docs/cli.md says how to name others.
-pub(super) fn command(database: &RdsDatabase, snapshot: &str, region: &str) -> String {
+pub(super) fn restore_command(database: &RdsDatabase, snapshot: &str, region: &str) -> String {
     let tail = "-restored";
-    let cut: String = database.id.chars().take(LONGEST - tail.len()).collect();
+    let cut: String = database.id.chars().take(MAX_IDENTIFIER_LEN - tail.len()).collect();
     let new = format!("{}{tail}", cut.trim_end_matches('-'));
     let engine = &database.engine;
     match database.family {
@@ -20,7 +20,7 @@ pub(super) fn command(database: &RdsDatabase, snapshot: &str, region: &str) -> S
         ),
         // An Aurora cluster is restored without instances.
         DatabaseKind::Cluster if engine.starts_with("aurora") => {
-            let member: String = cut.chars().take(LONGEST - tail.len() - 2).collect();
+            let member: String = cut.chars().take(MAX_IDENTIFIER_LEN - tail.len() - 2).collect();
             let member = format!("{}{tail}-1", member.trim_end_matches('-'));
             format!(
                 "aws rds restore-db-cluster-from-snapshot --region {region} --db-cluster-identifier {new} \
@@ -67,7 +67,7 @@ mod tests {
             database("ledger", DatabaseKind::Cluster, "aurora-postgresql"),
             database("stock", DatabaseKind::Cluster, "mysql"),
         ];
-        let lines: Vec<_> = table.iter().map(|d| command(d, "s-1", "eu-west-1")).collect();
+        let lines: Vec<_> = table.iter().map(|d| restore_command(d, "s-1", "eu-west-1")).collect();
         insta::assert_snapshot!(lines.join("\n"), @"
         aws rds restore-db-instance-from-db-snapshot --region eu-west-1 --db-instance-identifier orders-restored --db-snapshot-identifier s-1 --no-publicly-accessible
         aws rds restore-db-cluster-from-snapshot --region eu-west-1 --db-cluster-identifier ledger-restored --snapshot-identifier s-1 --engine aurora-postgresql && aws rds create-db-instance --region eu-west-1 --db-cluster-identifier ledger-restored --db-instance-identifier ledger-restored-1 --engine aurora-postgresql --db-instance-class CLASS
@@ -78,8 +78,8 @@ mod tests {
     #[test]
     fn no_identifier_is_longer_than_rds_takes() {
         let long = "a".repeat(63);
-        let line = command(&database(&long, DatabaseKind::Cluster, "aurora-mysql"), "s", "eu-west-1");
+        let line = restore_command(&database(&long, DatabaseKind::Cluster, "aurora-mysql"), "s", "eu-west-1");
         let ids = line.split(' ').filter(|w| w.starts_with("aaa"));
-        assert!(ids.clone().count() == 3 && ids.clone().all(|w| w.len() <= LONGEST), "{line}");
+        assert!(ids.clone().count() == 3 && ids.clone().all(|w| w.len() <= MAX_IDENTIFIER_LEN), "{line}");
     }
 }

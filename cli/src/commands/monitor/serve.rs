@@ -1,6 +1,6 @@
 //! A small HTTP server: `/metrics`, `/healthz`. One answer a connection, requests of a bounded size and time.
 
-use super::Shared;
+use super::SharedMonitorState;
 use jiff::Timestamp;
 use std::{collections::VecDeque, future::Future, sync::PoisonError, time::Duration};
 use tokio::{
@@ -11,7 +11,7 @@ use tokio::{
 };
 
 /// The longest request that is read.
-const LONGEST: usize = 8 * 1024;
+const MAX_REQUEST_BYTES: usize = 8 * 1024;
 /// A request has to come within this: its head is one packet.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// An answer has to be taken within this.
@@ -21,10 +21,10 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_CONNECTIONS: usize = 256;
 
 /// Serves until `stop`, and lets what was begun come to its end.
-pub(super) async fn until(
+pub(super) async fn serve_until(
     stop: impl Future<Output = ()>,
     listener: TcpListener,
-    board: Shared,
+    board: SharedMonitorState,
     clock: fn() -> Timestamp,
 ) {
     let mut answering = JoinSet::new();
@@ -42,7 +42,7 @@ pub(super) async fn until(
                     {
                         oldest.abort();
                     }
-                    oldest_first.push_back(answering.spawn(answer(stream, board.clone(), clock)));
+                    oldest_first.push_back(answering.spawn(handle_connection(stream, board.clone(), clock)));
                 }
                 // Out of file descriptors: it passes.
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -54,15 +54,15 @@ pub(super) async fn until(
 }
 
 /// Answers one request. When the client disconnects or is too slow, the response is dropped.
-async fn answer(mut stream: TcpStream, board: Shared, clock: fn() -> Timestamp) {
-    let Ok(Some(request)) = timeout(HEADER_TIMEOUT, request(&mut stream)).await else { return };
-    let _ = timeout(ANSWER_TIMEOUT, respond(&mut stream, &request, &board, clock)).await;
+async fn handle_connection(mut stream: TcpStream, board: SharedMonitorState, clock: fn() -> Timestamp) {
+    let Ok(Some(request)) = timeout(HEADER_TIMEOUT, read_request(&mut stream)).await else { return };
+    let _ = timeout(ANSWER_TIMEOUT, send_response(&mut stream, &request, &board, clock)).await;
 }
 
-async fn respond(
+async fn send_response(
     stream: &mut TcpStream,
     request: &Result<(String, String), ()>,
-    board: &Shared,
+    board: &SharedMonitorState,
     clock: fn() -> Timestamp,
 ) {
     let (status, body) = match request {
@@ -70,7 +70,7 @@ async fn respond(
         Ok((method, _)) if method != "GET" && method != "HEAD" => {
             ("405 Method Not Allowed", "only GET and HEAD\n".to_owned())
         }
-        Ok((_, path)) => page(path, board, clock()),
+        Ok((_, path)) => route_path(path, board, clock()),
     };
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: {}\r\n\
@@ -86,11 +86,11 @@ async fn respond(
 }
 
 /// What stands at a path.
-fn page(path: &str, board: &Shared, now: Timestamp) -> (&'static str, String) {
+fn route_path(path: &str, board: &SharedMonitorState, now: Timestamp) -> (&'static str, String) {
     let board = board.lock().unwrap_or_else(PoisonError::into_inner);
     match path.split('?').next().unwrap_or_default() {
-        "/metrics" => ("200 OK", board.text(now)),
-        "/healthz" => match board.blind(now) {
+        "/metrics" => ("200 OK", board.to_prometheus(now)),
+        "/healthz" => match board.unhealthy_reason(now) {
             None => ("200 OK", "ok\n".into()),
             Some(why) => ("503 Service Unavailable", format!("{why}\n")),
         },
@@ -100,7 +100,7 @@ fn page(path: &str, board: &Shared, now: Timestamp) -> (&'static str, String) {
 }
 
 /// Method and path of the request; none when the connection ended before it was whole.
-async fn request(stream: &mut TcpStream) -> Option<Result<(String, String), ()>> {
+async fn read_request(stream: &mut TcpStream) -> Option<Result<(String, String), ()>> {
     let mut bytes = Vec::with_capacity(1024);
     loop {
         let mut headers = [httparse::EMPTY_HEADER; 64];
@@ -110,7 +110,7 @@ async fn request(stream: &mut TcpStream) -> Option<Result<(String, String), ()>>
                 let text = |t: Option<&str>| t.unwrap_or_default().to_owned();
                 return Some(Ok((text(request.method), text(request.path))));
             }
-            Ok(httparse::Status::Partial) if bytes.len() < LONGEST => {}
+            Ok(httparse::Status::Partial) if bytes.len() < MAX_REQUEST_BYTES => {}
             Ok(httparse::Status::Partial) | Err(_) => return Some(Err(())),
         }
         if stream.read_buf(&mut bytes).await.ok()? == 0 {
@@ -121,7 +121,7 @@ async fn request(stream: &mut TcpStream) -> Option<Result<(String, String), ()>>
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Board, *};
+    use super::{super::MonitorState, *};
     use jiff::SignedDuration;
     use std::sync::{Arc, Mutex};
     use tokio::sync::oneshot;
@@ -138,10 +138,10 @@ mod tests {
     async fn asked_behind(idle: usize, request: &[u8]) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let board = Board::new("acme".into(), SignedDuration::from_hours(1), None);
+        let board = MonitorState::new("acme".into(), SignedDuration::from_hours(1), None);
         let (stop, stopped) = oneshot::channel::<()>();
         let served =
-            until(async { drop(stopped.await) }, listener, Arc::new(Mutex::new(board)), noon);
+            serve_until(async { drop(stopped.await) }, listener, Arc::new(Mutex::new(board)), noon);
         let asking = async {
             let mut held = Vec::new();
             for _ in 0..idle {
@@ -180,7 +180,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_without_an_end_is_cut_off_and_nothing_waits_for_it() {
-        let endless = [b"GET /metrics HTTP/1.1\r\nX: ".to_vec(), vec![b'x'; LONGEST]].concat();
+        let endless = [b"GET /metrics HTTP/1.1\r\nX: ".to_vec(), vec![b'x'; MAX_REQUEST_BYTES]].concat();
         assert!(asked(&endless).await.starts_with("HTTP/1.1 400 "));
     }
 

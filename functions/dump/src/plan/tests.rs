@@ -1,6 +1,6 @@
 use super::*;
 use shared::policy::Policy;
-use store::model::{backup, foreign};
+use store::model::{committed_backup, foreign_backup};
 
 const NOW: &str = "2026-11-20T12:00:00Z";
 
@@ -25,7 +25,7 @@ fn daily() -> Policy {
     policy(&format!("{STORED}, {DAILY}"))
 }
 
-fn looked(policy: &Policy, places: Vec<Result<Vec<Backup>, OperationError>>) -> Looked<'_> {
+fn looked(policy: &Policy, places: Vec<Result<Vec<StoredBackup>, OperationError>>) -> Looked<'_> {
     let (group, rules) = policy.postgres.first_key_value().expect("a group");
     Looked {
         group,
@@ -39,10 +39,10 @@ fn looked(policy: &Policy, places: Vec<Result<Vec<Backup>, OperationError>>) -> 
     }
 }
 
-fn at_slot(reason: &str, slot: &str) -> Backup {
+fn at_slot(reason: &str, slot: &str) -> StoredBackup {
     let slot = at(slot);
     let time = slot.strftime("%Y%m%d_%H%M%S");
-    backup(&format!("orders_{reason}_{time}.dump"), "orders", reason, slot)
+    committed_backup(&format!("orders_{reason}_{time}.dump"), "orders", reason, slot)
 }
 
 fn asked(reason: &str) -> RunRequest {
@@ -56,7 +56,7 @@ fn said(policy: &Policy, looked: Looked<'_>, request: &RunRequest, now: &str) ->
     steps.chain(findings).collect::<Vec<_>>().join("\n")
 }
 
-fn due(places: Vec<Result<Vec<Backup>, OperationError>>, now: &str) -> String {
+fn due(places: Vec<Result<Vec<StoredBackup>, OperationError>>, now: &str) -> String {
     let policy = daily();
     said(&policy, looked(&policy, places), &RunRequest::full_run(), now)
 }
@@ -75,13 +75,13 @@ fn what_has_no_commit_record_of_this_reason_and_slot_is_no_dump_of_it() {
     let slot = "2026-11-20T02:00:00Z";
     let manual = at_slot("manual", slot);
     insta::assert_snapshot!(due(vec![Ok(vec![manual])], NOW), @"dump orders: daily is due since 10h");
-    let old = foreign("orders_daily_20261120_020000.dump", at(slot));
+    let old = foreign_backup("orders_daily_20261120_020000.dump", at(slot));
     // Its name is taken, and the dump gets another one.
     insta::assert_snapshot!(due(vec![Ok(vec![old])], NOW), @"dump orders: daily is due since 10h");
     let mut cut = at_slot("daily", slot);
     let why = "its file has 3 bytes, and the manifest says 1000".to_owned();
-    let (kind, mend) = (store::Kind::Damaged, "find out what changed it".into());
-    cut.kind = Of::Faulty { read: None, manifest: None, kind, why, mend };
+    let (kind, mend) = (store::StoreErrorKind::Damaged, "find out what changed it".into());
+    cut.kind = BackupKind::Faulty { parsed_key: None, manifest: None, kind, why, hint: mend };
     insta::assert_snapshot!(due(vec![Ok(vec![cut])], NOW), @"
     dump orders: daily is due since 10h
     critical main/orders faulty: s3://acme-dumps/pg/orders_daily_20261120_020000.dump counts as no backup: its file has 3 bytes, and the manifest says 1000; find out what changed it
@@ -157,8 +157,8 @@ fn every_table_and_query_of_csv_is_a_file_of_its_own() {
     dump orders, orders: csv is due since 10h
     dump orders, recent: csv is due since 10h
     ");
-    let one = backup("orders/orders_csv_orders_20261120_020000.csv.gz", "orders", "csv", slot)
-        .with(|m| m.table = Some("orders".into()));
+    let one = committed_backup("orders/orders_csv_orders_20261120_020000.csv.gz", "orders", "csv", slot)
+        .with_manifest(|m| m.table = Some("orders".into()));
     let rest = said(&policy, looked(&policy, vec![Ok(vec![one])]), &RunRequest::full_run(), NOW);
     insta::assert_snapshot!(rest, @"dump orders, recent: csv is due since 10h");
 }
@@ -170,7 +170,7 @@ fn a_second_place_gets_what_its_rule_keeps_and_never_twice() {
     ));
     let slots = ["2026-11-18T02:00:00Z", "2026-11-19T02:00:00Z", "2026-11-20T02:00:00Z"];
     let home = || slots.iter().map(|s| at_slot("daily", s)).collect::<Vec<_>>();
-    let copies = |there: Result<Vec<Backup>, OperationError>| {
+    let copies = |there: Result<Vec<StoredBackup>, OperationError>| {
         said(&policy, looked(&policy, vec![Ok(home()), there]), &RunRequest::full_run(), NOW)
     };
     insta::assert_snapshot!(copies(Ok(vec![])), @"
@@ -178,7 +178,7 @@ fn a_second_place_gets_what_its_rule_keeps_and_never_twice() {
     copy orders_daily_20261120_020000.dump to also_stored[0]: it is not there, and would be kept: newest 1 of 2
     ");
     // A copy is the same bytes under another name.
-    let copy = |slot| Backup { key: "2026/x.dump".into(), ..at_slot("daily", slot) };
+    let copy = |slot| StoredBackup { key: "2026/x.dump".into(), ..at_slot("daily", slot) };
     insta::assert_snapshot!(copies(Ok(vec![copy(slots[1]), copy(slots[2])])), @"");
     insta::assert_snapshot!(copies(Err(OperationError::from_message("list", "no"))), @"critical main/orders gap: list: no; this is not what Holdfast expects there: look at it; the next run tries again");
 }
@@ -188,7 +188,7 @@ fn a_dump_may_be_the_same_as_the_newest_one_for_its_reason_that_can_be_read_at_o
     let dumps = "dumps: {daily: {when: {cron: \"0 2 * * *\"}, keep: {daily: 7}, deduplicate: true}}, \
                  tiers: [{class: STANDARD_IA}, {after: 30d, class: GLACIER}]";
     let policy = policy(&format!("{STORED}, {dumps}"));
-    let named = |backups: Vec<Backup>| {
+    let named = |backups: Vec<StoredBackup>| {
         let plan = plan(&policy, &[looked(&policy, vec![Ok(backups)])], &RunRequest::full_run(), at(NOW));
         let takes = plan.steps.into_iter().filter_map(|s| match s.action {
             Action::Take(t) => Some(t.same_as.unwrap_or_else(|| "none".into())),
@@ -197,26 +197,26 @@ fn a_dump_may_be_the_same_as_the_newest_one_for_its_reason_that_can_be_read_at_o
         takes.collect::<Vec<_>>().join(", ")
     };
     let dump =
-        |slot: &str| at_slot("daily", slot).with(|m| m.fingerprint = Some(m.file.sha256.clone()));
+        |slot: &str| at_slot("daily", slot).with_manifest(|m| m.fingerprint = Some(m.file.sha256.clone()));
     let newest = "orders_daily_20261118_020000.dump";
     let old = || dump("2026-11-17T02:00:00Z");
     let new = || dump("2026-11-18T02:00:00Z");
     assert_eq!(named(vec![old(), new()]), newest);
     let later = vec![at("2026-11-19T02:00:10Z")];
     assert_eq!(
-        named(vec![Backup { unchanged: later, ..old() }, new()]),
+        named(vec![StoredBackup { unchanged: later, ..old() }, new()]),
         "orders_daily_20261117_020000.dump"
     );
     for other in [
-        new().with(|m| m.fingerprint = None),
-        Backup { archived: true, ..new() },
-        new().with(|m| m.reason = "manual".into()),
+        new().with_manifest(|m| m.fingerprint = None),
+        StoredBackup { archived: true, ..new() },
+        new().with_manifest(|m| m.reason = "manual".into()),
         dump("2026-10-20T02:00:00Z"),
     ] {
         assert_eq!(named(vec![other]), "none");
     }
     // Found to be the same at its time, its slot is served.
-    let noted = |time| named(vec![Backup { unchanged: vec![at(time)], ..new() }]);
+    let noted = |time| named(vec![StoredBackup { unchanged: vec![at(time)], ..new() }]);
     assert_eq!(noted("2026-11-20T02:00:05Z"), "");
     assert_eq!(noted("2026-11-20T01:59:59Z"), newest);
 }
@@ -228,7 +228,7 @@ fn a_second_place_is_told_that_its_copy_is_still_true() {
     ));
     let dump = |unchanged: &[&str]| {
         let unchanged = unchanged.iter().map(|t| at(t)).collect();
-        Backup { unchanged, ..at_slot("daily", "2026-11-18T02:00:00Z") }
+        StoredBackup { unchanged, ..at_slot("daily", "2026-11-18T02:00:00Z") }
     };
     let notes = ["2026-11-19T02:00:05Z", "2026-11-20T02:00:05Z"];
     let told = |there| {

@@ -14,9 +14,9 @@ use shared::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 use store::{
-    Backup, Entry, RecordCache, Store, beside,
-    catalogue::Of,
-    place::{Open, stands_for_database},
+    StoredBackup, ObjectEntry, RecordCache, BackupStore, beside,
+    catalogue::BackupKind,
+    place::{OpenStore, stands_for_database},
 };
 use tokio::sync::Mutex;
 
@@ -50,11 +50,11 @@ type Seen = Result<Arc<Listing>, (String, String)>;
 
 /// What lies in a place.
 struct Listing {
-    store: Store,
+    store: BackupStore,
     /// Dumps of Holdfast's and of other tools, by database; none of a group that has no dumps of ours.
-    dumps: Option<BTreeMap<String, Vec<Backup>>>,
+    dumps: Option<BTreeMap<String, Vec<StoredBackup>>>,
     /// Files, of other groups.
-    entries: Vec<Entry>,
+    entries: Vec<ObjectEntry>,
     free: Option<u64>,
 }
 
@@ -122,15 +122,15 @@ impl<'w> Places<'w> {
 
     async fn list(&self, rules: &Rules, group: Option<&PostgresGroup>) -> Result<Listing, OperationError> {
         let home = Location::home_from_policy(self.world.policy);
-        let store = store::open(self.world.aws, &home, rules, &self.secrets).await;
+        let store = store::open_store(self.world.aws, &home, rules, &self.secrets).await;
         let store = store.map_err(OperationError::from)?;
         let free = store.free_space().await.map_err(OperationError::from)?;
         let (mut dumps, mut entries) = (None, Vec::new());
         match group {
             Some(group) => {
                 let cache = self.memory.map(|m| Arc::clone(&m.records)).unwrap_or_default();
-                let open = Open { cache, ..Open::new(store.clone(), rules) };
-                dumps = Some(open.by_database(self.world, group).await?);
+                let open = OpenStore { cache, ..OpenStore::new(store.clone(), rules) };
+                dumps = Some(open.backups_by_database(self.world, group).await?);
             }
             None => entries = store.list("").await.map_err(OperationError::from)?,
         }
@@ -151,8 +151,8 @@ impl<'w> Places<'w> {
             .dumps
             .as_ref()
             .and_then(|d| d.get(&stored.asset)?.iter().find(|b| b.key == key));
-        let written = of.and_then(Backup::committed).map(|m| m.file.sha256.clone());
-        let sums = listing.store.get(&beside::sums(key)).await.ok()?;
+        let written = of.and_then(StoredBackup::committed_manifest).map(|m| m.file.sha256.clone());
+        let sums = listing.store.get_small(&beside::checksum_key(key)).await.ok()?;
         let Some(sums) = sums else { return Some(Checksum::Missing) };
         let said = String::from_utf8_lossy(&sums).split_whitespace().next().map(str::to_lowercase);
         let said = said.filter(|s| s.len() == 64 && s.chars().all(|c| c.is_ascii_hexdigit()));
@@ -172,14 +172,14 @@ impl<'w> Places<'w> {
         said: &str,
     ) -> Option<Checksum> {
         let memory = self.memory.filter(|m| !m.records_alone)?;
-        let name = (format!("{} {said}", listing.store.arn(key)), newest.size);
+        let name = (format!("{} {said}", listing.store.full_uri(key)), newest.size);
         if let Some((known, at)) = memory.files.lock().await.get(&name)
             && self.world.now.duration_since(*at) < READ_AGAIN
         {
             return Some(*known);
         }
         // One that can't be read to its end is tried again by the next look.
-        let hash = listing.store.sha256(key).await.ok()?;
+        let hash = listing.store.compute_sha256(key).await.ok()?;
         let checksum = if hash == said { Checksum::Matches } else { Checksum::Differs };
         let mut memory = memory.files.lock().await;
         memory.retain(|_, (_, at)| self.world.now.duration_since(*at) < READ_AGAIN);
@@ -194,13 +194,13 @@ fn add_dumps(
     stored: &mut Stored,
     rules: &Rules,
     group: &PostgresGroup,
-    dumps: &BTreeMap<String, Vec<Backup>>,
+    dumps: &BTreeMap<String, Vec<StoredBackup>>,
 ) {
     for backup in dumps.get(&stored.asset).into_iter().flatten() {
         let key = format!("{}{}", rules.prefix, backup.key);
         match (&backup.kind, backup.data_time()) {
-            (Of::Faulty { why, .. }, _) => stored.faulty.push((key, why.clone())),
-            (Of::Committed(record), Some(at)) => {
+            (BackupKind::Faulty { why, .. }, _) => stored.faulty.push((key, why.clone())),
+            (BackupKind::Committed(record), Some(at)) => {
                 let reason = Some(record.reason.clone());
                 let point = StoredPoint { key, size: backup.size, at, reason };
                 if stands_for_database(group, record) {
@@ -209,7 +209,7 @@ fn add_dumps(
                     stored.aside(&point);
                 }
             }
-            (Of::Committed(_) | Of::Foreign(_), _) => {}
+            (BackupKind::Committed(_) | BackupKind::Foreign(_), _) => {}
         }
     }
 }

@@ -128,7 +128,7 @@ fn weigh(rest: &mut BTreeMap<Class, Weight>, object: &S3Object, class: Class, sp
 fn asset<'a>(group: &'a str, store: &StoreConfig, databases: &'a [String], key: &str) -> Option<&'a str> {
     let rest = key.strip_prefix(store.prefix.as_str()).filter(|_| key.ends_with(&store.suffix))?;
     // A commit record, a hash, a hold, a note: what lies beside a point is none.
-    if store::beside::whose(key).is_some() {
+    if store::beside::backup_key_of_sidecar(key).is_some() {
         return None;
     }
     match databases {

@@ -12,8 +12,8 @@ use shared::{
 };
 use std::collections::BTreeMap;
 use store::{
-    Backup, Entry,
-    place::{Open, stands_for_database},
+    StoredBackup, ObjectEntry,
+    place::{OpenStore, stands_for_database},
 };
 
 /// What was seen of one place of one group.
@@ -73,8 +73,8 @@ async fn one(
     if found.elsewhere {
         return found;
     }
-    let open = store::open(world.aws, &world.home_location(), store, secrets).await;
-    let open = open.map(|opened| Open::new(opened, store)).map_err(OperationError::from);
+    let open = store::open_store(world.aws, &world.home_location(), store, secrets).await;
+    let open = open.map(|opened| OpenStore::new(opened, store)).map_err(OperationError::from);
     found.seen = match (open, rules.filter(|r| !r.dumps.is_empty())) {
         (Err(e), _) => Err(e),
         (Ok(open), Some(rules)) => dumps(world, &open, rules).await,
@@ -111,22 +111,22 @@ fn class(store: &shared::policy::StoreConfig, named: Option<&str>) -> Class {
 /// Dumps by database: those with a commit record are points, the others only weigh.
 async fn dumps(
     world: &RunContext<'_>,
-    open: &Open<'_>,
+    open: &OpenStore<'_>,
     rules: &PostgresGroup,
 ) -> Result<BTreeMap<String, Held>, OperationError> {
-    let by = open.by_database(world, rules).await?;
+    let by = open.backups_by_database(world, rules).await?;
     let by = by.into_iter().filter(|(database, _)| rules.has_database(database));
     Ok(by.map(|(database, backups)| (database, held(open, rules, &backups))).collect())
 }
 
-fn held(open: &Open<'_>, rules: &PostgresGroup, backups: &[Backup]) -> Held {
+fn held(open: &OpenStore<'_>, rules: &PostgresGroup, backups: &[StoredBackup]) -> Held {
     let (mut held, mut newest) = (Held::default(), i64::MIN);
     for backup in backups {
         let class = class(open.policy, backup.class.as_deref());
         let stored = backup.modified.as_second();
         let at = backup.data_time().map_or(stored, jiff::Timestamp::as_second);
         // What holds some tables, or was made before a restore, is not what a loss would be restored from.
-        let good = backup.committed().is_some_and(|m| stands_for_database(rules, m));
+        let good = backup.committed_manifest().is_some_and(|m| stands_for_database(rules, m));
         let point = Point { at, stored, bytes: backup.size, spot: 0, class, good };
         held.name(&backup.key, &mut newest, &point);
         held.points.push(point);
@@ -135,13 +135,13 @@ fn held(open: &Open<'_>, rules: &PostgresGroup, backups: &[Backup]) -> Held {
 }
 
 /// Files of other makers: each is a point of the group, as old as it is.
-async fn files(open: &Open<'_>, group: &Name) -> Result<BTreeMap<String, Held>, OperationError> {
+async fn files(open: &OpenStore<'_>, group: &Name) -> Result<BTreeMap<String, Held>, OperationError> {
     let suffix = &open.policy.suffix;
     let (mut held, mut newest) = (Held::default(), i64::MIN);
     let entries = open.store.list("").await.map_err(OperationError::from)?;
     for entry in &entries {
         let class = class(open.policy, entry.class.as_deref());
-        let Entry { key, size, modified, .. } = entry;
+        let ObjectEntry { key, size, modified, .. } = entry;
         let stored = modified.as_second();
         if key.ends_with(suffix.as_str()) && !key.ends_with('/') {
             let point = Point { at: stored, stored, bytes: *size, spot: 0, class, good: true };

@@ -1,6 +1,6 @@
 use super::*;
 use jiff::SignedDuration;
-use store::model::{backup, foreign};
+use store::model::{committed_backup, foreign_backup};
 
 const NOW: &str = "2026-11-20T12:00:00Z";
 
@@ -17,15 +17,15 @@ fn policy(group: &str) -> Policy {
 }
 
 /// Daily dumps of so many days up to today's.
-fn days(count: i64) -> Vec<Backup> {
+fn days(count: i64) -> Vec<StoredBackup> {
     let day = |i| at("2026-11-20T02:00:00Z") - SignedDuration::from_hours(24 * i);
     (0..count)
         .rev()
-        .map(|i| backup(&day(i).strftime("%m%d").to_string(), "orders", "daily", day(i)))
+        .map(|i| committed_backup(&day(i).strftime("%m%d").to_string(), "orders", "daily", day(i)))
         .collect()
 }
 
-fn seen(policy: &Policy, places: Vec<Result<Vec<Backup>, OperationError>>) -> Dumps<'_> {
+fn seen(policy: &Policy, places: Vec<Result<Vec<StoredBackup>, OperationError>>) -> Dumps<'_> {
     let (group, rules) = policy.postgres.first_key_value().expect("a group");
     let names = ["s3://acme-dumps/", "s3://acme-vault/"].into_iter().map(str::to_owned);
     Dumps {
@@ -37,7 +37,7 @@ fn seen(policy: &Policy, places: Vec<Result<Vec<Backup>, OperationError>>) -> Du
     }
 }
 
-fn going(policy: &Policy, places: Vec<Result<Vec<Backup>, OperationError>>) -> String {
+fn going(policy: &Policy, places: Vec<Result<Vec<StoredBackup>, OperationError>>) -> String {
     let letting = plan(policy, &[seen(policy, places)], at(NOW));
     let steps =
         letting.plan.steps.iter().map(|s| format!("{}: {}", s.action.point.point().id, s.because));
@@ -61,15 +61,15 @@ fn what_the_rule_keeps_stays_and_the_rest_goes_oldest_first() {
 #[test]
 fn what_has_no_commit_record_of_this_owner_is_never_let_go() {
     let mut all = days(10);
-    all[0] = foreign("1111", at("2026-11-11T02:00:00Z"));
-    all[1].kind = store::catalogue::Of::Faulty {
-        read: None,
+    all[0] = foreign_backup("1111", at("2026-11-11T02:00:00Z"));
+    all[1].kind = store::catalogue::BackupKind::Faulty {
+        parsed_key: None,
         manifest: None,
-        kind: store::Kind::Damaged,
+        kind: store::StoreErrorKind::Damaged,
         why: "cut".into(),
-        mend: String::new(),
+        hint: String::new(),
     };
-    all[2] = all[2].clone().with(|m| m.owner = "another@host-1".into());
+    all[2] = all[2].clone().with_manifest(|m| m.owner = "another@host-1".into());
     insta::assert_snapshot!(going(&policy(FOR_7_DAYS), vec![Ok(all)]), @"8 stay");
 }
 
@@ -78,7 +78,7 @@ fn holds_locks_the_floor_and_failing_backups_keep_what_the_rule_lets_go() {
     let base = policy(FOR_7_DAYS);
     let mut held = days(10);
     held[0].hold = Some("audit".into());
-    held[1] = held[1].clone().with(|m| m.locked_until = Some(at("2026-12-24T00:00:00Z")));
+    held[1] = held[1].clone().with_manifest(|m| m.locked_until = Some(at("2026-12-24T00:00:00Z")));
     insta::assert_snapshot!(going(&base, vec![Ok(held)]), @r#"
     1113: no line of the rule for "daily" keeps it
     9 stay
@@ -120,7 +120,7 @@ fn a_hold_that_holds_no_dump_is_said_where_everything_was_seen() {
 
 #[test]
 fn a_narrowed_dump_takes_no_place_of_a_whole_one() {
-    let narrowed = |b: Backup| b.with(|m| m.selection = vec!["public.orders".into()]);
+    let narrowed = |b: StoredBackup| b.with_manifest(|m| m.selection = vec!["public.orders".into()]);
     let floor = policy(&format!("keep_at_least: 2, {FOR_7_DAYS}"));
     // Four, all older than the rule: the two newest are of some tables alone.
     let mut old: Vec<_> = days(12).into_iter().take(4).collect();
@@ -153,7 +153,7 @@ fn a_narrowed_dump_takes_no_place_of_a_whole_one() {
 fn the_last_dump_of_a_server_that_was_replaced_stays() {
     let mut all = days(10);
     for old in &mut all[..3] {
-        *old = old.clone().with(|m| m.server.system_identifier = Some("6000".into()));
+        *old = old.clone().with_manifest(|m| m.server.system_identifier = Some("6000".into()));
     }
     insta::assert_snapshot!(going(&policy(FOR_7_DAYS), vec![Ok(all)]), @r#"
     1111: no line of the rule for "daily" keeps it
@@ -217,17 +217,17 @@ fn history() -> impl proptest::strategy::Strategy<Value = Vec<(i64, u8, u8, u8)>
     proptest::collection::vec((-48_i64..4000, 0_u8..3, 0_u8..2, 0_u8..6), 0..40)
 }
 
-fn backups(history: &[(i64, u8, u8, u8)]) -> Vec<Backup> {
+fn backups(history: &[(i64, u8, u8, u8)]) -> Vec<StoredBackup> {
     let one = |(i, (hours, reason, server, state)): (usize, &(i64, u8, u8, u8))| {
         let slot = at(NOW) - SignedDuration::from_hours(*hours);
         let reason = ["daily", "manual", "gone"][usize::from(*reason)];
-        let mut b = backup(&format!("{i:02}"), "orders", reason, slot)
-            .with(|m| m.server.system_identifier = Some(format!("{server}000")));
+        let mut b = committed_backup(&format!("{i:02}"), "orders", reason, slot)
+            .with_manifest(|m| m.server.system_identifier = Some(format!("{server}000")));
         match state {
-            0 => b = foreign(&b.key, slot),
+            0 => b = foreign_backup(&b.key, slot),
             1 => b.hold = Some("audit".into()),
-            2 => b = b.with(|m| m.locked_until = Some(at("2027-01-01T00:00:00Z"))),
-            3 => b = b.with(|m| m.owner = "another@host-1".into()),
+            2 => b = b.with_manifest(|m| m.locked_until = Some(at("2027-01-01T00:00:00Z"))),
+            3 => b = b.with_manifest(|m| m.owner = "another@host-1".into()),
             _ => {}
         }
         b
@@ -246,11 +246,11 @@ proptest::proptest! {
         ));
         let all = backups(&history);
         let letting = plan(&policy, &[seen(&policy, vec![Ok(all.clone())])], at(NOW));
-        let goes = |b: &Backup| letting.plan.steps.iter().any(|s| s.action.point.point().id == b.key);
-        let ours = |b: &&Backup| b.committed().is_some_and(|m| m.owner == "acme@111122223333/eu-west-1");
+        let goes = |b: &StoredBackup| letting.plan.steps.iter().any(|s| s.action.point.point().id == b.key);
+        let ours = |b: &&StoredBackup| b.committed_manifest().is_some_and(|m| m.owner == "acme@111122223333/eu-west-1");
         let good: Vec<_> = all.iter().filter(ours).collect();
         for b in &all {
-            let must = !ours(&b) || b.hold.is_some() || b.committed().is_some_and(|m| m.locked_until.is_some());
+            let must = !ours(&b) || b.hold.is_some() || b.committed_manifest().is_some_and(|m| m.locked_until.is_some());
             proptest::prop_assert!(!(must && goes(b)), "{} must stay", b.key);
         }
         let stays = good.iter().filter(|b| !goes(b)).count();
@@ -270,7 +270,7 @@ fn a_dump_that_was_still_true_later_stays_for_each_time_at_which_it_was() {
     let dump = |key: &str, taken: &str, unchanged: &[&str]| {
         let taken = at(taken);
         let unchanged = unchanged.iter().map(|t| at(t)).collect();
-        Backup { unchanged, ..backup(key, "orders", "daily", taken) }
+        StoredBackup { unchanged, ..committed_backup(key, "orders", "daily", taken) }
     };
     // It is September's last, and nothing else of September is there.
     let all = vec![

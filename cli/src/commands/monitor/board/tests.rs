@@ -4,13 +4,13 @@ use shared::{
     report::{AssetCoverage, RunReport},
 };
 
-fn at(text: &str) -> Timestamp {
+fn parse_time(text: &str) -> Timestamp {
     text.parse().expect("a time")
 }
 
 const NOON: &str = "2026-11-20T12:00:00Z";
 
-fn standing(asset: &str, age_hours: Option<i64>, worst: Option<Severity>) -> AssetStatus {
+fn asset_status(asset: &str, age_hours: Option<i64>, worst: Option<Severity>) -> AssetStatus {
     AssetStatus {
         asset: asset.into(),
         group: "main".into(),
@@ -25,20 +25,20 @@ fn standing(asset: &str, age_hours: Option<i64>, worst: Option<Severity>) -> Ass
 }
 
 /// A look at noon that took a second and a half.
-fn seen(assets: Vec<AssetStatus>, findings: Vec<Finding>) -> Seen {
+fn scan_at_noon(assets: Vec<AssetStatus>, findings: Vec<Finding>) -> MonitorScan {
     let points = assets.iter().filter(|s| s.newest.is_some()).count();
     let mut values: Vec<_> =
         assets.iter().map(|s| MetricValue::for_asset(Metric::Points, "main", &s.asset, 3.0)).collect();
     values.push(MetricValue::for_asset(Metric::SizeDeviation, "main", "orders", 12.0));
     values.push(MetricValue::for_group(Metric::DiskFree, "main", 1e10));
     values.push(MetricValue::for_policy(Metric::DiskFree, 1e10));
-    values.push(MetricValue::for_policy(Metric::Points, 3.0 * size(points)));
+    values.push(MetricValue::for_policy(Metric::Points, 3.0 * usize_to_gauge(points)));
     values.push(MetricValue::for_policy(Metric::UnprotectedDatabases, 0.0));
     let report = RunReport {
         function: "freshness",
         policy: "acme".into(),
         run: "r".into(),
-        at: at(NOON),
+        at: parse_time(NOON),
         seconds: 0.0,
         whole: true,
         dry_run: true,
@@ -49,26 +49,26 @@ fn seen(assets: Vec<AssetStatus>, findings: Vec<Finding>) -> Seen {
         values: Vec::new(),
     };
     let policy = shared::policy::Policy::parse("{holdfast: 1, company: acme, id: host-1}");
-    let status = Status::new(&policy.expect("a policy"), at(NOON), vec![report]);
-    Seen { at: at(NOON), seconds: 1.5, status, values }
+    let status = StatusOutput::new(&policy.expect("a policy"), parse_time(NOON), vec![report]);
+    MonitorScan { started_at: parse_time(NOON), seconds: 1.5, status, values }
 }
 
-fn board(prefix: Option<&str>) -> Board {
-    Board::new("acme".into(), SignedDuration::from_hours(1), prefix.map(str::to_owned))
+fn new_state(prefix: Option<&str>) -> MonitorState {
+    MonitorState::new("acme".into(), SignedDuration::from_hours(1), prefix.map(str::to_owned))
 }
 
 /// The lines of samples; the version changes.
-fn samples(board: &Board, now: &str) -> String {
-    let text = board.text(at(now));
+fn sample_lines(board: &MonitorState, now: &str) -> String {
+    let text = board.to_prometheus(parse_time(now));
     let lines = text.lines().filter(|l| !l.starts_with('#') && !l.contains("build_info"));
     lines.collect::<Vec<_>>().join("\n")
 }
 
 #[test]
 fn everything_that_was_seen_is_served_with_its_age_now() {
-    let mut board = board(None);
-    board.looked(Some(seen(vec![standing("orders", Some(10), None)], vec![])));
-    insta::assert_snapshot!(samples(&board, "2026-11-20T12:30:00Z"), @r#"
+    let mut board = new_state(None);
+    board.record_scan(Some(scan_at_noon(vec![asset_status("orders", Some(10), None)], vec![])));
+    insta::assert_snapshot!(sample_lines(&board, "2026-11-20T12:30:00Z"), @r#"
     holdfast_asset_health{asset="orders",group="main",policy="acme"} 1
     holdfast_backup_age_seconds{asset="orders",group="main",policy="acme"} 37800
     holdfast_backup_max_age_seconds{asset="orders",group="main",policy="acme"} 90000
@@ -89,45 +89,45 @@ fn everything_that_was_seen_is_served_with_its_age_now() {
 
 #[test]
 fn a_look_that_fails_leaves_the_age_growing_and_health_at_0() {
-    let mut board = board(Some("listings"));
-    board.looked(Some(seen(vec![standing("orders", Some(10), None)], vec![])));
-    let value = |board: &Board, now: &str, name: &str| {
-        let text = samples(board, now);
+    let mut board = new_state(Some("listings"));
+    board.record_scan(Some(scan_at_noon(vec![asset_status("orders", Some(10), None)], vec![])));
+    let value = |board: &MonitorState, now: &str, name: &str| {
+        let text = sample_lines(board, now);
         let line = text.lines().find(|l| l.starts_with(name)).map(str::to_owned);
         line.and_then(|l| l.rsplit(' ').next()?.parse::<f64>().ok())
     };
     assert_eq!(value(&board, NOON, "listings_backup_age_hours"), Some(10.0));
     assert_eq!(value(&board, NOON, "listings_backup_health"), Some(1.0));
-    board.looked(None);
-    assert_eq!(board.blind(at("2026-11-20T13:00:00Z")), Some("the last look failed"));
+    board.record_scan(None);
+    assert_eq!(board.unhealthy_reason(parse_time("2026-11-20T13:00:00Z")), Some("the last look failed"));
     assert_eq!(value(&board, "2026-11-20T13:00:00Z", "listings_backup_age_hours"), Some(11.0));
     for health in ["listings_backup_health", "holdfast_health", "holdfast_look_success"] {
         assert_eq!(value(&board, "2026-11-20T13:00:00Z", health), Some(0.0), "{health}");
     }
     // The next one that is good ends it.
-    board.looked(Some(seen(vec![standing("orders", Some(10), None)], vec![])));
+    board.record_scan(Some(scan_at_noon(vec![asset_status("orders", Some(10), None)], vec![])));
     assert_eq!(value(&board, NOON, "holdfast_health"), Some(1.0));
 }
 
 #[test]
 fn looks_that_stop_are_seen_by_their_age() {
-    let mut board = board(None);
-    assert_eq!(board.blind(at(NOON)), Some("nothing was looked at yet"));
-    assert!(!board.healthy(at(NOON)));
-    board.looked(Some(seen(vec![standing("orders", Some(10), None)], vec![])));
-    assert!(board.healthy(at("2026-11-20T14:05:00Z")));
-    assert!(!board.healthy(at("2026-11-20T14:05:01Z")));
-    assert_eq!(board.blind(at("2026-11-20T14:05:01Z")), Some("the last look is too old"));
+    let mut board = new_state(None);
+    assert_eq!(board.unhealthy_reason(parse_time(NOON)), Some("nothing was looked at yet"));
+    assert!(!board.is_healthy(parse_time(NOON)));
+    board.record_scan(Some(scan_at_noon(vec![asset_status("orders", Some(10), None)], vec![])));
+    assert!(board.is_healthy(parse_time("2026-11-20T14:05:00Z")));
+    assert!(!board.is_healthy(parse_time("2026-11-20T14:05:01Z")));
+    assert_eq!(board.unhealthy_reason(parse_time("2026-11-20T14:05:01Z")), Some("the last look is too old"));
 }
 
 #[test]
 fn what_is_critical_is_unhealthy_and_an_asset_without_a_backup_hides_behind_no_other() {
-    let mut board = board(Some("listings"));
+    let mut board = new_state(Some("listings"));
     let critical = Some(Severity::Critical);
     let none = Finding::new(Severity::Critical, "users", "no-point", "it has none", "take one");
-    let assets = vec![standing("orders", Some(1), None), standing("users", None, critical)];
-    board.looked(Some(seen(assets, vec![none.in_group("main")])));
-    let text = samples(&board, NOON);
+    let assets = vec![asset_status("orders", Some(1), None), asset_status("users", None, critical)];
+    board.record_scan(Some(scan_at_noon(assets, vec![none.in_group("main")])));
+    let text = sample_lines(&board, NOON);
     assert!(!text.contains("listings_backup_age_hours"), "{text}");
     assert!(text.contains("listings_backup_health 0\n"), "{text}");
     assert!(text.contains(r#"holdfast_asset_health{asset="users",group="main",policy="acme"} 0"#));
@@ -137,8 +137,8 @@ fn what_is_critical_is_unhealthy_and_an_asset_without_a_backup_hides_behind_no_o
 
 #[test]
 fn names_of_assets_can_not_break_out_of_their_label() {
-    let mut board = board(None);
-    board.looked(Some(seen(vec![standing("a\"} 1\nx{b=\"", Some(1), None)], vec![])));
-    let text = samples(&board, NOON);
+    let mut board = new_state(None);
+    board.record_scan(Some(scan_at_noon(vec![asset_status("a\"} 1\nx{b=\"", Some(1), None)], vec![])));
+    let text = sample_lines(&board, NOON);
     assert!(text.contains(r#"asset="a\"} 1\nx{b=\"""#), "{text}");
 }

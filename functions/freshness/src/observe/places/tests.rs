@@ -1,7 +1,7 @@
 use super::*;
 use crate::plan::{Facts, plan, stored};
 use shared::policy::Policy;
-use store::model::{backup, foreign};
+use store::model::{committed_backup, foreign_backup};
 
 const NOW: &str = "2026-11-20T12:00:00Z";
 
@@ -18,7 +18,7 @@ fn policy(dumps: &str) -> Policy {
 }
 
 /// What is found of `orders` with these files: the findings, and the newest that counts.
-fn found(policy: &Policy, backups: Vec<Backup>) -> (String, Option<String>) {
+fn found(policy: &Policy, backups: Vec<StoredBackup>) -> (String, Option<String>) {
     let (_, group) = policy.postgres.first_key_value().expect("a group");
     let mut all = stored(policy, &BTreeMap::new());
     let dumps = BTreeMap::from([("orders".to_owned(), backups)]);
@@ -35,14 +35,14 @@ const ALL: &str = "daily: {keep: {for: 7d}}, manual: {keep: {for: 7d}}";
 #[test]
 fn a_file_with_a_good_name_makes_no_group_of_ours_look_fresh() {
     let policy = policy(ALL);
-    let added = || foreign("orders_daily_20261120_110000.dump", at("2026-11-20T11:00:00Z"));
+    let added = || foreign_backup("orders_daily_20261120_110000.dump", at("2026-11-20T11:00:00Z"));
     assert_eq!(found(&policy, vec![added()]), ("critical no-point".into(), None));
-    let old = backup("old.dump", "orders", "daily", at("2026-11-10T02:00:00Z"));
+    let old = committed_backup("old.dump", "orders", "daily", at("2026-11-10T02:00:00Z"));
     assert_eq!(
         found(&policy, vec![old, added()]),
         ("critical stale".into(), Some("old.dump".into()))
     );
-    let young = backup("young.dump", "orders", "daily", at("2026-11-20T02:00:00Z"));
+    let young = committed_backup("young.dump", "orders", "daily", at("2026-11-20T02:00:00Z"));
     assert_eq!(found(&policy, vec![young, added()]), (String::new(), Some("young.dump".into())));
 }
 
@@ -50,7 +50,7 @@ fn a_file_with_a_good_name_makes_no_group_of_ours_look_fresh() {
 fn the_record_and_not_the_policy_says_whether_a_dump_is_of_the_whole_database() {
     let slot = at("2026-11-20T02:00:00Z");
     let narrowed = |reason| {
-        backup("some.dump", "orders", reason, slot).with(|m| m.selection = vec!["public.a".into()])
+        committed_backup("some.dump", "orders", reason, slot).with_manifest(|m| m.selection = vec!["public.a".into()])
     };
     // Its reason took some tables when it was made, takes all now, or is in the policy no more.
     for reason in ["daily", "gone"] {
@@ -60,11 +60,11 @@ fn the_record_and_not_the_policy_says_whether_a_dump_is_of_the_whole_database() 
     // Its reason takes some tables now: what was made before that is whole all the same.
     let some = "daily: {keep: {for: 7d}, tables: [public.a]}";
     let both = policy(&format!("{some}, weekly: {{keep: {{for: 7d}}}}"));
-    let whole = backup("whole.dump", "orders", "daily", slot);
+    let whole = committed_backup("whole.dump", "orders", "daily", slot);
     assert_eq!(found(&both, vec![whole]), (String::new(), Some("whole.dump".into())));
     // Where none is of the whole database, they are all that is asked.
     let narrow = found(&policy(some), vec![narrowed("daily")]);
     assert_eq!(narrow, (String::new(), Some("some.dump".into())));
-    let before = backup("before.dump", "orders", "pre-restore", slot);
+    let before = committed_backup("before.dump", "orders", "pre-restore", slot);
     assert_eq!(found(&policy(ALL), vec![before]).0, "critical no-point");
 }
