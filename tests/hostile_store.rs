@@ -3,10 +3,10 @@
 //! The store's own backups are signed. Whatever is added, the same dumps are due, the same ones go, the same one is the
 //! newest and is restored, the same holds hold and the same notes count; only findings are added.
 
-use dump::Looked;
+use dump::ObservedDatabase;
 use jiff::{SignedDuration, Timestamp};
 use proptest::{prelude::*, test_runner::RngSeed};
-use retention::dumps::{self, Dumps};
+use retention::dumps::{self, DatabaseDumps};
 use shared::{
     model::parse_policy,
     policy::Policy,
@@ -164,15 +164,15 @@ fn render_decisions(world: &HostileStore, root: &Path) -> String {
         assert!(mark::find_marker(&store, &trust).await.expect("the mark").is_some());
         list_backups(&store, &forms, rules.databases.named(), &trust).await.expect("listed")
     });
-    let looked = Looked {
+    let looked = ObservedDatabase {
         group,
         rules,
         dumps: rules.all_dumps(),
         database: "shop".into(),
         server: Ok(1),
-        keyless: BTreeMap::new(),
-        free: None,
-        places: vec![Ok(seen.clone())],
+        key_errors: BTreeMap::new(),
+        free_bytes: None,
+        locations: vec![Ok(seen.clone())],
     };
     let mut lines = Vec::new();
     for reason in ["schedule", "same"] {
@@ -181,15 +181,15 @@ fn render_decisions(world: &HostileStore, root: &Path) -> String {
         lines.extend(due.steps.iter().map(|s| format!("{:?}", s.action)));
     }
     let places = vec![("/b".to_owned(), Ok(seen.clone()))];
-    let going = dumps::plan(
+    let going = dumps::plan_dumps(
         &world.policy,
-        &[Dumps { group, rules, whole_group: true, database: "shop".into(), places }],
+        &[DatabaseDumps { group, rules, whole_group: true, database: "shop".into(), places }],
         now,
     );
     lines.extend(going.plan.steps.iter().map(|s| {
         format!("{}: {}", s.action, s.because).replace(&root.display().to_string(), "/b")
     }));
-    lines.push(format!("{} stay", going.kept));
+    lines.push(format!("{} stay", going.retained));
     let mut good: Vec<&StoredBackup> = seen.iter().filter(|b| b.is_committed()).collect();
     good.sort_by_key(|b| (b.data_time(), b.key.clone()));
     lines.extend(

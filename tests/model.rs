@@ -197,7 +197,7 @@ impl RdsModel {
         let policy = self.policies[of].clone();
         let plan = snapshot::plan(&policy, &self.seen, request, demand, self.now);
         for step in plan.steps.into_iter().take(calls) {
-            if let snapshot::Action::Take { family, database, id, tags, .. } = step.action {
+            if let snapshot::SnapshotAction::Take { family, database, id, tags, .. } = step.action {
                 assert!(!self.has_identifier(&Location::home_from_policy(&policy), family, &id), "{id} is given twice");
                 apply_snapshot(&mut self.seen, &policy, (family, &database), &id, &tags);
             }
@@ -208,15 +208,15 @@ impl RdsModel {
         let seen = self.observe(blind);
         let copies = offsite::plan(&self.policies[of], &seen, &self.key_ownership(of), self.now);
         for step in copies.plan.steps.into_iter().take(calls) {
-            let offsite::Action::Copy { to, family, copy, .. } = step.action;
+            let offsite::SnapshotCopyAction::Copy { to, family, copy, .. } = step.action;
             assert!(!self.has_identifier(&to, family, &copy.id), "{} is given twice", copy.id);
             apply_copy(&mut self.seen, &to, &copy);
         }
     }
 
     /// What KMS says of the keys.
-    fn key_ownership(&self, of: usize) -> offsite::AwsManaged {
-        let keys = offsite::keys_to_ask(&self.policies[of], &self.seen);
+    fn key_ownership(&self, of: usize) -> offsite::AwsManagedKeys {
+        let keys = offsite::keys_to_describe(&self.policies[of], &self.seen);
         keys.into_iter().map(|k| (k.clone(), k == "arn:aws-managed")).collect()
     }
 
@@ -422,7 +422,7 @@ proptest! {
             let left = offsite::plan(policy, &model.seen, &model.key_ownership(of), model.now);
             let steps: Vec<_> = left.plan.steps.iter().map(|s| format!("{}: {}", s.action, s.because)).collect();
             prop_assert!(steps.is_empty() && left.waiting == 0, "copies are left to make: {steps:?}");
-            let mut facts = freshness::Facts { rds: model.seen.clone(), ..freshness::Facts::default() };
+            let mut facts = freshness::FreshnessObservations { rds: model.seen.clone(), ..freshness::FreshnessObservations::default() };
             // At a destination there are only points to look at.
             let home = Location::home_from_policy(policy);
             facts.rds.locations.iter_mut().filter(|(p, _)| **p != home).for_each(|(_, f)| f.databases.clear());

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tracing::Instrument;
 
 use crate::{stop::CommandExit, words};
-use freshness::Memory;
+use freshness::ChecksumCache;
 
 /// A function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -63,7 +63,7 @@ impl FunctionName {
         self,
         world: &RunContext<'_>,
         request: &RunRequest,
-        memory: Option<&Memory>,
+        memory: Option<&ChecksumCache>,
     ) -> RunReport {
         let begun = RunTimer::start(world.aws, request);
         let span = tracing::info_span!("run", function = self.name(), run = world.run_id);
@@ -71,7 +71,7 @@ impl FunctionName {
             let report = match self {
                 Self::Snapshot => Box::pin(snapshot::run(world, request)).await,
                 Self::Offsite => Box::pin(offsite::run(world, request)).await,
-                Self::Freshness => Box::pin(freshness::run_reading(world, request, memory)).await,
+                Self::Freshness => Box::pin(freshness::run_with_cache(world, request, memory)).await,
                 Self::Replication => Box::pin(replication::run(world, request)).await,
                 Self::Dump => Box::pin(dump::run(world, request)).await,
                 Self::Retention => Box::pin(retention::run(world, request)).await,

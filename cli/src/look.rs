@@ -4,7 +4,7 @@ use crate::{
     function::{FunctionName, nothing_observed, aws_unreachable_message, no_asset_observed},
     stop::CommandError,
 };
-use freshness::Memory;
+use freshness::ChecksumCache;
 use shared::{
     hints::commands,
     plan::{Finding, Severity},
@@ -21,7 +21,7 @@ const FUNCTION_TIMEOUT: Duration = Duration::from_mins(15);
 ///
 /// Those that make backups are asked too: what they know to be in the way (a secret, a grant, a tool that is too old, a
 /// quota) is no less critical before it is due.
-pub(crate) async fn run_all_checks(world: &RunContext<'_>, memory: Option<&Memory>) -> Vec<RunReport> {
+pub(crate) async fn run_all_checks(world: &RunContext<'_>, memory: Option<&ChecksumCache>) -> Vec<RunReport> {
     let request = RunRequest { dry_run: true, ..RunRequest::full_run() };
     // Reading files may take its time; whoever reads them bounds the whole.
     let patience = if memory.is_some() { Duration::MAX } else { FUNCTION_TIMEOUT };

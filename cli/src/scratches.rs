@@ -34,10 +34,10 @@ impl ScratchServers {
             let world = session.dry_run_context();
             let found = match &place {
                 p if p.production => {
-                    means::server(&world, secrets, item.rules).await.map(ScratchTarget::Production)
+                    means::connect_config(&world, secrets, item.rules).await.map(ScratchTarget::Production)
                 }
                 p if p.names_a_server() => {
-                    means::scratch_server(&world, secrets, item.rules, p).await.map(ScratchTarget::Named)
+                    means::scratch_connect_config(&world, secrets, item.rules, p).await.map(ScratchTarget::Named)
                 }
                 policy::ScratchConfig { directory, .. } => {
                     let local = || ScratchTarget::local(directory.as_ref().map(Into::into));

@@ -3,10 +3,10 @@
 use crate::{backups::LocatedBackup, output, session::CommandContext};
 use jiff::Timestamp;
 use notify::{
-    Ground,
-    heard::{Heard, RecoveryNews, Stage, Verified},
-    keep::Keep,
-    message::Made,
+    NotifyContext,
+    heard::{NotificationEvent, RestoreEvent, RestoreStage, VerificationEvent},
+    keep::StateStore,
+    message::BackupInfo,
 };
 use restore::restore::RestoreReport as Restored;
 use shared::{
@@ -33,7 +33,7 @@ pub(crate) fn missing_state_finding(session: &CommandContext<'_>) -> Option<Find
 }
 
 /// Lets notify hear of something. What can't be told is said here, and changes nothing of how the command ends.
-pub(crate) async fn notify_events(session: &CommandContext<'_>, heard: Vec<Heard>) {
+pub(crate) async fn notify_events(session: &CommandContext<'_>, heard: Vec<NotificationEvent>) {
     if session.policy.notify.is_none() {
         return;
     }
@@ -45,10 +45,10 @@ pub(crate) async fn notify_events(session: &CommandContext<'_>, heard: Vec<Heard
         return;
     };
     let told = async {
-        let keep = Keep::new(at, &session.aws, &session.policy)?;
+        let keep = StateStore::new(at, &session.aws, &session.policy)?;
         let ground =
-            Ground { aws: &session.aws, policy: &session.policy, keep: &keep, now: current_time(session) };
-        Box::pin(notify::look(&ground, &heard)).await
+            NotifyContext { aws: &session.aws, policy: &session.policy, state_store: &keep, now: current_time(session) };
+        Box::pin(notify::process_events(&ground, &heard)).await
     };
     match Box::pin(told).await {
         Ok(looked) => {
@@ -65,7 +65,7 @@ pub(crate) async fn notify_runs(session: &CommandContext<'_>, reports: &[&RunRep
     if reports.iter().all(|r| r.dry_run) {
         return;
     }
-    notify_events(session, reports.iter().map(|r| Heard::Run(Box::new((*r).into()))).collect()).await;
+    notify_events(session, reports.iter().map(|r| NotificationEvent::Report(Box::new((*r).into()))).collect()).await;
 }
 
 /// Now, as far as the command has come.
@@ -78,7 +78,7 @@ pub(crate) fn verification_event(
     session: &CommandContext<'_>,
     item: &LocatedBackup<'_>,
     ended: Result<&restore::VerificationReport, String>,
-) -> Option<Heard> {
+) -> Option<NotificationEvent> {
     if ended.as_ref().is_ok_and(|v| v.verdict == restore::VerificationVerdict::Waiting) {
         return None;
     }
@@ -93,13 +93,13 @@ pub(crate) fn verification_event(
         }
     };
     let mend = shared::hints::commands::list(&format!("{}/{}", item.group, item.database));
-    let made = Made { seconds, rows, ..backup_info(item) };
+    let made = BackupInfo { seconds, rows, ..backup_info(item) };
     let (id, at) = (session.env.run_id.clone(), current_time(session));
-    Some(Heard::Verified(Verified { id, made, fault, mend, at }))
+    Some(NotificationEvent::Verification(VerificationEvent { id, backup: made, fault, hint: mend, at }))
 }
 
-fn backup_info(item: &LocatedBackup<'_>) -> Made {
-    Made {
+fn backup_info(item: &LocatedBackup<'_>) -> BackupInfo {
+    BackupInfo {
         asset: format!("{}/{}", item.group, item.database),
         what: item.backup.key.clone(),
         place: item.location.store.address(),
@@ -112,7 +112,7 @@ fn backup_info(item: &LocatedBackup<'_>) -> Made {
 /// A recovery that people hear of while it runs.
 pub(crate) struct RestoreNotifier<'r> {
     session: &'r CommandContext<'r>,
-    backup: Made,
+    backup: BackupInfo,
     phase: Cell<&'static str>,
 }
 
@@ -126,7 +126,7 @@ impl<'r> RestoreNotifier<'r> {
     pub(crate) async fn notify_started(&self, target: &str) {
         let at = self.session.env.now;
         let what = format!("{} in {} into {target}", self.backup.what, self.backup.place);
-        self.notify_stage(Stage::Started(what), at).await;
+        self.notify_stage(RestoreStage::Started(what), at).await;
     }
 
     /// It is at a phase.
@@ -138,13 +138,13 @@ impl<'r> RestoreNotifier<'r> {
     pub(crate) async fn send_heartbeats(&self) -> Infallible {
         loop {
             tokio::time::sleep(HEARTBEAT_INTERVAL).await;
-            self.notify_stage(Stage::At(self.phase.get().to_owned()), current_time(self.session)).await;
+            self.notify_stage(RestoreStage::Phase(self.phase.get().to_owned()), current_time(self.session)).await;
         }
     }
 
     /// It can't go on before the store has brought the dump back from its archive; somebody begins it again then.
     pub(crate) async fn notify_waiting(&self, why: &str) {
-        self.notify_stage(Stage::Waits(why.to_owned()), current_time(self.session)).await;
+        self.notify_stage(RestoreStage::Waiting(why.to_owned()), current_time(self.session)).await;
     }
 
     /// It ended.
@@ -156,13 +156,13 @@ impl<'r> RestoreNotifier<'r> {
                 (report.losses.is_empty(), report_lines(report), Some(seconds))
             }
         };
-        let made = Some(Made { seconds, ..self.backup.clone() });
-        self.notify_stage(Stage::Ended { well, lines, made }, current_time(self.session)).await;
+        let made = Some(BackupInfo { seconds, ..self.backup.clone() });
+        self.notify_stage(RestoreStage::Ended { succeeded: well, lines, backup: made }, current_time(self.session)).await;
     }
 
-    async fn notify_stage(&self, stage: Stage, at: Timestamp) {
+    async fn notify_stage(&self, stage: RestoreStage, at: Timestamp) {
         let (id, asset) = (self.session.env.run_id.clone(), self.backup.asset.clone());
-        notify_events(self.session, vec![Heard::Recovery(RecoveryNews { id, asset, stage, at })]).await;
+        notify_events(self.session, vec![NotificationEvent::Restore(RestoreEvent { id, asset, stage, at })]).await;
     }
 }
 

@@ -209,7 +209,7 @@ fn parse_request(input: &[u8]) -> bool {
 }
 
 fn parse_notification(input: &[u8]) -> bool {
-    parse_event(input).is_some_and(|e| notify::event::read(&e).is_ok())
+    parse_event(input).is_some_and(|e| notify::event::parse_event(&e).is_ok())
 }
 
 fn parse_secret(input: &[u8]) -> bool {

@@ -111,15 +111,15 @@ fn a_dump_that_a_hint_names_is_taken_whatever_the_group_takes() {
         let request =
             RunRequest { reason: args.reason.expect("a reason"), assets: args.targets, ..RunRequest::full_run() };
         assert!(request.includes_database(group.as_str(), "orders"), "{hint}");
-        let looked = dump::Looked {
+        let looked = dump::ObservedDatabase {
             group,
             rules,
             dumps: rules.all_dumps(),
             database: "orders".into(),
             server: Ok(1),
-            keyless: std::collections::BTreeMap::new(),
-            free: None,
-            places: vec![Ok(Vec::new())],
+            key_errors: std::collections::BTreeMap::new(),
+            free_bytes: None,
+            locations: vec![Ok(Vec::new())],
         };
         let planned = dump::plan(&policy, &[looked], &request, now);
         assert_eq!((planned.steps.len(), taken), (1, true), "{hint}: {:?}", planned.findings);

@@ -21,7 +21,7 @@ use shared::{
     request::{RunRequest, SCHEDULE_REASON},
     run::Deadline,
 };
-use snapshot::Action;
+use snapshot::SnapshotAction;
 use std::time::Duration;
 
 /// Takes the snapshots, or finds ones that are young enough, and waits for them.
@@ -73,7 +73,7 @@ pub(super) async fn plan_request(
     session: &CommandContext<'_>,
     request: &RunRequest,
     demand: &str,
-) -> anyhow::Result<(LocationInventory, ActionPlan<Action>)> {
+) -> anyhow::Result<(LocationInventory, ActionPlan<SnapshotAction>)> {
     let policy = &session.policy;
     let world = session.dry_run_context();
     let looked =
@@ -104,12 +104,12 @@ pub(super) async fn plan_request(
     Err(CommandError::usage(escape_control_chars(&lines.collect::<Vec<_>>().join("\n"))))
 }
 
-fn start_message(demand: &str, planned: &ActionPlan<Action>) -> String {
-    let of = |is: fn(&Action) -> bool| planned.steps.iter().filter(|s| is(&s.action)).count();
+fn start_message(demand: &str, planned: &ActionPlan<SnapshotAction>) -> String {
+    let of = |is: fn(&SnapshotAction) -> bool| planned.steps.iter().filter(|s| is(&s.action)).count();
     let parts = [
-        (of(|a| matches!(a, Action::Take { .. })), "to take"),
-        (of(|a| matches!(a, Action::Await { .. })), "under way"),
-        (of(|a| matches!(a, Action::Reuse { .. })), "young enough"),
+        (of(|a| matches!(a, SnapshotAction::Take { .. })), "to take"),
+        (of(|a| matches!(a, SnapshotAction::Await { .. })), "under way"),
+        (of(|a| matches!(a, SnapshotAction::Reuse { .. })), "young enough"),
     ];
     let parts: Vec<_> =
         parts.iter().filter(|p| p.0 > 0).map(|(n, what)| format!("{n} {what}")).collect();
@@ -118,7 +118,7 @@ fn start_message(demand: &str, planned: &ActionPlan<Action>) -> String {
 }
 
 /// What to say to somebody who does not want to wait: what RDS is doing now, from RDS itself if it answers soon.
-async fn interrupt_message(session: &CommandContext<'_>, demand: &str, planned: &ActionPlan<Action>) -> String {
+async fn interrupt_message(session: &CommandContext<'_>, demand: &str, planned: &ActionPlan<SnapshotAction>) -> String {
     let world = session.dry_run_context();
     let looked = tokio::time::timeout(Duration::from_secs(10), observe_inventory(&world, ObservationScope::Home)).await;
     let fleet = looked.ok().and_then(|seen| seen.locations.into_values().next());
@@ -127,7 +127,7 @@ async fn interrupt_message(session: &CommandContext<'_>, demand: &str, planned: 
             let ours = fleet.points.iter().filter(|p| p.marks.request.as_deref() == Some(demand));
             ours.map(|p| format!("  {} ({})", p.id, format_state(&p.state))).collect()
         }
-        None => planned.steps.iter().map(|s| format!("  {} (perhaps)", s.action.id())).collect(),
+        None => planned.steps.iter().map(|s| format!("  {} (perhaps)", s.action.snapshot_id())).collect(),
     };
     let again = format!("ask again with --request {} to go on", store::shell_quote(demand));
     if started.is_empty() {
@@ -185,7 +185,7 @@ struct GateRow {
 struct GateOutput(Vec<GateRow>);
 
 impl GateOutput {
-    fn new(session: &CommandContext<'_>, fleet: &LocationInventory, planned: &ActionPlan<Action>, report: &RunReport) -> Self {
+    fn new(session: &CommandContext<'_>, fleet: &LocationInventory, planned: &ActionPlan<SnapshotAction>, report: &RunReport) -> Self {
         let home = session.policy.home_or_placeholder();
         let region = home.region.as_str();
         let all = report.outcomes.iter().map(|o| {
@@ -211,23 +211,23 @@ impl GateOutput {
 }
 
 /// Whether a snapshot answers the demand that was there before.
-fn is_reused(planned: &ActionPlan<Action>, asset: &str, snapshot: &str) -> bool {
-    let reuses = |a: &Action| matches!(a, Action::Reuse { id } if id == snapshot);
+fn is_reused(planned: &ActionPlan<SnapshotAction>, asset: &str, snapshot: &str) -> bool {
+    let reuses = |a: &SnapshotAction| matches!(a, SnapshotAction::Reuse { id } if id == snapshot);
     planned.steps.iter().any(|step| step.asset == asset && reuses(&step.action))
 }
 
 /// The database that a snapshot was taken of. An instance and a cluster may share a name, so then its family tells.
 fn snapshotted_database<'f>(
     fleet: &'f LocationInventory,
-    planned: &ActionPlan<Action>,
+    planned: &ActionPlan<SnapshotAction>,
     asset: &str,
     snapshot: &str,
 ) -> Option<&'f RdsDatabase> {
     let family = planned.steps.iter().find_map(|step| match &step.action {
-        Action::Take { family, id, .. } | Action::Await { family, id } => {
+        SnapshotAction::Take { family, id, .. } | SnapshotAction::Await { family, id } => {
             (id == snapshot).then_some(*family)
         }
-        Action::Reuse { .. } => None,
+        SnapshotAction::Reuse { .. } => None,
     });
     let family = family.or_else(|| {
         let known = fleet.points.iter().find(|p| p.id == snapshot && p.database == asset);
@@ -320,7 +320,7 @@ mod tests {
         let now = shared::model::parse_time("2026-11-20T12:00:00Z");
         let both = vec![shared::model::db_instance("a", now), shared::model::db_cluster("a", now)];
         let fleet = LocationInventory { databases: both, ..LocationInventory::default() };
-        let take = |family: DatabaseKind, id: &str| Action::Take {
+        let take = |family: DatabaseKind, id: &str| SnapshotAction::Take {
             family,
             database: "a".into(),
             resource_id: String::new(),
@@ -334,7 +334,7 @@ mod tests {
         assert_eq!(of("s"), Some(DatabaseKind::Instance));
         assert_eq!(of("s-1"), Some(DatabaseKind::Cluster));
         assert_eq!(of("s-2"), None, "no line is better than another database's");
-        planned.push_step("b", Action::Reuse { id: "old".into() }, "");
+        planned.push_step("b", SnapshotAction::Reuse { id: "old".into() }, "");
         let reused = |asset: &str, id: &str| is_reused(&planned, asset, id);
         assert!(reused("b", "old") && !reused("a", "old") && !reused("a", "s"));
     }

@@ -17,7 +17,7 @@ use crate::{
 };
 use anyhow::Context;
 use board::{MonitorState, MonitorScan};
-use freshness::Memory;
+use freshness::ChecksumCache;
 use jiff::SignedDuration;
 use std::{
     fs::Permissions,
@@ -44,7 +44,7 @@ pub(super) async fn run(global: &GlobalArgs, edge: &CommandEnv, args: &MonitorAr
     let every = every.map_or(DEFAULT_INTERVAL, shared::policy::text::Period::duration);
     let prefix = policy.monitor.prefix.as_ref().map(|p| p.as_str().to_owned());
     let board: SharedMonitorState = Arc::new(Mutex::new(MonitorState::new(policy.company.to_string(), every, prefix)));
-    let memory = Memory::default();
+    let memory = ChecksumCache::default();
     let look = async |n: usize| refresh_state(global, edge, n, &board, &memory).await;
     if args.once {
         let once = async {
@@ -94,7 +94,7 @@ pub(super) async fn run(global: &GlobalArgs, edge: &CommandEnv, args: &MonitorAr
 }
 
 /// One look, on the board.
-async fn refresh_state(global: &GlobalArgs, edge: &CommandEnv, n: usize, board: &SharedMonitorState, memory: &Memory) {
+async fn refresh_state(global: &GlobalArgs, edge: &CommandEnv, n: usize, board: &SharedMonitorState, memory: &ChecksumCache) {
     let edge = edge.for_next_run((edge.clock)(), n);
     let began = Instant::now();
     // A store that hangs must not keep the next look from trying.
@@ -113,7 +113,7 @@ async fn refresh_state(global: &GlobalArgs, edge: &CommandEnv, n: usize, board: 
 async fn collect_status(
     global: &GlobalArgs,
     edge: &CommandEnv,
-    memory: &Memory,
+    memory: &ChecksumCache,
 ) -> anyhow::Result<(StatusOutput, Vec<shared::metrics::MetricValue>)> {
     let session = Box::pin(CommandContext::open(global, edge, RetryProfile::Host)).await?;
     let world = session.dry_run_context();

@@ -10,10 +10,10 @@ use crate::{
 };
 use jiff::Timestamp;
 use notify::{
-    Ground, Looked, Told,
-    keep::{Fresh, Keep},
-    message::Message,
-    state::State,
+    NotifyContext, NotifySummary, OutgoingMessage,
+    keep::{ResetReason, StateStore},
+    message::ChannelMessage,
+    state::NotifyState,
 };
 use serde::Serialize;
 use shared::{plan::Severity, policy::text::Name, time::format_duration};
@@ -35,18 +35,18 @@ pub(super) async fn run(session: &CommandContext<'_>, args: &NotifyArgs) -> anyh
              directory",
         ));
     };
-    let keep = Keep::new(at, &session.aws, &session.policy).map_err(|e| CommandError::usage(e.to_line_with_hint()))?;
+    let keep = StateStore::new(at, &session.aws, &session.policy).map_err(|e| CommandError::usage(e.to_line_with_hint()))?;
     let ground =
-        Ground { aws: &session.aws, policy: &session.policy, keep: &keep, now: session.env.now };
+        NotifyContext { aws: &session.aws, policy: &session.policy, state_store: &keep, now: session.env.now };
     if args.list {
         return list_incidents(session, &ground).await;
     }
     if args.dry_run {
-        let told = Box::pin(notify::dry(&ground, &[])).await.map_err(|e| CommandError::from_data_error(&e))?;
+        let told = Box::pin(notify::dry_run(&ground, &[])).await.map_err(|e| CommandError::from_data_error(&e))?;
         session.output.print_output(&NotifyDryRunOutput(told.into_iter().map(Into::into).collect()))?;
         return Ok(CommandExit::Success);
     }
-    let looking = Box::pin(notify::look(&ground, &[]));
+    let looking = Box::pin(notify::process_events(&ground, &[]));
     let looked = session.progress.with_spinner("telling", looking).await.map_err(|e| CommandError::from_data_error(&e))?;
     let failed = !looked.refused.is_empty();
     session.output.print_output(&NotifyOutput(looked))?;
@@ -70,7 +70,7 @@ fn find_channel<'n>(named: &str, known: impl Iterator<Item = &'n Name>) -> anyho
 }
 
 async fn test_channels(session: &CommandContext<'_>, only: Option<&Name>) -> anyhow::Result<CommandExit> {
-    let testing = Box::pin(notify::test(&session.aws, &session.policy, only, session.env.now));
+    let testing = Box::pin(notify::test_channels(&session.aws, &session.policy, only, session.env.now));
     let tried = session.progress.with_spinner("sending", testing).await;
     let rows: Vec<_> = tried
         .into_iter()
@@ -85,15 +85,15 @@ async fn test_channels(session: &CommandContext<'_>, only: Option<&Name>) -> any
     Ok(if failed { CommandExit::Failed } else { CommandExit::Success })
 }
 
-async fn list_incidents(session: &CommandContext<'_>, ground: &Ground<'_>) -> anyhow::Result<CommandExit> {
-    let found = ground.keep.load(ground.now).await.map_err(|e| CommandError::from_data_error(&e))?;
-    match &found.fresh {
-        Some(Fresh::Lost(why)) => {
-            output::print_stderr(&format!("holdfast: {} can't be read: {why}", ground.keep.address()));
+async fn list_incidents(session: &CommandContext<'_>, ground: &NotifyContext<'_>) -> anyhow::Result<CommandExit> {
+    let found = ground.state_store.load(ground.now).await.map_err(|e| CommandError::from_data_error(&e))?;
+    match &found.reset_reason {
+        Some(ResetReason::Lost(why)) => {
+            output::print_stderr(&format!("holdfast: {} can't be read: {why}", ground.state_store.address()));
         }
-        Some(Fresh::First) => output::print_stderr(&format!(
+        Some(ResetReason::First) => output::print_stderr(&format!(
             "holdfast: nothing is remembered in {} yet",
-            ground.keep.address()
+            ground.state_store.address()
         )),
         None => {}
     }
@@ -107,11 +107,11 @@ async fn list_incidents(session: &CommandContext<'_>, ground: &Ground<'_>) -> an
 #[derive(Serialize)]
 struct PendingMessage {
     channel: String,
-    message: Message,
+    message: ChannelMessage,
 }
 
-impl From<Told> for PendingMessage {
-    fn from(told: Told) -> Self {
+impl From<OutgoingMessage> for PendingMessage {
+    fn from(told: OutgoingMessage) -> Self {
         Self { channel: told.channel.to_string(), message: told.message }
     }
 }
@@ -132,7 +132,7 @@ impl CommandOutput for NotifyDryRunOutput {
 
 #[derive(Serialize)]
 #[serde(transparent)]
-struct NotifyOutput(Looked);
+struct NotifyOutput(NotifySummary);
 
 impl CommandOutput for NotifyOutput {
     fn render_text(&self, _: TerminalStyle) -> String {
@@ -208,11 +208,11 @@ struct QueuedMessage {
 }
 
 impl NotifyListOutput {
-    fn from_state(state: &State, now: Timestamp) -> Self {
+    fn from_state(state: &NotifyState, now: Timestamp) -> Self {
         let mut open: Vec<_> = state
             .incidents
             .values()
-            .filter(|t| t.open())
+            .filter(|t| t.is_open())
             .map(|t| IncidentRow {
                 severity: t.severity,
                 asset: t.asset.clone(),
@@ -288,9 +288,9 @@ mod tests {
             ],
         });
         let run = serde_json::from_value(report).expect("a report");
-        let heard = [notify::heard::Heard::Run(Box::new(run))];
-        let (mut state, told) = notify::plan(&policy, State::new(now(0)), &heard, now(0));
-        notify::post(&mut state, told, now(0));
+        let heard = [notify::heard::NotificationEvent::Report(Box::new(run))];
+        let (mut state, told) = notify::plan(&policy, NotifyState::new(now(0)), &heard, now(0));
+        notify::enqueue(&mut state, told, now(0));
         let text = NotifyListOutput::from_state(&state, now(90)).render_text(TerminalStyle::default());
         let lines: Vec<_> = text.lines().collect();
         assert!(lines[1].starts_with("CRITICAL") && lines[1].contains("1h 30m"), "{text}");

@@ -8,7 +8,7 @@ use crate::{
     table::TerminalStyle,
     words::{format_finding, escape_control_chars},
 };
-use report::{Target, model::Page};
+use report::{PageLocation, model::StatusPageData};
 use serde::Serialize;
 use shared::plan::Severity;
 
@@ -16,8 +16,8 @@ use shared::plan::Severity;
 pub(super) async fn run(session: &CommandContext<'_>, args: &ReportArgs) -> anyhow::Result<CommandExit> {
     let world = session.dry_run_context();
     let target = match &args.to {
-        Some(folder) => Some(Target::folder(folder)),
-        None => Target::of(&world),
+        Some(folder) => Some(PageLocation::in_folder(folder)),
+        None => PageLocation::from_policy(&world),
     };
     if target.is_none() && !args.dry_run && !session.output.is_json() {
         return Err(CommandError::usage(
@@ -26,10 +26,10 @@ pub(super) async fn run(session: &CommandContext<'_>, args: &ReportArgs) -> anyh
     }
     let looks = report::observe(&world);
     let facts = session.progress.with_spinner("looking at everything", Box::pin(looks)).await;
-    let told = report::page(&session.policy, &facts, world.now);
+    let told = report::build_page(&session.policy, &facts, world.now);
     let mut written = None;
     if let Some(target) = target.filter(|_| !args.dry_run) {
-        report::write(&world, &target, &told.page).await.map_err(|e| CommandError::from_operation_error(&e))?;
+        report::write_page(&world, &target, &told.page).await.map_err(|e| CommandError::from_operation_error(&e))?;
         written = Some(target.address());
     }
     session.output.print_output(&StatusPageOutput { page: &told.page, written })?;
@@ -40,7 +40,7 @@ pub(super) async fn run(session: &CommandContext<'_>, args: &ReportArgs) -> anyh
 #[derive(Serialize)]
 #[serde(transparent)]
 struct StatusPageOutput<'p> {
-    page: &'p Page,
+    page: &'p StatusPageData,
     #[serde(skip)]
     written: Option<String>,
 }

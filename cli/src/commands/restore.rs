@@ -45,7 +45,7 @@ pub(super) async fn run(session: &CommandContext<'_>, args: &RestoreArgs) -> any
     let opening = BackupKeys::resolve_keys(&secrets, item.rules, &args.keys.files).await;
     let opening = opening.map_err(|e| CommandError::from_data_error(&e))?;
     let world = RunContext { dry_run: args.dry_run, ..session.dry_run_context() };
-    let server = means::server(&world, &secrets, item.rules).await.map_err(|e| CommandError::from_data_error(&e))?;
+    let server = means::connect_config(&world, &secrets, item.rules).await.map_err(|e| CommandError::from_data_error(&e))?;
     let target = target_database(args, &item)?;
     if args.to.is_some()
         && postgres::database::database_exists(&server, &target)
@@ -154,7 +154,7 @@ async fn restore_once(
 ) -> anyhow::Result<RestoreOutcome> {
     let world = RunContext { deadline: Deadline::unlimited(), dry_run: false, ..session.dry_run_context() };
     let safety = async |database: &str| {
-        let taken = Box::pin(dump::take_now(&world, item.group, database, PRE_RESTORE_REASON)).await?;
+        let taken = Box::pin(dump::dump_now(&world, item.group, database, PRE_RESTORE_REASON)).await?;
         let entry = recorded::backup_entry(
             &LocatedBackup { database: database.to_owned(), backup: taken.backup.clone(), ..item.clone() },
             (Operation::Backup, "dump before a restore"),
@@ -179,7 +179,7 @@ async fn restore_once(
 
 /// The safety dump read back whole: until then nothing is touched. A host that only has public keys can't decrypt it, and
 /// then its stored bytes are what can be proven.
-async fn verify_safety_dump(taken: &dump::Taken, opening: &BackupKeys) -> Result<(), restore::RestoreError> {
+async fn verify_safety_dump(taken: &dump::StoredDump, opening: &BackupKeys) -> Result<(), restore::RestoreError> {
     let verified = restore::verify_quick(&taken.store, &taken.backup, opening).await;
     let keyless = |c: &&CheckResult| c.kind != Some(RestoreErrorKind::Key);
     match verified.checks.iter().filter(|c| c.went == CheckStatus::Failed).find(keyless) {

@@ -1,8 +1,8 @@
 //! A dump copied to a second place: the very bytes, its hash, and a commit record of its own.
 
 use crate::{
-    plan::Copying,
-    take::{Sent, commit, send},
+    plan::CopyDump,
+    take::{UploadError, commit_dump, upload_stream},
 };
 use archive::pipe;
 use sha2::{Digest, Sha256};
@@ -20,7 +20,7 @@ use store::{
 
 /// What a copy needs besides its two places.
 #[derive(Debug)]
-pub(crate) struct Means<'a> {
+pub(crate) struct DumpCopyContext<'a> {
     pub(crate) world: &'a RunContext<'a>,
     pub(crate) rules: &'a PostgresGroup,
     pub(crate) author: &'a SigningAuthor,
@@ -31,13 +31,13 @@ pub(crate) struct Means<'a> {
 ///
 /// # Errors
 /// If it does not count where it lies, is not what its commit record says, or can't be written.
-pub(crate) async fn copy(
-    means: &Means<'_>,
+pub(crate) async fn copy_dump(
+    means: &DumpCopyContext<'_>,
     from: &OpenStore<'_>,
     to: &OpenStore<'_>,
-    what: &Copying,
+    what: &CopyDump,
 ) -> Result<(String, BackupManifest), OperationError> {
-    let Means { world, rules, author, trust } = means;
+    let DumpCopyContext { world, rules, author, trust } = means;
     to.ensure_owned(trust, author, world).await.map_err(OperationError::from)?;
     let source = catalogue::get_backup(&from.store, &what.from, trust).await.map_err(OperationError::from)?;
     let mut manifest = match source.kind {
@@ -50,7 +50,7 @@ pub(crate) async fn copy(
             return Err(OperationError::with_hint(OperationErrorKind::Store, doing, "it has no commit record", ""));
         }
     };
-    let key = name(means, to, &manifest).await?;
+    let key = choose_copy_key(means, to, &manifest).await?;
     let run = &world.run_id;
     let dumps = rules.all_dumps();
     let own = dumps.iter().find(|(reason, _)| reason.as_str() == manifest.reason);
@@ -67,15 +67,15 @@ pub(crate) async fn copy(
     let mut hash = Sha256::new();
     let (read, sent) = tokio::join!(
         from.store.stream_object(&what.from, read_to),
-        send(read_from, &mut upload, to.policy.bandwidth.as_ref(), |piece| hash.update(piece)),
+        upload_stream(read_from, &mut upload, to.policy.bandwidth.as_ref(), |piece| hash.update(piece)),
     );
     let checked = match (read, sent) {
-        (Err(e), _) | (_, Err(Sent::Store(e))) => Err(e.into()),
-        (_, Err(Sent::Cut(e))) => {
+        (Err(e), _) | (_, Err(UploadError::Store(e))) => Err(e.into()),
+        (_, Err(UploadError::Cut(e))) => {
             let doing = format!("read {}", what.from);
             Err(OperationError::with_hint(OperationErrorKind::Store, doing, e.to_string(), ""))
         }
-        (Ok(()), Ok(())) => same(&what.from, &hash.finalize(), &manifest.file.sha256),
+        (Ok(()), Ok(())) => verify_identical(&what.from, &hash.finalize(), &manifest.file.sha256),
     };
     if let Err(e) = checked {
         upload.abort().await;
@@ -89,13 +89,13 @@ pub(crate) async fn copy(
     manifest.restore =
         manifest.restore.replace(&from.store.download_command(&what.from), &to.store.download_command(&key));
     manifest.key.clone_from(&key);
-    commit(&to.store, &key, &manifest, &put, author).await?;
+    commit_dump(&to.store, &key, &manifest, &put, author).await?;
     Ok((key, manifest))
 }
 
 /// What a copy is called: as in the first place, unless the second one has names of its own.
-async fn name(means: &Means<'_>, to: &OpenStore<'_>, m: &BackupManifest) -> Result<String, OperationError> {
-    let Means { world, rules, .. } = means;
+async fn choose_copy_key(means: &DumpCopyContext<'_>, to: &OpenStore<'_>, m: &BackupManifest) -> Result<String, OperationError> {
+    let DumpCopyContext { world, rules, .. } = means;
     let mut candidates = Vec::new();
     let dumps = rules.all_dumps();
     let dump = dumps.iter().find(|(reason, _)| reason.as_str() == m.reason).map(|(_, dump)| dump);
@@ -112,7 +112,7 @@ async fn name(means: &Means<'_>, to: &OpenStore<'_>, m: &BackupManifest) -> Resu
 }
 
 /// What was read must be what was written once.
-fn same(key: &str, hash: &[u8], record: &str) -> Result<(), OperationError> {
+fn verify_identical(key: &str, hash: &[u8], record: &str) -> Result<(), OperationError> {
     let hash = archive::Sha256Digest(hash.try_into().expect("SHA-256 has 32 bytes")).to_string();
     if hash == record {
         return Ok(());

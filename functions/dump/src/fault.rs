@@ -3,7 +3,7 @@
 use shared::aws::{OperationError, OperationErrorKind};
 
 /// PostgreSQL's.
-pub fn of_postgres(e: &postgres::PostgresError) -> OperationError {
+pub fn error_from_postgres(e: &postgres::PostgresError) -> OperationError {
     let kind = match e.kind {
         postgres::PostgresErrorKind::Connection | postgres::PostgresErrorKind::Lost => OperationErrorKind::Database,
         postgres::PostgresErrorKind::Busy => OperationErrorKind::Busy,
@@ -14,7 +14,7 @@ pub fn of_postgres(e: &postgres::PostgresError) -> OperationError {
 }
 
 /// The encoder's.
-pub fn of_archive(doing: &str, e: &archive::ArchiveError) -> OperationError {
+pub fn error_from_archive(doing: &str, e: &archive::ArchiveError) -> OperationError {
     let kind = match e {
         archive::ArchiveError::Key(_) => OperationErrorKind::Key,
         _ => OperationErrorKind::Refused,

@@ -24,8 +24,8 @@ mod take;
 mod unprotected;
 mod values;
 
-pub use observe::dumped;
-pub use plan::{Action, Copying, Looked, Noting, Take, plan};
+pub use observe::dumpable_groups;
+pub use plan::{DumpAction, CopyDump, ObservedDatabase, CopyUnchangedMarker, DumpDatabase, plan};
 
 use shared::{
     aws::{OperationError, OperationErrorKind},
@@ -44,7 +44,7 @@ use store::{
     catalogue::{self, BackupKind},
     place,
 };
-use take::Ground;
+use take::GroupDumpContext;
 use tokio::time::Instant;
 
 /// The function's name.
@@ -54,41 +54,41 @@ pub const NAME: &str = "dump";
 pub async fn run(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
     let mut report = RunReport::new(NAME, world);
     let secrets = world.secret_resolver();
-    if let Some(unknown) = unknown(world, request) {
+    if let Some(unknown) = unknown_asset_finding(world, request) {
         report.push_finding(unknown);
         return report;
     }
     // Copies follow from what is there, so they are planned after the dumps.
-    let copied = dumped(world).any(|(_, g)| !g.also_stored.is_empty());
+    let copied = dumpable_groups(world).any(|(_, g)| !g.also_stored.is_empty());
     let began = Instant::now();
     let (mut looked, found) = observe::observe(world, &secrets, request).await;
     report.findings.extend(found);
-    for look in [Look::Dumps, Look::Copies] {
-        if look == Look::Copies && !copied {
+    for look in [DumpPhase::Dumps, DumpPhase::Copies] {
+        if look == DumpPhase::Copies && !copied {
             break;
         }
         let mut planned = plan(world.policy, &looked, request, world.now);
-        let wanted = |a: &Action| matches!(a, Action::Take(_)) == (look == Look::Dumps);
+        let wanted = |a: &DumpAction| matches!(a, DumpAction::Take(_)) == (look == DumpPhase::Dumps);
         planned.steps.retain(|s| wanted(&s.action));
-        if look == Look::Copies {
+        if look == DumpPhase::Copies {
             planned.findings.clear();
         }
-        let outcomes = carry_out(world, &secrets, &planned).await;
-        if look == Look::Dumps && copied && !planned.steps.is_empty() && !world.dry_run {
+        let outcomes = apply_plan(world, &secrets, &planned).await;
+        if look == DumpPhase::Dumps && copied && !planned.steps.is_empty() && !world.dry_run {
             // Dumps take hours, in which others work on the stores too.
             let world = RunContext { now: world.now + began.elapsed(), ..world.clone() };
             looked = observe::observe(&world, &secrets, request).await.0;
         }
         report.findings.append(&mut planned.findings);
-        if look == Look::Dumps {
-            report.values.extend(values::of(&outcomes));
+        if look == DumpPhase::Dumps {
+            report.values.extend(values::dump_metrics(&outcomes));
         }
         report.outcomes.extend(outcomes);
     }
     if request.is_full_run() {
-        report.findings.extend(unprotected::find(world, &secrets).await);
+        report.findings.extend(unprotected::find_unprotected(world, &secrets).await);
     }
-    for open in put_off(&report.outcomes, request) {
+    for open in unfinished_findings(&report.outcomes, request) {
         report.push_finding(open);
     }
     report.push_metric(Metric::DumpsTaken, report.count_outcomes(|r| matches!(r, StepResult::Done(_))));
@@ -97,7 +97,7 @@ pub async fn run(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
 
 /// What nobody would come back for: a demand that was put off, and a dump for which a whole run's time is too short. Where
 /// a scheduled run came to the end of one dump at least, the next goes on with the others.
-fn put_off(outcomes: &[StepOutcome], request: &RunRequest) -> Vec<Finding> {
+fn unfinished_findings(outcomes: &[StepOutcome], request: &RunRequest) -> Vec<Finding> {
     let demanded = request.reason != SCHEDULE_REASON;
     let on = outcomes.iter().any(|o| matches!(o.result, StepResult::Done(_)));
     let finding = |o: &StepOutcome| {
@@ -117,14 +117,14 @@ fn put_off(outcomes: &[StepOutcome], request: &RunRequest) -> Vec<Finding> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Look {
+enum DumpPhase {
     Dumps,
     Copies,
 }
 
 /// What was asked for and the policy does not have.
-fn unknown(world: &RunContext<'_>, request: &RunRequest) -> Option<Finding> {
-    let known: Vec<String> = dumped(world)
+fn unknown_asset_finding(world: &RunContext<'_>, request: &RunRequest) -> Option<Finding> {
+    let known: Vec<String> = dumpable_groups(world)
         .flat_map(|(name, g)| {
             std::iter::once(name.to_string())
                 .chain(g.databases.named().iter().map(move |d| format!("{name}/{d}")))
@@ -132,7 +132,7 @@ fn unknown(world: &RunContext<'_>, request: &RunRequest) -> Option<Finding> {
         .collect();
     // Which databases a group of all has, its server says.
     let of_all = |a: &&String| {
-        dumped(world).any(|(n, g)| g.databases.is_all() && observe::names_group(a, n.as_str()))
+        dumpable_groups(world).any(|(n, g)| g.databases.is_all() && observe::names_group(a, n.as_str()))
     };
     let asked = request.assets.iter().find(|a| !known.contains(a) && !of_all(a))?;
     let why = "no postgres group with dumps, and no database of one, has that name";
@@ -141,7 +141,7 @@ fn unknown(world: &RunContext<'_>, request: &RunRequest) -> Option<Finding> {
 }
 
 /// Carries out a plan, each group's server and stores opened once.
-async fn carry_out(world: &RunContext<'_>, secrets: &SecretResolver<'_>, plan: &ActionPlan<Action>) -> Vec<StepOutcome> {
+async fn apply_plan(world: &RunContext<'_>, secrets: &SecretResolver<'_>, plan: &ActionPlan<DumpAction>) -> Vec<StepOutcome> {
     let mut grounds = BTreeMap::new();
     let groups = plan.steps.iter().map(|s| s.action.group());
     let author = if world.dry_run {
@@ -152,14 +152,14 @@ async fn carry_out(world: &RunContext<'_>, secrets: &SecretResolver<'_>, plan: &
     if !world.dry_run {
         for group in groups.collect::<std::collections::BTreeSet<&Name>>() {
             let rules = &world.policy.postgres[group];
-            let server = means::server(world, secrets, rules).await;
+            let server = means::connect_config(world, secrets, rules).await;
             grounds.insert(group, (rules, server, place::open_all(world, secrets, rules).await));
         }
     }
     let started = Instant::now();
     // Each dump already reads over several connections, and its memory is its own.
     let width = world.policy.limits.dumps.map_or(1, |n| n.get() as usize);
-    execute_plan(world, plan, width, async |action: &Action| -> ActionResult {
+    execute_plan(world, plan, width, async |action: &DumpAction| -> ActionResult {
         let (rules, server, places) = &grounds[action.group()];
         let place = |i: usize| places[i].as_ref().map_err(OperationError::clone);
         let author = author.as_ref().map_err(OperationError::clone)?;
@@ -168,25 +168,25 @@ async fn carry_out(world: &RunContext<'_>, secrets: &SecretResolver<'_>, plan: &
         let dumps = rules.all_dumps();
         let began = Instant::now();
         match action {
-            Action::Take(t) => {
+            DumpAction::Take(t) => {
                 let server = server.as_ref().map_err(OperationError::clone)?;
                 let stored = place(0)?;
-                let ground = Ground { world, secrets, rules, server, stored, author, trust };
-                let taken = Box::pin(take::take(&ground, t, &dumps[&t.reason])).await?;
-                let told = take::told(&taken, began.elapsed());
-                Ok(StepSuccess::with_artifact(told, made(&place(0)?.store, &taken.key, &taken.manifest, began)))
+                let ground = GroupDumpContext { world, secrets, rules, server, stored, author, trust };
+                let taken = Box::pin(take::dump_database(&ground, t, &dumps[&t.reason])).await?;
+                let told = take::result_message(&taken, began.elapsed());
+                Ok(StepSuccess::with_artifact(told, dump_artifact(&place(0)?.store, &taken.key, &taken.manifest, began)))
             }
-            Action::Note(n) => {
+            DumpAction::Note(n) => {
                 let to = place(n.to + 1)?;
-                same::copy(place(0)?, to, n, trust, author).await?;
+                same::copy_unchanged_marker(place(0)?, to, n, trust, author).await?;
                 Ok(format!("{} is noted to be still true at {}", n.key, n.at).into())
             }
-            Action::Copy(c) => {
+            DumpAction::Copy(c) => {
                 let to = place(c.to + 1)?;
-                let means = copy::Means { world, rules, author, trust };
-                let (key, manifest) = Box::pin(copy::copy(&means, place(0)?, to, c)).await?;
+                let means = copy::DumpCopyContext { world, rules, author, trust };
+                let (key, manifest) = Box::pin(copy::copy_dump(&means, place(0)?, to, c)).await?;
                 let told = format!("{} is in {}", manifest.file.name, to.store.address());
-                Ok(StepSuccess::with_artifact(told, made(&to.store, &key, &manifest, began)))
+                Ok(StepSuccess::with_artifact(told, dump_artifact(&to.store, &key, &manifest, began)))
             }
         }
     })
@@ -194,7 +194,7 @@ async fn carry_out(world: &RunContext<'_>, secrets: &SecretResolver<'_>, plan: &
 }
 
 /// A file that was made since `began`.
-fn made(store: &store::BackupStore, key: &str, manifest: &store::BackupManifest, began: Instant) -> Artifact {
+fn dump_artifact(store: &store::BackupStore, key: &str, manifest: &store::BackupManifest, began: Instant) -> Artifact {
     Artifact {
         what: key.to_owned(),
         place: store.address(),
@@ -205,7 +205,7 @@ fn made(store: &store::BackupStore, key: &str, manifest: &store::BackupManifest,
 
 /// A dump that was just taken, as the store has it.
 #[derive(Debug)]
-pub struct Taken {
+pub struct StoredDump {
     /// The store.
     pub store: BackupStore,
     /// The dump there.
@@ -216,19 +216,19 @@ pub struct Taken {
 ///
 /// # Errors
 /// If it can't be taken, or is not what lies in the store afterwards.
-pub async fn take_now(
+pub async fn dump_now(
     world: &RunContext<'_>,
     group: &Name,
     database: &str,
     reason: &str,
-) -> std::result::Result<Taken, OperationError> {
+) -> std::result::Result<StoredDump, OperationError> {
     let secrets = world.secret_resolver();
     let rules = &world.policy.postgres[group];
     let refused = |why: String| OperationError::from_message(format!("dump {database} for {reason}"), why);
     let dumps = rules.all_dumps();
     let (reason, dump) = (dumps.iter().find(|(r, _)| r.as_str() == reason))
         .ok_or_else(|| refused("the group takes no dumps at all".into()))?;
-    let server = means::server(world, &secrets, rules).await?;
+    let server = means::connect_config(world, &secrets, rules).await?;
     let places = place::open_all(world, &secrets, rules).await;
     let stored = places.first().expect("`stored` is always there");
     let stored = stored.as_ref().map_err(OperationError::clone)?;
@@ -236,15 +236,15 @@ pub async fn take_now(
     let trust = TrustPolicy::from_policy(world.policy, rules, world.now);
     let (group, database) = (group.clone(), database.to_owned());
     let reason = reason.clone();
-    let what = Take { group, database, reason, slot: None, table: None, same_as: None };
+    let what = DumpDatabase { group, database, reason, slot: None, table: None, same_as: None };
     let began = Instant::now();
     let (secrets, server, author, trust) = (&secrets, &server, &author, &trust);
-    let ground = Ground { world, secrets, rules, server, stored, author, trust };
-    let take::Taken { key, manifest, .. } = Box::pin(take::take(&ground, &what, dump)).await?;
+    let ground = GroupDumpContext { world, secrets, rules, server, stored, author, trust };
+    let take::CompletedDump { key, manifest, .. } = Box::pin(take::dump_database(&ground, &what, dump)).await?;
     let trust = TrustPolicy::from_policy(world.policy, rules, world.now + began.elapsed());
     let backup = catalogue::get_backup(&stored.store, &key, &trust).await?;
     if backup.committed_manifest().is_some_and(|m| m.file.sha256 == manifest.file.sha256) {
-        return Ok(Taken { store: stored.store.clone(), backup });
+        return Ok(StoredDump { store: stored.store.clone(), backup });
     }
     let (why, mend) = match backup.kind {
         BackupKind::Faulty { why, hint: mend, .. } => (why, mend),
@@ -253,7 +253,7 @@ pub async fn take_now(
     Err(OperationError::with_hint(OperationErrorKind::Store, format!("read back {key}"), why, mend))
 }
 
-impl Action {
+impl DumpAction {
     fn group(&self) -> &Name {
         match self {
             Self::Take(t) => &t.group,
@@ -267,7 +267,7 @@ impl Action {
 mod tests {
     use super::*;
 
-    fn told(reason: &str, results: Vec<StepResult>) -> Vec<String> {
+    fn unfinished_reasons(reason: &str, results: Vec<StepResult>) -> Vec<String> {
         let outcome = |result| StepOutcome {
             asset: "main/orders".into(),
             action: "dump".into(),
@@ -279,22 +279,22 @@ mod tests {
         };
         let outcomes: Vec<_> = results.into_iter().map(outcome).collect();
         let request = RunRequest { reason: reason.into(), ..RunRequest::default() };
-        put_off(&outcomes, &request).into_iter().map(|f| f.why).collect()
+        unfinished_findings(&outcomes, &request).into_iter().map(|f| f.why).collect()
     }
 
     #[test]
     fn a_run_that_finished_no_dump_fails_and_one_that_came_further_is_gone_on_with() {
         let done = || StepResult::Done("x".into());
-        assert_eq!(told(SCHEDULE_REASON, vec![StepResult::Unfinished, StepResult::Unfinished]).len(), 2);
-        assert!(told(SCHEDULE_REASON, vec![done(), StepResult::Unfinished]).is_empty());
-        assert!(told(SCHEDULE_REASON, vec![]).is_empty());
+        assert_eq!(unfinished_reasons(SCHEDULE_REASON, vec![StepResult::Unfinished, StepResult::Unfinished]).len(), 2);
+        assert!(unfinished_reasons(SCHEDULE_REASON, vec![done(), StepResult::Unfinished]).is_empty());
+        assert!(unfinished_reasons(SCHEDULE_REASON, vec![]).is_empty());
     }
 
     #[test]
     fn a_demand_that_is_put_off_fails() {
         let held = || StepResult::Deferred("held by another run".into());
-        assert_eq!(told("manual", vec![StepResult::Done("x".into()), StepResult::Unfinished]).len(), 1);
-        assert_eq!(told("manual", vec![held()]), ["held by another run"]);
-        assert!(told(SCHEDULE_REASON, vec![held()]).is_empty());
+        assert_eq!(unfinished_reasons("manual", vec![StepResult::Done("x".into()), StepResult::Unfinished]).len(), 1);
+        assert_eq!(unfinished_reasons("manual", vec![held()]), ["held by another run"]);
+        assert!(unfinished_reasons(SCHEDULE_REASON, vec![held()]).is_empty());
     }
 }

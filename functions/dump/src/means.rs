@@ -24,7 +24,7 @@ use std::{
 ///
 /// # Errors
 /// If a password or a host can't be found.
-pub async fn server(
+pub async fn connect_config(
     world: &RunContext<'_>,
     secrets: &SecretResolver<'_>,
     rules: &PostgresGroup,
@@ -36,7 +36,7 @@ pub async fn server(
     // A policy or a secret that names a host means that one; else libpq's own service, where the environment has one.
     let service = match rules.host.as_ref().or(found.host.as_ref()) {
         Some(_) => ConnectionService::default(),
-        None => service(secrets)?,
+        None => connection_service(secrets)?,
     };
     let host = rules.host.clone().or(found.host).or(service.host);
     let host = host.unwrap_or_else(|| "localhost".into());
@@ -48,11 +48,11 @@ pub async fn server(
         Some(world.aws.rds_token(&home, &host, port, &user).await?)
     } else {
         match found.password.or(service.password) {
-            None => password_file(secrets, &host, port, rules.databases.named(), &user)?,
+            None => password_from_pgpass(secrets, &host, port, rules.databases.named(), &user)?,
             found => found,
         }
     };
-    let tls = tls(rules, service.tls, &host);
+    let tls = ssl_mode(rules, service.tls, &host);
     let ca = rules.tls_ca.clone().or(service.ca).map(Into::into);
     let application = format!("holdfast/{}", world.run_id);
     Ok(ConnectionConfig { host, port, user, password, tls, ca, application, tool_dirs: Vec::new() })
@@ -60,7 +60,7 @@ pub async fn server(
 
 /// How the connection is protected: as it is written, else so that nobody on the way can be the server. On this host there
 /// is no way.
-fn tls(rules: &PostgresGroup, service: Option<TlsMode>, host: &str) -> TlsMode {
+fn ssl_mode(rules: &PostgresGroup, service: Option<TlsMode>, host: &str) -> TlsMode {
     let local = host.starts_with('/')
         || host == "localhost"
         || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
@@ -77,7 +77,7 @@ fn tls(rules: &PostgresGroup, service: Option<TlsMode>, host: &str) -> TlsMode {
 }
 
 /// The service that `PGSERVICE` names; nothing where it names none.
-fn service(secrets: &SecretResolver<'_>) -> Result<ConnectionService, OperationError> {
+fn connection_service(secrets: &SecretResolver<'_>) -> Result<ConnectionService, OperationError> {
     let variable = |name: &str| secrets.env_variable(name).filter(|v| !v.is_empty());
     let Some(name) = variable("PGSERVICE") else { return Ok(ConnectionService::default()) };
     let own = variable("PGSERVICEFILE").map(PathBuf::from);
@@ -96,7 +96,7 @@ fn service(secrets: &SecretResolver<'_>) -> Result<ConnectionService, OperationE
 }
 
 /// The password that `.pgpass` has for this server, as libpq finds it.
-fn password_file(
+fn password_from_pgpass(
     secrets: &SecretResolver<'_>,
     host: &str,
     port: u16,
@@ -121,7 +121,7 @@ fn password_file(
 ///
 /// # Errors
 /// If a password or a host can't be found.
-pub async fn scratch_server(
+pub async fn scratch_connect_config(
     world: &RunContext<'_>,
     secrets: &SecretResolver<'_>,
     rules: &PostgresGroup,
@@ -129,14 +129,14 @@ pub async fn scratch_server(
 ) -> Result<ConnectionConfig, OperationError> {
     let policy::ScratchConfig { host, port, user, password, tls, tls_ca, .. } = scratch.clone();
     let there = PostgresGroup { host, port, user, password, tls, tls_ca, iam: false, ..rules.clone() };
-    server(world, secrets, &there).await
+    connect_config(world, secrets, &there).await
 }
 
 /// How the bytes of a dump are compressed and encrypted.
 ///
 /// # Errors
 /// If a key can't be found or is none.
-pub async fn recipe(secrets: &SecretResolver<'_>, dump: &DumpRule) -> Result<EncodingOptions, OperationError> {
+pub async fn encoding_options(secrets: &SecretResolver<'_>, dump: &DumpRule) -> Result<EncodingOptions, OperationError> {
     let level = dump.level.map(NonZero::get);
     let compression = match (dump.compress, dump.format) {
         (DumpCompression::Zstd, _) => CompressionMethod::Zstd(i32::from(level.unwrap_or(3))),
@@ -151,7 +151,7 @@ pub async fn recipe(secrets: &SecretResolver<'_>, dump: &DumpRule) -> Result<Enc
         }
         Some(EncryptionConfig { age, .. }) => {
             let recipients: Result<Vec<AgeRecipient>, _> = age.iter().map(|a| a.parse()).collect();
-            EncryptionMethod::Age(recipients.map_err(|e: archive::ArchiveError| bad_recipient(&e))?)
+            EncryptionMethod::Age(recipients.map_err(|e: archive::ArchiveError| invalid_recipient_error(&e))?)
         }
     };
     Ok(EncodingOptions { compression, encryption })
@@ -161,7 +161,7 @@ fn key_error(e: OperationError) -> OperationError {
     OperationError { kind: OperationErrorKind::Key, ..e }
 }
 
-fn bad_recipient(e: &archive::ArchiveError) -> OperationError {
+fn invalid_recipient_error(e: &archive::ArchiveError) -> OperationError {
     let mend = "write the public keys that `age-keygen` prints: age1...";
     OperationError::with_hint(OperationErrorKind::Key, "read the age recipients", e.to_string(), mend)
 }
@@ -194,7 +194,7 @@ mod tests {
             ("localhost", ", iam: true", None, TlsMode::VerifyFull),
         ];
         for (host, more, service, expected) in table {
-            assert_eq!(tls(&rules(more), service, host), expected, "{host} {more} {service:?}");
+            assert_eq!(ssl_mode(&rules(more), service, host), expected, "{host} {more} {service:?}");
         }
     }
 }

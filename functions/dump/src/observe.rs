@@ -1,6 +1,6 @@
 //! What there is: servers, keys, and the dumps at every place.
 
-use crate::{databases, fault::of_postgres, means, plan::Looked};
+use crate::{databases, fault::error_from_postgres, means, plan::ObservedDatabase};
 use futures_util::future::join_all;
 use shared::{
     plan::Finding,
@@ -17,13 +17,13 @@ pub(crate) async fn observe<'p>(
     world: &RunContext<'p>,
     secrets: &SecretResolver<'_>,
     request: &RunRequest,
-) -> (Vec<Looked<'p>>, Vec<Finding>) {
+) -> (Vec<ObservedDatabase<'p>>, Vec<Finding>) {
     let (mut all, mut findings) = (Vec::new(), Vec::new());
-    for (group, rules) in dumped(world) {
+    for (group, rules) in dumpable_groups(world) {
         let asked = request.assets.is_empty()
             || request.assets.iter().any(|a| names_group(a, group.as_str()));
         if asked {
-            let (looked, found) = look(world, secrets, group, rules, request).await;
+            let (looked, found) = observe_group(world, secrets, group, rules, request).await;
             all.extend(looked);
             findings.extend(found);
         }
@@ -37,7 +37,7 @@ pub(crate) fn names_group(asset: &str, group: &str) -> bool {
 }
 
 /// The groups that this process can dump: a Lambda has none of a host's directories and sockets.
-pub fn dumped<'p>(world: &RunContext<'p>) -> impl Iterator<Item = (&'p Name, &'p PostgresGroup)> {
+pub fn dumpable_groups<'p>(world: &RunContext<'p>) -> impl Iterator<Item = (&'p Name, &'p PostgresGroup)> {
     let (policy, host): (&'p Policy, bool) = (world.policy, world.on_host);
     let local = |rules: &PostgresGroup| {
         rules.stored.directory.is_some()
@@ -46,13 +46,13 @@ pub fn dumped<'p>(world: &RunContext<'p>) -> impl Iterator<Item = (&'p Name, &'p
     policy.postgres.iter().filter(move |(_, g)| !g.dumps.is_empty() && (host || !local(g)))
 }
 
-async fn look<'p>(
+async fn observe_group<'p>(
     world: &RunContext<'p>,
     secrets: &SecretResolver<'_>,
     group: &'p Name,
     rules: &'p PostgresGroup,
     request: &RunRequest,
-) -> (Vec<Looked<'p>>, Vec<Finding>) {
+) -> (Vec<ObservedDatabase<'p>>, Vec<Finding>) {
     let listed = databases::listed(group, rules, request);
     if listed.names.is_empty() && !rules.databases.is_all() {
         return (Vec::new(), Vec::new());
@@ -60,11 +60,11 @@ async fn look<'p>(
     let dumps = rules.all_dumps();
     let mut keyless = BTreeMap::new();
     for (reason, dump) in &dumps {
-        if let Err(e) = means::recipe(secrets, dump).await {
+        if let Err(e) = means::encoding_options(secrets, dump).await {
             keyless.insert(reason.clone(), e);
         }
     }
-    let server = means::server(world, secrets, rules).await;
+    let server = means::connect_config(world, secrets, rules).await;
     let open = place::open_all(world, secrets, rules).await;
     let free = match open.first() {
         Some(Ok(open)) => open.store.free_space().await.ok().flatten(),
@@ -80,7 +80,7 @@ async fn look<'p>(
     let asked = if rules.databases.is_all() {
         let there = match &server {
             Err(e) => Err(e.clone()),
-            Ok(server) => postgres::database::database_names(server).await.map_err(|e| of_postgres(&e)),
+            Ok(server) => postgres::database::database_names(server).await.map_err(|e| error_from_postgres(&e)),
         };
         let good = |(database, backups): (&String, &Vec<StoredBackup>)| {
             backups.iter().any(StoredBackup::is_committed).then(|| database.clone())
@@ -95,22 +95,22 @@ async fn look<'p>(
         let size = match &server {
             Err(e) => Err(e.clone()),
             Ok(server) => match postgres::dump::probe_server(server, &database).await {
-                Err(e) => Err(of_postgres(&e)),
+                Err(e) => Err(error_from_postgres(&e)),
                 Ok(facts) => Ok(facts.database_bytes),
             },
         };
         let of = |by: &BTreeMap<_, Vec<_>>| by.get(&database).cloned().unwrap_or_default();
         let places =
             seen.iter().map(|place| place.as_ref().map(of).map_err(Clone::clone)).collect();
-        Looked {
+        ObservedDatabase {
             group,
             rules,
             dumps: dumps.clone(),
             database,
             server: size,
-            keyless: keyless.clone(),
-            free,
-            places,
+            key_errors: keyless.clone(),
+            free_bytes: free,
+            locations: places,
         }
     }))
     .await;

@@ -3,9 +3,9 @@
 mod action;
 mod copies;
 
-pub use action::{Action, Copying, Noting, Take};
+pub use action::{DumpAction, CopyDump, CopyUnchangedMarker, DumpDatabase};
 
-use copies::copy;
+use copies::plan_copies;
 use jiff::Timestamp;
 use shared::{
     aws::{OperationError, OperationErrorKind},
@@ -22,7 +22,7 @@ use store::{StoredBackup, catalogue::BackupKind, place::key_template_for};
 
 /// One database of a group: what the policy says and what was seen of it.
 #[derive(Debug)]
-pub struct Looked<'p> {
+pub struct ObservedDatabase<'p> {
     /// The group.
     pub group: &'p Name,
     /// What the policy says about it.
@@ -34,11 +34,11 @@ pub struct Looked<'p> {
     /// Size of the database, or why it can't be dumped: the server is not reached, the client is too old, ...
     pub server: Result<u64, OperationError>,
     /// Why a reason's dumps can't be encrypted.
-    pub keyless: BTreeMap<ReasonName, OperationError>,
+    pub key_errors: BTreeMap<ReasonName, OperationError>,
     /// Free bytes where the dumps lie, for a directory.
-    pub free: Option<u64>,
+    pub free_bytes: Option<u64>,
     /// Backups in `stored`, then in each of `also_stored`; or why a place can't be seen.
-    pub places: Vec<Result<Vec<StoredBackup>, OperationError>>,
+    pub locations: Vec<Result<Vec<StoredBackup>, OperationError>>,
 }
 
 /// Plans the dumps that are due at `now` or that `request` asks for, and the copies that are missing.
@@ -46,32 +46,32 @@ pub struct Looked<'p> {
 /// Assets of a request are groups, or databases as `group/database`.
 pub fn plan(
     policy: &Policy,
-    looked: &[Looked<'_>],
+    looked: &[ObservedDatabase<'_>],
     request: &RunRequest,
     now: Timestamp,
-) -> ActionPlan<Action> {
+) -> ActionPlan<DumpAction> {
     let mut plan = ActionPlan::default();
     if request.reason != SCHEDULE_REASON {
-        on_demand(&mut plan, looked, request, now);
+        plan_on_demand(&mut plan, looked, request, now);
         return plan;
     }
     for l in looked {
-        unseen(&mut plan, l);
-        let due = due(policy, l, now);
+        push_observation_findings(&mut plan, l);
+        let due = due_dumps(policy, l, now);
         if due.is_empty() {
-            blocked_later(&mut plan, l);
+            push_preflight_findings(&mut plan, l);
         }
         for (reason, dump, slot) in due {
             let because = format!("{reason} is due since {}", format_duration(now.duration_since(slot)));
-            take(&mut plan, l, (reason, dump), Some(slot), now, &because);
+            plan_dump(&mut plan, l, (reason, dump), Some(slot), now, &because);
         }
-        copy(&mut plan, l, now);
+        plan_copies(&mut plan, l, now);
     }
     plan
 }
 
-fn finding(
-    l: &Looked<'_>,
+fn database_finding(
+    l: &ObservedDatabase<'_>,
     severity: Severity,
     what: &'static str,
     why: impl Into<String>,
@@ -81,10 +81,10 @@ fn finding(
 }
 
 /// Places that could not be seen, and files there whose commit record can't be read.
-fn unseen(plan: &mut ActionPlan<Action>, l: &Looked<'_>) {
-    for place in &l.places {
+fn push_observation_findings(plan: &mut ActionPlan<DumpAction>, l: &ObservedDatabase<'_>) {
+    for place in &l.locations {
         match place {
-            Err(e) => plan.findings.push(finding(
+            Err(e) => plan.findings.push(database_finding(
                 l,
                 Severity::Critical,
                 code::GAP,
@@ -96,11 +96,11 @@ fn unseen(plan: &mut ActionPlan<Action>, l: &Looked<'_>) {
                     if !backup.ignored.is_empty() {
                         let why = format!("beside {}: {}", backup.uri, backup.ignored.join("; "));
                         let mend = "find out who put it there; it does not count";
-                        plan.findings.push(finding(l, Severity::Warning, "ignored", why, mend));
+                        plan.findings.push(database_finding(l, Severity::Warning, "ignored", why, mend));
                     }
                     if let BackupKind::Faulty { why, hint: mend, .. } = &backup.kind {
                         let why = format!("{} counts as no backup: {why}", backup.uri);
-                        plan.findings.push(finding(l, Severity::Critical, "faulty", why, mend));
+                        plan.findings.push(database_finding(l, Severity::Critical, "faulty", why, mend));
                     }
                 }
             }
@@ -109,9 +109,9 @@ fn unseen(plan: &mut ActionPlan<Action>, l: &Looked<'_>) {
 }
 
 /// Each reason of a database that is due and has no good dump of its slot.
-fn due<'l>(
+fn due_dumps<'l>(
     policy: &Policy,
-    l: &'l Looked<'_>,
+    l: &'l ObservedDatabase<'_>,
     now: Timestamp,
 ) -> Vec<(&'l ReasonName, &'l DumpRule, Timestamp)> {
     let scheduled = l.dumps.iter().filter(|(_, d)| d.format != DumpFormat::Base);
@@ -121,13 +121,13 @@ fn due<'l>(
             Some((reason, dump, schedule.last_due(now)?))
         })
         .filter(|(reason, dump, slot)| {
-            files(dump).iter().any(|table| !taken(l, reason, *slot, table.as_deref()))
+            output_files(dump).iter().any(|table| !is_slot_done(l, reason, *slot, table.as_deref()))
         })
         .collect()
 }
 
-fn taken(l: &Looked<'_>, reason: &ReasonName, slot: Timestamp, table: Option<&str>) -> bool {
-    let Some(Ok(backups)) = l.places.first() else { return false };
+fn is_slot_done(l: &ObservedDatabase<'_>, reason: &ReasonName, slot: Timestamp, table: Option<&str>) -> bool {
+    let Some(Ok(backups)) = l.locations.first() else { return false };
     backups.iter().filter_map(|b| Some((b, b.committed_manifest()?))).any(|(b, m)| {
         m.reason == reason.as_str()
             && m.table.as_deref() == table
@@ -137,8 +137,8 @@ fn taken(l: &Looked<'_>, reason: &ReasonName, slot: Timestamp, table: Option<&st
 
 /// The newest dump for this reason, if a new one that holds the same need not be stored: one that can be read at once,
 /// and stays so until the tiers of the policy move it.
-fn same_as(l: &Looked<'_>, reason: &ReasonName, dump: &DumpRule, now: Timestamp) -> Option<String> {
-    let there = l.places.first()?.as_ref().ok().filter(|_| dump.deduplicate)?;
+fn dedup_candidate(l: &ObservedDatabase<'_>, reason: &ReasonName, dump: &DumpRule, now: Timestamp) -> Option<String> {
+    let there = l.locations.first()?.as_ref().ok().filter(|_| dump.deduplicate)?;
     let good = there.iter().filter_map(|b| Some((b, b.committed_manifest()?)));
     let (newest, manifest) = good
         .filter(|(_, m)| m.reason == reason.as_str() && m.table.is_none())
@@ -150,7 +150,7 @@ fn same_as(l: &Looked<'_>, reason: &ReasonName, dump: &DumpRule, now: Timestamp)
 }
 
 /// The files that one dump is made of: one, or one for each table and query of CSV.
-fn files(dump: &DumpRule) -> Vec<Option<String>> {
+fn output_files(dump: &DumpRule) -> Vec<Option<String>> {
     if dump.format != DumpFormat::Csv {
         return vec![None];
     }
@@ -163,7 +163,7 @@ fn files(dump: &DumpRule) -> Vec<Option<String>> {
 }
 
 /// What will be in the way of the next dump is said before it is due.
-fn blocked_later(plan: &mut ActionPlan<Action>, l: &Looked<'_>) {
+fn push_preflight_findings(plan: &mut ActionPlan<DumpAction>, l: &ObservedDatabase<'_>) {
     if l.dumps.values().all(|d| d.when.is_none()) {
         return;
     }
@@ -171,61 +171,61 @@ fn blocked_later(plan: &mut ActionPlan<Action>, l: &Looked<'_>) {
         let why = format!("the next dump would fail: {e}");
         let severity =
             if e.kind == OperationErrorKind::Database { Severity::Warning } else { Severity::Critical };
-        plan.findings.push(finding(l, severity, "not-ready", why, e.hint().to_owned()));
+        plan.findings.push(database_finding(l, severity, "not-ready", why, e.hint().to_owned()));
     }
-    for (reason, e) in &l.keyless {
+    for (reason, e) in &l.key_errors {
         let why = format!("the next dump for {reason} would fail: {e}");
-        plan.findings.push(finding(l, Severity::Critical, code::NO_KEY, why, e.hint().to_owned()));
+        plan.findings.push(database_finding(l, Severity::Critical, code::NO_KEY, why, e.hint().to_owned()));
     }
 }
 
 /// One dump: a step for each of its files, unless something is in the way that is known already.
-fn take(
-    plan: &mut ActionPlan<Action>,
-    l: &Looked<'_>,
+fn plan_dump(
+    plan: &mut ActionPlan<DumpAction>,
+    l: &ObservedDatabase<'_>,
     (reason, dump): (&ReasonName, &DumpRule),
     slot: Option<Timestamp>,
     now: Timestamp,
     because: &str,
 ) {
-    let Some(Ok(there)) = l.places.first() else {
+    let Some(Ok(there)) = l.locations.first() else {
         // The gap is a finding already; blind, nobody knows whether the dump is there.
         return;
     };
-    if let (Some(free), Ok(size)) = (l.free, &l.server) {
+    if let (Some(free), Ok(size)) = (l.free_bytes, &l.server) {
         let kept_free = l.rules.free_disk.as_ref().map_or(0, ByteSize::byte_count);
-        let needed = needs(there, reason, *size).saturating_add(kept_free);
+        let needed = estimated_bytes(there, reason, *size).saturating_add(kept_free);
         if free < needed {
             let why = format!("{free} bytes are free and {needed} are needed for {reason}");
             let mend = "free space on the disk, or put the directory on a larger one";
-            plan.findings.push(finding(l, Severity::Critical, "no-space", why, mend));
+            plan.findings.push(database_finding(l, Severity::Critical, "no-space", why, mend));
             return;
         }
     }
-    for table in files(dump) {
-        if slot.is_some_and(|slot| taken(l, reason, slot, table.as_deref())) {
+    for table in output_files(dump) {
+        if slot.is_some_and(|slot| is_slot_done(l, reason, slot, table.as_deref())) {
             continue;
         }
-        if let Err(e) = nameable(&l.rules.stored, l, (reason, dump), table.as_deref(), now) {
-            plan.findings.push(bad_key(l, &e));
+        if let Err(e) = check_key_template(&l.rules.stored, l, (reason, dump), table.as_deref(), now) {
+            plan.findings.push(bad_key_finding(l, &e));
             return;
         }
-        let take = Take {
+        let take = DumpDatabase {
             group: l.group.clone(),
             database: l.database.clone(),
             reason: reason.clone(),
             slot,
             table,
-            same_as: same_as(l, reason, dump, now),
+            same_as: dedup_candidate(l, reason, dump, now),
         };
-        plan.push_step(format!("{}/{}", l.group, l.database), Action::Take(take), because);
+        plan.push_step(format!("{}/{}", l.group, l.database), DumpAction::Take(take), because);
     }
 }
 
 /// Whether a dump can be named in a place. Which name it gets is seen when it is taken: it has the time of its data.
-fn nameable(
+fn check_key_template(
     place: &StoreConfig,
-    l: &Looked<'_>,
+    l: &ObservedDatabase<'_>,
     (reason, dump): (&ReasonName, &DumpRule),
     table: Option<&str>,
     at: Timestamp,
@@ -234,12 +234,12 @@ fn nameable(
     form.render_key(&l.database, reason.as_str(), table.unwrap_or_default(), at).map(drop)
 }
 
-fn bad_key(l: &Looked<'_>, e: &store::StoreError) -> Finding {
-    finding(l, Severity::Critical, "bad-key", e.to_string(), e.hint.clone())
+fn bad_key_finding(l: &ObservedDatabase<'_>, e: &store::StoreError) -> Finding {
+    database_finding(l, Severity::Critical, "bad-key", e.to_string(), e.hint.clone())
 }
 
 /// Bytes that a dump may need: the database's own size at most, or twice what the last one for this reason took.
-fn needs(there: &[StoredBackup], reason: &ReasonName, database_bytes: u64) -> u64 {
+fn estimated_bytes(there: &[StoredBackup], reason: &ReasonName, database_bytes: u64) -> u64 {
     let last = there
         .iter()
         .filter_map(StoredBackup::committed_manifest)
@@ -248,9 +248,9 @@ fn needs(there: &[StoredBackup], reason: &ReasonName, database_bytes: u64) -> u6
     last.map_or(database_bytes, |m| database_bytes.min(m.file.bytes.saturating_mul(2)))
 }
 
-fn on_demand(plan: &mut ActionPlan<Action>, looked: &[Looked<'_>], request: &RunRequest, now: Timestamp) {
+fn plan_on_demand(plan: &mut ActionPlan<DumpAction>, looked: &[ObservedDatabase<'_>], request: &RunRequest, now: Timestamp) {
     let reason = request.reason.as_str();
-    if !looked.iter().any(|l| known(l, reason).is_some()) {
+    if !looked.iter().any(|l| find_reason(l, reason).is_some()) {
         let all = looked.iter().flat_map(|l| l.dumps.keys()).map(ToString::to_string);
         let why = format!("none of these groups takes dumps for \"{reason}\"");
         let mend = shared::hints::hint_for_reason(reason, all);
@@ -264,15 +264,15 @@ fn on_demand(plan: &mut ActionPlan<Action>, looked: &[Looked<'_>], request: &Run
         return;
     }
     for l in looked {
-        unseen(plan, l);
-        if let Some((reason, dump)) = known(l, reason) {
-            take(plan, l, (reason, dump), None, now, &format!("{reason} is asked for"));
+        push_observation_findings(plan, l);
+        if let Some((reason, dump)) = find_reason(l, reason) {
+            plan_dump(plan, l, (reason, dump), None, now, &format!("{reason} is asked for"));
         }
-        copy(plan, l, now);
+        plan_copies(plan, l, now);
     }
 }
 
-fn known<'l>(l: &'l Looked<'_>, reason: &str) -> Option<(&'l ReasonName, &'l DumpRule)> {
+fn find_reason<'l>(l: &'l ObservedDatabase<'_>, reason: &str) -> Option<(&'l ReasonName, &'l DumpRule)> {
     l.dumps.iter().find(|(r, _)| r.as_str() == reason)
 }
 

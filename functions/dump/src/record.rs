@@ -1,8 +1,8 @@
 //! The commit record of a dump.
 
 use crate::{
-    plan::Take,
-    take::{Ground, now},
+    plan::DumpDatabase,
+    take::{GroupDumpContext, now},
 };
 use archive::{EncodingOptions, ArchiveDigests};
 use postgres::dump::DumpSummary;
@@ -17,9 +17,9 @@ use store::{
 
 /// Everything that is known of a finished dump.
 #[expect(clippy::too_many_arguments, reason = "a record of everything")]
-pub(crate) fn manifest(
-    ground: &Ground<'_>,
-    take: &Take,
+pub(crate) fn build_manifest(
+    ground: &GroupDumpContext<'_>,
+    take: &DumpDatabase,
     key: &str,
     dump: &DumpRule,
     recipe: &EncodingOptions,
@@ -28,9 +28,9 @@ pub(crate) fn manifest(
     sums: &ArchiveDigests,
     written: UploadReceipt,
 ) -> BackupManifest {
-    let Ground { world, stored, .. } = ground;
+    let GroupDumpContext { world, stored, .. } = ground;
     let layers = recipe.to_layers();
-    let format = format(dump);
+    let format = manifest_format(dump);
     let name = key.rsplit('/').next().unwrap_or(key).to_owned();
     BackupManifest {
         holdfast: manifest::MANIFEST_VERSION,
@@ -52,8 +52,8 @@ pub(crate) fn manifest(
         },
         plain: manifest::PlaintextInfo { bytes: sums.plain.bytes, sha256: sums.plain.sha256.to_string() },
         format,
-        recipients: recipients(dump),
-        key_id: dump.encrypt.as_ref().and_then(|e| Some(named(e.openssl.as_ref()?))),
+        recipients: age_recipients(dump),
+        key_id: dump.encrypt.as_ref().and_then(|e| Some(describe_secret_source(e.openssl.as_ref()?))),
         server: dumped.server,
         client: dumped.client,
         extensions: dumped.extensions,
@@ -78,7 +78,7 @@ pub(crate) fn manifest(
 }
 
 /// The format of a dump's file.
-pub(crate) fn format(dump: &DumpRule) -> ManifestFormat {
+pub(crate) fn manifest_format(dump: &DumpRule) -> ManifestFormat {
     match dump.format {
         DumpFormat::Plain => ManifestFormat::Plain,
         DumpFormat::Csv => ManifestFormat::Csv,
@@ -87,12 +87,12 @@ pub(crate) fn format(dump: &DumpRule) -> ManifestFormat {
 }
 
 /// The age recipients that a dump is encrypted for.
-pub(crate) fn recipients(dump: &DumpRule) -> Vec<String> {
+pub(crate) fn age_recipients(dump: &DumpRule) -> Vec<String> {
     dump.encrypt.iter().flat_map(|e| e.age.clone()).collect()
 }
 
 /// Where the policy says that a passphrase is: a name, never the value.
-fn named(from: &shared::policy::SecretSource) -> String {
+fn describe_secret_source(from: &shared::policy::SecretSource) -> String {
     let place = [("secret", &from.secret), ("env", &from.env), ("file", &from.file)];
     let place =
         place.into_iter().find_map(|(word, name)| Some(format!("{word}:{}", name.as_ref()?)));

@@ -5,9 +5,9 @@
 //! a rotation a new file is stored.
 
 use crate::{
-    plan::{Noting, Take},
+    plan::{CopyUnchangedMarker, DumpDatabase},
     record,
-    take::Ground,
+    take::GroupDumpContext,
 };
 use archive::EncodingOptions;
 use jiff::Timestamp;
@@ -22,7 +22,7 @@ use store::{BackupManifest, UploadOptions, TrustPolicy, UnchangedMarker, beside,
 
 /// A dump that is still true.
 #[derive(Debug)]
-pub(crate) struct Before {
+pub(crate) struct PreviousDump {
     /// Its key.
     pub(crate) key: String,
     /// Its commit record.
@@ -34,42 +34,42 @@ pub(crate) struct Before {
 ///
 /// # Errors
 /// If the store can't be asked.
-pub(crate) async fn before(
-    ground: &Ground<'_>,
+pub(crate) async fn find_identical_dump(
+    ground: &GroupDumpContext<'_>,
     key: &str,
     dump: &DumpRule,
     recipe: &EncodingOptions,
     dumped: &DumpSummary,
-) -> Result<Option<Before>, OperationError> {
+) -> Result<Option<PreviousDump>, OperationError> {
     let store = &ground.stored.store;
     let backup = catalogue::get_backup(store, key, ground.trust).await.map_err(OperationError::from)?;
     let fingerprint = dumped.fingerprint.map(|f| hex_encode(&f));
     let alike = |m: &&BackupManifest| {
         fingerprint.is_some()
             && m.fingerprint == fingerprint
-            && m.format == record::format(dump)
+            && m.format == record::manifest_format(dump)
             && m.layers == recipe.to_layers()
-            && m.recipients == record::recipients(dump)
+            && m.recipients == record::age_recipients(dump)
     };
     let Some(manifest) = backup.committed_manifest().filter(alike) else { return Ok(None) };
     if store.compute_sha256(key).await.ok().as_ref() != Some(&manifest.file.sha256) {
         tracing::warn!(key, "{key} is damaged: its data is stored anew");
         return Ok(None);
     }
-    Ok(Some(Before { key: key.to_owned(), manifest: manifest.clone() }))
+    Ok(Some(PreviousDump { key: key.to_owned(), manifest: manifest.clone() }))
 }
 
 /// Notes that a dump was still true `at` a time, and looks whether it is still there.
 ///
 /// # Errors
 /// If the note can't be written, or the dump was let go meanwhile.
-pub(crate) async fn note(
-    ground: &Ground<'_>,
-    take: &Take,
-    before: &Before,
+pub(crate) async fn write_unchanged_marker(
+    ground: &GroupDumpContext<'_>,
+    take: &DumpDatabase,
+    before: &PreviousDump,
     at: Timestamp,
 ) -> Result<(), OperationError> {
-    let Before { key, manifest } = before;
+    let PreviousDump { key, manifest } = before;
     let note = UnchangedMarker {
         holdfast: manifest::MANIFEST_VERSION,
         sha256: manifest.file.sha256.clone(),
@@ -99,10 +99,10 @@ pub(crate) async fn note(
 ///
 /// # Errors
 /// If it does not count, or can't be read or written.
-pub(crate) async fn copy(
+pub(crate) async fn copy_unchanged_marker(
     from: &OpenStore<'_>,
     to: &OpenStore<'_>,
-    what: &Noting,
+    what: &CopyUnchangedMarker,
     trust: &TrustPolicy,
     author: &SigningAuthor,
 ) -> Result<(), OperationError> {

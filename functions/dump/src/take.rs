@@ -4,11 +4,11 @@
 //! the manifest last.
 
 use crate::{
-    fault::{of_archive, of_postgres},
+    fault::{error_from_archive, error_from_postgres},
     means,
-    plan::Take,
+    plan::DumpDatabase,
     record,
-    same::{self, Before},
+    same::{self, PreviousDump},
 };
 use archive::{ArchiveDigests, pipe};
 use bytes::Bytes;
@@ -37,15 +37,15 @@ use tokio::{
 };
 
 /// Pieces in each channel: of 256 KiB at most, so that both hold 4 MiB together.
-const DEPTH: usize = 8;
+const CHANNEL_CAPACITY: usize = 8;
 /// How long a table may be locked by somebody else before the dump gives up.
-const LOCK_WAIT: Duration = Duration::from_mins(5);
+const LOCK_WAIT_TIMEOUT: Duration = Duration::from_mins(5);
 /// Connections that read, where the policy does not say how many.
-const JOBS: u8 = 2;
+const DEFAULT_JOBS: u8 = 2;
 
 /// A group's server, store and rules: what every dump of it needs.
 #[derive(Debug)]
-pub(crate) struct Ground<'a> {
+pub(crate) struct GroupDumpContext<'a> {
     pub(crate) world: &'a RunContext<'a>,
     pub(crate) secrets: &'a SecretResolver<'a>,
     pub(crate) rules: &'a PostgresGroup,
@@ -58,7 +58,7 @@ pub(crate) struct Ground<'a> {
 
 /// A dump that was taken.
 #[derive(Debug)]
-pub(crate) struct Taken {
+pub(crate) struct CompletedDump {
     /// Its key.
     pub(crate) key: String,
     /// Its commit record.
@@ -71,62 +71,62 @@ pub(crate) struct Taken {
 ///
 /// # Errors
 /// If any part of it failed; the kind says which.
-pub(crate) async fn take(
-    ground: &Ground<'_>,
-    take: &Take,
+pub(crate) async fn dump_database(
+    ground: &GroupDumpContext<'_>,
+    take: &DumpDatabase,
     dump: &DumpRule,
-) -> Result<Taken, OperationError> {
-    let Ground { world, secrets, server, stored, author, trust, .. } = ground;
+) -> Result<CompletedDump, OperationError> {
+    let GroupDumpContext { world, secrets, server, stored, author, trust, .. } = ground;
     stored.ensure_owned(trust, author, world).await.map_err(OperationError::from)?;
-    let recipe = means::recipe(secrets, dump).await?;
-    let session = server.connect(&take.database).await.map_err(|e| of_postgres(&e))?;
+    let recipe = means::encoding_options(secrets, dump).await?;
+    let session = server.connect(&take.database).await.map_err(|e| error_from_postgres(&e))?;
     let name = format!("{}/{}/{}", world.policy.owner(), take.group, take.database);
-    let lease = try_advisory_lock(&session, &name).await.map_err(|e| of_postgres(&e))?;
-    clean(ground, take).await;
+    let lease = try_advisory_lock(&session, &name).await.map_err(|e| error_from_postgres(&e))?;
+    delete_orphans(ground, take).await;
     // Its data is of about now, however long ago it was due.
     let (named, table) = ((&take.reason, dump), take.table.as_deref().unwrap_or_default());
     let key = stored.choose_free_key(ground.rules, &take.database, named, table, now(), &world.run_id).await;
     let key = key.map_err(OperationError::from)?;
 
-    let size = postgres::dump::probe_server(server, &take.database).await.map_err(|e| of_postgres(&e))?;
+    let size = postgres::dump::probe_server(server, &take.database).await.map_err(|e| error_from_postgres(&e))?;
     let put = UploadOptions {
         run: world.run_id.clone(),
         class: stored.initial_storage_class(&ground.rules.tiers),
         lock_until: stored.policy.lock.and_then(|_| object_lock_until(&dump.keep, world.now)),
         size_hint: size.database_bytes,
     };
-    let work = Box::pin(flow(ground, take, &key, dump, &recipe, &put));
+    let work = Box::pin(stream_dump(ground, take, &key, dump, &recipe, &put));
     let flowed = match world.deadline.remaining() {
         None => work.await?,
-        Some(left) => timeout(left, work).await.map_err(|_| late(take))??,
+        Some(left) => timeout(left, work).await.map_err(|_| deadline_error(take))??,
     };
     // A lease that was lost meanwhile may be another run's, which may be cleaning up after us.
-    lease.ensure_held().await.map_err(|e| of_postgres(&e))?;
+    lease.ensure_held().await.map_err(|e| error_from_postgres(&e))?;
     match flowed {
-        Flowed::Stored(dumped, sums, written) => {
+        StreamOutcome::Stored(dumped, sums, written) => {
             let manifest =
-                record::manifest(ground, take, &key, dump, &recipe, &put, *dumped, &sums, written);
-            commit(&stored.store, &key, &manifest, &put, author).await?;
-            Ok(Taken { key, manifest, unchanged: false })
+                record::build_manifest(ground, take, &key, dump, &recipe, &put, *dumped, &sums, written);
+            commit_dump(&stored.store, &key, &manifest, &put, author).await?;
+            Ok(CompletedDump { key, manifest, unchanged: false })
         }
-        Flowed::Same(before, at) => {
-            same::note(ground, take, &before, at).await?;
-            let Before { key, manifest } = *before;
-            Ok(Taken { key, manifest, unchanged: true })
+        StreamOutcome::Same(before, at) => {
+            same::write_unchanged_marker(ground, take, &before, at).await?;
+            let PreviousDump { key, manifest } = *before;
+            Ok(CompletedDump { key, manifest, unchanged: true })
         }
     }
 }
 
 /// What became of the one pass.
-enum Flowed {
+enum StreamOutcome {
     /// It is stored.
     Stored(Box<DumpSummary>, ArchiveDigests, UploadReceipt),
     /// It holds what this one holds, as of this time, and is not stored.
-    Same(Box<Before>, Timestamp),
+    Same(Box<PreviousDump>, Timestamp),
 }
 
 /// Makes a file a backup: its hash, then its commit record, last of all.
-pub(crate) async fn commit(
+pub(crate) async fn commit_dump(
     store: &BackupStore,
     key: &str,
     manifest: &BackupManifest,
@@ -144,7 +144,7 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::now()
 }
 
-fn late(take: &Take) -> OperationError {
+fn deadline_error(take: &DumpDatabase) -> OperationError {
     OperationError::with_hint(
         OperationErrorKind::Late,
         format!("dump {}", take.database),
@@ -155,7 +155,7 @@ fn late(take: &Take) -> OperationError {
 
 /// What dead runs left behind of this database. We have its lease, so none of it is a living run's. What can't be
 /// cleaned up costs a little and harms nothing: it is no reason not to dump.
-async fn clean(ground: &Ground<'_>, take: &Take) {
+async fn delete_orphans(ground: &GroupDumpContext<'_>, take: &DumpDatabase) {
     let Ok(forms) = ground.stored.key_templates(ground.rules) else { return };
     let store = &ground.stored.store;
     let found = match store.list_orphans(&forms).await {
@@ -178,17 +178,17 @@ async fn clean(ground: &Ground<'_>, take: &Take) {
 }
 
 /// The one pass.
-async fn flow(
-    ground: &Ground<'_>,
-    take: &Take,
+async fn stream_dump(
+    ground: &GroupDumpContext<'_>,
+    take: &DumpDatabase,
     key: &str,
     dump: &DumpRule,
     recipe: &archive::EncodingOptions,
     put: &UploadOptions,
-) -> Result<Flowed, OperationError> {
-    let what = what(dump, take);
-    let (plain_to, plain_from) = pipe::chunk_channel(DEPTH);
-    let (stored_to, stored_from) = pipe::chunk_channel(DEPTH);
+) -> Result<StreamOutcome, OperationError> {
+    let what = dump_options(dump, take);
+    let (plain_to, plain_from) = pipe::chunk_channel(CHANNEL_CAPACITY);
+    let (stored_to, stored_from) = pipe::chunk_channel(CHANNEL_CAPACITY);
     let mut upload = ground.stored.store.start_upload(key, put).await.map_err(OperationError::from)?;
     let encoding = {
         let recipe = recipe.clone();
@@ -198,28 +198,28 @@ async fn flow(
     let (dumped, sums, uploaded) = tokio::join!(
         postgres::dump::dump_database(ground.server, &take.database, &what, plain_to),
         encoding,
-        send(stored_from, &mut upload, most, |_| {}),
+        upload_stream(stored_from, &mut upload, most, |_| {}),
     );
     let sums = sums.unwrap_or_else(|e| Err(archive::ArchiveError::Io(io::Error::other(e))));
     // The one that broke off the others is the cause: a store that refuses ends the stream before it, a dump that fails
     // ends the stream after it.
     let doing = || format!("encode the dump of {}", take.database);
     let failed = match (uploaded, sums, dumped) {
-        (Err(Sent::Store(e)), _, _) => e.into(),
-        (_, Err(e @ archive::ArchiveError::Key(_)), _) => of_archive(&doing(), &e),
-        (_, _, Err(e)) => of_postgres(&e),
-        (_, Err(e), _) => of_archive(&doing(), &e),
-        (Err(Sent::Cut(e)), _, _) => of_archive(&doing(), &archive::ArchiveError::Io(e)),
+        (Err(UploadError::Store(e)), _, _) => e.into(),
+        (_, Err(e @ archive::ArchiveError::Key(_)), _) => error_from_archive(&doing(), &e),
+        (_, _, Err(e)) => error_from_postgres(&e),
+        (_, Err(e), _) => error_from_archive(&doing(), &e),
+        (Err(UploadError::Cut(e)), _, _) => error_from_archive(&doing(), &archive::ArchiveError::Io(e)),
         (Ok(()), Ok(sums), Ok(mut dumped)) => {
             // The server's clock tells it, and what is of the future would count nowhere.
             dumped.data_time = dumped.data_time.min(now());
             let before = match &take.same_as {
-                Some(key) => same::before(ground, key, dump, recipe, &dumped).await,
+                Some(key) => same::find_identical_dump(ground, key, dump, recipe, &dumped).await,
                 None => Ok(None),
             };
             if let Some(before) = before.transpose() {
                 upload.abort().await;
-                return before.map(|b| Flowed::Same(Box::new(b), dumped.data_time));
+                return before.map(|b| StreamOutcome::Same(Box::new(b), dumped.data_time));
             }
             let written = upload.finish().await.map_err(OperationError::from)?;
             if written.bytes != sums.stored.bytes {
@@ -235,7 +235,7 @@ async fn flow(
                     "dump again; it does not count",
                 ));
             }
-            return Ok(Flowed::Stored(Box::new(dumped), sums, written));
+            return Ok(StreamOutcome::Stored(Box::new(dumped), sums, written));
         }
     };
     upload.abort().await;
@@ -243,7 +243,7 @@ async fn flow(
 }
 
 /// Why sending ended early.
-pub(crate) enum Sent {
+pub(crate) enum UploadError {
     /// The store refused.
     Store(store::StoreError),
     /// The stream was cut.
@@ -251,18 +251,18 @@ pub(crate) enum Sent {
 }
 
 /// Sends a stream into an upload, at most `most` bytes a second, and shows each piece to `see`.
-pub(crate) async fn send(
+pub(crate) async fn upload_stream(
     mut from: mpsc::Receiver<io::Result<Bytes>>,
     upload: &mut ObjectUpload,
     most: Option<&policy::text::ByteSize>,
     mut see: impl FnMut(&[u8]),
-) -> Result<(), Sent> {
+) -> Result<(), UploadError> {
     let began = Instant::now();
     let mut sent = 0_u64;
-    while let Some(piece) = pipe::recv_chunk(&mut from).await.map_err(Sent::Cut)? {
+    while let Some(piece) = pipe::recv_chunk(&mut from).await.map_err(UploadError::Cut)? {
         sent += piece.len() as u64;
         see(&piece);
-        upload.write(piece).await.map_err(Sent::Store)?;
+        upload.write(piece).await.map_err(UploadError::Store)?;
         if let Some(most) = most {
             let due = Duration::from_millis(sent.saturating_mul(1000) / most.byte_count().max(1));
             sleep_until(began + due).await;
@@ -271,7 +271,7 @@ pub(crate) async fn send(
     Ok(())
 }
 
-fn what(dump: &DumpRule, take: &Take) -> DumpOptions {
+fn dump_options(dump: &DumpRule, take: &DumpDatabase) -> DumpOptions {
     let level = dump.level.map_or(6, |l| u32::from(l.get()));
     let format = match (dump.format, &take.table) {
         (DumpFormat::Csv, Some(name)) => DumpFileFormat::Csv(
@@ -286,14 +286,14 @@ fn what(dump: &DumpRule, take: &Take) -> DumpOptions {
     DumpOptions {
         format,
         tables: if dump.format == DumpFormat::Csv { Vec::new() } else { dump.tables.clone() },
-        jobs: usize::from(dump.jobs.map_or(JOBS, NonZero::get)),
-        lock_wait: LOCK_WAIT,
+        jobs: usize::from(dump.jobs.map_or(DEFAULT_JOBS, NonZero::get)),
+        lock_wait: LOCK_WAIT_TIMEOUT,
         fingerprint: dump.deduplicate,
     }
 }
 
 /// The line that a finished dump is reported with.
-pub(crate) fn told(taken: &Taken, took: Duration) -> String {
+pub(crate) fn result_message(taken: &CompletedDump, took: Duration) -> String {
     let m = &taken.manifest;
     if taken.unchanged {
         let took = took.as_secs();

@@ -1,6 +1,6 @@
 //! Databases of a server that no group of the policy names: nobody dumps them.
 
-use crate::{means, observe::dumped};
+use crate::{means, observe::dumpable_groups};
 use shared::{
     plan::{Finding, Severity},
     policy::{Policy, PostgresGroup, text::Name},
@@ -9,21 +9,21 @@ use shared::{
 };
 
 /// Made with every server, for connections of tools; whoever keeps data there names it.
-const MAINTENANCE: &str = "postgres";
+const MAINTENANCE_DATABASE: &str = "postgres";
 
 /// Asks each server for its databases. One that does not answer is said of its databases already.
-pub(crate) async fn find(world: &RunContext<'_>, secrets: &SecretResolver<'_>) -> Vec<Finding> {
+pub(crate) async fn find_unprotected(world: &RunContext<'_>, secrets: &SecretResolver<'_>) -> Vec<Finding> {
     let mut servers = Vec::new();
-    for (group, rules) in dumped(world) {
-        let Ok(server) = means::server(world, secrets, rules).await else { continue };
+    for (group, rules) in dumpable_groups(world) {
+        let Ok(server) = means::connect_config(world, secrets, rules).await else { continue };
         let Ok(there) = postgres::database::database_names(&server).await else { continue };
-        servers.push(Found { address: (server.host, server.port), group, rules, there });
+        servers.push(ServerDatabases { address: (server.host, server.port), group, rules, there });
     }
-    unprotected(world.policy, &servers)
+    unprotected_findings(world.policy, &servers)
 }
 
 /// What a server of a group has.
-pub(crate) struct Found<'p> {
+pub(crate) struct ServerDatabases<'p> {
     address: (String, u16),
     group: &'p Name,
     rules: &'p PostgresGroup,
@@ -31,7 +31,7 @@ pub(crate) struct Found<'p> {
 }
 
 /// Those that no group of the same server has or excepts; each is said once, with the first group.
-fn unprotected(policy: &Policy, servers: &[Found<'_>]) -> Vec<Finding> {
+fn unprotected_findings(policy: &Policy, servers: &[ServerDatabases<'_>]) -> Vec<Finding> {
     let mut found = Vec::new();
     for (i, one) in servers.iter().enumerate() {
         if servers[..i].iter().any(|other| other.address == one.address) {
@@ -40,7 +40,7 @@ fn unprotected(policy: &Policy, servers: &[Found<'_>]) -> Vec<Finding> {
         let groups: Vec<&PostgresGroup> =
             servers.iter().filter(|s| s.address == one.address).map(|s| s.rules).collect();
         let left = one.there.iter().filter(|name| {
-            *name != MAINTENANCE
+            *name != MAINTENANCE_DATABASE
                 && !name.starts_with("template")
                 && !postgres::database::is_holdfast_database(name)
                 && !groups.iter().any(|g| g.has_database(name) || g.excepts(name))
@@ -81,14 +81,14 @@ mod tests {
             "users",
         ];
         let found = |port| {
-            let one = |((group, rules), port)| Found {
+            let one = |((group, rules), port)| ServerDatabases {
                 address: ("db".into(), port),
                 group,
                 rules,
                 there: there.map(str::to_owned).to_vec(),
             };
             let servers: Vec<_> = policy.postgres.iter().zip([5432, port]).map(one).collect();
-            let found = unprotected(&policy, &servers);
+            let found = unprotected_findings(&policy, &servers);
             found.into_iter().map(|f| f.asset).collect::<Vec<_>>()
         };
         assert_eq!(found(5432), ["a/billing"], "two groups of one server");

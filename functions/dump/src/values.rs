@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 
 /// Of each database, of its group and of the policy: the longest time, and all bytes together. A run that made none
 /// publishes none.
-pub(crate) fn of(outcomes: &[StepOutcome]) -> Vec<MetricValue> {
+pub(crate) fn dump_metrics(outcomes: &[StepOutcome]) -> Vec<MetricValue> {
     let mut out = Vec::new();
     for (metric, value, together) in [
-        (Metric::DumpSeconds, seconds as fn(&Artifact) -> Option<f64>, f64::max as fn(f64, f64) -> f64),
-        (Metric::DumpBytes, bytes, |a, b| a + b),
+        (Metric::DumpSeconds, artifact_seconds as fn(&Artifact) -> Option<f64>, f64::max as fn(f64, f64) -> f64),
+        (Metric::DumpBytes, artifact_bytes, |a, b| a + b),
     ] {
         let mut assets: BTreeMap<(&str, &str), f64> = BTreeMap::new();
         let mut groups: BTreeMap<&str, f64> = BTreeMap::new();
@@ -32,12 +32,12 @@ pub(crate) fn of(outcomes: &[StepOutcome]) -> Vec<MetricValue> {
     out
 }
 
-fn seconds(made: &Artifact) -> Option<f64> {
+fn artifact_seconds(made: &Artifact) -> Option<f64> {
     made.seconds
 }
 
 #[expect(clippy::cast_precision_loss, reason = "dumps are far below 2^52")]
-fn bytes(made: &Artifact) -> Option<f64> {
+fn artifact_bytes(made: &Artifact) -> Option<f64> {
     made.bytes.map(|n| n as f64)
 }
 
@@ -73,7 +73,7 @@ mod tests {
         ];
         let (seconds, bytes) = (Metric::DumpSeconds, Metric::DumpBytes);
         assert_eq!(
-            of(&outcomes),
+            dump_metrics(&outcomes),
             [
                 MetricValue::for_asset(seconds, "main", "orders", 60.0),
                 MetricValue::for_asset(seconds, "main", "users", 90.0),
@@ -89,6 +89,6 @@ mod tests {
                 MetricValue::for_policy(bytes, 16.0),
             ]
         );
-        assert_eq!(of(&[outcome("pci/keys", None)]), []);
+        assert_eq!(dump_metrics(&[outcome("pci/keys", None)]), []);
     }
 }

@@ -6,7 +6,7 @@
 mod document;
 mod observe;
 
-use document::{Document, Mfa};
+use document::{PolicyDocument, MfaRequirement};
 use jiff::{SignedDuration, Timestamp};
 use shared::{
     aws::{OperationError, kms::KeyRotation},
@@ -17,110 +17,110 @@ use shared::{
 };
 
 /// When a secret got its value.
-type Changed = Result<Option<Timestamp>, OperationError>;
+type SecretChangedAt = Result<Option<Timestamp>, OperationError>;
 
 /// What was seen of access.
 #[derive(Debug, Default)]
-pub(crate) struct Facts {
+pub(crate) struct AccessObservations {
     /// Buckets that backups lie in, each with its policy, if it has one.
     pub(crate) buckets: Vec<(String, Result<Option<String>, OperationError>)>,
     /// KMS keys, with how they are rotated.
     pub(crate) keys: Vec<(String, Result<KeyRotation, OperationError>)>,
     /// Secrets that dumps are encrypted with: the group, the secret's name, how old it may be, and when it was changed.
-    pub(crate) secrets: Vec<(String, String, Period, Changed)>,
+    pub(crate) secrets: Vec<(String, String, Period, SecretChangedAt)>,
     /// Roles, with how long a session may last.
     pub(crate) roles: Vec<(String, Result<SignedDuration, OperationError>)>,
 }
 
 /// Looks at access and judges it.
-pub(crate) async fn check(world: &RunContext<'_>) -> Vec<Finding> {
-    let facts = observe::observe(world).await;
-    judge(world.policy.access.as_ref(), &facts, world.now)
+pub(crate) async fn check_access(world: &RunContext<'_>) -> Vec<Finding> {
+    let facts = observe::observe_access(world).await;
+    evaluate_access(world.policy.access.as_ref(), &facts, world.now)
 }
 
 /// What is not as the policy says.
-pub(crate) fn judge(access: Option<&AccessConfig>, facts: &Facts, now: Timestamp) -> Vec<Finding> {
+pub(crate) fn evaluate_access(access: Option<&AccessConfig>, facts: &AccessObservations, now: Timestamp) -> Vec<Finding> {
     let mut found = Vec::new();
     if let Some(access) = access {
         for (bucket, policy) in &facts.buckets {
             match policy {
-                Ok(policy) => judge_bucket(access, bucket, policy.as_deref(), &mut found),
-                Err(e) => found.push(unseen(&format!("s3://{bucket}"), e)),
+                Ok(policy) => evaluate_bucket(access, bucket, policy.as_deref(), &mut found),
+                Err(e) => found.push(unobserved_finding(&format!("s3://{bucket}"), e)),
             }
         }
         if let Some(most) = &access.rotate_keys_every {
             for (key, rotation) in &facts.keys {
-                found.extend(judge_key(key, rotation, most));
+                found.extend(evaluate_key(key, rotation, most));
             }
         }
         if let Some(most) = &access.max_session {
             for (role, longest) in &facts.roles {
-                found.extend(judge_role(role, longest, most));
+                found.extend(evaluate_role(role, longest, most));
             }
         }
     }
     for (group, secret, most, changed) in &facts.secrets {
-        found.extend(judge_secret(secret, most, changed, now).map(|f| f.in_group(group)));
+        found.extend(evaluate_secret(secret, most, changed, now).map(|f| f.in_group(group)));
     }
     found
 }
 
-fn critical(asset: &str, what: &'static str, why: String, mend: &str) -> Finding {
+fn critical_finding(asset: &str, what: &'static str, why: String, mend: &str) -> Finding {
     Finding::new(Severity::Critical, asset, what, why, mend)
 }
 
 /// What could not be read is not known to be right.
-fn unseen(asset: &str, e: &OperationError) -> Finding {
-    critical(asset, "access-unknown", e.to_string(), e.hint())
+fn unobserved_finding(asset: &str, e: &OperationError) -> Finding {
+    critical_finding(asset, "access-unknown", e.to_string(), e.hint())
 }
 
-const READING: [&str; 2] = ["s3:GetObject", "s3:GetObjectVersion"];
-const DELETING: [&str; 2] = ["s3:DeleteObject", "s3:DeleteObjectVersion"];
+const READ_ACTIONS: [&str; 2] = ["s3:GetObject", "s3:GetObjectVersion"];
+const DELETE_ACTIONS: [&str; 2] = ["s3:DeleteObject", "s3:DeleteObjectVersion"];
 
-fn judge_bucket(access: &AccessConfig, bucket: &str, policy: Option<&str>, found: &mut Vec<Finding>) {
+fn evaluate_bucket(access: &AccessConfig, bucket: &str, policy: Option<&str>, found: &mut Vec<Finding>) {
     let asset = format!("s3://{bucket}");
-    let document = match Document::parse(policy.unwrap_or("{}")) {
+    let document = match PolicyDocument::parse(policy.unwrap_or("{}")) {
         Ok(document) => document,
         Err(e) => {
             let why = format!("its policy can't be read: {e}");
-            found.push(critical(&asset, "access-unknown", why, "write a policy in IAM's JSON"));
+            found.push(critical_finding(&asset, "access-unknown", why, "write a policy in IAM's JSON"));
             return;
         }
     };
-    if access.tls_only && !document.refuses_plain_http(bucket) {
+    if access.tls_only && !document.denies_plain_http(bucket) {
         let why = "its policy does not refuse every request without TLS".to_owned();
         let mend = "add to it: Deny, Principal *, s3:*, on the bucket and its objects, with the one condition Bool \
                     aws:SecureTransport false";
-        found.push(critical(&asset, "no-tls", why, mend));
+        found.push(critical_finding(&asset, "no-tls", why, mend));
     }
     if access.mfa {
-        judge_mfa(access, bucket, &asset, &document, found);
+        evaluate_mfa(access, bucket, &asset, &document, found);
     }
     for (what, verb, actions, allowed) in [
-        ("may-read", "read", READING, &access.may_read),
-        ("may-delete", "delete", DELETING, &access.may_delete),
+        ("may-read", "read", READ_ACTIONS, &access.may_read),
+        ("may-delete", "delete", DELETE_ACTIONS, &access.may_delete),
     ] {
-        judge_who(&document, bucket, (what, verb, actions), allowed, found);
+        evaluate_principals(&document, bucket, (what, verb, actions), allowed, found);
     }
 }
 
-fn judge_mfa(
+fn evaluate_mfa(
     access: &AccessConfig,
     bucket: &str,
     asset: &str,
-    document: &Document,
+    document: &PolicyDocument,
     found: &mut Vec<Finding>,
 ) {
-    let worst = READING
+    let worst = READ_ACTIONS
         .iter()
-        .chain(&DELETING)
-        .map(|action| (action, document.mfa(bucket, action, &access.machines)));
-    let open: Vec<_> = worst.filter(|(_, mfa)| *mfa != Mfa::Needed).collect();
+        .chain(&DELETE_ACTIONS)
+        .map(|action| (action, document.mfa_requirement(bucket, action, &access.machines)));
+    let open: Vec<_> = worst.filter(|(_, mfa)| *mfa != MfaRequirement::Required).collect();
     if open.is_empty() {
         return;
     }
     let actions: Vec<_> = open.iter().map(|(action, _)| **action).collect();
-    let why = if open.iter().all(|(_, mfa)| *mfa == Mfa::OfSessionsAlone) {
+    let why = if open.iter().all(|(_, mfa)| *mfa == MfaRequirement::SessionsOnly) {
         format!(
             "its policy asks for MFA by Bool, which lets requests with an access key through ({})",
             actions.join(", ")
@@ -133,23 +133,23 @@ fn judge_mfa(
     };
     let mend = "add to it: Deny, Principal *, these actions on its objects, with the conditions BoolIfExists \
                 aws:MultiFactorAuthPresent false and ArnNotLike aws:PrincipalArn with access.machines";
-    found.push(critical(asset, "no-mfa", why, mend));
+    found.push(critical_finding(asset, "no-mfa", why, mend));
 }
 
-fn judge_who(
-    document: &Document,
+fn evaluate_principals(
+    document: &PolicyDocument,
     bucket: &str,
     (what, verb, actions): (&'static str, &str, [&str; 2]),
     allowed: &[String],
     found: &mut Vec<Finding>,
 ) {
     let asset = format!("s3://{bucket}");
-    let mut granted: Vec<_> = actions.iter().flat_map(|action| document.granted(action)).collect();
+    let mut granted: Vec<_> = actions.iter().flat_map(|action| document.granted_principals(action)).collect();
     granted.sort();
     granted.dedup();
     if granted.iter().any(|g| g.public) {
         let why = format!("its policy lets everybody in the world {verb} its objects");
-        found.push(critical(
+        found.push(critical_finding(
             &asset,
             "public",
             why,
@@ -167,11 +167,11 @@ fn judge_who(
             others.join(", ")
         );
         let mend = "take them out of the bucket's policy, or name them in the policy's access";
-        found.push(critical(&asset, what, why, mend));
+        found.push(critical_finding(&asset, what, why, mend));
     }
     let open: Vec<_> = actions
         .into_iter()
-        .filter(|action| !document.is_only_for(bucket, action, allowed))
+        .filter(|action| !document.is_restricted_to(bucket, action, allowed))
         .collect();
     if !open.is_empty() {
         let why = format!(
@@ -180,14 +180,14 @@ fn judge_who(
         );
         let mend = "add to it: Deny, Principal *, these actions on its objects, with the one condition ArnNotLike \
                     aws:PrincipalArn and the list that access has";
-        found.push(critical(&asset, what, why, mend));
+        found.push(critical_finding(&asset, what, why, mend));
     }
 }
 
-fn judge_key(key: &str, rotation: &Result<KeyRotation, OperationError>, most: &Period) -> Option<Finding> {
+fn evaluate_key(key: &str, rotation: &Result<KeyRotation, OperationError>, most: &Period) -> Option<Finding> {
     let rotation = match rotation {
         Ok(rotation) => rotation,
-        Err(e) => return Some(unseen(key, e)),
+        Err(e) => return Some(unobserved_finding(key, e)),
     };
     let (why, mend) = match rotation {
         KeyRotation::ByAws => (
@@ -209,35 +209,35 @@ fn judge_key(key: &str, rotation: &Result<KeyRotation, OperationError>, most: &P
             )
         }
     };
-    Some(critical(key, "key-age", why, mend))
+    Some(critical_finding(key, "key-age", why, mend))
 }
 
-fn judge_secret(secret: &str, most: &Period, changed: &Changed, now: Timestamp) -> Option<Finding> {
+fn evaluate_secret(secret: &str, most: &Period, changed: &SecretChangedAt, now: Timestamp) -> Option<Finding> {
     let mend = "put a new value into the secret, and the old one under `previous`, so that older dumps stay readable";
     match changed {
-        Err(e) => Some(unseen(secret, e)),
+        Err(e) => Some(unobserved_finding(secret, e)),
         Ok(None) => {
             let why = format!(
                 "Secrets Manager does not say when it was changed, and rotate_every wants {most}"
             );
-            Some(critical(secret, "key-age", why, mend))
+            Some(critical_finding(secret, "key-age", why, mend))
         }
         Ok(Some(at)) => {
             let age = now.duration_since(*at);
             let why =
                 format!("this key of dumps is {} old, and rotate_every wants {most}", format_duration(age));
-            (age > most.duration()).then(|| critical(secret, "key-age", why, mend))
+            (age > most.duration()).then(|| critical_finding(secret, "key-age", why, mend))
         }
     }
 }
 
-fn judge_role(
+fn evaluate_role(
     role: &str,
     longest: &Result<SignedDuration, OperationError>,
     most: &Period,
 ) -> Option<Finding> {
     match longest {
-        Err(e) => Some(unseen(role, e)),
+        Err(e) => Some(unobserved_finding(role, e)),
         Ok(longest) if *longest <= most.duration() => None,
         Ok(longest) => {
             let why = format!(
@@ -245,7 +245,7 @@ fn judge_role(
                 format_duration(*longest)
             );
             let mend = "run `aws iam update-role --role-name ROLE --max-session-duration SECONDS` (3600 at least)";
-            Some(critical(role, "long-session", why, mend))
+            Some(critical_finding(role, "long-session", why, mend))
         }
     }
 }

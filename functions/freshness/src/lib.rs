@@ -7,8 +7,8 @@ mod access;
 mod observe;
 mod plan;
 
-pub use observe::{Memory, Places, look_at};
-pub use plan::{Checksum, Facts, Mend, Scheduled, Stored, StoredPoint, Verdict, plan, stored};
+pub use observe::{ChecksumCache, LocationScanner, scan_asset};
+pub use plan::{ChecksumStatus, FreshnessObservations, UpdateBackupSettings, PointSchedule, ObjectAsset, ObjectRecoveryPoint, FreshnessPlan, plan, object_assets};
 
 use shared::{
     plan::Finding,
@@ -21,14 +21,14 @@ use shared::{
 pub const NAME: &str = "freshness";
 
 /// `ModifyDBInstance` calls at once.
-const WIDTH: usize = 4;
+const MAX_CONCURRENT_UPDATES: usize = 4;
 
 /// What will be in the way of this policy on this account: quotas without room for what it keeps, keys that can't decrypt,
 /// places that can't be read.
 pub async fn preflight(world: &RunContext<'_>) -> Vec<Finding> {
-    let mut facts = Facts::default();
+    let mut facts = FreshnessObservations::default();
     if world.policy.home.is_some() {
-        observe::rds(world, &mut facts).await;
+        observe::observe_snapshots(world, &mut facts).await;
     }
     let mut findings = plan(world.policy, &facts, world.now).plan.findings;
     let asked = [
@@ -45,19 +45,19 @@ pub async fn preflight(world: &RunContext<'_>) -> Vec<Finding> {
 /// Looks, judges, mends where it may, and reports. What lies on hosts and in other clouds is looked at from a host alone:
 /// a Lambda has no way there.
 pub async fn run(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
-    run_reading(world, request, None).await
+    run_with_cache(world, request, None).await
 }
 
 /// As [`run`], with a memory of the runs before.
-pub async fn run_reading(world: &RunContext<'_>, _request: &RunRequest, memory: Option<&Memory>) -> RunReport {
+pub async fn run_with_cache(world: &RunContext<'_>, _request: &RunRequest, memory: Option<&ChecksumCache>) -> RunReport {
     let mut report = RunReport::new(NAME, world);
     let facts = observe::observe(world, memory).await;
     let verdict = plan(world.policy, &facts, world.now);
     report.findings.clone_from(&verdict.plan.findings);
-    report.findings.extend(access::check(world).await);
+    report.findings.extend(access::check_access(world).await);
     report.assets.clone_from(&verdict.assets);
     report.values.clone_from(&verdict.values);
-    report.outcomes = execute_plan(world, &verdict.plan, WIDTH, async |mend| {
+    report.outcomes = execute_plan(world, &verdict.plan, MAX_CONCURRENT_UPDATES, async |mend| {
         world
             .aws
             .rds(&world.home_location())

@@ -1,13 +1,13 @@
 //! The `freshness` Lambda.
 
-use freshness::Memory;
+use freshness::ChecksumCache;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), shared::lambda::Error> {
     // For as long as its environment lives.
-    let memory = Memory::of_records();
+    let memory = ChecksumCache::of_records();
     shared::lambda::serve(freshness::NAME, async |world, request| {
-        freshness::run_reading(world, request, Some(&memory)).await
+        freshness::run_with_cache(world, request, Some(&memory)).await
     })
     .await
 }

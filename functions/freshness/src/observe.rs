@@ -2,9 +2,9 @@
 
 mod places;
 
-pub use places::{Memory, Places};
+pub use places::{ChecksumCache, LocationScanner};
 
-use crate::plan::{Facts, Stored, keys_to_ask};
+use crate::plan::{FreshnessObservations, ObjectAsset, keys_to_describe};
 use shared::{
     catalog::{ObservationError, Location},
     observe::{ObservationScope, observe_inventory as observe_rds},
@@ -12,30 +12,30 @@ use shared::{
 };
 
 /// Looks at RDS at every place, at the restore windows, keys and quotas, and at every store.
-pub(crate) async fn observe(world: &RunContext<'_>, memory: Option<&Memory>) -> Facts {
-    let mut facts = Facts::default();
+pub(crate) async fn observe(world: &RunContext<'_>, memory: Option<&ChecksumCache>) -> FreshnessObservations {
+    let mut facts = FreshnessObservations::default();
     // A policy without a home is of a host without AWS.
     if world.policy.home.is_some() {
-        rds(world, &mut facts).await;
+        observe_snapshots(world, &mut facts).await;
     }
-    let places = Places::new(world, memory);
+    let places = LocationScanner::new(world, memory);
     for asset in places.assets().await {
-        facts.stored.push(look_at(world, &places, asset, &mut facts.gaps).await);
+        facts.object_assets.push(scan_asset(world, &places, asset, &mut facts.observation_errors).await);
     }
     facts
 }
 
-pub(crate) async fn rds(world: &RunContext<'_>, facts: &mut Facts) {
+pub(crate) async fn observe_snapshots(world: &RunContext<'_>, facts: &mut FreshnessObservations) {
     facts.rds = observe_rds(world, ObservationScope::Everywhere).await;
     if world.policy.databases.values().any(|g| g.automated_backups.is_some()) {
         let rds = world.aws.rds(&world.home_location());
         let earliest = world.with_observation_timeout("list restore windows", rds.earliest_restorable());
         match earliest.await {
             Ok(earliest) => facts.earliest = Some(earliest),
-            Err(e) => facts.gaps.push(rds.to_observation_error(&e)),
+            Err(e) => facts.observation_errors.push(rds.to_observation_error(&e)),
         }
     }
-    for (place, keys) in keys_to_ask(world.policy, &facts.rds) {
+    for (place, keys) in keys_to_describe(world.policy, &facts.rds) {
         let kms = world.aws.kms(&place);
         for key in keys {
             let state = kms.key_state(&key).await;
@@ -51,37 +51,37 @@ pub(crate) async fn rds(world: &RunContext<'_>, facts: &mut Facts) {
 }
 
 /// Looks at the places of one asset.
-pub async fn look_at(
+pub async fn scan_asset(
     world: &RunContext<'_>,
-    places: &Places<'_>,
-    mut asset: Stored,
+    places: &LocationScanner<'_>,
+    mut asset: ObjectAsset,
     gaps: &mut Vec<ObservationError>,
-) -> Stored {
+) -> ObjectAsset {
     for copy in &mut asset.copies {
-        see(world, places, copy, gaps).await;
+        scan_location(world, places, copy, gaps).await;
     }
-    see(world, places, &mut asset, gaps).await;
+    scan_location(world, places, &mut asset, gaps).await;
     asset
 }
 
-async fn see(world: &RunContext<'_>, places: &Places<'_>, place: &mut Stored, gaps: &mut Vec<ObservationError>) {
+async fn scan_location(world: &RunContext<'_>, places: &LocationScanner<'_>, place: &mut ObjectAsset, gaps: &mut Vec<ObservationError>) {
     // A Lambda has no way to directories, other endpoints and other clouds.
     if place.store.is_outside_aws() && !world.on_host {
-        place.unseen();
-        place.not_from_here = true;
+        place.mark_unobserved();
+        place.on_other_host = true;
     } else if place.store.is_outside_aws() || place.committed {
-        if let Err((why, mend)) = places.look(place).await {
-            place.unseen();
-            place.unseen_because = Some((why, mend));
+        if let Err((why, mend)) = places.scan(place).await {
+            place.mark_unobserved();
+            place.unobserved_reason = Some((why, mend));
         }
-    } else if let Err(gap) = list(world, place).await {
+    } else if let Err(gap) = list_bucket(world, place).await {
         gaps.push(gap);
-        place.unseen();
+        place.mark_unobserved();
     }
 }
 
 /// Lists what lies in a bucket.
-async fn list(world: &RunContext<'_>, asset: &mut Stored) -> Result<(), ObservationError> {
+async fn list_bucket(world: &RunContext<'_>, asset: &mut ObjectAsset) -> Result<(), ObservationError> {
     let home = world.home_location();
     let region = asset.region.as_ref().and_then(|r| r.parse().ok());
     let place = Location { region: region.unwrap_or_else(|| home.region.clone()), ..home };
@@ -89,7 +89,7 @@ async fn list(world: &RunContext<'_>, asset: &mut Stored) -> Result<(), Observat
     let mut objects = world.aws.s3(&place).list_objects(&asset.bucket, &asset.prefix);
     let listed = world.with_observation_timeout(doing, async {
         while let Some(object) = objects.next().await? {
-            asset.add(&object.key, object.size, object.modified, world.now);
+            asset.add_object(&object.key, object.size, object.modified, world.now);
         }
         Ok(())
     });

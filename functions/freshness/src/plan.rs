@@ -8,9 +8,9 @@ mod settings;
 mod stored;
 mod values;
 
-pub(crate) use keys::keys_to_ask;
-pub use settings::Mend;
-pub use stored::{Checksum, Scheduled, Stored, StoredPoint, stored};
+pub(crate) use keys::keys_to_describe;
+pub use settings::UpdateBackupSettings;
+pub use stored::{ChecksumStatus, PointSchedule, ObjectAsset, ObjectRecoveryPoint, object_assets};
 
 use jiff::{SignedDuration, Timestamp};
 use shared::{
@@ -28,16 +28,16 @@ use std::collections::BTreeMap;
 
 /// Everything that was looked at.
 #[derive(Clone, Debug, Default)]
-pub struct Facts {
+pub struct FreshnessObservations {
     /// Databases and snapshots, at home and at destinations.
     pub rds: Inventory,
     /// By resource id, the earliest restorable time of each instance with automated backups, if RDS tells one; none when RDS
     /// was not asked.
     pub earliest: Option<BTreeMap<String, Option<Timestamp>>>,
     /// What lies as objects, an entry for each asset.
-    pub stored: Vec<Stored>,
+    pub object_assets: Vec<ObjectAsset>,
     /// Stores that could not be read.
-    pub gaps: Vec<ObservationError>,
+    pub observation_errors: Vec<ObservationError>,
     /// By ARN, whether a KMS key can decrypt, or why that could not be asked.
     pub keys: BTreeMap<String, Result<KeyState, OperationError>>,
     /// The limits on manual snapshots at each place, or why they could not be asked.
@@ -46,10 +46,10 @@ pub struct Facts {
 
 /// How an asset stands, with what is published of it.
 #[derive(Clone, Debug)]
-pub(crate) struct Judged {
+pub(crate) struct FreshnessEvaluation {
     pub(crate) standing: AssetStatus,
     pub(crate) findings: Vec<Finding>,
-    pub(crate) mends: Vec<(Mend, String)>,
+    pub(crate) setting_updates: Vec<(UpdateBackupSettings, String)>,
     pub(crate) drift: usize,
     pub(crate) restorable_lag: Option<SignedDuration>,
     /// Whether a restore window is asked of it; a lag that is missing then is not a small one.
@@ -60,12 +60,12 @@ pub(crate) struct Judged {
     pub(crate) size_change: Option<f64>,
 }
 
-impl Judged {
+impl FreshnessEvaluation {
     fn new(group: &str, asset: &str) -> Self {
         Self {
             standing: AssetStatus::new(group, asset),
             findings: Vec::new(),
-            mends: Vec::new(),
+            setting_updates: Vec::new(),
             drift: 0,
             restorable_lag: None,
             window_wanted: false,
@@ -74,7 +74,7 @@ impl Judged {
         }
     }
 
-    fn find(
+    fn push_finding(
         &mut self,
         severity: Severity,
         what: &'static str,
@@ -86,7 +86,7 @@ impl Judged {
     }
 
     /// What its age is held against.
-    fn objective(&mut self, objective: Option<AgeObjective>) {
+    fn set_objective(&mut self, objective: Option<AgeObjective>) {
         self.standing.max_age_seconds = objective.map(|o| o.max_age.as_secs());
         self.standing.max_age_derived = objective.is_some_and(|o| o.derived);
         self.standing.coverage =
@@ -94,30 +94,30 @@ impl Judged {
     }
 
     /// There is a point: where nothing says how old it may be, that is said.
-    fn there(&mut self) {
+    fn warn_if_not_watched(&mut self) {
         if self.standing.coverage == AssetCoverage::NotWatched {
             let why = "no objective is written and no schedule implies one, so nobody knows when its newest point is too old";
             let mend = "write objectives.max_age in its group";
-            self.find(Severity::Warning, "not-watched", why, mend);
+            self.push_finding(Severity::Warning, "not-watched", why, mend);
         }
     }
 
     /// Whether something of these was found.
-    fn found(&self, what: &[&str]) -> bool {
+    fn has_finding(&self, what: &[&str]) -> bool {
         self.findings.iter().any(|f| what.contains(&f.what))
     }
 
     /// A critical finding.
-    fn bad(&mut self, what: &'static str, why: impl Into<String>, mend: impl Into<String>) {
-        self.find(Severity::Critical, what, why, mend);
+    fn push_critical(&mut self, what: &'static str, why: impl Into<String>, mend: impl Into<String>) {
+        self.push_finding(Severity::Critical, what, why, mend);
     }
 }
 
 /// What a plan comes to.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Verdict {
+pub struct FreshnessPlan {
     /// What is mended, where the policy says so, and every finding.
-    pub plan: ActionPlan<Mend>,
+    pub plan: ActionPlan<UpdateBackupSettings>,
     /// How each asset stands.
     pub assets: Vec<AssetStatus>,
     /// Values to publish.
@@ -125,47 +125,47 @@ pub struct Verdict {
 }
 
 /// Judges every asset at `now`.
-pub fn plan(policy: &Policy, facts: &Facts, now: Timestamp) -> Verdict {
-    let gaps: Vec<_> = facts.rds.errors.iter().chain(&facts.gaps).collect();
+pub fn plan(policy: &Policy, facts: &FreshnessObservations, now: Timestamp) -> FreshnessPlan {
+    let gaps: Vec<_> = facts.rds.errors.iter().chain(&facts.observation_errors).collect();
     let mut judged = Vec::new();
-    let mut out = Verdict::default();
+    let mut out = FreshnessPlan::default();
     out.plan.findings.extend(gaps.iter().map(|g| Finding::from_observation_error(g)));
     let mut unprotected = None;
     let mut selected_findings = Vec::new();
     if let Some(home) = facts.rds.at_location(&Location::home_from_policy(policy)) {
         let selected = select_databases(policy, &home.databases);
-        judged.extend(databases::judge(policy, facts, &selected, now));
+        judged.extend(databases::evaluate_databases(policy, facts, &selected, now));
         unprotected = Some(find_unprotected(&mut out, &selected));
-        out.plan.findings.extend(quota::judge(policy, facts, &selected, now));
-        out.plan.findings.extend(keys::unknown(facts));
+        out.plan.findings.extend(quota::evaluate_quotas(policy, facts, &selected, now));
+        out.plan.findings.extend(keys::unknown_key_findings(facts));
         selected_findings = selected.findings;
     }
     let not_run = parts::unimplemented_parts(policy);
     selected_findings.extend(not_run.iter().map(parts::UnimplementedPart::to_finding));
-    judged.extend(facts.stored.iter().map(|s| places::judge(s, now)));
-    let disks = places::disks(policy, &facts.stored);
+    judged.extend(facts.object_assets.iter().map(|s| places::evaluate_object_asset(s, now)));
+    let disks = places::check_disks(policy, &facts.object_assets);
     selected_findings.extend(disks.findings.clone());
-    values::publish(policy, &mut out, &judged, &selected_findings, unprotected, !gaps.is_empty());
-    values::more(&mut out, &judged, &disks);
+    values::collect_metrics(policy, &mut out, &judged, &selected_findings, unprotected, !gaps.is_empty());
+    values::collect_extra_metrics(&mut out, &judged, &disks);
     out.plan.findings.extend(selected_findings);
     for mut one in judged {
         one.standing.worst =
             one.findings.iter().map(|f| f.severity).max().filter(|s| *s > Severity::Info);
         let telling = one.findings.iter().filter(|f| f.severity > Severity::Info);
         one.standing.why = telling.map(|f| f.why.clone()).collect();
-        for (mend, because) in one.mends {
+        for (mend, because) in one.setting_updates {
             out.plan.push_step(&one.standing.asset, mend, because);
         }
         out.plan.findings.extend(one.findings);
         out.assets.push(one.standing);
     }
-    rows(policy, &mut out, &not_run);
+    add_missing_assets(policy, &mut out, &not_run);
     out
 }
 
 /// The rows of what no database or store stands for: groups that match nothing, names that are not there, parts that
 /// nothing runs, and whatever else the policy names and nobody could see.
-fn rows(policy: &Policy, out: &mut Verdict, not_run: &[parts::UnimplementedPart]) {
+fn add_missing_assets(policy: &Policy, out: &mut FreshnessPlan, not_run: &[parts::UnimplementedPart]) {
     out.assets.extend(not_run.iter().map(parts::UnimplementedPart::to_asset_status));
     let lacking = |f: &&Finding| matches!(f.what, "missing" | "too-few");
     for finding in out.plan.findings.iter().filter(lacking) {
@@ -187,7 +187,7 @@ fn rows(policy: &Policy, out: &mut Verdict, not_run: &[parts::UnimplementedPart]
     }
 }
 
-fn find_unprotected(out: &mut Verdict, selected: &DatabaseSelection<'_>) -> usize {
+fn find_unprotected(out: &mut FreshnessPlan, selected: &DatabaseSelection<'_>) -> usize {
     for database in &selected.unprotected {
         let why = "no group of the policy selects it, so nothing backs it up";
         let mend = "select it in a group, or name it under except";
@@ -203,12 +203,12 @@ fn find_unprotected(out: &mut Verdict, selected: &DatabaseSelection<'_>) -> usiz
 }
 
 /// Clocks of AWS and of a host may differ by this much before a point counts as one from the future.
-const SKEW: SignedDuration = SignedDuration::from_mins(5);
+const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
 
 /// The age of data, never negative; none when it is from the future, which proves nothing.
-fn age(at: Timestamp, now: Timestamp) -> Option<SignedDuration> {
+fn data_age(at: Timestamp, now: Timestamp) -> Option<SignedDuration> {
     let age = now.duration_since(at);
-    (age >= -SKEW).then(|| age.max(SignedDuration::ZERO))
+    (age >= -MAX_CLOCK_SKEW).then(|| age.max(SignedDuration::ZERO))
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@
 
 use jiff::Timestamp;
 use notify::{
-    channel::{Edges, Http, send},
-    message::Message,
+    channel::{ChannelContext, HttpClient, send},
+    message::ChannelMessage,
 };
 use serde::Deserialize;
 use shared::{
@@ -19,21 +19,21 @@ use shared::{
 use std::{error::Error, io::read_to_string, process::ExitCode};
 
 #[derive(Deserialize)]
-struct Asked {
+struct SendRequest {
     notify: NotifyConfig,
     channel: Name,
-    message: Message,
+    message: ChannelMessage,
     now: Timestamp,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
-    let asked: Asked = serde_json::from_str(&read_to_string(std::io::stdin())?)?;
+    let asked: SendRequest = serde_json::from_str(&read_to_string(std::io::stdin())?)?;
     let aws = AwsClients::from_env().await;
     let home = Location { account: "000000000000".parse()?, region: "eu-west-1".parse()?, role: None };
     let secrets = SecretResolver::new(&aws, &home);
-    let http = Http::new();
-    let edges = Edges {
+    let http = HttpClient::new();
+    let edges = ChannelContext {
         aws: &aws,
         home: &home,
         secrets: &secrets,

@@ -1,28 +1,28 @@
 //! What is heard: reports of runs, alarms, runs that never came to their end, recoveries, verifications.
 
-use crate::message::Made;
+use crate::message::BackupInfo;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared::{plan::Severity, report::AssetCoverage};
 
 /// One thing that is heard.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Heard {
+pub enum NotificationEvent {
     /// A function's report.
-    Run(Box<Run>),
+    Report(Box<ReportedRun>),
     /// A CloudWatch alarm changed its state.
-    Alarm(Alarm),
+    Alarm(AlarmEvent),
     /// A function was started and never came to its end.
-    NotCompleted(NotCompleted),
+    InvocationFailed(InvocationFailure),
     /// A recovery began, goes on, or ended.
-    Recovery(RecoveryNews),
+    Restore(RestoreEvent),
     /// A backup was verified.
-    Verified(Verified),
+    Verification(VerificationEvent),
 }
 
 /// A function's report, as it stands on the topic of reports.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-pub struct Run {
+pub struct ReportedRun {
     /// The function.
     pub function: String,
     /// The company.
@@ -42,22 +42,22 @@ pub struct Run {
     pub dry_run: bool,
     /// What differs between policy and world.
     #[serde(default)]
-    pub findings: Vec<Found>,
+    pub findings: Vec<ReportedFinding>,
     /// What was done.
     #[serde(default)]
-    pub outcomes: Vec<Came>,
+    pub outcomes: Vec<ReportedOutcome>,
     /// How each asset stands.
     #[serde(default)]
-    pub assets: Vec<Stands>,
+    pub assets: Vec<ReportedAsset>,
     /// What the report had no room for.
     #[serde(default)]
-    pub omitted: Option<Omitted>,
+    pub omitted: Option<TruncatedCounts>,
 }
 
 /// How much a report had no room for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub struct Omitted {
+pub struct TruncatedCounts {
     /// Findings.
     pub findings: usize,
     /// Outcomes.
@@ -68,7 +68,7 @@ pub struct Omitted {
 
 /// A finding of a report.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-pub struct Found {
+pub struct ReportedFinding {
     /// How bad it is.
     pub severity: Severity,
     /// The asset.
@@ -88,7 +88,7 @@ pub struct Found {
 
 /// What became of a step.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-pub struct Came {
+pub struct ReportedOutcome {
     /// The asset.
     pub asset: String,
     /// What was to be done.
@@ -106,7 +106,7 @@ pub struct Came {
 
 /// How an asset stands.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-pub struct Stands {
+pub struct ReportedAsset {
     /// The asset.
     pub asset: String,
     /// Its group.
@@ -125,9 +125,9 @@ pub struct Stands {
     pub coverage: Option<AssetCoverage>,
 }
 
-impl Stands {
+impl ReportedAsset {
     /// Whether somebody watches it: what nothing runs or sees is not counted among what is watched.
-    pub(crate) fn watched(&self) -> bool {
+    pub(crate) fn is_watched(&self) -> bool {
         let watched = [AssetCoverage::Watched, AssetCoverage::NeverTaken];
         self.coverage.is_none_or(|c| watched.contains(&c))
     }
@@ -135,7 +135,7 @@ impl Stands {
 
 /// A CloudWatch alarm that changed its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Alarm {
+pub struct AlarmEvent {
     /// Its name.
     pub name: String,
     /// `ALARM`, `INSUFFICIENT_DATA` or `OK`.
@@ -148,7 +148,7 @@ pub struct Alarm {
 
 /// A function that was started and never came to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NotCompleted {
+pub struct InvocationFailure {
     /// The function.
     pub function: String,
     /// The invocation's id, which is the run's.
@@ -163,53 +163,53 @@ pub struct NotCompleted {
 
 /// A recovery, as `holdfast restore` tells of it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct RecoveryNews {
+pub struct RestoreEvent {
     /// The run's id.
     pub id: String,
     /// What is recovered.
     pub asset: String,
     /// How far it is.
-    pub stage: Stage,
+    pub stage: RestoreStage,
     /// When.
     pub at: Timestamp,
 }
 
 /// How far a recovery is.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Stage {
+pub enum RestoreStage {
     /// It began: what is restored, from which point, into what.
     Started(String),
     /// It is at this phase.
-    At(String),
+    Phase(String),
     /// It was begun and waits for an archive: neither done nor failed. It is begun again later.
-    Waits(String),
+    Waiting(String),
     /// It ended.
     Ended {
         /// Whether it succeeded.
-        well: bool,
+        succeeded: bool,
         /// The report, line by line.
         lines: Vec<String>,
         /// What was restored from.
-        made: Option<Made>,
+        backup: Option<BackupInfo>,
     },
 }
 
 /// A backup that was verified.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Verified {
+pub struct VerificationEvent {
     /// The run's id.
     pub id: String,
     /// The backup.
-    pub made: Made,
+    pub backup: BackupInfo,
     /// Why it does not count; none when all is well.
     pub fault: Option<String>,
     /// What to do about it.
-    pub mend: String,
+    pub hint: String,
     /// When it was judged.
     pub at: Timestamp,
 }
 
-impl From<&shared::report::RunReport> for Run {
+impl From<&shared::report::RunReport> for ReportedRun {
     fn from(report: &shared::report::RunReport) -> Self {
         let text = serde_json::to_value(report).and_then(serde_json::from_value);
         text.expect("a report is read as it is written")
@@ -218,7 +218,7 @@ impl From<&shared::report::RunReport> for Run {
 
 /// Something that is wrong, before it is known whether it is news.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct Problem {
+pub(crate) struct DetectedProblem {
     pub(crate) asset: String,
     pub(crate) group: Option<String>,
     pub(crate) what: String,

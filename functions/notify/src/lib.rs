@@ -18,8 +18,8 @@ mod run;
 mod serve;
 pub mod state;
 
-pub use plan::{Told, heartbeat_due, plan, post};
-pub use run::{Ground, Looked, dry, look, test};
+pub use plan::{OutgoingMessage, is_heartbeat_due, plan, enqueue};
+pub use run::{NotifyContext, NotifySummary, dry_run, process_events, test_channels};
 pub use serve::serve;
 
 /// The function's name.

@@ -7,7 +7,7 @@ use shared::plan::Severity;
 /// What a message is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum MessageKind {
     /// Something went wrong, or became worse.
     Opened,
     /// It is still wrong at a step of the escalation.
@@ -34,7 +34,7 @@ pub enum Kind {
 
 /// What could be lost if the asset were lost now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AtRisk {
+pub struct DataAtRisk {
     /// The newest good recovery point.
     pub newest: Option<String>,
     /// Age of the data in it, in seconds.
@@ -47,7 +47,7 @@ pub struct AtRisk {
 
 /// One thing that is wrong, or was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Incident {
+pub struct IncidentSummary {
     /// The same for as long as it is one incident: vendors deduplicate by it.
     pub key: String,
     /// The asset.
@@ -67,14 +67,14 @@ pub struct Incident {
     /// Until when; none while it is open.
     pub until: Option<Timestamp>,
     /// What could be lost.
-    pub at_risk: Option<AtRisk>,
+    pub at_risk: Option<DataAtRisk>,
     /// The step of the escalation that it has reached; 0 at its beginning.
     pub step: u32,
 }
 
 /// What a run made, or what a verification or a restore went by.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Made {
+pub struct BackupInfo {
     /// The asset.
     pub asset: String,
     /// File, key or identifier.
@@ -91,13 +91,13 @@ pub struct Made {
 
 /// A message to one channel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Message {
+pub struct ChannelMessage {
     /// The same at every try, so that a message that arrives twice is known.
     pub id: String,
     /// The company whose policy it is.
     pub company: String,
     /// What it is about.
-    pub kind: Kind,
+    pub kind: MessageKind,
     /// The worst in it.
     pub severity: Severity,
     /// When it was decided.
@@ -105,11 +105,11 @@ pub struct Message {
     /// One line.
     pub title: String,
     /// What is wrong or was, worst first, [`MOST`] at most.
-    pub incidents: Vec<Incident>,
+    pub incidents: Vec<IncidentSummary>,
     /// How many more there are.
     pub more: usize,
     /// What was made.
-    pub made: Vec<Made>,
+    pub made: Vec<BackupInfo>,
     /// More lines: of the digest, of a recovery.
     pub lines: Vec<String>,
     /// What it belongs to besides its incidents, such as one recovery: mail clients show it as one thread.
@@ -118,4 +118,4 @@ pub struct Message {
 }
 
 /// Incidents that one message names at most.
-pub const MOST: usize = 20;
+pub const MAX_INCIDENTS: usize = 20;

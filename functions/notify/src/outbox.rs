@@ -4,11 +4,11 @@
 //! it claims it for a while, so that two notifiers at once do not both send it.
 
 use crate::{
-    channel::Refused,
-    heard::Problem,
-    message::Kind,
-    plan::{NOTIFY, Planning, leave, touch},
-    state::{Entry, MOST_WAITING, State, clip},
+    channel::DeliveryError,
+    heard::DetectedProblem,
+    message::MessageKind,
+    plan::{NOTIFY, NotifyPlanner, clear_incident, open_or_update_incident},
+    state::{OutboxEntry, MAX_OUTBOX_MESSAGES, NotifyState, truncate_chars},
 };
 use jiff::{SignedDuration, Timestamp};
 use shared::{
@@ -17,20 +17,20 @@ use shared::{
 };
 
 /// How long a message is another notifier's. Sending ends before.
-pub(crate) const CLAIM: SignedDuration = SignedDuration::from_mins(2);
+pub(crate) const CLAIM_TTL: SignedDuration = SignedDuration::from_mins(2);
 /// A message that could not be delivered for so long goes into the digest.
-const OLD: SignedDuration = SignedDuration::from_hours(24);
+const MESSAGE_TTL: SignedDuration = SignedDuration::from_hours(24);
 /// The first pause between two tries; each further one is twice as long, up to the longest.
-const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(30);
-const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(1);
+const MIN_BACKOFF: SignedDuration = SignedDuration::from_secs(30);
+const MAX_BACKOFF: SignedDuration = SignedDuration::from_hours(1);
 /// A service that asks for patience is given this much before the message goes to another channel.
-const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
+const FALLBACK_DELAY: SignedDuration = SignedDuration::from_mins(5);
 /// A channel can't be reached.
 pub(crate) const UNDELIVERED: &str = "undelivered";
 
 /// Claims what is to be sent now, in order.
-pub fn claim(state: &mut State, now: Timestamp) -> Vec<Entry> {
-    drop_old(state, now);
+pub fn claim_due(state: &mut NotifyState, now: Timestamp) -> Vec<OutboxEntry> {
+    drop_expired(state, now);
     let mut claimed = Vec::new();
     // Behind a message that waits, later ones of its channel wait too: what is mended is not told before it was wrong.
     let mut waiting: Vec<Name> = Vec::new();
@@ -40,38 +40,38 @@ pub fn claim(state: &mut State, now: Timestamp) -> Vec<Entry> {
             waiting.push(entry.channel.clone());
             continue;
         }
-        entry.claimed = Some(now + CLAIM);
+        entry.claimed = Some(now + CLAIM_TTL);
         claimed.push(entry.clone());
     }
     claimed
 }
 
 /// Notes what became of messages that were sent: delivered, or to be tried again and perhaps told elsewhere.
-pub fn sent(
+pub fn record_results(
     policy: &Policy,
-    state: &mut State,
-    results: &[(Entry, Result<(), Refused>)],
+    state: &mut NotifyState,
+    results: &[(OutboxEntry, Result<(), DeliveryError>)],
     now: Timestamp,
 ) {
     for (entry, result) in results {
-        let same = |e: &Entry| e.message.id == entry.message.id && e.channel == entry.channel;
+        let same = |e: &OutboxEntry| e.message.id == entry.message.id && e.channel == entry.channel;
         match result {
             Ok(()) => {
                 state.outbox.retain(|e| !same(e));
-                leave(state, NOTIFY, &incident(&entry.channel), now);
+                clear_incident(state, NOTIFY, &undelivered_incident_id(&entry.channel), now);
             }
             Err(refused) => {
                 state.day.failed_tries += 1;
                 let Some(e) = state.outbox.iter_mut().find(|e| same(e)) else { continue };
                 e.tries += 1;
                 e.claimed = None;
-                e.next = now + pause(e.tries, refused);
+                e.next = now + retry_delay(e.tries, refused);
                 let at_once = refused.permanent || refused.retry_after.is_none();
-                let waited = now.duration_since(e.message.at) >= PATIENCE;
+                let waited = now.duration_since(e.message.at) >= FALLBACK_DELAY;
                 if (at_once || waited) && !e.passed_on {
                     e.passed_on = true;
                     let failed = e.clone();
-                    give_up(policy, state, &failed, refused, now);
+                    record_undeliverable(policy, state, &failed, refused, now);
                 }
             }
         }
@@ -79,21 +79,21 @@ pub fn sent(
 }
 
 /// When to try again.
-fn pause(tries: u32, refused: &Refused) -> SignedDuration {
-    let doubled = FIRST_PAUSE * 2_i32.saturating_pow(tries.saturating_sub(1).min(10));
-    let pause = if refused.permanent { LONGEST_PAUSE } else { doubled.min(LONGEST_PAUSE) };
+fn retry_delay(tries: u32, refused: &DeliveryError) -> SignedDuration {
+    let doubled = MIN_BACKOFF * 2_i32.saturating_pow(tries.saturating_sub(1).min(10));
+    let pause = if refused.permanent { MAX_BACKOFF } else { doubled.min(MAX_BACKOFF) };
     let asked = refused.retry_after.and_then(|r| SignedDuration::try_from(r).ok());
-    pause.max(asked.unwrap_or_default().min(LONGEST_PAUSE * 6))
+    pause.max(asked.unwrap_or_default().min(MAX_BACKOFF * 6))
 }
 
-fn incident(channel: &Name) -> String {
+fn undelivered_incident_id(channel: &Name) -> String {
     format!("{UNDELIVERED} notify/{channel}")
 }
 
 /// The channel is a problem of its own, and what can't wait goes to another one.
-fn give_up(policy: &Policy, state: &mut State, entry: &Entry, refused: &Refused, now: Timestamp) {
-    let Some(planning) = Planning::new(policy, now) else { return };
-    let problem = Problem {
+fn record_undeliverable(policy: &Policy, state: &mut NotifyState, entry: &OutboxEntry, refused: &DeliveryError, now: Timestamp) {
+    let Some(planning) = NotifyPlanner::new(policy, now) else { return };
+    let problem = DetectedProblem {
         asset: format!("notify/{}", entry.channel),
         group: None,
         what: UNDELIVERED.into(),
@@ -101,21 +101,21 @@ fn give_up(policy: &Policy, state: &mut State, entry: &Entry, refused: &Refused,
         why: format!("a message could not be delivered to {}: {}", entry.channel, refused.why),
         mend: shared::hints::commands::notify_test(entry.channel.as_str()),
     };
-    touch(&planning, state, NOTIFY, &problem, now);
+    open_or_update_incident(&planning, state, NOTIFY, &problem, now);
     let urgent = matches!(
         entry.message.kind,
-        Kind::Opened | Kind::StillOpen | Kind::RecoveryStarted | Kind::RecoveryComplete
+        MessageKind::Opened | MessageKind::StillOpen | MessageKind::RecoveryStarted | MessageKind::RecoveryComplete
     );
-    if urgent && let Some(next) = instead(policy, state, entry) {
-        pass_on(state, entry, next, now);
+    if urgent && let Some(next) = fallback_channel(policy, state, entry) {
+        forward_to(state, entry, next, now);
     }
 }
 
 /// Where a message goes instead: the next channel of its list that works; else any other. None when a working one of its
 /// list has got the same already.
-fn instead(policy: &Policy, state: &State, entry: &Entry) -> Option<Name> {
+fn fallback_channel(policy: &Policy, state: &NotifyState, entry: &OutboxEntry) -> Option<Name> {
     let failing = |c: &Name| {
-        state.incidents.get(&incident(c)).is_some_and(|t| t.gone.is_none() && t.closed.is_none())
+        state.incidents.get(&undelivered_incident_id(c)).is_some_and(|t| t.gone.is_none() && t.closed.is_none())
             || state.outbox.iter().any(|e| e.channel == *c && e.tries > 0)
     };
     let working = || entry.others.iter().filter(|c| !failing(c));
@@ -124,7 +124,7 @@ fn instead(policy: &Policy, state: &State, entry: &Entry) -> Option<Name> {
         let told = |key: &String| {
             state.incidents.values().any(|t| t.key == *key && t.told.contains_key(*c))
         };
-        let recovery = matches!(entry.message.kind, Kind::RecoveryStarted | Kind::RecoveryComplete);
+        let recovery = matches!(entry.message.kind, MessageKind::RecoveryStarted | MessageKind::RecoveryComplete);
         recovery || keys.all(told)
     };
     if working().any(|c| has_it(&c)) {
@@ -134,7 +134,7 @@ fn instead(policy: &Policy, state: &State, entry: &Entry) -> Option<Name> {
     working().chain(all.filter(|c| **c != entry.channel && !failing(c))).next().cloned()
 }
 
-fn pass_on(state: &mut State, entry: &Entry, to: Name, now: Timestamp) {
+fn forward_to(state: &mut NotifyState, entry: &OutboxEntry, to: Name, now: Timestamp) {
     let mut message = entry.message.clone();
     message.id = format!("{}-{to}", entry.message.id);
     if state.outbox.iter().any(|e| e.message.id == message.id) {
@@ -147,7 +147,7 @@ fn pass_on(state: &mut State, entry: &Entry, to: Name, now: Timestamp) {
         }
     }
     let others = entry.others.iter().filter(|c| **c != to).cloned().collect();
-    let passed = Entry {
+    let passed = OutboxEntry {
         message,
         channel: to,
         others,
@@ -157,33 +157,33 @@ fn pass_on(state: &mut State, entry: &Entry, to: Name, now: Timestamp) {
         passed_on: false,
     };
     state.outbox.push(passed);
-    bound(state);
+    enforce_capacity(state);
 }
 
 /// What can't be delivered for a day is told by the digest.
-fn drop_old(state: &mut State, now: Timestamp) {
-    let old = |e: &Entry| now.duration_since(e.message.at) >= OLD;
-    let lost: Vec<Entry> = state.outbox.extract_if(.., |e| old(e)).collect();
-    lose(state, &lost);
+fn drop_expired(state: &mut NotifyState, now: Timestamp) {
+    let old = |e: &OutboxEntry| now.duration_since(e.message.at) >= MESSAGE_TTL;
+    let lost: Vec<OutboxEntry> = state.outbox.extract_if(.., |e| old(e)).collect();
+    record_dropped(state, &lost);
 }
 
 /// Keeps the outbox within its bound: the oldest of the least bad go first.
-pub(crate) fn bound(state: &mut State) {
+pub(crate) fn enforce_capacity(state: &mut NotifyState) {
     let mut lost = Vec::new();
-    while state.outbox.len() > MOST_WAITING {
+    while state.outbox.len() > MAX_OUTBOX_MESSAGES {
         let unclaimed = state.outbox.iter().enumerate().filter(|(_, e)| e.claimed.is_none());
         let least = unclaimed.min_by_key(|(i, e)| (e.message.severity, *i)).map_or(0, |(i, _)| i);
         lost.push(state.outbox.remove(least));
     }
-    lose(state, &lost);
+    record_dropped(state, &lost);
 }
 
-fn lose(state: &mut State, lost: &[Entry]) {
+fn record_dropped(state: &mut NotifyState, lost: &[OutboxEntry]) {
     for entry in lost {
         state.day.lost += 1;
         if state.day.lost_titles.len() < 20 {
             let title = format!("{}: {}", entry.channel, entry.message.title);
-            state.day.lost_titles.push(clip(&title, 300));
+            state.day.lost_titles.push(truncate_chars(&title, 300));
         }
     }
 }

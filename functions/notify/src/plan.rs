@@ -16,13 +16,13 @@ mod routes;
 mod storage;
 mod tell;
 
-pub use absent::heartbeat_due;
-pub(crate) use hear::{NOTIFY, leave, touch};
+pub use absent::is_heartbeat_due;
+pub(crate) use hear::{NOTIFY, clear_incident, open_or_update_incident};
 
 use crate::{
-    heard::Heard,
-    message::{Kind, Made, Message},
-    state::{Entry, State},
+    heard::NotificationEvent,
+    message::{MessageKind, BackupInfo, ChannelMessage},
+    state::{OutboxEntry, NotifyState},
 };
 use jiff::{SignedDuration, Timestamp};
 use shared::{
@@ -36,90 +36,90 @@ use shared::{
 use std::collections::BTreeMap;
 
 /// A problem that is back within this time goes on as the same one, when the policy does not say.
-const HOLD: SignedDuration = SignedDuration::from_mins(30);
+const DEFAULT_FLAP_WINDOW: SignedDuration = SignedDuration::from_mins(30);
 
 /// A message and where it goes.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Told {
+pub struct OutgoingMessage {
     /// The channel.
     pub channel: Name,
     /// Where it may go instead, in order.
-    pub others: Vec<Name>,
+    pub fallback_channels: Vec<Name>,
     /// The message.
-    pub message: Message,
+    pub message: ChannelMessage,
 }
 
 /// What follows from what was heard until now. Without anything heard, what time alone brings: escalations, the digest,
 /// updates of recoveries, what should have been heard.
 pub fn plan(
     policy: &Policy,
-    mut state: State,
-    heard: &[Heard],
+    mut state: NotifyState,
+    heard: &[NotificationEvent],
     now: Timestamp,
-) -> (State, Vec<Told>) {
-    let Some(mut planning) = Planning::new(policy, now) else { return (state, Vec::new()) };
-    state.clamp(now);
+) -> (NotifyState, Vec<OutgoingMessage>) {
+    let Some(mut planning) = NotifyPlanner::new(policy, now) else { return (state, Vec::new()) };
+    state.clamp_future_timestamps(now);
     for one in heard {
-        hear::hear(&mut planning, &mut state, one);
+        hear::ingest_event(&mut planning, &mut state, one);
     }
-    absent::absent(&planning, &mut state);
-    recovery::go_on(&mut planning, &mut state);
-    tell::tell(&mut planning, &mut state);
-    digest::digest(&mut planning, &mut state);
-    (state, planning.out)
+    absent::check_missing_reports(&planning, &mut state);
+    recovery::update_active_restores(&mut planning, &mut state);
+    tell::plan_messages(&mut planning, &mut state);
+    digest::plan_digest(&mut planning, &mut state);
+    (state, planning.messages)
 }
 
 /// Puts messages into the memory, to be sent.
-pub fn post(state: &mut State, told: Vec<Told>, now: Timestamp) {
-    let entry = |t: Told| Entry {
+pub fn enqueue(state: &mut NotifyState, told: Vec<OutgoingMessage>, now: Timestamp) {
+    let entry = |t: OutgoingMessage| OutboxEntry {
         message: t.message,
         channel: t.channel,
-        others: t.others,
+        others: t.fallback_channels,
         tries: 0,
         next: now,
         claimed: None,
         passed_on: false,
     };
     state.outbox.extend(told.into_iter().map(entry));
-    crate::outbox::bound(state);
+    crate::outbox::enforce_capacity(state);
 }
 
 /// What one round of planning stands on and gathers.
-pub(crate) struct Planning<'p> {
+pub(crate) struct NotifyPlanner<'p> {
     pub(crate) policy: &'p Policy,
     pub(crate) notify: &'p NotifyConfig,
     pub(crate) now: Timestamp,
-    pub(crate) hold: SignedDuration,
-    out: Vec<Told>,
+    pub(crate) flap_window: SignedDuration,
+    messages: Vec<OutgoingMessage>,
     /// What was made or verified, with its group and the kind of news that it is.
-    made: Vec<(Made, Option<String>, shared::policy::notify::NotifyEventKind)>,
+    new_backups: Vec<(BackupInfo, Option<String>, shared::policy::notify::NotifyEventKind)>,
 }
 
-impl<'p> Planning<'p> {
+impl<'p> NotifyPlanner<'p> {
     /// A round that begins; none when the policy tells nobody anything.
     pub(crate) fn new(policy: &'p Policy, now: Timestamp) -> Option<Self> {
         let notify = policy.notify.as_ref()?;
-        let hold = notify.hold.as_ref().map_or(HOLD, Period::duration);
-        Some(Self { policy, notify, now, hold, out: Vec::new(), made: Vec::new() })
+        let hold = notify.hold.as_ref().map_or(DEFAULT_FLAP_WINDOW, Period::duration);
+        Some(Self { policy, notify, now, flap_window: hold, messages: Vec::new(), new_backups: Vec::new() })
     }
 
     /// Adds a message for a channel; its id counts on.
-    fn say(&mut self, state: &mut State, channel: &Name, others: Vec<Name>, mut message: Message) {
+    fn emit(&mut self, state: &mut NotifyState, channel: &Name, others: Vec<Name>, mut message: ChannelMessage) {
         state.messages += 1;
         let began = state.began.as_second();
         message.id = format!("{}-{began:x}-{}", self.policy.company, state.messages);
-        self.out.push(Told { channel: channel.clone(), others, message });
+        self.messages.push(OutgoingMessage { channel: channel.clone(), fallback_channels: others, message });
     }
 
     /// An empty message.
-    fn message(&self, kind: Kind, severity: Severity, title: &str) -> Message {
-        Message {
+    fn new_message(&self, kind: MessageKind, severity: Severity, title: &str) -> ChannelMessage {
+        ChannelMessage {
             id: String::new(),
             company: self.policy.company.to_string(),
             kind,
             severity,
             at: self.now,
-            title: crate::state::clip(title, 200),
+            title: crate::state::truncate_chars(title, 200),
             incidents: Vec::new(),
             more: 0,
             made: Vec::new(),
@@ -129,7 +129,7 @@ impl<'p> Planning<'p> {
     }
 
     /// The other channels of a list, from `channel` on and then from its beginning.
-    fn others(to: &[Name], channel: &Name) -> Vec<Name> {
+    fn fallback_channels(to: &[Name], channel: &Name) -> Vec<Name> {
         let at = to.iter().position(|c| c == channel).unwrap_or(0);
         let (before, after) = to.split_at(at);
         after.iter().chain(before).filter(|c| *c != channel).cloned().collect()

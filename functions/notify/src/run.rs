@@ -1,13 +1,13 @@
 //! Hearing, remembering, sending: what the Lambda and the command do alike.
 
 use crate::{
-    channel::{Edges, Http, Refused, send},
-    heard::{Heard, Problem},
-    keep::{Fresh, Keep},
-    message::{Kind, Message},
+    channel::{ChannelContext, HttpClient, DeliveryError, send},
+    heard::{NotificationEvent, DetectedProblem},
+    keep::{ResetReason, StateStore},
+    message::{MessageKind, ChannelMessage},
     outbox,
-    plan::{NOTIFY, Planning, Told, heartbeat_due, leave, plan, post, touch},
-    state::{Entry, State},
+    plan::{NOTIFY, NotifyPlanner, OutgoingMessage, is_heartbeat_due, clear_incident, plan, enqueue, open_or_update_incident},
+    state::{OutboxEntry, NotifyState},
 };
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
@@ -23,21 +23,21 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::time::{Instant, sleep, timeout_at};
 
 /// Tries of one message in one look, and the pauses between them.
-const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
+const BACKOFF_DELAYS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 /// A service that asks for no more than this is waited for.
-const SHORT: Duration = Duration::from_secs(5);
+const MAX_INLINE_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// All sending of one round ends within this time, before the claims do.
-const SENDING: Duration = Duration::from_secs(80);
+const SEND_TIMEOUT: Duration = Duration::from_secs(80);
 /// Rounds of one look: what can't be delivered makes new messages.
-const ROUNDS: usize = 3;
+const MAX_ROUNDS: usize = 3;
 /// Tries to write the memory while others write it too.
-const WRITES: usize = 50;
+const MAX_WRITE_ATTEMPTS: usize = 50;
 /// The memory was lost.
 const STATE_LOST: &str = "state-lost";
 
 /// What one look came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Looked {
+pub struct NotifySummary {
     /// Messages that were delivered.
     pub delivered: usize,
     /// Tries that failed.
@@ -54,13 +54,13 @@ pub struct Looked {
 
 /// What a look stands on.
 #[derive(Debug)]
-pub struct Ground<'g> {
+pub struct NotifyContext<'g> {
     /// The clients.
     pub aws: &'g AwsClients,
     /// The policy.
     pub policy: &'g Policy,
     /// The memory.
-    pub keep: &'g Keep,
+    pub state_store: &'g StateStore,
     /// When the look began.
     pub now: Timestamp,
 }
@@ -69,22 +69,22 @@ pub struct Ground<'g> {
 ///
 /// # Errors
 /// If the memory can't be read or written. What can't be delivered is no error: it is remembered, and tried again.
-pub async fn look(ground: &Ground<'_>, heard: &[Heard]) -> Result<Looked, OperationError> {
-    let Some(notify) = &ground.policy.notify else { return Ok(Looked::default()) };
-    let clock = Clock { now: ground.now, began: Instant::now() };
+pub async fn process_events(ground: &NotifyContext<'_>, heard: &[NotificationEvent]) -> Result<NotifySummary, OperationError> {
+    let Some(notify) = &ground.policy.notify else { return Ok(NotifySummary::default()) };
+    let clock = RunClock { now: ground.now, began: Instant::now() };
     let home = Location::home_from_policy(ground.policy);
     let secrets = SecretResolver::new(ground.aws, &home);
-    let http = Http::new();
-    let mut looked = Looked::default();
+    let http = HttpClient::new();
+    let mut looked = NotifySummary::default();
     let mut heard = heard;
-    for _ in 0..ROUNDS {
+    for _ in 0..MAX_ROUNDS {
         let now = clock.now();
-        let claimed = change(ground, &clock, |state| {
+        let claimed = update_state(ground, &clock, |state| {
             let (planned, told) =
-                plan(ground.policy, std::mem::replace(state, State::new(now)), heard, now);
+                plan(ground.policy, std::mem::replace(state, NotifyState::new(now)), heard, now);
             *state = planned;
-            post(state, told, now);
-            outbox::claim(state, now)
+            enqueue(state, told, now);
+            outbox::claim_due(state, now)
         })
         .await?;
         heard = &[];
@@ -92,8 +92,8 @@ pub async fn look(ground: &Ground<'_>, heard: &[Heard]) -> Result<Looked, Operat
             break;
         }
         let edges =
-            Edges { aws: ground.aws, home: &home, secrets: &secrets, http: &http, notify, now };
-        let results = send_all(notify, claimed, &edges, Instant::now() + SENDING).await;
+            ChannelContext { aws: ground.aws, home: &home, secrets: &secrets, http: &http, notify, now };
+        let results = send_all(notify, claimed, &edges, Instant::now() + SEND_TIMEOUT).await;
         for (entry, result) in &results {
             match result {
                 Ok(()) => looked.delivered += 1,
@@ -105,40 +105,40 @@ pub async fn look(ground: &Ground<'_>, heard: &[Heard]) -> Result<Looked, Operat
             }
         }
         let now = clock.now();
-        change(ground, &clock, |state| outbox::sent(ground.policy, state, &results, now)).await?;
+        update_state(ground, &clock, |state| outbox::record_results(ground.policy, state, &results, now)).await?;
     }
-    looked.heartbeat = beat(ground, &clock, &secrets, &http).await?;
-    let found = ground.keep.load(clock.now()).await?;
-    looked.open = found.state.incidents.values().filter(|t| t.open()).count();
+    looked.heartbeat = send_heartbeat(ground, &clock, &secrets, &http).await?;
+    let found = ground.state_store.load(clock.now()).await?;
+    looked.open = found.state.incidents.values().filter(|t| t.is_open()).count();
     looked.waiting = found.state.outbox.len();
     Ok(looked)
 }
 
 /// Time goes on while messages are sent.
-struct Clock {
+struct RunClock {
     now: Timestamp,
     began: Instant,
 }
 
-impl Clock {
+impl RunClock {
     fn now(&self) -> Timestamp {
         self.now.checked_add(self.began.elapsed()).unwrap_or(self.now)
     }
 }
 
 /// Changes the memory, again from what is there when another notifier was faster.
-async fn change<T>(
-    ground: &Ground<'_>,
-    clock: &Clock,
-    mut change: impl FnMut(&mut State) -> T,
+async fn update_state<T>(
+    ground: &NotifyContext<'_>,
+    clock: &RunClock,
+    mut change: impl FnMut(&mut NotifyState) -> T,
 ) -> Result<T, OperationError> {
-    for wait in 0..WRITES {
-        let found = ground.keep.load(clock.now()).await?;
-        let (before, fresh) = (found.fresh.is_none().then(|| found.state.clone()), found.fresh);
+    for wait in 0..MAX_WRITE_ATTEMPTS {
+        let found = ground.state_store.load(clock.now()).await?;
+        let (before, fresh) = (found.reset_reason.is_none().then(|| found.state.clone()), found.reset_reason);
         let mut state = found.state;
-        remembered(ground, &mut state, fresh, clock.now());
+        handle_state_reset(ground, &mut state, fresh, clock.now());
         let answer = change(&mut state);
-        if before.as_ref() == Some(&state) || ground.keep.save(&state, &found.tag).await? {
+        if before.as_ref() == Some(&state) || ground.state_store.save(&state, &found.version).await? {
             return Ok(answer);
         }
         // Who comes later waits longer, so that not all come again at once.
@@ -147,31 +147,31 @@ async fn change<T>(
     let why = "other notifiers write it all the time";
     Err(OperationError::with_hint(
         Because::Busy,
-        format!("write {}", ground.keep.address()),
+        format!("write {}", ground.state_store.address()),
         why,
         "the next look tries again",
     ))
 }
 
 /// Says that the memory was lost: all that is still wrong is told again.
-fn remembered(ground: &Ground<'_>, state: &mut State, fresh: Option<Fresh>, now: Timestamp) {
+fn handle_state_reset(ground: &NotifyContext<'_>, state: &mut NotifyState, fresh: Option<ResetReason>, now: Timestamp) {
     let id = format!("{STATE_LOST} {NOTIFY}");
     match fresh {
         None => {
             let an_hour = SignedDuration::from_hours(1);
             if state.incidents.get(&id).is_some_and(|t| now.duration_since(t.since) >= an_hour) {
-                leave(state, NOTIFY, &id, now);
+                clear_incident(state, NOTIFY, &id, now);
             }
         }
-        Some(Fresh::First) => {
-            tracing::info!(at = ground.keep.address(), "nothing is remembered yet");
+        Some(ResetReason::First) => {
+            tracing::info!(at = ground.state_store.address(), "nothing is remembered yet");
         }
-        Some(Fresh::Lost(why)) => {
+        Some(ResetReason::Lost(why)) => {
             tracing::error!(
-                at = ground.keep.address(),
+                at = ground.state_store.address(),
                 "the memory can't be read and begins anew: {why}"
             );
-            let problem = Problem {
+            let problem = DetectedProblem {
                 asset: NOTIFY.into(),
                 group: None,
                 what: STATE_LOST.into(),
@@ -179,13 +179,13 @@ fn remembered(ground: &Ground<'_>, state: &mut State, fresh: Option<Fresh>, now:
                 why: format!(
                     "the memory {} can't be read ({}) and begins anew: what is still wrong is told again, and what was \
                      mended meanwhile is not",
-                    ground.keep.address(),
-                    crate::state::clip(&why, 200)
+                    ground.state_store.address(),
+                    crate::state::truncate_chars(&why, 200)
                 ),
                 mend: shared::hints::commands::NOTIFY_LIST.into(),
             };
-            if let Some(planning) = Planning::new(ground.policy, now) {
-                touch(&planning, state, NOTIFY, &problem, now);
+            if let Some(planning) = NotifyPlanner::new(ground.policy, now) {
+                open_or_update_incident(&planning, state, NOTIFY, &problem, now);
             }
         }
     }
@@ -194,34 +194,34 @@ fn remembered(ground: &Ground<'_>, state: &mut State, fresh: Option<Fresh>, now:
 /// Sends messages: the channels at once, the messages of one channel in their order.
 async fn send_all(
     notify: &NotifyConfig,
-    entries: Vec<Entry>,
-    edges: &Edges<'_>,
+    entries: Vec<OutboxEntry>,
+    edges: &ChannelContext<'_>,
     until: Instant,
-) -> Vec<(Entry, Result<(), Refused>)> {
-    let mut channels: BTreeMap<Name, Vec<Entry>> = BTreeMap::new();
+) -> Vec<(OutboxEntry, Result<(), DeliveryError>)> {
+    let mut channels: BTreeMap<Name, Vec<OutboxEntry>> = BTreeMap::new();
     for entry in entries {
         channels.entry(entry.channel.clone()).or_default().push(entry);
     }
     let one =
-        |(name, entries): (Name, Vec<Entry>)| send_channel(notify, name, entries, edges, until);
+        |(name, entries): (Name, Vec<OutboxEntry>)| send_channel(notify, name, entries, edges, until);
     join_all(channels.into_iter().map(one)).await.into_iter().flatten().collect()
 }
 
 async fn send_channel(
     notify: &NotifyConfig,
     name: Name,
-    entries: Vec<Entry>,
-    edges: &Edges<'_>,
+    entries: Vec<OutboxEntry>,
+    edges: &ChannelContext<'_>,
     until: Instant,
-) -> Vec<(Entry, Result<(), Refused>)> {
-    let mut results: Vec<(Entry, Result<(), Refused>)> = Vec::new();
+) -> Vec<(OutboxEntry, Result<(), DeliveryError>)> {
+    let mut results: Vec<(OutboxEntry, Result<(), DeliveryError>)> = Vec::new();
     for entry in entries {
         // One that is down would let each further message wait as long.
         let down =
             results.iter().rev().find_map(|(_, r)| r.as_ref().err()).filter(|r| !r.permanent);
         let result = match down {
             Some(refused) => Err(refused.clone()),
-            None => send_tries(notify, &name, &entry.message, edges, until).await,
+            None => send_with_retry(notify, &name, &entry.message, edges, until).await,
         };
         results.push((entry, result));
     }
@@ -229,23 +229,23 @@ async fn send_channel(
 }
 
 /// Sends one message, with some quick tries.
-async fn send_tries(
+async fn send_with_retry(
     notify: &NotifyConfig,
     name: &Name,
-    message: &Message,
-    edges: &Edges<'_>,
+    message: &ChannelMessage,
+    edges: &ChannelContext<'_>,
     until: Instant,
-) -> Result<(), Refused> {
+) -> Result<(), DeliveryError> {
     let Some(channel) = notify.channels.get(name) else {
         let why = format!("the policy has no channel {name} any more");
-        return Err(Refused { why, retry_after: None, permanent: true });
+        return Err(DeliveryError { why, retry_after: None, permanent: true });
     };
-    let late = || Refused {
+    let late = || DeliveryError {
         why: "it was not taken within the time of one look".into(),
         retry_after: None,
         permanent: false,
     };
-    let mut pauses = PAUSES.into_iter();
+    let mut pauses = BACKOFF_DELAYS.into_iter();
     loop {
         let sent = timeout_at(until, Box::pin(send(channel, message, edges))).await;
         let refused = match sent.unwrap_or_else(|_| Err(late())) {
@@ -254,7 +254,7 @@ async fn send_tries(
         };
         let asked = refused.retry_after.unwrap_or_default();
         let Some(pause) = pauses.next().map(|p| p.max(asked)) else { return Err(refused) };
-        if refused.permanent || asked > SHORT || Instant::now() + pause >= until {
+        if refused.permanent || asked > MAX_INLINE_RETRY_AFTER || Instant::now() + pause >= until {
             return Err(refused);
         }
         sleep(pause).await;
@@ -262,16 +262,16 @@ async fn send_tries(
 }
 
 /// Gives a sign of life when it is due.
-async fn beat(
-    ground: &Ground<'_>,
-    clock: &Clock,
+async fn send_heartbeat(
+    ground: &NotifyContext<'_>,
+    clock: &RunClock,
     secrets: &SecretResolver<'_>,
-    http: &Http,
+    http: &HttpClient,
 ) -> Result<bool, OperationError> {
     let Some(notify) = &ground.policy.notify else { return Ok(false) };
     let Some(heartbeat) = &notify.heartbeat else { return Ok(false) };
     let now = clock.now();
-    if !heartbeat_due(notify, &ground.keep.load(now).await?.state, now) {
+    if !is_heartbeat_due(notify, &ground.state_store.load(now).await?.state, now) {
         return Ok(false);
     }
     // Whoever waits for it rings when it does not come: nothing else needs to be said of a failure.
@@ -283,7 +283,7 @@ async fn beat(
         tracing::error!("no sign of life could be given: {why}");
         return Ok(false);
     }
-    change(ground, clock, |state| state.heartbeat = Some(now)).await?;
+    update_state(ground, clock, |state| state.heartbeat = Some(now)).await?;
     Ok(true)
 }
 
@@ -291,16 +291,16 @@ async fn beat(
 ///
 /// # Errors
 /// If the memory can't be read.
-pub async fn dry(ground: &Ground<'_>, heard: &[Heard]) -> Result<Vec<Told>, OperationError> {
-    let found = ground.keep.load(ground.now).await?;
+pub async fn dry_run(ground: &NotifyContext<'_>, heard: &[NotificationEvent]) -> Result<Vec<OutgoingMessage>, OperationError> {
+    let found = ground.state_store.load(ground.now).await?;
     let mut state = found.state;
-    remembered(ground, &mut state, found.fresh, ground.now);
-    let waiting: Vec<Told> = state
+    handle_state_reset(ground, &mut state, found.reset_reason, ground.now);
+    let waiting: Vec<OutgoingMessage> = state
         .outbox
         .iter()
-        .map(|e| Told {
+        .map(|e| OutgoingMessage {
             channel: e.channel.clone(),
-            others: e.others.clone(),
+            fallback_channels: e.others.clone(),
             message: e.message.clone(),
         })
         .collect();
@@ -309,17 +309,17 @@ pub async fn dry(ground: &Ground<'_>, heard: &[Heard]) -> Result<Vec<Told>, Oper
 }
 
 /// Sends a test message to each channel, or to one, and says what came of each.
-pub async fn test(
+pub async fn test_channels(
     aws: &AwsClients,
     policy: &Policy,
     only: Option<&Name>,
     now: Timestamp,
-) -> Vec<(Name, Result<(), Refused>)> {
+) -> Vec<(Name, Result<(), DeliveryError>)> {
     let Some(notify) = &policy.notify else { return Vec::new() };
     let home = Location::home_from_policy(policy);
     let secrets = SecretResolver::new(aws, &home);
-    let http = Http::new();
-    let edges = Edges { aws, home: &home, secrets: &secrets, http: &http, notify, now };
+    let http = HttpClient::new();
+    let edges = ChannelContext { aws, home: &home, secrets: &secrets, http: &http, notify, now };
     let wanted = notify.channels.iter().filter(|(name, _)| only.is_none_or(|o| o == *name));
     let one = async |(name, channel): (&Name, &shared::policy::notify::ChannelConfig)| {
         let message = test_message(policy, name, now);
@@ -328,11 +328,11 @@ pub async fn test(
     join_all(wanted.map(one)).await
 }
 
-fn test_message(policy: &Policy, channel: &Name, now: Timestamp) -> Message {
-    Message {
+fn test_message(policy: &Policy, channel: &Name, now: Timestamp) -> ChannelMessage {
+    ChannelMessage {
         id: format!("{}-test-{channel}-{}", policy.company, now.as_millisecond()),
         company: policy.company.to_string(),
-        kind: Kind::Test,
+        kind: MessageKind::Test,
         severity: Severity::Info,
         at: now,
         title: format!("this is a test of the channel {channel}: nothing is wrong"),

@@ -2,8 +2,8 @@
 
 use crate::{
     NAME, event,
-    keep::Keep,
-    run::{Ground, Looked, look},
+    keep::StateStore,
+    run::{NotifyContext, NotifySummary, process_events},
 };
 use serde_json::Value;
 use shared::{
@@ -24,17 +24,17 @@ pub async fn serve() -> Result<(), shared::lambda::Error> {
     let at = at.ok_or(
         "HOLDFAST_STATE is not set: name the place of notify's memory as s3://bucket/prefix",
     )?;
-    serve_events(NAME, async |world, event| Box::pin(handle(world, event, &at)).await).await
+    serve_events(NAME, async |world, event| Box::pin(handle_event(world, event, &at)).await).await
 }
 
-async fn handle(world: &RunContext<'_>, event: &Value, at: &str) -> Result<Value, HandlerError> {
+async fn handle_event(world: &RunContext<'_>, event: &Value, at: &str) -> Result<Value, HandlerError> {
     let begun = RunTimer::start(world.aws, &RunRequest::full_run());
-    let heard = event::read(event).map_err(|e| ("BadEvent", e.to_string()))?;
+    let heard = event::parse_event(event).map_err(|e| ("BadEvent", e.to_string()))?;
     let unkept = |e: OperationError| ("NoState", e.to_line_with_hint());
-    let keep = Keep::new(at, world.aws, world.policy).map_err(unkept)?;
-    let ground = Ground { aws: world.aws, policy: world.policy, keep: &keep, now: world.now };
-    let looked = look(&ground, &heard).await.map_err(unkept)?;
-    publish(world, &looked, heard.is_empty(), begun).await;
+    let keep = StateStore::new(at, world.aws, world.policy).map_err(unkept)?;
+    let ground = NotifyContext { aws: world.aws, policy: world.policy, state_store: &keep, now: world.now };
+    let looked = process_events(&ground, &heard).await.map_err(unkept)?;
+    publish_metrics(world, &looked, heard.is_empty(), begun).await;
     tracing::info!(
         delivered = looked.delivered,
         failed = looked.failed,
@@ -45,7 +45,7 @@ async fn handle(world: &RunContext<'_>, event: &Value, at: &str) -> Result<Value
 }
 
 /// A tick publishes as every run of a function does; what is heard in between, only that a delivery failed.
-async fn publish(world: &RunContext<'_>, looked: &Looked, tick: bool, begun: RunTimer) {
+async fn publish_metrics(world: &RunContext<'_>, looked: &NotifySummary, tick: bool, begun: RunTimer) {
     let mut report = RunReport::new(NAME, world);
     report.push_metric(Metric::DeliveriesFailed, looked.failed);
     report.push_metric(Metric::IncidentsOpen, looked.open);

@@ -1,27 +1,27 @@
 //! What notify remembers between two looks: one small document, bounded in size.
 
-use crate::message::{Made, Message};
+use crate::message::{BackupInfo, ChannelMessage};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use shared::{plan::Severity, policy::text::Name};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Incidents that are remembered at most; what is beyond is counted, and said.
-pub const MOST_INCIDENTS: usize = 500;
+pub const MAX_TRACKED_INCIDENTS: usize = 500;
 /// Assets whose newest point is remembered at most.
-pub(crate) const MOST_ASSETS: usize = 1000;
+pub(crate) const MAX_ASSETS: usize = 1000;
 /// Functions and alarms that are remembered at most.
-pub(crate) const MOST_SOURCES: usize = 500;
+pub(crate) const MAX_REPORTERS: usize = 500;
 /// Messages that wait to be sent at most; of more, the oldest go into the digest.
-pub const MOST_WAITING: usize = 200;
+pub const MAX_OUTBOX_MESSAGES: usize = 200;
 /// Runs of a function that are known again at most.
-const MOST_RUNS: usize = 24;
+const MAX_REMEMBERED_RUNS: usize = 24;
 /// Version of the document.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const STATE_VERSION: u32 = 1;
 
 /// What notify remembers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct State {
+pub struct NotifyState {
     /// Version of this document.
     pub version: u32,
     /// When the first look was.
@@ -31,22 +31,22 @@ pub struct State {
     pub messages: u64,
     /// Functions and alarms, by name.
     #[serde(default)]
-    pub sources: BTreeMap<String, Source>,
+    pub sources: BTreeMap<String, ReporterState>,
     /// What is wrong, or was a moment ago.
     #[serde(default)]
-    pub incidents: BTreeMap<String, Tracked>,
+    pub incidents: BTreeMap<String, TrackedIncident>,
     /// Problems beyond [`MOST_INCIDENTS`], by function.
     #[serde(default)]
     pub beyond: BTreeMap<String, usize>,
     /// The newest point of each asset.
     #[serde(default)]
-    pub assets: BTreeMap<String, Newest>,
+    pub assets: BTreeMap<String, LatestAssetPoint>,
     /// Recoveries that run.
     #[serde(default)]
-    pub recoveries: BTreeMap<String, Recovering>,
+    pub recoveries: BTreeMap<String, ActiveRestore>,
     /// Messages that wait to be sent.
     #[serde(default)]
-    pub outbox: Vec<Entry>,
+    pub outbox: Vec<OutboxEntry>,
     /// The newest digest's time by the schedule.
     #[serde(default)]
     pub digest: Option<Timestamp>,
@@ -55,7 +55,7 @@ pub struct State {
     pub storage_report: Option<Timestamp>,
     /// What happened since the digest.
     #[serde(default)]
-    pub day: Day,
+    pub day: DigestCounters,
     /// The newest heartbeat.
     #[serde(default)]
     pub heartbeat: Option<Timestamp>,
@@ -63,7 +63,7 @@ pub struct State {
 
 /// A function or an alarm that speaks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Source {
+pub struct ReporterState {
     /// The end of the newest run that was heard of.
     pub heard: Timestamp,
     /// The end of the newest run that looked at everything: what it did not find is mended.
@@ -76,7 +76,7 @@ pub struct Source {
 
 /// Something that is wrong, or was a moment ago.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Tracked {
+pub struct TrackedIncident {
     /// The same for as long as it is one incident, and after a loss of this document too.
     pub key: String,
     /// The asset.
@@ -86,7 +86,7 @@ pub struct Tracked {
     /// A fixed word.
     pub what: String,
     /// Who says so.
-    pub by: BTreeMap<String, Said>,
+    pub by: BTreeMap<String, ReportedSeverity>,
     /// How bad it is, or was at last.
     pub severity: Severity,
     /// In words.
@@ -117,28 +117,28 @@ pub struct Tracked {
     pub told: BTreeMap<Name, Severity>,
     /// The backup that it is about.
     #[serde(default)]
-    pub made: Option<Made>,
+    pub made: Option<BackupInfo>,
 }
 
 /// Who says that something is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Said {
+pub struct ReportedSeverity {
     /// How bad.
     pub severity: Severity,
     /// When, at last.
     pub seen: Timestamp,
 }
 
-impl Tracked {
+impl TrackedIncident {
     /// Whether it is wrong now, or counts as it.
-    pub fn open(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         self.closed.is_none()
     }
 }
 
 /// An asset's newest good point.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Newest {
+pub struct LatestAssetPoint {
     /// Its group.
     pub group: String,
     /// The point.
@@ -151,7 +151,7 @@ pub struct Newest {
 
 /// A recovery that runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Recovering {
+pub struct ActiveRestore {
     /// What is recovered.
     pub asset: String,
     /// What is restored, in words.
@@ -171,9 +171,9 @@ pub struct Recovering {
 
 /// A message that waits to be sent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct OutboxEntry {
     /// The message.
-    pub message: Message,
+    pub message: ChannelMessage,
     /// Where it goes.
     pub channel: Name,
     /// Where it may go instead, in order.
@@ -194,7 +194,7 @@ pub struct Entry {
 /// What happened since the digest.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Day {
+pub struct DigestCounters {
     /// Incidents that were opened.
     pub opened: u64,
     /// Incidents that were mended.
@@ -204,7 +204,7 @@ pub struct Day {
     /// Bytes of them, where known.
     pub bytes: u64,
     /// The newest of them.
-    pub newest: VecDeque<Made>,
+    pub newest: VecDeque<BackupInfo>,
     /// Messages that could not be delivered in a day.
     pub lost: u64,
     /// What they were.
@@ -213,11 +213,11 @@ pub struct Day {
     pub failed_tries: u64,
 }
 
-impl State {
+impl NotifyState {
     /// A memory that begins now.
     pub fn new(now: Timestamp) -> Self {
         Self {
-            version: VERSION,
+            version: STATE_VERSION,
             began: now,
             messages: 0,
             sources: BTreeMap::new(),
@@ -228,13 +228,13 @@ impl State {
             outbox: Vec::new(),
             digest: None,
             storage_report: None,
-            day: Day::default(),
+            day: DigestCounters::default(),
             heartbeat: None,
         }
     }
 
     /// Takes back what a clock that ran ahead has written: nothing was before now.
-    pub(crate) fn clamp(&mut self, now: Timestamp) {
+    pub(crate) fn clamp_future_timestamps(&mut self, now: Timestamp) {
         let back = |t: &mut Timestamp| *t = (*t).min(now);
         back(&mut self.began);
         for source in self.sources.values_mut() {
@@ -262,30 +262,30 @@ impl State {
                 entry.next = now;
             }
             // Another notifier's clock may be a little ahead of ours; its claim holds all the same.
-            entry.claimed = entry.claimed.filter(|c| *c <= now + crate::outbox::CLAIM * 2);
+            entry.claimed = entry.claimed.filter(|c| *c <= now + crate::outbox::CLAIM_TTL * 2);
         }
         self.heartbeat.iter_mut().for_each(back);
     }
 
     /// The source of this name, heard of at a time.
-    pub(crate) fn source(&mut self, name: &str, at: Timestamp) -> &mut Source {
-        if !self.sources.contains_key(name) && self.sources.len() >= MOST_SOURCES {
+    pub(crate) fn reporter_mut(&mut self, name: &str, at: Timestamp) -> &mut ReporterState {
+        if !self.sources.contains_key(name) && self.sources.len() >= MAX_REPORTERS {
             let oldest = self.sources.iter().min_by_key(|(_, s)| s.heard).map(|(n, _)| n.clone());
             oldest.and_then(|n| self.sources.remove(&n));
         }
-        let new = || Source { heard: at, whole: None, runs: VecDeque::new() };
+        let new = || ReporterState { heard: at, whole: None, runs: VecDeque::new() };
         self.sources.entry(name.to_owned()).or_insert_with(new)
     }
 }
 
-impl Source {
+impl ReporterState {
     /// Notes a run; false when it is known already.
-    pub(crate) fn note(&mut self, run: String, end: Timestamp) -> bool {
+    pub(crate) fn record_run(&mut self, run: String, end: Timestamp) -> bool {
         if self.runs.contains(&run) {
             return false;
         }
         self.runs.push_back(run);
-        while self.runs.len() > MOST_RUNS {
+        while self.runs.len() > MAX_REMEMBERED_RUNS {
             self.runs.pop_front();
         }
         self.heard = self.heard.max(end);
@@ -294,7 +294,7 @@ impl Source {
 }
 
 /// A text within so many characters.
-pub(crate) fn clip(text: &str, most: usize) -> String {
+pub(crate) fn truncate_chars(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
         return text.to_owned();
     }

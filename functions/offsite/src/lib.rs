@@ -9,7 +9,7 @@
 pub mod objects;
 mod plan;
 
-pub use plan::{Action, AwsManaged, Copies, keys_to_ask, plan};
+pub use plan::{SnapshotCopyAction, AwsManagedKeys, SnapshotCopyPlan, keys_to_describe, plan};
 
 use shared::{
     aws::{OperationError, OperationErrorKind, rds::SnapshotCopyRequest},
@@ -26,21 +26,21 @@ use shared::{
 pub const NAME: &str = "offsite";
 
 /// `CopyDBSnapshot` calls at once.
-const WIDTH: usize = 4;
+const MAX_CONCURRENT_COPIES: usize = 4;
 
 /// Looks, plans, acts and reports.
 pub async fn run(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
     let mut report = RunReport::new(NAME, world);
     if request.object.is_none() {
-        snapshots(world, request, &mut report).await;
+        copy_snapshots(world, request, &mut report).await;
     }
     if request.snapshot.is_none() {
-        objects::run(world, request, &mut report).await;
+        objects::copy_objects(world, request, &mut report).await;
     }
     report
 }
 
-async fn snapshots(world: &RunContext<'_>, request: &RunRequest, report: &mut RunReport) {
+async fn copy_snapshots(world: &RunContext<'_>, request: &RunRequest, report: &mut RunReport) {
     if world.policy.databases.values().all(|g| g.copies.is_empty()) {
         return;
     }
@@ -48,8 +48,8 @@ async fn snapshots(world: &RunContext<'_>, request: &RunRequest, report: &mut Ru
         Some(arn) => observe_database(world, arn).await,
         None => observe_inventory(world, ObservationScope::Everywhere).await,
     };
-    let mut keys = AwsManaged::new();
-    for key in keys_to_ask(world.policy, &seen) {
+    let mut keys = AwsManagedKeys::new();
+    for key in keys_to_describe(world.policy, &seen) {
         match world.aws.kms(&world.home_location()).is_aws_managed(&key).await {
             Ok(managed) => {
                 keys.insert(key, managed);
@@ -73,7 +73,7 @@ async fn snapshots(world: &RunContext<'_>, request: &RunRequest, report: &mut Ru
         let mend = "nothing: the next runs start them";
         report.push_finding(Finding::new(Severity::Info, "offsite", "waiting", why, mend));
     }
-    let outcomes = execute_plan(world, &copies.plan, WIDTH, async |action| act(world, action).await).await;
+    let outcomes = execute_plan(world, &copies.plan, MAX_CONCURRENT_COPIES, async |action| apply_action(world, action).await).await;
     let started = outcomes.iter().filter(|o| matches!(o.result, StepResult::Done(_))).count();
     report.outcomes.extend(outcomes);
     report.push_metric(Metric::CopiesStarted, started);
@@ -86,7 +86,7 @@ async fn snapshots(world: &RunContext<'_>, request: &RunRequest, report: &mut Ru
 
 /// Whether what has the name already is exactly what would have been made: by another run of the same plan a moment ago.
 /// Anything else is no success.
-fn same(there: Option<&RecoveryPoint>, copy: &SnapshotCopyRequest, e: OperationError) -> std::result::Result<(), OperationError> {
+fn ensure_same_copy(there: Option<&RecoveryPoint>, copy: &SnapshotCopyRequest, e: OperationError) -> std::result::Result<(), OperationError> {
     let marks = HoldfastTags::from_tags(copy.tags.iter().map(|(k, v)| (k.as_str(), v.as_str())));
     let why = match there {
         None => "something of that name was there and is gone",
@@ -100,8 +100,8 @@ fn same(there: Option<&RecoveryPoint>, copy: &SnapshotCopyRequest, e: OperationE
     Err(OperationError { kind: OperationErrorKind::Refused, message: why.into(), hint: Some(mend), ..e })
 }
 
-async fn act(world: &RunContext<'_>, action: &Action) -> ActionResult {
-    let Action::Copy { to, family, share, copy } = action;
+async fn apply_action(world: &RunContext<'_>, action: &SnapshotCopyAction) -> ActionResult {
+    let SnapshotCopyAction::Copy { to, family, share, copy } = action;
     if let Some((id, account)) = share {
         world.aws.rds(&Location::home_from_policy(world.policy)).share_snapshot(*family, id, account).await?;
     }
@@ -109,7 +109,7 @@ async fn act(world: &RunContext<'_>, action: &Action) -> ActionResult {
     match rds.copy_snapshot(*family, copy).await {
         Ok(()) => {}
         Err(e) if e.kind == OperationErrorKind::Exists => {
-            same(rds.describe_snapshot(*family, &copy.id).await?.as_ref(), copy, e)?;
+            ensure_same_copy(rds.describe_snapshot(*family, &copy.id).await?.as_ref(), copy, e)?;
         }
         Err(e) => return Err(e),
     }

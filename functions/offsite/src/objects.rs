@@ -9,7 +9,7 @@
 mod plan;
 mod sweep;
 
-use plan::{Task, plan};
+use plan::{ObjectCopyTask, plan_page};
 use shared::{
     aws::{
         OperationError,
@@ -24,36 +24,36 @@ use shared::{
     run::RunContext,
     time::CronSchedule,
 };
-use sweep::{Done, carry_out, gap, sweep};
+use sweep::{CopyTotals, apply_page, observation_finding, sync_bucket};
 
 /// Copies the objects that the policy wants elsewhere: all of them, or the one that an S3 event speaks of.
-pub async fn run(world: &RunContext<'_>, request: &RunRequest, report: &mut RunReport) {
-    let tasks = tasks(world, request);
+pub async fn copy_objects(world: &RunContext<'_>, request: &RunRequest, report: &mut RunReport) {
+    let tasks = copy_tasks(world, request);
     if tasks.is_empty() {
         return;
     }
-    let mut done = Done::default();
+    let mut done = CopyTotals::default();
     for (task, home, there) in tasks {
         // The destination's role pulls; the list comes from where the bucket is.
         let (source, destination) = (world.aws.s3(&home), world.aws.s3_for(&there, RolePurpose::Pull));
         match &request.object {
             Some((_, key)) => {
-                one(world, &task, key, &source, &destination, &mut done, report).await;
+                copy_object(world, &task, key, &source, &destination, &mut done, report).await;
             }
-            None => sweep(world, &task, &source, &destination, &mut done, report).await,
+            None => sync_bucket(world, &task, &source, &destination, &mut done, report).await,
         }
     }
-    report.outcomes.extend(done.rest());
+    report.outcomes.extend(done.summarized_outcomes());
     report.push_metric(Metric::ObjectsCopied, done.objects);
     report.push_metric(Metric::BytesCopied, usize::try_from(done.bytes).unwrap_or(usize::MAX));
 }
 
 /// What this run is to look at, with the place of the bucket and that of the copies.
-fn tasks<'a>(world: &RunContext<'a>, request: &RunRequest) -> Vec<(Task<'a>, Location, Location)> {
+fn copy_tasks<'a>(world: &RunContext<'a>, request: &RunRequest) -> Vec<(ObjectCopyTask<'a>, Location, Location)> {
     let policy: &'a Policy = world.policy;
     let copies = policy.buckets.iter().flat_map(|(g, b)| b.copies.iter().map(move |c| (g, b, c)));
     copies
-        .filter(|(group, bucket, copy)| asked(request, group, bucket, copy))
+        .filter(|(group, bucket, copy)| is_requested(request, group, bucket, copy))
         .filter_map(|(group, bucket, copy)| {
             let to = policy.destinations.get(&copy.to)?;
             // A destination in Azure has no bucket; the policy's own check names it as not run yet.
@@ -61,7 +61,7 @@ fn tasks<'a>(world: &RunContext<'a>, request: &RunRequest) -> Vec<(Task<'a>, Loc
             let home = Location::home_from_policy(policy);
             let home = Location { region: bucket.region.clone().unwrap_or(home.region), ..home };
             let schedule = copy.when.as_ref().map(|w| CronSchedule::new(w, &policy.time_zone));
-            let task = Task {
+            let task = ObjectCopyTask {
                 group,
                 from: bucket.bucket.as_str(),
                 to: name.as_str(),
@@ -72,7 +72,7 @@ fn tasks<'a>(world: &RunContext<'a>, request: &RunRequest) -> Vec<(Task<'a>, Loc
                     Some(schedule) => schedule.last_due(world.now),
                     None => Some(jiff::Timestamp::MAX),
                 },
-                objective: objective(policy, copy, world.now),
+                objective: copy_objective(policy, copy, world.now),
             };
             Some((task, home, there))
         })
@@ -80,7 +80,7 @@ fn tasks<'a>(world: &RunContext<'a>, request: &RunRequest) -> Vec<(Task<'a>, Loc
 }
 
 /// How long an object may wait for its copy: as the policy says, or until the next sweep is done.
-fn objective(policy: &Policy, copy: &ObjectCopyRule, now: jiff::Timestamp) -> Option<AgeObjective> {
+fn copy_objective(policy: &Policy, copy: &ObjectCopyRule, now: jiff::Timestamp) -> Option<AgeObjective> {
     let each = match &copy.when {
         Some(when) => schedule_interval(when, &policy.time_zone, now),
         None => Some(jiff::SignedDuration::ZERO), // Every run sweeps.
@@ -88,7 +88,7 @@ fn objective(policy: &Policy, copy: &ObjectCopyRule, now: jiff::Timestamp) -> Op
     AgeObjective::for_copy(copy.max_age.as_ref(), each)
 }
 
-fn asked(request: &RunRequest, group: &Name, bucket: &BucketGroup, copy: &ObjectCopyRule) -> bool {
+fn is_requested(request: &RunRequest, group: &Name, bucket: &BucketGroup, copy: &ObjectCopyRule) -> bool {
     let named = |a: &String| a == bucket.bucket.as_str() || a == group.as_str();
     let begins = |key: &str| {
         copy.prefixes.is_empty() || copy.prefixes.iter().any(|p| key.starts_with(p.as_str()))
@@ -100,28 +100,28 @@ fn asked(request: &RunRequest, group: &Name, bucket: &BucketGroup, copy: &Object
 }
 
 /// Copies one object, as a sweep would.
-async fn one(
+async fn copy_object(
     world: &RunContext<'_>,
-    task: &Task<'_>,
+    task: &ObjectCopyTask<'_>,
     key: &str,
     source: &S3Client,
     destination: &S3Client,
-    done: &mut Done,
+    done: &mut CopyTotals,
     report: &mut RunReport,
 ) {
-    match pair(task, key, source, destination).await {
+    match observe_pair(task, key, source, destination).await {
         Ok(Some(pair)) => {
-            let page = plan(task, &[pair]);
-            carry_out(world, &page.plan, source, destination, done, report).await;
+            let page = plan_page(task, &[pair]);
+            apply_page(world, &page.plan, source, destination, done, report).await;
         }
         // It was deleted since: there is nothing to copy.
         Ok(None) => {}
-        Err(e) => report.push_finding(gap(task, &e)),
+        Err(e) => report.push_finding(observation_finding(task, &e)),
     }
 }
 
-async fn pair(
-    task: &Task<'_>,
+async fn observe_pair(
+    task: &ObjectCopyTask<'_>,
     key: &str,
     source: &S3Client,
     destination: &S3Client,

@@ -20,7 +20,7 @@ use std::{
 /// What the function does with snapshots.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "do")]
-pub enum Action {
+pub enum SnapshotCopyAction {
     /// Starts a copy at a place, in a single step from wherever the source is.
     Copy {
         /// Where the copy will be.
@@ -34,13 +34,13 @@ pub enum Action {
     },
 }
 
-impl Operates for Action {
+impl Operates for SnapshotCopyAction {
     fn operation(&self) -> Operation {
         Operation::Backup
     }
 }
 
-impl fmt::Display for Action {
+impl fmt::Display for SnapshotCopyAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self::Copy { to, copy, .. } = self;
         write!(
@@ -54,18 +54,18 @@ impl fmt::Display for Action {
 
 /// Copies in flight that RDS allows in one destination region.
 /// <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/CHAP_Limits.html>
-const IN_FLIGHT: usize = 20;
+const MAX_COPIES_IN_FLIGHT: usize = 20;
 /// Tries of one copy before a person has to look.
-const MOST_TRIES: usize = 5;
+const MAX_COPY_ATTEMPTS: usize = 5;
 
 /// What is known of KMS keys: whether a key is one of AWS's own. A key that could not be asked about is missing.
-pub type AwsManaged = BTreeMap<String, bool>;
+pub type AwsManagedKeys = BTreeMap<String, bool>;
 
 /// What a plan comes to, with the counts that are published.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Copies {
+pub struct SnapshotCopyPlan {
     /// Steps and findings.
-    pub plan: ActionPlan<Action>,
+    pub plan: ActionPlan<SnapshotCopyAction>,
     /// Copies on their way already.
     pub in_flight: usize,
     /// Copies that are due and wait for a free slot.
@@ -73,7 +73,7 @@ pub struct Copies {
 }
 
 /// A copy that is due.
-struct Due<'a> {
+struct PendingCopy<'a> {
     group: &'a Name,
     database: &'a RdsDatabase,
     rule: &'a SnapshotCopyRule,
@@ -89,19 +89,19 @@ struct Due<'a> {
 }
 
 /// What every copy is planned with.
-struct Planning<'a> {
+struct CopyPlanner<'a> {
     policy: &'a Policy,
     owner: String,
     seen: &'a Inventory,
-    keys: &'a AwsManaged,
+    keys: &'a AwsManagedKeys,
     /// By place, identifiers that this plan gives.
     promised: BTreeMap<Location, BTreeSet<String>>,
     now: Timestamp,
-    plan: ActionPlan<Action>,
+    plan: ActionPlan<SnapshotCopyAction>,
 }
 
 /// KMS keys that sources of cross-account copies are under, to be asked about before planning.
-pub fn keys_to_ask(policy: &Policy, seen: &Inventory) -> BTreeSet<String> {
+pub fn keys_to_describe(policy: &Policy, seen: &Inventory) -> BTreeSet<String> {
     let home = Location::home_from_policy(policy);
     let Some(fleet) = seen.at_location(&home) else { return BTreeSet::new() };
     let leaves = |group: &DatabaseGroup| {
@@ -116,8 +116,8 @@ pub fn keys_to_ask(policy: &Policy, seen: &Inventory) -> BTreeSet<String> {
 }
 
 /// Plans the copies that are due at `now`: worst-served objective first, as many as the destination's quota has room for.
-pub fn plan(policy: &Policy, seen: &Inventory, keys: &AwsManaged, now: Timestamp) -> Copies {
-    let mut out = Copies::default();
+pub fn plan(policy: &Policy, seen: &Inventory, keys: &AwsManagedKeys, now: Timestamp) -> SnapshotCopyPlan {
+    let mut out = SnapshotCopyPlan::default();
     out.plan.findings.extend(seen.errors.iter().map(Finding::from_observation_error));
     let home_place = Location::home_from_policy(policy);
     let Some(home) = seen.at_location(&home_place) else { return out };
@@ -125,7 +125,7 @@ pub fn plan(policy: &Policy, seen: &Inventory, keys: &AwsManaged, now: Timestamp
     let points: BTreeMap<&Location, _> =
         seen.locations.iter().map(|(place, f)| (place, f.points_by_database())).collect();
 
-    let mut due: BTreeMap<Location, Vec<Due<'_>>> = BTreeMap::new();
+    let mut due: BTreeMap<Location, Vec<PendingCopy<'_>>> = BTreeMap::new();
     for (group_name, group, database) in selected.selected_databases() {
         let mine = points[&home_place].for_database(database);
         for (place, rule) in copies::copy_locations(policy, group) {
@@ -134,10 +134,10 @@ pub fn plan(policy: &Policy, seen: &Inventory, keys: &AwsManaged, now: Timestamp
             let pair = CopyComparison { policy, group, rule, source_points: &mine, destination_points: &there };
             let transfers = mine.iter().copied().filter(|p| p.marks.transfer);
             let transfers: Vec<_> = transfers.filter(|p| p.is_owned_by(&policy.owner())).collect();
-            let (sent, findings) = missing(&pair, database, &place, now);
+            let (sent, findings) = missing_copies(&pair, database, &place, now);
             out.plan.findings.extend(findings.into_iter().map(|f| f.in_group(group_name)));
             let newest = pair.newest_good_copy().and_then(|p| p.data_time);
-            let all = sent.into_iter().enumerate().map(|(rank, sent)| Due {
+            let all = sent.into_iter().enumerate().map(|(rank, sent)| PendingCopy {
                 group: group_name,
                 database,
                 rule,
@@ -154,7 +154,7 @@ pub fn plan(policy: &Policy, seen: &Inventory, keys: &AwsManaged, now: Timestamp
 
     let owner = policy.owner();
     let (promised, plan) = (BTreeMap::new(), std::mem::take(&mut out.plan));
-    let mut planning = Planning { policy, owner, seen, keys, promised, now, plan };
+    let mut planning = CopyPlanner { policy, owner, seen, keys, promised, now, plan };
     for (place, fleet) in &seen.locations {
         out.in_flight +=
             fleet.points.iter().filter(|p| p.state == RecoveryPointState::InFlight && is_copy(p)).count();
@@ -162,14 +162,14 @@ pub fn plan(policy: &Policy, seen: &Inventory, keys: &AwsManaged, now: Timestamp
         // Everybody's copies use up the quota, not only ours.
         let busy = fleet.points.iter().filter(|p| p.state == RecoveryPointState::InFlight).count();
         let most = due.first().and_then(|d| d.destination.in_flight);
-        let most = most.map_or(IN_FLIGHT, |n| n.get() as usize);
+        let most = most.map_or(MAX_COPIES_IN_FLIGHT, |n| n.get() as usize);
         let free = most.saturating_sub(busy);
         due.sort_by_key(|d| (d.rank, d.newest, d.sent.source.arn.clone()));
         let mut started = 0;
         for d in due {
             if started >= free {
                 out.waiting += 1;
-            } else if planning.step(&d) {
+            } else if planning.plan_copy(&d) {
                 started += 1;
             }
         }
@@ -179,7 +179,7 @@ pub fn plan(policy: &Policy, seen: &Inventory, keys: &AwsManaged, now: Timestamp
 }
 
 /// The copies of one database that a place wants and does not have, newest first, and what is wrong with others.
-fn missing<'a>(
+fn missing_copies<'a>(
     pair: &CopyComparison<'a, '_>,
     database: &RdsDatabase,
     place: &Location,
@@ -197,7 +197,7 @@ fn missing<'a>(
                 let mend = "delete it when you know why; a new one is made after that";
                 find("wrong-copy", why, mend);
             }
-            CopyStatus::Missing { failed } if *failed >= MOST_TRIES => {
+            CopyStatus::Missing { failed } if *failed >= MAX_COPY_ATTEMPTS => {
                 let why = format!("{failed} tries to copy {} to {place} failed", sent.source.id);
                 let mend = "see the failed copies there: most often it is the key or its policy";
                 find("keeps-failing", why, mend);
@@ -214,25 +214,25 @@ fn is_copy(p: &RecoveryPoint) -> bool {
     p.marks.copy_of.is_some() || p.source_arn.is_some()
 }
 
-impl Planning<'_> {
-    fn refuse(&mut self, d: &Due<'_>, what: &'static str, why: String, mend: &str) -> bool {
+impl CopyPlanner<'_> {
+    fn reject_copy(&mut self, d: &PendingCopy<'_>, what: &'static str, why: String, mend: &str) -> bool {
         let finding = Finding::new(Severity::Critical, &d.database.id, what, why, mend);
         self.plan.findings.push(finding.in_group(d.group));
         false
     }
 
     /// Plans one copy; false when it can't be made.
-    fn step(&mut self, d: &Due<'_>) -> bool {
+    fn plan_copy(&mut self, d: &PendingCopy<'_>) -> bool {
         let source = d.sent.source;
         if source.encrypted && d.destination.kms_key.is_none() {
             // CopyDBSnapshot refuses an encrypted snapshot in another region without a key of that region.
             let why =
                 format!("{} is encrypted, and a copy at {} needs a key there", source.id, d.place);
             let mend = format!("write kms_key in the destination {}", d.rule.to);
-            return self.refuse(d, "no-key", why, &mend);
+            return self.reject_copy(d, "no-key", why, &mend);
         }
         if !is_cross_account(self.policy, &d.place) {
-            self.copy(d, source, None);
+            self.plan_destination_copy(d, source, None);
             return true;
         }
         let account = d.place.account.to_string();
@@ -242,7 +242,7 @@ impl Planning<'_> {
                 let Some(managed) = self.keys.get(key) else {
                     let why =
                         format!("it is not known whether {key} may be used by another account");
-                    return self.refuse(
+                    return self.reject_copy(
                         d,
                         code::KEY_UNKNOWN,
                         why,
@@ -254,7 +254,7 @@ impl Planning<'_> {
         };
         // RDS shares neither its automated snapshots nor what is under aws/rds: those take a copy at home first.
         if !source.automated && !managed {
-            self.copy(d, source, Some(account));
+            self.plan_destination_copy(d, source, Some(account));
             return true;
         }
         if managed && d.destination.transfer_key.is_none() {
@@ -264,7 +264,7 @@ impl Planning<'_> {
                 "write transfer_key in the destination {}: a key of yours, shared with it",
                 d.rule.to
             );
-            return self.refuse(d, "key-cannot-leave", why, &mend);
+            return self.reject_copy(d, "key-cannot-leave", why, &mend);
         }
         let of_source = |t: &&&RecoveryPoint| t.marks.copy_of.as_deref() == Some(source.arn.as_str());
         let mine: Vec<&RecoveryPoint> = d.transfers.iter().filter(of_source).copied().collect();
@@ -272,29 +272,29 @@ impl Planning<'_> {
             return false;
         }
         if let Some(transfer) = mine.iter().find(|t| t.is_complete()) {
-            self.copy(d, transfer, Some(account));
+            self.plan_destination_copy(d, transfer, Some(account));
             return true;
         }
         let tries = mine.iter().filter(|t| matches!(t.state, RecoveryPointState::Failed(_))).count();
-        if tries >= MOST_TRIES {
+        if tries >= MAX_COPY_ATTEMPTS {
             let why =
                 format!("{tries} tries to copy {} at home for the transfer failed", source.id);
             let mend = "see the failed copies: most often it is the key";
-            return self.refuse(d, "keeps-failing", why, mend);
+            return self.reject_copy(d, "keeps-failing", why, mend);
         }
-        self.transfer(d);
+        self.plan_transfer_copy(d);
         true
     }
 
     /// A copy at the destination, `from` the source or its transfer copy, shared with `account` first.
-    fn copy(&mut self, d: &Due<'_>, from: &RecoveryPoint, account: Option<String>) {
+    fn plan_destination_copy(&mut self, d: &PendingCopy<'_>, from: &RecoveryPoint, account: Option<String>) {
         let source = d.sent.source;
-        let mut marks = source_marks(source);
+        let mut marks = source_tags(source);
         marks.extend(source.marks.slot.clone().map(|s| (mark::SLOT, s)));
         let also: Vec<_> = source.marks.also.iter().map(|(r, s)| (r.as_str(), s.clone())).collect();
         marks.extend(name::additional_reasons_tag(&also).0.map(|also| (mark::ALSO, also)));
-        let tail = tail(self.policy, d, account.is_some());
-        let (id, tags) = self.named(d, &d.place, &tail, marks);
+        let tail = snapshot_suffix(self.policy, d, account.is_some());
+        let (id, tags) = self.copy_id_and_tags(d, &d.place, &tail, marks);
         let age = d.newest.map_or("there is no copy yet".into(), |t| {
             format!("the newest copy's data is {} old", format_duration(self.now.duration_since(t)))
         });
@@ -313,18 +313,18 @@ impl Planning<'_> {
             tags,
         };
         let share = account.map(|account| (from.id.clone(), account));
-        let action = Action::Copy { to: d.place.clone(), family: source.family, share, copy };
+        let action = SnapshotCopyAction::Copy { to: d.place.clone(), family: source.family, share, copy };
         self.plan.push_step(&d.database.id, action, because);
     }
 
     /// A copy at home, to be copied on.
-    fn transfer(&mut self, d: &Due<'_>) {
+    fn plan_transfer_copy(&mut self, d: &PendingCopy<'_>) {
         let source = d.sent.source;
-        let tail = format!("{}-transfer", tail(self.policy, d, false));
-        let mut marks = source_marks(source);
+        let tail = format!("{}-transfer", snapshot_suffix(self.policy, d, false));
+        let mut marks = source_tags(source);
         marks.push((mark::TRANSFER, "true".to_owned()));
         let home = Location::home_from_policy(self.policy);
-        let (id, tags) = self.named(d, &home, &tail, marks);
+        let (id, tags) = self.copy_id_and_tags(d, &home, &tail, marks);
         let key = d.destination.transfer_key.as_ref().filter(|_| source.encrypted);
         let copy = SnapshotCopyRequest {
             source: source.arn.clone(),
@@ -333,14 +333,14 @@ impl Planning<'_> {
             option_group: None,
             tags,
         };
-        let action = Action::Copy { to: home, family: source.family, share: None, copy };
+        let action = SnapshotCopyAction::Copy { to: home, family: source.family, share: None, copy };
         self.plan.push_step(&d.database.id, action, "RDS can't share it as it is");
     }
 
     /// The identifier and tags of a new copy at a place.
-    fn named(
+    fn copy_id_and_tags(
         &mut self,
-        d: &Due<'_>,
+        d: &PendingCopy<'_>,
         place: &Location,
         tail: &str,
         marks: Vec<(&str, String)>,
@@ -357,7 +357,7 @@ impl Planning<'_> {
 }
 
 /// Of which point a copy is one.
-fn source_marks(source: &RecoveryPoint) -> Vec<(&'static str, String)> {
+fn source_tags(source: &RecoveryPoint) -> Vec<(&'static str, String)> {
     let mut marks = vec![(mark::COPY_OF, source.arn.clone())];
     marks.extend(source.data_time.map(|t| (mark::DATA_TIME, t.to_string())));
     marks
@@ -365,7 +365,7 @@ fn source_marks(source: &RecoveryPoint) -> Vec<(&'static str, String)> {
 
 /// `<reason>-<time of the data>`, and the account for a copy in another one, where two accounts' databases of the same
 /// name must not meet.
-fn tail(policy: &Policy, d: &Due<'_>, other: bool) -> String {
+fn snapshot_suffix(policy: &Policy, d: &PendingCopy<'_>, other: bool) -> String {
     let source = d.sent.source;
     let at = source.marks.slot.clone().or_else(|| source.data_time.map(format_slot)).unwrap_or_default();
     let from = if other { format!("-{}", policy.home_or_placeholder().account) } else { String::new() };

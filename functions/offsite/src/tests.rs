@@ -26,7 +26,7 @@ fn what_has_the_name_already_is_success_only_when_it_is_exactly_what_would_have_
         let mut there = RecoveryPoint { marks: marks.clone(), ..source.clone() };
         change(&mut there);
         let refused = OperationError { kind: OperationErrorKind::Exists, ..OperationError::from_message("copy s", "x") };
-        same(Some(&there), &copy, refused)
+        ensure_same_copy(Some(&there), &copy, refused)
     };
     assert_eq!(there(|_| ()), Ok(()));
     assert_eq!(there(|p| p.state = RecoveryPointState::InFlight), Ok(()));

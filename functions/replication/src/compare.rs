@@ -7,15 +7,15 @@ use std::collections::BTreeMap;
 
 /// Objects and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Count {
+pub struct ObjectTotals {
     /// Objects.
     pub objects: u64,
     /// Their bytes.
     pub bytes: u64,
 }
 
-impl Count {
-    fn add(&mut self, object: &S3Object) {
+impl ObjectTotals {
+    fn add_object(&mut self, object: &S3Object) {
         self.objects += 1;
         self.bytes += object.size;
     }
@@ -23,17 +23,17 @@ impl Count {
 
 /// What two listings say of each other.
 #[derive(Clone, Debug)]
-pub struct Comparison {
+pub struct ListingComparison {
     /// What the source has.
-    pub source: Count,
+    pub source: ObjectTotals,
     /// What the replica has.
-    pub replica: Count,
+    pub replica: ObjectTotals,
     /// Objects that the replica lacks, those on their way too.
     pub missing: u64,
     /// Objects that the replica has in another form than the newest.
     pub differing: u64,
     /// Objects that the replica lacks or has in an older form, and that have had their time.
-    pub late: u64,
+    pub overdue: u64,
     /// Objects that only the replica has.
     pub extra: u64,
     /// The oldest object that is not in the replica in its newest form.
@@ -46,15 +46,15 @@ pub struct Comparison {
     in_time: Timestamp,
 }
 
-impl Comparison {
+impl ListingComparison {
     /// Nothing compared yet. `sample` pairs will be chosen to be read, other ones each day.
     pub fn new(now: Timestamp, max_lag: SignedDuration, sample: u32) -> Self {
         Self {
-            source: Count::default(),
-            replica: Count::default(),
+            source: ObjectTotals::default(),
+            replica: ObjectTotals::default(),
             missing: 0,
             differing: 0,
-            late: 0,
+            overdue: 0,
             extra: 0,
             oldest: None,
             sample: BTreeMap::new(),
@@ -65,25 +65,25 @@ impl Comparison {
     }
 
     /// Takes in the next pair.
-    pub fn add(&mut self, pair: ObjectPair) {
+    pub fn add_pair(&mut self, pair: ObjectPair) {
         match pair {
             ObjectPair::Missing(object) => {
-                self.source.add(&object);
+                self.source.add_object(&object);
                 self.missing += 1;
-                self.behind(object);
+                self.record_lagging(object);
             }
             ObjectPair::Both(object, replica) => {
-                self.source.add(&object);
-                self.replica.add(&replica);
-                if differs(&object, &replica) {
+                self.source.add_object(&object);
+                self.replica.add_object(&replica);
+                if is_different(&object, &replica) {
                     self.differing += 1;
-                    self.behind(object);
+                    self.record_lagging(object);
                 } else if !object.is_archived() && !replica.is_archived() {
-                    self.consider(object, replica);
+                    self.consider_for_sample(object, replica);
                 }
             }
             ObjectPair::Extra(object) => {
-                self.replica.add(&object);
+                self.replica.add_object(&object);
                 self.extra += 1;
             }
         }
@@ -100,15 +100,15 @@ impl Comparison {
         self.sample.values()
     }
 
-    fn behind(&mut self, object: S3Object) {
-        self.late += u64::from(object.modified < self.in_time);
+    fn record_lagging(&mut self, object: S3Object) {
+        self.overdue += u64::from(object.modified < self.in_time);
         if self.oldest.as_ref().is_none_or(|(at, _)| object.modified < *at) {
             self.oldest = Some((object.modified, object.key));
         }
     }
 
     /// Keeps the pairs of the smallest hashes: a fair choice in one pass, the same for every run of a day.
-    fn consider(&mut self, object: S3Object, replica: S3Object) {
+    fn consider_for_sample(&mut self, object: S3Object, replica: S3Object) {
         if self.size == 0 {
             return;
         }
@@ -127,7 +127,7 @@ impl Comparison {
 
 /// S3 gives a replica the source's time, so an older one is an older form; its `ETag` alone says nothing where KMS
 /// encrypts either side.
-fn differs(object: &S3Object, replica: &S3Object) -> bool {
+fn is_different(object: &S3Object, replica: &S3Object) -> bool {
     object.size != replica.size
         || (replica.modified < object.modified && replica.etag != object.etag)
 }
@@ -148,10 +148,10 @@ mod tests {
         S3Object { key: key.into(), size, etag: etag.into(), modified, class, restored: false }
     }
 
-    fn compared(pairs: Vec<ObjectPair>, now: &str) -> Comparison {
-        let mut comparison = Comparison::new(at(now), SignedDuration::from_hours(1), 3);
+    fn compared(pairs: Vec<ObjectPair>, now: &str) -> ListingComparison {
+        let mut comparison = ListingComparison::new(at(now), SignedDuration::from_hours(1), 3);
         for pair in pairs {
-            comparison.add(pair);
+            comparison.add_pair(pair);
         }
         comparison
     }
@@ -181,7 +181,7 @@ mod tests {
             let lag = shared::time::format_duration(c.lag(at(NOW)));
             format!(
                 "{case}: {} of {} missing, {} differ, {} late, {} extra, lag {lag}",
-                c.missing, c.source.objects, c.differing, c.late, c.extra
+                c.missing, c.source.objects, c.differing, c.overdue, c.extra
             )
         });
         insta::assert_snapshot!(lines.join("\n"), @"
@@ -208,7 +208,7 @@ mod tests {
                 .map(|o| ObjectPair::Both(o.clone(), o))
                 .collect()
         };
-        let keys = |c: &Comparison| c.sample().map(|(s, _)| s.key.clone()).collect::<Vec<_>>();
+        let keys = |c: &ListingComparison| c.sample().map(|(s, _)| s.key.clone()).collect::<Vec<_>>();
         let today = keys(&compared(pairs(), NOW));
         assert_eq!(today.len(), 3);
         assert_eq!(today, keys(&compared(pairs(), "2026-11-20T23:59:59Z")));
@@ -229,8 +229,8 @@ mod tests {
             ObjectPair::Both(warm.clone(), object("k", 2, "a", "09:00")),
         ];
         assert_eq!(compared(pairs, NOW).sample().count(), 0);
-        let mut none = Comparison::new(at(NOW), SignedDuration::from_hours(1), 0);
-        none.add(ObjectPair::Both(warm.clone(), warm));
+        let mut none = ListingComparison::new(at(NOW), SignedDuration::from_hours(1), 0);
+        none.add_pair(ObjectPair::Both(warm.clone(), warm));
         assert_eq!(none.sample().count(), 0);
     }
 }

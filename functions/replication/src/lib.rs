@@ -11,9 +11,9 @@ mod compare;
 mod observe;
 mod plan;
 
-pub use compare::{Comparison, Count};
-pub use observe::{Lagging, Look, Replicated, Sampled, Seen, SeenBucket};
-pub use plan::{Judged, plan};
+pub use compare::{ListingComparison, ObjectTotals};
+pub use observe::{ReplicaLag, ObservedResult, ReplicatedBucket, SampleResult, ReplicationState, BucketSettings};
+pub use plan::{ReplicationReport, plan};
 
 use shared::{report::RunReport, request::RunRequest, run::RunContext};
 
@@ -26,7 +26,7 @@ pub async fn run(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
     let seen = observe::observe(world, request).await;
     let mut judged = plan(world.policy, &seen, world.now);
     if request.assets.is_empty() {
-        plan::unwatched(world.policy, &mut judged);
+        plan::add_unmonitored_buckets(world.policy, &mut judged);
     }
     report.findings = judged.findings;
     report.assets = judged.assets;

@@ -2,7 +2,7 @@
 
 mod replicas;
 
-use crate::observe::{Look, Replicated, Sampled, Seen, SeenBucket};
+use crate::observe::{ObservedResult, ReplicatedBucket, SampleResult, ReplicationState, BucketSettings};
 use jiff::{SignedDuration, Timestamp};
 use shared::{
     aws::{OperationError, s3::BucketVersioning},
@@ -15,7 +15,7 @@ use shared::{
 
 /// What follows from what was seen.
 #[derive(Debug, Default)]
-pub struct Judged {
+pub struct ReplicationReport {
     /// What differs from the policy.
     pub findings: Vec<Finding>,
     /// How each bucket stands.
@@ -25,26 +25,26 @@ pub struct Judged {
 }
 
 /// Judges everything that was seen.
-pub fn plan(policy: &Policy, seen: &Seen, now: Timestamp) -> Judged {
-    let mut judged = Judged::default();
+pub fn plan(policy: &Policy, seen: &ReplicationState, now: Timestamp) -> ReplicationReport {
+    let mut judged = ReplicationReport::default();
     let (mut lags, mut missing) = (Vec::new(), Vec::new());
     for (group, look) in &seen.buckets {
         let Some(bucket) = policy.buckets.get(group) else { continue };
-        let findings = of_bucket(bucket, look, now);
-        judged.assets.push(standing(group, bucket, look, &findings, now));
+        let findings = evaluate_bucket(bucket, look, now);
+        judged.assets.push(asset_status(group, bucket, look, &findings, now));
         judged.findings.extend(findings.into_iter().map(|f| f.in_group(group)));
         if bucket.replication.is_some() {
             let name = bucket.bucket.as_str();
             let whole = look.as_ref().ok().and_then(|s| s.replication.as_ref());
-            let whole = whole.filter(|r| r.cut.is_none());
-            lags.push((group.as_str(), name, whole.map(|r| lag(r, now).as_secs_f64())));
+            let whole = whole.filter(|r| r.stopped_at_key.is_none());
+            lags.push((group.as_str(), name, whole.map(|r| replication_lag(r, now).as_secs_f64())));
             #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-            missing.push((group.as_str(), name, whole.map(|r| r.comparison.late as f64)));
+            missing.push((group.as_str(), name, whole.map(|r| r.comparison.overdue as f64)));
         }
     }
     judged.values.extend(metrics::aggregate_max(Metric::ReplicationLag, lags.into_iter()));
     judged.values.extend(metrics::aggregate_max(Metric::ReplicationMissing, missing.into_iter()));
-    replicas::judge(policy, seen, &mut judged);
+    replicas::evaluate_replicas(policy, seen, &mut judged);
     for asset in &seen.unknown {
         let why = "no bucket, group or watched read replica has this name";
         let mend = "write the name of a bucket, of its group, or of a read replica";
@@ -60,16 +60,16 @@ pub fn plan(policy: &Policy, seen: &Seen, now: Timestamp) -> Judged {
 }
 
 /// The larger of what the listings show and what S3 says.
-fn lag(replicated: &Replicated, now: Timestamp) -> SignedDuration {
+fn replication_lag(replicated: &ReplicatedBucket, now: Timestamp) -> SignedDuration {
     let told = replicated.latency.filter(|s| s.is_finite() && *s > 0.0).unwrap_or(0.0);
     let told = SignedDuration::try_from_secs_f64(told).unwrap_or(SignedDuration::MAX);
     replicated.comparison.lag(now).max(told)
 }
 
-fn standing(
+fn asset_status(
     group: &Name,
     bucket: &BucketGroup,
-    look: &Look<SeenBucket>,
+    look: &ObservedResult<BucketSettings>,
     findings: &[Finding],
     now: Timestamp,
 ) -> AssetStatus {
@@ -78,7 +78,7 @@ fn standing(
     AssetStatus {
         size_bytes: size,
         // How far the replica is behind is the age of its data.
-        offsite_age_seconds: replicated.map(|r| lag(r, now).as_secs()),
+        offsite_age_seconds: replicated.map(|r| replication_lag(r, now).as_secs()),
         offsite_wanted: bucket.replication.is_some(),
         coverage: if look.is_ok() { AssetCoverage::Watched } else { AssetCoverage::NotObserved },
         worst: findings.iter().map(|f| f.severity).max(),
@@ -88,7 +88,7 @@ fn standing(
 }
 
 /// Buckets of which the policy asks nothing that any function does: named, and nobody looks at them.
-pub(crate) fn unwatched(policy: &Policy, judged: &mut Judged) {
+pub(crate) fn add_unmonitored_buckets(policy: &Policy, judged: &mut ReplicationReport) {
     for (group, bucket) in &policy.buckets {
         let name = bucket.bucket.as_str();
         let to_s3 = |to| policy.destinations.get(to).is_some_and(|d| d.bucket.is_some());
@@ -110,12 +110,12 @@ pub(crate) fn unwatched(policy: &Policy, judged: &mut Judged) {
     }
 }
 
-fn of_bucket(bucket: &BucketGroup, look: &Look<SeenBucket>, now: Timestamp) -> Vec<Finding> {
+fn evaluate_bucket(bucket: &BucketGroup, look: &ObservedResult<BucketSettings>, now: Timestamp) -> Vec<Finding> {
     let name = bucket.bucket.as_str();
     let seen = match look {
         Ok(seen) => seen,
         Err(e) => {
-            return vec![Finding::new(Severity::Critical, name, code::GAP, e.to_string(), mend(e))];
+            return vec![Finding::new(Severity::Critical, name, code::GAP, e.to_string(), observation_hint(e))];
         }
     };
     let mut findings = Vec::new();
@@ -127,22 +127,22 @@ fn of_bucket(bucket: &BucketGroup, look: &Look<SeenBucket>, now: Timestamp) -> V
         find(Severity::Critical, "versioning", why, "switch the bucket's versioning on");
     }
     if let (Some(wanted), Some(set)) = (bucket.encryption, &seen.encryption) {
-        encryption(wanted, set.as_ref().map(|e| e.algorithm.as_str()), &mut find);
+        check_encryption(wanted, set.as_ref().map(|e| e.algorithm.as_str()), &mut find);
     }
     if let (Some(period), Some(rules)) = (&bucket.noncurrent_versions, &seen.noncurrent) {
-        noncurrent(period.duration(), rules, &mut find);
+        check_noncurrent_versions(period.duration(), rules, &mut find);
     }
     if let (Some(asked), Some(replicated)) = (&bucket.replication, &seen.replication) {
-        settings(asked, replicated, &mut find);
-        compared(asked, replicated, now, &mut find);
-        sampled(replicated, &mut find);
+        check_rules(asked, replicated, &mut find);
+        check_comparison(asked, replicated, now, &mut find);
+        check_samples(replicated, &mut find);
     }
     findings
 }
 
-type Find<'a> = &'a mut dyn FnMut(Severity, &'static str, String, &str);
+type FindingSink<'a> = &'a mut dyn FnMut(Severity, &'static str, String, &str);
 
-fn mend(e: &OperationError) -> &str {
+fn observation_hint(e: &OperationError) -> &str {
     match e.code.as_deref() {
         Some("PermanentRedirect" | "AuthorizationHeaderMalformed") => {
             "the bucket is in another region: write its region in the policy"
@@ -151,7 +151,7 @@ fn mend(e: &OperationError) -> &str {
     }
 }
 
-fn encryption(wanted: BucketEncryption, set: Option<&str>, find: Find<'_>) {
+fn check_encryption(wanted: BucketEncryption, set: Option<&str>, find: FindingSink<'_>) {
     let mend = "set the bucket's default encryption as the policy says";
     match (wanted, set) {
         (BucketEncryption::Aes256, Some("AES256"))
@@ -172,7 +172,7 @@ fn encryption(wanted: BucketEncryption, set: Option<&str>, find: Find<'_>) {
     }
 }
 
-fn noncurrent(wanted: SignedDuration, rules: &[shared::aws::s3::NoncurrentExpirationRule], find: Find<'_>) {
+fn check_noncurrent_versions(wanted: SignedDuration, rules: &[shared::aws::s3::NoncurrentExpirationRule], find: FindingSink<'_>) {
     let of = |days: i32| SignedDuration::from_hours(24 * i64::from(days));
     let mend = "set NoncurrentDays of the bucket's lifecycle as the policy says";
     for rule in rules.iter().filter(|r| of(r.days) < wanted) {
@@ -201,8 +201,8 @@ fn noncurrent(wanted: SignedDuration, rules: &[shared::aws::s3::NoncurrentExpira
     }
 }
 
-fn settings(asked: &BucketReplication, replicated: &Replicated, find: Find<'_>) {
-    let Replicated { to, rules, versioning, .. } = replicated;
+fn check_rules(asked: &BucketReplication, replicated: &ReplicatedBucket, find: FindingSink<'_>) {
+    let ReplicatedBucket { to, rules, versioning, .. } = replicated;
     let on = || rules.iter().filter(|r| r.enabled && r.to == *to);
     // A rule may take in more than the policy wants, and several together what it wants.
     let takes = |prefix: &str| on().any(|r| !r.tagged && prefix.starts_with(r.prefix.as_str()));
@@ -237,8 +237,8 @@ fn settings(asked: &BucketReplication, replicated: &Replicated, find: Find<'_>) 
     }
 }
 
-fn compared(asked: &BucketReplication, replicated: &Replicated, now: Timestamp, find: Find<'_>) {
-    let Replicated { to, comparison: c, cut, .. } = replicated;
+fn check_comparison(asked: &BucketReplication, replicated: &ReplicatedBucket, now: Timestamp, find: FindingSink<'_>) {
+    let ReplicatedBucket { to, comparison: c, stopped_at_key: cut, .. } = replicated;
     if let Some(key) = cut {
         let why = format!("there was no time to compare with {to} beyond \"{key}\"");
         find(
@@ -251,7 +251,7 @@ fn compared(asked: &BucketReplication, replicated: &Replicated, now: Timestamp, 
         let why = format!("the policy replicates it to {to} and it has no objects");
         find(Severity::Warning, "no-objects", why, "check what writes there, or the policy");
     }
-    let (lag, max_lag) = (lag(replicated, now), asked.max_lag.duration());
+    let (lag, max_lag) = (replication_lag(replicated, now), asked.max_lag.duration());
     if lag > max_lag {
         let oldest = c.oldest.as_ref().map(|(_, key)| format!("; the oldest object is \"{key}\""));
         let why = format!(
@@ -262,7 +262,7 @@ fn compared(asked: &BucketReplication, replicated: &Replicated, now: Timestamp, 
         );
         // A few stragglers are tolerated; S3's own figure is not theirs alone.
         let told = replicated.latency.is_some_and(|s| s > max_lag.as_secs_f64());
-        let few = c.late <= u64::from(asked.tolerance) && !told;
+        let few = c.overdue <= u64::from(asked.tolerance) && !told;
         find(
             if few { Severity::Warning } else { Severity::Critical },
             "lag",
@@ -270,10 +270,10 @@ fn compared(asked: &BucketReplication, replicated: &Replicated, now: Timestamp, 
             "look at the replication status of that object: HEAD shows PENDING or FAILED",
         );
     }
-    if c.late > u64::from(asked.tolerance) {
+    if c.overdue > u64::from(asked.tolerance) {
         let why = format!(
             "{} of {} objects are not in the replica {to} in their newest form after {}, {} are tolerated ({} missing, {} differ, the youngest included)",
-            c.late,
+            c.overdue,
             c.source.objects,
             format_duration(max_lag),
             asked.tolerance,
@@ -296,12 +296,12 @@ fn compared(asked: &BucketReplication, replicated: &Replicated, now: Timestamp, 
     }
 }
 
-fn sampled(replicated: &Replicated, find: Find<'_>) {
+fn check_samples(replicated: &ReplicatedBucket, find: FindingSink<'_>) {
     let to = &replicated.to;
     for (key, sampled) in &replicated.sampled {
         match sampled {
-            Sampled::Same | Sampled::Moved => {}
-            Sampled::Differs => {
+            SampleResult::Same | SampleResult::Inconclusive => {}
+            SampleResult::Differs => {
                 let why = format!("\"{key}\" has other bytes in the replica {to}");
                 find(
                     Severity::Critical,
@@ -310,7 +310,7 @@ fn sampled(replicated: &Replicated, find: Find<'_>) {
                     "find out which side is right, and who writes to the replica",
                 );
             }
-            Sampled::Unread(why, mend) => {
+            SampleResult::Unreadable(why, mend) => {
                 let why = format!("\"{key}\" could not be compared with its replica: {why}");
                 find(Severity::Critical, "unread", why, mend);
             }

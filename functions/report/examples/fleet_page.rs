@@ -6,9 +6,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 use report::{
-    facts::{Event, Facts, Gap, Head, Held, Key, Kind, Point, Spot, Trail},
+    facts::{AuditEvent, ReportInput, UnobservedLocation, AuditHead, AssetStorage, AssetKey, Kind, PointRecord, BackupLocation, AuditTrail},
     html, page,
-    prices::Class,
+    prices::StorageKind,
 };
 use shared::{
     plan::{Finding, Severity},
@@ -28,15 +28,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let well = arguments.get(3).is_some_and(|w| w == "well");
     let policy = policy();
     let now: Timestamp = "2026-11-20T12:05:00Z".parse()?;
-    let facts = fleet(assets.parse()?, days.parse()?, now, well);
+    let facts = fleet_input(assets.parse()?, days.parse()?, now, well);
     let begun = Instant::now();
-    let told = page(&policy, &facts, now);
-    let (html, json) = (html(&told.page), serde_json::to_vec(&told.page)?);
+    let told = build_page(&policy, &facts, now);
+    let (html, json) = (render_html(&told.page), serde_json::to_vec(&told.page)?);
     let took = begun.elapsed().as_secs_f64();
     fs::create_dir_all(folder)?;
     fs::write(Path::new(folder).join("index.html"), &html)?;
     fs::write(Path::new(folder).join("report.json"), &json)?;
-    let points: usize = facts.held.values().map(|h| h.points.len()).sum();
+    let points: usize = facts.storage.values().map(|h| h.points.len()).sum();
     let (html, json) = (html.len(), json.len());
     println!(r#"{{"seconds":{took:.3},"html":{html},"json":{json},"points":{points}}}"#);
     Ok(())
@@ -54,25 +54,25 @@ fn policy() -> Policy {
 }
 
 /// Daily points at home and a copy of each; some assets late, some grown, one place unseen, unless all is well.
-fn fleet(assets: usize, days: i64, now: Timestamp, well: bool) -> Facts {
-    let mut facts = Facts::default();
+fn fleet_input(assets: usize, days: i64, now: Timestamp, well: bool) -> ReportInput {
+    let mut facts = ReportInput::default();
     let region = |r: &str| Some(r.to_owned());
-    let spot = |n: &str, r: &str, home| Spot { name: n.into(), region: region(r), home };
-    let home = facts.spot(spot("eu-west-1 in 111122223333", "eu-west-1", true));
-    let away = facts.spot(spot("us-east-1 in 111122223333", "us-east-1", false));
+    let spot = |n: &str, r: &str, home| BackupLocation { name: n.into(), region: region(r), home };
+    let home = facts.intern_location(spot("eu-west-1 in 111122223333", "eu-west-1", true));
+    let away = facts.intern_location(spot("us-east-1 in 111122223333", "us-east-1", false));
     let mut events = Vec::new();
     for i in 0..assets {
-        let asset = name(i);
+        let asset = asset_name(i);
         let late = !well && (i == 3 || i == 7);
         let blind = !well && i == 5;
-        let held = held(i, days, now, late, [home, away]);
+        let held = asset_storage(i, days, now, late, [home, away]);
         let held = if blind {
-            let points = held.points.into_iter().filter(|p| p.spot == home).collect();
-            Held { points, blind: vec![away], ..Held::default() }
+            let points = held.points.into_iter().filter(|p| p.location == home).collect();
+            AssetStorage { points, unobserved: vec![away], ..AssetStorage::default() }
         } else {
             held
         };
-        let newest = held.points.iter().filter(|p| p.spot == home).map(|p| p.at).max();
+        let newest = held.points.iter().filter(|p| p.location == home).map(|p| p.at).max();
         let age = now.as_second() - newest.unwrap_or(0);
         let mut why = Vec::new();
         if late {
@@ -84,7 +84,7 @@ fn fleet(assets: usize, days: i64, now: Timestamp, well: bool) -> Facts {
             );
             why.push(text);
         }
-        facts.standings.push(AssetStatus {
+        facts.statuses.push(AssetStatus {
             newest: Some(format!("{asset}-daily-202611200200")),
             group: "fleet".into(),
             age_seconds: Some(age),
@@ -98,27 +98,27 @@ fn fleet(assets: usize, days: i64, now: Timestamp, well: bool) -> Facts {
             why,
             asset: asset.clone(),
         });
-        events.extend(past(i, &asset, now));
-        facts.held.insert(Key::new("fleet", asset), held);
+        events.extend(audit_events(i, &asset, now));
+        facts.storage.insert(AssetKey::new("fleet", asset), held);
     }
     if !well {
-        facts.gaps.push(Gap {
+        facts.unobserved_locations.push(UnobservedLocation {
             place: "us-east-1 in 111122223333".into(),
             why: "describe snapshots: AccessDenied: not authorized to perform rds:DescribeDBSnapshots".into(),
             mend: "allow rds:DescribeDBSnapshots there".into(),
         });
     }
     events.sort_by_key(|e| e.at);
-    let head = Head {
+    let head = AuditHead {
         seq: 4711,
         at: now,
         hash: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".into(),
     };
-    facts.trail = Trail::Read { events, head: Some(head) };
+    facts.trail = AuditTrail::Read { events, head: Some(head) };
     facts
 }
 
-fn name(i: usize) -> String {
+fn asset_name(i: usize) -> String {
     let names = [
         "orders",
         "auth",
@@ -136,7 +136,7 @@ fn name(i: usize) -> String {
     }
 }
 
-fn held(i: usize, days: i64, now: Timestamp, late: bool, spots: [u16; 2]) -> Held {
+fn asset_storage(i: usize, days: i64, now: Timestamp, late: bool, spots: [u16; 2]) -> AssetStorage {
     let mut points = Vec::new();
     let first = now.as_second() / DAY * DAY + 2 * 3600;
     for day in i64::from(late) * 2..days {
@@ -149,22 +149,22 @@ fn held(i: usize, days: i64, now: Timestamp, late: bool, spots: [u16; 2]) -> Hel
             + u64::try_from((days - day).max(0)).unwrap_or(0) * (GIB / 40)
             + (i as u64 % 7) * GIB;
         let bytes = if i % 11 == 4 && day == 0 { grown * 3 / 2 } else { grown };
-        let class = Class::RdsSnapshot;
-        let point = Point { at, stored: at, bytes, spot: spots[0], class, good: true };
+        let class = StorageKind::RdsSnapshot;
+        let point = PointRecord { at, stored: at, bytes, location: spots[0], class, good: true };
         points.push(point);
         if day > 0 || !late {
-            points.push(Point { spot: spots[1], ..point });
+            points.push(PointRecord { location: spots[1], ..point });
         }
     }
-    Held { points, ..Held::default() }
+    AssetStorage { points, ..AssetStorage::default() }
 }
 
 /// A snapshot each day, a check each week, a restore each month.
-fn past(i: usize, asset: &str, now: Timestamp) -> Vec<Event> {
+fn audit_events(i: usize, asset: &str, now: Timestamp) -> Vec<AuditEvent> {
     let ago =
         |days: i64| now.checked_sub(SignedDuration::from_hours(24 * days + 3)).expect("a time");
     let number = i64::try_from(i).unwrap_or(0);
-    let event = |at, kind, action: &str, done, detail: &str, seconds| Event {
+    let event = |at, kind, action: &str, done, detail: &str, seconds| AuditEvent {
         at,
         group: Some("fleet".into()),
         asset: asset.to_owned(),

@@ -1,20 +1,20 @@
 //! What was seen, in the smallest form that the page needs: a thousand assets with a year of points fit in some megabytes.
 
-use crate::prices::Class;
+use crate::prices::StorageKind;
 use jiff::Timestamp;
 use shared::{aws::cloudwatch::AlarmState, plan::Finding, report::AssetStatus};
 use std::collections::BTreeMap;
 
 /// An asset's name: its group in the policy, and its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
+pub struct AssetKey {
     /// The group.
     pub group: String,
     /// The asset.
     pub asset: String,
 }
 
-impl Key {
+impl AssetKey {
     /// A name.
     #[expect(clippy::needless_pass_by_value, reason = "names come as text and as references to it")]
     pub fn new(group: impl ToString, asset: impl ToString) -> Self {
@@ -24,7 +24,7 @@ impl Key {
 
 /// A place where backups lie.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Spot {
+pub struct BackupLocation {
     /// Its address: `eu-west-1 in 111122223333`, `s3://bucket/prefix`, `/var/backups`.
     pub name: String,
     /// Its region, where it has one: prices differ by it.
@@ -35,7 +35,7 @@ pub struct Spot {
 
 /// A recovery point, or a copy of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Point {
+pub struct PointRecord {
     /// Time of its data, in seconds since 1970.
     pub at: i64,
     /// When it was stored there, in seconds since 1970: what is paid from then on.
@@ -43,16 +43,16 @@ pub struct Point {
     /// Its size in bytes; of a snapshot, the size of its database.
     pub bytes: u64,
     /// Index of its place.
-    pub spot: u16,
+    pub location: u16,
     /// What it is stored as.
-    pub class: Class,
+    pub class: StorageKind,
     /// Complete, and good to restore from. What is not costs all the same.
     pub good: bool,
 }
 
 /// Bytes that are no recovery point of their own and are paid for: a replica's objects, files of other tools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Weight {
+pub struct OtherStorage {
     /// Objects.
     pub objects: u64,
     /// Their bytes.
@@ -64,27 +64,27 @@ pub struct Weight {
     /// When they were stored, on average, in seconds since 1970; none when it is not known, and the whole month is paid.
     pub stored: Option<i64>,
     /// Index of their place.
-    pub spot: u16,
+    pub location: u16,
     /// What they are stored as.
-    pub class: Class,
+    pub class: StorageKind,
 }
 
 /// What there is of one asset.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Held {
+pub struct AssetStorage {
     /// Recovery points and copies, in any order.
-    pub points: Vec<Point>,
+    pub points: Vec<PointRecord>,
     /// What else is paid for.
-    pub weights: Vec<Weight>,
+    pub other: Vec<OtherStorage>,
     /// Places of it that could not be seen: nothing is concluded from their silence.
-    pub blind: Vec<u16>,
+    pub unobserved: Vec<u16>,
     /// Name of its newest good point, where no function told one.
     pub newest: Option<String>,
 }
 
 /// A place that could not be seen.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-pub struct Gap {
+pub struct UnobservedLocation {
     /// Where.
     pub place: String,
     /// What was asked, and what came back.
@@ -95,7 +95,7 @@ pub struct Gap {
 
 /// One line of the audit trail that the page counts with.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Event {
+pub struct AuditEvent {
     /// When.
     pub at: Timestamp,
     /// Group of the asset, where the record tells it.
@@ -120,7 +120,7 @@ pub use shared::plan::Operation as Kind;
 
 /// The newest record of an audit trail.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Head {
+pub struct AuditHead {
     /// Its number.
     pub seq: u64,
     /// When it was written.
@@ -131,59 +131,59 @@ pub struct Head {
 
 /// What is known of the past.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub enum Trail {
+pub enum AuditTrail {
     /// The policy keeps none.
     #[default]
     None,
     /// It could not be read; why.
-    Unseen(String),
+    Unreadable(String),
     /// What it says, oldest first.
     Read {
         /// The records.
-        events: Vec<Event>,
+        events: Vec<AuditEvent>,
         /// The newest of all; none when there is none yet.
-        head: Option<Head>,
+        head: Option<AuditHead>,
     },
 }
 
 /// Everything that the page is made of.
 #[derive(Clone, Debug, Default)]
-pub struct Facts {
+pub struct ReportInput {
     /// How the judging functions say that each asset stands.
-    pub standings: Vec<AssetStatus>,
+    pub statuses: Vec<AssetStatus>,
     /// What they found.
     pub findings: Vec<Finding>,
     /// How far continuous backup is behind, in seconds, where there is one.
-    pub lags: BTreeMap<Key, f64>,
+    pub lags: BTreeMap<AssetKey, f64>,
     /// Places.
-    pub spots: Vec<Spot>,
+    pub locations: Vec<BackupLocation>,
     /// What there is.
-    pub held: BTreeMap<Key, Held>,
+    pub storage: BTreeMap<AssetKey, AssetStorage>,
     /// What could not be seen.
-    pub gaps: Vec<Gap>,
+    pub unobserved_locations: Vec<UnobservedLocation>,
     /// Directories of hosts, which a Lambda can't see and does not miss.
-    pub elsewhere: Vec<String>,
+    pub host_directories: Vec<String>,
     /// The audit trail.
-    pub trail: Trail,
+    pub trail: AuditTrail,
     /// The policy's alarms.
     pub alarms: Option<Vec<AlarmState>>,
     /// Pages of listings that one look takes.
     pub pages: u64,
 }
 
-impl Facts {
+impl ReportInput {
     /// The index of a place, which is added when it is new.
-    pub fn spot(&mut self, spot: Spot) -> u16 {
-        let known = self.spots.iter().position(|s| *s == spot);
+    pub fn intern_location(&mut self, spot: BackupLocation) -> u16 {
+        let known = self.locations.iter().position(|s| *s == spot);
         let at = known.unwrap_or_else(|| {
-            self.spots.push(spot);
-            self.spots.len() - 1
+            self.locations.push(spot);
+            self.locations.len() - 1
         });
         u16::try_from(at).unwrap_or(u16::MAX)
     }
 
     /// The place of a point.
-    pub(crate) fn at(&self, spot: u16) -> Option<&Spot> {
-        self.spots.get(usize::from(spot))
+    pub(crate) fn location(&self, spot: u16) -> Option<&BackupLocation> {
+        self.locations.get(usize::from(spot))
     }
 }

@@ -10,9 +10,9 @@ mod money;
 mod past;
 mod text;
 
-use crate::model::{Page, State};
+use crate::model::{StatusPageData, HealthState};
 use maud::{DOCTYPE, Markup, PreEscaped, html as markup};
-use text::{count, plural, when};
+use text::{format_count, format_plural, format_time};
 
 const STYLE: &str = include_str!("html/style.css");
 /// Says when the page is old. An old page that looks good is the one lie that this page could tell, and no server is
@@ -22,12 +22,12 @@ const SCRIPT: &str = include_str!("html/old.js");
 const SCRIPT_HASH: &str = "sha256-vZqbQcOmQhShnzosMi5xDqgfzxnnQKIDCrRwR7gW2Cw=";
 
 /// The page as HTML.
-pub fn html(page: &Page) -> String {
+pub fn render_html(page: &StatusPageData) -> String {
     let policy = format!(
         "default-src 'none'; style-src 'unsafe-inline'; script-src '{SCRIPT_HASH}'; img-src data:; \
          base-uri 'none'; form-action 'none'"
     );
-    let title = format!("{}: backups {}", page.policy, page.summary.state.word());
+    let title = format!("{}: backups {}", page.policy, page.summary.state.as_str());
     markup! {
         (DOCTYPE)
         html lang="en" {
@@ -43,16 +43,16 @@ pub fn html(page: &Page) -> String {
                 style { (PreEscaped(STYLE)) }
             }
             body {
-                (top(page))
+                (render_header(page))
                 main {
-                    (mends(page))
-                    (unseen(page))
-                    (fleet::fleet(page))
-                    (money::costs(page))
-                    (past::past(page))
-                    (asset::assets(page))
+                    (render_recommendations(page))
+                    (render_unobserved(page))
+                    (fleet::render_overview(page))
+                    (money::render_costs(page))
+                    (past::render_verification(page))
+                    (asset::render_assets(page))
                 }
-                (foot(page))
+                (render_footer(page))
                 script { (PreEscaped(SCRIPT)) }
             }
         }
@@ -62,39 +62,39 @@ pub fn html(page: &Page) -> String {
 
 /// A state by word and shape, so that no colour is needed to read it. The shapes are in the style sheet: on a large page
 /// there are hundreds, and a screen reader says the word alone.
-fn badge(state: State) -> Markup {
-    markup! { span class={ "state " (state.word()) } { (state.word()) } }
+fn render_state(state: HealthState) -> Markup {
+    markup! { span class={ "state " (state.as_str()) } { (state.as_str()) } }
 }
 
-fn top(page: &Page) -> Markup {
+fn render_header(page: &StatusPageData) -> Markup {
     let s = &page.summary;
     let tally = [
-        (State::Critical, s.critical),
-        (State::Unknown, s.unknown),
-        (State::Warning, s.warning),
-        (State::Ok, s.ok),
+        (HealthState::Critical, s.critical),
+        (HealthState::Unknown, s.unknown),
+        (HealthState::Warning, s.warning),
+        (HealthState::Ok, s.ok),
     ];
     markup! {
-        header class={ "top " (s.state.word()) } {
+        header class={ "top " (s.state.as_str()) } {
             p.kicker { (page.policy) " \u{b7} backups" }
             h1 { (s.sentence) }
             p #old hidden { "This page is old: nothing wrote it for " span #hours {} ". Trust nothing on it; see why " code { (shared::hints::commands::REPORT) } " does not run." }
-            p.written { "Looked at " time #written datetime=(page.at.to_string()) { (when(page.at)) " UTC" } "." }
+            p.written { "Looked at " time #written datetime=(page.at.to_string()) { (format_time(page.at)) " UTC" } "." }
             ul.tally aria-label="Assets by state" {
-                @for (state, n) in tally.into_iter().filter(|(state, n)| *n > 0 || *state == State::Ok) {
-                    li { strong { (n) } " " (badge(state)) }
+                @for (state, n) in tally.into_iter().filter(|(state, n)| *n > 0 || *state == HealthState::Ok) {
+                    li { strong { (n) } " " (render_state(state)) }
                 }
             }
             dl.facts {
                 @if let Some(newest) = &s.newest {
-                    div { dt { "Newest backup" } dd { (text::age(newest.age_seconds)) " ago" small { (s.newest_of.as_deref().unwrap_or_default()) @if let Some(b) = newest.bytes { ", " (text::size(b)) } } } }
+                    div { dt { "Newest backup" } dd { (text::format_age(newest.age_seconds)) " ago" small { (s.newest_of.as_deref().unwrap_or_default()) @if let Some(b) = newest.bytes { ", " (text::format_size(b)) } } } }
                 }
-                div { dt { "Recovery points" } dd { (count(s.points)) small { (text::size(s.bytes)) " stored" } } }
+                div { dt { "Recovery points" } dd { (format_count(s.points)) small { (text::format_size(s.bytes)) " stored" } } }
                 @if let Some(cost) = page.costs.total.so_far {
-                    div { dt { "This month" } dd { (text::money(cost, &page.costs)) small { @if let Some(f) = page.costs.total.forecast { (text::money(f, &page.costs)) " forecast" } @if page.costs.total.at_most { ", at most" } } } }
+                    div { dt { "This month" } dd { (text::format_amount(cost, &page.costs)) small { @if let Some(f) = page.costs.total.forecast { (text::format_amount(f, &page.costs)) " forecast" } @if page.costs.total.at_most { ", at most" } } } }
                 }
                 @if let Some(success) = page.success {
-                    div { dt { "Success, 30 days" } dd { @match success.rate { Some(r) => (text::share(r)), None => "\u{2013}" } small { @if success.done + success.failed == 0 { "nothing was recorded" } @else { (success.done) " of " (success.done + success.failed) } } } }
+                    div { dt { "Success, 30 days" } dd { @match success.rate { Some(r) => (text::format_rate(r)), None => "\u{2013}" } small { @if success.done + success.failed == 0 { "nothing was recorded" } @else { (success.done) " of " (success.done + success.failed) } } } }
                 }
             }
         }
@@ -102,38 +102,38 @@ fn top(page: &Page) -> Markup {
 }
 
 /// The most things to do that are listed; whoever has more begins with these.
-const MENDS: usize = 25;
+const MAX_RECOMMENDATIONS: usize = 25;
 /// Names of one thing to do.
-const NAMES: usize = 12;
+const MAX_NAMES: usize = 12;
 
-fn mends(page: &Page) -> Markup {
+fn render_recommendations(page: &StatusPageData) -> Markup {
     if page.mends.is_empty() {
         return markup! {};
     }
     let state = |s| match s {
-        shared::plan::Severity::Critical => State::Critical,
-        shared::plan::Severity::Warning => State::Warning,
-        shared::plan::Severity::Info => State::Ok,
+        shared::plan::Severity::Critical => HealthState::Critical,
+        shared::plan::Severity::Warning => HealthState::Warning,
+        shared::plan::Severity::Info => HealthState::Ok,
     };
     markup! {
         section aria-labelledby="mends" {
             h2 #mends { "What to do" }
             ol.mends {
-                @for mend in page.mends.iter().take(MENDS) {
+                @for mend in page.mends.iter().take(MAX_RECOMMENDATIONS) {
                     li {
-                        (badge(state(mend.severity))) " "
-                        strong { (mend.of.iter().take(NAMES).map(String::as_str).collect::<Vec<_>>().join(", ")) @if mend.of.len() > NAMES { " and " (mend.of.len() - NAMES) " more" } }
+                        (render_state(state(mend.severity))) " "
+                        strong { (mend.of.iter().take(MAX_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ")) @if mend.of.len() > MAX_NAMES { " and " (mend.of.len() - MAX_NAMES) " more" } }
                         p { (mend.why) @if mend.of.len() > 1 { span.dim { " (the first of them)" } } }
-                        p.mend { (text::code(&mend.mend)) }
+                        p.mend { (text::render_code(&mend.mend)) }
                     }
                 }
             }
-            @if page.mends.len() > MENDS { p.dim { "And " (page.mends.len() - MENDS) " more in report.json." } }
+            @if page.mends.len() > MAX_RECOMMENDATIONS { p.dim { "And " (page.mends.len() - MAX_RECOMMENDATIONS) " more in report.json." } }
         }
     }
 }
 
-fn unseen(page: &Page) -> Markup {
+fn render_unobserved(page: &StatusPageData) -> Markup {
     if page.gaps.is_empty() && page.elsewhere.is_empty() {
         return markup! {};
     }
@@ -142,16 +142,16 @@ fn unseen(page: &Page) -> Markup {
             h2 #unseen { "Not seen" }
             @if !page.gaps.is_empty() {
                 p { "Nothing is concluded about these places; what lies there may be good or gone." }
-                ul.unseen { @for gap in page.gaps.iter().take(MENDS) { li { strong { (gap.place) } ": " (gap.why) @if !gap.mend.is_empty() { p.mend { (text::code(&gap.mend)) } } } } }
+                ul.unseen { @for gap in page.gaps.iter().take(MAX_RECOMMENDATIONS) { li { strong { (gap.place) } ": " (gap.why) @if !gap.mend.is_empty() { p.mend { (text::render_code(&gap.mend)) } } } } }
             }
             @if !page.elsewhere.is_empty() {
-                p { (plural(page.elsewhere.len(), "directory", "directories")) " of hosts can only be seen there, by a page of their own: " (page.elsewhere.join(", ")) "." }
+                p { (format_plural(page.elsewhere.len(), "directory", "directories")) " of hosts can only be seen there, by a page of their own: " (page.elsewhere.join(", ")) "." }
             }
         }
     }
 }
 
-fn foot(page: &Page) -> Markup {
+fn render_footer(page: &StatusPageData) -> Markup {
     let costs = &page.costs;
     markup! {
         footer {

@@ -17,10 +17,10 @@ mod plot;
 pub mod prices;
 mod write;
 
-pub use html::html;
+pub use html::render_html;
 pub use observe::observe;
-pub use page::{Told, page};
-pub use write::{Target, write};
+pub use page::{PageOutput, build_page};
+pub use write::{PageLocation, write_page};
 
 use shared::{
     plan::{Finding, Severity},
@@ -35,14 +35,14 @@ pub const NAME: &str = "report";
 /// Looks, makes the page, writes it where the policy says, and reports.
 pub async fn run(world: &RunContext<'_>, _request: &RunRequest) -> RunReport {
     let mut report = RunReport::new(NAME, world);
-    let told = page(world.policy, &observe(world).await, world.now);
+    let told = build_page(world.policy, &observe(world).await, world.now);
     report.findings = told.findings;
     report.values = told.values;
-    let Some(target) = Target::of(world) else { return report };
+    let Some(target) = PageLocation::from_policy(world) else { return report };
     if world.dry_run {
         return report;
     }
-    if let Err(e) = write(world, &target, &told.page).await {
+    if let Err(e) = write_page(world, &target, &told.page).await {
         let hint = e.hint();
         report.push_finding(Finding::new(Severity::Critical, "page", "not-written", e.to_string(), hint));
     }

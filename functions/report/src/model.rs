@@ -1,8 +1,8 @@
 //! The page as data: what `report.json` holds and the HTML shows. What is not known is absent, never zero.
 
 use crate::{
-    facts::{Gap, Head},
-    prices::{Asked, Class},
+    facts::{UnobservedLocation, AuditHead},
+    prices::{RequestKind, StorageKind},
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -13,7 +13,7 @@ use shared::{
 
 /// The whole page.
 #[derive(Clone, Debug, Serialize)]
-pub struct Page {
+pub struct StatusPageData {
     /// Version of this form; it is raised when a field goes or changes its meaning.
     pub version: u32,
     /// The company.
@@ -21,35 +21,35 @@ pub struct Page {
     /// When everything was looked at.
     pub at: Timestamp,
     /// The fleet at a glance.
-    pub summary: Summary,
+    pub summary: PageSummary,
     /// What to do, the worst first; each thing once, with all that it is for.
-    pub mends: Vec<Mend>,
+    pub mends: Vec<RecommendedAction>,
     /// Every asset, the worst first.
-    pub assets: Vec<Asset>,
+    pub assets: Vec<AssetReport>,
     /// Every finding, the worst first.
     pub findings: Vec<Finding>,
     /// Places that could not be seen.
-    pub gaps: Vec<Gap>,
+    pub gaps: Vec<UnobservedLocation>,
     /// Directories of hosts, which only a run on that host sees.
     pub elsewhere: Vec<String>,
     /// What storage costs.
-    pub costs: Costs,
+    pub costs: CostSummary,
     /// How much of the quota is used, where the policy has one.
-    pub quota: Option<Quota>,
+    pub quota: Option<QuotaUsage>,
     /// How many backups of the last 30 days went well; absent without an audit trail.
-    pub success: Option<Success>,
+    pub success: Option<SuccessRate>,
     /// Verifications and restores, the newest first, a hundred at most.
-    pub proofs: Vec<Proof>,
+    pub proofs: Vec<VerificationRecord>,
     /// The policy's alarms; absent where CloudWatch could not be asked.
-    pub alarms: Option<Vec<Alarm>>,
+    pub alarms: Option<Vec<AlarmStatus>>,
     /// The audit trail.
-    pub audit: Audit,
+    pub audit: AuditStatus,
 }
 
 /// How something stands. The order is from good to bad; what can't be judged is worse than a warning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+pub enum HealthState {
     /// As the policy wants it.
     Ok,
     /// To be mended soon; nothing is lost yet.
@@ -60,9 +60,9 @@ pub enum State {
     Critical,
 }
 
-impl State {
+impl HealthState {
     /// Its word.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Warning => "warning",
@@ -74,9 +74,9 @@ impl State {
 
 /// The fleet at a glance.
 #[derive(Clone, Debug, Serialize)]
-pub struct Summary {
+pub struct PageSummary {
     /// The worst of all.
-    pub state: State,
+    pub state: HealthState,
     /// One sentence that tells whether to sleep.
     pub sentence: String,
     /// Assets.
@@ -90,7 +90,7 @@ pub struct Summary {
     /// That miss an objective.
     pub critical: usize,
     /// The newest good recovery point of all.
-    pub newest: Option<Newest>,
+    pub newest: Option<LatestPoint>,
     /// The asset that it is of.
     pub newest_of: Option<String>,
     /// Good recovery points and copies, all together.
@@ -101,7 +101,7 @@ pub struct Summary {
 
 /// A thing to do.
 #[derive(Clone, Debug, Serialize)]
-pub struct Mend {
+pub struct RecommendedAction {
     /// What to do.
     pub mend: String,
     /// How bad what it mends is.
@@ -114,7 +114,7 @@ pub struct Mend {
 
 /// A good recovery point.
 #[derive(Clone, Debug, Serialize)]
-pub struct Newest {
+pub struct LatestPoint {
     /// Its name, where it is known.
     pub name: Option<String>,
     /// Time of its data.
@@ -127,19 +127,19 @@ pub struct Newest {
 
 /// An asset.
 #[derive(Clone, Debug, Serialize)]
-pub struct Asset {
+pub struct AssetReport {
     /// Its group in the policy.
     pub group: String,
     /// Its name.
     pub asset: String,
     /// How it stands.
-    pub state: State,
+    pub state: HealthState,
     /// Why, in words.
     pub why: Vec<String>,
     /// Whether it has recovery points at all; a bucket that is replicated is its own data.
     pub points_wanted: bool,
     /// Its newest good recovery point.
-    pub newest: Option<Newest>,
+    pub newest: Option<LatestPoint>,
     /// Whether it is looked after at all.
     pub coverage: AssetCoverage,
     /// Seconds that the newest may be old.
@@ -153,30 +153,30 @@ pub struct Asset {
     /// Age of the data in the newest copy elsewhere, in seconds; of several places, where it is oldest.
     pub offsite_age_seconds: Option<i64>,
     /// Data that would be lost now, and at worst, against what the policy allows.
-    pub rpo: Rpo,
+    pub rpo: RpoStatus,
     /// How long restores took, against what the policy allows.
-    pub rto: Rto,
+    pub rto: RtoStatus,
     /// Begin of what is drawn: as long as its points are kept, a year at most.
     pub since: Timestamp,
     /// Its recovery points by place.
-    pub lanes: Vec<Lane>,
+    pub lanes: Vec<TimelineRow>,
     /// When its points were verified or restored, within what is drawn.
-    pub proofs: Vec<Shown>,
+    pub proofs: Vec<TimelineMark>,
     /// Sizes of its points over time, at its first place; of many, the newest of each stretch.
-    pub sizes: Vec<Size>,
+    pub sizes: Vec<SizeSample>,
     /// The newest size against the median of those before it.
-    pub deviation: Option<Deviation>,
+    pub deviation: Option<SizeDeviation>,
     /// Bytes stored of it, at all places.
     pub bytes: u64,
     /// Good points and copies.
     pub points: usize,
     /// What storing it costs.
-    pub cost: Line,
+    pub cost: CostLine,
 }
 
 /// Data that a loss would cost.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Rpo {
+pub struct RpoStatus {
     /// Seconds that the policy allows.
     pub target_seconds: Option<i64>,
     /// Seconds of data that would be lost if the asset were lost now.
@@ -193,7 +193,7 @@ pub struct Rpo {
 
 /// How long restores took.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Rto {
+pub struct RtoStatus {
     /// Seconds that the policy allows.
     pub target_seconds: Option<i64>,
     /// The newest restore that told its time.
@@ -210,7 +210,7 @@ pub struct Rto {
 
 /// The points of an asset at one place.
 #[derive(Clone, Debug, Serialize)]
-pub struct Lane {
+pub struct TimelineRow {
     /// The place.
     pub place: String,
     /// Where points are made; the others hold copies.
@@ -224,12 +224,12 @@ pub struct Lane {
     /// Time of the oldest one's data.
     pub oldest: Option<Timestamp>,
     /// Stretches with a point in each 180th of what is drawn, by the times of their first and last point.
-    pub spans: Vec<Span>,
+    pub spans: Vec<TimeRange>,
 }
 
 /// A stretch with points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Span {
+pub struct TimeRange {
     /// Its first point.
     pub from: Timestamp,
     /// Its last point.
@@ -240,7 +240,7 @@ pub struct Span {
 
 /// A verification or restore, as it is drawn.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Shown {
+pub struct TimelineMark {
     /// When.
     pub at: Timestamp,
     /// Whether it went well.
@@ -251,7 +251,7 @@ pub struct Shown {
 
 /// A size at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Size {
+pub struct SizeSample {
     /// Time of the point's data.
     pub at: Timestamp,
     /// Its size in bytes.
@@ -260,7 +260,7 @@ pub struct Size {
 
 /// A size against those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Deviation {
+pub struct SizeDeviation {
     /// The newest size against the median: 0.2 is a fifth more.
     pub share: f64,
     /// The median, in bytes.
@@ -275,7 +275,7 @@ pub struct Deviation {
 
 /// What is stored and what it costs. A cost that is not known is absent; one that can be less says so.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Line {
+pub struct CostLine {
     /// Bytes stored.
     pub bytes: u64,
     /// A whole month at what lies there now.
@@ -292,7 +292,7 @@ pub struct Line {
 
 /// What storage costs.
 #[derive(Clone, Debug, Serialize)]
-pub struct Costs {
+pub struct CostSummary {
     /// The currency.
     pub currency: String,
     /// Day that the prices are of.
@@ -300,17 +300,17 @@ pub struct Costs {
     /// The month: `2026-11`.
     pub month: String,
     /// All storage and requests together.
-    pub total: Line,
+    pub total: CostLine,
     /// Storage by class, dearest first.
-    pub classes: Vec<Classed>,
+    pub classes: Vec<StorageKindCost>,
     /// What is no asset's: points of databases that are gone.
-    pub unowned: Line,
+    pub unowned: CostLine,
     /// Requests of this month, as far as what lies there tells.
-    pub requests: Vec<Requests>,
+    pub requests: Vec<RequestCost>,
     /// What went to another region in this month, as far as what lies there tells.
-    pub transfer: Transfer,
+    pub transfer: TransferCost,
     /// Classes without a known price.
-    pub unpriced: Vec<Class>,
+    pub unpriced: Vec<StorageKind>,
     /// The budget of a month.
     pub budget: Option<f64>,
     /// Cost of this month at the end of each day, the last until now; absent when nothing has a price.
@@ -321,19 +321,19 @@ pub struct Costs {
 
 /// Storage of one class.
 #[derive(Clone, Debug, Serialize)]
-pub struct Classed {
+pub struct StorageKindCost {
     /// The class.
-    pub class: Class,
+    pub class: StorageKind,
     /// What it holds and costs.
     #[serde(flatten)]
-    pub line: Line,
+    pub line: CostLine,
 }
 
 /// Requests of one kind.
 #[derive(Clone, Debug, Serialize)]
-pub struct Requests {
+pub struct RequestCost {
     /// The kind.
-    pub kind: Asked,
+    pub kind: RequestKind,
     /// At least so many.
     pub count: u64,
     /// What they cost.
@@ -342,7 +342,7 @@ pub struct Requests {
 
 /// Transfer to other regions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Transfer {
+pub struct TransferCost {
     /// At least so many bytes.
     pub bytes: u64,
     /// What they cost.
@@ -351,7 +351,7 @@ pub struct Transfer {
 
 /// How much of a quota is used.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Quota {
+pub struct QuotaUsage {
     /// Bytes stored.
     pub bytes: u64,
     /// Bytes allowed.
@@ -363,12 +363,12 @@ pub struct Quota {
     /// From this share on it is critical.
     pub critical_at: f64,
     /// How it stands.
-    pub state: State,
+    pub state: HealthState,
 }
 
 /// How many backups went well.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Success {
+pub struct SuccessRate {
     /// Days that were counted.
     pub days: i64,
     /// Backups and copies that were done.
@@ -385,7 +385,7 @@ pub struct Success {
 
 /// A verification or a restore.
 #[derive(Clone, Debug, Serialize)]
-pub struct Proof {
+pub struct VerificationRecord {
     /// When.
     pub at: Timestamp,
     /// The asset.
@@ -404,7 +404,7 @@ pub struct Proof {
 
 /// An alarm of the policy.
 #[derive(Clone, Debug, Serialize)]
-pub struct Alarm {
+pub struct AlarmStatus {
     /// Its name.
     pub name: String,
     /// CloudWatch's word, or `MISSING`.
@@ -416,7 +416,7 @@ pub struct Alarm {
 /// The audit trail.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "state")]
-pub enum Audit {
+pub enum AuditStatus {
     /// The policy keeps none.
     None,
     /// It could not be read.
@@ -427,6 +427,6 @@ pub enum Audit {
     /// It was read.
     Read {
         /// The newest record.
-        head: Option<Head>,
+        head: Option<AuditHead>,
     },
 }

@@ -9,51 +9,51 @@ mod past;
 mod snapshots;
 mod stores;
 
-use crate::facts::{Facts, Gap, Held, Key, Point};
+use crate::facts::{ReportInput, UnobservedLocation, AssetStorage, AssetKey, PointRecord};
 use shared::{aws::OperationError, run::RunContext};
 
 /// Looks at everything. The looks go side by side.
-pub async fn observe(world: &RunContext<'_>) -> Facts {
-    let mut facts = Facts::default();
-    let standing = Box::pin(judges::ask(world));
-    let snapshots = Box::pin(snapshots::look(world));
-    let stores = Box::pin(stores::look(world));
-    let copies = Box::pin(copies::look(world));
-    let past = Box::pin(past::look(world));
+pub async fn observe(world: &RunContext<'_>) -> ReportInput {
+    let mut facts = ReportInput::default();
+    let standing = Box::pin(judges::run_checks(world));
+    let snapshots = Box::pin(snapshots::observe_snapshots(world));
+    let stores = Box::pin(stores::observe_stores(world));
+    let copies = Box::pin(copies::observe_copies(world));
+    let past = Box::pin(past::read_history(world));
     let (judged, snapshots, stores, copies, (trail, alarms)) =
         futures_util::join!(standing, snapshots, stores, copies, past);
-    judged.into_facts(&mut facts);
-    snapshots.into_facts(world, &mut facts);
+    judged.merge_into(&mut facts);
+    snapshots.merge_into(world, &mut facts);
     for found in stores {
-        found.into_facts(&mut facts);
+        found.merge_into(&mut facts);
     }
     for found in copies {
-        found.into_facts(world.policy, &mut facts);
+        found.merge_into(world.policy, &mut facts);
     }
     (facts.trail, facts.alarms) = (trail, alarms);
-    for asset in facts.held.values_mut() {
+    for asset in facts.storage.values_mut() {
         // A point is small and there are many.
         asset.points.shrink_to_fit();
     }
-    facts.gaps.sort();
-    facts.gaps.dedup();
+    facts.unobserved_locations.sort();
+    facts.unobserved_locations.dedup();
     facts
 }
 
-impl Facts {
-    fn held(&mut self, key: Key) -> &mut Held {
-        self.held.entry(key).or_default()
+impl ReportInput {
+    fn storage_mut(&mut self, key: AssetKey) -> &mut AssetStorage {
+        self.storage.entry(key).or_default()
     }
 
-    fn gap(&mut self, place: impl Into<String>, e: &OperationError) {
+    fn push_error(&mut self, place: impl Into<String>, e: &OperationError) {
         let mend = e.hint();
-        self.gaps.push(Gap { place: place.into(), why: e.to_string(), mend: mend.to_string() });
+        self.unobserved_locations.push(UnobservedLocation { place: place.into(), why: e.to_string(), mend: mend.to_string() });
     }
 }
 
-impl Held {
+impl AssetStorage {
     /// Takes note of the newest good point's name.
-    fn name(&mut self, name: &str, newest: &mut i64, point: &Point) {
+    fn record_newest_name(&mut self, name: &str, newest: &mut i64, point: &PointRecord) {
         if point.good && point.at > *newest {
             *newest = point.at;
             self.newest = Some(name.to_owned());

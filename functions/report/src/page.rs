@@ -8,12 +8,12 @@ mod review;
 pub(crate) mod words;
 
 use crate::{
-    facts::{Facts, Held},
-    model::{Alarm, Asset, Line, Mend, Page, Quota, State, Success, Summary},
-    prices::Table,
+    facts::{ReportInput, AssetStorage},
+    model::{AlarmStatus, AssetReport, CostLine, RecommendedAction, StatusPageData, QuotaUsage, HealthState, SuccessRate, PageSummary},
+    prices::PriceTable,
 };
 use jiff::{SignedDuration, Timestamp};
-use money::Ledger;
+use money::CostCalculator;
 use shared::{
     metrics::{Metric, MetricValue},
     plan::{Finding, Severity, code},
@@ -23,15 +23,15 @@ use shared::{
 use std::collections::BTreeMap;
 
 /// Version of the form of `report.json`.
-pub const VERSION: u32 = 1;
+pub const PAGE_VERSION: u32 = 1;
 /// Group of what is stored and is no asset's.
 pub const UNOWNED: &str = "";
 
 /// What a run comes to: the page, what it found itself, and what it publishes.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct PageOutput {
     /// The page.
-    pub page: Page,
+    pub page: StatusPageData,
     /// Findings about costs, quota, success and places that no other function looks at.
     pub findings: Vec<Finding>,
     /// Values to publish.
@@ -39,78 +39,78 @@ pub struct Told {
 }
 
 /// Makes the page.
-pub fn page(policy: &Policy, facts: &Facts, now: Timestamp) -> Told {
-    let past = past::Past::new(&facts.trail);
-    let rules = asset::rules(policy, now);
+pub fn build_page(policy: &Policy, facts: &ReportInput, now: Timestamp) -> PageOutput {
+    let past = past::AuditHistory::new(&facts.trail);
+    let rules = asset::group_rules(policy, now);
     let home = policy.home.as_ref().map(|h| h.region.to_string());
-    let mut ledger = Ledger::new(Table::new(policy.costs.as_ref()), now, home);
-    let look = asset::Look { facts, past: &past, now };
+    let mut ledger = CostCalculator::new(PriceTable::new(policy.costs.as_ref()), now, home);
+    let look = asset::AssetContext { facts, past: &past, now };
     let (mut assets, mut judged) = (Vec::new(), Vec::new());
-    let (nothing, no_rule) = (Held::default(), asset::Rule::default());
-    let (all, unseen) = asset::all(policy, facts);
+    let (nothing, no_rule) = (AssetStorage::default(), asset::GroupRules::default());
+    let (all, unseen) = asset::assets_with_status(policy, facts);
     judged.extend(unseen);
     for (key, standing) in all {
-        let held = facts.held.get(&key).unwrap_or(&nothing);
+        let held = facts.storage.get(&key).unwrap_or(&nothing);
         let rule = rules.get(key.group.as_str()).unwrap_or(&no_rule);
-        let line = ledger.add(facts, held, rule.dense, true);
-        let (asset, found) = look.asset(&key, standing, held, rule, line);
+        let line = ledger.add_asset(facts, held, rule.dense, true);
+        let (asset, found) = look.build_asset(&key, standing, held, rule, line);
         assets.push(asset);
         judged.extend(found);
     }
-    for (_, held) in facts.held.iter().filter(|(k, _)| k.group == UNOWNED) {
-        ledger.add(facts, held, 0, false);
+    for (_, held) in facts.storage.iter().filter(|(k, _)| k.group == UNOWNED) {
+        ledger.add_asset(facts, held, 0, false);
     }
     assets.sort_by(|a, b| b.state.cmp(&a.state).then_with(|| a.group.cmp(&b.group)));
-    let costs = ledger.costs(facts.pages);
-    let quota = quota(policy, &costs);
-    let success = past::success(&facts.trail, now);
+    let costs = ledger.into_summary(facts.pages);
+    let quota = quota_usage(policy, &costs);
+    let success = past::success_rate(&facts.trail, now);
     let mut own = own_findings(policy, facts, &costs, quota.as_ref(), success.as_ref(), now);
     own.extend(judged);
     let mut findings = facts.findings.clone();
     findings.extend(own.iter().cloned());
     findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.asset.cmp(&b.asset)));
     findings.dedup();
-    let mut values = values(&assets, &costs, quota.as_ref(), success.as_ref());
+    let mut values = page_metrics(&assets, &costs, quota.as_ref(), success.as_ref());
     let groups = assets.iter().map(|a| (a.asset.as_str(), a.group.as_str())).collect();
-    values.extend(past::values(&facts.trail, &groups, now));
-    let page = Page {
-        version: VERSION,
+    values.extend(past::audit_metrics(&facts.trail, &groups, now));
+    let page = StatusPageData {
+        version: PAGE_VERSION,
         policy: policy.company.to_string(),
         at: now,
-        summary: summary(facts, &assets, &findings, &costs.total),
-        mends: mends(&findings),
+        summary: build_summary(facts, &assets, &findings, &costs.total),
+        mends: recommended_actions(&findings),
         assets,
         findings,
-        gaps: facts.gaps.clone(),
-        elsewhere: facts.elsewhere.clone(),
+        gaps: facts.unobserved_locations.clone(),
+        elsewhere: facts.host_directories.clone(),
         costs,
         quota,
         success,
-        proofs: past::proofs(&facts.trail),
-        alarms: alarms(policy, facts),
-        audit: past::audit(&facts.trail),
+        proofs: past::verification_records(&facts.trail),
+        alarms: alarm_statuses(policy, facts),
+        audit: past::audit_status(&facts.trail),
     };
-    Told { page, findings: own, values }
+    PageOutput { page, findings: own, values }
 }
 
-fn summary(facts: &Facts, assets: &[Asset], findings: &[Finding], total: &Line) -> Summary {
+fn build_summary(facts: &ReportInput, assets: &[AssetReport], findings: &[Finding], total: &CostLine) -> PageSummary {
     let of = |state| assets.iter().filter(|a| a.state == state).count();
     let newest = assets.iter().filter_map(|a| Some((a, a.newest.as_ref()?)));
     let newest = newest.max_by_key(|(_, n)| n.at);
-    let worst = assets.iter().map(|a| a.state).max().unwrap_or(State::Unknown);
-    let fleet = findings.iter().map(|f| f.severity).max().map_or(State::Ok, |s| match s {
-        Severity::Critical => State::Critical,
-        Severity::Warning => State::Warning,
-        Severity::Info => State::Ok,
+    let worst = assets.iter().map(|a| a.state).max().unwrap_or(HealthState::Unknown);
+    let fleet = findings.iter().map(|f| f.severity).max().map_or(HealthState::Ok, |s| match s {
+        Severity::Critical => HealthState::Critical,
+        Severity::Warning => HealthState::Warning,
+        Severity::Info => HealthState::Ok,
     });
-    Summary {
-        state: worst.max(fleet).max(if facts.gaps.is_empty() { State::Ok } else { State::Unknown }),
-        sentence: words::sentence(assets, findings, facts.gaps.len(), facts.elsewhere.len()),
+    PageSummary {
+        state: worst.max(fleet).max(if facts.unobserved_locations.is_empty() { HealthState::Ok } else { HealthState::Unknown }),
+        sentence: words::summary_sentence(assets, findings, facts.unobserved_locations.len(), facts.host_directories.len()),
         assets: assets.len(),
-        ok: of(State::Ok),
-        warning: of(State::Warning),
-        unknown: of(State::Unknown),
-        critical: of(State::Critical),
+        ok: of(HealthState::Ok),
+        warning: of(HealthState::Warning),
+        unknown: of(HealthState::Unknown),
+        critical: of(HealthState::Critical),
         newest: newest.map(|(_, n)| n.clone()),
         newest_of: newest.map(|(a, _)| a.asset.clone()),
         points: assets.iter().map(|a| a.points).sum(),
@@ -119,8 +119,8 @@ fn summary(facts: &Facts, assets: &[Asset], findings: &[Finding], total: &Line) 
 }
 
 /// Each thing to do once, the worst first, with all that it is for.
-fn mends(findings: &[Finding]) -> Vec<Mend> {
-    let mut mends: Vec<Mend> = Vec::new();
+fn recommended_actions(findings: &[Finding]) -> Vec<RecommendedAction> {
+    let mut mends: Vec<RecommendedAction> = Vec::new();
     let mut at: BTreeMap<&str, usize> = BTreeMap::new();
     // What could not be seen has a part of the page of its own.
     let told =
@@ -128,7 +128,7 @@ fn mends(findings: &[Finding]) -> Vec<Mend> {
     for f in findings.iter().filter(told) {
         let i = *at.entry(&f.mend).or_insert_with(|| {
             let (mend, why) = (f.mend.clone(), f.why.clone());
-            mends.push(Mend { mend, severity: f.severity, of: Vec::new(), why });
+            mends.push(RecommendedAction { mend, severity: f.severity, of: Vec::new(), why });
             mends.len() - 1
         });
         if !mends[i].of.contains(&f.asset) {
@@ -138,24 +138,24 @@ fn mends(findings: &[Finding]) -> Vec<Mend> {
     mends
 }
 
-fn alarms(policy: &Policy, facts: &Facts) -> Option<Vec<Alarm>> {
+fn alarm_statuses(policy: &Policy, facts: &ReportInput) -> Option<Vec<AlarmStatus>> {
     let found = facts.alarms.as_ref()?;
     let alarm = |name: &String| {
         let state = found.iter().find(|f| f.name == *name);
-        Alarm {
+        AlarmStatus {
             name: name.clone(),
             state: state.map_or_else(|| "MISSING".to_owned(), |s| s.state.clone()),
             since: state.and_then(|s| s.since),
         }
     };
-    let mut all: Vec<Alarm> = policy.alarms.keys().map(alarm).collect();
+    let mut all: Vec<AlarmStatus> = policy.alarms.keys().map(alarm).collect();
     all.sort_by_key(|a| a.state == "OK");
     Some(all)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a share for people")]
-fn quota(policy: &Policy, costs: &crate::model::Costs) -> Option<Quota> {
-    let (quota, warn_at, critical_at) = Table::new(policy.costs.as_ref()).quota()?;
+fn quota_usage(policy: &Policy, costs: &crate::model::CostSummary) -> Option<QuotaUsage> {
+    let (quota, warn_at, critical_at) = PriceTable::new(policy.costs.as_ref()).quota_limits()?;
     let bytes = match policy.costs.as_ref().map(|c| c.quota_of).unwrap_or_default() {
         QuotaScope::All => costs.total.bytes,
         QuotaScope::Objects => {
@@ -164,29 +164,29 @@ fn quota(policy: &Policy, costs: &crate::model::Costs) -> Option<Quota> {
     };
     let used = bytes as f64 / (quota as f64).max(1.0);
     let state = match used {
-        used if used >= critical_at => State::Critical,
-        used if used >= warn_at => State::Warning,
-        _ => State::Ok,
+        used if used >= critical_at => HealthState::Critical,
+        used if used >= warn_at => HealthState::Warning,
+        _ => HealthState::Ok,
     };
-    Some(Quota { bytes, quota, used, warn_at, critical_at, state })
+    Some(QuotaUsage { bytes, quota, used, warn_at, critical_at, state })
 }
 
 /// What only this function looks at.
 fn own_findings(
     policy: &Policy,
-    facts: &Facts,
-    costs: &crate::model::Costs,
-    quota: Option<&Quota>,
-    success: Option<&Success>,
+    facts: &ReportInput,
+    costs: &crate::model::CostSummary,
+    quota: Option<&QuotaUsage>,
+    success: Option<&SuccessRate>,
     now: Timestamp,
 ) -> Vec<Finding> {
     let company = policy.company.as_str();
     let mut found = Vec::new();
-    found.extend(quota.and_then(|q| words::over_quota(company, q, costs.total.at_most)));
-    found.extend(words::over_budget(company, costs));
-    found.extend(success.and_then(|s| words::failing(company, s)));
+    found.extend(quota.and_then(|q| words::quota_finding(company, q, costs.total.at_most)));
+    found.extend(words::budget_finding(company, costs));
+    found.extend(success.and_then(|s| words::success_rate_finding(company, s)));
     let told = |place: &str| facts.findings.iter().any(|f| f.what == code::GAP && f.asset == place);
-    for gap in facts.gaps.iter().filter(|g| !told(&g.place)) {
+    for gap in facts.unobserved_locations.iter().filter(|g| !told(&g.place)) {
         let (why, mend) = (gap.why.clone(), gap.mend.clone());
         found.push(Finding::new(Severity::Warning, &gap.place, code::GAP, why, mend));
     }
@@ -197,17 +197,17 @@ fn own_findings(
         if due.is_some_and(|d| now.duration_since(d) < SignedDuration::from_hours(24)) {
             let why = words::storage_report(costs, quota);
             found.push(Finding::new(Severity::Info, company, "storage-report", why, ""));
-            found.extend(review::access(policy, &facts.trail, now));
+            found.extend(review::review_access(policy, &facts.trail, now));
         }
     }
     found
 }
 
-fn values(
-    assets: &[Asset],
-    costs: &crate::model::Costs,
-    quota: Option<&Quota>,
-    success: Option<&Success>,
+fn page_metrics(
+    assets: &[AssetReport],
+    costs: &crate::model::CostSummary,
+    quota: Option<&QuotaUsage>,
+    success: Option<&SuccessRate>,
 ) -> Vec<MetricValue> {
     let mut out = Vec::new();
     let mut groups: BTreeMap<&str, (u64, Option<f64>)> = BTreeMap::new();

@@ -8,16 +8,16 @@ use shared::policy::{
 
 /// Day that the built-in table is of. AWS's list prices of us-east-1, first tier, in USD: <https://aws.amazon.com/s3/pricing/>,
 /// <https://aws.amazon.com/rds/postgresql/pricing/>, <https://aws.amazon.com/rds/aurora/pricing/>.
-pub const AS_OF: &str = "2025-06-01";
+pub const PRICES_AS_OF: &str = "2025-06-01";
 /// Region of the built-in table.
-pub const REGION: &str = "us-east-1";
+pub const PRICES_REGION: &str = "us-east-1";
 
 /// A GB to another region of AWS, in USD: most pairs of regions.
-const TRANSFER: f64 = 0.02;
+const TRANSFER_PRICE_PER_GB: f64 = 0.02;
 
 /// What something is stored as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub enum Class {
+pub enum StorageKind {
     /// S3 Standard.
     #[serde(rename = "STANDARD")]
     Standard,
@@ -61,7 +61,7 @@ pub enum Class {
 
 const KIB: u64 = 1 << 10;
 
-impl Class {
+impl StorageKind {
     /// All classes.
     pub const ALL: [Self; 13] = [
         Self::Standard,
@@ -85,13 +85,13 @@ impl Class {
     }
 
     /// The class that S3's listing names.
-    pub fn of_s3(name: &str) -> Self {
-        let known = Self::ALL.into_iter().take(6).find(|c| c.name() == name);
+    pub fn from_s3_class(name: &str) -> Self {
+        let known = Self::ALL.into_iter().take(6).find(|c| c.as_str() == name);
         known.unwrap_or(Self::Other)
     }
 
     /// Its name, as the price table has it.
-    pub fn name(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Standard => "STANDARD",
             Self::StandardIa => "STANDARD_IA",
@@ -110,7 +110,7 @@ impl Class {
     }
 
     /// Its name for people.
-    pub fn words(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             Self::Standard => "S3 Standard",
             Self::StandardIa => "S3 Standard-IA",
@@ -129,13 +129,13 @@ impl Class {
     }
 
     /// Whether it is a snapshot: billed by the GiB, and for blocks that nobody tells.
-    pub(crate) fn snapshot(self) -> bool {
+    pub(crate) fn is_billed_per_gib(self) -> bool {
         matches!(self, Self::RdsSnapshot | Self::ClusterSnapshot | Self::Automated)
     }
 
     /// Bytes that S3 bills for an object of this size: in its class, and as Standard beside it.
     /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-class-intro.html>
-    pub fn billed(self, bytes: u64) -> (u64, u64) {
+    pub fn billable_bytes(self, bytes: u64) -> (u64, u64) {
         match self {
             Self::StandardIa | Self::OnezoneIa | Self::GlacierIr => (bytes.max(128 * KIB), 0),
             Self::Glacier | Self::DeepArchive => (bytes + 32 * KIB, 8 * KIB),
@@ -144,7 +144,7 @@ impl Class {
     }
 
     /// Days that S3 bills at least, however early an object goes.
-    pub fn least_days(self) -> i64 {
+    pub fn min_storage_days(self) -> i64 {
         match self {
             Self::StandardIa | Self::OnezoneIa => 30,
             Self::GlacierIr | Self::Glacier => 90,
@@ -154,7 +154,7 @@ impl Class {
     }
 
     /// The built-in price of a GB (GiB of a snapshot) and month, in USD.
-    fn usual(self) -> Option<f64> {
+    fn builtin_price(self) -> Option<f64> {
         match self {
             Self::Standard => Some(0.023),
             Self::StandardIa => Some(0.0125),
@@ -170,7 +170,7 @@ impl Class {
         }
     }
 
-    fn of(self, table: &StoragePrices) -> Option<f64> {
+    fn price_in(self, table: &StoragePrices) -> Option<f64> {
         match self {
             Self::Standard => table.standard,
             Self::StandardIa => table.standard_ia,
@@ -191,7 +191,7 @@ impl Class {
 /// A request that is paid for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Asked {
+pub enum RequestKind {
     /// PUT, COPY, POST.
     Put,
     /// GET, HEAD.
@@ -200,9 +200,9 @@ pub enum Asked {
     List,
 }
 
-impl Asked {
+impl RequestKind {
     /// Its word.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Put => "PUT",
             Self::Get => "GET",
@@ -211,14 +211,14 @@ impl Asked {
     }
 
     /// The built-in price of a thousand, in USD.
-    fn usual(self) -> f64 {
+    fn builtin_price(self) -> f64 {
         match self {
             Self::Put | Self::List => 0.005,
             Self::Get => 0.0004,
         }
     }
 
-    fn of(self, table: &RequestPrices) -> Option<f64> {
+    fn price_in(self, table: &RequestPrices) -> Option<f64> {
         match self {
             Self::Put => table.put,
             Self::Get => table.get,
@@ -229,45 +229,45 @@ impl Asked {
 
 /// The prices that count for a policy.
 #[derive(Clone, Debug)]
-pub struct Table {
+pub struct PriceTable {
     costs: CostsConfig,
 }
 
-impl Table {
+impl PriceTable {
     /// The prices of a policy; the built-in ones where it has no `costs`.
     pub fn new(costs: Option<&CostsConfig>) -> Self {
         Self { costs: costs.cloned().unwrap_or_default() }
     }
 
     /// Built-in prices are in USD: for another currency they are nobody's.
-    fn builtin(&self) -> bool {
+    fn uses_builtin_prices(&self) -> bool {
         self.costs.currency.as_str() == "USD"
     }
 
     /// Price of a byte and month; none when it is not known.
-    pub fn byte_month(&self, class: Class, region: Option<&str>) -> Option<f64> {
+    pub fn byte_month_price(&self, class: StorageKind, region: Option<&str>) -> Option<f64> {
         let prices = &self.costs.prices;
         let here = prices.regions.iter().find(|(r, _)| Some(r.as_str()) == region);
-        let found = here.and_then(|(_, r)| class.of(&r.storage));
-        let found = found.or_else(|| class.of(&prices.storage));
-        let free = matches!(class, Class::Automated | Class::Directory);
-        let found = found.or_else(|| class.usual().filter(|_| self.builtin() || free))?;
-        let unit = if class.snapshot() { f64::from(1_u32 << 30) } else { 1e9 };
+        let found = here.and_then(|(_, r)| class.price_in(&r.storage));
+        let found = found.or_else(|| class.price_in(&prices.storage));
+        let free = matches!(class, StorageKind::Automated | StorageKind::Directory);
+        let found = found.or_else(|| class.builtin_price().filter(|_| self.uses_builtin_prices() || free))?;
+        let unit = if class.is_billed_per_gib() { f64::from(1_u32 << 30) } else { 1e9 };
         Some(found / unit)
     }
 
     /// Price of one request; none when it is not known.
-    pub fn request(&self, asked: Asked, region: Option<&str>) -> Option<f64> {
+    pub fn request_price(&self, asked: RequestKind, region: Option<&str>) -> Option<f64> {
         let prices = &self.costs.prices;
         let here = prices.regions.iter().find(|(r, _)| Some(r.as_str()) == region);
-        let found = here.and_then(|(_, r)| asked.of(&r.requests));
-        let found = found.or_else(|| asked.of(&prices.requests));
-        found.or_else(|| self.builtin().then(|| asked.usual())).map(|price| price / 1000.0)
+        let found = here.and_then(|(_, r)| asked.price_in(&r.requests));
+        let found = found.or_else(|| asked.price_in(&prices.requests));
+        found.or_else(|| self.uses_builtin_prices().then(|| asked.builtin_price())).map(|price| price / 1000.0)
     }
 
     /// Price of a byte that goes to another region; none when it is not known.
-    pub fn transfer(&self) -> Option<f64> {
-        let found = self.costs.prices.transfer.or_else(|| self.builtin().then_some(TRANSFER));
+    pub fn transfer_price(&self) -> Option<f64> {
+        let found = self.costs.prices.transfer.or_else(|| self.uses_builtin_prices().then_some(TRANSFER_PRICE_PER_GB));
         found.map(|price| price / 1e9)
     }
 
@@ -278,11 +278,11 @@ impl Table {
 
     /// Day that the prices are of: the policy's, or the built-in table's.
     pub fn as_of(&self) -> String {
-        self.costs.prices.as_of.as_ref().map_or_else(|| AS_OF.to_owned(), ToString::to_string)
+        self.costs.prices.as_of.as_ref().map_or_else(|| PRICES_AS_OF.to_owned(), ToString::to_string)
     }
 
     /// The budget of a month.
-    pub fn budget(&self) -> Option<f64> {
+    pub fn monthly_budget(&self) -> Option<f64> {
         self.costs.monthly_budget.map(f64::from)
     }
 
@@ -292,7 +292,7 @@ impl Table {
     }
 
     /// The quota in bytes, and the shares of it that are a warning and critical.
-    pub fn quota(&self) -> Option<(u64, f64, f64)> {
+    pub fn quota_limits(&self) -> Option<(u64, f64, f64)> {
         let share = |s: &Option<shared::policy::text::Percentage>, usual| {
             s.as_ref().map_or(usual, shared::policy::text::Percentage::fraction)
         };
@@ -305,8 +305,8 @@ impl Table {
 mod tests {
     use super::*;
 
-    fn table(yaml: serde_json::Value) -> Table {
-        Table::new(Some(&serde_json::from_value(yaml).expect("costs")))
+    fn table(yaml: serde_json::Value) -> PriceTable {
+        PriceTable::new(Some(&serde_json::from_value(yaml).expect("costs")))
     }
 
     #[test]
@@ -316,27 +316,27 @@ mod tests {
             "regions": { "sa-east-1": { "storage": { "STANDARD": 0.0405 } } },
         }}));
         let gb = |class, region| {
-            table.byte_month(class, Some(region)).map(|p| (p * 1e9 * 1e4).round() / 1e4)
+            table.byte_month_price(class, Some(region)).map(|p| (p * 1e9 * 1e4).round() / 1e4)
         };
-        assert_eq!(gb(Class::Standard, "sa-east-1"), Some(0.0405));
-        assert_eq!(gb(Class::Standard, "eu-west-1"), Some(0.03));
-        assert_eq!(gb(Class::Glacier, "sa-east-1"), Some(0.0036));
+        assert_eq!(gb(StorageKind::Standard, "sa-east-1"), Some(0.0405));
+        assert_eq!(gb(StorageKind::Standard, "eu-west-1"), Some(0.03));
+        assert_eq!(gb(StorageKind::Glacier, "sa-east-1"), Some(0.0036));
     }
 
     #[test]
     fn an_unknown_price_is_unknown_and_not_zero() {
         let table = table(serde_json::json!({ "currency": "EUR" }));
-        assert_eq!(table.byte_month(Class::Standard, None), None, "built-in prices are in USD");
-        assert_eq!(table.byte_month(Class::Directory, None), Some(0.0));
-        assert_eq!(Table::new(None).byte_month(Class::Azure, None), None);
-        assert_eq!(Class::of_s3("INTELLIGENT_TIERING"), Class::Other);
+        assert_eq!(table.byte_month_price(StorageKind::Standard, None), None, "built-in prices are in USD");
+        assert_eq!(table.byte_month_price(StorageKind::Directory, None), Some(0.0));
+        assert_eq!(PriceTable::new(None).byte_month_price(StorageKind::Azure, None), None);
+        assert_eq!(StorageKind::from_s3_class("INTELLIGENT_TIERING"), StorageKind::Other);
     }
 
     #[test]
     fn small_objects_are_billed_as_s3_bills_them() {
-        assert_eq!(Class::StandardIa.billed(1), (128 * KIB, 0));
-        assert_eq!(Class::StandardIa.billed(1 << 20), (1 << 20, 0));
-        assert_eq!(Class::Glacier.billed(1), (32 * KIB + 1, 8 * KIB));
-        assert_eq!(Class::Standard.billed(1), (1, 0));
+        assert_eq!(StorageKind::StandardIa.billable_bytes(1), (128 * KIB, 0));
+        assert_eq!(StorageKind::StandardIa.billable_bytes(1 << 20), (1 << 20, 0));
+        assert_eq!(StorageKind::Glacier.billable_bytes(1), (32 * KIB + 1, 8 * KIB));
+        assert_eq!(StorageKind::Standard.billable_bytes(1), (1, 0));
     }
 }

@@ -1,6 +1,6 @@
 //! Writing the page and its data. They are the one thing that Holdfast writes again in its place.
 
-use crate::{html, model::Page};
+use crate::{html, model::StatusPageData};
 use shared::{
     aws::{OperationError, OperationErrorKind},
     catalog::Location,
@@ -14,11 +14,11 @@ use std::{
 };
 
 /// Name of the data beside the page.
-const DATA: &str = "report.json";
+const DATA_FILE_NAME: &str = "report.json";
 
 /// Where the page goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
+pub enum PageLocation {
     /// A bucket.
     Bucket {
         /// Its name.
@@ -37,9 +37,9 @@ pub enum Target {
     },
 }
 
-impl Target {
+impl PageLocation {
     /// Where the policy wants it; none when it wants no page, or one on a host that this is not.
-    pub fn of(world: &RunContext<'_>) -> Option<Self> {
+    pub fn from_policy(world: &RunContext<'_>) -> Option<Self> {
         let StatusPageConfig { bucket, region, directory, key } = world.policy.status_page.clone()?;
         match (bucket, directory) {
             (Some(bucket), _) => Some(Self::Bucket { bucket: bucket.to_string(), region, key }),
@@ -49,7 +49,7 @@ impl Target {
     }
 
     /// A folder, with the page as `index.html`.
-    pub fn folder(folder: impl Into<PathBuf>) -> Self {
+    pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
         Self::Folder { folder: folder.into(), key: "index.html".into() }
     }
 
@@ -66,32 +66,32 @@ impl Target {
 ///
 /// # Errors
 /// If either can't be written; the one before stays whole then.
-pub async fn write(world: &RunContext<'_>, target: &Target, page: &Page) -> Result<(), OperationError> {
+pub async fn write_page(world: &RunContext<'_>, target: &PageLocation, page: &StatusPageData) -> Result<(), OperationError> {
     let data = serde_json::to_vec(page).expect("a page is plain data");
-    let html = html(page).into_bytes();
+    let html = render_html(page).into_bytes();
     match target {
-        Target::Bucket { bucket, region, key } => {
+        PageLocation::Bucket { bucket, region, key } => {
             let home = Location::home_from_policy(world.policy);
             let region = region.clone().unwrap_or_else(|| home.region.clone());
             let s3 = world.aws.s3(&Location { region, ..home });
-            s3.put_page(bucket, &beside(key), "application/json", data).await?;
+            s3.put_page(bucket, &data_key(key), "application/json", data).await?;
             s3.put_page(bucket, key, "text/html; charset=utf-8", html).await
         }
-        Target::Folder { folder, key } => {
-            let (data_path, path) = (folder.join(beside(key)), folder.join(key));
-            replaced(&data_path, &data)?;
-            replaced(&path, &html)
+        PageLocation::Folder { folder, key } => {
+            let (data_path, path) = (folder.join(data_key(key)), folder.join(key));
+            write_atomically(&data_path, &data)?;
+            write_atomically(&path, &html)
         }
     }
 }
 
 /// The key of the data beside a page.
-fn beside(key: &str) -> String {
-    key.rsplit_once('/').map_or_else(|| DATA.to_owned(), |(folder, _)| format!("{folder}/{DATA}"))
+fn data_key(key: &str) -> String {
+    key.rsplit_once('/').map_or_else(|| DATA_FILE_NAME.to_owned(), |(folder, _)| format!("{folder}/{DATA}"))
 }
 
 /// Replaces a file in one step: whoever opens it sees the old one or the new one, whole.
-fn replaced(path: &Path, bytes: &[u8]) -> Result<(), OperationError> {
+fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), OperationError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let work = || -> io::Result<()> {
         std::fs::create_dir_all(folder)?;
@@ -116,16 +116,16 @@ mod tests {
 
     #[test]
     fn the_data_lies_beside_the_page() {
-        assert_eq!(beside("status/index.html"), "status/report.json");
-        assert_eq!(beside("index.html"), "report.json");
+        assert_eq!(data_key("status/index.html"), "status/report.json");
+        assert_eq!(data_key("index.html"), "report.json");
     }
 
     #[test]
     fn a_page_is_replaced_whole_and_everybody_may_read_it() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("status/index.html");
-        replaced(&path, b"old").expect("written");
-        replaced(&path, b"new").expect("replaced");
+        write_atomically(&path, b"old").expect("written");
+        write_atomically(&path, b"new").expect("replaced");
         assert_eq!(std::fs::read(&path).expect("read"), b"new");
         let mode = std::fs::metadata(&path).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o644);

@@ -14,11 +14,11 @@ use shared::{
 use std::fmt;
 
 /// Days that a version stays in a bucket with versions after it ended, or after somebody deleted it.
-const NONCURRENT: i32 = 30;
+const NONCURRENT_DAYS: i32 = 30;
 
 /// What is done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub enum Action {
+pub enum AuditRetentionAction {
     /// Objects are removed from a directory.
     Remove {
         /// Their numbers, oldest first.
@@ -33,13 +33,13 @@ pub enum Action {
     },
 }
 
-impl Operates for Action {
+impl Operates for AuditRetentionAction {
     fn operation(&self) -> Operation {
         Operation::Other
     }
 }
 
-impl fmt::Display for Action {
+impl fmt::Display for AuditRetentionAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Remove { seqs } => write!(f, "remove {} objects of audit records", seqs.len()),
@@ -52,7 +52,7 @@ impl fmt::Display for Action {
 
 /// What became of it.
 #[derive(Debug, Default)]
-pub struct Kept {
+pub struct AuditRetentionResult {
     /// What could not be looked at.
     pub findings: Vec<Finding>,
     /// What was done.
@@ -60,42 +60,42 @@ pub struct Kept {
 }
 
 /// The rule of the policy's bucket; none when it wants none. S3 counts whole days, so a begun one is kept to its end.
-fn expiry(policy: &Policy) -> Option<ExpirationRule> {
+fn expiration_rule(policy: &Policy) -> Option<ExpirationRule> {
     let audit = policy.audit.as_ref()?;
     audit.bucket.as_ref()?;
     let hours = audit.keep.duration().as_hours();
     let days = i32::try_from((hours + 23) / 24).unwrap_or(i32::MAX).max(1);
     let id = format!("holdfast-{}-audit", policy.company);
-    Some(ExpirationRule { id, prefix: audit.prefix.clone(), days, noncurrent_days: NONCURRENT })
+    Some(ExpirationRule { id, prefix: audit.prefix.clone(), days, noncurrent_days: NONCURRENT_DAYS })
 }
 
 /// Looks, and lets go of what is older than the policy keeps.
-pub async fn run(world: &RunContext<'_>) -> Kept {
-    let Some(log) = AuditLog::from_policy(world.aws, world.policy) else { return Kept::default() };
+pub async fn apply_audit_retention(world: &RunContext<'_>) -> AuditRetentionResult {
+    let Some(log) = AuditLog::from_policy(world.aws, world.policy) else { return AuditRetentionResult::default() };
     let looked = match log.location() {
-        AuditLocation::Bucket { s3, bucket, .. } => match expiry(world.policy) {
-            Some(expiry) => s3.bucket_lifecycle(bucket).await.map(|found| ruled(bucket, found, &expiry)),
-            None => return Kept::default(),
+        AuditLocation::Bucket { s3, bucket, .. } => match expiration_rule(world.policy) {
+            Some(expiry) => s3.bucket_lifecycle(bucket).await.map(|found| plan_lifecycle_rule(bucket, found, &expiry)),
+            None => return AuditRetentionResult::default(),
         },
         // A Lambda does not see a host's directory; the host removes by itself.
-        AuditLocation::Directory { .. } if !world.on_host => return Kept::default(),
-        AuditLocation::Directory { .. } => log.objects_older_than(world.now - keep(world.policy)).await.map(removed),
+        AuditLocation::Directory { .. } if !world.on_host => return AuditRetentionResult::default(),
+        AuditLocation::Directory { .. } => log.objects_older_than(world.now - retention_period(world.policy)).await.map(plan_removal),
     };
     let (plan, rules, findings) = match looked {
         Ok(looked) => looked,
         Err(e) => {
             let (why, mend) = (e.to_string(), e.hint().to_owned());
             let gap = Finding::new(Severity::Critical, "audit", code::GAP, why, mend);
-            return Kept { findings: vec![gap], outcomes: Vec::new() };
+            return AuditRetentionResult { findings: vec![gap], outcomes: Vec::new() };
         }
     };
-    let outcomes = execute_plan(world, &plan, 1, async |action: &Action| -> ActionResult {
+    let outcomes = execute_plan(world, &plan, 1, async |action: &AuditRetentionAction| -> ActionResult {
         match (action, log.location(), &rules) {
-            (Action::Expire { bucket, days }, AuditLocation::Bucket { s3, .. }, Some(rules)) => {
+            (AuditRetentionAction::Expire { bucket, days }, AuditLocation::Bucket { s3, .. }, Some(rules)) => {
                 s3.set_lifecycle(bucket, rules).await?;
                 Ok(format!("records in s3://{bucket} end after {days} days").into())
             }
-            (Action::Remove { seqs }, ..) => {
+            (AuditRetentionAction::Remove { seqs }, ..) => {
                 for seq in seqs {
                     log.delete_object(*seq).await?;
                 }
@@ -103,28 +103,28 @@ pub async fn run(world: &RunContext<'_>) -> Kept {
                 let told = format!("{} to {} are removed", first.unwrap_or(0), last.unwrap_or(0));
                 Ok(told.into())
             }
-            (Action::Expire { .. }, ..) => unreachable!("it is planned for a bucket only"),
+            (AuditRetentionAction::Expire { .. }, ..) => unreachable!("it is planned for a bucket only"),
         }
     })
     .await;
-    Kept { findings, outcomes }
+    AuditRetentionResult { findings, outcomes }
 }
 
-type Looked = (ActionPlan<Action>, Option<BucketLifecycle>, Vec<Finding>);
+type AuditRetentionPlan = (ActionPlan<AuditRetentionAction>, Option<BucketLifecycle>, Vec<Finding>);
 
-fn keep(policy: &Policy) -> SignedDuration {
+fn retention_period(policy: &Policy) -> SignedDuration {
     policy.audit.as_ref().map_or(SignedDuration::MAX, |audit| audit.keep.duration())
 }
 
-fn removed(seqs: Vec<u64>) -> Looked {
+fn plan_removal(seqs: Vec<u64>) -> AuditRetentionPlan {
     let mut plan = ActionPlan::default();
     if !seqs.is_empty() {
-        plan.push_step("audit", Action::Remove { seqs }, "they are older than the policy keeps them");
+        plan.push_step("audit", AuditRetentionAction::Remove { seqs }, "they are older than the policy keeps them");
     }
     (plan, None, Vec::new())
 }
 
-fn ruled(bucket: &str, found: BucketLifecycle, expiry: &ExpirationRule) -> Looked {
+fn plan_lifecycle_rule(bucket: &str, found: BucketLifecycle, expiry: &ExpirationRule) -> AuditRetentionPlan {
     let mut plan = ActionPlan::default();
     if found.contains_expiration(expiry) {
         return (plan, None, Vec::new());
@@ -135,7 +135,7 @@ fn ruled(bucket: &str, found: BucketLifecycle, expiry: &ExpirationRule) -> Looke
         let finding = Finding::new(Severity::Warning, bucket, "no-rule", why, mend);
         return (plan, None, vec![finding]);
     };
-    let action = Action::Expire { bucket: bucket.to_owned(), days: expiry.days };
+    let action = AuditRetentionAction::Expire { bucket: bucket.to_owned(), days: expiry.days };
     plan.push_step("audit", action, "the bucket's lifecycle rules differ from the policy");
     (plan, Some(rules), Vec::new())
 }
@@ -155,22 +155,22 @@ mod tests {
     fn a_rule_ends_records_after_whole_days_and_never_before() {
         let days = |keep: &str| {
             let audit = format!("audit: {{bucket: acme-audit, prefix: audit/, keep: {keep}}}");
-            expiry(&policy(&audit)).map(|e| e.days)
+            expiration_rule(&policy(&audit)).map(|e| e.days)
         };
         assert_eq!([days("1y"), days("36h"), days("1h")], [Some(366), Some(2), Some(1)]);
-        assert_eq!(expiry(&policy("audit: {directory: /x, keep: 1y}")), None);
-        assert_eq!(expiry(&policy("limits: {}")), None);
+        assert_eq!(expiration_rule(&policy("audit: {directory: /x, keep: 1y}")), None);
+        assert_eq!(expiration_rule(&policy("limits: {}")), None);
     }
 
     #[test]
     fn the_rule_is_set_when_it_differs_and_stands_beside_all_others() {
-        let expiry = expiry(&policy("audit: {bucket: acme-audit, keep: 1y}")).expect("a rule");
-        let (plan, rules, findings) = ruled("acme-audit", BucketLifecycle::default(), &expiry);
+        let expiry = expiration_rule(&policy("audit: {bucket: acme-audit, keep: 1y}")).expect("a rule");
+        let (plan, rules, findings) = plan_lifecycle_rule("acme-audit", BucketLifecycle::default(), &expiry);
         assert_eq!((plan.steps.len(), findings.len()), (1, 0));
         let there = rules.expect("rules");
-        assert!(ruled("acme-audit", there.clone(), &expiry).0.steps.is_empty());
+        assert!(plan_lifecycle_rule("acme-audit", there.clone(), &expiry).0.steps.is_empty());
         let longer = ExpirationRule { days: 400, ..expiry.clone() };
-        let (plan, rules, _) = ruled("acme-audit", there.clone(), &longer);
+        let (plan, rules, _) = plan_lifecycle_rule("acme-audit", there.clone(), &longer);
         assert_eq!(plan.steps.len(), 1);
         let rules = rules.expect("rules");
         assert!(rules.contains_expiration(&longer) && !rules.contains_expiration(&expiry), "in the place of the old one");
@@ -179,7 +179,7 @@ mod tests {
             let other = ExpirationRule { id: format!("other-{n}"), ..expiry.clone() };
             full = full.with_expiration(&other).expect("room");
         }
-        let (plan, _, findings) = ruled("acme-audit", full, &expiry);
+        let (plan, _, findings) = plan_lifecycle_rule("acme-audit", full, &expiry);
         assert_eq!((plan.steps.len(), findings[0].what), (0, "no-rule"));
     }
 }

@@ -1,6 +1,6 @@
 //! Which dumps may go: the same safety check as for snapshots, asked for each database at each place.
 
-use crate::{plan::runaway, schedule};
+use crate::{plan::check_delete_limit, schedule};
 use jiff::Timestamp;
 use serde::Serialize;
 use shared::{
@@ -28,7 +28,7 @@ use tokio::time::Instant;
 
 /// One database of a group, and what was seen at each of its places.
 #[derive(Debug)]
-pub struct Dumps<'p> {
+pub struct DatabaseDumps<'p> {
     /// The group.
     pub group: &'p Name,
     /// What the policy says about it.
@@ -43,7 +43,7 @@ pub struct Dumps<'p> {
 
 /// A dump to be let go.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct LetGo {
+pub struct DeleteDump {
     /// The group.
     pub group: Name,
     /// Where it lies: 0 is `stored`, then each of `also_stored`.
@@ -52,13 +52,13 @@ pub struct LetGo {
     pub point: Box<DeletionPermit<RecoveryPoint>>,
 }
 
-impl Operates for LetGo {
+impl Operates for DeleteDump {
     fn operation(&self) -> Operation {
         Operation::Delete
     }
 }
 
-impl fmt::Display for LetGo {
+impl fmt::Display for DeleteDump {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "delete {}", self.point.point().arn)
     }
@@ -66,19 +66,19 @@ impl fmt::Display for LetGo {
 
 /// What a plan for dumps comes to, with the counts that are published.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct LettingDumps {
+pub struct DumpRetentionPlan {
     /// Steps and findings.
-    pub plan: ActionPlan<LetGo>,
+    pub plan: ActionPlan<DeleteDump>,
     /// Dumps of Holdfast's that stay.
-    pub kept: usize,
+    pub retained: usize,
     /// Dumps that would have gone and did not, because of the limits.
-    pub refused: usize,
+    pub blocked: usize,
     /// What became of the steps; empty until they are carried out.
     pub outcomes: Vec<StepOutcome>,
 }
 
 /// Looks at the dumps of every group, plans, and lets go. A group can only be asked for whole, or by database.
-pub async fn run(world: &RunContext<'_>, request: &RunRequest, width: usize) -> LettingDumps {
+pub async fn apply_dump_retention(world: &RunContext<'_>, request: &RunRequest, width: usize) -> DumpRetentionPlan {
     let secrets = world.secret_resolver();
     let (mut seen, mut stores) = (Vec::new(), BTreeMap::new());
     for (group, rules) in &world.policy.postgres {
@@ -93,7 +93,7 @@ pub async fn run(world: &RunContext<'_>, request: &RunRequest, width: usize) -> 
         let mut by_place = Vec::new();
         for (open, policy) in open.iter().zip(place::store_configs(rules)) {
             let address = |o: &OpenStore<'_>| o.store.address();
-            let address = open.as_ref().map_or_else(|_| written(policy), address);
+            let address = open.as_ref().map_or_else(|_| display_location(policy), address);
             let backups = match open {
                 Ok(open) => open.backups_by_database(world, rules).await,
                 Err(e) => Err(e.clone()),
@@ -116,17 +116,17 @@ pub async fn run(world: &RunContext<'_>, request: &RunRequest, width: usize) -> 
                 (address.clone(), backups.map_err(OperationError::clone))
             };
             let places = by_place.iter().map(place).collect();
-            seen.push(Dumps { group, rules, database, whole_group, places });
+            seen.push(DatabaseDumps { group, rules, database, whole_group, places });
         }
         stores.insert(group, open);
     }
     let began = Instant::now();
-    let mut letting = plan(world.policy, &seen, world.now);
-    if schedule::waits(world.policy, world.now).is_some() {
-        letting.kept += schedule::hold_back(&mut letting.plan, world.dry_run);
+    let mut letting = plan_dumps(world.policy, &seen, world.now);
+    if schedule::not_due_finding(world.policy, world.now).is_some() {
+        letting.retained += schedule::defer_steps(&mut letting.plan, world.dry_run);
     }
     let plan = std::mem::take(&mut letting.plan);
-    letting.outcomes = execute_plan(world, &plan, width, async |step: &LetGo| {
+    letting.outcomes = execute_plan(world, &plan, width, async |step: &DeleteDump| {
         let open = stores[&step.group][step.place].as_ref().map_err(OperationError::clone)?;
         let rules = &world.policy.postgres[&step.group];
         let trust = TrustPolicy::from_policy(world.policy, rules, world.now + began.elapsed());
@@ -142,7 +142,7 @@ pub async fn run(world: &RunContext<'_>, request: &RunRequest, width: usize) -> 
 }
 
 /// A place that could not be opened, as the policy writes it.
-fn written(policy: &shared::policy::StoreConfig) -> String {
+fn display_location(policy: &shared::policy::StoreConfig) -> String {
     let bucket = policy.bucket.as_ref().map(|b| format!("s3://{b}/{}", policy.prefix));
     let azure = policy.azure.as_ref().map(|a| format!("azure://{}/{}", a.account, a.container));
     bucket.or(azure).or(policy.directory.clone()).unwrap_or_default()
@@ -150,19 +150,19 @@ fn written(policy: &shared::policy::StoreConfig) -> String {
 
 /// Plans which dumps go at `now`. A place that was not seen loses nothing, and neither does `stored` while a place that
 /// copies from it is unseen.
-pub fn plan(policy: &Policy, seen: &[Dumps<'_>], now: Timestamp) -> LettingDumps {
-    let mut out = LettingDumps::default();
-    let mut by_place: BTreeMap<&str, Vec<(&Dumps<'_>, usize, RecoveryPoint, RetentionVerdict)>> = BTreeMap::new();
+pub fn plan_dumps(policy: &Policy, seen: &[DatabaseDumps<'_>], now: Timestamp) -> DumpRetentionPlan {
+    let mut out = DumpRetentionPlan::default();
+    let mut by_place: BTreeMap<&str, Vec<(&DatabaseDumps<'_>, usize, RecoveryPoint, RetentionVerdict)>> = BTreeMap::new();
     for dumps in seen {
         for (place, (address, backups)) in dumps.places.iter().enumerate() {
             if let Err(e) = backups {
-                let finding = unseen(dumps.group, address, e);
+                let finding = unobserved_finding(dumps.group, address, e);
                 if !out.plan.findings.contains(&finding) {
                     out.plan.findings.push(finding);
                 }
                 continue;
             }
-            let fates = judge(policy, dumps, place, now).into_iter();
+            let fates = evaluate_dumps(policy, dumps, place, now).into_iter();
             let all = by_place.entry(address).or_default();
             all.extend(fates.map(|(point, fate)| (dumps, place, point, fate)));
         }
@@ -172,17 +172,17 @@ pub fn plan(policy: &Policy, seen: &[Dumps<'_>], now: Timestamp) -> LettingDumps
         // Oldest first: a run that is stopped half-way leaves the newer points.
         judged.sort_by_key(|(_, _, point, _)| point.data_time);
         let going = judged.iter().filter(|(.., fate)| matches!(fate, RetentionVerdict::Delete(..))).count();
-        if let Some(finding) = runaway(&policy.limits.delete, address, (going, judged.len())) {
-            out.refused += going;
-            out.kept += judged.len();
+        if let Some(finding) = check_delete_limit(&policy.limits.delete, address, (going, judged.len())) {
+            out.blocked += going;
+            out.retained += judged.len();
             out.plan.findings.push(finding);
             continue;
         }
-        out.kept += judged.len() - going;
+        out.retained += judged.len() - going;
         for (dumps, place, _, fate) in judged {
             if let RetentionVerdict::Delete(point, why) = fate {
                 let asset = format!("{}/{}", dumps.group, dumps.database);
-                out.plan.push_step(asset, LetGo { group: dumps.group.clone(), place, point }, why);
+                out.plan.push_step(asset, DeleteDump { group: dumps.group.clone(), place, point }, why);
             }
         }
     }
@@ -190,12 +190,12 @@ pub fn plan(policy: &Policy, seen: &[Dumps<'_>], now: Timestamp) -> LettingDumps
 }
 
 /// Holds of groups that hold nothing. Where a database was not asked for or a place was not seen, nobody knows.
-fn unmatched_holds(seen: &[Dumps<'_>]) -> Vec<Finding> {
-    let mut groups: BTreeMap<&Name, Vec<&Dumps<'_>>> = BTreeMap::new();
+fn unmatched_holds(seen: &[DatabaseDumps<'_>]) -> Vec<Finding> {
+    let mut groups: BTreeMap<&Name, Vec<&DatabaseDumps<'_>>> = BTreeMap::new();
     for dumps in seen {
         groups.entry(dumps.group).or_default().push(dumps);
     }
-    let of_group = |(group, all): (&Name, Vec<&Dumps<'_>>)| {
+    let of_group = |(group, all): (&Name, Vec<&DatabaseDumps<'_>>)| {
         let rules = all[0].rules;
         let places: Option<Vec<&Vec<StoredBackup>>> =
             all.iter().flat_map(|d| &d.places).map(|(_, backups)| backups.as_ref().ok()).collect();
@@ -220,7 +220,7 @@ fn unmatched_holds(seen: &[Dumps<'_>]) -> Vec<Finding> {
 
 /// A place that was not seen, said once for its group. One that this role was never given is no fault of the run: whoever
 /// dumps there from a host lets go there too.
-fn unseen(group: &Name, address: &str, e: &OperationError) -> Finding {
+fn unobserved_finding(group: &Name, address: &str, e: &OperationError) -> Finding {
     let finding = if e.kind == OperationErrorKind::Denied {
         let why = format!(
             "none of its dumps in {address} is let go here, for this role may not look there: {e}"
@@ -238,9 +238,9 @@ fn unseen(group: &Name, address: &str, e: &OperationError) -> Finding {
 
 /// The fate of every committed dump of one database at one place, limits aside. What has no commit record that can be
 /// read is nobody's to judge, and stays.
-pub fn judge(
+pub fn evaluate_dumps(
     policy: &Policy,
-    dumps: &Dumps<'_>,
+    dumps: &DatabaseDumps<'_>,
     place: usize,
     now: Timestamp,
 ) -> Vec<(RecoveryPoint, RetentionVerdict)> {
@@ -278,7 +278,7 @@ pub fn judge(
         }
     }
     if place == 0 {
-        still_to_copy(dumps, backups, &all, now, |key, why| {
+        visit_pending_copies(dumps, backups, &all, now, |key, why| {
             if let Some(point) = points.iter().find(|p| p.id == key) {
                 needed.entry(point.arn.clone()).or_insert(why);
             }
@@ -305,8 +305,8 @@ pub fn judge(
 }
 
 /// Dumps in `stored` that a second place would keep and does not have yet, or of which nobody knows.
-fn still_to_copy(
-    dumps: &Dumps<'_>,
+fn visit_pending_copies(
+    dumps: &DatabaseDumps<'_>,
     home: &[StoredBackup],
     all: &BTreeMap<ReasonName, DumpRule>,
     now: Timestamp,

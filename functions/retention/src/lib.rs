@@ -12,7 +12,7 @@ mod schedule;
 pub mod tiers;
 mod vault;
 
-pub use plan::{Delete, Judged, Letting, judge, plan};
+pub use plan::{DeleteSnapshot, RetentionDecision, RetentionPlan, evaluate_points, plan};
 
 use shared::{
     catalog::RolePurpose,
@@ -28,53 +28,53 @@ use shared::{
 pub const NAME: &str = "retention";
 
 /// `DeleteDBSnapshot` calls at once.
-const WIDTH: usize = 4;
+const MAX_CONCURRENT_DELETES: usize = 4;
 
 /// Looks, plans, acts and reports.
 pub async fn run(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
     let mut report = RunReport::new(NAME, world);
     let seen = observe_inventory(world, ObservationScope::Everywhere).await;
     let mut letting = plan(world.policy, &seen, world.now);
-    vault::leave(world.policy, &mut letting.plan);
-    if let Some(finding) = schedule::waits(world.policy, world.now) {
-        letting.kept += schedule::hold_back(&mut letting.plan, world.dry_run);
+    vault::drop_foreign_steps(world.policy, &mut letting.plan);
+    if let Some(finding) = schedule::not_due_finding(world.policy, world.now) {
+        letting.retained += schedule::defer_steps(&mut letting.plan, world.dry_run);
         report.push_finding(finding);
     }
     report.findings.extend(letting.plan.findings.iter().cloned());
-    report.outcomes = execute_plan(world, &letting.plan, WIDTH, async |delete| {
+    report.outcomes = execute_plan(world, &letting.plan, MAX_CONCURRENT_DELETES, async |delete| {
         world.aws.rds_for(&delete.at, RolePurpose::Delete).delete_snapshot(&delete.point).await?;
         Ok(format!("{} is deleted", delete.point.point().id).into())
     })
     .await;
     if world.dry_run {
         // Whoever asks what would go is shown what the limits stop, too.
-        let beyond = ActionPlan { steps: std::mem::take(&mut letting.beyond), findings: Vec::new() };
+        let beyond = ActionPlan { steps: std::mem::take(&mut letting.blocked_steps), findings: Vec::new() };
         report.outcomes.extend(dry_run_outcomes(&beyond));
     }
-    let dumps = dumps::run(world, request, WIDTH).await;
+    let dumps = dumps::apply_dump_retention(world, request, MAX_CONCURRENT_DELETES).await;
     report.findings.extend(dumps.plan.findings);
     report.outcomes.extend(dumps.outcomes);
     report.push_metric(Metric::PointsDeleted, report.count_outcomes(|r| matches!(r, StepResult::Done(_))));
-    let tiers = tiers::run(world).await;
+    let tiers = tiers::apply_tiers(world).await;
     report.findings.extend(tiers.findings);
     report.outcomes.extend(tiers.outcomes);
-    let audit = audit::run(world).await;
+    let audit = audit::apply_audit_retention(world).await;
     report.findings.extend(audit.findings);
     report.outcomes.extend(audit.outcomes);
-    report.push_metric(Metric::PointsKept, letting.kept + dumps.kept);
-    report.push_metric(Metric::DeletesRefused, letting.refused + dumps.refused);
+    report.push_metric(Metric::PointsKept, letting.retained + dumps.retained);
+    report.push_metric(Metric::DeletesRefused, letting.blocked + dumps.blocked);
     report
 }
 
 /// Lets go of dumps, and of audit records in a directory: what a host does after it has dumped.
 pub async fn run_dumps(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
     let mut report = RunReport::new(NAME, world);
-    let dumps = dumps::run(world, request, WIDTH).await;
-    report.findings.extend(schedule::waits(world.policy, world.now));
+    let dumps = dumps::apply_dump_retention(world, request, MAX_CONCURRENT_DELETES).await;
+    report.findings.extend(schedule::not_due_finding(world.policy, world.now));
     report.findings.extend(dumps.plan.findings);
     report.outcomes = dumps.outcomes;
     if world.policy.audit.as_ref().is_some_and(|audit| audit.directory.is_some()) {
-        let audit = audit::run(world).await;
+        let audit = audit::apply_audit_retention(world).await;
         report.findings.extend(audit.findings);
         report.outcomes.extend(audit.outcomes);
     }

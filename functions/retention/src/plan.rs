@@ -2,7 +2,7 @@
 
 mod judge;
 
-pub use judge::{Judged, judge};
+pub use judge::{RetentionDecision, evaluate_points};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -20,20 +20,20 @@ use std::{
 
 /// What the function does.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Delete {
+pub struct DeleteSnapshot {
     /// Where the point is.
     pub at: Location,
     /// The point, cleared by the safety check.
     pub point: Box<DeletionPermit<RecoveryPoint>>,
 }
 
-impl Operates for Delete {
+impl Operates for DeleteSnapshot {
     fn operation(&self) -> Operation {
         Operation::Delete
     }
 }
 
-impl fmt::Display for Delete {
+impl fmt::Display for DeleteSnapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "delete {} at {}", self.point.point().id, self.at)
     }
@@ -41,28 +41,28 @@ impl fmt::Display for Delete {
 
 /// What a plan comes to, with the counts that are published.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Letting {
+pub struct RetentionPlan {
     /// Steps and findings.
-    pub plan: ActionPlan<Delete>,
+    pub plan: ActionPlan<DeleteSnapshot>,
     /// Points of Holdfast's that stay.
-    pub kept: usize,
+    pub retained: usize,
     /// Points that would have gone and did not, because of the limits.
-    pub refused: usize,
+    pub blocked: usize,
     /// The steps that the limits refused: a dry run shows them.
-    pub beyond: Vec<PlanStep<Delete>>,
+    pub blocked_steps: Vec<PlanStep<DeleteSnapshot>>,
 }
 
 /// Plans what goes at `now`, place by place. A place that was not seen whole loses nothing, and neither does home while a
 /// place that copies from it is unseen.
-pub fn plan(policy: &Policy, seen: &Inventory, now: Timestamp) -> Letting {
-    let mut out = Letting::default();
+pub fn plan(policy: &Policy, seen: &Inventory, now: Timestamp) -> RetentionPlan {
+    let mut out = RetentionPlan::default();
     out.plan.findings.extend(seen.errors.iter().map(Finding::from_observation_error));
     out.plan.findings.extend(unmatched_holds(policy, seen));
     let owner = policy.owner();
-    let judged = judge(policy, seen, now);
-    out.plan.findings.extend(left(policy, seen, &judged, &owner));
-    out.plan.findings.extend(suspended(&judged));
-    let mut by_place: BTreeMap<&Location, Vec<Judged<'_>>> = BTreeMap::new();
+    let judged = evaluate_points(policy, seen, now);
+    out.plan.findings.extend(unmanaged_point_findings(policy, seen, &judged, &owner));
+    out.plan.findings.extend(suspended_findings(&judged));
+    let mut by_place: BTreeMap<&Location, Vec<RetentionDecision<'_>>> = BTreeMap::new();
     for judged in judged {
         by_place.entry(judged.place).or_default().push(judged);
     }
@@ -70,12 +70,12 @@ pub fn plan(policy: &Policy, seen: &Inventory, now: Timestamp) -> Letting {
         // Oldest first: a run that is stopped half-way leaves the newer points.
         judged.sort_by_key(|j| j.point.data_time);
         let ours = judged.iter().filter(|j| j.point.is_owned_by(&owner) && !j.point.automated);
-        let stays = |j: &&Judged<'_>| !matches!(j.fate, RetentionVerdict::Delete(..));
-        out.kept += ours.filter(stays).count();
-        let refused = runaway(&policy.limits.delete, &place.to_string(), counted(&judged, &owner));
-        let steps = judged.into_iter().filter_map(|j| match j.fate {
+        let stays = |j: &&RetentionDecision<'_>| !matches!(j.verdict, RetentionVerdict::Delete(..));
+        out.retained += ours.filter(stays).count();
+        let refused = check_delete_limit(&policy.limits.delete, &place.to_string(), count_good_points(&judged, &owner));
+        let steps = judged.into_iter().filter_map(|j| match j.verdict {
             RetentionVerdict::Delete(point, because) => {
-                let action = Delete { at: place.clone(), point };
+                let action = DeleteSnapshot { at: place.clone(), point };
                 Some(PlanStep { asset: j.point.database.clone(), action, because })
             }
             RetentionVerdict::Keep(_) | RetentionVerdict::Suspended(_) => None,
@@ -85,24 +85,24 @@ pub fn plan(policy: &Policy, seen: &Inventory, now: Timestamp) -> Letting {
             continue;
         };
         out.plan.findings.push(finding);
-        let before = out.beyond.len();
-        out.beyond.extend(steps.map(|step| PlanStep {
+        let before = out.blocked_steps.len();
+        out.blocked_steps.extend(steps.map(|step| PlanStep {
             because: format!("the limit refuses it: {}", step.because),
             ..step
         }));
-        out.refused += out.beyond.len() - before;
-        out.kept += out.beyond.len() - before;
+        out.blocked += out.blocked_steps.len() - before;
+        out.retained += out.blocked_steps.len() - before;
     }
     out
 }
 
 /// How many good points would go, and how many there are. What failed or was only to be copied on holds nothing that a limit
 /// could save.
-fn counted(judged: &[Judged<'_>], owner: &str) -> (usize, usize) {
-    let good = |j: &&Judged<'_>| {
+fn count_good_points(judged: &[RetentionDecision<'_>], owner: &str) -> (usize, usize) {
+    let good = |j: &&RetentionDecision<'_>| {
         j.point.is_owned_by(owner) && !j.point.automated && j.point.is_complete() && !j.point.marks.transfer
     };
-    let going = judged.iter().filter(good).filter(|j| matches!(j.fate, RetentionVerdict::Delete(..))).count();
+    let going = judged.iter().filter(good).filter(|j| matches!(j.verdict, RetentionVerdict::Delete(..))).count();
     (going, judged.iter().filter(good).count())
 }
 
@@ -126,7 +126,7 @@ fn unmatched_holds(policy: &Policy, seen: &Inventory) -> Vec<Finding> {
 
 /// Points that no rule speaks of any more: of databases that no group selects and none would by name, or for reasons that
 /// left the policy. Nobody lets them go, so somebody has to know.
-fn left(policy: &Policy, seen: &Inventory, judged: &[Judged<'_>], owner: &str) -> Vec<Finding> {
+fn unmanaged_point_findings(policy: &Policy, seen: &Inventory, judged: &[RetentionDecision<'_>], owner: &str) -> Vec<Finding> {
     if seen.at_location(&Location::home_from_policy(policy)).is_none() {
         return Vec::new();
     }
@@ -159,10 +159,10 @@ fn left(policy: &Policy, seen: &Inventory, judged: &[Judged<'_>], owner: &str) -
 }
 
 /// What stays although no rule keeps it, because backups of its kind are not being made: said once for each database.
-fn suspended(judged: &[Judged<'_>]) -> Vec<Finding> {
+fn suspended_findings(judged: &[RetentionDecision<'_>]) -> Vec<Finding> {
     let mut of: BTreeMap<(&str, &Location, &str), (usize, &str)> = BTreeMap::new();
     for j in judged {
-        if let RetentionVerdict::Suspended(why) = &j.fate {
+        if let RetentionVerdict::Suspended(why) = &j.verdict {
             let key = (j.point.database.as_str(), j.place, j.group.as_str());
             of.entry(key).or_insert((0, why)).0 += 1;
         }
@@ -180,7 +180,7 @@ fn suspended(judged: &[Judged<'_>]) -> Vec<Finding> {
 
 /// What stands against letting so many good points of one place go at once: a policy that was changed by mistake, a clock
 /// that jumped.
-pub(crate) fn runaway(
+pub(crate) fn check_delete_limit(
     limit: &DeleteLimit,
     place: &str,
     (going, good): (usize, usize),

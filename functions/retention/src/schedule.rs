@@ -8,13 +8,13 @@ use shared::{
 };
 
 /// A time that is due is due for this long, so that one run that is missed or cut short is made up for by the next ones.
-const OPEN: SignedDuration = SignedDuration::from_hours(24);
+const DUE_WINDOW: SignedDuration = SignedDuration::from_hours(24);
 
 /// Why nothing is deleted now, when the policy has a schedule for it and it is not due.
-pub(crate) fn waits(policy: &Policy, now: Timestamp) -> Option<Finding> {
+pub(crate) fn not_due_finding(policy: &Policy, now: Timestamp) -> Option<Finding> {
     let when = policy.retention.schedule.as_ref()?;
     let schedule = CronSchedule::new(when, &policy.time_zone);
-    if schedule.last_due(now).is_some_and(|due| now.duration_since(due) < OPEN) {
+    if schedule.last_due(now).is_some_and(|due| now.duration_since(due) < DUE_WINDOW) {
         return None;
     }
     let next = schedule.next_due(now).map_or("never".to_owned(), |t| t.to_string());
@@ -24,7 +24,7 @@ pub(crate) fn waits(policy: &Policy, now: Timestamp) -> Option<Finding> {
 }
 
 /// Takes the steps out of a plan that is not due; a dry run shows them. Returns how many.
-pub(crate) fn hold_back<A>(plan: &mut ActionPlan<A>, dry_run: bool) -> usize {
+pub(crate) fn defer_steps<A>(plan: &mut ActionPlan<A>, dry_run: bool) -> usize {
     let count = plan.steps.len();
     if dry_run {
         for step in &mut plan.steps {
@@ -49,7 +49,7 @@ mod tests {
                  Europe/Sofia{retention}}}"
             ))
         };
-        assert_eq!(waits(&with(""), parse_time("2026-11-20T12:00:00Z")), None);
+        assert_eq!(not_due_finding(&with(""), parse_time("2026-11-20T12:00:00Z")), None);
         let monthly = with(", retention: {schedule: {cron: \"0 4 1 * *\"}}");
         for (now, due) in [
             ("2026-11-01T01:59:59Z", false),
@@ -57,9 +57,9 @@ mod tests {
             ("2026-11-02T01:59:59Z", true),
             ("2026-11-02T02:00:00Z", false),
         ] {
-            assert_eq!(waits(&monthly, parse_time(now)).is_none(), due, "{now}");
+            assert_eq!(not_due_finding(&monthly, parse_time(now)).is_none(), due, "{now}");
         }
-        let finding = waits(&monthly, parse_time("2026-11-20T12:00:00Z")).expect("it waits");
+        let finding = not_due_finding(&monthly, parse_time("2026-11-20T12:00:00Z")).expect("it waits");
         insta::assert_snapshot!(finding, @"info retention not-due: the policy's retention.schedule is next due at 2026-12-01T02:00:00Z; nothing is deleted before");
     }
 
@@ -71,7 +71,7 @@ mod tests {
             plan
         };
         let (mut wet, mut dry) = (plan(), plan());
-        assert_eq!((hold_back(&mut wet, false), hold_back(&mut dry, true)), (1, 1));
+        assert_eq!((defer_steps(&mut wet, false), defer_steps(&mut dry, true)), (1, 1));
         assert!(wet.steps.is_empty());
         assert_eq!(dry.steps[0].because, "when it is due: no line keeps it");
     }

@@ -16,13 +16,13 @@ use shared::{
 use std::{collections::BTreeMap, fmt};
 
 /// A commit record of some ten thousand tables has less; what is small costs nothing anyway.
-const LARGER_THAN: i64 = 1 << 20;
+const MIN_TIERED_BYTES: i64 = 1 << 20;
 /// Days after which an upload without end is given up, by S3 itself, should no run clean it up.
-const ABORT_AFTER: i32 = 7;
+const ABORT_INCOMPLETE_DAYS: i32 = 7;
 
 /// The rules that a bucket must have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Set {
+pub struct LifecycleUpdate {
     /// The bucket.
     pub bucket: String,
     /// Its region, when it is not the home region.
@@ -32,13 +32,13 @@ pub struct Set {
     pub rules: Vec<TransitionRule>,
 }
 
-impl Operates for Set {
+impl Operates for LifecycleUpdate {
     fn operation(&self) -> Operation {
         Operation::Other
     }
 }
 
-impl fmt::Display for Set {
+impl fmt::Display for LifecycleUpdate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let steps = self.rules.iter().flat_map(|r| &r.steps);
         let steps: Vec<_> = steps.map(|(days, class)| format!("{class} after {days}d")).collect();
@@ -47,8 +47,8 @@ impl fmt::Display for Set {
 }
 
 /// The rules of every bucket that the policy gives tiers; the policy's own check refuses what S3 would.
-pub fn wanted(policy: &Policy) -> Vec<Set> {
-    let mut by: BTreeMap<String, Set> = BTreeMap::new();
+pub fn desired_updates(policy: &Policy) -> Vec<LifecycleUpdate> {
+    let mut by: BTreeMap<String, LifecycleUpdate> = BTreeMap::new();
     let buckets = policy.buckets.iter().map(|(name, b)| {
         (name, b.bucket.to_string(), b.region.clone(), String::new(), b.tiers.as_slice())
     });
@@ -59,20 +59,20 @@ pub fn wanted(policy: &Policy) -> Vec<Set> {
         Some((name, bucket.to_string(), g.stored.aws_region(), prefix, g.tiers.as_slice()))
     });
     for (name, bucket, region, prefix, tiers) in buckets.chain(groups) {
-        let steps = steps(tiers);
+        let steps = transitions(tiers);
         if steps.is_empty() {
             continue;
         }
         let id = format!("holdfast-{}-{name}", policy.company);
-        let rule = TransitionRule { id, prefix, larger_than: LARGER_THAN, steps, abort_after: ABORT_AFTER };
-        let set = by.entry(bucket.clone()).or_insert(Set { bucket, region, rules: Vec::new() });
+        let rule = TransitionRule { id, prefix, larger_than: MIN_TIERED_BYTES, steps, abort_after: ABORT_INCOMPLETE_DAYS };
+        let set = by.entry(bucket.clone()).or_insert(LifecycleUpdate { bucket, region, rules: Vec::new() });
         set.rules.push(rule);
     }
     by.into_values().collect()
 }
 
 /// Days and classes. The class from the begin on is set by whoever writes.
-fn steps(tiers: &[StorageTier]) -> Vec<(i32, String)> {
+fn transitions(tiers: &[StorageTier]) -> Vec<(i32, String)> {
     let days = |age: SignedDuration| i32::try_from(age.as_hours() / 24).unwrap_or(i32::MAX);
     let later = tiers.iter().filter(|tier| tier.class != StorageClass::Standard);
     let steps =
@@ -84,7 +84,7 @@ fn steps(tiers: &[StorageTier]) -> Vec<(i32, String)> {
 
 /// What became of it.
 #[derive(Debug, Default)]
-pub struct Tiering {
+pub struct TieringResult {
     /// What differs or can't be done.
     pub findings: Vec<Finding>,
     /// What was set.
@@ -92,13 +92,13 @@ pub struct Tiering {
 }
 
 /// Sets the rules that differ, and those alone; rules that are not ours stay as they are.
-pub async fn run(world: &RunContext<'_>) -> Tiering {
-    let sets = wanted(world.policy);
-    let mut tiering = Tiering::default();
+pub async fn apply_tiers(world: &RunContext<'_>) -> TieringResult {
+    let sets = desired_updates(world.policy);
+    let mut tiering = TieringResult::default();
     let mut plan = ActionPlan::default();
     let mut there: BTreeMap<String, BucketLifecycle> = BTreeMap::new();
     for set in sets {
-        match s3(world, &set).bucket_lifecycle(&set.bucket).await {
+        match s3_client(world, &set).bucket_lifecycle(&set.bucket).await {
             Err(e) => {
                 let mend = e.hint().to_owned();
                 let gap =
@@ -116,17 +116,17 @@ pub async fn run(world: &RunContext<'_>) -> Tiering {
             }
         }
     }
-    tiering.outcomes = execute_plan(world, &plan, 1, async |set: &Set| {
+    tiering.outcomes = execute_plan(world, &plan, 1, async |set: &LifecycleUpdate| {
         let found = there.get(&set.bucket).cloned().unwrap_or_default();
         let all = set.rules.iter().fold(found, BucketLifecycle::with_transition);
-        s3(world, set).set_lifecycle(&set.bucket, &all).await?;
+        s3_client(world, set).set_lifecycle(&set.bucket, &all).await?;
         Ok::<_, OperationError>(format!("s3://{} moves objects as the policy says", set.bucket).into())
     })
     .await;
     tiering
 }
 
-fn s3(world: &RunContext<'_>, set: &Set) -> shared::aws::s3::S3Client {
+fn s3_client(world: &RunContext<'_>, set: &LifecycleUpdate) -> shared::aws::s3::S3Client {
     let home = Location::home_from_policy(world.policy);
     let region = set.region.clone().unwrap_or_else(|| home.region.clone());
     world.aws.s3(&Location { region, ..home })
@@ -151,7 +151,7 @@ mod tests {
              tiers: [{class: STANDARD_IA}, {after: 90d, class: DEEP_ARCHIVE}, {after: 30d, class: GLACIER}]}, host: \
              {databases: [x], stored: {directory: /var/backups}, tiers: [{after: 30d, class: GLACIER}]}}",
         );
-        let sets = wanted(&policy);
+        let sets = desired_updates(&policy);
         let rules: Vec<_> = sets
             .iter()
             .flat_map(|s| {

@@ -1,6 +1,6 @@
 //! Another account's copies: this account deletes none of them unless the policy names a role there for it.
 
-use crate::Delete;
+use crate::DeleteSnapshot;
 use shared::{
     catalog::Location,
     plan::{Finding, ActionPlan, Severity},
@@ -9,7 +9,7 @@ use shared::{
 use std::collections::BTreeMap;
 
 /// Takes the steps out that are another account's to do, and says how many there are.
-pub(crate) fn leave(policy: &Policy, plan: &mut ActionPlan<Delete>) {
+pub(crate) fn drop_foreign_steps(policy: &Policy, plan: &mut ActionPlan<DeleteSnapshot>) {
     let home = Location::home_from_policy(policy).account;
     let ours = |at: &Location| {
         at.account == home || at.role.as_ref().is_some_and(|roles| roles.delete.is_some())
@@ -40,7 +40,7 @@ mod tests {
     use shared::model::{parse_time, db_instance, owned_snapshot, parse_policy, home_inventory};
 
     /// Steps and findings of a vault with three copies of which one is kept.
-    fn left(delete_role: &str) -> (usize, Vec<String>) {
+    fn vault_steps_and_findings(delete_role: &str) -> (usize, Vec<String>) {
         let yaml = format!(
             "{{holdfast: 1, company: acme, home: {{account: \"111122223333\", region: eu-west-1}}, destinations: {{vault: \
              {{region: us-east-1, account: \"444455556666\", role: \"arn:aws:iam::444455556666:role/pull\", kms_key: \
@@ -68,17 +68,17 @@ mod tests {
         let vault = seen.locations.keys().find(|p| p.region.as_str() == "us-east-1").cloned();
         seen.locations.get_mut(&vault.expect("the vault")).expect("seen").points = copies;
         let mut plan = plan(&policy, &seen, now).plan;
-        leave(&policy, &mut plan);
+        drop_foreign_steps(&policy, &mut plan);
         let findings = plan.findings.iter().map(|f| format!("{} {}", f.what, f.why)).collect();
         (plan.steps.len(), findings)
     }
 
     #[test]
     fn copies_in_another_account_go_only_by_a_role_of_that_account() {
-        let (steps, findings) = left("");
+        let (steps, findings) = vault_steps_and_findings("");
         assert_eq!((steps, findings.len()), (0, 1), "{findings:?}");
         assert!(findings[0].starts_with("left-there 2 copies may go there"), "{findings:?}");
-        let by_role = left(", delete_role: \"arn:aws:iam::444455556666:role/delete\"");
+        let by_role = vault_steps_and_findings(", delete_role: \"arn:aws:iam::444455556666:role/delete\"");
         assert_eq!(by_role, (2, vec![]));
     }
 }

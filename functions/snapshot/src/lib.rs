@@ -7,7 +7,7 @@
 
 mod plan;
 
-pub use plan::{Action, plan};
+pub use plan::{SnapshotAction, plan};
 
 use shared::{
     aws::{OperationError, OperationErrorKind},
@@ -25,9 +25,9 @@ use std::{collections::BTreeMap, time::Duration};
 pub const NAME: &str = "snapshot";
 
 /// `CreateDBSnapshot` calls at once; RDS queues the work itself.
-const WIDTH: usize = 8;
+const MAX_CONCURRENT_CREATES: usize = 8;
 /// How often a snapshot that is waited for is looked at.
-const POLL: Duration = Duration::from_secs(10);
+const POLL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Looks, plans, acts and reports.
 pub async fn run(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
@@ -38,7 +38,7 @@ pub async fn run(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
     let demanded = request.reason != SCHEDULE_REASON;
     report.findings.clone_from(&plan.findings);
     report.outcomes =
-        execute_plan(world, &plan, WIDTH, async |action| act(world, action, request.wait).await).await;
+        execute_plan(world, &plan, MAX_CONCURRENT_CREATES, async |action| apply_action(world, action, request.wait).await).await;
     if demanded {
         // Nobody comes back for a demand that was put off, so whoever asked must know.
         let open = |r: &StepResult| matches!(r, StepResult::Deferred(_) | StepResult::Unfinished);
@@ -70,18 +70,18 @@ pub async fn run(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
     report
 }
 
-async fn act(world: &RunContext<'_>, action: &Action, wait: bool) -> ActionResult {
+async fn apply_action(world: &RunContext<'_>, action: &SnapshotAction, wait: bool) -> ActionResult {
     let rds = world.aws.rds(&world.home_location());
     match action {
-        Action::Reuse { id } => Ok(id.clone().into()),
-        Action::Await { family, id } => {
+        SnapshotAction::Reuse { id } => Ok(id.clone().into()),
+        SnapshotAction::Await { family, id } => {
             if wait {
-                complete(world, *family, id).await
+                wait_until_available(world, *family, id).await
             } else {
                 Ok(format!("{id} is on its way").into())
             }
         }
-        Action::Take { family, database, resource_id, id, tags } => {
+        SnapshotAction::Take { family, database, resource_id, id, tags } => {
             let began = tokio::time::Instant::now();
             loop {
                 let taken = rds.create_snapshot(*family, database, id, tags).await;
@@ -89,12 +89,12 @@ async fn act(world: &RunContext<'_>, action: &Action, wait: bool) -> ActionResul
                     Ok(()) => break,
                     Err(e) if e.kind == OperationErrorKind::Exists => {
                         let there = rds.describe_snapshot(*family, id).await?;
-                        same(there.as_ref(), resource_id, tags, e)?;
+                        ensure_same_snapshot(there.as_ref(), resource_id, tags, e)?;
                         break;
                     }
                     // Whoever waits for it would rather wait for a busy database than hear that it is busy.
                     Err(e) if e.kind == OperationErrorKind::Busy && wait && !world.deadline.is_exhausted() => {
-                        tokio::time::sleep(POLL).await;
+                        tokio::time::sleep(POLL_INTERVAL).await;
                     }
                     // The quota of manual snapshots does not free itself.
                     Err(e) if e.kind == OperationErrorKind::Quota => {
@@ -108,7 +108,7 @@ async fn act(world: &RunContext<'_>, action: &Action, wait: bool) -> ActionResul
                 }
             }
             if wait {
-                complete(world, *family, id).await?;
+                wait_until_available(world, *family, id).await?;
             }
             let seconds = wait.then(|| began.elapsed().as_secs_f64());
             let place = world.home_location().to_string();
@@ -119,7 +119,7 @@ async fn act(world: &RunContext<'_>, action: &Action, wait: bool) -> ActionResul
 
 /// Whether what has the name already is exactly what would have been made: by another run of the same plan a moment ago.
 /// Anything else is no success.
-fn same(
+fn ensure_same_snapshot(
     there: Option<&RecoveryPoint>,
     resource_id: &str,
     tags: &BTreeMap<String, String>,
@@ -142,7 +142,7 @@ fn same(
 }
 
 /// Waits until a snapshot is complete, as long as the run's time allows.
-async fn complete(world: &RunContext<'_>, family: DatabaseKind, id: &str) -> ActionResult {
+async fn wait_until_available(world: &RunContext<'_>, family: DatabaseKind, id: &str) -> ActionResult {
     let rds = world.aws.rds(&world.home_location());
     let failed = |why: String| Err(OperationError::from_message(format!("wait for {id}"), why));
     loop {
@@ -160,7 +160,7 @@ async fn complete(world: &RunContext<'_>, family: DatabaseKind, id: &str) -> Act
                     hint: None,
                 });
             }
-            Some(RecoveryPointState::InFlight) => tokio::time::sleep(POLL).await,
+            Some(RecoveryPointState::InFlight) => tokio::time::sleep(POLL_INTERVAL).await,
         }
     }
 }

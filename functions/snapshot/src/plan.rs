@@ -19,7 +19,7 @@ use std::{
 /// What the function does.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "do")]
-pub enum Action {
+pub enum SnapshotAction {
     /// Starts a snapshot.
     Take {
         /// Instance or cluster.
@@ -47,16 +47,16 @@ pub enum Action {
     },
 }
 
-impl Action {
+impl SnapshotAction {
     /// The snapshot that it is about.
-    pub fn id(&self) -> &str {
+    pub fn snapshot_id(&self) -> &str {
         match self {
             Self::Take { id, .. } | Self::Await { id, .. } | Self::Reuse { id } => id,
         }
     }
 }
 
-impl Operates for Action {
+impl Operates for SnapshotAction {
     fn operation(&self) -> Operation {
         match self {
             Self::Take { .. } | Self::Await { .. } => Operation::Backup,
@@ -65,7 +65,7 @@ impl Operates for Action {
     }
 }
 
-impl fmt::Display for Action {
+impl fmt::Display for SnapshotAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Take { id, .. } => write!(f, "take {id}"),
@@ -77,9 +77,9 @@ impl fmt::Display for Action {
 
 /// Tries of one slot before a person has to look: a database whose snapshots keep failing would fill the quota of manual
 /// snapshots (100 a region) with failed ones.
-const MOST_TRIES: usize = 3;
+const MAX_ATTEMPTS_PER_SLOT: usize = 3;
 /// A demand is answered by what an earlier try of it took within this time; later it is another demand under an old name.
-const REQUEST_AGE: SignedDuration = SignedDuration::from_hours(24);
+const MAX_REQUEST_AGE: SignedDuration = SignedDuration::from_hours(24);
 /// A busy database puts a scheduled snapshot off; after this long it is stuck, and an objective is at stake.
 const STUCK_AFTER_HOURS: i64 = 6;
 
@@ -92,12 +92,12 @@ pub fn plan(
     request: &RunRequest,
     demand: &str,
     now: Timestamp,
-) -> ActionPlan<Action> {
+) -> ActionPlan<SnapshotAction> {
     let mut plan = ActionPlan::default();
     plan.findings.extend(seen.errors.iter().map(Finding::from_observation_error));
     let Some(fleet) = seen.at_location(&Location::home_from_policy(policy)) else { return plan };
     let selected = select_databases(policy, &fleet.databases);
-    let mut planning = Planning {
+    let mut planning = SnapshotPlanner {
         policy,
         owner: policy.owner(),
         fleet,
@@ -111,22 +111,22 @@ pub fn plan(
         planning.plan.findings.extend(selected.findings.iter().filter(about).cloned());
         planning.plan.findings.extend(unknown_assets(&request.assets, &selected));
         for (name, group, database) in selected.selected_databases() {
-            if wanted(request, database) {
-                planning.scheduled(name, group, database);
+            if is_requested(request, database) {
+                planning.plan_scheduled(name, group, database);
             }
         }
     } else {
-        planning.on_demand(&selected, request, demand);
+        planning.plan_on_demand(&selected, request, demand);
     }
     planning.plan
 }
 
-fn wanted(request: &RunRequest, database: &RdsDatabase) -> bool {
+fn is_requested(request: &RunRequest, database: &RdsDatabase) -> bool {
     request.assets.is_empty() || request.assets.contains(&database.id)
 }
 
 /// What a plan is made from, and what it has come to.
-struct Planning<'a> {
+struct SnapshotPlanner<'a> {
     policy: &'a Policy,
     owner: String,
     fleet: &'a LocationInventory,
@@ -134,35 +134,35 @@ struct Planning<'a> {
     /// Identifiers that this plan gives.
     promised: BTreeSet<String>,
     now: Timestamp,
-    plan: ActionPlan<Action>,
+    plan: ActionPlan<SnapshotAction>,
 }
 
 /// Reasons that one snapshot serves, with the slot of each.
-type Served<'a> = Vec<(&'a str, Timestamp)>;
+type DueReasons<'a> = Vec<(&'a str, Timestamp)>;
 
-impl<'a> Planning<'a> {
+impl<'a> SnapshotPlanner<'a> {
     /// Points that Holdfast took of a database, here, for a reason among others.
-    fn taken(&self, points: &[&'a RecoveryPoint], reason: &str) -> Vec<&'a RecoveryPoint> {
+    fn own_snapshots(&self, points: &[&'a RecoveryPoint], reason: &str) -> Vec<&'a RecoveryPoint> {
         let ours =
             |p: &&RecoveryPoint| p.is_owned_by(&self.owner) && !p.automated && p.marks.copy_of.is_none();
         points.iter().copied().filter(ours).filter(|p| p.has_reason(reason)).collect()
     }
 
     /// Plans what is due of one database: one snapshot for all reasons, however many slots have passed.
-    fn scheduled(&mut self, name: &Name, group: &DatabaseGroup, database: &RdsDatabase) {
+    fn plan_scheduled(&mut self, name: &Name, group: &DatabaseGroup, database: &RdsDatabase) {
         let points = self.points.for_database(database);
-        let mut served: Served<'_> = Vec::new();
+        let mut served: DueReasons<'_> = Vec::new();
         for (reason, rule) in &group.snapshots {
             let schedule = rule.when.as_ref().map(|w| CronSchedule::new(w, &self.policy.time_zone));
             let Some(due) = schedule.and_then(|s| s.last_due(self.now)) else { continue };
             let due_slot = format_slot(due);
-            let taken = self.taken(&points, reason.as_str());
+            let taken = self.own_snapshots(&points, reason.as_str());
             let in_slot: Vec<_> =
                 (taken.iter()).filter(|p| p.slot_for(reason.as_str()) == Some(&due_slot)).collect();
             if in_slot.iter().any(|p| !matches!(p.state, RecoveryPointState::Failed(_))) {
                 continue; // It is there or on its way.
             }
-            if in_slot.len() >= MOST_TRIES {
+            if in_slot.len() >= MAX_ATTEMPTS_PER_SLOT {
                 let why = format!("{} tries of {reason} for {due_slot} failed", in_slot.len());
                 let mend = "see the database's events in RDS";
                 let finding =
@@ -174,8 +174,8 @@ impl<'a> Planning<'a> {
         }
         // The newest slot first: the identifier speaks of it.
         served.sort_by_key(|(reason, due)| (std::cmp::Reverse(*due), *reason));
-        if let Some(busy) = busy(database) {
-            self.put_off(name, database, &busy, &served);
+        if let Some(busy) = unavailable_reason(database) {
+            self.defer_busy_database(name, database, &busy, &served);
             return;
         }
         let mut rest = served.as_slice();
@@ -190,13 +190,13 @@ impl<'a> Planning<'a> {
                 .join(", ");
             let mut marks = vec![(mark::SLOT, format_slot(*due))];
             marks.extend(also.map(|also| (mark::ALSO, also)));
-            self.take(database, (reason, &format_slot(*due)), marks, because);
+            self.plan_create(database, (reason, &format_slot(*due)), marks, because);
             rest = &rest[room + 1..];
         }
     }
 
     /// A database that RDS would refuse to snapshot now.
-    fn put_off(&mut self, name: &Name, database: &RdsDatabase, busy: &str, served: &Served<'_>) {
+    fn defer_busy_database(&mut self, name: &Name, database: &RdsDatabase, busy: &str, served: &DueReasons<'_>) {
         for (reason, due) in served {
             let late = self.now.duration_since(*due);
             let stuck = late.as_hours() >= STUCK_AFTER_HOURS;
@@ -208,11 +208,11 @@ impl<'a> Planning<'a> {
         }
     }
 
-    fn on_demand(&mut self, selected: &DatabaseSelection<'a>, request: &RunRequest, demand: &str) {
+    fn plan_on_demand(&mut self, selected: &DatabaseSelection<'a>, request: &RunRequest, demand: &str) {
         let reason = request.reason.as_str();
         let has = |group: &DatabaseGroup| group.snapshots.keys().any(|r| r.as_str() == reason);
         if !self.policy.databases.values().any(has) {
-            self.plan.findings.push(unknown_reason(self.policy, reason));
+            self.plan.findings.push(unknown_reason_finding(self.policy, reason));
             return;
         }
         // A demand that names what is not there is refused whole: half of it done would look like all of it.
@@ -234,10 +234,10 @@ impl<'a> Planning<'a> {
         let findings: Vec<_> = selected.findings.iter().filter(about).cloned().collect();
         self.plan.findings.extend(findings);
         let mut any = false;
-        for (name, group, database) in selected.selected_databases().filter(|(_, _, d)| wanted(request, d)) {
+        for (name, group, database) in selected.selected_databases().filter(|(_, _, d)| is_requested(request, d)) {
             if has(group) {
                 any = true;
-                self.demanded(name, database, request, demand);
+                self.plan_database_on_demand(name, database, request, demand);
             } else if request.assets.contains(&database.id) {
                 let why = format!("its group {name} takes no snapshots for \"{reason}\"");
                 let mend = "add the reason to the group's snapshots, or leave the asset out";
@@ -255,17 +255,17 @@ impl<'a> Planning<'a> {
     }
 
     /// Answers a demand for one database: by what an earlier try of it took, by a point that is young enough, or anew.
-    fn demanded(&mut self, name: &Name, database: &RdsDatabase, request: &RunRequest, demand: &str) {
+    fn plan_database_on_demand(&mut self, name: &Name, database: &RdsDatabase, request: &RunRequest, demand: &str) {
         let reason = request.reason.as_str();
         let points = self.points.for_database(database);
-        let of_demand = self.taken(&points, reason).into_iter().filter(|p| {
+        let of_demand = self.own_snapshots(&points, reason).into_iter().filter(|p| {
             p.marks.request.as_deref() == Some(demand)
                 && !matches!(p.state, RecoveryPointState::Failed(_))
-                && self.asked_lately(p)
+                && self.is_recent_request(p)
         });
         if let Some(point) = of_demand.max_by_key(|p| p.intended_time()) {
             let because = format!("an earlier try of the demand {demand} started it");
-            let action = Action::Await { family: database.family, id: point.id.clone() };
+            let action = SnapshotAction::Await { family: database.family, id: point.id.clone() };
             self.plan.push_step(&database.id, action, because);
             return;
         }
@@ -279,7 +279,7 @@ impl<'a> Planning<'a> {
             let age =
                 point.data_time.map_or_else(String::new, |t| format_duration(self.now.duration_since(t)));
             let because = format!("its data is {age} old, which is young enough");
-            self.plan.push_step(&database.id, Action::Reuse { id: point.id.clone() }, because);
+            self.plan.push_step(&database.id, SnapshotAction::Reuse { id: point.id.clone() }, because);
             return;
         }
         // https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_CreateSnapshot.html
@@ -293,16 +293,16 @@ impl<'a> Planning<'a> {
         }
         let this = format_slot(self.now);
         let marks = vec![(mark::SLOT, this.clone()), (mark::REQUEST, demand.to_owned())];
-        self.take(database, (reason, &this), marks, format!("asked for by {demand}"));
+        self.plan_create(database, (reason, &this), marks, format!("asked for by {demand}"));
     }
 
     /// Whether a point was asked for within the age of a request, whichever way a clock was wrong.
-    fn asked_lately(&self, point: &RecoveryPoint) -> bool {
+    fn is_recent_request(&self, point: &RecoveryPoint) -> bool {
         let asked = point.marks.slot.as_deref().and_then(parse_slot);
-        asked.is_some_and(|at| self.now.duration_since(at).abs() <= REQUEST_AGE)
+        asked.is_some_and(|at| self.now.duration_since(at).abs() <= MAX_REQUEST_AGE)
     }
 
-    fn take(
+    fn plan_create(
         &mut self,
         database: &RdsDatabase,
         (reason, due): (&str, &str),
@@ -320,7 +320,7 @@ impl<'a> Planning<'a> {
         let wanted = SnapshotSpec { database, suffix: &tail, tags: &tags };
         let id = name::next_free_identifier(&wanted, &self.fleet.points, &self.promised);
         self.promised.insert(id.clone());
-        let action = Action::Take {
+        let action = SnapshotAction::Take {
             family: database.family,
             database: database.id.clone(),
             resource_id: database.resource_id.clone(),
@@ -331,7 +331,7 @@ impl<'a> Planning<'a> {
     }
 }
 
-fn unknown_reason(policy: &Policy, reason: &str) -> Finding {
+fn unknown_reason_finding(policy: &Policy, reason: &str) -> Finding {
     let known = policy.databases.values().flat_map(|g| g.snapshots.keys()).map(ToString::to_string);
     let why = format!("no group of the policy takes snapshots for \"{reason}\"");
     let mend = shared::hints::hint_for_reason(reason, known);
@@ -339,7 +339,7 @@ fn unknown_reason(policy: &Policy, reason: &str) -> Finding {
 }
 
 /// Why RDS would refuse a snapshot now. `CreateDBSnapshot` wants the instance available (or optimizing its storage).
-fn busy(database: &RdsDatabase) -> Option<String> {
+fn unavailable_reason(database: &RdsDatabase) -> Option<String> {
     match database.status.as_str() {
         "available" | "storage-optimization" => None,
         other => Some(format!("is {other}")),

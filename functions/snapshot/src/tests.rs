@@ -15,7 +15,7 @@ fn what_has_the_name_already_is_success_only_when_it_is_exactly_what_would_have_
     let there = |change: fn(&mut RecoveryPoint)| {
         let mut there = owned_snapshot(&policy, &orders, "daily", parse_time("2026-11-20T02:00:00Z"));
         change(&mut there);
-        same(Some(&there), "db-orders", &tags, refused())
+        ensure_same_snapshot(Some(&there), "db-orders", &tags, refused())
     };
     assert_eq!(there(|_| ()), Ok(()));
     assert_eq!(there(|p| p.state = RecoveryPointState::InFlight), Ok(()));
@@ -36,5 +36,5 @@ fn what_has_the_name_already_is_success_only_when_it_is_exactly_what_would_have_
         let error = there(change).expect_err("it is another");
         assert_eq!(error.kind, OperationErrorKind::Refused, "{i}: never taken for done");
     }
-    assert!(same(None, "db-orders", &tags, refused()).is_err());
+    assert!(ensure_same_snapshot(None, "db-orders", &tags, refused()).is_err());
 }

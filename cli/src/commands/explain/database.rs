@@ -2,7 +2,7 @@
 
 use super::view::{DatabaseView, DatabaseDetails, ScheduleView, OffsiteCopyView, LocationView, RecoveryPointView, GroupMatch};
 use jiff::{SignedDuration, Timestamp};
-use retention::judge;
+use retention::evaluate_points;
 use shared::{
     catalog::{RdsDatabase, Location, RecoveryPoint, Inventory, RecoveryPointState},
     copies::{self, CopyStatus, CopyComparison, copy_rules_to},
@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 /// Everything about the database `id`; none when there is neither a database nor a point of that name.
 pub(super) fn database_view(policy: &Policy, seen: Inventory, id: &str, now: Timestamp) -> Option<DatabaseView> {
     let home_place = Location::home_from_policy(policy);
-    let facts = freshness::Facts { rds: seen, ..freshness::Facts::default() };
+    let facts = freshness::FreshnessObservations { rds: seen, ..freshness::FreshnessObservations::default() };
     let seen = &facts.rds;
     let home = seen.at_location(&home_place)?;
     let database = home.databases.iter().find(|d| d.id == id);
@@ -29,9 +29,9 @@ pub(super) fn database_view(policy: &Policy, seen: Inventory, id: &str, now: Tim
         return None;
     }
     let selected = select_databases(policy, &home.databases);
-    let judged = judge(policy, seen, now);
+    let judged = evaluate_points(policy, seen, now);
     let fates: BTreeMap<&str, &RetentionVerdict> =
-        judged.iter().map(|j| (j.point.arn.as_str(), &j.fate)).collect();
+        judged.iter().map(|j| (j.point.arn.as_str(), &j.verdict)).collect();
     let group = selected.find_by_id(id).map(|(name, group, _)| (name, group)).or_else(|| {
         let judged = judged.iter().find(|j| belongs_to_database(j.point, database, id))?;
         Some((judged.group, &policy.databases[judged.group]))

@@ -1,7 +1,7 @@
 //! Assets that are no databases: points that lie as objects, and buckets.
 
 use crate::function::FunctionName;
-use freshness::{Facts, Places, Stored, StoredPoint};
+use freshness::{FreshnessObservations, LocationScanner, ObjectAsset, ObjectRecoveryPoint};
 use serde::Serialize;
 use shared::{
     catalog::ObservationError,
@@ -50,7 +50,7 @@ pub(super) struct BucketView {
 /// Names of all such assets.
 pub(super) fn asset_names(policy: &Policy) -> Vec<String> {
     let stored =
-        freshness::stored(policy, &BTreeMap::new()).into_iter().flat_map(|s| [s.asset, s.group]);
+        freshness::object_assets(policy, &BTreeMap::new()).into_iter().flat_map(|s| [s.asset, s.group]);
     let buckets = policy.buckets.iter().flat_map(|(n, b)| [n.to_string(), b.bucket.to_string()]);
     stored.chain(buckets).collect()
 }
@@ -58,22 +58,22 @@ pub(super) fn asset_names(policy: &Policy) -> Vec<String> {
 /// The assets of that name, or of the group of that name, whose points lie as objects.
 pub(super) async fn object_asset_views(world: &RunContext<'_>, asset: &str, gaps: &mut Vec<ObservationError>) -> Vec<ObjectAssetView> {
     let mut views = Vec::new();
-    let places = Places::new(world, None);
+    let places = LocationScanner::new(world, None);
     for one in places.assets().await {
         if one.asset != asset && one.group != asset {
             continue;
         }
-        let one = freshness::look_at(world, &places, one, gaps).await;
+        let one = freshness::scan_asset(world, &places, one, gaps).await;
         views.push(object_asset_view(world, one));
     }
     views
 }
 
 /// Judged as `freshness` judges it.
-fn object_asset_view(world: &RunContext<'_>, one: Stored) -> ObjectAssetView {
-    let facts = Facts { stored: vec![one.clone()], ..Facts::default() };
+fn object_asset_view(world: &RunContext<'_>, one: ObjectAsset) -> ObjectAssetView {
+    let facts = FreshnessObservations { object_assets: vec![one.clone()], ..FreshnessObservations::default() };
     let verdict = freshness::plan(world.policy, &facts, world.now);
-    let at = one.at();
+    let at = one.display_location();
     let newest = one.newest.into_iter();
     ObjectAssetView {
         at,
@@ -83,7 +83,7 @@ fn object_asset_view(world: &RunContext<'_>, one: Stored) -> ObjectAssetView {
         suffix: one.suffix,
         objectives: one.objectives,
         newest: newest
-            .map(|StoredPoint { key, size, at, .. }| ObjectView { key, size_bytes: size, data_time: at })
+            .map(|ObjectRecoveryPoint { key, size, at, .. }| ObjectView { key, size_bytes: size, data_time: at })
             .collect(),
     }
 }

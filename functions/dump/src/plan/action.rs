@@ -9,18 +9,18 @@ use std::fmt;
 /// What the function does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "do")]
-pub enum Action {
+pub enum DumpAction {
     /// Dump a database.
-    Take(Take),
+    Take(DumpDatabase),
     /// Copy a dump to a second place.
-    Copy(Copying),
+    Copy(CopyDump),
     /// Note at a second place that a dump is still true.
-    Note(Noting),
+    Note(CopyUnchangedMarker),
 }
 
 /// A dump to be taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Take {
+pub struct DumpDatabase {
     /// The group.
     pub group: Name,
     /// The database.
@@ -38,7 +38,7 @@ pub struct Take {
 
 /// A dump to be copied to a second place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Copying {
+pub struct CopyDump {
     /// The group.
     pub group: Name,
     /// The database.
@@ -51,7 +51,7 @@ pub struct Copying {
 
 /// A note to be copied to a second place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Noting {
+pub struct CopyUnchangedMarker {
     /// The group.
     pub group: Name,
     /// The database.
@@ -66,7 +66,7 @@ pub struct Noting {
     pub at: Timestamp,
 }
 
-impl Operates for Action {
+impl Operates for DumpAction {
     fn operation(&self) -> Operation {
         match self {
             Self::Take(_) | Self::Copy(_) => Operation::Backup,
@@ -75,7 +75,7 @@ impl Operates for Action {
     }
 }
 
-impl fmt::Display for Action {
+impl fmt::Display for DumpAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Take(t) => {

@@ -10,55 +10,55 @@ use std::collections::BTreeMap;
 /// A policy document.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Document {
+pub(super) struct PolicyDocument {
     #[serde(default, deserialize_with = "statements")]
-    statement: Vec<Statement>,
+    statement: Vec<PolicyStatement>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Statement {
+struct PolicyStatement {
     effect: String,
     #[serde(default)]
     principal: Value,
-    action: Option<Many>,
-    not_action: Option<Many>,
-    resource: Option<Many>,
-    not_resource: Option<Many>,
+    action: Option<StringOrList>,
+    not_action: Option<StringOrList>,
+    resource: Option<StringOrList>,
+    not_resource: Option<StringOrList>,
     #[serde(default)]
-    condition: BTreeMap<String, BTreeMap<String, Many>>,
+    condition: BTreeMap<String, BTreeMap<String, StringOrList>>,
 }
 
 /// One text or several; booleans and numbers are texts too.
 #[derive(Clone, Debug, Default)]
-struct Many(Vec<String>);
+struct StringOrList(Vec<String>);
 
-impl<'de> Deserialize<'de> for Many {
+impl<'de> Deserialize<'de> for StringOrList {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Ok(Self(texts(&Value::deserialize(from)?)))
+        Ok(Self(string_values(&Value::deserialize(from)?)))
     }
 }
 
-fn texts(value: &Value) -> Vec<String> {
+fn string_values(value: &Value) -> Vec<String> {
     match value {
         Value::String(text) => vec![text.clone()],
-        Value::Array(all) => all.iter().flat_map(texts).collect(),
+        Value::Array(all) => all.iter().flat_map(string_values).collect(),
         Value::Bool(_) | Value::Number(_) => vec![value.to_string()],
         Value::Null | Value::Object(_) => Vec::new(),
     }
 }
 
-fn statements<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Statement>, D::Error> {
+fn statements<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PolicyStatement>, D::Error> {
     let all = match Value::deserialize(from)? {
         Value::Array(all) => all,
         one => vec![one],
     };
-    let all = all.into_iter().map(object);
+    let all = all.into_iter().map(from_json_object);
     all.collect::<Result<_, _>>().map_err(serde::de::Error::custom)
 }
 
 /// What is written as an object; serde would take a list for one too.
-fn object<T: DeserializeOwned>(value: Value) -> Result<T, serde_json::Error> {
+fn from_json_object<T: DeserializeOwned>(value: Value) -> Result<T, serde_json::Error> {
     if value.is_object() {
         serde_json::from_value(value)
     } else {
@@ -68,30 +68,30 @@ fn object<T: DeserializeOwned>(value: Value) -> Result<T, serde_json::Error> {
 
 /// What a policy says of reading or deleting without MFA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mfa {
+pub(super) enum MfaRequirement {
     /// Refused.
-    Needed,
+    Required,
     /// Refused only to sessions: `Bool` lets requests with an access key through, which have no such key at all.
-    OfSessionsAlone,
+    SessionsOnly,
     /// Not refused, or not to all.
-    NotNeeded,
+    NotRequired,
 }
 
 /// Somebody whom a policy lets do something.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Granted {
+pub(super) struct GrantedPrincipal {
     /// Who, as the policy has it.
     pub(super) who: String,
     /// Anybody at all, without a condition.
     pub(super) public: bool,
 }
 
-impl Document {
+impl PolicyDocument {
     pub(super) fn parse(text: &str) -> Result<Self, serde_json::Error> {
-        object(serde_json::from_str(text)?)
+        from_json_object(serde_json::from_str(text)?)
     }
 
-    fn denials<'d>(&'d self, bucket: &'d str) -> impl Iterator<Item = &'d Statement> {
+    fn deny_statements<'d>(&'d self, bucket: &'d str) -> impl Iterator<Item = &'d PolicyStatement> {
         let of_objects = format!("{bucket}/*");
         self.statement.iter().filter(move |s| {
             s.effect == "Deny" && s.is_for_everybody() && s.covers_resource(&of_objects)
@@ -99,8 +99,8 @@ impl Document {
     }
 
     /// Whether every request without TLS is refused, to the bucket and to its objects.
-    pub(super) fn refuses_plain_http(&self, bucket: &str) -> bool {
-        self.denials(bucket).any(|s| {
+    pub(super) fn denies_plain_http(&self, bucket: &str) -> bool {
+        self.deny_statements(bucket).any(|s| {
             let plain = |(operator, key, values): &(&str, String, &[String])| {
                 matches!(*operator, "Bool" | "BoolIfExists")
                     && key == "aws:securetransport"
@@ -115,14 +115,14 @@ impl Document {
     }
 
     /// Whether an action on objects needs MFA, but for principals that `machines` has.
-    pub(super) fn mfa(&self, bucket: &str, action: &str, machines: &[String]) -> Mfa {
-        let mut found = Mfa::NotNeeded;
-        for statement in self.denials(bucket).filter(|s| s.covers_action(action)) {
+    pub(super) fn mfa_requirement(&self, bucket: &str, action: &str, machines: &[String]) -> MfaRequirement {
+        let mut found = MfaRequirement::NotRequired;
+        for statement in self.deny_statements(bucket).filter(|s| s.covers_action(action)) {
             let (of_mfa, rest): (Vec<_>, Vec<_>) = statement
                 .conditions()
                 .partition(|(_, key, _)| key.starts_with("aws:multifactorauth"));
             let ([(operator, key, values)], Some(left_out)) =
-                (of_mfa.as_slice(), exceptions(&rest))
+                (of_mfa.as_slice(), exempt_principals(&rest))
             else {
                 continue;
             };
@@ -131,12 +131,12 @@ impl Document {
             }
             match (*operator, key.as_str(), *values) {
                 ("BoolIfExists", "aws:multifactorauthpresent", [no]) if no == "false" => {
-                    return Mfa::Needed;
+                    return MfaRequirement::Required;
                 }
-                ("Null", "aws:multifactorauthage", [yes]) if yes == "true" => return Mfa::Needed,
-                ("NumericGreaterThanIfExists", "aws:multifactorauthage", _) => return Mfa::Needed,
+                ("Null", "aws:multifactorauthage", [yes]) if yes == "true" => return MfaRequirement::Required,
+                ("NumericGreaterThanIfExists", "aws:multifactorauthage", _) => return MfaRequirement::Required,
                 ("Bool", "aws:multifactorauthpresent", [no]) if no == "false" => {
-                    found = Mfa::OfSessionsAlone;
+                    found = MfaRequirement::SessionsOnly;
                 }
                 _ => {}
             }
@@ -145,20 +145,20 @@ impl Document {
     }
 
     /// Whether an action on objects is refused to everybody whom `allowed` does not have.
-    pub(super) fn is_only_for(&self, bucket: &str, action: &str, allowed: &[String]) -> bool {
-        self.denials(bucket).filter(|s| s.covers_action(action)).any(|s| {
+    pub(super) fn is_restricted_to(&self, bucket: &str, action: &str, allowed: &[String]) -> bool {
+        self.deny_statements(bucket).filter(|s| s.covers_action(action)).any(|s| {
             let conditions: Vec<_> = s.conditions().collect();
-            exceptions(&conditions)
+            exempt_principals(&conditions)
                 .is_some_and(|left_out| left_out.iter().all(|one| is_covered(one, allowed)))
         })
     }
 
     /// Who is let do an action on objects, beside whom the accounts' own IAM lets.
-    pub(super) fn granted(&self, action: &str) -> Vec<Granted> {
-        let lets = |s: &&Statement| s.effect == "Allow" && s.may_cover_action(action);
+    pub(super) fn granted_principals(&self, action: &str) -> Vec<GrantedPrincipal> {
+        let lets = |s: &&PolicyStatement| s.effect == "Allow" && s.may_cover_action(action);
         let grants = self.statement.iter().filter(lets).flat_map(|s| {
             let open = s.condition.is_empty();
-            s.principals().into_iter().map(move |who| Granted { public: open && who == "*", who })
+            s.principals().into_iter().map(move |who| GrantedPrincipal { public: open && who == "*", who })
         });
         let mut all: Vec<_> = grants.collect();
         all.sort();
@@ -167,7 +167,7 @@ impl Document {
     }
 }
 
-impl Statement {
+impl PolicyStatement {
     /// Operator, key in lower case, and values of each condition.
     fn conditions(&self) -> impl Iterator<Item = (&str, String, &[String])> {
         self.condition.iter().flat_map(|(operator, keys)| {
@@ -178,29 +178,29 @@ impl Statement {
     }
 
     fn is_for_everybody(&self) -> bool {
-        let aws = self.principal.get("AWS").map(texts).unwrap_or_default();
+        let aws = self.principal.get("AWS").map(string_values).unwrap_or_default();
         self.principal == "*" || aws.iter().any(|one| one == "*")
     }
 
     /// Everybody that it names, whatever kind of principal.
     fn principals(&self) -> Vec<String> {
         match &self.principal {
-            Value::Object(kinds) => kinds.values().flat_map(texts).collect(),
-            other => texts(other),
+            Value::Object(kinds) => kinds.values().flat_map(string_values).collect(),
+            other => string_values(other),
         }
     }
 
     /// Whether all that `action` (which may be a pattern) means is in it for sure.
     fn covers_action(&self, action: &str) -> bool {
         self.action.as_ref().is_some_and(|all| {
-            all.0.iter().any(|one| like(&one.to_lowercase(), &action.to_lowercase()))
+            all.0.iter().any(|one| matches_wildcard(&one.to_lowercase(), &action.to_lowercase()))
         })
     }
 
     /// Whether the action may be in it.
     fn may_cover_action(&self, action: &str) -> bool {
         let not =
-            |all: &Many| !all.0.iter().any(|one| like(&one.to_lowercase(), &action.to_lowercase()));
+            |all: &StringOrList| !all.0.iter().any(|one| matches_wildcard(&one.to_lowercase(), &action.to_lowercase()));
         self.covers_action(action) || self.not_action.as_ref().is_some_and(not)
     }
 
@@ -208,7 +208,7 @@ impl Statement {
     fn covers_resource(&self, resource: &str) -> bool {
         let covers = |one: &String| {
             one == "*"
-                || one.split_once(":s3:::").is_some_and(|(_, pattern)| like(pattern, resource))
+                || one.split_once(":s3:::").is_some_and(|(_, pattern)| matches_wildcard(pattern, resource))
         };
         self.not_resource.is_none()
             && self.resource.as_ref().is_some_and(|all| all.0.iter().any(covers))
@@ -216,7 +216,7 @@ impl Statement {
 }
 
 /// The principals that conditions leave out; none when the conditions narrow in any other way.
-fn exceptions(conditions: &[(&str, String, &[String])]) -> Option<Vec<String>> {
+fn exempt_principals(conditions: &[(&str, String, &[String])]) -> Option<Vec<String>> {
     let mut left_out = Vec::new();
     for (operator, key, values) in conditions {
         match (operator.trim_end_matches("IfExists"), key.as_str(), *values) {
@@ -239,11 +239,11 @@ fn exceptions(conditions: &[(&str, String, &[String])]) -> Option<Vec<String>> {
 pub(super) fn is_covered(principal: &str, patterns: &[String]) -> bool {
     patterns
         .iter()
-        .any(|pattern| pattern == principal || (!pattern.contains('?') && like(pattern, principal)))
+        .any(|pattern| pattern == principal || (!pattern.contains('?') && matches_wildcard(pattern, principal)))
 }
 
 /// IAM's own wildcards: `*` is any characters and `?` is one. In time of the two lengths' product at most.
-fn like(pattern: &str, text: &str) -> bool {
+fn matches_wildcard(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) =
         (pattern.chars().collect(), text.chars().collect());
     let (mut p, mut t) = (0, 0);
@@ -283,10 +283,10 @@ mod tests {
             ("a?c", "abc", true),
             ("[a]", "a", false),
         ] {
-            assert_eq!(like(pattern, text), matches, "{pattern} {text}");
+            assert_eq!(matches_wildcard(pattern, text), matches, "{pattern} {text}");
         }
         let slow = "*a".repeat(50);
-        assert!(!like(&slow, &"b".repeat(20_000)));
+        assert!(!matches_wildcard(&slow, &"b".repeat(20_000)));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Looking at policies of buckets, rotation of keys and sessions of roles.
 
-use super::Facts;
+use super::AccessObservations;
 use futures_util::future::join_all;
 use shared::{
     catalog::Location,
@@ -10,9 +10,9 @@ use shared::{
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Looks at what the policy asks of access, and at nothing else.
-pub(super) async fn observe(world: &RunContext<'_>) -> Facts {
+pub(super) async fn observe_access(world: &RunContext<'_>) -> AccessObservations {
     let policy = world.policy;
-    let mut facts = Facts::default();
+    let mut facts = AccessObservations::default();
     if policy.home.is_none() {
         return facts;
     }
@@ -22,21 +22,21 @@ pub(super) async fn observe(world: &RunContext<'_>) -> Facts {
             || !access.may_read.is_empty()
             || !access.may_delete.is_empty();
         if asked {
-            let looks = buckets(policy).into_iter().map(async |(bucket, place)| {
+            let looks = backup_buckets(policy).into_iter().map(async |(bucket, place)| {
                 let found = world.aws.s3(&place).bucket_policy(&bucket).await;
                 (bucket, found)
             });
             facts.buckets = join_all(looks).await;
         }
         if access.rotate_keys_every.is_some() {
-            let looks = keys(policy).into_iter().map(async |(key, place)| {
+            let looks = kms_keys(policy).into_iter().map(async |(key, place)| {
                 let found = world.aws.kms(&place).key_rotation(&key).await;
                 (key, found)
             });
             facts.keys = join_all(looks).await;
         }
         if access.max_session.is_some() {
-            let looks = roles(policy, access).into_iter().map(async |(role, place)| {
+            let looks = iam_roles(policy, access).into_iter().map(async |(role, place)| {
                 let found = world.aws.iam(&place).max_session_duration(&role).await;
                 (role, found)
             });
@@ -44,7 +44,7 @@ pub(super) async fn observe(world: &RunContext<'_>) -> Facts {
         }
     }
     let manager = world.aws.secrets(&world.home_location());
-    let looks = secrets(policy).into_iter().map(async |((group, secret), most)| {
+    let looks = rotated_secrets(policy).into_iter().map(async |((group, secret), most)| {
         let found = manager.current_version_created(&secret).await;
         (group, secret, most, found)
     });
@@ -53,7 +53,7 @@ pub(super) async fn observe(world: &RunContext<'_>) -> Facts {
 }
 
 /// Every bucket of AWS that backups or their record lie in, with where it is.
-fn buckets(policy: &Policy) -> BTreeMap<String, Location> {
+fn backup_buckets(policy: &Policy) -> BTreeMap<String, Location> {
     let home = Location::home_from_policy(policy);
     let at = |region: Option<&shared::policy::text::Region>| Location {
         region: region.cloned().unwrap_or_else(|| home.region.clone()),
@@ -61,7 +61,7 @@ fn buckets(policy: &Policy) -> BTreeMap<String, Location> {
     };
     let mut all = BTreeMap::new();
     let on_aws = |s: &&StoreConfig| !s.is_outside_aws();
-    for store in stores(policy).into_iter().filter(on_aws) {
+    for store in backup_stores(policy).into_iter().filter(on_aws) {
         if let Some(bucket) = &store.bucket {
             all.insert(bucket.to_string(), at(store.aws_region().as_ref()));
         }
@@ -78,7 +78,7 @@ fn buckets(policy: &Policy) -> BTreeMap<String, Location> {
     all
 }
 
-fn stores(policy: &Policy) -> Vec<&StoreConfig> {
+fn backup_stores(policy: &Policy) -> Vec<&StoreConfig> {
     let postgres = policy.postgres.values();
     let postgres = postgres.flat_map(|g| {
         g.also_stored.iter().chain([&g.stored]).chain(g.wal.as_ref().map(|w| &w.stored))
@@ -90,7 +90,7 @@ fn stores(policy: &Policy) -> Vec<&StoreConfig> {
 }
 
 /// Every KMS key that the policy names, with where it is.
-fn keys(policy: &Policy) -> BTreeMap<String, Location> {
+fn kms_keys(policy: &Policy) -> BTreeMap<String, Location> {
     let home = Location::home_from_policy(policy);
     let mut all = BTreeMap::new();
     for (name, destination) in &policy.destinations {
@@ -101,7 +101,7 @@ fn keys(policy: &Policy) -> BTreeMap<String, Location> {
             all.insert(key.to_string(), home.clone());
         }
     }
-    for store in stores(policy) {
+    for store in backup_stores(policy) {
         if let Some(key) = store.kms_key.as_ref().filter(|_| !store.is_outside_aws()) {
             let region = store.aws_region().unwrap_or_else(|| home.region.clone());
             all.insert(key.clone(), Location { region, ..home.clone() });
@@ -111,7 +111,7 @@ fn keys(policy: &Policy) -> BTreeMap<String, Location> {
 }
 
 /// Every role that reaches backups and that the policy names whole, with the account that it is asked of.
-fn roles(policy: &Policy, access: &AccessConfig) -> BTreeMap<String, Location> {
+fn iam_roles(policy: &Policy, access: &AccessConfig) -> BTreeMap<String, Location> {
     let home = Location::home_from_policy(policy);
     let whole =
         access.machines.iter().filter(|arn| !arn.contains(['*', '?']) && arn.contains(":role/"));
@@ -129,7 +129,7 @@ fn roles(policy: &Policy, access: &AccessConfig) -> BTreeMap<String, Location> {
 }
 
 /// Every secret that dumps are encrypted with and that has to be changed now and then: by group and name, how often.
-fn secrets(policy: &Policy) -> BTreeMap<(String, String), Period> {
+fn rotated_secrets(policy: &Policy) -> BTreeMap<(String, String), Period> {
     let mut all = BTreeMap::new();
     let postgres = policy.postgres.iter().flat_map(|(name, g)| {
         g.dumps.values().filter_map(move |d| Some((name, d.encrypt.as_ref()?)))

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 const HOLDFAST: &str = "arn:aws:iam::111122223333:role/holdfast-*";
 const KEEPER: &str = "arn:aws:iam::111122223333:role/keeper";
 
-fn access(yaml: &str) -> AccessConfig {
+fn parse_access(yaml: &str) -> AccessConfig {
     let yaml = format!(
         "{{holdfast: 1, company: acme, home: {{account: \"111122223333\", region: eu-west-1}}, access: {{{yaml}}}}}"
     );
@@ -16,14 +16,14 @@ fn now() -> Timestamp {
 }
 
 /// Findings of a bucket with these statements.
-fn of(asked: &str, statements: &Value) -> Vec<String> {
+fn statement_findings(asked: &str, statements: &Value) -> Vec<String> {
     let text = json!({ "Version": "2012-10-17", "Statement": statements }).to_string();
-    bucket(asked, Ok(Some(text)))
+    bucket_findings(asked, Ok(Some(text)))
 }
 
-fn bucket(asked: &str, policy: Result<Option<String>, OperationError>) -> Vec<String> {
-    let facts = Facts { buckets: vec![("acme-vault".into(), policy)], ..Facts::default() };
-    let found = judge(Some(&access(asked)), &facts, now());
+fn bucket_findings(asked: &str, policy: Result<Option<String>, OperationError>) -> Vec<String> {
+    let facts = AccessObservations { buckets: vec![("acme-vault".into(), policy)], ..AccessObservations::default() };
+    let found = evaluate_access(Some(&parse_access(asked)), &facts, now());
     found.iter().map(|f| format!("{} {} {}: {}", f.severity, f.asset, f.what, f.why)).collect()
 }
 
@@ -32,39 +32,39 @@ fn bucket(asked: &str, policy: Result<Option<String>, OperationError>) -> Vec<St
     clippy::needless_pass_by_value,
     reason = "json! makes values, and that reads best in a table"
 )]
-fn deny(action: Value, condition: Value) -> Value {
+fn deny_statement(action: Value, condition: Value) -> Value {
     json!({
         "Effect": "Deny", "Principal": "*", "Action": action, "Condition": condition,
         "Resource": ["arn:aws:s3:::acme-vault", "arn:aws:s3:::acme-vault/*"],
     })
 }
 
-fn with(mut statement: Value, key: &str, value: Value) -> Value {
+fn with_field(mut statement: Value, key: &str, value: Value) -> Value {
     statement[key] = value;
     statement
 }
 
-fn whats(found: &[String]) -> Vec<&str> {
+fn finding_codes(found: &[String]) -> Vec<&str> {
     found.iter().filter_map(|f| f.split(' ').nth(2)).map(|w| w.trim_end_matches(':')).collect()
 }
 
 #[test]
 fn only_a_deny_of_everything_to_everybody_is_tls_only() {
     let plain = json!({ "Bool": { "aws:SecureTransport": "false" } });
-    let good = deny(json!("s3:*"), plain.clone());
+    let good = deny_statement(json!("s3:*"), plain.clone());
     let none: Vec<String> = vec![];
-    assert_eq!(of("tls_only: true", &json!([good])), none);
-    assert_eq!(of("tls_only: true", &json!(good)), none, "one statement need not stand in a list");
+    assert_eq!(statement_findings("tls_only: true", &json!([good])), none);
+    assert_eq!(statement_findings("tls_only: true", &json!(good)), none, "one statement need not stand in a list");
     let as_bool = json!({ "Bool": { "AWS:SecureTransport": false } });
-    assert_eq!(of("tls_only: true", &json!([deny(json!(["*"]), as_bool)])), none);
+    assert_eq!(statement_findings("tls_only: true", &json!([deny_statement(json!(["*"]), as_bool)])), none);
     for (case, bad) in [
-        ("an allow", with(good.clone(), "Effect", json!("Allow"))),
-        ("one action", deny(json!("s3:GetObject"), plain.clone())),
-        ("one principal", with(good.clone(), "Principal", json!({ "AWS": KEEPER }))),
-        ("objects alone", with(good.clone(), "Resource", json!("arn:aws:s3:::acme-vault/*"))),
+        ("an allow", with_field(good.clone(), "Effect", json!("Allow"))),
+        ("one action", deny_statement(json!("s3:GetObject"), plain.clone())),
+        ("one principal", with_field(good.clone(), "Principal", json!({ "AWS": KEEPER }))),
+        ("objects alone", with_field(good.clone(), "Resource", json!("arn:aws:s3:::acme-vault/*"))),
         (
             "a part of them",
-            with(
+            with_field(
                 good.clone(),
                 "Resource",
                 json!(["arn:aws:s3:::acme-vault", "arn:aws:s3:::acme-vault/a/*"]),
@@ -72,35 +72,35 @@ fn only_a_deny_of_everything_to_everybody_is_tls_only() {
         ),
         (
             "another bucket",
-            with(good.clone(), "Resource", json!(["arn:aws:s3:::other", "arn:aws:s3:::other/*"])),
+            with_field(good.clone(), "Resource", json!(["arn:aws:s3:::other", "arn:aws:s3:::other/*"])),
         ),
         (
             "the other way round",
-            deny(json!("s3:*"), json!({ "Bool": { "aws:SecureTransport": "true" } })),
+            deny_statement(json!("s3:*"), json!({ "Bool": { "aws:SecureTransport": "true" } })),
         ),
         (
             "an old TLS, which plain HTTP is not",
-            deny(json!("s3:*"), json!({ "NumericLessThan": { "s3:TlsVersion": "1.2" } })),
+            deny_statement(json!("s3:*"), json!({ "NumericLessThan": { "s3:TlsVersion": "1.2" } })),
         ),
         (
             "narrowed",
-            deny(
+            deny_statement(
                 json!("s3:*"),
                 json!({ "Bool": { "aws:SecureTransport": "false" }, "StringEquals": { "aws:SourceVpc": "vpc-1" } }),
             ),
         ),
     ] {
-        let found = of("tls_only: true", &json!([bad]));
-        assert_eq!(whats(&found), ["no-tls"], "{case}: {found:?}");
+        let found = statement_findings("tls_only: true", &json!([bad]));
+        assert_eq!(finding_codes(&found), ["no-tls"], "{case}: {found:?}");
     }
-    assert_eq!(whats(&bucket("tls_only: true", Ok(None))), ["no-tls"], "no policy at all");
+    assert_eq!(finding_codes(&bucket_findings("tls_only: true", Ok(None))), ["no-tls"], "no policy at all");
 }
 
 #[test]
 fn mfa_is_asked_of_everybody_but_the_machines_that_the_policy_names() {
     let asked = format!("mfa: true, machines: [\"{HOLDFAST}\"]");
     let actions = json!(["s3:GetObject*", "s3:DeleteObject*"]);
-    let by = |condition: Value| of(&asked, &json!([deny(actions.clone(), condition)]));
+    let by = |condition: Value| statement_findings(&asked, &json!([deny_statement(actions.clone(), condition)]));
     let none: Vec<String> = vec![];
     let present = json!({ "aws:MultiFactorAuthPresent": "false" });
     assert_eq!(by(json!({ "BoolIfExists": present })), none);
@@ -128,10 +128,10 @@ fn mfa_is_asked_of_everybody_but_the_machines_that_the_policy_names() {
             json!({ "BoolIfExists": { "aws:MultiFactorAuthPresent": "true" } }),
         ),
     ] {
-        assert_eq!(whats(&by(condition)), ["no-mfa"], "{case}");
+        assert_eq!(finding_codes(&by(condition)), ["no-mfa"], "{case}");
     }
     let reading =
-        of(&asked, &json!([deny(json!("s3:GetObject*"), json!({ "BoolIfExists": present }))]));
+        statement_findings(&asked, &json!([deny_statement(json!("s3:GetObject*"), json!({ "BoolIfExists": present }))]));
     assert!(reading[0].contains("s3:DeleteObject, s3:DeleteObjectVersion"), "{reading:?}");
     assert!(!reading[0].contains("s3:GetObject"), "{reading:?}");
 }
@@ -141,20 +141,20 @@ fn who_may_delete_is_whom_the_policy_names_and_everybody_else_is_refused() {
     let asked = format!("may_delete: [\"{KEEPER}\", \"{HOLDFAST}\"]");
     let deleting = json!(["s3:DeleteObject", "s3:DeleteObjectVersion"]);
     let fence = |left_out: Value| {
-        deny(deleting.clone(), json!({ "ArnNotLike": { "aws:PrincipalArn": left_out } }))
+        deny_statement(deleting.clone(), json!({ "ArnNotLike": { "aws:PrincipalArn": left_out } }))
     };
     let none: Vec<String> = vec![];
-    assert_eq!(of(&asked, &json!([fence(json!([KEEPER]))])), none);
-    assert_eq!(of(&asked, &json!([fence(json!([KEEPER, HOLDFAST]))])), none);
-    let open = bucket(&asked, Ok(None));
+    assert_eq!(statement_findings(&asked, &json!([fence(json!([KEEPER]))])), none);
+    assert_eq!(statement_findings(&asked, &json!([fence(json!([KEEPER, HOLDFAST]))])), none);
+    let open = bucket_findings(&asked, Ok(None));
     assert!(open[0].contains("whoever its account's IAM lets may delete"), "{open:?}");
     assert_eq!(
-        whats(&of(&asked, &json!([fence(json!(["arn:aws:iam::111122223333:role/*"]))]))),
+        finding_codes(&statement_findings(&asked, &json!([fence(json!(["arn:aws:iam::111122223333:role/*"]))]))),
         ["may-delete"]
     );
     let allow = json!({ "Effect": "Allow", "Principal": { "AWS": ["444455556666", KEEPER] }, "Action": "s3:Delete*",
                         "Resource": "arn:aws:s3:::acme-vault/*" });
-    let found = of(&asked, &json!([fence(json!([KEEPER])), allow]));
+    let found = statement_findings(&asked, &json!([fence(json!([KEEPER])), allow]));
     assert_eq!(
         found,
         [
@@ -163,14 +163,14 @@ fn who_may_delete_is_whom_the_policy_names_and_everybody_else_is_refused() {
     );
     let all_but = json!({ "Effect": "Allow", "Principal": { "AWS": "444455556666" }, "NotAction": "s3:PutObject",
                           "Resource": "arn:aws:s3:::acme-vault/*" });
-    assert_eq!(whats(&of(&asked, &json!([fence(json!([KEEPER])), all_but]))), ["may-delete"]);
+    assert_eq!(finding_codes(&statement_findings(&asked, &json!([fence(json!([KEEPER])), all_but]))), ["may-delete"]);
 }
 
 #[test]
 fn a_bucket_that_the_world_may_read_is_found_whatever_was_asked() {
     let public = json!({ "Effect": "Allow", "Principal": { "AWS": "*" }, "Action": "s3:GetObject",
                          "Resource": "arn:aws:s3:::acme-vault/*" });
-    let found = of("tls_only: false, mfa: false", &json!([public]));
+    let found = statement_findings("tls_only: false, mfa: false", &json!([public]));
     assert_eq!(
         found,
         [
@@ -178,36 +178,36 @@ fn a_bucket_that_the_world_may_read_is_found_whatever_was_asked() {
         ]
     );
     let within =
-        with(public, "Condition", json!({ "StringEquals": { "aws:PrincipalOrgID": "o-1" } }));
-    assert_eq!(whats(&of("tls_only: false", &json!([within]))), Vec::<&str>::new());
+        with_field(public, "Condition", json!({ "StringEquals": { "aws:PrincipalOrgID": "o-1" } }));
+    assert_eq!(finding_codes(&statement_findings("tls_only: false", &json!([within]))), Vec::<&str>::new());
 }
 
 #[test]
 fn what_can_not_be_read_is_not_right() {
     let denied = OperationError::from_message("read policy of s3://acme-vault", "AccessDenied");
-    assert_eq!(whats(&bucket("tls_only: true", Err(denied.clone()))), ["access-unknown"]);
+    assert_eq!(finding_codes(&bucket_findings("tls_only: true", Err(denied.clone()))), ["access-unknown"]);
     for broken in ["", "[]", "{\"Statement\": 7}", "{\"Statement\": [{\"Effect\": {}}]}"] {
         assert_eq!(
-            whats(&bucket("tls_only: true", Ok(Some(broken.into())))),
+            finding_codes(&bucket_findings("tls_only: true", Ok(Some(broken.into())))),
             ["access-unknown"],
             "{broken}"
         );
     }
-    let facts = Facts {
+    let facts = AccessObservations {
         keys: vec![("k".into(), Err(denied.clone()))],
         roles: vec![("r".into(), Err(denied.clone()))],
         secrets: vec![("g".into(), "s".into(), "90d".parse().expect("a period"), Err(denied))],
-        ..Facts::default()
+        ..AccessObservations::default()
     };
-    let found = judge(Some(&access("max_session: 1h, rotate_keys_every: 90d")), &facts, now());
+    let found = evaluate_access(Some(&parse_access("max_session: 1h, rotate_keys_every: 90d")), &facts, now());
     assert_eq!(found.iter().filter(|f| f.what == "access-unknown").count(), 3, "{found:?}");
 }
 
 #[test]
 fn keys_are_as_young_as_the_policy_wants_and_sessions_as_short() {
     let of = |rotation: KeyRotation| {
-        let facts = Facts { keys: vec![("key".into(), Ok(rotation))], ..Facts::default() };
-        judge(Some(&access("rotate_keys_every: 90d")), &facts, now()).pop().map(|f| f.why)
+        let facts = AccessObservations { keys: vec![("key".into(), Ok(rotation))], ..AccessObservations::default() };
+        evaluate_access(Some(&parse_access("rotate_keys_every: 90d")), &facts, now()).pop().map(|f| f.why)
     };
     assert_eq!(of(KeyRotation::EveryDays(90)), None);
     assert_eq!(
@@ -217,21 +217,21 @@ fn keys_are_as_young_as_the_policy_wants_and_sessions_as_short() {
     assert!(of(KeyRotation::Off).expect("found").starts_with("it is never rotated"));
     assert!(of(KeyRotation::ByAws).expect("found").starts_with("it is AWS's own key"));
     let of = |hours: i64| {
-        let facts = Facts {
+        let facts = AccessObservations {
             roles: vec![("role".into(), Ok(SignedDuration::from_hours(hours)))],
-            ..Facts::default()
+            ..AccessObservations::default()
         };
-        judge(Some(&access("max_session: 1h")), &facts, now()).len()
+        evaluate_access(Some(&parse_access("max_session: 1h")), &facts, now()).len()
     };
     assert_eq!((of(1), of(12)), (0, 1));
     let of = |days: i64| {
         let changed = now() - SignedDuration::from_hours(24 * days);
         let most = "90d".parse().expect("a period");
-        let facts = Facts {
+        let facts = AccessObservations {
             secrets: vec![("full".into(), "acme/key".into(), most, Ok(Some(changed)))],
-            ..Facts::default()
+            ..AccessObservations::default()
         };
-        judge(None, &facts, now())
+        evaluate_access(None, &facts, now())
     };
     assert_eq!(of(90), vec![]);
     assert_eq!(of(91)[0].group.as_deref(), Some("full"));

@@ -1,6 +1,6 @@
 //! RDS databases: the newest good point, its copies, the restore window and the backup settings.
 
-use super::{Facts, Judged, age, keys, settings};
+use super::{FreshnessObservations, FreshnessEvaluation, data_age, keys, settings};
 use jiff::{SignedDuration, Timestamp};
 use shared::{
     catalog::{PointsByDatabase, RdsDatabase, Location, RecoveryPoint, RecoveryPointState},
@@ -16,7 +16,7 @@ use shared::{
 use std::collections::BTreeMap;
 
 /// Whether a database is younger than this. RDS tells no time of creation while it makes one.
-pub(super) fn younger(database: &RdsDatabase, than: SignedDuration, now: Timestamp) -> bool {
+pub(super) fn is_younger_than(database: &RdsDatabase, than: SignedDuration, now: Timestamp) -> bool {
     database.created.map_or(database.status == "creating", |at| now.duration_since(at) < than)
 }
 
@@ -25,64 +25,64 @@ const DAY: SignedDuration = SignedDuration::from_hours(24);
 
 /// What every database is held against.
 #[derive(Clone, Copy)]
-struct Context<'a> {
+struct DatabaseContext<'a> {
     policy: &'a Policy,
-    facts: &'a Facts,
+    facts: &'a FreshnessObservations,
     now: Timestamp,
 }
 
 /// How every selected database stands.
-pub(super) fn judge(
+pub(super) fn evaluate_databases(
     policy: &Policy,
-    facts: &Facts,
+    facts: &FreshnessObservations,
     selected: &DatabaseSelection<'_>,
     now: Timestamp,
-) -> Vec<Judged> {
+) -> Vec<FreshnessEvaluation> {
     let points: BTreeMap<&Location, _> =
         facts.rds.locations.iter().map(|(p, f)| (p, f.points_by_database())).collect();
     let home = Location::home_from_policy(policy);
-    let ctx = Context { policy, facts, now };
+    let ctx = DatabaseContext { policy, facts, now };
     let one = |(name, group, database): (&_, &DatabaseGroup, &RdsDatabase)| {
         let name: &shared::policy::text::Name = name;
-        let mut judged = Judged::new(name.as_str(), &database.id);
+        let mut judged = FreshnessEvaluation::new(name.as_str(), &database.id);
         let mine = points[&home].for_database(database);
-        locked_out(&mut judged, database);
-        newest(&mut judged, &ctx, group, database, &mine);
-        offsite(&mut judged, &ctx, group, database, &mine, &points);
-        settings::judge(&mut judged, facts, group, database, now);
+        check_key_access(&mut judged, database);
+        check_newest_point(&mut judged, &ctx, group, database, &mine);
+        check_offsite_copies(&mut judged, &ctx, group, database, &mine, &points);
+        settings::check_settings(&mut judged, facts, group, database, now);
         judged
     };
     selected.selected_databases().map(one).collect()
 }
 
-fn newest(
-    judged: &mut Judged,
-    ctx: &Context<'_>,
+fn check_newest_point(
+    judged: &mut FreshnessEvaluation,
+    ctx: &DatabaseContext<'_>,
     group: &DatabaseGroup,
     database: &RdsDatabase,
     points: &[&RecoveryPoint],
 ) {
     let now = ctx.now;
-    let objective = objective(ctx.policy, group, now);
-    judged.objective(objective);
+    let objective = database_objective(ctx.policy, group, now);
+    judged.set_objective(objective);
     let max_age = objective.map(|o| o.max_age);
     let good = || points.iter().filter(|p| p.is_complete() && !p.marks.transfer);
-    let future = good().filter(|p| p.data_time.is_some_and(|t| age(t, now).is_none())).count();
+    let future = good().filter(|p| p.data_time.is_some_and(|t| data_age(t, now).is_none())).count();
     if future > 0 {
         let why = format!("{future} of its points have a time in the future, which proves nothing");
-        judged.bad("future", why, "compare the clocks of this host and of AWS");
+        judged.push_critical("future", why, "compare the clocks of this host and of AWS");
     }
     judged.points = Some(good().count());
-    let locked = keys::judge(judged, ctx.facts, good().copied(), "points");
-    let dated = good().filter(|p| keys::usable(ctx.facts, p));
-    let dated = dated.filter_map(|p| Some((age(p.data_time?, now)?, *p)));
+    let locked = keys::check_keys(judged, ctx.facts, good().copied(), "points");
+    let dated = good().filter(|p| keys::is_key_usable(ctx.facts, p));
+    let dated = dated.filter_map(|p| Some((data_age(p.data_time?, now)?, *p)));
     let newest = dated.min_by_key(|(age, _)| *age);
     let growing = points.iter().filter(|p| p.state == RecoveryPointState::InFlight && !p.marks.transfer).count();
     let coming = if growing > 0 { format!("; {growing} on the way") } else { String::new() };
     let run = || hints::newer_point(group, &database.id);
     match (newest, max_age) {
-        (None, _) if younger(database, max_age.unwrap_or_default(), now) => {
-            judged.find(
+        (None, _) if is_younger_than(database, max_age.unwrap_or_default(), now) => {
+            judged.push_finding(
                 Severity::Info,
                 "new",
                 format!("it is new and has no recovery point yet{coming}"),
@@ -92,10 +92,10 @@ fn newest(
         (None, _) if locked => {} // Said above.
         (None, _) => {
             judged.standing.coverage = AssetCoverage::NeverTaken;
-            judged.bad("no-point", format!("it has no good recovery point{coming}"), run());
+            judged.push_critical("no-point", format!("it has no good recovery point{coming}"), run());
         }
         (Some((old, point)), _) => {
-            judged.there();
+            judged.warn_if_not_watched();
             judged.standing.newest = Some(point.id.clone());
             judged.standing.age_seconds = Some(old.as_secs());
             judged.standing.size_bytes = Some(i64::from(point.size_gib) * GIB);
@@ -105,21 +105,21 @@ fn newest(
                     point.id,
                     format_duration(old),
                     format_duration(old - objective.max_age),
-                    allowed(objective)
+                    describe_objective(objective)
                 );
-                judged.bad("stale", why, run());
+                judged.push_critical("stale", why, run());
             }
         }
     }
-    missed(judged, ctx, group, database, points);
-    stuck(judged, ctx, points, "being taken");
+    check_missed_schedules(judged, ctx, group, database, points);
+    check_stuck_points(judged, ctx, points, "being taken");
     let newest_good = newest.and_then(|(_, p)| p.data_time);
     let newer = |p: &&&RecoveryPoint| p.intended_time() > newest_good && !p.marks.transfer;
     let failed = points.iter().filter(|p| matches!(p.state, RecoveryPointState::Failed(_))).filter(newer);
     for point in failed {
         let RecoveryPointState::Failed(word) = &point.state else { continue };
         let why = format!("its newest snapshot {} is {word}", point.id);
-        judged.find(
+        judged.push_finding(
             Severity::Warning,
             "failed",
             why,
@@ -129,14 +129,14 @@ fn newest(
 }
 
 /// The objective in words.
-pub(super) fn allowed(objective: AgeObjective) -> String {
+pub(super) fn describe_objective(objective: AgeObjective) -> String {
     let from = if objective.derived { " that follows from its schedule" } else { "" };
     format!("objective of {}{from}", format_duration(objective.max_age))
 }
 
 /// What the age of a database's newest point is held against: what is written, else what follows from the schedules of
 /// its snapshots, else from RDS's own, which takes one a day in its window.
-fn objective(policy: &Policy, group: &DatabaseGroup, now: Timestamp) -> Option<AgeObjective> {
+fn database_objective(policy: &Policy, group: &DatabaseGroup, now: Timestamp) -> Option<AgeObjective> {
     let whens = group.snapshots.values().filter_map(|s| s.when.as_ref());
     let written = group.objectives.max_age.as_ref();
     let own = AgeObjective::from_schedules(written, whens, &policy.time_zone, now);
@@ -146,14 +146,14 @@ fn objective(policy: &Policy, group: &DatabaseGroup, now: Timestamp) -> Option<A
 
 /// A schedule whose newest slot has no point of its own, though others may be young enough. From the second missed slot on
 /// it is critical.
-fn missed(
-    judged: &mut Judged,
-    ctx: &Context<'_>,
+fn check_missed_schedules(
+    judged: &mut FreshnessEvaluation,
+    ctx: &DatabaseContext<'_>,
     group: &DatabaseGroup,
     database: &RdsDatabase,
     points: &[&RecoveryPoint],
 ) {
-    if judged.found(&["stale", "no-point", "new", code::KEY]) {
+    if judged.has_finding(&["stale", "no-point", "new", code::KEY]) {
         return; // That says it already.
     }
     let zone = &ctx.policy.time_zone;
@@ -167,7 +167,7 @@ fn missed(
         let of_reason = |p: &&&RecoveryPoint| p.has_reason(reason.as_str()) && p.is_owned_by(&owner);
         let of_reason = || points.iter().filter(of_reason);
         let taken = of_reason().filter(|p| p.is_complete()).filter_map(|p| p.data_time).max();
-        let coming = of_reason().any(|p| p.state == RecoveryPointState::InFlight && since(p) >= Some(due));
+        let coming = of_reason().any(|p| p.state == RecoveryPointState::InFlight && started_at(p) >= Some(due));
         if coming || taken.is_some_and(|at| at >= due) {
             continue;
         }
@@ -179,15 +179,15 @@ fn missed(
             taken.map_or("there is none".to_owned(), |at| format!("its newest has data of {at}"));
         let why = format!("its {reason} snapshot of {due} was not taken: {newest}");
         let command = commands::snapshot(reason.as_str(), &database.id);
-        judged.find(severity, "missed", why, commands::run(&command));
+        judged.push_finding(severity, "missed", why, commands::run(&command));
     }
 }
 
 /// What has been on its way for longer than this never comes.
-const STUCK: SignedDuration = SignedDuration::from_hours(24);
+const MAX_IN_FLIGHT_AGE: SignedDuration = SignedDuration::from_hours(24);
 
 /// When a point was begun, as far as that is known.
-fn since(point: &RecoveryPoint) -> Option<Timestamp> {
+fn started_at(point: &RecoveryPoint) -> Option<Timestamp> {
     let slot = || {
         let read =
             jiff::civil::DateTime::strptime("%Y%m%d%H%M", point.marks.slot.as_ref()?).ok()?;
@@ -197,32 +197,32 @@ fn since(point: &RecoveryPoint) -> Option<Timestamp> {
 }
 
 /// Points that were begun and do not come to an end.
-fn stuck(judged: &mut Judged, ctx: &Context<'_>, points: &[&RecoveryPoint], doing: &str) {
+fn check_stuck_points(judged: &mut FreshnessEvaluation, ctx: &DatabaseContext<'_>, points: &[&RecoveryPoint], doing: &str) {
     for point in points.iter().filter(|p| p.state == RecoveryPointState::InFlight) {
-        let Some(old) = since(point).map(|at| ctx.now.duration_since(at)) else { continue };
-        if old > STUCK {
+        let Some(old) = started_at(point).map(|at| ctx.now.duration_since(at)) else { continue };
+        if old > MAX_IN_FLIGHT_AGE {
             let why = format!("{} is {doing} since {}", point.id, format_duration(old));
             let mend =
                 "see its events in RDS; delete it when it does not go on, and a new one is made";
-            judged.bad("stuck", why, mend);
+            judged.push_critical("stuck", why, mend);
         }
     }
 }
 
 /// States in which RDS can't read the database's storage, by its own words.
 /// <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/accessing-monitoring.html>
-fn locked_out(judged: &mut Judged, database: &RdsDatabase) {
+fn check_key_access(judged: &mut FreshnessEvaluation, database: &RdsDatabase) {
     if database.status.starts_with("inaccessible-encryption-credentials") {
         let why = format!("RDS can't use its KMS key: it is {}", database.status);
         let mend =
             "enable the key, and let RDS use it again, within 7 days: then start the database";
-        judged.bad(code::KEY, why, mend);
+        judged.push_critical(code::KEY, why, mend);
     }
 }
 
-fn offsite(
-    judged: &mut Judged,
-    ctx: &Context<'_>,
+fn check_offsite_copies(
+    judged: &mut FreshnessEvaluation,
+    ctx: &DatabaseContext<'_>,
     group: &DatabaseGroup,
     database: &RdsDatabase,
     home: &[&RecoveryPoint],
@@ -236,7 +236,7 @@ fn offsite(
         let Some(place) = Location::for_destination(policy, &rule.to) else { continue };
         // A place that can't be seen is a finding of its own; its copies' age is unknown, so it is not published.
         let Some(there) = points.get(&place).map(|p| p.for_database(database)) else {
-            judged.bad(
+            judged.push_critical(
                 code::OFFSITE_UNKNOWN,
                 format!("its copies at {place} can't be seen"),
                 "see the gap of that place",
@@ -246,16 +246,16 @@ fn offsite(
         };
         let pair = CopyComparison { policy, group, rule, source_points: home, destination_points: &there };
         let good = there.iter().copied().filter(|p| p.is_complete() && p.marks.copy_of.is_some());
-        let locked = keys::judge(judged, ctx.facts, good, &format!("copies at {}", rule.to));
+        let locked = keys::check_keys(judged, ctx.facts, good, &format!("copies at {}", rule.to));
         // A copy from the future proves nothing, and must not hide one that does; nor one that can't be decrypted.
         let dated: Vec<_> = (there.iter().copied())
-            .filter(|p| p.data_time.is_some_and(|t| age(t, now).is_some()))
-            .filter(|p| keys::usable(ctx.facts, p))
+            .filter(|p| p.data_time.is_some_and(|t| data_age(t, now).is_some()))
+            .filter(|p| keys::is_key_usable(ctx.facts, p))
             .collect();
         let newest = CopyComparison { destination_points: &dated, ..pair }.newest_good_copy();
-        let newest = newest.and_then(|p| age(p.data_time?, now));
+        let newest = newest.and_then(|p| data_age(p.data_time?, now));
         let objective =
-            AgeObjective::for_copy(rule.max_age.as_ref(), interval(policy, group, rule, now));
+            AgeObjective::for_copy(rule.max_age.as_ref(), copy_interval(policy, group, rule, now));
         let max = objective.map(|o| o.max_age);
         let on_the_way = there.iter().filter(|p| p.state == RecoveryPointState::InFlight).count();
         let coming =
@@ -265,13 +265,13 @@ fn offsite(
         match newest {
             None if locked => {}                         // Said above.
             None if home.iter().all(|p| !p.is_complete()) => {} // Nothing to copy yet: said above, once.
-            None if younger(database, max.unwrap_or_default(), now) => {
+            None if is_younger_than(database, max.unwrap_or_default(), now) => {
                 let why = format!("it is new and {} has no copy of it yet{coming}", rule.to);
-                judged.find(Severity::Info, "new", why, "");
+                judged.push_finding(Severity::Info, "new", why, "");
             }
             None => {
                 let why = format!("{} has no good copy of it{coming}", rule.to);
-                judged.bad("no-offsite", why, commands::run(commands::RUN_OFFSITE));
+                judged.push_critical("no-offsite", why, commands::run(commands::RUN_OFFSITE));
             }
             Some(old) => {
                 if let Some(objective) = objective.filter(|o| old > o.max_age) {
@@ -279,20 +279,20 @@ fn offsite(
                         "its newest good copy at {} has data {} old, over the {}{coming}",
                         rule.to,
                         format_duration(old),
-                        allowed(objective)
+                        describe_objective(objective)
                     );
-                    judged.bad("offsite-stale", why, commands::run(commands::RUN_OFFSITE));
-                } else if let (None, Some(late)) = (objective, waiting(&sent, now)) {
+                    judged.push_critical("offsite-stale", why, commands::run(commands::RUN_OFFSITE));
+                } else if let (None, Some(late)) = (objective, overdue_copy(&sent, now)) {
                     let why = format!("{late} waits for its copy at {} for over a day", rule.to);
-                    judged.bad("offsite-stale", why, commands::run(commands::RUN_OFFSITE));
+                    judged.push_critical("offsite-stale", why, commands::run(commands::RUN_OFFSITE));
                 }
             }
         }
-        stuck(judged, ctx, &there, &format!("being copied to {}", rule.to));
+        check_stuck_points(judged, ctx, &there, &format!("being copied to {}", rule.to));
         for sent in sent {
             if let CopyStatus::Wrong(copy, why) = &sent.status {
                 let why = format!("the copy {} at {} does not count: {why}", copy.id, rule.to);
-                judged.bad(
+                judged.push_critical(
                     "wrong-copy",
                     why,
                     "delete it when you know why; a new one is made after that",
@@ -305,7 +305,7 @@ fn offsite(
 }
 
 /// The shortest time between two points that a rule copies; RDS's own come once a day.
-fn interval(
+fn copy_interval(
     policy: &Policy,
     group: &DatabaseGroup,
     rule: &SnapshotCopyRule,
@@ -319,7 +319,7 @@ fn interval(
 }
 
 /// Where no schedule says how old a copy may be: a point that the rule wants there, and that has none for a day.
-fn waiting<'p>(sent: &[CopyCandidate<'p>], now: Timestamp) -> Option<&'p str> {
+fn overdue_copy<'p>(sent: &[CopyCandidate<'p>], now: Timestamp) -> Option<&'p str> {
     let late = |s: &&CopyCandidate<'_>| {
         !s.keep_reasons.is_empty()
             && matches!(s.status, CopyStatus::Missing { .. })

@@ -1,6 +1,6 @@
 //! KMS keys: what is complete and can't be decrypted can't be restored.
 
-use super::{Facts, Judged};
+use super::{FreshnessObservations, FreshnessEvaluation};
 use shared::{
     aws::kms::KeyState,
     catalog::{Location, RecoveryPoint, Inventory},
@@ -11,7 +11,7 @@ use shared::{
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The keys of all good points of the policy's databases, by the place that knows them: each is asked for once a run.
-pub(crate) fn keys_to_ask(policy: &Policy, seen: &Inventory) -> BTreeMap<Location, BTreeSet<String>> {
+pub(crate) fn keys_to_describe(policy: &Policy, seen: &Inventory) -> BTreeMap<Location, BTreeSet<String>> {
     let Some(home) = seen.at_location(&Location::home_from_policy(policy)) else { return BTreeMap::new() };
     let selected = select_databases(policy, &home.databases);
     let ours: BTreeSet<&str> = selected.selected_databases().map(|(_, _, d)| d.id.as_str()).collect();
@@ -23,12 +23,12 @@ pub(crate) fn keys_to_ask(policy: &Policy, seen: &Inventory) -> BTreeMap<Locatio
 }
 
 /// Whether a point can be decrypted, as far as is known.
-pub(super) fn usable(facts: &Facts, point: &RecoveryPoint) -> bool {
-    fault(facts, point).is_none()
+pub(super) fn is_key_usable(facts: &FreshnessObservations, point: &RecoveryPoint) -> bool {
+    key_fault(facts, point).is_none()
 }
 
 /// What is wrong with a point's key.
-fn fault(facts: &Facts, point: &RecoveryPoint) -> Option<String> {
+fn key_fault(facts: &FreshnessObservations, point: &RecoveryPoint) -> Option<String> {
     match facts.keys.get(point.kms_key.as_ref()?)? {
         Ok(KeyState::Usable) | Err(_) => None,
         Ok(KeyState::Disabled) => Some("is disabled".into()),
@@ -42,16 +42,16 @@ fn fault(facts: &Facts, point: &RecoveryPoint) -> Option<String> {
 }
 
 /// Says which of some points can't be decrypted; true when that is all of them.
-pub(super) fn judge<'p>(
-    judged: &mut Judged,
-    facts: &Facts,
+pub(super) fn check_keys<'p>(
+    judged: &mut FreshnessEvaluation,
+    facts: &FreshnessObservations,
     points: impl Iterator<Item = &'p RecoveryPoint>,
     what: &str,
 ) -> bool {
     let (mut all, mut by_key) = (0_usize, BTreeMap::<(&str, String), usize>::new());
     for point in points {
         all += 1;
-        if let (Some(key), Some(fault)) = (point.kms_key.as_deref(), fault(facts, point)) {
+        if let (Some(key), Some(fault)) = (point.kms_key.as_deref(), key_fault(facts, point)) {
             *by_key.entry((key, fault)).or_default() += 1;
         }
     }
@@ -61,13 +61,13 @@ pub(super) fn judge<'p>(
         let mend = format!(
             "run `aws kms cancel-key-deletion --key-id {key}`, then `aws kms enable-key --key-id {key}`"
         );
-        judged.bad(code::KEY, why, mend);
+        judged.push_critical(code::KEY, why, mend);
     }
     all > 0 && locked == all
 }
 
 /// Keys that could not be asked for: their points count, and that is not proven.
-pub(super) fn unknown(facts: &Facts) -> Vec<Finding> {
+pub(super) fn unknown_key_findings(facts: &FreshnessObservations) -> Vec<Finding> {
     let failed = facts.keys.iter().filter_map(|(key, state)| Some((key, state.as_ref().err()?)));
     let finding = |(key, e): (&String, &shared::aws::OperationError)| {
         let why = format!("whether it can decrypt is not known: {e}");

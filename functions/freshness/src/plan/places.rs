@@ -1,9 +1,9 @@
 //! How an asset stands whose points lie as objects or files: age, size, checksum, second places, disks.
 
 use super::{
-    Judged, age,
-    databases::allowed,
-    stored::{Checksum, Scheduled, Stored, StoredPoint},
+    FreshnessEvaluation, data_age,
+    databases::describe_objective,
+    stored::{ChecksumStatus, PointSchedule, ObjectAsset, ObjectRecoveryPoint},
 };
 use jiff::{SignedDuration, Timestamp};
 use shared::{
@@ -17,14 +17,14 @@ use shared::{
 use std::collections::BTreeMap;
 
 /// How an asset stands at `now` by what lies in its places.
-pub(super) fn judge(stored: &Stored, now: Timestamp) -> Judged {
-    let mut judged = Judged::new(&stored.group, &stored.asset);
+pub(super) fn evaluate_object_asset(stored: &ObjectAsset, now: Timestamp) -> FreshnessEvaluation {
+    let mut judged = FreshnessEvaluation::new(&stored.group, &stored.asset);
     let AssetObjectives { min_size, size_change, .. } = &stored.objectives;
     let objective = stored.objective(now);
-    let at = stored.at();
-    if stored.not_from_here {
+    let at = stored.display_location();
+    if stored.on_other_host {
         let why = format!("what lies under {at} is seen from its host alone");
-        judged.find(
+        judged.push_finding(
             Severity::Info,
             "not-from-here",
             why,
@@ -32,24 +32,24 @@ pub(super) fn judge(stored: &Stored, now: Timestamp) -> Judged {
         );
         return judged;
     }
-    offsite(&mut judged, stored, objective, now);
-    if !stored.seen {
-        let (why, mend) = unseen(stored);
-        judged.bad(code::UNKNOWN, format!("what lies under {at} can't be seen{why}"), mend);
+    check_offsite_copies(&mut judged, stored, objective, now);
+    if !stored.observed {
+        let (why, mend) = unobserved_reason(stored);
+        judged.push_critical(code::UNKNOWN, format!("what lies under {at} can't be seen{why}"), mend);
         return judged;
     }
-    judged.objective(objective);
+    judged.set_objective(objective);
     judged.points = Some(stored.count);
     for (key, why) in &stored.faulty {
         let why = format!("{key} counts as no backup: {why}");
-        judged.find(
+        judged.push_finding(
             Severity::Warning,
             "faulty",
             why,
             "look into it; it is never deleted by itself",
         );
     }
-    let Some(newest) = stored.newest.iter().find(|p| age(p.at, now).is_some()) else {
+    let Some(newest) = stored.newest.iter().find(|p| data_age(p.at, now).is_some()) else {
         if stored.newest.is_empty() && stored.future == 0 {
             let nothing = match stored.count {
                 0 if stored.committed => "no dump with a commit record",
@@ -61,28 +61,28 @@ pub(super) fn judge(stored: &Stored, now: Timestamp) -> Judged {
             let asked = objective.is_some() || min_size.is_some() || size_change.is_some();
             let severity = if asked { Severity::Critical } else { Severity::Warning };
             let why = format!("there is {nothing} under {at}");
-            judged.find(severity, "no-point", why, "see whether what writes there runs");
+            judged.push_finding(severity, "no-point", why, "see whether what writes there runs");
         } else {
             let why =
                 format!("what lies under {at} has a time in the future, which proves nothing");
-            judged.bad("future", why, "compare the clocks of this host and of what writes there");
+            judged.push_critical("future", why, "compare the clocks of this host and of what writes there");
         }
         return judged;
     };
-    judged.there();
+    judged.warn_if_not_watched();
     if let Some(key) = &stored.dated_ahead {
         let why = format!(
             "{} under {at} are dated in the future and count for nothing: {key}",
             stored.future
         );
-        judged.find(
+        judged.push_finding(
             Severity::Warning,
             "future",
             why,
             "find out who put them there, or whose clock is ahead",
         );
     }
-    let old = age(newest.at, now).unwrap_or_default();
+    let old = data_age(newest.at, now).unwrap_or_default();
     judged.standing.newest = Some(newest.key.clone());
     judged.standing.age_seconds = Some(old.as_secs());
     judged.standing.size_bytes = i64::try_from(newest.size).ok();
@@ -91,31 +91,31 @@ pub(super) fn judge(stored: &Stored, now: Timestamp) -> Judged {
             "its newest object {} is {} old, over the {}",
             newest.key,
             format_duration(old),
-            allowed(objective)
+            describe_objective(objective)
         );
-        judged.bad("stale", why, format!("see whether what writes to {at} runs"));
+        judged.push_critical("stale", why, format!("see whether what writes to {at} runs"));
     }
-    missed(&mut judged, stored, now);
+    check_missed_schedules(&mut judged, stored, now);
     if let Some(least) = min_size.as_ref().filter(|least| newest.size < least.byte_count()) {
         let why = format!(
             "its newest object {} has {} bytes, under the least of {least}",
             newest.key, newest.size
         );
-        judged.bad("too-small", why, "look into it before older ones go: it may be empty");
+        judged.push_critical("too-small", why, "look into it before older ones go: it may be empty");
     }
-    sizes(&mut judged, stored, newest);
-    checksum(&mut judged, stored, newest);
+    check_size(&mut judged, stored, newest);
+    check_checksum(&mut judged, stored, newest);
     judged
 }
 
 /// A schedule whose newest slot has no dump of its own, though others may be young enough. From the second missed slot on
 /// it is critical.
-fn missed(judged: &mut Judged, stored: &Stored, now: Timestamp) {
-    for Scheduled { reason, when, whole } in &stored.schedules {
+fn check_missed_schedules(judged: &mut FreshnessEvaluation, stored: &ObjectAsset, now: Timestamp) {
+    for PointSchedule { reason, when, counts_for_objective: whole } in &stored.schedules {
         let Some(reason) = reason.as_ref().filter(|_| stored.committed) else { continue };
         let Some(due) = newest_overdue_slot(when, &stored.zone, now) else { continue };
         let taken = stored.by_reason.get(reason).copied();
-        if taken.is_some_and(|at| at >= due) || (*whole && judged.found(&["stale"])) {
+        if taken.is_some_and(|at| at >= due) || (*whole && judged.has_finding(&["stale"])) {
             continue;
         }
         let before = due.checked_sub(SignedDuration::from_secs(1)).ok();
@@ -126,21 +126,21 @@ fn missed(judged: &mut Judged, stored: &Stored, now: Timestamp) {
             taken.map_or("there is none".to_owned(), |at| format!("its newest has data of {at}"));
         let why = format!("its {reason} dump of {due} was not taken: {newest}");
         let command = commands::dump(&format!("{}/{}", stored.group, stored.asset), reason);
-        judged.find(severity, "missed", why, commands::run(&command));
+        judged.push_finding(severity, "missed", why, commands::run(&command));
     }
 }
 
 /// Why a place was not seen, and what to do.
-fn unseen(place: &Stored) -> (String, String) {
-    match &place.unseen_because {
+fn unobserved_reason(place: &ObjectAsset) -> (String, String) {
+    match &place.unobserved_reason {
         Some((why, mend)) => (format!(": {why}"), mend.clone()),
         None => (String::new(), "see the gap of that place".into()),
     }
 }
 
 /// Size against the median of those before it, of the same reason.
-fn sizes(judged: &mut Judged, stored: &Stored, newest: &StoredPoint) {
-    let alike = |p: &&StoredPoint| p.key != newest.key && p.reason == newest.reason;
+fn check_size(judged: &mut FreshnessEvaluation, stored: &ObjectAsset, newest: &ObjectRecoveryPoint) {
+    let alike = |p: &&ObjectRecoveryPoint| p.key != newest.key && p.reason == newest.reason;
     let mut before: Vec<u64> = stored.newest.iter().filter(alike).map(|p| p.size).collect();
     before.sort_unstable();
     let Some(median) = before.get(before.len() / 2).filter(|m| **m > 0) else { return };
@@ -157,44 +157,44 @@ fn sizes(judged: &mut Judged, stored: &Stored, newest: &StoredPoint) {
             change * 100.0,
             before.len()
         );
-        judged.find(Severity::Warning, "size", why, "see what changed in the data");
+        judged.push_finding(Severity::Warning, "size", why, "see what changed in the data");
     }
 }
 
 /// The newest point against the checksum beside it, where somebody looked.
-fn checksum(judged: &mut Judged, stored: &Stored, newest: &StoredPoint) {
+fn check_checksum(judged: &mut FreshnessEvaluation, stored: &ObjectAsset, newest: &ObjectRecoveryPoint) {
     match stored.checksum {
-        Some(Checksum::Differs) => {
+        Some(ChecksumStatus::Differs) => {
             let why = format!("its newest object {} is not what its checksum says", newest.key);
             let mend = "take a new one now, and find out what changed it: it was whole when it was written";
-            judged.bad("damaged", why, mend);
+            judged.push_critical("damaged", why, mend);
         }
-        Some(Checksum::Missing) => {
+        Some(ChecksumStatus::Missing) => {
             let why = format!("no checksum lies beside its newest object {}", newest.key);
             let mend =
                 "write one beside each (`sha256sum`), so that damage is seen before it is needed";
-            judged.find(Severity::Warning, "no-checksum", why, mend);
+            judged.push_finding(Severity::Warning, "no-checksum", why, mend);
         }
-        Some(Checksum::Matches) | None => {}
+        Some(ChecksumStatus::Matches) | None => {}
     }
 }
 
 /// The age of the newest point in each second place; of several, where it is oldest.
-fn offsite(judged: &mut Judged, stored: &Stored, objective: Option<AgeObjective>, now: Timestamp) {
+fn check_offsite_copies(judged: &mut FreshnessEvaluation, stored: &ObjectAsset, objective: Option<AgeObjective>, now: Timestamp) {
     // A copy comes after its source; a written objective is that of the copy too.
     let later = |o: AgeObjective| if o.derived { o.max_age + COPY_GRACE_PERIOD } else { o.max_age };
     let objective = objective.map(|o| AgeObjective { max_age: later(o), ..o });
     let mut ages = Some(Vec::new());
     for place in &stored.copies {
         judged.standing.offsite_wanted = true;
-        let at = place.at();
-        if place.not_from_here {
+        let at = place.display_location();
+        if place.on_other_host {
             ages = None;
             continue;
         }
-        if !place.seen {
-            let (why, mend) = unseen(place);
-            judged.bad(
+        if !place.observed {
+            let (why, mend) = unobserved_reason(place);
+            judged.push_critical(
                 code::OFFSITE_UNKNOWN,
                 format!("its copies under {at} can't be seen{why}"),
                 mend,
@@ -202,7 +202,7 @@ fn offsite(judged: &mut Judged, stored: &Stored, objective: Option<AgeObjective>
             ages = None;
             continue;
         }
-        let newest = place.newest.iter().find_map(|p| Some((age(p.at, now)?, p)));
+        let newest = place.newest.iter().find_map(|p| Some((data_age(p.at, now)?, p)));
         ages = ages.zip(newest).map(|(ages, (age, _))| [ages, vec![age]].concat());
         // What Holdfast does not dump, it does not copy.
         let run = || {
@@ -213,17 +213,17 @@ fn offsite(judged: &mut Judged, stored: &Stored, objective: Option<AgeObjective>
             }
         };
         match newest {
-            None if stored.seen && stored.newest.is_empty() => {} // Nothing to copy yet: said of the first place.
-            None => judged.bad("no-offsite", format!("no copy of it lies under {at}"), run()),
+            None if stored.observed && stored.newest.is_empty() => {} // Nothing to copy yet: said of the first place.
+            None => judged.push_critical("no-offsite", format!("no copy of it lies under {at}"), run()),
             Some((old, point)) => {
                 if let Some(objective) = objective.filter(|o| old > o.max_age) {
                     let why = format!(
                         "its newest copy {} under {at} is {} old, over the {}",
                         point.key,
                         format_duration(old),
-                        allowed(objective)
+                        describe_objective(objective)
                     );
-                    judged.bad("offsite-stale", why, run());
+                    judged.push_critical("offsite-stale", why, run());
                 }
             }
         }
@@ -233,7 +233,7 @@ fn offsite(judged: &mut Judged, stored: &Stored, objective: Option<AgeObjective>
 }
 
 /// Disks with less free space than a group's dumps must leave, each once.
-pub(super) fn disks(policy: &Policy, stored: &[Stored]) -> Disks {
+pub(super) fn check_disks(policy: &Policy, stored: &[ObjectAsset]) -> DiskUsage {
     let mut free: BTreeMap<(&str, String), u64> = BTreeMap::new();
     for place in stored.iter().flat_map(|s| std::iter::once(s).chain(&s.copies)) {
         let directory = place.store.directory.clone();
@@ -241,7 +241,7 @@ pub(super) fn disks(policy: &Policy, stored: &[Stored]) -> Disks {
             free.insert((&place.group, directory), bytes);
         }
     }
-    let mut disks = Disks::default();
+    let mut disks = DiskUsage::default();
     for ((group, directory), bytes) in free {
         let least = disks.least.entry(group.to_owned()).or_insert(bytes);
         *least = bytes.min(*least);
@@ -261,7 +261,7 @@ pub(super) fn disks(policy: &Policy, stored: &[Stored]) -> Disks {
 
 /// What the disks of directories come to.
 #[derive(Debug, Default)]
-pub(super) struct Disks {
+pub(super) struct DiskUsage {
     /// Disks that are too full.
     pub(super) findings: Vec<Finding>,
     /// The least free space of each group's disks, in bytes.

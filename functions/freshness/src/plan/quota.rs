@@ -1,6 +1,6 @@
 //! Manual snapshots against the account's quota: what the policy will hold, and the day on which there is no room.
 
-use super::Facts;
+use super::FreshnessObservations;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use shared::{
     aws::{OperationErrorKind, rds::ServiceQuota},
@@ -15,32 +15,32 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 /// Slots that are looked at to see how many a rule keeps: 10 years of daily ones.
-const SLOTS: i32 = 3660;
+const MAX_SLOTS: i32 = 3660;
 /// A quota that is reached within so many days is critical.
-const SOON: i32 = 7;
+const CRITICAL_WITHIN_DAYS: i32 = 7;
 /// So far ahead is looked.
-const HORIZON: i32 = 400;
+const FORECAST_DAYS: i32 = 400;
 
 /// Snapshots for one reason: how many there are, will be, and come a day.
 #[derive(Clone, Copy, Debug)]
-struct Stock {
+struct SnapshotForecast {
     now: u64,
     later: u64,
     a_day: f64,
 }
 
-impl Stock {
+impl SnapshotForecast {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small counts")]
-    fn after(self, days: i32) -> u64 {
+    fn count_after(self, days: i32) -> u64 {
         let grown = self.now + (self.a_day * f64::from(days)).floor() as u64;
         grown.min(self.later.max(self.now.min(self.later)))
     }
 }
 
 /// What there is no room for, at each place and of each kind.
-pub(super) fn judge(
+pub(super) fn evaluate_quotas(
     policy: &Policy,
-    facts: &Facts,
+    facts: &FreshnessObservations,
     selected: &DatabaseSelection<'_>,
     now: Timestamp,
 ) -> Vec<Finding> {
@@ -67,51 +67,51 @@ pub(super) fn judge(
             [(DatabaseKind::Instance, quotas.snapshots), (DatabaseKind::Cluster, quotas.cluster_snapshots)]
         {
             let Some(quota) = quota else { continue };
-            let stocks = stocks(policy, facts, selected, place, family, now);
-            found.extend(full(place, quota, &stocks, now));
+            let stocks = snapshot_forecasts(policy, facts, selected, place, family, now);
+            found.extend(quota_finding(place, quota, &stocks, now));
         }
     }
     found
 }
 
 /// Every reason of every database of a family with what it has at a place.
-fn stocks(
+fn snapshot_forecasts(
     policy: &Policy,
-    facts: &Facts,
+    facts: &FreshnessObservations,
     selected: &DatabaseSelection<'_>,
     place: &Location,
     family: DatabaseKind,
     now: Timestamp,
-) -> Vec<Stock> {
+) -> Vec<SnapshotForecast> {
     let home = *place == Location::home_from_policy(policy);
     let there = facts.rds.at_location(place).map(|f| f.points_by_database()).unwrap_or_default();
     let mut known: BTreeMap<String, (u64, f64)> = BTreeMap::new();
     let mut stocks = Vec::new();
     for (name, group, database) in selected.selected_databases().filter(|(_, _, d)| d.family == family) {
-        for (reason, keeps) in wanted(policy, group, place, home) {
+        for (reason, keeps) in retention_rules(policy, group, place, home) {
             let manual = there.for_database(database).into_iter().filter(|p| !p.automated);
-            let of_reason = manual.filter(|p| is_of(p, database, &reason)).count() as u64;
+            let of_reason = manual.filter(|p| is_snapshot_for(p, database, &reason)).count() as u64;
             let steady = known.entry(format!("{name} {reason}")).or_insert_with(|| {
                 let when = snapshot_interval(policy, group, &reason, now);
                 when.map_or((0, 0.0), |each| {
-                    (held(&keeps, each, now), DAY.as_secs_f64() / each.as_secs_f64())
+                    (retained_count(&keeps, each, now), DAY.as_secs_f64() / each.as_secs_f64())
                 })
             });
             // What is only taken on demand stays at what there is.
             let later = if steady.1 > 0.0 { steady.0 } else { of_reason };
-            stocks.push(Stock { now: of_reason, later, a_day: steady.1 });
+            stocks.push(SnapshotForecast { now: of_reason, later, a_day: steady.1 });
         }
     }
     stocks
 }
 
-fn is_of(point: &RecoveryPoint, database: &RdsDatabase, reason: &str) -> bool {
+fn is_snapshot_for(point: &RecoveryPoint, database: &RdsDatabase, reason: &str) -> bool {
     let marked = point.marks.reason.as_deref() == Some(reason);
     point.database == database.id && !point.marks.transfer && marked
 }
 
 /// The reasons that have points at a place, with all rules that keep them there.
-fn wanted<'p>(
+fn retention_rules<'p>(
     policy: &Policy,
     group: &'p DatabaseGroup,
     place: &Location,
@@ -144,18 +144,18 @@ fn snapshot_interval(
 }
 
 /// How many points rules keep in the long run, of one that comes at each interval: what retention itself would say.
-fn held(keeps: &[&RetentionRule], each: SignedDuration, now: Timestamp) -> u64 {
-    let slots = (0..SLOTS).map_while(|n| Some((n, now.checked_sub(each.checked_mul(n)?).ok()?)));
+fn retained_count(keeps: &[&RetentionRule], each: SignedDuration, now: Timestamp) -> u64 {
+    let slots = (0..MAX_SLOTS).map_while(|n| Some((n, now.checked_sub(each.checked_mul(n)?).ok()?)));
     let slots: Vec<_> = slots.collect();
     let stay: BTreeSet<i32> = keeps.iter().flat_map(|k| reasons_to_keep(&slots, k, now).into_keys()).collect();
     stay.len() as u64
 }
 
 /// Whether the quota is or will be used up.
-fn full(place: &Location, quota: ServiceQuota, stocks: &[Stock], now: Timestamp) -> Option<Finding> {
+fn quota_finding(place: &Location, quota: ServiceQuota, stocks: &[SnapshotForecast], now: Timestamp) -> Option<Finding> {
     let ours: u64 = stocks.iter().map(|s| s.now).sum();
     let others = quota.used.saturating_sub(ours);
-    let after = |days: i32| others + stocks.iter().map(|s| s.after(days)).sum::<u64>();
+    let after = |days: i32| others + stocks.iter().map(|s| s.count_after(days)).sum::<u64>();
     let later = others + stocks.iter().map(|s| s.later).sum::<u64>();
     let ServiceQuota { used, max } = quota;
     let wants = stocks.iter().map(|s| s.later).sum::<u64>();
@@ -172,10 +172,10 @@ fn full(place: &Location, quota: ServiceQuota, stocks: &[Stock], now: Timestamp)
     if later <= max {
         return None;
     }
-    let days = (0..HORIZON).find(|days| after(*days) > max).unwrap_or(HORIZON);
+    let days = (0..FORECAST_DAYS).find(|days| after(*days) > max).unwrap_or(FORECAST_DAYS);
     let day = now.checked_add(DAY.checked_mul(days)?).ok()?;
     let day = day.to_zoned(TimeZone::UTC).date();
-    let severity = if days <= SOON { Severity::Critical } else { Severity::Warning };
+    let severity = if days <= CRITICAL_WITHIN_DAYS { Severity::Critical } else { Severity::Warning };
     let why = format!(
         "the policy will hold {wants} manual snapshots and others {others}: on {day} the {max} that are allowed are used up"
     );

@@ -1,6 +1,6 @@
 //! RDS's own automated backups: their settings and the restore window that they give.
 
-use super::{Facts, Judged, databases::younger};
+use super::{FreshnessObservations, FreshnessEvaluation, databases::is_younger_than};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use shared::{
@@ -14,7 +14,7 @@ use std::{fmt, num::NonZeroU8};
 
 /// Sets a database's automated backups to the policy.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Mend {
+pub struct UpdateBackupSettings {
     /// Instance or cluster.
     pub family: DatabaseKind,
     /// The database.
@@ -23,13 +23,13 @@ pub struct Mend {
     pub settings: BackupSettings,
 }
 
-impl Operates for Mend {
+impl Operates for UpdateBackupSettings {
     fn operation(&self) -> Operation {
         Operation::Other
     }
 }
 
-impl fmt::Display for Mend {
+impl fmt::Display for UpdateBackupSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let BackupSettings { retention_days, window, log_exports } = &self.settings;
         write!(f, "set the automated backups of {}:", self.database)?;
@@ -43,24 +43,24 @@ impl fmt::Display for Mend {
     }
 }
 
-pub(super) fn judge(
-    judged: &mut Judged,
-    facts: &Facts,
+pub(super) fn check_settings(
+    judged: &mut FreshnessEvaluation,
+    facts: &FreshnessObservations,
     group: &DatabaseGroup,
     database: &RdsDatabase,
     now: Timestamp,
 ) {
     let Some(wanted) = &group.automated_backups else { return };
-    drift(judged, wanted, database);
-    window(judged, facts, wanted, database, now);
+    check_drift(judged, wanted, database);
+    check_restore_window(judged, facts, wanted, database, now);
 }
 
-fn days(wanted: &AutomatedBackups) -> Option<u8> {
+fn retention_days(wanted: &AutomatedBackups) -> Option<u8> {
     let retention = wanted.retention.as_ref()?.duration();
     u8::try_from(retention.as_hours() / 24).ok()
 }
 
-fn drift(judged: &mut Judged, wanted: &AutomatedBackups, database: &RdsDatabase) {
+fn check_drift(judged: &mut FreshnessEvaluation, wanted: &AutomatedBackups, database: &RdsDatabase) {
     let mut settings = BackupSettings::default();
     let id = &database.id;
     let what = match database.family {
@@ -73,7 +73,7 @@ fn drift(judged: &mut Judged, wanted: &AutomatedBackups, database: &RdsDatabase)
     };
     let is = database.retention_days;
     let mend = |days: &str| format!("run `{what} --backup-retention-period {days}`");
-    match days(wanted) {
+    match retention_days(wanted) {
         days if is == 0 => {
             // From 0 to anything else is an outage (WorkingWithAutomatedBackups): a person decides when.
             let (wants, days) = days
@@ -83,14 +83,14 @@ fn drift(judged: &mut Judged, wanted: &AutomatedBackups, database: &RdsDatabase)
             let mend =
                 format!("{} in a quiet hour: switching backups on is a short outage", mend(&days));
             judged.drift += 1;
-            judged.bad("drift", why, mend);
+            judged.push_critical("drift", why, mend);
         }
         Some(days) if is < i32::from(days) => {
             judged.drift += 1;
             let why = format!(
                 "its automated backups are kept for {is} days, and the policy wants {days}"
             );
-            judged.bad("drift", why, mend(&days.to_string()));
+            judged.push_critical("drift", why, mend(&days.to_string()));
             settings.retention_days = NonZeroU8::new(days);
         }
         Some(days) if is > i32::from(days) => {
@@ -103,7 +103,7 @@ fn drift(judged: &mut Judged, wanted: &AutomatedBackups, database: &RdsDatabase)
                 "{}, which deletes its older automated backups; or raise the policy's",
                 mend(&days.to_string())
             );
-            judged.find(Severity::Warning, "drift", why, mend);
+            judged.push_finding(Severity::Warning, "drift", why, mend);
         }
         _ => {}
     }
@@ -112,7 +112,7 @@ fn drift(judged: &mut Judged, wanted: &AutomatedBackups, database: &RdsDatabase)
         let why =
             format!("its backup window is {}, and the policy wants {window}", database.window);
         let mend = format!("run `{what} --preferred-backup-window {window}`");
-        judged.find(Severity::Warning, "drift", why, mend);
+        judged.push_finding(Severity::Warning, "drift", why, mend);
         settings.window = Some(window.to_string());
     }
     let missing: Vec<_> =
@@ -124,7 +124,7 @@ fn drift(judged: &mut Judged, wanted: &AutomatedBackups, database: &RdsDatabase)
         let mend = format!(
             "run `{what} --cloudwatch-logs-export-configuration '{{\"EnableLogTypes\":[\"{types}\"]}}'`"
         );
-        judged.find(Severity::Warning, "drift", why, mend);
+        judged.push_finding(Severity::Warning, "drift", why, mend);
         settings.log_exports = missing;
     }
     if let Some(wanted) = wanted.multi_az.filter(|w| *w != database.multi_az) {
@@ -137,33 +137,33 @@ fn drift(judged: &mut Judged, wanted: &AutomatedBackups, database: &RdsDatabase)
                 Severity::Info,
             )
         };
-        judged.find(severity, "drift", why, "change it in a quiet hour");
+        judged.push_finding(severity, "drift", why, "change it in a quiet hour");
     }
     // Across 0 nothing is ever mended: that would be an outage.
     let changes = settings != BackupSettings::default() && database.retention_days != 0;
     if wanted.drift == DriftAction::Enforce && changes {
-        let mend = Mend { family: database.family, database: id.clone(), settings };
-        judged.mends.push((mend, "the policy says enforce".into()));
+        let mend = UpdateBackupSettings { family: database.family, database: id.clone(), settings };
+        judged.setting_updates.push((mend, "the policy says enforce".into()));
     }
 }
 
 /// The window is really there: it ends a few minutes ago and begins as long ago as the policy says (or when the database
 /// was created). A latest restorable time that stands still is the earliest sign that backups have stopped.
-fn window(
-    judged: &mut Judged,
-    facts: &Facts,
+fn check_restore_window(
+    judged: &mut FreshnessEvaluation,
+    facts: &FreshnessObservations,
     wanted: &AutomatedBackups,
     database: &RdsDatabase,
     now: Timestamp,
 ) {
-    let settled = |since| !younger(database, since, now);
+    let settled = |since| !is_younger_than(database, since, now);
     judged.window_wanted = settled(SignedDuration::from_hours(2));
     if database.retention_days == 0 {
         return; // Said above.
     }
     match database.latest_restorable {
         None if settled(SignedDuration::from_hours(2)) => {
-            judged.bad(
+            judged.push_critical(
                 "no-window",
                 "RDS names no latest restorable time",
                 "see the database's events in RDS",
@@ -179,7 +179,7 @@ fn window(
                     format_duration(lag),
                     format_duration(wanted.max_lag.duration())
                 );
-                judged.bad(
+                judged.push_critical(
                     "restorable-lag",
                     why,
                     "see the database's events in RDS: log backups have stopped",
@@ -187,7 +187,7 @@ fn window(
             }
         }
     }
-    let Some(days) = days(wanted) else { return };
+    let Some(days) = retention_days(wanted) else { return };
     let listed = facts.earliest.as_ref().map(|e| e.get(&database.resource_id));
     let earliest = database.earliest_restorable.or_else(|| listed.flatten().copied().flatten());
     let full = SignedDuration::from_hours(24 * i64::from(days));
@@ -200,7 +200,7 @@ fn window(
                 format_duration(now.duration_since(earliest)),
                 format_duration(full)
             );
-            judged.find(
+            judged.push_finding(
                 Severity::Warning,
                 "short-window",
                 why,
@@ -210,11 +210,11 @@ fn window(
         (None, Some(None)) if database.family == DatabaseKind::Instance && settled(day) => {
             let why =
                 "RDS lists no automated backup of it, so it can't be restored to a point in time";
-            judged.bad("no-window", why, "see the database's events in RDS");
+            judged.push_critical("no-window", why, "see the database's events in RDS");
         }
         (None, Some(Some(None))) if settled(day) => {
             let why = "RDS tells no earliest restorable time of its automated backup";
-            judged.find(Severity::Info, "no-window", why, "see the automated backup in RDS");
+            judged.push_finding(Severity::Info, "no-window", why, "see the automated backup in RDS");
         }
         _ => {}
     }

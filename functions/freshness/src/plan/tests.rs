@@ -26,17 +26,17 @@ databases:
 "#;
 
 /// The fleet with more lines in its group.
-fn fleet(more: &str) -> Policy {
+fn fleet_policy(more: &str) -> Policy {
     parse_policy(&format!("{HOME}    {more}\n"))
 }
 
 const COPIES: &str = "copies: [{ to: dr, of: [daily], keep: { newest: 2 }, max_age: 26h }]";
 
-fn judge(policy: &Policy, seen: Inventory, now: &str) -> Verdict {
-    plan(policy, &Facts { rds: seen, ..Facts::default() }, parse_time(now))
+fn plan_inventory(policy: &Policy, seen: Inventory, now: &str) -> FreshnessPlan {
+    plan(policy, &FreshnessObservations { rds: seen, ..FreshnessObservations::default() }, parse_time(now))
 }
 
-fn print(verdict: &Verdict) -> String {
+fn format_plan(verdict: &FreshnessPlan) -> String {
     let steps = verdict.plan.steps.iter().map(|s| format!("{}: {}", s.action, s.because));
     let findings = verdict.plan.findings.iter().map(ToString::to_string);
     let all: Vec<_> = steps.chain(findings).collect();
@@ -44,7 +44,7 @@ fn print(verdict: &Verdict) -> String {
 }
 
 /// The values of some metrics: metric, group, asset, value.
-fn values(verdict: &Verdict, of: &[Metric]) -> String {
+fn metric_lines(verdict: &FreshnessPlan, of: &[Metric]) -> String {
     let some = verdict.values.iter().filter(|v| of.contains(&v.metric));
     let lines = some.map(|v| {
         let (group, asset) = (v.group.as_deref().unwrap_or("*"), v.asset.as_deref().unwrap_or("*"));
@@ -53,7 +53,7 @@ fn values(verdict: &Verdict, of: &[Metric]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn gap(place: Location) -> ObservationError {
+fn observation_error(place: Location) -> ObservationError {
     ObservationError {
         place,
         why: "describe DB snapshots: Throttling: Rate exceeded".into(),
@@ -62,15 +62,15 @@ fn gap(place: Location) -> ObservationError {
 }
 
 /// Loses sight of the place of this region.
-fn blind(mut seen: Inventory, region: &str) -> Inventory {
+fn without_location(mut seen: Inventory, region: &str) -> Inventory {
     let place = seen.locations.keys().find(|p| p.region.as_str() == region).cloned().expect(region);
     seen.locations.remove(&place);
-    seen.errors.push(gap(place));
+    seen.errors.push(observation_error(place));
     seen
 }
 
 /// A good copy of a point at the place of this region.
-fn copied(seen: &mut Inventory, region: &str, source: &RecoveryPoint) {
+fn add_copy(seen: &mut Inventory, region: &str, source: &RecoveryPoint) {
     let (_, fleet) =
         seen.locations.iter_mut().find(|(p, _)| p.region.as_str() == region).expect(region);
     let key = if region == "us-east-1" {
@@ -86,7 +86,7 @@ fn copied(seen: &mut Inventory, region: &str, source: &RecoveryPoint) {
     });
 }
 
-fn with(mut point: RecoveryPoint, change: impl FnOnce(&mut RecoveryPoint)) -> RecoveryPoint {
+fn point_with(mut point: RecoveryPoint, change: impl FnOnce(&mut RecoveryPoint)) -> RecoveryPoint {
     change(&mut point);
     point
 }
@@ -96,11 +96,11 @@ const CLOCKS: [&str; 2] = ["2026-11-20T03:00:00Z", "2026-11-20T03:00:01Z"];
 
 #[test]
 fn a_database_is_judged_by_the_age_of_its_newest_good_data_to_the_second() {
-    let policy = fleet("");
+    let policy = fleet_policy("");
     let db = db_instance("acme-a", parse_time(CLOCKS[0]));
     let of = |time: &str| owned_snapshot(&policy, &db, "daily", parse_time(time));
     let good = || of("2026-11-19T02:00:00Z");
-    let state = |time: &str, state: RecoveryPointState| with(of(time), |p| p.state = state);
+    let state = |time: &str, state: RecoveryPointState| point_with(of(time), |p| p.state = state);
     let failed = || RecoveryPointState::Failed("failed".into());
     let table: Vec<(&str, Vec<RecoveryPoint>)> = vec![
         ("one good point", vec![good()]),
@@ -122,18 +122,18 @@ fn a_database_is_judged_by_the_age_of_its_newest_good_data_to_the_second() {
         ),
         (
             "same name, another database's",
-            vec![with(of("2026-11-20T02:00:00Z"), |p| p.resource_id = "db-old".into())],
+            vec![point_with(of("2026-11-20T02:00:00Z"), |p| p.resource_id = "db-old".into())],
         ),
-        ("a transfer copy", vec![with(of("2026-11-20T02:00:00Z"), |p| p.marks.transfer = true)]),
+        ("a transfer copy", vec![point_with(of("2026-11-20T02:00:00Z"), |p| p.marks.transfer = true)]),
         (
             "a transfer copy on its way",
-            vec![with(state("2026-11-20T02:00:00Z", RecoveryPointState::InFlight), |p| p.marks.transfer = true)],
+            vec![point_with(state("2026-11-20T02:00:00Z", RecoveryPointState::InFlight), |p| p.marks.transfer = true)],
         ),
-        ("one whose data has no known time", vec![with(good(), |p| p.data_time = None)]),
+        ("one whose data has no known time", vec![point_with(good(), |p| p.data_time = None)]),
     ];
     let rows = table.into_iter().map(|(case, points)| {
         let said = CLOCKS.map(|now| {
-            print(&judge(&policy, home_inventory(&policy, vec![db.clone()], points.clone()), now))
+            format_plan(&plan_inventory(&policy, home_inventory(&policy, vec![db.clone()], points.clone()), now))
         });
         let said = if said[0] == said[1] { said[0].clone() } else { said.join("\n  then ") };
         format!("{case}\n  {said}")
@@ -185,11 +185,11 @@ fn a_database_is_judged_by_the_age_of_its_newest_good_data_to_the_second() {
 
 #[test]
 fn a_new_database_has_its_objectives_time_for_a_first_point_and_no_second_more() {
-    let policy = fleet(COPIES);
+    let policy = fleet_policy(COPIES);
     let mut db = db_instance("acme-a", parse_time(CLOCKS[0]));
     db.created = Some(parse_time("2026-11-19T02:00:00Z"));
     let said = ["2026-11-20T02:59:59Z", CLOCKS[0]]
-        .map(|now| print(&judge(&policy, home_inventory(&policy, vec![db.clone()], vec![]), now)));
+        .map(|now| format_plan(&plan_inventory(&policy, home_inventory(&policy, vec![db.clone()], vec![]), now)));
     insta::assert_snapshot!(said.join("\n"), @"
     info acme-a new: it is new and has no recovery point yet
     critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`
@@ -197,7 +197,7 @@ fn a_new_database_has_its_objectives_time_for_a_first_point_and_no_second_more()
     // With its first point, its copy has the time that the copy's own objective gives it.
     let first = vec![owned_snapshot(&policy, &db, "daily", parse_time("2026-11-20T02:00:00Z"))];
     let said = ["2026-11-20T03:59:59Z", "2026-11-20T04:00:00Z"]
-        .map(|now| print(&judge(&policy, home_inventory(&policy, vec![db.clone()], first.clone()), now)));
+        .map(|now| format_plan(&plan_inventory(&policy, home_inventory(&policy, vec![db.clone()], first.clone()), now)));
     insta::assert_snapshot!(said.join("\n"), @"
     info acme-a new: it is new and dr has no copy of it yet
     critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
@@ -205,20 +205,20 @@ fn a_new_database_has_its_objectives_time_for_a_first_point_and_no_second_more()
     // RDS tells no time of creation while it makes one.
     db.created = None;
     db.status = "creating".into();
-    insta::assert_snapshot!(print(&judge(&policy, home_inventory(&policy, vec![db.clone()], vec![]), CLOCKS[0])), @"info acme-a new: it is new and has no recovery point yet");
+    insta::assert_snapshot!(format_plan(&plan_inventory(&policy, home_inventory(&policy, vec![db.clone()], vec![]), CLOCKS[0])), @"info acme-a new: it is new and has no recovery point yet");
     db.status = "available".into();
-    insta::assert_snapshot!(print(&judge(&policy, home_inventory(&policy, vec![db], vec![]), CLOCKS[0])), @"critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`");
+    insta::assert_snapshot!(format_plan(&plan_inventory(&policy, home_inventory(&policy, vec![db], vec![]), CLOCKS[0])), @"critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`");
 }
 
 #[test]
 fn copies_are_judged_by_the_age_of_their_data_to_the_second() {
-    let policy = fleet(COPIES);
+    let policy = fleet_policy(COPIES);
     let db = db_instance("acme-a", parse_time(CLOCKS[0]));
     let source = owned_snapshot(&policy, &db, "daily", parse_time("2026-11-19T02:00:00Z"));
     let fresh = automated_snapshot(&policy, &db, parse_time("2026-11-20T02:00:00Z"));
     let world = |change: &dyn Fn(&mut RecoveryPoint)| {
         let mut seen = home_inventory(&policy, vec![db.clone()], vec![source.clone(), fresh.clone()]);
-        copied(&mut seen, "us-east-1", &source);
+        add_copy(&mut seen, "us-east-1", &source);
         let there =
             seen.locations.iter_mut().find(|(p, _)| p.region.as_str() == "us-east-1").expect("dr").1;
         change(&mut there.points[0]);
@@ -240,12 +240,12 @@ fn copies_are_judged_by_the_age_of_their_data_to_the_second() {
         ("not made by Holdfast", world(&|p| p.marks = shared::catalog::HoldfastTags::default())),
         ("of the database that had the name before", world(&|p| p.resource_id = "db-old".into())),
         ("from the future", world(&|p| p.data_time = Some(parse_time("2026-11-21T02:00:00Z")))),
-        ("the place does not answer", blind(none(), "us-east-1")),
+        ("the place does not answer", without_location(none(), "us-east-1")),
     ];
     // A copy may be 26 hours old, one hour more than the point itself.
     let rows = table.into_iter().map(|(case, seen)| {
         let said = ["2026-11-20T04:00:00Z", "2026-11-20T04:00:01Z"]
-            .map(|now| print(&judge(&policy, seen.clone(), now)));
+            .map(|now| format_plan(&plan_inventory(&policy, seen.clone(), now)));
         let said = if said[0] == said[1] { said[0].clone() } else { said.join("\n  then ") };
         format!("{case}\n  {said}")
     });
@@ -297,25 +297,25 @@ fn copies_are_judged_by_the_age_of_their_data_to_the_second() {
 
 #[test]
 fn a_copy_counts_after_its_source_is_gone_and_one_from_the_future_hides_none() {
-    let policy = fleet(COPIES);
+    let policy = fleet_policy(COPIES);
     let db = db_instance("acme-a", parse_time(CLOCKS[0]));
     let gone = owned_snapshot(&policy, &db, "daily", parse_time("2026-11-19T02:00:00Z"));
     let fresh = owned_snapshot(&policy, &db, "daily", parse_time("2026-11-20T02:00:00Z"));
     let mut world = home_inventory(&policy, vec![db], vec![fresh.clone()]);
-    copied(&mut world, "us-east-1", &gone);
-    copied(
+    add_copy(&mut world, "us-east-1", &gone);
+    add_copy(
         &mut world,
         "us-east-1",
-        &with(fresh, |p| p.data_time = Some(parse_time("2026-12-24T00:00:00Z"))),
+        &point_with(fresh, |p| p.data_time = Some(parse_time("2026-12-24T00:00:00Z"))),
     );
-    let verdict = judge(&policy, world, "2026-11-20T04:00:00Z");
-    assert_eq!(print(&verdict), "fine");
+    let verdict = plan_inventory(&policy, world, "2026-11-20T04:00:00Z");
+    assert_eq!(format_plan(&verdict), "fine");
     assert_eq!(verdict.assets[0].offsite_age_seconds, Some(26 * 3600));
 }
 
 #[test]
 fn an_asset_that_lacks_one_of_its_two_places_has_no_offsite_age() {
-    let policy = fleet(
+    let policy = fleet_policy(
         "copies: [{ to: dr, of: [daily], keep: { newest: 2 } }, { to: far, of: [daily], keep: { newest: 2 } }]",
     );
     let now = "2026-11-20T04:00:00Z";
@@ -323,13 +323,13 @@ fn an_asset_that_lacks_one_of_its_two_places_has_no_offsite_age() {
     let old = owned_snapshot(&policy, &db, "daily", parse_time("2026-11-19T02:00:00Z"));
     let new = owned_snapshot(&policy, &db, "daily", parse_time("2026-11-20T02:00:00Z"));
     let mut world = home_inventory(&policy, vec![db], vec![old.clone(), new.clone()]);
-    copied(&mut world, "us-east-1", &new);
+    add_copy(&mut world, "us-east-1", &new);
     let age = |seen: &Inventory| {
-        let verdict = judge(&policy, seen.clone(), now);
-        (verdict.assets[0].offsite_age_seconds, values(&verdict, &[Metric::OffsiteAge]))
+        let verdict = plan_inventory(&policy, seen.clone(), now);
+        (verdict.assets[0].offsite_age_seconds, metric_lines(&verdict, &[Metric::OffsiteAge]))
     };
     assert_eq!(age(&world), (None, String::new()));
-    copied(&mut world, "eu-central-1", &old);
+    add_copy(&mut world, "eu-central-1", &old);
     let (seconds, published) = age(&world);
     assert_eq!(seconds, Some(26 * 3600), "of two places, the older");
     insta::assert_snapshot!(published, @"
@@ -337,7 +337,7 @@ fn an_asset_that_lacks_one_of_its_two_places_has_no_offsite_age() {
     OffsiteAge fleet * 93600
     OffsiteAge * * 93600
     ");
-    assert_eq!(age(&blind(world, "us-east-1")), (None, String::new()));
+    assert_eq!(age(&without_location(world, "us-east-1")), (None, String::new()));
 }
 
 #[test]
@@ -366,8 +366,8 @@ fn what_the_selection_lacks_or_has_twice_is_said() {
     ];
     let points =
         databases.iter().map(|d| owned_snapshot(&policy, d, "daily", parse_time("2026-11-20T02:00:00Z"))).collect();
-    let verdict = judge(&policy, home_inventory(&policy, databases, points), CLOCKS[0]);
-    insta::assert_snapshot!(print(&verdict), @"
+    let verdict = plan_inventory(&policy, home_inventory(&policy, databases, points), CLOCKS[0]);
+    insta::assert_snapshot!(format_plan(&verdict), @"
     critical stray unprotected: no group of the policy selects it, so nothing backs it up; select it in a group, or name it under except
     critical ledger missing: the policy names it and RDS has no instance or cluster of that name; check the name; if it was deleted on purpose, take it out of the policy
     warning acme-b two-groups: the groups billing and fleet both select it; billing has it; name it under except in fleet
@@ -377,7 +377,7 @@ fn what_the_selection_lacks_or_has_twice_is_said() {
     ");
     // A group that lacks a database has no age: the ages of the others do not speak for it, nor do they for the policy.
     let of = [Metric::PointAge, Metric::FailingAssets, Metric::UnprotectedDatabases];
-    insta::assert_snapshot!(values(&verdict, &of), @"
+    insta::assert_snapshot!(metric_lines(&verdict, &of), @"
     PointAge billing acme-b 3600
     PointAge fleet acme-a 3600
     FailingAssets billing * 1
@@ -409,9 +409,9 @@ fn assets_that_fail_are_counted_for_their_group_and_the_policy_and_a_gap_fails_a
         daily(&m, "2026-11-20T01:00:00Z"),
     ];
     let mut world = home_inventory(&policy, vec![a, b, m], points.to_vec());
-    copied(&mut world, "us-east-1", &points[0]);
+    add_copy(&mut world, "us-east-1", &points[0]);
     let of = [Metric::FailingAssets, Metric::PointAge, Metric::OffsiteAge];
-    let told = |seen: Inventory| values(&judge(&policy, seen, CLOCKS[1]), &of);
+    let told = |seen: Inventory| metric_lines(&plan_inventory(&policy, seen, CLOCKS[1]), &of);
     insta::assert_snapshot!(told(world.clone()), @"
     PointAge fleet acme-a 3601
     PointAge fleet acme-b 90001
@@ -424,7 +424,7 @@ fn assets_that_fail_are_counted_for_their_group_and_the_policy_and_a_gap_fails_a
     FailingAssets media * 0
     FailingAssets * * 1
     ");
-    insta::assert_snapshot!(told(blind(world.clone(), "us-east-1")), @"
+    insta::assert_snapshot!(told(without_location(world.clone(), "us-east-1")), @"
     PointAge fleet acme-a 3601
     PointAge fleet acme-b 90001
     PointAge media media-m 7201
@@ -437,24 +437,24 @@ fn assets_that_fail_are_counted_for_their_group_and_the_policy_and_a_gap_fails_a
     ");
 
     // Nothing of RDS is seen: nothing is told but that everything fails.
-    let unseen = judge(&policy, blind(world, "eu-west-1"), CLOCKS[1]);
-    insta::assert_snapshot!(values(&unseen, Metric::ALL), @"
+    let unseen = plan_inventory(&policy, without_location(world, "eu-west-1"), CLOCKS[1]);
+    insta::assert_snapshot!(metric_lines(&unseen, Metric::ALL), @"
     FailingAssets fleet * 1
     FailingAssets media * 1
     FailingAssets * * 1
     ");
-    insta::assert_snapshot!(print(&unseen), @"critical eu-west-1 in 111122223333 gap: describe DB snapshots: Throttling: Rate exceeded; wait");
+    insta::assert_snapshot!(format_plan(&unseen), @"critical eu-west-1 in 111122223333 gap: describe DB snapshots: Throttling: Rate exceeded; wait");
 }
 
 #[test]
 fn an_asset_without_a_point_takes_its_groups_and_the_policys_age_away() {
-    let policy = fleet("");
+    let policy = fleet_policy("");
     let (a, b) = (db_instance("acme-a", parse_time(CLOCKS[0])), db_instance("acme-b", parse_time(CLOCKS[0])));
     let mut points = vec![owned_snapshot(&policy, &a, "daily", parse_time("2026-11-20T02:00:00Z"))];
     let told = |points: &[RecoveryPoint]| {
         let verdict =
-            judge(&policy, home_inventory(&policy, vec![a.clone(), b.clone()], points.to_vec()), CLOCKS[0]);
-        values(&verdict, &[Metric::PointAge, Metric::PointSize])
+            plan_inventory(&policy, home_inventory(&policy, vec![a.clone(), b.clone()], points.to_vec()), CLOCKS[0]);
+        metric_lines(&verdict, &[Metric::PointAge, Metric::PointSize])
     };
     insta::assert_snapshot!(told(&points), @"
     PointAge fleet acme-a 3600
@@ -473,10 +473,10 @@ fn an_asset_without_a_point_takes_its_groups_and_the_policys_age_away() {
 
 #[test]
 fn an_asset_stands_with_its_worst_finding_and_why() {
-    let policy = fleet(COPIES);
+    let policy = fleet_policy(COPIES);
     let db = db_instance("acme-a", parse_time(CLOCKS[1]));
     let points = vec![owned_snapshot(&policy, &db, "daily", parse_time("2026-11-19T02:00:00Z"))];
-    let verdict = judge(&policy, home_inventory(&policy, vec![db], points), CLOCKS[1]);
+    let verdict = plan_inventory(&policy, home_inventory(&policy, vec![db], points), CLOCKS[1]);
     insta::assert_debug_snapshot!(verdict.assets, @r#"
     [
         Standing {

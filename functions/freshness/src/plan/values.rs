@@ -1,6 +1,6 @@
 //! What is published of everything that was judged.
 
-use super::{Judged, Verdict, places::Disks};
+use super::{FreshnessEvaluation, FreshnessPlan, places::DiskUsage};
 use shared::{
     metrics::{Metric, MetricValue, aggregate_max},
     plan::{Finding, Severity},
@@ -10,15 +10,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Assets that fail are counted for each group and for the policy; what could not be seen fails everything's count, since
 /// a gap is no proof of health.
-pub(super) fn publish(
+pub(super) fn collect_metrics(
     policy: &Policy,
-    out: &mut Verdict,
-    judged: &[Judged],
+    out: &mut FreshnessPlan,
+    judged: &[FreshnessEvaluation],
     selected: &[Finding],
     unprotected: Option<usize>,
     gap: bool,
 ) {
-    let standing = |j: &Judged| (j.standing.group.clone(), j.standing.asset.clone());
+    let standing = |j: &FreshnessEvaluation| (j.standing.group.clone(), j.standing.asset.clone());
     let names: Vec<_> = judged.iter().map(standing).collect();
     // Groups with databases that should be there and were not judged: missing, too few, or all of them unseen. They have
     // no value, so that what is left of the group does not speak for it.
@@ -31,8 +31,8 @@ pub(super) fn publish(
         })
         .collect();
     let of = |metric,
-              value: fn(&Judged) -> Option<f64>,
-              only: fn(&Judged) -> bool,
+              value: fn(&FreshnessEvaluation) -> Option<f64>,
+              only: fn(&FreshnessEvaluation) -> bool,
               asks: fn(&DatabaseGroup) -> bool| {
         let rows = judged.iter().zip(&names).filter(|(j, _)| only(j));
         let rows = rows.map(|(j, (group, asset))| (group.as_str(), asset.as_str(), value(j)));
@@ -42,18 +42,18 @@ pub(super) fn publish(
     };
     out.values.extend(of(
         Metric::PointAge,
-        |j| seconds(j.standing.age_seconds),
+        |j| optional_seconds(j.standing.age_seconds),
         |_| true,
         |_| true,
     ));
     out.values.extend(of(
         Metric::OffsiteAge,
-        |j| seconds(j.standing.offsite_age_seconds),
+        |j| optional_seconds(j.standing.offsite_age_seconds),
         |j| j.standing.offsite_wanted,
         |g| !g.copies.is_empty(),
     ));
     let sizes = judged.iter().zip(&names).filter_map(|(j, (group, asset))| {
-        Some(MetricValue::for_asset(Metric::PointSize, group, asset, seconds(j.standing.size_bytes)?))
+        Some(MetricValue::for_asset(Metric::PointSize, group, asset, optional_seconds(j.standing.size_bytes)?))
     });
     out.values.extend(sizes);
     out.values.extend(of(
@@ -97,7 +97,7 @@ pub(super) fn publish(
 }
 
 #[expect(clippy::cast_precision_loss, reason = "ages and sizes are far below 2^52")]
-fn seconds(n: Option<i64>) -> Option<f64> {
+fn optional_seconds(n: Option<i64>) -> Option<f64> {
     n.map(|n| n as f64)
 }
 
@@ -107,7 +107,7 @@ fn count(n: usize) -> f64 {
 }
 
 /// Points counted, sizes against those before, free disks: what no alarm takes the absence of for a fault.
-pub(super) fn more(out: &mut Verdict, judged: &[Judged], disks: &Disks) {
+pub(super) fn collect_extra_metrics(out: &mut FreshnessPlan, judged: &[FreshnessEvaluation], disks: &DiskUsage) {
     let mut points: BTreeMap<&str, usize> = BTreeMap::new();
     let mut change: BTreeMap<&str, f64> = BTreeMap::new();
     for j in judged {

@@ -4,41 +4,41 @@
 //! posted: a digest is no backup.
 
 use super::{
-    Edges, Refused,
-    post::Post,
-    words::{label, line, more, name, text},
+    ChannelContext, DeliveryError,
+    post::WebhookRequest,
+    words::{kind_label, single_line, omitted_line, asset_label, plain_text},
 };
-use crate::message::{Incident, Kind, Made, Message};
+use crate::message::{IncidentSummary, MessageKind, BackupInfo, ChannelMessage};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use shared::policy::notify::{WebhookBody, ChannelConfig};
 
 /// Version of the whole message as JSON; `docs/message.schema.json` describes it.
-const VERSION: u32 = 1;
+const SCHEMA_VERSION: u32 = 1;
 /// Longest message of an alert, in characters.
-const ALERT: usize = 1_500;
+const MAX_ALERT_CHARS: usize = 1_500;
 
 /// Posts a message, in as many bodies as it takes. Each has an `Idempotency-Key`, which is the same at every try. One that
 /// is refused for good does not stop the others.
 pub(super) async fn send(
     address: &str,
     channel: &ChannelConfig,
-    message: &Message,
-    edges: &Edges<'_>,
-) -> Result<(), Refused> {
+    message: &ChannelMessage,
+    edges: &ChannelContext<'_>,
+) -> Result<(), DeliveryError> {
     let token = match &channel.token {
-        Some(from) => Some(edges.secret(from).await?),
+        Some(from) => Some(edges.resolve_secret(from).await?),
         None => None,
     };
     let address = address.into();
-    let headers = headers(channel, token.as_ref())?;
+    let headers = build_headers(channel, token.as_ref())?;
     let mut refused = None;
-    for (number, body) in bodies(channel.body.unwrap_or(WebhookBody::Full), message).iter().enumerate() {
+    for (number, body) in request_bodies(channel.body.unwrap_or(WebhookBody::Full), message).iter().enumerate() {
         let mut headers = headers.clone();
         let key = if number == 0 { message.id.clone() } else { format!("{}-{number}", message.id) };
-        headers.insert("idempotency-key", value(&key)?);
-        let post = Post { address: &address, headers, body, secrets: token.iter().collect() };
+        headers.insert("idempotency-key", header_value(&key)?);
+        let post = WebhookRequest { address: &address, headers, body, secrets: token.iter().collect() };
         match edges.http.post(post, edges.now).await {
             Err(e) if e.permanent => refused = Some(e),
             other => other?,
@@ -48,59 +48,59 @@ pub(super) async fn send(
 }
 
 /// The policy's headers and the token. No value of them is said in an error: any may be a secret.
-fn headers(channel: &ChannelConfig, token: Option<&SecretString>) -> Result<HeaderMap, Refused> {
+fn build_headers(channel: &ChannelConfig, token: Option<&SecretString>) -> Result<HeaderMap, DeliveryError> {
     let mut all = HeaderMap::new();
     for (name, text) in &channel.headers {
         let header: HeaderName = name.parse().map_err(|_| {
-            Refused::permanent(format!("{} is no name of a header", line(name, 50)))
+            DeliveryError::permanent(format!("{} is no name of a header", single_line(name, 50)))
         })?;
-        all.insert(header, value(text)?);
+        all.insert(header, header_value(text)?);
     }
     if let Some(token) = token {
-        let mut bearer = value(&format!("Bearer {}", token.expose_secret()))?;
+        let mut bearer = header_value(&format!("Bearer {}", token.expose_secret()))?;
         bearer.set_sensitive(true);
         all.insert(AUTHORIZATION, bearer);
     }
     Ok(all)
 }
 
-fn value(text: &str) -> Result<HeaderValue, Refused> {
+fn header_value(text: &str) -> Result<HeaderValue, DeliveryError> {
     HeaderValue::from_str(text).map_err(|_| {
-        Refused::permanent(
+        DeliveryError::permanent(
             "a header or the token has a line end or another character that HTTP does not allow",
         )
     })
 }
 
 /// What is posted.
-pub(super) fn bodies(body: WebhookBody, message: &Message) -> Vec<Value> {
+pub(super) fn request_bodies(body: WebhookBody, message: &ChannelMessage) -> Vec<Value> {
     match body {
-        WebhookBody::Full => vec![full(message)],
-        WebhookBody::Alert => alerts(message),
-        WebhookBody::Backup => backups(message),
-        WebhookBody::Verification => verifications(message),
+        WebhookBody::Full => vec![full_body(message)],
+        WebhookBody::Alert => alert_bodies(message),
+        WebhookBody::Backup => backup_bodies(message),
+        WebhookBody::Verification => verification_bodies(message),
     }
 }
 
-fn full(message: &Message) -> Value {
+fn full_body(message: &ChannelMessage) -> Value {
     let mut all = json!(message);
-    all["holdfast"] = json!(VERSION);
-    all["text"] = json!(text(message));
+    all["holdfast"] = json!(SCHEMA_VERSION);
+    all["text"] = json!(plain_text(message));
     all
 }
 
 /// `{"severity", "message"}`: one for each incident, and one for what the message does not name.
-fn alerts(message: &Message) -> Vec<Value> {
+fn alert_bodies(message: &ChannelMessage) -> Vec<Value> {
     let alert =
-        |severity: String, text: &str| json!({"severity": severity, "message": line(text, ALERT)});
-    let incident = |i: &Incident| match i.until {
-        Some(_) => alert("info".into(), &format!("resolved: {}: {}", name(i), i.why)),
-        None => alert(i.severity.to_string(), &format!("{}: {}", name(i), i.why)),
+        |severity: String, text: &str| json!({"severity": severity, "message": single_line(text, MAX_ALERT_CHARS)});
+    let incident = |i: &IncidentSummary| match i.until {
+        Some(_) => alert("info".into(), &format!("resolved: {}: {}", asset_label(i), i.why)),
+        None => alert(i.severity.to_string(), &format!("{}: {}", asset_label(i), i.why)),
     };
     let mut all: Vec<_> = message.incidents.iter().map(incident).collect();
-    let rest = match more(message) {
+    let rest = match omitted_line(message) {
         Some(more) => Some(more),
-        None if all.is_empty() => Some(format!("{}: {}", label(message), message.title)),
+        None if all.is_empty() => Some(format!("{}: {}", kind_label(message), message.title)),
         None => None,
     };
     all.extend(rest.map(|text| alert(message.severity.to_string(), &text)));
@@ -109,45 +109,45 @@ fn alerts(message: &Message) -> Vec<Value> {
 
 /// `{"status", "backup_file", "size"}`: one for each backup that was made, `failed` for each asset that something is wrong
 /// with.
-fn backups(message: &Message) -> Vec<Value> {
-    let made = |m: &Made| {
-        let size = m.bytes.map(du).unwrap_or_default();
-        json!({"status": "success", "backup_file": file(&m.what), "size": size})
+fn backup_bodies(message: &ChannelMessage) -> Vec<Value> {
+    let made = |m: &BackupInfo| {
+        let size = m.bytes.map(format_du_size).unwrap_or_default();
+        json!({"status": "success", "backup_file": file_name(&m.what), "size": size})
     };
-    let failed = |i: &Incident| json!({"status": "failed", "backup_file": i.asset, "size": "0"});
+    let failed = |i: &IncidentSummary| json!({"status": "failed", "backup_file": i.asset, "size": "0"});
     match message.kind {
-        Kind::Success => message.made.iter().map(made).collect(),
-        Kind::Opened | Kind::StillOpen => message.incidents.iter().map(failed).collect(),
-        Kind::Test => vec![json!({"status": "test", "backup_file": "", "size": "0"})],
+        MessageKind::Success => message.made.iter().map(made).collect(),
+        MessageKind::Opened | MessageKind::StillOpen => message.incidents.iter().map(failed).collect(),
+        MessageKind::Test => vec![json!({"status": "test", "backup_file": "", "size": "0"})],
         _ => vec![],
     }
 }
 
 /// `{"status", "backup_file", "record_count"}`: one for each backup whose rows were counted, `failed` for each that did not
 /// prove good.
-fn verifications(message: &Message) -> Vec<Value> {
-    let proven = |m: &Made| {
+fn verification_bodies(message: &ChannelMessage) -> Vec<Value> {
+    let proven = |m: &BackupInfo| {
         let rows = m.rows?;
         let status = if rows > 0 { "success" } else { "failed" };
-        Some(json!({"status": status, "backup_file": file(&m.what), "record_count": rows}))
+        Some(json!({"status": status, "backup_file": file_name(&m.what), "record_count": rows}))
     };
     let failed =
-        |i: &Incident| json!({"status": "failed", "backup_file": i.asset, "record_count": 0});
+        |i: &IncidentSummary| json!({"status": "failed", "backup_file": i.asset, "record_count": 0});
     match message.kind {
-        Kind::Success => message.made.iter().filter_map(proven).collect(),
-        Kind::Opened | Kind::StillOpen => message.incidents.iter().map(failed).collect(),
-        Kind::Test => vec![json!({"status": "test", "backup_file": "", "record_count": 0})],
+        MessageKind::Success => message.made.iter().filter_map(proven).collect(),
+        MessageKind::Opened | MessageKind::StillOpen => message.incidents.iter().map(failed).collect(),
+        MessageKind::Test => vec![json!({"status": "test", "backup_file": "", "record_count": 0})],
         _ => vec![],
     }
 }
 
 /// The file's name without what is before it, as scripts that make one know it.
-fn file(what: &str) -> &str {
+fn file_name(what: &str) -> &str {
     what.rsplit('/').next().unwrap_or(what)
 }
 
 /// A size as `du -h` writes it: `12K`, `1.5G`, rounded up.
-fn du(bytes: u64) -> String {
+fn format_du_size(bytes: u64) -> String {
     let mut unit = 1_u64;
     for name in ["", "K", "M", "G", "T", "P"] {
         let tenths = (u128::from(bytes) * 10).div_ceil(u128::from(unit));

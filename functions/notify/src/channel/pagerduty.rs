@@ -4,26 +4,26 @@
 //! Limits: 1,024 characters of a summary, 255 of a key, 512 KiB of an event.
 
 use super::{
-    Edges, Refused,
-    post::Post,
-    words::{facts, hash, line, made_line, more, subject},
+    ChannelContext, DeliveryError,
+    post::WebhookRequest,
+    words::{incident_fields, sha256_hex, single_line, backup_line, omitted_line, subject_line},
 };
-use crate::message::{Incident, Kind, Message};
+use crate::message::{IncidentSummary, MessageKind, ChannelMessage};
 use reqwest::header::HeaderMap;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 use shared::plan::Severity;
 
 /// The vendor's own address; that of its European service region is <https://events.eu.pagerduty.com>.
-const ENDPOINT: &str = "https://events.pagerduty.com";
-const SUMMARY: usize = 1_024;
-const KEY: usize = 255;
+const DEFAULT_ENDPOINT: &str = "https://events.pagerduty.com";
+const MAX_SUMMARY_CHARS: usize = 1_024;
+const MAX_DEDUP_KEY_LEN: usize = 255;
 /// Lines of a digest in the details of an event.
-const LINES: usize = 100;
+const MAX_DETAIL_LINES: usize = 100;
 
 /// An event without its routing key, and the path that it is posted to.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Event {
+pub(super) struct PagerDutyEvent {
     path: &'static str,
     body: Value,
 }
@@ -33,16 +33,16 @@ pub(super) struct Event {
 pub(super) async fn send(
     key: &SecretString,
     endpoint: Option<&str>,
-    message: &Message,
-    edges: &Edges<'_>,
-) -> Result<(), Refused> {
-    let endpoint = endpoint.unwrap_or(ENDPOINT).trim_end_matches('/');
+    message: &ChannelMessage,
+    edges: &ChannelContext<'_>,
+) -> Result<(), DeliveryError> {
+    let endpoint = endpoint.unwrap_or(DEFAULT_ENDPOINT).trim_end_matches('/');
     let mut refused = None;
-    for mut event in events(message) {
+    for mut event in build_events(message) {
         event.body["routing_key"] = json!(key.expose_secret());
         let address = format!("{endpoint}{}", event.path).into();
         let body = &event.body;
-        let post = Post { address: &address, headers: HeaderMap::new(), body, secrets: vec![key] };
+        let post = WebhookRequest { address: &address, headers: HeaderMap::new(), body, secrets: vec![key] };
         match edges.http.post(post, edges.now).await {
             Err(e) if e.permanent => refused = Some(e),
             other => other?,
@@ -52,95 +52,95 @@ pub(super) async fn send(
 }
 
 /// The events of a message.
-pub(super) fn events(message: &Message) -> Vec<Event> {
+pub(super) fn build_events(message: &ChannelMessage) -> Vec<PagerDutyEvent> {
     match message.kind {
-        Kind::Success
-        | Kind::Digest
-        | Kind::StorageReport
-        | Kind::RecoveryStarted
-        | Kind::RecoveryUpdate
-        | Kind::RecoveryComplete => vec![change(message)],
-        Kind::Resolved => message.incidents.iter().map(resolve).collect(),
-        Kind::Opened | Kind::StillOpen | Kind::Undelivered | Kind::Test => {
+        MessageKind::Success
+        | MessageKind::Digest
+        | MessageKind::StorageReport
+        | MessageKind::RecoveryStarted
+        | MessageKind::RecoveryUpdate
+        | MessageKind::RecoveryComplete => vec![change_event(message)],
+        MessageKind::Resolved => message.incidents.iter().map(resolve_event).collect(),
+        MessageKind::Opened | MessageKind::StillOpen | MessageKind::Undelivered | MessageKind::Test => {
             let mut events: Vec<_> =
-                message.incidents.iter().map(|i| trigger(message, i)).collect();
+                message.incidents.iter().map(|i| trigger_event(message, i)).collect();
             if message.more > 0 || events.is_empty() {
-                events.push(summary(message));
+                events.push(summary_event(message));
             }
             events
         }
     }
 }
 
-fn alert(body: Value) -> Event {
-    Event { path: "/v2/enqueue", body }
+fn alert_event(body: Value) -> PagerDutyEvent {
+    PagerDutyEvent { path: "/v2/enqueue", body }
 }
 
-fn trigger(message: &Message, i: &Incident) -> Event {
+fn trigger_event(message: &ChannelMessage, i: &IncidentSummary) -> PagerDutyEvent {
     let source = i.at_risk.as_ref().and_then(|r| r.place.clone()).unwrap_or(i.asset.clone());
     let summary = format!("{}: {}: {}", message.company, i.asset, i.why);
-    alert(json!({
+    alert_event(json!({
         "event_action": "trigger",
         "dedup_key": dedup_key(&i.key),
         "client": "Holdfast",
         "payload": {
-            "summary": line(&summary, SUMMARY),
+            "summary": single_line(&summary, MAX_SUMMARY_CHARS),
             "source": source,
-            "severity": severity(i.severity),
+            "severity": severity_name(i.severity),
             "timestamp": i.since,
             "component": i.asset,
             "group": i.group.as_deref().unwrap_or(&message.company),
             "class": i.what,
-            "custom_details": details(message, i),
+            "custom_details": custom_details(message, i),
         },
     }))
 }
 
-fn resolve(i: &Incident) -> Event {
-    alert(json!({"event_action": "resolve", "dedup_key": dedup_key(&i.key)}))
+fn resolve_event(i: &IncidentSummary) -> PagerDutyEvent {
+    alert_event(json!({"event_action": "resolve", "dedup_key": dedup_key(&i.key)}))
 }
 
 /// One alert for all that the message does not name, or for a message that names no incident. Nothing resolves it but a
 /// person.
-fn summary(message: &Message) -> Event {
-    let said = match more(message) {
-        Some(more) => format!("{}, {more}", subject(message)),
-        None => subject(message),
+fn summary_event(message: &ChannelMessage) -> PagerDutyEvent {
+    let said = match omitted_line(message) {
+        Some(more) => format!("{}, {more}", subject_line(message)),
+        None => subject_line(message),
     };
-    alert(json!({
+    alert_event(json!({
         "event_action": "trigger",
         "dedup_key": dedup_key(&message.id),
         "client": "Holdfast",
         "payload": {
-            "summary": line(&said, SUMMARY),
+            "summary": single_line(&said, MAX_SUMMARY_CHARS),
             "source": message.company,
-            "severity": severity(message.severity),
+            "severity": severity_name(message.severity),
             "timestamp": message.at,
-            "custom_details": {"lines": lines(message)},
+            "custom_details": {"lines": detail_lines(message)},
         },
     }))
 }
 
-fn change(message: &Message) -> Event {
-    Event {
+fn change_event(message: &ChannelMessage) -> PagerDutyEvent {
+    PagerDutyEvent {
         path: "/v2/change/enqueue",
         body: json!({"payload": {
-            "summary": line(&subject(message), SUMMARY),
+            "summary": single_line(&subject_line(message), MAX_SUMMARY_CHARS),
             "source": message.company,
             "timestamp": message.at,
-            "custom_details": {"lines": lines(message)},
+            "custom_details": {"lines": detail_lines(message)},
         }}),
     }
 }
 
-fn lines(message: &Message) -> Vec<String> {
-    let made = message.made.iter().map(made_line);
-    made.chain(message.lines.iter().cloned()).take(LINES).collect()
+fn detail_lines(message: &ChannelMessage) -> Vec<String> {
+    let made = message.made.iter().map(backup_line);
+    made.chain(message.lines.iter().cloned()).take(MAX_DETAIL_LINES).collect()
 }
 
-fn details(message: &Message, i: &Incident) -> Map<String, Value> {
+fn custom_details(message: &ChannelMessage, i: &IncidentSummary) -> Map<String, Value> {
     let mut all: Map<String, Value> =
-        facts(i, message.at).into_iter().map(|(what, fact)| (what.into(), fact.into())).collect();
+        incident_fields(i, message.at).into_iter().map(|(what, fact)| (what.into(), fact.into())).collect();
     if !i.mend.is_empty() {
         all.insert("Next".into(), i.mend.clone().into());
     }
@@ -151,13 +151,13 @@ fn details(message: &Message, i: &Incident) -> Map<String, Value> {
 
 /// The key that PagerDuty knows an incident by: the incident's own where it is short enough.
 fn dedup_key(key: &str) -> String {
-    if key.len() <= KEY {
+    if key.len() <= MAX_DEDUP_KEY_LEN {
         return key.to_owned();
     }
-    hash(key)
+    sha256_hex(key)
 }
 
-fn severity(of: Severity) -> &'static str {
+fn severity_name(of: Severity) -> &'static str {
     match of {
         Severity::Critical => "critical",
         Severity::Warning => "warning",

@@ -7,15 +7,15 @@ use tokio::{
 };
 
 /// A server on this host, which answers one connection after the other and then is gone.
-pub(super) struct Sink {
+pub(super) struct MockHttpServer {
     /// Its address, without a path.
     pub(super) url: String,
-    pub(super) asked: JoinHandle<Vec<String>>,
+    pub(super) requests: JoinHandle<Vec<String>>,
 }
 
-impl Sink {
+impl MockHttpServer {
     /// A server with these answers, whole HTTP as text; an empty one drops the connection.
-    pub(super) async fn answering(answers: Vec<String>) -> Self {
+    pub(super) async fn with_responses(answers: Vec<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("its address"));
         let asked = tokio::spawn(async move {
@@ -24,7 +24,7 @@ impl Sink {
                 let (mut stream, _) = listener.accept().await.expect("a connection");
                 let mut request = Vec::new();
                 let mut buffer = [0; 4096];
-                while !whole(&request) {
+                while !is_complete_request(&request) {
                     let read = stream.read(&mut buffer).await.expect("a request");
                     assert!(read > 0, "the request ends early");
                     request.extend_from_slice(&buffer[..read]);
@@ -34,17 +34,17 @@ impl Sink {
             }
             asked
         });
-        Self { url, asked }
+        Self { url, requests: asked }
     }
 
     /// What it was asked, when all its answers are given.
-    pub(super) async fn asked(self) -> Vec<String> {
-        self.asked.await.expect("the server")
+    pub(super) async fn into_requests(self) -> Vec<String> {
+        self.requests.await.expect("the server")
     }
 }
 
 /// Whether a request has all of its body.
-fn whole(request: &[u8]) -> bool {
+fn is_complete_request(request: &[u8]) -> bool {
     let text = String::from_utf8_lossy(request);
     let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
     let length = head.lines().find_map(|l| {
@@ -55,7 +55,7 @@ fn whole(request: &[u8]) -> bool {
 }
 
 /// An answer with headers and a body.
-pub(super) fn answer(status: &str, headers: &str, body: &str) -> String {
+pub(super) fn http_response(status: &str, headers: &str, body: &str) -> String {
     format!(
         "HTTP/1.1 {status}\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}",
         body.len()

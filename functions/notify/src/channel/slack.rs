@@ -4,65 +4,65 @@
 //! others rather than written there (slackapi/bolt-js, issues 2509 and 2867), some 11,000 characters of all blocks together.
 
 use super::{
-    Edges, Refused,
-    post::Post,
-    words::{facts, footer, is_command, label, made_line, mark, more, name, subject},
+    ChannelContext, DeliveryError,
+    post::WebhookRequest,
+    words::{incident_fields, footer_line, is_command, kind_label, backup_line, kind_emoji, omitted_line, asset_label, subject_line},
 };
-use crate::message::{Incident, Message};
+use crate::message::{IncidentSummary, ChannelMessage};
 use jiff::Timestamp;
 use reqwest::header::HeaderMap;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-const HEADER: usize = 150;
-const SECTION: usize = 3_000;
-const FIELD: usize = 2_000;
-const FIELDS: usize = 10;
+const MAX_HEADER_CHARS: usize = 150;
+const MAX_SECTION_CHARS: usize = 3_000;
+const MAX_FIELD_CHARS: usize = 2_000;
+const MAX_FIELDS: usize = 10;
 /// Characters of all incidents' blocks as JSON; with header, lines and footer they stay below Slack's limit.
-const INCIDENTS: usize = 6_500;
+const MAX_INCIDENTS_CHARS: usize = 6_500;
 /// Characters of what was made and of the lines of a digest.
-const LINES: usize = 2_500;
+const MAX_LINES_CHARS: usize = 2_500;
 
 /// Posts a message to a webhook.
 pub(super) async fn send(
     webhook: &SecretString,
-    message: &Message,
-    edges: &Edges<'_>,
-) -> Result<(), Refused> {
+    message: &ChannelMessage,
+    edges: &ChannelContext<'_>,
+) -> Result<(), DeliveryError> {
     let body = render(message);
-    let post = Post { address: webhook, headers: HeaderMap::new(), body: &body, secrets: vec![] };
+    let post = WebhookRequest { address: webhook, headers: HeaderMap::new(), body: &body, secrets: vec![] };
     edges.http.post(post, edges.now).await
 }
 
 /// The message in Block Kit.
-pub(super) fn render(message: &Message) -> Value {
-    let head = format!("{} {}: {}", mark(message), message.company, label(message));
+pub(super) fn render(message: &ChannelMessage) -> Value {
+    let head = format!("{} {}: {}", kind_emoji(message), message.company, kind_label(message));
     let mut blocks = vec![
-        json!({"type": "header", "text": {"type": "plain_text", "text": clip(&head, HEADER), "emoji": true}}),
-        section(&format!("*{}*", escaped(&message.title, SECTION - 2))),
+        json!({"type": "header", "text": {"type": "plain_text", "text": truncate_chars(&head, MAX_HEADER_CHARS), "emoji": true}}),
+        section_block(&format!("*{}*", escape_mrkdwn(&message.title, MAX_SECTION_CHARS - 2))),
     ];
-    let (shown, left_out) = incidents(message);
+    let (shown, left_out) = all_incident_blocks(message);
     blocks.extend(shown);
-    let all = Message { more: message.more + left_out, ..message.clone() };
-    blocks.extend(more(&all).map(|m| section(&m)));
-    let lines = message.made.iter().map(made_line).chain(message.lines.iter().cloned());
+    let all = ChannelMessage { more: message.more + left_out, ..message.clone() };
+    blocks.extend(omitted_line(&all).map(|m| section_block(&m)));
+    let lines = message.made.iter().map(backup_line).chain(message.lines.iter().cloned());
     let lines = lines.collect::<Vec<_>>().join("\n");
     if !lines.is_empty() {
-        blocks.push(section(&escaped(&lines, LINES)));
+        blocks.push(section_block(&escape_mrkdwn(&lines, MAX_LINES_CHARS)));
     }
     blocks
-        .push(json!({"type": "context", "elements": [mrkdwn(&escaped(&footer(message), FIELD))]}));
-    json!({"text": escaped(&subject(message), SECTION), "blocks": blocks})
+        .push(json!({"type": "context", "elements": [mrkdwn_text(&escape_mrkdwn(&footer_line(message), MAX_FIELD_CHARS))]}));
+    json!({"text": escape_mrkdwn(&subject_line(message), MAX_SECTION_CHARS), "blocks": blocks})
 }
 
 /// Blocks of as many incidents as Slack takes, and how many had to be left out.
-fn incidents(message: &Message) -> (Vec<Value>, usize) {
+fn all_incident_blocks(message: &ChannelMessage) -> (Vec<Value>, usize) {
     let mut blocks = Vec::new();
     let mut used = 0;
     for (shown, incident) in message.incidents.iter().enumerate() {
-        let each = blocks_of(incident, message.at);
+        let each = incident_blocks(incident, message.at);
         used += each.iter().map(|b| b.to_string().chars().count()).sum::<usize>();
-        if used > INCIDENTS && shown > 0 {
+        if used > MAX_INCIDENTS_CHARS && shown > 0 {
             return (blocks, message.incidents.len() - shown);
         }
         blocks.extend(each);
@@ -71,40 +71,40 @@ fn incidents(message: &Message) -> (Vec<Value>, usize) {
 }
 
 /// An incident: its name with its facts as fields, and what to do next.
-fn blocks_of(i: &Incident, at: Timestamp) -> Vec<Value> {
-    let fields: Vec<Value> = facts(i, at)
+fn incident_blocks(i: &IncidentSummary, at: Timestamp) -> Vec<Value> {
+    let fields: Vec<Value> = incident_fields(i, at)
         .into_iter()
-        .take(FIELDS)
-        .map(|(what, fact)| mrkdwn(&format!("*{what}*\n{}", escaped(&fact, FIELD - 20))))
+        .take(MAX_FIELDS)
+        .map(|(what, fact)| mrkdwn_text(&format!("*{what}*\n{}", escape_mrkdwn(&fact, MAX_FIELD_CHARS - 20))))
         .collect();
-    let title = format!("*{}* · {}", escaped(&name(i), FIELD), escaped(&i.what, FIELD / 2));
-    let mut blocks = vec![json!({"type": "section", "text": mrkdwn(&title), "fields": fields})];
+    let title = format!("*{}* · {}", escape_mrkdwn(&asset_label(i), MAX_FIELD_CHARS), escape_mrkdwn(&i.what, MAX_FIELD_CHARS / 2));
+    let mut blocks = vec![json!({"type": "section", "text": mrkdwn_text(&title), "fields": fields})];
     if !i.mend.is_empty() && i.until.is_none() {
-        blocks.push(section(&next(&i.mend)));
+        blocks.push(section_block(&next_step_text(&i.mend)));
     }
     blocks
 }
 
 /// What to do next: a command as code, that can be copied as it is.
-fn next(mend: &str) -> String {
+fn next_step_text(mend: &str) -> String {
     if is_command(mend) {
-        format!("```{}```", escaped(&mend.replace("```", "'''"), SECTION - 6))
+        format!("```{}```", escape_mrkdwn(&mend.replace("```", "'''"), MAX_SECTION_CHARS - 6))
     } else {
-        escaped(mend, SECTION)
+        escape_mrkdwn(mend, MAX_SECTION_CHARS)
     }
 }
 
-fn section(text: &str) -> Value {
-    json!({"type": "section", "text": mrkdwn(text)})
+fn section_block(text: &str) -> Value {
+    json!({"type": "section", "text": mrkdwn_text(text)})
 }
 
 /// `verbatim`: Slack makes no links of what only looks like an address, a channel or a person.
-fn mrkdwn(text: &str) -> Value {
+fn mrkdwn_text(text: &str) -> Value {
     json!({"type": "mrkdwn", "text": text, "verbatim": true})
 }
 
 /// What Slack's markup wants escaped, and no other character, of so many characters at most once it is.
-fn escaped(text: &str, most: usize) -> String {
+fn escape_mrkdwn(text: &str, most: usize) -> String {
     let mut out = String::new();
     let mut length = 0;
     for c in text.chars() {
@@ -128,8 +128,8 @@ fn escaped(text: &str, most: usize) -> String {
     out
 }
 
-fn clip(text: &str, most: usize) -> String {
-    super::words::clip(text.to_owned(), most)
+fn truncate_chars(text: &str, most: usize) -> String {
+    super::words::truncate_chars(text.to_owned(), most)
 }
 
 #[cfg(test)]

@@ -1,72 +1,72 @@
 //! A message in words: the subject, the facts of an incident and the plain text, for mail, SNS and terminals alike.
 
-use crate::message::{AtRisk, Incident, Kind, MOST, Made, Message};
+use crate::message::{DataAtRisk, IncidentSummary, MessageKind, MAX_INCIDENTS, BackupInfo, ChannelMessage};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use sha2::{Digest, Sha256};
 use shared::{plan::Severity, time::format_duration};
 
 /// Longest name of an asset, a group or a place, in characters; names of AWS and PostgreSQL are far shorter.
-const NAME: usize = 200;
+const MAX_NAME_CHARS: usize = 200;
 /// Longest sentence, in characters.
-const SENTENCE: usize = 1_000;
+const MAX_SENTENCE_CHARS: usize = 1_000;
 /// Most lines of a digest or a recovery.
-const LINES: usize = 200;
+const MAX_LINES: usize = 200;
 
 /// The message with every text of it on one line and of bounded length, and with [`MOST`] incidents at most.
-pub(super) fn bounded(message: &Message) -> Message {
-    let dropped = message.incidents.len().saturating_sub(MOST);
+pub(super) fn truncate_message(message: &ChannelMessage) -> ChannelMessage {
+    let dropped = message.incidents.len().saturating_sub(MAX_INCIDENTS);
     let mut lines: Vec<String> =
-        message.lines.iter().take(LINES).map(|l| line(l, SENTENCE)).collect();
-    if message.lines.len() > LINES {
-        lines.push(format!("and {} more lines", message.lines.len() - LINES));
+        message.lines.iter().take(MAX_LINES).map(|l| single_line(l, MAX_SENTENCE_CHARS)).collect();
+    if message.lines.len() > MAX_LINES {
+        lines.push(format!("and {} more lines", message.lines.len() - MAX_LINES));
     }
-    Message {
-        id: line(&message.id, NAME),
-        company: line(&message.company, NAME),
-        title: line(&message.title, SENTENCE),
-        incidents: message.incidents.iter().take(MOST).map(incident).collect(),
+    ChannelMessage {
+        id: single_line(&message.id, MAX_NAME_CHARS),
+        company: single_line(&message.company, MAX_NAME_CHARS),
+        title: single_line(&message.title, MAX_SENTENCE_CHARS),
+        incidents: message.incidents.iter().take(MAX_INCIDENTS).map(truncate_incident).collect(),
         more: message.more + dropped,
-        made: message.made.iter().take(MOST).map(made).collect(),
+        made: message.made.iter().take(MAX_INCIDENTS).map(truncate_backup).collect(),
         lines,
-        thread: message.thread.as_deref().map(|t| line(t, NAME)),
+        thread: message.thread.as_deref().map(|t| single_line(t, MAX_NAME_CHARS)),
         ..message.clone()
     }
 }
 
-fn incident(i: &Incident) -> Incident {
-    Incident {
+fn truncate_incident(i: &IncidentSummary) -> IncidentSummary {
+    IncidentSummary {
         // The key stays as it is: by it services know what belongs together.
-        asset: line(&i.asset, NAME),
-        group: i.group.as_deref().map(|g| line(g, NAME)),
-        what: line(&i.what, NAME),
-        why: line(&i.why, SENTENCE),
-        mend: line(&i.mend, SENTENCE),
-        at_risk: i.at_risk.as_ref().map(|r| AtRisk {
-            newest: r.newest.as_deref().map(|n| line(n, NAME)),
-            place: r.place.as_deref().map(|p| line(p, NAME)),
+        asset: single_line(&i.asset, MAX_NAME_CHARS),
+        group: i.group.as_deref().map(|g| single_line(g, MAX_NAME_CHARS)),
+        what: single_line(&i.what, MAX_NAME_CHARS),
+        why: single_line(&i.why, MAX_SENTENCE_CHARS),
+        mend: single_line(&i.mend, MAX_SENTENCE_CHARS),
+        at_risk: i.at_risk.as_ref().map(|r| DataAtRisk {
+            newest: r.newest.as_deref().map(|n| single_line(n, MAX_NAME_CHARS)),
+            place: r.place.as_deref().map(|p| single_line(p, MAX_NAME_CHARS)),
             ..r.clone()
         }),
         ..i.clone()
     }
 }
 
-fn made(m: &Made) -> Made {
-    Made {
-        asset: line(&m.asset, NAME),
-        what: line(&m.what, SENTENCE),
-        place: line(&m.place, NAME),
+fn truncate_backup(m: &BackupInfo) -> BackupInfo {
+    BackupInfo {
+        asset: single_line(&m.asset, MAX_NAME_CHARS),
+        what: single_line(&m.what, MAX_SENTENCE_CHARS),
+        place: single_line(&m.place, MAX_NAME_CHARS),
         ..m.clone()
     }
 }
 
 /// A text on one line, without control characters, of so many characters at most.
-pub(super) fn line(text: &str, most: usize) -> String {
+pub(super) fn single_line(text: &str, most: usize) -> String {
     let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    clip(plain.collect::<String>().split_whitespace().collect::<Vec<_>>().join(" "), most)
+    truncate_chars(plain.collect::<String>().split_whitespace().collect::<Vec<_>>().join(" "), most)
 }
 
 /// A text of so many characters at most; what is left out shows as an ellipsis.
-pub(super) fn clip(text: String, most: usize) -> String {
+pub(super) fn truncate_chars(text: String, most: usize) -> String {
     if text.chars().count() <= most {
         return text;
     }
@@ -75,59 +75,59 @@ pub(super) fn clip(text: String, most: usize) -> String {
 }
 
 /// The SHA-256 of a text, in hex.
-pub(super) fn hash(of: &str) -> String {
+pub(super) fn sha256_hex(of: &str) -> String {
     shared::words::hex_encode(&Sha256::digest(of))
 }
 
 /// What kind of news it is, in one or two words.
-pub(super) fn label(message: &Message) -> String {
+pub(super) fn kind_label(message: &ChannelMessage) -> String {
     match message.kind {
-        Kind::Opened => message.severity.to_string(),
-        Kind::StillOpen => format!("still {}", message.severity),
-        Kind::Resolved => "resolved".into(),
-        Kind::Success => "done".into(),
-        Kind::Digest => "digest".into(),
-        Kind::StorageReport => "storage report".into(),
-        Kind::RecoveryStarted => "recovery started".into(),
-        Kind::RecoveryUpdate => "recovery goes on".into(),
-        Kind::RecoveryComplete => "recovery complete".into(),
-        Kind::Undelivered => "undelivered".into(),
-        Kind::Test => "test".into(),
+        MessageKind::Opened => message.severity.to_string(),
+        MessageKind::StillOpen => format!("still {}", message.severity),
+        MessageKind::Resolved => "resolved".into(),
+        MessageKind::Success => "done".into(),
+        MessageKind::Digest => "digest".into(),
+        MessageKind::StorageReport => "storage report".into(),
+        MessageKind::RecoveryStarted => "recovery started".into(),
+        MessageKind::RecoveryUpdate => "recovery goes on".into(),
+        MessageKind::RecoveryComplete => "recovery complete".into(),
+        MessageKind::Undelivered => "undelivered".into(),
+        MessageKind::Test => "test".into(),
     }
 }
 
 /// The message in one line: whose it is, what kind of news, what it says.
-pub fn subject(message: &Message) -> String {
-    line(&format!("{}: {}: {}", message.company, label(message), message.title), 250)
+pub fn subject_line(message: &ChannelMessage) -> String {
+    single_line(&format!("{}: {}: {}", message.company, kind_label(message), message.title), 250)
 }
 
 /// A time as people read it.
-pub(super) fn time(at: Timestamp) -> String {
+pub(super) fn format_time(at: Timestamp) -> String {
     at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 /// A size in the largest unit that leaves a figure above one.
-pub(super) fn size(bytes: u64) -> String {
+pub(super) fn format_bytes(bytes: u64) -> String {
     shared::words::format_size(i64::try_from(bytes).unwrap_or(i64::MAX))
 }
 
 /// A length of time in seconds.
-fn span(seconds: i64) -> String {
+fn format_seconds(seconds: i64) -> String {
     format_duration(SignedDuration::from_secs(seconds))
 }
 
 /// The facts of an incident, each with its name.
-pub(super) fn facts(i: &Incident, at: Timestamp) -> Vec<(&'static str, String)> {
+pub(super) fn incident_fields(i: &IncidentSummary, at: Timestamp) -> Vec<(&'static str, String)> {
     let mut facts = vec![("What is wrong", i.why.clone())];
     match i.until {
         None => facts
-            .push(("Since", format!("{} ({})", time(i.since), format_duration(at.duration_since(i.since))))),
+            .push(("Since", format!("{} ({})", format_time(i.since), format_duration(at.duration_since(i.since))))),
         Some(until) => {
             facts.push(("Lasted", format_duration(until.duration_since(i.since))));
-            facts.push(("From, until", format!("{} – {}", time(i.since), time(until))));
+            facts.push(("From, until", format!("{} – {}", format_time(i.since), format_time(until))));
         }
     }
-    facts.extend(i.at_risk.iter().flat_map(at_risk));
+    facts.extend(i.at_risk.iter().flat_map(risk_fields));
     if i.step > 0 && i.until.is_none() {
         facts.push(("Escalation", format!("step {}", i.step)));
     }
@@ -135,13 +135,13 @@ pub(super) fn facts(i: &Incident, at: Timestamp) -> Vec<(&'static str, String)> 
 }
 
 /// What could be lost, and the point that would be restored.
-fn at_risk(r: &AtRisk) -> Vec<(&'static str, String)> {
+fn risk_fields(r: &DataAtRisk) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
     if let Some(age) = r.age_seconds {
         let allowed = r.max_age_seconds.filter(|m| *m > 0).map(|most| {
-            format!(": {}% of the {} allowed", i128::from(age) * 100 / i128::from(most), span(most))
+            format!(": {}% of the {} allowed", i128::from(age) * 100 / i128::from(most), format_seconds(most))
         });
-        facts.push(("At risk", format!("{} of data{}", span(age), allowed.unwrap_or_default())));
+        facts.push(("At risk", format!("{} of data{}", format_seconds(age), allowed.unwrap_or_default())));
     }
     facts.push((
         "Last good point",
@@ -160,7 +160,7 @@ pub(super) fn is_command(mend: &str) -> bool {
 }
 
 /// An asset with its group.
-pub(super) fn name(i: &Incident) -> String {
+pub(super) fn asset_label(i: &IncidentSummary) -> String {
     match &i.group {
         Some(group) if *group != i.asset => format!("{} ({group})", i.asset),
         _ => i.asset.clone(),
@@ -168,58 +168,58 @@ pub(super) fn name(i: &Incident) -> String {
 }
 
 /// What was made, on one line.
-pub(super) fn made_line(m: &Made) -> String {
+pub(super) fn backup_line(m: &BackupInfo) -> String {
     let mut parts = vec![format!("{}: {}", m.asset, m.what)];
     if !m.place.is_empty() {
         parts[0].push_str(&format!(" at {}", m.place));
     }
-    parts.extend(m.bytes.map(size));
+    parts.extend(m.bytes.map(format_bytes));
     parts.extend(m.rows.map(|rows| format!("{rows} rows")));
     #[expect(clippy::cast_possible_truncation, reason = "whole seconds, for people")]
-    parts.extend(m.seconds.map(|s| format!("in {}", span(s.round() as i64))));
+    parts.extend(m.seconds.map(|s| format!("in {}", format_seconds(s.round() as i64))));
     parts.join(", ")
 }
 
 /// What is left out of a message.
-pub(super) fn more(message: &Message) -> Option<String> {
+pub(super) fn omitted_line(message: &ChannelMessage) -> Option<String> {
     (message.more > 0).then(|| format!("and {} more", message.more))
 }
 
 /// Where the message comes from, and its id.
-pub(super) fn footer(message: &Message) -> String {
-    format!("Holdfast, {}, {}", time(message.at), message.id)
+pub(super) fn footer_line(message: &ChannelMessage) -> String {
+    format!("Holdfast, {}, {}", format_time(message.at), message.id)
 }
 
 /// The whole message as plain text of at most 100,000 characters; no line of it needs a width.
-pub fn text(message: &Message) -> String {
-    let message = &bounded(message);
-    let mut all = vec![subject(message)];
+pub fn plain_text(message: &ChannelMessage) -> String {
+    let message = &truncate_message(message);
+    let mut all = vec![subject_line(message)];
     all.extend(message.incidents.iter().map(|i| incident_text(i, message.at)));
-    all.extend(more(message));
-    let made: Vec<String> = message.made.iter().map(made_line).collect();
+    all.extend(omitted_line(message));
+    let made: Vec<String> = message.made.iter().map(backup_line).collect();
     all.extend(Some(made.join("\n")).filter(|m| !m.is_empty()));
     all.extend(Some(message.lines.join("\n")).filter(|l| !l.is_empty()));
-    all.push(footer(message));
-    clip(all.join("\n\n"), 100_000) + "\n"
+    all.push(footer_line(message));
+    truncate_chars(all.join("\n\n"), 100_000) + "\n"
 }
 
-fn incident_text(i: &Incident, at: Timestamp) -> String {
+fn incident_text(i: &IncidentSummary, at: Timestamp) -> String {
     let severity = if i.until.is_some() { "resolved".into() } else { i.severity.to_string() };
-    let mut text = format!("{}: {severity}", name(i));
+    let mut text = format!("{}: {severity}", asset_label(i));
     let next = (!i.mend.is_empty() && i.until.is_none()).then(|| ("Next", i.mend.clone()));
-    for (what, fact) in facts(i, at).into_iter().chain(next) {
+    for (what, fact) in incident_fields(i, at).into_iter().chain(next) {
         text.push_str(&format!("\n  {:<16} {fact}", format!("{what}:")));
     }
     text
 }
 
 /// The mark of a severity, and of what is not an incident, that is seen before anything is read.
-pub(super) fn mark(message: &Message) -> &'static str {
+pub(super) fn kind_emoji(message: &ChannelMessage) -> &'static str {
     match (message.kind, message.severity) {
-        (Kind::Resolved, _) | (Kind::Success | Kind::RecoveryComplete, Severity::Info) => "✅",
-        (Kind::Digest | Kind::StorageReport, _) => "📋",
-        (Kind::Test, _) => "🔔",
-        (Kind::RecoveryStarted | Kind::RecoveryUpdate, _) => "🛟",
+        (MessageKind::Resolved, _) | (MessageKind::Success | MessageKind::RecoveryComplete, Severity::Info) => "✅",
+        (MessageKind::Digest | MessageKind::StorageReport, _) => "📋",
+        (MessageKind::Test, _) => "🔔",
+        (MessageKind::RecoveryStarted | MessageKind::RecoveryUpdate, _) => "🛟",
         (_, Severity::Critical) => "🔴",
         (_, Severity::Warning) => "🟠",
         (_, Severity::Info) => "🔵",

@@ -1,21 +1,21 @@
 use super::*;
 
-fn sample(file: &str) -> Vec<Heard> {
+fn sample_events(file: &str) -> Vec<NotificationEvent> {
     let path = format!("{}/../../events/{file}", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(&path).expect(&path);
-    read(&serde_json::from_str(&text).expect("json")).expect(file)
+    parse_event(&serde_json::from_str(&text).expect("json")).expect(file)
 }
 
 #[test]
 fn every_sample_event_is_read() {
-    assert!(sample("notify-tick.json").is_empty());
-    assert!(sample("schedule-event.json").is_empty());
-    let [Heard::Run(run)] = &sample("notify-report.json")[..] else { panic!("a report") };
+    assert!(sample_events("notify-tick.json").is_empty());
+    assert!(sample_events("schedule-event.json").is_empty());
+    let [NotificationEvent::Report(run)] = &sample_events("notify-report.json")[..] else { panic!("a report") };
     assert_eq!((run.function.as_str(), run.findings.len(), run.whole), ("freshness", 1, true));
-    let [Heard::Alarm(alarm)] = &sample("notify-alarm.json")[..] else { panic!("an alarm") };
+    let [NotificationEvent::Alarm(alarm)] = &sample_events("notify-alarm.json")[..] else { panic!("an alarm") };
     assert_eq!((alarm.name.as_str(), alarm.state.as_str()), ("acme-backup-age", "ALARM"));
     assert_eq!(alarm.at.to_string(), "2026-11-20T12:07:00.123Z");
-    let [Heard::NotCompleted(news)] = &sample("notify-not-completed.json")[..] else {
+    let [NotificationEvent::InvocationFailed(news)] = &sample_events("notify-not-completed.json")[..] else {
         panic!("a failure")
     };
     assert_eq!((news.function.as_str(), news.reported), ("freshness", false));
@@ -30,8 +30,8 @@ fn a_message_for_people_about_a_failed_run_is_no_news() {
             "MessageAttributes": {"holdfast-audience": {"Type": "String", "Value": audience}},
         }}]})
     };
-    assert_eq!(read(&event("people")), Ok(vec![]));
-    read(&event("notify")).expect_err("the subject's words decide nothing");
+    assert_eq!(parse_event(&event("people")), Ok(vec![]));
+    parse_event(&event("notify")).expect_err("the subject's words decide nothing");
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn what_is_none_of_ours_is_one_clear_error() {
         ),
         serde_json::json!({"requestContext": {"functionArn": "arn:aws:lambda:r:a:function:x-dump"}}),
     ];
-    let said: Vec<_> = table.iter().map(|e| read(e).expect_err("not ours").to_string()).collect();
+    let said: Vec<_> = table.iter().map(|e| parse_event(e).expect_err("not ours").to_string()).collect();
     insta::assert_snapshot!(said.join("\n"), @r##"
     this event can't be read: it is no report of a function, no change of a CloudWatch alarm, no failure that Lambda tells of, and no {"tick": true}
     this event can't be read: it is no report of a function, no change of a CloudWatch alarm, no failure that Lambda tells of, and no {"tick": true}
@@ -72,7 +72,7 @@ fn what_is_none_of_ours_is_one_clear_error() {
 
 #[test]
 fn a_lambda_is_known_by_the_end_of_its_name() {
-    assert_eq!(function("holdfast-acme-freshness"), "freshness");
-    assert_eq!(function("dump"), "dump");
-    assert_eq!(function("mydump"), "mydump");
+    assert_eq!(function_of_lambda("holdfast-acme-freshness"), "freshness");
+    assert_eq!(function_of_lambda("dump"), "dump");
+    assert_eq!(function_of_lambda("mydump"), "mydump");
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
-    heard::{Heard, Run},
-    plan::{plan, post},
+    heard::{NotificationEvent, ReportedRun},
+    plan::{plan, enqueue},
 };
 use std::time::Duration;
 
@@ -25,34 +25,34 @@ notify:
     .expect("a policy")
 }
 
-fn now(minutes: i64) -> Timestamp {
+fn minutes_in(minutes: i64) -> Timestamp {
     Timestamp::from_second(1_795_000_000).expect("a time") + SignedDuration::from_mins(minutes)
 }
 
-fn report(at: Timestamp, stale: bool) -> Vec<Heard> {
+fn report_events(at: Timestamp, stale: bool) -> Vec<NotificationEvent> {
     let finding = serde_json::json!({"severity": "critical", "asset": "orders", "what": "stale", "why": "old", "mend": "x"});
     let findings = if stale { vec![finding] } else { vec![] };
     let run = serde_json::json!({"function": "freshness", "policy": "acme", "run": at, "at": at, "whole": true, "findings": findings});
-    vec![Heard::Run(Box::new(serde_json::from_value::<Run>(run).expect("a report")))]
+    vec![NotificationEvent::Report(Box::new(serde_json::from_value::<ReportedRun>(run).expect("a report")))]
 }
 
-fn hears(state: State, heard: &[Heard], at: Timestamp) -> State {
+fn ingest_events(state: NotifyState, heard: &[NotificationEvent], at: Timestamp) -> NotifyState {
     let (mut state, told) = plan(&policy(), state, heard, at);
-    post(&mut state, told, at);
+    enqueue(&mut state, told, at);
     state
 }
 
-fn refused(retry_after: Option<u64>, permanent: bool) -> Refused {
-    Refused { why: "503".into(), retry_after: retry_after.map(Duration::from_secs), permanent }
+fn delivery_error(retry_after: Option<u64>, permanent: bool) -> DeliveryError {
+    DeliveryError { why: "503".into(), retry_after: retry_after.map(Duration::from_secs), permanent }
 }
 
 /// Sends what is claimed: to the channels that work.
-fn send(state: &mut State, down: &[&str], with: &Refused, at: Timestamp) -> Vec<String> {
-    let claimed = claim(state, at);
+fn send_claimed(state: &mut NotifyState, down: &[&str], with: &DeliveryError, at: Timestamp) -> Vec<String> {
+    let claimed = claim_due(state, at);
     let result =
-        |e: &Entry| if down.contains(&e.channel.as_str()) { Err(with.clone()) } else { Ok(()) };
+        |e: &OutboxEntry| if down.contains(&e.channel.as_str()) { Err(with.clone()) } else { Ok(()) };
     let results: Vec<_> = claimed.into_iter().map(|e| (e.clone(), result(&e))).collect();
-    sent(&policy(), state, &results, at);
+    record_results(&policy(), state, &results, at);
     results
         .iter()
         .filter(|(_, r)| r.is_ok())
@@ -61,39 +61,39 @@ fn send(state: &mut State, down: &[&str], with: &Refused, at: Timestamp) -> Vec<
 }
 
 /// Sends until nothing is left to send now.
-fn settle(mut state: State, down: &[&str], with: &Refused, at: Timestamp) -> (State, Vec<String>) {
+fn send_until_settled(mut state: NotifyState, down: &[&str], with: &DeliveryError, at: Timestamp) -> (NotifyState, Vec<String>) {
     let mut said = Vec::new();
     for _ in 0..4 {
-        said.extend(send(&mut state, down, with, at));
-        state = hears(state, &[], at);
+        said.extend(send_claimed(&mut state, down, with, at));
+        state = ingest_events(state, &[], at);
     }
     (state, said)
 }
 
 #[test]
 fn what_is_claimed_is_nobody_elses_for_two_minutes() {
-    let mut state = hears(State::new(now(0)), &report(now(0), true), now(0));
-    assert_eq!(claim(&mut state, now(0)).len(), 2);
-    assert!(claim(&mut state, now(1)).is_empty());
-    assert_eq!(claim(&mut state, now(2)).len(), 2, "who claimed them was killed");
+    let mut state = ingest_events(NotifyState::new(minutes_in(0)), &report_events(minutes_in(0), true), minutes_in(0));
+    assert_eq!(claim_due(&mut state, minutes_in(0)).len(), 2);
+    assert!(claim_due(&mut state, minutes_in(1)).is_empty());
+    assert_eq!(claim_due(&mut state, minutes_in(2)).len(), 2, "who claimed them was killed");
 }
 
 #[test]
 fn a_claim_holds_for_a_notifier_whose_clock_is_a_little_behind() {
-    let ahead = now(0) + SignedDuration::from_millis(27);
-    let mut state = hears(State::new(ahead), &report(ahead, true), ahead);
-    assert_eq!(claim(&mut state, ahead).len(), 2);
-    let mut state = hears(state, &report(now(0), true), now(0));
-    assert!(claim(&mut state, now(0)).is_empty(), "it would be sent twice");
+    let ahead = minutes_in(0) + SignedDuration::from_millis(27);
+    let mut state = ingest_events(NotifyState::new(ahead), &report_events(ahead, true), ahead);
+    assert_eq!(claim_due(&mut state, ahead).len(), 2);
+    let mut state = ingest_events(state, &report_events(minutes_in(0), true), minutes_in(0));
+    assert!(claim_due(&mut state, minutes_in(0)).is_empty(), "it would be sent twice");
 }
 
 #[test]
 fn a_channel_that_is_down_is_a_problem_of_its_own_and_its_message_waits_for_it() {
-    let state = hears(State::new(now(0)), &report(now(0), true), now(0));
-    let (state, said) = settle(state, &["chat"], &refused(None, false), now(0));
+    let state = ingest_events(NotifyState::new(minutes_in(0)), &report_events(minutes_in(0), true), minutes_in(0));
+    let (state, said) = send_until_settled(state, &["chat"], &delivery_error(None, false), minutes_in(0));
     assert_eq!(said, ["pager critical: orders: stale", "pager the channel chat can't be reached"]);
     assert_eq!(state.outbox.len(), 1, "{:?}", state.outbox);
-    let (state, said) = settle(state, &[], &refused(None, false), now(1));
+    let (state, said) = send_until_settled(state, &[], &delivery_error(None, false), minutes_in(1));
     assert_eq!(
         said,
         ["chat critical: orders: stale", "pager resolved after 1m: notify/chat: undelivered"]
@@ -103,52 +103,52 @@ fn a_channel_that_is_down_is_a_problem_of_its_own_and_its_message_waits_for_it()
 
 #[test]
 fn when_a_whole_route_is_down_another_channel_is_told_and_later_of_the_end_too() {
-    let state = hears(State::new(now(0)), &report(now(0), true), now(0));
+    let state = ingest_events(NotifyState::new(minutes_in(0)), &report_events(minutes_in(0), true), minutes_in(0));
     let down = ["chat", "pager"];
-    let (state, said) = settle(state, &down, &refused(None, false), now(0));
+    let (state, said) = send_until_settled(state, &down, &delivery_error(None, false), minutes_in(0));
     assert!(said.contains(&"spare critical: orders: stale".to_owned()), "{said:?}");
-    let state = hears(state, &report(now(30), false), now(30));
-    let (_, said) = settle(state, &down, &refused(None, false), now(30));
+    let state = ingest_events(state, &report_events(minutes_in(30), false), minutes_in(30));
+    let (_, said) = send_until_settled(state, &down, &delivery_error(None, false), minutes_in(30));
     assert!(said.iter().any(|s| s.starts_with("spare resolved after 30m: orders")), "{said:?}");
 }
 
 #[test]
 fn who_asks_for_patience_gets_it_before_others_are_told() {
-    let state = hears(State::new(now(0)), &report(now(0), true), now(0));
-    let busy = refused(Some(120), false);
-    let (state, said) = settle(state, &["chat"], &busy, now(0));
+    let state = ingest_events(NotifyState::new(minutes_in(0)), &report_events(minutes_in(0), true), minutes_in(0));
+    let busy = delivery_error(Some(120), false);
+    let (state, said) = send_until_settled(state, &["chat"], &busy, minutes_in(0));
     assert_eq!(said, ["pager critical: orders: stale"]);
-    let (state, said) = settle(state, &["chat"], &busy, now(1));
+    let (state, said) = send_until_settled(state, &["chat"], &busy, minutes_in(1));
     assert!(said.is_empty() && state.outbox[0].tries == 1, "not before it said: {said:?}");
-    let (_, said) = settle(state, &["chat"], &busy, now(6));
+    let (_, said) = send_until_settled(state, &["chat"], &busy, minutes_in(6));
     assert_eq!(said, ["pager the channel chat can't be reached"]);
 }
 
 #[test]
 fn pauses_double_up_to_an_hour_and_what_is_a_day_old_goes_into_the_digest() {
-    assert_eq!(pause(1, &refused(None, false)), SignedDuration::from_secs(30));
-    assert_eq!(pause(2, &refused(None, false)), SignedDuration::from_secs(60));
-    assert_eq!(pause(99, &refused(None, false)), SignedDuration::from_hours(1));
-    assert_eq!(pause(1, &refused(None, true)), SignedDuration::from_hours(1));
-    assert_eq!(pause(1, &refused(Some(900), false)), SignedDuration::from_mins(15));
-    assert_eq!(pause(1, &refused(Some(9_000_000), false)), SignedDuration::from_hours(6));
-    let state = hears(State::new(now(0)), &report(now(0), true), now(0));
-    let (mut state, _) = settle(state, &["chat"], &refused(None, false), now(0));
-    let lost = claim(&mut state, now(24 * 60));
+    assert_eq!(retry_delay(1, &delivery_error(None, false)), SignedDuration::from_secs(30));
+    assert_eq!(retry_delay(2, &delivery_error(None, false)), SignedDuration::from_secs(60));
+    assert_eq!(retry_delay(99, &delivery_error(None, false)), SignedDuration::from_hours(1));
+    assert_eq!(retry_delay(1, &delivery_error(None, true)), SignedDuration::from_hours(1));
+    assert_eq!(retry_delay(1, &delivery_error(Some(900), false)), SignedDuration::from_mins(15));
+    assert_eq!(retry_delay(1, &delivery_error(Some(9_000_000), false)), SignedDuration::from_hours(6));
+    let state = ingest_events(NotifyState::new(minutes_in(0)), &report_events(minutes_in(0), true), minutes_in(0));
+    let (mut state, _) = send_until_settled(state, &["chat"], &delivery_error(None, false), minutes_in(0));
+    let lost = claim_due(&mut state, minutes_in(24 * 60));
     assert!(lost.iter().all(|e| e.channel.as_str() != "chat") && state.day.lost == 1);
     assert_eq!(state.day.lost_titles, ["chat: critical: orders: stale"]);
 }
 
 #[test]
 fn later_messages_of_a_channel_wait_behind_the_one_that_could_not_be_sent() {
-    let state = hears(State::new(now(0)), &report(now(0), true), now(0));
-    let (state, _) = settle(state, &["chat"], &refused(None, false), now(0));
-    let mut state = hears(
+    let state = ingest_events(NotifyState::new(minutes_in(0)), &report_events(minutes_in(0), true), minutes_in(0));
+    let (state, _) = send_until_settled(state, &["chat"], &delivery_error(None, false), minutes_in(0));
+    let mut state = ingest_events(
         state,
-        &report(now(0) + SignedDuration::from_secs(5), false),
-        now(0) + SignedDuration::from_secs(5),
+        &report_events(minutes_in(0) + SignedDuration::from_secs(5), false),
+        minutes_in(0) + SignedDuration::from_secs(5),
     );
-    let claimed = claim(&mut state, now(0) + SignedDuration::from_secs(5));
+    let claimed = claim_due(&mut state, minutes_in(0) + SignedDuration::from_secs(5));
     assert!(
         claimed.iter().all(|e| e.channel.as_str() != "chat"),
         "mended is not told before it was wrong"
@@ -157,28 +157,28 @@ fn later_messages_of_a_channel_wait_behind_the_one_that_could_not_be_sent() {
 
 #[test]
 fn the_outbox_is_bounded_and_keeps_the_worst() {
-    let mut state = hears(State::new(now(0)), &report(now(0), true), now(0));
+    let mut state = ingest_events(NotifyState::new(minutes_in(0)), &report_events(minutes_in(0), true), minutes_in(0));
     let critical = state.outbox[0].clone();
-    for n in 0..MOST_WAITING {
+    for n in 0..MAX_OUTBOX_MESSAGES {
         let mut info = critical.clone();
         info.message.severity = Severity::Info;
         info.message.id = format!("i{n}");
         state.outbox.push(info);
     }
-    bound(&mut state);
-    assert_eq!(state.outbox.len(), MOST_WAITING);
+    enforce_capacity(&mut state);
+    assert_eq!(state.outbox.len(), MAX_OUTBOX_MESSAGES);
     assert_eq!(state.outbox.iter().filter(|e| e.message.severity == Severity::Critical).count(), 2);
 }
 
 #[test]
 fn with_every_channel_down_nothing_runs_in_circles_and_all_is_said_when_they_are_back() {
-    let mut state = hears(State::new(now(0)), &report(now(0), true), now(0));
+    let mut state = ingest_events(NotifyState::new(minutes_in(0)), &report_events(minutes_in(0), true), minutes_in(0));
     let down = ["chat", "pager", "spare"];
     for minute in 0..120 {
-        state = settle(state, &down, &refused(None, false), now(minute)).0;
+        state = send_until_settled(state, &down, &delivery_error(None, false), minutes_in(minute)).0;
         assert!(state.outbox.len() < 20, "{} wait", state.outbox.len());
     }
-    let (state, said) = settle(state, &[], &refused(None, false), now(240));
+    let (state, said) = send_until_settled(state, &[], &delivery_error(None, false), minutes_in(240));
     assert!(said.contains(&"pager critical: orders: stale".to_owned()), "{said:?}");
     assert!(state.outbox.is_empty());
 }

@@ -1,7 +1,7 @@
 //! What was not heard: a function that says nothing any more, and the sign of life that is only given while all speak.
 
-use super::{NOTIFY, Planning, leave, touch};
-use crate::{heard::Problem, state::State};
+use super::{NOTIFY, NotifyPlanner, clear_incident, open_or_update_incident};
+use crate::{heard::DetectedProblem, state::NotifyState};
 use jiff::Timestamp;
 use shared::{plan::Severity, policy::notify::NotifyConfig, time::format_duration};
 
@@ -9,12 +9,12 @@ use shared::{plan::Severity, policy::notify::NotifyConfig, time::format_duration
 const SILENT: &str = "silent";
 
 /// Notes the functions that were not heard of for longer than the policy allows.
-pub(super) fn absent(planning: &Planning<'_>, state: &mut State) {
+pub(super) fn check_missing_reports(planning: &NotifyPlanner<'_>, state: &mut NotifyState) {
     for (function, most) in planning.notify.expected_reports() {
         let source = state.sources.get(function.as_str());
         let heard = source.map_or(state.began, |s| s.heard.max(state.began));
         let quiet = planning.now.duration_since(heard);
-        let problem = Problem {
+        let problem = DetectedProblem {
             asset: format!("function/{function}"),
             group: None,
             what: SILENT.into(),
@@ -26,15 +26,15 @@ pub(super) fn absent(planning: &Planning<'_>, state: &mut State) {
             mend: shared::hints::function(function.as_str()),
         };
         if quiet > most.duration() {
-            touch(planning, state, NOTIFY, &problem, planning.now);
+            open_or_update_incident(planning, state, NOTIFY, &problem, planning.now);
         } else {
-            leave(state, NOTIFY, &super::hear::id(&problem), planning.now);
+            clear_incident(state, NOTIFY, &super::hear::incident_id(&problem), planning.now);
         }
     }
 }
 
 /// Whether a sign of life is due: all that is expected was heard, and the last one is old enough.
-pub fn heartbeat_due(notify: &NotifyConfig, state: &State, now: Timestamp) -> bool {
+pub fn is_heartbeat_due(notify: &NotifyConfig, state: &NotifyState, now: Timestamp) -> bool {
     let Some(heartbeat) = &notify.heartbeat else { return false };
     let heard = notify.expected_reports().iter().all(|(function, most)| {
         let source = state.sources.get(function.as_str());

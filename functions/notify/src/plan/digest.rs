@@ -1,13 +1,13 @@
 //! The day in one message, once a day, also when it is late.
 
 use super::{
-    Planning,
-    routes::worst_first,
-    tell::{add, incident},
+    NotifyPlanner,
+    routes::by_severity_desc,
+    tell::{extend_unique, incident_summary},
 };
 use crate::{
-    message::{Kind, MOST},
-    state::{Day, State, Tracked},
+    message::{MessageKind, MAX_INCIDENTS},
+    state::{DigestCounters, NotifyState, TrackedIncident},
 };
 use jiff::Timestamp;
 use shared::{
@@ -17,7 +17,7 @@ use shared::{
 };
 
 /// Sends the digest when its time has come since the last one.
-pub(super) fn digest(planning: &mut Planning<'_>, state: &mut State) {
+pub(super) fn plan_digest(planning: &mut NotifyPlanner<'_>, state: &mut NotifyState) {
     let Some(rule) = &planning.notify.digest else { return };
     let when = ScheduleConfig { cron: rule.cron.clone(), time_zone: rule.time_zone.clone() };
     let schedule = CronSchedule::new(&when, &planning.policy.time_zone);
@@ -30,8 +30,8 @@ pub(super) fn digest(planning: &mut Planning<'_>, state: &mut State) {
         Some(_) => return,
     }
     state.digest = Some(due);
-    let mut open: Vec<Tracked> = state.incidents.values().filter(|t| t.open()).cloned().collect();
-    open.sort_by(worst_first);
+    let mut open: Vec<TrackedIncident> = state.incidents.values().filter(|t| t.is_open()).cloned().collect();
+    open.sort_by(by_severity_desc);
     let day = std::mem::take(&mut state.day);
     let severity = open.first().map_or(Severity::Info, |t| t.severity);
     let title = match open.len() {
@@ -39,24 +39,24 @@ pub(super) fn digest(planning: &mut Planning<'_>, state: &mut State) {
         1 => "1 problem is open".into(),
         n => format!("{n} problems are open"),
     };
-    let mut message = planning.message(Kind::Digest, severity, &title);
-    message.lines = lines(planning, state, &day, planning.now);
-    message.incidents = open.iter().take(MOST).map(|t| incident(planning, state, t)).collect();
-    message.more = open.len().saturating_sub(MOST);
+    let mut message = planning.new_message(MessageKind::Digest, severity, &title);
+    message.lines = digest_lines(planning, state, &day, planning.now);
+    message.incidents = open.iter().take(MAX_INCIDENTS).map(|t| incident_summary(planning, state, t)).collect();
+    message.more = open.len().saturating_sub(MAX_INCIDENTS);
     message.made = day.newest.into_iter().collect();
-    let to = to(planning, &rule.to);
+    let to = digest_channels(planning, &rule.to);
     for channel in &to {
-        planning.say(state, channel, Planning::others(&to, channel), message.clone());
+        planning.emit(state, channel, NotifyPlanner::fallback_channels(&to, channel), message.clone());
     }
 }
 
 /// The channels: those that the policy names, else those that hear of every group, else all.
-pub(super) fn to(planning: &Planning<'_>, named: &[Name]) -> Vec<Name> {
+pub(super) fn digest_channels(planning: &NotifyPlanner<'_>, named: &[Name]) -> Vec<Name> {
     let mut to = Vec::new();
-    add(&mut to, named.to_vec());
+    extend_unique(&mut to, named.to_vec());
     if to.is_empty() {
         for route in planning.notify.routes.iter().filter(|r| r.of.is_empty()) {
-            add(&mut to, route.to.clone());
+            extend_unique(&mut to, route.to.clone());
         }
     }
     if to.is_empty() {
@@ -65,15 +65,15 @@ pub(super) fn to(planning: &Planning<'_>, named: &[Name]) -> Vec<Name> {
     to
 }
 
-fn lines(planning: &Planning<'_>, state: &State, day: &Day, now: Timestamp) -> Vec<String> {
+fn digest_lines(planning: &NotifyPlanner<'_>, state: &NotifyState, day: &DigestCounters, now: Timestamp) -> Vec<String> {
     let mut lines = vec![format!(
         "since the last digest: {} problems opened, {} resolved, {} backups made ({:.1} GB where the size is known)",
         day.opened,
         day.resolved,
         day.made,
-        gigabytes(day.bytes),
+        to_gigabytes(day.bytes),
     )];
-    let late = |n: &&crate::state::Newest| match (n.data, n.max_age_seconds) {
+    let late = |n: &&crate::state::LatestAssetPoint| match (n.data, n.max_age_seconds) {
         (Some(data), Some(most)) => now.duration_since(data).as_secs() > most,
         (None, Some(_)) => true,
         _ => false,
@@ -109,6 +109,6 @@ fn lines(planning: &Planning<'_>, state: &State, day: &Day, now: Timestamp) -> V
 }
 
 #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
-fn gigabytes(bytes: u64) -> f64 {
+fn to_gigabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e9
 }

@@ -1,10 +1,10 @@
 //! What was heard changes what is known to be wrong.
 
-use super::{Planning, recovery, storage};
+use super::{NotifyPlanner, recovery, storage};
 use crate::{
-    heard::{Alarm, Came, Heard, NotCompleted, Problem, Run, Verified},
-    message::Made,
-    state::{MOST_ASSETS, MOST_INCIDENTS, Newest, Said, State, Tracked, clip},
+    heard::{AlarmEvent, ReportedOutcome, NotificationEvent, InvocationFailure, DetectedProblem, ReportedRun, VerificationEvent},
+    message::BackupInfo,
+    state::{MAX_ASSETS, MAX_TRACKED_INCIDENTS, LatestAssetPoint, ReportedSeverity, NotifyState, TrackedIncident, truncate_chars},
 };
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
@@ -28,39 +28,39 @@ pub(super) const NOT_VERIFIED: &str = "not-verified";
 const TOO_MANY: &str = "too-many";
 
 /// Takes in one thing that was heard.
-pub(super) fn hear(planning: &mut Planning<'_>, state: &mut State, heard: &Heard) {
+pub(super) fn ingest_event(planning: &mut NotifyPlanner<'_>, state: &mut NotifyState, heard: &NotificationEvent) {
     match heard {
-        Heard::Run(run) => hear_run(planning, state, run),
-        Heard::Alarm(alarm) => hear_alarm(planning, state, alarm),
-        Heard::NotCompleted(news) => hear_not_completed(planning, state, news),
-        Heard::Recovery(news) => recovery::hear(planning, state, news),
-        Heard::Verified(news) => hear_verified(planning, state, news),
+        NotificationEvent::Report(run) => ingest_report(planning, state, run),
+        NotificationEvent::Alarm(alarm) => ingest_alarm(planning, state, alarm),
+        NotificationEvent::InvocationFailed(news) => ingest_invocation_failure(planning, state, news),
+        NotificationEvent::Restore(news) => recovery::ingest_restore_event(planning, state, news),
+        NotificationEvent::Verification(news) => ingest_verification(planning, state, news),
     }
 }
 
 /// The end of a run: what it says was true then. A clock that runs ahead says now.
-fn end(run: &Run, now: Timestamp) -> Timestamp {
+fn run_end_time(run: &ReportedRun, now: Timestamp) -> Timestamp {
     // A run takes days at most; anything else is a slip.
     let took = SignedDuration::try_from_secs_f64(run.seconds.clamp(0.0, 1e6)).unwrap_or_default();
     run.at.checked_add(took).map_or(now, |end| end.min(now))
 }
 
-fn hear_run(planning: &mut Planning<'_>, state: &mut State, run: &Run) {
+fn ingest_report(planning: &mut NotifyPlanner<'_>, state: &mut NotifyState, run: &ReportedRun) {
     if run.dry_run || run.policy != planning.policy.company.as_str() {
         return;
     }
-    let at = end(run, planning.now);
-    let source = state.source(&run.function, at);
-    if !source.note(format!("{} {}", run.run, run.at), at) {
+    let at = run_end_time(run, planning.now);
+    let source = state.reporter_mut(&run.function, at);
+    if !source.record_run(format!("{} {}", run.run, run.at), at) {
         return;
     }
-    for (made, group) in made(planning, state, run) {
-        planning.made.push((made, group, NotifyEventKind::Success));
+    for (made, group) in successful_backups(planning, state, run) {
+        planning.new_backups.push((made, group, NotifyEventKind::Success));
     }
-    storage::hear(planning, state, run, at);
-    completed(state, &run.function, at);
-    stand(state, run, at);
-    let source = state.source(&run.function, at);
+    storage::plan_storage_report(planning, state, run, at);
+    record_completion(state, &run.function, at);
+    update_assets(state, run, at);
+    let source = state.reporter_mut(&run.function, at);
     if source.whole.is_some_and(|whole| at <= whole) {
         return; // A later run has looked at everything since.
     }
@@ -68,17 +68,17 @@ fn hear_run(planning: &mut Planning<'_>, state: &mut State, run: &Run) {
     if all {
         source.whole = Some(at);
     }
-    let problems = problems(planning, state, run);
+    let problems = detected_problems(planning, state, run);
     let mut beyond = run.omitted.map_or(0, |l| l.findings);
     let mut worst_beyond = Severity::Warning;
     for problem in problems.values() {
-        if !touch(planning, state, &run.function, problem, at) {
+        if !open_or_update_incident(planning, state, &run.function, problem, at) {
             beyond += 1;
             worst_beyond = worst_beyond.max(problem.severity);
         }
     }
     if all {
-        let gone = |id: &String, t: &Tracked| {
+        let gone = |id: &String, t: &TrackedIncident| {
             t.what != NOT_COMPLETED
                 && !problems.contains_key(id)
                 && t.by.get(&run.function).is_some_and(|s| s.seen <= at)
@@ -86,16 +86,16 @@ fn hear_run(planning: &mut Planning<'_>, state: &mut State, run: &Run) {
         let gone: Vec<_> =
             state.incidents.iter().filter(|(i, t)| gone(i, t)).map(|(i, _)| i.clone()).collect();
         for id in gone {
-            leave(state, &run.function, &id, at);
+            clear_incident(state, &run.function, &id, at);
         }
     }
-    count_beyond(planning, state, &run.function, beyond, worst_beyond, all);
+    track_overflow(planning, state, &run.function, beyond, worst_beyond, all);
 }
 
 /// Says once that there is more than can be remembered, and takes it back when there is not.
-fn count_beyond(
-    planning: &Planning<'_>,
-    state: &mut State,
+fn track_overflow(
+    planning: &NotifyPlanner<'_>,
+    state: &mut NotifyState,
     function: &str,
     beyond: usize,
     severity: Severity,
@@ -107,7 +107,7 @@ fn count_beyond(
         (n, _) => drop(state.beyond.insert(function.to_owned(), n)),
     }
     let total: usize = state.beyond.values().sum();
-    let problem = Problem {
+    let problem = DetectedProblem {
         asset: NOTIFY.into(),
         group: None,
         what: TOO_MANY.into(),
@@ -118,34 +118,34 @@ fn count_beyond(
         mend: commands::STATUS.into(),
     };
     if total == 0 {
-        leave(state, NOTIFY, &id(&problem), planning.now);
+        clear_incident(state, NOTIFY, &incident_id(&problem), planning.now);
     } else if beyond > 0 {
-        touch(planning, state, NOTIFY, &problem, planning.now);
+        open_or_update_incident(planning, state, NOTIFY, &problem, planning.now);
     }
 }
 
 /// What a report says is wrong, each thing once and at its worst.
-fn problems(planning: &Planning<'_>, state: &State, run: &Run) -> BTreeMap<String, Problem> {
-    let found = run.findings.iter().filter(|f| f.severity > Severity::Info).map(|f| Problem {
+fn detected_problems(planning: &NotifyPlanner<'_>, state: &NotifyState, run: &ReportedRun) -> BTreeMap<String, DetectedProblem> {
+    let found = run.findings.iter().filter(|f| f.severity > Severity::Info).map(|f| DetectedProblem {
         asset: f.asset.clone(),
         group: f.group.clone().or_else(|| group_of(planning, state, &f.asset)),
-        what: word(&f.what),
+        what: to_code(&f.what),
         severity: f.severity,
         why: f.why.clone(),
         mend: f.mend.clone(),
     });
-    let failed = |c: &&Came| c.result == "failed";
-    let failed = run.outcomes.iter().filter(failed).map(|c| Problem {
+    let failed = |c: &&ReportedOutcome| c.result == "failed";
+    let failed = run.outcomes.iter().filter(failed).map(|c| DetectedProblem {
         asset: c.asset.clone(),
         group: group_of(planning, state, &c.asset),
-        what: word(&format!("{}-failed", run.function)),
+        what: to_code(&format!("{}-failed", run.function)),
         severity: Severity::Critical,
         why: format!("{}: {}", c.action, c.detail.as_deref().unwrap_or("it failed")),
         mend: hints::function(&run.function),
     });
-    let mut all: BTreeMap<String, Problem> = BTreeMap::new();
+    let mut all: BTreeMap<String, DetectedProblem> = BTreeMap::new();
     for problem in found.chain(failed) {
-        let known = all.entry(id(&problem)).or_insert_with(|| problem.clone());
+        let known = all.entry(incident_id(&problem)).or_insert_with(|| problem.clone());
         if known.severity < problem.severity {
             *known = problem;
         }
@@ -154,24 +154,24 @@ fn problems(planning: &Planning<'_>, state: &State, run: &Run) -> BTreeMap<Strin
 }
 
 /// A fixed word has no spaces; whatever else comes is made one.
-fn word(text: &str) -> String {
-    clip(&text.replace(char::is_whitespace, "-"), 60)
+fn to_code(text: &str) -> String {
+    truncate_chars(&text.replace(char::is_whitespace, "-"), 60)
 }
 
 /// The incident's name in the memory: a word without spaces, then the asset.
-pub(super) fn id(problem: &Problem) -> String {
+pub(super) fn incident_id(problem: &DetectedProblem) -> String {
     let id = format!("{} {}", problem.what, problem.asset);
-    if id.len() <= 300 { id } else { format!("{} {}", problem.what, short(&problem.asset)) }
+    if id.len() <= 300 { id } else { format!("{} {}", problem.what, shorten_with_hash(&problem.asset)) }
 }
 
 /// A long name, shortened so that two stay two.
-fn short(name: &str) -> String {
+fn shorten_with_hash(name: &str) -> String {
     let hash = Sha256::digest(name.as_bytes());
     format!("{}-{}", name.chars().take(60).collect::<String>(), hex_encode(&hash[..8]))
 }
 
 /// The group of an asset: itself, before its slash, or as it was last judged.
-pub(super) fn group_of(planning: &Planning<'_>, state: &State, asset: &str) -> Option<String> {
+pub(super) fn group_of(planning: &NotifyPlanner<'_>, state: &NotifyState, asset: &str) -> Option<String> {
     let first = asset.split('/').next().unwrap_or(asset);
     let known = |name: &str| {
         let p = planning.policy;
@@ -191,14 +191,14 @@ pub(super) fn group_of(planning: &Planning<'_>, state: &State, asset: &str) -> O
     state.assets.get(asset).map(|n| n.group.clone())
 }
 
-fn made(planning: &Planning<'_>, state: &State, run: &Run) -> Vec<(Made, Option<String>)> {
+fn successful_backups(planning: &NotifyPlanner<'_>, state: &NotifyState, run: &ReportedRun) -> Vec<(BackupInfo, Option<String>)> {
     let done = run.outcomes.iter().filter(|c| c.result == "done");
     done.filter_map(|c| {
         let made = c.made.as_ref()?;
-        let made = Made {
-            asset: clip(&c.asset, 200),
-            what: clip(&made.what, 300),
-            place: clip(&made.place, 300),
+        let made = BackupInfo {
+            asset: truncate_chars(&c.asset, 200),
+            what: truncate_chars(&made.what, 300),
+            place: truncate_chars(&made.place, 300),
             bytes: made.bytes,
             seconds: made.seconds,
             rows: None,
@@ -209,13 +209,13 @@ fn made(planning: &Planning<'_>, state: &State, run: &Run) -> Vec<(Made, Option<
 }
 
 /// Remembers the newest point of each asset.
-fn stand(state: &mut State, run: &Run, at: Timestamp) {
-    for s in run.assets.iter().filter(|s| s.watched()) {
-        if state.assets.len() >= MOST_ASSETS && !state.assets.contains_key(&s.asset) {
+fn update_assets(state: &mut NotifyState, run: &ReportedRun, at: Timestamp) {
+    for s in run.assets.iter().filter(|s| s.is_watched()) {
+        if state.assets.len() >= MAX_ASSETS && !state.assets.contains_key(&s.asset) {
             continue;
         }
         let age = s.age_seconds.map(SignedDuration::from_secs);
-        let newest = Newest {
+        let newest = LatestAssetPoint {
             group: s.group.clone(),
             newest: s.newest.clone(),
             data: age.and_then(|age| at.checked_sub(age).ok()),
@@ -230,17 +230,17 @@ fn stand(state: &mut State, run: &Run, at: Timestamp) {
 }
 
 /// Something is wrong. False when there is no room to follow it.
-pub(crate) fn touch(
-    planning: &Planning<'_>,
-    state: &mut State,
+pub(crate) fn open_or_update_incident(
+    planning: &NotifyPlanner<'_>,
+    state: &mut NotifyState,
     by: &str,
-    problem: &Problem,
+    problem: &DetectedProblem,
     at: Timestamp,
 ) -> bool {
-    let id = id(problem);
-    let said = Said { severity: problem.severity, seen: at };
-    let hold = planning.hold;
-    let over = |t: &Tracked| t.closed.is_some_and(|c| planning.now.duration_since(c) >= hold);
+    let id = incident_id(problem);
+    let said = ReportedSeverity { severity: problem.severity, seen: at };
+    let hold = planning.flap_window;
+    let over = |t: &TrackedIncident| t.closed.is_some_and(|c| planning.now.duration_since(c) >= hold);
     if state.incidents.get(&id).is_some_and(over) {
         state.incidents.remove(&id);
     }
@@ -251,36 +251,36 @@ pub(crate) fn touch(
             (t.gone, t.closed) = (None, None);
         }
         let seen = t.by.get(by).map_or(at, |s| s.seen.max(at));
-        t.by.insert(by.to_owned(), Said { seen, ..said });
+        t.by.insert(by.to_owned(), ReportedSeverity { seen, ..said });
         let severity = t.by.values().map(|s| s.severity).max().unwrap_or(problem.severity);
         if severity > t.severity {
             // As bad as this it is new, and the steps begin anew.
             (t.risen, t.step) = (at, 0);
         }
         if problem.severity == severity {
-            (t.why, t.mend) = (clip(&problem.why, 500), clip(&problem.mend, 300));
+            (t.why, t.mend) = (truncate_chars(&problem.why, 500), truncate_chars(&problem.mend, 300));
         }
         t.severity = severity;
         t.group = problem.group.clone().or(t.group.take());
         return true;
     }
-    if state.incidents.len() >= MOST_INCIDENTS && problem.asset != NOTIFY {
-        let closed = state.incidents.iter().find(|(_, t)| !t.open()).map(|(id, _)| id.clone());
+    if state.incidents.len() >= MAX_TRACKED_INCIDENTS && problem.asset != NOTIFY {
+        let closed = state.incidents.iter().find(|(_, t)| !t.is_open()).map(|(id, _)| id.clone());
         match closed {
             Some(closed) => drop(state.incidents.remove(&closed)),
             None => return false,
         }
     }
     state.day.opened += 1;
-    let tracked = Tracked {
-        key: key(planning, problem),
-        asset: clip(&problem.asset, 200),
+    let tracked = TrackedIncident {
+        key: dedup_key(planning, problem),
+        asset: truncate_chars(&problem.asset, 200),
         group: problem.group.clone(),
         what: problem.what.clone(),
         by: BTreeMap::from([(by.to_owned(), said)]),
         severity: problem.severity,
-        why: clip(&problem.why, 500),
-        mend: clip(&problem.mend, 300),
+        why: truncate_chars(&problem.why, 500),
+        mend: truncate_chars(&problem.mend, 300),
         since: at,
         risen: at,
         gone: None,
@@ -296,18 +296,18 @@ pub(crate) fn touch(
 }
 
 /// What vendors deduplicate by, within the 255 characters of PagerDuty.
-fn key(planning: &Planning<'_>, problem: &Problem) -> String {
+fn dedup_key(planning: &NotifyPlanner<'_>, problem: &DetectedProblem) -> String {
     let company = &planning.policy.company;
     let key = format!("{company}/{}/{}", problem.asset, problem.what);
     if key.len() <= 255 {
         key
     } else {
-        format!("{company}/{}/{}", short(&problem.asset), problem.what)
+        format!("{company}/{}/{}", shorten_with_hash(&problem.asset), problem.what)
     }
 }
 
 /// Somebody does not say any more that it is wrong.
-pub(crate) fn leave(state: &mut State, by: &str, id: &str, at: Timestamp) {
+pub(crate) fn clear_incident(state: &mut NotifyState, by: &str, id: &str, at: Timestamp) {
     let Some(t) = state.incidents.get_mut(id) else { return };
     if t.by.remove(by).is_some() && t.by.is_empty() && t.closed.is_none() {
         t.gone = Some(at.max(t.since));
@@ -317,18 +317,18 @@ pub(crate) fn leave(state: &mut State, by: &str, id: &str, at: Timestamp) {
     }
 }
 
-fn hear_alarm(planning: &mut Planning<'_>, state: &mut State, alarm: &Alarm) {
+fn ingest_alarm(planning: &mut NotifyPlanner<'_>, state: &mut NotifyState, alarm: &AlarmEvent) {
     let at = alarm.at.min(planning.now);
     let name = format!("alarm {}", alarm.name);
-    let source = state.source(&name, at);
-    if !source.note(format!("{} {}", alarm.at, alarm.state), at)
+    let source = state.reporter_mut(&name, at);
+    if !source.record_run(format!("{} {}", alarm.at, alarm.state), at)
         || source.whole.is_some_and(|w| at < w)
     {
         return;
     }
     source.whole = Some(at);
     let rule = planning.policy.alarms.get(&alarm.name);
-    let problem = Problem {
+    let problem = DetectedProblem {
         asset: alarm.name.clone(),
         group: rule.and_then(|r| r.of.as_ref()).map(ToString::to_string),
         what: ALARM.into(),
@@ -340,13 +340,13 @@ fn hear_alarm(planning: &mut Planning<'_>, state: &mut State, alarm: &Alarm) {
         mend: commands::ALARMS.into(),
     };
     if alarm.state == "OK" {
-        leave(state, &name, &id(&problem), at);
+        clear_incident(state, &name, &incident_id(&problem), at);
     } else {
-        touch(planning, state, &name, &problem, at);
+        open_or_update_incident(planning, state, &name, &problem, at);
     }
 }
 
-fn hear_not_completed(planning: &mut Planning<'_>, state: &mut State, news: &NotCompleted) {
+fn ingest_invocation_failure(planning: &mut NotifyPlanner<'_>, state: &mut NotifyState, news: &InvocationFailure) {
     let at = news.at.min(planning.now);
     let known = state.sources.get(&news.function);
     let reported = known
@@ -355,7 +355,7 @@ fn hear_not_completed(planning: &mut Planning<'_>, state: &mut State, news: &Not
     if (news.reported && reported) || known.is_some_and(|s| !s.runs.is_empty() && s.heard > at) {
         return;
     }
-    let problem = Problem {
+    let problem = DetectedProblem {
         asset: format!("function/{}", news.function),
         group: None,
         what: NOT_COMPLETED.into(),
@@ -363,44 +363,44 @@ fn hear_not_completed(planning: &mut Planning<'_>, state: &mut State, news: &Not
         why: format!("a run of {} did not come to its end: {}", news.function, news.why),
         mend: hints::function(&news.function),
     };
-    touch(planning, state, &news.function, &problem, at);
+    open_or_update_incident(planning, state, &news.function, &problem, at);
 }
 
 /// A function came to the end of a run.
-fn completed(state: &mut State, function: &str, at: Timestamp) {
+fn record_completion(state: &mut NotifyState, function: &str, at: Timestamp) {
     let id = format!("{NOT_COMPLETED} function/{function}");
-    let before = |t: &Tracked| t.by.get(function).is_some_and(|s| s.seen < at);
+    let before = |t: &TrackedIncident| t.by.get(function).is_some_and(|s| s.seen < at);
     if state.incidents.get(&id).is_some_and(before) {
-        leave(state, function, &id, at);
+        clear_incident(state, function, &id, at);
     }
 }
 
-fn hear_verified(planning: &mut Planning<'_>, state: &mut State, news: &Verified) {
+fn ingest_verification(planning: &mut NotifyPlanner<'_>, state: &mut NotifyState, news: &VerificationEvent) {
     let at = news.at.min(planning.now);
-    let name = clip(&format!("verify {}", news.made.asset), 250);
-    let source = state.source(&name, at);
-    let new = source.note(format!("{} {}", news.id, news.made.what), at);
+    let name = truncate_chars(&format!("verify {}", news.backup.asset), 250);
+    let source = state.reporter_mut(&name, at);
+    let new = source.record_run(format!("{} {}", news.id, news.backup.what), at);
     if !new || source.whole.is_some_and(|w| at < w) {
         return;
     }
     source.whole = Some(at);
-    let group = group_of(planning, state, &news.made.asset);
-    let problem = Problem {
-        asset: news.made.asset.clone(),
+    let group = group_of(planning, state, &news.backup.asset);
+    let problem = DetectedProblem {
+        asset: news.backup.asset.clone(),
         group: group.clone(),
         what: NOT_VERIFIED.into(),
         severity: Severity::Critical,
-        why: format!("{}: {}", news.made.what, news.fault.as_deref().unwrap_or_default()),
-        mend: news.mend.clone(),
+        why: format!("{}: {}", news.backup.what, news.fault.as_deref().unwrap_or_default()),
+        mend: news.hint.clone(),
     };
-    let id = id(&problem);
+    let id = incident_id(&problem);
     if news.fault.is_some() {
-        touch(planning, state, &name, &problem, at);
+        open_or_update_incident(planning, state, &name, &problem, at);
         if let Some(t) = state.incidents.get_mut(&id) {
-            t.made = Some(news.made.clone());
+            t.made = Some(news.backup.clone());
         }
     } else {
-        leave(state, &name, &id, at);
-        planning.made.push((news.made.clone(), group, NotifyEventKind::Verification));
+        clear_incident(state, &name, &id, at);
+        planning.new_backups.push((news.backup.clone(), group, NotifyEventKind::Verification));
     }
 }

@@ -1,17 +1,17 @@
 //! Recoveries: begun, under way, ended; and one whose report stays away.
 
 use super::{
-    NOTIFY, Planning,
-    hear::{group_of, id},
-    leave,
-    routes::{of_news, takes},
-    tell::add,
-    touch,
+    NOTIFY, NotifyPlanner,
+    hear::{group_of, incident_id},
+    clear_incident,
+    routes::{channels_for_event, accepts_event},
+    tell::extend_unique,
+    open_or_update_incident,
 };
 use crate::{
-    heard::{Problem, RecoveryNews, Stage},
-    message::{Kind, Made, Message},
-    state::{Recovering, State, clip},
+    heard::{DetectedProblem, RestoreEvent, RestoreStage},
+    message::{MessageKind, BackupInfo, ChannelMessage},
+    state::{ActiveRestore, NotifyState, truncate_chars},
 };
 use jiff::{SignedDuration, Timestamp};
 use shared::{
@@ -24,29 +24,29 @@ use shared::{
 };
 
 /// Updates, when the policy does not say how often.
-const EVERY: SignedDuration = SignedDuration::from_mins(15);
+const DEFAULT_UPDATE_INTERVAL: SignedDuration = SignedDuration::from_mins(15);
 /// A recovery's report, when the policy does not say until when.
-const REPORT: SignedDuration = SignedDuration::from_hours(24);
+const DEFAULT_REPORT_DEADLINE: SignedDuration = SignedDuration::from_hours(24);
 /// How long an ended recovery is known again.
-const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
+const ENDED_RETENTION: SignedDuration = SignedDuration::from_hours(24);
 /// Recoveries that are followed at most.
-const MOST: usize = 50;
+const MAX_ACTIVE_RESTORES: usize = 50;
 /// Its report is missing.
 const NO_REPORT: &str = "no-recovery-report";
 
 /// Takes in how far a recovery is.
-pub(super) fn hear(planning: &mut Planning<'_>, state: &mut State, news: &RecoveryNews) {
+pub(super) fn ingest_restore_event(planning: &mut NotifyPlanner<'_>, state: &mut NotifyState, news: &RestoreEvent) {
     let at = news.at.min(planning.now);
     if state.recoveries.get(&news.id).is_some_and(|r| r.ended.is_some()) {
         return;
     }
     let known = state.recoveries.contains_key(&news.id);
-    if !known && state.recoveries.len() >= MOST {
+    if !known && state.recoveries.len() >= MAX_ACTIVE_RESTORES {
         let oldest = state.recoveries.iter().min_by_key(|(_, r)| r.heard).map(|(i, _)| i.clone());
         oldest.and_then(|i| state.recoveries.remove(&i));
     }
-    let recovering = state.recoveries.entry(news.id.clone()).or_insert_with(|| Recovering {
-        asset: clip(&news.asset, 200),
+    let recovering = state.recoveries.entry(news.id.clone()).or_insert_with(|| ActiveRestore {
+        asset: truncate_chars(&news.asset, 200),
         what: String::new(),
         since: at,
         phase: "starting".into(),
@@ -56,42 +56,42 @@ pub(super) fn hear(planning: &mut Planning<'_>, state: &mut State, news: &Recove
     });
     recovering.heard = recovering.heard.max(at);
     match &news.stage {
-        Stage::Started(what) => {
-            recovering.what = clip(what, 500);
+        RestoreStage::Started(what) => {
+            recovering.what = truncate_chars(what, 500);
             let recovering = recovering.clone();
             if !known {
-                started(planning, state, &news.id, &recovering);
+                plan_restore_started(planning, state, &news.id, &recovering);
             }
         }
-        Stage::At(phase) => recovering.phase = clip(phase, 200),
-        Stage::Waits(why) => {
+        RestoreStage::Phase(phase) => recovering.phase = truncate_chars(phase, 200),
+        RestoreStage::Waiting(why) => {
             recovering.ended = Some(at);
             let recovering = recovering.clone();
-            leave(state, NOTIFY, &id(&missing(&recovering, planning.now)), planning.now);
-            waits(planning, state, &news.id, &recovering, why);
+            clear_incident(state, NOTIFY, &incident_id(&overdue_problem(&recovering, planning.now)), planning.now);
+            plan_restore_waiting(planning, state, &news.id, &recovering, why);
         }
-        Stage::Ended { well, lines, made } => {
+        RestoreStage::Ended { succeeded: well, lines, backup: made } => {
             recovering.ended = Some(at);
             let recovering = recovering.clone();
-            leave(state, NOTIFY, &id(&missing(&recovering, planning.now)), planning.now);
-            ended(planning, state, &news.id, &recovering, *well, lines, made.clone());
+            clear_incident(state, NOTIFY, &incident_id(&overdue_problem(&recovering, planning.now)), planning.now);
+            plan_restore_ended(planning, state, &news.id, &recovering, *well, lines, made.clone());
         }
     }
 }
 
-fn message(
-    planning: &Planning<'_>,
+fn restore_message(
+    planning: &NotifyPlanner<'_>,
     id: &str,
-    kind: Kind,
+    kind: MessageKind,
     severity: Severity,
     title: &str,
-) -> Message {
-    let thread = Some(format!("{}/recovery/{}", planning.policy.company, clip(id, 100)));
-    Message { thread, ..planning.message(kind, severity, title) }
+) -> ChannelMessage {
+    let thread = Some(format!("{}/recovery/{}", planning.policy.company, truncate_chars(id, 100)));
+    ChannelMessage { thread, ..planning.new_message(kind, severity, title) }
 }
 
 /// The channels of a recovery: those that the policy names, else all.
-fn everyone(planning: &Planning<'_>, rule: &RestoreNotifications) -> Vec<Name> {
+fn restore_channels(planning: &NotifyPlanner<'_>, rule: &RestoreNotifications) -> Vec<Name> {
     if rule.to.is_empty() {
         planning.notify.channels.keys().cloned().collect()
     } else {
@@ -99,34 +99,34 @@ fn everyone(planning: &Planning<'_>, rule: &RestoreNotifications) -> Vec<Name> {
     }
 }
 
-fn started(planning: &mut Planning<'_>, state: &mut State, id: &str, r: &Recovering) {
+fn plan_restore_started(planning: &mut NotifyPlanner<'_>, state: &mut NotifyState, id: &str, r: &ActiveRestore) {
     let Some(rule) = &planning.notify.recovery else { return };
     let title = format!("recovery of {} has started", r.asset);
-    let mut message = message(planning, id, Kind::RecoveryStarted, Severity::Critical, &title);
-    message.lines = vec![r.what.clone(), format!("an update follows every {}", format_duration(every(rule)))];
-    say_all(planning, state, &everyone(planning, rule), &message);
+    let mut message = restore_message(planning, id, MessageKind::RecoveryStarted, Severity::Critical, &title);
+    message.lines = vec![r.what.clone(), format!("an update follows every {}", format_duration(update_interval(rule)))];
+    emit_to_all(planning, state, &restore_channels(planning, rule), &message);
 }
 
-fn waits(planning: &mut Planning<'_>, state: &mut State, id: &str, r: &Recovering, why: &str) {
+fn plan_restore_waiting(planning: &mut NotifyPlanner<'_>, state: &mut NotifyState, id: &str, r: &ActiveRestore, why: &str) {
     let Some(rule) = &planning.notify.recovery else { return };
     let title = format!("recovery of {} waits for an archive", r.asset);
-    let mut message = message(planning, id, Kind::RecoveryUpdate, Severity::Warning, &title);
-    message.lines = vec![clip(why, 500), "nothing failed: start it again when it is there".into()];
-    say_all(planning, state, &everyone(planning, rule), &message);
+    let mut message = restore_message(planning, id, MessageKind::RecoveryUpdate, Severity::Warning, &title);
+    message.lines = vec![truncate_chars(why, 500), "nothing failed: start it again when it is there".into()];
+    emit_to_all(planning, state, &restore_channels(planning, rule), &message);
 }
 
-fn every(rule: &RestoreNotifications) -> SignedDuration {
-    rule.every.as_ref().map_or(EVERY, Period::duration)
+fn update_interval(rule: &RestoreNotifications) -> SignedDuration {
+    rule.every.as_ref().map_or(DEFAULT_UPDATE_INTERVAL, Period::duration)
 }
 
-fn ended(
-    planning: &mut Planning<'_>,
-    state: &mut State,
+fn plan_restore_ended(
+    planning: &mut NotifyPlanner<'_>,
+    state: &mut NotifyState,
     id: &str,
-    r: &Recovering,
+    r: &ActiveRestore,
     well: bool,
     lines: &[String],
-    made: Option<Made>,
+    made: Option<BackupInfo>,
 ) {
     let took = format_duration(r.ended.unwrap_or(planning.now).duration_since(r.since));
     let (severity, title) = if well {
@@ -134,46 +134,46 @@ fn ended(
     } else {
         (Severity::Critical, format!("recovery of {} failed after {took}", r.asset))
     };
-    let mut message = message(planning, id, Kind::RecoveryComplete, severity, &title);
-    message.lines = lines.iter().take(100).map(|l| clip(l, 500)).collect();
+    let mut message = restore_message(planning, id, MessageKind::RecoveryComplete, severity, &title);
+    message.lines = lines.iter().take(100).map(|l| truncate_chars(l, 500)).collect();
     message.made = made.into_iter().collect();
     let group = group_of(planning, state, &r.asset);
     let mut to = Vec::new();
     if let Some(rule) = &planning.notify.recovery {
         // Who heard of its beginning hears that it failed.
         let named = if rule.complete_to.is_empty() || !well {
-            everyone(planning, rule)
+            restore_channels(planning, rule)
         } else {
             rule.complete_to.clone()
         };
-        add(&mut to, named);
+        extend_unique(&mut to, named);
     }
-    add(&mut to, of_news(planning, NotifyEventKind::Recovery, group.as_deref()));
+    extend_unique(&mut to, channels_for_event(planning, NotifyEventKind::Recovery, group.as_deref()));
     if !well {
-        let routes = planning.notify.routes.iter().filter(|r| takes(r, NotifyEventKind::Failure));
-        let routes = routes.filter(|r| super::routes::of(&r.of, group.as_deref()));
-        let loud = |s: MinSeverity| super::routes::bad_enough(s, Severity::Critical);
-        add(&mut to, routes.filter(|r| loud(r.severity)).flat_map(|r| r.to.clone()).collect());
+        let routes = planning.notify.routes.iter().filter(|r| accepts_event(r, NotifyEventKind::Failure));
+        let routes = routes.filter(|r| super::routes::matches_group(&r.of, group.as_deref()));
+        let loud = |s: MinSeverity| super::routes::meets_min_severity(s, Severity::Critical);
+        extend_unique(&mut to, routes.filter(|r| loud(r.severity)).flat_map(|r| r.to.clone()).collect());
     }
-    say_all(planning, state, &to, &message);
+    emit_to_all(planning, state, &to, &message);
 }
 
-fn say_all(planning: &mut Planning<'_>, state: &mut State, to: &[Name], message: &Message) {
+fn emit_to_all(planning: &mut NotifyPlanner<'_>, state: &mut NotifyState, to: &[Name], message: &ChannelMessage) {
     for channel in to {
-        planning.say(state, channel, Planning::others(to, channel), message.clone());
+        planning.emit(state, channel, NotifyPlanner::fallback_channels(to, channel), message.clone());
     }
 }
 
 /// Updates that are due, and reports that are overdue.
-pub(super) fn go_on(planning: &mut Planning<'_>, state: &mut State) {
+pub(super) fn update_active_restores(planning: &mut NotifyPlanner<'_>, state: &mut NotifyState) {
     let now = planning.now;
-    state.recoveries.retain(|_, r| r.ended.is_none_or(|e| now.duration_since(e) < REMEMBERED));
+    state.recoveries.retain(|_, r| r.ended.is_none_or(|e| now.duration_since(e) < ENDED_RETENTION));
     let Some(rule) = planning.notify.recovery.clone() else {
         // Nobody asked to hear of it while it runs.
-        state.recoveries.retain(|_, r| r.ended.is_some() || now.duration_since(r.heard) < REPORT);
+        state.recoveries.retain(|_, r| r.ended.is_some() || now.duration_since(r.heard) < DEFAULT_REPORT_DEADLINE);
         return;
     };
-    let within = rule.report_within.as_ref().map_or(REPORT, Period::duration);
+    let within = rule.report_within.as_ref().map_or(DEFAULT_REPORT_DEADLINE, Period::duration);
     let ids: Vec<String> = state
         .recoveries
         .iter()
@@ -183,42 +183,42 @@ pub(super) fn go_on(planning: &mut Planning<'_>, state: &mut State) {
     for id in ids {
         let Some(r) = state.recoveries.get_mut(&id) else { continue };
         if now.duration_since(r.since) >= within {
-            let problem = missing(r, now);
+            let problem = overdue_problem(r, now);
             state.recoveries.remove(&id);
-            touch(planning, state, NOTIFY, &problem, now);
-        } else if now.duration_since(r.told) >= every(&rule) {
+            open_or_update_incident(planning, state, NOTIFY, &problem, now);
+        } else if now.duration_since(r.told) >= update_interval(&rule) {
             r.told = now;
             let r = r.clone();
-            update(planning, state, &rule, &id, &r);
+            plan_restore_update(planning, state, &rule, &id, &r);
         }
     }
 }
 
-fn update(
-    planning: &mut Planning<'_>,
-    state: &mut State,
+fn plan_restore_update(
+    planning: &mut NotifyPlanner<'_>,
+    state: &mut NotifyState,
     rule: &RestoreNotifications,
     id: &str,
-    r: &Recovering,
+    r: &ActiveRestore,
 ) {
     let title = format!("recovery of {} goes on: {}", r.asset, r.phase);
-    let mut message = message(planning, id, Kind::RecoveryUpdate, Severity::Warning, &title);
+    let mut message = restore_message(planning, id, MessageKind::RecoveryUpdate, Severity::Warning, &title);
     let quiet = planning.now.duration_since(r.heard);
     message.lines = vec![
         r.what.clone(),
         format!("it has run for {}", format_duration(planning.now.duration_since(r.since))),
     ];
-    if quiet >= every(rule) {
+    if quiet >= update_interval(rule) {
         message.lines.push(format!(
             "nothing was heard of it for {}: look whether it still runs",
             format_duration(quiet)
         ));
     }
-    say_all(planning, state, &everyone(planning, rule), &message);
+    emit_to_all(planning, state, &restore_channels(planning, rule), &message);
 }
 
-fn missing(r: &Recovering, now: Timestamp) -> Problem {
-    Problem {
+fn overdue_problem(r: &ActiveRestore, now: Timestamp) -> DetectedProblem {
+    DetectedProblem {
         asset: r.asset.clone(),
         group: None,
         what: NO_REPORT.into(),

@@ -1,13 +1,13 @@
 //! Changes become messages: opened or worse, still open, mended; and what was made.
 
 use super::{
-    ByChannel, Planning,
+    ByChannel, NotifyPlanner,
     hear::ALARM,
-    routes::{bad_enough, of, of_incident, of_news, worst_first},
+    routes::{meets_min_severity, matches_group, channels_for_incident, channels_for_event, by_severity_desc},
 };
 use crate::{
-    message::{AtRisk, Incident, Kind, MOST, Made},
-    state::{State, Tracked},
+    message::{DataAtRisk, IncidentSummary, MessageKind, MAX_INCIDENTS, BackupInfo},
+    state::{NotifyState, TrackedIncident},
 };
 use jiff::{SignedDuration, Timestamp};
 use shared::{
@@ -21,44 +21,44 @@ use shared::{
 };
 
 /// How long an alarm that said the same as an incident may ring on after it: two of its periods, and CloudWatch's delay.
-const AFTERGLOW: SignedDuration = SignedDuration::from_mins(45);
+const INHIBITION_WINDOW: SignedDuration = SignedDuration::from_mins(45);
 /// From this flap on, a problem must stay away before it counts as mended.
-const FLAPPING: u32 = 2;
+const FLAP_THRESHOLD: u32 = 2;
 
 /// What one channel is told now.
 #[derive(Default)]
-struct News {
-    opened: Vec<Tracked>,
-    undelivered: Vec<Tracked>,
-    still: Vec<Tracked>,
-    resolved: Vec<Tracked>,
+struct ChannelUpdates {
+    opened: Vec<TrackedIncident>,
+    undelivered: Vec<TrackedIncident>,
+    still: Vec<TrackedIncident>,
+    resolved: Vec<TrackedIncident>,
     others: Vec<Name>,
 }
 
 /// Makes messages of all that changed.
-pub(super) fn tell(planning: &mut Planning<'_>, state: &mut State) {
-    let mut news: ByChannel<News> = ByChannel::new();
-    close(planning, state, &mut news);
-    cover(planning, state);
+pub(super) fn plan_messages(planning: &mut NotifyPlanner<'_>, state: &mut NotifyState) {
+    let mut news: ByChannel<ChannelUpdates> = ByChannel::new();
+    resolve_incidents(planning, state, &mut news);
+    suppress_duplicate_alarms(planning, state);
     for t in state.incidents.values_mut() {
-        if t.closed.is_some() || t.gone.is_some() || silent_alarm(planning, t) {
+        if t.closed.is_some() || t.gone.is_some() || is_suppressed(planning, t) {
             continue;
         }
-        open(planning, t, &mut news);
-        escalate(planning, t, &mut news);
+        plan_opened(planning, t, &mut news);
+        plan_escalation(planning, t, &mut news);
     }
     for (channel, news) in news {
-        say(planning, state, &channel, news);
+        emit_channel_messages(planning, state, &channel, news);
     }
-    made(planning, state);
+    plan_success_messages(planning, state);
 }
 
 /// What nobody says any more counts as mended: at once, or after a while when it comes and goes.
-fn close(planning: &Planning<'_>, state: &mut State, news: &mut ByChannel<News>) {
-    let (now, hold) = (planning.now, planning.hold);
+fn resolve_incidents(planning: &NotifyPlanner<'_>, state: &mut NotifyState, news: &mut ByChannel<ChannelUpdates>) {
+    let (now, hold) = (planning.now, planning.flap_window);
     for t in state.incidents.values_mut() {
         let Some(gone) = t.gone.filter(|_| t.closed.is_none()) else { continue };
-        if t.flaps >= FLAPPING && now.duration_since(gone) < hold {
+        if t.flaps >= FLAP_THRESHOLD && now.duration_since(gone) < hold {
             continue;
         }
         t.closed = Some(now);
@@ -71,16 +71,16 @@ fn close(planning: &Planning<'_>, state: &mut State, news: &mut ByChannel<News>)
 }
 
 /// Notes of each alarm whether another incident says the same: of its group, and no less bad.
-fn cover(planning: &Planning<'_>, state: &mut State) {
+fn suppress_duplicate_alarms(planning: &NotifyPlanner<'_>, state: &mut NotifyState) {
     let said: Vec<(Option<String>, Severity)> = state
         .incidents
         .values()
         .filter(|t| t.what != ALARM && t.gone.is_none() && t.closed.is_none())
-        .filter(|t| !t.told.is_empty() || !of_incident(planning, t).is_empty())
+        .filter(|t| !t.told.is_empty() || !channels_for_incident(planning, t).is_empty())
         .map(|t| (t.group.clone(), t.severity))
         .collect();
     // Of an alarm that is not the policy's, such as one on a function that is silent, nothing else says the same.
-    let ours = |t: &&mut Tracked| t.what == ALARM && planning.policy.alarms.contains_key(&t.asset);
+    let ours = |t: &&mut TrackedIncident| t.what == ALARM && planning.policy.alarms.contains_key(&t.asset);
     for t in state.incidents.values_mut().filter(ours).filter(|t| t.told.is_empty()) {
         let same = |(group, severity): &(Option<String>, Severity)| {
             *severity >= t.severity && group.is_some() && (t.group.is_none() || t.group == *group)
@@ -92,13 +92,13 @@ fn cover(planning: &Planning<'_>, state: &mut State) {
 }
 
 /// Whether an alarm is not told because another incident says the same, or did a moment ago.
-fn silent_alarm(planning: &Planning<'_>, t: &Tracked) -> bool {
-    let a_moment = |c: Timestamp| planning.now.duration_since(c) < AFTERGLOW;
+fn is_suppressed(planning: &NotifyPlanner<'_>, t: &TrackedIncident) -> bool {
+    let a_moment = |c: Timestamp| planning.now.duration_since(c) < INHIBITION_WINDOW;
     t.what == ALARM && t.told.is_empty() && t.covered.is_some_and(a_moment)
 }
 
-fn open(planning: &Planning<'_>, t: &mut Tracked, news: &mut ByChannel<News>) {
-    let to = of_incident(planning, t);
+fn plan_opened(planning: &NotifyPlanner<'_>, t: &mut TrackedIncident, news: &mut ByChannel<ChannelUpdates>) {
+    let to = channels_for_incident(planning, t);
     for channel in &to {
         if t.told.get(channel).is_some_and(|told| *told >= t.severity) {
             continue;
@@ -108,11 +108,11 @@ fn open(planning: &Planning<'_>, t: &mut Tracked, news: &mut ByChannel<News>) {
         let list =
             if t.asset.starts_with("notify/") { &mut news.undelivered } else { &mut news.opened };
         list.push(t.clone());
-        add(&mut news.others, Planning::others(&to, channel));
+        extend_unique(&mut news.others, NotifyPlanner::fallback_channels(&to, channel));
     }
 }
 
-fn escalate(planning: &Planning<'_>, t: &mut Tracked, news: &mut ByChannel<News>) {
+fn plan_escalation(planning: &NotifyPlanner<'_>, t: &mut TrackedIncident, news: &mut ByChannel<ChannelUpdates>) {
     let age = planning.now.duration_since(t.risen);
     let steps = &planning.notify.escalation;
     let reached = steps.iter().take_while(|s| s.after.duration() <= age).count();
@@ -122,11 +122,11 @@ fn escalate(planning: &Planning<'_>, t: &mut Tracked, news: &mut ByChannel<News>
     }
     t.step = u32::try_from(reached).unwrap_or(u32::MAX);
     let fits = |s: &&EscalationStep| {
-        bad_enough(s.severity.unwrap_or(MinSeverity::Critical), t.severity)
-            && of(&s.of, t.group.as_deref())
+        meets_min_severity(s.severity.unwrap_or(MinSeverity::Critical), t.severity)
+            && matches_group(&s.of, t.group.as_deref())
     };
     let mut to: Vec<Name> = Vec::new();
-    add(&mut to, steps[before..reached].iter().filter(fits).flat_map(|s| s.to.clone()).collect());
+    extend_unique(&mut to, steps[before..reached].iter().filter(fits).flat_map(|s| s.to.clone()).collect());
     to.retain(|c| t.asset.strip_prefix("notify/") != Some(c.as_str()));
     for channel in &to {
         let news = news.entry(channel.clone()).or_default();
@@ -135,12 +135,12 @@ fn escalate(planning: &Planning<'_>, t: &mut Tracked, news: &mut ByChannel<News>
         }
         t.told.insert(channel.clone(), t.severity);
         news.still.push(t.clone());
-        add(&mut news.others, Planning::others(&to, channel));
+        extend_unique(&mut news.others, NotifyPlanner::fallback_channels(&to, channel));
     }
 }
 
 /// Adds names that are not there yet.
-pub(super) fn add(to: &mut Vec<Name>, more: Vec<Name>) {
+pub(super) fn extend_unique(to: &mut Vec<Name>, more: Vec<Name>) {
     for name in more {
         if !to.contains(&name) {
             to.push(name);
@@ -149,43 +149,43 @@ pub(super) fn add(to: &mut Vec<Name>, more: Vec<Name>) {
 }
 
 /// The messages for one channel: what is mended first, so that what is wrong is read last.
-fn say(planning: &mut Planning<'_>, state: &mut State, channel: &Name, news: News) {
-    let News { opened, undelivered, still, resolved, others } = news;
+fn emit_channel_messages(planning: &mut NotifyPlanner<'_>, state: &mut NotifyState, channel: &Name, news: ChannelUpdates) {
+    let ChannelUpdates { opened, undelivered, still, resolved, others } = news;
     // A service that counts incidents one by one must hear of each that ends.
     let pages = planning.notify.channels.get(channel).is_some_and(|c| c.pagerduty.is_some());
-    let each = if pages { MOST } else { usize::MAX };
+    let each = if pages { MAX_INCIDENTS } else { usize::MAX };
     let mut resolved = resolved;
-    resolved.sort_by(worst_first);
+    resolved.sort_by(by_severity_desc);
     let resolved =
-        resolved.chunks(each.min(resolved.len().max(1))).map(|c| (Kind::Resolved, c.to_vec()));
-    let mut lists: Vec<(Kind, Vec<Tracked>)> = resolved.collect();
+        resolved.chunks(each.min(resolved.len().max(1))).map(|c| (MessageKind::Resolved, c.to_vec()));
+    let mut lists: Vec<(MessageKind, Vec<TrackedIncident>)> = resolved.collect();
     lists.extend([
-        (Kind::StillOpen, still),
-        (Kind::Undelivered, undelivered),
-        (Kind::Opened, opened),
+        (MessageKind::StillOpen, still),
+        (MessageKind::Undelivered, undelivered),
+        (MessageKind::Opened, opened),
     ]);
     for (kind, mut list) in lists.into_iter().filter(|(_, l)| !l.is_empty()) {
-        list.sort_by(worst_first);
+        list.sort_by(by_severity_desc);
         let worst = list[0].severity;
-        let mut message = planning.message(kind, worst, &title(kind, &list, planning.now));
-        message.incidents = list.iter().take(MOST).map(|t| incident(planning, state, t)).collect();
-        message.more = list.len().saturating_sub(MOST);
-        message.made = list.iter().filter_map(|t| t.made.clone()).take(MOST).collect();
-        planning.say(state, channel, others.clone(), message);
+        let mut message = planning.new_message(kind, worst, &message_title(kind, &list, planning.now));
+        message.incidents = list.iter().take(MAX_INCIDENTS).map(|t| incident_summary(planning, state, t)).collect();
+        message.more = list.len().saturating_sub(MAX_INCIDENTS);
+        message.made = list.iter().filter_map(|t| t.made.clone()).take(MAX_INCIDENTS).collect();
+        planning.emit(state, channel, others.clone(), message);
     }
 }
 
 /// One line: how bad, how many, what the worst is.
-fn title(kind: Kind, list: &[Tracked], now: Timestamp) -> String {
+fn message_title(kind: MessageKind, list: &[TrackedIncident], now: Timestamp) -> String {
     let worst = &list[0];
     let first = format!("{}: {}", worst.asset, worst.what);
     let more = list.len() - 1;
     let rest = if more == 0 { String::new() } else { format!(" and {more} more") };
-    let lasted = |t: &Tracked| format_duration(t.gone.unwrap_or(now).duration_since(t.since));
+    let lasted = |t: &TrackedIncident| format_duration(t.gone.unwrap_or(now).duration_since(t.since));
     match kind {
-        Kind::Resolved => format!("resolved after {}: {first}{rest}", lasted(worst)),
-        Kind::StillOpen => format!("still open after {}: {first}{rest}", lasted(worst)),
-        Kind::Undelivered => {
+        MessageKind::Resolved => format!("resolved after {}: {first}{rest}", lasted(worst)),
+        MessageKind::StillOpen => format!("still open after {}: {first}{rest}", lasted(worst)),
+        MessageKind::Undelivered => {
             let channel = worst.asset.trim_start_matches("notify/");
             format!("the channel {channel} can't be reached{rest}")
         }
@@ -194,8 +194,8 @@ fn title(kind: Kind, list: &[Tracked], now: Timestamp) -> String {
 }
 
 /// An incident as it is told.
-pub(super) fn incident(planning: &Planning<'_>, state: &State, t: &Tracked) -> Incident {
-    Incident {
+pub(super) fn incident_summary(planning: &NotifyPlanner<'_>, state: &NotifyState, t: &TrackedIncident) -> IncidentSummary {
+    IncidentSummary {
         key: t.key.clone(),
         asset: t.asset.clone(),
         group: t.group.clone(),
@@ -205,26 +205,26 @@ pub(super) fn incident(planning: &Planning<'_>, state: &State, t: &Tracked) -> I
         mend: t.mend.clone(),
         since: t.since,
         until: t.gone,
-        at_risk: at_risk(planning, state, t),
+        at_risk: data_at_risk(planning, state, t),
         step: t.step,
     }
 }
 
 /// What could be lost: the age of the newest good point against what the policy allows, and where that point is.
-fn at_risk(planning: &Planning<'_>, state: &State, t: &Tracked) -> Option<AtRisk> {
+fn data_at_risk(planning: &NotifyPlanner<'_>, state: &NotifyState, t: &TrackedIncident) -> Option<DataAtRisk> {
     let newest = state.assets.get(&t.asset)?;
     let age = newest.data.map(|data| planning.now.duration_since(data).as_secs());
     newest.newest.as_ref()?;
-    Some(AtRisk {
+    Some(DataAtRisk {
         newest: newest.newest.clone(),
         age_seconds: age,
         max_age_seconds: newest.max_age_seconds,
-        place: place(planning.policy, &newest.group),
+        place: backup_location(planning.policy, &newest.group),
     })
 }
 
 /// Where the points of a group are.
-fn place(policy: &Policy, group: &str) -> Option<String> {
+fn backup_location(policy: &Policy, group: &str) -> Option<String> {
     let group: Name = group.parse().ok()?;
     let stored = |s: &StoreConfig| {
         let azure = || s.azure.as_ref().map(|a| format!("azure://{}/{}/", a.account, a.container));
@@ -244,19 +244,19 @@ fn place(policy: &Policy, group: &str) -> Option<String> {
 }
 
 /// Tells of what was made and verified, where the policy asks for it.
-fn made(planning: &mut Planning<'_>, state: &mut State) {
-    let made = std::mem::take(&mut planning.made);
-    let mut news: ByChannel<(Vec<Made>, Vec<Name>, bool)> = ByChannel::new();
+fn plan_success_messages(planning: &mut NotifyPlanner<'_>, state: &mut NotifyState) {
+    let made = std::mem::take(&mut planning.new_backups);
+    let mut news: ByChannel<(Vec<BackupInfo>, Vec<Name>, bool)> = ByChannel::new();
     for (made, group, on) in made {
         if on == NotifyEventKind::Success {
-            count(state, &made);
+            count_backup(state, &made);
         }
-        let to = of_news(planning, on, group.as_deref());
+        let to = channels_for_event(planning, on, group.as_deref());
         for channel in &to {
             let (list, others, verified) = news.entry(channel.clone()).or_default();
             list.push(made.clone());
             *verified |= on == NotifyEventKind::Verification;
-            add(others, Planning::others(&to, channel));
+            extend_unique(others, NotifyPlanner::fallback_channels(&to, channel));
         }
     }
     for (channel, (made, others, verified)) in news {
@@ -268,19 +268,19 @@ fn made(planning: &mut Planning<'_>, state: &mut State) {
                 format!("{what} {n} backups: {} of {} and {} more", first.what, first.asset, n - 1)
             }
         };
-        let mut message = planning.message(Kind::Success, Severity::Info, &title);
-        message.more = made.len().saturating_sub(MOST);
-        message.made = made.into_iter().take(MOST).collect();
-        planning.say(state, &channel, others, message);
+        let mut message = planning.new_message(MessageKind::Success, Severity::Info, &title);
+        message.more = made.len().saturating_sub(MAX_INCIDENTS);
+        message.made = made.into_iter().take(MAX_INCIDENTS).collect();
+        planning.emit(state, &channel, others, message);
     }
 }
 
-fn count(state: &mut State, made: &Made) {
+fn count_backup(state: &mut NotifyState, made: &BackupInfo) {
     let day = &mut state.day;
     day.made += 1;
     day.bytes = day.bytes.saturating_add(made.bytes.unwrap_or(0));
     day.newest.push_back(made.clone());
-    while day.newest.len() > MOST {
+    while day.newest.len() > MAX_INCIDENTS {
         day.newest.pop_front();
     }
 }

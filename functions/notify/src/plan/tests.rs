@@ -5,7 +5,7 @@ mod histories;
 mod time;
 
 use super::*;
-use crate::heard::{Came, Found, Run, Stands};
+use crate::heard::{ReportedOutcome, ReportedFinding, ReportedRun, ReportedAsset};
 
 /// A route for all, one for successes, and steps as Pasargad has them.
 const POLICY: &str = r#"
@@ -39,17 +39,17 @@ pub(super) fn policy() -> Policy {
     Policy::parse(POLICY).expect("a policy")
 }
 
-pub(super) fn at(text: &str) -> Timestamp {
+pub(super) fn parse_timestamp(text: &str) -> Timestamp {
     text.parse().expect("a time")
 }
 
 /// A moment of the day on which all histories begin.
-pub(super) fn day(hhmm: &str) -> Timestamp {
-    at(&format!("2026-11-20T{hhmm}:00Z"))
+pub(super) fn time_of_day(hhmm: &str) -> Timestamp {
+    parse_timestamp(&format!("2026-11-20T{hhmm}:00Z"))
 }
 
-pub(super) fn found(severity: Severity, asset: &str, what: &str) -> Found {
-    Found {
+pub(super) fn reported_finding(severity: Severity, asset: &str, what: &str) -> ReportedFinding {
+    ReportedFinding {
         severity,
         asset: asset.into(),
         group: Some("fleet".into()),
@@ -59,8 +59,8 @@ pub(super) fn found(severity: Severity, asset: &str, what: &str) -> Found {
     }
 }
 
-pub(super) fn run(function: &str, when: Timestamp, findings: Vec<Found>) -> Run {
-    Run {
+pub(super) fn reported_run(function: &str, when: Timestamp, findings: Vec<ReportedFinding>) -> ReportedRun {
+    ReportedRun {
         function: function.into(),
         policy: "acme".into(),
         run: format!("run-{function}-{when}"),
@@ -75,22 +75,22 @@ pub(super) fn run(function: &str, when: Timestamp, findings: Vec<Found>) -> Run 
     }
 }
 
-pub(super) fn heard(run: Run) -> Heard {
-    Heard::Run(Box::new(run))
+pub(super) fn report_event(run: ReportedRun) -> NotificationEvent {
+    NotificationEvent::Report(Box::new(run))
 }
 
 /// A history: what it knows, and what was told, as `channel kind asset...`.
-pub(super) struct History {
+pub(super) struct NotifyHistory {
     pub(super) policy: Policy,
-    pub(super) state: State,
+    pub(super) state: NotifyState,
 }
 
-impl History {
-    pub(super) fn begin() -> Self {
-        Self { policy: policy(), state: State::new(day("00:00")) }
+impl NotifyHistory {
+    pub(super) fn new() -> Self {
+        Self { policy: policy(), state: NotifyState::new(time_of_day("00:00")) }
     }
 
-    pub(super) fn told(&mut self, now: Timestamp, heard: &[Heard]) -> Vec<Told> {
+    pub(super) fn plan_events(&mut self, now: Timestamp, heard: &[NotificationEvent]) -> Vec<OutgoingMessage> {
         let state = self.state.clone();
         // As it is written and read between two looks.
         let text = serde_json::to_string(&state).expect("json");
@@ -100,22 +100,22 @@ impl History {
         told
     }
 
-    pub(super) fn says(&mut self, now: Timestamp, heard: &[Heard]) -> Vec<String> {
-        self.told(now, heard).iter().map(|t| format!("{} {}", t.channel, t.message.title)).collect()
+    pub(super) fn message_lines(&mut self, now: Timestamp, heard: &[NotificationEvent]) -> Vec<String> {
+        self.plan_events(now, heard).iter().map(|t| format!("{} {}", t.channel, t.message.title)).collect()
     }
 
     /// A report of freshness, so that nobody misses it.
-    pub(super) fn looks(&mut self, hhmm: &str, findings: Vec<Found>) -> Vec<String> {
-        self.says(day(hhmm), &[heard(run("freshness", day(hhmm), findings))])
+    pub(super) fn freshness_run(&mut self, hhmm: &str, findings: Vec<ReportedFinding>) -> Vec<String> {
+        self.message_lines(time_of_day(hhmm), &[report_event(reported_run("freshness", time_of_day(hhmm), findings))])
     }
 }
 
-pub(super) fn stale(asset: &str) -> Found {
-    found(Severity::Critical, asset, "stale")
+pub(super) fn stale_finding(asset: &str) -> ReportedFinding {
+    reported_finding(Severity::Critical, asset, "stale")
 }
 
-pub(super) fn done(asset: &str, what: &str) -> Came {
-    Came {
+pub(super) fn done_outcome(asset: &str, what: &str) -> ReportedOutcome {
+    ReportedOutcome {
         asset: asset.into(),
         action: "dump".into(),
         result: "done".into(),
@@ -129,8 +129,8 @@ pub(super) fn done(asset: &str, what: &str) -> Came {
     }
 }
 
-pub(super) fn stands(asset: &str, age: i64) -> Stands {
-    Stands {
+pub(super) fn reported_asset(asset: &str, age: i64) -> ReportedAsset {
+    ReportedAsset {
         asset: asset.into(),
         group: "fleet".into(),
         newest: Some(format!("{asset}-daily-1")),

@@ -10,7 +10,7 @@ use shared::{
 
 /// Copies from one bucket to one other, as the policy wants them at this time.
 #[derive(Clone, Debug)]
-pub(super) struct Task<'a> {
+pub(super) struct ObjectCopyTask<'a> {
     /// The group of the policy.
     pub(super) group: &'a Name,
     /// The bucket that the objects are in.
@@ -27,9 +27,9 @@ pub(super) struct Task<'a> {
     pub(super) objective: Option<AgeObjective>,
 }
 
-impl Task<'_> {
+impl ObjectCopyTask<'_> {
     /// The prefixes to list: none lies within another, so that no object is listed twice.
-    pub(super) fn lists(&self) -> Vec<&str> {
+    pub(super) fn list_prefixes(&self) -> Vec<&str> {
         if self.prefixes.is_empty() {
             return vec![""];
         }
@@ -43,10 +43,10 @@ impl Task<'_> {
 }
 
 /// The oldest of some objects.
-pub(super) type Oldest = Option<(Timestamp, String)>;
+pub(super) type OldestObject = Option<(Timestamp, String)>;
 
 /// The older of what is known and another object.
-pub(super) fn older(oldest: &mut Oldest, object: &S3Object) {
+pub(super) fn keep_older(oldest: &mut OldestObject, object: &S3Object) {
     if oldest.as_ref().is_none_or(|(at, _)| object.modified < *at) {
         *oldest = Some((object.modified, object.key.clone()));
     }
@@ -54,18 +54,18 @@ pub(super) fn older(oldest: &mut Oldest, object: &S3Object) {
 
 /// What follows from a page of pairs.
 #[derive(Debug, Default)]
-pub(super) struct Page {
+pub(super) struct ObjectPagePlan {
     /// What to copy.
     pub(super) plan: ActionPlan<CopyObject>,
     /// The oldest object that has no copy and gets none in this run.
-    pub(super) waits: Oldest,
+    pub(super) waits: OldestObject,
     /// Objects that should be copied and lie in an archive class.
     pub(super) archived: Vec<String>,
 }
 
 /// What stands between an object and its copy.
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
+enum CopyDecision {
     /// Nothing: the copy is there.
     Copied,
     /// It is copied, for this reason.
@@ -77,22 +77,22 @@ enum Verdict {
 }
 
 /// Which objects of a page are copied.
-pub(super) fn plan(task: &Task<'_>, pairs: &[ObjectPair]) -> Page {
-    let mut page = Page::default();
+pub(super) fn plan_page(task: &ObjectCopyTask<'_>, pairs: &[ObjectPair]) -> ObjectPagePlan {
+    let mut page = ObjectPagePlan::default();
     for pair in pairs {
         // What only the destination has is none of our business: nothing is ever deleted there.
         let (ObjectPair::Missing(object) | ObjectPair::Both(object, _)) = pair else { continue };
-        match judge(task, pair) {
-            Verdict::Copied => {}
-            Verdict::Copy(because) => {
+        match decide_copy(task, pair) {
+            CopyDecision::Copied => {}
+            CopyDecision::Copy(because) => {
                 let (from, to) = (task.from.to_owned(), task.to.to_owned());
                 let kms_key = task.kms_key.clone();
                 let action = CopyObject { from, object: object.clone(), to, kms_key };
                 page.plan.push_step(task.from, action, because);
             }
-            Verdict::Waits => older(&mut page.waits, object),
-            Verdict::Archived => {
-                older(&mut page.waits, object);
+            CopyDecision::Waits => keep_older(&mut page.waits, object),
+            CopyDecision::Archived => {
+                keep_older(&mut page.waits, object);
                 page.archived.push(object.key.clone());
             }
         }
@@ -100,7 +100,7 @@ pub(super) fn plan(task: &Task<'_>, pairs: &[ObjectPair]) -> Page {
     page
 }
 
-fn judge(task: &Task<'_>, pair: &ObjectPair) -> Verdict {
+fn decide_copy(task: &ObjectCopyTask<'_>, pair: &ObjectPair) -> CopyDecision {
     let (object, because) = match pair {
         ObjectPair::Missing(object) => (object, "it has no copy".to_owned()),
         ObjectPair::Both(object, copy) if object.size != copy.size => {
@@ -116,14 +116,14 @@ fn judge(task: &Task<'_>, pair: &ObjectPair) -> Verdict {
                 format!("it was written at {}, its copy at {}", object.modified, copy.modified),
             )
         }
-        ObjectPair::Both(..) | ObjectPair::Extra(_) => return Verdict::Copied,
+        ObjectPair::Both(..) | ObjectPair::Extra(_) => return CopyDecision::Copied,
     };
     if task.until.is_none_or(|until| object.modified > until) {
-        Verdict::Waits
+        CopyDecision::Waits
     } else if object.is_archived() {
-        Verdict::Archived
+        CopyDecision::Archived
     } else {
-        Verdict::Copy(because)
+        CopyDecision::Copy(because)
     }
 }
 

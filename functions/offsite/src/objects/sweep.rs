@@ -1,6 +1,6 @@
 //! Page by page through a bucket. Memory stays flat however many objects there are.
 
-use super::plan::{Oldest, Task, older, plan};
+use super::plan::{OldestObject, ObjectCopyTask, keep_older, plan_page};
 use shared::{
     aws::{
         OperationError, OperationErrorKind,
@@ -14,17 +14,17 @@ use shared::{
 use std::mem::discriminant;
 
 /// Pairs that are planned and carried out together: what one list call answers.
-const PAGE: usize = 1000;
+const PAGE_SIZE: usize = 1000;
 /// Copies on their way at once.
-const WIDTH: usize = 8;
+const MAX_CONCURRENT_OBJECT_COPIES: usize = 8;
 /// Outcomes of one kind that the report names; the rest it counts.
-const NAMED: usize = 200;
+const MAX_REPORTED_OUTCOMES: usize = 200;
 /// When so many copies of one page fail and none succeeds, what is wrong is the bucket and not the objects.
-const HOPELESS: usize = 50;
+const MAX_FAILED_COPIES: usize = 50;
 
 /// What the run copied, over all buckets.
 #[derive(Debug, Default)]
-pub(super) struct Done {
+pub(super) struct CopyTotals {
     /// Objects copied.
     pub(super) objects: usize,
     /// Their bytes.
@@ -35,13 +35,13 @@ pub(super) struct Done {
 
 /// What is known of a bucket so far.
 #[derive(Default)]
-struct Progress {
+struct BucketProgress {
     /// The oldest object without a copy.
-    waits: Oldest,
+    waits: OldestObject,
     /// Objects that must be restored from an archive first.
-    archived: Named,
+    archived: KeySample,
     /// Objects under a key of the customer's own.
-    customer_keys: Named,
+    customer_keys: KeySample,
     /// For each prefix of the policy, whether an object was found.
     found: Vec<bool>,
     /// Why the sweep did not come to its end.
@@ -50,39 +50,39 @@ struct Progress {
 
 /// How many objects of a kind there are, and the first of them.
 #[derive(Default)]
-struct Named {
+struct KeySample {
     count: usize,
     first: Option<String>,
 }
 
-impl Named {
-    fn add(&mut self, keys: Vec<String>) {
+impl KeySample {
+    fn add_keys(&mut self, keys: Vec<String>) {
         self.count += keys.len();
         self.first = self.first.take().or(keys.into_iter().next());
     }
 }
 
 /// Copies what a bucket's copies lack, and judges how they stand after it.
-pub(super) async fn sweep(
+pub(super) async fn sync_bucket(
     world: &RunContext<'_>,
-    task: &Task<'_>,
+    task: &ObjectCopyTask<'_>,
     source: &S3Client,
     destination: &S3Client,
-    done: &mut Done,
+    done: &mut CopyTotals,
     report: &mut RunReport,
 ) {
     let before = done.objects;
     let mut progress =
-        Progress { found: vec![false; task.prefixes.len().max(1)], ..Progress::default() };
-    for prefix in task.lists() {
+        BucketProgress { found: vec![false; task.prefixes.len().max(1)], ..BucketProgress::default() };
+    for prefix in task.list_prefixes() {
         let listed = (source.list_objects(task.from, prefix), destination.list_objects(task.to, prefix));
         let mut pairs = ListingDiff::new(listed.0, listed.1);
         if let Err(e) =
-            list(world, task, &mut pairs, (source, destination), &mut progress, done, report).await
+            sync_prefix(world, task, &mut pairs, (source, destination), &mut progress, done, report).await
         {
             // Half a list says neither what is missing nor that nothing is.
-            let gap = gap(task, &e);
-            stand(task, report, AssetCoverage::NotObserved, std::slice::from_ref(&gap));
+            let gap = observation_finding(task, &e);
+            record_asset_status(task, report, AssetCoverage::NotObserved, std::slice::from_ref(&gap));
             report.push_finding(gap);
             return;
         }
@@ -91,13 +91,13 @@ pub(super) async fn sweep(
         }
     }
     let copied = done.objects > before;
-    let found = judge(world, task, &progress, copied);
-    stand(task, report, AssetCoverage::Watched, &found);
+    let found = evaluate_bucket(world, task, &progress, copied);
+    record_asset_status(task, report, AssetCoverage::Watched, &found);
     report.findings.extend(found);
 }
 
 /// The bucket's row, one for all of its copies.
-fn stand(task: &Task<'_>, report: &mut RunReport, coverage: AssetCoverage, found: &[Finding]) {
+fn record_asset_status(task: &ObjectCopyTask<'_>, report: &mut RunReport, coverage: AssetCoverage, found: &[Finding]) {
     let mut row = AssetStatus::new(task.group.to_string(), task.from);
     (row.coverage, row.offsite_wanted) = (coverage, true);
     for finding in found {
@@ -115,19 +115,19 @@ fn stand(task: &Task<'_>, report: &mut RunReport, coverage: AssetCoverage, found
 }
 
 /// One list to its end, or until the time is over.
-async fn list(
+async fn sync_prefix(
     world: &RunContext<'_>,
-    task: &Task<'_>,
+    task: &ObjectCopyTask<'_>,
     pairs: &mut ListingDiff,
     (source, destination): (&S3Client, &S3Client),
-    progress: &mut Progress,
-    done: &mut Done,
+    progress: &mut BucketProgress,
+    done: &mut CopyTotals,
     report: &mut RunReport,
 ) -> std::result::Result<(), OperationError> {
     loop {
-        let (page, end) = read(pairs).await;
-        let planned = plan(task, &page);
-        for object in page.iter().filter_map(in_source) {
+        let (page, end) = read_page(pairs).await;
+        let planned = plan_page(task, &page);
+        for object in page.iter().filter_map(source_key) {
             let prefixes = task.prefixes.iter().map(String::as_str).chain([""]);
             for (found, prefix) in progress.found.iter_mut().zip(prefixes) {
                 *found |= object.starts_with(prefix);
@@ -138,17 +138,17 @@ async fn list(
         {
             progress.waits = Some((at, key));
         }
-        progress.archived.add(planned.archived);
-        let went = carry_out(world, &planned.plan, source, destination, done, report).await;
+        progress.archived.add_keys(planned.archived);
+        let went = apply_page(world, &planned.plan, source, destination, done, report).await;
         for object in went.left {
-            older(&mut progress.waits, &object);
+            keep_older(&mut progress.waits, &object);
         }
-        progress.archived.add(went.archived);
-        progress.customer_keys.add(went.customer_keys);
+        progress.archived.add_keys(went.archived);
+        progress.customer_keys.add_keys(went.customer_keys);
         match end {
-            End::There => return Ok(()),
-            End::Failed(e) => return Err(e),
-            End::More => {}
+            PageEnd::There => return Ok(()),
+            PageEnd::Failed(e) => return Err(e),
+            PageEnd::More => {}
         }
         let last = page.last().map(ObjectPair::key).unwrap_or_default();
         if went.hopeless {
@@ -164,7 +164,7 @@ async fn list(
 }
 
 /// How a page ended.
-enum End {
+enum PageEnd {
     /// There may be more.
     More,
     /// The list is at its end.
@@ -173,19 +173,19 @@ enum End {
     Failed(OperationError),
 }
 
-async fn read(pairs: &mut ListingDiff) -> (Vec<ObjectPair>, End) {
-    let mut page = Vec::with_capacity(PAGE);
-    while page.len() < PAGE {
+async fn read_page(pairs: &mut ListingDiff) -> (Vec<ObjectPair>, PageEnd) {
+    let mut page = Vec::with_capacity(PAGE_SIZE);
+    while page.len() < PAGE_SIZE {
         match pairs.next().await {
             Ok(Some(pair)) => page.push(pair),
-            Ok(None) => return (page, End::There),
-            Err(e) => return (page, End::Failed(e)),
+            Ok(None) => return (page, PageEnd::There),
+            Err(e) => return (page, PageEnd::Failed(e)),
         }
     }
-    (page, End::More)
+    (page, PageEnd::More)
 }
 
-fn in_source(pair: &ObjectPair) -> Option<&str> {
+fn source_key(pair: &ObjectPair) -> Option<&str> {
     match pair {
         ObjectPair::Missing(object) | ObjectPair::Both(object, _) => Some(&object.key),
         ObjectPair::Extra(_) => None,
@@ -193,7 +193,7 @@ fn in_source(pair: &ObjectPair) -> Option<&str> {
 }
 
 /// How the steps of a page went.
-pub(super) struct Went {
+pub(super) struct PageOutcome {
     /// Objects that still have no copy.
     left: Vec<shared::aws::s3::S3Object>,
     /// Objects that lie in an archive tier, which a list does not show.
@@ -205,15 +205,15 @@ pub(super) struct Went {
 }
 
 /// Carries out a page's steps and puts their outcomes into the report.
-pub(super) async fn carry_out(
+pub(super) async fn apply_page(
     world: &RunContext<'_>,
     plan: &ActionPlan<CopyObject>,
     source: &S3Client,
     destination: &S3Client,
-    done: &mut Done,
+    done: &mut CopyTotals,
     report: &mut RunReport,
-) -> Went {
-    let outcomes = execute_plan(world, plan, WIDTH, async |order| {
+) -> PageOutcome {
+    let outcomes = execute_plan(world, plan, MAX_CONCURRENT_OBJECT_COPIES, async |order| {
         let proof = destination.copy_object(source, order, world.deadline.remaining()).await?;
         Ok(format!("{} bytes, read back with {proof}", order.object.size).into())
     })
@@ -240,19 +240,19 @@ pub(super) async fn carry_out(
                 }
             }
         }
-        done.keep(outcome, report);
+        done.record_outcome(outcome, report);
     }
-    let hopeless = failed >= HOPELESS && failed == plan.steps.len();
-    Went { left, archived, customer_keys, hopeless }
+    let hopeless = failed >= MAX_FAILED_COPIES && failed == plan.steps.len();
+    PageOutcome { left, archived, customer_keys, hopeless }
 }
 
-impl Done {
+impl CopyTotals {
     /// Names an outcome in the report, or only counts it when there are many of its kind already.
-    fn keep(&mut self, outcome: StepOutcome, report: &mut RunReport) {
+    fn record_outcome(&mut self, outcome: StepOutcome, report: &mut RunReport) {
         let kind = discriminant(&outcome.result);
         let same = report.outcomes.iter().filter(|o| discriminant(&o.result) == kind).count();
         // What is left to the next run is one page at most, and its metric counts the outcomes.
-        if same < NAMED || outcome.result == StepResult::Unfinished {
+        if same < MAX_REPORTED_OUTCOMES || outcome.result == StepResult::Unfinished {
             report.outcomes.push(outcome);
             return;
         }
@@ -263,7 +263,7 @@ impl Done {
     }
 
     /// The outcomes that were only counted, one of each kind.
-    pub(super) fn rest(&mut self) -> impl Iterator<Item = StepOutcome> {
+    pub(super) fn summarized_outcomes(&mut self) -> impl Iterator<Item = StepOutcome> {
         std::mem::take(&mut self.more).into_iter().map(|(result, n)| StepOutcome {
             asset: "objects".into(),
             action: format!("copy {n} objects more"),
@@ -277,14 +277,14 @@ impl Done {
 }
 
 /// A bucket that could not be looked at.
-pub(super) fn gap(task: &Task<'_>, e: &OperationError) -> Finding {
+pub(super) fn observation_finding(task: &ObjectCopyTask<'_>, e: &OperationError) -> Finding {
     Finding::new(Severity::Critical, task.from, shared::plan::code::GAP, e.to_string(), e.hint())
         .in_group(task.group)
 }
 
 /// How a bucket's copies stand after a sweep.
-fn judge(world: &RunContext<'_>, task: &Task<'_>, progress: &Progress, copied: bool) -> Vec<Finding> {
-    let Task { from, to, .. } = task;
+fn evaluate_bucket(world: &RunContext<'_>, task: &ObjectCopyTask<'_>, progress: &BucketProgress, copied: bool) -> Vec<Finding> {
+    let ObjectCopyTask { from, to, .. } = task;
     let mut found = Vec::new();
     let mut find = |severity, what, why: String, mend: &str| {
         found.push(Finding::new(severity, *from, what, why, mend).in_group(task.group));
@@ -307,7 +307,7 @@ fn judge(world: &RunContext<'_>, task: &Task<'_>, progress: &Progress, copied: b
             );
         }
     }
-    let Named { count, first } = &progress.archived;
+    let KeySample { count, first } = &progress.archived;
     if let Some(first) = first {
         let why = format!(
             "{count} objects without a copy in {to} lie in an archive class, such as \"{first}\""
@@ -319,7 +319,7 @@ fn judge(world: &RunContext<'_>, task: &Task<'_>, progress: &Progress, copied: b
             "restore them for some days; the next run copies them then",
         );
     }
-    let Named { count, first } = &progress.customer_keys;
+    let KeySample { count, first } = &progress.customer_keys;
     if let Some(first) = first {
         let why = format!(
             "{count} objects without a copy in {to} are under a key of the customer's own (SSE-C), such as \"{first}\""

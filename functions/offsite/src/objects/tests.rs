@@ -37,19 +37,19 @@ buckets:
 const NOW: &str = "2026-11-20T12:00:00Z";
 const SUNDAY: i64 = 1_794_715_200;
 
-struct Ground {
+struct OffsiteFixture {
     aws: AwsClients,
     policy: Policy,
 }
 
-impl Ground {
+impl OffsiteFixture {
     fn new() -> Self {
         let version = aws_config::BehaviorVersion::v2026_01_12();
         let config = aws_config::SdkConfig::builder().behavior_version(version).build();
         Self { aws: AwsClients::new(config), policy: Policy::parse(POLICY).expect("a policy") }
     }
 
-    fn world(&self, budget: Deadline, dry_run: bool) -> RunContext<'_> {
+    fn run_context(&self, budget: Deadline, dry_run: bool) -> RunContext<'_> {
         RunContext {
             aws: &self.aws,
             policy: &self.policy,
@@ -65,7 +65,7 @@ impl Ground {
     }
 }
 
-fn s3(rules: &[&Rule]) -> S3Client {
+fn mock_s3(rules: &[&Rule]) -> S3Client {
     let place = Location {
         account: "111122223333".parse().expect("an account"),
         region: "eu-west-1".parse().expect("a region"),
@@ -78,14 +78,14 @@ fn s3(rules: &[&Rule]) -> S3Client {
     )
 }
 
-fn refusal(status: u16, code: &str) -> HttpResponse {
+fn error_response(status: u16, code: &str) -> HttpResponse {
     let body =
         SdkBody::from(format!("<Error><Code>{code}</Code><Message>said S3</Message></Error>"));
     HttpResponse::new(status.try_into().expect("a status"), body)
 }
 
 /// A bucket that lists these keys, each of three bytes and written at a time.
-fn lists(bucket: &'static str, keys: Vec<String>, at: i64) -> Rule {
+fn list_rule(bucket: &'static str, keys: Vec<String>, at: i64) -> Rule {
     mock!(Client::list_objects_v2)
         .match_requests(move |r| r.bucket() == Some(bucket))
         .then_compute_output(move |r| {
@@ -98,18 +98,18 @@ fn lists(bucket: &'static str, keys: Vec<String>, at: i64) -> Rule {
         })
 }
 
-fn keys(names: &[&str]) -> Vec<String> {
+fn key_names(names: &[&str]) -> Vec<String> {
     names.iter().map(|n| (*n).to_owned()).collect()
 }
 
-fn copies() -> Rule {
+fn copy_rule() -> Rule {
     mock!(Client::copy_object).then_output(|| {
         let result = CopyObjectResult::builder().e_tag("e").checksum_sha256("sum").build();
         CopyObjectOutput::builder().copy_object_result(result).build()
     })
 }
 
-fn there(bucket: &'static str) -> Rule {
+fn head_rule(bucket: &'static str) -> Rule {
     mock!(Client::head_object).match_requests(move |r| r.bucket() == Some(bucket)).then_output(
         || {
             HeadObjectOutput::builder()
@@ -123,25 +123,25 @@ fn there(bucket: &'static str) -> Rule {
 }
 
 /// The task of the group `backups`, with what a run of it says.
-async fn swept(world: &RunContext<'_>, rules: &[&Rule]) -> (RunReport, Done) {
-    let tasks = tasks(world, &RunRequest::full_run());
+async fn sync_mock(world: &RunContext<'_>, rules: &[&Rule]) -> (RunReport, CopyTotals) {
+    let tasks = copy_tasks(world, &RunRequest::full_run());
     let (task, _, _) = &tasks[0];
     let mut report = RunReport::new("offsite", world);
-    let mut done = Done::default();
-    let s3 = s3(rules);
-    sweep(world, task, &s3, &s3, &mut done, &mut report).await;
+    let mut done = CopyTotals::default();
+    let s3 = mock_s3(rules);
+    sync_bucket(world, task, &s3, &s3, &mut done, &mut report).await;
     (report, done)
 }
 
-fn said(report: &RunReport) -> String {
+fn report_lines(report: &RunReport) -> String {
     let outcomes = report.outcomes.iter().map(|o| format!("{}: {:?}", o.action, o.result));
     outcomes.chain(report.findings.iter().map(ToString::to_string)).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
 fn a_request_is_answered_by_the_copies_that_it_speaks_of() {
-    let ground = Ground::new();
-    let world = ground.world(Deadline::unlimited(), false);
+    let ground = OffsiteFixture::new();
+    let world = ground.run_context(Deadline::unlimited(), false);
     let of = |bucket: &str, key: &str| RunRequest {
         object: Some((bucket.into(), key.into())),
         ..RunRequest::full_run()
@@ -157,7 +157,7 @@ fn a_request_is_answered_by_the_copies_that_it_speaks_of() {
         ("something else", only("orders")),
     ];
     let found = table.map(|(case, request)| {
-        let tasks = tasks(&world, &request);
+        let tasks = copy_tasks(&world, &request);
         let tasks = tasks.iter().map(|(t, home, there)| {
             let until = t.until.map_or("never".into(), |u| u.to_string());
             format!("{} ({home}) to {} ({there}) until {until}", t.from, t.to)
@@ -177,41 +177,41 @@ fn a_request_is_answered_by_the_copies_that_it_speaks_of() {
 
 #[tokio::test]
 async fn what_was_there_at_the_slot_is_copied_and_what_came_later_waits() {
-    let ground = Ground::new();
-    let world = ground.world(Deadline::unlimited(), false);
-    let there_is = lists("backups", keys(&["k8s/x", "pg/a", "pg/b", "redis/r"]), SUNDAY - 60);
-    let has = lists("offsite", keys(&["pg/a", "pg/z"]), SUNDAY);
-    let (copy, back) = (copies(), there("offsite"));
-    let (report, done) = swept(&world, &[&there_is, &has, &copy, &back]).await;
-    insta::assert_snapshot!(said(&report), @r#"
+    let ground = OffsiteFixture::new();
+    let world = ground.run_context(Deadline::unlimited(), false);
+    let there_is = list_rule("backups", key_names(&["k8s/x", "pg/a", "pg/b", "redis/r"]), SUNDAY - 60);
+    let has = list_rule("offsite", key_names(&["pg/a", "pg/z"]), SUNDAY);
+    let (copy, back) = (copy_rule(), head_rule("offsite"));
+    let (report, done) = sync_mock(&world, &[&there_is, &has, &copy, &back]).await;
+    insta::assert_snapshot!(report_lines(&report), @r#"
     copy s3://backups/pg/b (3 bytes) to s3://offsite: Done("3 bytes, read back with SHA-256 sum")
     copy s3://backups/redis/r (3 bytes) to s3://offsite: Done("3 bytes, read back with SHA-256 sum")
     "#);
     assert_eq!((done.objects, done.bytes, copy.num_calls()), (2, 6, 2));
 
-    let later = lists("backups", keys(&["pg/a", "pg/b", "redis/r"]), SUNDAY + 60);
-    let (report, done) = swept(&world, &[&later, &has, &copy, &back]).await;
-    assert_eq!((said(&report).as_str(), done.objects), ("", 0));
+    let later = list_rule("backups", key_names(&["pg/a", "pg/b", "redis/r"]), SUNDAY + 60);
+    let (report, done) = sync_mock(&world, &[&later, &has, &copy, &back]).await;
+    assert_eq!((report_lines(&report).as_str(), done.objects), ("", 0));
 }
 
 #[tokio::test]
 async fn a_dry_run_copies_nothing_and_says_what_it_would() {
-    let ground = Ground::new();
-    let world = ground.world(Deadline::unlimited(), true);
-    let there_is = lists("backups", keys(&["pg/a", "redis/r"]), SUNDAY - 60);
-    let has = lists("offsite", vec![], SUNDAY);
-    let copy = copies();
-    let (report, _) = swept(&world, &[&there_is, &has, &copy]).await;
+    let ground = OffsiteFixture::new();
+    let world = ground.run_context(Deadline::unlimited(), true);
+    let there_is = list_rule("backups", key_names(&["pg/a", "redis/r"]), SUNDAY - 60);
+    let has = list_rule("offsite", vec![], SUNDAY);
+    let copy = copy_rule();
+    let (report, _) = sync_mock(&world, &[&there_is, &has, &copy]).await;
     assert_eq!(copy.num_calls(), 0);
     assert_eq!(report.count_outcomes(|r| *r == shared::report::StepResult::Planned), 2);
 }
 
 #[tokio::test]
 async fn what_no_try_can_copy_is_a_finding_and_no_failure_of_each_sweep() {
-    let ground = Ground::new();
-    let world = ground.world(Deadline::unlimited(), false);
-    let there_is = lists("backups", keys(&["pg/cold", "pg/sse-c", "redis/r"]), SUNDAY - 60);
-    let has = lists("offsite", vec![], SUNDAY);
+    let ground = OffsiteFixture::new();
+    let world = ground.run_context(Deadline::unlimited(), false);
+    let there_is = list_rule("backups", key_names(&["pg/cold", "pg/sse-c", "redis/r"]), SUNDAY - 60);
+    let has = list_rule("offsite", vec![], SUNDAY);
     let of = |key: &'static str| {
         move |r: &aws_sdk_s3::operation::copy_object::CopyObjectInput| {
             r.key().is_some_and(|k| k == key)
@@ -220,11 +220,11 @@ async fn what_no_try_can_copy_is_a_finding_and_no_failure_of_each_sweep() {
     // An archive tier of Intelligent-Tiering does not show in a list, nor does a key of the customer's own.
     let cold = mock!(Client::copy_object)
         .match_requests(of("pg/cold"))
-        .then_http_response(|| refusal(403, "InvalidObjectState"));
+        .then_http_response(|| error_response(403, "InvalidObjectState"));
     let keyed = mock!(Client::copy_object)
         .match_requests(of("pg/sse-c"))
-        .then_http_response(|| refusal(400, "InvalidRequest"));
-    let read = mock!(Client::get_object).then_http_response(|| refusal(400, "InvalidRequest"));
+        .then_http_response(|| error_response(400, "InvalidRequest"));
+    let read = mock!(Client::get_object).then_http_response(|| error_response(400, "InvalidRequest"));
     let copy = mock!(Client::copy_object).match_requests(of("redis/r")).then_output(|| {
         let result = CopyObjectResult::builder().e_tag("e").checksum_sha256("sum").build();
         CopyObjectOutput::builder().copy_object_result(result).build()
@@ -234,24 +234,24 @@ async fn what_no_try_can_copy_is_a_finding_and_no_failure_of_each_sweep() {
         head.checksum_sha256("sum").last_modified(DateTime::from_secs(SUNDAY)).build()
     });
     let (report, done) =
-        swept(&world, &[&there_is, &has, &cold, &keyed, &read, &copy, &there]).await;
-    assert_eq!(done.objects, 1, "{}", said(&report));
+        sync_mock(&world, &[&there_is, &has, &cold, &keyed, &read, &copy, &there]).await;
+    assert_eq!(done.objects, 1, "{}", report_lines(&report));
     assert_eq!(report.count_outcomes(|r| matches!(r, shared::report::StepResult::Failed(_))), 0);
     let found: Vec<_> = report.findings.iter().map(|f| (f.severity, f.what)).collect();
     let warning = shared::plan::Severity::Warning;
-    assert_eq!(found, [(warning, "archived"), (warning, "customer-key")], "{}", said(&report));
-    assert!(said(&report).contains("such as \"pg/sse-c\""), "{}", said(&report));
+    assert_eq!(found, [(warning, "archived"), (warning, "customer-key")], "{}", report_lines(&report));
+    assert!(report_lines(&report).contains("such as \"pg/sse-c\""), "{}", report_lines(&report));
 }
 
 #[tokio::test]
 async fn a_prefix_without_any_object_and_an_object_too_long_without_a_copy_are_critical() {
-    let ground = Ground::new();
-    let world = ground.world(Deadline::unlimited(), false);
-    let there_is = lists("backups", keys(&["pg/a"]), SUNDAY - 10 * 86_400);
-    let has = lists("offsite", vec![], SUNDAY);
-    let denied = mock!(Client::copy_object).then_http_response(|| refusal(403, "AccessDenied"));
-    let (report, done) = swept(&world, &[&there_is, &has, &denied]).await;
-    insta::assert_snapshot!(said(&report), @r#"
+    let ground = OffsiteFixture::new();
+    let world = ground.run_context(Deadline::unlimited(), false);
+    let there_is = list_rule("backups", key_names(&["pg/a"]), SUNDAY - 10 * 86_400);
+    let has = list_rule("offsite", vec![], SUNDAY);
+    let denied = mock!(Client::copy_object).then_http_response(|| error_response(403, "AccessDenied"));
+    let (report, done) = sync_mock(&world, &[&there_is, &has, &denied]).await;
+    insta::assert_snapshot!(report_lines(&report), @r#"
     copy s3://backups/pg/a (3 bytes) to s3://offsite: Failed("copy s3://backups/pg/a (3 bytes) to s3://offsite: AccessDenied: said S3; allow this action in the role that made the call")
     critical backups no-objects: the policy copies s3://backups/redis/ and there is no object; check what writes there, or the prefix in the policy
     critical backups offsite-stale: "pg/a" has no copy in offsite and is 15d 8h old; 8d is allowed; see what became of its copy, and whether `when` fits max_age
@@ -261,27 +261,27 @@ async fn a_prefix_without_any_object_and_an_object_too_long_without_a_copy_are_c
 
 #[tokio::test]
 async fn a_bucket_that_can_not_be_listed_is_one_finding_and_nothing_is_concluded() {
-    let ground = Ground::new();
-    let world = ground.world(Deadline::unlimited(), false);
-    let there_is = lists("backups", keys(&["pg/a"]), SUNDAY - 10 * 86_400);
+    let ground = OffsiteFixture::new();
+    let world = ground.run_context(Deadline::unlimited(), false);
+    let there_is = list_rule("backups", key_names(&["pg/a"]), SUNDAY - 10 * 86_400);
     let gone = mock!(Client::list_objects_v2)
         .match_requests(|r| r.bucket() == Some("offsite"))
-        .then_http_response(|| refusal(404, "NoSuchBucket"));
-    let copy = copies();
-    let (report, _) = swept(&world, &[&there_is, &gone, &copy]).await;
-    insta::assert_snapshot!(said(&report), @"critical backups gap: list s3://offsite/pg/: NoSuchBucket: said S3; check the bucket's name and its account in the policy");
+        .then_http_response(|| error_response(404, "NoSuchBucket"));
+    let copy = copy_rule();
+    let (report, _) = sync_mock(&world, &[&there_is, &gone, &copy]).await;
+    insta::assert_snapshot!(report_lines(&report), @"critical backups gap: list s3://offsite/pg/: NoSuchBucket: said S3; check the bucket's name and its account in the policy");
     assert_eq!(copy.num_calls(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_throttled_list_and_a_throttled_copy_are_tried_again() {
-    let ground = Ground::new();
-    let world = ground.world(Deadline::unlimited(), false);
-    let there_is = lists("backups", keys(&["pg/a", "redis/r"]), SUNDAY - 60);
+    let ground = OffsiteFixture::new();
+    let world = ground.run_context(Deadline::unlimited(), false);
+    let there_is = list_rule("backups", key_names(&["pg/a", "redis/r"]), SUNDAY - 60);
     let has = mock!(Client::list_objects_v2)
         .match_requests(|r| r.bucket() == Some("offsite"))
         .sequence()
-        .http_response(|| refusal(503, "SlowDown"))
+        .http_response(|| error_response(503, "SlowDown"))
         .output(|| ListObjectsV2Output::builder().build())
         .repeatedly()
         .build();
@@ -294,20 +294,20 @@ async fn a_throttled_list_and_a_throttled_copy_are_tried_again() {
         })
         .repeatedly()
         .build();
-    let back = there("offsite");
-    let (_, done) = swept(&world, &[&there_is, &has, &copy, &back]).await;
+    let back = head_rule("offsite");
+    let (_, done) = sync_mock(&world, &[&there_is, &has, &copy, &back]).await;
     assert_eq!((done.objects, copy.num_calls()), (2, 3));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_without_time_left_names_where_it_stopped() {
-    let ground = Ground::new();
-    let world = ground.world(Deadline::after(Duration::ZERO), false);
+    let ground = OffsiteFixture::new();
+    let world = ground.run_context(Deadline::after(Duration::ZERO), false);
     let many = (0..1500).map(|n| format!("pg/{n:04}")).collect();
-    let there_is = lists("backups", many, SUNDAY - 60);
-    let has = lists("offsite", vec![], SUNDAY);
-    let copy = copies();
-    let (report, _) = swept(&world, &[&there_is, &has, &copy]).await;
+    let there_is = list_rule("backups", many, SUNDAY - 60);
+    let has = list_rule("offsite", vec![], SUNDAY);
+    let copy = copy_rule();
+    let (report, _) = sync_mock(&world, &[&there_is, &has, &copy]).await;
     assert_eq!(report.count_outcomes(|r| *r == shared::report::StepResult::Unfinished), 1000);
     assert_eq!(copy.num_calls(), 0);
     insta::assert_snapshot!(report.findings[0], @r#"critical backups unfinished: the sweep to offsite did not come to its end: its time was over at "pg/0999"; the next run goes on; when it never ends, run it by hand or give the function more time"#);
@@ -315,39 +315,39 @@ async fn a_run_without_time_left_names_where_it_stopped() {
 
 #[tokio::test]
 async fn when_every_copy_of_a_page_fails_the_rest_is_not_tried() {
-    let ground = Ground::new();
-    let world = ground.world(Deadline::unlimited(), false);
+    let ground = OffsiteFixture::new();
+    let world = ground.run_context(Deadline::unlimited(), false);
     let many = (0..1500).map(|n| format!("pg/{n:04}")).collect();
-    let there_is = lists("backups", many, SUNDAY - 60);
-    let has = lists("offsite", vec![], SUNDAY);
-    let denied = mock!(Client::copy_object).then_http_response(|| refusal(403, "AccessDenied"));
-    let (report, mut done) = swept(&world, &[&there_is, &has, &denied]).await;
+    let there_is = list_rule("backups", many, SUNDAY - 60);
+    let has = list_rule("offsite", vec![], SUNDAY);
+    let denied = mock!(Client::copy_object).then_http_response(|| error_response(403, "AccessDenied"));
+    let (report, mut done) = sync_mock(&world, &[&there_is, &has, &denied]).await;
     assert_eq!(denied.num_calls(), 1000);
     assert_eq!(report.outcomes.len(), 200, "the report names some");
-    let rest: Vec<_> = done.rest().map(|o| o.action).collect();
+    let rest: Vec<_> = done.summarized_outcomes().map(|o| o.action).collect();
     assert_eq!(rest, ["copy 800 objects more"], "and counts the others");
     insta::assert_snapshot!(report.findings[0], @r#"critical backups unfinished: the sweep to offsite did not come to its end: every copy failed up to "pg/0999", as the failures say; the next run goes on; when it never ends, run it by hand or give the function more time"#);
 }
 
 #[tokio::test]
 async fn an_event_copies_its_object_once_and_at_once() {
-    let ground = Ground::new();
-    let world = ground.world(Deadline::unlimited(), false);
+    let ground = OffsiteFixture::new();
+    let world = ground.run_context(Deadline::unlimited(), false);
     let request = RunRequest { object: Some(("backups".into(), "pg/a".into())), ..RunRequest::full_run() };
-    let tasks = tasks(&world, &request);
+    let tasks = copy_tasks(&world, &request);
     let (task, _, _) = &tasks[0];
     let run = async |rules: &[&Rule]| {
-        let (mut report, mut done) = (RunReport::new("offsite", &world), Done::default());
-        let s3 = s3(rules);
-        one(&world, task, "pg/a", &s3, &s3, &mut done, &mut report).await;
-        (said(&report), done.objects)
+        let (mut report, mut done) = (RunReport::new("offsite", &world), CopyTotals::default());
+        let s3 = mock_s3(rules);
+        copy_object(&world, task, "pg/a", &s3, &s3, &mut done, &mut report).await;
+        (report_lines(&report), done.objects)
     };
-    let copy = copies();
-    let source = there("backups");
+    let copy = copy_rule();
+    let source = head_rule("backups");
     let copied = mock!(Client::head_object)
         .match_requests(|r| r.bucket() == Some("offsite"))
         .sequence()
-        .http_response(|| refusal(404, ""))
+        .http_response(|| error_response(404, ""))
         .output(|| {
             let head = HeadObjectOutput::builder().content_length(3).e_tag("e");
             head.checksum_sha256("sum").last_modified(DateTime::from_secs(SUNDAY)).build()
@@ -358,8 +358,8 @@ async fn an_event_copies_its_object_once_and_at_once() {
     assert_eq!(run(&[&source, &copied, &copy]).await, (String::new(), 0), "the event came twice");
     assert_eq!(copy.num_calls(), 1);
 
-    let gone = mock!(Client::head_object).then_http_response(|| refusal(404, ""));
+    let gone = mock!(Client::head_object).then_http_response(|| error_response(404, ""));
     assert_eq!(run(&[&gone, &copy]).await, (String::new(), 0), "deleted since");
-    let denied = mock!(Client::head_object).then_http_response(|| refusal(403, ""));
+    let denied = mock!(Client::head_object).then_http_response(|| error_response(403, ""));
     insta::assert_snapshot!(run(&[&denied, &copy]).await.0, @"critical backups gap: look at s3://backups/pg/a: 403 Forbidden; allow this action in the role that made the call");
 }

@@ -24,10 +24,10 @@ databases:
 
 const NOW: &str = "2026-11-20T12:00:00Z";
 
-fn print(copies: &Copies) -> String {
-    let Copies { plan, in_flight, waiting } = copies;
+fn format_plan(copies: &SnapshotCopyPlan) -> String {
+    let SnapshotCopyPlan { plan, in_flight, waiting } = copies;
     let steps = plan.steps.iter().map(|s| {
-        let Action::Copy { share, copy, .. } = &s.action;
+        let SnapshotCopyAction::Copy { share, copy, .. } = &s.action;
         let key = copy.kms_key.as_deref().and_then(|k| k.rsplit('/').next()).unwrap_or("-");
         let share = share
             .as_ref()
@@ -39,7 +39,7 @@ fn print(copies: &Copies) -> String {
     steps.chain(findings).chain(tail).collect::<Vec<_>>().join("\n")
 }
 
-fn days(policy: &Policy, id: &str, days: &[&str]) -> (RdsDatabase, Vec<RecoveryPoint>) {
+fn daily_points(policy: &Policy, id: &str, days: &[&str]) -> (RdsDatabase, Vec<RecoveryPoint>) {
     let db = db_instance(id, parse_time(NOW));
     let points = days
         .iter()
@@ -48,9 +48,9 @@ fn days(policy: &Policy, id: &str, days: &[&str]) -> (RdsDatabase, Vec<RecoveryP
     (db, points)
 }
 
-fn start(world: &mut Inventory, copies: &Copies) {
+fn start_copies(world: &mut Inventory, copies: &SnapshotCopyPlan) {
     for step in &copies.plan.steps {
-        let Action::Copy { to, copy, .. } = &step.action;
+        let SnapshotCopyAction::Copy { to, copy, .. } = &step.action;
         apply_copy(world, to, copy);
     }
 }
@@ -58,46 +58,46 @@ fn start(world: &mut Inventory, copies: &Copies) {
 #[test]
 fn the_newest_of_every_database_goes_before_the_second_of_any_and_the_quota_holds() {
     let policy = parse_policy(POLICY);
-    let (a, mut points) = days(&policy, "acme-a", &["18", "19", "20"]);
-    let (b, more) = days(&policy, "acme-b", &["19", "20"]);
+    let (a, mut points) = daily_points(&policy, "acme-a", &["18", "19", "20"]);
+    let (b, more) = daily_points(&policy, "acme-b", &["19", "20"]);
     points.extend(more);
     let mut world = home_inventory(&policy, vec![a, b], points);
-    let first = plan(&policy, &world, &AwsManaged::new(), parse_time(NOW));
-    insta::assert_snapshot!(print(&first), @"
+    let first = plan(&policy, &world, &AwsManagedKeys::new(), parse_time(NOW));
+    insta::assert_snapshot!(format_plan(&first), @"
     copy acme-a-daily-202611200200 to us-east-1 in 111122223333 as acme-a-daily-202611200200 [key dr]: dr wants it (newest 1 of 2); there is no copy yet
     copy acme-b-daily-202611200200 to us-east-1 in 111122223333 as acme-b-daily-202611200200 [key dr]: dr wants it (newest 1 of 2); there is no copy yet
     copy acme-a-daily-202611190200 to us-east-1 in 111122223333 as acme-a-daily-202611190200 [key dr]: dr wants it (newest 2 of 2); there is no copy yet
     in flight 0, waiting 1
     ");
-    start(&mut world, &first);
-    let while_busy = plan(&policy, &world, &AwsManaged::new(), parse_time(NOW));
-    insta::assert_snapshot!(print(&while_busy), @"in flight 3, waiting 1");
+    start_copies(&mut world, &first);
+    let while_busy = plan(&policy, &world, &AwsManagedKeys::new(), parse_time(NOW));
+    insta::assert_snapshot!(format_plan(&while_busy), @"in flight 3, waiting 1");
     complete_in_flight(&mut world, parse_time(NOW), |_| true);
-    let then = plan(&policy, &world, &AwsManaged::new(), parse_time(NOW));
-    insta::assert_snapshot!(print(&then), @"
+    let then = plan(&policy, &world, &AwsManagedKeys::new(), parse_time(NOW));
+    insta::assert_snapshot!(format_plan(&then), @"
     copy acme-b-daily-202611190200 to us-east-1 in 111122223333 as acme-b-daily-202611190200 [key dr]: dr wants it (newest 2 of 2); the newest copy's data is 10h old
     in flight 0, waiting 0
     ");
-    start(&mut world, &then);
+    start_copies(&mut world, &then);
     complete_in_flight(&mut world, parse_time(NOW), |_| true);
-    insta::assert_snapshot!(print(&plan(&policy, &world, &AwsManaged::new(), parse_time(NOW))), @"in flight 0, waiting 0");
+    insta::assert_snapshot!(format_plan(&plan(&policy, &world, &AwsManagedKeys::new(), parse_time(NOW))), @"in flight 0, waiting 0");
 }
 
 #[test]
 fn a_failed_copy_is_made_again_under_another_name_until_a_person_has_to_look() {
     let policy = parse_policy(POLICY);
-    let (a, points) = days(&policy, "acme-a", &["20"]);
+    let (a, points) = daily_points(&policy, "acme-a", &["20"]);
     let mut world = home_inventory(&policy, vec![a], points);
     let mut names = Vec::new();
-    for _ in 0..MOST_TRIES {
-        let copies = plan(&policy, &world, &AwsManaged::new(), parse_time(NOW));
-        let Action::Copy { copy, .. } = &copies.plan.steps[0].action;
+    for _ in 0..MAX_COPY_ATTEMPTS {
+        let copies = plan(&policy, &world, &AwsManagedKeys::new(), parse_time(NOW));
+        let SnapshotCopyAction::Copy { copy, .. } = &copies.plan.steps[0].action;
         names.push(copy.id.clone());
-        start(&mut world, &copies);
+        start_copies(&mut world, &copies);
         complete_in_flight(&mut world, parse_time(NOW), |_| false);
     }
-    let last = plan(&policy, &world, &AwsManaged::new(), parse_time(NOW));
-    insta::assert_snapshot!(format!("{}\n{}", names.join("\n"), print(&last)), @"
+    let last = plan(&policy, &world, &AwsManagedKeys::new(), parse_time(NOW));
+    insta::assert_snapshot!(format!("{}\n{}", names.join("\n"), format_plan(&last)), @"
     acme-a-daily-202611200200
     acme-a-daily-202611200200-r2
     acme-a-daily-202611200200-r3
@@ -111,16 +111,16 @@ fn a_failed_copy_is_made_again_under_another_name_until_a_person_has_to_look() {
 #[test]
 fn a_copy_under_the_wrong_key_does_not_count() {
     let policy = parse_policy(POLICY);
-    let (a, points) = days(&policy, "acme-a", &["20"]);
+    let (a, points) = daily_points(&policy, "acme-a", &["20"]);
     let mut world = home_inventory(&policy, vec![a], points);
-    let first = plan(&policy, &world, &AwsManaged::new(), parse_time(NOW));
-    start(&mut world, &first);
+    let first = plan(&policy, &world, &AwsManagedKeys::new(), parse_time(NOW));
+    start_copies(&mut world, &first);
     complete_in_flight(&mut world, parse_time(NOW), |_| true);
     let there = world.locations.values_mut().flat_map(|f| &mut f.points);
     there
         .filter(|p| p.marks.copy_of.is_some())
         .for_each(|p| p.kms_key = Some("arn:aws:kms:us-east-1:1:key/aws-rds".into()));
-    insta::assert_snapshot!(print(&plan(&policy, &world, &AwsManaged::new(), parse_time(NOW))), @"
+    insta::assert_snapshot!(format_plan(&plan(&policy, &world, &AwsManagedKeys::new(), parse_time(NOW))), @"
     critical acme-a wrong-copy: the copy acme-a-daily-202611200200 at us-east-1 in 111122223333 does not count: it is under arn:aws:kms:us-east-1:1:key/aws-rds instead of arn:aws:kms:us-east-1:111122223333:key/dr; delete it when you know why; a new one is made after that
     in flight 0, waiting 0
     ");
@@ -130,36 +130,36 @@ fn a_copy_under_the_wrong_key_does_not_count() {
 fn another_account_is_shared_with_and_only_a_key_or_an_automated_snapshot_forces_a_second_hop() {
     let yaml = POLICY.replace("to: dr, of: [daily]", "to: vault, of: [daily, automated]");
     let policy = parse_policy(&yaml);
-    let (a, mut points) = days(&policy, "acme-a", &["20"]);
-    let (b, mut under_aws) = days(&policy, "acme-b", &["20"]);
+    let (a, mut points) = daily_points(&policy, "acme-a", &["20"]);
+    let (b, mut under_aws) = daily_points(&policy, "acme-b", &["20"]);
     under_aws[0].kms_key = Some("arn:aws:kms:eu-west-1:111122223333:key/aws-rds".into());
     points.append(&mut under_aws);
     let c = db_instance("acme-c", parse_time(NOW));
     points.push(automated_snapshot(&policy, &c, parse_time("2026-11-20T02:30:00Z")));
-    let keys = AwsManaged::from([
+    let keys = AwsManagedKeys::from([
         ("arn:aws:kms:eu-west-1:111122223333:key/home".to_owned(), false),
         ("arn:aws:kms:eu-west-1:111122223333:key/aws-rds".to_owned(), true),
     ]);
     let mut world = home_inventory(&policy, vec![a, b, c], points);
-    assert_eq!(keys_to_ask(&policy, &world), keys.keys().cloned().collect());
+    assert_eq!(keys_to_describe(&policy, &world), keys.keys().cloned().collect());
     let first = plan(&policy, &world, &keys, parse_time(NOW));
-    insta::assert_snapshot!(print(&first), @"
+    insta::assert_snapshot!(format_plan(&first), @"
     copy acme-a-daily-202611200200 to us-east-1 in 444455556666 as acme-a-daily-202611200200-111122223333 [key vault sharing acme-a-daily-202611200200 with 444455556666]: vault wants it (newest 1 of 2); there is no copy yet
     copy acme-b-daily-202611200200 to eu-west-1 in 111122223333 as acme-b-daily-202611200200-transfer [key transfer]: RDS can't share it as it is
     copy rds:acme-c-202611200230 to eu-west-1 in 111122223333 as acme-c-automated-202611200230-transfer [key transfer]: RDS can't share it as it is
     in flight 0, waiting 0
     ");
-    start(&mut world, &first);
+    start_copies(&mut world, &first);
     complete_in_flight(&mut world, parse_time(NOW), |_| true);
     let second = plan(&policy, &world, &keys, parse_time(NOW));
-    insta::assert_snapshot!(print(&second), @"
+    insta::assert_snapshot!(format_plan(&second), @"
     copy acme-b-daily-202611200200-transfer to us-east-1 in 444455556666 as acme-b-daily-202611200200-111122223333 [key vault sharing acme-b-daily-202611200200-transfer with 444455556666]: vault wants it (newest 1 of 2); there is no copy yet
     copy acme-c-automated-202611200230-transfer to us-east-1 in 444455556666 as acme-c-automated-202611200230-111122223333 [key vault sharing acme-c-automated-202611200230-transfer with 444455556666]: vault wants it (newest 1 of 2); there is no copy yet
     in flight 0, waiting 0
     ");
-    start(&mut world, &second);
+    start_copies(&mut world, &second);
     complete_in_flight(&mut world, parse_time(NOW), |_| true);
-    insta::assert_snapshot!(print(&plan(&policy, &world, &keys, parse_time(NOW))), @"in flight 0, waiting 0");
+    insta::assert_snapshot!(format_plan(&plan(&policy, &world, &keys, parse_time(NOW))), @"in flight 0, waiting 0");
 }
 
 #[test]
@@ -170,20 +170,20 @@ fn what_can_not_leave_is_told_before_anything_is_tried() {
     );
     let no_key =
         parse_policy(&POLICY.replace(", kms_key: \"arn:aws:kms:us-east-1:111122223333:key/dr\"", ""));
-    let (a, points) = days(&no_hop, "acme-a", &["20"]);
+    let (a, points) = daily_points(&no_hop, "acme-a", &["20"]);
     let world = home_inventory(&no_hop, vec![a.clone()], points.clone());
     let managed =
-        AwsManaged::from([("arn:aws:kms:eu-west-1:111122223333:key/home".to_owned(), true)]);
-    insta::assert_snapshot!(print(&plan(&no_hop, &world, &managed, parse_time(NOW))), @"
+        AwsManagedKeys::from([("arn:aws:kms:eu-west-1:111122223333:key/home".to_owned(), true)]);
+    insta::assert_snapshot!(format_plan(&plan(&no_hop, &world, &managed, parse_time(NOW))), @"
     critical acme-a key-cannot-leave: acme-a-daily-202611200200 is under AWS's own key, which no other account can use; write transfer_key in the destination vault: a key of yours, shared with it
     in flight 0, waiting 0
     ");
-    insta::assert_snapshot!(print(&plan(&no_hop, &world, &AwsManaged::new(), parse_time(NOW))), @"
+    insta::assert_snapshot!(format_plan(&plan(&no_hop, &world, &AwsManagedKeys::new(), parse_time(NOW))), @"
     critical acme-a key-unknown: it is not known whether arn:aws:kms:eu-west-1:111122223333:key/home may be used by another account; allow kms:DescribeKey on that key
     in flight 0, waiting 0
     ");
     let world = home_inventory(&no_key, vec![a], points);
-    insta::assert_snapshot!(print(&plan(&no_key, &world, &AwsManaged::new(), parse_time(NOW))), @"
+    insta::assert_snapshot!(format_plan(&plan(&no_key, &world, &AwsManagedKeys::new(), parse_time(NOW))), @"
     critical acme-a no-key: acme-a-daily-202611200200 is encrypted, and a copy at us-east-1 in 111122223333 needs a key there; write kms_key in the destination dr
     in flight 0, waiting 0
     ");
@@ -208,21 +208,21 @@ fn an_option_group_goes_to_copies_of_its_own_engine_alone() {
     ];
     let (mut databases, mut points) = (Vec::new(), Vec::new());
     for (id, group, _) in table {
-        let (database, mut of) = days(&policy, id, &["20"]);
+        let (database, mut of) = daily_points(&policy, id, &["20"]);
         of[0].option_group = group.map(str::to_owned);
         databases.push(database);
         points.append(&mut of);
     }
     // A cluster has no option group, whatever the destination knows.
-    let (mut cluster, mut of_cluster) = days(&policy, "acme-ledger", &["20"]);
+    let (mut cluster, mut of_cluster) = daily_points(&policy, "acme-ledger", &["20"]);
     (cluster.family, of_cluster[0].family) = (DatabaseKind::Cluster, DatabaseKind::Cluster);
     databases.push(cluster);
     points.append(&mut of_cluster);
-    let copies = plan(&policy, &home_inventory(&policy, databases, points), &AwsManaged::new(), parse_time(NOW));
+    let copies = plan(&policy, &home_inventory(&policy, databases, points), &AwsManagedKeys::new(), parse_time(NOW));
     assert_eq!(copies.plan.findings, []);
     let given: BTreeMap<&str, Option<&str>> = (copies.plan.steps.iter())
         .map(|step| {
-            let Action::Copy { copy, .. } = &step.action;
+            let SnapshotCopyAction::Copy { copy, .. } = &step.action;
             let database = copy.id.split("-daily-").next().unwrap_or_default();
             (database, copy.option_group.as_deref())
         })
@@ -239,16 +239,16 @@ fn a_copy_at_home_for_the_transfer_keeps_its_own_option_group_and_its_copy_gets_
         "    option_groups: { oracle-tz: oracle-tz-vault }\n    transfer_key:",
     );
     let policy = parse_policy(&yaml);
-    let (database, mut points) = days(&policy, "acme-erp", &["20"]);
+    let (database, mut points) = daily_points(&policy, "acme-erp", &["20"]);
     points[0].option_group = Some("oracle-tz".into());
-    let keys = AwsManaged::from([("arn:aws:kms:eu-west-1:111122223333:key/home".to_owned(), true)]);
+    let keys = AwsManagedKeys::from([("arn:aws:kms:eu-west-1:111122223333:key/home".to_owned(), true)]);
     let mut world = home_inventory(&policy, vec![database], points);
     let mut given = Vec::new();
     for _ in 0..2 {
         let copies = plan(&policy, &world, &keys, parse_time(NOW));
-        let Action::Copy { copy, .. } = &copies.plan.steps[0].action;
+        let SnapshotCopyAction::Copy { copy, .. } = &copies.plan.steps[0].action;
         given.push(copy.option_group.clone());
-        start(&mut world, &copies);
+        start_copies(&mut world, &copies);
         complete_in_flight(&mut world, parse_time(NOW), |_| true);
     }
     // In one region RDS keeps the source's by itself.

@@ -24,7 +24,7 @@ databases:
   unwatched: { select: { ids: [audit] } }
 "#;
 
-fn s3(rules: &[&Rule]) -> S3Client {
+fn mock_s3(rules: &[&Rule]) -> S3Client {
     let place = Location {
         account: "111122223333".parse().expect("an account"),
         region: "eu-west-1".parse().expect("a region"),
@@ -37,14 +37,14 @@ fn s3(rules: &[&Rule]) -> S3Client {
     )
 }
 
-fn refusal(status: u16, code: &str) -> HttpResponse {
+fn error_response(status: u16, code: &str) -> HttpResponse {
     let body =
         SdkBody::from(format!("<Error><Code>{code}</Code><Message>said S3</Message></Error>"));
     HttpResponse::new(status.try_into().expect("a status"), body)
 }
 
 /// A bucket of objects of three bytes, ten hours old.
-fn lists(bucket: &'static str, keys: impl Iterator<Item = String>) -> Rule {
+fn list_rule(bucket: &'static str, keys: impl Iterator<Item = String>) -> Rule {
     let keys: Vec<_> = keys.collect();
     mock!(Client::list_objects_v2).match_requests(move |r| r.bucket() == Some(bucket)).then_output(
         move || {
@@ -57,7 +57,7 @@ fn lists(bucket: &'static str, keys: impl Iterator<Item = String>) -> Rule {
     )
 }
 
-fn reads(bucket: &'static str, key: &'static str, bytes: &'static [u8]) -> Rule {
+fn read_rule(bucket: &'static str, key: &'static str, bytes: &'static [u8]) -> Rule {
     mock!(Client::get_object)
         .match_requests(move |r| (r.bucket(), r.key()) == (Some(bucket), Some(key)))
         .then_output(move || {
@@ -65,16 +65,16 @@ fn reads(bucket: &'static str, key: &'static str, bytes: &'static [u8]) -> Rule 
         })
 }
 
-fn settings() -> [Rule; 2] {
+fn settings_rules() -> [Rule; 2] {
     let versioning = mock!(Client::get_bucket_versioning).then_output(|| {
         GetBucketVersioningOutput::builder().status(BucketVersioningStatus::Enabled).build()
     });
     let rules = mock!(Client::get_bucket_replication)
-        .then_http_response(|| refusal(404, "ReplicationConfigurationNotFoundError"));
+        .then_http_response(|| error_response(404, "ReplicationConfigurationNotFoundError"));
     [versioning, rules]
 }
 
-async fn compared(budget: Deadline, sample: u32, rules: &[&Rule]) -> Look<Replicated> {
+async fn compare_mock(budget: Deadline, sample: u32, rules: &[&Rule]) -> ObservedResult<ReplicatedBucket> {
     let version = aws_config::BehaviorVersion::v2026_01_12();
     let aws = AwsClients::new(aws_config::SdkConfig::builder().behavior_version(version).build());
     let policy = Policy::parse(POLICY).expect("a policy");
@@ -91,39 +91,39 @@ async fn compared(budget: Deadline, sample: u32, rules: &[&Rule]) -> Look<Replic
         reports_topic: None,
         user: None,
     };
-    let [versioning, replication] = settings();
+    let [versioning, replication] = settings_rules();
     let mut all = vec![&versioning, &replication];
     all.extend(rules);
-    let s3 = s3(&all);
-    let comparison = Comparison::new(now, SignedDuration::from_hours(1), sample);
-    compare(&world, ("media", &s3), ("media-replica", &s3), &[""], comparison).await
+    let s3 = mock_s3(&all);
+    let comparison = ListingComparison::new(now, SignedDuration::from_hours(1), sample);
+    compare_bucket(&world, ("media", &s3), ("media-replica", &s3), &[""], comparison).await
 }
 
-fn keys(names: &[&str]) -> impl Iterator<Item = String> {
+fn key_names(names: &[&str]) -> impl Iterator<Item = String> {
     names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>().into_iter()
 }
 
 #[tokio::test]
 async fn both_sides_are_listed_and_the_sample_is_read_on_both() {
     let rules = [
-        lists("media", keys(&["a", "b", "c", "d", "new"])),
-        lists("media-replica", keys(&["a", "b", "c", "d", "old"])),
-        reads("media", "a", b"abc"),
-        reads("media-replica", "a", b"abc"),
-        reads("media", "b", b"abc"),
-        reads("media-replica", "b", b"abd"),
-        reads("media", "c", b"abc"),
+        list_rule("media", key_names(&["a", "b", "c", "d", "new"])),
+        list_rule("media-replica", key_names(&["a", "b", "c", "d", "old"])),
+        read_rule("media", "a", b"abc"),
+        read_rule("media-replica", "a", b"abc"),
+        read_rule("media", "b", b"abc"),
+        read_rule("media-replica", "b", b"abd"),
+        read_rule("media", "c", b"abc"),
         mock!(Client::get_object)
             .match_requests(|r| (r.bucket(), r.key()) == (Some("media-replica"), Some("c")))
-            .then_http_response(|| refusal(403, "InvalidObjectState")),
+            .then_http_response(|| error_response(403, "InvalidObjectState")),
         mock!(Client::get_object)
             .match_requests(|r| (r.bucket(), r.key()) == (Some("media"), Some("d")))
-            .then_http_response(|| refusal(412, "PreconditionFailed")),
+            .then_http_response(|| error_response(412, "PreconditionFailed")),
         mock!(Client::get_object)
             .match_requests(|r| (r.bucket(), r.key()) == (Some("media-replica"), Some("d")))
-            .then_http_response(|| refusal(403, "AccessDenied")),
+            .then_http_response(|| error_response(403, "AccessDenied")),
     ];
-    let replicated = compared(Deadline::unlimited(), 10, &rules.iter().collect::<Vec<_>>()).await;
+    let replicated = compare_mock(Deadline::unlimited(), 10, &rules.iter().collect::<Vec<_>>()).await;
     let replicated = replicated.expect("both sides answer");
     let c = &replicated.comparison;
     assert_eq!((c.source.objects, c.replica.bytes, c.missing, c.extra), (5, 15, 1, 1));
@@ -139,17 +139,17 @@ async fn both_sides_are_listed_and_the_sample_is_read_on_both() {
         ),
     }
     "#);
-    assert_eq!(replicated.cut, None);
+    assert_eq!(replicated.stopped_at_key, None);
 }
 
 #[tokio::test]
 async fn a_replica_that_can_not_be_listed_is_an_error_and_no_comparison() {
-    let source = lists("media", keys(&["a"]));
+    let source = list_rule("media", key_names(&["a"]));
     for (status, code) in [(404, "NoSuchBucket"), (403, "AccessDenied")] {
         let refused = mock!(Client::list_objects_v2)
             .match_requests(|r| r.bucket() == Some("media-replica"))
-            .then_http_response(move || refusal(status, code));
-        let error = compared(Deadline::unlimited(), 0, &[&source, &refused]).await.expect_err(code);
+            .then_http_response(move || error_response(status, code));
+        let error = compare_mock(Deadline::unlimited(), 0, &[&source, &refused]).await.expect_err(code);
         assert_eq!(error.to_string(), format!("list s3://media-replica/: {code}: said S3"));
     }
 }
@@ -159,11 +159,11 @@ async fn a_throttled_list_is_asked_again() {
     let source = mock!(Client::list_objects_v2)
         .match_requests(|r| r.bucket() == Some("media"))
         .sequence()
-        .http_response(|| refusal(503, "SlowDown"))
+        .http_response(|| error_response(503, "SlowDown"))
         .output(|| ListObjectsV2Output::builder().build())
         .build();
-    let replica = lists("media-replica", keys(&[]));
-    let replicated = compared(Deadline::unlimited(), 0, &[&source, &replica]).await;
+    let replica = list_rule("media-replica", key_names(&[]));
+    let replicated = compare_mock(Deadline::unlimited(), 0, &[&source, &replica]).await;
     assert_eq!(replicated.expect("an answer").comparison.source.objects, 0);
     assert_eq!(source.num_calls(), 2);
 }
@@ -171,10 +171,10 @@ async fn a_throttled_list_is_asked_again() {
 #[tokio::test(start_paused = true)]
 async fn a_comparison_without_time_says_where_it_stopped() {
     let many = || (0..3000).map(|n| format!("{n:04}"));
-    let rules = [lists("media", many()), lists("media-replica", many())];
+    let rules = [list_rule("media", many()), list_rule("media-replica", many())];
     let rules: Vec<_> = rules.iter().collect();
-    let replicated = compared(Deadline::after(Duration::ZERO), 0, &rules).await;
-    assert_eq!(replicated.expect("an answer").cut.as_deref(), Some("0999"));
+    let replicated = compare_mock(Deadline::after(Duration::ZERO), 0, &rules).await;
+    assert_eq!(replicated.expect("an answer").stopped_at_key.as_deref(), Some("0999"));
 }
 
 fn database(id: &str, replica_of: Option<&str>) -> RdsDatabase {
@@ -210,7 +210,7 @@ fn a_replica_is_watched_by_its_own_group_or_by_that_of_its_primary() {
         database("from-afar", Some(far)),
         RdsDatabase { family: DatabaseKind::Cluster, ..database("aurora", Some("orders")) },
     ];
-    let watched = watched(&policy, &databases);
+    let watched = monitored_replicas(&policy, &databases);
     let watched: Vec<_> = watched.iter().map(|(g, d)| format!("{} by {g}", d.id)).collect();
     assert_eq!(watched, ["orders-read by fleet", "reports-read by reports"]);
 }

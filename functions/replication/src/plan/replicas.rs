@@ -1,7 +1,7 @@
 //! Read replicas: how far they are behind.
 
-use super::Judged;
-use crate::observe::{Lagging, Seen};
+use super::ReplicationReport;
+use crate::observe::{ReplicaLag, ReplicationState};
 use jiff::SignedDuration;
 use shared::{
     metrics::{self, Metric},
@@ -10,23 +10,23 @@ use shared::{
 };
 
 /// Judges the read replicas that the policy watches.
-pub(super) fn judge(policy: &Policy, seen: &Seen, judged: &mut Judged) {
+pub(super) fn evaluate_replicas(policy: &Policy, seen: &ReplicationState, judged: &mut ReplicationReport) {
     let mut lags = Vec::new();
     for replica in &seen.replicas {
         let max = policy.databases.get(&replica.group).and_then(|g| g.replica_max_lag.as_ref());
         let Some(max) = max.map(Period::duration) else { continue };
-        let (value, finding) = of_replica(replica, max);
+        let (value, finding) = evaluate_replica(replica, max);
         lags.push((replica.group.as_str(), replica.id.as_str(), value));
         judged.findings.extend(finding.map(|f| f.in_group(&replica.group)));
     }
-    for group in &seen.without {
+    for group in &seen.groups_without_replicas {
         let why = "the policy watches the lag of read replicas and there is none";
         let mend = "check that the replica exists, or take replica_max_lag out of the policy";
         let finding = Finding::new(Severity::Critical, group.to_string(), "no-replica", why, mend);
         judged.findings.push(finding.in_group(group));
         lags.push((group.as_str(), "", None));
     }
-    if let Some((gap, groups)) = &seen.blind {
+    if let Some((gap, groups)) = &seen.rds_error {
         judged.findings.push(gap.clone());
         lags.extend(groups.iter().map(|g| (g.as_str(), "", None)));
     }
@@ -34,8 +34,8 @@ pub(super) fn judge(policy: &Policy, seen: &Seen, judged: &mut Judged) {
 }
 
 /// A replica's lag as a value, and what is wrong with it.
-fn of_replica(replica: &Lagging, max: SignedDuration) -> (Option<f64>, Option<Finding>) {
-    let Lagging { id, of, seconds, .. } = replica;
+fn evaluate_replica(replica: &ReplicaLag, max: SignedDuration) -> (Option<f64>, Option<Finding>) {
+    let ReplicaLag { id, source_id: of, seconds, .. } = replica;
     let critical =
         |what, why: String, mend: &str| Some(Finding::new(Severity::Critical, id, what, why, mend));
     match seconds {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{compare::Comparison, observe::Lagging};
+use crate::{compare::ListingComparison, observe::ReplicaLag};
 use shared::aws::s3::{DefaultEncryption, NoncurrentExpirationRule, S3Object, ObjectPair, ReplicationRule};
 
 const POLICY: &str = r#"
@@ -40,11 +40,11 @@ fn object(key: &str, minutes_old: i64) -> S3Object {
     }
 }
 
-fn same(key: &str) -> ObjectPair {
+fn same_pair(key: &str) -> ObjectPair {
     ObjectPair::Both(object(key, 600), object(key, 600))
 }
 
-fn rule() -> ReplicationRule {
+fn enabled_rule() -> ReplicationRule {
     ReplicationRule {
         id: "all".into(),
         enabled: true,
@@ -57,56 +57,56 @@ fn rule() -> ReplicationRule {
     }
 }
 
-fn replicated(pairs: Vec<ObjectPair>) -> Replicated {
-    let mut comparison = Comparison::new(now(), SignedDuration::from_hours(1), 10);
+fn replicated_bucket(pairs: Vec<ObjectPair>) -> ReplicatedBucket {
+    let mut comparison = ListingComparison::new(now(), SignedDuration::from_hours(1), 10);
     for pair in pairs {
-        comparison.add(pair);
+        comparison.add_pair(pair);
     }
-    Replicated {
+    ReplicatedBucket {
         to: "media-replica".into(),
-        rules: vec![rule()],
+        rules: vec![enabled_rule()],
         versioning: BucketVersioning::Enabled,
         comparison,
-        cut: None,
+        stopped_at_key: None,
         latency: None,
-        sampled: vec![("a".into(), Sampled::Same)],
+        sampled: vec![("a".into(), SampleResult::Same)],
     }
 }
 
 /// A bucket as the policy asks for it.
-fn good() -> SeenBucket {
+fn good_bucket() -> BucketSettings {
     let encryption = DefaultEncryption { algorithm: "aws:kms".into(), kms_key: None };
-    SeenBucket {
+    BucketSettings {
         versioning: Some(BucketVersioning::Enabled),
         encryption: Some(Some(encryption)),
         noncurrent: Some(vec![NoncurrentExpirationRule { id: "old".into(), days: 90, covers_bucket: true }]),
-        replication: Some(replicated(vec![same("a"), same("b")])),
+        replication: Some(replicated_bucket(vec![same_pair("a"), same_pair("b")])),
     }
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "a look that came to something")]
-fn with(change: impl FnOnce(&mut SeenBucket)) -> Look<SeenBucket> {
-    let mut seen = good();
+fn bucket_with(change: impl FnOnce(&mut BucketSettings)) -> ObservedResult<BucketSettings> {
+    let mut seen = good_bucket();
     change(&mut seen);
     Ok(seen)
 }
 
-fn of(pairs: Vec<ObjectPair>) -> Look<SeenBucket> {
-    with(|b| b.replication = Some(replicated(pairs)))
+fn bucket_with_pairs(pairs: Vec<ObjectPair>) -> ObservedResult<BucketSettings> {
+    bucket_with(|b| b.replication = Some(replicated_bucket(pairs)))
 }
 
-fn having(change: impl FnOnce(&mut Replicated)) -> Look<SeenBucket> {
-    let mut replicated = replicated(vec![same("a"), same("b")]);
+fn bucket_with_replication(change: impl FnOnce(&mut ReplicatedBucket)) -> ObservedResult<BucketSettings> {
+    let mut replicated = replicated_bucket(vec![same_pair("a"), same_pair("b")]);
     change(&mut replicated);
-    with(|b| b.replication = Some(replicated))
+    bucket_with(|b| b.replication = Some(replicated))
 }
 
-fn judged(look: Look<SeenBucket>) -> Judged {
+fn evaluate_observed(look: ObservedResult<BucketSettings>) -> ReplicationReport {
     let group = policy().buckets.keys().next().expect("a group").clone();
-    plan(&policy(), &Seen { buckets: vec![(group, look)], ..Seen::default() }, now())
+    plan(&policy(), &ReplicationState { buckets: vec![(group, look)], ..ReplicationState::default() }, now())
 }
 
-fn said(judged: &Judged) -> String {
+fn report_lines(judged: &ReplicationReport) -> String {
     let lines: Vec<_> = judged
         .findings
         .iter()
@@ -115,7 +115,7 @@ fn said(judged: &Judged) -> String {
     if lines.is_empty() { " fine".into() } else { lines.concat() }
 }
 
-fn denied() -> OperationError {
+fn access_denied() -> OperationError {
     OperationError {
         operation: "read versioning of s3://media".into(),
         message: "AccessDenied: said S3".into(),
@@ -125,7 +125,7 @@ fn denied() -> OperationError {
     }
 }
 
-fn days(days: i32, whole: bool) -> NoncurrentExpirationRule {
+fn noncurrent_rule(days: i32, whole: bool) -> NoncurrentExpirationRule {
     NoncurrentExpirationRule { id: format!("after-{days}"), days, covers_bucket: whole }
 }
 
@@ -135,23 +135,23 @@ fn a_buckets_settings_are_held_against_the_policy() {
         Some(Some(DefaultEncryption { algorithm: algorithm.into(), kms_key: None }))
     };
     let table = [
-        ("as the policy asks", with(|_| {})),
-        ("suspended", with(|b| b.versioning = Some(BucketVersioning::Suspended))),
-        ("never versioned", with(|b| b.versioning = Some(BucketVersioning::Off))),
-        ("keys of S3", with(|b| b.encryption = encrypted("AES256"))),
-        ("twice under KMS", with(|b| b.encryption = encrypted("aws:kms:dsse"))),
-        ("not encrypted", with(|b| b.encryption = Some(None))),
-        ("kept too short", with(|b| b.noncurrent = Some(vec![days(30, true)]))),
+        ("as the policy asks", bucket_with(|_| {})),
+        ("suspended", bucket_with(|b| b.versioning = Some(BucketVersioning::Suspended))),
+        ("never versioned", bucket_with(|b| b.versioning = Some(BucketVersioning::Off))),
+        ("keys of S3", bucket_with(|b| b.encryption = encrypted("AES256"))),
+        ("twice under KMS", bucket_with(|b| b.encryption = encrypted("aws:kms:dsse"))),
+        ("not encrypted", bucket_with(|b| b.encryption = Some(None))),
+        ("kept too short", bucket_with(|b| b.noncurrent = Some(vec![noncurrent_rule(30, true)]))),
         (
             "a part kept too short",
-            with(|b| b.noncurrent = Some(vec![days(90, true), days(7, false)])),
+            bucket_with(|b| b.noncurrent = Some(vec![noncurrent_rule(90, true), noncurrent_rule(7, false)])),
         ),
-        ("kept for longer", with(|b| b.noncurrent = Some(vec![days(365, true)]))),
-        ("kept for ever", with(|b| b.noncurrent = Some(vec![]))),
-        ("denied", Err(denied())),
+        ("kept for longer", bucket_with(|b| b.noncurrent = Some(vec![noncurrent_rule(365, true)]))),
+        ("kept for ever", bucket_with(|b| b.noncurrent = Some(vec![]))),
+        ("denied", Err(access_denied())),
     ];
     let lines: Vec<_> =
-        table.into_iter().map(|(case, look)| format!("{case}:{}", said(&judged(look)))).collect();
+        table.into_iter().map(|(case, look)| format!("{case}:{}", report_lines(&evaluate_observed(look)))).collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
     as the policy asks: fine
     suspended:
@@ -179,41 +179,41 @@ fn a_buckets_settings_are_held_against_the_policy() {
 #[test]
 fn a_replica_is_judged_by_what_it_lacks_and_what_s3_says() {
     let missing = |n: usize, age| {
-        let mut pairs = vec![same("a")];
+        let mut pairs = vec![same_pair("a")];
         pairs.extend((0..n).map(|i| ObjectPair::Missing(object(&format!("m{i}"), age))));
-        of(pairs)
+        bucket_with_pairs(pairs)
     };
     let other = S3Object { size: 9, ..object("d", 90) };
     let table = [
-        ("all there", of(vec![same("a")])),
+        ("all there", bucket_with_pairs(vec![same_pair("a")])),
         ("young ones on their way", missing(50, 59)),
         ("as many late as tolerated", missing(2, 61)),
         ("one more", missing(3, 61)),
-        ("another form", of(vec![ObjectPair::Both(object("d", 90), other)])),
-        ("more in the replica", of(vec![same("a"), ObjectPair::Extra(object("x", 600))])),
-        ("nothing in the source", of(vec![])),
-        ("S3 says that it is behind", having(|r| r.latency = Some(7200.0))),
-        ("S3 says that it is not", having(|r| r.latency = Some(3.0))),
-        ("no rule", having(|r| r.rules.clear())),
-        ("a rule to another bucket", having(|r| r.rules[0].to = "other".into())),
-        ("the rule is off", having(|r| r.rules[0].enabled = false)),
-        ("the rule takes in a part", having(|r| r.rules[0].tagged = true)),
-        ("the replica keeps no versions", having(|r| r.versioning = BucketVersioning::Suspended)),
-        ("no time", having(|r| r.cut = Some("k".into()))),
-        ("other bytes", having(|r| r.sampled.push(("b".into(), Sampled::Differs)))),
-        ("moved on while it was read", having(|r| r.sampled.push(("b".into(), Sampled::Moved)))),
+        ("another form", bucket_with_pairs(vec![ObjectPair::Both(object("d", 90), other)])),
+        ("more in the replica", bucket_with_pairs(vec![same_pair("a"), ObjectPair::Extra(object("x", 600))])),
+        ("nothing in the source", bucket_with_pairs(vec![])),
+        ("S3 says that it is behind", bucket_with_replication(|r| r.latency = Some(7200.0))),
+        ("S3 says that it is not", bucket_with_replication(|r| r.latency = Some(3.0))),
+        ("no rule", bucket_with_replication(|r| r.rules.clear())),
+        ("a rule to another bucket", bucket_with_replication(|r| r.rules[0].to = "other".into())),
+        ("the rule is off", bucket_with_replication(|r| r.rules[0].enabled = false)),
+        ("the rule takes in a part", bucket_with_replication(|r| r.rules[0].tagged = true)),
+        ("the replica keeps no versions", bucket_with_replication(|r| r.versioning = BucketVersioning::Suspended)),
+        ("no time", bucket_with_replication(|r| r.stopped_at_key = Some("k".into()))),
+        ("other bytes", bucket_with_replication(|r| r.sampled.push(("b".into(), SampleResult::Differs)))),
+        ("moved on while it was read", bucket_with_replication(|r| r.sampled.push(("b".into(), SampleResult::Inconclusive)))),
         (
             "unreadable",
-            having(|r| {
+            bucket_with_replication(|r| {
                 r.sampled.push((
                     "b".into(),
-                    Sampled::Unread("read s3://media/b: AccessDenied".into(), "allow it".into()),
+                    SampleResult::Unreadable("read s3://media/b: AccessDenied".into(), "allow it".into()),
                 ));
             }),
         ),
     ];
     let lines: Vec<_> =
-        table.into_iter().map(|(case, look)| format!("{case}:{}", said(&judged(look)))).collect();
+        table.into_iter().map(|(case, look)| format!("{case}:{}", report_lines(&evaluate_observed(look)))).collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
     all there: fine
     young ones on their way: fine
@@ -254,25 +254,25 @@ fn a_replica_is_judged_by_what_it_lacks_and_what_s3_says() {
 #[test]
 fn values_are_published_only_of_what_was_compared_whole() {
     let value = |look| {
-        let values = judged(look).values;
+        let values = evaluate_observed(look).values;
         let asset = values.iter().filter(|v| v.asset.is_some());
         asset.map(|v| format!("{} {}", v.metric.name(), v.value)).collect::<Vec<_>>().join(", ")
     };
     let late =
-        || of(vec![same("a"), ObjectPair::Missing(object("m", 90)), ObjectPair::Missing(object("y", 30))]);
+        || bucket_with_pairs(vec![same_pair("a"), ObjectPair::Missing(object("m", 90)), ObjectPair::Missing(object("y", 30))]);
     assert_eq!(value(late()), "ReplicationLag 5400, ReplicationMissing 1");
-    let larger = having(|r| r.latency = Some(60.0));
+    let larger = bucket_with_replication(|r| r.latency = Some(60.0));
     assert_eq!(value(larger), "ReplicationLag 60, ReplicationMissing 0");
-    assert_eq!(value(Err(denied())), "", "missing data makes the alarm ring");
-    assert_eq!(value(having(|r| r.cut = Some("k".into()))), "");
-    assert_eq!(judged(Err(denied())).values, vec![]);
+    assert_eq!(value(Err(access_denied())), "", "missing data makes the alarm ring");
+    assert_eq!(value(bucket_with_replication(|r| r.stopped_at_key = Some("k".into()))), "");
+    assert_eq!(evaluate_observed(Err(access_denied())).values, vec![]);
 }
 
 #[test]
 fn a_buckets_standing_carries_its_worst_finding_and_its_size() {
-    let fine = judged(with(|_| {}));
+    let fine = evaluate_observed(bucket_with(|_| {}));
     assert_eq!((fine.assets[0].worst, fine.assets[0].size_bytes), (None, Some(20)));
-    let bad = judged(Err(denied()));
+    let bad = evaluate_observed(Err(access_denied()));
     insta::assert_debug_snapshot!(bad.assets, @r#"
     [
         Standing {
@@ -297,10 +297,10 @@ fn a_buckets_standing_carries_its_worst_finding_and_its_size() {
     "#);
 }
 
-fn replica(seconds: Look<Option<f64>>) -> Seen {
+fn state_with_replica(seconds: ObservedResult<Option<f64>>) -> ReplicationState {
     let group = policy().databases.keys().next().expect("a group").clone();
     let (id, of) = ("orders-read".into(), "orders".into());
-    Seen { replicas: vec![Lagging { group, id, of, seconds }], ..Seen::default() }
+    ReplicationState { replicas: vec![ReplicaLag { group, id, source_id: of, seconds }], ..ReplicationState::default() }
 }
 
 #[test]
@@ -309,22 +309,22 @@ fn a_read_replica_is_judged_by_its_lag_and_silence_is_no_proof() {
     let gap =
         Finding::new(Severity::Critical, "eu-west-1 in 111122223333", "gap", "denied", "allow it");
     let table = [
-        ("in time", replica(Ok(Some(59.5)))),
-        ("just in time", replica(Ok(Some(60.0)))),
-        ("late", replica(Ok(Some(61.0)))),
-        ("not replicating", replica(Ok(Some(-1.0)))),
-        ("silent", replica(Ok(None))),
-        ("not to be asked", replica(Err(denied()))),
-        ("no replica", Seen { without: vec![group.clone()], ..Seen::default() }),
-        ("RDS not seen", Seen { blind: Some((gap, vec![group])), ..Seen::default() }),
-        ("an unknown name", Seen { unknown: vec!["ordres".into()], ..Seen::default() }),
+        ("in time", state_with_replica(Ok(Some(59.5)))),
+        ("just in time", state_with_replica(Ok(Some(60.0)))),
+        ("late", state_with_replica(Ok(Some(61.0)))),
+        ("not replicating", state_with_replica(Ok(Some(-1.0)))),
+        ("silent", state_with_replica(Ok(None))),
+        ("not to be asked", state_with_replica(Err(access_denied()))),
+        ("no replica", ReplicationState { groups_without_replicas: vec![group.clone()], ..ReplicationState::default() }),
+        ("RDS not seen", ReplicationState { rds_error: Some((gap, vec![group])), ..ReplicationState::default() }),
+        ("an unknown name", ReplicationState { unknown: vec!["ordres".into()], ..ReplicationState::default() }),
     ];
     let lines = table.map(|(case, seen)| {
         let judged = plan(&policy(), &seen, now());
         let values = judged.values.iter().map(|v| {
             format!("\n    {} of {:?} {:?}: {}", v.metric.name(), v.group, v.asset, v.value)
         });
-        format!("{case}:{}{}", said(&judged), values.collect::<String>())
+        format!("{case}:{}{}", report_lines(&judged), values.collect::<String>())
     });
     insta::assert_snapshot!(lines.join("\n"), @r#"
     in time: fine
@@ -364,11 +364,11 @@ fn a_rule_with_a_prefix_on_purpose_is_no_finding() {
         sample: 10,
         prefixes: prefixes.iter().map(ToString::to_string).collect(),
     };
-    let mut seen = replicated(vec![same("images/a")]);
+    let mut seen = replicated_bucket(vec![same_pair("images/a")]);
     (seen.rules[0].covers_bucket, seen.rules[0].prefix) = (false, "images/".into());
     let found = |prefixes: &[&str]| {
         let mut found = Vec::new();
-        settings(&asked(prefixes), &seen, &mut |_, what, _, _| found.push(what));
+        check_rules(&asked(prefixes), &seen, &mut |_, what, _, _| found.push(what));
         found
     };
     assert_eq!(found(&["images/"]), [""; 0]);

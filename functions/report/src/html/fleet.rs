@@ -1,14 +1,14 @@
 //! The table of all assets, the worst first.
 
 use super::{
-    badge,
-    text::{DASH, age, figure, known_age, size},
+    render_state,
+    text::{DASH, format_age, render_figure, format_optional_age, format_size},
 };
-use crate::model::{Asset, Page, State};
+use crate::model::{AssetReport, StatusPageData, HealthState};
 use maud::{Markup, html as markup};
 
 /// The fleet at a glance.
-pub(super) fn fleet(page: &Page) -> Markup {
+pub(super) fn render_overview(page: &StatusPageData) -> Markup {
     markup! {
         section aria-labelledby="fleet" {
             h2 #fleet { "Assets" }
@@ -20,45 +20,45 @@ pub(super) fn fleet(page: &Page) -> Markup {
                         th.n scope="col" { "Newest" } th.n scope="col" { "Size" } th.n scope="col" { "Elsewhere" }
                         th.n scope="col" { "Loss now" } th.n scope="col" { "Restore" }
                     } }
-                    tbody { @for (i, asset) in page.assets.iter().enumerate() { (row(i, asset)) } }
+                    tbody { @for (i, asset) in page.assets.iter().enumerate() { (render_asset_row(i, asset)) } }
                 }
             }
         }
     }
 }
 
-fn row(i: usize, a: &Asset) -> Markup {
+fn render_asset_row(i: usize, a: &AssetReport) -> Markup {
     let blind = a.lanes.iter().any(|l| !l.home && !l.seen);
     let elsewhere = match (a.offsite_age_seconds, a.offsite_wanted) {
         _ if blind => "not seen".to_owned(),
-        (Some(seconds), _) => age(seconds),
+        (Some(seconds), _) => format_age(seconds),
         (None, true) if a.newest.is_some() => "none".to_owned(),
         _ => DASH.to_owned(),
     };
     markup! {
         tr {
             th scope="row" { a href={ "#a" (i) } { (a.asset) } @if a.asset != a.group { small { (a.group) } } }
-            td { (badge(a.state)) }
-            td.n { @match &a.newest { Some(n) => (age(n.age_seconds)), None => (DASH) } }
-            td.n { @match a.newest.as_ref().and_then(|n| n.bytes) { Some(b) => (size(b)), None => (DASH) } }
+            td { (render_state(a.state)) }
+            td.n { @match &a.newest { Some(n) => (format_age(n.age_seconds)), None => (DASH) } }
+            td.n { @match a.newest.as_ref().and_then(|n| n.bytes) { Some(b) => (format_size(b)), None => (DASH) } }
             td.n { (elsewhere) }
-            td.n { (against(&known_age(a.rpo.now_seconds), a.rpo.target_seconds, a.rpo.now_seconds.zip(a.rpo.target_seconds).map(|(n, t)| n <= t))) }
-            td.n { (against(&restore(a), a.rto.target_seconds, a.rto.met)) }
+            td.n { (render_target(&format_optional_age(a.rpo.now_seconds), a.rpo.target_seconds, a.rpo.now_seconds.zip(a.rpo.target_seconds).map(|(n, t)| n <= t))) }
+            td.n { (render_target(&format_restore_time(a), a.rto.target_seconds, a.rto.met)) }
         }
-        @if a.state != State::Ok && !a.why.is_empty() {
+        @if a.state != HealthState::Ok && !a.why.is_empty() {
             tr.why { td colspan="7" { @for why in a.why.iter().take(3) { p { (why) } } @if a.why.len() > 3 { p.dim { "and " (a.why.len() - 3) " more" } } } }
         }
     }
 }
 
-fn restore(a: &Asset) -> String {
-    a.rto.newest_seconds.map_or_else(|| DASH.to_owned(), super::text::took)
+fn format_restore_time(a: &AssetReport) -> String {
+    a.rto.newest_seconds.map_or_else(|| DASH.to_owned(), super::text::format_elapsed)
 }
 
 /// A figure with its target, and a word when it misses it.
-fn against(is: &str, target: Option<i64>, met: Option<bool>) -> Markup {
+fn render_target(is: &str, target: Option<i64>, met: Option<bool>) -> Markup {
     markup! {
-        (figure(is, met == Some(false)))
-        @if let Some(target) = target { small { @if met == Some(false) { "over " } @else { "of " } (age(target)) } }
+        (render_figure(is, met == Some(false)))
+        @if let Some(target) = target { small { @if met == Some(false) { "over " } @else { "of " } (format_age(target)) } }
     }
 }

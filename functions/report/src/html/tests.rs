@@ -1,8 +1,8 @@
 use super::*;
 use crate::{
-    facts::{Event, Facts, Gap, Held, Key, Kind, Point, Spot, Trail},
+    facts::{AuditEvent, ReportInput, UnobservedLocation, AssetStorage, AssetKey, Kind, PointRecord, BackupLocation, AuditTrail},
     page,
-    prices::Class,
+    prices::StorageKind,
 };
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
@@ -22,27 +22,27 @@ fn now() -> Timestamp {
 }
 
 /// Assets with two points a day missing here and there, at two places.
-fn fleet(names: impl Iterator<Item = String>, days: i64) -> Facts {
-    let mut facts = Facts::default();
-    let spot = |name: &str, home| Spot { name: name.into(), region: None, home };
+fn fleet_input(names: impl Iterator<Item = String>, days: i64) -> ReportInput {
+    let mut facts = ReportInput::default();
+    let spot = |name: &str, home| BackupLocation { name: name.into(), region: None, home };
     let spots =
-        [facts.spot(spot("eu-west-1 in 1", true)), facts.spot(spot("us-east-1 in 1", false))];
+        [facts.intern_location(spot("eu-west-1 in 1", true)), facts.intern_location(spot("us-east-1 in 1", false))];
     let mut events = Vec::new();
     for (i, name) in (0_i64..).zip(names) {
         let at = |day: i64| now().as_second() - day * DAY - 3600;
         let days = (0..days).filter(|day| (day * 7 + i) % 9 != 4);
         let points = days.flat_map(|day| {
-            spots.map(|spot| Point {
+            spots.map(|spot| PointRecord {
                 at: at(day),
                 stored: at(day),
                 bytes: 20_000_000_000 + day.unsigned_abs() * 1_000_003,
-                spot,
-                class: Class::RdsSnapshot,
+                location: spot,
+                class: StorageKind::RdsSnapshot,
                 good: true,
             })
         });
-        let held = Held { points: points.collect(), ..Held::default() };
-        let proof = |day: i64| Event {
+        let held = AssetStorage { points: points.collect(), ..AssetStorage::default() };
+        let proof = |day: i64| AuditEvent {
             at: Timestamp::from_second(at(day)).expect("a time"),
             group: None,
             asset: name.clone(),
@@ -54,24 +54,24 @@ fn fleet(names: impl Iterator<Item = String>, days: i64) -> Facts {
             seconds: Some(61.0),
         };
         events.extend((0..13).map(|week| proof(week * 7 + i % 7)));
-        facts.held.insert(Key::new("fleet", name), held);
+        facts.storage.insert(AssetKey::new("fleet", name), held);
     }
-    facts.trail = Trail::Read { events, head: None };
+    facts.trail = AuditTrail::Read { events, head: None };
     facts
 }
 
-fn made(facts: &Facts) -> String {
-    html(&page(&policy(), facts, now()).page)
+fn rendered_page(facts: &ReportInput) -> String {
+    render_html(&build_page(&policy(), facts, now()).page)
 }
 
 #[test]
 fn markup_in_names_and_errors_stays_text() {
     let evil = "<script>alert(1)</script>\" onload=\"x";
-    let mut facts = fleet(std::iter::once(evil.to_owned()), 3);
-    facts.gaps.push(Gap { place: evil.into(), why: evil.into(), mend: format!("`{evil}`") });
-    facts.elsewhere.push(evil.into());
-    facts.spots[0].name = evil.into();
-    let page = made(&facts);
+    let mut facts = fleet_input(std::iter::once(evil.to_owned()), 3);
+    facts.unobserved_locations.push(UnobservedLocation { place: evil.into(), why: evil.into(), mend: format!("`{evil}`") });
+    facts.host_directories.push(evil.into());
+    facts.locations[0].name = evil.into();
+    let page = rendered_page(&facts);
     assert_eq!(page.matches("<script").count(), 1, "the page's own");
     // Inside of a plot's title quotes are text, as they are in any element.
     let titles = page.split("<title>").skip(1).filter_map(|t| t.split("</title>").next());
@@ -83,7 +83,7 @@ fn markup_in_names_and_errors_stays_text() {
 
 #[test]
 fn the_page_asks_nobody_for_anything_and_its_script_is_the_one_it_allows() {
-    let page = made(&fleet(std::iter::once("orders-prod".to_owned()), 30));
+    let page = rendered_page(&fleet_input(std::iter::once("orders-prod".to_owned()), 30));
     for asks in ["src=", "@import", "url(", "<iframe", "<form", "<object"] {
         assert!(!page.contains(asks), "{asks}");
     }
@@ -91,12 +91,12 @@ fn the_page_asks_nobody_for_anything_and_its_script_is_the_one_it_allows() {
     let hash: [u8; 32] = Sha256::digest(SCRIPT.as_bytes()).into();
     assert_eq!(
         SCRIPT_HASH,
-        format!("sha256-{}", base64(&hash)),
+        format!("sha256-{}", encode_base64(&hash)),
         "write this hash for the changed script"
     );
 }
 
-fn base64(bytes: &[u8]) -> String {
+fn encode_base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::new();
     for chunk in bytes.chunks(3) {
@@ -112,14 +112,14 @@ fn base64(bytes: &[u8]) -> String {
 #[test]
 fn two_hundred_assets_with_a_year_of_points_are_under_a_megabyte() {
     let names = (0..200).map(|i| format!("lomash-service-{i:03}-prod"));
-    let page = made(&fleet(names, 365));
+    let page = rendered_page(&fleet_input(names, 365));
     assert!(page.len() < 1_000_000, "{} bytes", page.len());
 }
 
 #[test]
 fn every_id_is_there_once_and_every_link_leads_somewhere() {
     let names = (0..20).map(|i| format!("a{i}-prod"));
-    let page = made(&fleet(names, 40));
+    let page = rendered_page(&fleet_input(names, 40));
     let of = |before: &str| {
         page.split(before)
             .skip(1)

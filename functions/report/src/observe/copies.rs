@@ -2,8 +2,8 @@
 //! weight where not.
 
 use crate::{
-    facts::{Facts, Key, Point, Spot, Weight},
-    prices::Class,
+    facts::{ReportInput, AssetKey, PointRecord, BackupLocation, OtherStorage},
+    prices::StorageKind,
 };
 use shared::{
     aws::{OperationError, s3::S3Object},
@@ -14,18 +14,18 @@ use shared::{
 use std::collections::BTreeMap;
 
 /// What was seen of one destination of one bucket.
-pub(super) struct Found {
+pub(super) struct CopyUsage {
     /// The group of the bucket.
     group: String,
     /// The bucket that is copied.
     source: String,
-    spot: Spot,
+    spot: BackupLocation,
     objects: Vec<S3Object>,
     gap: Option<OperationError>,
 }
 
 /// Lists every destination of every bucket's copies.
-pub(super) async fn look(world: &RunContext<'_>) -> Vec<Found> {
+pub(super) async fn observe_copies(world: &RunContext<'_>) -> Vec<CopyUsage> {
     let mut all = Vec::new();
     for (group, bucket) in &world.policy.buckets {
         for copy in &bucket.copies {
@@ -35,17 +35,17 @@ pub(super) async fn look(world: &RunContext<'_>) -> Vec<Found> {
                 continue;
             };
             let region = Some(place.region.to_string());
-            let mut found = Found {
+            let mut found = CopyUsage {
                 group: group.to_string(),
                 source: bucket.bucket.to_string(),
-                spot: Spot { name: format!("s3://{name}"), region, home: false },
+                spot: BackupLocation { name: format!("s3://{name}"), region, home: false },
                 objects: Vec::new(),
                 gap: None,
             };
             let prefixes =
                 if copy.prefixes.is_empty() { vec![String::new()] } else { copy.prefixes.clone() };
             for prefix in prefixes {
-                let listed = list(world, &place, name.as_str(), &prefix, &mut found.objects).await;
+                let listed = list_bucket(world, &place, name.as_str(), &prefix, &mut found.objects).await;
                 found.gap = found.gap.or(listed.err());
             }
             all.push(found);
@@ -54,7 +54,7 @@ pub(super) async fn look(world: &RunContext<'_>) -> Vec<Found> {
     all
 }
 
-async fn list(
+async fn list_bucket(
     world: &RunContext<'_>,
     place: &Location,
     bucket: &str,
@@ -69,7 +69,7 @@ async fn list(
 }
 
 /// Groups whose points lie in a bucket: where, and what their keys begin with.
-fn stores(policy: &Policy) -> impl Iterator<Item = (String, &StoreConfig, &[String])> {
+fn stores_by_group(policy: &Policy) -> impl Iterator<Item = (String, &StoreConfig, &[String])> {
     // A key alone does not tell the databases of a group of all apart: its objects are weighed and are no asset's.
     let postgres = policy.postgres.iter().filter(|(_, g)| !g.databases.is_all());
     let postgres = postgres.map(|(n, g)| (n.to_string(), &g.stored, g.databases.named()));
@@ -79,44 +79,44 @@ fn stores(policy: &Policy) -> impl Iterator<Item = (String, &StoreConfig, &[Stri
     postgres.chain(redis).chain(cluster).chain(files)
 }
 
-impl Found {
-    pub(super) fn into_facts(self, policy: &Policy, facts: &mut Facts) {
+impl CopyUsage {
+    pub(super) fn merge_into(self, policy: &Policy, facts: &mut ReportInput) {
         let Self { group, source, spot, objects, gap } = self;
         let name = spot.name.clone();
-        let at = facts.spot(spot);
+        let at = facts.intern_location(spot);
         let mine = |s: &&(String, &StoreConfig, &[String])| {
             s.1.bucket.as_ref().is_some_and(|b| b.as_str() == source) && s.1.endpoint.is_none()
         };
-        let all: Vec<_> = stores(policy).collect();
+        let all: Vec<_> = stores_by_group(policy).collect();
         let of_source: Vec<_> = all.iter().filter(mine).collect();
-        let mut rest: BTreeMap<Class, Weight> = BTreeMap::new();
+        let mut rest: BTreeMap<StorageKind, OtherStorage> = BTreeMap::new();
         facts.pages += objects.len() as u64 / 1000 + 1;
         for object in objects {
-            let class = Class::of_s3(&object.class);
+            let class = StorageKind::from_s3_class(&object.class);
             let owner = of_source.iter().find_map(|(g, store, databases)| {
-                Some(Key::new(g, asset(g, store, databases, &object.key)?))
+                Some(AssetKey::new(g, asset_of_key(g, store, databases, &object.key)?))
             });
             let stored = object.modified.as_second();
             match owner {
                 Some(key) => {
                     let bytes = object.size;
-                    let point = Point { at: stored, stored, bytes, spot: at, class, good: true };
-                    facts.held(key).points.push(point);
+                    let point = PointRecord { at: stored, stored, bytes, location: at, class, good: true };
+                    facts.storage_mut(key).points.push(point);
                 }
-                None => weigh(&mut rest, &object, class, at),
+                None => add_usage(&mut rest, &object, class, at),
             }
         }
-        facts.held(Key::new(&group, &source)).weights.extend(rest.into_values());
+        facts.storage_mut(AssetKey::new(&group, &source)).other.extend(rest.into_values());
         if let Some(e) = gap {
-            facts.gap(name, &e);
-            facts.held(Key::new(&group, &source)).blind.push(at);
+            facts.push_error(name, &e);
+            facts.storage_mut(AssetKey::new(&group, &source)).unobserved.push(at);
         }
     }
 }
 
-fn weigh(rest: &mut BTreeMap<Class, Weight>, object: &S3Object, class: Class, spot: u16) {
-    let (billed, index) = class.billed(object.size);
-    let new = Weight { objects: 0, bytes: 0, billed: 0, index: 0, stored: None, spot, class };
+fn add_usage(rest: &mut BTreeMap<StorageKind, OtherStorage>, object: &S3Object, class: StorageKind, spot: u16) {
+    let (billed, index) = class.billable_bytes(object.size);
+    let new = OtherStorage { objects: 0, bytes: 0, billed: 0, index: 0, stored: None, location: spot, class };
     let weight = rest.entry(class).or_insert(new);
     weight.objects += 1;
     weight.bytes += object.size;
@@ -125,7 +125,7 @@ fn weigh(rest: &mut BTreeMap<Class, Weight>, object: &S3Object, class: Class, sp
 }
 
 /// The asset of a key: the group, or the database of it that the key names.
-fn asset<'a>(group: &'a str, store: &StoreConfig, databases: &'a [String], key: &str) -> Option<&'a str> {
+fn asset_of_key<'a>(group: &'a str, store: &StoreConfig, databases: &'a [String], key: &str) -> Option<&'a str> {
     let rest = key.strip_prefix(store.prefix.as_str()).filter(|_| key.ends_with(&store.suffix))?;
     // A commit record, a hash, a hold, a note: what lies beside a point is none.
     if store::beside::backup_key_of_sidecar(key).is_some() {
@@ -136,13 +136,13 @@ fn asset<'a>(group: &'a str, store: &StoreConfig, databases: &'a [String], key: 
         [only] => Some(only),
         several => {
             // The longest name that the key has as a word of its own: shop_eu is not shop.
-            let named = several.iter().filter(|d| words(rest, d));
+            let named = several.iter().filter(|d| contains_word(rest, d));
             named.max_by_key(|d| d.len()).map(String::as_str)
         }
     }
 }
 
-fn words(key: &str, name: &str) -> bool {
+fn contains_word(key: &str, name: &str) -> bool {
     key.match_indices(name).any(|(at, _)| {
         let edge = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric());
         edge(key[..at].chars().next_back()) && edge(key[at + name.len()..].chars().next())

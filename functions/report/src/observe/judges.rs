@@ -1,6 +1,6 @@
 //! How the judging functions say that all stands: their own code, as a dry run.
 
-use crate::facts::{Facts, Gap, Key};
+use crate::facts::{ReportInput, UnobservedLocation, AssetKey};
 use shared::{
     metrics::{Metric, MetricValue},
     report::RunReport,
@@ -9,10 +9,10 @@ use shared::{
 };
 
 /// What they say.
-pub(super) struct Judged(Vec<RunReport>);
+pub(super) struct CheckReports(Vec<RunReport>);
 
 /// Asks them, as `holdfast status` does.
-pub(super) async fn ask(world: &RunContext<'_>) -> Judged {
+pub(super) async fn run_checks(world: &RunContext<'_>) -> CheckReports {
     let request = RunRequest { dry_run: true, ..RunRequest::full_run() };
     let dry = RunContext {
         dry_run: true,
@@ -26,18 +26,18 @@ pub(super) async fn ask(world: &RunContext<'_>) -> Judged {
     let replication = Box::pin(replication::run(&dry, &request));
     let offsite = Box::pin(offsite::run(&dry, &request));
     let (freshness, replication, offsite) = futures_util::join!(freshness, replication, offsite);
-    Judged(vec![freshness, replication, offsite])
+    CheckReports(vec![freshness, replication, offsite])
 }
 
-impl Judged {
-    pub(super) fn into_facts(self, facts: &mut Facts) {
+impl CheckReports {
+    pub(super) fn merge_into(self, facts: &mut ReportInput) {
         for report in self.0 {
-            facts.standings.extend(report.assets);
-            facts.lags.extend(report.values.iter().filter_map(lag));
+            facts.statuses.extend(report.assets);
+            facts.lags.extend(report.values.iter().filter_map(restorable_lag));
             for finding in report.findings {
                 if finding.what == shared::plan::code::GAP {
                     let (place, why) = (finding.asset.clone(), finding.why.clone());
-                    facts.gaps.push(Gap { place, why, mend: finding.mend.clone() });
+                    facts.unobserved_locations.push(UnobservedLocation { place, why, mend: finding.mend.clone() });
                 }
                 // All three look at RDS, and a gap there is one gap.
                 if !facts.findings.contains(&finding) {
@@ -48,7 +48,7 @@ impl Judged {
     }
 }
 
-fn lag(value: &MetricValue) -> Option<(Key, f64)> {
-    let key = Key::new(value.group.as_ref()?, value.asset.as_ref()?);
+fn restorable_lag(value: &MetricValue) -> Option<(AssetKey, f64)> {
+    let key = AssetKey::new(value.group.as_ref()?, value.asset.as_ref()?);
     (value.metric == Metric::RestorableLag).then_some((key, value.value))
 }

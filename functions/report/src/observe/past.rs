@@ -1,6 +1,6 @@
 //! The audit trail, and the policy's alarms.
 
-use crate::facts::{Event, Head, Trail};
+use crate::facts::{AuditEvent, AuditHead, AuditTrail};
 use jiff::SignedDuration;
 use shared::{
     audit::{AuditLog, AuditRecord, OperationResult},
@@ -10,35 +10,35 @@ use shared::{
 
 /// The trail is read so far back: a quarter, in which every drill of the policies comes once. An object is read for each
 /// run that did something.
-pub(crate) const DAYS: i64 = 92;
+pub(crate) const AUDIT_DAYS: i64 = 92;
 
 /// Looks at both.
-pub(super) async fn look(world: &RunContext<'_>) -> (Trail, Option<Vec<AlarmState>>) {
-    (trail(world).await, alarms(world).await)
+pub(super) async fn read_history(world: &RunContext<'_>) -> (AuditTrail, Option<Vec<AlarmState>>) {
+    (read_trail(world).await, alarm_states(world).await)
 }
 
-async fn trail(world: &RunContext<'_>) -> Trail {
-    let Some(log) = AuditLog::from_policy(world.aws, world.policy) else { return Trail::None };
+async fn read_trail(world: &RunContext<'_>) -> AuditTrail {
+    let Some(log) = AuditLog::from_policy(world.aws, world.policy) else { return AuditTrail::None };
     if log.is_local() && !world.on_host {
-        return Trail::Unseen("it lies in a directory of a host".into());
+        return AuditTrail::Unreadable("it lies in a directory of a host".into());
     }
-    let since = world.now.checked_sub(SignedDuration::from_hours(24 * DAYS)).unwrap_or(world.now);
+    let since = world.now.checked_sub(SignedDuration::from_hours(24 * AUDIT_DAYS)).unwrap_or(world.now);
     match log.records_since(since).await {
-        Ok(records) => Trail::Read {
-            head: records.last().map(head),
-            events: records.iter().map(event).collect(),
+        Ok(records) => AuditTrail::Read {
+            head: records.last().map(audit_head),
+            events: records.iter().map(audit_event).collect(),
         },
-        Err(e) => Trail::Unseen(e.to_string()),
+        Err(e) => AuditTrail::Unreadable(e.to_string()),
     }
 }
 
-fn head(record: &AuditRecord) -> Head {
-    Head { seq: record.seq, at: record.at, hash: record.hash.clone() }
+fn audit_head(record: &AuditRecord) -> AuditHead {
+    AuditHead { seq: record.seq, at: record.at, hash: record.hash.clone() }
 }
 
-fn event(record: &AuditRecord) -> Event {
+fn audit_event(record: &AuditRecord) -> AuditEvent {
     let entry = &record.entry;
-    Event {
+    AuditEvent {
         at: record.at,
         group: record.group.clone(),
         asset: entry.asset.clone(),
@@ -54,7 +54,7 @@ fn event(record: &AuditRecord) -> Event {
     }
 }
 
-async fn alarms(world: &RunContext<'_>) -> Option<Vec<AlarmState>> {
+async fn alarm_states(world: &RunContext<'_>) -> Option<Vec<AlarmState>> {
     if world.policy.alarms.is_empty() {
         return None;
     }

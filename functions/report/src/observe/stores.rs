@@ -1,8 +1,8 @@
 //! Dumps and other files, at their first place and at every second one.
 
 use crate::{
-    facts::{Facts, Held, Key, Point, Spot, Weight},
-    prices::Class,
+    facts::{ReportInput, AssetStorage, AssetKey, PointRecord, BackupLocation, OtherStorage},
+    prices::StorageKind,
 };
 use shared::{
     aws::OperationError,
@@ -17,28 +17,28 @@ use store::{
 };
 
 /// What was seen of one place of one group.
-pub(super) struct Found {
+pub(super) struct StoreUsage {
     group: String,
     assets: Vec<String>,
-    spot: Spot,
-    seen: Result<BTreeMap<String, Held>, OperationError>,
+    spot: BackupLocation,
+    seen: Result<BTreeMap<String, AssetStorage>, OperationError>,
     pages: u64,
     /// A directory of a host that this is not.
     elsewhere: bool,
 }
 
 /// Objects of one page of a listing.
-const PAGE: u64 = 1000;
+const PAGE_SIZE: u64 = 1000;
 
 /// Looks at the stores of every group that has points as files.
-pub(super) async fn look(world: &RunContext<'_>) -> Vec<Found> {
+pub(super) async fn observe_stores(world: &RunContext<'_>) -> Vec<StoreUsage> {
     let home = world.home_location();
     let secrets = SecretResolver::new(world.aws, &home);
     let mut all = Vec::new();
     for (name, rules) in &world.policy.postgres {
         let stores = std::iter::once(&rules.stored).chain(&rules.also_stored);
         for (n, store) in stores.enumerate() {
-            all.push(one(world, &secrets, name, Some(rules), store, n == 0).await);
+            all.push(observe_store(world, &secrets, name, Some(rules), store, n == 0).await);
         }
     }
     let files = world.policy.files.iter().map(|(n, g)| (n, &g.stored, &g.also_stored[..]));
@@ -46,26 +46,26 @@ pub(super) async fn look(world: &RunContext<'_>) -> Vec<Found> {
     let cluster = world.policy.kubernetes.iter().map(|(n, g)| (n, &g.stored, &[][..]));
     for (name, stored, also) in files.chain(redis).chain(cluster) {
         for (n, store) in std::iter::once(stored).chain(also).enumerate() {
-            all.push(one(world, &secrets, name, None, store, n == 0).await);
+            all.push(observe_store(world, &secrets, name, None, store, n == 0).await);
         }
     }
     all
 }
 
-async fn one(
+async fn observe_store(
     world: &RunContext<'_>,
     secrets: &SecretResolver<'_>,
     group: &Name,
     rules: Option<&PostgresGroup>,
     store: &shared::policy::StoreConfig,
     home: bool,
-) -> Found {
+) -> StoreUsage {
     let region = store.aws_region().unwrap_or_else(|| world.home_location().region).to_string();
     let region = (store.bucket.is_some() && store.endpoint.is_none()).then_some(region);
-    let mut found = Found {
+    let mut found = StoreUsage {
         group: group.to_string(),
         assets: rules.map_or_else(|| vec![group.to_string()], |r| r.databases.named().to_vec()),
-        spot: Spot { name: address(store), region, home },
+        spot: BackupLocation { name: display_location(store), region, home },
         seen: Ok(BTreeMap::new()),
         pages: 0,
         elsewhere: store.directory.is_some() && !world.on_host,
@@ -77,18 +77,18 @@ async fn one(
     let open = open.map(|opened| OpenStore::new(opened, store)).map_err(OperationError::from);
     found.seen = match (open, rules.filter(|r| !r.dumps.is_empty())) {
         (Err(e), _) => Err(e),
-        (Ok(open), Some(rules)) => dumps(world, &open, rules).await,
-        (Ok(open), None) => files(&open, group).await,
+        (Ok(open), Some(rules)) => dump_storage(world, &open, rules).await,
+        (Ok(open), None) => file_storage(&open, group).await,
     };
-    found.pages = found.seen.iter().flat_map(BTreeMap::values).map(objects).sum::<u64>() / PAGE + 1;
+    found.pages = found.seen.iter().flat_map(BTreeMap::values).map(object_count).sum::<u64>() / PAGE_SIZE + 1;
     found
 }
 
-fn objects(held: &Held) -> u64 {
-    held.points.len() as u64 * 2 + held.weights.iter().map(|w| w.objects).sum::<u64>()
+fn object_count(held: &AssetStorage) -> u64 {
+    held.points.len() as u64 * 2 + held.other.iter().map(|w| w.objects).sum::<u64>()
 }
 
-fn address(store: &shared::policy::StoreConfig) -> String {
+fn display_location(store: &shared::policy::StoreConfig) -> String {
     let prefix = &store.prefix;
     let at = match (&store.bucket, &store.directory, &store.azure) {
         (Some(bucket), _, _) => format!("s3://{bucket}/{prefix}"),
@@ -99,95 +99,95 @@ fn address(store: &shared::policy::StoreConfig) -> String {
     at.trim_end_matches('/').to_owned()
 }
 
-fn class(store: &shared::policy::StoreConfig, named: Option<&str>) -> Class {
+fn storage_kind(store: &shared::policy::StoreConfig, named: Option<&str>) -> StorageKind {
     match (&store.endpoint, &store.directory, &store.azure) {
-        (_, Some(_), _) => Class::Directory,
-        (_, _, Some(_)) => Class::Azure,
-        (Some(_), _, _) => Class::Endpoint,
-        _ => Class::of_s3(named.unwrap_or("STANDARD")),
+        (_, Some(_), _) => StorageKind::Directory,
+        (_, _, Some(_)) => StorageKind::Azure,
+        (Some(_), _, _) => StorageKind::Endpoint,
+        _ => StorageKind::from_s3_class(named.unwrap_or("STANDARD")),
     }
 }
 
 /// Dumps by database: those with a commit record are points, the others only weigh.
-async fn dumps(
+async fn dump_storage(
     world: &RunContext<'_>,
     open: &OpenStore<'_>,
     rules: &PostgresGroup,
-) -> Result<BTreeMap<String, Held>, OperationError> {
+) -> Result<BTreeMap<String, AssetStorage>, OperationError> {
     let by = open.backups_by_database(world, rules).await?;
     let by = by.into_iter().filter(|(database, _)| rules.has_database(database));
-    Ok(by.map(|(database, backups)| (database, held(open, rules, &backups))).collect())
+    Ok(by.map(|(database, backups)| (database, storage_of_backups(open, rules, &backups))).collect())
 }
 
-fn held(open: &OpenStore<'_>, rules: &PostgresGroup, backups: &[StoredBackup]) -> Held {
-    let (mut held, mut newest) = (Held::default(), i64::MIN);
+fn storage_of_backups(open: &OpenStore<'_>, rules: &PostgresGroup, backups: &[StoredBackup]) -> AssetStorage {
+    let (mut held, mut newest) = (AssetStorage::default(), i64::MIN);
     for backup in backups {
-        let class = class(open.policy, backup.class.as_deref());
+        let class = storage_kind(open.policy, backup.class.as_deref());
         let stored = backup.modified.as_second();
         let at = backup.data_time().map_or(stored, jiff::Timestamp::as_second);
         // What holds some tables, or was made before a restore, is not what a loss would be restored from.
         let good = backup.committed_manifest().is_some_and(|m| stands_for_database(rules, m));
-        let point = Point { at, stored, bytes: backup.size, spot: 0, class, good };
-        held.name(&backup.key, &mut newest, &point);
+        let point = PointRecord { at, stored, bytes: backup.size, location: 0, class, good };
+        held.record_newest_name(&backup.key, &mut newest, &point);
         held.points.push(point);
     }
     held
 }
 
 /// Files of other makers: each is a point of the group, as old as it is.
-async fn files(open: &OpenStore<'_>, group: &Name) -> Result<BTreeMap<String, Held>, OperationError> {
+async fn file_storage(open: &OpenStore<'_>, group: &Name) -> Result<BTreeMap<String, AssetStorage>, OperationError> {
     let suffix = &open.policy.suffix;
-    let (mut held, mut newest) = (Held::default(), i64::MIN);
+    let (mut held, mut newest) = (AssetStorage::default(), i64::MIN);
     let entries = open.store.list("").await.map_err(OperationError::from)?;
     for entry in &entries {
-        let class = class(open.policy, entry.class.as_deref());
+        let class = storage_kind(open.policy, entry.class.as_deref());
         let ObjectEntry { key, size, modified, .. } = entry;
         let stored = modified.as_second();
         if key.ends_with(suffix.as_str()) && !key.ends_with('/') {
-            let point = Point { at: stored, stored, bytes: *size, spot: 0, class, good: true };
-            held.name(key, &mut newest, &point);
+            let point = PointRecord { at: stored, stored, bytes: *size, location: 0, class, good: true };
+            held.record_newest_name(key, &mut newest, &point);
             held.points.push(point);
         } else {
-            let (billed, index) = class.billed(*size);
+            let (billed, index) = class.billable_bytes(*size);
             let (bytes, stored) = (*size, Some(stored));
-            held.weights.push(Weight { objects: 1, bytes, billed, index, stored, spot: 0, class });
+            held.other.push(OtherStorage { objects: 1, bytes, billed, index, stored, location: 0, class });
         }
     }
     Ok(BTreeMap::from([(group.to_string(), held)]))
 }
 
-impl Found {
-    pub(super) fn into_facts(self, facts: &mut Facts) {
+impl StoreUsage {
+    pub(super) fn merge_into(self, facts: &mut ReportInput) {
         if self.elsewhere {
-            if !facts.elsewhere.contains(&self.spot.name) {
-                facts.elsewhere.push(self.spot.name);
+            if !facts.host_directories.contains(&self.spot.name) {
+                facts.host_directories.push(self.spot.name);
             }
             return;
         }
         let home = self.spot.home;
         let name = self.spot.name.clone();
-        let at = facts.spot(self.spot);
+        let at = facts.intern_location(self.spot);
         facts.pages += self.pages;
         match self.seen {
             Ok(by) => {
                 for (asset, mut held) in by {
-                    let to = facts.held(Key::new(&self.group, asset));
-                    held.points.iter_mut().for_each(|p| p.spot = at);
-                    held.weights.iter_mut().for_each(|w| w.spot = at);
+                    let to = facts.storage_mut(AssetKey::new(&self.group, asset));
+                    held.points.iter_mut().for_each(|p| p.location = at);
+                    held.other.iter_mut().for_each(|w| w.location = at);
                     to.points.append(&mut held.points);
-                    to.weights.append(&mut held.weights);
+                    to.other.append(&mut held.other);
                     if home {
                         to.newest = held.newest;
                     }
                 }
             }
             Err(e) => {
-                facts.gap(name, &e);
+                facts.push_error(name, &e);
                 // Of a group of all, whose databases are not known now, it is said of the group.
                 let known =
                     if self.assets.is_empty() { vec![self.group.clone()] } else { self.assets };
                 for asset in known {
-                    facts.held(Key::new(&self.group, asset)).blind.push(at);
+                    facts.storage_mut(AssetKey::new(&self.group, asset)).unobserved.push(at);
                 }
             }
         }

@@ -2,12 +2,12 @@
 
 use super::{
     UNOWNED,
-    past::Past,
-    points::{self, dense, good, kept, lanes, longest, sizes, time},
+    past::AuditHistory,
+    points::{self, full_density_secs, good_points, max_retention_secs, timeline_rows, longest_gap, size_samples, timestamp_from_secs},
 };
 use crate::{
-    facts::{Facts, Held, Key, Point},
-    model::{Asset, Lane, Line, Newest, Rpo, State},
+    facts::{ReportInput, AssetStorage, AssetKey, PointRecord},
+    model::{AssetReport, TimelineRow, CostLine, LatestPoint, RpoStatus, HealthState},
 };
 use jiff::{SignedDuration, Timestamp};
 use shared::{
@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 
 /// What the policy says of a group's points.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Rule {
+pub(crate) struct GroupRules {
     max_age: Option<i64>,
     max_age_derived: bool,
     rpo: Option<i64>,
@@ -40,7 +40,7 @@ pub(crate) struct Rule {
     maker: String,
 }
 
-impl Rule {
+impl GroupRules {
     fn new<'k>(
         objectives: &AssetObjectives,
         objective: Option<AgeObjective>,
@@ -56,8 +56,8 @@ impl Rule {
             rpo: span(&objectives.rpo).or(max_age),
             rto: span(&objectives.rto),
             size_change: objectives.size_change.as_ref().map(shared::policy::text::Percentage::fraction),
-            kept: keeps.clone().map(kept).max().unwrap_or(0),
-            dense: keeps.map(|k| dense(k, max_age)).max().unwrap_or(0),
+            kept: keeps.clone().map(max_retention_secs).max().unwrap_or(0),
+            dense: keeps.map(|k| full_density_secs(k, max_age)).max().unwrap_or(0),
             offsite,
             points: true,
             maker: maker.into(),
@@ -66,7 +66,7 @@ impl Rule {
 }
 
 /// The rules of every group by its name.
-pub(crate) fn rules(policy: &Policy, now: Timestamp) -> BTreeMap<&str, Rule> {
+pub(crate) fn group_rules(policy: &Policy, now: Timestamp) -> BTreeMap<&str, GroupRules> {
     let mut rules = BTreeMap::new();
     let of = |objectives: &AssetObjectives, whens: &[Option<&ScheduleConfig>]| {
         let whens = whens.iter().filter_map(|w| *w);
@@ -78,19 +78,19 @@ pub(crate) fn rules(policy: &Policy, now: Timestamp) -> BTreeMap<&str, Rule> {
         let whens: Vec<_> = g.snapshots.values().map(|s| s.when.as_ref()).collect();
         let objective = of(&g.objectives, &whens);
         let offsite = !g.copies.is_empty();
-        let mut rule = Rule::new(&g.objectives, objective, own, offsite, commands::RUN_SNAPSHOT);
+        let mut rule = GroupRules::new(&g.objectives, objective, own, offsite, commands::RUN_SNAPSHOT);
         let automated = g.automated_backups.as_ref().and_then(|a| a.retention.as_ref());
         let automated = automated.map_or(0, |r| r.duration().as_secs());
         let all = g.snapshots.values().map(|s| &s.keep).chain(g.copies.iter().map(|c| &c.keep));
         rule.dense = rule.dense.max(automated);
-        rule.kept = all.map(kept).max().unwrap_or(0).max(automated);
+        rule.kept = all.map(max_retention_secs).max().unwrap_or(0).max(automated);
         rules.insert(name.as_str(), rule);
     }
     for (name, g) in &policy.buckets {
         let offsite = g.replication.is_some() || !g.copies.is_empty();
         let objective = of(&g.objectives, &[]);
-        let rule = Rule::new(&g.objectives, objective, std::iter::empty(), offsite, "");
-        rules.insert(name.as_str(), Rule { points: false, ..rule });
+        let rule = GroupRules::new(&g.objectives, objective, std::iter::empty(), offsite, "");
+        rules.insert(name.as_str(), GroupRules { points: false, ..rule });
     }
     for (name, g) in &policy.postgres {
         let keeps = g.dumps.values().filter(|d| d.when.is_some()).map(|d| &d.keep);
@@ -98,8 +98,8 @@ pub(crate) fn rules(policy: &Policy, now: Timestamp) -> BTreeMap<&str, Rule> {
         let objective = of(&g.objectives, &whens);
         let offsite = !g.also_stored.is_empty();
         let maker = commands::dump_due(name.as_str());
-        let mut rule = Rule::new(&g.objectives, objective, keeps, offsite, maker);
-        rule.kept = g.dumps.values().map(|d| kept(&d.keep)).max().unwrap_or(0);
+        let mut rule = GroupRules::new(&g.objectives, objective, keeps, offsite, maker);
+        rule.kept = g.dumps.values().map(|d| max_retention_secs(&d.keep)).max().unwrap_or(0);
         rules.insert(name.as_str(), rule);
     }
     let files = policy.files.iter();
@@ -109,7 +109,7 @@ pub(crate) fn rules(policy: &Policy, now: Timestamp) -> BTreeMap<&str, Rule> {
     let cluster = cluster.map(|(n, g)| (n, &g.objectives, &g.keep, &[][..], &g.when));
     for (name, objectives, keep, also, when) in files.chain(redis).chain(cluster) {
         let objective = of(objectives, &[when.as_ref()]);
-        let rule = Rule::new(objectives, objective, std::iter::once(keep), !also.is_empty(), "");
+        let rule = GroupRules::new(objectives, objective, std::iter::once(keep), !also.is_empty(), "");
         rules.insert(name.as_str(), rule);
     }
     rules
@@ -117,28 +117,28 @@ pub(crate) fn rules(policy: &Policy, now: Timestamp) -> BTreeMap<&str, Rule> {
 
 /// Every asset with how the judging functions say that it stands. A group whose databases are seen one by one is none
 /// itself: what was said of it is said of each. What the policy names and nobody speaks of has a place too, with findings.
-pub(crate) fn all(policy: &Policy, facts: &Facts) -> (Vec<(Key, Option<AssetStatus>)>, Vec<Finding>) {
-    let mut standings: BTreeMap<Key, AssetStatus> = BTreeMap::new();
-    for s in &facts.standings {
-        let key = Key::new(&s.group, &s.asset);
+pub(crate) fn assets_with_status(policy: &Policy, facts: &ReportInput) -> (Vec<(AssetKey, Option<AssetStatus>)>, Vec<Finding>) {
+    let mut standings: BTreeMap<AssetKey, AssetStatus> = BTreeMap::new();
+    for s in &facts.statuses {
+        let key = AssetKey::new(&s.group, &s.asset);
         match standings.get_mut(&key) {
             Some(held) => held.merge(s.clone()),
             None => drop(standings.insert(key, s.clone())),
         }
     }
     for f in facts.findings.iter().filter(|f| f.severity > Severity::Info) {
-        let key = f.group.as_ref().map(|g| Key::new(g, &f.asset));
+        let key = f.group.as_ref().map(|g| AssetKey::new(g, &f.asset));
         if let Some(held) = key.and_then(|k| standings.get_mut(&k)) {
             held.add_finding(f);
         }
     }
     // What is a host's to see is judged by what else was seen of it, if anything was.
     standings.retain(|key, s| {
-        s.coverage != AssetCoverage::NotObserved || s.worst.is_some() || !facts.held.contains_key(key)
+        s.coverage != AssetCoverage::NotObserved || s.worst.is_some() || !facts.storage.contains_key(key)
     });
-    let whole = |key: &Key| Key::new(&key.group, &key.group);
+    let whole = |key: &AssetKey| AssetKey::new(&key.group, &key.group);
     let mut out = Vec::new();
-    for key in facts.held.keys().filter(|k| k.group != UNOWNED) {
+    for key in facts.storage.keys().filter(|k| k.group != UNOWNED) {
         let standing = standings.remove(key).or_else(|| {
             let group = standings.get(&whole(key))?;
             let (age_seconds, newest, size_bytes) = (None, None, None);
@@ -147,7 +147,7 @@ pub(crate) fn all(policy: &Policy, facts: &Facts) -> (Vec<(Key, Option<AssetStat
         });
         out.push((key.clone(), standing));
     }
-    let split = |k: &Key| k.group == k.asset && facts.held.keys().any(|h| h.group == k.group);
+    let split = |k: &AssetKey| k.group == k.asset && facts.storage.keys().any(|h| h.group == k.group);
     standings.retain(|k, _| !split(k));
     out.extend(standings.into_iter().map(|(key, standing)| (key, Some(standing))));
     let mut rows: Vec<_> =
@@ -155,44 +155,44 @@ pub(crate) fn all(policy: &Policy, facts: &Facts) -> (Vec<(Key, Option<AssetStat
     let known = rows.len();
     let unseen = parts::add_missing_assets(policy, &mut rows, |_| true);
     let more = rows.split_off(known).into_iter();
-    out.extend(more.map(|s| (Key::new(&s.group, &s.asset), Some(s))));
+    out.extend(more.map(|s| (AssetKey::new(&s.group, &s.asset), Some(s))));
     (out, unseen)
 }
 
 /// What assets are looked at with.
-pub(crate) struct Look<'a> {
+pub(crate) struct AssetContext<'a> {
     /// What was seen.
-    pub(crate) facts: &'a Facts,
+    pub(crate) facts: &'a ReportInput,
     /// What was proven.
-    pub(crate) past: &'a Past<'a>,
+    pub(crate) past: &'a AuditHistory<'a>,
     /// Now.
     pub(crate) now: Timestamp,
 }
 
 /// Where an asset's own points lead to, when no function judged it.
 #[derive(Default)]
-struct Judged {
-    state: Option<State>,
+struct FallbackEvaluation {
+    state: Option<HealthState>,
     findings: Vec<Finding>,
 }
 
-impl Look<'_> {
+impl AssetContext<'_> {
     /// An asset, and what was found of one that no other function judges.
-    pub(crate) fn asset(
+    pub(crate) fn build_asset(
         &self,
-        key: &Key,
+        key: &AssetKey,
         standing: Option<AssetStatus>,
-        held: &Held,
-        rule: &Rule,
-        cost: Line,
-    ) -> (Asset, Vec<Finding>) {
+        held: &AssetStorage,
+        rule: &GroupRules,
+        cost: CostLine,
+    ) -> (AssetReport, Vec<Finding>) {
         let (facts, now) = (self.facts, self.now);
-        let points = good(held, now);
-        let since = points::since(rule.kept, now);
-        let lanes = lanes(facts, held, &points, since, now);
+        let points = good_points(held, now);
+        let since = points::timeline_start(rule.kept, now);
+        let lanes = timeline_rows(facts, held, &points, since, now);
         let judged = match standing {
-            Some(_) => Judged::default(),
-            None => self.judge(key, held, rule, &points, &lanes),
+            Some(_) => FallbackEvaluation::default(),
+            None => self.evaluate_fallback(key, held, rule, &points, &lanes),
         };
         let standing = standing.unwrap_or_else(|| AssetStatus {
             max_age_seconds: rule.max_age,
@@ -203,11 +203,11 @@ impl Look<'_> {
             why: judged.findings.iter().map(|f| f.why.clone()).collect(),
             ..AssetStatus::new(&key.group, &key.asset)
         });
-        let (sizes, deviation) = sizes(facts, &points, rule.size_change);
-        let newest = self.newest(&standing, held, &points);
+        let (sizes, deviation) = size_samples(facts, &points, rule.size_change);
+        let newest = self.latest_point(&standing, held, &points);
         let offsite = standing.offsite_age_seconds.or_else(|| offsite_age(&lanes, now));
-        let asset = Asset {
-            state: judged.state.unwrap_or_else(|| self.state(&standing)),
+        let asset = AssetReport {
+            state: judged.state.unwrap_or_else(|| self.health_state(&standing)),
             coverage: standing.coverage,
             max_age_seconds: standing.max_age_seconds.or(rule.max_age),
             max_age_derived: match standing.max_age_seconds {
@@ -217,9 +217,9 @@ impl Look<'_> {
             dense_seconds: rule.dense,
             offsite_wanted: standing.offsite_wanted || rule.offsite,
             offsite_age_seconds: offsite,
-            rpo: self.rpo(key, rule, newest.as_ref(), &points),
-            rto: self.past.rto(key, rule.rto, now),
-            proofs: self.past.shown(key, since),
+            rpo: self.rpo_status(key, rule, newest.as_ref(), &points),
+            rto: self.past.rto_status(key, rule.rto, now),
+            proofs: self.past.timeline_marks(key, since),
             points: points.len(),
             points_wanted: rule.points && standing.coverage != AssetCoverage::NotRun,
             bytes: cost.bytes,
@@ -236,7 +236,7 @@ impl Look<'_> {
         (asset, judged.findings)
     }
 
-    fn state(&self, standing: &AssetStatus) -> State {
+    fn health_state(&self, standing: &AssetStatus) -> HealthState {
         let mine = |f: &&Finding| {
             f.severity == Severity::Critical
                 && f.asset == standing.asset
@@ -247,24 +247,24 @@ impl Look<'_> {
         let unobserved = standing.coverage == AssetCoverage::NotObserved;
         let blind = (unobserved || bad.peek().is_some()) && bad.all(Finding::unobserved);
         match (standing.worst, standing.coverage) {
-            (Some(Severity::Critical), _) if blind => State::Unknown,
-            (Some(Severity::Critical), _) => State::Critical,
+            (Some(Severity::Critical), _) if blind => HealthState::Unknown,
+            (Some(Severity::Critical), _) => HealthState::Critical,
             // Not watched is not well, however little is wrong.
-            (_, AssetCoverage::NotObserved | AssetCoverage::NotWatched) => State::Unknown,
+            (_, AssetCoverage::NotObserved | AssetCoverage::NotWatched) => HealthState::Unknown,
             (_, AssetCoverage::NotRun | AssetCoverage::NeverTaken)
-            | (Some(Severity::Warning), AssetCoverage::Watched) => State::Warning,
-            (Some(Severity::Info) | None, AssetCoverage::Watched) => State::Ok,
+            | (Some(Severity::Warning), AssetCoverage::Watched) => HealthState::Warning,
+            (Some(Severity::Info) | None, AssetCoverage::Watched) => HealthState::Ok,
         }
     }
 
-    fn newest(&self, standing: &AssetStatus, held: &Held, points: &[Point]) -> Option<Newest> {
-        let here = |p: &&Point| self.facts.at(p.spot).is_some_and(|s| s.home);
+    fn latest_point(&self, standing: &AssetStatus, held: &AssetStorage, points: &[PointRecord]) -> Option<LatestPoint> {
+        let here = |p: &&PointRecord| self.facts.location(p.location).is_some_and(|s| s.home);
         let seen = points.iter().rev().find(here).or(points.last());
         let told = standing
             .age_seconds
             .and_then(|age| self.now.checked_sub(SignedDuration::from_secs(age)).ok());
-        let at = told.or_else(|| seen.and_then(|p| time(p.at)))?;
-        Some(Newest {
+        let at = told.or_else(|| seen.and_then(|p| timestamp_from_secs(p.at)))?;
+        Some(LatestPoint {
             name: standing.newest.clone().or_else(|| held.newest.clone()),
             at,
             age_seconds: self.now.duration_since(at).as_secs().max(0),
@@ -276,15 +276,15 @@ impl Look<'_> {
     }
 
     /// Judges what no function judges: what lies in directories, at other endpoints, in Azure, at second places.
-    fn judge(
+    fn evaluate_fallback(
         &self,
-        key: &Key,
-        held: &Held,
-        rule: &Rule,
-        points: &[Point],
-        lanes: &[Lane],
-    ) -> Judged {
-        let mut judged = Judged::default();
+        key: &AssetKey,
+        held: &AssetStorage,
+        rule: &GroupRules,
+        points: &[PointRecord],
+        lanes: &[TimelineRow],
+    ) -> FallbackEvaluation {
+        let mut judged = FallbackEvaluation::default();
         if !rule.points {
             return judged;
         }
@@ -296,17 +296,17 @@ impl Look<'_> {
             "" => "see whether what writes there runs".to_owned(),
             maker => commands::run(maker),
         };
-        let home = |p: &&Point| self.facts.at(p.spot).is_some_and(|s| s.home);
-        let newest = points.iter().rev().find(home).and_then(|p| time(p.at));
+        let home = |p: &&PointRecord| self.facts.location(p.location).is_some_and(|s| s.home);
+        let newest = points.iter().rev().find(home).and_then(|p| timestamp_from_secs(p.at));
         let old = newest.map(|at| self.now.duration_since(at));
         let blind = lanes.iter().any(|l| l.home && !l.seen);
         match (old, rule.max_age.map(SignedDuration::from_secs)) {
-            (None, _) if blind => judged.state = Some(State::Unknown),
+            (None, _) if blind => judged.state = Some(HealthState::Unknown),
             (None, Some(_)) => {
                 find(Severity::Critical, "no-point", "it has no good recovery point".into(), run);
             }
             // Without an objective there is nothing that it misses, and nothing that it has.
-            (None, None) if held.points.is_empty() => judged.state = Some(State::Unknown),
+            (None, None) if held.points.is_empty() => judged.state = Some(HealthState::Unknown),
             (Some(old), Some(max)) if old > max => {
                 let why = format!(
                     "its newest good point is {} old, over the objective of {}",
@@ -334,33 +334,33 @@ impl Look<'_> {
         judged
     }
 
-    fn rpo(&self, key: &Key, rule: &Rule, newest: Option<&Newest>, points: &[Point]) -> Rpo {
+    fn rpo_status(&self, key: &AssetKey, rule: &GroupRules, newest: Option<&LatestPoint>, points: &[PointRecord]) -> RpoStatus {
         let (now, target) = (self.now, rule.rpo);
         let lag = self.facts.lags.get(key).copied();
         #[expect(clippy::cast_possible_truncation, reason = "a lag in whole seconds")]
         let lag = lag.map(|l| l.max(0.0) as i64);
         let age = newest.map(|n| n.age_seconds);
         let since = now.as_second() - rule.dense;
-        let longest = (rule.dense > 0).then(|| longest(points, since, now)).flatten();
+        let longest = (rule.dense > 0).then(|| longest_gap(points, since, now)).flatten();
         let now_seconds = match (lag, age) {
             (Some(lag), Some(age)) => Some(lag.min(age)),
             (lag, age) => lag.or(age),
         };
         let continuous = lag.is_some() && now_seconds == lag;
         let worst = if continuous { now_seconds } else { now_seconds.max(longest) };
-        Rpo {
+        RpoStatus {
             target_seconds: target,
             now_seconds,
             continuous,
             longest_seconds: longest,
-            measured_since: longest.and_then(|_| time(since)),
+            measured_since: longest.and_then(|_| timestamp_from_secs(since)),
             met: worst.zip(target).map(|(worst, target)| worst <= target),
         }
     }
 }
 
 /// Age of the data in the newest copy elsewhere; of several places, where it is oldest; none where one has none.
-fn offsite_age(lanes: &[Lane], now: Timestamp) -> Option<i64> {
+fn offsite_age(lanes: &[TimelineRow], now: Timestamp) -> Option<i64> {
     let away = lanes.iter().filter(|l| !l.home);
     let ages: Option<Vec<i64>> =
         away.map(|l| Some(now.duration_since(l.newest?).as_secs().max(0))).collect();

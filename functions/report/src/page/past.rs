@@ -1,38 +1,38 @@
 //! What the audit trail tells: how many backups went well, how long restores took, what was proven.
 
 use crate::{
-    facts::{Event, Key, Kind, Trail},
-    model::{Audit, Proof, Rto, Shown, Success},
+    facts::{AuditEvent, AssetKey, Kind, AuditTrail},
+    model::{AuditStatus, VerificationRecord, RtoStatus, TimelineMark, SuccessRate},
 };
 use jiff::{SignedDuration, Timestamp};
 use shared::metrics::{Metric, MetricValue};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Days over which successes are counted.
-const DAYS: i64 = 30;
+const SUCCESS_DAYS: i64 = 30;
 /// Share of backups that should go well, and that under which it is a finding.
-const TARGET: f64 = 0.999;
-const ALERT: f64 = 0.99;
+const SUCCESS_TARGET: f64 = 0.999;
+const SUCCESS_ALERT: f64 = 0.99;
 /// Proofs that the page lists.
-const LISTED: usize = 100;
+const MAX_VERIFICATIONS: usize = 100;
 /// Restores of the last year are measured.
-const YEAR: SignedDuration = SignedDuration::from_hours(24 * 366);
+const RTO_WINDOW: SignedDuration = SignedDuration::from_hours(24 * 366);
 
 /// The proofs of the past, found by asset in one look.
-pub(crate) struct Past<'a>(HashMap<&'a str, Vec<&'a Event>>);
+pub(crate) struct AuditHistory<'a>(HashMap<&'a str, Vec<&'a AuditEvent>>);
 
-impl<'a> Past<'a> {
+impl<'a> AuditHistory<'a> {
     /// Sorts them by asset.
-    pub(crate) fn new(trail: &'a Trail) -> Self {
-        let mut by: HashMap<&str, Vec<&Event>> = HashMap::new();
-        for event in events(trail).iter().filter(|e| proof(e)) {
+    pub(crate) fn new(trail: &'a AuditTrail) -> Self {
+        let mut by: HashMap<&str, Vec<&AuditEvent>> = HashMap::new();
+        for event in trail_events(trail).iter().filter(|e| is_verification(e)) {
             by.entry(&event.asset).or_default().push(event);
         }
         Self(by)
     }
 
     /// Proofs of one asset: records name it alone or as group/asset.
-    fn of(&self, key: &Key) -> impl Iterator<Item = &'a Event> {
+    fn events_of(&self, key: &AssetKey) -> impl Iterator<Item = &'a AuditEvent> {
         let whole = format!("{}/{}", key.group, key.asset);
         let named = |name: &str| self.0.get(name).cloned().unwrap_or_default();
         let group = key.group.clone();
@@ -41,16 +41,16 @@ impl<'a> Past<'a> {
     }
 
     /// How long restores of an asset took.
-    pub(crate) fn rto(&self, key: &Key, target: Option<i64>, now: Timestamp) -> Rto {
-        let since = now.checked_sub(YEAR).unwrap_or(Timestamp::MIN);
-        let within = |e: &&Event| e.at >= since && e.at <= now;
-        let restores = self.of(key).filter(|e| e.kind == Kind::Restore && e.done);
+    pub(crate) fn rto_status(&self, key: &AssetKey, target: Option<i64>, now: Timestamp) -> RtoStatus {
+        let since = now.checked_sub(RTO_WINDOW).unwrap_or(Timestamp::MIN);
+        let within = |e: &&AuditEvent| e.at >= since && e.at <= now;
+        let restores = self.events_of(key).filter(|e| e.kind == Kind::Restore && e.done);
         let times = restores.filter(within).filter_map(|e| Some((e.at, e.seconds?)));
         let times: Vec<_> = times.collect();
         let newest = times.iter().max_by_key(|(at, _)| *at);
         #[expect(clippy::cast_precision_loss, reason = "times are far below 2^52")]
         let met = newest.zip(target).map(|((_, took), target)| *took <= target as f64);
-        Rto {
+        RtoStatus {
             target_seconds: target,
             newest_seconds: newest.map(|n| n.1),
             newest_at: newest.map(|n| n.0),
@@ -61,39 +61,39 @@ impl<'a> Past<'a> {
     }
 
     /// When an asset was verified or restored, within what is drawn, the newest 60.
-    pub(crate) fn shown(&self, key: &Key, since: Timestamp) -> Vec<Shown> {
-        let mut all: Vec<_> = self.of(key).filter(|e| e.at >= since).collect();
+    pub(crate) fn timeline_marks(&self, key: &AssetKey, since: Timestamp) -> Vec<TimelineMark> {
+        let mut all: Vec<_> = self.events_of(key).filter(|e| e.at >= since).collect();
         all.sort_by_key(|e| std::cmp::Reverse(e.at));
-        let shown = |e: &Event| Shown { at: e.at, done: e.done, restore: e.kind == Kind::Restore };
+        let shown = |e: &AuditEvent| TimelineMark { at: e.at, done: e.done, restore: e.kind == Kind::Restore };
         all.into_iter().take(60).map(shown).collect()
     }
 }
 
-fn events(trail: &Trail) -> &[Event] {
+fn trail_events(trail: &AuditTrail) -> &[AuditEvent] {
     match trail {
-        Trail::Read { events, .. } => events,
-        Trail::None | Trail::Unseen(_) => &[],
+        AuditTrail::Read { events, .. } => events,
+        AuditTrail::None | AuditTrail::Unreadable(_) => &[],
     }
 }
 
 /// How many backups went well; none without a trail to count.
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-pub(crate) fn success(trail: &Trail, now: Timestamp) -> Option<Success> {
-    let Trail::Read { events, .. } = trail else { return None };
-    let since = now.checked_sub(SignedDuration::from_hours(24 * DAYS)).ok()?;
+pub(crate) fn success_rate(trail: &AuditTrail, now: Timestamp) -> Option<SuccessRate> {
+    let AuditTrail::Read { events, .. } = trail else { return None };
+    let since = now.checked_sub(SignedDuration::from_hours(24 * SUCCESS_DAYS)).ok()?;
     let counted = || events.iter().filter(|e| e.kind == Kind::Backup && e.at >= since);
     let (done, all) = (counted().filter(|e| e.done).count(), counted().count());
     let rate = (all > 0).then(|| done as f64 / all as f64);
-    Some(Success { days: DAYS, done, failed: all - done, rate, target: TARGET, alert: ALERT })
+    Some(SuccessRate { days: SUCCESS_DAYS, done, failed: all - done, rate, target: SUCCESS_TARGET, alert: SUCCESS_ALERT })
 }
 
 /// Values of each group and of the whole policy: how much went well, and whether the newest proofs did.
-pub(crate) fn values(trail: &Trail, groups: &HashMap<&str, &str>, now: Timestamp) -> Vec<MetricValue> {
-    let since = now.checked_sub(SignedDuration::from_hours(24 * DAYS)).unwrap_or(now);
+pub(crate) fn audit_metrics(trail: &AuditTrail, groups: &HashMap<&str, &str>, now: Timestamp) -> Vec<MetricValue> {
+    let since = now.checked_sub(SignedDuration::from_hours(24 * SUCCESS_DAYS)).unwrap_or(now);
     let mut went: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
     let mut newest: BTreeMap<(Metric, &str), (Timestamp, bool)> = BTreeMap::new();
     let known: HashSet<&str> = groups.values().copied().collect();
-    for event in events(trail) {
+    for event in trail_events(trail) {
         let bare = event.asset.rsplit('/').next().unwrap_or_default();
         let named = event.group.as_deref().and_then(|g| known.get(g).copied());
         let Some(group) = named.or_else(|| groups.get(bare).copied()) else { continue };
@@ -128,10 +128,10 @@ pub(crate) fn values(trail: &Trail, groups: &HashMap<&str, &str>, now: Timestamp
 }
 
 /// The newest proofs.
-pub(crate) fn proofs(trail: &Trail) -> Vec<Proof> {
-    let newest = events(trail).iter().rev().filter(|e| proof(e)).take(LISTED);
+pub(crate) fn verification_records(trail: &AuditTrail) -> Vec<VerificationRecord> {
+    let newest = trail_events(trail).iter().rev().filter(|e| is_verification(e)).take(MAX_VERIFICATIONS);
     newest
-        .map(|e| Proof {
+        .map(|e| VerificationRecord {
             at: e.at,
             asset: e.asset.clone(),
             action: e.action.clone(),
@@ -143,15 +143,15 @@ pub(crate) fn proofs(trail: &Trail) -> Vec<Proof> {
         .collect()
 }
 
-fn proof(event: &Event) -> bool {
+fn is_verification(event: &AuditEvent) -> bool {
     matches!(event.kind, Kind::Check | Kind::Restore)
 }
 
 /// The trail itself.
-pub(crate) fn audit(trail: &Trail) -> Audit {
+pub(crate) fn audit_status(trail: &AuditTrail) -> AuditStatus {
     match trail {
-        Trail::None => Audit::None,
-        Trail::Unseen(why) => Audit::Unseen { why: why.clone() },
-        Trail::Read { head, .. } => Audit::Read { head: head.clone() },
+        AuditTrail::None => AuditStatus::None,
+        AuditTrail::Unreadable(why) => AuditStatus::Unseen { why: why.clone() },
+        AuditTrail::Read { head, .. } => AuditStatus::Read { head: head.clone() },
     }
 }

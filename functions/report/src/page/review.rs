@@ -1,6 +1,6 @@
 //! Who reached the backups: what a reviewer of access reads once a month.
 
-use crate::facts::{Event, Kind, Trail};
+use crate::facts::{AuditEvent, Kind, AuditTrail};
 use jiff::{SignedDuration, Timestamp};
 use shared::{
     hints::commands,
@@ -10,30 +10,30 @@ use shared::{
 use std::collections::BTreeMap;
 
 /// A review looks this far back.
-const MONTH: SignedDuration = SignedDuration::from_hours(24 * 31);
+const REVIEW_WINDOW: SignedDuration = SignedDuration::from_hours(24 * 31);
 
 /// Who read and deleted backups in the last month by the record of operations, beside who may by the policy; none where the
 /// policy says nothing of access.
-pub(super) fn access(policy: &Policy, trail: &Trail, now: Timestamp) -> Option<Finding> {
+pub(super) fn review_access(policy: &Policy, trail: &AuditTrail, now: Timestamp) -> Option<Finding> {
     let access = policy.access.as_ref()?;
     let company = policy.company.as_str();
     let events = match trail {
-        Trail::Read { events, .. } => events,
-        Trail::None => {
+        AuditTrail::Read { events, .. } => events,
+        AuditTrail::None => {
             let why = "nothing tells who read or deleted backups: the policy keeps no record";
             let mend = "write `audit` with a bucket or a directory";
             return Some(Finding::new(Severity::Warning, company, "access-review", why, mend));
         }
-        Trail::Unseen(cause) => {
+        AuditTrail::Unreadable(cause) => {
             let why = format!("nothing tells who read or deleted backups: {cause}");
             let mend = "let the function read the record of operations";
             return Some(Finding::new(Severity::Warning, company, "access-review", why, mend));
         }
     };
-    let recent = || events.iter().filter(|e| e.done && now.duration_since(e.at) <= MONTH);
+    let recent = || events.iter().filter(|e| e.done && now.duration_since(e.at) <= REVIEW_WINDOW);
     let (read, deleted) = (
-        by_whom(recent().filter(|e| matches!(e.kind, Kind::Restore | Kind::Check))),
-        by_whom(recent().filter(|e| e.kind == Kind::Delete)),
+        count_by_actor(recent().filter(|e| matches!(e.kind, Kind::Restore | Kind::Check))),
+        count_by_actor(recent().filter(|e| e.kind == Kind::Delete)),
     );
     let may = |named: &[String]| match named {
         [] => "whom the accounts' IAM lets".to_owned(),
@@ -51,7 +51,7 @@ pub(super) fn access(policy: &Policy, trail: &Trail, now: Timestamp) -> Option<F
     Some(Finding::new(Severity::Info, company, "access-review", why, mend))
 }
 
-fn by_whom<'e>(events: impl Iterator<Item = &'e Event>) -> String {
+fn count_by_actor<'e>(events: impl Iterator<Item = &'e AuditEvent>) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for event in events {
         *counts.entry(event.who.as_str()).or_default() += 1;
@@ -64,8 +64,8 @@ fn by_whom<'e>(events: impl Iterator<Item = &'e Event>) -> String {
 mod tests {
     use super::*;
 
-    fn event(who: &str, kind: Kind, at: &str, done: bool) -> Event {
-        Event {
+    fn event(who: &str, kind: Kind, at: &str, done: bool) -> AuditEvent {
+        AuditEvent {
             at: at.parse().expect("a time"),
             group: None,
             asset: "orders".into(),
@@ -78,11 +78,11 @@ mod tests {
         }
     }
 
-    fn review(more: &str, trail: &Trail) -> Option<Finding> {
+    fn review(more: &str, trail: &AuditTrail) -> Option<Finding> {
         let policy = Policy::parse(&format!(
             "{{holdfast: 1, company: acme, home: {{account: \"111122223333\", region: eu-west-1}}{more}}}"
         ));
-        access(&policy.expect("a policy"), trail, "2026-11-27T12:00:00Z".parse().expect("a time"))
+        review_access(&policy.expect("a policy"), trail, "2026-11-27T12:00:00Z".parse().expect("a time"))
     }
 
     #[test]
@@ -95,7 +95,7 @@ mod tests {
             event("restore by anna", Kind::Restore, "2026-11-23T00:00:00Z", true),
             event("dump", Kind::Backup, "2026-11-23T00:00:00Z", true),
         ];
-        let trail = Trail::Read { events, head: None };
+        let trail = AuditTrail::Read { events, head: None };
         assert_eq!(review("", &trail), None, "nothing is said of access");
         let keeper = ", access: {may_delete: [\"arn:aws:iam::111122223333:role/keeper\"]}";
         let found = review(keeper, &trail).expect("a review");
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn without_a_record_nobody_is_told_that_nobody_did() {
-        for trail in [Trail::None, Trail::Unseen("denied".into())] {
+        for trail in [AuditTrail::None, AuditTrail::Unreadable("denied".into())] {
             let found = review(", access: {tls_only: true}", &trail).expect("a review");
             assert_eq!(found.severity, Severity::Warning, "{found}");
         }

@@ -26,7 +26,7 @@ limits: { delete: { count: 10, share: 80% } }
 const NOW: &str = "2026-11-20T12:00:00Z";
 
 /// A database with a daily point for each of so many days back, and its three newest copied.
-fn history(
+fn snapshot_history(
     policy: &Policy,
     id: &str,
     days: std::ops::Range<i64>,
@@ -50,7 +50,7 @@ fn history(
 
 use shared::catalog::RdsDatabase;
 
-fn world(
+fn inventory_with(
     policy: &Policy,
     databases: Vec<RdsDatabase>,
     points: Vec<RecoveryPoint>,
@@ -64,17 +64,17 @@ fn world(
     seen
 }
 
-fn print(letting: &Letting) -> String {
+fn format_plan(letting: &RetentionPlan) -> String {
     let steps = letting.plan.steps.iter().map(|s| format!("{}: {}", s.action, s.because));
     let findings = letting.plan.findings.iter().map(ToString::to_string);
-    let tail = [format!("kept {}, refused {}", letting.kept, letting.refused)];
+    let tail = [format!("kept {}, refused {}", letting.retained, letting.blocked)];
     steps.chain(findings).chain(tail).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
 fn what_the_rule_lets_go_goes_oldest_first_and_copies_by_their_own_rule() {
     let policy = parse_policy(POLICY);
-    let (a, points, mut copies) = history(&policy, "acme-a", 0..9);
+    let (a, points, mut copies) = snapshot_history(&policy, "acme-a", 0..9);
     // A fourth copy, which "newest: 3" no longer keeps.
     let mut fourth = copies[2].clone();
     fourth.id = "acme-a-daily-202611160200".into();
@@ -84,7 +84,7 @@ fn what_the_rule_lets_go_goes_oldest_first_and_copies_by_their_own_rule() {
     fourth.marks.copy_of =
         Some("arn:aws:rds:eu-west-1:111122223333:snapshot:acme-a-daily-202611160200".into());
     copies.push(fourth);
-    insta::assert_snapshot!(print(&plan(&policy, &world(&policy, vec![a], points, copies), parse_time(NOW))), @r#"
+    insta::assert_snapshot!(format_plan(&plan(&policy, &inventory_with(&policy, vec![a], points, copies), parse_time(NOW))), @r#"
     delete acme-a-daily-202611120200 at eu-west-1 in 111122223333: no line of the rule for "daily" keeps it
     delete acme-a-daily-202611130200 at eu-west-1 in 111122223333: no line of the rule for "daily" keeps it
     delete acme-a-daily-202611160200 at us-east-1 in 111122223333: no line of the rule for "daily" keeps it
@@ -95,8 +95,8 @@ fn what_the_rule_lets_go_goes_oldest_first_and_copies_by_their_own_rule() {
 #[test]
 fn a_runaway_deletes_nothing_and_says_how_to_go_on() {
     let policy = parse_policy(POLICY);
-    let (a, points, copies) = history(&policy, "acme-a", 0..30);
-    insta::assert_snapshot!(print(&plan(&policy, &world(&policy, vec![a], points, copies), parse_time(NOW))), @"
+    let (a, points, copies) = snapshot_history(&policy, "acme-a", 0..30);
+    insta::assert_snapshot!(format_plan(&plan(&policy, &inventory_with(&policy, vec![a], points, copies), parse_time(NOW))), @"
     critical eu-west-1 in 111122223333 runaway: 23 of 30 good points would go at once, over the limit of 10 or 80%; nothing goes; see them by `holdfast plan retention`; if they are right, write limits: { delete: { count: 23, share: 77% } } in the policy, and take it back after one run
     kept 33, refused 23
     ");
@@ -105,8 +105,8 @@ fn a_runaway_deletes_nothing_and_says_how_to_go_on() {
 #[test]
 fn a_place_that_was_not_seen_loses_nothing_and_neither_does_what_it_still_wants() {
     let policy = parse_policy(POLICY);
-    let (a, points, copies) = history(&policy, "acme-a", 0..9);
-    let mut seen = world(&policy, vec![a], points, copies);
+    let (a, points, copies) = snapshot_history(&policy, "acme-a", 0..9);
+    let mut seen = inventory_with(&policy, vec![a], points, copies);
     let dr = seen.locations.keys().find(|p| p.region.as_str() == "us-east-1").cloned().expect("dr");
     seen.locations.remove(&dr);
     seen.errors.push(shared::catalog::ObservationError {
@@ -114,7 +114,7 @@ fn a_place_that_was_not_seen_loses_nothing_and_neither_does_what_it_still_wants(
         why: "describe DB snapshots: timed out".into(),
         mend: "x".into(),
     });
-    insta::assert_snapshot!(print(&plan(&policy, &seen, parse_time(NOW))), @"
+    insta::assert_snapshot!(format_plan(&plan(&policy, &seen, parse_time(NOW))), @"
     critical us-east-1 in 111122223333 gap: describe DB snapshots: timed out; x
     kept 9, refused 0
     ");
@@ -126,9 +126,9 @@ fn a_place_that_was_not_seen_loses_nothing_and_neither_does_what_it_still_wants(
 #[test]
 fn a_source_whose_copy_is_not_good_yet_stays() {
     let policy = parse_policy(POLICY);
-    let (a, points, _) = history(&policy, "acme-a", 6..9);
+    let (a, points, _) = snapshot_history(&policy, "acme-a", 6..9);
     let now = points[0].data_time.expect("a time") + SignedDuration::from_hours(24);
-    let mut seen = world(&policy, vec![a.clone()], points, vec![]);
+    let mut seen = inventory_with(&policy, vec![a.clone()], points, vec![]);
     // Even when all have expired: the newest three are still wanted at dr.
     seen.locations
         .get_mut(&Location::home_from_policy(&policy))
@@ -136,14 +136,14 @@ fn a_source_whose_copy_is_not_good_yet_stays() {
         .points
         .push(automated_snapshot(&policy, &a, now));
     let later = now + SignedDuration::from_hours(24);
-    insta::assert_snapshot!(print(&plan(&policy, &seen, later)), @"kept 3, refused 0");
+    insta::assert_snapshot!(format_plan(&plan(&policy, &seen, later)), @"kept 3, refused 0");
 }
 
 #[test]
 fn a_clock_that_jumps_ahead_deletes_nothing() {
     let policy = parse_policy(POLICY);
-    let (a, points, copies) = history(&policy, "acme-a", 0..9);
-    let seen = world(&policy, vec![a], points, copies);
+    let (a, points, copies) = snapshot_history(&policy, "acme-a", 0..9);
+    let seen = inventory_with(&policy, vec![a], points, copies);
     for years in [1, 10, 100] {
         let now = parse_time(NOW) + SignedDuration::from_hours(24 * 366 * years);
         assert!(plan(&policy, &seen, now).plan.steps.is_empty(), "{years} years");
@@ -153,12 +153,12 @@ fn a_clock_that_jumps_ahead_deletes_nothing() {
 #[test]
 fn the_points_of_a_database_that_is_gone_go_down_to_the_floor_and_no_further() {
     let policy = parse_policy(&POLICY.replace("count: 10, share: 80%", "count: 100, share: 100%"));
-    let (_, points, copies) = history(&policy, "acme-gone", 20..26);
-    let (b, more, _) = history(&policy, "acme-b", 0..1);
+    let (_, points, copies) = snapshot_history(&policy, "acme-gone", 20..26);
+    let (b, more, _) = snapshot_history(&policy, "acme-b", 0..1);
     let mut all = points;
     all.extend(more);
-    let letting = plan(&policy, &world(&policy, vec![b], all, copies), parse_time(NOW));
-    insta::assert_snapshot!(print(&letting), @r#"
+    let letting = plan(&policy, &inventory_with(&policy, vec![b], all, copies), parse_time(NOW));
+    insta::assert_snapshot!(format_plan(&letting), @r#"
     delete acme-gone-daily-202610260200 at eu-west-1 in 111122223333: no line of the rule for "daily" keeps it
     delete acme-gone-daily-202610270200 at eu-west-1 in 111122223333: no line of the rule for "daily" keeps it
     delete acme-gone-daily-202610280200 at eu-west-1 in 111122223333: no line of the rule for "daily" keeps it
@@ -168,14 +168,14 @@ fn the_points_of_a_database_that_is_gone_go_down_to_the_floor_and_no_further() {
 }
 
 /// A policy with other rules for the fleet.
-fn fleet(rules: &str) -> Policy {
+fn fleet_policy(rules: &str) -> Policy {
     let head = POLICY.split("    objectives:").next().expect("a head");
     parse_policy(&format!("{head}{rules}limits: {{ delete: {{ count: 1000, share: 100% }} }}\n"))
 }
 
 #[test]
 fn the_runaways_hint_works_and_a_failed_point_is_no_good_one_that_goes() {
-    let (a, mut points, copies) = history(&parse_policy(POLICY), "acme-a", 0..30);
+    let (a, mut points, copies) = snapshot_history(&parse_policy(POLICY), "acme-a", 0..30);
     // Forty failed ones beside them change nothing of the counts.
     for n in 0..40 {
         let mut failed = points[3].clone();
@@ -185,17 +185,17 @@ fn the_runaways_hint_works_and_a_failed_point_is_no_good_one_that_goes() {
         points.push(failed);
     }
     let yaml = POLICY.replace("limits: { delete: { count: 10, share: 80% } }\n", "");
-    let seen = world(&parse_policy(&yaml), vec![a], points, copies);
+    let seen = inventory_with(&parse_policy(&yaml), vec![a], points, copies);
     let refused = plan(&parse_policy(&yaml), &seen, parse_time(NOW));
     assert!(refused.plan.steps.is_empty());
-    assert_eq!((refused.beyond.len(), refused.refused), (63, 63), "a dry run shows them");
+    assert_eq!((refused.blocked_steps.len(), refused.blocked), (63, 63), "a dry run shows them");
     let finding = refused.plan.findings.iter().find(|f| f.what == "runaway").expect("refused");
     assert!(finding.why.starts_with("23 of 30 good points"), "{finding}");
     let limits =
         finding.mend.split_once("write ").and_then(|(_, l)| l.split_once(" in the policy"));
     let raised = format!("{yaml}{}\n", limits.expect("a hint").0);
     let raised = plan(&parse_policy(&raised), &seen, parse_time(NOW));
-    assert_eq!((raised.plan.steps.len(), raised.refused), (63, 0));
+    assert_eq!((raised.plan.steps.len(), raised.blocked), (63, 0));
 }
 
 #[test]
@@ -213,8 +213,8 @@ fn a_policy_lets_nothing_of_another_home_go_though_each_is_the_others_destinatio
             ),
     );
     // Both have a database of one name; each region holds the one's originals and the other's copies.
-    let (a, here, from_ireland) = history(&ireland, "acme-a", 0..30);
-    let (mut b, mut there, mut from_virginia) = history(&virginia, "acme-a", 0..30);
+    let (a, here, from_ireland) = snapshot_history(&ireland, "acme-a", 0..30);
+    let (mut b, mut there, mut from_virginia) = snapshot_history(&virginia, "acme-a", 0..30);
     b.resource_id = "db-virginia".into();
     for p in there.iter_mut().chain(&mut from_virginia) {
         p.resource_id = "db-virginia".into();
@@ -232,9 +232,9 @@ fn a_policy_lets_nothing_of_another_home_go_though_each_is_the_others_destinatio
     };
     for (policy, database) in [(&ireland, a), (&virginia, b)] {
         let seen = seen_by(policy, database);
-        let going: Vec<_> = judge(policy, &seen, parse_time(NOW))
+        let going: Vec<_> = evaluate_points(policy, &seen, parse_time(NOW))
             .into_iter()
-            .filter(|j| matches!(j.fate, RetentionVerdict::Delete(..)))
+            .filter(|j| matches!(j.verdict, RetentionVerdict::Delete(..)))
             .collect();
         assert!(!going.is_empty());
         for j in going {
@@ -252,17 +252,17 @@ fn a_policy_lets_nothing_of_another_home_go_though_each_is_the_others_destinatio
 #[test]
 fn a_renamed_database_is_not_gone_and_its_points_wait_for_backups_to_go_on() {
     let policy = parse_policy(POLICY);
-    let (mut a, points, copies) = history(&policy, "acme-a", 2..40);
+    let (mut a, points, copies) = snapshot_history(&policy, "acme-a", 2..40);
     // Renamed within the policy: stale, under any name.
     a.id = "acme-z".into();
     let letting =
-        plan(&policy, &world(&policy, vec![a.clone()], points.clone(), copies.clone()), parse_time(NOW));
-    assert!(letting.plan.steps.is_empty(), "{}", print(&letting));
+        plan(&policy, &inventory_with(&policy, vec![a.clone()], points.clone(), copies.clone()), parse_time(NOW));
+    assert!(letting.plan.steps.is_empty(), "{}", format_plan(&letting));
     // After a blue/green switch it has a name that no group selects, and another database has its old one.
     a.id = "old-blue".into();
     let green = RdsDatabase { resource_id: "db-green".into(), ..db_instance("acme-a", parse_time(NOW)) };
-    let letting = plan(&policy, &world(&policy, vec![a, green], points, copies), parse_time(NOW));
-    insta::assert_snapshot!(print(&letting), @"
+    let letting = plan(&policy, &inventory_with(&policy, vec![a, green], points, copies), parse_time(NOW));
+    insta::assert_snapshot!(format_plan(&letting), @"
     warning acme-a deletion-suspended: 33 of its points at eu-west-1 in 111122223333 would go and stay: it is there as old-blue and in no group of the policy, so no backups of it are made; nothing of it goes; see `holdfast status` for what keeps its backups from being made
     kept 41, refused 0
     ");
@@ -271,7 +271,7 @@ fn a_renamed_database_is_not_gone_and_its_points_wait_for_backups_to_go_on() {
 #[test]
 fn an_instance_and_a_cluster_of_one_name_are_judged_apart() {
     let policy = parse_policy(&POLICY.replace("keep_at_least: 2", "keep_at_least: 3"));
-    let (a, mut points, _) = history(&policy, "acme-a", 20..26);
+    let (a, mut points, _) = snapshot_history(&policy, "acme-a", 20..26);
     let twin = db_cluster("acme-a", parse_time(NOW));
     points.extend(
         (20..26)
@@ -279,10 +279,10 @@ fn an_instance_and_a_cluster_of_one_name_are_judged_apart() {
     );
     // The instance is gone and the cluster lives.
     drop(a);
-    let seen = world(&policy, vec![twin], points, vec![]);
-    let going: Vec<_> = judge(&policy, &seen, parse_time(NOW))
+    let seen = inventory_with(&policy, vec![twin], points, vec![]);
+    let going: Vec<_> = evaluate_points(&policy, &seen, parse_time(NOW))
         .into_iter()
-        .filter(|j| matches!(j.fate, RetentionVerdict::Delete(..)))
+        .filter(|j| matches!(j.verdict, RetentionVerdict::Delete(..)))
         .map(|j| j.point.family)
         .collect();
     assert_eq!(
@@ -297,26 +297,26 @@ fn retention_stops_when_backups_stop_without_any_key_for_it() {
     // RDS's own go on; every CreateDBSnapshot is refused for three weeks.
     let rules =
         "    snapshots:\n      daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 7d } }\n";
-    let policy = fleet(rules);
-    let (a, mut points, _) = history(&policy, "acme-a", 21..35);
+    let policy = fleet_policy(rules);
+    let (a, mut points, _) = snapshot_history(&policy, "acme-a", 21..35);
     points.extend(
         (0..21).map(|d| automated_snapshot(&policy, &a, parse_time(NOW) - SignedDuration::from_hours(24 * d))),
     );
-    let letting = plan(&policy, &world(&policy, vec![a.clone()], points.clone(), vec![]), parse_time(NOW));
-    insta::assert_snapshot!(print(&letting), @r#"
+    let letting = plan(&policy, &inventory_with(&policy, vec![a.clone()], points.clone(), vec![]), parse_time(NOW));
+    insta::assert_snapshot!(format_plan(&letting), @r#"
     warning acme-a deletion-suspended: 13 of its points at eu-west-1 in 111122223333 would go and stay: backups for "daily" are not being made: one was due 10h ago and the newest is 21d 10h old; nothing of it goes; see `holdfast status` for what keeps its backups from being made
     kept 14, refused 0
     "#);
     // They go on: the old ones go.
     points.push(owned_snapshot(&policy, &a, "daily", parse_time("2026-11-20T09:00:00Z")));
-    let letting = plan(&policy, &world(&policy, vec![a], points, vec![]), parse_time(NOW));
+    let letting = plan(&policy, &inventory_with(&policy, vec![a], points, vec![]), parse_time(NOW));
     assert_eq!(letting.plan.steps.len(), 14);
 }
 
 #[test]
 fn copies_stay_while_copies_are_not_being_made_without_any_key_for_it() {
     let rules = "    snapshots:\n      daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 60d } }\n      pre-deploy: { keep: { for: 60d } }\n    copies:\n      - { to: dr, of: [daily, pre-deploy, automated], keep: { for: 7d } }\n";
-    let policy = fleet(rules);
+    let policy = fleet_policy(rules);
     let copies_of = |points: &[RecoveryPoint]| -> Vec<RecoveryPoint> {
         points
             .iter()
@@ -338,7 +338,7 @@ fn copies_stay_while_copies_are_not_being_made_without_any_key_for_it() {
     };
     let ago = |hours: i64| parse_time(NOW) - SignedDuration::from_hours(hours);
     let going = |home: &[RecoveryPoint], there: &[RecoveryPoint], a: &RdsDatabase| {
-        let seen = world(&policy, vec![a.clone()], home.to_vec(), there.to_vec());
+        let seen = inventory_with(&policy, vec![a.clone()], home.to_vec(), there.to_vec());
         plan(&policy, &seen, parse_time(NOW)).plan.steps.len()
     };
     for kind in ["daily", "pre-deploy", "automated"] {
@@ -368,37 +368,37 @@ fn copies_stay_while_copies_are_not_being_made_without_any_key_for_it() {
 #[test]
 fn a_clock_that_is_days_ahead_deletes_nothing_without_any_key_for_it() {
     let rules = "    snapshots:\n      daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 35d } }\n      pre-deploy: { keep: { for: 35d } }\n";
-    let policy = fleet(rules);
-    let (a, mut points, _) = history(&policy, "acme-a", 0..35);
+    let policy = fleet_policy(rules);
+    let (a, mut points, _) = snapshot_history(&policy, "acme-a", 0..35);
     points.extend(
         (0..35).map(|d| {
             owned_snapshot(&policy, &a, "pre-deploy", parse_time(NOW) - SignedDuration::from_hours(24 * d))
         }),
     );
     points.push(automated_snapshot(&policy, &a, parse_time("2026-11-20T02:30:00Z")));
-    let seen = world(&policy, vec![a], points, vec![]);
+    let seen = inventory_with(&policy, vec![a], points, vec![]);
     for days in [3, 15, 100, 4000] {
         let now = parse_time(NOW) + SignedDuration::from_hours(24 * days);
         let letting = plan(&policy, &seen, now);
-        assert!(letting.plan.steps.is_empty(), "{days} days: {}", print(&letting));
+        assert!(letting.plan.steps.is_empty(), "{days} days: {}", format_plan(&letting));
     }
 }
 
 #[test]
 fn two_rules_for_one_place_are_one_union_and_nothing_is_copied_to_be_deleted() {
     let rules = "    snapshots:\n      daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 90d } }\n    copies:\n      - { to: dr, of: [daily], keep: { newest: 5 } }\n      - { to: dr, of: [daily], keep: { monthly: 12 } }\n";
-    let policy = fleet(rules);
-    let (a, points, _) = history(&policy, "acme-a", 0..80);
-    let mut seen = world(&policy, vec![a], points, vec![]);
-    let keys = offsite::AwsManaged::new();
+    let policy = fleet_policy(rules);
+    let (a, points, _) = snapshot_history(&policy, "acme-a", 0..80);
+    let mut seen = inventory_with(&policy, vec![a], points, vec![]);
+    let keys = offsite::AwsManagedKeys::new();
     for _ in 0..6 {
         for step in offsite::plan(&policy, &seen, &keys, parse_time(NOW)).plan.steps {
-            let offsite::Action::Copy { to, copy, .. } = step.action;
+            let offsite::SnapshotCopyAction::Copy { to, copy, .. } = step.action;
             shared::model::apply_copy(&mut seen, &to, &copy);
         }
         shared::model::complete_in_flight(&mut seen, parse_time(NOW), |_| true);
         let letting = plan(&policy, &seen, parse_time(NOW));
-        assert!(letting.plan.steps.is_empty(), "{}", print(&letting));
+        assert!(letting.plan.steps.is_empty(), "{}", format_plan(&letting));
     }
     assert_eq!(offsite::plan(&policy, &seen, &keys, parse_time(NOW)).plan.steps, []);
     let dr = seen.locations.iter().find(|(p, _)| p.region.as_str() == "us-east-1").expect("dr").1;
@@ -408,15 +408,15 @@ fn two_rules_for_one_place_are_one_union_and_nothing_is_copied_to_be_deleted() {
 #[test]
 fn copies_that_fail_for_weeks_do_not_fill_the_quota() {
     let rules = "    automated_backups: { retention: 7d }\n    copies: [ { to: dr, of: [automated], keep: { newest: 3 }, max_age: 50h } ]\n";
-    let policy = fleet(rules);
+    let policy = fleet_policy(rules);
     let a = db_instance("acme-a", parse_time(NOW));
-    let mut seen = world(&policy, vec![a.clone()], vec![], vec![]);
+    let mut seen = inventory_with(&policy, vec![a.clone()], vec![], vec![]);
     let home = Location::home_from_policy(&policy);
-    let keys = offsite::AwsManaged::new();
+    let keys = offsite::AwsManagedKeys::new();
     let mut now = parse_time(NOW);
     let run = |seen: &mut Inventory, now: Timestamp, good: bool| {
         for step in offsite::plan(&policy, seen, &keys, now).plan.steps {
-            let offsite::Action::Copy { to, copy, .. } = step.action;
+            let offsite::SnapshotCopyAction::Copy { to, copy, .. } = step.action;
             shared::model::apply_copy(seen, &to, &copy);
         }
         shared::model::complete_in_flight(seen, now, |_| good);
@@ -458,11 +458,11 @@ fn what_no_rule_speaks_of_and_what_holds_nothing_is_said() {
         "keep_at_least: 2\n    holds: [acme-a-daily-202611130200, acme-a-dialy-202611120200]",
     );
     let policy = parse_policy(&yaml);
-    let (a, mut points, copies) = history(&policy, "acme-a", 0..9);
-    let (_, other, _) = history(&policy, "left-long-ago", 50..53);
+    let (a, mut points, copies) = snapshot_history(&policy, "acme-a", 0..9);
+    let (_, other, _) = snapshot_history(&policy, "left-long-ago", 50..53);
     points.extend(other);
     points.push(owned_snapshot(&policy, &a, "quarterly", parse_time("2026-10-01T00:00:00Z")));
-    insta::assert_snapshot!(print(&plan(&policy, &world(&policy, vec![a], points, copies), parse_time(NOW))), @r#"
+    insta::assert_snapshot!(format_plan(&plan(&policy, &inventory_with(&policy, vec![a], points, copies), parse_time(NOW))), @r#"
     delete acme-a-daily-202611120200 at eu-west-1 in 111122223333: no line of the rule for "daily" keeps it
     warning acme-a-dialy-202611120200 hold-unmatched: "acme-a-dialy-202611120200" in holds is no recovery point at any place, so it holds nothing; write the snapshot's identifier or ARN as RDS shows it, or take it out
     warning acme-a left-policy: 1 of its recovery points at eu-west-1 in 111122223333 (of databases of 20 GiB in all) are spoken of by no rule of the policy, so they stay for ever; select the database again, or its reason, to let them go by a rule; or delete them in RDS: `holdfast explain acme-a` lists them
@@ -474,7 +474,7 @@ fn what_no_rule_speaks_of_and_what_holds_nothing_is_said() {
 #[test]
 fn a_copy_under_another_key_pushes_no_good_one_out() {
     let policy = parse_policy(POLICY);
-    let (a, points, mut copies) = history(&policy, "acme-a", 0..7);
+    let (a, points, mut copies) = snapshot_history(&policy, "acme-a", 0..7);
     let mut wrong: Vec<_> = points[3..6].to_vec();
     for (n, copy) in wrong.iter_mut().enumerate() {
         copy.id = format!("wrong-{n}");
@@ -484,6 +484,6 @@ fn a_copy_under_another_key_pushes_no_good_one_out() {
         copy.data_time = copies[0].data_time;
     }
     copies.extend(wrong);
-    let letting = plan(&policy, &world(&policy, vec![a], points, copies), parse_time(NOW));
-    assert!(letting.plan.steps.is_empty(), "{}", print(&letting));
+    let letting = plan(&policy, &inventory_with(&policy, vec![a], points, copies), parse_time(NOW));
+    assert!(letting.plan.steps.is_empty(), "{}", format_plan(&letting));
 }

@@ -13,12 +13,12 @@ databases:
       pre-deploy: { keep: { for: 90d } }
 "#;
 
-fn print(plan: &ActionPlan<Action>) -> String {
+fn format_plan(plan: &ActionPlan<SnapshotAction>) -> String {
     let steps = plan.steps.iter().map(|s| format!("{} {}: {}", s.asset, s.action, s.because));
     steps.chain(plan.findings.iter().map(ToString::to_string)).collect::<Vec<_>>().join("\n")
 }
 
-fn demand() -> RunRequest {
+fn on_demand_request() -> RunRequest {
     RunRequest { reason: "pre-deploy".into(), ..RunRequest::default() }
 }
 
@@ -64,7 +64,7 @@ fn a_slot_is_due_until_it_has_a_good_or_growing_snapshot() {
     let world =
         home_inventory(&policy, vec![none, old, done, growing, failed, hopeless, stopped, renewed], points);
     let plan = plan(&policy, &world, &RunRequest::full_run(), "run-1", now);
-    insta::assert_snapshot!(print(&plan), @"
+    insta::assert_snapshot!(format_plan(&plan), @"
     acme-none take acme-none-daily-202611200200: daily is due since 2h 30m
     acme-old take acme-old-daily-202611200200: daily is due since 2h 30m
     acme-failed take acme-failed-daily-202611200200-r2: daily is due since 2h 30m
@@ -79,31 +79,31 @@ fn a_demand_is_done_once_however_often_it_is_delivered() {
     let policy = parse_policy(POLICY);
     let now = parse_time("2026-11-20T04:30:00Z");
     let mut world = home_inventory(&policy, vec![db_instance("acme-a", now), db_instance("acme-b", now)], vec![]);
-    let first = plan(&policy, &world, &demand(), "deploy-7", now);
-    insta::assert_snapshot!(print(&first), @"
+    let first = plan(&policy, &world, &on_demand_request(), "deploy-7", now);
+    insta::assert_snapshot!(format_plan(&first), @"
     acme-a take acme-a-pre-deploy-202611200430: asked for by deploy-7
     acme-b take acme-b-pre-deploy-202611200430: asked for by deploy-7
     ");
     for step in &first.steps {
-        let Action::Take { family, database, id, tags, .. } = &step.action else {
+        let SnapshotAction::Take { family, database, id, tags, .. } = &step.action else {
             panic!("{}", step.action)
         };
         shared::model::apply_snapshot(&mut world, &policy, (*family, database), id, tags);
     }
     // Lambda delivers a failed asynchronous invocation again, a minute and then two minutes later.
     let again =
-        plan(&policy, &world, &demand(), "deploy-7", now + jiff::SignedDuration::from_mins(1));
+        plan(&policy, &world, &on_demand_request(), "deploy-7", now + jiff::SignedDuration::from_mins(1));
     assert!(
-        again.steps.iter().all(|s| matches!(s.action, Action::Await { .. })),
+        again.steps.iter().all(|s| matches!(s.action, SnapshotAction::Await { .. })),
         "{}",
-        print(&again)
+        format_plan(&again)
     );
     let other =
-        plan(&policy, &world, &demand(), "deploy-8", now + jiff::SignedDuration::from_mins(1));
+        plan(&policy, &world, &on_demand_request(), "deploy-8", now + jiff::SignedDuration::from_mins(1));
     assert!(
-        other.steps.iter().all(|s| matches!(s.action, Action::Take { .. })),
+        other.steps.iter().all(|s| matches!(s.action, SnapshotAction::Take { .. })),
         "{}",
-        print(&other)
+        format_plan(&other)
     );
 }
 
@@ -117,15 +117,15 @@ fn a_demand_reuses_a_young_point_only_when_asked_to() {
         owned_snapshot(&policy, &b, "daily", parse_time("2026-11-20T02:00:00Z")),
     ];
     let world = home_inventory(&policy, vec![a, b], points);
-    let mut request = demand();
+    let mut request = on_demand_request();
     assert!(
         plan(&policy, &world, &request, "d", now)
             .steps
             .iter()
-            .all(|s| matches!(s.action, Action::Take { .. }))
+            .all(|s| matches!(s.action, SnapshotAction::Take { .. }))
     );
     request.reuse = Some("15m".parse().expect("a period"));
-    insta::assert_snapshot!(print(&plan(&policy, &world, &request, "d", now)), @"
+    insta::assert_snapshot!(format_plan(&plan(&policy, &world, &request, "d", now)), @"
     acme-a reuse acme-a-daily-202611200420: its data is 10m old, which is young enough
     acme-b take acme-b-pre-deploy-202611200430: asked for by d
     ");
@@ -142,7 +142,7 @@ fn a_demand_for_what_is_not_there_is_refused_whole() {
             assets: assets.iter().map(ToString::to_string).collect(),
             ..RunRequest::default()
         };
-        print(&plan(&policy, &world, &request, "d", now))
+        format_plan(&plan(&policy, &world, &request, "d", now))
     };
     insta::assert_snapshot!(asked("pre-deploy", &["acme-a", "acme-z"]), @"critical acme-z unknown-asset: no group of the policy selects a database of that name; write one of: acme-a");
     insta::assert_snapshot!(asked("predeploy", &[]), @r#"critical request unknown-reason: no group of the policy takes snapshots for "predeploy"; did you mean "pre-deploy"?"#);
@@ -158,9 +158,9 @@ fn what_can_not_be_seen_gets_no_snapshot_and_is_said() {
         why: "describe DB instances: AccessDenied".into(),
         mend,
     });
-    insta::assert_snapshot!(print(&plan(&policy, &world, &RunRequest::full_run(), "r", parse_time("2026-11-20T04:30:00Z"))), @"critical eu-west-1 in 111122223333 gap: describe DB instances: AccessDenied; allow this action in the role that made the call");
+    insta::assert_snapshot!(format_plan(&plan(&policy, &world, &RunRequest::full_run(), "r", parse_time("2026-11-20T04:30:00Z"))), @"critical eu-west-1 in 111122223333 gap: describe DB instances: AccessDenied; allow this action in the role that made the call");
     let empty = home_inventory(&policy, vec![], vec![]);
-    insta::assert_snapshot!(print(&plan(&policy, &empty, &RunRequest::full_run(), "r", parse_time("2026-11-20T04:30:00Z"))), @"critical fleet too-few: the group selects 0 databases and the policy expects 1; check the selection, or expect, in the policy");
+    insta::assert_snapshot!(format_plan(&plan(&policy, &empty, &RunRequest::full_run(), "r", parse_time("2026-11-20T04:30:00Z"))), @"critical fleet too-few: the group selects 0 databases and the policy expects 1; check the selection, or expect, in the policy");
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn an_assets_own_tags_are_on_its_snapshot() {
     let now = parse_time("2026-11-20T04:30:00Z");
     let world = home_inventory(&policy, vec![db_instance("acme-a", now)], vec![]);
     let plan = plan(&policy, &world, &RunRequest::full_run(), "r", now);
-    let Action::Take { tags, .. } = &plan.steps[0].action else { panic!("a take") };
+    let SnapshotAction::Take { tags, .. } = &plan.steps[0].action else { panic!("a take") };
     insta::assert_debug_snapshot!(tags, @r#"
     {
         "env": "prod",
@@ -184,15 +184,15 @@ fn an_assets_own_tags_are_on_its_snapshot() {
 }
 
 /// Carries out what was planned.
-fn take_all(world: &mut Inventory, policy: &Policy, plan: &ActionPlan<Action>) {
+fn create_all(world: &mut Inventory, policy: &Policy, plan: &ActionPlan<SnapshotAction>) {
     for step in &plan.steps {
-        if let Action::Take { family, database, id, tags, .. } = &step.action {
+        if let SnapshotAction::Take { family, database, id, tags, .. } = &step.action {
             shared::model::apply_snapshot(world, policy, (*family, database), id, tags);
         }
     }
 }
 
-fn world_has(world: &Inventory, id: &str) -> bool {
+fn inventory_has(world: &Inventory, id: &str) -> bool {
     world.locations.values().flat_map(|f| &f.points).any(|p| p.id == id)
 }
 
@@ -212,24 +212,24 @@ databases:
     let mut world = home_inventory(&policy, vec![db_instance("shop", now), db_instance("shop-eu", now)], vec![]);
     let look = RunRequest::full_run();
     let first = plan(&policy, &world, &look, "r", now);
-    insta::assert_snapshot!(print(&first), @"
+    insta::assert_snapshot!(format_plan(&first), @"
     shop take shop-eu-daily-202611200200: eu-daily is due since 2h 30m
     shop-eu take shop-eu-daily-202611200200-b7253b35: daily is due since 2h 30m
     ");
     // Only the first was taken: the second is still due, under a name of its own, and the same one.
     let half = ActionPlan { steps: first.steps[..1].to_vec(), findings: vec![] };
-    take_all(&mut world, &policy, &half);
+    create_all(&mut world, &policy, &half);
     let second = plan(&policy, &world, &look, "r", now);
     assert_eq!(second.steps, first.steps[1..]);
-    take_all(&mut world, &policy, &second);
+    create_all(&mut world, &policy, &second);
     assert_eq!(plan(&policy, &world, &look, "r", now), ActionPlan::default());
     // At the gate alike.
     let ask = |reason: &str| RunRequest { reason: reason.into(), ..RunRequest::default() };
     let gate = plan(&policy, &world, &ask("eu-now"), "deploy", now);
-    take_all(&mut world, &policy, &gate);
+    create_all(&mut world, &policy, &gate);
     let other = plan(&policy, &world, &ask("now"), "deploy", now);
-    let id = other.steps[0].action.id();
-    assert!(id.starts_with("shop-eu-now-202611200430-") && !world_has(&world, id), "{id}");
+    let id = other.steps[0].action.snapshot_id();
+    assert!(id.starts_with("shop-eu-now-202611200430-") && !inventory_has(&world, id), "{id}");
 }
 
 #[test]
@@ -237,16 +237,16 @@ fn an_instance_and_a_cluster_of_one_name_are_two_databases() {
     let policy = parse_policy(POLICY);
     let now = parse_time("2026-11-20T04:30:00Z");
     let mut world = home_inventory(&policy, vec![db_instance("acme-a", now), db_cluster("acme-a", now)], vec![]);
-    for request in [RunRequest::full_run(), demand()] {
+    for request in [RunRequest::full_run(), on_demand_request()] {
         let plan = plan(&policy, &world, &request, "deploy", now);
-        let family = |action: &Action| match action {
-            Action::Take { family, .. } => *family,
+        let family = |action: &SnapshotAction| match action {
+            SnapshotAction::Take { family, .. } => *family,
             other => panic!("{other}"),
         };
         let families: Vec<_> = plan.steps.iter().map(|s| family(&s.action)).collect();
         assert_eq!(families, [DatabaseKind::Instance, DatabaseKind::Cluster]);
-        assert_ne!(plan.steps[0].action.id(), plan.steps[1].action.id());
-        take_all(&mut world, &policy, &plan);
+        assert_ne!(plan.steps[0].action.snapshot_id(), plan.steps[1].action.snapshot_id());
+        create_all(&mut world, &policy, &plan);
     }
     assert_eq!(plan(&policy, &world, &RunRequest::full_run(), "r", now), ActionPlan::default());
 }
@@ -262,7 +262,7 @@ fn a_database_that_was_renamed_keeps_its_points_and_the_new_one_of_its_name_has_
     let green = RdsDatabase { resource_id: "db-green".into(), ..db_instance("acme-a", now) };
     let world = home_inventory(&policy, vec![blue, green], points);
     let plan = plan(&policy, &world, &RunRequest::full_run(), "r", now);
-    insta::assert_snapshot!(print(&plan), @"acme-a take acme-a-daily-202611200200-ff21fbde: daily is due since 2h 30m");
+    insta::assert_snapshot!(format_plan(&plan), @"acme-a take acme-a-daily-202611200200-ff21fbde: daily is due since 2h 30m");
 }
 
 #[test]
@@ -279,17 +279,17 @@ fn a_new_database_gets_one_snapshot_for_all_slots_that_have_passed() {
     let now = parse_time("2026-11-20T14:15:00Z");
     let mut world = home_inventory(&policy, vec![db_instance("acme-a", now)], vec![]);
     let first = plan(&policy, &world, &RunRequest::full_run(), "r", now);
-    insta::assert_snapshot!(print(&first), @"acme-a take acme-a-hourly-202611201400: hourly is due since 15m, daily is due since 12h 15m, weekly is due since 5d 13h, monthly is due since 19d 11h, yearly is due since 323d 11h");
-    let Action::Take { tags, .. } = &first.steps[0].action else { panic!("a take") };
+    insta::assert_snapshot!(format_plan(&first), @"acme-a take acme-a-hourly-202611201400: hourly is due since 15m, daily is due since 12h 15m, weekly is due since 5d 13h, monthly is due since 19d 11h, yearly is due since 323d 11h");
+    let SnapshotAction::Take { tags, .. } = &first.steps[0].action else { panic!("a take") };
     assert_eq!(
         tags["holdfast:also"],
         "daily:202611200200 weekly:202611150100 monthly:202611010300 yearly:202601010300"
     );
-    take_all(&mut world, &policy, &first);
+    create_all(&mut world, &policy, &first);
     assert_eq!(plan(&policy, &world, &RunRequest::full_run(), "r", now), ActionPlan::default());
     // An hour later, one reason is due, and one snapshot is taken for it.
     let later = plan(&policy, &world, &RunRequest::full_run(), "r", now + SignedDuration::from_hours(1));
-    insta::assert_snapshot!(print(&later), @"acme-a take acme-a-hourly-202611201500: hourly is due since 15m");
+    insta::assert_snapshot!(format_plan(&later), @"acme-a take acme-a-hourly-202611201500: hourly is due since 15m");
 }
 
 #[test]
@@ -304,18 +304,18 @@ fn a_demand_is_not_answered_by_what_its_name_meant_long_ago() {
         p
     };
     let asked = |points: Vec<RecoveryPoint>| {
-        print(&plan(&policy, &home_inventory(&policy, vec![a.clone()], points), &demand(), "deploy", now))
+        format_plan(&plan(&policy, &home_inventory(&policy, vec![a.clone()], points), &on_demand_request(), "deploy", now))
     };
     insta::assert_snapshot!(asked(vec![of_demand(23)]), @"acme-a wait for acme-a-pre-deploy-202611190530: an earlier try of the demand deploy started it");
     insta::assert_snapshot!(asked(vec![of_demand(30 * 24)]), @"acme-a take acme-a-pre-deploy-202611200430: asked for by deploy");
     // Under any name that a person may write.
     let odd = "PR #12 (hotfix)";
     let mut world = home_inventory(&policy, vec![a.clone()], vec![]);
-    let first = plan(&policy, &world, &demand(), odd, now);
-    take_all(&mut world, &policy, &first);
+    let first = plan(&policy, &world, &on_demand_request(), odd, now);
+    create_all(&mut world, &policy, &first);
     assert!(matches!(
-        plan(&policy, &world, &demand(), odd, now).steps[0].action,
-        Action::Await { .. }
+        plan(&policy, &world, &on_demand_request(), odd, now).steps[0].action,
+        SnapshotAction::Await { .. }
     ));
 }
 
@@ -335,7 +335,7 @@ databases:
     let world = home_inventory(&policy, vec![db_instance("a", now), db_instance("b", now)], vec![]);
     let asked = |assets: &[&str]| {
         let assets = assets.iter().map(ToString::to_string).collect();
-        print(&plan(&policy, &world, &RunRequest { assets, ..demand() }, "d", now))
+        format_plan(&plan(&policy, &world, &RunRequest { assets, ..on_demand_request() }, "d", now))
     };
     insta::assert_snapshot!(asked(&["a"]), @"a take a-pre-deploy-202611200430: asked for by d");
     insta::assert_snapshot!(asked(&[]), @"
@@ -370,11 +370,11 @@ mod weeks {
                 now += SignedDuration::from_hours(wait);
                 for _ in 0..fails {
                     let tried = plan(&policy, &world, &RunRequest::full_run(), "r", now);
-                    take_all(&mut world, &policy, &tried);
+                    create_all(&mut world, &policy, &tried);
                     shared::model::complete_in_flight(&mut world, now, |_| false);
                 }
                 let tried = plan(&policy, &world, &RunRequest::full_run(), "r", now);
-                take_all(&mut world, &policy, &tried);
+                create_all(&mut world, &policy, &tried);
                 shared::model::complete_in_flight(&mut world, now, |_| true);
                 prop_assert_eq!(plan(&policy, &world, &RunRequest::full_run(), "r", now), ActionPlan::default());
             }
@@ -398,8 +398,8 @@ mod weeks {
 #[test]
 fn only_what_is_made_is_recorded_as_a_backup() {
     let id = || "orders-daily-202611200200".to_owned();
-    let reused = Action::Reuse { id: id() };
-    let awaited = Action::Await { family: shared::catalog::DatabaseKind::Instance, id: id() };
+    let reused = SnapshotAction::Reuse { id: id() };
+    let awaited = SnapshotAction::Await { family: shared::catalog::DatabaseKind::Instance, id: id() };
     assert_eq!(reused.operation(), Operation::Other);
     assert_eq!(awaited.operation(), Operation::Backup);
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::plan::{Facts, plan, stored};
+use crate::plan::{FreshnessObservations, plan, object_assets};
 use shared::policy::Policy;
 use store::model::{committed_backup, foreign_backup};
 
@@ -20,10 +20,10 @@ fn policy(dumps: &str) -> Policy {
 /// What is found of `orders` with these files: the findings, and the newest that counts.
 fn found(policy: &Policy, backups: Vec<StoredBackup>) -> (String, Option<String>) {
     let (_, group) = policy.postgres.first_key_value().expect("a group");
-    let mut all = stored(policy, &BTreeMap::new());
+    let mut all = object_assets(policy, &BTreeMap::new());
     let dumps = BTreeMap::from([("orders".to_owned(), backups)]);
-    add_dumps(&mut all[0], &group.stored, group, &dumps);
-    let verdict = plan(policy, &Facts { stored: all, ..Facts::default() }, at(NOW));
+    record_dumps(&mut all[0], &group.stored, group, &dumps);
+    let verdict = plan(policy, &FreshnessObservations { object_assets: all, ..FreshnessObservations::default() }, at(NOW));
     let of = verdict.plan.findings.iter().filter(|f| f.asset == "orders");
     let words: Vec<_> = of.map(|f| format!("{} {}", f.severity, f.what)).collect();
     let standing = verdict.assets.iter().find(|s| s.asset == "orders").expect("a row");

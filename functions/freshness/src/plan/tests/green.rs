@@ -1,6 +1,6 @@
 //! Green means protected: what nothing runs, watches or could see is a row of its own, and never ok.
 
-use super::super::stored::{Stored, StoredPoint, stored};
+use super::super::stored::{ObjectAsset, ObjectRecoveryPoint, object_assets};
 use super::*;
 use proptest::prelude::*;
 use shared::{
@@ -15,7 +15,7 @@ use shared::{
 const NOW: &str = "2026-11-20T12:00:00Z";
 
 /// A group of one database with these lines, and nothing else.
-fn one(lines: &str) -> Policy {
+fn policy_with(lines: &str) -> Policy {
     parse_policy(&format!(
         "holdfast: 1\ncompany: acme\nhome: {{ account: \"111122223333\", region: eu-west-1 }}\n\
          destinations: {{ dr: {{ region: us-east-1, kms_key: \"arn:aws:kms:us-east-1:111122223333:key/dr\" }} }}\n\
@@ -27,68 +27,68 @@ const DAILY: &str =
     "    snapshots: { daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 35d } } }\n";
 
 /// What is found: severity and word of each finding, worst first.
-fn found(verdict: &Verdict) -> String {
+fn finding_codes(verdict: &FreshnessPlan) -> String {
     let mut all: Vec<_> = verdict.plan.findings.iter().collect();
     all.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.what.cmp(b.what)));
     let words: Vec<_> = all.iter().map(|f| format!("{} {}", f.severity, f.what)).collect();
     words.join(", ")
 }
 
-fn facts(policy: &Policy, points: Vec<RecoveryPoint>) -> Facts {
+fn observed_points(policy: &Policy, points: Vec<RecoveryPoint>) -> FreshnessObservations {
     let db = db_instance("acme-a", parse_time(NOW));
-    Facts { rds: home_inventory(policy, vec![db], points), ..Facts::default() }
+    FreshnessObservations { rds: home_inventory(policy, vec![db], points), ..FreshnessObservations::default() }
 }
 
-fn taken(policy: &Policy, reason: &str, time: &str) -> RecoveryPoint {
+fn snapshot_at(policy: &Policy, reason: &str, time: &str) -> RecoveryPoint {
     owned_snapshot(policy, &db_instance("acme-a", parse_time(NOW)), reason, parse_time(time))
 }
 
 #[test]
 fn without_an_objective_one_follows_from_the_schedule_and_old_points_are_found() {
-    let policy = one(DAILY);
+    let policy = policy_with(DAILY);
     let judged =
-        |time: &str| plan(&policy, &facts(&policy, vec![taken(&policy, "daily", time)]), parse_time(NOW));
+        |time: &str| plan(&policy, &observed_points(&policy, vec![snapshot_at(&policy, "daily", time)]), parse_time(NOW));
     let fresh = judged("2026-11-20T02:00:00Z");
-    assert_eq!((found(&fresh).as_str(), fresh.assets[0].status_label()), ("", "ok"));
+    assert_eq!((finding_codes(&fresh).as_str(), fresh.assets[0].status_label()), ("", "ok"));
     assert_eq!(fresh.assets[0].max_age_seconds, Some(25 * 3600));
     assert!(fresh.assets[0].max_age_derived);
     // 300 days old.
     let old = judged("2026-01-24T02:00:00Z");
-    assert_eq!((found(&old).as_str(), old.assets[0].status_label()), ("critical stale", "CRITICAL"));
+    assert_eq!((finding_codes(&old).as_str(), old.assets[0].status_label()), ("critical stale", "CRITICAL"));
     assert!(old.plan.findings[0].why.contains("that follows from its schedule"));
     // Neither an objective nor a schedule: that is not well either.
-    let manual = one("    snapshots: { manual: { keep: { for: 35d } } }\n");
-    let none = plan(&manual, &facts(&manual, vec![taken(&manual, "manual", NOW)]), parse_time(NOW));
-    assert_eq!(found(&none), "warning not-watched");
+    let manual = policy_with("    snapshots: { manual: { keep: { for: 35d } } }\n");
+    let none = plan(&manual, &observed_points(&manual, vec![snapshot_at(&manual, "manual", NOW)]), parse_time(NOW));
+    assert_eq!(finding_codes(&none), "warning not-watched");
     assert_eq!(none.assets[0].status_label(), "not watched");
 }
 
 #[test]
 fn copies_without_an_objective_are_watched_by_the_schedule_of_what_they_copy() {
     let policy =
-        one(&format!("{DAILY}    copies: [{{ to: dr, of: [daily], keep: {{ newest: 2 }} }}]\n"));
-    let newest = taken(&policy, "daily", "2026-11-20T02:00:00Z");
+        policy_with(&format!("{DAILY}    copies: [{{ to: dr, of: [daily], keep: {{ newest: 2 }} }}]\n"));
+    let newest = snapshot_at(&policy, "daily", "2026-11-20T02:00:00Z");
     let judged = |copy: &RecoveryPoint| {
-        let mut facts = facts(&policy, vec![newest.clone()]);
-        copied(&mut facts.rds, "us-east-1", copy);
+        let mut facts = observed_points(&policy, vec![newest.clone()]);
+        add_copy(&mut facts.rds, "us-east-1", copy);
         plan(&policy, &facts, parse_time(NOW))
     };
-    assert_eq!(found(&judged(&newest)), "");
-    let old = taken(&policy, "daily", "2026-01-24T02:00:00Z");
-    assert_eq!(found(&judged(&old)), "critical offsite-stale");
+    assert_eq!(finding_codes(&judged(&newest)), "");
+    let old = snapshot_at(&policy, "daily", "2026-01-24T02:00:00Z");
+    assert_eq!(finding_codes(&judged(&old)), "critical offsite-stale");
 }
 
 #[test]
 fn a_missed_schedule_is_found_whatever_else_is_young_and_twice_missed_is_critical() {
-    let policy = one(
+    let policy = policy_with(
         "    objectives: { max_age: 25h }\n    snapshots:\n      daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 35d } }\n      \
          weekly: { when: { cron: \"0 1 * * 0\" }, keep: { weekly: 5 } }\n",
     );
-    let daily = taken(&policy, "daily", "2026-11-20T02:00:00Z");
+    let daily = snapshot_at(&policy, "daily", "2026-11-20T02:00:00Z");
     // Sundays: 2026-11-15, 2026-11-08.
     let judged = |weekly: &str| {
-        let points = vec![daily.clone(), taken(&policy, "weekly", weekly)];
-        found(&plan(&policy, &facts(&policy, points), parse_time(NOW)))
+        let points = vec![daily.clone(), snapshot_at(&policy, "weekly", weekly)];
+        finding_codes(&plan(&policy, &observed_points(&policy, points), parse_time(NOW)))
     };
     assert_eq!(judged("2026-11-15T01:00:00Z"), "");
     assert_eq!(judged("2026-11-08T01:00:00Z"), "warning missed");
@@ -96,24 +96,24 @@ fn a_missed_schedule_is_found_whatever_else_is_young_and_twice_missed_is_critica
     // RDS's own are no excuse: what the policy takes is not taken.
     let db = db_instance("acme-a", parse_time(NOW));
     let points = vec![automated_snapshot(&policy, &db, parse_time(NOW))];
-    let verdict = plan(&policy, &facts(&policy, points), parse_time(NOW));
-    assert_eq!(found(&verdict), "critical missed, critical missed");
+    let verdict = plan(&policy, &observed_points(&policy, points), parse_time(NOW));
+    assert_eq!(finding_codes(&verdict), "critical missed, critical missed");
 }
 
 #[test]
 fn a_point_under_a_key_that_can_not_decrypt_is_none() {
     let policy =
-        one(&format!("{DAILY}    copies: [{{ to: dr, of: [daily], keep: {{ newest: 2 }} }}]\n"));
-    let newest = taken(&policy, "daily", "2026-11-20T02:00:00Z");
+        policy_with(&format!("{DAILY}    copies: [{{ to: dr, of: [daily], keep: {{ newest: 2 }} }}]\n"));
+    let newest = snapshot_at(&policy, "daily", "2026-11-20T02:00:00Z");
     let judged = |key: &str, state: KeyState| {
-        let mut facts = facts(&policy, vec![newest.clone()]);
-        copied(&mut facts.rds, "us-east-1", &newest);
+        let mut facts = observed_points(&policy, vec![newest.clone()]);
+        add_copy(&mut facts.rds, "us-east-1", &newest);
         facts.keys.insert(key.into(), Ok(state));
         plan(&policy, &facts, parse_time(NOW))
     };
     let (home, dr) =
         (newest.kms_key.clone().expect("a key"), "arn:aws:kms:us-east-1:111122223333:key/dr");
-    assert_eq!(found(&judged(dr, KeyState::Usable)), "");
+    assert_eq!(finding_codes(&judged(dr, KeyState::Usable)), "");
     for state in [
         KeyState::Disabled,
         KeyState::PendingDeletion(Some(parse_time("2026-11-27T00:00:00Z"))),
@@ -122,39 +122,39 @@ fn a_point_under_a_key_that_can_not_decrypt_is_none() {
     ] {
         for key in [home.as_str(), dr] {
             let verdict = judged(key, state.clone());
-            assert_eq!(found(&verdict), "critical key", "{state:?} {key}");
+            assert_eq!(finding_codes(&verdict), "critical key", "{state:?} {key}");
             assert_eq!(verdict.assets[0].status_label(), "CRITICAL");
         }
     }
     // What could not be asked is no proof either way, and said.
-    let mut facts = facts(&policy, vec![newest.clone()]);
-    copied(&mut facts.rds, "us-east-1", &newest);
+    let mut facts = observed_points(&policy, vec![newest.clone()]);
+    add_copy(&mut facts.rds, "us-east-1", &newest);
     facts.keys.insert(dr.into(), Err(OperationError::from_message("describe key", "AccessDenied")));
-    assert_eq!(found(&plan(&policy, &facts, parse_time(NOW))), "warning key-unknown");
+    assert_eq!(finding_codes(&plan(&policy, &facts, parse_time(NOW))), "warning key-unknown");
 }
 
 #[test]
 fn a_database_whose_key_is_lost_is_critical() {
-    let policy = one(DAILY);
+    let policy = policy_with(DAILY);
     for status in
         ["inaccessible-encryption-credentials", "inaccessible-encryption-credentials-recoverable"]
     {
-        let mut facts = facts(&policy, vec![taken(&policy, "daily", "2026-11-20T02:00:00Z")]);
+        let mut facts = observed_points(&policy, vec![snapshot_at(&policy, "daily", "2026-11-20T02:00:00Z")]);
         let home = facts.rds.locations.get_mut(&Location::home_from_policy(&policy)).expect("home");
         home.databases[0].status = status.into();
-        assert_eq!(found(&plan(&policy, &facts, parse_time(NOW))), "critical key", "{status}");
+        assert_eq!(finding_codes(&plan(&policy, &facts, parse_time(NOW))), "critical key", "{status}");
     }
 }
 
 #[test]
 fn what_is_on_its_way_for_a_day_is_stuck() {
-    let policy = one(DAILY);
-    let good = taken(&policy, "daily", "2026-11-20T02:00:00Z");
+    let policy = policy_with(DAILY);
+    let good = snapshot_at(&policy, "daily", "2026-11-20T02:00:00Z");
     let growing = |started: &str| {
-        with(taken(&policy, "daily", started), |p| (p.state, p.data_time) = (RecoveryPointState::InFlight, None))
+        point_with(snapshot_at(&policy, "daily", started), |p| (p.state, p.data_time) = (RecoveryPointState::InFlight, None))
     };
     let judged = |started| {
-        found(&plan(&policy, &facts(&policy, vec![good.clone(), growing(started)]), parse_time(NOW)))
+        finding_codes(&plan(&policy, &observed_points(&policy, vec![good.clone(), growing(started)]), parse_time(NOW)))
     };
     assert_eq!(judged("2026-11-19T12:00:00Z"), "");
     assert_eq!(judged("2026-11-19T11:59:59Z"), "critical stuck");
@@ -162,10 +162,10 @@ fn what_is_on_its_way_for_a_day_is_stuck() {
 
 #[test]
 fn the_quota_of_manual_snapshots_is_told_with_its_day_before_it_is_used_up() {
-    let policy = one(DAILY);
-    let points = vec![taken(&policy, "daily", "2026-11-20T02:00:00Z")];
+    let policy = policy_with(DAILY);
+    let points = vec![snapshot_at(&policy, "daily", "2026-11-20T02:00:00Z")];
     let judged = |used, max| {
-        let mut facts = facts(&policy, points.clone());
+        let mut facts = observed_points(&policy, points.clone());
         let quotas = SnapshotQuotas { snapshots: Some(ServiceQuota { used, max }), cluster_snapshots: None };
         facts.quotas.insert(Location::home_from_policy(&policy), Ok(quotas));
         let findings = plan(&policy, &facts, parse_time(NOW)).plan.findings;
@@ -196,15 +196,15 @@ fn the_quota_of_manual_snapshots_is_told_with_its_day_before_it_is_used_up() {
 
 #[test]
 fn a_replica_whose_primary_is_elsewhere_is_protected_by_nobody() {
-    let policy = one(DAILY);
-    let points = vec![taken(&policy, "daily", "2026-11-20T02:00:00Z")];
+    let policy = policy_with(DAILY);
+    let points = vec![snapshot_at(&policy, "daily", "2026-11-20T02:00:00Z")];
     let judged = |primary: &str| {
-        let mut facts = facts(&policy, points.clone());
+        let mut facts = observed_points(&policy, points.clone());
         let home = facts.rds.locations.get_mut(&Location::home_from_policy(&policy)).expect("home");
         let mut replica = db_instance("acme-read", parse_time(NOW));
         replica.replica_of = Some(primary.into());
         home.databases.push(replica);
-        found(&plan(&policy, &facts, parse_time(NOW)))
+        finding_codes(&plan(&policy, &facts, parse_time(NOW)))
     };
     assert_eq!(judged("acme-a"), "");
     assert_eq!(judged("arn:aws:rds:us-west-2:111122223333:db:other"), "critical unprotected");
@@ -216,14 +216,14 @@ fn a_group_that_matches_nothing_and_a_name_that_is_not_there_are_rows() {
         "holdfast: 1\ncompany: acme\nhome: { account: \"111122223333\", region: eu-west-1 }\ndatabases:\n  \
          a: { select: { like: [\"acme-*\"] } }\n  b: { select: { ids: [orders] } }\n",
     );
-    let facts = Facts { rds: home_inventory(&policy, vec![], vec![]), ..Facts::default() };
+    let facts = FreshnessObservations { rds: home_inventory(&policy, vec![], vec![]), ..FreshnessObservations::default() };
     let verdict = plan(&policy, &facts, parse_time(NOW));
     let rows: Vec<_> =
         verdict.assets.iter().map(|s| format!("{}/{} {}", s.group, s.asset, s.status_label())).collect();
     assert_eq!(rows, ["a/a CRITICAL", "b/orders CRITICAL", "b/b CRITICAL"]);
 }
 
-fn host(dumps: &str) -> Policy {
+fn host_policy(dumps: &str) -> Policy {
     parse_policy(&format!(
         "holdfast: 1\ncompany: acme\nid: host-1\npostgres:\n  main:\n    databases: [orders]\n    \
          stored: {{ directory: /var/backups }}\n    dumps:\n{dumps}"
@@ -233,65 +233,65 @@ fn host(dumps: &str) -> Policy {
 const DUMPS: &str = "      daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 7d } }\n      \
                      some: { when: { cron: \"0 3 * * *\" }, keep: { for: 7d }, tables: [public.orders] }\n";
 
-fn dumped(policy: &Policy, points: &[(&str, &str)]) -> Verdict {
+fn plan_dumps(policy: &Policy, points: &[(&str, &str)]) -> FreshnessPlan {
     let (_, rules) = policy.postgres.first_key_value().expect("a group");
-    let mut all = stored(policy, &std::collections::BTreeMap::new());
+    let mut all = object_assets(policy, &std::collections::BTreeMap::new());
     for (reason, time) in points {
         let reason_of = Some((*reason).to_owned());
         let point =
-            StoredPoint { key: format!("{reason}.dump"), size: 9, at: parse_time(time), reason: reason_of };
+            ObjectRecoveryPoint { key: format!("{reason}.dump"), size: 9, at: parse_time(time), reason: reason_of };
         let dump = rules.all_dumps().into_iter().find(|(r, _)| r.as_str() == *reason);
         let whole = *reason != PRE_RESTORE_REASON
             && dump.is_none_or(|(_, d)| d.is_whole() || !rules.takes_whole_dumps());
-        if whole { all[0].point(point) } else { all[0].aside(&point) }
+        if whole { all[0].add_point(point) } else { all[0].count_point(&point) }
     }
-    plan(policy, &Facts { stored: all, ..Facts::default() }, parse_time(NOW))
+    plan(policy, &FreshnessObservations { object_assets: all, ..FreshnessObservations::default() }, parse_time(NOW))
 }
 
 #[test]
 fn a_dump_of_some_tables_and_one_before_a_restore_are_never_the_newest_point() {
-    let policy = host(DUMPS);
+    let policy = host_policy(DUMPS);
     let recent = [("some", "2026-11-20T03:00:00Z"), ("pre-restore", "2026-11-20T11:00:00Z")];
     let old = [("daily", "2026-10-26T02:00:00Z"), recent[0], recent[1]];
-    let verdict = dumped(&policy, &old);
-    assert_eq!(found(&verdict), "critical stale");
+    let verdict = plan_dumps(&policy, &old);
+    assert_eq!(finding_codes(&verdict), "critical stale");
     assert_eq!(verdict.assets[0].newest.as_deref(), Some("daily.dump"));
-    let none = dumped(&policy, &recent);
+    let none = plan_dumps(&policy, &recent);
     assert_eq!(
-        (found(&none).as_str(), none.assets[0].status_label()),
+        (finding_codes(&none).as_str(), none.assets[0].status_label()),
         ("critical no-point", "CRITICAL")
     );
     assert!(none.plan.findings[0].why.contains("no dump of the whole database"));
     let well = [("daily", "2026-11-20T02:00:00Z"), recent[0]];
-    assert_eq!(found(&dumped(&policy, &well)), "");
+    assert_eq!(finding_codes(&plan_dumps(&policy, &well)), "");
     // The narrowed one has a schedule too.
     let missed = [("daily", "2026-11-20T02:00:00Z"), ("some", "2026-11-19T03:00:00Z")];
-    assert_eq!(found(&dumped(&policy, &missed)), "warning missed");
+    assert_eq!(finding_codes(&plan_dumps(&policy, &missed)), "warning missed");
 }
 
 #[test]
 fn where_the_policy_takes_nothing_but_some_tables_they_are_what_it_wants() {
-    let policy = host(
+    let policy = host_policy(
         "      some: { when: { cron: \"0 3 * * *\" }, keep: { for: 7d }, tables: [public.orders] }\n",
     );
-    assert_eq!(found(&dumped(&policy, &[("some", "2026-11-20T03:00:00Z")])), "");
+    assert_eq!(finding_codes(&plan_dumps(&policy, &[("some", "2026-11-20T03:00:00Z")])), "");
 }
 
 #[test]
 fn what_only_its_host_can_see_is_a_row_that_is_not_ok_and_no_fault() {
-    let policy = host(DUMPS);
-    let mut all = stored(&policy, &std::collections::BTreeMap::new());
-    all[0].unseen();
-    all[0].not_from_here = true;
-    let verdict = plan(&policy, &Facts { stored: all, ..Facts::default() }, parse_time(NOW));
+    let policy = host_policy(DUMPS);
+    let mut all = object_assets(&policy, &std::collections::BTreeMap::new());
+    all[0].mark_unobserved();
+    all[0].on_other_host = true;
+    let verdict = plan(&policy, &FreshnessObservations { object_assets: all, ..FreshnessObservations::default() }, parse_time(NOW));
     assert_eq!(
-        (found(&verdict).as_str(), verdict.assets[0].status_label()),
+        (finding_codes(&verdict).as_str(), verdict.assets[0].status_label()),
         ("info not-from-here", "not observed")
     );
 }
 
 /// A policy with something of everything.
-fn everything() -> Policy {
+fn full_policy() -> Policy {
     parse_policy(
         r#"holdfast: 1
 company: acme
@@ -315,15 +315,15 @@ drills: { monthly: { kind: dump, of: main, when: { cron: "0 5 1 * *" } } }
 }
 
 /// One store as it may be seen: not at all, from elsewhere only, empty, or with a point of an age in hours.
-fn seen_as(mut one: Stored, how: u8, hours: i64) -> Option<Stored> {
+fn observed_as(mut one: ObjectAsset, how: u8, hours: i64) -> Option<ObjectAsset> {
     match how {
         0 => return None,
-        1 => one.unseen(),
-        2 => (one.seen, one.not_from_here) = (false, true),
+        1 => one.mark_unobserved(),
+        2 => (one.observed, one.on_other_host) = (false, true),
         3 => {}
         _ => {
             let at = parse_time(NOW) - SignedDuration::from_hours(hours);
-            one.point(StoredPoint { key: "k".into(), size: 9, at, reason: Some("daily".into()) });
+            one.add_point(ObjectRecoveryPoint { key: "k".into(), size: 9, at, reason: Some("daily".into()) });
         }
     }
     Some(one)
@@ -338,7 +338,7 @@ proptest! {
         there in proptest::collection::vec(any::<bool>(), 3),
         ages in proptest::collection::vec((0_u8..6, 0_i64..2000), 8),
     ) {
-        let policy = everything();
+        let policy = full_policy();
         let (ids, now) = (["acme-a", "acme-b", "orders"], parse_time(NOW));
         let databases: Vec<_> =
             ids.iter().zip(&there).filter(|(_, t)| **t).map(|(id, _)| db_instance(id, now)).collect();
@@ -348,11 +348,11 @@ proptest! {
         let points = points.collect();
         let mut rds = home_inventory(&policy, databases, points);
         if blind {
-            rds = super::blind(rds, "eu-west-1");
+            rds = super::without_location(rds, "eu-west-1");
         }
-        let stores = stored(&policy, &std::collections::BTreeMap::new()).into_iter().zip(&ages);
-        let stored = stores.filter_map(|(one, (how, hours))| seen_as(one, *how, *hours)).collect();
-        let verdict = plan(&policy, &Facts { rds, stored, ..Facts::default() }, now);
+        let stores = object_assets(&policy, &std::collections::BTreeMap::new()).into_iter().zip(&ages);
+        let stored = stores.filter_map(|(one, (how, hours))| observed_as(one, *how, *hours)).collect();
+        let verdict = plan(&policy, &FreshnessObservations { rds, object_assets: stored, ..FreshnessObservations::default() }, now);
         let rows = &verdict.assets;
         for named in parts::named_assets(&policy).iter().filter(|n| n.section != PolicySection::Buckets) {
             let is = |s: &AssetStatus| s.group == named.group && named.asset.as_ref().is_none_or(|a| *a == s.asset);

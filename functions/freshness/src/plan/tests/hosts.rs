@@ -1,11 +1,11 @@
 //! What lies on hosts and in second places.
 
-use super::super::stored::{Checksum, Stored, StoredPoint, stored};
+use super::super::stored::{ChecksumStatus, ObjectAsset, ObjectRecoveryPoint, object_assets};
 use super::*;
 
 const NOW: &str = "2026-11-20T12:00:00Z";
 
-fn host() -> Policy {
+fn host_policy() -> Policy {
     parse_policy(
         "holdfast: 1\ncompany: acme\nid: host-1\npostgres:\n  main:\n    databases: [orders]\n    free_disk: 10GB\n    \
          objectives: { max_age: 25h, min_size: 1MB, size_change: 50% }\n    \
@@ -15,35 +15,35 @@ fn host() -> Policy {
     )
 }
 
-fn point(key: &str, megabytes: u64, hours: i64) -> StoredPoint {
+fn point_of_age(key: &str, megabytes: u64, hours: i64) -> ObjectRecoveryPoint {
     let at = parse_time(NOW) - SignedDuration::from_hours(hours);
-    StoredPoint { key: key.into(), size: megabytes << 20, at, reason: Some("daily".into()) }
+    ObjectRecoveryPoint { key: key.into(), size: megabytes << 20, at, reason: Some("daily".into()) }
 }
 
 /// Everything well: seven dumps of 20 MiB here, the newest of them copied, and disk enough.
-fn well() -> Stored {
-    let all = stored(&host(), &std::collections::BTreeMap::new());
+fn healthy_asset() -> ObjectAsset {
+    let all = object_assets(&host_policy(), &std::collections::BTreeMap::new());
     assert_eq!(all.len(), 1);
     let mut orders = all[0].clone();
     for day in 0..7 {
-        orders.point(point(&format!("daily/orders_{day}"), 20, 10 + 24 * day));
+        orders.add_point(point_of_age(&format!("daily/orders_{day}"), 20, 10 + 24 * day));
     }
-    orders.copies[0].point(point("pg/orders_0", 20, 10));
+    orders.copies[0].add_point(point_of_age("pg/orders_0", 20, 10));
     orders.free = Some(50_000_000_000);
-    orders.checksum = Some(Checksum::Matches);
+    orders.checksum = Some(ChecksumStatus::Matches);
     orders
 }
 
-fn verdict(change: impl FnOnce(&mut Stored)) -> Verdict {
-    let mut orders = well();
+fn plan_with(change: impl FnOnce(&mut ObjectAsset)) -> FreshnessPlan {
+    let mut orders = healthy_asset();
     change(&mut orders);
-    plan(&host(), &Facts { stored: vec![orders], ..Facts::default() }, parse_time(NOW))
+    plan(&host_policy(), &FreshnessObservations { object_assets: vec![orders], ..FreshnessObservations::default() }, parse_time(NOW))
 }
 
 #[test]
 fn a_host_where_all_is_well_has_no_finding_and_all_its_values() {
-    let verdict = verdict(|_| {});
-    insta::assert_snapshot!(print(&verdict), @"fine");
+    let verdict = plan_with(|_| {});
+    insta::assert_snapshot!(format_plan(&verdict), @"fine");
     let of = [
         Metric::PointAge,
         Metric::OffsiteAge,
@@ -53,7 +53,7 @@ fn a_host_where_all_is_well_has_no_finding_and_all_its_values() {
         Metric::DiskFree,
         Metric::FailingAssets,
     ];
-    insta::assert_snapshot!(values(&verdict, &of), @"
+    insta::assert_snapshot!(metric_lines(&verdict, &of), @"
     PointAge main orders 36000
     PointAge main * 36000
     PointAge * * 36000
@@ -76,19 +76,19 @@ fn a_host_where_all_is_well_has_no_finding_and_all_its_values() {
 
 #[test]
 fn every_fault_of_a_host_is_found_with_its_mend() {
-    type Change = fn(&mut Stored);
-    let table: &[(&str, Change)] = &[
+    type AssetChange = fn(&mut ObjectAsset);
+    let table: &[(&str, AssetChange)] = &[
         ("nothing there", |s| s.newest.clear()),
         ("too old", |s| s.newest.retain(|p| p.at < parse_time("2026-11-19T12:00:00Z"))),
-        ("from the future", |s| s.newest = vec![point("daily/orders_x", 20, -3)]),
+        ("from the future", |s| s.newest = vec![point_of_age("daily/orders_x", 20, -3)]),
         ("too small", |s| s.newest[0].size = 1000),
         ("much larger", |s| s.newest[0].size *= 3),
         ("much larger than another reason's", |s| {
             s.newest[0].size *= 3;
             s.newest[0].reason = Some("monthly".into());
         }),
-        ("damaged", |s| s.checksum = Some(Checksum::Differs)),
-        ("no checksum", |s| s.checksum = Some(Checksum::Missing)),
+        ("damaged", |s| s.checksum = Some(ChecksumStatus::Differs)),
+        ("no checksum", |s| s.checksum = Some(ChecksumStatus::Missing)),
         ("a file without its record", |s| s.faulty = vec![("daily/x".into(), "no file".into())]),
         ("a full disk", |s| s.free = Some(9_999_999_999)),
         ("a full disk of the second place", |s| {
@@ -96,19 +96,19 @@ fn every_fault_of_a_host_is_found_with_its_mend() {
             s.copies[0].free = Some(5);
         }),
         ("no copy", |s| s.copies[0].newest.clear()),
-        ("an old copy", |s| s.copies[0].newest = vec![point("pg/orders_1", 20, 40)]),
+        ("an old copy", |s| s.copies[0].newest = vec![point_of_age("pg/orders_1", 20, 40)]),
         ("the directory is gone", |s| {
-            s.unseen();
-            s.unseen_because =
+            s.mark_unobserved();
+            s.unobserved_reason =
                 Some(("list /var/backups/orders: not there".into(), "mount it".into()));
         }),
         ("the second place is down", |s| {
-            s.copies[0].unseen();
-            s.copies[0].unseen_because = Some(("connection refused".into(), "start it".into()));
+            s.copies[0].mark_unobserved();
+            s.copies[0].unobserved_reason = Some(("connection refused".into(), "start it".into()));
         }),
     ];
     let told = table.iter().map(|(case, change)| {
-        format!("{case}\n  {}", print(&verdict(change)).replace('\n', "\n  "))
+        format!("{case}\n  {}", format_plan(&plan_with(change)).replace('\n', "\n  "))
     });
     insta::assert_snapshot!(told.collect::<Vec<_>>().join("\n"), @"
     nothing there
@@ -147,18 +147,18 @@ fn every_fault_of_a_host_is_found_with_its_mend() {
 
 #[test]
 fn a_place_that_was_not_seen_leaves_its_age_unknown_and_hides_behind_no_other() {
-    let verdict = verdict(|s| {
+    let verdict = plan_with(|s| {
         s.copies.push(s.copies[0].clone());
-        s.copies[1].unseen();
+        s.copies[1].mark_unobserved();
     });
     assert_eq!(verdict.assets[0].offsite_age_seconds, None);
-    insta::assert_snapshot!(values(&verdict, &[Metric::OffsiteAge, Metric::FailingAssets]), @"
+    insta::assert_snapshot!(metric_lines(&verdict, &[Metric::OffsiteAge, Metric::FailingAssets]), @"
     FailingAssets main * 1
     FailingAssets * * 1
     ");
-    let old = self::verdict(|s| {
+    let old = self::plan_with(|s| {
         s.copies.push(s.copies[0].clone());
-        s.copies[1].newest = vec![point("pg/orders_1", 20, 20)];
+        s.copies[1].newest = vec![point_of_age("pg/orders_1", 20, 20)];
     });
     assert_eq!(old.assets[0].offsite_age_seconds, Some(20 * 3600), "of two places the older");
 }
@@ -172,9 +172,9 @@ fn what_is_elsewhere_is_every_group_that_lies_in_a_directory_at_an_endpoint_or_i
          blue: { keep: { for: 7d }, objectives: { max_age: 25h }, stored: { azure: { account: acme, container: rdb } } }\n  \
          aws: { keep: { for: 7d }, objectives: { max_age: 25h }, stored: { bucket: acme-redis, prefix: aws/ } }\n",
     );
-    let all: Vec<_> = stored(&policy, &std::collections::BTreeMap::new())
+    let all: Vec<_> = object_assets(&policy, &std::collections::BTreeMap::new())
         .iter()
-        .map(|s| (s.store.is_outside_aws(), s.at()))
+        .map(|s| (s.store.is_outside_aws(), s.display_location()))
         .collect();
     assert_eq!(
         all,

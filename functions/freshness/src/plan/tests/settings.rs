@@ -6,31 +6,31 @@ use std::collections::BTreeMap;
 
 const NOW: &str = "2026-11-20T12:00:00Z";
 
-fn wants(settings: &str) -> Policy {
-    fleet(&format!("automated_backups: {{ {settings} }}"))
+fn policy_with_backups(settings: &str) -> Policy {
+    fleet_policy(&format!("automated_backups: {{ {settings} }}"))
 }
 
 /// What is said of one database with a fresh point, as it is told by RDS and by its list of automated backups.
-fn judged(
+fn plan_database(
     policy: &Policy,
     db: &RdsDatabase,
     earliest: Option<BTreeMap<String, Option<Timestamp>>>,
     now: &str,
-) -> Verdict {
+) -> FreshnessPlan {
     let points = vec![owned_snapshot(policy, db, "daily", parse_time("2026-11-20T02:00:00Z"))];
-    let facts = Facts { rds: home_inventory(policy, vec![db.clone()], points), earliest, ..Facts::default() };
+    let facts = FreshnessObservations { rds: home_inventory(policy, vec![db.clone()], points), earliest, ..FreshnessObservations::default() };
     plan(policy, &facts, parse_time(now))
 }
 
-fn said(policy: &Policy, change: impl FnOnce(&mut RdsDatabase)) -> String {
+fn plan_text(policy: &Policy, change: impl FnOnce(&mut RdsDatabase)) -> String {
     let mut db = db_instance("acme-a", parse_time(NOW));
     change(&mut db);
-    print(&judged(policy, &db, None, NOW))
+    format_plan(&plan_database(policy, &db, None, NOW))
 }
 
-type Change = fn(&mut RdsDatabase);
+type DatabaseChange = fn(&mut RdsDatabase);
 
-const DIFFERENCES: [(&str, Change); 9] = [
+const DIFFERENCES: [(&str, DatabaseChange); 9] = [
     ("as it should be", |_| {}),
     ("kept for less", |d| d.retention_days = 7),
     ("kept for longer", |d| d.retention_days = 35),
@@ -48,12 +48,12 @@ const DIFFERENCES: [(&str, Change); 9] = [
     }),
 ];
 
-fn differences(drift: &str) -> String {
-    let policy = wants(&format!(
+fn difference_lines(drift: &str) -> String {
+    let policy = policy_with_backups(&format!(
         "retention: 30d, window: \"02:00-03:00\", log_exports: [postgresql], multi_az: true, drift: {drift}"
     ));
     let rows = DIFFERENCES.map(|(case, change)| {
-        let said = said(&policy, |d| {
+        let said = plan_text(&policy, |d| {
             (d.retention_days, d.log_exports) = (30, vec!["audit".into(), "postgresql".into()]);
             change(d);
         });
@@ -64,7 +64,7 @@ fn differences(drift: &str) -> String {
 
 #[test]
 fn a_difference_is_told_with_the_command_that_mends_it_and_nothing_is_changed() {
-    insta::assert_snapshot!(differences("report"), @r#"
+    insta::assert_snapshot!(difference_lines("report"), @r#"
     as it should be
       fine
     kept for less
@@ -92,7 +92,7 @@ fn a_difference_is_told_with_the_command_that_mends_it_and_nothing_is_changed() 
 
 #[test]
 fn enforced_settings_are_mended_but_never_across_zero_and_never_by_deleting_backups() {
-    let steps = differences("enforce");
+    let steps = difference_lines("enforce");
     let steps: Vec<_> =
         steps.lines().filter(|l| !l.starts_with("  ") || l.starts_with("  set ")).collect();
     insta::assert_snapshot!(steps.join("\n"), @"
@@ -115,10 +115,10 @@ fn enforced_settings_are_mended_but_never_across_zero_and_never_by_deleting_back
 #[test]
 fn a_mend_holds_the_whole_change_and_no_zero() {
     let policy =
-        wants("retention: 30d, window: \"02:00-03:00\", log_exports: [postgresql], drift: enforce");
+        policy_with_backups("retention: 30d, window: \"02:00-03:00\", log_exports: [postgresql], drift: enforce");
     let mut db = db_instance("acme-a", parse_time(NOW));
     (db.retention_days, db.window) = (1, "04:00-05:00".into());
-    let verdict = judged(&policy, &db, None, NOW);
+    let verdict = plan_database(&policy, &db, None, NOW);
     insta::assert_snapshot!(serde_json::to_string_pretty(&verdict.plan.steps).expect("json"), @r#"
     [
       {
@@ -140,14 +140,14 @@ fn a_mend_holds_the_whole_change_and_no_zero() {
 
 #[test]
 fn backups_that_are_off_are_told_even_where_no_retention_is_asked() {
-    insta::assert_snapshot!(said(&wants("window: \"02:00-03:00\""), |d| d.retention_days = 0), @"critical acme-a drift: its automated backups are switched off, and the policy wants them; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --backup-retention-period DAYS` in a quiet hour: switching backups on is a short outage");
-    insta::assert_snapshot!(said(&wants("multi_az: false"), |_| {}), @"info acme-a drift: it has a standby in another availability zone, and the policy wants none; change it in a quiet hour");
+    insta::assert_snapshot!(plan_text(&policy_with_backups("window: \"02:00-03:00\""), |d| d.retention_days = 0), @"critical acme-a drift: its automated backups are switched off, and the policy wants them; run `aws rds modify-db-instance --apply-immediately --db-instance-identifier acme-a --backup-retention-period DAYS` in a quiet hour: switching backups on is a short outage");
+    insta::assert_snapshot!(plan_text(&policy_with_backups("multi_az: false"), |_| {}), @"info acme-a drift: it has a standby in another availability zone, and the policy wants none; change it in a quiet hour");
 }
 
 #[test]
 fn a_cluster_is_told_the_clusters_command() {
-    let policy = wants("retention: 30d, log_exports: [postgresql, upgrade]");
-    let said = said(&policy, |d| (d.family, d.retention_days) = (Cluster, 7));
+    let policy = policy_with_backups("retention: 30d, log_exports: [postgresql, upgrade]");
+    let said = plan_text(&policy, |d| (d.family, d.retention_days) = (Cluster, 7));
     insta::assert_snapshot!(said, @r#"
     critical acme-a drift: its automated backups are kept for 7 days, and the policy wants 30; run `aws rds modify-db-cluster --apply-immediately --db-cluster-identifier acme-a --backup-retention-period 30`
     warning acme-a drift: its logs are not exported: postgresql, upgrade; run `aws rds modify-db-cluster --apply-immediately --db-cluster-identifier acme-a --cloudwatch-logs-export-configuration '{"EnableLogTypes":["postgresql","upgrade"]}'`
@@ -156,15 +156,15 @@ fn a_cluster_is_told_the_clusters_command() {
 
 #[test]
 fn a_restorable_time_that_stands_still_is_told_to_the_second() {
-    let policy = wants("max_lag: 15m");
+    let policy = policy_with_backups("max_lag: 15m");
     let lag = |latest: Option<&str>, created: &str, now: &str| {
         let mut db = db_instance("acme-a", parse_time(NOW));
         (db.latest_restorable, db.created) = (latest.map(parse_time), Some(parse_time(created)));
-        let verdict = judged(&policy, &db, None, now);
+        let verdict = plan_database(&policy, &db, None, now);
         format!(
             "{}\n  {}",
-            print(&verdict),
-            values(&verdict, &[Metric::RestorableLag]).replace('\n', "\n  ")
+            format_plan(&verdict),
+            metric_lines(&verdict, &[Metric::RestorableLag]).replace('\n', "\n  ")
         )
     };
     let long_ago = "2025-01-01T00:00:00Z";
@@ -206,13 +206,13 @@ fn a_restorable_time_that_stands_still_is_told_to_the_second() {
 
 #[test]
 fn one_database_without_a_restorable_time_takes_the_groups_lag_away() {
-    let policy = wants("max_lag: 15m");
+    let policy = policy_with_backups("max_lag: 15m");
     let (a, mut b) = (db_instance("acme-a", parse_time(NOW)), db_instance("acme-b", parse_time(NOW)));
     let told = |b: &RdsDatabase| {
         let points =
             [&a, b].map(|d| owned_snapshot(&policy, d, "daily", parse_time("2026-11-20T02:00:00Z"))).to_vec();
         let seen = home_inventory(&policy, vec![a.clone(), b.clone()], points);
-        values(&judge(&policy, seen, NOW), &[Metric::RestorableLag])
+        metric_lines(&plan_inventory(&policy, seen, NOW), &[Metric::RestorableLag])
     };
     insta::assert_snapshot!(told(&b), @"
     RestorableLag fleet acme-a 0
@@ -235,12 +235,12 @@ fn one_database_without_a_restorable_time_takes_the_groups_lag_away() {
 
 #[test]
 fn a_restore_window_is_as_long_as_the_policy_says_or_told() {
-    let policy = wants("retention: 7d");
+    let policy = policy_with_backups("retention: 7d");
     let told = |listed: Option<Option<&str>>, created: &str, family: DatabaseKind| {
         let mut db = db_instance("acme-a", parse_time(NOW));
         (db.retention_days, db.created, db.family) = (7, Some(parse_time(created)), family);
         let listed = listed.map(|earliest| ("db-acme-a".to_owned(), earliest.map(parse_time)));
-        print(&judged(&policy, &db, Some(listed.into_iter().collect()), NOW))
+        format_plan(&plan_database(&policy, &db, Some(listed.into_iter().collect()), NOW))
     };
     let long_ago = "2025-01-01T00:00:00Z";
     // RDS's window begins anew once a day, so a day and an hour may lack of the seven.
@@ -280,25 +280,25 @@ fn a_restore_window_is_as_long_as_the_policy_says_or_told() {
     let mut cluster = db_instance("acme-a", parse_time(NOW));
     (cluster.family, cluster.retention_days) = (Cluster, 7);
     cluster.earliest_restorable = Some(parse_time("2026-11-18T12:00:00Z"));
-    let said = print(&judged(&policy, &cluster, Some(BTreeMap::new()), NOW));
+    let said = format_plan(&plan_database(&policy, &cluster, Some(BTreeMap::new()), NOW));
     insta::assert_snapshot!(said, @"warning acme-a short-window: it can be restored from 2d ago on, and the policy wants 7d; it grows by a day each day if the retention is right");
     cluster.earliest_restorable = None;
-    assert_eq!(print(&judged(&policy, &cluster, None, NOW)), "fine", "not asked is not absent");
+    assert_eq!(format_plan(&plan_database(&policy, &cluster, None, NOW)), "fine", "not asked is not absent");
 }
 
 #[test]
 fn drift_is_counted_for_the_group_and_the_policy() {
-    let policy = wants("retention: 30d, window: \"02:00-03:00\", multi_az: true");
+    let policy = policy_with_backups("retention: 30d, window: \"02:00-03:00\", multi_az: true");
     let (a, mut b) = (db_instance("acme-a", parse_time(NOW)), db_instance("acme-b", parse_time(NOW)));
     (b.retention_days, b.multi_az) = (7, false);
     let points = [&a, &b].map(|d| owned_snapshot(&policy, d, "daily", parse_time("2026-11-20T02:00:00Z"))).to_vec();
     let world = home_inventory(&policy, vec![a, b], points);
-    insta::assert_snapshot!(values(&judge(&policy, world.clone(), NOW), &[Metric::SettingsDrift]), @"
+    insta::assert_snapshot!(metric_lines(&plan_inventory(&policy, world.clone(), NOW), &[Metric::SettingsDrift]), @"
     SettingsDrift fleet * 3
     SettingsDrift * * 3
     ");
     assert_eq!(
-        values(&judge(&policy, blind(world, "eu-west-1"), NOW), &[Metric::SettingsDrift]),
+        metric_lines(&plan_inventory(&policy, without_location(world, "eu-west-1"), NOW), &[Metric::SettingsDrift]),
         "",
         "not seen is not right"
     );

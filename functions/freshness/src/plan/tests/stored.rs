@@ -1,6 +1,6 @@
 //! Points that lie as objects.
 
-use super::super::stored::{Stored, stored};
+use super::super::stored::{ObjectAsset, object_assets};
 use super::*;
 
 const NOW: &str = "2026-11-20T12:00:00Z";
@@ -11,7 +11,7 @@ fn policy_of(kind: &str) -> Policy {
     ))
 }
 
-fn dumps(key: &str) -> Policy {
+fn dumps_policy(key: &str) -> Policy {
     policy_of(&format!(
         "postgres:\n  main:\n    databases: [orders, orders_old, users]\n    objectives: {{ max_age: 25h }}\n    \
          stored: {{ bucket: acme-dumps, prefix: pg/, suffix: .dump, key: \"{key}\" }}\n"
@@ -19,21 +19,21 @@ fn dumps(key: &str) -> Policy {
 }
 
 /// The policy's stores with these objects in the bucket: key, size, upload time.
-fn filled(policy: &Policy, objects: &[(&str, u64, &str)], now: &str) -> Vec<Stored> {
-    let mut all = stored(policy, &std::collections::BTreeMap::new());
+fn filled_assets(policy: &Policy, objects: &[(&str, u64, &str)], now: &str) -> Vec<ObjectAsset> {
+    let mut all = object_assets(policy, &std::collections::BTreeMap::new());
     for asset in &mut all {
         for (key, size, modified) in objects {
-            asset.add(key, *size, parse_time(modified), parse_time(now));
+            asset.add_object(key, *size, parse_time(modified), parse_time(now));
         }
     }
     all
 }
 
-fn judged(policy: &Policy, objects: &[(&str, u64, &str)], now: &str) -> Verdict {
-    plan(policy, &Facts { stored: filled(policy, objects, now), ..Facts::default() }, parse_time(now))
+fn plan_objects(policy: &Policy, objects: &[(&str, u64, &str)], now: &str) -> FreshnessPlan {
+    plan(policy, &FreshnessObservations { object_assets: filled_assets(policy, objects, now), ..FreshnessObservations::default() }, parse_time(now))
 }
 
-fn newest(verdict: &Verdict) -> String {
+fn newest_lines(verdict: &FreshnessPlan) -> String {
     let lines = verdict.assets.iter().map(|a| {
         let age = a.age_seconds.map_or("no age".into(), human_hours);
         format!("{} {}: {} {age}", a.group, a.asset, a.newest.as_deref().unwrap_or("nothing"))
@@ -50,7 +50,7 @@ fn each_database_is_judged_alone_so_that_no_fresh_dump_hides_a_stale_one() {
     for key in
         ["{database}_%Y%m%d.dump", "%Y/{database}_%Y%m%d.dump", "{reason}/{database}_%Y%m%d.dump"]
     {
-        let policy = dumps(key);
+        let policy = dumps_policy(key);
         let named = |database: &str, day: &str| {
             let key = key.replace("{database}", database).replace("%Y%m%d", day);
             format!("pg/{}", key.replace("%Y", "2026").replace("{reason}", "by hand"))
@@ -61,7 +61,7 @@ fn each_database_is_judged_alone_so_that_no_fresh_dump_hides_a_stale_one() {
             (fresh.as_str(), 9, "2026-11-20T02:10:00Z"),
             (stale.as_str(), 9, "2026-11-18T02:10:00Z"),
         ];
-        let verdict = judged(&policy, &objects, NOW);
+        let verdict = plan_objects(&policy, &objects, NOW);
         let ages: Vec<_> =
             verdict.assets.iter().map(|a| (a.asset.as_str(), a.age_seconds)).collect();
         let hour = 3600;
@@ -72,17 +72,17 @@ fn each_database_is_judged_alone_so_that_no_fresh_dump_hides_a_stale_one() {
         ];
         assert_eq!(ages, expected, "{key}");
     }
-    let policy = dumps("{database}_%Y%m%d.dump");
+    let policy = dumps_policy("{database}_%Y%m%d.dump");
     let objects = [
         ("pg/orders_old_20261120.dump", 9, "2026-11-20T02:10:00Z"),
         ("pg/orders_20261118.dump", 9, "2026-11-18T02:10:00Z"),
     ];
-    let verdict = judged(&policy, &objects, NOW);
-    insta::assert_snapshot!(print(&verdict), @"
+    let verdict = plan_objects(&policy, &objects, NOW);
+    insta::assert_snapshot!(format_plan(&verdict), @"
     critical orders stale: its newest object pg/orders_20261118.dump is 2d 9h old, over the objective of 1d 1h; see whether what writes to s3://acme-dumps/pg/orders_ runs
     critical users no-point: there is nothing under s3://acme-dumps/pg/users_; see whether what writes there runs
     ");
-    insta::assert_snapshot!(values(&verdict, &[Metric::PointAge, Metric::FailingAssets]), @"
+    insta::assert_snapshot!(metric_lines(&verdict, &[Metric::PointAge, Metric::FailingAssets]), @"
     PointAge main orders 208200
     PointAge main orders_old 35400
     FailingAssets main * 2
@@ -93,7 +93,7 @@ fn each_database_is_judged_alone_so_that_no_fresh_dump_hides_a_stale_one() {
 #[test]
 fn a_listing_is_narrowed_to_what_the_key_begins_with() {
     let prefixes = |key: &str| {
-        stored(&dumps(key), &std::collections::BTreeMap::new())
+        object_assets(&dumps_policy(key), &std::collections::BTreeMap::new())
             .into_iter()
             .map(|s| s.prefix)
             .collect::<Vec<_>>()
@@ -163,8 +163,8 @@ fn the_time_in_the_key_is_the_datas_and_an_upload_never_makes_it_younger() {
         ("from the future", "c_%Y%m%d%H%M.rdb", "r/c_202612010130.rdb", "2026-11-20T12:05:01Z"),
     ];
     let rows = table.map(|(case, form, key, modified)| {
-        let verdict = judged(&cache(form), &[(key, 9, modified)], NOW);
-        format!("{case}\n  {}\n  {}", newest(&verdict), print(&verdict))
+        let verdict = plan_objects(&cache(form), &[(key, 9, modified)], NOW);
+        format!("{case}\n  {}\n  {}", newest_lines(&verdict), format_plan(&verdict))
     });
     insta::assert_snapshot!(rows.join("\n"), @"
     a date is the end of its day
@@ -206,7 +206,7 @@ fn the_time_in_the_key_is_the_datas_and_an_upload_never_makes_it_younger() {
 #[test]
 fn a_name_dated_in_the_future_counts_for_nothing_and_hides_nothing() {
     let one =
-        |form: &str, key: &str| judged(&dumps(form), &[(key, 9, "2026-11-20T11:00:00Z")], NOW);
+        |form: &str, key: &str| plan_objects(&dumps_policy(form), &[(key, 9, "2026-11-20T11:00:00Z")], NOW);
     let table = [
         // Uploaded an hour ago, by whoever may add.
         ("all_%Y%m%d_%H%M%S.dump", "pg/all_20990101_000000.dump", false),
@@ -222,14 +222,14 @@ fn a_name_dated_in_the_future_counts_for_nothing_and_hides_nothing() {
         let verdict = one(form, key);
         let newest = verdict.assets[0].newest.as_deref();
         assert_eq!(newest, counts.then_some(key), "{key}");
-        assert_eq!(print(&verdict).contains("critical main future"), !counts, "{key}");
+        assert_eq!(format_plan(&verdict).contains("critical main future"), !counts, "{key}");
     }
     // However many there are, the good ones are seen behind them.
     let ahead: Vec<String> = (1..=9).map(|i| format!("pg/all_2099010{i}.dump")).collect();
     let mut objects: Vec<_> =
         ahead.iter().map(|k| (k.as_str(), 9, "2026-11-20T11:00:00Z")).collect();
     objects.push(("pg/all_20261118.dump", 9, "2026-11-18T02:00:00Z"));
-    insta::assert_snapshot!(print(&judged(&dumps("all_%Y%m%d.dump"), &objects, NOW)), @"
+    insta::assert_snapshot!(format_plan(&plan_objects(&dumps_policy("all_%Y%m%d.dump"), &objects, NOW)), @"
     warning main future: 9 under s3://acme-dumps/pg/ are dated in the future and count for nothing: pg/all_20990101.dump; find out who put them there, or whose clock is ahead
     critical main stale: its newest object pg/all_20261118.dump is 2d 10h old, over the objective of 1d 1h; see whether what writes to s3://acme-dumps/pg/ runs
     ");
@@ -237,9 +237,9 @@ fn a_name_dated_in_the_future_counts_for_nothing_and_hides_nothing() {
 
 #[test]
 fn an_object_is_stale_from_the_second_after_the_objective_on() {
-    let policy = dumps("all_%Y%m%d_%H%M%S.dump");
+    let policy = dumps_policy("all_%Y%m%d_%H%M%S.dump");
     let said = ["2026-11-21T03:00:00Z", "2026-11-21T03:00:01Z"].map(|now| {
-        print(&judged(&policy, &[("pg/all_20261120_020000.dump", 9, "2026-11-20T02:10:00Z")], now))
+        format_plan(&plan_objects(&policy, &[("pg/all_20261120_020000.dump", 9, "2026-11-20T02:10:00Z")], now))
     });
     insta::assert_snapshot!(said.join("\n"), @"
     fine
@@ -249,7 +249,7 @@ fn an_object_is_stale_from_the_second_after_the_objective_on() {
 
 #[test]
 fn folder_markers_checksums_and_other_suffixes_are_no_points() {
-    let policy = dumps("all_%Y%m%d.dump");
+    let policy = dumps_policy("all_%Y%m%d.dump");
     let beside = [
         ("pg/", 0, "2026-11-20T02:00:00Z"),
         ("pg/folder.dump/", 0, "2026-11-20T02:00:00Z"),
@@ -257,17 +257,17 @@ fn folder_markers_checksums_and_other_suffixes_are_no_points() {
         ("pg/all_20261120.dump.part", 5, "2026-11-20T02:00:00Z"),
         ("other/all_20261120.dump", 5, "2026-11-20T02:00:00Z"),
     ];
-    insta::assert_snapshot!(print(&judged(&policy, &beside, NOW)), @"critical main no-point: there is nothing under s3://acme-dumps/pg/; see whether what writes there runs");
+    insta::assert_snapshot!(format_plan(&plan_objects(&policy, &beside, NOW)), @"critical main no-point: there is nothing under s3://acme-dumps/pg/; see whether what writes there runs");
     // Where no suffix is given, a marker still is none.
     let bare = policy_of(
         "files:\n  conf:\n    keep: { for: 7d }\n    from: { directory: /etc/acme }\n    objectives: { max_age: 25h }\n    stored: { bucket: acme-conf, prefix: c/ }\n",
     );
-    let bare = judged(
+    let bare = plan_objects(
         &bare,
         &[("c/", 0, "2026-11-20T02:00:00Z"), ("c/2026/", 0, "2026-11-20T02:00:00Z")],
         NOW,
     );
-    insta::assert_snapshot!(print(&bare), @"critical conf no-point: there is nothing under s3://acme-conf/c/; see whether what writes there runs");
+    insta::assert_snapshot!(format_plan(&bare), @"critical conf no-point: there is nothing under s3://acme-conf/c/; see whether what writes there runs");
 }
 
 #[test]
@@ -291,7 +291,7 @@ fn the_newest_objects_size_is_judged_by_the_least_and_by_the_median_before() {
         let first = days.len() - sizes.len();
         let objects: Vec<_> =
             (0..sizes.len()).map(|i| (keys[i].as_str(), sizes[i], days[first + i])).collect();
-        print(&judged(&policy, &objects, NOW))
+        format_plan(&plan_objects(&policy, &objects, NOW))
     };
     let table = [
         ("the least", said(&[1000])),
@@ -340,19 +340,19 @@ fn a_size_is_judged_where_no_age_is_asked_and_that_no_age_is_asked_is_said() {
             "redis:\n  cache:\n    keep: {{ for: 7d }}\n    objectives: {{ {objectives} }}\n    stored: {{ bucket: acme-redis }}\n"
         ))
     };
-    insta::assert_snapshot!(print(&judged(&store("min_size: 1KB"), &[("a", 5, NOW)], NOW)), @"
+    insta::assert_snapshot!(format_plan(&plan_objects(&store("min_size: 1KB"), &[("a", 5, NOW)], NOW)), @"
     warning cache not-watched: no objective is written and no schedule implies one, so nobody knows when its newest point is too old; write objectives.max_age in its group
     critical cache too-small: its newest object a has 5 bytes, under the least of 1KB; look into it before older ones go: it may be empty
     ");
-    insta::assert_snapshot!(print(&judged(&store("min_size: 1KB"), &[], NOW)), @"critical cache no-point: there is nothing under s3://acme-redis/; see whether what writes there runs");
-    let nothing = judged(&store("size_change: 50%"), &[("a", 5, NOW)], NOW);
+    insta::assert_snapshot!(format_plan(&plan_objects(&store("min_size: 1KB"), &[], NOW)), @"critical cache no-point: there is nothing under s3://acme-redis/; see whether what writes there runs");
+    let nothing = plan_objects(&store("size_change: 50%"), &[("a", 5, NOW)], NOW);
     assert_eq!(nothing.assets[0].status_label(), "not watched");
 }
 
 #[test]
 fn a_store_that_can_not_be_read_to_its_end_has_no_newest_object() {
-    let policy = dumps("{database}_%Y%m%d.dump");
-    let mut all = filled(
+    let policy = dumps_policy("{database}_%Y%m%d.dump");
+    let mut all = filled_assets(
         &policy,
         &[
             ("pg/orders_20261120.dump", 9, "2026-11-20T02:00:00Z"),
@@ -361,14 +361,14 @@ fn a_store_that_can_not_be_read_to_its_end_has_no_newest_object() {
         NOW,
     );
     all.retain(|s| s.asset != "orders_old");
-    all[0].unseen();
-    let facts = Facts { stored: all, gaps: vec![gap(Location::home_from_policy(&policy))], ..Facts::default() };
+    all[0].mark_unobserved();
+    let facts = FreshnessObservations { object_assets: all, observation_errors: vec![observation_error(Location::home_from_policy(&policy))], ..FreshnessObservations::default() };
     let verdict = plan(&policy, &facts, parse_time(NOW));
-    insta::assert_snapshot!(print(&verdict), @"
+    insta::assert_snapshot!(format_plan(&verdict), @"
     critical eu-west-1 in 111122223333 gap: describe DB snapshots: Throttling: Rate exceeded; wait
     critical orders unknown: what lies under s3://acme-dumps/pg/orders_ can't be seen; see the gap of that place
     ");
-    insta::assert_snapshot!(values(&verdict, &[Metric::PointAge, Metric::FailingAssets]), @"
+    insta::assert_snapshot!(metric_lines(&verdict, &[Metric::PointAge, Metric::FailingAssets]), @"
     PointAge main users 36000
     FailingAssets main * 2
     FailingAssets * * 2

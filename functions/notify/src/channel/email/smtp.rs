@@ -1,9 +1,9 @@
 //! Mail by a mail server: encrypted unless it is on this host, with a login where the policy has one.
 
-use super::Outcomes;
+use super::AddressOutcomes;
 use crate::channel::{
-    Edges, Refused,
-    post::{is_loopback, shown},
+    ChannelContext, DeliveryError,
+    post::{is_loopback, redact_response},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use lettre::{
@@ -23,13 +23,13 @@ use shared::{
 use std::time::Duration;
 
 /// A step of the conversation; mail servers let strangers wait on purpose.
-const STEP: Duration = Duration::from_secs(15);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(15);
 /// The whole conversation.
-const WHOLE: Duration = Duration::from_secs(30);
+const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
 /// A file of certificates; that of all public authorities has 220 KB.
-const CERTIFICATES: usize = 2 << 20;
+const MAX_CERTIFICATE_BYTES: usize = 2 << 20;
 
-type Server = AsyncSmtpTransport<Tokio1Executor>;
+type SmtpClient = AsyncSmtpTransport<Tokio1Executor>;
 
 /// Hands mails over, one behind the other. When the server refuses one for an address of several, each address is tried by
 /// itself: a colleague who left must not keep the others from being told.
@@ -39,26 +39,26 @@ type Server = AsyncSmtpTransport<Tokio1Executor>;
 pub(super) async fn send(
     smtp: &SmtpConfig,
     mails: &[Mail],
-    edges: &Edges<'_>,
-    outcomes: &mut Outcomes,
-) -> Result<(), Refused> {
+    edges: &ChannelContext<'_>,
+    outcomes: &mut AddressOutcomes,
+) -> Result<(), DeliveryError> {
     let password = match &smtp.password {
-        Some(from) => Some(edges.secret(from).await?),
+        Some(from) => Some(edges.resolve_secret(from).await?),
         None => None,
     };
     let Some(first) = mails.first() else { return Ok(()) };
-    let server = server(smtp, password.as_ref(), first).await?;
-    let secrets = password.as_ref().map(|p| as_sent(smtp, p)).unwrap_or_default();
-    let talk = Talk { server, host: &smtp.host, secrets };
+    let server = build_transport(smtp, password.as_ref(), first).await?;
+    let secrets = password.as_ref().map(|p| encoded_secrets(smtp, p)).unwrap_or_default();
+    let talk = SmtpSession { server, host: &smtp.host, secrets };
     for mail in mails {
         let (all, bytes) = (mail.envelope(), mail.formatted());
-        match talk.hand_over(all, &bytes).await {
+        match talk.send_envelope(all, &bytes).await {
             Ok(()) => {}
-            Err(Unsent { answered: true, .. }) if all.to().len() > 1 => {
-                talk.one_by_one(all, &bytes, outcomes).await;
+            Err(MailSendError { answered: true, .. }) if all.to().len() > 1 => {
+                talk.send_individually(all, &bytes, outcomes).await;
             }
-            Err(Unsent { why, .. }) => {
-                all.to().iter().for_each(|to| outcomes.refuse(to.as_ref(), why.clone()));
+            Err(MailSendError { why, .. }) => {
+                all.to().iter().for_each(|to| outcomes.record_failure(to.as_ref(), why.clone()));
             }
         }
     }
@@ -66,71 +66,71 @@ pub(super) async fn send(
 }
 
 /// Why a mail was not taken.
-struct Unsent {
-    why: Refused,
+struct MailSendError {
+    why: DeliveryError,
     /// Whether the server said so, or lettre of the addresses, and not the network: another address may do better.
     answered: bool,
 }
 
-struct Talk<'a> {
-    server: Server,
+struct SmtpSession<'a> {
+    server: SmtpClient,
     host: &'a str,
     secrets: Vec<SecretString>,
 }
 
 /// The password in all forms in which the server gets it, and might repeat it.
-fn as_sent(smtp: &SmtpConfig, password: &SecretString) -> Vec<SecretString> {
+fn encoded_secrets(smtp: &SmtpConfig, password: &SecretString) -> Vec<SecretString> {
     let text = password.expose_secret();
     let plain = format!("\0{}\0{text}", smtp.user.as_deref().unwrap_or_default());
     vec![password.clone(), STANDARD.encode(text).into(), STANDARD.encode(plain).into()]
 }
 
-impl Talk<'_> {
-    async fn hand_over(&self, envelope: &Envelope, bytes: &[u8]) -> Result<(), Unsent> {
+impl SmtpSession<'_> {
+    async fn send_envelope(&self, envelope: &Envelope, bytes: &[u8]) -> Result<(), MailSendError> {
         let host = self.host;
-        match tokio::time::timeout(WHOLE, self.server.send_raw(envelope, bytes)).await {
+        match tokio::time::timeout(SESSION_TIMEOUT, self.server.send_raw(envelope, bytes)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(e)) => {
                 let answered = e.status().is_some() || e.is_client();
-                Err(Unsent { why: self.refused(&e), answered })
+                Err(MailSendError { why: self.to_delivery_error(&e), answered })
             }
             Err(_) => {
-                let why = format!("mail server {host}: not done within {} s", WHOLE.as_secs());
-                Err(Unsent { why: Refused::passing(why), answered: false })
+                let why = format!("mail server {host}: not done within {} s", SESSION_TIMEOUT.as_secs());
+                Err(MailSendError { why: DeliveryError::transient(why), answered: false })
             }
         }
     }
 
-    async fn one_by_one(&self, all: &Envelope, bytes: &[u8], outcomes: &mut Outcomes) {
+    async fn send_individually(&self, all: &Envelope, bytes: &[u8], outcomes: &mut AddressOutcomes) {
         for to in all.to() {
             let sent = match Envelope::new(all.from().cloned(), vec![to.clone()]) {
-                Ok(one) => self.hand_over(&one, bytes).await.map_err(|unsent| unsent.why),
-                Err(e) => Err(Refused::permanent(e.to_string())),
+                Ok(one) => self.send_envelope(&one, bytes).await.map_err(|unsent| unsent.why),
+                Err(e) => Err(DeliveryError::permanent(e.to_string())),
             };
             if let Err(why) = sent {
-                outcomes.refuse(to.as_ref(), why);
+                outcomes.record_failure(to.as_ref(), why);
             }
         }
     }
 
     /// A login that is refused is refused for good, like all that the server answers with 5xx; a certificate that does not
     /// fit may be mended while we wait.
-    fn refused(&self, e: &lettre::transport::smtp::Error) -> Refused {
-        let said = shown(e.to_string().as_bytes(), &self.secrets.iter().collect::<Vec<_>>());
+    fn to_delivery_error(&self, e: &lettre::transport::smtp::Error) -> DeliveryError {
+        let said = redact_response(e.to_string().as_bytes(), &self.secrets.iter().collect::<Vec<_>>());
         let why = format!("mail server {}: {}", self.host, said.unwrap_or_default());
-        Refused { why, retry_after: None, permanent: e.is_permanent() || e.is_client() }
+        DeliveryError { why, retry_after: None, permanent: e.is_permanent() || e.is_client() }
     }
 }
 
 /// The server as the policy describes it.
-async fn server(
+async fn build_transport(
     smtp: &SmtpConfig,
     password: Option<&SecretString>,
     mail: &Mail,
-) -> Result<Server, Refused> {
+) -> Result<SmtpClient, DeliveryError> {
     let tls = smtp.tls.unwrap_or(MailTls::StartTls);
     if tls == MailTls::Never && password.is_some() && !is_loopback(&smtp.host) {
-        return Err(Refused::permanent(format!(
+        return Err(DeliveryError::permanent(format!(
             "mail server {}: a password is not sent without encryption: write tls: start-tls or tls: always",
             smtp.host
         )));
@@ -138,13 +138,13 @@ async fn server(
     // lettre's own names for it are 25, 587 and 465.
     let (with, usual) = match tls {
         MailTls::Never => (Tls::None, 25),
-        MailTls::StartTls => (Tls::Required(parameters(smtp).await?), 587),
-        MailTls::Always => (Tls::Wrapper(parameters(smtp).await?), 465),
+        MailTls::StartTls => (Tls::Required(tls_parameters(smtp).await?), 587),
+        MailTls::Always => (Tls::Wrapper(tls_parameters(smtp).await?), 465),
     };
-    let mut server = Server::builder_dangerous(&smtp.host)
+    let mut server = SmtpClient::builder_dangerous(&smtp.host)
         .port(smtp.port.unwrap_or(usual))
         .tls(with)
-        .timeout(Some(STEP));
+        .timeout(Some(COMMAND_TIMEOUT));
     if let Some(from) = mail.envelope().from() {
         server = server.hello_name(ClientId::Domain(from.domain().to_owned()));
     }
@@ -156,22 +156,22 @@ async fn server(
 }
 
 /// What the server's certificate is checked against: the policy's file, else the system's authorities.
-async fn parameters(smtp: &SmtpConfig) -> Result<TlsParameters, Refused> {
+async fn tls_parameters(smtp: &SmtpConfig) -> Result<TlsParameters, DeliveryError> {
     let mut tls = TlsParameters::builder(smtp.host.clone());
     if let Some(path) = &smtp.tls_ca {
         let bad = |why: String| {
-            Refused::permanent(format!(
+            DeliveryError::permanent(format!(
                 "certificates in {path}: {why}: name a file of PEM certificates in tls_ca"
             ))
         };
         let file = std::path::PathBuf::from(path);
-        let read = tokio::task::spawn_blocking(move || bounded::read_file(&file, CERTIFICATES));
+        let read = tokio::task::spawn_blocking(move || bounded::read_file(&file, MAX_CERTIFICATE_BYTES));
         let read = read.await.unwrap_or_else(|e| Err(std::io::Error::other(e)));
         let pem = read.map_err(|e| bad(e.to_string()))?;
         let authorities = Certificate::from_pem(&pem).map_err(|e| bad(e.to_string()))?;
         tls = tls.certificate_store(CertificateStore::None).add_root_certificate(authorities);
     }
-    tls.build().map_err(|e| Refused::permanent(format!("mail server {}: {e}", smtp.host)))
+    tls.build().map_err(|e| DeliveryError::permanent(format!("mail server {}: {e}", smtp.host)))
 }
 
 #[cfg(test)]
@@ -185,7 +185,7 @@ mod tests {
         }))
         .expect("a server");
         let password: SecretString = "correct horse".into();
-        let secrets = as_sent(&smtp, &password);
+        let secrets = encoded_secrets(&smtp, &password);
         let secrets: Vec<_> = secrets.iter().collect();
         let plain = STANDARD.encode("\0holdfast\0correct horse");
         for said in [
@@ -193,9 +193,9 @@ mod tests {
             &format!("unknown AUTH PLAIN {plain}"),
             &STANDARD.encode("correct horse"),
         ] {
-            let said = shown(said.as_bytes(), &secrets).expect("words");
+            let said = redact_response(said.as_bytes(), &secrets).expect("words");
             assert!(said.contains("not shown"), "{said}");
         }
-        assert_eq!(shown(b"535 no", &secrets).as_deref(), Some("535 no"));
+        assert_eq!(redact_response(b"535 no", &secrets).as_deref(), Some("535 no"));
     }
 }

@@ -1,29 +1,29 @@
 use super::*;
 use crate::{
-    channel::samples::{KINDS, flood, sample},
-    message::Kind,
+    channel::samples::{ALL_KINDS, flood_message, sample_message},
+    message::MessageKind,
 };
 
-fn mail(message: &Message) -> String {
-    let read = |text: &str| mailbox(text).expect(text);
+fn render_mail(message: &ChannelMessage) -> String {
+    let read = |text: &str| parse_mailbox(text).expect(text);
     let to = ["Bör, Åsa <asa@example.com>", "on-call@example.com"].map(read);
     let from = read("Holdfast <backups@example.com>");
-    let mail = write(&words::bounded(message), &from, &to).expect("a mail");
+    let mail = build_mail(&words::truncate_message(message), &from, &to).expect("a mail");
     String::from_utf8(mail.formatted()).expect("ASCII")
 }
 
-fn headers(mail: &str) -> Vec<&str> {
+fn header_lines(mail: &str) -> Vec<&str> {
     mail.split_once("\r\n\r\n").expect("headers").0.split("\r\n").collect()
 }
 
-fn header<'a>(mail: &'a str, name: &str) -> &'a str {
+fn header_of<'a>(mail: &'a str, name: &str) -> &'a str {
     let start = format!("{name}: ");
-    headers(mail).into_iter().find_map(|l| l.strip_prefix(&start)).unwrap_or_default()
+    header_lines(mail).into_iter().find_map(|l| l.strip_prefix(&start)).unwrap_or_default()
 }
 
 #[test]
 fn a_mail_has_text_and_page_and_says_that_no_person_wrote_it() {
-    let mail = mail(&sample(Kind::Test));
+    let mail = render_mail(&sample_message(MessageKind::Test));
     insta::assert_snapshot!(mail.replace("\r\n", "\n"), @r#"
     Message-ID: <192772e45a40cbac31052234a29af108@example.com>
     Date: Sat, 21 Nov 2026 08:30:00 +0000
@@ -61,22 +61,22 @@ fn a_mail_has_text_and_page_and_says_that_no_person_wrote_it() {
 
 #[test]
 fn what_is_opened_and_what_is_resolved_are_one_conversation_of_different_mails() {
-    let (opened, resolved) = (mail(&sample(Kind::Opened)), mail(&sample(Kind::Resolved)));
-    assert_ne!(header(&opened, "Message-ID"), header(&resolved, "Message-ID"));
-    let thread = header(&resolved, "References");
+    let (opened, resolved) = (render_mail(&sample_message(MessageKind::Opened)), render_mail(&sample_message(MessageKind::Resolved)));
+    assert_ne!(header_of(&opened, "Message-ID"), header_of(&resolved, "Message-ID"));
+    let thread = header_of(&resolved, "References");
     assert!(thread.starts_with('<') && thread.ends_with("@example.com>"), "{thread}");
     assert!(opened.contains(thread), "{opened}");
-    assert_eq!(mail(&sample(Kind::Opened)), opened, "the same message is the same mail");
+    assert_eq!(render_mail(&sample_message(MessageKind::Opened)), opened, "the same message is the same mail");
 }
 
 #[test]
 fn no_name_or_sentence_adds_a_header() {
-    let mut message = flood();
+    let mut message = flood_message();
     message.title = "x\r\nBcc: everybody@example.com".into();
     message.company = "A\nX-Evil: 1\r\n\r\nbody".into();
     message.thread = Some("t>\r\nX-Evil: 2".into());
-    let mail = mail(&message);
-    for line in headers(&mail) {
+    let mail = render_mail(&message);
+    for line in header_lines(&mail) {
         assert!(!line.starts_with("Bcc") && !line.starts_with("X-Evil"), "{line}");
         assert!(line.len() <= 998, "{}", line.len());
     }
@@ -85,25 +85,25 @@ fn no_name_or_sentence_adds_a_header() {
 
 #[test]
 fn html_in_a_name_stays_text() {
-    for kind in KINDS {
-        let page = page::render(&words::bounded(&sample(kind)));
+    for kind in ALL_KINDS {
+        let page = page::render_page(&words::truncate_message(&sample_message(kind)));
         assert!(!page.contains("<script"), "{page}");
     }
-    let page = page::render(&words::bounded(&sample(Kind::Opened)));
+    let page = page::render_page(&words::truncate_message(&sample_message(MessageKind::Opened)));
     assert!(page.contains("&lt;script&gt;alert('1')&lt;/script&gt;"), "{page}");
     assert!(!page.contains("http"), "nothing is fetched: {page}");
 }
 
 #[test]
 fn what_is_no_address_is_refused_with_its_name() {
-    let refused = mailbox("x@example.com\r\nBcc: y@example.com").expect_err("no address");
+    let refused = parse_mailbox("x@example.com\r\nBcc: y@example.com").expect_err("no address");
     assert!(refused.contains("is no e-mail address"), "{refused}");
-    let wide = mailbox("Архив <backups@пример.бг>").expect("an address");
+    let wide = parse_mailbox("Архив <backups@пример.бг>").expect("an address");
     assert_eq!(wide.email.to_string(), "backups@xn--e1afmkfd.xn--90ae");
 }
 
 /// A mail server which knows no SMTPUTF8, refuses what its rule says, and gives back whom it told.
-async fn server(
+async fn mock_smtp_server(
     refuses: fn(&str) -> Option<&'static str>,
 ) -> (u16, tokio::task::JoinHandle<Vec<String>>, tokio::sync::oneshot::Sender<()>) {
     use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -156,11 +156,11 @@ async fn server(
 }
 
 /// Sends a test message to these addresses by a server; who was told, and what is said of the others.
-async fn told(
+async fn send_to_mock(
     to: &[&str],
     refuses: fn(&str) -> Option<&'static str>,
-) -> (Vec<String>, Result<(), Refused>) {
-    let (port, told, end) = server(refuses).await;
+) -> (Vec<String>, Result<(), DeliveryError>) {
+    let (port, told, end) = mock_smtp_server(refuses).await;
     let channel: ChannelConfig = serde_json::from_value(serde_json::json!({
         "email": to,
         "smtp": { "host": "127.0.0.1", "port": port, "tls": "never", "from": "Архив <backups@пример.бг>" },
@@ -173,11 +173,11 @@ async fn told(
     let policy = shared::policy::Policy::parse("{holdfast: 1, company: acme, id: host-1}");
     let home = Location::home_from_policy(&policy.expect("a policy"));
     let secrets = shared::secret::SecretResolver::new(&aws, &home);
-    let http = crate::channel::Http::new();
-    let now = sample(Kind::Test).at;
+    let http = crate::channel::HttpClient::new();
+    let now = sample_message(MessageKind::Test).at;
     let edges =
-        Edges { aws: &aws, home: &home, secrets: &secrets, http: &http, notify: &notify, now };
-    let sent = send(&channel, &words::bounded(&sample(Kind::Test)), &edges).await;
+        ChannelContext { aws: &aws, home: &home, secrets: &secrets, http: &http, notify: &notify, now };
+    let sent = send(&channel, &words::truncate_message(&sample_message(MessageKind::Test)), &edges).await;
     end.send(()).expect("the server runs");
     (told.await.expect("the server"), sent)
 }
@@ -197,7 +197,7 @@ async fn one_bad_address_never_keeps_the_good_ones_from_being_told() {
         "busy@example.com" => Some("450 later"),
         _ => None,
     };
-    let (told, sent) = told(&all, server_says).await;
+    let (told, sent) = send_to_mock(&all, server_says).await;
     assert_eq!(told, ["asa@example.com", "ops@xn--exmple-cua.se"]);
     let refused = sent.expect_err("four were not told");
     assert!(refused.why.starts_with("4 of 6 addresses: nobody: "), "{}", refused.why);
@@ -206,7 +206,7 @@ async fn one_bad_address_never_keeps_the_good_ones_from_being_told() {
 
 #[tokio::test]
 async fn an_address_that_needs_smtputf8_is_refused_by_itself_and_for_good() {
-    let (told, sent) = told(&["åsa@example.com", "ops@example.com"], |_| None).await;
+    let (told, sent) = send_to_mock(&["åsa@example.com", "ops@example.com"], |_| None).await;
     assert_eq!(told, ["ops@example.com"]);
     let refused = sent.expect_err("one was not told");
     assert!(
@@ -279,11 +279,11 @@ async fn an_address_that_ses_refuses_keeps_no_other_from_being_told() {
     let policy = shared::policy::Policy::parse("{holdfast: 1, company: acme, id: host-1}");
     let home = Location::home_from_policy(&policy.expect("a policy"));
     let secrets = shared::secret::SecretResolver::new(&aws, &home);
-    let http = crate::channel::Http::new();
-    let now = sample(Kind::Test).at;
+    let http = crate::channel::HttpClient::new();
+    let now = sample_message(MessageKind::Test).at;
     let edges =
-        Edges { aws: &aws, home: &home, secrets: &secrets, http: &http, notify: &notify, now };
-    let sent = send(&channel, &words::bounded(&sample(Kind::Test)), &edges).await;
+        ChannelContext { aws: &aws, home: &home, secrets: &secrets, http: &http, notify: &notify, now };
+    let sent = send(&channel, &words::truncate_message(&sample_message(MessageKind::Test)), &edges).await;
     let refused = sent.expect_err("one was not told");
     assert!(refused.why.starts_with("1 of 3 addresses: gone@example.com: "), "{}", refused.why);
     assert!(refused.why.contains("MessageRejected"), "{}", refused.why);

@@ -1,13 +1,13 @@
 use super::*;
 use crate::channel::{
-    samples::{KINDS, flood, sample},
-    words::bounded,
+    samples::{ALL_KINDS, flood_message, sample_message},
+    words::truncate_message,
 };
 
 /// What each kind of message is in a body, one line a post.
-fn table(body: WebhookBody) -> String {
-    let lines = KINDS.iter().flat_map(|k| {
-        let posts = bodies(body, &bounded(&sample(*k)));
+fn body_table(body: WebhookBody) -> String {
+    let lines = ALL_KINDS.iter().flat_map(|k| {
+        let posts = request_bodies(body, &truncate_message(&sample_message(*k)));
         posts.into_iter().map(move |p| format!("{k:?}: {p}"))
     });
     lines.collect::<Vec<_>>().join("\n")
@@ -15,7 +15,7 @@ fn table(body: WebhookBody) -> String {
 
 #[test]
 fn a_backup_is_posted_as_the_companys_own_script_posts_it() {
-    insta::assert_snapshot!(table(WebhookBody::Backup), @r#"
+    insta::assert_snapshot!(body_table(WebhookBody::Backup), @r#"
     Opened: {"status":"failed","backup_file":"bestellungen-größe","size":"0"}
     Opened: {"status":"failed","backup_file":"<script>alert('1')</script>","size":"0"}
     StillOpen: {"status":"failed","backup_file":"bestellungen-größe","size":"0"}
@@ -26,7 +26,7 @@ fn a_backup_is_posted_as_the_companys_own_script_posts_it() {
 
 #[test]
 fn a_verification_is_posted_as_the_companys_own_script_posts_it() {
-    insta::assert_snapshot!(table(WebhookBody::Verification), @r#"
+    insta::assert_snapshot!(body_table(WebhookBody::Verification), @r#"
     Opened: {"status":"failed","backup_file":"bestellungen-größe","record_count":0}
     Opened: {"status":"failed","backup_file":"<script>alert('1')</script>","record_count":0}
     StillOpen: {"status":"failed","backup_file":"bestellungen-größe","record_count":0}
@@ -37,7 +37,7 @@ fn a_verification_is_posted_as_the_companys_own_script_posts_it() {
 
 #[test]
 fn an_alert_is_posted_as_the_companys_own_script_posts_it() {
-    insta::assert_snapshot!(table(WebhookBody::Alert), @r#"
+    insta::assert_snapshot!(body_table(WebhookBody::Alert), @r#"
     Opened: {"severity":"critical","message":"bestellungen-größe (production): the newest good point is 26h old, 24h are allowed"}
     Opened: {"severity":"warning","message":"<script>alert('1')</script>: no recovery point & no copy; see <!channel>"}
     StillOpen: {"severity":"critical","message":"bestellungen-größe (production): the newest good point is 26h old, 24h are allowed"}
@@ -58,8 +58,8 @@ fn the_whole_message_is_what_the_schema_says() {
     let schema = include_str!("../../../../../docs/message.schema.json");
     let schema: Value = serde_json::from_str(schema).expect("JSON");
     let validator = jsonschema::validator_for(&schema).expect("a schema");
-    for message in KINDS.map(sample).into_iter().chain([flood()]) {
-        let body = full(&bounded(&message));
+    for message in ALL_KINDS.map(sample_message).into_iter().chain([flood_message()]) {
+        let body = full_body(&truncate_message(&message));
         let faults: Vec<_> = validator.iter_errors(&body).map(|e| e.to_string()).collect();
         assert!(faults.is_empty(), "{faults:?}");
         assert!(body.to_string().len() < 1 << 20, "{}", body.to_string().len());
@@ -68,7 +68,7 @@ fn the_whole_message_is_what_the_schema_says() {
 
 #[test]
 fn many_findings_are_twenty_alerts_and_one_for_the_rest() {
-    let posts = bodies(WebhookBody::Alert, &bounded(&flood()));
+    let posts = request_bodies(WebhookBody::Alert, &truncate_message(&flood_message()));
     assert_eq!(posts.len(), 21);
     assert_eq!(posts[20], json!({"severity": "critical", "message": "and 9980 more"}));
 }
@@ -87,6 +87,6 @@ fn sizes_are_written_as_du_writes_them() {
         (u64::MAX, "16384P"),
     ];
     for (bytes, text) in table {
-        assert_eq!(du(bytes), text, "{bytes}");
+        assert_eq!(format_du_size(bytes), text, "{bytes}");
     }
 }

@@ -1,14 +1,14 @@
 use super::*;
 use crate::channel::{
-    samples::{KINDS, flood, sample},
-    words::bounded,
+    samples::{ALL_KINDS, flood_message, sample_message},
+    words::truncate_message,
 };
 
 /// Whether PagerDuty takes it, by its published schema and limits.
-fn assert_valid(event: &Event) {
+fn assert_valid(event: &PagerDutyEvent) {
     let payload = |required: &[&str]| {
         json!({"type": "object", "required": required, "properties": {
-            "summary": {"type": "string", "minLength": 1, "maxLength": SUMMARY},
+            "summary": {"type": "string", "minLength": 1, "maxLength": MAX_SUMMARY_CHARS},
             "source": {"type": "string", "minLength": 1},
             "severity": {"enum": ["critical", "warning", "error", "info"]},
             "timestamp": {"type": "string", "format": "date-time"},
@@ -24,7 +24,7 @@ fn assert_valid(event: &Event) {
         json!({"type": "object", "required": ["event_action", "dedup_key"], "additionalProperties": false,
             "properties": {
                 "event_action": {"enum": ["trigger", "acknowledge", "resolve"]},
-                "dedup_key": {"type": "string", "maxLength": KEY, "minLength": 1},
+                "dedup_key": {"type": "string", "maxLength": MAX_DEDUP_KEY_LEN, "minLength": 1},
                 "client": {"type": "string"},
                 "payload": payload(&["summary", "source", "severity"]),
             },
@@ -36,8 +36,8 @@ fn assert_valid(event: &Event) {
 
 #[test]
 fn every_kind_of_message_is_events_that_pagerduty_takes() {
-    for kind in KINDS {
-        let events = events(&bounded(&sample(kind)));
+    for kind in ALL_KINDS {
+        let events = build_events(&truncate_message(&sample_message(kind)));
         assert!(!events.is_empty(), "{kind:?}");
         events.iter().for_each(assert_valid);
     }
@@ -45,9 +45,9 @@ fn every_kind_of_message_is_events_that_pagerduty_takes() {
 
 #[test]
 fn what_calls_somebody_is_an_alert_and_what_is_only_news_is_a_change() {
-    let table: Vec<String> = KINDS
+    let table: Vec<String> = ALL_KINDS
         .iter()
-        .flat_map(|k| events(&sample(*k)).into_iter().map(move |e| (k, e)))
+        .flat_map(|k| build_events(&sample_message(*k)).into_iter().map(move |e| (k, e)))
         .map(|(k, e)| {
             format!("{k:?}: {} {} {}", e.path, e.body["event_action"], e.body["dedup_key"])
         })
@@ -70,7 +70,7 @@ fn what_calls_somebody_is_an_alert_and_what_is_only_news_is_a_change() {
 
 #[test]
 fn an_incident_is_triggered_with_all_that_is_known_of_it() {
-    let event = events(&bounded(&sample(Kind::Opened))).remove(0);
+    let event = build_events(&truncate_message(&sample_message(MessageKind::Opened))).remove(0);
     insta::assert_snapshot!(serde_json::to_string_pretty(&event.body).expect("JSON"), @r#"
     {
       "event_action": "trigger",
@@ -100,8 +100,8 @@ fn an_incident_is_triggered_with_all_that_is_known_of_it() {
 
 #[test]
 fn an_incident_is_resolved_by_the_key_that_it_was_triggered_by() {
-    let opened = events(&sample(Kind::Opened)).remove(0);
-    let resolved = events(&sample(Kind::Resolved)).remove(0);
+    let opened = build_events(&sample_message(MessageKind::Opened)).remove(0);
+    let resolved = build_events(&sample_message(MessageKind::Resolved)).remove(0);
     assert_eq!(opened.body["dedup_key"], resolved.body["dedup_key"]);
     assert_eq!(
         resolved.body,
@@ -111,7 +111,7 @@ fn an_incident_is_resolved_by_the_key_that_it_was_triggered_by() {
 
 #[test]
 fn ten_thousand_findings_are_twenty_events_and_one_for_the_rest() {
-    let events = events(&bounded(&flood()));
+    let events = build_events(&truncate_message(&flood_message()));
     assert_eq!(events.len(), 21);
     events.iter().for_each(assert_valid);
     let rest = events.last().expect("the last").body["payload"]["summary"].as_str().expect("text");

@@ -1,5 +1,5 @@
 use super::*;
-use crate::channel::sink::{Sink, answer};
+use crate::channel::sink::{MockHttpServer, http_response};
 use serde_json::json;
 
 const NOW: &str = "2026-11-21T08:30:00Z";
@@ -8,31 +8,31 @@ fn now() -> Timestamp {
     NOW.parse().expect("a time")
 }
 
-async fn post(address: &str, secrets: &[&str]) -> Result<(), Refused> {
+async fn post_to(address: &str, secrets: &[&str]) -> Result<(), DeliveryError> {
     let address = address.into();
     let secrets: Vec<SecretString> = secrets.iter().map(|s| (*s).into()).collect();
-    let post = Post {
+    let post = WebhookRequest {
         address: &address,
         headers: HeaderMap::new(),
         body: &json!({"a": "ü"}),
         secrets: secrets.iter().collect(),
     };
-    Http::new().post(post, now()).await
+    HttpClient::new().post(post, now()).await
 }
 
-async fn refusal(status: &str, headers: &str, body: &str) -> Refused {
-    let sink = Sink::answering(vec![answer(status, headers, body)]).await;
-    let refused = post(&format!("{}/services/T0/B0/marked4secret", sink.url), &["k3y"]).await;
-    sink.asked().await;
+async fn delivery_error(status: &str, headers: &str, body: &str) -> DeliveryError {
+    let sink = MockHttpServer::with_responses(vec![http_response(status, headers, body)]).await;
+    let refused = post_to(&format!("{}/services/T0/B0/marked4secret", sink.url), &["k3y"]).await;
+    sink.into_requests().await;
     refused.expect_err("a refusal")
 }
 
 #[tokio::test]
 async fn json_is_posted_once_and_any_success_is_enough() {
     for status in ["200 OK", "202 Accepted", "204 No Content"] {
-        let sink = Sink::answering(vec![answer(status, "", "")]).await;
-        post(&format!("{}/x", sink.url), &[]).await.expect("taken");
-        let asked = sink.asked().await;
+        let sink = MockHttpServer::with_responses(vec![http_response(status, "", "")]).await;
+        post_to(&format!("{}/x", sink.url), &[]).await.expect("taken");
+        let asked = sink.into_requests().await;
         assert!(asked[0].starts_with("POST /x HTTP/1.1\r\n"), "{}", asked[0]);
         assert!(asked[0].contains("content-type: application/json; charset=utf-8"), "{}", asked[0]);
         assert!(asked[0].ends_with(r#"{"a":"ü"}"#), "{}", asked[0]);
@@ -53,7 +53,7 @@ async fn what_may_pass_is_told_from_what_never_will() {
         ("413 Content Too Large", true),
     ];
     for (status, permanent) in table {
-        let refused = refusal(status, "", "no_service").await;
+        let refused = delivery_error(status, "", "no_service").await;
         assert_eq!(refused.permanent, permanent, "{status}");
         assert!(refused.why.contains(&status[..3]), "{}", refused.why);
         assert!(refused.why.ends_with(": no_service"), "{}", refused.why);
@@ -71,31 +71,31 @@ async fn retry_after_is_read_in_seconds_and_as_a_date() {
         ("", None),
     ];
     for (header, seconds) in table {
-        let refused = refusal("429 Too Many Requests", header, "").await;
+        let refused = delivery_error("429 Too Many Requests", header, "").await;
         assert_eq!(refused.retry_after, seconds.map(Duration::from_secs), "{header}");
     }
 }
 
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
-    let other = Sink::answering(vec![answer("200 OK", "", "")]).await;
+    let other = MockHttpServer::with_responses(vec![http_response("200 OK", "", "")]).await;
     let header = format!("location: {}/elsewhere\r\n", other.url);
     for status in ["301 Moved Permanently", "307 Temporary Redirect", "308 Permanent Redirect"] {
-        let refused = refusal(status, &header, "").await;
+        let refused = delivery_error(status, &header, "").await;
         assert!(refused.permanent, "{status}");
         assert!(refused.why.contains("redirects are not followed"), "{}", refused.why);
     }
-    assert!(!other.asked.is_finished());
+    assert!(!other.requests.is_finished());
 }
 
 #[tokio::test]
 async fn no_error_shows_the_address_or_a_secret() {
     let secret = "/services/T0/B0/marked4secret";
-    let sink = Sink::answering(vec![
+    let sink = MockHttpServer::with_responses(vec![
         String::new(),
         "no HTTP at all\r\n\r\n".into(),
-        answer("403 Forbidden", "", "no /services\\/T0\\/B0\\/marked4secret here"),
-        answer("403 Forbidden", "", "the key is k3y"),
+        http_response("403 Forbidden", "", "no /services\\/T0\\/B0\\/marked4secret here"),
+        http_response("403 Forbidden", "", "the key is k3y"),
     ])
     .await;
     let closed = {
@@ -104,7 +104,7 @@ async fn no_error_shows_the_address_or_a_secret() {
     };
     let mut errors = Vec::new();
     for base in [&sink.url, &sink.url, &sink.url, &sink.url, &closed] {
-        errors.push(post(&format!("{base}{secret}"), &["k3y"]).await.expect_err("a refusal"));
+        errors.push(post_to(&format!("{base}{secret}"), &["k3y"]).await.expect_err("a refusal"));
     }
     for address in [
         "marked4secret",
@@ -113,23 +113,23 @@ async fn no_error_shows_the_address_or_a_secret() {
         "https://marked4secret:x@[::1",
         "https://nowhere.invalid/marked4secret",
     ] {
-        errors.push(post(address, &["k3y"]).await.expect_err("a refusal"));
+        errors.push(post_to(address, &["k3y"]).await.expect_err("a refusal"));
     }
     for e in &errors {
         let all = format!("{e} {e:?}");
         assert!(!all.contains("marked4secret") && !all.contains("k3y"), "{all}");
     }
-    assert_eq!(sink.asked().await.len(), 4);
+    assert_eq!(sink.into_requests().await.len(), 4);
 }
 
 #[test]
 fn an_answer_is_shown_short_on_one_line_and_only_if_no_part_of_a_secret_is_in_it() {
     let secret: SecretString = "https://hooks.slack.com/services/T0AAAA1/B0/abcdefghij".into();
     let short: SecretString = "a-b".into();
-    let show = |text: &str| shown(text.as_bytes(), &[&secret, &short]);
+    let show = |text: &str| redact_response(text.as_bytes(), &[&secret, &short]);
     assert_eq!(show("invalid_payload\r\n\r\n\u{1b}[31m").as_deref(), Some("invalid_payload [31m"));
     assert_eq!(show(" \n"), None);
-    assert_eq!(show(&"x".repeat(4_000)).expect("some").chars().count(), SHOWN);
+    assert_eq!(show(&"x".repeat(4_000)).expect("some").chars().count(), MAX_ERROR_CHARS);
     for bad in ["abcdefghij", "{\"token\": \"T0AAAA1\"}", "a-b"] {
         assert!(show(bad).expect("some").contains("not shown"), "{bad}");
     }
@@ -148,7 +148,7 @@ fn only_this_host_is_told_without_encryption() {
         ("file:///etc/passwd", false),
     ];
     for (address, may) in table {
-        assert_eq!(address_of(address).is_ok(), may, "{address}");
+        assert_eq!(parse_webhook_url(address).is_ok(), may, "{address}");
     }
 }
 
@@ -156,15 +156,15 @@ fn only_this_host_is_told_without_encryption() {
 async fn a_server_that_never_answers_is_given_up() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}/", listener.local_addr().expect("its address"));
-    let refused = post(&url, &[]).await.expect_err("no answer");
+    let refused = post_to(&url, &[]).await.expect_err("no answer");
     assert!(refused.why.ends_with("no answer within 15 s"), "{}", refused.why);
     assert!(!refused.permanent);
 }
 
 #[tokio::test]
 async fn an_endless_answer_is_read_to_four_kilobytes() {
-    let sink = Sink::answering(vec![answer("400 Bad Request", "", &"y".repeat(1 << 20))]).await;
-    let refused = post(&sink.url, &[]).await.expect_err("a refusal");
+    let sink = MockHttpServer::with_responses(vec![http_response("400 Bad Request", "", &"y".repeat(1 << 20))]).await;
+    let refused = post_to(&sink.url, &[]).await.expect_err("a refusal");
     assert!(refused.why.chars().count() < 300, "{}", refused.why.len());
-    sink.asked().await;
+    sink.into_requests().await;
 }

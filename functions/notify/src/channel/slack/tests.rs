@@ -1,15 +1,15 @@
 use super::*;
 use crate::{
     channel::{
-        samples::{KINDS, flood, sample},
-        sink::{Sink, answer},
-        words::bounded,
+        samples::{ALL_KINDS, flood_message, sample_message},
+        sink::{MockHttpServer, http_response},
+        words::truncate_message,
     },
-    message::Kind,
+    message::MessageKind,
 };
 
 /// All texts of a message, each with where it stands.
-fn texts(body: &Value) -> Vec<(String, String)> {
+fn text_fields(body: &Value) -> Vec<(String, String)> {
     fn walk(at: &str, value: &Value, all: &mut Vec<(String, String)>) {
         match value {
             Value::Object(o) => o.iter().for_each(|(k, v)| walk(&format!("{at}.{k}"), v, all)),
@@ -29,13 +29,13 @@ fn assert_within_limits(body: &Value) {
     assert!(blocks.len() <= 50, "{} blocks", blocks.len());
     assert!(body["blocks"].to_string().chars().count() <= 11_000, "all blocks together");
     for block in blocks {
-        assert!(block["fields"].as_array().is_none_or(|f| f.len() <= FIELDS && !f.is_empty()));
+        assert!(block["fields"].as_array().is_none_or(|f| f.len() <= MAX_FIELDS && !f.is_empty()));
     }
-    for (at, text) in texts(body) {
+    for (at, text) in text_fields(body) {
         let most = match at.as_str() {
-            ".blocks[].text.text" if text.starts_with(['🔴', '✅']) => HEADER,
-            ".blocks[].text.text" | ".text" => SECTION,
-            _ => FIELD,
+            ".blocks[].text.text" if text.starts_with(['🔴', '✅']) => MAX_HEADER_CHARS,
+            ".blocks[].text.text" | ".text" => MAX_SECTION_CHARS,
+            _ => MAX_FIELD_CHARS,
         };
         assert!(!text.is_empty() && text.chars().count() <= most, "{at}: {}", text.chars().count());
         assert!(!text.contains('<') && !text.contains('>'), "{at}: {text}");
@@ -44,17 +44,17 @@ fn assert_within_limits(body: &Value) {
 
 #[test]
 fn every_kind_of_message_is_within_slacks_limits() {
-    for kind in KINDS {
-        assert_within_limits(&render(&bounded(&sample(kind))));
+    for kind in ALL_KINDS {
+        assert_within_limits(&render(&truncate_message(&sample_message(kind))));
     }
 }
 
 #[test]
 fn ten_thousand_findings_are_named_worst_first_as_far_as_slack_takes_them() {
-    let message = bounded(&flood());
+    let message = truncate_message(&flood_message());
     let body = render(&message);
     assert_within_limits(&body);
-    let all = texts(&body);
+    let all = text_fields(&body);
     let named = all.iter().filter(|(_, t)| t.contains("no-point")).count();
     let more = all
         .iter()
@@ -65,8 +65,8 @@ fn ten_thousand_findings_are_named_worst_first_as_far_as_slack_takes_them() {
 
 #[test]
 fn what_was_opened_says_what_is_wrong_since_when_what_is_at_risk_and_what_to_do() {
-    let body = render(&bounded(&sample(Kind::Opened)));
-    let shown: String = texts(&body).into_iter().map(|(_, t)| t + "\n").collect();
+    let body = render(&truncate_message(&sample_message(MessageKind::Opened)));
+    let shown: String = text_fields(&body).into_iter().map(|(_, t)| t + "\n").collect();
     insta::assert_snapshot!(shown, @"
     Lomash Wöod &amp; Söhne: critical: 2 assets are in danger
     header
@@ -116,7 +116,7 @@ fn what_was_opened_says_what_is_wrong_since_when_what_is_at_risk_and_what_to_do(
 
 #[test]
 fn what_is_resolved_says_how_long_it_lasted_and_nothing_to_do() {
-    let body = render(&bounded(&sample(Kind::Resolved)));
+    let body = render(&truncate_message(&sample_message(MessageKind::Resolved)));
     insta::assert_snapshot!(serde_json::to_string_pretty(&body).expect("JSON"), @r#"
     {
       "text": "Lomash Wöod &amp; Söhne: resolved: bestellungen-größe is good again",
@@ -189,19 +189,19 @@ fn what_is_resolved_says_how_long_it_lasted_and_nothing_to_do() {
 
 #[test]
 fn a_command_can_not_end_its_code() {
-    assert_eq!(next("holdfast run ```x``` <a>"), "```holdfast run '''x''' &lt;a&gt;```");
-    assert_eq!(next("see @here & <!channel>"), "see @here &amp; &lt;!channel&gt;");
+    assert_eq!(next_step_text("holdfast run ```x``` <a>"), "```holdfast run '''x''' &lt;a&gt;```");
+    assert_eq!(next_step_text("see @here & <!channel>"), "see @here &amp; &lt;!channel&gt;");
 }
 
 #[tokio::test]
 async fn a_webhook_gets_it() {
-    let sink = Sink::answering(vec![answer("200 OK", "", "ok")]).await;
-    let body = render(&sample(Kind::Test));
+    let sink = MockHttpServer::with_responses(vec![http_response("200 OK", "", "ok")]).await;
+    let body = render(&sample_message(MessageKind::Test));
     let address: SecretString = format!("{}/services/T/B/x", sink.url).into();
-    let post = Post { address: &address, headers: HeaderMap::new(), body: &body, secrets: vec![] };
+    let post = WebhookRequest { address: &address, headers: HeaderMap::new(), body: &body, secrets: vec![] };
     let now = "2026-11-21T08:30:00Z".parse().expect("a time");
-    crate::channel::Http::new().post(post, now).await.expect("taken");
-    let asked = sink.asked().await;
+    crate::channel::HttpClient::new().post(post, now).await.expect("taken");
+    let asked = sink.into_requests().await;
     let (_, sent) = asked[0].split_once("\r\n\r\n").expect("a body");
     assert_eq!(serde_json::from_str::<Value>(sent).expect("JSON"), body);
 }

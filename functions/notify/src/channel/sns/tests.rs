@@ -1,22 +1,22 @@
 use super::*;
 use crate::{
-    channel::samples::{KINDS, flood, sample},
-    message::Kind,
+    channel::samples::{ALL_KINDS, flood_message, sample_message},
+    message::MessageKind,
 };
 
 #[test]
 fn subjects_are_ascii_of_at_most_99_characters_and_the_text_is_bounded() {
-    for message in KINDS.map(sample).into_iter().chain([flood()]) {
+    for message in ALL_KINDS.map(sample_message).into_iter().chain([flood_message()]) {
         let (subject, text) = render(&message);
         assert!(!subject.is_empty() && subject.len() <= 99, "{subject}");
         assert!(subject.bytes().all(|b| (b' '..=b'~').contains(&b)), "{subject}");
-        assert!(text.len() <= LARGEST, "{}", text.len());
+        assert!(text.len() <= MAX_MESSAGE_BYTES, "{}", text.len());
     }
 }
 
 #[test]
 fn names_are_right_in_the_text() {
-    let (subject, text) = render(&sample(Kind::Resolved));
+    let (subject, text) = render(&sample_message(MessageKind::Resolved));
     insta::assert_snapshot!(format!("{subject}\n\n{text}"), @"
     Lomash W?od & S?hne: resolved: bestellungen-gr??e is good again
 
@@ -48,7 +48,7 @@ fn what_aws_refuses_for_a_while_is_tried_again_and_what_it_denies_is_not() {
     for (kind, code, permanent) in table {
         let mut e = OperationError::with_hint(kind, "publish", "why", "mend");
         e.code = code.map(str::to_owned);
-        let refused = Refused::by_aws(&e);
+        let refused = DeliveryError::from_aws(&e);
         assert_eq!(refused.permanent, permanent, "{kind:?} {code:?}");
         assert_eq!(refused.why, "publish: why; mend");
     }

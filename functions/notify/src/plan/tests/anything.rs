@@ -1,12 +1,12 @@
 //! Whatever happens, in whatever order: nobody is told twice, nobody who should know is not told.
 
 use super::*;
-use crate::heard::Alarm;
+use crate::heard::AlarmEvent;
 use proptest::prelude::*;
 
 /// Something that happens.
 #[derive(Clone, Debug)]
-enum Happens {
+enum RandomEvent {
     /// Time goes on, or back.
     Wait(i64),
     /// A report: function, whether whole, problems, how late it is heard, whether twice.
@@ -17,31 +17,31 @@ enum Happens {
     Tick,
 }
 
-fn happens() -> impl Strategy<Value = Happens> {
+fn event_strategy() -> impl Strategy<Value = RandomEvent> {
     let problems = prop::collection::vec((0..4_usize, any::<bool>()), 0..4);
     prop_oneof![
-        4 => (1..90_i64).prop_map(Happens::Wait),
-        1 => (-2000..3000_i64).prop_map(Happens::Wait),
+        4 => (1..90_i64).prop_map(RandomEvent::Wait),
+        1 => (-2000..3000_i64).prop_map(RandomEvent::Wait),
         6 => (0..2_usize, prop::bool::weighted(0.8), problems, -30..30_i64, any::<bool>()).prop_map(
-            |(function, whole, problems, late, twice)| Happens::Report { function, whole, problems, late, twice }
+            |(function, whole, problems, late, twice)| RandomEvent::Report { function, whole, problems, late, twice }
         ),
-        1 => any::<bool>().prop_map(Happens::Rings),
-        3 => Just(Happens::Tick),
+        1 => any::<bool>().prop_map(RandomEvent::Rings),
+        3 => Just(RandomEvent::Tick),
     ]
 }
 
 /// What each channel was told of each incident that it takes for open.
-type Known = BTreeMap<(Name, String), Severity>;
+type KnownSeverities = BTreeMap<(Name, String), Severity>;
 
-fn check(known: &mut Known, told: &[Told]) -> Result<(), TestCaseError> {
+fn check_messages(known: &mut KnownSeverities, told: &[OutgoingMessage]) -> Result<(), TestCaseError> {
     for t in told {
         let m = &t.message;
-        prop_assert!(m.incidents.len() <= crate::message::MOST && m.title.chars().count() <= 200);
+        prop_assert!(m.incidents.len() <= crate::message::MAX_INCIDENTS && m.title.chars().count() <= 200);
         prop_assert!(!m.id.is_empty());
         for i in &m.incidents {
             let at = (t.channel.clone(), i.key.clone());
             match m.kind {
-                Kind::Opened | Kind::Undelivered => {
+                MessageKind::Opened | MessageKind::Undelivered => {
                     let before = known.insert(at, i.severity);
                     prop_assert!(
                         before.is_none_or(|b| b < i.severity),
@@ -50,8 +50,8 @@ fn check(known: &mut Known, told: &[Told]) -> Result<(), TestCaseError> {
                         i.key
                     );
                 }
-                Kind::StillOpen => drop(known.insert(at, i.severity)),
-                Kind::Resolved => {
+                MessageKind::StillOpen => drop(known.insert(at, i.severity)),
+                MessageKind::Resolved => {
                     prop_assert!(
                         known.remove(&at).is_some(),
                         "{} never heard of {}",
@@ -72,37 +72,37 @@ proptest! {
 
     #[test]
     fn nobody_is_told_twice_and_nobody_who_should_know_is_not_told(
-        history in prop::collection::vec(happens(), 1..60)
+        history in prop::collection::vec(event_strategy(), 1..60)
     ) {
-        let mut h = History::begin();
-        let (mut now, mut known, mut ids) = (day("00:00"), Known::new(), std::collections::BTreeSet::new());
+        let mut h = NotifyHistory::new();
+        let (mut now, mut known, mut ids) = (time_of_day("00:00"), KnownSeverities::new(), std::collections::BTreeSet::new());
         for (n, what) in history.into_iter().enumerate() {
             let news = match what {
-                Happens::Wait(minutes) => {
+                RandomEvent::Wait(minutes) => {
                     now += SignedDuration::from_mins(minutes);
                     continue;
                 }
-                Happens::Tick => vec![],
-                Happens::Rings(rings) => vec![Heard::Alarm(Alarm {
+                RandomEvent::Tick => vec![],
+                RandomEvent::Rings(rings) => vec![NotificationEvent::Alarm(AlarmEvent {
                     name: "acme-backup-age".into(),
                     state: if rings { "ALARM" } else { "OK" }.into(),
                     at: now,
                     reason: String::new(),
                 })],
-                Happens::Report { function, whole, problems, late, twice } => {
+                RandomEvent::Report { function, whole, problems, late, twice } => {
                     let findings = problems.into_iter().map(|(asset, critical)| {
                         let severity = if critical { Severity::Critical } else { Severity::Warning };
-                        found(severity, &format!("a{asset}"), "stale")
+                        reported_finding(severity, &format!("a{asset}"), "stale")
                     });
                     let name = ["freshness", "offsite"][function];
                     let when = now + SignedDuration::from_mins(late);
-                    let mut report = run(name, when, findings.collect());
+                    let mut report = reported_run(name, when, findings.collect());
                     (report.whole, report.run) = (whole, format!("r{n}"));
-                    vec![heard(report); 1 + usize::from(twice)]
+                    vec![report_event(report); 1 + usize::from(twice)]
                 }
             };
-            let told = h.told(now, &news);
-            check(&mut known, &told)?;
+            let told = h.plan_events(now, &news);
+            check_messages(&mut known, &told)?;
             for t in &told {
                 prop_assert!(ids.insert(t.message.id.clone()), "an id stands for one message");
             }
@@ -123,29 +123,29 @@ proptest! {
     }
 
     #[test]
-    fn what_ends_well_is_forgotten(history in prop::collection::vec(happens(), 1..30)) {
-        let mut h = History::begin();
-        let mut now = day("00:00");
+    fn what_ends_well_is_forgotten(history in prop::collection::vec(event_strategy(), 1..30)) {
+        let mut h = NotifyHistory::new();
+        let mut now = time_of_day("00:00");
         for (n, what) in history.into_iter().enumerate() {
             match what {
-                Happens::Wait(minutes) => now += SignedDuration::from_mins(minutes.abs()),
-                Happens::Report { function, problems, .. } => {
-                    let findings = problems.into_iter().map(|(a, _)| stale(&format!("a{a}"))).collect();
-                    let mut report = run(["freshness", "offsite"][function], now, findings);
+                RandomEvent::Wait(minutes) => now += SignedDuration::from_mins(minutes.abs()),
+                RandomEvent::Report { function, problems, .. } => {
+                    let findings = problems.into_iter().map(|(a, _)| stale_finding(&format!("a{a}"))).collect();
+                    let mut report = reported_run(["freshness", "offsite"][function], now, findings);
                     report.run = format!("r{n}");
-                    h.told(now, &[heard(report)]);
+                    h.plan_events(now, &[report_event(report)]);
                 }
-                Happens::Rings(_) | Happens::Tick => drop(h.told(now, &[])),
+                RandomEvent::Rings(_) | RandomEvent::Tick => drop(h.plan_events(now, &[])),
             }
         }
         // All is well from here on, and each function says so.
         for n in 0..8 {
             now += SignedDuration::from_mins(15);
-            let mut reports = vec![run("freshness", now, vec![]), run("offsite", now, vec![])];
+            let mut reports = vec![reported_run("freshness", now, vec![]), reported_run("offsite", now, vec![])];
             for report in &mut reports {
                 report.run = format!("end-{n}");
             }
-            h.told(now, &reports.into_iter().map(heard).collect::<Vec<_>>());
+            h.plan_events(now, &reports.into_iter().map(report_event).collect::<Vec<_>>());
         }
         prop_assert!(h.state.incidents.is_empty(), "{:?}", h.state.incidents.keys());
     }

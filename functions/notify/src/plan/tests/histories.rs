@@ -1,24 +1,24 @@
 //! Opened, worse, still open, mended: each told once, to whom it concerns.
 
 use super::*;
-use crate::heard::{Alarm, NotCompleted, Omitted, Verified};
+use crate::heard::{AlarmEvent, InvocationFailure, TruncatedCounts, VerificationEvent};
 
 #[test]
 fn a_problem_is_told_once_and_its_end_with_how_long_it_lasted_to_all_who_were_told() {
-    let mut h = History::begin();
-    assert!(h.looks("00:00", vec![]).is_empty());
+    let mut h = NotifyHistory::new();
+    assert!(h.freshness_run("00:00", vec![]).is_empty());
     assert_eq!(
-        h.looks("00:15", vec![stale("orders")]),
+        h.freshness_run("00:15", vec![stale_finding("orders")]),
         ["chat critical: orders: stale", "pager critical: orders: stale"]
     );
     for again in ["00:30", "00:45", "01:00"] {
-        assert!(h.looks(again, vec![stale("orders")]).is_empty());
+        assert!(h.freshness_run(again, vec![stale_finding("orders")]).is_empty());
     }
     assert_eq!(
-        h.looks("01:15", vec![stale("orders")]),
+        h.freshness_run("01:15", vec![stale_finding("orders")]),
         ["manager still open after 1h: orders: stale"]
     );
-    let end = h.looks("02:20", vec![]);
+    let end = h.freshness_run("02:20", vec![]);
     assert_eq!(
         end,
         [
@@ -27,15 +27,15 @@ fn a_problem_is_told_once_and_its_end_with_how_long_it_lasted_to_all_who_were_to
             "pager resolved after 2h 5m: orders: stale"
         ]
     );
-    assert!(h.looks("02:35", vec![]).is_empty());
+    assert!(h.freshness_run("02:35", vec![]).is_empty());
 }
 
 #[test]
 fn what_is_at_risk_is_said_with_the_newest_point_and_its_place() {
-    let mut h = History::begin();
-    let mut report = run("freshness", day("00:15"), vec![stale("orders")]);
-    report.assets = vec![stands("orders", 97_200)];
-    let told = h.told(day("00:20"), &[heard(report)]);
+    let mut h = NotifyHistory::new();
+    let mut report = reported_run("freshness", time_of_day("00:15"), vec![stale_finding("orders")]);
+    report.assets = vec![reported_asset("orders", 97_200)];
+    let told = h.plan_events(time_of_day("00:20"), &[report_event(report)]);
     let risk = told[0].message.incidents[0].at_risk.clone().expect("what is at risk");
     assert_eq!(risk.newest.as_deref(), Some("orders-daily-1"));
     assert_eq!((risk.age_seconds, risk.max_age_seconds), (Some(97_500), Some(90_000)));
@@ -45,64 +45,64 @@ fn what_is_at_risk_is_said_with_the_newest_point_and_its_place() {
 
 #[test]
 fn a_warning_that_becomes_critical_is_told_again_and_its_steps_begin_anew() {
-    let mut h = History::begin();
-    let warning = || found(Severity::Warning, "orders", "stale");
-    assert_eq!(h.looks("00:15", vec![warning()]), ["chat warning: orders: stale"]);
-    assert!(h.looks("01:30", vec![warning()]).is_empty(), "a warning takes no step");
-    assert_eq!(h.looks("01:45", vec![stale("orders")]).len(), 2);
-    assert!(h.looks("02:15", vec![stale("orders")]).is_empty());
+    let mut h = NotifyHistory::new();
+    let warning = || reported_finding(Severity::Warning, "orders", "stale");
+    assert_eq!(h.freshness_run("00:15", vec![warning()]), ["chat warning: orders: stale"]);
+    assert!(h.freshness_run("01:30", vec![warning()]).is_empty(), "a warning takes no step");
+    assert_eq!(h.freshness_run("01:45", vec![stale_finding("orders")]).len(), 2);
+    assert!(h.freshness_run("02:15", vec![stale_finding("orders")]).is_empty());
     assert_eq!(
-        h.looks("02:45", vec![stale("orders")]).len(),
+        h.freshness_run("02:45", vec![stale_finding("orders")]).len(),
         1,
         "an hour after it became critical"
     );
-    assert!(h.looks("03:00", vec![warning()]).is_empty(), "less bad is no news");
-    assert!(h.looks("03:15", vec![stale("orders")]).is_empty(), "as bad as it was told before");
+    assert!(h.freshness_run("03:00", vec![warning()]).is_empty(), "less bad is no news");
+    assert!(h.freshness_run("03:15", vec![stale_finding("orders")]).is_empty(), "as bad as it was told before");
 }
 
 #[test]
 fn doubled_late_and_narrow_reports_do_nothing() {
-    let mut h = History::begin();
-    let report = || heard(run("freshness", day("00:15"), vec![stale("orders")]));
-    assert_eq!(h.says(day("00:15"), &[report(), report()]).len(), 2);
-    assert!(h.says(day("00:16"), &[report()]).is_empty());
-    assert_eq!(h.looks("00:30", vec![]).len(), 2, "mended");
-    assert!(h.says(day("00:31"), &[report()]).is_empty(), "heard twice, and late");
-    let late = heard(run("freshness", day("00:20"), vec![stale("orders")]));
-    assert!(h.says(day("00:32"), &[late]).is_empty(), "a later run has looked since");
-    h.looks("00:45", vec![stale("orders")]);
-    let mut narrow = run("freshness", day("00:50"), vec![]);
+    let mut h = NotifyHistory::new();
+    let report = || report_event(reported_run("freshness", time_of_day("00:15"), vec![stale_finding("orders")]));
+    assert_eq!(h.message_lines(time_of_day("00:15"), &[report(), report()]).len(), 2);
+    assert!(h.message_lines(time_of_day("00:16"), &[report()]).is_empty());
+    assert_eq!(h.freshness_run("00:30", vec![]).len(), 2, "mended");
+    assert!(h.message_lines(time_of_day("00:31"), &[report()]).is_empty(), "heard twice, and late");
+    let late = report_event(reported_run("freshness", time_of_day("00:20"), vec![stale_finding("orders")]));
+    assert!(h.message_lines(time_of_day("00:32"), &[late]).is_empty(), "a later run has looked since");
+    h.freshness_run("00:45", vec![stale_finding("orders")]);
+    let mut narrow = reported_run("freshness", time_of_day("00:50"), vec![]);
     narrow.whole = false;
     assert!(
-        h.says(day("00:50"), &[heard(narrow)]).is_empty(),
+        h.message_lines(time_of_day("00:50"), &[report_event(narrow)]).is_empty(),
         "who looked at a part can't say it is mended"
     );
-    let mut full = run("freshness", day("00:55"), vec![]);
-    full.omitted = Some(Omitted { findings: 1, ..Omitted::default() });
-    assert!(h.says(day("00:55"), &[heard(full)]).iter().all(|t| !t.contains("resolved")));
-    let other = heard(run("offsite", day("00:56"), vec![]));
-    assert!(h.says(day("00:56"), &[other]).is_empty(), "another function knows nothing of it");
-    let mut dry = run("freshness", day("00:57"), vec![]);
+    let mut full = reported_run("freshness", time_of_day("00:55"), vec![]);
+    full.omitted = Some(TruncatedCounts { findings: 1, ..TruncatedCounts::default() });
+    assert!(h.message_lines(time_of_day("00:55"), &[report_event(full)]).iter().all(|t| !t.contains("resolved")));
+    let other = report_event(reported_run("offsite", time_of_day("00:56"), vec![]));
+    assert!(h.message_lines(time_of_day("00:56"), &[other]).is_empty(), "another function knows nothing of it");
+    let mut dry = reported_run("freshness", time_of_day("00:57"), vec![]);
     dry.dry_run = true;
-    assert!(h.says(day("00:57"), &[heard(dry)]).is_empty());
+    assert!(h.message_lines(time_of_day("00:57"), &[report_event(dry)]).is_empty());
 }
 
 #[test]
 fn a_run_that_took_an_hour_speaks_of_its_end() {
-    let mut h = History::begin();
-    h.looks("00:00", vec![]);
-    let quick = heard(run("dump", day("00:30"), vec![]));
-    assert!(h.says(day("00:31"), &[quick]).is_empty());
-    let mut long = run("dump", day("00:00"), vec![]);
+    let mut h = NotifyHistory::new();
+    h.freshness_run("00:00", vec![]);
+    let quick = report_event(reported_run("dump", time_of_day("00:30"), vec![]));
+    assert!(h.message_lines(time_of_day("00:31"), &[quick]).is_empty());
+    let mut long = reported_run("dump", time_of_day("00:00"), vec![]);
     long.seconds = 3000.0;
-    long.outcomes = vec![Came {
+    long.outcomes = vec![ReportedOutcome {
         asset: "shop/shop".into(),
         action: "dump".into(),
         result: "failed".into(),
         detail: Some("disk full".into()),
         made: None,
     }];
-    assert_eq!(h.says(day("00:50"), &[heard(long)]).len(), 2, "it ended after the quick one");
+    assert_eq!(h.message_lines(time_of_day("00:50"), &[report_event(long)]).len(), 2, "it ended after the quick one");
     let t = h.state.incidents.values().next().expect("an incident");
     assert_eq!((t.what.as_str(), t.group.as_deref()), ("dump-failed", Some("shop")));
     assert_eq!(t.why, "dump: disk full");
@@ -110,88 +110,88 @@ fn a_run_that_took_an_hour_speaks_of_its_end() {
 
 #[test]
 fn a_problem_that_comes_and_goes_is_mended_only_when_it_stays_away() {
-    let mut h = History::begin();
+    let mut h = NotifyHistory::new();
     let mut told = Vec::new();
     for minute in 0..58 {
-        let findings = if minute % 2 == 0 { vec![stale("orders")] } else { vec![] };
-        told.extend(h.looks(&format!("00:{minute:02}"), findings));
+        let findings = if minute % 2 == 0 { vec![stale_finding("orders")] } else { vec![] };
+        told.extend(h.freshness_run(&format!("00:{minute:02}"), findings));
     }
     let pager: Vec<_> = told.iter().filter(|t| t.starts_with("pager")).collect();
     assert_eq!(pager.len(), 5, "opened, mended, opened, mended, opened: {pager:?}");
-    assert!(h.looks("01:10", vec![]).is_empty(), "away for 13 minutes");
-    let end = h.looks("01:28", vec![]);
+    assert!(h.freshness_run("01:10", vec![]).is_empty(), "away for 13 minutes");
+    let end = h.freshness_run("01:28", vec![]);
     assert!(end.contains(&"pager resolved after 57m: orders: stale".to_owned()), "{end:?}");
-    assert!(h.looks("02:00", vec![]).is_empty() && h.state.incidents.is_empty());
+    assert!(h.freshness_run("02:00", vec![]).is_empty() && h.state.incidents.is_empty());
 }
 
 #[test]
 fn the_same_alarm_a_thousand_times_is_one_message() {
-    let mut h = History::begin();
+    let mut h = NotifyHistory::new();
     let mut told = Vec::new();
     for i in 0..1000 {
-        let at = day("00:10") + SignedDuration::from_millis(i * 60);
+        let at = time_of_day("00:10") + SignedDuration::from_millis(i * 60);
         let reason = "too old".to_owned();
-        let alarm = Alarm { name: "acme-backup-age".into(), state: "ALARM".into(), at, reason };
-        told.extend(h.says(at, &[Heard::Alarm(alarm)]));
+        let alarm = AlarmEvent { name: "acme-backup-age".into(), state: "ALARM".into(), at, reason };
+        told.extend(h.message_lines(at, &[NotificationEvent::Alarm(alarm)]));
     }
     assert_eq!(
         told,
         ["chat critical: acme-backup-age: alarm", "pager critical: acme-backup-age: alarm"]
     );
     let ok = |hhmm: &str| {
-        Heard::Alarm(Alarm {
+        NotificationEvent::Alarm(AlarmEvent {
             name: "acme-backup-age".into(),
             state: "OK".into(),
-            at: day(hhmm),
+            at: time_of_day(hhmm),
             reason: String::new(),
         })
     };
-    assert!(h.says(day("00:11"), &[ok("00:05")]).is_empty(), "an older change that comes late");
-    assert_eq!(h.says(day("00:40"), &[ok("00:40")]).len(), 2);
+    assert!(h.message_lines(time_of_day("00:11"), &[ok("00:05")]).is_empty(), "an older change that comes late");
+    assert_eq!(h.message_lines(time_of_day("00:40"), &[ok("00:40")]).len(), 2);
 }
 
 #[test]
 fn an_alarm_that_says_what_an_incident_says_is_not_told_besides() {
-    let mut h = History::begin();
-    h.looks("00:15", vec![stale("orders")]);
-    let rings = Alarm {
+    let mut h = NotifyHistory::new();
+    h.freshness_run("00:15", vec![stale_finding("orders")]);
+    let rings = AlarmEvent {
         name: "acme-backup-age".into(),
         state: "ALARM".into(),
-        at: day("00:40"),
+        at: time_of_day("00:40"),
         reason: "old".into(),
     };
-    assert!(h.says(day("00:40"), &[Heard::Alarm(rings)]).is_empty());
-    assert!(h.looks("00:45", vec![]).iter().all(|t| t.contains("resolved")));
-    assert!(h.looks("01:00", vec![]).is_empty(), "the alarm rings on for a while");
-    let told = h.looks("01:35", vec![]);
+    assert!(h.message_lines(time_of_day("00:40"), &[NotificationEvent::Alarm(rings)]).is_empty());
+    assert!(h.freshness_run("00:45", vec![]).iter().all(|t| t.contains("resolved")));
+    assert!(h.freshness_run("01:00", vec![]).is_empty(), "the alarm rings on for a while");
+    let told = h.freshness_run("01:35", vec![]);
     assert_eq!(told.len(), 2, "and then it is a problem of its own: {told:?}");
 }
 
 #[test]
 fn an_alarm_that_is_not_the_policys_is_told_whatever_else_is_wrong() {
-    let mut h = History::begin();
-    h.looks("00:15", vec![stale("orders")]);
-    let rings = Alarm {
+    let mut h = NotifyHistory::new();
+    h.freshness_run("00:15", vec![stale_finding("orders")]);
+    let rings = AlarmEvent {
         name: "acme-holdfast-snapshot-silent".into(),
         state: "ALARM".into(),
-        at: day("00:20"),
+        at: time_of_day("00:20"),
         reason: "no data".into(),
     };
-    assert_eq!(h.says(day("00:20"), &[Heard::Alarm(rings)]).len(), 2);
+    assert_eq!(h.message_lines(time_of_day("00:20"), &[NotificationEvent::Alarm(rings)]).len(), 2);
 }
 
 #[test]
 fn ten_thousand_findings_are_one_message_of_bounded_size_and_worst_first() {
-    let mut h = History::begin();
+    let mut h = NotifyHistory::new();
     let mut findings: Vec<_> = (0..9_999)
-        .map(|i| found(Severity::Warning, &format!("база-{i}-{}", "x".repeat(300)), "stale"))
+        .map(|i| reported_finding(Severity::Warning, &format!("база-{i}-{}", "x".repeat(300)), "stale"))
         .collect();
-    findings.insert(5_000, stale("orders"));
+    findings.insert(5_000, stale_finding("orders"));
     for f in &mut findings {
         f.why = "w".repeat(10_000);
     }
-    let report = || heard(run("freshness", day("00:15"), findings.clone()));
-    let told = h.told(day("00:15"), &[report()]);
+    let report = || report_event(reported_run("freshness", time_of_day("00:15"), findings.clone()));
+    let told = h.plan_events(time_of_day("00:15"), &[report()]);
     let chat: Vec<_> = told.iter().filter(|t| t.channel.as_str() == "chat").collect();
     assert_eq!(chat.len(), 1);
     let message = &chat[0].message;
@@ -206,44 +206,44 @@ fn ten_thousand_findings_are_one_message_of_bounded_size_and_worst_first() {
     assert!(serde_json::to_string(message).expect("json").len() < 64 << 10);
     let size = serde_json::to_string(&h.state).expect("json").len();
     assert!(size < 2 << 20, "{size} bytes are remembered");
-    let mut again = run("freshness", day("00:30"), findings.clone());
+    let mut again = reported_run("freshness", time_of_day("00:30"), findings.clone());
     again.run = "again".into();
-    assert!(h.told(day("00:30"), &[heard(again)]).is_empty());
-    let end = h.told(day("00:45"), &[heard(run("freshness", day("00:45"), vec![]))]);
-    assert!(end.iter().all(|t| t.message.kind == Kind::Resolved));
+    assert!(h.plan_events(time_of_day("00:30"), &[report_event(again)]).is_empty());
+    let end = h.plan_events(time_of_day("00:45"), &[report_event(reported_run("freshness", time_of_day("00:45"), vec![]))]);
+    assert!(end.iter().all(|t| t.message.kind == MessageKind::Resolved));
     assert!(h.state.beyond.is_empty());
 }
 
 #[test]
 fn a_critical_problem_that_no_route_names_goes_to_all_who_hear_of_failures() {
-    let mut h = History::begin();
+    let mut h = NotifyHistory::new();
     let text = POLICY
         .replace("severity: warning, to", "severity: warning, of: [fleet], to")
         .replace("severity: critical, to", "severity: critical, of: [fleet], to");
     h.policy = Policy::parse(&text).expect("a policy");
-    let mut gap = found(Severity::Critical, "111122223333 eu-west-1", "gap");
+    let mut gap = reported_finding(Severity::Critical, "111122223333 eu-west-1", "gap");
     gap.group = None;
-    let told = h.looks("00:15", vec![gap]);
+    let told = h.freshness_run("00:15", vec![gap]);
     assert_eq!(told.len(), 2, "{told:?}");
-    let mut warning = found(Severity::Warning, "elsewhere", "drift");
+    let mut warning = reported_finding(Severity::Warning, "elsewhere", "drift");
     warning.group = None;
-    assert!(h.looks("00:30", vec![warning]).iter().all(|t| t.contains("resolved")));
+    assert!(h.freshness_run("00:30", vec![warning]).iter().all(|t| t.contains("resolved")));
 }
 
 #[test]
 fn a_function_that_does_not_come_to_its_end_is_told_until_it_does() {
-    let mut h = History::begin();
-    h.looks("00:00", vec![]);
+    let mut h = NotifyHistory::new();
+    h.freshness_run("00:00", vec![]);
     let news = |run: &str, hhmm: &str, reported| {
-        Heard::NotCompleted(NotCompleted {
+        NotificationEvent::InvocationFailed(InvocationFailure {
             function: "freshness".into(),
             run: run.into(),
-            at: day(hhmm),
+            at: time_of_day(hhmm),
             why: "Sandbox.Timedout".into(),
             reported,
         })
     };
-    let told = h.says(day("00:10"), &[news("a", "00:10", false)]);
+    let told = h.message_lines(time_of_day("00:10"), &[news("a", "00:10", false)]);
     assert_eq!(
         told,
         [
@@ -251,23 +251,23 @@ fn a_function_that_does_not_come_to_its_end_is_told_until_it_does() {
             "pager critical: function/freshness: not-completed"
         ]
     );
-    assert_eq!(h.looks("00:15", vec![]).len(), 2, "the next run came to its end");
-    let mut failed = run("freshness", day("00:30"), vec![stale("orders")]);
+    assert_eq!(h.freshness_run("00:15", vec![]).len(), 2, "the next run came to its end");
+    let mut failed = reported_run("freshness", time_of_day("00:30"), vec![stale_finding("orders")]);
     failed.run = "b".into();
-    assert_eq!(h.says(day("00:30"), &[heard(failed)]).len(), 2);
-    assert!(h.says(day("00:33"), &[news("b", "00:33", true)]).is_empty(), "its report said more");
+    assert_eq!(h.message_lines(time_of_day("00:30"), &[report_event(failed)]).len(), 2);
+    assert!(h.message_lines(time_of_day("00:33"), &[news("b", "00:33", true)]).is_empty(), "its report said more");
 }
 
 #[test]
 fn what_was_made_is_told_where_the_policy_asks_for_it_and_once() {
-    let mut h = History::begin();
-    let mut report = run("dump", day("00:10"), vec![]);
-    report.outcomes = vec![done("shop/shop", "shop_20261120.dump")];
-    let told = h.says(day("00:11"), &[heard(report.clone())]);
+    let mut h = NotifyHistory::new();
+    let mut report = reported_run("dump", time_of_day("00:10"), vec![]);
+    report.outcomes = vec![done_outcome("shop/shop", "shop_20261120.dump")];
+    let told = h.message_lines(time_of_day("00:11"), &[report_event(report.clone())]);
     assert_eq!(told, ["chat made shop_20261120.dump of shop/shop"]);
-    assert!(h.says(day("00:12"), &[heard(report)]).is_empty());
+    assert!(h.message_lines(time_of_day("00:12"), &[report_event(report)]).is_empty());
     assert!(
-        h.says(day("00:25"), &[heard(run("dump", day("00:25"), vec![]))]).is_empty(),
+        h.message_lines(time_of_day("00:25"), &[report_event(reported_run("dump", time_of_day("00:25"), vec![]))]).is_empty(),
         "nothing was made"
     );
     assert_eq!((h.state.day.made, h.state.day.bytes), (1, 1_500_000_000));
@@ -275,11 +275,11 @@ fn what_was_made_is_told_where_the_policy_asks_for_it_and_once() {
 
 #[test]
 fn a_backup_that_did_not_prove_good_is_a_problem_until_one_does() {
-    let mut h = History::begin();
+    let mut h = NotifyHistory::new();
     let verified = |hhmm: &str, fault: Option<&str>| {
-        Heard::Verified(Verified {
+        NotificationEvent::Verification(VerificationEvent {
             id: format!("v-{hhmm}"),
-            made: crate::message::Made {
+            backup: crate::message::BackupInfo {
                 asset: "shop/shop".into(),
                 what: "shop.dump".into(),
                 place: "s3://acme-dumps".into(),
@@ -288,16 +288,16 @@ fn a_backup_that_did_not_prove_good_is_a_problem_until_one_does() {
                 rows: Some(42),
             },
             fault: fault.map(str::to_owned),
-            mend: "holdfast dump shop --reason manual".into(),
-            at: day(hhmm),
+            hint: "holdfast dump shop --reason manual".into(),
+            at: time_of_day(hhmm),
         })
     };
-    let told = h.told(day("00:10"), &[verified("00:10", Some("3 rows are missing"))]);
+    let told = h.plan_events(time_of_day("00:10"), &[verified("00:10", Some("3 rows are missing"))]);
     assert_eq!(told.len(), 2);
     assert_eq!(told[0].message.made[0].rows, Some(42));
     assert!(
-        h.says(day("00:12"), &[verified("00:05", None)]).is_empty(),
+        h.message_lines(time_of_day("00:12"), &[verified("00:05", None)]).is_empty(),
         "an older one that comes late"
     );
-    assert_eq!(h.says(day("00:20"), &[verified("00:20", None)]).len(), 2);
+    assert_eq!(h.message_lines(time_of_day("00:20"), &[verified("00:20", None)]).len(), 2);
 }

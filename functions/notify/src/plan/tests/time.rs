@@ -1,30 +1,30 @@
 //! What time alone brings: steps, the digest, silence, signs of life, recoveries, clocks that jump.
 
 use super::*;
-use crate::heard::{RecoveryNews, Stage};
+use crate::heard::{RestoreEvent, RestoreStage};
 
 #[test]
 fn missed_ticks_take_all_steps_at_once_and_each_step_once() {
-    let mut h = History::begin();
-    h.looks("00:15", vec![stale("orders")]);
-    h.looks("05:00", vec![stale("orders")]);
+    let mut h = NotifyHistory::new();
+    h.freshness_run("00:15", vec![stale_finding("orders")]);
+    h.freshness_run("05:00", vec![stale_finding("orders")]);
     let still: Vec<_> = h.state.incidents.values().map(|t| t.step).collect();
     assert!(still.contains(&2), "{still:?}");
-    assert!(h.looks("05:15", vec![stale("orders")]).is_empty());
-    let mut h = History::begin();
-    h.looks("00:15", vec![stale("orders")]);
-    let told = h.looks("05:00", vec![stale("orders")]);
+    assert!(h.freshness_run("05:15", vec![stale_finding("orders")]).is_empty());
+    let mut h = NotifyHistory::new();
+    h.freshness_run("00:15", vec![stale_finding("orders")]);
+    let told = h.freshness_run("05:00", vec![stale_finding("orders")]);
     let still: Vec<_> = told.iter().filter(|t| t.contains("still open after 4h 45m")).collect();
     assert_eq!(still.len(), 2, "manager and pager, once each: {told:?}");
 }
 
 #[test]
 fn the_digest_is_sent_once_a_day_in_the_policys_zone_also_when_it_is_late() {
-    let mut h = History::begin();
-    let digests = |h: &mut History, hhmm: &str| {
-        h.told(day(hhmm), &[heard(run("freshness", day(hhmm), vec![stale("orders")]))])
+    let mut h = NotifyHistory::new();
+    let digests = |h: &mut NotifyHistory, hhmm: &str| {
+        h.plan_events(time_of_day(hhmm), &[report_event(reported_run("freshness", time_of_day(hhmm), vec![stale_finding("orders")]))])
             .into_iter()
-            .filter(|t| t.message.kind == Kind::Digest)
+            .filter(|t| t.message.kind == MessageKind::Digest)
             .collect::<Vec<_>>()
     };
     assert!(digests(&mut h, "00:15").is_empty(), "what was due before the first look is nobody's");
@@ -40,73 +40,73 @@ fn the_digest_is_sent_once_a_day_in_the_policys_zone_also_when_it_is_late() {
 
 #[test]
 fn a_function_that_says_nothing_is_told_and_no_sign_of_life_is_given() {
-    let mut h = History::begin();
+    let mut h = NotifyHistory::new();
     let text = format!("{POLICY}  heartbeat: {{ http: {{ env: H }}, every: 5m }}\n");
     h.policy = Policy::parse(&text).expect("a policy");
-    let beats = |h: &History, hhmm: &str| {
-        heartbeat_due(h.policy.notify.as_ref().expect("notify"), &h.state, day(hhmm))
+    let beats = |h: &NotifyHistory, hhmm: &str| {
+        is_heartbeat_due(h.policy.notify.as_ref().expect("notify"), &h.state, time_of_day(hhmm))
     };
-    assert!(h.says(day("00:05"), &[]).is_empty());
+    assert!(h.message_lines(time_of_day("00:05"), &[]).is_empty());
     assert!(!beats(&h, "00:05"), "nothing was heard yet");
-    h.looks("00:15", vec![]);
+    h.freshness_run("00:15", vec![]);
     assert!(beats(&h, "00:15"));
-    h.state.heartbeat = Some(day("00:15"));
+    h.state.heartbeat = Some(time_of_day("00:15"));
     assert!(!beats(&h, "00:18") && beats(&h, "00:20"));
-    assert!(h.says(day("01:00"), &[]).is_empty());
-    let told = h.says(day("01:05"), &[]);
+    assert!(h.message_lines(time_of_day("01:00"), &[]).is_empty());
+    let told = h.message_lines(time_of_day("01:05"), &[]);
     assert!(told.contains(&"pager critical: function/freshness: silent".to_owned()), "{told:?}");
     assert!(!beats(&h, "01:05"));
-    assert_eq!(h.looks("01:10", vec![]).len(), 2, "it is back");
+    assert_eq!(h.freshness_run("01:10", vec![]).len(), 2, "it is back");
     assert!(beats(&h, "01:10"));
 }
 
 #[test]
 fn who_was_never_heard_of_is_silent_too() {
-    let mut h = History::begin();
-    assert!(h.says(day("00:30"), &[]).is_empty());
-    assert_eq!(h.says(day("00:50"), &[]).len(), 2);
+    let mut h = NotifyHistory::new();
+    assert!(h.message_lines(time_of_day("00:30"), &[]).is_empty());
+    assert_eq!(h.message_lines(time_of_day("00:50"), &[]).len(), 2);
 }
 
 #[test]
 fn a_clock_that_ran_ahead_blocks_nothing_that_is_true() {
-    let mut h = History::begin();
-    h.looks("00:00", vec![]);
-    let ahead = heard(run("freshness", at("2031-01-01T00:00:00Z"), vec![]));
-    assert!(h.says(day("00:10"), &[ahead]).is_empty(), "a function's clock");
-    assert_eq!(h.looks("00:15", vec![stale("orders")]).len(), 2);
+    let mut h = NotifyHistory::new();
+    h.freshness_run("00:00", vec![]);
+    let ahead = report_event(reported_run("freshness", parse_timestamp("2031-01-01T00:00:00Z"), vec![]));
+    assert!(h.message_lines(time_of_day("00:10"), &[ahead]).is_empty(), "a function's clock");
+    assert_eq!(h.freshness_run("00:15", vec![stale_finding("orders")]).len(), 2);
     // notify's own clock: a tick in 2031, and back.
-    h.says(at("2031-01-01T00:00:00Z"), &[]);
-    let told = h.looks("00:30", vec![stale("orders")]);
+    h.message_lines(parse_timestamp("2031-01-01T00:00:00Z"), &[]);
+    let told = h.freshness_run("00:30", vec![stale_finding("orders")]);
     assert!(
         told.iter().all(|t| !t.contains("orders: stale and") || !t.contains("critical")),
         "{told:?}"
     );
-    let end = h.looks("00:45", vec![]);
+    let end = h.freshness_run("00:45", vec![]);
     assert!(end.iter().any(|t| t.starts_with("pager resolved")), "{end:?}");
 }
 
 #[test]
 fn a_recovery_is_told_when_it_starts_every_quarter_of_an_hour_and_when_it_ends() {
-    let mut h = History::begin();
+    let mut h = NotifyHistory::new();
     let text =
         format!("{POLICY}  recovery: {{ to: [chat, manager], every: 15m, report_within: 24h }}\n");
     h.policy = Policy::parse(&text).expect("a policy");
     let news = |hhmm: &str, stage| {
-        Heard::Recovery(RecoveryNews {
+        NotificationEvent::Restore(RestoreEvent {
             id: "r1".into(),
             asset: "shop/shop".into(),
             stage,
-            at: day(hhmm),
+            at: time_of_day(hhmm),
         })
     };
-    h.looks("00:00", vec![]);
+    h.freshness_run("00:00", vec![]);
     let started =
-        h.told(day("00:05"), &[news("00:05", Stage::Started("shop.dump into shop_check".into()))]);
+        h.plan_events(time_of_day("00:05"), &[news("00:05", RestoreStage::Started("shop.dump into shop_check".into()))]);
     assert_eq!(started.len(), 2);
     assert_eq!(started[0].message.severity, Severity::Critical);
-    h.looks("00:10", vec![]);
-    assert!(h.says(day("00:15"), &[news("00:15", Stage::At("loading data".into()))]).is_empty());
-    let update = h.says(day("00:20"), &[]);
+    h.freshness_run("00:10", vec![]);
+    assert!(h.message_lines(time_of_day("00:15"), &[news("00:15", RestoreStage::Phase("loading data".into()))]).is_empty());
+    let update = h.message_lines(time_of_day("00:20"), &[]);
     assert_eq!(
         update,
         [
@@ -115,63 +115,63 @@ fn a_recovery_is_told_when_it_starts_every_quarter_of_an_hour_and_when_it_ends()
         ]
     );
     let lines = vec!["restored 42 rows".to_owned()];
-    let ended = Stage::Ended { well: true, lines, made: None };
-    let told = h.told(day("00:30"), &[news("00:30", ended.clone())]);
+    let ended = RestoreStage::Ended { succeeded: true, lines, backup: None };
+    let told = h.plan_events(time_of_day("00:30"), &[news("00:30", ended.clone())]);
     assert_eq!(told[0].message.title, "recovery of shop/shop is complete after 25m");
     assert_eq!(told[0].message.lines, ["restored 42 rows"]);
     assert_eq!(told[0].message.thread, started[0].message.thread);
     assert!(
-        h.says(day("00:31"), &[news("00:05", Stage::Started("late".into())), news("00:30", ended)])
+        h.message_lines(time_of_day("00:31"), &[news("00:05", RestoreStage::Started("late".into())), news("00:30", ended)])
             .is_empty()
     );
 }
 
 #[test]
 fn a_recovery_that_never_tells_its_end_is_a_problem() {
-    let mut h = History::begin();
+    let mut h = NotifyHistory::new();
     h.policy =
         Policy::parse(&format!("{POLICY}  recovery: {{ report_within: 2h }}\n")).expect("a policy");
-    let begun = RecoveryNews {
+    let begun = RestoreEvent {
         id: "r1".into(),
         asset: "shop/shop".into(),
-        stage: Stage::Started("x".into()),
-        at: day("00:05"),
+        stage: RestoreStage::Started("x".into()),
+        at: time_of_day("00:05"),
     };
-    h.says(day("00:05"), &[Heard::Recovery(begun)]);
-    let told = h.looks("02:10", vec![]);
+    h.message_lines(time_of_day("00:05"), &[NotificationEvent::Restore(begun)]);
+    let told = h.freshness_run("02:10", vec![]);
     assert!(told.iter().any(|t| t == "pager critical: shop/shop: no-recovery-report"), "{told:?}");
 }
 
 #[test]
 fn a_recovery_that_waits_for_an_archive_is_neither_failed_nor_missing() {
-    let mut h = History::begin();
+    let mut h = NotifyHistory::new();
     let text = format!("{POLICY}  recovery: {{ to: [chat], report_within: 2h }}\n");
     h.policy = Policy::parse(&text).expect("a policy");
     let news = |hhmm: &str, stage| {
         let (id, asset) = ("r1".into(), "shop/shop".into());
-        Heard::Recovery(RecoveryNews { id, asset, stage, at: day(hhmm) })
+        NotificationEvent::Restore(RestoreEvent { id, asset, stage, at: time_of_day(hhmm) })
     };
-    h.told(day("00:05"), &[news("00:05", Stage::Started("shop.dump".into()))]);
-    let told = h.told(
-        day("00:06"),
-        &[news("00:06", Stage::Waits("it is in GLACIER, up to 5 hours".into()))],
+    h.plan_events(time_of_day("00:05"), &[news("00:05", RestoreStage::Started("shop.dump".into()))]);
+    let told = h.plan_events(
+        time_of_day("00:06"),
+        &[news("00:06", RestoreStage::Waiting("it is in GLACIER, up to 5 hours".into()))],
     );
     assert_eq!(told.len(), 1, "those who hear of failures are not told");
     assert_eq!(told[0].message.title, "recovery of shop/shop waits for an archive");
-    assert_eq!(told[0].message.kind, Kind::RecoveryUpdate);
+    assert_eq!(told[0].message.kind, MessageKind::RecoveryUpdate);
     assert_eq!(told[0].message.lines[0], "it is in GLACIER, up to 5 hours");
-    let later = h.looks("03:00", vec![]);
+    let later = h.freshness_run("03:00", vec![]);
     assert!(!later.iter().any(|t| t.contains("no-recovery-report")), "{later:?}");
 }
 
 #[test]
 fn the_storage_report_is_sent_once_for_each_time_of_its_schedule_and_a_budget_that_is_exceeded_is_told()
  {
-    let mut h = History::begin();
+    let mut h = NotifyHistory::new();
     let text =
         POLICY.replace("alarms:", "costs: { report: \"0 6 1 * *\", monthly_budget: 100 }\nalarms:");
     h.policy = Policy::parse(&text).expect("a policy");
-    let carried = |severity, what: &str, why: &str| Found {
+    let carried = |severity, what: &str, why: &str| ReportedFinding {
         severity,
         asset: "acme".into(),
         group: None,
@@ -179,10 +179,10 @@ fn the_storage_report_is_sent_once_for_each_time_of_its_schedule_and_a_budget_th
         why: why.into(),
         mend: String::new(),
     };
-    let told = |h: &mut History, when: &str, findings: Vec<Found>| {
-        h.told(at(when), &[heard(run("report", at(when), findings))])
+    let told = |h: &mut NotifyHistory, when: &str, findings: Vec<ReportedFinding>| {
+        h.plan_events(parse_timestamp(when), &[report_event(reported_run("report", parse_timestamp(when), findings))])
             .into_iter()
-            .filter(|t| t.message.kind == Kind::StorageReport)
+            .filter(|t| t.message.kind == MessageKind::StorageReport)
             .collect::<Vec<_>>()
     };
     let report =
@@ -201,22 +201,22 @@ fn the_storage_report_is_sent_once_for_each_time_of_its_schedule_and_a_budget_th
     // The budget is a problem like another.
     let over =
         carried(Severity::Warning, "over-budget", "this month cost $120 so far, over its budget");
-    let now = at("2027-01-02T00:00:00Z");
-    let says = h.says(now, &[heard(run("report", now, vec![over]))]);
+    let now = parse_timestamp("2027-01-02T00:00:00Z");
+    let says = h.message_lines(now, &[report_event(reported_run("report", now, vec![over]))]);
     assert!(says.iter().any(|t| t.starts_with("chat") && t.contains("over-budget")), "{says:?}");
 }
 
 #[test]
 fn what_nothing_runs_is_not_counted_among_what_is_watched() {
-    let mut h = History::begin();
-    let mut run = run("freshness", day("00:10"), vec![]);
+    let mut h = NotifyHistory::new();
+    let mut run = reported_run("freshness", time_of_day("00:10"), vec![]);
     run.assets = vec![
-        stands("orders", 60),
-        Stands {
+        reported_asset("orders", 60),
+        ReportedAsset {
             coverage: Some(shared::report::AssetCoverage::NotRun),
-            ..stands("postgres.shop.wal", 60)
+            ..reported_asset("postgres.shop.wal", 60)
         },
     ];
-    h.told(day("00:10"), &[heard(run)]);
+    h.plan_events(time_of_day("00:10"), &[report_event(run)]);
     assert_eq!(h.state.assets.keys().collect::<Vec<_>>(), ["orders"]);
 }

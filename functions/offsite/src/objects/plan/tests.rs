@@ -13,8 +13,8 @@ fn object(key: &str, size: u64, etag: &str, modified: &str) -> S3Object {
     }
 }
 
-fn task(group: &Name) -> Task<'_> {
-    Task {
+fn copy_task(group: &Name) -> ObjectCopyTask<'_> {
+    ObjectCopyTask {
         group,
         from: "backups",
         to: "offsite",
@@ -51,9 +51,9 @@ fn an_object_is_copied_when_its_copy_is_missing_or_older_and_its_time_has_come()
         ("only at the destination", ObjectPair::Extra(old())),
     ];
     let name: Name = "backups".parse().expect("a name");
-    let task = task(&name);
+    let task = copy_task(&name);
     let judged: Vec<_> =
-        table.iter().map(|(case, pair)| format!("{case}: {:?}", judge(&task, pair))).collect();
+        table.iter().map(|(case, pair)| format!("{case}: {:?}", decide_copy(&task, pair))).collect();
     insta::assert_snapshot!(judged.join("\n"), @r#"
     no copy: Copy("it has no copy")
     no copy, written at the slot: Copy("it has no copy")
@@ -70,16 +70,16 @@ fn an_object_is_copied_when_its_copy_is_missing_or_older_and_its_time_has_come()
     only at the destination: Copied
     "#);
 
-    let never = Task { until: None, ..task };
-    assert_eq!(judge(&never, &table[0].1), Verdict::Waits, "a schedule that never came");
+    let never = ObjectCopyTask { until: None, ..task };
+    assert_eq!(decide_copy(&never, &table[0].1), CopyDecision::Waits, "a schedule that never came");
 }
 
 #[test]
 fn a_page_says_what_it_copies_what_waits_and_what_is_archived() {
     let name: Name = "backups".parse().expect("a name");
-    let task = Task { kms_key: Some("arn:key".into()), ..task(&name) };
+    let task = ObjectCopyTask { kms_key: Some("arn:key".into()), ..copy_task(&name) };
     let cold = S3Object { class: "GLACIER".into(), ..object("c", 1, "c", "02T00:00") };
-    let page = plan(
+    let page = plan_page(
         &task,
         &[
             ObjectPair::Missing(object("a", 1, "a", "01T00:00")),
@@ -131,26 +131,26 @@ fn a_page_says_what_it_copies_what_waits_and_what_is_archived() {
 fn a_prefix_within_another_is_listed_once() {
     let name: Name = "backups".parse().expect("a name");
     let prefixes = ["redis/", "pg/daily/", "pg/", "pg/"].map(String::from);
-    assert_eq!(Task { prefixes: &prefixes, ..task(&name) }.lists(), ["pg/", "redis/"]);
-    assert_eq!(task(&name).lists(), [""]);
+    assert_eq!(ObjectCopyTask { prefixes: &prefixes, ..copy_task(&name) }.list_prefixes(), ["pg/", "redis/"]);
+    assert_eq!(copy_task(&name).list_prefixes(), [""]);
 }
 
 /// What really lies under a key: the `ETag` stands for it at the source, and not always at the destination.
 #[derive(Clone, Debug, PartialEq)]
-struct Stored {
+struct TestObject {
     content: u8,
     seen: S3Object,
 }
 
 /// Two buckets and a clock of seconds.
 #[derive(Debug, Default)]
-struct Buckets {
+struct TestBuckets {
     clock: i64,
-    source: BTreeMap<String, Stored>,
-    destination: BTreeMap<String, Stored>,
+    source: BTreeMap<String, TestObject>,
+    destination: BTreeMap<String, TestObject>,
 }
 
-impl Buckets {
+impl TestBuckets {
     fn now(&self) -> Timestamp {
         Timestamp::from_second(self.clock).expect("a time")
     }
@@ -164,10 +164,10 @@ impl Buckets {
             class: "STANDARD".into(),
             restored: false,
         };
-        self.source.insert(key.into(), Stored { content, seen });
+        self.source.insert(key.into(), TestObject { content, seen });
     }
 
-    fn pairs(&self) -> Vec<ObjectPair> {
+    fn object_pairs(&self) -> Vec<ObjectPair> {
         let keys: std::collections::BTreeSet<_> =
             self.source.keys().chain(self.destination.keys()).collect();
         let pair = |k: &String| match (self.source.get(k), self.destination.get(k)) {
@@ -180,20 +180,20 @@ impl Buckets {
     }
 
     /// Does a step as S3 does: only while the source is what was listed; under KMS the copy's `ETag` is another.
-    fn copy(&mut self, order: &CopyObject, kms: bool) {
+    fn apply_copy(&mut self, order: &CopyObject, kms: bool) {
         let key = &order.object.key;
         let modified = self.now();
         if let Some(there) = self.source.get(key).filter(|s| s.seen.etag == order.object.etag) {
             let etag = if kms { format!("kms-{}", self.clock) } else { there.seen.etag.clone() };
             let seen = S3Object { etag, modified, ..there.seen.clone() };
-            self.destination.insert(key.clone(), Stored { content: there.content, seen });
+            self.destination.insert(key.clone(), TestObject { content: there.content, seen });
         }
     }
 }
 
 /// A run, or what happens between two.
 #[derive(Clone, Debug)]
-enum Event {
+enum BucketEvent {
     /// An object is written at the source.
     Write(u8, u8),
     /// An object is deleted at the source.
@@ -204,53 +204,53 @@ enum Event {
     Run(usize, Option<(u8, u8)>),
 }
 
-fn event() -> impl Strategy<Value = Event> {
+fn event_strategy() -> impl Strategy<Value = BucketEvent> {
     prop_oneof![
-        (0..6_u8, any::<u8>()).prop_map(|(k, c)| Event::Write(k, c)),
-        (0..6_u8).prop_map(Event::Delete),
-        (0..3_i64).prop_map(Event::Wait),
+        (0..6_u8, any::<u8>()).prop_map(|(k, c)| BucketEvent::Write(k, c)),
+        (0..6_u8).prop_map(BucketEvent::Delete),
+        (0..3_i64).prop_map(BucketEvent::Wait),
         (0..4_usize, proptest::option::of((0..6_u8, any::<u8>())))
-            .prop_map(|(n, under)| Event::Run(n, under)),
+            .prop_map(|(n, under)| BucketEvent::Run(n, under)),
     ]
 }
 
 proptest! {
     #[test]
     fn after_any_interrupted_runs_a_full_one_makes_every_copy_equal_and_the_next_does_nothing(
-        events in proptest::collection::vec(event(), 0..40),
+        events in proptest::collection::vec(event_strategy(), 0..40),
         kms: bool,
     ) {
         let name: Name = "backups".parse().expect("a name");
-        let task = Task { until: Some(Timestamp::MAX), ..task(&name) };
-        let mut buckets = Buckets::default();
+        let task = ObjectCopyTask { until: Some(Timestamp::MAX), ..copy_task(&name) };
+        let mut buckets = TestBuckets::default();
         for event in events {
             match event {
-                Event::Write(k, content) => buckets.write(&k.to_string(), content),
-                Event::Delete(k) => {
+                BucketEvent::Write(k, content) => buckets.write(&k.to_string(), content),
+                BucketEvent::Delete(k) => {
                     buckets.source.remove(&k.to_string());
                 }
-                Event::Wait(seconds) => buckets.clock += seconds,
-                Event::Run(steps, under) => {
-                    let page = plan(&task, &buckets.pairs());
+                BucketEvent::Wait(seconds) => buckets.clock += seconds,
+                BucketEvent::Run(steps, under) => {
+                    let page = plan_page(&task, &buckets.object_pairs());
                     if let Some((k, content)) = under {
                         buckets.write(&k.to_string(), content);
                     }
                     for step in page.plan.steps.iter().take(steps) {
-                        buckets.copy(&step.action, kms);
+                        buckets.apply_copy(&step.action, kms);
                     }
                 }
             }
         }
         let before: Vec<_> = buckets.destination.keys().cloned().collect();
         buckets.clock += 1;
-        for step in plan(&task, &buckets.pairs()).plan.steps {
-            buckets.copy(&step.action, kms);
+        for step in plan_page(&task, &buckets.object_pairs()).plan.steps {
+            buckets.apply_copy(&step.action, kms);
         }
         for (key, stored) in &buckets.source {
             let copy = buckets.destination.get(key).expect("a copy of every object");
             prop_assert_eq!((copy.content, copy.seen.size), (stored.content, stored.seen.size));
         }
         prop_assert!(before.iter().all(|k| buckets.destination.contains_key(k)), "nothing is deleted");
-        prop_assert_eq!(plan(&task, &buckets.pairs()).plan.steps, vec![]);
+        prop_assert_eq!(plan_page(&task, &buckets.object_pairs()).plan.steps, vec![]);
     }
 }
