@@ -11,12 +11,13 @@ use shared::{
     model::parse_policy,
     policy::Policy,
     request::RunRequest,
-    signing::{SigningAuthor, MinisignSigner},
+    signing::{MinisignSigner, SigningAuthor},
 };
 use std::{collections::BTreeMap, fs, path::Path, sync::OnceLock};
 use store::{
-    StoredBackup, DirectoryBackend, LegalHold, BackupManifest, UploadOptions, BackupStore, TrustPolicy, UnchangedMarker, beside, catalogue,
-    manifest::{self, ManifestFormat, EncodingLayers},
+    BackupManifest, BackupStore, DirectoryBackend, LegalHold, StoredBackup, TrustPolicy,
+    UnchangedMarker, UploadOptions, beside, list_backups,
+    manifest::{self, EncodingLayers, ManifestFormat},
     mark,
     place::key_template_for,
 };
@@ -69,11 +70,15 @@ async fn build_store() -> HostileStore {
     let first = parse_time("2026-11-12T03:00:00Z");
     let key = commit_dump(&store, &author, "same", first, "same".into()).await;
     for day in 1..7 {
-        write_unchanged_marker(&store, &author, &key, first + SignedDuration::from_hours(24 * day)).await;
+        write_unchanged_marker(&store, &author, &key, first + SignedDuration::from_hours(24 * day))
+            .await;
     }
     let hold = LegalHold { why: "audit".into(), since: parse_time(NOW), by: "ana".into() };
     store.add_legal_hold("daily/shop_20261111.dump", &hold, &author).await.expect("held");
-    let stranger = SigningAuthor::new(policy.owner(), Some(MinisignSigner::generate().expect("random numbers").0));
+    let stranger = SigningAuthor::new(
+        policy.owner(),
+        Some(MinisignSigner::generate().expect("random numbers").0),
+    );
     HostileStore { root, policy, stranger }
 }
 
@@ -96,7 +101,12 @@ async fn commit_dump(
     key
 }
 
-async fn write_unchanged_marker(store: &BackupStore, author: &SigningAuthor, key: &str, time: Timestamp) {
+async fn write_unchanged_marker(
+    store: &BackupStore,
+    author: &SigningAuthor,
+    key: &str,
+    time: Timestamp,
+) {
     let json = store.get_small(&beside::manifest_key(key)).await.expect("read").expect("a record");
     let record = BackupManifest::parse_manifest(key, &json).expect("a record");
     let note = UnchangedMarker {
@@ -107,10 +117,19 @@ async fn write_unchanged_marker(store: &BackupStore, author: &SigningAuthor, key
         run: "run".into(),
     };
     let name = beside::unchanged_marker_key(key, time);
-    store.put_signed(&name, note.to_json().into(), &UploadOptions::default(), author).await.expect("signed");
+    store
+        .put_signed(&name, note.to_json().into(), &UploadOptions::default(), author)
+        .await
+        .expect("signed");
 }
 
-fn sample_manifest(key: &str, reason: &str, slot: Timestamp, bytes: &[u8], owner: &str) -> BackupManifest {
+fn sample_manifest(
+    key: &str,
+    reason: &str,
+    slot: Timestamp,
+    bytes: &[u8],
+    owner: &str,
+) -> BackupManifest {
     let digest = archive::HashingReader::new(bytes).finish_digest().expect("memory");
     let data_time = slot + SignedDuration::from_mins(1);
     BackupManifest {
@@ -136,7 +155,10 @@ fn sample_manifest(key: &str, reason: &str, slot: Timestamp, bytes: &[u8], owner
         layers: EncodingLayers::default(),
         recipients: Vec::new(),
         key_id: None,
-        server: manifest::ServerProperties { system_identifier: Some("7000".into()), ..Default::default() },
+        server: manifest::ServerProperties {
+            system_identifier: Some("7000".into()),
+            ..Default::default()
+        },
         client: "15".into(),
         extensions: Vec::new(),
         roles: Vec::new(),
@@ -285,7 +307,9 @@ fn add_object(world: &HostileStore, root: &Path, files: &[String], what: &AddedO
             let key = files[beside % files.len()].trim_end_matches(".json");
             let time = parse_time("2026-11-11T05:00:00Z") + SignedDuration::from_hours(24 * days);
             let sha256 = fs::read(root.join(beside::manifest_key(key))).ok();
-            let sha256 = sha256.and_then(|json| Some(BackupManifest::parse_manifest(key, &json).ok()?.file.sha256));
+            let sha256 = sha256.and_then(|json| {
+                Some(BackupManifest::parse_manifest(key, &json).ok()?.file.sha256)
+            });
             let note = UnchangedMarker {
                 holdfast: 1,
                 sha256: sha256.unwrap_or_default(),
@@ -293,7 +317,13 @@ fn add_object(world: &HostileStore, root: &Path, files: &[String], what: &AddedO
                 slot: None,
                 run: "x".into(),
             };
-            write_forged(world, &write, &beside::unchanged_marker_key(key, time), &note.to_json(), *signed);
+            write_forged(
+                world,
+                &write,
+                &beside::unchanged_marker_key(key, time),
+                &note.to_json(),
+                *signed,
+            );
         }
         AddedObject::Deep(levels) => {
             let mut at = root.join("daily");
@@ -313,7 +343,13 @@ fn add_object(world: &HostileStore, root: &Path, files: &[String], what: &AddedO
 }
 
 /// A file that he signs with his own key, or not at all.
-fn write_forged(world: &HostileStore, write: &impl Fn(&str, &[u8]), name: &str, bytes: &[u8], signed: bool) {
+fn write_forged(
+    world: &HostileStore,
+    write: &impl Fn(&str, &[u8]),
+    name: &str,
+    bytes: &[u8],
+    signed: bool,
+) {
     write(name, bytes);
     if signed && let Some(signature) = world.stranger.sign(name, bytes) {
         write(&beside::signature_key(name), signature.as_bytes());

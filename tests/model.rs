@@ -10,8 +10,14 @@
 use jiff::{SignedDuration, Timestamp};
 use proptest::{prelude::*, test_runner::RngSeed};
 use shared::{
-    catalog::{RdsDatabase, DatabaseKind, ObservationError, Location, RecoveryPoint, Inventory, RecoveryPointState},
-    model::{parse_time, automated_snapshot, db_cluster, apply_copy, db_instance, apply_delete, owned_snapshot, parse_policy, complete_in_flight, apply_snapshot},
+    catalog::{
+        DatabaseKind, Inventory, Location, ObservationError, RdsDatabase, RecoveryPoint,
+        RecoveryPointState,
+    },
+    model::{
+        apply_copy, apply_delete, apply_snapshot, automated_snapshot, complete_in_flight,
+        db_cluster, db_instance, owned_snapshot, parse_policy, parse_time,
+    },
     plan::Severity,
     policy::Policy,
     request::RunRequest,
@@ -157,11 +163,13 @@ impl RdsModel {
                         .take(3)
                         .for_each(|p| p.kms_key = Some("arn:aws-managed".into()));
                 }
-                let mut by_hand = owned_snapshot(policy, db, "manual", parse_time("2025-01-01T00:00:00Z"));
+                let mut by_hand =
+                    owned_snapshot(policy, db, "manual", parse_time("2025-01-01T00:00:00Z"));
                 by_hand.marks = shared::catalog::HoldfastTags::default();
                 points.extend([by_hand, automated_snapshot(policy, db, first)]);
             }
-            for (place, fleet) in shared::model::home_inventory(policy, databases, points).locations {
+            for (place, fleet) in shared::model::home_inventory(policy, databases, points).locations
+            {
                 let known = seen.locations.entry(place).or_default();
                 known.databases.extend(fleet.databases);
                 known.points.extend(fleet.points);
@@ -182,7 +190,11 @@ impl RdsModel {
             && let Some(place) = seen.locations.keys().nth(which as usize).cloned()
         {
             seen.locations.remove(&place);
-            seen.errors.push(ObservationError { place, why: "timed out".into(), mend: String::new() });
+            seen.errors.push(ObservationError {
+                place,
+                why: "timed out".into(),
+                mend: String::new(),
+            });
         }
         seen
     }
@@ -198,7 +210,10 @@ impl RdsModel {
         let plan = snapshot::plan(&policy, &self.seen, request, demand, self.now);
         for step in plan.steps.into_iter().take(calls) {
             if let snapshot::SnapshotAction::Take { family, database, id, tags, .. } = step.action {
-                assert!(!self.has_identifier(&Location::home_from_policy(&policy), family, &id), "{id} is given twice");
+                assert!(
+                    !self.has_identifier(&Location::home_from_policy(&policy), family, &id),
+                    "{id} is given twice"
+                );
                 apply_snapshot(&mut self.seen, &policy, (family, &database), &id, &tags);
             }
         }
@@ -254,7 +269,8 @@ impl RdsModel {
         let group = policy.databases.values().next().expect("a group");
         let rule = group.snapshots.iter().find(|(r, _)| r.as_str() == reason).map(|(_, rule)| rule);
         let Some(when) = rule.and_then(|rule| rule.when.as_ref()) else { return true };
-        let due = CronSchedule::new(when, &policy.time_zone).last_due_past_grace(self.now).expect("due");
+        let due =
+            CronSchedule::new(when, &policy.time_zone).last_due_past_grace(self.now).expect("due");
         home.points.iter().any(|p| {
             let since = |t| t <= self.now && t + SignedDuration::from_mins(30) >= due;
             p.identity() == gone.identity()
@@ -274,13 +290,17 @@ impl RdsModel {
     /// What happens; what retention is about to delete is answered first.
     fn apply_event(&mut self, of: usize, event: &ModelEvent) -> DeletedPoints {
         match event {
-            ModelEvent::Snapshot { calls } => self.run_snapshot(of, &RunRequest::full_run(), "run", *calls),
+            ModelEvent::Snapshot { calls } => {
+                self.run_snapshot(of, &RunRequest::full_run(), "run", *calls)
+            }
             ModelEvent::Deploy { demand, calls } => {
                 let request = RunRequest { reason: "pre-deploy".into(), ..RunRequest::default() };
                 self.run_snapshot(of, &request, &format!("deploy-{demand}"), *calls);
             }
             ModelEvent::Offsite { calls, blind } => self.run_offsite(of, *calls, *blind),
-            ModelEvent::Retention { calls, blind } => return self.run_retention(of, *calls, *blind),
+            ModelEvent::Retention { calls, blind } => {
+                return self.run_retention(of, *calls, *blind);
+            }
             ModelEvent::Settle { failing } => {
                 let mut n = 0;
                 complete_in_flight(&mut self.seen, self.now, |_| {

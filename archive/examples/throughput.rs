@@ -1,7 +1,10 @@
 //! How many megabytes a second one thread encodes and decodes, for each recipe: `cargo run --release -p archive --example
 //! throughput [FILE]`. Without a file, 256 MiB of rows like pgbench's are made up.
 
-use archive::{CompressionMethod, ArchiveDecoder, ArchiveEncoder, EncryptionMethod, DecryptionKeys, EncodingOptions};
+use archive::{
+    ArchiveDecoder, ArchiveEncoder, CompressionMethod, DecryptionKeys, EncodingOptions,
+    EncryptionMethod,
+};
 use std::{
     env, fs,
     io::{self, Write},
@@ -32,11 +35,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let openssl = EncryptionMethod::OpenSsl { passphrase: "throughput".into(), iterations: 10_000 };
     let mut out = io::stdout();
     writeln!(out, "{} MB, MB of plain bytes a second", plain.len() / 1_000_000)?;
-    for compression in [CompressionMethod::None, CompressionMethod::Zstd(3), CompressionMethod::Gzip(6)] {
+    for compression in
+        [CompressionMethod::None, CompressionMethod::Zstd(3), CompressionMethod::Gzip(6)]
+    {
         for encryption in [EncryptionMethod::None, age.clone(), openssl.clone()] {
             let recipe = EncodingOptions { compression, encryption };
             let start = Instant::now();
-            let mut encoder = ArchiveEncoder::new(Vec::with_capacity(plain.len() + 1_000_000), &recipe)?;
+            let mut encoder =
+                ArchiveEncoder::new(Vec::with_capacity(plain.len() + 1_000_000), &recipe)?;
             for piece in plain.chunks(256 * 1024) {
                 encoder.write_all(piece)?;
             }

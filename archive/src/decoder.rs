@@ -1,8 +1,9 @@
 //! From stored bytes to plain ones.
 
 use crate::{
-    EncryptionFormat, CompressionFormat, StreamDigest, ArchiveError, HashingReader, DecryptionKeys, EncodingLayers, ArchiveDigests, digest::DigestAccumulator,
-    gzip::GzipDecoder, openssl::CbcReader, zstandard::ZstdDecoder,
+    ArchiveDigests, ArchiveError, CompressionFormat, DecryptionKeys, EncodingLayers,
+    EncryptionFormat, HashingReader, StreamDigest, digest::DigestAccumulator, gzip::GzipDecoder,
+    openssl::CbcReader, zstandard::ZstdDecoder,
 };
 use age::{DecryptError, stream::StreamReader};
 use std::{
@@ -59,8 +60,12 @@ impl<R: Read> ArchiveDecoder<R> {
     /// Reads the headers and finds the key.
     ///
     /// openssl's format has no proof of the key: a passphrase is right when what comes out begins with the compression's
-    /// magic number, or, uncompressed, when it is not noise. ([`Error::Key`] when none is.)
-    pub fn new(source: R, layers: &EncodingLayers, keys: &DecryptionKeys) -> Result<Self, ArchiveError> {
+    /// magic number, or, uncompressed, when it is not noise. ([`ArchiveError::Key`] when none is.)
+    pub fn new(
+        source: R,
+        layers: &EncodingLayers,
+        keys: &DecryptionKeys,
+    ) -> Result<Self, ArchiveError> {
         let source = SharedReader(Arc::new(Mutex::new(HashingReader::new(source))));
         let reader = SharedReader(Arc::clone(&source.0));
         let opened = match layers.cipher {
@@ -68,27 +73,36 @@ impl<R: Read> ArchiveDecoder<R> {
             Some(EncryptionFormat::Age) => {
                 let age = open_age_reader(BufReader::with_capacity(BUFFER_BYTES, reader), keys);
                 let age = age.map_err(|e| match e {
-                    ArchiveError::Io(e) if !source.lock().has_source_failed() => ArchiveError::Damaged(format!(
-                        "its age header can't be read ({e}): it is cut short, or no age file"
-                    )),
+                    ArchiveError::Io(e) if !source.lock().has_source_failed() => {
+                        ArchiveError::Damaged(format!(
+                            "its age header can't be read ({e}): it is cut short, or no age file"
+                        ))
+                    }
                     other => other,
                 })?;
                 DecryptReader::Age(BufReader::with_capacity(BUFFER_BYTES, age))
             }
-            Some(EncryptionFormat::OpenSsl { kdf }) => {
-                DecryptReader::OpenSsl(CbcReader::open_with_keys(reader, kdf, keys, layers.compressed)?)
-            }
+            Some(EncryptionFormat::OpenSsl { kdf }) => DecryptReader::OpenSsl(
+                CbcReader::open_with_keys(reader, kdf, keys, layers.compressed)?,
+            ),
         };
         let unpack = match layers.compressed {
             None => StreamDecompressor::None,
             Some(CompressionFormat::Zstd) => StreamDecompressor::Zstd(ZstdDecoder::new()?),
             Some(CompressionFormat::Gzip) => StreamDecompressor::Gzip(GzipDecoder::new()),
         };
-        Ok(Self { source, opened, unpack, plain: DigestAccumulator::default(), skip_plaintext_hash: false, error: None })
+        Ok(Self {
+            source,
+            opened,
+            unpack,
+            plain: DigestAccumulator::default(),
+            skip_plaintext_hash: false,
+            error: None,
+        })
     }
 
     /// Leaves out the hash of the plain bytes where the compression has a checksum of its own, which is always looked at:
-    /// for a reader that compares what is stored with a manifest by [`matches`](Self::matches).
+    /// for a reader that compares what is stored with a manifest by [`finish_and_verify`](Self::finish_and_verify).
     #[must_use]
     pub fn without_plaintext_hash(mut self) -> Self {
         self.skip_plaintext_hash = !matches!(self.unpack, StreamDecompressor::None);
@@ -96,7 +110,10 @@ impl<R: Read> ArchiveDecoder<R> {
     }
 
     /// Reads to the end of the source and compares it with the manifest; the digests are the manifest's then.
-    pub fn finish_and_verify(mut self, manifest: &ArchiveDigests) -> Result<ArchiveDigests, ArchiveError> {
+    pub fn finish_and_verify(
+        mut self,
+        manifest: &ArchiveDigests,
+    ) -> Result<ArchiveDigests, ArchiveError> {
         if !self.skip_plaintext_hash {
             let sums = self.finish()?;
             return sums.verify_against(manifest).map(|()| sums);
@@ -112,7 +129,7 @@ impl<R: Read> ArchiveDecoder<R> {
     }
 
     /// Reads to the end of the source and returns both digests; fails when the archive is not whole, or goes on after its
-    /// end. The digests are of what was read: compare them with the manifest's by [`Sums::check`].
+    /// end. The digests are of what was read: compare them with the manifest's by [`ArchiveDigests::verify_against`].
     pub fn finish(mut self) -> Result<ArchiveDigests, ArchiveError> {
         self.drain_source()?;
         Ok(ArchiveDigests { plain: self.plain.current_digest(), stored: self.stored_digest() })
@@ -131,16 +148,18 @@ impl<R: Read> ArchiveDecoder<R> {
     /// Tells the source's failures from the archive's.
     fn classify_error(&self, e: io::Error) -> ArchiveError {
         match ArchiveError::from(e) {
-            ArchiveError::Io(e) if !self.source.lock().has_source_failed() => ArchiveError::Damaged(format!(
-                "it can't be decrypted ({e}): it is cut short or altered; fetch it again"
-            )),
+            ArchiveError::Io(e) if !self.source.lock().has_source_failed() => {
+                ArchiveError::Damaged(format!(
+                    "it can't be decrypted ({e}): it is cut short or altered; fetch it again"
+                ))
+            }
             other => other,
         }
     }
 }
 
 impl<R: Read> Read for ArchiveDecoder<R> {
-    /// Plain bytes. Errors are [`Error`]s inside ([`Error::from`] takes them out), and stay: there is no reading on.
+    /// Plain bytes. Errors are [`Error`]s inside ([`ArchiveError::from`] takes them out), and stay: there is no reading on.
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         if out.is_empty() {
             return Ok(0);
@@ -213,7 +232,9 @@ fn read_age_header(source: &mut impl BufRead) -> Result<Vec<u8>, ArchiveError> {
     let mut header = Vec::new();
     for _ in 0..MAX_AGE_HEADER_LINES {
         let start = header.len();
-        (&mut *source).take((MAX_AGE_HEADER_BYTES - start) as u64).read_until(b'\n', &mut header)?;
+        (&mut *source)
+            .take((MAX_AGE_HEADER_BYTES - start) as u64)
+            .read_until(b'\n', &mut header)?;
         let line = &header[start..];
         let ended = !line.ends_with(b"\n");
         if ended && header.len() == MAX_AGE_HEADER_BYTES {
@@ -225,16 +246,21 @@ fn read_age_header(source: &mut impl BufRead) -> Result<Vec<u8>, ArchiveError> {
         }
     }
     Err(ArchiveError::Unsupported(format!(
-        "its age header goes on after {} KiB or {AGE_LINES} lines: it has more recipients than are read here; undo it with age -d",
+        "its age header goes on after {} KiB or {MAX_AGE_HEADER_LINES} lines: it has more recipients than are read here; undo it with age -d",
         MAX_AGE_HEADER_BYTES >> 10
     )))
 }
 
-fn open_age_reader<R: BufRead>(mut source: R, keys: &DecryptionKeys) -> Result<StreamReader<PrefixedReader<R>>, ArchiveError> {
+fn open_age_reader<R: BufRead>(
+    mut source: R,
+    keys: &DecryptionKeys,
+) -> Result<StreamReader<PrefixedReader<R>>, ArchiveError> {
     let header = read_age_header(&mut source)?;
     let source = Cursor::new(header).chain(source);
     let damaged = |why: &DecryptError| {
-        ArchiveError::Damaged(format!("its age header is not what was written ({why}); fetch it again"))
+        ArchiveError::Damaged(format!(
+            "its age header is not what was written ({why}); fetch it again"
+        ))
     };
     let age = age::Decryptor::new_buffered(source).map_err(|e| match e {
         DecryptError::Io(e) => ArchiveError::Io(e),

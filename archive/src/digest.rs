@@ -76,7 +76,7 @@ pub struct ArchiveDigests {
 }
 
 impl ArchiveDigests {
-    /// Compares what was read with what the manifest says; [`Error::Damaged`] when they differ.
+    /// Compares what was read with what the manifest says; [`ArchiveError::Damaged`] when they differ.
     pub fn verify_against(&self, manifest: &Self) -> Result<(), ArchiveError> {
         self.stored.verify_against("stored", &manifest.stored)?;
         self.plain.verify_against("plain", &manifest.plain)
@@ -84,7 +84,7 @@ impl ArchiveDigests {
 }
 
 impl StreamDigest {
-    /// Compares the digest of `which` bytes ("stored", "plain") with the manifest's; [`Error::Damaged`] when they differ.
+    /// Compares the digest of `which` bytes ("stored", "plain") with the manifest's; [`ArchiveError::Damaged`] when they differ.
     pub fn verify_against(&self, which: &str, manifest: &Self) -> Result<(), ArchiveError> {
         if self == manifest {
             return Ok(());
@@ -111,7 +111,10 @@ impl DigestAccumulator {
     }
 
     pub(crate) fn current_digest(&self) -> StreamDigest {
-        StreamDigest { bytes: self.bytes, sha256: Sha256Digest(self.sha256.clone().finalize().into()) }
+        StreamDigest {
+            bytes: self.bytes,
+            sha256: Sha256Digest(self.sha256.clone().finalize().into()),
+        }
     }
 }
 

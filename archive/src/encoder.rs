@@ -1,8 +1,8 @@
 //! From plain bytes to stored ones.
 
 use crate::{
-    CompressionMethod, EncryptionMethod, ArchiveError, EncodingOptions, ArchiveDigests,
-    digest::{HashingWriter, DigestAccumulator},
+    ArchiveDigests, ArchiveError, CompressionMethod, EncodingOptions, EncryptionMethod,
+    digest::{DigestAccumulator, HashingWriter},
     gzip::GzipWriter,
     openssl::CbcWriter,
 };
@@ -32,7 +32,7 @@ enum EncryptWriter<W: Write> {
 }
 
 impl<W: Write> ArchiveEncoder<W> {
-    /// Writes the headers. A recipe that nobody could undo is refused before that ([`Error::Key`], [`Error::Unsupported`]).
+    /// Writes the headers. A recipe that nobody could undo is refused before that ([`ArchiveError::Key`], [`ArchiveError::Unsupported`]).
     pub fn new(sink: W, recipe: &EncodingOptions) -> Result<Self, ArchiveError> {
         recipe.validate()?;
         let stored = HashingWriter::new(sink);
@@ -40,8 +40,9 @@ impl<W: Write> ArchiveEncoder<W> {
             EncryptionMethod::None => EncryptWriter::None(stored),
             EncryptionMethod::Age(recipients) => {
                 let recipients = recipients.iter().map(|r| &r.0 as &dyn age::Recipient);
-                let age = age::Encryptor::with_recipients(recipients)
-                    .map_err(|why| ArchiveError::Key(format!("encrypt for the age recipients: {why}")))?;
+                let age = age::Encryptor::with_recipients(recipients).map_err(|why| {
+                    ArchiveError::Key(format!("encrypt for the age recipients: {why}"))
+                })?;
                 EncryptWriter::Age(age.wrap_output(stored)?)
             }
             EncryptionMethod::OpenSsl { passphrase, iterations } => {

@@ -63,6 +63,8 @@ mod tests {
         let there: io::Error = ArchiveError::Key("no key".into()).into();
         assert!(matches!(ArchiveError::from(there), ArchiveError::Key(why) if why == "no key"));
         let there: io::Error = ArchiveError::Io(io::Error::other("a lost connection")).into();
-        assert!(matches!(ArchiveError::from(there), ArchiveError::Io(e) if e.to_string() == "a lost connection"));
+        assert!(
+            matches!(ArchiveError::from(there), ArchiveError::Io(e) if e.to_string() == "a lost connection")
+        );
     }
 }

@@ -1,6 +1,9 @@
 //! Archives that have no manifest, such as people's older scripts have made.
 
-use crate::{EncryptionFormat, ArchiveDecoder, ArchiveError, KeyDerivation, KdfDigest, DecryptionKeys, EncodingLayers, looks, openssl};
+use crate::{
+    ArchiveDecoder, ArchiveError, DecryptionKeys, EncodingLayers, EncryptionFormat, KdfDigest,
+    KeyDerivation, looks, openssl,
+};
 use std::io::{self, Cursor, Read};
 
 /// What the plain bytes are.
@@ -26,10 +29,13 @@ const DEFAULT_OPENSSL_ITERATIONS: u32 = 10_000;
 /// Finds out what an archive is made of by its first bytes, and by what each key and each KDF makes of them.
 ///
 /// Tried for openssl archives, with every passphrase of `keys`: `EVP_BytesToKey` of sha256 and md5, PBKDF2 of 10,000
-/// rounds, and of the rounds of [`Keys::add_iterations`]. The reader returned gives everything again, for a [`Decoder`].
-/// Fails with [`Error::Key`] when none fits and with [`Error::Damaged`] when the file is empty or its first bytes are bad;
+/// rounds, and of the rounds of [`DecryptionKeys::add_iterations`]. The reader returned gives everything again, for a [`Decoder`].
+/// Fails with [`ArchiveError::Key`] when none fits and with [`ArchiveError::Damaged`] when the file is empty or its first bytes are bad;
 /// that it is whole is for the [`Decoder`] to say.
-pub fn detect_layers<R: Read>(mut source: R, keys: &DecryptionKeys) -> Result<(EncodingLayers, PayloadFormat, ReplayReader<R>), ArchiveError> {
+pub fn detect_layers<R: Read>(
+    mut source: R,
+    keys: &DecryptionKeys,
+) -> Result<(EncodingLayers, PayloadFormat, ReplayReader<R>), ArchiveError> {
     let mut head = Vec::new();
     (&mut source).take(DETECTION_BYTES).read_to_end(&mut head)?;
     let cipher = detect_cipher(&head, keys)?;
@@ -45,7 +51,10 @@ pub fn detect_layers<R: Read>(mut source: R, keys: &DecryptionKeys) -> Result<(E
     Ok((layers, looks::detect_format(&plain), Cursor::new(head).chain(source)))
 }
 
-fn detect_cipher(head: &[u8], keys: &DecryptionKeys) -> Result<Option<EncryptionFormat>, ArchiveError> {
+fn detect_cipher(
+    head: &[u8],
+    keys: &DecryptionKeys,
+) -> Result<Option<EncryptionFormat>, ArchiveError> {
     let armoured = |how: &str, undo: &str| {
         Err(ArchiveError::Unsupported(format!(
             "it is {how}, which is not read here; undo that first: {undo}"
@@ -80,7 +89,11 @@ fn detect_cipher(head: &[u8], keys: &DecryptionKeys) -> Result<Option<Encryption
 }
 
 /// The first bytes behind the layers: as far as the head of the file gives any.
-fn decode_prefix(head: &[u8], layers: EncodingLayers, keys: &DecryptionKeys) -> Result<Vec<u8>, ArchiveError> {
+fn decode_prefix(
+    head: &[u8],
+    layers: EncodingLayers,
+    keys: &DecryptionKeys,
+) -> Result<Vec<u8>, ArchiveError> {
     const MAX_PREFIX_BYTES: usize = 64 * 1024;
     let mut decoder = ArchiveDecoder::new(head, &layers, keys)?;
     let mut plain = vec![0; MAX_PREFIX_BYTES];

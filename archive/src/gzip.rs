@@ -29,7 +29,11 @@ impl<W: Write> GzipWriter<W> {
     }
 
     /// How much of `piece` was taken, and how the compressor stands.
-    fn compress_chunk(&mut self, piece: &[u8], flush: FlushCompress) -> io::Result<(usize, Status)> {
+    fn compress_chunk(
+        &mut self,
+        piece: &[u8],
+        flush: FlushCompress,
+    ) -> io::Result<(usize, Status)> {
         if self.buffer.len() == self.buffer.capacity() {
             self.write_buffered()?;
         }
@@ -86,7 +90,9 @@ impl GzipDecoder {
                 if self.any {
                     return Ok(0);
                 }
-                return Err(ArchiveError::Damaged("it is empty where gzip data is due".into()).into());
+                return Err(
+                    ArchiveError::Damaged("it is empty where gzip data is due".into()).into()
+                );
             }
             let (taken, made) = (self.raw.total_in(), self.raw.total_out());
             let status = match self.raw.decompress(input, out, FlushDecompress::None) {
@@ -99,9 +105,10 @@ impl GzipDecoder {
                     .into());
                 }
                 Err(why) => {
-                    return Err(
-                        ArchiveError::Damaged(format!("its gzip data can't be undone ({why})")).into()
-                    );
+                    return Err(ArchiveError::Damaged(format!(
+                        "its gzip data can't be undone ({why})"
+                    ))
+                    .into());
                 }
             };
             let used = usize::try_from(self.raw.total_in() - taken).map_err(io::Error::other)?;
@@ -116,7 +123,9 @@ impl GzipDecoder {
                 return Ok(made);
             }
             if ended && self.within {
-                return Err(ArchiveError::Damaged("its gzip data ends before its trailer".into()).into());
+                return Err(
+                    ArchiveError::Damaged("its gzip data ends before its trailer".into()).into()
+                );
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::{
     ArchiveError,
-    openssl::{CachedKey, ALLOWED_ITERATIONS},
+    openssl::{ALLOWED_ITERATIONS, CachedKey},
 };
 use secrecy::{ExposeSecret, SecretString};
 use std::{
@@ -63,7 +63,7 @@ impl DecryptionKeys {
         self.last = Arc::default();
     }
 
-    /// Adds a number of PBKDF2 rounds for [`guess`](crate::guess()) to try, beside openssl's own 10,000: the policy's. More
+    /// Adds a number of PBKDF2 rounds for [`detect_layers`](crate::detect_layers()) to try, beside openssl's own 10,000: the policy's. More
     /// than are ever done are passed over.
     pub fn add_iterations(&mut self, rounds: u32) {
         if ALLOWED_ITERATIONS.contains(&rounds) && !self.iterations.contains(&rounds) {

@@ -42,7 +42,7 @@ pub enum KeyDerivation {
     },
 }
 
-/// The hash of [`Kdf::BytesToKey`].
+/// The hash of [`KeyDerivation::BytesToKey`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum KdfDigest {
@@ -129,7 +129,9 @@ mod tests {
             assert_eq!(serde_json::to_string(&layers).expect("JSON"), json);
             assert_eq!(serde_json::from_str::<EncodingLayers>(json).expect("itself"), layers);
         }
-        assert!(serde_json::from_str::<EncodingLayers>(r#"{"cipher":"age","armor":true}"#).is_err());
+        assert!(
+            serde_json::from_str::<EncodingLayers>(r#"{"cipher":"age","armor":true}"#).is_err()
+        );
     }
 
     #[test]

@@ -109,10 +109,16 @@ mod tests {
         noise[0] = b'x';
         assert_eq!(score_plausibility(&noise), Plausibility::None);
         assert_eq!(score_plausibility(&noise[..2048]), Plausibility::None);
-        assert_eq!(score_plausibility("id,name\n1,Ågot\n".repeat(500).as_bytes()), Plausibility::Utf8);
+        assert_eq!(
+            score_plausibility("id,name\n1,Ågot\n".repeat(500).as_bytes()),
+            Plausibility::Utf8
+        );
         assert_eq!(score_plausibility(&b"id,name\n1,\xc5got\n".repeat(500)), Plausibility::Text);
         assert_eq!(score_plausibility(&"Å".as_bytes()[..1]), Plausibility::Utf8);
-        assert_eq!(score_plausibility(&[b"toc.dat".as_slice(), &[0; 4096]].concat()), Plausibility::Structured);
+        assert_eq!(
+            score_plausibility(&[b"toc.dat".as_slice(), &[0; 4096]].concat()),
+            Plausibility::Structured
+        );
         assert_eq!(score_plausibility(b"PGDMP\x01\x0e\0"), Plausibility::HasMagicNumber);
         assert_eq!(score_plausibility(b"\x1f\x8b\x08\0"), Plausibility::HasMagicNumber);
         assert_ne!(score_plausibility(b"\x1f\x8b\x07\0"), Plausibility::HasMagicNumber);

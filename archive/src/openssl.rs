@@ -1,6 +1,6 @@
 //! The format of `openssl enc -aes-256-cbc`: `Salted__`, 8 bytes of salt, AES-256-CBC with PKCS #7 padding.
 
-use crate::{CompressionFormat, ArchiveError, KeyDerivation, KdfDigest, DecryptionKeys, looks};
+use crate::{ArchiveError, CompressionFormat, DecryptionKeys, KdfDigest, KeyDerivation, looks};
 use cbc::cipher::{Array, BlockModeDecrypt, BlockModeEncrypt, KeyIvInit, typenum::U16};
 use md5::Md5;
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
@@ -89,8 +89,8 @@ impl<W: Write> CbcWriter<W> {
         getrandom::fill(&mut salt).map_err(io::Error::other)?;
         let derived = derive_key_iv(KeyDerivation::Pbkdf2 { iterations }, passphrase, salt);
         let (key, iv) = derived.split_at(32);
-        let cipher =
-            Aes256CbcEncryptor::new_from_slices(key, iv).expect("32 and 16 bytes are AES-256's sizes");
+        let cipher = Aes256CbcEncryptor::new_from_slices(key, iv)
+            .expect("32 and 16 bytes are AES-256's sizes");
         inner.write_all(MAGIC)?;
         inner.write_all(&salt)?;
         Ok(Self { inner, cipher, buffer: Vec::with_capacity(BUFFER_BYTES) })
@@ -175,7 +175,9 @@ impl<R: Read> CbcReader<R> {
         self.ended = read < room;
         let length = self.buffer.len();
         let plain = match self.ended {
-            true if length == 0 || !length.is_multiple_of(BLOCK_BYTES) => return Err(truncated_error().into()),
+            true if length == 0 || !length.is_multiple_of(BLOCK_BYTES) => {
+                return Err(truncated_error().into());
+            }
             true => length,
             false => (length - 1) / BLOCK_BYTES * BLOCK_BYTES,
         };
@@ -299,7 +301,11 @@ fn score_key(
     plain.truncate(plain.len() - ended.unwrap_or(0));
     if expected.is_some() {
         let proved = looks::detect_compression(&plain) == expected;
-        return if proved { looks::Plausibility::HasMagicNumber } else { looks::Plausibility::None };
+        return if proved {
+            looks::Plausibility::HasMagicNumber
+        } else {
+            looks::Plausibility::None
+        };
     }
     match looks::score_plausibility(&plain) {
         looks::Plausibility::HasMagicNumber => looks::Plausibility::HasMagicNumber,
@@ -314,6 +320,8 @@ fn describe_kdf(kdf: KeyDerivation) -> String {
     match kdf {
         KeyDerivation::Pbkdf2 { iterations } => format!("PBKDF2 of {iterations} rounds"),
         KeyDerivation::BytesToKey { digest: KdfDigest::Md5 } => "EVP_BytesToKey of md5".into(),
-        KeyDerivation::BytesToKey { digest: KdfDigest::Sha256 } => "EVP_BytesToKey of sha256".into(),
+        KeyDerivation::BytesToKey { digest: KdfDigest::Sha256 } => {
+            "EVP_BytesToKey of sha256".into()
+        }
     }
 }

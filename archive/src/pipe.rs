@@ -1,9 +1,12 @@
 //! Channels between async tasks and the threads that compress; the rules are in the [crate's documentation](crate).
 //!
-//! [`PipeWriter`], [`PipeReader`], [`encode`] and [`decode`] block: they belong into `spawn_blocking` or a thread of their
+//! [`PipeWriter`], [`PipeReader`], [`encode_stream`] and [`decode_stream`] block: they belong into `spawn_blocking` or a thread of their
 //! own, and panic in an async task.
 
-use crate::{ArchiveDecoder, ArchiveEncoder, ArchiveError, DecryptionKeys, EncodingLayers, EncodingOptions, ArchiveDigests};
+use crate::{
+    ArchiveDecoder, ArchiveDigests, ArchiveEncoder, ArchiveError, DecryptionKeys, EncodingLayers,
+    EncodingOptions,
+};
 use bytes::{Bytes, BytesMut};
 use std::io::{self, Read, Write};
 use tokio::sync::mpsc;
@@ -63,7 +66,7 @@ fn sender_closed_error() -> io::Error {
     )
 }
 
-/// Writes into a channel, in pieces of [`PIECE`]. Dropped without [`finish`](Self::finish) it sends no end, so that the
+/// Writes into a channel, in pieces of [`CHUNK_BYTES`]. Dropped without [`finish`](Self::finish) it sends no end, so that the
 /// receiver sees a failure.
 #[derive(Debug)]
 pub struct PipeWriter {
@@ -89,7 +92,10 @@ impl PipeWriter {
     }
 
     /// The end of a success, the failure of a failure.
-    fn finish_with_result(self, done: Result<ArchiveDigests, ArchiveError>) -> Result<ArchiveDigests, ArchiveError> {
+    fn finish_with_result(
+        self,
+        done: Result<ArchiveDigests, ArchiveError>,
+    ) -> Result<ArchiveDigests, ArchiveError> {
         match done {
             Ok(sums) => self.finish().map(|()| sums).map_err(ArchiveError::from),
             Err(e) => {
@@ -164,7 +170,11 @@ impl Read for PipeReader {
 }
 
 /// Encodes one stream into another. After an error the receiver of `to` is told, so that it gives up what it has begun.
-pub fn encode_stream(mut from: ChunkReceiver, recipe: &EncodingOptions, to: ChunkSender) -> Result<ArchiveDigests, ArchiveError> {
+pub fn encode_stream(
+    mut from: ChunkReceiver,
+    recipe: &EncodingOptions,
+    to: ChunkSender,
+) -> Result<ArchiveDigests, ArchiveError> {
     let mut writer = PipeWriter::new(to);
     let mut work = || {
         let mut encoder = ArchiveEncoder::new(&mut writer, recipe)?;
@@ -213,7 +223,9 @@ pub fn decode_stream(
         }
         match against {
             ExpectedDigests::Nothing => decoder.finish(),
-            ExpectedDigests::Both(sums) | ExpectedDigests::Stored(sums) => decoder.finish_and_verify(sums),
+            ExpectedDigests::Both(sums) | ExpectedDigests::Stored(sums) => {
+                decoder.finish_and_verify(sums)
+            }
         }
     };
     let done = work();

@@ -1,6 +1,9 @@
 //! How an archive is to be made.
 
-use crate::{EncryptionFormat, CompressionFormat, ArchiveError, KeyDerivation, EncodingLayers, openssl::ALLOWED_ITERATIONS};
+use crate::{
+    ArchiveError, CompressionFormat, EncodingLayers, EncryptionFormat, KeyDerivation,
+    openssl::ALLOWED_ITERATIONS,
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::{borrow::Cow, fmt, str::FromStr};
@@ -54,9 +57,9 @@ impl EncodingOptions {
             cipher: match &self.encryption {
                 EncryptionMethod::None => None,
                 EncryptionMethod::Age(_) => Some(EncryptionFormat::Age),
-                EncryptionMethod::OpenSsl { iterations, .. } => {
-                    Some(EncryptionFormat::OpenSsl { kdf: KeyDerivation::Pbkdf2 { iterations: *iterations } })
-                }
+                EncryptionMethod::OpenSsl { iterations, .. } => Some(EncryptionFormat::OpenSsl {
+                    kdf: KeyDerivation::Pbkdf2 { iterations: *iterations },
+                }),
             },
             compressed: match self.compression {
                 CompressionMethod::None => None,
@@ -70,10 +73,14 @@ impl EncodingOptions {
     pub(crate) fn validate(&self) -> Result<(), ArchiveError> {
         match self.compression {
             CompressionMethod::Zstd(level) if !(1..=19).contains(&level) => {
-                return Err(ArchiveError::Unsupported(format!("zstd level {level} is not in 1 to 19")));
+                return Err(ArchiveError::Unsupported(format!(
+                    "zstd level {level} is not in 1 to 19"
+                )));
             }
             CompressionMethod::Gzip(level) if level > 9 => {
-                return Err(ArchiveError::Unsupported(format!("gzip level {level} is not in 0 to 9")));
+                return Err(ArchiveError::Unsupported(format!(
+                    "gzip level {level} is not in 0 to 9"
+                )));
             }
             _ => {}
         }
@@ -84,17 +91,21 @@ impl EncodingOptions {
             )),
             EncryptionMethod::Age(recipients) if recipients.len() > MAX_RECIPIENTS => {
                 Err(ArchiveError::Unsupported(format!(
-                    "{} age recipients are more than the {MOST_RECIPIENTS} that a reader here takes",
+                    "{} age recipients are more than the {MAX_RECIPIENTS} that a reader here takes",
                     recipients.len()
                 )))
             }
-            EncryptionMethod::OpenSsl { iterations, .. } if !ALLOWED_ITERATIONS.contains(iterations) => {
+            EncryptionMethod::OpenSsl { iterations, .. }
+                if !ALLOWED_ITERATIONS.contains(iterations) =>
+            {
                 Err(ArchiveError::Unsupported(format!(
                     "{iterations} rounds of PBKDF2 are not 1 to {}; 600000 is usual",
                     ALLOWED_ITERATIONS.end()
                 )))
             }
-            EncryptionMethod::OpenSsl { passphrase, .. } => check_passphrase(passphrase.expose_secret()),
+            EncryptionMethod::OpenSsl { passphrase, .. } => {
+                check_passphrase(passphrase.expose_secret())
+            }
             _ => Ok(()),
         }
     }
@@ -202,10 +213,18 @@ mod tests {
             assert!(matches!(openssl(bad, 1).validate(), Err(ArchiveError::Key(_))), "{bad:?}");
         }
         assert!(matches!(openssl("one line", 0).validate(), Err(ArchiveError::Unsupported(_))));
-        assert!(matches!(with(EncryptionMethod::Age(vec![])).validate(), Err(ArchiveError::Key(_))));
-        for compression in [CompressionMethod::Zstd(0), CompressionMethod::Zstd(20), CompressionMethod::Gzip(10)] {
+        assert!(matches!(
+            with(EncryptionMethod::Age(vec![])).validate(),
+            Err(ArchiveError::Key(_))
+        ));
+        for compression in
+            [CompressionMethod::Zstd(0), CompressionMethod::Zstd(20), CompressionMethod::Gzip(10)]
+        {
             let recipe = EncodingOptions { compression, encryption: EncryptionMethod::None };
-            assert!(matches!(recipe.validate(), Err(ArchiveError::Unsupported(_))), "{compression:?}");
+            assert!(
+                matches!(recipe.validate(), Err(ArchiveError::Unsupported(_))),
+                "{compression:?}"
+            );
         }
     }
 

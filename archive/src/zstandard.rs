@@ -38,7 +38,9 @@ impl ZstdDecoder {
                 if self.any {
                     return Ok(0);
                 }
-                return Err(ArchiveError::Damaged("it is empty where zstd data is due".into()).into());
+                return Err(
+                    ArchiveError::Damaged("it is empty where zstd data is due".into()).into()
+                );
             }
             let mut from = InBuffer::around(input);
             let mut to = OutBuffer::around(&mut *out);
@@ -52,9 +54,10 @@ impl ZstdDecoder {
                 return Ok(made);
             }
             if ended && self.within {
-                return Err(
-                    ArchiveError::Damaged("its zstd data ends in the middle of a frame".into()).into()
-                );
+                return Err(ArchiveError::Damaged(
+                    "its zstd data ends in the middle of a frame".into(),
+                )
+                .into());
             }
         }
     }

@@ -2,7 +2,9 @@
 #![expect(clippy::print_stdout, reason = "the process that measures tells the test so")]
 
 use archive::{
-    EncryptionFormat, CompressionFormat, CompressionMethod, ArchiveDecoder, ArchiveEncoder, EncryptionMethod, ArchiveError, KeyDerivation, DecryptionKeys, EncodingLayers, EncodingOptions,
+    ArchiveDecoder, ArchiveEncoder, ArchiveError, CompressionFormat, CompressionMethod,
+    DecryptionKeys, EncodingLayers, EncodingOptions, EncryptionFormat, EncryptionMethod,
+    KeyDerivation,
 };
 use secrecy::ExposeSecret;
 use std::{
@@ -13,8 +15,10 @@ use std::{
 };
 use zstd::stream::write::Encoder as Zstd;
 
-const ZSTD: EncodingLayers = EncodingLayers { cipher: None, compressed: Some(CompressionFormat::Zstd) };
-const AGE: EncodingLayers = EncodingLayers { cipher: Some(EncryptionFormat::Age), compressed: None };
+const ZSTD: EncodingLayers =
+    EncodingLayers { cipher: None, compressed: Some(CompressionFormat::Zstd) };
+const AGE: EncodingLayers =
+    EncodingLayers { cipher: Some(EncryptionFormat::Age), compressed: None };
 
 /// `mebibytes` of zeros behind a window of two to the power of `log` bytes.
 fn zeros(log: u32, mebibytes: usize) -> Vec<u8> {

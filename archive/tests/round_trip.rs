@@ -1,8 +1,9 @@
 //! What is encoded comes back, and nothing else passes for it.
 
 use archive::{
-    CompressionMethod, PayloadFormat, ArchiveDecoder, ArchiveEncoder, EncryptionMethod, ArchiveError, HashingReader, DecryptionKeys, EncodingLayers, EncodingOptions,
-    ArchiveDigests, guess,
+    ArchiveDecoder, ArchiveDigests, ArchiveEncoder, ArchiveError, CompressionMethod,
+    DecryptionKeys, EncodingLayers, EncodingOptions, EncryptionMethod, HashingReader,
+    PayloadFormat, detect_layers,
 };
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
@@ -26,9 +27,11 @@ fn recipes() -> (Vec<EncodingOptions>, DecryptionKeys) {
         EncryptionMethod::Age(recipients.into()),
         EncryptionMethod::OpenSsl { passphrase: PASSPHRASE.into(), iterations: 3 },
     ];
-    let compressions = [CompressionMethod::None, CompressionMethod::Zstd(3), CompressionMethod::Gzip(6)];
+    let compressions =
+        [CompressionMethod::None, CompressionMethod::Zstd(3), CompressionMethod::Gzip(6)];
     let all = encryptions.iter().flat_map(|encryption| {
-        compressions.map(|compression| EncodingOptions { compression, encryption: encryption.clone() })
+        compressions
+            .map(|compression| EncodingOptions { compression, encryption: encryption.clone() })
     });
     (all.collect(), keys)
 }
@@ -41,7 +44,11 @@ fn encoded(plain: &[u8], recipe: &EncodingOptions, step: usize) -> (Vec<u8>, Arc
     encoder.finish().expect("memory")
 }
 
-fn decoded(stored: impl Read, layers: &EncodingLayers, keys: &DecryptionKeys) -> Result<(Vec<u8>, ArchiveDigests), ArchiveError> {
+fn decoded(
+    stored: impl Read,
+    layers: &EncodingLayers,
+    keys: &DecryptionKeys,
+) -> Result<(Vec<u8>, ArchiveDigests), ArchiveError> {
     let mut decoder = ArchiveDecoder::new(stored, layers, keys)?;
     let mut plain = Vec::new();
     decoder.read_to_end(&mut plain)?;
@@ -176,7 +183,10 @@ fn every_flipped_bit_is_an_error_or_seen_in_the_digest() {
             let Ok((again, read)) = decoded(&flipped[..], &recipe.to_layers(), &keys) else {
                 continue;
             };
-            assert!(matches!(read.verify_against(&sums), Err(ArchiveError::Damaged(_))), "{recipe:?} bit {bit}");
+            assert!(
+                matches!(read.verify_against(&sums), Err(ArchiveError::Damaged(_))),
+                "{recipe:?} bit {bit}"
+            );
             let layers = recipe.to_layers();
             assert!(!matches!(recipe.encryption, EncryptionMethod::Age(_)), "age passed bit {bit}");
             // Some header bits of gzip and zstd mean nothing; the content still is what was written.
@@ -276,7 +286,8 @@ fn reading_on_after_an_error_is_the_same_error() {
     for recipe in recipes.iter().filter(|r| r.to_layers().compressed.is_some()) {
         let (stored, _) = encoded(&dump(500_000), recipe, 100_000);
         let mut decoder =
-            ArchiveDecoder::new(&stored[..stored.len() - 1], &recipe.to_layers(), &keys).expect("a key");
+            ArchiveDecoder::new(&stored[..stored.len() - 1], &recipe.to_layers(), &keys)
+                .expect("a key");
         let first = decoder.read_to_end(&mut Vec::new()).expect_err("cut").to_string();
         let second = decoder.read(&mut [0; 10]).expect_err("still cut").to_string();
         assert_eq!(first, second);
@@ -309,15 +320,22 @@ fn a_guess_without_a_fitting_key_says_what_it_tried() {
     let (recipes, _) = recipes();
     let mut keys = DecryptionKeys::default();
     keys.add_passphrase("hunter2".into());
-    for recipe in recipes.iter().filter(|r| matches!(r.encryption, EncryptionMethod::OpenSsl { .. })) {
+    for recipe in
+        recipes.iter().filter(|r| matches!(r.encryption, EncryptionMethod::OpenSsl { .. }))
+    {
         let (stored, _) = encoded(&dump(100_000), recipe, 1000);
-        let Err(ArchiveError::Key(why)) = detect_layers(&stored[..], &keys) else { panic!("hunter2 opened it") };
+        let Err(ArchiveError::Key(why)) = detect_layers(&stored[..], &keys) else {
+            panic!("hunter2 opened it")
+        };
         for word in ["passphrase 1", "PBKDF2 of 10000 rounds", "md5", "sha256"] {
             assert!(why.contains(word) && !why.contains("hunter2"), "{why}");
         }
     }
     assert!(matches!(detect_layers(&b""[..], &keys), Err(ArchiveError::Damaged(_))));
     for armoured in ["-----BEGIN AGE ENCRYPTED FILE-----\n", "U2FsdGVkX18AAAA="] {
-        assert!(matches!(detect_layers(armoured.as_bytes(), &keys), Err(ArchiveError::Unsupported(_))));
+        assert!(matches!(
+            detect_layers(armoured.as_bytes(), &keys),
+            Err(ArchiveError::Unsupported(_))
+        ));
     }
 }

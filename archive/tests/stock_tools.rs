@@ -1,8 +1,9 @@
 //! The archives are those of stock tools: `openssl`, `zstd`, `gzip` and `age` read ours, and we read theirs.
 
 use archive::{
-    EncryptionFormat, CompressionFormat, CompressionMethod, PayloadFormat, ArchiveDecoder, ArchiveEncoder, EncryptionMethod, ArchiveError, KeyDerivation, KdfDigest,
-    DecryptionKeys, EncodingLayers, EncodingOptions, AgeRecipient, guess,
+    AgeRecipient, ArchiveDecoder, ArchiveEncoder, ArchiveError, CompressionFormat,
+    CompressionMethod, DecryptionKeys, EncodingLayers, EncodingOptions, EncryptionFormat,
+    EncryptionMethod, KdfDigest, KeyDerivation, PayloadFormat, detect_layers,
 };
 use std::{
     fs,
@@ -75,7 +76,11 @@ fn plain(length: usize) -> Vec<u8> {
     text
 }
 
-fn decoded(stored: &[u8], layers: &EncodingLayers, keys: &DecryptionKeys) -> Result<Vec<u8>, ArchiveError> {
+fn decoded(
+    stored: &[u8],
+    layers: &EncodingLayers,
+    keys: &DecryptionKeys,
+) -> Result<Vec<u8>, ArchiveError> {
     let mut decoder = ArchiveDecoder::new(stored, layers, keys)?;
     let mut plain = Vec::new();
     decoder.read_to_end(&mut plain)?;
@@ -91,8 +96,11 @@ fn stock_tools_undo_every_recipe_by_the_commands_that_we_name() {
         EncryptionMethod::Age(vec![recipient]),
         EncryptionMethod::OpenSsl { passphrase: PASSPHRASE.into(), iterations: 20_000 },
     ] {
-        let key = if matches!(encryption, EncryptionMethod::Age(_)) { "AGE.txt" } else { "PASS.txt" };
-        for compression in [CompressionMethod::None, CompressionMethod::Zstd(3), CompressionMethod::Gzip(6)] {
+        let key =
+            if matches!(encryption, EncryptionMethod::Age(_)) { "AGE.txt" } else { "PASS.txt" };
+        for compression in
+            [CompressionMethod::None, CompressionMethod::Zstd(3), CompressionMethod::Gzip(6)]
+        {
             let recipe = EncodingOptions { compression, encryption: encryption.clone() };
             for length in [0, 1, 16, 65_536, 1_500_000] {
                 let plain = plain(length);
@@ -112,7 +120,10 @@ fn stock_tools_undo_every_recipe_by_the_commands_that_we_name() {
 
 #[test]
 fn our_zstd_frames_carry_a_checksum() {
-    let recipe = EncodingOptions { compression: CompressionMethod::Zstd(3), encryption: EncryptionMethod::None };
+    let recipe = EncodingOptions {
+        compression: CompressionMethod::Zstd(3),
+        encryption: EncryptionMethod::None,
+    };
     let mut encoder = ArchiveEncoder::new(Vec::new(), &recipe).expect("a good recipe");
     encoder.write_all(&plain(1000)).expect("memory");
     let (mut stored, _) = encoder.finish().expect("memory");
@@ -142,8 +153,10 @@ fn the_longest_passphrase_is_one_that_openssl_reads_too() {
 fn archives_of_old_scripts_are_recognised_and_read() {
     let (folder, mut keys, recipient) = folder();
     keys.add_iterations(25_000);
-    let pbkdf2 = |iterations| Some(EncryptionFormat::OpenSsl { kdf: KeyDerivation::Pbkdf2 { iterations } });
-    let old = |digest| Some(EncryptionFormat::OpenSsl { kdf: KeyDerivation::BytesToKey { digest } });
+    let pbkdf2 =
+        |iterations| Some(EncryptionFormat::OpenSsl { kdf: KeyDerivation::Pbkdf2 { iterations } });
+    let old =
+        |digest| Some(EncryptionFormat::OpenSsl { kdf: KeyDerivation::BytesToKey { digest } });
     let enc = "openssl enc -aes-256-cbc -salt -pass file:PASS.txt";
     let table = [
         ("gzip -9".to_owned(), None, Some(CompressionFormat::Gzip)),
@@ -152,13 +165,21 @@ fn archives_of_old_scripts_are_recognised_and_read() {
         ("zstd --no-check -T2".into(), None, Some(CompressionFormat::Zstd)),
         ("cat".into(), None, None),
         (format!("gzip | {enc} -pbkdf2"), pbkdf2(10_000), Some(CompressionFormat::Gzip)),
-        (format!("gzip | {enc} -pbkdf2 -iter 25000"), pbkdf2(25_000), Some(CompressionFormat::Gzip)),
+        (
+            format!("gzip | {enc} -pbkdf2 -iter 25000"),
+            pbkdf2(25_000),
+            Some(CompressionFormat::Gzip),
+        ),
         (format!("{enc} -pbkdf2"), pbkdf2(10_000), None),
         (format!("gzip -9 | {enc} -md md5"), old(KdfDigest::Md5), Some(CompressionFormat::Gzip)),
         (format!("{enc} -md md5"), old(KdfDigest::Md5), None),
         (format!("zstd | {enc}"), old(KdfDigest::Sha256), Some(CompressionFormat::Zstd)),
         (format!("{enc} -md sha256"), old(KdfDigest::Sha256), None),
-        (format!("zstd | age -r {recipient}"), Some(EncryptionFormat::Age), Some(CompressionFormat::Zstd)),
+        (
+            format!("zstd | age -r {recipient}"),
+            Some(EncryptionFormat::Age),
+            Some(CompressionFormat::Zstd),
+        ),
         (format!("age -r {recipient}"), Some(EncryptionFormat::Age), None),
     ];
     for (line, cipher, compressed) in table {

@@ -9,7 +9,7 @@ use shared::{
 };
 use std::collections::BTreeSet;
 use store::{
-    StoredBackup, BackupManifest,
+    BackupManifest, StoredBackup,
     place::{OpenStore, open_all},
 };
 
@@ -161,10 +161,11 @@ fn group_has(of: &str, name: &Name, group: &PostgresGroup) -> bool {
 
 /// Whether this names a group, or a database that it lists.
 fn names_listed(of: &str, name: &Name, group: &PostgresGroup) -> bool {
-    of == name.as_str() || group.databases.named().iter().any(|d| matches_asset(of, name.as_str(), d))
+    of == name.as_str()
+        || group.databases.named().iter().any(|d| matches_asset(of, name.as_str(), d))
 }
 
-/// The one that is meant among those found, as [`one`] means it.
+/// The one that is meant among those found, as [`find_backup`] means it.
 ///
 /// # Errors
 /// If there is none, or more than one.
@@ -186,16 +187,25 @@ pub(crate) fn select_backup<'s>(
         ))),
         _ => Err(CommandError::usage(format!(
             "\"{meant}\" is the name of several files: write one of {}",
-            items.iter().map(|i| i.location.store.full_uri(&i.backup.key)).collect::<Vec<_>>().join(", ")
+            items
+                .iter()
+                .map(|i| i.location.store.full_uri(&i.backup.key))
+                .collect::<Vec<_>>()
+                .join(", ")
         ))),
     }
 }
 
 /// The newest good one of a group or database; none when there is none.
-fn newest_committed<'i, 's>(mut items: Vec<&'i LocatedBackup<'s>>, meant: &str) -> anyhow::Result<Vec<&'i LocatedBackup<'s>>> {
+fn newest_committed<'i, 's>(
+    mut items: Vec<&'i LocatedBackup<'s>>,
+    meant: &str,
+) -> anyhow::Result<Vec<&'i LocatedBackup<'s>>> {
     // A dump that was taken before a restore is of what was to be replaced: it is only taken when it is named.
     // One of some tables alone is no dump of the database.
-    items.retain(|i| i.committed_manifest().is_some_and(|m| m.reason != PRE_RESTORE_REASON && !m.is_narrowed()));
+    items.retain(|i| {
+        i.committed_manifest().is_some_and(|m| m.reason != PRE_RESTORE_REASON && !m.is_narrowed())
+    });
     let databases: BTreeSet<_> = items.iter().map(|i| i.database.as_str()).collect();
     if databases.len() > 1 {
         let all: Vec<String> = databases.iter().map(|d| format!("{meant}/{d}")).collect();
@@ -209,10 +219,15 @@ fn newest_committed<'i, 's>(mut items: Vec<&'i LocatedBackup<'s>>, meant: &str) 
 }
 
 /// Those with that key, name or whole address. The same file in several places is one dump; it is read from the first.
-fn backups_named<'i, 's>(mut items: Vec<&'i LocatedBackup<'s>>, meant: &str) -> Vec<&'i LocatedBackup<'s>> {
+fn backups_named<'i, 's>(
+    mut items: Vec<&'i LocatedBackup<'s>>,
+    meant: &str,
+) -> Vec<&'i LocatedBackup<'s>> {
     items.retain(|i| {
         let key = i.backup.key.as_str();
-        key == meant || i.location.store.full_uri(key) == meant || key.rsplit('/').next() == Some(meant)
+        key == meant
+            || i.location.store.full_uri(key) == meant
+            || key.rsplit('/').next() == Some(meant)
     });
     items.sort_by_key(|i| i.location_index);
     let same = |i: &&LocatedBackup<'_>| i.committed_manifest().map(|m| m.file.sha256.clone());

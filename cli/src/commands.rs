@@ -22,7 +22,7 @@ pub(crate) mod verify;
 
 use crate::{
     args::{CliArgs, CliCommand},
-    session::{CommandEnv, RetryProfile, CommandContext},
+    session::{CommandContext, CommandEnv, RetryProfile},
     stop::CommandExit,
 };
 
@@ -41,12 +41,16 @@ pub(crate) async fn run_command(args: &CliArgs, edge: &CommandEnv) -> anyhow::Re
         }
         CliCommand::Status => {
             interrupt
-                .run_until_interrupted(Box::pin(async { status::run(&open(RetryProfile::Interactive).await?).await }))
+                .run_until_interrupted(Box::pin(async {
+                    status::run(&open(RetryProfile::Interactive).await?).await
+                }))
                 .await
         }
         CliCommand::Plan { functions } => {
             interrupt
-                .run_until_interrupted(Box::pin(async { plan::run(&open(RetryProfile::Interactive).await?, functions).await }))
+                .run_until_interrupted(Box::pin(async {
+                    plan::run(&open(RetryProfile::Interactive).await?, functions).await
+                }))
                 .await
         }
         CliCommand::Explain { asset } => {
@@ -67,12 +71,16 @@ pub(crate) async fn run_command(args: &CliArgs, edge: &CommandEnv) -> anyhow::Re
         }
         CliCommand::Alarms => {
             interrupt
-                .run_until_interrupted(Box::pin(async { alarms::run(&open(RetryProfile::Interactive).await?).await }))
+                .run_until_interrupted(Box::pin(async {
+                    alarms::run(&open(RetryProfile::Interactive).await?).await
+                }))
                 .await
         }
         CliCommand::Audit(command) => {
             interrupt
-                .run_until_interrupted(Box::pin(async { audit::run(&open(RetryProfile::Host).await?, command).await }))
+                .run_until_interrupted(Box::pin(async {
+                    audit::run(&open(RetryProfile::Host).await?, command).await
+                }))
                 .await
         }
         CliCommand::Dump(args) => {

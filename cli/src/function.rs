@@ -5,7 +5,7 @@ use shared::{
     policy::Policy,
     report::{AssetCoverage, RunReport, StepResult},
     request::RunRequest,
-    run::{RunTimer, Deadline, RunContext, finish_run},
+    run::{Deadline, RunContext, RunTimer, finish_run},
 };
 use std::time::Duration;
 use tracing::Instrument;
@@ -58,7 +58,7 @@ impl FunctionName {
         self.run_with_cache(world, request, None).await
     }
 
-    /// As [`Function::run`]; with a memory, `freshness` reads the newest files of directories.
+    /// As [`FunctionName::run`]; with a memory, `freshness` reads the newest files of directories.
     pub(crate) async fn run_with_cache(
         self,
         world: &RunContext<'_>,
@@ -71,7 +71,9 @@ impl FunctionName {
             let report = match self {
                 Self::Snapshot => Box::pin(snapshot::run(world, request)).await,
                 Self::Offsite => Box::pin(offsite::run(world, request)).await,
-                Self::Freshness => Box::pin(freshness::run_with_cache(world, request, memory)).await,
+                Self::Freshness => {
+                    Box::pin(freshness::run_with_cache(world, request, memory)).await
+                }
                 Self::Replication => Box::pin(replication::run(world, request)).await,
                 Self::Dump => Box::pin(dump::run(world, request)).await,
                 Self::Retention => Box::pin(retention::run(world, request)).await,
@@ -99,13 +101,15 @@ pub(crate) fn observation_errors(report: &RunReport) -> impl Iterator<Item = &Fi
 /// Why nothing at all could be seen; none when something was.
 pub(crate) fn nothing_observed<'r>(policy: &Policy, report: &'r RunReport) -> Option<&'r Finding> {
     let home = shared::catalog::Location::home_from_policy(policy).to_string();
-    let gap = observation_errors(report).find(|f| policy.databases.is_empty() || f.asset == home)?;
+    let gap =
+        observation_errors(report).find(|f| policy.databases.is_empty() || f.asset == home)?;
     (no_asset_observed(report) && report.outcomes.is_empty()).then_some(gap)
 }
 
 /// Whether no asset of the report was observed: those that could not be, or that nothing watches, have a row too.
 pub(crate) fn no_asset_observed(report: &RunReport) -> bool {
-    let observed = |c: &AssetCoverage| matches!(c, AssetCoverage::Watched | AssetCoverage::NeverTaken);
+    let observed =
+        |c: &AssetCoverage| matches!(c, AssetCoverage::Watched | AssetCoverage::NeverTaken);
     !report.assets.iter().any(|a| observed(&a.coverage))
 }
 
@@ -125,7 +129,11 @@ pub(crate) fn invalid_request_finding(findings: &[Finding]) -> Option<&Finding> 
 }
 
 /// A run's exit code.
-pub(crate) fn exit_for_report(policy: &Policy, report: &RunReport, budget: Deadline) -> CommandExit {
+pub(crate) fn exit_for_report(
+    policy: &Policy,
+    report: &RunReport,
+    budget: Deadline,
+) -> CommandExit {
     if nothing_observed(policy, report).is_some() {
         return CommandExit::Unreachable;
     }
@@ -157,7 +165,8 @@ fn dump_exit(report: &RunReport) -> Option<CommandExit> {
         return None;
     }
     let failed = report.outcomes.iter().filter_map(|o| o.kind);
-    let exits = failed.map(|kind| CommandExit::from_error_kind(kind).unwrap_or(CommandExit::Failed));
+    let exits =
+        failed.map(|kind| CommandExit::from_error_kind(kind).unwrap_or(CommandExit::Failed));
     let found = report.findings.iter().filter(|f| f.severity == Severity::Critical);
     let (put_off, found): (Vec<_>, Vec<_>) = found.partition(|f| f.what == code::NOT_TAKEN);
     let found = found.into_iter().map(|f| match f.what {
@@ -217,7 +226,8 @@ mod tests {
         .expect("a policy");
         let (home, away) = ("eu-west-1 in 111122223333", "us-east-1 in 111122223333");
         let failed = |why: &str| StepResult::Failed(why.into());
-        let (done, busy) = (|| StepResult::Done("x".into()), || StepResult::Deferred("busy".into()));
+        let (done, busy) =
+            (|| StepResult::Done("x".into()), || StepResult::Deferred("busy".into()));
         // What happened, with time left and without.
         let table = [
             ("nothing to do", report(vec![], vec![]), CommandExit::Success, CommandExit::Success),
@@ -234,7 +244,12 @@ mod tests {
                 CommandExit::Failed,
                 CommandExit::Failed,
             ),
-            ("no time", report(vec![], vec![done(), StepResult::Unfinished]), CommandExit::TimedOut, CommandExit::TimedOut),
+            (
+                "no time",
+                report(vec![], vec![done(), StepResult::Unfinished]),
+                CommandExit::TimedOut,
+                CommandExit::TimedOut,
+            ),
             (
                 "a demand had no time",
                 report(vec![critical("orders", "not-taken")], vec![StepResult::Unfinished]),
@@ -259,7 +274,12 @@ mod tests {
                 CommandExit::UsageError,
                 CommandExit::UsageError,
             ),
-            ("home unseen", report(vec![critical(home, "gap")], vec![]), CommandExit::Unreachable, CommandExit::Unreachable),
+            (
+                "home unseen",
+                report(vec![critical(home, "gap")], vec![]),
+                CommandExit::Unreachable,
+                CommandExit::Unreachable,
+            ),
             (
                 "another place unseen",
                 report(vec![critical(away, "gap")], vec![]),
@@ -269,7 +289,11 @@ mod tests {
         ];
         for (case, report, in_time, over) in table {
             assert_eq!(exit_for_report(&policy, &report, Deadline::unlimited()), in_time, "{case}");
-            assert_eq!(exit_for_report(&policy, &report, Deadline::after(Duration::ZERO)), over, "{case}");
+            assert_eq!(
+                exit_for_report(&policy, &report, Deadline::after(Duration::ZERO)),
+                over,
+                "{case}"
+            );
         }
     }
 }

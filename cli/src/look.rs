@@ -1,7 +1,7 @@
 //! Looking at everything, as `status` and `monitor` do: a dry run of the functions that know what is wrong.
 
 use crate::{
-    function::{FunctionName, nothing_observed, aws_unreachable_message, no_asset_observed},
+    function::{FunctionName, aws_unreachable_message, no_asset_observed, nothing_observed},
     stop::CommandError,
 };
 use freshness::ChecksumCache;
@@ -21,7 +21,10 @@ const FUNCTION_TIMEOUT: Duration = Duration::from_mins(15);
 ///
 /// Those that make backups are asked too: what they know to be in the way (a secret, a grant, a tool that is too old, a
 /// quota) is no less critical before it is due.
-pub(crate) async fn run_all_checks(world: &RunContext<'_>, memory: Option<&ChecksumCache>) -> Vec<RunReport> {
+pub(crate) async fn run_all_checks(
+    world: &RunContext<'_>,
+    memory: Option<&ChecksumCache>,
+) -> Vec<RunReport> {
     let request = RunRequest { dry_run: true, ..RunRequest::full_run() };
     // Reading files may take its time; whoever reads them bounds the whole.
     let patience = if memory.is_some() { Duration::MAX } else { FUNCTION_TIMEOUT };
@@ -36,7 +39,9 @@ pub(crate) async fn run_all_checks(world: &RunContext<'_>, memory: Option<&Check
             ran.unwrap_or_else(|_| timeout_report(world, function))
         }
     };
-    let freshness = async { freshness.await.unwrap_or_else(|_| timeout_report(world, FunctionName::Freshness)) };
+    let freshness = async {
+        freshness.await.unwrap_or_else(|_| timeout_report(world, FunctionName::Freshness))
+    };
     // Of a host without AWS there is nothing more to ask.
     if world.policy.home.is_none() {
         let (freshness, dump) = tokio::join!(freshness, bounded(FunctionName::Dump));
@@ -70,12 +75,17 @@ fn timeout_report(world: &RunContext<'_>, function: FunctionName) -> RunReport {
 ///
 /// # Errors
 /// If that is so.
-pub(crate) fn ensure_something_observed(world: &RunContext<'_>, reports: &[RunReport]) -> anyhow::Result<()> {
+pub(crate) fn ensure_something_observed(
+    world: &RunContext<'_>,
+    reports: &[RunReport],
+) -> anyhow::Result<()> {
     if world.policy.home.is_none() {
         return Ok(());
     }
     match reports.iter().find_map(|r| nothing_observed(world.policy, r)) {
-        Some(gap) if reports.iter().all(no_asset_observed) => Err(CommandError::unreachable(aws_unreachable_message(gap))),
+        Some(gap) if reports.iter().all(no_asset_observed) => {
+            Err(CommandError::unreachable(aws_unreachable_message(gap)))
+        }
         _ => Ok(()),
     }
 }

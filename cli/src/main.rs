@@ -41,7 +41,8 @@ fn main() -> ExitCode {
         Err(e) => {
             // Help and version are answers; anything else is a wrong command line.
             let _ = e.print();
-            return if e.use_stderr() { CommandExit::UsageError } else { CommandExit::Success }.into();
+            return if e.use_stderr() { CommandExit::UsageError } else { CommandExit::Success }
+                .into();
         }
     };
     if args.global.verbose {

@@ -39,9 +39,15 @@ impl OutputWriter {
     /// If stdout can't be written, such as on a full disk.
     pub(crate) fn print_output(self, answer: &impl CommandOutput) -> io::Result<()> {
         if self.json {
-            write_line(&mut io::stdout().lock(), &escape_json(&serde_json::to_string_pretty(answer)?))
+            write_line(
+                &mut io::stdout().lock(),
+                &escape_json(&serde_json::to_string_pretty(answer)?),
+            )
         } else {
-            write_line(&mut io::stdout().lock(), &escape_except_colours(&answer.render_text(self.look)))
+            write_line(
+                &mut io::stdout().lock(),
+                &escape_except_colours(&answer.render_text(self.look)),
+            )
         }
     }
 }
@@ -60,7 +66,7 @@ fn write_line(to: &mut impl Write, text: &str) -> io::Result<()> {
 /// Writes text in a format of somebody else's.
 ///
 /// # Errors
-/// As for [`Output::answer`].
+/// As for [`OutputWriter::print_output`].
 pub(crate) fn print_stdout(text: &str) -> io::Result<()> {
     write_line(&mut io::stdout().lock(), &escape_control_chars(text))
 }
@@ -105,7 +111,9 @@ fn escape_json(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
         let mut utf8 = [0; 4];
-        if c.is_ascii() || matches!(escape_control_chars(c.encode_utf8(&mut utf8)), Cow::Borrowed(_)) {
+        if c.is_ascii()
+            || matches!(escape_control_chars(c.encode_utf8(&mut utf8)), Cow::Borrowed(_))
+        {
             out.push(c);
         } else {
             out += &format!("\\u{:04x}", u32::from(c));

@@ -26,7 +26,9 @@ pub(crate) async fn append_audit_entries(
         Ok(_) => exit,
         Err(e) => {
             let told = e.to_line_with_hint();
-            output::print_stderr(&format!("holdfast: done, but not in the record of operations: {told}"));
+            output::print_stderr(&format!(
+                "holdfast: done, but not in the record of operations: {told}"
+            ));
             if exit == CommandExit::Success { CommandExit::Failed } else { exit }
         }
     }

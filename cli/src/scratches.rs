@@ -33,11 +33,13 @@ impl ScratchServers {
             let place = session.policy.scratch_for(item.rules).unwrap_or_default();
             let world = session.dry_run_context();
             let found = match &place {
-                p if p.production => {
-                    means::connect_config(&world, secrets, item.rules).await.map(ScratchTarget::Production)
-                }
+                p if p.production => means::connect_config(&world, secrets, item.rules)
+                    .await
+                    .map(ScratchTarget::Production),
                 p if p.names_a_server() => {
-                    means::scratch_connect_config(&world, secrets, item.rules, p).await.map(ScratchTarget::Named)
+                    means::scratch_connect_config(&world, secrets, item.rules, p)
+                        .await
+                        .map(ScratchTarget::Named)
                 }
                 policy::ScratchConfig { directory, .. } => {
                     let local = || ScratchTarget::local(directory.as_ref().map(Into::into));
@@ -55,7 +57,10 @@ impl ScratchServers {
     ///
     /// # Errors
     /// Why there is none.
-    pub(crate) fn for_backup(&self, item: &LocatedBackup<'_>) -> Result<&ScratchTarget, RestoreError> {
+    pub(crate) fn for_backup(
+        &self,
+        item: &LocatedBackup<'_>,
+    ) -> Result<&ScratchTarget, RestoreError> {
         let group = item.group.as_str();
         if let Some(found) = self.by_group.get(group) {
             return found.as_ref().map_err(Clone::clone);
@@ -63,7 +68,12 @@ impl ScratchServers {
         let local = self.folders.get(group).and_then(|folder| self.local.get(folder));
         local.ok_or_else(|| {
             let why = "no place was looked for";
-            RestoreError::new(restore::RestoreErrorKind::NoScratch, "find a place for a test restore", why, "")
+            RestoreError::new(
+                restore::RestoreErrorKind::NoScratch,
+                "find a place for a test restore",
+                why,
+                "",
+            )
         })
     }
 

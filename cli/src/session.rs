@@ -118,14 +118,21 @@ impl<'e> CommandContext<'e> {
         let needless = |p: &Arc<Policy>| p.home.is_none() || matches!(patience, RetryProfile::Host);
         let aws = if let Some(policy) = local.as_ref().filter(|p| needless(p)) {
             // Named, the region is not looked for: a host that is not on AWS would wait for an answer that never comes.
-            let region = edge.region.clone().unwrap_or_else(|| policy.home_or_placeholder().region.to_string());
+            let region = edge
+                .region
+                .clone()
+                .unwrap_or_else(|| policy.home_or_placeholder().region.to_string());
             AwsClients::new(load_aws_config(tries, Some(region)).await)
         } else {
             progress.with_spinner("finding credentials", Box::pin(connect_aws(tries))).await?
         };
         let policy = match local {
             Some(policy) => policy,
-            None => progress.with_spinner("reading the policy", load_policy(&global.policy, &aws)).await?,
+            None => {
+                progress
+                    .with_spinner("reading the policy", load_policy(&global.policy, &aws))
+                    .await?
+            }
         };
         let arn = |t: &Option<TopicArg>| t.as_ref().and_then(|t| t.0.clone());
         let (topic, reports) = (arn(&global.topic), arn(&global.reports_topic));
@@ -159,7 +166,11 @@ impl<'e> CommandContext<'e> {
 
     /// The world of a run that does something. Alarms are set to tell the topic, so a run without one must not take
     /// theirs away: it goes by the topic that the function's alarms have already.
-    pub(crate) async fn run_context(&self, function: FunctionName, budget: Deadline) -> RunContext<'_> {
+    pub(crate) async fn run_context(
+        &self,
+        function: FunctionName,
+        budget: Deadline,
+    ) -> RunContext<'_> {
         let topic = match &self.topic {
             Some(topic) => Some(topic.clone()),
             None => self.existing_alarms_topic(function).await,
@@ -167,7 +178,12 @@ impl<'e> CommandContext<'e> {
         self.new_run_context(budget, false, topic)
     }
 
-    fn new_run_context(&self, budget: Deadline, dry_run: bool, topic: Option<String>) -> RunContext<'_> {
+    fn new_run_context(
+        &self,
+        budget: Deadline,
+        dry_run: bool,
+        topic: Option<String>,
+    ) -> RunContext<'_> {
         RunContext {
             aws: &self.aws,
             policy: &self.policy,

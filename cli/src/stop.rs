@@ -40,7 +40,7 @@ impl From<CommandExit> for ExitCode {
 
 /// Why a command can't go on, with the exit code that it ends with.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{said}")]
+#[error("{message}")]
 pub(crate) struct CommandError {
     exit: CommandExit,
     message: String,
@@ -87,10 +87,14 @@ impl CommandError {
     /// A restore that failed.
     pub(crate) fn from_restore_error(e: &restore::RestoreError) -> anyhow::Error {
         let exit = match e.kind {
-            restore::RestoreErrorKind::Connection | restore::RestoreErrorKind::NoScratch => CommandExit::NoDatabase,
+            restore::RestoreErrorKind::Connection | restore::RestoreErrorKind::NoScratch => {
+                CommandExit::NoDatabase
+            }
             restore::RestoreErrorKind::Store => CommandExit::Unreachable,
             restore::RestoreErrorKind::Key => CommandExit::Key,
-            restore::RestoreErrorKind::Busy | restore::RestoreErrorKind::Cold => CommandExit::TimedOut,
+            restore::RestoreErrorKind::Busy | restore::RestoreErrorKind::Cold => {
+                CommandExit::TimedOut
+            }
             _ => CommandExit::Failed,
         };
         Self { exit, message: e.to_string() }.into()
@@ -100,7 +104,9 @@ impl CommandError {
     pub(crate) fn dump(e: &store::StoreError) -> anyhow::Error {
         let exit = match e.kind {
             store::StoreErrorKind::Untrusted => CommandExit::UsageError,
-            store::StoreErrorKind::Denied | store::StoreErrorKind::Unreachable => CommandExit::Unreachable,
+            store::StoreErrorKind::Denied | store::StoreErrorKind::Unreachable => {
+                CommandExit::Unreachable
+            }
             store::StoreErrorKind::Archived => CommandExit::TimedOut,
             _ => CommandExit::Failed,
         };
@@ -111,7 +117,11 @@ impl CommandError {
     /// asked for is not.
     pub(crate) fn from_policy_error(e: &PolicyLoadError) -> anyhow::Error {
         let exit = match e {
-            PolicyLoadError::Unreadable { kind: Some(kind), .. } if *kind != OperationErrorKind::Missing => CommandExit::Unreachable,
+            PolicyLoadError::Unreadable { kind: Some(kind), .. }
+                if *kind != OperationErrorKind::Missing =>
+            {
+                CommandExit::Unreachable
+            }
             _ => CommandExit::UsageError,
         };
         Self { exit, message: e.to_string() }.into()
@@ -123,7 +133,9 @@ impl CommandExit {
     pub(crate) fn from_error_kind(kind: OperationErrorKind) -> Option<Self> {
         match kind {
             OperationErrorKind::Database => Some(Self::NoDatabase),
-            OperationErrorKind::Store | OperationErrorKind::Denied | OperationErrorKind::Unreachable => Some(Self::Unreachable),
+            OperationErrorKind::Store
+            | OperationErrorKind::Denied
+            | OperationErrorKind::Unreachable => Some(Self::Unreachable),
             OperationErrorKind::Key => Some(Self::Key),
             OperationErrorKind::CleanUp => Some(Self::CleanUp),
             _ => None,
@@ -156,10 +168,13 @@ mod tests {
             hint: "allow it".into(),
             kind,
         };
-        let faulty =
-            PolicyLoadError::Faulty { location: "p.yaml".into(), faults: shared::policy::PolicyErrors(vec![]) };
+        let faulty = PolicyLoadError::Faulty {
+            location: "p.yaml".into(),
+            faults: shared::policy::PolicyErrors(vec![]),
+        };
         let fault = |kind| store::StoreError::new(kind, "restore x", "no", "look");
-        let thaw = restore::RestoreError::new(restore::RestoreErrorKind::Cold, "read x", "no", "thaw it");
+        let thaw =
+            restore::RestoreError::new(restore::RestoreErrorKind::Cold, "read x", "no", "thaw it");
         let table = [
             (CommandError::usage("x"), 64),
             (CommandError::unreachable("x"), 3),
@@ -171,7 +186,10 @@ mod tests {
             (CommandError::from_policy_error(&unreadable(None)), 64),
             (CommandError::from_policy_error(&unreadable(Some(OperationErrorKind::Missing))), 64),
             (CommandError::from_policy_error(&unreadable(Some(OperationErrorKind::Denied))), 3),
-            (CommandError::from_policy_error(&unreadable(Some(OperationErrorKind::Unreachable))), 3),
+            (
+                CommandError::from_policy_error(&unreadable(Some(OperationErrorKind::Unreachable))),
+                3,
+            ),
             (CommandError::dump(&fault(store::StoreErrorKind::Damaged)), 1),
             (CommandError::dump(&fault(store::StoreErrorKind::Missing)), 1),
             (CommandError::dump(&fault(store::StoreErrorKind::Denied)), 3),

@@ -95,7 +95,11 @@ mod tests {
     fn only_colour_adds_escapes_and_what_comes_from_outside_never_does() {
         let coloured = TerminalStyle { width: None, colour: true }.render_table(&["v"], rows());
         assert!(coloured.contains("\u{1b}["));
-        assert_eq!(crate::output::escape_except_colours(&coloured), coloured, "the output knows its colours");
+        assert_eq!(
+            crate::output::escape_except_colours(&coloured),
+            coloured,
+            "the output knows its colours"
+        );
         let hostile = vec![vec!["a\u{1b}[2Jb\u{7}".to_owned()]];
         assert!(!TerminalStyle::default().render_table(&["v"], hostile).contains('\u{1b}'));
     }

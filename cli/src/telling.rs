@@ -28,8 +28,9 @@ const NO_STATE_HINT: &str =
 pub(crate) fn missing_state_finding(session: &CommandContext<'_>) -> Option<Finding> {
     let silent = session.policy.notify.is_some() && session.notify_state.is_none();
     let alone = session.policy.home.is_none();
-    (silent && alone)
-        .then(|| Finding::new(Severity::Critical, "notify", "no-state", NO_STATE_MESSAGE, NO_STATE_HINT))
+    (silent && alone).then(|| {
+        Finding::new(Severity::Critical, "notify", "no-state", NO_STATE_MESSAGE, NO_STATE_HINT)
+    })
 }
 
 /// Lets notify hear of something. What can't be told is said here, and changes nothing of how the command ends.
@@ -40,14 +41,18 @@ pub(crate) async fn notify_events(session: &CommandContext<'_>, heard: Vec<Notif
     let Some(at) = session.notify_state.as_deref() else {
         // Where reports go to a topic, notify hears of them there.
         if !session.has_reports_topic() {
-            output::print_stderr(&format!("holdfast: {NO_STATE}; {NAME_STATE}"));
+            output::print_stderr(&format!("holdfast: {NO_STATE_MESSAGE}; {NO_STATE_HINT}"));
         }
         return;
     };
     let told = async {
         let keep = StateStore::new(at, &session.aws, &session.policy)?;
-        let ground =
-            NotifyContext { aws: &session.aws, policy: &session.policy, state_store: &keep, now: current_time(session) };
+        let ground = NotifyContext {
+            aws: &session.aws,
+            policy: &session.policy,
+            state_store: &keep,
+            now: current_time(session),
+        };
         Box::pin(notify::process_events(&ground, &heard)).await
     };
     match Box::pin(told).await {
@@ -56,7 +61,10 @@ pub(crate) async fn notify_events(session: &CommandContext<'_>, heard: Vec<Notif
                 output::print_stderr(&format!("holdfast: {channel} could not be told: {why}"));
             }
         }
-        Err(e) => output::print_stderr(&format!("holdfast: nobody could be told: {}", e.to_line_with_hint())),
+        Err(e) => output::print_stderr(&format!(
+            "holdfast: nobody could be told: {}",
+            e.to_line_with_hint()
+        )),
     }
 }
 
@@ -65,7 +73,11 @@ pub(crate) async fn notify_runs(session: &CommandContext<'_>, reports: &[&RunRep
     if reports.iter().all(|r| r.dry_run) {
         return;
     }
-    notify_events(session, reports.iter().map(|r| NotificationEvent::Report(Box::new((*r).into()))).collect()).await;
+    notify_events(
+        session,
+        reports.iter().map(|r| NotificationEvent::Report(Box::new((*r).into()))).collect(),
+    )
+    .await;
 }
 
 /// Now, as far as the command has come.
@@ -95,7 +107,13 @@ pub(crate) fn verification_event(
     let mend = shared::hints::commands::list(&format!("{}/{}", item.group, item.database));
     let made = BackupInfo { seconds, rows, ..backup_info(item) };
     let (id, at) = (session.env.run_id.clone(), current_time(session));
-    Some(NotificationEvent::Verification(VerificationEvent { id, backup: made, fault, hint: mend, at }))
+    Some(NotificationEvent::Verification(VerificationEvent {
+        id,
+        backup: made,
+        fault,
+        hint: mend,
+        at,
+    }))
 }
 
 fn backup_info(item: &LocatedBackup<'_>) -> BackupInfo {
@@ -138,7 +156,11 @@ impl<'r> RestoreNotifier<'r> {
     pub(crate) async fn send_heartbeats(&self) -> Infallible {
         loop {
             tokio::time::sleep(HEARTBEAT_INTERVAL).await;
-            self.notify_stage(RestoreStage::Phase(self.phase.get().to_owned()), current_time(self.session)).await;
+            self.notify_stage(
+                RestoreStage::Phase(self.phase.get().to_owned()),
+                current_time(self.session),
+            )
+            .await;
         }
     }
 
@@ -157,12 +179,20 @@ impl<'r> RestoreNotifier<'r> {
             }
         };
         let made = Some(BackupInfo { seconds, ..self.backup.clone() });
-        self.notify_stage(RestoreStage::Ended { succeeded: well, lines, backup: made }, current_time(self.session)).await;
+        self.notify_stage(
+            RestoreStage::Ended { succeeded: well, lines, backup: made },
+            current_time(self.session),
+        )
+        .await;
     }
 
     async fn notify_stage(&self, stage: RestoreStage, at: Timestamp) {
         let (id, asset) = (self.session.env.run_id.clone(), self.backup.asset.clone());
-        notify_events(self.session, vec![NotificationEvent::Restore(RestoreEvent { id, asset, stage, at })]).await;
+        notify_events(
+            self.session,
+            vec![NotificationEvent::Restore(RestoreEvent { id, asset, stage, at })],
+        )
+        .await;
     }
 }
 

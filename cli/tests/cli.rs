@@ -113,7 +113,11 @@ fn a_policy_without_a_home_asks_aws_nothing() {
         assert_eq!(output.status.code(), Some(0), "{command:?}: {said}");
         assert!(!said.contains("gap") && !said.contains("credentials"), "{command:?}: {said}");
     }
-    assert_refused(&run_holdfast(&["gate", "--policy", &file]), 64, &["no group of the policy takes snapshots"]);
+    assert_refused(
+        &run_holdfast(&["gate", "--policy", &file]),
+        64,
+        &["no group of the policy takes snapshots"],
+    );
 }
 
 #[test]
@@ -180,8 +184,16 @@ fn a_policy_that_can_not_be_read_is_the_commands_fault() {
         64,
         &["/nowhere/policy.yaml", "--policy"],
     );
-    assert_refused(&run_holdfast(&["status", "--policy", "/nowhere/policy.yaml"]), 64, &["No such file"]);
-    assert_refused(&run_holdfast(&["status", "--policy", "s3://bucket-only"]), 64, &["s3://bucket/key"]);
+    assert_refused(
+        &run_holdfast(&["status", "--policy", "/nowhere/policy.yaml"]),
+        64,
+        &["No such file"],
+    );
+    assert_refused(
+        &run_holdfast(&["status", "--policy", "s3://bucket-only"]),
+        64,
+        &["s3://bucket/key"],
+    );
     assert_refused(&run_holdfast(&["status", "--policy", "/"]), 64, &["HOLDFAST_POLICY"]);
     let mut by_environment = holdfast(&["status"]);
     by_environment.env("HOLDFAST_POLICY", "/nowhere/else.yaml");
@@ -225,7 +237,11 @@ fn without_credentials_there_is_one_clear_error() {
         let output = run_holdfast(&[command, &["--policy", &file]].concat());
         assert_refused(&output, 3, &["no AWS credentials", "AWS_PROFILE"]);
     }
-    assert_refused(&run_holdfast(&["status", "--policy", "s3://bucket/policy.yaml"]), 3, &["no AWS credentials"]);
+    assert_refused(
+        &run_holdfast(&["status", "--policy", "s3://bucket/policy.yaml"]),
+        3,
+        &["no AWS credentials"],
+    );
 }
 
 #[test]

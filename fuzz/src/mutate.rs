@@ -55,7 +55,12 @@ const BOUNDARY_BYTES: [&[u8]; 14] = [
 ];
 
 /// An input made of the good ones: one of them with some changes. `words` are what the format is written in.
-pub fn mutate_seed(rng: &mut SplitMix64, seeds: &[Vec<u8>], words: &[&str], most: usize) -> Vec<u8> {
+pub fn mutate_seed(
+    rng: &mut SplitMix64,
+    seeds: &[Vec<u8>],
+    words: &[&str],
+    most: usize,
+) -> Vec<u8> {
     let mut bytes = rng.choose(seeds).clone();
     // Few changes mostly: what is changed everywhere is refused at its first byte.
     let changes = 1 + rng.next_small(6);

@@ -28,7 +28,10 @@ pub enum LimitViolation {
 ///
 /// # Errors
 /// If one panics or breaks a limit.
-pub fn check_inputs<'i>(target: &FuzzTarget, inputs: &'i [Vec<u8>]) -> Result<(), (&'i [u8], LimitViolation)> {
+pub fn check_inputs<'i>(
+    target: &FuzzTarget,
+    inputs: &'i [Vec<u8>],
+) -> Result<(), (&'i [u8], LimitViolation)> {
     // Measuring costs more than most inputs do: together they are measured once, and each alone only when that was much.
     let limits = |inputs: &[Vec<u8>]| {
         // So that the peak is that of these inputs. Where the kernel does not do that, it is the process's.

@@ -1,12 +1,15 @@
 //! The parsers of bytes from outside, and the good inputs that fuzzing starts from.
 
-use archive::{EncryptionFormat, CompressionFormat, ArchiveDecoder, KeyDerivation, DecryptionKeys, EncodingLayers, guess};
+use archive::{
+    ArchiveDecoder, CompressionFormat, DecryptionKeys, EncodingLayers, EncryptionFormat,
+    KeyDerivation, detect_layers,
+};
 use serde_json::Value;
 use std::{
     io::{self, Read},
     sync::LazyLock,
 };
-use store::{KeyTemplate, BackupManifest, KnownNames};
+use store::{BackupManifest, KeyTemplate, KnownNames};
 
 /// A parser and what it is tried with.
 #[derive(Clone, Copy, Debug)]
@@ -24,13 +27,38 @@ pub struct FuzzTarget {
 /// Every target.
 pub const ALL_TARGETS: &[FuzzTarget] = &[
     FuzzTarget { name: "policy", parse: parse_policy, seeds: policy_seeds, words: YAML_TOKENS },
-    FuzzTarget { name: "manifest", parse: parse_manifest, seeds: manifest_seeds, words: JSON_TOKENS },
-    FuzzTarget { name: "unchanged", parse: parse_json::<store::UnchangedMarker>, seeds: unchanged_marker_seeds, words: JSON_TOKENS },
-    FuzzTarget { name: "hold", parse: parse_json::<store::LegalHold>, seeds: legal_hold_seeds, words: JSON_TOKENS },
-    FuzzTarget { name: "audit", parse: parse_audit_records, seeds: audit_seeds, words: JSON_TOKENS },
+    FuzzTarget {
+        name: "manifest",
+        parse: parse_manifest,
+        seeds: manifest_seeds,
+        words: JSON_TOKENS,
+    },
+    FuzzTarget {
+        name: "unchanged",
+        parse: parse_json::<store::UnchangedMarker>,
+        seeds: unchanged_marker_seeds,
+        words: JSON_TOKENS,
+    },
+    FuzzTarget {
+        name: "hold",
+        parse: parse_json::<store::LegalHold>,
+        seeds: legal_hold_seeds,
+        words: JSON_TOKENS,
+    },
+    FuzzTarget {
+        name: "audit",
+        parse: parse_audit_records,
+        seeds: audit_seeds,
+        words: JSON_TOKENS,
+    },
     FuzzTarget { name: "key", parse: parse_key, seeds: key_seeds, words: KEY_TOKENS },
     FuzzTarget { name: "request", parse: parse_request, seeds: request_seeds, words: JSON_TOKENS },
-    FuzzTarget { name: "notify", parse: parse_notification, seeds: notification_seeds, words: JSON_TOKENS },
+    FuzzTarget {
+        name: "notify",
+        parse: parse_notification,
+        seeds: notification_seeds,
+        words: JSON_TOKENS,
+    },
     FuzzTarget { name: "secret", parse: parse_secret, seeds: secret_seeds, words: JSON_TOKENS },
     FuzzTarget { name: "toc", parse: parse_toc, seeds: dump_seeds, words: &[] },
     FuzzTarget { name: "custom", parse: parse_custom_archive, seeds: dump_seeds, words: &[] },
@@ -39,7 +67,12 @@ pub const ALL_TARGETS: &[FuzzTarget] = &[
     FuzzTarget { name: "age", parse: decode_age, seeds: age_seeds, words: AGE_TOKENS },
     FuzzTarget { name: "zstd", parse: decode_zstd, seeds: zstd_seeds, words: &[] },
     FuzzTarget { name: "gzip", parse: decode_gzip, seeds: gzip_seeds, words: &[] },
-    FuzzTarget { name: "openssl", parse: decode_openssl, seeds: openssl_seeds, words: &["Salted__"] },
+    FuzzTarget {
+        name: "openssl",
+        parse: decode_openssl,
+        seeds: openssl_seeds,
+        words: &["Salted__"],
+    },
     FuzzTarget { name: "guess", parse: detect_and_decode, seeds: archive_seeds, words: AGE_TOKENS },
 ];
 
@@ -294,7 +327,10 @@ fn decode_gzip(input: &[u8]) -> bool {
 
 fn decode_openssl(input: &[u8]) -> bool {
     let kdf = KeyDerivation::Pbkdf2 { iterations: 1 };
-    decode_input(input, EncodingLayers { cipher: Some(EncryptionFormat::OpenSsl { kdf }), compressed: None })
+    decode_input(
+        input,
+        EncodingLayers { cipher: Some(EncryptionFormat::OpenSsl { kdf }), compressed: None },
+    )
 }
 
 fn detect_and_decode(input: &[u8]) -> bool {
@@ -320,7 +356,10 @@ fn manifest_seeds() -> Vec<Vec<u8>> {
     let slot = "2026-11-20T02:00:00Z".parse().expect("a time");
     let key = "orders/orders_daily_20261120_020000.dump";
     vec![
-        store::model::committed_backup(key, "orders", "daily", slot).manifest().expect("committed").to_json(),
+        store::model::committed_backup(key, "orders", "daily", slot)
+            .manifest()
+            .expect("committed")
+            .to_json(),
     ]
 }
 

@@ -44,7 +44,8 @@ fn find_violation(target: &FuzzTarget, time: Duration, seed: u64) -> Option<Stri
     let batch = env_number("HOLDFAST_FUZZ_BATCH").unwrap_or(32);
     let (mut rng, began, mut tried) = (SplitMix64::new(seed), Instant::now(), 0);
     while began.elapsed() < time {
-        let inputs = (0..batch).map(|_| mutate_seed(&mut rng, &seeds, target.words, MAX_INPUT_BYTES));
+        let inputs =
+            (0..batch).map(|_| mutate_seed(&mut rng, &seeds, target.words, MAX_INPUT_BYTES));
         let inputs: Vec<_> = inputs.collect();
         fs::write(&current, inputs.concat()).expect("written");
         if let Err((input, fault)) = run::check_inputs(target, &inputs) {

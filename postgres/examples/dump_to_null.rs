@@ -44,7 +44,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         (bytes, count)
     };
-    let (dumped, (bytes, count)) = tokio::join!(dump_database(&server, &database, &what, out), receive);
+    let (dumped, (bytes, count)) =
+        tokio::join!(dump_database(&server, &database, &what, out), receive);
     let rows: u64 = dumped?.tables.iter().map(|t| t.rows).sum();
     eprintln!("{bytes} bytes in {count} pieces, {rows} rows");
     Ok(())

@@ -38,7 +38,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let how = restore::RestoreOptions { jobs, ..restore::RestoreOptions::default() };
     let started = Instant::now();
     let restored =
-        restore::restore_stream(&server, &database, restore::PgDumpFormat::Custom, take, &how).await?;
+        restore::restore_stream(&server, &database, restore::PgDumpFormat::Custom, take, &how)
+            .await?;
     reader.await??;
     let rows: u64 = restored.tables.iter().map(|t| t.rows).sum();
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

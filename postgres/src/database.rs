@@ -20,7 +20,7 @@ pub use subscriptions::disconnect_subscriptions;
 pub(crate) use test_role::random_password;
 pub use test_role::{TestRole, disable_forced_row_security, drop_orphaned_roles};
 
-use crate::{PostgresError, PostgresErrorKind, ConnectionConfig, PgConnection, quote_ident};
+use crate::{ConnectionConfig, PgConnection, PostgresError, PostgresErrorKind, quote_ident};
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -44,12 +44,12 @@ pub async fn connect_maintenance(server: &ConnectionConfig) -> Result<PgConnecti
     }
 }
 
-/// `database` + [`MARK`] + `run`, cut so that it fits into a name: `orders_holdfast_01k9`.
+/// `database` + [`SCRATCH_MARKER`] + `run`, cut so that it fits into a name: `orders_holdfast_01k9`.
 pub fn temporary_database_name(database: &str, run: &str) -> String {
     truncated_name(database, SCRATCH_MARKER, run)
 }
 
-/// `database` + [`ASIDE`] + `stamp`, cut so that it fits into a name: `orders_before_20261120020000`.
+/// `database` + [`PREVIOUS_MARKER`] + `stamp`, cut so that it fits into a name: `orders_before_20261120020000`.
 pub fn previous_database_name(database: &str, stamp: &str) -> String {
     truncated_name(database, PREVIOUS_MARKER, stamp)
 }
@@ -98,12 +98,17 @@ pub async fn database_names(server: &ConnectionConfig) -> Result<Vec<String>, Po
 /// Drops a database of ours, with whoever is connected to it. No error when it is gone already.
 ///
 /// # Errors
-/// [`Kind::Refused`]: its name is none that we give.
+/// [`PostgresErrorKind::Refused`]: its name is none that we give.
 pub async fn drop_database(server: &ConnectionConfig, name: &str) -> Result<(), PostgresError> {
     let doing = || format!("drop database {name}");
     if !is_holdfast_database(name) {
         let why = "its name is none that Holdfast gives to a temporary or replaced database";
-        return Err(PostgresError::new(PostgresErrorKind::Refused, doing(), why, "drop it by hand if that is meant"));
+        return Err(PostgresError::new(
+            PostgresErrorKind::Refused,
+            doing(),
+            why,
+            "drop it by hand if that is meant",
+        ));
     }
     let session = connect_maintenance(server).await?;
     subscriptions::drop_subscriptions(server, &session, name).await?;
@@ -128,7 +133,11 @@ pub async fn drop_database(server: &ConnectionConfig, name: &str) -> Result<(), 
 }
 
 /// Renames a database that nobody is connected to.
-pub async fn rename_database(server: &ConnectionConfig, from: &str, to: &str) -> Result<(), PostgresError> {
+pub async fn rename_database(
+    server: &ConnectionConfig,
+    from: &str,
+    to: &str,
+) -> Result<(), PostgresError> {
     let session = connect_maintenance(server).await?;
     rename_in(&session, from, to).await
 }
@@ -144,7 +153,10 @@ async fn rename_in(session: &PgConnection, from: &str, to: &str) -> Result<(), P
 }
 
 /// Ends all other connections to a database; how many there were. New ones are not kept out.
-pub async fn disconnect_others(server: &ConnectionConfig, name: &str) -> Result<u64, PostgresError> {
+pub async fn disconnect_others(
+    server: &ConnectionConfig,
+    name: &str,
+) -> Result<u64, PostgresError> {
     let session = connect_maintenance(server).await?;
     terminate_backends(&session, name).await
 }
@@ -163,8 +175,13 @@ async fn terminate_backends(session: &PgConnection, name: &str) -> Result<u64, P
 /// in are disconnected then. Whoever waits outside gets the new database.
 ///
 /// # Errors
-/// [`Kind::Busy`]: connections that we may not end stayed for 5 s. Nothing is changed then.
-pub async fn swap_databases(server: &ConnectionConfig, fresh: &str, live: &str, aside: &str) -> Result<(), PostgresError> {
+/// [`PostgresErrorKind::Busy`]: connections that we may not end stayed for 5 s. Nothing is changed then.
+pub async fn swap_databases(
+    server: &ConnectionConfig,
+    fresh: &str,
+    live: &str,
+    aside: &str,
+) -> Result<(), PostgresError> {
     let session = connect_maintenance(server).await?;
     let second = connect_maintenance(server).await?;
     if !has_database(&session, live).await? {
@@ -228,7 +245,7 @@ pub fn quote_qualified_name(name: &str) -> Option<String> {
 /// Whether a SELECT says `true`: one row of one boolean. It runs read-only.
 ///
 /// # Errors
-/// [`Kind::Refused`]: it is no such SELECT.
+/// [`PostgresErrorKind::Refused`]: it is no such SELECT.
 pub async fn query_bool(session: &PgConnection, sql: &str) -> Result<bool, PostgresError> {
     let doing = || format!("check {}", sql.split_whitespace().collect::<Vec<_>>().join(" "));
     let failed = |e: tokio_postgres::Error| PostgresError::from_pg(doing(), &e);
@@ -294,6 +311,9 @@ mod tests {
     fn long_names_are_cut_at_a_character() {
         let name = temporary_database_name(&"é".repeat(40), "run1");
         assert!(name.len() <= MAX_IDENTIFIER_BYTES && name.ends_with("_holdfast_run1"), "{name}");
-        assert_eq!(previous_database_name("orders", "20261120020000"), "orders_before_20261120020000");
+        assert_eq!(
+            previous_database_name("orders", "20261120020000"),
+            "orders_before_20261120020000"
+        );
     }
 }

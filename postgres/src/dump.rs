@@ -21,14 +21,14 @@ mod read;
 mod roles;
 mod snapshot;
 
-pub(crate) use names::{text_as_bytes_sql, display_name};
+pub(crate) use names::{display_name, text_as_bytes_sql};
 
 pub use ::facts::{
-    DatabaseProperties as DatabaseFacts, InstalledExtension, DatabaseGrant, DatabaseLocaleProvider, ServerRole, ServerProperties as ServerFacts,
-    DatabaseSetting,
+    DatabaseGrant, DatabaseLocaleProvider, DatabaseProperties as DatabaseFacts, DatabaseSetting,
+    InstalledExtension, ServerProperties as ServerFacts, ServerRole,
 };
 
-use crate::{PostgresError, PostgresErrorKind, ConnectionConfig, TableCounts, tools::ClientTools};
+use crate::{ConnectionConfig, PostgresError, PostgresErrorKind, TableCounts, tools::ClientTools};
 use bytes::Bytes;
 use fingerprint::DumpFingerprint;
 use jiff::Timestamp;
@@ -52,7 +52,7 @@ pub struct DumpOptions {
     pub jobs: usize,
     /// How long to wait for locks that others hold.
     pub lock_wait: Duration,
-    /// Whether to take a [fingerprint](Dumped::fingerprint): as much work as another hash. Not for CSV.
+    /// Whether to take a [fingerprint](DumpSummary::fingerprint): as much work as another hash. Not for CSV.
     pub fingerprint: bool,
 }
 
@@ -104,8 +104,11 @@ pub struct DumpSummary {
 /// Looks at a server and a database without dumping: reached, let in, how large, and whether a fitting `pg_dump` is here.
 ///
 /// # Errors
-/// As connecting fails, or [`Kind::Tool`] when every `pg_dump` here is older than the server.
-pub async fn probe_server(server: &ConnectionConfig, database: &str) -> Result<ServerFacts, PostgresError> {
+/// As connecting fails, or [`PostgresErrorKind::Tool`] when every `pg_dump` here is older than the server.
+pub async fn probe_server(
+    server: &ConnectionConfig,
+    database: &str,
+) -> Result<ServerFacts, PostgresError> {
     let session = server.connect(database).await?;
     ClientTools::find_for_server(server, session.version_num)?;
     facts::query_server_properties(&session).await
@@ -118,8 +121,8 @@ const MAX_START_ATTEMPTS: u32 = 5;
 /// proven to be there: every row that the server says it sent, the snapshot alive to the end, `pg_dump` content.
 ///
 /// # Errors
-/// In every way that servers, tools and connections fail; then `out` closes without its mark. [`Kind::Busy`] when a lock
-/// is not had within the time; [`Kind::Lost`] also when the receiver is gone. No `pg_dump` stays behind.
+/// In every way that servers, tools and connections fail; then `out` closes without its mark. [`PostgresErrorKind::Busy`] when a lock
+/// is not had within the time; [`PostgresErrorKind::Lost`] also when the receiver is gone. No `pg_dump` stays behind.
 pub async fn dump_database(
     server: &ConnectionConfig,
     database: &str,
@@ -182,8 +185,10 @@ async fn dump_data(
 ) -> Result<DumpedData, PostgresError> {
     match &what.format {
         DumpFileFormat::Custom { zlib } => {
-            let head =
-                retry_while_busy(what.lock_wait, async |wait| custom::prepare_archive(job, *zlib, wait).await).await?;
+            let head = retry_while_busy(what.lock_wait, async |wait| {
+                custom::prepare_archive(job, *zlib, wait).await
+            })
+            .await?;
             if head.is_nameable() {
                 return custom::write_archive(job, head, *zlib, what, out.clone()).await;
             }
@@ -197,9 +202,13 @@ async fn dump_data(
             Ok(data)
         }
         DumpFileFormat::Plain => {
-            let begun = retry_while_busy(what.lock_wait, async |wait| plain::start_plain_dump(job, wait).await).await?;
+            let begun = retry_while_busy(what.lock_wait, async |wait| {
+                plain::start_plain_dump(job, wait).await
+            })
+            .await?;
             let fingerprint = what.fingerprint.then(DumpFingerprint::default);
-            let (leader, tables, fingerprint) = plain::stream_plain_dump(job, begun, fingerprint, out).await?;
+            let (leader, tables, fingerprint) =
+                plain::stream_plain_dump(job, begun, fingerprint, out).await?;
             let large_objects = count_large_objects(job, &leader).await?;
             Ok(DumpedData { snapshot_session: leader, tables, large_objects, fingerprint })
         }
@@ -210,13 +219,21 @@ async fn dump_data(
             wait.map_err(|e| PostgresError::from_pg("set up a connection", &e))?;
             let leader = snapshot::SnapshotSession::export_snapshot(session).await?;
             let rows = csv::dump_csv(&leader, of, out).await?;
-            Ok(DumpedData { snapshot_session: leader, tables: vec![rows], large_objects: 0, fingerprint: None })
+            Ok(DumpedData {
+                snapshot_session: leader,
+                tables: vec![rows],
+                large_objects: 0,
+                fingerprint: None,
+            })
         }
     }
 }
 
 /// The large objects that `pg_dump` takes along: all of them, or none when it takes chosen tables.
-async fn count_large_objects(job: &DumpSource<'_>, leader: &snapshot::SnapshotSession) -> Result<u64, PostgresError> {
+async fn count_large_objects(
+    job: &DumpSource<'_>,
+    leader: &snapshot::SnapshotSession,
+) -> Result<u64, PostgresError> {
     if !job.tables.is_empty() {
         return Ok(0);
     }
@@ -236,7 +253,9 @@ async fn retry_while_busy<T>(
         let left = lock_wait.saturating_sub(started.elapsed());
         match once(left.max(Duration::from_millis(100))).await {
             Err(e)
-                if e.kind == PostgresErrorKind::Busy && attempt < MAX_START_ATTEMPTS && started.elapsed() < lock_wait =>
+                if e.kind == PostgresErrorKind::Busy
+                    && attempt < MAX_START_ATTEMPTS
+                    && started.elapsed() < lock_wait =>
             {
                 tracing::info!(attempt, error = %e, "begin afresh: {e}");
                 tokio::time::sleep(Duration::from_millis(200) * attempt).await;
@@ -288,7 +307,7 @@ impl DumpSource<'_> {
         self.with_arguments(command, snapshot, lock_wait)
     }
 
-    /// As [`Self::pg_dump`], in bounded memory. It ends when it is to read a row that does not fit; by then it has written
+    /// As [`Self::pg_dump_command`], in bounded memory. It ends when it is to read a row that does not fit; by then it has written
     /// its head.
     fn bounded_pg_dump_command(&self, snapshot: &str, lock_wait: Duration) -> Command {
         let program = &self.tools.pg_dump;

@@ -169,9 +169,14 @@ fn kind_from_sqlstate(code: &str) -> (PostgresErrorKind, &'static str) {
         "28000" | "28P01" | "3D000" | "53300" => {
             (PostgresErrorKind::Connection, "check user, password, database and pg_hba.conf")
         }
-        "42501" => (PostgresErrorKind::Refused, "grant it to the role that dumps, e.g. by pg_read_all_data"),
+        "42501" => (
+            PostgresErrorKind::Refused,
+            "grant it to the role that dumps, e.g. by pg_read_all_data",
+        ),
         "53100" => (PostgresErrorKind::Disk, "make room on the server's disk"),
-        "53200" => (PostgresErrorKind::Refused, "raise max_locks_per_transaction if the detail says so"),
+        "53200" => {
+            (PostgresErrorKind::Refused, "raise max_locks_per_transaction if the detail says so")
+        }
         _ if code.starts_with("08") => (PostgresErrorKind::Lost, "see the server's log"),
         _ if code.starts_with("22") || code.starts_with("XX") => (PostgresErrorKind::Data, ""),
         _ => (PostgresErrorKind::Refused, ""),

@@ -3,7 +3,7 @@
 //! It belongs to a connection and is gone with it: no file is left after a crash, and keepalives on the session end
 //! a dead host's lease within two minutes. It is held in the database that the session is connected to.
 
-use crate::{PostgresError, PostgresErrorKind, PgConnection};
+use crate::{PgConnection, PostgresError, PostgresErrorKind};
 
 /// What the lock's number is made from, so that it meets no other program's.
 const LOCK_NAMESPACE: &str = "holdfast:";
@@ -18,10 +18,13 @@ pub struct AdvisoryLock<'a> {
 /// Takes the lease of `name` (a database's, usually) for as long as the session lives, without waiting.
 ///
 /// # Errors
-/// [`Kind::Busy`] names who has it and since when.
-pub async fn try_advisory_lock<'a>(session: &'a PgConnection, name: &str) -> Result<AdvisoryLock<'a>, PostgresError> {
+/// [`PostgresErrorKind::Busy`] names who has it and since when.
+pub async fn try_advisory_lock<'a>(
+    session: &'a PgConnection,
+    name: &str,
+) -> Result<AdvisoryLock<'a>, PostgresError> {
     let failed = |e| PostgresError::from_pg(format!("take the lease of {name}"), &e);
-    let key = format!("{OURS}{name}");
+    let key = format!("{LOCK_NAMESPACE}{name}");
     let sql = "SELECT pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended($1, 0))";
     if session.query_one(sql, &[&key]).await.map_err(failed)?.get(0) {
         return Ok(AdvisoryLock { session, name: name.to_owned() });
@@ -58,15 +61,18 @@ impl AdvisoryLock<'_> {
     /// Asks the server whether the lease is still ours. To be asked right before what only its owner may do.
     ///
     /// # Errors
-    /// [`Kind::Lost`] when it is not, or the connection is gone: another run may have begun.
+    /// [`PostgresErrorKind::Lost`] when it is not, or the connection is gone: another run may have begun.
     pub async fn ensure_held(&self) -> Result<(), PostgresError> {
         let doing = format!("hold the lease of {}", self.name);
         let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l, pg_catalog.hashtextextended($1, 0) h
             WHERE l.locktype = 'advisory' AND l.granted AND l.pid = pg_backend_pid() AND l.objsubid = 1
               AND l.classid = ((h >> 32) & 4294967295)::oid AND l.objid = (h & 4294967295)::oid)";
-        let key = format!("{OURS}{}", self.name);
+        let key = format!("{LOCK_NAMESPACE}{}", self.name);
         let row = self.session.query_one(sql, &[&key]).await;
-        let held = row.map_err(|e| PostgresError { kind: PostgresErrorKind::Lost, ..PostgresError::from_pg(&doing, &e) })?;
+        let held = row.map_err(|e| PostgresError {
+            kind: PostgresErrorKind::Lost,
+            ..PostgresError::from_pg(&doing, &e)
+        })?;
         if held.get(0) {
             return Ok(());
         }
@@ -77,9 +83,12 @@ impl AdvisoryLock<'_> {
     /// Gives it back before the session ends.
     pub async fn release(self) -> Result<(), PostgresError> {
         let sql = "SELECT pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended($1, 0))";
-        let key = format!("{OURS}{}", self.name);
+        let key = format!("{LOCK_NAMESPACE}{}", self.name);
         let doing = || format!("give back the lease of {}", self.name);
-        self.session.query_one(sql, &[&key]).await.map_err(|e| PostgresError::from_pg(doing(), &e))?;
+        self.session
+            .query_one(sql, &[&key])
+            .await
+            .map_err(|e| PostgresError::from_pg(doing(), &e))?;
         Ok(())
     }
 }

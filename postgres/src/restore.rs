@@ -34,16 +34,16 @@ pub(crate) use lexer::{ScriptItem, SqlLexer};
 pub(crate) use loss::is_recoverable;
 
 use crate::{
-    PostgresError, PostgresErrorKind, ConnectionConfig, PgConnection, TableCounts,
+    ConnectionConfig, PgConnection, PostgresError, PostgresErrorKind, TableCounts,
     dump::display_name,
-    toc::{TocEntry, CompressionAlgorithm, Toc},
+    toc::{CompressionAlgorithm, Toc, TocEntry},
     tools::ClientTools,
 };
 use bytes::Bytes;
-use definitions::{DefinitionRestorer, DefinitionPhase};
+use definitions::{DefinitionPhase, DefinitionRestorer};
 use parse::BlockFilter;
 use serde::{Deserialize, Serialize};
-use source::{DataBlockReader, ChunkReader};
+use source::{ChunkReader, DataBlockReader};
 use std::{
     collections::{HashMap, HashSet},
     io,
@@ -70,7 +70,7 @@ pub struct RestoreOptions {
     /// Whether grants are restored.
     pub privileges: bool,
     /// The administrator of the server, of a test: then the role that restores is no superuser. Extensions are created
-    /// for it, by their names alone; what only a superuser can make is left out and told in [`Restored::untested`].
+    /// for it, by their names alone; what only a superuser can make is left out and told in [`RestoreSummary::untested`].
     pub test_admin: Option<ConnectionConfig>,
     /// How long a COPY waits for its next rows before the restore ends: while it waits, PostgreSQL drops no database.
     pub stall_timeout: Duration,
@@ -114,7 +114,7 @@ pub struct RestoreSummary {
 /// Restores a stream into an existing database, which should be empty: nothing is dropped before.
 ///
 /// # Errors
-/// A connection that can't be made or is lost, a stream that is cut or damaged ([`Kind::Data`], [`Kind::Lost`]), no
+/// A connection that can't be made or is lost, a stream that is cut or damaged ([`PostgresErrorKind::Data`], [`PostgresErrorKind::Lost`]), no
 /// fitting `pg_restore`, a chosen table that is not there. What the server refuses is no error but a [`Loss`].
 pub async fn restore_stream(
     server: &ConnectionConfig,
@@ -177,7 +177,9 @@ async fn restore_custom(
     let tables = if readable { loadable_tables(&toc, chosen.as_ref(), &sql) } else { None };
     let Some(tables) = tables else {
         let part = chosen.as_ref();
-        let all = restore_via_pg_restore(server, database, &session, &toc, readable, source, part, how).await?;
+        let all =
+            restore_via_pg_restore(server, database, &session, &toc, readable, source, part, how)
+                .await?;
         return Ok(RestoreSummary { untested, ..all });
     };
     let definitions = DefinitionRestorer::new(server, database, how, &toc, &session).await?;
@@ -194,7 +196,8 @@ async fn restore_custom(
     let load = async {
         let chosen = chosen.as_ref();
         let loaded =
-            load_rows(server, database, session, &toc, tables, source, chosen, how, ready, &sql).await?;
+            load_rows(server, database, session, &toc, tables, source, chosen, how, ready, &sql)
+                .await?;
         // What the lane is at goes on beside this.
         let (done, held) = (lane.finished_entries(), lane.blocked_entries(&toc));
         let values = definitions::sequence_value_entries(&toc);
@@ -231,7 +234,12 @@ async fn load_rows(
     ready: Option<mpsc::UnboundedSender<early::LoadedTable>>,
     sql: &HashSet<i32>,
 ) -> Result<load::LoadSummary, PostgresError> {
-    let target = load::LoadTarget { server, database, encoding: toc.encoding(), stall_timeout: how.stall_timeout };
+    let target = load::LoadTarget {
+        server,
+        database,
+        encoding: toc.encoding(),
+        stall_timeout: how.stall_timeout,
+    };
     configure_session(&first).await?;
     let mut sessions = vec![first];
     while sessions.len() < how.jobs.max(1) {
@@ -243,7 +251,8 @@ async fn load_rows(
         objects.filter(|id| chosen.is_none_or(|c| c.contains(id))).collect();
     let (load, skip) = with_data.partition(|id| tables.contains_key(id) || objects.contains(id));
     let sql = sql.clone();
-    let wanted = BlockFilter { load, skip, sql, zlib: toc.compression == CompressionAlgorithm::Zlib };
+    let wanted =
+        BlockFilter { load, skip, sql, zlib: toc.compression == CompressionAlgorithm::Zlib };
     let blocks = DataBlockReader::new(source, toc.int_size);
     // A part is about 1 MiB: one is being cut, one waits here, two wait at each connection.
     let (give, take) = mpsc::channel(1);
@@ -253,7 +262,10 @@ async fn load_rows(
 }
 
 /// What came of a thread that reads, and of who takes what it reads.
-async fn join_reader<T>(reader: JoinHandle<io::Result<()>>, taken: Result<T, PostgresError>) -> Result<T, PostgresError> {
+async fn join_reader<T>(
+    reader: JoinHandle<io::Result<()>>,
+    taken: Result<T, PostgresError>,
+) -> Result<T, PostgresError> {
     let read = if taken.is_err() {
         // It may wait for a stream that moves no more.
         match tokio::time::timeout(Duration::from_secs(1), reader).await {
@@ -304,7 +316,9 @@ fn loadable_tables(
 /// The table of an entry as SQL names it.
 fn qualified_name(entry: &TocEntry) -> String {
     match &entry.namespace {
-        Some(schema) => format!("{}.{}", crate::quote_ident(schema), crate::quote_ident(&entry.tag)),
+        Some(schema) => {
+            format!("{}.{}", crate::quote_ident(schema), crate::quote_ident(&entry.tag))
+        }
         None => crate::quote_ident(&entry.tag),
     }
 }
@@ -316,7 +330,11 @@ fn copy_load_for_entry(toc: &Toc, entry: &TocEntry) -> Option<load::TableLoad> {
 }
 
 /// Text of an archive in UTF-8; the server knows every encoding that an archive can be in.
-async fn decode_text(session: &PgConnection, bytes: &[u8], encoding: &str) -> Result<String, PostgresError> {
+async fn decode_text(
+    session: &PgConnection,
+    bytes: &[u8],
+    encoding: &str,
+) -> Result<String, PostgresError> {
     match std::str::from_utf8(bytes) {
         Ok(text) if text.is_ascii() || ["UTF8", "SQL_ASCII"].contains(&encoding) => {
             return Ok(text.to_string());
@@ -352,10 +370,12 @@ async fn restore_via_pg_restore(
     chosen: Option<&HashSet<i32>>,
     how: &RestoreOptions,
 ) -> Result<RestoreSummary, PostgresError> {
-    let tools = ClientTools::find_for_server(server, session.version_num.max(min_pg_restore_version(toc)))?;
+    let tools =
+        ClientTools::find_for_server(server, session.version_num.max(min_pg_restore_version(toc)))?;
     let list = chosen.map(|chosen| stock::use_list_content(toc, |id| chosen.contains(&id)));
     let list = list.map(|text| stock::temp_file_with(text.as_bytes())).transpose()?;
-    let mut running = PgRestoreProcess::spawn(server, database, &tools.pg_restore, how, list.as_ref())?;
+    let mut running =
+        PgRestoreProcess::spawn(server, database, &tools.pg_restore, how, list.as_ref())?;
     let stdin = running.stdin.take();
     let (give, mut take) = mpsc::channel::<Bytes>(4);
     let reader = spawn_blocking(move || {
@@ -420,7 +440,12 @@ fn read_error(e: &io::Error) -> PostgresError {
 }
 
 fn task_panic_error(e: &JoinError) -> PostgresError {
-    PostgresError::new(PostgresErrorKind::Data, "read the backup", e.to_string(), "report this: it is a fault here")
+    PostgresError::new(
+        PostgresErrorKind::Data,
+        "read the backup",
+        e.to_string(),
+        "report this: it is a fault here",
+    )
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //! nobody holds.
 
 use crate::{
-    PostgresError, PostgresErrorKind, ConnectionConfig, TlsMode,
+    ConnectionConfig, PostgresError, PostgresErrorKind, TlsMode,
     tools::{self, ServerPrograms},
 };
 use secrecy::{ExposeSecret as _, SecretString};
@@ -100,7 +100,7 @@ impl ScratchServer {
     /// is made in `folder`.
     ///
     /// # Errors
-    /// [`Kind::Tool`]: no fitting server is installed here, or it does not start.
+    /// [`PostgresErrorKind::Tool`]: no fitting server is installed here, or it does not start.
     pub async fn start(version_num: u32, folder: &Path) -> Result<Self, PostgresError> {
         let programs = tools::server_programs(version_num)?;
         let failed = |e: &io::Error| {
@@ -119,9 +119,11 @@ impl ScratchServer {
             super::database::random_password().map_err(|e| failed(&io::Error::other(e)))?;
         write_config_files(&dir, &password, who).map_err(|e| failed(&e))?;
         match spawn_keeper(&programs, &dir, who).await {
-            Ok(keeper) => {
-                Ok(Self { server: build_admin_config(&programs, &dir, password), keeper, _lock: lock })
-            }
+            Ok(keeper) => Ok(Self {
+                server: build_admin_config(&programs, &dir, password),
+                keeper,
+                _lock: lock,
+            }),
             Err(e) => {
                 let _ = fs::remove_dir_all(&dir);
                 Err(e)
@@ -143,7 +145,11 @@ impl ScratchServer {
     }
 }
 
-fn build_admin_config(programs: &ServerPrograms, dir: &Path, password: SecretString) -> ConnectionConfig {
+fn build_admin_config(
+    programs: &ServerPrograms,
+    dir: &Path,
+    password: SecretString,
+) -> ConnectionConfig {
     ConnectionConfig {
         host: dir.to_string_lossy().into_owned(),
         port: 5432,
@@ -186,7 +192,11 @@ fn create_locked_dir(folder: &Path) -> io::Result<(PathBuf, File)> {
     }
 }
 
-fn write_config_files(dir: &Path, password: &SecretString, who: Option<(u32, u32)>) -> io::Result<()> {
+fn write_config_files(
+    dir: &Path,
+    password: &SecretString,
+    who: Option<(u32, u32)>,
+) -> io::Result<()> {
     let write = |name: &str, text: &str| {
         let path = dir.join(name);
         let mut file =
@@ -197,16 +207,24 @@ fn write_config_files(dir: &Path, password: &SecretString, who: Option<(u32, u32
     write("password", password.expose_secret())?;
     // Quotes in postgresql.conf are doubled.
     let at = dir.to_string_lossy().replace('\'', "''");
-    write("settings", &format!("{SETTINGS}unix_socket_directories = '{at}'\n"))?;
+    write("settings", &format!("{POSTGRESQL_CONF}unix_socket_directories = '{at}'\n"))?;
     // Whoever comes through still needs the password.
     fs::set_permissions(dir, fs::Permissions::from_mode(0o711))?;
     who.map_or(Ok(()), |(uid, gid)| chown(dir, Some(uid), Some(gid)))
 }
 
-async fn spawn_keeper(programs: &ServerPrograms, dir: &Path, who: Option<(u32, u32)>) -> Result<Child, PostgresError> {
+async fn spawn_keeper(
+    programs: &ServerPrograms,
+    dir: &Path,
+    who: Option<(u32, u32)>,
+) -> Result<Child, PostgresError> {
     let doing = || format!("start a scratch server of PostgreSQL {}", programs.version);
     let mut command = Command::new("/bin/sh");
-    command.args(["-c", KEEPER_SCRIPT, "holdfast-scratch"]).arg(&programs.folder).arg(dir).arg(ADMIN_ROLE);
+    command
+        .args(["-c", KEEPER_SCRIPT, "holdfast-scratch"])
+        .arg(&programs.folder)
+        .arg(dir)
+        .arg(ADMIN_ROLE);
     command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("LC_ALL", "C");
     command.env("HOME", dir).current_dir("/");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());

@@ -93,13 +93,14 @@ impl ConnectionConfig {
     /// Connects and logs in. No timeout of the server's applies to the session.
     ///
     /// # Errors
-    /// [`Kind::Connection`]: not reached, not who it should be, not let in.
+    /// [`PostgresErrorKind::Connection`]: not reached, not who it should be, not let in.
     pub async fn connect(&self, database: &str) -> Result<PgConnection, PostgresError> {
         let doing = || format!("connect to {database} at {}:{}", self.host, self.port);
         let connecting = async {
             if self.is_local() {
                 let path = format!("{}/.s.PGSQL.{}", self.host, self.port);
-                let socket = UnixStream::connect(&path).await.map_err(|e| self.connect_error(&e))?;
+                let socket =
+                    UnixStream::connect(&path).await.map_err(|e| self.connect_error(&e))?;
                 return self.log_in(database, socket).await;
             }
             let address = (self.host.as_str(), self.port);
@@ -112,7 +113,12 @@ impl ConnectionConfig {
         };
         let why = format!("no answer within {} s", CONNECT_TIMEOUT.as_secs());
         timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| {
-            PostgresError::new(PostgresErrorKind::Connection, doing(), why, "check host, port and firewall")
+            PostgresError::new(
+                PostgresErrorKind::Connection,
+                doing(),
+                why,
+                "check host, port and firewall",
+            )
         })?
     }
 
@@ -122,7 +128,12 @@ impl ConnectionConfig {
 
     fn connect_error(&self, e: &std::io::Error) -> PostgresError {
         let doing = format!("connect to {}:{}", self.host, self.port);
-        PostgresError::new(PostgresErrorKind::Connection, doing, e.to_string(), "check host, port and firewall")
+        PostgresError::new(
+            PostgresErrorKind::Connection,
+            doing,
+            e.to_string(),
+            "check host, port and firewall",
+        )
     }
 
     async fn log_in<S>(&self, database: &str, stream: S) -> Result<PgConnection, PostgresError>

@@ -113,7 +113,7 @@ impl Toc {
     /// Reads a header and a table of contents and not one byte more.
     ///
     /// # Errors
-    /// [`Kind::Data`]: not a custom-format archive, a version that is not known, a truncated or damaged one.
+    /// [`PostgresErrorKind::Data`]: not a custom-format archive, a version that is not known, a truncated or damaged one.
     pub fn read(from: &mut impl Read) -> Result<Self, PostgresError> {
         Self::read_complete(from)?
             .ok_or_else(|| damaged_error("it ends inside its table of contents".into()))
@@ -183,7 +183,9 @@ impl<R: Read> TocReader<'_, R> {
     fn read_bytes(&mut self, length: u64) -> Result<Range<usize>, TocParseError> {
         let start = self.raw.len();
         if length > MAX_TEXT_BYTES || start as u64 + length > MAX_HEAD_BYTES as u64 {
-            return Err(TocParseError::Invalid(format!("a text of {length} bytes at byte {start}")));
+            return Err(TocParseError::Invalid(format!(
+                "a text of {length} bytes at byte {start}"
+            )));
         }
         // `take` grows the buffer as bytes arrive, so a false length costs nothing.
         let got = self.from.by_ref().take(length).read_to_end(&mut self.raw)?;
@@ -201,7 +203,8 @@ impl<R: Read> TocReader<'_, R> {
     /// A sign byte and the magnitude, least significant byte first.
     fn read_int(&mut self) -> Result<i64, TocParseError> {
         let range = self.read_bytes(1 + u64::from(self.int))?;
-        parse_int(&self.raw[range]).ok_or_else(|| TocParseError::Invalid("an integer out of range".into()))
+        parse_int(&self.raw[range])
+            .ok_or_else(|| TocParseError::Invalid("an integer out of range".into()))
     }
 
     fn read_i32(&mut self, what: &str) -> Result<i32, TocParseError> {
@@ -267,11 +270,15 @@ fn read_toc<R: Read>(r: &mut TocReader<'_, R>) -> Result<Toc, TocParseError> {
     }
     let (int_size, off_size) = (r.read_byte()?, r.read_byte()?);
     if !(1..=8).contains(&int_size) || !(1..=8).contains(&off_size) {
-        return Err(TocParseError::Invalid(format!("integers of {int_size} and offsets of {off_size} bytes")));
+        return Err(TocParseError::Invalid(format!(
+            "integers of {int_size} and offsets of {off_size} bytes"
+        )));
     }
     r.int = int_size;
     if r.read_byte()? != 1 {
-        return Err(TocParseError::Invalid("it is no custom-format archive (a tar or directory one)".into()));
+        return Err(TocParseError::Invalid(
+            "it is no custom-format archive (a tar or directory one)".into(),
+        ));
     }
     let packing = read_compression(r, version.1)?;
     let before = r.raw.len();
@@ -300,10 +307,17 @@ fn read_toc<R: Read>(r: &mut TocReader<'_, R>) -> Result<Toc, TocParseError> {
     })
 }
 
-fn read_compression<R: Read>(r: &mut TocReader<'_, R>, minor: u8) -> Result<CompressionAlgorithm, TocParseError> {
+fn read_compression<R: Read>(
+    r: &mut TocReader<'_, R>,
+    minor: u8,
+) -> Result<CompressionAlgorithm, TocParseError> {
     if minor < 15 {
         // The zlib level; -1 is zlib's default.
-        return Ok(if r.read_int()? == 0 { CompressionAlgorithm::None } else { CompressionAlgorithm::Zlib });
+        return Ok(if r.read_int()? == 0 {
+            CompressionAlgorithm::None
+        } else {
+            CompressionAlgorithm::Zlib
+        });
     }
     match r.read_byte()? {
         0 => Ok(CompressionAlgorithm::None),
@@ -314,7 +328,11 @@ fn read_compression<R: Read>(r: &mut TocReader<'_, R>, minor: u8) -> Result<Comp
     }
 }
 
-fn read_entry<R: Read>(r: &mut TocReader<'_, R>, minor: u8, off_size: u8) -> Result<TocEntry, TocParseError> {
+fn read_entry<R: Read>(
+    r: &mut TocReader<'_, R>,
+    minor: u8,
+    off_size: u8,
+) -> Result<TocEntry, TocParseError> {
     let dump_id = r.read_i32("an entry's number")?;
     if dump_id <= 0 {
         return Err(TocParseError::Invalid(format!("an entry's number of {dump_id}")));
@@ -342,7 +360,9 @@ fn read_entry<R: Read>(r: &mut TocReader<'_, R>, minor: u8, off_size: u8) -> Res
     let tag = r.lossy_text(texts.tag.as_ref()).unwrap_or_default();
     let mut dependencies = Vec::new();
     while let Some(text) = r.read_text()? {
-        let id = text.parse().map_err(|_| TocParseError::Invalid(format!("a dependency of {desc} {tag}")))?;
+        let id = text
+            .parse()
+            .map_err(|_| TocParseError::Invalid(format!("a dependency of {desc} {tag}")))?;
         dependencies.push(id);
     }
     // Whether the offset is set (2), not set (1) or there is no data (3), and the offset itself.

@@ -1,6 +1,6 @@
 //! PostgreSQL's client programs: which of those on this machine fit a server.
 
-use crate::{PostgresError, PostgresErrorKind, ConnectionConfig};
+use crate::{ConnectionConfig, PostgresError, PostgresErrorKind};
 use std::{
     ffi::OsStr,
     path::{Path, PathBuf},
@@ -27,8 +27,11 @@ impl ClientTools {
     /// equal versions the first counts. Each `pg_dump` there is asked for its version, which takes milliseconds.
     ///
     /// # Errors
-    /// [`Kind::Tool`] when there are none, or only older ones: `pg_dump` refuses a server that is newer than itself.
-    pub fn find_for_server(server: &ConnectionConfig, server_version_num: u32) -> Result<Self, PostgresError> {
+    /// [`PostgresErrorKind::Tool`] when there are none, or only older ones: `pg_dump` refuses a server that is newer than itself.
+    pub fn find_for_server(
+        server: &ConnectionConfig,
+        server_version_num: u32,
+    ) -> Result<Self, PostgresError> {
         let mut found = Vec::new();
         for folder in search_dirs(&server.tool_dirs) {
             if let Some(version) = pg_dump_version(&folder.join("pg_dump")) {
@@ -63,7 +66,7 @@ pub struct ServerPrograms {
 /// The server's programs on this machine of the oldest version that is not older than `version_num`; for 0 the newest.
 ///
 /// # Errors
-/// [`Kind::Tool`] when there are none, or only older ones.
+/// [`PostgresErrorKind::Tool`] when there are none, or only older ones.
 pub fn server_programs(version_num: u32) -> Result<ServerPrograms, PostgresError> {
     let mut found: Vec<(String, PathBuf)> = search_dirs(&[])
         .into_iter()
@@ -94,7 +97,8 @@ pub fn server_programs(version_num: u32) -> Result<ServerPrograms, PostgresError
 
 fn search_dirs(more: &[PathBuf]) -> Vec<PathBuf> {
     let mut folders = more.to_vec();
-    folders.extend(subdirs_with_prefix(Path::new("/usr/lib/postgresql"), "").map(|v| v.join("bin")));
+    folders
+        .extend(subdirs_with_prefix(Path::new("/usr/lib/postgresql"), "").map(|v| v.join("bin")));
     folders.extend(subdirs_with_prefix(Path::new("/usr"), "pgsql-").map(|v| v.join("bin")));
     // Last: Debian's programs there are wrappers around those above.
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -149,7 +153,12 @@ fn pick_compatible(
         "install version {needed} or later: apt install postgresql-client-{needed} or dnf install \
          postgresql{needed} (https://www.postgresql.org/download/), or name its folder in tool_dirs"
     );
-    Err(PostgresError::new(PostgresErrorKind::Tool, "find a pg_dump that fits the server", why, mend))
+    Err(PostgresError::new(
+        PostgresErrorKind::Tool,
+        "find a pg_dump that fits the server",
+        why,
+        mend,
+    ))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ mod support;
 
 use postgres::{
     PostgresErrorKind,
-    dump::{CsvSource, DumpSummary, DumpFileFormat, DumpOptions},
+    dump::{CsvSource, DumpFileFormat, DumpOptions, DumpSummary},
 };
 use std::fs;
 use support::{Cluster, comparable, dumping::*, same, shared};
@@ -134,8 +134,9 @@ async fn plain_sql_is_passed_on_as_pg_dump_writes_it_and_its_rows_are_counted() 
     same(&cluster.described(&database, &[]), &comparable(&text(&sql)));
     rows_are_counted(cluster, &database, &dumped);
     let (custom, _) = collect(cluster, &database, &what(CUSTOM)).await.unwrap();
-    let names =
-        |d: &DumpSummary| d.tables.iter().map(|t| (t.name.clone(), t.rows, t.bytes)).collect::<Vec<_>>();
+    let names = |d: &DumpSummary| {
+        d.tables.iter().map(|t| (t.name.clone(), t.rows, t.bytes)).collect::<Vec<_>>()
+    };
     assert_eq!(names(&dumped), names(&custom));
 }
 
@@ -188,7 +189,10 @@ async fn chosen_tables_are_dumped_and_a_pattern_that_matches_nothing_is_an_error
     for format in [CUSTOM, DumpFileFormat::Plain] {
         chosen.format = format;
         let e = collect(cluster, &database, &chosen).await.unwrap_err();
-        assert!(e.kind == PostgresErrorKind::Tool && e.hint.contains("names of the tables"), "{e:?}");
+        assert!(
+            e.kind == PostgresErrorKind::Tool && e.hint.contains("names of the tables"),
+            "{e:?}"
+        );
         assert!(e.why.contains("no matching tables were found"), "{e}");
     }
 }

@@ -5,7 +5,7 @@
 mod support;
 
 use postgres::{
-    PostgresErrorKind, ConnectionConfig,
+    ConnectionConfig, PostgresErrorKind,
     dump::{DumpFileFormat, DumpOptions, dump_database},
 };
 use std::{
@@ -74,7 +74,8 @@ async fn a_connection_that_is_terminated_in_the_middle_ends_the_dump() {
     let cluster = shared();
     let database = large(cluster, "terminated");
     // Of a pg_dump that was alone hit only its own words tell, and nothing is decided by those.
-    let formats = [(CUSTOM, PostgresErrorKind::Lost), (DumpFileFormat::Plain, PostgresErrorKind::Tool)];
+    let formats =
+        [(CUSTOM, PostgresErrorKind::Lost), (DumpFileFormat::Plain, PostgresErrorKind::Tool)];
     for (n, (format, kind)) in formats.into_iter().enumerate() {
         let application = format!("terminated {n}");
         let end = format!(
@@ -126,7 +127,10 @@ async fn a_receiver_that_goes_away_stops_everything_at_once() {
         let what = what(format);
         let (dumped, ()) = tokio::join!(dump_database(&reached, &database, &what, out), receive);
         let e = dumped.unwrap_err();
-        assert!(e.kind == PostgresErrorKind::Lost && e.why.contains("nobody takes its bytes"), "{e:?}");
+        assert!(
+            e.kind == PostgresErrorKind::Lost && e.why.contains("nobody takes its bytes"),
+            "{e:?}"
+        );
         none_left("gone").await;
     }
 }
@@ -154,7 +158,8 @@ async fn a_dump_that_is_dropped_or_no_longer_wanted_leaves_no_pg_dump_behind() {
     for format in [CUSTOM, DumpFileFormat::Plain] {
         for receiver_goes in [true, false] {
             let (tools, file) = hanging(cluster);
-            let server = ConnectionConfig { tool_dirs: vec![tools.path().into()], ..cluster.server() };
+            let server =
+                ConnectionConfig { tool_dirs: vec![tools.path().into()], ..cluster.server() };
             let (out, pieces) = mpsc::channel(1);
             let what = what(format.clone());
             let pid = tokio::select! {
@@ -281,5 +286,8 @@ async fn a_replica_is_dumped_and_a_cancelled_range_is_read_again_or_the_error_sa
         thread::sleep(Duration::from_secs(2));
     };
     let e = interrupted(&replica.server(), &database, &what(CUSTOM), fault).await.unwrap_err();
-    assert!(e.to_string().contains("hot_standby_feedback") || e.kind == PostgresErrorKind::Lost, "{e:?}");
+    assert!(
+        e.to_string().contains("hot_standby_feedback") || e.kind == PostgresErrorKind::Lost,
+        "{e:?}"
+    );
 }

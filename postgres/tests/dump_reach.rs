@@ -4,7 +4,10 @@
 
 mod support;
 
-use postgres::{PostgresErrorKind, ConnectionConfig, TlsMode, dump::probe_server, lock::try_advisory_lock, tools::ClientTools};
+use postgres::{
+    ConnectionConfig, PostgresErrorKind, TlsMode, dump::probe_server, lock::try_advisory_lock,
+    tools::ClientTools,
+};
 use std::{
     fs,
     net::TcpStream,
@@ -22,7 +25,8 @@ fn named(application: &str) -> ConnectionConfig {
 async fn tls_lets_in_only_the_right_server() {
     let cluster = shared();
     let ca = |file: &str| Some(cluster.dir.join(file));
-    let server = |host: &str, tls, ca| ConnectionConfig { host: host.into(), tls, ca, ..cluster.server() };
+    let server =
+        |host: &str, tls, ca| ConnectionConfig { host: host.into(), tls, ca, ..cluster.server() };
     let sql = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
     let let_in = [
         (server("localhost", TlsMode::VerifyFull, ca("ca.pem")), true),
@@ -58,7 +62,12 @@ async fn a_dump_goes_over_tls_and_over_a_unix_socket() {
     let database = cluster.database("ways");
     cluster.psql(&database, "CREATE TABLE t AS SELECT i FROM generate_series(1, 100000) i");
     let ca = Some(cluster.dir.join("ca.pem"));
-    let tls = ConnectionConfig { host: "localhost".into(), tls: TlsMode::VerifyFull, ca, ..cluster.server() };
+    let tls = ConnectionConfig {
+        host: "localhost".into(),
+        tls: TlsMode::VerifyFull,
+        ca,
+        ..cluster.server()
+    };
     let host = cluster.dir.to_str().unwrap().to_owned();
     let socket = ConnectionConfig { host, tls: TlsMode::Require, ..cluster.server() };
     for server in [tls, socket] {
@@ -78,7 +87,11 @@ async fn who_is_not_let_in_is_told_why() {
         ),
         (cluster.server(), "no_such_database", "does not exist"),
         (ConnectionConfig { port: 1, ..cluster.server() }, "postgres", "refused"),
-        (ConnectionConfig { host: "/nowhere".into(), ..cluster.server() }, "postgres", "No such file"),
+        (
+            ConnectionConfig { host: "/nowhere".into(), ..cluster.server() },
+            "postgres",
+            "No such file",
+        ),
     ];
     for (server, database, why) in table {
         let e = probe_server(&server, database).await.unwrap_err();
@@ -109,7 +122,10 @@ async fn an_older_pg_dump_is_refused_and_the_newest_of_equal_ones_named_first_is
     let same = false_tools(cluster, "exit 1");
     let server = ConnectionConfig { tool_dirs: vec![same.path().into()], ..cluster.server() };
     let version = probe_server(&cluster.server(), "postgres").await.unwrap().version_num;
-    assert_eq!(ClientTools::find_for_server(&server, version).unwrap().pg_dump, same.path().join("pg_dump"));
+    assert_eq!(
+        ClientTools::find_for_server(&server, version).unwrap().pg_dump,
+        same.path().join("pg_dump")
+    );
 }
 
 #[tokio::test]
@@ -217,7 +233,10 @@ async fn a_pooler_is_refused_and_keeps_nothing_of_ours() {
         let through = ConnectionConfig { port: pooler.port, ..named("pooled") };
         for format in [CUSTOM, postgres::dump::DumpFileFormat::Plain] {
             let e = collect_from(&through, &database, &what(format)).await.unwrap_err();
-            assert!(e.kind == PostgresErrorKind::Refused && e.why.contains("pooler"), "{mode}: {e:?}");
+            assert!(
+                e.kind == PostgresErrorKind::Refused && e.why.contains("pooler"),
+                "{mode}: {e:?}"
+            );
             assert!(e.hint.contains("host and port of the server"), "{e}");
         }
         let mut psql = cluster.command("psql");

@@ -7,18 +7,32 @@ mod support;
 use bytes::Bytes;
 use postgres::{
     PostgresErrorKind, database,
-    dump::{DumpSummary, DumpFileFormat, DatabaseLocaleProvider},
-    restore::{RestoreOptions, RestoreWarning, RestoreWarningKind, RestoreSummary, PgDumpFormat, restore_stream},
+    dump::{DatabaseLocaleProvider, DumpFileFormat, DumpSummary},
+    restore::{
+        PgDumpFormat, RestoreOptions, RestoreSummary, RestoreWarning, RestoreWarningKind,
+        restore_stream,
+    },
 };
 use std::io;
 use support::{Cluster, dumping::*, same, shared};
 use tokio::sync::mpsc;
 
 fn how() -> RestoreOptions {
-    RestoreOptions { jobs: 3, tables: Vec::new(), owners: true, privileges: true, ..RestoreOptions::default() }
+    RestoreOptions {
+        jobs: 3,
+        tables: Vec::new(),
+        owners: true,
+        privileges: true,
+        ..RestoreOptions::default()
+    }
 }
 
-async fn into(cluster: &Cluster, to: &str, format: PgDumpFormat, archive: Vec<u8>) -> RestoreSummary {
+async fn into(
+    cluster: &Cluster,
+    to: &str,
+    format: PgDumpFormat,
+    archive: Vec<u8>,
+) -> RestoreSummary {
     let (give, take) = mpsc::channel::<io::Result<Bytes>>(2);
     tokio::spawn(async move {
         for piece in [Bytes::from(archive), Bytes::new()] {
@@ -35,12 +49,15 @@ async fn through(
     to: &str,
     format: DumpFileFormat,
 ) -> (DumpSummary, RestoreSummary, Vec<RestoreWarning>) {
-    let stored = if format == DumpFileFormat::Plain { PgDumpFormat::Plain } else { PgDumpFormat::Custom };
+    let stored =
+        if format == DumpFileFormat::Plain { PgDumpFormat::Plain } else { PgDumpFormat::Custom };
     let (dumped, archive) = collect(cluster, from, &what(format)).await.unwrap();
     let server = cluster.server();
     let mut lost = database::create_database(&server, to, Some(&dumped.server)).await.unwrap();
     let restored = into(cluster, to, stored, archive).await;
-    lost.extend(database::apply_database_properties(&server, to, &dumped.server.database).await.unwrap());
+    lost.extend(
+        database::apply_database_properties(&server, to, &dumped.server.database).await.unwrap(),
+    );
     (dumped, restored, lost)
 }
 
@@ -105,11 +122,21 @@ async fn what_a_server_can_not_give_a_database_is_a_loss_in_words() {
         value: "1MB".into(),
     });
     let server = cluster.server();
-    let mut lost = database::create_database(&server, "lacking_back", Some(&dumped.server)).await.unwrap();
+    let mut lost =
+        database::create_database(&server, "lacking_back", Some(&dumped.server)).await.unwrap();
     assert_eq!(into(cluster, "lacking_back", PgDumpFormat::Custom, archive).await.losses, []);
-    lost.extend(database::apply_database_properties(&server, "lacking_back", &dumped.server.database).await.unwrap());
+    lost.extend(
+        database::apply_database_properties(&server, "lacking_back", &dumped.server.database)
+            .await
+            .unwrap(),
+    );
     let classes: Vec<_> = lost.iter().map(|l| l.class).collect();
-    let wanted = [RestoreWarningKind::Tablespace, RestoreWarningKind::Database, RestoreWarningKind::Role, RestoreWarningKind::Role];
+    let wanted = [
+        RestoreWarningKind::Tablespace,
+        RestoreWarningKind::Database,
+        RestoreWarningKind::Role,
+        RestoreWarningKind::Role,
+    ];
     assert_eq!(classes, wanted, "{lost:?}");
     let all = format!("{lost:?}");
     assert!(all.contains("fast disks") && all.contains("not a locale!"), "{all}");
@@ -126,7 +153,9 @@ async fn a_tablespace_that_is_not_there_is_one_loss_and_its_tables_come_back_els
         "CREATE TABLE a (i int PRIMARY KEY USING INDEX TABLESPACE fast) TABLESPACE fast; CREATE TABLE b (i int);
          CREATE TABLE c (i int) TABLESPACE fast",
     );
-    for (format, stored) in [(CUSTOM, PgDumpFormat::Custom), (DumpFileFormat::Plain, PgDumpFormat::Plain)] {
+    for (format, stored) in
+        [(CUSTOM, PgDumpFormat::Custom), (DumpFileFormat::Plain, PgDumpFormat::Plain)]
+    {
         let (_, archive) = collect(&cluster, &from, &what(format)).await.unwrap();
         let there = cluster.database("spaced_there");
         assert_eq!(into(&cluster, &there, stored, archive.clone()).await.losses, []);
@@ -228,8 +257,9 @@ async fn bytes_of_no_known_encoding_come_back() {
             .map(<[u8]>::to_vec)
             .collect::<Vec<_>>()
     };
-    for (n, format) in
-        [CUSTOM, DumpFileFormat::Custom { zlib: Some(6) }, DumpFileFormat::Plain].into_iter().enumerate()
+    for (n, format) in [CUSTOM, DumpFileFormat::Custom { zlib: Some(6) }, DumpFileFormat::Plain]
+        .into_iter()
+        .enumerate()
     {
         let to = format!("bytes_back_{n}");
         if format == DumpFileFormat::Plain {
@@ -277,7 +307,11 @@ async fn settings_of_a_database_do_not_change_what_is_read_or_written() {
         ALTER DATABASE {} SET default_transaction_read_only = on; ALTER DATABASE {} SET search_path = nowhere";
     cluster.psql("postgres", &odd.replace("{}", &from));
     for format in FORMATS {
-        let stored = if format == DumpFileFormat::Plain { PgDumpFormat::Plain } else { PgDumpFormat::Custom };
+        let stored = if format == DumpFileFormat::Plain {
+            PgDumpFormat::Plain
+        } else {
+            PgDumpFormat::Custom
+        };
         let (_, archive) = collect(cluster, &from, &what(format)).await.unwrap();
         let to = cluster.database("values_back");
         cluster.psql("postgres", &odd.replace("{}", &to));
@@ -367,7 +401,8 @@ async fn a_row_that_is_larger_than_the_memory_of_pg_dump_is_dumped() {
     );
     // What pg_dump may use is written down by one that stands before it.
     let tools = false_tools(cluster, "ulimit -v >> \"${0%/*}/limit\"; exec \"$real\" \"$@\"");
-    let server = postgres::ConnectionConfig { tool_dirs: vec![tools.path().into()], ..cluster.server() };
+    let server =
+        postgres::ConnectionConfig { tool_dirs: vec![tools.path().into()], ..cluster.server() };
     let (dumped, archive) = collect_from(&server, &from, &what(CUSTOM)).await.unwrap();
     let rows: Vec<_> = dumped.tables.iter().map(|t| t.rows).collect();
     assert!(rows == [1, 1] && archive.len() > 200_000_000);

@@ -6,9 +6,9 @@ mod support;
 
 use bytes::Bytes;
 use postgres::{
-    PostgresErrorKind, ConnectionConfig,
+    ConnectionConfig, PostgresErrorKind,
     dump::{DumpFileFormat, DumpOptions},
-    restore::{RestoreOptions, RestoreWarningKind, RestoreSummary, PgDumpFormat, restore_stream},
+    restore::{PgDumpFormat, RestoreOptions, RestoreSummary, RestoreWarningKind, restore_stream},
 };
 use std::{io, process::Stdio, sync::OnceLock, time::Duration};
 use support::{Cluster, dumping::*};
@@ -32,8 +32,13 @@ async fn into(to: &str, format: PgDumpFormat, archive: Vec<u8>) -> RestoreSummar
             drop(give.send(Ok(piece)).await);
         }
     });
-    let how =
-        RestoreOptions { jobs: 2, tables: Vec::new(), owners: true, privileges: true, ..RestoreOptions::default() };
+    let how = RestoreOptions {
+        jobs: 2,
+        tables: Vec::new(),
+        owners: true,
+        privileges: true,
+        ..RestoreOptions::default()
+    };
     restore_stream(&german().server(), to, format, take, &how).await.unwrap()
 }
 
@@ -53,7 +58,9 @@ async fn losses_have_their_class_and_no_data() {
          CREATE TABLE twice (v text); INSERT INTO twice VALUES ('Jane Roe'), ('Jane Roe');
          CREATE MATERIALIZED VIEW m AS SELECT v, public.says(v) FROM told",
     );
-    for (format, stored) in [(CUSTOM, PgDumpFormat::Custom), (DumpFileFormat::Plain, PgDumpFormat::Plain)] {
+    for (format, stored) in
+        [(CUSTOM, PgDumpFormat::Custom), (DumpFileFormat::Plain, PgDumpFormat::Plain)]
+    {
         let (_, mut archive) = collect(cluster, &from, &what(format)).await.unwrap();
         if stored == PgDumpFormat::Plain {
             archive.extend_from_slice(b"ALTER TABLE public.twice ADD CONSTRAINT u UNIQUE (v);\n");
@@ -91,10 +98,14 @@ async fn a_dump_that_fails_says_of_what_kind_it_is() {
         &database,
         "CREATE ROLE poor LOGIN PASSWORD 'x'; CREATE TABLE secret (i int); INSERT INTO secret VALUES (1)",
     );
-    let poor = ConnectionConfig { user: "poor".into(), password: Some("x".into()), ..cluster.server() };
+    let poor =
+        ConnectionConfig { user: "poor".into(), password: Some("x".into()), ..cluster.server() };
     for format in [CUSTOM, DumpFileFormat::Plain] {
         let e = collect_from(&poor, &database, &what(format.clone())).await.unwrap_err();
-        assert!(e.kind == PostgresErrorKind::Refused && e.hint.contains("pg_read_all_data"), "{e:?}");
+        assert!(
+            e.kind == PostgresErrorKind::Refused && e.hint.contains("pg_read_all_data"),
+            "{e:?}"
+        );
         let impatient = DumpOptions { lock_wait: Duration::from_millis(700), ..what(format) };
         let mut owner = cluster.command("psql");
         owner.args(["-Xq", "-d", &database, "-c", "BEGIN; LOCK TABLE secret; SELECT pg_sleep(60)"]);

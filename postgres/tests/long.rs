@@ -3,7 +3,7 @@
 
 mod support;
 
-use postgres::restore::{RestoreOptions, PgDumpFormat, restore_stream};
+use postgres::restore::{PgDumpFormat, RestoreOptions, restore_stream};
 use support::{
     Cluster,
     dumping::{CUSTOM, collect, what},
@@ -39,7 +39,8 @@ async fn seven_thousand_tables_are_dumped_and_restored_at_the_usual_number_of_lo
     let end = async {
         give.send(Ok(bytes::Bytes::new())).await.unwrap();
     };
-    let (restored, ()) = tokio::join!(restore_stream(&server, &back, PgDumpFormat::Custom, take, &how), end);
+    let (restored, ()) =
+        tokio::join!(restore_stream(&server, &back, PgDumpFormat::Custom, take, &how), end);
     let restored = restored.unwrap();
     assert_eq!((restored.losses.len(), restored.tables.len()), (0, TABLES));
     let sum = "SELECT sum((xpath('/row/c/text()', query_to_xml(format('SELECT id AS c FROM %I', relname), false, true, '')))[1]::text::int)

@@ -6,7 +6,7 @@ mod support;
 use bytes::Bytes;
 use postgres::{
     PostgresError, PostgresErrorKind,
-    restore::{RestoreOptions, RestoreWarningKind, RestoreSummary, PgDumpFormat, restore_stream},
+    restore::{PgDumpFormat, RestoreOptions, RestoreSummary, RestoreWarningKind, restore_stream},
     toc::Toc,
 };
 use proptest::test_runner::{Config, TestRunner};
@@ -168,8 +168,14 @@ fn indexes_of_a_large_table_are_made_once_while_others_are_loaded() {
     let archive = dumped(cluster, &from, &["-Fc", "-Z0"]);
     for jobs in [1, 2] {
         let to = cluster.database("early_back");
-        let restored =
-            into(cluster, &to, PgDumpFormat::Custom, archive.clone(), &RestoreOptions { jobs, ..how() }).unwrap();
+        let restored = into(
+            cluster,
+            &to,
+            PgDumpFormat::Custom,
+            archive.clone(),
+            &RestoreOptions { jobs, ..how() },
+        )
+        .unwrap();
         assert_eq!(restored.losses, [], "{jobs} jobs");
         assert_eq!(cluster.described(&from, &["-s"]), cluster.described(&to, &["-s"]));
         same_rows(cluster, &from, &to);
@@ -184,7 +190,9 @@ fn a_copy_that_can_not_start_leaves_its_cause_and_the_rest() {
         let sql = format!("CREATE TABLE {table} AS SELECT i, i AS v FROM generate_series(1, 50) i");
         cluster.psql(&from, &sql);
     }
-    for (args, format) in [(["-Fc", "-Z0"], PgDumpFormat::Custom), (["-Fp", "-Z0"], PgDumpFormat::Plain)] {
+    for (args, format) in
+        [(["-Fc", "-Z0"], PgDumpFormat::Custom), (["-Fp", "-Z0"], PgDumpFormat::Plain)]
+    {
         for jobs in [1, 3] {
             let to = cluster.database("start_back");
             // There already, and not as it was: neither CREATE nor COPY of it works.
@@ -202,9 +210,18 @@ fn a_copy_that_can_not_start_leaves_its_cause_and_the_rest() {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn stalled(cluster: &Cluster, database: &str, format: PgDumpFormat, bytes: Vec<u8>) -> PostgresError {
+async fn stalled(
+    cluster: &Cluster,
+    database: &str,
+    format: PgDumpFormat,
+    bytes: Vec<u8>,
+) -> PostgresError {
     let (give, take) = mpsc::channel(2);
-    let how = RestoreOptions { jobs: 1, stall_timeout: Duration::from_millis(300), ..RestoreOptions::default() };
+    let how = RestoreOptions {
+        jobs: 1,
+        stall_timeout: Duration::from_millis(300),
+        ..RestoreOptions::default()
+    };
     let server = cluster.server();
     give.send(Ok(bytes.into())).await.unwrap();
     // The other end of the stream is there, and says nothing more.
@@ -217,12 +234,17 @@ async fn stalled(cluster: &Cluster, database: &str, format: PgDumpFormat, bytes:
 fn a_restore_that_gets_nothing_more_in_a_copy_ends_and_holds_no_drop_back() {
     let cluster = shared();
     let from = sample(cluster, "stall");
-    for (args, format) in [(["-Fc", "-Z0"], PgDumpFormat::Custom), (["-Fp", "-Z0"], PgDumpFormat::Plain)] {
+    for (args, format) in
+        [(["-Fc", "-Z0"], PgDumpFormat::Custom), (["-Fp", "-Z0"], PgDumpFormat::Plain)]
+    {
         let to = cluster.database("stall_back");
         let mut bytes = dumped(cluster, &from, &args);
         bytes.truncate(3 << 20);
         let error = stalled(cluster, &to, format, bytes);
-        assert!(error.kind == PostgresErrorKind::Lost && error.why.contains("nothing came"), "{error:?}");
+        assert!(
+            error.kind == PostgresErrorKind::Lost && error.why.contains("nothing came"),
+            "{error:?}"
+        );
         let dropped = format!("SET statement_timeout = '20s'; DROP DATABASE {to} WITH (FORCE)");
         cluster.psql("postgres", &dropped);
     }
@@ -247,7 +269,9 @@ fn an_index_that_is_made_early_waits_for_no_lock_without_end() {
             FROM pg_catalog.pg_event_trigger_ddl_commands(); END $$;
          CREATE EVENT TRIGGER see ON ddl_command_end WHEN TAG IN ('CREATE INDEX') EXECUTE FUNCTION public.see()",
     );
-    let restored = into(cluster, &to, PgDumpFormat::Custom, archive, &RestoreOptions { jobs: 2, ..how() }).unwrap();
+    let restored =
+        into(cluster, &to, PgDumpFormat::Custom, archive, &RestoreOptions { jobs: 2, ..how() })
+            .unwrap();
     assert_eq!(restored.losses, []);
     let seen = "SELECT wait FROM public.seen WHERE index = 'public.a_id'";
     assert_eq!(cluster.psql(&to, seen), "2s", "while b was still loaded");
@@ -267,10 +291,12 @@ fn a_table_that_is_refused_is_lost_as_a_whole_and_the_rest_goes_on() {
             &["-Fc", "-Z0", "-t", "big", "-t", "child", "-t", "long_id_seq"],
         );
         let restored =
-            into(cluster, &to, PgDumpFormat::Custom, archive, &RestoreOptions { jobs, ..how() }).unwrap();
+            into(cluster, &to, PgDumpFormat::Custom, archive, &RestoreOptions { jobs, ..how() })
+                .unwrap();
         let classes: Vec<_> = restored.losses.iter().map(|l| l.class).collect();
         assert!(
-            classes.contains(&RestoreWarningKind::Exists) && classes.contains(&RestoreWarningKind::Data),
+            classes.contains(&RestoreWarningKind::Exists)
+                && classes.contains(&RestoreWarningKind::Data),
             "{restored:?}"
         );
         assert_eq!(cluster.psql(&to, "SELECT count(*) FROM big"), "0", "all or nothing");
@@ -311,7 +337,11 @@ fn what_the_server_lacks_or_has_becomes_a_loss_of_its_class() {
         let restored = into(cluster, &to, format, bytes.clone(), &how()).unwrap();
         let mut classes: Vec<_> = restored.losses.iter().map(|l| l.class).collect();
         classes.sort_unstable();
-        assert_eq!(classes, [RestoreWarningKind::Role, RestoreWarningKind::Role, RestoreWarningKind::Exists], "{restored:?}");
+        assert_eq!(
+            classes,
+            [RestoreWarningKind::Role, RestoreWarningKind::Role, RestoreWarningKind::Exists],
+            "{restored:?}"
+        );
         assert_eq!(cluster.psql(&to, "SELECT a FROM here.t"), "1");
 
         let to = cluster.database("lossy_bare");
@@ -349,8 +379,10 @@ fn chosen_tables_come_with_what_they_need_and_what_hangs_on_them() {
          INSERT INTO s.child (parent) VALUES (1), (2); INSERT INTO s.other VALUES (1)",
     );
     let archive = dumped(cluster, &from, &["-Fc"]);
-    let tables =
-        |names: &[&str]| RestoreOptions { tables: names.iter().map(ToString::to_string).collect(), ..how() };
+    let tables = |names: &[&str]| RestoreOptions {
+        tables: names.iter().map(ToString::to_string).collect(),
+        ..how()
+    };
     let list = "SELECT string_agg(relname || ':' || relkind::text, ' ' ORDER BY relname) FROM pg_class WHERE relnamespace = 's'::regnamespace";
 
     let to = cluster.database("choice_parent");
@@ -376,12 +408,14 @@ fn chosen_tables_come_with_what_they_need_and_what_hangs_on_them() {
 
     let to = cluster.database("choice_both");
     let restored =
-        into(cluster, &to, PgDumpFormat::Custom, archive.clone(), &tables(&["child", "parent"])).unwrap();
+        into(cluster, &to, PgDumpFormat::Custom, archive.clone(), &tables(&["child", "parent"]))
+            .unwrap();
     assert_eq!(restored.losses, []);
     assert_eq!(cluster.psql(&to, "SELECT count(*) FROM pg_constraint WHERE contype = 'f'"), "1");
 
     let to = cluster.database("choice_none");
-    let absent = into(cluster, &to, PgDumpFormat::Custom, archive, &tables(&["s.nothing"])).unwrap_err();
+    let absent =
+        into(cluster, &to, PgDumpFormat::Custom, archive, &tables(&["s.nothing"])).unwrap_err();
     assert_eq!(absent.kind, PostgresErrorKind::Refused);
     assert!(absent.to_string().contains("s.nothing"), "{absent}");
 }
@@ -394,9 +428,10 @@ fn other_encodings_come_back_right() {
         &from,
         "CREATE TABLE \"Größe\" (\"Füße\" text); INSERT INTO \"Größe\" VALUES ('Äpfel'), ('é')",
     );
-    for (args, format) in
-        [(["-Fc", "-E", "LATIN1"], PgDumpFormat::Custom), (["-Fp", "-E", "LATIN1"], PgDumpFormat::Plain)]
-    {
+    for (args, format) in [
+        (["-Fc", "-E", "LATIN1"], PgDumpFormat::Custom),
+        (["-Fp", "-E", "LATIN1"], PgDumpFormat::Plain),
+    ] {
         let to = cluster.database("umlauts_back");
         let restored = into(cluster, &to, format, dumped(cluster, &from, &args), &how()).unwrap();
         assert_eq!(restored.losses, []);
@@ -430,11 +465,12 @@ fn a_stream_that_is_cut_anywhere_is_an_error_and_no_loss() {
         // Whole bytes, and no clean end: the sender died before it could say that this is all.
         assert!(at_once(cluster, &to, format, whole, false).is_err());
     }
-    let garbage = at_once(cluster, "postgres", PgDumpFormat::Custom, b"Salted__12345678".to_vec(), true)
-        .unwrap_err();
+    let garbage =
+        at_once(cluster, "postgres", PgDumpFormat::Custom, b"Salted__12345678".to_vec(), true)
+            .unwrap_err();
     assert!(garbage.to_string().contains("no custom-format archive"), "{garbage}");
-    let nul =
-        at_once(cluster, "postgres", PgDumpFormat::Plain, b"SELECT 1;\0".to_vec(), true).unwrap_err();
+    let nul = at_once(cluster, "postgres", PgDumpFormat::Plain, b"SELECT 1;\0".to_vec(), true)
+        .unwrap_err();
     assert!(nul.to_string().contains("NUL"), "{nul}");
     let other = at_once(
         cluster,
@@ -476,7 +512,11 @@ fn a_connection_that_is_ended_in_the_middle_ends_the_restore() {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn slowly(cluster: &Cluster, database: &str, bytes: Vec<u8>) -> Result<RestoreSummary, PostgresError> {
+async fn slowly(
+    cluster: &Cluster,
+    database: &str,
+    bytes: Vec<u8>,
+) -> Result<RestoreSummary, PostgresError> {
     let (give, take) = mpsc::channel(1);
     tokio::spawn(async move {
         for piece in bytes.chunks(500_000) {

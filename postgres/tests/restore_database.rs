@@ -48,9 +48,13 @@ fn a_swap_that_is_interrupted_at_any_step_changes_nothing() {
     // Step 1: the second rename can't be done. The first one is undone with it.
     wait(async {
         let server = cluster.server();
-        let failed =
-            database::swap_databases(&server, "not_there_holdfast_x", &live, "steps_before_20261120020001")
-                .await;
+        let failed = database::swap_databases(
+            &server,
+            "not_there_holdfast_x",
+            &live,
+            "steps_before_20261120020001",
+        )
+        .await;
         assert!(failed.unwrap_err().to_string().contains("does not exist"));
     });
     assert_eq!(cluster.psql(&live, "SELECT current_database()"), live);
@@ -68,7 +72,8 @@ fn a_swap_that_is_interrupted_at_any_step_changes_nothing() {
     // Step 3: dropped while it waits for connections that stay.
     wait(async {
         let server = cluster.server();
-        let swapping = database::swap_databases(&server, &fresh, &live, "steps_before_20261120020002");
+        let swapping =
+            database::swap_databases(&server, &fresh, &live, "steps_before_20261120020002");
         let _ = tokio::time::timeout(std::time::Duration::from_millis(1), swapping).await;
     });
     cluster.until("SELECT count(*) = 0 FROM pg_stat_activity WHERE query LIKE '%RENAME%' AND state = 'active' AND pid <> pg_backend_pid()");
@@ -132,7 +137,8 @@ fn rows_are_counted_and_checks_are_read_only_booleans() {
 fn missing_roles_are_created_and_existing_ones_left_alone() {
     let cluster = shared();
     cluster.psql("postgres", "CREATE ROLE kept LOGIN");
-    let role = |name: &str| ServerRole { name: name.into(), inherit: true, ..ServerRole::default() };
+    let role =
+        |name: &str| ServerRole { name: name.into(), inherit: true, ..ServerRole::default() };
     let mighty = ServerRole {
         superuser: true,
         login: true,
@@ -152,7 +158,11 @@ fn missing_roles_are_created_and_existing_ones_left_alone() {
         // A role that is there may have any right: who wants its new member says so by hand.
         let left: Vec<_> = losses.iter().map(|l| l.statement.as_str()).collect();
         assert_eq!(left, ["GRANT \"kept\" TO \"made\""]);
-        assert_eq!(database::create_missing_roles(&server, &roles).await.unwrap(), [], "twice is once");
+        assert_eq!(
+            database::create_missing_roles(&server, &roles).await.unwrap(),
+            [],
+            "twice is once"
+        );
     });
     let list = "SELECT string_agg(concat_ws(' ', rolname, rolcanlogin, rolsuper, rolcreatedb, rolcreaterole, rolpassword), ',' ORDER BY rolname)
                 FROM pg_authid WHERE rolname IN ('kept', 'made')";
@@ -178,7 +188,10 @@ fn settings_grants_and_limits_of_a_database_are_passed_on() {
         ),
     );
     wait(async {
-        assert_eq!(database::copy_database_properties(&cluster.server(), &from, &to).await.unwrap(), []);
+        assert_eq!(
+            database::copy_database_properties(&cluster.server(), &from, &to).await.unwrap(),
+            []
+        );
     });
     let describe = |name: &str| {
         let sql = format!(

@@ -111,7 +111,9 @@ impl RestoreError {
             archive::ArchiveError::Key(_) => {
                 (RestoreErrorKind::Key, "give the identity or passphrase it was made for")
             }
-            archive::ArchiveError::Damaged(_) => (RestoreErrorKind::Damaged, "restore another backup"),
+            archive::ArchiveError::Damaged(_) => {
+                (RestoreErrorKind::Damaged, "restore another backup")
+            }
             archive::ArchiveError::Io(_) => (RestoreErrorKind::Store, ""),
             archive::ArchiveError::Unsupported(_) => (RestoreErrorKind::Refused, ""),
         };

@@ -1,8 +1,8 @@
 //! From a store to plain bytes: read, hashed, decrypted, decompressed.
 
-use crate::{RestoreError, RestoreErrorKind, BackupKeys};
+use crate::{BackupKeys, RestoreError, RestoreErrorKind};
 use archive::{
-    PayloadFormat, ArchiveDecoder, StreamDigest, DecryptionKeys, EncodingLayers, ArchiveDigests,
+    ArchiveDecoder, ArchiveDigests, DecryptionKeys, EncodingLayers, PayloadFormat, StreamDigest,
     pipe::{self, ExpectedDigests},
 };
 use postgres::restore::PgDumpFormat;
@@ -10,7 +10,7 @@ use std::{
     io::{self, Read as _},
     time::Duration,
 };
-use store::{StoredBackup, BackupManifest, BackupStore, manifest::ManifestFormat};
+use store::{BackupManifest, BackupStore, StoredBackup, manifest::ManifestFormat};
 use tokio::{sync::oneshot, task::spawn_blocking, time::sleep};
 
 /// How long the reading may go on once nobody takes what is read: a store that answers nothing more would keep us.
@@ -62,7 +62,8 @@ pub(crate) async fn fetch_backup<T>(
     let (tell, told) = oneshot::channel();
     let known = backup.committed_manifest().map(|m| (payload_info(m), expected_digests(m)));
     let keys = opening.keys.clone();
-    let decoding = spawn_blocking(move || decode_payload(known, hashes, &keys, stored_out, plain_in, tell));
+    let decoding =
+        spawn_blocking(move || decode_payload(known, hashes, &keys, stored_out, plain_in, tell));
     let (finish, finished) = oneshot::channel();
     let consume = async {
         let value = match told.await {
@@ -102,7 +103,12 @@ pub(crate) async fn fetch_backup<T>(
         (None, Some(Err(e))) => Err(e),
         (None, _) => {
             let why = "its first bytes could not be read";
-            Err(RestoreError::new(RestoreErrorKind::Damaged, format!("read {}", backup.uri), why, ""))
+            Err(RestoreError::new(
+                RestoreErrorKind::Damaged,
+                format!("read {}", backup.uri),
+                why,
+                "",
+            ))
         }
     }
 }
@@ -183,17 +189,27 @@ pub(crate) async fn drain_stream(mut from: pipe::ChunkReceiver) -> u64 {
 /// Whether the keys open a backup: reads its first bytes only.
 ///
 /// # Errors
-/// As [`Kind::Key`], [`Kind::Damaged`] or [`Kind::Store`].
-pub async fn probe_payload(store: &BackupStore, backup: &StoredBackup, opening: &BackupKeys) -> Result<PayloadInfo, RestoreError> {
-    let first = async |inside, mut from: pipe::ChunkReceiver| match pipe::recv_chunk(&mut from).await {
-        Ok(Some(_)) => Ok(inside),
-        Ok(None) => Err("it is empty".to_owned()),
-        Err(e) => Err(e.to_string()),
-    };
+/// As [`RestoreErrorKind::Key`], [`RestoreErrorKind::Damaged`] or [`RestoreErrorKind::Store`].
+pub async fn probe_payload(
+    store: &BackupStore,
+    backup: &StoredBackup,
+    opening: &BackupKeys,
+) -> Result<PayloadInfo, RestoreError> {
+    let first =
+        async |inside, mut from: pipe::ChunkReceiver| match pipe::recv_chunk(&mut from).await {
+            Ok(Some(_)) => Ok(inside),
+            Ok(None) => Err("it is empty".to_owned()),
+            Err(e) => Err(e.to_string()),
+        };
     let fetched = fetch_backup(store, backup, opening, HashCheck::Both, first).await?;
     match (fetched.value, fetched.digests) {
         (Ok(inside), None | Some(Ok(_))) => Ok(inside),
         (_, Some(Err(e))) => Err(e),
-        (Err(why), _) => Err(RestoreError::new(RestoreErrorKind::Damaged, format!("read {}", backup.uri), why, "")),
+        (Err(why), _) => Err(RestoreError::new(
+            RestoreErrorKind::Damaged,
+            format!("read {}", backup.uri),
+            why,
+            "",
+        )),
     }
 }

@@ -23,4 +23,6 @@ pub use opening::BackupKeys;
 pub use restore::{BackupRestoreOptions, RestoreOutcome, RestorePhase, restore_backup};
 pub use scratch::ScratchTarget;
 pub use trial::RestoreChecks;
-pub use verify::{VerifyOptions, VerificationVerdict, VerificationReport, verify_full, verify_quick};
+pub use verify::{
+    VerificationReport, VerificationVerdict, VerifyOptions, verify_full, verify_quick,
+};

@@ -31,13 +31,18 @@ impl BackupKeys {
             let file = Some(path.clone());
             let from = SecretSource { file, ..SecretSource::default() };
             let value = secrets.get(&from).await;
-            opening.add_key(path, &value.map_err(|e| OperationError { kind: OperationErrorKind::Key, ..e })?);
+            opening.add_key(
+                path,
+                &value.map_err(|e| OperationError { kind: OperationErrorKind::Key, ..e })?,
+            );
         }
         for encrypt in rules.dumps.values().filter_map(|d| d.encrypt.as_ref()) {
             opening.keys.add_iterations(encrypt.iterations);
             for from in encrypt.identity.iter().chain(&encrypt.openssl).chain(&encrypt.previous) {
                 match secrets.current_and_previous(from).await {
-                    Ok(values) => values.iter().for_each(|v| opening.add_key("the policy's key", v)),
+                    Ok(values) => {
+                        values.iter().for_each(|v| opening.add_key("the policy's key", v))
+                    }
                     Err(e) => tracing::info!("a key of the policy is not here: {e}"),
                 }
             }

@@ -9,21 +9,24 @@ mod plan;
 pub use plan::RestorePlan;
 
 use crate::{
-    RestoreError, RestoreErrorKind, BackupKeys,
+    BackupKeys, RestoreError, RestoreErrorKind,
     fetch::HashCheck,
-    trial::{ScratchDatabase, RestoreChecks, run_checks, drop_orphaned_databases},
-    verify::{CheckResult, PhaseDuration, VerificationVerdict, CheckStatus, seconds_since, evaluate_verdict},
+    trial::{RestoreChecks, ScratchDatabase, drop_orphaned_databases, run_checks},
+    verify::{
+        CheckResult, CheckStatus, PhaseDuration, VerificationVerdict, evaluate_verdict,
+        seconds_since,
+    },
 };
 use jiff::Timestamp;
 use plan::plan_restore;
 use postgres::{
     ConnectionConfig, database,
     lock::try_advisory_lock,
-    restore::{RestoreOptions, RestoreWarning, RestoreWarningKind, RestoreSummary},
+    restore::{RestoreOptions, RestoreSummary, RestoreWarning, RestoreWarningKind},
 };
 use serde::Serialize;
 use std::time::Instant;
-use store::{StoredBackup, BackupStore, ArchiveRestoreStatus, manifest::restore_command};
+use store::{ArchiveRestoreStatus, BackupStore, StoredBackup, manifest::restore_command};
 
 /// Days that a thawed backup can be read.
 const ARCHIVE_RESTORE_DAYS: u32 = 3;
@@ -146,7 +149,8 @@ pub async fn restore_backup(
     // Two restores of one target would swap each other's work away.
     let lease = database::connect_maintenance(server).await?;
     try_advisory_lock(&lease, &format!("restore of {}", options.target)).await?;
-    drop_orphaned_databases(server, &database::temporary_database_name(&options.target, "")).await?;
+    drop_orphaned_databases(server, &database::temporary_database_name(&options.target, ""))
+        .await?;
 
     let mut times = Vec::new();
     if plan.replaces && options.safety {
@@ -223,7 +227,8 @@ async fn restore_and_check(
         ..RestoreOptions::default()
     };
     let load = Box::pin(room.load_backup(store, backup, opening, HashCheck::Stored, &how));
-    let RestoreSummary { losses: lost, tables, .. } = measure_phase(times, "fetch and restore", load).await?;
+    let RestoreSummary { losses: lost, tables, .. } =
+        measure_phase(times, "fetch and restore", load).await?;
     losses.extend(lost);
     let subscriptions = database::disconnect_subscriptions(server, &room.name).await?;
     progress(RestorePhase::Verifying);
@@ -231,7 +236,9 @@ async fn restore_and_check(
     let (rules, jobs) = (&options.rules, options.jobs);
     let judging = run_checks(server, &room.name, backup, losses, &tables, chosen, rules, jobs);
     let checks = measure_phase(times, "verify", judging).await?;
-    if evaluate_verdict(&checks, losses) == VerificationVerdict::Bad && (losses.is_empty() || !options.accept_losses) {
+    if evaluate_verdict(&checks, losses) == VerificationVerdict::Bad
+        && (losses.is_empty() || !options.accept_losses)
+    {
         let failed = checks.iter().find(|c| c.went == CheckStatus::Failed);
         let failed = failed.map(|c| format!("{}: {}", c.name, c.detail)).unwrap_or_default();
         return Err(incomplete_error(store, backup, losses, &failed));
@@ -242,7 +249,8 @@ async fn restore_and_check(
     }
     losses.extend(room.restore_warnings(options.owners));
     if plan.replaces {
-        losses.extend(database::copy_database_properties(server, &options.target, &room.name).await?);
+        losses
+            .extend(database::copy_database_properties(server, &options.target, &room.name).await?);
     } else if let Some(manifest) = backup.committed_manifest() {
         let facts = &manifest.server.database;
         losses.extend(database::apply_database_properties(server, &room.name, facts).await?);
@@ -263,7 +271,12 @@ async fn restore_and_check(
 }
 
 /// The error of what was restored and is not all there.
-fn incomplete_error(store: &BackupStore, backup: &StoredBackup, losses: &[RestoreWarning], why: &str) -> RestoreError {
+fn incomplete_error(
+    store: &BackupStore,
+    backup: &StoredBackup,
+    losses: &[RestoreWarning],
+    why: &str,
+) -> RestoreError {
     let first = losses.iter().find(|l| l.class == RestoreWarningKind::Data).or(losses.first());
     let because = first.map(|l| format!(" ({}: {})", l.statement, l.message)).unwrap_or_default();
     let mut mend = "restore another backup, or mend what the message names".to_owned();
@@ -286,7 +299,11 @@ fn incomplete_error(store: &BackupStore, backup: &StoredBackup, losses: &[Restor
     RestoreError::new(RestoreErrorKind::Check, doing, format!("{why}{because}"), mend)
 }
 
-async fn run_erasure(server: &ConnectionConfig, name: &str, statements: &[String]) -> Result<(), RestoreError> {
+async fn run_erasure(
+    server: &ConnectionConfig,
+    name: &str,
+    statements: &[String],
+) -> Result<(), RestoreError> {
     let session = server.connect(name).await?;
     let all = [&["BEGIN".to_owned()], statements, &["COMMIT".to_owned()]].concat();
     for (i, statement) in all.iter().enumerate() {
@@ -320,7 +337,11 @@ async fn finish_swap(
             Ok(()) => database::drop_database(server, &plan.fresh).await,
             Err(e) => Err(e),
         };
-        return Err(with_rollback_note(e.into(), dropped.map_err(RestoreError::from), &options.target));
+        return Err(with_rollback_note(
+            e.into(),
+            dropped.map_err(RestoreError::from),
+            &options.target,
+        ));
     }
     if !plan.replaces {
         return Ok(None);
@@ -339,7 +360,11 @@ async fn finish_swap(
 }
 
 /// An error, and whether all is as before.
-fn with_rollback_note(e: RestoreError, undo: Result<(), RestoreError>, target: &str) -> RestoreError {
+fn with_rollback_note(
+    e: RestoreError,
+    undo: Result<(), RestoreError>,
+    target: &str,
+) -> RestoreError {
     let state = match undo {
         Ok(()) => format!("{target} is as it was"),
         Err(also) => format!("and it could not all be undone: {also}"),

@@ -33,13 +33,19 @@ impl ScratchTarget {
     /// A server that a dump of this version can be restored to; 0 where it is not known.
     ///
     /// # Errors
-    /// [`Kind::NoScratch`]: there is none, so the backup can't be verified here.
-    pub(crate) async fn server_for_version(&self, version_num: u32) -> Result<ConnectionConfig, RestoreError> {
+    /// [`RestoreErrorKind::NoScratch`]: there is none, so the backup can't be verified here.
+    pub(crate) async fn server_for_version(
+        &self,
+        version_num: u32,
+    ) -> Result<ConnectionConfig, RestoreError> {
         let local = match self {
             Self::Named(server) | Self::Production(server) => return Ok(server.clone()),
             Self::Local(local) => local,
         };
-        let nowhere = |e: postgres::PostgresError| RestoreError { kind: RestoreErrorKind::NoScratch, ..RestoreError::from(e) };
+        let nowhere = |e: postgres::PostgresError| RestoreError {
+            kind: RestoreErrorKind::NoScratch,
+            ..RestoreError::from(e)
+        };
         let programs = tools::server_programs(version_num).map_err(nowhere)?;
         let mut running = local.running.lock().await;
         if let Some(there) = running.get(&programs.folder) {

@@ -1,7 +1,7 @@
 //! A backup in a database of its own, and what is asked of it there.
 
 use crate::{
-    RestoreError, RestoreErrorKind, BackupKeys,
+    BackupKeys, RestoreError, RestoreErrorKind,
     fetch::{HashCheck, PayloadInfo, fetch_backup},
     verify::CheckResult,
 };
@@ -9,11 +9,11 @@ use postgres::{
     ConnectionConfig, PgConnection, TableCounts,
     database::{self, TestRole},
     lock::try_advisory_lock,
-    restore::{RestoreOptions, RestoreWarning, RestoreWarningKind, RestoreSummary, restore_stream},
+    restore::{RestoreOptions, RestoreSummary, RestoreWarning, RestoreWarningKind, restore_stream},
 };
 use shared::policy::PostgresGroup;
 use std::collections::BTreeMap;
-use store::{StoredBackup, BackupStore, manifest::ManifestFormat};
+use store::{BackupStore, StoredBackup, manifest::ManifestFormat};
 
 /// Tables that are named in one line of a report.
 const MAX_NAMED_TABLES: usize = 10;
@@ -57,7 +57,8 @@ impl<'a> ScratchDatabase<'a> {
         let lease = database::connect_maintenance(server).await?;
         try_advisory_lock(&lease, &name).await?;
         // A record that does not say what the database was like: it is then the server's usual one.
-        let like = backup.committed_manifest().map(|m| &m.server).filter(|s| !s.encoding.is_empty());
+        let like =
+            backup.committed_manifest().map(|m| &m.server).filter(|s| !s.encoding.is_empty());
         let losses = database::create_database(server, &name, like).await?;
         Ok(Self { server, name, warnings: losses, lock_session: lease, role: None })
     }
@@ -66,7 +67,7 @@ impl<'a> ScratchDatabase<'a> {
     /// that role.
     ///
     /// # Errors
-    /// As [`Kind::NoScratch`] where the login may not make one.
+    /// As [`RestoreErrorKind::NoScratch`] where the login may not make one.
     pub(crate) async fn create_for_test(
         server: &'a ConnectionConfig,
         name: String,
@@ -82,14 +83,20 @@ impl<'a> ScratchDatabase<'a> {
                 room.drop_database().await?;
                 let refused = e.kind == postgres::PostgresErrorKind::Refused;
                 let e = RestoreError::from(e);
-                Err(if refused { RestoreError { kind: RestoreErrorKind::NoScratch, ..e } } else { e })
+                Err(if refused {
+                    RestoreError { kind: RestoreErrorKind::NoScratch, ..e }
+                } else {
+                    e
+                })
             }
         }
     }
 
     /// How what is in it is reached: of a test as its role.
     pub(crate) fn login_config(&self) -> ConnectionConfig {
-        self.role.as_ref().map_or_else(|| self.server.clone(), |role| role.login_config(self.server))
+        self.role
+            .as_ref()
+            .map_or_else(|| self.server.clone(), |role| role.login_config(self.server))
     }
 
     /// What the server could not give it, where an owner was asked for or not.
@@ -110,9 +117,9 @@ impl<'a> ScratchDatabase<'a> {
         let how = RestoreOptions { test_admin: test, ..how.clone() };
         let login = self.login_config();
         let consume = async |inside: PayloadInfo, from| match inside.format {
-            Some(stored) => {
-                restore_stream(&login, &self.name, stored, from, &how).await.map_err(RestoreError::from)
-            }
+            Some(stored) => restore_stream(&login, &self.name, stored, from, &how)
+                .await
+                .map_err(RestoreError::from),
             None => Err(RestoreError::new(
                 RestoreErrorKind::Refused,
                 format!("restore {}", backup.uri),
@@ -141,7 +148,10 @@ impl<'a> ScratchDatabase<'a> {
 
 /// Drops the temporary databases of runs that are dead: their names are ours, and nobody has their lease. `marked` is
 /// what the names have in them. What was dropped is the answer.
-pub(crate) async fn drop_orphaned_databases(server: &ConnectionConfig, marked: &str) -> Result<Vec<String>, RestoreError> {
+pub(crate) async fn drop_orphaned_databases(
+    server: &ConnectionConfig,
+    marked: &str,
+) -> Result<Vec<String>, RestoreError> {
     let mut dropped = Vec::new();
     for name in database::database_names(server).await? {
         if !name.contains(marked) || !database::is_holdfast_database(&name) {
@@ -174,7 +184,8 @@ pub(crate) async fn run_checks(
     jobs: usize,
 ) -> Result<Vec<CheckResult>, RestoreError> {
     let mut checks = Vec::new();
-    let data: Vec<&RestoreWarning> = losses.iter().filter(|l| l.class == RestoreWarningKind::Data).collect();
+    let data: Vec<&RestoreWarning> =
+        losses.iter().filter(|l| l.class == RestoreWarningKind::Data).collect();
     if let Some(first) = data.first() {
         let detail = format!("{} losses: {} ({})", data.len(), first.message, first.statement);
         checks.push(CheckResult::failed("no data lost", detail));
@@ -195,11 +206,21 @@ pub(crate) async fn run_checks(
     Ok(checks)
 }
 
-async fn run_check(session: &PgConnection, title: String, sql: &str, not: &str) -> Result<CheckResult, RestoreError> {
+async fn run_check(
+    session: &PgConnection,
+    title: String,
+    sql: &str,
+    not: &str,
+) -> Result<CheckResult, RestoreError> {
     match database::query_bool(session, sql).await {
         Ok(true) => Ok(CheckResult::passed(title, "")),
         Ok(false) => Ok(CheckResult::failed(title, not)),
-        Err(e) if matches!(e.kind, postgres::PostgresErrorKind::Lost | postgres::PostgresErrorKind::Connection) => {
+        Err(e)
+            if matches!(
+                e.kind,
+                postgres::PostgresErrorKind::Lost | postgres::PostgresErrorKind::Connection
+            ) =>
+        {
             Err(e.into())
         }
         Err(e) => Ok(CheckResult::failed(title, e.why)),
@@ -212,7 +233,8 @@ async fn check_large_objects(
     name: &str,
     backup: &StoredBackup,
 ) -> Result<Option<CheckResult>, RestoreError> {
-    let Some(manifest) = backup.committed_manifest().filter(|m| m.format != ManifestFormat::Csv) else {
+    let Some(manifest) = backup.committed_manifest().filter(|m| m.format != ManifestFormat::Csv)
+    else {
         return Ok(None);
     };
     let (title, want) = ("large objects", manifest.large_objects);

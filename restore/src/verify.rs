@@ -7,9 +7,9 @@ pub(crate) use reading::check_sidecars;
 pub use report::render_markdown;
 
 use crate::{
-    RestoreError, RestoreErrorKind, BackupKeys, ScratchTarget,
+    BackupKeys, RestoreError, RestoreErrorKind, ScratchTarget,
     fetch::{HashCheck, PayloadInfo, drain_stream, fetch_backup},
-    trial::{ScratchDatabase, RestoreChecks, run_checks, drop_orphaned_databases},
+    trial::{RestoreChecks, ScratchDatabase, drop_orphaned_databases, run_checks},
 };
 use jiff::Timestamp;
 use postgres::{
@@ -23,7 +23,7 @@ use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
     time::Instant,
 };
-use store::{StoredBackup, BackupStore, manifest::ManifestFormat};
+use store::{BackupStore, StoredBackup, manifest::ManifestFormat};
 
 /// What the name of a temporary database of `full` has between database and run.
 const VERIFY_MARKER: &str = "_holdfast_verify_";
@@ -100,8 +100,12 @@ pub enum VerificationVerdict {
 }
 
 /// The one judgement of what was restored, of a test and of a restore alike.
-pub(crate) fn evaluate_verdict(checks: &[CheckResult], losses: &[RestoreWarning]) -> VerificationVerdict {
-    let failed: Vec<_> = checks.iter().filter(|c| c.went == CheckStatus::Failed).map(|c| c.kind).collect();
+pub(crate) fn evaluate_verdict(
+    checks: &[CheckResult],
+    losses: &[RestoreWarning],
+) -> VerificationVerdict {
+    let failed: Vec<_> =
+        checks.iter().filter(|c| c.went == CheckStatus::Failed).map(|c| c.kind).collect();
     let cold = failed.contains(&Some(RestoreErrorKind::Cold));
     // A store or a server that does not answer says nothing about the backup.
     let says_nothing = |kind: &Option<RestoreErrorKind>| {
@@ -143,7 +147,7 @@ pub struct VerificationReport {
     pub full: bool,
     /// What that comes to.
     pub verdict: VerificationVerdict,
-    /// Whether the verdict is [`Verdict::Good`].
+    /// Whether the verdict is [`VerificationVerdict::Good`].
     pub good: bool,
     /// What was checked.
     pub checks: Vec<CheckResult>,
@@ -173,7 +177,8 @@ pub struct VerifyOptions<'a> {
 impl VerificationReport {
     /// Why it is not good, in words; nothing of a good one.
     pub fn failure_reason(&self) -> Option<String> {
-        let failed = self.checks.iter().filter(|c| c.went == CheckStatus::Failed || c.kind.is_some());
+        let failed =
+            self.checks.iter().filter(|c| c.went == CheckStatus::Failed || c.kind.is_some());
         let mut all: Vec<_> = failed.map(|c| format!("{}: {}", c.name, c.detail)).collect();
         if let Some(first) = self.losses.first() {
             let many = self.losses.len();
@@ -190,7 +195,11 @@ impl VerificationReport {
 
 /// Reads a backup to its end, checks every hash, and looks whether what is inside is a whole dump that may be restored. An
 /// error is a failed check.
-pub async fn verify_quick(store: &BackupStore, backup: &StoredBackup, opening: &BackupKeys) -> VerificationReport {
+pub async fn verify_quick(
+    store: &BackupStore,
+    backup: &StoredBackup,
+    opening: &BackupKeys,
+) -> VerificationReport {
     let begun = Instant::now();
     let mut checks = check_sidecars(store, backup).await;
     if !any_failed(&checks) {
@@ -236,7 +245,10 @@ pub(crate) async fn check_contents(
         }
         Ok(None) if csv => {}
         Ok(None) => {
-            checks.push(CheckResult::failed(CONTENTS_CHECK, "it is no archive of pg_dump and no SQL of it"));
+            checks.push(CheckResult::failed(
+                CONTENTS_CHECK,
+                "it is no archive of pg_dump and no SQL of it",
+            ));
         }
         Err(e) => checks.push(CheckResult::from_error(CONTENTS_CHECK, &e.into())),
     }
@@ -269,7 +281,10 @@ pub async fn verify_full(
     let server = trial.scratch.server_for_version(version).await?;
     if let Some(manifest) = backup.committed_manifest().filter(|_| trial.scratch.is_local()) {
         // Policies and mappings name them. Names alone: nobody can log in as one, and none has a right.
-        let named = |r: &store::manifest::ServerRole| ServerRole { name: r.name.clone(), ..ServerRole::default() };
+        let named = |r: &store::manifest::ServerRole| ServerRole {
+            name: r.name.clone(),
+            ..ServerRole::default()
+        };
         let named: Vec<_> = manifest.roles.iter().map(named).collect();
         database::create_missing_roles(&server, &named).await?;
     }
@@ -283,7 +298,8 @@ pub async fn verify_full(
     let room = ScratchDatabase::create_for_test(&server, name, backup).await?;
     let (mut losses, mut times) = (Vec::new(), Vec::new());
     let tried =
-        Box::pin(verify_in_scratch(&room, store, backup, opening, trial, &mut losses, &mut times)).await;
+        Box::pin(verify_in_scratch(&room, store, backup, opening, trial, &mut losses, &mut times))
+            .await;
     let closed = room.drop_database().await;
     match tried {
         Ok(more) => checks.extend(more),
@@ -297,8 +313,10 @@ pub async fn verify_full(
 
 /// What is told of a backup that could not be tried.
 pub fn could_not_verify(backup: &StoredBackup, why: &RestoreError) -> VerificationReport {
-    let checks =
-        vec![CheckResult { kind: Some(why.kind), ..CheckResult::skipped("restores", why.to_string()) }];
+    let checks = vec![CheckResult {
+        kind: Some(why.kind),
+        ..CheckResult::skipped("restores", why.to_string())
+    }];
     VerificationReport {
         verdict: VerificationVerdict::CouldNotVerify,
         good: false,
@@ -317,8 +335,14 @@ async fn verify_in_scratch(
 ) -> Result<Vec<CheckResult>, RestoreError> {
     let begun = Instant::now();
     // The roles of owners and grants are not on a scratch server.
-    let how = RestoreOptions { jobs: trial.jobs, owners: false, privileges: false, ..RestoreOptions::default() };
-    let restored = Box::pin(room.load_backup(store, backup, opening, HashCheck::Both, &how)).await?;
+    let how = RestoreOptions {
+        jobs: trial.jobs,
+        owners: false,
+        privileges: false,
+        ..RestoreOptions::default()
+    };
+    let restored =
+        Box::pin(room.load_backup(store, backup, opening, HashCheck::Both, &how)).await?;
     times.push(phase_duration("fetch and restore", begun));
     let mut checks = vec![CheckResult::passed("restores", "its hashes are right to the last byte")];
     if !restored.untested.is_empty() {
@@ -386,7 +410,11 @@ fn check_size(backup: &StoredBackup, trial: &VerifyOptions<'_>) -> Option<CheckR
         change * 100.0,
         earlier.len()
     );
-    Some(if change > most { CheckResult::failed(name, detail) } else { CheckResult::passed(name, detail) })
+    Some(if change > most {
+        CheckResult::failed(name, detail)
+    } else {
+        CheckResult::passed(name, detail)
+    })
 }
 
 #[cfg(test)]
@@ -396,14 +424,27 @@ mod tests {
 
     #[test]
     fn waiting_is_no_failure_and_hides_none() {
-        let broken = |kind| CheckResult { kind: Some(kind), ..CheckResult::failed(READABLE_CHECK, "") };
+        let broken =
+            |kind| CheckResult { kind: Some(kind), ..CheckResult::failed(READABLE_CHECK, "") };
         let table = [
             (vec![broken(RestoreErrorKind::Cold)], VerificationVerdict::Waiting),
-            (vec![CheckResult::passed("manifest", ""), broken(RestoreErrorKind::Cold)], VerificationVerdict::Waiting),
-            (vec![broken(RestoreErrorKind::Store), broken(RestoreErrorKind::Cold)], VerificationVerdict::Waiting),
+            (
+                vec![CheckResult::passed("manifest", ""), broken(RestoreErrorKind::Cold)],
+                VerificationVerdict::Waiting,
+            ),
+            (
+                vec![broken(RestoreErrorKind::Store), broken(RestoreErrorKind::Cold)],
+                VerificationVerdict::Waiting,
+            ),
             (vec![broken(RestoreErrorKind::Store)], VerificationVerdict::CouldNotVerify),
-            (vec![broken(RestoreErrorKind::Cold), broken(RestoreErrorKind::Damaged)], VerificationVerdict::Bad),
-            (vec![broken(RestoreErrorKind::Cold), CheckResult::failed("size", "")], VerificationVerdict::Bad),
+            (
+                vec![broken(RestoreErrorKind::Cold), broken(RestoreErrorKind::Damaged)],
+                VerificationVerdict::Bad,
+            ),
+            (
+                vec![broken(RestoreErrorKind::Cold), CheckResult::failed("size", "")],
+                VerificationVerdict::Bad,
+            ),
             (vec![CheckResult::passed("manifest", "")], VerificationVerdict::Good),
         ];
         for (checks, expected) in table {
@@ -418,7 +459,10 @@ mod tests {
         let backup = || model::committed_backup("a.dump", "orders", "daily", Timestamp::UNIX_EPOCH);
         let (class, archived) = (Some("GLACIER".to_owned()), true);
         let cold = StoredBackup { class, archived, ..backup() };
-        assert_eq!(evaluate_verdict(&check_sidecars(&store, &cold).await, &[]), VerificationVerdict::Waiting);
+        assert_eq!(
+            evaluate_verdict(&check_sidecars(&store, &cold).await, &[]),
+            VerificationVerdict::Waiting
+        );
         for (kind, expected) in [
             (store::StoreErrorKind::Damaged, VerificationVerdict::Bad),
             (store::StoreErrorKind::Untrusted, VerificationVerdict::Bad),

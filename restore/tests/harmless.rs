@@ -7,10 +7,11 @@ mod support;
 mod common;
 
 use ::restore::{
-    RestoreError, RestoreErrorKind, BackupKeys, BackupRestoreOptions, RestoreOutcome, RestoreChecks, ScratchTarget, VerifyOptions, VerificationVerdict, VerificationReport, verify_full, verify_quick,
-    restore,
+    BackupKeys, BackupRestoreOptions, RestoreChecks, RestoreError, RestoreErrorKind,
+    RestoreOutcome, ScratchTarget, VerificationReport, VerificationVerdict, VerifyOptions,
+    restore_backup, verify_full, verify_quick,
 };
-use archive::{CompressionMethod, ArchiveEncoder, EncryptionMethod, EncodingOptions};
+use archive::{ArchiveEncoder, CompressionMethod, EncodingOptions, EncryptionMethod};
 use common::{failed, options, wait};
 use jiff::Timestamp;
 use std::{
@@ -19,7 +20,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 use store::{
-    StoredBackup, DirectoryBackend, KeyTemplate, UploadOptions, BackupStore, TrustPolicy, beside,
+    BackupStore, DirectoryBackend, KeyTemplate, StoredBackup, TrustPolicy, UploadOptions, beside,
     catalogue::{BackupKind, list_backups},
     manifest::{self, ManifestFormat},
     model,
@@ -57,8 +58,16 @@ impl Place {
     }
 
     /// A dump with its record, as a run makes it; not encrypted.
-    async fn committed(&self, format: ManifestFormat, bytes: &[u8], tables: &[(&str, u64)]) -> StoredBackup {
-        let recipe = EncodingOptions { compression: CompressionMethod::None, encryption: EncryptionMethod::None };
+    async fn committed(
+        &self,
+        format: ManifestFormat,
+        bytes: &[u8],
+        tables: &[(&str, u64)],
+    ) -> StoredBackup {
+        let recipe = EncodingOptions {
+            compression: CompressionMethod::None,
+            encryption: EncryptionMethod::None,
+        };
         let mut encoder = ArchiveEncoder::new(Vec::new(), &recipe).unwrap();
         encoder.write_all(bytes).unwrap();
         let (stored, sums) = encoder.finish().unwrap();
@@ -75,12 +84,19 @@ impl Place {
         record.plain.bytes = sums.plain.bytes;
         record.plain.sha256 = sums.plain.sha256.to_string();
         record.tables = (tables.iter())
-            .map(|(name, rows)| manifest::ManifestTable { name: (*name).into(), rows: *rows, bytes: 0 })
+            .map(|(name, rows)| manifest::ManifestTable {
+                name: (*name).into(),
+                rows: *rows,
+                bytes: 0,
+            })
             .collect();
         self.store.put_if_absent(key, stored.into(), &put).await.unwrap();
         let line = manifest::sha256sum_line(&record.file.sha256, key);
         self.store.put_if_absent(&beside::checksum_key(key), line.into(), &put).await.unwrap();
-        self.store.put_if_absent(&beside::manifest_key(key), record.to_json().into(), &put).await.unwrap();
+        self.store
+            .put_if_absent(&beside::manifest_key(key), record.to_json().into(), &put)
+            .await
+            .unwrap();
         backup
     }
 }
@@ -102,12 +118,22 @@ async fn restored(
     restore_backup(&place.store, backup, &opening, &server, how, safety, |_| ()).await
 }
 
-async fn tried(place: &Place, backup: &StoredBackup, scratch: &ScratchTarget) -> Result<VerificationReport, RestoreError> {
+async fn tried(
+    place: &Place,
+    backup: &StoredBackup,
+    scratch: &ScratchTarget,
+) -> Result<VerificationReport, RestoreError> {
     static RUNS: AtomicU32 = AtomicU32::new(0);
     let run = format!("r{}", RUNS.fetch_add(1, Ordering::Relaxed));
     let (rules, earlier) = (RestoreChecks::default(), []);
-    let trial =
-        VerifyOptions { scratch, run: &run, jobs: 2, checks: &rules, earlier: &earlier, size_change: None };
+    let trial = VerifyOptions {
+        scratch,
+        run: &run,
+        jobs: 2,
+        checks: &rules,
+        earlier: &earlier,
+        size_change: None,
+    };
     verify_full(&place.store, backup, &BackupKeys::default(), &trial).await
 }
 
@@ -138,10 +164,17 @@ fn no_file_drops_a_database_or_changes_a_role_whatever_it_says() {
             let read = verify_quick(&place.store, &backup, &BackupKeys::default()).await;
             assert_eq!(read.verdict, VerificationVerdict::Bad, "{what}: {read:?}");
             let tried = tried(&place, &backup, &scratch).await.unwrap();
-            assert_eq!((tried.verdict, failed(&tried)), (VerificationVerdict::Bad, vec!["contents"]), "{what}");
+            assert_eq!(
+                (tried.verdict, failed(&tried)),
+                (VerificationVerdict::Bad, vec!["contents"]),
+                "{what}"
+            );
             let refused = restored(&place, &backup, cluster, &options("victim_back")).await;
             let refused = refused.unwrap_err();
-            assert!(matches!(refused.kind, RestoreErrorKind::Refused | RestoreErrorKind::Damaged), "{what}: {refused:?}");
+            assert!(
+                matches!(refused.kind, RestoreErrorKind::Refused | RestoreErrorKind::Damaged),
+                "{what}: {refused:?}"
+            );
             assert_eq!(cluster.psql(&victim, "SELECT count(*) FROM t"), "10", "{what}");
         }
     });
@@ -175,7 +208,11 @@ fn a_file_that_is_cut_or_is_something_else_is_not_good() {
             let place = Place::new();
             let backup = place.foreign(&bytes).await;
             let read = verify_quick(&place.store, &backup, &BackupKeys::default()).await;
-            assert_eq!((read.verdict, failed(&read)), (VerificationVerdict::Bad, vec!["contents"]), "{what}");
+            assert_eq!(
+                (read.verdict, failed(&read)),
+                (VerificationVerdict::Bad, vec!["contents"]),
+                "{what}"
+            );
         }
         for args in [CUSTOM, &["-Fc"], &["-Fc", "--inserts"], PLAIN, &["-Fp", "--inserts"]] {
             let place = Place::new();
@@ -189,7 +226,11 @@ fn a_file_that_is_cut_or_is_something_else_is_not_good() {
             let backup = place.committed(format, &half(args), &[("public.t", 5000)]).await;
             let scratch = ScratchTarget::Production(cluster.server());
             let full = tried(&place, &backup, &scratch).await.unwrap();
-            assert_eq!((full.verdict, failed(&full)), (VerificationVerdict::Bad, vec!["restores"]), "{full:?}");
+            assert_eq!(
+                (full.verdict, failed(&full)),
+                (VerificationVerdict::Bad, vec!["restores"]),
+                "{full:?}"
+            );
             assert_eq!(full.checks.iter().find_map(|c| c.kind), Some(RestoreErrorKind::Damaged));
             let error = restored(&place, &backup, cluster, &options("cut_back")).await.unwrap_err();
             assert_eq!(error.kind, RestoreErrorKind::Damaged, "{error}");
@@ -250,7 +291,8 @@ fn a_test_runs_on_a_server_of_our_own_that_is_gone_afterwards() {
             record.server.version_num = facts.version_num;
             let objects = "SELECT count(*) FROM pg_largeobject_metadata";
             record.large_objects = cluster.psql(&database, objects).parse().unwrap();
-            let role = |name: &str| manifest::ServerRole { name: name.into(), ..Default::default() };
+            let role =
+                |name: &str| manifest::ServerRole { name: name.into(), ..Default::default() };
             record.roles = vec![role("holdfast_reader"), role("holdfast_owner")];
             let scratch = ScratchTarget::local(Some(folder.path().into()));
             let tried = tried(&place, &backup, &scratch).await.unwrap();
@@ -410,11 +452,13 @@ fn a_dry_run_says_what_the_server_lacks() {
         let bytes = dumped(cluster, &database, CUSTOM);
         let mut backup = place.committed(ManifestFormat::Custom, &bytes, &[]).await;
         let BackupKind::Committed(record) = &mut backup.kind else { panic!("it is committed") };
-        let extension = |name: &str| manifest::InstalledExtension { name: name.into(), version: "1".into() };
+        let extension =
+            |name: &str| manifest::InstalledExtension { name: name.into(), version: "1".into() };
         record.extensions = vec![extension("plpgsql"), extension("not_there")];
         record.server.collate = "xx_XX.UTF-8".into();
         record.server.version_num = 990_000;
-        record.roles = vec![manifest::ServerRole { name: "lacking_known".into(), ..Default::default() }];
+        record.roles =
+            vec![manifest::ServerRole { name: "lacking_known".into(), ..Default::default() }];
         cluster.psql(&database, "DROP OWNED BY lacking_owner, lacking_known");
         cluster.psql("postgres", "DROP ROLE lacking_owner, lacking_known");
         let how = BackupRestoreOptions { dry_run: true, ..options("lacking_back") };

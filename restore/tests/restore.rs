@@ -7,17 +7,22 @@ mod support;
 mod common;
 
 use ::restore::{
-    RestoreError, RestoreErrorKind, BackupKeys, BackupRestoreOptions, RestoreOutcome, RestorePhase, RestoreChecks, ScratchTarget, VerifyOptions, verify_full, verify_quick, restore,
-    verify::VerificationReport,
+    BackupKeys, BackupRestoreOptions, RestoreChecks, RestoreError, RestoreErrorKind,
+    RestoreOutcome, RestorePhase, ScratchTarget, VerifyOptions, restore_backup,
+    verify::VerificationReport, verify_full, verify_quick,
 };
-use archive::{CompressionMethod, StreamDigest, ArchiveEncoder, EncryptionMethod, DecryptionKeys, EncodingOptions};
+use archive::{
+    ArchiveEncoder, CompressionMethod, DecryptionKeys, EncodingOptions, EncryptionMethod,
+    StreamDigest,
+};
 use common::{failed, wait};
 use jiff::Timestamp;
 use postgres::restore::RestoreWarningKind;
 use secrecy::SecretString;
 use std::{cell::RefCell, fs, io::Write as _, path::Path};
 use store::{
-    StoredBackup, DirectoryBackend, KeyTemplate, BackupManifest, UploadOptions, BackupStore, TrustPolicy, beside, catalogue,
+    BackupManifest, BackupStore, DirectoryBackend, KeyTemplate, StoredBackup, TrustPolicy,
+    UploadOptions, beside, list_backups,
     manifest::{self, ManifestFormat},
 };
 use support::{Cluster, shared};
@@ -49,7 +54,12 @@ impl Place {
     }
 
     /// Stores a dump of `database` with its manifest, as a run would.
-    async fn take(&self, cluster: &Cluster, database: &str, format: ManifestFormat) -> StoredBackup {
+    async fn take(
+        &self,
+        cluster: &Cluster,
+        database: &str,
+        format: ManifestFormat,
+    ) -> StoredBackup {
         let how = if format == ManifestFormat::Plain { "-Fp" } else { "-Fc" };
         let output =
             cluster.command("pg_dump").args([how, "-Z0", "-d", database]).output().unwrap();
@@ -66,7 +76,8 @@ impl Place {
             bytes: 0,
         });
         let passphrase = SecretString::from(PASSPHRASE);
-        let encryption = EncryptionMethod::OpenSsl { passphrase: passphrase.clone(), iterations: 10_000 };
+        let encryption =
+            EncryptionMethod::OpenSsl { passphrase: passphrase.clone(), iterations: 10_000 };
         let recipe = EncodingOptions { compression: CompressionMethod::Zstd(1), encryption };
         let mut encoder = ArchiveEncoder::new(Vec::new(), &recipe).unwrap();
         encoder.write_all(&output.stdout).unwrap();
@@ -121,7 +132,10 @@ impl Place {
             locked_until: None,
             restore: String::new(),
         };
-        self.store.put_if_absent(&beside::manifest_key(&key), manifest.to_json().into(), &put).await.unwrap();
+        self.store
+            .put_if_absent(&beside::manifest_key(&key), manifest.to_json().into(), &put)
+            .await
+            .unwrap();
         self.list().await.pop().unwrap()
     }
 
@@ -189,7 +203,10 @@ fn a_good_backup_verifies_and_every_damage_is_found_quickly() {
         let backup = place.take(cluster, &database, ManifestFormat::Custom).await;
         let sums = place.dir.path().join(beside::checksum_key(&backup.key));
         alter(&sums, |bytes| bytes[0] = if bytes[0] == b'0' { b'1' } else { b'0' });
-        assert_eq!(failed(&verify_quick(&place.store, &backup, opening(PASSPHRASE)).await), [".sha256"]);
+        assert_eq!(
+            failed(&verify_quick(&place.store, &backup, opening(PASSPHRASE)).await),
+            [".sha256"]
+        );
         // Somebody writes a manifest of his own: what does not count is not even read.
         let manifest = place.dir.path().join(beside::manifest_key(&backup.key));
         alter(&manifest, |bytes| {
@@ -211,7 +228,8 @@ fn a_full_verification_restores_counts_asks_and_leaves_nothing_behind() {
         // The policy says so in words: on the server that is backed up.
         let scratch = ScratchTarget::Production(cluster.server());
         let backup = place.take(cluster, &database, ManifestFormat::Custom).await;
-        let mut rules = RestoreChecks { critical_tables: vec!["orders".into()], ..RestoreChecks::default() };
+        let mut rules =
+            RestoreChecks { critical_tables: vec!["orders".into()], ..RestoreChecks::default() };
         rules.checks.insert("last order".into(), "SELECT max(id) = 5000 FROM orders".into());
         let earlier = [backup.size, backup.size * 2, backup.size];
         let strict = rules.clone();
@@ -225,7 +243,8 @@ fn a_full_verification_restores_counts_asks_and_leaves_nothing_behind() {
         };
         // What a killed run left behind is dropped first; that of a living one stays.
         cluster.psql("postgres", &format!("CREATE DATABASE {database}_holdfast_verify_dead"));
-        let good = verify_full(&place.store, &backup, opening(PASSPHRASE), &trial(&strict)).await.unwrap();
+        let good =
+            verify_full(&place.store, &backup, opening(PASSPHRASE), &trial(&strict)).await.unwrap();
         assert!(good.good, "{good:?}");
         assert_eq!(
             good.took.iter().map(|t| t.phase.as_str()).collect::<Vec<_>>(),
@@ -233,7 +252,8 @@ fn a_full_verification_restores_counts_asks_and_leaves_nothing_behind() {
         );
         assert!(good.to_markdown().contains("| last order | passed |"), "{}", good.to_markdown());
         assert_eq!(
-            serde_json::from_str::<VerificationReport>(&serde_json::to_string(&good).unwrap()).unwrap(),
+            serde_json::from_str::<VerificationReport>(&serde_json::to_string(&good).unwrap())
+                .unwrap(),
             good
         );
         assert_eq!(cluster.psql("postgres", left), "0");
@@ -244,9 +264,14 @@ fn a_full_verification_restores_counts_asks_and_leaves_nothing_behind() {
         let mut fewer = backup.clone();
         if let store::catalogue::BackupKind::Committed(manifest) = &mut fewer.kind {
             manifest.tables[0].rows += 1;
-            manifest.tables.push(manifest::ManifestTable { name: "public.gone".into(), rows: 1, bytes: 0 });
+            manifest.tables.push(manifest::ManifestTable {
+                name: "public.gone".into(),
+                rows: 1,
+                bytes: 0,
+            });
         }
-        let bad = verify_full(&place.store, &fewer, opening(PASSPHRASE), &trial(&rules)).await.unwrap();
+        let bad =
+            verify_full(&place.store, &fewer, opening(PASSPHRASE), &trial(&rules)).await.unwrap();
         assert_eq!(failed(&bad), ["rows of each table", "empty has rows", "absurd", "wrong"]);
         assert_eq!(cluster.psql("postgres", left), "0");
     });
@@ -273,11 +298,20 @@ fn a_restore_replaces_a_database_and_keeps_the_old_one() {
                 erasure: vec!["DELETE FROM orders WHERE id = 77".into()],
                 ..options(&database, "r1")
             };
-            let done =
-                restore_backup(&place.store, &backup, opening(PASSPHRASE), &server, &how, safety, |p| {
+            let done = restore_backup(
+                &place.store,
+                &backup,
+                opening(PASSPHRASE),
+                &server,
+                &how,
+                safety,
+                |p| {
                     phases.borrow_mut().push(p);
-                });
-            let RestoreOutcome::Restored(report) = done.await.unwrap() else { panic!("not restored") };
+                },
+            );
+            let RestoreOutcome::Restored(report) = done.await.unwrap() else {
+                panic!("not restored")
+            };
             assert_eq!(report.losses, []);
             assert_eq!(*dumped.borrow(), database);
             let aside = report.aside.unwrap();
@@ -307,8 +341,11 @@ fn a_restore_replaces_a_database_and_keeps_the_old_one() {
             // Again in the same second: both old ones stay.
             let safety = async |_: &str| Ok(());
             let opening = opening(PASSPHRASE);
-            let again = restore_backup(&place.store, &backup, opening, &server, &how, safety, |_| ());
-            let RestoreOutcome::Restored(report) = again.await.unwrap() else { panic!("not restored") };
+            let again =
+                restore_backup(&place.store, &backup, opening, &server, &how, safety, |_| ());
+            let RestoreOutcome::Restored(report) = again.await.unwrap() else {
+                panic!("not restored")
+            };
             let next = format!("{database}_before_20261121030001");
             assert_eq!(report.aside.as_ref(), Some(&next));
             assert_eq!(cluster.psql(&next, "SELECT count(*) FROM orders"), "4999");
@@ -326,15 +363,29 @@ fn a_dry_run_touches_nothing_and_says_what_would_be_done() {
         let server = cluster.server();
         let backup = place.take(cluster, &database, ManifestFormat::Custom).await;
         let how = BackupRestoreOptions { dry_run: true, ..options(&database, "r1") };
-        let done =
-            restore_backup(&place.store, &backup, opening(PASSPHRASE), &server, &how, no_safety, |_| {});
+        let done = restore_backup(
+            &place.store,
+            &backup,
+            opening(PASSPHRASE),
+            &server,
+            &how,
+            no_safety,
+            |_| {},
+        );
         let RestoreOutcome::Planned(plan) = done.await.unwrap() else { panic!("not planned") };
         let text = plan.to_string();
         assert!(text.contains("1. dump") && text.contains("both at once"), "{text}");
         assert!(!postgres::database::database_exists(&server, &plan.fresh).await.unwrap());
 
-        let wrong =
-            restore_backup(&place.store, &backup, opening("another"), &server, &how, no_safety, |_| {});
+        let wrong = restore_backup(
+            &place.store,
+            &backup,
+            opening("another"),
+            &server,
+            &how,
+            no_safety,
+            |_| {},
+        );
         assert_eq!(wrong.await.unwrap_err().kind, RestoreErrorKind::Key);
         let chosen = BackupRestoreOptions { tables: vec!["orders".into()], ..how };
         let refused = restore_backup(
@@ -367,7 +418,8 @@ fn whatever_fails_the_target_is_as_it_was() {
         let base = options(&database, "r1");
         let mut checks = base.clone();
         checks.rules.checks.insert("never".into(), "SELECT false".into());
-        let erasure = BackupRestoreOptions { erasure: vec!["DELETE FROM nowhere".into()], ..base.clone() };
+        let erasure =
+            BackupRestoreOptions { erasure: vec!["DELETE FROM nowhere".into()], ..base.clone() };
         for (what, how) in [("a check", &checks), ("an erasure", &erasure)] {
             let done = restore_backup(
                 &place.store,
@@ -382,8 +434,11 @@ fn whatever_fails_the_target_is_as_it_was() {
             assert!(e.to_string().contains("is as it was"), "{what}: {e}");
             untouched(what);
         }
-        let no = async |_: &str| Err(RestoreError::new(RestoreErrorKind::Store, "dump", "the disk is full", ""));
-        let done = restore_backup(&place.store, &backup, opening(PASSPHRASE), &server, &base, no, |_| {});
+        let no = async |_: &str| {
+            Err(RestoreError::new(RestoreErrorKind::Store, "dump", "the disk is full", ""))
+        };
+        let done =
+            restore_backup(&place.store, &backup, opening(PASSPHRASE), &server, &base, no, |_| {});
         assert_eq!(done.await.unwrap_err().why, "the disk is full");
         untouched("the safety backup");
 
@@ -392,8 +447,15 @@ fn whatever_fails_the_target_is_as_it_was() {
             let last = bytes.len() - 20;
             bytes[last] ^= 1;
         });
-        let done =
-            restore_backup(&place.store, &backup, opening(PASSPHRASE), &server, &base, no_safety, |_| {});
+        let done = restore_backup(
+            &place.store,
+            &backup,
+            opening(PASSPHRASE),
+            &server,
+            &base,
+            no_safety,
+            |_| {},
+        );
         assert_eq!(done.await.unwrap_err().kind, RestoreErrorKind::Damaged);
         untouched("a damaged file");
 
@@ -403,8 +465,15 @@ fn whatever_fails_the_target_is_as_it_was() {
         let place = Place::new();
         let backup = place.take(cluster, &database, ManifestFormat::Custom).await;
         let how = BackupRestoreOptions { drop_old: true, ..base };
-        let done =
-            restore_backup(&place.store, &backup, opening(PASSPHRASE), &server, &how, no_safety, |_| {});
+        let done = restore_backup(
+            &place.store,
+            &backup,
+            opening(PASSPHRASE),
+            &server,
+            &how,
+            no_safety,
+            |_| {},
+        );
         assert!(matches!(done.await.unwrap(), RestoreOutcome::Restored(r) if r.aside.is_none()));
         untouched("a restore that dropped the old one");
     });
@@ -424,10 +493,20 @@ fn a_restore_into_a_new_database_can_choose_tables_and_tells_its_losses() {
         cluster.psql("postgres", "DROP ROLE chosen_owner");
         let target = format!("{database}_new");
         let how = BackupRestoreOptions { tables: vec!["orders".into()], ..options(&target, "r1") };
-        let done =
-            restore_backup(&place.store, &backup, opening(PASSPHRASE), &server, &how, no_safety, |_| {});
+        let done = restore_backup(
+            &place.store,
+            &backup,
+            opening(PASSPHRASE),
+            &server,
+            &how,
+            no_safety,
+            |_| {},
+        );
         let RestoreOutcome::Restored(report) = done.await.unwrap() else { panic!("not restored") };
-        assert_eq!(report.losses.iter().map(|l| l.class).collect::<Vec<_>>(), [RestoreWarningKind::Role]);
+        assert_eq!(
+            report.losses.iter().map(|l| l.class).collect::<Vec<_>>(),
+            [RestoreWarningKind::Role]
+        );
         assert_eq!(report.aside, None);
         assert_eq!(cluster.psql(&target, "SELECT count(*) FROM orders"), "5000");
     });
@@ -455,14 +534,22 @@ fn a_foreign_backup_is_verified_and_restored_too() {
     wait(async {
         let server = cluster.server();
         let form = KeyTemplate::new("{database}_%Y%m%d_%H%M%S", ".sql.gz.enc").unwrap();
-        let backup = list_backups(&place.store, &[form], &[], &trust()).await.unwrap().pop().unwrap();
+        let backup =
+            list_backups(&place.store, &[form], &[], &trust()).await.unwrap().pop().unwrap();
         let good = verify_quick(&place.store, &backup, opening(PASSPHRASE)).await;
         assert!(good.good, "{good:?}");
         assert!(!verify_quick(&place.store, &backup, opening("another")).await.good);
         let target = format!("{database}_back");
         let how = options(&target, "r1");
-        let done =
-            restore_backup(&place.store, &backup, opening(PASSPHRASE), &server, &how, no_safety, |_| {});
+        let done = restore_backup(
+            &place.store,
+            &backup,
+            opening(PASSPHRASE),
+            &server,
+            &how,
+            no_safety,
+            |_| {},
+        );
         assert!(matches!(done.await.unwrap(), RestoreOutcome::Restored(_)));
         assert_eq!(cluster.psql(&target, "SELECT count(*) FROM orders"), "5000");
     });
@@ -484,8 +571,15 @@ fn a_database_that_lets_nobody_in_after_the_swap_is_swapped_back() {
             &format!("ALTER DATABASE {database} SET session_preload_libraries TO 'not_there'"),
         );
         let how = options(&database, "r1");
-        let done =
-            restore_backup(&place.store, &backup, opening(PASSPHRASE), &server, &how, no_safety, |_| {});
+        let done = restore_backup(
+            &place.store,
+            &backup,
+            opening(PASSPHRASE),
+            &server,
+            &how,
+            no_safety,
+            |_| {},
+        );
         let e = done.await.unwrap_err();
         assert!(e.to_string().contains("is as it was"), "{e}");
         assert_eq!(cluster.psql("postgres", &oid), before);

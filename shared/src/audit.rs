@@ -32,7 +32,7 @@ use crate::{
     policy::Policy,
     report::{RunReport, StepResult as Step},
     run::RunContext,
-    signing::{SigningAuthor, MinisignVerifier},
+    signing::{MinisignVerifier, SigningAuthor},
 };
 use std::{path::PathBuf, time::Duration};
 
@@ -105,7 +105,11 @@ impl AuditLog {
     }
 
     /// The records of an object, if it counts.
-    pub(crate) fn verified_records<'b>(&self, seq: u64, bytes: &'b [u8]) -> Result<&'b [u8], String> {
+    pub(crate) fn verified_records<'b>(
+        &self,
+        seq: u64,
+        bytes: &'b [u8],
+    ) -> Result<&'b [u8], String> {
         record::verify_object(bytes, &signed_name(seq), self.verifier.as_ref())
     }
 
@@ -123,8 +127,12 @@ impl AuditLog {
     /// Numbers of the folders that there are, oldest first; and what else lies beside them.
     pub(crate) async fn list_folders(&self) -> Result<(Vec<u64>, Vec<String>), OperationError> {
         let (names, mut foreign) = match &self.location {
-            AuditLocation::Bucket { s3, bucket, prefix } => bucket::list_folders(s3, bucket, prefix).await?,
-            AuditLocation::Directory { directory, prefix } => directory::list_folders(directory, prefix).await?,
+            AuditLocation::Bucket { s3, bucket, prefix } => {
+                bucket::list_folders(s3, bucket, prefix).await?
+            }
+            AuditLocation::Directory { directory, prefix } => {
+                directory::list_folders(directory, prefix).await?
+            }
         };
         let mut folders = Vec::new();
         for name in names {
@@ -167,13 +175,18 @@ impl AuditLog {
                 s3.get_bytes(bucket, &format!("{prefix}{path}"), MAX_OBJECT_BYTES).await
             }
             AuditLocation::Directory { directory, prefix } => {
-                directory::read_file(directory.join(format!("{prefix}{path}")), MAX_OBJECT_BYTES).await
+                directory::read_file(directory.join(format!("{prefix}{path}")), MAX_OBJECT_BYTES)
+                    .await
             }
         }
     }
 
     /// Writes an object that is not there yet; false when it is.
-    pub(crate) async fn put_if_absent(&self, seq: u64, bytes: Vec<u8>) -> Result<bool, OperationError> {
+    pub(crate) async fn put_if_absent(
+        &self,
+        seq: u64,
+        bytes: Vec<u8>,
+    ) -> Result<bool, OperationError> {
         let path = object_path(seq);
         match &self.location {
             AuditLocation::Bucket { s3, bucket, prefix } => {
@@ -196,7 +209,8 @@ impl AuditLog {
                 "records in a bucket end by the bucket's lifecycle rule",
             )),
             AuditLocation::Directory { directory, prefix } => {
-                directory::delete_file(directory.join(format!("{prefix}{}", object_path(seq)))).await
+                directory::delete_file(directory.join(format!("{prefix}{}", object_path(seq))))
+                    .await
             }
         }
     }
@@ -228,7 +242,8 @@ pub async fn record_entries(
     entries: Vec<AuditEntry>,
     seconds: f64,
 ) -> Result<Option<ChainHead>, OperationError> {
-    let Some(log) = AuditLog::from_policy(world.aws, world.policy).filter(|_| !entries.is_empty()) else {
+    let Some(log) = AuditLog::from_policy(world.aws, world.policy).filter(|_| !entries.is_empty())
+    else {
         return Ok(None);
     };
     let doing = || format!("record {} operations", entries.len());
@@ -239,7 +254,8 @@ pub async fn record_entries(
     }
     let run = record::RunInfo::from_context(world, by, seconds);
     let author = SigningAuthor::from_policy(world.policy, &world.secret_resolver()).await?;
-    let Ok(done) = tokio::time::timeout(RECORD_TIMEOUT, log.append(&run, &entries, &author)).await else {
+    let Ok(done) = tokio::time::timeout(RECORD_TIMEOUT, log.append(&run, &entries, &author)).await
+    else {
         let why = format!("it took longer than {} s", RECORD_TIMEOUT.as_secs());
         return Err(OperationError::from_message(doing(), why));
     };

@@ -115,7 +115,8 @@ impl AwsClients {
     pub fn s3_for(&self, place: &Location, purpose: RolePurpose) -> s3::S3Client {
         let config = aws_sdk_s3::config::Builder::from(&self.config_for(place, purpose));
         // An endpoint override means a local or S3-compatible store, whose buckets have no host names of their own.
-        let config = config.interceptor(self.calls.clone()).force_path_style(self.has_endpoint_override());
+        let config =
+            config.interceptor(self.calls.clone()).force_path_style(self.has_endpoint_override());
         let config = config.timeout_config(s3_timeouts());
         s3::S3Client::new(aws_sdk_s3::Client::from_conf(config.build()), place.clone())
     }
@@ -161,7 +162,9 @@ impl AwsClients {
 
     /// Secrets Manager at a place.
     pub fn secrets(&self, place: &Location) -> secrets::SecretsManagerClient {
-        let config = aws_sdk_secretsmanager::config::Builder::from(&self.config_for(place, RolePurpose::Read));
+        let config = aws_sdk_secretsmanager::config::Builder::from(
+            &self.config_for(place, RolePurpose::Read),
+        );
         let config = config.interceptor(self.calls.clone()).build();
         secrets::SecretsManagerClient(aws_sdk_secretsmanager::Client::from_conf(config))
     }
@@ -183,18 +186,23 @@ impl AwsClients {
     /// KMS at a place.
     pub fn kms(&self, place: &Location) -> kms::KmsClient {
         let config = aws_sdk_kms::config::Builder::from(&self.config_for(place, RolePurpose::Read));
-        kms::KmsClient(aws_sdk_kms::Client::from_conf(config.interceptor(self.calls.clone()).build()))
+        kms::KmsClient(aws_sdk_kms::Client::from_conf(
+            config.interceptor(self.calls.clone()).build(),
+        ))
     }
 
     /// IAM of a place's account.
     pub fn iam(&self, place: &Location) -> iam::IamClient {
         let config = aws_sdk_iam::config::Builder::from(&self.config_for(place, RolePurpose::Read));
-        iam::IamClient(aws_sdk_iam::Client::from_conf(config.interceptor(self.calls.clone()).build()))
+        iam::IamClient(aws_sdk_iam::Client::from_conf(
+            config.interceptor(self.calls.clone()).build(),
+        ))
     }
 
     /// CloudWatch at a place.
     pub fn cloudwatch(&self, place: &Location) -> cloudwatch::CloudWatchClient {
-        let config = aws_sdk_cloudwatch::config::Builder::from(&self.config_for(place, RolePurpose::Read));
+        let config =
+            aws_sdk_cloudwatch::config::Builder::from(&self.config_for(place, RolePurpose::Read));
         let client =
             aws_sdk_cloudwatch::Client::from_conf(config.interceptor(self.calls.clone()).build());
         cloudwatch::CloudWatchClient(client)
@@ -202,14 +210,19 @@ impl AwsClients {
 
     /// SES at a place.
     pub fn ses(&self, place: &Location) -> ses::SesClient {
-        let config = aws_sdk_sesv2::config::Builder::from(&self.config_for(place, RolePurpose::Read));
-        ses::SesClient(aws_sdk_sesv2::Client::from_conf(config.interceptor(self.calls.clone()).build()))
+        let config =
+            aws_sdk_sesv2::config::Builder::from(&self.config_for(place, RolePurpose::Read));
+        ses::SesClient(aws_sdk_sesv2::Client::from_conf(
+            config.interceptor(self.calls.clone()).build(),
+        ))
     }
 
     /// SNS at a place.
     pub fn sns(&self, place: &Location) -> sns::SnsClient {
         let config = aws_sdk_sns::config::Builder::from(&self.config_for(place, RolePurpose::Read));
-        sns::SnsClient(aws_sdk_sns::Client::from_conf(config.interceptor(self.calls.clone()).build()))
+        sns::SnsClient(aws_sdk_sns::Client::from_conf(
+            config.interceptor(self.calls.clone()).build(),
+        ))
     }
 }
 

@@ -19,11 +19,11 @@ pub const MAX_SMALL_OBJECT_BYTES: usize = 16 << 20;
 
 /// More came than the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it is larger than {} {}, the most that is read of it", self.shown().0, self.shown().1)]
+#[error("it is larger than {} {}, the most that is read of it", self.limit_and_unit().0, self.limit_and_unit().1)]
 pub struct TooLarge(pub usize);
 
 impl TooLarge {
-    fn shown(self) -> (usize, &'static str) {
+    fn limit_and_unit(self) -> (usize, &'static str) {
         match self.0 {
             n if n.is_multiple_of(1 << 20) => (n >> 20, "MiB"),
             n if n.is_multiple_of(1 << 10) => (n >> 10, "KiB"),

@@ -310,9 +310,13 @@ impl RecoveryPoint {
         self.marks.owner.as_deref() == Some(owner)
     }
 
-    /// The reason that it was taken for; RDS's own are `automated`. One may serve more: see [`Point::serves`].
+    /// The reason that it was taken for; RDS's own are `automated`. One may serve more: see [`RecoveryPoint::has_reason`].
     pub fn reason(&self) -> &str {
-        if self.automated { AUTOMATED_REASON } else { self.marks.reason.as_deref().unwrap_or("manual") }
+        if self.automated {
+            AUTOMATED_REASON
+        } else {
+            self.marks.reason.as_deref().unwrap_or("manual")
+        }
     }
 
     /// Every reason that it serves.
@@ -388,7 +392,11 @@ impl RecoveryPoint {
     }
 }
 
-fn identity_of<'a>(family: DatabaseKind, resource_id: &'a str, name: &'a str) -> DatabaseIdentity<'a> {
+fn identity_of<'a>(
+    family: DatabaseKind,
+    resource_id: &'a str,
+    name: &'a str,
+) -> DatabaseIdentity<'a> {
     if resource_id.is_empty() {
         DatabaseIdentity::ByName(family, name)
     } else {
@@ -439,7 +447,9 @@ impl<'a> PointsByDatabase<'a> {
     }
 
     /// Every lineage with its points.
-    pub fn identities_with_points(&self) -> impl Iterator<Item = (DatabaseIdentity<'a>, &[&'a RecoveryPoint])> {
+    pub fn identities_with_points(
+        &self,
+    ) -> impl Iterator<Item = (DatabaseIdentity<'a>, &[&'a RecoveryPoint])> {
         self.0.iter().map(|(lineage, points)| (*lineage, points.as_slice()))
     }
 }

@@ -4,7 +4,7 @@
 use crate::{
     catalog::{Location, RecoveryPoint, RecoveryPointState},
     keep::reasons_to_keep,
-    policy::{DatabaseGroup, CopyDestination, RetentionRule, Policy, SnapshotCopyRule, text::Arn},
+    policy::{CopyDestination, DatabaseGroup, Policy, RetentionRule, SnapshotCopyRule, text::Arn},
 };
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -16,12 +16,17 @@ pub fn copy_rules_to<'a>(
     group: &'a DatabaseGroup,
     place: &Location,
 ) -> impl Iterator<Item = &'a SnapshotCopyRule> {
-    let there = move |rule: &&SnapshotCopyRule| Location::for_destination(policy, &rule.to).as_ref() == Some(place);
+    let there = move |rule: &&SnapshotCopyRule| {
+        Location::for_destination(policy, &rule.to).as_ref() == Some(place)
+    };
     group.copies.iter().filter(there)
 }
 
 /// The places that a group copies into, each once, with the first of its rules.
-pub fn copy_locations<'a>(policy: &Policy, group: &'a DatabaseGroup) -> Vec<(Location, &'a SnapshotCopyRule)> {
+pub fn copy_locations<'a>(
+    policy: &Policy,
+    group: &'a DatabaseGroup,
+) -> Vec<(Location, &'a SnapshotCopyRule)> {
     let mut places: Vec<(Location, &SnapshotCopyRule)> = Vec::new();
     for rule in &group.copies {
         if let Some(place) = Location::for_destination(policy, &rule.to)
@@ -90,13 +95,16 @@ impl<'a> CopyComparison<'a, '_> {
                 .filter(|p| p.is_complete() && !p.marks.transfer && p.has_reason(reason))
                 .filter(|p| p.automated || p.is_owned_by(&owner))
                 .collect();
-            let copies =
-                self.destination_points.iter().filter(|c| is_own_copy(c, &owner) && c.is_complete() && c.has_reason(reason));
+            let copies = self
+                .destination_points
+                .iter()
+                .filter(|c| is_own_copy(c, &owner) && c.is_complete() && c.has_reason(reason));
             let mut times: BTreeMap<&str, Timestamp> =
                 copies.filter_map(|c| Some((c.marks.copy_of.as_deref()?, c.data_time?))).collect();
             times.extend(sources.iter().filter_map(|p| Some((p.arn.as_str(), p.data_time?))));
             let times: Vec<_> = times.into_iter().collect();
-            let mut whys: Vec<_> = rules.iter().map(|keep| reasons_to_keep(&times, keep, now)).collect();
+            let mut whys: Vec<_> =
+                rules.iter().map(|keep| reasons_to_keep(&times, keep, now)).collect();
             for source in sources {
                 let sent = out.entry(&source.arn).or_insert_with(|| CopyCandidate {
                     source,
@@ -172,7 +180,9 @@ impl<'a> CopyComparison<'a, '_> {
         let sources = self.sources_by_arn();
         (self.destination_points.iter().copied())
             .filter(|c| {
-                is_own_copy(c, &owner) && c.is_complete() && self.rule.of.iter().any(|r| c.has_reason(r.as_str()))
+                is_own_copy(c, &owner)
+                    && c.is_complete()
+                    && self.rule.of.iter().any(|r| c.has_reason(r.as_str()))
             })
             .filter(|c| self.mismatch(sources.source_of(c), c).is_none())
             .max_by_key(|c| c.data_time)
@@ -182,8 +192,13 @@ impl<'a> CopyComparison<'a, '_> {
     pub fn mismatched_copies(&self) -> BTreeMap<&'a str, String> {
         let owner = self.policy.owner();
         let sources = self.sources_by_arn();
-        let good = self.destination_points.iter().copied().filter(|c| is_own_copy(c, &owner) && c.is_complete());
-        good.filter_map(|c| Some((c.arn.as_str(), self.mismatch(sources.source_of(c), c)?))).collect()
+        let good = self
+            .destination_points
+            .iter()
+            .copied()
+            .filter(|c| is_own_copy(c, &owner) && c.is_complete());
+        good.filter_map(|c| Some((c.arn.as_str(), self.mismatch(sources.source_of(c), c)?)))
+            .collect()
     }
 
     fn sources_by_arn(&self) -> SourcesByArn<'a> {

@@ -1,4 +1,4 @@
-//! What a person can do, where it follows from what was seen and not from an error ([`crate::aws::EdgeError::hint`]): each
+//! What a person can do, where it follows from what was seen and not from an error ([`crate::aws::OperationError::hint`]): each
 //! fits what it stands beside, and the command in it can be run there and does something.
 
 pub mod commands;
@@ -98,7 +98,11 @@ mod tests {
             ("backing-up", "nothing"),
             ("modifying", "nothing"),
         ] {
-            assert!(hint_for_status(status).contains(wanted), "{status}: {}", hint_for_status(status));
+            assert!(
+                hint_for_status(status).contains(wanted),
+                "{status}: {}",
+                hint_for_status(status)
+            );
         }
         for not_stopped in ["storage-full", "backing-up", "failed", "incompatible-parameters"] {
             assert!(!hint_for_status(not_stopped).contains("start the database"), "{not_stopped}");

@@ -44,13 +44,16 @@ pub fn reasons_to_keep<K: Ord + Clone>(
         for (key, at) in &newest_first {
             let old = now.duration_since(*at);
             if old < age.duration() {
-                let reason = format!("younger than {age}, by {}", format_duration(age.duration() - old));
+                let reason =
+                    format!("younger than {age}, by {}", format_duration(age.duration() - old));
                 why.entry(key.clone()).or_default().push(reason);
             }
         }
     }
     let tiers: [(&str, Option<u32>, PeriodFn); 5] = [
-        ("hourly", rule.hourly.map(Into::into), |t| (utc_date(t), t.to_zoned(TimeZone::UTC).hour())),
+        ("hourly", rule.hourly.map(Into::into), |t| {
+            (utc_date(t), t.to_zoned(TimeZone::UTC).hour())
+        }),
         ("daily", rule.daily.map(Into::into), |t| (utc_date(t), 0)),
         ("weekly", rule.weekly.map(Into::into), |t| (week_start(t), 0)),
         ("monthly", rule.monthly.map(Into::into), |t| (utc_date(t).first_of_month(), 0)),
@@ -207,10 +210,9 @@ impl<'a> RetentionInput<'a> {
     /// Why nothing at all of this asset may go now.
     fn asset_suspension(&self, now: Timestamp) -> Option<String> {
         let max_age = self.max_age?;
-        let good = self
-            .points
-            .iter()
-            .filter(|p| p.is_complete() && !p.marks.transfer && !self.partial.contains(p.arn.as_str()));
+        let good = self.points.iter().filter(|p| {
+            p.is_complete() && !p.marks.transfer && !self.partial.contains(p.arn.as_str())
+        });
         match good.filter_map(|p| p.data_time).max() {
             None => Some("there is no good point, so nothing goes".into()),
             Some(at) if now.duration_since(at) > max_age => Some(format!(
@@ -226,14 +228,20 @@ impl<'a> RetentionInput<'a> {
     pub fn suspended_reasons(&self, now: Timestamp) -> BTreeMap<&'a str, String> {
         let all = self.asset_suspension(now);
         let why = |(reason, kind): (&&'a str, &ReasonRetention<'_>)| {
-            let why = self.reason_suspension(reason, &kind.precondition, now).or_else(|| all.clone())?;
+            let why =
+                self.reason_suspension(reason, &kind.precondition, now).or_else(|| all.clone())?;
             Some((*reason, why))
         };
         self.reasons.iter().filter_map(why).collect()
     }
 
     /// Why nothing of a reason may go now.
-    fn reason_suspension(&self, reason: &str, owed: &DeletionPrecondition, now: Timestamp) -> Option<String> {
+    fn reason_suspension(
+        &self,
+        reason: &str,
+        owed: &DeletionPrecondition,
+        now: Timestamp,
+    ) -> Option<String> {
         let of = || self.points.iter().filter(|p| p.has_reason(reason));
         match owed {
             DeletionPrecondition::Nothing => None,
@@ -275,10 +283,15 @@ pub fn decide_retention(q: &RetentionInput<'_>, now: Timestamp) -> Vec<Retention
             Ok(DeletionReason::Data(why)) => {
                 match p.reasons().iter().find_map(|reason| suspended.get(reason)) {
                     Some(why) => RetentionVerdict::Suspended(why.clone()),
-                    None => RetentionVerdict::Delete(Box::new(DeletionPermit::new((*p).clone(), now)), why),
+                    None => RetentionVerdict::Delete(
+                        Box::new(DeletionPermit::new((*p).clone(), now)),
+                        why,
+                    ),
                 }
             }
-            Ok(DeletionReason::NoData(why)) => RetentionVerdict::Delete(Box::new(DeletionPermit::new((*p).clone(), now)), why),
+            Ok(DeletionReason::NoData(why)) => {
+                RetentionVerdict::Delete(Box::new(DeletionPermit::new((*p).clone(), now)), why)
+            }
         })
         .collect();
 
@@ -290,7 +303,10 @@ pub fn decide_retention(q: &RetentionInput<'_>, now: Timestamp) -> Vec<Retention
     newest_first.sort_by_key(|i| std::cmp::Reverse((full(q.points[*i]), q.points[*i].data_time)));
     for i in newest_first.into_iter().take(q.min_count) {
         if !matches!(fates[i], RetentionVerdict::Keep(_)) {
-            fates[i] = RetentionVerdict::Keep(vec![format!("one of the {} that always stay", q.min_count)]);
+            fates[i] = RetentionVerdict::Keep(vec![format!(
+                "one of the {} that always stay",
+                q.min_count
+            )]);
         }
     }
     fates
@@ -362,7 +378,11 @@ fn evaluate_point(
 
 /// Why a failed point may go. It has no data, and uses up the quota of snapshots; it stays only to be seen, and to be
 /// counted as a try, until another one speaks for it.
-fn reason_to_delete_failed(q: &RetentionInput<'_>, p: &RecoveryPoint, now: Timestamp) -> Option<&'static str> {
+fn reason_to_delete_failed(
+    q: &RetentionInput<'_>,
+    p: &RecoveryPoint,
+    now: Timestamp,
+) -> Option<&'static str> {
     let meant = p.intended_time();
     let like = |o: &&RecoveryPoint| {
         o.is_owned_by(q.owner)
@@ -385,7 +405,8 @@ fn reason_to_delete_failed(q: &RetentionInput<'_>, p: &RecoveryPoint, now: Times
     if others().any(|o| !o.is_complete() && o.intended_time() > meant) {
         return Some("a newer try tells how it stands");
     }
-    let gone = !q.reasons.is_empty() && q.reasons.values().all(|kind| kind.precondition == DeletionPrecondition::Nothing);
+    let gone = !q.reasons.is_empty()
+        && q.reasons.values().all(|kind| kind.precondition == DeletionPrecondition::Nothing);
     gone.then_some("its database is gone")
 }
 

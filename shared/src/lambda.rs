@@ -5,7 +5,7 @@ use crate::{
     policy::Policy,
     report::RunReport,
     request::RunRequest,
-    run::{RunTimer, Deadline, RunContext, cut_off_report, finish_run},
+    run::{Deadline, RunContext, RunTimer, cut_off_report, finish_run},
     source::PolicyLoader,
 };
 use jiff::Timestamp;
@@ -56,7 +56,10 @@ impl ExecutionEnvironment {
         let source = Mutex::new(PolicyLoader::new(&config.policy));
         // Read now, so that the first event finds it; what is wrong with it is said to that event, not to the void.
         // An S3 that hangs is waited for in that event, which has the time to say so: the start has ten seconds.
-        let _ = tokio::time::timeout(POLICY_LOAD_TIMEOUT, async { source.lock().await.load(&aws).await }).await;
+        let _ = tokio::time::timeout(POLICY_LOAD_TIMEOUT, async {
+            source.lock().await.load(&aws).await
+        })
+        .await;
         Ok(Self { config, aws, loader: source })
     }
 
@@ -75,7 +78,12 @@ impl ExecutionEnvironment {
     }
 
     /// The world of a run that changes things and reports to nobody.
-    fn run_context<'a>(&'a self, policy: &'a Policy, context: &Context, budget: Deadline) -> RunContext<'a> {
+    fn run_context<'a>(
+        &'a self,
+        policy: &'a Policy,
+        context: &Context,
+        budget: Deadline,
+    ) -> RunContext<'a> {
         RunContext {
             aws: &self.aws,
             policy,
@@ -102,7 +110,8 @@ pub async fn serve(
 ) -> Result<(), Error> {
     let ready = ExecutionEnvironment::init().await?;
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
-        let request = RunRequest::parse(&event.payload).map_err(|e| to_diagnostic("BadEvent", &e))?;
+        let request =
+            RunRequest::parse(&event.payload).map_err(|e| to_diagnostic("BadEvent", &e))?;
         let begun = RunTimer::start(&ready.aws, &request);
         let budget = invocation_deadline(&event.context);
         let policy = ready.load_policy(budget).await?;
@@ -145,10 +154,12 @@ pub(crate) async fn run_and_publish(
         cut_off_report(world, function)
     });
     let summary = report.summary();
-    world.deadline.run_until_end(Box::pin(finish_run(world, report, begun))).await.ok_or_else(|| {
-        let why = format!("the run's time was over before its report was published: {summary}");
-        to_diagnostic("OutOfTime", &why)
-    })
+    world.deadline.run_until_end(Box::pin(finish_run(world, report, begun))).await.ok_or_else(
+        || {
+            let why = format!("the run's time was over before its report was published: {summary}");
+            to_diagnostic("OutOfTime", &why)
+        },
+    )
 }
 
 /// Why an event was not handled: a word for its kind, and one clear sentence.
@@ -220,7 +231,9 @@ mod tests {
     fn a_missing_variable_is_one_clear_error() {
         let error = LambdaConfig::from_vars(|_| None).err().expect("an error");
         assert!(error.contains("HOLDFAST_POLICY") && error.contains("s3://bucket/key"));
-        assert!(LambdaConfig::from_vars(|name| (name == "HOLDFAST_POLICY").then(|| "p".into())).is_ok());
+        assert!(
+            LambdaConfig::from_vars(|name| (name == "HOLDFAST_POLICY").then(|| "p".into())).is_ok()
+        );
     }
 
     #[test]

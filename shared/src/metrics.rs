@@ -1,9 +1,9 @@
 //! Every metric that Holdfast publishes, and the alarms that a policy asks for on them.
 
 use crate::{
-    aws::cloudwatch::{MetricDataPoint, MetricAlarm, TreatMissingData},
+    aws::cloudwatch::{MetricAlarm, MetricDataPoint, TreatMissingData},
     hints::commands::{STATUS, run},
-    policy::{AlarmRule, Policy, AlarmComparison, AlarmMetric, text::ThresholdValue},
+    policy::{AlarmComparison, AlarmMetric, AlarmRule, Policy, text::ThresholdValue},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,7 +35,7 @@ macro_rules! metrics {
             }
 
             /// What it is published of, besides the whole policy: nothing, `Function`, `Group`, or `Group, Asset`.
-            pub fn of(self) -> &'static str {
+            pub fn dimensions(self) -> &'static str {
                 match self { $(Self::$name => $of,)* }
             }
 
@@ -45,7 +45,7 @@ macro_rules! metrics {
             }
 
             /// What it means.
-            pub fn meaning(self) -> &'static str {
+            pub fn description(self) -> &'static str {
                 match self { $(Self::$name => $meaning,)* }
             }
         }
@@ -186,12 +186,12 @@ impl MetricValue {
     /// As CloudWatch takes it. Metrics of each run carry the function's name.
     pub fn to_data_point(&self, policy: &Policy, function: &str) -> MetricDataPoint {
         debug_assert!(
-            self.group.is_none() || self.metric.of().contains("Group"),
+            self.group.is_none() || self.metric.dimensions().contains("Group"),
             "{} is published of a group, and its row says otherwise",
             self.metric.name()
         );
         debug_assert!(
-            self.asset.is_none() || self.metric.of().contains("Asset"),
+            self.asset.is_none() || self.metric.dimensions().contains("Asset"),
             "{} is published of an asset, and its row says otherwise",
             self.metric.name()
         );
@@ -201,7 +201,12 @@ impl MetricValue {
         }
         dimensions.extend(self.group.iter().map(|g| ("Group", g.clone())));
         dimensions.extend(self.asset.iter().map(|a| ("Asset", a.clone())));
-        MetricDataPoint { name: self.metric.name(), unit: self.metric.unit(), dimensions, value: self.value }
+        MetricDataPoint {
+            name: self.metric.name(),
+            unit: self.metric.unit(),
+            dimensions,
+            value: self.value,
+        }
     }
 }
 
@@ -242,12 +247,21 @@ pub fn within_metric_limit(values: &[MetricValue]) -> impl Iterator<Item = &Metr
 }
 
 /// The alarms that the policy asks for on metrics of this function.
-pub fn alarms_for_function(policy: &Policy, function: &str, topic: Option<&str>) -> Vec<MetricAlarm> {
+pub fn alarms_for_function(
+    policy: &Policy,
+    function: &str,
+    topic: Option<&str>,
+) -> Vec<MetricAlarm> {
     let watched = policy.alarms.iter().filter(|(_, a)| a.watch.metric().publisher() == function);
     watched.map(|(name, alarm)| metric_alarm(policy, name, alarm, topic)).collect()
 }
 
-fn metric_alarm(policy: &Policy, name: &str, alarm: &AlarmRule, topic: Option<&str>) -> MetricAlarm {
+fn metric_alarm(
+    policy: &Policy,
+    name: &str,
+    alarm: &AlarmRule,
+    topic: Option<&str>,
+) -> MetricAlarm {
     let metric = alarm.watch.metric();
     let mut dimensions = BTreeMap::from([("Policy".to_owned(), policy.company.to_string())]);
     dimensions.extend(alarm.of.iter().map(|of| ("Group".to_owned(), of.to_string())));
@@ -275,7 +289,7 @@ fn metric_alarm(policy: &Policy, name: &str, alarm: &AlarmRule, topic: Option<&s
         description: format!(
             "{meaning}, for {of}: {side} {limit}{or_none}. Set by Holdfast from the policy of {company}; {status} to \
              see which asset it is.",
-            meaning = metric.meaning().split([';', '.']).next().unwrap_or_default(),
+            meaning = metric.description().split([';', '.']).next().unwrap_or_default(),
             company = policy.company,
             status = run(STATUS),
         ),
@@ -311,7 +325,8 @@ mod tests {
     #[test]
     fn beyond_five_hundred_assets_only_groups_and_the_policy_are_published() {
         let values = |assets: usize| {
-            let asset = |n| MetricValue::for_asset(Metric::PointAge, "fleet", format!("a-{n}"), 1.0);
+            let asset =
+                |n| MetricValue::for_asset(Metric::PointAge, "fleet", format!("a-{n}"), 1.0);
             let mut values: Vec<_> = (0..assets).map(asset).collect();
             values.push(MetricValue::for_asset(Metric::PointSize, "fleet", "a-0", 1.0)); // one asset, two metrics
             values.push(MetricValue::for_group(Metric::PointAge, "fleet", 1.0));
@@ -336,7 +351,8 @@ mod tests {
              acme-backup-age: {watch: point-age, above: 25h}}}",
         )
         .expect("a policy");
-        let all = ["report", "freshness", "dump"].map(|f| alarms_for_function(&policy, f, None)).concat();
+        let all =
+            ["report", "freshness", "dump"].map(|f| alarms_for_function(&policy, f, None)).concat();
         let told: Vec<_> = all
             .iter()
             .map(|a| {
@@ -394,11 +410,12 @@ mod tests {
             "|---|---|---|---|---|---|".to_owned(),
         ];
         for m in Metric::ALL {
-            let words = AlarmMetric::ALL.iter().filter(|w| w.metric() == *m).map(|w| format!("`{w}`"));
+            let words =
+                AlarmMetric::ALL.iter().filter(|w| w.metric() == *m).map(|w| format!("`{w}`"));
             let ours = template.iter().filter(|(_, metric)| metric == m.name());
             let watched: Vec<_> = words.chain(ours.map(|(name, _)| format!("*{name}*"))).collect();
-            let [name, unit, of] = [m.name(), m.unit(), m.of()];
-            let (publisher, meaning) = (m.publisher(), m.meaning());
+            let [name, unit, of] = [m.name(), m.unit(), m.dimensions()];
+            let (publisher, meaning) = (m.publisher(), m.description());
             rows.push(format!(
                 "| {name} | {unit} | {of} | {publisher} | {} | {meaning} |",
                 watched.join(", ")
@@ -445,7 +462,8 @@ mod tests {
                 "every" => format!("{root}/shared/src/run.rs"),
                 function => format!("{root}/functions/{function}/src"),
             };
-            let code = std::fs::read_to_string(&path).unwrap_or_else(|_| read_sources(path.as_ref()));
+            let code =
+                std::fs::read_to_string(&path).unwrap_or_else(|_| read_sources(path.as_ref()));
             let named = format!("Metric::{}", m.name());
             let ends = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric());
             assert!(code.split(&named).skip(1).any(ends), "{path} publishes no {}", m.name());

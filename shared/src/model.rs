@@ -4,7 +4,10 @@
 
 use crate::{
     aws::rds::SnapshotCopyRequest,
-    catalog::{RdsDatabase, DatabaseKind, LocationInventory, HoldfastTags, Location, RecoveryPoint, Inventory, RecoveryPointState},
+    catalog::{
+        DatabaseKind, HoldfastTags, Inventory, Location, LocationInventory, RdsDatabase,
+        RecoveryPoint, RecoveryPointState,
+    },
     policy::Policy,
 };
 use jiff::Timestamp;
@@ -48,7 +51,12 @@ pub fn db_instance(id: &str, now: Timestamp) -> RdsDatabase {
 }
 
 /// A good snapshot that Holdfast took of a database at home.
-pub fn owned_snapshot(policy: &Policy, database: &RdsDatabase, reason: &str, data_time: Timestamp) -> RecoveryPoint {
+pub fn owned_snapshot(
+    policy: &Policy,
+    database: &RdsDatabase,
+    reason: &str,
+    data_time: Timestamp,
+) -> RecoveryPoint {
     let slot = crate::time::format_slot(data_time);
     let id = format!("{}-{reason}-{slot}", database.id);
     RecoveryPoint {
@@ -78,7 +86,11 @@ pub fn owned_snapshot(policy: &Policy, database: &RdsDatabase, reason: &str, dat
 }
 
 /// A snapshot that RDS took by itself.
-pub fn automated_snapshot(policy: &Policy, database: &RdsDatabase, data_time: Timestamp) -> RecoveryPoint {
+pub fn automated_snapshot(
+    policy: &Policy,
+    database: &RdsDatabase,
+    data_time: Timestamp,
+) -> RecoveryPoint {
     let mut point = owned_snapshot(policy, database, "automated", data_time);
     point.id = format!("rds:{}-{}", database.id, crate::time::format_slot(data_time));
     point.arn = snapshot_arn(&Location::home_from_policy(policy), database.family, &point.id);
@@ -102,12 +114,17 @@ pub fn db_cluster(id: &str, now: Timestamp) -> RdsDatabase {
 }
 
 /// What is seen: `databases` and `points` at home, nothing at any destination.
-pub fn home_inventory(policy: &Policy, databases: Vec<RdsDatabase>, points: Vec<RecoveryPoint>) -> Inventory {
+pub fn home_inventory(
+    policy: &Policy,
+    databases: Vec<RdsDatabase>,
+    points: Vec<RecoveryPoint>,
+) -> Inventory {
     let mut seen = Inventory::default();
     for place in crate::observe::snapshot_locations(policy) {
         seen.locations.insert(place, LocationInventory::default());
     }
-    seen.locations.insert(Location::home_from_policy(policy), LocationInventory { databases, points });
+    seen.locations
+        .insert(Location::home_from_policy(policy), LocationInventory { databases, points });
     seen
 }
 
@@ -170,7 +187,11 @@ pub fn apply_delete(seen: &mut Inventory, at: &Location, arn: &str) {
 }
 
 /// What is on its way comes to its end: good with the data of `now` (a copy: with its source's), or failed.
-pub fn complete_in_flight(seen: &mut Inventory, now: Timestamp, mut good: impl FnMut(&RecoveryPoint) -> bool) {
+pub fn complete_in_flight(
+    seen: &mut Inventory,
+    now: Timestamp,
+    mut good: impl FnMut(&RecoveryPoint) -> bool,
+) {
     let times: BTreeMap<String, Option<Timestamp>> = seen
         .locations
         .values()

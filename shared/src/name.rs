@@ -1,6 +1,9 @@
 //! Names of what Holdfast makes: a function of asset, reason and slot, so that doing a thing twice is doing it once.
 
-use crate::catalog::{RdsDatabase, DatabaseKind, DatabaseIdentity, HoldfastTags, RecoveryPoint, RecoveryPointState, mark};
+use crate::catalog::{
+    DatabaseIdentity, DatabaseKind, HoldfastTags, RdsDatabase, RecoveryPoint, RecoveryPointState,
+    mark,
+};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +30,8 @@ impl SnapshotSpec<'_> {
     /// Whether a point is what this would make, failed or not.
     pub fn matches_point(&self, point: &RecoveryPoint) -> bool {
         let tags = self.tags.iter().map(|(k, v)| (k.as_str(), v.as_str()));
-        point.identity() == self.database.identity() && point.marks.is_same_step(&HoldfastTags::from_tags(tags))
+        point.identity() == self.database.identity()
+            && point.marks.is_same_step(&HoldfastTags::from_tags(tags))
     }
 
     /// A number that no other asset, reason, slot, request or owner has (of 2^32).
@@ -86,14 +90,17 @@ pub fn next_free_identifier<'p>(
     points: impl IntoIterator<Item = &'p RecoveryPoint>,
     promised: &BTreeSet<String>,
 ) -> String {
-    let taken: BTreeMap<&str, &RecoveryPoint> = points.into_iter().map(|p| (p.id.as_str(), p)).collect();
+    let taken: BTreeMap<&str, &RecoveryPoint> =
+        points.into_iter().map(|p| (p.id.as_str(), p)).collect();
     let RdsDatabase { family, id: asset, .. } = wanted.database;
     for number in 1.. {
         let tail = match number {
             1 => wanted.suffix.to_owned(),
             _ => format!("{}-r{number}", wanted.suffix),
         };
-        let failed = |p: &RecoveryPoint| matches!(p.state, RecoveryPointState::Failed(_)) && wanted.matches_point(p);
+        let failed = |p: &RecoveryPoint| {
+            matches!(p.state, RecoveryPointState::Failed(_)) && wanted.matches_point(p)
+        };
         let free = |id: &str| !taken.contains_key(id) && !promised.contains(id);
         let plain = format_snapshot_id(*family, asset, &tail, None);
         if free(&plain) {

@@ -39,7 +39,9 @@ impl AgeObjective {
             return Some(Self { max_age: period.duration(), derived: false });
         }
         let intervals = schedules.into_iter().filter_map(|when| schedule_interval(when, zone, now));
-        intervals.min().map(|interval| Self { max_age: interval + BACKUP_GRACE_PERIOD, derived: true })
+        intervals
+            .min()
+            .map(|interval| Self { max_age: interval + BACKUP_GRACE_PERIOD, derived: true })
     }
 
     /// The objective of a copy: the written one, or the source's interval with the time that copying takes.
@@ -50,19 +52,28 @@ impl AgeObjective {
         if let Some(period) = written {
             return Some(Self { max_age: period.duration(), derived: false });
         }
-        source_interval.map(|i| Self { max_age: i + BACKUP_GRACE_PERIOD + COPY_GRACE_PERIOD, derived: true })
+        source_interval
+            .map(|i| Self { max_age: i + BACKUP_GRACE_PERIOD + COPY_GRACE_PERIOD, derived: true })
     }
 }
 
 /// The time between the newest slot that must be served by now and the one after it.
-pub fn schedule_interval(when: &ScheduleConfig, zone: &ZoneName, now: Timestamp) -> Option<SignedDuration> {
+pub fn schedule_interval(
+    when: &ScheduleConfig,
+    zone: &ZoneName,
+    now: Timestamp,
+) -> Option<SignedDuration> {
     let served = newest_overdue_slot(when, zone, now)?;
     let next = CronSchedule::new(when, zone).next_due(served)?;
     Some(next.duration_since(served))
 }
 
 /// The newest slot whose grace is over: a point of it, or a newer one, must be there.
-pub fn newest_overdue_slot(when: &ScheduleConfig, zone: &ZoneName, now: Timestamp) -> Option<Timestamp> {
+pub fn newest_overdue_slot(
+    when: &ScheduleConfig,
+    zone: &ZoneName,
+    now: Timestamp,
+) -> Option<Timestamp> {
     CronSchedule::new(when, zone).last_due(now.checked_sub(BACKUP_GRACE_PERIOD).ok()?)
 }
 

@@ -2,7 +2,7 @@
 
 use crate::catalog::RdsDatabase;
 use crate::{
-    catalog::{DatabaseKind, LocationInventory, ObservationError, Location, Inventory},
+    catalog::{DatabaseKind, Inventory, Location, LocationInventory, ObservationError},
     plan::{Finding, Severity, code},
     policy::{DatabaseGroup, Policy, evaluate_selector, text::Name},
     run::RunContext,
@@ -38,7 +38,10 @@ pub async fn observe_inventory(world: &RunContext<'_>, how: ObservationScope) ->
     let home = world.home_location();
     let mut all = snapshot_locations(world.policy);
     if all.is_empty() {
-        return Inventory { locations: BTreeMap::from([(home, LocationInventory::default())]), ..Inventory::default() };
+        return Inventory {
+            locations: BTreeMap::from([(home, LocationInventory::default())]),
+            ..Inventory::default()
+        };
     }
     if how == ObservationScope::Home {
         all.truncate(1);
@@ -51,7 +54,9 @@ pub async fn observe_inventory(world: &RunContext<'_>, how: ObservationScope) ->
                 if at_home {
                     rds.inventory().await
                 } else {
-                    rds.list_snapshots().await.map(|points| LocationInventory { points, ..LocationInventory::default() })
+                    rds.list_snapshots()
+                        .await
+                        .map(|points| LocationInventory { points, ..LocationInventory::default() })
                 }
             };
             let fleet = world.with_observation_timeout(list_operation(&place), look).await;
@@ -68,7 +73,9 @@ fn list_operation(place: &Location) -> String {
 
 /// What each place answers, side by side: a fleet or a gap.
 async fn collect_inventories(
-    looks: impl Iterator<Item = impl Future<Output = (Location, Result<LocationInventory, ObservationError>)>>,
+    looks: impl Iterator<
+        Item = impl Future<Output = (Location, Result<LocationInventory, ObservationError>)>,
+    >,
 ) -> Inventory {
     let mut seen = Inventory::default();
     for (place, fleet) in join_all(looks).await {
@@ -141,7 +148,9 @@ pub struct DatabaseSelection<'a> {
 
 impl<'a> DatabaseSelection<'a> {
     /// Every selected database with its group.
-    pub fn selected_databases(&self) -> impl Iterator<Item = (&'a Name, &'a DatabaseGroup, &'a RdsDatabase)> {
+    pub fn selected_databases(
+        &self,
+    ) -> impl Iterator<Item = (&'a Name, &'a DatabaseGroup, &'a RdsDatabase)> {
         self.groups.iter().flat_map(|(name, (group, databases))| {
             databases.iter().map(|d| (*name, *group, *d)).collect::<Vec<_>>()
         })
@@ -154,14 +163,20 @@ impl<'a> DatabaseSelection<'a> {
     }
 
     /// The group of the first database of a name; an instance and a cluster may share one.
-    pub fn find_by_id(&self, database: &str) -> Option<(&'a Name, &'a DatabaseGroup, &'a RdsDatabase)> {
+    pub fn find_by_id(
+        &self,
+        database: &str,
+    ) -> Option<(&'a Name, &'a DatabaseGroup, &'a RdsDatabase)> {
         self.selected_databases().find(|(_, _, d)| d.id == database)
     }
 }
 
 /// Selects the databases of each group. A database that two groups select belongs to the first by name, and that is a
 /// finding. Read replicas are in only when a group names them: their primary is what is backed up.
-pub fn select_databases<'a>(policy: &'a Policy, databases: &'a [RdsDatabase]) -> DatabaseSelection<'a> {
+pub fn select_databases<'a>(
+    policy: &'a Policy,
+    databases: &'a [RdsDatabase],
+) -> DatabaseSelection<'a> {
     let mut out = DatabaseSelection::default();
     // An instance and a cluster of one name are two databases.
     let mut taken: BTreeMap<(DatabaseKind, &str), &Name> = BTreeMap::new();
@@ -269,7 +284,8 @@ mod tests {
         for how in [ObservationScope::Home, ObservationScope::Everywhere] {
             let seen = observe_inventory(&world, how).await;
             assert!(seen.errors.is_empty(), "{:?}", seen.errors);
-            let fleet = seen.at_location(&world.home_location()).expect("home is known to be empty");
+            let fleet =
+                seen.at_location(&world.home_location()).expect("home is known to be empty");
             assert!(fleet.databases.is_empty() && fleet.points.is_empty());
         }
         let arn = "arn:aws:rds:us-east-1:000000000000:snapshot:orders";

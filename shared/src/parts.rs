@@ -180,7 +180,8 @@ pub fn add_missing_assets(
     let mut found = Vec::new();
     // A group comes before its assets, so that one row of an asset is a row of its group too: last things first.
     for NamedAsset { section, group, asset } in named_assets(policy).into_iter().rev() {
-        let there = |s: &AssetStatus| s.group == group && asset.as_ref().is_none_or(|a| *a == s.asset);
+        let there =
+            |s: &AssetStatus| s.group == group && asset.as_ref().is_none_or(|a| *a == s.asset);
         if !sections(section) || assets.iter().any(there) {
             continue;
         }
@@ -236,7 +237,8 @@ drills: { monthly: { kind: dump, of: main, when: { cron: "0 5 1 * *" } } }
 
     #[test]
     fn every_part_that_nothing_runs_is_a_row_with_how_bad_that_is() {
-        let rows: Vec<_> = unimplemented_parts(&all()).iter().map(|p| p.to_finding().to_string()).collect();
+        let rows: Vec<_> =
+            unimplemented_parts(&all()).iter().map(|p| p.to_finding().to_string()).collect();
         let rows = rows.join("\n").replace(
             "; take it out of the policy, or make these backups by other means and say so there",
             "",

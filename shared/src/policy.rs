@@ -3,12 +3,12 @@
 //! [`Policy::parse`] reads YAML and answers with a whole policy or with every fault at its line and column. A policy
 //! that parses needs no further checks: names refer to what exists, rules are not empty, times are times.
 //!
-//! - [`grammar`], [`audit`], [`costs`], [`databases`], [`dumps`], [`notify`], [`monitor`], [`signing`], [`later`]: the types, from which [`schema`] is generated
+//! - [`grammar`], [`audit`], [`costs`], [`databases`], [`dumps`], [`notify`], [`monitor`], [`signing`], [`later`]: the types, from which [`json_schema`] is generated
 //! - [`text`]: typed strings
 //! - `locate`: YAML with positions; `structure`: the schema and differences from it; `meaning`: what a schema can't say;
 //!   `secrets`: that none stands in a policy; `warnings`: what is legal and hardly meant; `not_run_yet`: what no function
 //!   runs yet
-//! - [`select`](self::select()): which databases a group has
+//! - [`evaluate_selector`]: which databases a group has
 
 pub mod access;
 pub mod audit;
@@ -33,17 +33,21 @@ mod warnings;
 pub use access::AccessConfig;
 pub use costs::{CostsConfig, QuotaScope, StatusPageConfig};
 pub use databases::{AutomatedBackups, DatabaseGroup, DriftAction, SnapshotCopyRule, SnapshotRule};
-pub use dumps::{DumpCompression, DumpRule, DumpFormat, EncryptionConfig, PostgresGroup, ScratchConfig, SecretSource, PostgresSslMode};
+pub use dumps::{
+    DumpCompression, DumpFormat, DumpRule, EncryptionConfig, PostgresGroup, PostgresSslMode,
+    ScratchConfig, SecretSource,
+};
 pub use grammar::{
-    AlarmRule, AzureContainer, BucketGroup, DeleteLimit, CopyDestination, BucketEncryption, HomeLocation, RetentionRule, LockMode,
-    ObjectCopyRule, AssetObjectives, Policy, BucketReplication, AlarmComparison, StorageClass, StoreConfig, StoreChecksum, StorageTier,
-    AlarmMetric, ScheduleConfig,
+    AlarmComparison, AlarmMetric, AlarmRule, AssetObjectives, AzureContainer, BucketEncryption,
+    BucketGroup, BucketReplication, CopyDestination, DeleteLimit, HomeLocation, LockMode,
+    ObjectCopyRule, Policy, RetentionRule, ScheduleConfig, StorageClass, StorageTier,
+    StoreChecksum, StoreConfig,
 };
 pub use select::evaluate_selector;
 pub use server::ServerDatabases;
 pub use signing::SigningConfig;
-pub(crate) use structure::suggest_word;
 pub use structure::json_schema;
+pub(crate) use structure::suggest_word;
 
 use std::{fmt, sync::Arc};
 
@@ -71,8 +75,12 @@ impl fmt::Debug for SourcePositions {
 }
 
 /// Findings at their places, in the file's order.
-fn locate_errors(places: &locate::SourceMap, found: &[structure::UnlocatedError]) -> Vec<PolicyError> {
-    let mut all: Vec<PolicyError> = found.iter().map(|f| places.locate(f).into_printable()).collect();
+fn locate_errors(
+    places: &locate::SourceMap,
+    found: &[structure::UnlocatedError],
+) -> Vec<PolicyError> {
+    let mut all: Vec<PolicyError> =
+        found.iter().map(|f| places.locate(f).into_printable()).collect();
     all.sort();
     all.dedup();
     all
@@ -109,7 +117,7 @@ impl fmt::Display for PolicyError {
 
 /// All that is wrong in a policy file, in the file's order.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", lines(.0))]
+#[error("{}", join_errors(.0))]
 pub struct PolicyErrors(pub Vec<PolicyError>);
 
 /// Nobody mends more at a time, and a hostile file has tens of thousands.
@@ -128,7 +136,7 @@ impl PolicyErrors {
     }
 }
 
-fn lines(faults: &[PolicyError]) -> String {
+fn join_errors(faults: &[PolicyError]) -> String {
     faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
@@ -138,15 +146,20 @@ impl Policy {
     /// # Errors
     /// Every fault of the file: all of its structure first, and when that is right all of its meaning.
     pub fn parse(yaml: &str) -> Result<Self, PolicyErrors> {
-        let (value, places) = locate::load_yaml(yaml).map_err(|f| PolicyErrors(vec![f.into_printable()]))?;
+        let (value, places) =
+            locate::load_yaml(yaml).map_err(|f| PolicyErrors(vec![f.into_printable()]))?;
         let (found, policy) = match structure::check_schema(&value) {
             found if !found.is_empty() => (found, None),
             _ => match serde_path_to_error::deserialize::<_, Self>(&value) {
                 Ok(policy) => (meaning::check(&policy), Some(policy)),
                 // Names of groups are checked by their types alone: the schema knows keys only by heart.
-                Err(e) => {
-                    (vec![structure::UnlocatedError::at_pointer(to_json_pointer(e.path()), e.inner().to_string())], None)
-                }
+                Err(e) => (
+                    vec![structure::UnlocatedError::at_pointer(
+                        to_json_pointer(e.path()),
+                        e.inner().to_string(),
+                    )],
+                    None,
+                ),
             },
         };
         match (secrets::redact_secrets(found, secrets::find_credentials(&value)), policy) {

@@ -5,7 +5,7 @@ pub(crate) mod message;
 use crate::{
     aws::{OperationError, OperationErrorKind},
     metrics::{Metric, MetricValue},
-    plan::{Finding, Operates, Operation, ActionPlan, Severity, PlanStep},
+    plan::{ActionPlan, Finding, Operates, Operation, PlanStep, Severity},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -272,7 +272,10 @@ impl RunReport {
             count("planned", self.count_outcomes(|r| matches!(r, StepResult::Planned))),
             count("deferred", self.count_outcomes(|r| matches!(r, StepResult::Deferred(_)))),
             count("failed", self.count_outcomes(|r| matches!(r, StepResult::Failed(_)))),
-            count("left to the next run", self.count_outcomes(|r| matches!(r, StepResult::Unfinished))),
+            count(
+                "left to the next run",
+                self.count_outcomes(|r| matches!(r, StepResult::Unfinished)),
+            ),
             count("critical", severity(Severity::Critical)),
             count("warnings", severity(Severity::Warning)),
         ];

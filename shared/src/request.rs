@@ -103,7 +103,9 @@ impl RunRequest {
     pub fn parse(event: &Value) -> Result<Self, RequestParseError> {
         let read = Self::parse_any(event).and_then(Self::check_size);
         // An error repeats what it is about.
-        read.map_err(|RequestParseError(why)| RequestParseError(why.chars().take(MAX_ERROR_CHARS).collect()))
+        read.map_err(|RequestParseError(why)| {
+            RequestParseError(why.chars().take(MAX_ERROR_CHARS).collect())
+        })
     }
 
     /// Refuses what would be carried into every log line, report and tag.
@@ -111,16 +113,16 @@ impl RunRequest {
         if self.assets.len() > MAX_ASSETS {
             let many = self.assets.len();
             return Err(RequestParseError(format!(
-                "it names {many} assets, and {MOST_ASSETS} are the most"
+                "it names {many} assets, and {MAX_ASSETS} are the most"
             )));
         }
         let object = self.object.iter().flat_map(|(bucket, key)| [bucket, key]);
         let texts = self.assets.iter().chain([&self.reason]).chain(&self.request);
         let longest = texts.chain(&self.snapshot).chain(object).map(String::len).max();
         match longest {
-            Some(n) if n > MAX_TEXT_BYTES => {
-                Err(RequestParseError(format!("a text in it has {n} bytes, and {LONGEST} are the most")))
-            }
+            Some(n) if n > MAX_TEXT_BYTES => Err(RequestParseError(format!(
+                "a text in it has {n} bytes, and {MAX_TEXT_BYTES} are the most"
+            ))),
             _ => Ok(self),
         }
     }
@@ -210,7 +212,10 @@ mod tests {
 
     #[test]
     fn an_asset_is_a_group_or_one_of_its_databases() {
-        assert!(matches_asset("main", "main", "orders") && matches_asset("main/orders", "main", "orders"));
+        assert!(
+            matches_asset("main", "main", "orders")
+                && matches_asset("main/orders", "main", "orders")
+        );
         for other in
             ["", "mai", "main2", "orders", "main/", "main/order", "main/orders/x", "/orders"]
         {
@@ -229,7 +234,8 @@ mod tests {
     fn every_sample_event_is_read() {
         assert_eq!(read_sample("schedule.json"), RunRequest::full_run());
         assert!(read_sample("pre-deploy.json").wait);
-        let automated = read_sample("rds-automated-snapshot-created.json").snapshot.expect("an ARN");
+        let automated =
+            read_sample("rds-automated-snapshot-created.json").snapshot.expect("an ARN");
         assert!(automated.contains(":snapshot:rds:"), "{automated}");
         assert!(
             read_sample("rds-cluster-snapshot-created.json")

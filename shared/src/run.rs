@@ -2,12 +2,12 @@
 
 use crate::{
     audit,
-    aws::{AwsClients, OperationError, OperationErrorKind, CallCounts, sns::Audience},
+    aws::{AwsClients, CallCounts, OperationError, OperationErrorKind, sns::Audience},
     catalog::Location,
     metrics::{self, Metric, MetricValue},
-    plan::{Finding, Operates, ActionPlan, Severity, code},
+    plan::{ActionPlan, Finding, Operates, Severity, code},
     policy::Policy,
-    report::{self, ActionResult, StepOutcome, RunReport, StepResult, dry_run_outcomes},
+    report::{self, ActionResult, RunReport, StepOutcome, StepResult, dry_run_outcomes},
     request::RunRequest,
     secret::SecretResolver,
 };
@@ -117,12 +117,14 @@ impl Deadline {
     /// What one observation may take: half of what is left, so that one place that hangs leaves time for the others' work
     /// and for the report. It has a limit where the run has none.
     pub fn observation_timeout(&self) -> Duration {
-        self.remaining().map_or(MAX_OBSERVATION_TIMEOUT, |left| (left / 2).min(MAX_OBSERVATION_TIMEOUT))
+        self.remaining()
+            .map_or(MAX_OBSERVATION_TIMEOUT, |left| (left / 2).min(MAX_OBSERVATION_TIMEOUT))
     }
 
     /// What one call of publishing may take: half of what is left, so that one that hangs leaves time for the next.
     fn publish_call_timeout(&self) -> Duration {
-        self.remaining_minus(END_RESERVE).map_or(MAX_PUBLISH_CALL_TIMEOUT, |left| (left / 2).min(MAX_PUBLISH_CALL_TIMEOUT))
+        self.remaining_minus(END_RESERVE)
+            .map_or(MAX_PUBLISH_CALL_TIMEOUT, |left| (left / 2).min(MAX_PUBLISH_CALL_TIMEOUT))
     }
 
     /// Work, cut off while there still is time to write the report. None when it was.
@@ -136,7 +138,10 @@ impl Deadline {
     }
 }
 
-async fn with_optional_timeout<T>(limit: Option<Duration>, work: impl Future<Output = T>) -> Option<T> {
+async fn with_optional_timeout<T>(
+    limit: Option<Duration>,
+    work: impl Future<Output = T>,
+) -> Option<T> {
     match limit {
         Some(limit) => tokio::time::timeout(limit, work).await.ok(),
         None => Some(work.await),
@@ -152,7 +157,12 @@ async fn call_with_timeout<T>(
     let limit = world.deadline.publish_call_timeout();
     let late = |_| {
         let why = format!("no answer within {} s", limit.as_secs());
-        Err(OperationError::with_hint(OperationErrorKind::Unreachable, doing, why, "check the network and the endpoint"))
+        Err(OperationError::with_hint(
+            OperationErrorKind::Unreachable,
+            doing,
+            why,
+            "check the network and the endpoint",
+        ))
     };
     tokio::time::timeout(limit, call).await.unwrap_or_else(late)
 }
@@ -198,7 +208,9 @@ pub async fn execute_plan<A: fmt::Display + Operates>(
                 StepResult::Done(done.message)
             }
             Err(e) if e.kind == OperationErrorKind::Late => StepResult::Unfinished,
-            Err(e) if matches!(e.kind, OperationErrorKind::Busy | OperationErrorKind::Quota) => StepResult::Deferred(e.to_string()),
+            Err(e) if matches!(e.kind, OperationErrorKind::Busy | OperationErrorKind::Quota) => {
+                StepResult::Deferred(e.to_string())
+            }
             Err(e) => {
                 kind = Some(e.kind);
                 StepResult::Failed(e.to_line_with_hint())
@@ -223,13 +235,21 @@ pub struct RunTimer {
 impl RunTimer {
     /// A run begins now: what it asks of AWS, and how long it takes, is counted from here.
     pub fn start(aws: &AwsClients, request: &RunRequest) -> Self {
-        Self { started_at: Instant::now(), calls_at_start: aws.call_counter().current_counts(), full_run: request.is_full_run() }
+        Self {
+            started_at: Instant::now(),
+            calls_at_start: aws.call_counter().current_counts(),
+            full_run: request.is_full_run(),
+        }
     }
 }
 
 /// Publishes a report: alarms, then metrics, which count a failure of the alarms too, then the topic if the run failed,
 /// then the topic of reports. What can't be published is itself a critical finding.
-pub async fn finish_run(world: &RunContext<'_>, mut report: RunReport, begun: RunTimer) -> RunReport {
+pub async fn finish_run(
+    world: &RunContext<'_>,
+    mut report: RunReport,
+    begun: RunTimer,
+) -> RunReport {
     report.seconds = begun.started_at.elapsed().as_secs_f64();
     report.whole &= begun.full_run && !report.findings.iter().any(|f| f.what == code::GAP);
     report.finalize();
@@ -266,7 +286,13 @@ pub async fn record_audit(world: &RunContext<'_>, report: &mut RunReport) {
         Ok(Some(head)) => tracing::info!(head = %head, "recorded what was done"),
         Err(e) => {
             let (why, mend) = (e.to_string(), e.hint().to_owned());
-            report.push_finding(Finding::new(Severity::Critical, "audit", "not-recorded", why, mend));
+            report.push_finding(Finding::new(
+                Severity::Critical,
+                "audit",
+                "not-recorded",
+                why,
+                mend,
+            ));
             report.finalize();
         }
     }
@@ -274,10 +300,19 @@ pub async fn record_audit(world: &RunContext<'_>, report: &mut RunReport) {
 
 async fn publish_report(world: &RunContext<'_>, report: &mut RunReport, used: CallCounts) {
     let cloudwatch = world.aws.cloudwatch(&world.home_location());
-    let wanted = metrics::alarms_for_function(world.policy, report.function, world.failure_topic.as_deref());
-    let set = call_with_timeout(world, "set alarms", async { Ok(sync_alarms(&cloudwatch, &wanted).await) });
+    let wanted =
+        metrics::alarms_for_function(world.policy, report.function, world.failure_topic.as_deref());
+    let set = call_with_timeout(world, "set alarms", async {
+        Ok(sync_alarms(&cloudwatch, &wanted).await)
+    });
     for e in set.await.unwrap_or_else(|e| vec![e]) {
-        report.push_finding(Finding::new(Severity::Critical, "alarms", "not-set", e.to_string(), e.hint()));
+        report.push_finding(Finding::new(
+            Severity::Critical,
+            "alarms",
+            "not-set",
+            e.to_string(),
+            e.hint(),
+        ));
     }
     report.finalize();
     let now_used = world.aws.call_counter().current_counts();
@@ -325,7 +360,14 @@ async fn publish_report(world: &RunContext<'_>, report: &mut RunReport, used: Ca
 async fn notify_failure_topic(world: &RunContext<'_>, report: &mut RunReport) {
     if let Some(topic) = &world.failure_topic {
         let subject = format!("{} {} failed", report.policy, report.function);
-        publish_to_topic(world, report, (topic.as_str(), Audience::People), &subject, failure_message).await;
+        publish_to_topic(
+            world,
+            report,
+            (topic.as_str(), Audience::People),
+            &subject,
+            failure_message,
+        )
+        .await;
     }
 }
 
@@ -339,8 +381,12 @@ async fn publish_to_topic(
 ) {
     let sns = world.aws.sns(&world.home_location());
     let text = words(report);
-    let published =
-        call_with_timeout(world, "publish the report", sns.publish(topic, audience, subject, &text)).await;
+    let published = call_with_timeout(
+        world,
+        "publish the report",
+        sns.publish(topic, audience, subject, &text),
+    )
+    .await;
     if let Err(e) = published {
         let (why, mend) = (e.to_string(), e.hint().to_owned());
         report.push_finding(Finding::new(Severity::Critical, "topic", "not-told", why, mend));

@@ -85,15 +85,21 @@ impl<'a> SecretResolver<'a> {
     /// # Errors
     /// If it is not there, not readable, or readable for others than its owner.
     pub async fn get(&self, from: &SecretSource) -> Result<SecretString, OperationError> {
-        let value = self.fetch_text(from, VersionStage::Current).await?.ok_or_else(|| not_set_error(from))?;
+        let value = self
+            .fetch_text(from, VersionStage::Current)
+            .await?
+            .ok_or_else(|| not_set_error(from))?;
         extract_value(from, value)
     }
 
     /// The value in use and, where Secrets Manager has one, the one before it: what older backups were encrypted with.
     ///
     /// # Errors
-    /// As for [`Secrets::get`].
-    pub async fn current_and_previous(&self, from: &SecretSource) -> Result<Vec<SecretString>, OperationError> {
+    /// As for [`SecretResolver::get`].
+    pub async fn current_and_previous(
+        &self,
+        from: &SecretSource,
+    ) -> Result<Vec<SecretString>, OperationError> {
         let mut all = vec![self.get(from).await?];
         if from.secret.is_some()
             && let Some(previous) = self.fetch_text(from, VersionStage::Previous).await?
@@ -106,12 +112,21 @@ impl<'a> SecretResolver<'a> {
     /// What a secret says of a database: all that is in JSON as RDS writes it; else it is the password alone.
     ///
     /// # Errors
-    /// As for [`Secrets::get`].
-    pub async fn database_credentials(&self, from: &SecretSource) -> Result<DatabaseCredentials, OperationError> {
-        let value = self.fetch_text(from, VersionStage::Current).await?.ok_or_else(|| not_set_error(from))?;
+    /// As for [`SecretResolver::get`].
+    pub async fn database_credentials(
+        &self,
+        from: &SecretSource,
+    ) -> Result<DatabaseCredentials, OperationError> {
+        let value = self
+            .fetch_text(from, VersionStage::Current)
+            .await?
+            .ok_or_else(|| not_set_error(from))?;
         match parse_database_credentials(&value) {
             Some(all) if from.key.is_none() => Ok(all),
-            _ => Ok(DatabaseCredentials { password: Some(extract_value(from, value)?), ..Default::default() }),
+            _ => Ok(DatabaseCredentials {
+                password: Some(extract_value(from, value)?),
+                ..Default::default()
+            }),
         }
     }
 
@@ -186,7 +201,12 @@ fn not_set_error(from: &SecretSource) -> OperationError {
         (_, Some(_)) => "give the secret a value".into(),
         _ => "write one of secret, env, file in the policy".into(),
     };
-    OperationError::with_hint(OperationErrorKind::Missing, format!("read {}", describe_source(from)), "it is not set", mend)
+    OperationError::with_hint(
+        OperationErrorKind::Missing,
+        format!("read {}", describe_source(from)),
+        "it is not set",
+        mend,
+    )
 }
 
 /// The value itself out of the text that it is in.
@@ -212,14 +232,19 @@ fn extract_value(from: &SecretSource, text: SecretString) -> Result<SecretString
 fn read_secret_file(path: &Path, mounted: bool) -> Result<SecretString, OperationError> {
     let shown = path.display();
     let doing = || format!("read file {shown}");
-    let error = |kind, why: String, mend: String| OperationError::with_hint(kind, doing(), why, mend);
+    let error =
+        |kind, why: String, mend: String| OperationError::with_hint(kind, doing(), why, mend);
     let io = |e: std::io::Error| match e.kind() {
         std::io::ErrorKind::NotFound => error(
             OperationErrorKind::Missing,
             "it is not there".into(),
             format!("write it, readable for its owner alone: chmod 600 {shown}"),
         ),
-        _ => error(OperationErrorKind::Denied, e.to_string(), "let the user of this process own it".into()),
+        _ => error(
+            OperationErrorKind::Denied,
+            e.to_string(),
+            "let the user of this process own it".into(),
+        ),
     };
     // Without waiting: a pipe of that name would never open. What is checked is what was opened, not the name.
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
@@ -249,10 +274,14 @@ fn read_secret_file(path: &Path, mounted: bool) -> Result<SecretString, Operatio
     }
     let mut text = String::new();
     opened.by_ref().take(MAX_SECRET_BYTES + 1).read_to_string(&mut text).map_err(|e| {
-        error(OperationErrorKind::Refused, e.to_string(), "name a file of text with the value".into())
+        error(
+            OperationErrorKind::Refused,
+            e.to_string(),
+            "name a file of text with the value".into(),
+        )
     })?;
     if text.len() as u64 > MAX_SECRET_BYTES {
-        let why = format!("it is larger than {LARGEST} bytes, as no key or password is");
+        let why = format!("it is larger than {MAX_SECRET_BYTES} bytes, as no key or password is");
         return Err(error(OperationErrorKind::Refused, why, "name the file with the value".into()));
     }
     // Editors end files with a line end that is no part of the value.

@@ -33,7 +33,7 @@ pub const MAX_SIGNATURE_BYTES: usize = 16 << 10;
 
 /// Name of the signature of a file.
 pub fn signature_name(name: &str) -> String {
-    format!("{name}{ENDING}")
+    format!("{name}{SIGNATURE_SUFFIX}")
 }
 
 /// The half that checks signatures: `RW...`, as `minisign` and `holdfast key new` print it.
@@ -77,7 +77,9 @@ pub struct MinisignSigner {
 
 impl fmt::Debug for MinisignSigner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Signer").field("public", &self.public_key.to_string()).finish_non_exhaustive()
+        f.debug_struct("Signer")
+            .field("public", &self.public_key.to_string())
+            .finish_non_exhaustive()
     }
 }
 
@@ -87,14 +89,19 @@ impl MinisignSigner {
     /// # Errors
     /// If the system has no random numbers to give.
     pub fn generate() -> Result<(Self, SecretString), OperationError> {
-        let refused =
-            |_| OperationError::from_message("make a key pair".to_owned(), "no random numbers to be had");
+        let refused = |_| {
+            OperationError::from_message(
+                "make a key pair".to_owned(),
+                "no random numbers to be had",
+            )
+        };
         let mut bytes = [0; 40];
         SystemRandom::new().fill(&mut bytes).map_err(refused)?;
         let mut id = [0; 8];
         id.copy_from_slice(&bytes[32..]);
-        let pair = Ed25519KeyPair::from_seed_unchecked(&bytes[..32])
-            .map_err(|e| OperationError::from_message("make a key pair".to_owned(), e.to_string()))?;
+        let pair = Ed25519KeyPair::from_seed_unchecked(&bytes[..32]).map_err(|e| {
+            OperationError::from_message("make a key pair".to_owned(), e.to_string())
+        })?;
         let signer = Self::new(id, pair);
         let text = format::encode_secret_key(&signer.public_key, &bytes[..32]);
         Ok((signer, text))
@@ -121,10 +128,18 @@ impl MinisignSigner {
     ///
     /// # Errors
     /// If the policy signs and the secret half is not to be had here, or is not that of one of its public keys.
-    pub async fn from_policy(policy: &Policy, secrets: &SecretResolver<'_>) -> Result<Option<Self>, OperationError> {
+    pub async fn from_policy(
+        policy: &Policy,
+        secrets: &SecretResolver<'_>,
+    ) -> Result<Option<Self>, OperationError> {
         let Some(signing) = &policy.signing else { return Ok(None) };
         let refused = |why: String, mend: &str| {
-            OperationError::with_hint(OperationErrorKind::Key, "find the key that signs".to_owned(), why, mend)
+            OperationError::with_hint(
+                OperationErrorKind::Key,
+                "find the key that signs".to_owned(),
+                why,
+                mend,
+            )
         };
         let Some(from) = &signing.secret_key else {
             return Err(refused(
@@ -132,7 +147,10 @@ impl MinisignSigner {
                 "write signing.secret_key in the policy of the host that makes backups",
             ));
         };
-        let text = secrets.get(from).await.map_err(|e| OperationError { kind: OperationErrorKind::Key, ..e })?;
+        let text = secrets
+            .get(from)
+            .await
+            .map_err(|e| OperationError { kind: OperationErrorKind::Key, ..e })?;
         let signer = Self::parse(&text).map_err(|why| {
             refused(
                 format!("signing.secret_key is no key: {why}"),
@@ -175,8 +193,11 @@ impl SigningAuthor {
     /// The author of what a policy has written here.
     ///
     /// # Errors
-    /// As for [`Signer::of`].
-    pub async fn from_policy(policy: &Policy, secrets: &SecretResolver<'_>) -> Result<Self, OperationError> {
+    /// As for [`MinisignSigner::from_policy`].
+    pub async fn from_policy(
+        policy: &Policy,
+        secrets: &SecretResolver<'_>,
+    ) -> Result<Self, OperationError> {
         let signer = MinisignSigner::from_policy(policy, secrets).await?;
         Ok(Self::new(policy.owner(), signer))
     }

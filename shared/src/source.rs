@@ -4,7 +4,7 @@ use crate::{
     aws::{AwsClients, OperationError, OperationErrorKind},
     bounded::{self, MAX_POLICY_BYTES},
     catalog::Location,
-    policy::{PolicyErrors, Policy},
+    policy::{Policy, PolicyErrors},
 };
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use std::sync::Arc;
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyLoadError {
     /// The file or object can't be read.
-    #[error("the policy {at} can't be read: {why}; {mend}")]
+    #[error("the policy {location} can't be read: {message}; {hint}")]
     Unreadable {
         /// Where it should be.
         location: String,
@@ -24,7 +24,7 @@ pub enum PolicyLoadError {
         kind: Option<OperationErrorKind>,
     },
     /// It is not a policy.
-    #[error("the policy {at} has {} fault(s):\n{faults}", faults.0.len())]
+    #[error("the policy {location} has {} fault(s):\n{faults}", faults.0.len())]
     Faulty {
         /// Where it is.
         location: String,
@@ -54,10 +54,16 @@ impl PolicyLoader {
         let at = self.location.clone();
         let Some(address) = at.strip_prefix("s3://") else {
             // A pipe is read too: policies are made by other programs.
-            let text = std::fs::File::open(&at).and_then(|f| bounded::read_text_to_limit(f, MAX_POLICY_BYTES));
+            let text = std::fs::File::open(&at)
+                .and_then(|f| bounded::read_text_to_limit(f, MAX_POLICY_BYTES));
             let text = text.map_err(|e| {
                 let mend = "name a policy file with --policy or HOLDFAST_POLICY".into();
-                PolicyLoadError::Unreadable { location: at.clone(), message: e.to_string(), hint: mend, kind: None }
+                PolicyLoadError::Unreadable {
+                    location: at.clone(),
+                    message: e.to_string(),
+                    hint: mend,
+                    kind: None,
+                }
             })?;
             return parse_policy(&at, &text).map(Arc::new);
         };
@@ -65,7 +71,12 @@ impl PolicyLoader {
             address.split_once('/').filter(|(b, k)| !b.is_empty() && !k.is_empty())
         else {
             let (why, mend) = ("this is not an S3 address".into(), "write s3://bucket/key".into());
-            return Err(PolicyLoadError::Unreadable { location: at, message: why, hint: mend, kind: None });
+            return Err(PolicyLoadError::Unreadable {
+                location: at,
+                message: why,
+                hint: mend,
+                kind: None,
+            });
         };
         let known = self.cached.as_ref().map(|(etag, _)| etag.as_str());
         let unreadable = |e: OperationError| PolicyLoadError::Unreadable {
@@ -76,13 +87,21 @@ impl PolicyLoader {
         };
         let place = current_location(aws);
         match (
-            aws.s3(&place).get_text(bucket, key, known, MAX_POLICY_BYTES).await.map_err(unreadable)?,
+            aws.s3(&place)
+                .get_text(bucket, key, known, MAX_POLICY_BYTES)
+                .await
+                .map_err(unreadable)?,
             &self.cached,
         ) {
             (None, Some((_, policy))) => Ok(policy.clone()),
             (None, None) => {
                 let (why, mend) = ("S3 says that nothing changed".into(), "try again".into());
-                Err(PolicyLoadError::Unreadable { location: at.clone(), message: why, hint: mend, kind: Some(OperationErrorKind::Refused) })
+                Err(PolicyLoadError::Unreadable {
+                    location: at.clone(),
+                    message: why,
+                    hint: mend,
+                    kind: Some(OperationErrorKind::Refused),
+                })
             }
             (Some(read), _) => {
                 let policy = Arc::new(parse_policy(&at, &read.text)?);
@@ -94,7 +113,8 @@ impl PolicyLoader {
 }
 
 fn parse_policy(at: &str, text: &str) -> Result<Policy, PolicyLoadError> {
-    Policy::parse(text).map_err(|faults| PolicyLoadError::Faulty { location: at.to_owned(), faults })
+    Policy::parse(text)
+        .map_err(|faults| PolicyLoadError::Faulty { location: at.to_owned(), faults })
 }
 
 /// The process's own region, before a policy says where its assets are. The account does not matter for reading.
@@ -146,7 +166,8 @@ mod tests {
     #[tokio::test]
     async fn an_address_that_is_none_is_refused_before_anything_is_asked() {
         for address in ["s3://", "s3:///", "s3://bucket", "s3://bucket/", "s3:///key"] {
-            let error = PolicyLoader::new(address).load(&aws_not_called()).await.expect_err(address);
+            let error =
+                PolicyLoader::new(address).load(&aws_not_called()).await.expect_err(address);
             let said = format!(
                 "the policy {address} can't be read: this is not an S3 address; write s3://bucket/key"
             );
@@ -199,7 +220,8 @@ mod tests {
     #[tokio::test]
     async fn nothing_changed_of_nothing_held_is_no_policy() {
         let aws = wire::mock_aws(|_| (304, Vec::new()));
-        let error = PolicyLoader::new("s3://policies/acme.yaml").load(&aws).await.expect_err("nothing");
+        let error =
+            PolicyLoader::new("s3://policies/acme.yaml").load(&aws).await.expect_err("nothing");
         assert!(error.to_string().contains("S3 says that nothing changed"), "{error}");
     }
 }

@@ -63,7 +63,8 @@ impl CronSchedule {
         let newest = self.last_due(now)?;
         let before = newest.checked_sub(SignedDuration::from_secs(1)).ok();
         let before = before.and_then(|t| self.last_due(t));
-        let grace = before.map_or(SCHEDULE_GRACE_PERIOD, |t| SCHEDULE_GRACE_PERIOD.min(newest.duration_since(t)));
+        let grace = before
+            .map_or(SCHEDULE_GRACE_PERIOD, |t| SCHEDULE_GRACE_PERIOD.min(newest.duration_since(t)));
         self.last_due(now.checked_sub(grace).ok()?)
     }
 

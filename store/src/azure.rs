@@ -12,7 +12,8 @@ use error::to_store_error;
 pub(crate) use upload::AzureUpload;
 
 use crate::{
-    ObjectEntry, StoreError, KeyTemplate, StoreErrorKind, OrphanedObject, UploadOptions, beside, leftovers::find_uncommitted, parts, quote,
+    KeyTemplate, ObjectEntry, OrphanedObject, StoreError, StoreErrorKind, UploadOptions, beside,
+    leftovers::find_uncommitted, parts, shell_quote,
 };
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -25,7 +26,7 @@ use object_store::{
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 
-/// Name of the metadata that marks a blob as ours: [`crate::RUN`] as an identifier, which Azure wants.
+/// Name of the metadata that marks a blob as ours: [`crate::RUN_METADATA_KEY`] as an identifier, which Azure wants.
 const AZURE_RUN_METADATA_KEY: &str = "holdfast_run";
 
 /// A container, and what keys begin with in it.
@@ -82,7 +83,7 @@ impl AzureBackend {
         })
     }
 
-    /// With `bytes` of memory for the buffers of one upload instead of [`parts::BUDGET`].
+    /// With `bytes` of memory for the buffers of one upload instead of [`parts::UPLOAD_BUFFER_BYTES`].
     #[must_use]
     pub fn with_upload_memory(self, bytes: u64) -> Self {
         Self { budget: bytes, ..self }
@@ -112,7 +113,12 @@ impl AzureBackend {
     fn blob_path(&self, key: &str) -> Result<Path, StoreError> {
         Path::parse(format!("{}{key}", self.prefix)).map_err(|e| {
             let doing = format!("use the key {}", self.full_uri(key));
-            StoreError::new(StoreErrorKind::Refused, doing, e.to_string(), "mend the store's key or prefix")
+            StoreError::new(
+                StoreErrorKind::Refused,
+                doing,
+                e.to_string(),
+                "mend the store's key or prefix",
+            )
         })
     }
 
@@ -140,17 +146,31 @@ impl AzureBackend {
         listed.try_collect().await.map_err(|e| to_store_error(doing(), &e))
     }
 
-    pub(crate) async fn start_upload(&self, key: &str, put: &UploadOptions) -> Result<AzureUpload, StoreError> {
+    pub(crate) async fn start_upload(
+        &self,
+        key: &str,
+        put: &UploadOptions,
+    ) -> Result<AzureUpload, StoreError> {
         // Azure is asked again at the end; this saves a whole dump that could never be stored.
         if self.head_blob(key).await?.is_some() {
             let mend = "look at it: nothing is ever rewritten";
             let doing = format!("write {}", self.full_uri(key));
-            return Err(StoreError::new(StoreErrorKind::Exists, doing, "there is a blob of that name", mend));
+            return Err(StoreError::new(
+                StoreErrorKind::Exists,
+                doing,
+                "there is a blob of that name",
+                mend,
+            ));
         }
         AzureUpload::new(self.clone(), key, put)
     }
 
-    pub(crate) async fn put_if_absent(&self, key: &str, bytes: Bytes, put: &UploadOptions) -> Result<(), StoreError> {
+    pub(crate) async fn put_if_absent(
+        &self,
+        key: &str,
+        bytes: Bytes,
+        put: &UploadOptions,
+    ) -> Result<(), StoreError> {
         let put = UploadOptions { class: None, ..put.clone() };
         let mut writing = AzureUpload::new(self.clone(), key, &put)?;
         writing.write(bytes).await?;
@@ -168,7 +188,10 @@ impl AzureBackend {
     }
 
     /// Blocks that were never listed are dropped by Azure itself after a week; what is left are blobs without a manifest.
-    pub(crate) async fn list_orphans(&self, forms: &[KeyTemplate]) -> Result<Vec<OrphanedObject>, StoreError> {
+    pub(crate) async fn list_orphans(
+        &self,
+        forms: &[KeyTemplate],
+    ) -> Result<Vec<OrphanedObject>, StoreError> {
         find_uncommitted(forms, &self.list("").await?, |key| self.is_own_object(key)).await
     }
 

@@ -34,7 +34,9 @@ pub fn unchanged_markers<'k>(
     of: &str,
 ) -> impl Iterator<Item = (&'k str, Timestamp)> {
     keys.filter_map(move |key| {
-        catalog::parse_unchanged_marker(key).filter(|(whose, _)| *whose == of).map(|(_, at)| (key, at))
+        catalog::parse_unchanged_marker(key)
+            .filter(|(whose, _)| *whose == of)
+            .map(|(_, at)| (key, at))
     })
 }
 

@@ -3,7 +3,7 @@
 //! Only their bytes are kept, never what was concluded from them: whether a record counts depends on the policy and on the
 //! time, and is decided anew by each run.
 
-use crate::{ObjectEntry, StoreError, BackupStore};
+use crate::{BackupStore, ObjectEntry, StoreError};
 use bytes::Bytes;
 use jiff::Timestamp;
 use std::{
@@ -96,7 +96,7 @@ impl<'a> Reader<'a> {
         Self { store, listed: Some((entries, cache)) }
     }
 
-    /// As [`Store::get`].
+    /// As [`BackupStore::get_small`].
     pub(crate) async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         let listed = self.listed.and_then(|(entries, cache)| Some((entries.get(key)?, cache)));
         let Some((entry, cache)) = listed else { return self.store.get_small(key).await };

@@ -2,12 +2,13 @@
 //!
 //! The store is listed once. What has a manifest that counts by the policy ([`Trust`]) is a backup; one whose manifest
 //! does not count is a faulty one; what has none and a name of a form is a foreign one, made by other tools: it is shown,
-//! verified and restored, and never deleted. [`Backup::data_time`] is the one answer to which backup is the newest:
+//! verified and restored, and never deleted. [`StoredBackup::data_time`] is the one answer to which backup is the newest:
 //! nothing that is of the future has any.
 
 use crate::{
-    ObjectEntry, StoreError, LegalHold, KeyTemplate, StoreErrorKind, BackupManifest, KnownNames, RecordCache, BackupStore, TrustPolicy, UnchangedMarker,
-    beside, cache::Reader, key::ParsedKey, mark, trust::TrustError,
+    BackupManifest, BackupStore, KeyTemplate, KnownNames, LegalHold, ObjectEntry, RecordCache,
+    StoreError, StoreErrorKind, TrustPolicy, UnchangedMarker, beside, cache::Reader,
+    key::ParsedKey, mark, trust::TrustError,
 };
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -85,10 +86,10 @@ pub async fn list_backups(
     with_cache(store, forms, databases, trust, &RecordCache::default()).await
 }
 
-/// As [`catalogue()`]. Records, notes and holds that the cache has as the listing shows them are not read again.
+/// As [`list_backups()`]. Records, notes and holds that the cache has as the listing shows them are not read again.
 ///
 /// # Errors
-/// As of [`catalogue()`].
+/// As of [`list_backups()`].
 pub async fn with_cache(
     store: &BackupStore,
     forms: &[KeyTemplate],
@@ -110,9 +111,12 @@ pub async fn with_cache(
     let manifests = manifests.filter(|key| entries.contains_key(*key) || read(key).is_some());
     let committed = stream::iter(manifests).map(|key| {
         let (entry, read) = (entries.get(key), read(key));
-        async move { Ok::<_, StoreError>((key, classify_manifest(reader, key, entry, read, trust).await?)) }
+        async move {
+            Ok::<_, StoreError>((key, classify_manifest(reader, key, entry, read, trust).await?))
+        }
     });
-    let committed: BTreeMap<&str, BackupKind> = committed.buffer_unordered(MAX_CONCURRENT_READS).try_collect().await?;
+    let committed: BTreeMap<&str, BackupKind> =
+        committed.buffer_unordered(MAX_CONCURRENT_READS).try_collect().await?;
 
     let mut all = Vec::new();
     for (key, of) in &committed {
@@ -166,7 +170,11 @@ pub async fn with_cache(
 ///
 /// # Errors
 /// If the store can't be asked.
-pub async fn get_backup(store: &BackupStore, key: &str, trust: &TrustPolicy) -> Result<StoredBackup, StoreError> {
+pub async fn get_backup(
+    store: &BackupStore,
+    key: &str,
+    trust: &TrustPolicy,
+) -> Result<StoredBackup, StoreError> {
     let entries = store.list(key).await?;
     let entry = entries.iter().find(|e| e.key == key);
     let reader = Reader::uncached(store);
@@ -195,11 +203,18 @@ async fn read_sidecars(
     }
     let notes = beside::unchanged_markers(keys.iter().map(String::as_str), &backup.key);
     let notes: Vec<(&str, Timestamp)> = notes.collect();
-    let deduplicated = backup.committed_manifest().cloned().filter(|m| trust.allows_deduplication(&m.reason));
+    let deduplicated =
+        backup.committed_manifest().cloned().filter(|m| trust.allows_deduplication(&m.reason));
     if let Some(manifest) = deduplicated {
         let looked = stream::iter(notes).map(|(name, at)| {
             let manifest = &manifest;
-            async move { Ok::<_, StoreError>((name, at, check_unchanged_marker(reader, name, at, manifest, trust).await?)) }
+            async move {
+                Ok::<_, StoreError>((
+                    name,
+                    at,
+                    check_unchanged_marker(reader, name, at, manifest, trust).await?,
+                ))
+            }
         });
         let looked: Vec<_> = looked.buffered(MAX_CONCURRENT_READS).try_collect().await?;
         for (name, at, counts) in looked {
@@ -297,7 +312,12 @@ async fn classify_manifest(
     let json = match reader.get(&name).await {
         Ok(Some(json)) => json,
         Ok(None) => {
-            let e = StoreError::new(StoreErrorKind::Missing, doing(), "it was deleted just now", "look again");
+            let e = StoreError::new(
+                StoreErrorKind::Missing,
+                doing(),
+                "it was deleted just now",
+                "look again",
+            );
             return Ok(faulty(e, None));
         }
         // Of a store that does not answer, nothing is known.
@@ -310,9 +330,13 @@ async fn classify_manifest(
         Err(e) => return Ok(faulty(e, None)),
     };
     if let Err(e) = signed.and_then(|()| trust.check_manifest(key, &manifest)) {
-        return Ok(faulty(StoreError::new(StoreErrorKind::Untrusted, doing(), e.why, e.hint), Some(manifest)));
+        return Ok(faulty(
+            StoreError::new(StoreErrorKind::Untrusted, doing(), e.why, e.hint),
+            Some(manifest),
+        ));
     }
-    let damaged = |why: String, mend: &str| StoreError::new(StoreErrorKind::Damaged, doing(), why, mend);
+    let damaged =
+        |why: String, mend: &str| StoreError::new(StoreErrorKind::Damaged, doing(), why, mend);
     let said = manifest.file.bytes;
     Ok(match entry {
         None => {
@@ -328,7 +352,12 @@ async fn classify_manifest(
     })
 }
 
-fn new_backup(store: &BackupStore, key: &str, entry: Option<&ObjectEntry>, kind: BackupKind) -> StoredBackup {
+fn new_backup(
+    store: &BackupStore,
+    key: &str,
+    entry: Option<&ObjectEntry>,
+    kind: BackupKind,
+) -> StoredBackup {
     StoredBackup {
         key: key.to_owned(),
         uri: store.full_uri(key),
@@ -355,7 +384,9 @@ impl StoredBackup {
     /// What its name tells, of one whose manifest does not tell more.
     fn parsed_key(&self) -> Option<&ParsedKey> {
         match &self.kind {
-            BackupKind::Foreign(read) | BackupKind::Faulty { parsed_key: Some(read), .. } => Some(read),
+            BackupKind::Foreign(read) | BackupKind::Faulty { parsed_key: Some(read), .. } => {
+                Some(read)
+            }
             _ => None,
         }
     }

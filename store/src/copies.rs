@@ -1,6 +1,6 @@
 //! Which dumps a second place lacks. Pure.
 
-use crate::{StoredBackup, BackupManifest};
+use crate::{BackupManifest, StoredBackup};
 use jiff::Timestamp;
 use shared::{keep::reasons_to_keep, policy::RetentionRule};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,9 +33,13 @@ pub fn missing_copies<'b>(
     .flat_map(|(b, m)| b.data_times().map(|at| (m.file.sha256.as_str(), at)))
     .collect();
     let wanted = reasons_to_keep(&times.into_iter().collect::<Vec<_>>(), keep, now);
-    let copied: BTreeSet<&str> =
-        there.iter().filter_map(StoredBackup::committed_manifest).map(|m| m.file.sha256.as_str()).collect();
-    let lacking = committed_for_reason(home, reason).filter(|(_, m)| !copied.contains(m.file.sha256.as_str()));
+    let copied: BTreeSet<&str> = there
+        .iter()
+        .filter_map(StoredBackup::committed_manifest)
+        .map(|m| m.file.sha256.as_str())
+        .collect();
+    let lacking = committed_for_reason(home, reason)
+        .filter(|(_, m)| !copied.contains(m.file.sha256.as_str()));
     lacking
         .filter_map(|(backup, manifest)| {
             let why = wanted.get(manifest.file.sha256.as_str())?.clone();

@@ -10,7 +10,7 @@ mod writing;
 
 pub(crate) use writing::DirectoryUpload;
 
-use crate::{ObjectEntry, StoreError, StoreErrorKind, ArchiveRestoreStatus, beside, quote};
+use crate::{ArchiveRestoreStatus, ObjectEntry, StoreError, StoreErrorKind, beside, shell_quote};
 use bytes::Bytes;
 use jiff::Timestamp;
 use shared::bounded;
@@ -58,7 +58,12 @@ impl DirectoryBackend {
         if !whole.split('/').all(fine) {
             let why = "a part of it is empty or begins with a dot";
             let doing = format!("use the key {whole}");
-            return Err(StoreError::new(StoreErrorKind::Refused, doing, why, "mend the store's key or prefix"));
+            return Err(StoreError::new(
+                StoreErrorKind::Refused,
+                doing,
+                why,
+                "mend the store's key or prefix",
+            ));
         }
         Ok(self.root.join(whole))
     }
@@ -116,7 +121,12 @@ impl DirectoryBackend {
                 Ok(Some(file)) => file,
                 Ok(None) => {
                     let mend = "look at it: a store has regular files";
-                    return Err(StoreError::new(StoreErrorKind::Refused, doing(), "it is no regular file", mend));
+                    return Err(StoreError::new(
+                        StoreErrorKind::Refused,
+                        doing(),
+                        "it is no regular file",
+                        mend,
+                    ));
                 }
                 Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(e) => return Err(StoreError::from_io(doing(), &e)),
@@ -169,11 +179,16 @@ impl DirectoryBackend {
         Err(StoreError::new(StoreErrorKind::Damaged, doing, why, "see what else writes there"))
     }
 
-    pub(crate) async fn request_archive_restore(&self, key: &str) -> Result<ArchiveRestoreStatus, StoreError> {
+    pub(crate) async fn request_archive_restore(
+        &self,
+        key: &str,
+    ) -> Result<ArchiveRestoreStatus, StoreError> {
         let path = self.object_path(key)?;
         run_blocking(move || {
             let doing = format!("look at {}", path.display());
-            std::fs::metadata(&path).map(|_| ArchiveRestoreStatus::NotArchived).map_err(|e| StoreError::from_io(doing, &e))
+            std::fs::metadata(&path)
+                .map(|_| ArchiveRestoreStatus::NotArchived)
+                .map_err(|e| StoreError::from_io(doing, &e))
         })
         .await
     }
@@ -206,7 +221,8 @@ impl DirectoryBackend {
             // Before the first backup the directory need not be there.
             let there = root.ancestors().find(|p| p.exists()).unwrap_or(Path::new("/"));
             let doing = format!("ask for free space at {}", there.display());
-            let facts = rustix::fs::statvfs(there).map_err(|e| StoreError::from_io(doing, &e.into()))?;
+            let facts =
+                rustix::fs::statvfs(there).map_err(|e| StoreError::from_io(doing, &e.into()))?;
             // What is left for who is not root.
             Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
         })

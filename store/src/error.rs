@@ -59,17 +59,21 @@ impl StoreError {
         use std::io::ErrorKind;
         let (kind, mend) = match e.kind() {
             ErrorKind::NotFound => (StoreErrorKind::Missing, "check the directory in the policy"),
-            ErrorKind::AlreadyExists => (StoreErrorKind::Exists, "look at what is there under that name"),
+            ErrorKind::AlreadyExists => {
+                (StoreErrorKind::Exists, "look at what is there under that name")
+            }
             ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
                 (StoreErrorKind::Denied, "let the user of this process write there")
             }
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-                (StoreErrorKind::Full, "make room on that disk; nothing of this run is left to count")
-            }
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => (
+                StoreErrorKind::Full,
+                "make room on that disk; nothing of this run is left to count",
+            ),
             // What is larger than what it is read as, or no file at all.
-            ErrorKind::InvalidData | ErrorKind::InvalidInput => {
-                (StoreErrorKind::Refused, "look at what lies there: it is nothing that Holdfast writes")
-            }
+            ErrorKind::InvalidData | ErrorKind::InvalidInput => (
+                StoreErrorKind::Refused,
+                "look at what lies there: it is nothing that Holdfast writes",
+            ),
             _ => (StoreErrorKind::Refused, "see the error above"),
         };
         Self::new(kind, doing, e.to_string(), mend)
@@ -88,16 +92,18 @@ impl From<OperationError> for StoreError {
             "PreconditionFailed" | "ConditionalRequestConflict" => {
                 (StoreErrorKind::Exists, Some("look at what is there: nothing is ever rewritten"))
             }
-            "InvalidObjectState" => {
-                (StoreErrorKind::Archived, Some("it is archived: ask for the thaw, which takes hours"))
-            }
+            "InvalidObjectState" => (
+                StoreErrorKind::Archived,
+                Some("it is archived: ask for the thaw, which takes hours"),
+            ),
             "NoSuchBucket" => (StoreErrorKind::Missing, Some("check the bucket's name and region")),
             "XMinioStorageFull" | "QuotaExceeded" | "InsufficientStorage" | "507" => {
                 (StoreErrorKind::Full, Some("make room in that store, or raise its quota"))
             }
-            "BadDigest" | "XAmzContentSHA256Mismatch" | "InvalidDigest" => {
-                (StoreErrorKind::Damaged, Some("nothing was stored; try again, and look at the network"))
-            }
+            "BadDigest" | "XAmzContentSHA256Mismatch" | "InvalidDigest" => (
+                StoreErrorKind::Damaged,
+                Some("nothing was stored; try again, and look at the network"),
+            ),
             "NotImplemented" => (
                 StoreErrorKind::Refused,
                 Some("this store lacks it: see `checksum` of the store in the policy"),

@@ -1,7 +1,7 @@
 //! Names of dumps, as the policy has them.
 
-use crate::{StoreError, KeyTemplate};
-use shared::policy::{DumpCompression, DumpRule, DumpFormat, StoreConfig};
+use crate::{KeyTemplate, StoreError};
+use shared::policy::{DumpCompression, DumpFormat, DumpRule, StoreConfig};
 
 /// The form of the keys of one reason's dumps in a store.
 ///

@@ -61,7 +61,12 @@ impl KeyTemplate {
     /// If it has a placeholder that is none, or a field that is none.
     pub fn new(text: &str, ending: &str) -> Result<Self, StoreError> {
         let refused = |why: String, mend: &str| {
-            Err(StoreError::new(StoreErrorKind::Refused, format!("read the key \"{text}\""), why, mend))
+            Err(StoreError::new(
+                StoreErrorKind::Refused,
+                format!("read the key \"{text}\""),
+                why,
+                mend,
+            ))
         };
         let ending = if text.ends_with(ending) { "" } else { ending };
         let whole = format!("{text}{}", ending.replace('%', "%%"));
@@ -110,7 +115,8 @@ impl KeyTemplate {
                 let mend = "write strftime fields, as in %Y%m%d_%H%M%S";
                 return refused("it has a time field that is none".into(), mend);
             };
-            if form.parse_key(&made, KnownNames::default()).is_some_and(|r| r.contains_time(sample)) {
+            if form.parse_key(&made, KnownNames::default()).is_some_and(|r| r.contains_time(sample))
+            {
                 return Ok(form);
             }
         }
@@ -123,8 +129,12 @@ impl KeyTemplate {
     /// The form of a store's keys: the policy's, or the usual one with the ending of the dump's format (`.dump.zst`).
     ///
     /// # Errors
-    /// As for [`KeyForm::new`].
-    pub fn for_store(store: &shared::policy::StoreConfig, ending: &str, tables: bool) -> Result<Self, StoreError> {
+    /// As for [`KeyTemplate::new`].
+    pub fn for_store(
+        store: &shared::policy::StoreConfig,
+        ending: &str,
+        tables: bool,
+    ) -> Result<Self, StoreError> {
         let usual = if tables { DEFAULT_TABLE_KEY_TEMPLATE } else { DEFAULT_KEY_TEMPLATE };
         match (&store.key, store.suffix.as_str()) {
             (Some(key), suffix) => Self::new(key, suffix),
@@ -152,7 +162,7 @@ impl KeyTemplate {
     /// time and the run's name, which nobody can know before.
     ///
     /// # Errors
-    /// As for [`KeyForm::make`].
+    /// As for [`KeyTemplate::render_key`].
     pub fn candidate_keys(
         &self,
         database: &str,
@@ -182,7 +192,12 @@ impl KeyTemplate {
         let time = BrokenDownTime::from(&at.to_zoned(TimeZone::UTC));
         let refused = |why: String| {
             let doing = format!("make a key for {database}");
-            StoreError::new(StoreErrorKind::Refused, doing, why, "mend the store's key in the policy")
+            StoreError::new(
+                StoreErrorKind::Refused,
+                doing,
+                why,
+                "mend the store's key in the policy",
+            )
         };
         let mut key = String::new();
         for token in &self.parts {

@@ -1,6 +1,6 @@
 //! What runs left behind that never became a backup.
 
-use crate::{ObjectEntry, StoreError, KeyTemplate, KnownNames, beside, key};
+use crate::{KeyTemplate, KnownNames, ObjectEntry, StoreError, beside, key};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -60,7 +60,8 @@ where
             }))
         }
     });
-    let found: Vec<Option<OrphanedObject>> = looked.buffered(MAX_CONCURRENT_HEADS).try_collect().await?;
+    let found: Vec<Option<OrphanedObject>> =
+        looked.buffered(MAX_CONCURRENT_HEADS).try_collect().await?;
     Ok(found.into_iter().flatten().collect())
 }
 

@@ -6,7 +6,7 @@
 //!
 //! # Layout
 //! - [`key`]: how keys are made and read back; [`beside`]: what lies beside a backup; [`parts`]: how uploads are cut
-//! - [`manifest`]: the commit record and its schema; [`catalogue`](mod@catalogue): which backups a store has;
+//! - [`manifest`]: the commit record and its schema; [`catalogue`]: which backups a store has;
 //!   [`copies`]: which of them a second place lacks
 //! - [`trust`]: what counts; [`mark`]: whose a store is
 //! - `directory`, `s3`, `azure`: the three kinds of store; `open`: from the policy's words to one of them
@@ -47,8 +47,8 @@ pub use directory::DirectoryBackend;
 pub use error::{StoreError, StoreErrorKind};
 pub use key::{KeyTemplate, KnownNames};
 pub use leftovers::{OrphanKind, OrphanedObject};
-pub use manifest::{LegalHold, BackupManifest, UnchangedMarker};
-pub use object::{ObjectEntry, UploadOptions, ArchiveRestoreStatus, UploadReceipt};
+pub use manifest::{BackupManifest, LegalHold, UnchangedMarker};
+pub use object::{ArchiveRestoreStatus, ObjectEntry, UploadOptions, UploadReceipt};
 pub use open::open_store;
 pub use quote::shell_quote;
 pub use s3::S3Backend;
@@ -57,12 +57,14 @@ pub use upload::ObjectUpload;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use shared::{catalog::RecoveryPoint, plan::DeletionPermit, signing::SigningAuthor, words::hex_encode};
+use shared::{
+    catalog::RecoveryPoint, plan::DeletionPermit, signing::SigningAuthor, words::hex_encode,
+};
 use std::io;
 use tokio::sync::mpsc;
 use upload::BackendUpload;
 
-/// The longest object that [`Store::get`] reads, in bytes.
+/// The longest object that [`BackupStore::get_small`] reads, in bytes.
 pub const MAX_SMALL_OBJECT_BYTES: usize = shared::bounded::MAX_SMALL_OBJECT_BYTES;
 /// Name of the metadata that marks an object as made by a run of Holdfast.
 pub const RUN_METADATA_KEY: &str = "holdfast-run";
@@ -115,7 +117,11 @@ impl BackupStore {
     ///
     /// # Errors
     /// If there is one under that key already, or the store refuses.
-    pub async fn start_upload(&self, key: &str, put: &UploadOptions) -> Result<ObjectUpload, StoreError> {
+    pub async fn start_upload(
+        &self,
+        key: &str,
+        put: &UploadOptions,
+    ) -> Result<ObjectUpload, StoreError> {
         Ok(ObjectUpload(match self {
             Self::Directory(d) => BackendUpload::Directory(d.start_upload(key).await?),
             Self::S3(s) => BackendUpload::S3(Box::new(s.start_upload(key, put).await?)),
@@ -127,7 +133,12 @@ impl BackupStore {
     ///
     /// # Errors
     /// If there is one under that key already, or the store refuses.
-    pub async fn put_if_absent(&self, key: &str, bytes: Bytes, put: &UploadOptions) -> Result<(), StoreError> {
+    pub async fn put_if_absent(
+        &self,
+        key: &str,
+        bytes: Bytes,
+        put: &UploadOptions,
+    ) -> Result<(), StoreError> {
         match self {
             Self::Directory(d) => d.put_if_absent(key, bytes).await,
             Self::S3(s) => s.put_if_absent(key, bytes, put).await,
@@ -139,7 +150,7 @@ impl BackupStore {
     /// is signed.
     ///
     /// # Errors
-    /// As for [`Store::put`].
+    /// As for [`BackupStore::put_if_absent`].
     pub async fn put_signed(
         &self,
         key: &str,
@@ -159,17 +170,24 @@ impl BackupStore {
     /// If the store can't be asked, or all of them are taken.
     pub async fn find_free_key(&self, candidates: &[String]) -> Result<String, StoreError> {
         for key in candidates {
-            let taken = |e: &ObjectEntry| e.key == *key || beside::backup_key_of_sidecar(&e.key) == Some(key);
+            let taken = |e: &ObjectEntry| {
+                e.key == *key || beside::backup_key_of_sidecar(&e.key) == Some(key)
+            };
             if !self.list(key).await?.iter().any(taken) {
                 return Ok(key.clone());
             }
         }
         let last = candidates.last().map_or("a backup", String::as_str);
         let mend = "find out what else writes there: nobody but this run knew that name";
-        Err(StoreError::new(StoreErrorKind::Exists, format!("name {last}"), "every name for it is taken", mend))
+        Err(StoreError::new(
+            StoreErrorKind::Exists,
+            format!("name {last}"),
+            "every name for it is taken",
+            mend,
+        ))
     }
 
-    /// Reads a small object, of [`SMALL`] bytes at most; none when there is none.
+    /// Reads a small object, of [`MAX_SMALL_OBJECT_BYTES`] bytes at most; none when there is none.
     ///
     /// # Errors
     /// If it can't be read or is larger.
@@ -186,7 +204,11 @@ impl BackupStore {
     ///
     /// # Errors
     /// If it can't be read to its end.
-    pub async fn stream_object(&self, key: &str, out: mpsc::Sender<io::Result<Bytes>>) -> Result<(), StoreError> {
+    pub async fn stream_object(
+        &self,
+        key: &str,
+        out: mpsc::Sender<io::Result<Bytes>>,
+    ) -> Result<(), StoreError> {
         let read = match self {
             Self::Directory(d) => d.stream_object(key, &out).await,
             Self::S3(s) => s.stream_object(key, &out).await,
@@ -225,7 +247,11 @@ impl BackupStore {
     ///
     /// # Errors
     /// If it is not there or the store refuses.
-    pub async fn request_archive_restore(&self, key: &str, days: u32) -> Result<ArchiveRestoreStatus, StoreError> {
+    pub async fn request_archive_restore(
+        &self,
+        key: &str,
+        days: u32,
+    ) -> Result<ArchiveRestoreStatus, StoreError> {
         match self {
             Self::Directory(d) => d.request_archive_restore(key).await,
             Self::S3(s) => s.request_archive_restore(key, days).await,
@@ -237,7 +263,10 @@ impl BackupStore {
     ///
     /// # Errors
     /// If the store can't be looked through.
-    pub async fn list_orphans(&self, forms: &[KeyTemplate]) -> Result<Vec<OrphanedObject>, StoreError> {
+    pub async fn list_orphans(
+        &self,
+        forms: &[KeyTemplate],
+    ) -> Result<Vec<OrphanedObject>, StoreError> {
         match self {
             Self::Directory(d) => d.list_orphans(forms).await,
             Self::S3(s) => s.list_orphans(forms).await,
@@ -257,8 +286,12 @@ impl BackupStore {
                 all.retain(|l| l.kind == OrphanKind::Object);
                 Ok(all)
             }
-            Self::S3(s) => leftovers::find_uncommitted(forms, entries, |key| s.is_own_object(key)).await,
-            Self::Azure(a) => leftovers::find_uncommitted(forms, entries, |key| a.is_own_object(key)).await,
+            Self::S3(s) => {
+                leftovers::find_uncommitted(forms, entries, |key| s.is_own_object(key)).await
+            }
+            Self::Azure(a) => {
+                leftovers::find_uncommitted(forms, entries, |key| a.is_own_object(key)).await
+            }
         }
     }
 
@@ -280,7 +313,11 @@ impl BackupStore {
     ///
     /// # Errors
     /// If it is held, is no good backup any more, was found to be still true after it was judged, or the store refuses.
-    pub async fn delete_backup(&self, point: &DeletionPermit<RecoveryPoint>, trust: &TrustPolicy) -> Result<(), StoreError> {
+    pub async fn delete_backup(
+        &self,
+        point: &DeletionPermit<RecoveryPoint>,
+        trust: &TrustPolicy,
+    ) -> Result<(), StoreError> {
         let RecoveryPoint { id, arn, .. } = point.point();
         let refused = |kind, why: String, mend: &str| {
             Err(StoreError::new(kind, format!("delete {arn}"), why, mend))
@@ -337,9 +374,20 @@ impl BackupStore {
     ///
     /// # Errors
     /// If it is held already, or the store refuses.
-    pub async fn add_legal_hold(&self, key: &str, hold: &LegalHold, author: &SigningAuthor) -> Result<(), StoreError> {
+    pub async fn add_legal_hold(
+        &self,
+        key: &str,
+        hold: &LegalHold,
+        author: &SigningAuthor,
+    ) -> Result<(), StoreError> {
         let json = serde_json::to_vec_pretty(hold).expect("a hold is plain data");
-        self.put_signed(&beside::legal_hold_key(key), json.into(), &UploadOptions::default(), author).await
+        self.put_signed(
+            &beside::legal_hold_key(key),
+            json.into(),
+            &UploadOptions::default(),
+            author,
+        )
+        .await
     }
 
     /// Takes a hold away.

@@ -9,8 +9,11 @@ use serde_json::Value;
 
 mod line;
 
-pub use archive::{EncryptionFormat, CompressionFormat, KeyDerivation, KdfDigest, EncodingLayers};
-pub use facts::{DatabaseProperties, InstalledExtension, DatabaseGrant, DatabaseLocaleProvider, ServerRole, ServerProperties, DatabaseSetting};
+pub use archive::{CompressionFormat, EncodingLayers, EncryptionFormat, KdfDigest, KeyDerivation};
+pub use facts::{
+    DatabaseGrant, DatabaseLocaleProvider, DatabaseProperties, DatabaseSetting, InstalledExtension,
+    ServerProperties, ServerRole,
+};
 pub use line::{RestoreCommandInput, restore_command};
 
 /// The version of the manifest that this Holdfast writes, and the newest that it reads.
@@ -47,13 +50,13 @@ pub struct BackupManifest {
     pub run: String,
     /// The time it was due at; none of a dump on demand.
     #[serde(default)]
-    #[schemars(with = "Option<Time>")]
+    #[schemars(with = "Option<Rfc3339Time>")]
     pub slot: Option<Timestamp>,
     /// The time of the data: when the snapshot was taken that it was read from.
-    #[schemars(with = "Time")]
+    #[schemars(with = "Rfc3339Time")]
     pub data_time: Timestamp,
     /// When its last byte was stored.
-    #[schemars(with = "Time")]
+    #[schemars(with = "Rfc3339Time")]
     pub finished_at: Timestamp,
     /// The file as it is stored.
     pub file: StoredFile,
@@ -95,7 +98,7 @@ pub struct BackupManifest {
     pub fingerprint: Option<String>,
     /// Nobody can delete it before, as far as the store was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Time>")]
+    #[schemars(with = "Option<Rfc3339Time>")]
     pub locked_until: Option<Timestamp>,
     /// A line of shell that restores it with stock tools.
     pub restore: String,
@@ -161,11 +164,11 @@ pub struct UnchangedMarker {
     /// SHA-256 of the backup's file.
     pub sha256: String,
     /// The time at which the database was the same.
-    #[schemars(with = "Time")]
+    #[schemars(with = "Rfc3339Time")]
     pub data_time: Timestamp,
     /// The time that dump was due at; none of one on demand.
     #[serde(default)]
-    #[schemars(with = "Option<Time>")]
+    #[schemars(with = "Option<Rfc3339Time>")]
     pub slot: Option<Timestamp>,
     /// The run that found it so.
     pub run: String,
@@ -184,7 +187,7 @@ pub struct LegalHold {
     /// Why.
     pub why: String,
     /// Since when.
-    #[schemars(with = "Time")]
+    #[schemars(with = "Rfc3339Time")]
     pub since: Timestamp,
     /// Who asked for it.
     pub by: String,
@@ -211,7 +214,12 @@ impl BackupManifest {
     pub fn parse_manifest(key: &str, json: &[u8]) -> Result<Self, StoreError> {
         let damaged = |why: String| {
             let mend = "look at it: without its manifest the file counts as no backup";
-            StoreError::new(StoreErrorKind::Damaged, format!("read the manifest of {key}"), why, mend)
+            StoreError::new(
+                StoreErrorKind::Damaged,
+                format!("read the manifest of {key}"),
+                why,
+                mend,
+            )
         };
         // The version first: all else may mean something else in another one.
         let version = match serde_json::from_slice::<Version>(json) {
@@ -226,7 +234,7 @@ impl BackupManifest {
                     StoreErrorKind::Refused,
                     format!("read the manifest of {key}"),
                     format!(
-                        "it was made by a newer Holdfast: version {v}, and this one knows {VERSION}"
+                        "it was made by a newer Holdfast: version {v}, and this one knows {MANIFEST_VERSION}"
                     ),
                     "use that Holdfast, or the manifest's own line `restore`",
                 ));

@@ -4,7 +4,9 @@
 //! directory without its mark is perhaps a mount point on which nothing is mounted, so a directory gets its mark by
 //! `holdfast store init` alone; a bucket or container can't be mistaken for another, and gets it with its first backup.
 
-use crate::{StoreError, StoreErrorKind, UploadOptions, BackupStore, TrustPolicy, beside, cache::Reader};
+use crate::{
+    BackupStore, StoreError, StoreErrorKind, TrustPolicy, UploadOptions, beside, cache::Reader,
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared::{
@@ -34,7 +36,10 @@ pub struct StoreMarker {
 ///
 /// # Errors
 /// If it is another owner's, is not signed where the policy signs, or can't be read.
-pub async fn find_marker(store: &BackupStore, trust: &TrustPolicy) -> Result<Option<StoreMarker>, StoreError> {
+pub async fn find_marker(
+    store: &BackupStore,
+    trust: &TrustPolicy,
+) -> Result<Option<StoreMarker>, StoreError> {
     let Some((json, mark)) = read_marker(store, trust.owner()).await? else { return Ok(None) };
     if let Err(e) = trust.check_signature(Reader::uncached(store), MARKER_KEY, &json).await? {
         let mend = format!("{}; where `signing` is new: {}", e.hint, run(STORE_INIT));
@@ -44,12 +49,21 @@ pub async fn find_marker(store: &BackupStore, trust: &TrustPolicy) -> Result<Opt
 }
 
 /// Its bytes, and what they say for this owner.
-async fn read_marker(store: &BackupStore, owner: &str) -> Result<Option<(bytes::Bytes, StoreMarker)>, StoreError> {
+async fn read_marker(
+    store: &BackupStore,
+    owner: &str,
+) -> Result<Option<(bytes::Bytes, StoreMarker)>, StoreError> {
     let Some(json) = store.get_small(MARKER_KEY).await? else { return Ok(None) };
-    let mark = serde_json::from_slice::<StoreMarker>(&json).ok().filter(|m| m.holdfast == MARKER_VERSION);
+    let mark =
+        serde_json::from_slice::<StoreMarker>(&json).ok().filter(|m| m.holdfast == MARKER_VERSION);
     let Some(mark) = mark else {
         let mend = "look at it: whose store this is, nobody can tell from it";
-        return Err(StoreError::new(StoreErrorKind::Damaged, read_operation(store), "it is no mark of this version", mend));
+        return Err(StoreError::new(
+            StoreErrorKind::Damaged,
+            read_operation(store),
+            "it is no mark of this version",
+            mend,
+        ));
     };
     if mark.owner != owner {
         let why =
@@ -87,7 +101,12 @@ pub async fn write_marker(
     }
     let Some((json, mark)) = read_marker(store, author.owner()).await? else {
         let mend = "see what else deletes there";
-        return Err(StoreError::new(StoreErrorKind::Missing, read_operation(store), "it was written and is gone", mend));
+        return Err(StoreError::new(
+            StoreErrorKind::Missing,
+            read_operation(store),
+            "it was written and is gone",
+            mend,
+        ));
     };
     if let Some(signature) = author.sign(MARKER_KEY, &json) {
         let name = beside::signature_key(MARKER_KEY);
@@ -131,7 +150,7 @@ mod tests {
     use crate::DirectoryBackend;
     use shared::{
         policy::Policy,
-        signing::{SigningAuthor, MinisignSigner},
+        signing::{MinisignSigner, SigningAuthor},
     };
 
     fn at() -> Timestamp {
@@ -168,7 +187,10 @@ mod tests {
             assert!(e.why.contains("acme@host-1") && e.why.contains("acme@host-2"), "{e}");
         }
         std::fs::write(root.path().join(MARKER_KEY), "x").expect("written");
-        assert_eq!(find_marker(&store, &ours).await.expect_err("no mark").kind, StoreErrorKind::Damaged);
+        assert_eq!(
+            find_marker(&store, &ours).await.expect_err("no mark").kind,
+            StoreErrorKind::Damaged
+        );
     }
 
     #[tokio::test]
@@ -181,7 +203,9 @@ mod tests {
         // Killed before it was signed, or put there by somebody else.
         let unsigned = SigningAuthor::new("acme@host-1", None);
         let mark = write_marker(&store, &unsigned, "run-1", at()).await.expect("written");
-        assert!(find_marker(&store, &trust).await.expect_err("not signed").hint.contains("store init"));
+        assert!(
+            find_marker(&store, &trust).await.expect_err("not signed").hint.contains("store init")
+        );
         assert_eq!(write_marker(&store, &author, "run-2", at()).await, Ok(mark.clone()));
         assert_eq!(find_marker(&store, &trust).await, Ok(Some(mark)));
         // Somebody was quicker with a signature of his own.

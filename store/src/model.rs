@@ -1,10 +1,13 @@
 //! Backups for tests of what is decided about them.
 
 use crate::{
-    StoredBackup, BackupManifest,
+    BackupManifest, StoredBackup,
     catalogue::BackupKind,
     key::ParsedKey,
-    manifest::{StoredFile, ManifestFormat, EncodingLayers, PlaintextInfo, ServerProperties, MANIFEST_VERSION},
+    manifest::{
+        EncodingLayers, MANIFEST_VERSION, ManifestFormat, PlaintextInfo, ServerProperties,
+        StoredFile,
+    },
 };
 use jiff::{SignedDuration, Timestamp};
 

@@ -1,6 +1,9 @@
 //! From the policy's words to a store.
 
-use crate::{AzureBackend, DirectoryBackend, StoreError, StoreErrorKind, S3Backend, BackupStore, parts::UPLOAD_BUFFER_BYTES, s3::S3Config};
+use crate::{
+    AzureBackend, BackupStore, DirectoryBackend, S3Backend, StoreError, StoreErrorKind,
+    parts::UPLOAD_BUFFER_BYTES, s3::S3Config,
+};
 use shared::{
     aws::AwsClients,
     catalog::Location,
@@ -38,12 +41,18 @@ pub async fn open_store(
         let (account, container) = (&azure.account, &azure.container);
         let endpoint = azure.endpoint.as_deref();
         let opened = AzureBackend::new(account, container, endpoint, key.as_ref(), &store.prefix)?;
-        let memory = store.memory.as_ref().map_or(UPLOAD_BUFFER_BYTES, policy::text::ByteSize::byte_count);
+        let memory =
+            store.memory.as_ref().map_or(UPLOAD_BUFFER_BYTES, policy::text::ByteSize::byte_count);
         return Ok(BackupStore::Azure(opened.with_upload_memory(memory)));
     }
     let Some(bucket) = &store.bucket else {
         let mend = "write exactly one of bucket, directory, azure";
-        return Err(StoreError::new(StoreErrorKind::Refused, "open a store", "the policy names no place", mend));
+        return Err(StoreError::new(
+            StoreErrorKind::Refused,
+            "open a store",
+            "the policy names no place",
+            mend,
+        ));
     };
     let region = store.aws_region().unwrap_or_else(|| home.region.clone());
     let place = Location { region, ..home.clone() };
@@ -68,7 +77,8 @@ pub async fn open_store(
     };
     let opened = S3Backend::new(client, place, what);
     opened.check_object_lock().await?;
-    let memory = store.memory.as_ref().map_or(UPLOAD_BUFFER_BYTES, policy::text::ByteSize::byte_count);
+    let memory =
+        store.memory.as_ref().map_or(UPLOAD_BUFFER_BYTES, policy::text::ByteSize::byte_count);
     Ok(BackupStore::S3(opened.with_upload_memory(memory)))
 }
 

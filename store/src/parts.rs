@@ -39,7 +39,10 @@ impl PartSizing {
     /// For an upload of about `expected` bytes (0 when nothing is known), with `budget` bytes of memory.
     pub fn new(expected: u64, budget: u64) -> Self {
         let usual = DEFAULT_PART_BYTES.min((budget / 2).max(MIN_PART_BYTES));
-        let base = expected.div_ceil(MAX_PLANNED_PARTS).next_multiple_of(1 << 20).clamp(usual, MAX_PART_BYTES);
+        let base = expected
+            .div_ceil(MAX_PLANNED_PARTS)
+            .next_multiple_of(1 << 20)
+            .clamp(usual, MAX_PART_BYTES);
         let planned = u32::try_from(expected.div_ceil(base)).unwrap_or(MAX_PARTS);
         Self { base, equal_parts: planned.clamp(MIN_EQUAL_PARTS, MAX_PARTS), memory_limit: budget }
     }
@@ -58,7 +61,8 @@ impl PartSizing {
     /// Buffers of the part `number`'s size that there may be at once, the one that is being filled included. One means
     /// that a part is on its way before the next is begun.
     pub fn max_buffers(&self, number: u32) -> usize {
-        let fit = usize::try_from(self.memory_limit / self.part_size(number)).unwrap_or(MAX_BUFFERS);
+        let fit =
+            usize::try_from(self.memory_limit / self.part_size(number)).unwrap_or(MAX_BUFFERS);
         fit.clamp(1, MAX_BUFFERS)
     }
 

@@ -1,13 +1,17 @@
 //! A place of a group: its store, and what the policy says of it.
 
 use crate::{
-    StoredBackup, StoreError, KeyTemplate, BackupManifest, RecordCache, BackupStore, TrustPolicy, catalogue, form::key_template, mark,
+    BackupManifest, BackupStore, KeyTemplate, RecordCache, StoreError, StoredBackup, TrustPolicy,
+    catalogue, form::key_template, mark,
 };
 use jiff::Timestamp;
 use shared::{
     aws::OperationError,
     catalog::Location,
-    policy::{DumpRule, RetentionRule, PostgresGroup, StorageClass, StorageTier, dumps::PRE_RESTORE_REASON, text::ReasonName},
+    policy::{
+        DumpRule, PostgresGroup, RetentionRule, StorageClass, StorageTier,
+        dumps::PRE_RESTORE_REASON, text::ReasonName,
+    },
     run::RunContext,
     secret::SecretResolver,
     signing::SigningAuthor,
@@ -71,8 +75,12 @@ impl OpenStore<'_> {
     /// The form of the keys of one reason's dumps here: a second place without `key` has the first one's.
     ///
     /// # Errors
-    /// As for [`Open::forms`].
-    pub fn key_template(&self, rules: &PostgresGroup, dump: &DumpRule) -> Result<KeyTemplate, StoreError> {
+    /// As for [`OpenStore::key_templates`].
+    pub fn key_template(
+        &self,
+        rules: &PostgresGroup,
+        dump: &DumpRule,
+    ) -> Result<KeyTemplate, StoreError> {
         key_template_for(self.policy, rules, dump)
     }
 
@@ -127,7 +135,8 @@ impl OpenStore<'_> {
         databases: &[String],
     ) -> Result<Vec<StoredBackup>, OperationError> {
         let trust = TrustPolicy::from_policy(world.policy, rules, world.now);
-        let marked = mark::find_marker(&self.store, &trust).await.map_err(OperationError::from)?.is_some();
+        let marked =
+            mark::find_marker(&self.store, &trust).await.map_err(OperationError::from)?.is_some();
         let directory = matches!(self.store, BackupStore::Directory(_));
         if !marked && directory {
             return Err(mark::missing_marker_error(&self.store).into());
@@ -147,7 +156,7 @@ impl OpenStore<'_> {
     /// means all databases, every one that has a file here, be it excepted by now or gone from the server.
     ///
     /// # Errors
-    /// As for [`Open::backups`].
+    /// As for [`OpenStore::list_backups`].
     pub async fn backups_by_database(
         &self,
         world: &RunContext<'_>,

@@ -35,14 +35,22 @@ where
     let ranges = starts.map(|from| {
         // A task of its own: it reads on while the reader is busy, so that no connection stands idle and is cut.
         let mut task = JoinSet::new();
-        task.spawn(tokio::time::timeout(RANGE_TIMEOUT, range(from, (from + RANGE_BYTES).min(size))));
+        task.spawn(tokio::time::timeout(
+            RANGE_TIMEOUT,
+            range(from, (from + RANGE_BYTES).min(size)),
+        ));
         async move { task.join_next().await }
     });
     let mut ranges = stream::iter(ranges).buffered(PREFETCH_RANGES);
     while let Some(range) = ranges.next().await {
         let Some(Ok(range)) = range else {
             let mend = "this is a fault of Holdfast";
-            return Err(StoreError::new(StoreErrorKind::Refused, doing, "its task was ended", mend));
+            return Err(StoreError::new(
+                StoreErrorKind::Refused,
+                doing,
+                "its task was ended",
+                mend,
+            ));
         };
         let mut range = range.unwrap_or_else(|_| Err(range_timeout_error(doing.clone())))?;
         while !range.is_empty() {
@@ -64,15 +72,23 @@ pub(crate) async fn backoff(tried: u32) {
 
 /// The last try's connection was lost too.
 pub(crate) fn connection_lost_error(doing: String, how: &str) -> StoreError {
-    let why = format!("the connection was lost {TRIES} times: {how}");
+    let why = format!("the connection was lost {MAX_ATTEMPTS} times: {how}");
     StoreError::new(StoreErrorKind::Unreachable, doing, why, "check the network; try again")
 }
 
 /// The bytes came too slowly, or no more of them.
 fn range_timeout_error(doing: String) -> StoreError {
-    let why =
-        format!("{} MiB of it did not come within {} minutes", RANGE_BYTES >> 20, RANGE_TIMEOUT.as_secs() / 60);
-    StoreError::new(StoreErrorKind::Unreachable, doing, why, "check the network and the store; try again")
+    let why = format!(
+        "{} MiB of it did not come within {} minutes",
+        RANGE_BYTES >> 20,
+        RANGE_TIMEOUT.as_secs() / 60
+    );
+    StoreError::new(
+        StoreErrorKind::Unreachable,
+        doing,
+        why,
+        "check the network and the store; try again",
+    )
 }
 
 /// The object is another version than the one whose reading was begun.

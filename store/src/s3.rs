@@ -14,7 +14,10 @@ mod upload;
 
 pub(crate) use upload::S3Upload;
 
-use crate::{ObjectEntry, StoreError, StoreErrorKind, UploadOptions, RUN_METADATA_KEY, beside, parts, quote};
+use crate::{
+    ObjectEntry, RUN_METADATA_KEY, StoreError, StoreErrorKind, UploadOptions, beside, parts,
+    shell_quote,
+};
 use aws_sdk_s3::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
@@ -67,7 +70,7 @@ impl S3Backend {
         Self { client, lister, config: what, budget: parts::UPLOAD_BUFFER_BYTES }
     }
 
-    /// With `bytes` of memory for the buffers of one upload instead of [`parts::BUDGET`].
+    /// With `bytes` of memory for the buffers of one upload instead of [`parts::UPLOAD_BUFFER_BYTES`].
     #[must_use]
     pub fn with_upload_memory(self, bytes: u64) -> Self {
         Self { budget: bytes, ..self }
@@ -117,7 +120,11 @@ impl S3Backend {
         Ok(all)
     }
 
-    pub(crate) async fn start_upload(&self, key: &str, put: &UploadOptions) -> Result<S3Upload, StoreError> {
+    pub(crate) async fn start_upload(
+        &self,
+        key: &str,
+        put: &UploadOptions,
+    ) -> Result<S3Upload, StoreError> {
         // The store is asked again at the end; this saves a whole dump that could never be stored.
         if self.head_object(key).await?.is_some() {
             return Err(self.already_exists_error(key));
@@ -125,7 +132,12 @@ impl S3Backend {
         Ok(S3Upload::new(self.clone(), key, put))
     }
 
-    pub(crate) async fn put_if_absent(&self, key: &str, bytes: Bytes, put: &UploadOptions) -> Result<(), StoreError> {
+    pub(crate) async fn put_if_absent(
+        &self,
+        key: &str,
+        bytes: Bytes,
+        put: &UploadOptions,
+    ) -> Result<(), StoreError> {
         let put = UploadOptions { class: None, ..put.clone() };
         let mut writing = S3Upload::new(self.clone(), key, &put);
         writing.write(bytes).await?;
@@ -143,7 +155,12 @@ impl S3Backend {
         let size = answer.content_length().and_then(|n| usize::try_from(n).ok());
         let body = bounded::read_body(answer.body, bounded::MAX_SMALL_OBJECT_BYTES).await;
         let lost = |why: String| {
-            StoreError::new(StoreErrorKind::Unreachable, doing(), why, "check the network; try again")
+            StoreError::new(
+                StoreErrorKind::Unreachable,
+                doing(),
+                why,
+                "check the network; try again",
+            )
         };
         let body = body.map_err(|e| match e.kind() {
             ErrorKind::InvalidData => StoreError::from_io(doing(), &e),
@@ -168,7 +185,8 @@ impl S3Backend {
             Ok(_) => Ok(()),
             Err(e) => {
                 let mut error: StoreError =
-                    OperationError::from_sdk_error(format!("delete {}", self.full_uri(key)), &e).into();
+                    OperationError::from_sdk_error(format!("delete {}", self.full_uri(key)), &e)
+                        .into();
                 let said = error.why.to_lowercase();
                 if ["object lock", "retention", "worm"].iter().any(|w| said.contains(w)) {
                     error.kind = StoreErrorKind::Locked;
@@ -228,7 +246,9 @@ impl S3Backend {
             let mend = "turn versioning and Object Lock on for the bucket, or take `lock` out of the policy";
             Err(StoreError::new(StoreErrorKind::Refused, doing(), why, mend))
         };
-        if self.lister.bucket_versioning(&self.config.name).await? != shared::aws::s3::BucketVersioning::Enabled {
+        if self.lister.bucket_versioning(&self.config.name).await?
+            != shared::aws::s3::BucketVersioning::Enabled
+        {
             return refused("the bucket's versioning is off, and a lock is of a version");
         }
         let request = self.client.get_object_lock_configuration().bucket(&self.config.name);

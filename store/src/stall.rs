@@ -31,7 +31,10 @@ pub(crate) fn max_transfer_time(bytes: u64) -> Duration {
 }
 
 /// Sends a request with a body, anew when it hangs. None when it hung every time.
-pub(crate) async fn send_with_retries<T, Sent>(body: &Bytes, request: impl Fn(CountingBody) -> Sent) -> Option<T>
+pub(crate) async fn send_with_retries<T, Sent>(
+    body: &Bytes,
+    request: impl Fn(CountingBody) -> Sent,
+) -> Option<T>
 where
     Sent: Future<Output = T>,
 {
@@ -49,7 +52,7 @@ where
     None
 }
 
-/// Ends when nothing was taken for [`STALL`].
+/// Ends when nothing was taken for [`STALL_TIMEOUT`].
 async fn wait_for_stall(taken: &AtomicU64) {
     let mut before = None;
     loop {

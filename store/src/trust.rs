@@ -3,11 +3,11 @@
 //! Whoever can add objects to a store can add any record, note, hold and name. So nothing of it is believed but what the
 //! policy's keys signed; and where the policy has no keys, nothing that the policy rules out.
 
-use crate::{StoreError, StoreErrorKind, BackupManifest, beside, cache::Reader};
+use crate::{BackupManifest, StoreError, StoreErrorKind, beside, cache::Reader};
 use jiff::{SignedDuration, Timestamp};
 use shared::{
     policy::{Policy, PostgresGroup},
-    signing::{SignatureError, MinisignVerifier},
+    signing::{MinisignVerifier, SignatureError},
 };
 use std::collections::BTreeMap;
 
@@ -62,7 +62,10 @@ impl TrustPolicy {
     pub fn from_policy(policy: &Policy, rules: &PostgresGroup, now: Timestamp) -> Self {
         let all = rules.all_dumps();
         let rules = all.iter().map(|(reason, dump)| {
-            let rule = ReasonRequirements { encrypts: dump.encrypt.is_some(), deduplicates: dump.deduplicate };
+            let rule = ReasonRequirements {
+                encrypts: dump.encrypt.is_some(),
+                deduplicates: dump.deduplicate,
+            };
             (reason.to_string(), rule)
         });
         let rules: BTreeMap<_, _> = rules.collect();
@@ -151,9 +154,9 @@ impl TrustPolicy {
             let mend = "compare the clocks of this host and of who wrote it; it counts when its time has come";
             return Err(TrustError::new(why, mend));
         }
-        if m.slot
-            .is_some_and(|slot| m.data_time.checked_add(MAX_CLOCK_SKEW).is_ok_and(|latest| slot > latest))
-        {
+        if m.slot.is_some_and(|slot| {
+            m.data_time.checked_add(MAX_CLOCK_SKEW).is_ok_and(|latest| slot > latest)
+        }) {
             return Err(TrustError::new("it was due after its data was read", stranger));
         }
         Ok(())

@@ -3,7 +3,7 @@
 use crate::{StoreError, UploadReceipt, azure, directory, s3};
 use bytes::Bytes;
 
-/// An object that is being written. It is there under its key only after [`Upload::finish`]; dropped before, it is taken
+/// An object that is being written. It is there under its key only after [`ObjectUpload::finish`]; dropped before, it is taken
 /// back as far as that can be done then.
 #[derive(Debug)]
 pub struct ObjectUpload(pub(crate) BackendUpload);

@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use secrecy::SecretString;
 use shared::{aws::AwsClients, catalog::Location, policy, secret::SecretResolver};
-use store::{StoreError, KeyTemplate, StoreErrorKind, OrphanKind, UploadOptions, BackupStore, beside, key::DEFAULT_KEY_TEMPLATE, open};
+use store::{
+    BackupStore, KeyTemplate, OrphanKind, StoreError, StoreErrorKind, UploadOptions, beside,
+    key::DEFAULT_KEY_TEMPLATE, open_store,
+};
 use tokio::sync::mpsc;
 
 const KEY: &str = "orders/orders_daily_20261120_020000.dump";
@@ -30,7 +33,9 @@ async fn open_peer(json: serde_json::Value) -> BackupStore {
     };
     let aws = AwsClients::from_env().await;
     let secrets = SecretResolver::with_variables(&aws, &home, |name| {
-        let own = || std::env::var("HOLDFAST_TEST_AZURE_KEY").unwrap_or_else(|_| AZURITE_DEFAULT_KEY.into());
+        let own = || {
+            std::env::var("HOLDFAST_TEST_AZURE_KEY").unwrap_or_else(|_| AZURITE_DEFAULT_KEY.into())
+        };
         Some(if name == "AZURITE_KEY" { own() } else { "testtesttest".into() })
     });
     open_store(&aws, &home, &words, &secrets).await.expect("opened")
@@ -82,7 +87,12 @@ fn random_bytes(size: usize) -> Bytes {
     all.into()
 }
 
-async fn upload_bytes(store: &BackupStore, key: &str, run: &str, all: &Bytes) -> Result<store::UploadReceipt, StoreError> {
+async fn upload_bytes(
+    store: &BackupStore,
+    key: &str,
+    run: &str,
+    all: &Bytes,
+) -> Result<store::UploadReceipt, StoreError> {
     let mut upload = store.start_upload(key, &upload_options(run)).await?;
     let mut left = all.clone();
     while !left.is_empty() {
@@ -140,17 +150,27 @@ async fn check_store_contract(store: &BackupStore) {
     let left = store.list_orphans(&forms).await.expect("found");
     let left: Vec<_> = left.iter().map(|l| (l.key.as_str(), &l.kind)).collect();
     assert_eq!(left, [(KEY, &OrphanKind::Object)]);
-    store.put_if_absent(&beside::manifest_key(KEY), "{}".into(), &upload_options("run-1")).await.expect("committed");
-    let again = store.put_if_absent(&beside::manifest_key(KEY), "{}".into(), &upload_options("run-1")).await;
+    store
+        .put_if_absent(&beside::manifest_key(KEY), "{}".into(), &upload_options("run-1"))
+        .await
+        .expect("committed");
+    let again = store
+        .put_if_absent(&beside::manifest_key(KEY), "{}".into(), &upload_options("run-1"))
+        .await;
     // The same run may try again what it did already; another one may not.
     assert!(again.is_ok() || again.is_err_and(|e| e.kind == StoreErrorKind::Exists));
-    let other = store.put_if_absent(&beside::manifest_key(KEY), "{ }".into(), &upload_options("run-2")).await;
+    let other = store
+        .put_if_absent(&beside::manifest_key(KEY), "{ }".into(), &upload_options("run-2"))
+        .await;
     assert_eq!(other.expect_err("written once").kind, StoreErrorKind::Exists);
     assert_eq!(store.list_orphans(&forms).await.expect("found"), Vec::new());
 
     let killed = "orders/orders_daily_20261121_020000.dump";
     upload_bytes(store, killed, "run-3", &random_bytes(9)).await.expect("written");
-    store.put_if_absent(&beside::checksum_key(killed), "x".into(), &upload_options("run-3")).await.expect("sums");
+    store
+        .put_if_absent(&beside::checksum_key(killed), "x".into(), &upload_options("run-3"))
+        .await
+        .expect("sums");
     for one in store.list_orphans(&forms).await.expect("found") {
         store.delete_orphan(&one).await.expect("cleaned");
     }
@@ -159,7 +179,10 @@ async fn check_store_contract(store: &BackupStore) {
         keys.iter().map(|e| e.key.clone()).collect::<Vec<_>>(),
         [KEY.to_owned(), beside::manifest_key(KEY)]
     );
-    assert_eq!(store.request_archive_restore(KEY, 1).await.expect("asked"), store::ArchiveRestoreStatus::NotArchived);
+    assert_eq!(
+        store.request_archive_restore(KEY, 1).await.expect("asked"),
+        store::ArchiveRestoreStatus::NotArchived
+    );
 }
 
 #[tokio::test]
@@ -200,8 +223,13 @@ async fn azure_behaves() {
 async fn azure_refuses_a_key_that_is_none() {
     let endpoint = env_var("HOLDFAST_TEST_AZURE_ENDPOINT");
     let wrong = SecretString::from("d3Jvbmc=".to_owned());
-    let store =
-        store::AzureBackend::new(&azure_account(), "holdfast-test", Some(&endpoint), Some(&wrong), "x/");
+    let store = store::AzureBackend::new(
+        &azure_account(),
+        "holdfast-test",
+        Some(&endpoint),
+        Some(&wrong),
+        "x/",
+    );
     let error = BackupStore::Azure(store.expect("opened")).list("").await.expect_err("denied");
     assert_eq!(error.kind, StoreErrorKind::Denied, "{error}");
     assert!(!error.to_string().contains("d3Jvbmc="), "{error}");

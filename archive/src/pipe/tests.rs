@@ -28,7 +28,8 @@ fn a_stream_ends_only_by_its_end() {
 
 #[test]
 fn reading_on_after_the_end_or_an_error_gives_the_same() {
-    let mut ended = PipeReader::new(filled_channel(vec![Ok(Bytes::new()), Ok(Bytes::from_static(b"late"))]));
+    let mut ended =
+        PipeReader::new(filled_channel(vec![Ok(Bytes::new()), Ok(Bytes::from_static(b"late"))]));
     let mut closed = PipeReader::new(filled_channel(vec![]));
     for _ in 0..3 {
         assert_eq!(ended.read(&mut [0; 9]).expect("the end"), 0);
@@ -39,7 +40,9 @@ fn reading_on_after_the_end_or_an_error_gives_the_same() {
 
 #[test]
 fn a_writer_sends_full_pieces_and_an_end_and_none_when_it_is_dropped() {
-    for (finished, lengths) in [(true, vec![CHUNK_BYTES, CHUNK_BYTES, 7, 0]), (false, vec![CHUNK_BYTES, CHUNK_BYTES])] {
+    for (finished, lengths) in
+        [(true, vec![CHUNK_BYTES, CHUNK_BYTES, 7, 0]), (false, vec![CHUNK_BYTES, CHUNK_BYTES])]
+    {
         let (to, mut from) = chunk_channel(9);
         let mut writer = PipeWriter::new(to);
         for _ in 0..2 * CHUNK_BYTES + 7 {
@@ -78,7 +81,10 @@ async fn the_async_side_keeps_the_rules() {
     assert_eq!(recv_chunk(&mut from).await.expect("the end"), None);
     assert_eq!(recv_chunk(&mut from).await.expect_err("a failure").to_string(), "too late");
     drop(to);
-    assert_eq!(recv_chunk(&mut from).await.expect_err("closed").kind(), io::ErrorKind::UnexpectedEof);
+    assert_eq!(
+        recv_chunk(&mut from).await.expect_err("closed").kind(),
+        io::ErrorKind::UnexpectedEof
+    );
 }
 
 #[test]
@@ -118,12 +124,16 @@ fn a_dump_goes_through_both_threads() {
         let plain_again = decoder.join().expect("no panic");
         if cut {
             assert!(
-                matches!(stored, Err(ArchiveError::Io(_))) && matches!(plain_again, Err(ArchiveError::Io(_)))
+                matches!(stored, Err(ArchiveError::Io(_)))
+                    && matches!(plain_again, Err(ArchiveError::Io(_)))
             );
             assert!(read.is_err());
         } else if other_manifest {
             assert!(stored.is_ok() && matches!(plain_again, Err(ArchiveError::Damaged(_))));
-            assert!(matches!(ArchiveError::from(read.expect_err("not whole")), ArchiveError::Damaged(_)));
+            assert!(matches!(
+                ArchiveError::from(read.expect_err("not whole")),
+                ArchiveError::Damaged(_)
+            ));
         } else {
             assert_eq!(stored.expect("encoded"), plain_again.expect("decoded"));
             assert_eq!(read.expect("whole"), plain);

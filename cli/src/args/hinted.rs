@@ -4,7 +4,7 @@ use super::*;
 use clap::Parser;
 use shared::{
     hints::{self, commands},
-    model::{parse_time, db_instance, parse_policy, home_inventory},
+    model::{db_instance, home_inventory, parse_policy, parse_time},
     policy::text::Name,
     request::RunRequest,
 };
@@ -108,8 +108,11 @@ fn a_dump_that_a_hint_names_is_taken_whatever_the_group_takes() {
             continue;
         };
         let CliCommand::Dump(args) = parsed(command(&hint)) else { panic!("{hint}") };
-        let request =
-            RunRequest { reason: args.reason.expect("a reason"), assets: args.targets, ..RunRequest::full_run() };
+        let request = RunRequest {
+            reason: args.reason.expect("a reason"),
+            assets: args.targets,
+            ..RunRequest::full_run()
+        };
         assert!(request.includes_database(group.as_str(), "orders"), "{hint}");
         let looked = dump::ObservedDatabase {
             group,

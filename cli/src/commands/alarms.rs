@@ -3,9 +3,9 @@
 use crate::{
     output::CommandOutput,
     session::CommandContext,
-    stop::{CommandExit, CommandError},
+    stop::{CommandError, CommandExit},
     table::TerminalStyle,
-    words::{PLACEHOLDER, format_age, pluralize, format_time},
+    words::{PLACEHOLDER, format_age, format_time, pluralize},
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -23,7 +23,10 @@ const MISSING_STATE: &str = "MISSING";
 pub(super) async fn run(session: &CommandContext<'_>) -> anyhow::Result<CommandExit> {
     let cloudwatch = session.aws.cloudwatch(&Location::home_from_policy(&session.policy));
     let names: Vec<_> = session.policy.alarms.keys().cloned().collect();
-    let asked = session.progress.with_spinner("asking CloudWatch", cloudwatch.describe_alarms(&names)).await;
+    let asked = session
+        .progress
+        .with_spinner("asking CloudWatch", cloudwatch.describe_alarms(&names))
+        .await;
     let found = asked.map_err(|e| CommandError::from_operation_error(&e))?;
     let alarms = AlarmsOutput(alarm_rows(&session.policy, &found, session.env.now));
     session.output.print_output(&alarms)?;
@@ -105,7 +108,10 @@ fn alarm_rows(policy: &Policy, found: &[AlarmState], now: Timestamp) -> Vec<Alar
         })
         .collect();
     let rank = |r: &AlarmRow| {
-        ["ALARM", MISSING_STATE, "INSUFFICIENT_DATA"].iter().position(|s| r.state == *s).unwrap_or(9)
+        ["ALARM", MISSING_STATE, "INSUFFICIENT_DATA"]
+            .iter()
+            .position(|s| r.state == *s)
+            .unwrap_or(9)
     };
     rows.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| a.name.cmp(&b.name)));
     rows
@@ -179,7 +185,8 @@ alarms:
     #[test]
     fn what_rings_and_what_is_missing_stands_first_and_a_changed_alarm_is_told() {
         let policy = policy();
-        let wanted = metrics::alarms_for_function(&policy, "freshness", Some("arn:aws:sns:eu-west-1:1:t"));
+        let wanted =
+            metrics::alarms_for_function(&policy, "freshness", Some("arn:aws:sns:eu-west-1:1:t"));
         let state = |alarm: &MetricAlarm, state: &str, reason: &str| AlarmState {
             name: alarm.name.clone(),
             alarm: Some(alarm.clone()),

@@ -4,9 +4,9 @@ use crate::{
     args::AuditCommand,
     output::CommandOutput,
     session::CommandContext,
-    stop::{CommandExit, CommandError},
+    stop::{CommandError, CommandExit},
     table::TerminalStyle,
-    words::{PLACEHOLDER, pluralize, escape_control_chars, format_time},
+    words::{PLACEHOLDER, escape_control_chars, format_time, pluralize},
 };
 use serde::Serialize;
 use shared::{
@@ -18,9 +18,13 @@ use shared::{
 };
 
 /// Does what was asked of the record.
-pub(super) async fn run(session: &CommandContext<'_>, command: &AuditCommand) -> anyhow::Result<CommandExit> {
+pub(super) async fn run(
+    session: &CommandContext<'_>,
+    command: &AuditCommand,
+) -> anyhow::Result<CommandExit> {
     let policy = &session.policy;
-    let (Some(log), Some(audit)) = (AuditLog::from_policy(&session.aws, policy), &policy.audit) else {
+    let (Some(log), Some(audit)) = (AuditLog::from_policy(&session.aws, policy), &policy.audit)
+    else {
         return Err(CommandError::usage(
             "the policy keeps no record of operations; write `audit` with a bucket or a directory",
         ));
@@ -30,9 +34,11 @@ pub(super) async fn run(session: &CommandContext<'_>, command: &AuditCommand) ->
             let (now, keep) = (session.env.now, audit.keep.duration());
             let expected = ChainExpectation { now, keep, head: head.clone() };
             let walk = log.verify_chain(&expected);
-            let verdict = session.progress.with_spinner("reading the record of operations", walk).await;
+            let verdict =
+                session.progress.with_spinner("reading the record of operations", walk).await;
             let verdict = verdict.map_err(|e| CommandError::from_operation_error(&e))?;
-            let exit = if verdict.bad.is_some() { CommandExit::Failed } else { CommandExit::Success };
+            let exit =
+                if verdict.bad.is_some() { CommandExit::Failed } else { CommandExit::Success };
             session.output.print_output(&AuditVerifyOutput(verdict))?;
             Ok(exit)
         }
@@ -52,7 +58,10 @@ async fn list_records(
     asset: Option<&str>,
 ) -> anyhow::Result<Vec<AuditRecord>> {
     let from = session.env.now.checked_sub(since.duration()).unwrap_or(session.env.now);
-    let read = session.progress.with_spinner("reading the record of operations", log.records_since(from)).await;
+    let read = session
+        .progress
+        .with_spinner("reading the record of operations", log.records_since(from))
+        .await;
     let mut records = read.map_err(|e| CommandError::from_operation_error(&e))?;
     let named = |r: &AuditRecord| {
         asset.is_none_or(|asset| r.entry.asset == asset || r.group.as_deref() == Some(asset))
@@ -75,7 +84,11 @@ impl CommandOutput for AuditVerifyOutput {
         match (&v.bad, v.from.zip(v.to)) {
             (None, None) => lines.push("there are no records".to_owned()),
             (None, Some((from, to))) => {
-                lines.push(format!("{records} in {objects}, {} to {} UTC", format_time(from), format_time(to)));
+                lines.push(format!(
+                    "{records} in {objects}, {} to {} UTC",
+                    format_time(from),
+                    format_time(to)
+                ));
             }
             (Some(bad), _) => {
                 lines.push(format!("BROKEN at {}: {}", bad.place, bad.why));
@@ -130,9 +143,11 @@ mod tests {
             head: Some("1:ab".into()),
             bad: None,
         };
-        let bad = shared::audit::verify::ChainBreak { place: "a/1 line 2".into(), why: "changed".into() };
+        let bad =
+            shared::audit::verify::ChainBreak { place: "a/1 line 2".into(), why: "changed".into() };
         let broken = ChainVerification { bad: Some(bad), ..well.clone() };
-        let said = [well, broken, ChainVerification::default()].map(|v| AuditVerifyOutput(v).render_text(TerminalStyle::default()));
+        let said = [well, broken, ChainVerification::default()]
+            .map(|v| AuditVerifyOutput(v).render_text(TerminalStyle::default()));
         insta::assert_snapshot!(said.join("\n\n"), @"
         3 records in 1 object, 2026-11-20 02:00 to 2026-11-20 12:00 UTC
         head: 1:ab

@@ -3,10 +3,10 @@
 use super::report;
 use crate::{
     args::DumpArgs,
-    function::{FunctionName, run_deadline, exit_for_report},
+    function::{FunctionName, exit_for_report, run_deadline},
     output::CommandOutput,
     session::CommandContext,
-    stop::{CommandExit, CommandError},
+    stop::{CommandError, CommandExit},
     table::TerminalStyle,
     telling,
 };
@@ -19,7 +19,10 @@ use shared::{
 use std::time::Instant;
 
 /// Dumps, then lets go, and shows both reports.
-pub(super) async fn run(session: &CommandContext<'_>, args: &DumpArgs) -> anyhow::Result<CommandExit> {
+pub(super) async fn run(
+    session: &CommandContext<'_>,
+    args: &DumpArgs,
+) -> anyhow::Result<CommandExit> {
     let request = RunRequest {
         reason: args.reason.clone().unwrap_or_else(|| SCHEDULE_REASON.into()),
         assets: args.targets.clone(),

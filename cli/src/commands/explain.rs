@@ -12,12 +12,12 @@ mod view;
 use crate::{
     function::aws_unreachable_message,
     session::CommandContext,
-    stop::{CommandExit, CommandError},
+    stop::{CommandError, CommandExit},
     words::suggest_names,
 };
 use serde::Serialize;
 use shared::{
-    catalog::{ObservationError, Location, Inventory},
+    catalog::{Inventory, Location, ObservationError},
     observe::{ObservationScope, observe_inventory},
     plan::Finding,
     policy::Policy,
@@ -47,7 +47,13 @@ pub(super) async fn run(session: &CommandContext<'_>, asset: &str) -> anyhow::Re
     let seen = if policy.databases.is_empty() {
         Inventory::default()
     } else {
-        session.progress.with_spinner("looking at databases", observe_inventory(&world, ObservationScope::Everywhere)).await
+        session
+            .progress
+            .with_spinner(
+                "looking at databases",
+                observe_inventory(&world, ObservationScope::Everywhere),
+            )
+            .await
     };
     let mut gaps = seen.errors.clone();
     let looks = Box::pin(async {
@@ -62,7 +68,9 @@ pub(super) async fn run(session: &CommandContext<'_>, asset: &str) -> anyhow::Re
     if database.is_none() && stored.is_empty() && buckets.is_empty() {
         let home = Location::home_from_policy(policy);
         if let Some(gap) = gaps.iter().find(|g| g.place == home) {
-            return Err(CommandError::unreachable(aws_unreachable_message(&Finding::from_observation_error(gap))));
+            return Err(CommandError::unreachable(aws_unreachable_message(
+                &Finding::from_observation_error(gap),
+            )));
         }
         return Err(unknown_asset_error(policy, asset, names));
     }
@@ -72,8 +80,11 @@ pub(super) async fn run(session: &CommandContext<'_>, asset: &str) -> anyhow::Re
 
 /// Every name that can be explained.
 fn known_names(policy: &Policy, seen: &Inventory) -> BTreeSet<String> {
-    let databases =
-        seen.at_location(&Location::home_from_policy(policy)).into_iter().flat_map(|f| &f.databases).map(|d| d.id.clone());
+    let databases = seen
+        .at_location(&Location::home_from_policy(policy))
+        .into_iter()
+        .flat_map(|f| &f.databases)
+        .map(|d| d.id.clone());
     let points = seen.locations.values().flat_map(|f| &f.points).map(|p| p.database.clone());
     databases.chain(points).chain(stored::asset_names(policy)).collect()
 }

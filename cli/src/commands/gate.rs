@@ -5,18 +5,21 @@ mod restore;
 use super::report::failure_lines;
 use crate::{
     args::GateArgs,
-    function::{FunctionName, aws_unreachable_message, run_deadline, exit_for_report, invalid_request_finding},
+    function::{
+        FunctionName, aws_unreachable_message, exit_for_report, invalid_request_finding,
+        run_deadline,
+    },
     output::{CommandOutput, print_stderr},
     session::CommandContext,
-    stop::{CommandExit, CommandError},
+    stop::{CommandError, CommandExit},
     table::TerminalStyle,
-    words::{pluralize, suggest_names, escape_control_chars},
+    words::{escape_control_chars, pluralize, suggest_names},
 };
 use serde::Serialize;
 use shared::{
-    catalog::{RdsDatabase, LocationInventory, Location, RecoveryPointState},
+    catalog::{Location, LocationInventory, RdsDatabase, RecoveryPointState},
     observe::{ObservationScope, observe_inventory, select_databases, unknown_assets},
-    plan::{Finding, ActionPlan, code},
+    plan::{ActionPlan, Finding, code},
     report::{RunReport, StepResult},
     request::{RunRequest, SCHEDULE_REASON},
     run::Deadline,
@@ -25,7 +28,10 @@ use snapshot::SnapshotAction;
 use std::time::Duration;
 
 /// Takes the snapshots, or finds ones that are young enough, and waits for them.
-pub(super) async fn run(session: &CommandContext<'_>, args: &GateArgs) -> anyhow::Result<CommandExit> {
+pub(super) async fn run(
+    session: &CommandContext<'_>,
+    args: &GateArgs,
+) -> anyhow::Result<CommandExit> {
     let GateArgs { reason, assets, max_age, timeout, request } = args;
     let demand = request.as_ref().unwrap_or(&session.env.request_id);
     let request = RunRequest {
@@ -37,7 +43,8 @@ pub(super) async fn run(session: &CommandContext<'_>, args: &GateArgs) -> anyhow
         ..RunRequest::default()
     };
     let interrupt = &session.env.interrupt;
-    let (fleet, planned) = interrupt.run_until_interrupted(plan_request(session, &request, demand)).await?;
+    let (fleet, planned) =
+        interrupt.run_until_interrupted(plan_request(session, &request, demand)).await?;
     print_stderr(&start_message(demand, &planned));
 
     let budget = run_deadline(timeout);
@@ -76,16 +83,24 @@ pub(super) async fn plan_request(
 ) -> anyhow::Result<(LocationInventory, ActionPlan<SnapshotAction>)> {
     let policy = &session.policy;
     let world = session.dry_run_context();
-    let looked =
-        session.progress.with_spinner("looking at the databases", observe_inventory(&world, ObservationScope::Home)).await;
+    let looked = session
+        .progress
+        .with_spinner("looking at the databases", observe_inventory(&world, ObservationScope::Home))
+        .await;
     if let Some(gap) = looked.errors.first() {
-        return Err(CommandError::unreachable(aws_unreachable_message(&Finding::from_observation_error(gap))));
+        return Err(CommandError::unreachable(aws_unreachable_message(
+            &Finding::from_observation_error(gap),
+        )));
     }
     let planned = snapshot::plan(policy, &looked, request, demand, session.env.now);
-    let fleet = looked.locations.into_iter().find(|(place, _)| *place == Location::home_from_policy(policy));
+    let fleet = looked
+        .locations
+        .into_iter()
+        .find(|(place, _)| *place == Location::home_from_policy(policy));
     let fleet = fleet.map(|(_, fleet)| fleet).unwrap_or_default();
     let selected = select_databases(policy, &fleet.databases);
-    let mut wrong: Vec<Finding> = invalid_request_finding(&planned.findings).into_iter().cloned().collect();
+    let mut wrong: Vec<Finding> =
+        invalid_request_finding(&planned.findings).into_iter().cloned().collect();
     // A scheduled look passes over names that it does not know.
     if request.reason == SCHEDULE_REASON || wrong.iter().any(|f| f.what == code::UNKNOWN_ASSET) {
         wrong = unknown_assets(&request.assets, &selected);
@@ -105,7 +120,8 @@ pub(super) async fn plan_request(
 }
 
 fn start_message(demand: &str, planned: &ActionPlan<SnapshotAction>) -> String {
-    let of = |is: fn(&SnapshotAction) -> bool| planned.steps.iter().filter(|s| is(&s.action)).count();
+    let of =
+        |is: fn(&SnapshotAction) -> bool| planned.steps.iter().filter(|s| is(&s.action)).count();
     let parts = [
         (of(|a| matches!(a, SnapshotAction::Take { .. })), "to take"),
         (of(|a| matches!(a, SnapshotAction::Await { .. })), "under way"),
@@ -118,16 +134,28 @@ fn start_message(demand: &str, planned: &ActionPlan<SnapshotAction>) -> String {
 }
 
 /// What to say to somebody who does not want to wait: what RDS is doing now, from RDS itself if it answers soon.
-async fn interrupt_message(session: &CommandContext<'_>, demand: &str, planned: &ActionPlan<SnapshotAction>) -> String {
+async fn interrupt_message(
+    session: &CommandContext<'_>,
+    demand: &str,
+    planned: &ActionPlan<SnapshotAction>,
+) -> String {
     let world = session.dry_run_context();
-    let looked = tokio::time::timeout(Duration::from_secs(10), observe_inventory(&world, ObservationScope::Home)).await;
+    let looked = tokio::time::timeout(
+        Duration::from_secs(10),
+        observe_inventory(&world, ObservationScope::Home),
+    )
+    .await;
     let fleet = looked.ok().and_then(|seen| seen.locations.into_values().next());
     let started: Vec<String> = match &fleet {
         Some(fleet) => {
             let ours = fleet.points.iter().filter(|p| p.marks.request.as_deref() == Some(demand));
             ours.map(|p| format!("  {} ({})", p.id, format_state(&p.state))).collect()
         }
-        None => planned.steps.iter().map(|s| format!("  {} (perhaps)", s.action.snapshot_id())).collect(),
+        None => planned
+            .steps
+            .iter()
+            .map(|s| format!("  {} (perhaps)", s.action.snapshot_id()))
+            .collect(),
     };
     let again = format!("ask again with --request {} to go on", store::shell_quote(demand));
     if started.is_empty() {
@@ -185,7 +213,12 @@ struct GateRow {
 struct GateOutput(Vec<GateRow>);
 
 impl GateOutput {
-    fn new(session: &CommandContext<'_>, fleet: &LocationInventory, planned: &ActionPlan<SnapshotAction>, report: &RunReport) -> Self {
+    fn new(
+        session: &CommandContext<'_>,
+        fleet: &LocationInventory,
+        planned: &ActionPlan<SnapshotAction>,
+        report: &RunReport,
+    ) -> Self {
         let home = session.policy.home_or_placeholder();
         let region = home.region.as_str();
         let all = report.outcomes.iter().map(|o| {
@@ -196,12 +229,14 @@ impl GateOutput {
                     (None, Some("there was no time left".into()))
                 }
             };
-            let database = snapshot.as_ref().and_then(|id| snapshotted_database(fleet, planned, &o.asset, id));
+            let database =
+                snapshot.as_ref().and_then(|id| snapshotted_database(fleet, planned, &o.asset, id));
             let restore = database.zip(snapshot.as_ref());
             GateRow {
                 asset: o.asset.clone(),
                 reused: snapshot.as_deref().is_some_and(|id| is_reused(planned, &o.asset, id)),
-                restore: restore.map(|(database, id)| restore::restore_command(database, id, region)),
+                restore: restore
+                    .map(|(database, id)| restore::restore_command(database, id, region)),
                 snapshot,
                 error,
             }

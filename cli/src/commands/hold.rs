@@ -5,7 +5,7 @@ use crate::{
     output::CommandOutput,
     recorded,
     session::CommandContext,
-    stop::{CommandExit, CommandError},
+    stop::{CommandError, CommandExit},
     table::TerminalStyle,
 };
 use serde::Serialize;
@@ -31,13 +31,21 @@ impl CommandOutput for HoldOutput {
 }
 
 /// Holds a dump.
-pub(super) async fn add_hold(session: &CommandContext<'_>, backup: &str, why: &str) -> anyhow::Result<CommandExit> {
+pub(super) async fn add_hold(
+    session: &CommandContext<'_>,
+    backup: &str,
+    why: &str,
+) -> anyhow::Result<CommandExit> {
     let secrets = session.secret_resolver();
     let item = find_backup(session, &secrets, backup, None).await?;
-    let hold = LegalHold { why: why.to_owned(), since: session.env.now, by: session.env.user.clone() };
-    let author = SigningAuthor::from_policy(&session.policy, &secrets).await.map_err(|e| CommandError::from_data_error(&e))?;
+    let hold =
+        LegalHold { why: why.to_owned(), since: session.env.now, by: session.env.user.clone() };
+    let author = SigningAuthor::from_policy(&session.policy, &secrets)
+        .await
+        .map_err(|e| CommandError::from_data_error(&e))?;
     let done = item.location.store.add_legal_hold(&item.backup.key, &hold, &author).await;
-    let entry = recorded::backup_entry(&item, (Operation::Other, "hold"), format!("it is held: {why}"));
+    let entry =
+        recorded::backup_entry(&item, (Operation::Other, "hold"), format!("it is held: {why}"));
     let exit = record_result(session, "hold", entry, done.as_ref().err()).await;
     done.map_err(|e| CommandError::from_operation_error(&e.into()))?;
     session.output.print_output(&HoldOutput { backup: item.backup.key, held: true })?;
@@ -45,12 +53,18 @@ pub(super) async fn add_hold(session: &CommandContext<'_>, backup: &str, why: &s
 }
 
 /// Takes a hold away.
-pub(super) async fn remove_hold(session: &CommandContext<'_>, backup: &str) -> anyhow::Result<CommandExit> {
+pub(super) async fn remove_hold(
+    session: &CommandContext<'_>,
+    backup: &str,
+) -> anyhow::Result<CommandExit> {
     let secrets = session.secret_resolver();
     let item = find_backup(session, &secrets, backup, None).await?;
     let released = item.location.store.remove_legal_hold(&item.backup.key).await;
-    let entry =
-        recorded::backup_entry(&item, (Operation::Other, "release"), "the policy's rules decide again");
+    let entry = recorded::backup_entry(
+        &item,
+        (Operation::Other, "release"),
+        "the policy's rules decide again",
+    );
     let exit = record_result(session, "release", entry, released.as_ref().err()).await;
     released.map_err(|e| CommandError::from_operation_error(&e.into()))?;
     session.output.print_output(&HoldOutput { backup: item.backup.key, held: false })?;

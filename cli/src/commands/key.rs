@@ -3,7 +3,7 @@
 use crate::{
     args::{GlobalArgs, KeyCommand},
     output::{CommandOutput, OutputWriter},
-    stop::{CommandExit, CommandError},
+    stop::{CommandError, CommandExit},
     table::TerminalStyle,
 };
 use anyhow::Context;
@@ -14,9 +14,13 @@ use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
 /// Makes a pair: the secret half goes into a file, the public one is the answer.
 pub(super) fn run(global: &GlobalArgs, command: &KeyCommand) -> anyhow::Result<CommandExit> {
     let KeyCommand::New { file } = command;
-    let (signer, secret) = MinisignSigner::generate().map_err(|e| CommandError::from_operation_error(&e))?;
+    let (signer, secret) =
+        MinisignSigner::generate().map_err(|e| CommandError::from_operation_error(&e))?;
     write_secret(file, secrecy::ExposeSecret::expose_secret(&secret))?;
-    let made = KeyPairOutput { public_key: signer.public_key().to_string(), file: file.display().to_string() };
+    let made = KeyPairOutput {
+        public_key: signer.public_key().to_string(),
+        file: file.display().to_string(),
+    };
     OutputWriter::new(global.json).print_output(&made)?;
     Ok(CommandExit::Success)
 }

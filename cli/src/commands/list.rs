@@ -6,23 +6,33 @@ use crate::{
     session::CommandContext,
     stop::CommandExit,
     table::TerminalStyle,
-    words::{PLACEHOLDER, format_age, pluralize, format_size, format_time},
+    words::{PLACEHOLDER, format_age, format_size, format_time, pluralize},
 };
 use jiff::Timestamp;
 use serde::Serialize;
 use store::catalogue::BackupKind;
 
 /// Lists every dump of the groups, or of what was asked for.
-pub(super) async fn run(session: &CommandContext<'_>, of: Option<&str>) -> anyhow::Result<CommandExit> {
+pub(super) async fn run(
+    session: &CommandContext<'_>,
+    of: Option<&str>,
+) -> anyhow::Result<CommandExit> {
     let secrets = session.secret_resolver();
     let looking = Box::pin(find_backups(session, &secrets, of));
-    let found: BackupSearch<'_> = session.progress.with_spinner("looking at the stores", looking).await?;
+    let found: BackupSearch<'_> =
+        session.progress.with_spinner("looking at the stores", looking).await?;
     let rows = found.backups.iter().map(|i| BackupRow::from_backup(i, session.env.now)).collect();
-    session.output.print_output(&ListOutput { rows, is_complete: found.observation_errors.is_empty() })?;
+    session
+        .output
+        .print_output(&ListOutput { rows, is_complete: found.observation_errors.is_empty() })?;
     for gap in &found.observation_errors {
         output::print_stderr(&format!("holdfast: {}", gap.to_line_with_hint()));
     }
-    Ok(if found.observation_errors.is_empty() { CommandExit::Success } else { CommandExit::Unreachable })
+    Ok(if found.observation_errors.is_empty() {
+        CommandExit::Success
+    } else {
+        CommandExit::Unreachable
+    })
 }
 
 /// A dump as it is listed.
@@ -109,7 +119,9 @@ impl BackupRow {
         }
         notes.extend(self.held.as_ref().map(|why| format!("held: {why}")));
         notes.extend(self.locked_until.map(|until| format!("locked until {}", format_time(until))));
-        notes.extend(self.unchanged_since.map(|since| format!("unchanged since {}", format_time(since))));
+        notes.extend(
+            self.unchanged_since.map(|since| format!("unchanged since {}", format_time(since))),
+        );
         if self.encrypted == Some(true) {
             notes.push("encrypted".into());
         }
@@ -153,6 +165,10 @@ impl CommandOutput for ListOutput {
             ]
         });
         let good = self.rows.iter().filter(|r| r.state == "good").count();
-        format!("{}\n\n{}", look.render_table(&head, rows), pluralize(good, "good dump", "good dumps"))
+        format!(
+            "{}\n\n{}",
+            look.render_table(&head, rows),
+            pluralize(good, "good dump", "good dumps")
+        )
     }
 }

@@ -12,11 +12,11 @@ use super::status::StatusOutput;
 use crate::{
     args::{GlobalArgs, MonitorArgs},
     look, output,
-    session::{CommandEnv, RetryProfile, CommandContext},
+    session::{CommandContext, CommandEnv, RetryProfile},
     stop::CommandExit,
 };
 use anyhow::Context;
-use board::{MonitorState, MonitorScan};
+use board::{MonitorScan, MonitorState};
 use freshness::ChecksumCache;
 use jiff::SignedDuration;
 use std::{
@@ -36,14 +36,19 @@ const DEFAULT_INTERVAL: SignedDuration = SignedDuration::from_hours(1);
 type SharedMonitorState = Arc<Mutex<MonitorState>>;
 
 /// Looks and serves until it is stopped, or once.
-pub(super) async fn run(global: &GlobalArgs, edge: &CommandEnv, args: &MonitorArgs) -> anyhow::Result<CommandExit> {
+pub(super) async fn run(
+    global: &GlobalArgs,
+    edge: &CommandEnv,
+    args: &MonitorArgs,
+) -> anyhow::Result<CommandExit> {
     let session = Box::pin(CommandContext::open(global, edge, RetryProfile::Host)).await?;
     let policy = session.policy.clone();
     drop(session);
     let every = args.every.as_ref().or(policy.monitor.every.as_ref());
     let every = every.map_or(DEFAULT_INTERVAL, shared::policy::text::Period::duration);
     let prefix = policy.monitor.prefix.as_ref().map(|p| p.as_str().to_owned());
-    let board: SharedMonitorState = Arc::new(Mutex::new(MonitorState::new(policy.company.to_string(), every, prefix)));
+    let board: SharedMonitorState =
+        Arc::new(Mutex::new(MonitorState::new(policy.company.to_string(), every, prefix)));
     let memory = ChecksumCache::default();
     let look = async |n: usize| refresh_state(global, edge, n, &board, &memory).await;
     if args.once {
@@ -59,7 +64,10 @@ pub(super) async fn run(global: &GlobalArgs, edge: &CommandEnv, args: &MonitorAr
         let address = named.map_or(([127, 0, 0, 1], 9090).into(), |l| l.address());
         let listener = TcpListener::bind(address).await;
         let listener = listener.with_context(|| format!("listen on {address}"))?;
-        output::print_stderr(&format!("holdfast: serving http://{}/metrics", listener.local_addr()?));
+        output::print_stderr(&format!(
+            "holdfast: serving http://{}/metrics",
+            listener.local_addr()?
+        ));
         Some(listener)
     } else {
         None
@@ -94,7 +102,13 @@ pub(super) async fn run(global: &GlobalArgs, edge: &CommandEnv, args: &MonitorAr
 }
 
 /// One look, on the board.
-async fn refresh_state(global: &GlobalArgs, edge: &CommandEnv, n: usize, board: &SharedMonitorState, memory: &ChecksumCache) {
+async fn refresh_state(
+    global: &GlobalArgs,
+    edge: &CommandEnv,
+    n: usize,
+    board: &SharedMonitorState,
+    memory: &ChecksumCache,
+) {
     let edge = edge.for_next_run((edge.clock)(), n);
     let began = Instant::now();
     // A store that hangs must not keep the next look from trying.
@@ -105,7 +119,8 @@ async fn refresh_state(global: &GlobalArgs, edge: &CommandEnv, n: usize, board: 
         output::print_stderr(&format!("holdfast: the look failed: {e:#}"));
     }
     let seconds = began.elapsed().as_secs_f64();
-    let seen = seen.map(|(status, values)| MonitorScan { started_at: edge.now, seconds, status, values });
+    let seen =
+        seen.map(|(status, values)| MonitorScan { started_at: edge.now, seconds, status, values });
     board.lock().unwrap_or_else(PoisonError::into_inner).record_scan(seen.ok());
 }
 
@@ -128,7 +143,11 @@ fn render_metrics(board: &SharedMonitorState, edge: &CommandEnv) -> String {
 }
 
 /// Prints or writes what one look saw; it is a check of its own.
-fn print_metrics(edge: &CommandEnv, args: &MonitorArgs, board: &SharedMonitorState) -> anyhow::Result<CommandExit> {
+fn print_metrics(
+    edge: &CommandEnv,
+    args: &MonitorArgs,
+    board: &SharedMonitorState,
+) -> anyhow::Result<CommandExit> {
     let text = render_metrics(board, edge);
     match &args.textfile {
         Some(path) => write_atomically(path, &text)?,

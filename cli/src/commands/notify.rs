@@ -4,9 +4,9 @@ use crate::{
     args::NotifyArgs,
     output::{self, CommandOutput},
     session::CommandContext,
-    stop::{CommandExit, CommandError},
+    stop::{CommandError, CommandExit},
     table::TerminalStyle,
-    words::{PLACEHOLDER, pluralize, escape_control_chars, format_time, severity_label},
+    words::{PLACEHOLDER, escape_control_chars, format_time, pluralize, severity_label},
 };
 use jiff::Timestamp;
 use notify::{
@@ -19,7 +19,10 @@ use serde::Serialize;
 use shared::{plan::Severity, policy::text::Name, time::format_duration};
 
 /// Ticks, tests, or lists.
-pub(super) async fn run(session: &CommandContext<'_>, args: &NotifyArgs) -> anyhow::Result<CommandExit> {
+pub(super) async fn run(
+    session: &CommandContext<'_>,
+    args: &NotifyArgs,
+) -> anyhow::Result<CommandExit> {
     let Some(rules) = &session.policy.notify else {
         return Err(CommandError::usage(
             "the policy names nobody to tell: write notify with channels and routes",
@@ -35,26 +38,42 @@ pub(super) async fn run(session: &CommandContext<'_>, args: &NotifyArgs) -> anyh
              directory",
         ));
     };
-    let keep = StateStore::new(at, &session.aws, &session.policy).map_err(|e| CommandError::usage(e.to_line_with_hint()))?;
-    let ground =
-        NotifyContext { aws: &session.aws, policy: &session.policy, state_store: &keep, now: session.env.now };
+    let keep = StateStore::new(at, &session.aws, &session.policy)
+        .map_err(|e| CommandError::usage(e.to_line_with_hint()))?;
+    let ground = NotifyContext {
+        aws: &session.aws,
+        policy: &session.policy,
+        state_store: &keep,
+        now: session.env.now,
+    };
     if args.list {
         return list_incidents(session, &ground).await;
     }
     if args.dry_run {
-        let told = Box::pin(notify::dry_run(&ground, &[])).await.map_err(|e| CommandError::from_data_error(&e))?;
-        session.output.print_output(&NotifyDryRunOutput(told.into_iter().map(Into::into).collect()))?;
+        let told = Box::pin(notify::dry_run(&ground, &[]))
+            .await
+            .map_err(|e| CommandError::from_data_error(&e))?;
+        session
+            .output
+            .print_output(&NotifyDryRunOutput(told.into_iter().map(Into::into).collect()))?;
         return Ok(CommandExit::Success);
     }
     let looking = Box::pin(notify::process_events(&ground, &[]));
-    let looked = session.progress.with_spinner("telling", looking).await.map_err(|e| CommandError::from_data_error(&e))?;
+    let looked = session
+        .progress
+        .with_spinner("telling", looking)
+        .await
+        .map_err(|e| CommandError::from_data_error(&e))?;
     let failed = !looked.refused.is_empty();
     session.output.print_output(&NotifyOutput(looked))?;
     Ok(if failed { CommandExit::Failed } else { CommandExit::Success })
 }
 
 /// The channel that is meant; none for all.
-fn find_channel<'n>(named: &str, known: impl Iterator<Item = &'n Name>) -> anyhow::Result<Option<Name>> {
+fn find_channel<'n>(
+    named: &str,
+    known: impl Iterator<Item = &'n Name>,
+) -> anyhow::Result<Option<Name>> {
     let known: Vec<&Name> = known.collect();
     match known.iter().find(|n| n.as_str() == named) {
         Some(name) => Ok(Some((*name).clone())),
@@ -69,8 +88,12 @@ fn find_channel<'n>(named: &str, known: impl Iterator<Item = &'n Name>) -> anyho
     }
 }
 
-async fn test_channels(session: &CommandContext<'_>, only: Option<&Name>) -> anyhow::Result<CommandExit> {
-    let testing = Box::pin(notify::test_channels(&session.aws, &session.policy, only, session.env.now));
+async fn test_channels(
+    session: &CommandContext<'_>,
+    only: Option<&Name>,
+) -> anyhow::Result<CommandExit> {
+    let testing =
+        Box::pin(notify::test_channels(&session.aws, &session.policy, only, session.env.now));
     let tried = session.progress.with_spinner("sending", testing).await;
     let rows: Vec<_> = tried
         .into_iter()
@@ -85,11 +108,18 @@ async fn test_channels(session: &CommandContext<'_>, only: Option<&Name>) -> any
     Ok(if failed { CommandExit::Failed } else { CommandExit::Success })
 }
 
-async fn list_incidents(session: &CommandContext<'_>, ground: &NotifyContext<'_>) -> anyhow::Result<CommandExit> {
-    let found = ground.state_store.load(ground.now).await.map_err(|e| CommandError::from_data_error(&e))?;
+async fn list_incidents(
+    session: &CommandContext<'_>,
+    ground: &NotifyContext<'_>,
+) -> anyhow::Result<CommandExit> {
+    let found =
+        ground.state_store.load(ground.now).await.map_err(|e| CommandError::from_data_error(&e))?;
     match &found.reset_reason {
         Some(ResetReason::Lost(why)) => {
-            output::print_stderr(&format!("holdfast: {} can't be read: {why}", ground.state_store.address()));
+            output::print_stderr(&format!(
+                "holdfast: {} can't be read: {why}",
+                ground.state_store.address()
+            ));
         }
         Some(ResetReason::First) => output::print_stderr(&format!(
             "holdfast: nothing is remembered in {} yet",
@@ -143,7 +173,10 @@ impl CommandOutput for NotifyOutput {
             did.waiting,
             pluralize(did.open, "problem is", "problems are"),
         )];
-        let refused = did.refused.iter().map(|(channel, why)| escape_control_chars(&format!("{channel}: {why}")));
+        let refused = did
+            .refused
+            .iter()
+            .map(|(channel, why)| escape_control_chars(&format!("{channel}: {why}")));
         lines.extend(refused);
         lines.join("\n")
     }
@@ -291,7 +324,8 @@ mod tests {
         let heard = [notify::heard::NotificationEvent::Report(Box::new(run))];
         let (mut state, told) = notify::plan(&policy, NotifyState::new(now(0)), &heard, now(0));
         notify::enqueue(&mut state, told, now(0));
-        let text = NotifyListOutput::from_state(&state, now(90)).render_text(TerminalStyle::default());
+        let text =
+            NotifyListOutput::from_state(&state, now(90)).render_text(TerminalStyle::default());
         let lines: Vec<_> = text.lines().collect();
         assert!(lines[1].starts_with("CRITICAL") && lines[1].contains("1h 30m"), "{text}");
         assert!(lines[1].ends_with("27h old; holdfast run snapshot"), "{text}");

@@ -4,16 +4,19 @@ use crate::{
     args::ReportArgs,
     output::CommandOutput,
     session::CommandContext,
-    stop::{CommandExit, CommandError},
+    stop::{CommandError, CommandExit},
     table::TerminalStyle,
-    words::{format_finding, escape_control_chars},
+    words::{escape_control_chars, format_finding},
 };
 use report::{PageLocation, model::StatusPageData};
 use serde::Serialize;
 use shared::plan::Severity;
 
 /// Looks at everything and writes the page. Nothing else is changed or published.
-pub(super) async fn run(session: &CommandContext<'_>, args: &ReportArgs) -> anyhow::Result<CommandExit> {
+pub(super) async fn run(
+    session: &CommandContext<'_>,
+    args: &ReportArgs,
+) -> anyhow::Result<CommandExit> {
     let world = session.dry_run_context();
     let target = match &args.to {
         Some(folder) => Some(PageLocation::in_folder(folder)),
@@ -29,7 +32,9 @@ pub(super) async fn run(session: &CommandContext<'_>, args: &ReportArgs) -> anyh
     let told = report::build_page(&session.policy, &facts, world.now);
     let mut written = None;
     if let Some(target) = target.filter(|_| !args.dry_run) {
-        report::write_page(&world, &target, &told.page).await.map_err(|e| CommandError::from_operation_error(&e))?;
+        report::write_page(&world, &target, &told.page)
+            .await
+            .map_err(|e| CommandError::from_operation_error(&e))?;
         written = Some(target.address());
     }
     session.output.print_output(&StatusPageOutput { page: &told.page, written })?;

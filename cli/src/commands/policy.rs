@@ -4,16 +4,16 @@ use crate::{
     args::{GlobalArgs, PolicyCommand},
     output::{CommandOutput, OutputWriter},
     session::{CommandEnv, connect_aws, offline_clients},
-    stop::{CommandExit, CommandError},
+    stop::{CommandError, CommandExit},
     table::TerminalStyle,
-    words::{pluralize, format_finding},
+    words::{format_finding, pluralize},
 };
 use serde::Serialize;
 use serde_json::Value;
 use shared::{
     aws::AwsClients,
     plan::{Finding, Severity},
-    policy::{PolicyError, Policy, PostgresGroup, text::Name},
+    policy::{Policy, PolicyError, PostgresGroup, text::Name},
     run::{Deadline, RunContext},
     source::{PolicyLoadError, PolicyLoader},
 };
@@ -38,7 +38,8 @@ pub(super) async fn run(
     };
     let checked = match PolicyLoader::new(at).load(&aws).await {
         Ok(policy) => {
-            let ahead = if *preflight { Some(preflight_account(&aws, &policy, edge).await) } else { None };
+            let ahead =
+                if *preflight { Some(preflight_account(&aws, &policy, edge).await) } else { None };
             PolicyCheckOutput { ahead, ..PolicyCheckOutput::from_policy(at, &policy) }
         }
         Err(PolicyLoadError::Faulty { faults, .. }) => PolicyCheckOutput::from_errors(at, faults.0),

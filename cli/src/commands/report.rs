@@ -2,11 +2,11 @@
 
 use crate::{
     table::TerminalStyle,
-    words::{self, pluralize, escape_control_chars},
+    words::{self, escape_control_chars, pluralize},
 };
 use shared::{
     plan::{Severity, code},
-    report::{StepOutcome, RunReport, StepResult},
+    report::{RunReport, StepOutcome, StepResult},
 };
 
 /// A report as text.
@@ -59,7 +59,9 @@ pub(super) fn failure_lines(report: &RunReport) -> Vec<String> {
         StepResult::Failed(why) | StepResult::Deferred(why) => {
             Some(format!("{}: {}: {why}", o.asset, o.action))
         }
-        StepResult::Unfinished => Some(format!("{}: {}: there was no time left", o.asset, o.action)),
+        StepResult::Unfinished => {
+            Some(format!("{}: {}: there was no time left", o.asset, o.action))
+        }
         StepResult::Done(_) | StepResult::Planned => None,
     });
     // `not-taken` says the same of a step that is named already.

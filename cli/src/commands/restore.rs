@@ -6,7 +6,7 @@ use crate::{
     output::{self, CommandOutput},
     recorded,
     session::CommandContext,
-    stop::{CommandExit, CommandError},
+    stop::{CommandError, CommandExit},
     table::TerminalStyle,
     telling::RestoreNotifier,
     words::{escape_control_chars, format_size},
@@ -14,7 +14,8 @@ use crate::{
 use dump::means;
 use postgres::ConnectionConfig;
 use restore::{
-    RestoreErrorKind, BackupKeys, BackupRestoreOptions, RestoreOutcome, RestorePhase, RestoreChecks,
+    BackupKeys, BackupRestoreOptions, RestoreChecks, RestoreErrorKind, RestoreOutcome,
+    RestorePhase,
     restore::{RestorePlan, RestoreReport},
     verify::{CheckResult, CheckStatus},
 };
@@ -35,17 +36,25 @@ use store::ArchiveRestoreStatus;
 const ARCHIVE_RESTORE_POLL_INTERVAL: Duration = Duration::from_mins(10);
 
 /// Restores what was asked for.
-pub(super) async fn run(session: &CommandContext<'_>, args: &RestoreArgs) -> anyhow::Result<CommandExit> {
+pub(super) async fn run(
+    session: &CommandContext<'_>,
+    args: &RestoreArgs,
+) -> anyhow::Result<CommandExit> {
     let interrupt = &session.env.interrupt;
     let secrets = session.secret_resolver();
     let finding = Box::pin(find_backup(session, &secrets, &args.backup, args.from));
-    let mut item = interrupt.run_until_interrupted(session.progress.with_spinner("looking for the dump", finding)).await?;
+    let mut item = interrupt
+        .run_until_interrupted(session.progress.with_spinner("looking for the dump", finding))
+        .await?;
     let signs = session.policy.signing.is_some();
-    item.backup = item.backup.admit_for_restore(signs, args.untrusted).map_err(|e| CommandError::dump(&e))?;
+    item.backup =
+        item.backup.admit_for_restore(signs, args.untrusted).map_err(|e| CommandError::dump(&e))?;
     let opening = BackupKeys::resolve_keys(&secrets, item.rules, &args.keys.files).await;
     let opening = opening.map_err(|e| CommandError::from_data_error(&e))?;
     let world = RunContext { dry_run: args.dry_run, ..session.dry_run_context() };
-    let server = means::connect_config(&world, &secrets, item.rules).await.map_err(|e| CommandError::from_data_error(&e))?;
+    let server = means::connect_config(&world, &secrets, item.rules)
+        .await
+        .map_err(|e| CommandError::from_data_error(&e))?;
     let target = target_database(args, &item)?;
     if args.to.is_some()
         && postgres::database::database_exists(&server, &target)
@@ -88,7 +97,8 @@ pub(super) async fn run(session: &CommandContext<'_>, args: &RestoreArgs) -> any
                 return Ok(CommandExit::Success);
             }
             RestoreOutcome::Restored(report) => {
-                let recorded = record_result(session, &item, &options, &recovery, Ok(&report)).await;
+                let recorded =
+                    record_result(session, &item, &options, &recovery, Ok(&report)).await;
                 let exit = if report.losses.is_empty() { recorded } else { CommandExit::Losses };
                 session.output.print_output(&RestoreOutput(*report))?;
                 return Ok(exit);
@@ -97,7 +107,9 @@ pub(super) async fn run(session: &CommandContext<'_>, args: &RestoreArgs) -> any
                 let said = archived_message(&item, thaw);
                 if !args.wait {
                     recovery.notify_waiting(&said).await;
-                    return Err(CommandError::timed_out(format!("{said}; ask again then, or write --wait")));
+                    return Err(CommandError::timed_out(format!(
+                        "{said}; ask again then, or write --wait"
+                    )));
                 }
                 output::print_stderr(&format!("holdfast: {said}; waiting"));
                 tokio::select! {
@@ -152,11 +164,17 @@ async fn restore_once(
     options: &BackupRestoreOptions,
     recovery: &RestoreNotifier<'_>,
 ) -> anyhow::Result<RestoreOutcome> {
-    let world = RunContext { deadline: Deadline::unlimited(), dry_run: false, ..session.dry_run_context() };
+    let world =
+        RunContext { deadline: Deadline::unlimited(), dry_run: false, ..session.dry_run_context() };
     let safety = async |database: &str| {
-        let taken = Box::pin(dump::dump_now(&world, item.group, database, PRE_RESTORE_REASON)).await?;
+        let taken =
+            Box::pin(dump::dump_now(&world, item.group, database, PRE_RESTORE_REASON)).await?;
         let entry = recorded::backup_entry(
-            &LocatedBackup { database: database.to_owned(), backup: taken.backup.clone(), ..item.clone() },
+            &LocatedBackup {
+                database: database.to_owned(),
+                backup: taken.backup.clone(),
+                ..item.clone()
+            },
             (Operation::Backup, "dump before a restore"),
             "",
         );
@@ -170,16 +188,28 @@ async fn restore_once(
         recovery.set_phase(phase_label(phase));
         session.progress.print_message(phase_label(phase));
     };
-    let work =
-        restore::restore_backup(&item.location.store, &item.backup, opening, server, options, safety, told);
-    let done =
-        session.progress.with_spinner(&format!("restoring {}", options.target), Box::pin(work)).await;
+    let work = restore::restore_backup(
+        &item.location.store,
+        &item.backup,
+        opening,
+        server,
+        options,
+        safety,
+        told,
+    );
+    let done = session
+        .progress
+        .with_spinner(&format!("restoring {}", options.target), Box::pin(work))
+        .await;
     done.map_err(|e| CommandError::from_restore_error(&e))
 }
 
 /// The safety dump read back whole: until then nothing is touched. A host that only has public keys can't decrypt it, and
 /// then its stored bytes are what can be proven.
-async fn verify_safety_dump(taken: &dump::StoredDump, opening: &BackupKeys) -> Result<(), restore::RestoreError> {
+async fn verify_safety_dump(
+    taken: &dump::StoredDump,
+    opening: &BackupKeys,
+) -> Result<(), restore::RestoreError> {
     let verified = restore::verify_quick(&taken.store, &taken.backup, opening).await;
     let keyless = |c: &&CheckResult| c.kind != Some(RestoreErrorKind::Key);
     match verified.checks.iter().filter(|c| c.went == CheckStatus::Failed).find(keyless) {
@@ -208,7 +238,12 @@ fn target_database(args: &RestoreArgs, item: &LocatedBackup<'_>) -> anyhow::Resu
     Ok(target)
 }
 
-fn restore_options(session: &CommandContext<'_>, args: &RestoreArgs, item: &LocatedBackup<'_>, target: String) -> BackupRestoreOptions {
+fn restore_options(
+    session: &CommandContext<'_>,
+    args: &RestoreArgs,
+    item: &LocatedBackup<'_>,
+    target: String,
+) -> BackupRestoreOptions {
     let rules = item.rules;
     let whole = args.tables.is_empty();
     BackupRestoreOptions {
@@ -285,7 +320,11 @@ struct RestorePlanOutput(RestorePlan);
 impl CommandOutput for RestorePlanOutput {
     fn render_text(&self, _: TerminalStyle) -> String {
         let bytes = i64::try_from(self.0.bytes).unwrap_or(i64::MAX);
-        escape_control_chars(&format!("{}\nto be read: {}; nothing was changed", self.0, format_size(bytes)))
+        escape_control_chars(&format!(
+            "{}\nto be read: {}; nothing was changed",
+            self.0,
+            format_size(bytes)
+        ))
     }
 }
 
@@ -309,8 +348,10 @@ impl CommandOutput for RestoreOutput {
             ));
         }
         if !r.losses.is_empty() {
-            lines
-                .push(format!("LOST, {}:", crate::words::pluralize(r.losses.len(), "thing", "things")));
+            lines.push(format!(
+                "LOST, {}:",
+                crate::words::pluralize(r.losses.len(), "thing", "things")
+            ));
             lines.extend(
                 r.losses
                     .iter()

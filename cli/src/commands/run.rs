@@ -3,10 +3,10 @@
 use super::{gate, report};
 use crate::{
     args::RunArgs,
-    function::{FunctionName, run_deadline, exit_for_report},
+    function::{FunctionName, exit_for_report, run_deadline},
     output::CommandOutput,
     session::CommandContext,
-    stop::{CommandExit, CommandError},
+    stop::{CommandError, CommandExit},
     table::TerminalStyle,
     telling,
 };
@@ -19,7 +19,10 @@ use shared::{
 };
 
 /// Runs a function and shows its report.
-pub(super) async fn run(session: &CommandContext<'_>, args: &RunArgs) -> anyhow::Result<CommandExit> {
+pub(super) async fn run(
+    session: &CommandContext<'_>,
+    args: &RunArgs,
+) -> anyhow::Result<CommandExit> {
     let RunArgs { function, dry_run, assets, reason, wait, timeout } = args;
     reject_snapshot_only_flags(args)?;
     let request = RunRequest {
@@ -31,7 +34,11 @@ pub(super) async fn run(session: &CommandContext<'_>, args: &RunArgs) -> anyhow:
     };
     let demanded = reason.as_deref().is_some_and(|r| r != SCHEDULE_REASON);
     if demanded || !assets.is_empty() {
-        session.env.interrupt.run_until_interrupted(gate::plan_request(session, &request, &session.env.run_id)).await?;
+        session
+            .env
+            .interrupt
+            .run_until_interrupted(gate::plan_request(session, &request, &session.env.run_id))
+            .await?;
     }
     let budget = run_deadline(timeout);
     let world = if *dry_run {
@@ -78,6 +85,10 @@ struct RunOutput(RunReport);
 
 impl CommandOutput for RunOutput {
     fn render_text(&self, look: TerminalStyle) -> String {
-        format!("{}\n\n{}", report::render_report(&self.0, look), crate::words::escape_control_chars(&self.0.summary()))
+        format!(
+            "{}\n\n{}",
+            report::render_report(&self.0, look),
+            crate::words::escape_control_chars(&self.0.summary())
+        )
     }
 }

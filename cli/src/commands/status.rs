@@ -7,7 +7,7 @@ use crate::{
     stop::CommandExit,
     table::TerminalStyle,
     telling,
-    words::{self, PLACEHOLDER, format_age, pluralize, escape_control_chars, format_size},
+    words::{self, PLACEHOLDER, escape_control_chars, format_age, format_size, pluralize},
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -15,7 +15,7 @@ use shared::{
     parts,
     plan::{Finding, Severity},
     policy::Policy,
-    report::{RunReport, AssetStatus},
+    report::{AssetStatus, RunReport},
 };
 use std::collections::{BTreeMap, btree_map::Entry};
 
@@ -90,10 +90,14 @@ impl StatusOutput {
         findings.extend(unseen);
         // What another function finds of an asset belongs to how that asset stands.
         for finding in &findings {
-            assets.iter_mut().filter(|s| concerns_asset(finding, s)).for_each(|s| s.add_finding(finding));
+            assets
+                .iter_mut()
+                .filter(|s| concerns_asset(finding, s))
+                .for_each(|s| s.add_finding(finding));
         }
         let policy = policy.company.to_string();
-        let mut status = Self { policy, at, failed, counts: StatusCounts::default(), assets, findings };
+        let mut status =
+            Self { policy, at, failed, counts: StatusCounts::default(), assets, findings };
         status.sort_and_count();
         status
     }
@@ -117,14 +121,20 @@ impl StatusOutput {
         let (ok, critical) = (of(|s| s.is_ok()), of(|s| s.status_label() == "CRITICAL"));
         let warning = of(|s| s.status_label() == "warning");
         let assets = self.assets.len();
-        self.counts =
-            StatusCounts { assets, ok, warning, critical, unknown: assets - ok - warning - critical };
+        self.counts = StatusCounts {
+            assets,
+            ok,
+            warning,
+            critical,
+            unknown: assets - ok - warning - critical,
+        };
     }
 
     /// Findings that the table of assets does not show.
     fn global_findings(&self) -> impl Iterator<Item = &Finding> {
         let shown = |f: &Finding| {
-            let same = |s: &AssetStatus| concerns_asset(f, s) || (f.group.is_none() && s.asset == f.asset);
+            let same =
+                |s: &AssetStatus| concerns_asset(f, s) || (f.group.is_none() && s.asset == f.asset);
             self.assets.iter().any(same)
         };
         self.findings.iter().filter(move |f| f.severity > Severity::Info && !shown(f))
@@ -145,7 +155,10 @@ impl StatusOutput {
                 None => mends.push((&f.mend, vec![&f.asset])),
             }
         }
-        mends.into_iter().map(|(mend, of)| escape_control_chars(&format!("  {}: {mend}", of.join(", ")))).collect()
+        mends
+            .into_iter()
+            .map(|(mend, of)| escape_control_chars(&format!("  {}: {mend}", of.join(", "))))
+            .collect()
     }
 }
 
@@ -203,7 +216,8 @@ fn asset_row(s: &AssetStatus) -> Vec<String> {
             None => PLACEHOLDER.to_owned(),
         },
         // A replicated bucket is wanted offsite and has no single copy whose age could be told.
-        s.offsite_age_seconds.map_or_else(|| nothing(s.offsite_wanted && s.worst.is_some()), format_age),
+        s.offsite_age_seconds
+            .map_or_else(|| nothing(s.offsite_wanted && s.worst.is_some()), format_age),
         s.status_label().to_owned(),
         s.why.join("\n"),
     ]
@@ -238,7 +252,11 @@ mod tests {
 
     const FLEET: &str = "databases: { fleet: { select: { ids: [auth, orders, users] } } }\n";
 
-    fn report(function: &'static str, assets: Vec<AssetStatus>, findings: Vec<Finding>) -> RunReport {
+    fn report(
+        function: &'static str,
+        assets: Vec<AssetStatus>,
+        findings: Vec<Finding>,
+    ) -> RunReport {
         RunReport {
             function,
             policy: "acme".into(),
@@ -337,7 +355,8 @@ mod tests {
             Timestamp::UNIX_EPOCH,
             vec![fresh, report("dump", vec![], vec![key])],
         );
-        let rows: Vec<_> = status.assets.iter().map(|s| (s.asset.as_str(), s.status_label())).collect();
+        let rows: Vec<_> =
+            status.assets.iter().map(|s| (s.asset.as_str(), s.status_label())).collect();
         assert_eq!(rows, [("postgres.main.wal", "CRITICAL"), ("shop", "CRITICAL")]);
         assert_eq!(status.assets[1].why, ["no passphrase"]);
     }

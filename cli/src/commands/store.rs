@@ -4,7 +4,7 @@ use crate::{
     args::StoreCommand,
     output::CommandOutput,
     session::CommandContext,
-    stop::{CommandExit, CommandError},
+    stop::{CommandError, CommandExit},
     table::TerminalStyle,
 };
 use serde::Serialize;
@@ -12,10 +12,16 @@ use shared::{aws::OperationError, signing::SigningAuthor};
 use store::{mark, place};
 
 /// Writes the mark of every place of the groups that take dumps, or of one.
-pub(super) async fn run(session: &CommandContext<'_>, command: &StoreCommand) -> anyhow::Result<CommandExit> {
+pub(super) async fn run(
+    session: &CommandContext<'_>,
+    command: &StoreCommand,
+) -> anyhow::Result<CommandExit> {
     let StoreCommand::Init { group } = command;
-    let (policy, secrets, world) = (&session.policy, session.secret_resolver(), session.dry_run_context());
-    let author = SigningAuthor::from_policy(policy, &secrets).await.map_err(|e| CommandError::from_data_error(&e))?;
+    let (policy, secrets, world) =
+        (&session.policy, session.secret_resolver(), session.dry_run_context());
+    let author = SigningAuthor::from_policy(policy, &secrets)
+        .await
+        .map_err(|e| CommandError::from_data_error(&e))?;
     let mut marked = Vec::new();
     for (name, rules) in policy.postgres.iter().filter(|(_, g)| !g.dumps.is_empty()) {
         if group.as_ref().is_some_and(|group| group != name.as_str()) {
@@ -23,9 +29,15 @@ pub(super) async fn run(session: &CommandContext<'_>, command: &StoreCommand) ->
         }
         for open in place::open_all(&world, &secrets, rules).await {
             let open = open.map_err(|e| CommandError::from_operation_error(&e))?;
-            let written = mark::write_marker(&open.store, &author, &session.env.run_id, world.now).await;
-            let mark = written.map_err(|e| CommandError::from_operation_error(&OperationError::from(e)))?;
-            marked.push(MarkedStore { store: open.store.address(), owner: mark.owner, id: mark.id });
+            let written =
+                mark::write_marker(&open.store, &author, &session.env.run_id, world.now).await;
+            let mark = written
+                .map_err(|e| CommandError::from_operation_error(&OperationError::from(e)))?;
+            marked.push(MarkedStore {
+                store: open.store.address(),
+                owner: mark.owner,
+                id: mark.id,
+            });
         }
     }
     if let (true, Some(group)) = (marked.is_empty(), group) {

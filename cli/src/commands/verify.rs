@@ -7,7 +7,7 @@ use crate::{
     recorded,
     scratches::ScratchServers,
     session::CommandContext,
-    stop::{CommandExit, CommandError},
+    stop::{CommandError, CommandExit},
     table::TerminalStyle,
     telling,
     words::{PLACEHOLDER, escape_control_chars, format_time},
@@ -15,8 +15,10 @@ use crate::{
 use anyhow::Context;
 use futures_util::{StreamExt, stream};
 use restore::{
-    RestoreErrorKind, BackupKeys, RestoreChecks, VerifyOptions, VerificationVerdict, VerificationReport, verify_full, verify_quick,
+    BackupKeys, RestoreChecks, RestoreErrorKind, VerificationReport, VerificationVerdict,
+    VerifyOptions,
     verify::{CheckStatus, could_not_verify, render_markdown},
+    verify_full, verify_quick,
 };
 use serde::Serialize;
 use shared::plan::Operation;
@@ -27,15 +29,21 @@ use std::collections::BTreeSet;
 const MAX_EARLIER_SIZES: usize = 7;
 
 /// Verifies what was asked for and shows it.
-pub(super) async fn run(session: &CommandContext<'_>, args: &VerifyArgs) -> anyhow::Result<CommandExit> {
+pub(super) async fn run(
+    session: &CommandContext<'_>,
+    args: &VerifyArgs,
+) -> anyhow::Result<CommandExit> {
     let secrets = session.secret_resolver();
     let interrupt = &session.env.interrupt;
     let choosing = Box::pin(select_targets(session, &secrets, args));
-    let items = interrupt.run_until_interrupted(session.progress.with_spinner("looking at the stores", choosing)).await?;
+    let items = interrupt
+        .run_until_interrupted(session.progress.with_spinner("looking at the stores", choosing))
+        .await?;
     let scratches = ScratchServers::for_targets(session, &secrets, &items, args.full).await;
     let what = if args.full { "restoring for proof" } else { "reading" };
     let work = async {
-        let each = items.iter().map(|item| verify_target(session, &secrets, args, &scratches, item));
+        let each =
+            items.iter().map(|item| verify_target(session, &secrets, args, &scratches, item));
         stream::iter(each).buffered(usize::from(args.width.max(1))).collect::<Vec<_>>().await
     };
     let tried = tokio::select! {
@@ -100,7 +108,11 @@ fn audit_entry(item: &LocatedBackup<'_>, verified: &VerificationReport) -> Audit
     let entry = AuditEntry {
         seconds: Some(verified.took.iter().map(|t| t.seconds).sum()),
         evidence: Some(recorded::checks_evidence(&verified.checks)),
-        ..recorded::backup_entry(item, audit_action(verified.full), recorded::summarize_checks(&verified.checks))
+        ..recorded::backup_entry(
+            item,
+            audit_action(verified.full),
+            recorded::summarize_checks(&verified.checks),
+        )
     };
     match verified.failure_reason() {
         None => entry,
@@ -121,10 +133,12 @@ impl<'s> VerifyTarget<'s> {
             other.database == item.database
                 && other.group == item.group
                 && other.location_index == item.location_index
-                && other.committed_manifest().map(|m| &m.reason) == item.committed_manifest().map(|m| &m.reason)
+                && other.committed_manifest().map(|m| &m.reason)
+                    == item.committed_manifest().map(|m| &m.reason)
                 && other.data_time() < item.data_time()
         };
-        let earlier = found.backups.iter().filter(before).take(MAX_EARLIER_SIZES).map(|i| i.backup.size);
+        let earlier =
+            found.backups.iter().filter(before).take(MAX_EARLIER_SIZES).map(|i| i.backup.size);
         Self { earlier: earlier.collect(), item }
     }
 }
@@ -146,7 +160,8 @@ async fn select_targets<'s>(
             None => (find_backups(session, secrets, None).await?, true),
         };
         if let Some(file) = of.filter(|_| !group) {
-            chosen.push(VerifyTarget::from_search(select_backup(&found, file, group, None)?, &found));
+            chosen
+                .push(VerifyTarget::from_search(select_backup(&found, file, group, None)?, &found));
             continue;
         }
         if let Some(gap) = found.observation_errors.first() {
@@ -157,7 +172,8 @@ async fn select_targets<'s>(
             // Of a database, the newest in its first place; with --all, every one in every place.
             let key = (item.group.to_string(), item.database.clone());
             // One of some tables alone proves nothing of the whole.
-            let whole = item.committed_manifest().is_some_and(|m| !m.is_narrowed() || m.table.is_some());
+            let whole =
+                item.committed_manifest().is_some_and(|m| !m.is_narrowed() || m.table.is_some());
             if args.all || (item.location_index == 0 && whole && newest.insert(key)) {
                 chosen.push(VerifyTarget::from_search(item.clone(), &found));
             }
@@ -179,7 +195,8 @@ async fn verify_target(
 ) -> anyhow::Result<VerificationReport> {
     let opening = BackupKeys::resolve_keys(secrets, item.rules, &args.keys.files).await;
     let opening = opening.map_err(|e| CommandError::from_data_error(&e))?;
-    let csv = item.committed_manifest().is_some_and(|m| m.format == store::manifest::ManifestFormat::Csv);
+    let csv =
+        item.committed_manifest().is_some_and(|m| m.format == store::manifest::ManifestFormat::Csv);
     // What nobody vouches for is read and never run, unless it is meant.
     let stranger = item.committed_manifest().is_none() && session.policy.signing.is_some();
     if !args.full || csv || stranger {
@@ -234,12 +251,15 @@ impl CommandOutput for VerifyOutput {
     fn render_text(&self, look: TerminalStyle) -> String {
         let head = ["backup", "data of", "verdict", "time", "what was seen"];
         let rows = self.0.iter().map(|v| {
-            let mut seen: Vec<String> = v.failure_reason().map(|why| escape_control_chars(&why)).into_iter().collect();
+            let mut seen: Vec<String> =
+                v.failure_reason().map(|why| escape_control_chars(&why)).into_iter().collect();
             if seen.is_empty() {
                 let good = v.checks.iter().filter(|c| c.went == CheckStatus::Passed);
                 seen.extend(good.map(|c| c.name.clone()));
                 let untested = v.checks.iter().filter(|c| c.went == CheckStatus::Skipped);
-                seen.extend(untested.map(|c| escape_control_chars(&format!("{}: {}", c.name, c.detail))));
+                seen.extend(
+                    untested.map(|c| escape_control_chars(&format!("{}: {}", c.name, c.detail))),
+                );
             }
             let seconds = v.took.iter().fold(0.0, |all, t| all + t.seconds);
             vec![

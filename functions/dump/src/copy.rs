@@ -13,9 +13,9 @@ use shared::{
     signing::SigningAuthor,
 };
 use store::{
-    BackupManifest, UploadOptions, TrustPolicy,
+    BackupManifest, TrustPolicy, UploadOptions,
     catalogue::{self, BackupKind},
-    place::{OpenStore, object_lock_until, has_same_names},
+    place::{OpenStore, has_same_names, object_lock_until},
 };
 
 /// What a copy needs besides its two places.
@@ -39,15 +39,27 @@ pub(crate) async fn copy_dump(
 ) -> Result<(String, BackupManifest), OperationError> {
     let DumpCopyContext { world, rules, author, trust } = means;
     to.ensure_owned(trust, author, world).await.map_err(OperationError::from)?;
-    let source = catalogue::get_backup(&from.store, &what.from, trust).await.map_err(OperationError::from)?;
+    let source = catalogue::get_backup(&from.store, &what.from, trust)
+        .await
+        .map_err(OperationError::from)?;
     let mut manifest = match source.kind {
         BackupKind::Committed(manifest) => *manifest,
         BackupKind::Faulty { why, hint: mend, .. } => {
-            return Err(OperationError::with_hint(OperationErrorKind::Store, format!("copy {}", what.from), why, mend));
+            return Err(OperationError::with_hint(
+                OperationErrorKind::Store,
+                format!("copy {}", what.from),
+                why,
+                mend,
+            ));
         }
         BackupKind::Foreign(_) => {
             let doing = format!("copy {}", what.from);
-            return Err(OperationError::with_hint(OperationErrorKind::Store, doing, "it has no commit record", ""));
+            return Err(OperationError::with_hint(
+                OperationErrorKind::Store,
+                doing,
+                "it has no commit record",
+                "",
+            ));
         }
     };
     let key = choose_copy_key(means, to, &manifest).await?;
@@ -55,7 +67,8 @@ pub(crate) async fn copy_dump(
     let dumps = rules.all_dumps();
     let own = dumps.iter().find(|(reason, _)| reason.as_str() == manifest.reason);
     let keep = to.policy.keep.as_ref().or(own.map(|(_, dump)| &dump.keep));
-    let lock = to.policy.lock.and(keep).and_then(|keep| object_lock_until(keep, manifest.data_time));
+    let lock =
+        to.policy.lock.and(keep).and_then(|keep| object_lock_until(keep, manifest.data_time));
     let put = UploadOptions {
         run: run.clone(),
         class: to.initial_storage_class(&rules.tiers),
@@ -67,7 +80,8 @@ pub(crate) async fn copy_dump(
     let mut hash = Sha256::new();
     let (read, sent) = tokio::join!(
         from.store.stream_object(&what.from, read_to),
-        upload_stream(read_from, &mut upload, to.policy.bandwidth.as_ref(), |piece| hash.update(piece)),
+        upload_stream(read_from, &mut upload, to.policy.bandwidth.as_ref(), |piece| hash
+            .update(piece)),
     );
     let checked = match (read, sent) {
         (Err(e), _) | (_, Err(UploadError::Store(e))) => Err(e.into()),
@@ -86,15 +100,20 @@ pub(crate) async fn copy_dump(
     manifest.file.name = key.rsplit('/').next().unwrap_or(&key).to_owned();
     manifest.file.checksum = written.checksum;
     manifest.locked_until = put.lock_until;
-    manifest.restore =
-        manifest.restore.replace(&from.store.download_command(&what.from), &to.store.download_command(&key));
+    manifest.restore = manifest
+        .restore
+        .replace(&from.store.download_command(&what.from), &to.store.download_command(&key));
     manifest.key.clone_from(&key);
     commit_dump(&to.store, &key, &manifest, &put, author).await?;
     Ok((key, manifest))
 }
 
 /// What a copy is called: as in the first place, unless the second one has names of its own.
-async fn choose_copy_key(means: &DumpCopyContext<'_>, to: &OpenStore<'_>, m: &BackupManifest) -> Result<String, OperationError> {
+async fn choose_copy_key(
+    means: &DumpCopyContext<'_>,
+    to: &OpenStore<'_>,
+    m: &BackupManifest,
+) -> Result<String, OperationError> {
     let DumpCopyContext { world, rules, .. } = means;
     let mut candidates = Vec::new();
     let dumps = rules.all_dumps();

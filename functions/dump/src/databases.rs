@@ -127,7 +127,12 @@ mod tests {
 
     #[test]
     fn a_server_that_can_not_be_asked_is_said_and_what_has_dumps_is_not_forgotten() {
-        let away = OperationError::with_hint(OperationErrorKind::Database, "connect", "refused", "start it");
+        let away = OperationError::with_hint(
+            OperationErrorKind::Database,
+            "connect",
+            "refused",
+            "start it",
+        );
         insta::assert_snapshot!(of("", Err(away), &RunRequest::full_run()), @"
         dropped orders
         critical main not-listed: its server can't be asked which databases it has, so none that is new is dumped: connect: refused; start it

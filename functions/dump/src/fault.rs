@@ -5,7 +5,9 @@ use shared::aws::{OperationError, OperationErrorKind};
 /// PostgreSQL's.
 pub fn error_from_postgres(e: &postgres::PostgresError) -> OperationError {
     let kind = match e.kind {
-        postgres::PostgresErrorKind::Connection | postgres::PostgresErrorKind::Lost => OperationErrorKind::Database,
+        postgres::PostgresErrorKind::Connection | postgres::PostgresErrorKind::Lost => {
+            OperationErrorKind::Database
+        }
         postgres::PostgresErrorKind::Busy => OperationErrorKind::Busy,
         _ => OperationErrorKind::Refused,
     };

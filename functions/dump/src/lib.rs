@@ -25,14 +25,14 @@ mod unprotected;
 mod values;
 
 pub use observe::dumpable_groups;
-pub use plan::{DumpAction, CopyDump, ObservedDatabase, CopyUnchangedMarker, DumpDatabase, plan};
+pub use plan::{CopyDump, CopyUnchangedMarker, DumpAction, DumpDatabase, ObservedDatabase, plan};
 
 use shared::{
     aws::{OperationError, OperationErrorKind},
     metrics::Metric,
-    plan::{Finding, ActionPlan, Severity},
+    plan::{ActionPlan, Finding, Severity},
     policy::text::Name,
-    report::{ActionResult, StepSuccess, Artifact, StepOutcome, RunReport, StepResult},
+    report::{ActionResult, Artifact, RunReport, StepOutcome, StepResult, StepSuccess},
     request::{RunRequest, SCHEDULE_REASON},
     run::{RunContext, execute_plan},
     secret::SecretResolver,
@@ -40,7 +40,7 @@ use shared::{
 };
 use std::collections::BTreeMap;
 use store::{
-    StoredBackup, BackupStore, TrustPolicy,
+    BackupStore, StoredBackup, TrustPolicy,
     catalogue::{self, BackupKind},
     place,
 };
@@ -68,7 +68,8 @@ pub async fn run(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
             break;
         }
         let mut planned = plan(world.policy, &looked, request, world.now);
-        let wanted = |a: &DumpAction| matches!(a, DumpAction::Take(_)) == (look == DumpPhase::Dumps);
+        let wanted =
+            |a: &DumpAction| matches!(a, DumpAction::Take(_)) == (look == DumpPhase::Dumps);
         planned.steps.retain(|s| wanted(&s.action));
         if look == DumpPhase::Copies {
             planned.findings.clear();
@@ -91,7 +92,10 @@ pub async fn run(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
     for open in unfinished_findings(&report.outcomes, request) {
         report.push_finding(open);
     }
-    report.push_metric(Metric::DumpsTaken, report.count_outcomes(|r| matches!(r, StepResult::Done(_))));
+    report.push_metric(
+        Metric::DumpsTaken,
+        report.count_outcomes(|r| matches!(r, StepResult::Done(_))),
+    );
     report
 }
 
@@ -132,7 +136,8 @@ fn unknown_asset_finding(world: &RunContext<'_>, request: &RunRequest) -> Option
         .collect();
     // Which databases a group of all has, its server says.
     let of_all = |a: &&String| {
-        dumpable_groups(world).any(|(n, g)| g.databases.is_all() && observe::names_group(a, n.as_str()))
+        dumpable_groups(world)
+            .any(|(n, g)| g.databases.is_all() && observe::names_group(a, n.as_str()))
     };
     let asked = request.assets.iter().find(|a| !known.contains(a) && !of_all(a))?;
     let why = "no postgres group with dumps, and no database of one, has that name";
@@ -141,7 +146,11 @@ fn unknown_asset_finding(world: &RunContext<'_>, request: &RunRequest) -> Option
 }
 
 /// Carries out a plan, each group's server and stores opened once.
-async fn apply_plan(world: &RunContext<'_>, secrets: &SecretResolver<'_>, plan: &ActionPlan<DumpAction>) -> Vec<StepOutcome> {
+async fn apply_plan(
+    world: &RunContext<'_>,
+    secrets: &SecretResolver<'_>,
+    plan: &ActionPlan<DumpAction>,
+) -> Vec<StepOutcome> {
     let mut grounds = BTreeMap::new();
     let groups = plan.steps.iter().map(|s| s.action.group());
     let author = if world.dry_run {
@@ -171,10 +180,14 @@ async fn apply_plan(world: &RunContext<'_>, secrets: &SecretResolver<'_>, plan: 
             DumpAction::Take(t) => {
                 let server = server.as_ref().map_err(OperationError::clone)?;
                 let stored = place(0)?;
-                let ground = GroupDumpContext { world, secrets, rules, server, stored, author, trust };
+                let ground =
+                    GroupDumpContext { world, secrets, rules, server, stored, author, trust };
                 let taken = Box::pin(take::dump_database(&ground, t, &dumps[&t.reason])).await?;
                 let told = take::result_message(&taken, began.elapsed());
-                Ok(StepSuccess::with_artifact(told, dump_artifact(&place(0)?.store, &taken.key, &taken.manifest, began)))
+                Ok(StepSuccess::with_artifact(
+                    told,
+                    dump_artifact(&place(0)?.store, &taken.key, &taken.manifest, began),
+                ))
             }
             DumpAction::Note(n) => {
                 let to = place(n.to + 1)?;
@@ -186,7 +199,10 @@ async fn apply_plan(world: &RunContext<'_>, secrets: &SecretResolver<'_>, plan: 
                 let means = copy::DumpCopyContext { world, rules, author, trust };
                 let (key, manifest) = Box::pin(copy::copy_dump(&means, place(0)?, to, c)).await?;
                 let told = format!("{} is in {}", manifest.file.name, to.store.address());
-                Ok(StepSuccess::with_artifact(told, dump_artifact(&to.store, &key, &manifest, began)))
+                Ok(StepSuccess::with_artifact(
+                    told,
+                    dump_artifact(&to.store, &key, &manifest, began),
+                ))
             }
         }
     })
@@ -194,7 +210,12 @@ async fn apply_plan(world: &RunContext<'_>, secrets: &SecretResolver<'_>, plan: 
 }
 
 /// A file that was made since `began`.
-fn dump_artifact(store: &store::BackupStore, key: &str, manifest: &store::BackupManifest, began: Instant) -> Artifact {
+fn dump_artifact(
+    store: &store::BackupStore,
+    key: &str,
+    manifest: &store::BackupManifest,
+    began: Instant,
+) -> Artifact {
     Artifact {
         what: key.to_owned(),
         place: store.address(),
@@ -224,7 +245,8 @@ pub async fn dump_now(
 ) -> std::result::Result<StoredDump, OperationError> {
     let secrets = world.secret_resolver();
     let rules = &world.policy.postgres[group];
-    let refused = |why: String| OperationError::from_message(format!("dump {database} for {reason}"), why);
+    let refused =
+        |why: String| OperationError::from_message(format!("dump {database} for {reason}"), why);
     let dumps = rules.all_dumps();
     let (reason, dump) = (dumps.iter().find(|(r, _)| r.as_str() == reason))
         .ok_or_else(|| refused("the group takes no dumps at all".into()))?;
@@ -240,7 +262,8 @@ pub async fn dump_now(
     let began = Instant::now();
     let (secrets, server, author, trust) = (&secrets, &server, &author, &trust);
     let ground = GroupDumpContext { world, secrets, rules, server, stored, author, trust };
-    let take::CompletedDump { key, manifest, .. } = Box::pin(take::dump_database(&ground, &what, dump)).await?;
+    let take::CompletedDump { key, manifest, .. } =
+        Box::pin(take::dump_database(&ground, &what, dump)).await?;
     let trust = TrustPolicy::from_policy(world.policy, rules, world.now + began.elapsed());
     let backup = catalogue::get_backup(&stored.store, &key, &trust).await?;
     if backup.committed_manifest().is_some_and(|m| m.file.sha256 == manifest.file.sha256) {
@@ -285,15 +308,31 @@ mod tests {
     #[test]
     fn a_run_that_finished_no_dump_fails_and_one_that_came_further_is_gone_on_with() {
         let done = || StepResult::Done("x".into());
-        assert_eq!(unfinished_reasons(SCHEDULE_REASON, vec![StepResult::Unfinished, StepResult::Unfinished]).len(), 2);
-        assert!(unfinished_reasons(SCHEDULE_REASON, vec![done(), StepResult::Unfinished]).is_empty());
+        assert_eq!(
+            unfinished_reasons(
+                SCHEDULE_REASON,
+                vec![StepResult::Unfinished, StepResult::Unfinished]
+            )
+            .len(),
+            2
+        );
+        assert!(
+            unfinished_reasons(SCHEDULE_REASON, vec![done(), StepResult::Unfinished]).is_empty()
+        );
         assert!(unfinished_reasons(SCHEDULE_REASON, vec![]).is_empty());
     }
 
     #[test]
     fn a_demand_that_is_put_off_fails() {
         let held = || StepResult::Deferred("held by another run".into());
-        assert_eq!(unfinished_reasons("manual", vec![StepResult::Done("x".into()), StepResult::Unfinished]).len(), 1);
+        assert_eq!(
+            unfinished_reasons(
+                "manual",
+                vec![StepResult::Done("x".into()), StepResult::Unfinished]
+            )
+            .len(),
+            1
+        );
         assert_eq!(unfinished_reasons("manual", vec![held()]), ["held by another run"]);
         assert!(unfinished_reasons(SCHEDULE_REASON, vec![held()]).is_empty());
     }

@@ -1,6 +1,6 @@
 //! What a dump needs besides the database: a login, and a recipe for its bytes.
 
-use archive::{CompressionMethod, EncryptionMethod, EncodingOptions, AgeRecipient};
+use archive::{AgeRecipient, CompressionMethod, EncodingOptions, EncryptionMethod};
 use postgres::{
     ConnectionConfig, TlsMode,
     libpq::{self, ConnectionService},
@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use shared::{
     aws::{OperationError, OperationErrorKind},
     catalog::Location,
-    policy::{self, DumpCompression, DumpRule, DumpFormat, EncryptionConfig, PostgresGroup},
+    policy::{self, DumpCompression, DumpFormat, DumpRule, EncryptionConfig, PostgresGroup},
     run::RunContext,
     secret::SecretResolver,
 };
@@ -112,7 +112,12 @@ fn password_from_pgpass(
     if password.is_some() && mode & 0o077 != 0 {
         let doing = format!("read {}", file.display());
         let why = "others than its owner may read it";
-        return Err(OperationError::with_hint(OperationErrorKind::Refused, doing, why, "chmod 0600 it"));
+        return Err(OperationError::with_hint(
+            OperationErrorKind::Refused,
+            doing,
+            why,
+            "chmod 0600 it",
+        ));
     }
     Ok(password)
 }
@@ -128,7 +133,8 @@ pub async fn scratch_connect_config(
     scratch: &policy::ScratchConfig,
 ) -> Result<ConnectionConfig, OperationError> {
     let policy::ScratchConfig { host, port, user, password, tls, tls_ca, .. } = scratch.clone();
-    let there = PostgresGroup { host, port, user, password, tls, tls_ca, iam: false, ..rules.clone() };
+    let there =
+        PostgresGroup { host, port, user, password, tls, tls_ca, iam: false, ..rules.clone() };
     connect_config(world, secrets, &there).await
 }
 
@@ -136,11 +142,16 @@ pub async fn scratch_connect_config(
 ///
 /// # Errors
 /// If a key can't be found or is none.
-pub async fn encoding_options(secrets: &SecretResolver<'_>, dump: &DumpRule) -> Result<EncodingOptions, OperationError> {
+pub async fn encoding_options(
+    secrets: &SecretResolver<'_>,
+    dump: &DumpRule,
+) -> Result<EncodingOptions, OperationError> {
     let level = dump.level.map(NonZero::get);
     let compression = match (dump.compress, dump.format) {
         (DumpCompression::Zstd, _) => CompressionMethod::Zstd(i32::from(level.unwrap_or(3))),
-        (DumpCompression::Gzip, DumpFormat::Custom) | (DumpCompression::None, _) => CompressionMethod::None,
+        (DumpCompression::Gzip, DumpFormat::Custom) | (DumpCompression::None, _) => {
+            CompressionMethod::None
+        }
         (DumpCompression::Gzip, _) => CompressionMethod::Gzip(u32::from(level.unwrap_or(6))),
     };
     let encryption = match &dump.encrypt {
@@ -151,7 +162,9 @@ pub async fn encoding_options(secrets: &SecretResolver<'_>, dump: &DumpRule) -> 
         }
         Some(EncryptionConfig { age, .. }) => {
             let recipients: Result<Vec<AgeRecipient>, _> = age.iter().map(|a| a.parse()).collect();
-            EncryptionMethod::Age(recipients.map_err(|e: archive::ArchiveError| invalid_recipient_error(&e))?)
+            EncryptionMethod::Age(
+                recipients.map_err(|e: archive::ArchiveError| invalid_recipient_error(&e))?,
+            )
         }
     };
     Ok(EncodingOptions { compression, encryption })
@@ -163,7 +176,12 @@ fn key_error(e: OperationError) -> OperationError {
 
 fn invalid_recipient_error(e: &archive::ArchiveError) -> OperationError {
     let mend = "write the public keys that `age-keygen` prints: age1...";
-    OperationError::with_hint(OperationErrorKind::Key, "read the age recipients", e.to_string(), mend)
+    OperationError::with_hint(
+        OperationErrorKind::Key,
+        "read the age recipients",
+        e.to_string(),
+        mend,
+    )
 }
 
 #[cfg(test)]
@@ -194,7 +212,11 @@ mod tests {
             ("localhost", ", iam: true", None, TlsMode::VerifyFull),
         ];
         for (host, more, service, expected) in table {
-            assert_eq!(ssl_mode(&rules(more), service, host), expected, "{host} {more} {service:?}");
+            assert_eq!(
+                ssl_mode(&rules(more), service, host),
+                expected,
+                "{host} {more} {service:?}"
+            );
         }
     }
 }

@@ -37,7 +37,9 @@ pub(crate) fn names_group(asset: &str, group: &str) -> bool {
 }
 
 /// The groups that this process can dump: a Lambda has none of a host's directories and sockets.
-pub fn dumpable_groups<'p>(world: &RunContext<'p>) -> impl Iterator<Item = (&'p Name, &'p PostgresGroup)> {
+pub fn dumpable_groups<'p>(
+    world: &RunContext<'p>,
+) -> impl Iterator<Item = (&'p Name, &'p PostgresGroup)> {
     let (policy, host): (&'p Policy, bool) = (world.policy, world.on_host);
     let local = |rules: &PostgresGroup| {
         rules.stored.directory.is_some()
@@ -80,7 +82,9 @@ async fn observe_group<'p>(
     let asked = if rules.databases.is_all() {
         let there = match &server {
             Err(e) => Err(e.clone()),
-            Ok(server) => postgres::database::database_names(server).await.map_err(|e| error_from_postgres(&e)),
+            Ok(server) => postgres::database::database_names(server)
+                .await
+                .map_err(|e| error_from_postgres(&e)),
         };
         let good = |(database, backups): (&String, &Vec<StoredBackup>)| {
             backups.iter().any(StoredBackup::is_committed).then(|| database.clone())

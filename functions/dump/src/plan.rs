@@ -3,15 +3,15 @@
 mod action;
 mod copies;
 
-pub use action::{DumpAction, CopyDump, CopyUnchangedMarker, DumpDatabase};
+pub use action::{CopyDump, CopyUnchangedMarker, DumpAction, DumpDatabase};
 
 use copies::plan_copies;
 use jiff::Timestamp;
 use shared::{
     aws::{OperationError, OperationErrorKind},
-    plan::{Finding, ActionPlan, Severity, code},
+    plan::{ActionPlan, Finding, Severity, code},
     policy::{
-        DumpRule, DumpFormat, Policy, PostgresGroup, StoreConfig,
+        DumpFormat, DumpRule, Policy, PostgresGroup, StoreConfig,
         text::{ByteSize, Name, ReasonName},
     },
     request::{RunRequest, SCHEDULE_REASON},
@@ -62,7 +62,8 @@ pub fn plan(
             push_preflight_findings(&mut plan, l);
         }
         for (reason, dump, slot) in due {
-            let because = format!("{reason} is due since {}", format_duration(now.duration_since(slot)));
+            let because =
+                format!("{reason} is due since {}", format_duration(now.duration_since(slot)));
             plan_dump(&mut plan, l, (reason, dump), Some(slot), now, &because);
         }
         plan_copies(&mut plan, l, now);
@@ -96,11 +97,23 @@ fn push_observation_findings(plan: &mut ActionPlan<DumpAction>, l: &ObservedData
                     if !backup.ignored.is_empty() {
                         let why = format!("beside {}: {}", backup.uri, backup.ignored.join("; "));
                         let mend = "find out who put it there; it does not count";
-                        plan.findings.push(database_finding(l, Severity::Warning, "ignored", why, mend));
+                        plan.findings.push(database_finding(
+                            l,
+                            Severity::Warning,
+                            "ignored",
+                            why,
+                            mend,
+                        ));
                     }
                     if let BackupKind::Faulty { why, hint: mend, .. } = &backup.kind {
                         let why = format!("{} counts as no backup: {why}", backup.uri);
-                        plan.findings.push(database_finding(l, Severity::Critical, "faulty", why, mend));
+                        plan.findings.push(database_finding(
+                            l,
+                            Severity::Critical,
+                            "faulty",
+                            why,
+                            mend,
+                        ));
                     }
                 }
             }
@@ -126,7 +139,12 @@ fn due_dumps<'l>(
         .collect()
 }
 
-fn is_slot_done(l: &ObservedDatabase<'_>, reason: &ReasonName, slot: Timestamp, table: Option<&str>) -> bool {
+fn is_slot_done(
+    l: &ObservedDatabase<'_>,
+    reason: &ReasonName,
+    slot: Timestamp,
+    table: Option<&str>,
+) -> bool {
     let Some(Ok(backups)) = l.locations.first() else { return false };
     backups.iter().filter_map(|b| Some((b, b.committed_manifest()?))).any(|(b, m)| {
         m.reason == reason.as_str()
@@ -137,7 +155,12 @@ fn is_slot_done(l: &ObservedDatabase<'_>, reason: &ReasonName, slot: Timestamp, 
 
 /// The newest dump for this reason, if a new one that holds the same need not be stored: one that can be read at once,
 /// and stays so until the tiers of the policy move it.
-fn dedup_candidate(l: &ObservedDatabase<'_>, reason: &ReasonName, dump: &DumpRule, now: Timestamp) -> Option<String> {
+fn dedup_candidate(
+    l: &ObservedDatabase<'_>,
+    reason: &ReasonName,
+    dump: &DumpRule,
+    now: Timestamp,
+) -> Option<String> {
     let there = l.locations.first()?.as_ref().ok().filter(|_| dump.deduplicate)?;
     let good = there.iter().filter_map(|b| Some((b, b.committed_manifest()?)));
     let (newest, manifest) = good
@@ -169,13 +192,22 @@ fn push_preflight_findings(plan: &mut ActionPlan<DumpAction>, l: &ObservedDataba
     }
     if let Err(e) = &l.server {
         let why = format!("the next dump would fail: {e}");
-        let severity =
-            if e.kind == OperationErrorKind::Database { Severity::Warning } else { Severity::Critical };
+        let severity = if e.kind == OperationErrorKind::Database {
+            Severity::Warning
+        } else {
+            Severity::Critical
+        };
         plan.findings.push(database_finding(l, severity, "not-ready", why, e.hint().to_owned()));
     }
     for (reason, e) in &l.key_errors {
         let why = format!("the next dump for {reason} would fail: {e}");
-        plan.findings.push(database_finding(l, Severity::Critical, code::NO_KEY, why, e.hint().to_owned()));
+        plan.findings.push(database_finding(
+            l,
+            Severity::Critical,
+            code::NO_KEY,
+            why,
+            e.hint().to_owned(),
+        ));
     }
 }
 
@@ -206,7 +238,9 @@ fn plan_dump(
         if slot.is_some_and(|slot| is_slot_done(l, reason, slot, table.as_deref())) {
             continue;
         }
-        if let Err(e) = check_key_template(&l.rules.stored, l, (reason, dump), table.as_deref(), now) {
+        if let Err(e) =
+            check_key_template(&l.rules.stored, l, (reason, dump), table.as_deref(), now)
+        {
             plan.findings.push(bad_key_finding(l, &e));
             return;
         }
@@ -248,7 +282,12 @@ fn estimated_bytes(there: &[StoredBackup], reason: &ReasonName, database_bytes: 
     last.map_or(database_bytes, |m| database_bytes.min(m.file.bytes.saturating_mul(2)))
 }
 
-fn plan_on_demand(plan: &mut ActionPlan<DumpAction>, looked: &[ObservedDatabase<'_>], request: &RunRequest, now: Timestamp) {
+fn plan_on_demand(
+    plan: &mut ActionPlan<DumpAction>,
+    looked: &[ObservedDatabase<'_>],
+    request: &RunRequest,
+    now: Timestamp,
+) {
     let reason = request.reason.as_str();
     if !looked.iter().any(|l| find_reason(l, reason).is_some()) {
         let all = looked.iter().flat_map(|l| l.dumps.keys()).map(ToString::to_string);
@@ -272,7 +311,10 @@ fn plan_on_demand(plan: &mut ActionPlan<DumpAction>, looked: &[ObservedDatabase<
     }
 }
 
-fn find_reason<'l>(l: &'l ObservedDatabase<'_>, reason: &str) -> Option<(&'l ReasonName, &'l DumpRule)> {
+fn find_reason<'l>(
+    l: &'l ObservedDatabase<'_>,
+    reason: &str,
+) -> Option<(&'l ReasonName, &'l DumpRule)> {
     l.dumps.iter().find(|(r, _)| r.as_str() == reason)
 }
 

@@ -4,10 +4,10 @@ use crate::{
     plan::DumpDatabase,
     take::{GroupDumpContext, now},
 };
-use archive::{EncodingOptions, ArchiveDigests};
+use archive::{ArchiveDigests, EncodingOptions};
 use postgres::dump::DumpSummary;
 use shared::{
-    policy::{DumpRule, DumpFormat},
+    policy::{DumpFormat, DumpRule},
     words::hex_encode,
 };
 use store::{
@@ -50,10 +50,16 @@ pub(crate) fn build_manifest(
             sha256: sums.stored.sha256.to_string(),
             checksum: written.checksum,
         },
-        plain: manifest::PlaintextInfo { bytes: sums.plain.bytes, sha256: sums.plain.sha256.to_string() },
+        plain: manifest::PlaintextInfo {
+            bytes: sums.plain.bytes,
+            sha256: sums.plain.sha256.to_string(),
+        },
         format,
         recipients: age_recipients(dump),
-        key_id: dump.encrypt.as_ref().and_then(|e| Some(describe_secret_source(e.openssl.as_ref()?))),
+        key_id: dump
+            .encrypt
+            .as_ref()
+            .and_then(|e| Some(describe_secret_source(e.openssl.as_ref()?))),
         server: dumped.server,
         client: dumped.client,
         extensions: dumped.extensions,

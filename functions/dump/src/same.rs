@@ -18,7 +18,10 @@ use shared::{
     signing::SigningAuthor,
     words::hex_encode,
 };
-use store::{BackupManifest, UploadOptions, TrustPolicy, UnchangedMarker, beside, catalogue, manifest, place::OpenStore};
+use store::{
+    BackupManifest, TrustPolicy, UnchangedMarker, UploadOptions, beside, catalogue, manifest,
+    place::OpenStore,
+};
 
 /// A dump that is still true.
 #[derive(Debug)]
@@ -42,7 +45,8 @@ pub(crate) async fn find_identical_dump(
     dumped: &DumpSummary,
 ) -> Result<Option<PreviousDump>, OperationError> {
     let store = &ground.stored.store;
-    let backup = catalogue::get_backup(store, key, ground.trust).await.map_err(OperationError::from)?;
+    let backup =
+        catalogue::get_backup(store, key, ground.trust).await.map_err(OperationError::from)?;
     let fingerprint = dumped.fingerprint.map(|f| hex_encode(&f));
     let alike = |m: &&BackupManifest| {
         fingerprint.is_some()
@@ -82,7 +86,8 @@ pub(crate) async fn write_unchanged_marker(
     let name = beside::unchanged_marker_key(key, at);
     let json = note.to_json().into();
     store.put_signed(&name, json, &put, ground.author).await.map_err(OperationError::from)?;
-    let there = catalogue::get_backup(store, key, ground.trust).await.map_err(OperationError::from)?;
+    let there =
+        catalogue::get_backup(store, key, ground.trust).await.map_err(OperationError::from)?;
     if there.is_committed() {
         return Ok(());
     }
@@ -107,13 +112,20 @@ pub(crate) async fn copy_unchanged_marker(
     author: &SigningAuthor,
 ) -> Result<(), OperationError> {
     let name = beside::unchanged_marker_key(&what.from, what.at);
-    let refused = |why: &str| OperationError::with_hint(OperationErrorKind::Store, format!("copy {name}"), why, "");
-    let there = catalogue::get_backup(&from.store, &what.from, trust).await.map_err(OperationError::from)?;
+    let refused = |why: &str| {
+        OperationError::with_hint(OperationErrorKind::Store, format!("copy {name}"), why, "")
+    };
+    let there = catalogue::get_backup(&from.store, &what.from, trust)
+        .await
+        .map_err(OperationError::from)?;
     if !there.unchanged.contains(&what.at) {
         return Err(refused("it is gone, or does not count any more"));
     }
     let json = from.store.get_small(&name).await.map_err(OperationError::from)?;
     let json = json.ok_or_else(|| refused("it is gone"))?;
     let name = beside::unchanged_marker_key(&what.key, what.at);
-    to.store.put_signed(&name, json, &UploadOptions::default(), author).await.map_err(OperationError::from)
+    to.store
+        .put_signed(&name, json, &UploadOptions::default(), author)
+        .await
+        .map_err(OperationError::from)
 }

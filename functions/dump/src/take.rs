@@ -15,19 +15,19 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use postgres::{
     ConnectionConfig,
-    dump::{CsvSource, DumpSummary, DumpFileFormat, DumpOptions},
+    dump::{CsvSource, DumpFileFormat, DumpOptions, DumpSummary},
     lock::try_advisory_lock,
 };
 use shared::{
     aws::{OperationError, OperationErrorKind},
-    policy::{self, DumpCompression, DumpRule, DumpFormat, PostgresGroup},
+    policy::{self, DumpCompression, DumpFormat, DumpRule, PostgresGroup},
     run::RunContext,
     secret::SecretResolver,
     signing::SigningAuthor,
 };
 use std::{io, num::NonZero, time::Duration};
 use store::{
-    BackupManifest, UploadOptions, BackupStore, TrustPolicy, ObjectUpload, UploadReceipt, beside,
+    BackupManifest, BackupStore, ObjectUpload, TrustPolicy, UploadOptions, UploadReceipt, beside,
     place::{OpenStore, object_lock_until},
 };
 use tokio::{
@@ -85,10 +85,14 @@ pub(crate) async fn dump_database(
     delete_orphans(ground, take).await;
     // Its data is of about now, however long ago it was due.
     let (named, table) = ((&take.reason, dump), take.table.as_deref().unwrap_or_default());
-    let key = stored.choose_free_key(ground.rules, &take.database, named, table, now(), &world.run_id).await;
+    let key = stored
+        .choose_free_key(ground.rules, &take.database, named, table, now(), &world.run_id)
+        .await;
     let key = key.map_err(OperationError::from)?;
 
-    let size = postgres::dump::probe_server(server, &take.database).await.map_err(|e| error_from_postgres(&e))?;
+    let size = postgres::dump::probe_server(server, &take.database)
+        .await
+        .map_err(|e| error_from_postgres(&e))?;
     let put = UploadOptions {
         run: world.run_id.clone(),
         class: stored.initial_storage_class(&ground.rules.tiers),
@@ -104,8 +108,9 @@ pub(crate) async fn dump_database(
     lease.ensure_held().await.map_err(|e| error_from_postgres(&e))?;
     match flowed {
         StreamOutcome::Stored(dumped, sums, written) => {
-            let manifest =
-                record::build_manifest(ground, take, &key, dump, &recipe, &put, *dumped, &sums, written);
+            let manifest = record::build_manifest(
+                ground, take, &key, dump, &recipe, &put, *dumped, &sums, written,
+            );
             commit_dump(&stored.store, &key, &manifest, &put, author).await?;
             Ok(CompletedDump { key, manifest, unchanged: false })
         }
@@ -134,9 +139,15 @@ pub(crate) async fn commit_dump(
     author: &SigningAuthor,
 ) -> Result<(), OperationError> {
     let sums = store::manifest::sha256sum_line(&manifest.file.sha256, key);
-    store.put_if_absent(&beside::checksum_key(key), sums.into(), put).await.map_err(OperationError::from)?;
+    store
+        .put_if_absent(&beside::checksum_key(key), sums.into(), put)
+        .await
+        .map_err(OperationError::from)?;
     let json = manifest.to_json().into();
-    store.put_signed(&beside::manifest_key(key), json, put, author).await.map_err(OperationError::from)
+    store
+        .put_signed(&beside::manifest_key(key), json, put, author)
+        .await
+        .map_err(OperationError::from)
 }
 
 #[expect(clippy::disallowed_methods, reason = "a dump begins and ends long after its run began")]
@@ -189,7 +200,8 @@ async fn stream_dump(
     let what = dump_options(dump, take);
     let (plain_to, plain_from) = pipe::chunk_channel(CHANNEL_CAPACITY);
     let (stored_to, stored_from) = pipe::chunk_channel(CHANNEL_CAPACITY);
-    let mut upload = ground.stored.store.start_upload(key, put).await.map_err(OperationError::from)?;
+    let mut upload =
+        ground.stored.store.start_upload(key, put).await.map_err(OperationError::from)?;
     let encoding = {
         let recipe = recipe.clone();
         spawn_blocking(move || pipe::encode_stream(plain_from, &recipe, stored_to))
@@ -209,7 +221,9 @@ async fn stream_dump(
         (_, Err(e @ archive::ArchiveError::Key(_)), _) => error_from_archive(&doing(), &e),
         (_, _, Err(e)) => error_from_postgres(&e),
         (_, Err(e), _) => error_from_archive(&doing(), &e),
-        (Err(UploadError::Cut(e)), _, _) => error_from_archive(&doing(), &archive::ArchiveError::Io(e)),
+        (Err(UploadError::Cut(e)), _, _) => {
+            error_from_archive(&doing(), &archive::ArchiveError::Io(e))
+        }
         (Ok(()), Ok(sums), Ok(mut dumped)) => {
             // The server's clock tells it, and what is of the future would count nowhere.
             dumped.data_time = dumped.data_time.min(now());
@@ -281,7 +295,9 @@ fn dump_options(dump: &DumpRule, take: &DumpDatabase) -> DumpOptions {
             },
         ),
         (DumpFormat::Plain, _) => DumpFileFormat::Plain,
-        _ => DumpFileFormat::Custom { zlib: (dump.compress == DumpCompression::Gzip).then_some(level) },
+        _ => DumpFileFormat::Custom {
+            zlib: (dump.compress == DumpCompression::Gzip).then_some(level),
+        },
     };
     DumpOptions {
         format,

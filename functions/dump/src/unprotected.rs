@@ -12,7 +12,10 @@ use shared::{
 const MAINTENANCE_DATABASE: &str = "postgres";
 
 /// Asks each server for its databases. One that does not answer is said of its databases already.
-pub(crate) async fn find_unprotected(world: &RunContext<'_>, secrets: &SecretResolver<'_>) -> Vec<Finding> {
+pub(crate) async fn find_unprotected(
+    world: &RunContext<'_>,
+    secrets: &SecretResolver<'_>,
+) -> Vec<Finding> {
     let mut servers = Vec::new();
     for (group, rules) in dumpable_groups(world) {
         let Ok(server) = means::connect_config(world, secrets, rules).await else { continue };

@@ -11,7 +11,11 @@ use std::collections::BTreeMap;
 pub(crate) fn dump_metrics(outcomes: &[StepOutcome]) -> Vec<MetricValue> {
     let mut out = Vec::new();
     for (metric, value, together) in [
-        (Metric::DumpSeconds, artifact_seconds as fn(&Artifact) -> Option<f64>, f64::max as fn(f64, f64) -> f64),
+        (
+            Metric::DumpSeconds,
+            artifact_seconds as fn(&Artifact) -> Option<f64>,
+            f64::max as fn(f64, f64) -> f64,
+        ),
         (Metric::DumpBytes, artifact_bytes, |a, b| a + b),
     ] {
         let mut assets: BTreeMap<(&str, &str), f64> = BTreeMap::new();
@@ -27,7 +31,9 @@ pub(crate) fn dump_metrics(outcomes: &[StepOutcome]) -> Vec<MetricValue> {
         }
         out.extend(assets.iter().map(|((g, d), v)| MetricValue::for_asset(metric, g, d, *v)));
         out.extend(groups.iter().map(|(g, v)| MetricValue::for_group(metric, g, *v)));
-        out.extend(groups.values().copied().reduce(together).map(|v| MetricValue::for_policy(metric, v)));
+        out.extend(
+            groups.values().copied().reduce(together).map(|v| MetricValue::for_policy(metric, v)),
+        );
     }
     out
 }

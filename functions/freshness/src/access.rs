@@ -6,7 +6,7 @@
 mod document;
 mod observe;
 
-use document::{PolicyDocument, MfaRequirement};
+use document::{MfaRequirement, PolicyDocument};
 use jiff::{SignedDuration, Timestamp};
 use shared::{
     aws::{OperationError, kms::KeyRotation},
@@ -39,7 +39,11 @@ pub(crate) async fn check_access(world: &RunContext<'_>) -> Vec<Finding> {
 }
 
 /// What is not as the policy says.
-pub(crate) fn evaluate_access(access: Option<&AccessConfig>, facts: &AccessObservations, now: Timestamp) -> Vec<Finding> {
+pub(crate) fn evaluate_access(
+    access: Option<&AccessConfig>,
+    facts: &AccessObservations,
+    now: Timestamp,
+) -> Vec<Finding> {
     let mut found = Vec::new();
     if let Some(access) = access {
         for (bucket, policy) in &facts.buckets {
@@ -77,13 +81,23 @@ fn unobserved_finding(asset: &str, e: &OperationError) -> Finding {
 const READ_ACTIONS: [&str; 2] = ["s3:GetObject", "s3:GetObjectVersion"];
 const DELETE_ACTIONS: [&str; 2] = ["s3:DeleteObject", "s3:DeleteObjectVersion"];
 
-fn evaluate_bucket(access: &AccessConfig, bucket: &str, policy: Option<&str>, found: &mut Vec<Finding>) {
+fn evaluate_bucket(
+    access: &AccessConfig,
+    bucket: &str,
+    policy: Option<&str>,
+    found: &mut Vec<Finding>,
+) {
     let asset = format!("s3://{bucket}");
     let document = match PolicyDocument::parse(policy.unwrap_or("{}")) {
         Ok(document) => document,
         Err(e) => {
             let why = format!("its policy can't be read: {e}");
-            found.push(critical_finding(&asset, "access-unknown", why, "write a policy in IAM's JSON"));
+            found.push(critical_finding(
+                &asset,
+                "access-unknown",
+                why,
+                "write a policy in IAM's JSON",
+            ));
             return;
         }
     };
@@ -144,7 +158,8 @@ fn evaluate_principals(
     found: &mut Vec<Finding>,
 ) {
     let asset = format!("s3://{bucket}");
-    let mut granted: Vec<_> = actions.iter().flat_map(|action| document.granted_principals(action)).collect();
+    let mut granted: Vec<_> =
+        actions.iter().flat_map(|action| document.granted_principals(action)).collect();
     granted.sort();
     granted.dedup();
     if granted.iter().any(|g| g.public) {
@@ -184,7 +199,11 @@ fn evaluate_principals(
     }
 }
 
-fn evaluate_key(key: &str, rotation: &Result<KeyRotation, OperationError>, most: &Period) -> Option<Finding> {
+fn evaluate_key(
+    key: &str,
+    rotation: &Result<KeyRotation, OperationError>,
+    most: &Period,
+) -> Option<Finding> {
     let rotation = match rotation {
         Ok(rotation) => rotation,
         Err(e) => return Some(unobserved_finding(key, e)),
@@ -212,7 +231,12 @@ fn evaluate_key(key: &str, rotation: &Result<KeyRotation, OperationError>, most:
     Some(critical_finding(key, "key-age", why, mend))
 }
 
-fn evaluate_secret(secret: &str, most: &Period, changed: &SecretChangedAt, now: Timestamp) -> Option<Finding> {
+fn evaluate_secret(
+    secret: &str,
+    most: &Period,
+    changed: &SecretChangedAt,
+    now: Timestamp,
+) -> Option<Finding> {
     let mend = "put a new value into the secret, and the old one under `previous`, so that older dumps stay readable";
     match changed {
         Err(e) => Some(unobserved_finding(secret, e)),
@@ -224,8 +248,10 @@ fn evaluate_secret(secret: &str, most: &Period, changed: &SecretChangedAt, now: 
         }
         Ok(Some(at)) => {
             let age = now.duration_since(*at);
-            let why =
-                format!("this key of dumps is {} old, and rotate_every wants {most}", format_duration(age));
+            let why = format!(
+                "this key of dumps is {} old, and rotate_every wants {most}",
+                format_duration(age)
+            );
             (age > most.duration()).then(|| critical_finding(secret, "key-age", why, mend))
         }
     }

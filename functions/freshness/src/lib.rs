@@ -8,7 +8,10 @@ mod observe;
 mod plan;
 
 pub use observe::{ChecksumCache, LocationScanner, scan_asset};
-pub use plan::{ChecksumStatus, FreshnessObservations, UpdateBackupSettings, PointSchedule, ObjectAsset, ObjectRecoveryPoint, FreshnessPlan, plan, object_assets};
+pub use plan::{
+    ChecksumStatus, FreshnessObservations, FreshnessPlan, ObjectAsset, ObjectRecoveryPoint,
+    PointSchedule, UpdateBackupSettings, object_assets, plan,
+};
 
 use shared::{
     plan::Finding,
@@ -49,7 +52,11 @@ pub async fn run(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
 }
 
 /// As [`run`], with a memory of the runs before.
-pub async fn run_with_cache(world: &RunContext<'_>, _request: &RunRequest, memory: Option<&ChecksumCache>) -> RunReport {
+pub async fn run_with_cache(
+    world: &RunContext<'_>,
+    _request: &RunRequest,
+    memory: Option<&ChecksumCache>,
+) -> RunReport {
     let mut report = RunReport::new(NAME, world);
     let facts = observe::observe(world, memory).await;
     let verdict = plan(world.policy, &facts, world.now);

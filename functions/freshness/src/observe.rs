@@ -6,13 +6,16 @@ pub use places::{ChecksumCache, LocationScanner};
 
 use crate::plan::{FreshnessObservations, ObjectAsset, keys_to_describe};
 use shared::{
-    catalog::{ObservationError, Location},
+    catalog::{Location, ObservationError},
     observe::{ObservationScope, observe_inventory as observe_rds},
     run::RunContext,
 };
 
 /// Looks at RDS at every place, at the restore windows, keys and quotas, and at every store.
-pub(crate) async fn observe(world: &RunContext<'_>, memory: Option<&ChecksumCache>) -> FreshnessObservations {
+pub(crate) async fn observe(
+    world: &RunContext<'_>,
+    memory: Option<&ChecksumCache>,
+) -> FreshnessObservations {
     let mut facts = FreshnessObservations::default();
     // A policy without a home is of a host without AWS.
     if world.policy.home.is_some() {
@@ -20,7 +23,9 @@ pub(crate) async fn observe(world: &RunContext<'_>, memory: Option<&ChecksumCach
     }
     let places = LocationScanner::new(world, memory);
     for asset in places.assets().await {
-        facts.object_assets.push(scan_asset(world, &places, asset, &mut facts.observation_errors).await);
+        facts
+            .object_assets
+            .push(scan_asset(world, &places, asset, &mut facts.observation_errors).await);
     }
     facts
 }
@@ -29,7 +34,8 @@ pub(crate) async fn observe_snapshots(world: &RunContext<'_>, facts: &mut Freshn
     facts.rds = observe_rds(world, ObservationScope::Everywhere).await;
     if world.policy.databases.values().any(|g| g.automated_backups.is_some()) {
         let rds = world.aws.rds(&world.home_location());
-        let earliest = world.with_observation_timeout("list restore windows", rds.earliest_restorable());
+        let earliest =
+            world.with_observation_timeout("list restore windows", rds.earliest_restorable());
         match earliest.await {
             Ok(earliest) => facts.earliest = Some(earliest),
             Err(e) => facts.observation_errors.push(rds.to_observation_error(&e)),
@@ -64,7 +70,12 @@ pub async fn scan_asset(
     asset
 }
 
-async fn scan_location(world: &RunContext<'_>, places: &LocationScanner<'_>, place: &mut ObjectAsset, gaps: &mut Vec<ObservationError>) {
+async fn scan_location(
+    world: &RunContext<'_>,
+    places: &LocationScanner<'_>,
+    place: &mut ObjectAsset,
+    gaps: &mut Vec<ObservationError>,
+) {
     // A Lambda has no way to directories, other endpoints and other clouds.
     if place.store.is_outside_aws() && !world.on_host {
         place.mark_unobserved();
@@ -81,7 +92,10 @@ async fn scan_location(world: &RunContext<'_>, places: &LocationScanner<'_>, pla
 }
 
 /// Lists what lies in a bucket.
-async fn list_bucket(world: &RunContext<'_>, asset: &mut ObjectAsset) -> Result<(), ObservationError> {
+async fn list_bucket(
+    world: &RunContext<'_>,
+    asset: &mut ObjectAsset,
+) -> Result<(), ObservationError> {
     let home = world.home_location();
     let region = asset.region.as_ref().and_then(|r| r.parse().ok());
     let place = Location { region: region.unwrap_or_else(|| home.region.clone()), ..home };

@@ -10,17 +10,17 @@ mod values;
 
 pub(crate) use keys::keys_to_describe;
 pub use settings::UpdateBackupSettings;
-pub use stored::{ChecksumStatus, PointSchedule, ObjectAsset, ObjectRecoveryPoint, object_assets};
+pub use stored::{ChecksumStatus, ObjectAsset, ObjectRecoveryPoint, PointSchedule, object_assets};
 
 use jiff::{SignedDuration, Timestamp};
 use shared::{
     aws::{OperationError, kms::KeyState, rds::SnapshotQuotas},
-    catalog::{ObservationError, Location, Inventory},
+    catalog::{Inventory, Location, ObservationError},
     metrics::MetricValue,
     objective::AgeObjective,
     observe::{DatabaseSelection, select_databases},
     parts::{self, PolicySection},
-    plan::{Finding, ActionPlan, Severity, code},
+    plan::{ActionPlan, Finding, Severity, code},
     policy::Policy,
     report::{AssetCoverage, AssetStatus},
 };
@@ -108,7 +108,12 @@ impl FreshnessEvaluation {
     }
 
     /// A critical finding.
-    fn push_critical(&mut self, what: &'static str, why: impl Into<String>, mend: impl Into<String>) {
+    fn push_critical(
+        &mut self,
+        what: &'static str,
+        why: impl Into<String>,
+        mend: impl Into<String>,
+    ) {
         self.push_finding(Severity::Critical, what, why, mend);
     }
 }
@@ -145,7 +150,14 @@ pub fn plan(policy: &Policy, facts: &FreshnessObservations, now: Timestamp) -> F
     judged.extend(facts.object_assets.iter().map(|s| places::evaluate_object_asset(s, now)));
     let disks = places::check_disks(policy, &facts.object_assets);
     selected_findings.extend(disks.findings.clone());
-    values::collect_metrics(policy, &mut out, &judged, &selected_findings, unprotected, !gaps.is_empty());
+    values::collect_metrics(
+        policy,
+        &mut out,
+        &judged,
+        &selected_findings,
+        unprotected,
+        !gaps.is_empty(),
+    );
     values::collect_extra_metrics(&mut out, &judged, &disks);
     out.plan.findings.extend(selected_findings);
     for mut one in judged {
@@ -165,7 +177,11 @@ pub fn plan(policy: &Policy, facts: &FreshnessObservations, now: Timestamp) -> F
 
 /// The rows of what no database or store stands for: groups that match nothing, names that are not there, parts that
 /// nothing runs, and whatever else the policy names and nobody could see.
-fn add_missing_assets(policy: &Policy, out: &mut FreshnessPlan, not_run: &[parts::UnimplementedPart]) {
+fn add_missing_assets(
+    policy: &Policy,
+    out: &mut FreshnessPlan,
+    not_run: &[parts::UnimplementedPart],
+) {
     out.assets.extend(not_run.iter().map(parts::UnimplementedPart::to_asset_status));
     let lacking = |f: &&Finding| matches!(f.what, "missing" | "too-few");
     for finding in out.plan.findings.iter().filter(lacking) {
@@ -180,7 +196,8 @@ fn add_missing_assets(policy: &Policy, out: &mut FreshnessPlan, not_run: &[parts
         }
     }
     // Buckets are seen by `replication`.
-    let unseen = parts::add_missing_assets(policy, &mut out.assets, |s| s != PolicySection::Buckets);
+    let unseen =
+        parts::add_missing_assets(policy, &mut out.assets, |s| s != PolicySection::Buckets);
     // What is behind a gap is told by the gap.
     if !out.plan.findings.iter().any(|f| f.what == code::GAP) {
         out.plan.findings.extend(unseen);

@@ -30,7 +30,8 @@ struct SendRequest {
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let asked: SendRequest = serde_json::from_str(&read_to_string(std::io::stdin())?)?;
     let aws = AwsClients::from_env().await;
-    let home = Location { account: "000000000000".parse()?, region: "eu-west-1".parse()?, role: None };
+    let home =
+        Location { account: "000000000000".parse()?, region: "eu-west-1".parse()?, role: None };
     let secrets = SecretResolver::new(&aws, &home);
     let http = HttpClient::new();
     let edges = ChannelContext {

@@ -88,7 +88,11 @@ impl DeliveryError {
     fn from_aws(e: &OperationError) -> Self {
         let passing = matches!(
             e.kind,
-            OperationErrorKind::Unreachable | OperationErrorKind::Busy | OperationErrorKind::Quota | OperationErrorKind::Late | OperationErrorKind::Database
+            OperationErrorKind::Unreachable
+                | OperationErrorKind::Busy
+                | OperationErrorKind::Quota
+                | OperationErrorKind::Late
+                | OperationErrorKind::Database
         ) || matches!(
             e.code.as_deref(),
             Some("TooManyRequestsException" | "LimitExceededException" | "SendingPausedException")
@@ -106,14 +110,30 @@ const DELIVERY_TIMEOUT: Duration = Duration::from_secs(90);
 ///
 /// # Errors
 /// If it was not taken; of several addresses or events, if one was not.
-pub async fn send(channel: &ChannelConfig, message: &ChannelMessage, edges: &ChannelContext<'_>) -> Result<(), DeliveryError> {
-    match tokio::time::timeout(DELIVERY_TIMEOUT, dispatch(channel, &words::truncate_message(message), edges)).await {
+pub async fn send(
+    channel: &ChannelConfig,
+    message: &ChannelMessage,
+    edges: &ChannelContext<'_>,
+) -> Result<(), DeliveryError> {
+    match tokio::time::timeout(
+        DELIVERY_TIMEOUT,
+        dispatch(channel, &words::truncate_message(message), edges),
+    )
+    .await
+    {
         Ok(done) => done,
-        Err(_) => Err(DeliveryError::transient(format!("not done within {} s", DELIVERY_TIMEOUT.as_secs()))),
+        Err(_) => Err(DeliveryError::transient(format!(
+            "not done within {} s",
+            DELIVERY_TIMEOUT.as_secs()
+        ))),
     }
 }
 
-async fn dispatch(channel: &ChannelConfig, message: &ChannelMessage, edges: &ChannelContext<'_>) -> Result<(), DeliveryError> {
+async fn dispatch(
+    channel: &ChannelConfig,
+    message: &ChannelMessage,
+    edges: &ChannelContext<'_>,
+) -> Result<(), DeliveryError> {
     if let Some(webhook) = &channel.slack {
         return slack::send(&edges.resolve_secret(webhook).await?, message, edges).await;
     }

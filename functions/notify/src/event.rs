@@ -1,6 +1,6 @@
 //! Lambda events: what SNS, CloudWatch, Lambda itself and the schedule send.
 
-use crate::heard::{AlarmEvent, NotificationEvent, InvocationFailure, ReportedRun};
+use crate::heard::{AlarmEvent, InvocationFailure, NotificationEvent, ReportedRun};
 use jiff::Timestamp;
 use serde_json::Value;
 use shared::aws::sns::{AUDIENCE, Audience};
@@ -16,7 +16,8 @@ pub struct NotifyEventError(String);
 /// If it is none that notify knows, naming what is wrong with it.
 pub fn parse_event(event: &Value) -> Result<Vec<NotificationEvent>, NotifyEventError> {
     // An error repeats what it is about, which may be a megabyte.
-    parse_any_event(event).map_err(|NotifyEventError(why)| NotifyEventError(crate::state::truncate_chars(&why, 1000)))
+    parse_any_event(event)
+        .map_err(|NotifyEventError(why)| NotifyEventError(crate::state::truncate_chars(&why, 1000)))
 }
 
 fn parse_any_event(event: &Value) -> Result<Vec<NotificationEvent>, NotifyEventError> {
@@ -63,7 +64,8 @@ fn parse_body(message: &Value) -> Result<Option<NotificationEvent>, NotifyEventE
         return parse_alarm(message).map(|a| Some(NotificationEvent::Alarm(a)));
     }
     if message.pointer("/requestContext/functionArn").is_some() {
-        return parse_lambda_destination(message).map(|n| n.map(NotificationEvent::InvocationFailed));
+        return parse_lambda_destination(message)
+            .map(|n| n.map(NotificationEvent::InvocationFailed));
     }
     if has("function") && has("run") {
         let run: Result<ReportedRun, _> = serde_json::from_value(message.clone());
@@ -77,10 +79,17 @@ fn parse_body(message: &Value) -> Result<Option<NotificationEvent>, NotifyEventE
     ))
 }
 
-fn required_str<'v>(message: &'v Value, pointer: &str, of: &str) -> Result<&'v str, NotifyEventError> {
+fn required_str<'v>(
+    message: &'v Value,
+    pointer: &str,
+    of: &str,
+) -> Result<&'v str, NotifyEventError> {
     let found = message.pointer(pointer).and_then(Value::as_str);
     found.ok_or_else(|| {
-        NotifyEventError(format!("{of} lacks {}", pointer.trim_start_matches('/').replace('/', ".")))
+        NotifyEventError(format!(
+            "{of} lacks {}",
+            pointer.trim_start_matches('/').replace('/', ".")
+        ))
     })
 }
 
@@ -89,7 +98,12 @@ fn parse_event_time(text: &str, of: &str) -> Result<Timestamp, NotifyEventError>
     let offset =
         jiff::fmt::strtime::parse("%Y-%m-%dT%H:%M:%S%.f%z", text).and_then(|t| t.to_timestamp());
     let time = text.parse().or(offset);
-    time.map_err(|_| NotifyEventError(format!("\"{}\" is no time in {of}", crate::state::truncate_chars(text, 60))))
+    time.map_err(|_| {
+        NotifyEventError(format!(
+            "\"{}\" is no time in {of}",
+            crate::state::truncate_chars(text, 60)
+        ))
+    })
 }
 
 fn parse_alarm(message: &Value) -> Result<AlarmEvent, NotifyEventError> {
@@ -103,7 +117,9 @@ fn parse_alarm(message: &Value) -> Result<AlarmEvent, NotifyEventError> {
 }
 
 /// What Lambda hands on when it gave up an asynchronous invocation. One that succeeded is no news.
-fn parse_lambda_destination(message: &Value) -> Result<Option<InvocationFailure>, NotifyEventError> {
+fn parse_lambda_destination(
+    message: &Value,
+) -> Result<Option<InvocationFailure>, NotifyEventError> {
     let of = "what Lambda says of an invocation";
     let condition = required_str(message, "/requestContext/condition", of)?;
     if condition == "Success" {

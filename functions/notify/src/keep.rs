@@ -88,12 +88,14 @@ impl StateStore {
     /// If it can't be reached; one that can't be understood is a new one, and says so.
     pub async fn load(&self, now: Timestamp) -> Result<LoadedState, OperationError> {
         let (text, tag) = match &self.0 {
-            StateBackend::S3 { s3, bucket, key } => match s3.get_text(bucket, key, None, MAX_STATE_BYTES).await {
-                Ok(Some(found)) => (Some(found.text), StateVersion(Some(found.etag))),
-                Ok(None) => (None, StateVersion(None)),
-                Err(e) if e.code.as_deref() == Some("NoSuchKey") => (None, StateVersion(None)),
-                Err(e) => return Err(e),
-            },
+            StateBackend::S3 { s3, bucket, key } => {
+                match s3.get_text(bucket, key, None, MAX_STATE_BYTES).await {
+                    Ok(Some(found)) => (Some(found.text), StateVersion(Some(found.etag))),
+                    Ok(None) => (None, StateVersion(None)),
+                    Err(e) if e.code.as_deref() == Some("NoSuchKey") => (None, StateVersion(None)),
+                    Err(e) => return Err(e),
+                }
+            }
             StateBackend::File(path) => {
                 let text = read_file(path)?;
                 let tag = StateVersion(text.as_deref().map(content_hash));
@@ -101,11 +103,19 @@ impl StateStore {
             }
         };
         let Some(text) = text else {
-            return Ok(LoadedState { state: NotifyState::new(now), version: tag, reset_reason: Some(ResetReason::First) });
+            return Ok(LoadedState {
+                state: NotifyState::new(now),
+                version: tag,
+                reset_reason: Some(ResetReason::First),
+            });
         };
         Ok(match parse_state(&text) {
             Ok(state) => LoadedState { state, version: tag, reset_reason: None },
-            Err(why) => LoadedState { state: NotifyState::new(now), version: tag, reset_reason: Some(ResetReason::Lost(why)) },
+            Err(why) => LoadedState {
+                state: NotifyState::new(now),
+                version: tag,
+                reset_reason: Some(ResetReason::Lost(why)),
+            },
         })
     }
 
@@ -113,7 +123,11 @@ impl StateStore {
     ///
     /// # Errors
     /// If it can't be written.
-    pub async fn save(&self, state: &NotifyState, tag: &StateVersion) -> Result<bool, OperationError> {
+    pub async fn save(
+        &self,
+        state: &NotifyState,
+        tag: &StateVersion,
+    ) -> Result<bool, OperationError> {
         let text = serde_json::to_string(state).expect("a state is plain data");
         match &self.0 {
             StateBackend::S3 { s3, bucket, key } => {
@@ -134,7 +148,12 @@ enum StateLocation {
 fn parse_location(at: &str) -> Result<StateLocation, OperationError> {
     let refused = |why: &str| {
         let mend = "write s3://bucket/prefix or a directory in HOLDFAST_STATE or --state";
-        OperationError::with_hint(OperationErrorKind::Refused, format!("keep the state in \"{at}\""), why, mend)
+        OperationError::with_hint(
+            OperationErrorKind::Refused,
+            format!("keep the state in \"{at}\""),
+            why,
+            mend,
+        )
     };
     let Some(address) = at.strip_prefix("s3://") else {
         if at.is_empty() || at.contains("://") {
@@ -147,7 +166,7 @@ fn parse_location(at: &str) -> Result<StateLocation, OperationError> {
         return Err(refused("it names no bucket"));
     }
     let prefix = prefix.trim_end_matches('/');
-    let key = if prefix.is_empty() { STATE_KEY.into() } else { format!("{prefix}/{DOCUMENT}") };
+    let key = if prefix.is_empty() { STATE_KEY.into() } else { format!("{prefix}/{STATE_KEY}") };
     Ok(StateLocation::S3 { bucket: bucket.into(), key })
 }
 
@@ -156,7 +175,7 @@ fn parse_state(text: &str) -> Result<NotifyState, String> {
     if state.version == STATE_VERSION {
         Ok(state)
     } else {
-        Err(format!("it is of version {}, and this Holdfast knows {VERSION}", state.version))
+        Err(format!("it is of version {}, and this Holdfast knows {STATE_VERSION}", state.version))
     }
 }
 
@@ -165,7 +184,11 @@ fn content_hash(text: &[u8]) -> String {
 }
 
 fn io_error(doing: &str, path: &Path, e: &std::io::Error) -> OperationError {
-    let kind = if e.kind() == ErrorKind::PermissionDenied { OperationErrorKind::Denied } else { OperationErrorKind::Store };
+    let kind = if e.kind() == ErrorKind::PermissionDenied {
+        OperationErrorKind::Denied
+    } else {
+        OperationErrorKind::Store
+    };
     let mend = "let this user write there, or name another place in HOLDFAST_STATE or --state";
     OperationError::with_hint(kind, format!("{doing} {}", path.display()), e.to_string(), mend)
 }
@@ -181,7 +204,11 @@ fn read_file(path: &Path) -> Result<Option<Vec<u8>>, OperationError> {
 }
 
 /// Replaces a file as a whole, if it still is what was read: whoever holds the lock looks and writes alone.
-fn compare_and_swap_file(path: &Path, text: &[u8], tag: &StateVersion) -> Result<bool, OperationError> {
+fn compare_and_swap_file(
+    path: &Path,
+    text: &[u8],
+    tag: &StateVersion,
+) -> Result<bool, OperationError> {
     let folder = path.parent().expect("the document is in a folder");
     DirBuilder::new()
         .recursive(true)

@@ -18,7 +18,7 @@ mod run;
 mod serve;
 pub mod state;
 
-pub use plan::{OutgoingMessage, is_heartbeat_due, plan, enqueue};
+pub use plan::{OutgoingMessage, enqueue, is_heartbeat_due, plan};
 pub use run::{NotifyContext, NotifySummary, dry_run, process_events, test_channels};
 pub use serve::serve;
 

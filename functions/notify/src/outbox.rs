@@ -8,7 +8,7 @@ use crate::{
     heard::DetectedProblem,
     message::MessageKind,
     plan::{NOTIFY, NotifyPlanner, clear_incident, open_or_update_incident},
-    state::{OutboxEntry, MAX_OUTBOX_MESSAGES, NotifyState, truncate_chars},
+    state::{MAX_OUTBOX_MESSAGES, NotifyState, OutboxEntry, truncate_chars},
 };
 use jiff::{SignedDuration, Timestamp};
 use shared::{
@@ -91,7 +91,13 @@ fn undelivered_incident_id(channel: &Name) -> String {
 }
 
 /// The channel is a problem of its own, and what can't wait goes to another one.
-fn record_undeliverable(policy: &Policy, state: &mut NotifyState, entry: &OutboxEntry, refused: &DeliveryError, now: Timestamp) {
+fn record_undeliverable(
+    policy: &Policy,
+    state: &mut NotifyState,
+    entry: &OutboxEntry,
+    refused: &DeliveryError,
+    now: Timestamp,
+) {
     let Some(planning) = NotifyPlanner::new(policy, now) else { return };
     let problem = DetectedProblem {
         asset: format!("notify/{}", entry.channel),
@@ -104,7 +110,10 @@ fn record_undeliverable(policy: &Policy, state: &mut NotifyState, entry: &Outbox
     open_or_update_incident(&planning, state, NOTIFY, &problem, now);
     let urgent = matches!(
         entry.message.kind,
-        MessageKind::Opened | MessageKind::StillOpen | MessageKind::RecoveryStarted | MessageKind::RecoveryComplete
+        MessageKind::Opened
+            | MessageKind::StillOpen
+            | MessageKind::RecoveryStarted
+            | MessageKind::RecoveryComplete
     );
     if urgent && let Some(next) = fallback_channel(policy, state, entry) {
         forward_to(state, entry, next, now);
@@ -115,7 +124,10 @@ fn record_undeliverable(policy: &Policy, state: &mut NotifyState, entry: &Outbox
 /// list has got the same already.
 fn fallback_channel(policy: &Policy, state: &NotifyState, entry: &OutboxEntry) -> Option<Name> {
     let failing = |c: &Name| {
-        state.incidents.get(&undelivered_incident_id(c)).is_some_and(|t| t.gone.is_none() && t.closed.is_none())
+        state
+            .incidents
+            .get(&undelivered_incident_id(c))
+            .is_some_and(|t| t.gone.is_none() && t.closed.is_none())
             || state.outbox.iter().any(|e| e.channel == *c && e.tries > 0)
     };
     let working = || entry.others.iter().filter(|c| !failing(c));
@@ -124,7 +136,10 @@ fn fallback_channel(policy: &Policy, state: &NotifyState, entry: &OutboxEntry) -
         let told = |key: &String| {
             state.incidents.values().any(|t| t.key == *key && t.told.contains_key(*c))
         };
-        let recovery = matches!(entry.message.kind, MessageKind::RecoveryStarted | MessageKind::RecoveryComplete);
+        let recovery = matches!(
+            entry.message.kind,
+            MessageKind::RecoveryStarted | MessageKind::RecoveryComplete
+        );
         recovery || keys.all(told)
     };
     if working().any(|c| has_it(&c)) {

@@ -21,8 +21,8 @@ pub(crate) use hear::{NOTIFY, clear_incident, open_or_update_incident};
 
 use crate::{
     heard::NotificationEvent,
-    message::{MessageKind, BackupInfo, ChannelMessage},
-    state::{OutboxEntry, NotifyState},
+    message::{BackupInfo, ChannelMessage, MessageKind},
+    state::{NotifyState, OutboxEntry},
 };
 use jiff::{SignedDuration, Timestamp};
 use shared::{
@@ -100,15 +100,32 @@ impl<'p> NotifyPlanner<'p> {
     pub(crate) fn new(policy: &'p Policy, now: Timestamp) -> Option<Self> {
         let notify = policy.notify.as_ref()?;
         let hold = notify.hold.as_ref().map_or(DEFAULT_FLAP_WINDOW, Period::duration);
-        Some(Self { policy, notify, now, flap_window: hold, messages: Vec::new(), new_backups: Vec::new() })
+        Some(Self {
+            policy,
+            notify,
+            now,
+            flap_window: hold,
+            messages: Vec::new(),
+            new_backups: Vec::new(),
+        })
     }
 
     /// Adds a message for a channel; its id counts on.
-    fn emit(&mut self, state: &mut NotifyState, channel: &Name, others: Vec<Name>, mut message: ChannelMessage) {
+    fn emit(
+        &mut self,
+        state: &mut NotifyState,
+        channel: &Name,
+        others: Vec<Name>,
+        mut message: ChannelMessage,
+    ) {
         state.messages += 1;
         let began = state.began.as_second();
         message.id = format!("{}-{began:x}-{}", self.policy.company, state.messages);
-        self.messages.push(OutgoingMessage { channel: channel.clone(), fallback_channels: others, message });
+        self.messages.push(OutgoingMessage {
+            channel: channel.clone(),
+            fallback_channels: others,
+            message,
+        });
     }
 
     /// An empty message.

@@ -1,13 +1,16 @@
 //! Hearing, remembering, sending: what the Lambda and the command do alike.
 
 use crate::{
-    channel::{ChannelContext, HttpClient, DeliveryError, send},
-    heard::{NotificationEvent, DetectedProblem},
+    channel::{ChannelContext, DeliveryError, HttpClient, send},
+    heard::{DetectedProblem, NotificationEvent},
     keep::{ResetReason, StateStore},
-    message::{MessageKind, ChannelMessage},
+    message::{ChannelMessage, MessageKind},
     outbox,
-    plan::{NOTIFY, NotifyPlanner, OutgoingMessage, is_heartbeat_due, clear_incident, plan, enqueue, open_or_update_incident},
-    state::{OutboxEntry, NotifyState},
+    plan::{
+        NOTIFY, NotifyPlanner, OutgoingMessage, clear_incident, enqueue, is_heartbeat_due,
+        open_or_update_incident, plan,
+    },
+    state::{NotifyState, OutboxEntry},
 };
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
@@ -69,7 +72,10 @@ pub struct NotifyContext<'g> {
 ///
 /// # Errors
 /// If the memory can't be read or written. What can't be delivered is no error: it is remembered, and tried again.
-pub async fn process_events(ground: &NotifyContext<'_>, heard: &[NotificationEvent]) -> Result<NotifySummary, OperationError> {
+pub async fn process_events(
+    ground: &NotifyContext<'_>,
+    heard: &[NotificationEvent],
+) -> Result<NotifySummary, OperationError> {
     let Some(notify) = &ground.policy.notify else { return Ok(NotifySummary::default()) };
     let clock = RunClock { now: ground.now, began: Instant::now() };
     let home = Location::home_from_policy(ground.policy);
@@ -91,8 +97,14 @@ pub async fn process_events(ground: &NotifyContext<'_>, heard: &[NotificationEve
         if claimed.is_empty() {
             break;
         }
-        let edges =
-            ChannelContext { aws: ground.aws, home: &home, secrets: &secrets, http: &http, notify, now };
+        let edges = ChannelContext {
+            aws: ground.aws,
+            home: &home,
+            secrets: &secrets,
+            http: &http,
+            notify,
+            now,
+        };
         let results = send_all(notify, claimed, &edges, Instant::now() + SEND_TIMEOUT).await;
         for (entry, result) in &results {
             match result {
@@ -105,7 +117,10 @@ pub async fn process_events(ground: &NotifyContext<'_>, heard: &[NotificationEve
             }
         }
         let now = clock.now();
-        update_state(ground, &clock, |state| outbox::record_results(ground.policy, state, &results, now)).await?;
+        update_state(ground, &clock, |state| {
+            outbox::record_results(ground.policy, state, &results, now)
+        })
+        .await?;
     }
     looked.heartbeat = send_heartbeat(ground, &clock, &secrets, &http).await?;
     let found = ground.state_store.load(clock.now()).await?;
@@ -134,11 +149,14 @@ async fn update_state<T>(
 ) -> Result<T, OperationError> {
     for wait in 0..MAX_WRITE_ATTEMPTS {
         let found = ground.state_store.load(clock.now()).await?;
-        let (before, fresh) = (found.reset_reason.is_none().then(|| found.state.clone()), found.reset_reason);
+        let (before, fresh) =
+            (found.reset_reason.is_none().then(|| found.state.clone()), found.reset_reason);
         let mut state = found.state;
         handle_state_reset(ground, &mut state, fresh, clock.now());
         let answer = change(&mut state);
-        if before.as_ref() == Some(&state) || ground.state_store.save(&state, &found.version).await? {
+        if before.as_ref() == Some(&state)
+            || ground.state_store.save(&state, &found.version).await?
+        {
             return Ok(answer);
         }
         // Who comes later waits longer, so that not all come again at once.
@@ -154,7 +172,12 @@ async fn update_state<T>(
 }
 
 /// Says that the memory was lost: all that is still wrong is told again.
-fn handle_state_reset(ground: &NotifyContext<'_>, state: &mut NotifyState, fresh: Option<ResetReason>, now: Timestamp) {
+fn handle_state_reset(
+    ground: &NotifyContext<'_>,
+    state: &mut NotifyState,
+    fresh: Option<ResetReason>,
+    now: Timestamp,
+) {
     let id = format!("{STATE_LOST} {NOTIFY}");
     match fresh {
         None => {
@@ -202,8 +225,9 @@ async fn send_all(
     for entry in entries {
         channels.entry(entry.channel.clone()).or_default().push(entry);
     }
-    let one =
-        |(name, entries): (Name, Vec<OutboxEntry>)| send_channel(notify, name, entries, edges, until);
+    let one = |(name, entries): (Name, Vec<OutboxEntry>)| {
+        send_channel(notify, name, entries, edges, until)
+    };
     join_all(channels.into_iter().map(one)).await.into_iter().flatten().collect()
 }
 
@@ -291,7 +315,10 @@ async fn send_heartbeat(
 ///
 /// # Errors
 /// If the memory can't be read.
-pub async fn dry_run(ground: &NotifyContext<'_>, heard: &[NotificationEvent]) -> Result<Vec<OutgoingMessage>, OperationError> {
+pub async fn dry_run(
+    ground: &NotifyContext<'_>,
+    heard: &[NotificationEvent],
+) -> Result<Vec<OutgoingMessage>, OperationError> {
     let found = ground.state_store.load(ground.now).await?;
     let mut state = found.state;
     handle_state_reset(ground, &mut state, found.reset_reason, ground.now);

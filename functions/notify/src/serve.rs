@@ -12,7 +12,7 @@ use shared::{
     metrics::{self, Metric},
     report::RunReport,
     request::RunRequest,
-    run::{RunTimer, RunContext, finish_run},
+    run::{RunContext, RunTimer, finish_run},
 };
 
 /// Serves the Lambda.
@@ -27,12 +27,17 @@ pub async fn serve() -> Result<(), shared::lambda::Error> {
     serve_events(NAME, async |world, event| Box::pin(handle_event(world, event, &at)).await).await
 }
 
-async fn handle_event(world: &RunContext<'_>, event: &Value, at: &str) -> Result<Value, HandlerError> {
+async fn handle_event(
+    world: &RunContext<'_>,
+    event: &Value,
+    at: &str,
+) -> Result<Value, HandlerError> {
     let begun = RunTimer::start(world.aws, &RunRequest::full_run());
     let heard = event::parse_event(event).map_err(|e| ("BadEvent", e.to_string()))?;
     let unkept = |e: OperationError| ("NoState", e.to_line_with_hint());
     let keep = StateStore::new(at, world.aws, world.policy).map_err(unkept)?;
-    let ground = NotifyContext { aws: world.aws, policy: world.policy, state_store: &keep, now: world.now };
+    let ground =
+        NotifyContext { aws: world.aws, policy: world.policy, state_store: &keep, now: world.now };
     let looked = process_events(&ground, &heard).await.map_err(unkept)?;
     publish_metrics(world, &looked, heard.is_empty(), begun).await;
     tracing::info!(
@@ -45,14 +50,20 @@ async fn handle_event(world: &RunContext<'_>, event: &Value, at: &str) -> Result
 }
 
 /// A tick publishes as every run of a function does; what is heard in between, only that a delivery failed.
-async fn publish_metrics(world: &RunContext<'_>, looked: &NotifySummary, tick: bool, begun: RunTimer) {
+async fn publish_metrics(
+    world: &RunContext<'_>,
+    looked: &NotifySummary,
+    tick: bool,
+    begun: RunTimer,
+) {
     let mut report = RunReport::new(NAME, world);
     report.push_metric(Metric::DeliveriesFailed, looked.failed);
     report.push_metric(Metric::IncidentsOpen, looked.open);
     if tick {
         Box::pin(finish_run(world, report, begun)).await;
     } else if looked.failed > 0 && world.policy.home.is_some() {
-        let data: Vec<_> = report.values.iter().map(|v| v.to_data_point(world.policy, NAME)).collect();
+        let data: Vec<_> =
+            report.values.iter().map(|v| v.to_data_point(world.policy, NAME)).collect();
         let cloudwatch = world.aws.cloudwatch(&world.home_location());
         if let Err(e) = cloudwatch.put_metrics(metrics::NAMESPACE, world.now, &data).await {
             tracing::error!("metrics are not published: {}", e.to_line_with_hint());

@@ -9,15 +9,15 @@
 pub mod objects;
 mod plan;
 
-pub use plan::{SnapshotCopyAction, AwsManagedKeys, SnapshotCopyPlan, keys_to_describe, plan};
+pub use plan::{AwsManagedKeys, SnapshotCopyAction, SnapshotCopyPlan, keys_to_describe, plan};
 
 use shared::{
     aws::{OperationError, OperationErrorKind, rds::SnapshotCopyRequest},
-    catalog::{HoldfastTags, Location, RecoveryPoint, RolePurpose, RecoveryPointState},
+    catalog::{HoldfastTags, Location, RecoveryPoint, RecoveryPointState, RolePurpose},
     metrics::Metric,
-    observe::{ObservationScope, observe_inventory, observe_database},
+    observe::{ObservationScope, observe_database, observe_inventory},
     plan::{Finding, Severity},
-    report::{ActionResult, StepSuccess, Artifact, RunReport, StepResult},
+    report::{ActionResult, Artifact, RunReport, StepResult, StepSuccess},
     request::RunRequest,
     run::{RunContext, execute_plan},
 };
@@ -73,7 +73,10 @@ async fn copy_snapshots(world: &RunContext<'_>, request: &RunRequest, report: &m
         let mend = "nothing: the next runs start them";
         report.push_finding(Finding::new(Severity::Info, "offsite", "waiting", why, mend));
     }
-    let outcomes = execute_plan(world, &copies.plan, MAX_CONCURRENT_COPIES, async |action| apply_action(world, action).await).await;
+    let outcomes = execute_plan(world, &copies.plan, MAX_CONCURRENT_COPIES, async |action| {
+        apply_action(world, action).await
+    })
+    .await;
     let started = outcomes.iter().filter(|o| matches!(o.result, StepResult::Done(_))).count();
     report.outcomes.extend(outcomes);
     report.push_metric(Metric::CopiesStarted, started);
@@ -86,24 +89,39 @@ async fn copy_snapshots(world: &RunContext<'_>, request: &RunRequest, report: &m
 
 /// Whether what has the name already is exactly what would have been made: by another run of the same plan a moment ago.
 /// Anything else is no success.
-fn ensure_same_copy(there: Option<&RecoveryPoint>, copy: &SnapshotCopyRequest, e: OperationError) -> std::result::Result<(), OperationError> {
+fn ensure_same_copy(
+    there: Option<&RecoveryPoint>,
+    copy: &SnapshotCopyRequest,
+    e: OperationError,
+) -> std::result::Result<(), OperationError> {
     let marks = HoldfastTags::from_tags(copy.tags.iter().map(|(k, v)| (k.as_str(), v.as_str())));
     let why = match there {
         None => "something of that name was there and is gone",
         Some(point) if !point.marks.is_same_step(&marks) => {
             "something else has that name: of another database, owner, reason or source"
         }
-        Some(RecoveryPoint { state: RecoveryPointState::Failed(_), .. }) => "an earlier try under that name failed",
+        Some(RecoveryPoint { state: RecoveryPointState::Failed(_), .. }) => {
+            "an earlier try under that name failed"
+        }
         Some(_) => return Ok(()),
     };
     let mend = "nothing: the next run makes it under a name of its own".to_owned();
-    Err(OperationError { kind: OperationErrorKind::Refused, message: why.into(), hint: Some(mend), ..e })
+    Err(OperationError {
+        kind: OperationErrorKind::Refused,
+        message: why.into(),
+        hint: Some(mend),
+        ..e
+    })
 }
 
 async fn apply_action(world: &RunContext<'_>, action: &SnapshotCopyAction) -> ActionResult {
     let SnapshotCopyAction::Copy { to, family, share, copy } = action;
     if let Some((id, account)) = share {
-        world.aws.rds(&Location::home_from_policy(world.policy)).share_snapshot(*family, id, account).await?;
+        world
+            .aws
+            .rds(&Location::home_from_policy(world.policy))
+            .share_snapshot(*family, id, account)
+            .await?;
     }
     let rds = world.aws.rds_for(to, RolePurpose::Pull);
     match rds.copy_snapshot(*family, copy).await {

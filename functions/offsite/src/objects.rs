@@ -35,7 +35,8 @@ pub async fn copy_objects(world: &RunContext<'_>, request: &RunRequest, report: 
     let mut done = CopyTotals::default();
     for (task, home, there) in tasks {
         // The destination's role pulls; the list comes from where the bucket is.
-        let (source, destination) = (world.aws.s3(&home), world.aws.s3_for(&there, RolePurpose::Pull));
+        let (source, destination) =
+            (world.aws.s3(&home), world.aws.s3_for(&there, RolePurpose::Pull));
         match &request.object {
             Some((_, key)) => {
                 copy_object(world, &task, key, &source, &destination, &mut done, report).await;
@@ -49,7 +50,10 @@ pub async fn copy_objects(world: &RunContext<'_>, request: &RunRequest, report: 
 }
 
 /// What this run is to look at, with the place of the bucket and that of the copies.
-fn copy_tasks<'a>(world: &RunContext<'a>, request: &RunRequest) -> Vec<(ObjectCopyTask<'a>, Location, Location)> {
+fn copy_tasks<'a>(
+    world: &RunContext<'a>,
+    request: &RunRequest,
+) -> Vec<(ObjectCopyTask<'a>, Location, Location)> {
     let policy: &'a Policy = world.policy;
     let copies = policy.buckets.iter().flat_map(|(g, b)| b.copies.iter().map(move |c| (g, b, c)));
     copies
@@ -80,7 +84,11 @@ fn copy_tasks<'a>(world: &RunContext<'a>, request: &RunRequest) -> Vec<(ObjectCo
 }
 
 /// How long an object may wait for its copy: as the policy says, or until the next sweep is done.
-fn copy_objective(policy: &Policy, copy: &ObjectCopyRule, now: jiff::Timestamp) -> Option<AgeObjective> {
+fn copy_objective(
+    policy: &Policy,
+    copy: &ObjectCopyRule,
+    now: jiff::Timestamp,
+) -> Option<AgeObjective> {
     let each = match &copy.when {
         Some(when) => schedule_interval(when, &policy.time_zone, now),
         None => Some(jiff::SignedDuration::ZERO), // Every run sweeps.
@@ -88,7 +96,12 @@ fn copy_objective(policy: &Policy, copy: &ObjectCopyRule, now: jiff::Timestamp) 
     AgeObjective::for_copy(copy.max_age.as_ref(), each)
 }
 
-fn is_requested(request: &RunRequest, group: &Name, bucket: &BucketGroup, copy: &ObjectCopyRule) -> bool {
+fn is_requested(
+    request: &RunRequest,
+    group: &Name,
+    bucket: &BucketGroup,
+    copy: &ObjectCopyRule,
+) -> bool {
     let named = |a: &String| a == bucket.bucket.as_str() || a == group.as_str();
     let begins = |key: &str| {
         copy.prefixes.is_empty() || copy.prefixes.iter().any(|p| key.starts_with(p.as_str()))

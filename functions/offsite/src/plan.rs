@@ -4,12 +4,14 @@ use jiff::Timestamp;
 use serde::Serialize;
 use shared::{
     aws::rds::SnapshotCopyRequest,
-    catalog::{RdsDatabase, DatabaseKind, Location, RecoveryPoint, Inventory, RecoveryPointState, mark},
-    copies::{self, CopyStatus, CopyComparison, CopyCandidate, is_cross_account},
+    catalog::{
+        DatabaseKind, Inventory, Location, RdsDatabase, RecoveryPoint, RecoveryPointState, mark,
+    },
+    copies::{self, CopyCandidate, CopyComparison, CopyStatus, is_cross_account},
     name::{self, SnapshotSpec},
     observe::select_databases,
-    plan::{Finding, Operates, Operation, ActionPlan, Severity, code},
-    policy::{DatabaseGroup, CopyDestination, Policy, SnapshotCopyRule, text::Name},
+    plan::{ActionPlan, Finding, Operates, Operation, Severity, code},
+    policy::{CopyDestination, DatabaseGroup, Policy, SnapshotCopyRule, text::Name},
     time::{format_duration, format_slot},
 };
 use std::{
@@ -116,7 +118,12 @@ pub fn keys_to_describe(policy: &Policy, seen: &Inventory) -> BTreeSet<String> {
 }
 
 /// Plans the copies that are due at `now`: worst-served objective first, as many as the destination's quota has room for.
-pub fn plan(policy: &Policy, seen: &Inventory, keys: &AwsManagedKeys, now: Timestamp) -> SnapshotCopyPlan {
+pub fn plan(
+    policy: &Policy,
+    seen: &Inventory,
+    keys: &AwsManagedKeys,
+    now: Timestamp,
+) -> SnapshotCopyPlan {
     let mut out = SnapshotCopyPlan::default();
     out.plan.findings.extend(seen.errors.iter().map(Finding::from_observation_error));
     let home_place = Location::home_from_policy(policy);
@@ -130,8 +137,16 @@ pub fn plan(policy: &Policy, seen: &Inventory, keys: &AwsManagedKeys, now: Times
         let mine = points[&home_place].for_database(database);
         for (place, rule) in copies::copy_locations(policy, group) {
             let Some(destination) = policy.destinations.get(&rule.to) else { continue };
-            let Some(there) = points.get(&place).map(|p| p.for_database(database)) else { continue };
-            let pair = CopyComparison { policy, group, rule, source_points: &mine, destination_points: &there };
+            let Some(there) = points.get(&place).map(|p| p.for_database(database)) else {
+                continue;
+            };
+            let pair = CopyComparison {
+                policy,
+                group,
+                rule,
+                source_points: &mine,
+                destination_points: &there,
+            };
             let transfers = mine.iter().copied().filter(|p| p.marks.transfer);
             let transfers: Vec<_> = transfers.filter(|p| p.is_owned_by(&policy.owner())).collect();
             let (sent, findings) = missing_copies(&pair, database, &place, now);
@@ -156,8 +171,11 @@ pub fn plan(policy: &Policy, seen: &Inventory, keys: &AwsManagedKeys, now: Times
     let (promised, plan) = (BTreeMap::new(), std::mem::take(&mut out.plan));
     let mut planning = CopyPlanner { policy, owner, seen, keys, promised, now, plan };
     for (place, fleet) in &seen.locations {
-        out.in_flight +=
-            fleet.points.iter().filter(|p| p.state == RecoveryPointState::InFlight && is_copy(p)).count();
+        out.in_flight += fleet
+            .points
+            .iter()
+            .filter(|p| p.state == RecoveryPointState::InFlight && is_copy(p))
+            .count();
         let mut due = due.remove(place).unwrap_or_default();
         // Everybody's copies use up the quota, not only ours.
         let busy = fleet.points.iter().filter(|p| p.state == RecoveryPointState::InFlight).count();
@@ -215,7 +233,13 @@ fn is_copy(p: &RecoveryPoint) -> bool {
 }
 
 impl CopyPlanner<'_> {
-    fn reject_copy(&mut self, d: &PendingCopy<'_>, what: &'static str, why: String, mend: &str) -> bool {
+    fn reject_copy(
+        &mut self,
+        d: &PendingCopy<'_>,
+        what: &'static str,
+        why: String,
+        mend: &str,
+    ) -> bool {
         let finding = Finding::new(Severity::Critical, &d.database.id, what, why, mend);
         self.plan.findings.push(finding.in_group(d.group));
         false
@@ -266,7 +290,8 @@ impl CopyPlanner<'_> {
             );
             return self.reject_copy(d, "key-cannot-leave", why, &mend);
         }
-        let of_source = |t: &&&RecoveryPoint| t.marks.copy_of.as_deref() == Some(source.arn.as_str());
+        let of_source =
+            |t: &&&RecoveryPoint| t.marks.copy_of.as_deref() == Some(source.arn.as_str());
         let mine: Vec<&RecoveryPoint> = d.transfers.iter().filter(of_source).copied().collect();
         if mine.iter().any(|t| t.state == RecoveryPointState::InFlight) {
             return false;
@@ -275,7 +300,8 @@ impl CopyPlanner<'_> {
             self.plan_destination_copy(d, transfer, Some(account));
             return true;
         }
-        let tries = mine.iter().filter(|t| matches!(t.state, RecoveryPointState::Failed(_))).count();
+        let tries =
+            mine.iter().filter(|t| matches!(t.state, RecoveryPointState::Failed(_))).count();
         if tries >= MAX_COPY_ATTEMPTS {
             let why =
                 format!("{tries} tries to copy {} at home for the transfer failed", source.id);
@@ -287,7 +313,12 @@ impl CopyPlanner<'_> {
     }
 
     /// A copy at the destination, `from` the source or its transfer copy, shared with `account` first.
-    fn plan_destination_copy(&mut self, d: &PendingCopy<'_>, from: &RecoveryPoint, account: Option<String>) {
+    fn plan_destination_copy(
+        &mut self,
+        d: &PendingCopy<'_>,
+        from: &RecoveryPoint,
+        account: Option<String>,
+    ) {
         let source = d.sent.source;
         let mut marks = source_tags(source);
         marks.extend(source.marks.slot.clone().map(|s| (mark::SLOT, s)));
@@ -313,7 +344,8 @@ impl CopyPlanner<'_> {
             tags,
         };
         let share = account.map(|account| (from.id.clone(), account));
-        let action = SnapshotCopyAction::Copy { to: d.place.clone(), family: source.family, share, copy };
+        let action =
+            SnapshotCopyAction::Copy { to: d.place.clone(), family: source.family, share, copy };
         self.plan.push_step(&d.database.id, action, because);
     }
 
@@ -333,7 +365,8 @@ impl CopyPlanner<'_> {
             option_group: None,
             tags,
         };
-        let action = SnapshotCopyAction::Copy { to: home, family: source.family, share: None, copy };
+        let action =
+            SnapshotCopyAction::Copy { to: home, family: source.family, share: None, copy };
         self.plan.push_step(&d.database.id, action, "RDS can't share it as it is");
     }
 
@@ -367,8 +400,10 @@ fn source_tags(source: &RecoveryPoint) -> Vec<(&'static str, String)> {
 /// name must not meet.
 fn snapshot_suffix(policy: &Policy, d: &PendingCopy<'_>, other: bool) -> String {
     let source = d.sent.source;
-    let at = source.marks.slot.clone().or_else(|| source.data_time.map(format_slot)).unwrap_or_default();
-    let from = if other { format!("-{}", policy.home_or_placeholder().account) } else { String::new() };
+    let at =
+        source.marks.slot.clone().or_else(|| source.data_time.map(format_slot)).unwrap_or_default();
+    let from =
+        if other { format!("-{}", policy.home_or_placeholder().account) } else { String::new() };
     format!("{}-{at}{from}", source.reason())
 }
 

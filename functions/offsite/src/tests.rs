@@ -1,5 +1,5 @@
 use super::*;
-use shared::model::{parse_time, db_instance, owned_snapshot, parse_policy};
+use shared::model::{db_instance, owned_snapshot, parse_policy, parse_time};
 
 #[test]
 fn what_has_the_name_already_is_success_only_when_it_is_exactly_what_would_have_been_made() {
@@ -25,7 +25,10 @@ fn what_has_the_name_already_is_success_only_when_it_is_exactly_what_would_have_
     let there = |change: fn(&mut RecoveryPoint)| {
         let mut there = RecoveryPoint { marks: marks.clone(), ..source.clone() };
         change(&mut there);
-        let refused = OperationError { kind: OperationErrorKind::Exists, ..OperationError::from_message("copy s", "x") };
+        let refused = OperationError {
+            kind: OperationErrorKind::Exists,
+            ..OperationError::from_message("copy s", "x")
+        };
         ensure_same_copy(Some(&there), &copy, refused)
     };
     assert_eq!(there(|_| ()), Ok(()));

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
-use shared::aws::s3::{S3Object, ObjectPair};
+use shared::aws::s3::{ObjectPair, S3Object};
 use std::collections::BTreeMap;
 
 /// Objects and their bytes.
@@ -208,7 +208,8 @@ mod tests {
                 .map(|o| ObjectPair::Both(o.clone(), o))
                 .collect()
         };
-        let keys = |c: &ListingComparison| c.sample().map(|(s, _)| s.key.clone()).collect::<Vec<_>>();
+        let keys =
+            |c: &ListingComparison| c.sample().map(|(s, _)| s.key.clone()).collect::<Vec<_>>();
         let today = keys(&compared(pairs(), NOW));
         assert_eq!(today.len(), 3);
         assert_eq!(today, keys(&compared(pairs(), "2026-11-20T23:59:59Z")));

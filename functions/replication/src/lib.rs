@@ -12,7 +12,9 @@ mod observe;
 mod plan;
 
 pub use compare::{ListingComparison, ObjectTotals};
-pub use observe::{ReplicaLag, ObservedResult, ReplicatedBucket, SampleResult, ReplicationState, BucketSettings};
+pub use observe::{
+    BucketSettings, ObservedResult, ReplicaLag, ReplicatedBucket, ReplicationState, SampleResult,
+};
 pub use plan::{ReplicationReport, plan};
 
 use shared::{report::RunReport, request::RunRequest, run::RunContext};

@@ -6,9 +6,12 @@ use jiff::SignedDuration;
 use shared::{
     aws::{
         OperationError, OperationErrorKind,
-        s3::{DefaultEncryption, NoncurrentExpirationRule, S3Object, ListingDiff, ReplicationRule, S3Client, BucketVersioning},
+        s3::{
+            BucketVersioning, DefaultEncryption, ListingDiff, NoncurrentExpirationRule,
+            ReplicationRule, S3Client, S3Object,
+        },
     },
-    catalog::{RdsDatabase, DatabaseKind, Location},
+    catalog::{DatabaseKind, Location, RdsDatabase},
     observe::{ObservationScope, select_databases},
     plan::Finding,
     policy::{BucketGroup, DatabaseGroup, Policy, text::Name},
@@ -152,7 +155,11 @@ fn replica_bucket<'p>(policy: &'p Policy, bucket: &'p BucketGroup) -> Option<(&'
 }
 
 /// One bucket. The first refusal ends the look: nothing is concluded from half of it.
-async fn observe_bucket(world: &RunContext<'_>, bucket: &BucketGroup, source: &S3Client) -> ObservedResult<BucketSettings> {
+async fn observe_bucket(
+    world: &RunContext<'_>,
+    bucket: &BucketGroup,
+    source: &S3Client,
+) -> ObservedResult<BucketSettings> {
     let name = bucket.bucket.as_str();
     let mut seen = BucketSettings::default();
     if bucket.versioning {
@@ -164,7 +171,9 @@ async fn observe_bucket(world: &RunContext<'_>, bucket: &BucketGroup, source: &S
     if bucket.noncurrent_versions.is_some() {
         seen.noncurrent = Some(source.noncurrent_expirations(name).await?);
     }
-    if let (Some((to, place)), Some(asked)) = (replica_bucket(world.policy, bucket), &bucket.replication) {
+    if let (Some((to, place)), Some(asked)) =
+        (replica_bucket(world.policy, bucket), &bucket.replication)
+    {
         let comparison = ListingComparison::new(world.now, asked.max_lag.duration(), asked.sample);
         let there = world.aws.s3(&place);
         let lists = list_prefixes(&asked.prefixes);
@@ -200,7 +209,8 @@ pub(crate) async fn compare_bucket(
         future::try_join(source.replication_rules(name), there.bucket_versioning(to)).await?;
     let (mut cut, mut read) = (None, 0);
     'all: for prefix in lists {
-        let mut pairs = ListingDiff::new(source.list_objects(name, prefix), there.list_objects(to, prefix));
+        let mut pairs =
+            ListingDiff::new(source.list_objects(name, prefix), there.list_objects(to, prefix));
         while let Some(pair) = pairs.next().await? {
             read += 1;
             if read % DEADLINE_CHECK_INTERVAL == 0 && world.deadline.is_exhausted() {
@@ -215,18 +225,30 @@ pub(crate) async fn compare_bucket(
     });
     let sampled = reads.buffered(MAX_CONCURRENT_READS).collect().await;
     let to = to.to_owned();
-    Ok(ReplicatedBucket { to, rules, versioning, comparison, stopped_at_key: cut, latency: None, sampled })
+    Ok(ReplicatedBucket {
+        to,
+        rules,
+        versioning,
+        comparison,
+        stopped_at_key: cut,
+        latency: None,
+        sampled,
+    })
 }
 
 type ObjectSide<'a> = (&'a str, &'a S3Client, &'a S3Object);
 
 async fn compare_object(source: ObjectSide<'_>, replica: ObjectSide<'_>) -> SampleResult {
-    let read = async |(bucket, s3, object): ObjectSide<'_>| s3.hash_object(bucket, object, MAX_SAMPLED_BYTES).await;
+    let read = async |(bucket, s3, object): ObjectSide<'_>| {
+        s3.hash_object(bucket, object, MAX_SAMPLED_BYTES).await
+    };
     match future::join(read(source), read(replica)).await {
         (Ok(Some(a)), Ok(Some(b))) if a == b => SampleResult::Same,
         (Ok(Some(_)), Ok(Some(_))) => SampleResult::Differs,
         // The archive tiers of Intelligent-Tiering do not show in a list.
-        (Err(e), _) | (_, Err(e)) if e.kind == OperationErrorKind::Archived => SampleResult::Inconclusive,
+        (Err(e), _) | (_, Err(e)) if e.kind == OperationErrorKind::Archived => {
+            SampleResult::Inconclusive
+        }
         (Err(e), _) | (_, Err(e)) => SampleResult::Unreadable(e.to_string(), e.hint().into()),
         (Ok(None), _) | (_, Ok(None)) => SampleResult::Inconclusive,
     }
@@ -247,8 +269,9 @@ async fn replication_latency(
     for rule in replicated.rules.iter().filter(|r| r.enabled && r.to == to && r.metrics) {
         let of =
             [("SourceBucket", source), ("DestinationBucket", to), ("RuleId", rule.id.as_str())];
-        let found =
-            cloudwatch.max_value("AWS/S3", "ReplicationLatency", &of, world.now, METRIC_WINDOW).await?;
+        let found = cloudwatch
+            .max_value("AWS/S3", "ReplicationLatency", &of, world.now, METRIC_WINDOW)
+            .await?;
         largest = match (largest, found) {
             (Some(a), Some(b)) => Some(a.max(b)),
             (a, b) => a.or(b),
@@ -258,7 +281,11 @@ async fn replication_latency(
 }
 
 /// Read replicas that a group watches, and their lag.
-async fn observe_replicas(world: &RunContext<'_>, asked: &impl Fn(&[&str]) -> bool, seen: &mut ReplicationState) {
+async fn observe_replicas(
+    world: &RunContext<'_>,
+    asked: &impl Fn(&[&str]) -> bool,
+    seen: &mut ReplicationState,
+) {
     let policy = world.policy;
     let watching = policy.databases.iter().filter(|(_, g)| g.replica_max_lag.is_some());
     let looked = shared::observe::observe_inventory(world, ObservationScope::Home).await;
@@ -269,12 +296,14 @@ async fn observe_replicas(world: &RunContext<'_>, asked: &impl Fn(&[&str]) -> bo
     };
     let watched = monitored_replicas(policy, &fleet.databases);
     let alone = watching.filter(|(n, _)| !watched.iter().any(|(g, _)| g == n));
-    seen.groups_without_replicas = alone.map(|(n, _)| n.clone()).filter(|n| asked(&[n.as_str()])).collect();
+    seen.groups_without_replicas =
+        alone.map(|(n, _)| n.clone()).filter(|n| asked(&[n.as_str()])).collect();
     let cloudwatch = world.aws.cloudwatch(&world.home_location());
     let watched = watched.into_iter().filter(|(g, d)| asked(&[g.as_str(), d.id.as_str()]));
     let looks = stream::iter(watched).map(async |(group, replica)| {
         let of = [("DBInstanceIdentifier", replica.id.as_str())];
-        let seconds = cloudwatch.max_value("AWS/RDS", "ReplicaLag", &of, world.now, METRIC_WINDOW).await;
+        let seconds =
+            cloudwatch.max_value("AWS/RDS", "ReplicaLag", &of, world.now, METRIC_WINDOW).await;
         let of = replica.replica_of.clone().unwrap_or_default();
         ReplicaLag { group: group.clone(), id: replica.id.clone(), source_id: of, seconds }
     });
@@ -289,7 +318,8 @@ pub(crate) fn monitored_replicas<'a>(
     let selection = select_databases(policy, databases);
     let watching = |id: &str| {
         let found = selection.find_by_id(id);
-        found.and_then(|(n, g, _): (&Name, &DatabaseGroup, _)| g.replica_max_lag.as_ref().map(|_| n))
+        found
+            .and_then(|(n, g, _): (&Name, &DatabaseGroup, _)| g.replica_max_lag.as_ref().map(|_| n))
     };
     let replicas = databases.iter().filter(|d| d.family == DatabaseKind::Instance);
     // The primary of a replica from another region is named by its ARN, and no group of this region has it.

@@ -2,13 +2,15 @@
 
 mod replicas;
 
-use crate::observe::{ObservedResult, ReplicatedBucket, SampleResult, ReplicationState, BucketSettings};
+use crate::observe::{
+    BucketSettings, ObservedResult, ReplicatedBucket, ReplicationState, SampleResult,
+};
 use jiff::{SignedDuration, Timestamp};
 use shared::{
     aws::{OperationError, s3::BucketVersioning},
     metrics::{self, Metric, MetricValue},
     plan::{Finding, Severity, code},
-    policy::{BucketGroup, BucketEncryption, Policy, BucketReplication, text::Name},
+    policy::{BucketEncryption, BucketGroup, BucketReplication, Policy, text::Name},
     report::{AssetCoverage, AssetStatus},
     time::format_duration,
 };
@@ -110,12 +112,22 @@ pub(crate) fn add_unmonitored_buckets(policy: &Policy, judged: &mut ReplicationR
     }
 }
 
-fn evaluate_bucket(bucket: &BucketGroup, look: &ObservedResult<BucketSettings>, now: Timestamp) -> Vec<Finding> {
+fn evaluate_bucket(
+    bucket: &BucketGroup,
+    look: &ObservedResult<BucketSettings>,
+    now: Timestamp,
+) -> Vec<Finding> {
     let name = bucket.bucket.as_str();
     let seen = match look {
         Ok(seen) => seen,
         Err(e) => {
-            return vec![Finding::new(Severity::Critical, name, code::GAP, e.to_string(), observation_hint(e))];
+            return vec![Finding::new(
+                Severity::Critical,
+                name,
+                code::GAP,
+                e.to_string(),
+                observation_hint(e),
+            )];
         }
     };
     let mut findings = Vec::new();
@@ -172,7 +184,11 @@ fn check_encryption(wanted: BucketEncryption, set: Option<&str>, find: FindingSi
     }
 }
 
-fn check_noncurrent_versions(wanted: SignedDuration, rules: &[shared::aws::s3::NoncurrentExpirationRule], find: FindingSink<'_>) {
+fn check_noncurrent_versions(
+    wanted: SignedDuration,
+    rules: &[shared::aws::s3::NoncurrentExpirationRule],
+    find: FindingSink<'_>,
+) {
     let of = |days: i32| SignedDuration::from_hours(24 * i64::from(days));
     let mend = "set NoncurrentDays of the bucket's lifecycle as the policy says";
     for rule in rules.iter().filter(|r| of(r.days) < wanted) {
@@ -237,7 +253,12 @@ fn check_rules(asked: &BucketReplication, replicated: &ReplicatedBucket, find: F
     }
 }
 
-fn check_comparison(asked: &BucketReplication, replicated: &ReplicatedBucket, now: Timestamp, find: FindingSink<'_>) {
+fn check_comparison(
+    asked: &BucketReplication,
+    replicated: &ReplicatedBucket,
+    now: Timestamp,
+    find: FindingSink<'_>,
+) {
     let ReplicatedBucket { to, comparison: c, stopped_at_key: cut, .. } = replicated;
     if let Some(key) = cut {
         let why = format!("there was no time to compare with {to} beyond \"{key}\"");

@@ -6,9 +6,13 @@
 
 use jiff::{SignedDuration, Timestamp};
 use report::{
-    facts::{AuditEvent, ReportInput, UnobservedLocation, AuditHead, AssetStorage, AssetKey, Kind, PointRecord, BackupLocation, AuditTrail},
-    html, page,
+    build_page,
+    facts::{
+        AssetKey, AssetStorage, AuditEvent, AuditHead, AuditTrail, BackupLocation, Kind,
+        PointRecord, ReportInput, UnobservedLocation,
+    },
     prices::StorageKind,
+    render_html,
 };
 use shared::{
     plan::{Finding, Severity},

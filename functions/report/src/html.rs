@@ -10,7 +10,7 @@ mod money;
 mod past;
 mod text;
 
-use crate::model::{StatusPageData, HealthState};
+use crate::model::{HealthState, StatusPageData};
 use maud::{DOCTYPE, Markup, PreEscaped, html as markup};
 use text::{format_count, format_plural, format_time};
 

@@ -44,7 +44,13 @@ pub async fn run(world: &RunContext<'_>, _request: &RunRequest) -> RunReport {
     }
     if let Err(e) = write_page(world, &target, &told.page).await {
         let hint = e.hint();
-        report.push_finding(Finding::new(Severity::Critical, "page", "not-written", e.to_string(), hint));
+        report.push_finding(Finding::new(
+            Severity::Critical,
+            "page",
+            "not-written",
+            e.to_string(),
+            hint,
+        ));
     }
     report
 }

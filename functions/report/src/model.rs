@@ -1,7 +1,7 @@
 //! The page as data: what `report.json` holds and the HTML shows. What is not known is absent, never zero.
 
 use crate::{
-    facts::{UnobservedLocation, AuditHead},
+    facts::{AuditHead, UnobservedLocation},
     prices::{RequestKind, StorageKind},
 };
 use jiff::Timestamp;

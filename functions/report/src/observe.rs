@@ -9,7 +9,7 @@ mod past;
 mod snapshots;
 mod stores;
 
-use crate::facts::{ReportInput, UnobservedLocation, AssetStorage, AssetKey, PointRecord};
+use crate::facts::{AssetKey, AssetStorage, PointRecord, ReportInput, UnobservedLocation};
 use shared::{aws::OperationError, run::RunContext};
 
 /// Looks at everything. The looks go side by side.
@@ -47,7 +47,11 @@ impl ReportInput {
 
     fn push_error(&mut self, place: impl Into<String>, e: &OperationError) {
         let mend = e.hint();
-        self.unobserved_locations.push(UnobservedLocation { place: place.into(), why: e.to_string(), mend: mend.to_string() });
+        self.unobserved_locations.push(UnobservedLocation {
+            place: place.into(),
+            why: e.to_string(),
+            mend: mend.to_string(),
+        });
     }
 }
 

@@ -8,8 +8,11 @@ mod review;
 pub(crate) mod words;
 
 use crate::{
-    facts::{ReportInput, AssetStorage},
-    model::{AlarmStatus, AssetReport, CostLine, RecommendedAction, StatusPageData, QuotaUsage, HealthState, SuccessRate, PageSummary},
+    facts::{AssetStorage, ReportInput},
+    model::{
+        AlarmStatus, AssetReport, CostLine, HealthState, PageSummary, QuotaUsage,
+        RecommendedAction, StatusPageData, SuccessRate,
+    },
     prices::PriceTable,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -93,7 +96,12 @@ pub fn build_page(policy: &Policy, facts: &ReportInput, now: Timestamp) -> PageO
     PageOutput { page, findings: own, values }
 }
 
-fn build_summary(facts: &ReportInput, assets: &[AssetReport], findings: &[Finding], total: &CostLine) -> PageSummary {
+fn build_summary(
+    facts: &ReportInput,
+    assets: &[AssetReport],
+    findings: &[Finding],
+    total: &CostLine,
+) -> PageSummary {
     let of = |state| assets.iter().filter(|a| a.state == state).count();
     let newest = assets.iter().filter_map(|a| Some((a, a.newest.as_ref()?)));
     let newest = newest.max_by_key(|(_, n)| n.at);
@@ -104,8 +112,17 @@ fn build_summary(facts: &ReportInput, assets: &[AssetReport], findings: &[Findin
         Severity::Info => HealthState::Ok,
     });
     PageSummary {
-        state: worst.max(fleet).max(if facts.unobserved_locations.is_empty() { HealthState::Ok } else { HealthState::Unknown }),
-        sentence: words::summary_sentence(assets, findings, facts.unobserved_locations.len(), facts.host_directories.len()),
+        state: worst.max(fleet).max(if facts.unobserved_locations.is_empty() {
+            HealthState::Ok
+        } else {
+            HealthState::Unknown
+        }),
+        sentence: words::summary_sentence(
+            assets,
+            findings,
+            facts.unobserved_locations.len(),
+            facts.host_directories.len(),
+        ),
         assets: assets.len(),
         ok: of(HealthState::Ok),
         warning: of(HealthState::Warning),

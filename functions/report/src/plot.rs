@@ -6,7 +6,7 @@
 //! and what a plot shows stands in its title for whoever does not see it. The crate does not escape quotes in attributes:
 //! names go into titles only, never into attributes.
 
-use crate::model::{CostSummary, TimelineRow, TimelineMark, SizeSample};
+use crate::model::{CostSummary, SizeSample, TimelineMark, TimelineRow};
 use jiff::Timestamp;
 use maud::{Markup, PreEscaped};
 use std::fmt::Write;
@@ -27,7 +27,7 @@ const MIN_MARK_WIDTH: f64 = 4.0;
 
 fn svg_document(height: f64, title: &str) -> Document {
     Document::new()
-        .set("viewBox", format!("0 0 {WIDTH} {height}"))
+        .set("viewBox", format!("0 0 {SVG_WIDTH} {height}"))
         .set("preserveAspectRatio", "none")
         .set("role", "img")
         .add(Title::new(title))
@@ -105,11 +105,16 @@ pub(crate) fn timeline_svg(
     let mut marks = TickMarks::default();
     let mut cover: Option<(f64, f64)> = None;
     for span in &lane.spans {
-        let (from, to) = (scale.x_position(span.from.as_second()), scale.x_position(span.to.as_second()));
+        let (from, to) =
+            (scale.x_position(span.from.as_second()), scale.x_position(span.to.as_second()));
         if to - from > MIN_MARK_WIDTH {
             append_segment(&mut bars, from, to);
         } else {
-            marks.add_mark(from.clamp(MIN_MARK_WIDTH / 2.0, SVG_WIDTH - MIN_MARK_WIDTH / 2.0), 3, 8);
+            marks.add_mark(
+                from.clamp(MIN_MARK_WIDTH / 2.0, SVG_WIDTH - MIN_MARK_WIDTH / 2.0),
+                3,
+                8,
+            );
         }
         let Some(max) = max_age else { continue };
         let end = scale.x_position(span.to.as_second() + max);
@@ -127,8 +132,12 @@ pub(crate) fn timeline_svg(
         append_segment(&mut covered, begun, until);
         gap(&mut gaps, until, SVG_WIDTH);
     }
-    let paths =
-        [svg_path("covered", covered), svg_path("gap", gaps), svg_path("bar", bars), svg_path("point", marks.d)];
+    let paths = [
+        svg_path("covered", covered),
+        svg_path("gap", gaps),
+        svg_path("bar", bars),
+        svg_path("point", marks.d),
+    ];
     render_svg(svg_document(ROW_HEIGHT, title), paths)
 }
 
@@ -138,12 +147,19 @@ fn append_segment(d: &mut String, from: f64, to: f64) {
 }
 
 /// Verifications and restores over time: a short mark for a check, a tall one for a restore, a cross where it failed.
-pub(crate) fn verification_svg(proofs: &[TimelineMark], since: Timestamp, now: Timestamp, title: &str) -> Markup {
+pub(crate) fn verification_svg(
+    proofs: &[TimelineMark],
+    since: Timestamp,
+    now: Timestamp,
+    title: &str,
+) -> Markup {
     let scale = TimeScale::new(since, now);
     let (mut checks, mut restores) = (TickMarks::default(), TickMarks::default());
     let mut failed = String::new();
     for proof in proofs {
-        let x = scale.x_position(proof.at.as_second()).clamp(MIN_MARK_WIDTH, SVG_WIDTH - 2.0 * MIN_MARK_WIDTH);
+        let x = scale
+            .x_position(proof.at.as_second())
+            .clamp(MIN_MARK_WIDTH, SVG_WIDTH - 2.0 * MIN_MARK_WIDTH);
         match (proof.done, proof.restore) {
             (true, false) => checks.add_mark(x, 5, 4),
             (true, true) => restores.add_mark(x, 1, 12),
@@ -152,12 +168,17 @@ pub(crate) fn verification_svg(proofs: &[TimelineMark], since: Timestamp, now: T
             }
         }
     }
-    let paths = [svg_path("point", checks.d), svg_path("point", restores.d), svg_path("failed", failed)];
+    let paths =
+        [svg_path("point", checks.d), svg_path("point", restores.d), svg_path("failed", failed)];
     render_svg(svg_document(ROW_HEIGHT, title), paths)
 }
 
 /// Sizes over time, from zero, with the median of those before the newest.
-pub(crate) fn size_trend_svg(sizes: &[SizeSample], median: Option<u64>, title: &str) -> Option<Markup> {
+pub(crate) fn size_trend_svg(
+    sizes: &[SizeSample],
+    median: Option<u64>,
+    title: &str,
+) -> Option<Markup> {
     let (first, last) = (sizes.first()?, sizes.last()?);
     if sizes.len() < 2 {
         return None;
@@ -203,10 +224,10 @@ pub(crate) fn cost_svg(costs: &CostSummary, title: &str) -> Option<CostChart> {
         x = f64::from(day) / days * SVG_WIDTH;
         let _ = write!(line, "L{x:.0} {:.1}", y(*cost));
     }
-    let ahead = format!("M{x:.0} {:.1}L{WIDTH} {:.1}", y(so_far), y(forecast));
-    let area = format!("{line}V{MONTH}z");
-    let grid = format!("M0 {0}H{WIDTH}M0 0.5H{WIDTH}", CHART_HEIGHT / 2.0);
-    let budget = costs.budget.map(|b| format!("M0 {0:.1}H{WIDTH}", y(b))).unwrap_or_default();
+    let ahead = format!("M{x:.0} {:.1}L{SVG_WIDTH} {:.1}", y(so_far), y(forecast));
+    let area = format!("{line}V{CHART_HEIGHT}z");
+    let grid = format!("M0 {0}H{SVG_WIDTH}M0 0.5H{SVG_WIDTH}", CHART_HEIGHT / 2.0);
+    let budget = costs.budget.map(|b| format!("M0 {0:.1}H{SVG_WIDTH}", y(b))).unwrap_or_default();
     let paths = [
         svg_path("grid", grid),
         svg_path("ground", area),
@@ -254,8 +275,9 @@ mod tests {
             oldest: None,
             spans,
         };
-        let drawn =
-            |spans| timeline_svg(&lane_of(spans), at(0), at(1000), (Some(100), 1000), "<b>").into_string();
+        let drawn = |spans| {
+            timeline_svg(&lane_of(spans), at(0), at(1000), (Some(100), 1000), "<b>").into_string()
+        };
         let whole = drawn(vec![span(0, 500), span(590, 950)]);
         assert!(!whole.contains("gap"), "{whole}");
         assert!(whole.contains("&lt;b&gt;"), "the title is text: {whole}");
@@ -264,7 +286,8 @@ mod tests {
         // Before what is kept whole, the policy thins points out: that is no gap.
         let sparse = vec![span(100, 100), span(500, 500), span(900, 950)];
         let dense = |dense| {
-            timeline_svg(&lane_of(sparse.clone()), at(0), at(1000), (Some(60), dense), "").into_string()
+            timeline_svg(&lane_of(sparse.clone()), at(0), at(1000), (Some(60), dense), "")
+                .into_string()
         };
         assert!(dense(1000).contains("class=\"gap\""));
         assert!(!dense(100).contains("class=\"gap\""), "{}", dense(100));

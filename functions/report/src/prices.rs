@@ -251,7 +251,8 @@ impl PriceTable {
         let found = here.and_then(|(_, r)| class.price_in(&r.storage));
         let found = found.or_else(|| class.price_in(&prices.storage));
         let free = matches!(class, StorageKind::Automated | StorageKind::Directory);
-        let found = found.or_else(|| class.builtin_price().filter(|_| self.uses_builtin_prices() || free))?;
+        let found = found
+            .or_else(|| class.builtin_price().filter(|_| self.uses_builtin_prices() || free))?;
         let unit = if class.is_billed_per_gib() { f64::from(1_u32 << 30) } else { 1e9 };
         Some(found / unit)
     }
@@ -262,12 +263,18 @@ impl PriceTable {
         let here = prices.regions.iter().find(|(r, _)| Some(r.as_str()) == region);
         let found = here.and_then(|(_, r)| asked.price_in(&r.requests));
         let found = found.or_else(|| asked.price_in(&prices.requests));
-        found.or_else(|| self.uses_builtin_prices().then(|| asked.builtin_price())).map(|price| price / 1000.0)
+        found
+            .or_else(|| self.uses_builtin_prices().then(|| asked.builtin_price()))
+            .map(|price| price / 1000.0)
     }
 
     /// Price of a byte that goes to another region; none when it is not known.
     pub fn transfer_price(&self) -> Option<f64> {
-        let found = self.costs.prices.transfer.or_else(|| self.uses_builtin_prices().then_some(TRANSFER_PRICE_PER_GB));
+        let found = self
+            .costs
+            .prices
+            .transfer
+            .or_else(|| self.uses_builtin_prices().then_some(TRANSFER_PRICE_PER_GB));
         found.map(|price| price / 1e9)
     }
 
@@ -278,7 +285,11 @@ impl PriceTable {
 
     /// Day that the prices are of: the policy's, or the built-in table's.
     pub fn as_of(&self) -> String {
-        self.costs.prices.as_of.as_ref().map_or_else(|| PRICES_AS_OF.to_owned(), ToString::to_string)
+        self.costs
+            .prices
+            .as_of
+            .as_ref()
+            .map_or_else(|| PRICES_AS_OF.to_owned(), ToString::to_string)
     }
 
     /// The budget of a month.
@@ -326,7 +337,11 @@ mod tests {
     #[test]
     fn an_unknown_price_is_unknown_and_not_zero() {
         let table = table(serde_json::json!({ "currency": "EUR" }));
-        assert_eq!(table.byte_month_price(StorageKind::Standard, None), None, "built-in prices are in USD");
+        assert_eq!(
+            table.byte_month_price(StorageKind::Standard, None),
+            None,
+            "built-in prices are in USD"
+        );
         assert_eq!(table.byte_month_price(StorageKind::Directory, None), Some(0.0));
         assert_eq!(PriceTable::new(None).byte_month_price(StorageKind::Azure, None), None);
         assert_eq!(StorageKind::from_s3_class("INTELLIGENT_TIERING"), StorageKind::Other);

@@ -1,6 +1,6 @@
 //! Writing the page and its data. They are the one thing that Holdfast writes again in its place.
 
-use crate::{html, model::StatusPageData};
+use crate::{model::StatusPageData, render_html};
 use shared::{
     aws::{OperationError, OperationErrorKind},
     catalog::Location,
@@ -40,7 +40,8 @@ pub enum PageLocation {
 impl PageLocation {
     /// Where the policy wants it; none when it wants no page, or one on a host that this is not.
     pub fn from_policy(world: &RunContext<'_>) -> Option<Self> {
-        let StatusPageConfig { bucket, region, directory, key } = world.policy.status_page.clone()?;
+        let StatusPageConfig { bucket, region, directory, key } =
+            world.policy.status_page.clone()?;
         match (bucket, directory) {
             (Some(bucket), _) => Some(Self::Bucket { bucket: bucket.to_string(), region, key }),
             (_, Some(folder)) if world.on_host => Some(Self::Folder { folder: folder.into(), key }),
@@ -66,7 +67,11 @@ impl PageLocation {
 ///
 /// # Errors
 /// If either can't be written; the one before stays whole then.
-pub async fn write_page(world: &RunContext<'_>, target: &PageLocation, page: &StatusPageData) -> Result<(), OperationError> {
+pub async fn write_page(
+    world: &RunContext<'_>,
+    target: &PageLocation,
+    page: &StatusPageData,
+) -> Result<(), OperationError> {
     let data = serde_json::to_vec(page).expect("a page is plain data");
     let html = render_html(page).into_bytes();
     match target {
@@ -87,7 +92,10 @@ pub async fn write_page(world: &RunContext<'_>, target: &PageLocation, page: &St
 
 /// The key of the data beside a page.
 fn data_key(key: &str) -> String {
-    key.rsplit_once('/').map_or_else(|| DATA_FILE_NAME.to_owned(), |(folder, _)| format!("{folder}/{DATA}"))
+    key.rsplit_once('/').map_or_else(
+        || DATA_FILE_NAME.to_owned(),
+        |(folder, _)| format!("{folder}/{DATA_FILE_NAME}"),
+    )
 }
 
 /// Replaces a file in one step: whoever opens it sees the old one or the new one, whole.

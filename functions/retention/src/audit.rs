@@ -4,9 +4,9 @@
 use jiff::SignedDuration;
 use serde::Serialize;
 use shared::{
-    audit::{AuditLog, AuditLocation},
-    aws::s3::{ExpirationRule, BucketLifecycle},
-    plan::{Finding, Operates, Operation, ActionPlan, Severity, code},
+    audit::{AuditLocation, AuditLog},
+    aws::s3::{BucketLifecycle, ExpirationRule},
+    plan::{ActionPlan, Finding, Operates, Operation, Severity, code},
     policy::Policy,
     report::{ActionResult, StepOutcome},
     run::{RunContext, execute_plan},
@@ -66,20 +66,35 @@ fn expiration_rule(policy: &Policy) -> Option<ExpirationRule> {
     let hours = audit.keep.duration().as_hours();
     let days = i32::try_from((hours + 23) / 24).unwrap_or(i32::MAX).max(1);
     let id = format!("holdfast-{}-audit", policy.company);
-    Some(ExpirationRule { id, prefix: audit.prefix.clone(), days, noncurrent_days: NONCURRENT_DAYS })
+    Some(ExpirationRule {
+        id,
+        prefix: audit.prefix.clone(),
+        days,
+        noncurrent_days: NONCURRENT_DAYS,
+    })
 }
 
 /// Looks, and lets go of what is older than the policy keeps.
 pub async fn apply_audit_retention(world: &RunContext<'_>) -> AuditRetentionResult {
-    let Some(log) = AuditLog::from_policy(world.aws, world.policy) else { return AuditRetentionResult::default() };
+    let Some(log) = AuditLog::from_policy(world.aws, world.policy) else {
+        return AuditRetentionResult::default();
+    };
     let looked = match log.location() {
         AuditLocation::Bucket { s3, bucket, .. } => match expiration_rule(world.policy) {
-            Some(expiry) => s3.bucket_lifecycle(bucket).await.map(|found| plan_lifecycle_rule(bucket, found, &expiry)),
+            Some(expiry) => s3
+                .bucket_lifecycle(bucket)
+                .await
+                .map(|found| plan_lifecycle_rule(bucket, found, &expiry)),
             None => return AuditRetentionResult::default(),
         },
         // A Lambda does not see a host's directory; the host removes by itself.
-        AuditLocation::Directory { .. } if !world.on_host => return AuditRetentionResult::default(),
-        AuditLocation::Directory { .. } => log.objects_older_than(world.now - retention_period(world.policy)).await.map(plan_removal),
+        AuditLocation::Directory { .. } if !world.on_host => {
+            return AuditRetentionResult::default();
+        }
+        AuditLocation::Directory { .. } => log
+            .objects_older_than(world.now - retention_period(world.policy))
+            .await
+            .map(plan_removal),
     };
     let (plan, rules, findings) = match looked {
         Ok(looked) => looked,
@@ -89,24 +104,32 @@ pub async fn apply_audit_retention(world: &RunContext<'_>) -> AuditRetentionResu
             return AuditRetentionResult { findings: vec![gap], outcomes: Vec::new() };
         }
     };
-    let outcomes = execute_plan(world, &plan, 1, async |action: &AuditRetentionAction| -> ActionResult {
-        match (action, log.location(), &rules) {
-            (AuditRetentionAction::Expire { bucket, days }, AuditLocation::Bucket { s3, .. }, Some(rules)) => {
-                s3.set_lifecycle(bucket, rules).await?;
-                Ok(format!("records in s3://{bucket} end after {days} days").into())
-            }
-            (AuditRetentionAction::Remove { seqs }, ..) => {
-                for seq in seqs {
-                    log.delete_object(*seq).await?;
+    let outcomes =
+        execute_plan(world, &plan, 1, async |action: &AuditRetentionAction| -> ActionResult {
+            match (action, log.location(), &rules) {
+                (
+                    AuditRetentionAction::Expire { bucket, days },
+                    AuditLocation::Bucket { s3, .. },
+                    Some(rules),
+                ) => {
+                    s3.set_lifecycle(bucket, rules).await?;
+                    Ok(format!("records in s3://{bucket} end after {days} days").into())
                 }
-                let (first, last) = (seqs.first().copied(), seqs.last().copied());
-                let told = format!("{} to {} are removed", first.unwrap_or(0), last.unwrap_or(0));
-                Ok(told.into())
+                (AuditRetentionAction::Remove { seqs }, ..) => {
+                    for seq in seqs {
+                        log.delete_object(*seq).await?;
+                    }
+                    let (first, last) = (seqs.first().copied(), seqs.last().copied());
+                    let told =
+                        format!("{} to {} are removed", first.unwrap_or(0), last.unwrap_or(0));
+                    Ok(told.into())
+                }
+                (AuditRetentionAction::Expire { .. }, ..) => {
+                    unreachable!("it is planned for a bucket only")
+                }
             }
-            (AuditRetentionAction::Expire { .. }, ..) => unreachable!("it is planned for a bucket only"),
-        }
-    })
-    .await;
+        })
+        .await;
     AuditRetentionResult { findings, outcomes }
 }
 
@@ -119,12 +142,20 @@ fn retention_period(policy: &Policy) -> SignedDuration {
 fn plan_removal(seqs: Vec<u64>) -> AuditRetentionPlan {
     let mut plan = ActionPlan::default();
     if !seqs.is_empty() {
-        plan.push_step("audit", AuditRetentionAction::Remove { seqs }, "they are older than the policy keeps them");
+        plan.push_step(
+            "audit",
+            AuditRetentionAction::Remove { seqs },
+            "they are older than the policy keeps them",
+        );
     }
     (plan, None, Vec::new())
 }
 
-fn plan_lifecycle_rule(bucket: &str, found: BucketLifecycle, expiry: &ExpirationRule) -> AuditRetentionPlan {
+fn plan_lifecycle_rule(
+    bucket: &str,
+    found: BucketLifecycle,
+    expiry: &ExpirationRule,
+) -> AuditRetentionPlan {
     let mut plan = ActionPlan::default();
     if found.contains_expiration(expiry) {
         return (plan, None, Vec::new());
@@ -164,8 +195,10 @@ mod tests {
 
     #[test]
     fn the_rule_is_set_when_it_differs_and_stands_beside_all_others() {
-        let expiry = expiration_rule(&policy("audit: {bucket: acme-audit, keep: 1y}")).expect("a rule");
-        let (plan, rules, findings) = plan_lifecycle_rule("acme-audit", BucketLifecycle::default(), &expiry);
+        let expiry =
+            expiration_rule(&policy("audit: {bucket: acme-audit, keep: 1y}")).expect("a rule");
+        let (plan, rules, findings) =
+            plan_lifecycle_rule("acme-audit", BucketLifecycle::default(), &expiry);
         assert_eq!((plan.steps.len(), findings.len()), (1, 0));
         let there = rules.expect("rules");
         assert!(plan_lifecycle_rule("acme-audit", there.clone(), &expiry).0.steps.is_empty());
@@ -173,7 +206,10 @@ mod tests {
         let (plan, rules, _) = plan_lifecycle_rule("acme-audit", there.clone(), &longer);
         assert_eq!(plan.steps.len(), 1);
         let rules = rules.expect("rules");
-        assert!(rules.contains_expiration(&longer) && !rules.contains_expiration(&expiry), "in the place of the old one");
+        assert!(
+            rules.contains_expiration(&longer) && !rules.contains_expiration(&expiry),
+            "in the place of the old one"
+        );
         let mut full = BucketLifecycle::default();
         for n in 0..1000 {
             let other = ExpirationRule { id: format!("other-{n}"), ..expiry.clone() };

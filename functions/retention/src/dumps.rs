@@ -6,8 +6,11 @@ use serde::Serialize;
 use shared::{
     aws::{OperationError, OperationErrorKind},
     catalog::RecoveryPoint,
-    keep::{RetentionVerdict, DeletionPrecondition, RetentionInput, ReasonRetention, decide_retention, find_unmatched_holds},
-    plan::{DeletionPermit, Finding, Operates, Operation, ActionPlan, Severity, code},
+    keep::{
+        DeletionPrecondition, ReasonRetention, RetentionInput, RetentionVerdict, decide_retention,
+        find_unmatched_holds,
+    },
+    plan::{ActionPlan, DeletionPermit, Finding, Operates, Operation, Severity, code},
     policy::{
         DumpRule, Policy, PostgresGroup,
         text::{Name, Period, ReasonName},
@@ -78,7 +81,11 @@ pub struct DumpRetentionPlan {
 }
 
 /// Looks at the dumps of every group, plans, and lets go. A group can only be asked for whole, or by database.
-pub async fn apply_dump_retention(world: &RunContext<'_>, request: &RunRequest, width: usize) -> DumpRetentionPlan {
+pub async fn apply_dump_retention(
+    world: &RunContext<'_>,
+    request: &RunRequest,
+    width: usize,
+) -> DumpRetentionPlan {
     let secrets = world.secret_resolver();
     let (mut seen, mut stores) = (Vec::new(), BTreeMap::new());
     for (group, rules) in &world.policy.postgres {
@@ -102,7 +109,8 @@ pub async fn apply_dump_retention(world: &RunContext<'_>, request: &RunRequest, 
         }
         let known = by_place.iter().filter_map(|(_, by)| by.as_ref().ok()).flat_map(BTreeMap::keys);
         let databases: BTreeSet<String> = known.chain(rules.databases.named()).cloned().collect();
-        let asked = |d: &String| rules.has_database(d) && request.includes_database(group.as_str(), d);
+        let asked =
+            |d: &String| rules.has_database(d) && request.includes_database(group.as_str(), d);
         let whole_group = databases.iter().all(asked);
         let mut databases: Vec<String> = databases.into_iter().filter(asked).collect();
         if databases.is_empty() {
@@ -132,7 +140,12 @@ pub async fn apply_dump_retention(world: &RunContext<'_>, request: &RunRequest, 
         let trust = TrustPolicy::from_policy(world.policy, rules, world.now + began.elapsed());
         let cleaned = open.store.delete_backup(&step.point, &trust).await;
         cleaned.map_err(|e| {
-            OperationError::with_hint(OperationErrorKind::CleanUp, e.doing.clone(), e.why.clone(), e.hint.clone())
+            OperationError::with_hint(
+                OperationErrorKind::CleanUp,
+                e.doing.clone(),
+                e.why.clone(),
+                e.hint.clone(),
+            )
         })?;
         Ok(format!("{} is deleted", step.point.point().id).into())
     })
@@ -150,9 +163,16 @@ fn display_location(policy: &shared::policy::StoreConfig) -> String {
 
 /// Plans which dumps go at `now`. A place that was not seen loses nothing, and neither does `stored` while a place that
 /// copies from it is unseen.
-pub fn plan_dumps(policy: &Policy, seen: &[DatabaseDumps<'_>], now: Timestamp) -> DumpRetentionPlan {
+pub fn plan_dumps(
+    policy: &Policy,
+    seen: &[DatabaseDumps<'_>],
+    now: Timestamp,
+) -> DumpRetentionPlan {
     let mut out = DumpRetentionPlan::default();
-    let mut by_place: BTreeMap<&str, Vec<(&DatabaseDumps<'_>, usize, RecoveryPoint, RetentionVerdict)>> = BTreeMap::new();
+    let mut by_place: BTreeMap<
+        &str,
+        Vec<(&DatabaseDumps<'_>, usize, RecoveryPoint, RetentionVerdict)>,
+    > = BTreeMap::new();
     for dumps in seen {
         for (place, (address, backups)) in dumps.places.iter().enumerate() {
             if let Err(e) = backups {
@@ -171,8 +191,11 @@ pub fn plan_dumps(policy: &Policy, seen: &[DatabaseDumps<'_>], now: Timestamp) -
     for (address, mut judged) in by_place {
         // Oldest first: a run that is stopped half-way leaves the newer points.
         judged.sort_by_key(|(_, _, point, _)| point.data_time);
-        let going = judged.iter().filter(|(.., fate)| matches!(fate, RetentionVerdict::Delete(..))).count();
-        if let Some(finding) = check_delete_limit(&policy.limits.delete, address, (going, judged.len())) {
+        let going =
+            judged.iter().filter(|(.., fate)| matches!(fate, RetentionVerdict::Delete(..))).count();
+        if let Some(finding) =
+            check_delete_limit(&policy.limits.delete, address, (going, judged.len()))
+        {
             out.blocked += going;
             out.retained += judged.len();
             out.plan.findings.push(finding);
@@ -182,7 +205,11 @@ pub fn plan_dumps(policy: &Policy, seen: &[DatabaseDumps<'_>], now: Timestamp) -
         for (dumps, place, _, fate) in judged {
             if let RetentionVerdict::Delete(point, why) = fate {
                 let asset = format!("{}/{}", dumps.group, dumps.database);
-                out.plan.push_step(asset, DeleteDump { group: dumps.group.clone(), place, point }, why);
+                out.plan.push_step(
+                    asset,
+                    DeleteDump { group: dumps.group.clone(), place, point },
+                    why,
+                );
             }
         }
     }
@@ -203,7 +230,8 @@ fn unmatched_holds(seen: &[DatabaseDumps<'_>]) -> Vec<Finding> {
         if places.is_empty() {
             return Vec::new();
         }
-        let points: Vec<RecoveryPoint> = places.into_iter().flatten().map(|b| b.to_recovery_point("")).collect();
+        let points: Vec<RecoveryPoint> =
+            places.into_iter().flatten().map(|b| b.to_recovery_point("")).collect();
         let finding = |hold: &str| {
             let why = format!("\"{hold}\" in holds is no dump at any place, so it holds nothing");
             let mend =
@@ -286,7 +314,10 @@ pub fn evaluate_dumps(
     }
     let kinds = all.iter().map(|(reason, dump)| {
         let owed = DeletionPrecondition::from_schedule(dump.when.as_ref(), &policy.time_zone, now);
-        (reason.as_str(), ReasonRetention { keep: vec![own.unwrap_or(&dump.keep)], precondition: owed })
+        (
+            reason.as_str(),
+            ReasonRetention { keep: vec![own.unwrap_or(&dump.keep)], precondition: owed },
+        )
     });
     let question = RetentionInput {
         owner: company,

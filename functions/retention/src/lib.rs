@@ -48,13 +48,17 @@ pub async fn run(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
     .await;
     if world.dry_run {
         // Whoever asks what would go is shown what the limits stop, too.
-        let beyond = ActionPlan { steps: std::mem::take(&mut letting.blocked_steps), findings: Vec::new() };
+        let beyond =
+            ActionPlan { steps: std::mem::take(&mut letting.blocked_steps), findings: Vec::new() };
         report.outcomes.extend(dry_run_outcomes(&beyond));
     }
     let dumps = dumps::apply_dump_retention(world, request, MAX_CONCURRENT_DELETES).await;
     report.findings.extend(dumps.plan.findings);
     report.outcomes.extend(dumps.outcomes);
-    report.push_metric(Metric::PointsDeleted, report.count_outcomes(|r| matches!(r, StepResult::Done(_))));
+    report.push_metric(
+        Metric::PointsDeleted,
+        report.count_outcomes(|r| matches!(r, StepResult::Done(_))),
+    );
     let tiers = tiers::apply_tiers(world).await;
     report.findings.extend(tiers.findings);
     report.outcomes.extend(tiers.outcomes);

@@ -7,10 +7,10 @@ pub use judge::{RetentionDecision, evaluate_points};
 use jiff::Timestamp;
 use serde::Serialize;
 use shared::{
-    catalog::{Location, RecoveryPoint, Inventory},
+    catalog::{Inventory, Location, RecoveryPoint},
     hints::commands,
     keep::{RetentionVerdict, find_unmatched_holds},
-    plan::{DeletionPermit, Finding, Operates, Operation, ActionPlan, Severity, PlanStep},
+    plan::{ActionPlan, DeletionPermit, Finding, Operates, Operation, PlanStep, Severity},
     policy::{DeleteLimit, Policy},
 };
 use std::{
@@ -72,7 +72,11 @@ pub fn plan(policy: &Policy, seen: &Inventory, now: Timestamp) -> RetentionPlan 
         let ours = judged.iter().filter(|j| j.point.is_owned_by(&owner) && !j.point.automated);
         let stays = |j: &&RetentionDecision<'_>| !matches!(j.verdict, RetentionVerdict::Delete(..));
         out.retained += ours.filter(stays).count();
-        let refused = check_delete_limit(&policy.limits.delete, &place.to_string(), count_good_points(&judged, &owner));
+        let refused = check_delete_limit(
+            &policy.limits.delete,
+            &place.to_string(),
+            count_good_points(&judged, &owner),
+        );
         let steps = judged.into_iter().filter_map(|j| match j.verdict {
             RetentionVerdict::Delete(point, because) => {
                 let action = DeleteSnapshot { at: place.clone(), point };
@@ -100,9 +104,16 @@ pub fn plan(policy: &Policy, seen: &Inventory, now: Timestamp) -> RetentionPlan 
 /// could save.
 fn count_good_points(judged: &[RetentionDecision<'_>], owner: &str) -> (usize, usize) {
     let good = |j: &&RetentionDecision<'_>| {
-        j.point.is_owned_by(owner) && !j.point.automated && j.point.is_complete() && !j.point.marks.transfer
+        j.point.is_owned_by(owner)
+            && !j.point.automated
+            && j.point.is_complete()
+            && !j.point.marks.transfer
     };
-    let going = judged.iter().filter(good).filter(|j| matches!(j.verdict, RetentionVerdict::Delete(..))).count();
+    let going = judged
+        .iter()
+        .filter(good)
+        .filter(|j| matches!(j.verdict, RetentionVerdict::Delete(..)))
+        .count();
     (going, judged.iter().filter(good).count())
 }
 
@@ -113,8 +124,9 @@ fn unmatched_holds(policy: &Policy, seen: &Inventory) -> Vec<Finding> {
     }
     let points: Vec<&RecoveryPoint> = seen.locations.values().flat_map(|f| &f.points).collect();
     let groups = policy.databases.iter();
-    let all = groups
-        .flat_map(|(name, g)| find_unmatched_holds(&g.holds, &points).into_iter().map(move |h| (name, h)));
+    let all = groups.flat_map(|(name, g)| {
+        find_unmatched_holds(&g.holds, &points).into_iter().map(move |h| (name, h))
+    });
     let finding = |(name, hold): (&_, &str)| {
         let why =
             format!("\"{hold}\" in holds is no recovery point at any place, so it holds nothing");
@@ -126,7 +138,12 @@ fn unmatched_holds(policy: &Policy, seen: &Inventory) -> Vec<Finding> {
 
 /// Points that no rule speaks of any more: of databases that no group selects and none would by name, or for reasons that
 /// left the policy. Nobody lets them go, so somebody has to know.
-fn unmanaged_point_findings(policy: &Policy, seen: &Inventory, judged: &[RetentionDecision<'_>], owner: &str) -> Vec<Finding> {
+fn unmanaged_point_findings(
+    policy: &Policy,
+    seen: &Inventory,
+    judged: &[RetentionDecision<'_>],
+    owner: &str,
+) -> Vec<Finding> {
     if seen.at_location(&Location::home_from_policy(policy)).is_none() {
         return Vec::new();
     }
@@ -135,7 +152,8 @@ fn unmanaged_point_findings(policy: &Policy, seen: &Inventory, judged: &[Retenti
         .map(|j| j.point.arn.as_str())
         .collect();
     let mut of: BTreeMap<(&Location, &str), (usize, i64)> = BTreeMap::new();
-    for (place, point) in seen.locations.iter().flat_map(|(p, f)| f.points.iter().map(move |x| (p, x)))
+    for (place, point) in
+        seen.locations.iter().flat_map(|(p, f)| f.points.iter().map(move |x| (p, x)))
     {
         let ours = point.is_owned_by(owner) && !point.automated && !point.marks.transfer;
         if ours && !ruled.contains(point.arn.as_str()) {

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use shared::{
-    plan::{Finding, ActionPlan, Severity},
+    plan::{ActionPlan, Finding, Severity},
     policy::Policy,
     time::CronSchedule,
 };
@@ -39,7 +39,7 @@ pub(crate) fn defer_steps<A>(plan: &mut ActionPlan<A>, dry_run: bool) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shared::model::{parse_time, parse_policy};
+    use shared::model::{parse_policy, parse_time};
 
     #[test]
     fn it_is_due_for_a_day_from_each_of_its_times_on() {
@@ -59,7 +59,8 @@ mod tests {
         ] {
             assert_eq!(not_due_finding(&monthly, parse_time(now)).is_none(), due, "{now}");
         }
-        let finding = not_due_finding(&monthly, parse_time("2026-11-20T12:00:00Z")).expect("it waits");
+        let finding =
+            not_due_finding(&monthly, parse_time("2026-11-20T12:00:00Z")).expect("it waits");
         insta::assert_snapshot!(finding, @"info retention not-due: the policy's retention.schedule is next due at 2026-12-01T02:00:00Z; nothing is deleted before");
     }
 

@@ -8,7 +8,7 @@ use shared::{
         s3::{BucketLifecycle, TransitionRule},
     },
     catalog::Location,
-    plan::{Finding, Operates, Operation, ActionPlan, Severity, code},
+    plan::{ActionPlan, Finding, Operates, Operation, Severity, code},
     policy::{Policy, StorageClass, StorageTier, text::Region},
     report::StepOutcome,
     run::{RunContext, execute_plan},
@@ -64,8 +64,18 @@ pub fn desired_updates(policy: &Policy) -> Vec<LifecycleUpdate> {
             continue;
         }
         let id = format!("holdfast-{}-{name}", policy.company);
-        let rule = TransitionRule { id, prefix, larger_than: MIN_TIERED_BYTES, steps, abort_after: ABORT_INCOMPLETE_DAYS };
-        let set = by.entry(bucket.clone()).or_insert(LifecycleUpdate { bucket, region, rules: Vec::new() });
+        let rule = TransitionRule {
+            id,
+            prefix,
+            larger_than: MIN_TIERED_BYTES,
+            steps,
+            abort_after: ABORT_INCOMPLETE_DAYS,
+        };
+        let set = by.entry(bucket.clone()).or_insert(LifecycleUpdate {
+            bucket,
+            region,
+            rules: Vec::new(),
+        });
         set.rules.push(rule);
     }
     by.into_values().collect()
@@ -75,8 +85,8 @@ pub fn desired_updates(policy: &Policy) -> Vec<LifecycleUpdate> {
 fn transitions(tiers: &[StorageTier]) -> Vec<(i32, String)> {
     let days = |age: SignedDuration| i32::try_from(age.as_hours() / 24).unwrap_or(i32::MAX);
     let later = tiers.iter().filter(|tier| tier.class != StorageClass::Standard);
-    let steps =
-        later.filter_map(|t| Some((days(t.after.as_ref()?.duration()), t.class.as_str().to_owned())));
+    let steps = later
+        .filter_map(|t| Some((days(t.after.as_ref()?.duration()), t.class.as_str().to_owned())));
     let mut steps: Vec<_> = steps.collect();
     steps.sort();
     steps
@@ -120,7 +130,9 @@ pub async fn apply_tiers(world: &RunContext<'_>) -> TieringResult {
         let found = there.get(&set.bucket).cloned().unwrap_or_default();
         let all = set.rules.iter().fold(found, BucketLifecycle::with_transition);
         s3_client(world, set).set_lifecycle(&set.bucket, &all).await?;
-        Ok::<_, OperationError>(format!("s3://{} moves objects as the policy says", set.bucket).into())
+        Ok::<_, OperationError>(
+            format!("s3://{} moves objects as the policy says", set.bucket).into(),
+        )
     })
     .await;
     tiering

@@ -3,7 +3,7 @@
 use crate::DeleteSnapshot;
 use shared::{
     catalog::Location,
-    plan::{Finding, ActionPlan, Severity},
+    plan::{ActionPlan, Finding, Severity},
     policy::Policy,
 };
 use std::collections::BTreeMap;
@@ -37,7 +37,7 @@ pub(crate) fn drop_foreign_steps(policy: &Policy, plan: &mut ActionPlan<DeleteSn
 mod tests {
     use super::*;
     use crate::plan;
-    use shared::model::{parse_time, db_instance, owned_snapshot, parse_policy, home_inventory};
+    use shared::model::{db_instance, home_inventory, owned_snapshot, parse_policy, parse_time};
 
     /// Steps and findings of a vault with three copies of which one is kept.
     fn vault_steps_and_findings(delete_role: &str) -> (usize, Vec<String>) {
@@ -52,7 +52,8 @@ mod tests {
         let now = parse_time("2026-11-20T12:00:00Z");
         let db = db_instance("acme-a", now);
         let taken = |day: i64| {
-            let when = parse_time("2026-11-20T02:00:00Z") - jiff::SignedDuration::from_hours(24 * day);
+            let when =
+                parse_time("2026-11-20T02:00:00Z") - jiff::SignedDuration::from_hours(24 * day);
             owned_snapshot(&policy, &db, "daily", when)
         };
         let points: Vec<_> = (0..3).map(taken).collect();
@@ -78,7 +79,8 @@ mod tests {
         let (steps, findings) = vault_steps_and_findings("");
         assert_eq!((steps, findings.len()), (0, 1), "{findings:?}");
         assert!(findings[0].starts_with("left-there 2 copies may go there"), "{findings:?}");
-        let by_role = vault_steps_and_findings(", delete_role: \"arn:aws:iam::444455556666:role/delete\"");
+        let by_role =
+            vault_steps_and_findings(", delete_role: \"arn:aws:iam::444455556666:role/delete\"");
         assert_eq!(by_role, (2, vec![]));
     }
 }

@@ -15,7 +15,7 @@ use shared::{
     metrics::Metric,
     observe::{ObservationScope, observe_inventory},
     plan::{Finding, Severity},
-    report::{ActionResult, StepSuccess, Artifact, RunReport, StepResult},
+    report::{ActionResult, Artifact, RunReport, StepResult, StepSuccess},
     request::{RunRequest, SCHEDULE_REASON},
     run::{RunContext, execute_plan},
 };
@@ -37,8 +37,10 @@ pub async fn run(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
     let plan = plan(world.policy, &seen, request, &demand, world.now);
     let demanded = request.reason != SCHEDULE_REASON;
     report.findings.clone_from(&plan.findings);
-    report.outcomes =
-        execute_plan(world, &plan, MAX_CONCURRENT_CREATES, async |action| apply_action(world, action, request.wait).await).await;
+    report.outcomes = execute_plan(world, &plan, MAX_CONCURRENT_CREATES, async |action| {
+        apply_action(world, action, request.wait).await
+    })
+    .await;
     if demanded {
         // Nobody comes back for a demand that was put off, so whoever asked must know.
         let open = |r: &StepResult| matches!(r, StepResult::Deferred(_) | StepResult::Unfinished);
@@ -62,7 +64,10 @@ pub async fn run(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
         }
     }
     let deferred = plan.findings.iter().filter(|f| f.what == shared::plan::code::DEFERRED).count();
-    report.push_metric(Metric::SnapshotsTaken, report.count_outcomes(|r| matches!(r, StepResult::Done(_))));
+    report.push_metric(
+        Metric::SnapshotsTaken,
+        report.count_outcomes(|r| matches!(r, StepResult::Done(_))),
+    );
     report.push_metric(
         Metric::SnapshotsDeferred,
         deferred + report.count_outcomes(|r| matches!(r, StepResult::Deferred(_))),
@@ -93,7 +98,11 @@ async fn apply_action(world: &RunContext<'_>, action: &SnapshotAction, wait: boo
                         break;
                     }
                     // Whoever waits for it would rather wait for a busy database than hear that it is busy.
-                    Err(e) if e.kind == OperationErrorKind::Busy && wait && !world.deadline.is_exhausted() => {
+                    Err(e)
+                        if e.kind == OperationErrorKind::Busy
+                            && wait
+                            && !world.deadline.is_exhausted() =>
+                    {
                         tokio::time::sleep(POLL_INTERVAL).await;
                     }
                     // The quota of manual snapshots does not free itself.
@@ -102,7 +111,11 @@ async fn apply_action(world: &RunContext<'_>, action: &SnapshotAction, wait: boo
                             "{}; let go of manual snapshots or ask AWS for a higher quota",
                             e.message
                         );
-                        return Err(OperationError { kind: OperationErrorKind::Refused, message: why, ..e });
+                        return Err(OperationError {
+                            kind: OperationErrorKind::Refused,
+                            message: why,
+                            ..e
+                        });
                     }
                     Err(e) => return Err(e),
                 }
@@ -112,7 +125,10 @@ async fn apply_action(world: &RunContext<'_>, action: &SnapshotAction, wait: boo
             }
             let seconds = wait.then(|| began.elapsed().as_secs_f64());
             let place = world.home_location().to_string();
-            Ok(StepSuccess::with_artifact(id.as_str(), Artifact { what: id.clone(), place, bytes: None, seconds }))
+            Ok(StepSuccess::with_artifact(
+                id.as_str(),
+                Artifact { what: id.clone(), place, bytes: None, seconds },
+            ))
         }
     }
 }
@@ -132,23 +148,36 @@ fn ensure_same_snapshot(
         Some(point) if !ours(point) => {
             "something else has that name: of another database, owner, reason, slot or request"
         }
-        Some(RecoveryPoint { state: RecoveryPointState::Failed(_), .. }) => "an earlier try under that name failed",
+        Some(RecoveryPoint { state: RecoveryPointState::Failed(_), .. }) => {
+            "an earlier try under that name failed"
+        }
         Some(_) => return Ok(()),
     };
     let mend =
         "nothing: the next run takes it under a name of its own; a demand has to be asked again"
             .to_owned();
-    Err(OperationError { kind: OperationErrorKind::Refused, message: why.into(), hint: Some(mend), ..e })
+    Err(OperationError {
+        kind: OperationErrorKind::Refused,
+        message: why.into(),
+        hint: Some(mend),
+        ..e
+    })
 }
 
 /// Waits until a snapshot is complete, as long as the run's time allows.
-async fn wait_until_available(world: &RunContext<'_>, family: DatabaseKind, id: &str) -> ActionResult {
+async fn wait_until_available(
+    world: &RunContext<'_>,
+    family: DatabaseKind,
+    id: &str,
+) -> ActionResult {
     let rds = world.aws.rds(&world.home_location());
     let failed = |why: String| Err(OperationError::from_message(format!("wait for {id}"), why));
     loop {
         match rds.describe_snapshot(family, id).await?.map(|p| p.state) {
             Some(RecoveryPointState::Good) => return Ok(id.to_owned().into()),
-            Some(RecoveryPointState::Failed(said)) => return failed(format!("RDS says that it is {said}")),
+            Some(RecoveryPointState::Failed(said)) => {
+                return failed(format!("RDS says that it is {said}"));
+            }
             None => return failed("it is gone".into()),
             Some(RecoveryPointState::InFlight) if world.deadline.is_exhausted() => {
                 let why = "it is not complete and the run's time is over".into();

@@ -3,13 +3,16 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use shared::{
-    catalog::{PointsByDatabase, RdsDatabase, DatabaseKind, LocationInventory, Location, RecoveryPoint, Inventory, RecoveryPointState, mark},
+    catalog::{
+        DatabaseKind, Inventory, Location, LocationInventory, PointsByDatabase, RdsDatabase,
+        RecoveryPoint, RecoveryPointState, mark,
+    },
     name::{self, SnapshotSpec},
     observe::{DatabaseSelection, select_databases, unknown_assets},
-    plan::{Finding, Operates, Operation, ActionPlan, Severity, code},
+    plan::{ActionPlan, Finding, Operates, Operation, Severity, code},
     policy::{DatabaseGroup, Policy, text::Name},
     request::{RunRequest, SCHEDULE_REASON},
-    time::{CronSchedule, format_duration, parse_slot, format_slot},
+    time::{CronSchedule, format_duration, format_slot, parse_slot},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -143,8 +146,9 @@ type DueReasons<'a> = Vec<(&'a str, Timestamp)>;
 impl<'a> SnapshotPlanner<'a> {
     /// Points that Holdfast took of a database, here, for a reason among others.
     fn own_snapshots(&self, points: &[&'a RecoveryPoint], reason: &str) -> Vec<&'a RecoveryPoint> {
-        let ours =
-            |p: &&RecoveryPoint| p.is_owned_by(&self.owner) && !p.automated && p.marks.copy_of.is_none();
+        let ours = |p: &&RecoveryPoint| {
+            p.is_owned_by(&self.owner) && !p.automated && p.marks.copy_of.is_none()
+        };
         points.iter().copied().filter(ours).filter(|p| p.has_reason(reason)).collect()
     }
 
@@ -196,19 +200,31 @@ impl<'a> SnapshotPlanner<'a> {
     }
 
     /// A database that RDS would refuse to snapshot now.
-    fn defer_busy_database(&mut self, name: &Name, database: &RdsDatabase, busy: &str, served: &DueReasons<'_>) {
+    fn defer_busy_database(
+        &mut self,
+        name: &Name,
+        database: &RdsDatabase,
+        busy: &str,
+        served: &DueReasons<'_>,
+    ) {
         for (reason, due) in served {
             let late = self.now.duration_since(*due);
             let stuck = late.as_hours() >= STUCK_AFTER_HOURS;
             let severity = if stuck { Severity::Critical } else { Severity::Warning };
-            let why = format!("{reason} is due since {} and the database {busy}", format_duration(late));
+            let why =
+                format!("{reason} is due since {} and the database {busy}", format_duration(late));
             let mend = shared::hints::hint_for_status(&database.status);
             let finding = Finding::new(severity, &database.id, code::DEFERRED, why, mend);
             self.plan.findings.push(finding.in_group(name));
         }
     }
 
-    fn plan_on_demand(&mut self, selected: &DatabaseSelection<'a>, request: &RunRequest, demand: &str) {
+    fn plan_on_demand(
+        &mut self,
+        selected: &DatabaseSelection<'a>,
+        request: &RunRequest,
+        demand: &str,
+    ) {
         let reason = request.reason.as_str();
         let has = |group: &DatabaseGroup| group.snapshots.keys().any(|r| r.as_str() == reason);
         if !self.policy.databases.values().any(has) {
@@ -234,7 +250,9 @@ impl<'a> SnapshotPlanner<'a> {
         let findings: Vec<_> = selected.findings.iter().filter(about).cloned().collect();
         self.plan.findings.extend(findings);
         let mut any = false;
-        for (name, group, database) in selected.selected_databases().filter(|(_, _, d)| is_requested(request, d)) {
+        for (name, group, database) in
+            selected.selected_databases().filter(|(_, _, d)| is_requested(request, d))
+        {
             if has(group) {
                 any = true;
                 self.plan_database_on_demand(name, database, request, demand);
@@ -255,7 +273,13 @@ impl<'a> SnapshotPlanner<'a> {
     }
 
     /// Answers a demand for one database: by what an earlier try of it took, by a point that is young enough, or anew.
-    fn plan_database_on_demand(&mut self, name: &Name, database: &RdsDatabase, request: &RunRequest, demand: &str) {
+    fn plan_database_on_demand(
+        &mut self,
+        name: &Name,
+        database: &RdsDatabase,
+        request: &RunRequest,
+        demand: &str,
+    ) {
         let reason = request.reason.as_str();
         let points = self.points.for_database(database);
         let of_demand = self.own_snapshots(&points, reason).into_iter().filter(|p| {
@@ -276,10 +300,15 @@ impl<'a> SnapshotPlanner<'a> {
                 .max_by_key(|p| p.data_time)
         });
         if let Some(point) = young {
-            let age =
-                point.data_time.map_or_else(String::new, |t| format_duration(self.now.duration_since(t)));
+            let age = point
+                .data_time
+                .map_or_else(String::new, |t| format_duration(self.now.duration_since(t)));
             let because = format!("its data is {age} old, which is young enough");
-            self.plan.push_step(&database.id, SnapshotAction::Reuse { id: point.id.clone() }, because);
+            self.plan.push_step(
+                &database.id,
+                SnapshotAction::Reuse { id: point.id.clone() },
+                because,
+            );
             return;
         }
         // https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_CreateSnapshot.html

@@ -1,5 +1,5 @@
 use super::*;
-use shared::model::{parse_time, db_instance, owned_snapshot, parse_policy};
+use shared::model::{db_instance, owned_snapshot, parse_policy, parse_time};
 
 #[test]
 fn what_has_the_name_already_is_success_only_when_it_is_exactly_what_would_have_been_made() {
@@ -10,10 +10,13 @@ fn what_has_the_name_already_is_success_only_when_it_is_exactly_what_would_have_
     let owner = policy.owner();
     let more = [("holdfast:slot", "202611200200".to_owned())];
     let tags = shared::name::holdfast_tags(&owner, &orders, "daily", more);
-    let refused =
-        || OperationError { kind: OperationErrorKind::Exists, ..OperationError::from_message("create snapshot s", "x") };
+    let refused = || OperationError {
+        kind: OperationErrorKind::Exists,
+        ..OperationError::from_message("create snapshot s", "x")
+    };
     let there = |change: fn(&mut RecoveryPoint)| {
-        let mut there = owned_snapshot(&policy, &orders, "daily", parse_time("2026-11-20T02:00:00Z"));
+        let mut there =
+            owned_snapshot(&policy, &orders, "daily", parse_time("2026-11-20T02:00:00Z"));
         change(&mut there);
         ensure_same_snapshot(Some(&there), "db-orders", &tags, refused())
     };

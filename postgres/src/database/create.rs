@@ -2,9 +2,9 @@
 
 use super::connect_maintenance;
 use crate::{
-    PostgresError, ConnectionConfig, PgConnection,
+    ConnectionConfig, PgConnection, PostgresError,
     dump::{DatabaseFacts, DatabaseLocaleProvider, ServerFacts},
-    quote_literal, quote_ident,
+    quote_ident, quote_literal,
     restore::{RestoreWarning, RestoreWarningKind},
 };
 
@@ -17,29 +17,34 @@ const MIN_BUILTIN_VERSION: u32 = 170_000;
 /// one that was dumped. What the server can't give it is a [`Loss`]: texts then sort differently.
 ///
 /// # Errors
-/// [`Kind::Refused`](crate::Kind::Refused): the name is taken, or the role may not create databases.
+/// [`PostgresErrorKind::Refused`](crate::PostgresErrorKind::Refused): the name is taken, or the role may not create databases.
 pub async fn create_database(
     server: &ConnectionConfig,
     name: &str,
     like: Option<&ServerFacts>,
 ) -> Result<Vec<RestoreWarning>, PostgresError> {
     let session = connect_maintenance(server).await?;
-    let failed = |e: &tokio_postgres::Error| PostgresError::from_pg(format!("create database {name}"), e);
+    let failed =
+        |e: &tokio_postgres::Error| PostgresError::from_pg(format!("create database {name}"), e);
     let base = format!("CREATE DATABASE {} TEMPLATE template0", quote_ident(name));
     let Some(like) = like else {
         let made = session.batch_execute(&base).await;
         return made.map(|()| Vec::new()).map_err(|e| failed(&e));
     };
     let mut losses = Vec::new();
-    let lost =
-        |what: &str, why: String| RestoreWarning::new(RestoreWarningKind::Database, format!("{what} of {name}"), why);
+    let lost = |what: &str, why: String| {
+        RestoreWarning::new(RestoreWarningKind::Database, format!("{what} of {name}"), why)
+    };
     let place = tablespace_clause(&session, &like.database).await.map_err(|e| failed(&e))?;
     if place.is_none() {
         let why = format!(
             "tablespace {} is not on this server; the database is in its default one",
             like.database.tablespace
         );
-        losses.push(RestoreWarning { class: RestoreWarningKind::Tablespace, ..lost("tablespace", why) });
+        losses.push(RestoreWarning {
+            class: RestoreWarningKind::Tablespace,
+            ..lost("tablespace", why)
+        });
     }
     let place = place.unwrap_or_default();
     let mut made = false;
@@ -63,9 +68,13 @@ pub async fn create_database(
     }
     debug_assert!(made, "the last locale is the server's own");
     // May fail when the role is absent, or is not ours to give to: the database then belongs to who restores.
-    let owner = format!("ALTER DATABASE {} OWNER TO {}", quote_ident(name), quote_ident(&like.owner));
+    let owner =
+        format!("ALTER DATABASE {} OWNER TO {}", quote_ident(name), quote_ident(&like.owner));
     if let Err(e) = session.batch_execute(&owner).await {
-        losses.push(RestoreWarning { class: RestoreWarningKind::Role, ..RestoreWarning::from_statement_error(&e, &owner) });
+        losses.push(RestoreWarning {
+            class: RestoreWarningKind::Role,
+            ..RestoreWarning::from_statement_error(&e, &owner)
+        });
     }
     Ok(losses)
 }
@@ -99,13 +108,16 @@ fn locale_candidates(like: &ServerFacts, version_num: u32) -> Vec<LocaleCandidat
     let libc = format!(" LC_COLLATE {} LC_CTYPE {}", quote_literal(collate), quote_literal(ctype));
     // Without the word, the provider would be that of the new server's template0.
     let provider = |word: &str| format!(" LOCALE_PROVIDER {word}");
-    let by_libc = if version_num >= MIN_ICU_VERSION { provider("libc") + &libc } else { libc.clone() };
+    let by_libc =
+        if version_num >= MIN_ICU_VERSION { provider("libc") + &libc } else { libc.clone() };
     let locale = database.locale.as_deref().unwrap_or_default();
     let (word, since, clause) = match database.provider {
         DatabaseLocaleProvider::Libc => ("", 0, String::new()),
         DatabaseLocaleProvider::Icu => {
-            let rules = database.icu_rules.as_ref().filter(|_| version_num >= MIN_ICU_RULES_VERSION);
-            let rules = rules.map(|r| format!(" ICU_RULES {}", quote_literal(r))).unwrap_or_default();
+            let rules =
+                database.icu_rules.as_ref().filter(|_| version_num >= MIN_ICU_RULES_VERSION);
+            let rules =
+                rules.map(|r| format!(" ICU_RULES {}", quote_literal(r))).unwrap_or_default();
             ("icu", MIN_ICU_VERSION, format!(" ICU_LOCALE {}{rules}", quote_literal(locale)))
         }
         DatabaseLocaleProvider::Builtin => {
@@ -163,14 +175,20 @@ mod tests {
         assert_eq!((&tried[0].warning, tried[1].sql.as_str(), tried.len()), (&None, libc, 3));
         assert!(tried[1].warning.as_ref().is_some_and(|l| l.contains("de-AT")));
         assert!(locale_candidates(&icu, 150_000)[0].warning.is_some(), "the rules are lost");
-        assert_eq!(locale_candidates(&icu, 140_000)[0].sql, " LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'");
+        assert_eq!(
+            locale_candidates(&icu, 140_000)[0].sql,
+            " LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'"
+        );
         assert!(locale_candidates(&icu, 140_000)[0].warning.is_some());
         let builtin = like(DatabaseLocaleProvider::Builtin, "C.UTF-8", None);
         assert!(locale_candidates(&builtin, 170_000)[0].sql.contains("BUILTIN_LOCALE 'C.UTF-8'"));
         assert!(locale_candidates(&builtin, 160_000)[0].warning.is_some());
         let plain = like(DatabaseLocaleProvider::Libc, "", None);
         assert_eq!(
-            (locale_candidates(&plain, 150_000)[0].sql.as_str(), &locale_candidates(&plain, 150_000)[0].warning),
+            (
+                locale_candidates(&plain, 150_000)[0].sql.as_str(),
+                &locale_candidates(&plain, 150_000)[0].warning
+            ),
             (libc, &None)
         );
         assert!(locale_candidates(&plain, 150_000)[1].last);

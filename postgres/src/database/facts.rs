@@ -2,9 +2,9 @@
 
 use super::connect_maintenance;
 use crate::{
-    PostgresError, ConnectionConfig, PgConnection,
+    ConnectionConfig, PgConnection, PostgresError,
     dump::{DatabaseFacts, DatabaseGrant, DatabaseLocaleProvider, DatabaseSetting},
-    quote_literal, quote_ident,
+    quote_ident, quote_literal,
     restore::{RestoreWarning, RestoreWarningKind, is_recoverable},
 };
 
@@ -20,9 +20,13 @@ const NAME_LIST_SETTINGS: [&str; 6] = [
 ];
 
 /// Reads them of a database by its name, from a connection to any database of its server.
-pub(crate) async fn read_database_properties(session: &PgConnection, name: &str) -> Result<DatabaseFacts, PostgresError> {
-    let failed =
-        |e: tokio_postgres::Error| PostgresError::from_pg(format!("read what belongs to {name}"), &e);
+pub(crate) async fn read_database_properties(
+    session: &PgConnection,
+    name: &str,
+) -> Result<DatabaseFacts, PostgresError> {
+    let failed = |e: tokio_postgres::Error| {
+        PostgresError::from_pg(format!("read what belongs to {name}"), &e)
+    };
     // The columns of newer versions are asked for by way of JSON, where an absent one is null.
     let sql = "SELECT j ->> 'datlocprovider', coalesce(j ->> 'datlocale', j ->> 'daticulocale'), j ->> 'daticurules',
             t.spcname::text, d.datconnlimit, d.datistemplate,
@@ -47,12 +51,19 @@ pub(crate) async fn read_database_properties(session: &PgConnection, name: &str)
         connection_limit: (limit >= 0).then_some(limit),
         is_template: row.try_get(5).map_err(failed)?,
         comment: row.try_get(6).map_err(failed)?,
-        grants: if granted { Some(read_grants(session, name).await.map_err(failed)?) } else { None },
+        grants: if granted {
+            Some(read_grants(session, name).await.map_err(failed)?)
+        } else {
+            None
+        },
         settings: read_settings(session, name).await.map_err(failed)?,
     })
 }
 
-async fn read_grants(session: &PgConnection, name: &str) -> Result<Vec<DatabaseGrant>, tokio_postgres::Error> {
+async fn read_grants(
+    session: &PgConnection,
+    name: &str,
+) -> Result<Vec<DatabaseGrant>, tokio_postgres::Error> {
     let sql = "SELECT CASE a.grantee WHEN 0 THEN NULL ELSE pg_catalog.pg_get_userbyid(a.grantee)::text END,
             a.privilege_type, a.is_grantable
         FROM pg_catalog.pg_database d, pg_catalog.aclexplode(d.datacl) a
@@ -65,7 +76,10 @@ async fn read_grants(session: &PgConnection, name: &str) -> Result<Vec<DatabaseG
     rows.iter().map(grant).collect()
 }
 
-async fn read_settings(session: &PgConnection, name: &str) -> Result<Vec<DatabaseSetting>, tokio_postgres::Error> {
+async fn read_settings(
+    session: &PgConnection,
+    name: &str,
+) -> Result<Vec<DatabaseSetting>, tokio_postgres::Error> {
     let sql = "SELECT r.rolname::text, pg_catalog.split_part(c.one, '=', 1),
             pg_catalog.substr(c.one, pg_catalog.strpos(c.one, '=') + 1)
         FROM pg_catalog.pg_database d JOIN pg_catalog.pg_db_role_setting s ON s.setdatabase = d.oid
@@ -85,7 +99,11 @@ async fn read_settings(session: &PgConnection, name: &str) -> Result<Vec<Databas
 ///
 /// # Errors
 /// The connection is lost.
-pub async fn apply_database_properties(server: &ConnectionConfig, name: &str, facts: &DatabaseFacts) -> Result<Vec<RestoreWarning>, PostgresError> {
+pub async fn apply_database_properties(
+    server: &ConnectionConfig,
+    name: &str,
+    facts: &DatabaseFacts,
+) -> Result<Vec<RestoreWarning>, PostgresError> {
     let session = connect_maintenance(server).await?;
     let mut losses = Vec::new();
     for statement in property_statements(name, facts) {
@@ -142,7 +160,11 @@ fn property_statements(name: &str, facts: &DatabaseFacts) -> Vec<String> {
             None => format!("DATABASE {database}"),
         };
         let value = if NAME_LIST_SETTINGS.contains(&name.to_ascii_lowercase().as_str()) {
-            parse_name_list(value).iter().map(|name| quote_literal(name)).collect::<Vec<_>>().join(", ")
+            parse_name_list(value)
+                .iter()
+                .map(|name| quote_literal(name))
+                .collect::<Vec<_>>()
+                .join(", ")
         } else {
             quote_literal(value)
         };
@@ -200,7 +222,11 @@ mod tests {
             comment: Some("it's the shop".into()),
             grants: Some(vec![
                 DatabaseGrant { role: None, privilege: "TEMPORARY".into(), grantable: false },
-                DatabaseGrant { role: Some("svc\"x".into()), privilege: "CONNECT".into(), grantable: true },
+                DatabaseGrant {
+                    role: Some("svc\"x".into()),
+                    privilege: "CONNECT".into(),
+                    grantable: true,
+                },
                 DatabaseGrant { role: None, privilege: "ALL; DROP".into(), grantable: false },
             ]),
             settings: vec![

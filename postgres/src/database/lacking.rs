@@ -1,6 +1,6 @@
 //! What a server does not have that a dump needs, known before anything is restored; and databases that are no target.
 
-use crate::{PostgresError, PgConnection};
+use crate::{PgConnection, PostgresError};
 use std::collections::BTreeSet;
 
 /// What a server does not have of what was asked for.
@@ -60,7 +60,10 @@ pub async fn find_missing_requirements(
 ///
 /// # Errors
 /// If the server can't be asked.
-pub async fn protection_reason(session: &PgConnection, name: &str) -> Result<Option<&'static str>, PostgresError> {
+pub async fn protection_reason(
+    session: &PgConnection,
+    name: &str,
+) -> Result<Option<&'static str>, PostgresError> {
     // Of the providers: RDS, Azure, Google Cloud SQL.
     let reserved = [
         "postgres",

@@ -2,9 +2,9 @@
 
 use super::connect_maintenance;
 use crate::{
-    PostgresError, ConnectionConfig, PgConnection,
+    ConnectionConfig, PgConnection, PostgresError,
     dump::ServerRole,
-    quote_literal, quote_ident,
+    quote_ident, quote_literal,
     restore::{RestoreWarning, is_recoverable},
 };
 use std::collections::BTreeSet;
@@ -16,7 +16,10 @@ use std::collections::BTreeSet;
 ///
 /// # Errors
 /// The connection is lost. What the server refuses is a [`Loss`], and so is a membership or setting that is left out.
-pub async fn create_missing_roles(server: &ConnectionConfig, roles: &[ServerRole]) -> Result<Vec<RestoreWarning>, PostgresError> {
+pub async fn create_missing_roles(
+    server: &ConnectionConfig,
+    roles: &[ServerRole],
+) -> Result<Vec<RestoreWarning>, PostgresError> {
     let session = connect_maintenance(server).await?;
     let failed = |e: tokio_postgres::Error| PostgresError::from_pg("list the roles", &e);
     let rows = session.query("SELECT rolname::text FROM pg_catalog.pg_roles", &[]).await;
@@ -39,7 +42,11 @@ pub async fn create_missing_roles(server: &ConnectionConfig, roles: &[ServerRole
     Ok(losses)
 }
 
-async fn execute_or_warn(session: &PgConnection, sql: &str, losses: &mut Vec<RestoreWarning>) -> Result<(), PostgresError> {
+async fn execute_or_warn(
+    session: &PgConnection,
+    sql: &str,
+    losses: &mut Vec<RestoreWarning>,
+) -> Result<(), PostgresError> {
     match session.batch_execute(sql).await {
         Ok(()) => Ok(()),
         Err(e) if is_recoverable(&e) => {
@@ -60,7 +67,11 @@ enum RoleStep {
 }
 
 /// What is done about the roles of a dump, on a server with these roles and settings that every user may set.
-fn plan_roles(roles: &[ServerRole], existing: &BTreeSet<String>, settable: &BTreeSet<String>) -> Vec<RoleStep> {
+fn plan_roles(
+    roles: &[ServerRole],
+    existing: &BTreeSet<String>,
+    settable: &BTreeSet<String>,
+) -> Vec<RoleStep> {
     let missing = |name: &str| !existing.contains(name) && !name.starts_with("pg_");
     let mut names = BTreeSet::new();
     let new: Vec<&ServerRole> =
@@ -75,7 +86,10 @@ fn plan_roles(roles: &[ServerRole], existing: &BTreeSet<String>, settable: &BTre
         for (setting, value) in &role.settings {
             // One with a dot is the application's own.
             if !(settable.contains(&setting.to_lowercase()) || setting.contains('.')) {
-                steps.push(RoleStep::LeftOut(format!("ALTER ROLE {name} SET {}", quote_ident(setting))));
+                steps.push(RoleStep::LeftOut(format!(
+                    "ALTER ROLE {name} SET {}",
+                    quote_ident(setting)
+                )));
                 continue;
             }
             // By way of the session (for this one message), so that a list of names (search_path) stays a list.

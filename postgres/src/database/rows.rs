@@ -1,8 +1,8 @@
 //! Counts what is in a database, as a dump of it counts it.
 
 use crate::{
-    PostgresError, PostgresErrorKind, ConnectionConfig, PgConnection, TableCounts,
-    dump::{text_as_bytes_sql, display_name},
+    ConnectionConfig, PgConnection, PostgresError, PostgresErrorKind, TableCounts,
+    dump::{display_name, text_as_bytes_sql},
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use std::collections::HashMap;
@@ -30,7 +30,12 @@ pub async fn count_rows(
     let count = async |table: &String| {
         let _permit = give.acquire().await;
         let Some(counter) = take.lock().await.pop() else {
-            return Err(PostgresError::new(PostgresErrorKind::Lost, "count rows", "no connection is left", ""));
+            return Err(PostgresError::new(
+                PostgresErrorKind::Lost,
+                "count rows",
+                "no connection is left",
+                "",
+            ));
         };
         let rows = counter.count_table(table).await;
         take.lock().await.push(counter);
@@ -54,8 +59,9 @@ impl RowCounter {
         );
         let rows = session.query(&sql, &[]).await;
         let rows = rows.map_err(|e| PostgresError::from_pg("list the tables of extensions", &e))?;
-        let condition =
-            |row: &tokio_postgres::Row| Ok((display_name(row.try_get(0)?), row.try_get::<_, String>(1)?));
+        let condition = |row: &tokio_postgres::Row| {
+            Ok((display_name(row.try_get(0)?), row.try_get::<_, String>(1)?))
+        };
         let conditions: Result<_, tokio_postgres::Error> = rows.iter().map(condition).collect();
         let conditions =
             conditions.map_err(|e| PostgresError::from_pg("list the tables of extensions", &e))?;
@@ -63,8 +69,9 @@ impl RowCounter {
     }
 
     async fn count_table(&self, table: &str) -> Result<TableCounts, PostgresError> {
-        let failed =
-            |e: tokio_postgres::Error| PostgresError::from_pg(format!("count the rows of {table}"), &e);
+        let failed = |e: tokio_postgres::Error| {
+            PostgresError::from_pg(format!("count the rows of {table}"), &e)
+        };
         let condition = self.conditions.get(table).map(String::as_str).unwrap_or_default();
         // The name comes out of a record, which may have been written by anybody: it is a name or nothing.
         let name = super::quote_qualified_name(table).ok_or_else(|| {
@@ -121,12 +128,15 @@ impl RowCounter {
 }
 
 /// How many large objects a database has.
-pub async fn count_large_objects(server: &ConnectionConfig, database: &str) -> Result<u64, PostgresError> {
+pub async fn count_large_objects(
+    server: &ConnectionConfig,
+    database: &str,
+) -> Result<u64, PostgresError> {
     let session = server.connect(database).await?;
     let sql = "SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata";
     let row = session.query_one(sql, &[]).await;
-    let count: i64 = row
-        .and_then(|row| row.try_get(0))
-        .map_err(|e| PostgresError::from_pg(format!("count the large objects of {database}"), &e))?;
+    let count: i64 = row.and_then(|row| row.try_get(0)).map_err(|e| {
+        PostgresError::from_pg(format!("count the large objects of {database}"), &e)
+    })?;
     Ok(count.unsigned_abs())
 }

@@ -2,7 +2,7 @@
 //! has one can't be dropped.
 
 use super::connect_maintenance;
-use crate::{PostgresError, ConnectionConfig, PgConnection, quote_ident};
+use crate::{ConnectionConfig, PgConnection, PostgresError, quote_ident};
 
 const SUBSCRIPTIONS_SQL: &str = "SELECT s.subname::text FROM pg_catalog.pg_subscription s
     JOIN pg_catalog.pg_database d ON d.oid = s.subdbid WHERE d.datname OPERATOR(pg_catalog.=) $1 ORDER BY 1";
@@ -12,7 +12,10 @@ const SUBSCRIPTIONS_SQL: &str = "SELECT s.subname::text FROM pg_catalog.pg_subsc
 ///
 /// # Errors
 /// If the server refuses.
-pub async fn disconnect_subscriptions(server: &ConnectionConfig, name: &str) -> Result<Vec<String>, PostgresError> {
+pub async fn disconnect_subscriptions(
+    server: &ConnectionConfig,
+    name: &str,
+) -> Result<Vec<String>, PostgresError> {
     let there = subscription_names(&connect_maintenance(server).await?, name).await?;
     if there.is_empty() {
         return Ok(there);
@@ -24,14 +27,20 @@ pub async fn disconnect_subscriptions(server: &ConnectionConfig, name: &str) -> 
     Ok(there)
 }
 
-async fn subscription_names(session: &PgConnection, database: &str) -> Result<Vec<String>, PostgresError> {
+async fn subscription_names(
+    session: &PgConnection,
+    database: &str,
+) -> Result<Vec<String>, PostgresError> {
     let rows = session.query(SUBSCRIPTIONS_SQL, &[&database]).await;
-    let rows =
-        rows.map_err(|e| PostgresError::from_pg(format!("list the subscriptions of {database}"), &e))?;
+    let rows = rows
+        .map_err(|e| PostgresError::from_pg(format!("list the subscriptions of {database}"), &e))?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-async fn disable_subscription(inside: &PgConnection, subscription: &str) -> Result<(), PostgresError> {
+async fn disable_subscription(
+    inside: &PgConnection,
+    subscription: &str,
+) -> Result<(), PostgresError> {
     let name = quote_ident(subscription);
     // The slot can only be given up while it is disabled, and not in one transaction with that.
     for statement in [
@@ -39,13 +48,19 @@ async fn disable_subscription(inside: &PgConnection, subscription: &str) -> Resu
         format!("ALTER SUBSCRIPTION {name} SET (slot_name = NONE)"),
     ] {
         let done = inside.batch_execute(&statement).await;
-        done.map_err(|e| PostgresError::from_pg(format!("disconnect subscription {subscription}"), &e))?;
+        done.map_err(|e| {
+            PostgresError::from_pg(format!("disconnect subscription {subscription}"), &e)
+        })?;
     }
     Ok(())
 }
 
 /// Drops each subscription of a database that will be dropped, without a word to its publisher.
-pub(super) async fn drop_subscriptions(server: &ConnectionConfig, session: &PgConnection, name: &str) -> Result<(), PostgresError> {
+pub(super) async fn drop_subscriptions(
+    server: &ConnectionConfig,
+    session: &PgConnection,
+    name: &str,
+) -> Result<(), PostgresError> {
     let there = subscription_names(session, name).await?;
     if there.is_empty() {
         return Ok(());
@@ -55,7 +70,8 @@ pub(super) async fn drop_subscriptions(server: &ConnectionConfig, session: &PgCo
         disable_subscription(&inside, subscription).await?;
         let dropped =
             inside.batch_execute(&format!("DROP SUBSCRIPTION {}", quote_ident(subscription))).await;
-        dropped.map_err(|e| PostgresError::from_pg(format!("drop subscription {subscription}"), &e))?;
+        dropped
+            .map_err(|e| PostgresError::from_pg(format!("drop subscription {subscription}"), &e))?;
     }
     Ok(())
 }

@@ -1,7 +1,9 @@
 //! The role that a test restore runs as: its own, without any right but to its own database.
 
-use super::{SCRATCH_MARKER, is_holdfast_database, connect_maintenance};
-use crate::{PostgresError, PostgresErrorKind, ConnectionConfig, PgConnection, quote_literal, quote_ident};
+use super::{SCRATCH_MARKER, connect_maintenance, is_holdfast_database};
+use crate::{
+    ConnectionConfig, PgConnection, PostgresError, PostgresErrorKind, quote_ident, quote_literal,
+};
 use postgres_protocol::password::scram_sha_256;
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -17,11 +19,19 @@ impl TestRole {
     /// Creates it, and gives it the database of its name.
     ///
     /// # Errors
-    /// [`Kind::Refused`]: the administrator may not make roles.
-    pub async fn create_for_database(server: &ConnectionConfig, database: &str) -> Result<Self, PostgresError> {
+    /// [`PostgresErrorKind::Refused`]: the administrator may not make roles.
+    pub async fn create_for_database(
+        server: &ConnectionConfig,
+        database: &str,
+    ) -> Result<Self, PostgresError> {
         let doing = || format!("create role {database} for a test restore");
         let password = random_password().map_err(|e| {
-            PostgresError::new(PostgresErrorKind::Tool, doing(), e.to_string(), "the system gives no random numbers")
+            PostgresError::new(
+                PostgresErrorKind::Tool,
+                doing(),
+                e.to_string(),
+                "the system gives no random numbers",
+            )
         })?;
         let session = connect_maintenance(server).await?;
         let name = quote_ident(database);
@@ -50,7 +60,11 @@ impl TestRole {
 
     /// How it logs in.
     pub fn login_config(&self, server: &ConnectionConfig) -> ConnectionConfig {
-        ConnectionConfig { user: self.name.clone(), password: Some(self.password.clone()), ..server.clone() }
+        ConnectionConfig {
+            user: self.name.clone(),
+            password: Some(self.password.clone()),
+            ..server.clone()
+        }
     }
 }
 
@@ -58,7 +72,10 @@ impl TestRole {
 ///
 /// # Errors
 /// If the server can't be asked.
-pub async fn disable_forced_row_security(server: &ConnectionConfig, database: &str) -> Result<(), PostgresError> {
+pub async fn disable_forced_row_security(
+    server: &ConnectionConfig,
+    database: &str,
+) -> Result<(), PostgresError> {
     // The server puts the names into the statements: they may be of any encoding.
     let lift = "DO $holdfast$ DECLARE lift text; BEGIN
             FOR lift IN SELECT pg_catalog.format('ALTER TABLE ONLY %I.%I NO FORCE ROW LEVEL SECURITY', n.nspname, c.relname)
@@ -92,14 +109,18 @@ pub async fn drop_orphaned_roles(server: &ConnectionConfig) -> Result<(), Postgr
         AND NOT EXISTS (SELECT FROM pg_catalog.pg_database d WHERE d.datname = r.rolname)";
     let rows = session.query(sql, &[&SCRATCH_MARKER]).await;
     let rows = rows.map_err(|e| PostgresError::from_pg("list the roles of tests", &e))?;
-    for name in rows.iter().map(|row| row.get::<_, String>(0)).filter(|name| is_holdfast_database(name)) {
+    for name in
+        rows.iter().map(|row| row.get::<_, String>(0)).filter(|name| is_holdfast_database(name))
+    {
         drop_role(&session, &name).await;
     }
     Ok(())
 }
 
 async fn drop_role(session: &PgConnection, name: &str) {
-    if let Err(e) = session.batch_execute(&format!("DROP ROLE IF EXISTS {}", quote_ident(name))).await {
+    if let Err(e) =
+        session.batch_execute(&format!("DROP ROLE IF EXISTS {}", quote_ident(name))).await
+    {
         tracing::warn!(error = %e, "the role {name} of a test stays: {e}");
     }
 }

@@ -79,7 +79,8 @@ impl PgDumpProcess {
     /// # Errors
     /// As it failed, in its own words.
     pub(super) async fn wait_success(mut self) -> Result<(), PgDumpFailure> {
-        let status = self.child.wait().await.map_err(|e| PostgresError::from_io("wait for pg_dump", &e))?;
+        let status =
+            self.child.wait().await.map_err(|e| PostgresError::from_io("wait for pg_dump", &e))?;
         if status.success() {
             return Ok(());
         }
@@ -117,7 +118,10 @@ fn classify_failure(words: &str, status: ExitStatus) -> PgDumpFailure {
     } else {
         "see the message of pg_dump"
     };
-    PgDumpFailure { error: PostgresError::new(PostgresErrorKind::Tool, "run pg_dump", why, mend), killed }
+    PgDumpFailure {
+        error: PostgresError::new(PostgresErrorKind::Tool, "run pg_dump", why, mend),
+        killed,
+    }
 }
 
 #[cfg(test)]
@@ -129,10 +133,14 @@ mod tests {
         let (killed, term, abort, failed) = (9, 15, 6, 1 << 8);
         for (status, is_killed) in [(killed, true), (term, true), (abort, false), (failed, false)] {
             let found = classify_failure("", ExitStatus::from_raw(status));
-            assert!(found.killed == is_killed && found.error.kind == PostgresErrorKind::Tool, "{found:?}");
+            assert!(
+                found.killed == is_killed && found.error.kind == PostgresErrorKind::Tool,
+                "{found:?}"
+            );
             assert_eq!(found.error.hint.contains("memory"), is_killed, "{found:?}");
         }
-        let said = classify_failure("pg_dump: error: no such table\n", ExitStatus::from_raw(failed)).error;
+        let said =
+            classify_failure("pg_dump: error: no such table\n", ExitStatus::from_raw(failed)).error;
         assert_eq!(said.why, "no such table");
     }
 }

@@ -54,6 +54,11 @@ async fn qualified_name(leader: &SnapshotSession, table: &str) -> Result<String,
     let row = leader.session.query_opt(sql, &[&table]).await.map_err(failed)?;
     row.map(|r| r.get(0)).ok_or_else(|| {
         let mend = "write it as SQL does: schema.table, with double quotes where needed";
-        PostgresError::new(PostgresErrorKind::Refused, format!("find {table}"), "there is no such table", mend)
+        PostgresError::new(
+            PostgresErrorKind::Refused,
+            format!("find {table}"),
+            "there is no such table",
+            mend,
+        )
     })
 }

@@ -1,13 +1,13 @@
 //! The custom format: the head as stock `pg_dump` writes it, the data read by us over several connections.
 
 use super::{
-    DumpedData, DumpSource, DumpOptions,
-    child::{PgDumpProcess, PgDumpFailure},
+    DumpOptions, DumpSource, DumpedData,
+    child::{PgDumpFailure, PgDumpProcess},
     emit::ArchiveWriter,
     failure::{self, LockWaitDeadline},
     fingerprint::DumpFingerprint,
     plan::{self, EntryData, ReadUnit},
-    read::{self, InFlightUnit, UnitEvent, ReadContext},
+    read::{self, InFlightUnit, ReadContext, UnitEvent},
     snapshot::{self, SnapshotSession, TableInfo},
 };
 use crate::{
@@ -45,7 +45,7 @@ pub(super) struct PreparedArchive {
 /// Takes a snapshot, has `pg_dump` write the head, and locks the tables.
 ///
 /// # Errors
-/// [`Kind::Busy`]: someone changed or wants to change a table just then; nothing was sent, and it can be tried again.
+/// [`PostgresErrorKind::Busy`]: someone changed or wants to change a table just then; nothing was sent, and it can be tried again.
 pub(super) async fn prepare_archive(
     job: &DumpSource<'_>,
     zlib: Option<u32>,
@@ -57,7 +57,9 @@ pub(super) async fn prepare_archive(
     let bounded = job.bounded_pg_dump_command(&leader.snapshot, lock_wait);
     let toc = match dump_head(bounded, zlib).await {
         // Its definitions may need more memory; what has another cause fails again.
-        Err(PgDumpFailure { error, killed: false }) if error.kind == PostgresErrorKind::Tool && !patience.has_passed() => {
+        Err(PgDumpFailure { error, killed: false })
+            if error.kind == PostgresErrorKind::Tool && !patience.has_passed() =>
+        {
             tracing::info!("pg_dump is run again without a bound of its memory: {error}");
             dump_head(job.pg_dump_command(&leader.snapshot, lock_wait), zlib).await
         }
@@ -67,10 +69,16 @@ pub(super) async fn prepare_archive(
         Ok(toc) => toc,
         Err(e) => return Err(failure::explain_failure(job, &leader, patience, e).await),
     };
-    let wanted = if zlib.is_some() { CompressionAlgorithm::Zlib } else { CompressionAlgorithm::None };
+    let wanted =
+        if zlib.is_some() { CompressionAlgorithm::Zlib } else { CompressionAlgorithm::None };
     if toc.compression != wanted {
         let why = format!("asked for {wanted:?}, it packs with {:?}", toc.compression);
-        return Err(PostgresError::new(PostgresErrorKind::Tool, "run pg_dump", why, "install another build of it"));
+        return Err(PostgresError::new(
+            PostgresErrorKind::Tool,
+            "run pg_dump",
+            why,
+            "install another build of it",
+        ));
     }
     let oids = plan::table_oids(&toc)?;
     let tables = snapshot::describe_tables(&leader.session, &oids).await?;
@@ -147,7 +155,12 @@ pub(super) async fn write_archive(
     let sessions = connect_readers(job, wanted).await?;
     let int_size = toc.int_size;
     let room = ArchiveWriter::block_header_len(int_size);
-    let source = ReadContext { server: job.server, database: job.database, leader: &leader, header_reserve: room };
+    let source = ReadContext {
+        server: job.server,
+        database: job.database,
+        leader: &leader,
+        header_reserve: room,
+    };
     let (begun, flights) = read::unit_channel(sessions.len());
     let fingerprint = what.fingerprint.then(|| DumpFingerprint::from_toc(&toc));
     let mut emitter = ArchiveWriter::new(out, int_size, zlib, fingerprint);
@@ -163,7 +176,10 @@ pub(super) async fn write_archive(
 }
 
 /// As many connections as are wanted, or as the server has left.
-async fn connect_readers(job: &DumpSource<'_>, wanted: usize) -> Result<Vec<crate::PgConnection>, PostgresError> {
+async fn connect_readers(
+    job: &DumpSource<'_>,
+    wanted: usize,
+) -> Result<Vec<crate::PgConnection>, PostgresError> {
     let mut sessions = Vec::new();
     while sessions.len() < wanted {
         match read::connect_worker(job.server, job.database).await {
@@ -219,7 +235,12 @@ async fn next_unit(
         Some((number, pieces)) if number == at => Ok(pieces),
         Some((number, _)) => {
             let why = format!("unit {number} came in the place of {at}");
-            Err(PostgresError::new(PostgresErrorKind::Data, "write the archive", why, "report this"))
+            Err(PostgresError::new(
+                PostgresErrorKind::Data,
+                "write the archive",
+                why,
+                "report this",
+            ))
         }
         // The reading side failed; its error is the one to be told.
         None => std::future::pending().await,

@@ -22,7 +22,12 @@ const END_OF_COPY: &[u8] = b"\\.\n\n\n";
 /// What is sent when nobody takes it.
 pub(super) fn receiver_closed_error() -> PostgresError {
     let mend = "see why the receiving end stopped";
-    PostgresError::new(PostgresErrorKind::Lost, "hand over the dump", "nobody takes its bytes any more", mend)
+    PostgresError::new(
+        PostgresErrorKind::Lost,
+        "hand over the dump",
+        "nobody takes its bytes any more",
+        mend,
+    )
 }
 
 /// The writing end of an archive.
@@ -47,7 +52,7 @@ impl ArchiveWriter {
         Self { out, int_size: int, level, zlib: None, fingerprint, pending: Vec::new() }
     }
 
-    /// Bytes that [`Self::data`] needs free at the front of a block.
+    /// Bytes that [`Self::write_data`] needs free at the front of a block.
     pub(super) fn block_header_len(int_size: u8) -> usize {
         1 + usize::from(int_size)
     }
@@ -117,7 +122,7 @@ impl ArchiveWriter {
         self.flush_if_full().await
     }
 
-    /// A block of data with [`Self::room`] free bytes at its front.
+    /// A block of data with [`Self::block_header_len`] free bytes at its front.
     pub(super) async fn write_data(&mut self, mut block: Vec<u8>) -> Result<(), PostgresError> {
         let room = 1 + self.int_size;
         if let Some(mut fingerprint) = self.fingerprint.take() {
@@ -133,7 +138,8 @@ impl ArchiveWriter {
             // Not on the thread that reads the sockets.
             let packed =
                 tokio::task::spawn_blocking(move || zlib.write_all(&block[room..]).map(|()| zlib));
-            let mut zlib = packed.await.map_err(|e| write_error(&e))?.map_err(|e| write_error(&e))?;
+            let mut zlib =
+                packed.await.map_err(|e| write_error(&e))?.map_err(|e| write_error(&e))?;
             if zlib.get_ref().len() >= MIN_CHUNK_BYTES {
                 let chunk = std::mem::take(zlib.get_mut());
                 self.write_integer(i32::try_from(chunk.len()).map_err(|e| write_error(&e))?);

@@ -1,10 +1,12 @@
 //! What a backup must know of the server it came from.
 
 use super::{InstalledExtension, ServerFacts};
-use crate::{PostgresError, PgConnection};
+use crate::{PgConnection, PostgresError};
 
 /// Reads them outside of any transaction: what a managed service forbids must not break one.
-pub(super) async fn query_server_properties(session: &PgConnection) -> Result<ServerFacts, PostgresError> {
+pub(super) async fn query_server_properties(
+    session: &PgConnection,
+) -> Result<ServerFacts, PostgresError> {
     let failed = |e| PostgresError::from_pg("look at the server", &e);
     let sql = "SELECT current_setting('server_version'), pg_encoding_to_char(d.encoding)::text, d.datcollate::text,
             d.datctype::text, pg_get_userbyid(d.datdba)::text, pg_database_size(d.oid), pg_is_in_recovery(),
@@ -32,8 +34,11 @@ pub(super) async fn query_server_properties(session: &PgConnection) -> Result<Se
     })
 }
 
-pub(super) async fn list_extensions(session: &PgConnection) -> Result<Vec<InstalledExtension>, PostgresError> {
+pub(super) async fn list_extensions(
+    session: &PgConnection,
+) -> Result<Vec<InstalledExtension>, PostgresError> {
     let sql = "SELECT extname::text, extversion FROM pg_catalog.pg_extension ORDER BY extname";
-    let rows = session.query(sql, &[]).await.map_err(|e| PostgresError::from_pg("list extensions", &e))?;
+    let rows =
+        session.query(sql, &[]).await.map_err(|e| PostgresError::from_pg("list extensions", &e))?;
     Ok(rows.iter().map(|r| InstalledExtension { name: r.get(0), version: r.get(1) }).collect())
 }

@@ -45,12 +45,20 @@ pub(super) async fn explain_failure(
         return words;
     }
     if leader.session.simple_query("").await.is_err() {
-        return PostgresError { kind: PostgresErrorKind::Lost, hint: "see the server's log".into(), ..words };
+        return PostgresError {
+            kind: PostgresErrorKind::Lost,
+            hint: "see the server's log".into(),
+            ..words
+        };
     }
     if killed {
         return words;
     }
-    let busy = |mend: &str| PostgresError { kind: PostgresErrorKind::Busy, hint: mend.into(), ..words.clone() };
+    let busy = |mend: &str| PostgresError {
+        kind: PostgresErrorKind::Busy,
+        hint: mend.into(),
+        ..words.clone()
+    };
     if patience.has_passed() {
         return busy("run again when whoever holds the lock is done, or wait longer for locks");
     }
@@ -64,7 +72,10 @@ pub(super) async fn explain_failure(
 }
 
 /// Does what `pg_dump` does first: locks the tables that it saw.
-async fn probe_table_locks(job: &DumpSource<'_>, leader: &SnapshotSession) -> Result<(), PostgresError> {
+async fn probe_table_locks(
+    job: &DumpSource<'_>,
+    leader: &SnapshotSession,
+) -> Result<(), PostgresError> {
     let oids = snapshot::all_table_oids(&leader.session).await?;
     let seen = snapshot::describe_tables(&leader.session, &oids).await?;
     let session = snapshot::connect_configured(job.server, job.database).await?;

@@ -1,6 +1,6 @@
 //! What tells whether two dumps hold the same: neither when they were made is in it, nor how the rows came over the wire.
 
-use super::{InstalledExtension, ServerRole, ServerFacts};
+use super::{InstalledExtension, ServerFacts, ServerRole};
 use crate::toc::Toc;
 use sha2::{Digest as _, Sha256};
 

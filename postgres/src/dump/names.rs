@@ -1,6 +1,6 @@
 //! Names are bytes in the server's encoding until they are shown.
 
-use crate::{PostgresError, PgConnection};
+use crate::{PgConnection, PostgresError};
 
 /// What is shown of a name: UTF-8 as it is, and bytes that are none one by one, as Latin 1 has them. Such names there are in
 /// databases whose encoding nobody knows, `SQL_ASCII` and `MULE_INTERNAL`.
@@ -31,11 +31,15 @@ pub(super) async fn has_unknown_encoding(session: &PgConnection) -> Result<bool,
 async fn database_encoding(session: &PgConnection) -> Result<String, PostgresError> {
     let sql = "SELECT pg_catalog.getdatabaseencoding()::pg_catalog.text";
     let row = session.query_one(sql, &[]).await;
-    row.and_then(|row| row.try_get(0)).map_err(|e| PostgresError::from_pg("ask for the encoding", &e))
+    row.and_then(|row| row.try_get(0))
+        .map_err(|e| PostgresError::from_pg("ask for the encoding", &e))
 }
 
 /// What is shown of names that are bytes in the encoding of the database that the session is connected to.
-pub(super) async fn decode_names(session: &PgConnection, names: Vec<&[u8]>) -> Result<Vec<String>, PostgresError> {
+pub(super) async fn decode_names(
+    session: &PgConnection,
+    names: Vec<&[u8]>,
+) -> Result<Vec<String>, PostgresError> {
     if names.iter().all(|name| name.is_ascii()) {
         return Ok(names.into_iter().map(display_name).collect());
     }

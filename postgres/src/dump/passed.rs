@@ -2,8 +2,8 @@
 //! into statements of ours, because their bytes are no UTF-8.
 
 use super::{
-    DumpedData, DumpSource, DumpOptions,
-    child::{PgDumpProcess, PgDumpFailure},
+    DumpOptions, DumpSource, DumpedData,
+    child::{PgDumpFailure, PgDumpProcess},
     emit,
     fingerprint::DumpFingerprint,
     names::display_name,
@@ -62,7 +62,12 @@ pub(super) async fn stream_pg_dump(
 }
 
 fn unreadable_error(why: &str) -> PostgresError {
-    PostgresError::new(PostgresErrorKind::Tool, "read what pg_dump wrote", why, "run again, or install it afresh")
+    PostgresError::new(
+        PostgresErrorKind::Tool,
+        "read what pg_dump wrote",
+        why,
+        "run again, or install it afresh",
+    )
 }
 
 /// What passed.
@@ -93,7 +98,9 @@ struct ArchiveCounter {
 impl ArchiveCounter {
     fn count_block(&mut self, block: ArchiveBlock, fingerprint: bool) {
         match block {
-            ArchiveBlock::Head(toc) => self.fingerprint = fingerprint.then(|| DumpFingerprint::from_toc(&toc)),
+            ArchiveBlock::Head(toc) => {
+                self.fingerprint = fingerprint.then(|| DumpFingerprint::from_toc(&toc))
+            }
             ArchiveBlock::Rows(id, bytes) => {
                 if self.entries.last().is_none_or(|(last, ..)| *last != id) {
                     self.begin_part(id);

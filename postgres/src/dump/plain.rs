@@ -10,7 +10,7 @@ use super::{
     snapshot::{self, SnapshotSession},
 };
 use crate::{
-    PostgresError, PostgresErrorKind, PgConnection, TableCounts,
+    PgConnection, PostgresError, PostgresErrorKind, TableCounts,
     restore::{ScriptItem, SqlLexer},
 };
 use bytes::Bytes;
@@ -32,7 +32,10 @@ pub(super) struct PlainDumpStream {
 }
 
 /// Starts `pg_dump` on a snapshot and waits for its first bytes: then it has its locks.
-pub(super) async fn start_plain_dump(job: &DumpSource<'_>, lock_wait: Duration) -> Result<PlainDumpStream, PostgresError> {
+pub(super) async fn start_plain_dump(
+    job: &DumpSource<'_>,
+    lock_wait: Duration,
+) -> Result<PlainDumpStream, PostgresError> {
     let session = snapshot::connect_configured(job.server, job.database).await?;
     let leader = SnapshotSession::export_snapshot(session).await?;
     let patience = LockWaitDeadline::new(lock_wait);
@@ -62,7 +65,10 @@ pub(super) async fn stream_plain_dump(
 ) -> Result<(SnapshotSession, Vec<TableCounts>, Option<DumpFingerprint>), PostgresError> {
     // It has its locks already.
     let patience = LockWaitDeadline::new(Duration::MAX);
-    let (mut count, mut hash) = (PlainDumpCounter::default(), PlainDumpHasher { fingerprint, ..PlainDumpHasher::default() });
+    let (mut count, mut hash) = (
+        PlainDumpCounter::default(),
+        PlainDumpHasher { fingerprint, ..PlainDumpHasher::default() },
+    );
     let mut last = Vec::new();
     let mut next = std::mem::take(&mut begun.first);
     while !next.is_empty() {
@@ -85,7 +91,12 @@ pub(super) async fn stream_plain_dump(
 
 fn incomplete_error() -> PostgresError {
     let why = "it ended well, but the line \"PostgreSQL database dump complete\" is not at its end";
-    PostgresError::new(PostgresErrorKind::Tool, "run pg_dump", why, "run again; if it stays so, install pg_dump afresh")
+    PostgresError::new(
+        PostgresErrorKind::Tool,
+        "run pg_dump",
+        why,
+        "run again; if it stays so, install pg_dump afresh",
+    )
 }
 
 /// What `pg_dump` writes before its SQL, and after it with the same word: another one each time, since the minor releases
@@ -122,7 +133,10 @@ impl PlainDumpCounter {
         lexer.push(bytes, &mut each).map_err(|e| unreadable_error(&e))
     }
 
-    async fn finish_counts(mut self, session: &PgConnection) -> Result<Vec<TableCounts>, PostgresError> {
+    async fn finish_counts(
+        mut self,
+        session: &PgConnection,
+    ) -> Result<Vec<TableCounts>, PostgresError> {
         let Self { lexer, seen } = &mut self;
         let mut each = |item| {
             seen.count_item(&item);

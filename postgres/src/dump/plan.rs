@@ -3,7 +3,7 @@
 use super::snapshot::TableInfo;
 use crate::{
     PostgresError, PostgresErrorKind, quote_literal,
-    toc::{TocEntry, Toc},
+    toc::{Toc, TocEntry},
 };
 use std::collections::HashMap;
 
@@ -36,7 +36,9 @@ pub(super) enum ReadUnit {
 /// OIDs of the tables whose data the archive holds.
 pub(super) fn table_oids(toc: &Toc) -> Result<Vec<u32>, PostgresError> {
     let tables = toc.entries.iter().filter(|e| e.has_data && e.desc == "TABLE DATA");
-    tables.map(|e| e.table_oid.parse().map_err(|_| unexpected_entry_error(e, "its OID is no number"))).collect()
+    tables
+        .map(|e| e.table_oid.parse().map_err(|_| unexpected_entry_error(e, "its OID is no number")))
+        .collect()
 }
 
 /// Takes the data apart. `range` is about how many bytes of COPY text a unit of a large table should give; without it no
@@ -52,18 +54,23 @@ pub(super) fn plan_reads(
     let entries = toc.entries_by_id();
     let utf8 = toc.encoding() == "UTF8";
     // Connections speak UTF-8, the data is in the encoding of the archive.
-    let options =
-        if utf8 { String::new() } else { format!(" WITH (ENCODING {})", quote_literal(toc.encoding())) };
+    let options = if utf8 {
+        String::new()
+    } else {
+        format!(" WITH (ENCODING {})", quote_literal(toc.encoding()))
+    };
     let mut parts = Vec::new();
     for entry in toc.entries.iter().filter(|e| e.has_data) {
         let (table, units) = match entry.desc.as_str() {
             "TABLE DATA" => {
                 let oid = entry.table_oid.parse().ok();
                 let at = oid.and_then(|oid: u32| by_oid.get(&oid).copied());
-                let at = at.ok_or_else(|| unexpected_entry_error(entry, "the table is not there"))?;
+                let at =
+                    at.ok_or_else(|| unexpected_entry_error(entry, "the table is not there"))?;
                 let copy = entry.copy_stmt.as_deref().unwrap_or_default();
-                let (mut name, mut columns) = parse_copy_statement(copy)
-                    .ok_or_else(|| unexpected_entry_error(entry, "its COPY statement is not as expected"))?;
+                let (mut name, mut columns) = parse_copy_statement(copy).ok_or_else(|| {
+                    unexpected_entry_error(entry, "its COPY statement is not as expected")
+                })?;
                 if !(utf8 || copy.is_ascii()) {
                     // In the archive's own encoding; the server says its names in ours.
                     (name, columns) = (&tables[at].name, &tables[at].columns);
@@ -76,9 +83,17 @@ pub(super) fn plan_reads(
             }
             "BLOBS" => {
                 let oids = large_object_oids(toc, entry, &entries)?;
-                (None, oids.chunks(OBJECTS_PER_UNIT).map(|c| ReadUnit::Objects(c.to_vec())).collect())
+                (
+                    None,
+                    oids.chunks(OBJECTS_PER_UNIT).map(|c| ReadUnit::Objects(c.to_vec())).collect(),
+                )
             }
-            other => return Err(unexpected_entry_error(entry, &format!("data of the kind {other} is not known"))),
+            other => {
+                return Err(unexpected_entry_error(
+                    entry,
+                    &format!("data of the kind {other} is not known"),
+                ));
+            }
         };
         parts.push(EntryData { dump_id: entry.dump_id, table, units });
     }
@@ -153,7 +168,11 @@ fn pages_per_range(table: &TableInfo, range: u64) -> u64 {
 
 /// OIDs of the large objects of a `BLOBS` entry. Since PostgreSQL 17 there are several, and each lists its objects in
 /// the `BLOB METADATA` that it depends on; before that there was one, and each object had a `BLOB` entry.
-fn large_object_oids(toc: &Toc, entry: &TocEntry, entries: &HashMap<i32, &TocEntry>) -> Result<Vec<u32>, PostgresError> {
+fn large_object_oids(
+    toc: &Toc,
+    entry: &TocEntry,
+    entries: &HashMap<i32, &TocEntry>,
+) -> Result<Vec<u32>, PostgresError> {
     let bad = |e: &TocEntry| unexpected_entry_error(e, "the OID of a large object is no number");
     let metadata = (entry.dependencies.iter())
         .filter_map(|id| entries.get(id))

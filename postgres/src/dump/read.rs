@@ -5,7 +5,7 @@
 
 use super::{objects, plan::ReadUnit, snapshot};
 use crate::{
-    PostgresError, PostgresErrorKind, ConnectionConfig, PgConnection,
+    ConnectionConfig, PgConnection, PostgresError, PostgresErrorKind,
     server::{BLOCK_BYTES, CopyOutError},
 };
 use futures_util::future::try_join_all;
@@ -65,7 +65,9 @@ pub(super) struct ReadContext<'a> {
 }
 
 /// Channel of the units that are begun, for as many connections.
-pub(super) fn unit_channel(jobs: usize) -> (mpsc::Sender<InFlightUnit>, mpsc::Receiver<InFlightUnit>) {
+pub(super) fn unit_channel(
+    jobs: usize,
+) -> (mpsc::Sender<InFlightUnit>, mpsc::Receiver<InFlightUnit>) {
     mpsc::channel(jobs.max(1))
 }
 
@@ -97,7 +99,10 @@ async fn read_units_as_leader(
 ) -> Result<(), PostgresError> {
     while let Some((unit, out)) = refused.recv().await {
         let mut state = UnitReader { out, sent: 0 };
-        state.send_unit(&source.leader.session, &unit, source.header_reserve).await.map_err(CopyOutError::into_postgres_error)?;
+        state
+            .send_unit(&source.leader.session, &unit, source.header_reserve)
+            .await
+            .map_err(CopyOutError::into_postgres_error)?;
     }
     Ok(())
 }
@@ -117,14 +122,22 @@ impl ReadWorker<'_> {
                 let mut queue = queue.lock().await;
                 let Some((at, unit)) = queue.units.next() else { return Ok(()) };
                 let (out, pieces) = mpsc::channel(queue.depth);
-                queue.begun.send((at, pieces)).await.map_err(|_| super::emit::receiver_closed_error())?;
+                queue
+                    .begun
+                    .send((at, pieces))
+                    .await
+                    .map_err(|_| super::emit::receiver_closed_error())?;
                 (unit, out)
             };
             self.read_unit(unit, out).await?;
         }
     }
 
-    async fn read_unit(&mut self, unit: ReadUnit, out: mpsc::Sender<UnitEvent>) -> Result<(), PostgresError> {
+    async fn read_unit(
+        &mut self,
+        unit: ReadUnit,
+        out: mpsc::Sender<UnitEvent>,
+    ) -> Result<(), PostgresError> {
         let mut reading = UnitReader { out, sent: 0 };
         let steady = matches!(unit, ReadUnit::Rows { repeatable: true, .. });
         let mut again = 0;
@@ -149,7 +162,10 @@ impl ReadWorker<'_> {
                 let leader = self.refused.send((unit, reading.out)).await;
                 return leader.map_err(|_| super::emit::receiver_closed_error());
             }
-            if !fault.is_recovery_conflict() || again == MAX_RETRIES || !(steady || reading.sent == 0) {
+            if !fault.is_recovery_conflict()
+                || again == MAX_RETRIES
+                || !(steady || reading.sent == 0)
+            {
                 return Err(fault.into_postgres_error());
             }
             cancelled = Some(fault.into_postgres_error());
@@ -169,7 +185,8 @@ impl ReadWorker<'_> {
         };
         let session = self.session.insert(session);
         if !self.joined {
-            let joined = snapshot::set_transaction_snapshot(session, &self.source.leader.snapshot).await;
+            let joined =
+                snapshot::set_transaction_snapshot(session, &self.source.leader.snapshot).await;
             joined.map_err(|e| {
                 // There was one: a server that does not know it any more has ended the connection that held it.
                 let gone = e.code().is_some_and(|c| SNAPSHOT_GONE_CODES.contains(&c.code()));
@@ -183,7 +200,10 @@ impl ReadWorker<'_> {
 }
 
 /// A connection that is ready to join the snapshot.
-pub(super) async fn connect_worker(server: &ConnectionConfig, database: &str) -> Result<PgConnection, PostgresError> {
+pub(super) async fn connect_worker(
+    server: &ConnectionConfig,
+    database: &str,
+) -> Result<PgConnection, PostgresError> {
     let session = snapshot::connect_configured(server, database).await?;
     session
         .batch_execute(SET_LOCK_TIMEOUT)
@@ -200,7 +220,12 @@ struct UnitReader {
 }
 
 impl UnitReader {
-    async fn send_unit(&mut self, session: &PgConnection, unit: &ReadUnit, room: usize) -> Result<(), CopyOutError> {
+    async fn send_unit(
+        &mut self,
+        session: &PgConnection,
+        unit: &ReadUnit,
+        room: usize,
+    ) -> Result<(), CopyOutError> {
         let count = match unit {
             ReadUnit::Rows { sql, .. } => self.send_rows(session, sql, room).await?,
             ReadUnit::Objects(oids) => {
@@ -208,15 +233,25 @@ impl UnitReader {
                 let sent = &mut self.sent;
                 objects::read_large_objects(session, oids, room, async |piece| {
                     *sent += 1;
-                    out.send(piece).await.map_err(|_| CopyOutError::Consumer(super::emit::receiver_closed_error()))
+                    out.send(piece)
+                        .await
+                        .map_err(|_| CopyOutError::Consumer(super::emit::receiver_closed_error()))
                 })
                 .await?
             }
         };
-        self.out.send(UnitEvent::End(count)).await.map_err(|_| CopyOutError::Consumer(super::emit::receiver_closed_error()))
+        self.out
+            .send(UnitEvent::End(count))
+            .await
+            .map_err(|_| CopyOutError::Consumer(super::emit::receiver_closed_error()))
     }
 
-    async fn send_rows(&mut self, session: &PgConnection, sql: &str, room: usize) -> Result<u64, CopyOutError> {
+    async fn send_rows(
+        &mut self,
+        session: &PgConnection,
+        sql: &str,
+        room: usize,
+    ) -> Result<u64, CopyOutError> {
         // Read again on the same snapshot, the bytes are the same: what was sent already is left out.
         let mut skip = self.sent;
         let (out, sent) = (&self.out, &mut self.sent);
@@ -230,12 +265,19 @@ impl UnitReader {
                 let cut = usize::try_from(std::mem::take(&mut skip)).unwrap_or(0);
                 block.drain(room..room + cut);
                 *sent += length - cut as u64;
-                out.send(UnitEvent::Block(block)).await.map_err(|_| super::emit::receiver_closed_error())
+                out.send(UnitEvent::Block(block))
+                    .await
+                    .map_err(|_| super::emit::receiver_closed_error())
             })
             .await?;
         if copied.messages != copied.rows {
             let why = format!("{} rows came, the server says {}", copied.messages, copied.rows);
-            return Err(CopyOutError::Consumer(PostgresError::new(PostgresErrorKind::Data, "read by COPY", why, "run again")));
+            return Err(CopyOutError::Consumer(PostgresError::new(
+                PostgresErrorKind::Data,
+                "read by COPY",
+                why,
+                "run again",
+            )));
         }
         Ok(copied.rows)
     }

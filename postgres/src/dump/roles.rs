@@ -2,7 +2,7 @@
 //! SQL, and quotes every name.
 
 use super::names::display_name;
-use crate::{PostgresError, PgConnection};
+use crate::{PgConnection, PostgresError};
 use facts::ServerRole;
 use std::collections::BTreeMap;
 
@@ -61,7 +61,10 @@ async fn query_roles(session: &PgConnection) -> Result<Vec<ServerRole>, tokio_po
 }
 
 /// A text of the catalogs in UTF-8; one that is no text in the database's encoding is shown by its bytes.
-async fn decode_text(session: &PgConnection, bytes: &[u8]) -> Result<String, tokio_postgres::Error> {
+async fn decode_text(
+    session: &PgConnection,
+    bytes: &[u8],
+) -> Result<String, tokio_postgres::Error> {
     if bytes.is_ascii() {
         return Ok(display_name(bytes));
     }

@@ -1,7 +1,7 @@
 //! One snapshot that several connections read: exported by the leader, which lives as long as it is needed.
 
-use super::names::{text_as_bytes_sql, display_name};
-use crate::{PostgresError, PostgresErrorKind, ConnectionConfig, PgConnection};
+use super::names::{display_name, text_as_bytes_sql};
+use crate::{ConnectionConfig, PgConnection, PostgresError, PostgresErrorKind};
 use jiff::Timestamp;
 use tokio_postgres::Row;
 
@@ -25,7 +25,12 @@ impl SnapshotSession {
             CASE WHEN pg_is_in_recovery() THEN pg_last_xact_replay_timestamp() END)) * 1000000)::int8";
         let row = session.query_one(sql, &[]).await.map_err(failed)?;
         let data_time = Timestamp::from_microsecond(row.get(1)).map_err(|e| {
-            PostgresError::new(PostgresErrorKind::Data, "export a snapshot", e.to_string(), "check the server's clock")
+            PostgresError::new(
+                PostgresErrorKind::Data,
+                "export a snapshot",
+                e.to_string(),
+                "check the server's clock",
+            )
         })?;
         Ok(Self { session, snapshot: row.get(0), data_time })
     }
@@ -40,20 +45,31 @@ impl SnapshotSession {
 const BEGIN_READ_ONLY: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /// Makes the transaction of another connection see what the leader sees.
-pub(super) async fn set_transaction_snapshot(session: &PgConnection, snapshot: &str) -> Result<(), tokio_postgres::Error> {
+pub(super) async fn set_transaction_snapshot(
+    session: &PgConnection,
+    snapshot: &str,
+) -> Result<(), tokio_postgres::Error> {
     let snapshot = crate::quote_literal(snapshot);
-    session.batch_execute(&format!("ROLLBACK; {BEGIN}; SET TRANSACTION SNAPSHOT {snapshot}")).await
+    session
+        .batch_execute(&format!("ROLLBACK; {BEGIN_READ_ONLY}; SET TRANSACTION SNAPSHOT {snapshot}"))
+        .await
 }
 
 /// Connects and sets what `pg_dump` sets, so that our COPY gives the bytes that its own would.
-pub(super) async fn connect_configured(server: &ConnectionConfig, database: &str) -> Result<PgConnection, PostgresError> {
+pub(super) async fn connect_configured(
+    server: &ConnectionConfig,
+    database: &str,
+) -> Result<PgConnection, PostgresError> {
     let session = server.connect(database).await?;
     // As setup_connection() in pg_dump.c; and the plans of ctid ranges must not be talked out of.
     let set = "SET search_path = pg_catalog; SET DateStyle = ISO; SET IntervalStyle = postgres;
         SET extra_float_digits = 3; SET synchronize_seqscans = off; SET row_security = off;
         SET enable_tidscan = on; SET max_parallel_workers_per_gather = 0; SET jit = off;
         SET quote_all_identifiers = off; SET client_min_messages = error";
-    session.batch_execute(set).await.map_err(|e| PostgresError::from_pg("set up a connection", &e))?;
+    session
+        .batch_execute(set)
+        .await
+        .map_err(|e| PostgresError::from_pg("set up a connection", &e))?;
     Ok(session)
 }
 
@@ -80,7 +96,10 @@ pub(super) struct TableInfo {
 }
 
 /// The tables of these OIDs as the session's snapshot, or for one without a transaction the world, has them.
-pub(super) async fn describe_tables(session: &PgConnection, oids: &[u32]) -> Result<Vec<TableInfo>, PostgresError> {
+pub(super) async fn describe_tables(
+    session: &PgConnection,
+    oids: &[u32],
+) -> Result<Vec<TableInfo>, PostgresError> {
     // Generated columns there are since version 12.
     let generated = if session.version_num >= 120_000 { "attgenerated" } else { "''" };
     let name = text_as_bytes_sql("format('%I.%I', n.nspname, c.relname)");
@@ -134,10 +153,14 @@ pub(super) async fn all_table_oids(session: &PgConnection) -> Result<Vec<u32>, P
 /// would be missing, or not fit its definition, and no error would say so.
 ///
 /// # Errors
-/// [`Kind::Busy`]: a new snapshot will do.
-pub(super) fn ensure_tables_unchanged(seen: &[TableInfo], now: &[TableInfo]) -> Result<(), PostgresError> {
-    let same =
-        |t: &&TableInfo| now.iter().any(|n| n.oid == t.oid && n.shape == t.shape && n.name == t.name);
+/// [`PostgresErrorKind::Busy`]: a new snapshot will do.
+pub(super) fn ensure_tables_unchanged(
+    seen: &[TableInfo],
+    now: &[TableInfo],
+) -> Result<(), PostgresError> {
+    let same = |t: &&TableInfo| {
+        now.iter().any(|n| n.oid == t.oid && n.shape == t.shape && n.name == t.name)
+    };
     let Some(changed) = seen.iter().find(|t| !same(t)) else { return Ok(()) };
     let why = format!("{} was changed or emptied between the snapshot and its lock", changed.name);
     let mend = "run again, at a time without migrations";

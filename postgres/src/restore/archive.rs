@@ -1,8 +1,8 @@
 //! An archive that passes by, taken apart to be counted.
 
 use super::{
-    parse::{self, LoadItem, BlockFilter},
-    source::{DataBlockReader, ChunkReader},
+    parse::{self, BlockFilter, LoadItem},
+    source::{ChunkReader, DataBlockReader},
 };
 use crate::toc::{CompressionAlgorithm, Toc};
 use bytes::Bytes;

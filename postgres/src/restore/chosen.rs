@@ -11,7 +11,7 @@
 
 use crate::{
     PostgresError, PostgresErrorKind,
-    toc::{TocEntry, TocSection, Toc},
+    toc::{Toc, TocEntry, TocSection},
 };
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -47,14 +47,15 @@ const ALWAYS_RESTORED_KINDS: [&str; 3] = ["ENCODING", "STDSTRINGS", "SEARCHPATH"
 /// names are as the catalogue has them, quotes around a part are taken off.
 ///
 /// # Errors
-/// [`Kind::Refused`]: a name that the archive does not have.
+/// [`PostgresErrorKind::Refused`]: a name that the archive does not have.
 pub(crate) fn select_entries(toc: &Toc, names: &[String]) -> Result<HashSet<i32>, PostgresError> {
     let by_id = toc.entries_by_id();
     let mut tables = HashSet::new();
     let mut absent = Vec::new();
     for name in names {
         let before = tables.len();
-        let found = toc.entries.iter().filter(|e| TABLE_KINDS.contains(&&*e.desc) && matches_name(e, name));
+        let found =
+            toc.entries.iter().filter(|e| TABLE_KINDS.contains(&&*e.desc) && matches_name(e, name));
         tables.extend(found.map(|e| e.dump_id));
         if tables.len() == before {
             absent.push(name.as_str());
@@ -84,7 +85,9 @@ pub(crate) fn select_entries(toc: &Toc, names: &[String]) -> Result<HashSet<i32>
         }
     }
     chosen.extend(rows);
-    chosen.extend(toc.entries.iter().filter(|e| ALWAYS_RESTORED_KINDS.contains(&&*e.desc)).map(|e| e.dump_id));
+    chosen.extend(
+        toc.entries.iter().filter(|e| ALWAYS_RESTORED_KINDS.contains(&&*e.desc)).map(|e| e.dump_id),
+    );
     Ok(chosen)
 }
 

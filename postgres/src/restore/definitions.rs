@@ -13,8 +13,8 @@ use super::{
     loss::{RestoreWarning, RestoreWarningKind, StatementTopic, is_recoverable},
 };
 use crate::{
-    PostgresError, ConnectionConfig, PgConnection,
-    toc::{TocEntry, TocSection, Toc},
+    ConnectionConfig, PgConnection, PostgresError,
+    toc::{Toc, TocEntry, TocSection},
 };
 use futures_util::future::try_join_all;
 pub(crate) use objects::{large_object_entries, sequence_value_entries};
@@ -111,7 +111,9 @@ impl<'a> DefinitionRestorer<'a> {
         if entries.is_empty() {
             return Ok(Vec::new());
         }
-        let of = |pass| entries.iter().copied().filter(move |e| RestorePass::from_entry(e) == pass).collect();
+        let of = |pass| {
+            entries.iter().copied().filter(move |e| RestorePass::from_entry(e) == pass).collect()
+        };
         let mut worker = self.connect_worker().await?;
         let main: Vec<&TocEntry> = of(RestorePass::Main);
         let mut losses = if run == DefinitionPhase::After && self.how.jobs > 1 && main.len() > 1 {
@@ -126,7 +128,11 @@ impl<'a> DefinitionRestorer<'a> {
     }
 
     /// Runs one entry that waits for locks no longer than `lock_wait`; none when it did not get them.
-    pub(crate) async fn try_entry_early(&self, id: i32, lock_wait: &str) -> Result<Option<Vec<RestoreWarning>>, PostgresError> {
+    pub(crate) async fn try_entry_early(
+        &self,
+        id: i32,
+        lock_wait: &str,
+    ) -> Result<Option<Vec<RestoreWarning>>, PostgresError> {
         let Some(entry) = self.toc.entry_by_id(id).filter(|e| self.is_restored(e)) else {
             return Ok(Some(Vec::new()));
         };
@@ -151,7 +157,11 @@ impl<'a> DefinitionRestorer<'a> {
         moved.iter().map(loss).collect()
     }
 
-    async fn restore_in_order(&self, on: &mut DefinitionWorker, entries: Vec<&TocEntry>) -> Result<Vec<RestoreWarning>, PostgresError> {
+    async fn restore_in_order(
+        &self,
+        on: &mut DefinitionWorker,
+        entries: Vec<&TocEntry>,
+    ) -> Result<Vec<RestoreWarning>, PostgresError> {
         let mut losses = Vec::new();
         for entry in entries {
             losses.extend(self.restore_entry(on, entry).await?);
@@ -177,7 +187,11 @@ impl<'a> DefinitionRestorer<'a> {
     }
 
     /// Runs one entry. After a statement that fails, those that would only follow from it are left out.
-    async fn restore_entry(&self, on: &mut DefinitionWorker, entry: &TocEntry) -> Result<Vec<RestoreWarning>, PostgresError> {
+    async fn restore_entry(
+        &self,
+        on: &mut DefinitionWorker,
+        entry: &TocEntry,
+    ) -> Result<Vec<RestoreWarning>, PostgresError> {
         self.set_table_defaults(on, entry).await?;
         let mut losses = Vec::new();
         for step in entry_statements(self.toc, entry, self.how.owners) {
@@ -205,14 +219,21 @@ impl<'a> DefinitionRestorer<'a> {
         losses: &mut Vec<RestoreWarning>,
     ) -> Result<(), PostgresError> {
         if !is_recoverable(e) {
-            return Err(PostgresError::from_pg(format!("restore {what} into {}", self.database), e));
+            return Err(PostgresError::from_pg(
+                format!("restore {what} into {}", self.database),
+                e,
+            ));
         }
         losses.push(RestoreWarning::from_error(e, topic, what));
         Ok(())
     }
 
     /// Makes what comes next be in its tablespace and of its access method.
-    async fn set_table_defaults(&self, on: &mut DefinitionWorker, entry: &TocEntry) -> Result<(), PostgresError> {
+    async fn set_table_defaults(
+        &self,
+        on: &mut DefinitionWorker,
+        entry: &TocEntry,
+    ) -> Result<(), PostgresError> {
         let mut set = Vec::new();
         if let Some(wanted) = &entry.tablespace {
             let here = wanted.is_empty() || self.tablespaces.contains(wanted);
@@ -222,7 +243,8 @@ impl<'a> DefinitionRestorer<'a> {
             }
             let wanted = if here { wanted.as_str() } else { "" };
             if on.tablespace.as_deref() != Some(wanted) {
-                let value = if wanted.is_empty() { "''".into() } else { crate::quote_ident(wanted) };
+                let value =
+                    if wanted.is_empty() { "''".into() } else { crate::quote_ident(wanted) };
                 set.push(format!("SET default_tablespace = {value}"));
                 on.tablespace = Some(wanted.to_owned());
             }

@@ -1,12 +1,13 @@
 //! A whole file, read and judged without a server: is it complete, and is there nothing in it that must not run?
 
 use super::{
-    PgDumpFormat, read_error, judge,
+    PgDumpFormat, judge,
     lexer::{ScriptItem, SqlLexer},
-    min_pg_restore_version, task_panic_error,
+    min_pg_restore_version,
     parse::{BlockFilter, parse_blocks},
-    sandbox,
-    source::{DataBlockReader, ChunkReader, forbidden_error},
+    read_error, sandbox,
+    source::{ChunkReader, DataBlockReader, forbidden_error},
+    task_panic_error,
 };
 use crate::{
     PostgresError, PostgresErrorKind,
@@ -37,8 +38,8 @@ pub struct DumpContents {
 /// Reads everything to its end: the table of contents, every data block, every statement, and the mark of its end.
 ///
 /// # Errors
-/// [`Kind::Data`]: cut, damaged, or no dump at all. [`Kind::Refused`]: it has statements that are not run.
-/// [`Kind::Lost`]: the stream broke off.
+/// [`PostgresErrorKind::Data`]: cut, damaged, or no dump at all. [`PostgresErrorKind::Refused`]: it has statements that are not run.
+/// [`PostgresErrorKind::Lost`]: the stream broke off.
 pub async fn examine_dump(
     format: PgDumpFormat,
     source: mpsc::Receiver<io::Result<Bytes>>,
@@ -55,7 +56,9 @@ pub async fn examine_dump(
 ///
 /// # Errors
 /// As [`examine`].
-pub async fn examine_head(source: mpsc::Receiver<io::Result<Bytes>>) -> Result<DumpContents, PostgresError> {
+pub async fn examine_head(
+    source: mpsc::Receiver<io::Result<Bytes>>,
+) -> Result<DumpContents, PostgresError> {
     let mut source = ChunkReader::new(source);
     let read = spawn_blocking(move || {
         let toc = Toc::read(&mut source)?;
@@ -74,21 +77,24 @@ fn examine_custom(mut source: ChunkReader) -> Result<DumpContents, PostgresError
     let skip = data().map(|e| e.dump_id).collect();
     let wanted = BlockFilter { load: HashSet::new(), skip, sql, zlib };
     let (give, _nobody) = mpsc::channel(1);
-    parse_blocks(DataBlockReader::new(source, toc.int_size), wanted, &give).map_err(|e| read_error(&e))?;
+    parse_blocks(DataBlockReader::new(source, toc.int_size), wanted, &give)
+        .map_err(|e| read_error(&e))?;
     Ok(contents_from_toc(&toc))
 }
 
 /// The entries whose blocks hold INSERT statements.
 ///
 /// # Errors
-/// [`Kind::Refused`]: they are packed so that they can't be judged here.
+/// [`PostgresErrorKind::Refused`]: they are packed so that they can't be judged here.
 pub(super) fn sql_blocks(toc: &Toc) -> Result<HashSet<i32>, PostgresError> {
     let with_rows = |e: &&crate::toc::TocEntry| e.has_data && e.desc != "BLOBS";
     let sql: HashSet<i32> = (toc.entries.iter().filter(with_rows))
         .filter(|e| e.copy_stmt.is_none())
         .map(|e| e.dump_id)
         .collect();
-    if !sql.is_empty() && matches!(toc.compression, CompressionAlgorithm::Lz4 | CompressionAlgorithm::Zstd) {
+    if !sql.is_empty()
+        && matches!(toc.compression, CompressionAlgorithm::Lz4 | CompressionAlgorithm::Zstd)
+    {
         return Err(PostgresError::new(
             PostgresErrorKind::Refused,
             "judge the statements of the backup",
@@ -126,7 +132,9 @@ fn examine_plain(mut source: ChunkReader) -> io::Result<DumpContents> {
         ScriptItem::Statement(text) => {
             let text = String::from_utf8_lossy(&text);
             judge::refusal_reason(&text).map_or(Ok(()), |why| Err(forbidden_error(why)))?;
-            contents.extensions.extend(sandbox::parse_create_extension(&text).map(|(name, _)| name));
+            contents
+                .extensions
+                .extend(sandbox::parse_create_extension(&text).map(|(name, _)| name));
             Ok(())
         }
         ScriptItem::Copy(text) => {

@@ -13,7 +13,7 @@ pub(crate) use token::{SqlToken, tokenize};
 use super::lexer::split_statements;
 use crate::{
     PostgresError, PostgresErrorKind,
-    toc::{TocEntry, Toc},
+    toc::{Toc, TocEntry},
 };
 
 /// What objects of one database are called after `CREATE`, `ALTER`, `DROP`, `COMMENT ON`.
@@ -193,7 +193,10 @@ fn is_allowed(words: &[SqlToken<'_>]) -> bool {
         "COMMENT" => rest.first().is_some_and(|t| t.is("ON")) && is_database_object(&rest[1..]),
         "SECURITY" => {
             rest.first().is_some_and(|t| t.is("LABEL"))
-                && rest.iter().position(|t| t.is("ON")).is_some_and(|on| is_database_object(&rest[on + 1..]))
+                && rest
+                    .iter()
+                    .position(|t| t.is("ON"))
+                    .is_some_and(|on| is_database_object(&rest[on + 1..]))
         }
         "GRANT" | "REVOKE" => is_allowed_grant(rest),
         "SET" => is_allowed_set(rest),
@@ -277,7 +280,9 @@ fn loads_no_file(words: &[SqlToken<'_>]) -> bool {
         |file: &str| file.starts_with("$libdir/") && !file.contains("..") && !file.contains('\\');
     !in_c
         || match words {
-            [.., by, SqlToken::Text(file), SqlToken::Sign(','), SqlToken::Text(_)] if by.is("AS") => {
+            [.., by, SqlToken::Text(file), SqlToken::Sign(','), SqlToken::Text(_)]
+                if by.is("AS") =>
+            {
                 own(file)
             }
             [.., by, SqlToken::Text(file)] if by.is("AS") => own(file),
@@ -408,12 +413,13 @@ pub(crate) fn superuser_object_kind(statement: &str) -> Option<&'static str> {
 }
 
 /// The encodings of clients in which a byte of a character can be that of a quote or a backslash.
-const UNSAFE_ENCODINGS: [&str; 7] = ["SJIS", "BIG5", "GBK", "UHC", "GB18030", "JOHAB", "SHIFT_JIS_2004"];
+const UNSAFE_ENCODINGS: [&str; 7] =
+    ["SJIS", "BIG5", "GBK", "UHC", "GB18030", "JOHAB", "SHIFT_JIS_2004"];
 
 /// Judges everything in an archive's head that would run.
 ///
 /// # Errors
-/// [`Kind::Refused`]: what it has that is not run.
+/// [`PostgresErrorKind::Refused`]: what it has that is not run.
 pub(crate) fn check_toc(toc: &Toc) -> Result<(), PostgresError> {
     if UNSAFE_ENCODINGS.contains(&toc.encoding()) && !toc.raw.is_ascii() {
         let why = format!(
@@ -426,7 +432,10 @@ pub(crate) fn check_toc(toc: &Toc) -> Result<(), PostgresError> {
     for entry in &toc.entries {
         let run = || entry_refusal(entry, plain_backslash).filter(|_| !is_database_entry(entry));
         if let Some(why) = claim_refusal(entry).or_else(run) {
-            return Err(refused_error(format!("{why} (its entry {} {})", entry.dump_id, entry.desc)));
+            return Err(refused_error(format!(
+                "{why} (its entry {} {})",
+                entry.dump_id, entry.desc
+            )));
         }
     }
     Ok(())

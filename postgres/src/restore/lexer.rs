@@ -120,7 +120,7 @@ pub(crate) struct SqlLexer {
     plain_backslash: bool,
     /// A string ended, and only white space came since; whether a line ended in it.
     after_string: Option<bool>,
-    /// [`Lexer::after_string`] before a sign that may begin a comment.
+    /// [`SqlLexer::after_string`] before a sign that may begin a comment.
     before_sign: Option<bool>,
     /// Bytes of held COPY data that are known to have no end mark.
     searched: usize,
@@ -201,7 +201,9 @@ impl SqlLexer {
             self.push_byte(first, out)?;
             text = rest;
             if self.held.len() > MAX_STATEMENT_BYTES {
-                return Err(invalid_data(&format!("a statement longer than {LONGEST} bytes")));
+                return Err(invalid_data(&format!(
+                    "a statement longer than {MAX_STATEMENT_BYTES} bytes"
+                )));
             }
         }
         Ok(())
@@ -222,7 +224,11 @@ impl SqlLexer {
     }
 
     /// Gives COPY data up to its mark; how many bytes come after it, when it is there.
-    fn take_copy_data(&mut self, line_start: bool, out: &mut ItemSink<'_>) -> io::Result<Option<usize>> {
+    fn take_copy_data(
+        &mut self,
+        line_start: bool,
+        out: &mut ItemSink<'_>,
+    ) -> io::Result<Option<usize>> {
         // A mark may have begun in the last three bytes of what was searched before.
         let from = self.searched.saturating_sub(3);
         for at in memmem::find_iter(&self.held[from..], b"\\.").map(|at| from + at) {
@@ -464,7 +470,11 @@ impl SqlLexer {
         if word[0].is_ascii_digit() || word[0] == b'$' {
             // Before PostgreSQL 15 `1END` is two words.
             let unclear = self.begins > 0 && word.to_ascii_lowercase().ends_with(b"end");
-            return if unclear { Err(invalid_data("a number with a word right behind it")) } else { Ok(()) };
+            return if unclear {
+                Err(invalid_data("a number with a word right behind it"))
+            } else {
+                Ok(())
+            };
         }
         if self.letters.len() < 4 {
             self.letters.push(match &word.to_ascii_lowercase()[..] {
@@ -561,7 +571,9 @@ mod tests {
         let mut lexer = SqlLexer::default();
         {
             let mut out = |item| {
-                if let (Some(ScriptItem::Data(so_far)), ScriptItem::Data(more)) = (all.last_mut(), &item) {
+                if let (Some(ScriptItem::Data(so_far)), ScriptItem::Data(more)) =
+                    (all.last_mut(), &item)
+                {
                     *so_far = [&so_far[..], more].concat().into();
                 } else {
                     all.push(item);

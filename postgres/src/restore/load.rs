@@ -5,13 +5,14 @@
 //! loaded as a whole or not at all. The order of rows does not matter: constraints and triggers come later.
 
 use super::{
+    decode_text,
     early::LoadedTable,
-    decode_text, judge,
+    judge,
     loss::{RestoreWarning, is_recoverable},
-    parse::{LoadItem, LargeObjectChunk},
+    parse::{LargeObjectChunk, LoadItem},
     rows::RowChunk,
 };
-use crate::{PostgresError, PostgresErrorKind, ConnectionConfig, PgConnection, TableCounts};
+use crate::{ConnectionConfig, PgConnection, PostgresError, PostgresErrorKind, TableCounts};
 use bytes::Bytes;
 use futures_util::{
     SinkExt,
@@ -167,7 +168,12 @@ pub(crate) async fn load_tables(
         }
     };
     let order = dealt.map_err(|()| {
-        PostgresError::new(PostgresErrorKind::Lost, "load the data", "a connection went away", "see the server's log")
+        PostgresError::new(
+            PostgresErrorKind::Lost,
+            "load the data",
+            "a connection went away",
+            "see the server's log",
+        )
     })?;
     let counted = order.iter().map(|t| t.to_counts()).collect();
     Ok(LoadSummary {
@@ -318,7 +324,10 @@ async fn run_worker(
                 }
             }
             LoadTask::Objects(slices) => {
-                super::objects::write_large_objects(&session, &slices, |l| record_warning(losses, l)).await?;
+                super::objects::write_large_objects(&session, &slices, |l| {
+                    record_warning(losses, l)
+                })
+                .await?;
             }
             LoadTask::Statements(table, statements) => {
                 run_inserts(target, &session, &table, statements, losses).await?;
@@ -338,7 +347,8 @@ async fn run_inserts(
     if table.failed.load(Ordering::SeqCst) {
         return Ok(());
     }
-    let failed = |e: &tokio_postgres::Error| PostgresError::from_pg(format!("load {}", table.name), e);
+    let failed =
+        |e: &tokio_postgres::Error| PostgresError::from_pg(format!("load {}", table.name), e);
     session.batch_execute("BEGIN").await.map_err(|e| failed(&e))?;
     let mut texts = Vec::with_capacity(statements.len());
     for statement in statements {
@@ -362,7 +372,11 @@ async fn run_inserts(
 }
 
 /// Notes that a table is lost, once; an error that is not about the table ends the restore.
-fn record_table_warning(e: &tokio_postgres::Error, table: &TableLoad, losses: &SharedWarnings) -> Result<(), PostgresError> {
+fn record_table_warning(
+    e: &tokio_postgres::Error,
+    table: &TableLoad,
+    losses: &SharedWarnings,
+) -> Result<(), PostgresError> {
     if !is_recoverable(e) {
         return Err(PostgresError::from_pg(format!("load {}", table.name), e));
     }
@@ -425,7 +439,9 @@ async fn send_rows(
         };
         match why {
             Some(e) if !session.is_closed() => record_table_warning(&e, &copying.table, losses)?,
-            Some(e) => return Err(PostgresError::from_pg(format!("load {}", copying.table.name), &e)),
+            Some(e) => {
+                return Err(PostgresError::from_pg(format!("load {}", copying.table.name), &e));
+            }
             None => {}
         }
     }
@@ -433,7 +449,10 @@ async fn send_rows(
 }
 
 /// Ends a COPY; its rows when it went well.
-async fn finish_copy(copying: &mut TableCopyIn, losses: &SharedWarnings) -> Result<Option<u64>, PostgresError> {
+async fn finish_copy(
+    copying: &mut TableCopyIn,
+    losses: &SharedWarnings,
+) -> Result<Option<u64>, PostgresError> {
     let Some(mut sink) = copying.sink.take() else { return Ok(None) };
     if copying.table.failed.load(Ordering::SeqCst) {
         return Ok(None);

@@ -106,7 +106,11 @@ impl RestoreWarning {
 
     /// A loss from an error of a statement.
     pub(crate) fn from_statement_error(error: &tokio_postgres::Error, statement: &str) -> Self {
-        Self::from_error(error, StatementTopic::from_statement(statement), &redact_statement(statement))
+        Self::from_error(
+            error,
+            StatementTopic::from_statement(statement),
+            &redact_statement(statement),
+        )
     }
 
     /// A loss of rows, whatever the server said.
@@ -115,7 +119,11 @@ impl RestoreWarning {
     }
 
     /// A loss from an error that is about `what`, a name without data.
-    pub(crate) fn from_error(error: &tokio_postgres::Error, topic: StatementTopic, what: &str) -> Self {
+    pub(crate) fn from_error(
+        error: &tokio_postgres::Error,
+        topic: StatementTopic,
+        what: &str,
+    ) -> Self {
         let (code, message) = match error.as_db_error() {
             // What is near a syntax error is a piece of the dump.
             Some(db) if db.code() == &SqlState::SYNTAX_ERROR => {
@@ -126,7 +134,8 @@ impl RestoreWarning {
         };
         let class = match topic {
             StatementTopic::Data => RestoreWarningKind::Data,
-            _ => code.map_or(RestoreWarningKind::Other, |code| warning_kind_from_sqlstate(code, topic)),
+            _ => code
+                .map_or(RestoreWarningKind::Other, |code| warning_kind_from_sqlstate(code, topic)),
         };
         Self {
             class,
@@ -154,7 +163,9 @@ fn warning_kind_from_sqlstate(code: &str, topic: StatementTopic) -> RestoreWarni
             RestoreWarningKind::Exists
         }
         // Not available (since 15, and before), not in this version, one that it needs is absent.
-        ("0A000" | "58P01" | "22023" | "42704", StatementTopic::Extension) => RestoreWarningKind::Extension,
+        ("0A000" | "58P01" | "22023" | "42704", StatementTopic::Extension) => {
+            RestoreWarningKind::Extension
+        }
         ("42704", StatementTopic::Role) => RestoreWarningKind::Role,
         (_, StatementTopic::Tablespace) => RestoreWarningKind::Tablespace,
         _ if code.starts_with("22") || code.starts_with("23") => RestoreWarningKind::Data,
@@ -200,7 +211,11 @@ mod tests {
             ("22023", "SET default_tablespace = fast", RestoreWarningKind::Tablespace),
         ];
         for (code, statement, expected) in table {
-            assert_eq!(warning_kind_from_sqlstate(code, StatementTopic::from_statement(statement)), expected, "{code} {statement}");
+            assert_eq!(
+                warning_kind_from_sqlstate(code, StatementTopic::from_statement(statement)),
+                expected,
+                "{code} {statement}"
+            );
         }
     }
 

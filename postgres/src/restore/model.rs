@@ -4,7 +4,7 @@ use super::{
     judge,
     lexer::{ScriptItem, SqlLexer},
     parse::{BlockFilter, parse_blocks},
-    source::{DataBlockReader, ChunkReader, invalid_data},
+    source::{ChunkReader, DataBlockReader, invalid_data},
 };
 use crate::toc::{CompressionAlgorithm, Toc};
 use bytes::Bytes;
@@ -24,7 +24,8 @@ pub fn read_archive(mut bytes: &[u8]) -> io::Result<usize> {
     let blocks = DataBlockReader::new(ChunkReader::new(take), toc.int_size);
     let data = toc.entries.iter().filter(|e| e.has_data).map(|e| e.dump_id);
     let zlib = toc.compression == CompressionAlgorithm::Zlib;
-    let wanted = BlockFilter { load: data.collect(), skip: HashSet::new(), sql: HashSet::new(), zlib };
+    let wanted =
+        BlockFilter { load: data.collect(), skip: HashSet::new(), sql: HashSet::new(), zlib };
     let (out, mut pieces) = mpsc::channel(4);
     let counted = std::thread::spawn(move || {
         let mut count = 0;

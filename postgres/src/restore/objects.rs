@@ -4,7 +4,7 @@ use super::{
     loss::{RestoreWarning, is_recoverable},
     parse::LargeObjectChunk,
 };
-use crate::{PostgresError, PgConnection};
+use crate::{PgConnection, PostgresError};
 
 /// `lo_put` of many slices in one round trip.
 const LO_PUT_SQL: &str = "SELECT pg_catalog.lo_put(o, f, d) \
@@ -19,7 +19,9 @@ pub(crate) async fn write_large_objects(
 ) -> Result<(), PostgresError> {
     match put_chunks(session, slices).await {
         Ok(()) => return Ok(()),
-        Err(e) if !is_recoverable(&e) => return Err(PostgresError::from_pg("write large objects", &e)),
+        Err(e) if !is_recoverable(&e) => {
+            return Err(PostgresError::from_pg("write large objects", &e));
+        }
         Err(_) => {}
     }
     // One object's fault undid the whole batch: each by itself now.
@@ -36,7 +38,10 @@ pub(crate) async fn write_large_objects(
     Ok(())
 }
 
-async fn put_chunks(session: &PgConnection, slices: &[LargeObjectChunk]) -> Result<(), tokio_postgres::Error> {
+async fn put_chunks(
+    session: &PgConnection,
+    slices: &[LargeObjectChunk],
+) -> Result<(), tokio_postgres::Error> {
     let oids: Vec<u32> = slices.iter().map(|s| s.oid).collect();
     let offsets: Vec<i64> = slices.iter().map(|s| s.offset).collect();
     let bytes: Vec<&[u8]> = slices.iter().map(|s| &s.bytes[..]).collect();

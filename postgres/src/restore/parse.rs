@@ -3,8 +3,8 @@
 use super::{
     judge,
     lexer::{ScriptItem, SqlLexer},
-    rows::{RowChunker, CHUNK_BYTES, RowChunk},
-    source::{DataBlockReader, DataBlockHeader, invalid_data, forbidden_error},
+    rows::{CHUNK_BYTES, RowChunk, RowChunker},
+    source::{DataBlockHeader, DataBlockReader, forbidden_error, invalid_data},
 };
 use bytes::{Bytes, BytesMut};
 use flate2::{Decompress, FlushDecompress, Status};
@@ -54,7 +54,11 @@ pub(crate) struct BlockFilter {
 }
 
 /// Reads every block and gives its pieces to `out`; ends early without an error when nobody takes them any more.
-pub(crate) fn parse_blocks(blocks: DataBlockReader, wanted: BlockFilter, out: &mpsc::Sender<LoadItem>) -> io::Result<()> {
+pub(crate) fn parse_blocks(
+    blocks: DataBlockReader,
+    wanted: BlockFilter,
+    out: &mpsc::Sender<LoadItem>,
+) -> io::Result<()> {
     let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
     parse_blocks_with(blocks, wanted, &|piece| out.blocking_send(piece).map_err(|_| gone()))
 }
@@ -80,7 +84,9 @@ pub(crate) fn parse_blocks_with(
         }
     }
     if let Some(absent) = wanted.load.iter().chain(&wanted.skip).min() {
-        return Err(invalid_data(&format!("the archive ends before the data of its entry {absent}")));
+        return Err(invalid_data(&format!(
+            "the archive ends before the data of its entry {absent}"
+        )));
     }
     Ok(())
 }
@@ -97,7 +103,11 @@ fn parse_block(
         while let Some(oid) = blocks.next_object_oid()? {
             let mut object = LargeObjectSplitter { oid, offset: 0, held: BytesMut::new() };
             inflate_chunks(blocks, zlib, &mut |bytes| {
-                if load { object.push_bytes(bytes, &mut |s| batch.push_chunk(s, give)) } else { Ok(()) }
+                if load {
+                    object.push_bytes(bytes, &mut |s| batch.push_chunk(s, give))
+                } else {
+                    Ok(())
+                }
             })?;
             if load {
                 object.finish(&mut |s| batch.push_chunk(s, give))?;
@@ -107,7 +117,9 @@ fn parse_block(
     }
     let mut cutter = RowChunker::default();
     let mut out = |part| give(LoadItem::Rows(head.dump_id, part));
-    inflate_chunks(blocks, zlib, &mut |bytes| if load { cutter.push(bytes, &mut out) } else { Ok(()) })?;
+    inflate_chunks(blocks, zlib, &mut |bytes| {
+        if load { cutter.push(bytes, &mut out) } else { Ok(()) }
+    })?;
     if load { cutter.finish(&mut out) } else { Ok(()) }
 }
 
@@ -220,7 +232,10 @@ impl LargeObjectSplitter {
         Ok(())
     }
 
-    fn finish(&mut self, out: &mut impl FnMut(LargeObjectChunk) -> io::Result<()>) -> io::Result<()> {
+    fn finish(
+        &mut self,
+        out: &mut impl FnMut(LargeObjectChunk) -> io::Result<()>,
+    ) -> io::Result<()> {
         let rest = take(&mut self.held).freeze();
         if rest.is_empty() { Ok(()) } else { self.emit_chunk(rest, out) }
     }
@@ -243,7 +258,11 @@ struct LargeObjectBatch {
 }
 
 impl LargeObjectBatch {
-    fn push_chunk(&mut self, slice: LargeObjectChunk, give: &impl Fn(LoadItem) -> io::Result<()>) -> io::Result<()> {
+    fn push_chunk(
+        &mut self,
+        slice: LargeObjectChunk,
+        give: &impl Fn(LoadItem) -> io::Result<()>,
+    ) -> io::Result<()> {
         self.bytes += slice.bytes.len();
         self.slices.push(slice);
         if self.bytes >= CHUNK_BYTES || self.slices.len() >= MAX_OBJECTS_PER_STATEMENT {

@@ -4,14 +4,15 @@
 //! Here rows never become statements, and each refusal has its statement and its SQLSTATE.
 
 use super::{
-    RestoreOptions, RestoreSummary, parse_copy_from, join_reader, decode_text, judge,
+    RestoreOptions, RestoreSummary, decode_text, join_reader, judge,
     lexer::{ScriptItem, SqlLexer},
     load::stalled_error,
     loss::{RestoreWarning, is_recoverable},
+    parse_copy_from,
     sandbox::{TestSandbox, parse_create_extension, parse_wrapper_name},
     source::ChunkReader,
 };
-use crate::{PostgresError, ConnectionConfig, PgConnection, TableCounts};
+use crate::{ConnectionConfig, PgConnection, PostgresError, TableCounts};
 use bytes::Bytes;
 use futures_util::{
     SinkExt,
@@ -45,7 +46,10 @@ pub(super) async fn restore_plain(
     join_reader(reader, ran).await
 }
 
-fn read_items(source: mpsc::Receiver<io::Result<Bytes>>, give: &mpsc::Sender<ScriptItem>) -> io::Result<()> {
+fn read_items(
+    source: mpsc::Receiver<io::Result<Bytes>>,
+    give: &mpsc::Sender<ScriptItem>,
+) -> io::Result<()> {
     let mut source = ChunkReader::new(source);
     let mut lexer = SqlLexer::default();
     let mut out =
@@ -77,7 +81,9 @@ async fn run_items(
         let mut bytes = 0;
         let ended = loop {
             let next = if copying.as_ref().is_some_and(|c| c.sink.is_some()) {
-                timeout(how.stall_timeout, from.recv()).await.map_err(|_| stalled_error(how.stall_timeout))?
+                timeout(how.stall_timeout, from.recv())
+                    .await
+                    .map_err(|_| stalled_error(how.stall_timeout))?
             } else {
                 from.recv().await
             };
@@ -117,7 +123,8 @@ async fn run_items(
                     poll_fn(|cx| Poll::Ready(sent.as_mut().poll(cx).is_ready())).await; // sends it
                     waiting.push_back(sent);
                     if waiting.len() >= MAX_PENDING_STATEMENTS || bytes >= MAX_PENDING_BYTES {
-                        let left = if bytes >= MAX_PENDING_BYTES { 0 } else { MAX_PENDING_STATEMENTS / 2 };
+                        let left =
+                            if bytes >= MAX_PENDING_BYTES { 0 } else { MAX_PENDING_STATEMENTS / 2 };
                         await_results(&mut waiting, left, &mut done).await?;
                         bytes = 0;
                     }
@@ -182,7 +189,10 @@ fn is_filtered_out(statement: &str, how: &RestoreOptions) -> bool {
     (grant && !how.privileges) || (owner && !how.owners)
 }
 
-async fn execute_statement(session: &PgConnection, text: String) -> (String, Result<(), tokio_postgres::Error>) {
+async fn execute_statement(
+    session: &PgConnection,
+    text: String,
+) -> (String, Result<(), tokio_postgres::Error>) {
     // The extended protocol takes one statement at a time, whatever a text has in it.
     let answer = session.query_typed(&text, &[]).await.map(drop);
     (text, answer)
@@ -226,7 +236,8 @@ async fn begin_copy(
     encoding: &str,
     done: &mut RestoreSummary,
 ) -> Result<StatementCopyIn, PostgresError> {
-    let found = judge::is_copy_of_rows(text).then(|| parse_copy_from(&format!("{text};"), encoding));
+    let found =
+        judge::is_copy_of_rows(text).then(|| parse_copy_from(&format!("{text};"), encoding));
     let Some((table, statement)) = found.flatten() else {
         return Err(judge::refused_error("it has a COPY that is not of rows in the file"));
     };
@@ -239,7 +250,10 @@ async fn begin_copy(
     Ok(copying)
 }
 
-async fn finish_copy(mut copying: StatementCopyIn, done: &mut RestoreSummary) -> Result<(), PostgresError> {
+async fn finish_copy(
+    mut copying: StatementCopyIn,
+    done: &mut RestoreSummary,
+) -> Result<(), PostgresError> {
     if let Some(mut sink) = copying.sink.take() {
         match sink.as_mut().finish().await {
             Ok(rows) => copying.rows.rows = rows,
@@ -250,7 +264,11 @@ async fn finish_copy(mut copying: StatementCopyIn, done: &mut RestoreSummary) ->
     Ok(())
 }
 
-fn record_warning(e: &tokio_postgres::Error, copying: &StatementCopyIn, done: &mut RestoreSummary) -> Result<(), PostgresError> {
+fn record_warning(
+    e: &tokio_postgres::Error,
+    copying: &StatementCopyIn,
+    done: &mut RestoreSummary,
+) -> Result<(), PostgresError> {
     if !is_recoverable(e) {
         return Err(PostgresError::from_pg(format!("load {}", copying.rows.name), e));
     }

@@ -54,7 +54,10 @@ impl RowChunker {
     }
 
     /// Gives the rest, without the end mark, to `out`.
-    pub(crate) fn finish(mut self, out: &mut impl FnMut(RowChunk) -> io::Result<()>) -> io::Result<()> {
+    pub(crate) fn finish(
+        mut self,
+        out: &mut impl FnMut(RowChunk) -> io::Result<()>,
+    ) -> io::Result<()> {
         if self.held.ends_with(END_OF_COPY) {
             let length = self.held.len() - END_OF_COPY.len();
             // `\.` inside a row would be `\\.`: only one at the start of a line is the mark.
@@ -89,7 +92,10 @@ mod tests {
     fn the_end_mark_never_reaches_the_server() {
         for step in [1, 3, 1000] {
             let parts = cut(b"1\ta\n2\tb\n\\.\n\n\n", step);
-            assert_eq!(parts, [RowChunk { bytes: "1\ta\n2\tb\n".into(), ends_row: true, is_last: true }]);
+            assert_eq!(
+                parts,
+                [RowChunk { bytes: "1\ta\n2\tb\n".into(), ends_row: true, is_last: true }]
+            );
             assert_eq!(cut(b"\\.\n\n\n", step)[0].bytes, "");
         }
     }

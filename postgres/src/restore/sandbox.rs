@@ -5,8 +5,8 @@
 
 use super::judge::{self, SqlToken};
 use crate::{
-    PostgresError, PostgresErrorKind, ConnectionConfig, PgConnection, quote_ident,
-    toc::{TocEntry, TocSection, Toc},
+    ConnectionConfig, PgConnection, PostgresError, PostgresErrorKind, quote_ident,
+    toc::{Toc, TocEntry, TocSection},
 };
 use std::collections::{BTreeSet, HashSet};
 
@@ -31,12 +31,19 @@ pub(super) struct TestSandbox {
 
 impl TestSandbox {
     /// Connects.
-    pub(super) async fn connect_admin(admin: &ConnectionConfig, database: &str, role: &str) -> Result<Self, PostgresError> {
+    pub(super) async fn connect_admin(
+        admin: &ConnectionConfig,
+        database: &str,
+        role: &str,
+    ) -> Result<Self, PostgresError> {
         Ok(Self { admin: admin.connect(database).await?, role: role.to_owned() })
     }
 
     /// Creates the extensions of an archive; the schemas that had to be made for them are the answer.
-    pub(super) async fn create_extensions(&self, toc: &Toc) -> Result<BTreeSet<String>, PostgresError> {
+    pub(super) async fn create_extensions(
+        &self,
+        toc: &Toc,
+    ) -> Result<BTreeSet<String>, PostgresError> {
         let mut made = BTreeSet::new();
         for entry in toc.entries.iter().filter(|e| e.desc == "EXTENSION") {
             let Some((name, schema)) = parse_create_extension(&entry.defn) else { continue };
@@ -49,7 +56,11 @@ impl TestSandbox {
 
     /// Creates an extension, and its schema where that is not there yet: whether it was made. One that can't be created
     /// is the restore's to find.
-    pub(super) async fn create_extension(&self, name: &str, schema: Option<&str>) -> Result<bool, PostgresError> {
+    pub(super) async fn create_extension(
+        &self,
+        name: &str,
+        schema: Option<&str>,
+    ) -> Result<bool, PostgresError> {
         let mut made = false;
         let mut create = format!("CREATE EXTENSION IF NOT EXISTS {}", quote_ident(name));
         if let Some(schema) = schema {
@@ -59,7 +70,11 @@ impl TestSandbox {
             made = row.map_err(|e| self.extension_error(name, &e))?.is_none();
             if made {
                 let of = quote_ident(&self.role);
-                self.execute_sql(&format!("CREATE SCHEMA {} AUTHORIZATION {of}", quote_ident(schema))).await?;
+                self.execute_sql(&format!(
+                    "CREATE SCHEMA {} AUTHORIZATION {of}",
+                    quote_ident(schema)
+                ))
+                .await?;
             }
             create.push_str(&format!(" WITH SCHEMA {}", quote_ident(schema)));
         }
@@ -73,15 +88,22 @@ impl TestSandbox {
                 ON d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.refobjid = x.oid AND d.deptype = 'e'
                 AND d.classid = 'pg_catalog.pg_foreign_data_wrapper'::regclass
             JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = d.objid WHERE x.extname = $1";
-        for row in self.admin.query(wrappers, &[&name]).await.map_err(|e| self.extension_error(name, &e))? {
+        for row in self
+            .admin
+            .query(wrappers, &[&name])
+            .await
+            .map_err(|e| self.extension_error(name, &e))?
+        {
             let (wrapper, to) = (quote_ident(row.get(0)), quote_ident(&self.role));
-            self.execute_sql(&format!("GRANT USAGE ON FOREIGN DATA WRAPPER {wrapper} TO {to}")).await?;
+            self.execute_sql(&format!("GRANT USAGE ON FOREIGN DATA WRAPPER {wrapper} TO {to}"))
+                .await?;
         }
         // The rows that a dump has of an extension's own tables are the restoring role's to load.
         let own = "SELECT c.oid::pg_catalog.regclass::pg_catalog.text FROM pg_catalog.pg_extension x,
                 pg_catalog.unnest(x.extconfig) AS o (oid) JOIN pg_catalog.pg_class c ON c.oid = o.oid
             WHERE x.extname = $1 ORDER BY c.relkind DESC";
-        let rows = self.admin.query(own, &[&name]).await.map_err(|e| self.extension_error(name, &e))?;
+        let rows =
+            self.admin.query(own, &[&name]).await.map_err(|e| self.extension_error(name, &e))?;
         for row in rows {
             let table: String = row.get(0); // quoted by the server, as its search_path needs it
             let of = quote_ident(&self.role);
@@ -118,7 +140,11 @@ impl TestSandbox {
 
     fn extension_error(&self, name: &str, e: &tokio_postgres::Error) -> PostgresError {
         let error = PostgresError::from_pg(format!("create extension {name} for {}", self.role), e);
-        if error.kind == PostgresErrorKind::Data { PostgresError { kind: PostgresErrorKind::Refused, ..error } } else { error }
+        if error.kind == PostgresErrorKind::Data {
+            PostgresError { kind: PostgresErrorKind::Refused, ..error }
+        } else {
+            error
+        }
     }
 
     /// The entries that a test restores, and those that it leaves out; schemas in `made` are there already.

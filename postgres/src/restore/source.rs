@@ -32,7 +32,7 @@ impl ChunkReader {
         Ok(self.now.split_to(length))
     }
 
-    /// As [`Source::some`], where the end of the stream is an error.
+    /// As [`ChunkReader::read_available`], where the end of the stream is an error.
     fn read_required(&mut self, most: u64) -> io::Result<Bytes> {
         let bytes = self.read_available(most)?;
         if bytes.is_empty() { Err(invalid_data("the archive ends too early")) } else { Ok(bytes) }
@@ -94,8 +94,9 @@ impl DataBlockReader {
         // pg_dump writes it as a signed integer: the upper half of all numbers are negative ones.
         let oid = self.read_int()?;
         let signed = i32::try_from(oid).map(i32::cast_unsigned);
-        let oid =
-            signed.or_else(|_| u32::try_from(oid)).map_err(|_| invalid_data("a large object's number"))?;
+        let oid = signed
+            .or_else(|_| u32::try_from(oid))
+            .map_err(|_| invalid_data("a large object's number"))?;
         Ok(Some(oid).filter(|o| *o != 0))
     }
 
@@ -106,7 +107,8 @@ impl DataBlockReader {
     ) -> io::Result<()> {
         loop {
             let length = self.read_int()?;
-            let mut left = u64::try_from(length).map_err(|_| invalid_data("a chunk of negative length"))?;
+            let mut left =
+                u64::try_from(length).map_err(|_| invalid_data("a chunk of negative length"))?;
             if left == 0 {
                 return Ok(());
             }

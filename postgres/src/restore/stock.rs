@@ -1,13 +1,13 @@
 //! Stock `pg_restore` for archives whose data blocks are not read here: it knows every kind of them.
 //!
-//! What it could not restore is told by the entries that it names. Its own words are English (see [`Server::command`]);
+//! What it could not restore is told by the entries that it names. Its own words are English (see [`ConnectionConfig::client_command`]);
 //! those of the server may be of any language and may hold data, and are not kept.
 
 use super::{
     RestoreOptions,
     loss::{RestoreWarning, RestoreWarningKind, StatementTopic},
 };
-use crate::{PostgresError, PostgresErrorKind, ConnectionConfig, toc::Toc};
+use crate::{ConnectionConfig, PostgresError, PostgresErrorKind, toc::Toc};
 use std::{collections::BTreeSet, fmt::Write as _, io::Write as _, path::Path, process::Stdio};
 use tempfile::NamedTempFile;
 use tokio::{
@@ -53,7 +53,10 @@ impl PgRestoreProcess {
     }
 
     /// What it could not restore, once everything is written and `stdin` is taken and dropped.
-    pub(crate) async fn wait_with_warnings(&mut self, toc: &Toc) -> Result<Vec<RestoreWarning>, PostgresError> {
+    pub(crate) async fn wait_with_warnings(
+        &mut self,
+        toc: &Toc,
+    ) -> Result<Vec<RestoreWarning>, PostgresError> {
         let said = parse_stderr(self.child.stderr.take()).await?;
         let status = self.child.wait().await;
         let status = status.map_err(|e| PostgresError::from_io("wait for pg_restore", &e))?;
@@ -109,11 +112,20 @@ impl PgRestoreOutput {
         }
     }
 
-    fn into_warnings(self, status: std::process::ExitStatus, toc: &Toc) -> Result<Vec<RestoreWarning>, PostgresError> {
+    fn into_warnings(
+        self,
+        status: std::process::ExitStatus,
+        toc: &Toc,
+    ) -> Result<Vec<RestoreWarning>, PostgresError> {
         if !status.success() && !self.finished {
             let why = self.last.unwrap_or_else(|| format!("pg_restore ended with {status}"));
             let mend = "see the server's log";
-            return Err(PostgresError::new(PostgresErrorKind::Tool, "restore the archive by pg_restore", why, mend));
+            return Err(PostgresError::new(
+                PostgresErrorKind::Tool,
+                "restore the archive by pg_restore",
+                why,
+                mend,
+            ));
         }
         let loss = |id: &i32| {
             let entry = toc.entry_by_id(*id)?;
@@ -131,7 +143,9 @@ impl PgRestoreOutput {
     }
 }
 
-async fn parse_stderr(from: Option<impl AsyncRead + Unpin>) -> Result<PgRestoreOutput, PostgresError> {
+async fn parse_stderr(
+    from: Option<impl AsyncRead + Unpin>,
+) -> Result<PgRestoreOutput, PostgresError> {
     let mut said = PgRestoreOutput::default();
     let Some(from) = from else { return Ok(said) };
     let mut lines = BufReader::new(from);
@@ -163,7 +177,8 @@ mod tests {
 
     #[test]
     fn what_pg_restore_could_not_restore_is_told_by_its_entries_in_any_language_of_the_server() {
-        let toc = super::super::sample::sample_toc(&[(3, "EXTENSION", &[]), (215, "TABLE DATA", &[])]);
+        let toc =
+            super::super::sample::sample_toc(&[(3, "EXTENSION", &[]), (215, "TABLE DATA", &[])]);
         let said = heard(&[
             "pg_restore: while PROCESSING TOC:",
             "pg_restore: from TOC entry 3; 3079 1 EXTENSION postgis -",
@@ -174,7 +189,8 @@ mod tests {
             "KONTEXT:  COPY t, Zeile 1: \"Jane Roe\"",
             "pg_restore: warning: errors ignored on restore: 2",
         ]);
-        let losses = said.into_warnings(std::process::ExitStatus::from_raw(256), &toc).expect("it went on");
+        let losses =
+            said.into_warnings(std::process::ExitStatus::from_raw(256), &toc).expect("it went on");
         let classes: Vec<_> = losses.iter().map(|l| l.class).collect();
         assert_eq!(classes, [RestoreWarningKind::Extension, RestoreWarningKind::Data]);
         assert!(!format!("{losses:?}").contains("Jane"), "{losses:?}");
@@ -184,7 +200,9 @@ mod tests {
     fn a_pg_restore_that_did_not_go_to_its_end_ends_the_restore() {
         let toc = super::super::sample::sample_toc(&[]);
         let said = heard(&["pg_restore: error: unsupported version (1.16) in file header"]);
-        let e = said.into_warnings(std::process::ExitStatus::from_raw(256), &toc).expect_err("it failed");
+        let e = said
+            .into_warnings(std::process::ExitStatus::from_raw(256), &toc)
+            .expect_err("it failed");
         assert!(e.kind == PostgresErrorKind::Tool && e.why.contains("unsupported version"), "{e}");
     }
 }

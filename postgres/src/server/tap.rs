@@ -62,7 +62,12 @@ impl CopyInterceptor {
     /// The next COPY's data goes here, in blocks that begin with `room` zero bytes.
     pub(crate) fn start_capture(&self, room: usize) {
         let mut state = self.lock_state();
-        *state = InterceptorState { armed: true, room, wire: state.wire.take(), ..InterceptorState::default() };
+        *state = InterceptorState {
+            armed: true,
+            room,
+            wire: state.wire.take(),
+            ..InterceptorState::default()
+        };
     }
 
     /// Whether a COPY was begun and its end was not seen.
@@ -172,7 +177,9 @@ impl<S> InterceptingStream<S> {
         loop {
             let buffered = self.end - self.start;
             match self.at {
-                ParseState::Pass(0) | ParseState::Row(0) | ParseState::Skip(0) => self.at = ParseState::Head,
+                ParseState::Pass(0) | ParseState::Row(0) | ParseState::Skip(0) => {
+                    self.at = ParseState::Head
+                }
                 ParseState::Pass(left) => {
                     let n = left.min(buffered).min(out.remaining());
                     if n == 0 {

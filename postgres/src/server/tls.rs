@@ -39,19 +39,26 @@ pub(super) enum MaybeTlsStream {
 pub(super) fn trusted_ca_file(server: &ConnectionConfig) -> Option<PathBuf> {
     match (&server.ca, server.tls) {
         (Some(file), _) => Some(file.clone()),
-        (None, TlsMode::VerifyFull) => SYSTEM_CA_FILES.iter().map(PathBuf::from).find(|f| f.exists()),
+        (None, TlsMode::VerifyFull) => {
+            SYSTEM_CA_FILES.iter().map(PathBuf::from).find(|f| f.exists())
+        }
         (None, _) => None,
     }
 }
 
 /// Asks for TLS on a fresh connection and does what the mode says with the answer.
-pub(super) async fn upgrade_to_tls(server: &ConnectionConfig, mut tcp: TcpStream) -> Result<MaybeTlsStream, PostgresError> {
+pub(super) async fn upgrade_to_tls(
+    server: &ConnectionConfig,
+    mut tcp: TcpStream,
+) -> Result<MaybeTlsStream, PostgresError> {
     if server.tls == TlsMode::Disable {
         return Ok(MaybeTlsStream::Plain(tcp));
     }
     let config = client_config(server)?;
-    let lost =
-        |e: std::io::Error| PostgresError { kind: PostgresErrorKind::Connection, ..PostgresError::from_io(tls_operation(server), &e) };
+    let lost = |e: std::io::Error| PostgresError {
+        kind: PostgresErrorKind::Connection,
+        ..PostgresError::from_io(tls_operation(server), &e)
+    };
     tcp.write_all(&SSL_REQUEST).await.map_err(lost)?;
     match tcp.read_u8().await.map_err(lost)? {
         b'S' => {}
@@ -104,11 +111,15 @@ struct CertificateVerifier {
     name: bool,
 }
 
-fn certificate_verifier(server: &ConnectionConfig, provider: Arc<CryptoProvider>) -> Result<CertificateVerifier, PostgresError> {
+fn certificate_verifier(
+    server: &ConnectionConfig,
+    provider: Arc<CryptoProvider>,
+) -> Result<CertificateVerifier, PostgresError> {
     let name = server.tls == TlsMode::VerifyFull;
     let Some(file) = trusted_ca_file(server) else {
         if name {
-            let mend = format!("name a CA file, or install ca-certificates ({})", SYSTEM_CA_FILES[0]);
+            let mend =
+                format!("name a CA file, or install ca-certificates ({})", SYSTEM_CA_FILES[0]);
             return Err(tls_error(
                 server,
                 "there are no certificates to check the server's by",

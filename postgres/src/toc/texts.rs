@@ -1,7 +1,7 @@
 //! The texts of an archive's entries, whose encoding is that of the database that was dumped.
 
-use super::{TocEntry, Toc};
-use crate::{PostgresError, PgConnection};
+use super::{Toc, TocEntry};
+use crate::{PgConnection, PostgresError};
 use std::{collections::HashMap, ops::Range};
 
 /// Where an entry's texts are in the bytes of the head.
@@ -26,7 +26,10 @@ impl EntryTextRanges {
 impl Toc {
     /// Puts the texts of all entries into UTF-8; the server knows every encoding that an archive can be in. False where
     /// that can't be, as in an archive of `SQL_ASCII`: its texts are bytes that only stock tools can hand on.
-    pub(crate) async fn decode_texts(&mut self, session: &PgConnection) -> Result<bool, PostgresError> {
+    pub(crate) async fn decode_texts(
+        &mut self,
+        session: &PgConnection,
+    ) -> Result<bool, PostgresError> {
         let encoding = self.encoding().to_owned();
         let foreign = self.non_ascii_texts();
         if foreign.is_empty() {
@@ -64,7 +67,8 @@ impl Toc {
 
     /// The texts that are not ASCII.
     fn non_ascii_texts(&self) -> Vec<Range<usize>> {
-        let ranges = self.entries.iter().flat_map(|e| e.texts.all_ranges().into_iter().flatten().cloned());
+        let ranges =
+            self.entries.iter().flat_map(|e| e.texts.all_ranges().into_iter().flatten().cloned());
         ranges.filter(|range| !self.raw[range.clone()].is_ascii()).collect()
     }
 

@@ -3,8 +3,8 @@
 use super::Cluster;
 use bytes::Bytes;
 use postgres::{
-    PostgresError, ConnectionConfig,
-    dump::{DumpSummary, DumpFileFormat, DumpOptions, dump_database},
+    ConnectionConfig, PostgresError,
+    dump::{DumpFileFormat, DumpOptions, DumpSummary, dump_database},
 };
 use std::{fs, io, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 use tokio::sync::mpsc;

@@ -2,9 +2,9 @@
 
 use super::BackupRestoreOptions;
 use crate::{
-    RestoreError, RestoreErrorKind, BackupKeys,
+    BackupKeys, RestoreError, RestoreErrorKind,
     fetch::{HashCheck, fetch_backup, probe_payload},
-    verify::{READABLE_CHECK, CheckStatus, check_sidecars, check_contents},
+    verify::{CheckStatus, READABLE_CHECK, check_contents, check_sidecars},
 };
 use jiff::SignedDuration;
 use postgres::{
@@ -14,7 +14,7 @@ use postgres::{
 };
 use serde::Serialize;
 use std::{collections::BTreeSet, fmt};
-use store::{StoredBackup, BackupManifest, BackupStore, catalogue::BackupKind};
+use store::{BackupManifest, BackupStore, StoredBackup, catalogue::BackupKind};
 
 /// What a restore will do. Everything that can be known before was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -48,12 +48,16 @@ pub(super) async fn plan_restore(
     options: &BackupRestoreOptions,
 ) -> Result<RestorePlan, RestoreError> {
     let doing = || format!("restore {}", backup.uri);
-    let refused = |why: String, mend: &str| Err(RestoreError::new(RestoreErrorKind::Refused, doing(), why, mend));
+    let refused = |why: String, mend: &str| {
+        Err(RestoreError::new(RestoreErrorKind::Refused, doing(), why, mend))
+    };
     if let BackupKind::Faulty { kind, why, hint: mend, .. } = &backup.kind {
         return Err(RestoreError::new((*kind).into(), doing(), why.clone(), mend));
     }
     let beside = check_sidecars(store, backup).await;
-    if let Some(bad) = beside.iter().find(|c| c.went == CheckStatus::Failed && c.name != READABLE_CHECK) {
+    if let Some(bad) =
+        beside.iter().find(|c| c.went == CheckStatus::Failed && c.name != READABLE_CHECK)
+    {
         let kind = bad.kind.unwrap_or(RestoreErrorKind::Damaged);
         let why = format!("{}: {}", bad.name, bad.detail);
         return Err(RestoreError::new(
@@ -120,7 +124,11 @@ pub(super) async fn plan_restore(
 }
 
 /// What the backup says of itself. A file of another tool is read and judged as a whole: nothing of it has run yet.
-async fn read_contents(store: &BackupStore, backup: &StoredBackup, opening: &BackupKeys) -> Result<DumpContents, RestoreError> {
+async fn read_contents(
+    store: &BackupStore,
+    backup: &StoredBackup,
+    opening: &BackupKeys,
+) -> Result<DumpContents, RestoreError> {
     let doing = || format!("restore {}", backup.uri);
     if backup.committed_manifest().is_none() {
         let (contents, checks) = check_contents(store, backup, opening).await;
@@ -131,7 +139,12 @@ async fn read_contents(store: &BackupStore, backup: &StoredBackup, opening: &Bac
                 let (kind, why) =
                     failed.map_or((None, "it could not be read".into()), |c| (c.kind, c.detail));
                 let mend = "restore another backup, or look at the file: nothing of it was run";
-                Err(RestoreError::new(kind.unwrap_or(RestoreErrorKind::Refused), doing(), why, mend))
+                Err(RestoreError::new(
+                    kind.unwrap_or(RestoreErrorKind::Refused),
+                    doing(),
+                    why,
+                    mend,
+                ))
             }
         };
     }
@@ -174,7 +187,8 @@ async fn missing_requirement_notes(
             roles.insert(manifest.server.owner.clone());
         }
     }
-    let lacking = database::find_missing_requirements(session, &extensions, &roles, &locales).await?;
+    let lacking =
+        database::find_missing_requirements(session, &extensions, &roles, &locales).await?;
     let listed = |names: &[String]| names.join(", ");
     if !lacking.extensions.is_empty() {
         let names = listed(&lacking.extensions);
@@ -189,7 +203,8 @@ async fn missing_requirement_notes(
         ));
     }
     let known = |name: &String| {
-        options.roles && backup.committed_manifest().is_some_and(|m| m.roles.iter().any(|r| r.name == *name))
+        options.roles
+            && backup.committed_manifest().is_some_and(|m| m.roles.iter().any(|r| r.name == *name))
     };
     let (made, missing): (Vec<_>, Vec<_>) = lacking.roles.into_iter().partition(known);
     if !made.is_empty() {

@@ -2,8 +2,8 @@
 
 use super::{CheckResult, READABLE_CHECK};
 use crate::{RestoreError, RestoreErrorKind};
-use archive::{StreamDigest, EncodingLayers, ArchiveDigests};
-use store::{StoredBackup, BackupStore, beside, catalogue::BackupKind};
+use archive::{ArchiveDigests, EncodingLayers, StreamDigest};
+use store::{BackupStore, StoredBackup, beside, catalogue::BackupKind};
 
 /// Of the notes beside it. One that does not count makes it no worse.
 const UNCHANGED_MARKERS_CHECK: &str = "notes that it is still true";
@@ -30,7 +30,10 @@ pub(crate) async fn check_sidecars(store: &BackupStore, backup: &StoredBackup) -
         let detail = format!(
             "it is in {class} and must be thawed first; a restore of it asks for that, and `--wait` waits for it"
         );
-        checks.push(CheckResult { kind: Some(RestoreErrorKind::Cold), ..CheckResult::failed(READABLE_CHECK, detail) });
+        checks.push(CheckResult {
+            kind: Some(RestoreErrorKind::Cold),
+            ..CheckResult::failed(READABLE_CHECK, detail)
+        });
         return checks;
     }
     if let Some(last) = backup.unchanged.last() {
@@ -60,14 +63,22 @@ pub(crate) async fn check_sidecars(store: &BackupStore, backup: &StoredBackup) -
 }
 
 /// The hash in the backup's `.sha256`.
-async fn sidecar_checksum(store: &BackupStore, backup: &StoredBackup) -> Result<Option<String>, RestoreError> {
-    let Some(bytes) = store.get_small(&beside::checksum_key(&backup.key)).await? else { return Ok(None) };
+async fn sidecar_checksum(
+    store: &BackupStore,
+    backup: &StoredBackup,
+) -> Result<Option<String>, RestoreError> {
+    let Some(bytes) = store.get_small(&beside::checksum_key(&backup.key)).await? else {
+        return Ok(None);
+    };
     let text = String::from_utf8_lossy(&bytes);
     Ok(Some(text.split_whitespace().next().unwrap_or_default().to_owned()))
 }
 
 /// What the reading of everything says.
-pub(super) fn check_hashes(backup: &StoredBackup, sums: Result<Option<ArchiveDigests>, RestoreError>) -> Vec<CheckResult> {
+pub(super) fn check_hashes(
+    backup: &StoredBackup,
+    sums: Result<Option<ArchiveDigests>, RestoreError>,
+) -> Vec<CheckResult> {
     let sums = match sums {
         Ok(Some(sums)) => sums,
         Ok(None) => return vec![CheckResult::failed(READABLE_CHECK, "it was not read to its end")],
@@ -89,7 +100,11 @@ pub(super) fn check_hashes(backup: &StoredBackup, sums: Result<Option<ArchiveDig
 }
 
 /// Of a foreign backup, what was read against the `.sha256` beside it.
-pub(super) async fn check_file_hash(store: &BackupStore, backup: &StoredBackup, checks: &[CheckResult]) -> Option<CheckResult> {
+pub(super) async fn check_file_hash(
+    store: &BackupStore,
+    backup: &StoredBackup,
+    checks: &[CheckResult],
+) -> Option<CheckResult> {
     if backup.committed_manifest().is_some() {
         return None;
     }

@@ -1,6 +1,6 @@
 //! Verifications as Markdown, for people.
 
-use super::{VerificationVerdict, VerificationReport, CheckStatus};
+use super::{CheckStatus, VerificationReport, VerificationVerdict};
 use std::fmt::Write as _;
 
 impl VerificationReport {
@@ -26,13 +26,19 @@ impl VerificationReport {
                 CheckStatus::Failed => "**failed**",
                 CheckStatus::Skipped => "skipped",
             };
-            let _ = writeln!(text, "| {} | {went} | {} |", escape_cell(&check.name), escape_cell(&check.detail));
+            let _ = writeln!(
+                text,
+                "| {} | {went} | {} |",
+                escape_cell(&check.name),
+                escape_cell(&check.detail)
+            );
         }
         if !self.losses.is_empty() {
             text.push_str("\n| lost | statement | message |\n| --- | --- | --- |\n");
             for loss in &self.losses {
                 let class = format!("{:?}", loss.class).to_lowercase();
-                let (statement, message) = (escape_cell(&loss.statement), escape_cell(&loss.message));
+                let (statement, message) =
+                    (escape_cell(&loss.statement), escape_cell(&loss.message));
                 let _ = writeln!(text, "| {class} | {statement} | {message} |");
             }
         }
@@ -63,7 +69,7 @@ pub fn render_markdown(all: &[VerificationReport]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{CheckResult, PhaseDuration, VerificationVerdict, VerificationReport};
+    use super::super::{CheckResult, PhaseDuration, VerificationReport, VerificationVerdict};
 
     #[test]
     fn a_report_says_what_failed_first() {
@@ -74,7 +80,10 @@ mod tests {
             full: true,
             verdict: VerificationVerdict::Bad,
             good: false,
-            checks: vec![CheckResult::passed("manifest", ""), CheckResult::failed("rows | of", "t: 1\n2")],
+            checks: vec![
+                CheckResult::passed("manifest", ""),
+                CheckResult::failed("rows | of", "t: 1\n2"),
+            ],
             losses: Vec::new(),
             took: vec![PhaseDuration { phase: "verify".into(), seconds: 1.25 }],
         };

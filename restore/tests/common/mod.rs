@@ -3,7 +3,7 @@
 
 use ::restore::{
     BackupRestoreOptions, RestoreChecks,
-    verify::{VerificationReport, CheckStatus},
+    verify::{CheckStatus, VerificationReport},
 };
 
 /// A restore into a database of this name that is not there yet, as the command does it without a switch.

@@ -18,7 +18,11 @@ pub(super) async fn list_folders(
 }
 
 /// Names of the objects in a folder.
-pub(super) async fn list_objects(s3: &S3Client, bucket: &str, folder: &str) -> Result<Vec<String>, OperationError> {
+pub(super) async fn list_objects(
+    s3: &S3Client,
+    bucket: &str,
+    folder: &str,
+) -> Result<Vec<String>, OperationError> {
     let mut list = s3.list_objects(bucket, folder);
     let mut names = Vec::new();
     while let Some(object) = list.next().await? {

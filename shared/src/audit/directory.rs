@@ -46,7 +46,10 @@ pub(super) async fn list_objects(folder: &Path) -> Result<Vec<String>, Operation
 }
 
 /// The bytes of a file, one more than `most` of a longer one; none when it is not there.
-pub(super) async fn read_file(path: PathBuf, most: usize) -> Result<Option<Vec<u8>>, OperationError> {
+pub(super) async fn read_file(
+    path: PathBuf,
+    most: usize,
+) -> Result<Option<Vec<u8>>, OperationError> {
     run_blocking("read", path, move |path| {
         // A pipe of that name would never answer.
         let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();

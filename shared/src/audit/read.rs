@@ -1,6 +1,6 @@
 //! Reading the newest records, for reports and monitors.
 
-use super::{AuditLog, LogObject, AuditRecord, record};
+use super::{AuditLog, AuditRecord, LogObject, record};
 use crate::{
     aws::{OperationError, OperationErrorKind},
     hints::commands,
@@ -18,13 +18,23 @@ impl AuditLog {
     ///
     /// # Errors
     /// If the log can't be read, or a record of it is damaged.
-    pub async fn records_since(&self, since: Timestamp) -> Result<Vec<AuditRecord>, OperationError> {
+    pub async fn records_since(
+        &self,
+        since: Timestamp,
+    ) -> Result<Vec<AuditRecord>, OperationError> {
         let enough = since.checked_sub(CLOCK_SLACK).unwrap_or(since);
         let (folders, _) = self.list_folders().await?;
         let mut found = Vec::new();
         'all: for folder in folders.into_iter().rev() {
-            let numbers = self.list_objects(folder).await?.into_iter().rev().filter_map(LogObject::own_sequence);
-            let mut objects = stream::iter(numbers).map(|seq| self.read_object(seq)).buffered(MAX_CONCURRENT_READS);
+            let numbers = self
+                .list_objects(folder)
+                .await?
+                .into_iter()
+                .rev()
+                .filter_map(LogObject::own_sequence);
+            let mut objects = stream::iter(numbers)
+                .map(|seq| self.read_object(seq))
+                .buffered(MAX_CONCURRENT_READS);
             while let Some(mut records) = objects.try_next().await? {
                 let done = records.iter().all(|r| r.at < enough) && !records.is_empty();
                 records.reverse();
@@ -54,7 +64,12 @@ impl AuditLog {
         let damaged = |why: String| {
             let verify = commands::run(commands::AUDIT_VERIFY);
             let mend = format!("{verify}, which says what was changed");
-            OperationError::with_hint(OperationErrorKind::Store, format!("read {}", self.object_address(seq)), why, mend)
+            OperationError::with_hint(
+                OperationErrorKind::Store,
+                format!("read {}", self.object_address(seq)),
+                why,
+                mend,
+            )
         };
         let lines = records.split(|b| *b == b'\n').filter(|line| !line.is_empty());
         lines.map(|line| record::parse_record(line).map_err(damaged)).collect()
@@ -70,7 +85,9 @@ impl AuditLog {
         let (folders, _) = self.list_folders().await?;
         let mut old = Vec::new();
         for folder in folders {
-            for seq in self.list_objects(folder).await?.into_iter().filter_map(LogObject::own_sequence) {
+            for seq in
+                self.list_objects(folder).await?.into_iter().filter_map(LogObject::own_sequence)
+            {
                 let records = self.read_object(seq).await?;
                 // What does not count is nobody's to remove.
                 if records.is_empty() && self.verifier.is_some() {

@@ -7,7 +7,7 @@ use crate::{
     plan::Operation,
     report::Artifact,
     run::RunContext,
-    signing::{SigningAuthor, MinisignVerifier},
+    signing::{MinisignVerifier, SigningAuthor},
     words::hex_encode,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -17,7 +17,8 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
 /// What stands for the hash before the very first record.
-pub(super) const GENESIS_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+pub(super) const GENESIS_HASH: &str =
+    "0000000000000000000000000000000000000000000000000000000000000000";
 /// A text is cut to so many bytes: a log is no place for pages.
 const MAX_TEXT_BYTES: usize = 2000;
 
@@ -148,7 +149,12 @@ impl ChainTip {
 }
 
 /// The bytes of an object: its records, chained to the last one before.
-pub(crate) fn encode_object(seq: u64, run: &RunInfo, entries: &[AuditEntry], mut last: ChainTip) -> (Vec<u8>, ChainTip) {
+pub(crate) fn encode_object(
+    seq: u64,
+    run: &RunInfo,
+    entries: &[AuditEntry],
+    mut last: ChainTip,
+) -> (Vec<u8>, ChainTip) {
     let mut bytes = Vec::new();
     for (i, entry) in entries.iter().enumerate() {
         let (line, of) = (i + 1, entries.len());
@@ -201,7 +207,7 @@ pub(crate) fn verify_object<'b>(
         minisig: String,
     }
     if bytes.len() > MAX_OBJECT_BYTES {
-        return Err(format!("it is larger than {LARGEST} bytes, as no object of ours is"));
+        return Err(format!("it is larger than {MAX_OBJECT_BYTES} bytes, as no object of ours is"));
     }
     let ended = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let last = ended.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);

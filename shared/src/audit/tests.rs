@@ -39,7 +39,11 @@ fn sample_entry(asset: &str) -> AuditEntry {
 }
 
 fn expect_one_year(now: &str) -> ChainExpectation {
-    ChainExpectation { now: parse_time(now), keep: SignedDuration::from_hours(365 * 24), head: None }
+    ChainExpectation {
+        now: parse_time(now),
+        keep: SignedDuration::from_hours(365 * 24),
+        head: None,
+    }
 }
 
 /// An object and its number, as verification walks over them.

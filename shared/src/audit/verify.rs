@@ -1,7 +1,7 @@
 //! The whole chain, from the oldest record to the newest: what is missing, changed, moved or put in.
 
 use super::{
-    ChainHead, AuditLog, LogObject, AuditRecord,
+    AuditLog, AuditRecord, ChainHead, LogObject,
     record::{self, ChainTip},
 };
 use crate::aws::OperationError;
@@ -66,8 +66,12 @@ impl AuditLog {
     ///
     /// # Errors
     /// If the log can't be read; what is wrong with it is no error but the verdict.
-    pub async fn verify_chain(&self, expected: &ChainExpectation) -> Result<ChainVerification, OperationError> {
-        let mut walk = ChainWalker { signed: self.verifier.is_some(), ..ChainWalker::new(expected) };
+    pub async fn verify_chain(
+        &self,
+        expected: &ChainExpectation,
+    ) -> Result<ChainVerification, OperationError> {
+        let mut walk =
+            ChainWalker { signed: self.verifier.is_some(), ..ChainWalker::new(expected) };
         let (folders, mut foreign) = self.list_folders().await?;
         'all: for folder in folders {
             let mut numbers = Vec::new();
@@ -163,7 +167,12 @@ impl<'e> ChainWalker<'e> {
     }
 
     /// What is wrong with a record at its place in the chain.
-    fn find_record_fault(&self, r: &AuditRecord, place: (u64, usize, usize), begin: bool) -> Option<String> {
+    fn find_record_fault(
+        &self,
+        r: &AuditRecord,
+        place: (u64, usize, usize),
+        begin: bool,
+    ) -> Option<String> {
         if (r.seq, r.line, r.of) != place {
             let (seq, line, of) = place;
             return Some(format!(

@@ -1,8 +1,8 @@
 //! Writing the next object: find the head, chain to it, take the next number; whoever was quicker, go on after it.
 
 use super::{
-    OBJECTS_PER_FOLDER, AuditLog, LogObject,
-    record::{self, AuditEntry, ChainTip, RunInfo, encode_object, append_signature},
+    AuditLog, LogObject, OBJECTS_PER_FOLDER,
+    record::{self, AuditEntry, ChainTip, RunInfo, append_signature, encode_object},
     signed_name,
 };
 use crate::{aws::OperationError, signing::SigningAuthor};
@@ -100,7 +100,7 @@ impl AuditLog {
             end = self.find_end().await?;
         }
         let doing = format!("record {} operations", entries.len());
-        let why = format!("others took the next number {TRIES} times");
+        let why = format!("others took the next number {MAX_ATTEMPTS} times");
         Err(OperationError::from_message(doing, why))
     }
 
@@ -116,7 +116,8 @@ impl AuditLog {
         let mut taken = BTreeSet::new();
         for folder in folders.into_iter().rev() {
             let objects = self.list_objects(folder).await?;
-            let numbers: Vec<u64> = objects.into_iter().rev().filter_map(LogObject::own_sequence).collect();
+            let numbers: Vec<u64> =
+                objects.into_iter().rev().filter_map(LogObject::own_sequence).collect();
             taken.extend(numbers.iter().copied());
             for seq in numbers {
                 if let Some(last) = self.tip_of_object(seq).await?
@@ -126,7 +127,8 @@ impl AuditLog {
                 }
             }
         }
-        let next = (1..=MAX_SEQUENCE).find(|next| !taken.contains(next)).unwrap_or(OBJECTS_PER_FOLDER);
+        let next =
+            (1..=MAX_SEQUENCE).find(|next| !taken.contains(next)).unwrap_or(OBJECTS_PER_FOLDER);
         Ok(ChainEnd { seq: 0, tip: ChainTip::genesis(), next })
     }
 
@@ -160,6 +162,7 @@ fn backoff_delay(run: &str, part: usize, attempt: usize) -> Duration {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hash = DefaultHasher::new();
     (run, part, attempt).hash(&mut hash);
-    let most = MAX_BACKOFF.min(Duration::from_millis(10) * u32::try_from(attempt + 1).unwrap_or(u32::MAX));
+    let most =
+        MAX_BACKOFF.min(Duration::from_millis(10) * u32::try_from(attempt + 1).unwrap_or(u32::MAX));
     most.mul_f64(f64::from(u16::try_from(hash.finish() % 1000).unwrap_or(0)) / 1000.0)
 }

@@ -33,7 +33,10 @@ pub struct CallCounts {
 impl CallCounter {
     /// What was counted so far.
     pub fn current_counts(&self) -> CallCounts {
-        CallCounts { requests: self.0.requests.load(Relaxed), throttled: self.0.throttled.load(Relaxed) }
+        CallCounts {
+            requests: self.0.requests.load(Relaxed),
+            throttled: self.0.throttled.load(Relaxed),
+        }
     }
 }
 

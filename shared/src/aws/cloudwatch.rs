@@ -112,7 +112,10 @@ pub fn dimension_value(text: &str) -> Cow<'_, str> {
     let plain = |(i, b): (usize, u8)| {
         b.is_ascii_graphic() && b != b'%' && (i > 0 || b != b':') || (b == b' ' && i > 0)
     };
-    if !text.is_empty() && text.len() <= MAX_DIMENSION_VALUE_CHARS && text.bytes().enumerate().all(plain) {
+    if !text.is_empty()
+        && text.len() <= MAX_DIMENSION_VALUE_CHARS
+        && text.bytes().enumerate().all(plain)
+    {
         return Cow::Borrowed(text);
     }
     let mut out = String::new();
@@ -151,7 +154,8 @@ impl CloudWatchClient {
         at: Timestamp,
         data: &[MetricDataPoint],
     ) -> Result<(), OperationError> {
-        let (good, bad): (Vec<_>, Vec<_>) = data.iter().partition(|d| is_valid_metric_value(d.value));
+        let (good, bad): (Vec<_>, Vec<_>) =
+            data.iter().partition(|d| is_valid_metric_value(d.value));
         let mut refused = bad.first().map(|d| {
             let why = format!("{} is {}, which CloudWatch does not take", d.name, d.value);
             (bad.len(), OperationError::from_message("put metric values", why))
@@ -198,7 +202,9 @@ impl CloudWatchClient {
         });
         let request = self.0.put_metric_data().namespace(namespace);
         let sent = request.set_metric_data(Some(data.collect())).send().await;
-        sent.map_err(|e| OperationError::from_sdk_error(format!("put {} metric values", chunk.len()), &e))?;
+        sent.map_err(|e| {
+            OperationError::from_sdk_error(format!("put {} metric values", chunk.len()), &e)
+        })?;
         Ok(())
     }
 
@@ -206,13 +212,17 @@ impl CloudWatchClient {
     ///
     /// # Errors
     /// If CloudWatch can't be asked.
-    pub async fn describe_alarms(&self, names: &[String]) -> Result<Vec<AlarmState>, OperationError> {
+    pub async fn describe_alarms(
+        &self,
+        names: &[String],
+    ) -> Result<Vec<AlarmState>, OperationError> {
         let mut found = Vec::new();
         for names in names.chunks(MAX_ALARM_NAMES_PER_CALL) {
             let request = self.0.describe_alarms().set_alarm_names(Some(names.to_vec()));
             let mut pages = request.max_records(100).into_paginator().send();
             while let Some(page) = pages.next().await {
-                let page = page.map_err(|e| OperationError::from_sdk_error("describe alarms", &e))?;
+                let page =
+                    page.map_err(|e| OperationError::from_sdk_error("describe alarms", &e))?;
                 found.extend(page.metric_alarms().iter().map(alarm_state_from_sdk));
             }
         }
@@ -275,7 +285,8 @@ impl CloudWatchClient {
             request.end_time(DateTime::from_secs(now.as_second())).into_paginator().send();
         let mut largest: Option<f64> = None;
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|e| OperationError::from_sdk_error(format!("read metric {metric}"), &e))?;
+            let page = page
+                .map_err(|e| OperationError::from_sdk_error(format!("read metric {metric}"), &e))?;
             for value in page.metric_data_results().iter().flat_map(MetricDataResult::values) {
                 largest = Some(largest.map_or(*value, |l| l.max(*value)));
             }

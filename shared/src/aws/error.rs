@@ -8,7 +8,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 /// Why a call could not be made or was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{doing}: {why}")]
+#[error("{operation}: {message}")]
 pub struct OperationError {
     /// Verb and object: `create snapshot orders-daily-202611200200`.
     pub operation: String,
@@ -73,14 +73,21 @@ impl OperationError {
             (_, Some(code)) => kind_for_code(code),
             (SdkError::ServiceError(_), None) => OperationErrorKind::Refused,
             // A role that may not be assumed is refused before there is an answer of the service.
-            (_, None) => not_assumed(e).map_or(OperationErrorKind::Unreachable, |code| self::kind_for_code(&code)),
+            (_, None) => not_assumed(e)
+                .map_or(OperationErrorKind::Unreachable, |code| self::kind_for_code(&code)),
         };
         Self { operation: doing.into(), message: why, kind, code, hint: None }
     }
 
     /// A refusal of our own, for what AWS answered but can't be right.
     pub fn from_message(doing: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { operation: doing.into(), message: why.into(), kind: OperationErrorKind::Refused, code: None, hint: None }
+        Self {
+            operation: doing.into(),
+            message: why.into(),
+            kind: OperationErrorKind::Refused,
+            code: None,
+            hint: None,
+        }
     }
 
     /// A refusal of another edge than AWS, with its own mend.
@@ -109,7 +116,10 @@ impl OperationError {
     }
 
     /// The place could not be looked at.
-    pub fn to_observation_error(&self, place: &crate::catalog::Location) -> crate::catalog::ObservationError {
+    pub fn to_observation_error(
+        &self,
+        place: &crate::catalog::Location,
+    ) -> crate::catalog::ObservationError {
         crate::catalog::ObservationError {
             place: place.clone(),
             why: self.to_string(),

@@ -17,7 +17,8 @@ impl IamClient {
         // A path may stand before the name.
         let name = role.rsplit('/').next().unwrap_or(role);
         let answer = self.0.get_role().role_name(name).send().await;
-        let answer = answer.map_err(|e| OperationError::from_sdk_error(format!("look at role {role}"), &e))?;
+        let answer = answer
+            .map_err(|e| OperationError::from_sdk_error(format!("look at role {role}"), &e))?;
         // IAM leaves it out where it is an hour.
         let seconds =
             answer.role().and_then(aws_sdk_iam::types::Role::max_session_duration).unwrap_or(3600);

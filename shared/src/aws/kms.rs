@@ -30,7 +30,8 @@ impl KmsClient {
     /// Whether a key is one of AWS's own (`aws/rds`): snapshots under it can't be shared with another account.
     pub async fn is_aws_managed(&self, key: &str) -> Result<bool, OperationError> {
         let answer = self.0.describe_key().key_id(key).send().await;
-        let answer = answer.map_err(|e| OperationError::from_sdk_error(format!("describe key {key}"), &e))?;
+        let answer = answer
+            .map_err(|e| OperationError::from_sdk_error(format!("describe key {key}"), &e))?;
         let manager = answer.key_metadata().and_then(|m| m.key_manager());
         Ok(manager == Some(&KeyManagerType::Aws))
     }
@@ -41,7 +42,8 @@ impl KmsClient {
     /// If KMS can't be asked; a key that is not there is an answer.
     pub async fn key_state(&self, key: &str) -> Result<KeyState, OperationError> {
         let answer = self.0.describe_key().key_id(key).send().await;
-        let answer = answer.map_err(|e| OperationError::from_sdk_error(format!("describe key {key}"), &e));
+        let answer =
+            answer.map_err(|e| OperationError::from_sdk_error(format!("describe key {key}"), &e));
         let answer = match answer {
             Ok(answer) => answer,
             Err(e) if e.kind == OperationErrorKind::Missing => return Ok(KeyState::Missing),
@@ -140,6 +142,9 @@ mod tests {
         let gone = r#"{"__type":"NotFoundException","message":"no such key"}"#;
         assert_eq!(key_state_of(400, gone).await, Ok(KeyState::Missing));
         let denied = r#"{"__type":"AccessDeniedException","message":"no"}"#;
-        assert_eq!(key_state_of(400, denied).await.expect_err("denied").kind, OperationErrorKind::Denied);
+        assert_eq!(
+            key_state_of(400, denied).await.expect_err("denied").kind,
+            OperationErrorKind::Denied
+        );
     }
 }

@@ -10,7 +10,9 @@ pub use quota::{ServiceQuota, SnapshotQuotas};
 
 use super::OperationError;
 use crate::{
-    catalog::{RdsDatabase, DatabaseKind, LocationInventory, ObservationError, Location, RecoveryPoint},
+    catalog::{
+        DatabaseKind, Location, LocationInventory, ObservationError, RdsDatabase, RecoveryPoint,
+    },
     plan::DeletionPermit,
 };
 use aws_sdk_rds::{
@@ -133,8 +135,11 @@ impl RdsClient {
         let mut found = Vec::new();
         let mut pages = request.into_paginator().send();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|e| self.operation_error("describe DB cluster snapshots", &e))?;
-            found.extend(page.db_cluster_snapshots().iter().filter_map(facts::point_from_cluster_snapshot));
+            let page =
+                page.map_err(|e| self.operation_error("describe DB cluster snapshots", &e))?;
+            found.extend(
+                page.db_cluster_snapshots().iter().filter_map(facts::point_from_cluster_snapshot),
+            );
         }
         Ok(found)
     }
@@ -163,8 +168,10 @@ impl RdsClient {
                 .iter()
                 .filter(|b| b.status() != Some("retained") && here(b.region()));
             for backup in active {
-                let earliest =
-                    backup.restore_window().and_then(|w| w.earliest_time()).and_then(facts::timestamp_from_sdk);
+                let earliest = backup
+                    .restore_window()
+                    .and_then(|w| w.earliest_time())
+                    .and_then(facts::timestamp_from_sdk);
                 if let Some(id) = backup.dbi_resource_id() {
                     found.insert(id.to_owned(), earliest);
                 }
@@ -177,7 +184,10 @@ impl RdsClient {
     ///
     /// # Errors
     /// If RDS can't be asked.
-    pub async fn find_snapshot_by_arn(&self, arn: &str) -> Result<Option<RecoveryPoint>, OperationError> {
+    pub async fn find_snapshot_by_arn(
+        &self,
+        arn: &str,
+    ) -> Result<Option<RecoveryPoint>, OperationError> {
         // arn:aws:rds:region:account:snapshot:rds:orders-2026-11-20-02-00: the identifier itself may hold a colon.
         let mut parts = arn.splitn(7, ':').skip(3);
         let (Some(region), Some(_), Some(kind), Some(id)) =
@@ -188,7 +198,8 @@ impl RdsClient {
                 "it is not the ARN of a snapshot",
             ));
         };
-        let family = if kind == "cluster-snapshot" { DatabaseKind::Cluster } else { DatabaseKind::Instance };
+        let family =
+            if kind == "cluster-snapshot" { DatabaseKind::Cluster } else { DatabaseKind::Instance };
         if region != self.location.region.as_str() {
             return Ok(None);
         }
@@ -200,7 +211,10 @@ impl RdsClient {
     ///
     /// # Errors
     /// If any page can't be read.
-    pub async fn inventory_for_point(&self, point: &RecoveryPoint) -> Result<LocationInventory, OperationError> {
+    pub async fn inventory_for_point(
+        &self,
+        point: &RecoveryPoint,
+    ) -> Result<LocationInventory, OperationError> {
         let RecoveryPoint { family, resource_id: id, database, .. } = point;
         let databases = match family {
             DatabaseKind::Instance => {
@@ -210,7 +224,9 @@ impl RdsClient {
                     build_filter("dbi-resource-id", id)
                 };
                 let answer = self.client.describe_db_instances().filters(by).send().await;
-                let answer = none_if_missing(answer.map_err(|e| self.operation_error("describe DB instance", &e)))?;
+                let answer = none_if_missing(
+                    answer.map_err(|e| self.operation_error("describe DB instance", &e)),
+                )?;
                 // One that is gone is not there; its points may be.
                 let found = answer.iter().flat_map(DescribeDbInstancesOutput::db_instances);
                 found.filter_map(facts::database_from_instance).collect::<Vec<_>>()
@@ -222,7 +238,9 @@ impl RdsClient {
                     build_filter("db-cluster-resource-id", id)
                 };
                 let answer = self.client.describe_db_clusters().filters(by).send().await;
-                let answer = none_if_missing(answer.map_err(|e| self.operation_error("describe DB cluster", &e)))?;
+                let answer = none_if_missing(
+                    answer.map_err(|e| self.operation_error("describe DB cluster", &e)),
+                )?;
                 let found = answer.iter().flat_map(DescribeDbClustersOutput::db_clusters);
                 found.filter_map(facts::database_from_cluster).collect()
             }
@@ -241,7 +259,11 @@ impl RdsClient {
     }
 
     /// The recovery points at this place of a database by its resource id.
-    async fn snapshots_by_resource_id(&self, family: DatabaseKind, id: &str) -> Result<Vec<RecoveryPoint>, OperationError> {
+    async fn snapshots_by_resource_id(
+        &self,
+        family: DatabaseKind,
+        id: &str,
+    ) -> Result<Vec<RecoveryPoint>, OperationError> {
         match family {
             DatabaseKind::Instance => {
                 self.instance_pages(self.client.describe_db_snapshots().dbi_resource_id(id)).await
@@ -257,7 +279,11 @@ impl RdsClient {
     ///
     /// # Errors
     /// If any page can't be read.
-    pub async fn snapshots_by_name(&self, family: DatabaseKind, name: &str) -> Result<Vec<RecoveryPoint>, OperationError> {
+    pub async fn snapshots_by_name(
+        &self,
+        family: DatabaseKind,
+        name: &str,
+    ) -> Result<Vec<RecoveryPoint>, OperationError> {
         match family {
             DatabaseKind::Instance => {
                 let request = self.client.describe_db_snapshots();
@@ -274,7 +300,11 @@ impl RdsClient {
     ///
     /// # Errors
     /// If RDS can't be asked.
-    pub async fn describe_snapshot(&self, family: DatabaseKind, id: &str) -> Result<Option<RecoveryPoint>, OperationError> {
+    pub async fn describe_snapshot(
+        &self,
+        family: DatabaseKind,
+        id: &str,
+    ) -> Result<Option<RecoveryPoint>, OperationError> {
         let doing = || format!("describe snapshot {id}");
         // RDS wants the type of a snapshot that it took itself named with its identifier.
         let automated = id.starts_with("rds:").then(|| "automated".to_owned());
@@ -292,7 +322,9 @@ impl RdsClient {
                 let answer = request.set_snapshot_type(automated).send().await;
                 answer
                     .map(|page| {
-                        page.db_cluster_snapshots().iter().find_map(facts::point_from_cluster_snapshot)
+                        page.db_cluster_snapshots()
+                            .iter()
+                            .find_map(facts::point_from_cluster_snapshot)
                     })
                     .map_err(|e| OperationError::from_sdk_error(doing(), &e))
             }
@@ -303,8 +335,8 @@ impl RdsClient {
     /// Starts a snapshot. `tags` are all of its tags: any tag given switches RDS's own copying of tags off.
     ///
     /// # Errors
-    /// [`Kind::Exists`](super::Kind::Exists) when the identifier is taken, [`Kind::Busy`](super::Kind::Busy) when the
-    /// database can't be snapshotted now, [`Kind::Quota`](super::Kind::Quota) when there are too many.
+    /// [`OperationErrorKind::Exists`](super::OperationErrorKind::Exists) when the identifier is taken, [`OperationErrorKind::Busy`](super::OperationErrorKind::Busy) when the
+    /// database can't be snapshotted now, [`OperationErrorKind::Quota`](super::OperationErrorKind::Quota) when there are too many.
     pub async fn create_snapshot(
         &self,
         family: DatabaseKind,
@@ -335,7 +367,11 @@ impl RdsClient {
     ///
     /// # Errors
     /// As RDS refuses it.
-    pub async fn copy_snapshot(&self, family: DatabaseKind, copy: &SnapshotCopyRequest) -> Result<(), OperationError> {
+    pub async fn copy_snapshot(
+        &self,
+        family: DatabaseKind,
+        copy: &SnapshotCopyRequest,
+    ) -> Result<(), OperationError> {
         let doing = || format!("copy {} to {}", copy.source, self.location);
         match family {
             DatabaseKind::Instance => {
@@ -373,7 +409,10 @@ impl RdsClient {
             DatabaseKind::Instance => {
                 let request =
                     self.client.describe_db_snapshot_attributes().db_snapshot_identifier(id);
-                let answer = request.send().await.map_err(|e| OperationError::from_sdk_error(doing(), &e))?;
+                let answer = request
+                    .send()
+                    .await
+                    .map_err(|e| OperationError::from_sdk_error(doing(), &e))?;
                 let attributes = answer.db_snapshot_attributes_result();
                 let attributes = attributes
                     .map(DbSnapshotAttributesResult::db_snapshot_attributes)
@@ -384,7 +423,10 @@ impl RdsClient {
             DatabaseKind::Cluster => {
                 let request = self.client.describe_db_cluster_snapshot_attributes();
                 let request = request.db_cluster_snapshot_identifier(id);
-                let answer = request.send().await.map_err(|e| OperationError::from_sdk_error(doing(), &e))?;
+                let answer = request
+                    .send()
+                    .await
+                    .map_err(|e| OperationError::from_sdk_error(doing(), &e))?;
                 let attributes = answer.db_cluster_snapshot_attributes_result();
                 let attributes = attributes
                     .map(DbClusterSnapshotAttributesResult::db_cluster_snapshot_attributes)
@@ -400,7 +442,12 @@ impl RdsClient {
     ///
     /// # Errors
     /// As RDS refuses it, for one that is under `aws/rds`.
-    pub async fn share_snapshot(&self, family: DatabaseKind, id: &str, account: &str) -> Result<(), OperationError> {
+    pub async fn share_snapshot(
+        &self,
+        family: DatabaseKind,
+        id: &str,
+        account: &str,
+    ) -> Result<(), OperationError> {
         let doing = || format!("share {id} with {account}");
         match family {
             DatabaseKind::Instance => {
@@ -422,18 +469,29 @@ impl RdsClient {
     ///
     /// # Errors
     /// As RDS refuses it.
-    pub async fn delete_snapshot(&self, cleared: &DeletionPermit<RecoveryPoint>) -> Result<(), OperationError> {
+    pub async fn delete_snapshot(
+        &self,
+        cleared: &DeletionPermit<RecoveryPoint>,
+    ) -> Result<(), OperationError> {
         let point = cleared.point();
         let doing = || format!("delete snapshot {}", point.id);
         let done = match point.family {
             DatabaseKind::Instance => {
                 let request = self.client.delete_db_snapshot().db_snapshot_identifier(&point.id);
-                request.send().await.map(drop).map_err(|e| OperationError::from_sdk_error(doing(), &e))
+                request
+                    .send()
+                    .await
+                    .map(drop)
+                    .map_err(|e| OperationError::from_sdk_error(doing(), &e))
             }
             DatabaseKind::Cluster => {
                 let request = self.client.delete_db_cluster_snapshot();
                 let request = request.db_cluster_snapshot_identifier(&point.id);
-                request.send().await.map(drop).map_err(|e| OperationError::from_sdk_error(doing(), &e))
+                request
+                    .send()
+                    .await
+                    .map(drop)
+                    .map_err(|e| OperationError::from_sdk_error(doing(), &e))
             }
         };
         none_if_missing(done).map(drop)
@@ -481,7 +539,11 @@ impl RdsClient {
         e.to_observation_error(&self.location)
     }
 
-    fn operation_error<E, R>(&self, doing: &str, e: &aws_sdk_rds::error::SdkError<E, R>) -> OperationError
+    fn operation_error<E, R>(
+        &self,
+        doing: &str,
+        e: &aws_sdk_rds::error::SdkError<E, R>,
+    ) -> OperationError
     where
         E: aws_smithy_types::error::metadata::ProvideErrorMetadata + std::error::Error + 'static,
         R: std::fmt::Debug + 'static,

@@ -20,10 +20,12 @@ mod settings;
 mod tiers;
 
 pub use copy::CopyObject;
-pub use objects::{ObjectChecksum, ObjectMetadata, S3Object, ObjectLister};
-pub use pairs::{ObjectPair, ListingDiff};
-pub use settings::{DefaultEncryption, NoncurrentExpirationRule, ReplicationRule, BucketVersioning};
-pub use tiers::{ExpirationRule, BucketLifecycle, TransitionRule};
+pub use objects::{ObjectChecksum, ObjectLister, ObjectMetadata, S3Object};
+pub use pairs::{ListingDiff, ObjectPair};
+pub use settings::{
+    BucketVersioning, DefaultEncryption, NoncurrentExpirationRule, ReplicationRule,
+};
+pub use tiers::{BucketLifecycle, ExpirationRule, TransitionRule};
 
 use super::OperationError;
 use crate::{bounded, catalog::Location};

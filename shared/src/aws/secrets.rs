@@ -33,21 +33,31 @@ impl SecretsManagerClient {
     ///
     /// # Errors
     /// If it is not there, can't be read, or is no text.
-    pub async fn get_secret_value(&self, id: &str, stage: VersionStage) -> Result<Option<SecretString>, OperationError> {
+    pub async fn get_secret_value(
+        &self,
+        id: &str,
+        stage: VersionStage,
+    ) -> Result<Option<SecretString>, OperationError> {
         let doing = format!("read secret {id}");
         let request = self.0.get_secret_value().secret_id(id).version_stage(stage.label());
-        let answer = match request.send().await.map_err(|e| OperationError::from_sdk_error(&doing, &e)) {
-            Ok(answer) => answer,
-            // A secret that was never rotated has no previous version, and its absence is told as the secret's own.
-            Err(e) if stage == VersionStage::Previous && e.kind == OperationErrorKind::Missing => return Ok(None),
-            Err(e) => return Err(e),
-        };
+        let answer =
+            match request.send().await.map_err(|e| OperationError::from_sdk_error(&doing, &e)) {
+                Ok(answer) => answer,
+                // A secret that was never rotated has no previous version, and its absence is told as the secret's own.
+                Err(e)
+                    if stage == VersionStage::Previous && e.kind == OperationErrorKind::Missing =>
+                {
+                    return Ok(None);
+                }
+                Err(e) => return Err(e),
+            };
         let binary = || {
             let bytes = answer.secret_binary()?.clone().into_inner();
             String::from_utf8(bytes).ok()
         };
         let text = answer.secret_string().map(str::to_owned).or_else(binary);
-        let text = text.ok_or_else(|| OperationError::from_message(doing, "its value is no text"))?;
+        let text =
+            text.ok_or_else(|| OperationError::from_message(doing, "its value is no text"))?;
         Ok(Some(text.into()))
     }
 
@@ -55,11 +65,15 @@ impl SecretsManagerClient {
     ///
     /// # Errors
     /// If Secrets Manager can't be asked, or there is no such secret.
-    pub async fn current_version_created(&self, id: &str) -> Result<Option<jiff::Timestamp>, OperationError> {
+    pub async fn current_version_created(
+        &self,
+        id: &str,
+    ) -> Result<Option<jiff::Timestamp>, OperationError> {
         // DescribeSecret tells when anything of a secret changed, its description too; a version has one time.
         let mut pages = self.0.list_secret_version_ids().secret_id(id).into_paginator().send();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|e| OperationError::from_sdk_error(format!("look at secret {id}"), &e))?;
+            let page = page
+                .map_err(|e| OperationError::from_sdk_error(format!("look at secret {id}"), &e))?;
             let current = |v: &&aws_sdk_secretsmanager::types::SecretVersionsListEntry| {
                 v.version_stages().iter().any(|s| s == VersionStage::Current.label())
             };

@@ -14,7 +14,12 @@ pub struct SesClient(pub(super) Client);
 impl SesClient {
     /// Sends a mail as RFC 5322 has it, of 40 MB at most, to up to 50 addresses. `from` is an address that SES has
     /// verified.
-    pub async fn send(&self, from: &str, to: &[String], mail: Vec<u8>) -> Result<(), OperationError> {
+    pub async fn send(
+        &self,
+        from: &str,
+        to: &[String],
+        mail: Vec<u8>,
+    ) -> Result<(), OperationError> {
         let doing = || format!("send mail from {from} by SES");
         let raw = RawMessage::builder()
             .data(Blob::new(mail))

@@ -29,7 +29,9 @@ impl RecordedRequest {
 pub(crate) type CannedResponse = (u16, Vec<u8>);
 
 /// An AWS that is answered by a closure. Throttled requests are sent again, six times in all.
-pub(crate) fn mock_aws(answer: impl Fn(&RecordedRequest) -> CannedResponse + Send + Sync + 'static) -> AwsClients {
+pub(crate) fn mock_aws(
+    answer: impl Fn(&RecordedRequest) -> CannedResponse + Send + Sync + 'static,
+) -> AwsClients {
     let client = infallible_client_fn(move |request| {
         let uri = request.uri().to_string();
         let host = request.uri().host().unwrap_or_default().to_owned();

@@ -110,7 +110,9 @@ fn every_safety_question_is_asked() {
         change("arn-held", 40, |_| ()),
         change("wanted", 40, |_| ()),
         change("creating", 40, |p| (p.state, p.data_time) = (RecoveryPointState::InFlight, None)),
-        change("failed", 40, |p| (p.state, p.data_time) = (RecoveryPointState::Failed("failed".into()), None)),
+        change("failed", 40, |p| {
+            (p.state, p.data_time) = (RecoveryPointState::Failed("failed".into()), None)
+        }),
         change("failed-now", -1, |p| {
             (p.state, p.data_time) = (RecoveryPointState::Failed("failed".into()), None);
         }),
@@ -188,7 +190,10 @@ fn nothing_goes_while_backups_are_failing() {
         let mut q = retention_input(points, &rule);
         q.reasons.insert("daily", ReasonRetention { keep: vec![&rule], precondition: owed });
         q.max_age = max_age.map(SignedDuration::from_hours);
-        decide_retention(&q, now).iter().filter(|f| matches!(f, RetentionVerdict::Delete(..))).count()
+        decide_retention(&q, now)
+            .iter()
+            .filter(|f| matches!(f, RetentionVerdict::Delete(..)))
+            .count()
     };
     let due = || DeletionPrecondition::Since(parse_time("2026-11-19T02:00:00Z"));
     assert_eq!(goes(&points, due(), None), 0, "no optional key is needed");
@@ -227,10 +232,17 @@ fn an_on_demand_kind_waits_only_after_its_newest_try_failed() {
     let now = parse_time("2026-11-20T00:00:00Z");
     let day = |n: i64| now - SignedDuration::from_hours(24 * n);
     let rule = retention_rule(serde_json::json!({"for": "7d"}));
-    let mut points = vec![sample_point("old", day(60)), sample_point("last", day(40)), sample_point("failed", day(10))];
+    let mut points = vec![
+        sample_point("old", day(60)),
+        sample_point("last", day(40)),
+        sample_point("failed", day(10)),
+    ];
     let fates = |points: &[RecoveryPoint]| {
         let mut q = retention_input(points, &rule);
-        q.reasons.insert("daily", ReasonRetention { keep: vec![&rule], precondition: DeletionPrecondition::OnDemand });
+        q.reasons.insert(
+            "daily",
+            ReasonRetention { keep: vec![&rule], precondition: DeletionPrecondition::OnDemand },
+        );
         format_verdicts(points, &decide_retention(&q, now))
     };
     (points[2].state, points[2].data_time) = (RecoveryPointState::Failed("failed".into()), None);
@@ -256,7 +268,8 @@ fn of_failed_points_only_the_newest_tries_stay_and_none_when_a_good_one_took_the
     // Copies of RDS's own snapshots have no slot: they are known by their source and its time.
     let copy = |id: &str, source: &str, time: &str, state: RecoveryPointState| {
         let mut p = sample_point(id, parse_time(time));
-        (p.state, p.data_time) = (state.clone(), (state == RecoveryPointState::Good).then(|| parse_time(time)));
+        (p.state, p.data_time) =
+            (state.clone(), (state == RecoveryPointState::Good).then(|| parse_time(time)));
         p.marks.reason = Some("daily".into());
         p.marks.slot = None;
         p.marks.copy_of = Some(source.into());
@@ -271,8 +284,12 @@ fn of_failed_points_only_the_newest_tries_stay_and_none_when_a_good_one_took_the
         copy("c-1", "c", "2026-11-19T02:00:00Z", failed()),
         copy("c-2", "c", "2026-11-19T02:00:00Z", failed()),
     ];
-    let fates = |points: &[RecoveryPoint]| format_verdicts(points, &decide_retention(&retention_input(points, &rule), now));
-    let kinds = |owed| BTreeMap::from([("daily", ReasonRetention { keep: vec![&rule], precondition: owed })]);
+    let fates = |points: &[RecoveryPoint]| {
+        format_verdicts(points, &decide_retention(&retention_input(points, &rule), now))
+    };
+    let kinds = |owed| {
+        BTreeMap::from([("daily", ReasonRetention { keep: vec![&rule], precondition: owed })])
+    };
     let owed = DeletionPrecondition::Since(parse_time("2026-11-20T02:00:00Z"));
     let q = RetentionInput { reasons: kinds(owed), ..retention_input(&points, &rule) };
     insta::assert_snapshot!(format_verdicts(&points, &decide_retention(&q, now)), @"
@@ -297,10 +314,20 @@ fn of_failed_points_only_the_newest_tries_stay_and_none_when_a_good_one_took_the
 fn what_two_rules_keep_is_kept_by_either() {
     let now = parse_time("2026-11-20T12:00:00Z");
     let times = ["2026-11-20", "2026-11-19", "2026-11-18", "2026-10-31", "2026-10-30"];
-    let points: Vec<_> = times.map(|d| sample_point(d, parse_time(&format!("{d}T02:00:00Z")))).to_vec();
-    let rules = [retention_rule(serde_json::json!({"newest": 2})), retention_rule(serde_json::json!({"monthly": 12}))];
+    let points: Vec<_> =
+        times.map(|d| sample_point(d, parse_time(&format!("{d}T02:00:00Z")))).to_vec();
+    let rules = [
+        retention_rule(serde_json::json!({"newest": 2})),
+        retention_rule(serde_json::json!({"monthly": 12})),
+    ];
     let mut q = retention_input(&points, &rules[0]);
-    q.reasons.insert("daily", ReasonRetention { keep: rules.iter().collect(), precondition: DeletionPrecondition::Nothing });
+    q.reasons.insert(
+        "daily",
+        ReasonRetention {
+            keep: rules.iter().collect(),
+            precondition: DeletionPrecondition::Nothing,
+        },
+    );
     insta::assert_snapshot!(format_verdicts(&points, &decide_retention(&q, now)), @r#"
     2026-11-20   stays newest 1 of 2, monthly 1 of 12
     2026-11-19   stays newest 2 of 2

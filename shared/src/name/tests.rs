@@ -9,7 +9,11 @@ fn database_of_kind(id: &str, family: DatabaseKind) -> RdsDatabase {
 }
 
 /// A point that was made as wanted.
-fn point_from_spec(wanted: &SnapshotSpec<'_>, id: &str, state: RecoveryPointState) -> RecoveryPoint {
+fn point_from_spec(
+    wanted: &SnapshotSpec<'_>,
+    id: &str,
+    state: RecoveryPointState,
+) -> RecoveryPoint {
     static POLICY: OnceLock<Policy> = OnceLock::new();
     let policy = POLICY.get_or_init(|| {
         model::parse_policy(
@@ -43,7 +47,10 @@ fn a_name_that_is_taken_is_counted_on_after_a_failed_try_and_told_apart_from_all
     let failed = || RecoveryPointState::Failed("failed".into());
     let get = |points: &[RecoveryPoint]| next_free_identifier(&wanted, points, &BTreeSet::new());
     assert_eq!(get(&[point_from_spec(&wanted, plain, failed())]), format!("{plain}-r2"));
-    let twice = [point_from_spec(&wanted, plain, failed()), point_from_spec(&wanted, &format!("{plain}-r2"), failed())];
+    let twice = [
+        point_from_spec(&wanted, plain, failed()),
+        point_from_spec(&wanted, &format!("{plain}-r2"), failed()),
+    ];
     assert_eq!(get(&twice), format!("{plain}-r3"));
 
     // Whatever else has the name: another owner's, another database's of this name, a cluster's, a person's, another demand's.
@@ -146,7 +153,8 @@ fn what_one_point_serves_is_written_as_far_as_a_tag_has_room() {
     let long = "twenty-letters-long-";
     let (text, n) = additional_reasons_tag(&vec![(long, slot()); 9]);
     assert_eq!((text.expect("a text").len(), n), (237, 7));
-    let marks = HoldfastTags::from_tags([(mark::REASON, "daily"), (mark::ALSO, "b:1 c:2")].into_iter());
+    let marks =
+        HoldfastTags::from_tags([(mark::REASON, "daily"), (mark::ALSO, "b:1 c:2")].into_iter());
     let served: Vec<_> = marks.reasons_with_slots().collect();
     assert_eq!(served, [("daily", None), ("b", Some("1")), ("c", Some("2"))]);
 }

@@ -1,6 +1,8 @@
 //! What storage costs and may cost, and the page that shows it.
 
-use super::text::{BucketName, ByteSize, CronExpression, Currency, CalendarDate, Region, Percentage};
+use super::text::{
+    BucketName, ByteSize, CalendarDate, CronExpression, Currency, Percentage, Region,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -166,10 +168,10 @@ pub struct StatusPageConfig {
     #[serde(default)]
     pub directory: Option<String>,
     /// Key of the page, or its name below the directory; `report.json` is written beside it.
-    #[serde(default = "index")]
+    #[serde(default = "default_page_key")]
     pub key: String,
 }
 
-fn index() -> String {
+fn default_page_key() -> String {
     "index.html".into()
 }

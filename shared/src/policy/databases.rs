@@ -1,8 +1,8 @@
 //! The policy's `databases`: RDS instances and clusters, in groups that are treated alike.
 
 use super::{
-    grammar::{RetentionRule, AssetObjectives, ScheduleConfig},
-    text::{GlobPattern, Name, Period, ReasonName, Region, BackupWindow},
+    grammar::{AssetObjectives, RetentionRule, ScheduleConfig},
+    text::{BackupWindow, GlobPattern, Name, Period, ReasonName, Region},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,7 +34,7 @@ pub struct DatabaseGroup {
     #[serde(default)]
     pub snapshots: BTreeMap<ReasonName, SnapshotRule>,
     /// Good points that always stay at each place, whatever the rules say.
-    #[serde(default = "one")]
+    #[serde(default = "default_keep_at_least")]
     pub keep_at_least: NonZeroU32,
     /// Where copies go.
     #[serde(default)]
@@ -50,7 +50,7 @@ pub struct DatabaseGroup {
     pub regions: Vec<Region>,
 }
 
-fn one() -> NonZeroU32 {
+fn default_keep_at_least() -> NonZeroU32 {
     NonZeroU32::MIN
 }
 
@@ -84,7 +84,7 @@ pub struct AutomatedBackups {
     #[serde(default)]
     pub window: Option<BackupWindow>,
     /// The latest restorable time may be this far behind; RDS uploads logs every 5 minutes.
-    #[serde(default = "quarter")]
+    #[serde(default = "default_max_lag")]
     pub max_lag: Period,
     /// Log types that must be exported to CloudWatch Logs.
     #[serde(default)]
@@ -97,7 +97,7 @@ pub struct AutomatedBackups {
     pub drift: DriftAction,
 }
 
-fn quarter() -> Period {
+fn default_max_lag() -> Period {
     "15m".parse().expect("a period")
 }
 

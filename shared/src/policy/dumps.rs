@@ -1,7 +1,7 @@
 //! PostgreSQL servers in the policy: their databases, their logical dumps, and where keys and passwords come from.
 
 use super::{
-    grammar::{RetentionRule, AssetObjectives, StoreConfig, StorageTier, ScheduleConfig},
+    grammar::{AssetObjectives, RetentionRule, ScheduleConfig, StorageTier, StoreConfig},
     later::WalConfig,
     server::ServerDatabases,
     text::{ByteSize, GlobPattern, Name, Period, ReasonName, Region},
@@ -64,7 +64,7 @@ pub struct PostgresGroup {
     #[serde(default)]
     pub dumps: BTreeMap<ReasonName, DumpRule>,
     /// Good dumps of each database that always stay, whatever the rules let go.
-    #[serde(default = "one")]
+    #[serde(default = "default_keep_at_least")]
     pub keep_at_least: NonZeroU32,
     /// Files of dumps that nobody may delete, beside those with a hold of their own.
     #[serde(default)]
@@ -98,7 +98,7 @@ pub struct PostgresGroup {
     pub regions: Vec<Region>,
 }
 
-fn one() -> NonZeroU32 {
+fn default_keep_at_least() -> NonZeroU32 {
     NonZeroU32::MIN
 }
 
@@ -133,7 +133,10 @@ impl PostgresGroup {
                 name,
                 DumpRule {
                     when: None,
-                    keep: RetentionRule { age: Some("30d".parse().expect("a period")), ..RetentionRule::default() },
+                    keep: RetentionRule {
+                        age: Some("30d".parse().expect("a period")),
+                        ..RetentionRule::default()
+                    },
                     format: like.map_or(DumpFormat::Custom, |d| d.format),
                     compress: like.map_or(DumpCompression::Zstd, |d| d.compress),
                     level: like.and_then(|d| d.level),
@@ -311,7 +314,7 @@ pub struct EncryptionConfig {
     #[serde(default)]
     pub openssl: Option<SecretSource>,
     /// Rounds of PBKDF2 with SHA-256; `openssl enc` alone takes 10,000.
-    #[serde(default = "rounds")]
+    #[serde(default = "default_pbkdf2_iterations")]
     #[schemars(range(min = 10_000))]
     pub iterations: u32,
     /// Identities or passphrases that older dumps were made for.
@@ -323,6 +326,6 @@ pub struct EncryptionConfig {
 }
 
 /// OWASP's figure for PBKDF2-HMAC-SHA256 (2023).
-fn rounds() -> u32 {
+fn default_pbkdf2_iterations() -> u32 {
     600_000
 }

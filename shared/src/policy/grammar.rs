@@ -12,8 +12,8 @@ use super::{
     notify::NotifyConfig,
     signing::SigningConfig,
     text::{
-        AccountId, Arn, BucketName, ByteSize, CronExpression, Name, Period, Region, Percentage, StoreRegion,
-        Threshold, ZoneName,
+        AccountId, Arn, BucketName, ByteSize, CronExpression, Name, Percentage, Period, Region,
+        StoreRegion, Threshold, ZoneName,
     },
 };
 use schemars::JsonSchema;
@@ -348,14 +348,14 @@ pub struct BucketReplication {
     #[serde(default)]
     pub tolerance: u32,
     /// Objects read on both sides and compared, each run.
-    #[serde(default = "ten")]
+    #[serde(default = "default_sample")]
     pub sample: u32,
     /// Only keys that begin with one of these are replicated, on purpose; all keys when there is none.
     #[serde(default)]
     pub prefixes: Vec<String>,
 }
 
-fn ten() -> u32 {
+fn default_sample() -> u32 {
     10
 }
 
@@ -685,23 +685,23 @@ pub struct RunLimits {
 #[serde(deny_unknown_fields)]
 pub struct DeleteLimit {
     /// Points at most.
-    #[serde(default = "five_hundred")]
+    #[serde(default = "default_delete_count")]
     pub count: u32,
     /// Share of the good points of one place at most.
-    #[serde(default = "half")]
+    #[serde(default = "default_delete_share")]
     pub share: Percentage,
 }
 
 impl Default for DeleteLimit {
     fn default() -> Self {
-        Self { count: five_hundred(), share: half() }
+        Self { count: default_delete_count(), share: default_delete_share() }
     }
 }
 
-fn five_hundred() -> u32 {
+fn default_delete_count() -> u32 {
     500
 }
 
-fn half() -> Percentage {
+fn default_delete_share() -> Percentage {
     "50%".parse().expect("a share")
 }

@@ -3,7 +3,7 @@
 
 use super::{
     dumps::{EncryptionConfig, SecretSource},
-    grammar::{RetentionRule, AssetObjectives, StoreConfig, StorageTier, ScheduleConfig},
+    grammar::{AssetObjectives, RetentionRule, ScheduleConfig, StorageTier, StoreConfig},
     text::{Name, Period},
 };
 use schemars::JsonSchema;

@@ -38,7 +38,12 @@ impl SourceMap {
         };
         // What stands in the file is repeated in messages, and may be a megabyte of text.
         let message = truncate_chars(&found.message, MAX_MESSAGE_CHARS);
-        PolicyError { line, column, path: truncate_chars(&to_display_path(&found.pointer), MAX_PATH_CHARS), message }
+        PolicyError {
+            line,
+            column,
+            path: truncate_chars(&to_display_path(&found.pointer), MAX_PATH_CHARS),
+            message,
+        }
     }
 }
 
@@ -78,7 +83,11 @@ fn file_error(line: usize, column: usize, message: impl Into<String>) -> PolicyE
 /// walked recursively.
 fn parse_documents(yaml: &str) -> Result<Vec<MarkedYaml<'_>>, PolicyError> {
     if yaml.len() > MAX_POLICY_BYTES {
-        return Err(file_error(1, 1, format!("{}: no policy is so large", TooLarge(MAX_POLICY_BYTES))));
+        return Err(file_error(
+            1,
+            1,
+            format!("{}: no policy is so large", TooLarge(MAX_POLICY_BYTES)),
+        ));
     }
     let wrong = |e: &ScanError| {
         let at = e.marker();
@@ -142,8 +151,12 @@ fn to_json_value(
     places: &mut HashMap<String, (usize, usize)>,
 ) -> Result<Value, PolicyError> {
     let (line, column) = (node.span.start.line(), node.span.start.col() + 1);
-    let fault =
-        |message: &str| PolicyError { line, column, path: to_display_path(pointer), message: message.to_owned() };
+    let fault = |message: &str| PolicyError {
+        line,
+        column,
+        path: to_display_path(pointer),
+        message: message.to_owned(),
+    };
     // A key's own place, set by the mapping around it, is better than its value's.
     places.entry(pointer.to_owned()).or_insert((line, column));
     if depth > MAX_DEPTH {
@@ -160,7 +173,12 @@ fn to_json_value(
         YamlData::Sequence(items) => {
             let mut array = Vec::with_capacity(items.len());
             for (i, item) in items.iter().enumerate() {
-                array.push(to_json_value(item, &join_pointer(pointer, &i.to_string()), depth + 1, places)?);
+                array.push(to_json_value(
+                    item,
+                    &join_pointer(pointer, &i.to_string()),
+                    depth + 1,
+                    places,
+                )?);
             }
             Value::Array(array)
         }

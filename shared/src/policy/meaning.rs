@@ -13,10 +13,10 @@ use super::{
     Policy,
     dumps::SecretSource,
     grammar::{RetentionRule, StoreConfig},
-    locate::{to_display_path, join_pointer},
+    locate::{join_pointer, to_display_path},
     secrets,
     structure::{UnlocatedError, suggest_word},
-    text::{ThresholdValue, Name, ReasonName},
+    text::{Name, ReasonName, ThresholdValue},
 };
 use crate::mail::EmailAddress;
 use std::collections::BTreeMap;
@@ -24,7 +24,8 @@ use std::collections::BTreeMap;
 /// Every fault in the meaning of a policy whose structure is right.
 pub(super) fn check(policy: &Policy) -> Vec<UnlocatedError> {
     let mut found = Vec::new();
-    let mut say = |pointer: String, message: String| found.push(UnlocatedError::at_pointer(pointer, message));
+    let mut say =
+        |pointer: String, message: String| found.push(UnlocatedError::at_pointer(pointer, message));
     check_groups(policy, &mut say);
     places::check(policy, &mut say);
     databases::check(policy, &mut say);
@@ -93,13 +94,26 @@ fn check_groups(policy: &Policy, say: ErrorSink<'_>) {
     }
 }
 
-fn check_reference<T>(name: &Name, known: &BTreeMap<Name, T>, what: &str, at: &str, say: ErrorSink<'_>) {
+fn check_reference<T>(
+    name: &Name,
+    known: &BTreeMap<Name, T>,
+    what: &str,
+    at: &str,
+    say: ErrorSink<'_>,
+) {
     if !known.contains_key(name) {
-        say(at.to_owned(), unknown_name_message(name.as_str(), known.keys().map(Name::as_str), what));
+        say(
+            at.to_owned(),
+            unknown_name_message(name.as_str(), known.keys().map(Name::as_str), what),
+        );
     }
 }
 
-fn unknown_name_message<'n>(name: &str, known: impl Iterator<Item = &'n str>, what: &str) -> String {
+fn unknown_name_message<'n>(
+    name: &str,
+    known: impl Iterator<Item = &'n str>,
+    what: &str,
+) -> String {
     let known: Vec<_> = known.collect();
     let hint = match (suggest_word(name, &known), known.is_empty()) {
         (Some(near), _) => format!("did you mean \"{near}\"?"),
@@ -338,7 +352,10 @@ fn check_alarms(policy: &Policy, say: ErrorSink<'_>) {
             && !groups.iter().any(|(_, name, _)| *name == of)
         {
             let known = groups.iter().map(|(_, name, _)| name.as_str());
-            say(format!("{at}/of"), unknown_name_message(of.as_str(), known, "the groups of assets"));
+            say(
+                format!("{at}/of"),
+                unknown_name_message(of.as_str(), known, "the groups of assets"),
+            );
         }
         if alarm.above.is_some() == alarm.below.is_some() {
             say(at, "write exactly one of above and below".into());
@@ -347,7 +364,9 @@ fn check_alarms(policy: &Policy, say: ErrorSink<'_>) {
         let (threshold, side) = alarm.threshold_and_comparison();
         let limit = threshold.value();
         let (fits, wanted) = match alarm.watch.metric().unit() {
-            "Seconds" => (matches!(limit, ThresholdValue::Time(_)), "a length of time such as \"1h\""),
+            "Seconds" => {
+                (matches!(limit, ThresholdValue::Time(_)), "a length of time such as \"1h\"")
+            }
             "Percent" => (matches!(limit, ThresholdValue::Share(_)), "a share such as \"99%\""),
             _ => (matches!(limit, ThresholdValue::Number(_)), "a number in quotes such as \"0\""),
         };
@@ -403,7 +422,10 @@ fn check_owners_and_drills(policy: &Policy, say: ErrorSink<'_>) {
     for (name, drill) in &policy.drills {
         if let Some(of) = drill.of.as_ref().filter(|of| !known_group(of)) {
             let known = groups.iter().map(|(_, name, _)| name.as_str());
-            say(format!("/drills/{name}/of"), unknown_name_message(of.as_str(), known, "the groups of assets"));
+            say(
+                format!("/drills/{name}/of"),
+                unknown_name_message(of.as_str(), known, "the groups of assets"),
+            );
         }
     }
     for (name, owner) in &policy.owners {

@@ -1,7 +1,7 @@
 //! A secret never stands in a policy, and one that does by mistake is never told again: not by `policy check`, not by a
 //! log, not by the message about it.
 //!
-//! Two rules. Where a secret's source is wanted ([`MARK`] in the schema), nothing that stands there instead is shown. And
+//! Two rules. Where a secret's source is wanted ([`SECRET_MARKER`] in the schema), nothing that stands there instead is shown. And
 //! whatever looks like a credential anywhere else is a fault of its own, told without it.
 
 use super::{
@@ -35,7 +35,9 @@ pub(super) fn find_credentials(policy: &Value) -> Vec<UnlocatedError> {
 
 fn collect_credentials(is: &Value, at: &str, found: &mut Vec<UnlocatedError>) {
     match is {
-        Value::String(text) if is_credential(text) => found.push(UnlocatedError::at_pointer(at, SECRET_IN_POLICY_MESSAGE)),
+        Value::String(text) if is_credential(text) => {
+            found.push(UnlocatedError::at_pointer(at, SECRET_IN_POLICY_MESSAGE))
+        }
         Value::Array(items) => {
             for (i, item) in items.iter().enumerate() {
                 collect_credentials(item, &join_pointer(at, &i.to_string()), found);
@@ -55,8 +57,13 @@ fn collect_credentials(is: &Value, at: &str, found: &mut Vec<UnlocatedError>) {
 }
 
 /// Takes out of the faults what they would tell of a secret: of a place where one stands, only what is said here.
-pub(super) fn redact_secrets(faults: Vec<UnlocatedError>, secrets: Vec<UnlocatedError>) -> Vec<UnlocatedError> {
-    let silent = |f: &UnlocatedError| f.message == SECRET_IN_POLICY_MESSAGE || f.message == SECRET_KEY_MESSAGE;
+pub(super) fn redact_secrets(
+    faults: Vec<UnlocatedError>,
+    secrets: Vec<UnlocatedError>,
+) -> Vec<UnlocatedError> {
+    let silent = |f: &UnlocatedError| {
+        f.message == SECRET_IN_POLICY_MESSAGE || f.message == SECRET_KEY_MESSAGE
+    };
     let within = |f: &UnlocatedError, s: &UnlocatedError| {
         f.pointer.strip_prefix(&s.pointer).is_some_and(|r| r.is_empty() || r.starts_with('/'))
     };
@@ -99,7 +106,9 @@ fn is_credential(text: &str) -> bool {
     let trimmed = text.trim_start();
     let upper = trimmed.to_ascii_uppercase();
     upper.starts_with("AGE-SECRET-KEY-")
-        || CREDENTIAL_PREFIXES.iter().any(|b| trimmed.starts_with(b) && trimmed.len() >= b.len() + 8)
+        || CREDENTIAL_PREFIXES
+            .iter()
+            .any(|b| trimmed.starts_with(b) && trimmed.len() >= b.len() + 8)
         || CREDENTIAL_FRAGMENTS.iter().any(|w| text.contains(w))
         || has_url_password(text)
         || has_password_parameter(text)

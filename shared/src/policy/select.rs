@@ -6,7 +6,11 @@ use std::collections::BTreeMap;
 /// Whether a database with this identifier and these tags is in, and why.
 ///
 /// Returns the reason in words either way, for `explain`.
-pub fn evaluate_selector(rule: &DatabaseSelector, id: &str, tags: &BTreeMap<String, String>) -> Result<String, String> {
+pub fn evaluate_selector(
+    rule: &DatabaseSelector,
+    id: &str,
+    tags: &BTreeMap<String, String>,
+) -> Result<String, String> {
     if rule.except.iter().any(|e| e == id) {
         return Err("except names it".into());
     }
@@ -46,8 +50,9 @@ mod tests {
 
     #[test]
     fn tags_narrow_names_and_except_always_wins() {
-        let r =
-            selector_of(serde_json::json!({"like": ["a-*"], "tags": {"env": "prod"}, "except": ["a-9"]}));
+        let r = selector_of(
+            serde_json::json!({"like": ["a-*"], "tags": {"env": "prod"}, "except": ["a-9"]}),
+        );
         let prod = BTreeMap::from([("env".to_owned(), "prod".to_owned())]);
         assert!(evaluate_selector(&r, "a-1", &prod).is_ok());
         assert!(evaluate_selector(&r, "a-1", &BTreeMap::new()).is_err());

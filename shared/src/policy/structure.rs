@@ -4,7 +4,7 @@ use super::{
     Policy,
     locate::join_pointer,
     secrets,
-    text::{FormatCheck, FORMAT_CHECKS},
+    text::{FORMAT_CHECKS, FormatCheck},
 };
 use schemars::{Schema, generate::SchemaSettings, transform::transform_subschemas};
 use serde_json::{Map, Value, json};
@@ -101,7 +101,10 @@ fn check_value(is: &Value, schema: &Value, at: &str, found: &mut Vec<UnlocatedEr
         let words: Vec<_> = options.iter().filter_map(Value::as_str).collect();
         let near = is.as_str().and_then(|word| suggest_word(word, &words));
         let hint = near.map_or(String::new(), |near| format!("; did you mean \"{near}\"?"));
-        found.push(UnlocatedError::at_pointer(at, format!("{is} is not one of: {}{hint}", words.join(", "))));
+        found.push(UnlocatedError::at_pointer(
+            at,
+            format!("{is} is not one of: {}{hint}", words.join(", ")),
+        ));
     }
     match is {
         Value::Object(object) => check_object(object, schema, at, found),
@@ -118,17 +121,28 @@ fn check_value(is: &Value, schema: &Value, at: &str, found: &mut Vec<UnlocatedEr
         Value::Number(number) => {
             let bound = |key| schema.get(key).and_then(Value::as_f64).zip(number.as_f64());
             if let Some((least, _)) = bound("minimum").filter(|(least, is)| is < least) {
-                found.push(UnlocatedError::at_pointer(at, format!("{is} is too small: {least} is the least")));
+                found.push(UnlocatedError::at_pointer(
+                    at,
+                    format!("{is} is too small: {least} is the least"),
+                ));
             }
             if let Some((most, _)) = bound("maximum").filter(|(most, is)| is > most) {
-                found.push(UnlocatedError::at_pointer(at, format!("{is} is too large: {most} is the most")));
+                found.push(UnlocatedError::at_pointer(
+                    at,
+                    format!("{is} is too large: {most} is the most"),
+                ));
             }
         }
         Value::Null | Value::Bool(_) => {}
     }
 }
 
-fn check_object(object: &Map<String, Value>, schema: &Value, at: &str, found: &mut Vec<UnlocatedError>) {
+fn check_object(
+    object: &Map<String, Value>,
+    schema: &Value,
+    at: &str,
+    found: &mut Vec<UnlocatedError>,
+) {
     let properties = schema.get("properties").and_then(Value::as_object);
     if secrets::is_secret_schema(schema)
         && object.keys().any(|key| properties.is_some_and(|known| !known.contains_key(key)))
@@ -311,9 +325,15 @@ mod tests {
             found.push(key.clone());
             match key.as_str() {
                 "properties" => {
-                    value.as_object().into_iter().flatten().for_each(|(_, s)| collect_keywords(s, found));
+                    value
+                        .as_object()
+                        .into_iter()
+                        .flatten()
+                        .for_each(|(_, s)| collect_keywords(s, found));
                 }
-                "items" | "additionalProperties" | "propertyNames" => collect_keywords(value, found),
+                "items" | "additionalProperties" | "propertyNames" => {
+                    collect_keywords(value, found)
+                }
                 _ => {}
             }
         }
@@ -331,9 +351,13 @@ mod tests {
     fn all_pointers(value: &Value, at: &str, found: &mut Vec<String>) {
         found.push(at.to_owned());
         match value {
-            Value::Object(o) => o.iter().for_each(|(k, v)| all_pointers(v, &join_pointer(at, k), found)),
+            Value::Object(o) => {
+                o.iter().for_each(|(k, v)| all_pointers(v, &join_pointer(at, k), found))
+            }
             Value::Array(a) => {
-                a.iter().enumerate().for_each(|(i, v)| all_pointers(v, &join_pointer(at, &i.to_string()), found));
+                a.iter()
+                    .enumerate()
+                    .for_each(|(i, v)| all_pointers(v, &join_pointer(at, &i.to_string()), found));
             }
             _ => {}
         }

@@ -156,7 +156,7 @@ fn two_buckets_never_write_the_same_keys_and_a_secret_has_one_place() {
 
 #[test]
 fn costs_and_the_page_are_told_what_does_not_fit() {
-    let of = |yaml: &str| errors_of(&format!("{SMALL}{yaml}"));
+    let of = |yaml: &str| errors_of(&format!("{SMALL_POLICY}{yaml}"));
     let costs = of("costs: { quota: 1TB, warn_at: 95%, critical_at: 90% }\n");
     assert!(costs.contains("costs.warn_at: the warning comes before it is critical"), "{costs}");
     let costs = of("costs: { warn_at: 80% }\n");
@@ -171,14 +171,14 @@ fn costs_and_the_page_are_told_what_does_not_fit() {
     assert!(page.contains("is no name for the page"), "{page}");
     let good =
         "costs: { prices: { storage: { STANDARD: 0.03 } } }\nstatus_page: { directory: /srv }\n";
-    let policy = Policy::parse(&format!("{SMALL}{good}")).expect("a policy");
+    let policy = Policy::parse(&format!("{SMALL_POLICY}{good}")).expect("a policy");
     assert_eq!(policy.status_page.expect("a page").key, "index.html");
 }
 
 #[test]
 fn storage_classes_are_those_that_s3_accepts() {
     let of = |tiers: &str| {
-        let yaml = format!("{SMALL}buckets:\n  b: {{ bucket: acme-b, tiers: [{tiers}] }}\n");
+        let yaml = format!("{SMALL_POLICY}buckets:\n  b: {{ bucket: acme-b, tiers: [{tiers}] }}\n");
         Policy::parse(&yaml).map(|_| ()).map_err(|e| e.to_string())
     };
     for good in [
@@ -211,7 +211,8 @@ fn storage_classes_are_those_that_s3_accepts() {
 #[test]
 fn copies_stay_in_the_regions_that_their_group_allows() {
     let of = |group: &str| {
-        let yaml = SMALL_POLICY.replace("    owner: ops\n", &format!("    owner: ops\n    {group}\n"));
+        let yaml =
+            SMALL_POLICY.replace("    owner: ops\n", &format!("    owner: ops\n    {group}\n"));
         Policy::parse(&yaml).map(|_| ()).map_err(|e| e.to_string())
     };
     assert_eq!(of("regions: [eu-west-1, eu-west-2]"), Ok(()));
@@ -228,13 +229,13 @@ fn copies_stay_in_the_regions_that_their_group_allows() {
 }
 
 fn faults_of(more: &str) -> String {
-    errors_of(&format!("{SMALL}{more}"))
+    errors_of(&format!("{SMALL_POLICY}{more}"))
 }
 
 #[test]
 fn what_is_not_backed_up_is_named_with_a_reason_and_is_no_group() {
     let good = "not_backed_up:\n  source-code: in Git, mirrored to a second host every night\n";
-    let policy = Policy::parse(&format!("{SMALL}{good}")).expect("a policy");
+    let policy = Policy::parse(&format!("{SMALL_POLICY}{good}")).expect("a policy");
     assert_eq!(policy.not_backed_up.len(), 1);
     assert!(
         faults_of("not_backed_up:\n  source-code: git\n").contains("write why it is not backed up")
@@ -246,7 +247,7 @@ fn what_is_not_backed_up_is_named_with_a_reason_and_is_no_group() {
 #[test]
 fn access_is_given_to_principals_of_an_account_and_to_no_everybody() {
     let of = |list: &str| {
-        let yaml = format!("{SMALL}access: {{ tls_only: true, may_delete: [{list}] }}\n");
+        let yaml = format!("{SMALL_POLICY}access: {{ tls_only: true, may_delete: [{list}] }}\n");
         Policy::parse(&yaml).map(|_| ()).map_err(|e| e.to_string())
     };
     assert_eq!(of("\"arn:aws:iam::111122223333:role/backup-*\""), Ok(()));
@@ -270,7 +271,8 @@ fn the_roles_of_a_vault_go_together() {
     let policy =
         Policy::parse(&of(&format!(", {role}, {read}, external_id: acme-1"))).expect("a policy");
     let place =
-        crate::catalog::Location::for_destination(&policy, &"vault".parse().expect("a name")).expect("a place");
+        crate::catalog::Location::for_destination(&policy, &"vault".parse().expect("a name"))
+            .expect("a place");
     let roles = place.role.expect("roles");
     assert_eq!(
         (roles.read.as_str(), roles.delete, roles.external_id.as_deref()),
@@ -301,7 +303,7 @@ fn a_policy_has_a_bound_of_size_of_depth_and_of_number() {
         assert!(text.len() < 600_000, "{}", text.len());
         text
     };
-    let large = format!("{SMALL}# {}\n", "x".repeat(1 << 20));
+    let large = format!("{SMALL_POLICY}# {}\n", "x".repeat(1 << 20));
     insta::assert_snapshot!(shown(&large), @"1:1: it is larger than 1 MiB, the most that is read of it: no policy is so large");
     // In a stack of its own, as small as a thread's: depth must not be told by an overflow.
     let deep = std::thread::Builder::new().stack_size(512 << 10).spawn(move || {
@@ -324,14 +326,15 @@ fn a_policy_has_a_bound_of_size_of_depth_and_of_number() {
     let many = shown(&many[..1 << 20]);
     insta::assert_snapshot!(many, @"24999:9: this file has more keys and values than any policy");
     // Below that bound, each unknown key is a fault, and the first of them are told.
-    let told = shown(&format!("{SMALL}{}", keys(10_000)));
+    let told = shown(&format!("{SMALL_POLICY}{}", keys(10_000)));
     assert!(told.ends_with("and 9800 more faults; mend these first"), "{told}");
 }
 
 #[test]
 fn an_alias_is_refused_and_a_long_value_is_not_repeated_whole() {
-    let aliased =
-        SMALL_POLICY.replace("owner: ops", "owner: &who ops").replace("max_age: 25h", "max_age: *who");
+    let aliased = SMALL_POLICY
+        .replace("owner: ops", "owner: &who ops")
+        .replace("max_age: 25h", "max_age: *who");
     insta::assert_snapshot!(errors_of(&aliased), @"12:28: an alias (*name) can't be used in a policy: write the value out where it is meant");
     // Nine names for nine lists of nine lists: 387 million values, were they written out.
     let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();

@@ -6,7 +6,7 @@
 mod aws;
 mod suggest;
 
-pub(super) use aws::{check_endpoint, check_db_identifier, known_region};
+pub(super) use aws::{check_db_identifier, check_endpoint, known_region};
 
 use aws::{check_account, check_arn, check_bucket_name, check_region, check_store_region};
 use globset::{GlobBuilder, GlobMatcher};
@@ -324,8 +324,8 @@ fn check_word(s: &str, longest: usize) -> Result<(), String> {
 
 pub(super) fn parse_period(s: &str) -> Result<SignedDuration, String> {
     let wrong = || {
-        let example =
-            suggest::suggest_period(s).map_or("\"35d\" or \"25h\"".into(), |near| format!("\"{near}\""));
+        let example = suggest::suggest_period(s)
+            .map_or("\"35d\" or \"25h\"".into(), |near| format!("\"{near}\""));
         format!(
             "\"{s}\" is not a length of time: write a whole number above zero and a unit (s, m, h, d, w, mo, y), such \
              as {example}"
@@ -420,8 +420,8 @@ fn parse_percentage(s: &str) -> Result<f64, String> {
 
 fn parse_byte_size(s: &str) -> Result<u64, String> {
     let wrong = || {
-        let example =
-            suggest::suggest_byte_size(s).map_or("\"100MB\" or \"5GiB\"".into(), |near| format!("\"{near}\""));
+        let example = suggest::suggest_byte_size(s)
+            .map_or("\"100MB\" or \"5GiB\"".into(), |near| format!("\"{near}\""));
         format!("\"{s}\" is not a size: write a whole number and a unit, such as {example}")
     };
     let digits = s.chars().take_while(char::is_ascii_digit).count();

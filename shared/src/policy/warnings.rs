@@ -2,7 +2,7 @@
 
 use super::{
     Policy,
-    grammar::{StoreConfig, ScheduleConfig},
+    grammar::{ScheduleConfig, StoreConfig},
     meaning::all_stores,
     structure::UnlocatedError,
     text::{Period, ReasonName, Region, ZoneName, known_region},
@@ -20,7 +20,8 @@ type WarningSink<'a> = &'a mut dyn FnMut(String, String);
 /// Every warning about a policy that has no faults.
 pub(super) fn collect_warnings(policy: &Policy) -> Vec<UnlocatedError> {
     let mut found = Vec::new();
-    let mut say = |pointer: String, message: String| found.push(UnlocatedError::at_pointer(pointer, message));
+    let mut say =
+        |pointer: String, message: String| found.push(UnlocatedError::at_pointer(pointer, message));
     warn_unknown_regions(policy, &mut say);
     for (at, store) in all_stores(policy) {
         self::warn_store(store, &at, &mut say);
@@ -125,19 +126,32 @@ fn warn_databases(policy: &Policy, say: WarningSink<'_>) {
         }
         let longest = |wanted: &dyn Fn(&ReasonName) -> bool, automated: bool| {
             let whens = group.snapshots.iter().filter(|(reason, _)| wanted(reason));
-            let own = ScheduleIntervals::from_schedules(whens.filter_map(|(_, s)| s.when.as_ref())).map(|g| g.longest);
+            let own = ScheduleIntervals::from_schedules(whens.filter_map(|(_, s)| s.when.as_ref()))
+                .map(|g| g.longest);
             own.into_iter().chain(automated.then_some(AUTOMATED_INTERVAL)).min()
         };
         let automated = group.automated_backups.is_some();
         if let Some(gap) = longest(&|_| true, automated) {
             let at = format!("{at}/objectives/max_age");
-            warn_max_age_too_short(group.objectives.max_age.as_ref(), gap, "a snapshot is due", at, say);
+            warn_max_age_too_short(
+                group.objectives.max_age.as_ref(),
+                gap,
+                "a snapshot is due",
+                at,
+                say,
+            );
         }
         for (i, copy) in group.copies.iter().enumerate() {
             let automated = copy.of.iter().any(|r| r.as_str() == AUTOMATED_REASON);
             if let Some(gap) = longest(&|reason| copy.of.contains(reason), automated) {
                 let at = format!("{at}/copies/{i}/max_age");
-                warn_max_age_too_short(copy.max_age.as_ref(), gap, "what is copied is made", at, say);
+                warn_max_age_too_short(
+                    copy.max_age.as_ref(),
+                    gap,
+                    "what is copied is made",
+                    at,
+                    say,
+                );
             }
         }
     }
@@ -148,9 +162,17 @@ fn warn_dumps(policy: &Policy, say: WarningSink<'_>) {
         let at = format!("/postgres/{name}");
         for (reason, dump) in &group.dumps {
             let at = format!("{at}/dumps/{reason}/when/cron");
-            warn_too_often(dump.when.as_ref(), MIN_DUMP_INTERVAL, "a dump of the whole database", at, say);
+            warn_too_often(
+                dump.when.as_ref(),
+                MIN_DUMP_INTERVAL,
+                "a dump of the whole database",
+                at,
+                say,
+            );
         }
-        if let Some(gaps) = ScheduleIntervals::from_schedules(group.dumps.values().filter_map(|d| d.when.as_ref())) {
+        if let Some(gaps) =
+            ScheduleIntervals::from_schedules(group.dumps.values().filter_map(|d| d.when.as_ref()))
+        {
             let at = format!("{at}/objectives/max_age");
             let max_age = group.objectives.max_age.as_ref();
             warn_max_age_too_short(max_age, gaps.longest, "a dump is due", at, say);
@@ -162,9 +184,17 @@ fn warn_buckets(policy: &Policy, say: WarningSink<'_>) {
     for (name, bucket) in &policy.buckets {
         for (i, copy) in bucket.copies.iter().enumerate() {
             let at = format!("/buckets/{name}/copies/{i}");
-            if let Some(gaps) = ScheduleIntervals::from_schedules(copy.when.iter()).filter(|_| !copy.on_create) {
+            if let Some(gaps) =
+                ScheduleIntervals::from_schedules(copy.when.iter()).filter(|_| !copy.on_create)
+            {
                 let at = format!("{at}/max_age");
-                warn_max_age_too_short(copy.max_age.as_ref(), gaps.longest, "the bucket is swept", at, say);
+                warn_max_age_too_short(
+                    copy.max_age.as_ref(),
+                    gaps.longest,
+                    "the bucket is swept",
+                    at,
+                    say,
+                );
             }
             for (j, prefix) in copy.prefixes.iter().enumerate().filter(|(_, p)| !p.ends_with('/')) {
                 let message = format!(
@@ -177,7 +207,13 @@ fn warn_buckets(policy: &Policy, say: WarningSink<'_>) {
 }
 
 /// An objective that the schedule can't meet is critical again and again, and soon nobody looks.
-fn warn_max_age_too_short(max_age: Option<&Period>, gap: SignedDuration, what: &str, at: String, say: WarningSink<'_>) {
+fn warn_max_age_too_short(
+    max_age: Option<&Period>,
+    gap: SignedDuration,
+    what: &str,
+    at: String,
+    say: WarningSink<'_>,
+) {
     if let Some(max_age) = max_age.filter(|m| m.duration() <= gap) {
         let hours = gap.as_secs() / 3_600 + 1;
         let message = format!(
@@ -189,8 +225,16 @@ fn warn_max_age_too_short(max_age: Option<&Period>, gap: SignedDuration, what: &
     }
 }
 
-fn warn_too_often(when: Option<&ScheduleConfig>, least: SignedDuration, what: &str, at: String, say: WarningSink<'_>) {
-    let Some((when, gaps)) = when.and_then(|w| Some((w, ScheduleIntervals::from_schedules([w].into_iter())?))) else {
+fn warn_too_often(
+    when: Option<&ScheduleConfig>,
+    least: SignedDuration,
+    what: &str,
+    at: String,
+    say: WarningSink<'_>,
+) {
+    let Some((when, gaps)) =
+        when.and_then(|w| Some((w, ScheduleIntervals::from_schedules([w].into_iter())?)))
+    else {
         return;
     };
     if gaps.shortest < least {
@@ -273,7 +317,10 @@ mod tests {
         insta::assert_snapshot!(schedule_warnings("0 2 * * *", "12h"), @r#"5:42: postgres.crm.objectives.max_age: a dump is due 1d apart at the longest, so 12h is passed before the next is there: write "25h" or more, or a schedule that is due more often"#);
         assert!(schedule_warnings("0 2 * * 1-5", "25h").contains("3d apart"));
         assert!(schedule_warnings("0 2 1 * *", "31d").contains("31d apart"));
-        assert!(schedule_warnings("0 2 * * *", "24h").contains("1d apart"), "the next dump takes time too");
+        assert!(
+            schedule_warnings("0 2 * * *", "24h").contains("1d apart"),
+            "the next dump takes time too"
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! The same JSON as [`Report`], but `findings`, `outcomes` and `assets` hold only what fits, the most pressing first, and
 //! `omitted` counts what was left out of each.
 
-use super::{StepOutcome, RunReport, StepResult, AssetStatus};
+use super::{AssetStatus, RunReport, StepOutcome, StepResult};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::cmp::Reverse;
@@ -71,7 +71,9 @@ impl SizeLimitedMessage {
             values: Vec::new(),
             ..report.clone()
         };
-        let Value::Object(mut whole) = to_json(&empty) else { unreachable!("a report is an object") };
+        let Value::Object(mut whole) = to_json(&empty) else {
+            unreachable!("a report is an object")
+        };
         whole.insert("assets".into(), json!([]));
         whole.insert("summary".into(), truncate_strings(Value::String(report.summary())));
         let used = Value::Object(whole.clone()).to_string().len() + COUNTS_RESERVE_BYTES;
@@ -79,11 +81,16 @@ impl SizeLimitedMessage {
     }
 
     /// As many entries as fit, in their order.
-    fn take_fitting<'r, T: Serialize + 'r>(&mut self, entries: impl Iterator<Item = &'r T>) -> Vec<Value> {
+    fn take_fitting<'r, T: Serialize + 'r>(
+        &mut self,
+        entries: impl Iterator<Item = &'r T>,
+    ) -> Vec<Value> {
         let mut taken = Vec::new();
         for entry in entries {
             let entry = truncate_strings(to_json(entry));
-            let Some(left) = self.remaining_bytes.checked_sub(entry.to_string().len() + 1) else { break };
+            let Some(left) = self.remaining_bytes.checked_sub(entry.to_string().len() + 1) else {
+                break;
+            };
             self.remaining_bytes = left;
             taken.push(entry);
         }

@@ -5,7 +5,7 @@ use crate::{
         cloudwatch::{MetricAlarm, TreatMissingData},
         wire::{self, CannedResponse, RecordedRequest},
     },
-    model::{parse_time, parse_policy},
+    model::{parse_policy, parse_time},
 };
 use std::{
     cell::{Cell, RefCell},
@@ -115,7 +115,8 @@ async fn a_dry_run_names_every_step_and_does_none() {
     let (aws, policy) = (aws_not_called(), parse_policy(POLICY));
     let world = RunContext { dry_run: true, ..run_context(&aws, &policy) };
     let outcomes =
-        execute_plan(&world, &plan_of(&["a", "b"]), 2, async |_: &String| panic!("it is done")).await;
+        execute_plan(&world, &plan_of(&["a", "b"]), 2, async |_: &String| panic!("it is done"))
+            .await;
     assert_eq!(format_outcomes(&outcomes), "a: Planned\nb: Planned");
     let mut report = RunReport::new("snapshot", &world);
     report.outcomes = outcomes;
@@ -130,14 +131,17 @@ async fn what_there_is_no_time_for_is_left_to_the_next_run_by_name() {
     let (aws, policy) = (aws_not_called(), parse_policy(POLICY));
     let began = RefCell::new(Vec::new());
     // Time for work is what is left before the margin: two steps of a minute each begin in it, and the second is cut off.
-    let world =
-        RunContext { deadline: Deadline::after(PUBLISH_RESERVE + Duration::from_secs(90)), ..run_context(&aws, &policy) };
-    let outcomes = execute_plan(&world, &plan_of(&["a", "b", "c", "d"]), 1, async |asset: &String| {
-        began.borrow_mut().push(asset.clone());
-        tokio::time::sleep(Duration::from_mins(1)).await;
-        Ok("started".to_owned().into())
-    })
-    .await;
+    let world = RunContext {
+        deadline: Deadline::after(PUBLISH_RESERVE + Duration::from_secs(90)),
+        ..run_context(&aws, &policy)
+    };
+    let outcomes =
+        execute_plan(&world, &plan_of(&["a", "b", "c", "d"]), 1, async |asset: &String| {
+            began.borrow_mut().push(asset.clone());
+            tokio::time::sleep(Duration::from_mins(1)).await;
+            Ok("started".to_owned().into())
+        })
+        .await;
     assert_eq!(*began.borrow(), ["a", "b"]);
     assert_eq!(
         format_outcomes(&outcomes),
@@ -155,7 +159,10 @@ async fn a_budget_is_spent_when_the_margin_begins() {
     assert_eq!((budget.remaining(), budget.is_exhausted()), (Some(Duration::ZERO), true));
     tokio::time::advance(Duration::from_hours(1)).await;
     assert!(budget.is_exhausted() && Deadline::after(Duration::ZERO).is_exhausted());
-    assert_eq!((Deadline::unlimited().remaining(), Deadline::unlimited().is_exhausted()), (None, false));
+    assert_eq!(
+        (Deadline::unlimited().remaining(), Deadline::unlimited().is_exhausted()),
+        (None, false)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -164,22 +171,25 @@ async fn no_more_than_the_width_is_done_at_once_and_outcomes_keep_their_order() 
     let names: Vec<_> = (0..50).map(|n| format!("a-{n:02}")).collect();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
     let (now, most) = (Cell::new(0), Cell::new(0));
-    let outcomes = execute_plan(&run_context(&aws, &policy), &plan_of(&names), 4, async |asset: &String| {
-        now.set(now.get() + 1);
-        most.set(most.get().max(now.get()));
-        // The first ones take longest.
-        let number: u64 = asset[2..].parse().expect("a number");
-        tokio::time::sleep(Duration::from_secs(60 - number)).await;
-        now.set(now.get() - 1);
-        Ok(String::new().into())
-    })
-    .await;
+    let outcomes =
+        execute_plan(&run_context(&aws, &policy), &plan_of(&names), 4, async |asset: &String| {
+            now.set(now.get() + 1);
+            most.set(most.get().max(now.get()));
+            // The first ones take longest.
+            let number: u64 = asset[2..].parse().expect("a number");
+            tokio::time::sleep(Duration::from_secs(60 - number)).await;
+            now.set(now.get() - 1);
+            Ok(String::new().into())
+        })
+        .await;
     assert_eq!(most.get(), 4);
     assert!(outcomes.iter().map(|o| o.asset.as_str()).eq(names));
 }
 
 /// A CloudWatch without alarms and an SNS that take everything, but for these operations; and what they were asked.
-fn recording_aws(refusing: &'static [&'static str]) -> (AwsClients, Arc<Mutex<Vec<RecordedRequest>>>) {
+fn recording_aws(
+    refusing: &'static [&'static str],
+) -> (AwsClients, Arc<Mutex<Vec<RecordedRequest>>>) {
     let asked: Arc<Mutex<Vec<RecordedRequest>>> = Arc::default();
     let held = asked.clone();
     let aws = wire::mock_aws(move |request| -> CannedResponse {
@@ -215,9 +225,10 @@ fn metric_value(report: &RunReport, metric: Metric) -> Option<f64> {
 #[tokio::test]
 async fn a_fine_run_puts_its_metrics_and_tells_nobody() {
     let (aws, asked) = recording_aws(&[]);
-    let report =
-        finish_sample_run(&aws, |r| r.push_finding(Finding::new(Severity::Warning, "a", "busy", "why", "wait")))
-            .await;
+    let report = finish_sample_run(&aws, |r| {
+        r.push_finding(Finding::new(Severity::Warning, "a", "busy", "why", "wait"))
+    })
+    .await;
     assert!(!report.failed);
     assert_eq!(sent_operations(&asked), ["PutMetricData"]);
     let body = asked.lock().expect("a lock")[0].body.clone();
@@ -252,7 +263,13 @@ async fn a_failed_run_puts_its_metrics_first_and_then_tells_the_topic() {
             made: None,
         }];
         r.push_finding(Finding::new(Severity::Info, "acme-c", "new", "it is new", ""));
-        r.push_finding(Finding::new(Severity::Warning, "acme-b", "busy", "it is stopped", "start it"));
+        r.push_finding(Finding::new(
+            Severity::Warning,
+            "acme-b",
+            "busy",
+            "it is stopped",
+            "start it",
+        ));
         r.push_finding(Finding::new(Severity::Critical, "acme-b", "stale", "it is old", "run it"));
     })
     .await;
@@ -303,8 +320,12 @@ async fn alarms_that_can_not_be_set_fail_the_run_and_its_metrics_say_so() {
     let (aws, asked) = recording_aws(&["PutMetricAlarm"]);
     let policy = parse_policy(POLICY);
     let world = run_context(&aws, &policy);
-    let report =
-        finish_run(&world, RunReport::new("freshness", &world), RunTimer::start(&aws, &RunRequest::full_run())).await;
+    let report = finish_run(
+        &world,
+        RunReport::new("freshness", &world),
+        RunTimer::start(&aws, &RunRequest::full_run()),
+    )
+    .await;
     assert_eq!((report.failed, metric_value(&report, Metric::RunFailed)), (true, Some(1.0)));
     // One refusal stops no other alarm.
     let expected =
@@ -320,9 +341,16 @@ async fn alarms_that_can_not_be_set_fail_the_run_and_its_metrics_say_so() {
 #[tokio::test]
 async fn what_a_run_asked_of_aws_is_counted_from_its_own_begin() {
     let (aws, _) = recording_aws(&[]);
-    aws.cloudwatch(&Location::home_from_policy(&parse_policy(POLICY))).describe_alarms(&["x".into()]).await.expect("an answer");
+    aws.cloudwatch(&Location::home_from_policy(&parse_policy(POLICY)))
+        .describe_alarms(&["x".into()])
+        .await
+        .expect("an answer");
     let report = finish_sample_run(&aws, |_| {}).await;
-    assert_eq!(metric_value(&report, Metric::ApiRequests), Some(0.0), "the call before it is another's");
+    assert_eq!(
+        metric_value(&report, Metric::ApiRequests),
+        Some(0.0),
+        "the call before it is another's"
+    );
 }
 
 #[tokio::test]
@@ -369,7 +397,7 @@ async fn only_alarms_that_differ_are_set() {
     type AlarmChange = fn(&mut MetricAlarm);
     let policy = parse_policy(POLICY);
     let wanted = metrics::alarms_for_function(&policy, "freshness", Some(TOPIC));
-    let table: [(&str, Change, usize); 6] = [
+    let table: [(&str, AlarmChange, usize); 6] = [
         ("nothing", |_| {}, 0),
         ("the threshold", |a| a.threshold += 1.0, 1),
         ("the side", |a| a.below = true, 1),
@@ -392,8 +420,10 @@ async fn only_alarms_that_differ_are_set() {
     // Whoever changed how silence counts is corrected.
     let quiet = wanted.clone();
     let found = mock!(Client::describe_alarms).then_output(move || {
-        let alarms =
-            quiet.iter().map(|a| fake::alarm_as_set(a).treat_missing_data("ignore").build()).collect();
+        let alarms = quiet
+            .iter()
+            .map(|a| fake::alarm_as_set(a).treat_missing_data("ignore").build())
+            .collect();
         DescribeAlarmsOutput::builder().set_metric_alarms(Some(alarms)).build()
     });
     let put =
@@ -414,9 +444,14 @@ fn a_topic_that_stands_twice_is_told_once() {
 const REPORTS: &str = "arn:aws:sns:eu-west-1:111122223333:holdfast-reports";
 
 /// A run that tells its report, which is filled by `fill`.
-async fn finish_with_reports(aws: &AwsClients, dry_run: bool, fill: impl FnOnce(&mut RunReport)) -> RunReport {
+async fn finish_with_reports(
+    aws: &AwsClients,
+    dry_run: bool,
+    fill: impl FnOnce(&mut RunReport),
+) -> RunReport {
     let policy = parse_policy(POLICY);
-    let world = RunContext { reports_topic: Some(REPORTS.into()), dry_run, ..run_context(aws, &policy) };
+    let world =
+        RunContext { reports_topic: Some(REPORTS.into()), dry_run, ..run_context(aws, &policy) };
     let mut report = RunReport::new("snapshot", &world);
     fill(&mut report);
     finish_run(&world, report, RunTimer::start(aws, &RunRequest::full_run())).await
@@ -451,7 +486,13 @@ async fn ten_thousand_findings_are_told_in_one_message() {
     finish_with_reports(&aws, false, |r| {
         for n in 0..10_000 {
             let why = "it is old ".repeat(10);
-            r.push_finding(Finding::new(Severity::Critical, format!("a-{n}"), "stale", why, "run it"));
+            r.push_finding(Finding::new(
+                Severity::Critical,
+                format!("a-{n}"),
+                "stale",
+                why,
+                "run it",
+            ));
         }
     })
     .await;
@@ -515,9 +556,12 @@ const FIVE_MINUTES: Duration = Duration::from_mins(5);
 #[tokio::test(start_paused = true)]
 async fn a_place_that_hangs_is_a_gap_and_leaves_half_of_the_time() {
     let (aws, policy) = (wire::unresponsive_aws(), parse_policy(POLICY));
-    let world = RunContext { deadline: Deadline::after(FIVE_MINUTES), ..run_context(&aws, &policy) };
+    let world =
+        RunContext { deadline: Deadline::after(FIVE_MINUTES), ..run_context(&aws, &policy) };
     let began = Instant::now();
-    let seen = crate::observe::observe_inventory(&world, crate::observe::ObservationScope::Everywhere).await;
+    let seen =
+        crate::observe::observe_inventory(&world, crate::observe::ObservationScope::Everywhere)
+            .await;
     assert!(seen.locations.is_empty());
     insta::assert_snapshot!(format!("{}; {}", seen.errors[0].why, seen.errors[0].mend), @"list databases and snapshots of eu-west-1 in 111122223333: no answer within 140 s, its share of the run's time; check the network and the endpoint; the next run tries again");
     assert!(began.elapsed() <= FIVE_MINUTES / 2, "{:?}", began.elapsed());
@@ -528,7 +572,8 @@ async fn a_place_that_hangs_is_a_gap_and_leaves_half_of_the_time() {
     // On a host, where a run has no end, a place has one.
     let endless = RunContext { deadline: Deadline::unlimited(), ..world };
     let began = Instant::now();
-    let seen = crate::observe::observe_inventory(&endless, crate::observe::ObservationScope::Home).await;
+    let seen =
+        crate::observe::observe_inventory(&endless, crate::observe::ObservationScope::Home).await;
     assert_eq!(seen.errors.len(), 1);
     assert!(began.elapsed() <= MAX_OBSERVATION_TIMEOUT, "{:?}", began.elapsed());
 }
@@ -536,7 +581,8 @@ async fn a_place_that_hangs_is_a_gap_and_leaves_half_of_the_time() {
 #[tokio::test(start_paused = true)]
 async fn a_step_that_hangs_is_cut_off_and_the_others_outcomes_stay() {
     let (aws, policy) = (aws_not_called(), parse_policy(POLICY));
-    let world = RunContext { deadline: Deadline::after(FIVE_MINUTES), ..run_context(&aws, &policy) };
+    let world =
+        RunContext { deadline: Deadline::after(FIVE_MINUTES), ..run_context(&aws, &policy) };
     let began = Instant::now();
     let steps = plan_of(&["done", "hangs", "left"]);
     let outcomes = execute_plan(&world, &steps, 1, async |asset: &String| {

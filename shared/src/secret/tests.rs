@@ -36,7 +36,8 @@ async fn a_variable_gives_its_value_and_is_named_when_it_is_not_set() {
     });
     let value = secrets.get(&secret_source(serde_json::json!({ "env": "PGPASSWORD" }))).await;
     assert_eq!(expose_text(&value.expect("set")), "hunter2");
-    let error = secrets.get(&secret_source(serde_json::json!({ "env": "NOPE" }))).await.expect_err("unset");
+    let error =
+        secrets.get(&secret_source(serde_json::json!({ "env": "NOPE" }))).await.expect_err("unset");
     assert_eq!(error.to_string(), "read environment variable NOPE: it is not set");
     assert!(error.hint().contains("set NOPE"), "{}", error.hint());
 }
@@ -119,7 +120,10 @@ fn a_name_picks_a_json_field_or_a_line() {
 }
 
 /// Secrets Manager with one value for each stage, which counts how often it is asked.
-fn mock_secrets_manager(current: &'static str, previous: Option<&'static str>) -> (AwsClients, Arc<AtomicU32>) {
+fn mock_secrets_manager(
+    current: &'static str,
+    previous: Option<&'static str>,
+) -> (AwsClients, Arc<AtomicU32>) {
     let asked = Arc::new(AtomicU32::new(0));
     let count = asked.clone();
     let aws = wire::mock_aws(move |a: &RecordedRequest| {
@@ -144,7 +148,10 @@ async fn secrets_manager_is_asked_once_and_its_previous_version_only_for_old_bac
     let secrets = SecretResolver::new(&aws, &home_location());
     let source = secret_source(serde_json::json!({ "secret": "backup/key", "key": "password" }));
     let (one, two) = tokio::join!(secrets.get(&source), secrets.get(&source));
-    assert_eq!((expose_text(&one.expect("read")), expose_text(&two.expect("read"))), ("new", "new"));
+    assert_eq!(
+        (expose_text(&one.expect("read")), expose_text(&two.expect("read"))),
+        ("new", "new")
+    );
     assert_eq!(asked.load(Relaxed), 1);
     let versions = secrets.current_and_previous(&source).await.expect("two versions");
     assert_eq!(versions.iter().map(expose_text).collect::<Vec<_>>(), ["new", "old"]);
@@ -162,7 +169,10 @@ async fn a_secret_of_rds_gives_host_port_and_user_too_and_is_never_shown() {
         "dbname":"orders","engine":"postgres"}"#;
     let (aws, _) = mock_secrets_manager(json, None);
     let secrets = SecretResolver::new(&aws, &home_location());
-    let of = secrets.database_credentials(&secret_source(serde_json::json!({ "secret": "db" }))).await.expect("read");
+    let of = secrets
+        .database_credentials(&secret_source(serde_json::json!({ "secret": "db" })))
+        .await
+        .expect("read");
     assert_eq!(
         (of.user.as_deref(), of.host.as_deref(), of.port, of.database.as_deref()),
         (Some("app"), Some("db.internal"), Some(5433), Some("orders"))
@@ -172,7 +182,10 @@ async fn a_secret_of_rds_gives_host_port_and_user_too_and_is_never_shown() {
 
     let (aws, _) = mock_secrets_manager("just-a-password", None);
     let secrets = SecretResolver::new(&aws, &home_location());
-    let of = secrets.database_credentials(&secret_source(serde_json::json!({ "secret": "db" }))).await.expect("read");
+    let of = secrets
+        .database_credentials(&secret_source(serde_json::json!({ "secret": "db" })))
+        .await
+        .expect("read");
     assert_eq!((of.password.as_ref().map(expose_text), of.user), (Some("just-a-password"), None));
 }
 

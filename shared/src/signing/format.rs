@@ -65,7 +65,8 @@ pub(super) fn encode_secret_key(public: &PublicKey, seed: &[u8]) -> SecretString
     let sum = secret_key_checksum(&bytes[54..]);
     bytes.extend(sum);
     let line = Zeroizing::new(STANDARD.encode(&*bytes));
-    format!("{UNTRUSTED}holdfast secret key {}\n{}\n", format_key_id(public.id), *line).into()
+    format!("{UNTRUSTED_PREFIX}holdfast secret key {}\n{}\n", format_key_id(public.id), *line)
+        .into()
 }
 
 /// Of the algorithm, the id and both halves.
@@ -75,12 +76,17 @@ fn secret_key_checksum(keys: &[u8]) -> [u8; 32] {
 
 /// Id, seed and public half of a secret key.
 #[expect(clippy::type_complexity, reason = "its three parts, used once")]
-pub(super) fn parse_secret_key(text: &str) -> Result<([u8; 8], Zeroizing<[u8; 32]>, [u8; 32]), String> {
+pub(super) fn parse_secret_key(
+    text: &str,
+) -> Result<([u8; 8], Zeroizing<[u8; 32]>, [u8; 32]), String> {
     let mut lines = text.lines().map(str::trim).filter(|l| !l.is_empty());
     let line = lines.rfind(|l| !l.starts_with(UNTRUSTED_PREFIX.trim_end()));
     let line = line.ok_or("it is empty")?;
     let bytes = Zeroizing::new(STANDARD.decode(line).map_err(|_| "it is no base64")?);
-    if bytes.len() != SECRET_KEY_BYTES || bytes[..2] != ALGORITHM_ED25519 || bytes[4..6] != ALGORITHM_BLAKE2B {
+    if bytes.len() != SECRET_KEY_BYTES
+        || bytes[..2] != ALGORITHM_ED25519
+        || bytes[4..6] != ALGORITHM_BLAKE2B
+    {
         return Err("it is not in minisign's form".into());
     }
     if bytes[2..4] != KDF_NONE {
@@ -108,7 +114,9 @@ pub(super) fn encode_signature(
     let line = STANDARD.encode([&ALGORITHM_ED25519_PREHASHED[..], &key.id, signed].concat());
     let global = STANDARD.encode(global);
     let id = format_key_id(key.id);
-    format!("{UNTRUSTED}signed by Holdfast, key {id}\n{line}\n{TRUSTED}{comment}\n{global}\n")
+    format!(
+        "{UNTRUSTED_PREFIX}signed by Holdfast, key {id}\n{line}\n{TRUSTED_PREFIX}{comment}\n{global}\n"
+    )
 }
 
 /// A signature that was read, and not yet checked.
@@ -130,7 +138,10 @@ impl ParsedSignature<'_> {
 /// Reads the file of a signature.
 pub(super) fn parse_signature(text: &[u8]) -> Result<ParsedSignature<'_>, String> {
     if text.len() > MAX_SIGNATURE_BYTES {
-        return Err(format!("it has {} bytes, and none is longer than {LONGEST}", text.len()));
+        return Err(format!(
+            "it has {} bytes, and none is longer than {MAX_SIGNATURE_BYTES}",
+            text.len()
+        ));
     }
     let text = std::str::from_utf8(text).map_err(|_| "it is no text")?;
     let mut lines = text.lines();

@@ -8,8 +8,17 @@ fn new_signer() -> MinisignSigner {
     MinisignSigner::generate().expect("random numbers").0
 }
 
-fn verify_text(key: &MinisignSigner, name: &str, bytes: &[u8], text: &str) -> Result<String, SignatureError> {
-    MinisignVerifier::new(OWNER, vec![key.public_key().clone()]).verify(name, bytes, Some(text.as_bytes()))
+fn verify_text(
+    key: &MinisignSigner,
+    name: &str,
+    bytes: &[u8],
+    text: &str,
+) -> Result<String, SignatureError> {
+    MinisignVerifier::new(OWNER, vec![key.public_key().clone()]).verify(
+        name,
+        bytes,
+        Some(text.as_bytes()),
+    )
 }
 
 #[test]
@@ -18,7 +27,10 @@ fn only_the_same_bytes_owner_and_name_by_a_named_key_are_signed() {
     let text = ours.sign(OWNER, NAME, b"{}");
     assert_eq!(verify_text(&ours, NAME, b"{}", &text), Ok(ours.public_key().key_id()));
     assert_eq!(verify_text(&ours, NAME, b"{ }", &text), Err(SignatureError::Forged));
-    assert_eq!(verify_text(&theirs, NAME, b"{}", &text), Err(SignatureError::Unknown(ours.public_key().key_id())));
+    assert_eq!(
+        verify_text(&theirs, NAME, b"{}", &text),
+        Err(SignatureError::Unknown(ours.public_key().key_id()))
+    );
     let elsewhere = Err(SignatureError::WrongName(format!("holdfast {OWNER} {NAME}")));
     assert_eq!(verify_text(&ours, "full/other.dump.json", b"{}", &text), elsewhere);
     let owner = MinisignVerifier::new("acme@stage", vec![ours.public_key().clone()]);
@@ -26,8 +38,12 @@ fn only_the_same_bytes_owner_and_name_by_a_named_key_are_signed() {
     // Anyone can write another's id into a signature of his own.
     let mut id = ours.clone();
     id.key_pair = theirs.key_pair.clone();
-    assert_eq!(verify_text(&ours, NAME, b"{}", &id.sign(OWNER, NAME, b"{}")), Err(SignatureError::Forged));
-    let none = MinisignVerifier::new(OWNER, vec![ours.public_key().clone()]).verify(NAME, b"{}", None);
+    assert_eq!(
+        verify_text(&ours, NAME, b"{}", &id.sign(OWNER, NAME, b"{}")),
+        Err(SignatureError::Forged)
+    );
+    let none =
+        MinisignVerifier::new(OWNER, vec![ours.public_key().clone()]).verify(NAME, b"{}", None);
     assert_eq!(none, Err(SignatureError::Missing));
 }
 
@@ -46,8 +62,13 @@ fn no_line_of_a_signature_can_be_changed() {
     for line in 1..4 {
         assert!(verify_text(&ours, NAME, b"{}", &swap(line)).is_err(), "line {line}");
     }
-    for bad in ["", "x", "untrusted comment: \n", &text[..text.len() / 2], &"x".repeat(MAX_SIGNATURE_BYTES + 1)]
-    {
+    for bad in [
+        "",
+        "x",
+        "untrusted comment: \n",
+        &text[..text.len() / 2],
+        &"x".repeat(MAX_SIGNATURE_BYTES + 1),
+    ] {
         let said = verify_text(&ours, NAME, b"{}", bad);
         assert!(matches!(said, Err(SignatureError::Malformed(_))), "{said:?}");
     }
@@ -59,7 +80,10 @@ fn a_key_is_read_back_and_a_text_that_is_none_is_not_repeated() {
     let again = MinisignSigner::parse(&secret).expect("a key");
     assert_eq!(again.public_key(), signer.public_key());
     let line = secret.expose_secret().lines().nth(1).expect("a line").to_owned();
-    assert_eq!(MinisignSigner::parse(&line.clone().into()).expect("a key").public_key(), signer.public_key());
+    assert_eq!(
+        MinisignSigner::parse(&line.clone().into()).expect("a key").public_key(),
+        signer.public_key()
+    );
     assert_eq!(signer.public_key().to_string().parse().as_ref(), Ok(signer.public_key()));
     assert!(!format!("{signer:?}").contains(&line));
     let changed = line.replacen(&line[80..90], "AAAAAAAAAA", 1);
@@ -104,7 +128,11 @@ fn stock_minisign_checks_our_signatures_and_signs_with_our_keys() {
         );
         assert!(ran.status.success(), "{ran:?}");
         let text = fs::read_to_string(at("record.minisig")).expect("written");
-        assert_eq!(verify_text(&signer, NAME, b"{ }", &text), Ok(signer.public_key().key_id()), "{form}");
+        assert_eq!(
+            verify_text(&signer, NAME, b"{ }", &text),
+            Ok(signer.public_key().key_id()),
+            "{form}"
+        );
     }
 }
 

@@ -60,13 +60,25 @@ fn a_slot_in_the_hour_that_does_not_exist_moves_to_the_next_moment_that_does() {
     ];
     for (cron, zone, day, expected) in table {
         let noon = parse_time(expected) + SignedDuration::from_hours(10);
-        assert_eq!(schedule_in(cron, zone).last_due(noon), Some(parse_time(expected)), "{cron} {zone} {day}");
+        assert_eq!(
+            schedule_in(cron, zone).last_due(noon),
+            Some(parse_time(expected)),
+            "{cron} {zone} {day}"
+        );
         let before = parse_time(expected) - SignedDuration::from_secs(1);
-        assert_eq!(schedule_in(cron, zone).next_due(before), Some(parse_time(expected)), "{cron} {zone}");
+        assert_eq!(
+            schedule_in(cron, zone).next_due(before),
+            Some(parse_time(expected)),
+            "{cron} {zone}"
+        );
     }
     // Six wall-clock times that move to one moment, which has a slot of its own, are that one slot.
-    let night =
-        slots_between("*/10 * * * *", "Europe/Sofia", "2026-03-29T00:45:00Z", "2026-03-29T01:15:00Z");
+    let night = slots_between(
+        "*/10 * * * *",
+        "Europe/Sofia",
+        "2026-03-29T00:45:00Z",
+        "2026-03-29T01:15:00Z",
+    );
     assert_eq!(night, ["2026-03-29T00:50:00Z", "2026-03-29T01:00:00Z", "2026-03-29T01:10:00Z"]);
 }
 
@@ -84,11 +96,16 @@ fn a_slot_in_the_hour_that_comes_twice_is_due_once() {
     for (cron, zone, day, expected) in table {
         let (from, to) = (parse_time(expected) - SignedDuration::from_hours(12), 12);
         let to = parse_time(expected) + SignedDuration::from_hours(to);
-        let due: Vec<_> = schedule_in(cron, zone).slots_after(from).take_while(|t| *t <= to).collect();
+        let due: Vec<_> =
+            schedule_in(cron, zone).slots_after(from).take_while(|t| *t <= to).collect();
         assert_eq!(due, [parse_time(expected)], "{cron} {zone} {day}");
         // Asked within the hour's second coming, it is the first one that was due.
         let second = parse_time(expected) + SignedDuration::from_mins(65);
-        assert_eq!(schedule_in(cron, zone).last_due(second), Some(parse_time(expected)), "{cron} {zone}");
+        assert_eq!(
+            schedule_in(cron, zone).last_due(second),
+            Some(parse_time(expected)),
+            "{cron} {zone}"
+        );
     }
 }
 
@@ -104,7 +121,11 @@ fn a_backup_is_owed_when_its_grace_is_over() {
         ("0 4 1 * *", "2026-12-31T00:00:00Z", "2026-12-01T04:00:00Z"),
     ];
     for (cron, now, expected) in table {
-        assert_eq!(schedule_in(cron, "UTC").last_due_past_grace(parse_time(now)), Some(parse_time(expected)), "{cron} {now}");
+        assert_eq!(
+            schedule_in(cron, "UTC").last_due_past_grace(parse_time(now)),
+            Some(parse_time(expected)),
+            "{cron} {now}"
+        );
     }
 }
 

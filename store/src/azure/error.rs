@@ -7,7 +7,8 @@ const ACCESS_DENIED: (StoreErrorKind, &str) = (
     "check the access key, or give the identity the role Storage Blob Data Contributor",
 );
 
-const MISSING: (StoreErrorKind, &str) = (StoreErrorKind::Missing, "check account and container in the policy");
+const MISSING: (StoreErrorKind, &str) =
+    (StoreErrorKind::Missing, "check account and container in the policy");
 
 /// What Azure's answer says by its error code or its status.
 /// <https://learn.microsoft.com/en-us/rest/api/storageservices/blob-service-error-codes>
@@ -69,7 +70,10 @@ pub(super) fn to_store_error(doing: String, e: &object_store::Error) -> StoreErr
             (StoreErrorKind::Refused, "see its words")
         }
         (_, Some(Code::Mismatch)) => (StoreErrorKind::Damaged, "nothing was stored; try again"),
-        _ => (StoreErrorKind::Unreachable, "check the network and the endpoint; the next run tries again"),
+        _ => (
+            StoreErrorKind::Unreachable,
+            "check the network and the endpoint; the next run tries again",
+        ),
     };
     StoreError::new(kind, doing, why, mend)
 }

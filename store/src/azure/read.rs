@@ -1,7 +1,7 @@
 //! Whole blobs, read in ranges, a few of them ahead, all of one version.
 
-use super::{AzureBackend, error};
-use crate::{StoreError, StoreErrorKind, ArchiveRestoreStatus, quote, ranges};
+use super::{AzureBackend, to_store_error};
+use crate::{ArchiveRestoreStatus, StoreError, StoreErrorKind, ranges, shell_quote};
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 use object_store::{GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt};
@@ -17,7 +17,9 @@ impl AzureBackend {
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             Err(e) => return Err(to_store_error(doing(), &e)),
         };
-        let read = collect_limited(answer, bounded::MAX_SMALL_OBJECT_BYTES).await.map_err(|e| to_store_error(doing(), &e))?;
+        let read = collect_limited(answer, bounded::MAX_SMALL_OBJECT_BYTES)
+            .await
+            .map_err(|e| to_store_error(doing(), &e))?;
         read.map(Some).map_err(|e| StoreError::from_io(doing(), &e.into()))
     }
 
@@ -27,7 +29,9 @@ impl AzureBackend {
         out: &mpsc::Sender<io::Result<Bytes>>,
     ) -> Result<(), StoreError> {
         let doing = format!("read {}", self.full_uri(key));
-        let Some(head) = self.head_blob(key).await? else { return Err(ranges::not_found_error(doing)) };
+        let Some(head) = self.head_blob(key).await? else {
+            return Err(ranges::not_found_error(doing));
+        };
         let (size, etag) = (head.meta.size, head.meta.e_tag);
         let range = |from, to| {
             let (this, key, etag) = (self.clone(), key.to_owned(), etag.clone());
@@ -54,7 +58,9 @@ impl AzureBackend {
             };
             let answer = self.store.get_opts(&path, options).await;
             let answer = answer.map_err(|e| match e {
-                object_store::Error::Precondition { .. } => ranges::changed_during_read_error(doing()),
+                object_store::Error::Precondition { .. } => {
+                    ranges::changed_during_read_error(doing())
+                }
                 e => to_store_error(doing(), &e),
             })?;
             let wanted = usize::try_from(to - from).unwrap_or(usize::MAX);
@@ -70,7 +76,10 @@ impl AzureBackend {
 
     /// Azure tells an archived blob apart only when it is read; the thaw is a change of its tier, for good, which is left
     /// to its owner.
-    pub(crate) async fn request_archive_restore(&self, key: &str) -> Result<ArchiveRestoreStatus, StoreError> {
+    pub(crate) async fn request_archive_restore(
+        &self,
+        key: &str,
+    ) -> Result<ArchiveRestoreStatus, StoreError> {
         let Some(head) = self.head_blob(key).await? else {
             return Err(ranges::not_found_error(format!("thaw {}", self.full_uri(key))));
         };
@@ -94,7 +103,10 @@ impl AzureBackend {
 }
 
 /// The body of an answer, of `limit` bytes at most, whatever its length says.
-async fn collect_limited(answer: GetResult, limit: usize) -> object_store::Result<Result<Bytes, TooLarge>> {
+async fn collect_limited(
+    answer: GetResult,
+    limit: usize,
+) -> object_store::Result<Result<Bytes, TooLarge>> {
     let (mut pieces, mut bytes) = (answer.into_stream(), BytesMut::new());
     while let Some(piece) = pieces.try_next().await? {
         if bytes.len() + piece.len() > limit {

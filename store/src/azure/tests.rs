@@ -50,8 +50,11 @@ fn a_block_is_sent_with_its_md5_and_a_list_of_blocks_only_makes_new_blobs() {
 fn an_archived_and_a_locked_blob_are_told_by_their_codes() {
     let said = |code: &str| {
         let source = code.to_owned().into();
-        to_store_error("read x".into(), &object_store::Error::Generic { store: "MicrosoftAzure", source })
-            .kind
+        to_store_error(
+            "read x".into(),
+            &object_store::Error::Generic { store: "MicrosoftAzure", source },
+        )
+        .kind
     };
     assert_eq!(said("409 Conflict: BlobArchived"), StoreErrorKind::Archived);
     assert_eq!(said("409 Conflict: BlobImmutableDueToPolicy"), StoreErrorKind::Locked);

@@ -1,6 +1,6 @@
 //! Blobs written: in one request when small, else in blocks, a few of them on their way at once.
 
-use super::{AzureBackend, AZURE_RUN_METADATA_KEY, error, run_metadata};
+use super::{AZURE_RUN_METADATA_KEY, AzureBackend, run_metadata, to_store_error};
 use crate::{StoreError, StoreErrorKind, UploadOptions, UploadReceipt, parts::PartBuffer};
 use bytes::Bytes;
 use object_store::{
@@ -23,7 +23,11 @@ pub(crate) struct AzureUpload {
 }
 
 impl AzureUpload {
-    pub(super) fn new(store: AzureBackend, key: &str, put: &UploadOptions) -> Result<Self, StoreError> {
+    pub(super) fn new(
+        store: AzureBackend,
+        key: &str,
+        put: &UploadOptions,
+    ) -> Result<Self, StoreError> {
         Ok(Self {
             path: store.blob_path(key)?,
             part: PartBuffer::new(put.size_hint, store.budget),
@@ -63,7 +67,12 @@ impl AzureUpload {
         if let Some(part) = self.in_flight.join_next().await {
             let part = part.map_err(|e| {
                 let mend = "this is a fault of Holdfast";
-                StoreError::new(StoreErrorKind::Refused, self.write_operation(), e.to_string(), mend)
+                StoreError::new(
+                    StoreErrorKind::Refused,
+                    self.write_operation(),
+                    e.to_string(),
+                    mend,
+                )
             })?;
             part.map_err(|e| to_store_error(self.write_operation(), &e))?;
         }
@@ -117,7 +126,8 @@ impl AzureUpload {
             // The answer may have been lost after the blob was made, and the next try then finds it there.
             Err(e) if !(ours && whole) || self.put.run.is_empty() => Err(e),
             _ if !whole => {
-                let why = format!("{} bytes lie there, of {}", head.meta.size, self.part.total_bytes());
+                let why =
+                    format!("{} bytes lie there, of {}", head.meta.size, self.part.total_bytes());
                 let mend = "nothing counts of it; look at the store";
                 Err(StoreError::new(StoreErrorKind::Damaged, doing, why, mend))
             }

@@ -1,9 +1,11 @@
 use super::*;
 use crate::{DirectoryBackend, LegalHold, UploadOptions, key::DEFAULT_KEY_TEMPLATE};
 use shared::{
-    keep::{RetentionVerdict, DeletionPrecondition, RetentionInput, ReasonRetention, decide_retention},
-    policy::{RetentionRule, Policy},
-    signing::{SigningAuthor, MinisignSigner},
+    keep::{
+        DeletionPrecondition, ReasonRetention, RetentionInput, RetentionVerdict, decide_retention,
+    },
+    policy::{Policy, RetentionRule},
+    signing::{MinisignSigner, SigningAuthor},
 };
 use std::collections::BTreeMap;
 
@@ -54,7 +56,8 @@ const ENCRYPTING: &str = "encrypt: {openssl: {env: P}}";
 impl TestStore {
     /// A backup of 7 bytes, with the sample manifest after `change`.
     async fn commit_backup(&self, key: &str, change: impl Fn(&mut BackupManifest)) {
-        let mut upload = self.store.start_upload(key, &UploadOptions::default()).await.expect("begun");
+        let mut upload =
+            self.store.start_upload(key, &UploadOptions::default()).await.expect("begun");
         upload.write("7 bytes".into()).await.expect("written");
         upload.finish().await.expect("finished");
         let mut manifest = crate::manifest::tests::sample_manifest();
@@ -71,7 +74,12 @@ impl TestStore {
 
     /// A note of ours.
     async fn write_unchanged_marker(&self, key: &str, time: Timestamp) {
-        let json = self.store.get_small(&beside::manifest_key(key)).await.expect("read").expect("a record");
+        let json = self
+            .store
+            .get_small(&beside::manifest_key(key))
+            .await
+            .expect("read")
+            .expect("a record");
         let note = UnchangedMarker {
             holdfast: 1,
             sha256: BackupManifest::parse_manifest(key, &json).expect("a record").file.sha256,
@@ -101,11 +109,17 @@ impl TestStore {
 }
 
 /// Whether these may go by this rule alone.
-fn retention_input<'a>(points: Vec<&'a RecoveryPoint>, rule: &'a RetentionRule) -> RetentionInput<'a> {
+fn retention_input<'a>(
+    points: Vec<&'a RecoveryPoint>,
+    rule: &'a RetentionRule,
+) -> RetentionInput<'a> {
     RetentionInput {
         owner: "listings@host-1",
         points,
-        reasons: BTreeMap::from([("daily", ReasonRetention { keep: vec![rule], precondition: DeletionPrecondition::Nothing })]),
+        reasons: BTreeMap::from([(
+            "daily",
+            ReasonRetention { keep: vec![rule], precondition: DeletionPrecondition::Nothing },
+        )]),
         ..RetentionInput::default()
     }
 }
@@ -137,9 +151,13 @@ async fn a_store_alone_tells_its_backups_apart_from_all_else() {
     // Made under another form, years ago: its manifest speaks for it.
     world.commit_backup("old/first.bin", |m| m.reason = "weekly".into()).await;
     world
-        .commit_backup("orders/orders_daily_20261101_020000.dump", |m| m.owner = "other@host-1".into())
+        .commit_backup("orders/orders_daily_20261101_020000.dump", |m| {
+            m.owner = "other@host-1".into()
+        })
         .await;
-    world.commit_backup("users/users_daily_20261101_020000.dump", |m| m.database = "users".into()).await;
+    world
+        .commit_backup("users/users_daily_20261101_020000.dump", |m| m.database = "users".into())
+        .await;
     let hold = LegalHold {
         why: "audit".into(),
         since: "2026-11-20T00:00:00Z".parse().expect("a time"),
@@ -228,11 +246,17 @@ async fn a_note_makes_a_backup_younger_and_goes_with_it() {
     for note in [second, first] {
         world.write_unchanged_marker(KEY, note).await;
     }
-    world.write_file(&beside::unchanged_marker_key("orders/gone_daily_20261101_020000.dump", first), "{}");
+    world.write_file(
+        &beside::unchanged_marker_key("orders/gone_daily_20261101_020000.dump", first),
+        "{}",
+    );
     let seen = world.list_all().await;
     insta::assert_snapshot!(render_backups(&seen), @"orders/orders_daily_20261118_020000.dump: orders daily 2026-11-22T02:00:00Z committed -");
     assert_eq!(seen[0].unchanged, [first, second]);
-    assert_eq!(seen[0], get_backup(&world.store, KEY, &world.trust_policy()).await.expect("looked at"));
+    assert_eq!(
+        seen[0],
+        get_backup(&world.store, KEY, &world.trust_policy()).await.expect("looked at")
+    );
     assert_eq!(seen[0].data_times().count(), 3);
 
     let rule = serde_json::from_value(serde_json::json!({ "for": "1d" })).expect("a rule");
@@ -246,10 +270,12 @@ async fn a_note_makes_a_backup_younger_and_goes_with_it() {
     };
     // A dump that ended after the judgement found it to be still true; a stranger's word for it keeps nothing.
     let judged = cleared(&seen[0]);
-    let (later, false_one) = (parse_time("2026-11-23T02:00:00Z"), parse_time("2026-11-24T02:00:00Z"));
+    let (later, false_one) =
+        (parse_time("2026-11-23T02:00:00Z"), parse_time("2026-11-24T02:00:00Z"));
     world.write_file(&beside::unchanged_marker_key(KEY, false_one), "{}");
     world.write_unchanged_marker(KEY, later).await;
-    let refused = world.store.delete_backup(&judged, &world.trust_policy()).await.expect_err("still true");
+    let refused =
+        world.store.delete_backup(&judged, &world.trust_policy()).await.expect_err("still true");
     assert_eq!((refused.kind, world.list_all().await.len()), (StoreErrorKind::Refused, 1));
     let judged = cleared(&world.list_all().await[0]);
     world.store.delete_backup(&judged, &world.trust_policy()).await.expect("deleted");
@@ -281,7 +307,10 @@ async fn a_note_counts_only_signed_of_this_file_in_the_past_and_where_the_policy
     for world in [signing_store(DEDUPLICATING), store_with_policy("", DEDUPLICATING, None)] {
         world.commit_backup(KEY, |_| ()).await;
         for day in ["2026-11-26", "2026-11-27", "2099-01-01"] {
-            world.write_file(&beside::unchanged_marker_key(KEY, parse_time(&format!("{day}T02:00:00Z"))), "");
+            world.write_file(
+                &beside::unchanged_marker_key(KEY, parse_time(&format!("{day}T02:00:00Z"))),
+                "",
+            );
         }
         world.write_unchanged_marker(KEY, parse_time("2098-01-01T02:00:00Z")).await;
         let other = "orders/orders_daily_20261119_020000.dump";
@@ -289,13 +318,20 @@ async fn a_note_counts_only_signed_of_this_file_in_the_past_and_where_the_policy
         let time = parse_time("2026-11-28T02:00:00Z");
         world.write_unchanged_marker(other, time).await;
         for end in ["", ".minisig"] {
-            let path = |of| world.root.path().join(format!("{}{end}", beside::unchanged_marker_key(of, time)));
+            let path = |of| {
+                world.root.path().join(format!("{}{end}", beside::unchanged_marker_key(of, time)))
+            };
             if path(other).exists() {
                 std::fs::copy(path(other), path(KEY)).expect("copied");
             }
         }
         let seen = world.list_all().await.remove(0);
-        assert_eq!(seen.data_time(), Some(parse_time("2026-11-20T02:00:03Z")), "{:?}", seen.ignored);
+        assert_eq!(
+            seen.data_time(),
+            Some(parse_time("2026-11-20T02:00:03Z")),
+            "{:?}",
+            seen.ignored
+        );
         assert_eq!(seen.ignored.len(), 5, "{:?}", seen.ignored);
     }
 }
@@ -313,13 +349,13 @@ async fn classify_key(world: &TestStore, key: &str) -> String {
 #[tokio::test]
 async fn the_policy_and_not_the_record_says_what_counts() {
     type ManifestChange = fn(&mut BackupManifest);
-    let same: Change = |_| ();
-    let plain: Change = |m| m.layers.cipher = None;
-    let future: Change = |m| m.data_time = "2026-11-30T02:10:01Z".parse().expect("a time");
-    let slot: Change = |m| m.slot = Some("2026-11-30T02:00:00Z".parse().expect("a time"));
-    let soon: Change = |m| m.data_time = "2026-11-30T02:09:59Z".parse().expect("a time");
-    let stranger: Change = |m| m.owner = "listings@stage".into();
-    let elsewhere: Change = |m| m.key = "orders/x.dump".into();
+    let same: ManifestChange = |_| ();
+    let plain: ManifestChange = |m| m.layers.cipher = None;
+    let future: ManifestChange = |m| m.data_time = "2026-11-30T02:10:01Z".parse().expect("a time");
+    let slot: ManifestChange = |m| m.slot = Some("2026-11-30T02:00:00Z".parse().expect("a time"));
+    let soon: ManifestChange = |m| m.data_time = "2026-11-30T02:09:59Z".parse().expect("a time");
+    let stranger: ManifestChange = |m| m.owner = "listings@stage".into();
+    let elsewhere: ManifestChange = |m| m.key = "orders/x.dump".into();
     let mut lines = Vec::new();
     for (name, change) in [
         ("as it was made", same),
@@ -331,7 +367,9 @@ async fn the_policy_and_not_the_record_says_what_counts() {
         ("another key's", elsewhere),
     ] {
         let mut all = Vec::new();
-        for world in [signing_store(ENCRYPTING), store_with_policy("", ENCRYPTING, None), plain_store()] {
+        for world in
+            [signing_store(ENCRYPTING), store_with_policy("", ENCRYPTING, None), plain_store()]
+        {
             world.commit_backup(KEY, change).await;
             all.push(classify_key(&world, KEY).await);
         }
@@ -354,8 +392,10 @@ async fn where_the_policy_signs_nothing_counts_that_no_key_of_it_signed() {
     world.commit_backup(KEY, |_| ()).await;
     assert_eq!(classify_key(&world, KEY).await, "counts");
     let path = |name: &str| world.root.path().join(name);
-    let (record, signature) =
-        (path(&beside::manifest_key(KEY)), path(&beside::signature_key(&beside::manifest_key(KEY))));
+    let (record, signature) = (
+        path(&beside::manifest_key(KEY)),
+        path(&beside::signature_key(&beside::manifest_key(KEY))),
+    );
     let json = std::fs::read_to_string(&record).expect("read");
     let good = std::fs::read_to_string(&signature).expect("read");
     let replace = |file: &std::path::Path, text: &str| {
@@ -375,7 +415,10 @@ async fn where_the_policy_signs_nothing_counts_that_no_key_of_it_signed() {
     }
     replace(&record, &json);
     let (other, _) = MinisignSigner::generate().expect("random numbers");
-    replace(&signature, &other.sign("listings@host-1", &beside::manifest_key(KEY), json.as_bytes()));
+    replace(
+        &signature,
+        &other.sign("listings@host-1", &beside::manifest_key(KEY), json.as_bytes()),
+    );
     assert!(classify_key(&world, KEY).await.contains("which the policy does not name"));
     std::fs::remove_file(&signature).expect("removed");
     assert!(classify_key(&world, KEY).await.starts_with("it is not signed"));

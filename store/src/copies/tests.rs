@@ -12,7 +12,9 @@ fn nth_day(day: i64) -> Timestamp {
 }
 
 fn daily_backups(days: impl IntoIterator<Item = i64>) -> Vec<StoredBackup> {
-    days.into_iter().map(|d| committed_backup(&format!("{d:02}.dump"), "orders", "daily", nth_day(d))).collect()
+    days.into_iter()
+        .map(|d| committed_backup(&format!("{d:02}.dump"), "orders", "daily", nth_day(d)))
+        .collect()
 }
 
 fn newest_two() -> RetentionRule {
@@ -44,8 +46,14 @@ fn a_copy_is_the_same_bytes_under_any_name() {
 
 #[test]
 fn what_is_newer_there_counts_so_that_nothing_is_copied_only_to_be_let_go() {
-    assert_eq!(missing_keys(&daily_backups([3, 4]), &daily_backups([5, 6]), nth_day(7)), Vec::<String>::new());
-    assert_eq!(missing_keys(&daily_backups([3, 4]), &daily_backups([5]), nth_day(7)), ["04.dump: newest 2 of 2"]);
+    assert_eq!(
+        missing_keys(&daily_backups([3, 4]), &daily_backups([5, 6]), nth_day(7)),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        missing_keys(&daily_backups([3, 4]), &daily_backups([5]), nth_day(7)),
+        ["04.dump: newest 2 of 2"]
+    );
 }
 
 #[test]
@@ -66,7 +74,13 @@ fn other_reasons_and_what_has_no_commit_record_are_neither_copied_nor_counted() 
 /// What a damaged dump is.
 fn cut() -> BackupKind {
     let (why, mend) = ("cut".into(), String::new());
-    BackupKind::Faulty { parsed_key: None, manifest: None, kind: crate::StoreErrorKind::Damaged, why, hint: mend }
+    BackupKind::Faulty {
+        parsed_key: None,
+        manifest: None,
+        kind: crate::StoreErrorKind::Damaged,
+        why,
+        hint: mend,
+    }
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! What killed runs left in a directory, and how it is taken away.
 
-use super::{DirectoryBackend, run_blocking, modification_time, steps};
-use crate::{StoreError, KeyTemplate, OrphanKind, OrphanedObject, beside, leftovers::parse_any};
+use super::{DirectoryBackend, modification_time, run_blocking, steps};
+use crate::{KeyTemplate, OrphanKind, OrphanedObject, StoreError, beside, leftovers::parse_any};
 
 impl DirectoryBackend {
-    pub(crate) async fn list_orphans(&self, forms: &[KeyTemplate]) -> Result<Vec<OrphanedObject>, StoreError> {
+    pub(crate) async fn list_orphans(
+        &self,
+        forms: &[KeyTemplate],
+    ) -> Result<Vec<OrphanedObject>, StoreError> {
         let (this, forms) = (self.clone(), forms.to_vec());
         run_blocking(move || {
             let mut all = Vec::new();
@@ -15,7 +18,11 @@ impl DirectoryBackend {
                     if folder.is_empty() { of.to_owned() } else { format!("{folder}/{of}") };
                 let Some(key) = whole.strip_prefix(&this.prefix) else { return };
                 let Some(read) = parse_any(&forms, key) else { return };
-                let what = if this.is_uncommitted(key) { OrphanKind::Object } else { OrphanKind::Temporary };
+                let what = if this.is_uncommitted(key) {
+                    OrphanKind::Object
+                } else {
+                    OrphanKind::Temporary
+                };
                 all.push(OrphanedObject {
                     key: key.to_owned(),
                     database: read.database,
@@ -35,7 +42,9 @@ impl DirectoryBackend {
         if beside::backup_key_of_sidecar(key).is_some() {
             return false;
         }
-        let (Ok(object), Ok(manifest)) = (self.object_path(key), self.object_path(&beside::manifest_key(key))) else {
+        let (Ok(object), Ok(manifest)) =
+            (self.object_path(key), self.object_path(&beside::manifest_key(key)))
+        else {
             return false;
         };
         !manifest.exists() && steps::is_same_inode(&object, &steps::temp_path(&object))

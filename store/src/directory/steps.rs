@@ -16,7 +16,7 @@ const MAX_PATH_BYTES: usize = 1024;
 /// `.NAME.holdfast` beside `NAME`.
 pub(super) fn temp_path(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}{ENDING}"))
+    path.with_file_name(format!(".{name}{TEMP_SUFFIX}"))
 }
 
 /// The name that a temporary one is of.
@@ -99,7 +99,8 @@ pub(super) fn create_parents(root: &Path, file: &Path) -> Result<(), StoreError>
     let mut missing: Vec<&Path> = parent.ancestors().take_while(|p| !p.exists()).collect();
     missing.reverse();
     for path in missing {
-        let io = |e: &io::Error| StoreError::from_io(format!("make directory {}", path.display()), e);
+        let io =
+            |e: &io::Error| StoreError::from_io(format!("make directory {}", path.display()), e);
         match DirBuilder::new().mode(0o750).create(path) {
             Ok(()) => {
                 std::fs::set_permissions(path, Permissions::from_mode(0o750))
@@ -179,7 +180,8 @@ pub(super) fn write_small_file(root: &Path, path: &Path, bytes: &[u8]) -> Result
     let mut file = create_temp_file(path)?;
     let temporary = temp_path(path);
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    let written = written.map_err(|e| StoreError::from_io(format!("write {}", temporary.display()), &e));
+    let written =
+        written.map_err(|e| StoreError::from_io(format!("write {}", temporary.display()), &e));
     let linked = written.and_then(|()| publish_by_link(path));
     let unlinked = remove_if_exists(&temporary);
     linked.and(unlinked)

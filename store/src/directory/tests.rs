@@ -1,5 +1,5 @@
 use super::*;
-use crate::{KeyTemplate, OrphanKind, UploadOptions, BackupStore, key::DEFAULT_KEY_TEMPLATE};
+use crate::{BackupStore, KeyTemplate, OrphanKind, UploadOptions, key::DEFAULT_KEY_TEMPLATE};
 use std::os::unix::fs::PermissionsExt;
 
 const KEY: &str = "orders/orders_daily_20261120_020000.dump";
@@ -31,15 +31,25 @@ fn list_tree(root: &tempfile::TempDir) -> Vec<String> {
     all
 }
 
-async fn upload_bytes(store: &BackupStore, key: &str, bytes: &'static [u8]) -> Result<crate::UploadReceipt, StoreError> {
+async fn upload_bytes(
+    store: &BackupStore,
+    key: &str,
+    bytes: &'static [u8],
+) -> Result<crate::UploadReceipt, StoreError> {
     let mut upload = store.start_upload(key, &UploadOptions::default()).await?;
     upload.write(bytes.into()).await?;
     upload.finish().await
 }
 
 async fn commit_backup(store: &BackupStore, key: &str) {
-    store.put_if_absent(&beside::checksum_key(key), "x".into(), &UploadOptions::default()).await.expect("sums");
-    store.put_if_absent(&beside::manifest_key(key), "{}".into(), &UploadOptions::default()).await.expect("manifest");
+    store
+        .put_if_absent(&beside::checksum_key(key), "x".into(), &UploadOptions::default())
+        .await
+        .expect("sums");
+    store
+        .put_if_absent(&beside::manifest_key(key), "{}".into(), &UploadOptions::default())
+        .await
+        .expect("manifest");
 }
 
 async fn read_content(store: &BackupStore, key: &str) -> Vec<u8> {
@@ -100,7 +110,10 @@ async fn nothing_is_ever_rewritten() {
     let error = upload_bytes(&store, KEY, b"second").await.expect_err("taken");
     assert_eq!(error.kind, StoreErrorKind::Exists);
     let manifest = beside::manifest_key(KEY);
-    let error = store.put_if_absent(&manifest, "new".into(), &UploadOptions::default()).await.expect_err("taken");
+    let error = store
+        .put_if_absent(&manifest, "new".into(), &UploadOptions::default())
+        .await
+        .expect_err("taken");
     assert_eq!(error.kind, StoreErrorKind::Exists);
     assert_eq!(store.get_small(&manifest).await.expect("read").as_deref(), Some(b"{}".as_slice()));
     assert_eq!(read_content(&store, KEY).await, b"first");
@@ -154,11 +167,20 @@ async fn killed_at_any_step_nothing_counts_and_everything_is_cleaned() {
             steps::publish_by_link(&object).expect("linked");
         }
         if step >= 3 {
-            write(&steps::temp_path(&root.path().join("backups").join(beside::checksum_key(KEY))), "x");
+            write(
+                &steps::temp_path(&root.path().join("backups").join(beside::checksum_key(KEY))),
+                "x",
+            );
         }
         if step >= 4 {
-            store.delete_orphan(&find_orphan(&store, &beside::checksum_key(KEY)).await).await.expect("cleaned");
-            store.put_if_absent(&beside::checksum_key(KEY), "x".into(), &UploadOptions::default()).await.expect("sums");
+            store
+                .delete_orphan(&find_orphan(&store, &beside::checksum_key(KEY)).await)
+                .await
+                .expect("cleaned");
+            store
+                .put_if_absent(&beside::checksum_key(KEY), "x".into(), &UploadOptions::default())
+                .await
+                .expect("sums");
         }
         if step >= 5 {
             write(&steps::temp_path(&manifest), "{");
@@ -197,7 +219,9 @@ async fn a_delete_that_is_killed_is_gone_on_with_by_the_next_cleaning() {
         upload_bytes(&store, KEY, b"abc").await.expect("written");
         commit_backup(&store, KEY).await;
         let object = root.path().join("backups").join(KEY);
-        let gone = |key: &str| steps::remove_if_exists(&root.path().join("backups").join(key)).expect("gone");
+        let gone = |key: &str| {
+            steps::remove_if_exists(&root.path().join("backups").join(key)).expect("gone")
+        };
         steps::mark_incomplete(&object).expect("marked");
         if step >= 2 {
             gone(&beside::manifest_key(KEY));
@@ -225,7 +249,8 @@ async fn a_full_disk_is_told_as_one_and_leaves_nothing() {
     let error = writing.write(many).await.expect_err("no room");
     assert_eq!(error.kind, StoreErrorKind::Full, "{error}");
     assert!(error.hint.contains("make room"), "{}", error.hint);
-    let again = writing.write(Bytes::from(vec![0; CHUNK_BYTES])).await.expect_err("it failed before");
+    let again =
+        writing.write(Bytes::from(vec![0; CHUNK_BYTES])).await.expect_err("it failed before");
     assert_eq!(again.kind, StoreErrorKind::Refused);
     drop(writing);
     assert_eq!(std::fs::read_dir(root.path()).expect("a directory").count(), 0);
@@ -312,7 +337,13 @@ async fn what_is_no_regular_file_is_not_waited_for() {
     let pipe = folder.path().join("pipe.dump");
     rustix::fs::mknodat(cwd, &pipe, rustix::fs::FileType::Fifo, mode, 0).expect("a pipe");
     let directory = DirectoryBackend::new(folder.path(), "");
-    assert_eq!(directory.get_small("pipe.dump").await.expect_err("a pipe").kind, StoreErrorKind::Refused);
+    assert_eq!(
+        directory.get_small("pipe.dump").await.expect_err("a pipe").kind,
+        StoreErrorKind::Refused
+    );
     let (out, _held) = tokio::sync::mpsc::channel(1);
-    assert_eq!(directory.stream_object("pipe.dump", &out).await.expect_err("a pipe").kind, StoreErrorKind::Refused);
+    assert_eq!(
+        directory.stream_object("pipe.dump", &out).await.expect_err("a pipe").kind,
+        StoreErrorKind::Refused
+    );
 }

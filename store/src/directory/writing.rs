@@ -1,6 +1,6 @@
 //! A file that is being written.
 
-use super::{CHUNK_BYTES, run_blocking, run_blocking_for, max_io_time, steps};
+use super::{CHUNK_BYTES, max_io_time, run_blocking, run_blocking_for, steps};
 use crate::{StoreError, StoreErrorKind, UploadReceipt};
 use bytes::Bytes;
 use rustix::fs::{Advice, fadvise};
@@ -37,7 +37,12 @@ impl DirectoryUpload {
             if of.symlink_metadata().is_ok() {
                 let doing = format!("write {}", of.display());
                 let mend = "look at it: nothing is ever rewritten";
-                return Err(StoreError::new(StoreErrorKind::Exists, doing, "there is a file of that name", mend));
+                return Err(StoreError::new(
+                    StoreErrorKind::Exists,
+                    doing,
+                    "there is a file of that name",
+                    mend,
+                ));
             }
             steps::create_temp_file(&of)
         })

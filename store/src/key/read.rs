@@ -131,9 +131,11 @@ impl KeyTemplate {
                 let candidates: Box<dyn Iterator<Item = Cow<'_, str>>> = match &known {
                     Some(name) => Box::new(std::iter::once(escape_name(name).into())),
                     // A suffix right behind a name is no part of it.
-                    None if list.is_empty() => {
-                        Box::new(candidate_names(rest).filter(|t| !suffix::ends_with_suffix(t)).map(Cow::Borrowed))
-                    }
+                    None if list.is_empty() => Box::new(
+                        candidate_names(rest)
+                            .filter(|t| !suffix::ends_with_suffix(t))
+                            .map(Cow::Borrowed),
+                    ),
                     None => Box::new(list.iter().map(|n| escape_name(n).into())),
                 };
                 for text in candidates {
@@ -167,7 +169,9 @@ impl KeyTemplate {
         let text = |t: &Option<String>| t.clone().unwrap_or_default();
         let (database, reason, table) =
             (text(&found.database), text(&found.reason), text(&found.table));
-        let again = self.render_with_suffix(&database, &reason, &table, at, found.suffix.as_deref()).ok()?;
+        let again = self
+            .render_with_suffix(&database, &reason, &table, at, found.suffix.as_deref())
+            .ok()?;
         (again == key).then(|| ParsedKey {
             database: found.database.clone(),
             reason: found.reason.clone(),

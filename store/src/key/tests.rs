@@ -15,7 +15,9 @@ fn to_strings(names: &[&str]) -> Vec<String> {
 
 /// What a key tells, in a line.
 fn render_parsed(read: Option<ParsedKey>) -> String {
-    let Some(ParsedKey { database, reason, table, earliest: at, precision }) = read else { return "none".into() };
+    let Some(ParsedKey { database, reason, table, earliest: at, precision }) = read else {
+        return "none".into();
+    };
     let text = |t: Option<String>| t.unwrap_or_else(|| "-".into());
     format!("{} {} {} {at} +{}s", text(database), text(reason), text(table), precision.as_secs())
 }
@@ -40,7 +42,9 @@ fn keys_of_the_forms_that_companies_use_are_read() {
         ("{database}_{table}_%Y%m%d_%H%M%S.csv", "orders_line_items_20261120_020000.csv"),
         (DEFAULT_KEY_TEMPLATE, "orders/orders_pre_deploy_20261120_020000"),
     ];
-    let lines = table.map(|(text, key)| format!("{key}: {}", render_parsed(template(text).parse_key(key, names))));
+    let lines = table.map(|(text, key)| {
+        format!("{key}: {}", render_parsed(template(text).parse_key(key, names)))
+    });
     insta::assert_snapshot!(lines.join("\n"), @"
     orders/orders_20261120.dump: orders - - 2026-11-20T00:00:00Z +86400s
     orders/orders_archive_20261120.dump: none
@@ -63,8 +67,14 @@ fn keys_of_the_forms_that_companies_use_are_read() {
 #[test]
 fn names_that_can_be_divided_in_two_ways_tell_neither() {
     let form = template("{database}_{reason}_%Y%m%d");
-    let names = KnownNames { databases: &to_strings(&["a", "a_b"]), reasons: &to_strings(&["c", "b_c", "daily"]) };
-    assert_eq!(render_parsed(form.parse_key("a_b_c_20261120", names)), "- - - 2026-11-20T00:00:00Z +86400s");
+    let names = KnownNames {
+        databases: &to_strings(&["a", "a_b"]),
+        reasons: &to_strings(&["c", "b_c", "daily"]),
+    };
+    assert_eq!(
+        render_parsed(form.parse_key("a_b_c_20261120", names)),
+        "- - - 2026-11-20T00:00:00Z +86400s"
+    );
     assert_eq!(
         render_parsed(form.parse_key("a_b_daily_20261120", names)),
         "a_b daily - 2026-11-20T00:00:00Z +86400s"
@@ -142,7 +152,10 @@ fn a_name_that_is_taken_gets_its_time_and_then_its_run() {
 fn an_ending_is_added_once_and_a_percent_sign_in_it_is_text() {
     let at = parse_time("2026-11-20T02:00:00Z");
     let make = |text, ending| {
-        KeyTemplate::new(text, ending).expect("a form").render_key("d", "r", "t", at).expect("a key")
+        KeyTemplate::new(text, ending)
+            .expect("a form")
+            .render_key("d", "r", "t", at)
+            .expect("a key")
     };
     assert_eq!(make("x_%Y%m%d.dump", ".dump"), "x_20261120.dump");
     assert_eq!(make("x_%Y%m%d", ".dump.zst"), "x_20261120.dump.zst");
@@ -173,7 +186,10 @@ fn a_name_never_leaves_its_place() {
 #[test]
 fn a_day_holds_all_its_times() {
     let read = template("%Y%m%d").parse_key("20261120", KnownNames::default()).expect("a day");
-    assert!(read.contains_time(parse_time("2026-11-20T23:59:59Z")) && !read.contains_time(parse_time("2026-11-21T00:00:00Z")));
+    assert!(
+        read.contains_time(parse_time("2026-11-20T23:59:59Z"))
+            && !read.contains_time(parse_time("2026-11-21T00:00:00Z"))
+    );
     assert_eq!(read.latest_time(), parse_time("2026-11-20T23:59:59Z"));
 }
 

@@ -1,11 +1,11 @@
 //! The line of shell that restores a backup with stock tools.
 
-use super::{EncryptionFormat, ManifestFormat, EncodingLayers};
+use super::{EncodingLayers, EncryptionFormat, ManifestFormat};
 
 /// What a line of restore is built of.
 #[derive(Clone, Debug)]
 pub struct RestoreCommandInput<'a> {
-    /// What writes the stored file to its standard output: [`crate::Store::command`].
+    /// What writes the stored file to its standard output: [`crate::BackupStore::download_command`].
     pub fetch: &'a str,
     /// What must be undone.
     pub layers: &'a EncodingLayers,
@@ -31,7 +31,10 @@ pub fn restore_command(of: &RestoreCommandInput<'_>) -> String {
     steps.push(match (of.format, of.table) {
         (ManifestFormat::Custom, _) => "pg_restore --no-owner -d TARGET".into(),
         (ManifestFormat::Plain, _) => {
-            return format!("{{ {}; {AT_THE_END}; }} | psql -X -q -d TARGET", steps.join(" | "));
+            return format!(
+                "{{ {}; {PSQL_ERROR_CHECK}; }} | psql -X -q -d TARGET",
+                steps.join(" | ")
+            );
         }
         (ManifestFormat::Csv, table) => {
             let copy =

@@ -25,7 +25,10 @@ pub(crate) fn sample_manifest() -> BackupManifest {
             sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".into(),
         },
         format: ManifestFormat::Custom,
-        layers: EncodingLayers { cipher: Some(EncryptionFormat::Age), compressed: Some(CompressionFormat::Zstd) },
+        layers: EncodingLayers {
+            cipher: Some(EncryptionFormat::Age),
+            compressed: Some(CompressionFormat::Zstd),
+        },
         recipients: vec!["age1example".into()],
         key_id: None,
         server: ServerProperties {
@@ -85,7 +88,8 @@ fn a_newer_version_is_refused_and_an_unknown_field_is_not() {
         BackupManifest::parse_manifest("orders.dump", b""),
     ];
     // Where in the JSON is not the point.
-    let plain = |e: StoreError| e.to_string().split(" at line ").next().unwrap_or_default().to_owned();
+    let plain =
+        |e: StoreError| e.to_string().split(" at line ").next().unwrap_or_default().to_owned();
     let said = said.map(|r| r.map_or_else(plain, |_| "read".into()));
     insta::assert_snapshot!(said.join("\n"), @"
     read the manifest of orders.dump: it was made by a newer Holdfast: version 2, and this one knows 1
@@ -104,8 +108,18 @@ fn the_line_of_restore_undoes_each_layer_with_stock_tools() {
     let kdf = |kdf| Some(EncryptionFormat::OpenSsl { kdf });
     let table = [
         (Some(EncryptionFormat::Age), zstd, ManifestFormat::Custom, None),
-        (kdf(KeyDerivation::Pbkdf2 { iterations: 600_000 }), Some(CompressionFormat::Gzip), ManifestFormat::Plain, None),
-        (kdf(KeyDerivation::BytesToKey { digest: KdfDigest::Md5 }), None, ManifestFormat::Custom, None),
+        (
+            kdf(KeyDerivation::Pbkdf2 { iterations: 600_000 }),
+            Some(CompressionFormat::Gzip),
+            ManifestFormat::Plain,
+            None,
+        ),
+        (
+            kdf(KeyDerivation::BytesToKey { digest: KdfDigest::Md5 }),
+            None,
+            ManifestFormat::Custom,
+            None,
+        ),
         (None, zstd, ManifestFormat::Csv, Some("public.\"Line Items\"")),
     ];
     let lines = table.map(|(cipher, compressed, format, table)| {

@@ -2,16 +2,21 @@
 
 use super::{S3Backend, run_metadata};
 use crate::{
-    StoreError, KeyTemplate, OrphanKind, OrphanedObject, beside,
-    leftovers::{parse_any, find_uncommitted},
+    KeyTemplate, OrphanKind, OrphanedObject, StoreError, beside,
+    leftovers::{find_uncommitted, parse_any},
 };
 use jiff::Timestamp;
 use shared::aws::{OperationError, OperationErrorKind};
 
 impl S3Backend {
-    pub(crate) async fn list_orphans(&self, forms: &[KeyTemplate]) -> Result<Vec<OrphanedObject>, StoreError> {
+    pub(crate) async fn list_orphans(
+        &self,
+        forms: &[KeyTemplate],
+    ) -> Result<Vec<OrphanedObject>, StoreError> {
         let mut all = self.list_unfinished_uploads(forms).await?;
-        all.extend(find_uncommitted(forms, &self.list("").await?, |key| self.is_own_object(key)).await?);
+        all.extend(
+            find_uncommitted(forms, &self.list("").await?, |key| self.is_own_object(key)).await?,
+        );
         Ok(all)
     }
 
@@ -21,7 +26,10 @@ impl S3Backend {
     }
 
     /// Uploads in parts that were not ended.
-    async fn list_unfinished_uploads(&self, forms: &[KeyTemplate]) -> Result<Vec<OrphanedObject>, StoreError> {
+    async fn list_unfinished_uploads(
+        &self,
+        forms: &[KeyTemplate],
+    ) -> Result<Vec<OrphanedObject>, StoreError> {
         let doing = || format!("list uploads of {}", self.address());
         let mut all = Vec::new();
         let (mut after, mut after_id) = (None, None);
@@ -38,7 +46,9 @@ impl S3Backend {
                     key: key.to_owned(),
                     database: read.database,
                     kind: OrphanKind::Upload { id: id.to_owned() },
-                    started_at: upload.initiated().and_then(|t| Timestamp::from_second(t.secs()).ok()),
+                    started_at: upload
+                        .initiated()
+                        .and_then(|t| Timestamp::from_second(t.secs()).ok()),
                 });
             }
             after = page.next_key_marker().map(str::to_owned);
@@ -72,7 +82,8 @@ impl S3Backend {
                 if self.head_object(&beside::manifest_key(&left.key)).await?.is_some() {
                     return Ok(());
                 }
-                self.remove_object(&beside::signature_key(&beside::manifest_key(&left.key))).await?;
+                self.remove_object(&beside::signature_key(&beside::manifest_key(&left.key)))
+                    .await?;
                 self.remove_object(&beside::checksum_key(&left.key)).await?;
                 self.remove_object(&left.key).await
             }

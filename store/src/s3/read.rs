@@ -14,7 +14,9 @@ impl S3Backend {
         out: &mpsc::Sender<io::Result<Bytes>>,
     ) -> Result<(), StoreError> {
         let doing = format!("read {}", self.full_uri(key));
-        let Some(head) = self.head_object(key).await? else { return Err(ranges::not_found_error(doing)) };
+        let Some(head) = self.head_object(key).await? else {
+            return Err(ranges::not_found_error(doing));
+        };
         let size = head.content_length().and_then(|n| u64::try_from(n).ok()).unwrap_or_default();
         let etag = head.e_tag().unwrap_or_default();
         let range = |from, to| {
@@ -25,7 +27,13 @@ impl S3Backend {
     }
 
     /// The bytes from `from` up to `to`, gone on with where a connection was lost.
-    async fn read_range(&self, key: &str, etag: &str, from: u64, to: u64) -> Result<Bytes, StoreError> {
+    async fn read_range(
+        &self,
+        key: &str,
+        etag: &str,
+        from: u64,
+        to: u64,
+    ) -> Result<Bytes, StoreError> {
         let mut came = BytesMut::with_capacity(usize::try_from(to - from).unwrap_or_default());
         let mut lost = String::new();
         for tried in 0..ranges::MAX_ATTEMPTS {
@@ -54,10 +62,17 @@ impl S3Backend {
         let mut body = match request.send().await {
             Ok(answer) => answer.body,
             Err(e) if error_code(&e) == Some("PreconditionFailed") => {
-                return Err(ranges::changed_during_read_error(format!("read {}", self.full_uri(key))));
+                return Err(ranges::changed_during_read_error(format!(
+                    "read {}",
+                    self.full_uri(key)
+                )));
             }
             Err(e) => {
-                return Err(OperationError::from_sdk_error(format!("read {}", self.full_uri(key)), &e).into());
+                return Err(OperationError::from_sdk_error(
+                    format!("read {}", self.full_uri(key)),
+                    &e,
+                )
+                .into());
             }
         };
         while let Some(chunk) = body.next().await {

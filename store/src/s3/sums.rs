@@ -32,7 +32,11 @@ impl PartChecksum {
 /// What the store should say of the whole: of one request its own checksum, of parts the checksum of their checksums and
 /// their number.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html>
-pub(super) fn expected_checksum(kind: StoreChecksum, sums: &[PartChecksum], in_parts: bool) -> String {
+pub(super) fn expected_checksum(
+    kind: StoreChecksum,
+    sums: &[PartChecksum],
+    in_parts: bool,
+) -> String {
     let all = if in_parts {
         PartChecksum::compute(kind, &sums.iter().flat_map(|s| s.0.clone()).collect::<Vec<_>>())
     } else {

@@ -1,5 +1,8 @@
 use super::*;
-use crate::{KeyTemplate, OrphanKind, RecordCache, BackupStore, ArchiveRestoreStatus, TrustPolicy, key::DEFAULT_KEY_TEMPLATE};
+use crate::{
+    ArchiveRestoreStatus, BackupStore, KeyTemplate, OrphanKind, RecordCache, TrustPolicy,
+    key::DEFAULT_KEY_TEMPLATE,
+};
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
 use aws_sdk_s3::config::{Credentials, HttpClient, SharedCredentialsProvider, http::HttpResponse};
 use aws_sdk_s3::primitives::ByteStream;
@@ -9,7 +12,7 @@ use futures_util::FutureExt;
 use shared::{
     aws::AwsClients,
     policy::{Policy, StorageClass},
-    signing::{SigningAuthor, MinisignSigner},
+    signing::{MinisignSigner, SigningAuthor},
 };
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
@@ -164,7 +167,11 @@ fn upload_options() -> UploadOptions {
     UploadOptions { run: "run-1".into(), ..UploadOptions::default() }
 }
 
-async fn upload_bytes(store: &S3Backend, put: &UploadOptions, bytes: usize) -> Result<crate::UploadReceipt, StoreError> {
+async fn upload_bytes(
+    store: &S3Backend,
+    put: &UploadOptions,
+    bytes: usize,
+) -> Result<crate::UploadReceipt, StoreError> {
     let store = BackupStore::S3(store.clone());
     let mut upload = store.start_upload(KEY, put).await?;
     let mut left = bytes;
@@ -204,7 +211,11 @@ async fn a_small_object_is_one_request_that_only_makes_new_ones() {
         lock: Some(LockMode::Compliance),
         ..test_config(StoreChecksum::Sha256)
     };
-    let sum = sums::expected_checksum(what.checksum, &[sums::PartChecksum::compute(what.checksum, b"xxx")], false);
+    let sum = sums::expected_checksum(
+        what.checksum,
+        &[sums::PartChecksum::compute(what.checksum, b"xxx")],
+        false,
+    );
     let head = ok_response(&[("content-length", "3"), ("x-amz-checksum-sha256", &sum)]);
     let (store, log) = mock_backend(what, accepting_store(head));
     let put = UploadOptions {
@@ -236,9 +247,15 @@ async fn a_small_object_is_one_request_that_only_makes_new_ones() {
 
 #[tokio::test]
 async fn a_store_that_knows_no_newer_checksums_is_sent_none_of_them() {
-    let what =
-        S3Config { endpoint: Some("http://127.0.0.1:9000".into()), ..test_config(StoreChecksum::Md5) };
-    let sum = sums::expected_checksum(what.checksum, &[sums::PartChecksum::compute(what.checksum, b"xxx")], false);
+    let what = S3Config {
+        endpoint: Some("http://127.0.0.1:9000".into()),
+        ..test_config(StoreChecksum::Md5)
+    };
+    let sum = sums::expected_checksum(
+        what.checksum,
+        &[sums::PartChecksum::compute(what.checksum, b"xxx")],
+        false,
+    );
     let head = ok_response(&[("content-length", "3"), ("etag", &format!("\"{sum}\""))]);
     let (store, log) = mock_backend(what, accepting_store(head));
     let written = upload_bytes(&store, &upload_options(), 3).await.expect("written");
@@ -309,7 +326,11 @@ async fn what_lies_there_otherwise_than_it_was_sent_is_damaged() {
         let good = three_part_checksum(kind);
         let other = sums::expected_checksum(
             kind,
-            &[sums::PartChecksum::compute(kind, b"y"), sums::PartChecksum::compute(kind, b"z"), sums::PartChecksum::compute(kind, b"")],
+            &[
+                sums::PartChecksum::compute(kind, b"y"),
+                sums::PartChecksum::compute(kind, b"z"),
+                sums::PartChecksum::compute(kind, b""),
+            ],
             true,
         );
         for (size, sum) in [("20971519", &good), ("20971520", &other)] {
@@ -317,9 +338,12 @@ async fn what_lies_there_otherwise_than_it_was_sent_is_damaged() {
                 StoreChecksum::Sha256 => ("x-amz-checksum-sha256", sum.clone()),
                 StoreChecksum::Md5 => ("etag", format!("\"{sum}\"")),
             };
-            let (store, _) =
-                mock_backend(test_config(kind), accepting_store(ok_response(&[("content-length", size), (name, &sum)])));
-            let error = upload_bytes(&store, &upload_options(), 20 * MIB).await.expect_err("it differs");
+            let (store, _) = mock_backend(
+                test_config(kind),
+                accepting_store(ok_response(&[("content-length", size), (name, &sum)])),
+            );
+            let error =
+                upload_bytes(&store, &upload_options(), 20 * MIB).await.expect_err("it differs");
             assert_eq!(error.kind, StoreErrorKind::Damaged, "{error}");
         }
     }
@@ -337,7 +361,10 @@ async fn a_name_that_was_taken_meanwhile_is_left_as_it_is_and_the_parts_are_take
     });
     let error = upload_bytes(&store, &upload_options(), 20 * MIB).await.expect_err("taken");
     assert_eq!(error.kind, StoreErrorKind::Exists, "{error}");
-    assert!(log.request_lines().contains("DELETE /pg/orders/orders_daily_20261120_020000.dump?uploadId=U"));
+    assert!(
+        log.request_lines()
+            .contains("DELETE /pg/orders/orders_daily_20261120_020000.dump?uploadId=U")
+    );
 }
 
 #[tokio::test]
@@ -378,13 +405,20 @@ async fn a_part_that_is_refused_ends_the_upload_and_takes_it_back() {
     let deadline = std::time::Duration::from_secs(30);
     let waited = tokio::time::timeout(deadline, taken_back).await;
     assert!(waited.is_ok(), "{}", log.request_lines());
-    assert!(!log.request_lines().contains("POST /pg/orders/orders_daily_20261120_020000.dump?uploadId"));
+    assert!(
+        !log.request_lines().contains("POST /pg/orders/orders_daily_20261120_020000.dump?uploadId")
+    );
 }
 
 #[tokio::test]
 async fn an_object_that_is_there_is_refused_before_anything_is_sent() {
-    let (store, log) = mock_backend(test_config(StoreChecksum::Sha256), |_, _| ok_response(&[("content-length", "1")]));
-    assert_eq!(upload_bytes(&store, &upload_options(), 3).await.expect_err("there").kind, StoreErrorKind::Exists);
+    let (store, log) = mock_backend(test_config(StoreChecksum::Sha256), |_, _| {
+        ok_response(&[("content-length", "1")])
+    });
+    assert_eq!(
+        upload_bytes(&store, &upload_options(), 3).await.expect_err("there").kind,
+        StoreErrorKind::Exists
+    );
     assert_eq!(log.requests().len(), 1);
 }
 
@@ -396,13 +430,17 @@ async fn a_store_that_lacks_conditions_is_asked_whether_the_name_is_free_instead
         _ if asked.header("if-none-match").is_some() => error_response(501, "NotImplemented"),
         _ => ok_response(&[]),
     };
-    let own = S3Config { endpoint: Some("http://s3.internal".into()), ..test_config(StoreChecksum::Md5) };
+    let own =
+        S3Config { endpoint: Some("http://s3.internal".into()), ..test_config(StoreChecksum::Md5) };
     let (store, log) = mock_backend(own, answer);
     upload_bytes(&store, &upload_options(), 3).await.expect("written");
     assert!(log.request_lines().contains("HEAD"));
     // AWS knows them: such an answer of it is no reason to go without.
     let (store, _) = mock_backend(test_config(StoreChecksum::Md5), answer);
-    assert_eq!(upload_bytes(&store, &upload_options(), 3).await.expect_err("refused").kind, StoreErrorKind::Refused);
+    assert_eq!(
+        upload_bytes(&store, &upload_options(), 3).await.expect_err("refused").kind,
+        StoreErrorKind::Refused
+    );
 }
 
 async fn read_object(store: &S3Backend) -> (Result<(), StoreError>, Vec<u8>, bool) {
@@ -462,18 +500,27 @@ async fn a_read_that_loses_every_connection_or_its_version_ends_with_an_error_in
     assert!(log.requests().len() < 30, "the tries are bounded");
 
     let (store, _) = mock_backend(test_config(StoreChecksum::Sha256), move |asked, _| {
-        if asked.line.starts_with("HEAD") { head() } else { error_response(412, "PreconditionFailed") }
+        if asked.line.starts_with("HEAD") {
+            head()
+        } else {
+            error_response(412, "PreconditionFailed")
+        }
     });
     let (ended, _, clean) = read_object(&store).await;
     assert_eq!((ended.expect_err("changed").kind, clean), (StoreErrorKind::Damaged, false));
 
     let (store, _) = mock_backend(test_config(StoreChecksum::Sha256), move |asked, _| {
-        if asked.line.starts_with("HEAD") { head() } else { error_response(403, "InvalidObjectState") }
+        if asked.line.starts_with("HEAD") {
+            head()
+        } else {
+            error_response(403, "InvalidObjectState")
+        }
     });
     let (ended, _, clean) = read_object(&store).await;
     assert_eq!((ended.expect_err("archived").kind, clean), (StoreErrorKind::Archived, false));
 
-    let (store, _) = mock_backend(test_config(StoreChecksum::Sha256), |_, _| error_response(404, ""));
+    let (store, _) =
+        mock_backend(test_config(StoreChecksum::Sha256), |_, _| error_response(404, ""));
     assert_eq!(read_object(&store).await.0.expect_err("absent").kind, StoreErrorKind::Missing);
 }
 
@@ -504,25 +551,35 @@ async fn a_thaw_is_asked_for_once_and_says_how_long_it_takes() {
             );
             (202, Vec::new(), Vec::new())
         });
-        assert_eq!(store.request_archive_restore(KEY, 3).await, Ok(expected), "{class} {restore:?}");
+        assert_eq!(
+            store.request_archive_restore(KEY, 3).await,
+            Ok(expected),
+            "{class} {restore:?}"
+        );
         let asked = matches!(expected, ArchiveRestoreStatus::Requested { .. });
         assert_eq!(log.request_lines().contains("POST"), asked);
     }
-    let (store, _) = mock_backend(test_config(StoreChecksum::Sha256), |asked, _| match asked.line.as_str() {
-        line if line.starts_with("HEAD") => ok_response(&[("x-amz-storage-class", "GLACIER")]),
-        _ => error_response(409, "RestoreAlreadyInProgress"),
-    });
+    let (store, _) =
+        mock_backend(test_config(StoreChecksum::Sha256), |asked, _| match asked.line.as_str() {
+            line if line.starts_with("HEAD") => ok_response(&[("x-amz-storage-class", "GLACIER")]),
+            _ => error_response(409, "RestoreAlreadyInProgress"),
+        });
     assert_eq!(store.request_archive_restore(KEY, 3).await, Ok(ArchiveRestoreStatus::InProgress));
 }
 
 #[tokio::test]
 async fn a_lock_is_refused_where_the_bucket_can_keep_none() {
-    let versions =
-        |status: &str| xml_response(&format!("<VersioningConfiguration>{status}</VersioningConfiguration>"));
+    let versions = |status: &str| {
+        xml_response(&format!("<VersioningConfiguration>{status}</VersioningConfiguration>"))
+    };
     let on = "<Status>Enabled</Status>";
     let lock = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>";
     let table = [
-        ("", xml_response(lock), Some("the bucket's versioning is off, and a lock is of a version")),
+        (
+            "",
+            xml_response(lock),
+            Some("the bucket's versioning is off, and a lock is of a version"),
+        ),
         (
             "<Status>Suspended</Status>",
             xml_response(lock),
@@ -536,13 +593,16 @@ async fn a_lock_is_refused_where_the_bucket_can_keep_none() {
         (on, xml_response(lock), None),
     ];
     for (status, lock, expected) in table {
-        let what = S3Config { lock: Some(LockMode::Governance), ..test_config(StoreChecksum::Sha256) };
+        let what =
+            S3Config { lock: Some(LockMode::Governance), ..test_config(StoreChecksum::Sha256) };
         let (store, _) = mock_backend(what, move |asked, _| {
             if asked.line.ends_with("?versioning") { versions(status) } else { lock.clone() }
         });
         assert_eq!(store.check_object_lock().await.err().map(|e| e.why).as_deref(), expected);
     }
-    let (store, log) = mock_backend(test_config(StoreChecksum::Sha256), |_, _| error_response(403, "AccessDenied"));
+    let (store, log) = mock_backend(test_config(StoreChecksum::Sha256), |_, _| {
+        error_response(403, "AccessDenied")
+    });
     store.check_object_lock().await.expect("nothing is asked where no lock is");
     assert_eq!(log.requests().len(), 0);
 }
@@ -565,7 +625,11 @@ async fn uploads_without_end_and_objects_without_manifest_are_leftovers_and_fore
         "a/a_daily_20261119_020000.dump",
     );
     let mut keys = [good, bare, foreign, "a/notes.txt"].map(str::to_owned).to_vec();
-    keys.extend([beside::manifest_key(good), beside::checksum_key(good), beside::checksum_key(bare)]);
+    keys.extend([
+        beside::manifest_key(good),
+        beside::checksum_key(good),
+        beside::checksum_key(bare),
+    ]);
     keys.sort();
     let keys: String = keys.iter().map(|k| object(k)).collect();
     let list = format!("<ListBucketResult>{keys}</ListBucketResult>");
@@ -579,14 +643,20 @@ async fn uploads_without_end_and_objects_without_manifest_are_leftovers_and_fore
     );
     let bare_head = format!("HEAD /pg/{bare}");
     let (store, log) =
-        mock_backend(test_config(StoreChecksum::Sha256), move |asked, _| match asked.line.as_str() {
-            line if line.contains("uploads") && line.contains("key-marker") => xml_response(&second),
-            line if line.contains("uploads") => xml_response(&first),
-            line if line.starts_with("GET") => xml_response(&list),
-            line if line == bare_head => ok_response(&[("x-amz-meta-holdfast-run", "run-0")]),
-            line if line.starts_with("HEAD") && line.contains(".json") => error_response(404, ""),
-            line if line.starts_with("DELETE") => (204, Vec::new(), Vec::new()),
-            _ => ok_response(&[]),
+        mock_backend(test_config(StoreChecksum::Sha256), move |asked, _| {
+            match asked.line.as_str() {
+                line if line.contains("uploads") && line.contains("key-marker") => {
+                    xml_response(&second)
+                }
+                line if line.contains("uploads") => xml_response(&first),
+                line if line.starts_with("GET") => xml_response(&list),
+                line if line == bare_head => ok_response(&[("x-amz-meta-holdfast-run", "run-0")]),
+                line if line.starts_with("HEAD") && line.contains(".json") => {
+                    error_response(404, "")
+                }
+                line if line.starts_with("DELETE") => (204, Vec::new(), Vec::new()),
+                _ => ok_response(&[]),
+            }
         });
     let forms = [KeyTemplate::new(DEFAULT_KEY_TEMPLATE, ".dump").expect("a form")];
     let store = BackupStore::S3(store);
@@ -626,9 +696,14 @@ async fn who_may_read_records_alone_still_sees_what_counts_and_nothing_foreign()
     let forms = [KeyTemplate::new(DEFAULT_KEY_TEMPLATE, ".dump").expect("a form")];
     for (head, seen) in [(403, 0), (200, 1)] {
         let (store, _) = mock_backend(test_config(StoreChecksum::Sha256), move |asked, _| {
-            if asked.line.starts_with("GET") { xml_response(list) } else { (head, Vec::new(), Vec::new()) }
+            if asked.line.starts_with("GET") {
+                xml_response(list)
+            } else {
+                (head, Vec::new(), Vec::new())
+            }
         });
-        let found = crate::list_backups(&BackupStore::S3(store), &forms, &[], &trust).await.expect("seen");
+        let found =
+            crate::list_backups(&BackupStore::S3(store), &forms, &[], &trust).await.expect("seen");
         assert_eq!(found.len(), seen, "{head}: {found:?}");
     }
 }
@@ -655,7 +730,10 @@ fn listing(count: usize, ends: &[&str]) -> MockResponse {
         )
     };
     let keys = (0..count).flat_map(|i| ends.iter().map(move |end| format!("{i:04}.dump{end}")));
-    xml_response(&format!("<ListBucketResult>{}</ListBucketResult>", keys.map(entry).collect::<String>()))
+    xml_response(&format!(
+        "<ListBucketResult>{}</ListBucketResult>",
+        keys.map(entry).collect::<String>()
+    ))
 }
 
 /// The record of the dump that is asked for.
@@ -769,7 +847,10 @@ async fn a_store_that_never_answers_holds_nobody_up_for_longer_than_minutes() {
 
     let began = tokio::time::Instant::now();
     // The object, and the look at whether it is there all the same.
-    let error = store.put_if_absent(KEY, vec![0; MIB].into(), &upload_options()).await.expect_err("no answer");
+    let error = store
+        .put_if_absent(KEY, vec![0; MIB].into(), &upload_options())
+        .await
+        .expect_err("no answer");
     assert_eq!(error.kind, StoreErrorKind::Unreachable, "{error}");
     assert!(began.elapsed() <= std::time::Duration::from_mins(12), "{:?}", began.elapsed());
 }

@@ -68,7 +68,12 @@ impl S3Upload {
         if let Some(part) = self.in_flight.join_next().await {
             let part = part.map_err(|e| {
                 let mend = "this is a fault of Holdfast";
-                StoreError::new(StoreErrorKind::Refused, self.write_operation(), e.to_string(), mend)
+                StoreError::new(
+                    StoreErrorKind::Refused,
+                    self.write_operation(),
+                    e.to_string(),
+                    mend,
+                )
             })?;
             self.uploaded.push(part?);
         }
@@ -116,7 +121,8 @@ impl S3Upload {
         let compared = sums::verify_head(&doing, kind, self.part.total_bytes(), &expected, &head);
         if let Err(e) = ended {
             // The answer may have been lost after the object was made, and the next try then finds it there.
-            let ours = run_metadata(&head) == Some(self.put.run.as_str()) && !self.put.run.is_empty();
+            let ours =
+                run_metadata(&head) == Some(self.put.run.as_str()) && !self.put.run.is_empty();
             return if ours && compared.is_ok() { compared } else { Err(e) };
         }
         compared

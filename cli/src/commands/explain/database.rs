@@ -1,16 +1,19 @@
 //! An RDS database: which group has it and why, its points everywhere and what becomes of each, and what is due next.
 
-use super::view::{DatabaseView, DatabaseDetails, ScheduleView, OffsiteCopyView, LocationView, RecoveryPointView, GroupMatch};
+use super::view::{
+    DatabaseDetails, DatabaseView, GroupMatch, LocationView, OffsiteCopyView, RecoveryPointView,
+    ScheduleView,
+};
 use jiff::{SignedDuration, Timestamp};
 use retention::evaluate_points;
 use shared::{
-    catalog::{RdsDatabase, Location, RecoveryPoint, Inventory, RecoveryPointState},
-    copies::{self, CopyStatus, CopyComparison, copy_rules_to},
+    catalog::{Inventory, Location, RdsDatabase, RecoveryPoint, RecoveryPointState},
+    copies::{self, CopyComparison, CopyStatus, copy_rules_to},
     keep::RetentionVerdict,
     observe::select_databases,
     plan::Finding,
     policy::{
-        DatabaseGroup, RetentionRule, Policy, SnapshotRule, evaluate_selector,
+        DatabaseGroup, Policy, RetentionRule, SnapshotRule, evaluate_selector,
         text::{Name, Period, ReasonName},
     },
     time::CronSchedule,
@@ -18,13 +21,26 @@ use shared::{
 use std::collections::BTreeMap;
 
 /// Everything about the database `id`; none when there is neither a database nor a point of that name.
-pub(super) fn database_view(policy: &Policy, seen: Inventory, id: &str, now: Timestamp) -> Option<DatabaseView> {
+pub(super) fn database_view(
+    policy: &Policy,
+    seen: Inventory,
+    id: &str,
+    now: Timestamp,
+) -> Option<DatabaseView> {
     let home_place = Location::home_from_policy(policy);
-    let facts = freshness::FreshnessObservations { rds: seen, ..freshness::FreshnessObservations::default() };
+    let facts = freshness::FreshnessObservations {
+        rds: seen,
+        ..freshness::FreshnessObservations::default()
+    };
     let seen = &facts.rds;
     let home = seen.at_location(&home_place)?;
     let database = home.databases.iter().find(|d| d.id == id);
-    let points = || seen.locations.values().flat_map(|f| &f.points).filter(|p| belongs_to_database(p, database, id));
+    let points = || {
+        seen.locations
+            .values()
+            .flat_map(|f| &f.points)
+            .filter(|p| belongs_to_database(p, database, id))
+    };
     if database.is_none() && points().next().is_none() {
         return None;
     }
@@ -146,7 +162,10 @@ impl<'a> ViewContext<'a> {
     fn points_at(&self, place: &Location, id: &str) -> impl Iterator<Item = &'a RecoveryPoint> {
         let fleet = self.inventory.at_location(place);
         let (id, database) = (id.to_owned(), self.database);
-        fleet.into_iter().flat_map(|f| &f.points).filter(move |p| belongs_to_database(p, database, &id))
+        fleet
+            .into_iter()
+            .flat_map(|f| &f.points)
+            .filter(move |p| belongs_to_database(p, database, &id))
     }
 
     fn location_view(&self, id: &str, place: Location) -> LocationView {
@@ -224,10 +243,17 @@ impl<'a> ViewContext<'a> {
     fn offsite_copies(&self, id: &str) -> BTreeMap<&'a str, Vec<OffsiteCopyView>> {
         let mut all: BTreeMap<&str, Vec<OffsiteCopyView>> = BTreeMap::new();
         let Some((_, group)) = self.group else { return all };
-        let home: Vec<&RecoveryPoint> = self.points_at(&Location::home_from_policy(self.policy), id).collect();
+        let home: Vec<&RecoveryPoint> =
+            self.points_at(&Location::home_from_policy(self.policy), id).collect();
         for (place, rule) in copies::copy_locations(self.policy, group) {
             let there: Vec<&RecoveryPoint> = self.points_at(&place, id).collect();
-            let pair = CopyComparison { policy: self.policy, group, rule, source_points: &home, destination_points: &there };
+            let pair = CopyComparison {
+                policy: self.policy,
+                group,
+                rule,
+                source_points: &home,
+                destination_points: &there,
+            };
             for sent in pair.candidates(self.now) {
                 let wanted = !sent.keep_reasons.is_empty();
                 let (state, detail) = match &sent.status {
@@ -237,7 +263,9 @@ impl<'a> ViewContext<'a> {
                     CopyStatus::Good(copy) => ("good", copy.id.clone()),
                     CopyStatus::InFlight(copy) => ("in-flight", copy.id.clone()),
                     CopyStatus::Wrong(copy, why) => ("wrong", format!("{}: {why}", copy.id)),
-                    CopyStatus::Missing { failed: 0 } if wanted => ("due", sent.keep_reasons.join(", ")),
+                    CopyStatus::Missing { failed: 0 } if wanted => {
+                        ("due", sent.keep_reasons.join(", "))
+                    }
                     CopyStatus::Missing { failed } if wanted => {
                         ("due", format!("{failed} tries failed"))
                     }
@@ -246,7 +274,11 @@ impl<'a> ViewContext<'a> {
                     }
                 };
                 let to = rule.to.to_string();
-                all.entry(&sent.source.arn).or_default().push(OffsiteCopyView { to, state, detail });
+                all.entry(&sent.source.arn).or_default().push(OffsiteCopyView {
+                    to,
+                    state,
+                    detail,
+                });
             }
         }
         all

@@ -3,15 +3,15 @@
 use super::{
     ExplainOutput,
     stored::{BucketView, ObjectAssetView},
-    view::{DatabaseView, ScheduleView, OffsiteCopyView, LocationView, RecoveryPointView},
+    view::{DatabaseView, LocationView, OffsiteCopyView, RecoveryPointView, ScheduleView},
 };
 use crate::{
     commands::gate,
     output::CommandOutput,
     table::TerminalStyle,
-    words::{self, PLACEHOLDER, format_age, escape_control_chars, format_size, format_time},
+    words::{self, PLACEHOLDER, escape_control_chars, format_age, format_size, format_time},
 };
-use shared::policy::{RetentionRule, AssetObjectives};
+use shared::policy::{AssetObjectives, RetentionRule};
 
 impl CommandOutput for ExplainOutput {
     fn render_text(&self, look: TerminalStyle) -> String {
@@ -19,11 +19,9 @@ impl CommandOutput for ExplainOutput {
         parts.extend(self.database.as_ref().map(|d| render_database(&self.asset, d, look)));
         parts.extend(self.stored.iter().map(|s| render_object_asset(&self.asset, s, look)));
         parts.extend(self.buckets.iter().map(render_bucket));
-        parts.extend(
-            self.gaps
-                .iter()
-                .map(|g| escape_control_chars(&format!("NOT SEEN {}: {}; {}", g.place, g.why, g.mend))),
-        );
+        parts.extend(self.gaps.iter().map(|g| {
+            escape_control_chars(&format!("NOT SEEN {}: {}; {}", g.place, g.why, g.mend))
+        }));
         parts.join("\n\n")
     }
 }
@@ -52,7 +50,10 @@ fn render_database(asset: &str, d: &DatabaseView, look: TerminalStyle) -> String
             now.map(|n| format!("{} days, window {} UTC", n.retention_days, n.window))
                 .unwrap_or_default(),
         ),
-        ("restorable to", restorable.map(|t| format!("{} UTC", format_time(t))).unwrap_or_default()),
+        (
+            "restorable to",
+            restorable.map(|t| format!("{} UTC", format_time(t))).unwrap_or_default(),
+        ),
         ("objectives", format_objectives(&d.objectives)),
         (
             "always stay",
@@ -62,11 +63,15 @@ fn render_database(asset: &str, d: &DatabaseView, look: TerminalStyle) -> String
     let groups = d.selection.iter().map(|s| {
         format!("  {}: {}, because {}", s.group, if s.selects { "yes" } else { "no" }, s.why)
     });
-    parts.push(escape_control_chars(&format!("selected by\n{}", groups.collect::<Vec<_>>().join("\n"))));
+    parts.push(escape_control_chars(&format!(
+        "selected by\n{}",
+        groups.collect::<Vec<_>>().join("\n")
+    )));
     if !d.due.is_empty() {
-        parts.push(
-            look.render_table(&["snapshots", "schedule", "next (UTC)", "keep"], d.due.iter().map(schedule_row)),
-        );
+        parts.push(look.render_table(
+            &["snapshots", "schedule", "next (UTC)", "keep"],
+            d.due.iter().map(schedule_row),
+        ));
     }
     if !d.findings.is_empty() {
         parts.push(d.findings.iter().map(words::format_finding).collect::<Vec<_>>().join("\n"));
@@ -185,7 +190,9 @@ fn render_object_asset(asset: &str, s: &ObjectAssetView, look: TerminalStyle) ->
             let bytes = i64::try_from(l.size_bytes).unwrap_or(i64::MAX);
             vec![l.key.clone(), format_size(bytes), format_time(l.data_time)]
         });
-        parts.push(look.render_table(&["newest objects", "size", "data time (UTC, at the latest)"], rows));
+        parts.push(
+            look.render_table(&["newest objects", "size", "data time (UTC, at the latest)"], rows),
+        );
     }
     parts.join("\n\n")
 }
@@ -221,7 +228,11 @@ fn render_bucket(b: &BucketView) -> String {
     let standings = b.standings.iter().map(|s| {
         let newest = s.newest.as_ref().map_or(String::new(), |n| format!(", newest {n}"));
         let why = if s.why.is_empty() { String::new() } else { format!(": {}", s.why.join("; ")) };
-        escape_control_chars(&format!("{} {}{newest}{why}", s.asset, words::severity_label(s.worst)))
+        escape_control_chars(&format!(
+            "{} {}{newest}{why}",
+            s.asset,
+            words::severity_label(s.worst)
+        ))
     });
     parts.extend(standings);
     parts.extend(b.findings.iter().map(words::format_finding));

@@ -6,7 +6,7 @@ use serde::Serialize;
 use shared::{
     catalog::ObservationError,
     plan::Finding,
-    policy::{BucketGroup, AssetObjectives, Policy},
+    policy::{AssetObjectives, BucketGroup, Policy},
     report::AssetStatus,
     request::RunRequest,
     run::RunContext,
@@ -49,14 +49,19 @@ pub(super) struct BucketView {
 
 /// Names of all such assets.
 pub(super) fn asset_names(policy: &Policy) -> Vec<String> {
-    let stored =
-        freshness::object_assets(policy, &BTreeMap::new()).into_iter().flat_map(|s| [s.asset, s.group]);
+    let stored = freshness::object_assets(policy, &BTreeMap::new())
+        .into_iter()
+        .flat_map(|s| [s.asset, s.group]);
     let buckets = policy.buckets.iter().flat_map(|(n, b)| [n.to_string(), b.bucket.to_string()]);
     stored.chain(buckets).collect()
 }
 
 /// The assets of that name, or of the group of that name, whose points lie as objects.
-pub(super) async fn object_asset_views(world: &RunContext<'_>, asset: &str, gaps: &mut Vec<ObservationError>) -> Vec<ObjectAssetView> {
+pub(super) async fn object_asset_views(
+    world: &RunContext<'_>,
+    asset: &str,
+    gaps: &mut Vec<ObservationError>,
+) -> Vec<ObjectAssetView> {
     let mut views = Vec::new();
     let places = LocationScanner::new(world, None);
     for one in places.assets().await {
@@ -71,7 +76,10 @@ pub(super) async fn object_asset_views(world: &RunContext<'_>, asset: &str, gaps
 
 /// Judged as `freshness` judges it.
 fn object_asset_view(world: &RunContext<'_>, one: ObjectAsset) -> ObjectAssetView {
-    let facts = FreshnessObservations { object_assets: vec![one.clone()], ..FreshnessObservations::default() };
+    let facts = FreshnessObservations {
+        object_assets: vec![one.clone()],
+        ..FreshnessObservations::default()
+    };
     let verdict = freshness::plan(world.policy, &facts, world.now);
     let at = one.display_location();
     let newest = one.newest.into_iter();
@@ -83,7 +91,11 @@ fn object_asset_view(world: &RunContext<'_>, one: ObjectAsset) -> ObjectAssetVie
         suffix: one.suffix,
         objectives: one.objectives,
         newest: newest
-            .map(|ObjectRecoveryPoint { key, size, at, .. }| ObjectView { key, size_bytes: size, data_time: at })
+            .map(|ObjectRecoveryPoint { key, size, at, .. }| ObjectView {
+                key,
+                size_bytes: size,
+                data_time: at,
+            })
             .collect(),
     }
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use shared::{
     catalog::{DatabaseKind, Location, RecoveryPointState},
     plan::Finding,
-    policy::{RetentionRule, AssetObjectives},
+    policy::{AssetObjectives, RetentionRule},
 };
 
 /// A database and its points.

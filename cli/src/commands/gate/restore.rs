@@ -1,6 +1,6 @@
 //! The way back: one line of AWS CLI that restores a snapshot beside the original.
 
-use shared::catalog::{RdsDatabase, DatabaseKind};
+use shared::catalog::{DatabaseKind, RdsDatabase};
 
 /// Longest identifier of an instance or cluster.
 /// <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/CHAP_Limits.html>
@@ -78,8 +78,15 @@ mod tests {
     #[test]
     fn no_identifier_is_longer_than_rds_takes() {
         let long = "a".repeat(63);
-        let line = restore_command(&database(&long, DatabaseKind::Cluster, "aurora-mysql"), "s", "eu-west-1");
+        let line = restore_command(
+            &database(&long, DatabaseKind::Cluster, "aurora-mysql"),
+            "s",
+            "eu-west-1",
+        );
         let ids = line.split(' ').filter(|w| w.starts_with("aaa"));
-        assert!(ids.clone().count() == 3 && ids.clone().all(|w| w.len() <= MAX_IDENTIFIER_LEN), "{line}");
+        assert!(
+            ids.clone().count() == 3 && ids.clone().all(|w| w.len() <= MAX_IDENTIFIER_LEN),
+            "{line}"
+        );
     }
 }

@@ -61,7 +61,8 @@ impl MonitorState {
 
     /// Whether nothing is critical, as far as is known; what is not known is not well.
     pub(super) fn is_healthy(&self, now: Timestamp) -> bool {
-        self.unhealthy_reason(now).is_none() && self.last_scan.as_ref().is_some_and(|s| !s.status.failed)
+        self.unhealthy_reason(now).is_none()
+            && self.last_scan.as_ref().is_some_and(|s| !s.status.failed)
     }
 
     /// As Prometheus reads it.
@@ -69,7 +70,12 @@ impl MonitorState {
         let registry = Registry::new();
         let gauges = GaugeBuilder { registry: &registry, company: &self.company };
         let version = env!("CARGO_PKG_VERSION");
-        gauges.policy_gauge("build_info", "The version that runs", &[("version", version)], Some(1.0));
+        gauges.policy_gauge(
+            "build_info",
+            "The version that runs",
+            &[("version", version)],
+            Some(1.0),
+        );
         let well = bool_to_gauge(self.is_healthy(now));
         let help = "1 when the last look is recent and found nothing critical, else 0";
         gauges.policy_gauge("health", help, &[], Some(well));
@@ -96,7 +102,12 @@ fn add_scan_gauges(gauges: &GaugeBuilder<'_>, seen: &MonitorScan, now: Timestamp
     let at = seen.started_at.as_duration().as_secs_f64();
     let help = "When the newest look that came to its end began";
     gauges.policy_gauge("last_look_timestamp_seconds", help, &[], Some(at));
-    gauges.policy_gauge("look_duration_seconds", "How long that look took", &[], Some(seen.seconds));
+    gauges.policy_gauge(
+        "look_duration_seconds",
+        "How long that look took",
+        &[],
+        Some(seen.seconds),
+    );
     let passed = now.duration_since(seen.started_at).as_secs_f64().max(0.0);
     let assets = &seen.status.assets;
     gauges.asset_gauges(
@@ -213,8 +224,15 @@ impl GaugeBuilder<'_> {
     }
 
     /// A gauge of a metric's values.
-    fn metric_gauges(&self, values: &[MetricValue], metric: Metric, name: &str, help: &str, scale: f64) {
-        let names: &[&str] = match metric.of() {
+    fn metric_gauges(
+        &self,
+        values: &[MetricValue],
+        metric: Metric,
+        name: &str,
+        help: &str,
+        scale: f64,
+    ) {
+        let names: &[&str] = match metric.dimensions() {
             "Group, Asset" => &["group", "asset"],
             "Group" => &["group"],
             _ => &[],

@@ -54,8 +54,14 @@ pub(super) async fn serve_until(
 }
 
 /// Answers one request. When the client disconnects or is too slow, the response is dropped.
-async fn handle_connection(mut stream: TcpStream, board: SharedMonitorState, clock: fn() -> Timestamp) {
-    let Ok(Some(request)) = timeout(HEADER_TIMEOUT, read_request(&mut stream)).await else { return };
+async fn handle_connection(
+    mut stream: TcpStream,
+    board: SharedMonitorState,
+    clock: fn() -> Timestamp,
+) {
+    let Ok(Some(request)) = timeout(HEADER_TIMEOUT, read_request(&mut stream)).await else {
+        return;
+    };
     let _ = timeout(ANSWER_TIMEOUT, send_response(&mut stream, &request, &board, clock)).await;
 }
 
@@ -180,7 +186,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_without_an_end_is_cut_off_and_nothing_waits_for_it() {
-        let endless = [b"GET /metrics HTTP/1.1\r\nX: ".to_vec(), vec![b'x'; MAX_REQUEST_BYTES]].concat();
+        let endless =
+            [b"GET /metrics HTTP/1.1\r\nX: ".to_vec(), vec![b'x'; MAX_REQUEST_BYTES]].concat();
         assert!(asked(&endless).await.starts_with("HTTP/1.1 400 "));
     }
 

@@ -1,12 +1,19 @@
 //! Which dumps are copied to a second place.
 
-use super::{DumpAction, CopyDump, ObservedDatabase, CopyUnchangedMarker, bad_key_finding, check_key_template};
+use super::{
+    CopyDump, CopyUnchangedMarker, DumpAction, ObservedDatabase, bad_key_finding,
+    check_key_template,
+};
 use jiff::Timestamp;
 use shared::plan::ActionPlan;
 use store::copies::{self, MissingCopy};
 
 /// Good dumps that a second place's rule would keep and that are not there.
-pub(super) fn plan_copies(plan: &mut ActionPlan<DumpAction>, l: &ObservedDatabase<'_>, now: Timestamp) {
+pub(super) fn plan_copies(
+    plan: &mut ActionPlan<DumpAction>,
+    l: &ObservedDatabase<'_>,
+    now: Timestamp,
+) {
     let Some((Ok(home), others)) = l.locations.split_first() else { return };
     for (to, (there, place)) in others.iter().zip(&l.rules.also_stored).enumerate() {
         let Ok(there) = there else { continue };
@@ -29,7 +36,9 @@ pub(super) fn plan_copies(plan: &mut ActionPlan<DumpAction>, l: &ObservedDatabas
             let keep = place.keep.as_ref().unwrap_or(&dump.keep);
             for missing in copies::missing_copies(home, there, reason.as_str(), keep, now) {
                 let MissingCopy { backup, manifest: m, reasons: why } = missing;
-                if let Err(e) = check_key_template(place, l, (reason, dump), m.table.as_deref(), now) {
+                if let Err(e) =
+                    check_key_template(place, l, (reason, dump), m.table.as_deref(), now)
+                {
                     plan.findings.push(bad_key_finding(l, &e));
                     return;
                 }
@@ -40,7 +49,11 @@ pub(super) fn plan_copies(plan: &mut ActionPlan<DumpAction>, l: &ObservedDatabas
                     to,
                 };
                 let because = format!("it is not there, and would be kept: {}", why.join(", "));
-                plan.push_step(format!("{}/{}", l.group, l.database), DumpAction::Copy(copy), because);
+                plan.push_step(
+                    format!("{}/{}", l.group, l.database),
+                    DumpAction::Copy(copy),
+                    because,
+                );
             }
         }
     }

@@ -25,7 +25,10 @@ fn daily_policy() -> Policy {
     policy(&format!("{STORED}, {DAILY}"))
 }
 
-fn observed_database(policy: &Policy, places: Vec<Result<Vec<StoredBackup>, OperationError>>) -> ObservedDatabase<'_> {
+fn observed_database(
+    policy: &Policy,
+    places: Vec<Result<Vec<StoredBackup>, OperationError>>,
+) -> ObservedDatabase<'_> {
     let (group, rules) = policy.postgres.first_key_value().expect("a group");
     ObservedDatabase {
         group,
@@ -49,7 +52,12 @@ fn on_demand_request(reason: &str) -> RunRequest {
     RunRequest { reason: reason.into(), ..RunRequest::full_run() }
 }
 
-fn plan_lines(policy: &Policy, looked: ObservedDatabase<'_>, request: &RunRequest, now: &str) -> String {
+fn plan_lines(
+    policy: &Policy,
+    looked: ObservedDatabase<'_>,
+    request: &RunRequest,
+    now: &str,
+) -> String {
     let plan = plan(policy, &[looked], request, parse_timestamp(now));
     let steps = plan.steps.iter().map(|s| format!("{}: {}", s.action, s.because));
     let findings = plan.findings.iter().map(ToString::to_string);
@@ -90,7 +98,14 @@ fn what_has_no_commit_record_of_this_reason_and_slot_is_no_dump_of_it() {
 
 #[test]
 fn a_place_that_is_not_seen_gets_no_dump_blindly() {
-    let unseen = || Err(OperationError::with_hint(OperationErrorKind::Store, "list s3://acme-dumps/pg/", "timeout", ""));
+    let unseen = || {
+        Err(OperationError::with_hint(
+            OperationErrorKind::Store,
+            "list s3://acme-dumps/pg/",
+            "timeout",
+            "",
+        ))
+    };
     insta::assert_snapshot!(due_lines(vec![unseen()], NOW), @"critical main/orders gap: list s3://acme-dumps/pg/: timeout; check the store's address, credentials and free space");
 }
 
@@ -105,13 +120,23 @@ fn what_would_stop_the_next_dump_is_said_before_it_is_due() {
         "install postgresql-client-17",
     );
     let away = OperationError::with_hint(OperationErrorKind::Database, "connect", "refused", "");
-    let keyless = OperationError::with_hint(OperationErrorKind::Key, "read secret", "it is gone", "");
+    let keyless =
+        OperationError::with_hint(OperationErrorKind::Key, "read secret", "it is gone", "");
     let reason = observed_database(&policy, there()).dumps.into_keys().next().expect("daily");
     for (look, expected) in [
-        (ObservedDatabase { server: Err(old), ..observed_database(&policy, there()) }, "critical main/orders not-ready"),
-        (ObservedDatabase { server: Err(away), ..observed_database(&policy, there()) }, "warning main/orders not-ready"),
         (
-            ObservedDatabase { key_errors: [(reason, keyless)].into(), ..observed_database(&policy, there()) },
+            ObservedDatabase { server: Err(old), ..observed_database(&policy, there()) },
+            "critical main/orders not-ready",
+        ),
+        (
+            ObservedDatabase { server: Err(away), ..observed_database(&policy, there()) },
+            "warning main/orders not-ready",
+        ),
+        (
+            ObservedDatabase {
+                key_errors: [(reason, keyless)].into(),
+                ..observed_database(&policy, there())
+            },
             "critical main/orders no-key",
         ),
     ] {
@@ -124,16 +149,22 @@ fn what_would_stop_the_next_dump_is_said_before_it_is_due() {
 fn a_disk_that_is_too_full_for_the_dump_is_not_filled() {
     let policy = policy(&format!("{STORED}, free_disk: 1MB, {DAILY}"));
     let room = |free, there| {
-        let look = ObservedDatabase { free_bytes: Some(free), ..observed_database(&policy, vec![Ok(there)]) };
+        let look = ObservedDatabase {
+            free_bytes: Some(free),
+            ..observed_database(&policy, vec![Ok(there)])
+        };
         plan_lines(&policy, look, &RunRequest::full_run(), NOW)
     };
     assert!(room(6_000_000, vec![]).starts_with("dump orders"));
     insta::assert_snapshot!(room(5_999_999, vec![]), @"critical main/orders no-space: 5999999 bytes are free and 6000000 are needed for daily; free space on the disk, or put the directory on a larger one");
     // The last dump tells better than the database's size: 1,000 bytes, twice.
     assert!(
-        room(1_002_000, vec![backup_at_slot("daily", "2026-11-19T02:00:00Z")]).starts_with("dump orders")
+        room(1_002_000, vec![backup_at_slot("daily", "2026-11-19T02:00:00Z")])
+            .starts_with("dump orders")
     );
-    assert!(room(1_001_999, vec![backup_at_slot("daily", "2026-11-19T02:00:00Z")]).contains("no-space"));
+    assert!(
+        room(1_001_999, vec![backup_at_slot("daily", "2026-11-19T02:00:00Z")]).contains("no-space")
+    );
 }
 
 #[test]
@@ -152,14 +183,25 @@ fn every_table_and_query_of_csv_is_a_file_of_its_own() {
          compress: gzip, tables: [orders], queries: {recent: SELECT 1}}}",
     );
     let slot = parse_timestamp("2026-11-20T02:00:00Z");
-    let all = plan_lines(&policy, observed_database(&policy, vec![Ok(vec![])]), &RunRequest::full_run(), NOW);
+    let all = plan_lines(
+        &policy,
+        observed_database(&policy, vec![Ok(vec![])]),
+        &RunRequest::full_run(),
+        NOW,
+    );
     insta::assert_snapshot!(all, @"
     dump orders, orders: csv is due since 10h
     dump orders, recent: csv is due since 10h
     ");
-    let one = committed_backup("orders/orders_csv_orders_20261120_020000.csv.gz", "orders", "csv", slot)
-        .with_manifest(|m| m.table = Some("orders".into()));
-    let rest = plan_lines(&policy, observed_database(&policy, vec![Ok(vec![one])]), &RunRequest::full_run(), NOW);
+    let one =
+        committed_backup("orders/orders_csv_orders_20261120_020000.csv.gz", "orders", "csv", slot)
+            .with_manifest(|m| m.table = Some("orders".into()));
+    let rest = plan_lines(
+        &policy,
+        observed_database(&policy, vec![Ok(vec![one])]),
+        &RunRequest::full_run(),
+        NOW,
+    );
     insta::assert_snapshot!(rest, @"dump orders, recent: csv is due since 10h");
 }
 
@@ -171,7 +213,12 @@ fn a_second_place_gets_what_its_rule_keeps_and_never_twice() {
     let slots = ["2026-11-18T02:00:00Z", "2026-11-19T02:00:00Z", "2026-11-20T02:00:00Z"];
     let home = || slots.iter().map(|s| backup_at_slot("daily", s)).collect::<Vec<_>>();
     let copies = |there: Result<Vec<StoredBackup>, OperationError>| {
-        plan_lines(&policy, observed_database(&policy, vec![Ok(home()), there]), &RunRequest::full_run(), NOW)
+        plan_lines(
+            &policy,
+            observed_database(&policy, vec![Ok(home()), there]),
+            &RunRequest::full_run(),
+            NOW,
+        )
     };
     insta::assert_snapshot!(copies(Ok(vec![])), @"
     copy orders_daily_20261119_020000.dump to also_stored[0]: it is not there, and would be kept: newest 2 of 2
@@ -189,15 +236,21 @@ fn a_dump_may_be_the_same_as_the_newest_one_for_its_reason_that_can_be_read_at_o
                  tiers: [{class: STANDARD_IA}, {after: 30d, class: GLACIER}]";
     let policy = policy(&format!("{STORED}, {dumps}"));
     let named = |backups: Vec<StoredBackup>| {
-        let plan = plan(&policy, &[observed_database(&policy, vec![Ok(backups)])], &RunRequest::full_run(), parse_timestamp(NOW));
+        let plan = plan(
+            &policy,
+            &[observed_database(&policy, vec![Ok(backups)])],
+            &RunRequest::full_run(),
+            parse_timestamp(NOW),
+        );
         let takes = plan.steps.into_iter().filter_map(|s| match s.action {
             DumpAction::Take(t) => Some(t.same_as.unwrap_or_else(|| "none".into())),
             _ => None,
         });
         takes.collect::<Vec<_>>().join(", ")
     };
-    let dump =
-        |slot: &str| backup_at_slot("daily", slot).with_manifest(|m| m.fingerprint = Some(m.file.sha256.clone()));
+    let dump = |slot: &str| {
+        backup_at_slot("daily", slot).with_manifest(|m| m.fingerprint = Some(m.file.sha256.clone()))
+    };
     let newest = "orders_daily_20261118_020000.dump";
     let old = || dump("2026-11-17T02:00:00Z");
     let new = || dump("2026-11-18T02:00:00Z");
@@ -216,7 +269,8 @@ fn a_dump_may_be_the_same_as_the_newest_one_for_its_reason_that_can_be_read_at_o
         assert_eq!(named(vec![other]), "none");
     }
     // Found to be the same at its time, its slot is served.
-    let noted = |time| named(vec![StoredBackup { unchanged: vec![parse_timestamp(time)], ..new() }]);
+    let noted =
+        |time| named(vec![StoredBackup { unchanged: vec![parse_timestamp(time)], ..new() }]);
     assert_eq!(noted("2026-11-20T02:00:05Z"), "");
     assert_eq!(noted("2026-11-20T01:59:59Z"), newest);
 }

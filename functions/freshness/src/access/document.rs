@@ -115,7 +115,12 @@ impl PolicyDocument {
     }
 
     /// Whether an action on objects needs MFA, but for principals that `machines` has.
-    pub(super) fn mfa_requirement(&self, bucket: &str, action: &str, machines: &[String]) -> MfaRequirement {
+    pub(super) fn mfa_requirement(
+        &self,
+        bucket: &str,
+        action: &str,
+        machines: &[String],
+    ) -> MfaRequirement {
         let mut found = MfaRequirement::NotRequired;
         for statement in self.deny_statements(bucket).filter(|s| s.covers_action(action)) {
             let (of_mfa, rest): (Vec<_>, Vec<_>) = statement
@@ -133,8 +138,12 @@ impl PolicyDocument {
                 ("BoolIfExists", "aws:multifactorauthpresent", [no]) if no == "false" => {
                     return MfaRequirement::Required;
                 }
-                ("Null", "aws:multifactorauthage", [yes]) if yes == "true" => return MfaRequirement::Required,
-                ("NumericGreaterThanIfExists", "aws:multifactorauthage", _) => return MfaRequirement::Required,
+                ("Null", "aws:multifactorauthage", [yes]) if yes == "true" => {
+                    return MfaRequirement::Required;
+                }
+                ("NumericGreaterThanIfExists", "aws:multifactorauthage", _) => {
+                    return MfaRequirement::Required;
+                }
                 ("Bool", "aws:multifactorauthpresent", [no]) if no == "false" => {
                     found = MfaRequirement::SessionsOnly;
                 }
@@ -158,7 +167,9 @@ impl PolicyDocument {
         let lets = |s: &&PolicyStatement| s.effect == "Allow" && s.may_cover_action(action);
         let grants = self.statement.iter().filter(lets).flat_map(|s| {
             let open = s.condition.is_empty();
-            s.principals().into_iter().map(move |who| GrantedPrincipal { public: open && who == "*", who })
+            s.principals()
+                .into_iter()
+                .map(move |who| GrantedPrincipal { public: open && who == "*", who })
         });
         let mut all: Vec<_> = grants.collect();
         all.sort();
@@ -199,8 +210,9 @@ impl PolicyStatement {
 
     /// Whether the action may be in it.
     fn may_cover_action(&self, action: &str) -> bool {
-        let not =
-            |all: &StringOrList| !all.0.iter().any(|one| matches_wildcard(&one.to_lowercase(), &action.to_lowercase()));
+        let not = |all: &StringOrList| {
+            !all.0.iter().any(|one| matches_wildcard(&one.to_lowercase(), &action.to_lowercase()))
+        };
         self.covers_action(action) || self.not_action.as_ref().is_some_and(not)
     }
 
@@ -208,7 +220,9 @@ impl PolicyStatement {
     fn covers_resource(&self, resource: &str) -> bool {
         let covers = |one: &String| {
             one == "*"
-                || one.split_once(":s3:::").is_some_and(|(_, pattern)| matches_wildcard(pattern, resource))
+                || one
+                    .split_once(":s3:::")
+                    .is_some_and(|(_, pattern)| matches_wildcard(pattern, resource))
         };
         self.not_resource.is_none()
             && self.resource.as_ref().is_some_and(|all| all.0.iter().any(covers))
@@ -237,9 +251,9 @@ fn exempt_principals(conditions: &[(&str, String, &[String])]) -> Option<Vec<Str
 
 /// Whether one of `patterns` has all that `principal` (which may be a pattern) means.
 pub(super) fn is_covered(principal: &str, patterns: &[String]) -> bool {
-    patterns
-        .iter()
-        .any(|pattern| pattern == principal || (!pattern.contains('?') && matches_wildcard(pattern, principal)))
+    patterns.iter().any(|pattern| {
+        pattern == principal || (!pattern.contains('?') && matches_wildcard(pattern, principal))
+    })
 }
 
 /// IAM's own wildcards: `*` is any characters and `?` is one. In time of the two lengths' product at most.

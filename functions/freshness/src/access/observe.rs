@@ -71,7 +71,9 @@ fn backup_buckets(policy: &Policy) -> BTreeMap<String, Location> {
         all.insert(bucket.to_string(), at(audit.region.as_ref()));
     }
     for (name, destination) in &policy.destinations {
-        if let (Some(bucket), Some(place)) = (&destination.bucket, Location::for_destination(policy, name)) {
+        if let (Some(bucket), Some(place)) =
+            (&destination.bucket, Location::for_destination(policy, name))
+        {
             all.insert(bucket.to_string(), place);
         }
     }
@@ -94,7 +96,9 @@ fn kms_keys(policy: &Policy) -> BTreeMap<String, Location> {
     let home = Location::home_from_policy(policy);
     let mut all = BTreeMap::new();
     for (name, destination) in &policy.destinations {
-        if let (Some(key), Some(place)) = (&destination.kms_key, Location::for_destination(policy, name)) {
+        if let (Some(key), Some(place)) =
+            (&destination.kms_key, Location::for_destination(policy, name))
+        {
             all.insert(key.to_string(), place);
         }
         if let Some(key) = &destination.transfer_key {
@@ -117,7 +121,8 @@ fn iam_roles(policy: &Policy, access: &AccessConfig) -> BTreeMap<String, Locatio
         access.machines.iter().filter(|arn| !arn.contains(['*', '?']) && arn.contains(":role/"));
     let mut all: BTreeMap<_, _> = whole.map(|arn| (arn.clone(), home.clone())).collect();
     for name in policy.destinations.keys() {
-        let Some((place, roles)) = Location::for_destination(policy, name).and_then(|p| Some((p.clone(), p.role?)))
+        let Some((place, roles)) =
+            Location::for_destination(policy, name).and_then(|p| Some((p.clone(), p.role?)))
         else {
             continue;
         };

@@ -22,7 +22,10 @@ fn statement_findings(asked: &str, statements: &Value) -> Vec<String> {
 }
 
 fn bucket_findings(asked: &str, policy: Result<Option<String>, OperationError>) -> Vec<String> {
-    let facts = AccessObservations { buckets: vec![("acme-vault".into(), policy)], ..AccessObservations::default() };
+    let facts = AccessObservations {
+        buckets: vec![("acme-vault".into(), policy)],
+        ..AccessObservations::default()
+    };
     let found = evaluate_access(Some(&parse_access(asked)), &facts, now());
     found.iter().map(|f| format!("{} {} {}: {}", f.severity, f.asset, f.what, f.why)).collect()
 }
@@ -54,9 +57,16 @@ fn only_a_deny_of_everything_to_everybody_is_tls_only() {
     let good = deny_statement(json!("s3:*"), plain.clone());
     let none: Vec<String> = vec![];
     assert_eq!(statement_findings("tls_only: true", &json!([good])), none);
-    assert_eq!(statement_findings("tls_only: true", &json!(good)), none, "one statement need not stand in a list");
+    assert_eq!(
+        statement_findings("tls_only: true", &json!(good)),
+        none,
+        "one statement need not stand in a list"
+    );
     let as_bool = json!({ "Bool": { "AWS:SecureTransport": false } });
-    assert_eq!(statement_findings("tls_only: true", &json!([deny_statement(json!(["*"]), as_bool)])), none);
+    assert_eq!(
+        statement_findings("tls_only: true", &json!([deny_statement(json!(["*"]), as_bool)])),
+        none
+    );
     for (case, bad) in [
         ("an allow", with_field(good.clone(), "Effect", json!("Allow"))),
         ("one action", deny_statement(json!("s3:GetObject"), plain.clone())),
@@ -72,7 +82,11 @@ fn only_a_deny_of_everything_to_everybody_is_tls_only() {
         ),
         (
             "another bucket",
-            with_field(good.clone(), "Resource", json!(["arn:aws:s3:::other", "arn:aws:s3:::other/*"])),
+            with_field(
+                good.clone(),
+                "Resource",
+                json!(["arn:aws:s3:::other", "arn:aws:s3:::other/*"]),
+            ),
         ),
         (
             "the other way round",
@@ -93,14 +107,20 @@ fn only_a_deny_of_everything_to_everybody_is_tls_only() {
         let found = statement_findings("tls_only: true", &json!([bad]));
         assert_eq!(finding_codes(&found), ["no-tls"], "{case}: {found:?}");
     }
-    assert_eq!(finding_codes(&bucket_findings("tls_only: true", Ok(None))), ["no-tls"], "no policy at all");
+    assert_eq!(
+        finding_codes(&bucket_findings("tls_only: true", Ok(None))),
+        ["no-tls"],
+        "no policy at all"
+    );
 }
 
 #[test]
 fn mfa_is_asked_of_everybody_but_the_machines_that_the_policy_names() {
     let asked = format!("mfa: true, machines: [\"{HOLDFAST}\"]");
     let actions = json!(["s3:GetObject*", "s3:DeleteObject*"]);
-    let by = |condition: Value| statement_findings(&asked, &json!([deny_statement(actions.clone(), condition)]));
+    let by = |condition: Value| {
+        statement_findings(&asked, &json!([deny_statement(actions.clone(), condition)]))
+    };
     let none: Vec<String> = vec![];
     let present = json!({ "aws:MultiFactorAuthPresent": "false" });
     assert_eq!(by(json!({ "BoolIfExists": present })), none);
@@ -130,8 +150,10 @@ fn mfa_is_asked_of_everybody_but_the_machines_that_the_policy_names() {
     ] {
         assert_eq!(finding_codes(&by(condition)), ["no-mfa"], "{case}");
     }
-    let reading =
-        statement_findings(&asked, &json!([deny_statement(json!("s3:GetObject*"), json!({ "BoolIfExists": present }))]));
+    let reading = statement_findings(
+        &asked,
+        &json!([deny_statement(json!("s3:GetObject*"), json!({ "BoolIfExists": present }))]),
+    );
     assert!(reading[0].contains("s3:DeleteObject, s3:DeleteObjectVersion"), "{reading:?}");
     assert!(!reading[0].contains("s3:GetObject"), "{reading:?}");
 }
@@ -149,7 +171,10 @@ fn who_may_delete_is_whom_the_policy_names_and_everybody_else_is_refused() {
     let open = bucket_findings(&asked, Ok(None));
     assert!(open[0].contains("whoever its account's IAM lets may delete"), "{open:?}");
     assert_eq!(
-        finding_codes(&statement_findings(&asked, &json!([fence(json!(["arn:aws:iam::111122223333:role/*"]))]))),
+        finding_codes(&statement_findings(
+            &asked,
+            &json!([fence(json!(["arn:aws:iam::111122223333:role/*"]))])
+        )),
         ["may-delete"]
     );
     let allow = json!({ "Effect": "Allow", "Principal": { "AWS": ["444455556666", KEEPER] }, "Action": "s3:Delete*",
@@ -163,7 +188,10 @@ fn who_may_delete_is_whom_the_policy_names_and_everybody_else_is_refused() {
     );
     let all_but = json!({ "Effect": "Allow", "Principal": { "AWS": "444455556666" }, "NotAction": "s3:PutObject",
                           "Resource": "arn:aws:s3:::acme-vault/*" });
-    assert_eq!(finding_codes(&statement_findings(&asked, &json!([fence(json!([KEEPER])), all_but]))), ["may-delete"]);
+    assert_eq!(
+        finding_codes(&statement_findings(&asked, &json!([fence(json!([KEEPER])), all_but]))),
+        ["may-delete"]
+    );
 }
 
 #[test]
@@ -179,13 +207,19 @@ fn a_bucket_that_the_world_may_read_is_found_whatever_was_asked() {
     );
     let within =
         with_field(public, "Condition", json!({ "StringEquals": { "aws:PrincipalOrgID": "o-1" } }));
-    assert_eq!(finding_codes(&statement_findings("tls_only: false", &json!([within]))), Vec::<&str>::new());
+    assert_eq!(
+        finding_codes(&statement_findings("tls_only: false", &json!([within]))),
+        Vec::<&str>::new()
+    );
 }
 
 #[test]
 fn what_can_not_be_read_is_not_right() {
     let denied = OperationError::from_message("read policy of s3://acme-vault", "AccessDenied");
-    assert_eq!(finding_codes(&bucket_findings("tls_only: true", Err(denied.clone()))), ["access-unknown"]);
+    assert_eq!(
+        finding_codes(&bucket_findings("tls_only: true", Err(denied.clone()))),
+        ["access-unknown"]
+    );
     for broken in ["", "[]", "{\"Statement\": 7}", "{\"Statement\": [{\"Effect\": {}}]}"] {
         assert_eq!(
             finding_codes(&bucket_findings("tls_only: true", Ok(Some(broken.into())))),
@@ -199,15 +233,24 @@ fn what_can_not_be_read_is_not_right() {
         secrets: vec![("g".into(), "s".into(), "90d".parse().expect("a period"), Err(denied))],
         ..AccessObservations::default()
     };
-    let found = evaluate_access(Some(&parse_access("max_session: 1h, rotate_keys_every: 90d")), &facts, now());
+    let found = evaluate_access(
+        Some(&parse_access("max_session: 1h, rotate_keys_every: 90d")),
+        &facts,
+        now(),
+    );
     assert_eq!(found.iter().filter(|f| f.what == "access-unknown").count(), 3, "{found:?}");
 }
 
 #[test]
 fn keys_are_as_young_as_the_policy_wants_and_sessions_as_short() {
     let of = |rotation: KeyRotation| {
-        let facts = AccessObservations { keys: vec![("key".into(), Ok(rotation))], ..AccessObservations::default() };
-        evaluate_access(Some(&parse_access("rotate_keys_every: 90d")), &facts, now()).pop().map(|f| f.why)
+        let facts = AccessObservations {
+            keys: vec![("key".into(), Ok(rotation))],
+            ..AccessObservations::default()
+        };
+        evaluate_access(Some(&parse_access("rotate_keys_every: 90d")), &facts, now())
+            .pop()
+            .map(|f| f.why)
     };
     assert_eq!(of(KeyRotation::EveryDays(90)), None);
     assert_eq!(

@@ -14,7 +14,7 @@ use shared::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 use store::{
-    StoredBackup, ObjectEntry, RecordCache, BackupStore, beside,
+    BackupStore, ObjectEntry, RecordCache, StoredBackup, beside,
     catalogue::BackupKind,
     place::{OpenStore, stands_for_database},
 };
@@ -108,7 +108,12 @@ impl<'w> LocationScanner<'w> {
     }
 
     /// What lies in a place, listed at its first asset.
-    async fn cached_listing(&self, name: &str, rules: &Rules, group: Option<&PostgresGroup>) -> ListingResult {
+    async fn cached_listing(
+        &self,
+        name: &str,
+        rules: &Rules,
+        group: Option<&PostgresGroup>,
+    ) -> ListingResult {
         let key = format!("{name} {}", serde_json::to_string(rules).unwrap_or_default());
         let mut seen = self.seen.lock().await;
         if let Some(listing) = seen.get(&key) {
@@ -120,7 +125,11 @@ impl<'w> LocationScanner<'w> {
         listed
     }
 
-    async fn list_location(&self, rules: &Rules, group: Option<&PostgresGroup>) -> Result<LocationListing, OperationError> {
+    async fn list_location(
+        &self,
+        rules: &Rules,
+        group: Option<&PostgresGroup>,
+    ) -> Result<LocationListing, OperationError> {
         let home = Location::home_from_policy(self.world.policy);
         let store = store::open_store(self.world.aws, &home, rules, &self.secrets).await;
         let store = store.map_err(OperationError::from)?;

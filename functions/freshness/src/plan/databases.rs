@@ -1,10 +1,10 @@
 //! RDS databases: the newest good point, its copies, the restore window and the backup settings.
 
-use super::{FreshnessObservations, FreshnessEvaluation, data_age, keys, settings};
+use super::{FreshnessEvaluation, FreshnessObservations, data_age, keys, settings};
 use jiff::{SignedDuration, Timestamp};
 use shared::{
-    catalog::{PointsByDatabase, RdsDatabase, Location, RecoveryPoint, RecoveryPointState},
-    copies::{CopyStatus, CopyComparison, CopyCandidate},
+    catalog::{Location, PointsByDatabase, RdsDatabase, RecoveryPoint, RecoveryPointState},
+    copies::{CopyCandidate, CopyComparison, CopyStatus},
     hints::{self, commands},
     objective::{self, AgeObjective, newest_overdue_slot},
     observe::DatabaseSelection,
@@ -16,7 +16,11 @@ use shared::{
 use std::collections::BTreeMap;
 
 /// Whether a database is younger than this. RDS tells no time of creation while it makes one.
-pub(super) fn is_younger_than(database: &RdsDatabase, than: SignedDuration, now: Timestamp) -> bool {
+pub(super) fn is_younger_than(
+    database: &RdsDatabase,
+    than: SignedDuration,
+    now: Timestamp,
+) -> bool {
     database.created.map_or(database.status == "creating", |at| now.duration_since(at) < than)
 }
 
@@ -77,7 +81,10 @@ fn check_newest_point(
     let dated = good().filter(|p| keys::is_key_usable(ctx.facts, p));
     let dated = dated.filter_map(|p| Some((data_age(p.data_time?, now)?, *p)));
     let newest = dated.min_by_key(|(age, _)| *age);
-    let growing = points.iter().filter(|p| p.state == RecoveryPointState::InFlight && !p.marks.transfer).count();
+    let growing = points
+        .iter()
+        .filter(|p| p.state == RecoveryPointState::InFlight && !p.marks.transfer)
+        .count();
     let coming = if growing > 0 { format!("; {growing} on the way") } else { String::new() };
     let run = || hints::newer_point(group, &database.id);
     match (newest, max_age) {
@@ -92,7 +99,11 @@ fn check_newest_point(
         (None, _) if locked => {} // Said above.
         (None, _) => {
             judged.standing.coverage = AssetCoverage::NeverTaken;
-            judged.push_critical("no-point", format!("it has no good recovery point{coming}"), run());
+            judged.push_critical(
+                "no-point",
+                format!("it has no good recovery point{coming}"),
+                run(),
+            );
         }
         (Some((old, point)), _) => {
             judged.warn_if_not_watched();
@@ -115,7 +126,8 @@ fn check_newest_point(
     check_stuck_points(judged, ctx, points, "being taken");
     let newest_good = newest.and_then(|(_, p)| p.data_time);
     let newer = |p: &&&RecoveryPoint| p.intended_time() > newest_good && !p.marks.transfer;
-    let failed = points.iter().filter(|p| matches!(p.state, RecoveryPointState::Failed(_))).filter(newer);
+    let failed =
+        points.iter().filter(|p| matches!(p.state, RecoveryPointState::Failed(_))).filter(newer);
     for point in failed {
         let RecoveryPointState::Failed(word) = &point.state else { continue };
         let why = format!("its newest snapshot {} is {word}", point.id);
@@ -136,7 +148,11 @@ pub(super) fn describe_objective(objective: AgeObjective) -> String {
 
 /// What the age of a database's newest point is held against: what is written, else what follows from the schedules of
 /// its snapshots, else from RDS's own, which takes one a day in its window.
-fn database_objective(policy: &Policy, group: &DatabaseGroup, now: Timestamp) -> Option<AgeObjective> {
+fn database_objective(
+    policy: &Policy,
+    group: &DatabaseGroup,
+    now: Timestamp,
+) -> Option<AgeObjective> {
     let whens = group.snapshots.values().filter_map(|s| s.when.as_ref());
     let written = group.objectives.max_age.as_ref();
     let own = AgeObjective::from_schedules(written, whens, &policy.time_zone, now);
@@ -164,10 +180,12 @@ fn check_missed_schedules(
             continue;
         }
         let owner = ctx.policy.owner();
-        let of_reason = |p: &&&RecoveryPoint| p.has_reason(reason.as_str()) && p.is_owned_by(&owner);
+        let of_reason =
+            |p: &&&RecoveryPoint| p.has_reason(reason.as_str()) && p.is_owned_by(&owner);
         let of_reason = || points.iter().filter(of_reason);
         let taken = of_reason().filter(|p| p.is_complete()).filter_map(|p| p.data_time).max();
-        let coming = of_reason().any(|p| p.state == RecoveryPointState::InFlight && started_at(p) >= Some(due));
+        let coming = of_reason()
+            .any(|p| p.state == RecoveryPointState::InFlight && started_at(p) >= Some(due));
         if coming || taken.is_some_and(|at| at >= due) {
             continue;
         }
@@ -197,7 +215,12 @@ fn started_at(point: &RecoveryPoint) -> Option<Timestamp> {
 }
 
 /// Points that were begun and do not come to an end.
-fn check_stuck_points(judged: &mut FreshnessEvaluation, ctx: &DatabaseContext<'_>, points: &[&RecoveryPoint], doing: &str) {
+fn check_stuck_points(
+    judged: &mut FreshnessEvaluation,
+    ctx: &DatabaseContext<'_>,
+    points: &[&RecoveryPoint],
+    doing: &str,
+) {
     for point in points.iter().filter(|p| p.state == RecoveryPointState::InFlight) {
         let Some(old) = started_at(point).map(|at| ctx.now.duration_since(at)) else { continue };
         if old > MAX_IN_FLIGHT_AGE {
@@ -244,7 +267,8 @@ fn check_offsite_copies(
             ages = None;
             continue;
         };
-        let pair = CopyComparison { policy, group, rule, source_points: home, destination_points: &there };
+        let pair =
+            CopyComparison { policy, group, rule, source_points: home, destination_points: &there };
         let good = there.iter().copied().filter(|p| p.is_complete() && p.marks.copy_of.is_some());
         let locked = keys::check_keys(judged, ctx.facts, good, &format!("copies at {}", rule.to));
         // A copy from the future proves nothing, and must not hide one that does; nor one that can't be decrypted.
@@ -263,7 +287,7 @@ fn check_offsite_copies(
         ages = ages.zip(newest).map(|(ages, age)| [ages, vec![age]].concat());
         let sent = pair.candidates(now);
         match newest {
-            None if locked => {}                         // Said above.
+            None if locked => {}                                // Said above.
             None if home.iter().all(|p| !p.is_complete()) => {} // Nothing to copy yet: said above, once.
             None if is_younger_than(database, max.unwrap_or_default(), now) => {
                 let why = format!("it is new and {} has no copy of it yet{coming}", rule.to);
@@ -281,10 +305,18 @@ fn check_offsite_copies(
                         format_duration(old),
                         describe_objective(objective)
                     );
-                    judged.push_critical("offsite-stale", why, commands::run(commands::RUN_OFFSITE));
+                    judged.push_critical(
+                        "offsite-stale",
+                        why,
+                        commands::run(commands::RUN_OFFSITE),
+                    );
                 } else if let (None, Some(late)) = (objective, overdue_copy(&sent, now)) {
                     let why = format!("{late} waits for its copy at {} for over a day", rule.to);
-                    judged.push_critical("offsite-stale", why, commands::run(commands::RUN_OFFSITE));
+                    judged.push_critical(
+                        "offsite-stale",
+                        why,
+                        commands::run(commands::RUN_OFFSITE),
+                    );
                 }
             }
         }
@@ -312,7 +344,9 @@ fn copy_interval(
     now: Timestamp,
 ) -> Option<SignedDuration> {
     let of = |reason: &ReasonName| match group.snapshots.get(reason) {
-        Some(snapshots) => objective::schedule_interval(snapshots.when.as_ref()?, &policy.time_zone, now),
+        Some(snapshots) => {
+            objective::schedule_interval(snapshots.when.as_ref()?, &policy.time_zone, now)
+        }
         None => Some(DAY),
     };
     rule.of.iter().filter_map(of).min()

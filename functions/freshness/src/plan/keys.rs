@@ -1,9 +1,9 @@
 //! KMS keys: what is complete and can't be decrypted can't be restored.
 
-use super::{FreshnessObservations, FreshnessEvaluation};
+use super::{FreshnessEvaluation, FreshnessObservations};
 use shared::{
     aws::kms::KeyState,
-    catalog::{Location, RecoveryPoint, Inventory},
+    catalog::{Inventory, Location, RecoveryPoint},
     observe::select_databases,
     plan::{Finding, Severity, code},
     policy::Policy,
@@ -11,12 +11,19 @@ use shared::{
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The keys of all good points of the policy's databases, by the place that knows them: each is asked for once a run.
-pub(crate) fn keys_to_describe(policy: &Policy, seen: &Inventory) -> BTreeMap<Location, BTreeSet<String>> {
-    let Some(home) = seen.at_location(&Location::home_from_policy(policy)) else { return BTreeMap::new() };
+pub(crate) fn keys_to_describe(
+    policy: &Policy,
+    seen: &Inventory,
+) -> BTreeMap<Location, BTreeSet<String>> {
+    let Some(home) = seen.at_location(&Location::home_from_policy(policy)) else {
+        return BTreeMap::new();
+    };
     let selected = select_databases(policy, &home.databases);
-    let ours: BTreeSet<&str> = selected.selected_databases().map(|(_, _, d)| d.id.as_str()).collect();
+    let ours: BTreeSet<&str> =
+        selected.selected_databases().map(|(_, _, d)| d.id.as_str()).collect();
     let keys = seen.locations.iter().map(|(place, fleet)| {
-        let points = fleet.points.iter().filter(|p| p.is_complete() && ours.contains(p.database.as_str()));
+        let points =
+            fleet.points.iter().filter(|p| p.is_complete() && ours.contains(p.database.as_str()));
         (place.clone(), points.filter_map(|p| p.kms_key.clone()).collect::<BTreeSet<_>>())
     });
     keys.filter(|(_, keys)| !keys.is_empty()).collect()

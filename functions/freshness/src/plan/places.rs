@@ -3,12 +3,12 @@
 use super::{
     FreshnessEvaluation, data_age,
     databases::describe_objective,
-    stored::{ChecksumStatus, PointSchedule, ObjectAsset, ObjectRecoveryPoint},
+    stored::{ChecksumStatus, ObjectAsset, ObjectRecoveryPoint, PointSchedule},
 };
 use jiff::{SignedDuration, Timestamp};
 use shared::{
     hints::commands,
-    objective::{COPY_GRACE_PERIOD, AgeObjective, newest_overdue_slot},
+    objective::{AgeObjective, COPY_GRACE_PERIOD, newest_overdue_slot},
     plan::{Finding, Severity, code},
     policy::{AssetObjectives, Policy},
     report::AssetCoverage,
@@ -35,7 +35,11 @@ pub(super) fn evaluate_object_asset(stored: &ObjectAsset, now: Timestamp) -> Fre
     check_offsite_copies(&mut judged, stored, objective, now);
     if !stored.observed {
         let (why, mend) = unobserved_reason(stored);
-        judged.push_critical(code::UNKNOWN, format!("what lies under {at} can't be seen{why}"), mend);
+        judged.push_critical(
+            code::UNKNOWN,
+            format!("what lies under {at} can't be seen{why}"),
+            mend,
+        );
         return judged;
     }
     judged.set_objective(objective);
@@ -65,7 +69,11 @@ pub(super) fn evaluate_object_asset(stored: &ObjectAsset, now: Timestamp) -> Fre
         } else {
             let why =
                 format!("what lies under {at} has a time in the future, which proves nothing");
-            judged.push_critical("future", why, "compare the clocks of this host and of what writes there");
+            judged.push_critical(
+                "future",
+                why,
+                "compare the clocks of this host and of what writes there",
+            );
         }
         return judged;
     };
@@ -101,7 +109,11 @@ pub(super) fn evaluate_object_asset(stored: &ObjectAsset, now: Timestamp) -> Fre
             "its newest object {} has {} bytes, under the least of {least}",
             newest.key, newest.size
         );
-        judged.push_critical("too-small", why, "look into it before older ones go: it may be empty");
+        judged.push_critical(
+            "too-small",
+            why,
+            "look into it before older ones go: it may be empty",
+        );
     }
     check_size(&mut judged, stored, newest);
     check_checksum(&mut judged, stored, newest);
@@ -139,7 +151,11 @@ fn unobserved_reason(place: &ObjectAsset) -> (String, String) {
 }
 
 /// Size against the median of those before it, of the same reason.
-fn check_size(judged: &mut FreshnessEvaluation, stored: &ObjectAsset, newest: &ObjectRecoveryPoint) {
+fn check_size(
+    judged: &mut FreshnessEvaluation,
+    stored: &ObjectAsset,
+    newest: &ObjectRecoveryPoint,
+) {
     let alike = |p: &&ObjectRecoveryPoint| p.key != newest.key && p.reason == newest.reason;
     let mut before: Vec<u64> = stored.newest.iter().filter(alike).map(|p| p.size).collect();
     before.sort_unstable();
@@ -162,7 +178,11 @@ fn check_size(judged: &mut FreshnessEvaluation, stored: &ObjectAsset, newest: &O
 }
 
 /// The newest point against the checksum beside it, where somebody looked.
-fn check_checksum(judged: &mut FreshnessEvaluation, stored: &ObjectAsset, newest: &ObjectRecoveryPoint) {
+fn check_checksum(
+    judged: &mut FreshnessEvaluation,
+    stored: &ObjectAsset,
+    newest: &ObjectRecoveryPoint,
+) {
     match stored.checksum {
         Some(ChecksumStatus::Differs) => {
             let why = format!("its newest object {} is not what its checksum says", newest.key);
@@ -180,7 +200,12 @@ fn check_checksum(judged: &mut FreshnessEvaluation, stored: &ObjectAsset, newest
 }
 
 /// The age of the newest point in each second place; of several, where it is oldest.
-fn check_offsite_copies(judged: &mut FreshnessEvaluation, stored: &ObjectAsset, objective: Option<AgeObjective>, now: Timestamp) {
+fn check_offsite_copies(
+    judged: &mut FreshnessEvaluation,
+    stored: &ObjectAsset,
+    objective: Option<AgeObjective>,
+    now: Timestamp,
+) {
     // A copy comes after its source; a written objective is that of the copy too.
     let later = |o: AgeObjective| if o.derived { o.max_age + COPY_GRACE_PERIOD } else { o.max_age };
     let objective = objective.map(|o| AgeObjective { max_age: later(o), ..o });
@@ -214,7 +239,9 @@ fn check_offsite_copies(judged: &mut FreshnessEvaluation, stored: &ObjectAsset, 
         };
         match newest {
             None if stored.observed && stored.newest.is_empty() => {} // Nothing to copy yet: said of the first place.
-            None => judged.push_critical("no-offsite", format!("no copy of it lies under {at}"), run()),
+            None => {
+                judged.push_critical("no-offsite", format!("no copy of it lies under {at}"), run())
+            }
             Some((old, point)) => {
                 if let Some(objective) = objective.filter(|o| old > o.max_age) {
                     let why = format!(

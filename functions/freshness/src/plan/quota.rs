@@ -4,12 +4,12 @@ use super::FreshnessObservations;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use shared::{
     aws::{OperationErrorKind, rds::ServiceQuota},
-    catalog::{RdsDatabase, DatabaseKind, Location, RecoveryPoint},
+    catalog::{DatabaseKind, Location, RdsDatabase, RecoveryPoint},
     keep::reasons_to_keep,
     objective::schedule_interval,
     observe::DatabaseSelection,
     plan::{Finding, Severity, code},
-    policy::{DatabaseGroup, RetentionRule, Policy, text::ReasonName},
+    policy::{DatabaseGroup, Policy, RetentionRule, text::ReasonName},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -63,9 +63,10 @@ pub(super) fn evaluate_quotas(
                 continue;
             }
         };
-        for (family, quota) in
-            [(DatabaseKind::Instance, quotas.snapshots), (DatabaseKind::Cluster, quotas.cluster_snapshots)]
-        {
+        for (family, quota) in [
+            (DatabaseKind::Instance, quotas.snapshots),
+            (DatabaseKind::Cluster, quotas.cluster_snapshots),
+        ] {
             let Some(quota) = quota else { continue };
             let stocks = snapshot_forecasts(policy, facts, selected, place, family, now);
             found.extend(quota_finding(place, quota, &stocks, now));
@@ -87,7 +88,9 @@ fn snapshot_forecasts(
     let there = facts.rds.at_location(place).map(|f| f.points_by_database()).unwrap_or_default();
     let mut known: BTreeMap<String, (u64, f64)> = BTreeMap::new();
     let mut stocks = Vec::new();
-    for (name, group, database) in selected.selected_databases().filter(|(_, _, d)| d.family == family) {
+    for (name, group, database) in
+        selected.selected_databases().filter(|(_, _, d)| d.family == family)
+    {
         for (reason, keeps) in retention_rules(policy, group, place, home) {
             let manual = there.for_database(database).into_iter().filter(|p| !p.automated);
             let of_reason = manual.filter(|p| is_snapshot_for(p, database, &reason)).count() as u64;
@@ -121,7 +124,11 @@ fn retention_rules<'p>(
     if home {
         wanted.extend(group.snapshots.iter().map(|(r, s)| (r.to_string(), vec![&s.keep])));
     }
-    for rule in group.copies.iter().filter(|c| Location::for_destination(policy, &c.to).as_ref() == Some(place)) {
+    for rule in group
+        .copies
+        .iter()
+        .filter(|c| Location::for_destination(policy, &c.to).as_ref() == Some(place))
+    {
         for reason in &rule.of {
             wanted.entry(reason.to_string()).or_default().push(&rule.keep);
         }
@@ -145,14 +152,21 @@ fn snapshot_interval(
 
 /// How many points rules keep in the long run, of one that comes at each interval: what retention itself would say.
 fn retained_count(keeps: &[&RetentionRule], each: SignedDuration, now: Timestamp) -> u64 {
-    let slots = (0..MAX_SLOTS).map_while(|n| Some((n, now.checked_sub(each.checked_mul(n)?).ok()?)));
+    let slots =
+        (0..MAX_SLOTS).map_while(|n| Some((n, now.checked_sub(each.checked_mul(n)?).ok()?)));
     let slots: Vec<_> = slots.collect();
-    let stay: BTreeSet<i32> = keeps.iter().flat_map(|k| reasons_to_keep(&slots, k, now).into_keys()).collect();
+    let stay: BTreeSet<i32> =
+        keeps.iter().flat_map(|k| reasons_to_keep(&slots, k, now).into_keys()).collect();
     stay.len() as u64
 }
 
 /// Whether the quota is or will be used up.
-fn quota_finding(place: &Location, quota: ServiceQuota, stocks: &[SnapshotForecast], now: Timestamp) -> Option<Finding> {
+fn quota_finding(
+    place: &Location,
+    quota: ServiceQuota,
+    stocks: &[SnapshotForecast],
+    now: Timestamp,
+) -> Option<Finding> {
     let ours: u64 = stocks.iter().map(|s| s.now).sum();
     let others = quota.used.saturating_sub(ours);
     let after = |days: i32| others + stocks.iter().map(|s| s.count_after(days)).sum::<u64>();
@@ -175,7 +189,8 @@ fn quota_finding(place: &Location, quota: ServiceQuota, stocks: &[SnapshotForeca
     let days = (0..FORECAST_DAYS).find(|days| after(*days) > max).unwrap_or(FORECAST_DAYS);
     let day = now.checked_add(DAY.checked_mul(days)?).ok()?;
     let day = day.to_zoned(TimeZone::UTC).date();
-    let severity = if days <= CRITICAL_WITHIN_DAYS { Severity::Critical } else { Severity::Warning };
+    let severity =
+        if days <= CRITICAL_WITHIN_DAYS { Severity::Critical } else { Severity::Warning };
     let why = format!(
         "the policy will hold {wants} manual snapshots and others {others}: on {day} the {max} that are allowed are used up"
     );

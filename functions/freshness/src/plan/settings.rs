@@ -1,11 +1,11 @@
 //! RDS's own automated backups: their settings and the restore window that they give.
 
-use super::{FreshnessObservations, FreshnessEvaluation, databases::is_younger_than};
+use super::{FreshnessEvaluation, FreshnessObservations, databases::is_younger_than};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use shared::{
     aws::rds::BackupSettings,
-    catalog::{RdsDatabase, DatabaseKind},
+    catalog::{DatabaseKind, RdsDatabase},
     plan::{Operates, Operation, Severity},
     policy::{AutomatedBackups, DatabaseGroup, DriftAction},
     time::format_duration,
@@ -60,7 +60,11 @@ fn retention_days(wanted: &AutomatedBackups) -> Option<u8> {
     u8::try_from(retention.as_hours() / 24).ok()
 }
 
-fn check_drift(judged: &mut FreshnessEvaluation, wanted: &AutomatedBackups, database: &RdsDatabase) {
+fn check_drift(
+    judged: &mut FreshnessEvaluation,
+    wanted: &AutomatedBackups,
+    database: &RdsDatabase,
+) {
     let mut settings = BackupSettings::default();
     let id = &database.id;
     let what = match database.family {
@@ -214,7 +218,12 @@ fn check_restore_window(
         }
         (None, Some(Some(None))) if settled(day) => {
             let why = "RDS tells no earliest restorable time of its automated backup";
-            judged.push_finding(Severity::Info, "no-window", why, "see the automated backup in RDS");
+            judged.push_finding(
+                Severity::Info,
+                "no-window",
+                why,
+                "see the automated backup in RDS",
+            );
         }
         _ => {}
     }

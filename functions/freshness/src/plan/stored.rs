@@ -11,7 +11,7 @@ use shared::{
     objective::AgeObjective,
     parts::postgres_assets,
     policy::{
-        DumpRule, DumpFormat, AssetObjectives, Policy, PostgresGroup, StoreConfig, ScheduleConfig,
+        AssetObjectives, DumpFormat, DumpRule, Policy, PostgresGroup, ScheduleConfig, StoreConfig,
         text::{Name, ZoneName},
     },
 };
@@ -119,7 +119,10 @@ const MAX_COMPARED_POINTS: usize = 7;
 /// asset of its own: one fresh dump must not hide seven stale ones.
 ///
 /// Of a group that means all databases, those in `databases`; while nothing is known, the group itself.
-pub fn object_assets(policy: &Policy, databases: &BTreeMap<&Name, Vec<String>>) -> Vec<ObjectAsset> {
+pub fn object_assets(
+    policy: &Policy,
+    databases: &BTreeMap<&Name, Vec<String>>,
+) -> Vec<ObjectAsset> {
     let zone = &policy.time_zone;
     let known = |name| databases.get(name).map_or(&[][..], Vec::as_slice);
     let mut all: Vec<ObjectAsset> = policy
@@ -133,7 +136,8 @@ pub fn object_assets(policy: &Policy, databases: &BTreeMap<&Name, Vec<String>>) 
     let files = policy.files.iter();
     let files = files.map(|(n, g)| (n, &g.stored, &g.objectives, &g.when, &g.also_stored[..]));
     for (name, store, objectives, when, also) in redis.chain(cluster).chain(files) {
-        let schedules = when.iter().map(|when| PointSchedule::for_all_points(when.clone())).collect();
+        let schedules =
+            when.iter().map(|when| PointSchedule::for_all_points(when.clone())).collect();
         let first = build_asset(name, store, objectives, None, schedules, zone);
         let copies = also.iter().map(|s| build_asset(name, s, objectives, None, Vec::new(), zone));
         all.push(ObjectAsset { copies: copies.collect(), ..first });
@@ -154,7 +158,12 @@ fn counts_for_objective(group: &PostgresGroup, dump: &DumpRule) -> bool {
 }
 
 /// The assets of a group of dumps, each with its second places: those of `databases`, or what the policy names.
-fn dump_assets(name: &Name, group: &PostgresGroup, databases: &[String], zone: &ZoneName) -> Vec<ObjectAsset> {
+fn dump_assets(
+    name: &Name,
+    group: &PostgresGroup,
+    databases: &[String],
+    zone: &ZoneName,
+) -> Vec<ObjectAsset> {
     // Base backups are not taken yet, which is a row of its own.
     let taken = group.dumps.iter().filter(|(_, d)| d.format != DumpFormat::Base);
     let taken = taken.filter_map(|(reason, dump)| {

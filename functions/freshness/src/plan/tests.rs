@@ -2,7 +2,9 @@ use super::*;
 use shared::metrics::Metric;
 use shared::{
     catalog::{RdsDatabase, RecoveryPoint, RecoveryPointState},
-    model::{parse_time, automated_snapshot, db_instance, owned_snapshot, parse_policy, home_inventory},
+    model::{
+        automated_snapshot, db_instance, home_inventory, owned_snapshot, parse_policy, parse_time,
+    },
 };
 
 mod green;
@@ -33,7 +35,11 @@ fn fleet_policy(more: &str) -> Policy {
 const COPIES: &str = "copies: [{ to: dr, of: [daily], keep: { newest: 2 }, max_age: 26h }]";
 
 fn plan_inventory(policy: &Policy, seen: Inventory, now: &str) -> FreshnessPlan {
-    plan(policy, &FreshnessObservations { rds: seen, ..FreshnessObservations::default() }, parse_time(now))
+    plan(
+        policy,
+        &FreshnessObservations { rds: seen, ..FreshnessObservations::default() },
+        parse_time(now),
+    )
 }
 
 fn format_plan(verdict: &FreshnessPlan) -> String {
@@ -81,7 +87,10 @@ fn add_copy(seen: &mut Inventory, region: &str, source: &RecoveryPoint) {
     fleet.points.push(RecoveryPoint {
         arn: source.arn.replace("eu-west-1", region),
         kms_key: Some(format!("arn:aws:kms:{key}")),
-        marks: shared::catalog::HoldfastTags { copy_of: Some(source.arn.clone()), ..source.marks.clone() },
+        marks: shared::catalog::HoldfastTags {
+            copy_of: Some(source.arn.clone()),
+            ..source.marks.clone()
+        },
         ..source.clone()
     });
 }
@@ -104,7 +113,10 @@ fn a_database_is_judged_by_the_age_of_its_newest_good_data_to_the_second() {
     let failed = || RecoveryPointState::Failed("failed".into());
     let table: Vec<(&str, Vec<RecoveryPoint>)> = vec![
         ("one good point", vec![good()]),
-        ("RDS's own point", vec![automated_snapshot(&policy, &db, parse_time("2026-11-19T02:00:00Z"))]),
+        (
+            "RDS's own point",
+            vec![automated_snapshot(&policy, &db, parse_time("2026-11-19T02:00:00Z"))],
+        ),
         ("none at all", vec![]),
         ("one from the future", vec![of("2026-11-20T03:05:02Z")]),
         ("one from the future beside a good one", vec![of("2026-11-20T03:05:02Z"), good()]),
@@ -124,16 +136,25 @@ fn a_database_is_judged_by_the_age_of_its_newest_good_data_to_the_second() {
             "same name, another database's",
             vec![point_with(of("2026-11-20T02:00:00Z"), |p| p.resource_id = "db-old".into())],
         ),
-        ("a transfer copy", vec![point_with(of("2026-11-20T02:00:00Z"), |p| p.marks.transfer = true)]),
+        (
+            "a transfer copy",
+            vec![point_with(of("2026-11-20T02:00:00Z"), |p| p.marks.transfer = true)],
+        ),
         (
             "a transfer copy on its way",
-            vec![point_with(state("2026-11-20T02:00:00Z", RecoveryPointState::InFlight), |p| p.marks.transfer = true)],
+            vec![point_with(state("2026-11-20T02:00:00Z", RecoveryPointState::InFlight), |p| {
+                p.marks.transfer = true
+            })],
         ),
         ("one whose data has no known time", vec![point_with(good(), |p| p.data_time = None)]),
     ];
     let rows = table.into_iter().map(|(case, points)| {
         let said = CLOCKS.map(|now| {
-            format_plan(&plan_inventory(&policy, home_inventory(&policy, vec![db.clone()], points.clone()), now))
+            format_plan(&plan_inventory(
+                &policy,
+                home_inventory(&policy, vec![db.clone()], points.clone()),
+                now,
+            ))
         });
         let said = if said[0] == said[1] { said[0].clone() } else { said.join("\n  then ") };
         format!("{case}\n  {said}")
@@ -188,16 +209,26 @@ fn a_new_database_has_its_objectives_time_for_a_first_point_and_no_second_more()
     let policy = fleet_policy(COPIES);
     let mut db = db_instance("acme-a", parse_time(CLOCKS[0]));
     db.created = Some(parse_time("2026-11-19T02:00:00Z"));
-    let said = ["2026-11-20T02:59:59Z", CLOCKS[0]]
-        .map(|now| format_plan(&plan_inventory(&policy, home_inventory(&policy, vec![db.clone()], vec![]), now)));
+    let said = ["2026-11-20T02:59:59Z", CLOCKS[0]].map(|now| {
+        format_plan(&plan_inventory(
+            &policy,
+            home_inventory(&policy, vec![db.clone()], vec![]),
+            now,
+        ))
+    });
     insta::assert_snapshot!(said.join("\n"), @"
     info acme-a new: it is new and has no recovery point yet
     critical acme-a no-point: it has no good recovery point; run `holdfast run snapshot --reason daily --asset acme-a`
     ");
     // With its first point, its copy has the time that the copy's own objective gives it.
     let first = vec![owned_snapshot(&policy, &db, "daily", parse_time("2026-11-20T02:00:00Z"))];
-    let said = ["2026-11-20T03:59:59Z", "2026-11-20T04:00:00Z"]
-        .map(|now| format_plan(&plan_inventory(&policy, home_inventory(&policy, vec![db.clone()], first.clone()), now)));
+    let said = ["2026-11-20T03:59:59Z", "2026-11-20T04:00:00Z"].map(|now| {
+        format_plan(&plan_inventory(
+            &policy,
+            home_inventory(&policy, vec![db.clone()], first.clone()),
+            now,
+        ))
+    });
     insta::assert_snapshot!(said.join("\n"), @"
     info acme-a new: it is new and dr has no copy of it yet
     critical acme-a no-offsite: dr has no good copy of it; run `holdfast run offsite`
@@ -217,10 +248,15 @@ fn copies_are_judged_by_the_age_of_their_data_to_the_second() {
     let source = owned_snapshot(&policy, &db, "daily", parse_time("2026-11-19T02:00:00Z"));
     let fresh = automated_snapshot(&policy, &db, parse_time("2026-11-20T02:00:00Z"));
     let world = |change: &dyn Fn(&mut RecoveryPoint)| {
-        let mut seen = home_inventory(&policy, vec![db.clone()], vec![source.clone(), fresh.clone()]);
+        let mut seen =
+            home_inventory(&policy, vec![db.clone()], vec![source.clone(), fresh.clone()]);
         add_copy(&mut seen, "us-east-1", &source);
-        let there =
-            seen.locations.iter_mut().find(|(p, _)| p.region.as_str() == "us-east-1").expect("dr").1;
+        let there = seen
+            .locations
+            .iter_mut()
+            .find(|(p, _)| p.region.as_str() == "us-east-1")
+            .expect("dr")
+            .1;
         change(&mut there.points[0]);
         seen
     };
@@ -229,7 +265,12 @@ fn copies_are_judged_by_the_age_of_their_data_to_the_second() {
         ("good", world(&|_| {})),
         ("none", none()),
         ("on its way", world(&|p| (p.state, p.data_time) = (RecoveryPointState::InFlight, None))),
-        ("failed", world(&|p| (p.state, p.data_time) = (RecoveryPointState::Failed("failed".into()), None))),
+        (
+            "failed",
+            world(&|p| {
+                (p.state, p.data_time) = (RecoveryPointState::Failed("failed".into()), None)
+            }),
+        ),
         (
             "under another key",
             world(&|p| p.kms_key = Some("arn:aws:kms:us-east-1:111122223333:key/aws-rds".into())),
@@ -364,8 +405,10 @@ fn what_the_selection_lacks_or_has_twice_is_said() {
         db_instance("scratch", now),
         replica,
     ];
-    let points =
-        databases.iter().map(|d| owned_snapshot(&policy, d, "daily", parse_time("2026-11-20T02:00:00Z"))).collect();
+    let points = databases
+        .iter()
+        .map(|d| owned_snapshot(&policy, d, "daily", parse_time("2026-11-20T02:00:00Z")))
+        .collect();
     let verdict = plan_inventory(&policy, home_inventory(&policy, databases, points), CLOCKS[0]);
     insta::assert_snapshot!(format_plan(&verdict), @"
     critical stray unprotected: no group of the policy selects it, so nothing backs it up; select it in a group, or name it under except
@@ -449,11 +492,17 @@ fn assets_that_fail_are_counted_for_their_group_and_the_policy_and_a_gap_fails_a
 #[test]
 fn an_asset_without_a_point_takes_its_groups_and_the_policys_age_away() {
     let policy = fleet_policy("");
-    let (a, b) = (db_instance("acme-a", parse_time(CLOCKS[0])), db_instance("acme-b", parse_time(CLOCKS[0])));
+    let (a, b) = (
+        db_instance("acme-a", parse_time(CLOCKS[0])),
+        db_instance("acme-b", parse_time(CLOCKS[0])),
+    );
     let mut points = vec![owned_snapshot(&policy, &a, "daily", parse_time("2026-11-20T02:00:00Z"))];
     let told = |points: &[RecoveryPoint]| {
-        let verdict =
-            plan_inventory(&policy, home_inventory(&policy, vec![a.clone(), b.clone()], points.to_vec()), CLOCKS[0]);
+        let verdict = plan_inventory(
+            &policy,
+            home_inventory(&policy, vec![a.clone(), b.clone()], points.to_vec()),
+            CLOCKS[0],
+        );
         metric_lines(&verdict, &[Metric::PointAge, Metric::PointSize])
     };
     insta::assert_snapshot!(told(&points), @"
@@ -479,7 +528,7 @@ fn an_asset_stands_with_its_worst_finding_and_why() {
     let verdict = plan_inventory(&policy, home_inventory(&policy, vec![db], points), CLOCKS[1]);
     insta::assert_debug_snapshot!(verdict.assets, @r#"
     [
-        Standing {
+        AssetStatus {
             asset: "acme-a",
             group: "fleet",
             newest: Some(

@@ -53,7 +53,12 @@ pub(super) fn collect_metrics(
         |g| !g.copies.is_empty(),
     ));
     let sizes = judged.iter().zip(&names).filter_map(|(j, (group, asset))| {
-        Some(MetricValue::for_asset(Metric::PointSize, group, asset, optional_seconds(j.standing.size_bytes)?))
+        Some(MetricValue::for_asset(
+            Metric::PointSize,
+            group,
+            asset,
+            optional_seconds(j.standing.size_bytes)?,
+        ))
     });
     out.values.extend(sizes);
     out.values.extend(of(
@@ -79,21 +84,28 @@ pub(super) fn collect_metrics(
     let mut all = blind + unprotected.unwrap_or(0);
     for (group, assets) in &failing {
         all += assets.len();
-        out.values.push(MetricValue::for_group(Metric::FailingAssets, group, count(assets.len() + blind)));
+        out.values.push(MetricValue::for_group(
+            Metric::FailingAssets,
+            group,
+            count(assets.len() + blind),
+        ));
     }
     out.values.push(MetricValue::for_policy(Metric::FailingAssets, count(all)));
     let mut drift: BTreeMap<&str, usize> = BTreeMap::new();
     for j in judged {
         *drift.entry(&j.standing.group).or_default() += j.drift;
     }
-    out.values
-        .extend(drift.iter().map(|(g, n)| MetricValue::for_group(Metric::SettingsDrift, g, count(*n))));
+    out.values.extend(
+        drift.iter().map(|(g, n)| MetricValue::for_group(Metric::SettingsDrift, g, count(*n))),
+    );
     // Settings that were not seen are not right.
     out.values.extend(
-        unprotected.map(|_| MetricValue::for_policy(Metric::SettingsDrift, count(drift.values().sum()))),
+        unprotected
+            .map(|_| MetricValue::for_policy(Metric::SettingsDrift, count(drift.values().sum()))),
     );
-    out.values
-        .extend(unprotected.map(|n| MetricValue::for_policy(Metric::UnprotectedDatabases, count(n))));
+    out.values.extend(
+        unprotected.map(|n| MetricValue::for_policy(Metric::UnprotectedDatabases, count(n))),
+    );
 }
 
 #[expect(clippy::cast_precision_loss, reason = "ages and sizes are far below 2^52")]
@@ -107,7 +119,11 @@ fn count(n: usize) -> f64 {
 }
 
 /// Points counted, sizes against those before, free disks: what no alarm takes the absence of for a fault.
-pub(super) fn collect_extra_metrics(out: &mut FreshnessPlan, judged: &[FreshnessEvaluation], disks: &DiskUsage) {
+pub(super) fn collect_extra_metrics(
+    out: &mut FreshnessPlan,
+    judged: &[FreshnessEvaluation],
+    disks: &DiskUsage,
+) {
     let mut points: BTreeMap<&str, usize> = BTreeMap::new();
     let mut change: BTreeMap<&str, f64> = BTreeMap::new();
     for j in judged {

@@ -45,7 +45,10 @@ enum MailTransport<'a> {
 }
 
 /// The channel's own server or SES, else the policy's.
-fn transport_for<'a>(channel: &'a ChannelConfig, edges: &'a ChannelContext<'_>) -> Result<MailTransport<'a>, DeliveryError> {
+fn transport_for<'a>(
+    channel: &'a ChannelConfig,
+    edges: &'a ChannelContext<'_>,
+) -> Result<MailTransport<'a>, DeliveryError> {
     let ours = (channel.smtp.as_ref(), channel.ses.as_ref());
     match (ours, (edges.notify.smtp.as_ref(), edges.notify.ses.as_ref())) {
         ((Some(smtp), _), _) | ((None, None), (Some(smtp), _)) => Ok(MailTransport::Server(smtp)),
@@ -72,13 +75,15 @@ pub(super) async fn send(
         MailTransport::Server(server) => &server.from,
         MailTransport::Ses(ses) => &ses.from,
     };
-    let from = parse_mailbox(from).map_err(|e| DeliveryError::permanent(format!("the sender {e}")))?;
+    let from =
+        parse_mailbox(from).map_err(|e| DeliveryError::permanent(format!("the sender {e}")))?;
     let mut outcomes = AddressOutcomes { addresses: channel.email.len(), refused: Vec::new() };
     let mut good = Vec::new();
     for address in &channel.email {
         match parse_mailbox(address) {
             Ok(mailbox) => good.push(mailbox),
-            Err(why) => outcomes.record_failure(&words::single_line(address, 100), DeliveryError::permanent(why)),
+            Err(why) => outcomes
+                .record_failure(&words::single_line(address, 100), DeliveryError::permanent(why)),
         }
     }
     // A mailbox that is not ASCII needs SMTPUTF8 for the whole mail, headers included, so it gets a mail of its own.
@@ -99,7 +104,12 @@ pub(super) async fn send(
 }
 
 /// Hands a mail to SES; when it is refused for one of several addresses, to each by itself.
-async fn send_via_ses(ses: &shared::aws::ses::SesClient, from: &str, mail: &Mail, outcomes: &mut AddressOutcomes) {
+async fn send_via_ses(
+    ses: &shared::aws::ses::SesClient,
+    from: &str,
+    mail: &Mail,
+    outcomes: &mut AddressOutcomes,
+) {
     let to: Vec<String> = mail.envelope().to().iter().map(ToString::to_string).collect();
     match ses.send(from, &to, mail.formatted()).await {
         Ok(()) => {}
@@ -111,7 +121,9 @@ async fn send_via_ses(ses: &shared::aws::ses::SesClient, from: &str, mail: &Mail
                 }
             }
         }
-        Err(e) => to.iter().for_each(|one| outcomes.record_failure(one, DeliveryError::from_aws(&e))),
+        Err(e) => {
+            to.iter().for_each(|one| outcomes.record_failure(one, DeliveryError::from_aws(&e)))
+        }
     }
 }
 
@@ -146,7 +158,11 @@ impl AddressOutcomes {
 
 /// The mail. Its id is a function of the message's, so that one that arrives twice is known; and it refers to its incidents,
 /// so that mail programs show what was opened and what was resolved as one conversation.
-fn build_mail(message: &ChannelMessage, from: &Mailbox, to: &[Mailbox]) -> Result<Mail, DeliveryError> {
+fn build_mail(
+    message: &ChannelMessage,
+    from: &Mailbox,
+    to: &[Mailbox],
+) -> Result<Mail, DeliveryError> {
     let domain = from.email.domain().to_owned();
     let id = |of: &str| format!("<{}@{domain}>", short_hash(of));
     let mut mail = Mail::builder()
@@ -162,15 +178,16 @@ fn build_mail(message: &ChannelMessage, from: &Mailbox, to: &[Mailbox]) -> Resul
     if let Some(parent) = threads.last() {
         mail = mail.in_reply_to(parent.clone()).references(threads.join(" "));
     }
-    mail.multipart(body_parts(message)).map_err(|e| DeliveryError::permanent(format!("write the mail: {e}")))
+    mail.multipart(body_parts(message))
+        .map_err(|e| DeliveryError::permanent(format!("write the mail: {e}")))
 }
 
 /// An address as the policy writes it: its domain in ASCII, its name whatever it is.
 fn parse_mailbox(text: &str) -> Result<Mailbox, String> {
     let read: shared::mail::EmailAddress = text.parse()?;
     let address = Address::new(&read.local, &read.domain);
-    let address =
-        address.map_err(|e| format!("\"{}\" is no e-mail address: {e}", words::single_line(text, 100)))?;
+    let address = address
+        .map_err(|e| format!("\"{}\" is no e-mail address: {e}", words::single_line(text, 100)))?;
     Ok(Mailbox::new(read.name, address))
 }
 

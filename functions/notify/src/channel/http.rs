@@ -6,13 +6,13 @@
 use super::{
     ChannelContext, DeliveryError,
     post::WebhookRequest,
-    words::{kind_label, single_line, omitted_line, asset_label, plain_text},
+    words::{asset_label, kind_label, omitted_line, plain_text, single_line},
 };
-use crate::message::{IncidentSummary, MessageKind, BackupInfo, ChannelMessage};
+use crate::message::{BackupInfo, ChannelMessage, IncidentSummary, MessageKind};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use shared::policy::notify::{WebhookBody, ChannelConfig};
+use shared::policy::notify::{ChannelConfig, WebhookBody};
 
 /// Version of the whole message as JSON; `docs/message.schema.json` describes it.
 const SCHEMA_VERSION: u32 = 1;
@@ -34,11 +34,14 @@ pub(super) async fn send(
     let address = address.into();
     let headers = build_headers(channel, token.as_ref())?;
     let mut refused = None;
-    for (number, body) in request_bodies(channel.body.unwrap_or(WebhookBody::Full), message).iter().enumerate() {
+    for (number, body) in
+        request_bodies(channel.body.unwrap_or(WebhookBody::Full), message).iter().enumerate()
+    {
         let mut headers = headers.clone();
         let key = if number == 0 { message.id.clone() } else { format!("{}-{number}", message.id) };
         headers.insert("idempotency-key", header_value(&key)?);
-        let post = WebhookRequest { address: &address, headers, body, secrets: token.iter().collect() };
+        let post =
+            WebhookRequest { address: &address, headers, body, secrets: token.iter().collect() };
         match edges.http.post(post, edges.now).await {
             Err(e) if e.permanent => refused = Some(e),
             other => other?,
@@ -48,7 +51,10 @@ pub(super) async fn send(
 }
 
 /// The policy's headers and the token. No value of them is said in an error: any may be a secret.
-fn build_headers(channel: &ChannelConfig, token: Option<&SecretString>) -> Result<HeaderMap, DeliveryError> {
+fn build_headers(
+    channel: &ChannelConfig,
+    token: Option<&SecretString>,
+) -> Result<HeaderMap, DeliveryError> {
     let mut all = HeaderMap::new();
     for (name, text) in &channel.headers {
         let header: HeaderName = name.parse().map_err(|_| {
@@ -91,8 +97,7 @@ fn full_body(message: &ChannelMessage) -> Value {
 
 /// `{"severity", "message"}`: one for each incident, and one for what the message does not name.
 fn alert_bodies(message: &ChannelMessage) -> Vec<Value> {
-    let alert =
-        |severity: String, text: &str| json!({"severity": severity, "message": single_line(text, MAX_ALERT_CHARS)});
+    let alert = |severity: String, text: &str| json!({"severity": severity, "message": single_line(text, MAX_ALERT_CHARS)});
     let incident = |i: &IncidentSummary| match i.until {
         Some(_) => alert("info".into(), &format!("resolved: {}: {}", asset_label(i), i.why)),
         None => alert(i.severity.to_string(), &format!("{}: {}", asset_label(i), i.why)),
@@ -114,10 +119,13 @@ fn backup_bodies(message: &ChannelMessage) -> Vec<Value> {
         let size = m.bytes.map(format_du_size).unwrap_or_default();
         json!({"status": "success", "backup_file": file_name(&m.what), "size": size})
     };
-    let failed = |i: &IncidentSummary| json!({"status": "failed", "backup_file": i.asset, "size": "0"});
+    let failed =
+        |i: &IncidentSummary| json!({"status": "failed", "backup_file": i.asset, "size": "0"});
     match message.kind {
         MessageKind::Success => message.made.iter().map(made).collect(),
-        MessageKind::Opened | MessageKind::StillOpen => message.incidents.iter().map(failed).collect(),
+        MessageKind::Opened | MessageKind::StillOpen => {
+            message.incidents.iter().map(failed).collect()
+        }
         MessageKind::Test => vec![json!({"status": "test", "backup_file": "", "size": "0"})],
         _ => vec![],
     }
@@ -131,11 +139,12 @@ fn verification_bodies(message: &ChannelMessage) -> Vec<Value> {
         let status = if rows > 0 { "success" } else { "failed" };
         Some(json!({"status": status, "backup_file": file_name(&m.what), "record_count": rows}))
     };
-    let failed =
-        |i: &IncidentSummary| json!({"status": "failed", "backup_file": i.asset, "record_count": 0});
+    let failed = |i: &IncidentSummary| json!({"status": "failed", "backup_file": i.asset, "record_count": 0});
     match message.kind {
         MessageKind::Success => message.made.iter().filter_map(proven).collect(),
-        MessageKind::Opened | MessageKind::StillOpen => message.incidents.iter().map(failed).collect(),
+        MessageKind::Opened | MessageKind::StillOpen => {
+            message.incidents.iter().map(failed).collect()
+        }
         MessageKind::Test => vec![json!({"status": "test", "backup_file": "", "record_count": 0})],
         _ => vec![],
     }

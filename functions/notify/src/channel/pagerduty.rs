@@ -6,9 +6,9 @@
 use super::{
     ChannelContext, DeliveryError,
     post::WebhookRequest,
-    words::{incident_fields, sha256_hex, single_line, backup_line, omitted_line, subject_line},
+    words::{backup_line, incident_fields, omitted_line, sha256_hex, single_line, subject_line},
 };
-use crate::message::{IncidentSummary, MessageKind, ChannelMessage};
+use crate::message::{ChannelMessage, IncidentSummary, MessageKind};
 use reqwest::header::HeaderMap;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
@@ -42,7 +42,12 @@ pub(super) async fn send(
         event.body["routing_key"] = json!(key.expose_secret());
         let address = format!("{endpoint}{}", event.path).into();
         let body = &event.body;
-        let post = WebhookRequest { address: &address, headers: HeaderMap::new(), body, secrets: vec![key] };
+        let post = WebhookRequest {
+            address: &address,
+            headers: HeaderMap::new(),
+            body,
+            secrets: vec![key],
+        };
         match edges.http.post(post, edges.now).await {
             Err(e) if e.permanent => refused = Some(e),
             other => other?,
@@ -61,7 +66,10 @@ pub(super) fn build_events(message: &ChannelMessage) -> Vec<PagerDutyEvent> {
         | MessageKind::RecoveryUpdate
         | MessageKind::RecoveryComplete => vec![change_event(message)],
         MessageKind::Resolved => message.incidents.iter().map(resolve_event).collect(),
-        MessageKind::Opened | MessageKind::StillOpen | MessageKind::Undelivered | MessageKind::Test => {
+        MessageKind::Opened
+        | MessageKind::StillOpen
+        | MessageKind::Undelivered
+        | MessageKind::Test => {
             let mut events: Vec<_> =
                 message.incidents.iter().map(|i| trigger_event(message, i)).collect();
             if message.more > 0 || events.is_empty() {
@@ -139,8 +147,10 @@ fn detail_lines(message: &ChannelMessage) -> Vec<String> {
 }
 
 fn custom_details(message: &ChannelMessage, i: &IncidentSummary) -> Map<String, Value> {
-    let mut all: Map<String, Value> =
-        incident_fields(i, message.at).into_iter().map(|(what, fact)| (what.into(), fact.into())).collect();
+    let mut all: Map<String, Value> = incident_fields(i, message.at)
+        .into_iter()
+        .map(|(what, fact)| (what.into(), fact.into()))
+        .collect();
     if !i.mend.is_empty() {
         all.insert("Next".into(), i.mend.clone().into());
     }

@@ -47,7 +47,9 @@ impl HttpClient {
             .http1_only()
             .user_agent(concat!("Holdfast/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|e| DeliveryError::permanent(format!("make a web client: {}", error_chain(&e))))?;
+            .map_err(|e| {
+                DeliveryError::permanent(format!("make a web client: {}", error_chain(&e)))
+            })?;
         Ok(self.0.get_or_init(|| client))
     }
 
@@ -63,7 +65,11 @@ impl HttpClient {
     }
 
     /// Posts JSON. `secrets` are what must not be shown; the address is one of them.
-    pub(super) async fn post(&self, post: WebhookRequest<'_>, now: Timestamp) -> Result<(), DeliveryError> {
+    pub(super) async fn post(
+        &self,
+        post: WebhookRequest<'_>,
+        now: Timestamp,
+    ) -> Result<(), DeliveryError> {
         let url = parse_webhook_url(post.address.expose_secret())?;
         let host = redacted_host(&url);
         let request = self

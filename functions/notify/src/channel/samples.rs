@@ -1,6 +1,6 @@
 //! Messages for tests: one of each kind, with names that are not ASCII and one that is HTML.
 
-use crate::message::{DataAtRisk, IncidentSummary, MessageKind, BackupInfo, ChannelMessage};
+use crate::message::{BackupInfo, ChannelMessage, DataAtRisk, IncidentSummary, MessageKind};
 use shared::plan::Severity;
 
 /// Every kind.
@@ -45,7 +45,9 @@ pub(super) fn sample_message(kind: MessageKind) -> ChannelMessage {
                 &[],
             )
         }
-        MessageKind::Success => (Severity::Info, "1 backup was made", vec![], vec![dump_info()], &[]),
+        MessageKind::Success => {
+            (Severity::Info, "1 backup was made", vec![], vec![dump_info()], &[])
+        }
         MessageKind::Digest => (
             Severity::Info,
             "8 assets good, 1 stale",
@@ -66,7 +68,9 @@ pub(super) fn sample_message(kind: MessageKind) -> ChannelMessage {
         MessageKind::RecoveryUpdate => {
             restore_parts("the recovery of lomash-orders goes on for 15m", &["40% restored"])
         }
-        MessageKind::RecoveryComplete => restore_parts("lomash-orders is recovered in 42m", &["RTO 1h: kept"]),
+        MessageKind::RecoveryComplete => {
+            restore_parts("lomash-orders is recovered in 42m", &["RTO 1h: kept"])
+        }
         MessageKind::Undelivered => (
             Severity::Critical,
             "slack could not be reached",
@@ -89,13 +93,16 @@ pub(super) fn sample_message(kind: MessageKind) -> ChannelMessage {
         lines: lines.iter().map(|l| (*l).to_owned()).collect(),
         thread: matches!(
             kind,
-            MessageKind::RecoveryStarted | MessageKind::RecoveryUpdate | MessageKind::RecoveryComplete
+            MessageKind::RecoveryStarted
+                | MessageKind::RecoveryUpdate
+                | MessageKind::RecoveryComplete
         )
         .then(|| "recovery-7".into()),
     }
 }
 
-type MessageParts = (Severity, &'static str, Vec<IncidentSummary>, Vec<BackupInfo>, &'static [&'static str]);
+type MessageParts =
+    (Severity, &'static str, Vec<IncidentSummary>, Vec<BackupInfo>, &'static [&'static str]);
 
 fn restore_parts(title: &'static str, lines: &'static [&'static str]) -> MessageParts {
     (Severity::Info, title, vec![], vec![], lines)

@@ -6,9 +6,12 @@
 use super::{
     ChannelContext, DeliveryError,
     post::WebhookRequest,
-    words::{incident_fields, footer_line, is_command, kind_label, backup_line, kind_emoji, omitted_line, asset_label, subject_line},
+    words::{
+        asset_label, backup_line, footer_line, incident_fields, is_command, kind_emoji, kind_label,
+        omitted_line, subject_line,
+    },
 };
-use crate::message::{IncidentSummary, ChannelMessage};
+use crate::message::{ChannelMessage, IncidentSummary};
 use jiff::Timestamp;
 use reqwest::header::HeaderMap;
 use secrecy::SecretString;
@@ -30,7 +33,12 @@ pub(super) async fn send(
     edges: &ChannelContext<'_>,
 ) -> Result<(), DeliveryError> {
     let body = render(message);
-    let post = WebhookRequest { address: webhook, headers: HeaderMap::new(), body: &body, secrets: vec![] };
+    let post = WebhookRequest {
+        address: webhook,
+        headers: HeaderMap::new(),
+        body: &body,
+        secrets: vec![],
+    };
     edges.http.post(post, edges.now).await
 }
 
@@ -75,10 +83,17 @@ fn incident_blocks(i: &IncidentSummary, at: Timestamp) -> Vec<Value> {
     let fields: Vec<Value> = incident_fields(i, at)
         .into_iter()
         .take(MAX_FIELDS)
-        .map(|(what, fact)| mrkdwn_text(&format!("*{what}*\n{}", escape_mrkdwn(&fact, MAX_FIELD_CHARS - 20))))
+        .map(|(what, fact)| {
+            mrkdwn_text(&format!("*{what}*\n{}", escape_mrkdwn(&fact, MAX_FIELD_CHARS - 20)))
+        })
         .collect();
-    let title = format!("*{}* · {}", escape_mrkdwn(&asset_label(i), MAX_FIELD_CHARS), escape_mrkdwn(&i.what, MAX_FIELD_CHARS / 2));
-    let mut blocks = vec![json!({"type": "section", "text": mrkdwn_text(&title), "fields": fields})];
+    let title = format!(
+        "*{}* · {}",
+        escape_mrkdwn(&asset_label(i), MAX_FIELD_CHARS),
+        escape_mrkdwn(&i.what, MAX_FIELD_CHARS / 2)
+    );
+    let mut blocks =
+        vec![json!({"type": "section", "text": mrkdwn_text(&title), "fields": fields})];
     if !i.mend.is_empty() && i.until.is_none() {
         blocks.push(section_block(&next_step_text(&i.mend)));
     }

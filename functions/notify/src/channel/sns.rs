@@ -8,7 +8,11 @@ use shared::{aws::sns::Audience, catalog::Location, policy::text::Arn};
 const MAX_MESSAGE_BYTES: usize = 200 << 10;
 
 /// Publishes a message at the topic's own region.
-pub(super) async fn send(topic: &Arn, message: &ChannelMessage, edges: &ChannelContext<'_>) -> Result<(), DeliveryError> {
+pub(super) async fn send(
+    topic: &Arn,
+    message: &ChannelMessage,
+    edges: &ChannelContext<'_>,
+) -> Result<(), DeliveryError> {
     let region = topic.as_str().split(':').nth(3).and_then(|region| region.parse().ok());
     let region = region.unwrap_or_else(|| edges.home.region.clone());
     let place = Location { region, ..edges.home.clone() };

@@ -1,6 +1,8 @@
 //! A message in words: the subject, the facts of an incident and the plain text, for mail, SNS and terminals alike.
 
-use crate::message::{DataAtRisk, IncidentSummary, MessageKind, MAX_INCIDENTS, BackupInfo, ChannelMessage};
+use crate::message::{
+    BackupInfo, ChannelMessage, DataAtRisk, IncidentSummary, MAX_INCIDENTS, MessageKind,
+};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use sha2::{Digest, Sha256};
 use shared::{plan::Severity, time::format_duration};
@@ -120,11 +122,16 @@ fn format_seconds(seconds: i64) -> String {
 pub(super) fn incident_fields(i: &IncidentSummary, at: Timestamp) -> Vec<(&'static str, String)> {
     let mut facts = vec![("What is wrong", i.why.clone())];
     match i.until {
-        None => facts
-            .push(("Since", format!("{} ({})", format_time(i.since), format_duration(at.duration_since(i.since))))),
+        None => facts.push((
+            "Since",
+            format!("{} ({})", format_time(i.since), format_duration(at.duration_since(i.since))),
+        )),
         Some(until) => {
             facts.push(("Lasted", format_duration(until.duration_since(i.since))));
-            facts.push(("From, until", format!("{} – {}", format_time(i.since), format_time(until))));
+            facts.push((
+                "From, until",
+                format!("{} – {}", format_time(i.since), format_time(until)),
+            ));
         }
     }
     facts.extend(i.at_risk.iter().flat_map(risk_fields));
@@ -139,9 +146,16 @@ fn risk_fields(r: &DataAtRisk) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
     if let Some(age) = r.age_seconds {
         let allowed = r.max_age_seconds.filter(|m| *m > 0).map(|most| {
-            format!(": {}% of the {} allowed", i128::from(age) * 100 / i128::from(most), format_seconds(most))
+            format!(
+                ": {}% of the {} allowed",
+                i128::from(age) * 100 / i128::from(most),
+                format_seconds(most)
+            )
         });
-        facts.push(("At risk", format!("{} of data{}", format_seconds(age), allowed.unwrap_or_default())));
+        facts.push((
+            "At risk",
+            format!("{} of data{}", format_seconds(age), allowed.unwrap_or_default()),
+        ));
     }
     facts.push((
         "Last good point",
@@ -216,7 +230,8 @@ fn incident_text(i: &IncidentSummary, at: Timestamp) -> String {
 /// The mark of a severity, and of what is not an incident, that is seen before anything is read.
 pub(super) fn kind_emoji(message: &ChannelMessage) -> &'static str {
     match (message.kind, message.severity) {
-        (MessageKind::Resolved, _) | (MessageKind::Success | MessageKind::RecoveryComplete, Severity::Info) => "✅",
+        (MessageKind::Resolved, _)
+        | (MessageKind::Success | MessageKind::RecoveryComplete, Severity::Info) => "✅",
         (MessageKind::Digest | MessageKind::StorageReport, _) => "📋",
         (MessageKind::Test, _) => "🔔",
         (MessageKind::RecoveryStarted | MessageKind::RecoveryUpdate, _) => "🛟",

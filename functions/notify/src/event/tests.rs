@@ -10,12 +10,18 @@ fn sample_events(file: &str) -> Vec<NotificationEvent> {
 fn every_sample_event_is_read() {
     assert!(sample_events("notify-tick.json").is_empty());
     assert!(sample_events("schedule-event.json").is_empty());
-    let [NotificationEvent::Report(run)] = &sample_events("notify-report.json")[..] else { panic!("a report") };
+    let [NotificationEvent::Report(run)] = &sample_events("notify-report.json")[..] else {
+        panic!("a report")
+    };
     assert_eq!((run.function.as_str(), run.findings.len(), run.whole), ("freshness", 1, true));
-    let [NotificationEvent::Alarm(alarm)] = &sample_events("notify-alarm.json")[..] else { panic!("an alarm") };
+    let [NotificationEvent::Alarm(alarm)] = &sample_events("notify-alarm.json")[..] else {
+        panic!("an alarm")
+    };
     assert_eq!((alarm.name.as_str(), alarm.state.as_str()), ("acme-backup-age", "ALARM"));
     assert_eq!(alarm.at.to_string(), "2026-11-20T12:07:00.123Z");
-    let [NotificationEvent::InvocationFailed(news)] = &sample_events("notify-not-completed.json")[..] else {
+    let [NotificationEvent::InvocationFailed(news)] =
+        &sample_events("notify-not-completed.json")[..]
+    else {
         panic!("a failure")
     };
     assert_eq!((news.function.as_str(), news.reported), ("freshness", false));
@@ -53,7 +59,8 @@ fn what_is_none_of_ours_is_one_clear_error() {
         ),
         serde_json::json!({"requestContext": {"functionArn": "arn:aws:lambda:r:a:function:x-dump"}}),
     ];
-    let said: Vec<_> = table.iter().map(|e| parse_event(e).expect_err("not ours").to_string()).collect();
+    let said: Vec<_> =
+        table.iter().map(|e| parse_event(e).expect_err("not ours").to_string()).collect();
     insta::assert_snapshot!(said.join("\n"), @r##"
     this event can't be read: it is no report of a function, no change of a CloudWatch alarm, no failure that Lambda tells of, and no {"tick": true}
     this event can't be read: it is no report of a function, no change of a CloudWatch alarm, no failure that Lambda tells of, and no {"tick": true}

@@ -47,8 +47,14 @@ async fn a_memory_that_is_broken_or_newer_begins_anew_and_says_so() {
     for broken in ["", "{", "{\"version\": 1", "\u{0}\u{1}", "[]", &newer] {
         std::fs::write(&path, broken).expect("written");
         let found = state_store(folder.path()).load(now()).await.expect("read");
-        assert!(matches!(found.reset_reason, Some(ResetReason::Lost(_))), "{broken}: {:?}", found.reset_reason);
-        assert!(state_store(folder.path()).save(&found.state, &found.version).await.expect("replaced"));
+        assert!(
+            matches!(found.reset_reason, Some(ResetReason::Lost(_))),
+            "{broken}: {:?}",
+            found.reset_reason
+        );
+        assert!(
+            state_store(folder.path()).save(&found.state, &found.version).await.expect("replaced")
+        );
     }
     std::fs::write(&path, [0xff, 0xfe]).expect("written");
     assert!(matches!(
@@ -72,7 +78,8 @@ async fn eight_at_once_write_one_after_the_other_and_none_is_lost() {
                     for _ in 0..10 {
                         loop {
                             let found = keep.load(now()).await.expect("read");
-                            let state = NotifyState { messages: found.state.messages + 1, ..found.state };
+                            let state =
+                                NotifyState { messages: found.state.messages + 1, ..found.state };
                             if keep.save(&state, &found.version).await.expect("asked") {
                                 break;
                             }

@@ -6,7 +6,7 @@ use super::{
     tell::{extend_unique, incident_summary},
 };
 use crate::{
-    message::{MessageKind, MAX_INCIDENTS},
+    message::{MAX_INCIDENTS, MessageKind},
     state::{DigestCounters, NotifyState, TrackedIncident},
 };
 use jiff::Timestamp;
@@ -30,7 +30,8 @@ pub(super) fn plan_digest(planning: &mut NotifyPlanner<'_>, state: &mut NotifySt
         Some(_) => return,
     }
     state.digest = Some(due);
-    let mut open: Vec<TrackedIncident> = state.incidents.values().filter(|t| t.is_open()).cloned().collect();
+    let mut open: Vec<TrackedIncident> =
+        state.incidents.values().filter(|t| t.is_open()).cloned().collect();
     open.sort_by(by_severity_desc);
     let day = std::mem::take(&mut state.day);
     let severity = open.first().map_or(Severity::Info, |t| t.severity);
@@ -41,12 +42,18 @@ pub(super) fn plan_digest(planning: &mut NotifyPlanner<'_>, state: &mut NotifySt
     };
     let mut message = planning.new_message(MessageKind::Digest, severity, &title);
     message.lines = digest_lines(planning, state, &day, planning.now);
-    message.incidents = open.iter().take(MAX_INCIDENTS).map(|t| incident_summary(planning, state, t)).collect();
+    message.incidents =
+        open.iter().take(MAX_INCIDENTS).map(|t| incident_summary(planning, state, t)).collect();
     message.more = open.len().saturating_sub(MAX_INCIDENTS);
     message.made = day.newest.into_iter().collect();
     let to = digest_channels(planning, &rule.to);
     for channel in &to {
-        planning.emit(state, channel, NotifyPlanner::fallback_channels(&to, channel), message.clone());
+        planning.emit(
+            state,
+            channel,
+            NotifyPlanner::fallback_channels(&to, channel),
+            message.clone(),
+        );
     }
 }
 
@@ -65,7 +72,12 @@ pub(super) fn digest_channels(planning: &NotifyPlanner<'_>, named: &[Name]) -> V
     to
 }
 
-fn digest_lines(planning: &NotifyPlanner<'_>, state: &NotifyState, day: &DigestCounters, now: Timestamp) -> Vec<String> {
+fn digest_lines(
+    planning: &NotifyPlanner<'_>,
+    state: &NotifyState,
+    day: &DigestCounters,
+    now: Timestamp,
+) -> Vec<String> {
     let mut lines = vec![format!(
         "since the last digest: {} problems opened, {} resolved, {} backups made ({:.1} GB where the size is known)",
         day.opened,
@@ -88,7 +100,10 @@ fn digest_lines(planning: &NotifyPlanner<'_>, state: &NotifyState, day: &DigestC
     for (function, _) in planning.notify.expected_reports() {
         let said = match state.sources.get(function.as_str()) {
             Some(s) => {
-                format!("{function} was last heard of {} ago", format_duration(now.duration_since(s.heard)))
+                format!(
+                    "{function} was last heard of {} ago",
+                    format_duration(now.duration_since(s.heard))
+                )
             }
             None => format!("{function} was never heard of"),
         };

@@ -2,9 +2,15 @@
 
 use super::{NotifyPlanner, recovery, storage};
 use crate::{
-    heard::{AlarmEvent, ReportedOutcome, NotificationEvent, InvocationFailure, DetectedProblem, ReportedRun, VerificationEvent},
+    heard::{
+        AlarmEvent, DetectedProblem, InvocationFailure, NotificationEvent, ReportedOutcome,
+        ReportedRun, VerificationEvent,
+    },
     message::BackupInfo,
-    state::{MAX_ASSETS, MAX_TRACKED_INCIDENTS, LatestAssetPoint, ReportedSeverity, NotifyState, TrackedIncident, truncate_chars},
+    state::{
+        LatestAssetPoint, MAX_ASSETS, MAX_TRACKED_INCIDENTS, NotifyState, ReportedSeverity,
+        TrackedIncident, truncate_chars,
+    },
 };
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
@@ -28,11 +34,17 @@ pub(super) const NOT_VERIFIED: &str = "not-verified";
 const TOO_MANY: &str = "too-many";
 
 /// Takes in one thing that was heard.
-pub(super) fn ingest_event(planning: &mut NotifyPlanner<'_>, state: &mut NotifyState, heard: &NotificationEvent) {
+pub(super) fn ingest_event(
+    planning: &mut NotifyPlanner<'_>,
+    state: &mut NotifyState,
+    heard: &NotificationEvent,
+) {
     match heard {
         NotificationEvent::Report(run) => ingest_report(planning, state, run),
         NotificationEvent::Alarm(alarm) => ingest_alarm(planning, state, alarm),
-        NotificationEvent::InvocationFailed(news) => ingest_invocation_failure(planning, state, news),
+        NotificationEvent::InvocationFailed(news) => {
+            ingest_invocation_failure(planning, state, news)
+        }
         NotificationEvent::Restore(news) => recovery::ingest_restore_event(planning, state, news),
         NotificationEvent::Verification(news) => ingest_verification(planning, state, news),
     }
@@ -113,7 +125,7 @@ fn track_overflow(
         what: TOO_MANY.into(),
         severity,
         why: format!(
-            "{total} more problems than the {MOST_INCIDENTS} that are followed one by one"
+            "{total} more problems than the {MAX_TRACKED_INCIDENTS} that are followed one by one"
         ),
         mend: commands::STATUS.into(),
     };
@@ -125,15 +137,20 @@ fn track_overflow(
 }
 
 /// What a report says is wrong, each thing once and at its worst.
-fn detected_problems(planning: &NotifyPlanner<'_>, state: &NotifyState, run: &ReportedRun) -> BTreeMap<String, DetectedProblem> {
-    let found = run.findings.iter().filter(|f| f.severity > Severity::Info).map(|f| DetectedProblem {
-        asset: f.asset.clone(),
-        group: f.group.clone().or_else(|| group_of(planning, state, &f.asset)),
-        what: to_code(&f.what),
-        severity: f.severity,
-        why: f.why.clone(),
-        mend: f.mend.clone(),
-    });
+fn detected_problems(
+    planning: &NotifyPlanner<'_>,
+    state: &NotifyState,
+    run: &ReportedRun,
+) -> BTreeMap<String, DetectedProblem> {
+    let found =
+        run.findings.iter().filter(|f| f.severity > Severity::Info).map(|f| DetectedProblem {
+            asset: f.asset.clone(),
+            group: f.group.clone().or_else(|| group_of(planning, state, &f.asset)),
+            what: to_code(&f.what),
+            severity: f.severity,
+            why: f.why.clone(),
+            mend: f.mend.clone(),
+        });
     let failed = |c: &&ReportedOutcome| c.result == "failed";
     let failed = run.outcomes.iter().filter(failed).map(|c| DetectedProblem {
         asset: c.asset.clone(),
@@ -161,7 +178,11 @@ fn to_code(text: &str) -> String {
 /// The incident's name in the memory: a word without spaces, then the asset.
 pub(super) fn incident_id(problem: &DetectedProblem) -> String {
     let id = format!("{} {}", problem.what, problem.asset);
-    if id.len() <= 300 { id } else { format!("{} {}", problem.what, shorten_with_hash(&problem.asset)) }
+    if id.len() <= 300 {
+        id
+    } else {
+        format!("{} {}", problem.what, shorten_with_hash(&problem.asset))
+    }
 }
 
 /// A long name, shortened so that two stay two.
@@ -171,7 +192,11 @@ fn shorten_with_hash(name: &str) -> String {
 }
 
 /// The group of an asset: itself, before its slash, or as it was last judged.
-pub(super) fn group_of(planning: &NotifyPlanner<'_>, state: &NotifyState, asset: &str) -> Option<String> {
+pub(super) fn group_of(
+    planning: &NotifyPlanner<'_>,
+    state: &NotifyState,
+    asset: &str,
+) -> Option<String> {
     let first = asset.split('/').next().unwrap_or(asset);
     let known = |name: &str| {
         let p = planning.policy;
@@ -191,7 +216,11 @@ pub(super) fn group_of(planning: &NotifyPlanner<'_>, state: &NotifyState, asset:
     state.assets.get(asset).map(|n| n.group.clone())
 }
 
-fn successful_backups(planning: &NotifyPlanner<'_>, state: &NotifyState, run: &ReportedRun) -> Vec<(BackupInfo, Option<String>)> {
+fn successful_backups(
+    planning: &NotifyPlanner<'_>,
+    state: &NotifyState,
+    run: &ReportedRun,
+) -> Vec<(BackupInfo, Option<String>)> {
     let done = run.outcomes.iter().filter(|c| c.result == "done");
     done.filter_map(|c| {
         let made = c.made.as_ref()?;
@@ -240,7 +269,8 @@ pub(crate) fn open_or_update_incident(
     let id = incident_id(problem);
     let said = ReportedSeverity { severity: problem.severity, seen: at };
     let hold = planning.flap_window;
-    let over = |t: &TrackedIncident| t.closed.is_some_and(|c| planning.now.duration_since(c) >= hold);
+    let over =
+        |t: &TrackedIncident| t.closed.is_some_and(|c| planning.now.duration_since(c) >= hold);
     if state.incidents.get(&id).is_some_and(over) {
         state.incidents.remove(&id);
     }
@@ -258,7 +288,8 @@ pub(crate) fn open_or_update_incident(
             (t.risen, t.step) = (at, 0);
         }
         if problem.severity == severity {
-            (t.why, t.mend) = (truncate_chars(&problem.why, 500), truncate_chars(&problem.mend, 300));
+            (t.why, t.mend) =
+                (truncate_chars(&problem.why, 500), truncate_chars(&problem.mend, 300));
         }
         t.severity = severity;
         t.group = problem.group.clone().or(t.group.take());
@@ -346,7 +377,11 @@ fn ingest_alarm(planning: &mut NotifyPlanner<'_>, state: &mut NotifyState, alarm
     }
 }
 
-fn ingest_invocation_failure(planning: &mut NotifyPlanner<'_>, state: &mut NotifyState, news: &InvocationFailure) {
+fn ingest_invocation_failure(
+    planning: &mut NotifyPlanner<'_>,
+    state: &mut NotifyState,
+    news: &InvocationFailure,
+) {
     let at = news.at.min(planning.now);
     let known = state.sources.get(&news.function);
     let reported = known
@@ -375,7 +410,11 @@ fn record_completion(state: &mut NotifyState, function: &str, at: Timestamp) {
     }
 }
 
-fn ingest_verification(planning: &mut NotifyPlanner<'_>, state: &mut NotifyState, news: &VerificationEvent) {
+fn ingest_verification(
+    planning: &mut NotifyPlanner<'_>,
+    state: &mut NotifyState,
+    news: &VerificationEvent,
+) {
     let at = news.at.min(planning.now);
     let name = truncate_chars(&format!("verify {}", news.backup.asset), 250);
     let source = state.reporter_mut(&name, at);

@@ -1,23 +1,22 @@
 //! Recoveries: begun, under way, ended; and one whose report stays away.
 
 use super::{
-    NOTIFY, NotifyPlanner,
+    NOTIFY, NotifyPlanner, clear_incident,
     hear::{group_of, incident_id},
-    clear_incident,
-    routes::{channels_for_event, accepts_event},
-    tell::extend_unique,
     open_or_update_incident,
+    routes::{accepts_event, channels_for_event},
+    tell::extend_unique,
 };
 use crate::{
     heard::{DetectedProblem, RestoreEvent, RestoreStage},
-    message::{MessageKind, BackupInfo, ChannelMessage},
+    message::{BackupInfo, ChannelMessage, MessageKind},
     state::{ActiveRestore, NotifyState, truncate_chars},
 };
 use jiff::{SignedDuration, Timestamp};
 use shared::{
     plan::Severity,
     policy::{
-        notify::{NotifyEventKind, RestoreNotifications, MinSeverity},
+        notify::{MinSeverity, NotifyEventKind, RestoreNotifications},
         text::{Name, Period},
     },
     time::format_duration,
@@ -35,7 +34,11 @@ const MAX_ACTIVE_RESTORES: usize = 50;
 const NO_REPORT: &str = "no-recovery-report";
 
 /// Takes in how far a recovery is.
-pub(super) fn ingest_restore_event(planning: &mut NotifyPlanner<'_>, state: &mut NotifyState, news: &RestoreEvent) {
+pub(super) fn ingest_restore_event(
+    planning: &mut NotifyPlanner<'_>,
+    state: &mut NotifyState,
+    news: &RestoreEvent,
+) {
     let at = news.at.min(planning.now);
     if state.recoveries.get(&news.id).is_some_and(|r| r.ended.is_some()) {
         return;
@@ -67,13 +70,23 @@ pub(super) fn ingest_restore_event(planning: &mut NotifyPlanner<'_>, state: &mut
         RestoreStage::Waiting(why) => {
             recovering.ended = Some(at);
             let recovering = recovering.clone();
-            clear_incident(state, NOTIFY, &incident_id(&overdue_problem(&recovering, planning.now)), planning.now);
+            clear_incident(
+                state,
+                NOTIFY,
+                &incident_id(&overdue_problem(&recovering, planning.now)),
+                planning.now,
+            );
             plan_restore_waiting(planning, state, &news.id, &recovering, why);
         }
         RestoreStage::Ended { succeeded: well, lines, backup: made } => {
             recovering.ended = Some(at);
             let recovering = recovering.clone();
-            clear_incident(state, NOTIFY, &incident_id(&overdue_problem(&recovering, planning.now)), planning.now);
+            clear_incident(
+                state,
+                NOTIFY,
+                &incident_id(&overdue_problem(&recovering, planning.now)),
+                planning.now,
+            );
             plan_restore_ended(planning, state, &news.id, &recovering, *well, lines, made.clone());
         }
     }
@@ -99,19 +112,36 @@ fn restore_channels(planning: &NotifyPlanner<'_>, rule: &RestoreNotifications) -
     }
 }
 
-fn plan_restore_started(planning: &mut NotifyPlanner<'_>, state: &mut NotifyState, id: &str, r: &ActiveRestore) {
+fn plan_restore_started(
+    planning: &mut NotifyPlanner<'_>,
+    state: &mut NotifyState,
+    id: &str,
+    r: &ActiveRestore,
+) {
     let Some(rule) = &planning.notify.recovery else { return };
     let title = format!("recovery of {} has started", r.asset);
-    let mut message = restore_message(planning, id, MessageKind::RecoveryStarted, Severity::Critical, &title);
-    message.lines = vec![r.what.clone(), format!("an update follows every {}", format_duration(update_interval(rule)))];
+    let mut message =
+        restore_message(planning, id, MessageKind::RecoveryStarted, Severity::Critical, &title);
+    message.lines = vec![
+        r.what.clone(),
+        format!("an update follows every {}", format_duration(update_interval(rule))),
+    ];
     emit_to_all(planning, state, &restore_channels(planning, rule), &message);
 }
 
-fn plan_restore_waiting(planning: &mut NotifyPlanner<'_>, state: &mut NotifyState, id: &str, r: &ActiveRestore, why: &str) {
+fn plan_restore_waiting(
+    planning: &mut NotifyPlanner<'_>,
+    state: &mut NotifyState,
+    id: &str,
+    r: &ActiveRestore,
+    why: &str,
+) {
     let Some(rule) = &planning.notify.recovery else { return };
     let title = format!("recovery of {} waits for an archive", r.asset);
-    let mut message = restore_message(planning, id, MessageKind::RecoveryUpdate, Severity::Warning, &title);
-    message.lines = vec![truncate_chars(why, 500), "nothing failed: start it again when it is there".into()];
+    let mut message =
+        restore_message(planning, id, MessageKind::RecoveryUpdate, Severity::Warning, &title);
+    message.lines =
+        vec![truncate_chars(why, 500), "nothing failed: start it again when it is there".into()];
     emit_to_all(planning, state, &restore_channels(planning, rule), &message);
 }
 
@@ -134,7 +164,8 @@ fn plan_restore_ended(
     } else {
         (Severity::Critical, format!("recovery of {} failed after {took}", r.asset))
     };
-    let mut message = restore_message(planning, id, MessageKind::RecoveryComplete, severity, &title);
+    let mut message =
+        restore_message(planning, id, MessageKind::RecoveryComplete, severity, &title);
     message.lines = lines.iter().take(100).map(|l| truncate_chars(l, 500)).collect();
     message.made = made.into_iter().collect();
     let group = group_of(planning, state, &r.asset);
@@ -148,19 +179,36 @@ fn plan_restore_ended(
         };
         extend_unique(&mut to, named);
     }
-    extend_unique(&mut to, channels_for_event(planning, NotifyEventKind::Recovery, group.as_deref()));
+    extend_unique(
+        &mut to,
+        channels_for_event(planning, NotifyEventKind::Recovery, group.as_deref()),
+    );
     if !well {
-        let routes = planning.notify.routes.iter().filter(|r| accepts_event(r, NotifyEventKind::Failure));
+        let routes =
+            planning.notify.routes.iter().filter(|r| accepts_event(r, NotifyEventKind::Failure));
         let routes = routes.filter(|r| super::routes::matches_group(&r.of, group.as_deref()));
         let loud = |s: MinSeverity| super::routes::meets_min_severity(s, Severity::Critical);
-        extend_unique(&mut to, routes.filter(|r| loud(r.severity)).flat_map(|r| r.to.clone()).collect());
+        extend_unique(
+            &mut to,
+            routes.filter(|r| loud(r.severity)).flat_map(|r| r.to.clone()).collect(),
+        );
     }
     emit_to_all(planning, state, &to, &message);
 }
 
-fn emit_to_all(planning: &mut NotifyPlanner<'_>, state: &mut NotifyState, to: &[Name], message: &ChannelMessage) {
+fn emit_to_all(
+    planning: &mut NotifyPlanner<'_>,
+    state: &mut NotifyState,
+    to: &[Name],
+    message: &ChannelMessage,
+) {
     for channel in to {
-        planning.emit(state, channel, NotifyPlanner::fallback_channels(to, channel), message.clone());
+        planning.emit(
+            state,
+            channel,
+            NotifyPlanner::fallback_channels(to, channel),
+            message.clone(),
+        );
     }
 }
 
@@ -170,7 +218,9 @@ pub(super) fn update_active_restores(planning: &mut NotifyPlanner<'_>, state: &m
     state.recoveries.retain(|_, r| r.ended.is_none_or(|e| now.duration_since(e) < ENDED_RETENTION));
     let Some(rule) = planning.notify.recovery.clone() else {
         // Nobody asked to hear of it while it runs.
-        state.recoveries.retain(|_, r| r.ended.is_some() || now.duration_since(r.heard) < DEFAULT_REPORT_DEADLINE);
+        state.recoveries.retain(|_, r| {
+            r.ended.is_some() || now.duration_since(r.heard) < DEFAULT_REPORT_DEADLINE
+        });
         return;
     };
     let within = rule.report_within.as_ref().map_or(DEFAULT_REPORT_DEADLINE, Period::duration);
@@ -202,7 +252,8 @@ fn plan_restore_update(
     r: &ActiveRestore,
 ) {
     let title = format!("recovery of {} goes on: {}", r.asset, r.phase);
-    let mut message = restore_message(planning, id, MessageKind::RecoveryUpdate, Severity::Warning, &title);
+    let mut message =
+        restore_message(planning, id, MessageKind::RecoveryUpdate, Severity::Warning, &title);
     let quiet = planning.now.duration_since(r.heard);
     message.lines = vec![
         r.what.clone(),

@@ -5,7 +5,7 @@ use crate::state::TrackedIncident;
 use shared::{
     plan::Severity,
     policy::{
-        notify::{NotifyEventKind, NotifyRoute, MinSeverity},
+        notify::{MinSeverity, NotifyEventKind, NotifyRoute},
         text::Name,
     },
 };
@@ -33,15 +33,23 @@ pub(super) fn accepts_event(route: &NotifyRoute, on: NotifyEventKind) -> bool {
 }
 
 /// The channels of an incident, in the policy's order. What is critical always has one.
-pub(super) fn channels_for_incident(planning: &NotifyPlanner<'_>, t: &TrackedIncident) -> Vec<Name> {
+pub(super) fn channels_for_incident(
+    planning: &NotifyPlanner<'_>,
+    t: &TrackedIncident,
+) -> Vec<Name> {
     let broken = undelivered_channel(&t.asset);
     let fits = |r: &&NotifyRoute| {
         let verified = t.what == NOT_VERIFIED && r.events.contains(&NotifyEventKind::Verification);
-        verified || (meets_min_severity(r.severity, t.severity) && accepts_event(r, NotifyEventKind::Failure))
+        verified
+            || (meets_min_severity(r.severity, t.severity)
+                && accepts_event(r, NotifyEventKind::Failure))
     };
     let routes = &planning.notify.routes;
     let group = t.group.as_deref();
-    let to = collect_channels(routes.iter().filter(fits).filter(|r| matches_group(&r.of, group)), broken);
+    let to = collect_channels(
+        routes.iter().filter(fits).filter(|r| matches_group(&r.of, group)),
+        broken,
+    );
     if !to.is_empty() || t.severity < Severity::Critical {
         return to;
     }
@@ -54,10 +62,16 @@ pub(super) fn channels_for_incident(planning: &NotifyPlanner<'_>, t: &TrackedInc
 }
 
 /// The channels of good news about an asset of a group.
-pub(super) fn channels_for_event(planning: &NotifyPlanner<'_>, on: NotifyEventKind, group: Option<&str>) -> Vec<Name> {
+pub(super) fn channels_for_event(
+    planning: &NotifyPlanner<'_>,
+    on: NotifyEventKind,
+    group: Option<&str>,
+) -> Vec<Name> {
     let routes = planning.notify.routes.iter();
     let fits = |r: &&NotifyRoute| {
-        accepts_event(r, on) && matches_group(&r.of, group) && (on != NotifyEventKind::Success || r.severity == MinSeverity::Info)
+        accepts_event(r, on)
+            && matches_group(&r.of, group)
+            && (on != NotifyEventKind::Success || r.severity == MinSeverity::Info)
     };
     collect_channels(routes.filter(fits), None)
 }
@@ -67,7 +81,10 @@ fn undelivered_channel(asset: &str) -> Option<&str> {
     asset.strip_prefix("notify/")
 }
 
-fn collect_channels<'r>(routes: impl Iterator<Item = &'r NotifyRoute>, but: Option<&str>) -> Vec<Name> {
+fn collect_channels<'r>(
+    routes: impl Iterator<Item = &'r NotifyRoute>,
+    but: Option<&str>,
+) -> Vec<Name> {
     let mut to: Vec<Name> = Vec::new();
     for channel in routes.flat_map(|r| &r.to) {
         if Some(channel.as_str()) != but && !to.contains(channel) {

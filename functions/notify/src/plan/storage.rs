@@ -13,10 +13,16 @@ use shared::{plan::Severity, policy::ScheduleConfig, time::CronSchedule};
 const STORAGE_REPORT: &str = "storage-report";
 
 /// Sends the storage report that a run carries, if it is due and was not sent.
-pub(super) fn plan_storage_report(planning: &mut NotifyPlanner<'_>, state: &mut NotifyState, run: &ReportedRun, at: Timestamp) {
+pub(super) fn plan_storage_report(
+    planning: &mut NotifyPlanner<'_>,
+    state: &mut NotifyState,
+    run: &ReportedRun,
+    at: Timestamp,
+) {
     let Some(found) = run.findings.iter().find(|f| f.what == STORAGE_REPORT) else { return };
     let Some(cron) = planning.policy.costs.as_ref().and_then(|c| c.report.clone()) else { return };
-    let schedule = CronSchedule::new(&ScheduleConfig { cron, time_zone: None }, &planning.policy.time_zone);
+    let schedule =
+        CronSchedule::new(&ScheduleConfig { cron, time_zone: None }, &planning.policy.time_zone);
     let Some(due) = schedule.last_due(at) else { return };
     // A memory that begins anew may repeat one: twice is better than never.
     if state.storage_report.is_some_and(|last| last >= due && last <= planning.now) {
@@ -29,6 +35,11 @@ pub(super) fn plan_storage_report(planning: &mut NotifyPlanner<'_>, state: &mut 
     let named = planning.notify.digest.as_ref().map(|d| d.to.clone()).unwrap_or_default();
     let to = digest::digest_channels(planning, &named);
     for channel in &to {
-        planning.emit(state, channel, NotifyPlanner::fallback_channels(&to, channel), message.clone());
+        planning.emit(
+            state,
+            channel,
+            NotifyPlanner::fallback_channels(&to, channel),
+            message.clone(),
+        );
     }
 }

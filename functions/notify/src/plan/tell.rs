@@ -3,10 +3,13 @@
 use super::{
     ByChannel, NotifyPlanner,
     hear::ALARM,
-    routes::{meets_min_severity, matches_group, channels_for_incident, channels_for_event, by_severity_desc},
+    routes::{
+        by_severity_desc, channels_for_event, channels_for_incident, matches_group,
+        meets_min_severity,
+    },
 };
 use crate::{
-    message::{DataAtRisk, IncidentSummary, MessageKind, MAX_INCIDENTS, BackupInfo},
+    message::{BackupInfo, DataAtRisk, IncidentSummary, MAX_INCIDENTS, MessageKind},
     state::{NotifyState, TrackedIncident},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -14,7 +17,7 @@ use shared::{
     plan::Severity,
     policy::{
         Policy, StoreConfig,
-        notify::{EscalationStep, NotifyEventKind, MinSeverity},
+        notify::{EscalationStep, MinSeverity, NotifyEventKind},
         text::Name,
     },
     time::format_duration,
@@ -54,7 +57,11 @@ pub(super) fn plan_messages(planning: &mut NotifyPlanner<'_>, state: &mut Notify
 }
 
 /// What nobody says any more counts as mended: at once, or after a while when it comes and goes.
-fn resolve_incidents(planning: &NotifyPlanner<'_>, state: &mut NotifyState, news: &mut ByChannel<ChannelUpdates>) {
+fn resolve_incidents(
+    planning: &NotifyPlanner<'_>,
+    state: &mut NotifyState,
+    news: &mut ByChannel<ChannelUpdates>,
+) {
     let (now, hold) = (planning.now, planning.flap_window);
     for t in state.incidents.values_mut() {
         let Some(gone) = t.gone.filter(|_| t.closed.is_none()) else { continue };
@@ -80,7 +87,8 @@ fn suppress_duplicate_alarms(planning: &NotifyPlanner<'_>, state: &mut NotifySta
         .map(|t| (t.group.clone(), t.severity))
         .collect();
     // Of an alarm that is not the policy's, such as one on a function that is silent, nothing else says the same.
-    let ours = |t: &&mut TrackedIncident| t.what == ALARM && planning.policy.alarms.contains_key(&t.asset);
+    let ours =
+        |t: &&mut TrackedIncident| t.what == ALARM && planning.policy.alarms.contains_key(&t.asset);
     for t in state.incidents.values_mut().filter(ours).filter(|t| t.told.is_empty()) {
         let same = |(group, severity): &(Option<String>, Severity)| {
             *severity >= t.severity && group.is_some() && (t.group.is_none() || t.group == *group)
@@ -97,7 +105,11 @@ fn is_suppressed(planning: &NotifyPlanner<'_>, t: &TrackedIncident) -> bool {
     t.what == ALARM && t.told.is_empty() && t.covered.is_some_and(a_moment)
 }
 
-fn plan_opened(planning: &NotifyPlanner<'_>, t: &mut TrackedIncident, news: &mut ByChannel<ChannelUpdates>) {
+fn plan_opened(
+    planning: &NotifyPlanner<'_>,
+    t: &mut TrackedIncident,
+    news: &mut ByChannel<ChannelUpdates>,
+) {
     let to = channels_for_incident(planning, t);
     for channel in &to {
         if t.told.get(channel).is_some_and(|told| *told >= t.severity) {
@@ -112,7 +124,11 @@ fn plan_opened(planning: &NotifyPlanner<'_>, t: &mut TrackedIncident, news: &mut
     }
 }
 
-fn plan_escalation(planning: &NotifyPlanner<'_>, t: &mut TrackedIncident, news: &mut ByChannel<ChannelUpdates>) {
+fn plan_escalation(
+    planning: &NotifyPlanner<'_>,
+    t: &mut TrackedIncident,
+    news: &mut ByChannel<ChannelUpdates>,
+) {
     let age = planning.now.duration_since(t.risen);
     let steps = &planning.notify.escalation;
     let reached = steps.iter().take_while(|s| s.after.duration() <= age).count();
@@ -126,7 +142,10 @@ fn plan_escalation(planning: &NotifyPlanner<'_>, t: &mut TrackedIncident, news: 
             && matches_group(&s.of, t.group.as_deref())
     };
     let mut to: Vec<Name> = Vec::new();
-    extend_unique(&mut to, steps[before..reached].iter().filter(fits).flat_map(|s| s.to.clone()).collect());
+    extend_unique(
+        &mut to,
+        steps[before..reached].iter().filter(fits).flat_map(|s| s.to.clone()).collect(),
+    );
     to.retain(|c| t.asset.strip_prefix("notify/") != Some(c.as_str()));
     for channel in &to {
         let news = news.entry(channel.clone()).or_default();
@@ -149,15 +168,21 @@ pub(super) fn extend_unique(to: &mut Vec<Name>, more: Vec<Name>) {
 }
 
 /// The messages for one channel: what is mended first, so that what is wrong is read last.
-fn emit_channel_messages(planning: &mut NotifyPlanner<'_>, state: &mut NotifyState, channel: &Name, news: ChannelUpdates) {
+fn emit_channel_messages(
+    planning: &mut NotifyPlanner<'_>,
+    state: &mut NotifyState,
+    channel: &Name,
+    news: ChannelUpdates,
+) {
     let ChannelUpdates { opened, undelivered, still, resolved, others } = news;
     // A service that counts incidents one by one must hear of each that ends.
     let pages = planning.notify.channels.get(channel).is_some_and(|c| c.pagerduty.is_some());
     let each = if pages { MAX_INCIDENTS } else { usize::MAX };
     let mut resolved = resolved;
     resolved.sort_by(by_severity_desc);
-    let resolved =
-        resolved.chunks(each.min(resolved.len().max(1))).map(|c| (MessageKind::Resolved, c.to_vec()));
+    let resolved = resolved
+        .chunks(each.min(resolved.len().max(1)))
+        .map(|c| (MessageKind::Resolved, c.to_vec()));
     let mut lists: Vec<(MessageKind, Vec<TrackedIncident>)> = resolved.collect();
     lists.extend([
         (MessageKind::StillOpen, still),
@@ -167,8 +192,10 @@ fn emit_channel_messages(planning: &mut NotifyPlanner<'_>, state: &mut NotifySta
     for (kind, mut list) in lists.into_iter().filter(|(_, l)| !l.is_empty()) {
         list.sort_by(by_severity_desc);
         let worst = list[0].severity;
-        let mut message = planning.new_message(kind, worst, &message_title(kind, &list, planning.now));
-        message.incidents = list.iter().take(MAX_INCIDENTS).map(|t| incident_summary(planning, state, t)).collect();
+        let mut message =
+            planning.new_message(kind, worst, &message_title(kind, &list, planning.now));
+        message.incidents =
+            list.iter().take(MAX_INCIDENTS).map(|t| incident_summary(planning, state, t)).collect();
         message.more = list.len().saturating_sub(MAX_INCIDENTS);
         message.made = list.iter().filter_map(|t| t.made.clone()).take(MAX_INCIDENTS).collect();
         planning.emit(state, channel, others.clone(), message);
@@ -181,7 +208,8 @@ fn message_title(kind: MessageKind, list: &[TrackedIncident], now: Timestamp) ->
     let first = format!("{}: {}", worst.asset, worst.what);
     let more = list.len() - 1;
     let rest = if more == 0 { String::new() } else { format!(" and {more} more") };
-    let lasted = |t: &TrackedIncident| format_duration(t.gone.unwrap_or(now).duration_since(t.since));
+    let lasted =
+        |t: &TrackedIncident| format_duration(t.gone.unwrap_or(now).duration_since(t.since));
     match kind {
         MessageKind::Resolved => format!("resolved after {}: {first}{rest}", lasted(worst)),
         MessageKind::StillOpen => format!("still open after {}: {first}{rest}", lasted(worst)),
@@ -194,7 +222,11 @@ fn message_title(kind: MessageKind, list: &[TrackedIncident], now: Timestamp) ->
 }
 
 /// An incident as it is told.
-pub(super) fn incident_summary(planning: &NotifyPlanner<'_>, state: &NotifyState, t: &TrackedIncident) -> IncidentSummary {
+pub(super) fn incident_summary(
+    planning: &NotifyPlanner<'_>,
+    state: &NotifyState,
+    t: &TrackedIncident,
+) -> IncidentSummary {
     IncidentSummary {
         key: t.key.clone(),
         asset: t.asset.clone(),
@@ -211,7 +243,11 @@ pub(super) fn incident_summary(planning: &NotifyPlanner<'_>, state: &NotifyState
 }
 
 /// What could be lost: the age of the newest good point against what the policy allows, and where that point is.
-fn data_at_risk(planning: &NotifyPlanner<'_>, state: &NotifyState, t: &TrackedIncident) -> Option<DataAtRisk> {
+fn data_at_risk(
+    planning: &NotifyPlanner<'_>,
+    state: &NotifyState,
+    t: &TrackedIncident,
+) -> Option<DataAtRisk> {
     let newest = state.assets.get(&t.asset)?;
     let age = newest.data.map(|data| planning.now.duration_since(data).as_secs());
     newest.newest.as_ref()?;

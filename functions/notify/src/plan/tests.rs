@@ -5,7 +5,7 @@ mod histories;
 mod time;
 
 use super::*;
-use crate::heard::{ReportedOutcome, ReportedFinding, ReportedRun, ReportedAsset};
+use crate::heard::{ReportedAsset, ReportedFinding, ReportedOutcome, ReportedRun};
 
 /// A route for all, one for successes, and steps as Pasargad has them.
 const POLICY: &str = r#"
@@ -59,7 +59,11 @@ pub(super) fn reported_finding(severity: Severity, asset: &str, what: &str) -> R
     }
 }
 
-pub(super) fn reported_run(function: &str, when: Timestamp, findings: Vec<ReportedFinding>) -> ReportedRun {
+pub(super) fn reported_run(
+    function: &str,
+    when: Timestamp,
+    findings: Vec<ReportedFinding>,
+) -> ReportedRun {
     ReportedRun {
         function: function.into(),
         policy: "acme".into(),
@@ -90,7 +94,11 @@ impl NotifyHistory {
         Self { policy: policy(), state: NotifyState::new(time_of_day("00:00")) }
     }
 
-    pub(super) fn plan_events(&mut self, now: Timestamp, heard: &[NotificationEvent]) -> Vec<OutgoingMessage> {
+    pub(super) fn plan_events(
+        &mut self,
+        now: Timestamp,
+        heard: &[NotificationEvent],
+    ) -> Vec<OutgoingMessage> {
         let state = self.state.clone();
         // As it is written and read between two looks.
         let text = serde_json::to_string(&state).expect("json");
@@ -100,13 +108,27 @@ impl NotifyHistory {
         told
     }
 
-    pub(super) fn message_lines(&mut self, now: Timestamp, heard: &[NotificationEvent]) -> Vec<String> {
-        self.plan_events(now, heard).iter().map(|t| format!("{} {}", t.channel, t.message.title)).collect()
+    pub(super) fn message_lines(
+        &mut self,
+        now: Timestamp,
+        heard: &[NotificationEvent],
+    ) -> Vec<String> {
+        self.plan_events(now, heard)
+            .iter()
+            .map(|t| format!("{} {}", t.channel, t.message.title))
+            .collect()
     }
 
     /// A report of freshness, so that nobody misses it.
-    pub(super) fn freshness_run(&mut self, hhmm: &str, findings: Vec<ReportedFinding>) -> Vec<String> {
-        self.message_lines(time_of_day(hhmm), &[report_event(reported_run("freshness", time_of_day(hhmm), findings))])
+    pub(super) fn freshness_run(
+        &mut self,
+        hhmm: &str,
+        findings: Vec<ReportedFinding>,
+    ) -> Vec<String> {
+        self.message_lines(
+            time_of_day(hhmm),
+            &[report_event(reported_run("freshness", time_of_day(hhmm), findings))],
+        )
     }
 }
 

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use shared::{
-    aws::s3::{CopyObject, S3Object, ObjectPair},
+    aws::s3::{CopyObject, ObjectPair, S3Object},
     objective::AgeObjective,
     plan::ActionPlan,
     policy::text::Name,

@@ -1,13 +1,13 @@
 //! Page by page through a bucket. Memory stays flat however many objects there are.
 
-use super::plan::{OldestObject, ObjectCopyTask, keep_older, plan_page};
+use super::plan::{ObjectCopyTask, OldestObject, keep_older, plan_page};
 use shared::{
     aws::{
         OperationError, OperationErrorKind,
-        s3::{CopyObject, ObjectPair, ListingDiff, S3Client},
+        s3::{CopyObject, ListingDiff, ObjectPair, S3Client},
     },
-    plan::{Finding, Operation, ActionPlan, Severity},
-    report::{AssetCoverage, StepOutcome, RunReport, StepResult, AssetStatus},
+    plan::{ActionPlan, Finding, Operation, Severity},
+    report::{AssetCoverage, AssetStatus, RunReport, StepOutcome, StepResult},
     run::{RunContext, execute_plan},
     time::format_duration,
 };
@@ -72,17 +72,26 @@ pub(super) async fn sync_bucket(
     report: &mut RunReport,
 ) {
     let before = done.objects;
-    let mut progress =
-        BucketProgress { found: vec![false; task.prefixes.len().max(1)], ..BucketProgress::default() };
+    let mut progress = BucketProgress {
+        found: vec![false; task.prefixes.len().max(1)],
+        ..BucketProgress::default()
+    };
     for prefix in task.list_prefixes() {
-        let listed = (source.list_objects(task.from, prefix), destination.list_objects(task.to, prefix));
+        let listed =
+            (source.list_objects(task.from, prefix), destination.list_objects(task.to, prefix));
         let mut pairs = ListingDiff::new(listed.0, listed.1);
         if let Err(e) =
-            sync_prefix(world, task, &mut pairs, (source, destination), &mut progress, done, report).await
+            sync_prefix(world, task, &mut pairs, (source, destination), &mut progress, done, report)
+                .await
         {
             // Half a list says neither what is missing nor that nothing is.
             let gap = observation_finding(task, &e);
-            record_asset_status(task, report, AssetCoverage::NotObserved, std::slice::from_ref(&gap));
+            record_asset_status(
+                task,
+                report,
+                AssetCoverage::NotObserved,
+                std::slice::from_ref(&gap),
+            );
             report.push_finding(gap);
             return;
         }
@@ -97,7 +106,12 @@ pub(super) async fn sync_bucket(
 }
 
 /// The bucket's row, one for all of its copies.
-fn record_asset_status(task: &ObjectCopyTask<'_>, report: &mut RunReport, coverage: AssetCoverage, found: &[Finding]) {
+fn record_asset_status(
+    task: &ObjectCopyTask<'_>,
+    report: &mut RunReport,
+    coverage: AssetCoverage,
+    found: &[Finding],
+) {
     let mut row = AssetStatus::new(task.group.to_string(), task.from);
     (row.coverage, row.offsite_wanted) = (coverage, true);
     for finding in found {
@@ -235,7 +249,10 @@ pub(super) async fn apply_page(
                     Some(OperationErrorKind::CustomerKey) => customer_keys.push(key),
                     _ => failed += usize::from(matches!(other, StepResult::Failed(_))),
                 }
-                if matches!(outcome.kind, Some(OperationErrorKind::Archived | OperationErrorKind::CustomerKey)) {
+                if matches!(
+                    outcome.kind,
+                    Some(OperationErrorKind::Archived | OperationErrorKind::CustomerKey)
+                ) {
                     continue;
                 }
             }
@@ -283,7 +300,12 @@ pub(super) fn observation_finding(task: &ObjectCopyTask<'_>, e: &OperationError)
 }
 
 /// How a bucket's copies stand after a sweep.
-fn evaluate_bucket(world: &RunContext<'_>, task: &ObjectCopyTask<'_>, progress: &BucketProgress, copied: bool) -> Vec<Finding> {
+fn evaluate_bucket(
+    world: &RunContext<'_>,
+    task: &ObjectCopyTask<'_>,
+    progress: &BucketProgress,
+    copied: bool,
+) -> Vec<Finding> {
     let ObjectCopyTask { from, to, .. } = task;
     let mut found = Vec::new();
     let mut find = |severity, what, why: String, mend: &str| {

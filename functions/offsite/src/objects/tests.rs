@@ -179,7 +179,8 @@ fn a_request_is_answered_by_the_copies_that_it_speaks_of() {
 async fn what_was_there_at_the_slot_is_copied_and_what_came_later_waits() {
     let ground = OffsiteFixture::new();
     let world = ground.run_context(Deadline::unlimited(), false);
-    let there_is = list_rule("backups", key_names(&["k8s/x", "pg/a", "pg/b", "redis/r"]), SUNDAY - 60);
+    let there_is =
+        list_rule("backups", key_names(&["k8s/x", "pg/a", "pg/b", "redis/r"]), SUNDAY - 60);
     let has = list_rule("offsite", key_names(&["pg/a", "pg/z"]), SUNDAY);
     let (copy, back) = (copy_rule(), head_rule("offsite"));
     let (report, done) = sync_mock(&world, &[&there_is, &has, &copy, &back]).await;
@@ -210,7 +211,8 @@ async fn a_dry_run_copies_nothing_and_says_what_it_would() {
 async fn what_no_try_can_copy_is_a_finding_and_no_failure_of_each_sweep() {
     let ground = OffsiteFixture::new();
     let world = ground.run_context(Deadline::unlimited(), false);
-    let there_is = list_rule("backups", key_names(&["pg/cold", "pg/sse-c", "redis/r"]), SUNDAY - 60);
+    let there_is =
+        list_rule("backups", key_names(&["pg/cold", "pg/sse-c", "redis/r"]), SUNDAY - 60);
     let has = list_rule("offsite", vec![], SUNDAY);
     let of = |key: &'static str| {
         move |r: &aws_sdk_s3::operation::copy_object::CopyObjectInput| {
@@ -224,7 +226,8 @@ async fn what_no_try_can_copy_is_a_finding_and_no_failure_of_each_sweep() {
     let keyed = mock!(Client::copy_object)
         .match_requests(of("pg/sse-c"))
         .then_http_response(|| error_response(400, "InvalidRequest"));
-    let read = mock!(Client::get_object).then_http_response(|| error_response(400, "InvalidRequest"));
+    let read =
+        mock!(Client::get_object).then_http_response(|| error_response(400, "InvalidRequest"));
     let copy = mock!(Client::copy_object).match_requests(of("redis/r")).then_output(|| {
         let result = CopyObjectResult::builder().e_tag("e").checksum_sha256("sum").build();
         CopyObjectOutput::builder().copy_object_result(result).build()
@@ -239,7 +242,12 @@ async fn what_no_try_can_copy_is_a_finding_and_no_failure_of_each_sweep() {
     assert_eq!(report.count_outcomes(|r| matches!(r, shared::report::StepResult::Failed(_))), 0);
     let found: Vec<_> = report.findings.iter().map(|f| (f.severity, f.what)).collect();
     let warning = shared::plan::Severity::Warning;
-    assert_eq!(found, [(warning, "archived"), (warning, "customer-key")], "{}", report_lines(&report));
+    assert_eq!(
+        found,
+        [(warning, "archived"), (warning, "customer-key")],
+        "{}",
+        report_lines(&report)
+    );
     assert!(report_lines(&report).contains("such as \"pg/sse-c\""), "{}", report_lines(&report));
 }
 
@@ -249,7 +257,8 @@ async fn a_prefix_without_any_object_and_an_object_too_long_without_a_copy_are_c
     let world = ground.run_context(Deadline::unlimited(), false);
     let there_is = list_rule("backups", key_names(&["pg/a"]), SUNDAY - 10 * 86_400);
     let has = list_rule("offsite", vec![], SUNDAY);
-    let denied = mock!(Client::copy_object).then_http_response(|| error_response(403, "AccessDenied"));
+    let denied =
+        mock!(Client::copy_object).then_http_response(|| error_response(403, "AccessDenied"));
     let (report, done) = sync_mock(&world, &[&there_is, &has, &denied]).await;
     insta::assert_snapshot!(report_lines(&report), @r#"
     copy s3://backups/pg/a (3 bytes) to s3://offsite: Failed("copy s3://backups/pg/a (3 bytes) to s3://offsite: AccessDenied: said S3; allow this action in the role that made the call")
@@ -320,7 +329,8 @@ async fn when_every_copy_of_a_page_fails_the_rest_is_not_tried() {
     let many = (0..1500).map(|n| format!("pg/{n:04}")).collect();
     let there_is = list_rule("backups", many, SUNDAY - 60);
     let has = list_rule("offsite", vec![], SUNDAY);
-    let denied = mock!(Client::copy_object).then_http_response(|| error_response(403, "AccessDenied"));
+    let denied =
+        mock!(Client::copy_object).then_http_response(|| error_response(403, "AccessDenied"));
     let (report, mut done) = sync_mock(&world, &[&there_is, &has, &denied]).await;
     assert_eq!(denied.num_calls(), 1000);
     assert_eq!(report.outcomes.len(), 200, "the report names some");
@@ -333,7 +343,8 @@ async fn when_every_copy_of_a_page_fails_the_rest_is_not_tried() {
 async fn an_event_copies_its_object_once_and_at_once() {
     let ground = OffsiteFixture::new();
     let world = ground.run_context(Deadline::unlimited(), false);
-    let request = RunRequest { object: Some(("backups".into(), "pg/a".into())), ..RunRequest::full_run() };
+    let request =
+        RunRequest { object: Some(("backups".into(), "pg/a".into())), ..RunRequest::full_run() };
     let tasks = copy_tasks(&world, &request);
     let (task, _, _) = &tasks[0];
     let run = async |rules: &[&Rule]| {

@@ -1,5 +1,8 @@
 use super::*;
-use shared::model::{parse_time, automated_snapshot, apply_copy, db_instance, owned_snapshot, parse_policy, home_inventory, complete_in_flight};
+use shared::model::{
+    apply_copy, automated_snapshot, complete_in_flight, db_instance, home_inventory,
+    owned_snapshot, parse_policy, parse_time,
+};
 
 const POLICY: &str = r#"
 holdfast: 1
@@ -43,7 +46,9 @@ fn daily_points(policy: &Policy, id: &str, days: &[&str]) -> (RdsDatabase, Vec<R
     let db = db_instance(id, parse_time(NOW));
     let points = days
         .iter()
-        .map(|d| owned_snapshot(policy, &db, "daily", parse_time(&format!("2026-11-{d}T02:00:00Z"))))
+        .map(|d| {
+            owned_snapshot(policy, &db, "daily", parse_time(&format!("2026-11-{d}T02:00:00Z")))
+        })
         .collect();
     (db, points)
 }
@@ -168,8 +173,9 @@ fn what_can_not_leave_is_told_before_anything_is_tried() {
     let no_hop = parse_policy(
         &vault.replace("    transfer_key: arn:aws:kms:eu-west-1:111122223333:key/transfer\n", ""),
     );
-    let no_key =
-        parse_policy(&POLICY.replace(", kms_key: \"arn:aws:kms:us-east-1:111122223333:key/dr\"", ""));
+    let no_key = parse_policy(
+        &POLICY.replace(", kms_key: \"arn:aws:kms:us-east-1:111122223333:key/dr\"", ""),
+    );
     let (a, points) = daily_points(&no_hop, "acme-a", &["20"]);
     let world = home_inventory(&no_hop, vec![a.clone()], points.clone());
     let managed =
@@ -218,7 +224,12 @@ fn an_option_group_goes_to_copies_of_its_own_engine_alone() {
     (cluster.family, of_cluster[0].family) = (DatabaseKind::Cluster, DatabaseKind::Cluster);
     databases.push(cluster);
     points.append(&mut of_cluster);
-    let copies = plan(&policy, &home_inventory(&policy, databases, points), &AwsManagedKeys::new(), parse_time(NOW));
+    let copies = plan(
+        &policy,
+        &home_inventory(&policy, databases, points),
+        &AwsManagedKeys::new(),
+        parse_time(NOW),
+    );
     assert_eq!(copies.plan.findings, []);
     let given: BTreeMap<&str, Option<&str>> = (copies.plan.steps.iter())
         .map(|step| {
@@ -241,7 +252,8 @@ fn a_copy_at_home_for_the_transfer_keeps_its_own_option_group_and_its_copy_gets_
     let policy = parse_policy(&yaml);
     let (database, mut points) = daily_points(&policy, "acme-erp", &["20"]);
     points[0].option_group = Some("oracle-tz".into());
-    let keys = AwsManagedKeys::from([("arn:aws:kms:eu-west-1:111122223333:key/home".to_owned(), true)]);
+    let keys =
+        AwsManagedKeys::from([("arn:aws:kms:eu-west-1:111122223333:key/home".to_owned(), true)]);
     let mut world = home_inventory(&policy, vec![database], points);
     let mut given = Vec::new();
     for _ in 0..2 {

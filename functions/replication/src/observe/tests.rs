@@ -74,7 +74,11 @@ fn settings_rules() -> [Rule; 2] {
     [versioning, rules]
 }
 
-async fn compare_mock(budget: Deadline, sample: u32, rules: &[&Rule]) -> ObservedResult<ReplicatedBucket> {
+async fn compare_mock(
+    budget: Deadline,
+    sample: u32,
+    rules: &[&Rule],
+) -> ObservedResult<ReplicatedBucket> {
     let version = aws_config::BehaviorVersion::v2026_01_12();
     let aws = AwsClients::new(aws_config::SdkConfig::builder().behavior_version(version).build());
     let policy = Policy::parse(POLICY).expect("a policy");
@@ -123,7 +127,8 @@ async fn both_sides_are_listed_and_the_sample_is_read_on_both() {
             .match_requests(|r| (r.bucket(), r.key()) == (Some("media-replica"), Some("d")))
             .then_http_response(|| error_response(403, "AccessDenied")),
     ];
-    let replicated = compare_mock(Deadline::unlimited(), 10, &rules.iter().collect::<Vec<_>>()).await;
+    let replicated =
+        compare_mock(Deadline::unlimited(), 10, &rules.iter().collect::<Vec<_>>()).await;
     let replicated = replicated.expect("both sides answer");
     let c = &replicated.comparison;
     assert_eq!((c.source.objects, c.replica.bytes, c.missing, c.extra), (5, 15, 1, 1));
@@ -149,7 +154,8 @@ async fn a_replica_that_can_not_be_listed_is_an_error_and_no_comparison() {
         let refused = mock!(Client::list_objects_v2)
             .match_requests(|r| r.bucket() == Some("media-replica"))
             .then_http_response(move || error_response(status, code));
-        let error = compare_mock(Deadline::unlimited(), 0, &[&source, &refused]).await.expect_err(code);
+        let error =
+            compare_mock(Deadline::unlimited(), 0, &[&source, &refused]).await.expect_err(code);
         assert_eq!(error.to_string(), format!("list s3://media-replica/: {code}: said S3"));
     }
 }

@@ -10,7 +10,11 @@ use shared::{
 };
 
 /// Judges the read replicas that the policy watches.
-pub(super) fn evaluate_replicas(policy: &Policy, seen: &ReplicationState, judged: &mut ReplicationReport) {
+pub(super) fn evaluate_replicas(
+    policy: &Policy,
+    seen: &ReplicationState,
+    judged: &mut ReplicationReport,
+) {
     let mut lags = Vec::new();
     for replica in &seen.replicas {
         let max = policy.databases.get(&replica.group).and_then(|g| g.replica_max_lag.as_ref());

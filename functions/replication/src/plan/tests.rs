@@ -1,6 +1,8 @@
 use super::*;
 use crate::{compare::ListingComparison, observe::ReplicaLag};
-use shared::aws::s3::{DefaultEncryption, NoncurrentExpirationRule, S3Object, ObjectPair, ReplicationRule};
+use shared::aws::s3::{
+    DefaultEncryption, NoncurrentExpirationRule, ObjectPair, ReplicationRule, S3Object,
+};
 
 const POLICY: &str = r#"
 holdfast: 1
@@ -79,7 +81,11 @@ fn good_bucket() -> BucketSettings {
     BucketSettings {
         versioning: Some(BucketVersioning::Enabled),
         encryption: Some(Some(encryption)),
-        noncurrent: Some(vec![NoncurrentExpirationRule { id: "old".into(), days: 90, covers_bucket: true }]),
+        noncurrent: Some(vec![NoncurrentExpirationRule {
+            id: "old".into(),
+            days: 90,
+            covers_bucket: true,
+        }]),
         replication: Some(replicated_bucket(vec![same_pair("a"), same_pair("b")])),
     }
 }
@@ -95,7 +101,9 @@ fn bucket_with_pairs(pairs: Vec<ObjectPair>) -> ObservedResult<BucketSettings> {
     bucket_with(|b| b.replication = Some(replicated_bucket(pairs)))
 }
 
-fn bucket_with_replication(change: impl FnOnce(&mut ReplicatedBucket)) -> ObservedResult<BucketSettings> {
+fn bucket_with_replication(
+    change: impl FnOnce(&mut ReplicatedBucket),
+) -> ObservedResult<BucketSettings> {
     let mut replicated = replicated_bucket(vec![same_pair("a"), same_pair("b")]);
     change(&mut replicated);
     bucket_with(|b| b.replication = Some(replicated))
@@ -103,7 +111,11 @@ fn bucket_with_replication(change: impl FnOnce(&mut ReplicatedBucket)) -> Observ
 
 fn evaluate_observed(look: ObservedResult<BucketSettings>) -> ReplicationReport {
     let group = policy().buckets.keys().next().expect("a group").clone();
-    plan(&policy(), &ReplicationState { buckets: vec![(group, look)], ..ReplicationState::default() }, now())
+    plan(
+        &policy(),
+        &ReplicationState { buckets: vec![(group, look)], ..ReplicationState::default() },
+        now(),
+    )
 }
 
 fn report_lines(judged: &ReplicationReport) -> String {
@@ -144,14 +156,18 @@ fn a_buckets_settings_are_held_against_the_policy() {
         ("kept too short", bucket_with(|b| b.noncurrent = Some(vec![noncurrent_rule(30, true)]))),
         (
             "a part kept too short",
-            bucket_with(|b| b.noncurrent = Some(vec![noncurrent_rule(90, true), noncurrent_rule(7, false)])),
+            bucket_with(|b| {
+                b.noncurrent = Some(vec![noncurrent_rule(90, true), noncurrent_rule(7, false)])
+            }),
         ),
         ("kept for longer", bucket_with(|b| b.noncurrent = Some(vec![noncurrent_rule(365, true)]))),
         ("kept for ever", bucket_with(|b| b.noncurrent = Some(vec![]))),
         ("denied", Err(access_denied())),
     ];
-    let lines: Vec<_> =
-        table.into_iter().map(|(case, look)| format!("{case}:{}", report_lines(&evaluate_observed(look)))).collect();
+    let lines: Vec<_> = table
+        .into_iter()
+        .map(|(case, look)| format!("{case}:{}", report_lines(&evaluate_observed(look))))
+        .collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
     as the policy asks: fine
     suspended:
@@ -190,7 +206,10 @@ fn a_replica_is_judged_by_what_it_lacks_and_what_s3_says() {
         ("as many late as tolerated", missing(2, 61)),
         ("one more", missing(3, 61)),
         ("another form", bucket_with_pairs(vec![ObjectPair::Both(object("d", 90), other)])),
-        ("more in the replica", bucket_with_pairs(vec![same_pair("a"), ObjectPair::Extra(object("x", 600))])),
+        (
+            "more in the replica",
+            bucket_with_pairs(vec![same_pair("a"), ObjectPair::Extra(object("x", 600))]),
+        ),
         ("nothing in the source", bucket_with_pairs(vec![])),
         ("S3 says that it is behind", bucket_with_replication(|r| r.latency = Some(7200.0))),
         ("S3 says that it is not", bucket_with_replication(|r| r.latency = Some(3.0))),
@@ -198,22 +217,36 @@ fn a_replica_is_judged_by_what_it_lacks_and_what_s3_says() {
         ("a rule to another bucket", bucket_with_replication(|r| r.rules[0].to = "other".into())),
         ("the rule is off", bucket_with_replication(|r| r.rules[0].enabled = false)),
         ("the rule takes in a part", bucket_with_replication(|r| r.rules[0].tagged = true)),
-        ("the replica keeps no versions", bucket_with_replication(|r| r.versioning = BucketVersioning::Suspended)),
+        (
+            "the replica keeps no versions",
+            bucket_with_replication(|r| r.versioning = BucketVersioning::Suspended),
+        ),
         ("no time", bucket_with_replication(|r| r.stopped_at_key = Some("k".into()))),
-        ("other bytes", bucket_with_replication(|r| r.sampled.push(("b".into(), SampleResult::Differs)))),
-        ("moved on while it was read", bucket_with_replication(|r| r.sampled.push(("b".into(), SampleResult::Inconclusive)))),
+        (
+            "other bytes",
+            bucket_with_replication(|r| r.sampled.push(("b".into(), SampleResult::Differs))),
+        ),
+        (
+            "moved on while it was read",
+            bucket_with_replication(|r| r.sampled.push(("b".into(), SampleResult::Inconclusive))),
+        ),
         (
             "unreadable",
             bucket_with_replication(|r| {
                 r.sampled.push((
                     "b".into(),
-                    SampleResult::Unreadable("read s3://media/b: AccessDenied".into(), "allow it".into()),
+                    SampleResult::Unreadable(
+                        "read s3://media/b: AccessDenied".into(),
+                        "allow it".into(),
+                    ),
                 ));
             }),
         ),
     ];
-    let lines: Vec<_> =
-        table.into_iter().map(|(case, look)| format!("{case}:{}", report_lines(&evaluate_observed(look)))).collect();
+    let lines: Vec<_> = table
+        .into_iter()
+        .map(|(case, look)| format!("{case}:{}", report_lines(&evaluate_observed(look))))
+        .collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
     all there: fine
     young ones on their way: fine
@@ -258,8 +291,13 @@ fn values_are_published_only_of_what_was_compared_whole() {
         let asset = values.iter().filter(|v| v.asset.is_some());
         asset.map(|v| format!("{} {}", v.metric.name(), v.value)).collect::<Vec<_>>().join(", ")
     };
-    let late =
-        || bucket_with_pairs(vec![same_pair("a"), ObjectPair::Missing(object("m", 90)), ObjectPair::Missing(object("y", 30))]);
+    let late = || {
+        bucket_with_pairs(vec![
+            same_pair("a"),
+            ObjectPair::Missing(object("m", 90)),
+            ObjectPair::Missing(object("y", 30)),
+        ])
+    };
     assert_eq!(value(late()), "ReplicationLag 5400, ReplicationMissing 1");
     let larger = bucket_with_replication(|r| r.latency = Some(60.0));
     assert_eq!(value(larger), "ReplicationLag 60, ReplicationMissing 0");
@@ -275,7 +313,7 @@ fn a_buckets_standing_carries_its_worst_finding_and_its_size() {
     let bad = evaluate_observed(Err(access_denied()));
     insta::assert_debug_snapshot!(bad.assets, @r#"
     [
-        Standing {
+        AssetStatus {
             asset: "media",
             group: "media",
             newest: None,
@@ -300,7 +338,10 @@ fn a_buckets_standing_carries_its_worst_finding_and_its_size() {
 fn state_with_replica(seconds: ObservedResult<Option<f64>>) -> ReplicationState {
     let group = policy().databases.keys().next().expect("a group").clone();
     let (id, of) = ("orders-read".into(), "orders".into());
-    ReplicationState { replicas: vec![ReplicaLag { group, id, source_id: of, seconds }], ..ReplicationState::default() }
+    ReplicationState {
+        replicas: vec![ReplicaLag { group, id, source_id: of, seconds }],
+        ..ReplicationState::default()
+    }
 }
 
 #[test]
@@ -315,9 +356,21 @@ fn a_read_replica_is_judged_by_its_lag_and_silence_is_no_proof() {
         ("not replicating", state_with_replica(Ok(Some(-1.0)))),
         ("silent", state_with_replica(Ok(None))),
         ("not to be asked", state_with_replica(Err(access_denied()))),
-        ("no replica", ReplicationState { groups_without_replicas: vec![group.clone()], ..ReplicationState::default() }),
-        ("RDS not seen", ReplicationState { rds_error: Some((gap, vec![group])), ..ReplicationState::default() }),
-        ("an unknown name", ReplicationState { unknown: vec!["ordres".into()], ..ReplicationState::default() }),
+        (
+            "no replica",
+            ReplicationState {
+                groups_without_replicas: vec![group.clone()],
+                ..ReplicationState::default()
+            },
+        ),
+        (
+            "RDS not seen",
+            ReplicationState { rds_error: Some((gap, vec![group])), ..ReplicationState::default() },
+        ),
+        (
+            "an unknown name",
+            ReplicationState { unknown: vec!["ordres".into()], ..ReplicationState::default() },
+        ),
     ];
     let lines = table.map(|(case, seen)| {
         let judged = plan(&policy(), &seen, now());

@@ -2,10 +2,13 @@
 
 use super::{
     render_state,
-    text::{DASH, format_age, format_cost, format_date, render_figure, format_optional_age, format_plural, format_size, format_elapsed, format_time},
+    text::{
+        DASH, format_age, format_cost, format_date, format_elapsed, format_optional_age,
+        format_plural, format_size, format_time, render_figure,
+    },
 };
 use crate::{
-    model::{AssetReport, StatusPageData, HealthState},
+    model::{AssetReport, HealthState, StatusPageData},
     plot,
 };
 use jiff::Timestamp;

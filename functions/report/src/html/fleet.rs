@@ -2,9 +2,9 @@
 
 use super::{
     render_state,
-    text::{DASH, format_age, render_figure, format_optional_age, format_size},
+    text::{DASH, format_age, format_optional_age, format_size, render_figure},
 };
-use crate::model::{AssetReport, StatusPageData, HealthState};
+use crate::model::{AssetReport, HealthState, StatusPageData};
 use maud::{Markup, html as markup};
 
 /// The fleet at a glance.

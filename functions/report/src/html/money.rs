@@ -2,10 +2,12 @@
 
 use super::{
     render_state,
-    text::{DASH, format_cost, format_count, render_figure, format_amount, format_percent, format_size},
+    text::{
+        DASH, format_amount, format_cost, format_count, format_percent, format_size, render_figure,
+    },
 };
 use crate::{
-    model::{CostSummary, StatusPageData, QuotaUsage},
+    model::{CostSummary, QuotaUsage, StatusPageData},
     plot,
     prices::RequestKind,
 };

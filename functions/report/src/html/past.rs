@@ -2,9 +2,9 @@
 
 use super::{
     render_state,
-    text::{DASH, format_date, format_plural, format_rate, format_elapsed, format_time},
+    text::{DASH, format_date, format_elapsed, format_plural, format_rate, format_time},
 };
-use crate::model::{AlarmStatus, AuditStatus, StatusPageData, VerificationRecord, HealthState};
+use crate::model::{AlarmStatus, AuditStatus, HealthState, StatusPageData, VerificationRecord};
 use maud::{Markup, html as markup};
 
 /// Proofs that are listed; the others are in report.json.
@@ -26,7 +26,8 @@ pub(super) fn render_verification(page: &StatusPageData) -> Markup {
 
 fn render_verification_table(page: &StatusPageData) -> Markup {
     // What failed stands first, whenever that was.
-    let (failed, done): (Vec<&VerificationRecord>, Vec<&VerificationRecord>) = page.proofs.iter().partition(|p| !p.done);
+    let (failed, done): (Vec<&VerificationRecord>, Vec<&VerificationRecord>) =
+        page.proofs.iter().partition(|p| !p.done);
     markup! {
         div.scroll tabindex="0" role="region" aria-labelledby="proofs" {
             table {

@@ -1,7 +1,10 @@
 use super::*;
 use crate::{
-    facts::{AuditEvent, ReportInput, UnobservedLocation, AssetStorage, AssetKey, Kind, PointRecord, BackupLocation, AuditTrail},
-    page,
+    build_page,
+    facts::{
+        AssetKey, AssetStorage, AuditEvent, AuditTrail, BackupLocation, Kind, PointRecord,
+        ReportInput, UnobservedLocation,
+    },
     prices::StorageKind,
 };
 use jiff::Timestamp;
@@ -25,8 +28,10 @@ fn now() -> Timestamp {
 fn fleet_input(names: impl Iterator<Item = String>, days: i64) -> ReportInput {
     let mut facts = ReportInput::default();
     let spot = |name: &str, home| BackupLocation { name: name.into(), region: None, home };
-    let spots =
-        [facts.intern_location(spot("eu-west-1 in 1", true)), facts.intern_location(spot("us-east-1 in 1", false))];
+    let spots = [
+        facts.intern_location(spot("eu-west-1 in 1", true)),
+        facts.intern_location(spot("us-east-1 in 1", false)),
+    ];
     let mut events = Vec::new();
     for (i, name) in (0_i64..).zip(names) {
         let at = |day: i64| now().as_second() - day * DAY - 3600;
@@ -68,7 +73,11 @@ fn rendered_page(facts: &ReportInput) -> String {
 fn markup_in_names_and_errors_stays_text() {
     let evil = "<script>alert(1)</script>\" onload=\"x";
     let mut facts = fleet_input(std::iter::once(evil.to_owned()), 3);
-    facts.unobserved_locations.push(UnobservedLocation { place: evil.into(), why: evil.into(), mend: format!("`{evil}`") });
+    facts.unobserved_locations.push(UnobservedLocation {
+        place: evil.into(),
+        why: evil.into(),
+        mend: format!("`{evil}`"),
+    });
     facts.host_directories.push(evil.into());
     facts.locations[0].name = evil.into();
     let page = rendered_page(&facts);

@@ -1,6 +1,6 @@
 //! Times, ages, sizes and amounts in words.
 
-use crate::model::{CostSummary, CostLine};
+use crate::model::{CostLine, CostSummary};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use maud::{Markup, html as markup};
 

@@ -2,7 +2,7 @@
 //! weight where not.
 
 use crate::{
-    facts::{ReportInput, AssetKey, PointRecord, BackupLocation, OtherStorage},
+    facts::{AssetKey, BackupLocation, OtherStorage, PointRecord, ReportInput},
     prices::StorageKind,
 };
 use shared::{
@@ -45,7 +45,8 @@ pub(super) async fn observe_copies(world: &RunContext<'_>) -> Vec<CopyUsage> {
             let prefixes =
                 if copy.prefixes.is_empty() { vec![String::new()] } else { copy.prefixes.clone() };
             for prefix in prefixes {
-                let listed = list_bucket(world, &place, name.as_str(), &prefix, &mut found.objects).await;
+                let listed =
+                    list_bucket(world, &place, name.as_str(), &prefix, &mut found.objects).await;
                 found.gap = found.gap.or(listed.err());
             }
             all.push(found);
@@ -100,7 +101,8 @@ impl CopyUsage {
             match owner {
                 Some(key) => {
                     let bytes = object.size;
-                    let point = PointRecord { at: stored, stored, bytes, location: at, class, good: true };
+                    let point =
+                        PointRecord { at: stored, stored, bytes, location: at, class, good: true };
                     facts.storage_mut(key).points.push(point);
                 }
                 None => add_usage(&mut rest, &object, class, at),
@@ -114,9 +116,22 @@ impl CopyUsage {
     }
 }
 
-fn add_usage(rest: &mut BTreeMap<StorageKind, OtherStorage>, object: &S3Object, class: StorageKind, spot: u16) {
+fn add_usage(
+    rest: &mut BTreeMap<StorageKind, OtherStorage>,
+    object: &S3Object,
+    class: StorageKind,
+    spot: u16,
+) {
     let (billed, index) = class.billable_bytes(object.size);
-    let new = OtherStorage { objects: 0, bytes: 0, billed: 0, index: 0, stored: None, location: spot, class };
+    let new = OtherStorage {
+        objects: 0,
+        bytes: 0,
+        billed: 0,
+        index: 0,
+        stored: None,
+        location: spot,
+        class,
+    };
     let weight = rest.entry(class).or_insert(new);
     weight.objects += 1;
     weight.bytes += object.size;
@@ -125,7 +140,12 @@ fn add_usage(rest: &mut BTreeMap<StorageKind, OtherStorage>, object: &S3Object, 
 }
 
 /// The asset of a key: the group, or the database of it that the key names.
-fn asset_of_key<'a>(group: &'a str, store: &StoreConfig, databases: &'a [String], key: &str) -> Option<&'a str> {
+fn asset_of_key<'a>(
+    group: &'a str,
+    store: &StoreConfig,
+    databases: &'a [String],
+    key: &str,
+) -> Option<&'a str> {
     let rest = key.strip_prefix(store.prefix.as_str()).filter(|_| key.ends_with(&store.suffix))?;
     // A commit record, a hash, a hold, a note: what lies beside a point is none.
     if store::beside::backup_key_of_sidecar(key).is_some() {

@@ -1,6 +1,6 @@
 //! How the judging functions say that all stands: their own code, as a dry run.
 
-use crate::facts::{ReportInput, UnobservedLocation, AssetKey};
+use crate::facts::{AssetKey, ReportInput, UnobservedLocation};
 use shared::{
     metrics::{Metric, MetricValue},
     report::RunReport,
@@ -37,7 +37,11 @@ impl CheckReports {
             for finding in report.findings {
                 if finding.what == shared::plan::code::GAP {
                     let (place, why) = (finding.asset.clone(), finding.why.clone());
-                    facts.unobserved_locations.push(UnobservedLocation { place, why, mend: finding.mend.clone() });
+                    facts.unobserved_locations.push(UnobservedLocation {
+                        place,
+                        why,
+                        mend: finding.mend.clone(),
+                    });
                 }
                 // All three look at RDS, and a gap there is one gap.
                 if !facts.findings.contains(&finding) {

@@ -22,7 +22,8 @@ async fn read_trail(world: &RunContext<'_>) -> AuditTrail {
     if log.is_local() && !world.on_host {
         return AuditTrail::Unreadable("it lies in a directory of a host".into());
     }
-    let since = world.now.checked_sub(SignedDuration::from_hours(24 * AUDIT_DAYS)).unwrap_or(world.now);
+    let since =
+        world.now.checked_sub(SignedDuration::from_hours(24 * AUDIT_DAYS)).unwrap_or(world.now);
     match log.records_since(since).await {
         Ok(records) => AuditTrail::Read {
             head: records.last().map(audit_head),

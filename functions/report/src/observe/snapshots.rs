@@ -1,12 +1,12 @@
 //! Snapshots of RDS, at home and at every destination.
 
 use crate::{
-    facts::{ReportInput, UnobservedLocation, AssetKey, PointRecord, BackupLocation, OtherStorage},
+    facts::{AssetKey, BackupLocation, OtherStorage, PointRecord, ReportInput, UnobservedLocation},
     page::UNOWNED,
     prices::StorageKind,
 };
 use shared::{
-    catalog::{DatabaseKind, Location, Inventory},
+    catalog::{DatabaseKind, Inventory, Location},
     observe::{ObservationScope, observe_inventory, select_databases},
     policy::Policy,
     run::RunContext,
@@ -27,8 +27,11 @@ pub(super) async fn observe_snapshots(world: &RunContext<'_>) -> SnapshotInvento
 impl SnapshotInventory {
     pub(super) fn merge_into(self, world: &RunContext<'_>, facts: &mut ReportInput) {
         let (policy, seen) = (world.policy, self.0);
-        let gap =
-            |g: shared::catalog::ObservationError| UnobservedLocation { place: g.place.to_string(), why: g.why, mend: g.mend };
+        let gap = |g: shared::catalog::ObservationError| UnobservedLocation {
+            place: g.place.to_string(),
+            why: g.why,
+            mend: g.mend,
+        };
         let blind: Vec<Location> = seen.errors.iter().map(|g| g.place.clone()).collect();
         facts.unobserved_locations.extend(seen.errors.iter().cloned().map(gap));
         let home = Location::home_from_policy(policy);
@@ -54,8 +57,10 @@ impl SnapshotInventory {
         for place in blind {
             let at = location_index(facts, policy, &place);
             for (group, rules, database) in selected.selected_databases() {
-                let copied =
-                    rules.copies.iter().any(|c| Location::for_destination(policy, &c.to).as_ref() == Some(&place));
+                let copied = rules
+                    .copies
+                    .iter()
+                    .any(|c| Location::for_destination(policy, &c.to).as_ref() == Some(&place));
                 if copied {
                     facts.storage_mut(AssetKey::new(group, &database.id)).unobserved.push(at);
                 }
@@ -66,7 +71,11 @@ impl SnapshotInventory {
 
 fn location_index(facts: &mut ReportInput, policy: &Policy, place: &Location) -> u16 {
     let region = Some(place.region.to_string());
-    facts.intern_location(BackupLocation { name: place.to_string(), region, home: *place == Location::home_from_policy(policy) })
+    facts.intern_location(BackupLocation {
+        name: place.to_string(),
+        region,
+        home: *place == Location::home_from_policy(policy),
+    })
 }
 
 fn point_record(p: &shared::catalog::RecoveryPoint, spot: u16) -> PointRecord {

@@ -1,7 +1,7 @@
 //! Dumps and other files, at their first place and at every second one.
 
 use crate::{
-    facts::{ReportInput, AssetStorage, AssetKey, PointRecord, BackupLocation, OtherStorage},
+    facts::{AssetKey, AssetStorage, BackupLocation, OtherStorage, PointRecord, ReportInput},
     prices::StorageKind,
 };
 use shared::{
@@ -12,7 +12,7 @@ use shared::{
 };
 use std::collections::BTreeMap;
 use store::{
-    StoredBackup, ObjectEntry,
+    ObjectEntry, StoredBackup,
     place::{OpenStore, stands_for_database},
 };
 
@@ -80,7 +80,8 @@ async fn observe_store(
         (Ok(open), Some(rules)) => dump_storage(world, &open, rules).await,
         (Ok(open), None) => file_storage(&open, group).await,
     };
-    found.pages = found.seen.iter().flat_map(BTreeMap::values).map(object_count).sum::<u64>() / PAGE_SIZE + 1;
+    found.pages =
+        found.seen.iter().flat_map(BTreeMap::values).map(object_count).sum::<u64>() / PAGE_SIZE + 1;
     found
 }
 
@@ -116,10 +117,16 @@ async fn dump_storage(
 ) -> Result<BTreeMap<String, AssetStorage>, OperationError> {
     let by = open.backups_by_database(world, rules).await?;
     let by = by.into_iter().filter(|(database, _)| rules.has_database(database));
-    Ok(by.map(|(database, backups)| (database, storage_of_backups(open, rules, &backups))).collect())
+    Ok(by
+        .map(|(database, backups)| (database, storage_of_backups(open, rules, &backups)))
+        .collect())
 }
 
-fn storage_of_backups(open: &OpenStore<'_>, rules: &PostgresGroup, backups: &[StoredBackup]) -> AssetStorage {
+fn storage_of_backups(
+    open: &OpenStore<'_>,
+    rules: &PostgresGroup,
+    backups: &[StoredBackup],
+) -> AssetStorage {
     let (mut held, mut newest) = (AssetStorage::default(), i64::MIN);
     for backup in backups {
         let class = storage_kind(open.policy, backup.class.as_deref());
@@ -135,7 +142,10 @@ fn storage_of_backups(open: &OpenStore<'_>, rules: &PostgresGroup, backups: &[St
 }
 
 /// Files of other makers: each is a point of the group, as old as it is.
-async fn file_storage(open: &OpenStore<'_>, group: &Name) -> Result<BTreeMap<String, AssetStorage>, OperationError> {
+async fn file_storage(
+    open: &OpenStore<'_>,
+    group: &Name,
+) -> Result<BTreeMap<String, AssetStorage>, OperationError> {
     let suffix = &open.policy.suffix;
     let (mut held, mut newest) = (AssetStorage::default(), i64::MIN);
     let entries = open.store.list("").await.map_err(OperationError::from)?;
@@ -144,13 +154,22 @@ async fn file_storage(open: &OpenStore<'_>, group: &Name) -> Result<BTreeMap<Str
         let ObjectEntry { key, size, modified, .. } = entry;
         let stored = modified.as_second();
         if key.ends_with(suffix.as_str()) && !key.ends_with('/') {
-            let point = PointRecord { at: stored, stored, bytes: *size, location: 0, class, good: true };
+            let point =
+                PointRecord { at: stored, stored, bytes: *size, location: 0, class, good: true };
             held.record_newest_name(key, &mut newest, &point);
             held.points.push(point);
         } else {
             let (billed, index) = class.billable_bytes(*size);
             let (bytes, stored) = (*size, Some(stored));
-            held.other.push(OtherStorage { objects: 1, bytes, billed, index, stored, location: 0, class });
+            held.other.push(OtherStorage {
+                objects: 1,
+                bytes,
+                billed,
+                index,
+                stored,
+                location: 0,
+                class,
+            });
         }
     }
     Ok(BTreeMap::from([(group.to_string(), held)]))

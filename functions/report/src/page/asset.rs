@@ -3,11 +3,14 @@
 use super::{
     UNOWNED,
     past::AuditHistory,
-    points::{self, full_density_secs, good_points, max_retention_secs, timeline_rows, longest_gap, size_samples, timestamp_from_secs},
+    points::{
+        self, full_density_secs, good_points, longest_gap, max_retention_secs, size_samples,
+        timeline_rows, timestamp_from_secs,
+    },
 };
 use crate::{
-    facts::{ReportInput, AssetStorage, AssetKey, PointRecord},
-    model::{AssetReport, TimelineRow, CostLine, LatestPoint, RpoStatus, HealthState},
+    facts::{AssetKey, AssetStorage, PointRecord, ReportInput},
+    model::{AssetReport, CostLine, HealthState, LatestPoint, RpoStatus, TimelineRow},
 };
 use jiff::{SignedDuration, Timestamp};
 use shared::{
@@ -15,7 +18,7 @@ use shared::{
     objective::AgeObjective,
     parts,
     plan::{Finding, Severity},
-    policy::{RetentionRule, AssetObjectives, Policy, ScheduleConfig, text::Period},
+    policy::{AssetObjectives, Policy, RetentionRule, ScheduleConfig, text::Period},
     report::{AssetCoverage, AssetStatus},
     time::format_duration,
 };
@@ -55,7 +58,10 @@ impl GroupRules {
             max_age_derived: objective.is_some_and(|o| o.derived),
             rpo: span(&objectives.rpo).or(max_age),
             rto: span(&objectives.rto),
-            size_change: objectives.size_change.as_ref().map(shared::policy::text::Percentage::fraction),
+            size_change: objectives
+                .size_change
+                .as_ref()
+                .map(shared::policy::text::Percentage::fraction),
             kept: keeps.clone().map(max_retention_secs).max().unwrap_or(0),
             dense: keeps.map(|k| full_density_secs(k, max_age)).max().unwrap_or(0),
             offsite,
@@ -78,7 +84,8 @@ pub(crate) fn group_rules(policy: &Policy, now: Timestamp) -> BTreeMap<&str, Gro
         let whens: Vec<_> = g.snapshots.values().map(|s| s.when.as_ref()).collect();
         let objective = of(&g.objectives, &whens);
         let offsite = !g.copies.is_empty();
-        let mut rule = GroupRules::new(&g.objectives, objective, own, offsite, commands::RUN_SNAPSHOT);
+        let mut rule =
+            GroupRules::new(&g.objectives, objective, own, offsite, commands::RUN_SNAPSHOT);
         let automated = g.automated_backups.as_ref().and_then(|a| a.retention.as_ref());
         let automated = automated.map_or(0, |r| r.duration().as_secs());
         let all = g.snapshots.values().map(|s| &s.keep).chain(g.copies.iter().map(|c| &c.keep));
@@ -109,7 +116,8 @@ pub(crate) fn group_rules(policy: &Policy, now: Timestamp) -> BTreeMap<&str, Gro
     let cluster = cluster.map(|(n, g)| (n, &g.objectives, &g.keep, &[][..], &g.when));
     for (name, objectives, keep, also, when) in files.chain(redis).chain(cluster) {
         let objective = of(objectives, &[when.as_ref()]);
-        let rule = GroupRules::new(objectives, objective, std::iter::once(keep), !also.is_empty(), "");
+        let rule =
+            GroupRules::new(objectives, objective, std::iter::once(keep), !also.is_empty(), "");
         rules.insert(name.as_str(), rule);
     }
     rules
@@ -117,7 +125,10 @@ pub(crate) fn group_rules(policy: &Policy, now: Timestamp) -> BTreeMap<&str, Gro
 
 /// Every asset with how the judging functions say that it stands. A group whose databases are seen one by one is none
 /// itself: what was said of it is said of each. What the policy names and nobody speaks of has a place too, with findings.
-pub(crate) fn assets_with_status(policy: &Policy, facts: &ReportInput) -> (Vec<(AssetKey, Option<AssetStatus>)>, Vec<Finding>) {
+pub(crate) fn assets_with_status(
+    policy: &Policy,
+    facts: &ReportInput,
+) -> (Vec<(AssetKey, Option<AssetStatus>)>, Vec<Finding>) {
     let mut standings: BTreeMap<AssetKey, AssetStatus> = BTreeMap::new();
     for s in &facts.statuses {
         let key = AssetKey::new(&s.group, &s.asset);
@@ -134,7 +145,9 @@ pub(crate) fn assets_with_status(policy: &Policy, facts: &ReportInput) -> (Vec<(
     }
     // What is a host's to see is judged by what else was seen of it, if anything was.
     standings.retain(|key, s| {
-        s.coverage != AssetCoverage::NotObserved || s.worst.is_some() || !facts.storage.contains_key(key)
+        s.coverage != AssetCoverage::NotObserved
+            || s.worst.is_some()
+            || !facts.storage.contains_key(key)
     });
     let whole = |key: &AssetKey| AssetKey::new(&key.group, &key.group);
     let mut out = Vec::new();
@@ -147,7 +160,8 @@ pub(crate) fn assets_with_status(policy: &Policy, facts: &ReportInput) -> (Vec<(
         });
         out.push((key.clone(), standing));
     }
-    let split = |k: &AssetKey| k.group == k.asset && facts.storage.keys().any(|h| h.group == k.group);
+    let split =
+        |k: &AssetKey| k.group == k.asset && facts.storage.keys().any(|h| h.group == k.group);
     standings.retain(|k, _| !split(k));
     out.extend(standings.into_iter().map(|(key, standing)| (key, Some(standing))));
     let mut rows: Vec<_> =
@@ -257,7 +271,12 @@ impl AssetContext<'_> {
         }
     }
 
-    fn latest_point(&self, standing: &AssetStatus, held: &AssetStorage, points: &[PointRecord]) -> Option<LatestPoint> {
+    fn latest_point(
+        &self,
+        standing: &AssetStatus,
+        held: &AssetStorage,
+        points: &[PointRecord],
+    ) -> Option<LatestPoint> {
         let here = |p: &&PointRecord| self.facts.location(p.location).is_some_and(|s| s.home);
         let seen = points.iter().rev().find(here).or(points.last());
         let told = standing
@@ -334,7 +353,13 @@ impl AssetContext<'_> {
         judged
     }
 
-    fn rpo_status(&self, key: &AssetKey, rule: &GroupRules, newest: Option<&LatestPoint>, points: &[PointRecord]) -> RpoStatus {
+    fn rpo_status(
+        &self,
+        key: &AssetKey,
+        rule: &GroupRules,
+        newest: Option<&LatestPoint>,
+        points: &[PointRecord],
+    ) -> RpoStatus {
         let (now, target) = (self.now, rule.rpo);
         let lag = self.facts.lags.get(key).copied();
         #[expect(clippy::cast_possible_truncation, reason = "a lag in whole seconds")]

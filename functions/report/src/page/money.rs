@@ -1,9 +1,9 @@
 //! What storage costs: each point once, in its class and in its asset, so that both sums are the total.
 
 use crate::{
-    facts::{ReportInput, AssetStorage, PointRecord, OtherStorage},
-    model::{StorageKindCost, CostSummary, CostLine, RequestCost, TransferCost},
-    prices::{RequestKind, StorageKind, PriceTable},
+    facts::{AssetStorage, OtherStorage, PointRecord, ReportInput},
+    model::{CostLine, CostSummary, RequestCost, StorageKindCost, TransferCost},
+    prices::{PriceTable, RequestKind, StorageKind},
 };
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
 use std::collections::{BTreeMap, BTreeSet};
@@ -104,7 +104,13 @@ impl CostCalculator {
     }
 
     /// Adds all that is stored of an asset. `dense` is for how long every point of it is kept, in seconds.
-    pub(crate) fn add_asset(&mut self, facts: &ReportInput, held: &AssetStorage, dense: i64, owned: bool) -> CostLine {
+    pub(crate) fn add_asset(
+        &mut self,
+        facts: &ReportInput,
+        held: &AssetStorage,
+        dense: i64,
+        owned: bool,
+    ) -> CostLine {
         let mut line = CostLine::default();
         let mut added = 0.0;
         let mut points: Vec<&PointRecord> = held.points.iter().collect();
@@ -152,7 +158,15 @@ impl CostCalculator {
                 None => at_most = true,
             }
         }
-        CostItem { class, region, bytes, billed, index: to_f64(index), stored: Some(stored), at_most }
+        CostItem {
+            class,
+            region,
+            bytes,
+            billed,
+            index: to_f64(index),
+            stored: Some(stored),
+            at_most,
+        }
     }
 
     fn byte_month_price(&mut self, class: StorageKind, region: Option<&str>) -> Option<f64> {
@@ -213,8 +227,11 @@ impl CostCalculator {
     pub(crate) fn into_summary(mut self, pages: u64) -> CostSummary {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below 744")]
         let hours = ((self.month.now - self.month.from) / 3600.0) as u64;
-        let asked =
-            [(RequestKind::Put, self.puts), (RequestKind::Get, self.gets), (RequestKind::List, pages * hours)];
+        let asked = [
+            (RequestKind::Put, self.puts),
+            (RequestKind::Get, self.gets),
+            (RequestKind::List, pages * hours),
+        ];
         let requests: Vec<_> = asked
             .into_iter()
             .map(|(kind, count)| {

@@ -1,8 +1,8 @@
 //! What the audit trail tells: how many backups went well, how long restores took, what was proven.
 
 use crate::{
-    facts::{AuditEvent, AssetKey, Kind, AuditTrail},
-    model::{AuditStatus, VerificationRecord, RtoStatus, TimelineMark, SuccessRate},
+    facts::{AssetKey, AuditEvent, AuditTrail, Kind},
+    model::{AuditStatus, RtoStatus, SuccessRate, TimelineMark, VerificationRecord},
 };
 use jiff::{SignedDuration, Timestamp};
 use shared::metrics::{Metric, MetricValue};
@@ -41,7 +41,12 @@ impl<'a> AuditHistory<'a> {
     }
 
     /// How long restores of an asset took.
-    pub(crate) fn rto_status(&self, key: &AssetKey, target: Option<i64>, now: Timestamp) -> RtoStatus {
+    pub(crate) fn rto_status(
+        &self,
+        key: &AssetKey,
+        target: Option<i64>,
+        now: Timestamp,
+    ) -> RtoStatus {
         let since = now.checked_sub(RTO_WINDOW).unwrap_or(Timestamp::MIN);
         let within = |e: &&AuditEvent| e.at >= since && e.at <= now;
         let restores = self.events_of(key).filter(|e| e.kind == Kind::Restore && e.done);
@@ -64,7 +69,11 @@ impl<'a> AuditHistory<'a> {
     pub(crate) fn timeline_marks(&self, key: &AssetKey, since: Timestamp) -> Vec<TimelineMark> {
         let mut all: Vec<_> = self.events_of(key).filter(|e| e.at >= since).collect();
         all.sort_by_key(|e| std::cmp::Reverse(e.at));
-        let shown = |e: &AuditEvent| TimelineMark { at: e.at, done: e.done, restore: e.kind == Kind::Restore };
+        let shown = |e: &AuditEvent| TimelineMark {
+            at: e.at,
+            done: e.done,
+            restore: e.kind == Kind::Restore,
+        };
         all.into_iter().take(60).map(shown).collect()
     }
 }
@@ -84,11 +93,22 @@ pub(crate) fn success_rate(trail: &AuditTrail, now: Timestamp) -> Option<Success
     let counted = || events.iter().filter(|e| e.kind == Kind::Backup && e.at >= since);
     let (done, all) = (counted().filter(|e| e.done).count(), counted().count());
     let rate = (all > 0).then(|| done as f64 / all as f64);
-    Some(SuccessRate { days: SUCCESS_DAYS, done, failed: all - done, rate, target: SUCCESS_TARGET, alert: SUCCESS_ALERT })
+    Some(SuccessRate {
+        days: SUCCESS_DAYS,
+        done,
+        failed: all - done,
+        rate,
+        target: SUCCESS_TARGET,
+        alert: SUCCESS_ALERT,
+    })
 }
 
 /// Values of each group and of the whole policy: how much went well, and whether the newest proofs did.
-pub(crate) fn audit_metrics(trail: &AuditTrail, groups: &HashMap<&str, &str>, now: Timestamp) -> Vec<MetricValue> {
+pub(crate) fn audit_metrics(
+    trail: &AuditTrail,
+    groups: &HashMap<&str, &str>,
+    now: Timestamp,
+) -> Vec<MetricValue> {
     let since = now.checked_sub(SignedDuration::from_hours(24 * SUCCESS_DAYS)).unwrap_or(now);
     let mut went: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
     let mut newest: BTreeMap<(Metric, &str), (Timestamp, bool)> = BTreeMap::new();
@@ -114,7 +134,9 @@ pub(crate) fn audit_metrics(trail: &AuditTrail, groups: &HashMap<&str, &str>, no
         }
     }
     let mut out: Vec<MetricValue> = (went.iter())
-        .map(|(group, (done, all))| MetricValue::for_group(Metric::SuccessRate, group, done / all * 100.0))
+        .map(|(group, (done, all))| {
+            MetricValue::for_group(Metric::SuccessRate, group, done / all * 100.0)
+        })
         .collect();
     let mut least: BTreeMap<Metric, f64> = BTreeMap::new();
     for ((metric, group), (_, done)) in newest {
@@ -129,7 +151,8 @@ pub(crate) fn audit_metrics(trail: &AuditTrail, groups: &HashMap<&str, &str>, no
 
 /// The newest proofs.
 pub(crate) fn verification_records(trail: &AuditTrail) -> Vec<VerificationRecord> {
-    let newest = trail_events(trail).iter().rev().filter(|e| is_verification(e)).take(MAX_VERIFICATIONS);
+    let newest =
+        trail_events(trail).iter().rev().filter(|e| is_verification(e)).take(MAX_VERIFICATIONS);
     newest
         .map(|e| VerificationRecord {
             at: e.at,

@@ -1,8 +1,8 @@
 //! Recovery points over time: lanes, gaps, sizes. All in one pass over points that are sorted once.
 
 use crate::{
-    facts::{ReportInput, AssetStorage, PointRecord},
-    model::{SizeDeviation, TimelineRow, SizeSample, TimeRange},
+    facts::{AssetStorage, PointRecord, ReportInput},
+    model::{SizeDeviation, SizeSample, TimeRange, TimelineRow},
 };
 use jiff::{SignedDuration, Timestamp};
 use shared::policy::{RetentionRule, text::Period};
@@ -77,7 +77,8 @@ pub(crate) fn timeline_rows(
     since: Timestamp,
     now: Timestamp,
 ) -> Vec<TimelineRow> {
-    let mut spots: Vec<u16> = points.iter().map(|p| p.location).chain(held.unobserved.clone()).collect();
+    let mut spots: Vec<u16> =
+        points.iter().map(|p| p.location).chain(held.unobserved.clone()).collect();
     spots.sort_unstable();
     spots.dedup();
     let stretch = ((now.as_second() - since.as_second()) / TIMELINE_SLOTS).max(1);
@@ -85,7 +86,8 @@ pub(crate) fn timeline_rows(
         .into_iter()
         .filter_map(|spot| {
             let place = facts.location(spot)?;
-            let times: Vec<i64> = points.iter().filter(|p| p.location == spot).map(|p| p.at).collect();
+            let times: Vec<i64> =
+                points.iter().filter(|p| p.location == spot).map(|p| p.at).collect();
             Some(TimelineRow {
                 place: place.name.clone(),
                 home: place.home,
@@ -110,7 +112,9 @@ fn merge_ranges(times: &[i64], since: i64, stretch: i64) -> Vec<TimeRange> {
             None => all.push((at, at, 1)),
         }
     }
-    let span = |(from, to, points)| Some(TimeRange { from: timestamp_from_secs(from)?, to: timestamp_from_secs(to)?, points });
+    let span = |(from, to, points)| {
+        Some(TimeRange { from: timestamp_from_secs(from)?, to: timestamp_from_secs(to)?, points })
+    };
     all.into_iter().filter_map(span).collect()
 }
 
@@ -136,22 +140,32 @@ pub(crate) fn size_samples(
     let Some(spot) = points.iter().rev().find(home).or(points.last()).map(|p| p.location) else {
         return (Vec::new(), None);
     };
-    let all: Vec<_> = points.iter().filter(|p| p.location == spot).map(|p| (p.at, p.bytes)).collect();
+    let all: Vec<_> =
+        points.iter().filter(|p| p.location == spot).map(|p| (p.at, p.bytes)).collect();
     // Every n-th, counted from the newest, which is always shown.
     let each = all.len().div_ceil(MAX_SIZE_SAMPLES).max(1);
     let shown = all.iter().rev().step_by(each).rev();
-    let shown = shown.filter_map(|(at, bytes)| Some(SizeSample { at: timestamp_from_secs(*at)?, bytes: *bytes }));
+    let shown = shown.filter_map(|(at, bytes)| {
+        Some(SizeSample { at: timestamp_from_secs(*at)?, bytes: *bytes })
+    });
     (shown.collect(), size_deviation(&all, allowed.unwrap_or(DEFAULT_MAX_DEVIATION)))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
 fn size_deviation(sizes: &[(i64, u64)], allowed: f64) -> Option<SizeDeviation> {
     let ((_, newest), before) = sizes.split_last()?;
-    let mut before: Vec<u64> = before.iter().rev().take(MAX_COMPARED_SIZES).map(|(_, b)| *b).collect();
+    let mut before: Vec<u64> =
+        before.iter().rev().take(MAX_COMPARED_SIZES).map(|(_, b)| *b).collect();
     before.sort_unstable();
     let median = *before.get(before.len() / 2).filter(|m| **m > 0)?;
     let share = *newest as f64 / median as f64 - 1.0;
-    Some(SizeDeviation { share, median, compared: before.len(), allowed, over: share.abs() > allowed })
+    Some(SizeDeviation {
+        share,
+        median,
+        compared: before.len(),
+        allowed,
+        over: share.abs() > allowed,
+    })
 }
 
 /// A time of so many seconds since 1970; none outside of what a time can be.

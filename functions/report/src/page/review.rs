@@ -1,6 +1,6 @@
 //! Who reached the backups: what a reviewer of access reads once a month.
 
-use crate::facts::{AuditEvent, Kind, AuditTrail};
+use crate::facts::{AuditEvent, AuditTrail, Kind};
 use jiff::{SignedDuration, Timestamp};
 use shared::{
     hints::commands,
@@ -14,7 +14,11 @@ const REVIEW_WINDOW: SignedDuration = SignedDuration::from_hours(24 * 31);
 
 /// Who read and deleted backups in the last month by the record of operations, beside who may by the policy; none where the
 /// policy says nothing of access.
-pub(super) fn review_access(policy: &Policy, trail: &AuditTrail, now: Timestamp) -> Option<Finding> {
+pub(super) fn review_access(
+    policy: &Policy,
+    trail: &AuditTrail,
+    now: Timestamp,
+) -> Option<Finding> {
     let access = policy.access.as_ref()?;
     let company = policy.company.as_str();
     let events = match trail {
@@ -82,7 +86,11 @@ mod tests {
         let policy = Policy::parse(&format!(
             "{{holdfast: 1, company: acme, home: {{account: \"111122223333\", region: eu-west-1}}{more}}}"
         ));
-        review_access(&policy.expect("a policy"), trail, "2026-11-27T12:00:00Z".parse().expect("a time"))
+        review_access(
+            &policy.expect("a policy"),
+            trail,
+            "2026-11-27T12:00:00Z".parse().expect("a time"),
+        )
     }
 
     #[test]

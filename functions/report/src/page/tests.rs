@@ -1,6 +1,9 @@
 use super::*;
 use crate::{
-    facts::{AuditEvent, UnobservedLocation, AssetKey, Kind, PointRecord, BackupLocation, AuditTrail, OtherStorage},
+    facts::{
+        AssetKey, AuditEvent, AuditTrail, BackupLocation, Kind, OtherStorage, PointRecord,
+        UnobservedLocation,
+    },
     prices::StorageKind,
 };
 use proptest::prelude::*;
@@ -32,11 +35,22 @@ fn seconds_at(days: i64, hour: i64) -> i64 {
 }
 
 fn add_location(facts: &mut ReportInput, name: &str, home: bool) -> u16 {
-    facts.intern_location(BackupLocation { name: name.into(), region: Some("eu-west-1".into()), home })
+    facts.intern_location(BackupLocation {
+        name: name.into(),
+        region: Some("eu-west-1".into()),
+        home,
+    })
 }
 
 fn snapshot_point(at: i64, gib: u64, spot: u16) -> PointRecord {
-    PointRecord { at, stored: at, bytes: gib * GIB, location: spot, class: StorageKind::RdsSnapshot, good: true }
+    PointRecord {
+        at,
+        stored: at,
+        bytes: gib * GIB,
+        location: spot,
+        class: StorageKind::RdsSnapshot,
+        good: true,
+    }
 }
 
 fn asset_status(asset: &str, worst: Option<Severity>, why: &[&str]) -> AssetStatus {
@@ -78,11 +92,18 @@ fn report_input() -> ReportInput {
     for asset in ["orders", "users"] {
         let days = (0..10).filter(|d| asset != "users" || *d != 4);
         let points = days.map(|d| snapshot_point(seconds_at(d, 2), 20, home)).collect();
-        facts.storage.insert(AssetKey::new("fleet", asset), AssetStorage { points, ..AssetStorage::default() });
+        facts.storage.insert(
+            AssetKey::new("fleet", asset),
+            AssetStorage { points, ..AssetStorage::default() },
+        );
         facts.statuses.push(asset_status(asset, None, &[]));
     }
-    let dump = PointRecord { class: StorageKind::Directory, ..snapshot_point(seconds_at(1, 3), 1, disk) };
-    facts.storage.insert(AssetKey::new("shop", "shop"), AssetStorage { points: vec![dump], ..AssetStorage::default() });
+    let dump =
+        PointRecord { class: StorageKind::Directory, ..snapshot_point(seconds_at(1, 3), 1, disk) };
+    facts.storage.insert(
+        AssetKey::new("shop", "shop"),
+        AssetStorage { points: vec![dump], ..AssetStorage::default() },
+    );
     facts
 }
 
@@ -111,12 +132,17 @@ fn what_no_function_judges_is_judged_by_its_own_points() {
 #[test]
 fn the_sentence_says_whether_to_sleep() {
     let mut all = report_input();
-    all.storage.get_mut(&AssetKey::new("shop", "shop")).expect("there").points[0].at = seconds_at(0, 3);
+    all.storage.get_mut(&AssetKey::new("shop", "shop")).expect("there").points[0].at =
+        seconds_at(0, 3);
     let sentence = |f: &ReportInput| build_report("", f).page.summary.sentence;
     assert_eq!(sentence(&all), "All 3 assets are protected.");
     all.statuses[0].worst = Some(Severity::Warning);
     assert_eq!(sentence(&all), "All 3 assets are protected; 1 needs a look: orders.");
-    all.unobserved_locations.push(UnobservedLocation { place: "x".into(), why: "denied".into(), mend: "allow it".into() });
+    all.unobserved_locations.push(UnobservedLocation {
+        place: "x".into(),
+        why: "denied".into(),
+        mend: "allow it".into(),
+    });
     assert!(sentence(&all).ends_with("One place could not be seen."));
     let elsewhere =
         Finding::new(Severity::Critical, "ghost", "unprotected", "no group has it", "select it");
@@ -152,7 +178,8 @@ fn a_place_that_is_not_seen_is_no_empty_place() {
     let mut all = report_input();
     let away = add_location(&mut all, "us-east-1 in 111122223333", false);
     let key = AssetKey::new("shop", "shop");
-    all.storage.insert(key.clone(), AssetStorage { unobserved: vec![away], ..AssetStorage::default() });
+    all.storage
+        .insert(key.clone(), AssetStorage { unobserved: vec![away], ..AssetStorage::default() });
     let lane = find_asset(&build_report("", &all).page, "shop").lanes[0].clone();
     assert!(!lane.seen);
     let disk = add_location(&mut all, "/var/backups", true);
@@ -211,7 +238,8 @@ fn an_unknown_price_is_no_zero() {
     let told = build_report("", &all);
     assert_eq!(told.page.costs.unpriced, vec![StorageKind::Azure]);
     assert!(told.page.costs.total.at_least);
-    let cost = |v: &&MetricValue| v.metric == Metric::StorageCost && v.group.as_deref() != Some("fleet");
+    let cost =
+        |v: &&MetricValue| v.metric == Metric::StorageCost && v.group.as_deref() != Some("fleet");
     assert_eq!(
         told.values.iter().filter(cost).count(),
         0,
@@ -271,10 +299,17 @@ fn the_storage_report_is_carried_for_a_day_so_that_no_failed_run_loses_it() {
 fn the_storage_report_tells_requests_and_transfer_with_what_they_cost() {
     let mut all = report_input();
     let region = Some("us-east-1".to_owned());
-    let away = all.intern_location(BackupLocation { name: "us-east-1 in 111122223333".into(), region, home: false });
+    let away = all.intern_location(BackupLocation {
+        name: "us-east-1 in 111122223333".into(),
+        region,
+        home: false,
+    });
     let held = all.storage.get_mut(&AssetKey::new("fleet", "orders")).expect("there");
     // Of this month, and of the month before.
-    held.points.extend([snapshot_point(seconds_at(2, 4), 50, away), snapshot_point(seconds_at(40, 4), 50, away)]);
+    held.points.extend([
+        snapshot_point(seconds_at(2, 4), 50, away),
+        snapshot_point(seconds_at(40, 4), 50, away),
+    ]);
     let costs = ", costs: {report: \"0 6 20 * *\", monthly_budget: 100, prices: {transfer: 0.05}}";
     let told = build_report(costs, &all);
     let transfer = told.page.costs.transfer;
@@ -294,7 +329,8 @@ fn the_storage_report_tells_requests_and_transfer_with_what_they_cost() {
 
 #[test]
 fn a_healthy_asset_that_is_thinned_out_has_no_gaps() {
-    let keep = |yaml: &str| serde_json::from_str::<shared::policy::RetentionRule>(yaml).expect("a rule");
+    let keep =
+        |yaml: &str| serde_json::from_str::<shared::policy::RetentionRule>(yaml).expect("a rule");
     let gfs = keep(r#"{"daily": 7, "weekly": 4, "monthly": 12}"#);
     // Held against 25 h only the daily ones are dense; against 8 d the weekly ones too.
     assert_eq!(points::full_density_secs(&gfs, Some(25 * 3600)), 7 * DAY);

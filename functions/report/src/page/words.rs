@@ -1,6 +1,6 @@
 //! What the page says in sentences.
 
-use crate::model::{AssetReport, CostSummary, QuotaUsage, HealthState, SuccessRate};
+use crate::model::{AssetReport, CostSummary, HealthState, QuotaUsage, SuccessRate};
 use shared::{
     hints::commands,
     plan::{Finding, Severity},
@@ -145,9 +145,11 @@ pub(crate) fn success_rate_finding(company: &str, success: &SuccessRate) -> Opti
 
 /// The storage report, line by line.
 pub(crate) fn storage_report(costs: &CostSummary, quota: Option<&QuotaUsage>) -> String {
-    let known = |m: Option<f64>| m.map_or("unknown".to_owned(), |m| format_money(m, &costs.currency));
+    let known =
+        |m: Option<f64>| m.map_or("unknown".to_owned(), |m| format_money(m, &costs.currency));
     let most = if costs.total.at_most { "at most " } else { "" };
-    let budget = costs.budget.map(|b| format!(" of a budget of {}", format_money(b, &costs.currency)));
+    let budget =
+        costs.budget.map(|b| format!(" of a budget of {}", format_money(b, &costs.currency)));
     let quota = quota.map(|q| format!("; {:.0}% of the quota", q.used * 100.0));
     let mut lines = vec![format!(
         "storage is {most}{}; this month cost {most}{} so far and will cost {}{}{}",
@@ -158,11 +160,21 @@ pub(crate) fn storage_report(costs: &CostSummary, quota: Option<&QuotaUsage>) ->
         quota.unwrap_or_default()
     )];
     lines.extend(costs.classes.iter().map(|c| {
-        format!("{}: {}, {} a month", c.class.label(), format_size(c.line.bytes), known(c.line.month))
+        format!(
+            "{}: {}, {} a month",
+            c.class.label(),
+            format_size(c.line.bytes),
+            known(c.line.month)
+        )
     }));
     let requests = costs.requests.iter();
     lines.extend(requests.map(|r| {
-        format!("{} requests of this month: {} or more, {}", r.kind.as_str(), r.count, known(r.cost))
+        format!(
+            "{} requests of this month: {} or more, {}",
+            r.kind.as_str(),
+            r.count,
+            known(r.cost)
+        )
     }));
     let transfer = costs.transfer;
     lines.push(format!(

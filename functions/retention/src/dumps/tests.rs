@@ -25,7 +25,10 @@ fn daily_backups(count: i64) -> Vec<StoredBackup> {
         .collect()
 }
 
-fn database_dumps(policy: &Policy, places: Vec<Result<Vec<StoredBackup>, OperationError>>) -> DatabaseDumps<'_> {
+fn database_dumps(
+    policy: &Policy,
+    places: Vec<Result<Vec<StoredBackup>, OperationError>>,
+) -> DatabaseDumps<'_> {
     let (group, rules) = policy.postgres.first_key_value().expect("a group");
     let names = ["s3://acme-dumps/", "s3://acme-vault/"].into_iter().map(str::to_owned);
     DatabaseDumps {
@@ -37,7 +40,10 @@ fn database_dumps(policy: &Policy, places: Vec<Result<Vec<StoredBackup>, Operati
     }
 }
 
-fn deleted_dumps(policy: &Policy, places: Vec<Result<Vec<StoredBackup>, OperationError>>) -> String {
+fn deleted_dumps(
+    policy: &Policy,
+    places: Vec<Result<Vec<StoredBackup>, OperationError>>,
+) -> String {
     let letting = plan_dumps(policy, &[database_dumps(policy, places)], parse_timestamp(NOW));
     let steps =
         letting.plan.steps.iter().map(|s| format!("{}: {}", s.action.point.point().id, s.because));
@@ -78,7 +84,9 @@ fn holds_locks_the_floor_and_failing_backups_keep_what_the_rule_lets_go() {
     let base = policy(FOR_7_DAYS);
     let mut held = daily_backups(10);
     held[0].hold = Some("audit".into());
-    held[1] = held[1].clone().with_manifest(|m| m.locked_until = Some(parse_timestamp("2026-12-24T00:00:00Z")));
+    held[1] = held[1]
+        .clone()
+        .with_manifest(|m| m.locked_until = Some(parse_timestamp("2026-12-24T00:00:00Z")));
     insta::assert_snapshot!(deleted_dumps(&base, vec![Ok(held)]), @r#"
     1113: no line of the rule for "daily" keeps it
     9 stay
@@ -114,13 +122,15 @@ fn a_hold_that_holds_no_dump_is_said_where_everything_was_seen() {
     assert!(!deleted_dumps(&two, vec![Ok(daily_backups(2)), unseen]).contains("hold-unmatched"));
     // A database that was not asked for may have it.
     let wide = policy(&format!("holds: [none], {FOR_7_DAYS}"));
-    let narrow = DatabaseDumps { whole_group: false, ..database_dumps(&wide, vec![Ok(daily_backups(2))]) };
+    let narrow =
+        DatabaseDumps { whole_group: false, ..database_dumps(&wide, vec![Ok(daily_backups(2))]) };
     assert_eq!(plan_dumps(&wide, &[narrow], parse_timestamp(NOW)).plan.findings, []);
 }
 
 #[test]
 fn a_narrowed_dump_takes_no_place_of_a_whole_one() {
-    let narrowed = |b: StoredBackup| b.with_manifest(|m| m.selection = vec!["public.orders".into()]);
+    let narrowed =
+        |b: StoredBackup| b.with_manifest(|m| m.selection = vec!["public.orders".into()]);
     let floor = policy(&format!("keep_at_least: 2, {FOR_7_DAYS}"));
     // Four, all older than the rule: the two newest are of some tables alone.
     let mut old: Vec<_> = daily_backups(12).into_iter().take(4).collect();
@@ -198,8 +208,10 @@ fn a_place_that_is_not_seen_loses_nothing_and_a_runaway_stops() {
 #[test]
 fn a_store_that_this_role_was_not_given_is_said_once_and_fails_nothing() {
     let two = policy(&format!("also_stored: [{{bucket: acme-vault}}], {FOR_7_DAYS}"));
-    let denied = OperationError::with_hint(OperationErrorKind::Denied, "list s3://acme-dumps/", "403", "");
-    let DatabaseDumps { group, rules, places, .. } = database_dumps(&two, vec![Err(denied), Ok(daily_backups(9))]);
+    let denied =
+        OperationError::with_hint(OperationErrorKind::Denied, "list s3://acme-dumps/", "403", "");
+    let DatabaseDumps { group, rules, places, .. } =
+        database_dumps(&two, vec![Err(denied), Ok(daily_backups(9))]);
     let of = |database: &str| DatabaseDumps {
         group,
         rules,
@@ -226,7 +238,11 @@ fn backups_of_history(history: &[(i64, u8, u8, u8)]) -> Vec<StoredBackup> {
         match state {
             0 => b = foreign_backup(&b.key, slot),
             1 => b.hold = Some("audit".into()),
-            2 => b = b.with_manifest(|m| m.locked_until = Some(parse_timestamp("2027-01-01T00:00:00Z"))),
+            2 => {
+                b = b.with_manifest(|m| {
+                    m.locked_until = Some(parse_timestamp("2027-01-01T00:00:00Z"))
+                })
+            }
             3 => b = b.with_manifest(|m| m.owner = "another@host-1".into()),
             _ => {}
         }

@@ -2,9 +2,14 @@
 
 use jiff::{SignedDuration, Timestamp};
 use shared::{
-    catalog::{AUTOMATED_REASON, PointsByDatabase, RdsDatabase, LocationInventory, DatabaseIdentity, Location, RecoveryPoint, Inventory},
-    copies::{self, CopyStatus, CopyComparison, copy_rules_to},
-    keep::{RetentionVerdict, DeletionPrecondition, RetentionInput, ReasonRetention, decide_retention},
+    catalog::{
+        AUTOMATED_REASON, DatabaseIdentity, Inventory, Location, LocationInventory,
+        PointsByDatabase, RdsDatabase, RecoveryPoint,
+    },
+    copies::{self, CopyComparison, CopyStatus, copy_rules_to},
+    keep::{
+        DeletionPrecondition, ReasonRetention, RetentionInput, RetentionVerdict, decide_retention,
+    },
     observe::select_databases,
     policy::{
         DatabaseGroup, Policy, evaluate_selector,
@@ -51,8 +56,14 @@ struct RetentionSubject<'a> {
 ///
 /// A database is known by its family and resource id. So one that was renamed keeps its points, whatever they are called,
 /// and one that is still there under another name is not gone.
-pub fn evaluate_points<'a>(policy: &'a Policy, seen: &'a Inventory, now: Timestamp) -> Vec<RetentionDecision<'a>> {
-    let Some((home_place, home)) = seen.locations.get_key_value(&Location::home_from_policy(policy)) else {
+pub fn evaluate_points<'a>(
+    policy: &'a Policy,
+    seen: &'a Inventory,
+    now: Timestamp,
+) -> Vec<RetentionDecision<'a>> {
+    let Some((home_place, home)) =
+        seen.locations.get_key_value(&Location::home_from_policy(policy))
+    else {
         // Without home nothing is known of what still lives, so nothing goes anywhere.
         return Vec::new();
     };
@@ -66,7 +77,8 @@ pub fn evaluate_points<'a>(policy: &'a Policy, seen: &'a Inventory, now: Timesta
         let group = alive.and_then(|d| selected.group_of(d));
         let names = alive.into_iter().map(|d| d.id.as_str());
         let names = names.chain(points.values().flatten().map(|p| p.database.as_str()));
-        let Some((name, rules)) = group.or_else(|| names.into_iter().find_map(|n| group_of_deleted_database(policy, n)))
+        let Some((name, rules)) =
+            group.or_else(|| names.into_iter().find_map(|n| group_of_deleted_database(policy, n)))
         else {
             continue;
         };
@@ -75,7 +87,8 @@ pub fn evaluate_points<'a>(policy: &'a Policy, seen: &'a Inventory, now: Timesta
         let floor = rules.keep_at_least.get() as usize;
         let whose = (owner.as_str(), holds.as_slice(), floor);
         let at_home = asset.home_input(home_place, seen);
-        let not_made = complete_input(at_home.clone(), asset.points_at(home_place), whose).suspended_reasons(now);
+        let not_made = complete_input(at_home.clone(), asset.points_at(home_place), whose)
+            .suspended_reasons(now);
         for (place, points) in &asset.points {
             let question = if *place == home_place {
                 at_home.clone()
@@ -127,7 +140,9 @@ fn databases_with_points<'a>(
     }
     let mut gone: BTreeMap<DatabaseIdentity<'a>, PointsByLocation<'a>> = BTreeMap::new();
     for (place, by) in by_place {
-        for (lineage, points) in by.identities_with_points().filter(|(lineage, _)| !known.contains(lineage)) {
+        for (lineage, points) in
+            by.identities_with_points().filter(|(lineage, _)| !known.contains(lineage))
+        {
             gone.entry(lineage).or_default().insert(place, points.to_vec());
         }
     }
@@ -136,7 +151,10 @@ fn databases_with_points<'a>(
 }
 
 /// The group whose names fit a database that is no longer there.
-fn group_of_deleted_database<'a>(policy: &'a Policy, database: &str) -> Option<(&'a Name, &'a DatabaseGroup)> {
+fn group_of_deleted_database<'a>(
+    policy: &'a Policy,
+    database: &str,
+) -> Option<(&'a Name, &'a DatabaseGroup)> {
     let none = BTreeMap::new();
     policy.databases.iter().find(|(_, g)| evaluate_selector(&g.select, database, &none).is_ok())
 }
@@ -153,7 +171,16 @@ impl<'a> RetentionSubject<'a> {
         let mine = self.points_at(home);
         copies::copy_locations(self.policy, self.group).into_iter().map(move |(place, rule)| {
             let there = self.points_at(&place);
-            (place, CopyComparison { policy: self.policy, group: self.group, rule, source_points: mine, destination_points: there })
+            (
+                place,
+                CopyComparison {
+                    policy: self.policy,
+                    group: self.group,
+                    rule,
+                    source_points: mine,
+                    destination_points: there,
+                },
+            )
         })
     }
 
@@ -169,7 +196,8 @@ impl<'a> RetentionSubject<'a> {
     /// What an on-demand kind waits for. Where RDS takes its own snapshots daily, their age tells whether the clock here can
     /// be believed.
     fn on_demand_due(&self, home: &[&RecoveryPoint]) -> DeletionPrecondition {
-        let automated = home.iter().filter(|p| p.automated && p.is_complete()).filter_map(|p| p.data_time);
+        let automated =
+            home.iter().filter(|p| p.automated && p.is_complete()).filter_map(|p| p.data_time);
         let newest = automated.max().filter(|_| self.alive.is_some_and(|d| d.retention_days > 0));
         let old = newest.map(|t| self.now.duration_since(t)).filter(|old| *old > AUTOMATED_GRACE);
         old.map_or(DeletionPrecondition::OnDemand, |old| {
@@ -217,8 +245,9 @@ impl<'a> RetentionSubject<'a> {
             }
         }
         // A transfer copy has done its work when no destination that wants its source is without a good copy.
-        let done =
-            |t: &&&RecoveryPoint| t.marks.copy_of.as_deref().is_none_or(|arn| !to_transfer.contains(arn));
+        let done = |t: &&&RecoveryPoint| {
+            t.marks.copy_of.as_deref().is_none_or(|arn| !to_transfer.contains(arn))
+        };
         let transfers = self.points_at(home).iter().filter(|t| t.marks.transfer);
         let transferred = transfers.filter(done).map(|t| t.arn.as_str()).collect();
         let kinds = self.group.snapshots.iter().map(|(reason, rule)| {
@@ -226,7 +255,11 @@ impl<'a> RetentionSubject<'a> {
                 (None, ..) => DeletionPrecondition::Nothing,
                 (_, Some(why), _) => DeletionPrecondition::NotMade(why),
                 (_, None, None) => self.on_demand_due(self.points_at(home)),
-                (_, None, when) => DeletionPrecondition::from_schedule(when.as_ref(), &self.policy.time_zone, self.now),
+                (_, None, when) => DeletionPrecondition::from_schedule(
+                    when.as_ref(),
+                    &self.policy.time_zone,
+                    self.now,
+                ),
             };
             (reason.as_str(), ReasonRetention { keep: vec![&rule.keep], precondition: owed })
         });
@@ -240,7 +273,12 @@ impl<'a> RetentionSubject<'a> {
     }
 
     /// At a destination, nothing of a reason goes while it is not being made at home either.
-    fn remote_input(&self, place: &Location, home: &Location, not_made: &BTreeMap<&str, String>) -> RetentionInput<'a> {
+    fn remote_input(
+        &self,
+        place: &Location,
+        home: &Location,
+        not_made: &BTreeMap<&str, String>,
+    ) -> RetentionInput<'a> {
         let mut kinds: BTreeMap<&str, ReasonRetention<'_>> = BTreeMap::new();
         for rule in copy_rules_to(self.policy, self.group, place) {
             for reason in &rule.of {
@@ -251,8 +289,10 @@ impl<'a> RetentionSubject<'a> {
         let sent = pair.iter().flat_map(|pair| pair.candidates(self.now)).collect::<Vec<_>>();
         for (&reason, kind) in &mut kinds {
             // The newest point that should have been copied by now and was not.
-            let late =
-                sent.iter().filter(|s| !s.keep_reasons.is_empty() && s.source.has_reason(reason)).find(|s| {
+            let late = sent
+                .iter()
+                .filter(|s| !s.keep_reasons.is_empty() && s.source.has_reason(reason))
+                .find(|s| {
                     let old = s.source.data_time.map(|t| self.now.duration_since(t));
                     !matches!(s.status, CopyStatus::Good(_)) && old > Some(COPY_GRACE)
                 });
@@ -267,19 +307,28 @@ impl<'a> RetentionSubject<'a> {
                         .map_or_else(String::new, |t| format_duration(self.now.duration_since(t))),
                 )),
                 // RDS's own are not made by Holdfast, so home's answer does not speak of them.
-                _ => self.backup_stop_reason().map_or_else(|| self.copies_owed(reason, home), DeletionPrecondition::NotMade),
+                _ => self
+                    .backup_stop_reason()
+                    .map_or_else(|| self.copies_owed(reason, home), DeletionPrecondition::NotMade),
             };
         }
         let ages = copy_rules_to(self.policy, self.group, place).filter_map(|c| c.max_age.as_ref());
         let wrong = pair.map(|pair| pair.mismatched_copies()).unwrap_or_default();
-        RetentionInput { reasons: kinds, max_age: self.max_age(ages), mismatched: wrong, ..RetentionInput::default() }
+        RetentionInput {
+            reasons: kinds,
+            max_age: self.max_age(ages),
+            mismatched: wrong,
+            ..RetentionInput::default()
+        }
     }
 
     /// What must be there of a reason's copies: what was owed at home before a copy's own grace.
     fn copies_owed(&self, reason: &str, home: &Location) -> DeletionPrecondition {
         let before = self.now.checked_sub(COPY_GRACE).unwrap_or(self.now);
         if reason == AUTOMATED_REASON {
-            return before.checked_sub(COPY_GRACE).map_or(DeletionPrecondition::OnDemand, DeletionPrecondition::Since);
+            return before
+                .checked_sub(COPY_GRACE)
+                .map_or(DeletionPrecondition::OnDemand, DeletionPrecondition::Since);
         }
         let rule = self.group.snapshots.iter().find(|(r, _)| r.as_str() == reason);
         match rule.and_then(|(_, rule)| rule.when.as_ref()) {

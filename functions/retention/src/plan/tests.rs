@@ -2,7 +2,10 @@ use super::*;
 use jiff::SignedDuration;
 use shared::{
     catalog::{HoldfastTags, RecoveryPointState},
-    model::{parse_time, automated_snapshot, db_cluster, db_instance, owned_snapshot, parse_policy, home_inventory},
+    model::{
+        automated_snapshot, db_cluster, db_instance, home_inventory, owned_snapshot, parse_policy,
+        parse_time,
+    },
 };
 
 const POLICY: &str = r#"
@@ -58,7 +61,8 @@ fn inventory_with(
 ) -> Inventory {
     let mut seen = home_inventory(policy, databases, points);
     // Some policies have no destination.
-    if let Some((_, dr)) = seen.locations.iter_mut().find(|(p, _)| p.region.as_str() == "us-east-1") {
+    if let Some((_, dr)) = seen.locations.iter_mut().find(|(p, _)| p.region.as_str() == "us-east-1")
+    {
         dr.points = copies;
     }
     seen
@@ -255,13 +259,18 @@ fn a_renamed_database_is_not_gone_and_its_points_wait_for_backups_to_go_on() {
     let (mut a, points, copies) = snapshot_history(&policy, "acme-a", 2..40);
     // Renamed within the policy: stale, under any name.
     a.id = "acme-z".into();
-    let letting =
-        plan(&policy, &inventory_with(&policy, vec![a.clone()], points.clone(), copies.clone()), parse_time(NOW));
+    let letting = plan(
+        &policy,
+        &inventory_with(&policy, vec![a.clone()], points.clone(), copies.clone()),
+        parse_time(NOW),
+    );
     assert!(letting.plan.steps.is_empty(), "{}", format_plan(&letting));
     // After a blue/green switch it has a name that no group selects, and another database has its old one.
     a.id = "old-blue".into();
-    let green = RdsDatabase { resource_id: "db-green".into(), ..db_instance("acme-a", parse_time(NOW)) };
-    let letting = plan(&policy, &inventory_with(&policy, vec![a, green], points, copies), parse_time(NOW));
+    let green =
+        RdsDatabase { resource_id: "db-green".into(), ..db_instance("acme-a", parse_time(NOW)) };
+    let letting =
+        plan(&policy, &inventory_with(&policy, vec![a, green], points, copies), parse_time(NOW));
     insta::assert_snapshot!(format_plan(&letting), @"
     warning acme-a deletion-suspended: 33 of its points at eu-west-1 in 111122223333 would go and stay: it is there as old-blue and in no group of the policy, so no backups of it are made; nothing of it goes; see `holdfast status` for what keeps its backups from being made
     kept 41, refused 0
@@ -273,10 +282,14 @@ fn an_instance_and_a_cluster_of_one_name_are_judged_apart() {
     let policy = parse_policy(&POLICY.replace("keep_at_least: 2", "keep_at_least: 3"));
     let (a, mut points, _) = snapshot_history(&policy, "acme-a", 20..26);
     let twin = db_cluster("acme-a", parse_time(NOW));
-    points.extend(
-        (20..26)
-            .map(|d| owned_snapshot(&policy, &twin, "daily", parse_time(NOW) - SignedDuration::from_hours(24 * d))),
-    );
+    points.extend((20..26).map(|d| {
+        owned_snapshot(
+            &policy,
+            &twin,
+            "daily",
+            parse_time(NOW) - SignedDuration::from_hours(24 * d),
+        )
+    }));
     // The instance is gone and the cluster lives.
     drop(a);
     let seen = inventory_with(&policy, vec![twin], points, vec![]);
@@ -299,10 +312,14 @@ fn retention_stops_when_backups_stop_without_any_key_for_it() {
         "    snapshots:\n      daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 7d } }\n";
     let policy = fleet_policy(rules);
     let (a, mut points, _) = snapshot_history(&policy, "acme-a", 21..35);
-    points.extend(
-        (0..21).map(|d| automated_snapshot(&policy, &a, parse_time(NOW) - SignedDuration::from_hours(24 * d))),
+    points.extend((0..21).map(|d| {
+        automated_snapshot(&policy, &a, parse_time(NOW) - SignedDuration::from_hours(24 * d))
+    }));
+    let letting = plan(
+        &policy,
+        &inventory_with(&policy, vec![a.clone()], points.clone(), vec![]),
+        parse_time(NOW),
     );
-    let letting = plan(&policy, &inventory_with(&policy, vec![a.clone()], points.clone(), vec![]), parse_time(NOW));
     insta::assert_snapshot!(format_plan(&letting), @r#"
     warning acme-a deletion-suspended: 13 of its points at eu-west-1 in 111122223333 would go and stay: backups for "daily" are not being made: one was due 10h ago and the newest is 21d 10h old; nothing of it goes; see `holdfast status` for what keeps its backups from being made
     kept 14, refused 0
@@ -370,11 +387,14 @@ fn a_clock_that_is_days_ahead_deletes_nothing_without_any_key_for_it() {
     let rules = "    snapshots:\n      daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 35d } }\n      pre-deploy: { keep: { for: 35d } }\n";
     let policy = fleet_policy(rules);
     let (a, mut points, _) = snapshot_history(&policy, "acme-a", 0..35);
-    points.extend(
-        (0..35).map(|d| {
-            owned_snapshot(&policy, &a, "pre-deploy", parse_time(NOW) - SignedDuration::from_hours(24 * d))
-        }),
-    );
+    points.extend((0..35).map(|d| {
+        owned_snapshot(
+            &policy,
+            &a,
+            "pre-deploy",
+            parse_time(NOW) - SignedDuration::from_hours(24 * d),
+        )
+    }));
     points.push(automated_snapshot(&policy, &a, parse_time("2026-11-20T02:30:00Z")));
     let seen = inventory_with(&policy, vec![a], points, vec![]);
     for days in [3, 15, 100, 4000] {
@@ -423,7 +443,11 @@ fn copies_that_fail_for_weeks_do_not_fill_the_quota() {
         for step in plan(&policy, seen, now).plan.steps {
             shared::model::apply_delete(seen, &step.action.at, &step.action.point.point().arn);
         }
-        seen.locations.values().flat_map(|f| &f.points).filter(|p| p.marks.copy_of.is_some()).count()
+        seen.locations
+            .values()
+            .flat_map(|f| &f.points)
+            .filter(|p| p.marks.copy_of.is_some())
+            .count()
     };
     let day = |seen: &mut Inventory, now: Timestamp| {
         let points = &mut seen.locations.get_mut(&home).expect("home").points;

@@ -1,5 +1,8 @@
 use super::*;
-use shared::model::{parse_time, automated_snapshot, db_cluster, db_instance, owned_snapshot, parse_policy, home_inventory};
+use shared::model::{
+    automated_snapshot, db_cluster, db_instance, home_inventory, owned_snapshot, parse_policy,
+    parse_time,
+};
 
 const POLICY: &str = r#"
 holdfast: 1
@@ -46,7 +49,10 @@ fn a_slot_is_due_until_it_has_a_good_or_growing_snapshot() {
     let before = owned_snapshot(&policy, &renewed, "daily", slot);
     renewed.resource_id = "db-made-again".into();
     let failures = (1..=3).map(|n| {
-        let mut p = with(owned_snapshot(&policy, &hopeless, "daily", slot), RecoveryPointState::Failed("failed".into()));
+        let mut p = with(
+            owned_snapshot(&policy, &hopeless, "daily", slot),
+            RecoveryPointState::Failed("failed".into()),
+        );
         if n > 1 {
             p.id = format!("{}-r{n}", p.id);
         }
@@ -56,13 +62,19 @@ fn a_slot_is_due_until_it_has_a_good_or_growing_snapshot() {
         owned_snapshot(&policy, &old, "daily", parse_time("2026-11-19T02:00:00Z")),
         owned_snapshot(&policy, &done, "daily", slot),
         with(owned_snapshot(&policy, &growing, "daily", slot), RecoveryPointState::InFlight),
-        with(owned_snapshot(&policy, &failed, "daily", slot), RecoveryPointState::Failed("failed".into())),
+        with(
+            owned_snapshot(&policy, &failed, "daily", slot),
+            RecoveryPointState::Failed("failed".into()),
+        ),
         before,
         automated_snapshot(&policy, &none, slot),
     ];
     points.extend(failures);
-    let world =
-        home_inventory(&policy, vec![none, old, done, growing, failed, hopeless, stopped, renewed], points);
+    let world = home_inventory(
+        &policy,
+        vec![none, old, done, growing, failed, hopeless, stopped, renewed],
+        points,
+    );
     let plan = plan(&policy, &world, &RunRequest::full_run(), "run-1", now);
     insta::assert_snapshot!(format_plan(&plan), @"
     acme-none take acme-none-daily-202611200200: daily is due since 2h 30m
@@ -78,7 +90,11 @@ fn a_slot_is_due_until_it_has_a_good_or_growing_snapshot() {
 fn a_demand_is_done_once_however_often_it_is_delivered() {
     let policy = parse_policy(POLICY);
     let now = parse_time("2026-11-20T04:30:00Z");
-    let mut world = home_inventory(&policy, vec![db_instance("acme-a", now), db_instance("acme-b", now)], vec![]);
+    let mut world = home_inventory(
+        &policy,
+        vec![db_instance("acme-a", now), db_instance("acme-b", now)],
+        vec![],
+    );
     let first = plan(&policy, &world, &on_demand_request(), "deploy-7", now);
     insta::assert_snapshot!(format_plan(&first), @"
     acme-a take acme-a-pre-deploy-202611200430: asked for by deploy-7
@@ -91,15 +107,25 @@ fn a_demand_is_done_once_however_often_it_is_delivered() {
         shared::model::apply_snapshot(&mut world, &policy, (*family, database), id, tags);
     }
     // Lambda delivers a failed asynchronous invocation again, a minute and then two minutes later.
-    let again =
-        plan(&policy, &world, &on_demand_request(), "deploy-7", now + jiff::SignedDuration::from_mins(1));
+    let again = plan(
+        &policy,
+        &world,
+        &on_demand_request(),
+        "deploy-7",
+        now + jiff::SignedDuration::from_mins(1),
+    );
     assert!(
         again.steps.iter().all(|s| matches!(s.action, SnapshotAction::Await { .. })),
         "{}",
         format_plan(&again)
     );
-    let other =
-        plan(&policy, &world, &on_demand_request(), "deploy-8", now + jiff::SignedDuration::from_mins(1));
+    let other = plan(
+        &policy,
+        &world,
+        &on_demand_request(),
+        "deploy-8",
+        now + jiff::SignedDuration::from_mins(1),
+    );
     assert!(
         other.steps.iter().all(|s| matches!(s.action, SnapshotAction::Take { .. })),
         "{}",
@@ -209,7 +235,11 @@ databases:
 "#,
     );
     let now = parse_time("2026-11-20T04:30:00Z");
-    let mut world = home_inventory(&policy, vec![db_instance("shop", now), db_instance("shop-eu", now)], vec![]);
+    let mut world = home_inventory(
+        &policy,
+        vec![db_instance("shop", now), db_instance("shop-eu", now)],
+        vec![],
+    );
     let look = RunRequest::full_run();
     let first = plan(&policy, &world, &look, "r", now);
     insta::assert_snapshot!(format_plan(&first), @"
@@ -236,7 +266,11 @@ databases:
 fn an_instance_and_a_cluster_of_one_name_are_two_databases() {
     let policy = parse_policy(POLICY);
     let now = parse_time("2026-11-20T04:30:00Z");
-    let mut world = home_inventory(&policy, vec![db_instance("acme-a", now), db_cluster("acme-a", now)], vec![]);
+    let mut world = home_inventory(
+        &policy,
+        vec![db_instance("acme-a", now), db_cluster("acme-a", now)],
+        vec![],
+    );
     for request in [RunRequest::full_run(), on_demand_request()] {
         let plan = plan(&policy, &world, &request, "deploy", now);
         let family = |action: &SnapshotAction| match action {
@@ -256,7 +290,8 @@ fn a_database_that_was_renamed_keeps_its_points_and_the_new_one_of_its_name_has_
     let policy = parse_policy(POLICY);
     let now = parse_time("2026-11-20T04:30:00Z");
     let before = db_instance("acme-a", now);
-    let points = vec![owned_snapshot(&policy, &before, "daily", parse_time("2026-11-20T02:00:00Z"))];
+    let points =
+        vec![owned_snapshot(&policy, &before, "daily", parse_time("2026-11-20T02:00:00Z"))];
     // A blue/green switch: the old one is renamed, and the new one gets its name.
     let blue = RdsDatabase { id: "acme-a-old1".into(), ..before };
     let green = RdsDatabase { resource_id: "db-green".into(), ..db_instance("acme-a", now) };
@@ -288,7 +323,8 @@ fn a_new_database_gets_one_snapshot_for_all_slots_that_have_passed() {
     create_all(&mut world, &policy, &first);
     assert_eq!(plan(&policy, &world, &RunRequest::full_run(), "r", now), ActionPlan::default());
     // An hour later, one reason is due, and one snapshot is taken for it.
-    let later = plan(&policy, &world, &RunRequest::full_run(), "r", now + SignedDuration::from_hours(1));
+    let later =
+        plan(&policy, &world, &RunRequest::full_run(), "r", now + SignedDuration::from_hours(1));
     insta::assert_snapshot!(format_plan(&later), @"acme-a take acme-a-hourly-202611201500: hourly is due since 15m");
 }
 
@@ -304,7 +340,13 @@ fn a_demand_is_not_answered_by_what_its_name_meant_long_ago() {
         p
     };
     let asked = |points: Vec<RecoveryPoint>| {
-        format_plan(&plan(&policy, &home_inventory(&policy, vec![a.clone()], points), &on_demand_request(), "deploy", now))
+        format_plan(&plan(
+            &policy,
+            &home_inventory(&policy, vec![a.clone()], points),
+            &on_demand_request(),
+            "deploy",
+            now,
+        ))
     };
     insta::assert_snapshot!(asked(vec![of_demand(23)]), @"acme-a wait for acme-a-pre-deploy-202611190530: an earlier try of the demand deploy started it");
     insta::assert_snapshot!(asked(vec![of_demand(30 * 24)]), @"acme-a take acme-a-pre-deploy-202611200430: asked for by deploy");
@@ -399,7 +441,8 @@ mod weeks {
 fn only_what_is_made_is_recorded_as_a_backup() {
     let id = || "orders-daily-202611200200".to_owned();
     let reused = SnapshotAction::Reuse { id: id() };
-    let awaited = SnapshotAction::Await { family: shared::catalog::DatabaseKind::Instance, id: id() };
+    let awaited =
+        SnapshotAction::Await { family: shared::catalog::DatabaseKind::Instance, id: id() };
     assert_eq!(reused.operation(), Operation::Other);
     assert_eq!(awaited.operation(), Operation::Backup);
 }

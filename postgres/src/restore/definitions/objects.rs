@@ -1,6 +1,6 @@
 //! Which entries make large objects, and which set values.
 
-use crate::toc::{TocEntry, TocSection, Toc};
+use crate::toc::{Toc, TocEntry, TocSection};
 use std::collections::HashSet;
 
 /// The entries that make large objects, before their bytes come, and of what is said of those; none when there are none.

@@ -1,6 +1,6 @@
 //! Entries over several connections at once: none before what it depends on, and no two that lock each other's tables.
 
-use super::{DefinitionRestorer, RestoreWarning, DefinitionWorker};
+use super::{DefinitionRestorer, DefinitionWorker, RestoreWarning};
 use crate::{PostgresError, toc::TocEntry};
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use std::collections::HashSet;
@@ -55,7 +55,10 @@ impl<'t> EntryQueue<'t> {
 }
 
 /// Runs the entries; those that met in a deadlock once more, one by one.
-pub(super) async fn run_parallel(of: &DefinitionRestorer<'_>, entries: Vec<&TocEntry>) -> Result<Vec<RestoreWarning>, PostgresError> {
+pub(super) async fn run_parallel(
+    of: &DefinitionRestorer<'_>,
+    entries: Vec<&TocEntry>,
+) -> Result<Vec<RestoreWarning>, PostgresError> {
     let tables = of.toc.entries.iter().filter(|e| e.desc == "TABLE").map(|e| e.dump_id).collect();
     let mut idle: Vec<DefinitionWorker> = Vec::new();
     for _ in 0..of.how.jobs.min(entries.len()) {

@@ -4,7 +4,7 @@ use super::StatementTopic;
 use crate::{
     quote_ident,
     restore::lexer,
-    toc::{TocEntry, Toc},
+    toc::{Toc, TocEntry},
 };
 
 /// Large objects that one statement makes or gives away.
@@ -60,12 +60,20 @@ pub(super) fn entry_statements(toc: &Toc, entry: &TocEntry, owners: bool) -> Vec
             }
         }
         "SCHEMA" if !owners && !entry.defn.starts_with("--") => {
-            all.push(one(format!("CREATE SCHEMA {}", quote_ident(&entry.tag)), topic, describe_entry(entry)));
+            all.push(one(
+                format!("CREATE SCHEMA {}", quote_ident(&entry.tag)),
+                topic,
+                describe_entry(entry),
+            ));
         }
         _ => all.push(several(statements(toc, &entry.defn), topic, describe_entry(entry))),
     }
     if let Some(method) = entry.access_method.as_ref().filter(|_| entry.is_partitioned) {
-        let sql = format!("ALTER TABLE {} SET ACCESS METHOD {}", qualified_name(entry), quote_ident(method));
+        let sql = format!(
+            "ALTER TABLE {} SET ACCESS METHOD {}",
+            qualified_name(entry),
+            quote_ident(method)
+        );
         all.push(one(sql, topic, describe_entry(entry)));
     }
     if let Some(owner) = entry.owner.as_ref().filter(|_| owners && !entry.drop_stmt.is_empty()) {
@@ -103,7 +111,11 @@ fn large_object_oids<'t>(toc: &'t Toc, entry: &'t TocEntry) -> Vec<&'t str> {
 }
 
 /// One statement for each object, many of them together.
-fn batch_statements(objects: &[&str], topic: StatementTopic, make: impl Fn(&str) -> String) -> Vec<Step> {
+fn batch_statements(
+    objects: &[&str],
+    topic: StatementTopic,
+    make: impl Fn(&str) -> String,
+) -> Vec<Step> {
     let objects: Vec<&&str> =
         objects.iter().filter(|oid| oid.bytes().all(|b| b.is_ascii_digit())).collect();
     let batch = |some: &[&&str]| {
@@ -135,7 +147,8 @@ fn around_object(statement: &str) -> Option<(&str, &str)> {
 }
 
 fn qualified_name(entry: &TocEntry) -> String {
-    let schema = entry.namespace.as_ref().map(|n| format!("{}.", quote_ident(n))).unwrap_or_default();
+    let schema =
+        entry.namespace.as_ref().map(|n| format!("{}.", quote_ident(n))).unwrap_or_default();
     format!("{schema}{}", quote_ident(&entry.tag))
 }
 

@@ -72,7 +72,10 @@ fn read(statement: &str, always_escapes: bool) -> Vec<SqlToken<'_>> {
                         _ => false,
                     };
                 let length = quoted_length(rest, '\'', escapes);
-                (SqlToken::Text(rest[1..].get(..length.saturating_sub(2)).unwrap_or_default()), length)
+                (
+                    SqlToken::Text(rest[1..].get(..length.saturating_sub(2)).unwrap_or_default()),
+                    length,
+                )
             }
             '$' => match dollar_quoted_length(rest) {
                 Some(length) => (SqlToken::Text(&rest[..length]), length),

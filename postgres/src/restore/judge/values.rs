@@ -10,7 +10,9 @@ const CATALOGS: [&str; 3] = ["pg_catalog", "information_schema", "pg_toast"];
 /// What comes behind the name of a table of the database, if these words begin with one.
 pub(super) fn table<'w, 't>(words: &'w [SqlToken<'t>]) -> Option<&'w [SqlToken<'t>]> {
     let (schema, table, rest) = match words {
-        [schema, SqlToken::Sign('.'), table, rest @ ..] => (Some(schema.to_identifier()?), table, rest),
+        [schema, SqlToken::Sign('.'), table, rest @ ..] => {
+            (Some(schema.to_identifier()?), table, rest)
+        }
         [table, rest @ ..] => (None, table, rest),
         [] => return None,
     };
@@ -32,8 +34,9 @@ pub(super) fn insert(rest: &[SqlToken<'_>]) -> bool {
         _ => None,
     };
     let (columns, rest) = rest.split_at(columns.map_or(0, |at| at + 1));
-    let named =
-        |t: &SqlToken<'_>| matches!(t, SqlToken::Word(_) | SqlToken::Name(_) | SqlToken::Sign('(' | ')' | ','));
+    let named = |t: &SqlToken<'_>| {
+        matches!(t, SqlToken::Word(_) | SqlToken::Name(_) | SqlToken::Sign('(' | ')' | ','))
+    };
     if !columns.iter().all(named) {
         return false;
     }
@@ -64,7 +67,9 @@ pub(super) fn is_allowed_select(rest: &[SqlToken<'_>]) -> bool {
         [SqlToken::Sign('*'), from, rest @ ..] if from.is("FROM") => rest,
         rest => rest,
     };
-    let [schema, SqlToken::Sign('.'), name, SqlToken::Sign('('), rest @ ..] = rest else { return false };
+    let [schema, SqlToken::Sign('.'), name, SqlToken::Sign('('), rest @ ..] = rest else {
+        return false;
+    };
     if !schema.is("pg_catalog") || !name.among(&ALLOWED_FUNCTIONS) {
         return false;
     }
@@ -92,7 +97,8 @@ pub(super) fn is_allowed_select(rest: &[SqlToken<'_>]) -> bool {
     }
     let [arguments @ .., SqlToken::Sign(')')] = rest else { return false };
     let set = name.is("set_config");
-    (!set || arguments.first() == Some(&SqlToken::Text("search_path"))) && constants(arguments, false)
+    (!set || arguments.first() == Some(&SqlToken::Text("search_path")))
+        && constants(arguments, false)
 }
 
 /// Whether these are constants alone, in rows or not: without a parenthesis nothing is called. A type may be named.

@@ -6,8 +6,12 @@ const NOW: &str = "2026-02-01T00:00:00Z";
 
 #[test]
 fn a_record_is_one_line_of_json_that_others_can_hash() {
-    let (bytes, _) =
-        encode_object(1, &sample_run("r", "2026-01-01T00:00:00Z"), &[sample_entry("main/shop")], ChainTip::genesis());
+    let (bytes, _) = encode_object(
+        1,
+        &sample_run("r", "2026-01-01T00:00:00Z"),
+        &[sample_entry("main/shop")],
+        ChainTip::genesis(),
+    );
     let text = String::from_utf8(bytes).expect("text");
     insta::assert_snapshot!(text, @r#"{"action":"dump","asset":"main/shop","at":"2026-01-01T00:00:00Z","because":"it is due","by":"dump","detail":"done","group":"main","hash":"4bd59354d711a5bacfde9803ad584a9fb5d5b84cbd333d24bec564ae3a3078be","host":"db1","line":1,"of":1,"operation":"backup","policy":"acme","prev":"0000000000000000000000000000000000000000000000000000000000000000","result":"done","run":"r","seconds":1.235,"seq":1,"user":"ana"}"#);
     let record = parse_record(text.trim_end().as_bytes()).expect("a record");
@@ -79,14 +83,17 @@ fn the_first_bad_place_is_named() {
         let mut record = parse_record(objects[0].1.trim_ascii_end()).expect("a record");
         record.entry.detail = "something else".into();
         record.hash = String::new();
-        objects[0].1 = [super::super::record::hash_and_serialize(&record).1, b"\n".to_vec()].concat();
+        objects[0].1 =
+            [super::super::record::hash_and_serialize(&record).1, b"\n".to_vec()].concat();
         objects
     };
     table.push(("a record is forged", forged));
     let said: Vec<_> = table
         .iter()
         .map(|(case, objects)| {
-            let bad = verify_objects(objects, &expect_one_year(NOW)).bad.unwrap_or_else(|| panic!("{case}"));
+            let bad = verify_objects(objects, &expect_one_year(NOW))
+                .bad
+                .unwrap_or_else(|| panic!("{case}"));
             let why = bad.why.split(": its hash is").next().unwrap_or_default().to_owned();
             format!("{case}: {}: {why}", bad.place)
         })
@@ -108,11 +115,19 @@ fn the_first_bad_place_is_named() {
 #[test]
 fn a_cut_tail_and_a_chain_written_anew_are_found_by_an_earlier_head() {
     let whole = build_objects(&[1, 2, 1]);
-    let head: ChainHead = verify_objects(&whole, &expect_one_year(NOW)).head.expect("a head").parse().expect("a head");
+    let head: ChainHead = verify_objects(&whole, &expect_one_year(NOW))
+        .head
+        .expect("a head")
+        .parse()
+        .expect("a head");
     let expected = ChainExpectation { head: Some(head.clone()), ..expect_one_year(NOW) };
     let longer = build_objects(&[1, 2, 1, 1]);
     assert_eq!(verify_objects(&longer, &expected).bad, None, "it may have grown");
-    assert_eq!(verify_objects(&whole[..2], &expect_one_year(NOW)).bad, None, "by itself a cut tail can't be seen");
+    assert_eq!(
+        verify_objects(&whole[..2], &expect_one_year(NOW)).bad,
+        None,
+        "by itself a cut tail can't be seen"
+    );
     let anew = build_objects(&[1, 2, 2]);
     let said = [&whole[..2], &[], &anew[..]].map(|objects| {
         let bad = verify_objects(objects, &expected).bad.expect("bad");
@@ -124,7 +139,10 @@ fn a_cut_tail_and_a_chain_written_anew_are_found_by_an_earlier_head() {
     000000/000000003.jsonl: its last record's
     ");
     // The head of a verification so long ago that what it saw was let go since.
-    let old = ChainExpectation { head: Some(ChainHead { seq: 1, ..head }), ..expect_one_year("2027-01-02T12:00:00Z") };
+    let old = ChainExpectation {
+        head: Some(ChainHead { seq: 1, ..head }),
+        ..expect_one_year("2027-01-02T12:00:00Z")
+    };
     assert!(verify_objects(&whole[1..], &old).bad.is_some_and(|bad| bad.why.contains("newer")));
 }
 
@@ -133,13 +151,18 @@ fn what_was_let_go_is_no_gap_and_what_was_taken_away_before_its_time_is() {
     let whole = build_objects(&[1, 1, 1]);
     // The first object is of 1 January 2026 and is kept a year.
     assert_eq!(verify_objects(&whole[1..], &expect_one_year("2027-01-01T00:00:00Z")).bad, None);
-    let bad = verify_objects(&whole[1..], &expect_one_year("2026-12-31T23:59:59Z")).bad.expect("bad");
+    let bad =
+        verify_objects(&whole[1..], &expect_one_year("2026-12-31T23:59:59Z")).bad.expect("bad");
     insta::assert_snapshot!(format!("{}: {}", bad.place, bad.why), @"000000/000000002.jsonl line 1: the object before it is missing: it was written at 2026-01-01T00:00:00Z, and is to be kept longer");
 }
 
 #[test]
 fn a_text_of_a_megabyte_and_a_failure_are_recorded_in_bounds() {
-    let entry = AuditEntry { detail: "é".repeat(500_000), result: OperationResult::Failed, ..sample_entry("a") };
+    let entry = AuditEntry {
+        detail: "é".repeat(500_000),
+        result: OperationResult::Failed,
+        ..sample_entry("a")
+    };
     let (bytes, _) = encode_object(1, &sample_run("r", NOW), &[entry], ChainTip::genesis());
     assert!(bytes.len() < 4000, "{}", bytes.len());
     assert_eq!(verify_objects(&[(1, bytes)], &expect_one_year(NOW)).bad, None);

@@ -5,9 +5,9 @@ use crate::{
     aws::{AwsClients, wire},
     model::parse_policy,
     plan::{Finding, Severity},
-    report::{Artifact, StepOutcome, RunReport},
+    report::{Artifact, RunReport, StepOutcome},
     request::RunRequest,
-    run::{RunTimer, Deadline, finish_run},
+    run::{Deadline, RunTimer, finish_run},
 };
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,10 @@ use std::{
 const NOW: &str = "2026-11-20T12:00:00Z";
 
 fn directory_log(root: &tempfile::TempDir) -> AuditLog {
-    AuditLog::at_location(super::AuditLocation::Directory { directory: root.path().to_owned(), prefix: "audit/".into() })
+    AuditLog::at_location(super::AuditLocation::Directory {
+        directory: root.path().to_owned(),
+        prefix: "audit/".into(),
+    })
 }
 
 impl AuditLog {
@@ -45,7 +48,9 @@ fn bucket_log() -> (AuditLog, FakeObjects, Arc<Mutex<Vec<String>>>) {
         let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
         let key = path.split("amazonaws.com/").nth(1).unwrap_or_default().to_owned();
         match method {
-            "GET" if query.contains("list-type") => (200, list_response(&objects, query).into_bytes()),
+            "GET" if query.contains("list-type") => {
+                (200, list_response(&objects, query).into_bytes())
+            }
             "GET" => match objects.get(&key) {
                 Some(bytes) => (200, bytes.clone()),
                 None => (404, b"<Error><Code>NoSuchKey</Code></Error>".to_vec()),
@@ -113,7 +118,10 @@ async fn each_run_writes_the_next_object_and_the_chain_holds() {
         for n in 1..=3 {
             let entries = [sample_entry("main/a"), sample_entry("main/b")];
             let run = sample_run(&format!("run-{n}"), NOW);
-            assert_eq!(log.append(&run, &entries, &unsigned_author()).await.expect("written").seq, n);
+            assert_eq!(
+                log.append(&run, &entries, &unsigned_author()).await.expect("written").seq,
+                n
+            );
         }
         let verdict = verify_unbroken(&log).await;
         assert_eq!((verdict.objects, verdict.records), (3, 6));
@@ -125,9 +133,13 @@ async fn each_run_writes_the_next_object_and_the_chain_holds() {
 #[tokio::test]
 async fn two_lists_and_one_read_find_the_head() {
     let (log, _, asked) = bucket_log();
-    log.append(&sample_run("r", NOW), &[sample_entry("a")], &unsigned_author()).await.expect("written");
+    log.append(&sample_run("r", NOW), &[sample_entry("a")], &unsigned_author())
+        .await
+        .expect("written");
     asked.lock().expect("a lock").clear();
-    log.append(&sample_run("s", NOW), &[sample_entry("a")], &unsigned_author()).await.expect("written");
+    log.append(&sample_run("s", NOW), &[sample_entry("a")], &unsigned_author())
+        .await
+        .expect("written");
     let asked = asked.lock().expect("a lock");
     let lists = asked.iter().filter(|a| a.contains("list-type")).count();
     assert_eq!((lists, asked.len()), (2, 4), "{asked:#?}");
@@ -139,10 +151,14 @@ async fn folders_hold_a_thousand_and_the_next_begins_by_itself() {
     let log = directory_log(&root);
     let folder = root.path().join("audit/000000");
     std::fs::create_dir_all(&folder).expect("a folder");
-    let (bytes, _) = encode_object(999, &sample_run("r", NOW), &[sample_entry("a")], ChainTip::genesis());
+    let (bytes, _) =
+        encode_object(999, &sample_run("r", NOW), &[sample_entry("a")], ChainTip::genesis());
     std::fs::write(folder.join("000000999.jsonl"), bytes).expect("written");
     assert_eq!(
-        log.append(&sample_run("r", NOW), &[sample_entry("a")], &unsigned_author()).await.expect("written").seq,
+        log.append(&sample_run("r", NOW), &[sample_entry("a")], &unsigned_author())
+            .await
+            .expect("written")
+            .seq,
         1000
     );
     assert!(root.path().join("audit/000001/000001000.jsonl").exists());
@@ -153,7 +169,10 @@ async fn more_records_than_an_object_holds_go_into_the_next() {
     let root = tempfile::tempdir().expect("a directory");
     let log = directory_log(&root);
     let entries = vec![sample_entry("a"); 2500];
-    assert_eq!(log.append(&sample_run("r", NOW), &entries, &unsigned_author()).await.expect("written").seq, 3);
+    assert_eq!(
+        log.append(&sample_run("r", NOW), &entries, &unsigned_author()).await.expect("written").seq,
+        3
+    );
     assert_eq!(verify_unbroken(&log).await.records, 2500);
     assert_eq!(log.records_since(parse_time(NOW)).await.expect("it is read").len(), 2500);
 }
@@ -168,7 +187,9 @@ async fn writers_at_once_make_one_chain_and_lose_nothing() {
             tokio::spawn(async move {
                 for n in 0..25 {
                     let run = sample_run(&format!("{w}-{n}"), NOW);
-                    log.append(&run, &[sample_entry("a")], &unsigned_author()).await.expect("written");
+                    log.append(&run, &[sample_entry("a")], &unsigned_author())
+                        .await
+                        .expect("written");
                 }
             })
         });
@@ -177,8 +198,13 @@ async fn writers_at_once_make_one_chain_and_lose_nothing() {
         }
         let verdict = verify_unbroken(&log).await;
         assert_eq!((verdict.objects, verdict.records), (50, 50));
-        let runs: std::collections::BTreeSet<_> =
-            log.records_since(parse_time(NOW)).await.expect("it is read").into_iter().map(|r| r.run).collect();
+        let runs: std::collections::BTreeSet<_> = log
+            .records_since(parse_time(NOW))
+            .await
+            .expect("it is read")
+            .into_iter()
+            .map(|r| r.run)
+            .collect();
         assert_eq!(runs.len(), 50, "none is written twice or lost");
     }
 }
@@ -208,7 +234,9 @@ async fn files_are_for_owner_and_group_and_nothing_else_is_left() {
     use std::os::unix::fs::PermissionsExt;
     let root = tempfile::tempdir().expect("a directory");
     let log = directory_log(&root);
-    log.append(&sample_run("r", NOW), &[sample_entry("a")], &unsigned_author()).await.expect("written");
+    log.append(&sample_run("r", NOW), &[sample_entry("a")], &unsigned_author())
+        .await
+        .expect("written");
     assert!(
         !log.put_if_absent(1, b"other".to_vec()).await.expect("asked"),
         "never in the place of another"
@@ -224,12 +252,15 @@ async fn files_are_for_owner_and_group_and_nothing_else_is_left() {
 async fn what_is_not_ours_among_the_records_is_named() {
     let root = tempfile::tempdir().expect("a directory");
     let log = directory_log(&root);
-    log.append(&sample_run("r", NOW), &[sample_entry("a")], &unsigned_author()).await.expect("written");
+    log.append(&sample_run("r", NOW), &[sample_entry("a")], &unsigned_author())
+        .await
+        .expect("written");
     for name in ["audit/000000/notes.txt", "audit/000000/000001000.jsonl", "audit/7/x", "audit/y"] {
         let path = root.path().join(name);
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
         std::fs::write(&path, "x").expect("written");
-        let bad = log.verify_chain(&expect_one_year(NOW)).await.expect("it is read").bad.expect("bad");
+        let bad =
+            log.verify_chain(&expect_one_year(NOW)).await.expect("it is read").bad.expect("bad");
         let found = name.strip_suffix("/x").map_or_else(|| name.to_owned(), |n| format!("{n}/"));
         assert_eq!(bad.place, root.path().join(&found).display().to_string(), "{name}");
         std::fs::remove_file(&path).expect("removed");
@@ -253,18 +284,28 @@ async fn reading_since_a_time_reads_no_more_than_it_takes() {
     assert_eq!(seqs, [38, 39, 40]);
     let gets = asked.lock().expect("a lock").iter().filter(|a| a.ends_with("GetObject")).count();
     assert!(gets <= 21, "{gets}");
-    assert_eq!(log.records_since(parse_time("2025-01-01T00:00:00Z")).await.expect("it is read").len(), 40);
-    assert_eq!(log.records_since(parse_time("2027-01-01T00:00:00Z")).await.expect("it is read"), []);
+    assert_eq!(
+        log.records_since(parse_time("2025-01-01T00:00:00Z")).await.expect("it is read").len(),
+        40
+    );
+    assert_eq!(
+        log.records_since(parse_time("2027-01-01T00:00:00Z")).await.expect("it is read"),
+        []
+    );
     held.lock().expect("a lock").insert("audit/000000/000000041.jsonl".into(), b"x\n".to_vec());
     let e = log.records_since(parse_time("2026-02-07T00:00:00Z")).await.expect_err("damaged");
     assert!(
-        e.to_line_with_hint().contains("000000041.jsonl") && e.to_line_with_hint().contains("audit verify"),
+        e.to_line_with_hint().contains("000000041.jsonl")
+            && e.to_line_with_hint().contains("audit verify"),
         "{}",
         e.to_line_with_hint()
     );
     // And the next run records all the same.
     assert_eq!(
-        log.append(&sample_run("r", NOW), &[sample_entry("a")], &unsigned_author()).await.expect("written").seq,
+        log.append(&sample_run("r", NOW), &[sample_entry("a")], &unsigned_author())
+            .await
+            .expect("written")
+            .seq,
         42
     );
 }
@@ -276,16 +317,25 @@ async fn what_is_older_than_kept_is_found_from_the_oldest_and_never_the_newest()
     for (seq, bytes) in super::build_objects(&[1, 2, 1]) {
         log.put_if_absent(seq, bytes).await.expect("written");
     }
-    let before = async |time: &str| log.objects_older_than(parse_time(time)).await.expect("it is read");
+    let before =
+        async |time: &str| log.objects_older_than(parse_time(time)).await.expect("it is read");
     assert_eq!(before("2026-01-01T00:00:00Z").await, [0; 0]);
     assert_eq!(before("2026-01-01T00:00:01Z").await, [1]);
     assert_eq!(before("2027-01-01T00:00:00Z").await, [1, 2]);
     log.delete_object(1).await.expect("removed");
-    let late = log.verify_chain(&expect_one_year("2027-06-01T00:00:00Z")).await.expect("it is read");
+    let late =
+        log.verify_chain(&expect_one_year("2027-06-01T00:00:00Z")).await.expect("it is read");
     assert_eq!((late.bad, late.objects), (None, 2), "what was let go is no gap");
-    let late = log.verify_chain(&expect_one_year("2027-06-01T00:00:00Z")).await.expect("it is read");
+    let late =
+        log.verify_chain(&expect_one_year("2027-06-01T00:00:00Z")).await.expect("it is read");
     assert_eq!((late.bad, late.objects), (None, 2), "what was let go is no gap");
-    assert_eq!(log.append(&sample_run("r", NOW), &[sample_entry("a")], &unsigned_author()).await.expect("written").seq, 4);
+    assert_eq!(
+        log.append(&sample_run("r", NOW), &[sample_entry("a")], &unsigned_author())
+            .await
+            .expect("written")
+            .seq,
+        4
+    );
 }
 
 const POLICY: &str =
@@ -339,8 +389,10 @@ async fn a_run_records_what_it_did_and_what_failed() {
     finish_audited_run(&path, true, true).await;
     assert!(!root.path().join("000000").exists(), "a dry run does nothing");
     finish_audited_run(&path, false, true).await;
-    let log =
-        AuditLog::at_location(super::AuditLocation::Directory { directory: root.path().into(), prefix: String::new() });
+    let log = AuditLog::at_location(super::AuditLocation::Directory {
+        directory: root.path().into(),
+        prefix: String::new(),
+    });
     let records = log.records_since(parse_time("2026-11-20T00:00:00Z")).await.expect("it is read");
     let told: Vec<_> = records
         .iter()
@@ -377,7 +429,8 @@ async fn what_can_not_be_recorded_is_a_critical_finding_of_the_run() {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_never_answers_holds_no_run_up() {
-    let aws: AwsClients = wire::mock_aws(|_| (503, b"<Error><Code>SlowDown</Code></Error>".to_vec()));
+    let aws: AwsClients =
+        wire::mock_aws(|_| (503, b"<Error><Code>SlowDown</Code></Error>".to_vec()));
     let text = "{holdfast: 1, company: acme, home: {account: \"111122223333\", region: eu-west-1}, \
                 audit: {bucket: acme-audit, keep: 1y}}";
     let policy = parse_policy(text);
@@ -394,7 +447,8 @@ async fn a_store_that_never_answers_holds_no_run_up() {
         user: None,
     };
     let began = tokio::time::Instant::now();
-    let e = record_entries(&world, "dump", vec![sample_entry("a")], 0.0).await.expect_err("no answer");
+    let e =
+        record_entries(&world, "dump", vec![sample_entry("a")], 0.0).await.expect_err("no answer");
     assert!(began.elapsed() <= RECORD_TIMEOUT, "{:?}", began.elapsed());
     assert!(
         e.to_string().starts_with("record 1 operations: ") || e.to_string().starts_with("list"),
@@ -421,7 +475,8 @@ async fn what_is_not_signed_is_no_record_and_neither_stops_nor_ends_the_log() {
 
     // Chained as it should be, by somebody without the key; and what would wedge, blind or fill.
     let last = ChainTip { hash: head.hash.clone(), at: Some(parse_time("2026-11-18T12:00:00Z")) };
-    let (forged, _) = encode_object(2, &sample_run("forged", "2026-11-19T12:00:00Z"), &[sample_entry("x")], last);
+    let (forged, _) =
+        encode_object(2, &sample_run("forged", "2026-11-19T12:00:00Z"), &[sample_entry("x")], last);
     let folder = |seq: u64| root.path().join(format!("audit/{:06}", seq / 1000));
     let plant = |seq: u64, bytes: &[u8]| {
         std::fs::create_dir_all(folder(seq)).expect("a folder");
@@ -439,7 +494,10 @@ async fn what_is_not_signed_is_no_record_and_neither_stops_nor_ends_the_log() {
     let read = log.records_since(parse_time("2026-11-01T00:00:00Z")).await.expect("it is read");
     let runs: Vec<_> = read.iter().map(|r| (r.seq, r.run.as_str())).collect();
     assert_eq!(runs, [(1, "r"), (6, "s"), (7, "t")]);
-    assert_eq!(log.objects_older_than(parse_time("2026-11-19T00:00:00Z")).await.expect("it is read"), [1]);
+    assert_eq!(
+        log.objects_older_than(parse_time("2026-11-19T00:00:00Z")).await.expect("it is read"),
+        [1]
+    );
 
     let bad = log.verify_chain(&expect_one_year(NOW)).await.expect("it is read").bad.expect("bad");
     assert!(bad.place.ends_with("000000000.jsonl") && bad.why.contains("not signed"), "{bad:?}");
@@ -458,12 +516,25 @@ async fn what_is_not_signed_is_no_record_and_neither_stops_nor_ends_the_log() {
 async fn without_signatures_a_made_up_number_does_not_wedge_the_log() {
     let root = tempfile::tempdir().expect("a directory");
     let log = directory_log(&root);
-    log.append(&sample_run("r", NOW), &[sample_entry("a")], &unsigned_author()).await.expect("written");
+    log.append(&sample_run("r", NOW), &[sample_entry("a")], &unsigned_author())
+        .await
+        .expect("written");
     let folder = root.path().join("audit/999999");
     std::fs::create_dir_all(&folder).expect("a folder");
-    let (bytes, _) = encode_object(999_999_999, &sample_run("x", NOW), &[sample_entry("a")], ChainTip::genesis());
+    let (bytes, _) = encode_object(
+        999_999_999,
+        &sample_run("x", NOW),
+        &[sample_entry("a")],
+        ChainTip::genesis(),
+    );
     std::fs::write(folder.join("999999999.jsonl"), bytes).expect("written");
-    assert_eq!(log.append(&sample_run("s", NOW), &[sample_entry("a")], &unsigned_author()).await.expect("written").seq, 2);
+    assert_eq!(
+        log.append(&sample_run("s", NOW), &[sample_entry("a")], &unsigned_author())
+            .await
+            .expect("written")
+            .seq,
+        2
+    );
     let bad = log.verify_chain(&expect_one_year(NOW)).await.expect("it is read").bad.expect("bad");
     assert!(bad.why.contains("999999999"), "{bad:?}");
 }
@@ -472,7 +543,9 @@ async fn without_signatures_a_made_up_number_does_not_wedge_the_log() {
 async fn stock_minisign_checks_an_object() {
     let root = tempfile::tempdir().expect("a directory");
     let (log, author) = signed_log(&root);
-    log.append(&sample_run("r", NOW), &[sample_entry("a"), sample_entry("b")], &author).await.expect("written");
+    log.append(&sample_run("r", NOW), &[sample_entry("a"), sample_entry("b")], &author)
+        .await
+        .expect("written");
     let (signer, _) = crate::signing::MinisignSigner::generate().expect("random numbers");
     let other = signer.public_key().to_string();
     let folder = root.path().join("audit/000000");

@@ -56,7 +56,10 @@ async fn a_thousand_values_are_one_call_one_more_is_two_and_none_is_none() {
         let sizes = Arc::default();
         let put = accept_and_record(&sizes);
         let data: Vec<_> = (0..values).map(sample_data_point).collect();
-        mock_cloudwatch(&[&put]).put_metrics("Holdfast", parse_time(NOW), &data).await.expect("put");
+        mock_cloudwatch(&[&put])
+            .put_metrics("Holdfast", parse_time(NOW), &data)
+            .await
+            .expect("put");
         assert_eq!(*sizes.lock().expect("a lock"), calls, "{values}");
     }
 }
@@ -74,15 +77,21 @@ async fn a_value_is_put_whole() {
                 && dimensions.eq([(Some("Policy"), Some("acme")), (Some("Asset"), Some("a-7"))])
         })
         .then_output(|| PutMetricDataOutput::builder().build());
-    mock_cloudwatch(&[&put]).put_metrics("Holdfast", parse_time(NOW), &[sample_data_point(7)]).await.expect("put");
+    mock_cloudwatch(&[&put])
+        .put_metrics("Holdfast", parse_time(NOW), &[sample_data_point(7)])
+        .await
+        .expect("put");
     assert_eq!(put.num_calls(), 1);
 }
 
 #[tokio::test]
 async fn values_that_are_refused_are_an_error_with_a_mend() {
-    let denied = mock!(Client::put_metric_data).then_http_response(|| error_response(403, "AccessDenied"));
-    let error =
-        mock_cloudwatch(&[&denied]).put_metrics("Holdfast", parse_time(NOW), &[sample_data_point(1)]).await.expect_err("refused");
+    let denied =
+        mock!(Client::put_metric_data).then_http_response(|| error_response(403, "AccessDenied"));
+    let error = mock_cloudwatch(&[&denied])
+        .put_metrics("Holdfast", parse_time(NOW), &[sample_data_point(1)])
+        .await
+        .expect_err("refused");
     assert_eq!(
         (error.kind, error.to_string().as_str()),
         (OperationErrorKind::Denied, "put 1 metric values: AccessDenied")
@@ -108,7 +117,8 @@ async fn one_value_that_cloudwatch_does_not_take_keeps_no_other_from_being_put()
     let mut data: Vec<_> = (0..1_200).map(sample_data_point).collect();
     data.push(MetricDataPoint { value: f64::NAN, ..sample_data_point(1) });
     data.push(MetricDataPoint { value: f64::INFINITY, ..sample_data_point(2) });
-    let error = mock_cloudwatch(&[&refuses, &puts]).put_metrics("Holdfast", parse_time(NOW), &data).await;
+    let error =
+        mock_cloudwatch(&[&refuses, &puts]).put_metrics("Holdfast", parse_time(NOW), &data).await;
     let error = error.expect_err("three are refused");
     assert_eq!(*taken.lock().expect("a lock"), 1_199);
     assert!(
@@ -199,7 +209,10 @@ fn an_alarm_equals_what_is_wanted_only_when_every_setting_does() {
     };
     let same: Vec<(&str, AlarmBuilder)> = vec![
         ("as it was set", alarm_as_set(&wanted_alarm())),
-        ("topics in another order", alarm_as_set(&wanted_alarm()).set_alarm_actions(topics(&["b", "a"]))),
+        (
+            "topics in another order",
+            alarm_as_set(&wanted_alarm()).set_alarm_actions(topics(&["b", "a"])),
+        ),
         ("datapoints not told", alarm_as_set(&wanted_alarm()).set_datapoints_to_alarm(None)),
     ];
     for (case, alarm) in same {
@@ -210,13 +223,22 @@ fn an_alarm_equals_what_is_wanted_only_when_every_setting_does() {
         ("no threshold", alarm_as_set(&wanted_alarm()).set_threshold(None)),
         (
             "topic gone",
-            alarm_as_set(&wanted_alarm()).set_alarm_actions(topics(&["a"])).set_ok_actions(topics(&["a"])),
+            alarm_as_set(&wanted_alarm())
+                .set_alarm_actions(topics(&["a"]))
+                .set_ok_actions(topics(&["a"])),
         ),
         ("topic only when it rings", alarm_as_set(&wanted_alarm()).set_ok_actions(None)),
-        ("silence counts as fine", alarm_as_set(&wanted_alarm()).treat_missing_data("notBreaching")),
+        (
+            "silence counts as fine",
+            alarm_as_set(&wanted_alarm()).treat_missing_data("notBreaching"),
+        ),
         ("no word on silence", alarm_as_set(&wanted_alarm()).set_treat_missing_data(None)),
         ("statistic", alarm_as_set(&wanted_alarm()).statistic(Statistic::Average)),
-        ("below", alarm_as_set(&wanted_alarm()).comparison_operator(ComparisonOperator::LessThanThreshold)),
+        (
+            "below",
+            alarm_as_set(&wanted_alarm())
+                .comparison_operator(ComparisonOperator::LessThanThreshold),
+        ),
         (
             "below, as one is set that rings below",
             alarm_as_set(&wanted_alarm())
@@ -245,7 +267,9 @@ async fn alarms_are_asked_for_a_hundred_names_at_a_time_and_told_with_their_stat
     let held = asked.clone();
     let found = mock!(Client::describe_alarms).then_compute_output(move |r| {
         held.lock().expect("a lock").push(r.alarm_names().len());
-        let alarm = alarm_as_set(&MetricAlarm { name: r.alarm_names()[0].clone(), ..wanted_alarm() }).build();
+        let alarm =
+            alarm_as_set(&MetricAlarm { name: r.alarm_names()[0].clone(), ..wanted_alarm() })
+                .build();
         DescribeAlarmsOutput::builder().metric_alarms(alarm).build()
     });
     let names: Vec<_> = (0..201).map(|n| format!("alarm-{n}")).collect();

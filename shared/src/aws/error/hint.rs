@@ -88,8 +88,12 @@ pub(super) fn hint_for_kind(kind: OperationErrorKind, theirs: bool) -> &'static 
         OperationErrorKind::Missing => "check the name, the account and the region in the policy",
         OperationErrorKind::Exists => "look at what is there under that name",
         OperationErrorKind::Busy => "nothing: the next run tries again",
-        OperationErrorKind::Quota => "nothing if it is rare: the next run goes on; otherwise raise the quota",
-        OperationErrorKind::Key => "check that the key is enabled and that its key policy lets this role use it",
+        OperationErrorKind::Quota => {
+            "nothing if it is rare: the next run goes on; otherwise raise the quota"
+        }
+        OperationErrorKind::Key => {
+            "check that the key is enabled and that its key policy lets this role use it"
+        }
         OperationErrorKind::Archived => {
             "it lies in an archive class: restore it for some days (aws s3api restore-object), then it can be read"
         }
@@ -101,7 +105,9 @@ pub(super) fn hint_for_kind(kind: OperationErrorKind, theirs: bool) -> &'static 
         }
         OperationErrorKind::Store => "check the store's address, credentials and free space",
         OperationErrorKind::CleanUp => "check that the role may delete there",
-        OperationErrorKind::Unreachable => "check the network and the endpoint; the next run tries again",
+        OperationErrorKind::Unreachable => {
+            "check the network and the endpoint; the next run tries again"
+        }
         OperationErrorKind::Late => {
             "nothing: the next run goes on; a demand goes on when it is asked again under its name"
         }

@@ -1,7 +1,7 @@
 //! RDS's descriptions turned into facts.
 
 use super::tags::tag_pairs;
-use crate::catalog::{RdsDatabase, DatabaseKind, HoldfastTags, RecoveryPoint, RecoveryPointState};
+use crate::catalog::{DatabaseKind, HoldfastTags, RdsDatabase, RecoveryPoint, RecoveryPointState};
 use aws_sdk_rds::types::{DbCluster, DbClusterSnapshot, DbInstance, DbSnapshot, Tag};
 use aws_smithy_types::DateTime;
 use jiff::Timestamp;
@@ -138,7 +138,11 @@ pub(super) fn point_from_cluster_snapshot(s: &DbClusterSnapshot) -> Option<Recov
     let source = s.source_db_cluster_snapshot_arn().filter(|s| !s.is_empty()).map(str::to_owned);
     let is_copy = source.is_some() || marks.copy_of.is_some();
     let state = state_from_status(s.status());
-    let taken = if is_copy { marks.data_time } else { s.snapshot_create_time().and_then(timestamp_from_sdk) };
+    let taken = if is_copy {
+        marks.data_time
+    } else {
+        s.snapshot_create_time().and_then(timestamp_from_sdk)
+    };
     Some(RecoveryPoint {
         id: s.db_cluster_snapshot_identifier()?.to_owned(),
         arn: owned_or_empty(s.db_cluster_snapshot_arn()),

@@ -59,7 +59,14 @@ pub(super) fn to_sdk(tags: &BTreeMap<String, String>) -> Vec<Tag> {
 pub(super) fn tag_pairs(list: &[Tag]) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
     list.iter().filter_map(|t| {
         let (key, value) = (t.key()?, t.value().unwrap_or_default());
-        Some((key, if key.starts_with(TAG_PREFIX) { decode_tag_value(value) } else { Cow::Borrowed(value) }))
+        Some((
+            key,
+            if key.starts_with(TAG_PREFIX) {
+                decode_tag_value(value)
+            } else {
+                Cow::Borrowed(value)
+            },
+        ))
     })
 }
 

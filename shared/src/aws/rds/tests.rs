@@ -78,9 +78,9 @@ fn tag(key: &str, value: &str) -> Tag {
 /// The first pages of the four lists, each with a marker, then what `last` makes of the second ones.
 fn two_pages() -> [Rule; 4] {
     [
-        mock!(Client::describe_db_instances)
-            .match_requests(|r| r.marker().is_none())
-            .then_output(|| Instances::builder().marker("2").db_instances(instance_named("a")).build()),
+        mock!(Client::describe_db_instances).match_requests(|r| r.marker().is_none()).then_output(
+            || Instances::builder().marker("2").db_instances(instance_named("a")).build(),
+        ),
         mock!(Client::describe_db_clusters).match_requests(|r| r.marker().is_none()).then_output(
             || {
                 Clusters::builder()
@@ -90,7 +90,12 @@ fn two_pages() -> [Rule; 4] {
             },
         ),
         mock!(Client::describe_db_snapshots).match_requests(|r| r.marker().is_none()).then_output(
-            || Snapshots::builder().marker("2").db_snapshots(snapshot_builder("a-1").build()).build(),
+            || {
+                Snapshots::builder()
+                    .marker("2")
+                    .db_snapshots(snapshot_builder("a-1").build())
+                    .build()
+            },
         ),
         mock!(Client::describe_db_cluster_snapshots)
             .match_requests(|r| r.marker().is_none())
@@ -108,10 +113,14 @@ fn last_pages() -> [Rule; 4] {
             .then_output(|| Instances::builder().db_instances(instance_named("b")).build()),
         mock!(Client::describe_db_clusters)
             .match_requests(|r| r.marker() == Some("2"))
-            .then_output(|| Clusters::builder().db_clusters(cluster_named("d", "postgres")).build()),
+            .then_output(|| {
+                Clusters::builder().db_clusters(cluster_named("d", "postgres")).build()
+            }),
         mock!(Client::describe_db_snapshots)
             .match_requests(|r| r.marker() == Some("2"))
-            .then_output(|| Snapshots::builder().db_snapshots(snapshot_builder("a-2").build()).build()),
+            .then_output(|| {
+                Snapshots::builder().db_snapshots(snapshot_builder("a-2").build()).build()
+            }),
         mock!(Client::describe_db_cluster_snapshots)
             .match_requests(|r| r.marker() == Some("2"))
             .then_output(|| {
@@ -138,9 +147,12 @@ async fn every_list_is_read_to_its_last_page() {
 #[tokio::test]
 async fn a_last_page_that_fails_fails_the_whole_and_never_leaves_half_a_fleet() {
     let denied = [
-        mock!(Client::describe_db_instances).then_http_response(|| error_response(403, "AccessDenied")),
-        mock!(Client::describe_db_clusters).then_http_response(|| error_response(403, "AccessDenied")),
-        mock!(Client::describe_db_snapshots).then_http_response(|| error_response(403, "AccessDenied")),
+        mock!(Client::describe_db_instances)
+            .then_http_response(|| error_response(403, "AccessDenied")),
+        mock!(Client::describe_db_clusters)
+            .then_http_response(|| error_response(403, "AccessDenied")),
+        mock!(Client::describe_db_snapshots)
+            .then_http_response(|| error_response(403, "AccessDenied")),
         mock!(Client::describe_db_cluster_snapshots)
             .then_http_response(|| error_response(403, "AccessDenied")),
     ];
@@ -191,7 +203,8 @@ async fn what_is_no_database_of_its_own_or_not_of_rds_is_left_out() {
 async fn describe_state(snapshot: DbSnapshot) -> String {
     let rule = mock!(Client::describe_db_snapshots)
         .then_output(move || Snapshots::builder().db_snapshots(snapshot.clone()).build());
-    let point = mock_rds(&[&rule]).describe_snapshot(DatabaseKind::Instance, "s").await.expect("an answer");
+    let point =
+        mock_rds(&[&rule]).describe_snapshot(DatabaseKind::Instance, "s").await.expect("an answer");
     let point = point.expect("a point");
     let time = point.data_time.map_or("no time".into(), |t| t.to_string());
     format!("{:?} {time}{}", point.state, if point.automated { " automated" } else { "" })
@@ -275,7 +288,10 @@ async fn a_cluster_copys_time_is_what_its_maker_wrote_on_it() {
         let rule = mock!(Client::describe_db_cluster_snapshots).then_output(move || {
             ClusterSnapshots::builder().db_cluster_snapshots(snapshot.clone()).build()
         });
-        let point = mock_rds(&[&rule]).describe_snapshot(DatabaseKind::Cluster, "s").await.expect("an answer");
+        let point = mock_rds(&[&rule])
+            .describe_snapshot(DatabaseKind::Cluster, "s")
+            .await
+            .expect("an answer");
         let time = point.expect("a point").data_time.map_or("no time".into(), |t| t.to_string());
         rows.push(format!("{case}: {time}"));
     }
@@ -296,7 +312,8 @@ async fn a_snapshot_is_found_by_its_arn_whatever_its_identifier_holds() {
             && r.snapshot_type() == Some("automated")
     });
     let instance = instance.then_output(|| {
-        let found = snapshot_builder("rds:orders-2026-11-20-02-00").db_instance_identifier("orders");
+        let found =
+            snapshot_builder("rds:orders-2026-11-20-02-00").db_instance_identifier("orders");
         Snapshots::builder().db_snapshots(found.build()).build()
     });
     let cluster = mock!(Client::describe_db_cluster_snapshots).match_requests(|r| {
@@ -345,7 +362,8 @@ async fn a_snapshot_is_found_by_its_arn_whatever_its_identifier_holds() {
 async fn point_of(family: DatabaseKind, name: &str, resource_id: &str) -> RecoveryPoint {
     let (name, id) = (name.to_owned(), resource_id.to_owned());
     let instance = mock!(Client::describe_db_snapshots).then_output({
-        let found = snapshot_builder("s").db_instance_identifier(&name).dbi_resource_id(&id).build();
+        let found =
+            snapshot_builder("s").db_instance_identifier(&name).dbi_resource_id(&id).build();
         move || Snapshots::builder().db_snapshots(found.clone()).build()
     });
     let cluster = mock!(Client::describe_db_cluster_snapshots).then_output(move || {
@@ -387,7 +405,8 @@ async fn one_database_is_found_by_its_resource_id_under_any_name() {
             Snapshots::builder().set_db_snapshots(Some(all)).build()
         });
     let point = point_of(DatabaseKind::Instance, "orders", "db-1").await;
-    let fleet = mock_rds(&[&instances, &points]).inventory_for_point(&point).await.expect("a fleet");
+    let fleet =
+        mock_rds(&[&instances, &points]).inventory_for_point(&point).await.expect("a fleet");
     let databases: Vec<_> = fleet.databases.iter().map(|d| d.id.as_str()).collect();
     let points: Vec<_> = fleet.points.iter().map(|p| p.id.as_str()).collect();
     assert_eq!((databases, points), (vec!["orders-old1"], vec!["before", "after"]));
@@ -398,7 +417,8 @@ async fn one_database_that_is_gone_still_has_its_points() {
     let database = mock!(Client::describe_db_instances)
         .then_http_response(|| error_response(404, "DBInstanceNotFound"));
     let points = mock!(Client::describe_db_snapshots).then_output(|| {
-        let last = snapshot_builder("last").db_instance_identifier("orders").dbi_resource_id("db-1");
+        let last =
+            snapshot_builder("last").db_instance_identifier("orders").dbi_resource_id("db-1");
         Snapshots::builder().db_snapshots(last.build()).build()
     });
     let point = point_of(DatabaseKind::Instance, "orders", "db-1").await;
@@ -424,7 +444,10 @@ async fn a_copy_is_of_the_database_that_its_maker_wrote_on_it() {
     let table = [
         ("an original", own()),
         ("an original that is marked", own().tag_list(marked("db-MARK"))),
-        ("an original of which RDS tells nothing", snapshot_builder("s").tag_list(marked("db-MARK"))),
+        (
+            "an original of which RDS tells nothing",
+            snapshot_builder("s").tag_list(marked("db-MARK")),
+        ),
         ("a copy", copy(own())),
         ("a copy that is marked", copy(own().tag_list(marked("db-MARK")))),
     ];
@@ -433,7 +456,10 @@ async fn a_copy_is_of_the_database_that_its_maker_wrote_on_it() {
         let snapshot = snapshot.build();
         let rule = mock!(Client::describe_db_snapshots)
             .then_output(move || Snapshots::builder().db_snapshots(snapshot.clone()).build());
-        let point = mock_rds(&[&rule]).describe_snapshot(DatabaseKind::Instance, "s").await.expect("an answer");
+        let point = mock_rds(&[&rule])
+            .describe_snapshot(DatabaseKind::Instance, "s")
+            .await
+            .expect("an answer");
         rows.push(format!("{case}: {}", point.expect("a point").resource_id));
     }
     insta::assert_snapshot!(rows.join("\n"), @"
@@ -498,9 +524,11 @@ async fn a_refusal_is_sorted_by_what_a_caller_can_do_about_it() {
     ];
     let mut rows = Vec::new();
     for (status, code) in table {
-        let rule =
-            mock!(Client::create_db_snapshot).then_http_response(move || error_response(status, code));
-        let taken = mock_rds(&[&rule]).create_snapshot(DatabaseKind::Instance, "orders", "s", &BTreeMap::new()).await;
+        let rule = mock!(Client::create_db_snapshot)
+            .then_http_response(move || error_response(status, code));
+        let taken = mock_rds(&[&rule])
+            .create_snapshot(DatabaseKind::Instance, "orders", "s", &BTreeMap::new())
+            .await;
         let error = taken.expect_err(code);
         assert_eq!(error.to_string(), format!("create snapshot s: {code}: said AWS"));
         rows.push(format!("{:?} {code}: {}", error.kind, error.hint()));
@@ -537,13 +565,19 @@ async fn a_refusal_is_sorted_by_what_a_caller_can_do_about_it() {
 async fn deleting_what_is_gone_is_done_and_what_is_refused_is_an_error() {
     let policy = wired::offsite_policy();
     let database = model::db_instance("orders", model::parse_time("2026-11-20T12:00:00Z"));
-    let point = model::owned_snapshot(&policy, &database, "daily", model::parse_time("2026-11-20T02:00:00Z"));
+    let point = model::owned_snapshot(
+        &policy,
+        &database,
+        "daily",
+        model::parse_time("2026-11-20T02:00:00Z"),
+    );
     let cleared = |family| {
         let point = RecoveryPoint { family, ..point.clone() };
         DeletionPermit::new(point, model::parse_time("2026-11-20T12:00:00Z"))
     };
     let gone = [
-        mock!(Client::delete_db_snapshot).then_http_response(|| error_response(404, "DBSnapshotNotFound")),
+        mock!(Client::delete_db_snapshot)
+            .then_http_response(|| error_response(404, "DBSnapshotNotFound")),
         mock!(Client::delete_db_cluster_snapshot)
             .then_http_response(|| error_response(404, "DBClusterSnapshotNotFoundFault")),
     ];
@@ -553,6 +587,9 @@ async fn deleting_what_is_gone_is_done_and_what_is_refused_is_an_error() {
     }
     let busy = mock!(Client::delete_db_snapshot)
         .then_http_response(|| error_response(400, "InvalidDBSnapshotState"));
-    let error = mock_rds(&[&busy]).delete_snapshot(&cleared(DatabaseKind::Instance)).await.expect_err("busy");
+    let error = mock_rds(&[&busy])
+        .delete_snapshot(&cleared(DatabaseKind::Instance))
+        .await
+        .expect_err("busy");
     assert_eq!(error.kind, OperationErrorKind::Busy);
 }

@@ -78,7 +78,13 @@ impl CopyObject {
 
     pub(super) fn busy_error(&self, why: &str) -> OperationError {
         let (doing, why) = (self.to_string(), why.to_owned());
-        OperationError { operation: doing, message: why, kind: OperationErrorKind::Busy, code: None, hint: None }
+        OperationError {
+            operation: doing,
+            message: why,
+            kind: OperationErrorKind::Busy,
+            code: None,
+            hint: None,
+        }
     }
 
     pub(super) fn out_of_time_error(&self) -> OperationError {
@@ -105,8 +111,8 @@ impl S3Client {
     /// `within` is the time that there is; a copy in parts that does not end in it is given up and leaves nothing behind.
     ///
     /// # Errors
-    /// [`Kind::Busy`] when the source changed since it was seen or the time is over, [`Kind::Refused`] when the copy is
-    /// not what the source is, [`Kind::Archived`] and [`Kind::CustomerKey`] when the source can't be read as it is, else as
+    /// [`OperationErrorKind::Busy`] when the source changed since it was seen or the time is over, [`OperationErrorKind::Refused`] when the copy is
+    /// not what the source is, [`OperationErrorKind::Archived`] and [`OperationErrorKind::CustomerKey`] when the source can't be read as it is, else as
     /// S3 refuses.
     pub async fn copy_object(
         &self,
@@ -151,7 +157,10 @@ impl S3Client {
         read.is_err_and(|e| e.code() == Some("InvalidRequest"))
     }
 
-    async fn copy_in_one_call(&self, order: &CopyObject) -> Result<ObjectCopyResult, OperationError> {
+    async fn copy_in_one_call(
+        &self,
+        order: &CopyObject,
+    ) -> Result<ObjectCopyResult, OperationError> {
         let CopyObject { from, object, to, kms_key } = order;
         let request = self.client.copy_object().bucket(to).key(&object.key);
         let answer = request
@@ -203,7 +212,9 @@ impl S3Client {
         match (made.checksum, same) {
             (Some(checksum), _) => Ok(checksum),
             // A store that computes no checksum: the ETag is an MD5 and the same on both sides.
-            (None, true) if etags_are_md5(order, &copy) => Ok(ObjectChecksum::Md5(copy.object.etag)),
+            (None, true) if etags_are_md5(order, &copy) => {
+                Ok(ObjectChecksum::Md5(copy.object.etag))
+            }
             // Neither proves it, as under KMS in a store that computes no checksum: both sides are read.
             (None, _) => {
                 let theirs = source.hash_object(from, object, u64::MAX).await?;
@@ -229,7 +240,11 @@ fn copy_error(order: &CopyObject, why: impl Into<String>) -> OperationError {
 }
 
 /// Why a copy is not what S3 answered, or not as it was ordered; none when it is.
-fn copy_difference(order: &CopyObject, made: &ObjectCopyResult, copy: &ObjectMetadata) -> Option<String> {
+fn copy_difference(
+    order: &CopyObject,
+    made: &ObjectCopyResult,
+    copy: &ObjectMetadata,
+) -> Option<String> {
     let CopyObject { object, kms_key, .. } = order;
     if copy.object.size != object.size {
         return Some(format!("it has {} bytes, the source {}", copy.object.size, object.size));

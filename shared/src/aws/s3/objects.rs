@@ -170,7 +170,11 @@ impl S3Client {
     ///
     /// # Errors
     /// If S3 can't be asked or refuses.
-    pub async fn object_metadata(&self, bucket: &str, key: &str) -> Result<Option<ObjectMetadata>, OperationError> {
+    pub async fn object_metadata(
+        &self,
+        bucket: &str,
+        key: &str,
+    ) -> Result<Option<ObjectMetadata>, OperationError> {
         match self.head_object(bucket, key).await? {
             Some(head) => metadata_from_head(bucket, key, &head).map(Some),
             None => Ok(None),
@@ -231,20 +235,27 @@ impl S3Client {
         };
         let (mut hash, mut read) = (Sha256::new(), 0);
         while let Some(chunk) = body.next().await {
-            let chunk = chunk.map_err(|e| OperationError::from_message(doing.clone(), e.to_string()))?;
+            let chunk =
+                chunk.map_err(|e| OperationError::from_message(doing.clone(), e.to_string()))?;
             read += chunk.len() as u64;
             hash.update(&chunk);
         }
         let expected = object.size.min(most);
         if read != expected {
-            return Err(OperationError::from_message(doing, format!("{read} bytes came of {expected}")));
+            return Err(OperationError::from_message(
+                doing,
+                format!("{read} bytes came of {expected}"),
+            ));
         }
         let digits = hash.finalize().iter().flat_map(|b| [b >> 4, b & 15]).collect::<Vec<_>>();
         Ok(Some(digits.iter().filter_map(|d| char::from_digit((*d).into(), 16)).collect()))
     }
 }
 
-fn objects_from_page(doing: &str, page: &ListObjectsV2Output) -> Result<Vec<S3Object>, OperationError> {
+fn objects_from_page(
+    doing: &str,
+    page: &ListObjectsV2Output,
+) -> Result<Vec<S3Object>, OperationError> {
     let refused = |why: String| OperationError::from_message(doing, why);
     if page.is_truncated() == Some(true) && page.next_continuation_token().is_none() {
         // The SDK would take this for the last page, and what follows for missing.
@@ -269,7 +280,11 @@ fn objects_from_page(doing: &str, page: &ListObjectsV2Output) -> Result<Vec<S3Ob
 }
 
 /// The facts of S3's answer about one object.
-pub(super) fn metadata_from_head(bucket: &str, key: &str, head: &HeadObjectOutput) -> Result<ObjectMetadata, OperationError> {
+pub(super) fn metadata_from_head(
+    bucket: &str,
+    key: &str,
+    head: &HeadObjectOutput,
+) -> Result<ObjectMetadata, OperationError> {
     let facts = || {
         Some(S3Object {
             key: key.to_owned(),
@@ -282,7 +297,10 @@ pub(super) fn metadata_from_head(bucket: &str, key: &str, head: &HeadObjectOutpu
         })
     };
     let object = facts().ok_or_else(|| {
-        OperationError::from_message(format!("look at s3://{bucket}/{key}"), "S3's answer lacks size or time")
+        OperationError::from_message(
+            format!("look at s3://{bucket}/{key}"),
+            "S3's answer lacks size or time",
+        )
     })?;
     // A composite checksum hashes the parts' checksums: it says nothing of another division into parts.
     let whole = head.checksum_type() != Some(&ChecksumType::Composite)

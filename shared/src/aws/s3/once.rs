@@ -9,7 +9,12 @@ impl S3Client {
     ///
     /// # Errors
     /// If S3 refuses it.
-    pub async fn put_if_absent(&self, bucket: &str, key: &str, bytes: Vec<u8>) -> Result<bool, OperationError> {
+    pub async fn put_if_absent(
+        &self,
+        bucket: &str,
+        key: &str,
+        bytes: Vec<u8>,
+    ) -> Result<bool, OperationError> {
         let request = self.client.put_object().bucket(bucket).key(key).if_none_match("*");
         match request.body(ByteStream::from(bytes)).send().await {
             Ok(_) => Ok(true),
@@ -37,8 +42,8 @@ impl S3Client {
             Ok(mut answer) => {
                 let mut bytes = Vec::new();
                 while let Some(piece) = answer.body.next().await {
-                    let piece =
-                        piece.map_err(|e| OperationError::from_message(doing.clone(), e.to_string()))?;
+                    let piece = piece
+                        .map_err(|e| OperationError::from_message(doing.clone(), e.to_string()))?;
                     bytes.extend_from_slice(&piece);
                     if bytes.len() > most {
                         bytes.truncate(most + 1);
@@ -71,8 +76,11 @@ impl S3Client {
             let page = page.map_err(|e| OperationError::from_sdk_error(doing.clone(), &e))?;
             let encoded = page.encoding_type() == Some(&EncodingType::Url);
             let name = |key: &str| {
-                let read = if encoded { keys::decode_listed_key(key) } else { Some(key.to_owned()) };
-                read.ok_or_else(|| OperationError::from_message(doing.clone(), "a key can't be read"))
+                let read =
+                    if encoded { keys::decode_listed_key(key) } else { Some(key.to_owned()) };
+                read.ok_or_else(|| {
+                    OperationError::from_message(doing.clone(), "a key can't be read")
+                })
             };
             for folder in page.common_prefixes() {
                 folders.extend(folder.prefix().map(name).transpose()?);

@@ -17,6 +17,7 @@ impl S3Client {
     ) -> Result<(), OperationError> {
         let request = self.client.put_object().bucket(bucket).key(key).content_type(content_type);
         let sent = request.cache_control("no-cache").body(bytes.into()).send().await;
-        sent.map(drop).map_err(|e| OperationError::from_sdk_error(format!("write s3://{bucket}/{key}"), &e))
+        sent.map(drop)
+            .map_err(|e| OperationError::from_sdk_error(format!("write s3://{bucket}/{key}"), &e))
     }
 }

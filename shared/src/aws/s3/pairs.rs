@@ -1,6 +1,6 @@
 //! Two listings side by side, neither held in memory.
 
-use super::objects::{S3Object, ObjectLister};
+use super::objects::{ObjectLister, S3Object};
 use crate::aws::OperationError;
 use std::cmp::Ordering;
 
@@ -88,7 +88,10 @@ mod tests {
             .collect();
         let pages: Vec<_> = all.chunks(page).map(|p| Ok(p.to_vec())).collect();
         // An empty page in the middle is allowed and ends nothing.
-        ObjectLister::from_pages("list", stream::iter(pages).flat_map(|p| stream::iter([Ok(vec![]), p])))
+        ObjectLister::from_pages(
+            "list",
+            stream::iter(pages).flat_map(|p| stream::iter([Ok(vec![]), p])),
+        )
     }
 
     proptest! {

@@ -42,8 +42,10 @@ impl S3Client {
         within: Option<Duration>,
     ) -> Result<ObjectCopyResult, OperationError> {
         let CopyObject { from, object, .. } = order;
-        let (head, tags) =
-            futures_util::try_join!(source.head_object(from, &object.key), source.source_tagging(order))?;
+        let (head, tags) = futures_util::try_join!(
+            source.head_object(from, &object.key),
+            source.source_tagging(order)
+        )?;
         let head = head.ok_or_else(|| order.busy_error("it was deleted since it was listed"))?;
         let facts = metadata_from_head(from, &object.key, &head)?;
         if facts.object.etag != object.etag {
@@ -109,12 +111,18 @@ impl S3Client {
             .await
             .map_err(|e| order.to_operation_error(&e))?;
         let upload = answer.upload_id().map(str::to_owned);
-        upload.ok_or_else(|| OperationError::from_message(order.to_string(), "S3 gave no upload id"))
+        upload
+            .ok_or_else(|| OperationError::from_message(order.to_string(), "S3 gave no upload id"))
     }
 
-    async fn copy_all_parts(&self, order: &CopyObject, upload: &str) -> Result<ObjectCopyResult, OperationError> {
+    async fn copy_all_parts(
+        &self,
+        order: &CopyObject,
+        upload: &str,
+    ) -> Result<ObjectCopyResult, OperationError> {
         let CopyObject { object, to, .. } = order;
-        let parts = stream::iter(part_ranges(object.size)).map(|p| self.copy_part(order, upload, p));
+        let parts =
+            stream::iter(part_ranges(object.size)).map(|p| self.copy_part(order, upload, p));
         let copied: Vec<CompletedPart> = parts.buffered(MAX_CONCURRENT_PARTS).try_collect().await?;
         let request = self.client.complete_multipart_upload().bucket(to).key(&object.key);
         let whole = CompletedMultipartUpload::builder().set_parts(Some(copied)).build();
@@ -154,7 +162,10 @@ impl S3Client {
             .map_err(|e| order.to_operation_error(&e))?;
         let result = answer.copy_part_result().filter(|r| r.e_tag().is_some());
         let result = result.ok_or_else(|| {
-            OperationError::from_message(order.to_string(), format!("S3 gave no ETag for part {number}"))
+            OperationError::from_message(
+                order.to_string(),
+                format!("S3 gave no ETag for part {number}"),
+            )
         })?;
         Ok(CompletedPart::builder()
             .part_number(number)
@@ -164,14 +175,22 @@ impl S3Client {
     }
 
     /// Takes back what was uploaded, which costs as long as it lies there. Answers with the error that led here.
-    async fn abort_upload(&self, order: &CopyObject, upload: &str, why: OperationError) -> OperationError {
+    async fn abort_upload(
+        &self,
+        order: &CopyObject,
+        upload: &str,
+        why: OperationError,
+    ) -> OperationError {
         let request = self.client.abort_multipart_upload().bucket(&order.to);
         match request.key(&order.object.key).upload_id(upload).send().await {
             Ok(_) => why,
             Err(e) => {
                 let abort = OperationError::from_sdk_error("abort", &e).message;
                 OperationError {
-                    message: format!("{}; and its upload {upload} stays there: {abort}", why.message),
+                    message: format!(
+                        "{}; and its upload {upload} stays there: {abort}",
+                        why.message
+                    ),
                     ..why
                 }
             }

@@ -76,7 +76,10 @@ impl S3Client {
     ///
     /// # Errors
     /// If S3 can't be asked.
-    pub async fn bucket_versioning(&self, bucket: &str) -> Result<BucketVersioning, OperationError> {
+    pub async fn bucket_versioning(
+        &self,
+        bucket: &str,
+    ) -> Result<BucketVersioning, OperationError> {
         let doing = || format!("read versioning of s3://{bucket}");
         let answer = self.client.get_bucket_versioning().bucket(bucket).send().await;
         let answer = answer.map_err(|e| OperationError::from_sdk_error(doing(), &e))?;
@@ -105,11 +108,15 @@ impl S3Client {
     ///
     /// # Errors
     /// If S3 can't be asked.
-    pub async fn default_encryption(&self, bucket: &str) -> Result<Option<DefaultEncryption>, OperationError> {
+    pub async fn default_encryption(
+        &self,
+        bucket: &str,
+    ) -> Result<Option<DefaultEncryption>, OperationError> {
         let doing = || format!("read encryption of s3://{bucket}");
         let answer = self.client.get_bucket_encryption().bucket(bucket).send().await;
         let answer = answer.map_err(|e| OperationError::from_sdk_error(doing(), &e));
-        let Some(answer) = none_if_unset(answer, "ServerSideEncryptionConfigurationNotFoundError")? else {
+        let Some(answer) = none_if_unset(answer, "ServerSideEncryptionConfigurationNotFoundError")?
+        else {
             return Ok(None);
         };
         let Some(configured) = answer.server_side_encryption_configuration() else {
@@ -127,7 +134,10 @@ impl S3Client {
     ///
     /// # Errors
     /// If S3 can't be asked.
-    pub async fn replication_rules(&self, bucket: &str) -> Result<Vec<ReplicationRule>, OperationError> {
+    pub async fn replication_rules(
+        &self,
+        bucket: &str,
+    ) -> Result<Vec<ReplicationRule>, OperationError> {
         let doing = || format!("read replication of s3://{bucket}");
         let answer = self.client.get_bucket_replication().bucket(bucket).send().await;
         let answer = answer.map_err(|e| OperationError::from_sdk_error(doing(), &e));
@@ -141,7 +151,10 @@ impl S3Client {
     ///
     /// # Errors
     /// If S3 can't be asked.
-    pub async fn noncurrent_expirations(&self, bucket: &str) -> Result<Vec<NoncurrentExpirationRule>, OperationError> {
+    pub async fn noncurrent_expirations(
+        &self,
+        bucket: &str,
+    ) -> Result<Vec<NoncurrentExpirationRule>, OperationError> {
         let doing = || format!("read lifecycle of s3://{bucket}");
         let answer = self.client.get_bucket_lifecycle_configuration().bucket(bucket).send().await;
         let answer = answer.map_err(|e| OperationError::from_sdk_error(doing(), &e));
@@ -152,7 +165,10 @@ impl S3Client {
 }
 
 /// None where the refusal only means that there is no such setting.
-fn none_if_unset<T>(answer: Result<T, OperationError>, code: &str) -> Result<Option<T>, OperationError> {
+fn none_if_unset<T>(
+    answer: Result<T, OperationError>,
+    code: &str,
+) -> Result<Option<T>, OperationError> {
     match answer {
         Err(e) if e.code.as_deref() == Some(code) => Ok(None),
         other => other.map(Some),

@@ -121,8 +121,12 @@ async fn head_tells_gone_denied_and_there_apart() {
             .ssekms_key_id("arn:aws:kms:eu-west-1:111122223333:key/1")
             .build()
     });
-    let head = mock_s3(&[&there]).object_metadata("b", "k").await.expect("an answer").expect("an object");
-    assert_eq!((head.object.size, head.object.etag.as_str(), head.key_encrypted), (7, "abc-2", true));
+    let head =
+        mock_s3(&[&there]).object_metadata("b", "k").await.expect("an answer").expect("an object");
+    assert_eq!(
+        (head.object.size, head.object.etag.as_str(), head.key_encrypted),
+        (7, "abc-2", true)
+    );
     assert_eq!(head.checksum, None, "a checksum of parts is none of the whole");
 }
 
@@ -151,17 +155,24 @@ async fn a_hash_is_of_the_first_bytes_and_only_of_what_was_listed() {
     let hash = async |size, most| store.hash_object("b", &listed_object(size), most).await;
     assert_eq!(hash(3, 10).await, Ok(Some(abc.into())));
     assert_eq!(hash(9_000, 3).await, Ok(Some(abc.into())));
-    assert!(hash(5, 10).await.expect_err("cut short").why.contains("3 bytes came of 5"));
+    assert!(hash(5, 10).await.expect_err("cut short").message.contains("3 bytes came of 5"));
 
     for (status, code) in [(412, "PreconditionFailed"), (404, "NoSuchKey")] {
-        let moved = mock!(Client::get_object).then_http_response(move || error_response(status, code));
-        assert_eq!(mock_s3(&[&moved]).hash_object("b", &listed_object(3), 10).await, Ok(None), "{code}");
+        let moved =
+            mock!(Client::get_object).then_http_response(move || error_response(status, code));
+        assert_eq!(
+            mock_s3(&[&moved]).hash_object("b", &listed_object(3), 10).await,
+            Ok(None),
+            "{code}"
+        );
     }
     for (status, code) in
         [(403, "AccessDenied"), (404, "NoSuchBucket"), (403, "InvalidObjectState")]
     {
-        let refused = mock!(Client::get_object).then_http_response(move || error_response(status, code));
-        let error = mock_s3(&[&refused]).hash_object("b", &listed_object(3), 10).await.expect_err(code);
+        let refused =
+            mock!(Client::get_object).then_http_response(move || error_response(status, code));
+        let error =
+            mock_s3(&[&refused]).hash_object("b", &listed_object(3), 10).await.expect_err(code);
         assert_eq!(error.code.as_deref(), Some(code));
     }
 }
@@ -171,18 +182,25 @@ async fn a_text_that_did_not_change_is_not_read_again() {
     let unchanged = mock!(Client::get_object)
         .match_requests(|r| r.if_none_match() == Some("\"e\""))
         .then_http_response(|| error_response(304, ""));
-    assert_eq!(mock_s3(&[&unchanged]).get_text("b", "policy.yaml", Some("\"e\""), 1 << 20).await, Ok(None));
+    assert_eq!(
+        mock_s3(&[&unchanged]).get_text("b", "policy.yaml", Some("\"e\""), 1 << 20).await,
+        Ok(None)
+    );
 
     let read = mock!(Client::get_object).then_output(|| {
         GetObjectOutput::builder().e_tag("\"f\"").body(ByteStream::from_static(b"text")).build()
     });
-    let text =
-        mock_s3(&[&read]).get_text("b", "policy.yaml", None, 1 << 20).await.expect("read").expect("new");
+    let text = mock_s3(&[&read])
+        .get_text("b", "policy.yaml", None, 1 << 20)
+        .await
+        .expect("read")
+        .expect("new");
     assert_eq!((text.text.as_str(), text.etag.as_str()), ("text", "\"f\""));
 
     let binary = mock!(Client::get_object)
         .then_output(|| GetObjectOutput::builder().body(ByteStream::from_static(b"\xff")).build());
-    let error = mock_s3(&[&binary]).get_text("b", "policy.yaml", None, 1 << 20).await.expect_err("no text");
+    let error =
+        mock_s3(&[&binary]).get_text("b", "policy.yaml", None, 1 << 20).await.expect_err("no text");
     assert_eq!(error.to_string(), "read s3://b/policy.yaml: it is not UTF-8 text");
 }
 
@@ -217,6 +235,7 @@ async fn an_archived_object_that_is_restored_is_none_while_it_lasts() {
 #[test]
 fn an_archived_object_is_told_by_its_class() {
     let classes = ["STANDARD", "GLACIER", "GLACIER_IR", "DEEP_ARCHIVE", "STANDARD_IA"];
-    let archived = classes.map(|class| S3Object { class: class.into(), ..listed_object(1) }.is_archived());
+    let archived =
+        classes.map(|class| S3Object { class: class.into(), ..listed_object(1) }.is_archived());
     assert_eq!(archived, [false, true, false, true, false]);
 }

@@ -139,12 +139,18 @@ impl S3Client {
     ///
     /// # Errors
     /// If S3 refuses them.
-    pub async fn set_lifecycle(&self, bucket: &str, all: &BucketLifecycle) -> Result<(), OperationError> {
+    pub async fn set_lifecycle(
+        &self,
+        bucket: &str,
+        all: &BucketLifecycle,
+    ) -> Result<(), OperationError> {
         let rules = BucketLifecycleConfiguration::builder().set_rules(Some(all.0.clone())).build();
         let rules = rules.expect("rules are set");
         let request = self.client.put_bucket_lifecycle_configuration().bucket(bucket);
         let answer = request.lifecycle_configuration(rules).send().await;
-        answer.map_err(|e| OperationError::from_sdk_error(format!("set lifecycle of s3://{bucket}"), &e))?;
+        answer.map_err(|e| {
+            OperationError::from_sdk_error(format!("set lifecycle of s3://{bucket}"), &e)
+        })?;
         Ok(())
     }
 }

@@ -49,7 +49,10 @@ async fn a_token_is_the_one_that_boto3_makes_at_the_same_time() {
         &X-Amz-Date=20150830T123600Z&X-Amz-Expires=900&X-Amz-SignedHeaders=host\
         &X-Amz-Security-Token=a%2Fb%2Bc%3D%3D\
         &X-Amz-Signature=40137da7d3841aa9d5383197ddd9e02e5f5884160abc6afd7eb1742ec541f177";
-    assert_eq!(sorted_parameters(&sign_token(Some("a/b+c=="), "jane+x@corp").await), sorted_parameters(boto3));
+    assert_eq!(
+        sorted_parameters(&sign_token(Some("a/b+c=="), "jane+x@corp").await),
+        sorted_parameters(boto3)
+    );
 }
 
 /// The order of parameters is free: the server sorts them before it checks the signature.
@@ -81,10 +84,16 @@ async fn a_secret_is_read_by_its_stage_and_may_have_no_previous_version() {
         .match_requests(|r| r.secret_id() == Some("binary"))
         .then_output(|| GetSecretValueOutput::builder().secret_binary(Blob::new([0xff])).build());
     let rules = [&current, &previous, &binary];
-    let secrets = SecretsManagerClient(mock_client!(aws_sdk_secretsmanager, RuleMode::MatchAny, rules));
-    let read = secrets.get_secret_value("db", VersionStage::Current).await.expect("read").expect("a version");
+    let secrets =
+        SecretsManagerClient(mock_client!(aws_sdk_secretsmanager, RuleMode::MatchAny, rules));
+    let read = secrets
+        .get_secret_value("db", VersionStage::Current)
+        .await
+        .expect("read")
+        .expect("a version");
     assert_eq!(read.expose_secret(), "s3cret");
     assert!(secrets.get_secret_value("db", VersionStage::Previous).await.expect("asked").is_none());
-    let error = secrets.get_secret_value("binary", VersionStage::Current).await.expect_err("no text");
+    let error =
+        secrets.get_secret_value("binary", VersionStage::Current).await.expect_err("no text");
     assert_eq!(error.to_string(), "read secret binary: its value is no text");
 }

@@ -1,6 +1,6 @@
 //! What a schema can't say of the record of operations: one place, which can be reached.
 
-use super::{Policy, ErrorSink};
+use super::{ErrorSink, Policy};
 
 /// Every fault in where operations are recorded.
 pub(super) fn check(policy: &Policy, say: ErrorSink<'_>) {

@@ -1,9 +1,11 @@
 //! What the groups of `databases` must mean: identifiers that RDS can have, rules that keep something, copies that leave home.
 
-use super::{ErrorSink, check_not_empty, check_reference, check_not_reserved, unknown_name_message};
+use super::{
+    ErrorSink, check_not_empty, check_not_reserved, check_reference, unknown_name_message,
+};
 use crate::catalog::AUTOMATED_REASON;
 use crate::policy::{
-    DatabaseGroup, CopyDestination, Policy,
+    CopyDestination, DatabaseGroup, Policy,
     text::{Name, Period, ReasonName, check_db_identifier},
 };
 use std::collections::BTreeMap;
@@ -101,7 +103,10 @@ fn check_copies(policy: &Policy, group: &DatabaseGroup, at: &str, say: ErrorSink
         for (j, reason) in copy.of.iter().enumerate() {
             let known = group.snapshots.keys().map(ReasonName::as_str).chain([AUTOMATED_REASON]);
             if !known.clone().any(|k| k == reason.as_str()) {
-                say(format!("{at}/of/{j}"), unknown_name_message(reason.as_str(), known, "snapshots"));
+                say(
+                    format!("{at}/of/{j}"),
+                    unknown_name_message(reason.as_str(), known, "snapshots"),
+                );
             }
         }
         if copy.of.is_empty() {
@@ -120,8 +125,14 @@ fn is_whole_days(period: &Period, most: i64) -> bool {
     seconds % 86_400 == 0 && (1..=most).contains(&(seconds / 86_400))
 }
 
-fn check_snapshot_destination(policy: &Policy, d: &CopyDestination, at: String, say: ErrorSink<'_>) {
-    let other_account = d.account.as_ref().is_some_and(|a| *a != policy.home_or_placeholder().account);
+fn check_snapshot_destination(
+    policy: &Policy,
+    d: &CopyDestination,
+    at: String,
+    say: ErrorSink<'_>,
+) {
+    let other_account =
+        d.account.as_ref().is_some_and(|a| *a != policy.home_or_placeholder().account);
     if d.region.is_none() {
         say(at, "a snapshot goes to a region, and this destination has none".into());
     } else if !other_account && d.region.as_ref() == Some(&policy.home_or_placeholder().region) {

@@ -1,11 +1,14 @@
 //! What a schema can't say of who is told what: names that are there, channels of one kind, routes that lead somewhere.
 
-use super::{Policy, ErrorSink, all_groups, check_reference, unknown_name_message};
+use super::{ErrorSink, Policy, all_groups, check_reference, unknown_name_message};
 use crate::{
     mail::EmailAddress,
     policy::{
         SecretSource,
-        notify::{ChannelConfig, EscalationStep, MailTls, NotifyConfig, NotifyEventKind, NotifyRoute, MinSeverity, SesConfig, SmtpConfig},
+        notify::{
+            ChannelConfig, EscalationStep, MailTls, MinSeverity, NotifyConfig, NotifyEventKind,
+            NotifyRoute, SesConfig, SmtpConfig,
+        },
         secrets,
         text::Name,
     },
@@ -80,7 +83,12 @@ fn check_one_kind(channel: &ChannelConfig, at: &str, say: ErrorSink<'_>) {
 }
 
 /// Keys that belong to another kind of channel would do nothing in silence.
-fn check_keys_of_kind(notify: &NotifyConfig, channel: &ChannelConfig, at: &str, say: ErrorSink<'_>) {
+fn check_keys_of_kind(
+    notify: &NotifyConfig,
+    channel: &ChannelConfig,
+    at: &str,
+    say: ErrorSink<'_>,
+) {
     let http = [
         ("body", channel.body.is_some()),
         ("headers", !channel.headers.is_empty()),
@@ -130,7 +138,7 @@ fn check_keys_of_kind(notify: &NotifyConfig, channel: &ChannelConfig, at: &str, 
     }
     if channel.email.len() > MAX_ADDRESSES {
         let why = format!(
-            "{MOST_ADDRESSES} addresses are the most of one channel: use a list, or another channel"
+            "{MAX_ADDRESSES} addresses are the most of one channel: use a list, or another channel"
         );
         say(format!("{at}/email"), why);
     }
@@ -211,7 +219,8 @@ fn check_route(policy: &Policy, route: &NotifyRoute, at: &str, say: ErrorSink<'_
     }
     check_channel_names(notify, &route.to, &format!("{at}/to"), say);
     check_group_names(policy, &route.of, &format!("{at}/of"), say);
-    let only_good = !route.events.is_empty() && route.events.iter().all(|on| *on == NotifyEventKind::Success);
+    let only_good =
+        !route.events.is_empty() && route.events.iter().all(|on| *on == NotifyEventKind::Success);
     if only_good && route.severity != MinSeverity::Info {
         say(format!("{at}/severity"), "a success is of severity info: write info".into());
     }
@@ -249,7 +258,10 @@ fn check_group_names(policy: &Policy, of: &[Name], at: &str, say: ErrorSink<'_>)
     for (j, of) in of.iter().enumerate() {
         if !groups.iter().any(|(_, name, _)| *name == of) {
             let known = groups.iter().map(|(_, name, _)| name.as_str());
-            say(format!("{at}/{j}"), unknown_name_message(of.as_str(), known, "the groups of assets"));
+            say(
+                format!("{at}/{j}"),
+                unknown_name_message(of.as_str(), known, "the groups of assets"),
+            );
         }
     }
 }
@@ -262,7 +274,14 @@ fn check_periods(notify: &NotifyConfig, say: ErrorSink<'_>) {
     for (name, after) in &notify.expect {
         let at = format!("/notify/expect/{name}");
         if !REPORTING_FUNCTIONS.contains(&name.as_str()) {
-            say(at.clone(), unknown_name_message(name.as_str(), REPORTING_FUNCTIONS.iter().copied(), "the functions"));
+            say(
+                at.clone(),
+                unknown_name_message(
+                    name.as_str(),
+                    REPORTING_FUNCTIONS.iter().copied(),
+                    "the functions",
+                ),
+            );
         }
         if after.duration() < SignedDuration::from_mins(5) {
             say(at, "notify looks every 5 minutes: write that or more".into());

@@ -36,7 +36,13 @@ pub(super) fn check(policy: &Policy, say: ErrorSink<'_>) {
             let at = super::join_pointer("/alarms", name) + "/topic";
             check_arn_service(topic, "sns", "a topic", &at, say);
             // PutMetricAlarm: actions are in the alarm's own region.
-            check_arn_region(topic, &policy.home_or_placeholder().region, "the alarm's, which is home", &at, say);
+            check_arn_region(
+                topic,
+                &policy.home_or_placeholder().region,
+                "the alarm's, which is home",
+                &at,
+                say,
+            );
         }
     }
 }
@@ -175,7 +181,8 @@ fn check_store(policy: &Policy, store: &StoreConfig, at: &str, say: ErrorSink<'_
     }
     if let Some(azure) = &store.azure {
         self::check_azure(&azure.account, &azure.container, &format!("{at}/azure"), say);
-        if let Some(Err(why)) = azure.endpoint.as_deref().map(|e| check_azure_endpoint(e, &azure.account))
+        if let Some(Err(why)) =
+            azure.endpoint.as_deref().map(|e| check_azure_endpoint(e, &azure.account))
         {
             say(format!("{at}/azure/endpoint"), why);
         }

@@ -2,7 +2,7 @@
 
 use super::{ErrorSink, check_not_empty, check_not_reserved};
 use crate::policy::{
-    DumpCompression, DumpRule, DumpFormat, Policy, PostgresGroup, StoreConfig,
+    DumpCompression, DumpFormat, DumpRule, Policy, PostgresGroup, StoreConfig,
     dumps::{EncryptionConfig, ScratchConfig},
     secrets,
     structure::suggest_word,
@@ -220,7 +220,10 @@ fn stores_with_keys(group: &PostgresGroup) -> impl Iterator<Item = (String, &Sto
 }
 
 /// A place belongs to one group: what lies under another's prefix would be judged as its own, and cleaned up by its runs.
-fn check_separate_prefixes(groups: &BTreeMap<crate::policy::text::Name, PostgresGroup>, say: ErrorSink<'_>) {
+fn check_separate_prefixes(
+    groups: &BTreeMap<crate::policy::text::Name, PostgresGroup>,
+    say: ErrorSink<'_>,
+) {
     /// Where a store is, and what its keys begin with there.
     fn store_location(s: &StoreConfig) -> (String, String) {
         if let Some(directory) = &s.directory {

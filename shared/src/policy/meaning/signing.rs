@@ -1,6 +1,6 @@
 //! What a schema can't say of signatures: that there is a key to check with, and that each is named once.
 
-use super::{Policy, ErrorSink};
+use super::{ErrorSink, Policy};
 use crate::hints::commands::KEY_NEW;
 
 /// Every fault in who signs.

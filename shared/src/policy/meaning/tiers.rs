@@ -28,8 +28,9 @@ pub(super) fn check(policy: &Policy, say: ErrorSink<'_>) {
 }
 
 fn check_tiers(at: &str, tiers: &[StorageTier], say: ErrorSink<'_>) {
-    let days =
-        |tier: &StorageTier| tier.after.as_ref().map_or(0, |after| after.duration().as_hours() / 24);
+    let days = |tier: &StorageTier| {
+        tier.after.as_ref().map_or(0, |after| after.duration().as_hours() / 24)
+    };
     let mut order: Vec<(usize, &StorageTier)> = tiers.iter().enumerate().collect();
     order.sort_by_key(|(_, tier)| days(tier));
     for (i, tier) in &order {
@@ -41,7 +42,7 @@ fn check_tiers(at: &str, tiers: &[StorageTier], say: ErrorSink<'_>) {
             say(
                 at,
                 format!(
-                    "S3 moves nothing to STANDARD_IA before {IA_DAYS} days: write {IA_DAYS}d or more, leave the class out, or write objects there at once (no `after`)"
+                    "S3 moves nothing to STANDARD_IA before {MIN_IA_DAYS} days: write {MIN_IA_DAYS}d or more, leave the class out, or write objects there at once (no `after`)"
                 ),
             );
         }
@@ -60,11 +61,13 @@ fn check_tiers(at: &str, tiers: &[StorageTier], say: ErrorSink<'_>) {
                     next.class.as_str()
                 ),
             );
-        } else if before.class == StorageClass::StandardIa && days(next) - days(before) < MIN_IA_DAYS {
+        } else if before.class == StorageClass::StandardIa
+            && days(next) - days(before) < MIN_IA_DAYS
+        {
             say(
                 format!("{at}/after"),
                 format!(
-                    "an object lies in STANDARD_IA for {IA_DAYS} days before S3 moves it on: write {}d or more",
+                    "an object lies in STANDARD_IA for {MIN_IA_DAYS} days before S3 moves it on: write {}d or more",
                     days(before) + MIN_IA_DAYS
                 ),
             );

@@ -42,8 +42,9 @@ fn mistake_table() -> Vec<(String, &'static str, &'static str)> {
     let snapshot = |s: &str| database_group(&format!("{ids}, snapshots: {{ {s} }}"));
     let keep = |keep: &str| snapshot(&format!("daily: {{ keep: {keep} }}"));
     let destination = |d: &str| with_header(&format!("destinations: {{ dr: {{ {d} }} }}\n"));
-    let alarm =
-        |a: &str| with_header(&format!("alarms: {{ acme-backup-x: {{ watch: point-age, {a} }} }}\n"));
+    let alarm = |a: &str| {
+        with_header(&format!("alarms: {{ acme-backup-x: {{ watch: point-age, {a} }} }}\n"))
+    };
     let when = |cron: &str| snapshot(&format!("daily: {{ when: {cron}, keep: {{ for: 7d }} }}"));
     vec![
         // The head of the file.
@@ -77,22 +78,40 @@ fn mistake_table() -> Vec<(String, &'static str, &'static str)> {
             "\"eu-west-1\"",
         ),
         (with_header("time_zone: London\n"), "time_zone", "\"Europe/London\""),
-        (with_header("owners: { ops: { email: ops.example.com } }\n"), "owners.ops.email", "it has no @"),
+        (
+            with_header("owners: { ops: { email: ops.example.com } }\n"),
+            "owners.ops.email",
+            "it has no @",
+        ),
         // Databases.
         (database_group("select: { ids: [Orders] }"), "select.ids[0]", "write \"orders\""),
         (database_group("select: { ids: [t--a] }"), "select.ids[0]", "can't be an identifier"),
         (database_group("select: { ids: [orders-*] }"), "select.ids[0]", "write it under like"),
         (database_group("select: { ids: orders }"), "select.ids", "write [\"orders\"]"),
-        (database_group("select: { like: [\"Orders-*\"] }"), "select.like[0]", "write \"orders-*\""),
-        (database_group("select: { like: [\"*\"] }"), "select.like[0]", "would select everything"),
-        (database_group("select: { ids: [a], except: [a] }"), "select.except[0]", "except always wins"),
         (
-            database_group(&format!("{ids}, holds: [\"arn:aws:rds:eu-west-1:1:snapshot:keep-me\"]")),
+            database_group("select: { like: [\"Orders-*\"] }"),
+            "select.like[0]",
+            "write \"orders-*\"",
+        ),
+        (database_group("select: { like: [\"*\"] }"), "select.like[0]", "would select everything"),
+        (
+            database_group("select: { ids: [a], except: [a] }"),
+            "select.except[0]",
+            "except always wins",
+        ),
+        (
+            database_group(&format!(
+                "{ids}, holds: [\"arn:aws:rds:eu-west-1:1:snapshot:keep-me\"]"
+            )),
             "holds[0]",
             "alone, \"keep-me\"",
         ),
         (database_group(&format!("{ids}, holds: [Keep-Me]")), "holds[0]", "write \"keep-me\""),
-        (database_group(&format!("{ids}, max_age: 25h")), "fleet.max_age", "write it inside \"objectives\""),
+        (
+            database_group(&format!("{ids}, max_age: 25h")),
+            "fleet.max_age",
+            "write it inside \"objectives\"",
+        ),
         (
             database_group(&format!("{ids}, objectives: {{ max_age: 25 }}")),
             "max_age",
@@ -103,7 +122,11 @@ fn mistake_table() -> Vec<(String, &'static str, &'static str)> {
             "max_age",
             "such as \"25h\"",
         ),
-        (database_group(&format!("{ids}, objectives: {{ max_age: 1d12h }}")), "max_age", "such as \"36h\""),
+        (
+            database_group(&format!("{ids}, objectives: {{ max_age: 1d12h }}")),
+            "max_age",
+            "such as \"36h\"",
+        ),
         (
             database_group(&format!("{ids}, automated_backups: {{ retention: 40d }}")),
             "retention",
@@ -220,18 +243,30 @@ fn mistake_table() -> Vec<(String, &'static str, &'static str)> {
             "azure.container",
             "no container",
         ),
-        (postgres_store("bucket: acme-pg, key: \"{datbase}/%Y.dump\""), "key", "did you mean {database}?"),
+        (
+            postgres_store("bucket: acme-pg, key: \"{datbase}/%Y.dump\""),
+            "key",
+            "did you mean {database}?",
+        ),
         (postgres_store("bucket: acme-pg, bandwidth: 20 mb"), "bandwidth", "\"20MB\""),
         // PostgreSQL.
         (postgres_group("host: \"[::1]\", stored: { directory: /b }"), "host", "write \"::1\""),
-        (postgres_group("host: \"db.example.com:5433\", stored: { directory: /b }"), "host", "port: 5433"),
+        (
+            postgres_group("host: \"db.example.com:5433\", stored: { directory: /b }"),
+            "host",
+            "port: 5433",
+        ),
         (
             postgres_group("host: \"postgres://db.example.com/crm\", stored: { directory: /b }"),
             "host",
             "\"db.example.com\"",
         ),
         (postgres_group("port: 0, stored: { directory: /b }"), "port", "0 is no port"),
-        (postgres_group("tls: on, stored: { directory: /b }"), "tls", "disable, prefer, require, verify-full"),
+        (
+            postgres_group("tls: on, stored: { directory: /b }"),
+            "tls",
+            "disable, prefer, require, verify-full",
+        ),
         (postgres_group("iam: yes, stored: { directory: /b }"), "iam", "write true"),
         (
             with_header("postgres: { crm: { databases: ['*'], stored: { directory: /b } } }\n"),
@@ -266,10 +301,16 @@ fn mistake_table() -> Vec<(String, &'static str, &'static str)> {
         (notify_channel("email: ops@example.com"), "ops.email", "write [\"ops@example.com\"]"),
         (notify_channel("email: [\"a@x.example, b@y.example\"]"), "email[0]", "there are several"),
         (notify_channel("email: [\"åsa@example.com\"]"), "email[0]", "SES takes ASCII alone"),
-        (notify_channel("sns: \"arn:aws:sqs:eu-west-1:111122223333:t\""), "ops.sns", "no topic of SNS"),
+        (
+            notify_channel("sns: \"arn:aws:sqs:eu-west-1:111122223333:t\""),
+            "ops.sns",
+            "no topic of SNS",
+        ),
         (notify_channel("http: \"http://example.com/hook\""), "ops.http", "begins with https://"),
         (
-            notify_channel("email: [a@b.example], smtp: { host: \"smtp://mail\", from: a@b.example }"),
+            notify_channel(
+                "email: [a@b.example], smtp: { host: \"smtp://mail\", from: a@b.example }",
+            ),
             "smtp.host",
             "\"mail\"",
         ),
@@ -359,9 +400,15 @@ fn a_secret_that_stands_in_a_policy_is_never_told_again() {
         postgres_group(&format!("password: {{ value: {secret} }}, stored: {{ directory: /b }}")),
         postgres_group(&format!("password: [{secret}], stored: {{ directory: /b }}")),
         postgres_group(&format!("password: {{ env: \"{secret}!\" }}, stored: {{ directory: /b }}")),
-        postgres_group(&format!("password: {{ secret: \"my {secret}\" }}, stored: {{ directory: /b }}")),
-        postgres_group(&format!("host: \"postgres://app:{secret}@db/crm\", stored: {{ directory: /b }}")),
-        postgres_store(&format!("bucket: acme-pg, endpoint: \"https://key:{secret}@s3.example.com\"")),
+        postgres_group(&format!(
+            "password: {{ secret: \"my {secret}\" }}, stored: {{ directory: /b }}"
+        )),
+        postgres_group(&format!(
+            "host: \"postgres://app:{secret}@db/crm\", stored: {{ directory: /b }}"
+        )),
+        postgres_store(&format!(
+            "bucket: acme-pg, endpoint: \"https://key:{secret}@s3.example.com\""
+        )),
         postgres_store(&format!(
             "bucket: acme-pg, endpoint: \"https://s3.example.com\", access_key: {secret}, secret_key: {secret}"
         )),

@@ -2,7 +2,7 @@
 
 use crate::{
     catalog::Location,
-    policy::{DatabaseGroup, RetentionRule, Policy},
+    policy::{DatabaseGroup, Policy, RetentionRule},
     time::CronSchedule,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -50,7 +50,8 @@ fn steady_state(policy: &Policy) -> BTreeMap<String, usize> {
                 Some(when) => slot_count(&CronSchedule::new(when, &policy.time_zone), span),
                 None => usize::try_from(span.as_secs() / DEMANDED_EVERY.as_secs()).expect("small"),
             };
-            *held.entry(home.to_string()).or_default() += databases * count_kept(&snapshots.keep, &made);
+            *held.entry(home.to_string()).or_default() +=
+                databases * count_kept(&snapshots.keep, &made);
         }
         for copy in &group.copies {
             let there = Location::for_destination(policy, &copy.to).expect("a region");
@@ -93,8 +94,10 @@ fn each_holds_no_more_manual_snapshots_than_a_default_account_may_have() {
 
 #[test]
 fn the_count_sees_a_fleet_that_does_not_fit() {
-    let (text, _) =
-        shipped_policies().into_iter().find(|(_, p)| p.company.as_str() == "lomash-wood").expect("it");
+    let (text, _) = shipped_policies()
+        .into_iter()
+        .find(|(_, p)| p.company.as_str() == "lomash-wood")
+        .expect("it");
     let daily =
         "      daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 35d } }\n      pre-deploy:\n";
     let policy = Policy::parse(&text.replacen("      pre-deploy:\n", daily, 1)).expect("a policy");

@@ -92,7 +92,8 @@ pub(super) fn check_bucket_name(s: &str) -> Result<(), String> {
     }
     let bare = s.trim_start_matches("s3://").trim_start_matches("arn:aws:s3:::");
     let near = bare.split('/').next().unwrap_or_default().to_lowercase().replace('_', "-");
-    let example = if is_bucket_name(&near) { format!(", such as \"{near}\"") } else { String::new() };
+    let example =
+        if is_bucket_name(&near) { format!(", such as \"{near}\"") } else { String::new() };
     Err(format!(
         "\"{s}\" is not a bucket name: write 3 to 63 lower-case letters, digits, hyphens and dots, without s3:// and \
          without a path{example}"

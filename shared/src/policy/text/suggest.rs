@@ -125,7 +125,9 @@ pub(super) fn suggest_time_zone(s: &str) -> Option<String> {
         return Some(found.clone());
     }
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
-    suggest_word(s, &known).filter(|near| strsim::damerau_levenshtein(s, near) <= 2).map(str::to_owned)
+    suggest_word(s, &known)
+        .filter(|near| strsim::damerau_levenshtein(s, near) <= 2)
+        .map(str::to_owned)
 }
 
 #[cfg(test)]

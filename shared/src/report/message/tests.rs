@@ -49,7 +49,9 @@ fn parse_message(report: &RunReport) -> Value {
 fn a_short_report_is_told_whole_the_most_pressing_first() {
     let mut report = sample_report();
     report.push_finding(Finding::new(Severity::Warning, "b", "busy", "why", "mend"));
-    report.push_finding(Finding::new(Severity::Critical, "a", "stale", "why", "mend").in_group("main"));
+    report.push_finding(
+        Finding::new(Severity::Critical, "a", "stale", "why", "mend").in_group("main"),
+    );
     report.outcomes = vec![
         sample_outcome("w", StepResult::Unfinished, None),
         sample_outcome("y", StepResult::Done("done".into()), Some(sample_artifact("y.dump"))),
@@ -145,7 +147,8 @@ fn one_endless_text_pushes_nothing_else_out() {
     let page = "é".repeat(1_000_000);
     report.push_finding(Finding::new(Severity::Critical, "a", "stale", page.clone(), page.clone()));
     report.push_finding(Finding::new(Severity::Critical, "b", "stale", "why", "mend"));
-    report.outcomes = vec![sample_outcome("z", StepResult::Failed(page.clone()), Some(sample_artifact(&page)))];
+    report.outcomes =
+        vec![sample_outcome("z", StepResult::Failed(page.clone()), Some(sample_artifact(&page)))];
     let told = parse_message(&report);
     assert_eq!(told["omitted"], json!({"findings": 0, "outcomes": 0, "assets": 0}));
     assert!(told["findings"][0]["why"].as_str().expect("a text").ends_with("é ..."));
@@ -156,9 +159,17 @@ fn what_was_made_and_bad_assets_come_before_what_is_well() {
     let mut report = sample_report();
     let long = "x".repeat(1500);
     for n in 0..200 {
-        report.outcomes.push(sample_outcome(&format!("well-{n}"), StepResult::Done(long.clone()), None));
+        report.outcomes.push(sample_outcome(
+            &format!("well-{n}"),
+            StepResult::Done(long.clone()),
+            None,
+        ));
         let done = StepResult::Done(long.clone());
-        report.outcomes.push(sample_outcome(&format!("made-{n}"), done, Some(sample_artifact("a.dump"))));
+        report.outcomes.push(sample_outcome(
+            &format!("made-{n}"),
+            done,
+            Some(sample_artifact("a.dump")),
+        ));
     }
     let standing = |n: usize| AssetStatus {
         asset: format!("asset-{n}"),

@@ -1,8 +1,8 @@
 //! The calls that an upload is made of.
 
-use super::{UploadedPart, S3Upload};
+use super::{S3Upload, UploadedPart};
 use crate::{
-    StoreError, StoreErrorKind, RUN_METADATA_KEY,
+    RUN_METADATA_KEY, StoreError, StoreErrorKind,
     s3::{S3Backend, error_code, sums},
     stall::{self, CountingBody},
 };
@@ -36,7 +36,9 @@ fn config_with_timeouts(timeouts: TimeoutConfig) -> Builder {
 /// A part's time follows from its size and from what is taken of it: see [`stall`].
 fn config_without_timeouts() -> Builder {
     let timeouts = TimeoutConfig::builder();
-    config_with_timeouts(timeouts.disable_operation_attempt_timeout().disable_operation_timeout().build())
+    config_with_timeouts(
+        timeouts.disable_operation_attempt_timeout().disable_operation_timeout().build(),
+    )
 }
 
 /// A body that the SDK can send again, counted each time.
@@ -96,7 +98,9 @@ impl S3Upload {
             .await
             .map_err(|e| OperationError::from_sdk_error(self.write_operation(), &e))?;
         let upload = answer.upload_id().map(str::to_owned);
-        upload.ok_or_else(|| OperationError::from_message(self.write_operation(), "S3 gave no upload id").into())
+        upload.ok_or_else(|| {
+            OperationError::from_message(self.write_operation(), "S3 gave no upload id").into()
+        })
     }
 
     /// The whole object in one request.
@@ -128,14 +132,20 @@ impl S3Upload {
                 .await
         };
         let hung = || stalled_error(self.write_operation());
-        let sent = match stall::send_with_retries(&body, |body| request(true, body)).await.ok_or_else(hung)? {
+        let sent = match stall::send_with_retries(&body, |body| request(true, body))
+            .await
+            .ok_or_else(hung)?
+        {
             Err(e) if self.store.lacks_conditional_writes(error_code(&e)) => {
                 self.ensure_absent().await?;
-                stall::send_with_retries(&body, |body| request(false, body)).await.ok_or_else(hung)?
+                stall::send_with_retries(&body, |body| request(false, body))
+                    .await
+                    .ok_or_else(hung)?
             }
             sent => sent,
         };
-        sent.map(|_| sum).map_err(|e| OperationError::from_sdk_error(self.write_operation(), &e).into())
+        sent.map(|_| sum)
+            .map_err(|e| OperationError::from_sdk_error(self.write_operation(), &e).into())
     }
 
     /// Puts the parts together.
@@ -175,7 +185,8 @@ impl S3Upload {
             }
             sent => sent,
         };
-        sent.map(drop).map_err(|e| OperationError::from_sdk_error(self.write_operation(), &e).into())
+        sent.map(drop)
+            .map_err(|e| OperationError::from_sdk_error(self.write_operation(), &e).into())
     }
 
     /// Makes sure that the name is free, for stores that can't be asked to do so themselves.
@@ -188,7 +199,10 @@ impl S3Upload {
 }
 
 /// `x-amz-checksum-sha256` or `Content-MD5`.
-fn checksum_headers(kind: StoreChecksum, sum: &sums::PartChecksum) -> (Option<String>, Option<String>) {
+fn checksum_headers(
+    kind: StoreChecksum,
+    sum: &sums::PartChecksum,
+) -> (Option<String>, Option<String>) {
     match kind {
         StoreChecksum::Sha256 => (Some(sum.to_base64()), None),
         StoreChecksum::Md5 => (None, Some(sum.to_base64())),
@@ -205,7 +219,8 @@ impl S3Backend {
     ) -> Result<UploadedPart, StoreError> {
         let doing = || format!("write part {number} of {}", self.full_uri(key));
         let (kind, data) = (self.config.checksum, body.clone());
-        let sum = tokio::task::spawn_blocking(move || sums::PartChecksum::compute(kind, &data)).await;
+        let sum =
+            tokio::task::spawn_blocking(move || sums::PartChecksum::compute(kind, &data)).await;
         let sum = sum.map_err(|e| OperationError::from_message(doing(), e.to_string()))?;
         let (sha256, md5) = checksum_headers(kind, &sum);
         // The checksum is signed and proves the body: a second hash of it would prove nothing more.
@@ -225,7 +240,8 @@ impl S3Backend {
                 .send()
                 .await
         };
-        let sent = stall::send_with_retries(&body, request).await.ok_or_else(|| stalled_error(doing()))?;
+        let sent =
+            stall::send_with_retries(&body, request).await.ok_or_else(|| stalled_error(doing()))?;
         let answer = sent.map_err(|e| OperationError::from_sdk_error(doing(), &e))?;
         let etag = answer.e_tag().map(str::to_owned);
         let etag = etag.ok_or_else(|| OperationError::from_message(doing(), "S3 gave no ETag"))?;
@@ -240,7 +256,10 @@ impl S3Backend {
     pub(super) async fn abort_multipart(&self, key: &str, upload: &str) {
         let request = self.client.abort_multipart_upload().bucket(&self.config.name);
         if let Err(e) = request.key(self.full_key(key)).upload_id(upload).send().await {
-            let why = OperationError::from_sdk_error(format!("abort the upload of {}", self.full_uri(key)), &e);
+            let why = OperationError::from_sdk_error(
+                format!("abort the upload of {}", self.full_uri(key)),
+                &e,
+            );
             tracing::warn!("an upload stays until the next run cleans it: {why}");
         }
     }

@@ -27,8 +27,10 @@ fn asset_status(asset: &str, age_hours: Option<i64>, worst: Option<Severity>) ->
 /// A look at noon that took a second and a half.
 fn scan_at_noon(assets: Vec<AssetStatus>, findings: Vec<Finding>) -> MonitorScan {
     let points = assets.iter().filter(|s| s.newest.is_some()).count();
-    let mut values: Vec<_> =
-        assets.iter().map(|s| MetricValue::for_asset(Metric::Points, "main", &s.asset, 3.0)).collect();
+    let mut values: Vec<_> = assets
+        .iter()
+        .map(|s| MetricValue::for_asset(Metric::Points, "main", &s.asset, 3.0))
+        .collect();
     values.push(MetricValue::for_asset(Metric::SizeDeviation, "main", "orders", 12.0));
     values.push(MetricValue::for_group(Metric::DiskFree, "main", 1e10));
     values.push(MetricValue::for_policy(Metric::DiskFree, 1e10));
@@ -99,7 +101,10 @@ fn a_look_that_fails_leaves_the_age_growing_and_health_at_0() {
     assert_eq!(value(&board, NOON, "listings_backup_age_hours"), Some(10.0));
     assert_eq!(value(&board, NOON, "listings_backup_health"), Some(1.0));
     board.record_scan(None);
-    assert_eq!(board.unhealthy_reason(parse_time("2026-11-20T13:00:00Z")), Some("the last look failed"));
+    assert_eq!(
+        board.unhealthy_reason(parse_time("2026-11-20T13:00:00Z")),
+        Some("the last look failed")
+    );
     assert_eq!(value(&board, "2026-11-20T13:00:00Z", "listings_backup_age_hours"), Some(11.0));
     for health in ["listings_backup_health", "holdfast_health", "holdfast_look_success"] {
         assert_eq!(value(&board, "2026-11-20T13:00:00Z", health), Some(0.0), "{health}");
@@ -117,7 +122,10 @@ fn looks_that_stop_are_seen_by_their_age() {
     board.record_scan(Some(scan_at_noon(vec![asset_status("orders", Some(10), None)], vec![])));
     assert!(board.is_healthy(parse_time("2026-11-20T14:05:00Z")));
     assert!(!board.is_healthy(parse_time("2026-11-20T14:05:01Z")));
-    assert_eq!(board.unhealthy_reason(parse_time("2026-11-20T14:05:01Z")), Some("the last look is too old"));
+    assert_eq!(
+        board.unhealthy_reason(parse_time("2026-11-20T14:05:01Z")),
+        Some("the last look is too old")
+    );
 }
 
 #[test]
@@ -138,7 +146,10 @@ fn what_is_critical_is_unhealthy_and_an_asset_without_a_backup_hides_behind_no_o
 #[test]
 fn names_of_assets_can_not_break_out_of_their_label() {
     let mut board = new_state(None);
-    board.record_scan(Some(scan_at_noon(vec![asset_status("a\"} 1\nx{b=\"", Some(1), None)], vec![])));
+    board.record_scan(Some(scan_at_noon(
+        vec![asset_status("a\"} 1\nx{b=\"", Some(1), None)],
+        vec![],
+    )));
     let text = sample_lines(&board, NOON);
     assert!(text.contains(r#"asset="a\"} 1\nx{b=\"""#), "{text}");
 }

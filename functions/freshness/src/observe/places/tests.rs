@@ -1,5 +1,5 @@
 use super::*;
-use crate::plan::{FreshnessObservations, plan, object_assets};
+use crate::plan::{FreshnessObservations, object_assets, plan};
 use shared::policy::Policy;
 use store::model::{committed_backup, foreign_backup};
 
@@ -23,7 +23,11 @@ fn found(policy: &Policy, backups: Vec<StoredBackup>) -> (String, Option<String>
     let mut all = object_assets(policy, &BTreeMap::new());
     let dumps = BTreeMap::from([("orders".to_owned(), backups)]);
     record_dumps(&mut all[0], &group.stored, group, &dumps);
-    let verdict = plan(policy, &FreshnessObservations { object_assets: all, ..FreshnessObservations::default() }, at(NOW));
+    let verdict = plan(
+        policy,
+        &FreshnessObservations { object_assets: all, ..FreshnessObservations::default() },
+        at(NOW),
+    );
     let of = verdict.plan.findings.iter().filter(|f| f.asset == "orders");
     let words: Vec<_> = of.map(|f| format!("{} {}", f.severity, f.what)).collect();
     let standing = verdict.assets.iter().find(|s| s.asset == "orders").expect("a row");
@@ -50,7 +54,8 @@ fn a_file_with_a_good_name_makes_no_group_of_ours_look_fresh() {
 fn the_record_and_not_the_policy_says_whether_a_dump_is_of_the_whole_database() {
     let slot = at("2026-11-20T02:00:00Z");
     let narrowed = |reason| {
-        committed_backup("some.dump", "orders", reason, slot).with_manifest(|m| m.selection = vec!["public.a".into()])
+        committed_backup("some.dump", "orders", reason, slot)
+            .with_manifest(|m| m.selection = vec!["public.a".into()])
     };
     // Its reason took some tables when it was made, takes all now, or is in the policy no more.
     for reason in ["daily", "gone"] {

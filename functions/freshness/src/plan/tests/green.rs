@@ -36,7 +36,10 @@ fn finding_codes(verdict: &FreshnessPlan) -> String {
 
 fn observed_points(policy: &Policy, points: Vec<RecoveryPoint>) -> FreshnessObservations {
     let db = db_instance("acme-a", parse_time(NOW));
-    FreshnessObservations { rds: home_inventory(policy, vec![db], points), ..FreshnessObservations::default() }
+    FreshnessObservations {
+        rds: home_inventory(policy, vec![db], points),
+        ..FreshnessObservations::default()
+    }
 }
 
 fn snapshot_at(policy: &Policy, reason: &str, time: &str) -> RecoveryPoint {
@@ -46,27 +49,40 @@ fn snapshot_at(policy: &Policy, reason: &str, time: &str) -> RecoveryPoint {
 #[test]
 fn without_an_objective_one_follows_from_the_schedule_and_old_points_are_found() {
     let policy = policy_with(DAILY);
-    let judged =
-        |time: &str| plan(&policy, &observed_points(&policy, vec![snapshot_at(&policy, "daily", time)]), parse_time(NOW));
+    let judged = |time: &str| {
+        plan(
+            &policy,
+            &observed_points(&policy, vec![snapshot_at(&policy, "daily", time)]),
+            parse_time(NOW),
+        )
+    };
     let fresh = judged("2026-11-20T02:00:00Z");
     assert_eq!((finding_codes(&fresh).as_str(), fresh.assets[0].status_label()), ("", "ok"));
     assert_eq!(fresh.assets[0].max_age_seconds, Some(25 * 3600));
     assert!(fresh.assets[0].max_age_derived);
     // 300 days old.
     let old = judged("2026-01-24T02:00:00Z");
-    assert_eq!((finding_codes(&old).as_str(), old.assets[0].status_label()), ("critical stale", "CRITICAL"));
+    assert_eq!(
+        (finding_codes(&old).as_str(), old.assets[0].status_label()),
+        ("critical stale", "CRITICAL")
+    );
     assert!(old.plan.findings[0].why.contains("that follows from its schedule"));
     // Neither an objective nor a schedule: that is not well either.
     let manual = policy_with("    snapshots: { manual: { keep: { for: 35d } } }\n");
-    let none = plan(&manual, &observed_points(&manual, vec![snapshot_at(&manual, "manual", NOW)]), parse_time(NOW));
+    let none = plan(
+        &manual,
+        &observed_points(&manual, vec![snapshot_at(&manual, "manual", NOW)]),
+        parse_time(NOW),
+    );
     assert_eq!(finding_codes(&none), "warning not-watched");
     assert_eq!(none.assets[0].status_label(), "not watched");
 }
 
 #[test]
 fn copies_without_an_objective_are_watched_by_the_schedule_of_what_they_copy() {
-    let policy =
-        policy_with(&format!("{DAILY}    copies: [{{ to: dr, of: [daily], keep: {{ newest: 2 }} }}]\n"));
+    let policy = policy_with(&format!(
+        "{DAILY}    copies: [{{ to: dr, of: [daily], keep: {{ newest: 2 }} }}]\n"
+    ));
     let newest = snapshot_at(&policy, "daily", "2026-11-20T02:00:00Z");
     let judged = |copy: &RecoveryPoint| {
         let mut facts = observed_points(&policy, vec![newest.clone()]);
@@ -102,8 +118,9 @@ fn a_missed_schedule_is_found_whatever_else_is_young_and_twice_missed_is_critica
 
 #[test]
 fn a_point_under_a_key_that_can_not_decrypt_is_none() {
-    let policy =
-        policy_with(&format!("{DAILY}    copies: [{{ to: dr, of: [daily], keep: {{ newest: 2 }} }}]\n"));
+    let policy = policy_with(&format!(
+        "{DAILY}    copies: [{{ to: dr, of: [daily], keep: {{ newest: 2 }} }}]\n"
+    ));
     let newest = snapshot_at(&policy, "daily", "2026-11-20T02:00:00Z");
     let judged = |key: &str, state: KeyState| {
         let mut facts = observed_points(&policy, vec![newest.clone()]);
@@ -139,10 +156,15 @@ fn a_database_whose_key_is_lost_is_critical() {
     for status in
         ["inaccessible-encryption-credentials", "inaccessible-encryption-credentials-recoverable"]
     {
-        let mut facts = observed_points(&policy, vec![snapshot_at(&policy, "daily", "2026-11-20T02:00:00Z")]);
+        let mut facts =
+            observed_points(&policy, vec![snapshot_at(&policy, "daily", "2026-11-20T02:00:00Z")]);
         let home = facts.rds.locations.get_mut(&Location::home_from_policy(&policy)).expect("home");
         home.databases[0].status = status.into();
-        assert_eq!(finding_codes(&plan(&policy, &facts, parse_time(NOW))), "critical key", "{status}");
+        assert_eq!(
+            finding_codes(&plan(&policy, &facts, parse_time(NOW))),
+            "critical key",
+            "{status}"
+        );
     }
 }
 
@@ -151,10 +173,16 @@ fn what_is_on_its_way_for_a_day_is_stuck() {
     let policy = policy_with(DAILY);
     let good = snapshot_at(&policy, "daily", "2026-11-20T02:00:00Z");
     let growing = |started: &str| {
-        point_with(snapshot_at(&policy, "daily", started), |p| (p.state, p.data_time) = (RecoveryPointState::InFlight, None))
+        point_with(snapshot_at(&policy, "daily", started), |p| {
+            (p.state, p.data_time) = (RecoveryPointState::InFlight, None)
+        })
     };
     let judged = |started| {
-        finding_codes(&plan(&policy, &observed_points(&policy, vec![good.clone(), growing(started)]), parse_time(NOW)))
+        finding_codes(&plan(
+            &policy,
+            &observed_points(&policy, vec![good.clone(), growing(started)]),
+            parse_time(NOW),
+        ))
     };
     assert_eq!(judged("2026-11-19T12:00:00Z"), "");
     assert_eq!(judged("2026-11-19T11:59:59Z"), "critical stuck");
@@ -166,7 +194,8 @@ fn the_quota_of_manual_snapshots_is_told_with_its_day_before_it_is_used_up() {
     let points = vec![snapshot_at(&policy, "daily", "2026-11-20T02:00:00Z")];
     let judged = |used, max| {
         let mut facts = observed_points(&policy, points.clone());
-        let quotas = SnapshotQuotas { snapshots: Some(ServiceQuota { used, max }), cluster_snapshots: None };
+        let quotas =
+            SnapshotQuotas { snapshots: Some(ServiceQuota { used, max }), cluster_snapshots: None };
         facts.quotas.insert(Location::home_from_policy(&policy), Ok(quotas));
         let findings = plan(&policy, &facts, parse_time(NOW)).plan.findings;
         findings
@@ -216,10 +245,16 @@ fn a_group_that_matches_nothing_and_a_name_that_is_not_there_are_rows() {
         "holdfast: 1\ncompany: acme\nhome: { account: \"111122223333\", region: eu-west-1 }\ndatabases:\n  \
          a: { select: { like: [\"acme-*\"] } }\n  b: { select: { ids: [orders] } }\n",
     );
-    let facts = FreshnessObservations { rds: home_inventory(&policy, vec![], vec![]), ..FreshnessObservations::default() };
+    let facts = FreshnessObservations {
+        rds: home_inventory(&policy, vec![], vec![]),
+        ..FreshnessObservations::default()
+    };
     let verdict = plan(&policy, &facts, parse_time(NOW));
-    let rows: Vec<_> =
-        verdict.assets.iter().map(|s| format!("{}/{} {}", s.group, s.asset, s.status_label())).collect();
+    let rows: Vec<_> = verdict
+        .assets
+        .iter()
+        .map(|s| format!("{}/{} {}", s.group, s.asset, s.status_label()))
+        .collect();
     assert_eq!(rows, ["a/a CRITICAL", "b/orders CRITICAL", "b/b CRITICAL"]);
 }
 
@@ -238,14 +273,22 @@ fn plan_dumps(policy: &Policy, points: &[(&str, &str)]) -> FreshnessPlan {
     let mut all = object_assets(policy, &std::collections::BTreeMap::new());
     for (reason, time) in points {
         let reason_of = Some((*reason).to_owned());
-        let point =
-            ObjectRecoveryPoint { key: format!("{reason}.dump"), size: 9, at: parse_time(time), reason: reason_of };
+        let point = ObjectRecoveryPoint {
+            key: format!("{reason}.dump"),
+            size: 9,
+            at: parse_time(time),
+            reason: reason_of,
+        };
         let dump = rules.all_dumps().into_iter().find(|(r, _)| r.as_str() == *reason);
         let whole = *reason != PRE_RESTORE_REASON
             && dump.is_none_or(|(_, d)| d.is_whole() || !rules.takes_whole_dumps());
         if whole { all[0].add_point(point) } else { all[0].count_point(&point) }
     }
-    plan(policy, &FreshnessObservations { object_assets: all, ..FreshnessObservations::default() }, parse_time(NOW))
+    plan(
+        policy,
+        &FreshnessObservations { object_assets: all, ..FreshnessObservations::default() },
+        parse_time(NOW),
+    )
 }
 
 #[test]
@@ -283,7 +326,11 @@ fn what_only_its_host_can_see_is_a_row_that_is_not_ok_and_no_fault() {
     let mut all = object_assets(&policy, &std::collections::BTreeMap::new());
     all[0].mark_unobserved();
     all[0].on_other_host = true;
-    let verdict = plan(&policy, &FreshnessObservations { object_assets: all, ..FreshnessObservations::default() }, parse_time(NOW));
+    let verdict = plan(
+        &policy,
+        &FreshnessObservations { object_assets: all, ..FreshnessObservations::default() },
+        parse_time(NOW),
+    );
     assert_eq!(
         (finding_codes(&verdict).as_str(), verdict.assets[0].status_label()),
         ("info not-from-here", "not observed")
@@ -323,7 +370,12 @@ fn observed_as(mut one: ObjectAsset, how: u8, hours: i64) -> Option<ObjectAsset>
         3 => {}
         _ => {
             let at = parse_time(NOW) - SignedDuration::from_hours(hours);
-            one.add_point(ObjectRecoveryPoint { key: "k".into(), size: 9, at, reason: Some("daily".into()) });
+            one.add_point(ObjectRecoveryPoint {
+                key: "k".into(),
+                size: 9,
+                at,
+                reason: Some("daily".into()),
+            });
         }
     }
     Some(one)

@@ -37,7 +37,11 @@ fn healthy_asset() -> ObjectAsset {
 fn plan_with(change: impl FnOnce(&mut ObjectAsset)) -> FreshnessPlan {
     let mut orders = healthy_asset();
     change(&mut orders);
-    plan(&host_policy(), &FreshnessObservations { object_assets: vec![orders], ..FreshnessObservations::default() }, parse_time(NOW))
+    plan(
+        &host_policy(),
+        &FreshnessObservations { object_assets: vec![orders], ..FreshnessObservations::default() },
+        parse_time(NOW),
+    )
 }
 
 #[test]

@@ -18,7 +18,11 @@ fn plan_database(
     now: &str,
 ) -> FreshnessPlan {
     let points = vec![owned_snapshot(policy, db, "daily", parse_time("2026-11-20T02:00:00Z"))];
-    let facts = FreshnessObservations { rds: home_inventory(policy, vec![db.clone()], points), earliest, ..FreshnessObservations::default() };
+    let facts = FreshnessObservations {
+        rds: home_inventory(policy, vec![db.clone()], points),
+        earliest,
+        ..FreshnessObservations::default()
+    };
     plan(policy, &facts, parse_time(now))
 }
 
@@ -114,8 +118,9 @@ fn enforced_settings_are_mended_but_never_across_zero_and_never_by_deleting_back
 
 #[test]
 fn a_mend_holds_the_whole_change_and_no_zero() {
-    let policy =
-        policy_with_backups("retention: 30d, window: \"02:00-03:00\", log_exports: [postgresql], drift: enforce");
+    let policy = policy_with_backups(
+        "retention: 30d, window: \"02:00-03:00\", log_exports: [postgresql], drift: enforce",
+    );
     let mut db = db_instance("acme-a", parse_time(NOW));
     (db.retention_days, db.window) = (1, "04:00-05:00".into());
     let verdict = plan_database(&policy, &db, None, NOW);
@@ -207,10 +212,12 @@ fn a_restorable_time_that_stands_still_is_told_to_the_second() {
 #[test]
 fn one_database_without_a_restorable_time_takes_the_groups_lag_away() {
     let policy = policy_with_backups("max_lag: 15m");
-    let (a, mut b) = (db_instance("acme-a", parse_time(NOW)), db_instance("acme-b", parse_time(NOW)));
+    let (a, mut b) =
+        (db_instance("acme-a", parse_time(NOW)), db_instance("acme-b", parse_time(NOW)));
     let told = |b: &RdsDatabase| {
-        let points =
-            [&a, b].map(|d| owned_snapshot(&policy, d, "daily", parse_time("2026-11-20T02:00:00Z"))).to_vec();
+        let points = [&a, b]
+            .map(|d| owned_snapshot(&policy, d, "daily", parse_time("2026-11-20T02:00:00Z")))
+            .to_vec();
         let seen = home_inventory(&policy, vec![a.clone(), b.clone()], points);
         metric_lines(&plan_inventory(&policy, seen, NOW), &[Metric::RestorableLag])
     };
@@ -283,22 +290,32 @@ fn a_restore_window_is_as_long_as_the_policy_says_or_told() {
     let said = format_plan(&plan_database(&policy, &cluster, Some(BTreeMap::new()), NOW));
     insta::assert_snapshot!(said, @"warning acme-a short-window: it can be restored from 2d ago on, and the policy wants 7d; it grows by a day each day if the retention is right");
     cluster.earliest_restorable = None;
-    assert_eq!(format_plan(&plan_database(&policy, &cluster, None, NOW)), "fine", "not asked is not absent");
+    assert_eq!(
+        format_plan(&plan_database(&policy, &cluster, None, NOW)),
+        "fine",
+        "not asked is not absent"
+    );
 }
 
 #[test]
 fn drift_is_counted_for_the_group_and_the_policy() {
     let policy = policy_with_backups("retention: 30d, window: \"02:00-03:00\", multi_az: true");
-    let (a, mut b) = (db_instance("acme-a", parse_time(NOW)), db_instance("acme-b", parse_time(NOW)));
+    let (a, mut b) =
+        (db_instance("acme-a", parse_time(NOW)), db_instance("acme-b", parse_time(NOW)));
     (b.retention_days, b.multi_az) = (7, false);
-    let points = [&a, &b].map(|d| owned_snapshot(&policy, d, "daily", parse_time("2026-11-20T02:00:00Z"))).to_vec();
+    let points = [&a, &b]
+        .map(|d| owned_snapshot(&policy, d, "daily", parse_time("2026-11-20T02:00:00Z")))
+        .to_vec();
     let world = home_inventory(&policy, vec![a, b], points);
     insta::assert_snapshot!(metric_lines(&plan_inventory(&policy, world.clone(), NOW), &[Metric::SettingsDrift]), @"
     SettingsDrift fleet * 3
     SettingsDrift * * 3
     ");
     assert_eq!(
-        metric_lines(&plan_inventory(&policy, without_location(world, "eu-west-1"), NOW), &[Metric::SettingsDrift]),
+        metric_lines(
+            &plan_inventory(&policy, without_location(world, "eu-west-1"), NOW),
+            &[Metric::SettingsDrift]
+        ),
         "",
         "not seen is not right"
     );

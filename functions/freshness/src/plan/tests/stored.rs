@@ -30,7 +30,14 @@ fn filled_assets(policy: &Policy, objects: &[(&str, u64, &str)], now: &str) -> V
 }
 
 fn plan_objects(policy: &Policy, objects: &[(&str, u64, &str)], now: &str) -> FreshnessPlan {
-    plan(policy, &FreshnessObservations { object_assets: filled_assets(policy, objects, now), ..FreshnessObservations::default() }, parse_time(now))
+    plan(
+        policy,
+        &FreshnessObservations {
+            object_assets: filled_assets(policy, objects, now),
+            ..FreshnessObservations::default()
+        },
+        parse_time(now),
+    )
 }
 
 fn newest_lines(verdict: &FreshnessPlan) -> String {
@@ -205,8 +212,9 @@ fn the_time_in_the_key_is_the_datas_and_an_upload_never_makes_it_younger() {
 
 #[test]
 fn a_name_dated_in_the_future_counts_for_nothing_and_hides_nothing() {
-    let one =
-        |form: &str, key: &str| plan_objects(&dumps_policy(form), &[(key, 9, "2026-11-20T11:00:00Z")], NOW);
+    let one = |form: &str, key: &str| {
+        plan_objects(&dumps_policy(form), &[(key, 9, "2026-11-20T11:00:00Z")], NOW)
+    };
     let table = [
         // Uploaded an hour ago, by whoever may add.
         ("all_%Y%m%d_%H%M%S.dump", "pg/all_20990101_000000.dump", false),
@@ -239,7 +247,11 @@ fn a_name_dated_in_the_future_counts_for_nothing_and_hides_nothing() {
 fn an_object_is_stale_from_the_second_after_the_objective_on() {
     let policy = dumps_policy("all_%Y%m%d_%H%M%S.dump");
     let said = ["2026-11-21T03:00:00Z", "2026-11-21T03:00:01Z"].map(|now| {
-        format_plan(&plan_objects(&policy, &[("pg/all_20261120_020000.dump", 9, "2026-11-20T02:10:00Z")], now))
+        format_plan(&plan_objects(
+            &policy,
+            &[("pg/all_20261120_020000.dump", 9, "2026-11-20T02:10:00Z")],
+            now,
+        ))
     });
     insta::assert_snapshot!(said.join("\n"), @"
     fine
@@ -362,7 +374,11 @@ fn a_store_that_can_not_be_read_to_its_end_has_no_newest_object() {
     );
     all.retain(|s| s.asset != "orders_old");
     all[0].mark_unobserved();
-    let facts = FreshnessObservations { object_assets: all, observation_errors: vec![observation_error(Location::home_from_policy(&policy))], ..FreshnessObservations::default() };
+    let facts = FreshnessObservations {
+        object_assets: all,
+        observation_errors: vec![observation_error(Location::home_from_policy(&policy))],
+        ..FreshnessObservations::default()
+    };
     let verdict = plan(&policy, &facts, parse_time(NOW));
     insta::assert_snapshot!(format_plan(&verdict), @"
     critical eu-west-1 in 111122223333 gap: describe DB snapshots: Throttling: Rate exceeded; wait

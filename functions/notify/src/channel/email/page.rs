@@ -1,8 +1,11 @@
 //! The mail's page: what the plain text says, in a table that mail programs show, with everything escaped.
 
 use crate::{
-    channel::words::{incident_fields, footer_line, is_command, kind_label, backup_line, kind_emoji, omitted_line, asset_label, subject_line},
-    message::{IncidentSummary, MessageKind, ChannelMessage},
+    channel::words::{
+        asset_label, backup_line, footer_line, incident_fields, is_command, kind_emoji, kind_label,
+        omitted_line, subject_line,
+    },
+    message::{ChannelMessage, IncidentSummary, MessageKind},
 };
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
@@ -11,9 +14,17 @@ use shared::plan::Severity;
 /// Colours that can be told apart, on white and on black, without seeing red or green.
 fn severity_colour(message: &ChannelMessage) -> &'static str {
     match (message.kind, message.severity) {
-        (MessageKind::Resolved | MessageKind::Success | MessageKind::RecoveryComplete, _) => "#2e7d32",
-        (MessageKind::Opened | MessageKind::StillOpen | MessageKind::Undelivered, Severity::Critical) => "#b71c1c",
-        (MessageKind::Opened | MessageKind::StillOpen | MessageKind::Undelivered, Severity::Warning) => "#b26a00",
+        (MessageKind::Resolved | MessageKind::Success | MessageKind::RecoveryComplete, _) => {
+            "#2e7d32"
+        }
+        (
+            MessageKind::Opened | MessageKind::StillOpen | MessageKind::Undelivered,
+            Severity::Critical,
+        ) => "#b71c1c",
+        (
+            MessageKind::Opened | MessageKind::StillOpen | MessageKind::Undelivered,
+            Severity::Warning,
+        ) => "#b26a00",
         _ => "#1565c0",
     }
 }

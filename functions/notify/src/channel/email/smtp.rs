@@ -95,13 +95,19 @@ impl SmtpSession<'_> {
                 Err(MailSendError { why: self.to_delivery_error(&e), answered })
             }
             Err(_) => {
-                let why = format!("mail server {host}: not done within {} s", SESSION_TIMEOUT.as_secs());
+                let why =
+                    format!("mail server {host}: not done within {} s", SESSION_TIMEOUT.as_secs());
                 Err(MailSendError { why: DeliveryError::transient(why), answered: false })
             }
         }
     }
 
-    async fn send_individually(&self, all: &Envelope, bytes: &[u8], outcomes: &mut AddressOutcomes) {
+    async fn send_individually(
+        &self,
+        all: &Envelope,
+        bytes: &[u8],
+        outcomes: &mut AddressOutcomes,
+    ) {
         for to in all.to() {
             let sent = match Envelope::new(all.from().cloned(), vec![to.clone()]) {
                 Ok(one) => self.send_envelope(&one, bytes).await.map_err(|unsent| unsent.why),
@@ -116,7 +122,8 @@ impl SmtpSession<'_> {
     /// A login that is refused is refused for good, like all that the server answers with 5xx; a certificate that does not
     /// fit may be mended while we wait.
     fn to_delivery_error(&self, e: &lettre::transport::smtp::Error) -> DeliveryError {
-        let said = redact_response(e.to_string().as_bytes(), &self.secrets.iter().collect::<Vec<_>>());
+        let said =
+            redact_response(e.to_string().as_bytes(), &self.secrets.iter().collect::<Vec<_>>());
         let why = format!("mail server {}: {}", self.host, said.unwrap_or_default());
         DeliveryError { why, retry_after: None, permanent: e.is_permanent() || e.is_client() }
     }
@@ -165,7 +172,8 @@ async fn tls_parameters(smtp: &SmtpConfig) -> Result<TlsParameters, DeliveryErro
             ))
         };
         let file = std::path::PathBuf::from(path);
-        let read = tokio::task::spawn_blocking(move || bounded::read_file(&file, MAX_CERTIFICATE_BYTES));
+        let read =
+            tokio::task::spawn_blocking(move || bounded::read_file(&file, MAX_CERTIFICATE_BYTES));
         let read = read.await.unwrap_or_else(|e| Err(std::io::Error::other(e)));
         let pem = read.map_err(|e| bad(e.to_string()))?;
         let authorities = Certificate::from_pem(&pem).map_err(|e| bad(e.to_string()))?;

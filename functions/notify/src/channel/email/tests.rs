@@ -61,12 +61,19 @@ fn a_mail_has_text_and_page_and_says_that_no_person_wrote_it() {
 
 #[test]
 fn what_is_opened_and_what_is_resolved_are_one_conversation_of_different_mails() {
-    let (opened, resolved) = (render_mail(&sample_message(MessageKind::Opened)), render_mail(&sample_message(MessageKind::Resolved)));
+    let (opened, resolved) = (
+        render_mail(&sample_message(MessageKind::Opened)),
+        render_mail(&sample_message(MessageKind::Resolved)),
+    );
     assert_ne!(header_of(&opened, "Message-ID"), header_of(&resolved, "Message-ID"));
     let thread = header_of(&resolved, "References");
     assert!(thread.starts_with('<') && thread.ends_with("@example.com>"), "{thread}");
     assert!(opened.contains(thread), "{opened}");
-    assert_eq!(render_mail(&sample_message(MessageKind::Opened)), opened, "the same message is the same mail");
+    assert_eq!(
+        render_mail(&sample_message(MessageKind::Opened)),
+        opened,
+        "the same message is the same mail"
+    );
 }
 
 #[test]
@@ -175,9 +182,16 @@ async fn send_to_mock(
     let secrets = shared::secret::SecretResolver::new(&aws, &home);
     let http = crate::channel::HttpClient::new();
     let now = sample_message(MessageKind::Test).at;
-    let edges =
-        ChannelContext { aws: &aws, home: &home, secrets: &secrets, http: &http, notify: &notify, now };
-    let sent = send(&channel, &words::truncate_message(&sample_message(MessageKind::Test)), &edges).await;
+    let edges = ChannelContext {
+        aws: &aws,
+        home: &home,
+        secrets: &secrets,
+        http: &http,
+        notify: &notify,
+        now,
+    };
+    let sent =
+        send(&channel, &words::truncate_message(&sample_message(MessageKind::Test)), &edges).await;
     end.send(()).expect("the server runs");
     (told.await.expect("the server"), sent)
 }
@@ -281,9 +295,16 @@ async fn an_address_that_ses_refuses_keeps_no_other_from_being_told() {
     let secrets = shared::secret::SecretResolver::new(&aws, &home);
     let http = crate::channel::HttpClient::new();
     let now = sample_message(MessageKind::Test).at;
-    let edges =
-        ChannelContext { aws: &aws, home: &home, secrets: &secrets, http: &http, notify: &notify, now };
-    let sent = send(&channel, &words::truncate_message(&sample_message(MessageKind::Test)), &edges).await;
+    let edges = ChannelContext {
+        aws: &aws,
+        home: &home,
+        secrets: &secrets,
+        http: &http,
+        notify: &notify,
+        now,
+    };
+    let sent =
+        send(&channel, &words::truncate_message(&sample_message(MessageKind::Test)), &edges).await;
     let refused = sent.expect_err("one was not told");
     assert!(refused.why.starts_with("1 of 3 addresses: gone@example.com: "), "{}", refused.why);
     assert!(refused.why.contains("MessageRejected"), "{}", refused.why);

@@ -163,7 +163,12 @@ async fn a_server_that_never_answers_is_given_up() {
 
 #[tokio::test]
 async fn an_endless_answer_is_read_to_four_kilobytes() {
-    let sink = MockHttpServer::with_responses(vec![http_response("400 Bad Request", "", &"y".repeat(1 << 20))]).await;
+    let sink = MockHttpServer::with_responses(vec![http_response(
+        "400 Bad Request",
+        "",
+        &"y".repeat(1 << 20),
+    )])
+    .await;
     let refused = post_to(&sink.url, &[]).await.expect_err("a refusal");
     assert!(refused.why.chars().count() < 300, "{}", refused.why.len());
     sink.into_requests().await;

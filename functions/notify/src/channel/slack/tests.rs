@@ -198,7 +198,12 @@ async fn a_webhook_gets_it() {
     let sink = MockHttpServer::with_responses(vec![http_response("200 OK", "", "ok")]).await;
     let body = render(&sample_message(MessageKind::Test));
     let address: SecretString = format!("{}/services/T/B/x", sink.url).into();
-    let post = WebhookRequest { address: &address, headers: HeaderMap::new(), body: &body, secrets: vec![] };
+    let post = WebhookRequest {
+        address: &address,
+        headers: HeaderMap::new(),
+        body: &body,
+        secrets: vec![],
+    };
     let now = "2026-11-21T08:30:00Z".parse().expect("a time");
     crate::channel::HttpClient::new().post(post, now).await.expect("taken");
     let asked = sink.into_requests().await;

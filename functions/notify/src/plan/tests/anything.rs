@@ -33,10 +33,15 @@ fn event_strategy() -> impl Strategy<Value = RandomEvent> {
 /// What each channel was told of each incident that it takes for open.
 type KnownSeverities = BTreeMap<(Name, String), Severity>;
 
-fn check_messages(known: &mut KnownSeverities, told: &[OutgoingMessage]) -> Result<(), TestCaseError> {
+fn check_messages(
+    known: &mut KnownSeverities,
+    told: &[OutgoingMessage],
+) -> Result<(), TestCaseError> {
     for t in told {
         let m = &t.message;
-        prop_assert!(m.incidents.len() <= crate::message::MAX_INCIDENTS && m.title.chars().count() <= 200);
+        prop_assert!(
+            m.incidents.len() <= crate::message::MAX_INCIDENTS && m.title.chars().count() <= 200
+        );
         prop_assert!(!m.id.is_empty());
         for i in &m.incidents {
             let at = (t.channel.clone(), i.key.clone());

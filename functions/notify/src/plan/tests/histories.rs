@@ -57,19 +57,31 @@ fn a_warning_that_becomes_critical_is_told_again_and_its_steps_begin_anew() {
         "an hour after it became critical"
     );
     assert!(h.freshness_run("03:00", vec![warning()]).is_empty(), "less bad is no news");
-    assert!(h.freshness_run("03:15", vec![stale_finding("orders")]).is_empty(), "as bad as it was told before");
+    assert!(
+        h.freshness_run("03:15", vec![stale_finding("orders")]).is_empty(),
+        "as bad as it was told before"
+    );
 }
 
 #[test]
 fn doubled_late_and_narrow_reports_do_nothing() {
     let mut h = NotifyHistory::new();
-    let report = || report_event(reported_run("freshness", time_of_day("00:15"), vec![stale_finding("orders")]));
+    let report = || {
+        report_event(reported_run("freshness", time_of_day("00:15"), vec![stale_finding("orders")]))
+    };
     assert_eq!(h.message_lines(time_of_day("00:15"), &[report(), report()]).len(), 2);
     assert!(h.message_lines(time_of_day("00:16"), &[report()]).is_empty());
     assert_eq!(h.freshness_run("00:30", vec![]).len(), 2, "mended");
     assert!(h.message_lines(time_of_day("00:31"), &[report()]).is_empty(), "heard twice, and late");
-    let late = report_event(reported_run("freshness", time_of_day("00:20"), vec![stale_finding("orders")]));
-    assert!(h.message_lines(time_of_day("00:32"), &[late]).is_empty(), "a later run has looked since");
+    let late = report_event(reported_run(
+        "freshness",
+        time_of_day("00:20"),
+        vec![stale_finding("orders")],
+    ));
+    assert!(
+        h.message_lines(time_of_day("00:32"), &[late]).is_empty(),
+        "a later run has looked since"
+    );
     h.freshness_run("00:45", vec![stale_finding("orders")]);
     let mut narrow = reported_run("freshness", time_of_day("00:50"), vec![]);
     narrow.whole = false;
@@ -79,9 +91,16 @@ fn doubled_late_and_narrow_reports_do_nothing() {
     );
     let mut full = reported_run("freshness", time_of_day("00:55"), vec![]);
     full.omitted = Some(TruncatedCounts { findings: 1, ..TruncatedCounts::default() });
-    assert!(h.message_lines(time_of_day("00:55"), &[report_event(full)]).iter().all(|t| !t.contains("resolved")));
+    assert!(
+        h.message_lines(time_of_day("00:55"), &[report_event(full)])
+            .iter()
+            .all(|t| !t.contains("resolved"))
+    );
     let other = report_event(reported_run("offsite", time_of_day("00:56"), vec![]));
-    assert!(h.message_lines(time_of_day("00:56"), &[other]).is_empty(), "another function knows nothing of it");
+    assert!(
+        h.message_lines(time_of_day("00:56"), &[other]).is_empty(),
+        "another function knows nothing of it"
+    );
     let mut dry = reported_run("freshness", time_of_day("00:57"), vec![]);
     dry.dry_run = true;
     assert!(h.message_lines(time_of_day("00:57"), &[report_event(dry)]).is_empty());
@@ -102,7 +121,11 @@ fn a_run_that_took_an_hour_speaks_of_its_end() {
         detail: Some("disk full".into()),
         made: None,
     }];
-    assert_eq!(h.message_lines(time_of_day("00:50"), &[report_event(long)]).len(), 2, "it ended after the quick one");
+    assert_eq!(
+        h.message_lines(time_of_day("00:50"), &[report_event(long)]).len(),
+        2,
+        "it ended after the quick one"
+    );
     let t = h.state.incidents.values().next().expect("an incident");
     assert_eq!((t.what.as_str(), t.group.as_deref()), ("dump-failed", Some("shop")));
     assert_eq!(t.why, "dump: disk full");
@@ -131,7 +154,8 @@ fn the_same_alarm_a_thousand_times_is_one_message() {
     for i in 0..1000 {
         let at = time_of_day("00:10") + SignedDuration::from_millis(i * 60);
         let reason = "too old".to_owned();
-        let alarm = AlarmEvent { name: "acme-backup-age".into(), state: "ALARM".into(), at, reason };
+        let alarm =
+            AlarmEvent { name: "acme-backup-age".into(), state: "ALARM".into(), at, reason };
         told.extend(h.message_lines(at, &[NotificationEvent::Alarm(alarm)]));
     }
     assert_eq!(
@@ -146,7 +170,10 @@ fn the_same_alarm_a_thousand_times_is_one_message() {
             reason: String::new(),
         })
     };
-    assert!(h.message_lines(time_of_day("00:11"), &[ok("00:05")]).is_empty(), "an older change that comes late");
+    assert!(
+        h.message_lines(time_of_day("00:11"), &[ok("00:05")]).is_empty(),
+        "an older change that comes late"
+    );
     assert_eq!(h.message_lines(time_of_day("00:40"), &[ok("00:40")]).len(), 2);
 }
 
@@ -184,7 +211,9 @@ fn an_alarm_that_is_not_the_policys_is_told_whatever_else_is_wrong() {
 fn ten_thousand_findings_are_one_message_of_bounded_size_and_worst_first() {
     let mut h = NotifyHistory::new();
     let mut findings: Vec<_> = (0..9_999)
-        .map(|i| reported_finding(Severity::Warning, &format!("база-{i}-{}", "x".repeat(300)), "stale"))
+        .map(|i| {
+            reported_finding(Severity::Warning, &format!("база-{i}-{}", "x".repeat(300)), "stale")
+        })
         .collect();
     findings.insert(5_000, stale_finding("orders"));
     for f in &mut findings {
@@ -209,7 +238,10 @@ fn ten_thousand_findings_are_one_message_of_bounded_size_and_worst_first() {
     let mut again = reported_run("freshness", time_of_day("00:30"), findings.clone());
     again.run = "again".into();
     assert!(h.plan_events(time_of_day("00:30"), &[report_event(again)]).is_empty());
-    let end = h.plan_events(time_of_day("00:45"), &[report_event(reported_run("freshness", time_of_day("00:45"), vec![]))]);
+    let end = h.plan_events(
+        time_of_day("00:45"),
+        &[report_event(reported_run("freshness", time_of_day("00:45"), vec![]))],
+    );
     assert!(end.iter().all(|t| t.message.kind == MessageKind::Resolved));
     assert!(h.state.beyond.is_empty());
 }
@@ -255,7 +287,10 @@ fn a_function_that_does_not_come_to_its_end_is_told_until_it_does() {
     let mut failed = reported_run("freshness", time_of_day("00:30"), vec![stale_finding("orders")]);
     failed.run = "b".into();
     assert_eq!(h.message_lines(time_of_day("00:30"), &[report_event(failed)]).len(), 2);
-    assert!(h.message_lines(time_of_day("00:33"), &[news("b", "00:33", true)]).is_empty(), "its report said more");
+    assert!(
+        h.message_lines(time_of_day("00:33"), &[news("b", "00:33", true)]).is_empty(),
+        "its report said more"
+    );
 }
 
 #[test]
@@ -267,7 +302,11 @@ fn what_was_made_is_told_where_the_policy_asks_for_it_and_once() {
     assert_eq!(told, ["chat made shop_20261120.dump of shop/shop"]);
     assert!(h.message_lines(time_of_day("00:12"), &[report_event(report)]).is_empty());
     assert!(
-        h.message_lines(time_of_day("00:25"), &[report_event(reported_run("dump", time_of_day("00:25"), vec![]))]).is_empty(),
+        h.message_lines(
+            time_of_day("00:25"),
+            &[report_event(reported_run("dump", time_of_day("00:25"), vec![]))]
+        )
+        .is_empty(),
         "nothing was made"
     );
     assert_eq!((h.state.day.made, h.state.day.bytes), (1, 1_500_000_000));
@@ -292,7 +331,8 @@ fn a_backup_that_did_not_prove_good_is_a_problem_until_one_does() {
             at: time_of_day(hhmm),
         })
     };
-    let told = h.plan_events(time_of_day("00:10"), &[verified("00:10", Some("3 rows are missing"))]);
+    let told =
+        h.plan_events(time_of_day("00:10"), &[verified("00:10", Some("3 rows are missing"))]);
     assert_eq!(told.len(), 2);
     assert_eq!(told[0].message.made[0].rows, Some(42));
     assert!(

@@ -22,10 +22,17 @@ fn missed_ticks_take_all_steps_at_once_and_each_step_once() {
 fn the_digest_is_sent_once_a_day_in_the_policys_zone_also_when_it_is_late() {
     let mut h = NotifyHistory::new();
     let digests = |h: &mut NotifyHistory, hhmm: &str| {
-        h.plan_events(time_of_day(hhmm), &[report_event(reported_run("freshness", time_of_day(hhmm), vec![stale_finding("orders")]))])
-            .into_iter()
-            .filter(|t| t.message.kind == MessageKind::Digest)
-            .collect::<Vec<_>>()
+        h.plan_events(
+            time_of_day(hhmm),
+            &[report_event(reported_run(
+                "freshness",
+                time_of_day(hhmm),
+                vec![stale_finding("orders")],
+            ))],
+        )
+        .into_iter()
+        .filter(|t| t.message.kind == MessageKind::Digest)
+        .collect::<Vec<_>>()
     };
     assert!(digests(&mut h, "00:15").is_empty(), "what was due before the first look is nobody's");
     assert!(digests(&mut h, "05:59").is_empty());
@@ -71,7 +78,8 @@ fn who_was_never_heard_of_is_silent_too() {
 fn a_clock_that_ran_ahead_blocks_nothing_that_is_true() {
     let mut h = NotifyHistory::new();
     h.freshness_run("00:00", vec![]);
-    let ahead = report_event(reported_run("freshness", parse_timestamp("2031-01-01T00:00:00Z"), vec![]));
+    let ahead =
+        report_event(reported_run("freshness", parse_timestamp("2031-01-01T00:00:00Z"), vec![]));
     assert!(h.message_lines(time_of_day("00:10"), &[ahead]).is_empty(), "a function's clock");
     assert_eq!(h.freshness_run("00:15", vec![stale_finding("orders")]).len(), 2);
     // notify's own clock: a tick in 2031, and back.
@@ -100,12 +108,20 @@ fn a_recovery_is_told_when_it_starts_every_quarter_of_an_hour_and_when_it_ends()
         })
     };
     h.freshness_run("00:00", vec![]);
-    let started =
-        h.plan_events(time_of_day("00:05"), &[news("00:05", RestoreStage::Started("shop.dump into shop_check".into()))]);
+    let started = h.plan_events(
+        time_of_day("00:05"),
+        &[news("00:05", RestoreStage::Started("shop.dump into shop_check".into()))],
+    );
     assert_eq!(started.len(), 2);
     assert_eq!(started[0].message.severity, Severity::Critical);
     h.freshness_run("00:10", vec![]);
-    assert!(h.message_lines(time_of_day("00:15"), &[news("00:15", RestoreStage::Phase("loading data".into()))]).is_empty());
+    assert!(
+        h.message_lines(
+            time_of_day("00:15"),
+            &[news("00:15", RestoreStage::Phase("loading data".into()))]
+        )
+        .is_empty()
+    );
     let update = h.message_lines(time_of_day("00:20"), &[]);
     assert_eq!(
         update,
@@ -121,8 +137,11 @@ fn a_recovery_is_told_when_it_starts_every_quarter_of_an_hour_and_when_it_ends()
     assert_eq!(told[0].message.lines, ["restored 42 rows"]);
     assert_eq!(told[0].message.thread, started[0].message.thread);
     assert!(
-        h.message_lines(time_of_day("00:31"), &[news("00:05", RestoreStage::Started("late".into())), news("00:30", ended)])
-            .is_empty()
+        h.message_lines(
+            time_of_day("00:31"),
+            &[news("00:05", RestoreStage::Started("late".into())), news("00:30", ended)]
+        )
+        .is_empty()
     );
 }
 
@@ -151,7 +170,10 @@ fn a_recovery_that_waits_for_an_archive_is_neither_failed_nor_missing() {
         let (id, asset) = ("r1".into(), "shop/shop".into());
         NotificationEvent::Restore(RestoreEvent { id, asset, stage, at: time_of_day(hhmm) })
     };
-    h.plan_events(time_of_day("00:05"), &[news("00:05", RestoreStage::Started("shop.dump".into()))]);
+    h.plan_events(
+        time_of_day("00:05"),
+        &[news("00:05", RestoreStage::Started("shop.dump".into()))],
+    );
     let told = h.plan_events(
         time_of_day("00:06"),
         &[news("00:06", RestoreStage::Waiting("it is in GLACIER, up to 5 hours".into()))],
@@ -180,10 +202,13 @@ fn the_storage_report_is_sent_once_for_each_time_of_its_schedule_and_a_budget_th
         mend: String::new(),
     };
     let told = |h: &mut NotifyHistory, when: &str, findings: Vec<ReportedFinding>| {
-        h.plan_events(parse_timestamp(when), &[report_event(reported_run("report", parse_timestamp(when), findings))])
-            .into_iter()
-            .filter(|t| t.message.kind == MessageKind::StorageReport)
-            .collect::<Vec<_>>()
+        h.plan_events(
+            parse_timestamp(when),
+            &[report_event(reported_run("report", parse_timestamp(when), findings))],
+        )
+        .into_iter()
+        .filter(|t| t.message.kind == MessageKind::StorageReport)
+        .collect::<Vec<_>>()
     };
     let report =
         || vec![carried(Severity::Info, "storage-report", "storage is 1 TiB\nPUT requests: 3")];

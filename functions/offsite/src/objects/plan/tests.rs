@@ -41,19 +41,27 @@ fn an_object_is_copied_when_its_copy_is_missing_or_older_and_its_time_has_come()
             "overwritten in the second of the copy",
             ObjectPair::Both(old(), object("k", 3, "b", "14T00:00")),
         ),
-        ("an older copy of the same bytes", ObjectPair::Both(old(), object("k", 3, "a", "13T00:00"))),
+        (
+            "an older copy of the same bytes",
+            ObjectPair::Both(old(), object("k", 3, "a", "13T00:00")),
+        ),
         (
             "overwritten after the slot",
             ObjectPair::Both(object("k", 3, "a", "16T00:00"), object("k", 3, "b", "15T04:00")),
         ),
         ("in an archive class", ObjectPair::Missing(archived())),
-        ("in an archive class and copied", ObjectPair::Both(archived(), object("k", 3, "a", "15T04:00"))),
+        (
+            "in an archive class and copied",
+            ObjectPair::Both(archived(), object("k", 3, "a", "15T04:00")),
+        ),
         ("only at the destination", ObjectPair::Extra(old())),
     ];
     let name: Name = "backups".parse().expect("a name");
     let task = copy_task(&name);
-    let judged: Vec<_> =
-        table.iter().map(|(case, pair)| format!("{case}: {:?}", decide_copy(&task, pair))).collect();
+    let judged: Vec<_> = table
+        .iter()
+        .map(|(case, pair)| format!("{case}: {:?}", decide_copy(&task, pair)))
+        .collect();
     insta::assert_snapshot!(judged.join("\n"), @r#"
     no copy: Copy("it has no copy")
     no copy, written at the slot: Copy("it has no copy")
@@ -89,14 +97,14 @@ fn a_page_says_what_it_copies_what_waits_and_what_is_archived() {
         ],
     );
     insta::assert_debug_snapshot!(page, @r#"
-    Page {
-        plan: Plan {
+    ObjectPagePlan {
+        plan: ActionPlan {
             steps: [
-                Step {
+                PlanStep {
                     asset: "backups",
                     action: CopyObject {
                         from: "backups",
-                        object: Object {
+                        object: S3Object {
                             key: "a",
                             size: 1,
                             etag: "a",
@@ -131,7 +139,10 @@ fn a_page_says_what_it_copies_what_waits_and_what_is_archived() {
 fn a_prefix_within_another_is_listed_once() {
     let name: Name = "backups".parse().expect("a name");
     let prefixes = ["redis/", "pg/daily/", "pg/", "pg/"].map(String::from);
-    assert_eq!(ObjectCopyTask { prefixes: &prefixes, ..copy_task(&name) }.list_prefixes(), ["pg/", "redis/"]);
+    assert_eq!(
+        ObjectCopyTask { prefixes: &prefixes, ..copy_task(&name) }.list_prefixes(),
+        ["pg/", "redis/"]
+    );
     assert_eq!(copy_task(&name).list_prefixes(), [""]);
 }
 

@@ -49,7 +49,10 @@ fn what_is_said_of_many_large_objects_is_said_of_each() {
         "REVOKE ALL ON LARGE OBJECT 100 FROM \"LARGE OBJECT 7\";\nGRANT SELECT ON LARGE OBJECT 100 TO eve;".into();
     let sql = |id| {
         let entry = entry(&toc, id);
-        entry_statements(&toc, &entry, true).into_iter().map(|s| s.all.join("; ")).collect::<Vec<_>>()
+        entry_statements(&toc, &entry, true)
+            .into_iter()
+            .map(|s| s.all.join("; "))
+            .collect::<Vec<_>>()
     };
     assert_eq!(
         sql(1),
@@ -65,7 +68,8 @@ fn what_is_said_of_many_large_objects_is_said_of_each() {
     toc.entries[1].desc = "COMMENT".into();
     toc.entries[1].defn = "COMMENT ON LARGE OBJECT 100 IS 'a; ALTER ROLE eve SUPERUSER; b';".into();
     let entry = entry(&toc, 2);
-    let comment: Vec<_> = entry_statements(&toc, &entry, true).into_iter().flat_map(|s| s.all).collect();
+    let comment: Vec<_> =
+        entry_statements(&toc, &entry, true).into_iter().flat_map(|s| s.all).collect();
     assert_eq!(comment.len(), 2, "{comment:?}");
     assert!(comment.iter().all(|s| s.starts_with("COMMENT ON LARGE OBJECT")), "{comment:?}");
 }

@@ -8,7 +8,12 @@ const PAGE: usize = 100;
 const SNAPSHOTS: usize = 16;
 
 /// The page of a list that `request` asks for: as many of `total` as fit, made by `one`.
-fn list_page(request: &RecordedRequest, list: &str, total: usize, one: impl Fn(usize) -> String) -> CannedResponse {
+fn list_page(
+    request: &RecordedRequest,
+    list: &str,
+    total: usize,
+    one: impl Fn(usize) -> String,
+) -> CannedResponse {
     let from: usize = request.parameter("Marker").map_or(0, |m| m.parse().expect("a number"));
     let most = request.parameter("MaxRecords").map_or(PAGE, |n| n.parse().expect("a number"));
     let to = total.min(from + most.min(PAGE));
@@ -100,12 +105,20 @@ async fn a_sweep_makes_as_many_calls_as_there_are_pages_and_no_more() {
         // At a destination there are only snapshots to list.
         let aws = mock_account(databases, clusters);
         observe_inventory(&run_context(&aws, &policy), ObservationScope::Everywhere).await;
-        assert_eq!(aws.call_counter().current_counts().requests, home + snapshots, "{databases} everywhere");
+        assert_eq!(
+            aws.call_counter().current_counts().requests,
+            home + snapshots,
+            "{databases} everywhere"
+        );
 
         // Restore windows are one list more.
         let aws = mock_account(databases, clusters);
         aws.rds(&Location::home_from_policy(&policy)).earliest_restorable().await.expect("windows");
-        assert_eq!(aws.call_counter().current_counts().requests, page_count(databases), "{databases} windows");
+        assert_eq!(
+            aws.call_counter().current_counts().requests,
+            page_count(databases),
+            "{databases} windows"
+        );
     }
 }
 

@@ -49,7 +49,9 @@ async fn a_snapshot_is_asked_for_with_all_its_tags() {
     let (aws, asked) = recording_aws();
     let rds = aws.rds(&home_location());
     for (family, id) in [(DatabaseKind::Instance, "orders"), (DatabaseKind::Cluster, "ledger")] {
-        rds.create_snapshot(family, id, &format!("{id}-daily-202611200200"), &sample_tags()).await.expect("taken");
+        rds.create_snapshot(family, id, &format!("{id}-daily-202611200200"), &sample_tags())
+            .await
+            .expect("taken");
     }
     insta::assert_snapshot!(sent_request(&asked), @"
     rds.eu-west-1.amazonaws.com
@@ -81,7 +83,8 @@ async fn a_snapshot_is_asked_for_with_all_its_tags() {
 #[tokio::test]
 async fn a_copy_is_asked_for_at_its_destination_with_key_and_tags() {
     let (aws, asked) = recording_aws();
-    let rds = aws.rds(&Location { region: "us-east-1".parse().expect("a region"), ..home_location() });
+    let rds =
+        aws.rds(&Location { region: "us-east-1".parse().expect("a region"), ..home_location() });
     let copy = SnapshotCopyRequest {
         source: "arn:aws:rds:eu-west-1:111122223333:snapshot:rds:orders-2026-11-20-02-00".into(),
         id: "orders-automated-202611200200".into(),
@@ -233,7 +236,9 @@ fn refusing_aws(first: Vec<CannedResponse>) -> AwsClients {
             let snapshots = format!("<DBSnapshots>{snapshot}</DBSnapshots>");
             let marker = if last { "" } else { "<Marker>2</Marker>" };
             match request.operation.as_str() {
-                "DescribeDBSnapshots" => wire::rds_response("DescribeDBSnapshots", &(snapshots + marker)),
+                "DescribeDBSnapshots" => {
+                    wire::rds_response("DescribeDBSnapshots", &(snapshots + marker))
+                }
                 other => wire::rds_response(other, ""),
             }
         })
@@ -260,14 +265,20 @@ async fn what_stays_throttled_is_an_error_and_no_short_list() {
     let error = aws.rds(&home_location()).list_snapshots().await.expect_err("no second page");
     assert_eq!(error.kind, OperationErrorKind::Unreachable);
     insta::assert_snapshot!(format!("{error}; {}", error.hint()), @"describe DB snapshots in eu-west-1 in 111122223333: Throttling: said AWS; nothing if it is rare: the next run tries again; otherwise see who else uses up the account's calls");
-    assert_eq!(aws.call_counter().current_counts(), crate::aws::CallCounts { requests: 2 + 6, throttled: 6 });
+    assert_eq!(
+        aws.call_counter().current_counts(),
+        crate::aws::CallCounts { requests: 2 + 6, throttled: 6 }
+    );
 }
 
 #[tokio::test]
 async fn a_refusal_that_is_no_throttling_is_counted_as_none() {
     let aws = wire::mock_aws(|_| wire::query_error_response(400, "InvalidParameterValue"));
     aws.rds(&home_location()).list_snapshots().await.expect_err("refused");
-    assert_eq!(aws.call_counter().current_counts(), crate::aws::CallCounts { requests: 2, throttled: 0 });
+    assert_eq!(
+        aws.call_counter().current_counts(),
+        crate::aws::CallCounts { requests: 2, throttled: 0 }
+    );
     assert_eq!(CallCounter::default().current_counts(), crate::aws::CallCounts::default());
 }
 
@@ -296,7 +307,14 @@ async fn a_role_that_can_not_be_assumed_is_told_as_such() {
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::new("eu-west-1"))
         .credentials_provider(SharedCredentialsProvider::new(DeniedCredentials));
-    let error = AwsClients::new(base.build()).rds(&home_location()).list_snapshots().await.expect_err("no credentials");
+    let error = AwsClients::new(base.build())
+        .rds(&home_location())
+        .list_snapshots()
+        .await
+        .expect_err("no credentials");
     assert_eq!(error.kind, OperationErrorKind::Denied, "{error}");
-    assert!(error.to_line_with_hint().ends_with("allow this action in the role that made the call"), "{error}");
+    assert!(
+        error.to_line_with_hint().ends_with("allow this action in the role that made the call"),
+        "{error}"
+    );
 }

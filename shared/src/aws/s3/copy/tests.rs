@@ -89,7 +89,7 @@ async fn a_copy_is_asked_for_with_its_etag_and_checksum_and_read_back() {
 #[tokio::test]
 async fn a_copy_that_is_not_what_was_said_is_an_error() {
     type HeadFixture = fn() -> HeadObjectOutputBuilder;
-    let table: [(&str, Back); 6] = [
+    let table: [(&str, HeadFixture); 6] = [
         ("shorter", || head_output(2, MD5).checksum_sha256("sum")),
         ("another checksum", || head_output(3, MD5).checksum_sha256("other")),
         ("no checksum", || head_output(3, MD5)),
@@ -106,7 +106,8 @@ async fn a_copy_that_is_not_what_was_said_is_an_error() {
     for (case, back) in table {
         let mut order = copy_order(3);
         order.kms_key = case.starts_with("under").then(|| KEY.to_owned());
-        let error = run_copy(&[&copy_rule(MD5, Some("sum")), &object_at("offsite", back)], &order).await;
+        let error =
+            run_copy(&[&copy_rule(MD5, Some("sum")), &object_at("offsite", back)], &order).await;
         said.push(format!("{case}: {}", error.expect_err(case).message));
     }
     let gone = mock!(Client::head_object).then_http_response(|| error_response(404, ""));
@@ -129,11 +130,16 @@ async fn etags_prove_a_copy_where_they_are_md5s_of_the_same_bytes() {
     let kms = || head_output(3, MD5).server_side_encryption(ServerSideEncryption::AwsKms);
     // The source's ETag is MD5 in the list; the copy's is another.
     let back = || object_at("offsite", move || head_output(3, other).checksum_sha256("sum"));
-    let rules = [&copy_rule(other, Some("sum")), &back(), &object_at("backups", || head_output(3, MD5))];
+    let rules =
+        [&copy_rule(other, Some("sum")), &back(), &object_at("backups", || head_output(3, MD5))];
     let error = run_copy(&rules, &copy_order(3)).await.expect_err("two MD5s differ");
     assert!(error.message.contains("the source's"), "{error}");
 
-    let keyed = run_copy(&[&copy_rule(other, Some("sum")), &back(), &object_at("backups", kms)], &copy_order(3)).await;
+    let keyed = run_copy(
+        &[&copy_rule(other, Some("sum")), &back(), &object_at("backups", kms)],
+        &copy_order(3),
+    )
+    .await;
     assert!(keyed.is_ok(), "KMS makes the source's ETag no MD5: {keyed:?}");
 
     let mut of_parts = copy_order(3);
@@ -141,7 +147,11 @@ async fn etags_prove_a_copy_where_they_are_md5s_of_the_same_bytes() {
     let proof = run_copy(&[&copy_rule(other, Some("sum")), &back()], &of_parts).await;
     assert!(proof.is_ok(), "an ETag of parts is no MD5, and nothing is asked: {proof:?}");
 
-    let bare = run_copy(&[&copy_rule(MD5, None), &object_at("offsite", || head_output(3, MD5))], &copy_order(3)).await;
+    let bare = run_copy(
+        &[&copy_rule(MD5, None), &object_at("offsite", || head_output(3, MD5))],
+        &copy_order(3),
+    )
+    .await;
     assert_eq!(bare, Ok(ObjectChecksum::Md5(MD5.into())), "a store without checksums");
 }
 
@@ -156,7 +166,8 @@ async fn where_nothing_else_proves_a_copy_both_sides_are_read() {
         )
     };
     let back = || object_at("offsite", move || head_output(3, other));
-    let same = [&copy_rule(other, None), &back(), &read("backups", b"abc"), &read("offsite", b"abc")];
+    let same =
+        [&copy_rule(other, None), &back(), &read("backups", b"abc"), &read("offsite", b"abc")];
     let proof = run_copy(&same, &of_parts).await;
     assert!(matches!(proof, Ok(ObjectChecksum::Read(_))), "{proof:?}");
     let differs =
@@ -177,7 +188,8 @@ async fn a_source_that_moved_on_waits_for_the_next_run_and_a_denied_one_fails() 
         (400, "SomethingNew", OperationErrorKind::Refused),
     ];
     for (status, code, kind) in table {
-        let refused = mock!(Client::copy_object).then_http_response(move || error_response(status, code));
+        let refused =
+            mock!(Client::copy_object).then_http_response(move || error_response(status, code));
         let error = run_copy(&[&refused], &copy_order(3)).await.expect_err(code);
         assert_eq!(error.kind, kind, "{error}");
         assert!(error.operation.starts_with("copy s3://backups/pg/"), "{error}");
@@ -272,13 +284,19 @@ async fn a_large_object_is_copied_in_parts_with_its_metadata_and_tags() {
     let back = object_at("offsite", || head_output(6 << 30, "whole-48").checksum_crc64_nvme("crc"));
     let complete = complete_rule();
     let rules = [&source, &tags, &create, &parts, &complete, &back];
-    assert_eq!(run_copy(&rules, &copy_order(LARGE)).await, Ok(ObjectChecksum::Crc64Nvme("crc".into())));
+    assert_eq!(
+        run_copy(&rules, &copy_order(LARGE)).await,
+        Ok(ObjectChecksum::Crc64Nvme("crc".into()))
+    );
     assert_eq!((parts.num_calls(), complete.num_calls()), (48, 1));
 }
 
 #[tokio::test]
 async fn a_part_that_fails_takes_the_whole_upload_back() {
-    let refusals = [(412, "PreconditionFailed", OperationErrorKind::Busy), (403, "AccessDenied", OperationErrorKind::Denied)];
+    let refusals = [
+        (412, "PreconditionFailed", OperationErrorKind::Busy),
+        (403, "AccessDenied", OperationErrorKind::Denied),
+    ];
     for (status, code, kind) in refusals {
         let [source, tags, create] = upload_rules();
         let bad = mock!(Client::upload_part_copy)
@@ -299,9 +317,10 @@ async fn a_part_that_fails_takes_the_whole_upload_back() {
 #[tokio::test]
 async fn an_upload_that_cannot_be_taken_back_is_named() {
     let [source, tags, create] = upload_rules();
-    let bad = mock!(Client::upload_part_copy).then_http_response(|| error_response(403, "AccessDenied"));
-    let stays =
-        mock!(Client::abort_multipart_upload).then_http_response(|| error_response(403, "AccessDenied"));
+    let bad =
+        mock!(Client::upload_part_copy).then_http_response(|| error_response(403, "AccessDenied"));
+    let stays = mock!(Client::abort_multipart_upload)
+        .then_http_response(|| error_response(403, "AccessDenied"));
     let error = run_copy(&[&source, &tags, &create, &bad, &stays], &copy_order(LARGE)).await;
     insta::assert_snapshot!(error.expect_err("denied"), @"copy s3://backups/pg/a b+c%.dump (6442450944 bytes) to s3://offsite: AccessDenied: said S3; and its upload u1 stays there: AccessDenied: said S3");
 }
@@ -309,7 +328,8 @@ async fn an_upload_that_cannot_be_taken_back_is_named() {
 #[tokio::test]
 async fn a_copy_that_outlasts_the_run_is_given_up_and_waits() {
     let [source, tags, create] = upload_rules();
-    let slow = mock!(Client::upload_part_copy).then_http_response(|| error_response(503, "SlowDown"));
+    let slow =
+        mock!(Client::upload_part_copy).then_http_response(|| error_response(503, "SlowDown"));
     let abort = abort_rule();
     let s3 = mock_s3(&[&source, &tags, &create, &slow, &abort]);
     let error = s3.copy_object(&s3, &copy_order(LARGE), Some(Duration::ZERO)).await;

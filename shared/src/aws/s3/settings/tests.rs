@@ -18,8 +18,9 @@ use aws_smithy_mocks::mock;
 
 #[tokio::test]
 async fn what_is_not_configured_is_none_and_no_error() {
-    let encryption = mock!(Client::get_bucket_encryption)
-        .then_http_response(|| error_response(404, "ServerSideEncryptionConfigurationNotFoundError"));
+    let encryption = mock!(Client::get_bucket_encryption).then_http_response(|| {
+        error_response(404, "ServerSideEncryptionConfigurationNotFoundError")
+    });
     let replication = mock!(Client::get_bucket_replication)
         .then_http_response(|| error_response(404, "ReplicationConfigurationNotFoundError"));
     let lifecycle = mock!(Client::get_bucket_lifecycle_configuration)
@@ -36,11 +37,14 @@ async fn what_is_not_configured_is_none_and_no_error() {
 #[tokio::test]
 async fn a_bucket_that_is_not_there_is_an_error_for_every_setting() {
     let rules = [
-        mock!(Client::get_bucket_encryption).then_http_response(|| error_response(404, "NoSuchBucket")),
-        mock!(Client::get_bucket_replication).then_http_response(|| error_response(404, "NoSuchBucket")),
+        mock!(Client::get_bucket_encryption)
+            .then_http_response(|| error_response(404, "NoSuchBucket")),
+        mock!(Client::get_bucket_replication)
+            .then_http_response(|| error_response(404, "NoSuchBucket")),
         mock!(Client::get_bucket_lifecycle_configuration)
             .then_http_response(|| error_response(404, "NoSuchBucket")),
-        mock!(Client::get_bucket_versioning).then_http_response(|| error_response(404, "NoSuchBucket")),
+        mock!(Client::get_bucket_versioning)
+            .then_http_response(|| error_response(404, "NoSuchBucket")),
     ];
     let s3 = mock_s3(&rules.iter().collect::<Vec<_>>());
     let errors = [
@@ -121,15 +125,15 @@ async fn settings_are_read_as_they_are_set() {
     insta::assert_debug_snapshot!(s3.noncurrent_expirations("b").await, @r#"
     Ok(
         [
-            NoncurrentRule {
+            NoncurrentExpirationRule {
                 id: "all",
                 days: 90,
-                whole: true,
+                covers_bucket: true,
             },
-            NoncurrentRule {
+            NoncurrentExpirationRule {
                 id: "tmp",
                 days: 1,
-                whole: false,
+                covers_bucket: false,
             },
         ],
     )
@@ -141,11 +145,11 @@ async fn settings_are_read_as_they_are_set() {
                 id: "all",
                 enabled: true,
                 to: "media-replica",
-                whole: false,
+                covers_bucket: false,
                 prefix: "img/",
                 tagged: false,
                 metrics: true,
-                promised: None,
+                rtc_minutes: None,
             },
         ],
     )

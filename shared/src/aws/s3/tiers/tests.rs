@@ -18,7 +18,11 @@ fn foreign_rule(id: &str) -> LifecycleRule {
 
 #[test]
 fn one_rule_is_set_and_all_others_stay_as_they_are() {
-    let there = BucketLifecycle(vec![foreign_rule("logs"), foreign_rule("holdfast-acme-main"), foreign_rule("more")]);
+    let there = BucketLifecycle(vec![
+        foreign_rule("logs"),
+        foreign_rule("holdfast-acme-main"),
+        foreign_rule("more"),
+    ]);
     assert!(!there.contains_transition(&sample_transition()), "a rule of that id is not that rule");
     let set = there.with_transition(&sample_transition());
     let ids: Vec<_> = set.0.iter().filter_map(LifecycleRule::id).collect();
