@@ -291,7 +291,7 @@ impl RdsModel {
     fn apply_event(&mut self, of: usize, event: &ModelEvent) -> DeletedPoints {
         match event {
             ModelEvent::Snapshot { calls } => {
-                self.run_snapshot(of, &RunRequest::full_run(), "run", *calls)
+                self.run_snapshot(of, &RunRequest::full_run(), "run", *calls);
             }
             ModelEvent::Deploy { demand, calls } => {
                 let request = RunRequest { reason: "pre-deploy".into(), ..RunRequest::default() };

@@ -41,7 +41,9 @@ impl BackupKeys {
             for from in encrypt.identity.iter().chain(&encrypt.openssl).chain(&encrypt.previous) {
                 match secrets.current_and_previous(from).await {
                     Ok(values) => {
-                        values.iter().for_each(|v| opening.add_key("the policy's key", v))
+                        for value in &values {
+                            opening.add_key("the policy's key", value);
+                        }
                     }
                     Err(e) => tracing::info!("a key of the policy is not here: {e}"),
                 }

@@ -116,7 +116,7 @@ def weekly(world) -> World:
     """The world after EventBridge's own schedule ran the function once, and after that runs only when it is asked."""
     world.forward(minutes=16)
     wanted = {key_of(world, service) for service in fleet.SERVICES}
-    until("the dumps of the schedule", lambda: wanted <= dumps(world))
+    until("the dumps of the schedule", lambda: wanted <= dumps(world), 240)
     world.await_runs("dump", 1)
     scheduler = world.client("scheduler")
     for each in scheduler.list_schedules()["Schedules"]:

@@ -193,7 +193,7 @@ fn sources(folder: &Path, each: &mut dyn FnMut(&Path, &str)) {
         }
         if path.is_dir() {
             sources(&path, each);
-        } else if name.ends_with(".rs") {
+        } else if path.extension().is_some_and(|e| e == "rs") {
             each(&path, &std::fs::read_to_string(&path).expect("a source"));
         }
     }

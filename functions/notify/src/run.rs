@@ -118,7 +118,7 @@ pub async fn process_events(
         }
         let now = clock.now();
         update_state(ground, &clock, |state| {
-            outbox::record_results(ground.policy, state, &results, now)
+            outbox::record_results(ground.policy, state, &results, now);
         })
         .await?;
     }

@@ -99,7 +99,7 @@ impl ArchiveCounter {
     fn count_block(&mut self, block: ArchiveBlock, fingerprint: bool) {
         match block {
             ArchiveBlock::Head(toc) => {
-                self.fingerprint = fingerprint.then(|| DumpFingerprint::from_toc(&toc))
+                self.fingerprint = fingerprint.then(|| DumpFingerprint::from_toc(&toc));
             }
             ArchiveBlock::Rows(id, bytes) => {
                 if self.entries.last().is_none_or(|(last, ..)| *last != id) {

@@ -325,7 +325,7 @@ async fn run_worker(
             }
             LoadTask::Objects(slices) => {
                 super::objects::write_large_objects(&session, &slices, |l| {
-                    record_warning(losses, l)
+                    record_warning(losses, l);
                 })
                 .await?;
             }

@@ -178,7 +178,7 @@ impl<S> InterceptingStream<S> {
             let buffered = self.end - self.start;
             match self.at {
                 ParseState::Pass(0) | ParseState::Row(0) | ParseState::Skip(0) => {
-                    self.at = ParseState::Head
+                    self.at = ParseState::Head;
                 }
                 ParseState::Pass(left) => {
                     let n = left.min(buffered).min(out.remaining());

@@ -111,7 +111,7 @@ fn every_safety_question_is_asked() {
         change("wanted", 40, |_| ()),
         change("creating", 40, |p| (p.state, p.data_time) = (RecoveryPointState::InFlight, None)),
         change("failed", 40, |p| {
-            (p.state, p.data_time) = (RecoveryPointState::Failed("failed".into()), None)
+            (p.state, p.data_time) = (RecoveryPointState::Failed("failed".into()), None);
         }),
         change("failed-now", -1, |p| {
             (p.state, p.data_time) = (RecoveryPointState::Failed("failed".into()), None);

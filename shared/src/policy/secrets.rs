@@ -36,7 +36,7 @@ pub(super) fn find_credentials(policy: &Value) -> Vec<UnlocatedError> {
 fn collect_credentials(is: &Value, at: &str, found: &mut Vec<UnlocatedError>) {
     match is {
         Value::String(text) if is_credential(text) => {
-            found.push(UnlocatedError::at_pointer(at, SECRET_IN_POLICY_MESSAGE))
+            found.push(UnlocatedError::at_pointer(at, SECRET_IN_POLICY_MESSAGE));
         }
         Value::Array(items) => {
             for (i, item) in items.iter().enumerate() {

@@ -332,7 +332,7 @@ mod tests {
                         .for_each(|(_, s)| collect_keywords(s, found));
                 }
                 "items" | "additionalProperties" | "propertyNames" => {
-                    collect_keywords(value, found)
+                    collect_keywords(value, found);
                 }
                 _ => {}
             }
@@ -352,7 +352,7 @@ mod tests {
         found.push(at.to_owned());
         match value {
             Value::Object(o) => {
-                o.iter().for_each(|(k, v)| all_pointers(v, &join_pointer(at, k), found))
+                o.iter().for_each(|(k, v)| all_pointers(v, &join_pointer(at, k), found));
             }
             Value::Array(a) => {
                 a.iter()

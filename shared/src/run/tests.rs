@@ -226,7 +226,7 @@ fn metric_value(report: &RunReport, metric: Metric) -> Option<f64> {
 async fn a_fine_run_puts_its_metrics_and_tells_nobody() {
     let (aws, asked) = recording_aws(&[]);
     let report = finish_sample_run(&aws, |r| {
-        r.push_finding(Finding::new(Severity::Warning, "a", "busy", "why", "wait"))
+        r.push_finding(Finding::new(Severity::Warning, "a", "busy", "why", "wait"));
     })
     .await;
     assert!(!report.failed);

@@ -152,7 +152,7 @@ async fn a_store_alone_tells_its_backups_apart_from_all_else() {
     world.commit_backup("old/first.bin", |m| m.reason = "weekly".into()).await;
     world
         .commit_backup("orders/orders_daily_20261101_020000.dump", |m| {
-            m.owner = "other@host-1".into()
+            m.owner = "other@host-1".into();
         })
         .await;
     world

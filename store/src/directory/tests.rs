@@ -220,7 +220,7 @@ async fn a_delete_that_is_killed_is_gone_on_with_by_the_next_cleaning() {
         commit_backup(&store, KEY).await;
         let object = root.path().join("backups").join(KEY);
         let gone = |key: &str| {
-            steps::remove_if_exists(&root.path().join("backups").join(key)).expect("gone")
+            steps::remove_if_exists(&root.path().join("backups").join(key)).expect("gone");
         };
         steps::mark_incomplete(&object).expect("marked");
         if step >= 2 {

@@ -240,7 +240,7 @@ fn check_offsite_copies(
         match newest {
             None if stored.observed && stored.newest.is_empty() => {} // Nothing to copy yet: said of the first place.
             None => {
-                judged.push_critical("no-offsite", format!("no copy of it lies under {at}"), run())
+                judged.push_critical("no-offsite", format!("no copy of it lies under {at}"), run());
             }
             Some((old, point)) => {
                 if let Some(objective) = objective.filter(|o| old > o.max_age) {

@@ -143,7 +143,7 @@ fn a_database_is_judged_by_the_age_of_its_newest_good_data_to_the_second() {
         (
             "a transfer copy on its way",
             vec![point_with(state("2026-11-20T02:00:00Z", RecoveryPointState::InFlight), |p| {
-                p.marks.transfer = true
+                p.marks.transfer = true;
             })],
         ),
         ("one whose data has no known time", vec![point_with(good(), |p| p.data_time = None)]),
@@ -268,7 +268,7 @@ fn copies_are_judged_by_the_age_of_their_data_to_the_second() {
         (
             "failed",
             world(&|p| {
-                (p.state, p.data_time) = (RecoveryPointState::Failed("failed".into()), None)
+                (p.state, p.data_time) = (RecoveryPointState::Failed("failed".into()), None);
             }),
         ),
         (

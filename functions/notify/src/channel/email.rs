@@ -122,7 +122,9 @@ async fn send_via_ses(
             }
         }
         Err(e) => {
-            to.iter().for_each(|one| outcomes.record_failure(one, DeliveryError::from_aws(&e)))
+            for one in to {
+                outcomes.record_failure(one, DeliveryError::from_aws(&e));
+            }
         }
     }
 }

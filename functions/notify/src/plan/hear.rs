@@ -43,7 +43,7 @@ pub(super) fn ingest_event(
         NotificationEvent::Report(run) => ingest_report(planning, state, run),
         NotificationEvent::Alarm(alarm) => ingest_alarm(planning, state, alarm),
         NotificationEvent::InvocationFailed(news) => {
-            ingest_invocation_failure(planning, state, news)
+            ingest_invocation_failure(planning, state, news);
         }
         NotificationEvent::Restore(news) => recovery::ingest_restore_event(planning, state, news),
         NotificationEvent::Verification(news) => ingest_verification(planning, state, news),

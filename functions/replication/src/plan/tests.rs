@@ -157,7 +157,7 @@ fn a_buckets_settings_are_held_against_the_policy() {
         (
             "a part kept too short",
             bucket_with(|b| {
-                b.noncurrent = Some(vec![noncurrent_rule(90, true), noncurrent_rule(7, false)])
+                b.noncurrent = Some(vec![noncurrent_rule(90, true), noncurrent_rule(7, false)]);
             }),
         ),
         ("kept for longer", bucket_with(|b| b.noncurrent = Some(vec![noncurrent_rule(365, true)]))),

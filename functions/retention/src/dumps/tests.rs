@@ -221,7 +221,7 @@ fn a_store_that_this_role_was_not_given_is_said_once_and_fails_nothing() {
     };
     let letting = plan_dumps(&two, &[of("orders"), of("carts")], parse_timestamp(NOW));
     let told = letting.plan.findings.iter().map(ToString::to_string).collect::<Vec<_>>();
-    insta::assert_snapshot!(told.join("\n"), @"warning main not-listed: none of its dumps in s3://acme-dumps/ is let go here, for this role may not look there: list s3://acme-dumps/: 403; name the bucket in the stack's parameter DumpBuckets; or leave it as it is where a host dumps there: its `holdfast dump` lets go too");
+    insta::assert_snapshot!(told.join("\n"), @"warning main not-listed: none of its dumps in s3://acme-dumps/ is let go here, for this role may not look there: list s3://acme-dumps/: 403; name the bucket in the stack's parameter DumpBuckets; or leave it as it is where a host dumps there: its `holdfast dump main` lets go too");
 }
 
 /// A history: for each dump its age in hours, reason, server, and what stands against deleting it.
@@ -240,8 +240,8 @@ fn backups_of_history(history: &[(i64, u8, u8, u8)]) -> Vec<StoredBackup> {
             1 => b.hold = Some("audit".into()),
             2 => {
                 b = b.with_manifest(|m| {
-                    m.locked_until = Some(parse_timestamp("2027-01-01T00:00:00Z"))
-                })
+                    m.locked_until = Some(parse_timestamp("2027-01-01T00:00:00Z"));
+                });
             }
             3 => b = b.with_manifest(|m| m.owner = "another@host-1".into()),
             _ => {}

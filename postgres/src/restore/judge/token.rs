@@ -23,7 +23,7 @@ impl SqlToken<'_> {
     }
 
     /// The identifier that it is to the server.
-    pub(crate) fn to_identifier(&self) -> Option<String> {
+    pub(crate) fn to_identifier(self) -> Option<String> {
         match self {
             SqlToken::Word(word) => Some(word.to_ascii_lowercase()),
             SqlToken::Name(name) => {

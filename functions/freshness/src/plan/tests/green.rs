@@ -174,7 +174,7 @@ fn what_is_on_its_way_for_a_day_is_stuck() {
     let good = snapshot_at(&policy, "daily", "2026-11-20T02:00:00Z");
     let growing = |started: &str| {
         point_with(snapshot_at(&policy, "daily", started), |p| {
-            (p.state, p.data_time) = (RecoveryPointState::InFlight, None)
+            (p.state, p.data_time) = (RecoveryPointState::InFlight, None);
         })
     };
     let judged = |started| {

@@ -237,7 +237,7 @@ async fn ses(told: tokio::sync::mpsc::UnboundedSender<Vec<String>>) -> String {
     let address = format!("http://{}", listener.local_addr().expect("an address"));
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            let (mut request, mut part) = (Vec::new(), [0; 65_536]);
+            let (mut request, mut part) = (Vec::new(), vec![0; 65_536]);
             let body = loop {
                 let read = stream.read(&mut part).await.expect("a request");
                 request.extend_from_slice(&part[..read]);
