@@ -123,7 +123,7 @@ async fn send_via_ses(
         }
         Err(e) => {
             for one in to {
-                outcomes.record_failure(one, DeliveryError::from_aws(&e));
+                outcomes.record_failure(&one, DeliveryError::from_aws(&e));
             }
         }
     }
