@@ -416,7 +416,8 @@ fn sql_seeds() -> Vec<Vec<u8>> {
 }
 
 fn harmless() -> Vec<Vec<u8>> {
-    let mut all = sql_seeds();
+    // The other seed of `sql` has queries that no dump has, so they are refused.
+    let mut all = files!["../seeds/plain.sql"];
     all.push(
         b"SET client_encoding = 'UTF8';\nCREATE FUNCTION f() RETURNS int LANGUAGE c AS '$libdir/x', 'f';\n\
           CREATE FUNCTION g(a text DEFAULT E'\\\\') RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; END;\n\

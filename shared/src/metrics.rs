@@ -387,18 +387,20 @@ mod tests {
     /// Alarms of template.yaml on metrics of ours: name without the company, metric.
     fn alarms_of_the_template() -> Vec<(String, String)> {
         let template = include_str!("../../template.yaml");
+        // `!Sub "${Company}-..."`, or in a loop over the functions `!Sub ["${Company}-holdfast-${Name}-silent", ..]`.
         let value = |block: &str, key: &str| {
-            let line = block.lines().find_map(|l| l.trim().strip_prefix(key))?;
-            Some(
-                line.trim()
-                    .trim_start_matches("!Sub ")
-                    .trim_start_matches("${Company}-")
-                    .to_owned(),
-            )
+            let line = block.lines().find_map(|l| l.trim().strip_prefix(key))?.trim();
+            let text = line.trim_start_matches("!Sub ").trim_start_matches("[\"");
+            let text = text.split_once('"').map_or(text, |(name, _)| name);
+            Some(text.trim_start_matches("${Company}-").replace("${Name}", "FUNCTION"))
         };
         let blocks = template.split("Type: AWS::CloudWatch::Alarm").skip(1);
         let ours = blocks.filter(|b| value(b, "Namespace:").as_deref() == Some(NAMESPACE));
-        ours.filter_map(|b| Some((value(b, "AlarmName:")?, value(b, "MetricName:")?))).collect()
+        let mut alarms: Vec<_> = ours
+            .filter_map(|b| Some((value(b, "AlarmName:")?, value(b, "MetricName:")?)))
+            .collect();
+        alarms.dedup();
+        alarms
     }
 
     /// The table of docs/metrics.md.

@@ -234,8 +234,10 @@ fn unmatched_holds(seen: &[DatabaseDumps<'_>]) -> Vec<Finding> {
             places.into_iter().flatten().map(|b| b.to_recovery_point("")).collect();
         let finding = |hold: &str| {
             let why = format!("\"{hold}\" in holds is no dump at any place, so it holds nothing");
-            let mend =
-                "write the dump's key or whole name as `holdfast list` shows it, or take it out";
+            let mend = format!(
+                "write the dump's key or full name as `{}` shows it, or take it out",
+                shared::hints::commands::LIST
+            );
             Finding::new(Severity::Warning, hold, "hold-unmatched", why, mend).in_group(group)
         };
         find_unmatched_holds(&rules.holds, &points.iter().collect::<Vec<_>>())

@@ -95,7 +95,7 @@ fn a_newer_version_is_refused_and_an_unknown_field_is_not() {
     read the manifest of orders.dump: it was made by a newer Holdfast: version 2, and this one knows 1
     read the manifest of orders.dump: it has no version of Holdfast's
     read the manifest of orders.dump: a hash in it is no SHA-256
-    read the manifest of orders.dump: invalid type: null, expected struct File
+    read the manifest of orders.dump: invalid type: null, expected struct StoredFile
     read the manifest of orders.dump: failed to parse four digit integer as year: invalid digit, expected 0-9 but got y
     read the manifest of orders.dump: EOF while parsing a string
     read the manifest of orders.dump: EOF while parsing a value

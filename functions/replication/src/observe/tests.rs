@@ -137,8 +137,8 @@ async fn both_sides_are_listed_and_the_sample_is_read_on_both() {
     {
         "a": Same,
         "b": Differs,
-        "c": Moved,
-        "d": Unread(
+        "c": Inconclusive,
+        "d": Unreadable(
             "read s3://media-replica/d: AccessDenied: said S3",
             "allow this action in the role that made the call",
         ),

@@ -115,7 +115,7 @@ fn a_hold_that_holds_no_dump_is_said_where_everything_was_seen() {
         "also_stored: [{{bucket: acme-vault}}], holds: [\"1119\", \"S3://acme-dumps/pg/1120\", \"119\"], {FOR_7_DAYS}"
     ));
     insta::assert_snapshot!(deleted_dumps(&two, vec![Ok(daily_backups(2)), Ok(daily_backups(2))]), @r#"
-    warning 119 hold-unmatched: "119" in holds is no dump at any place, so it holds nothing; write the dump's key or whole name as `holdfast list` shows it, or take it out
+    warning 119 hold-unmatched: "119" in holds is no dump at any place, so it holds nothing; write the dump's key or full name as `holdfast list` shows it, or take it out
     4 stay
     "#);
     let unseen = Err(OperationError::from_message("list s3://acme-vault/", "timeout"));
