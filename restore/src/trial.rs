@@ -187,7 +187,11 @@ pub(crate) async fn run_checks(
     let data: Vec<&RestoreWarning> =
         losses.iter().filter(|l| l.class == RestoreWarningKind::Data).collect();
     if let Some(first) = data.first() {
-        let detail = format!("{} losses: {} ({})", data.len(), first.message, first.statement);
+        let mut detail = format!("{} losses: {} ({})", data.len(), first.message, first.statement);
+        // Rows are lost most often because of what could not be made before them: that is what there is to mend.
+        if let Some(cause) = losses.iter().find(|l| l.class != RestoreWarningKind::Data) {
+            detail.push_str(&format!("; before that: {} ({})", cause.message, cause.statement));
+        }
         checks.push(CheckResult::failed("no data lost", detail));
     }
     checks.push(check_row_counts(server, name, backup, loaded, chosen, jobs).await?);

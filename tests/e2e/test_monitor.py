@@ -427,5 +427,5 @@ def test_rules_and_dashboard_ask_for_nothing_that_is_not_served(holdfast, shop, 
 def fleet_names() -> set[str]:
     """Every metric that the monitor can serve, from its own table."""
     source = (ROOT / "cli" / "src" / "commands" / "monitor" / "board.rs").read_text()
-    found = re.findall(r'"([a-z_]+)",\s*"[A-Z1]', source) + re.findall(r'gauges\s*\.(?:one|vector)\(\s*"([a-z_]+)"', source)
+    found = re.findall(r'"([a-z_]+)",\s*"[A-Z1]', source) + re.findall(r'gauges\s*\.\w+\(\s*"([a-z_]+)"', source)
     return {f"holdfast_{name}" for name in found}
