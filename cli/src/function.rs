@@ -1,7 +1,7 @@
 //! The functions by name, run as their Lambdas run them.
 
 use shared::{
-    plan::{Finding, Severity, code},
+    plan::{Finding, FindingCode, Severity},
     policy::Policy,
     report::{AssetCoverage, RunReport, StepResult},
     request::RunRequest,
@@ -95,7 +95,7 @@ pub(crate) fn run_deadline(timeout: &shared::policy::text::Period) -> Deadline {
 
 /// What could not be looked at.
 pub(crate) fn observation_errors(report: &RunReport) -> impl Iterator<Item = &Finding> {
-    report.findings.iter().filter(|f| f.what == code::GAP)
+    report.findings.iter().filter(|f| f.what == FindingCode::Gap)
 }
 
 /// Why nothing at all could be seen; none when something was.
@@ -123,7 +123,8 @@ pub(crate) fn invalid_request_finding(findings: &[Finding]) -> Option<&Finding> 
     findings.iter().find(|f| {
         matches!(
             (f.what, f.asset.as_str()),
-            (code::UNKNOWN_REASON | code::UNKNOWN_ASSET, _) | ("nothing", "request")
+            (FindingCode::UnknownReason | FindingCode::UnknownAsset, _)
+                | (FindingCode::Nothing, "request")
         )
     })
 }
@@ -150,7 +151,7 @@ pub(crate) fn exit_for_report(
     let other = report
         .findings
         .iter()
-        .any(|f| f.severity == Severity::Critical && f.what != code::NOT_TAKEN);
+        .any(|f| f.severity == Severity::Critical && f.what != FindingCode::NotTaken);
     let late = report.outcomes.iter().any(|o| waits(&o.result));
     match (report.outcomes.iter().any(|o| broke(&o.result)) || other, late, report.failed) {
         (false, true, _) => CommandExit::TimedOut,
@@ -168,10 +169,10 @@ fn dump_exit(report: &RunReport) -> Option<CommandExit> {
     let exits =
         failed.map(|kind| CommandExit::from_error_kind(kind).unwrap_or(CommandExit::Failed));
     let found = report.findings.iter().filter(|f| f.severity == Severity::Critical);
-    let (put_off, found): (Vec<_>, Vec<_>) = found.partition(|f| f.what == code::NOT_TAKEN);
+    let (put_off, found): (Vec<_>, Vec<_>) = found.partition(|f| f.what == FindingCode::NotTaken);
     let found = found.into_iter().map(|f| match f.what {
-        code::GAP => CommandExit::Unreachable,
-        code::NO_KEY => CommandExit::Key,
+        FindingCode::Gap => CommandExit::Unreachable,
+        FindingCode::NoKey => CommandExit::Key,
         _ => CommandExit::Failed,
     });
     // Nothing failed: another run was at it.
@@ -213,7 +214,7 @@ mod tests {
         }
     }
 
-    fn critical(asset: &str, what: &'static str) -> Finding {
+    fn critical(asset: &str, what: FindingCode) -> Finding {
         Finding::new(Severity::Critical, asset, what, "why", "mend")
     }
 

@@ -7,7 +7,7 @@ use crate::{
 use freshness::ChecksumCache;
 use shared::{
     hints::commands,
-    plan::{Finding, Severity},
+    plan::{Finding, FindingCode, Severity},
     report::RunReport,
     request::RunRequest,
     run::RunContext,
@@ -65,7 +65,7 @@ fn timeout_report(world: &RunContext<'_>, function: FunctionName) -> RunReport {
     let mend =
         format!("{} and see what it waits for", commands::run(&commands::watch(function.name())));
     let asset = format!("function/{}", function.name());
-    report.push_finding(Finding::new(Severity::Critical, asset, "hung", why, mend));
+    report.push_finding(Finding::new(Severity::Critical, asset, FindingCode::Hung, why, mend));
     (report.failed, report.whole) = (true, false);
     report
 }

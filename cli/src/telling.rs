@@ -10,7 +10,7 @@ use notify::{
 };
 use restore::restore::RestoreReport as Restored;
 use shared::{
-    plan::{Finding, Severity},
+    plan::{Finding, FindingCode, Severity},
     report::RunReport,
 };
 use std::{cell::Cell, convert::Infallible, time::Duration};
@@ -29,7 +29,13 @@ pub(crate) fn missing_state_finding(session: &CommandContext<'_>) -> Option<Find
     let silent = session.policy.notify.is_some() && session.notify_state.is_none();
     let alone = session.policy.home.is_none();
     (silent && alone).then(|| {
-        Finding::new(Severity::Critical, "notify", "no-state", NO_STATE_MESSAGE, NO_STATE_HINT)
+        Finding::new(
+            Severity::Critical,
+            "notify",
+            FindingCode::NoState,
+            NO_STATE_MESSAGE,
+            NO_STATE_HINT,
+        )
     })
 }
 

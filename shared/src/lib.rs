@@ -4,7 +4,7 @@
 //! - [`policy`]: the company's strategy, parsed and checked; [`source`]: where it is read from
 //! - [`catalog`]: what exists; [`time`]: schedules, slots and ages; [`objective`]: how old a point may be;
 //!   [`observe`]: looking at RDS; [`parts`]: every asset and part that a policy names
-//! - [`plan`]: findings, steps and [`plan::DeletionPermit`]; [`keep`]: what stays and what may go; [`copies`]: points and their
+//! - [`finding_code`]: what can be wrong; [`plan`]: findings, steps and [`plan::DeletionPermit`]; [`keep`]: what stays and what may go; [`copies`]: points and their
 //!   copies; [`name`]: identifiers and tags
 //! - [`request`], [`run`], [`report`]: what a run is asked, how its steps are carried out, what it says
 //! - [`audit`]: the record of what was done
@@ -23,6 +23,7 @@ pub mod aws;
 pub mod bounded;
 pub mod catalog;
 pub mod copies;
+pub mod finding_code;
 pub mod hints;
 pub mod keep;
 pub mod lambda;

@@ -3,7 +3,7 @@
 use crate::catalog::RdsDatabase;
 use crate::{
     catalog::{DatabaseKind, Inventory, Location, LocationInventory, ObservationError},
-    plan::{Finding, Severity, code},
+    plan::{Finding, FindingCode, Severity},
     policy::{DatabaseGroup, Policy, evaluate_selector, text::Name},
     run::RunContext,
 };
@@ -194,7 +194,7 @@ pub fn select_databases<'a>(
                     Finding::new(
                         Severity::Warning,
                         &database.id,
-                        "two-groups",
+                        FindingCode::TwoGroups,
                         format!("the groups {first} and {name} both select it; {first} has it"),
                         format!("name it under except in {name}"),
                     )
@@ -208,8 +208,10 @@ pub fn select_databases<'a>(
         for id in group.select.ids.iter().filter(|id| !databases.iter().any(|d| d.id == **id)) {
             let why = "the policy names it and RDS has no instance or cluster of that name";
             let mend = "check the name; if it was deleted on purpose, take it out of the policy";
-            out.findings
-                .push(Finding::new(Severity::Critical, id, "missing", why, mend).in_group(name));
+            out.findings.push(
+                Finding::new(Severity::Critical, id, FindingCode::Missing, why, mend)
+                    .in_group(name),
+            );
         }
         let expected = group.expect.map_or(1, |n| n.get() as usize);
         if mine.len() < expected {
@@ -218,7 +220,8 @@ pub fn select_databases<'a>(
                 mine.len()
             );
             let mend = "check the selection, or expect, in the policy";
-            let finding = Finding::new(Severity::Critical, name.to_string(), "too-few", why, mend);
+            let finding =
+                Finding::new(Severity::Critical, name.to_string(), FindingCode::TooFew, why, mend);
             out.findings.push(finding.in_group(name));
         }
         out.groups.insert(name, (group, mine));
@@ -252,7 +255,7 @@ pub fn unknown_assets(asked: &[String], selection: &DatabaseSelection<'_>) -> Ve
             Finding::new(
                 Severity::Critical,
                 a,
-                code::UNKNOWN_ASSET,
+                FindingCode::UnknownAsset,
                 why,
                 format!("write one of: {some}"),
             )

@@ -3,7 +3,7 @@
 
 use crate::{
     hints::commands as hints,
-    plan::{Finding, Severity, code},
+    plan::{Finding, FindingCode, Severity},
     policy::{BucketGroup, DumpFormat, Policy, PostgresGroup},
     report::{AssetCoverage, AssetStatus},
 };
@@ -159,7 +159,8 @@ impl UnimplementedPart {
     pub fn to_finding(&self) -> Finding {
         let mend =
             "take it out of the policy, or make these backups by other means and say so there";
-        Finding::new(self.severity, &self.path, "not-run", self.why, mend).in_group(&self.group)
+        Finding::new(self.severity, &self.path, FindingCode::NotRun, self.why, mend)
+            .in_group(&self.group)
     }
 
     /// As a row.
@@ -191,7 +192,7 @@ pub fn add_missing_assets(
             "see what could not be observed; {} where it can be reached",
             hints::run(hints::STATUS)
         );
-        let finding = Finding::new(Severity::Critical, &asset, code::NOT_OBSERVED, why, mend);
+        let finding = Finding::new(Severity::Critical, &asset, FindingCode::NotObserved, why, mend);
         let finding = finding.in_group(&group);
         let mut standing = AssetStatus::new(&group, &asset);
         standing.add_finding(&finding);

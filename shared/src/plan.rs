@@ -1,5 +1,6 @@
 //! The words between deciding and doing: findings, steps, and what may be deleted.
 
+pub use crate::finding_code::FindingCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -56,36 +57,6 @@ impl Operates for String {
     }
 }
 
-/// Codes of findings that something decides by: who makes such a finding and who asks for it name the same constant.
-pub mod code {
-    /// A place could not be read, so that nothing is known of it.
-    pub const GAP: &str = "gap";
-    /// Points that could not be read.
-    pub const UNKNOWN: &str = "unknown";
-    /// Copies that could not be read.
-    pub const OFFSITE_UNKNOWN: &str = "offsite-unknown";
-    /// An asset of which nothing could be read.
-    pub const NOT_OBSERVED: &str = "not-observed";
-    /// A key whose state could not be read.
-    pub const KEY_UNKNOWN: &str = "key-unknown";
-    /// A quota that could not be read.
-    pub const QUOTA_UNKNOWN: &str = "quota-unknown";
-    /// A quota that is or will be used up.
-    pub const QUOTA: &str = "quota";
-    /// A key that can't be used.
-    pub const KEY: &str = "key";
-    /// A key or passphrase that dumps need and that is not there.
-    pub const NO_KEY: &str = "no-key";
-    /// What was asked for was not made.
-    pub const NOT_TAKEN: &str = "not-taken";
-    /// What is due waits for something else.
-    pub const DEFERRED: &str = "deferred";
-    /// An asset that was asked for and is not there.
-    pub const UNKNOWN_ASSET: &str = "unknown-asset";
-    /// A reason that was asked for and is not in the policy.
-    pub const UNKNOWN_REASON: &str = "unknown-reason";
-}
-
 /// A difference between policy and world.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
@@ -96,8 +67,8 @@ pub struct Finding {
     /// The group of the policy that it belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// What kind of difference, a fixed word: `stale`, `no-point`, `drift`, ...
-    pub what: &'static str,
+    /// What kind of difference.
+    pub what: FindingCode,
     /// The difference in words.
     pub why: String,
     /// What to do about it.
@@ -109,7 +80,7 @@ impl Finding {
     pub fn new(
         severity: Severity,
         asset: impl Into<String>,
-        what: &'static str,
+        what: FindingCode,
         why: impl Into<String>,
         mend: impl Into<String>,
     ) -> Self {
@@ -132,8 +103,8 @@ impl Finding {
 
     /// Whether it says that something was not seen, which is not that it is missing.
     pub fn unobserved(&self) -> bool {
-        use code::{KEY_UNKNOWN, NOT_OBSERVED, OFFSITE_UNKNOWN, UNKNOWN};
-        [UNKNOWN, OFFSITE_UNKNOWN, NOT_OBSERVED, KEY_UNKNOWN].contains(&self.what)
+        use FindingCode::{KeyUnknown, NotObserved, OffsiteUnknown, Unknown};
+        matches!(self.what, Unknown | OffsiteUnknown | NotObserved | KeyUnknown)
     }
 
     /// What could not be seen is a critical finding: nothing may be concluded from it.
@@ -141,7 +112,7 @@ impl Finding {
         Self::new(
             Severity::Critical,
             gap.place.to_string(),
-            code::GAP,
+            FindingCode::Gap,
             gap.why.clone(),
             gap.mend.clone(),
         )

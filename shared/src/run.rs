@@ -5,7 +5,7 @@ use crate::{
     aws::{AwsClients, CallCounts, OperationError, OperationErrorKind, sns::Audience},
     catalog::Location,
     metrics::{self, Metric, MetricValue},
-    plan::{ActionPlan, Finding, Operates, Severity, code},
+    plan::{ActionPlan, Finding, FindingCode, Operates, Severity},
     policy::Policy,
     report::{self, ActionResult, RunReport, StepOutcome, StepResult, dry_run_outcomes},
     request::RunRequest,
@@ -173,7 +173,13 @@ pub fn cut_off_report(world: &RunContext<'_>, function: &'static str) -> RunRepo
     let why = "the run's time was over before its work was, and it was cut off: something that it waited for hangs; \
                what it did until then is in the log and not in this report";
     let mend = "see the log for the last thing it did; the next run goes on; if it happens again, raise the timeout";
-    report.push_finding(Finding::new(Severity::Critical, function, "out-of-time", why, mend));
+    report.push_finding(Finding::new(
+        Severity::Critical,
+        function,
+        FindingCode::OutOfTime,
+        why,
+        mend,
+    ));
     report
 }
 
@@ -251,7 +257,7 @@ pub async fn finish_run(
     begun: RunTimer,
 ) -> RunReport {
     report.seconds = begun.started_at.elapsed().as_secs_f64();
-    report.whole &= begun.full_run && !report.findings.iter().any(|f| f.what == code::GAP);
+    report.whole &= begun.full_run && !report.findings.iter().any(|f| f.what == FindingCode::Gap);
     report.finalize();
     Box::pin(record_audit(world, &mut report)).await;
     // Before it is published: should that hang, the log has it all the same.
@@ -269,6 +275,7 @@ pub async fn finish_run(
 
 fn log_finding(finding: &Finding) {
     let Finding { severity, asset, what, why, mend, .. } = finding;
+    let what = what.as_str();
     let group = finding.group.as_deref();
     match severity {
         Severity::Critical => tracing::error!(group, asset, what, mend, "{why}"),
@@ -289,7 +296,7 @@ pub async fn record_audit(world: &RunContext<'_>, report: &mut RunReport) {
             report.push_finding(Finding::new(
                 Severity::Critical,
                 "audit",
-                "not-recorded",
+                FindingCode::NotRecorded,
                 why,
                 mend,
             ));
@@ -309,7 +316,7 @@ async fn publish_report(world: &RunContext<'_>, report: &mut RunReport, used: Ca
         report.push_finding(Finding::new(
             Severity::Critical,
             "alarms",
-            "not-set",
+            FindingCode::NotSet,
             e.to_string(),
             e.hint(),
         ));
@@ -335,7 +342,7 @@ async fn publish_report(world: &RunContext<'_>, report: &mut RunReport, used: Ca
         report.push_finding(Finding::new(
             Severity::Critical,
             "metrics",
-            "not-published",
+            FindingCode::NotPublished,
             e.to_string(),
             e.hint(),
         ));
@@ -389,7 +396,13 @@ async fn publish_to_topic(
     .await;
     if let Err(e) = published {
         let (why, mend) = (e.to_string(), e.hint().to_owned());
-        report.push_finding(Finding::new(Severity::Critical, "topic", "not-told", why, mend));
+        report.push_finding(Finding::new(
+            Severity::Critical,
+            "topic",
+            FindingCode::NotTold,
+            why,
+            mend,
+        ));
         report.finalize();
     }
 }

@@ -19,7 +19,7 @@ use serde::Serialize;
 use shared::{
     catalog::{Location, LocationInventory, RdsDatabase, RecoveryPointState},
     observe::{ObservationScope, observe_inventory, select_databases, unknown_assets},
-    plan::{ActionPlan, Finding, code},
+    plan::{ActionPlan, Finding, FindingCode},
     report::{RunReport, StepResult},
     request::{RunRequest, SCHEDULE_REASON},
     run::Deadline,
@@ -102,7 +102,9 @@ pub(super) async fn plan_request(
     let mut wrong: Vec<Finding> =
         invalid_request_finding(&planned.findings).into_iter().cloned().collect();
     // A scheduled look passes over names that it does not know.
-    if request.reason == SCHEDULE_REASON || wrong.iter().any(|f| f.what == code::UNKNOWN_ASSET) {
+    if request.reason == SCHEDULE_REASON
+        || wrong.iter().any(|f| f.what == FindingCode::UnknownAsset)
+    {
         wrong = unknown_assets(&request.assets, &selected);
     }
     if wrong.is_empty() {
@@ -110,7 +112,7 @@ pub(super) async fn plan_request(
     }
     let known = || selected.selected_databases().map(|(_, _, d)| d.id.clone());
     let lines = wrong.iter().map(|f| match f.what {
-        code::UNKNOWN_ASSET => {
+        FindingCode::UnknownAsset => {
             let near = suggest_names(&f.asset, known()).join(", ");
             format!("{}: {}; the nearest names are {near}", f.asset, f.why)
         }

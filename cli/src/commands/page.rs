@@ -10,7 +10,7 @@ use crate::{
 };
 use report::{PageLocation, model::StatusPageData};
 use serde::Serialize;
-use shared::plan::Severity;
+use shared::plan::{FindingCode, Severity};
 
 /// Looks at everything and writes the page. Nothing else is changed or published.
 pub(super) async fn run(
@@ -52,8 +52,10 @@ struct StatusPageOutput<'p> {
 
 impl CommandOutput for StatusPageOutput<'_> {
     fn render_text(&self, _: TerminalStyle) -> String {
-        let own =
-            |what| matches!(what, "quota" | "over-budget" | "success-rate" | "storage-report");
+        let own = |what| {
+            use FindingCode::{OverBudget, Quota, StorageReport, SuccessRate};
+            matches!(what, Quota | OverBudget | SuccessRate | StorageReport)
+        };
         let mut lines = vec![escape_control_chars(&self.page.summary.sentence)];
         let told =
             self.page.findings.iter().filter(|f| own(f.what) || f.severity == Severity::Critical);

@@ -5,7 +5,7 @@ use crate::{
     words::{self, escape_control_chars, pluralize},
 };
 use shared::{
-    plan::{Severity, code},
+    plan::{FindingCode, Severity},
     report::{RunReport, StepOutcome, StepResult},
 };
 
@@ -68,6 +68,6 @@ pub(super) fn failure_lines(report: &RunReport) -> Vec<String> {
     let findings = report
         .findings
         .iter()
-        .filter(|f| f.severity == Severity::Critical && f.what != code::NOT_TAKEN);
+        .filter(|f| f.severity == Severity::Critical && f.what != FindingCode::NotTaken);
     steps.map(|s| escape_control_chars(&s)).chain(findings.map(words::format_finding)).collect()
 }

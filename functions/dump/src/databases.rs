@@ -3,7 +3,7 @@
 use shared::{
     aws::OperationError,
     hints,
-    plan::{Finding, Severity, code},
+    plan::{Finding, FindingCode, Severity},
     policy::{Policy, PostgresGroup, text::Name},
     request::RunRequest,
 };
@@ -47,7 +47,7 @@ pub(crate) fn all(
                 "its server can't be asked which databases it has, so none that is new is dumped: {e}"
             );
             let mend = e.hint().to_owned();
-            find(Severity::Critical, group.to_string(), "not-listed", why, mend);
+            find(Severity::Critical, group.to_string(), FindingCode::NotListed, why, mend);
             dumped.iter().filter(ours).collect()
         }
     };
@@ -56,14 +56,14 @@ pub(crate) fn all(
             let why =
                 "its server does not have it any more: nothing more is dumped, and its dumps stay";
             let mend = "find out who dropped it; where that was meant, name it under except";
-            find(Severity::Warning, asset(gone), "gone", why.into(), mend.into());
+            find(Severity::Warning, asset(gone), FindingCode::Gone, why.into(), mend.into());
         }
         // Where there is a schedule, a new one is due at once.
         let scheduled = rules.dumps.values().any(|d| d.when.is_some());
         for new in known.iter().filter(|d| !scheduled && !dumped.contains(**d)) {
             let why = "there is no dump of it, and no schedule takes one";
             let mend = hints::take_dump_command(policy, group, new).unwrap_or_default();
-            find(Severity::Warning, asset(new), "no-point", why.into(), mend);
+            find(Severity::Warning, asset(new), FindingCode::NoPoint, why.into(), mend);
         }
     }
     if there.is_ok() {
@@ -76,7 +76,7 @@ pub(crate) fn all(
                 find(
                     Severity::Critical,
                     unknown.clone(),
-                    code::UNKNOWN_ASSET,
+                    FindingCode::UnknownAsset,
                     why.into(),
                     mend.into(),
                 );

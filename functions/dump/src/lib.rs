@@ -30,7 +30,7 @@ pub use plan::{CopyDump, CopyUnchangedMarker, DumpAction, DumpDatabase, Observed
 use shared::{
     aws::{OperationError, OperationErrorKind},
     metrics::Metric,
-    plan::{ActionPlan, Finding, Severity},
+    plan::{ActionPlan, Finding, FindingCode, Severity},
     policy::text::Name,
     report::{ActionResult, Artifact, RunReport, StepOutcome, StepResult, StepSuccess},
     request::{RunRequest, SCHEDULE_REASON},
@@ -115,7 +115,7 @@ fn unfinished_findings(outcomes: &[StepOutcome], request: &RunRequest) -> Vec<Fi
             ),
             _ => return None,
         };
-        Some(Finding::new(Severity::Critical, &o.asset, shared::plan::code::NOT_TAKEN, why, mend))
+        Some(Finding::new(Severity::Critical, &o.asset, FindingCode::NotTaken, why, mend))
     };
     outcomes.iter().filter_map(finding).collect()
 }
@@ -142,7 +142,7 @@ fn unknown_asset_finding(world: &RunContext<'_>, request: &RunRequest) -> Option
     let asked = request.assets.iter().find(|a| !known.contains(a) && !of_all(a))?;
     let why = "no postgres group with dumps, and no database of one, has that name";
     let mend = format!("write one of: {}", known.join(", "));
-    Some(Finding::new(Severity::Critical, asked, shared::plan::code::UNKNOWN_ASSET, why, mend))
+    Some(Finding::new(Severity::Critical, asked, FindingCode::UnknownAsset, why, mend))
 }
 
 /// Carries out a plan, each group's server and stores opened once.

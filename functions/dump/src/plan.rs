@@ -9,7 +9,7 @@ use copies::plan_copies;
 use jiff::Timestamp;
 use shared::{
     aws::{OperationError, OperationErrorKind},
-    plan::{ActionPlan, Finding, Severity, code},
+    plan::{ActionPlan, Finding, FindingCode, Severity},
     policy::{
         DumpFormat, DumpRule, Policy, PostgresGroup, StoreConfig,
         text::{ByteSize, Name, ReasonName},
@@ -74,7 +74,7 @@ pub fn plan(
 fn database_finding(
     l: &ObservedDatabase<'_>,
     severity: Severity,
-    what: &'static str,
+    what: FindingCode,
     why: impl Into<String>,
     mend: impl Into<String>,
 ) -> Finding {
@@ -88,7 +88,7 @@ fn push_observation_findings(plan: &mut ActionPlan<DumpAction>, l: &ObservedData
             Err(e) => plan.findings.push(database_finding(
                 l,
                 Severity::Critical,
-                code::GAP,
+                FindingCode::Gap,
                 e.to_string(),
                 e.hint().to_owned(),
             )),
@@ -100,7 +100,7 @@ fn push_observation_findings(plan: &mut ActionPlan<DumpAction>, l: &ObservedData
                         plan.findings.push(database_finding(
                             l,
                             Severity::Warning,
-                            "ignored",
+                            FindingCode::Ignored,
                             why,
                             mend,
                         ));
@@ -110,7 +110,7 @@ fn push_observation_findings(plan: &mut ActionPlan<DumpAction>, l: &ObservedData
                         plan.findings.push(database_finding(
                             l,
                             Severity::Critical,
-                            "faulty",
+                            FindingCode::Faulty,
                             why,
                             mend,
                         ));
@@ -197,14 +197,20 @@ fn push_preflight_findings(plan: &mut ActionPlan<DumpAction>, l: &ObservedDataba
         } else {
             Severity::Critical
         };
-        plan.findings.push(database_finding(l, severity, "not-ready", why, e.hint().to_owned()));
+        plan.findings.push(database_finding(
+            l,
+            severity,
+            FindingCode::NotReady,
+            why,
+            e.hint().to_owned(),
+        ));
     }
     for (reason, e) in &l.key_errors {
         let why = format!("the next dump for {reason} would fail: {e}");
         plan.findings.push(database_finding(
             l,
             Severity::Critical,
-            code::NO_KEY,
+            FindingCode::NoKey,
             why,
             e.hint().to_owned(),
         ));
@@ -230,7 +236,13 @@ fn plan_dump(
         if free < needed {
             let why = format!("{free} bytes are free and {needed} are needed for {reason}");
             let mend = "free space on the disk, or put the directory on a larger one";
-            plan.findings.push(database_finding(l, Severity::Critical, "no-space", why, mend));
+            plan.findings.push(database_finding(
+                l,
+                Severity::Critical,
+                FindingCode::NoSpace,
+                why,
+                mend,
+            ));
             return;
         }
     }
@@ -269,7 +281,7 @@ fn check_key_template(
 }
 
 fn bad_key_finding(l: &ObservedDatabase<'_>, e: &store::StoreError) -> Finding {
-    database_finding(l, Severity::Critical, "bad-key", e.to_string(), e.hint.clone())
+    database_finding(l, Severity::Critical, FindingCode::BadKey, e.to_string(), e.hint.clone())
 }
 
 /// Bytes that a dump may need: the database's own size at most, or twice what the last one for this reason took.
@@ -296,7 +308,7 @@ fn plan_on_demand(
         plan.findings.push(Finding::new(
             Severity::Critical,
             "request",
-            code::UNKNOWN_REASON,
+            FindingCode::UnknownReason,
             why,
             mend,
         ));

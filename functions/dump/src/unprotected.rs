@@ -2,7 +2,7 @@
 
 use crate::{means, observe::dumpable_groups};
 use shared::{
-    plan::{Finding, Severity},
+    plan::{Finding, FindingCode, Severity},
     policy::{Policy, PostgresGroup, text::Name},
     run::RunContext,
     secret::SecretResolver,
@@ -55,7 +55,8 @@ fn unprotected_findings(policy: &Policy, servers: &[ServerDatabases<'_>]) -> Vec
             );
             let mend = format!("name it under databases in {}, or under except", one.group);
             let asset = format!("{}/{name}", one.group);
-            let finding = Finding::new(Severity::Warning, asset, "unprotected", why, mend);
+            let finding =
+                Finding::new(Severity::Warning, asset, FindingCode::Unprotected, why, mend);
             found.push(finding.in_group(one.group));
         }
     }

@@ -10,7 +10,7 @@ use document::{MfaRequirement, PolicyDocument};
 use jiff::{SignedDuration, Timestamp};
 use shared::{
     aws::{OperationError, kms::KeyRotation},
-    plan::{Finding, Severity},
+    plan::{Finding, FindingCode, Severity},
     policy::{AccessConfig, text::Period},
     run::RunContext,
     time::format_duration,
@@ -69,13 +69,13 @@ pub(crate) fn evaluate_access(
     found
 }
 
-fn critical_finding(asset: &str, what: &'static str, why: String, mend: &str) -> Finding {
+fn critical_finding(asset: &str, what: FindingCode, why: String, mend: &str) -> Finding {
     Finding::new(Severity::Critical, asset, what, why, mend)
 }
 
 /// What could not be read is not known to be right.
 fn unobserved_finding(asset: &str, e: &OperationError) -> Finding {
-    critical_finding(asset, "access-unknown", e.to_string(), e.hint())
+    critical_finding(asset, FindingCode::AccessUnknown, e.to_string(), e.hint())
 }
 
 const READ_ACTIONS: [&str; 2] = ["s3:GetObject", "s3:GetObjectVersion"];
@@ -94,7 +94,7 @@ fn evaluate_bucket(
             let why = format!("its policy can't be read: {e}");
             found.push(critical_finding(
                 &asset,
-                "access-unknown",
+                FindingCode::AccessUnknown,
                 why,
                 "write a policy in IAM's JSON",
             ));
@@ -105,14 +105,14 @@ fn evaluate_bucket(
         let why = "its policy does not refuse every request without TLS".to_owned();
         let mend = "add to it: Deny, Principal *, s3:*, on the bucket and its objects, with the one condition Bool \
                     aws:SecureTransport false";
-        found.push(critical_finding(&asset, "no-tls", why, mend));
+        found.push(critical_finding(&asset, FindingCode::NoTls, why, mend));
     }
     if access.mfa {
         evaluate_mfa(access, bucket, &asset, &document, found);
     }
     for (what, verb, actions, allowed) in [
-        ("may-read", "read", READ_ACTIONS, &access.may_read),
-        ("may-delete", "delete", DELETE_ACTIONS, &access.may_delete),
+        (FindingCode::MayRead, "read", READ_ACTIONS, &access.may_read),
+        (FindingCode::MayDelete, "delete", DELETE_ACTIONS, &access.may_delete),
     ] {
         evaluate_principals(&document, bucket, (what, verb, actions), allowed, found);
     }
@@ -147,13 +147,13 @@ fn evaluate_mfa(
     };
     let mend = "add to it: Deny, Principal *, these actions on its objects, with the conditions BoolIfExists \
                 aws:MultiFactorAuthPresent false and ArnNotLike aws:PrincipalArn with access.machines";
-    found.push(critical_finding(asset, "no-mfa", why, mend));
+    found.push(critical_finding(asset, FindingCode::NoMfa, why, mend));
 }
 
 fn evaluate_principals(
     document: &PolicyDocument,
     bucket: &str,
-    (what, verb, actions): (&'static str, &str, [&str; 2]),
+    (what, verb, actions): (FindingCode, &str, [&str; 2]),
     allowed: &[String],
     found: &mut Vec<Finding>,
 ) {
@@ -166,7 +166,7 @@ fn evaluate_principals(
         let why = format!("its policy lets everybody in the world {verb} its objects");
         found.push(critical_finding(
             &asset,
-            "public",
+            FindingCode::Public,
             why,
             "take that statement out, and block public access",
         ));
@@ -228,7 +228,7 @@ fn evaluate_key(
             )
         }
     };
-    Some(critical_finding(key, "key-age", why, mend))
+    Some(critical_finding(key, FindingCode::KeyAge, why, mend))
 }
 
 fn evaluate_secret(
@@ -244,7 +244,7 @@ fn evaluate_secret(
             let why = format!(
                 "Secrets Manager does not say when it was changed, and rotate_every wants {most}"
             );
-            Some(critical_finding(secret, "key-age", why, mend))
+            Some(critical_finding(secret, FindingCode::KeyAge, why, mend))
         }
         Ok(Some(at)) => {
             let age = now.duration_since(*at);
@@ -252,7 +252,8 @@ fn evaluate_secret(
                 "this key of dumps is {} old, and rotate_every wants {most}",
                 format_duration(age)
             );
-            (age > most.duration()).then(|| critical_finding(secret, "key-age", why, mend))
+            (age > most.duration())
+                .then(|| critical_finding(secret, FindingCode::KeyAge, why, mend))
         }
     }
 }
@@ -271,7 +272,7 @@ fn evaluate_role(
                 format_duration(*longest)
             );
             let mend = "run `aws iam update-role --role-name ROLE --max-session-duration SECONDS` (3600 at least)";
-            Some(critical_finding(role, "long-session", why, mend))
+            Some(critical_finding(role, FindingCode::LongSession, why, mend))
         }
     }
 }

@@ -14,7 +14,7 @@ pub use plan::{
 };
 
 use shared::{
-    plan::Finding,
+    plan::{Finding, FindingCode},
     report::RunReport,
     request::RunRequest,
     run::{RunContext, execute_plan},
@@ -35,11 +35,11 @@ pub async fn preflight(world: &RunContext<'_>) -> Vec<Finding> {
     }
     let mut findings = plan(world.policy, &facts, world.now).plan.findings;
     let asked = [
-        shared::plan::code::QUOTA,
-        shared::plan::code::QUOTA_UNKNOWN,
-        shared::plan::code::KEY,
-        shared::plan::code::KEY_UNKNOWN,
-        shared::plan::code::GAP,
+        FindingCode::Quota,
+        FindingCode::QuotaUnknown,
+        FindingCode::Key,
+        FindingCode::KeyUnknown,
+        FindingCode::Gap,
     ];
     findings.retain(|f| asked.contains(&f.what));
     findings

@@ -20,7 +20,7 @@ use shared::{
     objective::AgeObjective,
     observe::{DatabaseSelection, select_databases},
     parts::{self, PolicySection},
-    plan::{ActionPlan, Finding, Severity, code},
+    plan::{ActionPlan, Finding, FindingCode, Severity},
     policy::Policy,
     report::{AssetCoverage, AssetStatus},
 };
@@ -77,7 +77,7 @@ impl FreshnessEvaluation {
     fn push_finding(
         &mut self,
         severity: Severity,
-        what: &'static str,
+        what: FindingCode,
         why: impl Into<String>,
         mend: impl Into<String>,
     ) {
@@ -98,19 +98,19 @@ impl FreshnessEvaluation {
         if self.standing.coverage == AssetCoverage::NotWatched {
             let why = "no objective is written and no schedule implies one, so nobody knows when its newest point is too old";
             let mend = "write objectives.max_age in its group";
-            self.push_finding(Severity::Warning, "not-watched", why, mend);
+            self.push_finding(Severity::Warning, FindingCode::NotWatched, why, mend);
         }
     }
 
     /// Whether something of these was found.
-    fn has_finding(&self, what: &[&str]) -> bool {
+    fn has_finding(&self, what: &[FindingCode]) -> bool {
         self.findings.iter().any(|f| what.contains(&f.what))
     }
 
     /// A critical finding.
     fn push_critical(
         &mut self,
-        what: &'static str,
+        what: FindingCode,
         why: impl Into<String>,
         mend: impl Into<String>,
     ) {
@@ -183,7 +183,7 @@ fn add_missing_assets(
     not_run: &[parts::UnimplementedPart],
 ) {
     out.assets.extend(not_run.iter().map(parts::UnimplementedPart::to_asset_status));
-    let lacking = |f: &&Finding| matches!(f.what, "missing" | "too-few");
+    let lacking = |f: &&Finding| matches!(f.what, FindingCode::Missing | FindingCode::TooFew);
     for finding in out.plan.findings.iter().filter(lacking) {
         let Some(group) = &finding.group else { continue };
         let there = |s: &&mut AssetStatus| s.group == *group && s.asset == finding.asset;
@@ -199,7 +199,7 @@ fn add_missing_assets(
     let unseen =
         parts::add_missing_assets(policy, &mut out.assets, |s| s != PolicySection::Buckets);
     // What is behind a gap is told by the gap.
-    if !out.plan.findings.iter().any(|f| f.what == code::GAP) {
+    if !out.plan.findings.iter().any(|f| f.what == FindingCode::Gap) {
         out.plan.findings.extend(unseen);
     }
 }
@@ -211,7 +211,7 @@ fn find_unprotected(out: &mut FreshnessPlan, selected: &DatabaseSelection<'_>) -
         out.plan.findings.push(Finding::new(
             Severity::Critical,
             &database.id,
-            "unprotected",
+            FindingCode::Unprotected,
             why,
             mend,
         ));

@@ -16,7 +16,7 @@ use shared::{
     catalog::{HoldfastTags, Location, RecoveryPoint, RecoveryPointState, RolePurpose},
     metrics::Metric,
     observe::{ObservationScope, observe_database, observe_inventory},
-    plan::{Finding, Severity},
+    plan::{Finding, FindingCode, Severity},
     report::{ActionResult, Artifact, RunReport, StepResult, StepSuccess},
     request::RunRequest,
     run::{RunContext, execute_plan},
@@ -57,7 +57,7 @@ async fn copy_snapshots(world: &RunContext<'_>, request: &RunRequest, report: &m
             Err(e) => report.push_finding(Finding::new(
                 Severity::Warning,
                 &key,
-                shared::plan::code::KEY_UNKNOWN,
+                FindingCode::KeyUnknown,
                 e.to_string(),
                 e.hint(),
             )),
@@ -71,7 +71,13 @@ async fn copy_snapshots(world: &RunContext<'_>, request: &RunRequest, report: &m
             copies.waiting, copies.in_flight
         );
         let mend = "nothing: the next runs start them";
-        report.push_finding(Finding::new(Severity::Info, "offsite", "waiting", why, mend));
+        report.push_finding(Finding::new(
+            Severity::Info,
+            "offsite",
+            FindingCode::Waiting,
+            why,
+            mend,
+        ));
     }
     let outcomes = execute_plan(world, &copies.plan, MAX_CONCURRENT_COPIES, async |action| {
         apply_action(world, action).await

@@ -10,7 +10,7 @@ use shared::{
     copies::{self, CopyCandidate, CopyComparison, CopyStatus, is_cross_account},
     name::{self, SnapshotSpec},
     observe::select_databases,
-    plan::{ActionPlan, Finding, Operates, Operation, Severity, code},
+    plan::{ActionPlan, Finding, FindingCode, Operates, Operation, Severity},
     policy::{CopyDestination, DatabaseGroup, Policy, SnapshotCopyRule, text::Name},
     time::{format_duration, format_slot},
 };
@@ -213,12 +213,12 @@ fn missing_copies<'a>(
             CopyStatus::Wrong(copy, why) => {
                 let why = format!("the copy {} at {place} does not count: {why}", copy.id);
                 let mend = "delete it when you know why; a new one is made after that";
-                find("wrong-copy", why, mend);
+                find(FindingCode::WrongCopy, why, mend);
             }
             CopyStatus::Missing { failed } if *failed >= MAX_COPY_ATTEMPTS => {
                 let why = format!("{failed} tries to copy {} to {place} failed", sent.source.id);
                 let mend = "see the failed copies there: most often it is the key or its policy";
-                find("keeps-failing", why, mend);
+                find(FindingCode::KeepsFailing, why, mend);
                 // What fails for the newest fails for the older ones too, and would fill the quota with failed copies.
                 break;
             }
@@ -236,7 +236,7 @@ impl CopyPlanner<'_> {
     fn reject_copy(
         &mut self,
         d: &PendingCopy<'_>,
-        what: &'static str,
+        what: FindingCode,
         why: String,
         mend: &str,
     ) -> bool {
@@ -253,7 +253,7 @@ impl CopyPlanner<'_> {
             let why =
                 format!("{} is encrypted, and a copy at {} needs a key there", source.id, d.place);
             let mend = format!("write kms_key in the destination {}", d.rule.to);
-            return self.reject_copy(d, "no-key", why, &mend);
+            return self.reject_copy(d, FindingCode::NoKey, why, &mend);
         }
         if !is_cross_account(self.policy, &d.place) {
             self.plan_destination_copy(d, source, None);
@@ -268,7 +268,7 @@ impl CopyPlanner<'_> {
                         format!("it is not known whether {key} may be used by another account");
                     return self.reject_copy(
                         d,
-                        code::KEY_UNKNOWN,
+                        FindingCode::KeyUnknown,
                         why,
                         "allow kms:DescribeKey on that key",
                     );
@@ -288,7 +288,7 @@ impl CopyPlanner<'_> {
                 "write transfer_key in the destination {}: a key of yours, shared with it",
                 d.rule.to
             );
-            return self.reject_copy(d, "key-cannot-leave", why, &mend);
+            return self.reject_copy(d, FindingCode::KeyCannotLeave, why, &mend);
         }
         let of_source =
             |t: &&&RecoveryPoint| t.marks.copy_of.as_deref() == Some(source.arn.as_str());
@@ -306,7 +306,7 @@ impl CopyPlanner<'_> {
             let why =
                 format!("{tries} tries to copy {} at home for the transfer failed", source.id);
             let mend = "see the failed copies: most often it is the key";
-            return self.reject_copy(d, "keeps-failing", why, mend);
+            return self.reject_copy(d, FindingCode::KeepsFailing, why, mend);
         }
         self.plan_transfer_copy(d);
         true

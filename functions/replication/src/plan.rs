@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use shared::{
     aws::{OperationError, s3::BucketVersioning},
     metrics::{self, Metric, MetricValue},
-    plan::{Finding, Severity, code},
+    plan::{Finding, FindingCode, Severity},
     policy::{BucketEncryption, BucketGroup, BucketReplication, Policy, text::Name},
     report::{AssetCoverage, AssetStatus},
     time::format_duration,
@@ -53,7 +53,7 @@ pub fn plan(policy: &Policy, seen: &ReplicationState, now: Timestamp) -> Replica
         judged.findings.push(Finding::new(
             Severity::Critical,
             asset,
-            code::UNKNOWN_ASSET,
+            FindingCode::UnknownAsset,
             why,
             mend,
         ));
@@ -102,7 +102,7 @@ pub(crate) fn add_unmonitored_buckets(policy: &Policy, judged: &mut ReplicationR
         let why = "nothing that the policy asks of it is done or watched by any function";
         let mend =
             "ask for versioning, replication or copies to a bucket, or take it out of the policy";
-        let finding = Finding::new(Severity::Warning, name, "not-watched", why, mend);
+        let finding = Finding::new(Severity::Warning, name, FindingCode::NotWatched, why, mend);
         let finding = finding.in_group(group);
         let mut standing = AssetStatus::new(group.to_string(), name);
         standing.coverage = AssetCoverage::NotWatched;
@@ -124,7 +124,7 @@ fn evaluate_bucket(
             return vec![Finding::new(
                 Severity::Critical,
                 name,
-                code::GAP,
+                FindingCode::Gap,
                 e.to_string(),
                 observation_hint(e),
             )];
@@ -136,7 +136,7 @@ fn evaluate_bucket(
     };
     if let Some(versioning) = seen.versioning.filter(|v| *v != BucketVersioning::Enabled) {
         let why = format!("versioning is {versioning}: what is overwritten or deleted is lost");
-        find(Severity::Critical, "versioning", why, "switch the bucket's versioning on");
+        find(Severity::Critical, FindingCode::Versioning, why, "switch the bucket's versioning on");
     }
     if let (Some(wanted), Some(set)) = (bucket.encryption, &seen.encryption) {
         check_encryption(wanted, set.as_ref().map(|e| e.algorithm.as_str()), &mut find);
@@ -152,7 +152,7 @@ fn evaluate_bucket(
     findings
 }
 
-type FindingSink<'a> = &'a mut dyn FnMut(Severity, &'static str, String, &str);
+type FindingSink<'a> = &'a mut dyn FnMut(Severity, FindingCode, String, &str);
 
 fn observation_hint(e: &OperationError) -> &str {
     match e.code.as_deref() {
@@ -170,16 +170,16 @@ fn check_encryption(wanted: BucketEncryption, set: Option<&str>, find: FindingSi
         | (BucketEncryption::Kms, Some("aws:kms" | "aws:kms:dsse")) => {}
         (BucketEncryption::Aes256, Some(set)) => {
             let why = format!("default encryption is {set}, the policy says AES256");
-            find(Severity::Warning, "encryption", why, mend);
+            find(Severity::Warning, FindingCode::Encryption, why, mend);
         }
         (BucketEncryption::Kms, set) => {
             let set = set.unwrap_or("off");
             let why = format!("default encryption is {set}, the policy says aws:kms");
-            find(Severity::Critical, "encryption", why, mend);
+            find(Severity::Critical, FindingCode::Encryption, why, mend);
         }
         (BucketEncryption::Aes256, None) => {
             let why = "default encryption is off, the policy says AES256".into();
-            find(Severity::Critical, "encryption", why, mend);
+            find(Severity::Critical, FindingCode::Encryption, why, mend);
         }
     }
 }
@@ -198,20 +198,20 @@ fn check_noncurrent_versions(
             rule.days,
             format_duration(wanted)
         );
-        find(Severity::Critical, "noncurrent-too-short", why, mend);
+        find(Severity::Critical, FindingCode::NoncurrentTooShort, why, mend);
     }
     let whole = rules.iter().filter(|r| r.covers_bucket).map(|r| r.days).min();
     match whole {
         None => {
             let why = "no lifecycle rule of the whole bucket lets go of replaced and deleted versions: they stay for ever";
-            find(Severity::Warning, "noncurrent-unlimited", why.into(), mend);
+            find(Severity::Warning, FindingCode::NoncurrentUnlimited, why.into(), mend);
         }
         Some(days) if of(days) > wanted => {
             let why = format!(
                 "replaced and deleted versions stay for {days} days, the policy lets them go after {}",
                 format_duration(wanted)
             );
-            find(Severity::Warning, "noncurrent-too-long", why, mend);
+            find(Severity::Warning, FindingCode::NoncurrentTooLong, why, mend);
         }
         Some(_) => {}
     }
@@ -232,7 +232,7 @@ fn check_rules(asked: &BucketReplication, replicated: &ReplicatedBucket, find: F
             format!("a replication rule to {to} {why}: what is written now is not replicated");
         find(
             Severity::Critical,
-            "no-rule",
+            FindingCode::NoRule,
             why,
             "enable a rule of the whole bucket to that bucket",
         );
@@ -244,12 +244,17 @@ fn check_rules(asked: &BucketReplication, replicated: &ReplicatedBucket, find: F
             some.join(", ")
         );
         let mend = "let a rule take in the whole bucket, or write the prefixes that are meant into replication.prefixes";
-        find(Severity::Warning, "rule-narrow", why, mend);
+        find(Severity::Warning, FindingCode::RuleNarrow, why, mend);
     }
     if *versioning != BucketVersioning::Enabled {
         let why =
             format!("versioning of the replica {to} is {versioning}: S3 can't replicate to it");
-        find(Severity::Critical, "replica-versioning", why, "switch the replica's versioning on");
+        find(
+            Severity::Critical,
+            FindingCode::ReplicaVersioning,
+            why,
+            "switch the replica's versioning on",
+        );
     }
 }
 
@@ -264,13 +269,18 @@ fn check_comparison(
         let why = format!("there was no time to compare with {to} beyond \"{key}\"");
         find(
             Severity::Critical,
-            "unfinished",
+            FindingCode::Unfinished,
             why,
             "give the function more time, or run it by hand, which has no end",
         );
     } else if c.source.objects == 0 {
         let why = format!("the policy replicates it to {to} and it has no objects");
-        find(Severity::Warning, "no-objects", why, "check what writes there, or the policy");
+        find(
+            Severity::Warning,
+            FindingCode::NoObjects,
+            why,
+            "check what writes there, or the policy",
+        );
     }
     let (lag, max_lag) = (replication_lag(replicated, now), asked.max_lag.duration());
     if lag > max_lag {
@@ -286,7 +296,7 @@ fn check_comparison(
         let few = c.overdue <= u64::from(asked.tolerance) && !told;
         find(
             if few { Severity::Warning } else { Severity::Critical },
-            "lag",
+            FindingCode::Lag,
             why,
             "look at the replication status of that object: HEAD shows PENDING or FAILED",
         );
@@ -303,7 +313,7 @@ fn check_comparison(
         );
         find(
             Severity::Critical,
-            "missing",
+            FindingCode::Missing,
             why,
             "objects from before the rule need S3 Batch Replication; else look at their replication status",
         );
@@ -313,7 +323,12 @@ fn check_comparison(
             "the replica {to} has {} objects that the source has not ({} objects and {} bytes there, {} and {} in the source)",
             c.extra, c.replica.objects, c.replica.bytes, c.source.objects, c.source.bytes
         );
-        find(Severity::Info, "extra", why, "deletes are not replicated unless a rule says so");
+        find(
+            Severity::Info,
+            FindingCode::Extra,
+            why,
+            "deletes are not replicated unless a rule says so",
+        );
     }
 }
 
@@ -326,14 +341,14 @@ fn check_samples(replicated: &ReplicatedBucket, find: FindingSink<'_>) {
                 let why = format!("\"{key}\" has other bytes in the replica {to}");
                 find(
                     Severity::Critical,
-                    "differs",
+                    FindingCode::Differs,
                     why,
                     "find out which side is right, and who writes to the replica",
                 );
             }
             SampleResult::Unreadable(why, mend) => {
                 let why = format!("\"{key}\" could not be compared with its replica: {why}");
-                find(Severity::Critical, "unread", why, mend);
+                find(Severity::Critical, FindingCode::Unread, why, mend);
             }
         }
     }

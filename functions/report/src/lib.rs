@@ -23,7 +23,7 @@ pub use page::{PageOutput, build_page};
 pub use write::{PageLocation, write_page};
 
 use shared::{
-    plan::{Finding, Severity},
+    plan::{Finding, FindingCode, Severity},
     report::RunReport,
     request::RunRequest,
     run::RunContext,
@@ -47,7 +47,7 @@ pub async fn run(world: &RunContext<'_>, _request: &RunRequest) -> RunReport {
         report.push_finding(Finding::new(
             Severity::Critical,
             "page",
-            "not-written",
+            FindingCode::NotWritten,
             e.to_string(),
             hint,
         ));

@@ -19,7 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 use money::CostCalculator;
 use shared::{
     metrics::{Metric, MetricValue},
-    plan::{Finding, Severity, code},
+    plan::{Finding, FindingCode, Severity},
     policy::{Policy, QuotaScope, ScheduleConfig},
     time::CronSchedule,
 };
@@ -140,8 +140,9 @@ fn recommended_actions(findings: &[Finding]) -> Vec<RecommendedAction> {
     let mut mends: Vec<RecommendedAction> = Vec::new();
     let mut at: BTreeMap<&str, usize> = BTreeMap::new();
     // What could not be seen has a part of the page of its own.
-    let told =
-        |f: &&Finding| f.severity > Severity::Info && !f.mend.is_empty() && f.what != code::GAP;
+    let told = |f: &&Finding| {
+        f.severity > Severity::Info && !f.mend.is_empty() && f.what != FindingCode::Gap
+    };
     for f in findings.iter().filter(told) {
         let i = *at.entry(&f.mend).or_insert_with(|| {
             let (mend, why) = (f.mend.clone(), f.why.clone());
@@ -202,10 +203,11 @@ fn own_findings(
     found.extend(quota.and_then(|q| words::quota_finding(company, q, costs.total.at_most)));
     found.extend(words::budget_finding(company, costs));
     found.extend(success.and_then(|s| words::success_rate_finding(company, s)));
-    let told = |place: &str| facts.findings.iter().any(|f| f.what == code::GAP && f.asset == place);
+    let told =
+        |place: &str| facts.findings.iter().any(|f| f.what == FindingCode::Gap && f.asset == place);
     for gap in facts.unobserved_locations.iter().filter(|g| !told(&g.place)) {
         let (why, mend) = (gap.why.clone(), gap.mend.clone());
-        found.push(Finding::new(Severity::Warning, &gap.place, code::GAP, why, mend));
+        found.push(Finding::new(Severity::Warning, &gap.place, FindingCode::Gap, why, mend));
     }
     if let Some(cron) = policy.costs.as_ref().and_then(|c| c.report.as_ref()) {
         let when = ScheduleConfig { cron: cron.clone(), time_zone: None };
@@ -213,7 +215,7 @@ fn own_findings(
         // The function runs each hour, and a run may fail: each of a day carries it, and `notify` sends it once.
         if due.is_some_and(|d| now.duration_since(d) < SignedDuration::from_hours(24)) {
             let why = words::storage_report(costs, quota);
-            found.push(Finding::new(Severity::Info, company, "storage-report", why, ""));
+            found.push(Finding::new(Severity::Info, company, FindingCode::StorageReport, why, ""));
             found.extend(review::review_access(policy, &facts.trail, now));
         }
     }

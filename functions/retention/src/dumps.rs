@@ -10,7 +10,7 @@ use shared::{
         DeletionPrecondition, ReasonRetention, RetentionInput, RetentionVerdict, decide_retention,
         find_unmatched_holds,
     },
-    plan::{ActionPlan, DeletionPermit, Finding, Operates, Operation, Severity, code},
+    plan::{ActionPlan, DeletionPermit, Finding, FindingCode, Operates, Operation, Severity},
     policy::{
         DumpRule, Policy, PostgresGroup,
         text::{Name, Period, ReasonName},
@@ -238,7 +238,8 @@ fn unmatched_holds(seen: &[DatabaseDumps<'_>]) -> Vec<Finding> {
                 "write the dump's key or full name as `{}` shows it, or take it out",
                 shared::hints::commands::LIST
             );
-            Finding::new(Severity::Warning, hold, "hold-unmatched", why, mend).in_group(group)
+            Finding::new(Severity::Warning, hold, FindingCode::HoldUnmatched, why, mend)
+                .in_group(group)
         };
         find_unmatched_holds(&rules.holds, &points.iter().collect::<Vec<_>>())
             .into_iter()
@@ -259,9 +260,9 @@ fn unobserved_finding(group: &Name, address: &str, e: &OperationError) -> Findin
             "name the bucket in the stack's parameter DumpBuckets; or leave it as it is where a host dumps there: its `{}` lets go too",
             shared::hints::commands::dump_due(group.as_str())
         );
-        Finding::new(Severity::Warning, group.as_str(), "not-listed", why, mend)
+        Finding::new(Severity::Warning, group.as_str(), FindingCode::NotListed, why, mend)
     } else {
-        Finding::new(Severity::Critical, group.as_str(), code::GAP, e.to_string(), e.hint())
+        Finding::new(Severity::Critical, group.as_str(), FindingCode::Gap, e.to_string(), e.hint())
     };
     finding.in_group(group)
 }

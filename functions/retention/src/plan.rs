@@ -10,7 +10,9 @@ use shared::{
     catalog::{Inventory, Location, RecoveryPoint},
     hints::commands,
     keep::{RetentionVerdict, find_unmatched_holds},
-    plan::{ActionPlan, DeletionPermit, Finding, Operates, Operation, PlanStep, Severity},
+    plan::{
+        ActionPlan, DeletionPermit, Finding, FindingCode, Operates, Operation, PlanStep, Severity,
+    },
     policy::{DeleteLimit, Policy},
 };
 use std::{
@@ -131,7 +133,7 @@ fn unmatched_holds(policy: &Policy, seen: &Inventory) -> Vec<Finding> {
         let why =
             format!("\"{hold}\" in holds is no recovery point at any place, so it holds nothing");
         let mend = "write the snapshot's identifier or ARN as RDS shows it, or take it out";
-        Finding::new(Severity::Warning, hold, "hold-unmatched", why, mend).in_group(name)
+        Finding::new(Severity::Warning, hold, FindingCode::HoldUnmatched, why, mend).in_group(name)
     };
     all.map(finding).collect()
 }
@@ -171,7 +173,7 @@ fn unmanaged_point_findings(
             "select the database again, or its reason, to let them go by a rule; or delete them in RDS: `{}` lists them",
             commands::explain(database)
         );
-        Finding::new(Severity::Warning, database, "left-policy", why, mend)
+        Finding::new(Severity::Warning, database, FindingCode::LeftPolicy, why, mend)
     };
     of.into_iter().map(finding).collect()
 }
@@ -190,7 +192,7 @@ fn suspended_findings(judged: &[RetentionDecision<'_>]) -> Vec<Finding> {
             let why = format!("{count} of its points at {place} would go and stay: {why}");
             let mend =
                 format!("see `{}` for what keeps its backups from being made", commands::STATUS);
-            Finding::new(Severity::Warning, database, "deletion-suspended", why, mend)
+            Finding::new(Severity::Warning, database, FindingCode::DeletionSuspended, why, mend)
                 .in_group(group)
         };
     of.into_iter().map(finding).collect()
@@ -218,7 +220,7 @@ pub(crate) fn check_delete_limit(
         commands::PLAN_RETENTION,
         going.max(limit.count as usize)
     );
-    over.then(|| Finding::new(Severity::Critical, place, "runaway", why, mend))
+    over.then(|| Finding::new(Severity::Critical, place, FindingCode::Runaway, why, mend))
 }
 
 #[cfg(test)]

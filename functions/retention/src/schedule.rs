@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use shared::{
-    plan::{ActionPlan, Finding, Severity},
+    plan::{ActionPlan, Finding, FindingCode, Severity},
     policy::Policy,
     time::CronSchedule,
 };
@@ -20,7 +20,7 @@ pub(crate) fn not_due_finding(policy: &Policy, now: Timestamp) -> Option<Finding
     let next = schedule.next_due(now).map_or("never".to_owned(), |t| t.to_string());
     let why =
         format!("the policy's retention.schedule is next due at {next}; nothing is deleted before");
-    Some(Finding::new(Severity::Info, "retention", "not-due", why, ""))
+    Some(Finding::new(Severity::Info, "retention", FindingCode::NotDue, why, ""))
 }
 
 /// Takes the steps out of a plan that is not due; a dry run shows them. Returns how many.

@@ -8,7 +8,7 @@ use shared::{
         s3::{BucketLifecycle, TransitionRule},
     },
     catalog::Location,
-    plan::{ActionPlan, Finding, Operates, Operation, Severity, code},
+    plan::{ActionPlan, Finding, FindingCode, Operates, Operation, Severity},
     policy::{Policy, StorageClass, StorageTier, text::Region},
     report::StepOutcome,
     run::{RunContext, execute_plan},
@@ -111,8 +111,13 @@ pub async fn apply_tiers(world: &RunContext<'_>) -> TieringResult {
         match s3_client(world, &set).bucket_lifecycle(&set.bucket).await {
             Err(e) => {
                 let mend = e.hint().to_owned();
-                let gap =
-                    Finding::new(Severity::Critical, &set.bucket, code::GAP, e.to_string(), mend);
+                let gap = Finding::new(
+                    Severity::Critical,
+                    &set.bucket,
+                    FindingCode::Gap,
+                    e.to_string(),
+                    mend,
+                );
                 tiering.findings.push(gap);
             }
             Ok(found) if set.rules.iter().all(|r| found.contains_transition(r)) => {}

@@ -3,7 +3,7 @@
 use crate::DeleteSnapshot;
 use shared::{
     catalog::Location,
-    plan::{ActionPlan, Finding, Severity},
+    plan::{ActionPlan, Finding, FindingCode, Severity},
     policy::Policy,
 };
 use std::collections::BTreeMap;
@@ -29,7 +29,13 @@ pub(crate) fn drop_foreign_steps(policy: &Policy, plan: &mut ActionPlan<DeleteSn
         );
         let mend = "let that account's own people delete them by the role DeleteRole of deploy/vault.yaml (explain a database \
                     to see which), or write delete_role";
-        plan.findings.push(Finding::new(Severity::Warning, place, "left-there", why, mend));
+        plan.findings.push(Finding::new(
+            Severity::Warning,
+            place,
+            FindingCode::LeftThere,
+            why,
+            mend,
+        ));
     }
 }
 

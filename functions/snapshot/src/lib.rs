@@ -14,7 +14,7 @@ use shared::{
     catalog::{DatabaseKind, HoldfastTags, RecoveryPoint, RecoveryPointState},
     metrics::Metric,
     observe::{ObservationScope, observe_inventory},
-    plan::{Finding, Severity},
+    plan::{Finding, FindingCode, Severity},
     report::{ActionResult, Artifact, RunReport, StepResult, StepSuccess},
     request::{RunRequest, SCHEDULE_REASON},
     run::{RunContext, execute_plan},
@@ -57,13 +57,13 @@ pub async fn run(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
             report.push_finding(Finding::new(
                 Severity::Critical,
                 outcome.asset,
-                shared::plan::code::NOT_TAKEN,
+                FindingCode::NotTaken,
                 why,
                 mend,
             ));
         }
     }
-    let deferred = plan.findings.iter().filter(|f| f.what == shared::plan::code::DEFERRED).count();
+    let deferred = plan.findings.iter().filter(|f| f.what == FindingCode::Deferred).count();
     report.push_metric(
         Metric::SnapshotsTaken,
         report.count_outcomes(|r| matches!(r, StepResult::Done(_))),

@@ -9,7 +9,7 @@ use shared::{
     },
     name::{self, SnapshotSpec},
     observe::{DatabaseSelection, select_databases, unknown_assets},
-    plan::{ActionPlan, Finding, Operates, Operation, Severity, code},
+    plan::{ActionPlan, Finding, FindingCode, Operates, Operation, Severity},
     policy::{DatabaseGroup, Policy, text::Name},
     request::{RunRequest, SCHEDULE_REASON},
     time::{CronSchedule, format_duration, format_slot, parse_slot},
@@ -169,8 +169,13 @@ impl<'a> SnapshotPlanner<'a> {
             if in_slot.len() >= MAX_ATTEMPTS_PER_SLOT {
                 let why = format!("{} tries of {reason} for {due_slot} failed", in_slot.len());
                 let mend = "see the database's events in RDS";
-                let finding =
-                    Finding::new(Severity::Critical, &database.id, "keeps-failing", why, mend);
+                let finding = Finding::new(
+                    Severity::Critical,
+                    &database.id,
+                    FindingCode::KeepsFailing,
+                    why,
+                    mend,
+                );
                 self.plan.findings.push(finding.in_group(name));
                 continue;
             }
@@ -214,7 +219,7 @@ impl<'a> SnapshotPlanner<'a> {
             let why =
                 format!("{reason} is due since {} and the database {busy}", format_duration(late));
             let mend = shared::hints::hint_for_status(&database.status);
-            let finding = Finding::new(severity, &database.id, code::DEFERRED, why, mend);
+            let finding = Finding::new(severity, &database.id, FindingCode::Deferred, why, mend);
             self.plan.findings.push(finding.in_group(name));
         }
     }
@@ -259,15 +264,25 @@ impl<'a> SnapshotPlanner<'a> {
             } else if request.assets.contains(&database.id) {
                 let why = format!("its group {name} takes no snapshots for \"{reason}\"");
                 let mend = "add the reason to the group's snapshots, or leave the asset out";
-                let finding =
-                    Finding::new(Severity::Critical, &database.id, code::UNKNOWN_REASON, why, mend);
+                let finding = Finding::new(
+                    Severity::Critical,
+                    &database.id,
+                    FindingCode::UnknownReason,
+                    why,
+                    mend,
+                );
                 self.plan.findings.push(finding.in_group(name));
             }
         }
         if !any && self.plan.findings.is_empty() {
             let why = format!("no database takes snapshots for \"{reason}\"");
-            let finding =
-                Finding::new(Severity::Critical, "request", "nothing", why, "check the policy");
+            let finding = Finding::new(
+                Severity::Critical,
+                "request",
+                FindingCode::Nothing,
+                why,
+                "check the policy",
+            );
             self.plan.findings.push(finding);
         }
     }
@@ -317,7 +332,8 @@ impl<'a> SnapshotPlanner<'a> {
         {
             let why = "its snapshot suspends I/O for seconds to minutes (Single-AZ, or SQL Server)";
             let mend = "deploy in a quiet hour";
-            let finding = Finding::new(Severity::Info, &database.id, "io-pause", why, mend);
+            let finding =
+                Finding::new(Severity::Info, &database.id, FindingCode::IoPause, why, mend);
             self.plan.findings.push(finding.in_group(name));
         }
         let this = format_slot(self.now);
@@ -343,7 +359,13 @@ impl<'a> SnapshotPlanner<'a> {
         if !left.is_empty() {
             let why = format!("RDS takes 50 tags, so its snapshot lacks {}", left.join(", "));
             let mend = "remove tags from the database";
-            self.plan.findings.push(Finding::new(Severity::Info, &database.id, "tags", why, mend));
+            self.plan.findings.push(Finding::new(
+                Severity::Info,
+                &database.id,
+                FindingCode::Tags,
+                why,
+                mend,
+            ));
         }
         let tail = format!("{reason}-{due}");
         let wanted = SnapshotSpec { database, suffix: &tail, tags: &tags };
@@ -364,7 +386,7 @@ fn unknown_reason_finding(policy: &Policy, reason: &str) -> Finding {
     let known = policy.databases.values().flat_map(|g| g.snapshots.keys()).map(ToString::to_string);
     let why = format!("no group of the policy takes snapshots for \"{reason}\"");
     let mend = shared::hints::hint_for_reason(reason, known);
-    Finding::new(Severity::Critical, "request", code::UNKNOWN_REASON, why, mend)
+    Finding::new(Severity::Critical, "request", FindingCode::UnknownReason, why, mend)
 }
 
 /// Why RDS would refuse a snapshot now. `CreateDBSnapshot` wants the instance available (or optimizing its storage).

@@ -8,7 +8,7 @@ use shared::{
     hints::{self, commands},
     objective::{self, AgeObjective, newest_overdue_slot},
     observe::DatabaseSelection,
-    plan::{Severity, code},
+    plan::{FindingCode, Severity},
     policy::{DatabaseGroup, Policy, SnapshotCopyRule, text::ReasonName},
     report::AssetCoverage,
     time::{CronSchedule, format_duration},
@@ -74,7 +74,11 @@ fn check_newest_point(
     let future = good().filter(|p| p.data_time.is_some_and(|t| data_age(t, now).is_none())).count();
     if future > 0 {
         let why = format!("{future} of its points have a time in the future, which proves nothing");
-        judged.push_critical("future", why, "compare the clocks of this host and of AWS");
+        judged.push_critical(
+            FindingCode::Future,
+            why,
+            "compare the clocks of this host and of AWS",
+        );
     }
     judged.points = Some(good().count());
     let locked = keys::check_keys(judged, ctx.facts, good().copied(), "points");
@@ -91,7 +95,7 @@ fn check_newest_point(
         (None, _) if is_younger_than(database, max_age.unwrap_or_default(), now) => {
             judged.push_finding(
                 Severity::Info,
-                "new",
+                FindingCode::New,
                 format!("it is new and has no recovery point yet{coming}"),
                 "",
             );
@@ -100,7 +104,7 @@ fn check_newest_point(
         (None, _) => {
             judged.standing.coverage = AssetCoverage::NeverTaken;
             judged.push_critical(
-                "no-point",
+                FindingCode::NoPoint,
                 format!("it has no good recovery point{coming}"),
                 run(),
             );
@@ -118,7 +122,7 @@ fn check_newest_point(
                     format_duration(old - objective.max_age),
                     describe_objective(objective)
                 );
-                judged.push_critical("stale", why, run());
+                judged.push_critical(FindingCode::Stale, why, run());
             }
         }
     }
@@ -133,7 +137,7 @@ fn check_newest_point(
         let why = format!("its newest snapshot {} is {word}", point.id);
         judged.push_finding(
             Severity::Warning,
-            "failed",
+            FindingCode::Failed,
             why,
             "see the database's events in RDS; the next run tries again",
         );
@@ -169,7 +173,12 @@ fn check_missed_schedules(
     database: &RdsDatabase,
     points: &[&RecoveryPoint],
 ) {
-    if judged.has_finding(&["stale", "no-point", "new", code::KEY]) {
+    if judged.has_finding(&[
+        FindingCode::Stale,
+        FindingCode::NoPoint,
+        FindingCode::New,
+        FindingCode::Key,
+    ]) {
         return; // That says it already.
     }
     let zone = &ctx.policy.time_zone;
@@ -197,7 +206,7 @@ fn check_missed_schedules(
             taken.map_or("there is none".to_owned(), |at| format!("its newest has data of {at}"));
         let why = format!("its {reason} snapshot of {due} was not taken: {newest}");
         let command = commands::snapshot(reason.as_str(), &database.id);
-        judged.push_finding(severity, "missed", why, commands::run(&command));
+        judged.push_finding(severity, FindingCode::Missed, why, commands::run(&command));
     }
 }
 
@@ -227,7 +236,7 @@ fn check_stuck_points(
             let why = format!("{} is {doing} since {}", point.id, format_duration(old));
             let mend =
                 "see its events in RDS; delete it when it does not go on, and a new one is made";
-            judged.push_critical("stuck", why, mend);
+            judged.push_critical(FindingCode::Stuck, why, mend);
         }
     }
 }
@@ -239,7 +248,7 @@ fn check_key_access(judged: &mut FreshnessEvaluation, database: &RdsDatabase) {
         let why = format!("RDS can't use its KMS key: it is {}", database.status);
         let mend =
             "enable the key, and let RDS use it again, within 7 days: then start the database";
-        judged.push_critical(code::KEY, why, mend);
+        judged.push_critical(FindingCode::Key, why, mend);
     }
 }
 
@@ -260,7 +269,7 @@ fn check_offsite_copies(
         // A place that can't be seen is a finding of its own; its copies' age is unknown, so it is not published.
         let Some(there) = points.get(&place).map(|p| p.for_database(database)) else {
             judged.push_critical(
-                code::OFFSITE_UNKNOWN,
+                FindingCode::OffsiteUnknown,
                 format!("its copies at {place} can't be seen"),
                 "see the gap of that place",
             );
@@ -291,11 +300,15 @@ fn check_offsite_copies(
             None if home.iter().all(|p| !p.is_complete()) => {} // Nothing to copy yet: said above, once.
             None if is_younger_than(database, max.unwrap_or_default(), now) => {
                 let why = format!("it is new and {} has no copy of it yet{coming}", rule.to);
-                judged.push_finding(Severity::Info, "new", why, "");
+                judged.push_finding(Severity::Info, FindingCode::New, why, "");
             }
             None => {
                 let why = format!("{} has no good copy of it{coming}", rule.to);
-                judged.push_critical("no-offsite", why, commands::run(commands::RUN_OFFSITE));
+                judged.push_critical(
+                    FindingCode::NoOffsite,
+                    why,
+                    commands::run(commands::RUN_OFFSITE),
+                );
             }
             Some(old) => {
                 if let Some(objective) = objective.filter(|o| old > o.max_age) {
@@ -306,14 +319,14 @@ fn check_offsite_copies(
                         describe_objective(objective)
                     );
                     judged.push_critical(
-                        "offsite-stale",
+                        FindingCode::OffsiteStale,
                         why,
                         commands::run(commands::RUN_OFFSITE),
                     );
                 } else if let (None, Some(late)) = (objective, overdue_copy(&sent, now)) {
                     let why = format!("{late} waits for its copy at {} for over a day", rule.to);
                     judged.push_critical(
-                        "offsite-stale",
+                        FindingCode::OffsiteStale,
                         why,
                         commands::run(commands::RUN_OFFSITE),
                     );
@@ -325,7 +338,7 @@ fn check_offsite_copies(
             if let CopyStatus::Wrong(copy, why) = &sent.status {
                 let why = format!("the copy {} at {} does not count: {why}", copy.id, rule.to);
                 judged.push_critical(
-                    "wrong-copy",
+                    FindingCode::WrongCopy,
                     why,
                     "delete it when you know why; a new one is made after that",
                 );

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use shared::{
     hints::commands,
     objective::{AgeObjective, COPY_GRACE_PERIOD, newest_overdue_slot},
-    plan::{Finding, Severity, code},
+    plan::{Finding, FindingCode, Severity},
     policy::{AssetObjectives, Policy},
     report::AssetCoverage,
     time::{CronSchedule, format_duration},
@@ -26,7 +26,7 @@ pub(super) fn evaluate_object_asset(stored: &ObjectAsset, now: Timestamp) -> Fre
         let why = format!("what lies under {at} is seen from its host alone");
         judged.push_finding(
             Severity::Info,
-            "not-from-here",
+            FindingCode::NotFromHere,
             why,
             format!("{} there", commands::run(commands::MONITOR)),
         );
@@ -36,7 +36,7 @@ pub(super) fn evaluate_object_asset(stored: &ObjectAsset, now: Timestamp) -> Fre
     if !stored.observed {
         let (why, mend) = unobserved_reason(stored);
         judged.push_critical(
-            code::UNKNOWN,
+            FindingCode::Unknown,
             format!("what lies under {at} can't be seen{why}"),
             mend,
         );
@@ -48,7 +48,7 @@ pub(super) fn evaluate_object_asset(stored: &ObjectAsset, now: Timestamp) -> Fre
         let why = format!("{key} counts as no backup: {why}");
         judged.push_finding(
             Severity::Warning,
-            "faulty",
+            FindingCode::Faulty,
             why,
             "look into it; it is never deleted by itself",
         );
@@ -65,12 +65,17 @@ pub(super) fn evaluate_object_asset(stored: &ObjectAsset, now: Timestamp) -> Fre
             let asked = objective.is_some() || min_size.is_some() || size_change.is_some();
             let severity = if asked { Severity::Critical } else { Severity::Warning };
             let why = format!("there is {nothing} under {at}");
-            judged.push_finding(severity, "no-point", why, "see whether what writes there runs");
+            judged.push_finding(
+                severity,
+                FindingCode::NoPoint,
+                why,
+                "see whether what writes there runs",
+            );
         } else {
             let why =
                 format!("what lies under {at} has a time in the future, which proves nothing");
             judged.push_critical(
-                "future",
+                FindingCode::Future,
                 why,
                 "compare the clocks of this host and of what writes there",
             );
@@ -85,7 +90,7 @@ pub(super) fn evaluate_object_asset(stored: &ObjectAsset, now: Timestamp) -> Fre
         );
         judged.push_finding(
             Severity::Warning,
-            "future",
+            FindingCode::Future,
             why,
             "find out who put them there, or whose clock is ahead",
         );
@@ -101,7 +106,11 @@ pub(super) fn evaluate_object_asset(stored: &ObjectAsset, now: Timestamp) -> Fre
             format_duration(old),
             describe_objective(objective)
         );
-        judged.push_critical("stale", why, format!("see whether what writes to {at} runs"));
+        judged.push_critical(
+            FindingCode::Stale,
+            why,
+            format!("see whether what writes to {at} runs"),
+        );
     }
     check_missed_schedules(&mut judged, stored, now);
     if let Some(least) = min_size.as_ref().filter(|least| newest.size < least.byte_count()) {
@@ -110,7 +119,7 @@ pub(super) fn evaluate_object_asset(stored: &ObjectAsset, now: Timestamp) -> Fre
             newest.key, newest.size
         );
         judged.push_critical(
-            "too-small",
+            FindingCode::TooSmall,
             why,
             "look into it before older ones go: it may be empty",
         );
@@ -127,7 +136,9 @@ fn check_missed_schedules(judged: &mut FreshnessEvaluation, stored: &ObjectAsset
         let Some(reason) = reason.as_ref().filter(|_| stored.committed) else { continue };
         let Some(due) = newest_overdue_slot(when, &stored.zone, now) else { continue };
         let taken = stored.by_reason.get(reason).copied();
-        if taken.is_some_and(|at| at >= due) || (*whole && judged.has_finding(&["stale"])) {
+        if taken.is_some_and(|at| at >= due)
+            || (*whole && judged.has_finding(&[FindingCode::Stale]))
+        {
             continue;
         }
         let before = due.checked_sub(SignedDuration::from_secs(1)).ok();
@@ -138,7 +149,7 @@ fn check_missed_schedules(judged: &mut FreshnessEvaluation, stored: &ObjectAsset
             taken.map_or("there is none".to_owned(), |at| format!("its newest has data of {at}"));
         let why = format!("its {reason} dump of {due} was not taken: {newest}");
         let command = commands::dump(&format!("{}/{}", stored.group, stored.asset), reason);
-        judged.push_finding(severity, "missed", why, commands::run(&command));
+        judged.push_finding(severity, FindingCode::Missed, why, commands::run(&command));
     }
 }
 
@@ -173,7 +184,12 @@ fn check_size(
             change * 100.0,
             before.len()
         );
-        judged.push_finding(Severity::Warning, "size", why, "see what changed in the data");
+        judged.push_finding(
+            Severity::Warning,
+            FindingCode::Size,
+            why,
+            "see what changed in the data",
+        );
     }
 }
 
@@ -187,13 +203,13 @@ fn check_checksum(
         Some(ChecksumStatus::Differs) => {
             let why = format!("its newest object {} is not what its checksum says", newest.key);
             let mend = "take a new one now, and find out what changed it: it was whole when it was written";
-            judged.push_critical("damaged", why, mend);
+            judged.push_critical(FindingCode::Damaged, why, mend);
         }
         Some(ChecksumStatus::Missing) => {
             let why = format!("no checksum lies beside its newest object {}", newest.key);
             let mend =
                 "write one beside each (`sha256sum`), so that damage is seen before it is needed";
-            judged.push_finding(Severity::Warning, "no-checksum", why, mend);
+            judged.push_finding(Severity::Warning, FindingCode::NoChecksum, why, mend);
         }
         Some(ChecksumStatus::Matches) | None => {}
     }
@@ -220,7 +236,7 @@ fn check_offsite_copies(
         if !place.observed {
             let (why, mend) = unobserved_reason(place);
             judged.push_critical(
-                code::OFFSITE_UNKNOWN,
+                FindingCode::OffsiteUnknown,
                 format!("its copies under {at} can't be seen{why}"),
                 mend,
             );
@@ -240,7 +256,11 @@ fn check_offsite_copies(
         match newest {
             None if stored.observed && stored.newest.is_empty() => {} // Nothing to copy yet: said of the first place.
             None => {
-                judged.push_critical("no-offsite", format!("no copy of it lies under {at}"), run());
+                judged.push_critical(
+                    FindingCode::NoOffsite,
+                    format!("no copy of it lies under {at}"),
+                    run(),
+                );
             }
             Some((old, point)) => {
                 if let Some(objective) = objective.filter(|o| old > o.max_age) {
@@ -250,7 +270,7 @@ fn check_offsite_copies(
                         format_duration(old),
                         describe_objective(objective)
                     );
-                    judged.push_critical("offsite-stale", why, run());
+                    judged.push_critical(FindingCode::OffsiteStale, why, run());
                 }
             }
         }
@@ -279,7 +299,7 @@ pub(super) fn check_disks(policy: &Policy, stored: &[ObjectAsset]) -> DiskUsage 
                 "{bytes} bytes are free on the disk of {directory}, under the {wanted} that a dump must leave"
             );
             let mend = "free some, or let older dumps go: the next dump is not taken otherwise";
-            let finding = Finding::new(Severity::Critical, group, "disk", why, mend);
+            let finding = Finding::new(Severity::Critical, group, FindingCode::Disk, why, mend);
             disks.findings.push(finding.in_group(group));
         }
     }

@@ -6,6 +6,7 @@ use shared::{
         OperationError, OperationErrorKind,
         s3::{CopyObject, ListingDiff, ObjectPair, S3Client},
     },
+    plan::FindingCode,
     plan::{ActionPlan, Finding, Operation, Severity},
     report::{AssetCoverage, AssetStatus, RunReport, StepOutcome, StepResult},
     run::{RunContext, execute_plan},
@@ -295,7 +296,7 @@ impl CopyTotals {
 
 /// A bucket that could not be looked at.
 pub(super) fn observation_finding(task: &ObjectCopyTask<'_>, e: &OperationError) -> Finding {
-    Finding::new(Severity::Critical, task.from, shared::plan::code::GAP, e.to_string(), e.hint())
+    Finding::new(Severity::Critical, task.from, FindingCode::Gap, e.to_string(), e.hint())
         .in_group(task.group)
 }
 
@@ -316,14 +317,14 @@ fn evaluate_bucket(
         let severity = if copied { Severity::Warning } else { Severity::Critical };
         let why = format!("the sweep to {to} did not come to its end: {stopped}");
         let mend = "the next run goes on; when it never ends, run it by hand or give the function more time";
-        find(severity, "unfinished", why, mend);
+        find(severity, FindingCode::Unfinished, why, mend);
     } else {
         let prefixes = task.prefixes.iter().map(String::as_str).chain([""]);
         for (prefix, _) in prefixes.zip(&progress.found).filter(|(_, found)| !**found) {
             let why = format!("the policy copies s3://{from}/{prefix} and there is no object");
             find(
                 Severity::Critical,
-                "no-objects",
+                FindingCode::NoObjects,
                 why,
                 "check what writes there, or the prefix in the policy",
             );
@@ -336,7 +337,7 @@ fn evaluate_bucket(
         );
         find(
             Severity::Warning,
-            "archived",
+            FindingCode::Archived,
             why,
             "restore them for some days; the next run copies them then",
         );
@@ -348,7 +349,7 @@ fn evaluate_bucket(
         );
         let mend =
             "copy them with their key by other means, or write such objects under a key of KMS";
-        find(Severity::Warning, "customer-key", why, mend);
+        find(Severity::Warning, FindingCode::CustomerKey, why, mend);
     }
     if let (Some((at, key)), Some(objective)) = (&progress.waits, task.objective) {
         let age = world.now.duration_since(*at);
@@ -361,7 +362,7 @@ fn evaluate_bucket(
             );
             find(
                 Severity::Critical,
-                "offsite-stale",
+                FindingCode::OffsiteStale,
                 why,
                 "see what became of its copy, and whether `when` fits max_age",
             );

@@ -5,7 +5,7 @@ use crate::observe::{ReplicaLag, ReplicationState};
 use jiff::SignedDuration;
 use shared::{
     metrics::{self, Metric},
-    plan::{Finding, Severity, code},
+    plan::{Finding, FindingCode, Severity},
     policy::{Policy, text::Period},
 };
 
@@ -26,7 +26,8 @@ pub(super) fn evaluate_replicas(
     for group in &seen.groups_without_replicas {
         let why = "the policy watches the lag of read replicas and there is none";
         let mend = "check that the replica exists, or take replica_max_lag out of the policy";
-        let finding = Finding::new(Severity::Critical, group.to_string(), "no-replica", why, mend);
+        let finding =
+            Finding::new(Severity::Critical, group.to_string(), FindingCode::NoReplica, why, mend);
         judged.findings.push(finding.in_group(group));
         lags.push((group.as_str(), "", None));
     }
@@ -43,13 +44,17 @@ fn evaluate_replica(replica: &ReplicaLag, max: SignedDuration) -> (Option<f64>, 
     let critical =
         |what, why: String, mend: &str| Some(Finding::new(Severity::Critical, id, what, why, mend));
     match seconds {
-        Err(e) => (None, critical(code::GAP, e.to_string(), e.hint())),
+        Err(e) => (None, critical(FindingCode::Gap, e.to_string(), e.hint())),
         Ok(None) => {
             let why =
                 format!("CloudWatch has no lag of it behind {of}: that it keeps up is not proven");
             (
                 None,
-                critical("no-data", why, "look whether the replica runs and its replication is on"),
+                critical(
+                    FindingCode::NoData,
+                    why,
+                    "look whether the replica runs and its replication is on",
+                ),
             )
         }
         // RDS's word for replication that is not running.
@@ -57,7 +62,11 @@ fn evaluate_replica(replica: &ReplicaLag, max: SignedDuration) -> (Option<f64>, 
             let why = format!("its replication from {of} is not running");
             (
                 None,
-                critical("not-running", why, "see the replica's events; RDS says what stopped it"),
+                critical(
+                    FindingCode::NotRunning,
+                    why,
+                    "see the replica's events; RDS says what stopped it",
+                ),
             )
         }
         Ok(Some(seconds)) => {
@@ -66,7 +75,7 @@ fn evaluate_replica(replica: &ReplicaLag, max: SignedDuration) -> (Option<f64>, 
                 let why =
                     format!("it is {seconds:.0} s behind {of}, {} s are allowed", max.as_secs());
                 critical(
-                    "replica-lag",
+                    FindingCode::ReplicaLag,
                     why,
                     "look for long queries on the replica, or a burst of writes",
                 )

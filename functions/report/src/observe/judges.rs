@@ -1,6 +1,7 @@
 //! How the judging functions say that all stands: their own code, as a dry run.
 
 use crate::facts::{AssetKey, ReportInput, UnobservedLocation};
+use shared::plan::FindingCode;
 use shared::{
     metrics::{Metric, MetricValue},
     report::RunReport,
@@ -35,7 +36,7 @@ impl CheckReports {
             facts.statuses.extend(report.assets);
             facts.lags.extend(report.values.iter().filter_map(restorable_lag));
             for finding in report.findings {
-                if finding.what == shared::plan::code::GAP {
+                if finding.what == FindingCode::Gap {
                     let (place, why) = (finding.asset.clone(), finding.why.clone());
                     facts.unobserved_locations.push(UnobservedLocation {
                         place,

@@ -17,7 +17,7 @@ use shared::{
     hints::commands,
     objective::AgeObjective,
     parts,
-    plan::{Finding, Severity},
+    plan::{Finding, FindingCode, Severity},
     policy::{AssetObjectives, Policy, RetentionRule, ScheduleConfig, text::Period},
     report::{AssetCoverage, AssetStatus},
     time::format_duration,
@@ -322,7 +322,12 @@ impl AssetContext<'_> {
         match (old, rule.max_age.map(SignedDuration::from_secs)) {
             (None, _) if blind => judged.state = Some(HealthState::Unknown),
             (None, Some(_)) => {
-                find(Severity::Critical, "no-point", "it has no good recovery point".into(), run);
+                find(
+                    Severity::Critical,
+                    FindingCode::NoPoint,
+                    "it has no good recovery point".into(),
+                    run,
+                );
             }
             // Without an objective there is nothing that it misses, and nothing that it has.
             (None, None) if held.points.is_empty() => judged.state = Some(HealthState::Unknown),
@@ -332,7 +337,7 @@ impl AssetContext<'_> {
                     format_duration(old),
                     format_duration(max)
                 );
-                find(Severity::Critical, "stale", why, run);
+                find(Severity::Critical, FindingCode::Stale, why, run);
             }
             _ => {}
         }
@@ -347,7 +352,7 @@ impl AssetContext<'_> {
                     format_duration(allowed)
                 );
                 let mend = "see why it is not copied there".to_owned();
-                find(Severity::Warning, "copy-behind", why, mend);
+                find(Severity::Warning, FindingCode::CopyBehind, why, mend);
             }
         }
         judged

@@ -4,7 +4,7 @@ use crate::facts::{AuditEvent, AuditTrail, Kind};
 use jiff::{SignedDuration, Timestamp};
 use shared::{
     hints::commands,
-    plan::{Finding, Severity},
+    plan::{Finding, FindingCode, Severity},
     policy::Policy,
 };
 use std::collections::BTreeMap;
@@ -26,12 +26,24 @@ pub(super) fn review_access(
         AuditTrail::None => {
             let why = "nothing tells who read or deleted backups: the policy keeps no record";
             let mend = "write `audit` with a bucket or a directory";
-            return Some(Finding::new(Severity::Warning, company, "access-review", why, mend));
+            return Some(Finding::new(
+                Severity::Warning,
+                company,
+                FindingCode::AccessReview,
+                why,
+                mend,
+            ));
         }
         AuditTrail::Unreadable(cause) => {
             let why = format!("nothing tells who read or deleted backups: {cause}");
             let mend = "let the function read the record of operations";
-            return Some(Finding::new(Severity::Warning, company, "access-review", why, mend));
+            return Some(Finding::new(
+                Severity::Warning,
+                company,
+                FindingCode::AccessReview,
+                why,
+                mend,
+            ));
         }
     };
     let recent = || events.iter().filter(|e| e.done && now.duration_since(e.at) <= REVIEW_WINDOW);
@@ -52,7 +64,7 @@ pub(super) fn review_access(
         "see that each of them had to; `{}` has every operation, CloudTrail what went past Holdfast",
         commands::AUDIT_LIST_MONTH
     );
-    Some(Finding::new(Severity::Info, company, "access-review", why, mend))
+    Some(Finding::new(Severity::Info, company, FindingCode::AccessReview, why, mend))
 }
 
 fn count_by_actor<'e>(events: impl Iterator<Item = &'e AuditEvent>) -> String {

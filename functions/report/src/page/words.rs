@@ -3,7 +3,7 @@
 use crate::model::{AssetReport, CostSummary, HealthState, QuotaUsage, SuccessRate};
 use shared::{
     hints::commands,
-    plan::{Finding, Severity},
+    plan::{Finding, FindingCode, Severity},
 };
 
 /// One sentence that tells whether to sleep.
@@ -99,7 +99,7 @@ pub(crate) fn quota_finding(company: &str, quota: &QuotaUsage, at_most: bool) ->
         format_size(quota.quota)
     );
     let mend = "let older points go sooner, move them to a colder class, or raise costs.quota";
-    Some(Finding::new(severity, company, "quota", why, mend))
+    Some(Finding::new(severity, company, FindingCode::Quota, why, mend))
 }
 
 /// A month that costs more than its budget, or will.
@@ -125,7 +125,7 @@ pub(crate) fn budget_finding(company: &str, costs: &CostSummary) -> Option<Findi
     } else {
         "keep fewer points, move them to a colder class, or raise costs.monthly_budget"
     };
-    Some(Finding::new(Severity::Warning, company, "over-budget", why, mend))
+    Some(Finding::new(Severity::Warning, company, FindingCode::OverBudget, why, mend))
 }
 
 /// Too many backups failed.
@@ -140,7 +140,7 @@ pub(crate) fn success_rate_finding(company: &str, success: &SuccessRate) -> Opti
         success.alert * 100.0
     );
     let mend = format!("{} and see what failed", commands::run(commands::AUDIT_LIST));
-    Some(Finding::new(Severity::Warning, company, "success-rate", why, mend))
+    Some(Finding::new(Severity::Warning, company, FindingCode::SuccessRate, why, mend))
 }
 
 /// The storage report, line by line.
