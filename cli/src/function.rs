@@ -253,7 +253,10 @@ mod tests {
             ),
             (
                 "a demand had no time",
-                report(vec![critical("orders", "not-taken")], vec![StepResult::Unfinished]),
+                report(
+                    vec![critical("orders", FindingCode::NotTaken)],
+                    vec![StepResult::Unfinished],
+                ),
                 CommandExit::TimedOut,
                 CommandExit::TimedOut,
             ),
@@ -265,25 +268,25 @@ mod tests {
             ),
             (
                 "metrics not published",
-                report(vec![critical("metrics", "not-published")], vec![done()]),
+                report(vec![critical("metrics", FindingCode::NotPublished)], vec![done()]),
                 CommandExit::Failed,
                 CommandExit::Failed,
             ),
             (
                 "wrong reason",
-                report(vec![critical("request", "unknown-reason")], vec![]),
+                report(vec![critical("request", FindingCode::UnknownReason)], vec![]),
                 CommandExit::UsageError,
                 CommandExit::UsageError,
             ),
             (
                 "home unseen",
-                report(vec![critical(home, "gap")], vec![]),
+                report(vec![critical(home, FindingCode::Gap)], vec![]),
                 CommandExit::Unreachable,
                 CommandExit::Unreachable,
             ),
             (
                 "another place unseen",
-                report(vec![critical(away, "gap")], vec![]),
+                report(vec![critical(away, FindingCode::Gap)], vec![]),
                 CommandExit::Failed,
                 CommandExit::Failed,
             ),

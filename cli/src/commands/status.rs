@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use shared::{
     parts,
-    plan::{Finding, Severity},
+    plan::{Finding, FindingCode, Severity},
     policy::Policy,
     report::{AssetStatus, RunReport},
 };
@@ -278,12 +278,13 @@ mod tests {
         let critical = Some(Severity::Critical);
         let run = "run `holdfast run snapshot`";
         let stale = |a: &str| {
-            Finding::new(Severity::Critical, a, "stale", "it is 2d old", run).in_group("fleet")
+            Finding::new(Severity::Critical, a, FindingCode::Stale, "it is 2d old", run)
+                .in_group("fleet")
         };
         let gap = Finding::new(
             Severity::Critical,
             "us-east-1 in 1",
-            "gap",
+            FindingCode::Gap,
             "describe: denied",
             "allow it",
         );
@@ -299,9 +300,14 @@ mod tests {
         let mut behind =
             standing("fleet", "auth", Some(Severity::Warning), &["its replica is 20m behind"]);
         behind.offsite_age_seconds = Some(40_000);
-        let replica =
-            Finding::new(Severity::Warning, "auth", "lag", "its replica is 20m behind", "look")
-                .in_group("fleet");
+        let replica = Finding::new(
+            Severity::Warning,
+            "auth",
+            FindingCode::Lag,
+            "its replica is 20m behind",
+            "look",
+        )
+        .in_group("fleet");
         let replication = report("replication", vec![behind], vec![gap, replica]);
         let at = "2026-11-20T12:05:00Z".parse().expect("a time");
         let status = StatusOutput::new(&policy(FLEET), at, vec![fresh, replication]);
@@ -345,9 +351,14 @@ mod tests {
         let policy = policy(
             "postgres: { main: { databases: [shop], stored: { directory: /b }, dumps: { daily: { keep: { for: 7d } } }, wal: { stored: { directory: /w }, keep: 7d } } }\n",
         );
-        let key =
-            Finding::new(Severity::Critical, "main/shop", "no-key", "no passphrase", "write it")
-                .in_group("main");
+        let key = Finding::new(
+            Severity::Critical,
+            "main/shop",
+            FindingCode::NoKey,
+            "no passphrase",
+            "write it",
+        )
+        .in_group("main");
         let wal = parts::unimplemented_parts(&policy)[0].to_asset_status();
         let fresh = report("freshness", vec![standing("main", "shop", None, &[]), wal], vec![]);
         let status = StatusOutput::new(

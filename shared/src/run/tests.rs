@@ -120,7 +120,7 @@ async fn a_dry_run_names_every_step_and_does_none() {
     assert_eq!(format_outcomes(&outcomes), "a: Planned\nb: Planned");
     let mut report = RunReport::new("snapshot", &world);
     report.outcomes = outcomes;
-    report.push_finding(Finding::new(Severity::Critical, "a", "stale", "old", "run it"));
+    report.push_finding(Finding::new(Severity::Critical, "a", FindingCode::Stale, "old", "run it"));
     // It is told to nobody, even when it fails.
     let report = finish_run(&world, report, RunTimer::start(&aws, &RunRequest::full_run())).await;
     assert!(report.failed && aws.call_counter().current_counts() == CallCounts::default());
@@ -226,7 +226,7 @@ fn metric_value(report: &RunReport, metric: Metric) -> Option<f64> {
 async fn a_fine_run_puts_its_metrics_and_tells_nobody() {
     let (aws, asked) = recording_aws(&[]);
     let report = finish_sample_run(&aws, |r| {
-        r.push_finding(Finding::new(Severity::Warning, "a", "busy", "why", "wait"));
+        r.push_finding(Finding::new(Severity::Warning, "a", FindingCode::Deferred, "why", "wait"));
     })
     .await;
     assert!(!report.failed);
@@ -262,15 +262,21 @@ async fn a_failed_run_puts_its_metrics_first_and_then_tells_the_topic() {
             kind: None,
             made: None,
         }];
-        r.push_finding(Finding::new(Severity::Info, "acme-c", "new", "it is new", ""));
+        r.push_finding(Finding::new(Severity::Info, "acme-c", FindingCode::New, "it is new", ""));
         r.push_finding(Finding::new(
             Severity::Warning,
             "acme-b",
-            "busy",
+            FindingCode::Deferred,
             "it is stopped",
             "start it",
         ));
-        r.push_finding(Finding::new(Severity::Critical, "acme-b", "stale", "it is old", "run it"));
+        r.push_finding(Finding::new(
+            Severity::Critical,
+            "acme-b",
+            FindingCode::Stale,
+            "it is old",
+            "run it",
+        ));
     })
     .await;
     assert!(report.failed);
@@ -287,7 +293,7 @@ async fn a_failed_run_puts_its_metrics_first_and_then_tells_the_topic() {
 
     failed acme-a: take s: create snapshot s: AccessDenied: no; allow it
     critical acme-b stale: it is old; run it
-    warning acme-b busy: it is stopped; start it
+    warning acme-b deferred: it is stopped; start it
     Subject=acme snapshot failed
     MessageAttributes.entry.1.Name=holdfast-audience
     MessageAttributes.entry.1.Value.DataType=String
@@ -362,7 +368,7 @@ async fn a_message_is_short_however_much_there_is_to_say() {
             report.push_finding(Finding::new(
                 Severity::Critical,
                 format!("acme-{n:05}"),
-                "stale",
+                FindingCode::Stale,
                 why,
                 "run it",
             ));
@@ -489,7 +495,7 @@ async fn ten_thousand_findings_are_told_in_one_message() {
             r.push_finding(Finding::new(
                 Severity::Critical,
                 format!("a-{n}"),
-                "stale",
+                FindingCode::Stale,
                 why,
                 "run it",
             ));
@@ -538,8 +544,14 @@ async fn a_report_says_how_long_the_run_took_and_whether_it_looked_at_everything
     };
     let look = RunRequest::full_run;
     assert!(whole(&look(), None).await);
-    assert!(whole(&look(), Some(Finding::new(Severity::Critical, "a", "stale", "", ""))).await);
-    assert!(!whole(&look(), Some(Finding::new(Severity::Critical, "a", "gap", "", ""))).await);
+    assert!(
+        whole(&look(), Some(Finding::new(Severity::Critical, "a", FindingCode::Stale, "", "")))
+            .await
+    );
+    assert!(
+        !whole(&look(), Some(Finding::new(Severity::Critical, "a", FindingCode::Gap, "", "")))
+            .await
+    );
     for narrow in [
         RunRequest { reason: "pre-deploy".into(), ..look() },
         RunRequest { assets: vec!["orders".into()], ..look() },
@@ -610,7 +622,7 @@ async fn a_run_in_which_everything_hangs_ends_by_itself_with_a_report() {
         assert!(started_at.elapsed() + END_RESERVE <= budget, "{:?}", started_at.elapsed());
         let report = ended.expect("a report");
         assert!(report.failed);
-        let found: Vec<_> = report.findings.iter().map(|f| f.what).collect();
+        let found: Vec<_> = report.findings.iter().map(|f| f.what.as_str()).collect();
         assert_eq!(found, ["not-published", "out-of-time", "not-told"]);
     }
 }

@@ -238,7 +238,11 @@ fn what_can_not_be_read_is_not_right() {
         &facts,
         now(),
     );
-    assert_eq!(found.iter().filter(|f| f.what == "access-unknown").count(), 3, "{found:?}");
+    assert_eq!(
+        found.iter().filter(|f| f.what == FindingCode::AccessUnknown).count(),
+        3,
+        "{found:?}"
+    );
 }
 
 #[test]

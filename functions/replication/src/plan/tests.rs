@@ -347,8 +347,13 @@ fn state_with_replica(seconds: ObservedResult<Option<f64>>) -> ReplicationState 
 #[test]
 fn a_read_replica_is_judged_by_its_lag_and_silence_is_no_proof() {
     let group = policy().databases.keys().next().expect("a group").clone();
-    let gap =
-        Finding::new(Severity::Critical, "eu-west-1 in 111122223333", "gap", "denied", "allow it");
+    let gap = Finding::new(
+        Severity::Critical,
+        "eu-west-1 in 111122223333",
+        FindingCode::Gap,
+        "denied",
+        "allow it",
+    );
     let table = [
         ("in time", state_with_replica(Ok(Some(59.5)))),
         ("just in time", state_with_replica(Ok(Some(60.0)))),
@@ -421,7 +426,7 @@ fn a_rule_with_a_prefix_on_purpose_is_no_finding() {
     (seen.rules[0].covers_bucket, seen.rules[0].prefix) = (false, "images/".into());
     let found = |prefixes: &[&str]| {
         let mut found = Vec::new();
-        check_rules(&asked(prefixes), &seen, &mut |_, what, _, _| found.push(what));
+        check_rules(&asked(prefixes), &seen, &mut |_, what, _, _| found.push(what.as_str()));
         found
     };
     assert_eq!(found(&["images/"]), [""; 0]);

@@ -125,7 +125,7 @@ fn what_no_function_judges_is_judged_by_its_own_points() {
         (HealthState::Critical, Some(33 * 3600))
     );
     let [found] = &told.findings[..] else { panic!("{:?}", told.findings) };
-    assert_eq!((found.what, found.mend.as_str()), ("stale", "run `holdfast dump shop`"));
+    assert_eq!((found.what.as_str(), found.mend.as_str()), ("stale", "run `holdfast dump shop`"));
     assert_eq!(told.page.assets[0].asset, "shop", "the worst stands first");
 }
 
@@ -144,8 +144,13 @@ fn the_sentence_says_whether_to_sleep() {
         mend: "allow it".into(),
     });
     assert!(sentence(&all).ends_with("One place could not be seen."));
-    let elsewhere =
-        Finding::new(Severity::Critical, "ghost", "unprotected", "no group has it", "select it");
+    let elsewhere = Finding::new(
+        Severity::Critical,
+        "ghost",
+        FindingCode::Unprotected,
+        "no group has it",
+        "select it",
+    );
     all.findings.push(elsewhere);
     let said = sentence(&all);
     assert!(said.contains("but one thing is wrong: ghost"), "{said}");
@@ -213,7 +218,7 @@ fn recovery_times_are_measured_or_said_not_to_be() {
     assert_eq!((users.rto.met, users.rto.newest_seconds), (None, None));
     let success = told.page.success.expect("counted");
     assert_eq!((success.done, success.failed), (1, 1), "what is older than 30 days is not counted");
-    assert!(told.findings.iter().any(|f| f.what == "success-rate"));
+    assert!(told.findings.iter().any(|f| f.what == FindingCode::SuccessRate));
     assert_eq!(told.page.proofs.len(), 4);
 }
 
@@ -251,13 +256,13 @@ fn an_unknown_price_is_no_zero() {
 fn budget_and_quota_are_found_before_they_are_overrun() {
     let costs = ", costs: {monthly_budget: 10, quota: 300GiB, snapshot_change: 10%}";
     let found = build_report(costs, &report_input()).findings;
-    let budget = found.iter().find(|f| f.what == "over-budget");
+    let budget = found.iter().find(|f| f.what == FindingCode::OverBudget);
     assert!(budget.is_none(), "{found:?}");
     let costs = ", costs: {monthly_budget: 3, quota: 90GiB, snapshot_change: 10%}";
     let found = build_report(costs, &report_input()).findings;
-    let budget = found.iter().find(|f| f.what == "over-budget").expect("found");
+    let budget = found.iter().find(|f| f.what == FindingCode::OverBudget).expect("found");
     assert!(budget.why.starts_with("this month will cost $"), "{}", budget.why);
-    let quota = found.iter().find(|f| f.what == "quota").expect("found");
+    let quota = found.iter().find(|f| f.what == FindingCode::Quota).expect("found");
     assert_eq!(
         (quota.severity, quota.why.as_str()),
         (Severity::Warning, "storage is 83% of its quota: 75 GiB of 90 GiB")
@@ -265,7 +270,7 @@ fn budget_and_quota_are_found_before_they_are_overrun() {
     let costs = ", costs: {quota: 80GiB, snapshot_change: 10%}";
     let found = build_report(costs, &report_input()).findings;
     assert_eq!(
-        found.iter().find(|f| f.what == "quota").map(|f| f.severity),
+        found.iter().find(|f| f.what == FindingCode::Quota).map(|f| f.severity),
         Some(Severity::Critical)
     );
 }
@@ -288,7 +293,10 @@ fn a_quota_of_objects_counts_no_snapshots() {
 fn the_storage_report_is_carried_for_a_day_so_that_no_failed_run_loses_it() {
     let due = |cron: &str| {
         let costs = format!(", costs: {{report: \"{cron}\"}}");
-        build_report(&costs, &report_input()).findings.iter().any(|f| f.what == "storage-report")
+        build_report(&costs, &report_input())
+            .findings
+            .iter()
+            .any(|f| f.what == FindingCode::StorageReport)
     };
     assert!(due("30 11 20 * *") && due("0 12 20 * *"));
     assert!(due("30 10 20 * *") && due("1 12 19 * *"));
@@ -316,7 +324,8 @@ fn the_storage_report_tells_requests_and_transfer_with_what_they_cost() {
     assert_eq!(transfer.bytes, 50 * GIB);
     let dollars = 50.0 * 1.073_741_824 * 0.05;
     assert!(transfer.cost.is_some_and(|c| (c - dollars).abs() < 1e-6), "{transfer:?}");
-    let report = told.findings.iter().find(|f| f.what == "storage-report").expect("carried");
+    let report =
+        told.findings.iter().find(|f| f.what == FindingCode::StorageReport).expect("carried");
     let lines: Vec<_> = report.why.lines().collect();
     assert!(lines[0].contains("of a budget of $100"), "{lines:?}");
     assert!(

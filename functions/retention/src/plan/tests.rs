@@ -193,7 +193,8 @@ fn the_runaways_hint_works_and_a_failed_point_is_no_good_one_that_goes() {
     let refused = plan(&parse_policy(&yaml), &seen, parse_time(NOW));
     assert!(refused.plan.steps.is_empty());
     assert_eq!((refused.blocked_steps.len(), refused.blocked), (63, 63), "a dry run shows them");
-    let finding = refused.plan.findings.iter().find(|f| f.what == "runaway").expect("refused");
+    let finding =
+        refused.plan.findings.iter().find(|f| f.what == FindingCode::Runaway).expect("refused");
     assert!(finding.why.starts_with("23 of 30 good points"), "{finding}");
     let limits =
         finding.mend.split_once("write ").and_then(|(_, l)| l.split_once(" in the policy"));

@@ -4,7 +4,7 @@ use super::{super::write::ChainEnd, *};
 use crate::{
     aws::{AwsClients, wire},
     model::parse_policy,
-    plan::{Finding, Severity},
+    plan::{Finding, FindingCode, Severity},
     report::{Artifact, RunReport, StepOutcome},
     request::RunRequest,
     run::{Deadline, RunTimer, finish_run},
@@ -378,7 +378,7 @@ async fn finish_audited_run(directory: &str, dry_run: bool, host: bool) -> RunRe
         step_outcome("main/c", Step::Unfinished),
         step_outcome("main/d", Step::Deferred("busy".into())),
     ];
-    report.push_finding(Finding::new(Severity::Warning, "a", "stale", "why", "mend"));
+    report.push_finding(Finding::new(Severity::Warning, "a", FindingCode::Stale, "why", "mend"));
     finish_run(&world, report, RunTimer::start(&aws, &RunRequest::full_run())).await
 }
 
@@ -415,7 +415,7 @@ async fn what_can_not_be_recorded_is_a_critical_finding_of_the_run() {
     let file = root.path().join("file");
     std::fs::write(&file, "").expect("written");
     let found = |report: &RunReport| {
-        let found = report.findings.iter().find(|f| f.what == "not-recorded");
+        let found = report.findings.iter().find(|f| f.what == FindingCode::NotRecorded);
         found.map(|f| (f.severity, f.asset.clone(), f.why.clone(), f.mend.clone()))
     };
     let report = finish_audited_run(&file.display().to_string(), false, true).await;

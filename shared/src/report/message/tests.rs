@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    plan::{Finding, Severity},
+    plan::{Finding, FindingCode, Severity},
     report::Artifact,
 };
 use jiff::Timestamp;
@@ -48,9 +48,9 @@ fn parse_message(report: &RunReport) -> Value {
 #[test]
 fn a_short_report_is_told_whole_the_most_pressing_first() {
     let mut report = sample_report();
-    report.push_finding(Finding::new(Severity::Warning, "b", "busy", "why", "mend"));
+    report.push_finding(Finding::new(Severity::Warning, "b", FindingCode::Deferred, "why", "mend"));
     report.push_finding(
-        Finding::new(Severity::Critical, "a", "stale", "why", "mend").in_group("main"),
+        Finding::new(Severity::Critical, "a", FindingCode::Stale, "why", "mend").in_group("main"),
     );
     report.outcomes = vec![
         sample_outcome("w", StepResult::Unfinished, None),
@@ -79,7 +79,7 @@ fn a_short_report_is_told_whole_the_most_pressing_first() {
         {
           "severity": "warning",
           "asset": "b",
-          "what": "busy",
+          "what": "deferred",
           "why": "why",
           "mend": "mend"
         }
@@ -129,7 +129,13 @@ fn ten_thousand_findings_fit_into_one_message_that_counts_the_rest() {
     for n in 0..10_000 {
         let severity = if n % 10 == 9 { Severity::Critical } else { Severity::Warning };
         let why = format!("its newest good point is {n} \"days\" old\n");
-        report.push_finding(Finding::new(severity, format!("acme-{n:05}"), "stale", why, "run it"));
+        report.push_finding(Finding::new(
+            severity,
+            format!("acme-{n:05}"),
+            FindingCode::Stale,
+            why,
+            "run it",
+        ));
     }
     report.outcomes = vec![sample_outcome("z", StepResult::Failed("no".into()), None)];
     let told = parse_message(&report);
@@ -145,8 +151,14 @@ fn ten_thousand_findings_fit_into_one_message_that_counts_the_rest() {
 fn one_endless_text_pushes_nothing_else_out() {
     let mut report = sample_report();
     let page = "é".repeat(1_000_000);
-    report.push_finding(Finding::new(Severity::Critical, "a", "stale", page.clone(), page.clone()));
-    report.push_finding(Finding::new(Severity::Critical, "b", "stale", "why", "mend"));
+    report.push_finding(Finding::new(
+        Severity::Critical,
+        "a",
+        FindingCode::Stale,
+        page.clone(),
+        page.clone(),
+    ));
+    report.push_finding(Finding::new(Severity::Critical, "b", FindingCode::Stale, "why", "mend"));
     report.outcomes =
         vec![sample_outcome("z", StepResult::Failed(page.clone()), Some(sample_artifact(&page)))];
     let told = parse_message(&report);

@@ -1,4 +1,5 @@
 use super::*;
+use shared::plan::FindingCode;
 use shared::{
     plan::Finding,
     report::{AssetCoverage, RunReport},
@@ -132,7 +133,8 @@ fn looks_that_stop_are_seen_by_their_age() {
 fn what_is_critical_is_unhealthy_and_an_asset_without_a_backup_hides_behind_no_other() {
     let mut board = new_state(Some("listings"));
     let critical = Some(Severity::Critical);
-    let none = Finding::new(Severity::Critical, "users", "no-point", "it has none", "take one");
+    let none =
+        Finding::new(Severity::Critical, "users", FindingCode::NoPoint, "it has none", "take one");
     let assets = vec![asset_status("orders", Some(1), None), asset_status("users", None, critical)];
     board.record_scan(Some(scan_at_noon(assets, vec![none.in_group("main")])));
     let text = sample_lines(&board, NOON);

@@ -29,7 +29,7 @@ const DAILY: &str =
 /// What is found: severity and word of each finding, worst first.
 fn finding_codes(verdict: &FreshnessPlan) -> String {
     let mut all: Vec<_> = verdict.plan.findings.iter().collect();
-    all.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.what.cmp(b.what)));
+    all.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.what.cmp(&b.what)));
     let words: Vec<_> = all.iter().map(|f| format!("{} {}", f.severity, f.what)).collect();
     words.join(", ")
 }
