@@ -56,9 +56,12 @@ def main() -> None:
     short_types = [each for each in types if one_word(*each[1:3])]
     counts = Counter(each[2] for each in types)
     unique = sum(counts[each[2]] == 1 for each in types)
-    print(f"functions with a one-word name: {len(short_functions)} of {len(functions)} ({len(short_functions) / len(functions):.0%}; goal: under 35 %)")
-    print(f"types with a one-word name:     {len(short_types)} of {len(types)} ({len(short_types) / len(types):.0%}; goal: under 20 %)")
-    print(f"unique type names:              {unique} of {len(types)} ({unique / len(types):.0%}; goal: over 93 %)")
+    for what, part, whole, goal in [
+        ("functions with a one-word name:", len(short_functions), len(functions), "under 35 %"),
+        ("types with a one-word name:    ", len(short_types), len(types), "under 20 %"),
+        ("unique type names:             ", unique, len(types), "over 93 %"),
+    ]:
+        print(f"{what} {part} of {whole} ({part / whole:.0%}; goal: {goal})")
     if "--list" in sys.argv[1:]:
         for file, kind, name, line in [*short_types, *(each for each in types if counts[each[2]] > 1), *short_functions]:
             print(f"{file}:{line}: {kind} {name}")

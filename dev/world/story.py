@@ -71,7 +71,7 @@ def make_others_backups() -> None:
     """What others than Holdfast did before the story: the state of the cluster was exported, and the sweep of last Sunday copied
     dumps and RDB files."""
     s3, away = client("s3"), client("s3", fleet.OFFSITE_REGION)
-    key = f"k8s/cluster-state-{datetime.now(timezone.utc):%Y%m%d}.yaml"
+    key = f"k8s/cluster-state-{datetime.now(UTC):%Y%m%d}.yaml"
     s3.put_object(Bucket=fleet.BACKUPS, Key=key, Body=fleet.content(key, b"apiVersion: v1\n"))
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=fleet.BACKUPS):
         for found in page.get("Contents", []):

@@ -140,7 +140,7 @@ def test_booms_weekly_dump_lies_in_both_containers_and_comes_back_from_there_by_
     rules["stored"] |= {key: each for key, each in in_bucket(s3_server, bucket).items() if key not in ("prefix", "key")}
     containers = [container, second]
     assert len(rules["also_stored"]) == len(containers), "the primary and the secondary of their document"
-    for copy, name in zip(rules["also_stored"], containers):
+    for copy, name in zip(rules["also_stored"], containers, strict=True):
         copy["azure"] = in_container(azurite, name)["azure"]
     for rule in ("owner", "objectives", "replica_max_lag", "checks", "erasure"):
         rules.pop(rule, None)  # of other parts of the policy, and of tables that are not here
