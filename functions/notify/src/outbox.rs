@@ -12,7 +12,7 @@ use crate::{
 };
 use jiff::{SignedDuration, Timestamp};
 use shared::{
-    plan::Severity,
+    plan::{FindingCode, Severity},
     policy::{Policy, text::Name},
 };
 
@@ -26,7 +26,7 @@ const MAX_BACKOFF: SignedDuration = SignedDuration::from_hours(1);
 /// A service that asks for patience is given this much before the message goes to another channel.
 const FALLBACK_DELAY: SignedDuration = SignedDuration::from_mins(5);
 /// A channel can't be reached.
-pub(crate) const UNDELIVERED: &str = "undelivered";
+pub(crate) const UNDELIVERED: &str = FindingCode::Undelivered.as_str();
 
 /// Claims what is to be sent now, in order.
 pub fn claim_due(state: &mut NotifyState, now: Timestamp) -> Vec<OutboxEntry> {

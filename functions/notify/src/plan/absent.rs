@@ -3,10 +3,14 @@
 use super::{NOTIFY, NotifyPlanner, clear_incident, open_or_update_incident};
 use crate::{heard::DetectedProblem, state::NotifyState};
 use jiff::Timestamp;
-use shared::{plan::Severity, policy::notify::NotifyConfig, time::format_duration};
+use shared::{
+    plan::{FindingCode, Severity},
+    policy::notify::NotifyConfig,
+    time::format_duration,
+};
 
 /// A function that says nothing.
-const SILENT: &str = "silent";
+const SILENT: &str = FindingCode::Silent.as_str();
 
 /// Notes the functions that were not heard of for longer than the policy allows.
 pub(super) fn check_missing_reports(planning: &NotifyPlanner<'_>, state: &mut NotifyState) {

@@ -16,7 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 use shared::{
     hints::{self, commands},
-    plan::Severity,
+    plan::{FindingCode, Severity},
     policy::notify::NotifyEventKind,
     words::hex_encode,
 };
@@ -25,13 +25,13 @@ use std::collections::BTreeMap;
 /// What notify itself finds.
 pub(crate) const NOTIFY: &str = "notify";
 /// A function that was started and never came to its end.
-const NOT_COMPLETED: &str = "not-completed";
+const NOT_COMPLETED: &str = FindingCode::NotCompleted.as_str();
 /// An alarm rings.
-pub(super) const ALARM: &str = "alarm";
+pub(super) const ALARM: &str = FindingCode::Alarm.as_str();
 /// A backup that does not hold what it should.
-pub(super) const NOT_VERIFIED: &str = "not-verified";
+pub(super) const NOT_VERIFIED: &str = FindingCode::NotVerified.as_str();
 /// More is wrong than can be remembered one by one.
-const TOO_MANY: &str = "too-many";
+const TOO_MANY: &str = FindingCode::TooMany.as_str();
 
 /// Takes in one thing that was heard.
 pub(super) fn ingest_event(

@@ -14,7 +14,7 @@ use crate::{
 };
 use jiff::{SignedDuration, Timestamp};
 use shared::{
-    plan::Severity,
+    plan::{FindingCode, Severity},
     policy::{
         notify::{MinSeverity, NotifyEventKind, RestoreNotifications},
         text::{Name, Period},
@@ -31,7 +31,7 @@ const ENDED_RETENTION: SignedDuration = SignedDuration::from_hours(24);
 /// Recoveries that are followed at most.
 const MAX_ACTIVE_RESTORES: usize = 50;
 /// Its report is missing.
-const NO_REPORT: &str = "no-recovery-report";
+const NO_REPORT: &str = FindingCode::NoRecoveryReport.as_str();
 
 /// Takes in how far a recovery is.
 pub(super) fn ingest_restore_event(

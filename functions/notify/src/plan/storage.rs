@@ -7,10 +7,14 @@ use crate::{
     state::{NotifyState, truncate_chars},
 };
 use jiff::Timestamp;
-use shared::{plan::Severity, policy::ScheduleConfig, time::CronSchedule};
+use shared::{
+    plan::{FindingCode, Severity},
+    policy::ScheduleConfig,
+    time::CronSchedule,
+};
 
 /// The finding that carries it.
-const STORAGE_REPORT: &str = "storage-report";
+const STORAGE_REPORT: &str = FindingCode::StorageReport.as_str();
 
 /// Sends the storage report that a run carries, if it is due and was not sent.
 pub(super) fn plan_storage_report(

@@ -162,6 +162,23 @@ async fn mock_smtp_server(
     (port, told, end)
 }
 
+/// Sends a test message by a channel, with these clients.
+async fn send_test_message(
+    channel: &ChannelConfig,
+    aws: &shared::aws::AwsClients,
+) -> Result<(), DeliveryError> {
+    let notify = serde_json::from_value(serde_json::json!({ "channels": {}, "routes": [] }));
+    let notify: shared::policy::notify::NotifyConfig = notify.expect("notify");
+    let policy = shared::policy::Policy::parse("{holdfast: 1, company: acme, id: host-1}");
+    let home = Location::home_from_policy(&policy.expect("a policy"));
+    let secrets = shared::secret::SecretResolver::new(aws, &home);
+    let http = crate::channel::HttpClient::new();
+    let now = sample_message(MessageKind::Test).at;
+    let edges =
+        ChannelContext { aws, home: &home, secrets: &secrets, http: &http, notify: &notify, now };
+    send(channel, &words::truncate_message(&sample_message(MessageKind::Test)), &edges).await
+}
+
 /// Sends a test message to these addresses by a server; who was told, and what is said of the others.
 async fn send_to_mock(
     to: &[&str],
@@ -173,25 +190,8 @@ async fn send_to_mock(
         "smtp": { "host": "127.0.0.1", "port": port, "tls": "never", "from": "Архив <backups@пример.бг>" },
     }))
     .expect("a channel");
-    let notify: shared::policy::notify::NotifyConfig =
-        serde_json::from_value(serde_json::json!({ "channels": {}, "routes": [] }))
-            .expect("notify");
     let aws = shared::aws::AwsClients::new(aws_config::SdkConfig::builder().build());
-    let policy = shared::policy::Policy::parse("{holdfast: 1, company: acme, id: host-1}");
-    let home = Location::home_from_policy(&policy.expect("a policy"));
-    let secrets = shared::secret::SecretResolver::new(&aws, &home);
-    let http = crate::channel::HttpClient::new();
-    let now = sample_message(MessageKind::Test).at;
-    let edges = ChannelContext {
-        aws: &aws,
-        home: &home,
-        secrets: &secrets,
-        http: &http,
-        notify: &notify,
-        now,
-    };
-    let sent =
-        send(&channel, &words::truncate_message(&sample_message(MessageKind::Test)), &edges).await;
+    let sent = send_test_message(&channel, &aws).await;
     end.send(()).expect("the server runs");
     (told.await.expect("the server"), sent)
 }
@@ -288,23 +288,7 @@ async fn an_address_that_ses_refuses_keeps_no_other_from_being_told() {
         "ses": { "from": "backups@example.com", "region": "eu-west-1" },
     }))
     .expect("a channel");
-    let notify = serde_json::from_value(serde_json::json!({ "channels": {}, "routes": [] }));
-    let notify: shared::policy::notify::NotifyConfig = notify.expect("notify");
-    let policy = shared::policy::Policy::parse("{holdfast: 1, company: acme, id: host-1}");
-    let home = Location::home_from_policy(&policy.expect("a policy"));
-    let secrets = shared::secret::SecretResolver::new(&aws, &home);
-    let http = crate::channel::HttpClient::new();
-    let now = sample_message(MessageKind::Test).at;
-    let edges = ChannelContext {
-        aws: &aws,
-        home: &home,
-        secrets: &secrets,
-        http: &http,
-        notify: &notify,
-        now,
-    };
-    let sent =
-        send(&channel, &words::truncate_message(&sample_message(MessageKind::Test)), &edges).await;
+    let sent = send_test_message(&channel, &aws).await;
     let refused = sent.expect_err("one was not told");
     assert!(refused.why.starts_with("1 of 3 addresses: gone@example.com: "), "{}", refused.why);
     assert!(refused.why.contains("MessageRejected"), "{}", refused.why);
