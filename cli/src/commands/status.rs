@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use shared::{
     parts,
-    plan::{Finding, FindingCode, Severity},
+    plan::{Finding, Severity},
     policy::Policy,
     report::{AssetStatus, RunReport},
 };
@@ -226,6 +226,7 @@ fn asset_row(s: &AssetStatus) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use shared::plan::FindingCode;
     use shared::report::AssetCoverage;
 
     fn standing(group: &str, asset: &str, worst: Option<Severity>, why: &[&str]) -> AssetStatus {
