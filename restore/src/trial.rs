@@ -188,7 +188,7 @@ pub(crate) async fn run_checks(
         losses.iter().filter(|l| l.class == RestoreWarningKind::Data).collect();
     if let Some(first) = data.first() {
         let mut detail = format!("{} losses: {} ({})", data.len(), first.message, first.statement);
-        // Rows are lost most often because of what could not be made before them: that is what there is to mend.
+        // Rows are lost most often because of what could not be made before them: that is what there is to fix.
         if let Some(cause) = losses.iter().find(|l| l.class != RestoreWarningKind::Data) {
             detail.push_str(&format!("; before that: {} ({})", cause.message, cause.statement));
         }

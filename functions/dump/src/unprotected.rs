@@ -20,13 +20,13 @@ pub(crate) async fn find_unprotected(
     for (group, rules) in dumpable_groups(world) {
         let Ok(server) = means::connect_config(world, secrets, rules).await else { continue };
         let Ok(there) = postgres::database::database_names(&server).await else { continue };
-        servers.push(ServerDatabases { address: (server.host, server.port), group, rules, there });
+        servers.push(ObservedServer { address: (server.host, server.port), group, rules, there });
     }
     unprotected_findings(world.policy, &servers)
 }
 
 /// What a server of a group has.
-pub(crate) struct ServerDatabases<'p> {
+pub(crate) struct ObservedServer<'p> {
     address: (String, u16),
     group: &'p Name,
     rules: &'p PostgresGroup,
@@ -34,7 +34,7 @@ pub(crate) struct ServerDatabases<'p> {
 }
 
 /// Those that no group of the same server has or excepts; each is said once, with the first group.
-fn unprotected_findings(policy: &Policy, servers: &[ServerDatabases<'_>]) -> Vec<Finding> {
+fn unprotected_findings(policy: &Policy, servers: &[ObservedServer<'_>]) -> Vec<Finding> {
     let mut found = Vec::new();
     for (i, one) in servers.iter().enumerate() {
         if servers[..i].iter().any(|other| other.address == one.address) {
@@ -85,7 +85,7 @@ mod tests {
             "users",
         ];
         let found = |port| {
-            let one = |((group, rules), port)| ServerDatabases {
+            let one = |((group, rules), port)| ObservedServer {
                 address: ("db".into(), port),
                 group,
                 rules,

@@ -21,29 +21,18 @@ pub(super) fn review_access(
 ) -> Option<Finding> {
     let access = policy.access.as_ref()?;
     let company = policy.company.as_str();
+    let unknown = |why: &str, mend: &str| {
+        let why = format!("nothing tells who read or deleted backups: {why}");
+        Finding::new(Severity::Warning, company, FindingCode::AccessReview, why, mend)
+    };
     let events = match trail {
         AuditTrail::Read { events, .. } => events,
         AuditTrail::None => {
-            let why = "nothing tells who read or deleted backups: the policy keeps no record";
             let mend = "write `audit` with a bucket or a directory";
-            return Some(Finding::new(
-                Severity::Warning,
-                company,
-                FindingCode::AccessReview,
-                why,
-                mend,
-            ));
+            return Some(unknown("the policy keeps no record", mend));
         }
         AuditTrail::Unreadable(cause) => {
-            let why = format!("nothing tells who read or deleted backups: {cause}");
-            let mend = "let the function read the record of operations";
-            return Some(Finding::new(
-                Severity::Warning,
-                company,
-                FindingCode::AccessReview,
-                why,
-                mend,
-            ));
+            return Some(unknown(cause, "let the function read the record of operations"));
         }
     };
     let recent = || events.iter().filter(|e| e.done && now.duration_since(e.at) <= REVIEW_WINDOW);
