@@ -1,5 +1,7 @@
 //! The command line. Its help is read at 3 a.m.: say what happens, what it costs, and show one line to copy.
 
+pub(crate) mod wal;
+
 use crate::function::FunctionName;
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
 use shared::policy::text::{Arn, ListenAddress, Period};
@@ -213,6 +215,9 @@ Example:
         #[arg(long)]
         why: String,
     },
+    /// The WAL archive: any moment of a whole server
+    #[command(subcommand)]
+    Wal(wal::WalCommand),
     /// Where dumps lie
     #[command(subcommand)]
     Store(StoreCommand),

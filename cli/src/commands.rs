@@ -19,6 +19,7 @@ mod run;
 mod status;
 mod store;
 pub(crate) mod verify;
+pub(crate) mod wal;
 
 use crate::{
     args::{CliArgs, CliCommand},
@@ -105,6 +106,10 @@ pub(crate) async fn run_command(args: &CliArgs, edge: &CommandEnv) -> anyhow::Re
         CliCommand::Store(command) => {
             let session = interrupt.run_until_interrupted(open(RetryProfile::Host)).await?;
             interrupt.run_until_interrupted(Box::pin(store::run(&session, command))).await
+        }
+        CliCommand::Wal(command) => {
+            let session = interrupt.run_until_interrupted(open(RetryProfile::Host)).await?;
+            interrupt.run_until_interrupted(Box::pin(wal::run(&session, command))).await
         }
         CliCommand::Key(command) => key::run(global, command),
         CliCommand::Hold { backup, why } => {

@@ -41,12 +41,28 @@ fn main() -> ExitCode {
         Err(e) => {
             // Help and version are answers; anything else is a wrong command line.
             let _ = e.print();
+            if e.use_stderr() && commands::wal::is_fetch_command(env::args()) {
+                return commands::wal::fetch_failure_exit().into();
+            }
             return if e.use_stderr() { CommandExit::UsageError } else { CommandExit::Success }
                 .into();
         }
     };
     if args.global.verbose {
         init_tracing();
+    }
+    let wal = match &args.command {
+        args::CliCommand::Wal(command) => Some(command),
+        _ => None,
+    };
+    let fetches = matches!(wal, Some(args::wal::WalCommand::Fetch(_)));
+    if fetches {
+        // A panic's own code is one that PostgreSQL takes for the end of the WAL.
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            hook(panic);
+            std::process::exit(i32::from(commands::wal::fetch_failure_exit() as u8));
+        }));
     }
     #[expect(clippy::disallowed_methods, reason = "the edge where time comes in")]
     let clock = Timestamp::now;
@@ -69,12 +85,21 @@ fn main() -> ExitCode {
         runtime.shutdown_background();
         ended
     });
-    ended
-        .unwrap_or_else(|e| {
+    let exit = match ended {
+        Ok(exit) => exit,
+        Err(e) => {
             output::print_stderr(&format!("holdfast: {e:#}"));
-            CommandExit::from_error(&e)
-        })
-        .into()
+            match CommandExit::from_error(&e) {
+                // Ended from outside, as PostgreSQL ends its children: 128 and SIGTERM.
+                CommandExit::Interrupted if fetches => return ExitCode::from(143),
+                _ if fetches => commands::wal::fetch_failure_exit(),
+                // PostgreSQL counts a failed archive_command, and asks again, only up to 125.
+                CommandExit::Interrupted if wal.is_some() => CommandExit::Failed,
+                exit => exit,
+            }
+        }
+    };
+    exit.into()
 }
 
 /// An id for this run: in every log line, and in the tags of what a demand makes.
@@ -102,7 +127,7 @@ fn ci_request_id(var: impl Fn(&str) -> Option<String>) -> Option<String> {
 
 /// The Lambdas' own log lines, on stderr.
 fn init_tracing() {
-    let ours = "holdfast,shared,snapshot,offsite,freshness,replication,retention,dump,archive,postgres,store,restore,report,notify";
+    let ours = "holdfast,shared,snapshot,offsite,freshness,replication,retention,dump,archive,postgres,store,restore,wal,report,notify";
     let ours: Vec<_> = ours.split(',').map(|name| format!("{name}=info")).collect();
     tracing_subscriber::fmt()
         .json()

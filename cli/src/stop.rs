@@ -28,6 +28,8 @@ pub(crate) enum CommandExit {
     UsageError = 64,
     /// Not finished in time: `EX_TEMPFAIL` of sysexits.h.
     TimedOut = 75,
+    /// Whether the archive has a WAL file is not known: PostgreSQL stops recovery at anything above 125.
+    WalUnknown = 126,
     /// Interrupted: 128 and the number of SIGINT, as shells have it.
     Interrupted = 130,
 }
@@ -50,6 +52,11 @@ impl CommandError {
     /// The command, the policy or the request is wrong.
     pub(crate) fn usage(said: impl Into<String>) -> anyhow::Error {
         Self { exit: CommandExit::UsageError, message: said.into() }.into()
+    }
+
+    /// What went wrong, with its exit code.
+    pub(crate) fn with_exit(exit: CommandExit, message: impl Into<String>) -> anyhow::Error {
+        Self { exit, message: message.into() }.into()
     }
 
     /// AWS could not be asked at all.

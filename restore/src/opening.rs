@@ -36,7 +36,12 @@ impl BackupKeys {
                 &value.map_err(|e| OperationError { kind: OperationErrorKind::Key, ..e })?,
             );
         }
-        for encrypt in rules.dumps.values().filter_map(|d| d.encrypt.as_ref()) {
+        for encrypt in rules
+            .dumps
+            .values()
+            .filter_map(|d| d.encrypt.as_ref())
+            .chain(rules.wal.iter().filter_map(|w| w.encrypt.as_ref()))
+        {
             opening.keys.add_iterations(encrypt.iterations);
             for from in encrypt.identity.iter().chain(&encrypt.openssl).chain(&encrypt.previous) {
                 match secrets.current_and_previous(from).await {

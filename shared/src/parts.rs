@@ -111,10 +111,10 @@ pub fn unimplemented_parts(policy: &Policy) -> Vec<UnimplementedPart> {
     for (name, group) in &policy.postgres {
         for (reason, _) in group.dumps.iter().filter(|(_, d)| d.format == DumpFormat::Base) {
             let path = format!("postgres.{name}.dumps.{reason}");
-            add(Severity::Critical, name, path, "base backups are not taken yet");
+            add(Severity::Critical, name, path, "base backups are taken where `wal.base_backups` says, and not as dumps");
         }
         if group.wal.is_some() {
-            let why = "WAL is not archived or checked yet";
+            let why = "the WAL archive is watched by no function yet";
             add(Severity::Critical, name, format!("postgres.{name}.wal"), why);
         }
         if group.replica_max_lag.is_some() {
@@ -224,7 +224,7 @@ databases:
 buckets:
   media: { bucket: acme-media, copies: [{ to: azure, max_age: 24h }] }
 postgres:
-  main: { databases: [a, b], stored: { bucket: acme-d }, dumps: { daily: { keep: { for: 7d } } }, wal: { stored: { bucket: acme-w }, keep: 7d } }
+  main: { databases: [a, b], stored: { bucket: acme-d }, dumps: { daily: { keep: { for: 7d } } }, wal: { storage: { bucket: acme-w }, keep: 7d } }
   theirs: { databases: [x], stored: { bucket: acme-e } }
   whole: { databases: all, stored: { bucket: acme-w2 }, dumps: { daily: { keep: { for: 7d } } } }
 redis: { cache: { stored: { bucket: acme-r }, keep: { for: 7d }, settings: { save: "900 1" } } }
@@ -246,7 +246,7 @@ drills: { monthly: { kind: dump, of: main, when: { cron: "0 5 1 * *" } } }
         );
         insta::assert_snapshot!(rows, @"
         critical buckets.media.copies[0] not-run: nothing copies a bucket's objects to Azure yet
-        critical postgres.main.wal not-run: WAL is not archived or checked yet
+        critical postgres.main.wal not-run: the WAL archive is watched by no function yet
         warning redis.cache.settings not-run: settings are not checked yet
         warning secrets.app not-run: secrets are not checked yet
         warning drills.monthly not-run: no function runs drills yet

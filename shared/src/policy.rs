@@ -3,7 +3,7 @@
 //! [`Policy::parse`] reads YAML and answers with a whole policy or with every fault at its line and column. A policy
 //! that parses needs no further checks: names refer to what exists, rules are not empty, times are times.
 //!
-//! - [`grammar`], [`audit`], [`costs`], [`databases`], [`dumps`], [`notify`], [`monitor`], [`signing`], [`later`]: the types, from which [`json_schema`] is generated
+//! - [`grammar`], [`audit`], [`costs`], [`databases`], [`dumps`], [`notify`], [`monitor`], [`signing`], [`wal`], [`later`]: the types, from which [`json_schema`] is generated
 //! - [`text`]: typed strings
 //! - `locate`: YAML with positions; `structure`: the schema and differences from it; `meaning`: what a schema can't say;
 //!   `secrets`: that none stands in a policy; `warnings`: what is legal and hardly meant; `not_run_yet`: what no function
@@ -28,6 +28,7 @@ mod server;
 pub mod signing;
 mod structure;
 pub mod text;
+pub mod wal;
 mod warnings;
 
 pub use access::AccessConfig;
@@ -48,6 +49,7 @@ pub use server::ServerDatabases;
 pub use signing::SigningConfig;
 pub use structure::json_schema;
 pub(crate) use structure::suggest_word;
+pub use wal::{BaseBackupRule, WalConfig};
 
 use std::{fmt, sync::Arc};
 

@@ -9,7 +9,7 @@ use crate::{
 };
 use serde::Serialize;
 use shared::{aws::OperationError, signing::SigningAuthor};
-use store::{mark, place};
+use store::{mark, place::{self, OpenStore}};
 
 /// Writes the mark of every place of the groups that take dumps, or of one.
 pub(super) async fn run(
@@ -23,11 +23,21 @@ pub(super) async fn run(
         .await
         .map_err(|e| CommandError::from_data_error(&e))?;
     let mut marked = Vec::new();
-    for (name, rules) in policy.postgres.iter().filter(|(_, g)| !g.dumps.is_empty()) {
+    for (name, rules) in policy.postgres.iter().filter(|(_, g)| !g.dumps.is_empty() || g.wal.is_some()) {
         if group.as_ref().is_some_and(|group| group != name.as_str()) {
             continue;
         }
-        for open in place::open_all(&world, &secrets, rules).await {
+        let mut stores = Vec::new();
+        if !rules.dumps.is_empty() {
+            stores = place::open_all(&world, &secrets, rules).await;
+        }
+        let home = world.home_location();
+        if let Some(wal) = &rules.wal {
+            let opened = store::open_store(world.aws, &home, &wal.storage, &secrets).await;
+            let opened = opened.map(|s| OpenStore::new(s, &wal.storage));
+            stores.push(opened.map_err(OperationError::from));
+        }
+        for open in stores {
             let open = open.map_err(|e| CommandError::from_operation_error(&e))?;
             let written =
                 mark::write_marker(&open.store, &author, &session.env.run_id, world.now).await;

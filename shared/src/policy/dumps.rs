@@ -2,9 +2,9 @@
 
 use super::{
     grammar::{AssetObjectives, RetentionRule, ScheduleConfig, StorageTier, StoreConfig},
-    later::WalConfig,
     server::ServerDatabases,
     text::{ByteSize, GlobPattern, Name, Period, ReasonName, Region},
+    wal::WalConfig,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

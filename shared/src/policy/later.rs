@@ -10,22 +10,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// WAL archiving and point-in-time recovery.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct WalConfig {
-    /// Where segments go.
-    pub stored: StoreConfig,
-    /// How long they are kept.
-    pub keep: Period,
-    /// A segment is switched at least this often.
-    #[serde(default)]
-    pub every: Option<Period>,
-    /// The newest archived segment may be this old.
-    #[serde(default)]
-    pub max_lag: Option<Period>,
-}
-
 /// A Redis server: its persistence settings and its RDB files.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -218,8 +218,10 @@ fn check_secret_sources(policy: &Policy, say: ErrorSink<'_>) {
     for (name, g) in &policy.postgres {
         all.extend(g.password.iter().map(|s| (format!("/postgres/{name}/password"), s)));
         for (reason, encrypt) in g.dumps.iter().filter_map(|(r, d)| Some((r, d.encrypt.as_ref()?)))
+            .map(|(r, e)| (format!("dumps/{r}"), e))
+            .chain(g.wal.iter().filter_map(|w| Some(("wal".to_owned(), w.encrypt.as_ref()?))))
         {
-            let at = |key: &str| format!("/postgres/{name}/dumps/{reason}/encrypt/{key}");
+            let at = |key: &str| format!("/postgres/{name}/{reason}/encrypt/{key}");
             all.extend(encrypt.openssl.iter().map(|s| (at("openssl"), s)));
             all.extend(encrypt.identity.iter().map(|s| (at("identity"), s)));
             let previous = encrypt.previous.iter().enumerate();
@@ -272,7 +274,7 @@ pub(super) fn all_stores(policy: &Policy) -> Vec<(String, &StoreConfig)> {
     let mut all = Vec::new();
     for (name, g) in &policy.postgres {
         all.push((format!("/postgres/{name}/stored"), &g.stored));
-        all.extend(g.wal.iter().map(|w| (format!("/postgres/{name}/wal/stored"), &w.stored)));
+        all.extend(g.wal.iter().map(|w| (format!("/postgres/{name}/wal/storage"), &w.storage)));
         let more = g.also_stored.iter().enumerate();
         all.extend(more.map(|(i, s)| (format!("/postgres/{name}/also_stored/{i}"), s)));
     }

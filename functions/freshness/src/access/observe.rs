@@ -83,7 +83,7 @@ fn backup_buckets(policy: &Policy) -> BTreeMap<String, Location> {
 fn backup_stores(policy: &Policy) -> Vec<&StoreConfig> {
     let postgres = policy.postgres.values();
     let postgres = postgres.flat_map(|g| {
-        g.also_stored.iter().chain([&g.stored]).chain(g.wal.as_ref().map(|w| &w.stored))
+        g.also_stored.iter().chain([&g.stored]).chain(g.wal.as_ref().map(|w| &w.storage))
     });
     let redis = policy.redis.values().map(|g| &g.stored);
     let cluster = policy.kubernetes.values().map(|g| &g.stored);

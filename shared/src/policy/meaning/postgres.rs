@@ -25,6 +25,9 @@ pub(super) fn check(policy: &Policy, say: ErrorSink<'_>) {
             }
             check_format(group, dump, &at, say);
         }
+        if let Some(encrypt) = group.wal.as_ref().and_then(|w| w.encrypt.as_ref()) {
+            check_encryption(encrypt, &format!("{at}/wal/encrypt"), say);
+        }
         check_connection(group, &at, say);
         if let Some(place) = &group.scratch {
             check_scratch(place, &format!("{at}/scratch"), say);
@@ -239,7 +242,8 @@ fn check_separate_prefixes(
     }
     let mut seen: Vec<(String, (String, String))> = Vec::new();
     for (name, group) in groups.iter().filter(|(_, g)| !g.dumps.is_empty()) {
-        for (which, store) in stores_with_keys(group) {
+        let wal = group.wal.iter().map(|w| ("wal/storage".to_owned(), &w.storage));
+        for (which, store) in stores_with_keys(group).chain(wal) {
             let (at, prefix) = store_location(store);
             let within = |(other, begin): &(String, String)| {
                 *other == at && (begin.starts_with(&prefix) || prefix.starts_with(begin.as_str()))

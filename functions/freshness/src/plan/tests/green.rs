@@ -351,7 +351,7 @@ databases:
 buckets:
   media: { bucket: acme-media, copies: [{ to: azure }] }
 postgres:
-  main: { databases: [a, b], stored: { bucket: acme-d }, dumps: { daily: { when: { cron: "0 2 * * *" }, keep: { for: 7d } } }, wal: { stored: { bucket: acme-w }, keep: 7d } }
+  main: { databases: [a, b], stored: { bucket: acme-d }, dumps: { daily: { when: { cron: "0 2 * * *" }, keep: { for: 7d } } }, wal: { storage: { bucket: acme-w }, keep: 7d } }
   theirs: { databases: [x], stored: { bucket: acme-e } }
 redis: { cache: { stored: { bucket: acme-r }, keep: { for: 7d }, when: { cron: "0 * * * *" } } }
 files: { conf: { from: { directory: /etc }, stored: { directory: /f }, keep: { for: 7d } } }

@@ -1,0 +1,23 @@
+//! The WAL archive, base backups, and point-in-time recovery of PostgreSQL.
+//!
+//! # Layout
+//! - [`name`]: WAL files and positions; [`page`]: what is in a segment; [`history`]: timelines
+//! - [`layout`]: keys in a store; [`repository`]: putting there and reading back
+//! - [`source`]: files that PostgreSQL gives; [`push`]: `archive_command`; [`fetch`]: `restore_command`
+//!
+//! Every object is written once, and a file counts as archived only when it is durable in the store.
+
+pub mod error;
+pub mod fetch;
+pub mod history;
+pub mod layout;
+pub mod name;
+pub mod page;
+pub mod push;
+pub mod repository;
+pub mod source;
+
+pub use error::{WalError, WalErrorKind};
+pub use history::{TimelineHistories, TimelineSpan};
+pub use name::{Lsn, SegmentName, SegmentSize, TimelineId, WalFileName};
+pub use repository::{PutOutcome, StoredWalFile, WalRepository};
