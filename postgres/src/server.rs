@@ -1,11 +1,14 @@
 //! A PostgreSQL server: how it is reached, connections to it, and client programs that are started against it.
 
 mod copy;
+mod stream;
 mod tap;
 mod tls;
 
 pub(crate) use copy::CopyOutError;
+pub use stream::DuplexStream;
 pub(crate) use tap::BLOCK_BYTES;
+pub use tokio_postgres::Error as ClientError;
 
 use crate::{PostgresError, PostgresErrorKind};
 use secrecy::{ExposeSecret as _, SecretString};

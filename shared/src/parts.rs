@@ -111,7 +111,12 @@ pub fn unimplemented_parts(policy: &Policy) -> Vec<UnimplementedPart> {
     for (name, group) in &policy.postgres {
         for (reason, _) in group.dumps.iter().filter(|(_, d)| d.format == DumpFormat::Base) {
             let path = format!("postgres.{name}.dumps.{reason}");
-            add(Severity::Critical, name, path, "base backups are taken where `wal.base_backups` says, and not as dumps");
+            add(
+                Severity::Critical,
+                name,
+                path,
+                "base backups are taken where `wal.base_backups` says, and not as dumps",
+            );
         }
         if group.wal.is_some() {
             let why = "the WAL archive is watched by no function yet";

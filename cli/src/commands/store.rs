@@ -9,7 +9,10 @@ use crate::{
 };
 use serde::Serialize;
 use shared::{aws::OperationError, signing::SigningAuthor};
-use store::{mark, place::{self, OpenStore}};
+use store::{
+    mark,
+    place::{self, OpenStore},
+};
 
 /// Writes the mark of every place of the groups that take dumps, or of one.
 pub(super) async fn run(
@@ -23,7 +26,9 @@ pub(super) async fn run(
         .await
         .map_err(|e| CommandError::from_data_error(&e))?;
     let mut marked = Vec::new();
-    for (name, rules) in policy.postgres.iter().filter(|(_, g)| !g.dumps.is_empty() || g.wal.is_some()) {
+    for (name, rules) in
+        policy.postgres.iter().filter(|(_, g)| !g.dumps.is_empty() || g.wal.is_some())
+    {
         if group.as_ref().is_some_and(|group| group != name.as_str()) {
             continue;
         }

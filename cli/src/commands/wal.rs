@@ -29,7 +29,10 @@ use wal::{
 pub(crate) type WalGroup<'s> = (&'s Name, &'s PostgresGroup, &'s WalConfig);
 
 /// Does what is asked.
-pub(super) async fn run(session: &CommandContext<'_>, command: &WalCommand) -> anyhow::Result<CommandExit> {
+pub(super) async fn run(
+    session: &CommandContext<'_>,
+    command: &WalCommand,
+) -> anyhow::Result<CommandExit> {
     match command {
         WalCommand::Push(args) => push(session, args).await,
         WalCommand::Fetch(args) => fetch(session, args).await,
@@ -57,8 +60,11 @@ impl CommandError {
             WalErrorKind::Key => CommandExit::Key,
             WalErrorKind::Database => CommandExit::NoDatabase,
             WalErrorKind::Late => CommandExit::TimedOut,
-            WalErrorKind::Untrusted | WalErrorKind::Conflict | WalErrorKind::Damaged
-            | WalErrorKind::Disk | WalErrorKind::Refused => CommandExit::Failed,
+            WalErrorKind::Untrusted
+            | WalErrorKind::Conflict
+            | WalErrorKind::Damaged
+            | WalErrorKind::Disk
+            | WalErrorKind::Refused => CommandExit::Failed,
         };
         Self::with_exit(exit, e.to_string())
     }
@@ -68,12 +74,14 @@ async fn push(session: &CommandContext<'_>, args: &WalPushArgs) -> anyhow::Resul
     let (_, rules, config) = select_group(session, args.of.group.as_deref())?;
     let secrets = session.secret_resolver();
     let failed = |e: WalError| CommandError::from_wal_error(&e);
-    let repository = open_repository(session, &secrets, rules, config, Access::Write).await.map_err(failed)?;
+    let repository =
+        open_repository(session, &secrets, rules, config, Access::Write).await.map_err(failed)?;
     let trust = TrustPolicy::from_policy(&session.policy, rules, session.env.now);
     repository.ensure_owned(&trust, session.env.now).await.map_err(failed)?;
     let system = system_identifier(&args.of, &args.path).map_err(failed)?;
     let options = PushOptions { ahead: args.ahead, width: args.width, mark_done: args.mark_done };
-    let report = push::push_wal_file(&repository, system, &args.path, options).await.map_err(failed)?;
+    let report =
+        push::push_wal_file(&repository, system, &args.path, options).await.map_err(failed)?;
     for why in &report.failures {
         output::print_stderr(&format!("holdfast: not archived yet: {why}"));
     }
@@ -84,7 +92,8 @@ async fn fetch(session: &CommandContext<'_>, args: &WalFetchArgs) -> anyhow::Res
     let (_, rules, config) = select_group(session, args.of.group.as_deref())?;
     let secrets = session.secret_resolver();
     let failed = |e: WalError| CommandError::from_wal_error(&e);
-    let repository = open_repository(session, &secrets, rules, config, Access::Read).await.map_err(failed)?;
+    let repository =
+        open_repository(session, &secrets, rules, config, Access::Read).await.map_err(failed)?;
     let system = system_identifier(&args.of, &args.path).map_err(failed)?;
     let file = args.name.parse().map_err(|why: String| CommandError::usage(why))?;
     match fetch::fetch_wal_file(&repository, system, file, &args.path).await.map_err(failed)? {
@@ -98,8 +107,14 @@ fn system_identifier(of: &WalGroupArgs, path: &Path) -> Result<u64, WalError> {
 }
 
 /// The groups with a WAL archive.
-pub(crate) fn wal_groups<'s>(session: &'s CommandContext<'_>) -> impl Iterator<Item = WalGroup<'s>> {
-    session.policy.postgres.iter().filter_map(|(name, rules)| Some((name, rules, rules.wal.as_ref()?)))
+pub(crate) fn wal_groups<'s>(
+    session: &'s CommandContext<'_>,
+) -> impl Iterator<Item = WalGroup<'s>> {
+    session
+        .policy
+        .postgres
+        .iter()
+        .filter_map(|(name, rules)| Some((name, rules, rules.wal.as_ref()?)))
 }
 
 /// The one group that is meant.
@@ -113,12 +128,22 @@ pub(crate) fn select_group<'s>(
     let all: Vec<_> = wal_groups(session).collect();
     let names: Vec<&str> = all.iter().map(|(name, ..)| name.as_str()).collect();
     match (named, all.as_slice()) {
-        (Some(named), all) => all.iter().find(|(name, ..)| name.as_str() == named).copied().ok_or_else(|| {
-            CommandError::usage(format!("\"{named}\" is no postgres group with wal; the policy has: {}", names.join(", ")))
-        }),
+        (Some(named), all) => {
+            all.iter().find(|(name, ..)| name.as_str() == named).copied().ok_or_else(|| {
+                CommandError::usage(format!(
+                    "\"{named}\" is no postgres group with wal; the policy has: {}",
+                    names.join(", ")
+                ))
+            })
+        }
         (None, [one]) => Ok(*one),
-        (None, []) => Err(CommandError::usage("no postgres group of the policy has wal: write wal with its storage")),
-        (None, _) => Err(CommandError::usage(format!("several groups have wal: write --group with one of {}", names.join(", ")))),
+        (None, []) => Err(CommandError::usage(
+            "no postgres group of the policy has wal: write wal with its storage",
+        )),
+        (None, _) => Err(CommandError::usage(format!(
+            "several groups have wal: write --group with one of {}",
+            names.join(", ")
+        ))),
     }
 }
 
@@ -179,11 +204,16 @@ async fn encoding_options(
                 Access::Write => secrets.get(from).await?,
                 Access::Read | Access::List => String::new().into(),
             };
-            EncryptionMethod::OpenSsl { passphrase, iterations: NonZero::new(*iterations).map_or(1, NonZero::get) }
+            EncryptionMethod::OpenSsl {
+                passphrase,
+                iterations: NonZero::new(*iterations).map_or(1, NonZero::get),
+            }
         }
         Some(EncryptionConfig { age, .. }) => {
             let recipients: Result<Vec<AgeRecipient>, _> = age.iter().map(|a| a.parse()).collect();
-            EncryptionMethod::Age(recipients.map_err(|e| WalError::from_archive("read the age recipients", &e))?)
+            EncryptionMethod::Age(
+                recipients.map_err(|e| WalError::from_archive("read the age recipients", &e))?,
+            )
         }
     };
     Ok(EncodingOptions { compression, encryption })

@@ -217,7 +217,10 @@ fn check_secret_sources(policy: &Policy, say: ErrorSink<'_>) {
     let mut all: Vec<(String, &SecretSource)> = Vec::new();
     for (name, g) in &policy.postgres {
         all.extend(g.password.iter().map(|s| (format!("/postgres/{name}/password"), s)));
-        for (reason, encrypt) in g.dumps.iter().filter_map(|(r, d)| Some((r, d.encrypt.as_ref()?)))
+        for (reason, encrypt) in g
+            .dumps
+            .iter()
+            .filter_map(|(r, d)| Some((r, d.encrypt.as_ref()?)))
             .map(|(r, e)| (format!("dumps/{r}"), e))
             .chain(g.wal.iter().filter_map(|w| Some(("wal".to_owned(), w.encrypt.as_ref()?))))
         {

@@ -60,14 +60,17 @@ async fn fetch_once(
     to: &Path,
 ) -> Result<FetchOutcome, WalError> {
     let found = repository.find(system, &file).await?;
-    let Some(stored) = select_stored(repository, file, &found)? else { return Ok(FetchOutcome::Absent) };
+    let Some(stored) = select_stored(repository, file, &found)? else {
+        return Ok(FetchOutcome::Absent);
+    };
     // Beside its place, so that it comes there by a rename, whole; nobody reads a name that begins with a dot.
     let name = to.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let temporary = to.with_file_name(format!(".holdfast-{name}.{}", std::process::id()));
     let _ = fs::remove_file(&temporary);
     repository.get(stored, &temporary).await?;
     let placed = check_segment(&temporary, stored).and_then(|()| {
-        fs::rename(&temporary, to).map_err(|e| WalError::from_io(format!("write {}", to.display()), &e))
+        fs::rename(&temporary, to)
+            .map_err(|e| WalError::from_io(format!("write {}", to.display()), &e))
     });
     if placed.is_err() {
         let _ = fs::remove_file(&temporary);
@@ -84,7 +87,8 @@ pub(crate) fn select_stored<'s>(
     let Some(first) = found.first() else { return Ok(None) };
     if let Some(other) = found.iter().find(|s| s.name.sha256 != first.name.sha256) {
         let uri = |s: &StoredWalFile| repository.store.full_uri(&s.key);
-        let why = format!("two different contents have that name: {} and {}", uri(first), uri(other));
+        let why =
+            format!("two different contents have that name: {} and {}", uri(first), uri(other));
         let hint = "two servers archived as one; move the one away that is not of the history to be restored";
         return Err(WalError::new(WalErrorKind::Conflict, format!("fetch {file}"), why, hint));
     }
@@ -98,11 +102,15 @@ fn check_segment(path: &Path, stored: &StoredWalFile) -> Result<(), WalError> {
     let mut page = Vec::new();
     let read = File::open(path).and_then(|f| f.take(64).read_to_end(&mut page));
     read.map_err(|e| WalError::from_io(&doing, &e))?;
-    let wrong = |why: String| WalError::new(WalErrorKind::Damaged, &doing, why, "look at what archived it");
+    let wrong =
+        |why: String| WalError::new(WalErrorKind::Damaged, &doing, why, "look at what archived it");
     let header = read_segment_header(&page).map_err(|why| wrong(why.into()))?;
     let starts = name.number(header.segment_size).map(|n| header.segment_size.segment_start(n));
     if header.system != stored.system || starts != Some(header.start) {
-        return Err(wrong(format!("by its first page it is of {} at {}", header.system, header.start)));
+        return Err(wrong(format!(
+            "by its first page it is of {} at {}",
+            header.system, header.start
+        )));
     }
     Ok(())
 }

@@ -86,12 +86,15 @@ mod tests {
 
     #[test]
     fn a_way_through_timelines_ends_each_where_the_next_took_over() {
-        let text = "1\t0/3000158\tno recovery target specified\n\n3\t0/5000000\tbefore 2026-11-27\n";
+        let text =
+            "1\t0/3000158\tno recovery target specified\n\n3\t0/5000000\tbefore 2026-11-27\n";
         let mut all = TimelineHistories::default();
         all.insert(5, parse_history(5, text).expect("a history"));
         let path = all.path_to(5);
-        let seen: Vec<_> = path.iter().map(|s| (s.timeline, s.begin.0, s.end.map(|e| e.0))).collect();
-        let expected = [(1, 0, Some(0x300_0158)), (3, 0x300_0158, Some(0x500_0000)), (5, 0x500_0000, None)];
+        let seen: Vec<_> =
+            path.iter().map(|s| (s.timeline, s.begin.0, s.end.map(|e| e.0))).collect();
+        let expected =
+            [(1, 0, Some(0x300_0158)), (3, 0x300_0158, Some(0x500_0000)), (5, 0x500_0000, None)];
         assert_eq!(seen, expected);
         assert!(all.is_on_path(1, Lsn(0x300_0158), 5));
         assert!(!all.is_on_path(1, Lsn(0x300_0159), 5), "left before that");

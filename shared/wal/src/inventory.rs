@@ -65,12 +65,17 @@ impl WalRepository {
             system.system = stored.system;
             let signed = keys.contains(beside::signature_key(&entry.key).as_str());
             if !self.may_count(&stored) || (self.verifier.is_some() && !signed) {
-                system.faults.push(format!("{} is not encrypted or not signed, and does not count", entry.key));
+                system.faults.push(format!(
+                    "{} is not encrypted or not signed, and does not count",
+                    entry.key
+                ));
                 continue;
             }
             match stored.name.file {
                 WalFileName::Segment(_) => system.add_segment(stored),
-                WalFileName::History(timeline) => self.add_history(system, timeline, &stored).await?,
+                WalFileName::History(timeline) => {
+                    self.add_history(system, timeline, &stored).await?
+                }
                 WalFileName::Partial(_) | WalFileName::BackupHistory(..) => {}
             }
         }
@@ -110,7 +115,9 @@ impl WalRepository {
         };
         match parsed {
             Ok(_) if system.histories.timelines().any(|t| t == timeline) => {
-                system.faults.push(format!("timeline {timeline} has two histories: it was made twice"));
+                system
+                    .faults
+                    .push(format!("timeline {timeline} has two histories: it was made twice"));
             }
             Ok(ancestors) => system.histories.insert(timeline, ancestors),
             Err(why) => system.faults.push(format!("{}: {why}", stored.key)),
@@ -122,7 +129,12 @@ impl WalRepository {
     async fn read_record(&self, key: &str) -> Result<Result<BaseBackupRecord, String>, WalError> {
         let Some(json) = self.store.get_small(key).await? else {
             let doing = format!("read {}", self.store.full_uri(key));
-            return Err(WalError::new(WalErrorKind::Store, doing, "it was listed and is gone", "try again"));
+            return Err(WalError::new(
+                WalErrorKind::Store,
+                doing,
+                "it was listed and is gone",
+                "try again",
+            ));
         };
         if let Some(verifier) = &self.verifier {
             let signature = self.store.get_small(&beside::signature_key(key)).await?;
@@ -145,7 +157,10 @@ impl WalRepository {
 
 impl SystemInventory {
     fn add_segment(&mut self, stored: StoredWalFile) {
-        let (WalFileName::Segment(name), Some(size)) = (stored.name.file, stored.name.segment_size) else { return };
+        let (WalFileName::Segment(name), Some(size)) = (stored.name.file, stored.name.segment_size)
+        else {
+            return;
+        };
         if self.segment_size.is_some_and(|s| s != size) {
             self.faults.push(format!("{name} is of another segment size than those before"));
             return;

@@ -4,18 +4,23 @@
 //! - [`name`]: WAL files and positions; [`page`]: what is in a segment; [`history`]: timelines
 //! - [`layout`]: keys in a store; [`repository`]: putting there and reading back
 //! - [`source`]: files that PostgreSQL gives; [`push`]: `archive_command`; [`fetch`]: `restore_command`
+//! - [`backup`]: base backups, over the replication protocol of [`wire`]; [`inventory`], [`windows`]: what can be restored
 //!
 //! Every object is written once, and a file counts as archived only when it is durable in the store.
 
+pub mod backup;
 pub mod error;
 pub mod fetch;
 pub mod history;
+pub mod inventory;
 pub mod layout;
 pub mod name;
 pub mod page;
 pub mod push;
 pub mod repository;
 pub mod source;
+pub mod windows;
+pub mod wire;
 
 pub use error::{WalError, WalErrorKind};
 pub use history::{TimelineHistories, TimelineSpan};

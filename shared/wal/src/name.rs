@@ -24,8 +24,8 @@ impl FromStr for Lsn {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let part = |digits: &str| {
-            let hex = (1..=8).contains(&digits.len())
-                && digits.bytes().all(|b| b.is_ascii_hexdigit());
+            let hex =
+                (1..=8).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit());
             hex.then(|| u64::from_str_radix(digits, 16).ok()).flatten()
         };
         let parsed = text.split_once('/').and_then(|(high, low)| Some((part(high)?, part(low)?)));
@@ -195,7 +195,8 @@ impl FromStr for WalFileName {
         if let Some(segment) = text.strip_suffix(".partial") {
             return segment.parse().map(Self::Partial).map_err(|_| wrong());
         }
-        if let Some((segment, offset)) = text.strip_suffix(".backup").and_then(|t| t.split_once('.'))
+        if let Some((segment, offset)) =
+            text.strip_suffix(".backup").and_then(|t| t.split_once('.'))
         {
             let offset = parse_hex8(offset).ok_or_else(wrong)?;
             return segment.parse().map(|s| Self::BackupHistory(s, offset)).map_err(|_| wrong());
@@ -250,9 +251,16 @@ mod tests {
             assert_eq!(good.parse::<WalFileName>().expect(good).to_string(), good);
         }
         for bad in [
-            "", "../etc/passwd", "00000000.history", "00000001000000000000000", "RECOVERYXLOG",
-            "00000001000000000000000g", "000000010000000000000001.backup", "000000010000000000000001.tmp",
-            "00000001000000000000000a", "000000000000000000000001",
+            "",
+            "../etc/passwd",
+            "00000000.history",
+            "00000001000000000000000",
+            "RECOVERYXLOG",
+            "00000001000000000000000g",
+            "000000010000000000000001.backup",
+            "000000010000000000000001.tmp",
+            "00000001000000000000000a",
+            "000000000000000000000001",
         ] {
             bad.parse::<WalFileName>().expect_err(bad);
         }

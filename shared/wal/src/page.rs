@@ -188,7 +188,8 @@ fn commit_of(lsn: Lsn, head: &[u8]) -> Option<CommitPoint> {
             _ => return None,
         }
     };
-    let time = microseconds_to_time(i64::from_le_bytes(head.get(data..data + 8)?.try_into().ok()?))?;
+    let time =
+        microseconds_to_time(i64::from_le_bytes(head.get(data..data + 8)?.try_into().ok()?))?;
     Some(CommitPoint { lsn, time, xid: read_u32(head, 4)?, aborted })
 }
 

@@ -71,7 +71,8 @@ pub async fn push_wal_file(
         async move { (file, put_one(repository, system, folder, file).await) }
     };
     let all = std::iter::once(asked).chain(others);
-    let mut done: Vec<_> = stream::iter(all.map(put)).buffered(options.width.max(1)).collect().await;
+    let mut done: Vec<_> =
+        stream::iter(all.map(put)).buffered(options.width.max(1)).collect().await;
     let (_, first) = done.remove(0);
     let mut report = PushReport { outcome: first?, ahead: 0, failures: Vec::new() };
     for (file, result) in done {
@@ -102,7 +103,12 @@ async fn put_one(
     };
     tokio::time::timeout(FILE_TIMEOUT, putting).await.unwrap_or_else(|_| {
         let why = format!("it was not done within {} s", FILE_TIMEOUT.as_secs());
-        Err(WalError::new(WalErrorKind::Late, &doing, why, "see what the store does; it is tried again"))
+        Err(WalError::new(
+            WalErrorKind::Late,
+            &doing,
+            why,
+            "see what the store does; it is tried again",
+        ))
     })
 }
 
@@ -145,7 +151,10 @@ mod tests {
         let status = dir.path().join("archive_status");
         fs::create_dir(&status).expect("made");
         let names = [
-            "000000020000000000000003", "000000010000000000000009", "00000002.history", "000000010000000000000002",
+            "000000020000000000000003",
+            "000000010000000000000009",
+            "00000002.history",
+            "000000010000000000000002",
             "000000010000000000000003.partial",
         ];
         for name in names {
@@ -155,7 +164,8 @@ mod tests {
         fs::write(status.join("000000010000000000000001.ready"), b"").expect("written");
         fs::write(status.join("junk.ready"), b"").expect("written");
         let asked = names[3].parse().expect("a name");
-        let ready: Vec<String> = list_ready(dir.path(), asked).iter().map(ToString::to_string).collect();
+        let ready: Vec<String> =
+            list_ready(dir.path(), asked).iter().map(ToString::to_string).collect();
         assert_eq!(ready, [names[2], names[4], names[1], names[0]]);
         mark_done(dir.path(), names[1].parse().expect("a name")).expect("marked");
         assert!(status.join(format!("{}.done", names[1])).exists());

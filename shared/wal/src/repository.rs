@@ -66,9 +66,15 @@ pub enum PutOutcome {
 }
 
 impl StoredWalFile {
-    fn from_entry(entry: &ObjectEntry) -> Option<Self> {
+    pub(crate) fn from_entry(entry: &ObjectEntry) -> Option<Self> {
         let (system, name) = WalObjectName::parse_key(&entry.key)?;
-        Some(Self { system, name, key: entry.key.clone(), size: entry.size, modified: entry.modified })
+        Some(Self {
+            system,
+            name,
+            key: entry.key.clone(),
+            size: entry.size,
+            modified: entry.modified,
+        })
     }
 }
 
@@ -84,13 +90,15 @@ impl WalRepository {
             Err(e) if e.kind == StoreErrorKind::Denied && !self.is_directory() => Ok(()),
             Err(e) => Err(e.into()),
             Ok(None) if self.is_directory() => {
-                let why = "it has no mark: either nothing is mounted there, or the directory is new";
+                let why =
+                    "it has no mark: either nothing is mounted there, or the directory is new";
                 let hint = shared::hints::commands::run(shared::hints::commands::STORE_INIT);
                 let doing = format!("use the WAL archive {}", self.store.address());
                 Err(WalError::new(WalErrorKind::Store, doing, why, hint))
             }
             Ok(None) => {
-                let written = mark::write_marker(&self.store, &self.author, &self.run_id, now).await;
+                let written =
+                    mark::write_marker(&self.store, &self.author, &self.run_id, now).await;
                 written.map(drop).map_err(WalError::from)
             }
         }
@@ -136,10 +144,11 @@ impl WalRepository {
 
     /// Whether the policy rules it out by its name alone: it encrypts, and this is not encrypted. What is signed was made by
     /// a policy of its time.
-    fn may_count(&self, stored: &StoredWalFile) -> bool {
+    pub(crate) fn may_count(&self, stored: &StoredWalFile) -> bool {
         let encrypts = !matches!(self.encoding.encryption, EncryptionMethod::None)
             && !matches!(stored.name.file, WalFileName::History(_));
-        let encrypted = stored.name.extension.ends_with(".age") || stored.name.extension.ends_with(".enc");
+        let encrypted =
+            stored.name.extension.ends_with(".age") || stored.name.extension.ends_with(".enc");
         self.verifier.is_some() || !encrypts || encrypted
     }
 
@@ -147,7 +156,10 @@ impl WalRepository {
     ///
     /// # Errors
     /// If the store can't be asked.
-    pub async fn check_signature(&self, stored: &StoredWalFile) -> Result<Result<(), WalError>, WalError> {
+    pub async fn check_signature(
+        &self,
+        stored: &StoredWalFile,
+    ) -> Result<Result<(), WalError>, WalError> {
         let Some(verifier) = &self.verifier else { return Ok(Ok(())) };
         let signature = self.store.get_small(&beside::signature_key(&stored.key)).await?;
         let text = stored.name.signed_text();
@@ -182,7 +194,11 @@ impl WalRepository {
         };
         // First its signature, so that what is there is signed. Signed twice, it has the same one: Ed25519 is deterministic.
         if let Some(signature) = self.author.sign(&key, name.signed_text().as_bytes()) {
-            match self.store.put_if_absent(&beside::signature_key(&key), signature.into(), &put).await {
+            match self
+                .store
+                .put_if_absent(&beside::signature_key(&key), signature.into(), &put)
+                .await
+            {
                 Err(e) if e.kind == StoreErrorKind::Exists => {}
                 written => written?,
             }
@@ -214,7 +230,10 @@ impl WalRepository {
                 continue;
             }
             let doing = format!("archive {}", source.file);
-            let why = format!("there is another content under that name: {}", self.store.full_uri(&other.key));
+            let why = format!(
+                "there is another content under that name: {}",
+                self.store.full_uri(&other.key)
+            );
             let hint = "two servers archive as one: a copy or a restored server must have archive_mode = off, or a system \
                         of its own by initdb; nothing is ever overwritten";
             return Err(WalError::new(WalErrorKind::Conflict, doing, why, hint));
@@ -244,8 +263,9 @@ impl WalRepository {
             io::copy(&mut File::open(path)?, &mut to)?;
             to.finish()
         });
-        let encoding =
-            tokio::task::spawn_blocking(move || pipe::encode_stream(plain_in, &encoding, stored_out));
+        let encoding = tokio::task::spawn_blocking(move || {
+            pipe::encode_stream(plain_in, &encoding, stored_out)
+        });
         let mut upload = self.store.start_upload(key, put).await?;
         while let Some(chunk) =
             pipe::recv_chunk(&mut stored_in).await.map_err(|e| WalError::from_io(&doing, &e))?
@@ -306,30 +326,46 @@ impl WalRepository {
         got
     }
 
-    async fn get_into(&self, stored: &StoredWalFile, to: &Path, doing: &str) -> Result<(), WalError> {
+    async fn get_into(
+        &self,
+        stored: &StoredWalFile,
+        to: &Path,
+        doing: &str,
+    ) -> Result<(), WalError> {
         let path = to.to_owned();
         let of = doing.to_owned();
-        let file = File::create_new(&path).map_err(|e| WalError::from_io(format!("write {}", path.display()), &e))?;
+        let file = File::create_new(&path)
+            .map_err(|e| WalError::from_io(format!("write {}", path.display()), &e))?;
         let write = move |decoder: &mut dyn Read| {
             let mut file = file;
             let mut piece = vec![0; pipe::CHUNK_BYTES];
             loop {
-                let n = decoder.read(&mut piece).map_err(|e| WalError::from_archive(&of, &e.into()))?;
+                let n =
+                    decoder.read(&mut piece).map_err(|e| WalError::from_archive(&of, &e.into()))?;
                 if n == 0 {
                     return Ok(());
                 }
-                file.write_all(&piece[..n]).map_err(|e| WalError::from_io(format!("write {}", path.display()), &e))?;
+                file.write_all(&piece[..n])
+                    .map_err(|e| WalError::from_io(format!("write {}", path.display()), &e))?;
             }
         };
         let plain = self.read_decoded(&stored.key, &stored.name.extension, doing, write).await?;
         if plain.sha256 != stored.name.sha256 {
             let why = "what is in it is not what its name says";
-            return Err(WalError::new(WalErrorKind::Damaged, doing, why, "look at the store: it was changed there"));
+            return Err(WalError::new(
+                WalErrorKind::Damaged,
+                doing,
+                why,
+                "look at the store: it was changed there",
+            ));
         }
         let expected = stored.name.segment_size.map(SegmentSize::bytes);
         let whole = matches!(stored.name.file, WalFileName::Segment(_));
         if whole && expected.is_some_and(|size| size != plain.bytes) {
-            let why = format!("it has {} bytes, and its name says that a segment has {expected:?}", plain.bytes);
+            let why = format!(
+                "it has {} bytes, and its name says that a segment has {expected:?}",
+                plain.bytes
+            );
             return Err(WalError::new(WalErrorKind::Damaged, doing, why, ""));
         }
         Ok(())
@@ -364,11 +400,16 @@ pub(crate) fn plain_encoding() -> EncodingOptions {
     EncodingOptions { compression: CompressionMethod::None, encryption: EncryptionMethod::None }
 }
 
-fn encode_file(doing: &str, source: &WalSourceFile, encoding: &EncodingOptions) -> Result<Vec<u8>, WalError> {
+fn encode_file(
+    doing: &str,
+    source: &WalSourceFile,
+    encoding: &EncodingOptions,
+) -> Result<Vec<u8>, WalError> {
     let io = |e: io::Error| WalError::from_io(format!("read {}", source.path.display()), &e);
     let failed = |e: &archive::ArchiveError| WalError::from_archive(doing, e);
     let mut file = File::open(&source.path).map_err(io)?;
-    let mut encoder = ArchiveEncoder::new(Vec::with_capacity(1 << 20), encoding).map_err(|e| failed(&e))?;
+    let mut encoder =
+        ArchiveEncoder::new(Vec::with_capacity(1 << 20), encoding).map_err(|e| failed(&e))?;
     let mut piece = vec![0; pipe::CHUNK_BYTES];
     loop {
         let n = file.read(&mut piece).map_err(io)?;
@@ -383,7 +424,12 @@ fn encode_file(doing: &str, source: &WalSourceFile, encoding: &EncodingOptions) 
 
 fn changed_error(doing: &str) -> WalError {
     let why = "the file changed while it was read";
-    WalError::new(WalErrorKind::Damaged, doing, why, "PostgreSQL does not change what is ready: see what else writes there")
+    WalError::new(
+        WalErrorKind::Damaged,
+        doing,
+        why,
+        "PostgreSQL does not change what is ready: see what else writes there",
+    )
 }
 
 fn internal(doing: &str, e: &dyn std::fmt::Display) -> WalError {

@@ -2,9 +2,9 @@
 
 use crate::{
     error::{WalError, WalErrorKind},
+    name::Lsn,
     name::WalFileName,
     page::{CommitScanner, SegmentHeader, read_segment_header},
-    name::Lsn,
 };
 use archive::Sha256Digest;
 use jiff::Timestamp;
@@ -48,11 +48,15 @@ impl WalSourceFile {
         let bytes = opened.metadata().map_err(|e| io(&e))?.len();
         let is_segment = matches!(file, WalFileName::Segment(_) | WalFileName::Partial(_));
         if !is_segment && bytes > MAX_SMALL_BYTES {
-            return Err(refused(path, format!("it has {bytes} bytes, and no such file is longer than {MAX_SMALL_BYTES}")));
+            return Err(refused(
+                path,
+                format!("it has {bytes} bytes, and no such file is longer than {MAX_SMALL_BYTES}"),
+            ));
         }
         let mut hash = Sha256::new();
         let mut header = None;
-        let (mut scanner, mut commits, mut last_commit) = (CommitScanner::default(), Vec::new(), None);
+        let (mut scanner, mut commits, mut last_commit) =
+            (CommitScanner::default(), Vec::new(), None);
         let (mut buffer, mut position) = (vec![0; READ_BYTES], 0_u64);
         loop {
             let n = read_full(&mut opened, &mut buffer).map_err(|e| io(&e))?;
@@ -109,17 +113,24 @@ fn check_header(
     let header = read_segment_header(page).map_err(|why| refused(path, why))?;
     let (WalFileName::Segment(name) | WalFileName::Partial(name)) = file else { return Ok(header) };
     if header.system != system {
-        let why = format!("it is of the cluster {}, and this is the cluster {system}", header.system);
+        let why =
+            format!("it is of the cluster {}, and this is the cluster {system}", header.system);
         return Err(refused(path, why));
     }
     if header.segment_size.bytes() != bytes {
-        let why = format!("it has {bytes} bytes, and a segment of its cluster {}", header.segment_size.bytes());
+        let why = format!(
+            "it has {bytes} bytes, and a segment of its cluster {}",
+            header.segment_size.bytes()
+        );
         return Err(refused(path, why));
     }
     let starts = name.number(header.segment_size).map(|n| header.segment_size.segment_start(n));
     // The first segment of a timeline begins as a copy of its parent's.
     if starts != Some(header.start) || header.timeline > name.timeline {
-        let why = format!("by its first page it is of timeline {} and begins at {}", header.timeline, header.start);
+        let why = format!(
+            "by its first page it is of timeline {} and begins at {}",
+            header.timeline, header.start
+        );
         return Err(refused(path, why));
     }
     Ok(header)
@@ -135,7 +146,8 @@ pub fn read_system_identifier(data: &Path) -> Result<u64, WalError> {
     let read = File::open(&path).and_then(|mut f| f.read_exact(&mut first));
     read.map_err(|e| {
         let doing = format!("read {}", path.display());
-        let hint = "run it from the data folder, as PostgreSQL does, or name the cluster with --system";
+        let hint =
+            "run it from the data folder, as PostgreSQL does, or name the cluster with --system";
         WalError::new(WalErrorKind::Disk, doing, e.to_string(), hint)
     })?;
     Ok(u64::from_le_bytes(first))

@@ -1,0 +1,300 @@
+//! A connection for the replication protocol, written by hand: what follows the end of a COPY, a result or an error, must be
+//! seen, for it alone says whether a base backup is good.
+//! <https://www.postgresql.org/docs/current/protocol-replication.html>
+
+use crate::error::{WalError, WalErrorKind};
+use postgres::{ConnectionConfig, server::DuplexStream};
+use postgres_protocol::authentication::{
+    md5_hash,
+    sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256},
+};
+use secrecy::ExposeSecret;
+use std::{io, time::Duration};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, BufReader},
+    time::timeout,
+};
+
+/// Protocol 3.0.
+const PROTOCOL_VERSION: i32 = 196_608;
+/// A server that sends nothing for so long is gone. It waits for a checkpoint and for nothing else.
+const SILENCE_TIMEOUT: Duration = Duration::from_mins(30);
+/// The longest message that is believed to be one.
+const MAX_MESSAGE_BYTES: usize = 1 << 30;
+
+/// A message of the server: its kind and its bytes.
+#[derive(Debug)]
+pub struct ServerMessage {
+    /// Its kind, as the protocol has it.
+    pub tag: u8,
+    /// What follows its length.
+    pub body: Vec<u8>,
+}
+
+/// A row of text; a value that is null is none.
+pub type TextRow = Vec<Option<String>>;
+
+/// A connection that was logged in for replication.
+pub struct ReplicationConnection {
+    stream: BufReader<Box<dyn DuplexStream>>,
+    address: String,
+}
+
+impl std::fmt::Debug for ReplicationConnection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReplicationConnection")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ReplicationConnection {
+    /// Connects and logs in.
+    ///
+    /// # Errors
+    /// If the server is not reached, or does not let us in.
+    pub async fn connect(config: &ConnectionConfig) -> Result<Self, WalError> {
+        let stream = config.open_stream().await?;
+        let address = format!("{}:{}", config.host, config.port);
+        let mut connection = Self { stream: BufReader::with_capacity(256 << 10, stream), address };
+        let mut startup = PROTOCOL_VERSION.to_be_bytes().to_vec();
+        let pairs = [
+            ("user", config.user.as_str()),
+            ("replication", "true"),
+            ("application_name", &config.application),
+        ];
+        for text in pairs.iter().flat_map(|(name, value)| [*name, *value]) {
+            startup.extend_from_slice(text.as_bytes());
+            startup.push(0);
+        }
+        startup.push(0);
+        connection.send(None, &startup).await?;
+        connection.log_in(config).await?;
+        Ok(connection)
+    }
+
+    fn error(&self, why: impl Into<String>) -> WalError {
+        let hint = "see the server's log; the next run starts afresh";
+        WalError::new(WalErrorKind::Database, format!("replicate from {}", self.address), why, hint)
+    }
+
+    fn io_error(&self, e: &io::Error) -> WalError {
+        self.error(e.to_string())
+    }
+
+    async fn send(&mut self, tag: Option<u8>, body: &[u8]) -> Result<(), WalError> {
+        let mut message = Vec::with_capacity(body.len() + 5);
+        message.extend(tag);
+        let length =
+            i32::try_from(body.len() + 4).map_err(|_| self.error("a message is too long"))?;
+        message.extend_from_slice(&length.to_be_bytes());
+        message.extend_from_slice(body);
+        let sent = async {
+            self.stream.get_mut().write_all(&message).await?;
+            self.stream.get_mut().flush().await
+        };
+        sent.await.map_err(|e| self.io_error(&e))
+    }
+
+    /// The next message that is neither a notice nor a setting. An error of the server is one here.
+    ///
+    /// # Errors
+    /// If the connection is lost or silent, or the server says an error.
+    pub async fn read_message(&mut self) -> Result<ServerMessage, WalError> {
+        loop {
+            let mut head = [0; 5];
+            let read = timeout(SILENCE_TIMEOUT, self.stream.read_exact(&mut head)).await;
+            read.map_err(|_| self.error("the server was silent for too long"))?
+                .map_err(|e| self.io_error(&e))?;
+            let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
+            if !(4..=MAX_MESSAGE_BYTES).contains(&length) {
+                return Err(self.error("what it sends is not the replication protocol"));
+            }
+            let mut body = vec![0; length - 4];
+            let read = timeout(SILENCE_TIMEOUT, self.stream.read_exact(&mut body)).await;
+            read.map_err(|_| self.error("the server was silent for too long"))?
+                .map_err(|e| self.io_error(&e))?;
+            match head[0] {
+                b'N' | b'S' | b'A' => {}
+                b'E' => return Err(self.server_error(&body)),
+                tag => return Ok(ServerMessage { tag, body }),
+            }
+        }
+    }
+
+    /// The server's own words. `XX001` is data corrupted.
+    fn server_error(&self, body: &[u8]) -> WalError {
+        let fields: Vec<(u8, String)> = body
+            .split(|b| *b == 0)
+            .filter_map(|f| Some((*f.first()?, String::from_utf8_lossy(&f[1..]).into_owned())))
+            .collect();
+        let field = |tag: u8| fields.iter().find(|(t, _)| *t == tag).map(|(_, text)| text.clone());
+        let code = field(b'C').unwrap_or_default();
+        let why = format!("{} (SQLSTATE {code})", field(b'M').unwrap_or_default());
+        let kind = if code == "XX001" { WalErrorKind::Damaged } else { WalErrorKind::Database };
+        let hint = match code.as_str() {
+            "XX001" => {
+                "the server's log names the pages; restore them before they spread. Nothing was recorded as a backup"
+            }
+            "28000" | "28P01" => {
+                "the role needs REPLICATION, and pg_hba.conf a line for the database replication"
+            }
+            _ => "",
+        };
+        WalError { kind, hint: hint.into(), ..self.error(why) }
+    }
+
+    async fn log_in(&mut self, config: &ConnectionConfig) -> Result<(), WalError> {
+        let mut scram: Option<ScramSha256> = None;
+        loop {
+            let message = self.read_message().await?;
+            if message.tag == b'Z' {
+                return Ok(());
+            }
+            if message.tag != b'R' {
+                continue; // the key by which a query could be cancelled
+            }
+            let Some((code, rest)) = message.body.split_at_checked(4) else {
+                return Err(self.error("a message is cut"));
+            };
+            let password = || {
+                config
+                    .password
+                    .as_ref()
+                    .ok_or_else(|| self.error("it asks for a password, and none is known"))
+            };
+            match code {
+                [0, 0, 0, 0] => {}
+                [0, 0, 0, 5] => {
+                    let salt = rest.try_into().map_err(|_| self.error("a message is cut"))?;
+                    let mut hash = md5_hash(
+                        config.user.as_bytes(),
+                        password()?.expose_secret().as_bytes(),
+                        salt,
+                    );
+                    hash.push('\0');
+                    self.send(Some(b'p'), hash.as_bytes()).await?;
+                }
+                [0, 0, 0, 10] => {
+                    if !rest.split(|b| *b == 0).any(|m| m == SCRAM_SHA_256.as_bytes()) {
+                        return Err(self.error("it offers no authentication that is known here"));
+                    }
+                    let session = ScramSha256::new(
+                        password()?.expose_secret().as_bytes(),
+                        ChannelBinding::unsupported(),
+                    );
+                    let first = session.message();
+                    let mut body = SCRAM_SHA_256.as_bytes().to_vec();
+                    body.push(0);
+                    body.extend_from_slice(
+                        &u32::try_from(first.len()).unwrap_or_default().to_be_bytes(),
+                    );
+                    body.extend_from_slice(first);
+                    self.send(Some(b'p'), &body).await?;
+                    scram = Some(session);
+                }
+                [0, 0, 0, 11] => {
+                    let session =
+                        scram.as_mut().ok_or_else(|| self.error("it answers what nobody asked"))?;
+                    session.update(rest).map_err(|e| self.io_error(&e))?;
+                    let answer = session.message().to_vec();
+                    self.send(Some(b'p'), &answer).await?;
+                }
+                [0, 0, 0, 12] => {
+                    let session =
+                        scram.as_mut().ok_or_else(|| self.error("it answers what nobody asked"))?;
+                    session.finish(rest).map_err(|e| self.io_error(&e))?;
+                }
+                _ => return Err(self.error("it asks for an authentication that is not known here")),
+            }
+        }
+    }
+
+    /// Sends a command.
+    ///
+    /// # Errors
+    /// If the connection is lost.
+    pub async fn send_command(&mut self, command: &str) -> Result<(), WalError> {
+        let mut body = command.as_bytes().to_vec();
+        body.push(0);
+        self.send(Some(b'Q'), &body).await
+    }
+
+    /// Reads one result set, up to its end.
+    ///
+    /// # Errors
+    /// If something else comes.
+    pub async fn read_rows(&mut self) -> Result<Vec<TextRow>, WalError> {
+        let mut rows = Vec::new();
+        loop {
+            let message = self.read_message().await?;
+            match message.tag {
+                b'T' => {}
+                b'D' => {
+                    rows.push(parse_row(&message.body).ok_or_else(|| self.error("a row is cut"))?)
+                }
+                b'C' => return Ok(rows),
+                _ => return Err(self.error("what it sends is no result")),
+            }
+        }
+    }
+
+    /// Sends a command and reads its one result to the end.
+    ///
+    /// # Errors
+    /// If the server refuses or is lost.
+    pub async fn query(&mut self, command: &str) -> Result<Vec<TextRow>, WalError> {
+        self.send_command(command).await?;
+        let rows = self.read_rows().await?;
+        self.read_ready().await?;
+        Ok(rows)
+    }
+
+    /// Reads up to where the server takes the next command.
+    ///
+    /// # Errors
+    /// If it says an error before, or is lost.
+    pub async fn read_ready(&mut self) -> Result<(), WalError> {
+        while self.read_message().await?.tag != b'Z' {}
+        Ok(())
+    }
+}
+
+fn parse_row(body: &[u8]) -> Option<TextRow> {
+    let (count, mut rest) = body.split_at_checked(2)?;
+    let mut row = Vec::new();
+    for _ in 0..u16::from_be_bytes(count.try_into().ok()?) {
+        let (length, after) = rest.split_at_checked(4)?;
+        rest = after;
+        let length = i32::from_be_bytes(length.try_into().ok()?);
+        row.push(match usize::try_from(length) {
+            Ok(n) => {
+                let (value, after) = rest.split_at_checked(n)?;
+                rest = after;
+                Some(String::from_utf8_lossy(value).into_owned())
+            }
+            Err(_) => None,
+        });
+    }
+    Some(row)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_a_row_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse_row(&body);
+        }
+    }
+
+    #[test]
+    fn a_row_has_values_and_nulls() {
+        let body = [0, 3, 0, 0, 0, 1, b'a', 255, 255, 255, 255, 0, 0, 0, 0];
+        assert_eq!(parse_row(&body), Some(vec![Some("a".into()), None, Some(String::new())]));
+        assert_eq!(parse_row(&body[..6]), None);
+    }
+}
