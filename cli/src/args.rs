@@ -200,6 +200,7 @@ Examples:
   holdfast restore production/shop --replace --dry-run      what would happen
   holdfast restore production/shop --replace                asks before it does it
   holdfast restore production/shop --to x --table orders    chosen tables, into a new database
+  holdfast restore production --at 2026-11-27T14:05:00Z --target-dir /srv/restored    a whole server as of then
 
 BACKUP is GROUP/DATABASE for its newest good dump, or a file as `holdfast list` prints it.
 Exits with 6 when it was restored and something that was in the dump is missing: each loss is listed.")]
@@ -218,6 +219,17 @@ Example:
     /// The WAL archive: any moment of a whole server
     #[command(subcommand)]
     Wal(wal::WalCommand),
+    /// Take a base backup of a whole server into its WAL archive
+    ///
+    /// By the replication protocol, from a primary or a standby. The server checks every page; what it finds damaged is an
+    /// error. It counts only when all WAL is archived that it needs.
+    #[command(after_help = "\
+Examples:
+  holdfast basebackup
+  holdfast basebackup main --spread
+
+The role needs REPLICATION, and pg_hba.conf a line for the database `replication`.")]
+    Basebackup(wal::BaseBackupArgs),
     /// Where dumps lie
     #[command(subcommand)]
     Store(StoreCommand),
@@ -513,7 +525,7 @@ pub(crate) struct RestoreArgs {
     #[arg(
         long,
         value_name = "DATABASE",
-        required_unless_present = "replace",
+        required_unless_present_any = ["replace", "target_dir"],
         conflicts_with = "replace"
     )]
     pub(crate) to: Option<String>,
@@ -558,6 +570,8 @@ pub(crate) struct RestoreArgs {
     pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) keys: KeyArgs,
+    #[command(flatten)]
+    pub(crate) recovery: wal::RecoveryArgs,
 }
 
 /// What `gate` takes.

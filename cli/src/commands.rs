@@ -101,6 +101,11 @@ pub(crate) async fn run_command(args: &CliArgs, edge: &CommandEnv) -> anyhow::Re
         }
         CliCommand::Restore(args) => {
             let session = interrupt.run_until_interrupted(open(RetryProfile::Host)).await?;
+            if let Some(data) = &args.recovery.target_dir {
+                let policy = &global.policy;
+                let restoring = Box::pin(wal::run_restore(&session, policy, args, data));
+                return interrupt.run_until_interrupted(restoring).await;
+            }
             Box::pin(restore::run(&session, args)).await
         }
         CliCommand::Store(command) => {
@@ -110,6 +115,10 @@ pub(crate) async fn run_command(args: &CliArgs, edge: &CommandEnv) -> anyhow::Re
         CliCommand::Wal(command) => {
             let session = interrupt.run_until_interrupted(open(RetryProfile::Host)).await?;
             interrupt.run_until_interrupted(Box::pin(wal::run(&session, command))).await
+        }
+        CliCommand::Basebackup(args) => {
+            let session = interrupt.run_until_interrupted(open(RetryProfile::Host)).await?;
+            interrupt.run_until_interrupted(Box::pin(wal::run_basebackup(&session, args))).await
         }
         CliCommand::Key(command) => key::run(global, command),
         CliCommand::Hold { backup, why } => {

@@ -1,6 +1,7 @@
 //! What the commands of the WAL archive take.
 
 use clap::{Args as ClapArgs, Subcommand};
+use jiff::Timestamp;
 use std::path::PathBuf;
 
 /// What is done with a WAL archive.
@@ -68,6 +69,74 @@ pub(crate) struct WalPushArgs {
     /// counts only those that it asked for
     #[arg(long)]
     pub(crate) mark_done: bool,
+}
+
+/// What `basebackup` takes.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct BaseBackupArgs {
+    /// The group of the policy; not needed where one alone has `wal`
+    #[arg(value_name = "GROUP")]
+    pub(crate) group: Option<String>,
+    /// Wait for the server's next checkpoint instead of asking for one: gentler, and later by minutes
+    #[arg(long)]
+    pub(crate) spread: bool,
+    /// Wait so long for the WAL that it needs to be archived
+    #[arg(long, value_name = "TIME", default_value = "10m")]
+    pub(crate) wal_timeout: shared::policy::text::Period,
+}
+
+/// What `restore` takes for a whole server.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct RecoveryArgs {
+    /// Restore the whole server of the group into this empty directory, from its base backup and WAL
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["to", "replace"], requires = "recovery_target")]
+    pub(crate) target_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) target: RecoveryTargetArgs,
+    /// Follow this timeline instead of the newest
+    #[arg(long, value_name = "NUMBER", requires = "target_dir")]
+    pub(crate) timeline: Option<u32>,
+    /// The cluster's system identifier, where the archive holds several
+    #[arg(long, value_name = "NUMBER", requires = "target_dir")]
+    pub(crate) system: Option<u64>,
+    /// Put this tablespace there; without it, it lies beside the data directory
+    #[arg(long, value_name = "OID=DIR", requires = "target_dir", value_parser = parse_tablespace)]
+    pub(crate) tablespace: Vec<(String, PathBuf)>,
+    /// Open the server for writing at the target, instead of pausing there
+    #[arg(long, requires = "target_dir")]
+    pub(crate) promote: bool,
+}
+
+/// The moment that a server is restored to.
+#[derive(Clone, Debug, ClapArgs)]
+#[group(id = "recovery_target", multiple = false)]
+pub(crate) struct RecoveryTargetArgs {
+    /// Every transaction committed up to this time, with its offset: 2026-11-27T14:05:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<Timestamp>,
+    /// Everything up to this position in the WAL
+    #[arg(long, value_name = "LSN")]
+    pub(crate) lsn: Option<wal::Lsn>,
+    /// Up to this point, made by pg_create_restore_point
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Up to the commit of this transaction
+    #[arg(long, value_name = "XID")]
+    pub(crate) xid: Option<u32>,
+    /// Everything that is archived
+    #[arg(long)]
+    pub(crate) latest: bool,
+}
+
+fn parse_tablespace(text: &str) -> Result<(String, PathBuf), String> {
+    let (oid, dir) = text
+        .split_once('=')
+        .ok_or("write its number and a directory: 16425=/srv/restored/16425")?;
+    let digits = !oid.is_empty() && oid.bytes().all(|b| b.is_ascii_digit());
+    if !digits || !dir.starts_with('/') {
+        return Err("write its number and a whole path: 16425=/srv/restored/16425".into());
+    }
+    Ok((oid.into(), dir.into()))
 }
 
 /// What `wal fetch` takes.

@@ -1,6 +1,11 @@
 //! `holdfast wal`: archiving and bringing back, file by file.
 
+mod basebackup;
+mod recovery;
 mod windows;
+
+pub(crate) use basebackup::run as run_basebackup;
+pub(crate) use recovery::run as run_restore;
 
 use crate::{
     args::wal::{WalCommand, WalFetchArgs, WalGroupArgs, WalPushArgs},

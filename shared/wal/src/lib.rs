@@ -5,6 +5,7 @@
 //! - [`layout`]: keys in a store; [`repository`]: putting there and reading back
 //! - [`source`]: files that PostgreSQL gives; [`push`]: `archive_command`; [`fetch`]: `restore_command`
 //! - [`backup`]: base backups, over the replication protocol of [`wire`]; [`inventory`], [`windows`]: what can be restored
+//! - [`restore`]: a server to a moment
 //!
 //! Every object is written once, and a file counts as archived only when it is durable in the store.
 
@@ -18,6 +19,7 @@ pub mod name;
 pub mod page;
 pub mod push;
 pub mod repository;
+pub mod restore;
 pub mod source;
 pub mod windows;
 pub mod wire;
