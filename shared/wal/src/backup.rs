@@ -374,7 +374,7 @@ impl ArchiveReceiver<'_> {
         open.upload.await.map_err(internal)??;
         let digests = open.encoding.await.map_err(internal)?;
         let digests = digests.map_err(|e| WalError::from_archive(&doing, &e))?;
-        self.repository.forget_temporary(&open.key).await?;
+        self.repository.forget_temporary(&open.key)?;
         self.record.archives.push(BackupArchive {
             name: open.name,
             location: open.location,

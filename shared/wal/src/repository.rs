@@ -281,11 +281,11 @@ impl WalRepository {
             return Err(changed_error(&doing));
         }
         upload.finish().await?;
-        self.forget_temporary(key).await
+        self.forget_temporary(key)
     }
 
     /// Takes away the temporary name that a directory keeps of a large object: here nothing asks for it.
-    pub(crate) async fn forget_temporary(&self, key: &str) -> Result<(), WalError> {
+    pub(crate) fn forget_temporary(&self, key: &str) -> Result<(), WalError> {
         if let BackupStore::Directory(_) = &self.store {
             let path = PathBuf::from(self.store.full_uri(key));
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -408,7 +408,7 @@ fn encode_file(
     let io = |e: io::Error| WalError::from_io(format!("read {}", source.path.display()), &e);
     let failed = |e: &archive::ArchiveError| WalError::from_archive(doing, e);
     let mut file = File::open(&source.path).map_err(io)?;
-    let mut encoder =
+    let mut writer =
         ArchiveEncoder::new(Vec::with_capacity(1 << 20), encoding).map_err(|e| failed(&e))?;
     let mut piece = vec![0; pipe::CHUNK_BYTES];
     loop {
@@ -416,9 +416,9 @@ fn encode_file(
         if n == 0 {
             break;
         }
-        encoder.write_all(&piece[..n]).map_err(|e| failed(&e.into()))?;
+        writer.write_all(&piece[..n]).map_err(|e| failed(&e.into()))?;
     }
-    let (encoded, digests) = encoder.finish().map_err(|e| failed(&e))?;
+    let (encoded, digests) = writer.finish().map_err(|e| failed(&e))?;
     if digests.plain.sha256 == source.sha256 { Ok(encoded) } else { Err(changed_error(doing)) }
 }
 

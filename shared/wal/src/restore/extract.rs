@@ -63,14 +63,14 @@ pub async fn extract_base_backup(
     for (_, folder) in &folders {
         check_empty(folder)?;
     }
-    let owner = folder_owner(&target.data)?;
+    let user = folder_owner(&target.data)?;
     let mut control = None;
     for (archive, folder) in folders {
-        create_folder(&folder, owner)?;
+        create_folder(&folder, user)?;
         let (key, doing) = (plan.backup.archive_key(archive), format!("restore {}", archive.name));
         let into = folder.clone();
         let (give, held) = std::sync::mpsc::channel();
-        let unpack = move |from: &mut dyn Read| unpack_tar(from, &into, owner, &give);
+        let unpack = move |from: &mut dyn Read| unpack_tar(from, &into, user, &give);
         let plain = repository.read_decoded(&key, &archive.extension, &doing, unpack).await?;
         if plain != archive.digests.plain {
             let why = "what is in it is not what its record says";
@@ -91,12 +91,12 @@ pub async fn extract_base_backup(
             "",
         ));
     };
-    write_configuration(target, &map, owner)?;
+    write_configuration(target, &map, user)?;
     sync_folder(&target.data)?;
     for (_, folder) in &map {
         sync_folder(folder)?;
     }
-    write_file(&target.data.join(PG_CONTROL), &control, 0o600, owner)?;
+    write_file(&target.data.join(PG_CONTROL), &control, 0o600, user)?;
     sync_folder(&target.data)
 }
 
@@ -161,10 +161,7 @@ fn unpack_tar(
 ) -> Result<(), WalError> {
     let doing = || format!("unpack into {}", into.display());
     // What the decoder found wrong is inside of the tar reader's errors.
-    let failed = |e: io::Error| match e.get_ref().is_some() {
-        true => WalError::from_archive(doing(), &e.into()),
-        false => WalError::from_io(doing(), &e),
-    };
+    let failed = |e: io::Error| if e.get_ref().is_some() { WalError::from_archive(doing(), &e.into()) } else { WalError::from_io(doing(), &e) };
     let mut tar = tar::Archive::new(from);
     for entry in tar.entries().map_err(failed)? {
         let mut entry = entry.map_err(failed)?;
