@@ -117,7 +117,7 @@ pub(crate) struct RecoveryTargetArgs {
     /// Everything up to this position in the WAL
     #[arg(long, value_name = "LSN")]
     pub(crate) lsn: Option<wal::Lsn>,
-    /// Up to this point, made by pg_create_restore_point
+    /// Up to this point, made by `pg_create_restore_point`
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
     /// Up to the commit of this transaction

@@ -100,8 +100,8 @@ async fn fetch(session: &CommandContext<'_>, args: &WalFetchArgs) -> anyhow::Res
     let repository =
         open_repository(session, &secrets, rules, config, Access::Read).await.map_err(failed)?;
     let system = system_identifier(&args.of, &args.path).map_err(failed)?;
-    let file = args.name.parse().map_err(|why: String| CommandError::usage(why))?;
-    match fetch::fetch_wal_file(&repository, system, file, &args.path).await.map_err(failed)? {
+    let wanted = args.name.parse().map_err(|why: String| CommandError::usage(why))?;
+    match fetch::fetch_wal_file(&repository, system, wanted, &args.path).await.map_err(failed)? {
         FetchOutcome::Fetched => Ok(CommandExit::Success),
         FetchOutcome::Absent => Ok(CommandExit::Failed),
     }
@@ -131,13 +131,13 @@ pub(crate) fn select_group<'s>(
     named: Option<&str>,
 ) -> anyhow::Result<WalGroup<'s>> {
     let all: Vec<_> = wal_groups(session).collect();
-    let names: Vec<&str> = all.iter().map(|(name, ..)| name.as_str()).collect();
+    let known: Vec<&str> = all.iter().map(|(name, ..)| name.as_str()).collect();
     match (named, all.as_slice()) {
         (Some(named), all) => {
             all.iter().find(|(name, ..)| name.as_str() == named).copied().ok_or_else(|| {
                 CommandError::usage(format!(
                     "\"{named}\" is no postgres group with wal; the policy has: {}",
-                    names.join(", ")
+                    known.join(", ")
                 ))
             })
         }
@@ -147,7 +147,7 @@ pub(crate) fn select_group<'s>(
         )),
         (None, _) => Err(CommandError::usage(format!(
             "several groups have wal: write --group with one of {}",
-            names.join(", ")
+            known.join(", ")
         ))),
     }
 }

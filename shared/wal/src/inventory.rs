@@ -74,7 +74,7 @@ impl WalRepository {
             match stored.name.file {
                 WalFileName::Segment(_) => system.add_segment(stored),
                 WalFileName::History(timeline) => {
-                    self.add_history(system, timeline, &stored).await?
+                    self.add_history(system, timeline, &stored).await?;
                 }
                 WalFileName::Partial(_) | WalFileName::BackupHistory(..) => {}
             }

@@ -147,8 +147,7 @@ impl WalRepository {
     pub(crate) fn may_count(&self, stored: &StoredWalFile) -> bool {
         let encrypts = !matches!(self.encoding.encryption, EncryptionMethod::None)
             && !matches!(stored.name.file, WalFileName::History(_));
-        let encrypted =
-            stored.name.extension.ends_with(".age") || stored.name.extension.ends_with(".enc");
+        let encrypted = matches!(stored.name.extension.rsplit('.').next(), Some("age" | "enc"));
         self.verifier.is_some() || !encrypts || encrypted
     }
 

@@ -231,7 +231,7 @@ impl ReplicationConnection {
             match message.tag {
                 b'T' => {}
                 b'D' => {
-                    rows.push(parse_row(&message.body).ok_or_else(|| self.error("a row is cut"))?)
+                    rows.push(parse_row(&message.body).ok_or_else(|| self.error("a row is cut"))?);
                 }
                 b'C' => return Ok(rows),
                 _ => return Err(self.error("what it sends is no result")),

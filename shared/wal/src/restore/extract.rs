@@ -71,8 +71,8 @@ pub async fn extract_base_backup(
         let into = folder.clone();
         let (give, held) = std::sync::mpsc::channel();
         let unpack = move |from: &mut dyn Read| unpack_tar(from, &into, user, &give);
-        let plain = repository.read_decoded(&key, &archive.extension, &doing, unpack).await?;
-        if plain != archive.digests.plain {
+        let unpacked = repository.read_decoded(&key, &archive.extension, &doing, unpack).await?;
+        if unpacked != archive.digests.plain {
             let why = "what is in it is not what its record says";
             return Err(WalError::new(
                 WalErrorKind::Damaged,
@@ -161,7 +161,13 @@ fn unpack_tar(
 ) -> Result<(), WalError> {
     let doing = || format!("unpack into {}", into.display());
     // What the decoder found wrong is inside of the tar reader's errors.
-    let failed = |e: io::Error| if e.get_ref().is_some() { WalError::from_archive(doing(), &e.into()) } else { WalError::from_io(doing(), &e) };
+    let failed = |e: io::Error| {
+        if e.get_ref().is_some() {
+            WalError::from_archive(doing(), &e.into())
+        } else {
+            WalError::from_io(doing(), &e)
+        }
+    };
     let mut tar = tar::Archive::new(from);
     for entry in tar.entries().map_err(failed)? {
         let mut entry = entry.map_err(failed)?;
