@@ -6,7 +6,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -270,3 +270,22 @@ def test_a_promotion_is_followed(archive):
         with archive.restored("--latest") as restored:
             assert markers(restored)[:2] == [1, 2]
 
+
+
+def test_a_pusher_that_is_killed_at_any_moment_is_followed_by_one_that_archives_all(archive):
+    with archive.serving() as server:
+        server.sql("ALTER SYSTEM SET archive_command = 'false'")
+        server.sql("SELECT pg_reload_conf()")
+        server.sql("CREATE TABLE markers AS SELECT i, repeat(md5(i::text), 8) FROM generate_series(1, 60000) i")
+        name = server.sql("SELECT pg_walfile_name(pg_current_wal_insert_lsn()); SELECT pg_switch_wal()").splitlines()[0]
+        words = [archive.program, "--policy", archive.policy, "wal", "push", f"pg_wal/{name}"]
+        for delay in (0.005 * step for step in range(1, 31)):
+            push = subprocess.Popen(words, cwd=server.data, stderr=subprocess.DEVNULL, **as_owner())
+            with suppress(subprocess.TimeoutExpired):
+                push.wait(delay)
+            push.kill()
+            push.wait()
+        done = archive.run("wal", "push", f"pg_wal/{name}", cwd=server.data)
+        assert done.returncode == 0, done
+        assert archive.run("wal", "fetch", name, "pg_wal/RECOVERYXLOG", cwd=server.data).returncode == 0
+        assert (server.data / "pg_wal" / "RECOVERYXLOG").read_bytes() == (server.data / "pg_wal" / name).read_bytes()

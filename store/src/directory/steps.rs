@@ -3,6 +3,7 @@
 use crate::{StoreError, StoreErrorKind};
 use std::{
     fs::{DirBuilder, File, Metadata, OpenOptions, Permissions},
+    hash::{BuildHasher, RandomState},
     io::{self, ErrorKind, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -117,9 +118,12 @@ pub(super) fn create_parents(root: &Path, file: &Path) -> Result<(), StoreError>
 
 /// The temporary file, new, 0640 whatever the umask.
 pub(super) fn create_temp_file(path: &Path) -> Result<File, StoreError> {
-    let temporary = temp_path(path);
+    create_file(&temp_path(path))
+}
+
+fn create_file(temporary: &Path) -> Result<File, StoreError> {
     let doing = || format!("write {}", temporary.display());
-    let opened = OpenOptions::new().write(true).create_new(true).mode(0o640).open(&temporary);
+    let opened = OpenOptions::new().write(true).create_new(true).mode(0o640).open(temporary);
     let file = opened.map_err(|e| match e.kind() {
         ErrorKind::AlreadyExists => StoreError::new(
             StoreErrorKind::Exists,
@@ -136,8 +140,12 @@ pub(super) fn create_temp_file(path: &Path) -> Result<File, StoreError> {
 
 /// Gives the written file its name, if that is free.
 pub(super) fn publish_by_link(path: &Path) -> Result<(), StoreError> {
+    link_file(&temp_path(path), path)
+}
+
+fn link_file(temporary: &Path, path: &Path) -> Result<(), StoreError> {
     let doing = || format!("write {}", path.display());
-    std::fs::hard_link(temp_path(path), path).map_err(|e| match e.kind() {
+    std::fs::hard_link(temporary, path).map_err(|e| match e.kind() {
         ErrorKind::AlreadyExists => StoreError::new(
             StoreErrorKind::Exists,
             doing(),
@@ -177,12 +185,15 @@ pub(super) fn remove_if_exists(path: &Path) -> Result<(), StoreError> {
 /// A small file, whole or not at all.
 pub(super) fn write_small_file(root: &Path, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     create_parents(root, path)?;
-    let mut file = create_temp_file(path)?;
-    let temporary = temp_path(path);
+    // A name that no other try has: what a killed run left must not stop the next one for ever.
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let try_id = RandomState::new().hash_one(std::process::id());
+    let temporary = path.with_file_name(format!(".{name}.{try_id:016x}{TEMP_SUFFIX}"));
+    let mut file = create_file(&temporary)?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
     let written =
         written.map_err(|e| StoreError::from_io(format!("write {}", temporary.display()), &e));
-    let linked = written.and_then(|()| publish_by_link(path));
+    let linked = written.and_then(|()| link_file(&temporary, path));
     let unlinked = remove_if_exists(&temporary);
     linked.and(unlinked)
 }

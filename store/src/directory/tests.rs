@@ -347,3 +347,15 @@ async fn what_is_no_regular_file_is_not_waited_for() {
         StoreErrorKind::Refused
     );
 }
+
+#[tokio::test]
+async fn a_small_file_of_a_run_that_was_killed_does_not_stop_the_next() {
+    let root = tempfile::tempdir().expect("a folder");
+    let store = DirectoryBackend::new(root.path(), "");
+    std::fs::write(steps::temp_path(&root.path().join("a.zst")), b"cut").expect("written");
+    store.put_if_absent("a.zst", "whole".into()).await.expect("written");
+    assert_eq!(store.get_small("a.zst").await.expect("read"), Some("whole".into()));
+    let again = store.put_if_absent("a.zst", "other".into()).await.expect_err("write once");
+    assert_eq!(again.kind, StoreErrorKind::Exists);
+    assert_eq!(store.list("").await.expect("a list").len(), 1);
+}

@@ -242,8 +242,7 @@ fn check_separate_prefixes(
     }
     let mut seen: Vec<(String, (String, String))> = Vec::new();
     for (name, group) in groups.iter().filter(|(_, g)| !g.dumps.is_empty()) {
-        let wal = group.wal.iter().map(|w| ("wal/storage".to_owned(), &w.storage));
-        for (which, store) in stores_with_keys(group).chain(wal) {
+        for (which, store) in stores_with_keys(group) {
             let (at, prefix) = store_location(store);
             let within = |(other, begin): &(String, String)| {
                 *other == at && (begin.starts_with(&prefix) || prefix.starts_with(begin.as_str()))
