@@ -50,9 +50,9 @@ async fn build_store() -> HostileStore {
     let (signer, _) = MinisignSigner::generate().expect("random numbers");
     let text = format!(
         "{{holdfast: 1, company: acme, id: host-1, signing: {{public_keys: [{}]}}, limits: {{delete: {{share: 100%}}}}, \
-         postgres: {{main: {{databases: [shop], stored: {{directory: /b, key: \"{{reason}}/{{database}}_%Y%m%d.dump\"}}, dumps: {{\
-         daily: {{when: {{cron: \"0 2 * * *\"}}, keep: {{daily: 4, weekly: 2}}}}, \
-         same: {{when: {{cron: \"0 3 * * *\"}}, keep: {{for: 3d}}, deduplicate: true}}}}}}}}}}",
+         postgres: {{main: {{databases: [shop], storage: {{directory: /b, key: \"{{reason}}/{{database}}_%Y%m%d.dump\"}}, dumps: {{\
+         daily: {{schedule: {{cron: \"0 2 * * *\"}}, keep: {{daily: 4, weekly: 2}}}}, \
+         same: {{schedule: {{cron: \"0 3 * * *\"}}, keep: {{for: 3d}}, skip_unchanged: true}}}}}}}}}}",
         signer.public_key()
     );
     let policy = parse_policy(&text);
@@ -180,7 +180,7 @@ fn render_decisions(world: &HostileStore, root: &Path) -> String {
     let forms = rules
         .all_dumps()
         .values()
-        .map(|d| key_template_for(&rules.stored, rules, d).expect("a form"))
+        .map(|d| key_template_for(&rules.storage, rules, d).expect("a form"))
         .collect::<Vec<_>>();
     let seen: Vec<StoredBackup> = block_on(async {
         assert!(mark::find_marker(&store, &trust).await.expect("the mark").is_some());

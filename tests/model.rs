@@ -30,21 +30,21 @@ holdfast: 1
 company: acme
 home: { account: "111122223333", region: eu-west-1 }
 destinations:
-  dr: { region: us-east-1, kms_key: "arn:aws:kms:us-east-1:111122223333:key/dr", in_flight: 4 }
+  dr: { region: us-east-1, kms_key: "arn:aws:kms:us-east-1:111122223333:key/dr", max_concurrent_copies: 4 }
   vault:
     account: "444455556666"
     region: eu-central-1
     role: arn:aws:iam::444455556666:role/vault
     kms_key: arn:aws:kms:eu-central-1:444455556666:key/vault
-    transfer_key: arn:aws:kms:eu-west-1:111122223333:key/transfer
+    reencrypt_kms_key: arn:aws:kms:eu-west-1:111122223333:key/transfer
 databases:
   fleet:
-    select: { like: ["acme-*"] }
+    select: { include: ["acme-*"] }
     objectives: { max_age: 26h }
-    keep_at_least: 2
+    min_backups: 2
     snapshots:
-      daily: { when: { cron: "30 3 * * *", time_zone: Europe/Sofia }, keep: { daily: 3, weekly: 2 } }
-      eu-daily: { when: { cron: "0 4 * * 0" }, keep: { for: 15d } }
+      daily: { schedule: { cron: "30 3 * * *", time_zone: Europe/Sofia }, keep: { daily: 3, weekly: 2 } }
+      eu-daily: { schedule: { cron: "0 4 * * 0" }, keep: { for: 15d } }
       pre-deploy: { keep: { for: 4d } }
     copies:
       - { to: dr, of: [daily], keep: { newest: 2 }, max_age: 50h }
@@ -268,7 +268,7 @@ impl RdsModel {
         }
         let group = policy.databases.values().next().expect("a group");
         let rule = group.snapshots.iter().find(|(r, _)| r.as_str() == reason).map(|(_, rule)| rule);
-        let Some(when) = rule.and_then(|rule| rule.when.as_ref()) else { return true };
+        let Some(when) = rule.and_then(|rule| rule.schedule.as_ref()) else { return true };
         let due =
             CronSchedule::new(when, &policy.time_zone).last_due_past_grace(self.now).expect("due");
         home.points.iter().any(|p| {

@@ -542,7 +542,7 @@ pub(crate) struct RestoreArgs {
     /// Restore a file that nobody vouches for: of another tool, or without a record that counts. Whatever is in it is run
     #[arg(long)]
     pub(crate) untrusted: bool,
-    /// Second place that it is read from, by its number in `also_stored`, from 1
+    /// Second place that it is read from, by its number in `copies`, from 1
     #[arg(long, value_name = "N")]
     pub(crate) from: Option<usize>,
     /// Wait until an archived file is thawed; hours

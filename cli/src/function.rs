@@ -222,7 +222,7 @@ mod tests {
     fn every_end_of_a_run_has_its_exit_code() {
         let policy = Policy::parse(
             "{holdfast: 1, company: acme, home: {account: \"111122223333\", region: eu-west-1}, \
-             databases: {fleet: {select: {ids: [orders]}}}}",
+             databases: {fleet: {select: {identifiers: [orders]}}}}",
         )
         .expect("a policy");
         let (home, away) = ("eu-west-1 in 111122223333", "us-east-1 in 111122223333");

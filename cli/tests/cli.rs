@@ -12,14 +12,14 @@ company: acme
 home: { account: "111122223333", region: eu-west-1 }
 databases:
   fleet:
-    select: { like: ["acme-*-prod"] }
+    select: { include: ["acme-*-prod"] }
     snapshots: { pre-deploy: { keep: { for: 90d } } }
 buckets:
   media: { bucket: acme-media, tiers: [{ after: 30d, class: GLACIER }] }
 secrets:
   app: { prefix: acme }
 alarms:
-  acme-backup-age: { watch: point-age, of: fleet, above: 25h }
+  acme-backup-age: { metric: point-age, of: fleet, above: 25h }
 "#;
 
 const INVALID_POLICY: &str = r#"holdfast: 1
@@ -27,7 +27,7 @@ company: Acme
 home: { account: "1111", region: eu-west-1 }
 databases:
   fleet:
-    select: { like: ["acme-*-prod"] }
+    select: { include: ["acme-*-prod"] }
     snapshot: {}
 "#;
 
@@ -123,7 +123,7 @@ fn a_policy_without_a_home_asks_aws_nothing() {
 #[test]
 fn a_faulty_policy_neither_steers_the_terminal_nor_tells_its_secrets() {
     let folder = tempfile::tempdir().expect("a folder");
-    let evil = "holdfast: 1\ncompany: acme\nid: host-1\ntime_zone: \"\\e]0;owned\\a\\e[2J\"\npostgres:\n  crm: { databases: [a], password: hush-hush, stored: { directory: /b } }\n";
+    let evil = "holdfast: 1\ncompany: acme\nid: host-1\ntime_zone: \"\\e]0;owned\\a\\e[2J\"\npostgres:\n  crm: { databases: [a], password: hush-hush, storage: { directory: /b } }\n";
     let file = write_policy(folder.path(), evil);
     for args in [vec!["policy", "check", &file], vec!["status", "--policy", &file]] {
         let output = run_holdfast(&args);

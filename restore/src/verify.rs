@@ -171,7 +171,7 @@ pub struct VerifyOptions<'a> {
     /// Stored sizes of the backups before this one, of the same database and reason, in bytes.
     pub earlier: &'a [u64],
     /// By how much the size may differ from their median: 0.5 is by half.
-    pub size_change: Option<f64>,
+    pub max_size_deviation: Option<f64>,
 }
 
 impl VerificationReport {
@@ -395,7 +395,7 @@ fn build_report(
 
 /// The size against the median of those before.
 fn check_size(backup: &StoredBackup, trial: &VerifyOptions<'_>) -> Option<CheckResult> {
-    let most = trial.size_change?;
+    let most = trial.max_size_deviation?;
     let name = "size";
     let mut earlier = trial.earlier.to_vec();
     earlier.sort_unstable();

@@ -132,7 +132,7 @@ async fn tried(
         jobs: 2,
         checks: &rules,
         earlier: &earlier,
-        size_change: None,
+        max_size_deviation: None,
     };
     verify_full(&place.store, backup, &BackupKeys::default(), &trial).await
 }

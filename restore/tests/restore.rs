@@ -239,7 +239,7 @@ fn a_full_verification_restores_counts_asks_and_leaves_nothing_behind() {
             jobs: 2,
             checks: rules,
             earlier: &earlier,
-            size_change: Some(0.5),
+            max_size_deviation: Some(0.5),
         };
         // What a killed run left behind is dropped first; that of a living one stays.
         cluster.psql("postgres", &format!("CREATE DATABASE {database}_holdfast_verify_dead"));

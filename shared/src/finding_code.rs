@@ -73,7 +73,7 @@ finding_codes! {
         "An object has other bytes in the replica." /
         "Find out which side is right, and who writes to the replica.";
     Disk "disk":
-        "Less space is free than `free_disk` asks for." /
+        "Less space is free than `min_free_space` asks for." /
         "Free space on the disk, or put the directory on a larger one.";
     Drift "drift":
         "A backup setting of a database differs from the policy." /
@@ -98,9 +98,9 @@ finding_codes! {
         "Follow the hint: a missing permission, a wrong region, a server that does not answer.";
     Gone "gone":
         "A group of all databases has dumps of one that its server does not have any more; the dumps are kept." /
-        "Find out who dropped it; where that was meant, name it under `except`.";
+        "Find out who dropped it; where that was meant, name it under `exclude`.";
     HoldUnmatched "hold-unmatched":
-        "An entry of `holds` is no recovery point, so it holds nothing." /
+        "An entry of `legal_holds` is no recovery point, so it holds nothing." /
         "Correct the name.";
     Hung "hung":
         "A service did not answer within its share of the run's time." /
@@ -122,7 +122,7 @@ finding_codes! {
         "Rotate it as the finding says.";
     KeyCannotLeave "key-cannot-leave":
         "A snapshot is under an AWS-managed key, which no other account can use." /
-        "Write `transfer_key` in the destination: a customer-managed key that is shared with it.";
+        "Write `reencrypt_kms_key` in the destination: a customer-managed key that is shared with it.";
     KeyUnknown "key-unknown":
         "The state of a KMS key could not be read." /
         "Allow `kms:DescribeKey` on that key.";
@@ -298,7 +298,7 @@ finding_codes! {
         "No report of a function arrived within its time." /
         "See whether its schedule runs, and its log.";
     Size "size":
-        "The newest object's size differs from the median of those before it by more than `size_change`." /
+        "The newest object's size differs from the median of those before it by more than `max_size_deviation`." /
         "See what changed in the data.";
     Stale "stale":
         "The newest good recovery point is older than the objective." /
@@ -329,7 +329,7 @@ finding_codes! {
         "Look into it before older ones are deleted: it may be empty.";
     TwoGroups "two-groups":
         "Two groups select one database; the first has it." /
-        "Name it under `except` in the second group.";
+        "Name it under `exclude` in the second group.";
     Undelivered "undelivered":
         "Messages to a channel could not be delivered." /
         "Run `holdfast notify --test CHANNEL`.";
@@ -347,7 +347,7 @@ finding_codes! {
         "Use one of the reasons that the finding lists.";
     Unprotected "unprotected":
         "A database is selected by no group of the policy." /
-        "Add it to a group, or name it under `except` with the reason in `not_backed_up`.";
+        "Add it to a group, or name it under `exclude` with the reason in `not_backed_up`.";
     Unread "unread":
         "An object could not be compared with its replica." /
         "Follow the finding's hint.";

@@ -252,7 +252,7 @@ pub fn alarms_for_function(
     function: &str,
     topic: Option<&str>,
 ) -> Vec<MetricAlarm> {
-    let watched = policy.alarms.iter().filter(|(_, a)| a.watch.metric().publisher() == function);
+    let watched = policy.alarms.iter().filter(|(_, a)| a.metric.metric().publisher() == function);
     watched.map(|(name, alarm)| metric_alarm(policy, name, alarm, topic)).collect()
 }
 
@@ -262,7 +262,7 @@ fn metric_alarm(
     alarm: &AlarmRule,
     topic: Option<&str>,
 ) -> MetricAlarm {
-    let metric = alarm.watch.metric();
+    let metric = alarm.metric.metric();
     let mut dimensions = BTreeMap::from([("Policy".to_owned(), policy.company.to_string())]);
     dimensions.extend(alarm.of.iter().map(|of| ("Group".to_owned(), of.to_string())));
     let (limit, side) = alarm.threshold_and_comparison();
@@ -271,8 +271,8 @@ fn metric_alarm(
         ThresholdValue::Number(n) => n,
         ThresholdValue::Share(n) => n * 100.0,
     };
-    let (period, periods) = alarm.watch.evaluation_periods();
-    let or_none = match alarm.watch.treat_missing_data() {
+    let (period, periods) = alarm.metric.evaluation_periods();
+    let or_none = match alarm.metric.treat_missing_data() {
         TreatMissingData::Breaching => ", or no data",
         TreatMissingData::Ignore => "",
     };
@@ -298,7 +298,7 @@ fn metric_alarm(
         dimensions,
         threshold,
         below: side == AlarmComparison::Below,
-        treat_missing_data: alarm.watch.treat_missing_data(),
+        treat_missing_data: alarm.metric.treat_missing_data(),
         period,
         periods,
         topics: topics.into_iter().collect(),
@@ -344,11 +344,11 @@ mod tests {
      {
         let policy = Policy::parse(
             "{holdfast: 1, company: acme, home: {account: \"111122223333\", region: eu-west-1}, \
-             databases: {fleet: {select: {ids: [orders]}}}, alarms: {\
-             acme-backup-rate: {watch: success-rate, below: \"99%\"}, \
-             acme-backup-size: {watch: size-change, of: fleet, above: \"50%\"}, \
-             acme-backup-dump: {watch: dump-seconds, above: 2h}, \
-             acme-backup-age: {watch: point-age, above: 25h}}}",
+             databases: {fleet: {select: {identifiers: [orders]}}}, alarms: {\
+             acme-backup-rate: {metric: success-rate, below: \"99%\"}, \
+             acme-backup-size: {metric: size-change, of: fleet, above: \"50%\"}, \
+             acme-backup-dump: {metric: dump-seconds, above: 2h}, \
+             acme-backup-age: {metric: point-age, above: 25h}}}",
         )
         .expect("a policy");
         let all =

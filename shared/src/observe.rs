@@ -183,7 +183,7 @@ pub fn select_databases<'a>(
     for (name, group) in &policy.databases {
         let mut mine = Vec::new();
         for database in databases {
-            let named = group.select.ids.contains(&database.id);
+            let named = group.select.identifiers.contains(&database.id);
             if evaluate_selector(&group.select, &database.id, &database.tags).is_err()
                 || (database.replica_of.is_some() && !named)
             {
@@ -205,7 +205,7 @@ pub fn select_databases<'a>(
             taken.insert((database.family, &database.id), name);
             mine.push(database);
         }
-        for id in group.select.ids.iter().filter(|id| !databases.iter().any(|d| d.id == **id)) {
+        for id in group.select.identifiers.iter().filter(|id| !databases.iter().any(|d| d.id == **id)) {
             let why = "the policy names it and RDS has no instance or cluster of that name";
             let mend = "check the name; if it was deleted on purpose, take it out of the policy";
             out.findings.push(
@@ -227,7 +227,7 @@ pub fn select_databases<'a>(
         out.groups.insert(name, (group, mine));
     }
     let excepted =
-        |id: &str| policy.databases.values().any(|g| g.select.except.iter().any(|e| e == id));
+        |id: &str| policy.databases.values().any(|g| g.select.exclude.iter().any(|e| e == id));
     out.unprotected = databases
         .iter()
         .filter(|d| !taken.contains_key(&(d.family, d.id.as_str())) && !excepted(&d.id))

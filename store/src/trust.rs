@@ -64,7 +64,7 @@ impl TrustPolicy {
         let rules = all.iter().map(|(reason, dump)| {
             let rule = ReasonRequirements {
                 encrypts: dump.encrypt.is_some(),
-                deduplicates: dump.deduplicate,
+                deduplicates: dump.skip_unchanged,
             };
             (reason.to_string(), rule)
         });

@@ -15,10 +15,10 @@ PRIVATE = "lomash-wood-private"
 def policy():
     """Lomash Wood's, with a bucket that the stack's parameters do not name."""
     def private(policy: dict) -> None:
-        policy["redis"]["redis"]["stored"]["bucket"] = PRIVATE
+        policy["redis"]["redis"]["storage"]["bucket"] = PRIVATE
         policy["buckets"]["private"] = {"bucket": PRIVATE, "versioning": True}
         policy["postgres"]["ledger"] = {
-            "databases": ["one", "two"], "stored": {"bucket": PRIVATE, "prefix": "pg/"},
+            "databases": ["one", "two"], "storage": {"bucket": PRIVATE, "prefix": "pg/"},
             "dumps": {"daily": {"keep": {"for": "7d"}}}}
     return lomash(private)
 

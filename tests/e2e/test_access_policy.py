@@ -43,7 +43,7 @@ def found(world: World, key: str, **access: object) -> set[tuple[str, str]]:
         "destinations": {"copies": {"region": OFFSITE_REGION, "bucket": COPIES, "kms_key": key}},
         "buckets": {"vault": {"bucket": VAULT, "copies": [{"to": "copies"}]}},
         "postgres": {"main": {
-            "databases": ["orders"], "host": "127.0.0.1", "stored": {"bucket": VAULT, "prefix": "pg/"},
+            "databases": ["orders"], "host": "127.0.0.1", "storage": {"bucket": VAULT, "prefix": "pg/"},
             "dumps": {"full": {"keep": {"for": "7d"}, "encrypt": encrypt}}}},
         "access": access,
     }

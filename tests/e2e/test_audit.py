@@ -93,7 +93,7 @@ def test_what_failed_is_recorded_and_a_dry_run_is_not(holdfast, shop, policy, lo
     well(holdfast(policy, "dump", "--reason", "manual", "--dry-run"))
     assert not log.exists()
     item = dump(holdfast, policy)
-    backup = next(Path(policy["postgres"]["shop"]["stored"]["directory"]).rglob(Path(item["backup"]).name))
+    backup = next(Path(policy["postgres"]["shop"]["storage"]["directory"]).rglob(Path(item["backup"]).name))
     backup.chmod(0o640)
     backup.write_bytes(backup.read_bytes()[:-20] + bytes(20))  # of the same size, so that it counts until it is read
     assert holdfast(policy, "verify").code != 0
@@ -180,7 +180,7 @@ def test_runs_of_functions_leave_records_in_a_bucket_and_retention_ends_them_by_
     s3.create_bucket(Bucket=AUDIT, CreateBucketConfiguration={"LocationConstraint": fleet.HOME})
     other = {"ID": "theirs", "Status": "Enabled", "Filter": {"Prefix": "x/"}, "Expiration": {"Days": 7}}
     s3.put_bucket_lifecycle_configuration(Bucket=AUDIT, LifecycleConfiguration={"Rules": [other]})
-    policy["databases"]["fleet"]["snapshots"]["daily"] = {"when": {"cron": "0 2 * * *"}, "keep": {"newest": 1}}
+    policy["databases"]["fleet"]["snapshots"]["daily"] = {"schedule": {"cron": "0 2 * * *"}, "keep": {"newest": 1}}
     ran = seeded.holdfast("run", "snapshot", "--json", policy=policy)
     done = [each["action"] for each in ran.json["outcomes"] if each["result"] == "done"]
     assert done, ran.out

@@ -205,7 +205,7 @@ def test_a_gate_that_may_reuse_a_young_snapshot_takes_none(green):
 
 def test_a_gate_with_a_bad_database_does_not_let_the_pipeline_through(green):
     def ghost(policy: dict) -> None:
-        policy["databases"]["fleet"]["select"]["ids"].append("lomash-ghost-prod")
+        policy["databases"]["fleet"]["select"]["identifiers"].append("lomash-ghost-prod")
     before = set(green.snapshots())
     ran = green.holdfast("gate", policy=lomash(ghost))
     assert ran.code == 1

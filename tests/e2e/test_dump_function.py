@@ -32,8 +32,8 @@ NOISE = "CREATE TABLE noise AS SELECT md5(random()::text) || md5(random()::text)
 def till(database: str, **group: Any) -> dict:
     """A group of one database, due each night, in a bucket of its own."""
     stored = {"bucket": TILL, "prefix": f"{database}/", "encryption": "AES256"}
-    return {"databases": [database], "password": {"secret": SECRET}, "stored": stored, "objectives": {"max_age": "25h"},
-            "dumps": {"nightly": {"when": {"cron": "0 2 * * *"}, "keep": {"for": "35d"}}}} | group
+    return {"databases": [database], "password": {"secret": SECRET}, "storage": stored, "objectives": {"max_age": "25h"},
+            "dumps": {"nightly": {"schedule": {"cron": "0 2 * * *"}, "keep": {"for": "35d"}}}} | group
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +41,9 @@ def policy() -> dict:
     """Lomash Wood's, as it is, and three groups for what is tried out."""
     def more(policy: dict) -> None:
         slow = till("slow")
-        slow["stored"]["bandwidth"] = "1MB"
+        slow["storage"]["bandwidth"] = "1MB"
         policy["postgres"] |= {"till": till("till"), "slow": slow, "foreign": till("till", password={"secret": OTHER})}
-        policy["postgres"]["foreign"]["stored"]["prefix"] = "foreign/"
+        policy["postgres"]["foreign"]["storage"]["prefix"] = "foreign/"
         # A dump on demand alone, so that no schedule asks for it.
         for name in ("slow", "foreign"):
             policy["postgres"][name]["dumps"] = {"manual": {"keep": {"for": "35d"}}}

@@ -15,8 +15,8 @@ from local import ROOT, clock_env, set_clock
 from peers import Database, group, policy_of, stored
 from world.postgres import postgres
 
-DAILY = {"when": {"cron": "0 2 * * *"}, "keep": {"daily": 7}}
-WEEKLY = {"when": {"cron": "0 2 * * 0"}, "keep": {"weekly": 4}}
+DAILY = {"schedule": {"cron": "0 2 * * *"}, "keep": {"daily": 7}}
+WEEKLY = {"schedule": {"cron": "0 2 * * 0"}, "keep": {"weekly": 4}}
 BEFORE_RESTORE = {"keep": {"for": "30d"}}
 SCHEMA = yaml.safe_load((ROOT / "docs" / "manifest.schema.json").read_text())
 
@@ -207,7 +207,7 @@ def test_a_held_dump_stays_until_it_is_released(holdfast, days, folder):
 
 def test_so_many_good_dumps_always_stay(holdfast, days, folder):
     run, database = days
-    policy = scheduled(database, folder, dumps={"daily": DAILY | {"keep": {"for": "1h"}}}, keep_at_least=3)
+    policy = scheduled(database, folder, dumps={"daily": DAILY | {"keep": {"for": "1h"}}}, min_backups=3)
     run(policy, 1, 2, 3, 4, 5)
     assert len(good(holdfast, policy)) == 3
 

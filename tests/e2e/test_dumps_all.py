@@ -6,7 +6,7 @@ from backups import good, in_folder, listed, record, well
 from peers import policy_of
 from world.postgres import postgres
 
-DAILY = {"when": {"cron": "0 2 * * *"}, "keep": {"newest": 1}}
+DAILY = {"schedule": {"cron": "0 2 * * *"}, "keep": {"newest": 1}}
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +22,8 @@ def server():
 
 def everything(server, folder, **more) -> dict:
     """A policy that dumps all of a server."""
-    group = {"databases": "all", "except": ["scratch_*"], "host": server.host, "port": server.port, "user": server.user,
-             "password": {"env": "PGPASSWORD"}, "stored": in_folder(folder), "dumps": {"daily": DAILY}}
+    group = {"databases": "all", "exclude": ["scratch_*"], "host": server.host, "port": server.port, "user": server.user,
+             "password": {"env": "PGPASSWORD"}, "storage": in_folder(folder), "dumps": {"daily": DAILY}}
     return policy_of(main=group | more)
 
 

@@ -250,7 +250,7 @@ def test_a_check_that_is_not_true_fails_the_verification(rule, holdfast, changed
 
 def test_a_size_far_from_those_before_fails_the_verification(holdfast, shop, folder):
     large = group(shop.server, [shop.name], in_folder(folder, "{reason}/%Y%m%d_%H%M%S.dump"), {"compress": "none"})
-    dumps = policy_of(shop=large | {"objectives": {"size_change": "50%"}})
+    dumps = policy_of(shop=large | {"objectives": {"max_size_deviation": "50%"}})
     dump(holdfast, dumps)
     well(holdfast(dumps, "verify", "--full"))
     shop.sql("INSERT INTO orders SELECT i, md5(i::text) FROM generate_series(2000, 9000) i")

@@ -50,7 +50,7 @@ def in_container(azurite, container: str, endpoint: str | None = None, **more) -
 
 def policy(shop: Database, stored: dict, *also: dict, **dump) -> dict:
     """A policy of uncompressed dumps there, with copies."""
-    return policy_of(shop=group(shop.server, [shop.name], stored, {"compress": "none"} | dump) | {"also_stored": list(also)})
+    return policy_of(shop=group(shop.server, [shop.name], stored, {"compress": "none"} | dump) | {"copies": list(also)})
 
 
 def blobs(azurite, container: str, **more: str) -> dict[str, int]:
@@ -137,10 +137,10 @@ def test_booms_weekly_dump_lies_in_both_containers_and_comes_back_from_there_by_
     rules |= here
     rules["dumps"]["full"]["encrypt"]["openssl"] = {"env": "BACKUP_KEY"}
     bucket = s3_server.bucket()
-    rules["stored"] |= {key: each for key, each in in_bucket(s3_server, bucket).items() if key not in ("prefix", "key")}
+    rules["storage"] |= {key: each for key, each in in_bucket(s3_server, bucket).items() if key not in ("prefix", "key")}
     containers = [container, second]
-    assert len(rules["also_stored"]) == len(containers), "the primary and the secondary of their document"
-    for copy, name in zip(rules["also_stored"], containers, strict=True):
+    assert len(rules["copies"]) == len(containers), "the primary and the secondary of their document"
+    for copy, name in zip(rules["copies"], containers, strict=True):
         copy["azure"] = in_container(azurite, name)["azure"]
     for rule in ("owner", "objectives", "replica_max_lag", "checks", "erasure"):
         rules.pop(rule, None)  # of other parts of the policy, and of tables that are not here
@@ -221,7 +221,7 @@ def test_what_did_not_change_leaves_a_note_in_a_bucket_and_a_container_and_no_up
     shop, bucket = fresh_database(), s3_server.bucket()
     shop.sql(LARGE.format(rows=200_000))
     dumps = policy(shop, in_bucket(s3_server, bucket), in_container(azurite, container), deduplicate=True, keep={"newest": 1})
-    dumps["postgres"]["shop"]["keep_at_least"] = 1
+    dumps["postgres"]["shop"]["min_backups"] = 1
     dumps["limits"] = {"delete": {"share": "100%"}}
     item = dump(command, dumps)["backup"]
     assert s3_server.objects(bucket)[f"pg/{item}"] > 8 * 2**20

@@ -33,13 +33,13 @@ def wanted(topic: str) -> dict[str, dict]:
     """The policy's alarms that freshness feeds, as CloudWatch should have them; worked out without Holdfast."""
     alarms = {}
     for name, alarm in lomash()["alarms"].items():
-        if alarm["watch"] not in METRICS:
+        if alarm["metric"] not in METRICS:
             continue
         above = str(alarm["above"])
         threshold = int(above[:-1]) * SECONDS[above[-1]] if above[-1] in SECONDS else float(above)
         of_group = [{"Name": "Group", "Value": alarm["of"]}] if "of" in alarm else []
         alarms[name] = {
-            "AlarmName": name, "Namespace": "Holdfast", "MetricName": METRICS[alarm["watch"]],
+            "AlarmName": name, "Namespace": "Holdfast", "MetricName": METRICS[alarm["metric"]],
             "Dimensions": sorted([{"Name": "Policy", "Value": fleet.POLICY}, *of_group], key=lambda d: d["Name"]),
             "Threshold": threshold, "Period": 900, "EvaluationPeriods": 2, "Statistic": "Maximum",
             "ComparisonOperator": "GreaterThanThreshold", "TreatMissingData": "breaching",
@@ -165,7 +165,7 @@ def test_a_database_that_no_group_has_is_named(world, first):
 
 def test_an_rdb_file_that_is_too_old_is_named(world):
     policy = lomash()
-    policy["redis"]["redis"]["stored"] |= {"prefix": "redis-old/", "key": "dump-%Y%m%d%H%M.rdb"}
+    policy["redis"]["redis"]["storage"] |= {"prefix": "redis-old/", "key": "dump-%Y%m%d%H%M.rdb"}
     at = world.now().timestamp() - 3 * 3600
     name = f"redis-old/dump-{world.now().fromtimestamp(at, world.now().tzinfo):%Y%m%d%H%M}.rdb"
     world.client("s3").put_object(Bucket=fleet.BACKUPS, Key=name, Body=b"REDIS0011")
@@ -177,7 +177,7 @@ def test_an_rdb_file_that_is_too_old_is_named(world):
 
 def test_no_rdb_file_at_all_is_named(world):
     policy = lomash()
-    policy["redis"]["redis"]["stored"]["prefix"] = "nothing-here/"
+    policy["redis"]["redis"]["storage"]["prefix"] = "nothing-here/"
     status = world.holdfast("status", "--json", policy=policy)
     redis = next(each for each in status.json["assets"] if each["asset"] == "redis")
     assert (status.code, redis["worst"], redis["newest"]) == (1, "critical", None)

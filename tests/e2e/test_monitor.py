@@ -28,8 +28,8 @@ from peers import Database, group, mark_directories, policy_of
 from world.ports import free_ports
 from world.promtool import promtool
 
-DAILY = {"when": {"cron": "0 2 * * *"}, "keep": {"newest": 9}}
-ASKED = {"max_age": "25h", "min_size": "1KB", "size_change": "50%"}
+DAILY = {"schedule": {"cron": "0 2 * * *"}, "keep": {"newest": 9}}
+ASKED = {"max_age": "25h", "min_size": "1KB", "max_size_deviation": "50%"}
 FOUR = ["age_hours", "size_mb", "total", "health"]
 
 
@@ -44,7 +44,7 @@ def shop(fresh_database) -> Database:
 def watched(database: Database, folder: Path, monitor: dict | None = None, **more: object) -> dict:
     """A policy with a daily dump in a directory, as the monitor watches it."""
     shop = group(database.server, [database.name], in_folder(folder)) | {"dumps": {"daily": DAILY}, "objectives": ASKED}
-    shop |= {"except": [f"*{vowel}*" for vowel in "aeiou"]}  # The server is shared with other tests.
+    shop |= {"exclude": [f"*{vowel}*" for vowel in "aeiou"]}  # The server is shared with other tests.
     return policy_of(shop=shop | more) | {"monitor": monitor or {}}
 
 
@@ -260,14 +260,14 @@ def test_foreign_files_of_the_scripts_before_count_with_their_checksums(holdfast
 def test_a_disk_with_less_than_the_policy_leaves_free_is_critical(holdfast, shop, folder):
     policy = watched(shop, folder)
     dump(holdfast, policy, reason="daily")
-    full = watched(shop, folder, free_disk="900TB")
+    full = watched(shop, folder, min_free_space="900TB")
     assert found(holdfast, full) == {"disk": "critical", "no-space": "critical"}, "and the next dump finds no room"
     assert value(once(holdfast, full, code=1), "holdfast_health") == 0
 
 
 def test_a_second_place_is_watched_by_its_age(holdfast, shop, folder, tmp_path):
     usb = tmp_path / "usb"
-    policy = watched(shop, folder, also_stored=[in_folder(usb)])
+    policy = watched(shop, folder, copies=[in_folder(usb)])
     dump(holdfast, policy, reason="daily")
     assert value(once(holdfast, policy), "holdfast_offsite_age_seconds") < 120
     for path in sorted(usb.rglob("*"), reverse=True):

@@ -57,7 +57,7 @@ def kinds(sink, path: str = "/full") -> list[str]:
 def nowhere(tmp_path, channels: dict, routes: list, **more) -> dict:
     """A policy of one database on a server that is not there, so that its dump fails."""
     shop = {"databases": ["shop"], "host": "127.0.0.1", "port": 1, "user": "nobody", "tls": "disable",
-            "stored": in_folder(tmp_path / "backups"), "dumps": {"manual": {"keep": {"newest": 3}}}}
+            "storage": in_folder(tmp_path / "backups"), "dumps": {"manual": {"keep": {"newest": 3}}}}
     rules = {"channels": channels, "routes": routes, "expect": {"dump": "30d"}} | more
     return policy_of(shop=shop) | {"notify": rules}
 

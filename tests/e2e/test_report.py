@@ -97,7 +97,7 @@ def test_every_snapshot_is_on_its_lane_and_every_byte_in_a_class(folder, seeded)
 
 def test_a_place_that_cannot_be_seen_is_shown_as_a_gap(seeded, tmp_path):
     def lost(policy: dict) -> None:
-        policy["redis"]["redis"]["stored"]["bucket"] = "lomash-wood-nowhere"
+        policy["redis"]["redis"]["storage"]["bucket"] = "lomash-wood-nowhere"
     ran = seeded.holdfast("report", "--to", str(tmp_path), policy=with_page(lost))
     assert ran.code == 0
     page = data(tmp_path)
@@ -192,8 +192,8 @@ def test_a_name_that_is_a_script_stays_text(browser, tmp_path):
         "holdfast": 1, "company": "acme", "id": "host-1",
         "postgres": {"shop": {
             "databases": [EVIL], "host": "localhost", "user": "u", "password": {"env": "P"}, "objectives": {"max_age": "25h"},
-            "stored": {"directory": str(tmp_path / "dumps"), "key": "{database}-%Y%m%d.dump"},
-            "dumps": {"daily": {"when": {"cron": "0 3 * * *"}, "keep": {"for": "30d"}}}}},
+            "storage": {"directory": str(tmp_path / "dumps"), "key": "{database}-%Y%m%d.dump"},
+            "dumps": {"daily": {"schedule": {"cron": "0 3 * * *"}, "keep": {"for": "30d"}}}}},
         "status_page": {"directory": str(tmp_path / "page")},
     }
     (tmp_path / "dumps").mkdir()

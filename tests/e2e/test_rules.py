@@ -15,7 +15,7 @@ def backed_up(seeded):
 
 def policy(database: str, limits: dict | None = None, **group: object) -> dict:
     """A policy of one database."""
-    fleet = {"select": {"ids": [database]}, **group}
+    fleet = {"select": {"identifiers": [database]}, **group}
     return {"holdfast": 1, "company": "lomash-wood", "home": HOME, "databases": {"fleet": fleet},
             "limits": {"delete": limits or {"count": 500, "share": "100%"}}}
 
@@ -79,7 +79,7 @@ def test_backups_that_are_switched_off_are_named_and_never_switched_on(seeded):
 def test_the_floor_holds_whatever_the_rules_say(seeded):
     database = "lomash-orders-prod"
     before = newest_first(seeded, database)
-    ran = seeded.holdfast("run", "retention", policy=policy(database, snapshots=keep(1), keep_at_least=4))
+    ran = seeded.holdfast("run", "retention", policy=policy(database, snapshots=keep(1), min_backups=4))
     assert ran.code == 0, ran
     after = newest_first(seeded, database)
     assert len(after) == 4 < len(before)
@@ -101,7 +101,7 @@ def test_nothing_goes_while_backups_are_failing(seeded):
     assert newest_first(seeded, database) == before
     # A schedule alone holds them too, and RDS's own snapshot, which is of today, is none of it: its newest slot has none.
     scheduled = keep(1)
-    scheduled["daily"]["when"] = {"cron": "0 2 * * *"}
+    scheduled["daily"]["schedule"] = {"cron": "0 2 * * *"}
     ran = seeded.holdfast("run", "retention", "--json", policy=policy(database, snapshots=scheduled))
     assert set(found(ran, database)) == {"deletion-suspended"}
     assert 'backups for "daily" are not being made' in found(ran, database)["deletion-suspended"]

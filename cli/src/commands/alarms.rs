@@ -65,7 +65,7 @@ fn alarm_rows(policy: &Policy, found: &[AlarmState], now: Timestamp) -> Vec<Alar
         .alarms
         .iter()
         .map(|(name, alarm)| {
-            let metric = alarm.watch.metric();
+            let metric = alarm.metric.metric();
             let function = metric.publisher();
             let state = found.iter().find(|f| f.name == *name);
             let wanted = metrics::alarms_for_function(policy, function, None);
@@ -172,11 +172,11 @@ holdfast: 1
 company: acme
 home: { account: "111122223333", region: eu-west-1 }
 databases:
-  fleet: { select: { like: ["acme-*"] }, objectives: { max_age: 25h } }
+  fleet: { select: { include: ["acme-*"] }, objectives: { max_age: 25h } }
 alarms:
-  acme-backup-age: { watch: point-age, of: fleet, above: 25h }
-  acme-backup-failing: { watch: failing-assets, above: "0" }
-  acme-backup-unprotected: { watch: unprotected-databases, above: "0" }
+  acme-backup-age: { metric: point-age, of: fleet, above: 25h }
+  acme-backup-failing: { metric: failing-assets, above: "0" }
+  acme-backup-unprotected: { metric: unprotected-databases, above: "0" }
 "#,
         )
         .expect("a policy")

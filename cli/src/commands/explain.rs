@@ -1,7 +1,7 @@
 //! `holdfast explain`: one asset, all that is known of it, and why it is treated as it is.
 //!
 //! - `database`: an RDS database and its points, `view`: as programs read them
-//! - `stored`: what lies as objects, and buckets
+//! - `storage`: what lies as objects, and buckets
 //! - `show`: all that for people
 
 mod database;

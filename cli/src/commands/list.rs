@@ -43,7 +43,7 @@ struct BackupRow {
     address: String,
     group: String,
     database: String,
-    /// 0 is `stored`, then each of `also_stored`.
+    /// 0 is `storage`, then each of `copies`.
     place: usize,
     reason: Option<String>,
     table: Option<String>,

@@ -251,7 +251,7 @@ mod tests {
         Policy::parse(&format!("{home}{yaml}")).unwrap_or_else(|faults| panic!("{faults}"))
     }
 
-    const FLEET: &str = "databases: { fleet: { select: { ids: [auth, orders, users] } } }\n";
+    const FLEET: &str = "databases: { fleet: { select: { identifiers: [auth, orders, users] } } }\n";
 
     fn report(
         function: &'static str,
@@ -350,7 +350,7 @@ mod tests {
     #[test]
     fn what_dump_finds_of_a_database_belongs_to_its_row_and_a_part_without_a_function_is_none_ok() {
         let policy = policy(
-            "postgres: { main: { databases: [shop], stored: { directory: /b }, dumps: { daily: { keep: { for: 7d } } }, wal: { stored: { directory: /w }, keep: 7d } } }\n",
+            "postgres: { main: { databases: [shop], storage: { directory: /b }, dumps: { daily: { keep: { for: 7d } } }, wal: { storage: { directory: /w }, keep: 7d } } }\n",
         );
         let key = Finding::new(
             Severity::Critical,

@@ -206,14 +206,14 @@ async fn verify_target(
         Ok(scratch) => scratch,
         Err(e) => return Ok(could_not_verify(&item.backup, &e)),
     };
-    let size_change = item.rules.objectives.size_change.as_ref();
+    let max_size_deviation = item.rules.objectives.max_size_deviation.as_ref();
     let trial = VerifyOptions {
         scratch,
         run: &session.env.run_id,
         jobs: 2,
         checks: &RestoreChecks::from_policy(item.rules),
         earlier,
-        size_change: size_change.map(shared::policy::text::Percentage::fraction),
+        max_size_deviation: max_size_deviation.map(shared::policy::text::Percentage::fraction),
     };
     let tried = verify_full(&item.location.store, &item.backup, &opening, &trial).await;
     // Nothing is known of it then, which is told like a verdict and is never as good as one.

@@ -59,7 +59,7 @@ pub(crate) fn all(
             find(Severity::Warning, asset(gone), FindingCode::Gone, why.into(), mend.into());
         }
         // Where there is a schedule, a new one is due at once.
-        let scheduled = rules.dumps.values().any(|d| d.when.is_some());
+        let scheduled = rules.dumps.values().any(|d| d.schedule.is_some());
         for new in known.iter().filter(|d| !scheduled && !dumped.contains(**d)) {
             let why = "there is no dump of it, and no schedule takes one";
             let mend = hints::take_dump_command(policy, group, new).unwrap_or_default();
@@ -95,8 +95,8 @@ mod tests {
 
     fn of(dumps: &str, there: Result<&[&str], OperationError>, request: &RunRequest) -> String {
         let policy = Policy::parse(&format!(
-            "{{holdfast: 1, company: acme, id: host-1, postgres: {{main: {{databases: all, except: [\"test_*\"], \
-             stored: {{directory: /b}}, dumps: {{daily: {{{dumps}keep: {{for: 7d}}}}}}}}}}}}"
+            "{{holdfast: 1, company: acme, id: host-1, postgres: {{main: {{databases: all, exclude: [\"test_*\"], \
+             storage: {{directory: /b}}, dumps: {{daily: {{{dumps}keep: {{for: 7d}}}}}}}}}}}}"
         ))
         .unwrap_or_else(|e| panic!("{e}"));
         let group = policy.postgres.first_key_value().expect("a group");
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn every_database_of_the_server_is_dumped_and_one_that_is_gone_is_said() {
         let whole = RunRequest::full_run();
-        insta::assert_snapshot!(of("when: {cron: \"0 2 * * *\"}, ", Ok(THERE), &whole), @"
+        insta::assert_snapshot!(of("schedule: {cron: \"0 2 * * *\"}, ", Ok(THERE), &whole), @"
         new orders
         warning main/dropped gone: its server does not have it any more: nothing more is dumped, and its dumps stay; find out who dropped it; where that was meant, name it under except
         ");

@@ -59,7 +59,7 @@ pub async fn run(world: &RunContext<'_>, request: &RunRequest) -> RunReport {
         return report;
     }
     // Copies follow from what is there, so they are planned after the dumps.
-    let copied = dumpable_groups(world).any(|(_, g)| !g.also_stored.is_empty());
+    let copied = dumpable_groups(world).any(|(_, g)| !g.copies.is_empty());
     let began = Instant::now();
     let (mut looked, found) = observe::observe(world, &secrets, request).await;
     report.findings.extend(found);
@@ -252,7 +252,7 @@ pub async fn dump_now(
         .ok_or_else(|| refused("the group takes no dumps at all".into()))?;
     let server = means::connect_config(world, &secrets, rules).await?;
     let places = place::open_all(world, &secrets, rules).await;
-    let stored = places.first().expect("`stored` is always there");
+    let stored = places.first().expect("`storage` is always there");
     let stored = stored.as_ref().map_err(OperationError::clone)?;
     let author = SigningAuthor::from_policy(world.policy, &secrets).await?;
     let trust = TrustPolicy::from_policy(world.policy, rules, world.now);

@@ -304,7 +304,7 @@ fn dump_options(dump: &DumpRule, take: &DumpDatabase) -> DumpOptions {
         tables: if dump.format == DumpFormat::Csv { Vec::new() } else { dump.tables.clone() },
         jobs: usize::from(dump.jobs.map_or(DEFAULT_JOBS, NonZero::get)),
         lock_wait: LOCK_WAIT_TIMEOUT,
-        fingerprint: dump.deduplicate,
+        fingerprint: dump.skip_unchanged,
     }
 }
 

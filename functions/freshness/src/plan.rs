@@ -57,7 +57,7 @@ pub(crate) struct FreshnessEvaluation {
     /// Good points that it has, where they were counted.
     pub(crate) points: Option<usize>,
     /// The newest point's size against the median of those before it, as a share of that: -0.5 is half of it.
-    pub(crate) size_change: Option<f64>,
+    pub(crate) max_size_deviation: Option<f64>,
 }
 
 impl FreshnessEvaluation {
@@ -70,7 +70,7 @@ impl FreshnessEvaluation {
             restorable_lag: None,
             window_wanted: false,
             points: None,
-            size_change: None,
+            max_size_deviation: None,
         }
     }
 

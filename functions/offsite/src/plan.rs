@@ -179,7 +179,7 @@ pub fn plan(
         let mut due = due.remove(place).unwrap_or_default();
         // Everybody's copies use up the quota, not only ours.
         let busy = fleet.points.iter().filter(|p| p.state == RecoveryPointState::InFlight).count();
-        let most = due.first().and_then(|d| d.destination.in_flight);
+        let most = due.first().and_then(|d| d.destination.max_concurrent_copies);
         let most = most.map_or(MAX_COPIES_IN_FLIGHT, |n| n.get() as usize);
         let free = most.saturating_sub(busy);
         due.sort_by_key(|d| (d.rank, d.newest, d.sent.source.arn.clone()));
@@ -281,11 +281,11 @@ impl CopyPlanner<'_> {
             self.plan_destination_copy(d, source, Some(account));
             return true;
         }
-        if managed && d.destination.transfer_key.is_none() {
+        if managed && d.destination.reencrypt_kms_key.is_none() {
             let why =
                 format!("{} is under AWS's own key, which no other account can use", source.id);
             let mend = format!(
-                "write transfer_key in the destination {}: a key of yours, shared with it",
+                "write reencrypt_kms_key in the destination {}: a key of yours, shared with it",
                 d.rule.to
             );
             return self.reject_copy(d, FindingCode::KeyCannotLeave, why, &mend);
@@ -357,7 +357,7 @@ impl CopyPlanner<'_> {
         marks.push((mark::TRANSFER, "true".to_owned()));
         let home = Location::home_from_policy(self.policy);
         let (id, tags) = self.copy_id_and_tags(d, &home, &tail, marks);
-        let key = d.destination.transfer_key.as_ref().filter(|_| source.encrypted);
+        let key = d.destination.reencrypt_kms_key.as_ref().filter(|_| source.encrypted);
         let copy = SnapshotCopyRequest {
             source: source.arn.clone(),
             id,

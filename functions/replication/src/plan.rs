@@ -141,7 +141,7 @@ fn evaluate_bucket(
     if let (Some(wanted), Some(set)) = (bucket.encryption, &seen.encryption) {
         check_encryption(wanted, set.as_ref().map(|e| e.algorithm.as_str()), &mut find);
     }
-    if let (Some(period), Some(rules)) = (&bucket.noncurrent_versions, &seen.noncurrent) {
+    if let (Some(period), Some(rules)) = (&bucket.noncurrent_version_expiration, &seen.noncurrent) {
         check_noncurrent_versions(period.duration(), rules, &mut find);
     }
     if let (Some(asked), Some(replicated)) = (&bucket.replication, &seen.replication) {

@@ -49,8 +49,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn policy() -> Policy {
     let yaml = "{holdfast: 1, company: acme, home: {account: \"111122223333\", region: eu-west-1}, \
         destinations: {virginia: {region: us-east-1}}, \
-        databases: {fleet: {select: {like: [\"*-prod\"]}, objectives: {max_age: 25h, rpo: 25h, rto: 4h}, \
-          snapshots: {daily: {when: {cron: \"0 2 * * *\"}, keep: {for: 90d}}}, \
+        databases: {fleet: {select: {include: [\"*-prod\"]}, objectives: {max_age: 25h, rpo: 25h, rto: 4h}, \
+          snapshots: {daily: {schedule: {cron: \"0 2 * * *\"}, keep: {for: 90d}}}, \
           copies: [{to: virginia, of: [daily], keep: {for: 90d}, max_age: 26h}]}}, \
         costs: {monthly_budget: 4200, quota: 60TiB, snapshot_change: 3%}, \
         audit: {bucket: acme-audit, keep: 1y}}";

@@ -267,7 +267,7 @@ pub struct SizeDeviation {
     pub median: u64,
     /// How many before it were compared.
     pub compared: usize,
-    /// What is allowed: the policy's `size_change`, or a fifth.
+    /// What is allowed: the policy's `max_size_deviation`, or a fifth.
     pub allowed: f64,
     /// Whether it is more.
     pub over: bool,

@@ -40,7 +40,7 @@ pub struct DatabaseDumps<'p> {
     pub database: String,
     /// Whether every database of the group was asked for.
     pub whole_group: bool,
-    /// `stored`, then each of `also_stored`: its address, and the backups there or why they can't be seen.
+    /// `storage`, then each of `copies`: its address, and the backups there or why they can't be seen.
     pub places: Vec<(String, Result<Vec<StoredBackup>, OperationError>)>,
 }
 
@@ -49,7 +49,7 @@ pub struct DatabaseDumps<'p> {
 pub struct DeleteDump {
     /// The group.
     pub group: Name,
-    /// Where it lies: 0 is `stored`, then each of `also_stored`.
+    /// Where it lies: 0 is `storage`, then each of `copies`.
     pub place: usize,
     /// The dump, cleared by the safety check.
     pub point: Box<DeletionPermit<RecoveryPoint>>,
@@ -90,7 +90,7 @@ pub async fn apply_dump_retention(
     let (mut seen, mut stores) = (Vec::new(), BTreeMap::new());
     for (group, rules) in &world.policy.postgres {
         // A Lambda has none of a host's directories; their host lets go of what lies there.
-        let local = rules.stored.directory.is_some() && !world.on_host;
+        let local = rules.storage.directory.is_some() && !world.on_host;
         let asked = rules.databases.is_all()
             || rules.databases.named().iter().any(|d| request.includes_database(group.as_str(), d));
         if rules.dumps.is_empty() || !asked || local {
@@ -161,7 +161,7 @@ fn display_location(policy: &shared::policy::StoreConfig) -> String {
     bucket.or(azure).or(policy.directory.clone()).unwrap_or_default()
 }
 
-/// Plans which dumps go at `now`. A place that was not seen loses nothing, and neither does `stored` while a place that
+/// Plans which dumps go at `now`. A place that was not seen loses nothing, and neither does `storage` while a place that
 /// copies from it is unseen.
 pub fn plan_dumps(
     policy: &Policy,
@@ -241,7 +241,7 @@ fn unmatched_holds(seen: &[DatabaseDumps<'_>]) -> Vec<Finding> {
             Finding::new(Severity::Warning, hold, FindingCode::HoldUnmatched, why, mend)
                 .in_group(group)
         };
-        find_unmatched_holds(&rules.holds, &points.iter().collect::<Vec<_>>())
+        find_unmatched_holds(&rules.legal_holds, &points.iter().collect::<Vec<_>>())
             .into_iter()
             .map(finding)
             .collect()
@@ -278,7 +278,7 @@ pub fn evaluate_dumps(
     let Some((_, Ok(backups))) = dumps.places.get(place) else { return Vec::new() };
     let company = &policy.owner();
     let all: BTreeMap<ReasonName, DumpRule> = dumps.rules.all_dumps();
-    let own = place.checked_sub(1).and_then(|i| dumps.rules.also_stored[i].keep.as_ref());
+    let own = place.checked_sub(1).and_then(|i| dumps.rules.copies[i].keep.as_ref());
     let mut points = Vec::new();
     let mut needed: BTreeMap<String, String> = BTreeMap::new();
     let mut newest: BTreeMap<String, ((bool, Timestamp), String)> = BTreeMap::new();
@@ -316,7 +316,7 @@ pub fn evaluate_dumps(
         });
     }
     let kinds = all.iter().map(|(reason, dump)| {
-        let owed = DeletionPrecondition::from_schedule(dump.when.as_ref(), &policy.time_zone, now);
+        let owed = DeletionPrecondition::from_schedule(dump.schedule.as_ref(), &policy.time_zone, now);
         (
             reason.as_str(),
             ReasonRetention { keep: vec![own.unwrap_or(&dump.keep)], precondition: owed },
@@ -326,8 +326,8 @@ pub fn evaluate_dumps(
         owner: company,
         points: points.iter().collect(),
         reasons: kinds.collect(),
-        min_count: dumps.rules.keep_at_least.get() as usize,
-        holds: &dumps.rules.holds,
+        min_count: dumps.rules.min_backups.get() as usize,
+        holds: &dumps.rules.legal_holds,
         max_age: dumps.rules.objectives.max_age.as_ref().map(Period::duration),
         needed: needed.iter().map(|(arn, why)| (arn.as_str(), why.clone())).collect(),
         earlier,
@@ -338,7 +338,7 @@ pub fn evaluate_dumps(
     points.into_iter().zip(fates).collect()
 }
 
-/// Dumps in `stored` that a second place would keep and does not have yet, or of which nobody knows.
+/// Dumps in `storage` that a second place would keep and does not have yet, or of which nobody knows.
 fn visit_pending_copies(
     dumps: &DatabaseDumps<'_>,
     home: &[StoredBackup],
@@ -346,7 +346,7 @@ fn visit_pending_copies(
     now: Timestamp,
     mut needed: impl FnMut(&str, String),
 ) {
-    for ((address, there), place) in dumps.places.iter().skip(1).zip(&dumps.rules.also_stored) {
+    for ((address, there), place) in dumps.places.iter().skip(1).zip(&dumps.rules.copies) {
         let Ok(there) = there else {
             for backup in home {
                 needed(

@@ -127,7 +127,7 @@ fn unmatched_holds(policy: &Policy, seen: &Inventory) -> Vec<Finding> {
     let points: Vec<&RecoveryPoint> = seen.locations.values().flat_map(|f| &f.points).collect();
     let groups = policy.databases.iter();
     let all = groups.flat_map(|(name, g)| {
-        find_unmatched_holds(&g.holds, &points).into_iter().map(move |h| (name, h))
+        find_unmatched_holds(&g.legal_holds, &points).into_iter().map(move |h| (name, h))
     });
     let finding = |(name, hold): (&_, &str)| {
         let why =

@@ -50,8 +50,8 @@ mod tests {
         let yaml = format!(
             "{{holdfast: 1, company: acme, home: {{account: \"111122223333\", region: eu-west-1}}, destinations: {{vault: \
              {{region: us-east-1, account: \"444455556666\", role: \"arn:aws:iam::444455556666:role/pull\", kms_key: \
-             \"arn:aws:kms:us-east-1:444455556666:key/v\"{delete_role}}}}}, databases: {{fleet: {{select: {{ids: [acme-a]}}, \
-             objectives: {{max_age: 25h}}, snapshots: {{daily: {{when: {{cron: \"0 2 * * *\"}}, keep: {{for: 35d}}}}}}, copies: \
+             \"arn:aws:kms:us-east-1:444455556666:key/v\"{delete_role}}}}}, databases: {{fleet: {{select: {{identifiers: [acme-a]}}, \
+             objectives: {{max_age: 25h}}, snapshots: {{daily: {{schedule: {{cron: \"0 2 * * *\"}}, keep: {{for: 35d}}}}}}, copies: \
              [{{to: vault, of: [daily], keep: {{newest: 1}}, max_age: 26h}}]}}}}, limits: {{delete: {{share: 100%}}}}}}"
         );
         let policy = parse_policy(&yaml);

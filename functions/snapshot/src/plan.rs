@@ -157,7 +157,7 @@ impl<'a> SnapshotPlanner<'a> {
         let points = self.points.for_database(database);
         let mut served: DueReasons<'_> = Vec::new();
         for (reason, rule) in &group.snapshots {
-            let schedule = rule.when.as_ref().map(|w| CronSchedule::new(w, &self.policy.time_zone));
+            let schedule = rule.schedule.as_ref().map(|w| CronSchedule::new(w, &self.policy.time_zone));
             let Some(due) = schedule.and_then(|s| s.last_due(self.now)) else { continue };
             let due_slot = format_slot(due);
             let taken = self.own_snapshots(&points, reason.as_str());

@@ -11,12 +11,12 @@ pub fn evaluate_selector(
     id: &str,
     tags: &BTreeMap<String, String>,
 ) -> Result<String, String> {
-    if rule.except.iter().any(|e| e == id) {
+    if rule.exclude.iter().any(|e| e == id) {
         return Err("except names it".into());
     }
-    let named = rule.ids.iter().any(|i| i == id);
-    let pattern = rule.like.iter().find(|g| g.matcher().is_match(id));
-    let by_name = !rule.ids.is_empty() || !rule.like.is_empty();
+    let named = rule.identifiers.iter().any(|i| i == id);
+    let pattern = rule.include.iter().find(|g| g.matcher().is_match(id));
+    let by_name = !rule.identifiers.is_empty() || !rule.include.is_empty();
     if by_name && !named && pattern.is_none() {
         return Err("neither ids nor like has it".into());
     }

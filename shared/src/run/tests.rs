@@ -18,11 +18,11 @@ company: acme
 home: { account: "111122223333", region: eu-west-1 }
 databases:
   fleet:
-    select: { like: ["acme-*"] }
+    select: { include: ["acme-*"] }
     snapshots: { daily: { keep: { for: 35d } } }
 alarms:
-  acme-backup-age: { watch: point-age, above: 25h }
-  acme-backup-failing: { watch: failing-assets, of: fleet, above: "0" }
+  acme-backup-age: { metric: point-age, above: 25h }
+  acme-backup-failing: { metric: failing-assets, of: fleet, above: "0" }
 "#;
 
 const TOPIC: &str = "arn:aws:sns:eu-west-1:111122223333:holdfast";

@@ -32,7 +32,7 @@ fn store_with_policy(rest: &str, dump: &str, signer: Option<MinisignSigner>) -> 
     let store = BackupStore::Directory(DirectoryBackend::new(root.path(), ""));
     let text = format!(
         "{{holdfast: 1, company: listings, id: host-1, {rest} postgres: {{main: {{databases: [orders, orders_archive], \
-         stored: {{directory: /b}}, dumps: {{daily: {{keep: {{newest: 1}}, {dump}}}, weekly: {{keep: {{newest: 1}}}}}}}}}}}}"
+         storage: {{directory: /b}}, dumps: {{daily: {{keep: {{newest: 1}}, {dump}}}, weekly: {{keep: {{newest: 1}}}}}}}}}}}}"
     );
     let policy = Policy::parse(&text).unwrap_or_else(|e| panic!("{e}"));
     let author = SigningAuthor::new(policy.owner(), signer);
@@ -50,7 +50,7 @@ fn signing_store(dump: &str) -> TestStore {
     store_with_policy(&rest, dump, Some(signer))
 }
 
-const DEDUPLICATING: &str = "deduplicate: true";
+const DEDUPLICATING: &str = "skip_unchanged: true";
 const ENCRYPTING: &str = "encrypt: {openssl: {env: P}}";
 
 impl TestStore {

@@ -60,7 +60,7 @@ pub(super) fn database_view(
         group: group.map(|(name, _)| name.to_string()),
         selection: explain_selection(policy, database, id, group.map(|(name, _)| name)),
         objectives: group.map(|(_, g)| g.objectives.clone()).unwrap_or_default(),
-        keep_at_least: group.map(|(_, g)| g.keep_at_least.get()),
+        min_backups: group.map(|(_, g)| g.min_backups.get()),
         findings: findings.collect(),
         due: group.map(|(_, g)| schedule_views(policy, g, now)).unwrap_or_default(),
         places: asked.location_views(id),
@@ -99,7 +99,7 @@ fn explain_selection(
     let tags = database.map_or(&none, |d| &d.tags);
     let one = |(name, g): (&Name, &DatabaseGroup)| {
         let replica = database.and_then(|d| d.replica_of.as_ref());
-        let named = g.select.ids.iter().any(|i| i == id);
+        let named = g.select.identifiers.iter().any(|i| i == id);
         let (selects, why) = match (evaluate_selector(&g.select, id, tags), replica) {
             (Err(why), _) => (false, why),
             (Ok(why), Some(of)) if !named => (
@@ -120,7 +120,7 @@ fn explain_selection(
 fn schedule_views(policy: &Policy, group: &DatabaseGroup, now: Timestamp) -> Vec<ScheduleView> {
     let one = |(reason, rule): (&_, &SnapshotRule)| {
         let reason: &ReasonName = reason;
-        let when = rule.when.as_ref();
+        let when = rule.schedule.as_ref();
         ScheduleView {
             reason: reason.to_string(),
             schedule: when.map(|w| {

@@ -57,7 +57,7 @@ fn render_database(asset: &str, d: &DatabaseView, look: TerminalStyle) -> String
         ("objectives", format_objectives(&d.objectives)),
         (
             "always stay",
-            d.keep_at_least.map(|n| format!("{n} good points at each place")).unwrap_or_default(),
+            d.min_backups.map(|n| format!("{n} good points at each place")).unwrap_or_default(),
         ),
     ]);
     let groups = d.selection.iter().map(|s| {
@@ -158,14 +158,14 @@ fn format_retention_rule(rule: &RetentionRule) -> String {
 }
 
 fn format_objectives(o: &AssetObjectives) -> String {
-    let AssetObjectives { max_age, rpo, rto, min_size, size_change } = o;
+    let AssetObjectives { max_age, rpo, rto, min_size, max_size_deviation: max_size_deviation } = o;
     let said = |word: &str, value: Option<String>| value.map(|v| format!("{word} {v}"));
     let parts = [
         said("newest point at most", max_age.as_ref().map(|p| format!("{p} old"))),
         said("data lost at most", rpo.as_ref().map(ToString::to_string)),
         said("restored within", rto.as_ref().map(ToString::to_string)),
         said("size at least", min_size.as_ref().map(ToString::to_string)),
-        said("size changes at most", size_change.as_ref().map(ToString::to_string)),
+        said("size changes at most", max_size_deviation.as_ref().map(ToString::to_string)),
     ];
     let parts: Vec<_> = parts.into_iter().flatten().collect();
     if parts.is_empty() { "none".into() } else { parts.join(", ") }
@@ -219,7 +219,7 @@ fn render_bucket(b: &BucketView) -> String {
             ("versioning", if p.versioning { "must be on".into() } else { String::new() }),
             (
                 "old versions",
-                p.noncurrent_versions.as_ref().map(|n| format!("kept for {n}")).unwrap_or_default()
+                p.noncurrent_version_expiration.as_ref().map(|n| format!("kept for {n}")).unwrap_or_default()
             ),
             ("replicated", replication.unwrap_or_default()),
             ("copied", copies.collect::<Vec<_>>().join("; ")),

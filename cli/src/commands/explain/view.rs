@@ -20,7 +20,7 @@ pub(super) struct DatabaseView {
     /// What is asked of it.
     pub(super) objectives: AssetObjectives,
     /// Good points that always stay at each place.
-    pub(super) keep_at_least: Option<u32>,
+    pub(super) min_backups: Option<u32>,
     /// What is wrong with it.
     pub(super) findings: Vec<Finding>,
     /// The snapshots that the policy takes of it.

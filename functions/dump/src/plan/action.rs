@@ -43,9 +43,9 @@ pub struct CopyDump {
     pub group: Name,
     /// The database.
     pub database: String,
-    /// Its key in `stored`.
+    /// Its key in `storage`.
     pub from: String,
-    /// Which of `also_stored`, from 0.
+    /// Which of `copies`, from 0.
     pub to: usize,
 }
 
@@ -56,9 +56,9 @@ pub struct CopyUnchangedMarker {
     pub group: Name,
     /// The database.
     pub database: String,
-    /// The dump's key in `stored`.
+    /// The dump's key in `storage`.
     pub from: String,
-    /// Which of `also_stored`, from 0.
+    /// Which of `copies`, from 0.
     pub to: usize,
     /// The dump's key there.
     pub key: String,
@@ -82,9 +82,9 @@ impl fmt::Display for DumpAction {
                 write!(f, "dump {}", t.database)?;
                 t.table.as_ref().map_or(Ok(()), |table| write!(f, ", {table}"))
             }
-            Self::Copy(c) => write!(f, "copy {} to also_stored[{}]", c.from, c.to),
+            Self::Copy(c) => write!(f, "copy {} to copies[{}]", c.from, c.to),
             Self::Note(n) => {
-                write!(f, "note in also_stored[{}] that {} is still true", n.to, n.key)
+                write!(f, "note in copies[{}] that {} is still true", n.to, n.key)
             }
         }
     }

@@ -15,7 +15,7 @@ pub(super) fn plan_copies(
     now: Timestamp,
 ) {
     let Some((Ok(home), others)) = l.locations.split_first() else { return };
-    for (to, (there, place)) in others.iter().zip(&l.rules.also_stored).enumerate() {
+    for (to, (there, place)) in others.iter().zip(&l.rules.copies).enumerate() {
         let Ok(there) = there else { continue };
         for (backup, copy, at) in copies::missing_markers(home, there) {
             let note = CopyUnchangedMarker {

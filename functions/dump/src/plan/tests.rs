@@ -17,9 +17,9 @@ fn policy(group: &str) -> Policy {
 }
 
 const STORED: &str =
-    "stored: {bucket: acme-dumps, prefix: pg/, key: \"{database}_{reason}_%Y%m%d_%H%M%S.dump\"}";
+    "storage: {bucket: acme-dumps, prefix: pg/, key: \"{database}_{reason}_%Y%m%d_%H%M%S.dump\"}";
 const DAILY: &str =
-    "dumps: {daily: {when: {cron: \"0 2 * * *\"}, keep: {daily: 7}}, manual: {keep: {for: 30d}}}";
+    "dumps: {daily: {schedule: {cron: \"0 2 * * *\"}, keep: {daily: 7}}, manual: {keep: {for: 30d}}}";
 
 fn daily_policy() -> Policy {
     policy(&format!("{STORED}, {DAILY}"))
@@ -147,7 +147,7 @@ fn what_would_stop_the_next_dump_is_said_before_it_is_due() {
 
 #[test]
 fn a_disk_that_is_too_full_for_the_dump_is_not_filled() {
-    let policy = policy(&format!("{STORED}, free_disk: 1MB, {DAILY}"));
+    let policy = policy(&format!("{STORED}, min_free_space: 1MB, {DAILY}"));
     let room = |free, there| {
         let look = ObservedDatabase {
             free_bytes: Some(free),
@@ -179,7 +179,7 @@ fn a_demand_dumps_now_for_its_reason_and_an_unknown_reason_does_nothing() {
 #[test]
 fn every_table_and_query_of_csv_is_a_file_of_its_own() {
     let policy = policy(
-        "stored: {bucket: acme-dumps}, dumps: {csv: {when: {cron: \"0 2 * * *\"}, keep: {for: 30d}, format: csv, \
+        "storage: {bucket: acme-dumps}, dumps: {csv: {schedule: {cron: \"0 2 * * *\"}, keep: {for: 30d}, format: csv, \
          compress: gzip, tables: [orders], queries: {recent: SELECT 1}}}",
     );
     let slot = parse_timestamp("2026-11-20T02:00:00Z");
@@ -208,7 +208,7 @@ fn every_table_and_query_of_csv_is_a_file_of_its_own() {
 #[test]
 fn a_second_place_gets_what_its_rule_keeps_and_never_twice() {
     let policy = policy(&format!(
-        "{STORED}, also_stored: [{{bucket: acme-vault, key: \"%Y/{{database}}_{{reason}}_%Y%m%d.dump\", keep: {{newest: 2}}}}], {DAILY}"
+        "{STORED}, copies: [{{bucket: acme-vault, key: \"%Y/{{database}}_{{reason}}_%Y%m%d.dump\", keep: {{newest: 2}}}}], {DAILY}"
     ));
     let slots = ["2026-11-18T02:00:00Z", "2026-11-19T02:00:00Z", "2026-11-20T02:00:00Z"];
     let home = || slots.iter().map(|s| backup_at_slot("daily", s)).collect::<Vec<_>>();
@@ -221,8 +221,8 @@ fn a_second_place_gets_what_its_rule_keeps_and_never_twice() {
         )
     };
     insta::assert_snapshot!(copies(Ok(vec![])), @"
-    copy orders_daily_20261119_020000.dump to also_stored[0]: it is not there, and would be kept: newest 2 of 2
-    copy orders_daily_20261120_020000.dump to also_stored[0]: it is not there, and would be kept: newest 1 of 2
+    copy orders_daily_20261119_020000.dump to copies[0]: it is not there, and would be kept: newest 2 of 2
+    copy orders_daily_20261120_020000.dump to copies[0]: it is not there, and would be kept: newest 1 of 2
     ");
     // A copy is the same bytes under another name.
     let copy = |slot| StoredBackup { key: "2026/x.dump".into(), ..backup_at_slot("daily", slot) };
@@ -232,7 +232,7 @@ fn a_second_place_gets_what_its_rule_keeps_and_never_twice() {
 
 #[test]
 fn a_dump_may_be_the_same_as_the_newest_one_for_its_reason_that_can_be_read_at_once() {
-    let dumps = "dumps: {daily: {when: {cron: \"0 2 * * *\"}, keep: {daily: 7}, deduplicate: true}}, \
+    let dumps = "dumps: {daily: {schedule: {cron: \"0 2 * * *\"}, keep: {daily: 7}, skip_unchanged: true}}, \
                  tiers: [{class: STANDARD_IA}, {after: 30d, class: GLACIER}]";
     let policy = policy(&format!("{STORED}, {dumps}"));
     let named = |backups: Vec<StoredBackup>| {
@@ -278,7 +278,7 @@ fn a_dump_may_be_the_same_as_the_newest_one_for_its_reason_that_can_be_read_at_o
 #[test]
 fn a_second_place_is_told_that_its_copy_is_still_true() {
     let policy = policy(&format!(
-        "{STORED}, also_stored: [{{bucket: acme-vault, key: \"{{database}}_{{reason}}_%Y%m%d_%H%M%S.dump\"}}], {DAILY}"
+        "{STORED}, copies: [{{bucket: acme-vault, key: \"{{database}}_{{reason}}_%Y%m%d_%H%M%S.dump\"}}], {DAILY}"
     ));
     let dump = |unchanged: &[&str]| {
         let unchanged = unchanged.iter().map(|t| parse_timestamp(t)).collect();
@@ -289,7 +289,7 @@ fn a_second_place_is_told_that_its_copy_is_still_true() {
         let places = vec![Ok(vec![dump(&notes)]), Ok(there)];
         plan_lines(&policy, observed_database(&policy, places), &RunRequest::full_run(), NOW)
     };
-    insta::assert_snapshot!(told(vec![dump(&notes[..1])]), @"note in also_stored[0] that orders_daily_20261118_020000.dump is still true: its database was still the same at 2026-11-20T02:00:05Z");
+    insta::assert_snapshot!(told(vec![dump(&notes[..1])]), @"note in copies[0] that orders_daily_20261118_020000.dump is still true: its database was still the same at 2026-11-20T02:00:05Z");
     insta::assert_snapshot!(told(vec![dump(&notes)]), @"");
 }
 

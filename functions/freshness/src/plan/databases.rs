@@ -157,7 +157,7 @@ fn database_objective(
     group: &DatabaseGroup,
     now: Timestamp,
 ) -> Option<AgeObjective> {
-    let whens = group.snapshots.values().filter_map(|s| s.when.as_ref());
+    let whens = group.snapshots.values().filter_map(|s| s.schedule.as_ref());
     let written = group.objectives.max_age.as_ref();
     let own = AgeObjective::from_schedules(written, whens, &policy.time_zone, now);
     let automated = group.automated_backups.as_ref().map(|_| DAY);
@@ -183,7 +183,7 @@ fn check_missed_schedules(
     }
     let zone = &ctx.policy.time_zone;
     for (reason, rule) in &group.snapshots {
-        let Some(when) = &rule.when else { continue };
+        let Some(when) = &rule.schedule else { continue };
         let Some(due) = newest_overdue_slot(when, zone, ctx.now) else { continue };
         if database.created.is_some_and(|at| at > due) {
             continue;
@@ -358,7 +358,7 @@ fn copy_interval(
 ) -> Option<SignedDuration> {
     let of = |reason: &ReasonName| match group.snapshots.get(reason) {
         Some(snapshots) => {
-            objective::schedule_interval(snapshots.when.as_ref()?, &policy.time_zone, now)
+            objective::schedule_interval(snapshots.schedule.as_ref()?, &policy.time_zone, now)
         }
         None => Some(DAY),
     };

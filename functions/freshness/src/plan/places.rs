@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 /// How an asset stands at `now` by what lies in its places.
 pub(super) fn evaluate_object_asset(stored: &ObjectAsset, now: Timestamp) -> FreshnessEvaluation {
     let mut judged = FreshnessEvaluation::new(&stored.group, &stored.asset);
-    let AssetObjectives { min_size, size_change, .. } = &stored.objectives;
+    let AssetObjectives { min_size, max_size_deviation: max_size_deviation, .. } = &stored.objectives;
     let objective = stored.objective(now);
     let at = stored.display_location();
     if stored.on_other_host {
@@ -62,7 +62,7 @@ pub(super) fn evaluate_object_asset(stored: &ObjectAsset, now: Timestamp) -> Fre
             };
             judged.standing.coverage = AssetCoverage::NeverTaken;
             // Where nothing is asked of it, nothing is missed, and nothing is protected.
-            let asked = objective.is_some() || min_size.is_some() || size_change.is_some();
+            let asked = objective.is_some() || min_size.is_some() || max_size_deviation.is_some();
             let severity = if asked { Severity::Critical } else { Severity::Warning };
             let why = format!("there is {nothing} under {at}");
             judged.push_finding(
@@ -173,8 +173,8 @@ fn check_size(
     let Some(median) = before.get(before.len() / 2).filter(|m| **m > 0) else { return };
     #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
     let change = (newest.size as f64 - *median as f64) / *median as f64;
-    judged.size_change = Some(change);
-    if let Some(share) = &stored.objectives.size_change
+    judged.max_size_deviation = Some(change);
+    if let Some(share) = &stored.objectives.max_size_deviation
         && change.abs() > share.fraction()
     {
         let why = format!(
@@ -293,7 +293,7 @@ pub(super) fn check_disks(policy: &Policy, stored: &[ObjectAsset]) -> DiskUsage 
         let least = disks.least.entry(group.to_owned()).or_insert(bytes);
         *least = bytes.min(*least);
         let rules = policy.postgres.iter().find(|(name, _)| name.as_str() == group);
-        let Some(wanted) = rules.and_then(|(_, g)| g.free_disk.as_ref()) else { continue };
+        let Some(wanted) = rules.and_then(|(_, g)| g.min_free_space.as_ref()) else { continue };
         if bytes < wanted.byte_count() {
             let why = format!(
                 "{bytes} bytes are free on the disk of {directory}, under the {wanted} that a dump must leave"

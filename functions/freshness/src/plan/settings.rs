@@ -145,7 +145,7 @@ fn check_drift(
     }
     // Across 0 nothing is ever mended: that would be an outage.
     let changes = settings != BackupSettings::default() && database.retention_days != 0;
-    if wanted.drift == DriftAction::Enforce && changes {
+    if wanted.on_drift == DriftAction::Enforce && changes {
         let mend = UpdateBackupSettings { family: database.family, database: id.clone(), settings };
         judged.setting_updates.push((mend, "the policy says enforce".into()));
     }

@@ -21,10 +21,10 @@ destinations:
   far: { region: eu-central-1, kms_key: "arn:aws:kms:eu-central-1:111122223333:key/far" }
 databases:
   fleet:
-    select: { like: ["acme-*"] }
+    select: { include: ["acme-*"] }
     objectives: { max_age: 25h }
     snapshots:
-      daily: { when: { cron: "0 2 * * *" }, keep: { for: 35d } }
+      daily: { schedule: { cron: "0 2 * * *" }, keep: { for: 35d } }
 "#;
 
 /// The fleet with more lines in its group.
@@ -387,10 +387,10 @@ fn what_the_selection_lacks_or_has_twice_is_said() {
         "{HOME}{}",
         r"    expect: 3
   billing:
-    select: { ids: [acme-b, ledger] }
+    select: { identifiers: [acme-b, ledger] }
     snapshots: { daily: { keep: { for: 35d } } }
   rest:
-    select: { tags: { tier: none }, except: [scratch] }
+    select: { tags: { tier: none }, exclude: [scratch] }
     snapshots: { daily: { keep: { for: 35d } } }
 "
     );
@@ -436,7 +436,7 @@ fn assets_that_fail_are_counted_for_their_group_and_the_policy_and_a_gap_fails_a
     let yaml = format!(
         "{HOME}    {COPIES}\n{}",
         r#"  media:
-    select: { like: ["media-*"] }
+    select: { include: ["media-*"] }
     objectives: { max_age: 25h }
     snapshots: { daily: { keep: { for: 35d } } }
 "#

@@ -133,7 +133,7 @@ pub(super) fn collect_extra_metrics(
             out.values.push(MetricValue::for_asset(Metric::Points, group, asset, count(n)));
         }
         // Much too large is as telling as much too small.
-        if let Some(percent) = j.size_change.map(|share| share.abs() * 100.0) {
+        if let Some(percent) = j.max_size_deviation.map(|share| share.abs() * 100.0) {
             let worst = change.entry(group).or_default();
             *worst = worst.max(percent);
             out.values.push(MetricValue::for_asset(Metric::SizeDeviation, group, asset, percent));

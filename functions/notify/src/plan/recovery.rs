@@ -223,7 +223,7 @@ pub(super) fn update_active_restores(planning: &mut NotifyPlanner<'_>, state: &m
         });
         return;
     };
-    let within = rule.report_within.as_ref().map_or(DEFAULT_REPORT_DEADLINE, Period::duration);
+    let within = rule.report_deadline.as_ref().map_or(DEFAULT_REPORT_DEADLINE, Period::duration);
     let ids: Vec<String> = state
         .recoveries
         .iter()

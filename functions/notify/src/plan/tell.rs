@@ -272,10 +272,10 @@ fn backup_location(policy: &Policy, group: &str) -> Option<String> {
     if policy.databases.contains_key(&group) {
         return Some(format!("RDS in {}", policy.home_or_placeholder().region));
     }
-    let store = policy.postgres.get(&group).map(|g| &g.stored);
-    let store = store.or_else(|| policy.redis.get(&group).map(|g| &g.stored));
-    let store = store.or_else(|| policy.kubernetes.get(&group).map(|g| &g.stored));
-    let store = store.or_else(|| policy.files.get(&group).map(|g| &g.stored));
+    let store = policy.postgres.get(&group).map(|g| &g.storage);
+    let store = store.or_else(|| policy.redis.get(&group).map(|g| &g.storage));
+    let store = store.or_else(|| policy.kubernetes.get(&group).map(|g| &g.storage));
+    let store = store.or_else(|| policy.files.get(&group).map(|g| &g.storage));
     store.and_then(stored)
 }
 

@@ -15,11 +15,11 @@ id: host-1
 time_zone: Europe/Sofia
 home: { account: "111122223333", region: eu-west-1 }
 databases:
-  fleet: { select: { ids: [orders] }, objectives: { max_age: 25h } }
+  fleet: { select: { identifiers: [orders] }, objectives: { max_age: 25h } }
 postgres:
-  shop: { databases: [shop], stored: { bucket: acme-dumps, prefix: daily/ } }
+  shop: { databases: [shop], storage: { bucket: acme-dumps, prefix: daily/ } }
 alarms:
-  acme-backup-age: { watch: point-age, of: fleet, above: 25h }
+  acme-backup-age: { metric: point-age, of: fleet, above: 25h }
 notify:
   channels:
     chat: { slack: { env: S } }

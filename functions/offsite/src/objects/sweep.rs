@@ -364,7 +364,7 @@ fn evaluate_bucket(
                 Severity::Critical,
                 FindingCode::OffsiteStale,
                 why,
-                "see what became of its copy, and whether `when` fits max_age",
+                "see what became of its copy, and whether `schedule` fits max_age",
             );
         }
     }

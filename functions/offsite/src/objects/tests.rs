@@ -25,8 +25,8 @@ buckets:
   backups:
     bucket: backups
     copies:
-      - { to: virginia, prefixes: [pg/, redis/], when: { cron: "0 4 * * 0" }, on_create: true, max_age: 8d }
-      - { to: azure, on_create: true }
+      - { to: virginia, prefixes: [pg/, redis/], schedule: { cron: "0 4 * * 0" }, on_object_created: true, max_age: 8d }
+      - { to: azure, on_object_created: true }
   media:
     bucket: media
     region: eu-west-2
@@ -151,7 +151,7 @@ fn a_request_is_answered_by_the_copies_that_it_speaks_of() {
         ("a look", RunRequest::full_run()),
         ("an object below a prefix", of("backups", "pg/a.dump")),
         ("an object below none", of("backups", "k8s/a.yaml")),
-        ("an object of a bucket without on_create", of("media", "a.png")),
+        ("an object of a bucket without on_object_created", of("media", "a.png")),
         ("an object of a bucket that is not in the policy", of("logs", "pg/a")),
         ("one group", only("media")),
         ("something else", only("orders")),
@@ -168,7 +168,7 @@ fn a_request_is_answered_by_the_copies_that_it_speaks_of() {
     a look: backups (eu-west-1 in 111122223333) to offsite (us-east-1 in 111122223333) until 2026-11-15T04:00:00Z, media (eu-west-2 in 111122223333) to elsewhere (us-east-2 in 111122223333) until 9999-12-30T22:00:00.999999999Z
     an object below a prefix: backups (eu-west-1 in 111122223333) to offsite (us-east-1 in 111122223333) until 9999-12-30T22:00:00.999999999Z
     an object below none: 
-    an object of a bucket without on_create: 
+    an object of a bucket without on_object_created: 
     an object of a bucket that is not in the policy: 
     one group: media (eu-west-2 in 111122223333) to elsewhere (us-east-2 in 111122223333) until 9999-12-30T22:00:00.999999999Z
     something else:
@@ -263,7 +263,7 @@ async fn a_prefix_without_any_object_and_an_object_too_long_without_a_copy_are_c
     insta::assert_snapshot!(report_lines(&report), @r#"
     copy s3://backups/pg/a (3 bytes) to s3://offsite: Failed("copy s3://backups/pg/a (3 bytes) to s3://offsite: AccessDenied: said S3; allow this action in the role that made the call")
     critical backups no-objects: the policy copies s3://backups/redis/ and there is no object; check what writes there, or the prefix in the policy
-    critical backups offsite-stale: "pg/a" has no copy in offsite and is 15d 8h old; 8d is allowed; see what became of its copy, and whether `when` fits max_age
+    critical backups offsite-stale: "pg/a" has no copy in offsite and is 15d 8h old; 8d is allowed; see what became of its copy, and whether `schedule` fits max_age
     "#);
     assert_eq!(done.objects, 0);
 }

@@ -9,18 +9,18 @@ holdfast: 1
 company: acme
 home: { account: "111122223333", region: eu-west-1 }
 destinations:
-  dr: { region: us-east-1, kms_key: "arn:aws:kms:us-east-1:111122223333:key/dr", in_flight: 3 }
+  dr: { region: us-east-1, kms_key: "arn:aws:kms:us-east-1:111122223333:key/dr", max_concurrent_copies: 3 }
   vault:
     account: "444455556666"
     region: us-east-1
     role: arn:aws:iam::444455556666:role/vault
     kms_key: arn:aws:kms:us-east-1:444455556666:key/vault
-    transfer_key: arn:aws:kms:eu-west-1:111122223333:key/transfer
+    reencrypt_kms_key: arn:aws:kms:eu-west-1:111122223333:key/transfer
 databases:
   fleet:
-    select: { like: ["acme-*"] }
+    select: { include: ["acme-*"] }
     snapshots:
-      daily: { when: { cron: "0 2 * * *" }, keep: { for: 35d } }
+      daily: { schedule: { cron: "0 2 * * *" }, keep: { for: 35d } }
     copies:
       - { to: dr, of: [daily], keep: { newest: 2 }, max_age: 26h }
 "#;
@@ -171,7 +171,7 @@ fn another_account_is_shared_with_and_only_a_key_or_an_automated_snapshot_forces
 fn what_can_not_leave_is_told_before_anything_is_tried() {
     let vault = POLICY.replace("to: dr, of: [daily]", "to: vault, of: [daily]");
     let no_hop = parse_policy(
-        &vault.replace("    transfer_key: arn:aws:kms:eu-west-1:111122223333:key/transfer\n", ""),
+        &vault.replace("    reencrypt_kms_key: arn:aws:kms:eu-west-1:111122223333:key/transfer\n", ""),
     );
     let no_key = parse_policy(
         &POLICY.replace(", kms_key: \"arn:aws:kms:us-east-1:111122223333:key/dr\"", ""),
@@ -181,7 +181,7 @@ fn what_can_not_leave_is_told_before_anything_is_tried() {
     let managed =
         AwsManagedKeys::from([("arn:aws:kms:eu-west-1:111122223333:key/home".to_owned(), true)]);
     insta::assert_snapshot!(format_plan(&plan(&no_hop, &world, &managed, parse_time(NOW))), @"
-    critical acme-a key-cannot-leave: acme-a-daily-202611200200 is under AWS's own key, which no other account can use; write transfer_key in the destination vault: a key of yours, shared with it
+    critical acme-a key-cannot-leave: acme-a-daily-202611200200 is under AWS's own key, which no other account can use; write reencrypt_kms_key in the destination vault: a key of yours, shared with it
     in flight 0, waiting 0
     ");
     insta::assert_snapshot!(format_plan(&plan(&no_hop, &world, &AwsManagedKeys::new(), parse_time(NOW))), @"
@@ -199,7 +199,7 @@ fn what_can_not_leave_is_told_before_anything_is_tried() {
 fn an_option_group_goes_to_copies_of_its_own_engine_alone() {
     let yaml = POLICY
         .replace(
-            "in_flight: 3 }",
+            "max_concurrent_copies: 3 }",
             "option_groups: { oracle-tz: oracle-tz-virginia, tde: tde-virginia } }",
         )
         .replace("of: [daily], keep: { newest: 2 }", "of: [daily], keep: { newest: 1 }");
@@ -246,8 +246,8 @@ fn an_option_group_goes_to_copies_of_its_own_engine_alone() {
 #[test]
 fn a_copy_at_home_for_the_transfer_keeps_its_own_option_group_and_its_copy_gets_the_destinations() {
     let yaml = POLICY.replace("to: dr, of: [daily]", "to: vault, of: [daily]").replace(
-        "    transfer_key:",
-        "    option_groups: { oracle-tz: oracle-tz-vault }\n    transfer_key:",
+        "    reencrypt_kms_key:",
+        "    option_groups: { oracle-tz: oracle-tz-vault }\n    reencrypt_kms_key:",
     );
     let policy = parse_policy(&yaml);
     let (database, mut points) = daily_points(&policy, "acme-erp", &["20"]);

@@ -12,14 +12,14 @@ destinations:
   london: { region: eu-west-2, bucket: media-replica }
 databases:
   fleet:
-    select: { ids: [orders] }
+    select: { identifiers: [orders] }
     replica_max_lag: 1m
 buckets:
   media:
     bucket: media
     versioning: true
     encryption: aws:kms
-    noncurrent_versions: 90d
+    noncurrent_version_expiration: 90d
     replication: { to: london, max_lag: 1h, tolerance: 2 }
 "#;
 

@@ -15,8 +15,8 @@ const DAY: i64 = 86_400;
 
 fn policy() -> Policy {
     let yaml = "{holdfast: 1, company: acme, home: {account: \"111122223333\", region: eu-west-1}, \
-        databases: {fleet: {select: {like: [\"*-prod\"]}, objectives: {max_age: 25h}, \
-        snapshots: {daily: {when: {cron: \"0 2 * * *\"}, keep: {for: 90d}}}}}, costs: {monthly_budget: 10, quota: 1TB}}";
+        databases: {fleet: {select: {include: [\"*-prod\"]}, objectives: {max_age: 25h}, \
+        snapshots: {daily: {schedule: {cron: \"0 2 * * *\"}, keep: {for: 90d}}}}}, costs: {monthly_budget: 10, quota: 1TB}}";
     Policy::parse(yaml).expect("a policy")
 }
 

@@ -31,7 +31,7 @@ pub(crate) struct GroupRules {
     max_age_derived: bool,
     rpo: Option<i64>,
     rto: Option<i64>,
-    size_change: Option<f64>,
+    max_size_deviation: Option<f64>,
     /// For how long points are kept, in seconds.
     kept: i64,
     /// For how long every point is kept, in seconds.
@@ -58,8 +58,8 @@ impl GroupRules {
             max_age_derived: objective.is_some_and(|o| o.derived),
             rpo: span(&objectives.rpo).or(max_age),
             rto: span(&objectives.rto),
-            size_change: objectives
-                .size_change
+            max_size_deviation: objectives
+                .max_size_deviation
                 .as_ref()
                 .map(shared::policy::text::Percentage::fraction),
             kept: keeps.clone().map(max_retention_secs).max().unwrap_or(0),
@@ -80,8 +80,8 @@ pub(crate) fn group_rules(policy: &Policy, now: Timestamp) -> BTreeMap<&str, Gro
     };
     for (name, g) in &policy.databases {
         // What is only taken on demand leaves gaps by itself.
-        let own = g.snapshots.values().filter(|s| s.when.is_some()).map(|s| &s.keep);
-        let whens: Vec<_> = g.snapshots.values().map(|s| s.when.as_ref()).collect();
+        let own = g.snapshots.values().filter(|s| s.schedule.is_some()).map(|s| &s.keep);
+        let whens: Vec<_> = g.snapshots.values().map(|s| s.schedule.as_ref()).collect();
         let objective = of(&g.objectives, &whens);
         let offsite = !g.copies.is_empty();
         let mut rule =
@@ -100,20 +100,20 @@ pub(crate) fn group_rules(policy: &Policy, now: Timestamp) -> BTreeMap<&str, Gro
         rules.insert(name.as_str(), GroupRules { points: false, ..rule });
     }
     for (name, g) in &policy.postgres {
-        let keeps = g.dumps.values().filter(|d| d.when.is_some()).map(|d| &d.keep);
-        let whens: Vec<_> = g.dumps.values().map(|d| d.when.as_ref()).collect();
+        let keeps = g.dumps.values().filter(|d| d.schedule.is_some()).map(|d| &d.keep);
+        let whens: Vec<_> = g.dumps.values().map(|d| d.schedule.as_ref()).collect();
         let objective = of(&g.objectives, &whens);
-        let offsite = !g.also_stored.is_empty();
+        let offsite = !g.copies.is_empty();
         let maker = commands::dump_due(name.as_str());
         let mut rule = GroupRules::new(&g.objectives, objective, keeps, offsite, maker);
         rule.kept = g.dumps.values().map(|d| max_retention_secs(&d.keep)).max().unwrap_or(0);
         rules.insert(name.as_str(), rule);
     }
     let files = policy.files.iter();
-    let files = files.map(|(n, g)| (n, &g.objectives, &g.keep, &g.also_stored[..], &g.when));
-    let redis = policy.redis.iter().map(|(n, g)| (n, &g.objectives, &g.keep, &[][..], &g.when));
+    let files = files.map(|(n, g)| (n, &g.objectives, &g.keep, &g.copies[..], &g.schedule));
+    let redis = policy.redis.iter().map(|(n, g)| (n, &g.objectives, &g.keep, &[][..], &g.schedule));
     let cluster = policy.kubernetes.iter();
-    let cluster = cluster.map(|(n, g)| (n, &g.objectives, &g.keep, &[][..], &g.when));
+    let cluster = cluster.map(|(n, g)| (n, &g.objectives, &g.keep, &[][..], &g.schedule));
     for (name, objectives, keep, also, when) in files.chain(redis).chain(cluster) {
         let objective = of(objectives, &[when.as_ref()]);
         let rule =
@@ -217,7 +217,7 @@ impl AssetContext<'_> {
             why: judged.findings.iter().map(|f| f.why.clone()).collect(),
             ..AssetStatus::new(&key.group, &key.asset)
         });
-        let (sizes, deviation) = size_samples(facts, &points, rule.size_change);
+        let (sizes, deviation) = size_samples(facts, &points, rule.max_size_deviation);
         let newest = self.latest_point(&standing, held, &points);
         let offsite = standing.offsite_age_seconds.or_else(|| offsite_age(&lanes, now));
         let asset = AssetReport {

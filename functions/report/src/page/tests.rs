@@ -16,12 +16,12 @@ fn policy(more: &str) -> Policy {
     let yaml = format!(
         "{{holdfast: 1, company: acme, home: {{account: \"111122223333\", region: eu-west-1}}, \
          destinations: {{virginia: {{region: us-east-1}}}}, \
-         databases: {{fleet: {{select: {{ids: [orders, users]}}, objectives: {{max_age: 25h, rto: 2h}}, \
-           snapshots: {{daily: {{when: {{cron: \"0 2 * * *\"}}, keep: {{for: 35d}}}}}}, \
+         databases: {{fleet: {{select: {{identifiers: [orders, users]}}, objectives: {{max_age: 25h, rto: 2h}}, \
+           snapshots: {{daily: {{schedule: {{cron: \"0 2 * * *\"}}, keep: {{for: 35d}}}}}}, \
            copies: [{{to: virginia, of: [daily], keep: {{newest: 7}}}}]}}}}, \
          postgres: {{shop: {{databases: [shop], password: {{env: P}}, objectives: {{max_age: 25h}}, \
-           stored: {{directory: /var/backups, key: \"%Y%m%d.dump\"}}, \
-           dumps: {{daily: {{when: {{cron: \"0 3 * * *\"}}, keep: {{for: 30d}}}}}}}}}}{more}}}"
+           storage: {{directory: /var/backups, key: \"%Y%m%d.dump\"}}, \
+           dumps: {{daily: {{schedule: {{cron: \"0 3 * * *\"}}, keep: {{for: 30d}}}}}}}}}}{more}}}"
     );
     Policy::parse(&yaml).expect("a policy")
 }

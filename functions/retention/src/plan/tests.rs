@@ -16,11 +16,11 @@ destinations:
   dr: { region: us-east-1, kms_key: "arn:aws:kms:us-east-1:111122223333:key/dr" }
 databases:
   fleet:
-    select: { like: ["acme-*"] }
+    select: { include: ["acme-*"] }
     objectives: { max_age: 25h }
-    keep_at_least: 2
+    min_backups: 2
     snapshots:
-      daily: { when: { cron: "0 2 * * *" }, keep: { for: 7d } }
+      daily: { schedule: { cron: "0 2 * * *" }, keep: { for: 7d } }
     copies:
       - { to: dr, of: [daily], keep: { newest: 3 }, max_age: 26h }
 limits: { delete: { count: 10, share: 80% } }
@@ -280,7 +280,7 @@ fn a_renamed_database_is_not_gone_and_its_points_wait_for_backups_to_go_on() {
 
 #[test]
 fn an_instance_and_a_cluster_of_one_name_are_judged_apart() {
-    let policy = parse_policy(&POLICY.replace("keep_at_least: 2", "keep_at_least: 3"));
+    let policy = parse_policy(&POLICY.replace("min_backups: 2", "min_backups: 3"));
     let (a, mut points, _) = snapshot_history(&policy, "acme-a", 20..26);
     let twin = db_cluster("acme-a", parse_time(NOW));
     points.extend((20..26).map(|d| {
@@ -310,7 +310,7 @@ fn an_instance_and_a_cluster_of_one_name_are_judged_apart() {
 fn retention_stops_when_backups_stop_without_any_key_for_it() {
     // RDS's own go on; every CreateDBSnapshot is refused for three weeks.
     let rules =
-        "    snapshots:\n      daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 7d } }\n";
+        "    snapshots:\n      daily: { schedule: { cron: \"0 2 * * *\" }, keep: { for: 7d } }\n";
     let policy = fleet_policy(rules);
     let (a, mut points, _) = snapshot_history(&policy, "acme-a", 21..35);
     points.extend((0..21).map(|d| {
@@ -333,7 +333,7 @@ fn retention_stops_when_backups_stop_without_any_key_for_it() {
 
 #[test]
 fn copies_stay_while_copies_are_not_being_made_without_any_key_for_it() {
-    let rules = "    snapshots:\n      daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 60d } }\n      pre-deploy: { keep: { for: 60d } }\n    copies:\n      - { to: dr, of: [daily, pre-deploy, automated], keep: { for: 7d } }\n";
+    let rules = "    snapshots:\n      daily: { schedule: { cron: \"0 2 * * *\" }, keep: { for: 60d } }\n      pre-deploy: { keep: { for: 60d } }\n    copies:\n      - { to: dr, of: [daily, pre-deploy, automated], keep: { for: 7d } }\n";
     let policy = fleet_policy(rules);
     let copies_of = |points: &[RecoveryPoint]| -> Vec<RecoveryPoint> {
         points
@@ -385,7 +385,7 @@ fn copies_stay_while_copies_are_not_being_made_without_any_key_for_it() {
 
 #[test]
 fn a_clock_that_is_days_ahead_deletes_nothing_without_any_key_for_it() {
-    let rules = "    snapshots:\n      daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 35d } }\n      pre-deploy: { keep: { for: 35d } }\n";
+    let rules = "    snapshots:\n      daily: { schedule: { cron: \"0 2 * * *\" }, keep: { for: 35d } }\n      pre-deploy: { keep: { for: 35d } }\n";
     let policy = fleet_policy(rules);
     let (a, mut points, _) = snapshot_history(&policy, "acme-a", 0..35);
     points.extend((0..35).map(|d| {
@@ -407,7 +407,7 @@ fn a_clock_that_is_days_ahead_deletes_nothing_without_any_key_for_it() {
 
 #[test]
 fn two_rules_for_one_place_are_one_union_and_nothing_is_copied_to_be_deleted() {
-    let rules = "    snapshots:\n      daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 90d } }\n    copies:\n      - { to: dr, of: [daily], keep: { newest: 5 } }\n      - { to: dr, of: [daily], keep: { monthly: 12 } }\n";
+    let rules = "    snapshots:\n      daily: { schedule: { cron: \"0 2 * * *\" }, keep: { for: 90d } }\n    copies:\n      - { to: dr, of: [daily], keep: { newest: 5 } }\n      - { to: dr, of: [daily], keep: { monthly: 12 } }\n";
     let policy = fleet_policy(rules);
     let (a, points, _) = snapshot_history(&policy, "acme-a", 0..80);
     let mut seen = inventory_with(&policy, vec![a], points, vec![]);
@@ -479,8 +479,8 @@ fn copies_that_fail_for_weeks_do_not_fill_the_quota() {
 #[test]
 fn what_no_rule_speaks_of_and_what_holds_nothing_is_said() {
     let yaml = POLICY.replace(
-        "keep_at_least: 2",
-        "keep_at_least: 2\n    holds: [acme-a-daily-202611130200, acme-a-dialy-202611120200]",
+        "min_backups: 2",
+        "min_backups: 2\n    legal_holds: [acme-a-daily-202611130200, acme-a-dialy-202611120200]",
     );
     let policy = parse_policy(&yaml);
     let (a, mut points, copies) = snapshot_history(&policy, "acme-a", 0..9);

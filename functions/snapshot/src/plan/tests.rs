@@ -10,9 +10,9 @@ company: acme
 home: { account: "111122223333", region: eu-west-1 }
 databases:
   fleet:
-    select: { like: ["acme-*"] }
+    select: { include: ["acme-*"] }
     snapshots:
-      daily: { when: { cron: "0 2 * * *" }, keep: { for: 35d } }
+      daily: { schedule: { cron: "0 2 * * *" }, keep: { for: 35d } }
       pre-deploy: { keep: { for: 90d } }
 "#;
 
@@ -230,8 +230,8 @@ holdfast: 1
 company: acme
 home: { account: "111122223333", region: eu-west-1 }
 databases:
-  one: { select: { ids: [shop] }, snapshots: { eu-daily: { when: { cron: "0 2 * * *" }, keep: { for: 7d } }, eu-now: { keep: { for: 7d } } } }
-  two: { select: { ids: [shop-eu] }, snapshots: { daily: { when: { cron: "0 2 * * *" }, keep: { for: 7d } }, now: { keep: { for: 7d } } } }
+  one: { select: { identifiers: [shop] }, snapshots: { eu-daily: { schedule: { cron: "0 2 * * *" }, keep: { for: 7d } }, eu-now: { keep: { for: 7d } } } }
+  two: { select: { identifiers: [shop-eu] }, snapshots: { daily: { schedule: { cron: "0 2 * * *" }, keep: { for: 7d } }, now: { keep: { for: 7d } } } }
 "#,
     );
     let now = parse_time("2026-11-20T04:30:00Z");
@@ -303,13 +303,13 @@ fn a_database_that_was_renamed_keeps_its_points_and_the_new_one_of_its_name_has_
 #[test]
 fn a_new_database_gets_one_snapshot_for_all_slots_that_have_passed() {
     let tiers = r#"
-      daily: { when: { cron: "0 2 * * *" }, keep: { for: 7d } }
-      weekly: { when: { cron: "0 1 * * 0" }, keep: { for: 31d } }
-      monthly: { when: { cron: "0 3 1 * *" }, keep: { for: 366d } }
-      yearly: { when: { cron: "0 3 1 1 *" }, keep: { for: 3650d } }
-      hourly: { when: { cron: "0 * * * *" }, keep: { newest: 24 } }
+      daily: { schedule: { cron: "0 2 * * *" }, keep: { for: 7d } }
+      weekly: { schedule: { cron: "0 1 * * 0" }, keep: { for: 31d } }
+      monthly: { schedule: { cron: "0 3 1 * *" }, keep: { for: 366d } }
+      yearly: { schedule: { cron: "0 3 1 1 *" }, keep: { for: 3650d } }
+      hourly: { schedule: { cron: "0 * * * *" }, keep: { newest: 24 } }
 "#;
-    let daily = "\n      daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 35d } }\n";
+    let daily = "\n      daily: { schedule: { cron: \"0 2 * * *\" }, keep: { for: 35d } }\n";
     let policy = parse_policy(&POLICY.replace(daily, tiers));
     let now = parse_time("2026-11-20T14:15:00Z");
     let mut world = home_inventory(&policy, vec![db_instance("acme-a", now)], vec![]);
@@ -369,8 +369,8 @@ holdfast: 1
 company: acme
 home: { account: "111122223333", region: eu-west-1 }
 databases:
-  one: { select: { ids: [a, gone-of-one] }, snapshots: { pre-deploy: { keep: { for: 7d } } } }
-  two: { select: { ids: [b, gone-of-two] }, expect: 2, snapshots: { daily: { keep: { for: 7d } } } }
+  one: { select: { identifiers: [a, gone-of-one] }, snapshots: { pre-deploy: { keep: { for: 7d } } } }
+  two: { select: { identifiers: [b, gone-of-two] }, expect: 2, snapshots: { daily: { keep: { for: 7d } } } }
 "#,
     );
     let now = parse_time("2026-11-20T04:30:00Z");
@@ -399,7 +399,7 @@ mod weeks {
         fn every_slot_is_taken_once_whatever_fails(
             hours in prop::collection::vec((1i64..40, 0u8..3), 1..40), twins in any::<bool>(),
         ) {
-            let weekly = "      weekly: { when: { cron: \"0 1 * * 0\" }, keep: { for: 35d } }\n      pre-deploy";
+            let weekly = "      weekly: { schedule: { cron: \"0 1 * * 0\" }, keep: { for: 35d } }\n      pre-deploy";
             let policy = parse_policy(&POLICY.replace("      pre-deploy", weekly));
             let mut now = parse_time("2026-03-25T12:00:00Z");
             let mut databases = vec![db_instance("acme-a", now), db_instance("acme-a-daily", now)];

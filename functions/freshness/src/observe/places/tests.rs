@@ -12,7 +12,7 @@ fn at(text: &str) -> Timestamp {
 fn policy(dumps: &str) -> Policy {
     let text = format!(
         "{{holdfast: 1, company: acme, home: {{account: \"111122223333\", region: eu-west-1}}, postgres: {{main: \
-         {{databases: [orders], objectives: {{max_age: 25h}}, stored: {{bucket: acme-dumps}}, dumps: {{{dumps}}}}}}}}}"
+         {{databases: [orders], objectives: {{max_age: 25h}}, storage: {{bucket: acme-dumps}}, dumps: {{{dumps}}}}}}}}}"
     );
     Policy::parse(&text).unwrap_or_else(|e| panic!("{e}"))
 }
@@ -22,7 +22,7 @@ fn found(policy: &Policy, backups: Vec<StoredBackup>) -> (String, Option<String>
     let (_, group) = policy.postgres.first_key_value().expect("a group");
     let mut all = object_assets(policy, &BTreeMap::new());
     let dumps = BTreeMap::from([("orders".to_owned(), backups)]);
-    record_dumps(&mut all[0], &group.stored, group, &dumps);
+    record_dumps(&mut all[0], &group.storage, group, &dumps);
     let verdict = plan(
         policy,
         &FreshnessObservations { object_assets: all, ..FreshnessObservations::default() },

@@ -19,12 +19,12 @@ fn policy_with(lines: &str) -> Policy {
     parse_policy(&format!(
         "holdfast: 1\ncompany: acme\nhome: {{ account: \"111122223333\", region: eu-west-1 }}\n\
          destinations: {{ dr: {{ region: us-east-1, kms_key: \"arn:aws:kms:us-east-1:111122223333:key/dr\" }} }}\n\
-         databases:\n  fleet:\n    select: {{ ids: [acme-a] }}\n{lines}"
+         databases:\n  fleet:\n    select: {{ identifiers: [acme-a] }}\n{lines}"
     ))
 }
 
 const DAILY: &str =
-    "    snapshots: { daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 35d } } }\n";
+    "    snapshots: { daily: { schedule: { cron: \"0 2 * * *\" }, keep: { for: 35d } } }\n";
 
 /// What is found: severity and word of each finding, worst first.
 fn finding_codes(verdict: &FreshnessPlan) -> String {
@@ -97,8 +97,8 @@ fn copies_without_an_objective_are_watched_by_the_schedule_of_what_they_copy() {
 #[test]
 fn a_missed_schedule_is_found_whatever_else_is_young_and_twice_missed_is_critical() {
     let policy = policy_with(
-        "    objectives: { max_age: 25h }\n    snapshots:\n      daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 35d } }\n      \
-         weekly: { when: { cron: \"0 1 * * 0\" }, keep: { weekly: 5 } }\n",
+        "    objectives: { max_age: 25h }\n    snapshots:\n      daily: { schedule: { cron: \"0 2 * * *\" }, keep: { for: 35d } }\n      \
+         weekly: { schedule: { cron: \"0 1 * * 0\" }, keep: { weekly: 5 } }\n",
     );
     let daily = snapshot_at(&policy, "daily", "2026-11-20T02:00:00Z");
     // Sundays: 2026-11-15, 2026-11-08.
@@ -243,7 +243,7 @@ fn a_replica_whose_primary_is_elsewhere_is_protected_by_nobody() {
 fn a_group_that_matches_nothing_and_a_name_that_is_not_there_are_rows() {
     let policy = parse_policy(
         "holdfast: 1\ncompany: acme\nhome: { account: \"111122223333\", region: eu-west-1 }\ndatabases:\n  \
-         a: { select: { like: [\"acme-*\"] } }\n  b: { select: { ids: [orders] } }\n",
+         a: { select: { include: [\"acme-*\"] } }\n  b: { select: { identifiers: [orders] } }\n",
     );
     let facts = FreshnessObservations {
         rds: home_inventory(&policy, vec![], vec![]),
@@ -261,12 +261,12 @@ fn a_group_that_matches_nothing_and_a_name_that_is_not_there_are_rows() {
 fn host_policy(dumps: &str) -> Policy {
     parse_policy(&format!(
         "holdfast: 1\ncompany: acme\nid: host-1\npostgres:\n  main:\n    databases: [orders]\n    \
-         stored: {{ directory: /var/backups }}\n    dumps:\n{dumps}"
+         storage: {{ directory: /var/backups }}\n    dumps:\n{dumps}"
     ))
 }
 
-const DUMPS: &str = "      daily: { when: { cron: \"0 2 * * *\" }, keep: { for: 7d } }\n      \
-                     some: { when: { cron: \"0 3 * * *\" }, keep: { for: 7d }, tables: [public.orders] }\n";
+const DUMPS: &str = "      daily: { schedule: { cron: \"0 2 * * *\" }, keep: { for: 7d } }\n      \
+                     some: { schedule: { cron: \"0 3 * * *\" }, keep: { for: 7d }, tables: [public.orders] }\n";
 
 fn plan_dumps(policy: &Policy, points: &[(&str, &str)]) -> FreshnessPlan {
     let (_, rules) = policy.postgres.first_key_value().expect("a group");
@@ -315,7 +315,7 @@ fn a_dump_of_some_tables_and_one_before_a_restore_are_never_the_newest_point() {
 #[test]
 fn where_the_policy_takes_nothing_but_some_tables_they_are_what_it_wants() {
     let policy = host_policy(
-        "      some: { when: { cron: \"0 3 * * *\" }, keep: { for: 7d }, tables: [public.orders] }\n",
+        "      some: { schedule: { cron: \"0 3 * * *\" }, keep: { for: 7d }, tables: [public.orders] }\n",
     );
     assert_eq!(finding_codes(&plan_dumps(&policy, &[("some", "2026-11-20T03:00:00Z")])), "");
 }
@@ -346,17 +346,17 @@ home: { account: "111122223333", region: eu-west-1 }
 destinations:
   azure: { azure: { account: a, container: c } }
 databases:
-  fleet: { select: { like: ["acme-*"] }, snapshots: { daily: { when: { cron: "0 2 * * *" }, keep: { for: 35d } } } }
-  named: { select: { ids: [orders] } }
+  fleet: { select: { include: ["acme-*"] }, snapshots: { daily: { schedule: { cron: "0 2 * * *" }, keep: { for: 35d } } } }
+  named: { select: { identifiers: [orders] } }
 buckets:
   media: { bucket: acme-media, copies: [{ to: azure }] }
 postgres:
-  main: { databases: [a, b], stored: { bucket: acme-d }, dumps: { daily: { when: { cron: "0 2 * * *" }, keep: { for: 7d } } }, wal: { stored: { bucket: acme-w }, keep: 7d } }
-  theirs: { databases: [x], stored: { bucket: acme-e } }
-redis: { cache: { stored: { bucket: acme-r }, keep: { for: 7d }, when: { cron: "0 * * * *" } } }
-files: { conf: { from: { directory: /etc }, stored: { directory: /f }, keep: { for: 7d } } }
+  main: { databases: [a, b], storage: { bucket: acme-d }, dumps: { daily: { schedule: { cron: "0 2 * * *" }, keep: { for: 7d } } }, wal: { storage: { bucket: acme-w }, keep: 7d } }
+  theirs: { databases: [x], storage: { bucket: acme-e } }
+redis: { cache: { storage: { bucket: acme-r }, keep: { for: 7d }, schedule: { cron: "0 * * * *" } } }
+files: { conf: { from: { directory: /etc }, storage: { directory: /f }, keep: { for: 7d } } }
 secrets: { app: { prefix: app/ } }
-drills: { monthly: { kind: dump, of: main, when: { cron: "0 5 1 * *" } } }
+drills: { monthly: { kind: dump, of: main, schedule: { cron: "0 5 1 * *" } } }
 "#,
     )
 }

@@ -7,10 +7,10 @@ const NOW: &str = "2026-11-20T12:00:00Z";
 
 fn host_policy() -> Policy {
     parse_policy(
-        "holdfast: 1\ncompany: acme\nid: host-1\npostgres:\n  main:\n    databases: [orders]\n    free_disk: 10GB\n    \
-         objectives: { max_age: 25h, min_size: 1MB, size_change: 50% }\n    \
-         stored: { directory: /var/backups/orders, suffix: .sql.gz, key: \"{reason}/{database}_%Y%m%d_%H%M%S.sql.gz\" }\n    \
-         also_stored: [{ bucket: acme-dumps, endpoint: \"http://localhost:9000\", prefix: pg/ }]\n    \
+        "holdfast: 1\ncompany: acme\nid: host-1\npostgres:\n  main:\n    databases: [orders]\n    min_free_space: 10GB\n    \
+         objectives: { max_age: 25h, min_size: 1MB, max_size_deviation: 50% }\n    \
+         storage: { directory: /var/backups/orders, suffix: .sql.gz, key: \"{reason}/{database}_%Y%m%d_%H%M%S.sql.gz\" }\n    \
+         copies: [{ bucket: acme-dumps, endpoint: \"http://localhost:9000\", prefix: pg/ }]\n    \
          dumps: { daily: { keep: { for: 7d } } }\n",
     )
 }
@@ -171,10 +171,10 @@ fn a_place_that_was_not_seen_leaves_its_age_unknown_and_hides_behind_no_other() 
 fn what_is_elsewhere_is_every_group_that_lies_in_a_directory_at_an_endpoint_or_in_azure() {
     let policy = parse_policy(
         "holdfast: 1\ncompany: acme\nhome: { account: \"111122223333\", region: eu-west-1 }\nredis:\n  \
-         here: { keep: { for: 7d }, objectives: { max_age: 25h }, stored: { directory: /var/lib/redis/ } }\n  \
-         there: { keep: { for: 7d }, objectives: { max_age: 25h }, stored: { bucket: acme-redis, endpoint: \"https://minio.example\", prefix: r/ } }\n  \
-         blue: { keep: { for: 7d }, objectives: { max_age: 25h }, stored: { azure: { account: acme, container: rdb } } }\n  \
-         aws: { keep: { for: 7d }, objectives: { max_age: 25h }, stored: { bucket: acme-redis, prefix: aws/ } }\n",
+         here: { keep: { for: 7d }, objectives: { max_age: 25h }, storage: { directory: /var/lib/redis/ } }\n  \
+         there: { keep: { for: 7d }, objectives: { max_age: 25h }, storage: { bucket: acme-redis, endpoint: \"https://minio.example\", prefix: r/ } }\n  \
+         blue: { keep: { for: 7d }, objectives: { max_age: 25h }, storage: { azure: { account: acme, container: rdb } } }\n  \
+         aws: { keep: { for: 7d }, objectives: { max_age: 25h }, storage: { bucket: acme-redis, prefix: aws/ } }\n",
     );
     let all: Vec<_> = object_assets(&policy, &std::collections::BTreeMap::new())
         .iter()

@@ -54,7 +54,7 @@ const DIFFERENCES: [(&str, DatabaseChange); 9] = [
 
 fn difference_lines(drift: &str) -> String {
     let policy = policy_with_backups(&format!(
-        "retention: 30d, window: \"02:00-03:00\", log_exports: [postgresql], multi_az: true, drift: {drift}"
+        "retention: 30d, window: \"02:00-03:00\", log_exports: [postgresql], multi_az: true, on_drift: {drift}"
     ));
     let rows = DIFFERENCES.map(|(case, change)| {
         let said = plan_text(&policy, |d| {
@@ -119,7 +119,7 @@ fn enforced_settings_are_mended_but_never_across_zero_and_never_by_deleting_back
 #[test]
 fn a_mend_holds_the_whole_change_and_no_zero() {
     let policy = policy_with_backups(
-        "retention: 30d, window: \"02:00-03:00\", log_exports: [postgresql], drift: enforce",
+        "retention: 30d, window: \"02:00-03:00\", log_exports: [postgresql], on_drift: enforce",
     );
     let mut db = db_instance("acme-a", parse_time(NOW));
     (db.retention_days, db.window) = (1, "04:00-05:00".into());

@@ -14,7 +14,7 @@ fn policy_of(kind: &str) -> Policy {
 fn dumps_policy(key: &str) -> Policy {
     policy_of(&format!(
         "postgres:\n  main:\n    databases: [orders, orders_old, users]\n    objectives: {{ max_age: 25h }}\n    \
-         stored: {{ bucket: acme-dumps, prefix: pg/, suffix: .dump, key: \"{key}\" }}\n"
+         storage: {{ bucket: acme-dumps, prefix: pg/, suffix: .dump, key: \"{key}\" }}\n"
     ))
 }
 
@@ -118,7 +118,7 @@ fn a_listing_is_narrowed_to_what_the_key_begins_with() {
 fn the_time_in_the_key_is_the_datas_and_an_upload_never_makes_it_younger() {
     let cache = |key: &str| {
         policy_of(&format!(
-            "redis:\n  cache:\n    keep: {{ for: 7d }}\n    objectives: {{ max_age: 25h }}\n    stored: {{ bucket: acme-redis, prefix: \"r/\", key: \"{key}\" }}\n"
+            "redis:\n  cache:\n    keep: {{ for: 7d }}\n    objectives: {{ max_age: 25h }}\n    storage: {{ bucket: acme-redis, prefix: \"r/\", key: \"{key}\" }}\n"
         ))
     };
     let table = [
@@ -272,7 +272,7 @@ fn folder_markers_checksums_and_other_suffixes_are_no_points() {
     insta::assert_snapshot!(format_plan(&plan_objects(&policy, &beside, NOW)), @"critical main no-point: there is nothing under s3://acme-dumps/pg/; see whether what writes there runs");
     // Where no suffix is given, a marker still is none.
     let bare = policy_of(
-        "files:\n  conf:\n    keep: { for: 7d }\n    from: { directory: /etc/acme }\n    objectives: { max_age: 25h }\n    stored: { bucket: acme-conf, prefix: c/ }\n",
+        "files:\n  conf:\n    keep: { for: 7d }\n    from: { directory: /etc/acme }\n    objectives: { max_age: 25h }\n    storage: { bucket: acme-conf, prefix: c/ }\n",
     );
     let bare = plan_objects(
         &bare,
@@ -285,7 +285,7 @@ fn folder_markers_checksums_and_other_suffixes_are_no_points() {
 #[test]
 fn the_newest_objects_size_is_judged_by_the_least_and_by_the_median_before() {
     let policy = policy_of(
-        "redis:\n  cache:\n    keep: { for: 7d }\n    objectives: { max_age: 25h, min_size: 1KB, size_change: 50% }\n    stored: { bucket: acme-redis }\n",
+        "redis:\n  cache:\n    keep: { for: 7d }\n    objectives: { max_age: 25h, min_size: 1KB, max_size_deviation: 50% }\n    storage: { bucket: acme-redis }\n",
     );
     let days = [
         "2026-11-13T02:00:00Z",
@@ -349,7 +349,7 @@ fn the_newest_objects_size_is_judged_by_the_least_and_by_the_median_before() {
 fn a_size_is_judged_where_no_age_is_asked_and_that_no_age_is_asked_is_said() {
     let store = |objectives: &str| {
         policy_of(&format!(
-            "redis:\n  cache:\n    keep: {{ for: 7d }}\n    objectives: {{ {objectives} }}\n    stored: {{ bucket: acme-redis }}\n"
+            "redis:\n  cache:\n    keep: {{ for: 7d }}\n    objectives: {{ {objectives} }}\n    storage: {{ bucket: acme-redis }}\n"
         ))
     };
     insta::assert_snapshot!(format_plan(&plan_objects(&store("min_size: 1KB"), &[("a", 5, NOW)], NOW)), @"
@@ -357,7 +357,7 @@ fn a_size_is_judged_where_no_age_is_asked_and_that_no_age_is_asked_is_said() {
     critical cache too-small: its newest object a has 5 bytes, under the least of 1KB; look into it before older ones go: it may be empty
     ");
     insta::assert_snapshot!(format_plan(&plan_objects(&store("min_size: 1KB"), &[], NOW)), @"critical cache no-point: there is nothing under s3://acme-redis/; see whether what writes there runs");
-    let nothing = plan_objects(&store("size_change: 50%"), &[("a", 5, NOW)], NOW);
+    let nothing = plan_objects(&store("max_size_deviation: 50%"), &[("a", 5, NOW)], NOW);
     assert_eq!(nothing.assets[0].status_label(), "not watched");
 }
 

@@ -97,7 +97,7 @@ fn a_clock_that_ran_ahead_blocks_nothing_that_is_true() {
 fn a_recovery_is_told_when_it_starts_every_quarter_of_an_hour_and_when_it_ends() {
     let mut h = NotifyHistory::new();
     let text =
-        format!("{POLICY}  recovery: {{ to: [chat, manager], every: 15m, report_within: 24h }}\n");
+        format!("{POLICY}  recovery: {{ to: [chat, manager], every: 15m, report_deadline: 24h }}\n");
     h.policy = Policy::parse(&text).expect("a policy");
     let news = |hhmm: &str, stage| {
         NotificationEvent::Restore(RestoreEvent {
@@ -149,7 +149,7 @@ fn a_recovery_is_told_when_it_starts_every_quarter_of_an_hour_and_when_it_ends()
 fn a_recovery_that_never_tells_its_end_is_a_problem() {
     let mut h = NotifyHistory::new();
     h.policy =
-        Policy::parse(&format!("{POLICY}  recovery: {{ report_within: 2h }}\n")).expect("a policy");
+        Policy::parse(&format!("{POLICY}  recovery: {{ report_deadline: 2h }}\n")).expect("a policy");
     let begun = RestoreEvent {
         id: "r1".into(),
         asset: "shop/shop".into(),
@@ -164,7 +164,7 @@ fn a_recovery_that_never_tells_its_end_is_a_problem() {
 #[test]
 fn a_recovery_that_waits_for_an_archive_is_neither_failed_nor_missing() {
     let mut h = NotifyHistory::new();
-    let text = format!("{POLICY}  recovery: {{ to: [chat], report_within: 2h }}\n");
+    let text = format!("{POLICY}  recovery: {{ to: [chat], report_deadline: 2h }}\n");
     h.policy = Policy::parse(&text).expect("a policy");
     let news = |hhmm: &str, stage| {
         let (id, asset) = ("r1".into(), "shop/shop".into());

@@ -13,7 +13,7 @@ destinations:
   dr: { region: us-east-1, kms_key: "arn:aws:kms:us-east-1:111122223333:key/dr" }
 databases:
   fleet:
-    select: { like: ["acme-*"] }
+    select: { include: ["acme-*"] }
     snapshots: { daily: { keep: { for: 35d } } }
     copies: [{ to: dr, of: [daily], keep: { newest: 2 } }]
 "#,
