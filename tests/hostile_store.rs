@@ -209,7 +209,7 @@ fn render_decisions(world: &HostileStore, root: &Path) -> String {
         now,
     );
     lines.extend(going.plan.steps.iter().map(|s| {
-        format!("{}: {}", s.action, s.because).replace(&root.display().to_string(), "/b")
+        format!("{}: {}", s.action, s.reason).replace(&root.display().to_string(), "/b")
     }));
     lines.push(format!("{} stay", going.retained));
     let mut good: Vec<&StoredBackup> = seen.iter().filter(|b| b.is_committed()).collect();
@@ -299,7 +299,7 @@ fn add_object(world: &HostileStore, root: &Path, files: &[String], what: &AddedO
             let slot = parse_time("2026-11-11T02:00:00Z") + SignedDuration::from_hours(24 * days);
             let key = format!("{reason}/shop_{}.dump", slot.strftime("%Y%m%d"));
             let mut record = sample_manifest(&key, reason, slot, b"evil", world.stranger.owner());
-            record.layers.cipher = cipher.then_some(manifest::EncryptionFormat::Age);
+            record.layers.encryption = cipher.then_some(manifest::EncryptionFormat::Age);
             write(&key, b"evil");
             write_forged(world, &write, &beside::manifest_key(&key), &record.to_json(), *signed);
         }

@@ -95,7 +95,7 @@ pub(crate) fn run_deadline(timeout: &shared::policy::text::Period) -> Deadline {
 
 /// What could not be looked at.
 pub(crate) fn observation_errors(report: &RunReport) -> impl Iterator<Item = &Finding> {
-    report.findings.iter().filter(|f| f.what == FindingCode::Gap)
+    report.findings.iter().filter(|f| f.code == FindingCode::Gap)
 }
 
 /// Why nothing at all could be seen; none when something was.
@@ -115,14 +115,14 @@ pub(crate) fn no_asset_observed(report: &RunReport) -> bool {
 
 /// What to say when AWS could not be asked.
 pub(crate) fn aws_unreachable_message(gap: &Finding) -> String {
-    words::escape_control_chars(&format!("AWS could not be asked: {}; {}", gap.why, gap.mend))
+    words::escape_control_chars(&format!("AWS could not be asked: {}; {}", gap.message, gap.hint))
 }
 
 /// Whether the request itself was wrong.
 pub(crate) fn invalid_request_finding(findings: &[Finding]) -> Option<&Finding> {
     findings.iter().find(|f| {
         matches!(
-            (f.what, f.asset.as_str()),
+            (f.code, f.asset.as_str()),
             (FindingCode::UnknownReason | FindingCode::UnknownAsset, _)
                 | (FindingCode::Nothing, "request")
         )
@@ -151,7 +151,7 @@ pub(crate) fn exit_for_report(
     let other = report
         .findings
         .iter()
-        .any(|f| f.severity == Severity::Critical && f.what != FindingCode::NotTaken);
+        .any(|f| f.severity == Severity::Critical && f.code != FindingCode::NotTaken);
     let late = report.outcomes.iter().any(|o| waits(&o.result));
     match (report.outcomes.iter().any(|o| broke(&o.result)) || other, late, report.failed) {
         (false, true, _) => CommandExit::TimedOut,
@@ -169,8 +169,8 @@ fn dump_exit(report: &RunReport) -> Option<CommandExit> {
     let exits =
         failed.map(|kind| CommandExit::from_error_kind(kind).unwrap_or(CommandExit::Failed));
     let found = report.findings.iter().filter(|f| f.severity == Severity::Critical);
-    let (put_off, found): (Vec<_>, Vec<_>) = found.partition(|f| f.what == FindingCode::NotTaken);
-    let found = found.into_iter().map(|f| match f.what {
+    let (put_off, found): (Vec<_>, Vec<_>) = found.partition(|f| f.code == FindingCode::NotTaken);
+    let found = found.into_iter().map(|f| match f.code {
         FindingCode::Gap => CommandExit::Unreachable,
         FindingCode::NoKey => CommandExit::Key,
         _ => CommandExit::Failed,
@@ -189,11 +189,11 @@ mod tests {
         let outcome = |result| StepOutcome {
             asset: "orders".into(),
             action: "take it".into(),
-            because: "it is due".into(),
+            reason: "it is due".into(),
             operation: shared::plan::Operation::Backup,
             result,
             kind: None,
-            made: None,
+            artifact: None,
         };
         let outcomes: Vec<_> = results.into_iter().map(outcome).collect();
         let failed = findings.iter().any(|f| f.severity == Severity::Critical)
@@ -201,10 +201,10 @@ mod tests {
         RunReport {
             function: "snapshot",
             policy: "acme".into(),
-            run: "r".into(),
-            at: Timestamp::UNIX_EPOCH,
+            run_id: "r".into(),
+            started_at: Timestamp::UNIX_EPOCH,
             seconds: 0.0,
-            whole: true,
+            complete: true,
             dry_run: false,
             failed,
             findings,

@@ -102,7 +102,7 @@ pub async fn observe_database(world: &RunContext<'_>, snapshot_arn: &str) -> Inv
         // The snapshot is gone already, or another account's: nothing to do sooner than the next sweep.
         let Some(point) = rds.find_snapshot_by_arn(snapshot_arn).await? else { return Ok(None) };
         let fleet = rds.inventory_for_point(&point).await?;
-        Ok(Some((point.family, fleet)))
+        Ok(Some((point.kind, fleet)))
     });
     let (family, fleet) = match found.await {
         Ok(Some(found)) => found,

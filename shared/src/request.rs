@@ -22,10 +22,10 @@ pub struct RunRequest {
     pub dry_run: bool,
     /// A good point with data younger than this answers the demand; without it a new one is always taken.
     #[serde(default)]
-    pub reuse: Option<Period>,
+    pub reuse_newer_than: Option<Period>,
     /// Names the demand: asked twice under one name, it is done once. The invocation's id when it is left out.
     #[serde(default)]
-    pub request: Option<String>,
+    pub request_id: Option<String>,
     /// The snapshot that an RDS event speaks of.
     #[serde(skip)]
     pub snapshot: Option<String>,
@@ -117,7 +117,7 @@ impl RunRequest {
             )));
         }
         let object = self.object.iter().flat_map(|(bucket, key)| [bucket, key]);
-        let texts = self.assets.iter().chain([&self.reason]).chain(&self.request);
+        let texts = self.assets.iter().chain([&self.reason]).chain(&self.request_id);
         let longest = texts.chain(&self.snapshot).chain(object).map(String::len).max();
         match longest {
             Some(n) if n > MAX_TEXT_BYTES => Err(RequestParseError(format!(
@@ -148,7 +148,7 @@ impl RunRequest {
                 "\"reason\" is empty; write \"schedule\" or a reason of the policy".into(),
             ));
         }
-        if let Some(Err(why)) = own.request.as_deref().map(check_request_name) {
+        if let Some(Err(why)) = own.request_id.as_deref().map(check_request_name) {
             return Err(RequestParseError(why));
         }
         Ok(own)
@@ -264,7 +264,7 @@ mod tests {
         for good in ["1234-2", "PR #12 (hotfix)", "Ärger: größer & schöner", &"x".repeat(256)] {
             assert_eq!(check_request_name(good), Ok(()), "{good}");
             let event = serde_json::json!({ "reason": "pre-deploy", "request": good });
-            assert_eq!(RunRequest::parse(&event).expect(good).request.as_deref(), Some(good));
+            assert_eq!(RunRequest::parse(&event).expect(good).request_id.as_deref(), Some(good));
         }
         for (bad, why) in [
             ("", "not empty"),

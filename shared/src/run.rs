@@ -222,8 +222,8 @@ pub async fn execute_plan<A: fmt::Display + Operates>(
                 StepResult::Failed(e.to_line_with_hint())
             }
         };
-        let outcome = StepOutcome { kind, made, ..StepOutcome::from_step(step, result) };
-        let StepOutcome { asset, action, because, result, .. } = &outcome;
+        let outcome = StepOutcome { kind, artifact: made, ..StepOutcome::from_step(step, result) };
+        let StepOutcome { asset, action, reason: because, result, .. } = &outcome;
         tracing::info!(asset, action, because, ?result, "{action}");
         outcome
     };
@@ -257,7 +257,7 @@ pub async fn finish_run(
     begun: RunTimer,
 ) -> RunReport {
     report.seconds = begun.started_at.elapsed().as_secs_f64();
-    report.whole &= begun.full_run && !report.findings.iter().any(|f| f.what == FindingCode::Gap);
+    report.complete &= begun.full_run && !report.findings.iter().any(|f| f.code == FindingCode::Gap);
     report.finalize();
     Box::pin(record_audit(world, &mut report)).await;
     // Before it is published: should that hang, the log has it all the same.
@@ -274,7 +274,7 @@ pub async fn finish_run(
 }
 
 fn log_finding(finding: &Finding) {
-    let Finding { severity, asset, what, why, mend, .. } = finding;
+    let Finding { severity, asset, code: what, message: why, hint: mend, .. } = finding;
     let what = what.as_str();
     let group = finding.group.as_deref();
     match severity {
@@ -429,7 +429,7 @@ async fn sync_alarms(
 
 /// What the topic is told: the summary, then failures and findings, worst first, within what SNS takes.
 fn failure_message(report: &RunReport) -> String {
-    let mut text = format!("{}\nrun {} at {}\n", report.summary(), report.run, report.at);
+    let mut text = format!("{}\nrun {} at {}\n", report.summary(), report.run_id, report.started_at);
     let failed = report.outcomes.iter().filter(|o| matches!(o.result, StepResult::Failed(_)));
     let failed = failed.map(|o| match &o.result {
         StepResult::Failed(why) => format!("\nfailed {}: {}: {why}", o.asset, o.action),

@@ -48,7 +48,7 @@ def found(world: World, key: str, **access: object) -> set[tuple[str, str]]:
         "access": access,
     }
     ran = world.holdfast("status", "--json", policy=policy, AWS_ENDPOINT_URL_KMS="")
-    return {(each["asset"], each["what"]) for each in ran.json["findings"] if each["what"] in WORDS}
+    return {(each["asset"], each["code"]) for each in ran.json["findings"] if each["code"] in WORDS}
 
 
 def allow_only(world: World, who: str) -> None:

@@ -265,7 +265,7 @@ def ages(world: World) -> dict[str, list[str]]:
     _, findings = world.judged("freshness")
     found: dict[str, list[str]] = {}
     for each in findings:
-        found.setdefault(f"{each.get('group')}/{each['asset']}", []).append(each["what"])
+        found.setdefault(f"{each.get('group')}/{each['asset']}", []).append(each["code"])
     return found
 
 

@@ -187,7 +187,7 @@ def test_old_dumps_go_and_with_them_all_that_lies_beside(holdfast, days, folder)
     *_, last = run(policy, 1, 2, 3, 4)
     left = good(holdfast, policy)
     assert len(left) == 2
-    assert [each["result"] for each in last["let_go"]["outcomes"]] == ["done"]
+    assert [each["result"] for each in last["retention"]["outcomes"]] == ["done"]
     assert files(folder) == whole(*left)
 
 

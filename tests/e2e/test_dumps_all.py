@@ -29,7 +29,7 @@ def everything(server, folder, **more) -> dict:
 
 def found(ran) -> set[tuple[str, str]]:
     """What a run found, by asset."""
-    return {(each["what"], each["asset"]) for each in ran.json["findings"]}
+    return {(each["code"], each["asset"]) for each in ran.json["findings"]}
 
 
 def test_all_is_every_database_that_takes_connections_and_follows_the_server(holdfast, server, folder):

@@ -119,7 +119,7 @@ def test_a_second_place_is_told_too(holdfast, shop, folder, tmp_path):
     for _ in range(2):
         take(holdfast, rules)
     assert len(notes(tmp_path / "second")) == 1
-    ages = {each["place"]: each["data_time"] for each in listed(holdfast, rules)}
+    ages = {each["location_index"]: each["data_time"] for each in listed(holdfast, rules)}
     assert ages[0] == ages[1]
 
 

@@ -26,7 +26,7 @@ def first(world):
 
 def of(findings: list[dict], what: str) -> dict[str, str]:
     """The findings of one kind: asset to words."""
-    return {each["asset"]: each["message"] for each in findings if each["what"] == what}
+    return {each["asset"]: each["message"] for each in findings if each["code"] == what}
 
 
 def wanted(topic: str) -> dict[str, dict]:
@@ -84,8 +84,8 @@ def test_the_missing_copy_is_named_for_each_database(first):
 
 
 def test_drifted_settings_are_named_with_what_they_are_and_should_be(first):
-    drift = [each["message"] for each in first[1] if each["what"] == "drift"]
-    assert {each["asset"] for each in first[1] if each["what"] == "drift"} == {DRIFTED}
+    drift = [each["message"] for each in first[1] if each["code"] == "drift"]
+    assert {each["asset"] for each in first[1] if each["code"] == "drift"} == {DRIFTED}
     assert any("7 days" in words and "35" in words for words in drift)
     assert any("04:00-05:00" in words and "02:00-03:00" in words for words in drift)
 
@@ -171,8 +171,8 @@ def test_an_rdb_file_that_is_too_old_is_named(world):
     world.client("s3").put_object(Bucket=fleet.BACKUPS, Key=name, Body=b"REDIS0011")
     status = world.holdfast("status", "--json", policy=policy)
     redis = next(each for each in status.json["assets"] if each["asset"] == "redis")
-    assert (status.code, redis["worst"], redis["newest"]) == (1, "critical", name)
-    assert any("over the objective of 2h" in words for words in redis["why"])
+    assert (status.code, redis["max_severity"], redis["newest_point"]) == (1, "critical", name)
+    assert any("over the objective of 2h" in words for words in redis["messages"])
 
 
 def test_no_rdb_file_at_all_is_named(world):
@@ -180,10 +180,10 @@ def test_no_rdb_file_at_all_is_named(world):
     policy["redis"]["redis"]["storage"]["prefix"] = "nothing-here/"
     status = world.holdfast("status", "--json", policy=policy)
     redis = next(each for each in status.json["assets"] if each["asset"] == "redis")
-    assert (status.code, redis["worst"], redis["newest"]) == (1, "critical", None)
+    assert (status.code, redis["max_severity"], redis["newest_point"]) == (1, "critical", None)
 
 
 def test_a_fresh_rdb_file_is_all_well(world):
     assets = world.holdfast("status", "--json", policy=LOMASH).json["assets"]
     redis = next(each for each in assets if each["asset"] == "redis")
-    assert (redis["worst"], redis["why"]) == (None, [])
+    assert (redis["max_severity"], redis["messages"]) == (None, [])

@@ -175,7 +175,7 @@ def test_status_run_and_monitor_say_the_same(holdfast, shop, folder):
     dump(holdfast, policy, reason="daily")
     (asset,) = holdfast(policy, "status", "--json").json["assets"]
     text = once(holdfast, policy)
-    assert (asset["group"], asset["asset"], asset["worst"]) == ("shop", shop.name, None)
+    assert (asset["group"], asset["asset"], asset["max_severity"]) == ("shop", shop.name, None)
     assert asset["size_bytes"] == value(text, "holdfast_backup_size_bytes")
     assert asset["max_age_seconds"] == value(text, "holdfast_backup_max_age_seconds")
     assert abs(asset["age_seconds"] - value(text, "holdfast_backup_age_seconds")) < 120
@@ -187,7 +187,7 @@ def test_status_run_and_monitor_say_the_same(holdfast, shop, folder):
 def found(holdfast, policy: dict, **env: str) -> dict[str, str]:
     """What `status` finds, with its severity."""
     ran = holdfast(policy, "status", "--json", **env)
-    return {each["what"]: each["severity"] for each in ran.json["findings"]}
+    return {each["code"]: each["severity"] for each in ran.json["findings"]}
 
 
 def test_no_backup_at_all_is_critical_and_has_no_age(holdfast, shop, folder):

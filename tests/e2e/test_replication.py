@@ -22,14 +22,14 @@ def named(world) -> dict[str, str]:
     """What a failing run says of the bucket of media, by kind."""
     answer, findings = world.judged("replication")
     assert answer.error and MEDIA in answer.said, answer.payload
-    return {each["what"]: each["message"] for each in findings if each["asset"] == MEDIA}
+    return {each["code"]: each["message"] for each in findings if each["asset"] == MEDIA}
 
 
 def tolerated(world) -> dict[str, str]:
     """What a run says of the bucket of media that does not fail: "within a few objects of each other"."""
     answer, findings = world.judged("replication")
     assert answer.error is None, answer.payload
-    return {each["what"]: each["message"] for each in findings if each["asset"] == MEDIA}
+    return {each["code"]: each["message"] for each in findings if each["asset"] == MEDIA}
 
 
 @contextmanager
@@ -138,7 +138,7 @@ def test_a_missing_lifecycle_rule_is_named(world):
         _, findings = world.judged("replication")
     finally:
         s3.put_bucket_lifecycle_configuration(Bucket=MEDIA, LifecycleConfiguration={"Rules": rules})
-    assert [each["asset"] for each in findings if each["what"].startswith("noncurrent")] == [MEDIA]
+    assert [each["asset"] for each in findings if each["code"].startswith("noncurrent")] == [MEDIA]
 
 
 def test_a_lifecycle_rule_that_lets_go_too_early_fails(world):

@@ -27,7 +27,7 @@ def keep(newest: int) -> dict:
 
 def found(ran, database: str) -> dict[str, str]:
     """What a run found about a database, and why; the policy speaks of no other one's points, which is said of those."""
-    return {each["what"]: each["why"] for each in ran.json["findings"] if each["asset"] == database}
+    return {each["code"]: each["message"] for each in ran.json["findings"] if each["asset"] == database}
 
 
 def newest_first(world, database: str) -> list[str]:
@@ -72,7 +72,7 @@ def test_backups_that_are_switched_off_are_named_and_never_switched_on(seeded):
     wanted = {"retention": "35d", "window": "02:00-03:00", "drift": "enforce"}
     ran = seeded.holdfast("run", "freshness", "--json", policy=policy(database, automated_backups=wanted))
     assert (ran.code, ran.json["outcomes"]) == (1, [])
-    assert [f["asset"] for f in ran.json["findings"] if "switched off" in f["why"]] == [database]
+    assert [f["asset"] for f in ran.json["findings"] if "switched off" in f["message"]] == [database]
     assert settings(seeded, database) == (0, "04:00-05:00")
 
 
@@ -129,8 +129,8 @@ def test_a_run_that_would_delete_too_much_deletes_nothing(seeded, limits):
     before = newest_first(seeded, database)
     ran = seeded.holdfast("run", "retention", "--json", policy=policy(database, limits, snapshots=keep(1)))
     assert (ran.code, ran.json["outcomes"]) == (1, [])
-    runaway = [f for f in ran.json["findings"] if f["what"] == "runaway"]
-    assert runaway and "limits: { delete: {" in runaway[0]["mend"]
+    runaway = [f for f in ran.json["findings"] if f["code"] == "runaway"]
+    assert runaway and "limits: { delete: {" in runaway[0]["hint"]
     # The hint can be followed: a plan shows what would go, and the limits that it names let it go.
     plan = seeded.holdfast("plan", "retention", "--json", policy=policy(database, limits, snapshots=keep(1)))
     assert len([each for each in plan.json[0]["outcomes"] if each["result"] == "planned"]) == len(before) - 2

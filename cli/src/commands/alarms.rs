@@ -42,8 +42,8 @@ struct AlarmRow {
     since: Option<Timestamp>,
     /// For how long it is in that state.
     age_seconds: Option<i64>,
-    watches: String,
-    of: Option<String>,
+    metric: String,
+    group: Option<String>,
     /// It rings above this, or below that.
     #[serde(skip_serializing_if = "Option::is_none")]
     above: Option<String>,
@@ -53,7 +53,7 @@ struct AlarmRow {
     function: &'static str,
     reason: String,
     /// It is there, and not as the policy wants it.
-    differs: bool,
+    drifted: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -97,13 +97,13 @@ fn alarm_rows(policy: &Policy, found: &[AlarmState], now: Timestamp) -> Vec<Alar
                 state: state.map_or(MISSING_STATE.to_owned(), |s| s.state.clone()),
                 since,
                 age_seconds: since.map(|since| now.duration_since(since).as_secs().max(0)),
-                watches: metric.name().to_owned(),
-                of: alarm.of.as_ref().map(ToString::to_string),
+                metric: metric.name().to_owned(),
+                group: alarm.of.as_ref().map(ToString::to_string),
                 above: alarm.above.as_ref().map(ToString::to_string),
                 below: alarm.below.as_ref().map(ToString::to_string),
                 function,
                 reason,
-                differs,
+                drifted: differs,
             }
         })
         .collect();
@@ -136,7 +136,7 @@ impl CommandOutput for AlarmsOutput {
         }
         let rows = self.0.iter().map(|r| {
             let watches =
-                r.of.as_ref().map_or(r.watches.clone(), |of| format!("{} of {of}", r.watches));
+                r.group.as_ref().map_or(r.metric.clone(), |of| format!("{} of {of}", r.metric));
             let since = r.since.map_or(PLACEHOLDER.to_owned(), format_time);
             vec![
                 r.name.clone(),

@@ -56,9 +56,9 @@ impl CommandOutput for StatusPageOutput<'_> {
             use FindingCode::{OverBudget, Quota, StorageReport, SuccessRate};
             matches!(what, Quota | OverBudget | SuccessRate | StorageReport)
         };
-        let mut lines = vec![escape_control_chars(&self.page.summary.sentence)];
+        let mut lines = vec![escape_control_chars(&self.page.summary.headline)];
         let told =
-            self.page.findings.iter().filter(|f| own(f.what) || f.severity == Severity::Critical);
+            self.page.findings.iter().filter(|f| own(f.code) || f.severity == Severity::Critical);
         lines.extend(told.map(format_finding));
         lines.push(match &self.written {
             Some(address) => format!("written to {address}"),

@@ -262,9 +262,9 @@ fn plan_dump(
             reason: reason.clone(),
             slot,
             table,
-            same_as: dedup_candidate(l, reason, dump, now),
+            dedup_candidate: dedup_candidate(l, reason, dump, now),
         };
-        plan.push_step(format!("{}/{}", l.group, l.database), DumpAction::Take(take), because);
+        plan.push_step(format!("{}/{}", l.group, l.database), DumpAction::Create(take), because);
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn dump_metrics(outcomes: &[StepOutcome]) -> Vec<MetricValue> {
         for outcome in outcomes {
             // An asset of this function is `group/database`.
             let names = outcome.asset.split_once('/');
-            let made = outcome.made.as_ref().and_then(value);
+            let made = outcome.artifact.as_ref().and_then(value);
             let (Some((group, database)), Some(made)) = (names, made) else { continue };
             let add = |held: &mut f64| *held = together(*held, made);
             assets.entry((group, database)).and_modify(add).or_insert(made);
@@ -56,13 +56,13 @@ mod tests {
         StepOutcome {
             asset: asset.into(),
             action: "dump it".into(),
-            because: "it is due".into(),
+            reason: "it is due".into(),
             operation: shared::plan::Operation::Backup,
             result: StepResult::Done("done".into()),
             kind: None,
-            made: made.map(|(bytes, seconds)| Artifact {
-                what: "key".into(),
-                place: "/var/backups".into(),
+            artifact: made.map(|(bytes, seconds)| Artifact {
+                key: "key".into(),
+                location: "/var/backups".into(),
                 bytes: Some(bytes),
                 seconds: Some(seconds),
             }),

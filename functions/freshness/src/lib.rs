@@ -41,7 +41,7 @@ pub async fn preflight(world: &RunContext<'_>) -> Vec<Finding> {
         FindingCode::KeyUnknown,
         FindingCode::Gap,
     ];
-    findings.retain(|f| asked.contains(&f.what));
+    findings.retain(|f| asked.contains(&f.code));
     findings
 }
 

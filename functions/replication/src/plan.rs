@@ -83,8 +83,8 @@ fn asset_status(
         offsite_age_seconds: replicated.map(|r| replication_lag(r, now).as_secs()),
         offsite_wanted: bucket.replication.is_some(),
         coverage: if look.is_ok() { AssetCoverage::Watched } else { AssetCoverage::NotObserved },
-        worst: findings.iter().map(|f| f.severity).max(),
-        why: findings.iter().map(|f| f.why.clone()).collect(),
+        max_severity: findings.iter().map(|f| f.severity).max(),
+        messages: findings.iter().map(|f| f.message.clone()).collect(),
         ..AssetStatus::new(group.to_string(), bucket.bucket.to_string())
     }
 }

@@ -90,7 +90,7 @@ fn fleet_input(assets: usize, days: i64, now: Timestamp, well: bool) -> ReportIn
             why.push(text);
         }
         facts.statuses.push(AssetStatus {
-            newest: Some(format!("{asset}-daily-202611200200")),
+            newest_point: Some(format!("{asset}-daily-202611200200")),
             group: "fleet".into(),
             age_seconds: Some(age),
             max_age_seconds: Some(25 * 3600),
@@ -99,8 +99,8 @@ fn fleet_input(assets: usize, days: i64, now: Timestamp, well: bool) -> ReportIn
             offsite_wanted: true,
             max_age_derived: false,
             coverage: AssetCoverage::Watched,
-            worst: late.then_some(Severity::Critical),
-            why,
+            max_severity: late.then_some(Severity::Critical),
+            messages: why,
             asset: asset.clone(),
         });
         events.extend(audit_events(i, &asset, now));
@@ -108,9 +108,9 @@ fn fleet_input(assets: usize, days: i64, now: Timestamp, well: bool) -> ReportIn
     }
     if !well {
         facts.unobserved_locations.push(UnobservedLocation {
-            place: "us-east-1 in 111122223333".into(),
-            why: "describe snapshots: AccessDenied: not authorized to perform rds:DescribeDBSnapshots".into(),
-            mend: "allow rds:DescribeDBSnapshots there".into(),
+            location: "us-east-1 in 111122223333".into(),
+            message: "describe snapshots: AccessDenied: not authorized to perform rds:DescribeDBSnapshots".into(),
+            hint: "allow rds:DescribeDBSnapshots there".into(),
         });
     }
     events.sort_by_key(|e| e.at);

@@ -50,7 +50,7 @@ pub struct DeleteDump {
     /// The group.
     pub group: Name,
     /// Where it lies: 0 is `storage`, then each of `copies`.
-    pub place: usize,
+    pub location: usize,
     /// The dump, cleared by the safety check.
     pub point: Box<DeletionPermit<RecoveryPoint>>,
 }
@@ -135,7 +135,7 @@ pub async fn apply_dump_retention(
     }
     let plan = std::mem::take(&mut letting.plan);
     letting.outcomes = execute_plan(world, &plan, width, async |step: &DeleteDump| {
-        let open = stores[&step.group][step.place].as_ref().map_err(OperationError::clone)?;
+        let open = stores[&step.group][step.location].as_ref().map_err(OperationError::clone)?;
         let rules = &world.policy.postgres[&step.group];
         let trust = TrustPolicy::from_policy(world.policy, rules, world.now + began.elapsed());
         let cleaned = open.store.delete_backup(&step.point, &trust).await;
@@ -207,7 +207,7 @@ pub fn plan_dumps(
                 let asset = format!("{}/{}", dumps.group, dumps.database);
                 out.plan.push_step(
                     asset,
-                    DeleteDump { group: dumps.group.clone(), place, point },
+                    DeleteDump { group: dumps.group.clone(), location: place, point },
                     why,
                 );
             }

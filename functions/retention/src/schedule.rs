@@ -28,7 +28,7 @@ pub(crate) fn defer_steps<A>(plan: &mut ActionPlan<A>, dry_run: bool) -> usize {
     let count = plan.steps.len();
     if dry_run {
         for step in &mut plan.steps {
-            step.because = format!("when it is due: {}", step.because);
+            step.reason = format!("when it is due: {}", step.reason);
         }
     } else {
         plan.steps.clear();
@@ -74,6 +74,6 @@ mod tests {
         let (mut wet, mut dry) = (plan(), plan());
         assert_eq!((defer_steps(&mut wet, false), defer_steps(&mut dry, true)), (1, 1));
         assert!(wet.steps.is_empty());
-        assert_eq!(dry.steps[0].because, "when it is due: no line keeps it");
+        assert_eq!(dry.steps[0].reason, "when it is due: no line keeps it");
     }
 }

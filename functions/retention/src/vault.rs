@@ -67,7 +67,7 @@ mod tests {
             let mut copy = p.clone();
             copy.arn = p.arn.replace("eu-west-1:111122223333", "us-east-1:444455556666");
             copy.kms_key = Some("arn:aws:kms:us-east-1:444455556666:key/v".into());
-            copy.marks.copy_of = Some(p.arn.clone());
+            copy.tags.copy_of = Some(p.arn.clone());
             copy
         });
         let copies = copies.collect();
@@ -76,7 +76,7 @@ mod tests {
         seen.locations.get_mut(&vault.expect("the vault")).expect("seen").points = copies;
         let mut plan = plan(&policy, &seen, now).plan;
         drop_foreign_steps(&policy, &mut plan);
-        let findings = plan.findings.iter().map(|f| format!("{} {}", f.what, f.why)).collect();
+        let findings = plan.findings.iter().map(|f| format!("{} {}", f.code, f.message)).collect();
         (plan.steps.len(), findings)
     }
 

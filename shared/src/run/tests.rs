@@ -256,11 +256,11 @@ async fn a_failed_run_puts_its_metrics_first_and_then_tells_the_topic() {
         r.outcomes = vec![StepOutcome {
             asset: "acme-a".into(),
             action: "take s".into(),
-            because: "it is due".into(),
+            reason: "it is due".into(),
             operation: crate::plan::Operation::Backup,
             result: StepResult::Failed("create snapshot s: AccessDenied: no; allow it".into()),
             kind: None,
-            made: None,
+            artifact: None,
         }];
         r.push_finding(Finding::new(Severity::Info, "acme-c", FindingCode::New, "it is new", ""));
         r.push_finding(Finding::new(
@@ -540,7 +540,7 @@ async fn a_report_says_how_long_the_run_took_and_whether_it_looked_at_everything
         report.findings.extend(finding);
         let report = finish_run(&world, report, begun).await;
         assert_eq!(report.seconds.to_string(), "2.5");
-        report.whole
+        report.complete
     };
     let look = RunRequest::full_run;
     assert!(whole(&look(), None).await);
@@ -575,7 +575,7 @@ async fn a_place_that_hangs_is_a_gap_and_leaves_half_of_the_time() {
         crate::observe::observe_inventory(&world, crate::observe::ObservationScope::Everywhere)
             .await;
     assert!(seen.locations.is_empty());
-    insta::assert_snapshot!(format!("{}; {}", seen.errors[0].why, seen.errors[0].mend), @"list databases and snapshots of eu-west-1 in 111122223333: no answer within 140 s, its share of the run's time; check the network and the endpoint; the next run tries again");
+    insta::assert_snapshot!(format!("{}; {}", seen.errors[0].message, seen.errors[0].hint), @"list databases and snapshots of eu-west-1 in 111122223333: no answer within 140 s, its share of the run's time; check the network and the endpoint; the next run tries again");
     assert!(began.elapsed() <= FIVE_MINUTES / 2, "{:?}", began.elapsed());
     let one = "arn:aws:rds:eu-west-1:111122223333:snapshot:orders-daily-1";
     let began = Instant::now();
@@ -622,7 +622,7 @@ async fn a_run_in_which_everything_hangs_ends_by_itself_with_a_report() {
         assert!(started_at.elapsed() + END_RESERVE <= budget, "{:?}", started_at.elapsed());
         let report = ended.expect("a report");
         assert!(report.failed);
-        let found: Vec<_> = report.findings.iter().map(|f| f.what.as_str()).collect();
+        let found: Vec<_> = report.findings.iter().map(|f| f.code.as_str()).collect();
         assert_eq!(found, ["not-published", "out-of-time", "not-told"]);
     }
 }

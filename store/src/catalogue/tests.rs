@@ -350,7 +350,7 @@ async fn classify_key(world: &TestStore, key: &str) -> String {
 async fn the_policy_and_not_the_record_says_what_counts() {
     type ManifestChange = fn(&mut BackupManifest);
     let same: ManifestChange = |_| ();
-    let plain: ManifestChange = |m| m.layers.cipher = None;
+    let plain: ManifestChange = |m| m.layers.encryption = None;
     let future: ManifestChange = |m| m.data_time = "2026-11-30T02:10:01Z".parse().expect("a time");
     let slot: ManifestChange = |m| m.slot = Some("2026-11-30T02:00:00Z".parse().expect("a time"));
     let soon: ManifestChange = |m| m.data_time = "2026-11-30T02:09:59Z".parse().expect("a time");

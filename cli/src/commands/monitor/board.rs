@@ -62,7 +62,7 @@ impl MonitorState {
     /// Whether nothing is critical, as far as is known; what is not known is not well.
     pub(super) fn is_healthy(&self, now: Timestamp) -> bool {
         self.unhealthy_reason(now).is_none()
-            && self.last_scan.as_ref().is_some_and(|s| !s.status.failed)
+            && self.last_scan.as_ref().is_some_and(|s| !s.status.has_critical)
     }
 
     /// As Prometheus reads it.
@@ -132,7 +132,7 @@ fn add_scan_gauges(gauges: &GaugeBuilder<'_>, seen: &MonitorScan, now: Timestamp
         assets,
         "asset_health",
         "1 when nothing about the asset was critical at the last look, else 0",
-        |s| Some(bool_to_gauge(s.worst < Some(Severity::Critical))),
+        |s| Some(bool_to_gauge(s.max_severity < Some(Severity::Critical))),
     );
     for (metric, name, help, scale) in METRIC_GAUGES {
         gauges.metric_gauges(&seen.values, *metric, name, help, *scale);

@@ -59,7 +59,7 @@ fn plan_lines(
     now: &str,
 ) -> String {
     let plan = plan(policy, &[looked], request, parse_timestamp(now));
-    let steps = plan.steps.iter().map(|s| format!("{}: {}", s.action, s.because));
+    let steps = plan.steps.iter().map(|s| format!("{}: {}", s.action, s.reason));
     let findings = plan.findings.iter().map(ToString::to_string);
     steps.chain(findings).collect::<Vec<_>>().join("\n")
 }
@@ -243,7 +243,7 @@ fn a_dump_may_be_the_same_as_the_newest_one_for_its_reason_that_can_be_read_at_o
             parse_timestamp(NOW),
         );
         let takes = plan.steps.into_iter().filter_map(|s| match s.action {
-            DumpAction::Take(t) => Some(t.same_as.unwrap_or_else(|| "none".into())),
+            DumpAction::Create(t) => Some(t.dedup_candidate.unwrap_or_else(|| "none".into())),
             _ => None,
         });
         takes.collect::<Vec<_>>().join(", ")

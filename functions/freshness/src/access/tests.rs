@@ -27,7 +27,7 @@ fn bucket_findings(asked: &str, policy: Result<Option<String>, OperationError>) 
         ..AccessObservations::default()
     };
     let found = evaluate_access(Some(&parse_access(asked)), &facts, now());
-    found.iter().map(|f| format!("{} {} {}: {}", f.severity, f.asset, f.what, f.why)).collect()
+    found.iter().map(|f| format!("{} {} {}: {}", f.severity, f.asset, f.code, f.message)).collect()
 }
 
 /// A statement over the bucket and its objects, with parts put in place of the usual ones.
@@ -239,7 +239,7 @@ fn what_can_not_be_read_is_not_right() {
         now(),
     );
     assert_eq!(
-        found.iter().filter(|f| f.what == FindingCode::AccessUnknown).count(),
+        found.iter().filter(|f| f.code == FindingCode::AccessUnknown).count(),
         3,
         "{found:?}"
     );
@@ -254,7 +254,7 @@ fn keys_are_as_young_as_the_policy_wants_and_sessions_as_short() {
         };
         evaluate_access(Some(&parse_access("rotate_keys_every: 90d")), &facts, now())
             .pop()
-            .map(|f| f.why)
+            .map(|f| f.message)
     };
     assert_eq!(of(KeyRotation::EveryDays(90)), None);
     assert_eq!(

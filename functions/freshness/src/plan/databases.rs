@@ -70,7 +70,7 @@ fn check_newest_point(
     let objective = database_objective(ctx.policy, group, now);
     judged.set_objective(objective);
     let max_age = objective.map(|o| o.max_age);
-    let good = || points.iter().filter(|p| p.is_complete() && !p.marks.transfer);
+    let good = || points.iter().filter(|p| p.is_complete() && !p.tags.transfer);
     let future = good().filter(|p| p.data_time.is_some_and(|t| data_age(t, now).is_none())).count();
     if future > 0 {
         let why = format!("{future} of its points have a time in the future, which proves nothing");
@@ -87,7 +87,7 @@ fn check_newest_point(
     let newest = dated.min_by_key(|(age, _)| *age);
     let growing = points
         .iter()
-        .filter(|p| p.state == RecoveryPointState::InFlight && !p.marks.transfer)
+        .filter(|p| p.state == RecoveryPointState::InFlight && !p.tags.transfer)
         .count();
     let coming = if growing > 0 { format!("; {growing} on the way") } else { String::new() };
     let run = || hints::newer_point(group, &database.id);
@@ -111,7 +111,7 @@ fn check_newest_point(
         }
         (Some((old, point)), _) => {
             judged.warn_if_not_watched();
-            judged.standing.newest = Some(point.id.clone());
+            judged.standing.newest_point = Some(point.id.clone());
             judged.standing.age_seconds = Some(old.as_secs());
             judged.standing.size_bytes = Some(i64::from(point.size_gib) * GIB);
             if let Some(objective) = objective.filter(|o| old > o.max_age) {
@@ -129,7 +129,7 @@ fn check_newest_point(
     check_missed_schedules(judged, ctx, group, database, points);
     check_stuck_points(judged, ctx, points, "being taken");
     let newest_good = newest.and_then(|(_, p)| p.data_time);
-    let newer = |p: &&&RecoveryPoint| p.intended_time() > newest_good && !p.marks.transfer;
+    let newer = |p: &&&RecoveryPoint| p.intended_time() > newest_good && !p.tags.transfer;
     let failed =
         points.iter().filter(|p| matches!(p.state, RecoveryPointState::Failed(_))).filter(newer);
     for point in failed {
@@ -217,7 +217,7 @@ const MAX_IN_FLIGHT_AGE: SignedDuration = SignedDuration::from_hours(24);
 fn started_at(point: &RecoveryPoint) -> Option<Timestamp> {
     let slot = || {
         let read =
-            jiff::civil::DateTime::strptime("%Y%m%d%H%M", point.marks.slot.as_ref()?).ok()?;
+            jiff::civil::DateTime::strptime("%Y%m%d%H%M", point.tags.slot.as_ref()?).ok()?;
         Some(read.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
     };
     point.started.or_else(slot)
@@ -278,7 +278,7 @@ fn check_offsite_copies(
         };
         let pair =
             CopyComparison { policy, group, rule, source_points: home, destination_points: &there };
-        let good = there.iter().copied().filter(|p| p.is_complete() && p.marks.copy_of.is_some());
+        let good = there.iter().copied().filter(|p| p.is_complete() && p.tags.copy_of.is_some());
         let locked = keys::check_keys(judged, ctx.facts, good, &format!("copies at {}", rule.to));
         // A copy from the future proves nothing, and must not hide one that does; nor one that can't be decrypted.
         let dated: Vec<_> = (there.iter().copied())

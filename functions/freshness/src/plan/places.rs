@@ -96,7 +96,7 @@ pub(super) fn evaluate_object_asset(stored: &ObjectAsset, now: Timestamp) -> Fre
         );
     }
     let old = data_age(newest.at, now).unwrap_or_default();
-    judged.standing.newest = Some(newest.key.clone());
+    judged.standing.newest_point = Some(newest.key.clone());
     judged.standing.age_seconds = Some(old.as_secs());
     judged.standing.size_bytes = i64::try_from(newest.size).ok();
     if let Some(objective) = objective.filter(|o| old > o.max_age) {

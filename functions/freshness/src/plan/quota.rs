@@ -109,8 +109,8 @@ fn snapshot_forecasts(
 }
 
 fn is_snapshot_for(point: &RecoveryPoint, database: &RdsDatabase, reason: &str) -> bool {
-    let marked = point.marks.reason.as_deref() == Some(reason);
-    point.database == database.id && !point.marks.transfer && marked
+    let marked = point.tags.reason.as_deref() == Some(reason);
+    point.database == database.id && !point.tags.transfer && marked
 }
 
 /// The reasons that have points at a place, with all rules that keep them there.

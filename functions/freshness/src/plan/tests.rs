@@ -43,7 +43,7 @@ fn plan_inventory(policy: &Policy, seen: Inventory, now: &str) -> FreshnessPlan 
 }
 
 fn format_plan(verdict: &FreshnessPlan) -> String {
-    let steps = verdict.plan.steps.iter().map(|s| format!("{}: {}", s.action, s.because));
+    let steps = verdict.plan.steps.iter().map(|s| format!("{}: {}", s.action, s.reason));
     let findings = verdict.plan.findings.iter().map(ToString::to_string);
     let all: Vec<_> = steps.chain(findings).collect();
     if all.is_empty() { "fine".into() } else { all.join("\n") }
@@ -61,9 +61,9 @@ fn metric_lines(verdict: &FreshnessPlan, of: &[Metric]) -> String {
 
 fn observation_error(place: Location) -> ObservationError {
     ObservationError {
-        place,
-        why: "describe DB snapshots: Throttling: Rate exceeded".into(),
-        mend: "wait".into(),
+        location: place,
+        message: "describe DB snapshots: Throttling: Rate exceeded".into(),
+        hint: "wait".into(),
     }
 }
 
@@ -87,9 +87,9 @@ fn add_copy(seen: &mut Inventory, region: &str, source: &RecoveryPoint) {
     fleet.points.push(RecoveryPoint {
         arn: source.arn.replace("eu-west-1", region),
         kms_key: Some(format!("arn:aws:kms:{key}")),
-        marks: shared::catalog::HoldfastTags {
+        tags: shared::catalog::HoldfastTags {
             copy_of: Some(source.arn.clone()),
-            ..source.marks.clone()
+            ..source.tags.clone()
         },
         ..source.clone()
     });
@@ -138,12 +138,12 @@ fn a_database_is_judged_by_the_age_of_its_newest_good_data_to_the_second() {
         ),
         (
             "a transfer copy",
-            vec![point_with(of("2026-11-20T02:00:00Z"), |p| p.marks.transfer = true)],
+            vec![point_with(of("2026-11-20T02:00:00Z"), |p| p.tags.transfer = true)],
         ),
         (
             "a transfer copy on its way",
             vec![point_with(state("2026-11-20T02:00:00Z", RecoveryPointState::InFlight), |p| {
-                p.marks.transfer = true;
+                p.tags.transfer = true;
             })],
         ),
         ("one whose data has no known time", vec![point_with(good(), |p| p.data_time = None)]),
@@ -277,8 +277,8 @@ fn copies_are_judged_by_the_age_of_their_data_to_the_second() {
         ),
         ("smaller than its source", world(&|p| p.size_gib = 19)),
         ("not encrypted", world(&|p| (p.encrypted, p.kms_key) = (false, None))),
-        ("for another reason", world(&|p| p.marks.reason = Some("weekly".into()))),
-        ("not made by Holdfast", world(&|p| p.marks = shared::catalog::HoldfastTags::default())),
+        ("for another reason", world(&|p| p.tags.reason = Some("weekly".into()))),
+        ("not made by Holdfast", world(&|p| p.tags = shared::catalog::HoldfastTags::default())),
         ("of the database that had the name before", world(&|p| p.resource_id = "db-old".into())),
         ("from the future", world(&|p| p.data_time = Some(parse_time("2026-11-21T02:00:00Z")))),
         ("the place does not answer", without_location(none(), "us-east-1")),

@@ -13,7 +13,7 @@ fn every_sample_event_is_read() {
     let [NotificationEvent::Report(run)] = &sample_events("notify-report.json")[..] else {
         panic!("a report")
     };
-    assert_eq!((run.function.as_str(), run.findings.len(), run.whole), ("freshness", 1, true));
+    assert_eq!((run.function.as_str(), run.findings.len(), run.complete), ("freshness", 1, true));
     let [NotificationEvent::Alarm(alarm)] = &sample_events("notify-alarm.json")[..] else {
         panic!("an alarm")
     };

@@ -154,7 +154,7 @@ fn who_asks_for_patience_gets_it_before_others_are_told() {
     let (state, said) = send_until_settled(state, &["chat"], &busy, minutes_in(0));
     assert_eq!(said, ["pager critical: orders: stale"]);
     let (state, said) = send_until_settled(state, &["chat"], &busy, minutes_in(1));
-    assert!(said.is_empty() && state.outbox[0].tries == 1, "not before it said: {said:?}");
+    assert!(said.is_empty() && state.outbox[0].attempts == 1, "not before it said: {said:?}");
     let (_, said) = send_until_settled(state, &["chat"], &busy, minutes_in(6));
     assert_eq!(said, ["pager the channel chat can't be reached"]);
 }
@@ -178,8 +178,8 @@ fn pauses_double_up_to_an_hour_and_what_is_a_day_old_goes_into_the_digest() {
     let (mut state, _) =
         send_until_settled(state, &["chat"], &delivery_error(None, false), minutes_in(0));
     let lost = claim_due(&mut state, minutes_in(24 * 60));
-    assert!(lost.iter().all(|e| e.channel.as_str() != "chat") && state.day.lost == 1);
-    assert_eq!(state.day.lost_titles, ["chat: critical: orders: stale"]);
+    assert!(lost.iter().all(|e| e.channel.as_str() != "chat") && state.day.dropped == 1);
+    assert_eq!(state.day.dropped_titles, ["chat: critical: orders: stale"]);
 }
 
 #[test]

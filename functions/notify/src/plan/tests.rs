@@ -53,9 +53,9 @@ pub(super) fn reported_finding(severity: Severity, asset: &str, what: &str) -> R
         severity,
         asset: asset.into(),
         group: Some("fleet".into()),
-        what: what.into(),
-        why: "27h old, 25h allowed".into(),
-        mend: "holdfast run snapshot".into(),
+        code: what.into(),
+        message: "27h old, 25h allowed".into(),
+        hint: "holdfast run snapshot".into(),
     }
 }
 
@@ -70,7 +70,7 @@ pub(super) fn reported_run(
         run: format!("run-{function}-{when}"),
         at: when,
         seconds: 0.0,
-        whole: true,
+        complete: true,
         dry_run: false,
         findings,
         outcomes: Vec::new(),
@@ -142,9 +142,9 @@ pub(super) fn done_outcome(asset: &str, what: &str) -> ReportedOutcome {
         action: "dump".into(),
         result: "done".into(),
         detail: None,
-        made: Some(shared::report::Artifact {
-            what: what.into(),
-            place: "s3://acme-dumps".into(),
+        artifact: Some(shared::report::Artifact {
+            key: what.into(),
+            location: "s3://acme-dumps".into(),
             bytes: Some(1_500_000_000),
             seconds: Some(12.0),
         }),

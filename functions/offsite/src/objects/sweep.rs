@@ -285,11 +285,11 @@ impl CopyTotals {
         std::mem::take(&mut self.more).into_iter().map(|(result, n)| StepOutcome {
             asset: "objects".into(),
             action: format!("copy {n} objects more"),
-            because: "as those named here".into(),
+            reason: "as those named here".into(),
             operation: Operation::Backup,
             result,
             kind: None,
-            made: None,
+            artifact: None,
         })
     }
 }

@@ -240,7 +240,7 @@ async fn what_no_try_can_copy_is_a_finding_and_no_failure_of_each_sweep() {
         sync_mock(&world, &[&there_is, &has, &cold, &keyed, &read, &copy, &there]).await;
     assert_eq!(done.objects, 1, "{}", report_lines(&report));
     assert_eq!(report.count_outcomes(|r| matches!(r, shared::report::StepResult::Failed(_))), 0);
-    let found: Vec<_> = report.findings.iter().map(|f| (f.severity, f.what.as_str())).collect();
+    let found: Vec<_> = report.findings.iter().map(|f| (f.severity, f.code.as_str())).collect();
     let warning = shared::plan::Severity::Warning;
     assert_eq!(
         found,

@@ -35,7 +35,7 @@ fn format_plan(copies: &SnapshotCopyPlan) -> String {
         let share = share
             .as_ref()
             .map_or(String::new(), |(id, account)| format!(" sharing {id} with {account}"));
-        format!("{} [key {key}{share}]: {}", s.action, s.because)
+        format!("{} [key {key}{share}]: {}", s.action, s.reason)
     });
     let findings = plan.findings.iter().map(ToString::to_string);
     let tail = [format!("in flight {in_flight}, waiting {waiting}")];
@@ -123,7 +123,7 @@ fn a_copy_under_the_wrong_key_does_not_count() {
     complete_in_flight(&mut world, parse_time(NOW), |_| true);
     let there = world.locations.values_mut().flat_map(|f| &mut f.points);
     there
-        .filter(|p| p.marks.copy_of.is_some())
+        .filter(|p| p.tags.copy_of.is_some())
         .for_each(|p| p.kms_key = Some("arn:aws:kms:us-east-1:1:key/aws-rds".into()));
     insta::assert_snapshot!(format_plan(&plan(&policy, &world, &AwsManagedKeys::new(), parse_time(NOW))), @"
     critical acme-a wrong-copy: the copy acme-a-daily-202611200200 at us-east-1 in 111122223333 does not count: it is under arn:aws:kms:us-east-1:1:key/aws-rds instead of arn:aws:kms:us-east-1:111122223333:key/dr; delete it when you know why; a new one is made after that
@@ -221,7 +221,7 @@ fn an_option_group_goes_to_copies_of_its_own_engine_alone() {
     }
     // A cluster has no option group, whatever the destination knows.
     let (mut cluster, mut of_cluster) = daily_points(&policy, "acme-ledger", &["20"]);
-    (cluster.family, of_cluster[0].family) = (DatabaseKind::Cluster, DatabaseKind::Cluster);
+    (cluster.family, of_cluster[0].kind) = (DatabaseKind::Cluster, DatabaseKind::Cluster);
     databases.push(cluster);
     points.append(&mut of_cluster);
     let copies = plan(

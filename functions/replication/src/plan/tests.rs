@@ -37,7 +37,7 @@ fn object(key: &str, minutes_old: i64) -> S3Object {
         size: 10,
         etag: "e".into(),
         modified: now() - SignedDuration::from_mins(minutes_old),
-        class: "STANDARD".into(),
+        storage_class: "STANDARD".into(),
         restored: false,
     }
 }
@@ -122,7 +122,7 @@ fn report_lines(judged: &ReplicationReport) -> String {
     let lines: Vec<_> = judged
         .findings
         .iter()
-        .map(|f| format!("\n    {} {}: {}", f.severity, f.what, f.why))
+        .map(|f| format!("\n    {} {}: {}", f.severity, f.code, f.message))
         .collect();
     if lines.is_empty() { " fine".into() } else { lines.concat() }
 }
@@ -309,7 +309,7 @@ fn values_are_published_only_of_what_was_compared_whole() {
 #[test]
 fn a_buckets_standing_carries_its_worst_finding_and_its_size() {
     let fine = evaluate_observed(bucket_with(|_| {}));
-    assert_eq!((fine.assets[0].worst, fine.assets[0].size_bytes), (None, Some(20)));
+    assert_eq!((fine.assets[0].max_severity, fine.assets[0].size_bytes), (None, Some(20)));
     let bad = evaluate_observed(Err(access_denied()));
     insta::assert_debug_snapshot!(bad.assets, @r#"
     [

@@ -74,9 +74,9 @@ fn markup_in_names_and_errors_stays_text() {
     let evil = "<script>alert(1)</script>\" onload=\"x";
     let mut facts = fleet_input(std::iter::once(evil.to_owned()), 3);
     facts.unobserved_locations.push(UnobservedLocation {
-        place: evil.into(),
-        why: evil.into(),
-        mend: format!("`{evil}`"),
+        location: evil.into(),
+        message: evil.into(),
+        hint: format!("`{evil}`"),
     });
     facts.host_directories.push(evil.into());
     facts.locations[0].name = evil.into();

@@ -93,7 +93,7 @@ impl CopyUsage {
         let mut rest: BTreeMap<StorageKind, OtherStorage> = BTreeMap::new();
         facts.pages += objects.len() as u64 / 1000 + 1;
         for object in objects {
-            let class = StorageKind::from_s3_class(&object.class);
+            let class = StorageKind::from_s3_class(&object.storage_class);
             let owner = of_source.iter().find_map(|(g, store, databases)| {
                 Some(AssetKey::new(g, asset_of_key(g, store, databases, &object.key)?))
             });

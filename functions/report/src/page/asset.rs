@@ -146,7 +146,7 @@ pub(crate) fn assets_with_status(
     // What is a host's to see is judged by what else was seen of it, if anything was.
     standings.retain(|key, s| {
         s.coverage != AssetCoverage::NotObserved
-            || s.worst.is_some()
+            || s.max_severity.is_some()
             || !facts.storage.contains_key(key)
     });
     let whole = |key: &AssetKey| AssetKey::new(&key.group, &key.group);
@@ -156,7 +156,7 @@ pub(crate) fn assets_with_status(
             let group = standings.get(&whole(key))?;
             let (age_seconds, newest, size_bytes) = (None, None, None);
             let asset = key.asset.clone();
-            Some(AssetStatus { asset, age_seconds, newest, size_bytes, ..group.clone() })
+            Some(AssetStatus { asset, age_seconds, newest_point: newest, size_bytes, ..group.clone() })
         });
         out.push((key.clone(), standing));
     }
@@ -213,8 +213,8 @@ impl AssetContext<'_> {
             max_age_derived: rule.max_age_derived,
             offsite_wanted: rule.offsite,
             coverage: AssetCoverage::Watched,
-            worst: judged.findings.iter().map(|f| f.severity).max(),
-            why: judged.findings.iter().map(|f| f.why.clone()).collect(),
+            max_severity: judged.findings.iter().map(|f| f.severity).max(),
+            messages: judged.findings.iter().map(|f| f.message.clone()).collect(),
             ..AssetStatus::new(&key.group, &key.asset)
         });
         let (sizes, deviation) = size_samples(facts, &points, rule.max_size_deviation);
@@ -228,21 +228,21 @@ impl AssetContext<'_> {
                 Some(_) => standing.max_age_derived,
                 None => rule.max_age_derived,
             },
-            dense_seconds: rule.dense,
+            full_density_seconds: rule.dense,
             offsite_wanted: standing.offsite_wanted || rule.offsite,
             offsite_age_seconds: offsite,
             rpo: self.rpo_status(key, rule, newest.as_ref(), &points),
             rto: self.past.rto_status(key, rule.rto, now),
-            proofs: self.past.timeline_marks(key, since),
+            verifications: self.past.timeline_marks(key, since),
             points: points.len(),
-            points_wanted: rule.points && standing.coverage != AssetCoverage::NotRun,
+            has_recovery_points: rule.points && standing.coverage != AssetCoverage::NotRun,
             bytes: cost.bytes,
             group: standing.group,
             asset: standing.asset,
-            why: standing.why,
+            messages: standing.messages,
             newest,
             since,
-            lanes,
+            timeline: lanes,
             sizes,
             deviation,
             cost,
@@ -260,7 +260,7 @@ impl AssetContext<'_> {
         // Not seeing is not missing.
         let unobserved = standing.coverage == AssetCoverage::NotObserved;
         let blind = (unobserved || bad.peek().is_some()) && bad.all(Finding::unobserved);
-        match (standing.worst, standing.coverage) {
+        match (standing.max_severity, standing.coverage) {
             (Some(Severity::Critical), _) if blind => HealthState::Unknown,
             (Some(Severity::Critical), _) => HealthState::Critical,
             // Not watched is not well, however little is wrong.
@@ -284,7 +284,7 @@ impl AssetContext<'_> {
             .and_then(|age| self.now.checked_sub(SignedDuration::from_secs(age)).ok());
         let at = told.or_else(|| seen.and_then(|p| timestamp_from_secs(p.at)))?;
         Some(LatestPoint {
-            name: standing.newest.clone().or_else(|| held.newest.clone()),
+            name: standing.newest_point.clone().or_else(|| held.newest.clone()),
             at,
             age_seconds: self.now.duration_since(at).as_secs().max(0),
             bytes: standing
@@ -318,7 +318,7 @@ impl AssetContext<'_> {
         let home = |p: &&PointRecord| self.facts.location(p.location).is_some_and(|s| s.home);
         let newest = points.iter().rev().find(home).and_then(|p| timestamp_from_secs(p.at));
         let old = newest.map(|at| self.now.duration_since(at));
-        let blind = lanes.iter().any(|l| l.home && !l.seen);
+        let blind = lanes.iter().any(|l| l.home && !l.observed);
         match (old, rule.max_age.map(SignedDuration::from_secs)) {
             (None, _) if blind => judged.state = Some(HealthState::Unknown),
             (None, Some(_)) => {
@@ -341,13 +341,13 @@ impl AssetContext<'_> {
             }
             _ => {}
         }
-        for lane in lanes.iter().filter(|l| !l.home && l.seen) {
+        for lane in lanes.iter().filter(|l| !l.home && l.observed) {
             let behind = newest.zip(lane.newest).map(|(n, there)| n.duration_since(there));
             let allowed = rule.max_age.map(SignedDuration::from_secs);
             if let Some((behind, allowed)) = behind.zip(allowed).filter(|(b, a)| b > a) {
                 let why = format!(
                     "its newest copy at {} is {} behind, more than {}",
-                    lane.place,
+                    lane.location,
                     format_duration(behind),
                     format_duration(allowed)
                 );

@@ -46,7 +46,7 @@ fn deleted_dumps(
 ) -> String {
     let letting = plan_dumps(policy, &[database_dumps(policy, places)], parse_timestamp(NOW));
     let steps =
-        letting.plan.steps.iter().map(|s| format!("{}: {}", s.action.point.point().id, s.because));
+        letting.plan.steps.iter().map(|s| format!("{}: {}", s.action.point.point().id, s.reason));
     let findings = letting.plan.findings.iter().map(ToString::to_string);
     let counts = [format!("{} stay", letting.retained)];
     steps.chain(findings).chain(counts).collect::<Vec<_>>().join("\n")

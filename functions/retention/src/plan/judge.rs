@@ -246,9 +246,9 @@ impl<'a> RetentionSubject<'a> {
         }
         // A transfer copy has done its work when no destination that wants its source is without a good copy.
         let done = |t: &&&RecoveryPoint| {
-            t.marks.copy_of.as_deref().is_none_or(|arn| !to_transfer.contains(arn))
+            t.tags.copy_of.as_deref().is_none_or(|arn| !to_transfer.contains(arn))
         };
-        let transfers = self.points_at(home).iter().filter(|t| t.marks.transfer);
+        let transfers = self.points_at(home).iter().filter(|t| t.tags.transfer);
         let transferred = transfers.filter(done).map(|t| t.arn.as_str()).collect();
         let kinds = self.group.snapshots.iter().map(|(reason, rule)| {
             let owed = match (self.alive, self.backup_stop_reason(), &rule.schedule) {

@@ -43,8 +43,8 @@ fn snapshot_history(
         let mut copy = p.clone();
         copy.arn = p.arn.replace("eu-west-1", "us-east-1");
         copy.kms_key = Some("arn:aws:kms:us-east-1:111122223333:key/dr".into());
-        copy.marks.copy_of = Some(p.arn.clone());
-        copy.marks.data_time = p.data_time;
+        copy.tags.copy_of = Some(p.arn.clone());
+        copy.tags.data_time = p.data_time;
         copy
     });
     let copies = copies.collect();
@@ -69,7 +69,7 @@ fn inventory_with(
 }
 
 fn format_plan(letting: &RetentionPlan) -> String {
-    let steps = letting.plan.steps.iter().map(|s| format!("{}: {}", s.action, s.because));
+    let steps = letting.plan.steps.iter().map(|s| format!("{}: {}", s.action, s.reason));
     let findings = letting.plan.findings.iter().map(ToString::to_string);
     let tail = [format!("kept {}, refused {}", letting.retained, letting.blocked)];
     steps.chain(findings).chain(tail).collect::<Vec<_>>().join("\n")
@@ -84,8 +84,8 @@ fn what_the_rule_lets_go_goes_oldest_first_and_copies_by_their_own_rule() {
     fourth.id = "acme-a-daily-202611160200".into();
     fourth.arn = fourth.arn.replace("1118", "1116");
     fourth.data_time = Some(parse_time("2026-11-16T02:00:00Z"));
-    fourth.marks.data_time = fourth.data_time;
-    fourth.marks.copy_of =
+    fourth.tags.data_time = fourth.data_time;
+    fourth.tags.copy_of =
         Some("arn:aws:rds:eu-west-1:111122223333:snapshot:acme-a-daily-202611160200".into());
     copies.push(fourth);
     insta::assert_snapshot!(format_plan(&plan(&policy, &inventory_with(&policy, vec![a], points, copies), parse_time(NOW))), @r#"
@@ -114,9 +114,9 @@ fn a_place_that_was_not_seen_loses_nothing_and_neither_does_what_it_still_wants(
     let dr = seen.locations.keys().find(|p| p.region.as_str() == "us-east-1").cloned().expect("dr");
     seen.locations.remove(&dr);
     seen.errors.push(shared::catalog::ObservationError {
-        place: dr,
-        why: "describe DB snapshots: timed out".into(),
-        mend: "x".into(),
+        location: dr,
+        message: "describe DB snapshots: timed out".into(),
+        hint: "x".into(),
     });
     insta::assert_snapshot!(format_plan(&plan(&policy, &seen, parse_time(NOW))), @"
     critical us-east-1 in 111122223333 gap: describe DB snapshots: timed out; x
@@ -194,10 +194,10 @@ fn the_runaways_hint_works_and_a_failed_point_is_no_good_one_that_goes() {
     assert!(refused.plan.steps.is_empty());
     assert_eq!((refused.blocked_steps.len(), refused.blocked), (63, 63), "a dry run shows them");
     let finding =
-        refused.plan.findings.iter().find(|f| f.what == FindingCode::Runaway).expect("refused");
-    assert!(finding.why.starts_with("23 of 30 good points"), "{finding}");
+        refused.plan.findings.iter().find(|f| f.code == FindingCode::Runaway).expect("refused");
+    assert!(finding.message.starts_with("23 of 30 good points"), "{finding}");
     let limits =
-        finding.mend.split_once("write ").and_then(|(_, l)| l.split_once(" in the policy"));
+        finding.hint.split_once("write ").and_then(|(_, l)| l.split_once(" in the policy"));
     let raised = format!("{yaml}{}\n", limits.expect("a hint").0);
     let raised = plan(&parse_policy(&raised), &seen, parse_time(NOW));
     assert_eq!((raised.plan.steps.len(), raised.blocked), (63, 0));
@@ -223,7 +223,7 @@ fn a_policy_lets_nothing_of_another_home_go_though_each_is_the_others_destinatio
     b.resource_id = "db-virginia".into();
     for p in there.iter_mut().chain(&mut from_virginia) {
         p.resource_id = "db-virginia".into();
-        p.marks.resource_id = Some("db-virginia".into());
+        p.tags.resource_id = Some("db-virginia".into());
     }
     let seen_by = |policy: &Policy, database: RdsDatabase| {
         let mut seen = home_inventory(policy, vec![database], vec![]);
@@ -247,7 +247,7 @@ fn a_policy_lets_nothing_of_another_home_go_though_each_is_the_others_destinatio
                 j.point.is_owned_by(&policy.owner()),
                 "{} of {:?}",
                 j.point.id,
-                j.point.marks.owner
+                j.point.tags.owner
             );
             assert_eq!(*j.place, Location::home_from_policy(policy), "three copies stay");
         }
@@ -297,7 +297,7 @@ fn an_instance_and_a_cluster_of_one_name_are_judged_apart() {
     let going: Vec<_> = evaluate_points(&policy, &seen, parse_time(NOW))
         .into_iter()
         .filter(|j| matches!(j.verdict, RetentionVerdict::Delete(..)))
-        .map(|j| j.point.family)
+        .map(|j| j.point.kind)
         .collect();
     assert_eq!(
         going,
@@ -343,13 +343,13 @@ fn copies_stay_while_copies_are_not_being_made_without_any_key_for_it() {
                 copy.arn = p.arn.replace("eu-west-1", "us-east-1");
                 copy.automated = false;
                 copy.kms_key = Some("arn:aws:kms:us-east-1:111122223333:key/dr".into());
-                copy.marks = HoldfastTags {
+                copy.tags = HoldfastTags {
                     reason: Some(p.reason().into()),
                     owner: Some(policy.owner()),
-                    ..p.marks.clone()
+                    ..p.tags.clone()
                 };
-                copy.marks.copy_of = Some(p.arn.clone());
-                copy.marks.data_time = p.data_time;
+                copy.tags.copy_of = Some(p.arn.clone());
+                copy.tags.data_time = p.data_time;
                 copy
             })
             .collect()
@@ -447,7 +447,7 @@ fn copies_that_fail_for_weeks_do_not_fill_the_quota() {
         seen.locations
             .values()
             .flat_map(|f| &f.points)
-            .filter(|p| p.marks.copy_of.is_some())
+            .filter(|p| p.tags.copy_of.is_some())
             .count()
     };
     let day = |seen: &mut Inventory, now: Timestamp| {
@@ -505,7 +505,7 @@ fn a_copy_under_another_key_pushes_no_good_one_out() {
         copy.id = format!("wrong-{n}");
         copy.arn = format!("arn:wrong-{n}");
         copy.kms_key = Some("arn:aws:kms:us-east-1:1:key/other".into());
-        copy.marks.copy_of = Some(copy.id.clone());
+        copy.tags.copy_of = Some(copy.id.clone());
         copy.data_time = copies[0].data_time;
     }
     copies.extend(wrong);

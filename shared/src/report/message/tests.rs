@@ -9,10 +9,10 @@ fn sample_report() -> RunReport {
     RunReport {
         function: "dump",
         policy: "acme".into(),
-        run: "run-1".into(),
-        at: "2026-11-20T12:00:00Z".parse::<Timestamp>().expect("a time"),
+        run_id: "run-1".into(),
+        started_at: "2026-11-20T12:00:00Z".parse::<Timestamp>().expect("a time"),
         seconds: 12.5,
-        whole: true,
+        complete: true,
         dry_run: false,
         failed: true,
         findings: Vec::new(),
@@ -26,17 +26,17 @@ fn sample_outcome(asset: &str, result: StepResult, made: Option<Artifact>) -> St
     StepOutcome {
         asset: asset.into(),
         action: "dump".into(),
-        because: "it is due".into(),
+        reason: "it is due".into(),
         operation: crate::plan::Operation::Backup,
         result,
         kind: None,
-        made,
+        artifact: made,
     }
 }
 
 fn sample_artifact(what: &str) -> Artifact {
     let place = "s3://acme".into();
-    Artifact { what: what.into(), place, bytes: Some(7), seconds: Some(1.5) }
+    Artifact { key: what.into(), location: place, bytes: Some(7), seconds: Some(1.5) }
 }
 
 fn parse_message(report: &RunReport) -> Value {
@@ -186,8 +186,8 @@ fn what_was_made_and_bad_assets_come_before_what_is_well() {
     let standing = |n: usize| AssetStatus {
         asset: format!("asset-{n}"),
         group: "fleet".into(),
-        worst: (n == 199).then_some(Severity::Critical),
-        why: vec![long.clone()],
+        max_severity: (n == 199).then_some(Severity::Critical),
+        messages: vec![long.clone()],
         ..AssetStatus::new("", "")
     };
     report.assets = (0..200).map(standing).collect();

@@ -15,19 +15,19 @@ fn asset_status(asset: &str, age_hours: Option<i64>, worst: Option<Severity>) ->
     AssetStatus {
         asset: asset.into(),
         group: "main".into(),
-        newest: age_hours.map(|_| format!("{asset}.dump")),
+        newest_point: age_hours.map(|_| format!("{asset}.dump")),
         age_seconds: age_hours.map(|h| h * 3600),
         max_age_seconds: Some(90_000),
         size_bytes: age_hours.map(|_| 5 << 20),
         coverage: AssetCoverage::Watched,
-        worst,
+        max_severity: worst,
         ..AssetStatus::new("", "")
     }
 }
 
 /// A look at noon that took a second and a half.
 fn scan_at_noon(assets: Vec<AssetStatus>, findings: Vec<Finding>) -> MonitorScan {
-    let points = assets.iter().filter(|s| s.newest.is_some()).count();
+    let points = assets.iter().filter(|s| s.newest_point.is_some()).count();
     let mut values: Vec<_> = assets
         .iter()
         .map(|s| MetricValue::for_asset(Metric::Points, "main", &s.asset, 3.0))
@@ -40,10 +40,10 @@ fn scan_at_noon(assets: Vec<AssetStatus>, findings: Vec<Finding>) -> MonitorScan
     let report = RunReport {
         function: "freshness",
         policy: "acme".into(),
-        run: "r".into(),
-        at: parse_time(NOON),
+        run_id: "r".into(),
+        started_at: parse_time(NOON),
         seconds: 0.0,
-        whole: true,
+        complete: true,
         dry_run: true,
         failed: findings.iter().any(|f| f.severity == Severity::Critical),
         findings,

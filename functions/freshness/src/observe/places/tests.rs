@@ -29,9 +29,9 @@ fn found(policy: &Policy, backups: Vec<StoredBackup>) -> (String, Option<String>
         at(NOW),
     );
     let of = verdict.plan.findings.iter().filter(|f| f.asset == "orders");
-    let words: Vec<_> = of.map(|f| format!("{} {}", f.severity, f.what)).collect();
+    let words: Vec<_> = of.map(|f| format!("{} {}", f.severity, f.code)).collect();
     let standing = verdict.assets.iter().find(|s| s.asset == "orders").expect("a row");
-    (words.join(", "), standing.newest.clone())
+    (words.join(", "), standing.newest_point.clone())
 }
 
 const ALL: &str = "daily: {keep: {for: 7d}}, manual: {keep: {for: 7d}}";

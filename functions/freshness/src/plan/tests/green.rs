@@ -29,8 +29,8 @@ const DAILY: &str =
 /// What is found: severity and word of each finding, worst first.
 fn finding_codes(verdict: &FreshnessPlan) -> String {
     let mut all: Vec<_> = verdict.plan.findings.iter().collect();
-    all.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.what.cmp(&b.what)));
-    let words: Vec<_> = all.iter().map(|f| format!("{} {}", f.severity, f.what)).collect();
+    all.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.code.cmp(&b.code)));
+    let words: Vec<_> = all.iter().map(|f| format!("{} {}", f.severity, f.code)).collect();
     words.join(", ")
 }
 
@@ -66,7 +66,7 @@ fn without_an_objective_one_follows_from_the_schedule_and_old_points_are_found()
         (finding_codes(&old).as_str(), old.assets[0].status_label()),
         ("critical stale", "CRITICAL")
     );
-    assert!(old.plan.findings[0].why.contains("that follows from its schedule"));
+    assert!(old.plan.findings[0].message.contains("that follows from its schedule"));
     // Neither an objective nor a schedule: that is not well either.
     let manual = policy_with("    snapshots: { manual: { keep: { for: 35d } } }\n");
     let none = plan(
@@ -200,7 +200,7 @@ fn the_quota_of_manual_snapshots_is_told_with_its_day_before_it_is_used_up() {
         let findings = plan(&policy, &facts, parse_time(NOW)).plan.findings;
         findings
             .iter()
-            .map(|f| format!("{} {}: {}", f.severity, f.what, f.why))
+            .map(|f| format!("{} {}: {}", f.severity, f.code, f.message))
             .collect::<Vec<_>>()
             .join("\n")
     };
@@ -298,13 +298,13 @@ fn a_dump_of_some_tables_and_one_before_a_restore_are_never_the_newest_point() {
     let old = [("daily", "2026-10-26T02:00:00Z"), recent[0], recent[1]];
     let verdict = plan_dumps(&policy, &old);
     assert_eq!(finding_codes(&verdict), "critical stale");
-    assert_eq!(verdict.assets[0].newest.as_deref(), Some("daily.dump"));
+    assert_eq!(verdict.assets[0].newest_point.as_deref(), Some("daily.dump"));
     let none = plan_dumps(&policy, &recent);
     assert_eq!(
         (finding_codes(&none).as_str(), none.assets[0].status_label()),
         ("critical no-point", "CRITICAL")
     );
-    assert!(none.plan.findings[0].why.contains("no dump of the whole database"));
+    assert!(none.plan.findings[0].message.contains("no dump of the whole database"));
     let well = [("daily", "2026-11-20T02:00:00Z"), recent[0]];
     assert_eq!(finding_codes(&plan_dumps(&policy, &well)), "");
     // The narrowed one has a schedule too.

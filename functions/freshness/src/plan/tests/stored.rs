@@ -43,7 +43,7 @@ fn plan_objects(policy: &Policy, objects: &[(&str, u64, &str)], now: &str) -> Fr
 fn newest_lines(verdict: &FreshnessPlan) -> String {
     let lines = verdict.assets.iter().map(|a| {
         let age = a.age_seconds.map_or("no age".into(), human_hours);
-        format!("{} {}: {} {age}", a.group, a.asset, a.newest.as_deref().unwrap_or("nothing"))
+        format!("{} {}: {} {age}", a.group, a.asset, a.newest_point.as_deref().unwrap_or("nothing"))
     });
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -228,7 +228,7 @@ fn a_name_dated_in_the_future_counts_for_nothing_and_hides_nothing() {
     ];
     for (form, key, counts) in table {
         let verdict = one(form, key);
-        let newest = verdict.assets[0].newest.as_deref();
+        let newest = verdict.assets[0].newest_point.as_deref();
         assert_eq!(newest, counts.then_some(key), "{key}");
         assert_eq!(format_plan(&verdict).contains("critical main future"), !counts, "{key}");
     }

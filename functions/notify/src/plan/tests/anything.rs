@@ -102,7 +102,7 @@ proptest! {
                     let name = ["freshness", "offsite"][function];
                     let when = now + SignedDuration::from_mins(late);
                     let mut report = reported_run(name, when, findings.collect());
-                    (report.whole, report.run) = (whole, format!("r{n}"));
+                    (report.complete, report.run) = (whole, format!("r{n}"));
                     vec![report_event(report); 1 + usize::from(twice)]
                 }
             };
@@ -112,8 +112,8 @@ proptest! {
                 prop_assert!(ids.insert(t.message.id.clone()), "an id stands for one message");
             }
             for t in h.state.incidents.values() {
-                if t.closed.is_none() && t.gone.is_none() && t.severity == Severity::Critical && t.what != "alarm" {
-                    prop_assert!(!t.told.is_empty(), "nobody knows of {}", t.key);
+                if t.resolved_at.is_none() && t.cleared_at.is_none() && t.severity == Severity::Critical && t.code != "alarm" {
+                    prop_assert!(!t.notified.is_empty(), "nobody knows of {}", t.key);
                     for channel in ["chat", "pager"] {
                         let at = (channel.parse().expect("a name"), t.key.clone());
                         prop_assert!(known.contains_key(&at), "{channel} does not know of {}", t.key);

@@ -197,9 +197,9 @@ fn the_storage_report_is_sent_once_for_each_time_of_its_schedule_and_a_budget_th
         severity,
         asset: "acme".into(),
         group: None,
-        what: what.into(),
-        why: why.into(),
-        mend: String::new(),
+        code: what.into(),
+        message: why.into(),
+        hint: String::new(),
     };
     let told = |h: &mut NotifyHistory, when: &str, findings: Vec<ReportedFinding>| {
         h.plan_events(
