@@ -46,7 +46,7 @@ home:
     min_backups: 3
 {rule if copies else ""}alarms:
   acme-backup-age:
-    metric: point-age
+    metric: backup-age
     of: fleet
     above: 25h
 """

@@ -19,7 +19,7 @@ buckets:
 secrets:
   app: { prefix: acme }
 alarms:
-  acme-backup-age: { metric: point-age, of: fleet, above: 25h }
+  acme-backup-age: { metric: backup-age, of: fleet, above: 25h }
 "#;
 
 const INVALID_POLICY: &str = r#"holdfast: 1

@@ -323,9 +323,9 @@ async fn publish_report(world: &RunContext<'_>, report: &mut RunReport, used: Ca
     }
     report.finalize();
     let now_used = world.aws.call_counter().current_counts();
-    report.push_metric(Metric::RunCompleted, 1);
-    report.push_metric(Metric::RunFailed, usize::from(report.failed));
-    report.values.push(MetricValue::for_policy(Metric::RunSeconds, report.seconds));
+    report.push_metric(Metric::RunsCompleted, 1);
+    report.push_metric(Metric::RunsFailed, usize::from(report.failed));
+    report.values.push(MetricValue::for_policy(Metric::RunDuration, report.seconds));
     report.push_metric(Metric::Unfinished, report.count_outcomes(|r| *r == StepResult::Unfinished));
     #[expect(clippy::cast_possible_truncation, reason = "counts of one run")]
     for (metric, n) in [

@@ -40,8 +40,8 @@ def test_freshness_names_the_bucket_that_it_may_not_list_and_judges_the_rest(wor
     assert all("role" in each["hint"] for each in denied), denied
     assert {each["asset"] for each in findings if each["code"] == "no-offsite"} == set(INSTANCES)
     assert "redis" in {each["asset"] for each in findings if each["code"] == "unknown"}
-    assert world.metric("PointAge", Group="redis") == [], "what was not seen has no age"
-    assert world.metric("PointAge", Group="dumps") != []
+    assert world.metric("BackupAge", Group="redis") == [], "what was not seen has no age"
+    assert world.metric("BackupAge", Group="dumps") != []
 
 
 def test_replication_names_the_bucket_that_it_may_not_look_at_and_judges_the_rest(world):
@@ -57,7 +57,7 @@ def test_retention_names_the_group_whose_dumps_it_may_not_list_and_judges_the_re
     assert answer.error is None, answer.payload
     assert [(each["asset"], each["code"], each["level"]) for each in findings] == [("ledger", "not-listed", "WARN")]
     assert PRIVATE in findings[0]["message"] and "DumpBuckets" in findings[0]["hint"]
-    assert world.metric("PointsKept")[-1] >= fleet.DUMP_WEEKS * len(fleet.SERVICES)
+    assert world.metric("BackupsRetained")[-1] >= fleet.DUMP_WEEKS * len(fleet.SERVICES)
 
 
 def test_the_role_of_a_function_that_looks_reads_no_other_bucket_and_changes_nothing(world):

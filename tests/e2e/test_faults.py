@@ -147,7 +147,7 @@ def test_a_run_that_is_told_to_slow_down_succeeds_all_the_same(seeded, refusal, 
     assert done.returncode == 0, done
     assert not to_refuse, "it was refused"
     assert set(nightlies(seeded)) == {f"{THREE[0]}-nightly-{slot_due(seeded.now())}"}
-    assert seeded.metric("RunFailed", Function="snapshot")[-1] == 0
+    assert seeded.metric("RunsFailed", Function="snapshot")[-1] == 0
     assert seeded.metric("ApiThrottled", Function="snapshot")[-1] == len(actions)
 
 

@@ -11,7 +11,7 @@ LATE = {fleet.instance(service) for service in fleet.LATE}
 DRIFTED = fleet.instance(fleet.DRIFTED)
 SECONDS = {"m": 60, "h": 3600, "d": 86400}
 METRICS = {
-    "failing-assets": "FailingAssets", "point-age": "PointAge", "offsite-age": "OffsiteAge",
+    "failing-assets": "FailingAssets", "backup-age": "BackupAge", "offsite-copy-age": "OffsiteCopyAge",
     "settings-drift": "SettingsDrift", "unprotected-databases": "UnprotectedDatabases", "restorable-lag": "RestorableLag",
 }
 KEPT = ["AlarmName", "Namespace", "MetricName", "Dimensions", "Threshold", "Period", "EvaluationPeriods", "Statistic",
@@ -137,22 +137,22 @@ def test_an_alarm_deleted_by_hand_is_made_again(world, first):
 def test_metrics_say_how_old_the_oldest_is_and_how_many_fail(world, first):
     world.invoke("freshness")  # of this moment: other tests of this file ran it before
     now = world.now()
-    ages = {name: world.metric("PointAge", Group="fleet", Asset=name)[-1] for name in INSTANCES}
+    ages = {name: world.metric("BackupAge", Group="fleet", Asset=name)[-1] for name in INSTANCES}
     assert {name for name, age in ages.items() if age > 25 * 3600} == LATE
-    assert world.metric("PointAge", Group="fleet")[-1] == max(ages.values())
+    assert world.metric("BackupAge", Group="fleet")[-1] == max(ages.values())
     newest = {name: max(s["SnapshotCreateTime"] for s in world.snapshots(name).values()) for name in INSTANCES}
     for name, age in ages.items():
         assert age == pytest.approx((now - newest[name]).total_seconds(), abs=120)
     assert world.metric("FailingAssets", Group="fleet")[-1] == len(INSTANCES)
     assert world.metric("SettingsDrift", Group="fleet")[-1] == 2
     assert world.metric("UnprotectedDatabases")[-1] == 0
-    assert world.metric("RunCompleted", Function="freshness")[-1] == 1
-    assert world.metric("RunFailed", Function="freshness")[-1] == 1
+    assert world.metric("RunsCompleted", Function="freshness")[-1] == 1
+    assert world.metric("RunsFailed", Function="freshness")[-1] == 1
     assert world.metric("ApiRequests", Function="freshness")[-1] > 5
 
 
 def test_a_value_that_is_not_known_is_missing_and_not_zero(world, first):
-    assert world.metric("OffsiteAge", Group="fleet") == []
+    assert world.metric("OffsiteCopyAge", Group="fleet") == []
 
 
 def test_a_database_that_no_group_has_is_named(world, first):

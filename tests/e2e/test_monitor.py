@@ -104,7 +104,7 @@ class Monitor:
 
     def looked(self) -> str:
         """The metrics after its first look."""
-        return until("the first look", lambda: value(self.text, "holdfast_look_success") == 1 and self.text)
+        return until("the first look", lambda: value(self.text, "holdfast_refresh_success") == 1 and self.text)
 
 
 @contextmanager
@@ -147,7 +147,7 @@ def test_a_dump_in_a_directory_is_seen_with_age_size_count_disk_and_health(holdf
     assert value(text, "holdfast_asset_health", **of) == 1
     assert value(text, "holdfast_health") == 1
     assert value(text, "holdfast_disk_free_bytes", group="shop") > 0
-    assert abs(value(text, "holdfast_last_look_timestamp_seconds") - time.time()) < 120
+    assert abs(value(text, "holdfast_last_refresh_timestamp_seconds") - time.time()) < 120
 
 
 def test_promtool_finds_nothing_to_better(holdfast, shop, folder):
@@ -304,8 +304,8 @@ def test_scrapes_are_answered_from_the_last_look_and_the_age_grows(holdfast, sho
         age = value(first, "holdfast_backup_age_seconds")
         until("the age grows", lambda: value(monitor.text, "holdfast_backup_age_seconds") > age + 1)
         assert value(monitor.text, "holdfast_backups") == 1
-        looked = value(first, "holdfast_last_look_timestamp_seconds")
-        assert value(monitor.text, "holdfast_last_look_timestamp_seconds") == looked
+        looked = value(first, "holdfast_last_refresh_timestamp_seconds")
+        assert value(monitor.text, "holdfast_last_refresh_timestamp_seconds") == looked
 
 
 def test_it_looks_again_by_itself(holdfast, shop, folder, tmp_path):
@@ -323,7 +323,7 @@ def test_a_look_that_fails_is_never_well_and_what_was_seen_grows_older(holdfast,
     with serving(policy, tmp_path, database=shop) as monitor:
         age = value(monitor.looked(), "listings_backup_age_hours")
         (tmp_path / "monitor.yaml").write_text("holdfast: 1\ncompany: [")
-        until("a look that fails", lambda: value(monitor.text, "holdfast_look_success") == 0)
+        until("a look that fails", lambda: value(monitor.text, "holdfast_refresh_success") == 0)
         status, why = monitor.ask("/healthz")
         assert (status, why) == (503, "the last look failed\n")
         assert value(monitor.text, "holdfast_health") == 0
@@ -351,7 +351,7 @@ def test_when_nobody_looks_any_more_it_says_so(holdfast, shop, folder, tmp_path)
 def test_it_stops_when_it_is_told_to(shop, folder, tmp_path, number):
     folder.mkdir()
     with serving(watched(shop, folder), tmp_path, database=shop) as monitor:
-        until("the first look", lambda: value(monitor.text, "holdfast_look_success") == 1)
+        until("the first look", lambda: value(monitor.text, "holdfast_refresh_success") == 1)
         monitor.process.send_signal(number)
         assert monitor.process.wait(timeout=15) == 0
 

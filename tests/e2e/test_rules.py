@@ -135,7 +135,7 @@ def test_a_run_that_would_delete_too_much_deletes_nothing(seeded, limits):
     plan = seeded.holdfast("plan", "retention", "--json", policy=policy(database, limits, snapshots=keep(1)))
     assert len([each for each in plan.json[0]["outcomes"] if each["result"] == "planned"]) == len(before) - 2
     assert newest_first(seeded, database) == before
-    assert seeded.metric("DeletesRefused")[-1] == len(before) - 2
+    assert seeded.metric("DeletesBlocked")[-1] == len(before) - 2
 
 
 def test_a_hold_of_the_policy_stays(seeded):

@@ -12,7 +12,7 @@ pub(crate) fn dump_metrics(outcomes: &[StepOutcome]) -> Vec<MetricValue> {
     let mut out = Vec::new();
     for (metric, value, together) in [
         (
-            Metric::DumpSeconds,
+            Metric::DumpDuration,
             artifact_seconds as fn(&Artifact) -> Option<f64>,
             f64::max as fn(f64, f64) -> f64,
         ),
@@ -77,7 +77,7 @@ mod tests {
             outcome("pci/cards", Some((1, 5.0))),
             outcome("pci/keys", None),
         ];
-        let (seconds, bytes) = (Metric::DumpSeconds, Metric::DumpBytes);
+        let (seconds, bytes) = (Metric::DumpDuration, Metric::DumpBytes);
         assert_eq!(
             dump_metrics(&outcomes),
             [

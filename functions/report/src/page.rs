@@ -256,9 +256,9 @@ fn page_metrics(
         let most = slowest.entry(group).or_insert(took);
         *most = most.max(took);
     }
-    out.extend(slowest.iter().map(|(g, s)| MetricValue::for_group(Metric::RecoverySeconds, g, *s)));
+    out.extend(slowest.iter().map(|(g, s)| MetricValue::for_group(Metric::RestoreDuration, g, *s)));
     let most = slowest.values().copied().reduce(f64::max);
-    out.extend(most.map(|m| MetricValue::for_policy(Metric::RecoverySeconds, m)));
+    out.extend(most.map(|m| MetricValue::for_policy(Metric::RestoreDuration, m)));
     out
 }
 

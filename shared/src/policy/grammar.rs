@@ -527,8 +527,8 @@ pub enum LockMode {
     Compliance,
 }
 
-/// A CloudWatch alarm on one of Holdfast's metrics. Missing data counts as breaching, but of `size-change`, `dump-seconds`,
-/// `recovery-time`, `restore-test` and `verification`, where it means that nothing new happened. Exactly one of `above` and `below`.
+/// A CloudWatch alarm on one of Holdfast's metrics. Missing data counts as breaching, but of `size-deviation`, `dump-duration`,
+/// `restore-duration`, `restore-test-passed` and `verification`, where it means that nothing new happened. Exactly one of `above` and `below`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AlarmRule {
@@ -589,9 +589,9 @@ pub enum AlarmMetric {
     /// Assets with a critical finding, counted by `freshness`.
     FailingAssets,
     /// Age of the newest good recovery point, of the asset where it is oldest.
-    PointAge,
+    BackupAge,
     /// Age of the newest good offsite copy, of the asset where it is oldest.
-    OffsiteAge,
+    OffsiteCopyAge,
     /// Automated-backup settings that differ from the policy.
     SettingsDrift,
     /// Databases that no group of the policy selects.
@@ -605,19 +605,19 @@ pub enum AlarmMetric {
     /// How far a read replica is behind.
     ReplicaLag,
     /// Points that one retention run refused to let go because of the limits.
-    DeletesRefused,
+    DeletesBlocked,
     /// Share of what was tried that was done: `below: "99%"`.
     SuccessRate,
     /// How much the newest point's size differs from the median of those before it, up or down.
-    SizeChange,
+    SizeDeviation,
     /// How long a dump took.
-    DumpSeconds,
+    DumpDuration,
     /// How long the newest restore took.
-    RecoveryTime,
+    RestoreDuration,
     /// Whether the newest restores passed their checks: `below: "1"`.
-    RestoreTest,
+    RestoreTestPassed,
     /// Whether the newest verifications passed: `below: "1"`.
-    Verification,
+    VerificationPassed,
     /// What storage costs a month, in the currency of the policy's prices.
     StorageCost,
     /// Share of the storage quota that is used.
@@ -630,21 +630,21 @@ impl AlarmMetric {
     /// All words.
     pub const ALL: &[Self] = &[
         Self::FailingAssets,
-        Self::PointAge,
-        Self::OffsiteAge,
+        Self::BackupAge,
+        Self::OffsiteCopyAge,
         Self::SettingsDrift,
         Self::UnprotectedDatabases,
         Self::RestorableLag,
         Self::ReplicationLag,
         Self::ReplicationMissing,
         Self::ReplicaLag,
-        Self::DeletesRefused,
+        Self::DeletesBlocked,
         Self::SuccessRate,
-        Self::SizeChange,
-        Self::DumpSeconds,
-        Self::RecoveryTime,
-        Self::RestoreTest,
-        Self::Verification,
+        Self::SizeDeviation,
+        Self::DumpDuration,
+        Self::RestoreDuration,
+        Self::RestoreTestPassed,
+        Self::VerificationPassed,
         Self::StorageCost,
         Self::QuotaUsed,
         Self::DeliveriesFailed,

@@ -21,7 +21,7 @@ databases:
     select: { include: ["acme-*"] }
     snapshots: { daily: { keep: { for: 35d } } }
 alarms:
-  acme-backup-age: { metric: point-age, above: 25h }
+  acme-backup-age: { metric: backup-age, above: 25h }
   acme-backup-failing: { metric: failing-assets, of: fleet, above: "0" }
 "#;
 
@@ -233,8 +233,8 @@ async fn a_fine_run_puts_its_metrics_and_tells_nobody() {
     assert_eq!(sent_operations(&asked), ["PutMetricData"]);
     let body = asked.lock().expect("a lock")[0].body.clone();
     for name in [
-        "RunCompleted",
-        "RunFailed",
+        "RunsCompleted",
+        "RunsFailed",
         "Unfinished",
         "ApiRequests",
         "ApiThrottled",
@@ -244,7 +244,7 @@ async fn a_fine_run_puts_its_metrics_and_tells_nobody() {
         assert!(body.contains(name), "{name}");
     }
     assert_eq!(
-        (metric_value(&report, Metric::RunCompleted), metric_value(&report, Metric::RunFailed)),
+        (metric_value(&report, Metric::RunsCompleted), metric_value(&report, Metric::RunsFailed)),
         (Some(1.0), Some(0.0))
     );
 }
@@ -280,7 +280,7 @@ async fn a_failed_run_puts_its_metrics_first_and_then_tells_the_topic() {
     })
     .await;
     assert!(report.failed);
-    assert_eq!(metric_value(&report, Metric::RunFailed), Some(1.0));
+    assert_eq!(metric_value(&report, Metric::RunsFailed), Some(1.0));
     assert_eq!(sent_operations(&asked), ["PutMetricData", "Publish"]);
     let told = asked.lock().expect("a lock")[1].clone();
     assert_eq!(told.parameter("TopicArn"), Some(TOPIC));
@@ -332,7 +332,7 @@ async fn alarms_that_can_not_be_set_fail_the_run_and_its_metrics_say_so() {
         RunTimer::start(&aws, &RunRequest::full_run()),
     )
     .await;
-    assert_eq!((report.failed, metric_value(&report, Metric::RunFailed)), (true, Some(1.0)));
+    assert_eq!((report.failed, metric_value(&report, Metric::RunsFailed)), (true, Some(1.0)));
     // One refusal stops no other alarm.
     let expected =
         ["DescribeAlarms", "PutMetricAlarm", "PutMetricAlarm", "PutMetricData", "Publish"];

@@ -367,16 +367,16 @@ fn an_asset_that_lacks_one_of_its_two_places_has_no_offsite_age() {
     add_copy(&mut world, "us-east-1", &new);
     let age = |seen: &Inventory| {
         let verdict = plan_inventory(&policy, seen.clone(), now);
-        (verdict.assets[0].offsite_age_seconds, metric_lines(&verdict, &[Metric::OffsiteAge]))
+        (verdict.assets[0].offsite_age_seconds, metric_lines(&verdict, &[Metric::OffsiteCopyAge]))
     };
     assert_eq!(age(&world), (None, String::new()));
     add_copy(&mut world, "eu-central-1", &old);
     let (seconds, published) = age(&world);
     assert_eq!(seconds, Some(26 * 3600), "of two places, the older");
     insta::assert_snapshot!(published, @"
-    OffsiteAge fleet acme-a 93600
-    OffsiteAge fleet * 93600
-    OffsiteAge * * 93600
+    OffsiteCopyAge fleet acme-a 93600
+    OffsiteCopyAge fleet * 93600
+    OffsiteCopyAge * * 93600
     ");
     assert_eq!(age(&without_location(world, "us-east-1")), (None, String::new()));
 }
@@ -419,10 +419,10 @@ fn what_the_selection_lacks_or_has_twice_is_said() {
     warning acme-b not-watched: no objective is written and no schedule implies one, so nobody knows when its newest point is too old; write objectives.max_age in its group
     ");
     // A group that lacks a database has no age: the ages of the others do not speak for it, nor do they for the policy.
-    let of = [Metric::PointAge, Metric::FailingAssets, Metric::UnprotectedDatabases];
+    let of = [Metric::BackupAge, Metric::FailingAssets, Metric::UnprotectedDatabases];
     insta::assert_snapshot!(metric_lines(&verdict, &of), @"
-    PointAge billing acme-b 3600
-    PointAge fleet acme-a 3600
+    BackupAge billing acme-b 3600
+    BackupAge fleet acme-a 3600
     FailingAssets billing * 1
     FailingAssets fleet * 1
     FailingAssets rest * 1
@@ -453,27 +453,27 @@ fn assets_that_fail_are_counted_for_their_group_and_the_policy_and_a_gap_fails_a
     ];
     let mut world = home_inventory(&policy, vec![a, b, m], points.to_vec());
     add_copy(&mut world, "us-east-1", &points[0]);
-    let of = [Metric::FailingAssets, Metric::PointAge, Metric::OffsiteAge];
+    let of = [Metric::FailingAssets, Metric::BackupAge, Metric::OffsiteCopyAge];
     let told = |seen: Inventory| metric_lines(&plan_inventory(&policy, seen, CLOCKS[1]), &of);
     insta::assert_snapshot!(told(world.clone()), @"
-    PointAge fleet acme-a 3601
-    PointAge fleet acme-b 90001
-    PointAge media media-m 7201
-    PointAge fleet * 90001
-    PointAge media * 7201
-    PointAge * * 90001
-    OffsiteAge fleet acme-a 3601
+    BackupAge fleet acme-a 3601
+    BackupAge fleet acme-b 90001
+    BackupAge media media-m 7201
+    BackupAge fleet * 90001
+    BackupAge media * 7201
+    BackupAge * * 90001
+    OffsiteCopyAge fleet acme-a 3601
     FailingAssets fleet * 1
     FailingAssets media * 0
     FailingAssets * * 1
     ");
     insta::assert_snapshot!(told(without_location(world.clone(), "us-east-1")), @"
-    PointAge fleet acme-a 3601
-    PointAge fleet acme-b 90001
-    PointAge media media-m 7201
-    PointAge fleet * 90001
-    PointAge media * 7201
-    PointAge * * 90001
+    BackupAge fleet acme-a 3601
+    BackupAge fleet acme-b 90001
+    BackupAge media media-m 7201
+    BackupAge fleet * 90001
+    BackupAge media * 7201
+    BackupAge * * 90001
     FailingAssets fleet * 3
     FailingAssets media * 1
     FailingAssets * * 3
@@ -503,20 +503,20 @@ fn an_asset_without_a_point_takes_its_groups_and_the_policys_age_away() {
             home_inventory(&policy, vec![a.clone(), b.clone()], points.to_vec()),
             CLOCKS[0],
         );
-        metric_lines(&verdict, &[Metric::PointAge, Metric::PointSize])
+        metric_lines(&verdict, &[Metric::BackupAge, Metric::BackupSize])
     };
     insta::assert_snapshot!(told(&points), @"
-    PointAge fleet acme-a 3600
-    PointSize fleet acme-a 21474836480
+    BackupAge fleet acme-a 3600
+    BackupSize fleet acme-a 21474836480
     ");
     points.push(owned_snapshot(&policy, &b, "daily", parse_time("2026-11-20T01:00:00Z")));
     insta::assert_snapshot!(told(&points), @"
-    PointAge fleet acme-a 3600
-    PointAge fleet acme-b 7200
-    PointAge fleet * 7200
-    PointAge * * 7200
-    PointSize fleet acme-a 21474836480
-    PointSize fleet acme-b 21474836480
+    BackupAge fleet acme-a 3600
+    BackupAge fleet acme-b 7200
+    BackupAge fleet * 7200
+    BackupAge * * 7200
+    BackupSize fleet acme-a 21474836480
+    BackupSize fleet acme-b 21474836480
     ");
 }
 

@@ -41,20 +41,20 @@ pub(super) fn collect_metrics(
         aggregate_max(metric, rows.chain(lacking))
     };
     out.values.extend(of(
-        Metric::PointAge,
+        Metric::BackupAge,
         |j| optional_seconds(j.standing.age_seconds),
         |_| true,
         |_| true,
     ));
     out.values.extend(of(
-        Metric::OffsiteAge,
+        Metric::OffsiteCopyAge,
         |j| optional_seconds(j.standing.offsite_age_seconds),
         |j| j.standing.offsite_wanted,
         |g| !g.copies.is_empty(),
     ));
     let sizes = judged.iter().zip(&names).filter_map(|(j, (group, asset))| {
         Some(MetricValue::for_asset(
-            Metric::PointSize,
+            Metric::BackupSize,
             group,
             asset,
             optional_seconds(j.standing.size_bytes)?,

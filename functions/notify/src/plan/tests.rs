@@ -19,7 +19,7 @@ databases:
 postgres:
   shop: { databases: [shop], storage: { bucket: acme-dumps, prefix: daily/ } }
 alarms:
-  acme-backup-age: { metric: point-age, of: fleet, above: 25h }
+  acme-backup-age: { metric: backup-age, of: fleet, above: 25h }
 notify:
   channels:
     chat: { slack: { env: S } }

@@ -43,7 +43,7 @@ fn mistake_table() -> Vec<(String, &'static str, &'static str)> {
     let keep = |keep: &str| snapshot(&format!("daily: {{ keep: {keep} }}"));
     let destination = |d: &str| with_header(&format!("destinations: {{ dr: {{ {d} }} }}\n"));
     let alarm = |a: &str| {
-        with_header(&format!("alarms: {{ acme-backup-x: {{ metric: point-age, {a} }} }}\n"))
+        with_header(&format!("alarms: {{ acme-backup-x: {{ metric: backup-age, {a} }} }}\n"))
     };
     let when = |cron: &str| snapshot(&format!("daily: {{ schedule: {cron}, keep: {{ for: 7d }} }}"));
     vec![
@@ -293,7 +293,7 @@ fn mistake_table() -> Vec<(String, &'static str, &'static str)> {
             "this is an ARN of sqs",
         ),
         (
-            with_header("alarms: { age: { metric: point-age, above: 25h } }\n"),
+            with_header("alarms: { age: { metric: backup-age, above: 25h } }\n"),
             "alarms.age",
             "begins with \"acme-backup-\"",
         ),

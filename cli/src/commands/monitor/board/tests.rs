@@ -83,9 +83,9 @@ fn everything_that_was_seen_is_served_with_its_age_now() {
     holdfast_findings{policy="acme",severity="info"} 0
     holdfast_findings{policy="acme",severity="warning"} 0
     holdfast_health{policy="acme"} 1
-    holdfast_last_look_timestamp_seconds{policy="acme"} 1795176000
-    holdfast_look_duration_seconds{policy="acme"} 1.5
-    holdfast_look_success{policy="acme"} 1
+    holdfast_last_refresh_timestamp_seconds{policy="acme"} 1795176000
+    holdfast_refresh_duration_seconds{policy="acme"} 1.5
+    holdfast_refresh_success{policy="acme"} 1
     holdfast_unprotected_databases{policy="acme"} 0
     "#);
 }
@@ -107,7 +107,7 @@ fn a_look_that_fails_leaves_the_age_growing_and_health_at_0() {
         Some("the last look failed")
     );
     assert_eq!(value(&board, "2026-11-20T13:00:00Z", "listings_backup_age_hours"), Some(11.0));
-    for health in ["listings_backup_health", "holdfast_health", "holdfast_look_success"] {
+    for health in ["listings_backup_health", "holdfast_health", "holdfast_refresh_success"] {
         assert_eq!(value(&board, "2026-11-20T13:00:00Z", health), Some(0.0), "{health}");
     }
     // The next one that is good ends it.

@@ -49,22 +49,22 @@ fn a_host_where_all_is_well_has_no_finding_and_all_its_values() {
     let verdict = plan_with(|_| {});
     insta::assert_snapshot!(format_plan(&verdict), @"fine");
     let of = [
-        Metric::PointAge,
-        Metric::OffsiteAge,
-        Metric::PointSize,
+        Metric::BackupAge,
+        Metric::OffsiteCopyAge,
+        Metric::BackupSize,
         Metric::Points,
         Metric::SizeDeviation,
         Metric::DiskFree,
         Metric::FailingAssets,
     ];
     insta::assert_snapshot!(metric_lines(&verdict, &of), @"
-    PointAge main orders 36000
-    PointAge main * 36000
-    PointAge * * 36000
-    OffsiteAge main orders 36000
-    OffsiteAge main * 36000
-    OffsiteAge * * 36000
-    PointSize main orders 20971520
+    BackupAge main orders 36000
+    BackupAge main * 36000
+    BackupAge * * 36000
+    OffsiteCopyAge main orders 36000
+    OffsiteCopyAge main * 36000
+    OffsiteCopyAge * * 36000
+    BackupSize main orders 20971520
     FailingAssets main * 0
     FailingAssets * * 0
     Points main orders 7
@@ -156,7 +156,7 @@ fn a_place_that_was_not_seen_leaves_its_age_unknown_and_hides_behind_no_other() 
         s.copies[1].mark_unobserved();
     });
     assert_eq!(verdict.assets[0].offsite_age_seconds, None);
-    insta::assert_snapshot!(metric_lines(&verdict, &[Metric::OffsiteAge, Metric::FailingAssets]), @"
+    insta::assert_snapshot!(metric_lines(&verdict, &[Metric::OffsiteCopyAge, Metric::FailingAssets]), @"
     FailingAssets main * 1
     FailingAssets * * 1
     ");

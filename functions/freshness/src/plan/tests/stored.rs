@@ -89,9 +89,9 @@ fn each_database_is_judged_alone_so_that_no_fresh_dump_hides_a_stale_one() {
     critical orders stale: its newest object pg/orders_20261118.dump is 2d 9h old, over the objective of 1d 1h; see whether what writes to s3://acme-dumps/pg/orders_ runs
     critical users no-point: there is nothing under s3://acme-dumps/pg/users_; see whether what writes there runs
     ");
-    insta::assert_snapshot!(metric_lines(&verdict, &[Metric::PointAge, Metric::FailingAssets]), @"
-    PointAge main orders 208200
-    PointAge main orders_old 35400
+    insta::assert_snapshot!(metric_lines(&verdict, &[Metric::BackupAge, Metric::FailingAssets]), @"
+    BackupAge main orders 208200
+    BackupAge main orders_old 35400
     FailingAssets main * 2
     FailingAssets * * 2
     ");
@@ -384,8 +384,8 @@ fn a_store_that_can_not_be_read_to_its_end_has_no_newest_object() {
     critical eu-west-1 in 111122223333 gap: describe DB snapshots: Throttling: Rate exceeded; wait
     critical orders unknown: what lies under s3://acme-dumps/pg/orders_ can't be seen; see the gap of that place
     ");
-    insta::assert_snapshot!(metric_lines(&verdict, &[Metric::PointAge, Metric::FailingAssets]), @"
-    PointAge main users 36000
+    insta::assert_snapshot!(metric_lines(&verdict, &[Metric::BackupAge, Metric::FailingAssets]), @"
+    BackupAge main users 36000
     FailingAssets main * 2
     FailingAssets * * 2
     ");
